@@ -1,0 +1,3 @@
+/* suites.h - every suite of tests/check_oakum, one line each: X(runtime_lock) is the function
+ * suite_runtime_lock of tests/runtime/lock.c. Sorted; runtime first, then upwards. Read several
+ * times, each with another X. */
