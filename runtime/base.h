@@ -1,0 +1,58 @@
+/* base.h - what every private file starts from: build guard, assertions, small arithmetic.
+ *
+ * Three prices of assertion: OAKI_ASSERT, O(1), debug builds only; OAKI_CHECK_SLOW, O(n), debug
+ * builds only and never on a fast path; OAKI_INVARIANT, always on, for what would corrupt the
+ * heap. */
+#ifndef OAKI_BASE_H
+#define OAKI_BASE_H
+
+#ifndef OAK_IMPL
+#error "private header: only files of liboakum, which are compiled with -DOAK_IMPL, may include it"
+#endif
+
+#include <atomic_ops.h>
+#include <oakum/base.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OAKI_LIKELY(x) __builtin_expect(!!(x), 1)
+#define OAKI_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define OAKI_COLD __attribute__((cold, noinline))
+#define OAKI_NOINLINE __attribute__((noinline))
+#define OAKI_INLINE static inline __attribute__((always_inline))
+#define OAKI_UNUSED __attribute__((unused))
+
+#define OAKI_INVARIANT(x, what) \
+    do { \
+        if (OAKI_UNLIKELY(!(x))) oak_fatal("oakum: internal error: %s (%s)", what, #x); \
+    } while (0)
+
+#ifdef OAKI_DEBUG
+#define OAKI_ASSERT(x) OAKI_INVARIANT(x, __FILE__)
+#define OAKI_CHECK_SLOW(x) OAKI_INVARIANT(x, __FILE__)
+#else
+#define OAKI_ASSERT(x) ((void)0)
+#define OAKI_CHECK_SLOW(x) ((void)0)
+#endif
+
+#define OAKI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define OAKI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define OAKI_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Round up or down to a power of two. Up wraps: the caller has bounded n. */
+#define OAKI_ALIGN_UP(n, a) (((n) + ((a)-1)) & ~(size_t)((a)-1))
+#define OAKI_ALIGN_DOWN(n, a) ((n) & ~(size_t)((a)-1))
+
+OAKI_INLINE unsigned oaki_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+OAKI_INLINE unsigned oaki_clz(uint64_t x) { return (unsigned)__builtin_clzll(x); }
+OAKI_INLINE unsigned oaki_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+OAKI_INLINE unsigned oaki_log2(uint64_t x) { return 63 - oaki_clz(x); } /* x > 0 */
+
+/* A counter that many threads add to and one may read: relaxed, never used to order anything
+ * else. */
+OAKI_INLINE void oaki_count_add(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, n); }
+OAKI_INLINE void oaki_count_sub(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, (AO_t)0 - n); }
+OAKI_INLINE size_t oaki_count_get(const AO_t *c) { return AO_load(c); }
+
+#endif

@@ -1,0 +1,107 @@
+/* lock.c - a mutex of one word on futexes, and the check of the order in which locks are taken.
+ *
+ * The word is 0 free, 1 held, 2 held and perhaps waited for (the third mutex of Drepper, "Futexes Are Tricky", 2011). Only the holder takes
+ * it from 1 or 2 to 0; waiters take it from 1 to 2, and from 0 to 2 when they get it, as others may wait still.
+ * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be waited for only when its rank
+ * is above all of them, so two threads can't wait for each other. oaki_lock_try never waits and is not held to it. */
+#include "lock.h"
+
+#include "os.h"
+
+#define SPINS 100 /* a critical section is tens to hundreds of instructions; a sleep costs thousands */
+
+#ifdef OAKI_DEBUG
+
+#define HELD_MAX 16
+
+typedef struct held_locks {
+    const oaki_lock *lock[HELD_MAX];
+    size_t n;
+} held_locks;
+
+static __thread held_locks held __attribute__((tls_model("initial-exec")));
+
+static void order_check(const oaki_lock *l)
+{
+    for (size_t i = 0; i < held.n; i++)
+        if (held.lock[i]->rank >= l->rank)
+            oak_fatal("oakum: internal error: lock of rank %u taken while one of rank %u is held", l->rank,
+                      held.lock[i]->rank);
+}
+
+static void order_push(const oaki_lock *l)
+{
+    OAKI_INVARIANT(held.n < HELD_MAX, "too many locks held");
+    held.lock[held.n++] = l;
+}
+
+/* Not always the last one: locks may be released in any order. */
+static bool order_pop(const oaki_lock *l)
+{
+    for (size_t i = held.n; i-- > 0;)
+        if (held.lock[i] == l) {
+            for (held.n--; i < held.n; i++) held.lock[i] = held.lock[i + 1];
+            return true;
+        }
+    return false;
+}
+
+void oaki_lock_assert_none_held(void)
+{
+    if (held.n > 0)
+        oak_fatal("oakum: internal error: lock of rank %u is held where none may be", held.lock[held.n - 1]->rank);
+}
+
+#else
+
+OAKI_INLINE void order_check(const oaki_lock *l) { (void)l; }
+OAKI_INLINE void order_push(const oaki_lock *l) { (void)l; }
+OAKI_INLINE bool order_pop(const oaki_lock *l) { return l != NULL; }
+void oaki_lock_assert_none_held(void) {}
+
+#endif
+
+void oaki_lock_init(oaki_lock *l, oaki_rank rank)
+{
+    AO_int_store(&l->word, 0);
+    l->rank = (unsigned)rank;
+}
+
+static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (AO_int_load(&l->word) == 0 && AO_int_compare_and_swap_acquire(&l->word, 0, 1)) return;
+        oaki_pause();
+    }
+    while (!AO_int_compare_and_swap_acquire(&l->word, 0, 2))
+        if (AO_int_load(&l->word) == 2 || AO_int_compare_and_swap(&l->word, 1, 2)) oaki_futex_wait(&l->word, 2, 0);
+}
+
+void oaki_lock_acquire(oaki_lock *l)
+{
+    order_check(l);
+    if (OAKI_UNLIKELY(!AO_int_compare_and_swap_acquire(&l->word, 0, 1))) acquire_slow(l);
+    order_push(l);
+}
+
+bool oaki_lock_try(oaki_lock *l)
+{
+    if (!AO_int_compare_and_swap_acquire(&l->word, 0, 1)) return false;
+    order_push(l);
+    return true;
+}
+
+void oaki_lock_release(oaki_lock *l)
+{
+    OAKI_ASSERT(order_pop(l));
+    if (OAKI_LIKELY(AO_int_compare_and_swap_release(&l->word, 1, 0))) return;
+    OAKI_INVARIANT(AO_int_load(&l->word) == 2, "a lock is released that is not held");
+    AO_int_store_release(&l->word, 0);
+    oaki_futex_wake(&l->word, 1);
+}
+
+void oaki_lock_reset(oaki_lock *l)
+{
+    (void)order_pop(l);
+    AO_int_store(&l->word, 0);
+}

@@ -1,0 +1,51 @@
+/* lock.h - the runtime's mutex, and the order in which its locks are taken.
+ *
+ * A futex lock of one word: nothing of the host is reached, so it works in a stopped world and
+ * in a forked child. A thread takes locks in rising rank; debug builds check it at every
+ * acquire. No lock is held while user code runs. Locks are only taken inside
+ * oaki_enter/oaki_leave (thread.h) or with the world stopped, so that a stopped thread never
+ * holds one; OAKI_RANK_GC alone is waited for outside, as a stop may be under way behind it. */
+#ifndef OAKI_LOCK_H
+#define OAKI_LOCK_H
+
+#include "base.h"
+
+typedef enum oaki_rank {
+    OAKI_RANK_INIT = 1,  /* start-up */
+    OAKI_RANK_GC,        /* one collection at a time, and all that must not meet one */
+    OAKI_RANK_THREADS,   /* the list of threads */
+    OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
+    OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */
+    OAKI_RANK_TYPES,     /* the table of types */
+    OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
+    OAKI_RANK_PAGES,     /* the page heap */
+    OAKI_RANK_META       /* metadata */
+} oaki_rank;
+
+typedef struct oaki_lock {
+    unsigned int word; /* AO_int: 0 free, 1 held, 2 held with waiters */
+    unsigned int rank;
+} oaki_lock;
+
+#define OAKI_LOCK_INIT(r) { 0, (r) }
+
+void oaki_lock_init(oaki_lock *l, oaki_rank rank);
+void oaki_lock_acquire(oaki_lock *l);    /* spins a little, then sleeps */
+bool oaki_lock_try(oaki_lock *l);
+void oaki_lock_release(oaki_lock *l);
+void oaki_lock_reset(oaki_lock *l);      /* in a forked child: free, whoever held it */
+
+/* Body of a loop that waits for another thread's store. */
+OAKI_INLINE void oaki_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__("yield" ::: "memory");
+#endif
+}
+
+/* For the rank check: nothing in a release build. */
+void oaki_lock_assert_none_held(void);
+
+#endif

@@ -1,0 +1,123 @@
+/* meta.c - accounts of the metadata, over the back end that this build has, and the growing table.
+ *
+ * Owns: the bytes in use for each purpose, as the back end rounds them. What an allocation takes is a function of its size
+ * alone, and every caller gives the size back when it frees, so the accounts are exact without asking for a block's size.
+ * Lock: none; the counters are atomic, the back end locks itself, a table is guarded by its owner. */
+#include "meta_backend.h"
+
+#include <errno.h>
+#include <string.h>
+
+#ifdef OAKI_META_JEMALLOC
+#define BACKEND oaki_meta_jemalloc
+#else
+#define BACKEND oaki_meta_builtin
+#endif
+
+static AO_t in_use[OAKI_META_USES];
+
+int oaki_meta_init(void)
+{
+    return BACKEND.init();
+}
+
+static void *alloc(size_t n, oaki_meta_use use, void *(*fn)(size_t))
+{
+    n = OAKI_MAX(n, 1);
+    size_t rounded = BACKEND.rounded(n);
+    void *p = rounded > 0 ? fn(n) : NULL;
+    if (p) oaki_count_add(&in_use[use], rounded);
+    else errno = ENOMEM;
+    return p;
+}
+
+void *oaki_meta_alloc(size_t n, oaki_meta_use use)
+{
+    return alloc(n, use, BACKEND.alloc);
+}
+
+void *oaki_meta_zalloc(size_t n, oaki_meta_use use)
+{
+    return alloc(n, use, BACKEND.zalloc);
+}
+
+void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
+{
+    if (!p) return oaki_meta_alloc(n, use);
+    old = OAKI_MAX(old, 1);
+    n = OAKI_MAX(n, 1);
+    size_t before = BACKEND.rounded(old), after = BACKEND.rounded(n);
+    if (after == before) return p;
+    void *q = after > 0 ? BACKEND.realloc(p, old, n) : NULL;
+    if (!q) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oaki_count_add(&in_use[use], after - before); /* wraps when it shrinks, and so subtracts */
+    return q;
+}
+
+void oaki_meta_free(void *p, size_t n, oaki_meta_use use)
+{
+    if (!p) return;
+    n = OAKI_MAX(n, 1);
+    oaki_count_sub(&in_use[use], BACKEND.rounded(n));
+    BACKEND.free(p, n);
+}
+
+size_t oaki_meta_in_use(oaki_meta_use use)
+{
+    return oaki_count_get(&in_use[use]);
+}
+
+size_t oaki_meta_mapped(void)
+{
+    return BACKEND.mapped();
+}
+
+size_t oaki_meta_resident(void)
+{
+    return BACKEND.resident();
+}
+
+const char *oaki_meta_backend(void)
+{
+    return BACKEND.name();
+}
+
+void oaki_meta_fork(int stage)
+{
+    BACKEND.fork(stage);
+}
+
+void oaki_vec_init(oaki_vec *v, size_t item, oaki_meta_use use)
+{
+    *v = (oaki_vec){ .item = item, .use = use };
+}
+
+int oaki_vec_reserve(oaki_vec *v, size_t cap)
+{
+    size_t bytes;
+    if (cap <= v->cap) return 0;
+    if (__builtin_mul_overflow(cap, v->item, &bytes)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    void *items = oaki_meta_realloc(v->items, v->cap * v->item, bytes, v->use);
+    if (!items) return -1;
+    v->items = items;
+    v->cap = cap;
+    return 0;
+}
+
+void *oaki_vec_push(oaki_vec *v)
+{
+    if (v->len == v->cap && oaki_vec_reserve(v, v->cap > 0 ? v->cap * 2 : 8) != 0) return NULL;
+    return (char *)v->items + v->len++ * v->item;
+}
+
+void oaki_vec_free(oaki_vec *v)
+{
+    oaki_meta_free(v->items, v->cap * v->item, v->use);
+    oaki_vec_init(v, v->item, v->use);
+}

@@ -1,0 +1,54 @@
+/* meta.h - off-heap metadata of variable size: thread records, root and finalizer tables, type
+ * ids, profiles.
+ *
+ * Two back ends behind one interface: an arena of jemalloc (meta_jemalloc.c), and one on mapped
+ * page runs (meta_builtin.c) for what is static or dlopen'ed, as jemalloc needs 2.6 KB of static
+ * TLS. Never reached while the world is stopped, as a stopped thread of the host may hold one of
+ * jemalloc's locks: what a collection needs it takes before the stop. Call inside
+ * oaki_enter/oaki_leave, or on a runtime thread that is never stopped. Memory is 16-aligned, not
+ * zeroed unless said. */
+#ifndef OAKI_META_H
+#define OAKI_META_H
+
+#include "base.h"
+
+/* What the memory is for: each is a figure of MemStats. */
+typedef enum oaki_meta_use {
+    OAKI_META_OTHER,
+    OAKI_META_MCACHE,
+    OAKI_META_MSPAN, /* type ids of typed spans */
+    OAKI_META_GC,
+    OAKI_META_BUCKHASH,
+    OAKI_META_USES
+} oaki_meta_use;
+
+int oaki_meta_init(void);
+void *oaki_meta_alloc(size_t n, oaki_meta_use use);  /* NULL when out of memory */
+void *oaki_meta_zalloc(size_t n, oaki_meta_use use); /* zeroed */
+/* old size as given before; NULL keeps p */
+void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use);
+void oaki_meta_free(void *p, size_t n, oaki_meta_use use); /* n as given before; NULL allowed */
+
+/* bytes handed out for it, as rounded by the back end */
+size_t oaki_meta_in_use(oaki_meta_use use);
+/* bytes that the back end got from the system and holds */
+size_t oaki_meta_mapped(void);
+/* of these, backed by memory, as the back end knows it */
+size_t oaki_meta_resident(void);
+const char *oaki_meta_backend(void);        /* "jemalloc 5.3.0", "built-in" */
+/* 0 before fork, 1 after it in the parent, 2 in the child */
+void oaki_meta_fork(int stage);
+
+/* A table that grows by doubling: items of one size in one block. Guarded by its owner's lock. */
+typedef struct oaki_vec {
+    void *items;
+    size_t len, cap, item;
+    oaki_meta_use use;
+} oaki_vec;
+
+void oaki_vec_init(oaki_vec *v, size_t item, oaki_meta_use use);
+void *oaki_vec_push(oaki_vec *v); /* the new item, not zeroed; NULL when out of memory */
+int oaki_vec_reserve(oaki_vec *v, size_t cap);
+void oaki_vec_free(oaki_vec *v);
+
+#endif

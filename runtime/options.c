@@ -1,0 +1,159 @@
+/* options.c - defaults, ranges and the environment parser, all expanded from the table in <oakum/base.h>.
+ *
+ * Owns: oaki_debug_switches, written once before the heap starts.
+ * Invariant: a value that does not parse or is out of its range is reported and changes nothing. */
+#include "options.h"
+
+#include "print.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+oaki_debug oaki_debug_switches;
+
+/* Digits of a whole number at s: the value, and where they end; NULL when there are none or it is too large. */
+static const char *parse_digits(const char *s, size_t *out)
+{
+    const char *p = s;
+    size_t v = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        size_t digit = (size_t)(*p - '0');
+        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, digit, &v)) return NULL;
+    }
+    *out = v;
+    return p > s ? p : NULL;
+}
+
+static int refuse(void)
+{
+    errno = EINVAL;
+    return -1;
+}
+
+int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out)
+{
+    static const char suffixes[] = "KMGT";
+    size_t v;
+    const char *p = parse_digits(s, &v);
+    if (!p) return refuse();
+    if (*p) {
+        const char *suffix = strchr(suffixes, *p >= 'a' ? *p - 'a' + 'A' : *p);
+        if (!suffix || p[1]) return refuse();
+        if (__builtin_mul_overflow(v, (size_t)1 << 10 * (suffix - suffixes + 1), &v)) return refuse();
+    }
+    if (v < min || v > max) return refuse();
+    *out = v;
+    return 0;
+}
+
+int oaki_parse_int(const char *s, int min, int max, int *out)
+{
+    bool minus = *s == '-';
+    size_t v;
+    const char *p = parse_digits(s + minus, &v);
+    if (!p || *p || v > INT_MAX) return refuse();
+    int i = minus ? -(int)v : (int)v;
+    if (i < min || i > max) return refuse();
+    *out = i;
+    return 0;
+}
+
+static bool in_range_size(size_t v, size_t min, size_t max)
+{
+    return v >= min && v <= max;
+}
+
+static bool in_range_int(int v, int min, int max)
+{
+    return v >= min && v <= max;
+}
+
+const char *oaki_options_check(const oak_config *cfg)
+{
+#define CHECK(field, type, def, min, max, help) \
+    if (!in_range_##type(cfg->field, min, max)) return #field;
+    OAK_OPTIONS(CHECK)
+#undef CHECK
+    return NULL;
+}
+
+/* The value of OAKUM_ and the field's name in capitals, or NULL; the variable's name goes to `name`. */
+static const char *variable_of(const char *field, char *name, size_t n)
+{
+    size_t len = oaki_format(name, n, "OAKUM_%s", field);
+    for (size_t i = 0; i < len; i++)
+        if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
+    return secure_getenv(name);
+}
+
+static void read_size(const char *field, size_t *out, size_t min, size_t max)
+{
+    char name[64], least[32] = "", most[32] = "";
+    const char *value = variable_of(field, name, sizeof name);
+    if (!value || oaki_parse_size(value, min, max, out) == 0) return;
+    if (min > 0) oaki_format(least, sizeof least, ", at least %zu", min);
+    if (max < SIZE_MAX) oaki_format(most, sizeof most, ", at most %zu", max);
+    oaki_log("oakum: %s=%s is ignored: it must be a number of bytes, which may end in K, M, G or T%s%s\n", name, value, least,
+             most);
+}
+
+static void read_int(const char *field, int *out, int min, int max)
+{
+    char name[64];
+    const char *value = variable_of(field, name, sizeof name);
+    if (!value || oaki_parse_int(value, min, max, out) == 0) return;
+    oaki_log("oakum: %s=%s is ignored: it must be a whole number from %d to %d\n", name, value, min, max);
+}
+
+#define SWITCH_LIST(name, min, max, help) " " #name
+
+/* One "name=value" of OAKUM_DEBUG. */
+static void read_switch(char *item, oaki_debug *out)
+{
+    char *value = strchr(item, '=');
+    if (value) *value++ = '\0';
+#define READ(switch, min, max, help)                                                                              \
+    if (strcmp(item, #switch) == 0) {                                                                             \
+        if (!value || oaki_parse_int(value, min, max, &out->switch) != 0)                                         \
+            oaki_log("oakum: OAKUM_DEBUG: %s%s%s is ignored: it must be %s=N with N from %d to %d\n", item,       \
+                     value ? "=" : "", value ? value : "", item, min, max);                                       \
+        return;                                                                                                   \
+    }
+    OAKI_DEBUG_SWITCHES(READ)
+#undef READ
+    oaki_log("oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(SWITCH_LIST) "\n", item);
+}
+
+static void read_debug(oaki_debug *out)
+{
+    char item[64];
+    const char *s = secure_getenv("OAKUM_DEBUG");
+    while (s && *s) {
+        size_t len = strcspn(s, ",");
+        if (len > 0) {
+            oaki_format(item, sizeof item, "%.*s", (int)OAKI_MIN(len, sizeof item), s);
+            read_switch(item, out);
+        }
+        s += len + (s[len] == ',');
+    }
+}
+
+void oaki_options_from_environment(oak_config *cfg)
+{
+#define READ(field, type, def, min, max, help) read_##type(#field, &cfg->field, min, max);
+    OAK_OPTIONS(READ)
+#undef READ
+    oaki_debug switches = { 0 };
+    read_debug(&switches);
+    oaki_debug_switches = switches;
+}
+
+void oak_config_default(oak_config *cfg)
+{
+#define DEFAULT(field, type, def, min, max, help) cfg->field = def;
+    OAK_OPTIONS(DEFAULT)
+#undef DEFAULT
+    oaki_options_from_environment(cfg);
+}

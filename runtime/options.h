@@ -1,0 +1,38 @@
+/* options.h - options from the table in <oakum/base.h>, and the debug switches of OAKUM_DEBUG.
+ *
+ * Set once, before the heap starts; read without a lock. */
+#ifndef OAKI_OPTIONS_H
+#define OAKI_OPTIONS_H
+
+#include "base.h"
+
+/* OAKUM_DEBUG=gctrace=1,stress=N,... : switch, min, max, help. */
+#define OAKI_DEBUG_SWITCHES(X)                                                                     \
+    X(gctrace, 0, 1, "print a line for each collection, in the form of Go's")                      \
+    X(stress, 0, 1000000000, "collect at every Nth allocation")                                    \
+    X(verify, 0, 1, "mark again with the world stopped after each collection, and compare")        \
+    X(poison, 0, 1, "fill freed objects with 0xdb")                                                \
+    X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
+    X(markstack, 0, 1000000, "at most N chunks of mark stack a marker: forces the overflow path")
+
+typedef struct oaki_debug {
+#define OAKI_DEBUG_FIELD(name, min, max, help) int name;
+    OAKI_DEBUG_SWITCHES(OAKI_DEBUG_FIELD)
+#undef OAKI_DEBUG_FIELD
+} oaki_debug;
+
+extern oaki_debug oaki_debug_switches;
+
+/* Read OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value is told on
+ * stderr, with the variable's name and the form that is accepted, and the default stays. Nothing
+ * is read in a set-user-id process. */
+void oaki_options_from_environment(oak_config *cfg);
+
+/* NULL, or the name of the first field that is out of its range. */
+const char *oaki_options_check(const oak_config *cfg);
+
+/* Parse a size ("64M") or an integer in [min, max]; 0 or -1 with EINVAL. */
+int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out);
+int oaki_parse_int(const char *s, int min, int max, int *out);
+
+#endif

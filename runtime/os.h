@@ -1,0 +1,38 @@
+/* os.h - all that Oakum asks of the operating system's memory and clocks. One .c for each
+ * system.
+ *
+ * Sizes and addresses are multiples of the system's page size unless said otherwise. Functions
+ * that can fail return 0 or -1 with errno, or NULL. All may be called with the world stopped. */
+#ifndef OAKI_OS_H
+#define OAKI_OS_H
+
+#include "base.h"
+
+/* inaccessible address space, no memory behind it */
+void *oaki_os_reserve(size_t size, size_t align);
+void oaki_os_release(void *p, size_t size);       /* munmap */
+/* readable, writable, zero when never touched; ENOMEM */
+int oaki_os_commit(void *p, size_t size);
+/* drop the memory, keep it committed: reads as zero */
+void oaki_os_purge(void *p, size_t size);
+void *oaki_os_map(size_t size);                   /* committed, zeroed, of its own */
+void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
+size_t oaki_os_page_size(void);
+unsigned oaki_os_cpus(void);                      /* that this process may run on */
+uint64_t oaki_os_now_ns(void);                    /* monotonic */
+uint64_t oaki_os_wall_ns(void);                   /* since 1970 */
+uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
+int oaki_os_tid(void);
+void oaki_os_random(void *out, size_t n);
+void oaki_os_sleep_ns(uint64_t ns);
+
+/* Sleep while *word == seen; spurious returns are allowed. timeout_ns 0: none. Safe in signal
+ * handlers. */
+void oaki_futex_wait(unsigned int *word, unsigned int seen, uint64_t timeout_ns);
+void oaki_futex_wake(unsigned int *word, int n);
+
+/* Bytes of the process that are resident in [p, p + n), from the kernel's page map; SIZE_MAX
+ * when it can't tell. */
+size_t oaki_os_resident(const void *p, size_t n);
+
+#endif

@@ -1,0 +1,191 @@
+/* os_linux.c - memory, clocks and futexes of Linux, as os.h has them.
+ *
+ * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a cancellation point: a cancelled
+ * thread must not unwind out of the runtime. What returns nothing leaves errno as it was, as it may run in a signal handler. */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS 1000000000u
+
+static char *map_inaccessible(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void *oaki_os_reserve(size_t size, size_t align)
+{
+    char *p = map_inaccessible(size);
+    if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
+    munmap(p, size);
+    if (size > SIZE_MAX - align) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    p = map_inaccessible(size + align);
+    if (!p) return NULL;
+    char *start = (char *)OAKI_ALIGN_UP((uintptr_t)p, align);
+    size_t head = (size_t)(start - p), tail = align - head;
+    if (head > 0) munmap(p, head);
+    if (tail > 0) munmap(start + size, tail);
+    return start;
+}
+
+void oaki_os_release(void *p, size_t size)
+{
+    OAKI_INVARIANT(munmap(p, size) == 0, "address space can't be given back");
+}
+
+int oaki_os_commit(void *p, size_t size)
+{
+    return mprotect(p, size, PROT_READ | PROT_WRITE);
+}
+
+/* MADV_DONTNEED refuses locked memory (mlockall): that stays resident, but must read as zero all the same. */
+void oaki_os_purge(void *p, size_t size)
+{
+    int saved = errno;
+    if (madvise(p, size, MADV_DONTNEED) != 0) memset(p, 0, size);
+    errno = saved;
+}
+
+void *oaki_os_map(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void oaki_os_huge(void *p, size_t size, bool on)
+{
+    int saved = errno;
+    (void)madvise(p, size, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    errno = saved;
+}
+
+size_t oaki_os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The raw call, as glibc's CPU_COUNT set is too small for the largest machines, and the kernel refuses a mask that is. */
+unsigned oaki_os_cpus(void)
+{
+    uint64_t mask[128];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    unsigned n = 0;
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) n += oaki_popcount(mask[i]);
+    return n > 0 ? n : 1;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+    clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t oaki_os_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t oaki_os_wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t oaki_os_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int oaki_os_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+void oaki_os_random(void *out, size_t n)
+{
+    int saved = errno;
+    char *p = out;
+    while (n > 0) {
+        long got = syscall(SYS_getrandom, p, n, 0);
+        if (got < 0) {
+            OAKI_INVARIANT(errno == EINTR, "the system gives no random numbers");
+            continue;
+        }
+        p += got;
+        n -= (size_t)got;
+    }
+    errno = saved;
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){ .tv_sec = (time_t)(ns / NS), .tv_nsec = (long)(ns % NS) };
+}
+
+/* To a deadline, so that signals don't stretch it. */
+void oaki_os_sleep_ns(uint64_t ns)
+{
+    int saved = errno;
+    struct timespec until = timespec_of(oaki_os_now_ns() + ns);
+    while (syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0 && errno == EINTR) continue;
+    errno = saved;
+}
+
+void oaki_futex_wait(unsigned int *word, unsigned int seen, uint64_t timeout_ns)
+{
+    int saved = errno;
+    struct timespec timeout = timespec_of(timeout_ns);
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, timeout_ns ? &timeout : NULL, NULL, 0);
+    errno = saved;
+}
+
+void oaki_futex_wake(unsigned int *word, int n)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+    errno = saved;
+}
+
+/* The page map has a word for each page; its top bit says that memory is behind it. */
+static size_t resident_by_bits(int fd, uintptr_t start, uintptr_t end, size_t page)
+{
+    uint64_t entry[512];
+    size_t found = 0;
+    for (uintptr_t at = start; at < end;) {
+        size_t want = OAKI_MIN((end - at) / page, OAKI_COUNT(entry));
+        long got = syscall(SYS_pread64, fd, entry, want * sizeof entry[0], at / page * sizeof entry[0]);
+        if (got < (long)sizeof entry[0]) return SIZE_MAX;
+        size_t n = (size_t)got / sizeof entry[0];
+        for (size_t i = 0; i < n; i++) found += entry[i] >> 63;
+        at += n * page;
+    }
+    return found * page;
+}
+
+size_t oaki_os_resident(const void *p, size_t n)
+{
+    int saved = errno;
+    size_t found = SIZE_MAX, page = oaki_os_page_size();
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        uintptr_t start = OAKI_ALIGN_DOWN((uintptr_t)p, page), end = OAKI_ALIGN_UP((uintptr_t)p + n, page);
+        found = resident_by_bits(fd, start, end, page);
+        syscall(SYS_close, fd);
+    }
+    errno = saved;
+    return found;
+}
