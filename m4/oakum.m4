@@ -1,0 +1,38 @@
+# oakum.m4 - Oakum's own configure macros.
+
+# OAK_PKG(VARIABLE, MODULE) - a library that pkg-config must find, or the way to get it.
+AC_DEFUN([OAK_PKG], [
+    PKG_CHECK_MODULES([$1], [$2], [],
+        [AC_MSG_ERROR([pkg-config does not find $2: run ./autogen.sh, which installs what packages.txt lists])])
+])
+
+# OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
+AC_DEFUN([OAK_WARNINGS], [
+    AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])
+    OAK_WARN_CFLAGS="-Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes"
+    AS_IF([test "$enable_werror" = yes], [OAK_WARN_CFLAGS="$OAK_WARN_CFLAGS -Werror"])
+    AC_SUBST([OAK_WARN_CFLAGS])
+])
+
+# OAK_MODES - debug and sanitizer builds: OAK_MODE_CPPFLAGS, OAK_MODE_CFLAGS, OAK_MODE_LDFLAGS. To
+# be called before AC_PROG_CC, as a debug build has another default for CFLAGS.
+AC_DEFUN([OAK_MODES], [
+    AC_ARG_ENABLE([debug],
+        [AS_HELP_STRING([--enable-debug], [assertions, lock order checks, -O1])])
+    AC_ARG_ENABLE([asan],
+        [AS_HELP_STRING([--enable-asan], [AddressSanitizer and UndefinedBehaviorSanitizer])])
+    AC_ARG_ENABLE([tsan], [AS_HELP_STRING([--enable-tsan], [ThreadSanitizer])])
+    AS_IF([test "$enable_asan$enable_tsan" = yesyes],
+          [AC_MSG_ERROR([--enable-asan and --enable-tsan exclude each other])])
+    AS_IF([test "$enable_debug" = yes],
+          [: ${CFLAGS="-O1 -g"}
+           OAK_MODE_CPPFLAGS=-DOAKI_DEBUG])
+    AS_IF([test "$enable_asan" = yes],
+          [OAK_MODE_LDFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined"])
+    AS_IF([test "$enable_tsan" = yes], [OAK_MODE_LDFLAGS="-fsanitize=thread"])
+    AS_IF([test -n "$OAK_MODE_LDFLAGS"],
+          [OAK_MODE_CFLAGS="$OAK_MODE_LDFLAGS -fno-omit-frame-pointer"])
+    AC_SUBST([OAK_MODE_CPPFLAGS])
+    AC_SUBST([OAK_MODE_CFLAGS])
+    AC_SUBST([OAK_MODE_LDFLAGS])
+])
