@@ -1,4 +1,4 @@
-/* main.c - runs the suites of suites.h with Check: check_oakum [SUITE...]
+/* main.c - runs the suites of suites.h, or of the list SUITES, with Check: check_oakum [SUITE...]
  *
  * A suite is named layer_concept (runtime_lock); without arguments all run. Check forks for each
  * test, so that a crash is one failure. Its variables work: CK_RUN_CASE, CK_FORK=no under a
@@ -10,8 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef SUITES
+#define SUITES "suites.h"
+#endif
+
 #define X(name) Suite *suite_##name(void);
-#include "suites.h"
+#include SUITES
 #undef X
 
 static const struct {
@@ -19,11 +23,11 @@ static const struct {
     Suite *(*make)(void);
 } suites[] = {
 #define X(name) { #name, suite_##name },
-#include "suites.h"
+#include SUITES
 #undef X
 };
 
-#define SUITES (sizeof(suites) / sizeof(suites[0]))
+#define COUNT (sizeof(suites) / sizeof(suites[0]))
 
 static bool wanted(const char *name, int argc, char **argv)
 {
@@ -34,7 +38,7 @@ static bool wanted(const char *name, int argc, char **argv)
 
 static bool known(const char *name)
 {
-    for (size_t i = 0; i < SUITES; i++)
+    for (size_t i = 0; i < COUNT; i++)
         if (strcmp(suites[i].name, name) == 0) return true;
     return false;
 }
@@ -42,7 +46,7 @@ static bool known(const char *name)
 static int usage(const char *unknown)
 {
     fprintf(stderr, "check_oakum: no suite %s; there are:\n", unknown);
-    for (size_t i = 0; i < SUITES; i++) fprintf(stderr, "    %s\n", suites[i].name);
+    for (size_t i = 0; i < COUNT; i++) fprintf(stderr, "    %s\n", suites[i].name);
     return 2;
 }
 
@@ -52,7 +56,7 @@ int main(int argc, char **argv)
         if (!known(argv[i])) return usage(argv[i]);
     setenv("CK_DEFAULT_TIMEOUT", "300", 0);
     SRunner *runner = srunner_create(NULL);
-    for (size_t i = 0; i < SUITES; i++)
+    for (size_t i = 0; i < COUNT; i++)
         if (wanted(suites[i].name, argc, argv)) srunner_add_suite(runner, suites[i].make());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
