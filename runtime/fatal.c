@@ -1,9 +1,10 @@
 /* fatal.c - the end of the road for misuse and corruption, and the version.
  *
  * Owns: the fatal handler, one word read and written atomically.
- * Invariants: no lock is taken and nothing of the host but write and abort is reached, so a stopped world and any held
- *   lock do no harm. Threads that fail at the same moment don't wait for each other: each reports, the first to be done aborts.
- *   A handler that fails itself is not called again: its message is written and the process aborts. */
+ * Invariants: no lock is taken and nothing of the host but write and abort is reached, so a stopped
+ * world and any held lock do no harm. Threads that fail at the same moment don't wait for each
+ * other: each reports, the first to be done aborts. A handler that fails itself is not called
+ * again: its message is written and the process aborts. */
 #include "print.h"
 
 #include <stdlib.h>
@@ -21,13 +22,15 @@ typedef struct active {
 
 static __thread active *running __attribute__((tls_model("initial-exec")));
 
-/* Is oak_fatal called by the handler of this thread's previous oak_fatal? That one may have left by longjmp, and then its
- * frame is gone: a frame that is not deeper than the old one proves it, and an old frame that no longer holds its mark.
- * A stale mark can at worst cost the handler its call. Stacks grow down. */
+/* Is oak_fatal called by the handler of this thread's previous oak_fatal? That one may have left by
+ * longjmp, and then its frame is gone: a frame that is not deeper than the old one proves it, and
+ * an old frame that no longer holds its mark. A stale mark can at worst cost the handler its call.
+ * Stacks grow down. */
 static bool inside_handler(void)
 {
     active *old = running;
-    return old && (char *)__builtin_frame_address(0) < (char *)old && AO_load(&old->self) == (AO_t)old;
+    return old && (char *)__builtin_frame_address(0) < (char *)old &&
+           AO_load(&old->self) == (AO_t)old;
 }
 
 const char *oak_version(void)

@@ -1,14 +1,18 @@
 /* lock.c - a mutex of one word on futexes, and the check of the order in which locks are taken.
  *
- * The word is 0 free, 1 held, 2 held and perhaps waited for (the third mutex of Drepper, "Futexes Are Tricky", 2011). Only the holder takes
- * it from 1 or 2 to 0; waiters take it from 1 to 2, and from 0 to 2 when they get it, as others may wait still.
- * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be waited for only when its rank
- * is above all of them, so two threads can't wait for each other. oaki_lock_try never waits and is not held to it. */
+ * The word is 0 free, 1 held, 2 held and perhaps waited for (the third mutex of Drepper, "Futexes
+ * Are Tricky", 2011). Only the holder takes it from 1 or 2 to 0; waiters take it from 1 to 2, and
+ * from 0 to 2 when they get it, as others may wait still.
+ *
+ * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be
+ * waited for only when its rank is above all of them, so two threads can't wait for each other.
+ * oaki_lock_try never waits, and is not held to it. */
 #include "lock.h"
 
 #include "os.h"
 
-#define SPINS 100 /* a critical section is tens to hundreds of instructions; a sleep costs thousands */
+/* A critical section is tens to hundreds of instructions; a sleep costs thousands. */
+#define SPINS 100
 
 #ifdef OAKI_DEBUG
 
@@ -25,8 +29,8 @@ static void order_check(const oaki_lock *l)
 {
     for (size_t i = 0; i < held.n; i++)
         if (held.lock[i]->rank >= l->rank)
-            oak_fatal("oakum: internal error: lock of rank %u taken while one of rank %u is held", l->rank,
-                      held.lock[i]->rank);
+            oak_fatal("oakum: internal error: lock of rank %u taken while one of rank %u is held",
+                      l->rank, held.lock[i]->rank);
 }
 
 static void order_push(const oaki_lock *l)
@@ -49,14 +53,24 @@ static bool order_pop(const oaki_lock *l)
 void oaki_lock_assert_none_held(void)
 {
     if (held.n > 0)
-        oak_fatal("oakum: internal error: lock of rank %u is held where none may be", held.lock[held.n - 1]->rank);
+        oak_fatal("oakum: internal error: lock of rank %u is held where none may be",
+                  held.lock[held.n - 1]->rank);
 }
 
 #else
 
-OAKI_INLINE void order_check(const oaki_lock *l) { (void)l; }
-OAKI_INLINE void order_push(const oaki_lock *l) { (void)l; }
-OAKI_INLINE bool order_pop(const oaki_lock *l) { return l != NULL; }
+OAKI_INLINE void order_check(const oaki_lock *l)
+{
+    (void)l;
+}
+OAKI_INLINE void order_push(const oaki_lock *l)
+{
+    (void)l;
+}
+OAKI_INLINE bool order_pop(const oaki_lock *l)
+{
+    return l != NULL;
+}
 void oaki_lock_assert_none_held(void) {}
 
 #endif
@@ -74,7 +88,8 @@ static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
         oaki_pause();
     }
     while (!AO_int_compare_and_swap_acquire(&l->word, 0, 2))
-        if (AO_int_load(&l->word) == 2 || AO_int_compare_and_swap(&l->word, 1, 2)) oaki_futex_wait(&l->word, 2, 0);
+        if (AO_int_load(&l->word) == 2 || AO_int_compare_and_swap(&l->word, 1, 2))
+            oaki_futex_wait(&l->word, 2, 0);
 }
 
 void oaki_lock_acquire(oaki_lock *l)

@@ -1,8 +1,9 @@
 /* meta.c - accounts of the metadata, over the back end that this build has, and the growing table.
  *
- * Owns: the bytes in use for each purpose, as the back end rounds them. What an allocation takes is a function of its size
- * alone, and every caller gives the size back when it frees, so the accounts are exact without asking for a block's size.
- * Lock: none; the counters are atomic, the back end locks itself, a table is guarded by its owner. */
+ * Owns: the bytes in use for each purpose, as the back end rounds them. What an allocation takes is
+ * a function of its size alone, and every caller gives the size back when it frees, so the accounts
+ * are exact without asking for a block's size.
+ * Lock: none; the counters are atomic, the back end locks itself, a table is its owner's. */
 #include "meta_backend.h"
 
 #include <errno.h>
@@ -26,8 +27,10 @@ static void *alloc(size_t n, oaki_meta_use use, void *(*fn)(size_t))
     n = OAKI_MAX(n, 1);
     size_t rounded = BACKEND.rounded(n);
     void *p = rounded > 0 ? fn(n) : NULL;
-    if (p) oaki_count_add(&in_use[use], rounded);
-    else errno = ENOMEM;
+    if (p)
+        oaki_count_add(&in_use[use], rounded);
+    else
+        errno = ENOMEM;
     return p;
 }
 

@@ -1,16 +1,17 @@
-/* meta_backend.h - what a back end of the metadata allocator provides; meta.c picks one and keeps the accounts. */
+/* meta_backend.h - what a back end of the metadata allocator provides; meta.c picks one. */
 #ifndef OAKI_META_BACKEND_H
 #define OAKI_META_BACKEND_H
 
 #include "meta.h"
 
 typedef struct oaki_meta_ops {
-    int (*init)(void);                  /* 0, or -1 with ENOMEM */
-    void *(*alloc)(size_t n);           /* n > 0; 16-aligned, not zeroed; NULL when out of memory */
+    int (*init)(void);        /* 0, or -1 with ENOMEM */
+    void *(*alloc)(size_t n); /* n > 0; 16-aligned, not zeroed; NULL when out of memory */
     void *(*zalloc)(size_t n);
     void *(*realloc)(void *p, size_t old, size_t n);
     void (*free)(void *p, size_t n);
-    size_t (*rounded)(size_t n);        /* what an allocation of n takes; 0 when it is too large to be one */
+    size_t (*rounded)(
+        size_t n); /* what an allocation of n takes; 0 when it is too large to be one */
     size_t (*mapped)(void);
     size_t (*resident)(void);
     void (*fork)(int stage);

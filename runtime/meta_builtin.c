@@ -1,11 +1,13 @@
 /* meta_builtin.c - metadata on page runs of its own, for a liboakum that is static or dlopen'ed.
  *
- * Small blocks come from slabs: 64 KiB, aligned to their size, so that a block finds its slab; each cut into slots of one class
- * (four classes to a doubling, as in jemalloc, so at most a quarter is lost). A larger block is a mapping of its own.
+ * Small blocks come from slabs: 64 KiB, aligned to their size, so that a block finds its slab; each
+ * cut into slots of one class (four classes to a doubling, as in jemalloc, so at most a quarter is
+ * lost). A larger block is a mapping of its own.
+ *
  * Owns: the slabs and the counts of mapped bytes.
- * Invariants: a slab is in its class's list exactly when it has a free slot and a used one; an empty slab is in the spare list
- *   or gone; a slot is free, used, or above `carved`.
- * Lock: `lock` guards slabs and lists; the counts of large blocks are atomic.
+ * Invariants: a slab is in its class's list exactly when it has a free slot and a used one; an
+ * empty slab is in the spare list or gone; a slot is free, used, or above `carved`.
+ * Lock: `lock` guards slabs and lists; the counts are atomic.
  * Bound: O(1), but for the system calls that map and unmap. */
 #include "lock.h"
 #include "meta_backend.h"
@@ -63,8 +65,10 @@ static void list_add(slab **head, slab *s)
 
 static void list_remove(slab **head, slab *s)
 {
-    if (s->prev) s->prev->next = s->next;
-    else *head = s->next;
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        *head = s->next;
     if (s->next) s->next->prev = s->prev;
 }
 
@@ -146,7 +150,8 @@ static void small_free(void *p, size_t n)
 {
     slab *s = (slab *)OAKI_ALIGN_DOWN((uintptr_t)p, SLAB);
     oaki_lock_acquire(&lock);
-    OAKI_INVARIANT(s->class == class_of(n), "metadata is freed with another size than it was given");
+    OAKI_INVARIANT(s->class == class_of(n),
+                   "metadata is freed with another size than it was given");
     slot *f = p;
     f->next = s->free;
     s->free = f;
@@ -214,9 +219,12 @@ static size_t bi_resident(void)
 
 static void bi_fork(int stage)
 {
-    if (stage == 0) oaki_lock_acquire(&lock);
-    else if (stage == 1) oaki_lock_release(&lock);
-    else oaki_lock_reset(&lock);
+    if (stage == 0)
+        oaki_lock_acquire(&lock);
+    else if (stage == 1)
+        oaki_lock_release(&lock);
+    else
+        oaki_lock_reset(&lock);
 }
 
 static int bi_init(void)

@@ -1,8 +1,9 @@
-/* meta_jemalloc.c - metadata in an arena of jemalloc's, for the shared library (docs/metadata.md says why only there).
+/* meta_jemalloc.c - metadata in an arena of jemalloc's, for the shared library.
  *
+ * docs/metadata.md says why only there.
  * Owns: the arena. No thread cache is used, so what the arena reports is what is handed out.
- * Lock: jemalloc's own. Its fork handlers are registered when it is loaded, before Oakum's, so that in a fork Oakum's locks are taken
- * first, as they are elsewhere. */
+ * Lock: jemalloc's own. Its fork handlers are registered when it is loaded, before Oakum's, so that
+ * in a fork Oakum's locks are taken first, as they are elsewhere. */
 #include "meta_backend.h"
 
 #ifdef OAKI_META_JEMALLOC
@@ -95,7 +96,9 @@ static const char *je_name(void)
     return name;
 }
 
-const oaki_meta_ops oaki_meta_jemalloc = { je_init,    je_alloc,  je_zalloc,   je_realloc, je_free,
-                                           je_rounded, je_mapped, je_resident, je_fork,    je_name };
+const oaki_meta_ops oaki_meta_jemalloc = {
+    je_init,    je_alloc,  je_zalloc,   je_realloc, je_free,
+    je_rounded, je_mapped, je_resident, je_fork,    je_name
+};
 
 #endif

@@ -1,4 +1,4 @@
-/* options.c - defaults, ranges and the environment parser, all expanded from the table in <oakum/base.h>.
+/* options.c - defaults, ranges and the environment parser, all from the table in <oakum/base.h>.
  *
  * Owns: oaki_debug_switches, written once before the heap starts.
  * Invariant: a value that does not parse or is out of its range is reported and changes nothing. */
@@ -13,7 +13,8 @@
 
 oaki_debug oaki_debug_switches;
 
-/* Digits of a whole number at s: the value, and where they end; NULL when there are none or it is too large. */
+/* Digits of a whole number at s: the value, and where they end; NULL when there are none or it is
+ * too large. */
 static const char *parse_digits(const char *s, size_t *out)
 {
     const char *p = s;
@@ -41,7 +42,8 @@ int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out)
     if (*p) {
         const char *suffix = strchr(suffixes, *p >= 'a' ? *p - 'a' + 'A' : *p);
         if (!suffix || p[1]) return refuse();
-        if (__builtin_mul_overflow(v, (size_t)1 << 10 * (suffix - suffixes + 1), &v)) return refuse();
+        if (__builtin_mul_overflow(v, (size_t)1 << 10 * (suffix - suffixes + 1), &v))
+            return refuse();
     }
     if (v < min || v > max) return refuse();
     *out = v;
@@ -79,7 +81,8 @@ const char *oaki_options_check(const oak_config *cfg)
     return NULL;
 }
 
-/* The value of OAKUM_ and the field's name in capitals, or NULL; the variable's name goes to `name`. */
+/* The value of OAKUM_ and the field's name in capitals, or NULL; the variable's name goes to
+ * `name`. */
 static const char *variable_of(const char *field, char *name, size_t n)
 {
     size_t len = oaki_format(name, n, "OAKUM_%s", field);
@@ -95,8 +98,9 @@ static void read_size(const char *field, size_t *out, size_t min, size_t max)
     if (!value || oaki_parse_size(value, min, max, out) == 0) return;
     if (min > 0) oaki_format(least, sizeof least, ", at least %zu", min);
     if (max < SIZE_MAX) oaki_format(most, sizeof most, ", at most %zu", max);
-    oaki_log("oakum: %s=%s is ignored: it must be a number of bytes, which may end in K, M, G or T%s%s\n", name, value, least,
-             most);
+    oaki_log("oakum: %s=%.100s is ignored: it must be a number of bytes, which may end in K, M, G "
+             "or T%s%s\n",
+             name, value, least, most);
 }
 
 static void read_int(const char *field, int *out, int min, int max)
@@ -104,7 +108,8 @@ static void read_int(const char *field, int *out, int min, int max)
     char name[64];
     const char *value = variable_of(field, name, sizeof name);
     if (!value || oaki_parse_int(value, min, max, out) == 0) return;
-    oaki_log("oakum: %s=%s is ignored: it must be a whole number from %d to %d\n", name, value, min, max);
+    oaki_log("oakum: %s=%.100s is ignored: it must be a whole number from %d to %d\n", name, value,
+             min, max);
 }
 
 #define SWITCH_LIST(name, min, max, help) " " #name
@@ -114,16 +119,19 @@ static void read_switch(char *item, oaki_debug *out)
 {
     char *value = strchr(item, '=');
     if (value) *value++ = '\0';
-#define READ(switch, min, max, help)                                                                              \
-    if (strcmp(item, #switch) == 0) {                                                                             \
-        if (!value || oaki_parse_int(value, min, max, &out->switch) != 0)                                         \
-            oaki_log("oakum: OAKUM_DEBUG: %s%s%s is ignored: it must be %s=N with N from %d to %d\n", item,       \
-                     value ? "=" : "", value ? value : "", item, min, max);                                       \
-        return;                                                                                                   \
+#define READ(switch, min, max, help)                                                             \
+    if (strcmp(item, #switch) == 0) {                                                            \
+        if (!value || oaki_parse_int(value, min, max, &out->switch) != 0)                        \
+            oaki_log(                                                                            \
+                "oakum: OAKUM_DEBUG: %s%s%s is ignored: it must be %s=N with N from %d to %d\n", \
+                item, value ? "=" : "", value ? value : "", item, min, max);                     \
+        return;                                                                                  \
     }
     OAKI_DEBUG_SWITCHES(READ)
 #undef READ
-    oaki_log("oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(SWITCH_LIST) "\n", item);
+    oaki_log(
+        "oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(SWITCH_LIST) "\n",
+        item);
 }
 
 static void read_debug(oaki_debug *out)

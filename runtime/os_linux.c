@@ -1,17 +1,17 @@
 /* os_linux.c - memory, clocks and futexes of Linux, as os.h has them.
  *
- * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a cancellation point: a cancelled
- * thread must not unwind out of the runtime. What returns nothing leaves errno as it was, as it may run in a signal handler. */
+ * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a
+ * cancellation point: a cancelled thread must not unwind out of the runtime. What returns nothing
+ * leaves errno as it was, as it may run in a signal handler. */
 #include "os.h"
+
+#include "pagemap.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,7 +52,8 @@ int oaki_os_commit(void *p, size_t size)
     return mprotect(p, size, PROT_READ | PROT_WRITE);
 }
 
-/* MADV_DONTNEED refuses locked memory (mlockall): that stays resident, but must read as zero all the same. */
+/* MADV_DONTNEED refuses locked memory (mlockall): that stays resident, but must read as zero all
+ * the same. */
 void oaki_os_purge(void *p, size_t size)
 {
     int saved = errno;
@@ -78,7 +79,8 @@ size_t oaki_os_page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The raw call, as glibc's CPU_COUNT set is too small for the largest machines, and the kernel refuses a mask that is. */
+/* The raw call, as glibc's CPU_COUNT set is too small for the largest machines, and the kernel
+ * refuses a mask that is. */
 unsigned oaki_os_cpus(void)
 {
     uint64_t mask[128];
@@ -141,7 +143,9 @@ void oaki_os_sleep_ns(uint64_t ns)
 {
     int saved = errno;
     struct timespec until = timespec_of(oaki_os_now_ns() + ns);
-    while (syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0 && errno == EINTR) continue;
+    while (syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0 &&
+           errno == EINTR)
+        continue;
     errno = saved;
 }
 
@@ -160,14 +164,38 @@ void oaki_futex_wake(unsigned int *word, int n)
     errno = saved;
 }
 
-/* The page map has a word for each page; its top bit says that memory is behind it. */
+/* What the kernel counts as resident: present, and not the shared zero page. SIZE_MAX before
+ * Linux 6.7. */
+static size_t resident_by_scan(int fd, uintptr_t start, uintptr_t end)
+{
+    oaki_page_run run[64];
+    oaki_page_scan scan = { .size = sizeof scan,
+                            .runs = (uintptr_t)run,
+                            .runs_n = OAKI_COUNT(run),
+                            .inverted = OAKI_PAGE_ZERO,
+                            .required = OAKI_PAGE_PRESENT | OAKI_PAGE_ZERO,
+                            .returned = OAKI_PAGE_PRESENT };
+    size_t found = 0;
+    for (uintptr_t at = start; at < end; at = scan.stopped_at) {
+        scan.start = at;
+        scan.end = end;
+        long n = syscall(SYS_ioctl, fd, OAKI_PAGEMAP_SCAN, &scan);
+        if (n < 0 || scan.stopped_at <= at) return SIZE_MAX;
+        for (long i = 0; i < n; i++) found += run[i].end - run[i].start;
+    }
+    return found;
+}
+
+/* Before that: the page map has a word for each page, whose top bit says that something is mapped,
+ * the zero page counted. */
 static size_t resident_by_bits(int fd, uintptr_t start, uintptr_t end, size_t page)
 {
     uint64_t entry[512];
     size_t found = 0;
     for (uintptr_t at = start; at < end;) {
         size_t want = OAKI_MIN((end - at) / page, OAKI_COUNT(entry));
-        long got = syscall(SYS_pread64, fd, entry, want * sizeof entry[0], at / page * sizeof entry[0]);
+        uintptr_t offset = at / page * sizeof entry[0];
+        long got = syscall(SYS_pread64, fd, entry, want * sizeof entry[0], offset);
         if (got < (long)sizeof entry[0]) return SIZE_MAX;
         size_t n = (size_t)got / sizeof entry[0];
         for (size_t i = 0; i < n; i++) found += entry[i] >> 63;
@@ -182,8 +210,10 @@ size_t oaki_os_resident(const void *p, size_t n)
     size_t found = SIZE_MAX, page = oaki_os_page_size();
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
-        uintptr_t start = OAKI_ALIGN_DOWN((uintptr_t)p, page), end = OAKI_ALIGN_UP((uintptr_t)p + n, page);
-        found = resident_by_bits(fd, start, end, page);
+        uintptr_t start = OAKI_ALIGN_DOWN((uintptr_t)p, page);
+        uintptr_t end = OAKI_ALIGN_UP((uintptr_t)p + n, page);
+        found = resident_by_scan(fd, start, end);
+        if (found == SIZE_MAX) found = resident_by_bits(fd, start, end, page);
         syscall(SYS_close, fd);
     }
     errno = saved;

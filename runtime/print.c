@@ -1,7 +1,7 @@
-/* print.c - formatting without stdio or malloc, for messages that may be written from a stopped world.
+/* print.c - formatting without stdio or malloc, for messages from a stopped world.
  *
- * Owns nothing: all state is in the caller's frame, so any thread and any signal handler may format.
- * Output past the end of the buffer is counted and dropped.
+ * Owns nothing: all state is in the caller's frame, so any thread and any signal handler may
+ * format. Output past the end of the buffer is counted and dropped.
  * Bound: linear in the output; %f adds at most 1023 doublings of a 36-limb number. */
 #include "print.h"
 
@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LOG_MAX 1024       /* bytes of one line */
-#define FRACTION_MAX 20    /* digits after the point: beyond it the arithmetic of put_double is not exact */
+#define LOG_MAX 1024    /* bytes of one line */
+#define FRACTION_MAX 20 /* digits after the point: put_double is not exact beyond */
 
 typedef struct sink {
     char *buf;
@@ -42,7 +42,8 @@ static void put_bytes(sink *s, const char *p, size_t n)
 }
 
 /* A sign or prefix, zeros up to `digits` digits, the digits, and padding to the width. */
-static void put_number(sink *s, const spec *sp, const char *prefix, size_t digits, const char *p, size_t n)
+static void put_number(sink *s, const spec *sp, const char *prefix, size_t digits, const char *p,
+                       size_t n)
 {
     size_t np = strlen(prefix), zeros = digits > n ? digits - n : 0;
     size_t total = np + zeros + n, pad = sp->width > total ? sp->width - total : 0;
@@ -76,7 +77,8 @@ static char *digits_of(char *end, unsigned long long v, unsigned base, bool uppe
     return end;
 }
 
-static void put_integer(sink *s, spec *sp, unsigned long long v, unsigned base, bool upper, const char *prefix)
+static void put_integer(sink *s, spec *sp, unsigned long long v, unsigned base, bool upper,
+                        const char *prefix)
 {
     char buf[24], *end = buf + sizeof buf, *p = digits_of(end, v, base, upper);
     if (sp->precision >= 0) sp->zero = false; /* as C has it */
@@ -84,7 +86,8 @@ static void put_integer(sink *s, spec *sp, unsigned long long v, unsigned base, 
     put_number(s, sp, prefix, sp->precision > 0 ? (size_t)sp->precision : 0, p, (size_t)(end - p));
 }
 
-/* Decimal digits of m * 2^e, e >= 0, m < 2^53: exact, in limbs of nine digits. Ends at `end`; returns the start. */
+/* Decimal digits of m * 2^e, e >= 0, m < 2^53: exact, in limbs of nine digits. Ends at `end`;
+ * returns the start. */
 static char *big_digits(char *end, uint64_t m, int e)
 {
     uint32_t limb[36] = { 0 };
@@ -106,7 +109,7 @@ static char *big_digits(char *end, uint64_t m, int e)
     return end;
 }
 
-/* Add one to the decimal number in [p, end), which has a free byte before p; '.' is stepped over. */
+/* Add one to the decimal number in [p, end), which has a free byte before p; skips the point. */
 static char *round_up(char *p, char *end)
 {
     for (char *d = end; d-- > p;) {
@@ -121,8 +124,8 @@ static char *round_up(char *p, char *end)
     return p;
 }
 
-/* Exact, rounded half to even, like glibc's. The fraction is an integer below 2^k; k > 124 means a value below 1e-21, which is
- * zero at every precision allowed. */
+/* Exact, rounded half to even, like glibc's. The fraction is an integer below 2^k; k > 124 means a
+ * value below 1e-21, which is zero at every precision allowed. */
 static void put_double(sink *s, const spec *sp, double v)
 {
     uint64_t bits;
@@ -136,15 +139,18 @@ static void put_double(sink *s, const spec *sp, double v)
         put_number(s, &plain, prefix, 0, m ? "nan" : "inf", 3);
         return;
     }
-    if (e != 0) m |= (uint64_t)1 << 52;
-    else e = 1;
+    if (e != 0)
+        m |= (uint64_t)1 << 52;
+    else
+        e = 1;
     e -= 1075; /* value = m * 2^e */
 
     char buf[1 + 320 + 1 + FRACTION_MAX], *point = buf + 1 + 320, *end = point;
     int precision = OAKI_MIN(sp->precision < 0 ? 6 : sp->precision, FRACTION_MAX);
     unsigned k = e < 0 && e >= -124 ? (unsigned)-e : 0;
     unsigned __int128 fraction = k ? (unsigned __int128)m & (((unsigned __int128)1 << k) - 1) : 0;
-    char *p = e >= 0 ? big_digits(point, m, e) : digits_of(point, k && k < 64 ? m >> k : 0, 10, false);
+    uint64_t whole = k > 0 && k < 64 ? m >> k : 0;
+    char *p = e >= 0 ? big_digits(point, m, e) : digits_of(point, whole, 10, false);
     if (p == point) *--p = '0';
     if (precision > 0) *end++ = '.';
     for (int i = 0; i < precision; i++) {
@@ -174,10 +180,14 @@ static const char *parse_spec(const char *f, va_list *ap, spec *sp)
 {
     *sp = (spec){ .precision = -1 };
     for (;; f++) {
-        if (*f == '-') sp->left = true;
-        else if (*f == '0') sp->zero = true;
-        else if (*f == '+') sp->plus = true;
-        else break;
+        if (*f == '-')
+            sp->left = true;
+        else if (*f == '0')
+            sp->zero = true;
+        else if (*f == '+')
+            sp->plus = true;
+        else
+            break;
     }
     int width;
     f = parse_count(f, ap, &width);
@@ -185,16 +195,20 @@ static const char *parse_spec(const char *f, va_list *ap, spec *sp)
     sp->width = width < 0 ? (size_t)0 - (size_t)width : (size_t)width;
     if (*f == '.') f = parse_count(f + 1, ap, &sp->precision);
     for (;; f++) {
-        if (*f == 'l') sp->size = sp->size == SIZE_LONG ? SIZE_LONGLONG : SIZE_LONG;
-        else if (*f == 'z' || *f == 't') sp->size = SIZE_LONG; /* both are as wide as long on every system Oakum runs on */
-        else if (*f == 'j') sp->size = SIZE_LONGLONG;
-        else return f;
+        if (*f == 'l')
+            sp->size = sp->size == SIZE_LONG ? SIZE_LONGLONG : SIZE_LONG;
+        else if (*f == 'z' || *f == 't')
+            sp->size = SIZE_LONG; /* both are as wide as long on every system Oakum runs on */
+        else if (*f == 'j')
+            sp->size = SIZE_LONGLONG;
+        else
+            return f;
     }
 }
 
 static void put_signed(sink *s, spec *sp, va_list *ap)
 {
-    long long v = sp->size == SIZE_INT ? va_arg(*ap, int)
+    long long v = sp->size == SIZE_INT    ? va_arg(*ap, int)
                   : sp->size == SIZE_LONG ? va_arg(*ap, long)
                                           : va_arg(*ap, long long);
     unsigned long long magnitude = v < 0 ? 0 - (unsigned long long)v : (unsigned long long)v;
@@ -203,7 +217,7 @@ static void put_signed(sink *s, spec *sp, va_list *ap)
 
 static void put_unsigned(sink *s, spec *sp, va_list *ap, unsigned base, bool upper)
 {
-    unsigned long long v = sp->size == SIZE_INT ? va_arg(*ap, unsigned)
+    unsigned long long v = sp->size == SIZE_INT    ? va_arg(*ap, unsigned)
                            : sp->size == SIZE_LONG ? va_arg(*ap, unsigned long)
                                                    : va_arg(*ap, unsigned long long);
     put_integer(s, sp, v, base, upper, "");
@@ -221,19 +235,36 @@ static bool put_conversion(sink *s, spec *sp, char letter, va_list *ap)
     char c;
     switch (letter) {
     case 'd':
-    case 'i': put_signed(s, sp, ap); return true;
-    case 'u': put_unsigned(s, sp, ap, 10, false); return true;
-    case 'x': put_unsigned(s, sp, ap, 16, false); return true;
-    case 'X': put_unsigned(s, sp, ap, 16, true); return true;
-    case 'p': put_integer(s, sp, (uintptr_t)va_arg(*ap, void *), 16, false, "0x"); return true;
-    case 's': put_text(s, sp, va_arg(*ap, const char *)); return true;
-    case 'f': put_double(s, sp, va_arg(*ap, double)); return true;
+    case 'i':
+        put_signed(s, sp, ap);
+        return true;
+    case 'u':
+        put_unsigned(s, sp, ap, 10, false);
+        return true;
+    case 'x':
+        put_unsigned(s, sp, ap, 16, false);
+        return true;
+    case 'X':
+        put_unsigned(s, sp, ap, 16, true);
+        return true;
+    case 'p':
+        put_integer(s, sp, (uintptr_t)va_arg(*ap, void *), 16, false, "0x");
+        return true;
+    case 's':
+        put_text(s, sp, va_arg(*ap, const char *));
+        return true;
+    case 'f':
+        put_double(s, sp, va_arg(*ap, double));
+        return true;
     case 'c':
         c = (char)va_arg(*ap, int);
         put_string(s, sp, &c, 1);
         return true;
-    case '%': put(s, '%'); return true;
-    default: return false;
+    case '%':
+        put(s, '%');
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -250,7 +281,8 @@ size_t oaki_vformat(char *buf, size_t n, const char *format, va_list args)
         spec sp;
         const char *letter = parse_spec(f + 1, &ap, &sp);
         if (!put_conversion(&s, &sp, *letter, &ap)) {
-            put_bytes(&s, f, strlen(f)); /* the arguments that follow can't be found: show the rest as it is */
+            /* The arguments that follow can't be found: show the rest as it is. */
+            put_bytes(&s, f, strlen(f));
             break;
         }
         f = letter;

@@ -1,0 +1,286 @@
+/* meta.c - tests of the metadata allocator, whichever back end this program was built with:
+ * check_oakum has the built-in one, check_jemalloc the other. Random work is checked against what
+ * was written, and the accounts against what is held. */
+#include "runtime/meta.h"
+#include "runtime/os.h"
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+Suite *suite_runtime_meta(void);
+
+#define BLOCKS 2000
+#define THREADS 4
+
+typedef struct block {
+    unsigned char *p;
+    size_t n;
+    unsigned char fill;
+} block;
+
+static void start(void)
+{
+    ck_assert_int_eq(oaki_meta_init(), 0);
+}
+
+static size_t all_in_use(void)
+{
+    size_t sum = 0;
+    for (int use = 0; use < OAKI_META_USES; use++) sum += oaki_meta_in_use(use);
+    return sum;
+}
+
+static size_t random_size(unsigned *seed)
+{
+    switch (rand_r(seed) % 8) {
+    case 0:
+        return (size_t)rand_r(seed) % 17;
+    case 1:
+        return 8000 + (size_t)rand_r(seed) %
+                          400; /* about where the built-in back end's small blocks end */
+    case 2:
+        return (size_t)rand_r(seed) % 100000;
+    default:
+        return (size_t)rand_r(seed) % 1000;
+    }
+}
+
+static bool filled(const block *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (b->p[i] != b->fill) return false;
+    return true;
+}
+
+static void fill(block *b, unsigned *seed)
+{
+    b->fill = (unsigned char)rand_r(seed);
+    if (b->n > 0) memset(b->p, b->fill, b->n);
+}
+
+static void block_new(block *b, unsigned *seed, oaki_meta_use use)
+{
+    b->n = random_size(seed);
+    bool zero = rand_r(seed) % 2;
+    b->p = zero ? oaki_meta_zalloc(b->n, use) : oaki_meta_alloc(b->n, use);
+    ck_assert_ptr_nonnull(b->p);
+    ck_assert_uint_eq((uintptr_t)b->p % 16, 0);
+    b->fill = 0;
+    ck_assert(!zero || filled(b, b->n));
+    fill(b, seed);
+}
+
+static void block_resize(block *b, unsigned *seed, oaki_meta_use use)
+{
+    size_t n = random_size(seed);
+    unsigned char *p = oaki_meta_realloc(b->p, b->n, n, use);
+    ck_assert_ptr_nonnull(p);
+    b->p = p;
+    ck_assert(filled(b, OAKI_MIN(n, b->n)));
+    b->n = n;
+    fill(b, seed);
+}
+
+static void block_free(block *b, oaki_meta_use use)
+{
+    ck_assert(filled(b, b->n));
+    oaki_meta_free(b->p, b->n, use);
+    b->p = NULL;
+}
+
+static void *random_work(void *arg)
+{
+    unsigned seed = (unsigned)(uintptr_t)arg;
+    oaki_meta_use use = seed % OAKI_META_USES;
+    block *blocks = calloc(BLOCKS, sizeof *blocks);
+    for (int i = 0; i < 60000; i++) {
+        block *b = &blocks[rand_r(&seed) % BLOCKS];
+        if (!b->p)
+            block_new(b, &seed, use);
+        else if (rand_r(&seed) % 3)
+            block_free(b, use);
+        else
+            block_resize(b, &seed, use);
+    }
+    for (int i = 0; i < BLOCKS; i++)
+        if (blocks[i].p) block_free(&blocks[i], use);
+    free(blocks);
+    return NULL;
+}
+
+START_TEST(the_back_end_is_the_one_that_was_built)
+{
+#ifdef OAKI_META_JEMALLOC
+    ck_assert_int_eq(strncmp(oaki_meta_backend(), "jemalloc 5.", 11), 0);
+    ck_assert_ptr_null(strchr(oaki_meta_backend(), '-'));
+#else
+    ck_assert_str_eq(oaki_meta_backend(), "built-in");
+#endif
+}
+END_TEST
+
+START_TEST(random_work_keeps_contents_and_returns_all)
+{
+    unsigned seed = (unsigned)oaki_os_now_ns();
+    pthread_t t[THREADS];
+    printf("runtime_meta: seed %u\n", seed);
+    size_t before = oaki_meta_mapped();
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(
+            pthread_create(&t[i], NULL, random_work, (void *)(uintptr_t)(seed + (unsigned)i)), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+    ck_assert_uint_eq(all_in_use(), 0);
+#ifndef OAKI_META_JEMALLOC
+    ck_assert_uint_le(oaki_meta_mapped(), before + 4 * 65536); /* the spare slabs */
+#else
+    (void)before;
+#endif
+}
+END_TEST
+
+START_TEST(accounts_are_kept_for_each_use)
+{
+    void *p = oaki_meta_alloc(100, OAKI_META_GC), *q = oaki_meta_alloc(100000, OAKI_META_MSPAN);
+    size_t gc = oaki_meta_in_use(OAKI_META_GC), mspan = oaki_meta_in_use(OAKI_META_MSPAN);
+    ck_assert_uint_ge(gc, 100);
+    ck_assert_uint_le(gc, 125);
+    ck_assert_uint_ge(mspan, 100000);
+    ck_assert_uint_le(mspan, 125000);
+    ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_OTHER), 0);
+    ck_assert_uint_ge(oaki_meta_mapped(), gc + mspan);
+    ck_assert_uint_le(oaki_meta_resident(), oaki_meta_mapped());
+    p = oaki_meta_realloc(p, 100, 5000, OAKI_META_GC);
+    ck_assert_uint_ge(oaki_meta_in_use(OAKI_META_GC), 5000);
+    p = oaki_meta_realloc(p, 5000, 100, OAKI_META_GC);
+    ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_GC), gc);
+    oaki_meta_free(p, 100, OAKI_META_GC);
+    oaki_meta_free(q, 100000, OAKI_META_MSPAN);
+    oaki_meta_free(NULL, 10, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+}
+END_TEST
+
+START_TEST(sizes_round_up_by_a_quarter_at_most)
+{
+    for (size_t n = 64; n < 70000; n += n / 9) {
+        void *p = oaki_meta_alloc(n, OAKI_META_OTHER);
+        size_t rounded = oaki_meta_in_use(OAKI_META_OTHER);
+        ck_assert_uint_ge(rounded, n);
+        ck_assert_uint_le(rounded, OAKI_MAX(n + n / 4, OAKI_ALIGN_UP(n, 4096)));
+        oaki_meta_free(p, n, OAKI_META_OTHER);
+    }
+}
+END_TEST
+
+START_TEST(memory_of_large_blocks_is_given_back)
+{
+    size_t n = (size_t)32 << 20;
+    void *p = oaki_meta_zalloc(n, OAKI_META_OTHER);
+    ck_assert_ptr_nonnull(p);
+    memset(p, 1, n);
+    ck_assert_uint_ge(oaki_meta_resident(), n);
+    oaki_meta_free(p, n, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+    ck_assert_uint_lt(oaki_meta_resident(), n / 2);
+}
+END_TEST
+
+START_TEST(no_memory_is_a_value)
+{
+    errno = 0;
+    ck_assert_ptr_null(oaki_meta_alloc(SIZE_MAX - 100, OAKI_META_OTHER));
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_ptr_null(oaki_meta_zalloc((size_t)1 << 60, OAKI_META_OTHER));
+    char *p = oaki_meta_alloc(10, OAKI_META_OTHER);
+    memcpy(p, "123456789", 10);
+    ck_assert_ptr_null(oaki_meta_realloc(p, 10, SIZE_MAX, OAKI_META_OTHER));
+    ck_assert_ptr_null(oaki_meta_realloc(p, 10, (size_t)1 << 60, OAKI_META_OTHER));
+    ck_assert_str_eq(p, "123456789");
+    oaki_meta_free(p, 10, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+}
+END_TEST
+
+START_TEST(a_table_grows_by_doubling)
+{
+    oaki_vec v;
+    oaki_vec_init(&v, sizeof(uint64_t), OAKI_META_GC);
+    for (uint64_t i = 0; i < 100000; i++) {
+        uint64_t *item = oaki_vec_push(&v);
+        ck_assert_ptr_nonnull(item);
+        *item = i * i;
+    }
+    ck_assert_uint_eq(v.len, 100000);
+    ck_assert_uint_le(v.cap, 200000);
+    for (uint64_t i = 0; i < v.len; i++) ck_assert_uint_eq(((uint64_t *)v.items)[i], i * i);
+    ck_assert_uint_ge(oaki_meta_in_use(OAKI_META_GC), v.cap * v.item);
+    ck_assert_int_eq(oaki_vec_reserve(&v, 10), 0);
+    ck_assert_int_eq(oaki_vec_reserve(&v, SIZE_MAX / 4), -1);
+    ck_assert_uint_eq(v.len, 100000);
+    oaki_vec_free(&v);
+    ck_assert_uint_eq(all_in_use(), 0);
+    ck_assert_uint_eq(v.len + v.cap, 0);
+    ck_assert_ptr_nonnull(oaki_vec_push(&v)); /* may be used again */
+    oaki_vec_free(&v);
+}
+END_TEST
+
+static AO_t churning;
+
+static void *churn(void *arg)
+{
+    while (AO_load_acquire(&churning)) {
+        void *p = oaki_meta_alloc(200, OAKI_META_OTHER);
+        oaki_meta_free(p, 200, OAKI_META_OTHER);
+    }
+    return arg;
+}
+
+/* Fork while another thread is allocating; the child allocates. Without the stages it would wait
+ * for a lock that nobody holds. */
+START_TEST(a_forked_child_can_allocate)
+{
+    pthread_t t;
+    AO_store_release(&churning, 1);
+    ck_assert_int_eq(pthread_create(&t, NULL, churn, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        oaki_meta_fork(0);
+        pid_t child = fork();
+        if (child == 0) {
+            oaki_meta_fork(2);
+            void *p = oaki_meta_alloc(200, OAKI_META_OTHER);
+            oaki_meta_free(p, 200, OAKI_META_OTHER);
+            _exit(p ? 0 : 1);
+        }
+        oaki_meta_fork(1);
+        int status;
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+    }
+    AO_store_release(&churning, 0);
+    pthread_join(t, NULL);
+}
+END_TEST
+
+Suite *suite_runtime_meta(void)
+{
+    Suite *s = suite_create("runtime_meta");
+    TCase *tc = tcase_create("meta");
+    tcase_add_checked_fixture(tc, start, NULL);
+    tcase_add_test(tc, the_back_end_is_the_one_that_was_built);
+    tcase_add_test(tc, random_work_keeps_contents_and_returns_all);
+    tcase_add_test(tc, accounts_are_kept_for_each_use);
+    tcase_add_test(tc, sizes_round_up_by_a_quarter_at_most);
+    tcase_add_test(tc, memory_of_large_blocks_is_given_back);
+    tcase_add_test(tc, no_memory_is_a_value);
+    tcase_add_test(tc, a_table_grows_by_doubling);
+    tcase_add_test(tc, a_forked_child_can_allocate);
+    suite_add_tcase(s, tc);
+    return s;
+}
