@@ -1,0 +1,394 @@
+/* finalizer.c - finalizers and cleanups: who has one, and when it is ready.
+ *
+ * Owns: the table of records and the queue of those that are ready; a queued record stays in the
+ *   table, linked into the queue by number, so that a collection allocates nothing.
+ *
+ * What keeps what alive: every record its ctx; a queued finalizer its object too, until it is
+ * popped. A waiting one doesn't keep its object.
+ *
+ * The decision, when all that the program can reach is marked (oaki_finalizers_decide):
+ *   1. No-order finalizers whose objects are unmarked are ready, all of them, even if one reaches
+ *      another; then they and what they reach are marked. So an ordered object that a ready
+ *      no-order one refers to waits.
+ *   2. Ordered ones. The contents of every unmarked object are marked, not the object itself.
+ *      Whatever is marked by that is reachable from a finalizable object and waits; the others are
+ *      ready, and marked. (Go's order, with the algorithm that Boehm's collector uses. Go gets it
+ *      by treating contents as roots.)
+ *   3. Cleanups whose objects are unmarked even now are ready. Their objects are not marked: this
+ *      sweep frees them.
+ *
+ * Cycles: an ordered object that is reachable from itself waits for ever, and so does what it
+ * reaches. To count these without a traversal for each, waiting objects are grouped by age, the
+ * collections that they have waited for, and the groups' contents marked one after the other, young
+ * first. When a group is marked entirely by its own contents, every object in it is reachable from
+ * one in it, and following that backwards ends in a cycle: they are all stuck. A group in which one
+ * was ready proves nothing; its members are counted once the ready ones have gone. So the count
+ * never claims too much, and is exact once chains have drained.
+ *
+ * Invariants: a waiting finalizer's record is the first of its object's chain; an object has at
+ *   most one. A queued cleanup is in no chain, as its object's address may be another's by now.
+ * Lock: finalizer_lock, or the world is stopped. Bound: a decision is O(records) and the marking.
+ */
+#include "finalizer.h"
+#include "ptrtable.h"
+
+#include <errno.h>
+
+typedef enum state { WAITING = 0, READY } state;
+
+enum { CLEANUP = 2 }; /* a kind beside OAK_FINALIZER_ORDERED and OAK_FINALIZER_NO_ORDER */
+
+#define KINDS 3
+#define AGES 8    /* the last one: that long or longer */
+#define BATCH 512 /* objects whose contents are queued before the marker drains */
+
+typedef struct record {
+    oaki_ptrlink link;
+    oaki_ready what;     /* its obj only when READY */
+    uint32_t next, prev; /* in the queue; of candidates in a decision, next alone */
+    uint8_t state, kind, age;
+} record;
+
+static struct {
+    oaki_ptrtable table;
+    uint32_t head, tail; /* of the queue */
+    AO_t waiting[KINDS], ready, stuck;
+    AO_t fresh; /* queued by a collection and not yet asked for */
+} self;
+
+static record *at(uint32_t i)
+{
+    return oaki_ptrtable_at(&self.table, i);
+}
+
+/* ---- the queue ---- */
+
+static void queue_append(uint32_t i)
+{
+    record *r = at(i);
+    r->state = READY;
+    r->next = OAKI_PTR_NONE;
+    r->prev = self.tail;
+    if (self.tail != OAKI_PTR_NONE)
+        at(self.tail)->next = i;
+    else
+        self.head = i;
+    self.tail = i;
+    oaki_count_add(&self.ready, 1);
+    oaki_count_sub(&self.waiting[r->kind], 1);
+}
+
+static void queue_remove(uint32_t i)
+{
+    record *r = at(i);
+    if (r->prev != OAKI_PTR_NONE)
+        at(r->prev)->next = r->next;
+    else
+        self.head = r->next;
+    if (r->next != OAKI_PTR_NONE)
+        at(r->next)->prev = r->prev;
+    else
+        self.tail = r->prev;
+    oaki_count_sub(&self.ready, 1);
+}
+
+/* ---- records ---- */
+
+static void record_remove(uint32_t i)
+{
+    if (at(i)->state == READY)
+        queue_remove(i);
+    else
+        oaki_count_sub(&self.waiting[at(i)->kind], 1);
+    oaki_ptrtable_remove(&self.table, i);
+    if (i == self.table.records.len || at(i)->state != READY) return;
+    record *moved = at(i);
+    if (moved->prev != OAKI_PTR_NONE)
+        at(moved->prev)->next = i;
+    else
+        self.head = i;
+    if (moved->next != OAKI_PTR_NONE)
+        at(moved->next)->prev = i;
+    else
+        self.tail = i;
+}
+
+/* The waiting finalizer of obj, or OAKI_PTR_NONE. */
+static uint32_t find(const void *obj)
+{
+    uint32_t i = oaki_ptrtable_first(&self.table, obj);
+    if (i == OAKI_PTR_NONE || at(i)->state != WAITING || at(i)->kind == CLEANUP)
+        return OAKI_PTR_NONE;
+    return i;
+}
+
+static int add(void *obj, const oaki_ready *what, uint8_t kind)
+{
+    if (oaki_ptrtable_reserve(&self.table) != 0) return -1;
+    uint32_t after = kind == CLEANUP ? find(obj) : OAKI_PTR_NONE;
+    record *r = at(oaki_ptrtable_add(&self.table, obj, after));
+    r->what = *what;
+    r->kind = kind;
+    oaki_count_add(&self.waiting[kind], 1);
+    oaki_special_note(obj);
+    return 0;
+}
+
+static void check_object(const void *obj, const char *caller)
+{
+    if (!obj || oaki_object_base(obj) != obj)
+        oak_fatal("oakum: %s: %p is not the start of a live object", caller, obj);
+}
+
+/* ---- the public side ---- */
+
+int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx)
+{
+    return oak_finalizer_set_ex(obj, fn, ctx, OAK_FINALIZER_ORDERED, NULL, NULL);
+}
+
+int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+                         void **old_ctx)
+{
+    check_object(obj, "oak_finalizer_set");
+    if (flags != OAK_FINALIZER_ORDERED && flags != OAK_FINALIZER_NO_ORDER) {
+        errno = EINVAL;
+        return -1;
+    }
+    oaki_ready what = { .ctx = ctx, .fn.finalizer = fn }, before = { .ctx = NULL };
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    int result = 0;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = find(obj);
+    if (i != OAKI_PTR_NONE) before = at(i)->what;
+    if (i == OAKI_PTR_NONE) {
+        if (fn) result = add(obj, &what, (uint8_t)flags);
+    } else if (!fn) {
+        record_remove(i);
+    } else {
+        oaki_count_sub(&self.waiting[at(i)->kind], 1);
+        oaki_count_add(&self.waiting[flags], 1);
+        at(i)->what = what;
+        at(i)->kind = (uint8_t)flags;
+        at(i)->age = 0;
+    }
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+    if (result != 0) return -1;
+    if (old) *old = before.fn.finalizer;
+    if (old_ctx) *old_ctx = before.ctx;
+    if (fn) oaki_finalizer_thread_ensure();
+    return 0;
+}
+
+int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx)
+{
+    check_object(obj, "oak_cleanup_add");
+    if (!fn) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (ctx && oaki_object_base(ctx) == obj)
+        oak_fatal(
+            "oakum: oak_cleanup_add: ctx %p is in the object, which it would keep alive for ever",
+            ctx);
+    oaki_ready what = { .ctx = ctx, .fn.cleanup = fn };
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    int result = add(obj, &what, CLEANUP);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+    if (result == 0) oaki_finalizer_thread_ensure();
+    return result;
+}
+
+void oaki_finalizers_forget(void *obj)
+{
+    uint32_t i;
+    if (!oaki_special_possible(obj)) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    while ((i = oaki_ptrtable_first(&self.table, obj)) != OAKI_PTR_NONE) record_remove(i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+/* ---- in a collection ---- */
+
+void oaki_finalizers_mark_roots(void)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        const record *r = at(i);
+        oaki_mark_pointer(r->what.ctx);
+        if (r->state == READY) oaki_mark_pointer(r->what.obj);
+    }
+}
+
+static bool unreachable(const record *r)
+{
+    return !oaki_is_marked(r->link.obj);
+}
+
+static void make_ready(uint32_t i)
+{
+    record *r = at(i);
+    r->what.obj = r->link.obj;
+    queue_append(i);
+}
+
+/* Mark the objects of all that was queued behind `last`, and what they reach. */
+static void resurrect(uint32_t last)
+{
+    uint32_t i = last != OAKI_PTR_NONE ? at(last)->next : self.head;
+    if (i == OAKI_PTR_NONE) return;
+    for (; i != OAKI_PTR_NONE; i = at(i)->next) oaki_mark_pointer(at(i)->what.obj);
+    oaki_ephemerons_fixpoint();
+}
+
+static void decide_no_order(void)
+{
+    uint32_t last = self.tail;
+    if (oaki_count_get(&self.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
+    for (uint32_t i = 0; i < self.table.records.len; i++)
+        if (at(i)->kind == OAK_FINALIZER_NO_ORDER && at(i)->state == WAITING && unreachable(at(i)))
+            make_ready(i);
+    resurrect(last);
+}
+
+/* Lists of the unmarked ordered records by age, linked by `next`, in ascending order. */
+static void collect_candidates(uint32_t list[AGES])
+{
+    for (unsigned a = 0; a < AGES; a++) list[a] = OAKI_PTR_NONE;
+    for (uint32_t i = (uint32_t)self.table.records.len; i-- > 0;) {
+        record *r = at(i);
+        if (r->kind != OAK_FINALIZER_ORDERED || r->state != WAITING) continue;
+        if (unreachable(r)) {
+            r->next = list[r->age];
+            list[r->age] = i;
+        } else {
+            r->age = 0;
+        }
+    }
+}
+
+static void grow_older(record *r)
+{
+    if (r->age < AGES - 1) r->age++;
+}
+
+/* Mark the contents of a group. Those that are marked by then wait on account of a younger group,
+ * and are taken off the list. Returns how many of the group are stuck. */
+static size_t mark_group(uint32_t *list)
+{
+    size_t n = 0, batch = 0;
+    for (uint32_t *p = list; *p != OAKI_PTR_NONE;) {
+        record *r = at(*p);
+        if (unreachable(r)) {
+            p = &r->next;
+            n++;
+        } else {
+            grow_older(r);
+            *p = r->next;
+        }
+    }
+    if (n == 0) return 0;
+    for (uint32_t i = *list; i != OAKI_PTR_NONE; i = at(i)->next) {
+        if (!unreachable(at(i))) continue;
+        oaki_mark_contents(at(i)->link.obj);
+        if (++batch % BATCH == 0) oaki_mark_drain();
+    }
+    oaki_ephemerons_fixpoint();
+    for (uint32_t i = *list; i != OAKI_PTR_NONE; i = at(i)->next)
+        if (unreachable(at(i))) return 0;
+    return n;
+}
+
+static void decide_ordered(void)
+{
+    uint32_t list[AGES], last = self.tail;
+    size_t stuck = 0;
+    if (oaki_count_get(&self.waiting[OAK_FINALIZER_ORDERED]) > 0) {
+        collect_candidates(list);
+        for (unsigned a = 0; a < AGES; a++) stuck += mark_group(&list[a]);
+        for (unsigned a = AGES; a-- > 0;) {
+            uint32_t next;
+            for (uint32_t i = list[a]; i != OAKI_PTR_NONE; i = next) {
+                next = at(i)->next;
+                if (unreachable(at(i)))
+                    make_ready(i);
+                else
+                    grow_older(at(i));
+            }
+        }
+        resurrect(last);
+    }
+    AO_store(&self.stuck, stuck);
+}
+
+static void decide_cleanups(void)
+{
+    if (oaki_count_get(&self.waiting[CLEANUP]) == 0) return;
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        if (at(i)->kind != CLEANUP || at(i)->state != WAITING || !unreachable(at(i))) continue;
+        oaki_ptrtable_unlink(&self.table, i);
+        queue_append(i);
+    }
+}
+
+void oaki_finalizers_decide(void)
+{
+    size_t before = oaki_finalizers_ready();
+    decide_no_order();
+    decide_ordered();
+    decide_cleanups();
+    if (oaki_finalizers_ready() > before) AO_store(&self.fresh, 1);
+}
+
+/* ---- for finalrun.c ---- */
+
+bool oaki_finalizers_pop(oaki_ready *out)
+{
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = self.head;
+    if (i != OAKI_PTR_NONE) {
+        *out = at(i)->what;
+        record_remove(i);
+    }
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    return i != OAKI_PTR_NONE;
+}
+
+size_t oaki_finalizers_ready(void)
+{
+    return oaki_count_get(&self.ready);
+}
+
+bool oaki_finalizers_fresh(void)
+{
+    return AO_compare_and_swap_full(&self.fresh, 1, 0);
+}
+
+void oaki_finalizers_trim(void)
+{
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    oaki_ptrtable_trim(&self.table);
+    oaki_weak_trim();
+    oaki_ephemerons_trim();
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+void oaki_finalizers_stats(struct oak_memstats *out)
+{
+    out->finalizers = 0;
+    for (unsigned k = 0; k < KINDS; k++) out->finalizers += oaki_count_get(&self.waiting[k]);
+    out->finalizers_ready = oaki_count_get(&self.ready);
+    out->finalizer_cycles = oaki_count_get(&self.stuck);
+}
+
+int oaki_finalizers_init(void)
+{
+    oaki_ptrtable_init(&self.table, sizeof(record));
+    self.head = self.tail = OAKI_PTR_NONE;
+    oaki_finalrun_init();
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* finalizer.h - what finalizer.c, which decides what is ready, and finalrun.c, which runs it,
+ * share. */
+#ifndef OAKI_FINALIZER_H
+#define OAKI_FINALIZER_H
+
+#include "gc.h"
+#include <oakum/gc.h>
+
+/* Something to run: a finalizer when obj is set, else a cleanup. */
+typedef struct oaki_ready {
+    void *obj, *ctx;
+    union {
+        oak_finalizer finalizer;
+        void (*cleanup)(void *ctx);
+    } fn;
+} oaki_ready;
+
+/* Take the first of the queue. From here on *out is all that keeps obj and ctx alive: it has to be
+ * in the frame of an attached thread. Inside oaki_enter. False when there is none. */
+bool oaki_finalizers_pop(oaki_ready *out);
+
+/* How many are queued. Any thread, no lock. */
+size_t oaki_finalizers_ready(void);
+
+/* Did a collection queue any since this was asked last? */
+bool oaki_finalizers_fresh(void);
+
+/* Give back memory that the tables don't need. Inside oaki_enter. */
+void oaki_finalizers_trim(void);
+void oaki_weak_trim(void);       /* finalizer_lock held */
+void oaki_ephemerons_trim(void); /* finalizer_lock held */
+
+/* finalrun.c: its part of oaki_finalizers_init. */
+void oaki_finalrun_init(void);
+
+/* See to it that the finalizer thread runs, if there is to be one. Outside oaki_enter. */
+void oaki_finalizer_thread_ensure(void);
+
+#endif

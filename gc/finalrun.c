@@ -1,0 +1,161 @@
+/* finalrun.c - running what is ready: the finalizer thread, oak_finalizers_run, and the notifier.
+ *
+ * Owns: the finalizer thread, which is started by the first registration and in a forked child by
+ *   the first need, and sleeps in a blocking region; and the start times of what runs.
+ *
+ * Invariants: a finalizer runs outside oaki_enter, with no lock held. Its object and ctx go from
+ *   the record to the call in a frame of run_one, on the stack of an attached thread, which the
+ *   collector scans.
+ * Lock: none; what is shared is atomic. */
+#include "finalizer.h"
+
+#include "runtime/os.h"
+
+#include <string.h>
+
+#define RUNNERS 16       /* finalizers at the same time whose time is told; more run untold */
+#define SCRUB_BYTES 4096 /* of dead frames below a runner: as deep as simple finalizers get */
+
+enum { THREAD_NONE = 0, THREAD_STARTED };
+
+static struct {
+    unsigned int thread; /* AO_int */
+    unsigned int wake;   /* AO_int: counts what the thread is woken for */
+    AO_t notify;         /* void (*)(void) */
+    AO_t since[RUNNERS]; /* when it began, or 0 */
+} self;
+
+/* ---- running ---- */
+
+static AO_t *clock_start(void)
+{
+    AO_t now = (AO_t)oaki_os_now_ns();
+    for (unsigned i = 0; i < RUNNERS; i++)
+        if (AO_load(&self.since[i]) == 0 && AO_compare_and_swap_full(&self.since[i], 0, now))
+            return &self.since[i];
+    return NULL;
+}
+
+/* Run the first of the queue. Outside oaki_enter. False when there was none. */
+static OAKI_NOINLINE bool run_one(void)
+{
+    oaki_ready r;
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    bool found = oaki_finalizers_pop(&r);
+    oaki_leave(t);
+    if (!found) return false;
+    AO_t *since = clock_start();
+    if (r.obj)
+        r.fn.finalizer(r.obj, r.ctx);
+    else
+        r.fn.cleanup(r.ctx);
+    if (since) AO_store(since, 0);
+    return true;
+}
+
+/* Overwrite the dead frames below the caller's, so that what they still refer to is not kept alive
+ * by them. */
+static OAKI_NOINLINE void scrub(void)
+{
+    char dead[SCRUB_BYTES];
+    memset(dead, 0, sizeof dead);
+    __asm__ __volatile__("" : : "r"(dead) : "memory");
+}
+
+static size_t run_all(void)
+{
+    size_t n = 0;
+    while (run_one()) n++;
+    if (n > 0) scrub();
+    return n;
+}
+
+size_t oak_finalizers_run(void)
+{
+    return run_all();
+}
+
+uint64_t oak_finalizer_running_ns(void)
+{
+    AO_t first = 0;
+    for (unsigned i = 0; i < RUNNERS; i++) {
+        AO_t t = AO_load(&self.since[i]);
+        if (t != 0 && (first == 0 || t < first)) first = t;
+    }
+    if (first == 0) return 0;
+    uint64_t now = oaki_os_now_ns();
+    return now > first ? now - first : 1;
+}
+
+/* ---- the thread ---- */
+
+static void *thread_main(void *arg)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    if (!t) {
+        AO_int_store_release(&self.thread, THREAD_NONE); /* the next need tries again */
+        return arg;
+    }
+    for (;;) {
+        unsigned seen = AO_int_load_acquire(&self.wake);
+        run_all();
+        oaki_blocking_begin(t);
+        oaki_futex_wait(&self.wake, seen, 0);
+        oaki_blocking_end(t);
+    }
+}
+
+void oaki_finalizer_thread_ensure(void)
+{
+    if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self.thread) == THREAD_STARTED ||
+        !AO_int_compare_and_swap_full(&self.thread, THREAD_NONE, THREAD_STARTED))
+        return;
+    if (oaki_thread_spawn("oak-finalizer", thread_main, NULL, true) != 0)
+        AO_int_store_release(&self.thread, THREAD_NONE);
+}
+
+/* The child has the thread that called fork, and no other. */
+static void fork_child(void)
+{
+    oaki_lock_reset(&oaki_the_heap.finalizer_lock);
+    AO_int_store(&self.thread, THREAD_NONE);
+    for (unsigned i = 0; i < RUNNERS; i++) AO_store(&self.since[i], 0);
+}
+
+/* ---- after a collection ---- */
+
+void (*oak_finalizer_notify(void (*fn)(void)))(void)
+{
+    for (;;) {
+        AO_t old = AO_load(&self.notify);
+        if (AO_compare_and_swap_full(&self.notify, old, (AO_t)fn)) return (void (*)(void))old;
+    }
+}
+
+static void wake_or_notify(bool fresh)
+{
+    oaki_finalizer_thread_ensure();
+    if (AO_int_load(&self.thread) == THREAD_STARTED) {
+        (void)AO_int_fetch_and_add_full(&self.wake, 1);
+        oaki_futex_wake(&self.wake, 1);
+        return;
+    }
+    void (*fn)(void) = (void (*)(void))AO_load_acquire(&self.notify);
+    if (fn && fresh) fn();
+}
+
+void oaki_finalizers_dispatch(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_finalizers_trim();
+    oaki_leave(t);
+    bool fresh = oaki_finalizers_fresh();
+    if (oaki_finalizers_ready() > 0) wake_or_notify(fresh);
+}
+
+void oaki_finalrun_init(void)
+{
+    oaki_fork_register(fork_child);
+}

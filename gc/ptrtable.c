@@ -1,0 +1,191 @@
+/* ptrtable.c - records about objects, found by the object's address.
+ *
+ * Invariants: an object has a slot when it has a record in a chain; that slot names the chain's
+ *   first record, whose prev is OAKI_PTR_NONE. The index is probed linearly and holds no
+ *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
+ *   of the slots are taken.
+ * Lock: the owner's. Bound: O(1) expected, save reserve and trim, which are O(slots) and
+ *   O(records). */
+#include "ptrtable.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MIN_SLOTS 64
+#define MIN_RECORDS 32
+
+static oaki_ptrlink *link_at(const oaki_ptrtable *t, uint32_t i)
+{
+    return oaki_ptrtable_at(t, i);
+}
+
+static uint32_t hash_of(const void *obj)
+{
+    return (uint32_t)(((uintptr_t)obj >> OAKI_GRANULE_SHIFT) * 0x9e3779b97f4a7c15u >> 32);
+}
+
+void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size)
+{
+    *t = (oaki_ptrtable){ .slots = NULL };
+    oaki_vec_init(&t->records, record_size, OAKI_META_OTHER);
+}
+
+/* ---- the index ---- */
+
+/* The slot of obj, or the free one where it would go. The index is not empty. */
+static oaki_ptrslot *slot_of(const oaki_ptrtable *t, const void *obj)
+{
+    uint32_t hash = hash_of(obj);
+    for (size_t i = hash;; i++) {
+        oaki_ptrslot *s = &t->slots[i & (t->nslots - 1)];
+        if (s->record == 0 || (s->hash == hash && link_at(t, s->record - 1)->obj == obj)) return s;
+    }
+}
+
+static void slot_clear(oaki_ptrtable *t, oaki_ptrslot *s)
+{
+    size_t mask = t->nslots - 1, hole = (size_t)(s - t->slots);
+    for (size_t i = (hole + 1) & mask; t->slots[i].record != 0; i = (i + 1) & mask) {
+        /* it may move to the hole unless its home lies behind the hole */
+        if (((i - t->slots[i].hash) & mask) < ((i - hole) & mask)) continue;
+        t->slots[hole] = t->slots[i];
+        hole = i;
+    }
+    t->slots[hole].record = 0;
+    t->nkeys--;
+}
+
+static int resize(oaki_ptrtable *t, size_t n)
+{
+    oaki_ptrslot *slots = oaki_meta_zalloc(n * sizeof *slots, OAKI_META_OTHER);
+    if (!slots) return -1;
+    for (size_t i = 0; i < t->nslots; i++) {
+        if (t->slots[i].record == 0) continue;
+        size_t j = t->slots[i].hash & (n - 1);
+        while (slots[j].record != 0) j = (j + 1) & (n - 1);
+        slots[j] = t->slots[i];
+    }
+    oaki_meta_free(t->slots, t->nslots * sizeof *slots, OAKI_META_OTHER);
+    t->slots = slots;
+    t->nslots = n;
+    return 0;
+}
+
+int oaki_ptrtable_reserve(oaki_ptrtable *t)
+{
+    oaki_vec *v = &t->records;
+    if ((v->len == v->cap && oaki_vec_reserve(v, v->cap ? v->cap * 2 : MIN_RECORDS) != 0) ||
+        v->len >= OAKI_PTR_NONE - 1 ||
+        ((t->nkeys + 1) * 4 > t->nslots * 3 &&
+         resize(t, t->nslots ? t->nslots * 2 : MIN_SLOTS) != 0)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return 0;
+}
+
+void oaki_ptrtable_trim(oaki_ptrtable *t)
+{
+    oaki_vec *v = &t->records;
+    if (v->cap > MIN_RECORDS && v->len < v->cap / 8) {
+        size_t cap = OAKI_MAX(v->len * 2, (size_t)MIN_RECORDS);
+        void *items = oaki_meta_realloc(v->items, v->cap * v->item, cap * v->item, v->use);
+        if (items) {
+            v->items = items;
+            v->cap = cap;
+        }
+    }
+    size_t n = t->nslots;
+    while (n > MIN_SLOTS && t->nkeys < n / 8) n /= 2;
+    if (n < t->nslots) (void)resize(t, n); /* without memory it stays as it was */
+}
+
+/* ---- records ---- */
+
+uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
+{
+    if (t->nkeys == 0) return OAKI_PTR_NONE;
+    uint32_t record = slot_of(t, obj)->record;
+    return record != 0 ? record - 1 : OAKI_PTR_NONE;
+}
+
+uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
+{
+    OAKI_INVARIANT(t->records.len < t->records.cap && t->nkeys < t->nslots,
+                   "a record without room");
+    uint32_t i = (uint32_t)t->records.len++;
+    oaki_ptrlink *l = link_at(t, i);
+    memset(l, 0, t->records.item);
+    l->obj = obj;
+    l->prev = after;
+    if (after != OAKI_PTR_NONE) {
+        l->next = link_at(t, after)->next;
+        link_at(t, after)->next = i;
+    } else {
+        oaki_ptrslot *s = slot_of(t, obj);
+        l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
+        if (s->record == 0) t->nkeys++;
+        *s = (oaki_ptrslot){ .hash = hash_of(obj), .record = i + 1 };
+    }
+    if (l->next != OAKI_PTR_NONE) link_at(t, l->next)->prev = i;
+    return i;
+}
+
+void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i)
+{
+    oaki_ptrlink *l = link_at(t, i);
+    if (!l->obj) return;
+    if (l->prev != OAKI_PTR_NONE) {
+        link_at(t, l->prev)->next = l->next;
+    } else {
+        oaki_ptrslot *s = slot_of(t, l->obj);
+        if (l->next != OAKI_PTR_NONE)
+            s->record = l->next + 1;
+        else
+            slot_clear(t, s);
+    }
+    if (l->next != OAKI_PTR_NONE) link_at(t, l->next)->prev = l->prev;
+    l->obj = NULL;
+    l->next = l->prev = OAKI_PTR_NONE;
+}
+
+void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i)
+{
+    oaki_ptrtable_unlink(t, i);
+    uint32_t last = (uint32_t)--t->records.len;
+    if (i == last) return;
+    oaki_ptrlink *l = link_at(t, last);
+    if (l->obj) {
+        if (l->prev != OAKI_PTR_NONE)
+            link_at(t, l->prev)->next = i;
+        else
+            slot_of(t, l->obj)->record = i + 1;
+        if (l->next != OAKI_PTR_NONE) link_at(t, l->next)->prev = i;
+    }
+    memcpy(link_at(t, i), l, t->records.item);
+}
+
+const char *oaki_ptrtable_check(const oaki_ptrtable *t)
+{
+    size_t keys = 0, chained = 0, linked = 0;
+    for (size_t i = 0; i < t->records.len; i++) linked += link_at(t, (uint32_t)i)->obj != NULL;
+    for (size_t i = 0; i < t->nslots; i++) {
+        if (t->slots[i].record == 0) continue;
+        keys++;
+        const char *obj = link_at(t, t->slots[i].record - 1)->obj;
+        if (!obj) return "ptrtable: a slot's record has an object";
+        if (slot_of(t, obj) != &t->slots[i]) return "ptrtable: a slot is found by its object";
+        uint32_t prev = OAKI_PTR_NONE;
+        for (uint32_t r = t->slots[i].record - 1; r != OAKI_PTR_NONE; r = link_at(t, r)->next) {
+            if (r >= t->records.len) return "ptrtable: record numbers < records.len";
+            if (link_at(t, r)->obj != obj) return "ptrtable: a chain is of one object";
+            if (link_at(t, r)->prev != prev) return "ptrtable: prev is the one before";
+            if (chained++ > linked) return "ptrtable: chains end";
+            prev = r;
+        }
+    }
+    if (keys != t->nkeys) return "ptrtable: nkeys == slots in use";
+    if (chained != linked) return "ptrtable: records with an object == records in chains";
+    if (t->nkeys * 4 > t->nslots * 3) return "ptrtable: a quarter of the slots is free";
+    return NULL;
+}

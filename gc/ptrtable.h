@@ -1,0 +1,80 @@
+/* ptrtable.h - records about objects, found by the object's address.
+ *
+ * Finalizers, weak references and ephemerons are each a table of this kind. Records lie densely in
+ * one array, so that a collection walks them in order; a hash index of 8 bytes a slot finds an
+ * object's first record, and the others of the same object are chained to it. A record is named by
+ * its number, which changes when the record is moved to fill a hole: whoever keeps numbers puts
+ * them right after each oaki_ptrtable_remove.
+ *
+ * Lock: the owner's (finalizer_lock), or the world is stopped. Only oaki_ptrtable_reserve and
+ *   oaki_ptrtable_trim allocate or free, so that all others may be called in a stop. */
+#ifndef OAKI_PTRTABLE_H
+#define OAKI_PTRTABLE_H
+
+#include "runtime/heap.h"
+#include "runtime/meta.h"
+
+#define OAKI_PTR_NONE UINT32_MAX
+
+/* What every record begins with. */
+typedef struct oaki_ptrlink {
+    char *obj;           /* start of the object; NULL when the record is in no chain */
+    uint32_t next, prev; /* in the chain of the object's records */
+} oaki_ptrlink;
+
+typedef struct oaki_ptrslot {
+    uint32_t hash;
+    uint32_t record; /* number + 1 of the first in the chain; 0: free */
+} oaki_ptrslot;
+
+typedef struct oaki_ptrtable {
+    oaki_vec records;
+    oaki_ptrslot *slots;
+    size_t nslots; /* a power of two, or 0 */
+    size_t nkeys;
+} oaki_ptrtable;
+
+void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size);
+
+/* Room for one more record. 0 or -1 with ENOMEM. */
+int oaki_ptrtable_reserve(oaki_ptrtable *t);
+
+/* Give back what a table that has shrunk doesn't need. */
+void oaki_ptrtable_trim(oaki_ptrtable *t);
+
+OAKI_INLINE void *oaki_ptrtable_at(const oaki_ptrtable *t, uint32_t i)
+{
+    return (char *)t->records.items + (size_t)i * t->records.item;
+}
+
+/* The first record of the object that begins at obj, or OAKI_PTR_NONE. */
+uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj);
+
+/* A record of obj, which room was reserved for: first in its chain, or behind record `after`. Zero
+ * but for its link. */
+uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after);
+
+/* Take record i out of its chain; it keeps its number. */
+void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i);
+
+/* Remove record i. When it was not the last one, the last one, whose number was records.len, has
+ * its number now. */
+void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i);
+
+/* The rule that is broken, or NULL. O(records + slots). */
+const char *oaki_ptrtable_check(const oaki_ptrtable *t);
+
+/* ---- the spans that such objects are in, so that oak_free of any other object looks up nothing
+ * ---- */
+
+OAKI_INLINE void oaki_special_note(const void *obj)
+{
+    oaki_span_of_offset(oaki_heap_offset(obj))->special = 1;
+}
+
+OAKI_INLINE bool oaki_special_possible(const void *obj)
+{
+    return oaki_span_of_offset(oaki_heap_offset(obj))->special != 0;
+}
+
+#endif

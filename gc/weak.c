@@ -1,0 +1,153 @@
+/* weak.c - weak references: clear when their object can't be reached.
+ *
+ * Owns: struct oak_weak, a small noscan object, so that what it holds keeps nothing alive; and the
+ *   table of them by the object that they refer to.
+ *
+ * A reference is cleared in the stop that finds its object unreachable, before finalizers are
+ * decided; so one that was read is in a register or a stack of an attached thread, which that stop
+ * scanned, and oak_weak_get needs no lock. A finalizer that makes its object reachable again
+ * doesn't bring weak references to it back. The start of an object has one handle, which
+ * oak_weak_new gives to all who ask; each reference into an object has a handle of its own.
+ *
+ * Invariants: a handle that has a record knows its number; the record of a reference to the start
+ *   of an object is the first of its chain. A record's handle was allocated or marked since the
+ *   last collection began.
+ * Lock: finalizer_lock, or the world is stopped. */
+#include "finalizer.h"
+#include "ptrtable.h"
+
+struct oak_weak {
+    AO_t target;     /* as given; 0 once it has gone */
+    uint32_t record; /* its number; meaningless once it is cleared */
+};
+
+typedef struct record {
+    oaki_ptrlink link;
+    oak_weak *handle;
+} record;
+
+static struct {
+    oaki_ptrtable table;
+    AO_t count;
+} self;
+
+static record *at(uint32_t i)
+{
+    return oaki_ptrtable_at(&self.table, i);
+}
+
+/* The handle of the start of the object, or NULL. Lock held. */
+static oak_weak *find(const char *obj)
+{
+    uint32_t i = oaki_ptrtable_first(&self.table, obj);
+    return i != OAKI_PTR_NONE && (char *)AO_load(&at(i)->handle->target) == obj ? at(i)->handle
+                                                                                : NULL;
+}
+
+static void record_remove(uint32_t i)
+{
+    oaki_ptrtable_remove(&self.table, i);
+    if (i < self.table.records.len) at(i)->handle->record = i;
+    AO_store(&self.count, self.table.records.len);
+}
+
+/* Make w a handle of p, in the object that begins at obj, or find the one that there is. NULL when
+ * out of memory. */
+static oak_weak *record_add(char *obj, char *p, oak_weak *w)
+{
+    uint32_t first = oaki_ptrtable_first(&self.table, obj);
+    oak_weak *old = find(obj);
+    if (old && p == obj) return old;
+    if (!w || oaki_ptrtable_reserve(&self.table) != 0) return NULL;
+    AO_store(&w->target, (AO_t)p);
+    w->record = oaki_ptrtable_add(&self.table, obj, p == obj ? OAKI_PTR_NONE : first);
+    at(w->record)->handle = w;
+    AO_store(&self.count, self.table.records.len);
+    oaki_special_note(obj);
+    oaki_special_note(w);
+    return w;
+}
+
+static oak_weak *locked_add(char *obj, char *p, oak_weak *w)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    w = record_add(obj, p, w);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+    return w;
+}
+
+oak_weak *oak_weak_new(void *p)
+{
+    char *obj = oaki_object_base(p);
+    if (!obj) oak_fatal("oakum: oak_weak_new: %p is not in a live object", p);
+    oak_weak *w = obj == p ? locked_add(obj, p, NULL) : NULL;
+    if (w) return w;
+    w = oak_alloc_noscan(sizeof *w);
+    return w ? locked_add(obj, p, w) : NULL;
+}
+
+void *oak_weak_get(oak_weak *w)
+{
+    /* what is read has to be in a stack that is scanned */
+    if (OAKI_UNLIKELY(oaki_tls_mcache == &oaki_mcache_none) && !oaki_thread_attach_self())
+        return NULL;
+    return (void *)AO_load(&w->target);
+}
+
+/* ---- in a collection ---- */
+
+void oaki_weak_clear(bool decided)
+{
+    for (uint32_t i = 0; i < self.table.records.len;) {
+        const record *r = at(i);
+        if (!oaki_is_marked(r->link.obj))
+            AO_store(&r->handle->target, 0);
+        else if (!decided || oaki_is_marked(r->handle)) {
+            i++;
+            continue;
+        }
+        record_remove(i);
+    }
+}
+
+/* ---- the rest ---- */
+
+/* The record of obj when it is a handle itself, or OAKI_PTR_NONE: only the table says whether it is
+ * one. */
+static uint32_t record_of_handle(const void *obj)
+{
+    uint32_t i = ((const oak_weak *)obj)->record;
+    return i < self.table.records.len && at(i)->handle == obj ? i : OAKI_PTR_NONE;
+}
+
+void oaki_weak_forget(void *obj)
+{
+    uint32_t i;
+    if (!oaki_special_possible(obj)) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    while ((i = oaki_ptrtable_first(&self.table, obj)) != OAKI_PTR_NONE) {
+        AO_store(&at(i)->handle->target, 0);
+        record_remove(i);
+    }
+    if ((i = record_of_handle(obj)) != OAKI_PTR_NONE) record_remove(i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+size_t oaki_weak_count(void)
+{
+    return oaki_count_get(&self.count);
+}
+
+void oaki_weak_trim(void)
+{
+    oaki_ptrtable_trim(&self.table);
+}
+
+int oaki_weak_init(void)
+{
+    oaki_ptrtable_init(&self.table, sizeof(record));
+    return 0;
+}
