@@ -25,6 +25,7 @@ uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
 int oaki_os_tid(void);
 void oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
+void oaki_os_yield(void);
 
 /* Sleep while *word == seen; spurious returns are allowed. timeout_ns 0: none. Safe in signal
  * handlers. */

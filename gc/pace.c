@@ -1,0 +1,108 @@
+/* pace.c - when the next collection is due: gc percent, soft memory limit, minimum heap.
+ *
+ * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent / 100; a memory limit lowers it to what the limit
+ * leaves for the heap. As the world stands still for a mark, a cycle starts when the goal is reached, not before. A limit that can't be met would collect without
+ * end: the collector then takes at most half of the time, by putting the next cycle off until the program has had as long as the last one took.
+ *
+ * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a torn decision only moves a cycle. */
+#include "pace.h"
+#include "gc.h"
+#include "runtime/collector.h"
+#include "runtime/meta.h"
+#include "runtime/os.h"
+
+static struct {
+    AO_t percent;       /* as unsigned; (AO_t)-1: never */
+    size_t live, roots; /* of the last mark */
+    size_t goal;
+    uint64_t cycle_end; /* monotonic, ns */
+    uint64_t last_stop; /* ns */
+    bool limited;       /* the limit, not the percentage, set the goal */
+} pace;
+
+static size_t percent_goal(void)
+{
+    size_t percent = AO_load(&pace.percent);
+    if (percent == (AO_t)-1) return SIZE_MAX;
+    double grow = (double)(pace.live + pace.roots) * (double)percent / 100;
+    double goal = (double)pace.live + grow;
+    double least = (double)oaki_the_heap.config.min_heap * (double)percent / 100;
+    return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
+}
+
+/* What the limit leaves for objects: less all that isn't objects, less a little for spans that are not full. */
+static size_t limit_goal(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t limit = AO_load(&h->memory_limit);
+    if (!limit) return SIZE_MAX;
+    size_t used = AO_load(&h->used), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    size_t other = used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64 + oaki_meta_mapped();
+    size_t waste = inuse > AO_load(&h->live) ? (inuse - AO_load(&h->live)) / 8 : 0;
+    other += waste + limit / 32;
+    return limit > other ? limit - other : 0;
+}
+
+static void set_goal(void)
+{
+    size_t by_percent = percent_goal(), by_limit = limit_goal();
+    pace.limited = by_limit < by_percent;
+    pace.goal = OAKI_MIN(by_percent, by_limit);
+    size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
+    AO_store(&oaki_the_heap.trigger, OAKI_MAX(pace.goal, pace.live + step));
+}
+
+void oaki_pace_init(void)
+{
+    AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
+    set_goal();
+}
+
+void oaki_pace_marked(size_t live, size_t roots)
+{
+    pace.live = live;
+    pace.roots = roots;
+    AO_store(&oaki_the_heap.live, live);
+    set_goal();
+}
+
+void oaki_pace_cycle(uint64_t start_ns, uint64_t stopped_ns)
+{
+    pace.cycle_end = start_ns + stopped_ns;
+    pace.last_stop = stopped_ns;
+}
+
+size_t oaki_pace_goal(void)
+{
+    return OAKI_MAX(pace.goal, pace.live);
+}
+
+/* Under a limit: has the program had its half of the time? Otherwise let it go on for a while. */
+static bool may_collect(void)
+{
+    if (!pace.limited) return true;
+    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_stop) return true;
+    oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
+    return false;
+}
+
+bool oaki_pace_due(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    return AO_load(&h->live) >= AO_load(&h->trigger) && may_collect();
+}
+
+void oaki_gc_settings_changed(void)
+{
+    set_goal();
+}
+
+int oak_set_gc_percent(int percent)
+{
+    if (!oaki_heap_ready()) return 100;
+    int old = (int)(intptr_t)AO_load(&pace.percent);
+    if (percent < -1) return old;
+    AO_store(&pace.percent, (AO_t)(intptr_t)percent);
+    set_goal();
+    return old;
+}

@@ -1,0 +1,23 @@
+/* pace.h - when to collect. */
+#ifndef OAKI_PACE_H
+#define OAKI_PACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void oaki_pace_init(void);
+
+/* After a mark, in the stop: live bytes, bytes of stacks and globals that were scanned. Sets live and trigger. */
+void oaki_pace_marked(size_t live, size_t roots);
+
+/* After a cycle: how long the world stood. */
+void oaki_pace_cycle(uint64_t start_ns, uint64_t stopped_ns);
+
+/* Is a collection due? */
+bool oaki_pace_due(void);
+
+/* The goal, for the log. */
+size_t oaki_pace_goal(void);
+
+#endif

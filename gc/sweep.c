@@ -1,0 +1,184 @@
+/* sweep.c - A = A & M: by whoever allocates, span by span, and by a thread in the background.
+ *
+ * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists (central.c); who takes one off sweeps it alone.
+ * A cycle starts with nothing waiting: the collector sweeps what is left first. Lock: sweep_lock keeps the background thread, which no stop halts, out of a
+ * stop; it holds it for a batch. */
+#include "sweep.h"
+#include "gc.h"
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include "runtime/track.h"
+#include <string.h>
+
+#define BATCH 32 /* spans swept in the background between two looks */
+#define POISON 0xdb
+
+static struct {
+    oaki_lock lock;
+    unsigned int wake;    /* AO_int, futex: counts the cycles that left work */
+    AO_t waiting;         /* 1: something may wait */
+    AO_t bytes;           /* swept in this cycle */
+    size_t live_at_end;   /* of the mark */
+    double ratio;         /* bytes to sweep for a byte allocated */
+    bool started;
+} sweeper;
+
+/* ---- one span ---- */
+
+static void poison_dead(const oaki_span *s, size_t base)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    for (size_t off = base, i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size)
+        if (oaki_bit_get(h->alloc, off) && !oaki_bit_get(h->mark, off)) memset((char *)h->base + off, POISON, s->size);
+}
+
+static bool sweep_large(oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(oaki_span_start(s));
+    s->swept = (uint32_t)AO_load(&h->cycle);
+    if (oaki_bit_get(h->mark, off)) return true;
+    oaki_count_add(&h->frees, 1);
+    oaki_count_add(&h->free_bytes, s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT));
+    oaki_pages_free(s);
+    return false;
+}
+
+bool oaki_gc_sweep_span(oaki_span *s, bool keep)
+{
+    oaki_heap *h = &oaki_the_heap;
+    AO_fetch_and_add(&sweeper.bytes, (size_t)s->npages << OAKI_PAGE_SHIFT);
+    if (s->cls == OAKI_CLASS_LARGE) return sweep_large(s);
+    size_t base = oaki_heap_offset(oaki_span_start(s));
+    if (oaki_debug_switches.poison) poison_dead(s, base);
+    uint64_t *a = h->alloc + (base >> 10), *m = h->mark + (base >> 10);
+    unsigned live = 0, before = AO_int_load(&s->nalloc);
+    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
+        a[w] &= m[w];
+        live += oaki_popcount(a[w]);
+    }
+    OAKI_INVARIANT(live <= before, "more slots live after a sweep than before it");
+    s->nalloc = live;
+    AO_int_store(&s->nfreed, 0);
+    s->cursor = 0;
+    s->needzero = 1;
+    if (before != live) {
+        oaki_count_add(&h->frees, before - live);
+        oaki_count_add(&h->free_bytes, (before - live) * s->size);
+    }
+    AO_nop_full();
+    s->swept = (uint32_t)AO_load(&h->cycle);
+    if (live > 0 || keep) return true;
+    if (s->types) oaki_span_free_types(s);
+    oaki_pages_free(s);
+    return false;
+}
+
+/* Sweep one waiting span; *hint is the span class to look at first. false when nothing waits. */
+static bool sweep_one(unsigned *hint)
+{
+    oaki_zone *z = &oaki_the_heap.zone0;
+    for (; *hint < OAKI_SPANCLASSES; ++*hint) {
+        oaki_span *s = oaki_central_next_waiting(z, *hint);
+        if (!s) continue;
+        if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
+        return true;
+    }
+    return false;
+}
+
+void oaki_gc_sweep_all(void)
+{
+    unsigned hint = 0;
+    if (!AO_load(&sweeper.waiting)) return;
+    while (sweep_one(&hint)) {}
+    AO_store(&sweeper.waiting, 0);
+}
+
+/* ---- credit ---- */
+
+void oaki_sweep_pay(void)
+{
+    if (!AO_load(&sweeper.waiting)) return;
+    size_t live = AO_load(&oaki_the_heap.live);
+    if (live <= sweeper.live_at_end) return;
+    double due = sweeper.ratio * (double)(live - sweeper.live_at_end);
+    unsigned hint = 0;
+    while ((double)AO_load(&sweeper.bytes) < due)
+        if (!sweep_one(&hint)) {
+            AO_store(&sweeper.waiting, 0);
+            return;
+        }
+}
+
+/* ---- the background ---- */
+
+static void *background(void *arg)
+{
+    unsigned seen = 0;
+    (void)arg;
+    for (;;) {
+        unsigned now;
+        while ((now = AO_int_load_acquire(&sweeper.wake)) == seen)
+            oaki_futex_wait(&sweeper.wake, seen, 0);
+        seen = now;
+        unsigned hint = 0;
+        for (bool more = true; more && AO_load(&sweeper.waiting);) {
+            oaki_lock_acquire(&sweeper.lock);
+            for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
+            if (!more && AO_int_load(&sweeper.wake) == seen) AO_store(&sweeper.waiting, 0);
+            oaki_lock_release(&sweeper.lock);
+            oaki_os_yield();
+        }
+    }
+    return NULL;
+}
+
+static void after_fork(void)
+{
+    oaki_lock_reset(&sweeper.lock);
+    sweeper.started = false;
+}
+
+int oaki_sweep_init(void)
+{
+    oaki_lock_init(&sweeper.lock, OAKI_RANK_SWEEP);
+    oaki_fork_register(after_fork);
+    return 0;
+}
+
+void oaki_sweep_spawn(void)
+{
+    if (sweeper.started || !oaki_the_heap.config.background_sweep) return;
+    sweeper.started = oaki_thread_spawn("oakum/sweep", background, NULL, false) == 0;
+}
+
+/* ---- for the cycle ---- */
+
+void oaki_sweep_hold(void)
+{
+    oaki_lock_acquire(&sweeper.lock);
+}
+
+void oaki_sweep_release(void)
+{
+    oaki_lock_release(&sweeper.lock);
+}
+
+void oaki_sweep_begin(size_t live, size_t trigger)
+{
+    oaki_heap *h = &oaki_the_heap;
+    double bytes = (double)(AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT);
+    double room = trigger > live ? (double)(trigger - live) : 1;
+    sweeper.live_at_end = live;
+    sweeper.ratio = 1.1 * bytes / room;
+    AO_store(&sweeper.bytes, 0);
+    AO_store(&sweeper.waiting, 1);
+}
+
+void oaki_sweep_wake(void)
+{
+    if (!sweeper.started || !AO_load(&sweeper.waiting)) return;
+    AO_int_fetch_and_add_full(&sweeper.wake, 1);
+    oaki_futex_wake(&sweeper.wake, 1);
+}

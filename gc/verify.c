@@ -1,0 +1,76 @@
+/* verify.c - the second opinion on a mark: one thread, one stack, no prefetching, bits of its own.
+ *
+ * It asks nothing of the marker but that finalizers and ephemerons have done their part: everything that a marked object of theirs keeps is
+ * marked already, so what is checked is that M is closed: the roots' objects are in M, and the objects that those in M refer to.
+ * Mark functions need a marker, so objects with one are not followed. */
+#include "verify.h"
+#include "gc.h"
+#include "runtime/track.h"
+
+static const char *broken_by;
+static const void *broken_at;
+
+OAKI_NO_ASAN static void check_word(uintptr_t w, const char *by, const void *at)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = w - h->base;
+    if (off >= AO_load(&h->used)) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX || oaki_bit_get(h->mark, slot)) return;
+    broken_by = by;
+    broken_at = at;
+}
+
+OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, const char *by)
+{
+    lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) check_word(*(const uintptr_t *)lo, by, lo);
+}
+
+static void check_root(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    check_range(r->lo, r->hi, "a root");
+}
+
+static void check_typed(const char *p, size_t size)
+{
+    const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
+    if (!t) check_range(p, p + size, "an object");
+    else if (!t->mark)
+        for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
+            for (size_t i = 0; i < t->nwords; i++)
+                if (t->bitmap[i / 64] >> (i % 64) & 1)
+                    check_word(((const uintptr_t *)p)[i], "a typed object", p);
+}
+
+static void check_span(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (s->kind == OAKI_NOSCAN) return;
+    size_t base = oaki_heap_offset(oaki_span_start(s));
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    size_t head = large ? (size_t)s->cursor << OAKI_PAGE_SHIFT : 0;
+    size_t slots = large ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < slots; i++) {
+        size_t off = base + i * s->size;
+        const char *p = (const char *)h->base + off;
+        if (!oaki_bit_get(h->alloc, off) || !oaki_bit_get(h->mark, off)) continue;
+        if (s->kind == OAKI_TYPED) check_typed(p, s->size);
+        else check_range(p + head, p + s->size, "an object");
+    }
+}
+
+void oaki_verify(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    broken_by = NULL;
+    const char *rule = oaki_pages_check();
+    if (rule) oak_fatal("oakum: verify: %s", rule);
+    oaki_roots_visit(check_root, NULL);
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
+    if (broken_by)
+        oak_fatal("oakum: verify: %s at %p refers to an object that is not marked", broken_by, broken_at);
+}

@@ -1,0 +1,378 @@
+/* workers.c - the threads that mark together: their chunks of mark stack, stealing, and the end of a drain.
+ *
+ * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has work to give away, so that a small
+ * heap never wakes them. What is given away are whole chunks of the mark stack and ranges; who has nothing left takes from there.
+ * A drain is over when no worker is busy: a worker is busy while it has, or is about to take, work.
+ *
+ * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks, ranges and free chunks.
+ * Memory is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. When there is none, entries are dropped and the overflow is
+ * noted; the drain then goes over all marked objects again. */
+#include "mark.h"
+#include "runtime/os.h"
+#include <string.h>
+
+#define RANGES 1024
+#define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
+#define BATCH ((size_t)256 << 10)      /* chunks are mapped by this */
+#define KEEP_BATCHES 4                 /* and kept from one mark to the next */
+#define WAKE_AFTER 2048                 /* objects that worker 0 scans before it wakes the others */
+#define SPINS 2000
+
+typedef struct range {
+    const char *lo, *hi;
+} range;
+
+static struct {
+    unsigned int lock;     /* AO_int */
+    unsigned int hungry;   /* AO_int: workers, asleep or idle, that would take work */
+    unsigned int busy;     /* AO_int: workers that have work */
+    unsigned int awake;    /* AO_int: helpers that take part in this drain */
+    unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
+    oaki_mark_chunk *chunks;
+    oaki_mark_chunk *free;
+    size_t nranges;
+    range ranges[RANGES];
+    oaki_mark_chunk *batches; /* all that was mapped, by the first chunk of each, which is used for nothing else */
+    size_t nbatches, nchunks;
+    unsigned int overflowed; /* AO_int */
+    unsigned nworkers;     /* worker 0 included */
+    unsigned nhelpers;     /* threads started */
+    oak_marker workers[OAKI_WORKERS_MAX];
+} shared;
+
+static void lock(void)
+{
+    while (!AO_int_compare_and_swap_acquire(&shared.lock, 0, 1)) oaki_pause();
+}
+
+static void unlock(void)
+{
+    AO_int_store_release(&shared.lock, 0);
+}
+
+/* ---- chunks ---- */
+
+/* Cut a batch into chunks; the first is its link. */
+static void cut_batch(oaki_mark_chunk *batch)
+{
+    for (size_t i = 1; (i + 1) * sizeof *batch <= BATCH; i++) {
+        batch[i].next = shared.free;
+        shared.free = &batch[i];
+        shared.nchunks++;
+    }
+}
+
+static oaki_mark_chunk *new_chunk_locked(void)
+{
+    size_t limit = (size_t)oaki_debug_switches.markstack;
+    if (!shared.free && !(limit && shared.nchunks >= limit)) {
+        oaki_mark_chunk *batch = oaki_os_map(BATCH);
+        if (!batch) return NULL;
+        batch->next = shared.batches;
+        shared.batches = batch;
+        shared.nbatches++;
+        cut_batch(batch);
+    }
+    oaki_mark_chunk *c = shared.free;
+    if (c) shared.free = c->next;
+    return c;
+}
+
+static oaki_mark_chunk *new_chunk(void)
+{
+    lock();
+    oaki_mark_chunk *c = new_chunk_locked();
+    unlock();
+    if (c) {
+        c->next = NULL;
+        c->n = 0;
+    }
+    return c;
+}
+
+static void free_chunk(oaki_mark_chunk *c)
+{
+    lock();
+    c->next = shared.free;
+    shared.free = c;
+    unlock();
+}
+
+static void give(oaki_mark_chunk *c)
+{
+    lock();
+    c->next = shared.chunks;
+    shared.chunks = c;
+    unlock();
+}
+
+size_t oaki_mark_stack_bytes(void)
+{
+    return shared.nbatches * BATCH + sizeof shared;
+}
+
+/* All chunks are free now: their batches are cut anew. */
+void oaki_mark_release(void)
+{
+    for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].top = NULL;
+    for (; shared.nbatches > KEEP_BATCHES; shared.nbatches--) {
+        oaki_mark_chunk *batch = shared.batches;
+        shared.batches = batch->next;
+        oaki_os_release(batch, BATCH);
+    }
+    shared.free = NULL;
+    shared.nchunks = 0;
+    for (oaki_mark_chunk *b = shared.batches; b; b = b->next) cut_batch(b);
+}
+
+/* ---- giving ---- */
+
+bool oaki_others_hungry(void)
+{
+    return AO_int_load(&shared.hungry) > 0;
+}
+
+static void wake_helpers(void)
+{
+    if (AO_int_load(&shared.awake) || shared.nworkers < 2) return;
+    unsigned n = shared.nworkers - 1;
+    for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = true;
+    AO_int_store(&shared.hungry, 0);
+    AO_int_store(&shared.busy, n + 1);
+    AO_int_store_release(&shared.awake, n);
+    AO_int_fetch_and_add_full(&shared.drain, 1);
+    oaki_futex_wake(&shared.drain, (int)n);
+}
+
+/* Worker 0 starts alone; others are worth waking once it has seen that there is much to do. */
+static bool anybody_there(oak_marker *m)
+{
+    if (m->id != 0 || AO_int_load(&shared.awake)) return true;
+    if (m->scanned < WAKE_AFTER) return false;
+    wake_helpers();
+    return true;
+}
+
+void oaki_mark_offer(oak_marker *m)
+{
+    oaki_mark_chunk *c = new_chunk(), *old = m->top;
+    if (!c) {
+        AO_int_store(&shared.overflowed, 1);
+        if (old) old->n -= old->n / 2; /* these are marked, and found again by the rescan */
+        return;
+    }
+    m->top = c;
+    if (!old) return;
+    if (oaki_others_hungry() && anybody_there(m)) {
+        give(old);
+        return;
+    }
+    old->next = m->full;
+    m->full = old;
+}
+
+void oaki_mark_share(oak_marker *m)
+{
+    if (!anybody_there(m)) return;
+    oaki_mark_chunk *c = m->full;
+    if (c) {
+        m->full = c->next;
+        give(c);
+        return;
+    }
+    size_t half = m->top ? m->top->n / 2 : 0;
+    if (half == 0 || !(c = new_chunk())) return;
+    /* The lower half was pushed earlier and is likely to lead to more. */
+    memcpy(c->entry, m->top->entry, half * sizeof c->entry[0]);
+    memmove(m->top->entry, m->top->entry + half, (m->top->n - half) * sizeof c->entry[0]);
+    c->n = half;
+    m->top->n -= half;
+    give(c);
+}
+
+bool oaki_ranges_add(const char *lo, const char *hi)
+{
+    lock();
+    bool room = shared.nranges < RANGES;
+    if (room) shared.ranges[shared.nranges++] = (range){ lo, hi };
+    unlock();
+    return room;
+}
+
+/* ---- taking ---- */
+
+static bool take_range(range *out)
+{
+    lock();
+    bool any = shared.nranges > 0;
+    if (any) {
+        range *r = &shared.ranges[shared.nranges - 1];
+        out->lo = r->lo;
+        out->hi = (size_t)(r->hi - r->lo) > RANGE_PIECE ? r->lo + RANGE_PIECE : r->hi;
+        r->lo = out->hi;
+        if (r->lo >= r->hi) shared.nranges--;
+    }
+    unlock();
+    return any;
+}
+
+static oaki_mark_chunk *take_chunk(void)
+{
+    lock();
+    oaki_mark_chunk *c = shared.chunks;
+    if (c) shared.chunks = c->next;
+    unlock();
+    return c;
+}
+
+bool oaki_mark_take(oak_marker *m)
+{
+    oaki_mark_chunk *c = m->full;
+    if (c) m->full = c->next;
+    else c = take_chunk();
+    if (c) {
+        if (m->top) free_chunk(m->top);
+        c->next = NULL;
+        m->top = c;
+        return true;
+    }
+    range r;
+    if (!take_range(&r)) return false;
+    m->scanned += (size_t)(r.hi - r.lo) / 64;
+    if (oaki_others_hungry()) (void)anybody_there(m);
+    oaki_mark_scan(m, r.lo, r.hi);
+    return true;
+}
+
+/* ---- a drain ---- */
+
+static bool work_in_sight(void)
+{
+    lock();
+    bool any = shared.chunks || shared.nranges;
+    unlock();
+    return any;
+}
+
+/* Nothing of its own left. Returns false when nobody has. */
+static bool wait_for_work(void)
+{
+    AO_int_fetch_and_add_full(&shared.hungry, 1);
+    AO_int_fetch_and_add_full(&shared.busy, -1u);
+    for (unsigned spins = 0;; spins++) {
+        if (work_in_sight()) {
+            AO_int_fetch_and_add_full(&shared.busy, 1);
+            AO_int_fetch_and_add_full(&shared.hungry, -1u);
+            return true;
+        }
+        if (AO_int_load_acquire(&shared.busy) == 0) return false;
+        oaki_pause();
+        if (spins > SPINS) oaki_os_yield();
+    }
+}
+
+static void work(oak_marker *m)
+{
+    do {
+        do oaki_mark_local(m);
+        while (oaki_mark_take(m));
+    } while (wait_for_work());
+}
+
+static void *helper(void *arg)
+{
+    oak_marker *m = arg;
+    unsigned seen = 0;
+    for (;;) {
+        unsigned now;
+        while ((now = AO_int_load_acquire(&shared.drain)) == seen)
+            oaki_futex_wait(&shared.drain, seen, 0);
+        seen = now;
+        work(m);
+        AO_int_fetch_and_add_full(&shared.awake, -1u);
+    }
+    return NULL;
+}
+
+static void drain_once(oak_marker *m)
+{
+    /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are made. */
+    AO_int_store(&shared.hungry, shared.nworkers - 1);
+    for (;;) {
+        do oaki_mark_local(m);
+        while (oaki_mark_take(m));
+        if (!AO_int_load(&shared.awake)) break;
+        work(m);
+        while (AO_int_load_acquire(&shared.awake)) oaki_pause();
+        if (!work_in_sight()) break;
+    }
+    for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
+    AO_int_store(&shared.hungry, 0);
+}
+
+void oaki_mark_drain(void)
+{
+    oak_marker *m = &shared.workers[0];
+    drain_once(m);
+    while (AO_int_load(&shared.overflowed)) {
+        AO_int_store(&shared.overflowed, 0);
+        oaki_mark_rescan(m);
+        drain_once(m);
+    }
+}
+
+/* ---- start ---- */
+
+oak_marker *oaki_worker(unsigned id)
+{
+    return &shared.workers[id];
+}
+
+void oaki_workers_begin(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    for (unsigned i = 0; i < shared.nworkers; i++) {
+        oak_marker *m = &shared.workers[i];
+        m->base = h->base;
+        m->used = AO_load(&h->used);
+        m->bytes = m->scanned = 0;
+    }
+}
+
+size_t oaki_workers_bytes(void)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].bytes;
+    return n;
+}
+
+unsigned oaki_workers_count(void)
+{
+    return shared.nworkers;
+}
+
+void oaki_workers_spawn(void)
+{
+    unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
+    if (!want) want = OAKI_MIN(oaki_os_cpus(), 8);
+    while (shared.nhelpers + 1 < want) {
+        oak_marker *m = &shared.workers[shared.nhelpers + 1];
+        m->id = shared.nhelpers + 1;
+        if (oaki_thread_spawn("oakum/mark", helper, m, false) != 0) break;
+        shared.nhelpers++;
+    }
+    shared.nworkers = shared.nhelpers + 1;
+}
+
+static void after_fork(void)
+{
+    shared.nhelpers = 0;
+    shared.nworkers = 1;
+}
+
+int oaki_workers_init(void)
+{
+    shared.nworkers = 1;
+    oaki_fork_register(after_fork);
+    return 0;
+}

@@ -1,0 +1,94 @@
+/* base.h - what every public Oakum header needs: export marks, options, start-up, errors.
+ *
+ * Errors come in two kinds. What a caller can handle is a value: NULL or -1, with errno set.
+ * Misuse (a bad free, a write to a nil map, concurrent map writes) is fatal: one line to stderr and
+ * abort(), after the handler of oak_set_fatal_handler had its turn. */
+#ifndef OAKUM_BASE_H
+#define OAKUM_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define OAK_BEGIN_DECLS extern "C" {
+#define OAK_END_DECLS }
+#else
+#define OAK_BEGIN_DECLS
+#define OAK_END_DECLS
+#endif
+
+#if defined(__GNUC__)
+#define OAK_API __attribute__((visibility("default")))
+#define OAK_MALLOC __attribute__((malloc, warn_unused_result))
+#define OAK_NORETURN __attribute__((noreturn, cold))
+#define OAK_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define OAK_API
+#define OAK_MALLOC
+#define OAK_NORETURN
+#define OAK_PRINTF(f, a)
+#endif
+
+#define OAK_VERSION_MAJOR 0
+#define OAK_VERSION_MINOR 1
+#define OAK_VERSION_PATCH 0
+
+OAK_BEGIN_DECLS
+
+/* Every option, once: field, type (size or int), default, min, max, help. The struct below, the
+ * environment (OAKUM_ and the field's name in capitals), `oakum info` and the manual are made
+ * from this table. A size is in bytes; in the environment it may end in K, M, G or T (powers of
+ * 1024). */
+/* clang-format off */
+#define OAK_OPTIONS(X)                                                                                    \
+    X(heap_reserve,     size, 0,   0, SIZE_MAX, "address space to reserve, halved until it fits; 0: 1 TiB") \
+    X(heap_max,         size, 0,   0, SIZE_MAX, "hard limit on the heap: beyond it allocation fails with ENOMEM; 0: none") \
+    X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
+    X(gc_percent,       int,  100, -1, 100000,  "growth over live data before a collection; -1: never") \
+    X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
+    X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
+    X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
+    X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
+    X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they pay") \
+    X(finalizer_thread, int,  1,   0, 1,        "run finalizers on a thread of their own; 0: only in oak_finalizers_run") \
+    X(stop_signal,      int,  0,   0, 64,       "signal that stops threads; 0: the first free real-time signal")
+/* clang-format on */
+
+typedef size_t oak_option_size;
+typedef int oak_option_int;
+
+/** Options of oak_init. Fill it with oak_config_default first, then change what you need. */
+typedef struct oak_config {
+#define OAK_OPTION_FIELD(field, type, def, min, max, help) oak_option_##type field;
+    OAK_OPTIONS(OAK_OPTION_FIELD)
+#undef OAK_OPTION_FIELD
+} oak_config;
+
+/** Fill *cfg with the defaults, then with what the environment says (OAKUM_GC_PERCENT=50 and so
+ * on). */
+OAK_API void oak_config_default(oak_config *cfg);
+
+/** Start Oakum. Optional: the first use does it with NULL. NULL means the defaults and the
+ * environment. Returns 0; -1 with EINVAL when a field is out of its range (nothing is started),
+ * EBUSY when Oakum runs already and cfg is not NULL, ENOMEM when no address space could be
+ * reserved. Calling it again with NULL is harmless. Thread-safe. */
+OAK_API int oak_init(const oak_config *cfg);
+
+/** "0.1.0" */
+OAK_API const char *oak_version(void);
+
+/** A handler for misuse and corruption. `message` has no newline and lives until the handler
+ * returns; when it returns, the process aborts. It may longjmp away only if it knows that no
+ * lock is held, which is so for the errors of maps. NULL restores the default (write the line to
+ * stderr). Returns the old one. */
+typedef void (*oak_fatal_handler)(const char *message);
+OAK_API oak_fatal_handler oak_set_fatal_handler(oak_fatal_handler fn);
+
+/** Report misuse: formats one line, calls the handler, aborts. Knows %s %d %u %ld %lu %zu %p %x
+ * %c %%. */
+OAK_API OAK_NORETURN void oak_fatal(const char *format, ...) OAK_PRINTF(1, 2);
+
+OAK_END_DECLS
+
+#endif

@@ -1,0 +1,149 @@
+/* gc.h - the collector, and what it has to be told: roots, threads, fibers, finalizers, weak
+ * references. */
+#ifndef OAKUM_GC_H
+#define OAKUM_GC_H
+
+#include <oakum/base.h>
+
+OAK_BEGIN_DECLS
+
+/** A full collection, its sweep included. Returns when it is done; when another thread's
+ * collection is under way, waits for it and then collects again. */
+OAK_API void oak_collect(void);
+
+/** Growth in percent over what was live before the next collection; -1 turns automatic collection
+ * off (the memory limit still counts). Returns the old value; a value below -1 changes nothing. */
+OAK_API int oak_set_gc_percent(int percent);
+
+/** No automatic collection until the matching oak_gc_enable; nests. oak_collect does nothing
+ * meanwhile. */
+OAK_API void oak_gc_disable(void);
+OAK_API void oak_gc_enable(void);
+
+/* ---- threads ---- */
+
+/** Make the calling thread known: its stack, registers and thread-local storage are roots from
+ * here on, and a collection stops it. Automatic on a thread's first allocation. 0, or -1 with
+ * ENOMEM. Harmless when repeated. */
+OAK_API int oak_thread_attach(void);
+
+/** Undo it. Automatic when the thread exits. The thread may not hold the only pointer to an
+ * object after it. */
+OAK_API void oak_thread_detach(void);
+
+/** As pthread_create; arg is kept alive until the new thread has attached, which it does before
+ * it runs fn. Returns an error number, as pthread_create does. `thread` is a pthread_t *, `attr`
+ * a const pthread_attr_t *. */
+OAK_API int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
+
+/** Around a call that may block for long: a collection doesn't wait for the thread or signal it,
+ * and scans its stack as it was at oak_blocking_enter, registers included. Between the two the
+ * thread may not touch the heap: no reads or writes of objects through pointers made meanwhile,
+ * no Oakum calls. They nest. */
+OAK_API void oak_blocking_enter(void);
+OAK_API void oak_blocking_leave(void);
+
+/** The same around fn(arg). */
+OAK_API void *oak_blocking_call(void *(*fn)(void *), void *arg);
+
+/* ---- roots ---- */
+
+/** Every aligned word of [p, p + n) is a root from here on. 0, or -1 with ENOMEM, or EINVAL when
+ * n is 0 or the range wraps or is in the heap. Ranges may overlap; each is removed by a call
+ * with the same p and n. */
+OAK_API int oak_root_add(void *p, size_t n);
+
+/** 0, or -1 with ENOENT. */
+OAK_API int oak_root_remove(void *p, size_t n);
+
+/** Forbid the collector to look at [p, p + n) in the data of loaded objects and in registered
+ * ranges. 0, or -1 with errno. */
+OAK_API int oak_root_exclude(void *p, size_t n);
+
+/* ---- fibers: stacks that the program switches by itself ---- */
+
+/** A stack of the program's own. A heap object: the stack is scanned while the fiber is reachable
+ * or running. */
+typedef struct oak_fiber oak_fiber;
+
+/** [stack, stack + size) is the memory; the program owns it, and must call oak_fiber_free or drop
+ * the fiber before it unmaps it. data is kept alive with the fiber. NULL with ENOMEM or EINVAL. */
+OAK_API oak_fiber *oak_fiber_new(void *stack, size_t size, void *data);
+
+/** Call immediately before switching the calling thread to `to`; NULL is the thread's own stack.
+ * Saves the callee-saved registers and the stack pointer of the stack that is left. */
+OAK_API void oak_fiber_switch(oak_fiber *to);
+
+/** The fiber that the calling thread runs on, or NULL. */
+OAK_API oak_fiber *oak_fiber_current(void);
+
+/** Its data, as given to oak_fiber_new. */
+OAK_API void *oak_fiber_data(const oak_fiber *f);
+
+/** The stack will not be scanned again. Fatal when a thread runs on it. */
+OAK_API void oak_fiber_free(oak_fiber *f);
+
+/* ---- finalizers ---- */
+
+typedef void (*oak_finalizer)(void *obj, void *ctx);
+
+enum {
+    /* waits while the object is reachable from another finalizable object, or from itself (Go) */
+    OAK_FINALIZER_ORDERED = 0,
+    OAK_FINALIZER_NO_ORDER = 1 /* runs as soon as the program can't reach the object */
+};
+
+/** When obj can no longer be reached, fn(obj, ctx) runs once, outside the collector, on the
+ * finalizer thread or in oak_finalizers_run; the object lives until then, and goes in a later
+ * collection. ctx is kept alive meanwhile. Replaces an earlier one; fn = NULL removes it. 0, or
+ * -1 with ENOMEM. Fatal when obj is not the start of a live object. Ordered. */
+OAK_API int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx);
+
+/** The same with flags, and with the finalizer that it replaces in *old and *old_ctx when those
+ * are not NULL. */
+OAK_API int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags,
+                                 oak_finalizer *old, void **old_ctx);
+
+/** When obj can no longer be reached, fn(ctx) runs; it doesn't get the object, which is freed at
+ * once, cycles included. An object may have many. ctx must not hold obj alive: that is, it must
+ * not be obj, nor point to it. 0, or -1 with ENOMEM. */
+OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
+
+/** Run what is ready, in the calling thread. Returns how many ran. A finalizer may allocate,
+ * collect, and set finalizers. */
+OAK_API size_t oak_finalizers_run(void);
+
+/** Called, with no lock held and the world running, by the thread whose collection made
+ * finalizers ready, when there is no finalizer thread. NULL removes it. Returns the old one. */
+OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
+
+/** Nanoseconds that the running finalizer has been running, or 0. A stuck one holds up all
+ * others. */
+OAK_API uint64_t oak_finalizer_running_ns(void);
+
+/* ---- weak references ---- */
+
+/** A heap object that refers to another without keeping it alive. */
+typedef struct oak_weak oak_weak;
+
+/** NULL with ENOMEM. p may point into an object. Fatal when p is not ours. */
+OAK_API oak_weak *oak_weak_new(void *p);
+
+/** What it refers to, or NULL when that has gone. Cleared before finalizers run. */
+OAK_API void *oak_weak_get(oak_weak *w);
+
+/** A heap object that keeps value alive while both it and key are alive (Hayes 1997). */
+typedef struct oak_ephemeron oak_ephemeron;
+
+/** NULL with ENOMEM. key must be an object of ours (fatal otherwise); value may be anything. */
+OAK_API oak_ephemeron *oak_ephemeron_new(void *key, void *value);
+
+/** The key, with the value in *value when that is not NULL; NULL once the key has gone. */
+OAK_API void *oak_ephemeron_get(oak_ephemeron *e, void **value);
+
+/** A new value; nothing happens when the key has gone. */
+OAK_API void oak_ephemeron_set(oak_ephemeron *e, void *value);
+
+OAK_END_DECLS
+
+#endif

@@ -1,0 +1,149 @@
+/* heap.h - allocating. Every function here may be called from any thread; the first call
+ * attaches it. None may be called from a signal handler, or from a mark function. All that
+ * allocate may collect, and may do sweeping work in proportion to what they allocate. */
+#ifndef OAKUM_HEAP_H
+#define OAKUM_HEAP_H
+
+#include <oakum/base.h>
+
+OAK_BEGIN_DECLS
+
+/** n bytes, zeroed, 16-aligned, scanned conservatively for pointers. n = 0 gives a distinct
+ * object. NULL with ENOMEM when out of memory, after a collection had its chance. The object
+ * lives as long as a root or a live object holds a pointer to it, to any of its bytes. */
+OAK_API OAK_MALLOC void *oak_alloc(size_t n);
+
+/** As oak_alloc, for what holds no pointers: it is never scanned. */
+OAK_API OAK_MALLOC void *oak_alloc_noscan(size_t n);
+
+/** As oak_alloc, a root: it lives until oak_free, whoever points at it, and is scanned. */
+OAK_API OAK_MALLOC void *oak_alloc_pinned(size_t n);
+
+/** As oak_alloc, with an address that is a multiple of align, a power of two of at most 1 GiB.
+ * NULL with EINVAL for another align. */
+OAK_API OAK_MALLOC void *oak_alloc_aligned(size_t align, size_t n);
+
+/** As oak_alloc_aligned and noscan at once. */
+OAK_API OAK_MALLOC void *oak_alloc_aligned_noscan(size_t align, size_t n);
+
+/** Resize in place where it fits, otherwise move. Keeps the kind (scan, noscan, pinned) and the
+ * old contents up to the smaller size; what is new is zero. p = NULL acts as oak_alloc; n = 0
+ * frees and returns NULL. Typed objects may shrink or grow in whole elements. On failure returns
+ * NULL with ENOMEM and p is as it was. Fatal when p is not the start of a live object.
+ * Finalizers and weak references stay with p and do not move. */
+OAK_API void *oak_realloc(void *p, size_t n);
+
+/** Give an object back now; optional, except for pinned ones. NULL is allowed. Interior pointers,
+ * pointers to what is free already, and pointers that are not Oakum's are fatal. Drops its
+ * finalizers, clears its weak references. */
+OAK_API void oak_free(void *p);
+
+/** Bytes usable in the object that p points to or into; 0 when p is not in a live one of ours. */
+OAK_API size_t oak_usable_size(const void *p);
+
+/** Start of the object that p points to or into; NULL when p is not in a live object of ours.
+ * O(1), no lock. */
+OAK_API void *oak_base(const void *p);
+
+/* ---- typed objects ---- */
+
+/** What an element looks like. Made once, lives for ever. */
+typedef struct oak_type oak_type;
+
+/** Handed to mark functions. */
+typedef struct oak_marker oak_marker;
+
+/** Mark what `size` bytes at obj (a whole object, all its elements) refer to, with the calls
+ * below. Runs while the world is stopped, perhaps on several threads at once for different
+ * objects: it may only read memory and call oak_mark_*. */
+typedef void (*oak_mark_fn)(oak_marker *m, void *obj, size_t size);
+
+/** An element of elem_size bytes (a multiple of 8) whose word i may hold a pointer when bit i of
+ * the bitmap is set (bit i % 64 of bitmap[i / 64]). name and bitmap are copied. NULL with EINVAL
+ * or ENOMEM. */
+OAK_API oak_type *oak_type_bitmap(const char *name, size_t elem_size, const uint64_t *bitmap);
+
+/** A type whose objects a function marks. NULL with EINVAL or ENOMEM. */
+OAK_API oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark_fn fn);
+
+/** The name given at creation. */
+OAK_API const char *oak_type_name(const oak_type *t);
+
+/** count elements of type t, zeroed. NULL with ENOMEM, also when count * size overflows. */
+OAK_API OAK_MALLOC void *oak_alloc_typed(const oak_type *t, size_t count);
+
+/** The type of the object that p points to or into, or NULL. */
+OAK_API const oak_type *oak_type_of(const void *p);
+
+/** In a mark function: this pointer, to the start of an object or into it, or NULL, or not ours. */
+OAK_API void oak_mark_ptr(oak_marker *m, const void *p);
+
+/** In a mark function: every aligned word of [p, p + n) may be a pointer. */
+OAK_API void oak_mark_range(oak_marker *m, const void *p, size_t n);
+
+/* ---- memory as a whole ---- */
+
+/** Soft limit in bytes on all that Oakum holds; 0 none; SIZE_MAX asks only. Returns the old one. */
+OAK_API size_t oak_set_memory_limit(size_t bytes);
+
+/** Hard limit in bytes on heap memory in use; 0 none. Returns the old one. */
+OAK_API size_t oak_set_heap_max(size_t bytes);
+
+/** Return all free pages to the system now. Returns the bytes that were returned. */
+OAK_API size_t oak_scavenge(void);
+
+/** Go's MemStats in snake_case. All sizes in bytes. Read with the world stopped, so that the
+ * figures agree: heap_sys = heap_inuse + heap_idle; sys = heap_sys + stacks_sys + mspan_sys +
+ * mcache_sys + buckhash_sys + gc_sys + other_sys; heap_objects = mallocs - frees. */
+typedef struct oak_memstats {
+    uint64_t alloc;           /* live and not yet swept objects: as heap_alloc */
+    uint64_t total_alloc;     /* allocated since the start */
+    uint64_t sys;             /* all that Oakum got from the system */
+    uint64_t lookups;         /* always 0, as in Go */
+    uint64_t mallocs, frees;  /* objects, since the start */
+    uint64_t heap_alloc;      /* bytes in objects that are live or not yet swept */
+    uint64_t heap_sys;        /* heap address space that was made readable and writable */
+    uint64_t heap_idle;       /* in free pages */
+    uint64_t heap_inuse;      /* in spans */
+    uint64_t heap_released;   /* of heap_idle, what the system does not back with memory */
+    uint64_t heap_objects;    /* mallocs - frees */
+    uint64_t stack_inuse;     /* bytes of attached threads' stacks and fibers that are in use */
+    uint64_t stack_sys;       /* 0: C's stacks are the system's, not Oakum's */
+    uint64_t mspan_inuse, mspan_sys;   /* span structs */
+    uint64_t mcache_inuse, mcache_sys; /* thread caches */
+    uint64_t buck_hash_sys;   /* profile buckets */
+    uint64_t gc_sys;          /* mark and allocation bits, page table, mark stacks */
+    uint64_t other_sys;       /* other metadata: threads, roots, finalizers, types */
+    uint64_t next_gc;         /* heap_alloc at which the next collection starts */
+    uint64_t last_gc;         /* nanoseconds since 1970 */
+    uint64_t pause_total_ns;
+    uint64_t pause_ns[256];   /* ring of the last pauses; the newest at (num_gc + 255) % 256 */
+    uint64_t pause_end[256];  /* nanoseconds since 1970 */
+    uint32_t num_gc, num_forced_gc;
+    double gc_cpu_fraction;   /* of the CPU time available since the start */
+    bool enable_gc;
+    /* beyond Go's */
+    uint64_t meta_sys;        /* what the metadata arena holds; part of the *_sys figures above */
+    uint64_t heap_reserved;   /* address space reserved */
+    uint64_t threads;         /* attached */
+    uint64_t finalizers;      /* registered */
+    uint64_t finalizers_ready;/* queued and not yet run */
+    uint64_t finalizer_cycles;/* whose ordered finalizer can't run: reachable from themselves */
+    uint64_t weak_refs;       /* weak references that are live */
+} oak_memstats;
+
+/** Fill *out. Stops the world for some microseconds. */
+OAK_API void oak_memstats_read(oak_memstats *out);
+
+/** Where the heap is, for tools. Constant once Oakum has started; zeroes before. */
+typedef struct oak_heap_info {
+    void *base;           /* of the reserved range */
+    size_t reserved;      /* its bytes */
+    const char *metadata; /* what keeps the metadata: "jemalloc 5.3.0", "built-in" */
+} oak_heap_info;
+
+OAK_API void oak_heap_info_read(oak_heap_info *out);
+
+OAK_END_DECLS
+
+#endif

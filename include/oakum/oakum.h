@@ -1,0 +1,10 @@
+/* oakum.h - all of Oakum's public interface. */
+#ifndef OAKUM_OAKUM_H
+#define OAKUM_OAKUM_H
+
+#include <oakum/base.h>
+#include <oakum/classic.h>
+#include <oakum/gc.h>
+#include <oakum/heap.h>
+
+#endif

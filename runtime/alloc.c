@@ -1,0 +1,141 @@
+/* alloc.c - allocation: the fast path, and how a request gets to the slow one.
+ *
+ * The fast path's functions live in a code section of their own, oaki_fast, so that a stop can tell from an address on a thread's stack
+ * that one may be half way (mcache.h). They call nothing but the slow path, in tail position. Budget: class look-up,
+ * add, compare, store. No lock. */
+#include "heap.h"
+#include "type.h"
+#include <errno.h>
+#include <oakum/heap.h>
+
+#define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
+
+extern const char fast_start[] __asm__("__start_oaki_fast") __attribute__((visibility("hidden")));
+extern const char fast_stop[] __asm__("__stop_oaki_fast") __attribute__((visibility("hidden")));
+
+bool oaki_mcache_is_fast_path(uintptr_t word)
+{
+    return word - (uintptr_t)fast_start < (uintptr_t)fast_stop - (uintptr_t)fast_start;
+}
+
+static void *small_slow(unsigned spanclass)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    void *p = oaki_mcache_refill(t, spanclass);
+    oaki_leave(t);
+    return p;
+}
+
+static OAKI_COLD void *alloc_slow(size_t n, oaki_kind kind)
+{
+    if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, true);
+    if (oaki_nclasses == 0 && oaki_heap_start(NULL) != 0) return NULL;
+    return small_slow(OAKI_SPANCLASS(kind, oaki_class_of(n ? n : 1)));
+}
+
+OAKI_INLINE void *bump(oaki_mcache *mc, unsigned spanclass, size_t size)
+{
+    oaki_run *r = &mc->run[spanclass];
+    char *p = r->next, *next = p + size;
+    if (OAKI_UNLIKELY(next > r->end)) return NULL;
+    r->next = next;
+    return p;
+}
+
+OAKI_INLINE void *alloc_fast(size_t n, oaki_kind kind)
+{
+    if (OAKI_UNLIKELY(n > 2048)) return alloc_slow(n, kind);
+    unsigned cls = oaki_class_small[(n + 15) / 16];
+    void *p = bump(oaki_tls_mcache, OAKI_SPANCLASS(kind, cls), oaki_classes[cls].size);
+    return OAKI_LIKELY(p != NULL) ? p : alloc_slow(n, kind);
+}
+
+FAST void *oak_alloc(size_t n)
+{
+    return alloc_fast(n, OAKI_SCAN);
+}
+
+FAST void *oak_alloc_noscan(size_t n)
+{
+    return alloc_fast(n, OAKI_NOSCAN);
+}
+
+void *oak_alloc_pinned(size_t n)
+{
+    return alloc_slow(n, OAKI_PINNED);
+}
+
+/* ---- alignment ---- */
+
+/* A class whose slots all lie at multiples of align: spans begin at multiples of a page. 0 when there is none. */
+static unsigned aligned_class(size_t align, size_t n)
+{
+    if (n > OAKI_SMALL_MAX || align > OAKI_PAGE) return 0;
+    for (unsigned cls = oaki_class_of(n); cls < oaki_nclasses; cls++)
+        if (oaki_classes[cls].size % align == 0) return cls;
+    return 0;
+}
+
+void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
+{
+    if (oaki_nclasses == 0 && oaki_heap_start(NULL) != 0) return NULL;
+    unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
+    if (!cls) {
+        size_t pages = OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1);
+        return oaki_large_alloc(n, pages, kind, type, true);
+    }
+    void *p = small_slow(OAKI_SPANCLASS(kind, cls));
+    if (p && type) oaki_span_set_type(p, type);
+    return p;
+}
+
+static void *alloc_aligned(size_t align, size_t n, oaki_kind kind)
+{
+    if (align == 0 || (align & (align - 1)) != 0 || align > (size_t)1 << 30) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return oaki_alloc_kind(n, align, kind, 0);
+}
+
+void *oak_alloc_aligned(size_t align, size_t n)
+{
+    return alloc_aligned(align, n, OAKI_SCAN);
+}
+
+void *oak_alloc_aligned_noscan(size_t align, size_t n)
+{
+    return alloc_aligned(align, n, OAKI_NOSCAN);
+}
+
+/* ---- typed ---- */
+
+/* The slot is zeroed and has type 0, conservative, until its type is stored: a collection in between finds nothing in it. */
+void oaki_span_set_type(void *p, uint32_t type)
+{
+    size_t off = oaki_heap_offset(p);
+    oaki_span *s = oaki_span_of_offset(off);
+    size_t in = off - oaki_heap_offset(oaki_span_start(s));
+    s->types[(in * oaki_classes[s->cls].magic) >> 32] = type;
+}
+
+static OAKI_COLD void *alloc_typed_slow(size_t n, uint32_t type)
+{
+    return oaki_alloc_kind(n, 1, OAKI_TYPED, type);
+}
+
+FAST void *oak_alloc_typed(const oak_type *t, size_t count)
+{
+    size_t n;
+    if (OAKI_UNLIKELY(__builtin_mul_overflow(t->elem_size, count, &n))) n = SIZE_MAX;
+    if (OAKI_UNLIKELY(n > 2048)) return alloc_typed_slow(n, t->id);
+    unsigned cls = oaki_class_small[(n + 15) / 16];
+    void *p = bump(oaki_tls_mcache, OAKI_SPANCLASS(OAKI_TYPED, cls), oaki_classes[cls].size);
+    if (OAKI_UNLIKELY(!p)) return alloc_typed_slow(n, t->id);
+    size_t off = oaki_heap_offset(p);
+    oaki_span *s = &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
+    size_t in = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
+    s->types[(in * oaki_classes[cls].magic) >> 32] = t->id;
+    return p;
+}

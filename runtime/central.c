@@ -1,0 +1,160 @@
+/* central.c - mcentral: the spans of one span class that no thread has cached, by what they still need.
+ *
+ * Owns: the lists. There are two sets of them, and the parity of the cycle says which holds the spans that were swept in it;
+ * the other holds those that wait. The end of a mark counts the cycle up, and so turns all swept spans into waiting ones; the waiting lists
+ * are empty then, as a cycle starts by sweeping what is left. Large objects are spans of class OAKI_CLASS_LARGE in the list FULL.
+ * Lock: the central's own, for its lists and its spans' list, parity, next and prev. */
+#include "collector.h"
+#include "heap.h"
+
+#define SWEEP_TRIES 64 /* full spans swept in vain before new pages are taken */
+
+static unsigned swept_parity(void)
+{
+    return (unsigned)AO_load(&oaki_the_heap.cycle) & 1;
+}
+
+oaki_central *oaki_central_of(const oaki_span *s)
+{
+    return &oaki_the_heap.zone0.central[OAKI_SPANCLASS(s->kind, s->cls)];
+}
+
+static void push(oaki_central *c, oaki_span *s, oaki_span_list list, unsigned parity)
+{
+    uint32_t *head = &c->head[parity][list];
+    s->list = (uint8_t)list;
+    s->parity = (uint8_t)parity;
+    s->prev = 0;
+    s->next = *head;
+    uint32_t me = (uint32_t)oaki_span_page(s) + 1;
+    if (s->next) oaki_the_heap.spans[s->next - 1].prev = me;
+    *head = me;
+}
+
+static void unlink_span(oaki_central *c, oaki_span *s)
+{
+    oaki_span *spans = oaki_the_heap.spans;
+    if (s->next) spans[s->next - 1].prev = s->prev;
+    if (s->prev) spans[s->prev - 1].next = s->next;
+    else c->head[s->parity][s->list] = s->next;
+    s->next = s->prev = 0;
+    s->list = OAKI_LIST_NONE;
+}
+
+static oaki_span *pop(oaki_central *c, oaki_span_list list, unsigned parity)
+{
+    uint32_t i = c->head[parity][list];
+    if (!i) return NULL;
+    oaki_span *s = &oaki_the_heap.spans[i - 1];
+    unlink_span(c, s);
+    return s;
+}
+
+static oaki_span *locked_pop(oaki_central *c, oaki_span_list list, unsigned parity)
+{
+    if (!AO_int_load(&c->head[parity][list])) return NULL; /* a hint; the lock decides */
+    oaki_lock_acquire(&c->lock);
+    oaki_span *s = pop(c, list, parity);
+    oaki_lock_release(&c->lock);
+    return s;
+}
+
+static bool has_room(const oaki_span *s)
+{
+    return s->cls != OAKI_CLASS_LARGE && s->nalloc < oaki_classes[s->cls].nslots;
+}
+
+void oaki_central_give(oaki_span *s)
+{
+    oaki_central_put(s, has_room(s) ? OAKI_LIST_PARTIAL : OAKI_LIST_FULL);
+}
+
+void oaki_central_put(oaki_span *s, oaki_span_list list)
+{
+    oaki_central *c = oaki_central_of(s);
+    oaki_lock_acquire(&c->lock);
+    push(c, s, list, swept_parity());
+    oaki_lock_release(&c->lock);
+}
+
+/* Only a span that another thread is sweeping at this moment is in no list and not swept; that takes microseconds. */
+void oaki_central_ensure_swept(oaki_span *s)
+{
+    while (s->swept != (uint32_t)AO_load_acquire(&oaki_the_heap.cycle)) {
+        oaki_central *c = oaki_central_of(s);
+        oaki_lock_acquire(&c->lock);
+        bool waits = s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL;
+        if (waits) unlink_span(c, s);
+        oaki_lock_release(&c->lock);
+        if (!waits) continue;
+        (void)oaki_gc_sweep_span(s, true);
+        oaki_central_give(s);
+    }
+}
+
+void oaki_central_remove(oaki_span *s)
+{
+    oaki_central *c = oaki_central_of(s);
+    oaki_lock_acquire(&c->lock);
+    if (s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL) unlink_span(c, s);
+    oaki_lock_release(&c->lock);
+}
+
+/* Sweep waiting spans of this list until one has room. An empty one is as good: it need not visit the page heap. */
+static oaki_span *sweep_for(oaki_central *c, oaki_span_list list, unsigned tries)
+{
+    unsigned waiting = swept_parity() ^ 1;
+    for (oaki_span *s; tries-- > 0 && (s = locked_pop(c, list, waiting)) != NULL;) {
+        (void)oaki_gc_sweep_span(s, true);
+        if (has_room(s)) return s;
+        oaki_central_give(s);
+    }
+    return NULL;
+}
+
+static oaki_span *new_span(unsigned spanclass)
+{
+    unsigned cls = spanclass % OAKI_CLASSES;
+    oaki_kind kind = (oaki_kind)(spanclass / OAKI_CLASSES);
+    oaki_span *s = oaki_pages_alloc(oaki_classes[cls].npages, 1, cls, kind);
+    if (!s) return NULL;
+    s->size = oaki_classes[cls].size;
+    s->swept = (uint32_t)AO_load(&oaki_the_heap.cycle);
+    if (kind == OAKI_TYPED && !oaki_span_make_types(s)) {
+        oaki_pages_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+oaki_span *oaki_central_take(oaki_zone *z, unsigned spanclass)
+{
+    oaki_central *c = &z->central[spanclass];
+    oaki_span *s = locked_pop(c, OAKI_LIST_PARTIAL, swept_parity());
+    if (!s) s = sweep_for(c, OAKI_LIST_PARTIAL, ~0u);
+    if (!s) s = sweep_for(c, OAKI_LIST_FULL, SWEEP_TRIES);
+    if (!s) s = new_span(spanclass);
+    if (s) s->list = OAKI_LIST_CACHED;
+    return s;
+}
+
+oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass)
+{
+    unsigned waiting = swept_parity() ^ 1;
+    oaki_span *s = locked_pop(&z->central[spanclass], OAKI_LIST_PARTIAL, waiting);
+    return s ? s : locked_pop(&z->central[spanclass], OAKI_LIST_FULL, waiting);
+}
+
+void oaki_central_freed(oaki_span *s)
+{
+    oaki_central *c = oaki_central_of(s);
+    oaki_lock_acquire(&c->lock);
+    if (s->list == OAKI_LIST_FULL && s->parity == swept_parity() && has_room(s)) {
+        unlink_span(c, s);
+        AO_int_store(&s->nfreed, 0);
+        s->cursor = 0;
+        s->needzero = 1;
+        push(c, s, OAKI_LIST_PARTIAL, swept_parity());
+    }
+    oaki_lock_release(&c->lock);
+}

@@ -1,0 +1,48 @@
+/* collector.h - what the runtime needs of a collector; gc/ defines it.
+ *
+ * Called inside oaki_enter, with no lock held, unless said otherwise. */
+#ifndef OAKI_COLLECTOR_H
+#define OAKI_COLLECTOR_H
+
+#include "base.h"
+#include "thread.h"
+
+struct oaki_span;
+
+int oaki_gc_init(void);
+
+/* A collection. force: whatever the pacing says. cause is for the log. Saves the caller's
+ * context first: call it from a frame that keeps its references alive. Returns false when
+ * collections are disabled. */
+bool oaki_gc_collect(oaki_thread *t, bool force, const char *cause);
+
+/* The thread is about to take `bytes` from the page heap or a central list: collect if due, and
+ * pay sweep credit. */
+void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
+
+/* Sweep one span that was taken off its list, with no lock held: A = A & M, and the counts. With keep, a span in which nothing lives stays,
+ * empty; without, its pages are freed, and false is returned. Nobody else looks at the span meanwhile. */
+bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);
+
+/* Sweep all that waits. */
+void oaki_gc_sweep_all(void);
+
+/* With OAKUM_DEBUG=stress=N: collect if this is an Nth allocation. */
+void oaki_gc_stress(oaki_thread *t);
+
+/* An object is being freed by hand: forget its finalizer and weak references. */
+void oaki_gc_object_freed(void *obj);
+
+/* heap_live or the settings changed: recompute the trigger. */
+void oaki_gc_settings_changed(void);
+
+/* Stop the world for a reader, and start it again: gc_lock is held in between. Outside oaki_enter; the caller is inside in between. NULL when
+ * the thread can't be attached. */
+oaki_thread *oaki_gc_stop_begin(void);
+void oaki_gc_stop_end(oaki_thread *t);
+
+/* For memstats, in such a stop. */
+struct oak_memstats;
+void oaki_gc_stats(struct oak_memstats *out);
+
+#endif

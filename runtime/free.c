@@ -1,0 +1,125 @@
+/* free.c - giving objects back by hand, resizing them, and asking about them.
+ *
+ * A freed slot is clear in A at once, so that a second free is seen, and is handed out again when its span is taken
+ * the next time: a full span is offered anew when an eighth of it has been freed. */
+#include "collector.h"
+#include "heap.h"
+#include "track.h"
+#include "type.h"
+#include <errno.h>
+#include <oakum/heap.h>
+#include <string.h>
+
+#define POISON 0xdb
+
+/* The object that begins at p, which the caller says is one. Fatal when it is not. */
+static oaki_span *object_at(const void *p, const char *what)
+{
+    if (!oaki_heap_contains(p)) oak_fatal("%s: %p is not a pointer into Oakum's heap", what, p);
+    size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX) oak_fatal("%s: %p points to free memory", what, p);
+    if (!oaki_object_base(p)) {
+        const char *again = slot == off ? ": was it freed already?" : "";
+        oak_fatal("%s: %p is not in a live object%s", what, p, again);
+    }
+    if (slot != off)
+        oak_fatal("%s: %p points into an object, %zu bytes past its start %p", what, p, off - slot,
+                  (void *)(oaki_the_heap.base + slot));
+    return oaki_span_of_offset(off);
+}
+
+static void count_free(size_t bytes)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_count_add(&h->frees, 1);
+    oaki_count_add(&h->free_bytes, bytes);
+    oaki_count_sub(&h->live, OAKI_MIN(bytes, AO_load(&h->live)));
+}
+
+static void free_large(oaki_span *s)
+{
+    size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+    oaki_central_remove(s);
+    count_free(bytes);
+    oaki_pages_free(s);
+}
+
+static void free_small(oaki_span *s, void *p)
+{
+    const oaki_class *c = &oaki_classes[s->cls];
+    if (oaki_debug_switches.poison) memset(p, POISON, c->size);
+    oaki_track_free(p, c->size);
+    oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
+    AO_int_fetch_and_add(&s->nalloc, -1u);
+    unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
+    count_free(c->size);
+    if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
+}
+
+void oak_free(void *p)
+{
+    if (!p) return;
+    oaki_thread *t = oaki_enter();
+    if (!t) oak_fatal("oak_free: %p: this thread can't be attached: out of memory", p);
+    oaki_span *s = object_at(p, "oak_free");
+    oaki_gc_object_freed(p);
+    oaki_central_ensure_swept(s);
+    if (s->cls == OAKI_CLASS_LARGE) free_large(s);
+    else free_small(s, p);
+    oaki_leave(t);
+}
+
+size_t oak_usable_size(const void *p)
+{
+    void *base = oaki_object_base(p);
+    return base ? oaki_object_size(oaki_heap_offset(base)) : 0;
+}
+
+void *oak_base(const void *p)
+{
+    return oaki_object_base(p);
+}
+
+/* ---- realloc ---- */
+
+/* In its slot, when that isn't more than twice too large. What is cut off is cleared, so that it is zero if the object grows again. */
+static bool resize_in_place(oaki_span *s, char *p, size_t n)
+{
+    if (n > s->size) return false;
+    if (s->cls != OAKI_CLASS_LARGE) {
+        if (n < s->size / 2 && s->size > 2 * OAKI_GRANULE) return false;
+        memset(p + n, 0, s->size - n);
+        return true;
+    }
+    if (n <= OAKI_SMALL_MAX) return false;
+    size_t pages = (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT;
+    if (pages < s->npages) oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+    memset(p + n, 0, (pages << OAKI_PAGE_SHIFT) - n);
+    return true;
+}
+
+static oaki_span *checked_object(void *p, const char *what)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) oak_fatal("%s: %p: this thread can't be attached: out of memory", what, p);
+    oaki_span *s = object_at(p, what);
+    oaki_leave(t);
+    return s;
+}
+
+void *oak_realloc(void *p, size_t n)
+{
+    if (!p) return oak_alloc(n);
+    if (n == 0) {
+        oak_free(p);
+        return NULL;
+    }
+    oaki_span *s = checked_object(p, "oak_realloc");
+    if (resize_in_place(s, p, n)) return p;
+    uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
+    void *q = oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type);
+    if (!q) return NULL;
+    memcpy(q, p, OAKI_MIN(n, s->size));
+    oak_free(p);
+    return q;
+}

@@ -1,0 +1,77 @@
+/* heap.c - start-up: the order in which the layers come to life.
+ *
+ * Owns: oaki_heap.started and config. Lock: start_lock, taken once. */
+#include "heap.h"
+#include "collector.h"
+#include "meta.h"
+#include "os.h"
+#include "roots.h"
+#include <errno.h>
+#include <oakum/oakum.h>
+
+static oaki_lock start_lock = OAKI_LOCK_INIT(OAKI_RANK_INIT);
+
+static void init_locks(oaki_heap *h)
+{
+    oaki_lock_init(&h->pages_lock, OAKI_RANK_PAGES);
+    oaki_lock_init(&h->threads_lock, OAKI_RANK_THREADS);
+    oaki_lock_init(&h->gc_lock, OAKI_RANK_GC);
+    oaki_lock_init(&h->roots_lock, OAKI_RANK_ROOTS);
+    oaki_lock_init(&h->finalizer_lock, OAKI_RANK_FINALIZER);
+    oaki_lock_init(&h->types_lock, OAKI_RANK_TYPES);
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++)
+        oaki_lock_init(&h->zone0.central[sc].lock, OAKI_RANK_CENTRAL);
+}
+
+static int start(const oak_config *cfg)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oak_config from_env;
+    oak_config_default(&from_env); /* also reads OAKUM_DEBUG */
+    h->config = cfg ? *cfg : from_env;
+    if (oaki_options_check(&h->config)) {
+        errno = EINVAL;
+        return -1;
+    }
+    init_locks(h);
+    AO_store(&h->heap_max, h->config.heap_max);
+    AO_store(&h->memory_limit, h->config.memory_limit);
+    if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
+        oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_gc_init() != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    oaki_sizeclass_init();
+    AO_store_release(&h->started, 1);
+    return 0;
+}
+
+int oaki_heap_start(const oak_config *cfg)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (AO_load_acquire(&h->started)) {
+        if (!cfg) return 0;
+        errno = EBUSY;
+        return -1;
+    }
+    oaki_lock_acquire(&start_lock);
+    bool first = !AO_load(&h->started);
+    int r = first ? start(cfg) : 0;
+    oaki_lock_release(&start_lock);
+    if (r == 0 && first) oaki_scavenger_start();
+    if (r == 0 && !first && cfg) {
+        errno = EBUSY;
+        return -1;
+    }
+    return r;
+}
+
+bool oaki_heap_ready(void)
+{
+    return oaki_heap_start(NULL) == 0;
+}
+
+int oak_init(const oak_config *cfg)
+{
+    return oaki_heap_start(cfg);
+}

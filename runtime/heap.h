@@ -1,0 +1,203 @@
+/* heap.h - the one struct that holds the heap's state, and the inline questions that everybody asks of it.
+ *
+ * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves; `base`, the tables
+ * and `reserved` are constant after start-up. */
+#ifndef OAKI_HEAP_H
+#define OAKI_HEAP_H
+
+#include "lock.h"
+#include "mcache.h"
+#include "options.h"
+#include "span.h"
+
+/* One mcentral: the spans of one span class in one zone that no thread has cached. Two sets of lists, by parity: those swept in this
+ * cycle, and those that still wait for their sweep; the end of a mark swaps them by counting the cycle up. */
+typedef struct oaki_central {
+    oaki_lock lock;
+    uint32_t head[2][3]; /* [parity][oaki_span_list]: page number + 1 */
+} oaki_central;
+
+/* A part of the heap with lists and accounts of its own. */
+typedef struct oaki_zone {
+    uint8_t id;
+    oaki_central central[OAKI_SPANCLASSES];
+} oaki_zone;
+
+#define OAKI_HUGE_FROM ((size_t)32 << 20) /* the range asks for huge pages past this size */
+#define OAKI_BIN_STEPS 8
+#define OAKI_BINS (32 * OAKI_BIN_STEPS)
+#define OAKI_CHUNK ((size_t)4 << 20) /* the range grows by this, and bookkeeping is cleared by this */
+#define OAKI_CHUNK_PAGES (OAKI_CHUNK / OAKI_PAGE)
+
+typedef struct oaki_heap {
+    /* the range and its tables: constant after start */
+    uintptr_t base;
+    size_t reserved;          /* bytes */
+    oaki_pte *pte;            /* by page */
+    oaki_span *spans;         /* by page */
+    uint64_t *mark, *alloc;   /* bitmaps M and A, by granule */
+    uint32_t *chunk_inuse;    /* by chunk: pages in spans; pages_lock */
+
+    AO_t used;                /* bytes from base that are committed; grows under pages_lock, read by all */
+    AO_t started;
+    oak_config config;
+
+    /* page heap: pages_lock */
+    oaki_lock pages_lock;
+    uint32_t bin[OAKI_BINS];  /* heads of lists of free runs: page number + 1 */
+    uint64_t bin_set[OAKI_BINS / 64];
+    AO_t pages_inuse;         /* in spans */
+    AO_t pages_free;          /* committed and in free runs */
+    AO_t pages_released;      /* of these, without memory behind them */
+    AO_t nspans;
+    size_t page_allocs;       /* for failalloc */
+    AO_t heap_max;            /* bytes; 0 none */
+    AO_t memory_limit;        /* bytes, soft; 0 none */
+
+    /* threads: threads_lock */
+    oaki_lock threads_lock;
+    oaki_thread *threads;
+    oaki_mcache *mcaches;
+    size_t nthreads;
+    AO_t past_mallocs, past_alloc_bytes; /* of caches that are gone, and of large objects */
+    AO_t frees, free_bytes;              /* by sweep and by hand */
+
+    oaki_lock gc_lock;
+    oaki_lock roots_lock, finalizer_lock, types_lock;
+
+    /* the collector's: written in a stop or under gc_lock, read by all */
+    AO_t cycle;               /* collections finished marking; its parity picks the swept lists */
+    AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
+    AO_t trigger;             /* live at which a collection is due */
+    AO_t marking;             /* 1 from the start of a mark to its end */
+
+    oaki_zone zone0;
+} oaki_heap;
+
+extern oaki_heap oaki_the_heap;
+
+/* ---- addresses ---- */
+
+OAKI_INLINE size_t oaki_heap_offset(const void *p) { return (uintptr_t)p - oaki_the_heap.base; }
+
+/* Is p in the committed part of the range? */
+OAKI_INLINE bool oaki_heap_contains(const void *p)
+{
+    return oaki_heap_offset(p) < AO_load(&oaki_the_heap.used);
+}
+
+OAKI_INLINE char *oaki_page_address(size_t page)
+{
+    return (char *)(oaki_the_heap.base + (page << OAKI_PAGE_SHIFT));
+}
+
+OAKI_INLINE size_t oaki_span_page(const oaki_span *s) { return (size_t)(s - oaki_the_heap.spans); }
+OAKI_INLINE char *oaki_span_start(const oaki_span *s) { return oaki_page_address(oaki_span_page(s)); }
+
+/* First page of the span that `page` is in; its entry is not free. Follows saturated offsets of huge objects. */
+OAKI_INLINE size_t oaki_page_first(size_t page)
+{
+    for (;;) {
+        size_t off = oaki_the_heap.pte[page] >> OAKI_PTE_OFFSET_SHIFT;
+        page -= off;
+        if (OAKI_LIKELY(off != OAKI_PTE_FAR)) return page;
+    }
+}
+
+/* ---- objects: an offset is an address less the base of the range ---- */
+
+/* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free page, a span's tail). */
+OAKI_INLINE size_t oaki_slot_offset(size_t off)
+{
+    size_t page = off >> OAKI_PAGE_SHIFT;
+    oaki_pte e = oaki_the_heap.pte[page];
+    unsigned cls = e & OAKI_PTE_CLASS;
+    if (cls == 0) return SIZE_MAX;
+    size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+    if (cls == OAKI_CLASS_LARGE) return first;
+    const oaki_class *c = &oaki_classes[cls];
+    size_t slot = ((off - first) * c->magic) >> 32;
+    if (OAKI_UNLIKELY(slot >= c->nslots)) return SIZE_MAX;
+    return first + slot * c->size;
+}
+
+OAKI_INLINE oaki_span *oaki_span_of_offset(size_t off)
+{
+    return &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
+}
+
+OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT;
+    return (map[g / 64] >> (g % 64)) & 1;
+}
+
+OAKI_INLINE void oaki_bit_set_atomic(uint64_t *map, size_t off)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT;
+    AO_or((AO_t *)&map[g / 64], (AO_t)1 << (g % 64));
+}
+
+/* Set or clear the bits of granules [off, off + bytes); a word that is shared with others is changed atomically. */
+void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
+void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
+
+/* Slot size of the object that begins at off, its span's start given by the page table. */
+size_t oaki_object_size(size_t off);
+
+/* Start of the live object that p is in, or NULL. As oak_base; any thread. */
+void *oaki_object_base(const void *p);
+
+/* ---- page heap (pages.c) ---- */
+
+/* A run of npages whose start is a multiple of align_pages, as a span of (cls, kind) with its page table filled in, A clear.
+ * NULL when the limit or the address space is reached: errno ENOMEM. */
+oaki_span *oaki_pages_alloc(size_t npages, size_t align_pages, unsigned cls, oaki_kind kind);
+void oaki_pages_free(oaki_span *s);
+/* Give back the pages of a large object behind its first `keep`. */
+void oaki_pages_free_tail(oaki_span *s, size_t keep);
+/* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as zero. */
+void oaki_pages_release_head(oaki_span *s, size_t upto);
+/* Return free memory to the system: runs of at least min_pages, until `bytes` are returned. Returns how many were. */
+size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
+const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
+
+/* ---- large objects (large.c) ---- */
+
+/* n bytes in a span of their own, zeroed unless it is dirty memory that the caller will fill. Not inside oaki_enter, as clearing may take long. */
+void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero);
+/* Give back what lies outside of [from, to) of a large object: whole pages of the head lose their memory, those of the tail go. */
+void oaki_large_give_back(void *p, size_t from, size_t to);
+
+/* Any size, kind and type. Not inside oaki_enter. NULL with ENOMEM. */
+void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
+
+/* A typed span's table of ids; false when out of memory. */
+bool oaki_span_make_types(oaki_span *s);
+void oaki_span_free_types(oaki_span *s);
+void oaki_span_set_type(void *p, uint32_t type); /* of the small typed object that begins at p */
+
+/* ---- mcentral (central.c) ---- */
+
+oaki_central *oaki_central_of(const oaki_span *s);
+/* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so, else new pages. NULL when out of memory. */
+oaki_span *oaki_central_take(oaki_zone *z, unsigned spanclass);
+void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in this cycle */
+void oaki_central_put(oaki_span *s, oaki_span_list list);
+void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
+/* Take a span of this class that waits for its sweep off its list; NULL when there is none. */
+oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass);
+/* A full span has had many slots freed by hand: offer it again. */
+void oaki_central_freed(oaki_span *s);
+void oaki_central_remove(oaki_span *s); /* off its list, if it is in one */
+
+/* ---- start-up ---- */
+
+/* Start the heap if it isn't. 0 or -1 with errno. */
+int oaki_heap_start(const oak_config *cfg);
+bool oaki_heap_ready(void); /* start it if need be */
+int oaki_space_init(size_t reserve);
+int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
+void oaki_scavenger_start(void);
+
+#endif

@@ -1,0 +1,98 @@
+/* large.c - objects of more than OAKI_SMALL_MAX bytes, and aligned ones that no size class serves: a span each.
+ *
+ * Owns: spans of class OAKI_CLASS_LARGE; between collections they are in the list FULL of their kind's last mcentral. While a new
+ * one's memory is being cleared it is in no list and clear in A, so that no collection looks at it. Lock: that mcentral's. */
+#include "collector.h"
+#include "heap.h"
+#include "track.h"
+#include <errno.h>
+#include <string.h>
+
+/* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't grow beside garbage. */
+static void sweep_large(size_t pages)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t before = AO_load(&h->pages_inuse);
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
+        unsigned sc = OAKI_SPANCLASS(kind, OAKI_CLASS_LARGE);
+        oaki_span *s;
+        while ((s = oaki_central_next_waiting(&h->zone0, sc)) != NULL) {
+            if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
+            if (before - AO_load(&h->pages_inuse) >= pages && AO_load(&h->pages_inuse) < before) return;
+        }
+    }
+}
+
+static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_kind kind)
+{
+    oaki_gc_stress(t);
+    oaki_gc_before_alloc(t, pages << OAKI_PAGE_SHIFT);
+    sweep_large(pages);
+    oaki_span *s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
+    if (!s && oaki_gc_collect(t, true, "out of memory")) {
+        oaki_gc_sweep_all();
+        s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
+    }
+    if (s) s->size = pages << OAKI_PAGE_SHIFT;
+    return s;
+}
+
+static void publish(oaki_thread *t, oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    s->swept = (uint32_t)AO_load(&h->cycle);
+    s->nalloc = 1;
+    oaki_bits_set(h->alloc, oaki_heap_offset(oaki_span_start(s)), OAKI_GRANULE);
+    t->mcache->mallocs++;
+    t->mcache->alloc_bytes += s->size;
+    oaki_count_add(&h->live, s->size);
+    oaki_central_put(s, OAKI_LIST_FULL);
+}
+
+void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
+{
+    if (n > SIZE_MAX - OAKI_PAGE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
+    oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT ? NULL
+                                                                     : take_pages(t, pages, align, kind);
+    if (!s) {
+        oaki_leave(t);
+        errno = ENOMEM;
+        return NULL;
+    }
+    char *p = oaki_span_start(s);
+    oaki_track_alloc(p, s->size);
+    s->type = type;
+    if (zero && s->needzero) {
+        oaki_leave(t);
+        memset(p, 0, s->size);
+        t = oaki_enter();
+    }
+    publish(t, s);
+    oaki_leave(t);
+    return p;
+}
+
+void oaki_large_give_back(void *p, size_t from, size_t to)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_enter();
+    size_t off = oaki_heap_offset(p);
+    OAKI_INVARIANT((h->pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE,
+                   "give back what is no large object");
+    oaki_span *s = oaki_span_of_offset(off);
+    oaki_central_ensure_swept(s);
+    size_t keep = OAKI_MAX((to + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
+    size_t before = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+    if (keep < s->npages) oaki_pages_free_tail(s, keep);
+    oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
+    size_t gone = before - (s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT));
+    oaki_count_add(&h->free_bytes, gone);
+    oaki_count_sub(&h->live, OAKI_MIN(gone, AO_load(&h->live)));
+    oaki_leave(t);
+}

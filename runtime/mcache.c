@@ -1,0 +1,198 @@
+/* mcache.c - thread caches: taking runs, flushing them (mcache.h).
+ *
+ * Owns: every oaki_mcache; the list of them is guarded by threads_lock.
+ * Bound: a refill looks at each slot of a span once at most between two takes of the span. */
+#include "mcache.h"
+#include "collector.h"
+#include "heap.h"
+#include "meta.h"
+#include "track.h"
+#include <errno.h>
+#include <string.h>
+
+#define RUN_MAX 8192 /* bytes zeroed at a time: stays in the first-level cache until it is used */
+
+oaki_mcache oaki_mcache_none;
+
+oaki_mcache *oaki_mcache_new(oaki_thread *t, oaki_zone *z)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_mcache *mc = oaki_meta_zalloc(sizeof *mc, OAKI_META_MCACHE);
+    if (!mc) return NULL;
+    mc->thread = t;
+    mc->zone = z;
+    mc->next = h->mcaches;
+    if (mc->next) mc->next->prev = mc;
+    h->mcaches = mc;
+    return mc;
+}
+
+void oaki_mcache_free(oaki_mcache *mc)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_mcache_flush(mc);
+    oaki_count_add(&h->past_mallocs, mc->mallocs);
+    oaki_count_add(&h->past_alloc_bytes, mc->alloc_bytes);
+    if (mc->next) mc->next->prev = mc->prev;
+    if (mc->prev) mc->prev->next = mc->next;
+    else h->mcaches = mc->next;
+    oaki_meta_free(mc, sizeof *mc, OAKI_META_MCACHE);
+}
+
+/* ---- runs ---- */
+
+/* First bit of A that is set in [from, to), as an offset; `to` when there is none. */
+static size_t next_allocated(size_t from, size_t to)
+{
+    const uint64_t *a = oaki_the_heap.alloc;
+    size_t g = from >> OAKI_GRANULE_SHIFT, end = to >> OAKI_GRANULE_SHIFT, w = g / 64;
+    uint64_t bits = a[w] & (~(uint64_t)0 << (g % 64));
+    while (!bits) {
+        if (++w * 64 >= end) return to;
+        bits = a[w];
+    }
+    return OAKI_MIN((w * 64 + oaki_ctz(bits)) << OAKI_GRANULE_SHIFT, to);
+}
+
+/* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false when there is none. */
+static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
+{
+    const oaki_class *c = &oaki_classes[s->cls];
+    size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
+    size_t from = base + s->cursor;
+    while (from < end && oaki_bit_get(oaki_the_heap.alloc, from)) from += c->size;
+    if (from >= end) {
+        s->cursor = (uint32_t)(end - base);
+        return false;
+    }
+    size_t to = next_allocated(from, end);
+    size_t max = oaki_debug_switches.stress || c->size >= RUN_MAX ? c->size : RUN_MAX;
+    if (to - from > max) to = from + max;
+    size_t n = ((to - from) * c->magic) >> 32;
+    to = from + n * c->size;
+    oaki_bits_set(oaki_the_heap.alloc, from, to - from);
+    char *p = (char *)(oaki_the_heap.base + from);
+    oaki_track_alloc(p, to - from);
+    if (s->needzero) memset(p, 0, to - from);
+    if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
+    AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
+    s->cursor = (uint32_t)(to - base);
+    mc->mallocs += n;
+    mc->alloc_bytes += to - from;
+    mc->run[sc].next = p;
+    mc->run[sc].end = p + (to - from);
+    return true;
+}
+
+/* Slots freed by hand lie below the cursor: go round once more. */
+static bool start_over(oaki_span *s)
+{
+    if (!AO_int_load(&s->nfreed)) return false;
+    AO_int_store(&s->nfreed, 0);
+    s->cursor = 0;
+    s->needzero = 1;
+    return true;
+}
+
+static bool run_from_cached(oaki_mcache *mc, unsigned sc)
+{
+    oaki_span *s = mc->span[sc];
+    if (!s) return false;
+    if (next_run(mc, sc, s) || (start_over(s) && next_run(mc, sc, s))) return true;
+    mc->span[sc] = NULL;
+    mc->active[s->kind] &= ~((uint64_t)1 << s->cls);
+    oaki_central_put(s, OAKI_LIST_FULL);
+    return false;
+}
+
+static bool cache_span(oaki_mcache *mc, unsigned sc)
+{
+    oaki_span *s = oaki_central_take(mc->zone, sc);
+    if (!s) return false;
+    const oaki_class *c = &oaki_classes[s->cls];
+    mc->span[sc] = s;
+    mc->active[s->kind] |= (uint64_t)1 << s->cls;
+    oaki_count_add(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
+    return true;
+}
+
+void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
+{
+    oaki_mcache *mc = t->mcache;
+    oaki_run *r = &mc->run[sc];
+    size_t size = oaki_classes[sc % OAKI_CLASSES].size;
+    bool collected = false;
+    oaki_gc_stress(t);
+    while ((size_t)(r->end - r->next) < size || r->end < r->next) {
+        if (run_from_cached(mc, sc)) break;
+        oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
+        if (cache_span(mc, sc)) continue;
+        if (collected || !oaki_gc_collect(t, true, "out of memory")) {
+            errno = ENOMEM;
+            return NULL;
+        }
+        collected = true;
+    }
+    char *p = r->next;
+    r->next = p + size;
+    return p;
+}
+
+/* ---- flushing ---- */
+
+static void flush_run(oaki_mcache *mc, unsigned sc)
+{
+    oaki_span *s = mc->span[sc];
+    oaki_run *r = &mc->run[sc];
+    const oaki_class *c = &oaki_classes[s->cls];
+    mc->flushed[sc] = NULL;
+    if (r->next < r->end) {
+        size_t left = (size_t)(r->end - r->next), n = left / c->size;
+        oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
+        AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
+        mc->mallocs -= n;
+        mc->alloc_bytes -= left;
+        mc->flushed[sc] = r->next;
+        s->cursor = (uint32_t)(r->next - oaki_span_start(s));
+    }
+    r->next = r->end = NULL;
+    mc->span[sc] = NULL;
+    oaki_central_give(s);
+}
+
+void oaki_mcache_flush(oaki_mcache *mc)
+{
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
+        uint64_t set = mc->active[kind];
+        for (; set; set &= set - 1) flush_run(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));
+        mc->active[kind] = 0;
+    }
+}
+
+/* The slots are clear in A and so set in M: once A has them too, they live through this cycle, empty as they are. */
+void oaki_mcache_in_flight(oaki_mcache *mc)
+{
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        char *p = mc->flushed[sc];
+        if (!p) continue;
+        mc->flushed[sc] = NULL;
+        size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
+        oaki_bits_set(oaki_the_heap.alloc, off, size);
+        AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
+        mc->mallocs++;
+        mc->alloc_bytes += size;
+    }
+}
+
+void oaki_mcache_unused(const oaki_mcache *mc, size_t *slots, size_t *bytes)
+{
+    *slots = *bytes = 0;
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
+        for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
+            unsigned sc = OAKI_SPANCLASS(kind, oaki_ctz(set));
+            const oaki_run *r = &mc->run[sc];
+            if (r->next >= r->end) continue;
+            *bytes += (size_t)(r->end - r->next);
+            *slots += (size_t)(r->end - r->next) / oaki_classes[sc % OAKI_CLASSES].size;
+        }
+}

@@ -1,0 +1,97 @@
+/* memstats.c - Go's MemStats, from the counters of all layers, read in one stop.
+ *
+ * Owns: nothing. gc_lock keeps other stops away; the world stands while the counters are read, so that they agree. */
+#include "collector.h"
+#include "heap.h"
+#include "meta.h"
+#include "os.h"
+#include <oakum/heap.h>
+#include <string.h>
+
+/* What the tables beside the range take for the part of it that is in use: the page table and the two bitmaps; and the span structs. */
+static uint64_t tables_bytes(uint64_t used)
+{
+    return used / OAKI_PAGE * sizeof(oaki_pte) + 2 * (used / 128);
+}
+
+static void read_objects(oak_memstats *out)
+{
+    oaki_heap *h = &oaki_the_heap;
+    out->mallocs = AO_load(&h->past_mallocs);
+    out->total_alloc = AO_load(&h->past_alloc_bytes);
+    for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
+        size_t slots, bytes;
+        oaki_mcache_unused(mc, &slots, &bytes);
+        out->mallocs += mc->mallocs - slots;
+        out->total_alloc += mc->alloc_bytes - bytes;
+        out->mcache_inuse += sizeof *mc;
+    }
+    out->frees = AO_load(&h->frees);
+    out->heap_objects = out->mallocs - out->frees;
+    out->heap_alloc = out->alloc = out->total_alloc - AO_load(&h->free_bytes);
+}
+
+static void read_heap(oak_memstats *out)
+{
+    oaki_heap *h = &oaki_the_heap;
+    uint64_t used = AO_load(&h->used);
+    out->heap_sys = used;
+    out->heap_inuse = (uint64_t)AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    out->heap_idle = (uint64_t)AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
+    out->heap_released = (uint64_t)AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
+    out->heap_reserved = h->reserved;
+    out->next_gc = AO_load(&h->trigger);
+    out->mspan_inuse = AO_load(&h->nspans) * sizeof(oaki_span) + oaki_meta_in_use(OAKI_META_MSPAN);
+    out->mspan_sys = used / OAKI_PAGE * sizeof(oaki_span) + oaki_meta_in_use(OAKI_META_MSPAN);
+    out->mcache_sys = oaki_meta_in_use(OAKI_META_MCACHE);
+    out->buck_hash_sys = oaki_meta_in_use(OAKI_META_BUCKHASH);
+    out->gc_sys += tables_bytes(used) + oaki_meta_in_use(OAKI_META_GC);
+    for (const oaki_thread *t = h->threads; t; t = t->next) {
+        out->threads++;
+        if (t->sp && t->sp >= t->stack_lo && t->sp < t->stack_hi)
+            out->stack_inuse += (uint64_t)(t->stack_hi - t->sp);
+    }
+}
+
+/* The arena holds more than it has handed out; what is not in use counts as other. */
+static void add_up(oak_memstats *out)
+{
+    uint64_t meta = oaki_meta_mapped();
+    uint64_t named = oaki_meta_in_use(OAKI_META_MSPAN) + oaki_meta_in_use(OAKI_META_MCACHE) +
+                     oaki_meta_in_use(OAKI_META_BUCKHASH) + oaki_meta_in_use(OAKI_META_GC);
+    out->meta_sys = meta;
+    out->other_sys = meta > named ? meta - named : 0;
+    out->sys = out->heap_sys + out->stack_sys + out->mspan_sys + out->mcache_sys +
+               out->buck_hash_sys + out->gc_sys + out->other_sys;
+}
+
+void oak_memstats_read(oak_memstats *out)
+{
+    memset(out, 0, sizeof *out);
+    oaki_thread *t = oaki_gc_stop_begin();
+    if (!t) return;
+    read_objects(out);
+    read_heap(out);
+    oaki_gc_stats(out);
+    oaki_gc_stop_end(t);
+    add_up(out);
+}
+
+size_t oak_set_memory_limit(size_t bytes)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t old = AO_load(&h->memory_limit);
+    if (bytes == SIZE_MAX || !oaki_heap_ready()) return old;
+    AO_store(&h->memory_limit, bytes);
+    oaki_gc_settings_changed();
+    return old;
+}
+
+size_t oak_set_heap_max(size_t bytes)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (!oaki_heap_ready()) return 0;
+    size_t old = AO_load(&h->heap_max);
+    AO_store(&h->heap_max, bytes);
+    return old;
+}

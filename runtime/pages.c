@@ -1,0 +1,358 @@
+/* pages.c - the page heap: free runs of pages, found by size in constant time, coalesced when they are freed.
+ *
+ * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated fit (TLSF: Masmano et al., 2004): eight
+ * steps for each power of two. A free run uses the span structs of its first and last page, where npages tells its length.
+ * Invariants: no two free runs touch, unless one is out for scavenging (OAKI_PTE_BUSY); A is clear in free pages;
+ *             pages_inuse + pages_free = used, nreleased of a run = its entries with OAKI_PTE_RELEASED.
+ * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
+#include "heap.h"
+#include "os.h"
+#include <errno.h>
+#include <string.h>
+
+/* A run that the scavenger has out: looks like an object that was never handed out. */
+#define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
+#define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
+#define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
+
+static unsigned bin_of(size_t n)
+{
+    if (n < OAKI_BIN_STEPS) return (unsigned)n;
+    unsigned l = oaki_log2(n);
+    return (l - 2) * OAKI_BIN_STEPS + (unsigned)((n >> (l - 3)) & (OAKI_BIN_STEPS - 1));
+}
+
+static bool is_free(size_t page)
+{
+    oaki_heap *h = &oaki_the_heap;
+    return page < AO_load(&h->used) >> OAKI_PAGE_SHIFT && (h->pte[page] & OAKI_PTE_CLASS) == 0;
+}
+
+static oaki_span *run_insert(size_t page, size_t n, size_t nreleased)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_span *s = &h->spans[page];
+    unsigned b = bin_of(n);
+    memset(s, 0, sizeof *s);
+    s->npages = h->spans[page + n - 1].npages = (uint32_t)n;
+    s->nreleased = (uint32_t)nreleased;
+    s->next = h->bin[b];
+    if (s->next) h->spans[s->next - 1].prev = (uint32_t)page + 1;
+    h->bin[b] = (uint32_t)page + 1;
+    h->bin_set[b / 64] |= (uint64_t)1 << (b % 64);
+    return s;
+}
+
+static void run_remove(oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    unsigned b = bin_of(s->npages);
+    if (s->next) h->spans[s->next - 1].prev = s->prev;
+    if (s->prev) h->spans[s->prev - 1].next = s->next;
+    else h->bin[b] = s->next;
+    if (!h->bin[b]) h->bin_set[b / 64] &= ~((uint64_t)1 << (b % 64));
+}
+
+/* Free pages whose entries are set: join them with free neighbours. */
+static oaki_span *run_add(size_t page, size_t n, size_t nreleased)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (page > 0 && is_free(page - 1)) {
+        size_t before = h->spans[page - 1].npages;
+        oaki_span *s = &h->spans[page - before];
+        nreleased += s->nreleased;
+        run_remove(s);
+        page -= before;
+        n += before;
+    }
+    if (is_free(page + n)) {
+        oaki_span *s = &h->spans[page + n];
+        nreleased += s->nreleased;
+        run_remove(s);
+        n += s->npages;
+    }
+    return run_insert(page, n, nreleased);
+}
+
+static oaki_span *next_bin(unsigned from)
+{
+    oaki_heap *h = &oaki_the_heap;
+    for (unsigned w = from / 64; w < OAKI_COUNT(h->bin_set); w++) {
+        uint64_t set = h->bin_set[w];
+        if (w == from / 64) set &= ~(uint64_t)0 << (from % 64);
+        if (set) return &h->spans[h->bin[w * 64 + oaki_ctz(set)] - 1];
+    }
+    return NULL;
+}
+
+static oaki_span *find_run(size_t n)
+{
+    oaki_heap *h = &oaki_the_heap;
+    unsigned b = bin_of(n), looked = 0;
+    for (uint32_t i = h->bin[b]; i && looked < BIN_SCAN; i = h->spans[i - 1].next, looked++)
+        if (h->spans[i - 1].npages >= n) return &h->spans[i - 1];
+    return next_bin(b + 1);
+}
+
+static size_t count_released(const oaki_span *run, size_t page, size_t n)
+{
+    if (run->nreleased == 0) return 0;
+    if (run->nreleased == run->npages) return n;
+    size_t c = 0;
+    for (size_t i = page; i < page + n; i++)
+        c += (oaki_the_heap.pte[i] & OAKI_PTE_RELEASED) != 0;
+    return c;
+}
+
+static void count_chunks(size_t page, size_t n, int sign)
+{
+    for (size_t left = n; left > 0;) {
+        size_t take = OAKI_MIN(left, OAKI_CHUNK_PAGES - page % OAKI_CHUNK_PAGES);
+        oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES] += sign > 0 ? (uint32_t)take : -(uint32_t)take;
+        page += take;
+        left -= take;
+    }
+}
+
+static bool grow(size_t n)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t page, got;
+    if (oaki_space_grow(n << OAKI_PAGE_SHIFT, &page, &got) != 0) return false;
+    for (size_t i = page; i < page + got; i++) h->pte[i] = OAKI_PTE_RELEASED;
+    oaki_count_add(&h->pages_free, got);
+    oaki_count_add(&h->pages_released, got);
+    run_add(page, got, got);
+    return true;
+}
+
+/* Take n pages at `page` out of the free run s, which is off its list; what is left over goes back. */
+static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
+{
+    size_t first = oaki_span_page(s), end = first + s->npages, nrel = s->nreleased;
+    oaki_span run = *s;
+    *released = count_released(&run, page, n);
+    size_t head = count_released(&run, first, page - first);
+    if (page > first) run_insert(first, page - first, head);
+    if (end > page + n) run_insert(page + n, end - page - n, nrel - head - *released);
+}
+
+static void fill_entries(size_t page, size_t n, unsigned cls, oaki_kind kind)
+{
+    oaki_pte e = cls | (oaki_pte)kind << 6, *pte = oaki_the_heap.pte + page;
+    for (size_t i = 0; i < n; i++) {
+        oaki_pte off = (oaki_pte)OAKI_MIN(i, OAKI_PTE_FAR);
+        pte[i] = e | off << OAKI_PTE_OFFSET_SHIFT;
+    }
+}
+
+static bool over_limit(size_t n)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t max = AO_load(&h->heap_max);
+    if (max && (AO_load(&h->pages_inuse) + n) << OAKI_PAGE_SHIFT > max) return true;
+    unsigned every = (unsigned)oaki_debug_switches.failalloc;
+    return every && ++h->page_allocs % every == 0;
+}
+
+oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_span *s = NULL;
+    size_t released, want = n + align - 1;
+    if (n == 0 || n > h->reserved >> OAKI_PAGE_SHIFT || want < n) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oaki_lock_acquire(&h->pages_lock);
+    if (over_limit(n) || (!(s = find_run(want)) && (!grow(want) || !(s = find_run(want))))) {
+        oaki_lock_release(&h->pages_lock);
+        errno = ENOMEM;
+        return NULL;
+    }
+    run_remove(s);
+    size_t page = OAKI_ALIGN_UP(oaki_span_page(s) + (h->base >> OAKI_PAGE_SHIFT), align) -
+                  (h->base >> OAKI_PAGE_SHIFT);
+    carve(s, page, n, &released);
+    fill_entries(page, n, cls, kind);
+    count_chunks(page, n, 1);
+    oaki_count_add(&h->pages_inuse, n);
+    oaki_count_sub(&h->pages_free, n);
+    oaki_count_sub(&h->pages_released, released);
+    oaki_count_add(&h->nspans, 1);
+    s = &h->spans[page];
+    memset(s, 0, sizeof *s);
+    s->npages = (uint32_t)n;
+    s->cls = (uint8_t)cls;
+    s->kind = (uint8_t)kind;
+    s->needzero = released != n;
+    oaki_lock_release(&h->pages_lock);
+    return s;
+}
+
+/* Give [page, page + n) back; `head` pages of it lost their memory and their place in pages_inuse before. */
+static void free_run(size_t page, size_t n, size_t head)
+{
+    oaki_heap *h = &oaki_the_heap;
+    for (size_t i = 0; i < n; i++) h->pte[page + i] = i < head ? OAKI_PTE_RELEASED : 0;
+    count_chunks(page, n, -1);
+    oaki_count_sub(&h->pages_inuse, n - head);
+    oaki_count_add(&h->pages_free, n - head);
+    run_add(page, n, head);
+}
+
+void oaki_pages_free(oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t page = oaki_span_page(s), n = s->npages;
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, large ? OAKI_GRANULE : n << OAKI_PAGE_SHIFT);
+    oaki_lock_acquire(&h->pages_lock);
+    oaki_count_sub(&h->nspans, 1);
+    free_run(page, n, large ? s->cursor : 0);
+    oaki_lock_release(&h->pages_lock);
+}
+
+void oaki_pages_free_tail(oaki_span *s, size_t keep)
+{
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && keep > s->cursor && keep < s->npages);
+    size_t page = oaki_span_page(s), n = s->npages;
+    oaki_lock_acquire(&oaki_the_heap.pages_lock);
+    s->npages = (uint32_t)keep;
+    s->size = keep << OAKI_PAGE_SHIFT;
+    free_run(page + keep, n - keep, 0);
+    oaki_lock_release(&oaki_the_heap.pages_lock);
+}
+
+void oaki_pages_release_head(oaki_span *s, size_t upto)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t from = s->cursor;
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && upto < s->npages);
+    if (upto <= from) return;
+    oaki_os_purge(oaki_span_start(s) + (from << OAKI_PAGE_SHIFT), (upto - from) << OAKI_PAGE_SHIFT);
+    oaki_lock_acquire(&h->pages_lock);
+    s->cursor = (uint32_t)upto;
+    oaki_count_sub(&h->pages_inuse, upto - from);
+    oaki_count_add(&h->pages_free, upto - from);
+    oaki_count_add(&h->pages_released, upto - from);
+    oaki_lock_release(&h->pages_lock);
+}
+
+/* ---- scavenging ---- */
+
+/* The tables' memory behind whole chunks of a free run: nothing in it is needed but the run's first and last span struct. Only the
+ * chunks that [page, page + n) reaches into: the others had their turn. */
+static void purge_tables(const oaki_span *run, size_t page, size_t n)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t begin = oaki_span_page(run), end = begin + run->npages;
+    size_t first = OAKI_MAX(OAKI_ALIGN_UP(begin, OAKI_CHUNK_PAGES), OAKI_ALIGN_DOWN(page, OAKI_CHUNK_PAGES));
+    size_t last = OAKI_MIN(OAKI_ALIGN_DOWN(end, OAKI_CHUNK_PAGES), OAKI_ALIGN_UP(page + n, OAKI_CHUNK_PAGES));
+    if (first >= last) return;
+    size_t off = first << OAKI_PAGE_SHIFT, bytes = (last - first) << OAKI_PAGE_SHIFT;
+    oaki_os_purge((char *)h->alloc + off / 128, bytes / 128);
+    oaki_os_purge((char *)h->mark + off / 128, bytes / 128);
+    char *lo = (char *)OAKI_ALIGN_UP((uintptr_t)&h->spans[OAKI_MAX(first, begin + 1)], 4096);
+    char *hi = (char *)OAKI_ALIGN_DOWN((uintptr_t)&h->spans[OAKI_MIN(last, end - 1)], 4096);
+    if (lo < hi) oaki_os_purge(lo, (size_t)(hi - lo));
+}
+
+/* A free run that has memory behind it; the longest bins first. */
+static oaki_span *find_dirty_run(size_t min_pages)
+{
+    oaki_heap *h = &oaki_the_heap;
+    for (unsigned b = OAKI_BINS; b-- > bin_of(min_pages);)
+        for (uint32_t i = h->bin[b]; i; i = h->spans[i - 1].next) {
+            oaki_span *s = &h->spans[i - 1];
+            if (s->nreleased >= s->npages || s->npages < min_pages) continue;
+            return s;
+        }
+    return NULL;
+}
+
+/* Of a long run, the stretch of at most *n pages that begins with the first page that is not released. */
+static void skip_released(const oaki_span *run, size_t *page, size_t *n)
+{
+    size_t end = *page + run->npages;
+    if (*n == run->npages) return;
+    while (oaki_the_heap.pte[*page] & OAKI_PTE_RELEASED) ++*page;
+    *n = OAKI_MIN(end - *page, SCAVENGE_PAGES);
+}
+
+size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t done = 0;
+    oaki_lock_acquire(&h->pages_lock);
+    while (done < bytes) {
+        oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1));
+        if (!s) break;
+        run_remove(s);
+        size_t page = oaki_span_page(s), n = OAKI_MIN(s->npages, SCAVENGE_PAGES), released;
+        skip_released(s, &page, &n);
+        carve(s, page, n, &released);
+        size_t fresh = n - released;
+        h->pte[page] = h->pte[page + n - 1] = PTE_BUSY;
+        oaki_lock_release(&h->pages_lock);
+        oaki_os_purge(oaki_page_address(page), n << OAKI_PAGE_SHIFT);
+        oaki_lock_acquire(&h->pages_lock);
+        for (size_t i = 0; i < n; i++) h->pte[page + i] = OAKI_PTE_RELEASED;
+        oaki_count_add(&h->pages_released, fresh);
+        purge_tables(run_add(page, n, n), page, n);
+        done += fresh << OAKI_PAGE_SHIFT;
+    }
+    oaki_lock_release(&h->pages_lock);
+    return done;
+}
+
+/* ---- checking ---- */
+
+static const char *check_run(size_t page, const oaki_span *s, size_t *nreleased)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t rel = 0;
+    for (size_t i = page; i < page + s->npages; i++) {
+        if (h->pte[i] & OAKI_PTE_CLASS) return "pages: a free run's entries are free";
+        rel += (h->pte[i] & OAKI_PTE_RELEASED) != 0;
+    }
+    if (rel != s->nreleased) return "pages: nreleased counts the released entries";
+    if (h->spans[page + s->npages - 1].npages != s->npages) return "pages: first and last struct agree";
+    if (is_free(page + s->npages)) return "pages: free runs are joined";
+    *nreleased += rel;
+    return NULL;
+}
+
+static const char *check_all(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, free = 0, inuse = 0, released = 0;
+    for (size_t page = 0, n; page < end; page += n) {
+        oaki_span *s = &h->spans[page];
+        n = s->npages;
+        if (n == 0) return "pages: runs are not empty";
+        if ((h->pte[page] & OAKI_PTE_CLASS) == 0) {
+            const char *broken = check_run(page, s, &released);
+            if (broken) return broken;
+            free += n;
+            continue;
+        }
+        if (oaki_page_first(page + n - 1) != page) return "pages: a span's entries lead to its first page";
+        size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
+        inuse += n - head;
+        free += head;
+        released += head;
+    }
+    if (inuse != AO_load(&h->pages_inuse)) return "pages: pages_inuse counts the spans' pages";
+    if (free != AO_load(&h->pages_free)) return "pages: pages_free counts the free runs";
+    if (released != AO_load(&h->pages_released)) return "pages: pages_released counts released pages";
+    return NULL;
+}
+
+const char *oaki_pages_check(void)
+{
+    oaki_lock_acquire(&oaki_the_heap.pages_lock);
+    const char *broken = check_all();
+    oaki_lock_release(&oaki_the_heap.pages_lock);
+    return broken;
+}

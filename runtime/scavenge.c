@@ -1,0 +1,59 @@
+/* scavenge.c - returning free memory to the system: on demand, and on a thread of its own.
+ *
+ * The background keeps what the next cycle is likely to need: the heap's goal and a tenth of it. Above that it releases free runs, the longest
+ * first, at a bounded rate, once a second has gone by in which the heap did not ask for them.
+ * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the system works. */
+#include "collector.h"
+#include "heap.h"
+#include "os.h"
+#include <oakum/heap.h>
+
+#define PERIOD_NS 1000000000u
+#define STEP ((size_t)16 << 20)    /* bytes released at a time */
+#define RATE ((size_t)64 << 20)    /* bytes released in one period at most */
+#define MIN_PAGES 8                /* shorter runs are left to be reused */
+
+size_t oak_scavenge(void)
+{
+    size_t n, total = 0;
+    do { /* in steps, as no stop can happen inside */
+        oaki_thread *t = oaki_enter();
+        if (!t) return total;
+        if (total == 0) oaki_gc_sweep_all();
+        n = oaki_pages_scavenge(STEP, 1);
+        oaki_leave(t);
+        total += n;
+    } while (n > 0);
+    return total;
+}
+
+static size_t excess(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t held = (AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released))
+                  << OAKI_PAGE_SHIFT;
+    size_t goal = AO_load(&h->trigger), want = goal + goal / 10;
+    size_t limit = AO_load(&h->memory_limit);
+    if (limit) want = OAKI_MIN(want, limit - limit / 10);
+    return held > want ? held - want : 0;
+}
+
+static void *scavenger(void *arg)
+{
+    size_t last = 0;
+    (void)arg;
+    for (;;) {
+        oaki_os_sleep_ns(PERIOD_NS);
+        size_t now = excess(), n = OAKI_MIN(now, last);
+        oaki_helper_begin();
+        if (n) oaki_pages_scavenge(OAKI_MIN(n, RATE), MIN_PAGES);
+        oaki_helper_end();
+        last = now;
+    }
+    return NULL;
+}
+
+void oaki_scavenger_start(void)
+{
+    if (oaki_the_heap.config.scavenge) (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
+}

@@ -1,0 +1,51 @@
+/* sizeclass.c - makes the table of size classes (sizeclass.h) and the two tables from size to class.
+ *
+ * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256; above it six,
+ * a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, and is made long enough that its tail wastes at most an eighth of it. */
+#include "sizeclass.h"
+
+oaki_class oaki_classes[OAKI_CLASSES];
+uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1];
+uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];
+unsigned oaki_nclasses;
+
+#define PAGE 8192u
+#define SPAN_MAX (128u << 10)
+
+static unsigned next_size(unsigned size)
+{
+    /* round(2^16 * 2^(i/6)) for i = 1 .. 6 */
+    static const uint32_t sixth[] = { 73562, 82570, 92682, 104032, 116772, 131072 };
+    if (size < 128) return size + 16;
+    unsigned p = 1u << oaki_log2(size);
+    if (size < 1024) return size + OAKI_MAX(16, p / 8);
+    for (unsigned i = 0;; i++) {
+        unsigned s = (unsigned)OAKI_ALIGN_UP(((uint64_t)p * sixth[i]) >> 16, 16);
+        if (s > size) return s;
+    }
+}
+
+static void fill_class(oaki_class *c, unsigned size)
+{
+    unsigned want = size <= 1024 ? 32 : 4;
+    unsigned bytes = (unsigned)OAKI_ALIGN_UP((size_t)size * want, PAGE);
+    while ((bytes % size) * 8 > bytes && bytes < SPAN_MAX) bytes += PAGE;
+    c->size = size;
+    c->magic = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+    c->nslots = bytes / size;
+    c->npages = bytes / PAGE;
+}
+
+void oaki_sizeclass_init(void)
+{
+    unsigned cls = 1, covered = 0;
+    for (unsigned size = 16; size <= OAKI_SMALL_MAX; size = next_size(size), cls++) {
+        OAKI_INVARIANT(cls < OAKI_CLASS_LARGE, "too many size classes");
+        fill_class(&oaki_classes[cls], size);
+        for (; covered <= size; covered += 16) {
+            if (covered <= 2048) oaki_class_small[covered / 16] = (uint8_t)cls;
+            if (covered % 128 == 0) oaki_class_medium[covered / 128] = (uint8_t)cls;
+        }
+    }
+    oaki_nclasses = cls;
+}

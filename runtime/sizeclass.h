@@ -1,0 +1,36 @@
+/* sizeclass.h - the sizes of small objects.
+ *
+ * Owns: the table of classes. A class is a slot size, a multiple of 16, and the pages of its spans; class 0
+ * is none, and OAKI_CLASS_LARGE an object with a span of its own. Rounding a request up, and the tail of a
+ * span that fits no slot, each waste at most 12.5 % above 128 bytes. Constant after oaki_sizeclass_init. No lock. */
+#ifndef OAKI_SIZECLASS_H
+#define OAKI_SIZECLASS_H
+
+#include "base.h"
+
+#define OAKI_CLASSES 64       /* ids 1 .. oaki_nclasses - 1 are in use */
+#define OAKI_CLASS_LARGE 63
+#define OAKI_SMALL_MAX 32768  /* the largest slot */
+
+typedef struct oaki_class {
+    uint32_t size;   /* slot, bytes */
+    uint32_t magic;  /* offset / size == (offset * magic) >> 32 for every offset in a span */
+    uint32_t nslots; /* in a span */
+    uint32_t npages; /* of a span */
+} oaki_class;
+
+extern oaki_class oaki_classes[OAKI_CLASSES];
+extern uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1]; /* by (n + 15) / 16, n <= 2048 */
+extern uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];    /* by (n + 127) / 128 */
+extern unsigned oaki_nclasses;
+
+void oaki_sizeclass_init(void);
+
+/* n <= OAKI_SMALL_MAX. */
+OAKI_INLINE unsigned oaki_class_of(size_t n)
+{
+    if (OAKI_LIKELY(n <= 2048)) return oaki_class_small[(n + 15) / 16];
+    return oaki_class_medium[(n + 127) / 128];
+}
+
+#endif

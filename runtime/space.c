@@ -1,0 +1,104 @@
+/* space.c - the reserved address range of the heap, and the tables that lie beside it.
+ *
+ * Owns: the mapping of the range (never unmapped, never moved) and of the page table, span structs, bitmaps and chunk
+ * counts. All are reserved in full at start and made accessible as the range grows, the tables in larger steps. Lock: pages_lock. */
+#include "heap.h"
+#include "os.h"
+#include <errno.h>
+#include <sys/resource.h>
+
+#define RESERVE_DEFAULT ((size_t)1 << 40)
+#define RESERVE_MIN ((size_t)16 << 20)
+#define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
+
+/* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages in all of them. */
+static const struct table {
+    unsigned shift; /* bytes of the range for a byte of the table, as a power of two */
+    size_t at;      /* offset in oaki_heap of the pointer */
+} tables[] = {
+    { 11, offsetof(oaki_heap, pte) },   /* 4 bytes a page */
+    { 7, offsetof(oaki_heap, spans) },  /* 64 bytes a page */
+    { 7, offsetof(oaki_heap, mark) },   /* a bit for each 16 bytes */
+    { 7, offsetof(oaki_heap, alloc) },
+    { 12, offsetof(oaki_heap, chunk_inuse) }, /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
+};
+
+static void **table_pointer(const struct table *t)
+{
+    return (void **)((char *)&oaki_the_heap + t->at);
+}
+
+static bool try_reserve(size_t size)
+{
+    oaki_heap *h = &oaki_the_heap;
+    void *p = oaki_os_reserve(size, OAKI_CHUNK);
+    if (!p) return false;
+    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
+        void *t = oaki_os_reserve(size >> tables[i].shift, 4096);
+        if (t) {
+            *table_pointer(&tables[i]) = t;
+            continue;
+        }
+        while (i-- > 0) oaki_os_release(*table_pointer(&tables[i]), size >> tables[i].shift);
+        oaki_os_release(p, size);
+        return false;
+    }
+    h->base = (uintptr_t)p;
+    h->reserved = size;
+    return true;
+}
+
+/* Under an address space limit the heap takes half of it, so that the program has room for stacks and libraries. */
+static size_t reserve_wanted(size_t asked)
+{
+    size_t want = asked ? asked : RESERVE_DEFAULT;
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+        want = OAKI_MIN(want, (size_t)rl.rlim_cur / 2);
+    size_t size = TABLE_STEP;
+    while (size <= want / 2) size *= 2;
+    return size;
+}
+
+int oaki_space_init(size_t reserve)
+{
+    for (size_t size = reserve_wanted(reserve); size >= RESERVE_MIN; size /= 2)
+        if (try_reserve(size)) return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+static bool commit_tables(size_t from, size_t to)
+{
+    oaki_heap *h = &oaki_the_heap;
+    from = OAKI_ALIGN_UP(from, TABLE_STEP);
+    to = OAKI_MIN(OAKI_ALIGN_UP(to, TABLE_STEP), h->reserved);
+    if (from >= to) return true;
+    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
+        char *t = *table_pointer(&tables[i]);
+        if (oaki_os_commit(t + (from >> tables[i].shift), (to - from) >> tables[i].shift) != 0)
+            return false;
+    }
+    return true;
+}
+
+int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t used = AO_load(&h->used), left = h->reserved - used;
+    if (min_bytes > left) {
+        errno = ENOMEM;
+        return -1;
+    }
+    size_t bytes = OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK);
+    char *p = (char *)(h->base + used);
+    if (!commit_tables(used, used + bytes) || oaki_os_commit(p, bytes) != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (h->config.huge_pages && used + bytes > OAKI_HUGE_FROM) oaki_os_huge(p, bytes, true);
+    *page = used >> OAKI_PAGE_SHIFT;
+    *npages = bytes >> OAKI_PAGE_SHIFT;
+    AO_store_release(&h->used, used + bytes);
+    return 0;
+}

@@ -1,0 +1,75 @@
+/* span.c - the bitmaps of spans, and from an address to its object.
+ *
+ * Owns: A and M (span.h). Words of A are shared by neighbours and by threads that free by hand, so that the words at the
+ * edges of a range are changed atomically, those inside it plainly. Bound: O(bytes / 1024). */
+#include "heap.h"
+#include "meta.h"
+
+oaki_heap oaki_the_heap;
+
+static uint64_t edge_mask(size_t from, size_t to) /* bits [from, to) of a word, 0 <= from < to <= 64 */
+{
+    return (~(uint64_t)0 << from) & (~(uint64_t)0 >> (64 - to));
+}
+
+void oaki_bits_set(uint64_t *map, size_t off, size_t bytes)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
+    while (g < end) {
+        size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
+        uint64_t m = edge_mask(g % 64, stop - w * 64);
+        if (m == ~(uint64_t)0) map[w] = m;
+        else AO_or((AO_t *)&map[w], m);
+        g = stop;
+    }
+}
+
+void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
+    while (g < end) {
+        size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
+        uint64_t m = edge_mask(g % 64, stop - w * 64);
+        if (m == ~(uint64_t)0) map[w] = 0;
+        else AO_and((AO_t *)&map[w], ~m);
+        g = stop;
+    }
+}
+
+size_t oaki_object_size(size_t off)
+{
+    unsigned cls = oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
+    return cls == OAKI_CLASS_LARGE ? oaki_span_of_offset(off)->size : oaki_classes[cls].size;
+}
+
+/* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a sweep changes A before it says so in `swept`. */
+static bool is_live(size_t slot)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (!oaki_bit_get(h->alloc, slot)) return false;
+    oaki_span *s = oaki_span_of_offset(slot);
+    if (s->swept == (uint32_t)AO_load(&h->cycle)) return true;
+    AO_nop_full();
+    return oaki_bit_get(h->mark, slot) && oaki_bit_get(h->alloc, slot);
+}
+
+void *oaki_object_base(const void *p)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (!oaki_heap_contains(p)) return NULL;
+    size_t slot = oaki_slot_offset(oaki_heap_offset(p));
+    if (slot == SIZE_MAX || !is_live(slot)) return NULL;
+    return (void *)(h->base + slot);
+}
+
+bool oaki_span_make_types(oaki_span *s)
+{
+    s->types = oaki_meta_zalloc(oaki_classes[s->cls].nslots * sizeof *s->types, OAKI_META_MSPAN);
+    return s->types != NULL;
+}
+
+void oaki_span_free_types(oaki_span *s)
+{
+    oaki_meta_free(s->types, oaki_classes[s->cls].nslots * sizeof *s->types, OAKI_META_MSPAN);
+    s->types = NULL;
+}

@@ -1,0 +1,26 @@
+/* type.h - the table of types.
+ *
+ * Owns: struct oak_type, never freed, numbered from 1 in order of creation. Lock: types_lock for adding; a reader needs none,
+ * as an id is known only after its entry is published. */
+#ifndef OAKI_TYPE_H
+#define OAKI_TYPE_H
+
+#include "base.h"
+#include <oakum/heap.h>
+
+struct oak_type {
+    const char *name;
+    size_t elem_size;      /* bytes, a multiple of 8 */
+    oak_mark_fn mark;      /* or NULL: the bitmap tells */
+    size_t nwords;         /* bits in the bitmap: elem_size / 8 */
+    const uint64_t *bitmap;
+    uint32_t id;
+};
+
+/* The type with this id; id 0 is none: scanned conservatively. */
+const oak_type *oaki_type_by_id(uint32_t id);
+
+/* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
+uint32_t oaki_type_id_at(size_t off);
+
+#endif
