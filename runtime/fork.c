@@ -1,0 +1,204 @@
+/* fork.c - making fork safe: in the child the heap is whole and works, with the one thread that is left.
+ *
+ * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so that no collection is
+ * under way; stops the world once, only to close a gate with everybody either outside the runtime or parked on the way
+ * out of it, and lets it run again; waits for the runtime's own threads to finish what they do (oaki_helper_begin); and takes every lock.
+ * The world runs while the fork is made, as libc then takes the locks of malloc and stdio, which a stopped thread may hold.
+ *
+ * Owns:       oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or child.
+ * Invariant:  while the gate is closed no thread but the forking one is between oaki_enter and oaki_leave or
+ *             oaki_helper_begin and _end, and all locks are taken.
+ * Bound:      one stop, O(threads + span classes); threads that want to enter meanwhile sleep.
+ * vfork, posix_spawn and clone run no handlers: their child may not touch the heap. */
+#include "heap.h"
+#include "meta.h"
+#include "os.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <limits.h>
+
+unsigned int oaki_fork_gate;
+
+#define CHILD_MAX 16
+#define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
+
+static struct forking {
+    unsigned int helpers; /* AO_int: runtime threads at work */
+    void (*child[CHILD_MAX])(void);
+    size_t nchild;
+} forking;
+
+/* A fork from a signal handler that interrupted the runtime: prepare did nothing. */
+static __thread bool skipped __attribute__((tls_model("initial-exec")));
+
+/* ---- the gate ---- */
+
+static void pass_gate(unsigned int gate)
+{
+    if (gate == GATE_FOR_EVER) oak_fatal("oakum: the heap can't be used in a child forked from inside it");
+    if (gate == (unsigned int)oaki_os_tid()) oak_fatal("oakum: called from a handler of pthread_atfork");
+    oaki_futex_wait(&oaki_fork_gate, gate, 0);
+}
+
+OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
+{
+    for (;;) {
+        unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
+        if (gate == 0) return t;
+        oaki_leave(t); /* waits outside, where it can be stopped */
+        pass_gate(gate);
+        t->in_runtime = OAKI_IN_RUNTIME;
+        AO_compiler_barrier();
+    }
+}
+
+/* Dekker with close_gate. */
+void oaki_helper_begin(void)
+{
+    for (;;) {
+        AO_int_fetch_and_add_full(&forking.helpers, 1);
+        unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
+        if (OAKI_LIKELY(gate == 0)) return;
+        oaki_helper_end();
+        pass_gate(gate);
+    }
+}
+
+void oaki_helper_end(void)
+{
+    AO_int_fetch_and_sub1_full(&forking.helpers);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0)) oaki_futex_wake(&forking.helpers, 1);
+}
+
+static void close_gate(oaki_thread *t)
+{
+    oaki_world_halt(t);
+    AO_int_store_release(&oaki_fork_gate, (unsigned int)oaki_os_tid());
+    AO_nop_full();
+    oaki_world_start(t);
+    unsigned int n;
+    while ((n = AO_int_load_acquire(&forking.helpers)) != 0) oaki_futex_wait(&forking.helpers, n, 0);
+}
+
+static void open_gate(void)
+{
+    AO_int_store_release(&oaki_fork_gate, 0);
+    oaki_futex_wake(&oaki_fork_gate, INT_MAX);
+}
+
+/* ---- the locks ---- */
+
+/* More than the order check keeps account of, and the mcentrals' never two at a time; so by hand. */
+static void take(oaki_lock *l)
+{
+    while (!AO_int_compare_and_swap_acquire(&l->word, 0, 1)) oaki_os_sleep_ns(20000);
+}
+
+static void give(oaki_lock *l)
+{
+    if (AO_int_compare_and_swap_release(&l->word, 1, 0)) return;
+    AO_int_store_release(&l->word, 0);
+    oaki_futex_wake(&l->word, INT_MAX);
+}
+
+/* All but gc_lock. */
+static void for_each_lock(void (*fn)(oaki_lock *l))
+{
+    oaki_heap *h = &oaki_the_heap;
+    fn(&h->threads_lock);
+    fn(&h->roots_lock);
+    fn(&h->finalizer_lock);
+    fn(&h->types_lock);
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) fn(&h->zone0.central[sc].lock);
+    fn(&h->pages_lock);
+}
+
+/* ---- the handlers of pthread_atfork ---- */
+
+static void take_gc_lock(oaki_thread *t)
+{
+    oaki_lock *l = &oaki_the_heap.gc_lock;
+    if (t && t->in_runtime != OAKI_IN_BLOCKING) oaki_lock_acquire_parked(oaki_enter(), l);
+    else oaki_lock_acquire(l); /* nobody waits for us */
+}
+
+static void leave(oaki_thread *t)
+{
+    if (t && t->in_runtime == OAKI_IN_RUNTIME) oaki_leave(t);
+}
+
+static void prepare(void)
+{
+    int saved = errno;
+    oaki_thread *t = oaki_tls_thread;
+    skipped = t && t->in_runtime == OAKI_IN_RUNTIME;
+    if (skipped) return;
+    take_gc_lock(t);
+    close_gate(t);
+    for_each_lock(take);
+    oaki_meta_fork(0);
+    errno = saved;
+}
+
+static void parent(void)
+{
+    int saved = errno;
+    if (skipped) return;
+    oaki_meta_fork(1);
+    for_each_lock(give);
+    open_gate();
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    leave(oaki_tls_thread);
+    errno = saved;
+}
+
+/* threads_lock held */
+static void drop_other_threads(const oaki_thread *self)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *next;
+    for (oaki_thread *t = h->threads; t; t = next) {
+        next = t->next;
+        if (t == self) continue;
+        oaki_thread_unlink(t);
+        oaki_thread_free(t);
+    }
+}
+
+static void child(void)
+{
+    int saved = errno;
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_tls_thread;
+    if (skipped) {
+        AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
+        return;
+    }
+    oaki_meta_fork(2);
+    for_each_lock(oaki_lock_reset);
+    if (t) t->tid = oaki_os_tid();
+    oaki_lock_acquire(&h->threads_lock);
+    drop_other_threads(t);
+    oaki_lock_release(&h->threads_lock);
+    AO_int_store(&forking.helpers, 0);
+    AO_int_store_release(&oaki_fork_gate, 0);
+    oaki_lock_reset(&h->gc_lock);
+    leave(t);
+    for (size_t i = 0; i < forking.nchild; i++) forking.child[i]();
+    errno = saved;
+}
+
+void oaki_fork_register(void (*fn)(void))
+{
+    OAKI_INVARIANT(forking.nchild < CHILD_MAX, "too many fork handlers");
+    forking.child[forking.nchild++] = fn;
+}
+
+int oaki_fork_init(void)
+{
+    int e = pthread_atfork(prepare, parent, child);
+    if (e == 0) return 0;
+    errno = e;
+    return -1;
+}

@@ -1,0 +1,337 @@
+/* stop.c - stopping the world, and starting it again.
+ *
+ * A stop has a number, `epoch`: odd while threads are to stand, even while they run. The one thread that stops the others (it
+ * holds gc_lock) counts it up, signals every thread that is not in a blocking region, and waits for each in turn until that has
+ * answered with the number, or is seen to be in a blocking region, or is dead. A thread answers in
+ * one of three places, and sleeps there until the number moves on: in the signal's handler, when it was in user code; in
+ * oaki_thread_park, when the handler found it in the runtime and only took note; at the end of a blocking region (blocking.c).
+ *
+ * Owns:       struct stopper, the stop signal's disposition; of a thread stop_epoch, stop_pending, sp, pc.
+ * Invariants: a thread that has answered the current epoch, or is blocked, changes nothing that the collector reads until
+ *             the epoch moves. stop_epoch is written by the thread alone, so that an answer counts once however many signals come.
+ * Lock:       threads_lock is held from the first signal to the restart, so the list stands still.
+ * Bound:      O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no malloc, stdio or lock of the host.
+ * docs/threads.md goes through the races. */
+#include "heap.h"
+#include "os.h"
+#include "print.h"
+#include "roots.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define SPINS 200                /* a thread in user code on another core answers in microseconds */
+#define LOOK_NS 5000000u         /* then sleep, and look every so often whether the thread lives */
+#define RESEND_NS 100000000u     /* a signal was lost */
+#define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
+
+static struct stopper {
+    unsigned int epoch;    /* AO_int */
+    unsigned int stopped;  /* AO_int: 1 while all stand */
+    unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
+    int signal;
+    oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
+} stopper;
+
+/* ---- the thread that is stopped ---- */
+
+/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't come between. */
+static void stand(oaki_thread *t)
+{
+    unsigned int epoch;
+    while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) {
+        if (t->stop_epoch != epoch) {
+            AO_int_store(&t->state, OAKI_THREAD_STOPPED);
+            AO_int_store_release(&t->stop_epoch, epoch);
+            oaki_futex_wake(&t->stop_epoch, 1);
+        }
+        oaki_futex_wait(&stopper.epoch, epoch, 0);
+    }
+    AO_int_store(&t->state, OAKI_THREAD_RUNNING);
+}
+
+static void not_interrupted(oaki_thread *t)
+{
+    t->pc = NULL;
+    t->interrupted_sp = t->alt_lo = t->alt_hi = NULL;
+}
+
+/* A noninline frame, so that what the caller's callers keep in registers is pushed here or still in them. The loop is for a
+ * signal that comes after the restart and before in_runtime is 0. */
+OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
+{
+    do {
+        t->in_runtime = OAKI_IN_RUNTIME;
+        AO_compiler_barrier();
+        t->stop_pending = 0;
+        not_interrupted(t);
+        oaki_thread_save_context(t);
+        stand(t);
+        AO_compiler_barrier();
+        t->in_runtime = 0;
+        AO_compiler_barrier();
+    } while (t->stop_pending);
+}
+
+/* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then read the epoch. Either it sees
+ * us blocked, or we see the stop and answer; the answer also ends its wait when it saw us running. */
+void oaki_stop_block(oaki_thread *t)
+{
+    not_interrupted(t);
+    AO_int_store_release(&t->state, OAKI_THREAD_BLOCKED);
+    AO_nop_full();
+    unsigned int epoch = AO_int_load_acquire(&stopper.epoch);
+    if (OAKI_UNLIKELY(epoch & 1) && t->stop_epoch != epoch) {
+        AO_int_store_release(&t->stop_epoch, epoch);
+        oaki_futex_wake(&t->stop_epoch, 1);
+    }
+}
+
+void oaki_stop_unblock(oaki_thread *t)
+{
+    AO_int_store(&t->state, OAKI_THREAD_RUNNING);
+    AO_nop_full();
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&stopper.epoch) & 1)) stand(t);
+}
+
+OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
+{
+    if (oaki_lock_try(l)) return;
+    oaki_thread_save_context(t);
+    oaki_stop_block(t);
+    oaki_lock_acquire(l);
+    oaki_stop_unblock(t);
+}
+
+#if defined(__x86_64__)
+#define CONTEXT_PC(uc) ((uc)->uc_mcontext.gregs[REG_RIP])
+#define CONTEXT_SP(uc) ((uc)->uc_mcontext.gregs[REG_RSP])
+#elif defined(__aarch64__)
+#define CONTEXT_PC(uc) ((uc)->uc_mcontext.pc)
+#define CONTEXT_SP(uc) ((uc)->uc_mcontext.sp)
+#endif
+
+/* Everything of the interrupted code lies above this frame: its red zone, and the kernel's frame with all registers. All
+ * signals are blocked in here, so it doesn't nest. */
+static void handler(int sig, siginfo_t *info, void *context)
+{
+    (void)sig;
+    (void)info;
+    oaki_thread *t = oaki_tls_thread;
+    if (!(AO_int_load_acquire(&stopper.epoch) & 1)) return; /* late, or not ours */
+    if (!t) {
+        AO_int_store_release(&stopper.stray, (unsigned int)oaki_os_tid());
+        return;
+    }
+    if (t->in_runtime) {
+        t->stop_pending = 1;
+        return;
+    }
+    int saved = errno;
+    const ucontext_t *uc = context;
+    char *here = __builtin_frame_address(0);
+    t->sp = here;
+    t->pc = (const void *)CONTEXT_PC(uc);
+    t->interrupted_sp = (char *)CONTEXT_SP(uc);
+    t->alt_lo = t->alt_hi = NULL;
+    char *alt = uc->uc_stack.ss_sp; /* as the kernel had it, which saves a call of sigaltstack */
+    if (!(uc->uc_stack.ss_flags & SS_DISABLE) && here >= alt && here < alt + uc->uc_stack.ss_size) {
+        t->alt_lo = alt;
+        t->alt_hi = alt + uc->uc_stack.ss_size;
+    }
+    stand(t);
+    errno = saved;
+}
+
+/* ---- the thread that stops ---- */
+
+/* A thread that left by the exit system call takes its id with it. Only the process's first thread stays, as a zombie, until the
+ * last has gone, so /proc is asked for its state. */
+static bool is_gone(int tid) { return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH; }
+
+static bool is_dead(int tid)
+{
+    char path[64], text[256];
+    if (is_gone(tid)) return true;
+    oaki_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
+    syscall(SYS_close, fd);
+    if (n <= 0) return false;
+    text[n] = '\0';
+    const char *p = strrchr(text, ')');
+    return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
+}
+
+/* false when the thread is dead. The queue of real-time signals is bounded for each user: EAGAIN, try again. */
+static bool signal_thread(oaki_thread *t)
+{
+    t->unsent = false;
+    if (syscall(SYS_tgkill, getpid(), t->tid, stopper.signal) == 0) return true;
+    if (errno == ESRCH) return false;
+    t->unsent = true;
+    return true;
+}
+
+static void complain(const oaki_thread *t)
+{
+    struct sigaction now;
+    bool ours = sigaction(stopper.signal, NULL, &now) == 0 && now.sa_sigaction == handler;
+    oaki_log("oakum: thread %d does not stop: it blocks signal %d%s; waiting\n", t->tid, stopper.signal,
+             ours ? "" : ", or the program has replaced that signal's handler");
+}
+
+OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
+{
+    return AO_int_load_acquire(&t->stop_epoch) == epoch ||
+           AO_int_load_acquire(&t->state) == OAKI_THREAD_BLOCKED;
+}
+
+/* Wait until t stands; false when it is dead. Time is summed up from short sleeps, so that a process that was
+ * suspended doesn't find everybody late. */
+static bool await(oaki_thread *t, unsigned int epoch)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (answered(t, epoch)) return true;
+        oaki_pause();
+    }
+    uint64_t waited = 0, looked = 0, sent = 0, last = oaki_os_now_ns();
+    bool complained = false;
+    for (;;) {
+        unsigned int seen = AO_int_load_acquire(&t->stop_epoch);
+        if (answered(t, epoch)) return true;
+        oaki_futex_wait(&t->stop_epoch, seen, t->unsent ? LOOK_NS / 10 : LOOK_NS);
+        uint64_t now = oaki_os_now_ns();
+        waited += OAKI_MIN(now - last, 2 * LOOK_NS);
+        last = now;
+        if (t->unsent || waited - sent >= RESEND_NS) {
+            sent = waited;
+            if (!signal_thread(t)) return false;
+        }
+        if (waited - looked >= LOOK_NS) {
+            looked = waited;
+            if (answered(t, epoch)) return true;
+            if (is_dead(t->tid) || AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
+        }
+        if (waited >= COMPLAIN_NS && !complained) {
+            complained = true;
+            complain(t);
+        }
+    }
+}
+
+/* Its stack may be unmapped, so nobody is to look for it. */
+static void put_aside(oaki_thread *t)
+{
+    oaki_thread_unlink(t);
+    t->next = stopper.gone;
+    stopper.gone = t;
+    t->stack_lo = t->stack_hi = t->sp = t->native_sp = t->interrupted_sp = t->alt_lo = t->alt_hi = t->tp = NULL;
+    memset(t->regs, 0, sizeof t->regs);
+    memset(t->native_regs, 0, sizeof t->native_regs);
+    t->fiber = NULL;
+    t->start_arg = NULL;
+    t->pc = NULL;
+}
+
+static void flush_gone(void)
+{
+    for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_mcache_flush(t->mcache);
+}
+
+void oaki_world_halt(oaki_thread *self)
+{
+    oaki_heap *h = &oaki_the_heap;
+    int saved = errno;
+    oaki_lock_acquire(&h->threads_lock);
+    AO_int_store(&stopper.stray, 0);
+    unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
+    AO_int_store_release(&stopper.epoch, epoch);
+    AO_nop_full();
+    oaki_thread *next;
+    for (oaki_thread *t = h->threads; t; t = next) {
+        next = t->next;
+        if (t == self) continue;
+        bool blocked = AO_int_load_acquire(&t->state) == OAKI_THREAD_BLOCKED;
+        if (blocked ? is_gone(t->tid) : !signal_thread(t)) put_aside(t);
+    }
+    for (oaki_thread *t = h->threads; t; t = next) {
+        next = t->next;
+        if (t != self && !await(t, epoch)) put_aside(t);
+    }
+    AO_int_store_release(&stopper.stopped, 1);
+    flush_gone();
+    errno = saved;
+}
+
+/* A thread that was stopped inside dlopen or dlclose must get out of it; each attempt leaves it more time. */
+void oaki_world_stop(oaki_thread *self)
+{
+    uint64_t pause = 50000;
+    for (;;) {
+        oaki_roots_prepare();
+        oaki_world_halt(self);
+        if (oaki_roots_consistent()) return;
+        oaki_world_start(self);
+        oaki_os_sleep_ns(pause);
+        pause = OAKI_MIN(pause * 2, 1000000u);
+    }
+}
+
+void oaki_world_start(oaki_thread *self)
+{
+    oaki_heap *h = &oaki_the_heap;
+    (void)self;
+    AO_int_store_release(&stopper.stopped, 0);
+    AO_int_store_release(&stopper.epoch, AO_int_load(&stopper.epoch) + 1);
+    oaki_futex_wake(&stopper.epoch, INT_MAX);
+    while (stopper.gone) {
+        oaki_thread *t = stopper.gone;
+        stopper.gone = t->next;
+        oaki_thread_free(t);
+    }
+    oaki_lock_release(&h->threads_lock);
+}
+
+bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }
+
+/* ---- the signal ---- */
+
+static int choose_signal(void)
+{
+    if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
+    struct sigaction now;
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+        if (sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL) return s;
+    return 0;
+}
+
+/* Not on the alternate stack: the frame must lie below what it interrupts. */
+int oaki_stop_init(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = handler;
+    sa.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigfillset(&sa.sa_mask);
+    stopper.signal = choose_signal();
+    if (stopper.signal) return sigaction(stopper.signal, &sa, NULL);
+    errno = EBUSY;
+    return -1;
+}
+
+void oaki_stop_allow_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, stopper.signal);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}

@@ -1,0 +1,334 @@
+/* thread.c - attaching, detaching and starting threads.
+ *
+ * A thread attaches when it first needs the heap. It detaches when it says so or, by the destructor of a pthread key, when
+ * it exits; a thread that leaves without (the exit system call, a destructor that allocates after ours has run for the last
+ * time) is found dead by the next stop, or by the thread that is given its id.
+ *
+ * Owns:       the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
+ * Invariants: a thread is in the list exactly while its oaki_tls_thread is set; both change under threads_lock, so no stop
+ *             sees one without the other.
+ * Lock:       threads_lock, which an attached thread waits for parked, as a stop may hold it. What may reach the host's malloc
+ *             (the key's value, the stack's bounds) is done outside the runtime and with no lock held.
+ * Bound:      attach is O(threads), a look at each for a dead one with its id; detach O(1). */
+#include "heap.h"
+#include "meta.h"
+#include "os.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <oakum/oakum.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+__thread oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
+__thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
+
+/* Rounds of key destructors that this thread has been through. */
+static __thread unsigned exit_rounds __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+
+/* ---- the list ---- */
+
+static void link_thread(oaki_thread *t)
+{
+    oaki_heap *h = &oaki_the_heap;
+    t->next = h->threads;
+    if (t->next) t->next->prev = t;
+    h->threads = t;
+    h->nthreads++;
+}
+
+void oaki_thread_unlink(oaki_thread *t)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (t->next) t->next->prev = t->prev;
+    if (t->prev) t->prev->next = t->next;
+    else h->threads = t->next;
+    h->nthreads--;
+    t->next = t->prev = NULL;
+}
+
+void oaki_thread_free(oaki_thread *t)
+{
+    oaki_mcache_free(t->mcache);
+    oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
+}
+
+/* Ids are used again: whoever had this one is dead, and would be taken for alive. */
+static void reap(int tid)
+{
+    oaki_thread *t = oaki_the_heap.threads;
+    while (t && t->tid != tid) t = t->next;
+    if (!t) return;
+    oaki_thread_unlink(t);
+    oaki_thread_free(t);
+}
+
+/* ---- attach ---- */
+
+static char *thread_pointer(void)
+{
+#if defined(__x86_64__)
+    char *tp;
+    __asm__("movq %%fs:0, %0" : "=r"(tp));
+    return tp;
+#else
+    return __builtin_thread_pointer();
+#endif
+}
+
+extern void *__libc_stack_end; /* the first frame of the first thread */
+
+/* The first thread's stack grows: its top is what counts, and its bottom is where it may grow to. */
+static char *bottom_of_main(char *hi)
+{
+    struct rlimit limit;
+    size_t size = (size_t)8 << 20;
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) size = limit.rlim_cur;
+    return hi - OAKI_MIN(size, (uintptr_t)hi);
+}
+
+/* Calls malloc, and for the first thread reads /proc, which may not be there: then what lies above its first frame (arguments
+ * and environment) is left out. */
+static int stack_bounds(char **lo, char **hi)
+{
+    pthread_attr_t attr;
+    void *addr;
+    size_t size;
+    char *end = __libc_stack_end;
+    int e = pthread_getattr_np(pthread_self(), &attr);
+    if (e == 0) {
+        e = pthread_attr_getstack(&attr, &addr, &size);
+        pthread_attr_destroy(&attr);
+        *lo = addr;
+        *hi = *lo + size;
+    } else if (getpid() == oaki_os_tid()) {
+        *lo = *hi = end;
+        e = 0;
+    }
+    if (e == 0 && *lo <= end && end <= *hi) *lo = bottom_of_main(*hi);
+    return e;
+}
+
+/* threads_lock held */
+static oaki_thread *new_thread(char *lo, char *hi)
+{
+    oaki_thread *t = oaki_meta_zalloc(sizeof *t, OAKI_META_OTHER);
+    if (!t) return NULL;
+    t->mcache = oaki_mcache_new(t, &oaki_the_heap.zone0);
+    if (!t->mcache) {
+        oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
+        return NULL;
+    }
+    t->tid = oaki_os_tid();
+    t->pthread = pthread_self();
+    t->stack_lo = lo;
+    t->stack_hi = hi;
+    t->tp = thread_pointer();
+    t->in_runtime = OAKI_IN_RUNTIME;
+    return t;
+}
+
+/* As a helper's work, so that a fork doesn't come in between. */
+static oaki_thread *attach(char *lo, char *hi)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_helper_begin();
+    oaki_lock_acquire(&h->threads_lock);
+    reap(oaki_os_tid());
+    oaki_thread *t = new_thread(lo, hi);
+    if (t) {
+        link_thread(t);
+        oaki_tls_mcache = t->mcache;
+        AO_compiler_barrier();
+        oaki_tls_thread = t;
+    }
+    oaki_lock_release(&h->threads_lock);
+    oaki_helper_end();
+    return t;
+}
+
+oaki_thread *oaki_thread_attach_self(void)
+{
+    char *lo = NULL, *hi = NULL;
+    int saved = errno;
+    if (oaki_tls_thread) return oaki_tls_thread;
+    if (!oaki_heap_ready()) return NULL;
+    /* Any value but NULL: the destructor looks at oaki_tls_thread. */
+    if (stack_bounds(&lo, &hi) != 0 || pthread_setspecific(exit_key, &exit_key) != 0) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oaki_thread *t = attach(lo, hi);
+    if (!t) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oaki_stop_allow_signal();
+    errno = saved;
+    oaki_leave(t);
+    return t;
+}
+
+int oak_thread_attach(void)
+{
+    return oaki_thread_attach_self() ? 0 : -1;
+}
+
+static const char *where(const oaki_thread *t)
+{
+    if (t->in_runtime == OAKI_IN_BLOCKING) return "in a blocking region";
+    return "inside Oakum: from a signal handler, a mark function, or a handler of pthread_atfork";
+}
+
+OAKI_COLD oaki_thread *oaki_enter_slow(void)
+{
+    oaki_thread *t = oaki_tls_thread;
+    if (t) oak_fatal("oakum: called %s", where(t));
+    if (AO_int_load(&oaki_fork_gate) == (unsigned int)oaki_os_tid())
+        oak_fatal("oakum: called from a handler of pthread_atfork");
+    t = oaki_thread_attach_self();
+    return t ? oaki_enter() : NULL;
+}
+
+/* ---- detach ---- */
+
+/* Between the two stores a stray signal's handler may look at either. */
+static void detach(oaki_thread *t)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_lock_acquire_parked(t, &h->threads_lock);
+    oaki_tls_mcache = &oaki_mcache_none;
+    oaki_tls_thread = NULL;
+    AO_compiler_barrier();
+    oaki_thread_unlink(t);
+    oaki_thread_free(t);
+    oaki_lock_release(&h->threads_lock);
+}
+
+void oak_thread_detach(void)
+{
+    if (!oaki_tls_thread) return;
+    int saved = errno;
+    detach(oaki_enter());
+    pthread_setspecific(exit_key, NULL);
+    errno = saved;
+}
+
+/* A thread that is cancelled in a blocking region comes here from inside it. Other keys' destructors may still
+ * need the heap, so this one asks to be called again until the last round. */
+static void on_exit_of_thread(void *value)
+{
+    oaki_thread *t = oaki_tls_thread;
+    if (t && t->blocking_depth > 0) {
+        t->blocking_depth = 1;
+        oaki_blocking_end(t);
+    }
+    if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) pthread_setspecific(exit_key, value);
+    else if (t) detach(oaki_enter());
+}
+
+/* ---- starting threads ---- */
+
+typedef struct start {
+    void *(*fn)(void *);
+    void *arg;
+    bool attach;
+    char name[16];
+} start;
+
+static void *run_attached(void *p)
+{
+    start *s = p;
+    /* Out of memory: the object stays for good, and the argument with it. */
+    bool attached = oaki_thread_attach_self() != NULL;
+    void *(*fn)(void *) = s->fn;
+    void *arg = s->arg;
+    if (attached) oak_free(s);
+    return fn(arg);
+}
+
+int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg)
+{
+    start *s = oak_alloc_pinned(sizeof *s);
+    pthread_t id;
+    if (!s) return ENOMEM;
+    s->fn = fn;
+    s->arg = arg;
+    int e = pthread_create(thread ? thread : &id, attr, run_attached, s);
+    if (e != 0) oak_free(s);
+    return e;
+}
+
+static void *run_own(void *p)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    oaki_helper_begin();
+    start s = *(start *)p;
+    oaki_meta_free(p, sizeof s, OAKI_META_OTHER);
+    oaki_helper_end();
+    pthread_setname_np(pthread_self(), s.name);
+    if (s.attach && !oaki_thread_attach_self()) return NULL;
+    return s.fn(s.arg);
+}
+
+/* For metadata: in the runtime, if this thread can be stopped and isn't there already. */
+static oaki_thread *come_in(void)
+{
+    oaki_thread *t = oaki_tls_thread;
+    return t && !t->in_runtime ? oaki_enter() : NULL;
+}
+
+static start *new_start(void)
+{
+    oaki_thread *t = come_in();
+    start *s = oaki_meta_zalloc(sizeof *s, OAKI_META_OTHER);
+    if (t) oaki_leave(t);
+    return s;
+}
+
+static void free_start(start *s)
+{
+    oaki_thread *t = come_in();
+    oaki_meta_free(s, sizeof *s, OAKI_META_OTHER);
+    if (t) oaki_leave(t);
+}
+
+/* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us, and we for a stopped
+ * thread that is inside malloc. */
+int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
+{
+    pthread_t id;
+    pthread_attr_t attr;
+    start *s = new_start();
+    if (!s) return ENOMEM;
+    s->fn = fn;
+    s->arg = arg;
+    s->attach = attach;
+    strncpy(s->name, name, sizeof s->name - 1);
+    int e = pthread_attr_init(&attr);
+    if (e == 0) {
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+        e = pthread_create(&id, &attr, run_own, s);
+        pthread_attr_destroy(&attr);
+    }
+    if (e != 0) free_start(s);
+    return e;
+}
+
+int oaki_threads_init(void)
+{
+    int e = pthread_key_create(&exit_key, on_exit_of_thread);
+    if (e != 0) {
+        errno = e;
+        return -1;
+    }
+    if (oaki_stop_init() != 0) return -1;
+    return oaki_fork_init();
+}

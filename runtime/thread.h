@@ -1,0 +1,175 @@
+/* thread.h - the threads that Oakum knows, and how they are stopped.
+ *
+ * A thread is in one of three places. In user code, where a signal may stop it anywhere. In the
+ * runtime (between oaki_enter and oaki_leave), where it holds locks and half-changed structures,
+ * so the stop signal's handler only notes stop_pending and the thread parks itself in
+ * oaki_leave. Or blocked (between oaki_blocking_enter and _leave), where its stack is already
+ * described and nobody signals it; it can't come back while the world is stopped.
+ *
+ * Owns: struct oaki_thread and the list of them. Lock: oaki_heap.threads_lock guards the list;
+ * it is held for the whole of a stop, so that threads neither appear nor disappear in one.
+ * Fields marked (self) are written by the thread alone and read by others only when it is
+ * stopped. */
+#ifndef OAKI_THREAD_H
+#define OAKI_THREAD_H
+
+#include "base.h"
+#include "spill.h"
+#include <pthread.h>
+
+struct oaki_lock;
+struct oaki_mcache;
+
+typedef enum oaki_thread_state {
+    OAKI_THREAD_RUNNING = 0, /* user code or runtime */
+    OAKI_THREAD_BLOCKED = 1, /* in a blocking region */
+    OAKI_THREAD_STOPPED = 2  /* parked by a stop */
+} oaki_thread_state;
+
+typedef struct oaki_thread {
+    struct oaki_thread *next, *prev;  /* heap's list */
+    struct oaki_mcache *mcache;       /* its cache in the default zone */
+    unsigned int in_runtime;          /* (self) oaki_runtime_depth: the handler only takes note */
+    unsigned int stop_pending;        /* (self) the handler saw in_runtime */
+    unsigned int state;               /* AO_int, oaki_thread_state */
+    unsigned int stop_epoch;          /* AO_int: the stop that it has answered last */
+    unsigned int blocking_depth;      /* (self) */
+    int tid;
+    pthread_t pthread;
+    char *stack_lo, *stack_hi;        /* its own stack */
+    char *sp;                         /* (self) valid when stopped or blocked; may be on alt */
+    char *interrupted_sp;             /* (self) of the interrupted code, or NULL; as pc */
+    /* (self) the alternate signal stack, when a signal stopped it while its own stack or fiber was
+     * left for one; else NULL */
+    char *alt_lo, *alt_hi;
+    char *native_sp;                  /* (self) of its own stack while it runs on a fiber */
+    /* (self) callee-saved registers, when blocked or parked in oaki_leave */
+    uintptr_t regs[OAKI_REGS];
+    /* (self) of its own stack's context while it runs on a fiber */
+    uintptr_t native_regs[OAKI_REGS];
+    char *tp;                         /* thread pointer: finds its TLS */
+    struct oak_fiber *fiber;          /* (self) that it runs on, or NULL */
+    /* (self) that it ran on before, or NULL: between oak_fiber_switch and the program's own switch it
+     * still does; a visit of the roots clears it */
+    struct oak_fiber *fiber_left;
+    /* keeps oak_thread_create's argument alive until it has attached */
+    void *start_arg;
+    const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
+    bool unsent;                      /* the stop signal could not be queued yet; threads_lock */
+} oaki_thread;
+
+/* What in_runtime says besides 0, user code. */
+enum {
+    OAKI_IN_RUNTIME = 1, /* between oaki_enter and oaki_leave, or attaching or detaching */
+    OAKI_IN_BLOCKING = 2 /* in a blocking region */
+};
+
+/* The calling thread's cache. Never NULL: an unattached thread's is oaki_mcache_none, whose runs
+ * are all empty, so that its first allocation takes the slow path and attaches. Initial-exec: 8
+ * bytes of static TLS, which dlopen can provide. */
+extern __thread struct oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec")));
+extern __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
+
+/* Thread id of the thread that is in fork, or 0: nobody else enters the runtime meanwhile. */
+extern unsigned int oaki_fork_gate; /* AO_int */
+
+/* NULL when not attached */
+OAKI_INLINE oaki_thread *oaki_thread_self(void) { return oaki_tls_thread; }
+
+/* Attach the calling thread, starting the heap first if needed. NULL with errno ENOMEM. Not to be
+ * called inside oaki_enter. */
+oaki_thread *oaki_thread_attach_self(void);
+
+oaki_thread *oaki_enter_slow(void);                /* not attached, or fatal */
+oaki_thread *oaki_enter_at_gate(oaki_thread *t);   /* wait until the fork is over */
+void oaki_thread_park(oaki_thread *t);             /* answer a stop that the handler took note of */
+
+/* Flag the calling thread as being in the runtime, attaching it first. NULL with ENOMEM when it
+ * can't be attached. Fatal when it is inside already (a signal handler that interrupted the
+ * allocator, or a mark function, called Oakum), or in a blocking region. Keeps errno.
+ * Budget: 7 instructions. The flag is for the handler on the same thread, and for a fork, which
+ * stops the world before it closes the gate: so compiler barriers are enough. */
+OAKI_INLINE oaki_thread *oaki_enter(void)
+{
+    oaki_thread *t = oaki_tls_thread;
+    if (OAKI_UNLIKELY(t == NULL || t->in_runtime != 0)) return oaki_enter_slow();
+    t->in_runtime = OAKI_IN_RUNTIME;
+    AO_compiler_barrier();
+    if (OAKI_UNLIKELY(AO_int_load(&oaki_fork_gate) != 0)) return oaki_enter_at_gate(t);
+    return t;
+}
+
+/* Parks here when a stop is pending. Keeps errno. Budget: 3 instructions. */
+OAKI_INLINE void oaki_leave(oaki_thread *t)
+{
+    AO_compiler_barrier();
+    t->in_runtime = 0;
+    AO_compiler_barrier();
+    if (OAKI_UNLIKELY(t->stop_pending)) oaki_thread_park(t);
+}
+
+/* Take a lock that may be held for long, or that a stop holds (gc_lock, threads_lock), inside
+ * oaki_enter with no lock held: while it waits, the caller counts as stopped, so it may be
+ * collected around, and its cache flushed. */
+void oaki_lock_acquire_parked(oaki_thread *t, struct oaki_lock *l);
+
+/* As oak_blocking_enter and _leave, for runtime code outside oaki_enter: to wait for something
+ * that a stopped world may delay. */
+void oaki_blocking_begin(oaki_thread *t);
+void oaki_blocking_end(oaki_thread *t);
+
+/* Stop every attached thread but the caller, which is inside oaki_enter and holds gc_lock (and
+ * so is the only one that stops). Takes threads_lock. On return each is parked, blocked, or
+ * gone; the set of loaded objects is known and consistent (roots.h), and each thread's sp, regs
+ * and pc are valid. The caller's own sp and regs must have been saved by
+ * oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished without
+ * detaching have had their caches flushed by oaki_mcache_flush and their records freed later, on
+ * start. */
+void oaki_world_stop(oaki_thread *self);
+void oaki_world_start(oaki_thread *self); /* releases threads_lock */
+bool oaki_world_stopped(void);
+
+/* The same, whatever the loader is doing: what is stopped can't be scanned. For fork. */
+void oaki_world_halt(oaki_thread *self);
+
+/* Save the calling frame's registers and stack pointer in t. A macro, as it must expand in the
+ * frame that stays: what its function pushed in its prologue lies above the stack pointer. */
+#define oaki_thread_save_context(t)                                \
+    do {                                                           \
+        oaki_thread_spill((t)->regs);                              \
+        (t)->sp = (char *)(t)->regs[OAKI_REG_SP];                  \
+    } while (0)
+
+int oaki_threads_init(void); /* signal handler, exit key, fork handlers; 0 or -1 with errno */
+int oaki_stop_init(void);    /* of these, the signal */
+void oaki_stop_allow_signal(void); /* in the calling thread's mask */
+
+/* From here the calling thread, whose context is saved, counts as stopped; until the world runs,
+ * here. For blocking.c and those like it: the handler must be told by in_runtime to keep out. */
+void oaki_stop_block(oaki_thread *t);
+void oaki_stop_unblock(oaki_thread *t);
+
+/* Let go of a thread that is not coming back: cache and record, unlinked from the list first or
+ * not in it any more. threads_lock held, world running. */
+void oaki_thread_unlink(oaki_thread *t);
+void oaki_thread_free(oaki_thread *t);
+
+/* A thread of the runtime's own (marker, sweeper, scavenger, finalizer): all signals blocked.
+ * With attach, it may hold references and is stopped like any other (finalizer); without, it
+ * never is (helper). 0 or an error number. Takes locks of the host, malloc's for one: not inside
+ * oaki_enter unless gc_lock is held, and not in a stop. */
+int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
+
+/* A helper's piece of work on the heap goes between these, so that a fork doesn't cut it in
+ * half: begin waits until no fork is under way, and a fork waits for end. No gc_lock, nothing
+ * that waits for a thread of the program in between. */
+void oaki_helper_begin(void);
+void oaki_helper_end(void);
+
+int oaki_fork_init(void);
+
+/* fork.c calls these in the child, in the order of registration, with the world as it was, no
+ * lock held: each layer that has threads to start again or tables to put right adds one. */
+void oaki_fork_register(void (*child)(void));
+
+#endif
