@@ -1,0 +1,344 @@
+/* classic.c - the classic map: making, lookup, put, delete, clear, and the ready types.
+ *
+ * Go 1.19's map (runtime/map.go), reproduced: see classic.h for the structures and invariants,
+ * classic_grow.c for growth, classic_iter.c for iteration.
+ *
+ * Owns:  the header's count, flags (but for the iterators'), seed and random numbers.
+ * Lock:  none; begin_write and end_write detect most writes that overlap.
+ * Bound: an operation looks through one chain; a write also evacuates at most two old buckets with
+ *        their chains, and looks at 1024 marks. The put that starts a growth allocates the new
+ *        array. */
+#include "classic.h"
+#include <errno.h>
+
+/* Beyond this no system could serve: Go takes such a hint as a mistake, and as 0. */
+#define MAX_ALLOC ((uint64_t)1 << 48)
+
+/* ---- ready types ---- */
+
+uint64_t oak_classic_hash_bytes(const void *key, uint64_t seed, size_t size)
+{
+    return oaki_hash_bytes(key, size, seed);
+}
+
+uint64_t oak_classic_hash_string(const void *key, uint64_t seed, size_t size OAKI_UNUSED)
+{
+    const oak_classic_string *s = key;
+    return oaki_hash_bytes(s->data, s->len, seed);
+}
+
+uint64_t oak_classic_hash_double(const void *key, uint64_t seed, size_t size OAKI_UNUSED)
+{
+    double d;
+    memcpy(&d, key, sizeof d);
+    return oaki_hash_double(d, seed);
+}
+
+bool oak_classic_equal_bytes(const void *a, const void *b, size_t size)
+{
+    return memcmp(a, b, size) == 0;
+}
+
+bool oak_classic_equal_string(const void *a, const void *b, size_t size OAKI_UNUSED)
+{
+    const oak_classic_string *x = a, *y = b;
+    return x->len == y->len && (x->data == y->data || memcmp(x->data, y->data, x->len) == 0);
+}
+
+bool oak_classic_equal_double(const void *a, const void *b, size_t size OAKI_UNUSED)
+{
+    double x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x == y;
+}
+
+const oak_classic_type oak_classic_int_int = { 8, 8, oak_classic_hash_bytes,
+                                               oak_classic_equal_bytes, 0 };
+const oak_classic_type oak_classic_int_ptr = { 8, sizeof(void *), oak_classic_hash_bytes,
+                                               oak_classic_equal_bytes,
+                                               OAK_CLASSIC_VALUE_POINTERS };
+const oak_classic_type oak_classic_string_int = { sizeof(oak_classic_string), 8,
+                                                  oak_classic_hash_string, oak_classic_equal_string,
+                                                  OAK_CLASSIC_KEY_POINTERS |
+                                                      OAK_CLASSIC_NEED_KEY_UPDATE };
+const oak_classic_type oak_classic_string_any = { sizeof(oak_classic_string), 2 * sizeof(void *),
+                                                  oak_classic_hash_string, oak_classic_equal_string,
+                                                  OAK_CLASSIC_KEY_POINTERS |
+                                                      OAK_CLASSIC_VALUE_POINTERS |
+                                                      OAK_CLASSIC_NEED_KEY_UPDATE };
+const oak_classic_type oak_classic_double_int = { 8, 8, oak_classic_hash_double,
+                                                  oak_classic_equal_double,
+                                                  OAK_CLASSIC_NEED_KEY_UPDATE };
+
+/* ---- seeds and the writing flag ---- */
+
+uint64_t oaki_classic_random(oak_classic_map *m)
+{
+    if (!m->seeded) return oaki_hash_random();
+    m->rng += UINT64_C(0x9e3779b97f4a7c15);
+    return oaki_hash_u64(m->rng, 1);
+}
+
+void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
+{
+    if (m->written) oak_fatal("oak_classic_set_seed: the map has been written already");
+    m->seeded = true;
+    m->rng = seed;
+    m->hash0 = seed;
+}
+
+static void begin_write(oak_classic_map *m)
+{
+    AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) ^ OAKI_WRITING));
+}
+
+static void end_write(oak_classic_map *m)
+{
+    uint8_t flags = oaki_classic_flags(m);
+    if ((flags & OAKI_WRITING) == 0) oak_fatal("concurrent map writes");
+    AO_char_store(&m->flags, (uint8_t)(flags & ~OAKI_WRITING));
+}
+
+static void refuse_second_write(const oak_classic_map *m)
+{
+    if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING)) oak_fatal("concurrent map writes");
+}
+
+/* ---- making ---- */
+
+oak_classic_map *oak_classic_new(const oak_classic_type *t, size_t hint)
+{
+    if (!t || !t->hash || !t->equal) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t bytes;
+    if (__builtin_mul_overflow(hint, oaki_classic_bucket_size(t), &bytes) || bytes > MAX_ALLOC)
+        hint = 0;
+    oak_classic_map *m = oak_alloc(sizeof *m);
+    if (!m) return NULL;
+    m->type = t;
+    m->hash0 = (uint32_t)oaki_hash_random();
+    uint8_t B = 0;
+    while (oaki_classic_over_load(hint, B)) B++;
+    if (B > 0 && !oaki_classic_make(m, B)) return NULL;
+    return m;
+}
+
+size_t oak_classic_len(const oak_classic_map *m)
+{
+    return m ? m->count : 0;
+}
+
+/* ---- lookup ---- */
+
+/* Looks through the chain from b on. */
+static oaki_classic_slot find_in_chain(const oak_classic_type *t, oaki_bmap *b, const void *key,
+                                       uint8_t tag)
+{
+    for (; b; b = oaki_classic_overflow(t, b)) {
+        for (size_t i = 0; i < OAKI_SLOTS; i++) {
+            if (b->tags[i] == tag) {
+                if (oaki_classic_equal(t, key, oaki_classic_key(t, b, i)))
+                    return (oaki_classic_slot){ b, i };
+            } else if (b->tags[i] == OAKI_EMPTY_REST) {
+                return (oaki_classic_slot){ NULL, 0 };
+            }
+        }
+    }
+    return (oaki_classic_slot){ NULL, 0 };
+}
+
+oaki_classic_slot oaki_classic_find(const oak_classic_map *m, const void *key)
+{
+    uint64_t hash = oaki_classic_hash(m, key);
+    return find_in_chain(m->type, oaki_classic_home(m, hash), key, oaki_classic_tag(hash));
+}
+
+void *oak_classic_get(const oak_classic_map *m, const void *key)
+{
+    if (!m || m->count == 0) return NULL;
+    if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
+        oak_fatal("concurrent map read and map write");
+    oaki_classic_slot s = oaki_classic_find(m, key);
+    return s.b ? oaki_classic_value(m->type, s.b, s.i) : NULL;
+}
+
+/* ---- put ---- */
+
+/* The key may be a slot's own (an iterator's), and evacuating clears the copies that it leaves.
+ * Nothing else moves a key: large ones stay where they are. */
+static const void *key_beyond_evacuation(const oak_classic_type *t, const void *key, char *copy)
+{
+    if (!oaki_classic_scanned(t) || oaki_classic_key_indirect(t) || key == copy) return key;
+    return memcpy(copy, key, t->key_size);
+}
+
+/* What a put finds in a chain: the key's slot, or the first free slot (b NULL when there is none)
+ * and the last bucket looked at. */
+typedef struct search {
+    oaki_classic_slot found, free;
+    oaki_bmap *last;
+} search;
+
+static search search_for_put(const oak_classic_type *t, oaki_bmap *b, const void *key, uint8_t tag)
+{
+    search s = { { NULL, 0 }, { NULL, 0 }, NULL };
+    for (; b; b = oaki_classic_overflow(t, b)) {
+        s.last = b;
+        for (size_t i = 0; i < OAKI_SLOTS; i++) {
+            if (b->tags[i] == tag) {
+                if (oaki_classic_equal(t, key, oaki_classic_key(t, b, i))) {
+                    s.found = (oaki_classic_slot){ b, i };
+                    return s;
+                }
+                continue;
+            }
+            if (oaki_classic_empty(b->tags[i]) && !s.free.b) s.free = (oaki_classic_slot){ b, i };
+            if (b->tags[i] == OAKI_EMPTY_REST) return s;
+        }
+    }
+    return s;
+}
+
+/* A new entry in the free slot, or in a new overflow bucket after s->last. All that it needs is
+ * allocated before anything changes. Returns the value, or NULL with ENOMEM. */
+static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_t tag)
+{
+    const oak_classic_type *t = m->type;
+    void *kmem = NULL, *vmem = NULL;
+    oaki_classic_slot slot = s->free;
+    if (oaki_classic_key_indirect(t)) {
+        kmem = (t->flags & OAK_CLASSIC_KEY_POINTERS) ? oak_alloc(t->key_size)
+                                                     : oak_alloc_noscan(t->key_size);
+        if (!kmem) return NULL;
+    }
+    if (oaki_classic_value_indirect(t)) {
+        vmem = (t->flags & OAK_CLASSIC_VALUE_POINTERS) ? oak_alloc(t->value_size)
+                                                       : oak_alloc_noscan(t->value_size);
+        if (!vmem) return NULL;
+    }
+    if (!slot.b) {
+        slot = (oaki_classic_slot){ oaki_classic_add_overflow(m, s->last), 0 };
+        if (!slot.b) return NULL;
+    }
+    if (kmem) *(void **)oaki_classic_key_place(t, slot.b, slot.i) = kmem;
+    if (vmem) *(void **)oaki_classic_value_place(t, slot.b, slot.i) = vmem;
+    memcpy(oaki_classic_key(t, slot.b, slot.i), key, t->key_size);
+    slot.b->tags[slot.i] = tag;
+    m->count++;
+    return oaki_classic_value(t, slot.b, slot.i);
+}
+
+static void *put(oak_classic_map *m, const void *key, uint64_t hash)
+{
+    const oak_classic_type *t = m->type;
+    uint8_t tag = oaki_classic_tag(hash);
+    char copy[OAKI_INLINE_MAX];
+    if (!m->buckets && !oaki_classic_make(m, 0)) return NULL;
+    for (;;) {
+        size_t bucket = (size_t)hash & (oaki_classic_nbuckets(m->B) - 1);
+        if (oaki_classic_growing(m)) {
+            key = key_beyond_evacuation(t, key, copy);
+            oaki_classic_grow_work(m, bucket);
+        }
+        oaki_bmap *home = oaki_classic_home(m, hash);
+        search s = search_for_put(t, home, key, tag);
+        if (s.found.b) {
+            if (t->flags & OAK_CLASSIC_NEED_KEY_UPDATE)
+                memmove(oaki_classic_key(t, s.found.b, s.found.i), key, t->key_size);
+            return oaki_classic_value(t, s.found.b, s.found.i);
+        }
+        if (home != oaki_classic_bucket(t, m->buckets, bucket)) {
+            errno = ENOMEM; /* its old bucket could not be evacuated, and takes no new keys */
+            return NULL;
+        }
+        if (!oaki_classic_growing(m) && oaki_classic_wants_growth(m) && oaki_classic_grow(m))
+            continue; /* the home has moved */
+        return insert(m, &s, key, tag);
+    }
+}
+
+void *oak_classic_put(oak_classic_map *m, const void *key)
+{
+    if (!m) oak_fatal("assignment to entry in nil map");
+    refuse_second_write(m);
+    uint64_t hash = oaki_classic_hash(m, key);
+    begin_write(m);
+    m->written = true;
+    void *value = put(m, key, hash);
+    end_write(m);
+    return value;
+}
+
+/* ---- delete, clear ---- */
+
+/* The slot was just emptied. If nothing follows it in the chain that begins at head, it and the
+ * empty ones before it become EMPTY_REST. */
+static void trim_chain(const oak_classic_type *t, oaki_bmap *head, oaki_bmap *b, size_t i)
+{
+    if (i == OAKI_SLOTS - 1) {
+        oaki_bmap *next = oaki_classic_overflow(t, b);
+        if (next && next->tags[0] != OAKI_EMPTY_REST) return;
+    } else if (b->tags[i + 1] != OAKI_EMPTY_REST) {
+        return;
+    }
+    for (;;) {
+        b->tags[i] = OAKI_EMPTY_REST;
+        if (i == 0) {
+            if (b == head) return;
+            oaki_bmap *before = head;
+            while (oaki_classic_overflow(t, before) != b) before = oaki_classic_overflow(t, before);
+            b = before;
+            i = OAKI_SLOTS;
+        }
+        i--;
+        if (b->tags[i] != OAKI_EMPTY_ONE) return;
+    }
+}
+
+/* Only what may hold a pointer is cleared of a key; values always, as a put returns zeroed ones. */
+static void clear_slot(const oak_classic_type *t, oaki_bmap *b, size_t i)
+{
+    if (oaki_classic_key_indirect(t) || (t->flags & OAK_CLASSIC_KEY_POINTERS))
+        memset(oaki_classic_key_place(t, b, i), 0, oaki_classic_key_slot(t));
+    memset(oaki_classic_value_place(t, b, i), 0, oaki_classic_value_slot(t));
+}
+
+bool oak_classic_delete(oak_classic_map *m, const void *key)
+{
+    if (!m || m->count == 0) return false;
+    refuse_second_write(m);
+    const oak_classic_type *t = m->type;
+    uint64_t hash = oaki_classic_hash(m, key);
+    char copy[OAKI_INLINE_MAX];
+    begin_write(m);
+    if (oaki_classic_growing(m)) {
+        key = key_beyond_evacuation(t, key, copy);
+        oaki_classic_grow_work(m, (size_t)hash & (oaki_classic_nbuckets(m->B) - 1));
+    }
+    oaki_bmap *home = oaki_classic_home(m, hash);
+    oaki_classic_slot s = find_in_chain(t, home, key, oaki_classic_tag(hash));
+    if (s.b) {
+        clear_slot(t, s.b, s.i);
+        s.b->tags[s.i] = OAKI_EMPTY_ONE;
+        trim_chain(t, home, s.b, s.i);
+        if (--m->count == 0)
+            m->hash0 = (uint32_t)oaki_classic_random(m); /* who learned of collisions starts anew */
+    }
+    end_write(m);
+    return s.b != NULL;
+}
+
+void oak_classic_clear(oak_classic_map *m)
+{
+    if (!m || m->count == 0) return;
+    refuse_second_write(m);
+    begin_write(m);
+    AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
+    m->count = 0;
+    m->hash0 = (uint32_t)oaki_classic_random(m);
+    oaki_classic_reset(m);
+    end_write(m);
+}

@@ -1,0 +1,380 @@
+/* classic_grow.c - the classic map's arrays: making, overflow buckets, growth, evacuation.
+ *
+ * A map grows when one more entry would bring it above 6.5 a bucket, to twice the buckets, or when
+ * it has about as many overflow buckets as buckets, to as many. The new array is made at once; the
+ * entries move later, an old bucket with its chain at a time, in writes only.
+ *
+ * Owns:       buckets, oldbuckets, B, nevacuate, noverflow and `extra`.
+ * Invariants: those of classic.h; a destination bucket is empty before its old bucket is evacuated,
+ *             so that an evacuation that runs out of memory can be undone by wiping it.
+ * Lock:       none; all here is part of a write.
+ * Bound:      evacuating is O(one chain); growing allocates, and zeroes, an array. */
+#include "classic.h"
+#include <errno.h>
+
+enum { MARK_STEPS = 1024 }; /* evacuated buckets that one write may skip */
+
+/* ---- arrays ---- */
+
+/* What a map needs to have before it can use another array. */
+typedef struct fresh {
+    char *buckets;
+    oaki_bmap *spare;        /* first preallocated overflow bucket, or NULL */
+    oaki_classic_list *list; /* NULL when buckets are scanned */
+} fresh;
+
+/* Buckets in the array's allocation: what the heap's rounding adds is used. */
+static size_t array_buckets(const oak_classic_type *t, uint8_t B, const char *array)
+{
+    if (B < OAKI_SPARE_FROM) return oaki_classic_nbuckets(B);
+    return oak_usable_size(array) / oaki_classic_bucket_size(t);
+}
+
+/* Mark the end of the zeroed preallocated buckets. Returns the first, or NULL when there are
+ * none. */
+static oaki_bmap *end_spares(const oak_classic_type *t, uint8_t B, char *array)
+{
+    size_t n = array_buckets(t, B, array), base = oaki_classic_nbuckets(B);
+    if (n == base) return NULL;
+    *oaki_classic_link(t, oaki_classic_bucket(t, array, n - 1)) = (oaki_bmap *)array;
+    return oaki_classic_bucket(t, array, base);
+}
+
+static bool make_array(const oak_classic_type *t, uint8_t B, fresh *f)
+{
+    size_t n = oaki_classic_nbuckets(B), size;
+    if (B >= OAKI_SPARE_FROM) n += oaki_classic_nbuckets((uint8_t)(B - OAKI_SPARE_FROM));
+    if (B >= 8 * sizeof(size_t) - 1 ||
+        __builtin_mul_overflow(n, oaki_classic_bucket_size(t), &size)) {
+        errno = ENOMEM;
+        return false;
+    }
+    f->buckets = oaki_classic_scanned(t) ? oak_alloc(size) : oak_alloc_noscan(size);
+    if (!f->buckets) return false;
+    size_t used = array_buckets(t, B, f->buckets) * oaki_classic_bucket_size(t);
+    if (used > size) memset(f->buckets + size, 0, used - size);
+    f->spare = end_spares(t, B, f->buckets);
+    return true;
+}
+
+static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
+{
+    bool listed = !oaki_classic_scanned(m->type);
+    *f = (fresh){ NULL, NULL, NULL };
+    if (listed && !(f->list = oak_alloc(sizeof *f->list))) return false;
+    if (!make_array(m->type, B, f)) return false;
+    if (!m->extra && (listed || f->spare)) m->extra = oak_alloc(sizeof *m->extra);
+    return m->extra || !(listed || f->spare);
+}
+
+bool oaki_classic_make(oak_classic_map *m, uint8_t B)
+{
+    fresh f;
+    if (!make_fresh(m, B, &f)) return false;
+    m->B = B;
+    m->buckets = f.buckets;
+    if (m->extra) {
+        m->extra->overflow = f.list;
+        m->extra->next_overflow = f.spare;
+    }
+    return true;
+}
+
+void oaki_classic_reset(oak_classic_map *m)
+{
+    const oak_classic_type *t = m->type;
+    m->oldbuckets = NULL;
+    m->nevacuate = 0;
+    m->noverflow = 0;
+    memset(m->buckets, 0, array_buckets(t, m->B, m->buckets) * oaki_classic_bucket_size(t));
+    oaki_bmap *spare = end_spares(t, m->B, m->buckets);
+    if (!m->extra) return;
+    m->extra->next_overflow = spare;
+    m->extra->oldoverflow = NULL;
+    /* An iterator may hold the list for the buckets in it, so it gets a successor; without memory
+     * for one it stays, and keeps them until the map grows. */
+    oaki_classic_list *old = m->extra->overflow;
+    if (old && old->len > 0) {
+        oaki_classic_list *list = oak_alloc(sizeof *list);
+        if (list) m->extra->overflow = list;
+    }
+}
+
+/* ---- overflow buckets ---- */
+
+/* Room for one more. Grows as Go's slices do: twofold while short, by a quarter when long. */
+static bool list_reserve(oaki_classic_list *l)
+{
+    if (l->len < l->cap) return true;
+    size_t cap = l->cap == 0 ? 1 : l->cap < 256 ? 2 * l->cap : l->cap + (l->cap + 3 * 256) / 4;
+    oaki_bmap **data = oak_alloc(cap * sizeof *data);
+    if (!data) return false;
+    if (l->len > 0) memcpy(data, l->data, l->len * sizeof *data);
+    l->data = data;
+    l->cap = oak_usable_size(data) / sizeof *data;
+    memset(data + cap, 0, (l->cap - cap) * sizeof *data);
+    return true;
+}
+
+/* From B = 16 up the 16 bits can't hold the number, so it counts in units of 2^(B-15). */
+static void count_overflow(oak_classic_map *m)
+{
+    if (m->noverflow == UINT16_MAX) return; /* growth has been put off for want of memory */
+    if (m->B >= 16 && (oaki_classic_random(m) & (((uint64_t)1 << (m->B - 15)) - 1)) != 0) return;
+    m->noverflow++;
+}
+
+oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
+{
+    const oak_classic_type *t = m->type;
+    oaki_classic_extra *x = m->extra;
+    oaki_classic_list *list = x ? x->overflow : NULL;
+    if (list && !list_reserve(list)) return NULL;
+    oaki_bmap *more = x ? x->next_overflow : NULL;
+    if (more) {
+        bool last = oaki_classic_overflow(t, more) != NULL;
+        x->next_overflow = last ? NULL : oaki_classic_bucket(t, (char *)more, 1);
+        *oaki_classic_link(t, more) = NULL;
+    } else {
+        size_t size = oaki_classic_bucket_size(t);
+        more = list ? oak_alloc_noscan(size) : oak_alloc(size);
+        if (!more) return NULL;
+    }
+    count_overflow(m);
+    if (list) list->data[list->len++] = more;
+    *oaki_classic_link(t, b) = more;
+    return more;
+}
+
+/* ---- growth ---- */
+
+/* "Too long" is about as many overflow buckets as buckets: most of them must be nearly empty, or
+ * the load would be too high. */
+bool oaki_classic_wants_growth(const oak_classic_map *m)
+{
+    return oaki_classic_over_load(m->count + 1, m->B) ||
+           m->noverflow >= (uint16_t)(1u << OAKI_MIN(m->B, 15));
+}
+
+bool oaki_classic_grow(oak_classic_map *m)
+{
+    bool bigger = oaki_classic_over_load(m->count + 1, m->B);
+    fresh f;
+    if (m->growth_put_off > 0) {
+        m->growth_put_off--;
+        return false;
+    }
+    if (!make_fresh(m, (uint8_t)(m->B + bigger), &f)) {
+        /* Each attempt costs a collection, so the map gets longer chains for a while. */
+        m->growth_put_off = (uint32_t)OAKI_MIN(OAKI_SLOTS + m->count / 64, (size_t)UINT32_MAX);
+        return false;
+    }
+    uint8_t flags = oaki_classic_flags(m), next = flags & OAKI_WRITING;
+    if (flags & OAKI_ITERATOR) next |= OAKI_OLD_ITERATOR;
+    if (bigger)
+        m->doublings++;
+    else {
+        next |= OAKI_SAME_SIZE;
+        m->same_size_growths++;
+    }
+    AO_char_store(&m->flags, next);
+    m->B = (uint8_t)(m->B + bigger);
+    m->oldbuckets = m->buckets;
+    m->buckets = f.buckets;
+    m->nevacuate = 0;
+    m->noverflow = 0;
+    if (m->extra) {
+        OAKI_INVARIANT(!m->extra->oldoverflow, "classic map: the last growth is not over");
+        m->extra->oldoverflow = m->extra->overflow;
+        m->extra->overflow = f.list;
+        /* What is left of the old array's spares goes with it; an array without any leaves them as
+         * they are. */
+        if (f.spare) m->extra->next_overflow = f.spare;
+    }
+    return true;
+}
+
+/* ---- evacuation ---- */
+
+typedef struct destination {
+    oaki_bmap *b;
+    size_t i; /* next free slot */
+} destination;
+
+static void copy_place(void *to, const void *from, size_t n)
+{
+    if (n == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, n);
+}
+
+/* Which half an entry of a doubling map goes to: 0 or 1; *tag is the one that it gets there. A key
+ * that isn't equal to itself hashes differently each time, but an iterator has to agree with us:
+ * its tag's lowest bit decides, and it gets a new one so that a later growth spreads such keys
+ * again. */
+static unsigned half(const oak_classic_map *m, const void *key, size_t newbit, uint8_t *tag)
+{
+    uint64_t hash = oaki_classic_hash(m, key);
+    if ((oaki_classic_flags(m) & OAKI_ITERATOR) && !oaki_classic_reflexive(m->type, key)) {
+        unsigned y = *tag & 1;
+        *tag = oaki_classic_tag(hash);
+        return y;
+    }
+    return ((size_t)hash & newbit) != 0;
+}
+
+/* Move the chain from b on to to[0] and to[1]. False with ENOMEM: part of it has been moved. */
+static bool move_chain(oak_classic_map *m, oaki_bmap *b, destination to[2], size_t newbit)
+{
+    const oak_classic_type *t = m->type;
+    bool same_size = oaki_classic_same_size(m);
+    for (; b; b = oaki_classic_overflow(t, b)) {
+        for (size_t i = 0; i < OAKI_SLOTS; i++) {
+            uint8_t tag = b->tags[i];
+            if (oaki_classic_empty(tag)) {
+                b->tags[i] = OAKI_EVACUATED_EMPTY;
+                continue;
+            }
+            OAKI_INVARIANT(tag >= OAKI_TAG_MIN, "classic map: entry moved twice");
+            unsigned y = same_size ? 0 : half(m, oaki_classic_key(t, b, i), newbit, &tag);
+            destination *d = &to[y];
+            if (d->i == OAKI_SLOTS) {
+                oaki_bmap *more = oaki_classic_add_overflow(m, d->b);
+                if (!more) return false;
+                *d = (destination){ more, 0 };
+            }
+            b->tags[i] = (uint8_t)(OAKI_EVACUATED_X + y);
+            d->b->tags[d->i] = tag;
+            copy_place(oaki_classic_key_place(t, d->b, d->i), oaki_classic_key_place(t, b, i),
+                       oaki_classic_key_slot(t));
+            copy_place(oaki_classic_value_place(t, d->b, d->i), oaki_classic_value_place(t, b, i),
+                       oaki_classic_value_slot(t));
+            d->i++;
+        }
+    }
+    return true;
+}
+
+/* ---- an evacuation that ran out of memory ---- */
+
+/* What add_overflow changes, as it was before. */
+typedef struct before {
+    oaki_bmap *spare;
+    size_t list_len;
+    uint16_t noverflow;
+} before;
+
+static before remember(const oak_classic_map *m)
+{
+    const oaki_classic_extra *x = m->extra;
+    return (before){ x ? x->next_overflow : NULL, x && x->overflow ? x->overflow->len : 0,
+                     m->noverflow };
+}
+
+/* Tags of the old chain, from those that its entries got in the new array. Slots that had not been
+ * reached have theirs. */
+static void restore_tags(const oak_classic_map *m, oaki_bmap *head, destination from[2])
+{
+    const oak_classic_type *t = m->type;
+    oaki_bmap *b, *last = NULL;
+    size_t last_i = 0;
+    for (b = head; b; b = oaki_classic_overflow(t, b)) {
+        for (size_t i = 0; i < OAKI_SLOTS; i++) {
+            unsigned y = b->tags[i] & 1;
+            if (b->tags[i] == OAKI_EVACUATED_X || b->tags[i] == OAKI_EVACUATED_Y) {
+                destination *d = &from[y];
+                if (d->i == OAKI_SLOTS) *d = (destination){ oaki_classic_overflow(t, d->b), 0 };
+                uint8_t tag = d->b->tags[d->i++];
+                if (!oaki_classic_reflexive(t, oaki_classic_key(t, b, i)))
+                    tag = (uint8_t)(OAKI_MAX(tag & ~1u, OAKI_TAG_MIN + 1u) | y); /* see half() */
+                b->tags[i] = tag;
+            } else if (b->tags[i] == OAKI_EVACUATED_EMPTY) {
+                b->tags[i] = OAKI_EMPTY_ONE;
+            }
+            if (!oaki_classic_empty(b->tags[i])) {
+                last = b;
+                last_i = i;
+            }
+        }
+    }
+    bool rest = !last;
+    for (b = head; b; b = oaki_classic_overflow(t, b))
+        for (size_t i = 0; i < OAKI_SLOTS; i++) {
+            if (rest) b->tags[i] = OAKI_EMPTY_REST;
+            rest = rest || (b == last && i == last_i);
+        }
+}
+
+static void undo(oak_classic_map *m, oaki_bmap *old, oaki_bmap *const heads[2], before was)
+{
+    const oak_classic_type *t = m->type;
+    size_t size = oaki_classic_bucket_size(t);
+    destination from[2] = { { heads[0], 0 }, { heads[1], 0 } };
+    char *end = m->buckets + array_buckets(t, m->B, m->buckets) * size;
+    restore_tags(m, old, from);
+    for (unsigned y = 0; y < 2; y++) {
+        for (oaki_bmap *b = heads[y], *next; b; b = next) {
+            next = oaki_classic_overflow(t, b);
+            if ((char *)b >= m->buckets && (char *)b < end)
+                memset(b, 0, size); /* preallocated ones are used again */
+        }
+    }
+    m->noverflow = was.noverflow;
+    if (!m->extra) return;
+    m->extra->next_overflow = was.spare;
+    if (was.spare) (void)end_spares(t, m->B, m->buckets);
+    oaki_classic_list *list = m->extra->overflow;
+    if (list && list->len > was.list_len) {
+        memset(list->data + was.list_len, 0, (list->len - was.list_len) * sizeof *list->data);
+        list->len = was.list_len;
+    }
+}
+
+/* ---- the steps of a write ---- */
+
+/* Step over buckets that are evacuated, at most MARK_STEPS; past the last one the growth is
+ * done. */
+static void advance_mark(oak_classic_map *m, size_t nold)
+{
+    m->nevacuate++;
+    size_t stop = OAKI_MIN(m->nevacuate + MARK_STEPS, nold);
+    while (m->nevacuate != stop &&
+           oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, m->nevacuate)))
+        m->nevacuate++;
+    if (m->nevacuate == nold) {
+        m->oldbuckets = NULL;
+        if (m->extra) m->extra->oldoverflow = NULL;
+        AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
+    }
+}
+
+/* Returns false when there was no memory; then the bucket is as it was. */
+static bool evacuate(oak_classic_map *m, size_t old)
+{
+    const oak_classic_type *t = m->type;
+    oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, old);
+    size_t nold = oaki_classic_noldbuckets(m);
+    if (!oaki_classic_evacuated(b)) {
+        oaki_bmap *heads[2] = { oaki_classic_bucket(t, m->buckets, old), NULL };
+        if (!oaki_classic_same_size(m)) heads[1] = oaki_classic_bucket(t, m->buckets, old + nold);
+        destination to[2] = { { heads[0], 0 }, { heads[1], 0 } };
+        before was = remember(m);
+        if (!move_chain(m, b, to, nold)) {
+            undo(m, b, heads, was);
+            return false;
+        }
+        /* Drop what the old copy refers to, its overflow buckets included, unless an iterator is
+         * reading it. */
+        if (!(oaki_classic_flags(m) & OAKI_OLD_ITERATOR) && oaki_classic_scanned(t))
+            memset((char *)b + OAKI_TAGS_SIZE, 0, oaki_classic_bucket_size(t) - OAKI_TAGS_SIZE);
+    }
+    if (old == m->nevacuate) advance_mark(m, nold);
+    return true;
+}
+
+void oaki_classic_grow_work(oak_classic_map *m, size_t bucket)
+{
+    if (evacuate(m, bucket & (oaki_classic_noldbuckets(m) - 1)) && oaki_classic_growing(m))
+        (void)evacuate(m, m->nevacuate);
+}

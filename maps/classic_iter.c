@@ -1,0 +1,127 @@
+/* classic_iter.c - iteration over the classic map.
+ *
+ * An iterator walks the bucket array that was current when it began, from a random bucket and a
+ * random slot, whatever becomes of the map. It keeps that array alive, and is what a leak through a
+ * stuck iterator is made of. Where an entry has moved on from that array, the map is asked for its
+ * present value; where the array was still being filled when the iterator began, it reads the old
+ * bucket and takes the entries that belong to the bucket it stands for.
+ *
+ * So each entry that is in the map throughout is given exactly once, one that comes or goes
+ * meanwhile at most once, and a clear is not noticed: entries that the old array still holds are
+ * given.
+ *
+ * Invariants: it->map is NULL at the end, and then the iterator holds nothing.
+ * Lock:       none; any number of iterators at once, while nothing writes. The only write to the
+ *             map is an atomic or of two flags.
+ * Bound:      a step looks at the buckets up to the next entry. */
+#include "classic.h"
+
+/* Where to begin. A map whose seed was set begins where its state says, so that runs repeat. */
+static uint64_t random_start(const oak_classic_map *m)
+{
+    return m->seeded ? oaki_hash_u64(m->count + m->B, m->rng) : oaki_hash_random();
+}
+
+void oak_classic_iter_init(oak_classic_iter *it, const oak_classic_map *m)
+{
+    memset(it, 0, sizeof *it);
+    if (!m || m->count == 0) return;
+    uint64_t r = random_start(m);
+    it->map = (oak_classic_map *)(uintptr_t)m; /* iterating changes flags only */
+    it->B = m->B;
+    it->buckets = m->buckets;
+    if (!oaki_classic_scanned(m->type)) {
+        it->overflow = m->extra->overflow;
+        it->oldoverflow = m->extra->oldoverflow;
+    }
+    it->start_bucket = (size_t)r & (oaki_classic_nbuckets(m->B) - 1);
+    it->offset = (uint8_t)(r >> 61);
+    it->bucket = it->start_bucket;
+    if ((oaki_classic_flags(m) & (OAKI_ITERATOR | OAKI_OLD_ITERATOR)) !=
+        (OAKI_ITERATOR | OAKI_OLD_ITERATOR))
+        AO_char_or(&it->map->flags, OAKI_ITERATOR | OAKI_OLD_ITERATOR);
+}
+
+/* The next bucket, of the old array when that still holds what belongs there. NULL at the end. */
+static oaki_bmap *next_bucket(oak_classic_iter *it)
+{
+    const oak_classic_map *m = it->map;
+    const oak_classic_type *t = m->type;
+    if (it->bucket == it->start_bucket && it->wrapped) return NULL;
+    size_t bucket = it->bucket;
+    oaki_bmap *b = oaki_classic_bucket(t, it->buckets, bucket);
+    it->check_bucket = OAKI_NO_CHECK;
+    if (oaki_classic_growing(m) && it->B == m->B) {
+        oaki_bmap *old =
+            oaki_classic_bucket(t, m->oldbuckets, bucket & (oaki_classic_noldbuckets(m) - 1));
+        if (!oaki_classic_evacuated(old)) {
+            b = old;
+            it->check_bucket = bucket;
+        }
+    }
+    if (++it->bucket == oaki_classic_nbuckets(it->B)) {
+        it->bucket = 0;
+        it->wrapped = 1;
+    }
+    it->i = 0;
+    return b;
+}
+
+/* Whether an entry of an old bucket will go to the new bucket that the iterator stands for. */
+static bool belongs(const oak_classic_iter *it, const void *key, uint8_t tag)
+{
+    const oak_classic_map *m = it->map;
+    if (it->check_bucket == OAKI_NO_CHECK || oaki_classic_same_size(m)) return true;
+    if (oaki_classic_reflexive(m->type, key))
+        return ((size_t)oaki_classic_hash(m, key) & (oaki_classic_nbuckets(it->B) - 1)) ==
+               it->check_bucket;
+    return it->check_bucket >> (it->B - 1) == (size_t)(tag & 1); /* as evacuation decides */
+}
+
+/* Give the entry in slot i of b, unless it isn't to be given here or has gone. */
+static bool give(oak_classic_iter *it, oaki_bmap *b, size_t i)
+{
+    const oak_classic_map *m = it->map;
+    const oak_classic_type *t = m->type;
+    uint8_t tag = b->tags[i];
+    if (oaki_classic_empty(tag) || tag == OAKI_EVACUATED_EMPTY) return false;
+    void *key = oaki_classic_key(t, b, i);
+    if (!belongs(it, key, tag)) return false;
+    if ((tag == OAKI_EVACUATED_X || tag == OAKI_EVACUATED_Y) && oaki_classic_reflexive(t, key)) {
+        /* The map has the entry elsewhere: perhaps with another value, an equal but different key,
+         * or not at all. A key that isn't equal to itself can have none of these happen to it, and
+         * couldn't be found. */
+        if (m->count == 0) return false;
+        oaki_classic_slot now = oaki_classic_find(m, key);
+        if (!now.b) return false;
+        b = now.b;
+        i = now.i;
+    }
+    it->key = oaki_classic_key(t, b, i);
+    it->value = oaki_classic_value(t, b, i);
+    return true;
+}
+
+bool oak_classic_iter_next(oak_classic_iter *it)
+{
+    const oak_classic_map *m = it->map;
+    if (!m) return false;
+    if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
+        oak_fatal("concurrent map iteration and map write");
+    oaki_bmap *b = it->bptr;
+    for (;;) {
+        if (!b && !(b = next_bucket(it))) {
+            memset(it, 0, sizeof *it);
+            return false;
+        }
+        while (it->i < OAKI_SLOTS) {
+            size_t slot = (size_t)(it->i++ + it->offset) & (OAKI_SLOTS - 1);
+            if (give(it, b, slot)) {
+                it->bptr = b;
+                return true;
+            }
+        }
+        b = oaki_classic_overflow(m->type, b);
+        it->i = 0;
+    }
+}

@@ -1,0 +1,136 @@
+/* classic_stats.c - what the classic map looks like inside, and whether its rules hold.
+ *
+ * Owns:  nothing; reads.
+ * Lock:  none; as any reader.
+ * Bound: O(buckets) for the statistics, O(entries) for the check. */
+#include "classic.h"
+
+/* Adds the chain that begins at head. */
+static void count_chain(const oak_classic_type *t, oaki_bmap *head, oak_classic_stats *out)
+{
+    size_t length = 0;
+    for (oaki_bmap *b = head; b; b = oaki_classic_overflow(t, b)) {
+        if (length++ == 0) continue;
+        for (size_t i = 0; i < OAKI_SLOTS; i++) out->in_overflow += b->tags[i] >= OAKI_TAG_MIN;
+    }
+    out->overflow_buckets += length - 1;
+    out->longest_chain = OAKI_MAX(out->longest_chain, length);
+}
+
+void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    if (!m) return;
+    const oak_classic_type *t = m->type;
+    size_t chains = 0;
+    out->count = m->count;
+    out->B = m->B;
+    out->flags = oaki_classic_flags(m);
+    out->noverflow = m->noverflow;
+    out->growths = m->doublings;
+    out->same_size_growths = m->same_size_growths;
+    out->nevacuate = m->nevacuate;
+    if (m->buckets) out->array_bytes = oak_usable_size(m->buckets);
+    if (oaki_classic_growing(m)) {
+        out->growing = true;
+        out->same_size = oaki_classic_same_size(m);
+        out->noldbuckets = oaki_classic_noldbuckets(m);
+        out->old_array_bytes = oak_usable_size(m->oldbuckets);
+    }
+    for (size_t i = 0; i < out->noldbuckets; i++) {
+        oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, i);
+        if (oaki_classic_evacuated(b)) {
+            out->evacuated++;
+            continue;
+        }
+        count_chain(t, b, out);
+        chains++;
+    }
+    /* Buckets of the new array that wait for their old one hold nothing, and no lookup goes
+     * there. */
+    for (size_t i = 0; m->buckets && i < oaki_classic_nbuckets(m->B); i++) {
+        if (out->growing && !oaki_classic_evacuated(
+                                oaki_classic_bucket(t, m->oldbuckets, i & (out->noldbuckets - 1))))
+            continue;
+        count_chain(t, oaki_classic_bucket(t, m->buckets, i), out);
+        chains++;
+    }
+    if (chains > 0) out->mean_chain = (double)(chains + out->overflow_buckets) / (double)chains;
+}
+
+/* ---- the check ---- */
+
+/* Rules of the chain that begins at head, bucket i of an array that is masked with `mask`. */
+static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t i, size_t mask,
+                               size_t *entries)
+{
+    const oak_classic_type *t = m->type;
+    bool rest = false;
+    for (oaki_bmap *b = head; b; b = oaki_classic_overflow(t, b)) {
+        for (size_t s = 0; s < OAKI_SLOTS; s++) {
+            uint8_t tag = b->tags[s];
+            if (rest && tag != OAKI_EMPTY_REST) return "classic: nothing follows EMPTY_REST";
+            rest = tag == OAKI_EMPTY_REST;
+            if (oaki_classic_empty(tag)) continue;
+            if (tag < OAKI_TAG_MIN) return "classic: a chain is evacuated whole or not at all";
+            ++*entries;
+            const void *key = oaki_classic_key(t, b, s);
+            if (!oaki_classic_reflexive(t, key)) continue;
+            uint64_t hash = oaki_classic_hash(m, key);
+            if (tag != oaki_classic_tag(hash)) return "classic: a tag is its hash's top byte";
+            if (((size_t)hash & mask) != i) return "classic: an entry is in its hash's bucket";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_list(const oaki_classic_list *l)
+{
+    if (!l) return "classic: an unscanned array has a list of overflow buckets";
+    if (l->len > l->cap) return "classic: list length within capacity";
+    for (size_t i = 0; i < l->len; i++)
+        if (!l->data[i]) return "classic: a list holds buckets";
+    return NULL;
+}
+
+static const char *check_arrays(const oak_classic_map *m, size_t *entries)
+{
+    const oak_classic_type *t = m->type;
+    bool growing = oaki_classic_growing(m);
+    size_t n = oaki_classic_nbuckets(m->B), nold = growing ? oaki_classic_noldbuckets(m) : 0;
+    const char *broken = NULL;
+    for (size_t i = 0; i < nold && !broken; i++) {
+        oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, i);
+        if (oaki_classic_evacuated(b)) continue;
+        if (i < m->nevacuate) return "classic: old buckets below nevacuate are evacuated";
+        broken = check_chain(m, b, i, nold - 1, entries);
+    }
+    for (size_t i = 0; i < n && !broken; i++) {
+        size_t before = *entries;
+        oaki_bmap *b = oaki_classic_bucket(t, m->buckets, i);
+        broken = check_chain(m, b, i, n - 1, entries);
+        if (growing && *entries != before &&
+            !oaki_classic_evacuated(oaki_classic_bucket(t, m->oldbuckets, i & (nold - 1))))
+            return "classic: a new bucket is empty until its old one is evacuated";
+    }
+    return broken;
+}
+
+const char *oaki_classic_check(const oak_classic_map *m)
+{
+    size_t entries = 0;
+    const char *broken = NULL;
+    if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: nobody writes";
+    if (!m->buckets)
+        return m->count != 0 || m->oldbuckets || m->B != 0 ? "classic: no array, no entries" : NULL;
+    if (oaki_classic_same_size(m) && !oaki_classic_growing(m))
+        return "classic: same-size only while growing";
+    if (!oaki_classic_scanned(m->type)) {
+        if (!m->extra) return "classic: an unscanned array has lists";
+        broken = check_list(m->extra->overflow);
+        if (!broken && oaki_classic_growing(m)) broken = check_list(m->extra->oldoverflow);
+    }
+    if (!broken) broken = check_arrays(m, &entries);
+    if (!broken && entries != m->count) return "classic: count is the number of entries";
+    return broken;
+}
