@@ -1,0 +1,320 @@
+/* dlroots.c - the writable data of loaded objects.
+ *
+ * Owns: the table of loaded objects: writable segments, TLS modules, names, and the chain of link
+ * maps that they were read with. Lock: gc_lock, as only the thread that is about to stop the world
+ * writes it; at start-up none. Bounds: prepare is O(1) unless something was loaded or unloaded;
+ * consistent is O(loaded objects).
+ *
+ * The loader keeps a list for debuggers (struct r_debug, found by DT_DEBUG): a state and the chain
+ * of link maps. docs/roots.md goes through the points where a thread may be stopped inside dlopen
+ * and dlclose, and why each is safe. In short: an object is in the chain from after it was mapped
+ * until after it was unmapped, and only in state RT_DELETE may one of the chain be unmapped.
+ *
+ * A thread that Oakum doesn't know isn't stopped, and may unload an object in the middle of a mark.
+ * So of objects that came after start-up not the data is handed out but a copy, which the kernel
+ * takes and which stops at what is gone. */
+#include "dlroots.h"
+
+#include "heap.h"
+#include "meta.h"
+#include "os.h"
+#include "probe.h"
+#include "track.h"
+#include <link.h>
+#include <string.h>
+
+#define COPY_MAX ((size_t)4 << 20) /* a larger segment is scanned where it is */
+#define TLS_RETRIES 8              /* a vector that looks moved is waited for so often */
+
+typedef struct segment {
+    const char *lo, *hi;
+    size_t name;
+    bool copied;
+    size_t copy; /* offset in the copies */
+} segment;
+
+typedef struct node {
+    const struct link_map *map;
+    ElfW(Addr) addr;
+    const ElfW(Dyn) * dynamic;
+    const char *name;
+    bool lasting;
+} node;
+
+typedef struct objects {
+    oaki_vec segments, modules, chain, names, lasting;
+    char *copies;
+    size_t copies_size;
+    unsigned long long adds, subs;
+    const struct r_debug *debug; /* NULL in a static program */
+    bool started;                /* what start-up loaded is known */
+    bool stale;                  /* a stop saw that the chain had changed */
+    unsigned tls_retries;
+} objects;
+
+static objects table;
+
+/* One reading: what didn't fit is counted, and the reading repeated with more room. */
+typedef struct reading {
+    bool first, full;
+    size_t copies;
+} reading;
+
+/* ---- reading, in dl_iterate_phdr: its lock is held, so no memory is taken ---- */
+
+static void *push(oaki_vec *v, reading *r, size_t n)
+{
+    void *p = (char *)v->items + v->len * v->item;
+    v->len += n;
+    if (v->len <= v->cap) return p;
+    r->full = true;
+    return NULL;
+}
+
+static size_t push_name(const char *name, reading *r)
+{
+    size_t at = table.names.len, n = strlen(name) + 1;
+    char *p = push(&table.names, r, n);
+    if (p) memcpy(p, name, n);
+    return at;
+}
+
+static bool is_lasting(ElfW(Addr) addr)
+{
+    const ElfW(Addr) *a = table.lasting.items;
+    for (size_t i = 0; i < table.lasting.len; i++)
+        if (a[i] == addr) return true;
+    return false;
+}
+
+static void read_chain(reading *r)
+{
+    if (!table.debug) return;
+    for (const struct link_map *m = table.debug->r_map; m; m = m->l_next) {
+        node *n = push(&table.chain, r, 1);
+        if (n) *n = (node){ m, m->l_addr, m->l_ld, m->l_name, is_lasting(m->l_addr) };
+    }
+}
+
+static void push_segment(reading *r, const char *lo, const char *hi, size_t name, bool copied)
+{
+    if (lo >= hi) return;
+    size_t size = (size_t)(hi - lo);
+    segment *s = push(&table.segments, r, 1);
+    copied = copied && size <= COPY_MAX;
+    if (s) *s = (segment){ lo, hi, name, copied, r->copies };
+    if (copied) r->copies += OAKI_ALIGN_UP(size, 16);
+}
+
+/* What is read-only once it is relocated never holds a reference of the program's. */
+static void find_relro(const struct dl_phdr_info *info, const char **lo, const char **hi)
+{
+    *lo = *hi = NULL;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_GNU_RELRO) continue;
+        uintptr_t at = info->dlpi_addr + p->p_vaddr, page = oaki_os_page_size();
+        *lo = (const char *)OAKI_ALIGN_DOWN(at, page);
+        *hi = (const char *)OAKI_ALIGN_DOWN(at + p->p_memsz, page);
+    }
+}
+
+static void read_segment(const struct dl_phdr_info *info, const ElfW(Phdr) * p, reading *r,
+                         size_t name)
+{
+    const char *lo = (const char *)(info->dlpi_addr + p->p_vaddr), *hi = lo + p->p_memsz;
+    const char *relro_lo, *relro_hi;
+    bool copied = table.started && !is_lasting(info->dlpi_addr);
+    find_relro(info, &relro_lo, &relro_hi);
+    if (relro_lo >= relro_hi || relro_hi <= lo || relro_lo >= hi) {
+        push_segment(r, lo, hi, name, copied);
+        return;
+    }
+    push_segment(r, lo, relro_lo, name, copied);
+    push_segment(r, relro_hi, hi, name, copied);
+}
+
+static void read_module(const struct dl_phdr_info *info, size_t size, reading *r, size_t name)
+{
+    if (oaki_tlsroots_learn(oaki_tlsroots_self(), info->dlpi_tls_data)) return; /* static */
+    oaki_tls_module *m = push(&table.modules, r, 1);
+    if (m) *m = (oaki_tls_module){ info->dlpi_tls_modid, size, name };
+}
+
+static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    reading *r = ctx;
+    (void)size;
+    if (r->first) {
+        table.adds = info->dlpi_adds;
+        table.subs = info->dlpi_subs;
+        read_chain(r);
+        r->first = false;
+    }
+    size_t name = push_name(info->dlpi_name && *info->dlpi_name ? info->dlpi_name : "(program)", r);
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type == PT_LOAD && (p->p_flags & PF_W)) read_segment(info, p, r, name);
+        if (p->p_type == PT_TLS && info->dlpi_tls_modid) read_module(info, p->p_memsz, r, name);
+    }
+    if (!table.started) {
+        ElfW(Addr) *a = push(&table.lasting, r, 1);
+        if (a) *a = info->dlpi_addr;
+    }
+    return 0;
+}
+
+/* The program's DT_DEBUG, which the loader set to where its list for debuggers is. The symbol
+ * _r_debug won't do: a program may have a copy of it that nobody updates. */
+static int find_debug(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
+        const ElfW(Dyn) *d = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+        for (; d->d_tag != DT_NULL; d++)
+            if (d->d_tag == DT_DEBUG) table.debug = (const struct r_debug *)d->d_un.d_ptr;
+    }
+    return 1; /* the program is the first */
+}
+
+/* ---- outside it ---- */
+
+static int reserve(size_t copies)
+{
+    oaki_vec *v[] = { &table.segments, &table.modules, &table.chain, &table.names, &table.lasting };
+    for (size_t i = 0; i < OAKI_COUNT(v); i++) {
+        size_t want = v[i]->len + v[i]->len / 2 + 16;
+        bool fits = v[i]->len <= v[i]->cap;
+        v[i]->len = OAKI_MIN(v[i]->len, v[i]->cap); /* as many as there are to be moved */
+        if (!fits && oaki_vec_reserve(v[i], want) != 0) return -1;
+    }
+    if (copies <= table.copies_size) return 0;
+    oaki_meta_free(table.copies, table.copies_size, OAKI_META_OTHER);
+    table.copies_size = 0;
+    table.copies = oaki_meta_alloc(copies, OAKI_META_OTHER);
+    if (!table.copies) return -1;
+    table.copies_size = copies;
+    return 0;
+}
+
+static int read_objects(void)
+{
+    for (;;) {
+        reading r = { .first = true };
+        table.segments.len = table.modules.len = table.chain.len = table.names.len = 0;
+        if (!table.started) table.lasting.len = 0;
+        dl_iterate_phdr(read_object, &r);
+        if (reserve(r.copies) != 0) return -1;
+        if (!r.full) break;
+    }
+    node *n = table.chain.items;
+    for (size_t i = 0; i < table.chain.len && !table.started; i++) n[i].lasting = true;
+    table.stale = false;
+    table.started = true;
+    return 0;
+}
+
+static int changed(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    return info->dlpi_adds == table.adds && info->dlpi_subs == table.subs ? 1 : 2;
+}
+
+int oaki_dlroots_init(void)
+{
+    oaki_vec_init(&table.segments, sizeof(segment), OAKI_META_OTHER);
+    oaki_vec_init(&table.modules, sizeof(oaki_tls_module), OAKI_META_OTHER);
+    oaki_vec_init(&table.chain, sizeof(node), OAKI_META_OTHER);
+    oaki_vec_init(&table.names, 1, OAKI_META_OTHER);
+    oaki_vec_init(&table.lasting, sizeof(ElfW(Addr)), OAKI_META_OTHER);
+    oaki_tlsroots_init();
+    dl_iterate_phdr(find_debug, NULL);
+    if (oaki_roots_exclude(&table, sizeof table) != 0) return -1;
+    return read_objects();
+}
+
+/* The stop tells when the chain has changed, so nothing is asked here in a program that loads
+ * nothing. Where there are dynamic TLS modules, whose numbers the chain doesn't show, and where
+ * there is no chain, the loader's counts are compared. */
+void oaki_roots_prepare(void)
+{
+    if (!table.stale && table.debug && table.modules.len == 0) return;
+    if (!table.stale && dl_iterate_phdr(changed, NULL) == 1) return;
+    if (read_objects() != 0) oak_fatal("oakum: out of memory for the table of loaded objects");
+}
+
+/* ---- in the stop ---- */
+
+static OAKI_NO_ASAN bool chain_unchanged(bool may_grow)
+{
+    const node *n = table.chain.items;
+    const struct link_map *m = table.debug->r_map;
+    for (size_t i = 0; i < table.chain.len; i++, m = m->l_next)
+        if (m != n[i].map || (!n[i].lasting && !oaki_probe(m)) || m->l_addr != n[i].addr ||
+            m->l_ld != n[i].dynamic || m->l_name != n[i].name)
+            return false;
+    return may_grow || m == NULL;
+}
+
+static bool vectors_sane(void)
+{
+    if (table.modules.len == 0 || table.tls_retries >= TLS_RETRIES) return true;
+    for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (!oaki_tlsroots_sane(t->tp)) return false;
+    return true;
+}
+
+bool oaki_roots_consistent(void)
+{
+    if (table.debug) {
+        unsigned state = AO_int_load((const unsigned *)&table.debug->r_state);
+        /* what is being added has run no code yet, and holds nothing */
+        if (state == RT_DELETE || !chain_unchanged(state == RT_ADD)) {
+            table.stale = true;
+            return false;
+        }
+    }
+    if (!vectors_sane()) {
+        table.tls_retries++;
+        return false;
+    }
+    table.tls_retries = 0;
+    return true;
+}
+
+void oaki_dlroots_visit(const oaki_root_visitor *v)
+{
+    const segment *s = table.segments.items;
+    for (size_t i = 0; i < table.segments.len; i++) {
+        oaki_root root = { .kind = OAKI_ROOT_DATA,
+                           .lo = s[i].lo,
+                           .hi = s[i].hi,
+                           .name = oaki_dlroots_name(s[i].name) };
+        if (s[i].copied) {
+            /* so that the words of the copy are aligned as the originals are */
+            const char *lo = (const char *)OAKI_ALIGN_UP((uintptr_t)s[i].lo, 8);
+            char *copy = table.copies + s[i].copy;
+            size_t n = lo < s[i].hi ? oaki_probe_copy(copy, lo, (size_t)(s[i].hi - lo)) : 0;
+            if (n != SIZE_MAX) {
+                root.lo = copy;
+                root.hi = copy + n;
+                root.shift = lo - copy;
+            }
+        }
+        oaki_root_emit_cut(v, root);
+    }
+}
+
+const oaki_tls_module *oaki_dlroots_tls(size_t *n)
+{
+    *n = table.modules.len;
+    return table.modules.items;
+}
+
+const char *oaki_dlroots_name(size_t offset)
+{
+    return (const char *)table.names.items + offset;
+}

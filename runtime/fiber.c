@@ -1,0 +1,174 @@
+/* fiber.c - stacks that the program switches by itself.
+ *
+ * Owns: struct oak_fiber, a typed heap object whose mark function scans the stack while no thread
+ * runs on it; while one does, the stack is a root (stackroots.c). Invariants: f->thread is t
+ * exactly when t->fiber is f; both change inside oaki_enter, so a stopped world sees them agree.
+ * Lock: none; a fiber is claimed by compare-and-swap on its thread.
+ *
+ * Between oak_fiber_switch and the program's own switch the record is ahead of the stack pointer:
+ * the thread still runs on t->fiber_left, or on its own stack. Whoever scans goes by the stack
+ * pointer.
+ *
+ * The memory of a stack may be unmapped once its fiber was dropped, and a stray word may keep the
+ * object alive longer than that; so its pages are probed before they are read. */
+#include "fiber.h"
+
+#include "heap.h"
+#include "os.h"
+#include "probe.h"
+#include "track.h"
+#include "type.h"
+#include <errno.h>
+#include <string.h>
+
+/* What a program's own switch may push below the stack pointer that oak_fiber_switch saw: a return
+ * address and the callee-saved registers, floating point ones included. */
+#define SLACK 256
+#define NEW_SCAN 4096 /* of a stack that never ran: what the program may have laid out at its top */
+
+static AO_t type; /* const oak_type *, made when it is first needed */
+
+const char *oaki_fiber_from(const char *lo, const char *sp)
+{
+    const char *p = sp - lo > SLACK ? sp - SLACK : lo;
+    const char *page = (const char *)OAKI_ALIGN_DOWN((uintptr_t)sp, oaki_os_page_size());
+    /* what is below may be a guard page */
+    return p >= page || oaki_probe(p) ? p : page;
+}
+
+/* As the roots' stacks are scanned: also what ends where a word points to. */
+static OAKI_NO_ASAN void mark_words(oak_marker *m, const char *lo, const char *hi)
+{
+    for (const uintptr_t *w = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *w);
+         (const char *)(w + 1) <= hi; w++) {
+        const char *p = (const char *)*w;
+        if (!oaki_heap_contains(p - 1) && !oaki_heap_contains(p)) continue;
+        oak_mark_ptr(m, p);
+        oak_mark_ptr(m, p - 1);
+    }
+}
+
+static void mark_fiber(oak_marker *m, void *obj, size_t size)
+{
+    const oak_fiber *f = obj;
+    (void)size;
+    oak_mark_ptr(m, f->data);
+    if (!f->lo) return;
+    oak_mark_ptr(m, f->lo); /* a stack may be an object of ours */
+    if (AO_load(&f->thread)) return;
+    mark_words(m, (const char *)f->regs, (const char *)(f->regs + OAKI_REGS));
+    const char *lo = oaki_fiber_from(f->lo, f->sp);
+    mark_words(m, lo, oaki_probe_end(lo, f->hi));
+}
+
+/* Two threads may both make one: types are never freed, and either will do. */
+static const oak_type *fiber_type(void)
+{
+    const oak_type *t = (const oak_type *)AO_load_acquire(&type);
+    if (t) return t;
+    t = oak_type_function("oak_fiber", sizeof(oak_fiber), mark_fiber);
+    if (t) AO_store_release(&type, (AO_t)t);
+    return t;
+}
+
+static void check(const oak_fiber *f, const char *caller)
+{
+    const oak_type *t = oak_type_of(f);
+    if (!t || t->mark != mark_fiber || oak_base(f) != f)
+        oak_fatal("oakum: %s: %p is not a fiber", caller, (const void *)f);
+}
+
+oak_fiber *oak_fiber_new(void *stack, size_t size, void *data)
+{
+    uintptr_t lo = OAKI_ALIGN_UP((uintptr_t)stack, 16),
+              hi = OAKI_ALIGN_DOWN((uintptr_t)stack + size, 16);
+    if (!stack || (uintptr_t)stack > UINTPTR_MAX - size || lo >= hi) {
+        errno = EINVAL;
+        return NULL;
+    }
+    const oak_type *t = fiber_type();
+    oak_fiber *f = t ? oak_alloc_typed(t, 1) : NULL;
+    if (!f) return NULL;
+    oaki_thread *self = oaki_enter();
+    f->lo = (char *)lo;
+    f->hi = (char *)hi;
+    f->sp = f->hi - OAKI_MIN(hi - lo, (uintptr_t)NEW_SCAN);
+    f->data = data;
+    oaki_leave(self);
+    return f;
+}
+
+/* Claim `to` for t. NULL, or what is wrong with it. */
+static const char *claim(oaki_thread *t, oak_fiber *to)
+{
+    if (!to->lo) return "has been freed";
+    if (!AO_compare_and_swap_full(&to->thread, 0, (AO_t)t)) return "runs on another thread";
+    return NULL;
+}
+
+/* The stack that t runs on was left with these registers. */
+static void park(oaki_thread *t, const uintptr_t *regs)
+{
+    oak_fiber *from = t->fiber;
+    if (from) {
+        memcpy(from->regs, regs, sizeof from->regs);
+        from->sp = (char *)regs[OAKI_REG_SP];
+        AO_store_release(&from->thread, 0);
+    } else {
+        memcpy(t->native_regs, regs, sizeof t->native_regs);
+        t->native_sp = (char *)regs[OAKI_REG_SP];
+    }
+}
+
+void oaki_fiber_switch(oak_fiber *to, const uintptr_t *regs);
+
+OAKI_SPILL_ENTRY(oak_fiber_switch, oaki_fiber_switch, "");
+
+__attribute__((used)) void oaki_fiber_switch(oak_fiber *to, const uintptr_t *regs)
+{
+    if (to) check(to, "oak_fiber_switch");
+    oaki_thread *t = oaki_enter();
+    if (!t) oak_fatal("oakum: oak_fiber_switch: out of memory for the record of the thread");
+    const char *wrong = to && to != t->fiber ? claim(t, to) : NULL;
+    if (!wrong && to != t->fiber) {
+        park(t, regs);
+        t->fiber_left = t->fiber;
+        t->fiber = to;
+    }
+    oaki_leave(t);
+    if (wrong) oak_fatal("oakum: oak_fiber_switch: fiber %p %s", (void *)to, wrong);
+}
+
+oak_fiber *oak_fiber_current(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    return t ? t->fiber : NULL;
+}
+
+void *oak_fiber_data(const oak_fiber *f)
+{
+    check(f, "oak_fiber_data");
+    return f->data;
+}
+
+void oak_fiber_free(oak_fiber *f)
+{
+    if (!f) return;
+    check(f, "oak_fiber_free");
+    oaki_thread *t = oaki_enter();
+    if (!t) oak_fatal("oakum: oak_fiber_free: out of memory for the record of the thread");
+    bool busy = AO_load(&f->thread) != 0;
+    if (!busy) f->lo = f->hi = f->sp = NULL;
+    oaki_leave(t);
+    if (busy) oak_fatal("oakum: oak_fiber_free: a thread runs on fiber %p", (void *)f);
+}
+
+void oaki_fiber_thread_exit(oaki_thread *t)
+{
+    oak_fiber *f = t->fiber;
+    t->fiber = t->fiber_left = NULL;
+    if (!f) return;
+    memset(f->regs, 0, sizeof f->regs);
+    f->sp = f->hi;
+    AO_store_release(&f->thread, 0);
+}

@@ -1,0 +1,19 @@
+/* fiber.h - the record of a fiber, for those who scan stacks. */
+#ifndef OAKI_FIBER_H
+#define OAKI_FIBER_H
+
+#include "thread.h"
+#include <oakum/gc.h>
+
+struct oak_fiber {
+    char *lo, *hi;             /* its stack; NULL once freed */
+    char *sp;                  /* when it was left last */
+    uintptr_t regs[OAKI_REGS]; /* then */
+    void *data;
+    AO_t thread;               /* the oaki_thread that runs on it, or 0 */
+};
+
+/* Lowest address to be scanned of a stack [lo, ...) that was left at sp. */
+const char *oaki_fiber_from(const char *lo, const char *sp);
+
+#endif

@@ -1,0 +1,254 @@
+/* roots.c - registered ranges, exclusions, and the walk over all roots.
+ *
+ * Owns: a hash table of registered ranges, and the sorted list of exclusions. Lock: roots_lock to
+ * change them; with the world stopped, none.
+ * Invariants: ranges are found by linear probing from their hash without a gap; exclusions are
+ * sorted, apart, and not empty.
+ * Bounds: adding and removing a range O(1); excluding O(exclusions); a visit O(capacity of the
+ * table, loaded segments, threads), and O(log exclusions) for each range that may be cut. */
+#include "dlroots.h"
+
+#include "heap.h"
+#include "meta.h"
+#include <errno.h>
+#include <oakum/gc.h>
+#include <string.h>
+
+#define RANGES_MIN 16
+
+/* A range, added `count` times; count 0 is an empty place. */
+typedef struct range {
+    uintptr_t lo;
+    size_t n, count;
+} range;
+
+typedef struct span {
+    uintptr_t lo, hi;
+} span;
+
+static struct {
+    range *range;
+    size_t cap, used;
+    oaki_vec excluded; /* of span */
+} roots;
+
+/* ---- registered ranges ---- */
+
+static size_t place(uintptr_t lo, size_t n)
+{
+    uint64_t h = (lo ^ (n << 32 | n >> 32)) * 0x9e3779b97f4a7c15u;
+    return (size_t)(h >> 32) & (roots.cap - 1);
+}
+
+/* Where the range is, or the empty place where it would be. There is always an empty one. */
+static range *find(uintptr_t lo, size_t n)
+{
+    size_t i = place(lo, n);
+    while (roots.range[i].count > 0 && (roots.range[i].lo != lo || roots.range[i].n != n))
+        i = (i + 1) & (roots.cap - 1);
+    return &roots.range[i];
+}
+
+static int resize(size_t cap)
+{
+    range *old = roots.range;
+    size_t old_cap = roots.cap;
+    range *fresh = oaki_meta_zalloc(cap * sizeof *fresh, OAKI_META_OTHER);
+    if (!fresh) return -1;
+    roots.range = fresh;
+    roots.cap = cap;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i].count > 0) *find(old[i].lo, old[i].n) = old[i];
+    oaki_meta_free(old, old_cap * sizeof *old, OAKI_META_OTHER);
+    return 0;
+}
+
+/* Take out the range at `hole`, and move those up that would not be found across it. */
+static void take_out(size_t hole)
+{
+    size_t mask = roots.cap - 1;
+    roots.used--;
+    for (size_t i = (hole + 1) & mask; roots.range[i].count > 0; i = (i + 1) & mask) {
+        size_t home = place(roots.range[i].lo, roots.range[i].n);
+        if (((i - home) & mask) < ((i - hole) & mask)) continue;
+        roots.range[hole] = roots.range[i];
+        hole = i;
+    }
+    roots.range[hole] = (range){ 0 };
+}
+
+static int add(uintptr_t lo, size_t n)
+{
+    if (roots.used * 4 >= roots.cap * 3 && resize(OAKI_MAX(roots.cap * 2, RANGES_MIN)) != 0)
+        return -1;
+    range *r = find(lo, n);
+    if (r->count == 0) {
+        *r = (range){ .lo = lo, .n = n };
+        roots.used++;
+    }
+    r->count++;
+    return 0;
+}
+
+static int drop(uintptr_t lo, size_t n)
+{
+    range *r = roots.cap > 0 ? find(lo, n) : NULL;
+    if (!r || r->count == 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    if (--r->count > 0) return 0;
+    take_out((size_t)(r - roots.range));
+    /* a table that stays too large costs time only, so it doesn't matter when there is no memory */
+    if (roots.cap > RANGES_MIN && roots.used * 8 < roots.cap) (void)resize(roots.cap / 2);
+    return 0;
+}
+
+static bool valid(const void *p, size_t n)
+{
+    return n > 0 && (uintptr_t)p <= UINTPTR_MAX - n;
+}
+
+static bool in_heap(uintptr_t lo, size_t n)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    return lo < h->base + h->reserved && lo + n > h->base;
+}
+
+int oak_root_add(void *p, size_t n)
+{
+    if (!valid(p, n)) {
+        errno = EINVAL;
+        return -1;
+    }
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    int r = -1;
+    if (in_heap((uintptr_t)p, n)) {
+        errno = EINVAL;
+    } else {
+        oaki_lock_acquire(&oaki_the_heap.roots_lock);
+        r = add((uintptr_t)p, n);
+        oaki_lock_release(&oaki_the_heap.roots_lock);
+    }
+    oaki_leave(t);
+    return r;
+}
+
+int oak_root_remove(void *p, size_t n)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.roots_lock);
+    int r = drop((uintptr_t)p, n);
+    oaki_lock_release(&oaki_the_heap.roots_lock);
+    oaki_leave(t);
+    return r;
+}
+
+/* ---- exclusions ---- */
+
+/* Index of the first exclusion that ends after `at`. */
+static size_t first_after(uintptr_t at)
+{
+    const span *e = roots.excluded.items;
+    size_t lo = 0, hi = roots.excluded.len;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (e[mid].hi <= at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+int oaki_roots_exclude(const void *p, size_t n)
+{
+    span new = { (uintptr_t)p, (uintptr_t)p + n };
+    if (!oaki_vec_push(&roots.excluded)) return -1;
+    roots.excluded.len--;
+    span *e = roots.excluded.items;
+    size_t len = roots.excluded.len;
+    /* [from, to) are those that the new one meets, and become one with it */
+    size_t from = new.lo > 0 ? first_after(new.lo - 1) : 0, to = from;
+    for (; to < len && e[to].lo <= new.hi; to++) {
+        new.lo = OAKI_MIN(new.lo, e[to].lo);
+        new.hi = OAKI_MAX(new.hi, e[to].hi);
+    }
+    memmove(&e[from + 1], &e[to], (len - to) * sizeof *e);
+    e[from] = new;
+    roots.excluded.len = len - (to - from) + 1;
+    return 0;
+}
+
+int oak_root_exclude(void *p, size_t n)
+{
+    if (!valid(p, n)) {
+        errno = EINVAL;
+        return -1;
+    }
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.roots_lock);
+    int r = oaki_roots_exclude(p, n);
+    oaki_lock_release(&oaki_the_heap.roots_lock);
+    oaki_leave(t);
+    return r;
+}
+
+/* ---- the walk ---- */
+
+void oaki_root_emit(const oaki_root_visitor *v, oaki_root root)
+{
+    root.lo = (const char *)OAKI_ALIGN_UP((uintptr_t)root.lo, sizeof(void *));
+    root.hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)root.hi, sizeof(void *));
+    if (root.lo < root.hi) v->fn(&root, v->ctx);
+}
+
+void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
+{
+    const span *e = roots.excluded.items;
+    const char *end = root.hi;
+    for (size_t i = first_after((uintptr_t)(root.lo + root.shift)); i < roots.excluded.len; i++) {
+        const char *lo = (const char *)e[i].lo - root.shift,
+                   *hi = (const char *)e[i].hi - root.shift;
+        if (lo >= end) break;
+        root.hi = lo;
+        if (root.lo < lo) oaki_root_emit(v, root);
+        root.lo = hi;
+    }
+    root.hi = end;
+    if (root.lo < end) oaki_root_emit(v, root);
+}
+
+static void visit_ranges(const oaki_root_visitor *v)
+{
+    for (size_t i = 0; i < roots.cap; i++) {
+        const range *r = &roots.range[i];
+        if (r->count == 0) continue;
+        const char *lo = (const char *)r->lo;
+        oaki_root_emit_cut(v, (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + r->n });
+    }
+}
+
+void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
+{
+    oaki_root_visitor v = { fn, ctx };
+    oaki_dlroots_visit(&v);
+    visit_ranges(&v);
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next) {
+        oaki_stackroots_visit(&v, t);
+        oaki_tlsroots_visit(&v, t);
+    }
+}
+
+/* ---- start-up ---- */
+
+int oaki_roots_init(void)
+{
+    oaki_vec_init(&roots.excluded, sizeof(span), OAKI_META_OTHER);
+    /* the heap's own record knows addresses in the heap, and keeps nothing alive by that */
+    if (oaki_roots_exclude(&oaki_the_heap, sizeof oaki_the_heap) != 0) return -1;
+    return oaki_dlroots_init();
+}

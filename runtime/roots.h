@@ -1,0 +1,54 @@
+/* roots.h - where the program keeps its references: everything that a mark starts from, save
+ * pinned objects (span.h) and finalizers (gc/).
+ *
+ * Owns: registered ranges, exclusions, and the table of loaded objects (writable segments and
+ * TLS blocks).
+ * Lock: oaki_heap.roots_lock; with the world stopped, none.
+ *
+ * The table of loaded objects is read with dl_iterate_phdr, which takes a lock of the host, and
+ * so before the stop; in the stop, the list that the loader keeps for debuggers (_r_debug) tells
+ * whether it is still true. If not, or if a thread was stopped inside dlopen or dlclose, the
+ * world is started again and the stop repeated. */
+#ifndef OAKI_ROOTS_H
+#define OAKI_ROOTS_H
+
+#include "base.h"
+#include "thread.h"
+
+typedef enum oaki_root_kind {
+    OAKI_ROOT_STACK,  /* of a thread, from its sp to its base */
+    OAKI_ROOT_REGS,   /* saved registers of a thread or of a fiber */
+    OAKI_ROOT_TLS,    /* static or dlopen'ed thread-local storage, and the thread descriptor */
+    OAKI_ROOT_DATA,   /* writable segment of a loaded object */
+    OAKI_ROOT_RANGE,  /* oak_root_add */
+    /* stack of a fiber that a thread runs on; parked fibers are marked as objects */
+    OAKI_ROOT_FIBER,
+    OAKI_ROOT_SLOT    /* one word of the runtime's own that refers to an object */
+} oaki_root_kind;
+
+typedef struct oaki_root {
+    oaki_root_kind kind;
+    const char *lo, *hi;       /* every aligned word in [lo, hi) */
+    /* stacks and registers: a word that equals an object's start also keeps the object before it */
+    bool past_end;
+    const oaki_thread *thread; /* whose it is, or NULL */
+    const char *name;          /* of the loaded object, or NULL */
+    /* what to add to an address in [lo, hi) to get the one that the program knows: not 0 where a
+     * copy is scanned, of data that may be unloaded at any moment */
+    ptrdiff_t shift;
+} oaki_root;
+
+/* Call fn for every root range, exclusions cut out. World stopped. */
+void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx);
+
+int oaki_roots_init(void);
+void oaki_roots_prepare(void);    /* before a stop: read the loaded objects if they changed */
+bool oaki_roots_consistent(void); /* in a stop: is what prepare read still true? */
+
+/* As oak_root_exclude, for what the runtime has in static data; at start-up. */
+int oaki_roots_exclude(const void *p, size_t n);
+
+/* The thread goes, and what it runs on is done with: called when it detaches. */
+void oaki_fiber_thread_exit(oaki_thread *t);
+
+#endif

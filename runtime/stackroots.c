@@ -1,0 +1,151 @@
+/* stackroots.c - the stacks and registers of a stopped thread.
+ *
+ * Owns nothing of its own; clears oaki_thread.fiber_left when the thread has really left that
+ * stack. World stopped. Bound: O(1) for a thread on its own stack or a known fiber; a thread on an
+ * alternate signal stack costs a look at that stack, one on a stack that nobody described some
+ * probes a page.
+ *
+ * Where a thread runs is told by its stack pointer: on its own stack, on the fiber that the record
+ * names, on the fiber that it is about to leave, on an alternate signal stack, or on a stack
+ * that we weren't told of. Every stack that it may come back to is scanned from where it was
+ * left. */
+#include "dlroots.h"
+
+#include "fiber.h"
+#include "probe.h"
+#include "track.h"
+
+#define RED_ZONE 128 /* in use below the stack pointer of interrupted code (x86-64 ABI) */
+#define UNKNOWN_MAX ((ptrdiff_t)8 << 20) /* of a stack that we weren't told of */
+#define GROWN_MAX ((ptrdiff_t)1 << 30) /* that the first thread's may have outgrown its limit by */
+
+/* What is scanned of each stack of a thread; NULL is nothing. A parked one was left by
+ * oak_fiber_switch, and has registers saved with it. */
+typedef struct extent {
+    const char *native, *fiber, *left;
+    bool native_parked, fiber_parked;
+} extent;
+
+static bool within(const char *p, const char *lo, const char *hi)
+{
+    return lo && p >= lo && p < hi;
+}
+
+static bool on_fiber(const char *p, const oak_fiber *f)
+{
+    return f && within(p, f->lo, f->hi);
+}
+
+static void emit(const oaki_root_visitor *v, oaki_root_kind kind, const oaki_thread *t,
+                 const void *lo, const void *hi)
+{
+    oaki_root_emit(v,
+                   (oaki_root){ .kind = kind, .lo = lo, .hi = hi, .past_end = true, .thread = t });
+}
+
+static void emit_regs(const oaki_root_visitor *v, const oaki_thread *t, const uintptr_t *regs)
+{
+    emit(v, OAKI_ROOT_REGS, t, regs, regs + OAKI_REGS);
+}
+
+static void emit_slot(const oaki_root_visitor *v, const oaki_thread *t, const void *slot)
+{
+    const char *lo = slot;
+    if (*(void *const *)slot)
+        oaki_root_emit(
+            v, (oaki_root){
+                   .kind = OAKI_ROOT_SLOT, .lo = lo, .hi = lo + sizeof(void *), .thread = t });
+}
+
+/* The smallest word of the alternate stack [sp, hi) that points into [lo, end): at most the stack
+ * pointer that the first handler interrupted, as that is in its frame. NULL when there is none. */
+static OAKI_NO_ASAN const char *lowest_into(const oaki_thread *t, const char *sp, const char *lo,
+                                            const char *end)
+{
+    const char *lowest = NULL;
+    for (const char *const *w = (const char *const *)OAKI_ALIGN_UP((uintptr_t)sp, sizeof *w);
+         (const char *)(w + 1) <= t->alt_hi; w++)
+        if (within(*w, lo, end) && !within(*w, t->alt_lo, t->alt_hi) && (!lowest || *w < lowest))
+            lowest = *w;
+    if (!lowest) return NULL;
+    lowest = (size_t)(lowest - lo) > RED_ZONE ? lowest - RED_ZONE : lo;
+    return oaki_probe_start(lowest, end);
+}
+
+/* Code was interrupted on some stack by a handler that runs on the alternate one, and only that
+ * stack knows where: the lower of this and what was saved covers all that is in use. */
+static void widen(const char **from, const oaki_thread *t, const char *sp, const char *lo,
+                  const char *end)
+{
+    const char *lowest = lowest_into(t, sp, lo, end);
+    if (lowest && (!*from || lowest < *from)) *from = lowest;
+}
+
+static void visit_alternate(const oaki_root_visitor *v, const oaki_thread *t, const char *sp,
+                            extent *e)
+{
+    emit(v, OAKI_ROOT_STACK, t, sp, t->alt_hi);
+    widen(&e->native, t, sp, t->stack_lo, t->stack_hi);
+    if (t->fiber) widen(&e->fiber, t, sp, t->fiber->lo, t->fiber->hi);
+    if (t->fiber_left) widen(&e->left, t, sp, t->fiber_left->lo, t->fiber_left->hi);
+    if (!e->native) e->native = oaki_probe_start(t->stack_lo, t->stack_hi);
+}
+
+/* Neither the end of the stack nor where the thread's own was left are known. Or it is the first
+ * thread's own, which grew when its limit was raised: then both meet. */
+static void visit_unknown(const oaki_root_visitor *v, const oaki_thread *t, const char *sp,
+                          extent *e)
+{
+    bool below = sp < t->stack_lo && t->stack_lo - sp < GROWN_MAX;
+    emit(v, OAKI_ROOT_STACK, t, sp, oaki_probe_end(sp, below ? t->stack_hi : sp + UNKNOWN_MAX));
+    if (!e->native) e->native = oaki_probe_start(t->stack_lo, t->stack_hi);
+}
+
+/* Not on the alternate stack. */
+static void visit_current(const oaki_root_visitor *v, oaki_thread *t, const char *sp, extent *e)
+{
+    if (on_fiber(sp, t->fiber)) {
+        e->fiber = sp;
+        e->fiber_parked = false;
+        t->fiber_left = NULL;
+    } else if (on_fiber(sp, t->fiber_left)) {
+        e->left = sp;
+    } else if (within(sp, t->stack_lo, t->stack_hi)) {
+        e->native = sp;
+        e->native_parked = false;
+        t->fiber_left = NULL;
+    } else {
+        visit_unknown(v, t, sp, e);
+    }
+}
+
+/* Thread-local storage and the descriptor lie at the top of the stack of all threads but the first;
+ * they are roots of another kind. */
+static const char *native_end(const oaki_thread *t)
+{
+    const char *lo, *hi;
+    oaki_tlsroots_static(t->tp, &lo, &hi);
+    return within(lo, t->stack_lo, t->stack_hi) && hi > lo ? lo : t->stack_hi;
+}
+
+void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
+{
+    extent e = { .native_parked = t->fiber || t->fiber_left, .fiber_parked = t->fiber != NULL };
+    if (e.native_parked) e.native = oaki_fiber_from(t->stack_lo, t->native_sp);
+    if (e.fiber_parked) e.fiber = oaki_fiber_from(t->fiber->lo, t->fiber->sp);
+
+    if (within(t->sp, t->alt_lo, t->alt_hi))
+        visit_alternate(v, t, t->sp, &e);
+    else
+        visit_current(v, t, t->sp, &e);
+
+    if (!t->interrupted_sp) emit_regs(v, t, t->regs);
+    if (e.native_parked) emit_regs(v, t, t->native_regs);
+    if (e.fiber_parked) emit_regs(v, t, t->fiber->regs);
+    if (e.native) emit(v, OAKI_ROOT_STACK, t, e.native, native_end(t));
+    if (e.fiber) emit(v, OAKI_ROOT_FIBER, t, e.fiber, t->fiber->hi);
+    if (e.left) emit(v, OAKI_ROOT_FIBER, t, e.left, t->fiber_left->hi);
+    emit_slot(v, t, &t->start_arg);
+    emit_slot(v, t, &t->fiber);
+    emit_slot(v, t, &t->fiber_left);
+}
