@@ -147,6 +147,7 @@ static void handler(int sig, siginfo_t *info, void *context)
         t->alt_hi = alt + uc->uc_stack.ss_size;
     }
     stand(t);
+    not_interrupted(t);
     errno = saved;
 }
 

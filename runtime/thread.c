@@ -13,6 +13,7 @@
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
+#include "roots.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -202,6 +203,7 @@ static void detach(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_lock_acquire_parked(t, &h->threads_lock);
+    oaki_fiber_thread_exit(t);
     oaki_tls_mcache = &oaki_mcache_none;
     oaki_tls_thread = NULL;
     AO_compiler_barrier();
