@@ -1,42 +1,183 @@
 /* meta_jemalloc.c - metadata in an arena of jemalloc's, for the shared library.
  *
- * docs/metadata.md says why only there.
- * Owns: the arena. No thread cache is used, so what the arena reports is what is handed out.
- * Lock: jemalloc's own. Its fork handlers are registered when it is loaded, before Oakum's, so that
- * in a fork Oakum's locks are taken first, as they are elsewhere. */
+ * docs/metadata.md says why only there, and what was measured.
+ * Owns: the arena, and the address space that it lives in, its own bookkeeping included: jemalloc
+ * gets it through the hooks below, and keeps it. No thread cache is used, and free pages go back to
+ * the system at once, so `held` is what is handed out, in whole slabs, and the bookkeeping.
+ * Lock: jemalloc's own, save that mapped and resident need none and so may be asked for in a
+ * stopped world. jemalloc registers its fork handlers when it is loaded, before Oakum's, so that in
+ * a fork Oakum's locks are taken first, as they are elsewhere. */
 #include "meta_backend.h"
 
 #ifdef OAKI_META_JEMALLOC
 
+#include "os.h"
 #include "print.h"
 
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
 
 #define ALIGN 16u /* jemalloc's smallest class is 8 bytes, and no more aligned than that */
+#define RANGES 256
+#define RANGE_MIN ((size_t)64 << 20) /* of address space; each eight are twice as large */
+
+/* Reserved address space, handed out from the start. A range that is being added has start 0. */
+typedef struct range {
+    AO_t start, used;
+    size_t size;
+} range;
 
 static unsigned arena;
 static char name[32];
+static range ranges[RANGES];
+static AO_t ranges_n;
+static AO_t held; /* bytes that jemalloc uses, and has not purged */
 
-static int flags(void)
+static void *range_carve(range *r, size_t size, size_t align)
 {
-    return (int)MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+    uintptr_t start = AO_load_acquire(&r->start);
+    while (start != 0) {
+        AO_t used = AO_load(&r->used);
+        size_t at = OAKI_ALIGN_UP(start + used, align) - start;
+        if (at > r->size || size > r->size - at) break;
+        if (AO_compare_and_swap_full(&r->used, used, at + size)) return (void *)(start + at);
+    }
+    return NULL;
+}
+
+static range *range_new(size_t size, size_t align)
+{
+    AO_t n = AO_load(&ranges_n);
+    if (n == RANGES) return NULL;
+    size_t roomy = OAKI_MAX(size, RANGE_MIN << n / 8);
+    void *p = oaki_os_reserve(roomy, align);
+    if (!p) p = oaki_os_reserve(roomy = size, align); /* address space may be limited */
+    if (!p) return NULL;
+    while (!AO_compare_and_swap_full(&ranges_n, n, n + 1)) {
+        n = AO_load(&ranges_n);
+        if (n == RANGES) {
+            oaki_os_release(p, roomy);
+            return NULL;
+        }
+    }
+    ranges[n].size = roomy;
+    AO_store_release(&ranges[n].start, (AO_t)p);
+    return &ranges[n];
+}
+
+/* Two threads that find the last range full may both add one: both are used in time. */
+static void *address_space(size_t size, size_t align)
+{
+    void *p = NULL;
+    for (size_t i = AO_load_acquire(&ranges_n); i-- > 0 && !p;)
+        p = range_carve(&ranges[i], size, align);
+    if (p) return p;
+    range *r = range_new(size, align);
+    return r ? range_carve(r, size, align) : NULL;
+}
+
+/* All is made readable and writable; what jemalloc calls committed is an account of what it uses.
+ */
+static void *hook_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t align, bool *zero,
+                        bool *commit, unsigned ind)
+{
+    (void)hooks;
+    (void)ind;
+    if (wanted) return NULL;
+    void *p = address_space(size, align);
+    if (!p || oaki_os_commit(p, size) != 0) return NULL;
+    *zero = true;
+    if (*commit) oaki_count_add(&held, size);
+    return p;
+}
+
+static bool hook_commit(extent_hooks_t *hooks, void *p, size_t size, size_t offset, size_t n,
+                        unsigned ind)
+{
+    (void)hooks;
+    (void)p;
+    (void)size;
+    (void)offset;
+    (void)ind;
+    oaki_count_add(&held, n);
+    return false;
+}
+
+static bool hook_decommit(extent_hooks_t *hooks, void *p, size_t size, size_t offset, size_t n,
+                          unsigned ind)
+{
+    (void)hooks;
+    (void)size;
+    (void)ind;
+    oaki_os_purge((char *)p + offset, n);
+    oaki_count_sub(&held, n);
+    return false;
+}
+
+static bool hook_split(extent_hooks_t *hooks, void *p, size_t size, size_t a, size_t b, bool commit,
+                       unsigned ind)
+{
+    (void)hooks;
+    (void)p;
+    (void)size;
+    (void)a;
+    (void)b;
+    (void)commit;
+    (void)ind;
+    return false;
+}
+
+static bool hook_merge(extent_hooks_t *hooks, void *p, size_t a, void *q, size_t b, bool commit,
+                       unsigned ind)
+{
+    (void)hooks;
+    (void)p;
+    (void)a;
+    (void)q;
+    (void)b;
+    (void)commit;
+    (void)ind;
+    return false;
+}
+
+/* Without dalloc and destroy, address space stays with the arena for good. */
+static extent_hooks_t hooks = {
+    .alloc = hook_alloc,
+    .commit = hook_commit,
+    .decommit = hook_decommit,
+    .split = hook_split,
+    .merge = hook_merge,
+};
+
+static int arena_create(void)
+{
+    extent_hooks_t *mine = &hooks;
+    size_t size = sizeof arena;
+    ssize_t at_once = 0;
+    char path[40];
+    if (mallctl("arenas.create", &arena, &size, &mine, sizeof mine) != 0) return -1;
+    oaki_format(path, sizeof path, "arena.%u.dirty_decay_ms", arena);
+    return mallctl(path, NULL, NULL, &at_once, sizeof at_once);
 }
 
 static int je_init(void)
 {
     const char *version = "";
-    size_t size = sizeof arena;
-    if (mallctl("arenas.create", &arena, &size, NULL, 0) != 0) {
+    size_t size = sizeof version;
+    if (arena_create() != 0) {
         errno = ENOMEM;
         return -1;
     }
-    size = sizeof version;
     mallctl("version", &version, &size, NULL, 0);
     size_t len = oaki_format(name, sizeof name, "jemalloc %s", version);
     for (size_t i = 0; i < len && i < sizeof name; i++)
         if (name[i] == '-') name[i] = '\0'; /* the rest is a commit */
     return 0;
+}
+
+static int flags(void)
+{
+    return (int)MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
 }
 
 static void *je_alloc(size_t n)
@@ -65,25 +206,21 @@ static size_t je_rounded(size_t n)
     return nallocx(OAKI_MAX(n, ALIGN), flags());
 }
 
-/* Of the arena, all of its own bookkeeping included. */
-static size_t figure(const char *what)
-{
-    char path[64];
-    uint64_t epoch = 1;
-    size_t value = 0, size = sizeof value;
-    mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
-    oaki_format(path, sizeof path, "stats.arenas.%u.%s", arena, what);
-    return mallctl(path, &value, &size, NULL, 0) == 0 ? value : 0;
-}
-
 static size_t je_mapped(void)
 {
-    return figure("mapped");
+    return oaki_count_get(&held);
 }
 
 static size_t je_resident(void)
 {
-    return figure("resident");
+    size_t found = 0, n = AO_load_acquire(&ranges_n);
+    for (size_t i = 0; i < n; i++) {
+        const void *start = (const void *)AO_load_acquire(&ranges[i].start);
+        size_t resident = start ? oaki_os_resident(start, AO_load(&ranges[i].used)) : 0;
+        if (resident == SIZE_MAX) return je_mapped();
+        found += resident;
+    }
+    return found;
 }
 
 static void je_fork(int stage)
@@ -98,7 +235,7 @@ static const char *je_name(void)
 
 const oaki_meta_ops oaki_meta_jemalloc = {
     je_init,    je_alloc,  je_zalloc,   je_realloc, je_free,
-    je_rounded, je_mapped, je_resident, je_fork,    je_name
+    je_rounded, je_mapped, je_resident, je_fork,    je_name,    (const void *)mallocx,
 };
 
 #endif

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -147,6 +148,11 @@ void oaki_os_sleep_ns(uint64_t ns)
            errno == EINTR)
         continue;
     errno = saved;
+}
+
+void oaki_os_yield(void)
+{
+    syscall(SYS_sched_yield);
 }
 
 void oaki_futex_wait(unsigned int *word, unsigned int seen, uint64_t timeout_ns)
