@@ -118,7 +118,6 @@ void oaki_finalizer_thread_ensure(void)
 /* The child has the thread that called fork, and no other. */
 static void fork_child(void)
 {
-    oaki_lock_reset(&oaki_the_heap.finalizer_lock);
     AO_int_store(&self.thread, THREAD_NONE);
     for (unsigned i = 0; i < RUNNERS; i++) AO_store(&self.since[i], 0);
 }

@@ -125,6 +125,7 @@ static void *background(void *arg)
         unsigned hint = 0;
         for (bool more = true; more && AO_load(&sweeper.waiting);) {
             oaki_helper_begin();
+            oaki_helper_begin();
             oaki_lock_acquire(&sweeper.lock);
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
             if (!more && AO_int_load(&sweeper.wake) == seen) AO_store(&sweeper.waiting, 0);
@@ -138,7 +139,6 @@ static void *background(void *arg)
 
 static void after_fork(void)
 {
-    oaki_lock_reset(&sweeper.lock);
     sweeper.started = false;
 }
 

@@ -238,7 +238,7 @@ bool oaki_mark_take(oak_marker *m)
     }
     range r;
     if (!take_range(&r)) return false;
-    m->scanned += (size_t)(r.hi - r.lo) / 64;
+    m->scanned += (size_t)(r.hi - r.lo) / 512; /* most words of a range are no pointers */
     if (oaki_others_hungry()) (void)anybody_there(m);
     oaki_mark_scan(m, r.lo, r.hi);
     return true;
@@ -374,5 +374,5 @@ int oaki_workers_init(void)
 {
     shared.nworkers = 1;
     oaki_fork_register(after_fork);
-    return 0;
+    return oaki_roots_exclude(&shared, sizeof shared);
 }

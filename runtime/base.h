@@ -46,7 +46,17 @@
 
 OAKI_INLINE unsigned oaki_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 OAKI_INLINE unsigned oaki_clz(uint64_t x) { return (unsigned)__builtin_clzll(x); }
-OAKI_INLINE unsigned oaki_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+/* Without the instruction, which x86-64's base lacks, the compiler would call a function. */
+OAKI_INLINE unsigned oaki_popcount(uint64_t x)
+{
+#ifdef __POPCNT__
+    return (unsigned)__builtin_popcountll(x);
+#else
+    x -= (x >> 1) & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
+    return (unsigned)((((x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u) >> 56);
+#endif
+}
 OAKI_INLINE unsigned oaki_log2(uint64_t x) { return 63 - oaki_clz(x); } /* x > 0 */
 
 /* A counter that many threads add to and one may read: relaxed, never used to order anything

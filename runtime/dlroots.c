@@ -141,6 +141,23 @@ static void read_module(const struct dl_phdr_info *info, size_t size, reading *r
     if (m) *m = (oaki_tls_module){ info->dlpi_tls_modid, size, name };
 }
 
+static bool holds(const struct dl_phdr_info *info, const void *p)
+{
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        if (h->p_type == PT_LOAD && (uintptr_t)p - info->dlpi_addr - h->p_vaddr < h->p_memsz)
+            return true;
+    }
+    return false;
+}
+
+/* liboakum.so's own data, and the library's behind its metadata: 2 MB that refer to no object. */
+static bool is_ours(const struct dl_phdr_info *info)
+{
+    const void *meta = oaki_meta_library();
+    return meta && (holds(info, meta) || holds(info, &table));
+}
+
 static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     reading *r = ctx;
@@ -152,9 +169,10 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
         r->first = false;
     }
     size_t name = push_name(info->dlpi_name && *info->dlpi_name ? info->dlpi_name : "(program)", r);
+    bool ours = is_ours(info);
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_LOAD && (p->p_flags & PF_W)) read_segment(info, p, r, name);
+        if (p->p_type == PT_LOAD && (p->p_flags & PF_W) && !ours) read_segment(info, p, r, name);
         if (p->p_type == PT_TLS && info->dlpi_tls_modid) read_module(info, p->p_memsz, r, name);
     }
     if (!table.started) {

@@ -73,6 +73,11 @@ size_t oaki_meta_in_use(oaki_meta_use use)
     return oaki_count_get(&in_use[use]);
 }
 
+const void *oaki_meta_library(void)
+{
+    return BACKEND.library;
+}
+
 size_t oaki_meta_mapped(void)
 {
     return BACKEND.mapped();

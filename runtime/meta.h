@@ -35,6 +35,7 @@ size_t oaki_meta_in_use(oaki_meta_use use);
 size_t oaki_meta_mapped(void);
 /* of these, backed by memory, as the back end knows it */
 size_t oaki_meta_resident(void);
+const void *oaki_meta_library(void);        /* an address in the shared library behind it; NULL when there is none, as in a static build */
 const char *oaki_meta_backend(void);        /* "jemalloc 5.3.0", "built-in" */
 /* 0 before fork, 1 after it in the parent, 2 in the child */
 void oaki_meta_fork(int stage);

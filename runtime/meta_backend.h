@@ -16,6 +16,7 @@ typedef struct oaki_meta_ops {
     size_t (*resident)(void);
     void (*fork)(int stage);
     const char *(*name)(void);
+    const void *library; /* an address in the shared library that it is, or NULL */
 } oaki_meta_ops;
 
 extern const oaki_meta_ops oaki_meta_builtin;

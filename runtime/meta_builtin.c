@@ -238,4 +238,4 @@ static const char *bi_name(void)
 }
 
 const oaki_meta_ops oaki_meta_builtin = { bi_init,    bi_alloc,  bi_zalloc,   bi_realloc, bi_free,
-                                          bi_rounded, bi_mapped, bi_resident, bi_fork,    bi_name };
+                                          bi_rounded, bi_mapped, bi_resident, bi_fork,    bi_name, NULL };

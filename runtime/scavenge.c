@@ -46,14 +46,23 @@ static void *scavenger(void *arg)
         oaki_os_sleep_ns(PERIOD_NS);
         size_t now = excess(), n = OAKI_MIN(now, last);
         oaki_helper_begin();
+        oaki_helper_begin();
         if (n) oaki_pages_scavenge(OAKI_MIN(n, RATE), MIN_PAGES);
+        oaki_helper_end();
         oaki_helper_end();
         last = now;
     }
     return NULL;
 }
 
+static void after_fork(void)
+{
+    (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
+}
+
 void oaki_scavenger_start(void)
 {
-    if (oaki_the_heap.config.scavenge) (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
+    if (!oaki_the_heap.config.scavenge) return;
+    oaki_fork_register(after_fork);
+    (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
 }

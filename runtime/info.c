@@ -1,0 +1,16 @@
+/* info.c - where the heap is, for tools.
+ *
+ * Owns: nothing. What it reads is constant after start-up, and so needs no lock. */
+#include "heap.h"
+#include "meta.h"
+#include <oakum/heap.h>
+
+void oak_heap_info_read(oak_heap_info *out)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    *out = (oak_heap_info){ 0 };
+    if (!h->started) return;
+    out->base = (void *)h->base;
+    out->reserved = h->reserved;
+    out->metadata = oaki_meta_backend();
+}
