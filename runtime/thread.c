@@ -21,6 +21,7 @@
 #include <oakum/oakum.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -82,36 +83,37 @@ static char *thread_pointer(void)
 #endif
 }
 
-extern void *__libc_stack_end; /* the first frame of the first thread */
+extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
 
-/* The first thread's stack grows: its top is what counts, and its bottom is where it may grow to. */
-static char *bottom_of_main(char *hi)
+/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random bytes above those; what
+ * follows are only strings. The stack grows: its bottom is where it may grow to. */
+static void bounds_of_main(char **lo, char **hi)
 {
     struct rlimit limit;
     size_t size = (size_t)8 << 20;
+    char *top = __libc_stack_end, *random = (char *)getauxval(AT_RANDOM);
+    if (random > top) top = random;
+    top = (char *)OAKI_ALIGN_DOWN((uintptr_t)top, sizeof(void *));
     if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) size = limit.rlim_cur;
-    return hi - OAKI_MIN(size, (uintptr_t)hi);
+    *hi = top;
+    *lo = top - OAKI_MIN(size, (uintptr_t)top);
 }
 
-/* Calls malloc, and for the first thread reads /proc, which may not be there: then what lies above its first frame (arguments
- * and environment) is left out. */
+/* The id alone doesn't tell the first thread: another that forked has it in the child. Calls malloc for the others. */
 static int stack_bounds(char **lo, char **hi)
 {
     pthread_attr_t attr;
     void *addr;
     size_t size;
-    char *end = __libc_stack_end;
+    char *here = __builtin_frame_address(0);
+    bounds_of_main(lo, hi);
+    if (getpid() == oaki_os_tid() && *lo < here && here < *hi) return 0;
     int e = pthread_getattr_np(pthread_self(), &attr);
-    if (e == 0) {
-        e = pthread_attr_getstack(&attr, &addr, &size);
-        pthread_attr_destroy(&attr);
-        *lo = addr;
-        *hi = *lo + size;
-    } else if (getpid() == oaki_os_tid()) {
-        *lo = *hi = end;
-        e = 0;
-    }
-    if (e == 0 && *lo <= end && end <= *hi) *lo = bottom_of_main(*hi);
+    if (e != 0) return e;
+    e = pthread_attr_getstack(&attr, &addr, &size);
+    pthread_attr_destroy(&attr);
+    *lo = addr;
+    *hi = *lo + size;
     return e;
 }
 
