@@ -29,16 +29,16 @@ void *oaki_meta_zalloc(size_t n, oaki_meta_use use); /* zeroed */
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use);
 void oaki_meta_free(void *p, size_t n, oaki_meta_use use); /* n as given before; NULL allowed */
 
-/* bytes handed out for it, as rounded by the back end */
+/* These may be called with the world stopped: bytes handed out for a use, as rounded by the back
+ * end; bytes that the back end got from the system and holds; how many of those are backed by
+ * memory. */
 size_t oaki_meta_in_use(oaki_meta_use use);
-/* bytes that the back end got from the system and holds */
 size_t oaki_meta_mapped(void);
-/* of these, backed by memory, as the back end knows it */
 size_t oaki_meta_resident(void);
-const void *oaki_meta_library(void);        /* an address in the shared library behind it; NULL when there is none, as in a static build */
-const char *oaki_meta_backend(void);        /* "jemalloc 5.3.0", "built-in" */
-/* 0 before fork, 1 after it in the parent, 2 in the child */
-void oaki_meta_fork(int stage);
+
+const char *oaki_meta_backend(void); /* "jemalloc 5.3.0", "built-in" */
+const void *oaki_meta_library(void); /* an address in the shared library behind it, or NULL */
+void oaki_meta_fork(int stage);      /* 0 before fork, 1 after it in the parent, 2 in the child */
 
 /* A table that grows by doubling: items of one size in one block. Guarded by its owner's lock. */
 typedef struct oaki_vec {

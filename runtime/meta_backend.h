@@ -10,9 +10,8 @@ typedef struct oaki_meta_ops {
     void *(*zalloc)(size_t n);
     void *(*realloc)(void *p, size_t old, size_t n);
     void (*free)(void *p, size_t n);
-    size_t (*rounded)(
-        size_t n); /* what an allocation of n takes; 0 when it is too large to be one */
-    size_t (*mapped)(void);
+    size_t (*rounded)(size_t n); /* what an allocation of n takes; 0 when n is too large */
+    size_t (*mapped)(void); /* takes no lock, and nor does resident */
     size_t (*resident)(void);
     void (*fork)(int stage);
     const char *(*name)(void);

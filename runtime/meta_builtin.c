@@ -237,5 +237,15 @@ static const char *bi_name(void)
     return "built-in";
 }
 
-const oaki_meta_ops oaki_meta_builtin = { bi_init,    bi_alloc,  bi_zalloc,   bi_realloc, bi_free,
-                                          bi_rounded, bi_mapped, bi_resident, bi_fork,    bi_name, NULL };
+const oaki_meta_ops oaki_meta_builtin = {
+    .init = bi_init,
+    .alloc = bi_alloc,
+    .zalloc = bi_zalloc,
+    .realloc = bi_realloc,
+    .free = bi_free,
+    .rounded = bi_rounded,
+    .mapped = bi_mapped,
+    .resident = bi_resident,
+    .fork = bi_fork,
+    .name = bi_name,
+};

@@ -234,8 +234,17 @@ static const char *je_name(void)
 }
 
 const oaki_meta_ops oaki_meta_jemalloc = {
-    je_init,    je_alloc,  je_zalloc,   je_realloc, je_free,
-    je_rounded, je_mapped, je_resident, je_fork,    je_name,    (const void *)mallocx,
+    .init = je_init,
+    .alloc = je_alloc,
+    .zalloc = je_zalloc,
+    .realloc = je_realloc,
+    .free = je_free,
+    .rounded = je_rounded,
+    .mapped = je_mapped,
+    .resident = je_resident,
+    .fork = je_fork,
+    .name = je_name,
+    .library = (const void *)mallocx,
 };
 
 #endif
