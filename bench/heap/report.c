@@ -1,0 +1,232 @@
+/* report.c - the figures of the heap benchmarks as a text table, as Markdown and as JSON.
+ *
+ * A ratio is Oakum's figure divided by the peer's, so that below 1 Oakum is better; its bar,
+ * where there is one, stands beside it with `met` or `missed`. That is a report, never an exit
+ * status: a machine that is busy misses bars too. Under --quick the work is so small that the
+ * bars mean nothing, and they are left out. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "suite.h"
+
+enum { CELL = 64, WHAT_WIDTH = 37, FIGURE_WIDTH = 14, RATIO_WIDTH = 24 };
+
+static const int ratio_peers[] = { BOEHM, GO };
+enum { RATIOS = sizeof ratio_peers / sizeof ratio_peers[0] };
+
+/* Three digits that count. */
+static const char *digits(char *cell, double v)
+{
+    snprintf(cell, CELL, "%.*f", v < 1 ? 3 : v < 10 ? 2 : v < 100 ? 1 : 0, v);
+    return cell;
+}
+
+static double ratio(const options *o, const metric *m, int peer)
+{
+    double ours = figure(o, m, OAKUM), theirs = figure(o, m, peer);
+    return ours >= 0 && theirs > 0 ? ours / theirs : -1;
+}
+
+static const char *figure_cell(const options *o, const bench *b, const metric *m, int peer,
+                               char *cell)
+{
+    double v = figure(o, m, peer);
+    if (v >= 0) return digits(cell, v);
+    return b->peers & PEER_BIT(peer) ? "-" : "n/a";
+}
+
+/* "0.28 (<= 0.35 met)" */
+static const char *ratio_cell(const options *o, const metric *m, int peer, const char *at_most,
+                              char *cell)
+{
+    double r = ratio(o, m, peer);
+    if (r < 0) return "-";
+    int n = snprintf(cell, CELL, "%.3f", r);
+    if (m->bar[peer] > 0 && !o->quick)
+        snprintf(cell + n, CELL - (size_t)n, " (%s %.3g %s)", at_most, m->bar[peer],
+                 r <= m->bar[peer] ? "met" : "missed");
+    return cell;
+}
+
+/* One line on the machine; what can't be read is left out. */
+static void machine(char *text, size_t size)
+{
+    char line[256], model[128] = "unknown processor";
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "model name : %127[^\n]", model) == 1) break;
+    }
+    if (f) fclose(f);
+    struct utsname u;
+    uname(&u);
+    snprintf(text, size, "%s, %ld processors, %.0f GB, %s %s", model, sysconf(_SC_NPROCESSORS_ONLN),
+             (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9, u.sysname,
+             u.release);
+}
+
+static void method(const options *o, char *text, size_t size)
+{
+    if (o->rounds == 1)
+        snprintf(text, size, "one round%s",
+                 o->quick ? ", --quick: a part of the work, no bars" : "");
+    else
+        snprintf(text, size, "%s of %u rounds, every peer in turn in each%s",
+                 o->minimum ? "least" : "median", o->rounds,
+                 o->quick ? ", --quick: a part of the work, no bars" : "");
+}
+
+static const metric *next_metric(const bench *b, const metric *m)
+{
+    m = m ? m + 1 : b->metrics;
+    return m < b->metrics + MAX_METRICS && m->key ? m : NULL;
+}
+
+static void print_text(const options *o)
+{
+    char a[CELL], line[256];
+    machine(line, sizeof line);
+    printf("%s\n", line);
+    method(o, line, sizeof line);
+    printf("%s; smaller is better\n\n%-*s %-4s", line, WHAT_WIDTH, "", "");
+    for (int p = 0; p < PEERS; p++) {
+        if (o->title[p]) printf(" %*s", FIGURE_WIDTH, o->title[p]);
+    }
+    printf("  %-*s %s\n", RATIO_WIDTH, "Oakum / Boehm", "Oakum / Go");
+    for (const bench *b = benches; b < benches + nbenches; b++) {
+        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
+            printf("%-*s %-4s", WHAT_WIDTH, m->what, m->unit);
+            for (int p = 0; p < PEERS; p++) {
+                if (o->title[p]) printf(" %*s", FIGURE_WIDTH, figure_cell(o, b, m, p, a));
+            }
+            printf("  %-*s", RATIO_WIDTH, ratio_cell(o, m, BOEHM, "<=", a));
+            printf(" %s\n", ratio_cell(o, m, GO, "<=", a));
+        }
+    }
+}
+
+static void print_markdown(const options *o, FILE *f)
+{
+    char a[CELL], line[256];
+    machine(line, sizeof line);
+    fprintf(f, "%s; ", line);
+    method(o, line, sizeof line);
+    fprintf(f, "%s. Smaller is better.\n\n| |", line);
+    for (int p = 0; p < PEERS; p++) {
+        if (o->title[p]) fprintf(f, " %s |", o->title[p]);
+    }
+    fputs(" Oakum / Boehm | Oakum / Go |\n|---|", f);
+    for (int p = 0; p < PEERS; p++) fputs(o->title[p] ? "--:|" : "", f);
+    fputs("---|---|\n", f);
+    const char *group = "";
+    for (const bench *b = benches; b < benches + nbenches; b++) {
+        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
+            /* What stands indented below a line of the text table names that line here. */
+            bool below = m->what[0] == ' ';
+            if (!below) group = m->what;
+            fprintf(f, "| %.*s%s%s (%s) |", below ? (int)strcspn(group, ":,") : 0, group,
+                    below ? ": " : "", m->what + strspn(m->what, " "), m->unit);
+            for (int p = 0; p < PEERS; p++) {
+                if (o->title[p]) fprintf(f, " %s |", figure_cell(o, b, m, p, a));
+            }
+            fprintf(f, " %s |", ratio_cell(o, m, BOEHM, "≤", a));
+            fprintf(f, " %s |\n", ratio_cell(o, m, GO, "≤", a));
+        }
+    }
+}
+
+/* A string of a title or of the kernel's: nothing in it needs more escaping than this. */
+static void json_string(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\') fputc('\\', f);
+        if ((unsigned char)*s >= ' ') fputc(*s, f);
+    }
+    fputc('"', f);
+}
+
+static void json_metric(const options *o, const bench *b, const metric *m, FILE *f)
+{
+    fprintf(f,
+            "    {\"benchmark\": \"%s\", \"arguments\": \"%s\", \"figure\": \"%s\", \"unit\": "
+            "\"%s\",\n     \"peers\": {",
+            b->name, o->quick ? b->quick : b->full, m->key, m->unit);
+    const char *comma = "";
+    for (int p = 0; p < PEERS; p++) {
+        if (m->rounds[p] == 0) continue;
+        fprintf(f, "%s\"%s\": {\"value\": %.6g, \"rounds\": [", comma, peer_names[p],
+                figure(o, m, p));
+        for (unsigned r = 0; r < m->rounds[p]; r++)
+            fprintf(f, "%s%.6g", r ? ", " : "", m->value[p][r]);
+        fputs("]}", f);
+        comma = ", ";
+    }
+    fputs("},\n     \"ratios\": {", f);
+    comma = "";
+    for (int i = 0; i < RATIOS; i++) {
+        int p = ratio_peers[i];
+        double r = ratio(o, m, p);
+        if (r < 0) continue;
+        fprintf(f, "%s\"%s\": {\"value\": %.4g", comma, peer_names[p], r);
+        if (m->bar[p] > 0 && !o->quick)
+            fprintf(f, ", \"bar\": %g, \"met\": %s", m->bar[p], r <= m->bar[p] ? "true" : "false");
+        fputc('}', f);
+        comma = ", ";
+    }
+    fputs("}}", f);
+}
+
+static void print_json(const options *o, FILE *f)
+{
+    char line[256];
+    machine(line, sizeof line);
+    fputs("{\"machine\": ", f);
+    json_string(f, line);
+    fprintf(f, ", \"rounds\": %u, \"statistic\": \"%s\", \"quick\": %s,\n \"peers\": {", o->rounds,
+            o->minimum ? "minimum" : "median", o->quick ? "true" : "false");
+    const char *comma = "";
+    for (int p = 0; p < PEERS; p++) {
+        if (!o->title[p]) continue;
+        fprintf(f, "%s\"%s\": ", comma, peer_names[p]);
+        json_string(f, o->title[p]);
+        comma = ", ";
+    }
+    fputs("},\n \"figures\": [\n", f);
+    comma = "";
+    for (const bench *b = benches; b < benches + nbenches; b++) {
+        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;
+             comma = ",\n") {
+            fputs(comma, f);
+            json_metric(o, b, m, f);
+        }
+    }
+    fputs("\n]}\n", f);
+}
+
+/* To the named file, or to stdout when it is "-". */
+static int write_to(const char *path, const options *o, void (*print)(const options *, FILE *))
+{
+    if (!path) return 0;
+    bool standard = strcmp(path, "-") == 0;
+    FILE *f = standard ? stdout : fopen(path, "w");
+    if (!f) {
+        perror(path);
+        return -1;
+    }
+    print(o, f);
+    if (fflush(f) || ferror(f) || (!standard && fclose(f))) {
+        perror(path);
+        return -1;
+    }
+    return 0;
+}
+
+int report(const options *o)
+{
+    print_text(o);
+    int json = write_to(o->json, o, print_json),
+        markdown = write_to(o->markdown, o, print_markdown);
+    return json || markdown ? -1 : 0;
+}

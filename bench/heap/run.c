@@ -1,0 +1,298 @@
+/* run.c - runs the heap benchmarks on every peer in turn and collects their figures.
+ *
+ * Order: for each round, for each benchmark, each peer once. A machine that slows down or speeds
+ * up in between so weighs on all of them alike, which is why the answer is a ratio and not a
+ * time. Every program is a process of its own; its peak RSS is what wait4 says of it. All peers
+ * must print the same `check`: else they didn't do the same work, and the run fails. Bound: a
+ * program that is silent for LIMIT_S seconds is killed and counts as failed. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "suite.h"
+
+enum { LIMIT_S = 300, MAX_ARGS = 8, MAX_SPAWNS = 1000 };
+
+extern char **environ;
+
+static bool failed;
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double figure(const options *o, const metric *m, int peer)
+{
+    double v[MAX_ROUNDS];
+    unsigned n = m->rounds[peer];
+    if (n == 0) return -1;
+    memcpy(v, m->value[peer], n * sizeof v[0]);
+    qsort(v, n, sizeof v[0], by_value);
+    if (o->minimum) return v[0];
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void complain(const char *program, int peer, const char *what)
+{
+    fprintf(stderr, "%sbench-heap: %s on %s: %s\n", isatty(2) ? "\r\033[K" : "", program,
+            peer_names[peer], what);
+    failed = true;
+}
+
+static void record(bench *b, int peer, const char *key, double value)
+{
+    for (metric *m = b->metrics; m < b->metrics + MAX_METRICS && m->key; m++) {
+        if (strcmp(m->key, key) == 0 && m->rounds[peer] < MAX_ROUNDS)
+            m->value[peer][m->rounds[peer]++] = value;
+    }
+}
+
+/* Take the lines of a program's output. */
+static void record_output(bench *b, int peer, char *text)
+{
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *value = strchr(line, ' ');
+        if (!value) continue;
+        *value++ = '\0';
+        if (strcmp(line, "check") != 0) {
+            record(b, peer, line, strtod(value, NULL));
+            continue;
+        }
+        uint64_t check = strtoull(value, NULL, 10);
+        if (b->checked && check != b->check)
+            complain(b->name, peer,
+                     "its check differs from that of the peer before: not the same work");
+        b->check = check;
+        b->checked = true;
+    }
+}
+
+/* The command line of a benchmark on a peer; `text` is where its words live. */
+static void command_line(const options *o, const bench *b, int peer, char *text, size_t size,
+                         char *argv[MAX_ARGS])
+{
+    int n = snprintf(text, size, "%s/%s-%s", o->dir, b->program, peer_names[peer]);
+    char *words = text + n + 1, *rest;
+    snprintf(words, size - (size_t)n - 1, "%s", o->quick ? b->quick : b->full);
+    int argc = 0;
+    argv[argc++] = text;
+    for (char *w = strtok_r(words, " ", &rest); w && argc < MAX_ARGS - 1;
+         w = strtok_r(NULL, " ", &rest))
+        argv[argc++] = w;
+    argv[argc] = NULL;
+}
+
+/* Read what the program prints until it closes its end. 0, or -1 when it was silent for too
+ * long. */
+static int read_all(int fd, char *text, size_t size)
+{
+    size_t used = 0;
+    for (;;) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        int ready = poll(&p, 1, LIMIT_S * 1000);
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready <= 0) return -1;
+        ssize_t got = read(fd, text + used, size - 1 - used);
+        if (got <= 0) break;
+        used += (size_t)got;
+    }
+    text[used] = '\0';
+    return 0;
+}
+
+static void run_program(const options *o, bench *b, int peer)
+{
+    char words[512], text[1024], *argv[MAX_ARGS];
+    int fds[2];
+    command_line(o, b, peer, words, sizeof words, argv);
+    if (pipe(fds)) {
+        complain(b->name, peer, strerror(errno));
+        return;
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
+    posix_spawn_file_actions_addclose(&actions, fds[0]);
+    posix_spawn_file_actions_addclose(&actions, fds[1]);
+    pid_t pid;
+    int err = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fds[1]);
+    if (err) {
+        close(fds[0]);
+        complain(b->name, peer, strerror(err));
+        return;
+    }
+
+    int silent = read_all(fds[0], text, sizeof text);
+    close(fds[0]);
+    if (silent) kill(pid, SIGKILL);
+    int status;
+    struct rusage usage;
+    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
+        ;
+    if (silent || status != 0) {
+        char why[80];
+        if (silent)
+            snprintf(why, sizeof why, "killed after %d s of silence", LIMIT_S);
+        else if (WIFSIGNALED(status))
+            snprintf(why, sizeof why, "killed by signal %d", WTERMSIG(status));
+        else
+            snprintf(why, sizeof why, "exit status %d", WEXITSTATUS(status));
+        complain(b->name, peer, why);
+        return;
+    }
+    record_output(b, peer, text);
+    record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
+}
+
+/* From before the fork to after the wait, in microseconds; negative when the program failed. */
+static double spawn_once(char *argv[])
+{
+    pid_t pid;
+    int status;
+    double start = now_us();
+    if (posix_spawn(&pid, argv[0], NULL, NULL, argv, environ)) return -1;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) return -1;
+    }
+    double us = now_us() - start;
+    return status == 0 ? us : -1;
+}
+
+/* One figure is the median of many runs. */
+static void run_spawns(const options *o, bench *b, int peer)
+{
+    char words[512], *argv[MAX_ARGS];
+    double us[MAX_SPAWNS];
+    command_line(o, b, peer, words, sizeof words, argv);
+    for (unsigned i = 0; i < o->spawns; i++) {
+        us[i] = spawn_once(argv);
+        if (us[i] < 0) {
+            complain(b->name, peer, "doesn't run");
+            return;
+        }
+    }
+    qsort(us, o->spawns, sizeof us[0], by_value);
+    record(b, peer, "spawn_us", us[o->spawns / 2]);
+}
+
+static void run_round(const options *o, unsigned round)
+{
+    for (bench *b = benches; b < benches + nbenches; b++) {
+        if (!b->selected) continue;
+        if (!isatty(2))
+            fprintf(stderr, "bench-heap: round %u of %u: %s\n", round, o->rounds, b->name);
+        for (int peer = 0; peer < PEERS; peer++) {
+            if (!o->title[peer] || !(b->peers & PEER_BIT(peer))) continue;
+            if (isatty(2))
+                fprintf(stderr, "\r\033[Kround %u of %u: %s, %s", round, o->rounds, b->name,
+                        peer_names[peer]);
+            if (strcmp(b->metrics[0].key, "spawn_us") == 0)
+                run_spawns(o, b, peer);
+            else
+                run_program(o, b, peer);
+        }
+    }
+    if (isatty(2)) fputs("\r\033[K", stderr);
+}
+
+static void die(const char *what, const char *arg)
+{
+    fprintf(stderr, "bench-heap: %s%s\n", what, arg);
+    exit(2);
+}
+
+/* `name` selects the benchmarks of that name, or of that name and a dash: churn all sizes. */
+static void select_benches(const char *name)
+{
+    size_t n = strlen(name);
+    bool found = false;
+    for (bench *b = benches; b < benches + nbenches; b++) {
+        if (strncmp(b->name, name, n) == 0 && (b->name[n] == '\0' || b->name[n] == '-'))
+            b->selected = found = true;
+    }
+    if (found) return;
+    fputs("bench-heap: the benchmarks are", stderr);
+    for (bench *b = benches; b < benches + nbenches; b++) fprintf(stderr, " %s", b->name);
+    fputc('\n', stderr);
+    die("no benchmark is called ", name);
+}
+
+/* "boehm=Boehm 8.2.2" */
+static void take_peer(options *o, const char *arg)
+{
+    const char *title = strchr(arg, '=');
+    for (int peer = 0; title && peer < PEERS; peer++) {
+        if (strncmp(arg, peer_names[peer], (size_t)(title - arg)) == 0) {
+            o->title[peer] = title + 1;
+            return;
+        }
+    }
+    die("no such peer: ", arg);
+}
+
+static const char *value_of(char **argv, int *i)
+{
+    if (!argv[*i + 1]) die("a value is missing after ", argv[*i]);
+    return argv[++*i];
+}
+
+static void take_arguments(options *o, char **argv)
+{
+    bool some = false;
+    for (int i = 1; argv[i]; i++) {
+        if (strcmp(argv[i], "--dir") == 0) {
+            o->dir = value_of(argv, &i);
+        } else if (strcmp(argv[i], "--rounds") == 0) {
+            long n = strtol(value_of(argv, &i), NULL, 10);
+            if (n < 1 || n > MAX_ROUNDS) die("--rounds takes 1 to 99, not ", argv[i]);
+            o->rounds = (unsigned)n;
+        } else if (strcmp(argv[i], "--only") == 0) {
+            select_benches(value_of(argv, &i));
+            some = true;
+        } else if (strcmp(argv[i], "--json") == 0) {
+            o->json = value_of(argv, &i);
+        } else if (strcmp(argv[i], "--markdown") == 0) {
+            o->markdown = value_of(argv, &i);
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            o->quick = true;
+        } else if (strcmp(argv[i], "--minimum") == 0) {
+            o->minimum = true;
+        } else if (argv[i][0] != '-') {
+            take_peer(o, argv[i]);
+        } else {
+            die("unknown option ", argv[i]);
+        }
+    }
+    for (bench *b = benches; b < benches + nbenches && !some; b++) b->selected = true;
+}
+
+int main(int argc, char **argv)
+{
+    options o = { .dir = ".", .rounds = 0 };
+    (void)argc;
+    take_arguments(&o, argv);
+    if (o.rounds == 0) o.rounds = o.quick ? 1 : 3;
+    o.spawns = o.quick ? 20 : 200;
+    for (unsigned round = 1; round <= o.rounds; round++) run_round(&o, round);
+    return report(&o) || failed;
+}
