@@ -11,6 +11,8 @@
 #include "runtime/meta.h"
 #include "runtime/os.h"
 
+#include <oakum/gc.h>
+
 static struct {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */

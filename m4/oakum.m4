@@ -9,7 +9,7 @@ AC_DEFUN([OAK_PKG], [
 # OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
 AC_DEFUN([OAK_WARNINGS], [
     AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])
-    OAK_WARN_CFLAGS="-Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes"
+    OAK_WARN_CFLAGS="-Wall -Wextra -Wstrict-prototypes"
     AS_IF([test "$enable_werror" = yes], [OAK_WARN_CFLAGS="$OAK_WARN_CFLAGS -Werror"])
     AC_SUBST([OAK_WARN_CFLAGS])
 ])

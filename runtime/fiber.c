@@ -16,6 +16,7 @@
 #include "heap.h"
 #include "os.h"
 #include "probe.h"
+#include "roots.h"
 #include "track.h"
 #include "type.h"
 #include <errno.h>
