@@ -1,7 +1,7 @@
 /* consumer.c - a host's program: allocates, collects, and tells whose malloc it has.
  *
- * usage: consumer LIBRARY [MODULE]: fails unless malloc comes from a file named LIBRARY*. With
- * -DMODULE it links nothing of Oakum's, and calls module_run of the module that it dlopens. */
+ * usage: consumer LIBRARY [MODULE]: fails unless malloc comes from a file named LIBRARY*. Calls
+ * module_run of the module, which it dlopens. With -DMODULE it links nothing of Oakum's. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,9 +9,8 @@
 #ifndef MODULE
 #include <oakum/oakum.h>
 
-static int use(const char *module)
+static int use(void)
 {
-    (void)module;
     for (int i = 0; i < 100000; i++)
         if (!oak_alloc(64)) return -1;
     oak_collect();
@@ -20,7 +19,13 @@ static int use(const char *module)
     return stats.num_gc > 0 ? 0 : -1;
 }
 #else
-static int use(const char *module)
+static int use(void)
+{
+    return 0;
+}
+#endif
+
+static int run_module(const char *module)
 {
     void *handle = dlopen(module, RTLD_NOW);
     if (!handle) {
@@ -31,11 +36,10 @@ static int use(const char *module)
     *(void **)&run = dlsym(handle, "module_run");
     return run ? run() : -1;
 }
-#endif
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || use(argv[2]) != 0) return 1;
+    if (argc < 2 || use() != 0 || (argc > 2 && run_module(argv[2]) != 0)) return 1;
     Dl_info info;
     void *address = dlsym(RTLD_DEFAULT, "malloc");
     if (!address || !dladdr(address, &info)) return 2;
