@@ -128,7 +128,8 @@ static void count_pause(uint64_t ns)
     gc.pause_end[i] = gc.last_gc_ns;
 }
 
-static void run_cycle(oaki_thread *t, bool forced)
+/* Not part of the frame that is scanned: it would hold words that sweeping left there. */
+static OAKI_NOINLINE void run_cycle(oaki_thread *t, bool forced)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_trace tr = { .forced = forced };

@@ -1,0 +1,147 @@
+/* args.c - reading a command line, and saying what is wrong with it.
+ *
+ * Bound: a suggestion costs the product of two words' lengths for each candidate. */
+#include "cmd.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD_MOST 64 /* longer words are not compared */
+
+/* ---- suggestions ---- */
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Edits from a to b: insertions, deletions, substitutions and swaps of neighbours (Damerau's
+ * optimal string alignment). */
+static size_t distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    size_t rows[3][WORD_MOST + 1];
+
+    if (n > WORD_MOST || m > WORD_MOST) return WORD_MOST;
+    for (size_t j = 0; j <= m; j++) rows[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *higher = rows[(i + 1) % 3];
+
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least(row[j], higher[j - 2] + 1);
+        }
+    }
+    return rows[n % 3][m];
+}
+
+/* A candidate of which word is the beginning, or the one that is fewest edits away, if these are
+ * few. */
+static const char *closest(const char *word, const char *(*candidate)(size_t i, const void *ctx),
+                           const void *ctx)
+{
+    const char *best = NULL, *c;
+    size_t best_distance = strlen(word) / 3 + 2;
+
+    for (size_t i = 0; (c = candidate(i, ctx)) != NULL; i++) {
+        size_t d = strlen(word) >= 2 && strncmp(word, c, strlen(word)) == 0 ? 0 : distance(word, c);
+
+        if (d < best_distance) {
+            best = c;
+            best_distance = d;
+        }
+    }
+    return best;
+}
+
+void cmd_tell_unknown(const char *command, const char *what, const char *word,
+                      const char *(*candidate)(size_t i, const void *ctx), const void *ctx)
+{
+    const char *near = closest(word, candidate, ctx);
+
+    fprintf(stderr, "%s: unknown %s '%s'", command, what, word);
+    if (near != NULL)
+        fprintf(stderr, "; did you mean '%s'?\n", near);
+    else
+        fprintf(stderr, "; '%s --help' tells what there is\n", command);
+}
+
+/* ---- options ---- */
+
+static const char *option_name(size_t i, const void *ctx)
+{
+    return ((const cmd_option *)ctx)[i].name;
+}
+
+static int complain(const cmd_args *args, const char *format, const char *name)
+{
+    fprintf(stderr, "%s: ", args->command);
+    fprintf(stderr, format, name);
+    fputc('\n', stderr);
+    return CMD_ARG_BAD;
+}
+
+/* --name, --name=value or --name value */
+static int long_option(cmd_args *args, const char *word, const char **text)
+{
+    size_t n = strcspn(word, "=");
+    const char *value = word[n] == '=' ? word + n + 1 : NULL;
+    const cmd_option *o = args->options;
+    char name[WORD_MOST];
+
+    snprintf(name, sizeof(name), "%.*s", (int)least(n, sizeof(name) - 1), word);
+    while (o->name != NULL && strcmp(o->name, name) != 0) o++;
+    if (o->name == NULL) {
+        cmd_tell_unknown(args->command, "option", name, option_name, args->options);
+        return CMD_ARG_BAD;
+    }
+    if (o->value == NULL && value != NULL)
+        return complain(args, "option '%s' takes no value", name);
+    if (o->value != NULL && value == NULL) {
+        if (args->at == args->argc) return complain(args, "option '%s' needs a value", name);
+        value = args->argv[args->at++];
+    }
+    *text = value;
+    return (int)(o - args->options);
+}
+
+/* One letter; those of the command's options that take a value have none. */
+static int short_option(const cmd_args *args, const char *word)
+{
+    for (int i = 0; word[1] == '\0' && args->options[i].name != NULL; i++)
+        if (args->options[i].letter == word[0]) return i;
+    return complain(args, "unknown option '-%s'", word);
+}
+
+int cmd_args_next(cmd_args *args, const char **text)
+{
+    *text = NULL;
+    while (args->at < args->argc) {
+        const char *word = args->argv[args->at++];
+
+        if (args->names_only || word[0] != '-' || word[1] == '\0') {
+            *text = word;
+            return CMD_ARG_NAME;
+        }
+        if (word[1] != '-') return short_option(args, word + 1);
+        if (word[2] != '\0') return long_option(args, word + 2, text);
+        args->names_only = true;
+    }
+    return CMD_ARG_END;
+}
+
+void cmd_options_print(const cmd_option *options)
+{
+    for (const cmd_option *o = options; o->name != NULL; o++) {
+        char left[WORD_MOST];
+
+        snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value != NULL ? "=" : "",
+                 o->value != NULL ? o->value : "");
+        if (o->letter != 0)
+            printf("  -%c, %-18s %s\n", o->letter, left, o->help);
+        else
+            printf("      %-18s %s\n", left, o->help);
+    }
+}

@@ -1,0 +1,109 @@
+/* info.c - `oakum info`: the version, where the heap is, and every option with its value.
+ *
+ * The options come from the table OAK_OPTIONS, so that none can be missing here. */
+#include "cmd.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const cmd_option options[] = {
+    { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+/* A size as a person would write it: 4M, 1T; bytes when it is no round number of these. */
+static void format_size(char *out, size_t n, size_t value)
+{
+    static const char units[] = "KMGT";
+    int unit = -1;
+
+    if (value == SIZE_MAX) {
+        snprintf(out, n, "SIZE_MAX");
+        return;
+    }
+    while (value != 0 && value % 1024 == 0 && unit < 3) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit < 0)
+        snprintf(out, n, "%zu", value);
+    else
+        snprintf(out, n, "%zu%c", value, units[unit]);
+}
+
+static void format_int(char *out, size_t n, int value)
+{
+    snprintf(out, n, "%d", value);
+}
+
+static void environment_name(char *out, size_t n, const char *field)
+{
+    size_t at = (size_t)snprintf(out, n, "OAKUM_");
+
+    for (; *field != '\0' && at + 1 < n; field++) out[at++] = (char)toupper((unsigned char)*field);
+    out[at] = '\0';
+}
+
+static void put_option(const char *field, const char *value, const char *def, const char *text)
+{
+    char name[64];
+
+    environment_name(name, sizeof(name), field);
+    printf("  %-24s %-10s %-10s %s%s\n", name, value, def, text,
+           getenv(name) != NULL ? " (set in the environment)" : "");
+}
+
+static void put_options(const oak_config *cfg)
+{
+    char value[32], def[32];
+
+    printf("\n  %-24s %-10s %-10s\n", "option", "value", "default");
+#define PUT(field, type, default_value, min, max, text) \
+    format_##type(value, sizeof(value), cfg->field);    \
+    format_##type(def, sizeof(def), default_value);     \
+    put_option(#field, value, def, text);
+    OAK_OPTIONS(PUT)
+#undef PUT
+    printf("  %-24s %-10s %-10s switches for debugging: see oakum(1)\n", "OAKUM_DEBUG",
+           getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
+}
+
+static int info(void)
+{
+    oak_config cfg;
+    oak_heap_info heap;
+    char size[32];
+
+    oak_config_default(&cfg);
+    if (oak_init(NULL) != 0) {
+        perror("oakum info: cannot start Oakum");
+        return CMD_FAILED;
+    }
+    oak_heap_info_read(&heap);
+    format_size(size, sizeof(size), heap.reserved);
+    printf("oakum          %s\n", oak_version());
+    printf("address range  %p to %p, %s reserved\n", heap.base,
+           (void *)((char *)heap.base + heap.reserved), size);
+    printf("metadata       %s\n", heap.metadata);
+    put_options(&cfg);
+    return CMD_OK;
+}
+
+int cmd_info(int argc, char **argv)
+{
+    cmd_args args = { "oakum info", options, argc, 1, argv, false };
+    const char *text;
+    int what = cmd_args_next(&args, &text);
+
+    if (what == CMD_ARG_END) return info();
+    if (what == 0) {
+        fputs("usage: oakum info\nPrint the version, where the heap is, and every option with its "
+              "value.\n\n",
+              stdout);
+        cmd_options_print(options);
+        return CMD_OK;
+    }
+    if (what == CMD_ARG_NAME) fprintf(stderr, "oakum info: takes no arguments, got '%s'\n", text);
+    return CMD_USAGE;
+}

@@ -1,0 +1,148 @@
+/* json.c - rows and scenarios as JSON (RFC 8259).
+ *
+ * Text is ASCII or UTF-8 as it comes; control characters, quotes and backslashes are escaped.
+ * Numbers that JSON cannot write (infinities, not a number) are null. */
+#include "cmd.h"
+
+#include "report.h"
+#include <math.h>
+
+static void put_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(out, "\\%c", *p);
+        else if (*p < 0x20 || *p == 0x7f)
+            fprintf(out, "\\u%04x", *p);
+        else
+            fputc(*p, out);
+    }
+    fputc('"', out);
+}
+
+static void put_number(FILE *out, double value)
+{
+    if (!isfinite(value))
+        fputs("null", out);
+    else if (value == floor(value) && fabs(value) < 1e15)
+        fprintf(out, "%.0f", value);
+    else
+        fprintf(out, "%.6g", value);
+}
+
+static void put_text(FILE *out, const char *name, const char *text)
+{
+    fprintf(out, "\"%s\": ", name);
+    if (text[0] != '\0')
+        put_string(out, text);
+    else
+        fputs("null", out);
+}
+
+static const char *unit_name(scn_unit unit)
+{
+    static const char *const names[] = { "bytes", "count", "percent", "ratio" };
+
+    return names[unit];
+}
+
+static void put_value(FILE *out, double value, scn_unit unit)
+{
+    fputs("\"value\": ", out);
+    put_number(out, value);
+    fprintf(out, ", \"unit\": \"%s\"", unit_name(unit));
+}
+
+static void put_expectation(FILE *out, const scn_expectation *e)
+{
+    fputs("{", out);
+    put_text(out, "name", e->name);
+    fputs(", \"seen\": ", out);
+    put_number(out, e->seen);
+    fputs(", \"low\": ", out);
+    put_number(out, e->low);
+    fputs(", \"high\": ", out);
+    put_number(out, e->high);
+    fprintf(out, ", \"ok\": %s}", e->ok ? "true" : "false");
+}
+
+static void put_lists(FILE *out, const scn_result *r)
+{
+    fputs(",\n     \"figures\": [", out);
+    for (unsigned i = 0; i < r->figure_count; i++) {
+        fputs(i != 0 ? ",\n       {" : "\n       {", out);
+        put_text(out, "name", r->figures[i].name);
+        fputs(", ", out);
+        put_value(out, r->figures[i].value, r->figures[i].unit);
+        fputs("}", out);
+    }
+    fputs("],\n     \"expectations\": [", out);
+    for (unsigned i = 0; i < r->expectation_count; i++) {
+        fputs(i != 0 ? ",\n       " : "\n       ", out);
+        put_expectation(out, &r->expectations[i]);
+    }
+    fputs("]", out);
+}
+
+static void put_row(FILE *out, const scn_result *r)
+{
+    fputs("    {", out);
+    put_text(out, "scenario", r->scenario->id);
+    fprintf(out, ", \"class\": \"%c\", ", r->scenario->class);
+    put_text(out, "what", r->what);
+    fputs(",\n     ", out);
+    put_text(out, "policy", r->scenario->maps ? r->policy->name : "");
+    fputs(", \"retained\": ", out);
+    if (r->has_retained) {
+        fputs("{", out);
+        put_value(out, r->retained, r->unit);
+        fputs("}", out);
+    } else {
+        fputs("null", out);
+    }
+    fputs(",\n     ", out);
+    put_text(out, "go_1_19", r->go);
+    fputs(", ", out);
+    put_text(out, "pointed_at_by", r->pointed);
+    fprintf(out, ",\n     \"ok\": %s, ", scn_result_ok(r) ? "true" : "false");
+    put_text(out, "skipped", r->skipped);
+    fputs(", ", out);
+    put_text(out, "failure", r->failure);
+    put_lists(out, r);
+    fputs("}", out);
+}
+
+void cmd_json_results(FILE *out, const scn_results *all, const cmd_tally *tally)
+{
+    fputs("{\n  \"versions\": {", out);
+    put_text(out, "oakum", oak_version());
+    fputs(", ", out);
+    put_text(out, "go", CMD_GO_VERSION);
+    fprintf(out,
+            "},\n  \"ok\": %s, \"seconds\": %.1f, \"scenarios\": %zu, \"failed_scenarios\": %zu,\n",
+            tally->failed_rows == 0 ? "true" : "false", tally->seconds, tally->scenarios,
+            tally->failed_scenarios);
+    fprintf(out, "  \"failed_rows\": %zu, \"skipped_rows\": %zu,\n  \"rows\": [",
+            tally->failed_rows, tally->skipped_rows);
+    for (size_t i = 0; i < all->count; i++) {
+        fputs(i != 0 ? ",\n" : "\n", out);
+        put_row(out, &all->rows[i]);
+    }
+    fputs("\n  ]\n}\n", out);
+}
+
+void cmd_json_list(FILE *out, const scn_scenario *const *scenarios)
+{
+    fputs("{\n  \"scenarios\": [", out);
+    for (size_t i = 0; scenarios[i] != NULL; i++) {
+        fputs(i != 0 ? ",\n    {" : "\n    {", out);
+        put_text(out, "id", scenarios[i]->id);
+        fprintf(out, ", \"class\": \"%c\", ", scenarios[i]->class);
+        put_text(out, "source", scenarios[i]->source);
+        fputs(", ", out);
+        put_text(out, "leak", scenarios[i]->leak);
+        fputs("}", out);
+    }
+    fputs("\n  ]\n}\n", out);
+}

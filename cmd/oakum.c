@@ -1,0 +1,99 @@
+/* oakum.c - the oakum command: finds the subcommand, and sees to it that all output was written. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int cmd_help(int argc, char **argv);
+static int cmd_version(int argc, char **argv);
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} command;
+
+static const command commands[] = {
+    { "leaks", cmd_leaks, "run the leak scenarios and show what each retains" },
+    { "info", cmd_info, "show the version, the heap's place and every option" },
+    { "version", cmd_version, "print the version" },
+    { "help", cmd_help, "print this, or a command's own help" },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const char *command_name(size_t i, const void *ctx)
+{
+    (void)ctx;
+    return i < COMMANDS ? commands[i].name : NULL;
+}
+
+static const command *find(const char *name)
+{
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+        name = "version";
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: oakum COMMAND [OPTION...] [ARGUMENT...]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+    fputs("\n'oakum COMMAND --help' tells more.\n", out);
+}
+
+static int unknown(const char *name)
+{
+    cmd_tell_unknown("oakum", name[0] == '-' ? "option" : "command", name, command_name, NULL);
+    return CMD_USAGE;
+}
+
+static int cmd_help(int argc, char **argv)
+{
+    static char help_option[] = "--help";
+    const command *c = argc > 1 && argv[1][0] != '-' ? find(argv[1]) : NULL;
+
+    if (argc > 1 && argv[1][0] != '-' && c == NULL) return unknown(argv[1]);
+    if (c == NULL || c->run == cmd_help) {
+        usage(stdout);
+        return CMD_OK;
+    }
+    return c->run(2, (char *[]){ argv[1], help_option, NULL });
+}
+
+static int cmd_version(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
+        fprintf(stderr, "oakum version: takes no arguments, got '%s'\n", argv[1]);
+        return CMD_USAGE;
+    }
+    printf(argc > 1 ? "usage: oakum version\nPrint the version, %s.\n" : "oakum %s\n",
+           oak_version());
+    return CMD_OK;
+}
+
+/* A reader that has gone is no error of ours; a full disk is. */
+static int close_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (errno != EPIPE) fprintf(stderr, "oakum: cannot write the output: %s\n", strerror(errno));
+    return CMD_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    const command *c;
+
+    if (argc < 2) {
+        usage(stderr);
+        return CMD_USAGE;
+    }
+    c = find(argv[1]);
+    if (c == NULL) return unknown(argv[1]);
+    return close_output(c->run(argc - 1, argv + 1));
+}

@@ -1,0 +1,154 @@
+/* delete-does-not-release.c - a map that was large once stays large.
+ *
+ * What leaks: the bucket array and the overflow buckets of a map from which every key was deleted.
+ * Why:        delete empties a slot; Go's map never gives an array or an overflow bucket back
+ *             while it lives. What keys and values point at does go at once, so that large values
+ *             that are stored by pointer are released. The clear idiom drops the overflow buckets
+ *             and keeps the array.
+ * Seen by:    the map's statistics: a count far below what its arrays have room for. */
+#include "scenario.h"
+
+#include <string.h>
+
+typedef struct variant {
+    const char *what;
+    scn_kind kind;
+    size_t n;
+    bool values_apart; /* 1 KiB each, not in the array */
+    const char *go;    /* retained after all were deleted */
+    double go_full, go_deleted;
+} variant;
+
+static const variant variants[] = {
+    { "int, 10,000", SCN_INT_INT, 10000, false, "320,664", 320664, 320664 },
+    { "int, 100,000", SCN_INT_INT, 100000, false, "2,770,224", 2770224, 2770224 },
+    { "int, 1,000,000", SCN_INT_INT, 1000000, false, "40,149,152", 40149144, 40149152 },
+    { "128 bytes inline, 100,000", SCN_INT_128, 100000, false, "21,161,520", 21161520, 21161520 },
+    { "128 bytes inline, 1,000,000", SCN_INT_128, 1000000, false, "307,535,920", 307535920,
+      307535920 },
+    { "1 KiB, 10,000", SCN_INT_1024, 10000, true, "319,512", 10559512, 319512 },
+    { "1 KiB, 100,000", SCN_INT_1024, 100000, true, "2,745,960", 105145960, 2745960 },
+    { "1 KiB, 1,000,000", SCN_INT_1024, 1000000, true, "40,110,464", 1064110456, 40110464 },
+    { "pointer to 1 KiB, 1,000,000", SCN_INT_PTR, 1000000, true, "40,108,160", 1064108160,
+      40108160 },
+};
+
+static const scn_map_policy *policy;
+static void *map;
+
+static void put_value(const variant *v, int64_t key)
+{
+    void *slot = policy->put(map, &key);
+
+    switch (v->kind) {
+    case SCN_INT_PTR:
+        *(void **)slot = scn_must(oak_alloc_noscan(1024));
+        break;
+    case SCN_INT_128:
+        memset(slot, 1, 128);
+        break;
+    default:
+        *(int64_t *)slot = key;
+        break;
+    }
+}
+
+static void fill(void *arg)
+{
+    const variant *v = arg;
+
+    if (map == NULL) map = policy->new (v->kind, 0);
+    for (size_t i = 0; i < v->n; i++) put_value(v, (int64_t)i);
+}
+
+static void delete_all(void *arg)
+{
+    const variant *v = arg;
+
+    for (int64_t k = 0; k < (int64_t)v->n; k++) policy->delete (map, &k);
+}
+
+static void clear_all(void *arg)
+{
+    (void)arg;
+    policy->clear(map);
+}
+
+static double after(void (*step)(void *), const variant *v, double start)
+{
+    scn_on_thread(step, (void *)(uintptr_t)v);
+    return scn_live() - start;
+}
+
+static void expect_as_go(scn *s, const variant *v, double full, double deleted, double cleared,
+                         const scn_map_stats *st)
+{
+    double arrays = (double)(st->array_bytes + st->overflow_bytes);
+
+    scn_expect_bytes(s, "full, against Go's", full, v->go_full, 5);
+    scn_expect_bytes(s, "retained after delete, against Go's", deleted, v->go_deleted, 5);
+    if (v->values_apart)
+        scn_expect_bytes(s, "retained, against array and overflow buckets", deleted, arrays, 5);
+    else
+        scn_expect(s, "released in percent", (full - deleted) / full * 100, -1, 1);
+    scn_expect_bytes(s, "retained after clear, against the array", cleared, (double)st->array_bytes,
+                     5);
+}
+
+static void expect_given_back(scn *s, double full, double deleted)
+{
+    double most = full * 0.05 > SCN_NOISE ? full * 0.05 : SCN_NOISE;
+
+    scn_expect(s, "retained after delete", deleted, -SCN_NOISE, most);
+}
+
+static void run_variant(scn *s, const variant *v)
+{
+    double start, full, deleted, refilled, cleared, dropped;
+    scn_map_stats st;
+
+    scn_row(s, "%s: all deleted", v->what);
+    scn_go(s, v->go);
+    if (!scn_memory_for((uint64_t)(v->go_full * 1.5))) {
+        scn_skip(s, "not enough free memory");
+        return;
+    }
+    start = scn_live();
+    full = after(fill, v, start);
+    deleted = after(delete_all, v, start);
+    scn_stats(policy, &map, &st);
+    refilled = after(fill, v, start);
+    cleared = after(clear_all, v, start);
+    map = NULL;
+    dropped = scn_live() - start;
+
+    scn_retained(s, deleted, SCN_BYTES);
+    scn_figure(s, "full", full, SCN_BYTES);
+    scn_figure(s, "released by delete", (full - deleted) / full * 100, SCN_PERCENT);
+    scn_figure(s, "refilled", refilled, SCN_BYTES);
+    scn_figure(s, "released by clear", (full - cleared) / full * 100, SCN_PERCENT);
+    scn_pointed(s, "released %.1f %%; map: count %zu, array %s B, %s overflow buckets",
+                (full - deleted) / full * 100, st.count, scn_thousands((double)st.array_bytes),
+                scn_thousands((double)st.overflow));
+    if (policy->leaks_as_go)
+        expect_as_go(s, v, full, deleted, cleared, &st);
+    else
+        expect_given_back(s, full, deleted);
+    scn_expect_none(s, "retained after the map is dropped", dropped);
+}
+
+static void run(scn *s)
+{
+    policy = scn_policy(s);
+    for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
+        run_variant(s, &variants[i]);
+}
+
+const scn_scenario scn_delete_does_not_release = {
+    .id = "delete-does-not-release",
+    .class = 'M',
+    .source = "A1 2.2-2.5",
+    .leak = "a map from which all was deleted keeps its arrays",
+    .maps = true,
+    .run = run,
+};

@@ -1,0 +1,213 @@
+/* idle-map-mid-growth.c - a map that is left alone while it grows holds two arrays.
+ *
+ * What leaks: the old bucket array of a map whose last write started a growth.
+ * Why:        growth is done by later writes, two old buckets each. Reads, ranges and collections
+ *             never move anything; without writes the map holds 2.74 times what it held, for as
+ *             long as it idles.
+ * Seen by:    the map's statistics: growing, with an evacuation count that stands still over
+ *             collections. */
+#include "scenario.h"
+
+#include <time.h>
+
+#define FULL ((int64_t)425984) /* 13/2 * 2^16: the next insert doubles */
+#define COLLECTIONS 8
+
+static const scn_map_policy *policy;
+static void *map;
+static size_t found;
+
+static void fill(void *arg)
+{
+    (void)arg;
+    map = policy->new (SCN_INT_INT, 0);
+    for (int64_t k = 0; k < FULL; k++) scn_put_int(policy, map, k, k);
+}
+
+static void insert_one(void *arg)
+{
+    (void)arg;
+    scn_put_int(policy, map, FULL, FULL);
+}
+
+static void look_up_all(void *arg)
+{
+    (void)arg;
+    found = 0;
+    for (int pass = 0; pass < 3; pass++)
+        for (int64_t k = 0; k <= FULL; k++) found += policy->get(map, &k) != NULL;
+}
+
+static void range_all(void *arg)
+{
+    scn_iter it;
+
+    (void)arg;
+    found = 0;
+    policy->iter_init(&it, map);
+    while (policy->iter_next(&it)) found++;
+}
+
+static void delete_absent(void *arg)
+{
+    int64_t absent = -1;
+
+    (void)arg;
+    policy->delete (map, &absent);
+}
+
+static void overwrite_one(void *arg)
+{
+    (void)arg;
+    scn_put_int(policy, map, 7, 7);
+}
+
+/* Overwrite a thousand keys in turn until the growth is done. *arg: how many writes it took. */
+static void finish(void *arg)
+{
+    size_t *writes = arg;
+    scn_map_stats st;
+
+    do {
+        for (int64_t k = 0; k < 1000; k++, ++*writes) scn_put_int(policy, map, k, k);
+        policy->stats(map, &st);
+    } while (st.growing && *writes < 1000000);
+}
+
+/* Old buckets evacuated after a step. */
+static double moved_after(void (*step)(void *))
+{
+    scn_map_stats st;
+
+    scn_on_thread(step, NULL);
+    scn_stats(policy, &map, &st);
+    return (double)st.evacuated;
+}
+
+/* Live bytes after idling through some collections. */
+static double idle(double start)
+{
+    struct timespec t = { 0, 50000000 };
+
+    for (int i = 0; i < COLLECTIONS; i++) {
+        nanosleep(&t, NULL);
+        oak_collect();
+    }
+    return scn_live() - start;
+}
+
+static double full_row(scn *s, double start)
+{
+    double full;
+
+    scn_row(s, "map of 425,984 at its limit");
+    scn_on_thread(fill, NULL);
+    full = scn_live() - start;
+    scn_retained(s, full, SCN_BYTES);
+    scn_go(s, "11,541,344");
+    scn_pointed(s, "nothing: it doesn't grow yet");
+    if (policy->leaks_as_go)
+        scn_expect_bytes(s, "retained, against Go's", full, 11541344, 5);
+    else
+        scn_expect(s, "retained", full, 0, 20.1e6 * 1.05);
+    return full;
+}
+
+static double idle_row(scn *s, double start, double full)
+{
+    scn_map_stats st, later;
+    double mid;
+
+    scn_row(s, "one insert more, then idle for 8 collections");
+    scn_on_thread(insert_one, NULL);
+    scn_stats(policy, &map, &st);
+    mid = idle(start);
+    scn_stats(policy, &map, &later);
+    scn_retained(s, mid, SCN_BYTES);
+    scn_go(s, "31,595,544");
+    scn_pointed(s, "map: growing, %zu of %s old buckets moved, no progress; old array %s B",
+                later.evacuated, scn_thousands((double)later.old_buckets),
+                scn_thousands((double)later.old_array_bytes));
+    scn_figure(s, "of what it held when full", mid / full, SCN_RATIO);
+    if (policy->leaks_as_go) {
+        scn_expect_ratio(s, "retained mid-growth / full", mid / full, 2.74, 5);
+        scn_expect_true(s, "growing after the collections", later.growing);
+        scn_expect(s, "old buckets moved by the insert", (double)st.evacuated, 2, 2);
+        scn_expect(s, "old buckets moved after the collections", (double)later.evacuated, 2, 2);
+    } else {
+        scn_expect(s, "retained mid-growth", mid, 0, 20.1e6 * 1.05);
+    }
+    return mid;
+}
+
+static void steps_row(scn *s)
+{
+    double looked, ranged, deleted, written;
+    bool all_found, all_ranged;
+
+    scn_row(s, "lookups, a range, then two writes: old buckets moved");
+    looked = moved_after(look_up_all);
+    all_found = found == 3 * (size_t)(FULL + 1);
+    ranged = moved_after(range_all);
+    all_ranged = found == (size_t)(FULL + 1);
+    deleted = moved_after(delete_absent);
+    written = moved_after(overwrite_one);
+    scn_retained(s, written, SCN_COUNT);
+    scn_go(s, "2, 2, 4, 6");
+    scn_pointed(
+        s,
+        "map: moved %.0f after lookups, %.0f after a range, %.0f after a delete, %.0f after a put",
+        looked, ranged, deleted, written);
+    scn_expect_true(s, "every lookup finds its key", all_found);
+    scn_expect_true(s, "the range meets every key once", all_ranged);
+    if (policy->leaks_as_go) {
+        scn_expect(s, "after 3 passes of lookups", looked, 2, 2);
+        scn_expect(s, "after a range", ranged, 2, 2);
+        scn_expect(s, "after deleting an absent key", deleted, 3,
+                   4); /* 3: the key's own bucket was moved before */
+        scn_expect(s, "after an overwrite", written, deleted + 1, deleted + 2);
+    }
+}
+
+static void finished_row(scn *s, double start, double mid)
+{
+    size_t writes = 0;
+    scn_map_stats st;
+    double finished;
+
+    scn_row(s, "growth finished by overwriting 1,000 keys");
+    scn_on_thread(finish, &writes);
+    scn_stats(policy, &map, &st);
+    finished = scn_live() - start;
+    scn_retained(s, finished, SCN_BYTES);
+    scn_go(s, "20,061,128");
+    scn_pointed(s, "map: not growing, after about %s writes", scn_thousands((double)writes));
+    scn_expect_true(s, "not growing", !st.growing);
+    if (policy->leaks_as_go)
+        scn_expect_ratio(s, "retained mid-growth / finished", mid / finished, 1.57, 5);
+    else
+        scn_expect(s, "retained mid-growth / finished", mid / finished, 0, 1.1);
+    map = NULL;
+    scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+}
+
+static void run(scn *s)
+{
+    double start, full, mid;
+
+    policy = scn_policy(s);
+    start = scn_live();
+    full = full_row(s, start);
+    mid = idle_row(s, start, full);
+    steps_row(s);
+    finished_row(s, start, mid);
+}
+
+const scn_scenario scn_idle_map_mid_growth = {
+    .id = "idle-map-mid-growth",
+    .class = 'M',
+    .source = "implied by A4 2.2-2.4",
+    .leak = "a map that idles in mid-growth holds two arrays",
+    .maps = true,
+    .run = run,
+};

@@ -1,0 +1,22 @@
+/* list.c - every scenario, in the order of the table. A new one is a line here. */
+#include "scenario.h"
+
+#define SCN_LIST(X)                  \
+    X(scn_unbounded_global_map)      \
+    X(scn_leaked_thread_holding_map) \
+    X(scn_struct_field_map_lifetime) \
+    X(scn_watermark_vs_leak)         \
+    X(scn_key_type_reachability)     \
+    X(scn_delete_does_not_release)   \
+    X(scn_stuck_iterator)            \
+    X(scn_idle_map_mid_growth)       \
+    X(scn_thread_stack_leak)         \
+    X(scn_finalizer_cycle)
+
+#define DECLARE(name) extern const scn_scenario name;
+SCN_LIST(DECLARE)
+#undef DECLARE
+
+#define ADDRESS(name) &name,
+const scn_scenario *const scn_scenarios[] = { SCN_LIST(ADDRESS) NULL };
+#undef ADDRESS

@@ -1,0 +1,190 @@
+/* report.c - the child's side of a scenario: rows are filled here and sent to the parent when the
+ * next one begins.
+ *
+ * Owns: struct scn, one a process. Rows are filled by the child's main thread; scn_die may be
+ *       called by any. */
+#include "results.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct scn {
+    int fd;
+    bool in_row;
+    scn_message message;
+};
+
+static scn the_run;
+
+const scn_map_policy *scn_policy(const scn *s)
+{
+    return s->message.row.policy;
+}
+
+static void send_message(scn *s, scn_message_kind kind)
+{
+    const char *p = (const char *)&s->message;
+    size_t left = sizeof(s->message);
+
+    s->message.kind = kind;
+    while (left != 0) {
+        ssize_t n = write(s->fd, p, left);
+
+        if (n < 0) _exit(1);
+        p += n;
+        left -= (size_t)n;
+    }
+}
+
+static void end_row(scn *s)
+{
+    if (s->in_row) send_message(s, SCN_MESSAGE_ROW);
+    s->in_row = false;
+}
+
+static void send_fatal(const char *text)
+{
+    snprintf(the_run.message.row.failure, sizeof(the_run.message.row.failure), "%s", text);
+    send_message(&the_run, SCN_MESSAGE_FATAL);
+}
+
+void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int fd)
+{
+    scn *s = &the_run;
+
+    s->fd = fd;
+    s->message.row.scenario = scenario;
+    s->message.row.policy = policy;
+    oak_set_fatal_handler(send_fatal);
+    if (oak_init(NULL) != 0) scn_die("oak_init failed");
+    scenario->run(s);
+    end_row(s);
+    send_message(s, SCN_MESSAGE_DONE);
+    _exit(0);
+}
+
+void scn_die(const char *format, ...)
+{
+    char text[sizeof(the_run.message.row.failure)];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    send_fatal(text);
+    _exit(1);
+}
+
+/* ---- filling a row ---- */
+
+void scn_row(scn *s, const char *what, ...)
+{
+    scn_result *r = &s->message.row;
+    const scn_scenario *scenario = r->scenario;
+    const scn_map_policy *policy = r->policy;
+    va_list ap;
+
+    end_row(s);
+    memset(r, 0, sizeof(*r));
+    r->scenario = scenario;
+    r->policy = policy;
+    va_start(ap, what);
+    vsnprintf(r->what, sizeof(r->what), what, ap);
+    va_end(ap);
+    s->in_row = true;
+    send_message(s, SCN_MESSAGE_BEGIN);
+}
+
+void scn_retained(scn *s, double value, scn_unit unit)
+{
+    s->message.row.has_retained = true;
+    s->message.row.retained = value;
+    s->message.row.unit = unit;
+}
+
+void scn_go(scn *s, const char *figure)
+{
+    snprintf(s->message.row.go, sizeof(s->message.row.go), "%s", figure);
+}
+
+void scn_pointed(scn *s, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(s->message.row.pointed, sizeof(s->message.row.pointed), format, ap);
+    va_end(ap);
+}
+
+void scn_figure(scn *s, const char *name, double value, scn_unit unit)
+{
+    scn_result *r = &s->message.row;
+    scn_named_figure *f;
+
+    if (r->figure_count == SCN_FIGURES) scn_die("more than %d figures in a row", SCN_FIGURES);
+    f = &r->figures[r->figure_count++];
+    snprintf(f->name, sizeof(f->name), "%s", name);
+    f->value = value;
+    f->unit = unit;
+}
+
+void scn_skip(scn *s, const char *why)
+{
+    snprintf(s->message.row.skipped, sizeof(s->message.row.skipped), "%s", why);
+}
+
+/* ---- expectations ---- */
+
+static scn_expectation *expectation(scn *s, const char *name)
+{
+    scn_result *r = &s->message.row;
+    scn_expectation *e;
+
+    if (r->expectation_count == SCN_EXPECTATIONS)
+        scn_die("more than %d expectations in a row", SCN_EXPECTATIONS);
+    e = &r->expectations[r->expectation_count++];
+    snprintf(e->name, sizeof(e->name), "%s", name);
+    return e;
+}
+
+void scn_expect(scn *s, const char *name, double seen, double low, double high)
+{
+    scn_expectation *e = expectation(s, name);
+
+    e->seen = seen;
+    e->low = low;
+    e->high = high;
+    e->ok = seen >= low && seen <= high; /* not a number fails */
+}
+
+void scn_expect_true(scn *s, const char *name, bool seen)
+{
+    scn_expectation *e = expectation(s, name);
+
+    e->seen = seen;
+    e->low = e->high = 1;
+    e->yes_or_no = true;
+    e->ok = seen;
+}
+
+void scn_expect_bytes(scn *s, const char *name, double seen, double want, double percent)
+{
+    double slack = fmax(fabs(want) * percent / 100, SCN_NOISE);
+
+    scn_expect(s, name, seen, want - slack, want + slack);
+}
+
+void scn_expect_ratio(scn *s, const char *name, double seen, double want, double percent)
+{
+    double slack = fabs(want) * percent / 100;
+
+    scn_expect(s, name, seen, want - slack, want + slack);
+}
+
+void scn_expect_none(scn *s, const char *name, double bytes)
+{
+    scn_expect(s, name, bytes, -SCN_NOISE, SCN_NOISE);
+}

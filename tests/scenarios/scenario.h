@@ -1,0 +1,200 @@
+/* scenario.h - what a leak scenario is, what it may use, and what it reports.
+ *
+ * A scenario is one file with one `const scn_scenario`. Its body runs in a child process of its
+ * own, on the child's main thread, and sends rows to the parent. A body that is about maps is
+ * written against struct scn_map_policy and runs once for each policy, so that it never names a
+ * map of one kind.
+ *
+ * Rules for a body, as the collector is conservative: whatever touches heap objects runs in a
+ * function given to scn_on_thread, so that its stack and registers are gone before anything is
+ * measured; what must stay alive in between hangs on a static variable; a figure is scn_live()
+ * minus scn_live() at the start. Public headers only. */
+#ifndef SCN_SCENARIO_H
+#define SCN_SCENARIO_H
+
+#include <oakum/oakum.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct scn scn;
+
+/* ---- maps, whatever their policy ---- */
+
+typedef struct scn_string {
+    const char *data;
+    size_t len;
+} scn_string;
+
+/* Go's interface value: a type word and a pointer to the value. */
+typedef struct scn_any {
+    const void *type;
+    void *data;
+} scn_any;
+
+/* Key, value, the bytes of each, the flags of their pointers. Values of zero bytes make a set. */
+#define SCN_KINDS(X)                             \
+    X(INT_INT, SCN_KEY_INT, 8, 8, false)         \
+    X(INT_NONE, SCN_KEY_INT, 8, 0, false)        \
+    X(INT_128, SCN_KEY_INT, 8, 128, false)       \
+    X(INT_1024, SCN_KEY_INT, 8, 1024, false)     \
+    X(INT_PTR, SCN_KEY_INT, 8, 8, true)          \
+    X(STRING_INT, SCN_KEY_STRING, 16, 8, false)  \
+    X(STRING_NONE, SCN_KEY_STRING, 16, 0, false) \
+    X(STRING_PTR, SCN_KEY_STRING, 16, 8, true)   \
+    X(STRING_ANY, SCN_KEY_STRING, 16, 16, true)  \
+    X(PTR_NONE, SCN_KEY_PTR, 8, 0, false)        \
+    X(ANY_NONE, SCN_KEY_ANY, 16, 0, false)
+
+typedef enum scn_kind {
+#define SCN_KIND_NAME(name, key, key_size, value_size, value_pointers) SCN_##name,
+    SCN_KINDS(SCN_KIND_NAME)
+#undef SCN_KIND_NAME
+        SCN_KIND_COUNT
+} scn_kind;
+
+typedef enum scn_key_class { SCN_KEY_INT, SCN_KEY_STRING, SCN_KEY_PTR, SCN_KEY_ANY } scn_key_class;
+
+/* Where an iterator stands, for the policies whose maps have two arrays while they grow. */
+typedef enum scn_place { SCN_PLACE_NONE, SCN_PLACE_OLD, SCN_PLACE_NEW } scn_place;
+
+/* An iterator of any policy: in a static, in the heap or on a stack. */
+typedef struct scn_iter {
+    const void *key;
+    void *value;
+    union {
+        oak_classic_iter classic;
+        void *room[24];
+    } u;
+} scn_iter;
+
+/* What a map says of itself. Fields that a policy has no notion of are 0. */
+typedef struct scn_map_stats {
+    size_t count;
+    size_t array_bytes, old_array_bytes;
+    size_t overflow, overflow_bytes; /* buckets, and bytes of those that lie outside the array */
+    size_t old_buckets, evacuated;
+    size_t longest_chain;
+    double mean_chain;
+    bool growing;
+    uint64_t growths, same_size_growths;
+} scn_map_stats;
+
+typedef struct scn_map_policy {
+    const char *name; /* "classic": in JSON, and the column's title */
+    bool leaks_as_go; /* which column of expectations holds: Go's, or none may leak */
+    void *(*new)(scn_kind kind, size_t hint);
+    void *(*get)(const void *m, const void *key);
+    void *(*put)(void *m, const void *key); /* never NULL: out of memory ends the child */
+    bool (*delete)(void *m, const void *key);
+    void (*clear)(void *m);
+    size_t (*len)(const void *m);
+    void (*iter_init)(scn_iter *it, const void *m);
+    bool (*iter_next)(scn_iter *it);
+    scn_place (*iter_place)(const scn_iter *it);
+    size_t (*iter_array)(const scn_iter *it); /* bytes of the array in which it stands, 0: none */
+    void (*stats)(const void *m, scn_map_stats *out); /* O(buckets) */
+} scn_map_policy;
+
+extern const scn_map_policy *const scn_policies[];
+extern const unsigned scn_policy_count;
+
+/* ---- a scenario ---- */
+
+typedef struct scn_scenario {
+    const char *id;
+    char class; /* M caused by the map, U by the program, G collector or allocator, N no leak */
+    const char *source; /* article and section */
+    const char *leak;   /* in one line */
+    bool maps;          /* run once for each policy; otherwise once */
+    void (*run)(scn *s);
+} scn_scenario;
+
+/* All of them, in the table's order; NULL ends the list. */
+extern const scn_scenario *const scn_scenarios[];
+
+/* The map policy of this run. */
+const scn_map_policy *scn_policy(const scn *s);
+
+/* ---- rows ---- */
+
+typedef enum scn_unit { SCN_BYTES, SCN_COUNT, SCN_PERCENT, SCN_RATIO } scn_unit;
+
+/* Begin a row of the table; the one before it ends. `what` says in a few words what was done. */
+void scn_row(scn *s, const char *what, ...) OAK_PRINTF(2, 3);
+
+/* The row's figure, as measured, and Go 1.19's, a constant of docs/scenarios.md. */
+void scn_retained(scn *s, double value, scn_unit unit);
+void scn_go(scn *s, const char *figure);
+
+/* What led to it: a counter, a map's statistics. Measured too. */
+void scn_pointed(scn *s, const char *format, ...) OAK_PRINTF(2, 3);
+
+/* A further figure of the row, for --verbose and --json. */
+void scn_figure(scn *s, const char *name, double value, scn_unit unit);
+
+/* The row passes when every expectation holds. Names say what was measured. */
+void scn_expect(scn *s, const char *name, double seen, double low, double high);
+void scn_expect_true(scn *s, const char *name, bool seen);
+
+/* Within `percent` of want, or 64 KiB, whichever is larger (bytes); within percent alone
+ * (everything else). */
+void scn_expect_bytes(scn *s, const char *name, double seen, double want, double percent);
+void scn_expect_ratio(scn *s, const char *name, double seen, double want, double percent);
+
+/* At most 64 KiB, either way. */
+void scn_expect_none(scn *s, const char *name, double bytes);
+
+/* The row could not run here, and why. It does not fail. */
+void scn_skip(scn *s, const char *why);
+
+/* End the child: the running row fails with this line. */
+OAK_NORETURN void scn_die(const char *format, ...) OAK_PRINTF(1, 2);
+
+/* ---- measuring (measure.c) ---- */
+
+#define SCN_NOISE 65536.0 /* what "nothing" may weigh */
+
+/* Live heap bytes after two full collections. */
+double scn_live(void);
+
+/* The same, all figures. */
+void scn_live_stats(oak_memstats *out);
+
+/* Run fn(arg) on a thread that has finished, and detached, on return. */
+void scn_on_thread(void (*fn)(void *arg), void *arg);
+
+/* Statistics of the map in *map, a static variable; read on a thread that ends. */
+void scn_stats(const scn_map_policy *p, void *const *map, scn_map_stats *out);
+
+/* Wait until count reaches `want`, two seconds at most; then until no finalizer is due or runs. */
+void scn_settle(const size_t *count, size_t want);
+
+/* p is in use here, and was before: the compiler may neither drop it nor move it away. */
+#define scn_keep(p) __asm__ __volatile__("" : : "g"(p) : "memory")
+
+/* The argument, or the end of the child when it is NULL. */
+void *scn_must(void *p);
+
+/* Room for a peak of `bytes` beside what runs already. */
+bool scn_memory_for(uint64_t bytes);
+
+/* A counter that finalizers add to, on whatever thread, and its reader. */
+void scn_count_up(size_t *count);
+size_t scn_count(const size_t *count);
+
+/* ---- keys and objects ---- */
+
+/* A string in the heap, formatted from one number. */
+scn_string scn_string_new(const char *format, size_t i);
+
+/* m[key] = value, for a map of INT_INT. */
+static inline void scn_put_int(const scn_map_policy *p, void *m, int64_t key, int64_t value)
+{
+    *(int64_t *)p->put(m, &key) = value;
+}
+
+/* "12,345,678": one of eight buffers in turn. */
+const char *scn_thousands(double value);
+
+#endif

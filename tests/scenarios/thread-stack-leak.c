@@ -1,0 +1,206 @@
+/* thread-stack-leak.c - what a stack that was deep, or is, keeps alive.
+ *
+ * What leaks: stack dumps whose buffers are kept, and whatever the frames of a parked thread
+ *             refer to. Making dumps leaks nothing, and a thread that has unwound holds nothing
+ *             through its dead frames.
+ * Why:        a frame is a root as long as it is live. C's stacks do not shrink as Go's do; what
+ *             counts is that the part below the stack pointer isn't looked at.
+ * Seen by:    memstats: threads, stack_inuse, and live bytes that go with the threads. */
+#include "scenario.h"
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DUMPS 20000
+#define DUMP_BYTES 4096
+#define THREADS 200
+#define DEPTH 100
+#define FRAME 512
+#define OBJECT 512
+#define OBJECTS (THREADS * DEPTH)
+
+/* ---- stack dumps ---- */
+
+static char **kept; /* NULL: dumps are dropped */
+
+static __attribute__((noinline)) char *dump_stack(void)
+{
+    char *text = scn_must(oak_alloc_noscan(DUMP_BYTES));
+    void *frames[32];
+    int n = backtrace(frames, 32);
+    size_t at = 0;
+
+    for (int i = 0; i < n && at + 32 < DUMP_BYTES; i++)
+        at += (size_t)snprintf(text + at, DUMP_BYTES - at, "%d %p\n", i, frames[i]);
+    return text;
+}
+
+static void dump_many(void *keep)
+{
+    if (keep != NULL) kept = scn_must(oak_alloc(DUMPS * sizeof(*kept)));
+    for (int i = 0; i < DUMPS; i++) {
+        char *text = dump_stack();
+
+        if (kept != NULL) kept[i] = text;
+    }
+}
+
+static void dumps(scn *s)
+{
+    static char yes;
+    double want = (double)DUMPS * DUMP_BYTES, held;
+    oak_memstats before, after;
+
+    scn_row(s, "20,000 stack dumps into fresh 4 KiB buffers");
+    scn_live_stats(&before);
+    scn_on_thread(dump_many, NULL);
+    scn_live_stats(&after);
+    held = (double)after.heap_alloc - (double)before.heap_alloc;
+    scn_retained(s, held, SCN_BYTES);
+    scn_go(s, "8");
+    scn_pointed(s, "not a leak: total_alloc +%s B, heap_alloc %+.0f B",
+                scn_thousands((double)(after.total_alloc - before.total_alloc)), held);
+    scn_expect_none(s, "retained", held);
+
+    scn_row(s, "the same, buffers kept");
+    scn_live_stats(&before);
+    scn_on_thread(dump_many, &yes);
+    scn_live_stats(&after);
+    held = (double)after.heap_alloc - (double)before.heap_alloc;
+    scn_retained(s, held, SCN_BYTES);
+    scn_go(s, "82,509,832");
+    scn_pointed(s, "memstats: heap_objects +%s, stack_inuse %+.0f B",
+                scn_thousands((double)after.heap_objects - (double)before.heap_objects),
+                (double)after.stack_inuse - (double)before.stack_inuse);
+    scn_expect(s, "retained, against 20,000 buffers", held, want, want * 1.03);
+    kept = NULL;
+    scn_expect_none(s, "retained after the buffers are dropped",
+                    scn_live() - (double)before.heap_alloc);
+}
+
+/* ---- deep stacks ---- */
+
+typedef struct diver {
+    pthread_t thread;
+    uint64_t id;
+    bool stay_down; /* park at full depth; otherwise after unwinding */
+    bool intact;    /* every frame found its object as it had left it */
+} diver;
+
+static diver divers[THREADS];
+static size_t parked;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *pass_gate(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return NULL;
+}
+
+static __attribute__((noinline)) void park(void)
+{
+    scn_count_up(&parked);
+    oak_blocking_call(pass_gate, NULL);
+}
+
+static __attribute__((noinline)) bool dive(const diver *d, unsigned depth)
+{
+    char room[FRAME - 96];
+    uint64_t *object = scn_must(oak_alloc_noscan(OBJECT));
+    bool intact = true;
+
+    memset(room, 0, sizeof(room));
+    scn_keep(room);
+    *object = d->id * DEPTH + depth;
+    if (depth + 1 < DEPTH)
+        intact = dive(d, depth + 1);
+    else if (d->stay_down)
+        park();
+    scn_keep(room);
+    scn_keep(object);
+    return intact && *object == d->id * DEPTH + depth;
+}
+
+static void *diver_main(void *arg)
+{
+    diver *d = arg;
+
+    d->intact = dive(d, 0);
+    if (!d->stay_down) park();
+    return NULL;
+}
+
+static void start_divers(bool stay_down)
+{
+    parked = 0;
+    pthread_mutex_lock(&gate);
+    for (uint64_t i = 0; i < THREADS; i++) {
+        divers[i] = (diver){ .id = i, .stay_down = stay_down };
+        if (oak_thread_create(&divers[i].thread, NULL, diver_main, &divers[i]) != 0)
+            scn_die("no thread");
+    }
+    while (scn_count(&parked) < THREADS) sched_yield();
+}
+
+static bool end_divers(void)
+{
+    bool intact = true;
+
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(divers[i].thread, NULL);
+        intact = intact && divers[i].intact;
+    }
+    return intact;
+}
+
+static void deep_row(scn *s, bool stay_down)
+{
+    oak_memstats before, after;
+    double held, objects;
+    bool intact;
+
+    scn_row(s, stay_down ? "200 threads parked at 100 frames of 512 B, an object each"
+                         : "200 threads unwound from 100 frames of 512 B, parked");
+    scn_live_stats(&before);
+    start_divers(stay_down);
+    scn_live_stats(&after);
+    held = (double)after.heap_alloc - (double)before.heap_alloc;
+    objects = held / OBJECT;
+    scn_retained(s, held, SCN_BYTES);
+    scn_figure(s, "objects held", objects, SCN_COUNT);
+    scn_figure(s, "stack_inuse", (double)after.stack_inuse - (double)before.stack_inuse, SCN_BYTES);
+    scn_pointed(s, "memstats: %s threads more, stack_inuse +%s B; %s of 20,000 objects",
+                scn_thousands((double)(after.threads - before.threads)),
+                scn_thousands((double)after.stack_inuse - (double)before.stack_inuse),
+                scn_thousands(objects));
+    if (stay_down)
+        scn_expect(s, "objects held by live frames", objects, OBJECTS, OBJECTS * 1.05);
+    else
+        scn_expect(s, "objects held by dead frames", objects, -1, OBJECTS / 100);
+    intact = end_divers();
+    scn_expect_true(s, "every live frame finds its object intact", intact);
+    scn_expect_none(s, "retained after the threads ended", scn_live() - (double)before.heap_alloc);
+}
+
+static void run(scn *s)
+{
+    dumps(s);
+    deep_row(s, false);
+    scn_go(s, "stacks 13.1, later 0.82 MB");
+    deep_row(s, true);
+    scn_go(s, "stacks 13.1 MB");
+}
+
+const scn_scenario scn_thread_stack_leak = {
+    .id = "thread-stack-leak",
+    .class = 'G',
+    .source = "A2 2.3",
+    .leak = "live frames and kept stack dumps hold objects; dead frames do not",
+    .maps = false,
+    .run = run,
+};
