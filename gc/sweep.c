@@ -125,7 +125,6 @@ static void *background(void *arg)
         unsigned hint = 0;
         for (bool more = true; more && AO_load(&sweeper.waiting);) {
             oaki_helper_begin();
-            oaki_helper_begin();
             oaki_lock_acquire(&sweeper.lock);
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
             if (!more && AO_int_load(&sweeper.wake) == seen) AO_store(&sweeper.waiting, 0);

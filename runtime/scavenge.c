@@ -46,9 +46,7 @@ static void *scavenger(void *arg)
         oaki_os_sleep_ns(PERIOD_NS);
         size_t now = excess(), n = OAKI_MIN(now, last);
         oaki_helper_begin();
-        oaki_helper_begin();
         if (n) oaki_pages_scavenge(OAKI_MIN(n, RATE), MIN_PAGES);
-        oaki_helper_end();
         oaki_helper_end();
         last = now;
     }
