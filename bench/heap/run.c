@@ -64,8 +64,9 @@ static void record(bench *b, int peer, const char *key, double value)
     }
 }
 
-/* Take the lines of a program's output. */
-static void record_output(bench *b, int peer, char *text)
+/* Take the lines of a program's output. false when it did other work than the first peer did; its
+ * figures are not taken then, as a program prints its check first. */
+static bool record_output(bench *b, int peer, char *text)
 {
     char *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -77,12 +78,14 @@ static void record_output(bench *b, int peer, char *text)
             continue;
         }
         uint64_t check = strtoull(value, NULL, 10);
-        if (b->checked && check != b->check)
-            complain(b->name, peer,
-                     "its check differs from that of the peer before: not the same work");
+        if (b->checked && check != b->check) {
+            complain(b->name, peer, "its check differs from the first peer's: not the same work");
+            return false;
+        }
         b->check = check;
         b->checked = true;
     }
+    return true;
 }
 
 /* The command line of a benchmark on a peer; `text` is where its words live. */
@@ -160,8 +163,7 @@ static void run_program(const options *o, bench *b, int peer)
         complain(b->name, peer, why);
         return;
     }
-    record_output(b, peer, text);
-    record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
+    if (record_output(b, peer, text)) record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
 }
 
 /* From before the fork to after the wait, in microseconds; negative when the program failed. */
