@@ -178,16 +178,33 @@ START_TEST(sizes_round_up_by_a_quarter_at_most)
 }
 END_TEST
 
+START_TEST(freed_small_blocks_are_used_again)
+{
+    void *p[5000];
+    for (size_t i = 0; i < OAKI_COUNT(p); i++) p[i] = oaki_meta_alloc(1000, OAKI_META_OTHER);
+    size_t mapped = oaki_meta_mapped();
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < OAKI_COUNT(p); i += 2) oaki_meta_free(p[i], 1000, OAKI_META_OTHER);
+        for (size_t i = 0; i < OAKI_COUNT(p); i += 2) p[i] = oaki_meta_alloc(1000, OAKI_META_OTHER);
+    }
+    ck_assert_uint_eq(oaki_meta_mapped(), mapped);
+    for (size_t i = 0; i < OAKI_COUNT(p); i++) oaki_meta_free(p[i], 1000, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+    ck_assert_uint_lt(oaki_meta_mapped(), mapped - 2000000);
+}
+END_TEST
+
 START_TEST(memory_of_large_blocks_is_given_back)
 {
-    size_t n = (size_t)32 << 20;
+    size_t n = (size_t)32 << 20, before = oaki_meta_mapped();
     void *p = oaki_meta_zalloc(n, OAKI_META_OTHER);
     ck_assert_ptr_nonnull(p);
     memset(p, 1, n);
     ck_assert_uint_ge(oaki_meta_resident(), n);
     oaki_meta_free(p, n, OAKI_META_OTHER);
     ck_assert_uint_eq(all_in_use(), 0);
-    ck_assert_uint_lt(oaki_meta_resident(), n / 2);
+    ck_assert_uint_lt(oaki_meta_resident(), (size_t)1 << 20);
+    ck_assert_uint_le(oaki_meta_mapped(), before + ((size_t)1 << 20));
 }
 END_TEST
 
@@ -277,6 +294,7 @@ Suite *suite_runtime_meta(void)
     tcase_add_test(tc, random_work_keeps_contents_and_returns_all);
     tcase_add_test(tc, accounts_are_kept_for_each_use);
     tcase_add_test(tc, sizes_round_up_by_a_quarter_at_most);
+    tcase_add_test(tc, freed_small_blocks_are_used_again);
     tcase_add_test(tc, memory_of_large_blocks_is_given_back);
     tcase_add_test(tc, no_memory_is_a_value);
     tcase_add_test(tc, a_table_grows_by_doubling);

@@ -11,16 +11,19 @@
 
 Suite *suite_runtime_print(void);
 
-/* Both into buffers of every interesting size, and the length that each says. */
+/* Both into buffers of every interesting size: the text, the length that each says, and the byte
+ * after the buffer. */
 #define SAME(...)                                                                     \
     do {                                                                              \
         static const size_t size[] = { 600, 40, 7, 1 };                               \
         for (size_t k = 0; k < OAKI_COUNT(size); k++) {                               \
-            char want[600] = "", got[600] = "";                                       \
+            char want[601] = "", got[601];                                            \
+            memset(got, 1, sizeof got);                                               \
             int want_len = snprintf(want, size[k], __VA_ARGS__);                      \
             size_t got_len = oaki_format(got, size[k], __VA_ARGS__);                  \
             ck_assert_msg(strcmp(want, got) == 0, "[%s] instead of [%s]", got, want); \
             ck_assert_uint_eq(got_len, (size_t)want_len);                             \
+            ck_assert_int_eq(got[size[k]], 1);                                        \
         }                                                                             \
     } while (0)
 
