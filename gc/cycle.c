@@ -268,6 +268,7 @@ void oaki_gc_stats(oak_memstats *out)
 int oaki_gc_init(void)
 {
     gc.start_ns = oaki_os_now_ns();
+    oaki_mark_init();
     oaki_pace_init();
     return oaki_workers_init() || oaki_sweep_init() || oaki_finalizers_init() || oaki_weak_init() ||
                    oaki_ephemerons_init()

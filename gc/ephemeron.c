@@ -40,6 +40,7 @@ static struct {
     oaki_ptrtable table;
     uint32_t *pending; /* records that are not resolved */
     size_t npending;   /* its places, not all in use */
+    size_t looks;      /* at records, in the last fixpoint */
 } self;
 
 static record *at(uint32_t i)
@@ -150,6 +151,7 @@ static size_t pass(size_t *lo, size_t *hi, bool backwards, bool drain_each)
 {
     uint32_t *p = self.pending;
     size_t n = *hi - *lo, kept = 0, resolved = 0;
+    self.looks += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = backwards ? p[*hi - 1 - k] : p[*lo + k];
         if (!at(i)->resolved && resolvable(at(i))) {
@@ -175,6 +177,7 @@ void oaki_ephemerons_fixpoint(void)
 {
     size_t lo = 0, hi = self.table.records.len;
     bool backwards = false, drain_each = false;
+    self.looks = 0;
     oaki_mark_drain();
     for (uint32_t i = 0; i < hi; i++) {
         at(i)->resolved = false;
@@ -234,6 +237,11 @@ void oaki_ephemerons_trim(void)
 {
     oaki_ptrtable_trim(&self.table);
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
+}
+
+size_t oaki_ephemerons_looks(void)
+{
+    return self.looks;
 }
 
 int oaki_ephemerons_init(void)

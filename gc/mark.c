@@ -6,90 +6,145 @@
 #include "runtime/track.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
-#define HUNGRY_EVERY 128         /* objects between two looks at whether others have nothing to do */
+#define HUNGRY_EVERY 256         /* objects between two looks at whether others have nothing to do */
+#define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
 
-/* ---- the stack ---- */
+/* What the loop has to know of a span class, in one place. */
+typedef struct class_info {
+    uint32_t size, magic, nslots;
+    uint32_t words; /* to scan; 0: none; SPECIAL: look closer */
+} class_info;
+#define SPECIAL UINT32_MAX
 
-OAKI_INLINE void push_entry(oak_marker *m, uintptr_t entry)
+static class_info infos[OAKI_PTE_SPANCLASS + 1];
+
+void oaki_mark_init(void)
+{
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];
+        unsigned kind = sc / OAKI_CLASSES;
+        class_info *i = &infos[sc];
+        *i = (class_info){ .size = c->size, .magic = c->magic, .nslots = c->nslots };
+        if (kind == OAKI_NOSCAN) i->words = 0;
+        else if (kind == OAKI_TYPED || c->size / 8 > INLINE_WORDS) i->words = SPECIAL;
+        else i->words = c->size / 8;
+    }
+}
+
+/* ---- the hot state: a worker's fields in registers while a loop runs ---- */
+
+typedef struct hot {
+    uintptr_t base;
+    size_t used, bytes;
+    const oaki_pte *pte;
+    uint64_t *mark;
+    size_t *ring;
+    unsigned head, tail;
+    size_t *sp, *lo, *hi; /* of the top chunk: entries lie in [lo, sp), there is room up to hi */
+} hot;
+
+OAKI_INLINE void load_stack(hot *h, oak_marker *m)
 {
     oaki_mark_chunk *c = m->top;
-    if (OAKI_UNLIKELY(!c || c->n == OAKI_CHUNK_ENTRIES)) {
-        oaki_mark_offer(m);
-        c = m->top;
-        if (!c) return; /* no memory: noted as an overflow */
-    }
-    c->entry[c->n++] = entry;
+    h->lo = c ? c->entry : NULL;
+    h->sp = c ? c->entry + c->n : NULL;
+    h->hi = c ? c->entry + OAKI_CHUNK_ENTRIES : NULL;
+}
+
+OAKI_INLINE hot load(oak_marker *m)
+{
+    hot h = { .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .mark = oaki_the_heap.mark };
+    h.ring = m->ring;
+    h.head = m->head;
+    h.tail = m->tail;
+    load_stack(&h, m);
+    return h;
+}
+
+OAKI_INLINE void save(hot *h, oak_marker *m)
+{
+    m->head = h->head;
+    m->tail = h->tail;
+    m->bytes += h->bytes;
+    h->bytes = 0;
+    if (m->top) m->top->n = (size_t)(h->sp - h->lo);
 }
 
 /* ---- words ---- */
 
-/* Mark the object that offset off is in, if there is one, allocated and unmarked. */
-OAKI_INLINE void mark_offset(oak_marker *m, size_t off)
+OAKI_INLINE bool set_mark(uint64_t *map, size_t slot, bool shared)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t page = off >> OAKI_PAGE_SHIFT, slot, size;
-    oaki_pte e = h->pte[page];
-    unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
-    if (cls == 0) return;
-    if (OAKI_LIKELY(cls != OAKI_CLASS_LARGE)) {
-        const oaki_class *c = &oaki_classes[cls];
-        size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
-        size_t i = ((off - first) * c->magic) >> 32;
-        if (OAKI_UNLIKELY(i >= c->nslots)) return;
-        size = c->size;
-        slot = first + i * size;
-    } else {
-        slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
-        size = 0;
-    }
-    uint64_t *word = &h->mark[slot >> (OAKI_GRANULE_SHIFT + 6)];
+    uint64_t *word = &map[slot >> (OAKI_GRANULE_SHIFT + 6)];
     uint64_t bit = (uint64_t)1 << ((slot >> OAKI_GRANULE_SHIFT) & 63);
-    if (*word & bit) return;
-    if (m->shared_bits) AO_or((AO_t *)word, bit);
+    if (*word & bit) return false;
+    if (shared) AO_or((AO_t *)word, bit);
     else *word |= bit;
-    m->bytes += OAKI_LIKELY(size) ? size : h->spans[slot >> OAKI_PAGE_SHIFT].size;
-    if (kind == OAKI_NOSCAN) return;
-    uintptr_t code = size < 16 * OAKI_GRANULE && kind != OAKI_TYPED ? size >> OAKI_GRANULE_SHIFT : 0;
-    push_entry(m, (h->base + slot) | code);
+    return true;
 }
 
-OAKI_INLINE void push_offset(oak_marker *m, size_t off)
+void oaki_mark_only(oak_marker *m, size_t off)
 {
-    __builtin_prefetch((const char *)oaki_the_heap.mark + (off >> 7), 1);
-    __builtin_prefetch((const void *)(m->base + off));
-    unsigned at = m->fifo_head++ % OAKI_FIFO;
-    size_t old = m->fifo[at];
-    m->fifo[at] = off + 1; /* 0: empty */
-    if (OAKI_LIKELY(old)) mark_offset(m, old - 1);
+    if (off >= m->used) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot != SIZE_MAX && set_mark(oaki_the_heap.mark, slot, true)) m->bytes += oaki_object_size(slot);
 }
 
-OAKI_INLINE void push_word(oak_marker *m, uintptr_t word)
+/* Room for n entries. false: there is no memory, which is noted. What can't be pushed is marked and not scanned (mark_only), or is marked
+ * already, so that the rescan finds it. */
+static OAKI_NOINLINE bool make_room(hot *h, oak_marker *m, size_t n)
 {
-    size_t off = word - m->base;
-    if (off < m->used) push_offset(m, off);
+    if (m->top) m->top->n = (size_t)(h->sp - h->lo);
+    oaki_mark_offer(m);
+    load_stack(h, m);
+    return (size_t)(h->hi - h->sp) >= n;
 }
 
-static void drain_fifo(oak_marker *m)
+OAKI_INLINE bool has_room(hot *h, oak_marker *m, size_t n)
 {
-    for (unsigned i = 0; i < OAKI_FIFO; i++) {
-        unsigned at = m->fifo_head++ % OAKI_FIFO;
-        size_t old = m->fifo[at];
-        m->fifo[at] = 0;
-        if (old) mark_offset(m, old - 1);
+    return OAKI_LIKELY((size_t)(h->hi - h->sp) >= n) || make_room(h, m, n);
+}
+
+/* No branch on whether it is a pointer: that is as good as random. There is room. */
+OAKI_INLINE void push_word(hot *h, uintptr_t word)
+{
+    size_t off = word - h->base;
+    *h->sp = off;
+    h->sp += off < h->used;
+}
+
+OAKI_NO_ASAN OAKI_INLINE void push_words(hot *h, oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+{
+    while (p < end) {
+        size_t n = OAKI_MIN((size_t)(end - p), INLINE_WORDS);
+        const uintptr_t *stop = p + n;
+        if (has_room(h, m, n))
+            for (; p < stop; p++) push_word(h, *p);
+        else
+            for (; p < stop; p++) oaki_mark_only(m, *p - h->base);
     }
 }
 
 OAKI_NO_ASAN void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi)
 {
-    const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
-    const uintptr_t *end = (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
-    for (; p < end; p++) push_word(m, *p);
+    hot h = load(m);
+    push_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
+               (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
+    save(&h, m);
+}
+
+static void push_one(oak_marker *m, uintptr_t word)
+{
+    if (word - m->base >= m->used) return;
+    hot h = load(m);
+    if (has_room(&h, m, 1)) push_word(&h, word);
+    else oaki_mark_only(m, word - m->base);
+    save(&h, m);
 }
 
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word)
 {
-    push_word(m, word);
-    push_word(m, word - 1);
+    push_one(m, word);
+    push_one(m, word - 1);
 }
 
 /* ---- objects ---- */
@@ -99,7 +154,7 @@ static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t 
     for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                push_word(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
+                push_one(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
 }
 
 static void scan_typed(oak_marker *m, const char *p, size_t size)
@@ -127,52 +182,102 @@ static OAKI_NOINLINE void scan_by_page(oak_marker *m, char *p)
     oaki_mark_scan(m, p + head, p + size);
 }
 
-OAKI_NO_ASAN OAKI_INLINE void scan_entry(oak_marker *m, uintptr_t entry)
+/* ---- the loop ---- */
+
+static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 {
-    size_t granules = entry & 15;
-    if (OAKI_UNLIKELY(!granules)) {
-        scan_by_page(m, (char *)entry);
-        return;
-    }
-    const uintptr_t *p = (const uintptr_t *)(entry - granules), *end = p + granules * 2;
-    do {
-        uintptr_t a = p[0], b = p[1];
-        push_word(m, a);
-        push_word(m, b);
-        p += 2;
-    } while (p < end);
+    save(h, m);
+    scan_by_page(m, (char *)h->base + slot);
+    load_stack(h, m);
 }
 
-OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
+static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
 {
-    unsigned look = HUNGRY_EVERY;
-    for (;;) {
-        oaki_mark_chunk *c = m->top;
-        if (!c || c->n == 0) {
-            if (c && m->full) {
-                oaki_mark_take(m);
-                continue;
-            }
-            drain_fifo(m);
-            if (!m->top || m->top->n == 0) return;
+    size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+    if (!set_mark(h->mark, slot, shared)) return;
+    h->bytes += oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
+    mark_special(h, m, slot);
+}
+
+/* Mark the object that offset off is in, if there is one, allocated and unmarked, and push its words. */
+OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shared)
+{
+    size_t page = off >> OAKI_PAGE_SHIFT;
+    oaki_pte e = h->pte[page];
+    const class_info *c = &infos[e & OAKI_PTE_SPANCLASS];
+    size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
+    size_t i = ((off - first) * c->magic) >> 32;
+    if (OAKI_UNLIKELY(i >= c->nslots)) { /* free (class 0), large, or a span's tail */
+        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
+        return;
+    }
+    size_t slot = first + i * c->size, n = c->words;
+    if (!set_mark(h->mark, slot, shared)) return;
+    h->bytes += c->size;
+    if (OAKI_UNLIKELY(n == SPECIAL)) {
+        mark_special(h, m, slot);
+        return;
+    }
+    if (!has_room(h, m, n)) return;
+    const uintptr_t *p = (const uintptr_t *)(h->base + slot);
+    for (const uintptr_t *end = p + n; p < end; p += 2) {
+        push_word(h, p[0]);
+        push_word(h, p[1]);
+    }
+}
+
+OAKI_INLINE void into_ring(hot *h, size_t off)
+{
+    h->ring[h->tail++ % OAKI_RING] = off;
+    __builtin_prefetch((const char *)h->mark + (off >> 7));
+    __builtin_prefetch((const void *)(h->base + off));
+}
+
+/* Give others some, if they have nothing. false when the others were woken just now, and bits are shared from here on. */
+static OAKI_NOINLINE bool share(hot *h, oak_marker *m, bool shared)
+{
+    m->scanned += HUNGRY_EVERY;
+    if (!oaki_others_hungry()) return true;
+    save(h, m);
+    oaki_mark_share(m);
+    load_stack(h, m);
+    return m->shared_bits == shared;
+}
+
+OAKI_INLINE void loop(oak_marker *m, bool shared)
+{
+    hot h = load(m);
+    for (unsigned look = HUNGRY_EVERY;;) {
+        if (OAKI_LIKELY(h.sp > h.lo)) {
+            into_ring(&h, *--h.sp);
+            if (h.tail - h.head < OAKI_AHEAD && h.sp > h.lo) continue;
+        } else if (h.tail == h.head) {
+            save(&h, m);
+            if (!m->full || !oaki_mark_take(m)) break;
+            load_stack(&h, m);
             continue;
         }
-        uintptr_t entry = c->entry[--c->n];
-        if (c->n >= 2) __builtin_prefetch((const void *)c->entry[c->n - 2]);
-        scan_entry(m, entry);
-        if (OAKI_UNLIKELY(--look == 0)) {
-            look = HUNGRY_EVERY;
-            m->scanned += HUNGRY_EVERY;
-            if (oaki_others_hungry()) oaki_mark_share(m);
-        }
+        visit(&h, m, h.ring[h.head++ % OAKI_RING], shared);
+        if (OAKI_LIKELY(--look)) continue;
+        look = HUNGRY_EVERY;
+        if (!share(&h, m, shared)) break;
     }
+    save(&h, m);
+}
+
+void oaki_mark_local(oak_marker *m)
+{
+    do {
+        if (m->shared_bits) loop(m, true);
+        else loop(m, false);
+    } while (m->tail != m->head || (m->top && m->top->n) || m->full);
 }
 
 /* ---- for the rest of the collector, and for mark functions ---- */
 
 void oaki_mark_pointer(const void *p)
 {
-    push_word(oaki_worker(0), (uintptr_t)p);
+    push_one(oaki_worker(0), (uintptr_t)p);
 }
 
 void oaki_mark_contents(void *obj)
@@ -182,7 +287,7 @@ void oaki_mark_contents(void *obj)
 
 void oak_mark_ptr(oak_marker *m, const void *p)
 {
-    push_word(m, (uintptr_t)p);
+    push_one(m, (uintptr_t)p);
 }
 
 void oak_mark_range(oak_marker *m, const void *p, size_t n)

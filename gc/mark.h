@@ -1,8 +1,9 @@
 /* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c share.
  *
- * A word that may be a pointer goes through a small FIFO: what it will touch is prefetched when it goes in, so that cache misses overlap, and looked at
- * when it comes out (Cher, Hosking and Vitek, 2004). An object that is newly marked goes on the worker's stack, which is a
- * list of chunks; full chunks are offered to the others. Large objects and root ranges wait as ranges that all workers eat from.
+ * The stack holds words that point into the range, not yet looked at. What is popped goes through a short ring: what it will touch is
+ * prefetched when it goes in, and it is looked at when OAKI_AHEAD others have come after it, so that cache misses overlap (Cher, Hosking and
+ * Vitek, 2004). If it leads to an unmarked object, that is marked and its words are pushed. A stack is a list of chunks; full chunks are offered to
+ * the others. Large objects and root ranges wait as ranges that all workers eat from.
  *
  * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared is in workers.c. */
 #ifndef OAKI_MARK_H
@@ -10,22 +11,22 @@
 
 #include "gc.h"
 
-#define OAKI_FIFO 16          /* words in flight; a power of two */
-#define OAKI_CHUNK_ENTRIES 509
+#define OAKI_AHEAD 12         /* words in flight */
+#define OAKI_RING 16          /* a power of two above it */
+#define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
-/* An entry is an object's address; its low four bits hold its size in granules when it is scanned conservatively and small, else 0: look it up. */
 typedef struct oaki_mark_chunk {
     struct oaki_mark_chunk *next;
     size_t n;
-    uintptr_t entry[OAKI_CHUNK_ENTRIES];
+    size_t entry[OAKI_CHUNK_ENTRIES]; /* offsets in the range, any, below its used size */
 } oaki_mark_chunk;
 
 struct oak_marker {
     oaki_mark_chunk *top;     /* being filled and emptied */
     oaki_mark_chunk *full;    /* behind it, all full */
-    size_t fifo[OAKI_FIFO];   /* offsets in the range */
-    unsigned fifo_head, fifo_n;
+    size_t ring[OAKI_RING];   /* offsets in the range */
+    unsigned head, tail;      /* of the ring; count up, and are taken modulo its size */
     bool shared_bits;         /* other workers mark too: M is changed atomically */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
@@ -52,8 +53,10 @@ void oaki_mark_release(void);               /* after a mark: give chunk memory b
 
 /* ---- mark.c ---- */
 
+void oaki_mark_init(void);                  /* size classes are known */
 void oaki_mark_local(oak_marker *m);        /* until this worker's own queues are empty */
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
+void oaki_mark_only(oak_marker *m, size_t off); /* mark the object there, if any, without scanning it: the stack has overflowed */
 void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: after an overflow */
 
 /* World stopped, from a stack or register: the word itself, and the object before it if it is an object's start. */

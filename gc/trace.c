@@ -58,7 +58,7 @@ size_t oaki_trace_format(char *buf, size_t n, const oaki_trace *t)
 
 void oaki_trace_cycle(const oaki_trace *t)
 {
-    char line[320];
+    char line[400];
     oaki_trace_format(line, sizeof line, t);
     oaki_log("%s", line);
 }

@@ -22,7 +22,7 @@ typedef struct oaki_trace {
     bool forced; /* asked for by the program */
 } oaki_trace;
 
-/* The line with its newline: 300 bytes are enough for any values. Returns its length, as snprintf
+/* The line with its newline: 400 bytes are enough for any values. Returns its length, as snprintf
  * does. */
 size_t oaki_trace_format(char *buf, size_t n, const oaki_trace *t);
 

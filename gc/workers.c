@@ -5,7 +5,7 @@
  * A drain is over when no worker is busy: a worker is busy while it has, or is about to take, work.
  *
  * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks, ranges and free chunks.
- * Memory is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. When there is none, entries are dropped and the overflow is
+ * Memory is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. When there is none, objects are marked without being scanned, and the overflow is
  * noted; the drain then goes over all marked objects again. */
 #include "mark.h"
 #include "runtime/os.h"
@@ -158,7 +158,7 @@ void oaki_mark_offer(oak_marker *m)
     oaki_mark_chunk *c = new_chunk(), *old = m->top;
     if (!c) {
         AO_int_store(&shared.overflowed, 1);
-        if (old) old->n -= old->n / 2; /* these are marked, and found again by the rescan */
+        for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;) oaki_mark_only(m, old->entry[--old->n]);
         return;
     }
     m->top = c;

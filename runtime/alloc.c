@@ -30,25 +30,19 @@ static void *small_slow(unsigned spanclass)
 static OAKI_COLD void *alloc_slow(size_t n, oaki_kind kind)
 {
     if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, true);
-    if (oaki_nclasses == 0 && oaki_heap_start(NULL) != 0) return NULL;
+    if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
     return small_slow(OAKI_SPANCLASS(kind, oaki_class_of(n ? n : 1)));
-}
-
-OAKI_INLINE void *bump(oaki_mcache *mc, unsigned spanclass, size_t size)
-{
-    oaki_run *r = &mc->run[spanclass];
-    char *p = r->next, *next = p + size;
-    if (OAKI_UNLIKELY(next > r->end)) return NULL;
-    r->next = next;
-    return p;
 }
 
 OAKI_INLINE void *alloc_fast(size_t n, oaki_kind kind)
 {
     if (OAKI_UNLIKELY(n > 2048)) return alloc_slow(n, kind);
     unsigned cls = oaki_class_small[(n + 15) / 16];
-    void *p = bump(oaki_tls_mcache, OAKI_SPANCLASS(kind, cls), oaki_classes[cls].size);
-    return OAKI_LIKELY(p != NULL) ? p : alloc_slow(n, kind);
+    oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(kind, cls)];
+    char *p = r->next, *next = p + oaki_classes[cls].size;
+    if (OAKI_UNLIKELY(next > r->end)) return alloc_slow(n, kind);
+    r->next = next;
+    return p;
 }
 
 FAST void *oak_alloc(size_t n)
@@ -79,7 +73,7 @@ static unsigned aligned_class(size_t align, size_t n)
 
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
-    if (oaki_nclasses == 0 && oaki_heap_start(NULL) != 0) return NULL;
+    if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
     if (!cls) {
         size_t pages = OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1);
@@ -131,8 +125,10 @@ FAST void *oak_alloc_typed(const oak_type *t, size_t count)
     if (OAKI_UNLIKELY(__builtin_mul_overflow(t->elem_size, count, &n))) n = SIZE_MAX;
     if (OAKI_UNLIKELY(n > 2048)) return alloc_typed_slow(n, t->id);
     unsigned cls = oaki_class_small[(n + 15) / 16];
-    void *p = bump(oaki_tls_mcache, OAKI_SPANCLASS(OAKI_TYPED, cls), oaki_classes[cls].size);
-    if (OAKI_UNLIKELY(!p)) return alloc_typed_slow(n, t->id);
+    oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_TYPED, cls)];
+    char *p = r->next, *next = p + oaki_classes[cls].size;
+    if (OAKI_UNLIKELY(next > r->end)) return alloc_typed_slow(n, t->id);
+    r->next = next;
     size_t off = oaki_heap_offset(p);
     oaki_span *s = &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
     size_t in = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);

@@ -21,6 +21,8 @@
 #define OAKI_COLD __attribute__((cold, noinline))
 #define OAKI_NOINLINE __attribute__((noinline))
 #define OAKI_INLINE static inline __attribute__((always_inline))
+/* Data that other files reach directly: without it a shared library goes by way of a table. */
+#define OAKI_HIDDEN __attribute__((visibility("hidden")))
 #define OAKI_UNUSED __attribute__((unused))
 
 #define OAKI_INVARIANT(x, what) \

@@ -56,7 +56,7 @@ static void mark_fiber(oak_marker *m, void *obj, size_t size)
     oak_mark_ptr(m, f->data);
     if (!f->lo) return;
     oak_mark_ptr(m, f->lo); /* a stack may be an object of ours */
-    if (AO_load(&f->thread)) return;
+    if (AO_load(&f->thread) || !f->sp) return;
     mark_words(m, (const char *)f->regs, (const char *)(f->regs + OAKI_REGS));
     const char *lo = oaki_fiber_from(f->lo, f->sp);
     mark_words(m, lo, oaki_probe_end(lo, f->hi));
@@ -170,6 +170,6 @@ void oaki_fiber_thread_exit(oaki_thread *t)
     t->fiber = t->fiber_left = NULL;
     if (!f) return;
     memset(f->regs, 0, sizeof f->regs);
-    f->sp = f->hi;
+    f->sp = NULL; /* nothing on it is live */
     AO_store_release(&f->thread, 0);
 }

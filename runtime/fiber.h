@@ -7,7 +7,7 @@
 
 struct oak_fiber {
     char *lo, *hi;             /* its stack; NULL once freed */
-    char *sp;                  /* when it was left last */
+    char *sp;                  /* when it was left last; NULL once its thread has ended on it */
     uintptr_t regs[OAKI_REGS]; /* then */
     void *data;
     AO_t thread;               /* the oaki_thread that runs on it, or 0 */

@@ -34,6 +34,7 @@ static int start(const oak_config *cfg)
         return -1;
     }
     init_locks(h);
+    oaki_sizeclass_init();
     AO_store(&h->heap_max, h->config.heap_max);
     AO_store(&h->memory_limit, h->config.memory_limit);
     if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
@@ -41,7 +42,6 @@ static int start(const oak_config *cfg)
         errno = ENOMEM;
         return -1;
     }
-    oaki_sizeclass_init();
     AO_store_release(&h->started, 1);
     return 0;
 }

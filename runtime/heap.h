@@ -74,7 +74,7 @@ typedef struct oaki_heap {
     oaki_zone zone0;
 } oaki_heap;
 
-extern oaki_heap oaki_the_heap;
+extern OAKI_HIDDEN oaki_heap oaki_the_heap;
 
 /* ---- addresses ---- */
 

@@ -29,7 +29,7 @@ typedef struct oaki_mcache {
     size_t mallocs, alloc_bytes;       /* all slots of every run taken; what is left in runs is taken off when read */
 } oaki_mcache;
 
-extern oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
+extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oaki_zone *z); /* NULL when out of memory */
 void oaki_mcache_free(oaki_mcache *mc); /* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */

@@ -21,7 +21,7 @@ typedef struct oaki_debug {
 #undef OAKI_DEBUG_FIELD
 } oaki_debug;
 
-extern oaki_debug oaki_debug_switches;
+extern OAKI_HIDDEN oaki_debug oaki_debug_switches;
 
 /* Read OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value is told on
  * stderr, with the variable's name and the form that is accepted, and the default stays. Nothing

@@ -19,10 +19,10 @@ typedef struct oaki_class {
     uint32_t npages; /* of a span */
 } oaki_class;
 
-extern oaki_class oaki_classes[OAKI_CLASSES];
-extern uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1]; /* by (n + 15) / 16, n <= 2048 */
-extern uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];    /* by (n + 127) / 128 */
-extern unsigned oaki_nclasses;
+extern OAKI_HIDDEN oaki_class oaki_classes[OAKI_CLASSES];
+extern OAKI_HIDDEN uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1]; /* by (n + 15) / 16, n <= 2048 */
+extern OAKI_HIDDEN uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];    /* by (n + 127) / 128 */
+extern OAKI_HIDDEN unsigned oaki_nclasses;
 
 void oaki_sizeclass_init(void);
 

@@ -130,7 +130,8 @@ static const char *native_end(const oaki_thread *t)
 
 void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
 {
-    extent e = { .native_parked = t->fiber || t->fiber_left, .fiber_parked = t->fiber != NULL };
+    extent e = { .native_parked = t->fiber || t->fiber_left,
+                 .fiber_parked = t->fiber && t->fiber->sp };
     if (e.native_parked) e.native = oaki_fiber_from(t->stack_lo, t->native_sp);
     if (e.fiber_parked) e.fiber = oaki_fiber_from(t->fiber->lo, t->fiber->sp);
 

@@ -42,19 +42,25 @@ static struct stopper {
 
 /* ---- the thread that is stopped ---- */
 
-/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't come between. */
+static void answer(oaki_thread *t, unsigned int epoch)
+{
+    if (t->stop_epoch == epoch) return;
+    AO_int_store_release(&t->stop_epoch, epoch);
+    oaki_futex_wake(&t->stop_epoch, 1);
+}
+
+/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't come between. The state is
+ * set back as at the end of a blocking region: a thread that sleeps on through a restart and the next stop is not waited for. */
 static void stand(oaki_thread *t)
 {
     unsigned int epoch;
     while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) {
-        if (t->stop_epoch != epoch) {
-            AO_int_store(&t->state, OAKI_THREAD_STOPPED);
-            AO_int_store_release(&t->stop_epoch, epoch);
-            oaki_futex_wake(&t->stop_epoch, 1);
-        }
-        oaki_futex_wait(&stopper.epoch, epoch, 0);
+        AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
+        answer(t, epoch);
+        while (AO_int_load_acquire(&stopper.epoch) & 1) oaki_futex_wait(&stopper.epoch, epoch, 0);
+        AO_int_store(&t->state, OAKI_THREAD_RUNNING);
+        AO_nop_full();
     }
-    AO_int_store(&t->state, OAKI_THREAD_RUNNING);
 }
 
 static void not_interrupted(oaki_thread *t)
@@ -88,10 +94,7 @@ void oaki_stop_block(oaki_thread *t)
     AO_int_store_release(&t->state, OAKI_THREAD_BLOCKED);
     AO_nop_full();
     unsigned int epoch = AO_int_load_acquire(&stopper.epoch);
-    if (OAKI_UNLIKELY(epoch & 1) && t->stop_epoch != epoch) {
-        AO_int_store_release(&t->stop_epoch, epoch);
-        oaki_futex_wake(&t->stop_epoch, 1);
-    }
+    if (OAKI_UNLIKELY(epoch & 1)) answer(t, epoch);
 }
 
 void oaki_stop_unblock(oaki_thread *t)
@@ -172,11 +175,18 @@ static bool is_dead(int tid)
     return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
 }
 
-/* false when the thread is dead. The queue of real-time signals is bounded for each user: EAGAIN, try again. */
+/* false when the thread is dead. A user's queue of real-time signals is bounded, and another process may
+ * have filled it; a signal that says it comes from kill(2) is sent all the same, without a place in the queue. */
 static bool signal_thread(oaki_thread *t)
 {
+    siginfo_t info;
     t->unsent = false;
     if (syscall(SYS_tgkill, getpid(), t->tid, stopper.signal) == 0) return true;
+    if (errno == ESRCH) return false;
+    memset(&info, 0, sizeof info);
+    info.si_signo = stopper.signal;
+    info.si_code = SI_USER;
+    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), t->tid, stopper.signal, &info) == 0) return true;
     if (errno == ESRCH) return false;
     t->unsent = true;
     return true;

@@ -55,7 +55,7 @@ typedef struct oaki_thread {
     /* keeps oak_thread_create's argument alive until it has attached */
     void *start_arg;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
-    bool unsent;                      /* the stop signal could not be queued yet; threads_lock */
+    unsigned int signalled;           /* AO_int: a stop signal is on its way to the handler */
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */
@@ -67,8 +67,8 @@ enum {
 /* The calling thread's cache. Never NULL: an unattached thread's is oaki_mcache_none, whose runs
  * are all empty, so that its first allocation takes the slow path and attaches. Initial-exec: 8
  * bytes of static TLS, which dlopen can provide. */
-extern __thread struct oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec")));
-extern __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
+extern OAKI_HIDDEN __thread struct oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec")));
+extern OAKI_HIDDEN __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
 
 /* Thread id of the thread that is in fork, or 0: nobody else enters the runtime meanwhile. */
 extern unsigned int oaki_fork_gate; /* AO_int */
