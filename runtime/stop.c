@@ -57,7 +57,7 @@ static void stand(oaki_thread *t)
     while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) {
         AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
         answer(t, epoch);
-        while (AO_int_load_acquire(&stopper.epoch) & 1) oaki_futex_wait(&stopper.epoch, epoch, 0);
+        while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) oaki_futex_wait(&stopper.epoch, epoch, 0);
         AO_int_store(&t->state, OAKI_THREAD_RUNNING);
         AO_nop_full();
     }
@@ -175,18 +175,11 @@ static bool is_dead(int tid)
     return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
 }
 
-/* false when the thread is dead. A user's queue of real-time signals is bounded, and another process may
- * have filled it; a signal that says it comes from kill(2) is sent all the same, without a place in the queue. */
+/* false when the thread is dead. The queue of real-time signals is bounded for each user: EAGAIN, try again. */
 static bool signal_thread(oaki_thread *t)
 {
-    siginfo_t info;
     t->unsent = false;
     if (syscall(SYS_tgkill, getpid(), t->tid, stopper.signal) == 0) return true;
-    if (errno == ESRCH) return false;
-    memset(&info, 0, sizeof info);
-    info.si_signo = stopper.signal;
-    info.si_code = SI_USER;
-    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), t->tid, stopper.signal, &info) == 0) return true;
     if (errno == ESRCH) return false;
     t->unsent = true;
     return true;
