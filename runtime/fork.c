@@ -177,7 +177,10 @@ static void child(void)
     }
     oaki_meta_fork(2);
     for_each_lock(oaki_lock_reset);
-    if (t) t->tid = oaki_os_tid();
+    if (t) {
+        t->tid = oaki_os_tid();
+        t->signalled = 0; /* what was pending is not inherited */
+    }
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);

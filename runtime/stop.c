@@ -37,6 +37,7 @@ static struct stopper {
     unsigned int stopped;  /* AO_int: 1 while all stand */
     unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
     int signal;
+    int spare;             /* 0 not needed yet, -1 there is none */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
 } stopper;
 
@@ -128,6 +129,10 @@ static void handler(int sig, siginfo_t *info, void *context)
     (void)sig;
     (void)info;
     oaki_thread *t = oaki_tls_thread;
+    if (t) {
+        AO_int_store(&t->signalled, 0);
+        AO_nop_full(); /* with signal_thread: it sees 0, or we see its epoch */
+    }
     if (!(AO_int_load_acquire(&stopper.epoch) & 1)) return; /* late, or not ours */
     if (!t) {
         AO_int_store_release(&stopper.stray, (unsigned int)oaki_os_tid());
@@ -154,6 +159,17 @@ static void handler(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
+/* Not on the alternate stack: the frame must lie below what it interrupts. */
+static int install(int sig)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = handler;
+    sa.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigfillset(&sa.sa_mask);
+    return sigaction(sig, &sa, NULL);
+}
+
 /* ---- the thread that stops ---- */
 
 /* A thread that left by the exit system call takes its id with it. Only the process's first thread stays, as a zombie, until the
@@ -175,14 +191,35 @@ static bool is_dead(int tid)
     return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
 }
 
-/* false when the thread is dead. The queue of real-time signals is bounded for each user: EAGAIN, try again. */
+/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that the program leaves alone; -1 when
+ * it doesn't. Of the standard ones, SIGURG is ignored by default, and programs expect it at odd times. */
+static int spare_signal(void)
+{
+    struct sigaction now;
+    if (stopper.spare == 0) {
+        stopper.spare = -1;
+        if (sigaction(SIGURG, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL &&
+            install(SIGURG) == 0)
+            stopper.spare = SIGURG;
+    }
+    return stopper.spare;
+}
+
+static int send_signal(const oaki_thread *t, int sig)
+{
+    return (int)syscall(SYS_tgkill, getpid(), t->tid, sig);
+}
+
+/* false when the thread is dead. One signal is on its way at most, as real-time signals queue up where standard ones merge. The
+ * queue is bounded for each user, and another process may have filled it (EAGAIN). */
 static bool signal_thread(oaki_thread *t)
 {
-    t->unsent = false;
-    if (syscall(SYS_tgkill, getpid(), t->tid, stopper.signal) == 0) return true;
-    if (errno == ESRCH) return false;
-    t->unsent = true;
-    return true;
+    if (AO_int_load_acquire(&t->signalled)) return !is_gone(t->tid);
+    AO_int_store(&t->signalled, 1);
+    if (send_signal(t, stopper.signal) == 0) return true;
+    if (errno == EAGAIN && spare_signal() > 0 && send_signal(t, stopper.spare) == 0) return true;
+    AO_int_store(&t->signalled, 0);
+    return errno != ESRCH;
 }
 
 static void complain(const oaki_thread *t)
@@ -196,7 +233,7 @@ static void complain(const oaki_thread *t)
 OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
 {
     return AO_int_load_acquire(&t->stop_epoch) == epoch ||
-           AO_int_load_acquire(&t->state) == OAKI_THREAD_BLOCKED;
+           AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING;
 }
 
 /* Wait until t stands; false when it is dead. Time is summed up from short sleeps, so that a process that was
@@ -207,24 +244,24 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (answered(t, epoch)) return true;
         oaki_pause();
     }
-    uint64_t waited = 0, looked = 0, sent = 0, last = oaki_os_now_ns();
+    uint64_t waited = 0, resend = RESEND_NS, looked = 0, last = oaki_os_now_ns();
     bool complained = false;
     for (;;) {
         unsigned int seen = AO_int_load_acquire(&t->stop_epoch);
         if (answered(t, epoch)) return true;
-        oaki_futex_wait(&t->stop_epoch, seen, t->unsent ? LOOK_NS / 10 : LOOK_NS);
+        oaki_futex_wait(&t->stop_epoch, seen, LOOK_NS);
         uint64_t now = oaki_os_now_ns();
         waited += OAKI_MIN(now - last, 2 * LOOK_NS);
         last = now;
-        if (t->unsent || waited - sent >= RESEND_NS) {
-            sent = waited;
-            if (!signal_thread(t)) return false;
+        if (waited - looked < LOOK_NS) continue;
+        looked = waited;
+        if (answered(t, epoch)) return true;
+        if (is_dead(t->tid) || AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
+        if (waited >= resend) {
+            resend *= 2;
+            AO_int_store(&t->signalled, 0);
         }
-        if (waited - looked >= LOOK_NS) {
-            looked = waited;
-            if (answered(t, epoch)) return true;
-            if (is_dead(t->tid) || AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
-        }
+        if (!AO_int_load(&t->signalled) && !signal_thread(t)) return false;
         if (waited >= COMPLAIN_NS && !complained) {
             complained = true;
             complain(t);
@@ -264,8 +301,7 @@ void oaki_world_halt(oaki_thread *self)
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
         if (t == self) continue;
-        bool blocked = AO_int_load_acquire(&t->state) == OAKI_THREAD_BLOCKED;
-        if (blocked ? is_gone(t->tid) : !signal_thread(t)) put_aside(t);
+        if (AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING ? !signal_thread(t) : is_gone(t->tid)) put_aside(t);
     }
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
@@ -318,16 +354,10 @@ static int choose_signal(void)
     return 0;
 }
 
-/* Not on the alternate stack: the frame must lie below what it interrupts. */
 int oaki_stop_init(void)
 {
-    struct sigaction sa;
-    memset(&sa, 0, sizeof sa);
-    sa.sa_sigaction = handler;
-    sa.sa_flags = SA_SIGINFO | SA_RESTART;
-    sigfillset(&sa.sa_mask);
     stopper.signal = choose_signal();
-    if (stopper.signal) return sigaction(stopper.signal, &sa, NULL);
+    if (stopper.signal) return install(stopper.signal);
     errno = EBUSY;
     return -1;
 }
