@@ -12,7 +12,8 @@
 
 #define RUN_MAX 8192 /* bytes zeroed at a time: stays in the first-level cache until it is used */
 
-oaki_mcache oaki_mcache_none;
+/* Past its end even by the sizes that classes have before the heap is started: 0. */
+oaki_mcache oaki_mcache_none = { .run = { [0 ... OAKI_SPANCLASSES - 1] = { .next = (char *)1 } } };
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, oaki_zone *z)
 {
