@@ -6,9 +6,11 @@
  * present value; where the array was still being filled when the iterator began, it reads the old
  * bucket and takes the entries that belong to the bucket it stands for.
  *
- * So each entry that is in the map throughout is given exactly once, one that comes or goes
- * meanwhile at most once, and a clear is not noticed: entries that the old array still holds are
- * given.
+ * So each entry that is in the map throughout is given exactly once, and one that comes or goes
+ * meanwhile at most once. Go 1.19 breaks this in two ways, copied here: a clear is not noticed, and
+ * entries that an old array still holds are given; and an iterator that stands in an old bucket, of
+ * which it gives one half, gives all of it when that growth has ended and one to the same size has
+ * begun, so that keys repeat.
  *
  * Invariants: it->map is NULL at the end, and then the iterator holds nothing.
  * Lock:       none; any number of iterators at once, while nothing writes. The only write to the

@@ -316,7 +316,7 @@ static const struct {
     { "iterators", 40 },
     { "sticky-old-iterator", 70 },
     { "clear", 50 },
-    { "same-size-under-iterator", 60 },
+    { "same-size-under-iterator", 40 },
     { "random", 600 },
     { "idle-in-mid-growth-big", 60 },
 };

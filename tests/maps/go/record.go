@@ -553,13 +553,13 @@ func clearing(kind string, seed uint32) {
 	state()
 }
 
-// The iterator stands in an old bucket, taking one half of it, when that growth ends and one to the
-// same size begins.
+// Iterator 1 stands in an old bucket, of which it gives one half, when that growth ends and one to
+// the same size begins: then it gives the other half too, and again later. Go 1.19 repeats keys so.
 func sameSizeUnderIterator(kind string, seed uint32) {
 	sequence("same-size-under-iterator-" + kind)
 	newMap(kind, 0, seed)
 	k := putUntil(true, 0)
-	for s.h.B < 7 {
+	for s.h.B < 5 {
 		k = putUntil(false, k)
 		k = putUntil(true, k)
 	}
@@ -568,16 +568,17 @@ func sameSizeUnderIterator(kind string, seed uint32) {
 	begin(1)
 	next(1, 1)
 	k = putUntil(false, k)
-	next(1, 1)
-	put(k, 800)
-	windowUntilGrowing(0, 800)
-	low := int64(100000)
+	put(k, 190)
+	windowUntilGrowing(k, 190)
 	begin(2)
-	next(0, 100)
-	put(low, low+20)
+	next(0, 20)
+	next(1, 20)
+	next(2, 20)
+	put(100000, 100003)
 	state()
-	next(2, 50)
-	putUntil(false, low+20)
+	next(1, 20)
+	next(2, 20)
+	putUntil(false, 100003)
 	next(0, 100000)
 	next(1, 100000)
 	next(2, 100000)
