@@ -42,7 +42,8 @@ bool oak_classic_equal_bytes(const void *a, const void *b, size_t size)
 bool oak_classic_equal_string(const void *a, const void *b, size_t size OAKI_UNUSED)
 {
     const oak_classic_string *x = a, *y = b;
-    return x->len == y->len && (x->data == y->data || memcmp(x->data, y->data, x->len) == 0);
+    if (x->len != y->len) return false;
+    return x->len == 0 || x->data == y->data || memcmp(x->data, y->data, x->len) == 0;
 }
 
 bool oak_classic_equal_double(const void *a, const void *b, size_t size OAKI_UNUSED)
