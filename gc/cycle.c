@@ -37,7 +37,8 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
         in_flight |= oaki_mcache_is_fast_path(w);
         oaki_mark_ambiguous(m, w);
     }
-    if (in_flight && r->thread && r->thread->mcache) oaki_mcache_in_flight(r->thread->mcache);
+    /* Only where a signal stopped it can a thread be half way; elsewhere such a word is a relic. */
+    if (in_flight && r->thread && r->thread->pc) oaki_mcache_in_flight(r->thread->mcache);
 }
 
 static void mark_root(const oaki_root *r, void *ctx)

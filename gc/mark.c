@@ -8,6 +8,9 @@
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 #define HUNGRY_EVERY 256         /* objects between two looks at whether others have nothing to do */
 #define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
+#define RING_HIGH 128            /* words in the ring: above it, half go to the stack */
+#define RING_LOW 24              /* below it, some come back */
+#define BLOCK 64                 /* moved at a time */
 
 /* What the loop has to know of a span class, in one place. */
 typedef struct class_info {
@@ -89,46 +92,67 @@ void oaki_mark_only(oak_marker *m, size_t off)
     if (slot != SIZE_MAX && set_mark(oaki_the_heap.mark, slot, true)) m->bytes += oaki_object_size(slot);
 }
 
-/* Room for n entries. false: there is no memory, which is noted. What can't be pushed is marked and not scanned (mark_only), or is marked
- * already, so that the rescan finds it. */
-static OAKI_NOINLINE bool make_room(hot *h, oak_marker *m, size_t n)
+/* Room for n entries on the stack. false: there is no memory, which is noted. What can't be pushed is marked and not scanned (mark_only), or is
+ * marked already, so that the rescan finds it. */
+static bool has_room(hot *h, oak_marker *m, size_t n)
 {
+    if (OAKI_LIKELY((size_t)(h->hi - h->sp) >= n)) return true;
     if (m->top) m->top->n = (size_t)(h->sp - h->lo);
     oaki_mark_offer(m);
     load_stack(h, m);
     return (size_t)(h->hi - h->sp) >= n;
 }
 
-OAKI_INLINE bool has_room(hot *h, oak_marker *m, size_t n)
+/* The ring is above RING_HIGH: its newest words go to the stack. */
+static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
 {
-    return OAKI_LIKELY((size_t)(h->hi - h->sp) >= n) || make_room(h, m, n);
+    bool room = has_room(h, m, BLOCK);
+    for (unsigned i = 0; i < BLOCK; i++) {
+        size_t off = h->ring[--h->tail % OAKI_RING];
+        if (room) *h->sp++ = off;
+        else oaki_mark_only(m, off);
+    }
 }
 
-/* No branch on whether it is a pointer: that is as good as random. There is room. */
-OAKI_INLINE void push_word(hot *h, uintptr_t word)
+OAKI_INLINE void prefetch(const hot *h, size_t off)
+{
+    __builtin_prefetch((const char *)h->mark + (off >> 7));
+    __builtin_prefetch((const void *)(h->base + off));
+}
+
+static OAKI_NOINLINE void fill_ring(hot *h)
+{
+    for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--) {
+        size_t off = *--h->sp;
+        h->ring[h->tail++ % OAKI_RING] = off;
+        prefetch(h, off);
+    }
+}
+
+/* No branch on whether it is a pointer, which is as good as random; and nothing that is read soon depends on it. There is room. */
+OAKI_INLINE void put_word(hot *h, uintptr_t word)
 {
     size_t off = word - h->base;
-    *h->sp = off;
-    h->sp += off < h->used;
+    bool ours = off < h->used;
+    h->ring[h->tail % OAKI_RING] = off;
+    h->tail += ours;
+    prefetch(h, ours ? off : 0);
 }
 
-OAKI_NO_ASAN OAKI_INLINE void push_words(hot *h, oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
     while (p < end) {
-        size_t n = OAKI_MIN((size_t)(end - p), INLINE_WORDS);
-        const uintptr_t *stop = p + n;
-        if (has_room(h, m, n))
-            for (; p < stop; p++) push_word(h, *p);
-        else
-            for (; p < stop; p++) oaki_mark_only(m, *p - h->base);
+        const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
+        for (; p < stop; p++) put_word(h, *p);
+        while (h->tail - h->head > RING_HIGH) spill(h, m);
     }
 }
 
 OAKI_NO_ASAN void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi)
 {
     hot h = load(m);
-    push_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
-               (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
+    put_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
+              (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
     save(&h, m);
 }
 
@@ -136,8 +160,8 @@ static void push_one(oak_marker *m, uintptr_t word)
 {
     if (word - m->base >= m->used) return;
     hot h = load(m);
-    if (has_room(&h, m, 1)) push_word(&h, word);
-    else oaki_mark_only(m, word - m->base);
+    put_word(&h, word);
+    if (h.tail - h.head > RING_HIGH) spill(&h, m);
     save(&h, m);
 }
 
@@ -188,7 +212,7 @@ static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 {
     save(h, m);
     scan_by_page(m, (char *)h->base + slot);
-    load_stack(h, m);
+    *h = load(m);
 }
 
 static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
@@ -218,19 +242,12 @@ OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shar
         mark_special(h, m, slot);
         return;
     }
-    if (!has_room(h, m, n)) return;
     const uintptr_t *p = (const uintptr_t *)(h->base + slot);
     for (const uintptr_t *end = p + n; p < end; p += 2) {
-        push_word(h, p[0]);
-        push_word(h, p[1]);
+        put_word(h, p[0]);
+        put_word(h, p[1]);
     }
-}
-
-OAKI_INLINE void into_ring(hot *h, size_t off)
-{
-    h->ring[h->tail++ % OAKI_RING] = off;
-    __builtin_prefetch((const char *)h->mark + (off >> 7));
-    __builtin_prefetch((const void *)(h->base + off));
+    if (OAKI_UNLIKELY(h->tail - h->head > RING_HIGH)) spill(h, m);
 }
 
 /* Give others some, if they have nothing. false when the others were woken just now, and bits are shared from here on. */
@@ -238,6 +255,7 @@ static OAKI_NOINLINE bool share(hot *h, oak_marker *m, bool shared)
 {
     m->scanned += HUNGRY_EVERY;
     if (!oaki_others_hungry()) return true;
+    if (h->sp == h->lo && h->tail - h->head > BLOCK + RING_LOW) spill(h, m);
     save(h, m);
     oaki_mark_share(m);
     load_stack(h, m);
@@ -248,14 +266,14 @@ OAKI_INLINE void loop(oak_marker *m, bool shared)
 {
     hot h = load(m);
     for (unsigned look = HUNGRY_EVERY;;) {
-        if (OAKI_LIKELY(h.sp > h.lo)) {
-            into_ring(&h, *--h.sp);
-            if (h.tail - h.head < OAKI_AHEAD && h.sp > h.lo) continue;
-        } else if (h.tail == h.head) {
-            save(&h, m);
-            if (!m->full || !oaki_mark_take(m)) break;
-            load_stack(&h, m);
-            continue;
+        if (OAKI_UNLIKELY(h.tail - h.head < RING_LOW)) {
+            fill_ring(&h);
+            if (h.tail == h.head) {
+                save(&h, m);
+                if (!m->full || !oaki_mark_take(m)) break;
+                load_stack(&h, m);
+                continue;
+            }
         }
         visit(&h, m, h.ring[h.head++ % OAKI_RING], shared);
         if (OAKI_LIKELY(--look)) continue;

@@ -1,9 +1,10 @@
 /* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c share.
  *
- * The stack holds words that point into the range, not yet looked at. What is popped goes through a short ring: what it will touch is
- * prefetched when it goes in, and it is looked at when OAKI_AHEAD others have come after it, so that cache misses overlap (Cher, Hosking and
- * Vitek, 2004). If it leads to an unmarked object, that is marked and its words are pushed. A stack is a list of chunks; full chunks are offered to
- * the others. Large objects and root ranges wait as ranges that all workers eat from.
+ * A word that points into the range goes into a ring: what it will touch is prefetched when it goes in, and it is looked at when those
+ * before it have been, so that cache misses overlap (Cher, Hosking and Vitek, 2004). If it leads to an unmarked object, that is marked
+ * and its words go in. A ring that fills spills its newest words to the worker's stack, from where they come back when it runs low: breadth
+ * first in the small, depth first in the large. A stack is a list of chunks; full chunks are offered to the others. Large
+ * objects and root ranges wait as ranges that all workers eat from.
  *
  * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared is in workers.c. */
 #ifndef OAKI_MARK_H
@@ -11,8 +12,7 @@
 
 #include "gc.h"
 
-#define OAKI_AHEAD 12         /* words in flight */
-#define OAKI_RING 16          /* a power of two above it */
+#define OAKI_RING 256         /* a power of two */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 

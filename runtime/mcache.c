@@ -132,6 +132,7 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
             errno = ENOMEM;
             return NULL;
         }
+        oaki_gc_sweep_all(); /* other classes' empty spans are what is needed */
         collected = true;
     }
     char *p = r->next;
@@ -158,6 +159,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     }
     r->next = r->end = NULL;
     mc->span[sc] = NULL;
+    oaki_count_sub(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
     oaki_central_give(s);
 }
 
