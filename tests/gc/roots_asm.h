@@ -1,0 +1,28 @@
+/* roots_asm.h - an object's address in one place only: a register, or a word below the stack
+ * pointer.
+ *
+ * Each function takes a hidden address, and what to add to it once it is revealed; it returns the
+ * hidden address again as it finds it in the end, and leaves no copy behind.
+ *
+ *   roots_hold_REG(hidden, add, fn, arg)    calls fn(arg) meanwhile
+ *   roots_spin_REG(hidden, add, step)       sets step->there and spins until step->go, in user code
+ *   roots_spin_redzone(hidden, add, step)   the same, 72 bytes below the stack pointer */
+#ifndef TESTS_GC_ROOTS_ASM_H
+#define TESTS_GC_ROOTS_ASM_H
+
+#include "tests/gc/roots_support.h"
+
+typedef uintptr_t roots_hold(uintptr_t hidden, size_t add, void (*fn)(void *arg), void *arg);
+typedef uintptr_t roots_spin(uintptr_t hidden, size_t add, roots_step *step);
+
+typedef struct roots_holder {
+    const char *name;
+    roots_hold *hold; /* NULL for a register that a call may change */
+    roots_spin *spin;
+} roots_holder;
+
+/* Ends with one that is all NULL; empty on machines that this isn't written for. */
+extern const roots_holder roots_holders[];
+extern roots_spin *const roots_spin_redzone;
+
+#endif

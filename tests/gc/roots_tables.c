@@ -1,0 +1,150 @@
+/* roots_tables.c - the tables behind oak_root_add, _remove and _exclude, and what prepare and
+ * consistent say, against a model: which words of an arena a visit hands out, and how often. */
+#include "runtime/heap.h"
+#include "runtime/roots.h"
+#include "tests/gc/roots_support.h"
+
+#include <check.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <oakum/oakum.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+Suite *suite_gc_roots_tables(void);
+
+#define WORDS 256
+#define RANGES 400
+#define EXCLUSIONS 40
+
+static char *arena; /* of the host: no root by itself */
+static unsigned visited[WORDS], expected[WORDS];
+
+static void count(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    ck_assert_uint_eq((uintptr_t)r->lo % 8, 0);
+    ck_assert_uint_eq((uintptr_t)r->hi % 8, 0);
+    if (r->kind != OAKI_ROOT_RANGE) return;
+    for (const char *p = r->lo; p < r->hi; p += 8) visited[(p - arena) / 8]++;
+}
+
+static void visit(void (*fn)(const oaki_root *r, void *ctx), void *ctx)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    oaki_thread_save_context(t);
+    oaki_world_stop(t);
+    oaki_roots_visit(fn, ctx);
+    oaki_world_start(t);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(t);
+}
+
+typedef struct piece {
+    size_t lo, n;
+} piece;
+
+static piece random_piece(size_t longest)
+{
+    piece p = { (size_t)random() % (WORDS * 8 - longest), 1 + (size_t)random() % longest };
+    return p;
+}
+
+/* The words that lie in it altogether; or, for an exclusion, in part. */
+static void for_words(piece p, bool touched, unsigned *words, unsigned step)
+{
+    for (size_t w = 0; w < WORDS; w++) {
+        bool in = touched ? w * 8 + 8 > p.lo && w * 8 < p.lo + p.n
+                          : w * 8 >= p.lo && w * 8 + 8 <= p.lo + p.n;
+        if (in) words[w] += step;
+    }
+}
+
+START_TEST(a_visit_hands_out_what_was_added_and_not_excluded)
+{
+    static piece ranges[RANGES];
+    static unsigned excluded[WORDS];
+    size_t n = 0;
+    unsigned seed = (unsigned)time(NULL);
+    printf("roots_tables: seed %u\n", seed);
+    srandom(seed);
+    roots_start();
+    arena = malloc(WORDS * 8);
+    for (int i = 0; i < 4000; i++) {
+        if (n < RANGES && random() % 2) {
+            ranges[n] = n > 0 && random() % 8 == 0 ? ranges[0] : random_piece(100);
+            ck_assert_int_eq(oak_root_add(arena + ranges[n].lo, ranges[n].n), 0);
+            for_words(ranges[n++], false, expected, 1);
+        } else if (n > 0) {
+            size_t at = (size_t)random() % n;
+            ck_assert_int_eq(oak_root_remove(arena + ranges[at].lo, ranges[at].n), 0);
+            for_words(ranges[at], false, expected, (unsigned)-1);
+            ranges[at] = ranges[--n];
+        }
+        if (i % 100 == 99 && i / 100 < EXCLUSIONS) {
+            piece p = random_piece(60);
+            ck_assert_int_eq(oak_root_exclude(arena + p.lo, p.n), 0);
+            for_words(p, true, excluded, 1);
+        }
+        if (i % 20) continue;
+        memset(visited, 0, sizeof visited);
+        visit(count, NULL);
+        /* a range that was added twice may be handed out once */
+        for (size_t w = 0; w < WORDS; w++)
+            ck_assert_msg((visited[w] > 0) == (expected[w] > 0 && excluded[w] == 0),
+                          "word %zu: visited %u, added %u, excluded %u", w, visited[w], expected[w],
+                          excluded[w]);
+    }
+    while (n-- > 0) ck_assert_int_eq(oak_root_remove(arena + ranges[n].lo, ranges[n].n), 0);
+    errno = 0;
+    ck_assert_int_eq(oak_root_remove(arena + ranges[0].lo, ranges[0].n), -1);
+    ck_assert_int_eq(errno, ENOENT);
+    free(arena);
+}
+END_TEST
+
+static void find_self(const oaki_root *r, void *found)
+{
+    const char *heap = (const char *)&oaki_the_heap;
+    if (r->lo < heap + sizeof oaki_the_heap && r->hi > heap) *(bool *)found = true;
+}
+
+START_TEST(the_heaps_own_record_is_no_root)
+{
+    bool found = false;
+    roots_start();
+    visit(find_self, &found);
+    ck_assert(!found);
+}
+END_TEST
+
+START_TEST(a_stop_sees_that_a_library_came_or_went)
+{
+    roots_start();
+    oak_collect();
+    ck_assert(oaki_roots_consistent());
+    void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
+    ck_assert_ptr_nonnull(lib);
+    ck_assert(!oaki_roots_consistent());
+    oaki_roots_prepare();
+    ck_assert(oaki_roots_consistent());
+    dlclose(lib);
+    ck_assert(!oaki_roots_consistent());
+    oaki_roots_prepare();
+    ck_assert(oaki_roots_consistent());
+}
+END_TEST
+
+Suite *suite_gc_roots_tables(void)
+{
+    Suite *s = suite_create("gc/roots_tables");
+    TCase *c = tcase_create("tables");
+    tcase_add_test(c, a_visit_hands_out_what_was_added_and_not_excluded);
+    tcase_add_test(c, the_heaps_own_record_is_no_root);
+    tcase_add_test(c, a_stop_sees_that_a_library_came_or_went);
+    suite_add_tcase(s, c);
+    return s;
+}
