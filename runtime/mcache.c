@@ -180,7 +180,7 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         if (!p) continue;
         mc->flushed[sc] = NULL;
         size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
-        oaki_bits_set(oaki_the_heap.alloc, off, size);
+        oaki_bits_set(oaki_the_heap.alloc, off, OAKI_GRANULE); /* the sweep counts bits */
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
         mc->mallocs++;
         mc->alloc_bytes += size;
