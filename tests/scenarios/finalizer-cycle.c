@@ -88,7 +88,7 @@ static double collect_once(size_t want)
 static void cycles_without(scn *s)
 {
     pair_kind none = { true, false, false };
-    oak_memstats before, after;
+    static oak_memstats before, after;
     double kept;
 
     scn_row(s, "1,000 cycles of two 1 KiB nodes, no finalizers");
@@ -123,7 +123,7 @@ static void cycles_with_finalizers(scn *s)
 {
     pair_kind both = { true, true, false };
     double start = scn_live(), kept;
-    oak_memstats st;
+    static oak_memstats st;
 
     scn_row(s, "the same, finalizers on both nodes");
     make(make_pairs, &both);
@@ -234,7 +234,7 @@ static void stuck(scn *s)
 {
     double start = scn_live(), held;
     uint64_t running;
-    oak_memstats st;
+    static oak_memstats st;
 
     scn_row(s, "one blocked finalizer before 1,000 others");
     pthread_mutex_lock(&gate);

@@ -142,7 +142,7 @@ static double map_bytes(void)
 
 static void release_and_measure(scn *s, double start, double held)
 {
-    oak_memstats st;
+    static oak_memstats st;
 
     channel_close(global_channel);
     for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -158,7 +158,7 @@ static void release_and_measure(scn *s, double start, double held)
 
 static void blocked_threads(scn *s)
 {
-    oak_memstats before, after;
+    static oak_memstats before, after;
     double each, start, held;
 
     scn_row(s, "1,000 blocked threads with a map each, channel in a global");

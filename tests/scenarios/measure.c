@@ -37,7 +37,7 @@ void scn_live_stats(oak_memstats *out)
 
 double scn_live(void)
 {
-    oak_memstats st;
+    static oak_memstats st;
 
     scn_live_stats(&st);
     return (double)st.heap_alloc;
@@ -96,7 +96,7 @@ static void pause_ms(long ms)
 
 void scn_settle(const size_t *count, size_t want)
 {
-    oak_memstats st;
+    static oak_memstats st;
 
     for (int i = 0; i < 2000 && scn_count(count) < want; i++) pause_ms(1);
     for (int i = 0; i < 2000; i++) {

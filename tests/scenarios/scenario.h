@@ -7,7 +7,8 @@
  *
  * Rules for a body, as the collector is conservative: whatever touches heap objects runs in a
  * function given to scn_on_thread, so that its stack and registers are gone before anything is
- * measured; what must stay alive in between hangs on a static variable; a figure is scn_live()
+ * measured; what must stay alive in between hangs on a static variable, and large structs
+ * (oak_memstats) are static, as what a frame has not written yet is stale; a figure is scn_live()
  * minus scn_live() at the start. Public headers only. */
 #ifndef SCN_SCENARIO_H
 #define SCN_SCENARIO_H

@@ -44,7 +44,7 @@ static void use_locals(void *arg)
 
 static void local_struct(scn *s)
 {
-    oak_memstats before, after;
+    static oak_memstats before, after;
 
     scn_row(s, "1,000 local structs with a map, returned by value");
     scn_live_stats(&before);

@@ -284,7 +284,7 @@ static void blocked_row(scn *s)
 {
     double start = scn_live(), with, without;
     pthread_t thread;
-    oak_memstats st;
+    static oak_memstats st;
 
     scn_row(s, "int->int, thread blocked inside a range");
     scn_go(s, "11,544,792");

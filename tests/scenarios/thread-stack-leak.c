@@ -51,7 +51,7 @@ static void dumps(scn *s)
 {
     static char yes;
     double want = (double)DUMPS * DUMP_BYTES, held;
-    oak_memstats before, after;
+    static oak_memstats before, after;
 
     scn_row(s, "20,000 stack dumps into fresh 4 KiB buffers");
     scn_live_stats(&before);
@@ -160,7 +160,7 @@ static bool end_divers(void)
 
 static void deep_row(scn *s, bool stay_down)
 {
-    oak_memstats before, after;
+    static oak_memstats before, after;
     double held, objects;
     bool intact;
 
