@@ -1,7 +1,4 @@
-/* suites.h - every suite of tests/check_oakum, one line each: X(runtime_lock) is the function
- * suite_runtime_lock of tests/runtime/lock.c. Sorted; runtime first, then upwards. Read several
- * times, each with another X. */
-X(runtime_blocking)
+/* suites.h - every suite of tests/check_oakum, one line each: X(runtime_blocking)
 X(runtime_fatal)
 X(runtime_fork)
 X(runtime_lock)
@@ -25,6 +22,7 @@ X(gc_roots_tls)
 X(gc_trace)
 X(gc_weak)
 X(maps_classic_golden)
+X(maps_classic_memory)
 X(maps_classic_misuse)
 X(maps_classic_model)
 X(maps_classic_oom)

@@ -1,0 +1,144 @@
+/* ptrtable.c - tests of gc/ptrtable.c: against a plain list, with the structure checked as it goes.
+ * The objects are made-up addresses: the table never follows them. */
+#include "gc/ptrtable.h"
+
+#include <check.h>
+#include <oakum/oakum.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+Suite *suite_gc_ptrtable(void);
+
+typedef struct record {
+    oaki_ptrlink link;
+    unsigned tag;
+} record;
+
+#define TAGS 4096
+#define STEPS 60000
+
+static oaki_ptrtable table;
+static char *object_of[TAGS]; /* of the record with this tag; NULL: there is none */
+
+static record *at(uint32_t i)
+{
+    return oaki_ptrtable_at(&table, i);
+}
+
+static uint32_t number_of(unsigned tag)
+{
+    for (uint32_t i = oaki_ptrtable_first(&table, object_of[tag]); i != OAKI_PTR_NONE;
+         i = at(i)->link.next)
+        if (at(i)->tag == tag) return i;
+    return OAKI_PTR_NONE;
+}
+
+static void add(unsigned tag, char *obj)
+{
+    uint32_t after = rand() % 2 ? oaki_ptrtable_first(&table, obj) : OAKI_PTR_NONE;
+    ck_assert_int_eq(oaki_ptrtable_reserve(&table), 0);
+    uint32_t i = oaki_ptrtable_add(&table, obj, after);
+    ck_assert_ptr_eq(at(i)->link.obj, obj);
+    if (after == OAKI_PTR_NONE) ck_assert_uint_eq(oaki_ptrtable_first(&table, obj), i);
+    at(i)->tag = tag;
+    object_of[tag] = obj;
+}
+
+static void check_all(size_t live)
+{
+    const char *broken = oaki_ptrtable_check(&table);
+    ck_assert_msg(broken == NULL, "%s", broken ? broken : "");
+    ck_assert_uint_eq(table.records.len, live);
+    for (unsigned tag = 0; tag < TAGS; tag++)
+        if (object_of[tag]) ck_assert_uint_ne(number_of(tag), OAKI_PTR_NONE);
+}
+
+/* Few objects make long chains, many make long probes. */
+static void random_walk(unsigned objects, bool shrinking)
+{
+    size_t live = table.records.len;
+    for (unsigned step = 0; step < STEPS; step++) {
+        unsigned tag = (unsigned)rand() % TAGS;
+        if (!object_of[tag]) {
+            if (shrinking && rand() % 4) continue;
+            add(tag, (char *)(uintptr_t)(0x7000000000 + 16 * ((size_t)rand() % objects)));
+            live++;
+        } else {
+            uint32_t i = number_of(tag);
+            ck_assert_uint_ne(i, OAKI_PTR_NONE);
+            oaki_ptrtable_remove(&table, i);
+            object_of[tag] = NULL;
+            live--;
+        }
+        if (step % 1024 == 0) oaki_ptrtable_trim(&table);
+        if (step % 4096 == 0) check_all(live);
+    }
+    check_all(live);
+}
+
+START_TEST(it_agrees_with_a_list)
+{
+    unsigned seed = (unsigned)time(NULL) ^ (unsigned)_i << 20;
+    static const unsigned objects[] = { 1, 3, 100, 3000, 1000000 };
+    printf("gc/ptrtable seed %u\n", seed);
+    srand(seed);
+    oaki_ptrtable_init(&table, sizeof(record));
+    ck_assert_uint_eq(oaki_ptrtable_first(&table, &table), OAKI_PTR_NONE);
+    random_walk(objects[_i], false);
+    random_walk(objects[_i], true);
+}
+END_TEST
+
+START_TEST(an_unlinked_record_stays_and_moves)
+{
+    oaki_ptrtable_init(&table, sizeof(record));
+    add(1, (char *)0x1000);
+    add(2, (char *)0x2000);
+    add(3, (char *)0x1000);
+    uint32_t third = number_of(3);
+    oaki_ptrtable_unlink(&table, third);
+    object_of[3] = NULL;
+    ck_assert_uint_eq(oaki_ptrtable_first(&table, (char *)0x1000), number_of(1));
+    check_all(3);
+    oaki_ptrtable_remove(&table, number_of(1));
+    object_of[1] = NULL;
+    check_all(2);
+    unsigned found = 0;
+    for (uint32_t i = 0; i < 2; i++) found += at(i)->tag == 3 && !at(i)->link.obj;
+    ck_assert_uint_eq(found, 1);
+}
+END_TEST
+
+START_TEST(memory_follows_the_number_of_records)
+{
+    oaki_ptrtable_init(&table, sizeof(record));
+    size_t before = oaki_meta_in_use(OAKI_META_OTHER);
+    for (size_t i = 0; i < 100000; i++) {
+        ck_assert_int_eq(oaki_ptrtable_reserve(&table), 0);
+        oaki_ptrtable_add(&table, (char *)(0x10000 + 16 * i), OAKI_PTR_NONE);
+    }
+    ck_assert_uint_ge(oaki_meta_in_use(OAKI_META_OTHER) - before, 100000 * sizeof(record));
+    while (table.records.len > 10) oaki_ptrtable_remove(&table, (uint32_t)table.records.len - 1);
+    oaki_ptrtable_trim(&table);
+    ck_assert_ptr_null(oaki_ptrtable_check(&table));
+    ck_assert_uint_lt(oaki_meta_in_use(OAKI_META_OTHER) - before, 16384);
+}
+END_TEST
+
+static void start(void)
+{
+    ck_assert_int_eq(oak_init(NULL), 0);
+}
+
+Suite *suite_gc_ptrtable(void)
+{
+    Suite *s = suite_create("gc/ptrtable");
+    TCase *c = tcase_create("table");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_loop_test(c, it_agrees_with_a_list, 0, 5);
+    tcase_add_test(c, an_unlinked_record_stays_and_moves);
+    tcase_add_test(c, memory_follows_the_number_of_records);
+    suite_add_tcase(s, c);
+    return s;
+}
