@@ -28,10 +28,13 @@ AC_DEFUN([OAK_MODES], [
           [: ${CFLAGS="-O1 -g"}
            OAK_MODE_CPPFLAGS=-DOAKI_DEBUG])
     AS_IF([test "$enable_asan" = yes],
-          [OAK_MODE_LDFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined"])
+          [OAK_MODE_LDFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+           # Inlined into a function that is not instrumented (a scan of stacks), a scope's end
+           # poisons, and its next start doesn't undo it.
+           OAK_MODE_CFLAGS=-fno-sanitize-address-use-after-scope])
     AS_IF([test "$enable_tsan" = yes], [OAK_MODE_LDFLAGS="-fsanitize=thread"])
     AS_IF([test -n "$OAK_MODE_LDFLAGS"],
-          [OAK_MODE_CFLAGS="$OAK_MODE_LDFLAGS -fno-omit-frame-pointer"])
+          [OAK_MODE_CFLAGS="$OAK_MODE_LDFLAGS $OAK_MODE_CFLAGS -fno-omit-frame-pointer"])
     AC_SUBST([OAK_MODE_CPPFLAGS])
     AC_SUBST([OAK_MODE_CFLAGS])
     AC_SUBST([OAK_MODE_LDFLAGS])
