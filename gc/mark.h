@@ -33,6 +33,7 @@ struct oak_marker {
     size_t bytes;             /* marked by this worker */
     size_t scanned;           /* objects, about */
     unsigned id;
+    unsigned drain;           /* of a helper: the last one before it was started */
 } __attribute__((aligned(128)));
 
 /* ---- workers.c ---- */

@@ -282,7 +282,7 @@ static void work(oak_marker *m)
 static void *helper(void *arg)
 {
     oak_marker *m = arg;
-    unsigned seen = 0;
+    unsigned seen = m->drain;
     for (;;) {
         unsigned now;
         while ((now = AO_int_load_acquire(&shared.drain)) == seen)
@@ -358,6 +358,7 @@ void oaki_workers_spawn(void)
     while (shared.nhelpers + 1 < want) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;
+        m->drain = AO_int_load(&shared.drain);
         if (oaki_thread_spawn("oakum/mark", helper, m, false) != 0) break;
         shared.nhelpers++;
     }
