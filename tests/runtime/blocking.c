@@ -1,0 +1,298 @@
+/* blocking.c - tests of runtime/blocking.c: nobody waits for a thread in a region or disturbs it, and it doesn't come out of it
+ * while the world is stopped. Nothing is asserted in a stop (stop.c says why). */
+#include "runtime/collector.h"
+#include "runtime/heap.h"
+#include "runtime/os.h"
+#include "tests/capture.h"
+#include "tests/threads.h"
+
+#include <errno.h>
+#include <oakum/oakum.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+Suite *suite_runtime_blocking(void);
+
+static AO_t ready, quit, out;
+static oaki_thread *other;
+static int pipes[2];
+
+static void stop_and_start(void)
+{
+    oaki_gc_stop_end(oaki_gc_stop_begin());
+}
+
+/* Neither the signal nor the answer can be what stops it: it blocks all signals. */
+static void *block_for_long(void *arg)
+{
+    sigset_t all;
+    char c = 0;
+    sigfillset(&all);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    AO_store_release((AO_t *)&other, (AO_t)oaki_thread_self());
+    oak_blocking_enter();
+    AO_store_release(&ready, 1);
+    ssize_t n = read(pipes[0], &c, 1);
+    oak_blocking_leave();
+    AO_store_release(&out, 1);
+    ck_assert_int_eq((int)n, 1);
+    return arg;
+}
+
+static pthread_t start_blocked(void)
+{
+    ck_assert_int_eq(pipe(pipes), 0);
+    pthread_t id = test_start(block_for_long, NULL);
+    test_wait(&ready, 1);
+    return id;
+}
+
+START_TEST(a_stop_does_not_wait_for_a_blocked_thread)
+{
+    pthread_t id = start_blocked();
+    for (int i = 0; i < 100; i++) stop_and_start();
+    ck_assert_int_eq((int)write(pipes[1], "x", 1), 1);
+    test_join(id);
+}
+END_TEST
+
+/* Into the futex that holds it until the world runs: a thread that sleeps there is in state S, so that it has been tried. */
+static void wait_until_asleep(int tid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+    for (;;) {
+        int fd = (int)syscall(SYS_open, path, 0);
+        ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
+        syscall(SYS_close, fd);
+        text[n > 0 ? n : 0] = '\0';
+        if (strtol(text, NULL, 10) == SYS_futex) return;
+        oaki_os_yield();
+    }
+}
+
+START_TEST(a_region_ends_only_when_the_world_runs)
+{
+    pthread_t id = start_blocked();
+    oaki_thread *t = oaki_gc_stop_begin();
+    char *sp = other->sp;
+    unsigned state = other->state;
+    ssize_t written = syscall(SYS_write, pipes[1], "x", 1);
+    wait_until_asleep(other->tid);
+    AO_t early = AO_load_acquire(&out);
+    bool same = sp == other->sp;
+    oaki_gc_stop_end(t);
+    test_join(id);
+    ck_assert_int_eq((int)written, 1);
+    ck_assert_uint_eq(state, OAKI_THREAD_BLOCKED);
+    ck_assert_uint_eq(early, 0);
+    ck_assert(same);
+    ck_assert_uint_eq(AO_load(&out), 1);
+}
+END_TEST
+
+static void *sleep_at_a_stretch(void *arg)
+{
+    struct timespec while_ = { 0, 50000000 };
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    AO_store_release(&ready, 1);
+    oak_blocking_enter();
+    int r = nanosleep(&while_, NULL);
+    oak_blocking_leave();
+    ck_assert_int_eq(r, 0);
+    AO_store_release(&quit, 1);
+    return arg;
+}
+
+START_TEST(a_sleep_in_a_region_is_not_interrupted)
+{
+    pthread_t id = test_start(sleep_at_a_stretch, NULL);
+    while (!AO_load_acquire(&quit)) {
+        stop_and_start();
+        oaki_os_yield();
+    }
+    test_join(id);
+}
+END_TEST
+
+/* ---- what is saved ---- */
+
+#if defined(__x86_64__)
+#define MAGIC ((uintptr_t)0x5ca1ab1e0ddba11)
+
+START_TEST(the_callers_registers_are_saved)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    static uintptr_t sp; /* at an address that does not depend on the stack pointer */
+    ck_assert_ptr_nonnull(t);
+    __asm__ volatile("subq $128, %%rsp\n" /* the red zone */
+                     "movq %%rsp, %%rbx\n"
+                     "andq $-16, %%rsp\n"
+                     "movq %%rsp, %0\n"
+                     "movabsq %1, %%r12\n"
+                     "leaq 1(%%r12), %%r13\n"
+                     "leaq 2(%%r12), %%r14\n"
+                     "leaq 3(%%r12), %%r15\n"
+                     "call oak_blocking_enter\n"
+                     "movq %%rbx, %%rsp\n"
+                     "addq $128, %%rsp\n"
+                     : "=m"(sp)
+                     : "i"(MAGIC) /* no register is left for it */
+                     : "rbx", "r12", "r13", "r14", "r15", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10",
+                       "r11", "memory");
+    oaki_thread seen = *t;
+    oak_blocking_leave();
+    ck_assert_ptr_eq(seen.sp, (char *)sp);
+    for (unsigned i = 0; i < 4; i++) ck_assert_uint_eq(seen.regs[3 + i], MAGIC + i);
+}
+END_TEST
+#endif
+
+/* Collected by another thread while the only reference is in this frame. */
+static void *collect_until_quit(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    do {
+        oak_collect();
+        for (int i = 0; i < 1000; i++) memset(oak_alloc(48), 0x55, 48);
+        AO_fetch_and_add1(&out);
+    } while (!AO_load(&quit));
+    return arg;
+}
+
+static void *wait_for_two_collections(void *arg)
+{
+    test_wait(&out, AO_load(&out) + 2);
+    return arg;
+}
+
+START_TEST(what_a_blocked_frame_holds_is_kept)
+{
+    pthread_t id = test_start(collect_until_quit, NULL);
+    for (int i = 0; i < 5; i++) {
+        uintptr_t *p = oak_alloc(48), *q = oak_alloc(48);
+        *p = *q = 0xfeed;
+        oak_blocking_enter();
+        wait_for_two_collections(NULL);
+        oak_blocking_leave();
+        ck_assert_ptr_eq(oak_blocking_call(wait_for_two_collections, q), q);
+        ck_assert_uint_eq(*p, 0xfeed);
+        ck_assert_uint_eq(*q, 0xfeed);
+    }
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
+/* ---- use and misuse ---- */
+
+static void *check_depth(void *arg)
+{
+    const oaki_thread *t = oaki_thread_self();
+    ck_assert_uint_eq(t->state, OAKI_THREAD_BLOCKED);
+    ck_assert_uint_eq(t->blocking_depth, 2);
+    return arg;
+}
+
+START_TEST(regions_nest)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    oak_blocking_enter();
+    char *sp = t->sp;
+    oak_blocking_enter();
+    oak_blocking_leave();
+    ck_assert_uint_eq(t->state, OAKI_THREAD_BLOCKED);
+    ck_assert_ptr_eq(oak_blocking_call(check_depth, t), t);
+    ck_assert_uint_eq(t->state, OAKI_THREAD_BLOCKED);
+    ck_assert_ptr_eq(t->sp, sp);
+    oak_blocking_leave();
+    ck_assert_uint_eq(t->state, OAKI_THREAD_RUNNING);
+    ck_assert_uint_eq(t->in_runtime, 0);
+    ck_assert_ptr_nonnull(oak_alloc(1));
+}
+END_TEST
+
+static void *identity(void *arg)
+{
+    return arg;
+}
+
+START_TEST(a_thread_that_is_not_attached_may_use_regions)
+{
+    oak_blocking_enter();
+    oak_blocking_leave();
+    ck_assert_ptr_eq(oak_blocking_call(identity, &ready), &ready);
+    ck_assert_ptr_null(oaki_thread_self());
+}
+END_TEST
+
+START_TEST(errno_is_kept)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_enter();
+    errno = 4711;
+    oak_blocking_leave();
+    ck_assert_int_eq(errno, 4711);
+}
+END_TEST
+
+static void allocate_in_region(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_enter();
+    (void)!oak_alloc(16);
+}
+
+static void leave_without_enter(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_leave();
+}
+
+static void block_in_runtime(void *arg)
+{
+    (void)arg;
+    (void)oaki_enter();
+    oak_blocking_enter();
+}
+
+START_TEST(misuse_is_fatal)
+{
+    static const struct {
+        void (*fn)(void *);
+        const char *text;
+    } cases[] = { { allocate_in_region, "called in a blocking region" },
+                  { leave_without_enter, "without oak_blocking_enter" },
+                  { block_in_runtime, "from inside Oakum" } };
+    char err[512];
+    int status = test_capture(cases[_i].fn, NULL, err, sizeof err);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    ck_assert_ptr_nonnull(strstr(err, cases[_i].text));
+}
+END_TEST
+
+Suite *suite_runtime_blocking(void)
+{
+    Suite *s = suite_create("runtime_blocking");
+    TCase *c = tcase_create("blocking");
+    tcase_add_test(c, a_stop_does_not_wait_for_a_blocked_thread);
+    tcase_add_test(c, a_region_ends_only_when_the_world_runs);
+    tcase_add_test(c, a_sleep_in_a_region_is_not_interrupted);
+#if defined(__x86_64__)
+    tcase_add_test(c, the_callers_registers_are_saved);
+#endif
+    tcase_add_test(c, what_a_blocked_frame_holds_is_kept);
+    tcase_add_test(c, regions_nest);
+    tcase_add_test(c, a_thread_that_is_not_attached_may_use_regions);
+    tcase_add_test(c, errno_is_kept);
+    tcase_add_loop_test(c, misuse_is_fatal, 0, 3);
+    suite_add_tcase(s, c);
+    return s;
+}

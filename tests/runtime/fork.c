@@ -1,0 +1,302 @@
+/* fork.c - tests of runtime/fork.c: a child of a program with many threads has a heap that is whole and works. */
+#include "runtime/collector.h"
+#include "runtime/heap.h"
+#include "runtime/os.h"
+#include "tests/threads.h"
+
+#include <errno.h>
+#include <oakum/oakum.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+Suite *suite_runtime_fork(void);
+
+static AO_t quit, ready, done;
+
+/* ---- in the child: no Check, an exit status says what is wrong ---- */
+
+static void *allocate_once(void *arg)
+{
+    void **p = oak_alloc(100);
+    *p = arg;
+    return *p;
+}
+
+/* All that uses what other threads had, or a helper that is gone. */
+static int use_heap(unsigned nthreads)
+{
+    pthread_t id;
+    if (oaki_the_heap.nthreads != nthreads) return 2;
+    for (int i = 0; i < 1000; i++) {
+        void **p = oak_alloc(16u << (i % 8));
+        if (!p || *p) return 3;
+        *p = p;
+    }
+    if (!oaki_thread_self() || oaki_thread_self()->tid != getpid() || oaki_the_heap.nthreads != 1) return 4;
+    oak_collect();
+    oaki_gc_sweep_all();
+    if (oaki_pages_check()) return 5;
+    if (pthread_create(&id, NULL, allocate_once, NULL) != 0 || pthread_join(id, NULL) != 0) return 6;
+    oak_collect();
+    return oaki_the_heap.nthreads == 1 ? 0 : 7;
+}
+
+static void fork_and_use(unsigned nthreads)
+{
+    pid_t pid = fork();
+    if (pid == 0) _exit(use_heap(nthreads));
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+
+/* ---- other threads meanwhile ---- */
+
+static void *allocate(void *arg)
+{
+    void *keep[64] = { 0 };
+    for (unsigned i = 0; !AO_load(&quit); i++) {
+        keep[i % 64] = oak_alloc(16u << (i % 9));
+        if (i % 3 == 0) {
+            oak_free(keep[i % 64]);
+            keep[i % 64] = NULL;
+        }
+    }
+    return arg;
+}
+
+static void *collect(void *arg)
+{
+    while (!AO_load(&quit)) oak_collect();
+    return arg;
+}
+
+static void *come_and_go(void *arg)
+{
+    while (!AO_load(&quit)) {
+        (void)!oak_alloc(64);
+        oak_thread_detach();
+    }
+    return arg;
+}
+
+static void *use_malloc(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load(&quit)) {
+        char *volatile p = malloc(1000);
+        free(p);
+    }
+    return arg;
+}
+
+static void *stay_blocked(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_enter();
+    AO_store_release(&ready, 1);
+    while (!AO_load(&quit)) oaki_os_sleep_ns(1000000);
+    oak_blocking_leave();
+    return arg;
+}
+
+START_TEST(the_child_of_one_thread_works)
+{
+    void **p = oak_alloc(64);
+    *p = p;
+    for (int i = 0; i < 10; i++) fork_and_use(1);
+    ck_assert_ptr_eq(*p, p);
+    ck_assert_int_eq(use_heap(1), 0);
+}
+END_TEST
+
+START_TEST(the_child_of_many_threads_works)
+{
+    static void *(*const fn[])(void *) = { allocate, collect, come_and_go, use_malloc, stay_blocked };
+    enum { N = OAKI_COUNT(fn) };
+    pthread_t id[N];
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    for (int i = 0; i < N; i++) id[i] = test_start(fn[i], NULL);
+    test_wait(&ready, 1);
+    for (int i = 0; i < 25; i++) fork_and_use(1);
+    AO_store(&quit, 1);
+    for (int i = 0; i < N; i++) test_join(id[i]);
+    ck_assert_uint_eq(oaki_the_heap.nthreads, 1);
+    oak_collect();
+    ck_assert_ptr_null(oaki_pages_check());
+}
+END_TEST
+
+START_TEST(a_thread_that_is_not_attached_may_fork)
+{
+    pthread_t id = test_start(allocate, NULL);
+    for (int i = 0; i < 5; i++) fork_and_use(0);
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
+START_TEST(a_child_may_fork)
+{
+    pthread_t id = test_start(allocate, NULL);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (use_heap(1) != 0) _exit(1);
+        pid = fork();
+        _exit(pid == 0 ? use_heap(1) : test_wait_child(pid) != 0);
+    }
+    ck_assert_int_eq(test_wait_child(pid), 0);
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
+static void *fork_blocked(void *arg)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        oak_blocking_leave();
+        _exit(use_heap(1));
+    }
+    *(pid_t *)arg = pid;
+    return arg;
+}
+
+START_TEST(a_thread_in_a_blocking_region_may_fork)
+{
+    pid_t pid;
+    pthread_t id = test_start(allocate, NULL);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_call(fork_blocked, &pid);
+    ck_assert_int_eq(test_wait_child(pid), 0);
+    AO_store(&quit, 1);
+    test_join(id);
+    ck_assert_ptr_nonnull(oak_alloc(1));
+}
+END_TEST
+
+/* ---- waiting for each other ---- */
+
+static void *fork_late(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    AO_store_release(&ready, 1);
+    pid_t pid = fork();
+    if (pid == 0) _exit(use_heap(1));
+    AO_store_release(&done, 1);
+    ck_assert_int_eq(test_wait_child(pid), 0);
+    return arg;
+}
+
+START_TEST(a_fork_waits_for_the_end_of_a_stop)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_t id = test_start(fork_late, NULL);
+    test_wait(&ready, 1);
+    oaki_thread *t = oaki_gc_stop_begin();
+    AO_t was_done = AO_load(&done);
+    oaki_os_sleep_ns(20000000);
+    AO_t is_done = AO_load(&done);
+    oaki_gc_stop_end(t);
+    test_join(id);
+    ck_assert_uint_eq(was_done, is_done);
+}
+END_TEST
+
+START_TEST(a_fork_waits_for_a_helper_and_a_helper_for_a_fork)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oaki_helper_begin();
+    pthread_t id = test_start(fork_late, NULL);
+    while (!AO_int_load_acquire(&oaki_fork_gate)) oaki_os_yield();
+    oaki_os_sleep_ns(10000000);
+    ck_assert_uint_eq(AO_load(&done), 0);
+    oaki_helper_end();
+    oaki_helper_begin();
+    ck_assert_uint_eq(AO_int_load(&oaki_fork_gate), 0);
+    oaki_helper_end();
+    test_join(id);
+}
+END_TEST
+
+/* ---- what runs no handlers, or in between them ---- */
+
+START_TEST(posix_spawn_works_beside_collections)
+{
+    char *const argv[] = { (char *)"true", NULL };
+    pthread_t id = test_start(collect, NULL);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    for (int i = 0; i < 20; i++) {
+        pid_t pid;
+        ck_assert_int_eq(posix_spawnp(&pid, "true", NULL, NULL, argv, environ), 0);
+        ck_assert_int_eq(test_wait_child(pid), 0);
+    }
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
+static void no_core(void)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    close(STDERR_FILENO);
+}
+
+/* As from a signal handler that interrupted the allocator. */
+START_TEST(a_fork_inside_the_runtime_leaves_the_child_without_a_heap)
+{
+    oaki_thread *t = oaki_enter();
+    pid_t pid = fork();
+    if (pid == 0) {
+        no_core();
+        oaki_leave(t);
+        (void)!oak_alloc(16);
+        _exit(0);
+    }
+    oaki_leave(t);
+    int status = test_wait_child(pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    fork_and_use(1);
+}
+END_TEST
+
+static void allocate_in_handler(void)
+{
+    oak_free(oak_alloc(16));
+}
+
+START_TEST(a_handler_of_the_programs_may_not_allocate_between_ours)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        no_core();
+        pthread_atfork(allocate_in_handler, NULL, NULL); /* before Oakum's own, and so called after it */
+        if (_i) (void)!oak_alloc(16);
+        else (void)oak_init(NULL);
+        if (fork() == 0) _exit(0);
+        _exit(0);
+    }
+    int status = test_wait_child(pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+END_TEST
+
+Suite *suite_runtime_fork(void)
+{
+    Suite *s = suite_create("runtime_fork");
+    TCase *c = tcase_create("fork");
+    tcase_add_test(c, the_child_of_one_thread_works);
+    tcase_add_test(c, the_child_of_many_threads_works);
+    tcase_add_test(c, a_thread_that_is_not_attached_may_fork);
+    tcase_add_test(c, a_child_may_fork);
+    tcase_add_test(c, a_thread_in_a_blocking_region_may_fork);
+    tcase_add_test(c, a_fork_waits_for_the_end_of_a_stop);
+    tcase_add_test(c, a_fork_waits_for_a_helper_and_a_helper_for_a_fork);
+    tcase_add_test(c, posix_spawn_works_beside_collections);
+    tcase_add_test(c, a_fork_inside_the_runtime_leaves_the_child_without_a_heap);
+    tcase_add_loop_test(c, a_handler_of_the_programs_may_not_allocate_between_ours, 0, 2);
+    suite_add_tcase(s, c);
+    return s;
+}
