@@ -42,10 +42,10 @@ static OAKI_NO_ASAN void mark_words(oak_marker *m, const char *lo, const char *h
 {
     for (const uintptr_t *w = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *w);
          (const char *)(w + 1) <= hi; w++) {
-        const char *p = (const char *)*w;
-        if (!oaki_heap_contains(p - 1) && !oaki_heap_contains(p)) continue;
+        const char *p = (const char *)*w, *before = (const char *)(*w - 1);
+        if (!oaki_heap_contains(before) && !oaki_heap_contains(p)) continue;
         oak_mark_ptr(m, p);
-        oak_mark_ptr(m, p - 1);
+        oak_mark_ptr(m, before);
     }
 }
 
