@@ -6,7 +6,7 @@
 #include "runtime/track.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
-#define HUNGRY_EVERY 256         /* objects between two looks at whether others have nothing to do */
+#define FAR ((size_t)64 << 20)   /* a heap of more has mark bits that don't stay in the second-level cache */
 #define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
 #define RING_HIGH 128            /* words in the ring: above it, half go to the stack */
 #define RING_LOW 24              /* below it, some come back */
@@ -114,9 +114,9 @@ static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
     }
 }
 
-OAKI_INLINE void prefetch(const hot *h, size_t off)
+OAKI_INLINE void prefetch(const hot *h, size_t off, bool far)
 {
-    __builtin_prefetch((const char *)h->mark + (off >> 7));
+    if (far) __builtin_prefetch((const char *)h->mark + (off >> 7));
     __builtin_prefetch((const void *)(h->base + off));
 }
 
@@ -125,25 +125,25 @@ static OAKI_NOINLINE void fill_ring(hot *h)
     for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--) {
         size_t off = *--h->sp;
         h->ring[h->tail++ % OAKI_RING] = off;
-        prefetch(h, off);
+        prefetch(h, off, true);
     }
 }
 
 /* No branch on whether it is a pointer, which is as good as random; and nothing that is read soon depends on it. There is room. */
-OAKI_INLINE void put_word(hot *h, uintptr_t word)
+OAKI_INLINE void put_word(hot *h, uintptr_t word, bool far)
 {
     size_t off = word - h->base;
     bool ours = off < h->used;
     h->ring[h->tail % OAKI_RING] = off;
     h->tail += ours;
-    prefetch(h, ours ? off : 0);
+    prefetch(h, ours ? off : 0, far);
 }
 
 OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
     while (p < end) {
         const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
-        for (; p < stop; p++) put_word(h, *p);
+        for (; p < stop; p++) put_word(h, *p, true);
         while (h->tail - h->head > RING_HIGH) spill(h, m);
     }
 }
@@ -160,7 +160,7 @@ static void push_one(oak_marker *m, uintptr_t word)
 {
     if (word - m->base >= m->used) return;
     hot h = load(m);
-    put_word(&h, word);
+    put_word(&h, word, true);
     if (h.tail - h.head > RING_HIGH) spill(&h, m);
     save(&h, m);
 }
@@ -224,7 +224,7 @@ static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool sh
 }
 
 /* Mark the object that offset off is in, if there is one, allocated and unmarked, and push its words. */
-OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shared)
+OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shared, bool far)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
     oaki_pte e = h->pte[page];
@@ -244,50 +244,51 @@ OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shar
     }
     const uintptr_t *p = (const uintptr_t *)(h->base + slot);
     for (const uintptr_t *end = p + n; p < end; p += 2) {
-        put_word(h, p[0]);
-        put_word(h, p[1]);
+        put_word(h, p[0], far);
+        put_word(h, p[1], far);
     }
-    if (OAKI_UNLIKELY(h->tail - h->head > RING_HIGH)) spill(h, m);
 }
 
-/* Give others some, if they have nothing. false when the others were woken just now, and bits are shared from here on. */
-static OAKI_NOINLINE bool share(hot *h, oak_marker *m, bool shared)
+/* The ring runs low or over, once in some dozens of objects: move words between it and the stack, and see whether somebody is hungry. false: leave the loop. */
+static OAKI_NOINLINE bool balance(hot *h, oak_marker *m, bool shared)
 {
-    m->scanned += HUNGRY_EVERY;
-    if (!oaki_others_hungry()) return true;
-    if (h->sp == h->lo && h->tail - h->head > BLOCK + RING_LOW) spill(h, m);
+    unsigned n = h->tail - h->head;
+    if (n > RING_HIGH) spill(h, m);
+    else if (n < RING_LOW) fill_ring(h);
+    m->scanned += BLOCK;
+    if (h->sp != h->lo && oaki_others_hungry()) {
+        save(h, m);
+        oaki_mark_share(m);
+        load_stack(h, m);
+        if (m->shared_bits != shared) return false; /* the others were woken just now */
+    }
+    if (h->tail != h->head) return true;
     save(h, m);
-    oaki_mark_share(m);
+    if (!m->full || !oaki_mark_take(m)) return false;
     load_stack(h, m);
-    return m->shared_bits == shared;
+    return true;
 }
 
-OAKI_INLINE void loop(oak_marker *m, bool shared)
+OAKI_INLINE void loop(oak_marker *m, bool shared, bool far)
 {
     hot h = load(m);
-    for (unsigned look = HUNGRY_EVERY;;) {
-        if (OAKI_UNLIKELY(h.tail - h.head < RING_LOW)) {
-            fill_ring(&h);
-            if (h.tail == h.head) {
-                save(&h, m);
-                if (!m->full || !oaki_mark_take(m)) break;
-                load_stack(&h, m);
-                continue;
-            }
+    for (;;) {
+        if (OAKI_UNLIKELY(h.tail - h.head - RING_LOW > RING_HIGH - RING_LOW)) {
+            if (!balance(&h, m, shared)) break;
+            if (h.tail == h.head) continue;
         }
-        visit(&h, m, h.ring[h.head++ % OAKI_RING], shared);
-        if (OAKI_LIKELY(--look)) continue;
-        look = HUNGRY_EVERY;
-        if (!share(&h, m, shared)) break;
+        visit(&h, m, h.ring[h.head++ % OAKI_RING], shared, far);
     }
     save(&h, m);
 }
 
 void oaki_mark_local(oak_marker *m)
 {
+    bool far = m->used > FAR;
     do {
-        if (m->shared_bits) loop(m, true);
-        else loop(m, false);
+        if (m->shared_bits) loop(m, true, true);
+        else if (far) loop(m, false, true);
+        else loop(m, false, false);
     } while (m->tail != m->head || (m->top && m->top->n) || m->full);
 }
 

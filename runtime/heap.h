@@ -23,7 +23,7 @@ typedef struct oaki_zone {
     oaki_central central[OAKI_SPANCLASSES];
 } oaki_zone;
 
-#define OAKI_HUGE_FROM ((size_t)32 << 20) /* the range asks for huge pages past this size */
+#define OAKI_HUGE_FROM ((size_t)8 << 20) /* the range asks for huge pages past this size */
 #define OAKI_BIN_STEPS 8
 #define OAKI_BINS (32 * OAKI_BIN_STEPS)
 #define OAKI_CHUNK ((size_t)4 << 20) /* the range grows by this, and bookkeeping is cleared by this */
