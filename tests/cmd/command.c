@@ -1,0 +1,238 @@
+/* command.c - tests of the oakum command as it is built: what it accepts, what it refuses, and
+ * how it exits. */
+#include "run.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <oakum/oakum.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+Suite *suite_cmd_command(void);
+
+static test_run r;
+
+#define OAKUM(...) oakum((const char *[8]){ __VA_ARGS__ })
+
+static void oakum(const char *const args[8])
+{
+    char *copy[9] = { NULL };
+
+    for (int i = 0; i < 8; i++) copy[i] = (char *)(uintptr_t)args[i];
+    test_run_oakum(&r, copy);
+}
+
+static const struct {
+    const char *args[4];
+    const char *err; /* what the message must hold */
+} refused[] = {
+    { { "leak" }, "unknown command 'leak'; did you mean 'leaks'?" },
+    { { "xyzzy" }, "unknown command 'xyzzy'" },
+    { { "--nothing" }, "unknown option '--nothing'" },
+    { { "leaks", "stuck-iterater" }, "did you mean 'stuck-iterator'?" },
+    { { "leaks", "idle" }, "did you mean 'idle-map-mid-growth'?" },
+    { { "leaks", "finalizer-cycle", "xyzzy" }, "unknown scenario 'xyzzy'" },
+    { { "leaks", "--jsn" }, "unknown option 'jsn'; did you mean 'json'?" },
+    { { "leaks", "--json=yes" }, "takes no value" },
+    { { "leaks", "--color" }, "needs a value" },
+    { { "leaks", "--color=blue" }, "auto, always or never" },
+    { { "leaks", "--timeout=0" }, "--timeout takes seconds" },
+    { { "leaks", "--timeout", "5x" }, "--timeout takes seconds" },
+    { { "leaks", "-z" }, "unknown option '-z'" },
+    { { "leaks", "--", "--json" }, "unknown scenario '--json'" },
+    { { "leaks", "" }, "unknown scenario ''" },
+    { { "info", "more" }, "takes no arguments" },
+    { { "info", "--more" }, "unknown option 'more'" },
+    { { "version", "more" }, "takes no arguments" },
+    { { "help", "xyzzy" }, "unknown command 'xyzzy'" },
+    { { NULL }, "usage: oakum COMMAND" },
+};
+
+START_TEST(what_makes_no_sense_exits_2_with_one_clear_line)
+{
+    oakum((const char *[8]){ refused[_i].args[0], refused[_i].args[1], refused[_i].args[2] });
+    ck_assert_int_eq(r.status, 2);
+    ck_assert_str_eq(r.out, "");
+    ck_assert_msg(strstr(r.err, refused[_i].err) != NULL, "%s", r.err);
+    if (refused[_i].args[0] != NULL) ck_assert_uint_eq(test_count(r.err, "\n"), 1);
+}
+END_TEST
+
+static const struct {
+    const char *args[4];
+    const char *out;
+} told[] = {
+    { { "--help" }, "usage: oakum COMMAND" },
+    { { "help" }, "usage: oakum COMMAND" },
+    { { "help", "help" }, "usage: oakum COMMAND" },
+    { { "-h" }, "usage: oakum COMMAND" },
+    { { "leaks", "--help" }, "usage: oakum leaks" },
+    { { "leaks", "-h" }, "--timeout=SECONDS" },
+    { { "help", "leaks" }, "usage: oakum leaks" },
+    { { "info", "--help" }, "usage: oakum info" },
+    { { "version", "--help" }, "usage: oakum version" },
+    { { "leaks", "--list" }, "thread-stack-leak" },
+};
+
+START_TEST(help_goes_to_stdout_and_exits_0)
+{
+    oakum((const char *[8]){ told[_i].args[0], told[_i].args[1] });
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_str_eq(r.err, "");
+    ck_assert_msg(strstr(r.out, told[_i].out) != NULL, "%s", r.out);
+}
+END_TEST
+
+START_TEST(version_is_the_library_s)
+{
+    char line[64];
+
+    snprintf(line, sizeof(line), "oakum %s\n", oak_version());
+    OAKUM("version");
+    ck_assert_str_eq(r.out, line);
+    OAKUM("--version");
+    ck_assert_str_eq(r.out, line);
+}
+END_TEST
+
+START_TEST(info_shows_every_option_with_its_value)
+{
+    setenv("OAKUM_GC_PERCENT", "57", 1);
+    OAKUM("info");
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out, "address range"));
+    ck_assert_ptr_nonnull(strstr(r.out, "metadata"));
+    ck_assert_ptr_nonnull(strstr(r.out, "57 "));
+    ck_assert_ptr_nonnull(strstr(r.out, "(set in the environment)"));
+#define HAS(field, type, def, min, max, help) ck_assert_ptr_nonnull(strstr(r.out, help));
+    OAK_OPTIONS(HAS)
+#undef HAS
+    ck_assert_uint_ge(test_count(r.out, "OAKUM_"), sizeof(oak_config) / sizeof(size_t));
+}
+END_TEST
+
+static const char *const ids[] = {
+    "unbounded-global-map", "leaked-thread-holding-map", "struct-field-map-lifetime",
+    "watermark-vs-leak",    "key-type-reachability",     "delete-does-not-release",
+    "stuck-iterator",       "idle-map-mid-growth",       "thread-stack-leak",
+    "finalizer-cycle",
+};
+
+START_TEST(every_scenario_is_listed)
+{
+    OAKUM("leaks", "--list", "--json");
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_null(test_json_error(r.out));
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        ck_assert_msg(strstr(r.out, ids[i]) != NULL, "%s is missing", ids[i]);
+}
+END_TEST
+
+START_TEST(a_scenario_runs_and_prints_json)
+{
+    OAKUM("leaks", "--json", "struct-field-map-lifetime");
+    ck_assert_msg(r.status == 0, "%s", r.out);
+    ck_assert_ptr_null(test_json_error(r.out));
+    ck_assert_ptr_nonnull(strstr(r.out, "\"policy\": \"classic\""));
+    ck_assert_ptr_nonnull(strstr(r.out, "\"versions\": {\"oakum\": \""));
+    ck_assert_uint_eq(test_count(r.out, "\"scenario\": "), 4);
+}
+END_TEST
+
+START_TEST(a_scenario_runs_and_prints_a_plain_table)
+{
+    OAKUM("leaks", "finalizer-cycle");
+    ck_assert_msg(r.status == 0, "%s", r.out);
+    ck_assert_ptr_null(strchr(r.out, '\033'));
+    ck_assert_ptr_null(strchr(r.out, '\r'));
+    ck_assert_ptr_null(strchr(r.err, '\r'));
+    ck_assert_ptr_nonnull(strstr(r.err, "[1/1] finalizer-cycle: ok"));
+    ck_assert_ptr_nonnull(strstr(r.out, "all as expected"));
+}
+END_TEST
+
+/* Runs it with a stdout that can't be written. */
+static int to_full_disk(int argc, char **argv)
+{
+    int fd = open("/dev/full", O_WRONLY);
+
+    (void)argc;
+    dup2(fd, STDOUT_FILENO);
+    execv(argv[0], argv);
+    return 127;
+}
+
+static int to_nobody(int argc, char **argv)
+{
+    int ends[2];
+
+    (void)argc;
+    signal(SIGPIPE, SIG_IGN);
+    if (pipe(ends) != 0) return 127;
+    close(ends[0]);
+    dup2(ends[1], STDOUT_FILENO);
+    execv(argv[0], argv);
+    return 127;
+}
+
+START_TEST(output_that_is_lost_is_an_error)
+{
+    static char built[] = TEST_OAKUM, help[] = "--help";
+    char *argv[] = { getenv("OAKUM_BIN") != NULL ? getenv("OAKUM_BIN") : built, help, NULL };
+
+    test_run_function(&r, to_full_disk, argv);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "cannot write the output"));
+    test_run_function(&r, to_nobody, argv);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_str_eq(r.err, "");
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    bool valid;
+} json[] = {
+    { "{}", true },
+    { " [1, -0.5e+3, true, null, \"\\u00e9\\n\"] ", true },
+    { "{\"a\": {\"b\": []}}", true },
+    { "", false },
+    { "{", false },
+    { "[1,]", false },
+    { "{\"a\" 1}", false },
+    { "{} {}", false },
+    { "\"\t\"", false },
+    { "\"\\x\"", false },
+    { "01", false },
+    { "nan", false },
+    { "[1 2]", false },
+};
+
+START_TEST(the_test_s_own_json_reader_can_tell)
+{
+    ck_assert_int_eq(test_json_error(json[_i].text) == NULL, json[_i].valid);
+}
+END_TEST
+
+#define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+
+Suite *suite_cmd_command(void)
+{
+    Suite *s = suite_create("cmd_command");
+    TCase *c = tcase_create("command");
+
+    tcase_add_loop_test(c, the_test_s_own_json_reader_can_tell, 0, COUNT(json));
+    tcase_add_loop_test(c, what_makes_no_sense_exits_2_with_one_clear_line, 0, COUNT(refused));
+    tcase_add_loop_test(c, help_goes_to_stdout_and_exits_0, 0, COUNT(told));
+    tcase_add_test(c, version_is_the_library_s);
+    tcase_add_test(c, info_shows_every_option_with_its_value);
+    tcase_add_test(c, every_scenario_is_listed);
+    tcase_add_test(c, a_scenario_runs_and_prints_json);
+    tcase_add_test(c, a_scenario_runs_and_prints_a_plain_table);
+    tcase_add_test(c, output_that_is_lost_is_an_error);
+    suite_add_tcase(s, c);
+    return s;
+}
