@@ -127,7 +127,7 @@ START_TEST(random_values_are_printed_as_by_the_c_library)
     unsigned seed = (unsigned)time(NULL);
     srandom(seed);
     printf("runtime_print: seed %u\n", seed);
-    for (int i = 0; i < 40000; i++) {
+    for (int i = 0; i < 20000; i++) {
         char f[64];
         uint64_t w = random_word();
         double d;
