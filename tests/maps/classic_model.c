@@ -65,8 +65,8 @@ typedef struct walk {
     oak_classic_iter it;
     bool open, cleared, same_size;
     uint64_t same_size_growths;
-    bool must[SPACE];     /* there since the beginning */
-    bool given[SPACE];    /* and not put again since */
+    bool must[SPACE];  /* there since the beginning */
+    bool given[SPACE]; /* and not put again since */
 } walk;
 
 typedef struct world {
@@ -85,11 +85,11 @@ static uint64_t draw(world *w)
     return oaki_hash_u64(w->rng, 17);
 }
 
-#define FAIL(w, ...)                                                                      \
-    do {                                                                                  \
-        fprintf(stderr, "classic_model: OAK_TEST_SEED=%lu, step %zu, %s\n",               \
-                (unsigned long)(w)->seed, (w)->step, (w)->kind->name);                    \
-        ck_abort_msg(__VA_ARGS__);                                                        \
+#define FAIL(w, ...)                                                        \
+    do {                                                                    \
+        fprintf(stderr, "classic_model: OAK_TEST_SEED=%lu, step %zu, %s\n", \
+                (unsigned long)(w)->seed, (w)->step, (w)->kind->name);      \
+        ck_abort_msg(__VA_ARGS__);                                          \
     } while (0)
 
 typedef union room {
@@ -102,9 +102,15 @@ typedef union room {
 static const void *make_key(const world *w, int k, room *r, char text[16])
 {
     switch (w->kind->key) {
-    case WORD: r->word = k; break;
-    case DOUBLE: r->d = k == 0 ? -0.0 : k; break;
-    case STRING: r->s = (oak_classic_string){ text, (size_t)snprintf(text, 16, "key%d", k) }; break;
+    case WORD:
+        r->word = k;
+        break;
+    case DOUBLE:
+        r->d = k == 0 ? -0.0 : k;
+        break;
+    case STRING:
+        r->s = (oak_classic_string){ text, (size_t)snprintf(text, 16, "key%d", k) };
+        break;
     default:
         memset(r->wide, k, sizeof r->wide);
         memcpy(r->wide, &k, sizeof k);
@@ -116,10 +122,15 @@ static int key_number(const world *w, const void *key)
 {
     int k;
     switch (w->kind->key) {
-    case WORD: return (int)*(const int64_t *)key;
-    case DOUBLE: return (int)*(const double *)key;
-    case STRING: return atoi(((const oak_classic_string *)key)->data + 3);
-    default: memcpy(&k, key, sizeof k); return k;
+    case WORD:
+        return (int)*(const int64_t *)key;
+    case DOUBLE:
+        return (int)*(const double *)key;
+    case STRING:
+        return atoi(((const oak_classic_string *)key)->data + 3);
+    default:
+        memcpy(&k, key, sizeof k);
+        return k;
     }
 }
 

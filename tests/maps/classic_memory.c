@@ -1,0 +1,380 @@
+/* classic_memory.c - what the classic map keeps alive, and how large its arrays are: Go's sizes,
+ * unscanned arrays, old arrays in mid-growth, what iterators hold, what deleting lets go.
+ *
+ * Each step runs on a thread that ends, so that no stack keeps anything; whether an object lives is
+ * asked of a weak reference. */
+#include "maps/classic.h"
+#include "tests/gc/away.h"
+#include <check.h>
+#include <oakum/oakum.h>
+#include <stdlib.h>
+
+enum { VALUES = 500 };
+
+/* A stack or a register may hold a stray word: so many of VALUES objects may stay by chance. */
+enum { LUCK = 4 };
+
+static struct {
+    const oak_classic_type *type;
+    oak_classic_map *m;
+    oak_classic_iter it;
+    oak_weak *array; /* the map's array when it was last asked */
+    oak_weak *value[VALUES];
+    int64_t next; /* key */
+} w;
+
+static void put(int64_t k)
+{
+    *(int64_t *)oak_classic_put(w.m, &k) = 0;
+}
+
+static void fill(void *limit)
+{
+    if (!w.m) w.m = oak_classic_new(w.type, 0);
+    for (; w.next < (int64_t)(uintptr_t)limit; w.next++) put(w.next);
+}
+
+static void fill_to(int64_t limit)
+{
+    test_away(fill, (void *)(uintptr_t)limit);
+}
+
+static void watch_array(void *arg OAKI_UNUSED)
+{
+    w.array = oak_weak_new(w.m->buckets);
+}
+
+static void finish_growth(void *arg OAKI_UNUSED)
+{
+    for (int64_t k = 0; w.m->oldbuckets; k = (k + 1) % w.next) put(k);
+}
+
+static void begin_iterator(void *arg OAKI_UNUSED)
+{
+    oak_classic_iter_init(&w.it, w.m);
+    oak_classic_iter_next(&w.it);
+}
+
+static void collect(void)
+{
+    oak_collect();
+    oak_collect();
+}
+
+static bool array_lives(void)
+{
+    return oak_weak_get(w.array) != NULL;
+}
+
+/* ---- sizes ---- */
+
+/* Go's A(B), of 2^B and 2^(B-4) buckets, rounded up to pages of 8 KiB. */
+START_TEST(arrays_have_the_sizes_of_go)
+{
+    static const struct {
+        const oak_classic_type *type;
+        unsigned B;
+        size_t bytes;
+    } arrays[] = {
+        { &oak_classic_int_int, 8, 40960 },     { &oak_classic_int_int, 12, 630784 },
+        { &oak_classic_int_int, 16, 10027008 }, { &oak_classic_int_int, 17, 20054016 },
+        { &oak_classic_int_int, 18, 40108032 }, { &oak_classic_int_ptr, 12, 630784 },
+        { &oak_classic_string_int, 8, 57344 },  { &oak_classic_string_any, 8, 81920 },
+    };
+    test_start(0);
+    for (unsigned i = 0; i < OAKI_COUNT(arrays); i++) {
+        oak_classic_stats s;
+        oak_classic_map *m = oak_classic_new(arrays[i].type, (size_t)13 << (arrays[i].B - 1));
+        oak_classic_stats_read(m, &s);
+        ck_assert_uint_eq(s.B, arrays[i].B);
+        ck_assert_uint_eq(s.array_bytes, arrays[i].bytes);
+    }
+}
+END_TEST
+
+/* ---- scanned or not ---- */
+
+static void fill_with_values(void *arg OAKI_UNUSED)
+{
+    w.m = oak_classic_new(w.type, 0);
+    for (int64_t k = 0; k < VALUES; k++) {
+        void *p = oak_alloc_noscan(64);
+        w.value[k] = oak_weak_new(p);
+        *(void **)oak_classic_put(w.m, &k) = p;
+    }
+}
+
+static int values_alive(int from)
+{
+    int n = 0;
+    for (int i = from; i < VALUES; i++) n += oak_weak_get(w.value[i]) != NULL;
+    return n;
+}
+
+static void delete_some(void *n)
+{
+    for (int64_t k = 0; k < (int64_t)(uintptr_t)n; k++) oak_classic_delete(w.m, &k);
+}
+
+START_TEST(a_type_without_pointers_is_not_scanned)
+{
+    test_start(0);
+    w.type = &oak_classic_int_int;
+    test_away(fill_with_values, NULL);
+    collect();
+    ck_assert_int_le(values_alive(0), LUCK);
+}
+END_TEST
+
+START_TEST(values_live_until_they_are_deleted_or_the_map_goes)
+{
+    test_start(0);
+    w.type = &oak_classic_int_ptr;
+    test_away(fill_with_values, NULL);
+    collect();
+    ck_assert_int_eq(values_alive(0), VALUES);
+    test_away(delete_some, (void *)(uintptr_t)(VALUES / 2));
+    collect();
+    ck_assert_int_eq(values_alive(VALUES / 2), VALUES / 2);
+    ck_assert_int_le(values_alive(0) - VALUES / 2, LUCK);
+    w.m = NULL;
+    collect();
+    ck_assert_int_le(values_alive(0), LUCK);
+}
+END_TEST
+
+/* Large keys and values are objects of their own, which hold pointers if the type says so. */
+static void fill_wide(void *arg)
+{
+    w.m = oak_classic_new(arg, 0);
+    for (int64_t k = 0; k < VALUES; k++) {
+        int64_t key[20] = { k };
+        void *p = oak_alloc_noscan(64);
+        w.value[k] = oak_weak_new(p);
+        ((void **)oak_classic_put(w.m, key))[16] = p;
+    }
+}
+
+START_TEST(large_values_are_scanned_as_the_type_says)
+{
+    static oak_classic_type t = { 160, 136, oak_classic_hash_bytes, oak_classic_equal_bytes, 0 };
+    t.flags = _i ? OAK_CLASSIC_VALUE_POINTERS : 0;
+    test_start(0);
+    test_away(fill_wide, &t);
+    collect();
+    ck_assert_uint_eq(oak_classic_len(w.m), VALUES);
+    if (_i)
+        ck_assert_int_eq(values_alive(0), VALUES);
+    else
+        ck_assert_int_le(values_alive(0), LUCK);
+}
+END_TEST
+
+/* ---- overflow buckets of unscanned arrays ---- */
+
+static uint64_t one_hash(const void *key OAKI_UNUSED, uint64_t seed, size_t size OAKI_UNUSED)
+{
+    return oaki_hash_u64(1, seed);
+}
+
+static const oak_classic_type one_chain = { 8, 8, one_hash, oak_classic_equal_bytes, 0 };
+
+static void fill_one_chain(void *arg OAKI_UNUSED)
+{
+    w.m = oak_classic_new(&one_chain, 0);
+    for (int64_t k = 0; k < VALUES; k++) *(int64_t *)oak_classic_put(w.m, &k) = k;
+}
+
+/* Allocate over whatever was freed. */
+static void litter(void *arg OAKI_UNUSED)
+{
+    for (int i = 0; i < 20000; i++) memset(oak_alloc_noscan(144), 0xEE, 144);
+}
+
+START_TEST(overflow_buckets_stay_though_nothing_scanned_points_to_them)
+{
+    test_start(0);
+    test_away(fill_one_chain, NULL);
+    collect();
+    test_away(litter, NULL);
+    ck_assert_ptr_null(oaki_classic_check(w.m));
+    for (int64_t k = 0; k < VALUES; k++) {
+        int64_t *v = oak_classic_get(w.m, &k);
+        if (!v || *v != k) ck_abort_msg("key %d", (int)k);
+    }
+}
+END_TEST
+
+static void drop_map(void *arg OAKI_UNUSED)
+{
+    oak_classic_clear(w.m);
+}
+
+/* Cleared behind an iterator's back, the overflow bucket that it stands in must not be reused
+ * under it. */
+START_TEST(an_iterator_keeps_overflow_buckets_that_the_map_dropped)
+{
+    test_start(0);
+    test_away(fill_one_chain, NULL);
+    oak_classic_iter_init(&w.it, w.m);
+    for (int i = 0; i < 100; i++) oak_classic_iter_next(&w.it);
+    test_away(drop_map, NULL);
+    collect();
+    test_away(litter, NULL);
+    for (int i = 100; oak_classic_iter_next(&w.it); i++) {
+        int64_t k = *(const int64_t *)w.it.key;
+        if (k < 0 || k >= VALUES) ck_abort_msg("a key out of reused memory");
+        ck_assert_int_lt(i, VALUES);
+    }
+}
+END_TEST
+
+/* ---- growth ---- */
+
+static const oak_classic_type *const growing_types[] = { &oak_classic_int_int,
+                                                         &oak_classic_int_ptr };
+
+START_TEST(the_old_array_lives_until_growth_ends)
+{
+    test_start(0);
+    w.type = growing_types[_i];
+    fill_to(13 << 9);
+    test_away(watch_array, NULL);
+    fill_to((13 << 9) + 1);
+    ck_assert(w.m->oldbuckets != NULL);
+    collect();
+    ck_assert(array_lives());
+    test_away(finish_growth, NULL);
+    collect();
+    ck_assert(!array_lives());
+}
+END_TEST
+
+START_TEST(an_iterator_holds_the_array_that_it_began_with)
+{
+    test_start(0);
+    w.type = growing_types[_i];
+    fill_to(13 << 9);
+    test_away(watch_array, NULL);
+    test_away(begin_iterator, NULL);
+    fill_to((13 << 9) + 1);
+    test_away(finish_growth, NULL);
+    collect();
+    ck_assert_ptr_null(w.m->oldbuckets);
+    ck_assert(array_lives());
+    memset(&w.it, 0, sizeof w.it);
+    collect();
+    ck_assert(!array_lives());
+}
+END_TEST
+
+static void range_over_all(void *arg OAKI_UNUSED)
+{
+    oak_classic_iter_init(&w.it, w.m);
+    while (oak_classic_iter_next(&w.it)) {
+    }
+}
+
+START_TEST(an_iterator_at_its_end_holds_nothing)
+{
+    test_start(0);
+    w.type = growing_types[_i];
+    fill_to(13 << 9);
+    test_away(watch_array, NULL);
+    test_away(range_over_all, NULL);
+    fill_to((13 << 9) + 1);
+    test_away(finish_growth, NULL);
+    collect();
+    ck_assert(!array_lives());
+}
+END_TEST
+
+static void grow_by_half(void *arg OAKI_UNUSED)
+{
+    int64_t k = 100000;
+    while (!w.m->oldbuckets) put(k++);
+    for (k = 0; w.m->nevacuate < oaki_classic_noldbuckets(w.m) / 2; k = (k + 1) % VALUES) {
+        void **v = oak_classic_get(w.m, &k), *old = *v;
+        *(void **)oak_classic_put(w.m, &k) = old;
+    }
+}
+
+static void *evacuated_value(int64_t k)
+{
+    uint64_t hash = oaki_classic_hash(w.m, &k);
+    size_t old = (size_t)hash & (oaki_classic_noldbuckets(w.m) - 1);
+    return oaki_classic_evacuated(oaki_classic_bucket(w.m->type, w.m->oldbuckets, old))
+               ? oak_classic_get(w.m, &k)
+               : NULL;
+}
+
+static bool dropped[VALUES], in_head[VALUES];
+
+/* Which entries are not in overflow buckets: of those that are part of the array, evacuation clears
+ * nothing, in Go too. */
+static void find_heads(void *arg OAKI_UNUSED)
+{
+    size_t heads = oaki_classic_nbuckets(w.m->B) * oaki_classic_bucket_size(w.m->type);
+    for (int64_t k = 0; k < VALUES; k++)
+        in_head[k] = (size_t)((char *)oak_classic_get(w.m, &k) - w.m->buckets) < heads;
+}
+
+static void drop_evacuated_values(void *arg OAKI_UNUSED)
+{
+    for (int64_t k = 0; k < VALUES; k++) {
+        void **v = evacuated_value(k);
+        if (v) *v = NULL;
+        dropped[k] = v != NULL;
+    }
+}
+
+/* A range that has long ended keeps the flag until the next growth begins: evacuated copies aren't
+ * cleared, and hold what the map has let go of. */
+START_TEST(a_range_before_growth_keeps_evacuated_values)
+{
+    int gone = 0, kept = 0;
+    test_start(0);
+    w.type = &oak_classic_int_ptr;
+    test_away(fill_with_values, NULL);
+    w.next = VALUES;
+    test_away(finish_growth, NULL);
+    test_away(find_heads, NULL);
+    if (_i) test_away(range_over_all, NULL);
+    test_away(grow_by_half, NULL);
+    test_away(drop_evacuated_values, NULL);
+    collect();
+    for (int i = 0; i < VALUES; i++) {
+        if (!dropped[i])
+            ck_assert_ptr_nonnull(oak_weak_get(w.value[i]));
+        else if (!oak_weak_get(w.value[i]))
+            gone++;
+        else if (in_head[i])
+            kept++;
+    }
+    if (_i) {
+        ck_assert_int_eq(gone, 0);
+        ck_assert_int_gt(kept, VALUES / 3);
+    } else {
+        ck_assert_int_gt(gone, VALUES / 3);
+        ck_assert_int_le(kept, LUCK);
+    }
+}
+END_TEST
+
+Suite *suite_maps_classic_memory(void)
+{
+    Suite *s = suite_create("maps_classic_memory");
+    TCase *tc = tcase_create("memory");
+    tcase_add_test(tc, arrays_have_the_sizes_of_go);
+    tcase_add_test(tc, a_type_without_pointers_is_not_scanned);
+    tcase_add_test(tc, values_live_until_they_are_deleted_or_the_map_goes);
+    tcase_add_loop_test(tc, large_values_are_scanned_as_the_type_says, 0, 2);
+    tcase_add_test(tc, overflow_buckets_stay_though_nothing_scanned_points_to_them);
+    tcase_add_test(tc, an_iterator_keeps_overflow_buckets_that_the_map_dropped);
+    tcase_add_loop_test(tc, the_old_array_lives_until_growth_ends, 0, 2);
+    tcase_add_loop_test(tc, an_iterator_holds_the_array_that_it_began_with, 0, 2);
+    tcase_add_loop_test(tc, an_iterator_at_its_end_holds_nothing, 0, 2);
+    tcase_add_loop_test(tc, a_range_before_growth_keeps_evacuated_values, 0, 2);
+    suite_add_tcase(s, tc);
+    return s;
+}
