@@ -1,12 +1,11 @@
-/* sizeclass.c - makes the table of size classes (sizeclass.h) and the two tables from size to class.
+/* sizeclass.c - makes the table of size classes (sizeclass.h) and the table from size to class.
  *
  * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256; above it six,
  * a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, and is made long enough that its tail wastes at most an eighth of it. */
 #include "sizeclass.h"
 
 oaki_class oaki_classes[OAKI_CLASSES];
-uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1];
-uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];
+uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1];
 unsigned oaki_nclasses;
 
 #define PAGE 8192u
@@ -42,10 +41,7 @@ void oaki_sizeclass_init(void)
     for (unsigned size = 16; size <= OAKI_SMALL_MAX; size = next_size(size), cls++) {
         OAKI_INVARIANT(cls < OAKI_CLASS_LARGE, "too many size classes");
         fill_class(&oaki_classes[cls], size);
-        for (; covered <= size; covered += 16) {
-            if (covered <= 2048) oaki_class_small[covered / 16] = (uint8_t)cls;
-            if (covered % 128 == 0) oaki_class_medium[covered / 128] = (uint8_t)cls;
-        }
+        for (; covered <= size; covered += 16) oaki_class_small[covered / 16] = (uint8_t)cls;
     }
     oaki_nclasses = cls;
 }

@@ -20,8 +20,7 @@ typedef struct oaki_class {
 } oaki_class;
 
 extern OAKI_HIDDEN oaki_class oaki_classes[OAKI_CLASSES];
-extern OAKI_HIDDEN uint8_t oaki_class_small[OAKI_SMALL_MAX / 128 / 2 + 1]; /* by (n + 15) / 16, n <= 2048 */
-extern OAKI_HIDDEN uint8_t oaki_class_medium[OAKI_SMALL_MAX / 128 + 1];    /* by (n + 127) / 128 */
+extern OAKI_HIDDEN uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1]; /* by (n + 15) / 16 */
 extern OAKI_HIDDEN unsigned oaki_nclasses;
 
 void oaki_sizeclass_init(void);
@@ -29,8 +28,7 @@ void oaki_sizeclass_init(void);
 /* n <= OAKI_SMALL_MAX. */
 OAKI_INLINE unsigned oaki_class_of(size_t n)
 {
-    if (OAKI_LIKELY(n <= 2048)) return oaki_class_small[(n + 15) / 16];
-    return oaki_class_medium[(n + 127) / 128];
+    return oaki_class_small[(n + 15) / 16];
 }
 
 #endif
