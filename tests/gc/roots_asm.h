@@ -25,4 +25,15 @@ typedef struct roots_holder {
 extern const roots_holder roots_holders[];
 extern roots_spin *const roots_spin_redzone;
 
+/* Store the address 120 bytes below the stack pointer of the caller, and nowhere else. */
+#ifdef __x86_64__
+#define roots_put_below_sp(hidden)                                                  \
+    __asm__ __volatile__(                                                           \
+        "movabs $0x5a5a5a5a5a5a5a5a, %%rax\n\t"                                     \
+        "xor %0, %%rax\n\tmov %%rax, -120(%%rsp)\n\txor %%eax, %%eax" ::"r"(hidden) \
+        : "rax", "memory")
+#else
+#define roots_put_below_sp(hidden) ((void)(hidden))
+#endif
+
 #endif

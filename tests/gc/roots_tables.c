@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <oakum/oakum.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,74 @@ START_TEST(the_heaps_own_record_is_no_root)
 }
 END_TEST
 
+typedef struct search {
+    const void *word;
+    bool found;
+} search;
+
+static void find_slot(const oaki_root *r, void *ctx)
+{
+    search *s = ctx;
+    if (r->kind == OAKI_ROOT_SLOT && *(const void *const *)r->lo == s->word) s->found = true;
+}
+
+/* Between oak_fiber_switch and the switch it is the fiber that is left, too, that is reachable. */
+START_TEST(the_running_fiber_is_a_root)
+{
+    static char memory[2][4096];
+    search first, second;
+    roots_start();
+    oak_fiber *a = oak_fiber_new(memory[0], sizeof memory[0], NULL);
+    oak_fiber *b = oak_fiber_new(memory[1], sizeof memory[1], NULL);
+    oaki_thread *t = oaki_thread_self();
+    oak_fiber_switch(a);
+    first = (search){ a, false };
+    visit(find_slot, &first);
+    ck_assert(first.found);
+    oak_fiber_switch(b);
+    t->stack_lo = t->stack_hi; /* as if this were the stack of a */
+    first = (search){ a, false }, second = (search){ b, false };
+    visit(find_slot, &first);
+    visit(find_slot, &second);
+    ck_assert(first.found);
+    ck_assert(second.found);
+}
+END_TEST
+
+static void read_all(const oaki_root *r, void *ctx)
+{
+    for (const uintptr_t *w = (const uintptr_t *)r->lo; (const char *)w < r->hi; w++)
+        *(uintptr_t *)ctx += *w;
+}
+
+static void *close_library(void *lib)
+{
+    dlclose(lib);
+    return NULL;
+}
+
+/* The thread isn't attached, so nobody stops it. */
+START_TEST(a_library_may_be_unloaded_in_the_middle_of_a_stop)
+{
+    uintptr_t sum = 0;
+    pthread_t other;
+    roots_start();
+    oak_collect();
+    void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
+    ck_assert_ptr_nonnull(lib);
+    oaki_thread *t = oaki_enter();
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    oaki_thread_save_context(t);
+    oaki_world_stop(t);
+    ck_assert_int_eq(pthread_create(&other, NULL, close_library, lib), 0);
+    pthread_join(other, NULL);
+    oaki_roots_visit(read_all, &sum);
+    oaki_world_start(t);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(t);
+}
+END_TEST
+
 START_TEST(a_stop_sees_that_a_library_came_or_went)
 {
     roots_start();
@@ -144,6 +213,8 @@ Suite *suite_gc_roots_tables(void)
     TCase *c = tcase_create("tables");
     tcase_add_test(c, a_visit_hands_out_what_was_added_and_not_excluded);
     tcase_add_test(c, the_heaps_own_record_is_no_root);
+    tcase_add_test(c, the_running_fiber_is_a_root);
+    tcase_add_test(c, a_library_may_be_unloaded_in_the_middle_of_a_stop);
     tcase_add_test(c, a_stop_sees_that_a_library_came_or_went);
     suite_add_tcase(s, c);
     return s;
