@@ -57,6 +57,7 @@ static void crash(scn *s)
     scn_expect_true(s, "a truth", true);
     scn_row(s, "while it crashes");
     scn_expect_true(s, "a truth", true);
+    signal(SIGSEGV, SIG_DFL); /* a sanitizer has a handler */
     raise(SIGSEGV);
 }
 
@@ -177,7 +178,8 @@ static const struct {
 
 START_TEST(what_ends_a_scenario_is_a_failing_row_of_its_own)
 {
-    LEAKS("--timeout=1", failures[_i].scenario);
+    LEAKS(failures[_i].scenario,
+          strcmp(failures[_i].scenario, "hangs") == 0 ? "--timeout=1" : NULL);
     ck_assert_int_eq(r.status, 1);
     ck_assert_msg(strstr(r.out, failures[_i].what) != NULL, "%s", r.out);
     ck_assert_msg(strstr(r.out, failures[_i].failure) != NULL, "%s", r.out);

@@ -156,8 +156,8 @@ static void acyclic(scn *s)
     scn_retained(s, second, SCN_BYTES);
     scn_go(s, "16");
     scn_figure(s, "retained after collection 1 (Go: 2,048,016)", first, SCN_BYTES);
-    scn_pointed(s, "%s finalized in collection 1, freed in collection 2",
-                scn_thousands((double)ran));
+    scn_pointed(s, "%s finalized after collection 1; heap_alloc %+.0f B in collection 2",
+                scn_thousands((double)ran), second - first);
     scn_expect(s, "finalized in collection 1", (double)ran, PAIRS, PAIRS);
     scn_expect_bytes(s, "retained after collection 1", first, 2.0 * PAIRS * NODE, 5);
     scn_expect_none(s, "retained after collection 2", second);
@@ -247,7 +247,7 @@ static void stuck(scn *s)
     running = oak_finalizer_running_ns();
     scn_retained(s, held, SCN_BYTES);
     scn_go(s, "1,025,232");
-    scn_pointed(s, "memstats: finalizers_ready %s; oldest has been running for %.1f ms",
+    scn_pointed(s, "memstats: finalizers_ready %s; the one that runs has for %.1f ms",
                 scn_thousands((double)st.finalizers_ready), (double)running / 1e6);
     scn_expect(s, "finalized while blocked", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "held while blocked", held, 1001.0 * NODE, 5);

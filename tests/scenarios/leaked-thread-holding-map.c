@@ -151,7 +151,7 @@ static void release_and_measure(scn *s, double start, double held)
     scn_row(s, "the same threads, released");
     scn_retained(s, (double)st.heap_alloc - start, SCN_BYTES);
     scn_go(s, "440,000");
-    scn_pointed(s, "memstats: %s threads left", scn_thousands((double)st.threads));
+    scn_pointed(s, "memstats: threads %s", scn_thousands((double)st.threads));
     scn_expect(s, "retained in percent of what was held",
                ((double)st.heap_alloc - start) / held * 100, -5, 5);
 }
