@@ -42,13 +42,21 @@ size_t oaki_object_size(size_t off)
     return cls == OAKI_CLASS_LARGE ? oaki_span_of_offset(off)->size : oaki_classes[cls].size;
 }
 
+/* A has all of a run before its slots are handed out. Of another thread's run nothing is known here. */
+static bool in_own_run(const oaki_span *s, size_t slot)
+{
+    const oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(s->kind, s->cls)];
+    const char *p = (const char *)oaki_the_heap.base + slot;
+    return s->list == OAKI_LIST_CACHED && p >= r->next && p < r->end;
+}
+
 /* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a sweep changes A before it says so in `swept`. */
 static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
     if (!oaki_bit_get(h->alloc, slot)) return false;
     oaki_span *s = oaki_span_of_offset(slot);
-    if (s->swept == (uint32_t)AO_load(&h->cycle)) return true;
+    if (s->swept == (uint32_t)AO_load(&h->cycle)) return !in_own_run(s, slot);
     AO_nop_full();
     return oaki_bit_get(h->mark, slot) && oaki_bit_get(h->alloc, slot);
 }
