@@ -1,0 +1,177 @@
+/* heap.c - helpers of the tests of the heap and the collector. */
+#include "tests/heap.h"
+
+#include "runtime/collector.h"
+#include "tests/capture.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- random numbers: xorshift64* (Marsaglia, Vigna) ---- */
+
+static uint64_t state = 1;
+
+void test_seed(const char *who)
+{
+    const char *given = getenv("OAKUM_TEST_SEED");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    state = given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_nsec * 2654435761u + (uint64_t)getpid();
+    if (state == 0) state = 1;
+    printf("%s: OAKUM_TEST_SEED=%llu\n", who, (unsigned long long)state);
+    fflush(stdout);
+}
+
+uint64_t test_random(void)
+{
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    return state * 0x2545f4914f6cdd1d;
+}
+
+size_t test_below(size_t n)
+{
+    return (size_t)((test_random() >> 11) % n);
+}
+
+size_t test_size(size_t max)
+{
+    size_t bits = test_below(oaki_log2(max) + 1), n = ((size_t)1 << bits) + test_below((size_t)1 << bits);
+    return OAKI_MIN(n, max);
+}
+
+bool test_slow(void)
+{
+    const char *preload = getenv("LD_PRELOAD"), *debug = getenv("OAKUM_DEBUG");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#endif
+    return (preload && strstr(preload, "vgpreload")) || (debug && strstr(debug, "stress"));
+}
+
+size_t test_scale(size_t n)
+{
+    const char *longer = getenv("OAKUM_TEST_LONG");
+    if (test_slow()) return OAKI_MAX(n / 10, 1);
+    return longer && *longer == '1' ? n * 10 : n;
+}
+
+/* ---- start ---- */
+
+oak_config test_config(void)
+{
+    oak_config c;
+    oak_config_default(&c);
+    c.heap_max = c.memory_limit = 0;
+    c.gc_percent = -1;
+    c.gc_threads = 1;
+    c.background_sweep = c.scavenge = c.huge_pages = c.finalizer_thread = 0;
+    return c;
+}
+
+void test_heap_start(oak_config c)
+{
+    ck_assert_int_eq(oak_init(&c), 0);
+    oaki_debug_switches.stress = 0;
+}
+
+/* ---- looking ---- */
+
+oak_memstats test_stats(void)
+{
+    oak_memstats s;
+    oak_memstats_read(&s);
+    return s;
+}
+
+size_t test_objects(void)
+{
+    return test_stats().heap_objects;
+}
+
+size_t test_rss(void)
+{
+    char text[128];
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
+    fclose(f);
+    return strtoul(strchr(text, ' '), NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t test_smaps_rss(uintptr_t lo, uintptr_t hi)
+{
+    char line[512];
+    size_t kib, total = 0;
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) inside = from >= lo && to <= hi;
+        else if (inside && sscanf(line, "Rss: %zu kB", &kib) == 1) total += kib << 10;
+    }
+    fclose(f);
+    return total;
+}
+
+bool test_is_zero(const void *p, size_t n)
+{
+    const char *c = p;
+    return n == 0 || (c[0] == 0 && memcmp(c, c + 1, n - 1) == 0);
+}
+
+static const char *check_span(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    const oaki_class *c = &oaki_classes[s->cls];
+    size_t base = oaki_heap_offset(oaki_span_start(s));
+    unsigned handed_out = 0;
+    if (s->cls == OAKI_CLASS_LARGE)
+        return oaki_bit_get(h->alloc, base) == s->nalloc ? NULL : "a large object is one slot";
+    if (s->npages != c->npages || s->size != c->size) return "a span is as its class says";
+    for (unsigned i = 0; i < c->nslots; i++)
+        handed_out += oaki_bit_get(h->alloc, base + (size_t)i * c->size);
+    if (handed_out != s->nalloc) return "nalloc counts the slots that are set in A";
+    if ((s->list == OAKI_LIST_PARTIAL) && s->nalloc == c->nslots) return "a full span is not partial";
+    if ((s->kind == OAKI_TYPED) != (s->types != NULL)) return "typed spans have types";
+    return NULL;
+}
+
+const char *test_check_heap(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_gc_stop_begin();
+    ck_assert_ptr_nonnull(t);
+    const char *broken = oaki_pages_check();
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end && !broken; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) broken = check_span(&h->spans[page]);
+    oaki_gc_stop_end(t);
+    return broken;
+}
+
+/* ---- children ---- */
+
+void test_dies(void (*fn)(void *arg), void *arg, const char *line)
+{
+    char text[4096];
+    int status = test_capture(fn, arg, text, sizeof text);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
+                  "status %x instead of an abort: %s", (unsigned)status, text);
+    ck_assert_msg(strstr(text, line) != NULL, "\"%s\" is not in: %s", line, text);
+}
+
+void test_child(void (*fn)(void *arg), void *arg)
+{
+    char text[4096];
+    int status = test_capture(fn, arg, text, sizeof text);
+    ck_assert_msg(status == 0, "status %x: %s", (unsigned)status, text);
+}

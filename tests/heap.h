@@ -1,0 +1,47 @@
+/* heap.h - what tests of the heap and the collector share: a start with everything of its own
+ * turned off, random numbers whose seed is printed, what the kernel says of memory. */
+#ifndef TESTS_HEAP_H
+#define TESTS_HEAP_H
+
+#include "runtime/heap.h"
+
+#include <oakum/oakum.h>
+
+/* ---- random numbers: the same for the same seed, which OAKUM_TEST_SEED sets ---- */
+
+void test_seed(const char *who);      /* prints it */
+uint64_t test_random(void);
+size_t test_below(size_t n);          /* 0 .. n - 1 */
+size_t test_size(size_t max);         /* 1 .. max, every order of magnitude alike often */
+
+/* n; ten times as much with OAKUM_TEST_LONG=1; a tenth of it where a tool makes all slow. */
+size_t test_scale(size_t n);
+bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
+
+/* ---- start ---- */
+
+/* No thread of the runtime's own but markers if gc_threads says so, small pages, no collection
+ * unless asked for, whatever the environment says. */
+oak_config test_config(void);
+void test_heap_start(oak_config c); /* also turns stress off */
+
+/* As in tests/gc/away.h, whose test_start is another one than that of tests/threads.h. */
+void test_away(void (*fn)(void *arg), void *arg);
+
+/* ---- looking ---- */
+
+oak_memstats test_stats(void);
+size_t test_objects(void); /* heap_objects */
+size_t test_rss(void);     /* of the process, bytes */
+size_t test_smaps_rss(uintptr_t lo, uintptr_t hi); /* of mappings that lie in [lo, hi) */
+bool test_is_zero(const void *p, size_t n);
+
+/* Holds the heap's structures to their rules, with the world stopped. The broken one, or NULL. */
+const char *test_check_heap(void);
+
+/* fn(arg) must abort, with this in what it writes to stderr. */
+void test_dies(void (*fn)(void *arg), void *arg, const char *line);
+/* fn(arg) in a child, which must return from it. */
+void test_child(void (*fn)(void *arg), void *arg);
+
+#endif

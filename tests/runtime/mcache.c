@@ -1,0 +1,236 @@
+/* mcache.c - tests of runtime/mcache.c and central.c: runs, flushes, caches of threads that end. */
+#include "runtime/collector.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_runtime_mcache(void);
+
+static void start(void)
+{
+    test_heap_start(test_config());
+}
+
+static void assert_sound(void)
+{
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+
+static oaki_span *span_of(const void *p)
+{
+    return oaki_span_of_offset(oaki_heap_offset(p));
+}
+
+/* ---- runs ---- */
+
+START_TEST(a_fresh_span_is_handed_out_in_order_to_its_last_slot)
+{
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        const oaki_class *c = &oaki_classes[cls];
+        char *p = oak_alloc(c->size), *first = p;
+        oaki_span *s = span_of(p);
+        ck_assert_ptr_eq(p, oaki_span_start(s));
+        for (unsigned i = 1; i < c->nslots; i++) {
+            char *next = oak_alloc(c->size);
+            ck_assert_ptr_eq(next, first + (size_t)i * c->size);
+            ck_assert_uint_eq(s->list, OAKI_LIST_CACHED);
+        }
+        ck_assert_uint_eq(s->nalloc, c->nslots);
+        ck_assert_ptr_ne(span_of(oak_alloc(c->size)), s);
+        ck_assert_uint_eq(s->list, OAKI_LIST_FULL);
+    }
+    assert_sound();
+}
+END_TEST
+
+START_TEST(counts_leave_out_what_is_left_in_runs)
+{
+    for (unsigned i = 1; i <= 700; i++) {
+        ck_assert_ptr_nonnull(oak_alloc(48));
+        oak_memstats s = test_stats();
+        ck_assert_uint_eq(s.heap_objects, i);
+        ck_assert_uint_eq(s.mallocs, i);
+        ck_assert_uint_eq(s.heap_alloc, i * 48);
+    }
+}
+END_TEST
+
+START_TEST(only_the_fast_path_is_the_fast_path)
+{
+    ck_assert(oaki_mcache_is_fast_path((uintptr_t)&oak_alloc_typed));
+    ck_assert(oaki_mcache_is_fast_path((uintptr_t)&oak_alloc_typed + 8));
+    ck_assert(!oaki_mcache_is_fast_path((uintptr_t)&oak_free));
+    ck_assert(!oaki_mcache_is_fast_path((uintptr_t)&oaki_mcache_refill));
+    ck_assert(!oaki_mcache_is_fast_path((uintptr_t)&start));
+    ck_assert(!oaki_mcache_is_fast_path(0));
+}
+END_TEST
+
+/* ---- a thread stopped in the fast path ---- */
+
+static AO_t ready, go;
+static char *held[OAKI_CLASSES], *in_hand[OAKI_CLASSES];
+
+/* Spins in user code with an address of the fast path on its stack: so does one that was stopped
+ * half way. */
+static void *half_way(void *arg)
+{
+    void *(*stack[2])(const oak_type *, size_t) = { oak_alloc_typed, oak_alloc_typed };
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) held[cls] = oak_alloc(oaki_classes[cls].size);
+    __asm__("" ::"r"(stack) : "memory");
+    AO_store_release(&ready, 1);
+    while (!AO_load_acquire(&go)) {}
+    __asm__("" ::"r"(stack) : "memory");
+    return arg;
+}
+
+START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
+{
+    pthread_t id = test_start(half_way, NULL);
+    test_wait(&ready, 1);
+    size_t slots = 0;
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        const oaki_class *c = &oaki_classes[cls];
+        if (2 * c->size > 8192) continue; /* a run is one slot, and used up */
+        in_hand[cls] = held[cls] + c->size;
+        slots++;
+    }
+    for (int i = 0; i < 3; i++) {
+        oak_collect();
+        assert_sound();
+        for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+            ck_assert_ptr_eq(oak_base(held[cls]), held[cls]);
+            if (in_hand[cls] && i == 0) ck_assert_ptr_eq(oak_base(in_hand[cls]), in_hand[cls]);
+        }
+        if (i == 0) ck_assert_uint_eq(test_objects(), oaki_nclasses - 1 + slots);
+    }
+    AO_store_release(&go, 1);
+    test_join(id);
+    memset(in_hand, 0, sizeof in_hand);
+    memset(held, 0, sizeof held);
+    oak_collect();
+    ck_assert_uint_le(test_objects(), 4);
+    assert_sound();
+}
+END_TEST
+
+/* ---- threads that end ---- */
+
+static void *one_of_each(void *arg)
+{
+    void **out = arg;
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        out[cls] = oak_alloc_noscan(oaki_classes[cls].size);
+        ck_assert(test_is_zero(out[cls], oaki_classes[cls].size));
+        memset(out[cls], 0xee, oaki_classes[cls].size);
+    }
+    return NULL;
+}
+
+#define THREADS 200
+static void *kept[THREADS][OAKI_CLASSES];
+
+START_TEST(the_next_thread_goes_on_where_the_last_one_ended)
+{
+    for (size_t i = 0; i < THREADS; i++) {
+        test_join(test_start(one_of_each, kept[i]));
+        ck_assert_uint_eq(test_objects(), (i + 1) * (oaki_nclasses - 1));
+    }
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        size_t spans = (THREADS + oaki_classes[cls].nslots - 1) / oaki_classes[cls].nslots, seen = 0;
+        for (size_t i = 0; i < THREADS; i++) {
+            ck_assert_uint_eq(span_of(kept[i][cls])->cls, cls);
+            bool first = true;
+            for (size_t k = 0; k < i && first; k++) first = span_of(kept[k][cls]) != span_of(kept[i][cls]);
+            seen += first;
+        }
+        ck_assert_uint_eq(seen, spans);
+    }
+    assert_sound();
+}
+END_TEST
+
+/* What a cache had taken and not handed out is no reason to collect. */
+START_TEST(threads_that_come_and_go_do_not_cause_collections)
+{
+    oak_set_gc_percent(100);
+    size_t collections = test_stats().num_gc;
+    for (size_t i = 0; i < THREADS; i++) test_join(test_start(one_of_each, kept[i]));
+    size_t bytes = test_stats().total_alloc, least = 4 << 20; /* min_heap */
+    ck_assert_uint_le(test_stats().num_gc - collections, bytes / least + 1);
+}
+END_TEST
+
+static void drop_some(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < 5000; i++) ck_assert_ptr_nonnull(oak_alloc(16 + i % 4000));
+}
+
+START_TEST(the_cache_of_a_thread_that_ended_is_recovered)
+{
+    oak_collect();
+    size_t before = test_objects(), caches = test_stats().mcache_inuse;
+    for (int i = 0; i < 20; i++) test_away(drop_some, NULL);
+    ck_assert_uint_eq(test_objects(), before + 20 * 5000);
+    ck_assert_uint_eq(test_stats().mcache_inuse, caches);
+    oak_collect();
+    ck_assert_uint_le(test_objects(), before + 4);
+    assert_sound();
+}
+END_TEST
+
+/* ---- many threads ---- */
+
+static AO_t bad;
+
+static void *churn(void *arg)
+{
+    uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15u + 1;
+    unsigned char *mine[64] = { NULL };
+    size_t sizes[64] = { 0 };
+    for (size_t i = 0, n = test_scale(100000); i < n; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        size_t k = x % 64, size = 1 + (x >> 20) % (x & 64 ? 200 : 9000);
+        unsigned char stamp = (unsigned char)(uintptr_t)&mine[k];
+        if (mine[k] && (mine[k][0] != stamp || mine[k][sizes[k] - 1] != stamp)) AO_store(&bad, 1);
+        if (mine[k] && (x >> 8) % 3 == 0) oak_free(mine[k]);
+        mine[k] = x & 128 ? oak_alloc(size) : oak_alloc_noscan(size);
+        if (!test_is_zero(mine[k], size)) AO_store(&bad, 1);
+        memset(mine[k], stamp, size);
+        sizes[k] = size;
+    }
+    return NULL;
+}
+
+START_TEST(threads_do_not_share_slots)
+{
+    pthread_t ids[4];
+    oak_set_gc_percent(100);
+    for (size_t i = 0; i < 4; i++) ids[i] = test_start(churn, (void *)(i + 1));
+    for (int i = 0; i < 5; i++) assert_sound();
+    for (size_t i = 0; i < 4; i++) test_join(ids[i]);
+    ck_assert_uint_eq(AO_load(&bad), 0);
+    assert_sound();
+}
+END_TEST
+
+Suite *suite_runtime_mcache(void)
+{
+    Suite *s = suite_create("runtime/mcache");
+    TCase *c = tcase_create("cache");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_test(c, a_fresh_span_is_handed_out_in_order_to_its_last_slot);
+    tcase_add_test(c, counts_leave_out_what_is_left_in_runs);
+    tcase_add_test(c, only_the_fast_path_is_the_fast_path);
+    tcase_add_test(c, the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle);
+    tcase_add_test(c, the_next_thread_goes_on_where_the_last_one_ended);
+    tcase_add_test(c, threads_that_come_and_go_do_not_cause_collections);
+    tcase_add_test(c, the_cache_of_a_thread_that_ended_is_recovered);
+    tcase_add_test(c, threads_do_not_share_slots);
+    suite_add_tcase(s, c);
+    return s;
+}
