@@ -65,12 +65,14 @@ static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t
                                size_t *entries)
 {
     const oak_classic_type *t = m->type;
-    bool rest = false;
+    bool rest = false, one = false;
     for (oaki_bmap *b = head; b; b = oaki_classic_overflow(t, b)) {
         for (size_t s = 0; s < OAKI_SLOTS; s++) {
             uint8_t tag = b->tags[s];
             if (rest && tag != OAKI_EMPTY_REST) return "classic: nothing follows EMPTY_REST";
             rest = tag == OAKI_EMPTY_REST;
+            if (rest && one) return "classic: empty slots after the last entry are EMPTY_REST";
+            one = tag == OAKI_EMPTY_ONE;
             if (oaki_classic_empty(tag)) continue;
             if (tag < OAKI_TAG_MIN) return "classic: a chain is evacuated whole or not at all";
             ++*entries;
@@ -81,7 +83,7 @@ static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t
             if (((size_t)hash & mask) != i) return "classic: an entry is in its hash's bucket";
         }
     }
-    return NULL;
+    return one ? "classic: empty slots at the end of a chain are EMPTY_REST" : NULL;
 }
 
 static const char *check_list(const oaki_classic_list *l)

@@ -313,6 +313,7 @@ static const struct {
     { "sliding-window", 500 },
     { "what-moves-growth", 25 },
     { "emptied-mid-growth", 10 },
+    { "emptied-while-growing", 40 },
     { "iterators", 40 },
     { "sticky-old-iterator", 70 },
     { "clear", 50 },
@@ -329,11 +330,33 @@ START_TEST(same_states_as_go)
 }
 END_TEST
 
+/* The record sets seeds; here they are left to the map. */
+START_TEST(an_emptied_map_takes_a_new_seed)
+{
+    uint32_t seeds[3];
+    hashkey = 1;
+    new_map("int_int", 0, 12345);
+    put(1);
+    put(2);
+    del(1);
+    seeds[0] = run.m->hash0;
+    del(2);
+    seeds[1] = run.m->hash0;
+    put(1);
+    oak_classic_clear(run.m);
+    seeds[2] = run.m->hash0;
+    ck_assert_uint_eq(seeds[0], 12345);
+    ck_assert_uint_ne(seeds[1], seeds[0]); /* the same by chance: 2^-32 */
+    ck_assert_uint_ne(seeds[2], seeds[1]);
+}
+END_TEST
+
 Suite *suite_maps_classic_golden(void)
 {
     Suite *s = suite_create("maps_classic_golden");
     TCase *tc = tcase_create("go 1.19");
     tcase_add_loop_test(tc, same_states_as_go, 0, OAKI_COUNT(sequences));
+    tcase_add_test(tc, an_emptied_map_takes_a_new_seed);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -217,15 +217,59 @@ START_TEST(an_iterator_keeps_overflow_buckets_that_the_map_dropped)
     test_start(0);
     test_away(fill_one_chain, NULL);
     oak_classic_iter_init(&w.it, w.m);
-    for (int i = 0; i < 100; i++) oak_classic_iter_next(&w.it);
+    /* Past the overflow buckets that are part of the array: those were zeroed in place. */
+    for (int i = 0; i < 250; i++) oak_classic_iter_next(&w.it);
     test_away(drop_map, NULL);
     collect();
     test_away(litter, NULL);
-    for (int i = 100; oak_classic_iter_next(&w.it); i++) {
+    for (int i = 250; oak_classic_iter_next(&w.it); i++) {
         int64_t k = *(const int64_t *)w.it.key;
         if (k < 0 || k >= VALUES) ck_abort_msg("a key out of reused memory");
         ck_assert_int_lt(i, VALUES);
     }
+}
+END_TEST
+
+/* Keys below VALUES in one chain, the others in another. */
+static uint64_t two_hashes(const void *key, uint64_t seed OAKI_UNUSED, size_t size OAKI_UNUSED)
+{
+    int64_t k;
+    memcpy(&k, key, 8);
+    return k < VALUES ? 40 : 5;
+}
+
+static const oak_classic_type two_chains = { 8, 8, two_hashes, oak_classic_equal_bytes, 0 };
+
+static void fill_until_growing(void *arg OAKI_UNUSED)
+{
+    w.m = oak_classic_new(&two_chains, 0);
+    for (int64_t k = 0; k < VALUES; k++) put(k);
+    for (w.next = VALUES; w.m->oldbuckets || w.m->B < 7; w.next++) put(w.next);
+    while (!w.m->oldbuckets) put(w.next++);
+}
+
+static void finish_by_other_chain(void *arg OAKI_UNUSED)
+{
+    while (w.m->oldbuckets) put(VALUES);
+}
+
+START_TEST(an_iterator_keeps_overflow_buckets_of_an_old_array)
+{
+    test_start(0);
+    test_away(fill_until_growing, NULL);
+    oak_classic_iter_init(&w.it, w.m);
+    w.it.start_bucket = w.it.bucket = 40;
+    for (int i = 0; i < 250; i++) oak_classic_iter_next(&w.it);
+    ck_assert(w.it.check_bucket == 40);
+    test_away(finish_by_other_chain, NULL);
+    collect();
+    test_away(litter, NULL);
+    size_t n = 250;
+    for (; oak_classic_iter_next(&w.it); n++) {
+        int64_t k = *(const int64_t *)w.it.key;
+        if (k < 0 || k >= w.next) ck_abort_msg("a key out of reused memory");
+    }
+    ck_assert_uint_eq(n, oak_classic_len(w.m));
 }
 END_TEST
 
@@ -371,6 +415,7 @@ Suite *suite_maps_classic_memory(void)
     tcase_add_loop_test(tc, large_values_are_scanned_as_the_type_says, 0, 2);
     tcase_add_test(tc, overflow_buckets_stay_though_nothing_scanned_points_to_them);
     tcase_add_test(tc, an_iterator_keeps_overflow_buckets_that_the_map_dropped);
+    tcase_add_test(tc, an_iterator_keeps_overflow_buckets_of_an_old_array);
     tcase_add_loop_test(tc, the_old_array_lives_until_growth_ends, 0, 2);
     tcase_add_loop_test(tc, an_iterator_holds_the_array_that_it_began_with, 0, 2);
     tcase_add_loop_test(tc, an_iterator_at_its_end_holds_nothing, 0, 2);

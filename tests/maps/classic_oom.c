@@ -274,7 +274,8 @@ START_TEST(no_memory_for_a_while)
 }
 END_TEST
 
-/* The large array alone can't be had: the map goes on with longer chains, without trying each time. */
+/* The large array alone can't be had: the map goes on with longer chains, and doesn't try each
+ * time. */
 START_TEST(growth_is_put_off)
 {
     oak_classic_map *m = oak_classic_new(&oak_classic_int_int, 0);

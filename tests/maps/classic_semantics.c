@@ -349,6 +349,42 @@ START_TEST(clear_empties_and_keeps_the_array)
 }
 END_TEST
 
+static void grow_twice(oak_classic_map *m, void *value)
+{
+    oak_classic_stats s;
+    uint64_t growths;
+    oak_classic_stats_read(m, &s);
+    growths = s.growths + 2;
+    for (int64_t k = 1000000; s.growths < growths; k++) {
+        *(void **)oak_classic_put(m, &k) = value;
+        oak_classic_stats_read(m, &s);
+    }
+}
+
+/* Writes evacuate before they look, and evacuation clears what it leaves behind: also the bytes of
+ * the key that the write was given, when those are the map's own. */
+START_TEST(an_iterators_key_may_be_put_and_deleted)
+{
+    oak_classic_map *m = oak_classic_new(&oak_classic_int_ptr, 0);
+    oak_classic_iter it;
+    for (int64_t k = 1; k <= 400; k++) *(void **)oak_classic_put(m, &k) = m;
+    oak_classic_iter_init(&it, m);
+    oak_classic_iter_next(&it);
+    grow_twice(m, m); /* now the growth under way clears, and the iterator's keys are in it */
+    size_t len = oak_classic_len(m), n = 0;
+    for (; oak_classic_iter_next(&it); n++) {
+        if (_i == 0) {
+            void *slot = oak_classic_put(m, it.key);
+            if (*(void **)slot != m || oak_classic_len(m) != len) ck_abort_msg("put %zu", n);
+        } else {
+            if (!oak_classic_delete(m, it.key)) ck_abort_msg("delete %zu", n);
+        }
+    }
+    ck_assert_uint_eq(oak_classic_len(m), _i == 0 ? len : len - n);
+    ck_assert_uint_ge(n, 399);
+}
+END_TEST
+
 static uint64_t run_with_seed(uint32_t seed)
 {
     oak_classic_map *m = oak_classic_new(&oak_classic_int_int, 0);
@@ -406,6 +442,7 @@ Suite *suite_maps_classic_semantics(void)
     tcase_add_test(tc, zeros_of_both_signs_are_one_key);
     tcase_add_test(tc, a_key_that_changes_sign_in_growth_is_given_once_as_it_is_now);
     tcase_add_test(tc, each_nan_is_a_new_key_and_is_never_found);
+    tcase_add_loop_test(tc, an_iterators_key_may_be_put_and_deleted, 0, 2);
     tcase_add_loop_test(tc, nans_are_given_once_when_the_map_grows_meanwhile, 0, 60);
     suite_add_tcase(s, tc);
     tc = tcase_create("sizes");

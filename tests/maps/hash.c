@@ -23,7 +23,8 @@ START_TEST(integers_of_either_size_take_the_mixer)
 }
 END_TEST
 
-/* Each input bit flips each output bit in about half of 4096 trials: within 6 standard deviations. */
+/* Each input bit flips each output bit in about half of 4096 trials: within 6 standard
+ * deviations. */
 START_TEST(every_bit_counts)
 {
     unsigned flips[64][64] = { { 0 } };

@@ -461,6 +461,40 @@ func emptiedMidGrowth() {
 	state()
 }
 
+// Overflow buckets stay when their entries go, so that a growth can begin with hardly anything in
+// the map, and be left behind by its last entry.
+func emptiedWhileGrowing(kind string, seed uint32) {
+	sequence("emptied-while-growing-" + kind)
+	newMap(kind, 0, seed)
+	put(0, 200)
+	n := int64(0)
+	for ; s.h.noverflow < 1<<s.h.B; n++ {
+		s.put(200 + n)
+		s.del(n)
+	}
+	fmt.Fprintf(out, "window 0 200 %d\n", n)
+	state()
+	del(n, n+199)
+	state()
+	put(0, 1)
+	state()
+	del(0, 1)
+	del(n+199, n+200)
+	state()
+	del(0, 10000) // an empty map returns at once
+	get(0, 10000)
+	state()
+	put(0, 1)
+	state()
+	del(0, 10000)
+	state()
+	put(3, 5)
+	clear(5)
+	state()
+	put(0, 10)
+	state()
+}
+
 func iterators(kind string, seed uint32) {
 	sequence("iterators-" + kind)
 	newMap(kind, 0, seed)
@@ -662,6 +696,7 @@ func main() {
 		iterators(kind, seed)
 		stickyFlag(kind)
 		clearing(kind, seed)
+		emptiedWhileGrowing(kind, seed)
 		sameSizeUnderIterator(kind, seed)
 		for r := uint64(1); r <= 3; r++ {
 			random(kind, r+10*uint64(i))
