@@ -40,7 +40,7 @@ static struct {
     oaki_ptrtable table;
     uint32_t *pending; /* records that are not resolved */
     size_t npending;   /* its places, not all in use */
-    size_t looks;      /* at records, in the last fixpoint */
+    size_t looks;      /* at records, since the start */
 } self;
 
 static record *at(uint32_t i)
@@ -177,7 +177,6 @@ void oaki_ephemerons_fixpoint(void)
 {
     size_t lo = 0, hi = self.table.records.len;
     bool backwards = false, drain_each = false;
-    self.looks = 0;
     oaki_mark_drain();
     for (uint32_t i = 0; i < hi; i++) {
         at(i)->resolved = false;

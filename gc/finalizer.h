@@ -30,7 +30,7 @@ void oaki_finalizers_trim(void);
 void oaki_weak_trim(void);       /* finalizer_lock held */
 void oaki_ephemerons_trim(void); /* finalizer_lock held */
 
-/* Records that the last fixpoint looked at: what it cost. For tests. */
+/* How often fixpoints have looked at a record: what they cost. For tests. */
 size_t oaki_ephemerons_looks(void);
 
 /* finalrun.c: its part of oaki_finalizers_init. */

@@ -25,6 +25,13 @@ void test_away(void (*fn)(void *arg), void *arg)
     ck_assert_int_eq(pthread_join(t, NULL), 0);
 }
 
+void test_build(void (*fn)(void *arg), void *arg)
+{
+    oak_gc_disable();
+    test_away(fn, arg);
+    oak_gc_enable();
+}
+
 static void run(void *arg)
 {
     *(size_t *)arg = oak_finalizers_run();

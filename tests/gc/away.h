@@ -7,6 +7,10 @@
 
 void test_away(void (*fn)(void *arg), void *arg);
 
+/* The same without collections meanwhile, which stress mode would make: for pieces that build
+ * something and hold it loosely, or whose counts matter. */
+void test_build(void (*fn)(void *arg), void *arg);
+
 /* oak_finalizers_run, away. */
 size_t test_run_finalizers(void);
 

@@ -1,6 +1,5 @@
-/* finalizer.c - tests of gc/finalizer.c and gc/finalrun.c: who is ready when, in the counts that Go
- * 1.19 gives; what is kept alive meanwhile; cleanups; and the thread. */
-#include "gc/finalizer.h"
+/* finalizer.c - tests of gc/finalizer.c: who is ready when, in the counts that Go 1.19 gives; what is
+ * kept alive meanwhile; cleanups; misuse. */
 #include "runtime/meta.h"
 #include "tests/capture.h"
 #include "tests/gc/away.h"
@@ -8,10 +7,8 @@
 #include <check.h>
 #include <errno.h>
 #include <oakum/oakum.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 Suite *suite_gc_finalizer(void);
 
@@ -88,7 +85,7 @@ static void make_single(void *arg)
 
 START_TEST(acyclic_objects_run_in_the_first_collection_and_go_in_the_second)
 {
-    test_away(make_single, NULL);
+    test_build(make_single, NULL);
     ck_assert_uint_eq(stats().finalizers, MANY);
     oak_collect();
     near(stats().finalizers_ready, MANY);
@@ -113,7 +110,7 @@ static void make_cycles(void *arg)
 
 START_TEST(cycles_never_run_and_are_counted)
 {
-    test_away(make_cycles, NULL);
+    test_build(make_cycles, NULL);
     for (int i = 0; i < 3; i++) {
         ck_assert_uint_eq(turn(), 0);
         near(stats().finalizer_cycles, 2 * MANY);
@@ -131,7 +128,7 @@ static void make_chain(void *length)
 START_TEST(a_chain_runs_one_in_a_collection_from_its_head)
 {
     int length = 10;
-    test_away(make_chain, &length);
+    test_build(make_chain, &length);
     for (int i = length - 1; i >= 0; i--) {
         ck_assert_uint_eq(turn(), 1);
         ck_assert_int_eq(last_id, i);
@@ -150,7 +147,7 @@ static void make_selfish(void *arg)
 
 START_TEST(what_is_reachable_from_itself_waits_for_ever)
 {
-    test_away(make_selfish, NULL);
+    test_build(make_selfish, NULL);
     ck_assert_uint_eq(turn(), 1);
     ck_assert_int_eq(last_id, 2);
     ck_assert_uint_eq(turn(), 0);
@@ -169,7 +166,7 @@ static void make_mixture(void *arg)
 /* While ready ones are among them the count may be low; never high; and in the end it is exact. */
 START_TEST(cycles_are_counted_among_others)
 {
-    test_away(make_mixture, NULL);
+    test_build(make_mixture, NULL);
     for (int i = 0; i < 7; i++) {
         turn();
         ck_assert_uint_le(stats().finalizer_cycles, 2 * MANY);
@@ -188,9 +185,9 @@ static void make_steady_flow(void *arg)
 
 START_TEST(cycles_are_counted_while_others_come_and_go)
 {
-    test_away(make_cycles, NULL);
+    test_build(make_cycles, NULL);
     for (int i = 0; i < 12; i++) {
-        test_away(make_steady_flow, NULL);
+        test_build(make_steady_flow, NULL);
         ck_assert_uint_ge(turn(), 1);
     }
     near(stats().finalizer_cycles, 2 * MANY);
@@ -208,7 +205,7 @@ static void make_no_order_cycle(void *arg)
 
 START_TEST(without_order_a_cycle_runs_at_once)
 {
-    test_away(make_no_order_cycle, NULL);
+    test_build(make_no_order_cycle, NULL);
     ck_assert_uint_eq(turn(), 2);
     ck_assert_uint_eq(turn(), 0);
     ck_assert_uint_eq(stats().heap_objects, 0);
@@ -223,7 +220,7 @@ static void make_ordered_below(void *arg)
 
 START_TEST(an_ordered_one_waits_for_one_without_order_above_it)
 {
-    test_away(make_ordered_below, NULL);
+    test_build(make_ordered_below, NULL);
     ck_assert_uint_eq(turn(), 1);
     ck_assert_int_eq(last_id, 2);
     ck_assert_uint_eq(turn(), 1);
@@ -239,7 +236,7 @@ static void make_ordered_above(void *arg)
 
 START_TEST(one_without_order_waits_for_nobody)
 {
-    test_away(make_ordered_above, NULL);
+    test_build(make_ordered_above, NULL);
     ck_assert_uint_eq(turn(), 2);
 }
 END_TEST
@@ -258,7 +255,7 @@ static void make_cleanup_cycles(void *arg)
 
 START_TEST(cleanups_run_for_cycles_and_the_memory_goes_at_once)
 {
-    test_away(make_cleanup_cycles, NULL);
+    test_build(make_cleanup_cycles, NULL);
     oak_collect();
     near(stats().finalizers_ready, MANY);
     ck_assert_uint_le(stats().heap_alloc, 2 * LUCK * NODE);
@@ -277,7 +274,7 @@ static void make_many_cleanups(void *arg)
 
 START_TEST(an_object_may_have_many_cleanups)
 {
-    test_away(make_many_cleanups, &root);
+    test_build(make_many_cleanups, &root);
     ck_assert_uint_eq(turn(), 0);
     root = NULL;
     ck_assert_uint_eq(turn(), 100);
@@ -296,7 +293,7 @@ static void make_both(void *arg)
 
 START_TEST(cleanups_wait_until_the_finalizer_has_run)
 {
-    test_away(make_both, NULL);
+    test_build(make_both, NULL);
     ck_assert_uint_eq(turn(), 1);
     ck_assert_int_eq(last_id, 1);
     ck_assert_uint_eq(turn(), 2);
@@ -326,7 +323,7 @@ static void make_with_ctx(void *arg)
 
 START_TEST(ctx_and_what_the_object_reaches_live_until_it_has_run)
 {
-    test_away(make_with_ctx, &root);
+    test_build(make_with_ctx, &root);
     oak_collect();
     ck_assert_ptr_nonnull(oak_weak_get(weak_ctx));
     root = NULL;
@@ -355,7 +352,7 @@ static void make_phoenix(void *arg)
 
 START_TEST(a_finalizer_may_bring_its_object_back_and_arm_it_again)
 {
-    test_away(make_phoenix, NULL);
+    test_build(make_phoenix, NULL);
     for (size_t i = 1; i <= 3; i++) {
         ck_assert_uint_eq(turn(), 1);
         ck_assert_uint_eq(runs, i);
@@ -383,7 +380,7 @@ static void make_busy(void *arg)
 
 START_TEST(a_finalizer_may_allocate_and_collect)
 {
-    test_away(make_busy, NULL);
+    test_build(make_busy, NULL);
     near(turn(), 20);
     near(runs, 20);
 }
@@ -421,7 +418,7 @@ static void replace(void *arg)
 
 START_TEST(a_finalizer_is_replaced_and_removed)
 {
-    test_away(replace, NULL);
+    test_build(replace, NULL);
     ck_assert_uint_eq(stats().finalizers, 1);
     ck_assert_uint_eq(turn(), 1);
     ck_assert_uint_eq(runs, 101);
@@ -439,7 +436,7 @@ static void make_and_free(void *arg)
 
 START_TEST(oak_free_drops_finalizer_and_cleanups)
 {
-    test_away(make_and_free, NULL);
+    test_build(make_and_free, NULL);
     ck_assert_uint_eq(stats().finalizers, 0);
     ck_assert_uint_eq(turn(), 0);
 }
@@ -464,7 +461,7 @@ static void make_mutual(void *arg)
 
 START_TEST(oak_free_drops_a_finalizer_that_is_queued)
 {
-    test_away(make_mutual, NULL);
+    test_build(make_mutual, NULL);
     oak_collect();
     ck_assert_uint_eq(stats().finalizers_ready, 2);
     ck_assert_uint_eq(test_run_finalizers(), 1);
@@ -483,7 +480,7 @@ START_TEST(the_tables_memory_is_given_back)
 {
     oak_collect();
     size_t before = oaki_meta_in_use(OAKI_META_OTHER);
-    test_away(register_many, NULL);
+    test_build(register_many, NULL);
     ck_assert_uint_gt(oaki_meta_in_use(OAKI_META_OTHER) - before, (size_t)8 << 20);
     ck_assert_uint_ge(turn(), 200000 - LUCK);
     oak_collect();
@@ -540,140 +537,9 @@ START_TEST(misuse_is_fatal_with_one_line)
 }
 END_TEST
 
-/* ---- the notifier and the thread ---- */
-
-static size_t notified;
-
-static void notify(void)
-{
-    notified++;
-    ck_assert_ptr_nonnull(oak_alloc(16)); /* neither locks nor a stop are in the way */
-}
-
-START_TEST(the_notifier_is_called_once_for_each_collection_that_found_some)
-{
-    ck_assert(oak_finalizer_notify(notify) == NULL);
-    oak_collect();
-    ck_assert_uint_eq(notified, 0);
-    test_away(make_single, NULL);
-    oak_collect();
-    ck_assert_uint_eq(notified, 1);
-    oak_collect();
-    ck_assert_uint_eq(notified, 1);
-    near(test_run_finalizers(), MANY);
-    ck_assert(oak_finalizer_notify(NULL) == notify);
-}
-END_TEST
-
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static AO_t at_gate, passed; /* finalizers of the thread */
-
-static void count_passed(void *obj, void *ctx)
-{
-    (void)obj;
-    (void)ctx;
-    AO_fetch_and_add1_full(&passed);
-}
-
-static void wait_at_gate(void *obj, void *ctx)
-{
-    AO_fetch_and_add1_full(&at_gate);
-    pthread_mutex_lock(&gate);
-    pthread_mutex_unlock(&gate);
-    count_passed(obj, ctx);
-}
-
-static void wait_until(const AO_t *counter, size_t n)
-{
-    while (AO_load_acquire(counter) < n) usleep(200);
-}
-
-static void make_blocked(void *arg)
-{
-    (void)arg;
-    oak_finalizer_set(oak_alloc(NODE), wait_at_gate, NULL);
-}
-
-static void make_passing(void *arg)
-{
-    (void)arg;
-    for (int i = 0; i < MANY; i++) oak_finalizer_set(oak_alloc(NODE), count_passed, NULL);
-}
-
-START_TEST(a_blocked_finalizer_holds_up_the_others)
-{
-    ck_assert_uint_eq(oak_finalizer_running_ns(), 0);
-    pthread_mutex_lock(&gate);
-    test_away(make_blocked, NULL);
-    oak_collect();
-    wait_until(&at_gate, 1);
-    test_away(make_passing, NULL);
-    for (int i = 0; i < 3; i++) oak_collect();
-    ck_assert_uint_gt(oak_finalizer_running_ns(), 0);
-    ck_assert_uint_eq(AO_load(&passed), 0);
-    near(stats().finalizers_ready, MANY);
-    ck_assert_uint_ge(stats().heap_alloc, (size_t)(MANY - LUCK) * NODE);
-    pthread_mutex_unlock(&gate);
-    wait_until(&passed, MANY + 1 - LUCK);
-    for (int i = 0; i < 2; i++) oak_collect();
-    ck_assert_uint_le(stats().heap_alloc, 2 * LUCK * NODE);
-}
-END_TEST
-
-static void in_child(void *arg)
-{
-    (void)arg;
-    AO_store(&passed, 0);
-    test_away(make_passing, NULL);
-    oak_collect();
-    wait_until(&passed, MANY - LUCK);
-}
-
-START_TEST(the_thread_starts_again_in_a_forked_child)
-{
-    char out[256];
-    in_child(NULL);
-    ck_assert_int_eq(test_capture(in_child, NULL, out, sizeof out), 0);
-    in_child(NULL);
-}
-END_TEST
-
-static void churn(void *arg)
-{
-    for (int i = 0; i < 20000; i++) {
-        node *n = oak_alloc(64);
-        oak_finalizer_set(n, count_passed, NULL);
-        if (i % 1000 == 0) oak_collect();
-    }
-    (void)arg;
-}
-
-static void *churn_thread(void *arg)
-{
-    churn(arg);
-    return NULL;
-}
-
-START_TEST(threads_register_while_the_thread_runs_them)
-{
-    pthread_t t[3];
-    for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(pthread_create(&t[i], NULL, churn_thread, NULL), 0);
-    for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
-    oak_collect();
-    wait_until(&passed, 60000 - LUCK);
-    ck_assert_uint_le(AO_load(&passed), 60000);
-}
-END_TEST
-
 static void start(void)
 {
     test_start(0);
-}
-
-static void start_thread(void)
-{
-    test_start(1);
 }
 
 Suite *suite_gc_finalizer(void)
@@ -701,13 +567,6 @@ Suite *suite_gc_finalizer(void)
     tcase_add_test(c, oak_free_drops_a_finalizer_that_is_queued);
     tcase_add_test(c, the_tables_memory_is_given_back);
     tcase_add_test(c, misuse_is_fatal_with_one_line);
-    tcase_add_test(c, the_notifier_is_called_once_for_each_collection_that_found_some);
-    suite_add_tcase(s, c);
-    c = tcase_create("thread");
-    tcase_add_checked_fixture(c, start_thread, NULL);
-    tcase_add_test(c, a_blocked_finalizer_holds_up_the_others);
-    tcase_add_test(c, the_thread_starts_again_in_a_forked_child);
-    tcase_add_test(c, threads_register_while_the_thread_runs_them);
     suite_add_tcase(s, c);
     return s;
 }

@@ -36,7 +36,7 @@ START_TEST(a_reference_lives_as_long_as_its_object)
     unsigned seed = (unsigned)time(NULL);
     printf("gc/weak seed %u\n", seed);
     srand(seed);
-    test_away(make_all, NULL);
+    test_build(make_all, NULL);
     for (int left = MANY; left > 0; left -= MANY / 5) {
         for (int i = 0; i < MANY; i++)
             if (rand() % left < MANY / 5) strong[i] = NULL;
@@ -56,7 +56,7 @@ END_TEST
 START_TEST(the_count_is_of_references_that_live)
 {
     oak_memstats s;
-    test_away(make_all, NULL);
+    test_build(make_all, NULL);
     oak_collect();
     oak_memstats_read(&s);
     ck_assert_uint_eq(s.weak_refs, MANY);
@@ -118,7 +118,7 @@ static void make_finalizable(void *arg)
 
 START_TEST(references_are_cleared_before_the_finalizer_and_stay_so)
 {
-    test_away(make_finalizable, NULL);
+    test_build(make_finalizable, NULL);
     oak_collect();
     ck_assert_uint_eq(test_run_finalizers(), 1);
     ck_assert_uint_eq(runs, 1);
@@ -132,11 +132,12 @@ START_TEST(references_are_cleared_before_the_finalizer_and_stay_so)
 }
 END_TEST
 
-static oak_weak *target_seen;
+static void *target_seen;
 
 static void use_handle(void *obj, void *ctx)
 {
-    target_seen = oak_weak_get(*(oak_weak **)obj);
+    weak[0] = *(oak_weak **)obj;
+    target_seen = oak_weak_get(weak[0]);
     (void)ctx;
 }
 
@@ -151,11 +152,14 @@ static void make_holder(void *arg)
 
 START_TEST(a_handle_that_only_a_finalizable_object_holds_still_works)
 {
-    test_away(make_holder, NULL);
+    test_build(make_holder, NULL);
     oak_collect();
     oak_collect();
     ck_assert_uint_eq(test_run_finalizers(), 1);
     ck_assert_ptr_eq(target_seen, strong[0]);
+    strong[0] = target_seen = NULL;
+    oak_collect();
+    ck_assert_ptr_null(oak_weak_get(weak[0]));
 }
 END_TEST
 
@@ -175,11 +179,15 @@ END_TEST
 START_TEST(oak_free_of_the_handle_is_noticed)
 {
     char *p = oak_alloc(48);
+    oak_gc_disable(); /* the inner handles are dropped */
     for (int i = 0; i < 100; i++) {
         oak_weak *w = oak_weak_new(p), *inner = oak_weak_new(p + 1);
         oak_free(w);
-        ck_assert_uint_eq(oaki_weak_count(), (size_t)i + 1);
         ck_assert_ptr_eq(oak_weak_get(inner), p + 1);
+        if (i % 2) continue;
+        oak_free(inner); /* whose record has moved */
+        ck_assert_uint_eq(oaki_weak_count(), (size_t)i);
+        oak_weak_new(p + 2); /* stays */
     }
     oak_free(p);
     ck_assert_uint_eq(oaki_weak_count(), 0);

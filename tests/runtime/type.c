@@ -146,7 +146,7 @@ static void build(void *type)
 
 static void check_marked_by_type(oak_type *type)
 {
-    test_away(build, type);
+    test_build(build, type);
     oak_collect();
     ck_assert_ptr_nonnull(typed_root);
     int stray = 0;

@@ -1,0 +1,177 @@
+/* finalrun.c - tests of gc/finalrun.c: the notifier, and the finalizer thread. */
+#include "gc/finalizer.h"
+#include "tests/capture.h"
+#include "tests/gc/away.h"
+
+#include <check.h>
+#include <oakum/oakum.h>
+#include <pthread.h>
+#include <unistd.h>
+
+Suite *suite_gc_finalrun(void);
+
+#define LUCK 4 /* objects that a stray word may keep, of thousands */
+#define MANY 1000
+#define NODE 1024
+
+static oak_memstats stats(void)
+{
+    static oak_memstats s;
+    oak_memstats_read(&s);
+    return s;
+}
+
+static AO_t at_gate, passed; /* finalizers that got there */
+
+static void count_passed(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+    AO_fetch_and_add1_full(&passed);
+}
+
+static void make_passing(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < MANY; i++) oak_finalizer_set(oak_alloc(NODE), count_passed, NULL);
+}
+
+/* ---- the notifier ---- */
+
+static size_t notified;
+
+static void notify(void)
+{
+    notified++;
+    ck_assert_ptr_nonnull(oak_alloc(16)); /* neither locks nor a stop are in the way */
+}
+
+START_TEST(the_notifier_is_called_once_for_each_collection_that_found_some)
+{
+    ck_assert(oak_finalizer_notify(notify) == NULL);
+    oak_collect();
+    ck_assert_uint_eq(notified, 0);
+    test_build(make_passing, NULL);
+    oak_collect();
+    ck_assert_uint_eq(notified, 1);
+    oak_collect();
+    ck_assert_uint_eq(notified, 1);
+    ck_assert_uint_ge(test_run_finalizers(), MANY - LUCK);
+    ck_assert(oak_finalizer_notify(NULL) == notify);
+}
+END_TEST
+
+/* ---- the thread ---- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void wait_at_gate(void *obj, void *ctx)
+{
+    AO_fetch_and_add1_full(&at_gate);
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    count_passed(obj, ctx);
+}
+
+static void wait_until(const AO_t *counter, size_t n)
+{
+    while (AO_load_acquire(counter) < n) usleep(200);
+}
+
+static void make_blocked(void *arg)
+{
+    (void)arg;
+    oak_finalizer_set(oak_alloc(NODE), wait_at_gate, NULL);
+}
+
+START_TEST(a_blocked_finalizer_holds_up_the_others)
+{
+    ck_assert_uint_eq(oak_finalizer_running_ns(), 0);
+    pthread_mutex_lock(&gate);
+    test_build(make_blocked, NULL);
+    oak_collect();
+    wait_until(&at_gate, 1);
+    test_build(make_passing, NULL);
+    for (int i = 0; i < 3; i++) oak_collect();
+    ck_assert_uint_gt(oak_finalizer_running_ns(), 0);
+    ck_assert_uint_eq(AO_load(&passed), 0);
+    ck_assert_uint_ge(stats().finalizers_ready, MANY - LUCK);
+    ck_assert_uint_ge(stats().heap_alloc, (size_t)(MANY - LUCK) * NODE);
+    pthread_mutex_unlock(&gate);
+    wait_until(&passed, MANY + 1 - LUCK);
+    for (int i = 0; i < 2; i++) oak_collect();
+    ck_assert_uint_le(stats().heap_alloc, 2 * LUCK * NODE);
+}
+END_TEST
+
+static void in_child(void *arg)
+{
+    (void)arg;
+    AO_store(&passed, 0);
+    test_away(make_passing, NULL);
+    oak_collect();
+    wait_until(&passed, MANY - LUCK);
+}
+
+START_TEST(the_thread_starts_again_in_a_forked_child)
+{
+    char out[256];
+    in_child(NULL);
+    ck_assert_int_eq(test_capture(in_child, NULL, out, sizeof out), 0);
+    in_child(NULL);
+}
+END_TEST
+
+static void churn(void *arg)
+{
+    for (int i = 0; i < 20000; i++) {
+        void *n = oak_alloc(64);
+        oak_finalizer_set(n, count_passed, NULL);
+        if (i % 1000 == 0) oak_collect();
+    }
+    (void)arg;
+}
+
+static void *churn_thread(void *arg)
+{
+    churn(arg);
+    return NULL;
+}
+
+START_TEST(threads_register_while_the_thread_runs_them)
+{
+    pthread_t t[3];
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&t[i], NULL, churn_thread, NULL), 0);
+    for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+    oak_collect();
+    wait_until(&passed, 60000 - LUCK);
+    ck_assert_uint_le(AO_load(&passed), 60000);
+}
+END_TEST
+
+static void start(void)
+{
+    test_start(0);
+}
+
+static void start_thread(void)
+{
+    test_start(1);
+}
+
+Suite *suite_gc_finalrun(void)
+{
+    Suite *s = suite_create("gc/finalrun");
+    TCase *c = tcase_create("on demand");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_test(c, the_notifier_is_called_once_for_each_collection_that_found_some);
+    suite_add_tcase(s, c);
+    c = tcase_create("thread");
+    tcase_add_checked_fixture(c, start_thread, NULL);
+    tcase_add_test(c, a_blocked_finalizer_holds_up_the_others);
+    tcase_add_test(c, the_thread_starts_again_in_a_forked_child);
+    tcase_add_test(c, threads_register_while_the_thread_runs_them);
+    suite_add_tcase(s, c);
+    return s;
+}
