@@ -85,14 +85,24 @@ OAKI_INLINE bool set_mark(uint64_t *map, size_t slot, bool shared)
     return true;
 }
 
+/* Of a large object, without the head that was given back. */
+static size_t large_bytes(size_t slot)
+{
+    const oaki_span *s = &oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT];
+    return s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+}
+
 void oaki_mark_only(oak_marker *m, size_t off)
 {
     if (off >= m->used) return;
     size_t slot = oaki_slot_offset(off);
-    if (slot != SIZE_MAX && set_mark(oaki_the_heap.mark, slot, true)) m->bytes += oaki_object_size(slot);
+    if (slot == SIZE_MAX || !set_mark(oaki_the_heap.mark, slot, true)) return;
+    unsigned cls = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
+    m->bytes += cls == OAKI_CLASS_LARGE ? large_bytes(slot) : oaki_classes[cls].size;
+    oaki_mark_overflow();
 }
 
-/* Room for n entries on the stack. false: there is no memory, which is noted. What can't be pushed is marked and not scanned (mark_only), or is
+/* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and not scanned (mark_only), or is
  * marked already, so that the rescan finds it. */
 static bool has_room(hot *h, oak_marker *m, size_t n)
 {
@@ -219,7 +229,7 @@ static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool sh
 {
     size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
     if (!set_mark(h->mark, slot, shared)) return;
-    h->bytes += oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
+    h->bytes += large_bytes(slot);
     mark_special(h, m, slot);
 }
 

@@ -87,7 +87,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
                    "give back what is no large object");
     oaki_span *s = oaki_span_of_offset(off);
     oaki_central_ensure_swept(s);
-    size_t keep = OAKI_MAX((to + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
+    size_t keep = OAKI_MAX((to + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, (size_t)s->cursor + 1);
     size_t before = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
     if (keep < s->npages) oaki_pages_free_tail(s, keep);
     oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
