@@ -44,6 +44,7 @@ void oaki_workers_begin(void);              /* of a mark: workers are empty, cou
 size_t oaki_workers_bytes(void);            /* marked by all of them */
 bool oaki_mark_take(oak_marker *m);         /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
 void oaki_mark_offer(oak_marker *m);        /* top is full or missing: a new top, the old one behind it or given to who is hungry */
+void oaki_mark_overflow(void);              /* an object was marked that nobody will scan: go over all of them again */
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
 bool oaki_ranges_add(const char *lo, const char *hi); /* false: full, scan it yourself */
 unsigned oaki_workers_count(void);

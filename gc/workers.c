@@ -6,7 +6,7 @@
  *
  * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks, ranges and free chunks.
  * Memory is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. When there is none, objects are marked without being scanned, and the overflow is
- * noted; the drain then goes over all marked objects again. */
+ * noted; the drain then goes over all marked objects again, until a pass has marked nothing that way, so each has brought something. */
 #include "mark.h"
 #include "runtime/os.h"
 #include <string.h>
@@ -33,7 +33,8 @@ static struct {
     size_t nranges;
     range ranges[RANGES];
     oaki_mark_chunk *batches; /* all that was mapped, by the first chunk of each, which is used for nothing else */
-    size_t nbatches, nchunks;
+    size_t nbatches;
+    size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
     unsigned nworkers;     /* worker 0 included */
     unsigned nhelpers;     /* threads started */
@@ -58,14 +59,14 @@ static void cut_batch(oaki_mark_chunk *batch)
     for (size_t i = 1; (i + 1) * sizeof *batch <= BATCH; i++) {
         batch[i].next = shared.free;
         shared.free = &batch[i];
-        shared.nchunks++;
     }
 }
 
 static oaki_mark_chunk *new_chunk_locked(void)
 {
-    size_t limit = (size_t)oaki_debug_switches.markstack;
-    if (!shared.free && !(limit && shared.nchunks >= limit)) {
+    size_t limit = (size_t)oaki_debug_switches.markstack * shared.nworkers;
+    if (limit && shared.ntaken >= limit) return NULL;
+    if (!shared.free) {
         oaki_mark_chunk *batch = oaki_os_map(BATCH);
         if (!batch) return NULL;
         batch->next = shared.batches;
@@ -74,7 +75,10 @@ static oaki_mark_chunk *new_chunk_locked(void)
         cut_batch(batch);
     }
     oaki_mark_chunk *c = shared.free;
-    if (c) shared.free = c->next;
+    if (c) {
+        shared.free = c->next;
+        shared.ntaken++;
+    }
     return c;
 }
 
@@ -95,6 +99,7 @@ static void free_chunk(oaki_mark_chunk *c)
     lock();
     c->next = shared.free;
     shared.free = c;
+    shared.ntaken--;
     unlock();
 }
 
@@ -121,7 +126,7 @@ void oaki_mark_release(void)
         oaki_os_release(batch, BATCH);
     }
     shared.free = NULL;
-    shared.nchunks = 0;
+    shared.ntaken = 0;
     for (oaki_mark_chunk *b = shared.batches; b; b = b->next) cut_batch(b);
 }
 
@@ -153,11 +158,15 @@ static bool anybody_there(oak_marker *m)
     return true;
 }
 
+void oaki_mark_overflow(void)
+{
+    AO_int_store(&shared.overflowed, 1);
+}
+
 void oaki_mark_offer(oak_marker *m)
 {
     oaki_mark_chunk *c = new_chunk(), *old = m->top;
     if (!c) {
-        AO_int_store(&shared.overflowed, 1);
         for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;) oaki_mark_only(m, old->entry[--old->n]);
         return;
     }
