@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
         if (!known(argv[i])) return usage(argv[i]);
-    setenv("CK_DEFAULT_TIMEOUT", "300", 0);
+    setenv("CK_DEFAULT_TIMEOUT", "120", 0);
     SRunner *runner = srunner_create(NULL);
     for (size_t i = 0; i < COUNT; i++)
         if (wanted(suites[i].name, argc, argv)) srunner_add_suite(runner, suites[i].make());
