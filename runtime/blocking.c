@@ -1,12 +1,15 @@
 /* blocking.c - regions in which a thread counts as stopped: around a system call that may last.
  *
- * On the way in the thread saves its registers and the stack pointer, and from then on a stop neither signals it nor waits for it;
- * on the way out it stands still while the world does (stop.c has the handshake). What is scanned is the stack from
- * that pointer up and the saved registers. For oak_blocking_enter, which returns, that is the caller's frame: so it is entered
- * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until oak_blocking_leave.
+ * On the way in the thread saves its registers and the stack pointer, and from then on a stop
+ * neither signals it nor waits for it; on the way out it stands still while the world does
+ * (stop.c has the handshake). What is scanned is the stack from that pointer up and the saved
+ * registers. For oak_blocking_enter, which returns, that is the caller's frame: so it is entered
+ * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until
+ * oak_blocking_leave.
  *
- * Owns: of a thread blocking_depth, and in_runtime == OAKI_IN_BLOCKING, which keeps the stop signal's handler and
- * oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world. errno is kept. */
+ * Owns: of a thread blocking_depth, and in_runtime == OAKI_IN_BLOCKING, which keeps the stop
+ * signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
+ * errno is kept. */
 #include "thread.h"
 
 #include <oakum/gc.h>
@@ -36,7 +39,8 @@ void oaki_blocking_saved_self(void *unused, const uintptr_t *regs)
 OAKI_SPILL_ENTRY(oaki_blocking_begin, oaki_blocking_saved, ".hidden oaki_blocking_begin");
 OAKI_SPILL_ENTRY(oak_blocking_enter, oaki_blocking_saved_self, "");
 
-/* A stop that the handler took note of may be over, or be the one that is waited for here, or begin now. */
+/* A stop that the handler took note of may be over, or be the one that is waited for here, or
+ * begin now. */
 void oaki_blocking_end(oaki_thread *t)
 {
     if (t->blocking_depth == 0) oak_fatal("oakum: oak_blocking_leave without oak_blocking_enter");

@@ -1,4 +1,5 @@
-/* spill.c - oaki_thread_spill, in assembly: compiled code has saved and reused some of these registers already.
+/* spill.c - oaki_thread_spill, in assembly: compiled code has saved and reused some of these
+ * registers already.
  *
  * Owns nothing; no lock. Bound: a dozen stores. */
 #include "spill.h"

@@ -1,5 +1,6 @@
-/* blocking.c - tests of runtime/blocking.c: nobody waits for a thread in a region or disturbs it, and it doesn't come out of it
- * while the world is stopped. Nothing is asserted in a stop (stop.c says why). */
+/* blocking.c - tests of runtime/blocking.c: nobody waits for a thread in a region or disturbs
+ * it, and it doesn't come out of it while the world is stopped. Nothing is asserted in a stop
+ * (stop.c says why). */
 #include "runtime/collector.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -61,7 +62,8 @@ START_TEST(a_stop_does_not_wait_for_a_blocked_thread)
 }
 END_TEST
 
-/* Into the futex that holds it until the world runs: a thread that sleeps there is in state S, so that it has been tried. */
+/* Into the futex that holds it until the world runs: a thread that sleeps there is in state S,
+ * so that it has been tried. */
 static void wait_until_asleep(int tid)
 {
     char path[64], text[256];
