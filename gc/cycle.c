@@ -1,7 +1,8 @@
 /* cycle.c - a collection from end to end.
  *
- * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h. A thread waits for gc_lock in a blocking region, as the holder may be
- * stopping the world. Lock: everything here is under gc_lock, save the counters that others read. */
+ * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h.
+ * A thread waits for gc_lock in a blocking region, as the holder may be stopping the world.
+ * Lock: everything here is under gc_lock, save the counters that others read. */
 #include "gc.h"
 #include "mark.h"
 #include "pace.h"
@@ -15,12 +16,12 @@
 #include <string.h>
 
 static struct {
-    AO_t disabled;          /* depth of oak_gc_disable */
-    AO_t forced;            /* collections asked for */
+    AO_t disabled; /* depth of oak_gc_disable */
+    AO_t forced;   /* collections asked for */
     AO_t stress_count;
-    size_t roots_bytes;     /* stacks and globals scanned by the current mark */
+    size_t roots_bytes; /* stacks and globals scanned by the current mark */
     size_t stack_bytes, data_bytes;
-    uint64_t start_ns;      /* of the process's use of us */
+    uint64_t start_ns; /* of the process's use of us */
     uint64_t gc_cpu_ns;
     uint64_t pause_total_ns, last_gc_ns;
     uint64_t pause_ns[256], pause_end[256];
@@ -49,8 +50,10 @@ static void mark_root(const oaki_root *r, void *ctx)
     gc.roots_bytes += n;
     if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) gc.stack_bytes += n;
     if (r->kind == OAKI_ROOT_DATA) gc.data_bytes += n;
-    if (r->past_end) mark_stack_words(r);
-    else if (n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi)) oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
+    if (r->past_end)
+        mark_stack_words(r);
+    else if (n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi))
+        oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
 }
 
 static void mark_pinned(void)
@@ -60,9 +63,11 @@ static void mark_pinned(void)
     for (size_t page = 0; page < end; page += h->spans[page].npages) {
         const oaki_span *s = &h->spans[page];
         if ((h->pte[page] & OAKI_PTE_CLASS) == 0 || s->kind != OAKI_PINNED) continue;
-        size_t base = page << OAKI_PAGE_SHIFT, slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+        size_t base = page << OAKI_PAGE_SHIFT,
+               slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
         for (size_t i = 0; i < slots; i++)
-            if (oaki_bit_get(h->alloc, base + i * s->size)) oaki_mark_pointer((char *)h->base + base + i * s->size);
+            if (oaki_bit_get(h->alloc, base + i * s->size))
+                oaki_mark_pointer((char *)h->base + base + i * s->size);
     }
 }
 
@@ -170,7 +175,8 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, bool forced)
 
 /* ---- entries ---- */
 
-/* The frame of this function holds the caller's registers until the end: noinline, and the context is saved in it. */
+/* The frame of this function holds the caller's registers until the end: noinline, and the
+ * context is saved in it. */
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, bool force, const char *cause)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -201,7 +207,8 @@ void oaki_gc_stress(oaki_thread *t)
 {
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
-    if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every == 0) (void)oaki_gc_collect(t, true, "stress");
+    if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every == 0)
+        (void)oaki_gc_collect(t, true, "stress");
 }
 
 void oak_collect(void)
@@ -220,7 +227,8 @@ void oak_gc_disable(void)
 
 void oak_gc_enable(void)
 {
-    if (AO_fetch_and_add_full(&gc.disabled, (AO_t)-1) == 0) oak_fatal("oak_gc_enable: without oak_gc_disable");
+    if (AO_fetch_and_add_full(&gc.disabled, (AO_t)-1) == 0)
+        oak_fatal("oak_gc_enable: without oak_gc_disable");
 }
 
 /* ---- stops for readers ---- */

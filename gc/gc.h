@@ -1,8 +1,9 @@
 /* gc.h - what the parts of the collector share.
  *
  * A cycle, with the world stopped from the first line to the last (cycle.c):
- *   flush every mcache; M = ~A; mark from roots, pinned objects and what finalizer records keep; drain;
- *   ephemerons to a fixpoint; finalizers are decided and resurrected; weak references are cleared; M is final; the lists become unswept.
+ *   flush every mcache; M = ~A; mark from roots, pinned objects and what finalizer records keep;
+ *   drain; ephemerons to a fixpoint; finalizers are decided and resurrected; weak references are
+ *   cleared; M is final; the lists become unswept.
  * Then, with the world running: sweep, lazily and in the background (sweep.c).
  *
  * Lock: gc_lock is held for the whole of a cycle's stop. */
@@ -22,7 +23,8 @@ OAKI_INLINE bool oaki_is_marked(const void *obj)
     return oaki_bit_get(oaki_the_heap.mark, oaki_heap_offset(obj));
 }
 
-/* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end, oaki_mark_drain. On worker 0 only. */
+/* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end,
+ * oaki_mark_drain. On worker 0 only. */
 void oaki_mark_pointer(const void *p);
 
 /* Queue the contents of the live object at obj, as its kind and type say, without marking it. */
@@ -34,7 +36,8 @@ void oaki_mark_drain(void);
 /* ---- finalizers, cleanups (finalizer.c) ---- */
 
 int oaki_finalizers_init(void);
-/* At the start of a mark: mark what records keep alive whatever happens (contexts, and objects that are queued). */
+/* At the start of a mark: mark what records keep alive whatever happens (contexts, and objects
+ * that are queued). */
 void oaki_finalizers_mark_roots(void);
 /* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. */
 void oaki_finalizers_decide(void);
@@ -46,8 +49,9 @@ void oaki_finalizers_forget(void *obj); /* freed by hand; runtime */
 /* ---- weak references and ephemerons (weak.c, ephemeron.c) ---- */
 
 int oaki_weak_init(void);
-/* Clear every weak reference to an unmarked object. Called twice: before finalizers are decided, with decided false, so that those are cleared whose objects
- * the program can't reach; and after, with decided true, which also drops the entries whose own handles are unmarked. */
+/* Clear every weak reference to an unmarked object. Called twice: before finalizers are decided,
+ * with decided false, so that those are cleared whose objects the program can't reach; and
+ * after, with decided true, which also drops the entries whose own handles are unmarked. */
 void oaki_weak_clear(bool decided);
 void oaki_weak_forget(void *obj);
 size_t oaki_weak_count(void);
@@ -55,7 +59,8 @@ size_t oaki_weak_count(void);
 int oaki_ephemerons_init(void);
 /* Mark values whose ephemeron and key are marked, drain, until nothing changes. */
 void oaki_ephemerons_fixpoint(void);
-/* Clear those whose key is unmarked; drop those that are unmarked themselves. After finalizers are decided. */
+/* Clear those whose key is unmarked; drop those that are unmarked themselves. After finalizers
+ * are decided. */
 void oaki_ephemerons_clear(void);
 void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 

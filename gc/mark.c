@@ -1,16 +1,18 @@
 /* mark.c - marking: from a word to an object, from an object to its words.
  *
- * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is on its stack or was scanned by it; two
- * workers that race for one object may both scan it, which is harmless. Bound: each object is scanned once, twice when raced for. */
+ * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is on its
+ * stack or was scanned by it; two workers that race for one object may both scan it, which is
+ * harmless. Bound: each object is scanned once, twice when raced for. */
 #include "mark.h"
 #include "runtime/track.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
-#define FAR ((size_t)64 << 20)   /* a heap of more has mark bits that don't stay in the second-level cache */
-#define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
-#define RING_HIGH 128            /* words in the ring: above it, half go to the stack */
-#define RING_LOW 24              /* below it, some come back */
-#define BLOCK 64                 /* moved at a time */
+/* a heap of more has mark bits that don't stay in the second-level cache */
+#define FAR ((size_t)64 << 20)
+#define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
+#define RING_HIGH 128   /* words in the ring: above it, half go to the stack */
+#define RING_LOW 24     /* below it, some come back */
+#define BLOCK 64        /* moved at a time */
 
 /* What the loop has to know of a span class, in one place. */
 typedef struct class_info {
@@ -28,9 +30,12 @@ void oaki_mark_init(void)
         unsigned kind = sc / OAKI_CLASSES;
         class_info *i = &infos[sc];
         *i = (class_info){ .size = c->size, .magic = c->magic, .nslots = c->nslots };
-        if (kind == OAKI_NOSCAN) i->words = 0;
-        else if (kind == OAKI_TYPED || c->size / 8 > INLINE_WORDS) i->words = SPECIAL;
-        else i->words = c->size / 8;
+        if (kind == OAKI_NOSCAN)
+            i->words = 0;
+        else if (kind == OAKI_TYPED || c->size / 8 > INLINE_WORDS)
+            i->words = SPECIAL;
+        else
+            i->words = c->size / 8;
     }
 }
 
@@ -56,7 +61,9 @@ OAKI_INLINE void load_stack(hot *h, oak_marker *m)
 
 OAKI_INLINE hot load(oak_marker *m)
 {
-    hot h = { .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .mark = oaki_the_heap.mark };
+    hot h = {
+        .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .mark = oaki_the_heap.mark
+    };
     h.ring = m->ring;
     h.head = m->head;
     h.tail = m->tail;
@@ -80,8 +87,10 @@ OAKI_INLINE bool set_mark(uint64_t *map, size_t slot, bool shared)
     uint64_t *word = &map[slot >> (OAKI_GRANULE_SHIFT + 6)];
     uint64_t bit = (uint64_t)1 << ((slot >> OAKI_GRANULE_SHIFT) & 63);
     if (*word & bit) return false;
-    if (shared) AO_or((AO_t *)word, bit);
-    else *word |= bit;
+    if (shared)
+        AO_or((AO_t *)word, bit);
+    else
+        *word |= bit;
     return true;
 }
 
@@ -102,8 +111,8 @@ void oaki_mark_only(oak_marker *m, size_t off)
     oaki_mark_overflow();
 }
 
-/* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and not scanned (mark_only), or is
- * marked already, so that the rescan finds it. */
+/* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and
+ * not scanned (mark_only), or is marked already, so that the rescan finds it. */
 static bool has_room(hot *h, oak_marker *m, size_t n)
 {
     if (OAKI_LIKELY((size_t)(h->hi - h->sp) >= n)) return true;
@@ -119,8 +128,10 @@ static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
     bool room = has_room(h, m, BLOCK);
     for (unsigned i = 0; i < BLOCK; i++) {
         size_t off = h->ring[--h->tail % OAKI_RING];
-        if (room) *h->sp++ = off;
-        else oaki_mark_only(m, off);
+        if (room)
+            *h->sp++ = off;
+        else
+            oaki_mark_only(m, off);
     }
 }
 
@@ -139,7 +150,8 @@ static OAKI_NOINLINE void fill_ring(hot *h)
     }
 }
 
-/* No branch on whether it is a pointer, which is as good as random; and nothing that is read soon depends on it. There is room. */
+/* No branch on whether it is a pointer, which is as good as random; and nothing that is read
+ * soon depends on it. There is room. */
 OAKI_INLINE void put_word(hot *h, uintptr_t word, bool far)
 {
     size_t off = word - h->base;
@@ -149,7 +161,8 @@ OAKI_INLINE void put_word(hot *h, uintptr_t word, bool far)
     prefetch(h, ours ? off : 0, far);
 }
 
-OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p,
+                                        const uintptr_t *end)
 {
     while (p < end) {
         const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
@@ -194,9 +207,12 @@ static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t 
 static void scan_typed(oak_marker *m, const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
-    if (!t) oaki_mark_scan(m, p, p + size);
-    else if (t->mark) t->mark(m, (void *)p, size);
-    else scan_bitmap(m, t, p, size);
+    if (!t)
+        oaki_mark_scan(m, p, p + size);
+    else if (t->mark)
+        t->mark(m, (void *)p, size);
+    else
+        scan_bitmap(m, t, p, size);
 }
 
 static OAKI_NOINLINE void scan_by_page(oak_marker *m, char *p)
@@ -233,7 +249,8 @@ static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool sh
     mark_special(h, m, slot);
 }
 
-/* Mark the object that offset off is in, if there is one, allocated and unmarked, and push its words. */
+/* Mark the object that offset off is in, if there is one, allocated and unmarked, and push its
+ * words. */
 OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shared, bool far)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
@@ -259,12 +276,15 @@ OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shar
     }
 }
 
-/* The ring runs low or over, once in some dozens of objects: move words between it and the stack, and see whether somebody is hungry. false: leave the loop. */
+/* The ring runs low or over, once in some dozens of objects: move words between it and the
+ * stack, and see whether somebody is hungry. false: leave the loop. */
 static OAKI_NOINLINE bool balance(hot *h, oak_marker *m, bool shared)
 {
     unsigned n = h->tail - h->head;
-    if (n > RING_HIGH) spill(h, m);
-    else if (n < RING_LOW) fill_ring(h);
+    if (n > RING_HIGH)
+        spill(h, m);
+    else if (n < RING_LOW)
+        fill_ring(h);
     m->scanned += BLOCK;
     if (h->sp != h->lo && oaki_others_hungry()) {
         save(h, m);
@@ -296,9 +316,12 @@ void oaki_mark_local(oak_marker *m)
 {
     bool far = m->used > FAR;
     do {
-        if (m->shared_bits) loop(m, true, true);
-        else if (far) loop(m, false, true);
-        else loop(m, false, false);
+        if (m->shared_bits)
+            loop(m, true, true);
+        else if (far)
+            loop(m, false, true);
+        else
+            loop(m, false, false);
     } while (m->tail != m->head || (m->top && m->top->n) || m->full);
 }
 

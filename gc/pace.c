@@ -1,10 +1,13 @@
 /* pace.c - when the next collection is due: gc percent, soft memory limit, minimum heap.
  *
- * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent / 100; a memory limit lowers it to what the limit
- * leaves for the heap. As the world stands still for a mark, a cycle starts when the goal is reached, not before. A limit that can't be met would collect without
- * end: the collector then takes at most half of the time, by putting the next cycle off until the program has had as long as the last one took.
+ * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent /
+ * 100; a memory limit lowers it to what the limit leaves for the heap. As the world stands still
+ * for a mark, a cycle starts when the goal is reached, not before. A limit that can't be met
+ * would collect without end: the collector then takes at most half of the time, by putting the
+ * next cycle off until the program has had as long as the last one took.
  *
- * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a torn decision only moves a cycle. */
+ * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
+ * torn decision only moves a cycle. */
 #include "pace.h"
 #include "gc.h"
 #include "runtime/collector.h"
@@ -32,14 +35,16 @@ static size_t percent_goal(void)
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
 
-/* What the limit leaves for objects: less all that isn't objects, less a little for spans that are not full. */
+/* What the limit leaves for objects: less all that isn't objects, less a little for spans that
+ * are not full. */
 static size_t limit_goal(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t limit = AO_load(&h->memory_limit);
     if (!limit) return SIZE_MAX;
     size_t used = AO_load(&h->used), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
-    size_t other = used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64 + oaki_meta_mapped();
+    size_t other =
+        used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64 + oaki_meta_mapped();
     size_t waste = inuse > AO_load(&h->live) ? (inuse - AO_load(&h->live)) / 8 : 0;
     other += waste + limit / 32;
     return limit > other ? limit - other : 0;

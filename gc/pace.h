@@ -8,7 +8,8 @@
 
 void oaki_pace_init(void);
 
-/* After a mark, in the stop: live bytes, bytes of stacks and globals that were scanned. Sets live and trigger. */
+/* After a mark, in the stop: live bytes, bytes of stacks and globals that were scanned. Sets
+ * live and trigger. */
 void oaki_pace_marked(size_t live, size_t roots);
 
 /* After a cycle: how long the world stood. */

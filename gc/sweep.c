@@ -1,8 +1,9 @@
 /* sweep.c - A = A & M: by whoever allocates, span by span, and by a thread in the background.
  *
- * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists (central.c); who takes one off sweeps it alone.
- * A cycle starts with nothing waiting: the collector sweeps what is left first. Lock: sweep_lock keeps the background thread, which no stop halts, out of a
- * stop; it holds it for a batch. */
+ * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists
+ * (central.c); who takes one off sweeps it alone. A cycle starts with nothing waiting: the
+ * collector sweeps what is left first. Lock: sweep_lock keeps the background thread, which no
+ * stop halts, out of a stop; it holds it for a batch. */
 #include "sweep.h"
 #include "gc.h"
 #include "runtime/collector.h"
@@ -15,11 +16,11 @@
 
 static struct {
     oaki_lock lock;
-    unsigned int wake;    /* AO_int, futex: counts the cycles that left work */
-    AO_t waiting;         /* 1: something may wait */
-    AO_t bytes;           /* swept in this cycle */
-    size_t live_at_end;   /* of the mark */
-    double ratio;         /* bytes to sweep for a byte allocated */
+    unsigned int wake;  /* AO_int, futex: counts the cycles that left work */
+    AO_t waiting;       /* 1: something may wait */
+    AO_t bytes;         /* swept in this cycle */
+    size_t live_at_end; /* of the mark */
+    double ratio;       /* bytes to sweep for a byte allocated */
     bool started;
 } sweeper;
 
@@ -29,7 +30,8 @@ static void poison_dead(const oaki_span *s, size_t base)
 {
     const oaki_heap *h = &oaki_the_heap;
     for (size_t off = base, i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size)
-        if (oaki_bit_get(h->alloc, off) && !oaki_bit_get(h->mark, off)) memset((char *)h->base + off, POISON, s->size);
+        if (oaki_bit_get(h->alloc, off) && !oaki_bit_get(h->mark, off))
+            memset((char *)h->base + off, POISON, s->size);
 }
 
 static bool sweep_large(oaki_span *s)
@@ -91,7 +93,8 @@ void oaki_gc_sweep_all(void)
 {
     unsigned hint = 0;
     if (!AO_load(&sweeper.waiting)) return;
-    while (sweep_one(&hint)) {}
+    while (sweep_one(&hint)) {
+    }
     AO_store(&sweeper.waiting, 0);
 }
 

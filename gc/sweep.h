@@ -6,11 +6,13 @@
 #include <stddef.h>
 
 int oaki_sweep_init(void);
-void oaki_sweep_spawn(void);                         /* start the background thread, if it is not; outside of a stop */
-void oaki_sweep_hold(void);                          /* no background sweep until the release */
+/* start the background thread, if it is not; outside of a stop */
+void oaki_sweep_spawn(void);
+void oaki_sweep_hold(void); /* no background sweep until the release */
 void oaki_sweep_release(void);
-void oaki_sweep_begin(size_t live, size_t trigger);  /* every span waits now; in the stop */
+void oaki_sweep_begin(size_t live, size_t trigger); /* every span waits now; in the stop */
 void oaki_sweep_wake(void);
-void oaki_sweep_pay(void);                           /* the caller is about to allocate: sweep in proportion */
+/* the caller is about to allocate: sweep in proportion */
+void oaki_sweep_pay(void);
 
 #endif

@@ -1,8 +1,10 @@
-/* verify.c - the second opinion on a mark: one thread, one stack, no prefetching, bits of its own.
+/* verify.c - the second opinion on a mark: one thread, one stack, no prefetching, bits of its
+ * own.
  *
- * It asks nothing of the marker but that finalizers and ephemerons have done their part: everything that a marked object of theirs keeps is
- * marked already, so what is checked is that M is closed: the roots' objects are in M, and the objects that those in M refer to.
- * Mark functions need a marker, so objects with one are not followed. */
+ * It asks nothing of the marker but that finalizers and ephemerons have done their part:
+ * everything that a marked object of theirs keeps is marked already, so what is checked is that
+ * M is closed: the roots' objects are in M, and the objects that those in M refer to. Mark
+ * functions need a marker, so objects with one are not followed. */
 #include "verify.h"
 #include "gc.h"
 #include "runtime/track.h"
@@ -24,7 +26,8 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, const char *by, const void *at)
 OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, const char *by)
 {
     lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
-    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) check_word(*(const uintptr_t *)lo, by, lo);
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
+        check_word(*(const uintptr_t *)lo, by, lo);
 }
 
 static void check_root(const oaki_root *r, void *ctx)
@@ -36,7 +39,8 @@ static void check_root(const oaki_root *r, void *ctx)
 static void check_typed(const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
-    if (!t) check_range(p, p + size, "an object");
+    if (!t)
+        check_range(p, p + size, "an object");
     else if (!t->mark)
         for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
             for (size_t i = 0; i < t->nwords; i++)
@@ -56,8 +60,10 @@ static void check_span(const oaki_span *s)
         size_t off = base + i * s->size;
         const char *p = (const char *)h->base + off;
         if (!oaki_bit_get(h->alloc, off) || !oaki_bit_get(h->mark, off)) continue;
-        if (s->kind == OAKI_TYPED) check_typed(p, s->size);
-        else check_range(p + head, p + s->size, "an object");
+        if (s->kind == OAKI_TYPED)
+            check_typed(p, s->size);
+        else
+            check_range(p + head, p + s->size, "an object");
     }
 }
 
@@ -72,5 +78,6 @@ void oaki_verify(void)
     for (size_t page = 0; page < end; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
     if (broken_by)
-        oak_fatal("oakum: verify: %s at %p refers to an object that is not marked", broken_by, broken_at);
+        oak_fatal("oakum: verify: %s at %p refers to an object that is not marked", broken_by,
+                  broken_at);
 }

@@ -1,8 +1,9 @@
 /* alloc.c - allocation: the fast path, and how a request gets to the slow one.
  *
- * The fast path's functions live in a code section of their own, oaki_fast, so that a stop can tell from an address on a thread's stack
- * that one may be half way (mcache.h). They call nothing but the slow path, in tail position. Budget: class look-up,
- * add, compare, store. No lock. */
+ * The fast path's functions live in a code section of their own, oaki_fast, so that a stop can
+ * tell from an address on a thread's stack that one may be half way (mcache.h). They call
+ * nothing but the slow path, in tail position. Budget: class look-up, add, compare, store. No
+ * lock. */
 #include "heap.h"
 #include "type.h"
 #include <errno.h>
@@ -62,7 +63,8 @@ void *oak_alloc_pinned(size_t n)
 
 /* ---- alignment ---- */
 
-/* A class whose slots all lie at multiples of align: spans begin at multiples of a page. 0 when there is none. */
+/* A class whose slots all lie at multiples of align: spans begin at multiples of a page. 0 when
+ * there is none. */
 static unsigned aligned_class(size_t align, size_t n)
 {
     if (n > OAKI_SMALL_MAX || align > OAKI_PAGE) return 0;
@@ -105,7 +107,8 @@ void *oak_alloc_aligned_noscan(size_t align, size_t n)
 
 /* ---- typed ---- */
 
-/* The slot is zeroed and has type 0, conservative, until its type is stored: a collection in between finds nothing in it. */
+/* The slot is zeroed and has type 0, conservative, until its type is stored: a collection in
+ * between finds nothing in it. */
 void oaki_span_set_type(void *p, uint32_t type)
 {
     size_t off = oaki_heap_offset(p);

@@ -1,8 +1,11 @@
-/* central.c - mcentral: the spans of one span class that no thread has cached, by what they still need.
+/* central.c - mcentral: the spans of one span class that no thread has cached, by what they
+ * still need.
  *
- * Owns: the lists. There are two sets of them, and the parity of the cycle says which holds the spans that were swept in it;
- * the other holds those that wait. The end of a mark counts the cycle up, and so turns all swept spans into waiting ones; the waiting lists
- * are empty then, as a cycle starts by sweeping what is left. Large objects are spans of class OAKI_CLASS_LARGE in the list FULL.
+ * Owns: the lists. There are two sets of them, and the parity of the cycle says which holds the
+ * spans that were swept in it; the other holds those that wait. The end of a mark counts the
+ * cycle up, and so turns all swept spans into waiting ones; the waiting lists are empty then, as
+ * a cycle starts by sweeping what is left. Large objects are spans of class OAKI_CLASS_LARGE in
+ * the list FULL.
  * Lock: the central's own, for its lists and its spans' list, parity, next and prev. */
 #include "collector.h"
 #include "heap.h"
@@ -35,8 +38,10 @@ static void unlink_span(oaki_central *c, oaki_span *s)
 {
     oaki_span *spans = oaki_the_heap.spans;
     if (s->next) spans[s->next - 1].prev = s->prev;
-    if (s->prev) spans[s->prev - 1].next = s->next;
-    else c->head[s->parity][s->list] = s->next;
+    if (s->prev)
+        spans[s->prev - 1].next = s->next;
+    else
+        c->head[s->parity][s->list] = s->next;
     s->next = s->prev = 0;
     s->list = OAKI_LIST_NONE;
 }
@@ -77,7 +82,8 @@ void oaki_central_put(oaki_span *s, oaki_span_list list)
     oaki_lock_release(&c->lock);
 }
 
-/* Only a span that another thread is sweeping at this moment is in no list and not swept; that takes microseconds. */
+/* Only a span that another thread is sweeping at this moment is in no list and not swept; that
+ * takes microseconds. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
     while (s->swept != (uint32_t)AO_load_acquire(&oaki_the_heap.cycle)) {
@@ -100,7 +106,8 @@ void oaki_central_remove(oaki_span *s)
     oaki_lock_release(&c->lock);
 }
 
-/* Sweep waiting spans of this list until one has room. An empty one is as good: it need not visit the page heap. */
+/* Sweep waiting spans of this list until one has room. An empty one is as good: it need not
+ * visit the page heap. */
 static oaki_span *sweep_for(oaki_central *c, oaki_span_list list, unsigned tries)
 {
     unsigned waiting = swept_parity() ^ 1;

@@ -20,8 +20,9 @@ bool oaki_gc_collect(oaki_thread *t, bool force, const char *cause);
  * pay sweep credit. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
 
-/* Sweep one span that was taken off its list, with no lock held: A = A & M, and the counts. With keep, a span in which nothing lives stays,
- * empty; without, its pages are freed, and false is returned. Nobody else looks at the span meanwhile. */
+/* Sweep one span that was taken off its list, with no lock held: A = A & M, and the counts. With
+ * keep, a span in which nothing lives stays, empty; without, its pages are freed, and false is
+ * returned. Nobody else looks at the span meanwhile. */
 bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);
 
 /* Sweep all that waits. */
@@ -36,8 +37,8 @@ void oaki_gc_object_freed(void *obj);
 /* heap_live or the settings changed: recompute the trigger. */
 void oaki_gc_settings_changed(void);
 
-/* Stop the world for a reader, and start it again: gc_lock is held in between. Outside oaki_enter; the caller is inside in between. NULL when
- * the thread can't be attached. */
+/* Stop the world for a reader, and start it again: gc_lock is held in between. Outside
+ * oaki_enter; the caller is inside in between. NULL when the thread can't be attached. */
 oaki_thread *oaki_gc_stop_begin(void);
 void oaki_gc_stop_end(oaki_thread *t);
 

@@ -1,7 +1,8 @@
 /* free.c - giving objects back by hand, resizing them, and asking about them.
  *
- * A freed slot is clear in A at once, so that a second free is seen, and is handed out again when its span is taken
- * the next time: a full span is offered anew when an eighth of it has been freed. */
+ * A freed slot is clear in A at once, so that a second free is seen, and is handed out again
+ * when its span is taken the next time: a full span is offered anew when an eighth of it has
+ * been freed. */
 #include "collector.h"
 #include "heap.h"
 #include "track.h"
@@ -64,8 +65,10 @@ void oak_free(void *p)
     oaki_span *s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
     oaki_central_ensure_swept(s);
-    if (s->cls == OAKI_CLASS_LARGE) free_large(s);
-    else free_small(s, p);
+    if (s->cls == OAKI_CLASS_LARGE)
+        free_large(s);
+    else
+        free_small(s, p);
     oaki_leave(t);
 }
 
@@ -82,7 +85,8 @@ void *oak_base(const void *p)
 
 /* ---- realloc ---- */
 
-/* In its slot, when that isn't more than twice too large. What is cut off is cleared, so that it is zero if the object grows again. */
+/* In its slot, when that isn't more than twice too large. What is cut off is cleared, so that it
+ * is zero if the object grows again. */
 static bool resize_in_place(oaki_span *s, char *p, size_t n)
 {
     if (n > s->size) return false;

@@ -1,14 +1,17 @@
-/* large.c - objects of more than OAKI_SMALL_MAX bytes, and aligned ones that no size class serves: a span each.
+/* large.c - objects of more than OAKI_SMALL_MAX bytes, and aligned ones that no size class
+ * serves: a span each.
  *
- * Owns: spans of class OAKI_CLASS_LARGE; between collections they are in the list FULL of their kind's last mcentral. While a new
- * one's memory is being cleared it is in no list and clear in A, so that no collection looks at it. Lock: that mcentral's. */
+ * Owns: spans of class OAKI_CLASS_LARGE; between collections they are in the list FULL of their
+ * kind's last mcentral. While a new one's memory is being cleared it is in no list and clear in
+ * A, so that no collection looks at it. Lock: that mcentral's. */
 #include "collector.h"
 #include "heap.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
 
-/* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't grow beside garbage. */
+/* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't
+ * grow beside garbage. */
 static void sweep_large(size_t pages)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -18,7 +21,8 @@ static void sweep_large(size_t pages)
         oaki_span *s;
         while ((s = oaki_central_next_waiting(&h->zone0, sc)) != NULL) {
             if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
-            if (before - AO_load(&h->pages_inuse) >= pages && AO_load(&h->pages_inuse) < before) return;
+            if (before - AO_load(&h->pages_inuse) >= pages && AO_load(&h->pages_inuse) < before)
+                return;
         }
     }
 }
@@ -58,8 +62,9 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
-    oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT ? NULL
-                                                                     : take_pages(t, pages, align, kind);
+    oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT
+                       ? NULL
+                       : take_pages(t, pages, align, kind);
     if (!s) {
         oaki_leave(t);
         errno = ENOMEM;

@@ -35,8 +35,10 @@ void oaki_mcache_free(oaki_mcache *mc)
     oaki_count_add(&h->past_mallocs, mc->mallocs);
     oaki_count_add(&h->past_alloc_bytes, mc->alloc_bytes);
     if (mc->next) mc->next->prev = mc->prev;
-    if (mc->prev) mc->prev->next = mc->next;
-    else h->mcaches = mc->next;
+    if (mc->prev)
+        mc->prev->next = mc->next;
+    else
+        h->mcaches = mc->next;
     oaki_meta_free(mc, sizeof *mc, OAKI_META_MCACHE);
 }
 
@@ -55,7 +57,8 @@ static size_t next_allocated(size_t from, size_t to)
     return OAKI_MIN((w * 64 + oaki_ctz(bits)) << OAKI_GRANULE_SHIFT, to);
 }
 
-/* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false when there is none. */
+/* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false
+ * when there is none. */
 static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     const oaki_class *c = &oaki_classes[s->cls];
@@ -172,7 +175,8 @@ void oaki_mcache_flush(oaki_mcache *mc)
     }
 }
 
-/* The slots are clear in A and so set in M: once A has them too, they live through this cycle, empty as they are. */
+/* The slots are clear in A and so set in M: once A has them too, they live through this cycle,
+ * empty as they are. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {

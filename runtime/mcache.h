@@ -1,11 +1,13 @@
 /* mcache.h - a thread's cache: for each span class a run of free, zeroed slots to bump through.
  *
- * Owns: struct oaki_mcache. Touched by its thread alone, inside oaki_enter save for the fast path; by others only
- * when the world is stopped or the thread is gone.
+ * Owns: struct oaki_mcache. Touched by its thread alone, inside oaki_enter save for the fast
+ * path; by others only when the world is stopped or the thread is gone.
  *
- * The fast path may be stopped half way, with the slot at `next` already in a register and `next` not yet moved, or about to be moved. So a flush
- * empties runs by end = NULL, after which a stale store to `next` does no harm, and when a stopped thread's stack holds an address in the fast path's code
- * (oaki_mcache_in_flight), the slot that each run was flushed at is kept for this cycle. */
+ * The fast path may be stopped half way, with the slot at `next` already in a register and
+ * `next` not yet moved, or about to be moved. So a flush empties runs by end = NULL, after which
+ * a stale store to `next` does no harm, and when a stopped thread's stack holds an address in
+ * the fast path's code (oaki_mcache_in_flight), the slot that each run was flushed at is kept
+ * for this cycle. */
 #ifndef OAKI_MCACHE_H
 #define OAKI_MCACHE_H
 
@@ -25,14 +27,16 @@ typedef struct oaki_mcache {
     uint64_t active[OAKI_KINDS];       /* bit cls: span[] is set */
     oaki_thread *thread;
     struct oaki_zone *zone;
-    struct oaki_mcache *next, *prev;   /* all caches; oaki_heap.mcaches, threads_lock */
-    size_t mallocs, alloc_bytes;       /* all slots of every run taken; what is left in runs is taken off when read */
+    struct oaki_mcache *next, *prev; /* all caches; oaki_heap.mcaches, threads_lock */
+    /* all slots of every run taken; what is left in runs is taken off when read */
+    size_t mallocs, alloc_bytes;
 } oaki_mcache;
 
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oaki_zone *z); /* NULL when out of memory */
-void oaki_mcache_free(oaki_mcache *mc); /* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */
+/* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */
+void oaki_mcache_free(oaki_mcache *mc);
 
 /* World stopped, or the thread gone: hand every cached span back. */
 void oaki_mcache_flush(oaki_mcache *mc);
@@ -43,8 +47,8 @@ void oaki_mcache_in_flight(oaki_mcache *mc);
 /* Is this word an address in the fast path's code? */
 bool oaki_mcache_is_fast_path(uintptr_t word);
 
-/* Next slot of a span class when the run is empty: next run, or next span. May collect. NULL when out of memory. The slot is
- * zeroed and counted. Inside oaki_enter. */
+/* Next slot of a span class when the run is empty: next run, or next span. May collect. NULL
+ * when out of memory. The slot is zeroed and counted. Inside oaki_enter. */
 void *oaki_mcache_refill(oaki_thread *t, unsigned spanclass);
 
 /* Slots and bytes left in runs, that is, counted and not handed out. World stopped. */

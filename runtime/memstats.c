@@ -1,6 +1,7 @@
 /* memstats.c - Go's MemStats, from the counters of all layers, read in one stop.
  *
- * Owns: nothing. gc_lock keeps other stops away; the world stands while the counters are read, so that they agree. */
+ * Owns: nothing. gc_lock keeps other stops away; the world stands while the counters are read,
+ * so that they agree. */
 #include "collector.h"
 #include "heap.h"
 #include "meta.h"
@@ -8,7 +9,8 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-/* What the tables beside the range take for the part of it that is in use: the page table and the two bitmaps; and the span structs. */
+/* What the tables beside the range take for the part of it that is in use: the page table and
+ * the two bitmaps; and the span structs. */
 static uint64_t tables_bytes(uint64_t used)
 {
     return used / OAKI_PAGE * sizeof(oaki_pte) + 2 * (used / 128);

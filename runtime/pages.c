@@ -1,9 +1,13 @@
-/* pages.c - the page heap: free runs of pages, found by size in constant time, coalesced when they are freed.
+/* pages.c - the page heap: free runs of pages, found by size in constant time, coalesced when
+ * they are freed.
  *
- * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated fit (TLSF: Masmano et al., 2004): eight
- * steps for each power of two. A free run uses the span structs of its first and last page, where npages tells its length.
- * Invariants: no two free runs touch, unless one is out for scavenging (OAKI_PTE_BUSY); A is clear in free pages;
- *             pages_inuse + pages_free = used, nreleased of a run = its entries with OAKI_PTE_RELEASED.
+ * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated
+ * fit (TLSF: Masmano et al., 2004): eight steps for each power of two. A free run uses the span
+ * structs of its first and last page, where npages tells its length.
+ * Invariants: no two free runs touch, unless one is out for scavenging (OAKI_PTE_BUSY); A is
+ * clear in free pages;
+ *             pages_inuse + pages_free = used, nreleased of a run = its entries with
+ *             OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
 #include "heap.h"
 #include "os.h"
@@ -48,8 +52,10 @@ static void run_remove(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     unsigned b = bin_of(s->npages);
     if (s->next) h->spans[s->next - 1].prev = s->prev;
-    if (s->prev) h->spans[s->prev - 1].next = s->next;
-    else h->bin[b] = s->next;
+    if (s->prev)
+        h->spans[s->prev - 1].next = s->next;
+    else
+        h->bin[b] = s->next;
     if (!h->bin[b]) h->bin_set[b / 64] &= ~((uint64_t)1 << (b % 64));
 }
 
@@ -99,8 +105,7 @@ static size_t count_released(const oaki_span *run, size_t page, size_t n)
     if (run->nreleased == 0) return 0;
     if (run->nreleased == run->npages) return n;
     size_t c = 0;
-    for (size_t i = page; i < page + n; i++)
-        c += (oaki_the_heap.pte[i] & OAKI_PTE_RELEASED) != 0;
+    for (size_t i = page; i < page + n; i++) c += (oaki_the_heap.pte[i] & OAKI_PTE_RELEASED) != 0;
     return c;
 }
 
@@ -108,7 +113,8 @@ static void count_chunks(size_t page, size_t n, int sign)
 {
     for (size_t left = n; left > 0;) {
         size_t take = OAKI_MIN(left, OAKI_CHUNK_PAGES - page % OAKI_CHUNK_PAGES);
-        oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES] += sign > 0 ? (uint32_t)take : -(uint32_t)take;
+        oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES] +=
+            sign > 0 ? (uint32_t)take : -(uint32_t)take;
         page += take;
         left -= take;
     }
@@ -126,7 +132,8 @@ static bool grow(size_t n)
     return true;
 }
 
-/* Take n pages at `page` out of the free run s, which is off its list; what is left over goes back. */
+/* Take n pages at `page` out of the free run s, which is off its list; what is left over goes
+ * back. */
 static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
 {
     size_t first = oaki_span_page(s), end = first + s->npages, nrel = s->nreleased;
@@ -190,7 +197,8 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     return s;
 }
 
-/* Give [page, page + n) back; `head` pages of it lost their memory and their place in pages_inuse before. */
+/* Give [page, page + n) back; `head` pages of it lost their memory and their place in
+ * pages_inuse before. */
 static void free_run(size_t page, size_t n, size_t head)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -241,14 +249,17 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
 
 /* ---- scavenging ---- */
 
-/* The tables' memory behind whole chunks of a free run: nothing in it is needed but the run's first and last span struct. Only the
- * chunks that [page, page + n) reaches into: the others had their turn. */
+/* The tables' memory behind whole chunks of a free run: nothing in it is needed but the run's
+ * first and last span struct. Only the chunks that [page, page + n) reaches into: the others had
+ * their turn. */
 static void purge_tables(const oaki_span *run, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t begin = oaki_span_page(run), end = begin + run->npages;
-    size_t first = OAKI_MAX(OAKI_ALIGN_UP(begin, OAKI_CHUNK_PAGES), OAKI_ALIGN_DOWN(page, OAKI_CHUNK_PAGES));
-    size_t last = OAKI_MIN(OAKI_ALIGN_DOWN(end, OAKI_CHUNK_PAGES), OAKI_ALIGN_UP(page + n, OAKI_CHUNK_PAGES));
+    size_t first =
+        OAKI_MAX(OAKI_ALIGN_UP(begin, OAKI_CHUNK_PAGES), OAKI_ALIGN_DOWN(page, OAKI_CHUNK_PAGES));
+    size_t last =
+        OAKI_MIN(OAKI_ALIGN_DOWN(end, OAKI_CHUNK_PAGES), OAKI_ALIGN_UP(page + n, OAKI_CHUNK_PAGES));
     if (first >= last) return;
     size_t off = first << OAKI_PAGE_SHIFT, bytes = (last - first) << OAKI_PAGE_SHIFT;
     oaki_os_purge((char *)h->alloc + off / 128, bytes / 128);
@@ -271,7 +282,8 @@ static oaki_span *find_dirty_run(size_t min_pages)
     return NULL;
 }
 
-/* Of a long run, the stretch of at most *n pages that begins with the first page that is not released. */
+/* Of a long run, the stretch of at most *n pages that begins with the first page that is not
+ * released. */
 static void skip_released(const oaki_span *run, size_t *page, size_t *n)
 {
     size_t end = *page + run->npages;
@@ -317,7 +329,8 @@ static const char *check_run(size_t page, const oaki_span *s, size_t *nreleased)
         rel += (h->pte[i] & OAKI_PTE_RELEASED) != 0;
     }
     if (rel != s->nreleased) return "pages: nreleased counts the released entries";
-    if (h->spans[page + s->npages - 1].npages != s->npages) return "pages: first and last struct agree";
+    if (h->spans[page + s->npages - 1].npages != s->npages)
+        return "pages: first and last struct agree";
     if (is_free(page + s->npages)) return "pages: free runs are joined";
     *nreleased += rel;
     return NULL;
@@ -337,7 +350,8 @@ static const char *check_all(void)
             free += n;
             continue;
         }
-        if (oaki_page_first(page + n - 1) != page) return "pages: a span's entries lead to its first page";
+        if (oaki_page_first(page + n - 1) != page)
+            return "pages: a span's entries lead to its first page";
         size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
         inuse += n - head;
         free += head;
@@ -345,7 +359,8 @@ static const char *check_all(void)
     }
     if (inuse != AO_load(&h->pages_inuse)) return "pages: pages_inuse counts the spans' pages";
     if (free != AO_load(&h->pages_free)) return "pages: pages_free counts the free runs";
-    if (released != AO_load(&h->pages_released)) return "pages: pages_released counts released pages";
+    if (released != AO_load(&h->pages_released))
+        return "pages: pages_released counts released pages";
     return NULL;
 }
 

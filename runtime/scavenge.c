@@ -1,17 +1,19 @@
 /* scavenge.c - returning free memory to the system: on demand, and on a thread of its own.
  *
- * The background keeps what the next cycle is likely to need: the heap's goal and a tenth of it. Above that it releases free runs, the longest
- * first, at a bounded rate, once a second has gone by in which the heap did not ask for them.
- * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the system works. */
+ * The background keeps what the next cycle is likely to need: the heap's goal and a tenth of it.
+ * Above that it releases free runs, the longest first, at a bounded rate, once a second has gone
+ * by in which the heap did not ask for them.
+ * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the
+ * system works. */
 #include "collector.h"
 #include "heap.h"
 #include "os.h"
 #include <oakum/heap.h>
 
 #define PERIOD_NS 1000000000u
-#define STEP ((size_t)16 << 20)    /* bytes released at a time */
-#define RATE ((size_t)64 << 20)    /* bytes released in one period at most */
-#define MIN_PAGES 8                /* shorter runs are left to be reused */
+#define STEP ((size_t)16 << 20) /* bytes released at a time */
+#define RATE ((size_t)64 << 20) /* bytes released in one period at most */
+#define MIN_PAGES 8             /* shorter runs are left to be reused */
 
 size_t oak_scavenge(void)
 {

@@ -1,7 +1,8 @@
 /* sizeclass.c - makes the table of size classes (sizeclass.h) and the table from size to class.
  *
- * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256; above it six,
- * a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, and is made long enough that its tail wastes at most an eighth of it. */
+ * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256;
+ * above it six, a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, and is made
+ * long enough that its tail wastes at most an eighth of it. */
 #include "sizeclass.h"
 
 oaki_class oaki_classes[OAKI_CLASSES];

@@ -1,16 +1,17 @@
 /* sizeclass.h - the sizes of small objects.
  *
- * Owns: the table of classes. A class is a slot size, a multiple of 16, and the pages of its spans; class 0
- * is none, and OAKI_CLASS_LARGE an object with a span of its own. Rounding a request up, and the tail of a
- * span that fits no slot, each waste at most 12.5 % above 128 bytes. Constant after oaki_sizeclass_init. No lock. */
+ * Owns: the table of classes. A class is a slot size, a multiple of 16, and the pages of its
+ * spans; class 0 is none, and OAKI_CLASS_LARGE an object with a span of its own. Rounding a
+ * request up, and the tail of a span that fits no slot, each waste at most 12.5 % above 128
+ * bytes. Constant after oaki_sizeclass_init. No lock. */
 #ifndef OAKI_SIZECLASS_H
 #define OAKI_SIZECLASS_H
 
 #include "base.h"
 
-#define OAKI_CLASSES 64       /* ids 1 .. oaki_nclasses - 1 are in use */
+#define OAKI_CLASSES 64 /* ids 1 .. oaki_nclasses - 1 are in use */
 #define OAKI_CLASS_LARGE 63
-#define OAKI_SMALL_MAX 32768  /* the largest slot */
+#define OAKI_SMALL_MAX 32768 /* the largest slot */
 
 typedef struct oaki_class {
     uint32_t size;   /* slot, bytes */

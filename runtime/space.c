@@ -1,7 +1,8 @@
 /* space.c - the reserved address range of the heap, and the tables that lie beside it.
  *
- * Owns: the mapping of the range (never unmapped, never moved) and of the page table, span structs, bitmaps and chunk
- * counts. All are reserved in full at start and made accessible as the range grows, the tables in larger steps. Lock: pages_lock. */
+ * Owns: the mapping of the range (never unmapped, never moved) and of the page table, span
+ * structs, bitmaps and chunk counts. All are reserved in full at start and made accessible as
+ * the range grows, the tables in larger steps. Lock: pages_lock. */
 #include "heap.h"
 #include "os.h"
 #include <errno.h>
@@ -11,16 +12,18 @@
 #define RESERVE_MIN ((size_t)16 << 20)
 #define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
 
-/* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages in all of them. */
+/* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages
+ * in all of them. */
 static const struct table {
     unsigned shift; /* bytes of the range for a byte of the table, as a power of two */
     size_t at;      /* offset in oaki_heap of the pointer */
 } tables[] = {
-    { 11, offsetof(oaki_heap, pte) },   /* 4 bytes a page */
-    { 7, offsetof(oaki_heap, spans) },  /* 64 bytes a page */
-    { 7, offsetof(oaki_heap, mark) },   /* a bit for each 16 bytes */
+    { 11, offsetof(oaki_heap, pte) },  /* 4 bytes a page */
+    { 7, offsetof(oaki_heap, spans) }, /* 64 bytes a page */
+    { 7, offsetof(oaki_heap, mark) },  /* a bit for each 16 bytes */
     { 7, offsetof(oaki_heap, alloc) },
-    { 12, offsetof(oaki_heap, chunk_inuse) }, /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
+    /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
+    { 12, offsetof(oaki_heap, chunk_inuse) },
 };
 
 static void **table_pointer(const struct table *t)
@@ -48,7 +51,8 @@ static bool try_reserve(size_t size)
     return true;
 }
 
-/* Under an address space limit the heap takes half of it, so that the program has room for stacks and libraries. */
+/* Under an address space limit the heap takes half of it, so that the program has room for
+ * stacks and libraries. */
 static size_t reserve_wanted(size_t asked)
 {
     size_t want = asked ? asked : RESERVE_DEFAULT;

@@ -1,13 +1,15 @@
 /* span.c - the bitmaps of spans, and from an address to its object.
  *
- * Owns: A and M (span.h). Words of A are shared by neighbours and by threads that free by hand, so that the words at the
- * edges of a range are changed atomically, those inside it plainly. Bound: O(bytes / 1024). */
+ * Owns: A and M (span.h). Words of A are shared by neighbours and by threads that free by hand,
+ * so that the words at the edges of a range are changed atomically, those inside it plainly.
+ * Bound: O(bytes / 1024). */
 #include "heap.h"
 #include "meta.h"
 
 oaki_heap oaki_the_heap;
 
-static uint64_t edge_mask(size_t from, size_t to) /* bits [from, to) of a word, 0 <= from < to <= 64 */
+/* bits [from, to) of a word, 0 <= from < to <= 64 */
+static uint64_t edge_mask(size_t from, size_t to)
 {
     return (~(uint64_t)0 << from) & (~(uint64_t)0 >> (64 - to));
 }
@@ -18,8 +20,10 @@ void oaki_bits_set(uint64_t *map, size_t off, size_t bytes)
     while (g < end) {
         size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
         uint64_t m = edge_mask(g % 64, stop - w * 64);
-        if (m == ~(uint64_t)0) map[w] = m;
-        else AO_or((AO_t *)&map[w], m);
+        if (m == ~(uint64_t)0)
+            map[w] = m;
+        else
+            AO_or((AO_t *)&map[w], m);
         g = stop;
     }
 }
@@ -30,8 +34,10 @@ void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
     while (g < end) {
         size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
         uint64_t m = edge_mask(g % 64, stop - w * 64);
-        if (m == ~(uint64_t)0) map[w] = 0;
-        else AO_and((AO_t *)&map[w], ~m);
+        if (m == ~(uint64_t)0)
+            map[w] = 0;
+        else
+            AO_and((AO_t *)&map[w], ~m);
         g = stop;
     }
 }
@@ -42,7 +48,8 @@ size_t oaki_object_size(size_t off)
     return cls == OAKI_CLASS_LARGE ? oaki_span_of_offset(off)->size : oaki_classes[cls].size;
 }
 
-/* A has all of a run before its slots are handed out. Of another thread's run nothing is known here. */
+/* A has all of a run before its slots are handed out. Of another thread's run nothing is known
+ * here. */
 static bool in_own_run(const oaki_span *s, size_t slot)
 {
     const oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(s->kind, s->cls)];
@@ -50,7 +57,8 @@ static bool in_own_run(const oaki_span *s, size_t slot)
     return s->list == OAKI_LIST_CACHED && p >= r->next && p < r->end;
 }
 
-/* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a sweep changes A before it says so in `swept`. */
+/* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a
+ * sweep changes A before it says so in `swept`. */
 static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;

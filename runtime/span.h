@@ -1,18 +1,25 @@
-/* span.h - spans, the page table, and the two bitmaps that say which slots are allocated and marked.
+/* span.h - spans, the page table, and the two bitmaps that say which slots are allocated and
+ * marked.
  *
- * A page has an entry in the page table (oaki_pte) and a span struct; a span uses the struct of its first page, so that a span
- * is found from any address in it by arithmetic alone. Free runs of pages are spans of class 0 that also use the struct of their last page (pages.c).
+ * A page has an entry in the page table (oaki_pte) and a span struct; a span uses the struct of
+ * its first page, so that a span is found from any address in it by arithmetic alone. Free runs
+ * of pages are spans of class 0 that also use the struct of their last page (pages.c).
  *
- * Bitmaps have a bit for each 16 bytes of the range; what counts is the bit of a slot's first granule.
- *   A (alloc)  set: the slot was handed out and has not been freed. The bits of a slot's other granules may be either.
- *   M (mark)   means something from the start of a mark (M = ~A) until the sweep of its span (A = A & M): clear, the
- *              slot is allocated and not reached yet; set, it is marked or was free. So the marker tests one bit for "allocated and unmarked", a pointer to a
- *              slot that was never handed out marks nothing, and what is handed out during a mark is born marked.
+ * Bitmaps have a bit for each 16 bytes of the range; what counts is the bit of a slot's first
+ * granule.
+ *   A (alloc)  set: the slot was handed out and has not been freed. The bits of a slot's other
+ *   granules may be either. M (mark)   means something from the start of a mark (M = ~A) until
+ *   the sweep of its span (A = A & M): clear, the
+ *              slot is allocated and not reached yet; set, it is marked or was free. So the
+ *              marker tests one bit for "allocated and unmarked", a pointer to a slot that was
+ *              never handed out marks nothing, and what is handed out during a mark is born
+ *              marked.
  *
- * Invariants: nalloc is the number of slots handed out; a span is in at most one list of its mcentral, or cached by one thread;
- * below `cursor` every free slot waits for the next sweep, above it A alone says what is free.
- * Lock: a cached span's cursor belongs to the thread; lists belong to the mcentral's lock; A is changed by
- * atomic operations, as oak_free may come from any thread. */
+ * Invariants: nalloc is the number of slots handed out; a span is in at most one list of its
+ * mcentral, or cached by one thread; below `cursor` every free slot waits for the next sweep,
+ * above it A alone says what is free.
+ * Lock: a cached span's cursor belongs to the thread; lists belong to the mcentral's lock; A is
+ * changed by atomic operations, as oak_free may come from any thread. */
 #ifndef OAKI_SPAN_H
 #define OAKI_SPAN_H
 
@@ -23,7 +30,8 @@
 #define OAKI_PAGE ((size_t)1 << OAKI_PAGE_SHIFT)
 #define OAKI_GRANULE_SHIFT 4
 #define OAKI_GRANULE ((size_t)1 << OAKI_GRANULE_SHIFT)
-#define OAKI_PAGE_WORDS (OAKI_PAGE / OAKI_GRANULE / 64) /* bitmap words of a page: 8, one cache line */
+/* bitmap words of a page: 8, one cache line */
+#define OAKI_PAGE_WORDS (OAKI_PAGE / OAKI_GRANULE / 64)
 
 typedef enum oaki_kind {
     OAKI_SCAN = 0,   /* scanned conservatively */
@@ -36,8 +44,9 @@ typedef enum oaki_kind {
 #define OAKI_SPANCLASSES (OAKI_KINDS * OAKI_CLASSES)
 #define OAKI_SPANCLASS(kind, cls) ((kind)*OAKI_CLASSES + (cls))
 
-/* A page table entry: bits 0 to 5 class, 6 to 8 kind, 9 up the page's number in its span, which saturates at OAKI_PTE_FAR. A free page
- * has class 0, and OAKI_PTE_RELEASED when no memory stands behind it. */
+/* A page table entry: bits 0 to 5 class, 6 to 8 kind, 9 up the page's number in its span, which
+ * saturates at OAKI_PTE_FAR. A free page has class 0, and OAKI_PTE_RELEASED when no memory
+ * stands behind it. */
 typedef uint32_t oaki_pte;
 #define OAKI_PTE_CLASS 0x3fu
 #define OAKI_PTE_SPANCLASS 0x1ffu
@@ -54,26 +63,29 @@ typedef enum oaki_span_list {
 
 typedef struct oaki_span {
     uint32_t npages;
-    uint8_t cls;           /* 0: a free run */
-    uint8_t kind;          /* oaki_kind */
-    uint8_t list;          /* oaki_span_list */
-    uint8_t parity;        /* of the lists that it is in (central.c) */
-    uint8_t needzero;      /* the memory may be dirty */
+    uint8_t cls;      /* 0: a free run */
+    uint8_t kind;     /* oaki_kind */
+    uint8_t list;     /* oaki_span_list */
+    uint8_t parity;   /* of the lists that it is in (central.c) */
+    uint8_t needzero; /* the memory may be dirty */
     uint8_t zone;
-    uint8_t special;       /* an object in it had a finalizer, a weak reference or an ephemeron, or is one of the latter: set, never cleared while the span lives */
-    uint32_t next, prev;   /* page number + 1 of its neighbours in a list */
-    uint32_t swept;        /* cycle whose sweep it has had */
-    uint32_t cursor;       /* bytes; of a large object, pages of its head whose memory was given back */
+    /* an object in it had a finalizer, a weak reference or an ephemeron, or is one of the
+     * latter: set, never cleared while the span lives */
+    uint8_t special;
+    uint32_t next, prev; /* page number + 1 of its neighbours in a list */
+    uint32_t swept;      /* cycle whose sweep it has had */
+    /* bytes; of a large object, pages of its head whose memory was given back */
+    uint32_t cursor;
     union {
         unsigned int nalloc; /* AO_int: slots handed out and not freed */
         uint32_t nreleased;  /* of a free run: pages with no memory behind them */
     };
-    unsigned int nfreed;   /* AO_int: slots freed by hand since the last sweep */
+    unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
     union {
-        uint32_t *types;   /* small typed spans: type id of each slot */
-        uint32_t type;     /* large typed object */
+        uint32_t *types; /* small typed spans: type id of each slot */
+        uint32_t type;   /* large typed object */
     };
-    size_t size;           /* slot size; of a large object, its pages' bytes */
+    size_t size; /* slot size; of a large object, its pages' bytes */
 } oaki_span;
 
 _Static_assert(sizeof(oaki_span) <= 64, "a span struct is a cache line");

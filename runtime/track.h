@@ -1,7 +1,8 @@
 /* track.h - what the sanitizers and Valgrind are told; nothing in a plain build.
  *
- * oaki_track_alloc: [p, p + n) is about to be handed out. oaki_track_free: it may not be touched until then. Only objects freed by hand are poisoned: the
- * collector frees what nothing points to, and its own scans go anywhere. */
+ * oaki_track_alloc: [p, p + n) is about to be handed out. oaki_track_free: it may not be touched
+ * until then. Only objects freed by hand are poisoned: the collector frees what nothing points
+ * to, and its own scans go anywhere. */
 #ifndef OAKI_TRACK_H
 #define OAKI_TRACK_H
 

@@ -1,7 +1,7 @@
 /* type.h - the table of types.
  *
- * Owns: struct oak_type, never freed, numbered from 1 in order of creation. Lock: types_lock for adding; a reader needs none,
- * as an id is known only after its entry is published. */
+ * Owns: struct oak_type, never freed, numbered from 1 in order of creation. Lock: types_lock for
+ * adding; a reader needs none, as an id is known only after its entry is published. */
 #ifndef OAKI_TYPE_H
 #define OAKI_TYPE_H
 
@@ -10,9 +10,9 @@
 
 struct oak_type {
     const char *name;
-    size_t elem_size;      /* bytes, a multiple of 8 */
-    oak_mark_fn mark;      /* or NULL: the bitmap tells */
-    size_t nwords;         /* bits in the bitmap: elem_size / 8 */
+    size_t elem_size; /* bytes, a multiple of 8 */
+    oak_mark_fn mark; /* or NULL: the bitmap tells */
+    size_t nwords;    /* bits in the bitmap: elem_size / 8 */
     const uint64_t *bitmap;
     uint32_t id;
 };
