@@ -9,6 +9,12 @@
  * the thread still runs on t->fiber_left, or on its own stack. Whoever scans goes by the stack
  * pointer.
  *
+ * What is live at the program's own switch is what was at oak_fiber_switch, but it may be elsewhere
+ * by then. The switch pushes registers below the stack pointer that was saved; so SLACK bytes below
+ * it are scanned. And the function that called us may end in a jump to the switch: it restores its
+ * callers' registers first, the switch stores them in memory that nobody scans, and overwrites the
+ * place where they were; so the words that were at the stack pointer are kept with the registers.
+ *
  * The memory of a stack may be unmapped once its fiber was dropped, and a stray word may keep the
  * object alive longer than that; so its pages are probed before they are read. */
 #include "fiber.h"
@@ -57,9 +63,11 @@ static void mark_fiber(oak_marker *m, void *obj, size_t size)
     if (!f->lo) return;
     oak_mark_ptr(m, f->lo); /* a stack may be an object of ours */
     if (AO_load(&f->thread) || !f->sp) return;
+    const char *lo = oaki_fiber_from(f->lo, f->sp), *hi = oaki_probe_end(lo, f->hi);
+    if (hi <= f->sp) return; /* the stack is gone */
+    mark_words(m, lo, hi);
     mark_words(m, (const char *)f->regs, (const char *)(f->regs + OAKI_REGS));
-    const char *lo = oaki_fiber_from(f->lo, f->sp);
-    mark_words(m, lo, oaki_probe_end(lo, f->hi));
+    mark_words(m, (const char *)f->top, (const char *)(f->top + OAKI_FIBER_TOP));
 }
 
 /* Two threads may both make one: types are never freed, and either will do. */
@@ -107,17 +115,33 @@ static const char *claim(oaki_thread *t, oak_fiber *to)
     return NULL;
 }
 
+/* Not memcpy, which a sanitizer would look over: these are others' frames. */
+static OAKI_NO_ASAN void keep_top(uintptr_t *top, const char *sp, const char *lo, const char *hi)
+{
+    const uintptr_t *w = (const uintptr_t *)sp; /* aligned: a stack pointer */
+    size_t n = sp >= lo && sp < hi ? (size_t)(hi - sp) / sizeof *w : 0;
+    n = OAKI_MIN(n, (size_t)OAKI_FIBER_TOP);
+    for (size_t i = 0; i < n; i++) {
+        top[i] = w[i];
+        AO_compiler_barrier();
+    }
+    for (size_t i = n; i < OAKI_FIBER_TOP; i++) top[i] = 0;
+}
+
 /* The stack that t runs on was left with these registers. */
 static void park(oaki_thread *t, const uintptr_t *regs)
 {
     oak_fiber *from = t->fiber;
+    char *sp = (char *)regs[OAKI_REG_SP];
     if (from) {
         memcpy(from->regs, regs, sizeof from->regs);
-        from->sp = (char *)regs[OAKI_REG_SP];
+        keep_top(from->top, sp, from->lo, from->hi);
+        from->sp = sp;
         AO_store_release(&from->thread, 0);
     } else {
         memcpy(t->native_regs, regs, sizeof t->native_regs);
-        t->native_sp = (char *)regs[OAKI_REG_SP];
+        keep_top(t->native_top, sp, t->stack_lo, t->stack_hi);
+        t->native_sp = sp;
     }
 }
 

@@ -6,11 +6,12 @@
 #include <oakum/gc.h>
 
 struct oak_fiber {
-    char *lo, *hi;             /* its stack; NULL once freed */
-    char *sp;                  /* when it was left last; NULL once its thread has ended on it */
-    uintptr_t regs[OAKI_REGS]; /* then */
+    char *lo, *hi;                 /* its stack; NULL once freed */
+    char *sp;                      /* when it was left last; NULL once its thread has ended on it */
+    uintptr_t regs[OAKI_REGS];     /* then */
+    uintptr_t top[OAKI_FIBER_TOP]; /* the words at sp, as they were */
     void *data;
-    AO_t thread;               /* the oaki_thread that runs on it, or 0 */
+    AO_t thread; /* the oaki_thread that runs on it, or 0 */
 };
 
 /* Lowest address to be scanned of a stack [lo, ...) that was left at sp. */

@@ -48,6 +48,13 @@ static void emit_regs(const oaki_root_visitor *v, const oaki_thread *t, const ui
     emit(v, OAKI_ROOT_REGS, t, regs, regs + OAKI_REGS);
 }
 
+static void emit_parked(const oaki_root_visitor *v, const oaki_thread *t, const uintptr_t *regs,
+                        const uintptr_t *top)
+{
+    emit_regs(v, t, regs);
+    emit(v, OAKI_ROOT_REGS, t, top, top + OAKI_FIBER_TOP);
+}
+
 static void emit_slot(const oaki_root_visitor *v, const oaki_thread *t, const void *slot)
 {
     const char *lo = slot;
@@ -141,8 +148,8 @@ void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
         visit_current(v, t, t->sp, &e);
 
     if (!t->interrupted_sp) emit_regs(v, t, t->regs);
-    if (e.native_parked) emit_regs(v, t, t->native_regs);
-    if (e.fiber_parked) emit_regs(v, t, t->fiber->regs);
+    if (e.native_parked) emit_parked(v, t, t->native_regs, t->native_top);
+    if (e.fiber_parked) emit_parked(v, t, t->fiber->regs, t->fiber->top);
     if (e.native) emit(v, OAKI_ROOT_STACK, t, e.native, native_end(t));
     if (e.fiber) emit(v, OAKI_ROOT_FIBER, t, e.fiber, t->fiber->hi);
     if (e.left) emit(v, OAKI_ROOT_FIBER, t, e.left, t->fiber_left->hi);

@@ -20,6 +20,9 @@
 struct oaki_lock;
 struct oaki_mcache;
 
+/* Words that oak_fiber_switch keeps of the stack that is left (fiber.c). */
+#define OAKI_FIBER_TOP 32
+
 typedef enum oaki_thread_state {
     OAKI_THREAD_RUNNING = 0, /* user code or runtime */
     OAKI_THREAD_BLOCKED = 1, /* in a blocking region */
@@ -47,6 +50,7 @@ typedef struct oaki_thread {
     uintptr_t regs[OAKI_REGS];
     /* (self) of its own stack's context while it runs on a fiber */
     uintptr_t native_regs[OAKI_REGS];
+    uintptr_t native_top[OAKI_FIBER_TOP]; /* and the words at native_sp, as they were */
     char *tp;                         /* thread pointer: finds its TLS */
     struct oak_fiber *fiber;          /* (self) that it runs on, or NULL */
     /* (self) that it ran on before, or NULL: between oak_fiber_switch and the program's own switch it

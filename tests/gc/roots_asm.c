@@ -1,6 +1,8 @@
 /* roots_asm.c - see roots_asm.h. */
 #include "tests/gc/roots_asm.h"
 
+void (*roots_tail)(void *arg);
+
 #ifdef __x86_64__
 
 #define BEGIN(name)                                                   \
@@ -25,6 +27,13 @@
                                     "add $8, %rsp\n.cfi_adjust_cfa_offset -8\n" POP("rsi") \
                                         HIDE("mov", "%" reg) POP(reg) END("hold_" reg))
 
+#define TAIL(reg)                                                                                \
+    __asm__(BEGIN("tail_" reg) PUSH(reg) PUSH(                                                   \
+        "rdi") "xor %" reg ", %" reg "\n"                                                        \
+               "sub $8, %rsp\n.cfi_adjust_cfa_offset 8\nxor %edi, %edi\ncall oak_fiber_switch\n" \
+               "add $8, %rsp\n.cfi_adjust_cfa_offset -8\n" POP("rdi")                            \
+                   POP(reg) "jmp *roots_tail(%rip)\n" END("tail_" reg))
+
 #define SPIN_CALLEE_SAVED(reg)                                                                     \
     __asm__(BEGIN("spin_" reg) PUSH(reg) REVEAL("mov", "%" reg) SPIN HIDE("mov", "%" reg) POP(reg) \
                 END("spin_" reg))
@@ -38,6 +47,7 @@
 
 #define DEFINE(reg) \
     HOLD(#reg);     \
+    TAIL(#reg);     \
     SPIN_CALLEE_SAVED(#reg);
 SAVED(DEFINE)
 #undef DEFINE
@@ -53,7 +63,8 @@ __asm__(BEGIN("spin_redzone") REVEAL("mov", "-72(%rsp)")
 
 #define DECLARE(reg)       \
     roots_hold hold_##reg; \
-    roots_spin spin_##reg;
+    roots_spin spin_##reg; \
+    void tail_##reg(void *);
 SAVED(DECLARE)
 #undef DECLARE
 #define DECLARE(reg) roots_spin spin_##reg;
@@ -63,19 +74,19 @@ VECTOR(DECLARE)
 roots_spin spin_redzone;
 
 const roots_holder roots_holders[] = {
-#define ENTRY(reg) { #reg, hold_##reg, spin_##reg },
+#define ENTRY(reg) { #reg, hold_##reg, spin_##reg, tail_##reg },
     SAVED(ENTRY)
 #undef ENTRY
-#define ENTRY(reg) { #reg, NULL, spin_##reg },
+#define ENTRY(reg) { #reg, NULL, spin_##reg, NULL },
         SCRATCH(ENTRY) VECTOR(ENTRY)
 #undef ENTRY
-            { NULL, NULL, NULL }
+            { NULL, NULL, NULL, NULL }
 };
 roots_spin *const roots_spin_redzone = spin_redzone;
 
 #else
 
-const roots_holder roots_holders[] = { { NULL, NULL, NULL } };
+const roots_holder roots_holders[] = { { NULL, NULL, NULL, NULL } };
 roots_spin *const roots_spin_redzone = NULL;
 
 #endif

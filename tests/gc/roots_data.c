@@ -53,7 +53,7 @@ static void *load(void)
 static void library(const char *symbol)
 {
     roots_start();
-    oak_collect(); /* the loaded objects are known */
+    roots_collect(); /* the loaded objects are known */
     roots_make(&group, 48);
     void *lib = load();
     void **where = dlsym(lib, symbol);

@@ -18,9 +18,8 @@ static roots_group group;
 static void collect(void *arg)
 {
     (void)arg;
-    roots_clean();
-    oak_collect();
-    oak_collect();
+    roots_collect();
+    roots_collect();
     while (oak_finalizers_run() > 0) continue;
 }
 

@@ -22,8 +22,12 @@ typedef struct roots_group {
     bool dead[ROOTS_N];
 } roots_group;
 
-/* Start Oakum so that it collects only when told to, and runs cleanups only in roots_alive. */
+/* Start Oakum so that it collects in roots_collect alone, even where a collection at every Nth
+ * allocation is asked for, and runs cleanups only in roots_alive. */
 void roots_start(void);
+
+/* A collection, after roots_clean. */
+void roots_collect(void);
 
 /* Objects of exactly this size in bytes. */
 void roots_make(roots_group *g, size_t size);

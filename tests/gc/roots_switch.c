@@ -168,6 +168,40 @@ START_TEST(the_registers_of_a_parked_fiber_and_of_one_that_is_about_to_run_keep_
 }
 END_TEST
 
+/* The program's own switch, which is jumped to, and uses the stack before it saves registers. */
+static void switch_home(void *i)
+{
+    co_scrub();
+    swapcontext(co.context[(intptr_t)i], co.home);
+}
+
+static void hold_and_jump(int i)
+{
+    for (const roots_holder *h = roots_holders; h->tail; h++) {
+        size_t n = (size_t)(h - roots_holders);
+        h->hold(co.group[2].hidden[n], 0, h->tail, (void *)(intptr_t)i);
+    }
+}
+
+START_TEST(registers_that_are_restored_before_the_switch_keep_objects)
+{
+    co_start();
+    co_make(0);
+    roots_make(&co.group[2], 48);
+    roots_reveal(&co.group[2], co.others, 0);
+    roots_tail = switch_home;
+    co.act[0] = hold_and_jump;
+    for (size_t n = 0; roots_holders[n].tail; n++) {
+        co_go(-1, 0);
+        co.others[n] = NULL;
+        assert_held(n);
+    }
+    co_go(-1, 0);
+    roots_forget(co.others);
+    roots_assert_gone(roots_alive(&co.group[2]));
+}
+END_TEST
+
 static size_t held;
 
 static void look_at_held(int i)
@@ -207,6 +241,7 @@ Suite *suite_gc_roots_switch(void)
     tcase_add_test(c, all_stacks_count_on_the_way_from_fiber_to_fiber);
     tcase_add_test(c, what_the_switch_itself_pushes_counts);
     tcase_add_test(c, the_registers_of_a_parked_fiber_and_of_one_that_is_about_to_run_keep_objects);
+    tcase_add_test(c, registers_that_are_restored_before_the_switch_keep_objects);
     tcase_add_test(c, the_registers_of_a_thread_that_runs_a_fiber_keep_objects);
     suite_add_tcase(s, c);
     return s;

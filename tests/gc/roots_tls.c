@@ -110,7 +110,7 @@ static __attribute__((noinline)) void forget_in_place(void)
 static void begin(int i)
 {
     roots_start();
-    oak_collect();
+    roots_collect();
     in = &places[i];
     in->prepare();
     roots_make(&group, 48);
