@@ -165,3 +165,24 @@ void oaki_central_freed(oaki_span *s)
     }
     oaki_lock_release(&c->lock);
 }
+
+uint32_t oaki_central_take_empty(oaki_zone *z)
+{
+    uint32_t first = 0;
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        oaki_central *c = &z->central[sc];
+        oaki_lock_acquire(&c->lock);
+        unsigned parity = swept_parity();
+        for (int list = OAKI_LIST_PARTIAL; list <= OAKI_LIST_FULL; list++)
+            for (uint32_t i = c->head[parity][list], next; i; i = next) {
+                oaki_span *s = &oaki_the_heap.spans[i - 1];
+                next = s->next;
+                if (AO_int_load(&s->nalloc) > 0) continue;
+                unlink_span(c, s);
+                s->next = first;
+                first = i;
+            }
+        oaki_lock_release(&c->lock);
+    }
+    return first;
+}

@@ -190,6 +190,10 @@ oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass);
 /* A full span has had many slots freed by hand: offer it again. */
 void oaki_central_freed(oaki_span *s);
 void oaki_central_remove(oaki_span *s); /* off its list, if it is in one */
+/* Take the swept spans in which nothing is left off their lists: page number + 1 of the first, the
+ * others by `next`. A thread that freed an object in one may still look at it, until the world has
+ * stopped once. */
+uint32_t oaki_central_take_empty(oaki_zone *z);
 
 /* ---- start-up ---- */
 
@@ -199,5 +203,7 @@ bool oaki_heap_ready(void); /* start it if need be */
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
 void oaki_scavenger_start(void);
+/* By a thread that no stop halts: as oaki_pages_scavenge, with no collection meanwhile. */
+size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
 
 #endif

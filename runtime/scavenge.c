@@ -12,16 +12,38 @@
 
 #define PERIOD_NS 1000000000u
 #define STEP ((size_t)16 << 20) /* bytes released at a time */
+#define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may be waiting */
 #define RATE ((size_t)64 << 20) /* bytes released in one period at most */
 #define MIN_PAGES 8             /* shorter runs are left to be reused */
+
+/* A sweep frees what it finds empty; what was emptied by hand since still has its pages. */
+static void free_empty_spans(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_gc_sweep_all();
+    uint32_t i = oaki_central_take_empty(&h->zone0);
+    oaki_leave(t);
+    if (!i || !(t = oaki_gc_stop_begin())) return;
+    oaki_gc_stop_end(t);
+    t = oaki_enter();
+    while (i) {
+        oaki_span *s = &h->spans[i - 1];
+        i = s->next;
+        if (s->types) oaki_span_free_types(s);
+        oaki_pages_free(s);
+    }
+    oaki_leave(t);
+}
 
 size_t oak_scavenge(void)
 {
     size_t n, total = 0;
+    free_empty_spans();
     do { /* in steps, as no stop can happen inside */
         oaki_thread *t = oaki_enter();
         if (!t) return total;
-        if (total == 0) oaki_gc_sweep_all();
         n = oaki_pages_scavenge(STEP, 1);
         oaki_leave(t);
         total += n;
@@ -40,16 +62,25 @@ static size_t excess(void)
     return held > want ? held - want : 0;
 }
 
+/* A run that is out for scavenging has no sound entry in the page table, and a collection walks
+ * that. gc_lock also keeps a fork away. */
+size_t oaki_scavenge_step(size_t bytes, size_t min_pages)
+{
+    oaki_lock_acquire(&oaki_the_heap.gc_lock);
+    size_t n = oaki_pages_scavenge(bytes, min_pages);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    return n;
+}
+
 static void *scavenger(void *arg)
 {
     size_t last = 0;
     (void)arg;
     for (;;) {
         oaki_os_sleep_ns(PERIOD_NS);
-        size_t now = excess(), n = OAKI_MIN(now, last);
-        oaki_helper_begin();
-        if (n) oaki_pages_scavenge(OAKI_MIN(n, RATE), MIN_PAGES);
-        oaki_helper_end();
+        size_t now = excess(), n = OAKI_MIN(OAKI_MIN(now, last), RATE), done = 1;
+        for (size_t total = 0; total < n && done; total += done)
+            done = oaki_scavenge_step(OAKI_MIN(n - total, BACKGROUND_STEP), MIN_PAGES);
         last = now;
     }
     return NULL;
