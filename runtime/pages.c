@@ -120,10 +120,12 @@ static void count_chunks(size_t page, size_t n, int sign)
     }
 }
 
+/* For a run of n pages: what is free at the end of the used part is the beginning of it. */
 static bool grow(size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t page, got;
+    size_t page, got, end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    if (end > 0 && is_free(end - 1)) n -= OAKI_MIN(h->spans[end - 1].npages, n - 1);
     if (oaki_space_grow(n << OAKI_PAGE_SHIFT, &page, &got) != 0) return false;
     for (size_t i = page; i < page + got; i++) h->pte[i] = OAKI_PTE_RELEASED;
     oaki_count_add(&h->pages_free, got);
