@@ -123,6 +123,7 @@ void cmd_json_results(FILE *out, const scn_results *all, const cmd_tally *tally)
             "},\n  \"ok\": %s, \"seconds\": %.1f, \"scenarios\": %zu, \"failed_scenarios\": %zu,\n",
             tally->failed_rows == 0 ? "true" : "false", tally->seconds, tally->scenarios,
             tally->failed_scenarios);
+    fprintf(out, "  \"repeated_scenarios\": %zu,\n", tally->repeated_scenarios);
     fprintf(out, "  \"failed_rows\": %zu, \"skipped_rows\": %zu,\n  \"rows\": [",
             tally->failed_rows, tally->skipped_rows);
     for (size_t i = 0; i < all->count; i++) {

@@ -9,7 +9,8 @@
 
 /* What a run came to. */
 typedef struct cmd_tally {
-    size_t scenarios, failed_scenarios, rows, failed_rows, skipped_rows;
+    size_t scenarios, failed_scenarios, repeated_scenarios;
+    size_t rows, failed_rows, skipped_rows;
     double seconds;
 } cmd_tally;
 

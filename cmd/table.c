@@ -281,6 +281,8 @@ void cmd_table_end(const cmd_table *t, const cmd_tally *tally)
     }
     put_color(t, PLAIN);
     if (tally->skipped_rows != 0) fprintf(t->out, ", %zu skipped", tally->skipped_rows);
+    if (tally->repeated_scenarios != 0)
+        fprintf(t->out, ", %zu repeated", tally->repeated_scenarios);
     fprintf(t->out, "; %.1f s\n", tally->seconds);
     fputs("Bytes live after two full collections, less those at the start. Go's figures were "
           "measured once\n"

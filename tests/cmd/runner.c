@@ -9,6 +9,7 @@
 #include <check.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +50,14 @@ static void miss(scn *s)
     scn_row(s, "what does not");
     scn_expect(s, "three", 3, 0, 1);
     scn_expect_true(s, "a lie", false);
+}
+
+/* The first time in a directory it misses. */
+static void waver(scn *s)
+{
+    scn_row(s, "right the second time");
+    scn_expect_true(s, "second run", access("waved", F_OK) == 0);
+    fclose(fopen("waved", "w"));
 }
 
 static void crash(scn *s)
@@ -114,16 +123,17 @@ static void skip(scn *s)
     X(dry, run_out)              \
     X(silent, say_nothing)       \
     X(aimless, expect_nothing)   \
-    X(skips, skip)
+    X(skips, skip)               \
+    X(wavers, waver)
 
 #define DEFINE(name, fn) \
     { .id = #name, .class = 'N', .source = "tests", .leak = "leak of " #name, .run = fn },
 static const scn_scenario fakes[] = { SCENARIOS(DEFINE) };
 #undef DEFINE
 
-const scn_scenario *const scn_scenarios[] = { &fakes[0], &fakes[1], &fakes[2], &fakes[3],
-                                              &fakes[4], &fakes[5], &fakes[6], &fakes[7],
-                                              &fakes[8], &fakes[9], NULL };
+const scn_scenario *const scn_scenarios[] = { &fakes[0], &fakes[1], &fakes[2],  &fakes[3],
+                                              &fakes[4], &fakes[5], &fakes[6],  &fakes[7],
+                                              &fakes[8], &fakes[9], &fakes[10], NULL };
 
 /* ---- tests ---- */
 
@@ -231,6 +241,24 @@ START_TEST(json_escapes_what_it_must)
 }
 END_TEST
 
+START_TEST(a_scenario_that_misses_a_figure_gets_a_second_chance)
+{
+    char folder[] = "/tmp/oakum-test-XXXXXX";
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chdir(folder), 0);
+    LEAKS("wavers");
+    unlink("waved");
+    rmdir(folder);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out, "all as expected, 1 repeated"));
+    ck_assert_ptr_nonnull(strstr(r.err, "wavers: not as expected: \"right the second time\""));
+    LEAKS("misses"); /* a third it doesn't get */
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_uint_eq(test_count(r.err, "once more"), 1);
+}
+END_TEST
+
 START_TEST(a_scenario_named_twice_runs_once)
 {
     LEAKS("skips", "skips", "--json");
@@ -282,6 +310,7 @@ Suite *suite_cmd_runner(void)
     tcase_add_test(c, a_skipped_row_is_no_failure);
     tcase_add_test(c, others_run_after_one_that_fails);
     tcase_add_test(c, json_escapes_what_it_must);
+    tcase_add_test(c, a_scenario_that_misses_a_figure_gets_a_second_chance);
     tcase_add_test(c, a_scenario_named_twice_runs_once);
     tcase_add_test(c, colour_is_only_there_when_it_is_asked_for);
     tcase_add_loop_test(c, the_table_keeps_to_its_width, 0, 5);
