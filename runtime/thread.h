@@ -53,8 +53,8 @@ typedef struct oaki_thread {
     uintptr_t native_top[OAKI_FIBER_TOP]; /* and the words at native_sp, as they were */
     char *tp;                         /* thread pointer: finds its TLS */
     struct oak_fiber *fiber;          /* (self) that it runs on, or NULL */
-    /* (self) that it ran on before, or NULL: between oak_fiber_switch and the program's own switch it
-     * still does; a visit of the roots clears it */
+    /* (self) that it ran on before, or NULL: between oak_fiber_switch and the program's own switch
+     * it still does; a visit of the roots clears it */
     struct oak_fiber *fiber_left;
     /* keeps oak_thread_create's argument alive until it has attached */
     void *start_arg;

@@ -5,7 +5,6 @@
 #include <oakum/oakum.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 coroutines co;
 
@@ -60,10 +59,7 @@ NOINLINE void co_make_on(int i, void *memory, void *data)
 
 void co_make(int i)
 {
-    void *p =
-        mmap(NULL, COROUTINE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(p, MAP_FAILED);
-    co_make_on(i, p, NULL);
+    co_make_on(i, roots_map_stack(), NULL);
 }
 
 void co_home_again(int i)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define NOINLINE __attribute__((noinline))
 
@@ -91,6 +92,15 @@ NOINLINE OAKI_NO_ASAN void roots_clean(void)
         __asm__ __volatile__("" ::"r"(dead) : "memory");
     }
     clear_vectors();
+}
+
+void *roots_map_stack(void)
+{
+    size_t far = (size_t)2 << 20;
+    char *p = mmap(NULL, 2 * far, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(p, MAP_FAILED);
+    return p + far;
 }
 
 size_t roots_alive(const roots_group *g)

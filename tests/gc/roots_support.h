@@ -47,6 +47,10 @@ size_t roots_alive_elsewhere(const roots_group *g);
 /* Overwrite what calls have left below this frame, and in vector registers. */
 void roots_clean(void);
 
+/* Memory for a stack of up to 128 KiB, far from any other: Valgrind takes a short way from stack to
+ * stack for a frame. */
+void *roots_map_stack(void);
+
 /* Two threads in step: one says that it got there and waits, the other waits for that, and later
  * lets it go on. */
 typedef struct roots_step {
