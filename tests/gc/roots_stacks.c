@@ -166,8 +166,8 @@ START_TEST(a_handler_on_an_alternate_stack_and_what_it_interrupted_keep_objects)
 }
 END_TEST
 
-/* The kernel forgets the alternate stack while the handler runs: nobody knows that stack. Valgrind's
- * kernel has no such flag. */
+/* The kernel forgets the alternate stack while the handler runs: nobody knows that stack.
+ * Valgrind's kernel has no such flag. */
 START_TEST(a_handler_on_an_alternate_stack_that_disarms_itself_keeps_objects)
 {
     static char unused[STACK];
