@@ -1,0 +1,266 @@
+/* mark.c - tests of gc/mark.c and workers.c: what is reachable stays, what is not goes, exactly;
+ * whatever the shape of the graph, the number of markers and the length of their stacks. */
+#include "gc/mark.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_gc_mark(void);
+
+/* Markers and chunks of mark stack (0: no limit): each graph is marked with each of these. */
+static const struct {
+    int threads, markstack;
+} modes[] = { { 1, 0 }, { 2, 0 }, { 4, 0 }, { 1, 1 }, { 1, 2 }, { 2, 5 }, { 4, 1 } };
+#define MODES ((int)OAKI_COUNT(modes))
+
+typedef struct node {
+    struct node *next, *other;
+} node;
+
+static void **root; /* the graph's only one: in .bss */
+static oak_type *node_type;
+static size_t made;
+
+static void start(int mode)
+{
+    static const uint64_t bits[] = { 3 };
+    oak_config c = test_config();
+    c.gc_threads = modes[mode].threads;
+    test_heap_start(c);
+    oaki_debug_switches.markstack = modes[mode].markstack;
+    node_type = oak_type_bitmap("node", sizeof(node), bits);
+}
+
+/* make(n) builds a graph at root, on a thread that ends. It must survive as it is, and go. */
+static void check_graph(void (*make)(void *n), size_t n)
+{
+    size_t before = test_objects();
+    made = 0;
+    test_away(make, &n);
+    ck_assert_uint_eq(test_objects(), before + made);
+    oak_memstats was = test_stats();
+    for (int i = 0; i < 2; i++) {
+        oak_collect();
+        ck_assert_uint_eq(test_objects(), before + made);
+        ck_assert_uint_eq(test_stats().heap_alloc, was.heap_alloc);
+    }
+    root = NULL;
+    oak_collect();
+    ck_assert_uint_eq(test_objects(), before);
+}
+
+static void *count(void *p)
+{
+    ck_assert_ptr_nonnull(p);
+    made++;
+    return p;
+}
+
+/* ---- shapes ---- */
+
+static void make_list(void *n)
+{
+    for (size_t i = *(size_t *)n; i > 0; i--) {
+        node *x = count(oak_alloc_typed(node_type, 1));
+        x->next = (node *)root;
+        root = (void **)x;
+    }
+}
+
+START_TEST(a_list_of_millions)
+{
+    bool limited = modes[_i].markstack != 0;
+    start(_i);
+    check_graph(make_list, test_scale(_i == 0 ? 10000000 : limited ? 100000 : 500000));
+}
+END_TEST
+
+/* An array of pointers to leaves and to arrays; it is scanned in pieces. */
+static void make_wide(void *n)
+{
+    size_t width = *(size_t *)n;
+    void **array = count(oak_alloc(width * sizeof(void *)));
+    root = array;
+    for (size_t i = 0; i < width; i++) {
+        array[i] = count(i % 3 ? oak_alloc_noscan(16 + i % 500) : oak_alloc(64));
+        if (i % 3 == 0) ((void **)array[i])[7] = count(oak_alloc_typed(node_type, 1));
+    }
+}
+
+START_TEST(a_wide_array)
+{
+    start(_i);
+    check_graph(make_wide, test_scale(300000));
+}
+END_TEST
+
+static node *tree(size_t depth)
+{
+    node *x = count(oak_alloc_typed(node_type, 1));
+    if (depth > 0) {
+        x->next = tree(depth - 1);
+        x->other = tree(depth - 1);
+    }
+    return x;
+}
+
+static void make_tree(void *depth)
+{
+    root = (void **)tree(*(size_t *)depth);
+}
+
+START_TEST(a_tree)
+{
+    start(_i);
+    check_graph(make_tree, test_slow() ? 12 : 17);
+}
+END_TEST
+
+/* Many arrays that all point to all others: each word but a few leads to what is marked. */
+static void make_dense(void *n)
+{
+    size_t width = *(size_t *)n;
+    void **all = count(oak_alloc(width * sizeof(void *)));
+    root = all;
+    for (size_t i = 0; i < width; i++) all[i] = count(oak_alloc(width * sizeof(void *)));
+    for (size_t i = 0; i < width; i++)
+        for (size_t k = 0; k < width; k++) ((void **)all[i])[k] = (char *)all[k] + (i + k) % 100;
+}
+
+START_TEST(all_to_all)
+{
+    start(_i);
+    check_graph(make_dense, 700);
+}
+END_TEST
+
+/* Random edges, interior ones too, between objects of every size and kind; cycles in plenty. */
+static void make_random(void *n)
+{
+    size_t total = *(size_t *)n;
+    void **index = malloc(total * sizeof *index);
+    for (size_t i = 0; i < total; i++) {
+        size_t size = test_size(test_below(300) ? 3000 : 300000) | 16;
+        index[i] = count(test_below(3) ? oak_alloc(size) : oak_alloc_typed(node_type, 1 + size / 64));
+        if (i == 0) root = index[0];
+        void **at = index[i];
+        void **from = index[test_below(i + 1)];
+        at[0] = from;          /* every object keeps an older one, and a chain keeps them all */
+        at[1] = i > 0 ? (char *)index[i - 1] + test_below(oak_usable_size(index[i - 1])) : NULL;
+        root = index[i];
+    }
+    for (size_t i = 0; i < total; i++) memcpy(index[i], (void *[]){ root, ((void **)index[i])[1] }, 16);
+    free(index);
+}
+
+START_TEST(a_random_graph_with_cycles)
+{
+    test_seed("gc/mark");
+    start(_i);
+    for (int i = 0; i < 3; i++) check_graph(make_random, test_scale(20000));
+}
+END_TEST
+
+/* ---- what is not a reference ---- */
+
+static void make_unreferenced(void *n)
+{
+    node **holder = count(oak_alloc_typed(node_type, 2));
+    root = (void **)holder;
+    for (size_t i = 0; i < *(size_t *)n; i++) {
+        uintptr_t *leaf = oak_alloc_noscan(4096);
+        leaf[0] = (uintptr_t)oak_alloc(32);                  /* in what is never scanned */
+        char *p = oak_alloc_noscan(64);
+        ((uintptr_t *)holder)[1] = ~(uintptr_t)p;            /* disguised */
+        ((char **)holder)[2] = (char *)oaki_the_heap.base - 1;
+        ((char **)holder)[3] = (char *)oaki_the_heap.base + oaki_the_heap.reserved;
+    }
+}
+
+START_TEST(what_holds_no_reference_keeps_nothing)
+{
+    size_t n = 5000;
+    start(_i);
+    size_t before = test_objects();
+    made = 0;
+    test_away(make_unreferenced, &n);
+    oak_collect();
+    ck_assert_uint_eq(test_objects(), before + 1);
+}
+END_TEST
+
+static void make_skipped(void *arg)
+{
+    static const uint64_t bits[] = { 2 };
+    const oak_type *second = oak_type_bitmap("second", 24, bits);
+    void **p = oak_alloc_typed(second, 10000);
+    (void)arg;
+    for (size_t i = 0; i < 30000; i++) p[i] = oak_alloc_noscan(16);
+    root = p;
+}
+
+START_TEST(of_a_typed_object_only_its_pointers_count)
+{
+    start(_i);
+    size_t before = test_objects();
+    test_away(make_skipped, NULL);
+    ck_assert_uint_eq(test_objects(), before + 30001);
+    oak_collect();
+    ck_assert_uint_eq(test_objects(), before + 10001);
+    for (size_t i = 1; i < 30000; i += 3) ck_assert_ptr_eq(oak_base(root[i]), root[i]);
+}
+END_TEST
+
+/* ---- a pointer may be anywhere in an object, and to any byte of one ---- */
+
+static uintptr_t hidden[OAKI_CLASSES];
+
+static void make_each_class(void *arg)
+{
+    (void)arg;
+    root = oak_alloc(OAKI_CLASSES * 2 * sizeof *root);
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        size_t size = oaki_classes[cls].size;
+        char *p = oak_alloc(size);
+        root[cls] = p + test_below(size);
+        hidden[cls] = ~(uintptr_t)p;
+        *(void **)(p + size - 8) = root[OAKI_CLASSES + cls] = oak_alloc_noscan(size);
+        root[OAKI_CLASSES + cls] = NULL; /* the last word of p alone keeps it */
+    }
+}
+
+START_TEST(interior_pointers_keep_objects_of_every_class)
+{
+    test_seed("gc/mark");
+    start(_i);
+    size_t before = test_objects();
+    test_away(make_each_class, NULL);
+    for (int i = 0; i < 3; i++) {
+        oak_collect();
+        for (unsigned cls = 1; cls < oaki_nclasses; cls++)
+            ck_assert_uint_eq(~(uintptr_t)oak_base((void *)~hidden[cls]), hidden[cls]);
+        ck_assert_uint_eq(test_objects(), before + 1 + 2 * (oaki_nclasses - 1));
+    }
+    root = NULL;
+    oak_collect();
+    ck_assert_uint_eq(test_objects(), before);
+}
+END_TEST
+
+Suite *suite_gc_mark(void)
+{
+    Suite *s = suite_create("gc/mark");
+    TCase *c = tcase_create("mark");
+    tcase_add_loop_test(c, a_list_of_millions, 0, MODES);
+    tcase_add_loop_test(c, a_wide_array, 0, MODES);
+    tcase_add_loop_test(c, a_tree, 0, MODES);
+    tcase_add_loop_test(c, all_to_all, 0, MODES);
+    tcase_add_loop_test(c, a_random_graph_with_cycles, 0, MODES);
+    tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
+    tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
+    tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
+    suite_add_tcase(s, c);
+    return s;
+}

@@ -1,0 +1,205 @@
+/* scavenge.c - tests of runtime/scavenge.c: after a peak, memory goes back to the system.
+ *
+ * What counts is the memory of the process as the kernel sees it, tables and all: within a tenth of
+ * what is live, and 8 MiB. */
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_runtime_scavenge(void);
+
+#define MB ((size_t)1 << 20)
+
+static void **table; /* outside the heap; a root */
+static size_t table_n, rss_before, live;
+
+static void start(bool huge)
+{
+    oak_config c = test_config();
+    c.huge_pages = huge;
+    test_heap_start(c);
+}
+
+static void hold_table(size_t n)
+{
+    table_n = n;
+    table = calloc(n, sizeof *table);
+    memset(table, 0, n * sizeof *table);
+    for (size_t i = 0; i < n; i++) table[i] = &table;
+    ck_assert_int_eq(oak_root_add(table, n * sizeof *table), 0);
+    (void)!oak_alloc(1);
+    oak_collect();
+    rss_before = test_rss();
+}
+
+static void fill(size_t bytes, size_t least, size_t most)
+{
+    size_t total = 0, i = 0;
+    for (; total < bytes && i < table_n; i++) {
+        size_t n = least + test_below(most - least + 1);
+        ck_assert_ptr_nonnull(table[i] = oak_alloc_noscan(n));
+        memset(table[i], 0x11, n);
+        total += oak_usable_size(table[i]);
+    }
+    ck_assert_uint_ge(total, bytes);
+    for (; i < table_n; i++) table[i] = NULL;
+}
+
+static void assert_returned(void)
+{
+    size_t now = test_rss(), grown = now > rss_before ? now - rss_before : 0;
+    oak_memstats s = test_stats();
+    live = s.heap_alloc;
+    ck_assert_msg(grown <= live + live / 10 + 8 * MB, "%zu MB live, %zu MB more than before", live / MB,
+                  grown / MB);
+    ck_assert_uint_eq(s.heap_released, s.heap_idle);
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+
+/* A gibibyte for the first, and for all of them in the long version. */
+static size_t peak(bool first)
+{
+    if (test_slow()) return 64 * MB;
+    return first || test_scale(1) > 1 ? (size_t)1 << 30 : (size_t)200 << 20;
+}
+
+/* ---- after a collection ---- */
+
+START_TEST(a_gibibyte_of_garbage_goes_back)
+{
+    static const struct {
+        size_t least, most;
+        bool huge;
+    } shapes[] = { { 16, 2000, true }, { 16, 2000, false }, { 1000, 30000, false },
+                   { 100000, 5000000, true } };
+    test_seed("runtime/scavenge");
+    size_t bytes = peak(_i == 0);
+    start(shapes[_i].huge);
+    hold_table(bytes / ((shapes[_i].least + shapes[_i].most) / 4));
+    fill(bytes, shapes[_i].least, shapes[_i].most);
+    ck_assert_uint_ge(test_rss(), rss_before + bytes);
+    memset(table, 0, table_n * sizeof *table);
+    oak_collect();
+    ck_assert_uint_gt(oak_scavenge(), bytes - 4 * MB);
+    assert_returned();
+    ck_assert_uint_le(live, 100000);
+    ck_assert_uint_eq(oak_scavenge(), 0);
+    fill(bytes / 16, shapes[_i].least, shapes[_i].most); /* and it can be used again */
+}
+END_TEST
+
+/* Long stretches, so that few spans hold both. */
+START_TEST(what_is_live_stays_and_the_rest_goes)
+{
+    test_seed("runtime/scavenge");
+    start(true);
+    hold_table(peak(false) / 250);
+    fill(peak(false), 16, 2000);
+    for (size_t i = 0; i < table_n; i++)
+        if (i * 50 / table_n % 8) table[i] = NULL;
+    oak_collect();
+    oak_scavenge();
+    assert_returned();
+    ck_assert_uint_ge(live, peak(false) / 10);
+    for (size_t i = 0; i < table_n; i++)
+        if (table[i]) ck_assert_int_eq(*(char *)table[i], 0x11);
+}
+END_TEST
+
+/* ---- without a collection ---- */
+
+START_TEST(what_was_freed_by_hand_goes_back)
+{
+    test_seed("runtime/scavenge");
+    start(true);
+    hold_table(peak(false) / 250);
+    fill(peak(false), 16, 2000);
+    for (size_t i = 0; i < table_n; i++) {
+        oak_free(table[i]);
+        table[i] = NULL;
+    }
+    oak_scavenge();
+    assert_returned();
+    ck_assert_uint_le(live, 100000);
+    fill(peak(false) / 16, 16, 2000);
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+END_TEST
+
+/* ---- beside everything else ---- */
+
+static AO_t stop;
+
+/* As the background scavenger does it: on a thread that no stop halts. */
+static void *scavenge_all_the_time(void *arg)
+{
+    while (!AO_load_acquire(&stop)) {
+        oaki_scavenge_step(test_below(4) ? 2 * MB : SIZE_MAX, 1);
+        oaki_os_yield();
+    }
+    return arg;
+}
+
+START_TEST(collections_and_scavenging_do_not_meet)
+{
+    test_seed("runtime/scavenge");
+    start(false);
+    oaki_debug_switches.verify = 1;
+    hold_table(200);
+    pthread_t id = test_start(scavenge_all_the_time, NULL);
+    for (size_t i = 0, n = test_scale(6000); i < n; i++) {
+        size_t k = i * 7919 % 200, size = 1 + i * 104729 % (i % 9 ? 9000 : 1000000);
+        table[k] = i % 5 ? oak_alloc(size) : oak_alloc_pinned(size);
+        ck_assert(test_is_zero(table[k], size));
+        if (i % 5 == 0) oak_free(table[(k + 1) % 200] == &table ? NULL : table[k]), table[k] = NULL;
+        if (i % 10 == 0) oak_collect();
+        if (i % 100 == 0) {
+            const char *broken = test_check_heap();
+            ck_assert_msg(!broken, "%s", broken);
+        }
+    }
+    AO_store_release(&stop, 1);
+    test_join(id);
+}
+END_TEST
+
+START_TEST(the_background_returns_what_is_far_above_the_goal)
+{
+    if (test_slow()) return;
+    oak_config c = test_config();
+    test_seed("runtime/scavenge");
+    c.scavenge = 1;
+    c.gc_percent = 100;
+    test_heap_start(c);
+    hold_table(2000);
+    fill(100 * MB, 50000, 150000);
+    memset(table, 0, table_n * sizeof *table);
+    oak_collect();
+    ck_assert_uint_eq(test_stats().heap_released + 90 * MB < test_stats().heap_idle, 1);
+    /* By and by: the first look is after a second, and it returns no more than 64 MiB a second. */
+    for (int i = 0; i < 100 && test_stats().heap_idle - test_stats().heap_released > 16 * MB; i++)
+        oaki_os_sleep_ns(100000000);
+    oak_memstats s = test_stats();
+    ck_assert_uint_le(s.heap_idle - s.heap_released, 16 * MB);
+}
+END_TEST
+
+Suite *suite_runtime_scavenge(void)
+{
+    Suite *s = suite_create("runtime/scavenge");
+    TCase *c = tcase_create("scavenge");
+    tcase_add_loop_test(c, a_gibibyte_of_garbage_goes_back, 0, 4);
+    tcase_add_test(c, what_is_live_stays_and_the_rest_goes);
+    tcase_add_test(c, what_was_freed_by_hand_goes_back);
+    tcase_add_test(c, collections_and_scavenging_do_not_meet);
+    tcase_add_test(c, the_background_returns_what_is_far_above_the_goal);
+    suite_add_tcase(s, c);
+    return s;
+}

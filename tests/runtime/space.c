@@ -1,0 +1,222 @@
+/* space.c - tests of runtime/space.c: the reserved range, its growth, its end, little address space.
+ *
+ * Each test starts the heap itself, with what it is about; so nothing is started before. */
+#include "runtime/collector.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+Suite *suite_runtime_space(void);
+
+#define MB ((size_t)1 << 20)
+
+static void start_with(size_t reserve)
+{
+    oak_config c = test_config();
+    c.heap_reserve = reserve;
+    test_heap_start(c);
+}
+
+static void assert_works(void)
+{
+    for (size_t i = 0; i < 3000; i++) {
+        size_t n = 1 + i * 11;
+        char *p = oak_alloc(n);
+        ck_assert_ptr_nonnull(p);
+        ck_assert(test_is_zero(p, n));
+        memset(p, 1, n);
+        if (i % 1000 == 0) oak_collect();
+    }
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+
+/* ---- reserving ---- */
+
+START_TEST(without_a_wish_it_is_a_tebibyte)
+{
+    oak_heap_info info;
+    struct rlimit rl;
+    oak_heap_info_read(&info);
+    ck_assert_uint_eq(info.reserved, 0);
+    ck_assert_ptr_null(info.base);
+    start_with(0);
+    oak_heap_info_read(&info);
+    ck_assert_uint_eq((uintptr_t)info.base, oaki_the_heap.base);
+    ck_assert_uint_eq((uintptr_t)info.base % OAKI_CHUNK, 0);
+    getrlimit(RLIMIT_AS, &rl);
+    if (rl.rlim_cur == RLIM_INFINITY) ck_assert_uint_eq(info.reserved, (size_t)1 << 40);
+    assert_works();
+}
+END_TEST
+
+START_TEST(a_wish_is_rounded_down_to_a_power_of_two)
+{
+    start_with(700 * MB);
+    ck_assert_uint_eq(oaki_the_heap.reserved, 512 * MB);
+    assert_works();
+}
+END_TEST
+
+START_TEST(a_small_wish_gets_a_little_more)
+{
+    start_with(1);
+    ck_assert_uint_eq(oaki_the_heap.reserved, 64 * MB);
+    assert_works();
+}
+END_TEST
+
+START_TEST(an_impossible_wish_is_halved_until_it_fits)
+{
+    start_with(SIZE_MAX);
+    ck_assert_uint_ge(oaki_the_heap.reserved, 512 * MB);
+    ck_assert_uint_le(oaki_the_heap.reserved, (size_t)1 << 47);
+    assert_works();
+}
+END_TEST
+
+/* ---- growing ---- */
+
+START_TEST(it_grows_by_chunks_and_only_as_needed)
+{
+    start_with(0);
+    (void)!oak_alloc(1);
+    size_t used = AO_load(&oaki_the_heap.used);
+    ck_assert_uint_eq(used, OAKI_CHUNK);
+    (void)!oak_alloc_noscan(OAKI_CHUNK - MB);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.used), OAKI_CHUNK);
+    (void)!oak_alloc_noscan(10 * OAKI_CHUNK); /* what is free at the end is made use of */
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.used), 11 * OAKI_CHUNK);
+    ck_assert_uint_eq(test_stats().heap_sys, 11 * OAKI_CHUNK);
+}
+END_TEST
+
+START_TEST(what_is_not_in_use_is_not_accessible)
+{
+    start_with(64 * MB);
+    (void)!oak_alloc(1);
+    char *end = (char *)oaki_the_heap.base + AO_load(&oaki_the_heap.used);
+    ck_assert_int_eq(mprotect(end - 4096, 4096, PROT_READ | PROT_WRITE), 0);
+    unsigned char vec;
+    ck_assert_int_eq(mincore(end, 4096, &vec), 0); /* it is mapped */
+    oak_heap_info info;
+    oak_heap_info_read(&info);
+    ck_assert_uint_eq(info.reserved, 64 * MB);
+}
+END_TEST
+
+/* ---- its end ---- */
+
+START_TEST(at_its_end_memory_is_out_and_comes_back)
+{
+    static void *all[1000], **list;
+    size_t n = 0;
+    start_with(64 * MB);
+    while (n < 1000 && (all[n] = oak_alloc(100000)) != NULL) memset(all[n++], 0xff, 100000);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_uint_ge(n, 550);
+    ck_assert_uint_le(n, 64 * MB / 100000);
+    size_t collections = test_stats().num_gc;
+    ck_assert_ptr_null(oak_alloc(100000));
+    ck_assert_uint_gt(test_stats().num_gc, collections); /* it had its chance */
+    ck_assert_uint_eq(test_stats().heap_sys, 64 * MB);
+    for (void **p; (p = oak_alloc(64)) != NULL; list = p) *p = list; /* what is left is used up, too */
+    ck_assert_ptr_nonnull(list);
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+    for (size_t i = 0; i < n; i += 2) all[i] = NULL;
+    oak_set_gc_percent(100);
+    for (size_t i = 0; i < n / 2 - 10; i++) ck_assert_ptr_nonnull(all[i * 2] = oak_alloc(100000));
+    memset(all, 0, sizeof all);
+    ck_assert_ptr_nonnull(oak_alloc(50 * MB));
+    assert_works();
+}
+END_TEST
+
+START_TEST(the_last_free_run_counts_for_a_large_request)
+{
+    start_with(64 * MB);
+    char *p = oak_alloc_noscan(20 * MB), *q = oak_alloc_noscan(30 * MB);
+    ck_assert_ptr_nonnull(p);
+    oak_free(q);
+    ck_assert_ptr_nonnull(oak_alloc_noscan(40 * MB)); /* 30 free ones at the end, 12 to be had */
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+END_TEST
+
+/* ---- under a limit on address space ---- */
+
+static void limited(void *arg)
+{
+    static void *all[30000];
+    struct rlimit rl = { (size_t)arg, (size_t)arg };
+    if (setrlimit(RLIMIT_AS, &rl) != 0) return;
+    start_with(0);
+    ck_assert_uint_le(oaki_the_heap.reserved, (size_t)arg / 2);
+    size_t n = 0, bytes = 0;
+    for (; n < 30000 && (all[n] = oak_alloc(30000)) != NULL; n++) bytes += 30000;
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_uint_ge(bytes, (size_t)arg / 8);
+    memset(all, 0, sizeof all);
+    oak_set_gc_percent(100);
+    for (size_t i = 0; i < 20000; i++) ck_assert_ptr_nonnull(all[i] = oak_alloc(1000));
+    oak_collect();
+    assert_works();
+}
+
+START_TEST(a_small_ulimit_gets_a_small_heap)
+{
+    if (test_slow()) return; /* tools need address space themselves */
+    for (size_t mb = 150; mb <= 2000; mb = mb * 2 + 1) test_child(limited, (void *)(mb * MB));
+}
+END_TEST
+
+static void too_small(void *arg)
+{
+    struct rlimit rl = { 0, RLIM_INFINITY };
+    (void)arg;
+    setrlimit(RLIMIT_AS, &rl);
+    oak_config c = test_config();
+    errno = 0;
+    ck_assert_int_eq(oak_init(&c), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    errno = 0;
+    ck_assert_ptr_null(oak_alloc(10));
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_ptr_null(oak_alloc_noscan(100000));
+    ck_assert_int_eq(errno, ENOMEM);
+    rl.rlim_cur = RLIM_INFINITY; /* and when there is some, it starts after all */
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &rl), 0);
+    test_heap_start(c);
+    assert_works();
+}
+
+START_TEST(none_at_all_is_out_of_memory_and_no_crash)
+{
+    if (test_slow()) return;
+    test_child(too_small, NULL);
+}
+END_TEST
+
+Suite *suite_runtime_space(void)
+{
+    Suite *s = suite_create("runtime/space");
+    TCase *c = tcase_create("space");
+    tcase_add_test(c, without_a_wish_it_is_a_tebibyte);
+    tcase_add_test(c, a_wish_is_rounded_down_to_a_power_of_two);
+    tcase_add_test(c, a_small_wish_gets_a_little_more);
+    tcase_add_test(c, an_impossible_wish_is_halved_until_it_fits);
+    tcase_add_test(c, it_grows_by_chunks_and_only_as_needed);
+    tcase_add_test(c, what_is_not_in_use_is_not_accessible);
+    tcase_add_test(c, at_its_end_memory_is_out_and_comes_back);
+    tcase_add_test(c, the_last_free_run_counts_for_a_large_request);
+    tcase_add_test(c, a_small_ulimit_gets_a_small_heap);
+    tcase_add_test(c, none_at_all_is_out_of_memory_and_no_crash);
+    suite_add_tcase(s, c);
+    return s;
+}
