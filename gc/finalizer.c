@@ -21,9 +21,10 @@
  * reaches. To count these without a traversal for each, waiting objects are grouped by age, the
  * collections that they have waited for, and the groups' contents marked one after the other, young
  * first. When a group is marked entirely by its own contents, every object in it is reachable from
- * one in it, and following that backwards ends in a cycle: they are all stuck. A group in which one
- * was ready proves nothing; its members are counted once the ready ones have gone. So the count
- * never claims too much, and is exact once chains have drained.
+ * one in it, and following that backwards ends in a cycle: they are all stuck, and so is all that
+ * they mark. A group in which one was ready proves nothing; its members are counted once the ready
+ * ones have gone. So the count never claims too much, and is exact AGES collections after the last
+ * chain has drained.
  *
  * Invariants: a waiting finalizer's record is the first of its object's chain; an object has at
  *   most one. A queued cleanup is in no chain, as its object's address may be another's by now.
@@ -276,31 +277,56 @@ static void grow_older(record *r)
     if (r->age < AGES - 1) r->age++;
 }
 
-/* Mark the contents of a group. Those that are marked by then wait on account of a younger group,
- * and are taken off the list. Returns how many of the group are stuck. */
-static size_t mark_group(uint32_t *list)
+/* Take those off the list that are marked already, on account of a younger group. Returns how many
+ * they are; *left is how many remain. */
+static size_t drop_marked(uint32_t *list, size_t *left)
 {
-    size_t n = 0, batch = 0;
+    size_t dropped = 0;
+    *left = 0;
     for (uint32_t *p = list; *p != OAKI_PTR_NONE;) {
         record *r = at(*p);
         if (unreachable(r)) {
             p = &r->next;
-            n++;
+            ++*left;
         } else {
             grow_older(r);
             *p = r->next;
+            dropped++;
         }
     }
-    if (n == 0) return 0;
-    for (uint32_t i = *list; i != OAKI_PTR_NONE; i = at(i)->next) {
+    return dropped;
+}
+
+/* Mark the contents of a group's objects. Returns whether that marked all of them. */
+static bool mark_group(uint32_t list)
+{
+    size_t batch = 0;
+    for (uint32_t i = list; i != OAKI_PTR_NONE; i = at(i)->next) {
         if (!unreachable(at(i))) continue;
         oaki_mark_contents(at(i)->link.obj);
         if (++batch % BATCH == 0) oaki_mark_drain();
     }
     oaki_ephemerons_fixpoint();
-    for (uint32_t i = *list; i != OAKI_PTR_NONE; i = at(i)->next)
-        if (unreachable(at(i))) return 0;
-    return n;
+    for (uint32_t i = list; i != OAKI_PTR_NONE; i = at(i)->next)
+        if (unreachable(at(i))) return false;
+    return true;
+}
+
+/* The groups in turn. Returns how many are known to be stuck. */
+static size_t mark_groups(uint32_t list[AGES])
+{
+    size_t stuck = 0, left;
+    bool all_stuck = true; /* in the groups so far: then so is all that they mark */
+    for (unsigned a = 0; a < AGES; a++) {
+        size_t dropped = drop_marked(&list[a], &left);
+        if (all_stuck) stuck += dropped;
+        if (left == 0) continue;
+        if (mark_group(list[a]))
+            stuck += left;
+        else
+            all_stuck = false;
+    }
+    return stuck;
 }
 
 static void decide_ordered(void)
@@ -309,7 +335,7 @@ static void decide_ordered(void)
     size_t stuck = 0;
     if (oaki_count_get(&self.waiting[OAK_FINALIZER_ORDERED]) > 0) {
         collect_candidates(list);
-        for (unsigned a = 0; a < AGES; a++) stuck += mark_group(&list[a]);
+        stuck = mark_groups(list);
         for (unsigned a = AGES; a-- > 0;) {
             uint32_t next;
             for (uint32_t i = list[a]; i != OAKI_PTR_NONE; i = next) {
