@@ -10,9 +10,15 @@
 /* a heap of more has mark bits that don't stay in the second-level cache */
 #define FAR ((size_t)64 << 20)
 #define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
-#define RING_HIGH 128   /* words in the ring: above it, half go to the stack */
-#define RING_LOW 24     /* below it, some come back */
+#define BATCH 32        /* words looked at in one go */
+#define LOOK_EVERY 16   /* batches between two looks at whether others have nothing to do */
+#define RING_HIGH 160   /* words in the ring: above it, some go to the stack */
 #define BLOCK 64        /* moved at a time */
+/* An object in the delay line: its words to scan, and above them its offset. */
+#define WORDS_BITS 8
+#define WORDS_MASK 0xff
+/* An object found: its span class, and above it its offset. */
+#define FOUND_BITS 9
 
 /* What the loop has to know of a span class, in one place. */
 typedef struct class_info {
@@ -47,7 +53,9 @@ typedef struct hot {
     const oaki_pte *pte;
     uint64_t *mark;
     size_t *ring;
-    unsigned head, tail;
+    unsigned head, tail;    /* of the ring */
+    uint64_t *line;
+    unsigned first, last;   /* of the delay line */
     size_t *sp, *lo, *hi; /* of the top chunk: entries lie in [lo, sp), there is room up to hi */
 } hot;
 
@@ -67,6 +75,9 @@ OAKI_INLINE hot load(oak_marker *m)
     h.ring = m->ring;
     h.head = m->head;
     h.tail = m->tail;
+    h.line = m->line;
+    h.first = m->first;
+    h.last = m->last;
     load_stack(&h, m);
     return h;
 }
@@ -75,6 +86,8 @@ OAKI_INLINE void save(hot *h, oak_marker *m)
 {
     m->head = h->head;
     m->tail = h->tail;
+    m->first = h->first;
+    m->last = h->last;
     m->bytes += h->bytes;
     h->bytes = 0;
     if (m->top) m->top->n = (size_t)(h->sp - h->lo);
@@ -135,10 +148,9 @@ static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
     }
 }
 
-OAKI_INLINE void prefetch(const hot *h, size_t off, bool far)
+OAKI_INLINE void prefetch_bit(const hot *h, size_t off)
 {
-    if (far) __builtin_prefetch((const char *)h->mark + (off >> 7));
-    __builtin_prefetch((const void *)(h->base + off));
+    __builtin_prefetch((const char *)h->mark + (off >> 7));
 }
 
 static OAKI_NOINLINE void fill_ring(hot *h)
@@ -146,7 +158,7 @@ static OAKI_NOINLINE void fill_ring(hot *h)
     for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--) {
         size_t off = *--h->sp;
         h->ring[h->tail++ % OAKI_RING] = off;
-        prefetch(h, off, true);
+        prefetch_bit(h, off);
     }
 }
 
@@ -158,7 +170,7 @@ OAKI_INLINE void put_word(hot *h, uintptr_t word, bool far)
     bool ours = off < h->used;
     h->ring[h->tail % OAKI_RING] = off;
     h->tail += ours;
-    prefetch(h, ours ? off : 0, far);
+    if (far) prefetch_bit(h, ours ? off : 0);
 }
 
 OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p,
@@ -249,49 +261,84 @@ static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool sh
     mark_special(h, m, slot);
 }
 
-/* Mark the object that offset off is in, if there is one, allocated and unmarked, and push its
- * words. */
-OAKI_NO_ASAN OAKI_INLINE void visit(hot *h, oak_marker *m, size_t off, bool shared, bool far)
+OAKI_NO_ASAN OAKI_INLINE void scan_small(hot *h, uint64_t object, bool far)
 {
-    size_t page = off >> OAKI_PAGE_SHIFT;
-    oaki_pte e = h->pte[page];
-    const class_info *c = &infos[e & OAKI_PTE_SPANCLASS];
-    size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
-    size_t i = ((off - first) * c->magic) >> 32;
-    if (OAKI_UNLIKELY(i >= c->nslots)) { /* free (class 0), large, or a span's tail */
-        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
-        return;
-    }
-    size_t slot = first + i * c->size, n = c->words;
-    if (!set_mark(h->mark, slot, shared)) return;
-    h->bytes += c->size;
-    if (OAKI_UNLIKELY(n == SPECIAL)) {
-        mark_special(h, m, slot);
-        return;
-    }
-    const uintptr_t *p = (const uintptr_t *)(h->base + slot);
-    for (const uintptr_t *end = p + n; p < end; p += 2) {
+    const uintptr_t *p = (const uintptr_t *)(h->base + (object >> WORDS_BITS));
+    for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
         put_word(h, p[0], far);
         put_word(h, p[1], far);
     }
 }
 
-/* The ring runs low or over, once in some dozens of objects: move words between it and the
- * stack, and see whether somebody is hungry. false: leave the loop. */
-static OAKI_NOINLINE bool balance(hot *h, oak_marker *m, bool shared)
+/* Which unmarked objects do the ring's next n words lead to? Marks nothing, so an object may be
+ * found twice. Four of five words of a graph lead to marked ones, in no order that a branch could
+ * learn: so there is no branch on it. */
+OAKI_INLINE unsigned find_unmarked(hot *h, oak_marker *m, unsigned n, uint64_t *found, bool shared)
 {
-    unsigned n = h->tail - h->head;
-    if (n > RING_HIGH)
-        spill(h, m);
-    else if (n < RING_LOW)
-        fill_ring(h);
-    m->scanned += BLOCK;
-    if (h->sp != h->lo && oaki_others_hungry()) {
-        save(h, m);
-        oaki_mark_share(m);
-        load_stack(h, m);
-        if (m->shared_bits != shared) return false; /* the others were woken just now */
+    unsigned count = 0, head = h->head;
+    h->head += n;
+    for (unsigned k = 0; k < n; k++) {
+        size_t off = h->ring[(head + k) % OAKI_RING], page = off >> OAKI_PAGE_SHIFT;
+        oaki_pte e = h->pte[page];
+        const class_info *c = &infos[e & OAKI_PTE_SPANCLASS];
+        size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
+        size_t i = ((off - first) * c->magic) >> 32;
+        if (OAKI_UNLIKELY(i >= c->nslots)) { /* free (class 0), large, or a span's tail */
+            if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
+            continue;
+        }
+        size_t slot = first + i * c->size, g = slot >> OAKI_GRANULE_SHIFT;
+        found[count] = slot << FOUND_BITS | (e & OAKI_PTE_SPANCLASS);
+        count += ~(h->mark[g / 64] >> (g % 64)) & 1;
     }
+    return count;
+}
+
+/* Mark an object and put it into the delay line, prefetched. */
+OAKI_INLINE void enter(hot *h, oak_marker *m, uint64_t found, bool shared)
+{
+    size_t slot = found >> FOUND_BITS;
+    const class_info *c = &infos[found & OAKI_PTE_SPANCLASS];
+    if (!set_mark(h->mark, slot, shared)) return;
+    h->bytes += c->size;
+    if (OAKI_UNLIKELY(c->words - 1 >= INLINE_WORDS)) { /* noscan, or special */
+        if (c->words == SPECIAL) mark_special(h, m, slot);
+        return;
+    }
+    __builtin_prefetch((const void *)(h->base + slot));
+    h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS | c->words;
+}
+
+/* Scan the delay line's oldest until `keep` are left. */
+OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep, bool far)
+{
+    while (h->last - h->first > keep) {
+        scan_small(h, h->line[h->first++ % OAKI_LINE], far);
+        if (OAKI_UNLIKELY(h->tail - h->head > RING_HIGH)) spill(h, m);
+    }
+}
+
+/* Is somebody hungry? Give some away. false: others were woken just now, and bits are shared from
+ * here on. */
+static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
+{
+    m->scanned += LOOK_EVERY * BATCH / 4;
+    if (!oaki_others_hungry()) return true;
+    if (h->sp == h->lo && h->tail - h->head >= 2 * BLOCK) spill(h, m);
+    save(h, m);
+    oaki_mark_share(m);
+    load_stack(h, m);
+    return m->shared_bits == shared;
+}
+
+/* The ring has run low: get words from the stack, or from the delay line. false: there are none. */
+static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
+{
+    if (h->sp > h->lo) {
+        fill_ring(h);
+        return true;
+    }
+    leave(h, m, 0, true);
     if (h->tail != h->head) return true;
     save(h, m);
     if (!m->full || !oaki_mark_take(m)) return false;
@@ -302,12 +349,19 @@ static OAKI_NOINLINE bool balance(hot *h, oak_marker *m, bool shared)
 OAKI_INLINE void loop(oak_marker *m, bool shared, bool far)
 {
     hot h = load(m);
-    for (;;) {
-        if (OAKI_UNLIKELY(h.tail - h.head - RING_LOW > RING_HIGH - RING_LOW)) {
-            if (!balance(&h, m, shared)) break;
-            if (h.tail == h.head) continue;
+    uint64_t found[BATCH];
+    for (unsigned look = LOOK_EVERY;;) {
+        unsigned n = h.tail - h.head;
+        if (OAKI_UNLIKELY(n < BATCH)) {
+            if (!replenish(&h, m)) break;
+            n = h.tail - h.head;
         }
-        visit(&h, m, h.ring[h.head++ % OAKI_RING], shared, far);
+        n = find_unmarked(&h, m, OAKI_MIN(n, BATCH), found, shared);
+        for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared);
+        leave(&h, m, OAKI_DELAY, far);
+        if (OAKI_LIKELY(--look)) continue;
+        look = LOOK_EVERY;
+        if (!look_around(&h, m, shared)) break;
     }
     save(&h, m);
 }
@@ -322,7 +376,7 @@ void oaki_mark_local(oak_marker *m)
             loop(m, false, true);
         else
             loop(m, false, false);
-    } while (m->tail != m->head || (m->top && m->top->n) || m->full);
+    } while (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full);
 }
 
 /* ---- for the rest of the collector, and for mark functions ---- */

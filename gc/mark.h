@@ -1,18 +1,25 @@
-/* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c share.
+/* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c
+ * share.
  *
- * A word that points into the range goes into a ring: what it will touch is prefetched when it goes in, and it is looked at when those
- * before it have been, so that cache misses overlap (Cher, Hosking and Vitek, 2004). If it leads to an unmarked object, that is marked
- * and its words go in. A ring that fills spills its newest words to the worker's stack, from where they come back when it runs low: breadth
- * first in the small, depth first in the large. A stack is a list of chunks; full chunks are offered to the others. Large
- * objects and root ranges wait as ranges that all workers eat from.
+ * A word that points into the range goes into a ring, its mark bit prefetched, and is looked at
+ * when those before it have been. If it leads to an unmarked object, that is marked, prefetched
+ * and put into a delay line; when it comes out its words go into the ring. So cache misses
+ * overlap, on bits and on objects (Cher, Hosking and Vitek, 2004), and objects that are marked
+ * already are not touched. A ring that fills spills its newest words to the worker's stack, from
+ * where they come back when it runs low: breadth first in the small, depth first in the large. A
+ * stack is a list of chunks; full chunks are offered to the others. Large objects and root
+ * ranges wait as ranges that all workers eat from.
  *
- * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared is in workers.c. */
+ * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared
+ * is in workers.c. */
 #ifndef OAKI_MARK_H
 #define OAKI_MARK_H
 
 #include "gc.h"
 
-#define OAKI_RING 256         /* a power of two */
+#define OAKI_RING 512         /* words; a power of two */
+#define OAKI_LINE 64          /* objects; a power of two */
+#define OAKI_DELAY 16         /* objects marked before an object is scanned */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
@@ -27,6 +34,8 @@ struct oak_marker {
     oaki_mark_chunk *full;    /* behind it, all full */
     size_t ring[OAKI_RING];   /* offsets in the range */
     unsigned head, tail;      /* of the ring; count up, and are taken modulo its size */
+    uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
+    unsigned first, last;     /* of the line, as head and tail */
     bool shared_bits;         /* other workers mark too: M is changed atomically */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
@@ -42,26 +51,33 @@ int oaki_workers_init(void);
 oak_marker *oaki_worker(unsigned id);
 void oaki_workers_begin(void);              /* of a mark: workers are empty, counts zero */
 size_t oaki_workers_bytes(void);            /* marked by all of them */
-bool oaki_mark_take(oak_marker *m);         /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
-void oaki_mark_offer(oak_marker *m);        /* top is full or missing: a new top, the old one behind it or given to who is hungry */
-void oaki_mark_overflow(void);              /* an object was marked that nobody will scan: go over all of them again */
+/* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
+bool oaki_mark_take(oak_marker *m);
+/* top is full or missing: a new top, the old one behind it or given to who is hungry */
+void oaki_mark_offer(oak_marker *m);
+/* an object was marked that nobody will scan: go over all of them again */
+void oaki_mark_overflow(void);
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
 bool oaki_ranges_add(const char *lo, const char *hi); /* false: full, scan it yourself */
 unsigned oaki_workers_count(void);
-void oaki_workers_spawn(void);              /* start the helpers that are missing; outside of a stop */
+/* start the helpers that are missing; outside of a stop */
+void oaki_workers_spawn(void);
 bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
-void oaki_mark_release(void);               /* after a mark: give chunk memory beyond a little back */
+/* after a mark: give chunk memory beyond a little back */
+void oaki_mark_release(void);
 
 /* ---- mark.c ---- */
 
 void oaki_mark_init(void);                  /* size classes are known */
 void oaki_mark_local(oak_marker *m);        /* until this worker's own queues are empty */
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
-void oaki_mark_only(oak_marker *m, size_t off); /* mark the object there, if any, without scanning it: the stack has overflowed */
+/* mark the object there, if any, without scanning it: the stack has overflowed */
+void oaki_mark_only(oak_marker *m, size_t off);
 void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: after an overflow */
 
-/* World stopped, from a stack or register: the word itself, and the object before it if it is an object's start. */
+/* World stopped, from a stack or register: the word itself, and the object before it if it is an
+ * object's start. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
 
 #endif
