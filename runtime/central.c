@@ -101,9 +101,12 @@ void oaki_central_ensure_swept(oaki_span *s)
 void oaki_central_remove(oaki_span *s)
 {
     oaki_central *c = oaki_central_of(s);
-    oaki_lock_acquire(&c->lock);
-    if (s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL) unlink_span(c, s);
-    oaki_lock_release(&c->lock);
+    for (bool listed = false; !listed;) {
+        oaki_lock_acquire(&c->lock);
+        listed = s->list != OAKI_LIST_NONE;
+        if (listed) unlink_span(c, s);
+        oaki_lock_release(&c->lock);
+    }
 }
 
 /* Sweep waiting spans of this list until one has room. An empty one is as good: it need not

@@ -189,7 +189,8 @@ void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something
 oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass);
 /* A full span has had many slots freed by hand: offer it again. */
 void oaki_central_freed(oaki_span *s);
-void oaki_central_remove(oaki_span *s); /* off its list, if it is in one */
+/* A large object off its list: once a sweep that has found it alive has put it back there. */
+void oaki_central_remove(oaki_span *s);
 /* Take the swept spans in which nothing is left off their lists: page number + 1 of the first, the
  * others by `next`. A thread that freed an object in one may still look at it, until the world has
  * stopped once. */
