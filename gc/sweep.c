@@ -1,4 +1,4 @@
-/* sweep.c - A = A & M: by whoever allocates, span by span, and by a thread in the background.
+/* sweep.c - A becomes what is marked: by whoever allocates, span by span, and by a thread in the background.
  *
  * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists
  * (central.c); who takes one off sweeps it alone. A cycle starts with nothing waiting: the
@@ -46,6 +46,39 @@ static bool sweep_large(oaki_span *s)
     return false;
 }
 
+/* The granules of slots of k granules each that begin at the bits of `starts`, as far as they lie in
+ * this word; *carry is how many granules reach into it from before, and then into the next. */
+OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
+{
+    uint64_t fill = *carry >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << *carry) - 1;
+    size_t over = *carry >= 64 ? *carry - 64 : 0;
+    if (starts) {
+        size_t last = 63 - oaki_clz(starts), done = 1, want = OAKI_MIN(k, 64);
+        uint64_t x = starts;
+        for (; done * 2 <= want; done *= 2) x |= x << done;
+        if (done < want) x |= x << (want - done);
+        fill |= x;
+        over = last + k > 64 ? last + k - 64 : 0;
+    }
+    *carry = over;
+    return fill;
+}
+
+/* A becomes the slots that are marked. Returns how many. */
+static unsigned sweep_bits(const oaki_span *s, size_t base)
+{
+    uint64_t *a = oaki_the_heap.alloc + (base >> 10);
+    const uint64_t *m = oaki_the_heap.mark + (base >> 10), *starts = oaki_class_starts[s->cls];
+    size_t carry = 0, k = s->size >> OAKI_GRANULE_SHIFT;
+    unsigned live = 0;
+    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
+        uint64_t x = a[w] & m[w] & starts[w];
+        live += oaki_popcount(x);
+        a[w] = fill_slots(x, k, &carry);
+    }
+    return live;
+}
+
 bool oaki_gc_sweep_span(oaki_span *s, bool keep)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -53,12 +86,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     if (s->cls == OAKI_CLASS_LARGE) return sweep_large(s);
     size_t base = oaki_heap_offset(oaki_span_start(s));
     if (oaki_debug_switches.poison) poison_dead(s, base);
-    uint64_t *a = h->alloc + (base >> 10), *m = h->mark + (base >> 10);
-    unsigned live = 0, before = AO_int_load(&s->nalloc);
-    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        a[w] &= m[w];
-        live += oaki_popcount(a[w]);
-    }
+    unsigned before = AO_int_load(&s->nalloc), live = sweep_bits(s, base);
     OAKI_INVARIANT(live <= before, "more slots live after a sweep than before it");
     s->nalloc = live;
     AO_int_store(&s->nfreed, 0);
@@ -125,12 +153,12 @@ static void *background(void *arg)
         while ((now = AO_int_load_acquire(&sweeper.wake)) == seen)
             oaki_futex_wait(&sweeper.wake, seen, 0);
         seen = now;
-        unsigned hint = 0;
         for (bool more = true; more && AO_load(&sweeper.waiting);) {
+            unsigned hint = 0; /* anew: there may have been a cycle since the last batch */
             oaki_helper_begin();
             oaki_lock_acquire(&sweeper.lock);
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
-            if (!more && AO_int_load(&sweeper.wake) == seen) AO_store(&sweeper.waiting, 0);
+            if (!more) AO_store(&sweeper.waiting, 0);
             oaki_lock_release(&sweeper.lock);
             oaki_helper_end();
             oaki_os_yield();
