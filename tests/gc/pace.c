@@ -1,0 +1,264 @@
+/* pace.c - tests of gc/pace.c: how often is collected for what is allocated, at each setting. */
+#include "gc/pace.h"
+
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include "tests/capture.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+Suite *suite_gc_pace(void);
+
+#define MB ((size_t)1 << 20)
+
+static void start(int percent, size_t min_heap)
+{
+    oak_config c = test_config();
+    c.gc_percent = percent;
+    c.min_heap = min_heap;
+    test_heap_start(c);
+}
+
+static size_t cycles(void)
+{
+    return test_stats().num_gc;
+}
+
+static void drop(size_t bytes)
+{
+    for (size_t n = 0; n < bytes; n += 1024) (void)!oak_alloc_noscan(1024);
+}
+
+static void **live;
+
+/* bytes of objects that stay, and a collection that knows it */
+static void hold(size_t bytes)
+{
+    size_t n = bytes / 1024;
+    live = oak_alloc(n * sizeof *live);
+    for (size_t i = 0; i < n; i++) live[i] = oak_alloc_noscan(1024);
+    oak_collect();
+}
+
+/* ---- percent ---- */
+
+START_TEST(cycles_for_a_volume_at_each_percentage)
+{
+    static const struct {
+        int percent;
+        size_t cycles; /* for 200 MB dropped beside 20 MB that live: 200 / (20 * percent / 100) */
+    } golden[] = { { 100, 10 }, { 50, 20 }, { 25, 40 }, { 200, 5 }, { 1000, 1 }, { -1, 0 } };
+    start(golden[_i].percent, 4 * MB);
+    hold(20 * MB);
+    size_t before = cycles();
+    drop(200 * MB);
+    size_t n = cycles() - before, want = golden[_i].cycles;
+    ck_assert_msg(n >= want * 8 / 10 && n <= want * 11 / 10 + 1, "%zu cycles at %d %%", n,
+                  golden[_i].percent);
+}
+END_TEST
+
+START_TEST(a_small_percentage_is_bounded)
+{
+    start(0, 4 * MB);
+    hold(20 * MB);
+    size_t before = cycles();
+    drop(20 * MB);
+    ck_assert_uint_le(cycles() - before, 40); /* a step is at least 1/32 of what lives */
+    ck_assert_uint_ge(cycles() - before, 10);
+}
+END_TEST
+
+START_TEST(a_small_heap_is_not_collected)
+{
+    start(100, 10 * MB);
+    drop(9 * MB);
+    ck_assert_uint_eq(cycles(), 0);
+    drop(2 * MB);
+    ck_assert_uint_eq(cycles(), 1);
+    drop(91 * MB);
+    ck_assert_uint_ge(cycles(), 9);
+    ck_assert_uint_le(cycles(), 11);
+}
+END_TEST
+
+START_TEST(the_setting_can_be_changed_while_running)
+{
+    start(100, 4 * MB);
+    hold(20 * MB);
+    ck_assert_int_eq(oak_set_gc_percent(-1), 100);
+    size_t before = cycles();
+    drop(100 * MB);
+    ck_assert_uint_eq(cycles(), before);
+    ck_assert_int_eq(oak_set_gc_percent(-2), -1); /* changes nothing */
+    drop(10 * MB);
+    ck_assert_uint_eq(cycles(), before);
+    ck_assert_int_eq(oak_set_gc_percent(100), -1);
+    drop(1 * MB);
+    ck_assert_uint_eq(cycles(), before + 1); /* long due */
+    ck_assert_int_eq(oak_set_gc_percent(25), 100);
+    before = cycles();
+    drop(50 * MB);
+    ck_assert_uint_ge(cycles() - before, 8);
+    ck_assert_int_eq(oak_set_gc_percent(25), 25);
+}
+END_TEST
+
+START_TEST(next_gc_is_where_the_next_one_starts)
+{
+    start(100, 4 * MB);
+    hold(30 * MB);
+    for (int i = 0; i < 5; i++) {
+        oak_memstats s = test_stats();
+        ck_assert_uint_ge(s.next_gc, 59 * MB);
+        ck_assert_uint_le(s.next_gc, 64 * MB);
+        drop(s.next_gc - s.heap_alloc - MB);
+        ck_assert_uint_eq(cycles(), s.num_gc);
+        drop(2 * MB);
+        ck_assert_uint_eq(cycles(), s.num_gc + 1);
+        oak_collect();
+    }
+}
+END_TEST
+
+/* ---- disabled ---- */
+
+START_TEST(disable_nests)
+{
+    start(100, MB);
+    oak_gc_disable();
+    oak_gc_disable();
+    drop(20 * MB);
+    oak_collect();
+    ck_assert_uint_eq(cycles(), 0);
+    oak_gc_enable();
+    drop(20 * MB);
+    ck_assert_uint_eq(cycles(), 0);
+    oak_gc_enable();
+    drop(MB);
+    ck_assert_uint_ge(cycles(), 1);
+    size_t before = cycles();
+    oak_collect();
+    ck_assert_uint_eq(cycles(), before + 1);
+}
+END_TEST
+
+static void enable_once_more(void *arg)
+{
+    (void)arg;
+    oak_gc_disable();
+    oak_gc_enable();
+    oak_gc_enable();
+}
+
+START_TEST(enable_without_disable_is_fatal)
+{
+    start(100, MB);
+    test_dies(enable_once_more, NULL, "oak_gc_enable: without oak_gc_disable");
+}
+END_TEST
+
+/* ---- the soft limit ---- */
+
+START_TEST(under_a_limit_the_heap_stays_near_it)
+{
+    start(1000, 4 * MB);
+    hold(20 * MB);
+    ck_assert_uint_eq(oak_set_memory_limit(60 * MB), 0);
+    ck_assert_uint_eq(oak_set_memory_limit(SIZE_MAX), 60 * MB); /* asks */
+    size_t before = cycles(), peak = 0;
+    for (int i = 0; i < 100; i++) {
+        drop(4 * MB);
+        oak_memstats s = test_stats();
+        size_t held = s.sys - s.heap_released;
+        peak = held > peak ? held : peak;
+    }
+    ck_assert_uint_gt(cycles() - before, 8); /* the percentage alone asks for one or two */
+    ck_assert_uint_lt(cycles() - before, 60);
+    ck_assert_uint_le(peak, 66 * MB);
+    ck_assert_uint_eq(oak_set_memory_limit(0), 60 * MB);
+    before = cycles();
+    drop(100 * MB);
+    ck_assert_uint_le(cycles() - before, 1);
+}
+END_TEST
+
+START_TEST(the_limit_counts_with_the_percentage_off)
+{
+    start(-1, 4 * MB);
+    oak_set_memory_limit(50 * MB);
+    drop(500 * MB);
+    ck_assert_uint_gt(cycles(), 8);
+    ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
+}
+END_TEST
+
+/* What can't be met must not stop the program: at most half of the time is the collector's. */
+START_TEST(an_impossible_limit_takes_half_the_time_at_most)
+{
+    start(100, 4 * MB);
+    hold(test_slow() ? 10 * MB : 60 * MB);
+    oak_set_memory_limit(5 * MB);
+    uint64_t paused = test_stats().pause_total_ns, t0 = oaki_os_now_ns();
+    drop(test_slow() ? 5 * MB : 300 * MB);
+    uint64_t wall = oaki_os_now_ns() - t0;
+    paused = test_stats().pause_total_ns - paused;
+    ck_assert_msg(paused <= wall * 6 / 10, "%llu of %llu ms in the collector",
+                  (unsigned long long)paused / 1000000, (unsigned long long)wall / 1000000);
+}
+END_TEST
+
+/* ---- the trace ---- */
+
+static void collect_twice(void *arg)
+{
+    (void)arg;
+    oaki_debug_switches.gctrace = 1;
+    hold(5 * MB);
+    oak_set_gc_percent(10);
+    drop(6 * MB);
+}
+
+START_TEST(each_cycle_prints_its_line)
+{
+    char text[8192];
+    start(-1, MB);
+    ck_assert_int_eq(test_capture(collect_twice, NULL, text, sizeof text), 0);
+    unsigned n = 0, forced = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        unsigned cycle, heap0, heap1, heap2, goal;
+        ck_assert_int_eq(sscanf(line, "gc %u @", &cycle), 1);
+        const char *heap = strstr(line, " ms cpu, ");
+        ck_assert_ptr_nonnull(heap);
+        ck_assert_int_eq(sscanf(heap, " ms cpu, %u->%u->%u MB, %u MB goal,", &heap0, &heap1, &heap2,
+                                &goal), 4);
+        ck_assert_uint_eq(cycle, ++n);
+        ck_assert(heap2 <= heap1 && heap2 >= 5 && heap2 <= 7);
+        forced += strstr(line, " P (forced)") != NULL;
+    }
+    ck_assert_uint_eq(forced, 1);
+    ck_assert_uint_ge(n, 4);
+}
+END_TEST
+
+Suite *suite_gc_pace(void)
+{
+    Suite *s = suite_create("gc/pace");
+    TCase *c = tcase_create("pace");
+    tcase_add_loop_test(c, cycles_for_a_volume_at_each_percentage, 0, 6);
+    tcase_add_test(c, a_small_percentage_is_bounded);
+    tcase_add_test(c, a_small_heap_is_not_collected);
+    tcase_add_test(c, the_setting_can_be_changed_while_running);
+    tcase_add_test(c, next_gc_is_where_the_next_one_starts);
+    tcase_add_test(c, disable_nests);
+    tcase_add_test(c, enable_without_disable_is_fatal);
+    tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
+    tcase_add_test(c, the_limit_counts_with_the_percentage_off);
+    tcase_add_test(c, an_impossible_limit_takes_half_the_time_at_most);
+    tcase_add_test(c, each_cycle_prints_its_line);
+    suite_add_tcase(s, c);
+    return s;
+}

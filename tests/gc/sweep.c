@@ -1,0 +1,230 @@
+/* sweep.c - tests of gc/sweep.c: lazily, in the background, and by whom; counts stay exact. */
+#include "gc/sweep.h"
+
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_gc_sweep(void);
+
+#define N 20000
+static void *held[N];
+
+static void start(void)
+{
+    test_heap_start(test_config());
+}
+
+static void assert_sound(void)
+{
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+
+/* A mark, without the sweep that oak_collect does. */
+static void mark_only(void)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, true, "test"));
+    oaki_leave(t);
+}
+
+static size_t waiting(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t n = 0, end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        n += (h->pte[page] & OAKI_PTE_CLASS) && h->spans[page].swept != (uint32_t)AO_load(&h->cycle);
+    return n;
+}
+
+static void make_half(void *arg)
+{
+    size_t size = *(size_t *)arg;
+    for (size_t i = 0; i < N; i++) {
+        held[i] = oak_alloc_noscan(size ? size : 16 + i % 700);
+        (void)!oak_alloc_noscan(size ? size : 16 + i % 700);
+    }
+}
+
+static size_t any_size;
+
+/* ---- lazily ---- */
+
+START_TEST(nothing_is_swept_before_somebody_asks)
+{
+    test_away(make_half, &any_size);
+    mark_only();
+    size_t spans = waiting();
+    ck_assert_uint_gt(spans, 500);
+    ck_assert_uint_eq(test_objects(), 2 * N);
+    assert_sound();
+    (void)!oak_alloc_noscan(16); /* its class, and a little for the credit */
+    ck_assert_uint_lt(waiting(), spans);
+    ck_assert_uint_gt(waiting(), spans / 2);
+    oaki_thread *t = oaki_enter();
+    oaki_gc_sweep_all();
+    oaki_leave(t);
+    ck_assert_uint_eq(waiting(), 0);
+    ck_assert_uint_ge(test_objects(), N + 1);
+    ck_assert_uint_le(test_objects(), N + 1 + 4);
+    for (size_t i = 0; i < N; i++)
+        if (oak_base(held[i]) != held[i]) ck_abort_msg("object %zu is gone", i);
+    assert_sound();
+}
+END_TEST
+
+START_TEST(allocation_reuses_the_holes)
+{
+    size_t size = 48;
+    test_away(make_half, &size);
+    mark_only();
+    size_t sys = test_stats().heap_sys, inuse = test_stats().heap_inuse;
+    test_away(make_half, &size); /* the old ones go now, too, but nobody has marked since */
+    ck_assert_uint_eq(test_stats().heap_sys, sys);
+    ck_assert_uint_le(test_stats().heap_inuse, inuse + N * size + (64 << 10));
+    assert_sound();
+}
+END_TEST
+
+START_TEST(allocating_pays_for_the_sweep_before_the_next_cycle)
+{
+    test_away(make_half, &any_size);
+    oak_set_gc_percent(100);
+    mark_only();
+    size_t cycles = test_stats().num_gc, spans = waiting();
+    ck_assert_uint_gt(spans, 500);
+    while (waiting() > 0) {
+        for (int i = 0; i < 1000; i++) (void)!oak_alloc(100);
+        ck_assert_uint_eq(test_stats().num_gc, cycles); /* done in time */
+    }
+}
+END_TEST
+
+START_TEST(a_cycle_sweeps_what_is_left_of_the_last)
+{
+    test_away(make_half, &any_size);
+    mark_only();
+    memset(held, 0, sizeof held);
+    mark_only();
+    ck_assert_uint_le(test_objects(), N + 4); /* the first half is accounted for */
+    oak_collect();
+    ck_assert_uint_le(test_objects(), 4);
+    ck_assert_uint_eq(waiting(), 0);
+    assert_sound();
+}
+END_TEST
+
+START_TEST(empty_spans_give_their_pages_back)
+{
+    size_t before = test_stats().heap_inuse;
+    for (int i = 0; i < 5; i++) {
+        test_away(make_half, &any_size);
+        memset(held, 0, sizeof held);
+        oak_collect();
+        ck_assert_uint_le(test_stats().heap_inuse, before + (4 * 128 << 10));
+    }
+    assert_sound();
+}
+END_TEST
+
+/* ---- in the background ---- */
+
+START_TEST(the_background_sweeps_while_nobody_allocates)
+{
+    oak_config c = test_config();
+    c.background_sweep = 1;
+    test_heap_start(c);
+    for (int round = 0; round < 3; round++) {
+        test_away(make_half, &any_size);
+        mark_only();
+        for (int i = 0; i < 3000 && waiting() > 0; i++) oaki_os_sleep_ns(10000000);
+        ck_assert_uint_eq(waiting(), 0);
+        ck_assert_uint_le(test_objects(), N + 4);
+        assert_sound();
+    }
+}
+END_TEST
+
+static AO_t failed;
+
+static void *mutate(void *arg)
+{
+    uint64_t x = (uintptr_t)arg;
+    unsigned char *mine[100] = { NULL };
+    for (size_t i = 0, n = test_scale(60000); i < n; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        size_t k = (x >> 33) % 100, size = 1 + (x >> 20) % ((x >> 40) % 256 ? 500 : 60000);
+        if (mine[k] && mine[k][0] != (unsigned char)k) AO_store(&failed, 1);
+        if (mine[k] && x >> 62 == 0) oak_free(mine[k]);
+        mine[k] = x >> 63 ? oak_alloc(size) : oak_alloc_noscan(size);
+        if (mine[k][0] || mine[k][size - 1]) AO_store(&failed, 1);
+        mine[k][0] = mine[k][size - 1] = (unsigned char)k;
+        if ((x >> 32) % 4096 == 0) oak_collect();
+    }
+    return NULL;
+}
+
+/* The background, the credit, ensure_swept of oak_free and the next cycle, all at once. */
+START_TEST(everybody_sweeps_at_once)
+{
+    oak_config c = test_config();
+    pthread_t ids[3];
+    c.background_sweep = 1;
+    c.gc_percent = 20;
+    test_heap_start(c);
+    for (size_t i = 0; i < 3; i++) ids[i] = test_start(mutate, (void *)(i + 1));
+    for (int i = 0; i < 20; i++) {
+        mark_only();
+        assert_sound();
+    }
+    for (size_t i = 0; i < 3; i++) test_join(ids[i]);
+    ck_assert_uint_eq(AO_load(&failed), 0);
+    oak_collect();
+    oak_collect();
+    ck_assert_uint_le(test_objects(), 8);
+    assert_sound();
+}
+END_TEST
+
+/* ---- poison ---- */
+
+START_TEST(poison_fills_what_died_and_nothing_else)
+{
+    size_t size = 64;
+    oaki_debug_switches.poison = 1;
+    test_away(make_half, &size);
+    for (size_t i = 0; i < N; i++) memset(held[i], 0x42, size);
+    oak_collect();
+    size_t poisoned = 0;
+    for (size_t i = 0; i < N; i++) {
+        const unsigned char *p = held[i], *next = p + size;
+        if (p[0] != 0x42 || p[size - 1] != 0x42) ck_abort_msg("object %zu was changed", i);
+        if (!oak_base(next) && oaki_heap_contains(next)) poisoned += next[0] == 0xdb && next[63] == 0xdb;
+    }
+    ck_assert_uint_ge(poisoned, N - 500);
+}
+END_TEST
+
+Suite *suite_gc_sweep(void)
+{
+    Suite *s = suite_create("gc/sweep");
+    TCase *c = tcase_create("lazy");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_test(c, nothing_is_swept_before_somebody_asks);
+    tcase_add_test(c, allocation_reuses_the_holes);
+    tcase_add_test(c, allocating_pays_for_the_sweep_before_the_next_cycle);
+    tcase_add_test(c, a_cycle_sweeps_what_is_left_of_the_last);
+    tcase_add_test(c, empty_spans_give_their_pages_back);
+    tcase_add_test(c, poison_fills_what_died_and_nothing_else);
+    suite_add_tcase(s, c);
+    c = tcase_create("background");
+    tcase_add_test(c, the_background_sweeps_while_nobody_allocates);
+    tcase_add_test(c, everybody_sweeps_at_once);
+    suite_add_tcase(s, c);
+    return s;
+}
