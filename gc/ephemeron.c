@@ -1,25 +1,25 @@
 /* ephemeron.c - pairs whose value is kept alive by the pair and its key together (Hayes,
  * "Ephemerons: a new finalization mechanism", 1997).
  *
- * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive
- *   by itself; the table of them by their key's object; and the list that a fixpoint works through,
- *   which has a place for each record, taken when records are.
+ * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive by
+ * itself; the table of them by their key's object; and the list that a fixpoint works through, which
+ * has a place for each record, taken when records are.
  *
- * The fixpoint. Marking has no call-back, so which keys a drain has marked is found out by asking.
- * What is asked:
- *   - a value that is the key of further ephemerons resolves those at once, through the table:
- *     chains that are linked directly take O(1) a link, in whatever order they were made;
- *   - otherwise passes over the list of the unresolved, forwards and backwards in turn, with a
- *     drain after each; and when a pass resolves few of many, the next one drains after each value,
- *     so that a chain through other objects takes one or two passes when it was made in order,
- *     either way. A pass that resolves nothing is the last. The worst case, long chains through
- *     other objects in random order, is O(n * passes), as in every collector that has no table of
- *     pending keys in its marker (Barros and Ierusalimschy, "Eliminating cycles in weak tables",
- *     2008).
+ * The fixpoint makes passes over the list of the unresolved. A pass marks the values of those whose
+ * pair and key are marked, and drains; that goes on while passes resolve a fair part of what they
+ * look at, which is all there is to do for most programs, and leaves marking to all workers. When a
+ * pass resolves few of many, as when pairs form a long chain, the next one is careful: values are
+ * marked by follow.c, which tells of each object that it marks, and through the table whichever
+ * pair has been waiting for that one is resolved at once, in constant time. So the whole is linear
+ * in what is marked and in the pairs, whatever their order; save for chains through large or typed
+ * objects, which follow.c leaves to the marker, and which take a pass for each such link.
+ * (Barros and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in
+ * the marker itself; here no other collection pays for it.)
  *
- * Invariants: a handle that has a record knows its number; npending <= records.cap.
+ * Invariants: a handle that has a record knows its number; records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalizer.h"
+#include "follow.h"
 #include "ptrtable.h"
 
 #define FEW 32 /* a pass that resolves less than one in so many was poor */
@@ -40,6 +40,7 @@ static struct {
     oaki_ptrtable table;
     uint32_t *pending; /* records that are not resolved */
     size_t npending;   /* its places, not all in use */
+    uint32_t work;     /* resolved in a careful pass, value not marked yet */
     size_t looks;      /* at records, since the start */
 } self;
 
@@ -118,76 +119,90 @@ void oak_ephemeron_set(oak_ephemeron *e, void *value)
 
 /* ---- in a collection ---- */
 
-/* Mark the value of record `first`, and those of all that this resolves directly. */
-static void resolve(uint32_t first)
-{
-    uint32_t work = first;
-    at(first)->next = OAKI_PTR_NONE;
-    at(first)->resolved = true;
-    while (work != OAKI_PTR_NONE) {
-        void *value = (void *)AO_load(&at(work)->handle->value);
-        work = at(work)->next;
-        const void *key = oaki_object_base(value);
-        if (!key) continue;
-        oaki_mark_pointer(value);
-        for (uint32_t i = oaki_ptrtable_first(&self.table, key); i != OAKI_PTR_NONE;
-             i = at(i)->link.next) {
-            if (at(i)->resolved || !oaki_is_marked(at(i)->handle)) continue;
-            at(i)->resolved = true;
-            at(i)->next = work;
-            work = i;
-        }
-    }
-}
-
 static bool resolvable(const record *r)
 {
     return oaki_is_marked(r->handle) && oaki_is_marked(r->link.obj);
 }
 
-/* Resolve what can be in pending[*lo, *hi), and close the gaps towards the far end in the direction
- * of the pass. Returns how many. */
-static size_t pass(size_t *lo, size_t *hi, bool backwards, bool drain_each)
+static void *value_of(uint32_t i)
 {
-    uint32_t *p = self.pending;
-    size_t n = *hi - *lo, kept = 0, resolved = 0;
+    return (void *)AO_load(&at(i)->handle->value);
+}
+
+static void add_work(uint32_t i)
+{
+    at(i)->resolved = true;
+    at(i)->next = self.work;
+    self.work = i;
+}
+
+/* The record of obj when it is a handle itself, or OAKI_PTR_NONE: only the table says whether it is
+ * one. */
+static uint32_t record_of_handle(const void *obj)
+{
+    if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_PTR_NONE;
+    uint32_t i = ((const oak_ephemeron *)obj)->record;
+    return i < self.table.records.len && at(i)->handle == obj ? i : OAKI_PTR_NONE;
+}
+
+/* obj has just been marked: as a key of pairs, or as a pair. */
+static void found(void *obj)
+{
+    if (!oaki_special_possible(obj)) return;
+    for (uint32_t i = oaki_ptrtable_first(&self.table, obj); i != OAKI_PTR_NONE;
+         i = at(i)->link.next) {
+        self.looks++;
+        if (!at(i)->resolved && oaki_is_marked(at(i)->handle)) add_work(i);
+    }
+    uint32_t i = record_of_handle(obj);
+    if (i != OAKI_PTR_NONE && !at(i)->resolved && oaki_is_marked(at(i)->link.obj)) add_work(i);
+}
+
+/* Mark the value of record i, and the values of all that this resolves. */
+static void resolve_carefully(uint32_t i)
+{
+    self.work = OAKI_PTR_NONE;
+    add_work(i);
+    while ((i = self.work) != OAKI_PTR_NONE) {
+        self.work = at(i)->next;
+        oaki_follow(value_of(i), found);
+    }
+}
+
+/* Resolve what can be among the first n of the list, and take it off. Returns how many are left. */
+static size_t pass(size_t n, bool careful)
+{
+    size_t left = 0;
     self.looks += n;
     for (size_t k = 0; k < n; k++) {
-        uint32_t i = backwards ? p[*hi - 1 - k] : p[*lo + k];
+        uint32_t i = self.pending[k];
         if (!at(i)->resolved && resolvable(at(i))) {
-            resolve(i);
-            resolved++;
-            if (drain_each) oaki_mark_drain();
+            if (careful) {
+                resolve_carefully(i);
+            } else {
+                at(i)->resolved = true;
+                oaki_mark_pointer(value_of(i));
+            }
         }
-        if (at(i)->resolved) continue;
-        if (backwards)
-            p[*hi - 1 - kept] = i;
-        else
-            p[*lo + kept] = i;
-        kept++;
+        if (!at(i)->resolved) self.pending[left++] = i;
     }
-    if (backwards)
-        *lo = *hi - kept;
-    else
-        *hi = *lo + kept;
-    return resolved;
+    oaki_mark_drain();
+    return left;
 }
 
 void oaki_ephemerons_fixpoint(void)
 {
-    size_t lo = 0, hi = self.table.records.len;
-    bool backwards = false, drain_each = false;
+    uint32_t n = (uint32_t)self.table.records.len;
+    bool careful = false;
     oaki_mark_drain();
-    for (uint32_t i = 0; i < hi; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         at(i)->resolved = false;
         self.pending[i] = i;
     }
-    while (lo < hi) {
-        size_t n = hi - lo, resolved = pass(&lo, &hi, backwards, drain_each);
-        if (resolved == 0) break;
-        oaki_mark_drain();
-        backwards = !backwards;
-        drain_each = resolved < n / FEW;
+    for (size_t before = n, left; before > 0; before = left) {
+        left = pass(before, careful);
+        if (left == before) break;
+        careful = before - left < before / FEW;
     }
 }
 
@@ -208,15 +223,6 @@ void oaki_ephemerons_clear(void)
 }
 
 /* ---- the rest ---- */
-
-/* The record of obj when it is a handle itself, or OAKI_PTR_NONE: only the table says whether it is
- * one. */
-static uint32_t record_of_handle(const void *obj)
-{
-    if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_PTR_NONE;
-    uint32_t i = ((const oak_ephemeron *)obj)->record;
-    return i < self.table.records.len && at(i)->handle == obj ? i : OAKI_PTR_NONE;
-}
 
 void oaki_ephemerons_forget(void *obj)
 {

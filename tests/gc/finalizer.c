@@ -194,6 +194,32 @@ START_TEST(cycles_are_counted_while_others_come_and_go)
 }
 END_TEST
 
+static void make_old_cycle(void *arg)
+{
+    node *n = finalizable(NULL, 1, OAK_FINALIZER_ORDERED);
+    n->other = finalizable(n, 2, OAK_FINALIZER_ORDERED);
+    *(void **)arg = oak_alloc_noscan(16); /* where to find it again, without holding it */
+    **(node ***)arg = n;
+}
+
+static void make_young_cycle(void *arg)
+{
+    node *n = finalizable(NULL, 3, OAK_FINALIZER_ORDERED);
+    n->other = n;
+    memcpy(n->fill, *(node ***)arg, sizeof n);
+}
+
+START_TEST(an_old_cycle_below_a_young_one_is_counted_still)
+{
+    test_build(make_old_cycle, &root);
+    for (int i = 0; i < 3; i++) turn();
+    ck_assert_uint_eq(stats().finalizer_cycles, 2);
+    test_build(make_young_cycle, &root);
+    turn();
+    ck_assert_uint_eq(stats().finalizer_cycles, 3);
+}
+END_TEST
+
 /* ---- no order ---- */
 
 static void make_no_order_cycle(void *arg)
@@ -553,6 +579,7 @@ Suite *suite_gc_finalizer(void)
     tcase_add_test(c, what_is_reachable_from_itself_waits_for_ever);
     tcase_add_test(c, cycles_are_counted_among_others);
     tcase_add_test(c, cycles_are_counted_while_others_come_and_go);
+    tcase_add_test(c, an_old_cycle_below_a_young_one_is_counted_still);
     tcase_add_test(c, without_order_a_cycle_runs_at_once);
     tcase_add_test(c, an_ordered_one_waits_for_one_without_order_above_it);
     tcase_add_test(c, one_without_order_waits_for_nobody);
