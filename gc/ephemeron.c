@@ -1,9 +1,9 @@
 /* ephemeron.c - pairs whose value is kept alive by the pair and its key together (Hayes,
  * "Ephemerons: a new finalization mechanism", 1997).
  *
- * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive by
- * itself; the table of them by their key's object; and the list that a fixpoint works through, which
- * has a place for each record, taken when records are.
+ * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive
+ *   by itself; the table of them by their key's object; and the list that a fixpoint works through,
+ *   which has a place for each record, taken when records are.
  *
  * The fixpoint makes passes over the list of the unresolved. A pass marks the values of those whose
  * pair and key are marked, and drains; that goes on while passes resolve a fair part of what they
@@ -12,9 +12,9 @@
  * marked by follow.c, which tells of each object that it marks, and through the table whichever
  * pair has been waiting for that one is resolved at once, in constant time. So the whole is linear
  * in what is marked and in the pairs, whatever their order; save for chains through large or typed
- * objects, which follow.c leaves to the marker, and which take a pass for each such link.
- * (Barros and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in
- * the marker itself; here no other collection pays for it.)
+ * objects, which follow.c leaves to the marker, and which take a pass for each such link. (Barros
+ * and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in the
+ * marker itself; here no other collection pays for it.)
  *
  * Invariants: a handle that has a record knows its number; records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
@@ -32,7 +32,7 @@ struct oak_ephemeron {
 typedef struct record {
     oaki_ptrlink link; /* of the key's object */
     oak_ephemeron *handle;
-    uint32_t next; /* found resolvable, value not marked yet */
+    uint32_t next; /* in the list of work */
     bool resolved; /* in this fixpoint */
 } record;
 

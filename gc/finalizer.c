@@ -45,10 +45,13 @@ enum { CLEANUP = 2 }; /* a kind beside OAK_FINALIZER_ORDERED and OAK_FINALIZER_N
 
 typedef struct record {
     oaki_ptrlink link;
-    oaki_ready what;     /* its obj only when READY */
+    oaki_finalizer_fn fn;
+    void *ctx;
     uint32_t next, prev; /* in the queue; of candidates in a decision, next alone */
     uint8_t state, kind, age;
 } record;
+
+_Static_assert(sizeof(record) == 48, "docs/finalizers.md says so");
 
 static struct {
     oaki_ptrtable table;
@@ -123,12 +126,13 @@ static uint32_t find(const void *obj)
     return i;
 }
 
-static int add(void *obj, const oaki_ready *what, uint8_t kind)
+static int add(void *obj, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
 {
     if (oaki_ptrtable_reserve(&self.table) != 0) return -1;
     uint32_t after = kind == CLEANUP ? find(obj) : OAKI_PTR_NONE;
     record *r = at(oaki_ptrtable_add(&self.table, obj, after));
-    r->what = *what;
+    r->fn = fn;
+    r->ctx = ctx;
     r->kind = kind;
     oaki_count_add(&self.waiting[kind], 1);
     oaki_special_note(obj);
@@ -156,29 +160,34 @@ int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_
         errno = EINVAL;
         return -1;
     }
-    oaki_ready what = { .ctx = ctx, .fn.finalizer = fn }, before = { .ctx = NULL };
+    oaki_finalizer_fn now = { .finalizer = fn }, before = { .finalizer = NULL };
+    void *ctx_before = NULL;
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     int result = 0;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     uint32_t i = find(obj);
-    if (i != OAKI_PTR_NONE) before = at(i)->what;
+    if (i != OAKI_PTR_NONE) {
+        before = at(i)->fn;
+        ctx_before = at(i)->ctx;
+    }
     if (i == OAKI_PTR_NONE) {
-        if (fn) result = add(obj, &what, (uint8_t)flags);
+        if (fn) result = add(obj, now, ctx, (uint8_t)flags);
     } else if (!fn) {
         record_remove(i);
     } else {
         oaki_count_sub(&self.waiting[at(i)->kind], 1);
         oaki_count_add(&self.waiting[flags], 1);
-        at(i)->what = what;
+        at(i)->fn = now;
+        at(i)->ctx = ctx;
         at(i)->kind = (uint8_t)flags;
         at(i)->age = 0;
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
     if (result != 0) return -1;
-    if (old) *old = before.fn.finalizer;
-    if (old_ctx) *old_ctx = before.ctx;
+    if (old) *old = before.finalizer;
+    if (old_ctx) *old_ctx = ctx_before;
     if (fn) oaki_finalizer_thread_ensure();
     return 0;
 }
@@ -194,11 +203,10 @@ int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx)
         oak_fatal(
             "oakum: oak_cleanup_add: ctx %p is in the object, which it would keep alive for ever",
             ctx);
-    oaki_ready what = { .ctx = ctx, .fn.cleanup = fn };
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    int result = add(obj, &what, CLEANUP);
+    int result = add(obj, (oaki_finalizer_fn){ .cleanup = fn }, ctx, CLEANUP);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
     if (result == 0) oaki_finalizer_thread_ensure();
@@ -220,8 +228,8 @@ void oaki_finalizers_mark_roots(void)
 {
     for (uint32_t i = 0; i < self.table.records.len; i++) {
         const record *r = at(i);
-        oaki_mark_pointer(r->what.ctx);
-        if (r->state == READY) oaki_mark_pointer(r->what.obj);
+        oaki_mark_pointer(r->ctx);
+        if (r->state == READY) oaki_mark_pointer(r->link.obj);
     }
 }
 
@@ -230,19 +238,12 @@ static bool unreachable(const record *r)
     return !oaki_is_marked(r->link.obj);
 }
 
-static void make_ready(uint32_t i)
-{
-    record *r = at(i);
-    r->what.obj = r->link.obj;
-    queue_append(i);
-}
-
 /* Mark the objects of all that was queued behind `last`, and what they reach. */
 static void resurrect(uint32_t last)
 {
     uint32_t i = last != OAKI_PTR_NONE ? at(last)->next : self.head;
     if (i == OAKI_PTR_NONE) return;
-    for (; i != OAKI_PTR_NONE; i = at(i)->next) oaki_mark_pointer(at(i)->what.obj);
+    for (; i != OAKI_PTR_NONE; i = at(i)->next) oaki_mark_pointer(at(i)->link.obj);
     oaki_ephemerons_fixpoint();
 }
 
@@ -252,7 +253,7 @@ static void decide_no_order(void)
     if (oaki_count_get(&self.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
     for (uint32_t i = 0; i < self.table.records.len; i++)
         if (at(i)->kind == OAK_FINALIZER_NO_ORDER && at(i)->state == WAITING && unreachable(at(i)))
-            make_ready(i);
+            queue_append(i);
     resurrect(last);
 }
 
@@ -341,7 +342,7 @@ static void decide_ordered(void)
             for (uint32_t i = list[a]; i != OAKI_PTR_NONE; i = next) {
                 next = at(i)->next;
                 if (unreachable(at(i)))
-                    make_ready(i);
+                    queue_append(i);
                 else
                     grow_older(at(i));
             }
@@ -377,7 +378,8 @@ bool oaki_finalizers_pop(oaki_ready *out)
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     uint32_t i = self.head;
     if (i != OAKI_PTR_NONE) {
-        *out = at(i)->what;
+        const record *r = at(i);
+        *out = (oaki_ready){ .obj = r->link.obj, .ctx = r->ctx, .fn = r->fn };
         record_remove(i);
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);

@@ -6,13 +6,15 @@
 #include "gc.h"
 #include <oakum/gc.h>
 
+typedef union oaki_finalizer_fn {
+    oak_finalizer finalizer;
+    void (*cleanup)(void *ctx);
+} oaki_finalizer_fn;
+
 /* Something to run: a finalizer when obj is set, else a cleanup. */
 typedef struct oaki_ready {
     void *obj, *ctx;
-    union {
-        oak_finalizer finalizer;
-        void (*cleanup)(void *ctx);
-    } fn;
+    oaki_finalizer_fn fn;
 } oaki_ready;
 
 /* Take the first of the queue. From here on *out is all that keeps obj and ctx alive: it has to be
