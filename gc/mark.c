@@ -5,20 +5,19 @@
  * harmless. Bound: each object is scanned once, twice when raced for. */
 #include "mark.h"
 #include "runtime/track.h"
+#include <string.h>
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
-/* a heap of more has mark bits that don't stay in the second-level cache */
-#define FAR ((size_t)64 << 20)
-#define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
-#define BATCH 32        /* words looked at in one go */
-#define LOOK_EVERY 16   /* batches between two looks at whether others have nothing to do */
-#define RING_HIGH 160   /* words in the ring: above it, some go to the stack */
-#define BLOCK 64        /* moved at a time */
+#define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
+#define BATCH 64                 /* words looked at in one go */
+/* words that stay in the queue while there are others: their bits are on the way */
+#define AHEAD 64
+#define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
+#define QUEUE_HIGH 256 /* words in the queue: above it, some go to the stack */
+#define BLOCK 64       /* moved at a time */
 /* An object in the delay line: its words to scan, and above them its offset. */
 #define WORDS_BITS 8
 #define WORDS_MASK 0xff
-/* An object found: its span class, and above it its offset. */
-#define FOUND_BITS 9
 
 /* What the loop has to know of a span class, in one place. */
 typedef struct class_info {
@@ -52,10 +51,10 @@ typedef struct hot {
     size_t used, bytes;
     const oaki_pte *pte;
     uint64_t *mark;
-    size_t *ring;
-    unsigned head, tail;    /* of the ring */
+    size_t *queue;
+    unsigned head, tail;
     uint64_t *line;
-    unsigned first, last;   /* of the delay line */
+    unsigned first, last;
     size_t *sp, *lo, *hi; /* of the top chunk: entries lie in [lo, sp), there is room up to hi */
 } hot;
 
@@ -72,7 +71,7 @@ OAKI_INLINE hot load(oak_marker *m)
     hot h = {
         .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .mark = oaki_the_heap.mark
     };
-    h.ring = m->ring;
+    h.queue = m->queue;
     h.head = m->head;
     h.tail = m->tail;
     h.line = m->line;
@@ -135,12 +134,13 @@ static bool has_room(hot *h, oak_marker *m, size_t n)
     return (size_t)(h->hi - h->sp) >= n;
 }
 
-/* The ring is above RING_HIGH: its newest words go to the stack. */
+/* The queue is above QUEUE_HIGH: its newest words go to the stack. */
 static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
 {
     bool room = has_room(h, m, BLOCK);
+    h->tail -= BLOCK;
     for (unsigned i = 0; i < BLOCK; i++) {
-        size_t off = h->ring[--h->tail % OAKI_RING];
+        size_t off = h->queue[h->tail + i];
         if (room)
             *h->sp++ = off;
         else
@@ -148,29 +148,24 @@ static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
     }
 }
 
-OAKI_INLINE void prefetch_bit(const hot *h, size_t off)
-{
-    __builtin_prefetch((const char *)h->mark + (off >> 7));
-}
-
-static OAKI_NOINLINE void fill_ring(hot *h)
-{
-    for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--) {
-        size_t off = *--h->sp;
-        h->ring[h->tail++ % OAKI_RING] = off;
-        prefetch_bit(h, off);
-    }
-}
-
 /* No branch on whether it is a pointer, which is as good as random; and nothing that is read
  * soon depends on it. There is room. */
-OAKI_INLINE void put_word(hot *h, uintptr_t word, bool far)
+OAKI_INLINE void put_word(hot *h, uintptr_t word)
 {
     size_t off = word - h->base;
-    bool ours = off < h->used;
-    h->ring[h->tail % OAKI_RING] = off;
-    h->tail += ours;
-    if (far) prefetch_bit(h, ours ? off : 0);
+    h->queue[h->tail] = off;
+    h->tail += off < h->used;
+}
+
+/* Room for the words of one more object: the queue is one stretch of memory, whose end is moved
+ * to its beginning now and then. */
+OAKI_INLINE void make_room(hot *h, oak_marker *m)
+{
+    if (OAKI_UNLIKELY(h->tail - h->head > QUEUE_HIGH)) spill(h, m);
+    if (OAKI_LIKELY(h->tail + INLINE_WORDS < OAKI_QUEUE)) return;
+    memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
+    h->tail -= h->head;
+    h->head = 0;
 }
 
 OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *p,
@@ -178,8 +173,8 @@ OAKI_NO_ASAN OAKI_INLINE void put_words(hot *h, oak_marker *m, const uintptr_t *
 {
     while (p < end) {
         const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
-        for (; p < stop; p++) put_word(h, *p, true);
-        while (h->tail - h->head > RING_HIGH) spill(h, m);
+        make_room(h, m);
+        for (; p < stop; p++) put_word(h, *p);
     }
 }
 
@@ -195,8 +190,8 @@ static void push_one(oak_marker *m, uintptr_t word)
 {
     if (word - m->base >= m->used) return;
     hot h = load(m);
-    put_word(&h, word, true);
-    if (h.tail - h.head > RING_HIGH) spill(&h, m);
+    make_room(&h, m);
+    put_word(&h, word);
     save(&h, m);
 }
 
@@ -261,60 +256,60 @@ static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool sh
     mark_special(h, m, slot);
 }
 
-OAKI_NO_ASAN OAKI_INLINE void scan_small(hot *h, uint64_t object, bool far)
+/* Of the queue's next n words, those whose bit is clear: they lead to unmarked objects, or into
+ * large ones. Four of five words of a graph lead to marked objects, in no order that a branch could
+ * learn: so there is no branch. */
+OAKI_INLINE unsigned filter(hot *h, unsigned n, size_t *found)
 {
-    const uintptr_t *p = (const uintptr_t *)(h->base + (object >> WORDS_BITS));
-    for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
-        put_word(h, p[0], far);
-        put_word(h, p[1], far);
-    }
-}
-
-/* Which unmarked objects do the ring's next n words lead to? Marks nothing, so an object may be
- * found twice. Four of five words of a graph lead to marked ones, in no order that a branch could
- * learn: so there is no branch on it. */
-OAKI_INLINE unsigned find_unmarked(hot *h, oak_marker *m, unsigned n, uint64_t *found, bool shared)
-{
-    unsigned count = 0, head = h->head;
-    h->head += n;
+    unsigned count = 0;
+    const size_t *word = h->queue + h->head;
     for (unsigned k = 0; k < n; k++) {
-        size_t off = h->ring[(head + k) % OAKI_RING], page = off >> OAKI_PAGE_SHIFT;
-        oaki_pte e = h->pte[page];
-        const class_info *c = &infos[e & OAKI_PTE_SPANCLASS];
-        size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
-        size_t i = ((off - first) * c->magic) >> 32;
-        if (OAKI_UNLIKELY(i >= c->nslots)) { /* free (class 0), large, or a span's tail */
-            if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
-            continue;
-        }
-        size_t slot = first + i * c->size, g = slot >> OAKI_GRANULE_SHIFT;
-        found[count] = slot << FOUND_BITS | (e & OAKI_PTE_SPANCLASS);
+        size_t off = word[k], g = off >> OAKI_GRANULE_SHIFT;
+        found[count] = off;
         count += ~(h->mark[g / 64] >> (g % 64)) & 1;
     }
+    h->head += n;
     return count;
 }
 
-/* Mark an object and put it into the delay line, prefetched. */
-OAKI_INLINE void enter(hot *h, oak_marker *m, uint64_t found, bool shared)
+/* Mark the object that offset off is in, if there is one and it isn't, and put it into the delay
+ * line, prefetched. */
+OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared)
 {
-    size_t slot = found >> FOUND_BITS;
-    const class_info *c = &infos[found & OAKI_PTE_SPANCLASS];
+    size_t page = off >> OAKI_PAGE_SHIFT;
+    oaki_pte e = h->pte[page];
+    const class_info *c = &infos[e & OAKI_PTE_SPANCLASS];
+    size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
+    size_t i = ((off - first) * c->magic) >> 32;
+    /* large; else not reached, as only objects have clear bits */
+    if (OAKI_UNLIKELY(i >= c->nslots)) {
+        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
+        return;
+    }
+    size_t slot = first + i * c->size, n = c->words;
     if (!set_mark(h->mark, slot, shared)) return;
     h->bytes += c->size;
-    if (OAKI_UNLIKELY(c->words - 1 >= INLINE_WORDS)) { /* noscan, or special */
-        if (c->words == SPECIAL) mark_special(h, m, slot);
+    if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
+        if (n == SPECIAL) mark_special(h, m, slot);
         return;
     }
     __builtin_prefetch((const void *)(h->base + slot));
-    h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS | c->words;
+    h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS | n;
 }
 
+_Static_assert(BATCH + OAKI_DELAY <= OAKI_LINE, "a batch fits the delay line");
+
 /* Scan the delay line's oldest until `keep` are left. */
-OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep, bool far)
+OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
 {
     while (h->last - h->first > keep) {
-        scan_small(h, h->line[h->first++ % OAKI_LINE], far);
-        if (OAKI_UNLIKELY(h->tail - h->head > RING_HIGH)) spill(h, m);
+        uint64_t object = h->line[h->first++ % OAKI_LINE];
+        const uintptr_t *p = (const uintptr_t *)(h->base + (object >> WORDS_BITS));
+        make_room(h, m);
+        for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
+            put_word(h, p[0]);
+            put_word(h, p[1]);
+        }
     }
 }
 
@@ -331,14 +326,23 @@ static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
     return m->shared_bits == shared;
 }
 
-/* The ring has run low: get words from the stack, or from the delay line. false: there are none. */
+/* The queue has run low: get words from the stack, from a range, or from the delay line. false:
+ * there are none. */
 static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
 {
+    make_room(h, m);
     if (h->sp > h->lo) {
-        fill_ring(h);
+        for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--)
+            h->queue[h->tail++] = *--h->sp;
         return true;
     }
-    leave(h, m, 0, true);
+    if (m->range_lo < m->range_hi) {
+        const char *lo = m->range_lo;
+        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
+        put_words(h, m, (const uintptr_t *)lo, (const uintptr_t *)m->range_lo);
+        return true;
+    }
+    leave(h, m, 0);
     if (h->tail != h->head) return true;
     save(h, m);
     if (!m->full || !oaki_mark_take(m)) return false;
@@ -346,19 +350,19 @@ static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
     return true;
 }
 
-OAKI_INLINE void loop(oak_marker *m, bool shared, bool far)
+OAKI_INLINE void loop(oak_marker *m, bool shared)
 {
     hot h = load(m);
-    uint64_t found[BATCH];
+    size_t found[BATCH];
     for (unsigned look = LOOK_EVERY;;) {
         unsigned n = h.tail - h.head;
-        if (OAKI_UNLIKELY(n < BATCH)) {
+        if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
         }
-        n = find_unmarked(&h, m, OAKI_MIN(n, BATCH), found, shared);
+        n = filter(&h, OAKI_MIN(n, BATCH), found);
         for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared);
-        leave(&h, m, OAKI_DELAY, far);
+        leave(&h, m, OAKI_DELAY);
         if (OAKI_LIKELY(--look)) continue;
         look = LOOK_EVERY;
         if (!look_around(&h, m, shared)) break;
@@ -368,15 +372,19 @@ OAKI_INLINE void loop(oak_marker *m, bool shared, bool far)
 
 void oaki_mark_local(oak_marker *m)
 {
-    bool far = m->used > FAR;
     do {
         if (m->shared_bits)
-            loop(m, true, true);
-        else if (far)
-            loop(m, false, true);
+            loop(m, true);
         else
-            loop(m, false, false);
-    } while (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full);
+            loop(m, false);
+    } while (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
+             m->range_lo < m->range_hi);
+}
+
+void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
+{
+    m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
+    m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
 }
 
 /* ---- for the rest of the collector, and for mark functions ---- */

@@ -1,14 +1,14 @@
 /* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c
  * share.
  *
- * A word that points into the range goes into a ring, its mark bit prefetched, and is looked at
- * when those before it have been. If it leads to an unmarked object, that is marked, prefetched
- * and put into a delay line; when it comes out its words go into the ring. So cache misses
- * overlap, on bits and on objects (Cher, Hosking and Vitek, 2004), and objects that are marked
- * already are not touched. A ring that fills spills its newest words to the worker's stack, from
- * where they come back when it runs low: breadth first in the small, depth first in the large. A
- * stack is a list of chunks; full chunks are offered to the others. Large objects and root
- * ranges wait as ranges that all workers eat from.
+ * A word that points into the range goes into a queue. In batches, the words whose bit in M is
+ * clear are picked out, their bits prefetched a batch ahead; the objects that they lead to are
+ * marked, prefetched and put into a delay line; what comes out of it is scanned, and its words
+ * go into the queue. So cache misses overlap, on bits and on objects (Cher, Hosking and Vitek,
+ * 2004), and objects that are marked already are not touched. A queue that fills spills its
+ * newest words to the worker's stack, from where they come back when it runs low: breadth first
+ * in the small, depth first in the large. A stack is a list of chunks; full chunks are offered
+ * to the others. Large objects and root ranges wait as ranges that all workers eat from.
  *
  * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared
  * is in workers.c. */
@@ -17,8 +17,8 @@
 
 #include "gc.h"
 
-#define OAKI_RING 512         /* words; a power of two */
-#define OAKI_LINE 64          /* objects; a power of two */
+#define OAKI_QUEUE 1024       /* words */
+#define OAKI_LINE 128         /* objects; a power of two */
 #define OAKI_DELAY 16         /* objects marked before an object is scanned */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
@@ -32,8 +32,9 @@ typedef struct oaki_mark_chunk {
 struct oak_marker {
     oaki_mark_chunk *top;     /* being filled and emptied */
     oaki_mark_chunk *full;    /* behind it, all full */
-    size_t ring[OAKI_RING];   /* offsets in the range */
-    unsigned head, tail;      /* of the ring; count up, and are taken modulo its size */
+    size_t queue[OAKI_QUEUE]; /* offsets in the range */
+    unsigned head, tail;      /* of the queue: words lie in [head, tail) */
+    const char *range_lo, *range_hi; /* a piece of a range that is being scanned */
     uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
     unsigned first, last;     /* of the line, as head and tail */
     bool shared_bits;         /* other workers mark too: M is changed atomically */
@@ -72,6 +73,8 @@ void oaki_mark_release(void);
 void oaki_mark_init(void);                  /* size classes are known */
 void oaki_mark_local(oak_marker *m);        /* until this worker's own queues are empty */
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
+/* a piece, in the loop */
+void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi);
 /* mark the object there, if any, without scanning it: the stack has overflowed */
 void oaki_mark_only(oak_marker *m, size_t off);
 void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: after an overflow */

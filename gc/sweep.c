@@ -1,4 +1,5 @@
-/* sweep.c - A becomes what is marked: by whoever allocates, span by span, and by a thread in the background.
+/* sweep.c - A becomes what is marked: by whoever allocates, span by span, and by a thread in the
+ * background.
  *
  * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists
  * (central.c); who takes one off sweeps it alone. A cycle starts with nothing waiting: the
@@ -46,8 +47,9 @@ static bool sweep_large(oaki_span *s)
     return false;
 }
 
-/* The granules of slots of k granules each that begin at the bits of `starts`, as far as they lie in
- * this word; *carry is how many granules reach into it from before, and then into the next. */
+/* The granules of slots of k granules each that begin at the bits of `starts`, as far as they
+ * lie in this word; *carry is how many granules reach into it from before, and then into the
+ * next. */
 OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
 {
     uint64_t fill = *carry >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << *carry) - 1;

@@ -1,12 +1,16 @@
-/* workers.c - the threads that mark together: their chunks of mark stack, stealing, and the end of a drain.
+/* workers.c - the threads that mark together: their chunks of mark stack, stealing, and the end
+ * of a drain.
  *
- * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has work to give away, so that a small
- * heap never wakes them. What is given away are whole chunks of the mark stack and ranges; who has nothing left takes from there.
- * A drain is over when no worker is busy: a worker is busy while it has, or is about to take, work.
+ * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has
+ * work to give away, so that a small heap never wakes them. What is given away are whole chunks
+ * of the mark stack and ranges; who has nothing left takes from there. A drain is over when no
+ * worker is busy: a worker is busy while it has, or is about to take, work.
  *
- * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks, ranges and free chunks.
- * Memory is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. When there is none, objects are marked without being scanned, and the overflow is
- * noted; the drain then goes over all marked objects again, until a pass has marked nothing that way, so each has brought something. */
+ * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks,
+ * ranges and free chunks. Memory is mapped straight from the system: a stopped thread may hold a
+ * lock of jemalloc's. When there is none, objects are marked without being scanned, and the
+ * overflow is noted; the drain then goes over all marked objects again, until a pass has marked
+ * nothing that way, so each has brought something. */
 #include "mark.h"
 #include "runtime/os.h"
 #include <string.h>
@@ -32,7 +36,8 @@ static struct {
     oaki_mark_chunk *free;
     size_t nranges;
     range ranges[RANGES];
-    oaki_mark_chunk *batches; /* all that was mapped, by the first chunk of each, which is used for nothing else */
+    /* all that was mapped, by the first chunk of each, which is used for nothing else */
+    oaki_mark_chunk *batches;
     size_t nbatches;
     size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
@@ -249,7 +254,7 @@ bool oaki_mark_take(oak_marker *m)
     if (!take_range(&r)) return false;
     m->scanned += (size_t)(r.hi - r.lo) / 512; /* most words of a range are no pointers */
     if (oaki_others_hungry()) (void)anybody_there(m);
-    oaki_mark_scan(m, r.lo, r.hi);
+    oaki_mark_range_lazily(m, r.lo, r.hi);
     return true;
 }
 
@@ -305,7 +310,8 @@ static void *helper(void *arg)
 
 static void drain_once(oak_marker *m)
 {
-    /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are made. */
+    /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are
+     * made. */
     AO_int_store(&shared.hungry, shared.nworkers - 1);
     for (;;) {
         do oaki_mark_local(m);

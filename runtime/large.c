@@ -46,7 +46,7 @@ static void publish(oaki_thread *t, oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
-    oaki_bits_set(h->alloc, oaki_heap_offset(oaki_span_start(s)), OAKI_GRANULE);
+    oaki_bits_set(h->alloc, oaki_heap_offset(oaki_span_start(s)), s->size);
     t->mcache->mallocs++;
     t->mcache->alloc_bytes += s->size;
     oaki_count_add(&h->live, s->size);

@@ -176,7 +176,7 @@ void oaki_mcache_flush(oaki_mcache *mc)
 }
 
 /* The slots are clear in A and so set in M: once A has them too, they live through this cycle,
- * empty as they are. */
+ * empty as they are. Of an allocated slot M has the first granule at most. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
@@ -184,7 +184,8 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         if (!p) continue;
         mc->flushed[sc] = NULL;
         size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
-        oaki_bits_set(oaki_the_heap.alloc, off, OAKI_GRANULE); /* the sweep counts bits */
+        oaki_bits_set(oaki_the_heap.alloc, off, size);
+        oaki_bits_clear(oaki_the_heap.mark, off + OAKI_GRANULE, size - OAKI_GRANULE);
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
         mc->mallocs++;
         mc->alloc_bytes += size;

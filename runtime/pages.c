@@ -216,7 +216,7 @@ void oaki_pages_free(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     size_t page = oaki_span_page(s), n = s->npages;
     bool large = s->cls == OAKI_CLASS_LARGE;
-    oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, large ? OAKI_GRANULE : n << OAKI_PAGE_SHIFT);
+    oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
     oaki_count_sub(&h->nspans, 1);
     free_run(page, n, large ? s->cursor : 0);
@@ -227,6 +227,8 @@ void oaki_pages_free_tail(oaki_span *s, size_t keep)
 {
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && keep > s->cursor && keep < s->npages);
     size_t page = oaki_span_page(s), n = s->npages;
+    oaki_bits_clear(oaki_the_heap.alloc, (page + keep) << OAKI_PAGE_SHIFT,
+                    (n - keep) << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&oaki_the_heap.pages_lock);
     s->npages = (uint32_t)keep;
     s->size = keep << OAKI_PAGE_SHIFT;

@@ -5,9 +5,15 @@
  * long enough that its tail wastes at most an eighth of it. */
 #include "sizeclass.h"
 
+#define STARTS_WORDS 8192
+
 oaki_class oaki_classes[OAKI_CLASSES];
 uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1];
 unsigned oaki_nclasses;
+const uint64_t *oaki_class_starts[OAKI_CLASSES];
+
+/* All of them in one block: a span is at most SPAN_MAX long, most are far shorter. */
+static uint64_t starts[STARTS_WORDS];
 
 #define PAGE 8192u
 #define SPAN_MAX (128u << 10)
@@ -36,12 +42,25 @@ static void fill_class(oaki_class *c, unsigned size)
     c->npages = bytes / PAGE;
 }
 
+static size_t fill_starts(unsigned cls, size_t at)
+{
+    const oaki_class *c = &oaki_classes[cls];
+    size_t words = (size_t)c->npages * PAGE / 16 / 64;
+    OAKI_INVARIANT(at + words <= STARTS_WORDS, "the masks of the size classes don't fit");
+    for (size_t slot = 0, g = 0; slot < c->nslots; slot++, g += c->size / 16)
+        starts[at + g / 64] |= (uint64_t)1 << (g % 64);
+    oaki_class_starts[cls] = starts + at;
+    return at + words;
+}
+
 void oaki_sizeclass_init(void)
 {
     unsigned cls = 1, covered = 0;
+    size_t at = 0;
     for (unsigned size = 16; size <= OAKI_SMALL_MAX; size = next_size(size), cls++) {
         OAKI_INVARIANT(cls < OAKI_CLASS_LARGE, "too many size classes");
         fill_class(&oaki_classes[cls], size);
+        at = fill_starts(cls, at);
         for (; covered <= size; covered += 16) oaki_class_small[covered / 16] = (uint8_t)cls;
     }
     oaki_nclasses = cls;

@@ -24,6 +24,9 @@ extern OAKI_HIDDEN oaki_class oaki_classes[OAKI_CLASSES];
 extern OAKI_HIDDEN uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1]; /* by (n + 15) / 16 */
 extern OAKI_HIDDEN unsigned oaki_nclasses;
 
+/* For each class, the granules of a span at which slots begin: a bit each, npages * 8 words. */
+extern OAKI_HIDDEN const uint64_t *oaki_class_starts[OAKI_CLASSES];
+
 void oaki_sizeclass_init(void);
 
 /* n <= OAKI_SMALL_MAX. */

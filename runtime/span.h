@@ -5,15 +5,14 @@
  * its first page, so that a span is found from any address in it by arithmetic alone. Free runs
  * of pages are spans of class 0 that also use the struct of their last page (pages.c).
  *
- * Bitmaps have a bit for each 16 bytes of the range; what counts is the bit of a slot's first
- * granule.
- *   A (alloc)  set: the slot was handed out and has not been freed. The bits of a slot's other
- *   granules may be either. M (mark)   means something from the start of a mark (M = ~A) until
- *   the sweep of its span (A = A & M): clear, the
- *              slot is allocated and not reached yet; set, it is marked or was free. So the
- *              marker tests one bit for "allocated and unmarked", a pointer to a slot that was
- *              never handed out marks nothing, and what is handed out during a mark is born
- *              marked.
+ * Bitmaps have a bit for each 16 bytes of the range, a granule.
+ *   A (alloc)  set for all granules of a slot that was handed out and has not been freed.
+ *   M (mark)   means something from the start of a mark (M = ~A) until the sweep of its span: all
+ *              granules of an allocated slot are clear then, save the first when it is marked. So
+ *              to the marker one bit, whichever granule a word points to, says "nothing to do":
+ *              it is set where nothing is allocated, and where a marked object begins.
+ *              A pointer to a slot that was never handed out marks nothing.
+ * What a sweep leaves are the slots whose first granule is in A & M.
  *
  * Invariants: nalloc is the number of slots handed out; a span is in at most one list of its
  * mcentral, or cached by one thread; below `cursor` every free slot waits for the next sweep,
