@@ -150,7 +150,6 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_span *s = mc->span[sc];
     oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[s->cls];
-    mc->flushed[sc] = NULL;
     if (r->next < r->end) {
         size_t left = (size_t)(r->end - r->next), n = left / c->size;
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
@@ -168,6 +167,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
 
 void oaki_mcache_flush(oaki_mcache *mc)
 {
+    memset(mc->flushed, 0, sizeof mc->flushed); /* what an earlier flush left there is long reused */
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         uint64_t set = mc->active[kind];
         for (; set; set &= set - 1) flush_run(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));
