@@ -63,16 +63,18 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     const oaki_class *c = &oaki_classes[s->cls];
     size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
-    size_t from = base + s->cursor;
-    while (from < end && oaki_bit_get(oaki_the_heap.alloc, from)) from += c->size;
-    if (from >= end) {
-        s->cursor = (uint32_t)(end - base);
-        return false;
-    }
-    size_t to = next_allocated(from, end);
+    size_t from = base + s->cursor, to, n;
     size_t max = oaki_debug_switches.stress || c->size >= RUN_MAX ? c->size : RUN_MAX;
-    if (to - from > max) to = from + max;
-    size_t n = ((to - from) * c->magic) >> 32;
+    for (;; from += c->size) {
+        while (from < end && oaki_bit_get(oaki_the_heap.alloc, from)) from += c->size;
+        if (from >= end) {
+            s->cursor = (uint32_t)(end - base);
+            return false;
+        }
+        to = OAKI_MIN(next_allocated(from, end), from + max);
+        n = ((to - from) * c->magic) >> 32;
+        if (OAKI_LIKELY(n > 0)) break; /* else another thread is still clearing this slot */
+    }
     to = from + n * c->size;
     oaki_bits_set(oaki_the_heap.alloc, from, to - from);
     char *p = (char *)(oaki_the_heap.base + from);
