@@ -172,7 +172,8 @@ void oaki_mark_offer(oak_marker *m)
 {
     oaki_mark_chunk *c = new_chunk(), *old = m->top;
     if (!c) {
-        for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;) oaki_mark_only(m, old->entry[--old->n]);
+        for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;)
+            oaki_mark_only(m, old->entry[--old->n]);
         return;
     }
     m->top = c;

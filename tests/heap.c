@@ -22,7 +22,8 @@ void test_seed(const char *who)
     const char *given = getenv("OAKUM_TEST_SEED");
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    state = given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_nsec * 2654435761u + (uint64_t)getpid();
+    state =
+        given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_nsec * 2654435761u + (uint64_t)getpid();
     if (state == 0) state = 1;
     printf("%s: OAKUM_TEST_SEED=%llu\n", who, (unsigned long long)state);
     fflush(stdout);
@@ -43,7 +44,8 @@ size_t test_below(size_t n)
 
 size_t test_size(size_t max)
 {
-    size_t bits = test_below(oaki_log2(max) + 1), n = ((size_t)1 << bits) + test_below((size_t)1 << bits);
+    size_t bits = test_below(oaki_log2(max) + 1),
+           n = ((size_t)1 << bits) + test_below((size_t)1 << bits);
     return OAKI_MIN(n, max);
 }
 
@@ -140,7 +142,8 @@ static const char *check_span(const oaki_span *s)
     for (unsigned i = 0; i < c->nslots; i++)
         handed_out += oaki_bit_get(h->alloc, base + (size_t)i * c->size);
     if (handed_out != s->nalloc) return "nalloc counts the slots that are set in A";
-    if ((s->list == OAKI_LIST_PARTIAL) && s->nalloc == c->nslots) return "a full span is not partial";
+    if ((s->list == OAKI_LIST_PARTIAL) && s->nalloc == c->nslots)
+        return "a full span is not partial";
     if ((s->kind == OAKI_TYPED) != (s->types != NULL)) return "typed spans have types";
     return NULL;
 }

@@ -143,7 +143,8 @@ static void make_random(void *n)
     void **index = malloc(total * sizeof *index);
     for (size_t i = 0; i < total; i++) {
         size_t size = test_size(test_below(300) ? 3000 : 300000) | 16;
-        index[i] = count(test_below(3) ? oak_alloc(size) : oak_alloc_typed(node_type, 1 + size / 64));
+        index[i] =
+            count(test_below(3) ? oak_alloc(size) : oak_alloc_typed(node_type, 1 + size / 64));
         if (i == 0) root = index[0];
         void **at = index[i];
         void **from = index[test_below(i + 1)];
@@ -151,7 +152,8 @@ static void make_random(void *n)
         at[1] = i > 0 ? (char *)index[i - 1] + test_below(oak_usable_size(index[i - 1])) : NULL;
         root = index[i];
     }
-    for (size_t i = 0; i < total; i++) memcpy(index[i], (void *[]){ root, ((void **)index[i])[1] }, 16);
+    for (size_t i = 0; i < total; i++)
+        memcpy(index[i], (void *[]){ root, ((void **)index[i])[1] }, 16);
     free(index);
 }
 

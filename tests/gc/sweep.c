@@ -38,7 +38,8 @@ static size_t waiting(void)
     const oaki_heap *h = &oaki_the_heap;
     size_t n = 0, end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
-        n += (h->pte[page] & OAKI_PTE_CLASS) && h->spans[page].swept != (uint32_t)AO_load(&h->cycle);
+        n +=
+            (h->pte[page] & OAKI_PTE_CLASS) && h->spans[page].swept != (uint32_t)AO_load(&h->cycle);
     return n;
 }
 
@@ -204,7 +205,8 @@ START_TEST(poison_fills_what_died_and_nothing_else)
     for (size_t i = 0; i < N; i++) {
         const unsigned char *p = held[i], *next = p + size;
         if (p[0] != 0x42 || p[size - 1] != 0x42) ck_abort_msg("object %zu was changed", i);
-        if (!oak_base(next) && oaki_heap_contains(next)) poisoned += next[0] == 0xdb && next[63] == 0xdb;
+        if (!oak_base(next) && oaki_heap_contains(next))
+            poisoned += next[0] == 0xdb && next[63] == 0xdb;
     }
     ck_assert_uint_ge(poisoned, N - 500);
 }

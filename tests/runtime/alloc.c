@@ -27,8 +27,8 @@ static void *aligned_16(size_t n)
     return oak_alloc_aligned(16, n);
 }
 
-static void *(*const functions[])(size_t n) = { oak_alloc, oak_alloc_noscan, oak_alloc_pinned, typed,
-                                                aligned_16 };
+static void *(*const functions[])(size_t n) = { oak_alloc, oak_alloc_noscan, oak_alloc_pinned,
+                                                typed, aligned_16 };
 
 /* ---- sizes ---- */
 
@@ -155,7 +155,8 @@ START_TEST(every_power_of_two_aligns)
     for (size_t align = 1; align <= (size_t)1 << 30; align *= 2)
         for (size_t size = 0; size < 3; size++) {
             size_t want = (size_t[]){ 1, 3000, 40000 }[size];
-            char *p = size & 1 ? oak_alloc_aligned_noscan(align, want) : oak_alloc_aligned(align, want);
+            char *p =
+                size & 1 ? oak_alloc_aligned_noscan(align, want) : oak_alloc_aligned(align, want);
             assert_good(p, want);
             ck_assert_uint_eq((uintptr_t)p % align, 0);
             memset(p, 0xff, want);
@@ -233,7 +234,8 @@ START_TEST(poison_is_gone_from_what_is_handed_out)
     oaki_debug_switches.poison = 1;
     oak_set_gc_percent(50);
     test_away(soil_and_drop, NULL);
-    for (size_t i = 0; i < DIRTY; i++) ck_assert(!dirty[i] || dirty[i][0] == dirty[i][dirty_size[i] - 1]);
+    for (size_t i = 0; i < DIRTY; i++)
+        ck_assert(!dirty[i] || dirty[i][0] == dirty[i][dirty_size[i] - 1]);
 }
 END_TEST
 

@@ -145,8 +145,8 @@ START_TEST(the_callers_registers_are_saved)
                      "addq $128, %%rsp\n"
                      : "=m"(sp)
                      : "i"(MAGIC) /* no register is left for it */
-                     : "rbx", "r12", "r13", "r14", "r15", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10",
-                       "r11", "memory");
+                     : "rbx", "r12", "r13", "r14", "r15", "rax", "rcx", "rdx", "rsi", "rdi", "r8",
+                       "r9", "r10", "r11", "memory");
     oaki_thread seen = *t;
     oak_blocking_leave();
     ck_assert_ptr_eq(seen.sp, (char *)sp);

@@ -64,7 +64,8 @@ START_TEST(a_known_program_has_known_figures)
     expected -= MB + MB / 2;
     ck_assert_uint_eq(test_stats().heap_alloc, expected);
     ck_assert_uint_eq(test_stats().heap_objects, 3010);
-    for (size_t i = 0; i < 3000; i += 2) expected -= oak_usable_size(program[i]), oak_free(program[i]);
+    for (size_t i = 0; i < 3000; i += 2)
+        expected -= oak_usable_size(program[i]), oak_free(program[i]);
     s = test_stats();
     ck_assert_uint_eq(s.heap_alloc, expected);
     ck_assert_uint_eq(s.heap_objects, 1510);

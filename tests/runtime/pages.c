@@ -72,8 +72,8 @@ static void take(void)
 {
     size_t n = test_size(600), align = (size_t)1 << (test_below(4) ? 0 : test_below(8));
     bool large = test_below(2);
-    oaki_span *s = oaki_pages_alloc(n, align, large ? OAKI_CLASS_LARGE : 1 + (unsigned)test_below(60),
-                                    OAKI_NOSCAN);
+    oaki_span *s = oaki_pages_alloc(
+        n, align, large ? OAKI_CLASS_LARGE : 1 + (unsigned)test_below(60), OAKI_NOSCAN);
     ck_assert_ptr_nonnull(s);
     piece *p = &pieces[npieces++];
     *p = (piece){ s, oaki_span_page(s), n, 0, (unsigned char)(1 + test_below(255)) };

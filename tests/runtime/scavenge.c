@@ -55,8 +55,8 @@ static void assert_returned(void)
     size_t now = test_rss(), grown = now > rss_before ? now - rss_before : 0;
     oak_memstats s = test_stats();
     live = s.heap_alloc;
-    ck_assert_msg(grown <= live + live / 10 + 8 * MB, "%zu MB live, %zu MB more than before", live / MB,
-                  grown / MB);
+    ck_assert_msg(grown <= live + live / 10 + 8 * MB, "%zu MB live, %zu MB more than before",
+                  live / MB, grown / MB);
     ck_assert_uint_eq(s.heap_released, s.heap_idle);
     const char *broken = test_check_heap();
     ck_assert_msg(!broken, "%s", broken);

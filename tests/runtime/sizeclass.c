@@ -53,7 +53,8 @@ START_TEST(a_span_holds_its_slots_and_little_else)
         size_t bytes = (size_t)c->npages * OAKI_PAGE, tail = bytes - (size_t)c->nslots * c->size;
         ck_assert_uint_ge(bytes, (size_t)c->nslots * c->size);
         ck_assert_uint_lt(tail, c->size);
-        ck_assert_msg(tail * 8 <= bytes, "class of %u: %zu of %zu are wasted", c->size, tail, bytes);
+        ck_assert_msg(tail * 8 <= bytes, "class of %u: %zu of %zu are wasted", c->size, tail,
+                      bytes);
         ck_assert_uint_le(bytes, (size_t)128 << 10);
     }
 }

@@ -1,4 +1,4 @@
-/* space.c - tests of runtime/space.c: the reserved range, its growth, its end, little address space.
+/* space.c - tests of runtime/space.c: the reserved range, how it grows and ends, a small one.
  *
  * Each test starts the heap itself, with what it is about; so nothing is started before. */
 #include "runtime/collector.h"
@@ -124,7 +124,8 @@ START_TEST(at_its_end_memory_is_out_and_comes_back)
     ck_assert_ptr_null(oak_alloc(100000));
     ck_assert_uint_gt(test_stats().num_gc, collections); /* it had its chance */
     ck_assert_uint_eq(test_stats().heap_sys, 64 * MB);
-    for (void **p; (p = oak_alloc(64)) != NULL; list = p) *p = list; /* what is left is used up, too */
+    /* what is left is used up, too */
+    for (void **p; (p = oak_alloc(64)) != NULL; list = p) *p = list;
     ck_assert_ptr_nonnull(list);
     const char *broken = test_check_heap();
     ck_assert_msg(!broken, "%s", broken);

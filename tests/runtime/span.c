@@ -83,7 +83,8 @@ START_TEST(a_spans_tail_is_no_object)
         const oaki_class *c = &oaki_classes[cls];
         char *p = oak_alloc_noscan(c->size);
         char *first = oaki_span_start(oaki_span_of_offset(oaki_heap_offset(p)));
-        char *tail = first + (size_t)c->nslots * c->size, *end = first + (size_t)c->npages * OAKI_PAGE;
+        char *tail = first + (size_t)c->nslots * c->size,
+             *end = first + (size_t)c->npages * OAKI_PAGE;
         for (; tail < end; tail++) {
             ck_assert_ptr_null(oak_base(tail));
             ck_assert_uint_eq(oak_usable_size(tail), 0);
