@@ -4,7 +4,8 @@
  * 100; a memory limit lowers it to what the limit leaves for the heap. As the world stands still
  * for a mark, a cycle starts when the goal is reached, not before. A limit that can't be met
  * would collect without end: the collector then takes at most half of the time, by putting the
- * next cycle off until the program has had as long as the last one took.
+ * next cycle off until the program has had as long as the last one worked; the time that a stop
+ * waited for a processor would put it off for long on a busy machine, and the heap would grow.
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
  * torn decision only moves a cycle. */
@@ -21,7 +22,7 @@ static struct {
     size_t live, roots; /* of the last mark */
     size_t goal;
     uint64_t cycle_end; /* monotonic, ns */
-    uint64_t last_stop; /* ns */
+    uint64_t last_cycle; /* ns that the collector worked in the last one */
     bool limited;       /* the limit, not the percentage, set the goal */
 } pace;
 
@@ -73,10 +74,10 @@ void oaki_pace_marked(size_t live, size_t roots)
     set_goal();
 }
 
-void oaki_pace_cycle(uint64_t start_ns, uint64_t stopped_ns)
+void oaki_pace_cycle(uint64_t end_ns, uint64_t used_ns)
 {
-    pace.cycle_end = start_ns + stopped_ns;
-    pace.last_stop = stopped_ns;
+    pace.cycle_end = end_ns;
+    pace.last_cycle = used_ns;
 }
 
 size_t oaki_pace_goal(void)
@@ -88,7 +89,7 @@ size_t oaki_pace_goal(void)
 static bool may_collect(void)
 {
     if (!pace.limited) return true;
-    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_stop) return true;
+    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
     return false;
 }
