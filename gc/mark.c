@@ -203,7 +203,7 @@ void oaki_mark_ambiguous(oak_marker *m, uintptr_t word)
 
 /* ---- objects ---- */
 
-static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t size)
+OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t size)
 {
     for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
@@ -328,7 +328,7 @@ static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
 
 /* The queue has run low: get words from the stack, from a range, or from the delay line. false:
  * there are none. */
-static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
+OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
 {
     make_room(h, m);
     if (h->sp > h->lo) {
@@ -350,7 +350,7 @@ static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
     return true;
 }
 
-OAKI_INLINE void loop(oak_marker *m, bool shared)
+OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
 {
     hot h = load(m);
     size_t found[BATCH];
@@ -370,7 +370,7 @@ OAKI_INLINE void loop(oak_marker *m, bool shared)
     save(&h, m);
 }
 
-void oaki_mark_local(oak_marker *m)
+OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
 {
     do {
         if (m->shared_bits)

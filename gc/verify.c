@@ -36,7 +36,7 @@ static void check_root(const oaki_root *r, void *ctx)
     check_range(r->lo, r->hi, "a root");
 }
 
-static void check_typed(const char *p, size_t size)
+OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
     if (!t)

@@ -20,7 +20,8 @@
 #include <sanitizer/asan_interface.h>
 #define oaki_track_alloc(p, n) __asan_unpoison_memory_region((p), (n))
 #define oaki_track_free(p, n) __asan_poison_memory_region((p), (n))
-/* A scan reads whole stacks and segments, red zones included. */
+/* A scan reads whole stacks and segments, red zones included. Inlined code goes by the function
+ * that it ends up in, so the callers of an OAKI_INLINE one need it too. */
 #define OAKI_NO_ASAN __attribute__((no_sanitize_address))
 #else
 #define oaki_track_alloc(p, n) ((void)(p), (void)(n))
