@@ -25,7 +25,8 @@ START_TEST(ranges_of_bits_are_set_and_cleared_as_in_an_array)
     test_seed("runtime/span");
     for (int round = 0; round < 20000; round++) {
         size_t from = test_below(GRANULES), n = test_below(GRANULES - from + 1);
-        if (test_below(2)) n = OAKI_MIN(n, test_size(130));
+        size_t few = test_size(130);
+        if (test_below(2)) n = OAKI_MIN(n, few);
         bool set = test_below(2);
         if (set) oaki_bits_set(map, from * OAKI_GRANULE, n * OAKI_GRANULE);
         else oaki_bits_clear(map, from * OAKI_GRANULE, n * OAKI_GRANULE);
