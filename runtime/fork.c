@@ -29,8 +29,9 @@ static struct forking {
     size_t nchild;
 } forking;
 
-/* A fork from a signal handler that interrupted the runtime: prepare did nothing. */
-static __thread bool skipped __attribute__((tls_model("initial-exec")));
+/* What prepare did. */
+enum { FORK_ALL, FORK_UNSTARTED, FORK_INSIDE };
+static __thread int forked __attribute__((tls_model("initial-exec")));
 
 /* ---- the gate ---- */
 
@@ -128,12 +129,17 @@ static void leave(oaki_thread *t)
     if (t && t->in_runtime == OAKI_IN_RUNTIME) oaki_leave(t);
 }
 
+/* From a signal handler that interrupted the runtime there is nothing to wait for that would come. */
 static void prepare(void)
 {
     int saved = errno;
     oaki_thread *t = oaki_tls_thread;
-    skipped = t && t->in_runtime == OAKI_IN_RUNTIME;
-    if (skipped) return;
+    forked = FORK_INSIDE;
+    if (t && t->in_runtime == OAKI_IN_RUNTIME) return;
+    oaki_heap_fork(0);
+    forked = FORK_UNSTARTED;
+    if (!AO_load(&oaki_the_heap.started)) return;
+    forked = FORK_ALL;
     take_gc_lock(t);
     close_gate(t);
     for_each_lock(take);
@@ -144,12 +150,15 @@ static void prepare(void)
 static void parent(void)
 {
     int saved = errno;
-    if (skipped) return;
-    oaki_meta_fork(1);
-    for_each_lock(give);
-    open_gate();
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-    leave(oaki_tls_thread);
+    if (forked == FORK_INSIDE) return;
+    if (forked == FORK_ALL) {
+        oaki_meta_fork(1);
+        for_each_lock(give);
+        open_gate();
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+        leave(oaki_tls_thread);
+    }
+    oaki_heap_fork(1);
     errno = saved;
 }
 
@@ -166,15 +175,10 @@ static void drop_other_threads(const oaki_thread *self)
     }
 }
 
-static void child(void)
+static void child_of_all(void)
 {
-    int saved = errno;
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_tls_thread;
-    if (skipped) {
-        AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
-        return;
-    }
     oaki_meta_fork(2);
     for_each_lock(oaki_lock_reset);
     if (t) {
@@ -189,19 +193,29 @@ static void child(void)
     oaki_lock_reset(&h->gc_lock);
     leave(t);
     for (size_t i = 0; i < forking.nchild; i++) forking.child[i]();
+}
+
+static void child(void)
+{
+    int saved = errno;
+    if (forked == FORK_INSIDE) AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
+    else oaki_heap_fork(2);
+    if (forked == FORK_ALL) child_of_all();
     errno = saved;
 }
 
+/* A start that failed and is tried again comes here again. */
 void oaki_fork_register(void (*fn)(void))
 {
+    for (size_t i = 0; i < forking.nchild; i++)
+        if (forking.child[i] == fn) return;
     OAKI_INVARIANT(forking.nchild < CHILD_MAX, "too many fork handlers");
     forking.child[forking.nchild++] = fn;
 }
 
-int oaki_fork_init(void)
+/* As the program is loaded: so a fork finds no start half done, and handlers that the program registers later may allocate, as they
+ * are called outside of ours. */
+static __attribute__((constructor)) void register_handlers(void)
 {
-    int e = pthread_atfork(prepare, parent, child);
-    if (e == 0) return 0;
-    errno = e;
-    return -1;
+    (void)pthread_atfork(prepare, parent, child);
 }

@@ -66,6 +66,13 @@ int oaki_heap_start(const oak_config *cfg)
     return r;
 }
 
+void oaki_heap_fork(int stage)
+{
+    if (stage == 0) oaki_lock_acquire(&start_lock);
+    else if (stage == 1) oaki_lock_release(&start_lock);
+    else oaki_lock_reset(&start_lock);
+}
+
 bool oaki_heap_ready(void)
 {
     return oaki_heap_start(NULL) == 0;

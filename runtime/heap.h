@@ -201,6 +201,7 @@ uint32_t oaki_central_take_empty(oaki_zone *z);
 /* Start the heap if it isn't. 0 or -1 with errno. */
 int oaki_heap_start(const oak_config *cfg);
 bool oaki_heap_ready(void); /* start it if need be */
+void oaki_heap_fork(int stage); /* no start is under way: 0 before fork, 1 after it in the parent, 2 in the child */
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
 void oaki_scavenger_start(void);

@@ -348,6 +348,7 @@ bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 
 static int choose_signal(void)
 {
     if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
+    if (stopper.signal) return stopper.signal; /* of a start that failed later */
     struct sigaction now;
     for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
         if (sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL) return s;

@@ -326,13 +326,13 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
     return e;
 }
 
+/* Again when an earlier start failed after it. */
 int oaki_threads_init(void)
 {
-    int e = pthread_key_create(&exit_key, on_exit_of_thread);
-    if (e != 0) {
-        errno = e;
-        return -1;
-    }
-    if (oaki_stop_init() != 0) return -1;
-    return oaki_fork_init();
+    static bool have_key;
+    int e = have_key ? 0 : pthread_key_create(&exit_key, on_exit_of_thread);
+    have_key = e == 0;
+    if (e == 0) return oaki_stop_init();
+    errno = e;
+    return -1;
 }

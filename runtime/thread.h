@@ -144,7 +144,7 @@ void oaki_world_halt(oaki_thread *self);
         (t)->sp = (char *)(t)->regs[OAKI_REG_SP];                  \
     } while (0)
 
-int oaki_threads_init(void); /* signal handler, exit key, fork handlers; 0 or -1 with errno */
+int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 int oaki_stop_init(void);    /* of these, the signal */
 void oaki_stop_allow_signal(void); /* in the calling thread's mask */
 
@@ -169,8 +169,6 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
  * that waits for a thread of the program in between. */
 void oaki_helper_begin(void);
 void oaki_helper_end(void);
-
-int oaki_fork_init(void);
 
 /* fork.c calls these in the child, in the order of registration, with the world as it was, no
  * lock held: each layer that has threads to start again or tables to put right adds one. */

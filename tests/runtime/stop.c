@@ -113,6 +113,7 @@ static void stop_against(void *(*const fn[])(void *), int n, int stops, bool sho
 {
     pthread_t id[8];
     for (int i = 0; i < n; i++) id[i] = test_start(fn[i], NULL);
+    test_wait(&moved, 1);
     for (int i = 0; i < stops; i++) {
         if (short_lived && i % 10 == 0) start_short_lived(i / 10);
         expect_standstill();
