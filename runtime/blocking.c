@@ -15,9 +15,9 @@
 #include <oakum/gc.h>
 #include <string.h>
 
-__attribute__((visibility("hidden"))) void oaki_blocking_saved(oaki_thread *t,
+OAKI_HIDDEN void oaki_blocking_saved(oaki_thread *t,
                                                                const uintptr_t *regs);
-__attribute__((visibility("hidden"))) void oaki_blocking_saved_self(void *unused,
+OAKI_HIDDEN void oaki_blocking_saved_self(void *unused,
                                                                     const uintptr_t *regs);
 
 void oaki_blocking_saved(oaki_thread *t, const uintptr_t *regs)

@@ -1,15 +1,19 @@
-/* fork.c - making fork safe: in the child the heap is whole and works, with the one thread that is left.
+/* fork.c - making fork safe: in the child the heap is whole and works, with the one thread that is
+ * left.
  *
- * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so that no collection is
- * under way; stops the world once, only to close a gate with everybody either outside the runtime or parked on the way
- * out of it, and lets it run again; waits for the runtime's own threads to finish what they do (oaki_helper_begin); and takes every lock.
- * The world runs while the fork is made, as libc then takes the locks of malloc and stdio, which a stopped thread may hold.
+ * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so
+ * that no collection is under way; stops the world once, only to close a gate with everybody either
+ * outside the runtime or parked on the way out of it, and lets it run again; waits for the
+ * runtime's own threads to finish what they do (oaki_helper_begin); and takes every lock. The world
+ * runs while the fork is made, as libc then takes the locks of malloc and stdio, which a stopped
+ * thread may hold.
  *
- * Owns:       oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or child.
- * Invariant:  while the gate is closed no thread but the forking one is between oaki_enter and oaki_leave or
- *             oaki_helper_begin and _end, and all locks are taken.
- * Bound:      one stop, O(threads + span classes); threads that want to enter meanwhile sleep.
- * vfork, posix_spawn and clone run no handlers: their child may not touch the heap. */
+ * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
+ * child.
+ * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
+ *             oaki_leave or oaki_helper_begin and _end, and all locks are taken.
+ * Bound: one stop, O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
+ * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
@@ -37,8 +41,10 @@ static __thread int forked __attribute__((tls_model("initial-exec")));
 
 static void pass_gate(unsigned int gate)
 {
-    if (gate == GATE_FOR_EVER) oak_fatal("oakum: the heap can't be used in a child forked from inside it");
-    if (gate == (unsigned int)oaki_os_tid()) oak_fatal("oakum: called from a handler of pthread_atfork");
+    if (gate == GATE_FOR_EVER)
+        oak_fatal("oakum: the heap can't be used in a child forked from inside it");
+    if (gate == (unsigned int)oaki_os_tid())
+        oak_fatal("oakum: called from a handler of pthread_atfork");
     oaki_futex_wait(&oaki_fork_gate, gate, 0);
 }
 
@@ -69,7 +75,8 @@ void oaki_helper_begin(void)
 void oaki_helper_end(void)
 {
     AO_int_fetch_and_sub1_full(&forking.helpers);
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0)) oaki_futex_wake(&forking.helpers, 1);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0))
+        oaki_futex_wake(&forking.helpers, 1);
 }
 
 static void close_gate(oaki_thread *t)
@@ -79,7 +86,8 @@ static void close_gate(oaki_thread *t)
     AO_nop_full();
     oaki_world_start(t);
     unsigned int n;
-    while ((n = AO_int_load_acquire(&forking.helpers)) != 0) oaki_futex_wait(&forking.helpers, n, 0);
+    while ((n = AO_int_load_acquire(&forking.helpers)) != 0)
+        oaki_futex_wait(&forking.helpers, n, 0);
 }
 
 static void open_gate(void)
@@ -90,7 +98,8 @@ static void open_gate(void)
 
 /* ---- the locks ---- */
 
-/* More than the order check keeps account of, and the mcentrals' never two at a time; so by hand. */
+/* More than the order check keeps account of, and the mcentrals' never two at a time; so by
+ * hand. */
 static void take(oaki_lock *l)
 {
     while (!AO_int_compare_and_swap_acquire(&l->word, 0, 1)) oaki_os_sleep_ns(20000);
@@ -129,7 +138,8 @@ static void leave(oaki_thread *t)
     if (t && t->in_runtime == OAKI_IN_RUNTIME) oaki_leave(t);
 }
 
-/* From a signal handler that interrupted the runtime there is nothing to wait for that would come. */
+/* From a signal handler that interrupted the runtime there is nothing to wait for that would
+ * come. */
 static void prepare(void)
 {
     int saved = errno;
@@ -213,8 +223,8 @@ void oaki_fork_register(void (*fn)(void))
     forking.child[forking.nchild++] = fn;
 }
 
-/* As the program is loaded: so a fork finds no start half done, and handlers that the program registers later may allocate, as they
- * are called outside of ours. */
+/* As the program is loaded: so a fork finds no start half done, and handlers that the program
+ * registers later may allocate, as they are called outside of ours. */
 static __attribute__((constructor)) void register_handlers(void)
 {
     (void)pthread_atfork(prepare, parent, child);

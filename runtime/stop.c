@@ -1,16 +1,22 @@
 /* stop.c - stopping the world, and starting it again.
  *
- * A stop has a number, `epoch`: odd while threads are to stand, even while they run. The one thread that stops the others (it
- * holds gc_lock) counts it up, signals every thread that is not in a blocking region, and waits for each in turn until that has
- * answered with the number, or is seen to be in a blocking region, or is dead. A thread answers in
- * one of three places, and sleeps there until the number moves on: in the signal's handler, when it was in user code; in
- * oaki_thread_park, when the handler found it in the runtime and only took note; at the end of a blocking region (blocking.c).
+ * A stop has a number, `epoch`: odd while threads are to stand, even while they run. The one thread
+ * that stops the others (it holds gc_lock) counts it up, signals every thread that is not in a
+ * blocking region, and waits for each in turn until that has answered with the number, or is seen
+ * to be in a blocking region, or is dead. A thread answers in one of three places, and sleeps there
+ * until the number moves on: in the signal's handler, when it was in user code; in
+ * oaki_thread_park, when the handler found it in the runtime and only took note; at the end of a
+ * blocking region (blocking.c).
  *
- * Owns:       struct stopper, the stop signal's disposition; of a thread stop_epoch, stop_pending, sp, pc.
- * Invariants: a thread that has answered the current epoch, or is blocked, changes nothing that the collector reads until
- *             the epoch moves. stop_epoch is written by the thread alone, so that an answer counts once however many signals come.
- * Lock:       threads_lock is held from the first signal to the restart, so the list stands still.
- * Bound:      O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no malloc, stdio or lock of the host.
+ * Owns: struct stopper, the stop signal's disposition; of a thread stop_epoch, stop_pending, sp,
+ * pc.
+ * Invariants: a thread that has answered the current epoch, or is blocked, changes nothing that the
+ *             collector reads until the epoch moves. stop_epoch is written by the thread alone, so
+ *             that an answer counts once however many signals come.
+ * Lock: threads_lock is held from the first signal to the restart, so the list stands still.
+ * Bound: O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no
+ * malloc, stdio or lock of the host.
+ *
  * docs/threads.md goes through the races. */
 #include "heap.h"
 #include "os.h"
@@ -50,15 +56,17 @@ static void answer(oaki_thread *t, unsigned int epoch)
     oaki_futex_wake(&t->stop_epoch, 1);
 }
 
-/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't come between. The state is
- * set back as at the end of a blocking region: a thread that sleeps on through a restart and the next stop is not waited for. */
+/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't
+ * come between. The state is set back as at the end of a blocking region: a thread that sleeps on
+ * through a restart and the next stop is not waited for. */
 static void stand(oaki_thread *t)
 {
     unsigned int epoch;
     while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) {
         AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
         answer(t, epoch);
-        while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1) oaki_futex_wait(&stopper.epoch, epoch, 0);
+        while ((epoch = AO_int_load_acquire(&stopper.epoch)) & 1)
+            oaki_futex_wait(&stopper.epoch, epoch, 0);
         AO_int_store(&t->state, OAKI_THREAD_RUNNING);
         AO_nop_full();
     }
@@ -70,8 +78,8 @@ static void not_interrupted(oaki_thread *t)
     t->interrupted_sp = t->alt_lo = t->alt_hi = NULL;
 }
 
-/* A noninline frame, so that what the caller's callers keep in registers is pushed here or still in them. The loop is for a
- * signal that comes after the restart and before in_runtime is 0. */
+/* A noninline frame, so that what the caller's callers keep in registers is pushed here or still in
+ * them. The loop is for a signal that comes after the restart and before in_runtime is 0. */
 OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
 {
     do {
@@ -87,8 +95,9 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
     } while (t->stop_pending);
 }
 
-/* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then read the epoch. Either it sees
- * us blocked, or we see the stop and answer; the answer also ends its wait when it saw us running. */
+/* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then
+ * read the epoch. Either it sees us blocked, or we see the stop and answer; the answer also ends
+ * its wait when it saw us running. */
 void oaki_stop_block(oaki_thread *t)
 {
     not_interrupted(t);
@@ -122,8 +131,8 @@ OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
 #define CONTEXT_SP(uc) ((uc)->uc_mcontext.sp)
 #endif
 
-/* Everything of the interrupted code lies above this frame: its red zone, and the kernel's frame with all registers. All
- * signals are blocked in here, so it doesn't nest. */
+/* Everything of the interrupted code lies above this frame: its red zone, and the kernel's frame
+ * with all registers. All signals are blocked in here, so it doesn't nest. */
 static void handler(int sig, siginfo_t *info, void *context)
 {
     (void)sig;
@@ -159,6 +168,13 @@ static void handler(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
+static bool is_unused(int sig)
+{
+    struct sigaction now;
+    return sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+           now.sa_handler == SIG_DFL;
+}
+
 /* Not on the alternate stack: the frame must lie below what it interrupts. */
 static int install(int sig)
 {
@@ -172,10 +188,18 @@ static int install(int sig)
 
 /* ---- the thread that stops ---- */
 
-/* A thread that left by the exit system call takes its id with it. Only the process's first thread stays, as a zombie, until the
- * last has gone, so /proc is asked for its state. */
-static bool is_gone(int tid) { return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH; }
+static int send_signal(int tid, int sig)
+{
+    return (int)syscall(SYS_tgkill, getpid(), tid, sig);
+}
 
+static bool is_gone(int tid)
+{
+    return send_signal(tid, 0) != 0 && errno == ESRCH;
+}
+
+/* A thread that left by the exit system call takes its id with it. Only the process's first thread
+ * stays, as a zombie, until the last has gone, so /proc is asked for its state. */
 static bool is_dead(int tid)
 {
     char path[64], text[256];
@@ -191,33 +215,26 @@ static bool is_dead(int tid)
     return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
 }
 
-/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that the program leaves alone; -1 when
- * it doesn't. Of the standard ones, SIGURG is ignored by default, and programs expect it at odd times. */
+/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that
+ * the program leaves alone; -1 when it doesn't. Of the standard ones, SIGURG is ignored by default,
+ * and programs expect it at odd times. */
 static int spare_signal(void)
 {
-    struct sigaction now;
-    if (stopper.spare == 0) {
-        stopper.spare = -1;
-        if (sigaction(SIGURG, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL &&
-            install(SIGURG) == 0)
-            stopper.spare = SIGURG;
-    }
+    if (stopper.spare == 0)
+        stopper.spare = is_unused(SIGURG) && install(SIGURG) == 0 ? SIGURG : -1;
     return stopper.spare;
 }
 
-static int send_signal(const oaki_thread *t, int sig)
-{
-    return (int)syscall(SYS_tgkill, getpid(), t->tid, sig);
-}
-
-/* false when the thread is dead. One signal is on its way at most, as real-time signals queue up where standard ones merge. The
- * queue is bounded for each user, and another process may have filled it (EAGAIN). */
+/* false when the thread is dead. One signal is on its way at most, as real-time signals queue up
+ * where standard ones merge. The queue is bounded for each user, and another process may have
+ * filled it (EAGAIN). */
 static bool signal_thread(oaki_thread *t)
 {
     if (AO_int_load_acquire(&t->signalled)) return !is_gone(t->tid);
     AO_int_store(&t->signalled, 1);
-    if (send_signal(t, stopper.signal) == 0) return true;
-    if (errno == EAGAIN && spare_signal() > 0 && send_signal(t, stopper.spare) == 0) return true;
+    if (send_signal(t->tid, stopper.signal) == 0) return true;
+    if (errno == EAGAIN && spare_signal() > 0 && send_signal(t->tid, stopper.spare) == 0)
+        return true;
     AO_int_store(&t->signalled, 0);
     return errno != ESRCH;
 }
@@ -226,8 +243,8 @@ static void complain(const oaki_thread *t)
 {
     struct sigaction now;
     bool ours = sigaction(stopper.signal, NULL, &now) == 0 && now.sa_sigaction == handler;
-    oaki_log("oakum: thread %d does not stop: it blocks signal %d%s; waiting\n", t->tid, stopper.signal,
-             ours ? "" : ", or the program has replaced that signal's handler");
+    oaki_log("oakum: thread %d does not stop: it blocks signal %d%s; waiting\n", t->tid,
+             stopper.signal, ours ? "" : ", or the program has replaced that signal's handler");
 }
 
 OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
@@ -236,8 +253,8 @@ OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
            AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING;
 }
 
-/* Wait until t stands; false when it is dead. Time is summed up from short sleeps, so that a process that was
- * suspended doesn't find everybody late. */
+/* Wait until t stands; false when it is dead. Time is summed up from short sleeps, so that a
+ * process that was suspended doesn't find everybody late. */
 static bool await(oaki_thread *t, unsigned int epoch)
 {
     for (int i = 0; i < SPINS; i++) {
@@ -256,7 +273,8 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (waited - looked < LOOK_NS) continue;
         looked = waited;
         if (answered(t, epoch)) return true;
-        if (is_dead(t->tid) || AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
+        if (is_dead(t->tid)) return false;
+        if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
         if (waited >= resend) {
             resend *= 2;
             AO_int_store(&t->signalled, 0);
@@ -275,12 +293,12 @@ static void put_aside(oaki_thread *t)
     oaki_thread_unlink(t);
     t->next = stopper.gone;
     stopper.gone = t;
-    t->stack_lo = t->stack_hi = t->sp = t->native_sp = t->interrupted_sp = t->alt_lo = t->alt_hi = t->tp = NULL;
+    t->stack_lo = t->stack_hi = t->sp = t->native_sp = t->tp = NULL;
+    not_interrupted(t);
     memset(t->regs, 0, sizeof t->regs);
     memset(t->native_regs, 0, sizeof t->native_regs);
     t->fiber = NULL;
     t->start_arg = NULL;
-    t->pc = NULL;
 }
 
 static void flush_gone(void)
@@ -301,7 +319,8 @@ void oaki_world_halt(oaki_thread *self)
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
         if (t == self) continue;
-        if (AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING ? !signal_thread(t) : is_gone(t->tid)) put_aside(t);
+        bool running = AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING;
+        if (running ? !signal_thread(t) : is_gone(t->tid)) put_aside(t);
     }
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
@@ -312,7 +331,8 @@ void oaki_world_halt(oaki_thread *self)
     errno = saved;
 }
 
-/* A thread that was stopped inside dlopen or dlclose must get out of it; each attempt leaves it more time. */
+/* A thread that was stopped inside dlopen or dlclose must get out of it; each attempt leaves it
+ * more time. */
 void oaki_world_stop(oaki_thread *self)
 {
     uint64_t pause = 50000;
@@ -349,9 +369,8 @@ static int choose_signal(void)
 {
     if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
     if (stopper.signal) return stopper.signal; /* of a start that failed later */
-    struct sigaction now;
     for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
-        if (sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL) return s;
+        if (is_unused(s)) return s;
     return 0;
 }
 

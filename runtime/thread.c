@@ -1,15 +1,17 @@
 /* thread.c - attaching, detaching and starting threads.
  *
- * A thread attaches when it first needs the heap. It detaches when it says so or, by the destructor of a pthread key, when
- * it exits; a thread that leaves without (the exit system call, a destructor that allocates after ours has run for the last
- * time) is found dead by the next stop, or by the thread that is given its id.
+ * A thread attaches when it first needs the heap. It detaches when it says so or, by the destructor
+ * of a pthread key, when it exits; a thread that leaves without (the exit system call, a destructor
+ * that allocates after ours has run for the last time) is found dead by the next stop, or by the
+ * thread that is given its id.
  *
- * Owns:       the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
- * Invariants: a thread is in the list exactly while its oaki_tls_thread is set; both change under threads_lock, so no stop
- *             sees one without the other.
- * Lock:       threads_lock, which an attached thread waits for parked, as a stop may hold it. What may reach the host's malloc
- *             (the key's value, the stack's bounds) is done outside the runtime and with no lock held.
- * Bound:      attach is O(threads), a look at each for a dead one with its id; detach O(1). */
+ * Owns: the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
+ * Invariants: a thread is in the list exactly while its oaki_tls_thread is set; both change under
+ *             threads_lock, so no stop sees one without the other.
+ * Lock: threads_lock, which an attached thread waits for parked, as a stop may hold it. What may
+ *             reach the host's malloc (the key's value, the stack's bounds) is done outside the
+ *             runtime and with no lock held.
+ * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
@@ -25,7 +27,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-__thread oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
+__thread oaki_mcache *oaki_tls_mcache
+    __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
 __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
 
 /* Rounds of key destructors that this thread has been through. */
@@ -85,8 +88,9 @@ static char *thread_pointer(void)
 
 extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
 
-/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random bytes above those; what
- * follows are only strings. The stack grows: its bottom is where it may grow to. */
+/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random
+ * bytes above those; what follows are only strings. The stack grows: its bottom is where it may
+ * grow to. */
 static void bounds_of_main(char **lo, char **hi)
 {
     struct rlimit limit;
@@ -94,12 +98,14 @@ static void bounds_of_main(char **lo, char **hi)
     char *top = __libc_stack_end, *random = (char *)getauxval(AT_RANDOM);
     if (random > top) top = random;
     top = (char *)OAKI_ALIGN_DOWN((uintptr_t)top, sizeof(void *));
-    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) size = limit.rlim_cur;
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        size = limit.rlim_cur;
     *hi = top;
     *lo = top - OAKI_MIN(size, (uintptr_t)top);
 }
 
-/* The id alone doesn't tell the first thread: another that forked has it in the child. Calls malloc for the others. */
+/* The id alone doesn't tell the first thread: another that forked has it in the child. Calls malloc
+ * for the others. */
 static int stack_bounds(char **lo, char **hi)
 {
     pthread_attr_t attr;
@@ -223,8 +229,8 @@ void oak_thread_detach(void)
     errno = saved;
 }
 
-/* A thread that is cancelled in a blocking region comes here from inside it. Other keys' destructors may still
- * need the heap, so this one asks to be called again until the last round. */
+/* A thread that is cancelled in a blocking region comes here from inside it. Other keys'
+ * destructors may still need the heap, so this one asks to be called again until the last round. */
 static void on_exit_of_thread(void *value)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -304,8 +310,8 @@ static void free_start(start *s)
     if (t) oaki_leave(t);
 }
 
-/* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us, and we for a stopped
- * thread that is inside malloc. */
+/* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us,
+ * and we for a stopped thread that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
     pthread_t id;

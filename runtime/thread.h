@@ -71,7 +71,8 @@ enum {
 /* The calling thread's cache. Never NULL: an unattached thread's is oaki_mcache_none, whose runs
  * are all empty, so that its first allocation takes the slow path and attaches. Initial-exec: 8
  * bytes of static TLS, which dlopen can provide. */
-extern OAKI_HIDDEN __thread struct oaki_mcache *oaki_tls_mcache __attribute__((tls_model("initial-exec")));
+extern OAKI_HIDDEN __thread struct oaki_mcache *oaki_tls_mcache
+    __attribute__((tls_model("initial-exec")));
 extern OAKI_HIDDEN __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
 
 /* Thread id of the thread that is in fork, or 0: nobody else enters the runtime meanwhile. */

@@ -1,4 +1,5 @@
-/* fork.c - tests of runtime/fork.c: a child of a program with many threads has a heap that is whole and works. */
+/* fork.c - tests of runtime/fork.c: a child of a program with many threads has a heap that is whole
+ * and works. */
 #include "runtime/collector.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -36,7 +37,8 @@ static int use_heap(unsigned nthreads)
         if (!p || *p) return 3;
         *p = p;
     }
-    if (!oaki_thread_self() || oaki_thread_self()->tid != getpid() || oaki_the_heap.nthreads != 1) return 4;
+    const oaki_thread *t = oaki_thread_self();
+    if (!t || t->tid != getpid() || oaki_the_heap.nthreads != 1) return 4;
     oak_collect();
     oaki_gc_sweep_all();
     const char *broken = oaki_pages_check();
@@ -44,7 +46,8 @@ static int use_heap(unsigned nthreads)
         oaki_log("%s\n", broken);
         return 5;
     }
-    if (pthread_create(&id, NULL, allocate_once, NULL) != 0 || pthread_join(id, NULL) != 0) return 6;
+    if (pthread_create(&id, NULL, allocate_once, NULL) != 0) return 6;
+    if (pthread_join(id, NULL) != 0) return 6;
     oak_collect();
     return oaki_the_heap.nthreads == 1 ? 0 : 7;
 }
@@ -118,7 +121,8 @@ END_TEST
 
 START_TEST(the_child_of_many_threads_works)
 {
-    static void *(*const fn[])(void *) = { allocate, collect, come_and_go, use_malloc, stay_blocked };
+    static void *(*const fn[])(void *) = { allocate, collect, come_and_go, use_malloc,
+                                           stay_blocked };
     enum { N = OAKI_COUNT(fn) };
     pthread_t id[N];
     ck_assert_int_eq(oak_thread_attach(), 0);

@@ -1,6 +1,6 @@
-/* stop.c - tests of runtime/stop.c: that a stopped world stands still wherever its threads were, that what is saved of them is
- * what they had, and what the program notices. While the world is stopped nothing is asserted, as Check takes a lock that a stopped
- * thread may hold. */
+/* stop.c - tests of runtime/stop.c: that a stopped world stands still wherever its threads were,
+ * that what is saved of them is what they had, and what the program notices. While the world is
+ * stopped nothing is asserted, as Check takes a lock that a stopped thread may hold. */
 #include "runtime/collector.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -401,8 +401,8 @@ START_TEST(a_storm_of_signals_does_no_harm)
 }
 END_TEST
 
-/* The kernel queues no real-time signal for a user who has too many: here until the limit is lifted. There is a spare one, unless
- * the program uses that itself. */
+/* The kernel queues no real-time signal for a user who has too many: here until the limit is
+ * lifted. There is a spare one, unless the program uses that itself. */
 static struct rlimit limit;
 
 static void *lift_limit(void *arg)
@@ -430,7 +430,8 @@ START_TEST(a_full_signal_queue_is_gone_round_or_waited_for)
 }
 END_TEST
 
-/* Stops in quick succession find the same threads asleep: no signals may pile up for them, as real-time signals do. */
+/* Stops in quick succession find the same threads asleep: no signals may pile up for them, as
+ * real-time signals do. */
 static size_t pending_signals(void)
 {
     unsigned long n = 0;
