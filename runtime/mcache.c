@@ -90,21 +90,25 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     return true;
 }
 
-/* Slots freed by hand lie below the cursor: go round once more. */
-static bool start_over(oaki_span *s)
+/* Slots freed by hand lie below the cursor: go round once more. Returns how many there are. */
+static unsigned start_over(oaki_span *s)
 {
-    if (!AO_int_load(&s->nfreed)) return false;
+    unsigned n = AO_int_load(&s->nfreed);
+    if (n == 0) return 0;
     AO_int_store(&s->nfreed, 0);
     s->cursor = 0;
     s->needzero = 1;
-    return true;
+    return n;
 }
 
 static bool run_from_cached(oaki_mcache *mc, unsigned sc)
 {
     oaki_span *s = mc->span[sc];
     if (!s) return false;
-    if (next_run(mc, sc, s) || (start_over(s) && next_run(mc, sc, s))) return true;
+    if (next_run(mc, sc, s)) return true;
+    size_t again = start_over(s);
+    oaki_count_add(&oaki_the_heap.live, again * s->size);
+    if (again > 0 && next_run(mc, sc, s)) return true;
     mc->span[sc] = NULL;
     mc->active[s->kind] &= ~((uint64_t)1 << s->cls);
     oaki_central_put(s, OAKI_LIST_FULL);
@@ -116,6 +120,7 @@ static bool cache_span(oaki_mcache *mc, unsigned sc)
     oaki_span *s = oaki_central_take(mc->zone, sc);
     if (!s) return false;
     const oaki_class *c = &oaki_classes[s->cls];
+    (void)start_over(s);
     mc->span[sc] = s;
     mc->active[s->kind] |= (uint64_t)1 << s->cls;
     oaki_count_add(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
@@ -147,6 +152,16 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
 
 /* ---- flushing ---- */
 
+/* All of the span's room was counted as live when it was cached; what was freed by hand since has
+ * been taken off already. */
+static void live_without_rest(const oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    unsigned room = oaki_classes[s->cls].nslots - AO_int_load(&s->nalloc);
+    size_t freed = OAKI_MIN(AO_int_load(&s->nfreed), room), rest = (room - freed) * s->size;
+    oaki_count_sub(&h->live, OAKI_MIN(rest, AO_load(&h->live)));
+}
+
 static void flush_run(oaki_mcache *mc, unsigned sc)
 {
     oaki_span *s = mc->span[sc];
@@ -163,13 +178,14 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     }
     r->next = r->end = NULL;
     mc->span[sc] = NULL;
-    oaki_count_sub(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
+    live_without_rest(s);
     oaki_central_give(s);
 }
 
 void oaki_mcache_flush(oaki_mcache *mc)
 {
-    memset(mc->flushed, 0, sizeof mc->flushed); /* what an earlier flush left there is long reused */
+    /* what an earlier flush left there is long reused */
+    memset(mc->flushed, 0, sizeof mc->flushed);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         uint64_t set = mc->active[kind];
         for (; set; set &= set - 1) flush_run(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));
