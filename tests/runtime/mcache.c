@@ -79,7 +79,8 @@ static char *held[OAKI_CLASSES], *in_hand[OAKI_CLASSES];
 static void *half_way(void *arg)
 {
     void *(*stack[2])(const oak_type *, size_t) = { oak_alloc_typed, oak_alloc_typed };
-    for (unsigned cls = 1; cls < oaki_nclasses; cls++) held[cls] = oak_alloc(oaki_classes[cls].size);
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++)
+        held[cls] = oak_alloc(oaki_classes[cls].size);
     __asm__("" ::"r"(stack) : "memory");
     AO_store_release(&ready, 1);
     while (!AO_load_acquire(&go)) {}
@@ -140,11 +141,13 @@ START_TEST(the_next_thread_goes_on_where_the_last_one_ended)
         ck_assert_uint_eq(test_objects(), (i + 1) * (oaki_nclasses - 1));
     }
     for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
-        size_t spans = (THREADS + oaki_classes[cls].nslots - 1) / oaki_classes[cls].nslots, seen = 0;
+        size_t nslots = oaki_classes[cls].nslots, seen = 0;
+        size_t spans = (THREADS + nslots - 1) / nslots;
         for (size_t i = 0; i < THREADS; i++) {
             ck_assert_uint_eq(span_of(kept[i][cls])->cls, cls);
             bool first = true;
-            for (size_t k = 0; k < i && first; k++) first = span_of(kept[k][cls]) != span_of(kept[i][cls]);
+            for (size_t k = 0; k < i && first; k++)
+                first = span_of(kept[k][cls]) != span_of(kept[i][cls]);
             seen += first;
         }
         ck_assert_uint_eq(seen, spans);
@@ -161,6 +164,27 @@ START_TEST(threads_that_come_and_go_do_not_cause_collections)
     for (size_t i = 0; i < THREADS; i++) test_join(test_start(one_of_each, kept[i]));
     size_t bytes = test_stats().total_alloc, least = 4 << 20; /* min_heap */
     ck_assert_uint_le(test_stats().num_gc - collections, bytes / least + 1);
+}
+END_TEST
+
+static void *make_and_free(void *arg)
+{
+    void *mine[100];
+    for (size_t size = 16; size <= 4096; size *= 2) {
+        for (size_t i = 0; i < 100; i++) mine[i] = oak_alloc(size);
+        for (size_t i = 0; i < 100; i++) oak_free(mine[i]);
+    }
+    return arg;
+}
+
+START_TEST(freeing_by_hand_and_ending_causes_none_either)
+{
+    oak_set_gc_percent(100);
+    for (int i = 0; i < 100; i++) {
+        test_join(test_start(make_and_free, NULL));
+        ck_assert_uint_le(AO_load(&oaki_the_heap.live), 2 << 20);
+    }
+    ck_assert_uint_eq(test_stats().num_gc, 0);
 }
 END_TEST
 
@@ -229,6 +253,7 @@ Suite *suite_runtime_mcache(void)
     tcase_add_test(c, the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle);
     tcase_add_test(c, the_next_thread_goes_on_where_the_last_one_ended);
     tcase_add_test(c, threads_that_come_and_go_do_not_cause_collections);
+    tcase_add_test(c, freeing_by_hand_and_ending_causes_none_either);
     tcase_add_test(c, the_cache_of_a_thread_that_ended_is_recovered);
     tcase_add_test(c, threads_do_not_share_slots);
     suite_add_tcase(s, c);
