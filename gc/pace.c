@@ -18,12 +18,12 @@
 #include <oakum/gc.h>
 
 static struct {
-    AO_t percent;       /* as unsigned; (AO_t)-1: never */
-    size_t live, roots; /* of the last mark */
+    AO_t percent;        /* as unsigned; (AO_t)-1: never */
+    size_t live, roots;  /* of the last mark */
     size_t goal;
-    uint64_t cycle_end; /* monotonic, ns */
+    uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
-    bool limited;       /* the limit, not the percentage, set the goal */
+    bool limited;        /* the limit, not the percentage, set the goal */
 } pace;
 
 static size_t percent_goal(void)

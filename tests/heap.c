@@ -78,10 +78,20 @@ oak_config test_config(void)
     return c;
 }
 
-void test_heap_start(oak_config c)
+void test_heap_start_stressed(oak_config c)
 {
     ck_assert_int_eq(oak_init(&c), 0);
+}
+
+void test_no_stress(void)
+{
     oaki_debug_switches.stress = 0;
+}
+
+void test_heap_start(oak_config c)
+{
+    test_heap_start_stressed(c);
+    test_no_stress();
 }
 
 /* ---- looking ---- */

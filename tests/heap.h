@@ -23,7 +23,9 @@ bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
 /* No thread of the runtime's own but markers if gc_threads says so, small pages, no collection
  * unless asked for, whatever the environment says. */
 oak_config test_config(void);
-void test_heap_start(oak_config c); /* also turns stress off */
+void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
+void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
+void test_heap_start(oak_config c); /* both: without stress */
 
 /* As in tests/gc/away.h, whose test_start is another one than that of tests/threads.h. */
 void test_away(void (*fn)(void *arg), void *arg);

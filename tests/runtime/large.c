@@ -12,7 +12,7 @@ Suite *suite_runtime_large(void);
 
 static void start(void)
 {
-    test_heap_start(test_config());
+    test_heap_start_stressed(test_config());
 }
 
 static void assert_sound(void)
@@ -210,6 +210,7 @@ static void make_many(void *arg)
 
 START_TEST(garbage_goes_and_its_pages_are_reused)
 {
+    test_no_stress();
     oak_collect();
     size_t objects = test_objects();
     for (int i = 0; i < 10; i++) {
@@ -226,6 +227,7 @@ END_TEST
 /* Allocating sweeps what waits before it takes more from the system. */
 START_TEST(waiting_garbage_is_swept_before_the_heap_grows)
 {
+    test_no_stress();
     test_away(make_many, NULL);
     size_t sys = test_stats().heap_sys;
     oaki_thread *t = oaki_enter();

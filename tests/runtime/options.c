@@ -130,6 +130,12 @@ static void read_environment(void *arg)
     (void)arg;
 }
 
+/* The whole program may have been started with one. */
+static void without_switches(void)
+{
+    unsetenv("OAKUM_DEBUG");
+}
+
 static void expect(const char *variable, const char *value, const char *text)
 {
     char err[2048];
@@ -215,6 +221,7 @@ Suite *suite_runtime_options(void)
 {
     Suite *s = suite_create("runtime_options");
     TCase *tc = tcase_create("options");
+    tcase_add_checked_fixture(tc, without_switches, NULL);
     tcase_add_test(tc, a_size_is_a_number_with_a_power_of_1024);
     tcase_add_test(tc, a_bad_size_changes_nothing);
     tcase_add_test(tc, a_whole_number_may_be_negative);

@@ -14,7 +14,7 @@ static oak_type *triple;
 static void start(void)
 {
     static const uint64_t bits[] = { 4 };
-    test_heap_start(test_config());
+    test_heap_start_stressed(test_config());
     ck_assert_ptr_nonnull(triple = oak_type_bitmap("triple", 24, bits));
 }
 
