@@ -1,7 +1,8 @@
-/* heap.h - the one struct that holds the heap's state, and the inline questions that everybody asks of it.
+/* heap.h - the one struct that holds the heap's state, and the inline questions that everybody
+ * asks of it.
  *
- * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves; `base`, the tables
- * and `reserved` are constant after start-up. */
+ * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves;
+ * `base`, the tables and `reserved` are constant after start-up. */
 #ifndef OAKI_HEAP_H
 #define OAKI_HEAP_H
 
@@ -10,8 +11,9 @@
 #include "options.h"
 #include "span.h"
 
-/* One mcentral: the spans of one span class in one zone that no thread has cached. Two sets of lists, by parity: those swept in this
- * cycle, and those that still wait for their sweep; the end of a mark swaps them by counting the cycle up. */
+/* One mcentral: the spans of one span class in one zone that no thread has cached. Two sets of
+ * lists, by parity: those swept in this cycle, and those that still wait for their sweep; the
+ * end of a mark swaps them by counting the cycle up. */
 typedef struct oaki_central {
     oaki_lock lock;
     uint32_t head[2][3]; /* [parity][oaki_span_list]: page number + 1 */
@@ -26,7 +28,8 @@ typedef struct oaki_zone {
 #define OAKI_HUGE_FROM ((size_t)8 << 20) /* the range asks for huge pages past this size */
 #define OAKI_BIN_STEPS 8
 #define OAKI_BINS (32 * OAKI_BIN_STEPS)
-#define OAKI_CHUNK ((size_t)4 << 20) /* the range grows by this, and bookkeeping is cleared by this */
+/* the range grows by this, and bookkeeping is cleared by this */
+#define OAKI_CHUNK ((size_t)4 << 20)
 #define OAKI_CHUNK_PAGES (OAKI_CHUNK / OAKI_PAGE)
 
 typedef struct oaki_heap {
@@ -38,7 +41,8 @@ typedef struct oaki_heap {
     uint64_t *mark, *alloc;   /* bitmaps M and A, by granule */
     uint32_t *chunk_inuse;    /* by chunk: pages in spans; pages_lock */
 
-    AO_t used;                /* bytes from base that are committed; grows under pages_lock, read by all */
+    /* bytes from base that are committed; grows under pages_lock, read by all */
+    AO_t used;
     AO_t started;
     oak_config config;
 
@@ -92,9 +96,14 @@ OAKI_INLINE char *oaki_page_address(size_t page)
 }
 
 OAKI_INLINE size_t oaki_span_page(const oaki_span *s) { return (size_t)(s - oaki_the_heap.spans); }
-OAKI_INLINE char *oaki_span_start(const oaki_span *s) { return oaki_page_address(oaki_span_page(s)); }
 
-/* First page of the span that `page` is in; its entry is not free. Follows saturated offsets of huge objects. */
+OAKI_INLINE char *oaki_span_start(const oaki_span *s)
+{
+    return oaki_page_address(oaki_span_page(s));
+}
+
+/* First page of the span that `page` is in; its entry is not free. Follows saturated offsets of
+ * huge objects. */
 OAKI_INLINE size_t oaki_page_first(size_t page)
 {
     for (;;) {
@@ -106,7 +115,8 @@ OAKI_INLINE size_t oaki_page_first(size_t page)
 
 /* ---- objects: an offset is an address less the base of the range ---- */
 
-/* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free page, a span's tail). */
+/* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free
+ * page, a span's tail). */
 OAKI_INLINE size_t oaki_slot_offset(size_t off)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
@@ -138,7 +148,8 @@ OAKI_INLINE void oaki_bit_set_atomic(uint64_t *map, size_t off)
     AO_or((AO_t *)&map[g / 64], (AO_t)1 << (g % 64));
 }
 
-/* Set or clear the bits of granules [off, off + bytes); a word that is shared with others is changed atomically. */
+/* Set or clear the bits of granules [off, off + bytes); a word that is shared with others is
+ * changed atomically. */
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
 
@@ -150,23 +161,28 @@ void *oaki_object_base(const void *p);
 
 /* ---- page heap (pages.c) ---- */
 
-/* A run of npages whose start is a multiple of align_pages, as a span of (cls, kind) with its page table filled in, A clear.
- * NULL when the limit or the address space is reached: errno ENOMEM. */
+/* A run of npages whose start is a multiple of align_pages, as a span of (cls, kind) with its
+ * page table filled in, A clear. NULL when the limit or the address space is reached: errno
+ * ENOMEM. */
 oaki_span *oaki_pages_alloc(size_t npages, size_t align_pages, unsigned cls, oaki_kind kind);
 void oaki_pages_free(oaki_span *s);
 /* Give back the pages of a large object behind its first `keep`. */
 void oaki_pages_free_tail(oaki_span *s, size_t keep);
-/* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as zero. */
+/* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as
+ * zero. */
 void oaki_pages_release_head(oaki_span *s, size_t upto);
-/* Return free memory to the system: runs of at least min_pages, until `bytes` are returned. Returns how many were. */
+/* Return free memory to the system: runs of at least min_pages, until `bytes` are returned.
+ * Returns how many were. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
 const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
 
 /* ---- large objects (large.c) ---- */
 
-/* n bytes in a span of their own, zeroed unless it is dirty memory that the caller will fill. Not inside oaki_enter, as clearing may take long. */
+/* n bytes in a span of their own, zeroed unless it is dirty memory that the caller will fill.
+ * Not inside oaki_enter, as clearing may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero);
-/* Give back what lies outside of [from, to) of a large object: whole pages of the head lose their memory, those of the tail go. */
+/* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
+ * their memory, those of the tail go. */
 void oaki_large_give_back(void *p, size_t from, size_t to);
 
 /* Any size, kind and type. Not inside oaki_enter. NULL with ENOMEM. */
@@ -180,7 +196,8 @@ void oaki_span_set_type(void *p, uint32_t type); /* of the small typed object th
 /* ---- mcentral (central.c) ---- */
 
 oaki_central *oaki_central_of(const oaki_span *s);
-/* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so, else new pages. NULL when out of memory. */
+/* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so,
+ * else new pages. NULL when out of memory. */
 oaki_span *oaki_central_take(oaki_zone *z, unsigned spanclass);
 void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in this cycle */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
@@ -201,7 +218,8 @@ uint32_t oaki_central_take_empty(oaki_zone *z);
 /* Start the heap if it isn't. 0 or -1 with errno. */
 int oaki_heap_start(const oak_config *cfg);
 bool oaki_heap_ready(void); /* start it if need be */
-void oaki_heap_fork(int stage); /* no start is under way: 0 before fork, 1 after it in the parent, 2 in the child */
+/* no start is under way: 0 before fork, 1 after it in the parent, 2 in the child */
+void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
 void oaki_scavenger_start(void);

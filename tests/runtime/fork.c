@@ -16,7 +16,7 @@
 
 Suite *suite_runtime_fork(void);
 
-static AO_t quit, ready, done;
+static AO_t quit, ready, done, block;
 
 /* ---- in the child: no Check, an exit status says what is wrong ---- */
 
@@ -93,7 +93,8 @@ static void *use_malloc(void *arg)
 {
     ck_assert_int_eq(oak_thread_attach(), 0);
     while (!AO_load(&quit)) {
-        char *volatile p = malloc(1000);
+        char *p = malloc(1000);
+        __asm__("" : "+r"(p)); /* the compiler may not do without it */
         free(p);
     }
     return arg;
