@@ -153,7 +153,6 @@ void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
     if (e.native) emit(v, OAKI_ROOT_STACK, t, e.native, native_end(t));
     if (e.fiber) emit(v, OAKI_ROOT_FIBER, t, e.fiber, t->fiber->hi);
     if (e.left) emit(v, OAKI_ROOT_FIBER, t, e.left, t->fiber_left->hi);
-    emit_slot(v, t, &t->start_arg);
     emit_slot(v, t, &t->fiber);
     emit_slot(v, t, &t->fiber_left);
 }

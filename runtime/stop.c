@@ -42,6 +42,8 @@ static struct stopper {
     unsigned int epoch;    /* AO_int */
     unsigned int stopped;  /* AO_int: 1 while all stand */
     unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
+    AO_t awaited;          /* the thread whose answer the stopper sleeps for */
+    pid_t pid;             /* of the current stop */
     int signal;
     int spare;             /* 0 not needed yet, -1 there is none */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
@@ -49,11 +51,14 @@ static struct stopper {
 
 /* ---- the thread that is stopped ---- */
 
+/* Dekker with await: it says whom it waits for and looks at the answer once more, we answer and
+ * look whom it waits for. */
 static void answer(oaki_thread *t, unsigned int epoch)
 {
     if (t->stop_epoch == epoch) return;
     AO_int_store_release(&t->stop_epoch, epoch);
-    oaki_futex_wake(&t->stop_epoch, 1);
+    AO_nop_full();
+    if (AO_load(&stopper.awaited) == (AO_t)t) oaki_futex_wake(&t->stop_epoch, 1);
 }
 
 /* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't
@@ -190,7 +195,7 @@ static int install(int sig)
 
 static int send_signal(int tid, int sig)
 {
-    return (int)syscall(SYS_tgkill, getpid(), tid, sig);
+    return (int)syscall(SYS_tgkill, stopper.pid, tid, sig);
 }
 
 static bool is_gone(int tid)
@@ -261,6 +266,8 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (answered(t, epoch)) return true;
         oaki_pause();
     }
+    AO_store(&stopper.awaited, (AO_t)t);
+    AO_nop_full();
     uint64_t waited = 0, resend = RESEND_NS, looked = 0, last = oaki_os_now_ns();
     bool complained = false;
     for (;;) {
@@ -287,18 +294,12 @@ static bool await(oaki_thread *t, unsigned int epoch)
     }
 }
 
-/* Its stack may be unmapped, so nobody is to look for it. */
+/* Off the list, so that nobody looks at its stack, which may be unmapped. */
 static void put_aside(oaki_thread *t)
 {
     oaki_thread_unlink(t);
     t->next = stopper.gone;
     stopper.gone = t;
-    t->stack_lo = t->stack_hi = t->sp = t->native_sp = t->tp = NULL;
-    not_interrupted(t);
-    memset(t->regs, 0, sizeof t->regs);
-    memset(t->native_regs, 0, sizeof t->native_regs);
-    t->fiber = NULL;
-    t->start_arg = NULL;
 }
 
 static void flush_gone(void)
@@ -306,11 +307,24 @@ static void flush_gone(void)
     for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_mcache_flush(t->mcache);
 }
 
+/* Those whose death no signal would tell, while the world still runs: a call of the system for
+ * each blocked thread. */
+static void find_dead(void)
+{
+    oaki_thread *next;
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = next) {
+        next = t->next;
+        if (AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING && is_gone(t->tid)) put_aside(t);
+    }
+}
+
 void oaki_world_halt(oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
     int saved = errno;
     oaki_lock_acquire(&h->threads_lock);
+    stopper.pid = getpid();
+    find_dead();
     AO_int_store(&stopper.stray, 0);
     unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
     AO_int_store_release(&stopper.epoch, epoch);
@@ -318,9 +332,8 @@ void oaki_world_halt(oaki_thread *self)
     oaki_thread *next;
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
-        if (t == self) continue;
-        bool running = AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING;
-        if (running ? !signal_thread(t) : is_gone(t->tid)) put_aside(t);
+        if (t == self || AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING) continue;
+        if (!signal_thread(t)) put_aside(t);
     }
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;

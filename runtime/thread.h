@@ -56,8 +56,6 @@ typedef struct oaki_thread {
     /* (self) that it ran on before, or NULL: between oak_fiber_switch and the program's own switch
      * it still does; a visit of the roots clears it */
     struct oak_fiber *fiber_left;
-    /* keeps oak_thread_create's argument alive until it has attached */
-    void *start_arg;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
     unsigned int signalled;           /* AO_int: a stop signal is on its way to the handler */
 } oaki_thread;

@@ -16,7 +16,7 @@
 
 Suite *suite_runtime_fork(void);
 
-static AO_t quit, ready, done, block;
+static AO_t quit, ready, done;
 
 /* ---- in the child: no Check, an exit status says what is wrong ---- */
 
