@@ -100,6 +100,17 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
     } while (t->stop_pending);
 }
 
+#define PASS_NS 10000000u
+
+/* A signal that was on its way when the thread became blocked would interrupt what it blocks in. A
+ * call of the system lets it in. Not for ever: the program may block the signal. */
+static OAKI_COLD void let_signal_pass(oaki_thread *t)
+{
+    uint64_t start = oaki_os_now_ns();
+    while (AO_int_load_acquire(&t->signalled) && oaki_os_now_ns() - start < PASS_NS)
+        oaki_os_yield();
+}
+
 /* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then
  * read the epoch. Either it sees us blocked, or we see the stop and answer; the answer also ends
  * its wait when it saw us running. */
@@ -110,6 +121,7 @@ void oaki_stop_block(oaki_thread *t)
     AO_nop_full();
     unsigned int epoch = AO_int_load_acquire(&stopper.epoch);
     if (OAKI_UNLIKELY(epoch & 1)) answer(t, epoch);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->signalled))) let_signal_pass(t);
 }
 
 void oaki_stop_unblock(oaki_thread *t)
@@ -237,6 +249,11 @@ static bool signal_thread(oaki_thread *t)
 {
     if (AO_int_load_acquire(&t->signalled)) return !is_gone(t->tid);
     AO_int_store(&t->signalled, 1);
+    AO_nop_full(); /* with let_signal_pass: it sees 1, or we see that it is blocked */
+    if (AO_int_load(&t->state) == OAKI_THREAD_BLOCKED) {
+        AO_int_store(&t->signalled, 0);
+        return true;
+    }
     if (send_signal(t->tid, stopper.signal) == 0) return true;
     if (errno == EAGAIN && spare_signal() > 0 && send_signal(t->tid, stopper.spare) == 0)
         return true;
