@@ -65,7 +65,9 @@ void oaki_os_purge(void *p, size_t size)
 void *oaki_os_map(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    if (p != MAP_FAILED) return p;
+    errno = ENOMEM; /* whatever it was: a caller of ours hands it on */
+    return NULL;
 }
 
 void oaki_os_huge(void *p, size_t size, bool on)

@@ -62,7 +62,7 @@ START_TEST(every_border_of_a_class)
         for (size_t n = oaki_classes[cls].size - 1; n <= oaki_classes[cls].size + 1; n++)
             check_size(n);
     for (size_t n = 32700; n < 33000; n += 17) check_size(n);
-    for (size_t n = (size_t)64 << 10; n <= (size_t)16 << 20; n *= 2) {
+    for (size_t n = (size_t)64 << 10; n <= (size_t)(test_slow() ? 1 : 16) << 20; n *= 2) {
         check_size(n - 1);
         check_size(n);
         check_size(n + 1);
@@ -84,7 +84,8 @@ START_TEST(empty_objects_are_distinct)
     char *p[1000];
     for (size_t i = 0; i < OAKI_COUNT(p); i++) p[i] = functions[i % 3](0);
     for (size_t i = 0; i < OAKI_COUNT(p); i++)
-        for (size_t k = 0; k < i; k++) ck_assert_ptr_ne(p[i], p[k]);
+        for (size_t k = 0; k < i; k++)
+            if (p[i] == p[k]) ck_abort_msg("%zu and %zu are one", i, k);
     ck_assert_uint_eq(oak_usable_size(p[0]), 16);
 }
 END_TEST

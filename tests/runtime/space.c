@@ -6,6 +6,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -49,7 +50,8 @@ START_TEST(without_a_wish_it_is_a_tebibyte)
     ck_assert_uint_eq((uintptr_t)info.base, oaki_the_heap.base);
     ck_assert_uint_eq((uintptr_t)info.base % OAKI_CHUNK, 0);
     getrlimit(RLIMIT_AS, &rl);
-    if (rl.rlim_cur == RLIM_INFINITY) ck_assert_uint_eq(info.reserved, (size_t)1 << 40);
+    if (rl.rlim_cur == RLIM_INFINITY && !test_slow())
+        ck_assert_uint_eq(info.reserved, (size_t)1 << 40);
     assert_works();
 }
 END_TEST
@@ -111,11 +113,12 @@ END_TEST
 
 /* ---- its end ---- */
 
-START_TEST(at_its_end_memory_is_out_and_comes_back)
+static void *all[1000], **list;
+
+static void use_up(void *arg)
 {
-    static void *all[1000], **list;
     size_t n = 0;
-    start_with(64 * MB);
+    (void)arg;
     while (n < 1000 && (all[n] = oak_alloc(100000)) != NULL) memset(all[n++], 0xff, 100000);
     ck_assert_int_eq(errno, ENOMEM);
     ck_assert_uint_ge(n, 550);
@@ -132,8 +135,16 @@ START_TEST(at_its_end_memory_is_out_and_comes_back)
     for (size_t i = 0; i < n; i += 2) all[i] = NULL;
     oak_set_gc_percent(100);
     for (size_t i = 0; i < n / 2 - 10; i++) ck_assert_ptr_nonnull(all[i * 2] = oak_alloc(100000));
+}
+
+/* Used up away from here: an old word on this stack would keep an object in the middle. */
+START_TEST(at_its_end_memory_is_out_and_comes_back)
+{
+    start_with(64 * MB);
+    test_away(use_up, NULL);
     memset(all, 0, sizeof all);
-    ck_assert_ptr_nonnull(oak_alloc(50 * MB));
+    list = NULL;
+    if (!getenv("UNDER_VALGRIND")) ck_assert_ptr_nonnull(oak_alloc(50 * MB));
     assert_works();
 }
 END_TEST
