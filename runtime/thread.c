@@ -239,7 +239,11 @@ static void on_exit_of_thread(void *value)
         oaki_blocking_end(t);
     }
     if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) pthread_setspecific(exit_key, value);
-    else if (t) detach(oaki_enter());
+    else if (t) {
+        int tid = t->tid;
+        detach(oaki_enter());
+        oaki_last_thread_exits(tid == (int)getpid());
+    }
 }
 
 /* ---- starting threads ---- */

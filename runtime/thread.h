@@ -143,6 +143,9 @@ void oaki_world_halt(oaki_thread *self);
         (t)->sp = (char *)(t)->regs[OAKI_REG_SP];                  \
     } while (0)
 
+/* The calling thread, attached until now, is exiting (last.c). */
+void oaki_last_thread_exits(bool is_main);
+
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 int oaki_stop_init(void);    /* of these, the signal */
 void oaki_stop_allow_signal(void); /* in the calling thread's mask */

@@ -1,0 +1,82 @@
+/* last.c - a process ends with the last of its own threads; the runtime's helpers don't count.
+ *
+ * POSIX ends a process when its last thread calls pthread_exit, but helper threads would stay for
+ * ever, with all signals blocked. So when an attached thread exits and nobody else is attached
+ * but the finalizer thread, and the main thread is gone, a watcher looks at the process's threads
+ * until only helpers are left, and then does what libc would have done: exit(0).
+ * Owns: the watcher, one at a time. Lock: none. */
+#include "heap.h"
+#include "os.h"
+#include "print.h"
+#include "thread.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_NS 20000000u
+
+/* AO_int: to the process's end, as the main thread doesn't come back */
+static unsigned int watching;
+
+static bool read_task(const char *tid, const char *file, char *out, size_t n)
+{
+    char path[64];
+    oaki_format(path, sizeof path, "/proc/self/task/%s/%s", tid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, out, n - 1) : -1;
+    if (fd >= 0) close(fd);
+    out[len > 0 ? len : 0] = '\0';
+    return len > 0;
+}
+
+/* A thread that is there and runs: not the remains of one that has exited. */
+static bool is_alive(const char *tid)
+{
+    char stat[256];
+    if (!read_task(tid, "stat", stat, sizeof stat)) return false;
+    const char *state = strrchr(stat, ')'); /* the name in front of it may hold anything */
+    return state && state[1] && state[2] != 'Z' && state[2] != 'X';
+}
+
+static bool is_helper(const char *tid)
+{
+    char name[32];
+    return read_task(tid, "comm", name, sizeof name) && strncmp(name, "oakum/", 6) == 0;
+}
+
+static bool only_helpers_left(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    bool only = d != NULL;
+    for (struct dirent *e; only && (e = readdir(d)) != NULL;)
+        only = e->d_name[0] == '.' || is_helper(e->d_name) || !is_alive(e->d_name);
+    if (d) closedir(d);
+    return only;
+}
+
+static bool main_is_alive(void)
+{
+    char pid[16];
+    oaki_format(pid, sizeof pid, "%d", (int)getpid());
+    return is_alive(pid);
+}
+
+static void *watch(void *arg)
+{
+    (void)arg;
+    while (main_is_alive() || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
+    exit(0);
+}
+
+/* The finalizer thread may be left. The main thread, when it is the one that exits, is still alive
+ * here; the watcher waits for its end. */
+void oaki_last_thread_exits(bool is_main)
+{
+    if (AO_load(&oaki_the_heap.started) == 0 || oaki_the_heap.nthreads > 1) return;
+    if (!is_main && main_is_alive()) return;
+    if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
+    if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);
+}

@@ -1,0 +1,70 @@
+/* last.c - tests of runtime/last.c: a process ends with the last thread of its own. */
+#include "tests/heap.h"
+
+#include <check.h>
+#include <oakum/oakum.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+Suite *suite_runtime_last(void);
+
+static void *outlive_main(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    oak_collect();
+    return NULL;
+}
+
+static void leave_alone(void)
+{
+    oak_collect(); /* now there are helpers */
+    pthread_exit(NULL);
+}
+
+static void leave_a_thread(void)
+{
+    static pthread_t self, other;
+    oak_collect();
+    self = pthread_self();
+    if (pthread_create(&other, NULL, outlive_main, &self) != 0) _exit(3);
+    pthread_exit(NULL);
+}
+
+static int status_of(void (*fn)(void))
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        fn();
+        _exit(4);
+    }
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid); /* hangs when it doesn't end */
+    return status;
+}
+
+START_TEST(helpers_do_not_keep_a_process)
+{
+    ck_assert_int_eq(status_of(leave_alone), 0);
+}
+END_TEST
+
+START_TEST(a_thread_of_the_programs_does)
+{
+    ck_assert_int_eq(status_of(leave_a_thread), 0);
+}
+END_TEST
+
+Suite *suite_runtime_last(void)
+{
+    Suite *s = suite_create("runtime_last");
+    TCase *c = tcase_create("exit");
+    tcase_set_timeout(c, 20);
+    tcase_add_test(c, helpers_do_not_keep_a_process);
+    tcase_add_test(c, a_thread_of_the_programs_does);
+    suite_add_tcase(s, c);
+    return s;
+}
