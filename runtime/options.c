@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,8 +73,19 @@ static bool in_range_int(int v, int min, int max)
     return v >= min && v <= max;
 }
 
+/* Not those that the kernel or libc keep, nor those that tell of a fault or of a child. */
+static bool may_stop(int sig)
+{
+    static const int taken[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+                                 SIGTRAP, SIGABRT, SIGSYS,  SIGCHLD, SIGCONT, 32, 33 };
+    for (size_t i = 0; i < OAKI_COUNT(taken); i++)
+        if (sig == taken[i]) return false;
+    return sig >= 0 && sig <= SIGRTMAX;
+}
+
 const char *oaki_options_check(const oak_config *cfg)
 {
+    if (!may_stop(cfg->stop_signal)) return "stop_signal";
 #define CHECK(field, type, def, min, max, help) \
     if (!in_range_##type(cfg->field, min, max)) return #field;
     OAK_OPTIONS(CHECK)
@@ -153,6 +165,12 @@ void oaki_options_from_environment(oak_config *cfg)
 #define READ(field, type, def, min, max, help) read_##type(#field, &cfg->field, min, max);
     OAK_OPTIONS(READ)
 #undef READ
+    if (!may_stop(cfg->stop_signal)) {
+        oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing else "
+                 "needs, such as 10, 12 or 34 to 64\n",
+                 cfg->stop_signal);
+        cfg->stop_signal = 0;
+    }
     oaki_debug switches = { 0 };
     read_debug(&switches);
     oaki_debug_switches = switches;
