@@ -317,7 +317,6 @@ OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
  * here on. */
 static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
 {
-    m->scanned += LOOK_EVERY * BATCH / 4;
     if (!oaki_others_hungry()) return true;
     if (h->sp == h->lo && h->tail - h->head >= 2 * BLOCK) spill(h, m);
     save(h, m);
@@ -360,7 +359,9 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
         }
-        n = filter(&h, OAKI_MIN(n, BATCH), found);
+        n = OAKI_MIN(n, BATCH);
+        m->scanned += n;
+        n = filter(&h, n, found);
         for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared);
         leave(&h, m, OAKI_DELAY);
         if (OAKI_LIKELY(--look)) continue;

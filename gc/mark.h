@@ -41,7 +41,7 @@ struct oak_marker {
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */
-    size_t scanned;           /* objects, about */
+    size_t scanned;           /* words looked at, about */
     unsigned id;
     unsigned drain;           /* of a helper: the last one before it was started */
 } __attribute__((aligned(128)));

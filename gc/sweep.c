@@ -14,6 +14,9 @@
 
 #define BATCH 32 /* spans swept in the background between two looks */
 #define POISON 0xdb
+/* Less is swept by those who allocate sooner than another thread has woken up; and a cycle would
+ * wait for that thread when it is descheduled in the middle of a batch. */
+#define BACKGROUND_FROM ((size_t)32 << 20)
 
 static struct {
     oaki_lock lock;
@@ -213,6 +216,7 @@ void oaki_sweep_begin(size_t live, size_t trigger)
 void oaki_sweep_wake(void)
 {
     if (!sweeper.started || !AO_load(&sweeper.waiting)) return;
+    if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < BACKGROUND_FROM) return;
     AO_int_fetch_and_add_full(&sweeper.wake, 1);
     oaki_futex_wake(&sweeper.wake, 1);
 }

@@ -19,7 +19,7 @@
 #define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
 #define BATCH ((size_t)256 << 10)      /* chunks are mapped by this */
 #define KEEP_BATCHES 4                 /* and kept from one mark to the next */
-#define WAKE_AFTER 2048                 /* objects that worker 0 scans before it wakes the others */
+#define WAKE_AFTER 4096 /* words that worker 0 looks at before it wakes the others */
 #define SPINS 2000
 
 typedef struct range {
@@ -31,6 +31,7 @@ static struct {
     unsigned int hungry;   /* AO_int: workers, asleep or idle, that would take work */
     unsigned int busy;     /* AO_int: workers that have work */
     unsigned int awake;    /* AO_int: helpers that take part in this drain */
+    unsigned int open;     /* AO_int: more may join; lock */
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
     oaki_mark_chunk *chunks;
     oaki_mark_chunk *free;
@@ -41,6 +42,7 @@ static struct {
     size_t nbatches;
     size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
+    bool called;           /* worker 0 has woken the helpers for this drain; its own */
     unsigned nworkers;     /* worker 0 included */
     unsigned nhelpers;     /* threads started */
     oak_marker workers[OAKI_WORKERS_MAX];
@@ -144,20 +146,44 @@ bool oaki_others_hungry(void)
 
 static void wake_helpers(void)
 {
-    if (AO_int_load(&shared.awake) || shared.nworkers < 2) return;
+    if (shared.called || shared.nworkers < 2) return;
     unsigned n = shared.nworkers - 1;
+    shared.called = true;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = true;
-    AO_int_store(&shared.hungry, 0);
-    AO_int_store(&shared.busy, n + 1);
-    AO_int_store_release(&shared.awake, n);
+    AO_int_store(&shared.hungry, n);
+    AO_int_store(&shared.busy, 1);
+    AO_int_store_release(&shared.open, 1);
     AO_int_fetch_and_add_full(&shared.drain, 1);
     oaki_futex_wake(&shared.drain, (int)n);
+}
+
+/* A helper takes part if it comes while there is something to do: on a busy machine it may be
+ * scheduled long after it was woken, and nobody waits for it until it has joined. */
+static bool join_drain(void)
+{
+    lock();
+    bool open = AO_int_load(&shared.open);
+    if (open) {
+        AO_int_fetch_and_add_full(&shared.awake, 1);
+        AO_int_fetch_and_add_full(&shared.busy, 1);
+        AO_int_fetch_and_add_full(&shared.hungry, -1u);
+    }
+    unlock();
+    return open;
+}
+
+static void close_drain(void)
+{
+    lock();
+    AO_int_store(&shared.open, 0);
+    unlock();
+    while (AO_int_load_acquire(&shared.awake)) oaki_pause();
 }
 
 /* Worker 0 starts alone; others are worth waking once it has seen that there is much to do. */
 static bool anybody_there(oak_marker *m)
 {
-    if (m->id != 0 || AO_int_load(&shared.awake)) return true;
+    if (m->id != 0 || shared.called) return true;
     if (m->scanned < WAKE_AFTER) return false;
     wake_helpers();
     return true;
@@ -303,6 +329,7 @@ static void *helper(void *arg)
         while ((now = AO_int_load_acquire(&shared.drain)) == seen)
             oaki_futex_wait(&shared.drain, seen, 0);
         seen = now;
+        if (!join_drain()) continue;
         work(m);
         AO_int_fetch_and_add_full(&shared.awake, -1u);
     }
@@ -317,11 +344,13 @@ static void drain_once(oak_marker *m)
     for (;;) {
         do oaki_mark_local(m);
         while (oaki_mark_take(m));
-        if (!AO_int_load(&shared.awake)) break;
+        if (!shared.called) break;
         work(m);
-        while (AO_int_load_acquire(&shared.awake)) oaki_pause();
+        close_drain();
         if (!work_in_sight()) break;
+        AO_int_store(&shared.busy, 1); /* alone, with what the last to leave had left */
     }
+    shared.called = false;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
     AO_int_store(&shared.hungry, 0);
 }
