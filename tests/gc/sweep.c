@@ -154,7 +154,38 @@ START_TEST(the_background_sweeps_while_nobody_allocates)
 }
 END_TEST
 
-static AO_t failed;
+static AO_t failed, freeing, freed;
+
+static void *free_it(void *arg)
+{
+    oak_free(oak_alloc(16)); /* attached */
+    AO_store_release(&freeing, 1);
+    oak_free(arg);
+    AO_store_release(&freed, 1);
+    return NULL;
+}
+
+/* Swept, and not yet back in its list: whoever frees it then has to wait. */
+START_TEST(a_large_object_is_freed_after_its_sweep_has_ended)
+{
+    test_heap_start(test_config());
+    held[0] = oak_alloc_noscan(100000);
+    mark_only();
+    oaki_thread *t = oaki_enter();
+    unsigned sc = OAKI_SPANCLASS(OAKI_NOSCAN, OAKI_CLASS_LARGE);
+    oaki_span *s = oaki_central_next_waiting(&oaki_the_heap.zone0, sc);
+    ck_assert_ptr_nonnull(s);
+    ck_assert(oaki_gc_sweep_span(s, false));
+    pthread_t id = test_start(free_it, held[0]);
+    test_wait(&freeing, 1);
+    oaki_os_sleep_ns(20000000);
+    ck_assert_uint_eq(AO_load(&freed), 0);
+    oaki_central_give(s);
+    test_join(id);
+    oaki_leave(t);
+    assert_sound();
+}
+END_TEST
 
 static void *mutate(void *arg)
 {
@@ -229,6 +260,7 @@ Suite *suite_gc_sweep(void)
     suite_add_tcase(s, c);
     c = tcase_create("background");
     tcase_add_test(c, the_background_sweeps_while_nobody_allocates);
+    tcase_add_test(c, a_large_object_is_freed_after_its_sweep_has_ended);
     tcase_add_test(c, everybody_sweeps_at_once);
     suite_add_tcase(s, c);
     return s;
