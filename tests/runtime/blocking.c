@@ -127,30 +127,52 @@ END_TEST
 #if defined(__x86_64__)
 #define MAGIC ((uintptr_t)0x5ca1ab1e0ddba11)
 
-START_TEST(the_callers_registers_are_saved)
+/* Call fn(arg) with MAGIC and its successors in r12 to r15, and say where the stack was. */
+static OAKI_NOINLINE char *call_with_registers(void *fn, void *arg)
 {
-    oaki_thread *t = oaki_thread_attach_self();
-    static uintptr_t sp; /* at an address that does not depend on the stack pointer */
-    ck_assert_ptr_nonnull(t);
+    static char *sp; /* at an address that does not depend on the stack pointer */
     __asm__ volatile("subq $128, %%rsp\n" /* the red zone */
                      "movq %%rsp, %%rbx\n"
                      "andq $-16, %%rsp\n"
                      "movq %%rsp, %0\n"
-                     "movabsq %1, %%r12\n"
+                     "movq %3, %%r12\n"
                      "leaq 1(%%r12), %%r13\n"
                      "leaq 2(%%r12), %%r14\n"
                      "leaq 3(%%r12), %%r15\n"
-                     "call oak_blocking_enter\n"
+                     "call *%1\n"
                      "movq %%rbx, %%rsp\n"
                      "addq $128, %%rsp\n"
-                     : "=m"(sp)
-                     : "i"(MAGIC) /* no register is left for it */
-                     : "rbx", "r12", "r13", "r14", "r15", "rax", "rcx", "rdx", "rsi", "rdi", "r8",
-                       "r9", "r10", "r11", "memory");
+                     : "=m"(sp), "+a"(fn), "+D"(arg)
+                     : "r"(MAGIC)
+                     : "rbx", "r12", "r13", "r14", "r15", "rcx", "rdx", "rsi", "r8", "r9", "r10",
+                       "r11", "memory");
+    return sp;
+}
+
+static void expect_saved(const uintptr_t *regs, const char *sp)
+{
+    ck_assert_ptr_eq((char *)regs[OAKI_REG_SP], sp);
+    ck_assert_ptr_eq((char *)OAKI_ALIGN_DOWN(regs[1], 16), sp); /* rbx has it unaligned */
+    for (unsigned i = 0; i < 4; i++) ck_assert_uint_eq(regs[3 + i], MAGIC + i);
+}
+
+START_TEST(the_callers_registers_are_saved)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    ck_assert_ptr_nonnull(t);
+    char *sp = call_with_registers((void *)oak_blocking_enter, NULL);
     oaki_thread seen = *t;
     oak_blocking_leave();
-    ck_assert_ptr_eq(seen.sp, (char *)sp);
-    for (unsigned i = 0; i < 4; i++) ck_assert_uint_eq(seen.regs[3 + i], MAGIC + i);
+    ck_assert_ptr_eq(seen.sp, sp);
+    expect_saved(seen.regs, sp);
+}
+END_TEST
+
+START_TEST(a_spill_has_all_registers)
+{
+    uintptr_t regs[OAKI_REGS] = { 0 };
+    char *sp = call_with_registers((void *)oaki_thread_spill, regs);
+    expect_saved(regs, sp);
 }
 END_TEST
 #endif
@@ -289,6 +311,7 @@ Suite *suite_runtime_blocking(void)
     tcase_add_test(c, a_sleep_in_a_region_is_not_interrupted);
 #if defined(__x86_64__)
     tcase_add_test(c, the_callers_registers_are_saved);
+    tcase_add_test(c, a_spill_has_all_registers);
 #endif
     tcase_add_test(c, what_a_blocked_frame_holds_is_kept);
     tcase_add_test(c, regions_nest);

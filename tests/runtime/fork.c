@@ -231,6 +231,16 @@ START_TEST(a_fork_waits_for_a_helper_and_a_helper_for_a_fork)
 }
 END_TEST
 
+START_TEST(a_signal_that_was_on_its_way_is_not_expected_in_the_child)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    AO_int_store(&t->signalled, 1);
+    pid_t pid = fork();
+    if (pid == 0) _exit((int)t->signalled);
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
 /* ---- what runs no handlers, or in between them ---- */
 
 START_TEST(posix_spawn_works_beside_collections)
@@ -315,6 +325,7 @@ Suite *suite_runtime_fork(void)
     tcase_add_test(c, the_child_of_one_thread_works);
     tcase_add_test(c, a_fork_waits_for_the_end_of_a_stop);
     tcase_add_test(c, a_fork_waits_for_a_helper_and_a_helper_for_a_fork);
+    tcase_add_test(c, a_signal_that_was_on_its_way_is_not_expected_in_the_child);
     tcase_add_test(c, posix_spawn_works_beside_collections);
     tcase_add_test(c, a_fork_inside_the_runtime_leaves_the_child_without_a_heap);
     tcase_add_loop_test(c, the_programs_own_handlers_may_allocate, 0, 2);

@@ -459,6 +459,62 @@ START_TEST(signals_do_not_pile_up)
 }
 END_TEST
 
+/* Each stop finds it running, and ends as it enters a blocking region: it never takes the signal. */
+#define ROUNDS 20
+
+static void *block_with_full_mask(void *arg)
+{
+    sigset_t all;
+    sigfillset(&all);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    for (AO_t i = 1; i <= ROUNDS; i++) {
+        test_wait(&moved, i);
+        AO_store_release(&ready, i);
+        oaki_os_sleep_ns(2000000);
+        oak_blocking_enter();
+        oak_blocking_leave();
+    }
+    return arg;
+}
+
+START_TEST(signals_do_not_pile_up_where_they_are_blocked)
+{
+    size_t before = pending_signals();
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_t id = test_start(block_with_full_mask, NULL);
+    for (AO_t i = 1; i <= ROUNDS; i++) {
+        AO_store_release(&moved, i);
+        test_wait(&ready, i);
+        stop_and_start();
+    }
+    ck_assert_uint_lt(pending_signals(), before + ROUNDS / 2);
+    test_join(id);
+}
+END_TEST
+
+static void *come_with_all_blocked(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    AO_store_release(&ready, 1);
+    while (!AO_load(&quit)) AO_fetch_and_add1(&moved);
+    return arg;
+}
+
+START_TEST(a_thread_that_inherits_a_full_mask_lets_the_signal_in)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_t id = test_start(come_with_all_blocked, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    test_wait(&ready, 1);
+    expect_standstill();
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
 static void *block_signals(void *arg)
 {
     sigset_t all, old;
@@ -534,6 +590,8 @@ Suite *suite_runtime_stop(void)
     tcase_add_test(c, a_storm_of_signals_does_no_harm);
     tcase_add_loop_test(c, a_full_signal_queue_is_gone_round_or_waited_for, 0, 2);
     tcase_add_test(c, signals_do_not_pile_up);
+    tcase_add_test(c, signals_do_not_pile_up_where_they_are_blocked);
+    tcase_add_test(c, a_thread_that_inherits_a_full_mask_lets_the_signal_in);
     tcase_add_test(c, a_thread_that_blocks_the_signal_is_named_and_waited_for);
     tcase_add_loop_test(c, the_signal_is_the_one_that_was_asked_for, 0, 1);
     tcase_add_loop_test(c, the_signal_is_the_one_that_was_asked_for, SIGUSR2, SIGUSR2 + 1);
