@@ -89,7 +89,9 @@ OAK_API size_t oak_set_memory_limit(size_t bytes);
 /** Hard limit in bytes on heap memory in use; 0 none. Returns the old one. */
 OAK_API size_t oak_set_heap_max(size_t bytes);
 
-/** Return all free pages to the system now. Returns the bytes that were returned. */
+/** Return all free pages to the system now. Returns the bytes that were returned. Objects don't
+ * move, so a span of 8 to 128 KiB stays while anything in it lives. Sweeps first; may take a
+ * while for gigabytes, other threads go on. */
 OAK_API size_t oak_scavenge(void);
 
 /** Go's MemStats in snake_case. All sizes in bytes. Read with the world stopped, so that the
