@@ -193,7 +193,7 @@ static void child_of_all(void)
     for_each_lock(oaki_lock_reset);
     if (t) {
         t->tid = oaki_os_tid();
-        t->signalled = 0; /* what was pending is not inherited */
+        AO_int_store(&t->signalled, 0); /* what was pending is not inherited */
     }
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);

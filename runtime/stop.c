@@ -49,6 +49,13 @@ static struct stopper {
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
 } stopper;
 
+/* What a thread's `signalled` says of the stop signal. */
+enum {
+    SIGNAL_NONE, /* the handler has seen the last one */
+    SIGNAL_SENT,
+    SIGNAL_HELD  /* for long: the thread blocks it */
+};
+
 /* ---- the thread that is stopped ---- */
 
 /* Dekker with await: it says whom it waits for and looks at the answer once more, we answer and
@@ -103,12 +110,16 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
 #define PASS_NS 10000000u
 
 /* A signal that was on its way when the thread became blocked would interrupt what it blocks in. A
- * call of the system lets it in. Not for ever: the program may block the signal. */
+ * call of the system lets it in. Not for ever: the program may block the signal, and then that is
+ * found out once. */
 static OAKI_COLD void let_signal_pass(oaki_thread *t)
 {
     uint64_t start = oaki_os_now_ns();
-    while (AO_int_load_acquire(&t->signalled) && oaki_os_now_ns() - start < PASS_NS)
+    while (AO_int_load_acquire(&t->signalled) == SIGNAL_SENT) {
         oaki_os_yield();
+        if (oaki_os_now_ns() - start < PASS_NS) continue;
+        (void)AO_int_compare_and_swap(&t->signalled, SIGNAL_SENT, SIGNAL_HELD);
+    }
 }
 
 /* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then
@@ -121,7 +132,7 @@ void oaki_stop_block(oaki_thread *t)
     AO_nop_full();
     unsigned int epoch = AO_int_load_acquire(&stopper.epoch);
     if (OAKI_UNLIKELY(epoch & 1)) answer(t, epoch);
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->signalled))) let_signal_pass(t);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->signalled) == SIGNAL_SENT)) let_signal_pass(t);
 }
 
 void oaki_stop_unblock(oaki_thread *t)
@@ -156,7 +167,7 @@ static void handler(int sig, siginfo_t *info, void *context)
     (void)info;
     oaki_thread *t = oaki_tls_thread;
     if (t) {
-        AO_int_store(&t->signalled, 0);
+        AO_int_store(&t->signalled, SIGNAL_NONE);
         AO_nop_full(); /* with signal_thread: it sees 0, or we see its epoch */
     }
     if (!(AO_int_load_acquire(&stopper.epoch) & 1)) return; /* late, or not ours */
@@ -248,16 +259,16 @@ static int spare_signal(void)
 static bool signal_thread(oaki_thread *t)
 {
     if (AO_int_load_acquire(&t->signalled)) return !is_gone(t->tid);
-    AO_int_store(&t->signalled, 1);
+    AO_int_store(&t->signalled, SIGNAL_SENT);
     AO_nop_full(); /* with let_signal_pass: it sees 1, or we see that it is blocked */
     if (AO_int_load(&t->state) == OAKI_THREAD_BLOCKED) {
-        AO_int_store(&t->signalled, 0);
+        AO_int_store(&t->signalled, SIGNAL_NONE);
         return true;
     }
     if (send_signal(t->tid, stopper.signal) == 0) return true;
     if (errno == EAGAIN && spare_signal() > 0 && send_signal(t->tid, stopper.spare) == 0)
         return true;
-    AO_int_store(&t->signalled, 0);
+    AO_int_store(&t->signalled, SIGNAL_NONE);
     return errno != ESRCH;
 }
 
@@ -301,7 +312,7 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
         if (waited >= resend) {
             resend *= 2;
-            AO_int_store(&t->signalled, 0);
+            AO_int_store(&t->signalled, SIGNAL_NONE);
         }
         if (!AO_int_load(&t->signalled) && !signal_thread(t)) return false;
         if (waited >= COMPLAIN_NS && !complained) {

@@ -57,7 +57,7 @@ typedef struct oaki_thread {
      * it still does; a visit of the roots clears it */
     struct oak_fiber *fiber_left;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
-    unsigned int signalled;           /* AO_int: a stop signal is on its way to the handler */
+    unsigned int signalled;           /* AO_int: is a stop signal on its way to it? (stop.c) */
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */

@@ -111,6 +111,32 @@ static void *sleep_at_a_stretch(void *arg)
     return arg;
 }
 
+/* Its first region after a stop finds that the signal stays away; the others don't ask again. */
+static void *enter_often(void *arg)
+{
+    oaki_thread *t = oaki_thread_attach_self();
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    AO_store_release(&ready, 1);
+    while (!AO_int_load(&t->signalled)) oaki_os_yield();
+    for (int i = 0; i < 100000; i++) {
+        oak_blocking_enter();
+        oak_blocking_leave();
+    }
+    return arg;
+}
+
+START_TEST(a_blocked_signal_does_not_slow_every_region)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_t id = test_start(enter_often, NULL);
+    test_wait(&ready, 1);
+    stop_and_start();
+    test_join(id); /* with 10 ms each, a quarter of an hour */
+}
+END_TEST
+
 START_TEST(a_sleep_in_a_region_is_not_interrupted)
 {
     pthread_t id = test_start(sleep_at_a_stretch, NULL);
@@ -308,6 +334,7 @@ Suite *suite_runtime_blocking(void)
     TCase *c = tcase_create("blocking");
     tcase_add_test(c, a_stop_does_not_wait_for_a_blocked_thread);
     tcase_add_test(c, a_region_ends_only_when_the_world_runs);
+    tcase_add_test(c, a_blocked_signal_does_not_slow_every_region);
     tcase_add_test(c, a_sleep_in_a_region_is_not_interrupted);
 #if defined(__x86_64__)
     tcase_add_test(c, the_callers_registers_are_saved);
