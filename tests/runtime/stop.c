@@ -459,7 +459,7 @@ START_TEST(signals_do_not_pile_up)
 }
 END_TEST
 
-/* Each stop finds it running, and ends as it enters a blocking region: it never takes the signal. */
+/* Each stop finds it running, and ends as it enters a region: it never takes the signal. */
 #define ROUNDS 20
 
 static void *block_with_full_mask(void *arg)
