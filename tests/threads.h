@@ -1,12 +1,15 @@
-/* threads.h - what tests with several threads share: start, join, wait for a word. */
+/* threads.h - what tests with several threads share: start, join, wait for a word; threads that do
+ * one thing until test_quit is set, and the question whether a stop holds them. */
 #ifndef TESTS_THREADS_H
 #define TESTS_THREADS_H
 
-#include "runtime/base.h"
+#include "runtime/collector.h"
 #include "runtime/os.h"
+#include "runtime/thread.h"
 #include "runtime/track.h"
 
 #include <check.h>
+#include <oakum/oakum.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +52,60 @@ OAKI_UNUSED static int test_wait_child(pid_t pid)
     ck_assert_int_gt(pid, 0);
     while (waitpid(pid, &status, 0) < 0) {}
     return status;
+}
+
+/* The words of the functions below; each test file has its own. */
+OAKI_UNUSED static AO_t test_quit, test_moved;
+
+OAKI_UNUSED static void *test_in_and_out(void *arg)
+{
+    while (!AO_load(&test_quit)) {
+        oaki_thread *t = oaki_enter();
+        AO_fetch_and_add1(&test_moved);
+        oaki_leave(t);
+        AO_fetch_and_add1(&test_moved);
+    }
+    return arg;
+}
+
+OAKI_UNUSED static void *test_block_and_unblock(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load(&test_quit)) {
+        oak_blocking_enter();
+        oak_blocking_leave();
+        AO_fetch_and_add1(&test_moved);
+    }
+    return arg;
+}
+
+OAKI_UNUSED static void *test_allocate(void *arg)
+{
+    while (!AO_load(&test_quit)) {
+        void **p = oak_alloc(40);
+        *p = p;
+        AO_fetch_and_add1(&test_moved);
+    }
+    return arg;
+}
+
+OAKI_UNUSED static void test_stop_and_start(void)
+{
+    oaki_gc_stop_end(oaki_gc_stop_begin());
+}
+
+/* Stop the world, and see that test_moved doesn't. Nothing is asserted while it is stopped, as
+ * Check takes a lock that a stopped thread may hold. */
+OAKI_UNUSED static void test_standstill(void)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool stopped = oaki_world_stopped();
+    AO_t before = AO_load(&test_moved);
+    for (int i = 0; i < 2000; i++) oaki_pause();
+    AO_t after = AO_load(&test_moved);
+    oaki_gc_stop_end(t);
+    ck_assert(stopped);
+    ck_assert_uint_eq(after, before);
 }
 
 #endif
