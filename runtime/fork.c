@@ -198,6 +198,7 @@ static void child_of_all(void)
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);
+    oaki_stop_child();
     AO_int_store(&forking.helpers, 0);
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_lock_reset(&h->gc_lock);

@@ -37,6 +37,8 @@
 #define LOOK_NS 5000000u         /* then sleep, and look every so often whether the thread lives */
 #define RESEND_NS 100000000u     /* a signal was lost */
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
+#define TURN_NS 20000u           /* between stops in a row: for threads that sleep still ... */
+#define TURNS 4                  /* ... so often, and once more */
 
 static struct stopper {
     unsigned int epoch;    /* AO_int */
@@ -44,6 +46,7 @@ static struct stopper {
     unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
     AO_t awaited;          /* the thread whose answer the stopper sleeps for */
     pid_t pid;             /* of the current stop */
+    unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     int signal;
     int spare;             /* 0 not needed yet, -1 there is none */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
@@ -142,12 +145,23 @@ void oaki_stop_unblock(oaki_thread *t)
     if (OAKI_UNLIKELY(AO_int_load_acquire(&stopper.epoch) & 1)) stand(t);
 }
 
+/* Who has just let go of gc_lock is awake, and would take it again before the first waiter is: so
+ * whoever finds others waiting lets them go first. */
+static void acquire_in_turn(oaki_lock *l)
+{
+    if (AO_int_fetch_and_add_full(&stopper.queue, 1) > 0) oaki_os_sleep_ns(TURN_NS);
+    oaki_lock_acquire(l);
+    (void)AO_int_fetch_and_sub1_full(&stopper.queue);
+}
+
 OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
 {
-    if (oaki_lock_try(l)) return;
+    bool in_turn = l == &oaki_the_heap.gc_lock;
+    if (!(in_turn && AO_int_load(&stopper.queue)) && oaki_lock_try(l)) return;
     oaki_thread_save_context(t);
     oaki_stop_block(t);
-    oaki_lock_acquire(l);
+    if (in_turn) acquire_in_turn(l);
+    else oaki_lock_acquire(l);
     oaki_stop_unblock(t);
 }
 
@@ -346,6 +360,22 @@ static void find_dead(void)
     }
 }
 
+static bool any_asleep(void)
+{
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED) return true;
+    return false;
+}
+
+/* A stop right after another would find the others asleep still, as it takes them some microseconds
+ * to wake; one after the other, they would never run. */
+static void let_others_run(void)
+{
+    if (!any_asleep()) return;
+    for (unsigned i = 0; i < TURNS && any_asleep(); i++) oaki_os_sleep_ns(TURN_NS);
+    oaki_os_sleep_ns(TURN_NS);
+}
+
 void oaki_world_halt(oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -353,6 +383,7 @@ void oaki_world_halt(oaki_thread *self)
     oaki_lock_acquire(&h->threads_lock);
     stopper.pid = getpid();
     find_dead();
+    let_others_run();
     AO_int_store(&stopper.stray, 0);
     unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
     AO_int_store_release(&stopper.epoch, epoch);
@@ -400,6 +431,11 @@ void oaki_world_start(oaki_thread *self)
         oaki_thread_free(t);
     }
     oaki_lock_release(&h->threads_lock);
+}
+
+void oaki_stop_child(void)
+{
+    AO_int_store(&stopper.queue, 0);
 }
 
 bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }
