@@ -161,7 +161,7 @@ static OAKI_NOINLINE char *call_with_registers(void *fn, void *arg)
                      "movq %%rsp, %%rbx\n"
                      "andq $-16, %%rsp\n"
                      "movq %%rsp, %0\n"
-                     "movq %3, %%r12\n"
+                     "movabsq %3, %%r12\n"
                      "leaq 1(%%r12), %%r13\n"
                      "leaq 2(%%r12), %%r14\n"
                      "leaq 3(%%r12), %%r15\n"
@@ -169,7 +169,7 @@ static OAKI_NOINLINE char *call_with_registers(void *fn, void *arg)
                      "movq %%rbx, %%rsp\n"
                      "addq $128, %%rsp\n"
                      : "=m"(sp), "+a"(fn), "+D"(arg)
-                     : "r"(MAGIC)
+                     : "i"(MAGIC)
                      : "rbx", "r12", "r13", "r14", "r15", "rcx", "rdx", "rsi", "r8", "r9", "r10",
                        "r11", "memory");
     return sp;

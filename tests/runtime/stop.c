@@ -67,7 +67,8 @@ static void stop_against(void *(*const fn[])(void *), int n, int stops, bool sho
 
 START_TEST(nothing_moves_in_a_stopped_world)
 {
-    static void *(*const all[])(void *) = { test_in_and_out, test_block_and_unblock, come_and_go, test_allocate };
+    static void *(*const all[])(void *) = { test_in_and_out, test_block_and_unblock,
+                                            come_and_go, test_allocate };
     /* the short-lived leave by SYS_exit */
     stop_against(all, 4, 100, !test_breaks_asan());
 }
@@ -201,12 +202,14 @@ static void spin_in_handler(int sig)
 static void *spin_on_alternate_stack(void *arg)
 {
     alt = malloc(ALT_SIZE);
-    stack_t ss = { .ss_sp = alt, .ss_size = ALT_SIZE };
+    stack_t ss = { .ss_sp = alt, .ss_size = ALT_SIZE }, old;
     struct sigaction sa = { .sa_handler = spin_in_handler, .sa_flags = SA_ONSTACK };
-    sigaltstack(&ss, NULL);
+    sigaltstack(&ss, &old);
     sigaction(SIGUSR1, &sa, NULL);
     AO_store_release((AO_t *)&other, (AO_t)oaki_thread_attach_self());
     raise(SIGUSR1);
+    sigaltstack(&old, NULL);
+    free(alt);
     return arg;
 }
 
