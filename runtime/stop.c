@@ -8,8 +8,7 @@
  * oaki_thread_park, when the handler found it in the runtime and only took note; at the end of a
  * blocking region (blocking.c).
  *
- * Owns: struct stopper, the stop signal's disposition; of a thread stop_epoch, stop_pending, sp,
- * pc.
+ * Owns: struct stopper; of a thread stop_epoch, stop_pending, signalled, sp, pc.
  * Invariants: a thread that has answered the current epoch, or is blocked, changes nothing that the
  *             collector reads until the epoch moves. stop_epoch is written by the thread alone, so
  *             that an answer counts once however many signals come.
@@ -20,18 +19,14 @@
  * docs/threads.md goes through the races. */
 #include "heap.h"
 #include "os.h"
-#include "print.h"
 #include "roots.h"
+#include "stopsignal.h"
 #include "thread.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #define SPINS 200                /* a thread in user code on another core answers in microseconds */
 #define LOOK_NS 5000000u         /* then sleep, and look every so often whether the thread lives */
@@ -45,10 +40,7 @@ static struct stopper {
     unsigned int stopped;  /* AO_int: 1 while all stand */
     unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
     AO_t awaited;          /* the thread whose answer the stopper sleeps for */
-    pid_t pid;             /* of the current stop */
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
-    int signal;
-    int spare;             /* 0 not needed yet, -1 there is none */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
 } stopper;
 
@@ -210,88 +202,22 @@ static void handler(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static bool is_unused(int sig)
-{
-    struct sigaction now;
-    return sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
-           now.sa_handler == SIG_DFL;
-}
-
-/* Not on the alternate stack: the frame must lie below what it interrupts. */
-static int install(int sig)
-{
-    struct sigaction sa;
-    memset(&sa, 0, sizeof sa);
-    sa.sa_sigaction = handler;
-    sa.sa_flags = SA_SIGINFO | SA_RESTART;
-    sigfillset(&sa.sa_mask);
-    return sigaction(sig, &sa, NULL);
-}
-
 /* ---- the thread that stops ---- */
 
-static int send_signal(int tid, int sig)
-{
-    return (int)syscall(SYS_tgkill, stopper.pid, tid, sig);
-}
-
-static bool is_gone(int tid)
-{
-    return send_signal(tid, 0) != 0 && errno == ESRCH;
-}
-
-/* A thread that left by the exit system call takes its id with it. Only the process's first thread
- * stays, as a zombie, until the last has gone, so /proc is asked for its state. */
-static bool is_dead(int tid)
-{
-    char path[64], text[256];
-    if (is_gone(tid)) return true;
-    oaki_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
-    syscall(SYS_close, fd);
-    if (n <= 0) return false;
-    text[n] = '\0';
-    const char *p = strrchr(text, ')');
-    return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
-}
-
-/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that
- * the program leaves alone; -1 when it doesn't. Of the standard ones, SIGURG is ignored by default,
- * and programs expect it at odd times. */
-static int spare_signal(void)
-{
-    if (stopper.spare == 0)
-        stopper.spare = is_unused(SIGURG) && install(SIGURG) == 0 ? SIGURG : -1;
-    return stopper.spare;
-}
-
 /* false when the thread is dead. One signal is on its way at most, as real-time signals queue up
- * where standard ones merge. The queue is bounded for each user, and another process may have
- * filled it (EAGAIN). */
+ * where standard ones merge. One that could not be sent is tried again in await. */
 static bool signal_thread(oaki_thread *t)
 {
-    if (AO_int_load_acquire(&t->signalled)) return !is_gone(t->tid);
+    if (AO_int_load_acquire(&t->signalled)) return !oaki_stopsignal_gone(t->tid);
     AO_int_store(&t->signalled, SIGNAL_SENT);
     AO_nop_full(); /* with let_signal_pass: it sees 1, or we see that it is blocked */
     if (AO_int_load(&t->state) == OAKI_THREAD_BLOCKED) {
         AO_int_store(&t->signalled, SIGNAL_NONE);
         return true;
     }
-    if (send_signal(t->tid, stopper.signal) == 0) return true;
-    if (errno == EAGAIN && spare_signal() > 0 && send_signal(t->tid, stopper.spare) == 0)
-        return true;
-    AO_int_store(&t->signalled, SIGNAL_NONE);
-    return errno != ESRCH;
-}
-
-static void complain(const oaki_thread *t)
-{
-    struct sigaction now;
-    bool ours = sigaction(stopper.signal, NULL, &now) == 0 && now.sa_sigaction == handler;
-    oaki_log("oakum: thread %d does not stop: it blocks signal %d%s; waiting\n", t->tid,
-             stopper.signal, ours ? "" : ", or the program has replaced that signal's handler");
+    int e = oaki_stopsignal_send(t->tid);
+    if (e != 0) AO_int_store(&t->signalled, SIGNAL_NONE);
+    return e != ESRCH;
 }
 
 OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
@@ -322,7 +248,7 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (waited - looked < LOOK_NS) continue;
         looked = waited;
         if (answered(t, epoch)) return true;
-        if (is_dead(t->tid)) return false;
+        if (oaki_stopsignal_dead(t->tid)) return false;
         if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
         if (waited >= resend) {
             resend *= 2;
@@ -331,7 +257,7 @@ static bool await(oaki_thread *t, unsigned int epoch)
         if (!AO_int_load(&t->signalled) && !signal_thread(t)) return false;
         if (waited >= COMPLAIN_NS && !complained) {
             complained = true;
-            complain(t);
+            oaki_stopsignal_complain(t->tid);
         }
     }
 }
@@ -356,7 +282,8 @@ static void find_dead(void)
     oaki_thread *next;
     for (oaki_thread *t = oaki_the_heap.threads; t; t = next) {
         next = t->next;
-        if (AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING && is_gone(t->tid)) put_aside(t);
+        bool running = AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING;
+        if (!running && oaki_stopsignal_gone(t->tid)) put_aside(t);
     }
 }
 
@@ -381,7 +308,7 @@ void oaki_world_halt(oaki_thread *self)
     oaki_heap *h = &oaki_the_heap;
     int saved = errno;
     oaki_lock_acquire(&h->threads_lock);
-    stopper.pid = getpid();
+    oaki_stopsignal_refresh();
     find_dead();
     let_others_run();
     AO_int_store(&stopper.stray, 0);
@@ -440,29 +367,7 @@ void oaki_stop_child(void)
 
 bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }
 
-/* ---- the signal ---- */
-
-static int choose_signal(void)
-{
-    if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
-    if (stopper.signal) return stopper.signal; /* of a start that failed later */
-    for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
-        if (is_unused(s)) return s;
-    return 0;
-}
-
 int oaki_stop_init(void)
 {
-    stopper.signal = choose_signal();
-    if (stopper.signal) return install(stopper.signal);
-    errno = EBUSY;
-    return -1;
-}
-
-void oaki_stop_allow_signal(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, stopper.signal);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return oaki_stopsignal_init(handler);
 }

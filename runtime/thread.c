@@ -15,6 +15,7 @@
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
+#include "stopsignal.h"
 #include "roots.h"
 #include "thread.h"
 
@@ -177,7 +178,7 @@ oaki_thread *oaki_thread_attach_self(void)
         errno = ENOMEM;
         return NULL;
     }
-    oaki_stop_allow_signal();
+    oaki_stopsignal_allow();
     errno = saved;
     oaki_leave(t);
     return t;

@@ -148,7 +148,6 @@ void oaki_last_thread_exits(bool is_main);
 
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 int oaki_stop_init(void);    /* of these, the signal */
-void oaki_stop_allow_signal(void); /* in the calling thread's mask */
 void oaki_stop_child(void);  /* after a fork: nobody else waits */
 
 /* From here the calling thread, whose context is saved, counts as stopped; until the world runs,

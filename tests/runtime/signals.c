@@ -222,6 +222,17 @@ START_TEST(signals_do_not_pile_up_where_they_are_blocked)
 }
 END_TEST
 
+START_TEST(a_program_may_set_all_signals_back)
+{
+    pthread_t id = test_start(test_in_and_out, NULL);
+    while (!AO_load(&test_moved)) oaki_os_yield();
+    for (int s = 1; s <= SIGRTMAX; s++) signal(s, SIG_DFL);
+    test_standstill();
+    AO_store(&test_quit, 1);
+    test_join(id);
+}
+END_TEST
+
 static void *come_with_all_blocked(void *arg)
 {
     ck_assert_int_eq(oak_thread_attach(), 0);
@@ -312,6 +323,7 @@ Suite *suite_runtime_signals(void)
     tcase_add_loop_test(c, a_full_signal_queue_is_gone_round_or_waited_for, 0, 2);
     tcase_add_test(c, signals_do_not_pile_up);
     tcase_add_test(c, signals_do_not_pile_up_where_they_are_blocked);
+    tcase_add_test(c, a_program_may_set_all_signals_back);
     tcase_add_test(c, a_thread_that_inherits_a_full_mask_lets_the_signal_in);
     tcase_add_test(c, a_thread_that_blocks_the_signal_is_named_and_waited_for);
     tcase_add_loop_test(c, the_signal_is_the_one_that_was_asked_for, 0, 1);

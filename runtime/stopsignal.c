@@ -1,0 +1,130 @@
+/* stopsignal.c - the signal that stops threads: which one, its handler, sending it, and whether the
+ * thread that it is sent to lives.
+ *
+ * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop.
+ * Bound: a few calls of the system each, none of which takes a lock of the host. */
+#include "stopsignal.h"
+#include "heap.h"
+#include "print.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct {
+    void (*handler)(int, siginfo_t *, void *);
+    int signal;
+    int spare; /* 0 not needed yet, -1 there is none */
+    pid_t pid; /* of the current stop */
+} self;
+
+/* ---- dispositions ---- */
+
+/* Neither handled nor ignored by the program. */
+static bool is_unused(int sig)
+{
+    struct sigaction now;
+    return sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+           now.sa_handler == SIG_DFL;
+}
+
+/* Not on the alternate stack: the frame must lie below what it interrupts. */
+static int install(int sig)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = self.handler;
+    sa.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigfillset(&sa.sa_mask);
+    return sigaction(sig, &sa, NULL);
+}
+
+static int choose(void)
+{
+    if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
+    if (self.signal) return self.signal; /* of a start that failed later */
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+        if (is_unused(s)) return s;
+    return 0;
+}
+
+int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
+{
+    self.handler = handler;
+    self.signal = choose();
+    if (self.signal) return install(self.signal);
+    errno = EBUSY;
+    return -1;
+}
+
+/* Some programs set all signals back to the default, which for this one ends the process. */
+void oaki_stopsignal_refresh(void)
+{
+    self.pid = getpid();
+    if (is_unused(self.signal)) (void)install(self.signal);
+}
+
+void oaki_stopsignal_allow(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, self.signal);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* ---- sending ---- */
+
+static int send_signal(int tid, int sig)
+{
+    return (int)syscall(SYS_tgkill, self.pid, tid, sig);
+}
+
+/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that
+ * the program leaves alone; -1 when it doesn't. Of the standard ones, SIGURG is ignored by default,
+ * and programs expect it at odd times. */
+static int spare_signal(void)
+{
+    if (self.spare == 0)
+        self.spare = is_unused(SIGURG) && install(SIGURG) == 0 ? SIGURG : -1;
+    return self.spare;
+}
+
+/* A user's queue of real-time signals is bounded, and another process may have filled it. */
+int oaki_stopsignal_send(int tid)
+{
+    if (send_signal(tid, self.signal) == 0) return 0;
+    if (errno != EAGAIN || spare_signal() < 0) return errno;
+    return send_signal(tid, self.spare) == 0 ? 0 : errno;
+}
+
+bool oaki_stopsignal_gone(int tid)
+{
+    return send_signal(tid, 0) != 0 && errno == ESRCH;
+}
+
+/* A thread that left by the exit system call takes its id with it. Only the process's first thread
+ * stays, as a zombie, until the last has gone, so /proc is asked for its state. */
+bool oaki_stopsignal_dead(int tid)
+{
+    char path[64], text[256];
+    if (oaki_stopsignal_gone(tid)) return true;
+    oaki_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
+    syscall(SYS_close, fd);
+    if (n <= 0) return false;
+    text[n] = '\0';
+    const char *p = strrchr(text, ')');
+    return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
+}
+
+void oaki_stopsignal_complain(int tid)
+{
+    struct sigaction now;
+    bool ours = sigaction(self.signal, NULL, &now) == 0 && now.sa_sigaction == self.handler;
+    oaki_log("oakum: thread %d does not stop: %s signal %d?\n", tid,
+             ours ? "does it block" : "has the program replaced the handler of", self.signal);
+}
