@@ -146,10 +146,10 @@ static void count_pause(uint64_t ns)
 }
 
 /* Not part of the frame that is scanned: it would hold words that sweeping left there. */
-static OAKI_NOINLINE void run_cycle(oaki_thread *t, bool forced)
+static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_trace tr = { .forced = forced };
+    oaki_trace tr = { .forced = why == OAKI_GC_ASKED };
     oaki_workers_spawn();
     oaki_sweep_spawn();
     oaki_sweep_hold();
@@ -192,16 +192,15 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, bool forced)
 
 /* The frame of this function holds the caller's registers until the end: noinline, and the
  * context is saved in it. */
-OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, bool force, const char *cause)
+OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
-    (void)cause;
     if (AO_load(&gc.disabled)) return false;
     size_t cycle = AO_load(&h->cycle);
     oaki_lock_acquire_parked(t, &h->gc_lock);
-    if (force || AO_load(&h->cycle) == cycle) {
+    if (why != OAKI_GC_DUE || AO_load(&h->cycle) == cycle) {
         oaki_thread_save_context(t);
-        run_cycle(t, force);
+        run_cycle(t, why);
     }
     oaki_lock_release(&h->gc_lock);
     oaki_sweep_wake();
@@ -215,7 +214,7 @@ void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
     (void)bytes;
     oaki_sweep_pay();
-    if (OAKI_UNLIKELY(oaki_pace_due())) (void)oaki_gc_collect(t, false, "heap");
+    if (OAKI_UNLIKELY(oaki_pace_due())) (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
 
 void oaki_gc_stress(oaki_thread *t)
@@ -223,7 +222,7 @@ void oaki_gc_stress(oaki_thread *t)
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
     if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every == 0)
-        (void)oaki_gc_collect(t, true, "stress");
+        (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
 }
 
 void oak_collect(void)
@@ -231,7 +230,7 @@ void oak_collect(void)
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&gc.forced, 1);
-    if (oaki_gc_collect(t, true, "forced")) oaki_gc_sweep_all();
+    if (oaki_gc_collect(t, OAKI_GC_ASKED)) oaki_gc_sweep_all();
     oaki_leave(t);
 }
 

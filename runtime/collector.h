@@ -11,10 +11,15 @@ struct oaki_span;
 
 int oaki_gc_init(void);
 
-/* A collection. force: whatever the pacing says. cause is for the log. Saves the caller's
- * context first: call it from a frame that keeps its references alive. Returns false when
- * collections are disabled. */
-bool oaki_gc_collect(oaki_thread *t, bool force, const char *cause);
+typedef enum oaki_gc_why {
+    OAKI_GC_DUE,    /* the pacing says so: not if another thread has just collected */
+    OAKI_GC_NEEDED, /* out of memory, or stress: whatever the pacing says */
+    OAKI_GC_ASKED   /* oak_collect; the trace calls it forced, as Go does */
+} oaki_gc_why;
+
+/* A collection. Saves the caller's context first: call it from a frame that keeps its references
+ * alive. Returns false when collections are disabled. */
+bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why);
 
 /* The thread is about to take `bytes` from the page heap or a central list: collect if due, and
  * pay sweep credit. */

@@ -33,7 +33,7 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     oaki_gc_before_alloc(t, pages << OAKI_PAGE_SHIFT);
     sweep_large(pages);
     oaki_span *s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
-    if (!s && oaki_gc_collect(t, true, "out of memory")) {
+    if (!s && oaki_gc_collect(t, OAKI_GC_NEEDED)) {
         oaki_gc_sweep_all();
         s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
     }

@@ -138,7 +138,7 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
         if (run_from_cached(mc, sc)) break;
         oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
         if (cache_span(mc, sc)) continue;
-        if (collected || !oaki_gc_collect(t, true, "out of memory")) {
+        if (collected || !oaki_gc_collect(t, OAKI_GC_NEEDED)) {
             errno = ENOMEM;
             return NULL;
         }

@@ -209,10 +209,10 @@ START_TEST(a_due_collection_is_done_once)
 {
     oaki_thread *t = oaki_enter();
     size_t cycle = AO_load(&oaki_the_heap.cycle);
-    ck_assert(oaki_gc_collect(t, false, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_DUE));
     ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), cycle + 1);
     oak_gc_disable();
-    ck_assert(!oaki_gc_collect(t, true, "test"));
+    ck_assert(!oaki_gc_collect(t, OAKI_GC_NEEDED));
     oak_gc_enable();
     oaki_leave(t);
     ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), cycle + 1);

@@ -252,6 +252,8 @@ static void collect_twice(void *arg)
     hold(5 * MB);
     oak_set_gc_percent(10);
     drop(6 * MB);
+    oaki_debug_switches.stress = 1; /* not asked for by the program: not "forced" */
+    (void)!oak_alloc_noscan(MB);
 }
 
 START_TEST(each_cycle_prints_its_line)

@@ -29,7 +29,7 @@ static void assert_sound(void)
 static void mark_only(void)
 {
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
 }
 

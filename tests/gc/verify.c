@@ -37,7 +37,7 @@ static void start(void)
 static void verify_without(void *arg)
 {
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
     t = oaki_gc_stop_begin();
     if (arg) {
@@ -73,7 +73,7 @@ static void verify_hidden(void *arg)
     *(void **)arg = NULL;
     p = NULL;
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
     t = oaki_gc_stop_begin();
     oaki_bits_clear(oaki_the_heap.mark, off, OAKI_GRANULE);

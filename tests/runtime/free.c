@@ -211,7 +211,7 @@ START_TEST(objects_in_spans_that_wait_can_be_freed)
     }
     for (int i = 0; i < 20; i++) large[i] = oak_alloc(100000);
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
     for (int i = 0; i < N; i += 2) {
         oak_free(live[i]);

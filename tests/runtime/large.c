@@ -231,7 +231,7 @@ START_TEST(waiting_garbage_is_swept_before_the_heap_grows)
     test_away(make_many, NULL);
     size_t sys = test_stats().heap_sys;
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
     object = oak_alloc_noscan(20 * MB);
     ck_assert_uint_le(test_stats().heap_sys, sys);

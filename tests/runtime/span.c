@@ -138,7 +138,7 @@ START_TEST(what_a_collection_found_dead_is_no_object_even_before_its_sweep)
 {
     test_away(make_dead, NULL);
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_gc_collect(t, true, "test"));
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     size_t alive = 0;
     for (size_t i = 0; i < OAKI_COUNT(dead); i++)
         alive += oak_base((void *)~(uintptr_t)dead[i]) != NULL;
