@@ -267,21 +267,33 @@ static void *block_signals(void *arg)
     return arg;
 }
 
-static void *unblock_late(void *arg)
+/* Let the thread go on once a line has come through the pipe, however long that takes; hand on all
+ * that comes. */
+static void *unblock_when_told(void *arg)
 {
-    oaki_os_sleep_ns(2300000000u);
-    AO_store_release(&test_quit, 1);
+    const int *from_to = arg;
+    char c;
+    while (read(from_to[0], &c, 1) == 1) {
+        ck_assert_int_eq((int)write(from_to[1], &c, 1), 1);
+        if (c == '\n') AO_store_release(&test_quit, 1);
+    }
     return arg;
 }
 
 static void stop_one_that_blocks_signals(void *arg)
 {
+    int from_to[] = { 0, dup(STDERR_FILENO) };
     (void)arg;
-    pthread_t id = test_start(block_signals, NULL), late = test_start(unblock_late, NULL);
+    ck_assert_int_eq(pipe(pipes), 0);
+    from_to[0] = pipes[0];
+    dup2(pipes[1], STDERR_FILENO);
+    close(pipes[1]);
+    pthread_t id = test_start(block_signals, NULL), reader = test_start(unblock_when_told, from_to);
     test_wait(&ready, 1);
     test_stop_and_start();
     test_join(id);
-    test_join(late);
+    dup2(from_to[1], STDERR_FILENO); /* the last writer: the pipe ends */
+    test_join(reader);
 }
 
 START_TEST(a_thread_that_blocks_the_signal_is_named_and_waited_for)
