@@ -10,6 +10,7 @@
 
 #define RESERVE_DEFAULT ((size_t)1 << 40)
 #define RESERVE_MIN ((size_t)16 << 20)
+#define RESERVE_MAX ((size_t)1 << 44) /* as the table of options says */
 #define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
 
 /* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages
@@ -25,6 +26,9 @@ static const struct table {
     /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
     { 12, offsetof(oaki_heap, chunk_inuse) },
 };
+
+/* A page's number + 1 fits the 32 bits that lists and tables give it. */
+_Static_assert(RESERVE_MAX / OAKI_PAGE < UINT32_MAX, "page numbers are 32 bits wide");
 
 static void **table_pointer(const struct table *t)
 {
@@ -55,7 +59,7 @@ static bool try_reserve(size_t size)
  * stacks and libraries. */
 static size_t reserve_wanted(size_t asked)
 {
-    size_t want = asked ? asked : RESERVE_DEFAULT;
+    size_t want = asked ? OAKI_MIN(asked, RESERVE_MAX) : RESERVE_DEFAULT;
     struct rlimit rl;
     if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
         want = OAKI_MIN(want, (size_t)rl.rlim_cur / 2);

@@ -42,7 +42,7 @@ OAK_BEGIN_DECLS
  * 1024). */
 /* clang-format off */
 #define OAK_OPTIONS(X)                                                                                    \
-    X(heap_reserve,     size, 0,   0, SIZE_MAX, "address space to reserve, halved until it fits; 0: 1 TiB") \
+    X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \
     X(heap_max,         size, 0,   0, SIZE_MAX, "hard limit on the heap: beyond it allocation fails with ENOMEM; 0: none") \
     X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
     X(gc_percent,       int,  100, -1, 100000,  "growth over live data before a collection; -1: never") \

@@ -175,6 +175,10 @@ START_TEST(a_bad_value_is_named_with_the_form_that_is_accepted)
            "oakum: OAKUM_MIN_HEAP=1 is ignored: it must be a number of bytes, which may end in K, "
            "M, G or T, at least 65536\n"
            "100 4194304 0 0 0 0");
+    expect("OAKUM_HEAP_RESERVE", "17T",
+           "oakum: OAKUM_HEAP_RESERVE=17T is ignored: it must be a number of bytes, which may end "
+           "in K, M, G or T, at most 17592186044416\n"
+           "100 4194304 0 0 0 0");
     expect("OAKUM_MEMORY_LIMIT", "-1",
            "oakum: OAKUM_MEMORY_LIMIT=-1 is ignored: it must be a number of bytes, which may end "
            "in K, M, G or T\n"

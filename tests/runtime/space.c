@@ -72,11 +72,18 @@ START_TEST(a_small_wish_gets_a_little_more)
 }
 END_TEST
 
-START_TEST(an_impossible_wish_is_halved_until_it_fits)
+/* It may be more than there is, and then is halved. */
+START_TEST(the_largest_wish_is_what_page_numbers_can_count)
 {
-    start_with(SIZE_MAX);
+    oak_config c = test_config();
+    c.heap_reserve = ((size_t)16 << 40) + 1;
+    errno = 0;
+    ck_assert_int_eq(oak_init(&c), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    start_with((size_t)16 << 40);
     ck_assert_uint_ge(oaki_the_heap.reserved, 512 * MB);
-    ck_assert_uint_le(oaki_the_heap.reserved, (size_t)1 << 47);
+    ck_assert_uint_le(oaki_the_heap.reserved, (size_t)16 << 40);
+    ck_assert_uint_lt(oaki_the_heap.reserved / OAKI_PAGE, UINT32_MAX);
     assert_works();
 }
 END_TEST
@@ -222,7 +229,7 @@ Suite *suite_runtime_space(void)
     tcase_add_test(c, without_a_wish_it_is_a_tebibyte);
     tcase_add_test(c, a_wish_is_rounded_down_to_a_power_of_two);
     tcase_add_test(c, a_small_wish_gets_a_little_more);
-    tcase_add_test(c, an_impossible_wish_is_halved_until_it_fits);
+    tcase_add_test(c, the_largest_wish_is_what_page_numbers_can_count);
     tcase_add_test(c, it_grows_by_chunks_and_only_as_needed);
     tcase_add_test(c, what_is_not_in_use_is_not_accessible);
     tcase_add_test(c, at_its_end_memory_is_out_and_comes_back);
