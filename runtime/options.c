@@ -1,7 +1,8 @@
 /* options.c - defaults, ranges and the environment parser, all from the table in <oakum/base.h>.
  *
- * Owns: oaki_debug_switches, written once before the heap starts.
- * Invariant: a value that does not parse or is out of its range is reported and changes nothing. */
+ * Owns: oaki_debug_switches, written before the heap starts; complained.
+ * Invariant: a value that does not parse or is out of its range is reported, once however often the
+ * environment is read, and changes nothing. */
 #include "options.h"
 
 #include "print.h"
@@ -13,6 +14,29 @@
 #include <string.h>
 
 oaki_debug oaki_debug_switches;
+
+/* The variables, as bits. */
+enum {
+#define VARIABLE(field, type, def, min, max, help) VARIABLE_##field,
+    OAK_OPTIONS(VARIABLE)
+#undef VARIABLE
+    VARIABLE_debug
+};
+
+static AO_t complained; /* of these variables, in an earlier reading */
+
+/* One reading of the environment. */
+typedef struct reading {
+    AO_t before, now; /* complained of */
+} reading;
+
+/* Is this variable's bad value to be reported? */
+static bool is_news(reading *r, unsigned variable)
+{
+    AO_t bit = (AO_t)1 << variable;
+    r->now |= bit;
+    return !(r->before & bit);
+}
 
 /* Digits of a whole number at s: the value, and where they end; NULL when there are none or it is
  * too large. */
@@ -103,11 +127,12 @@ static const char *variable_of(const char *field, char *name, size_t n)
     return secure_getenv(name);
 }
 
-static void read_size(const char *field, size_t *out, size_t min, size_t max)
+static void read_size(reading *r, unsigned variable, const char *field, size_t *out, size_t min,
+                      size_t max)
 {
     char name[64], least[32] = "", most[32] = "";
     const char *value = variable_of(field, name, sizeof name);
-    if (!value || oaki_parse_size(value, min, max, out) == 0) return;
+    if (!value || oaki_parse_size(value, min, max, out) == 0 || !is_news(r, variable)) return;
     if (min > 0) oaki_format(least, sizeof least, ", at least %zu", min);
     if (max < SIZE_MAX) oaki_format(most, sizeof most, ", at most %zu", max);
     oaki_log("oakum: %s=%.100s is ignored: it must be a number of bytes, which may end in K, M, G "
@@ -115,11 +140,11 @@ static void read_size(const char *field, size_t *out, size_t min, size_t max)
              name, value, least, most);
 }
 
-static void read_int(const char *field, int *out, int min, int max)
+static void read_int(reading *r, unsigned variable, const char *field, int *out, int min, int max)
 {
     char name[64];
     const char *value = variable_of(field, name, sizeof name);
-    if (!value || oaki_parse_int(value, min, max, out) == 0) return;
+    if (!value || oaki_parse_int(value, min, max, out) == 0 || !is_news(r, variable)) return;
     oaki_log("oakum: %s=%.100s is ignored: it must be a whole number from %d to %d\n", name, value,
              min, max);
 }
@@ -127,13 +152,14 @@ static void read_int(const char *field, int *out, int min, int max)
 #define SWITCH_LIST(name, min, max, help) " " #name
 
 /* One "name=value" of OAKUM_DEBUG. */
-static void read_switch(char *item, oaki_debug *out)
+static void read_switch(reading *r, char *item, oaki_debug *out)
 {
     char *value = strchr(item, '=');
     if (value) *value++ = '\0';
 #define READ(switch, min, max, help)                                                             \
     if (strcmp(item, #switch) == 0) {                                                            \
-        if (!value || oaki_parse_int(value, min, max, &out->switch) != 0)                        \
+        if ((!value || oaki_parse_int(value, min, max, &out->switch) != 0) &&                    \
+            is_news(r, VARIABLE_debug))                                                          \
             oaki_log(                                                                            \
                 "oakum: OAKUM_DEBUG: %s%s%s is ignored: it must be %s=N with N from %d to %d\n", \
                 item, value ? "=" : "", value ? value : "", item, min, max);                     \
@@ -141,12 +167,13 @@ static void read_switch(char *item, oaki_debug *out)
     }
     OAKI_DEBUG_SWITCHES(READ)
 #undef READ
-    oaki_log(
-        "oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(SWITCH_LIST) "\n",
-        item);
+    if (is_news(r, VARIABLE_debug))
+        oaki_log("oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(
+                     SWITCH_LIST) "\n",
+                 item);
 }
 
-static void read_debug(oaki_debug *out)
+static void read_debug(reading *r, oaki_debug *out)
 {
     char item[64];
     const char *s = secure_getenv("OAKUM_DEBUG");
@@ -154,7 +181,7 @@ static void read_debug(oaki_debug *out)
         size_t len = strcspn(s, ",");
         if (len > 0) {
             oaki_format(item, sizeof item, "%.*s", (int)OAKI_MIN(len, sizeof item), s);
-            read_switch(item, out);
+            read_switch(r, item, out);
         }
         s += len + (s[len] == ',');
     }
@@ -162,18 +189,22 @@ static void read_debug(oaki_debug *out)
 
 void oaki_options_from_environment(oak_config *cfg)
 {
-#define READ(field, type, def, min, max, help) read_##type(#field, &cfg->field, min, max);
+    reading r = { .before = AO_load(&complained) };
+#define READ(field, type, def, min, max, help) \
+    read_##type(&r, VARIABLE_##field, #field, &cfg->field, min, max);
     OAK_OPTIONS(READ)
 #undef READ
     if (!may_stop(cfg->stop_signal)) {
-        oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing else "
-                 "needs, such as 10, 12 or 34 to 64\n",
-                 cfg->stop_signal);
+        if (is_news(&r, VARIABLE_stop_signal))
+            oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing else "
+                     "needs, such as 10, 12 or 34 to 64\n",
+                     cfg->stop_signal);
         cfg->stop_signal = 0;
     }
     oaki_debug switches = { 0 };
-    read_debug(&switches);
+    read_debug(&r, &switches);
     oaki_debug_switches = switches;
+    AO_or(&complained, r.now);
 }
 
 void oak_config_default(oak_config *cfg)

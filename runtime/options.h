@@ -24,8 +24,8 @@ typedef struct oaki_debug {
 extern OAKI_HIDDEN oaki_debug oaki_debug_switches;
 
 /* Read OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value is told on
- * stderr, with the variable's name and the form that is accepted, and the default stays. Nothing
- * is read in a set-user-id process. */
+ * stderr, once for each variable, with its name and the form that is accepted, and the default
+ * stays. Nothing is read in a set-user-id process. */
 void oaki_options_from_environment(oak_config *cfg);
 
 /* NULL, or the name of the first field that is out of its range. */

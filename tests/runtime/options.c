@@ -221,6 +221,35 @@ START_TEST(a_very_long_value_is_refused_in_one_line)
 }
 END_TEST
 
+/* As a program does that changes an option and starts. */
+static void read_and_start(void *arg)
+{
+    oak_config cfg;
+    (void)arg;
+    oak_config_default(&cfg);
+    if (oak_init(&cfg) != 0 || oak_init(NULL) != 0) abort();
+    setenv("OAKUM_MIN_HEAP", "tiny", 1);
+    oak_config_default(&cfg);
+}
+
+START_TEST(each_bad_variable_is_named_once)
+{
+    char err[2048];
+    setenv("OAKUM_GC_PERCENT", "fast", 1);
+    setenv("OAKUM_STOP_SIGNAL", "9", 1);
+    setenv("OAKUM_DEBUG", "verify=2,nothing", 1);
+    ck_assert_int_eq(test_capture(read_and_start, NULL, err, sizeof err), 0);
+    static const char *const said[] = { "OAKUM_GC_PERCENT=fast", "OAKUM_STOP_SIGNAL=9",
+                                        "OAKUM_DEBUG: verify=2", "OAKUM_DEBUG: nothing",
+                                        "OAKUM_MIN_HEAP=tiny" };
+    size_t lines = 0;
+    for (const char *p = err; (p = strchr(p, '\n')) != NULL; p++) lines++;
+    ck_assert_msg(lines == OAKI_COUNT(said), "%s", err);
+    for (size_t i = 0; i < OAKI_COUNT(said); i++)
+        ck_assert_msg(strstr(err, said[i]) != NULL, "%s", err);
+}
+END_TEST
+
 Suite *suite_runtime_options(void)
 {
     Suite *s = suite_create("runtime_options");
@@ -234,6 +263,7 @@ Suite *suite_runtime_options(void)
     tcase_add_test(tc, good_values_are_taken_silently);
     tcase_add_test(tc, a_bad_value_is_named_with_the_form_that_is_accepted);
     tcase_add_test(tc, a_bad_switch_is_named_and_the_others_count);
+    tcase_add_test(tc, each_bad_variable_is_named_once);
     tcase_add_test(tc, a_very_long_value_is_refused_in_one_line);
     suite_add_tcase(s, tc);
     return s;
