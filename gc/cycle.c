@@ -242,7 +242,7 @@ void oak_gc_disable(void)
 void oak_gc_enable(void)
 {
     if (AO_fetch_and_add_full(&gc.disabled, (AO_t)-1) == 0)
-        oak_fatal("oak_gc_enable: without oak_gc_disable");
+        oak_fatal("oakum: oak_gc_enable: without oak_gc_disable");
 }
 
 /* ---- stops for readers ---- */

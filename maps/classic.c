@@ -83,7 +83,7 @@ uint64_t oaki_classic_random(oak_classic_map *m)
 
 void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
 {
-    if (m->written) oak_fatal("oak_classic_set_seed: the map has been written already");
+    if (m->written) oak_fatal("oakum: oak_classic_set_seed: the map has been written already");
     m->seeded = true;
     m->rng = seed;
     m->hash0 = seed;
@@ -97,13 +97,14 @@ static void begin_write(oak_classic_map *m)
 static void end_write(oak_classic_map *m)
 {
     uint8_t flags = oaki_classic_flags(m);
-    if ((flags & OAKI_WRITING) == 0) oak_fatal("concurrent map writes");
+    if ((flags & OAKI_WRITING) == 0) oak_fatal("oakum: concurrent map writes");
     AO_char_store(&m->flags, (uint8_t)(flags & ~OAKI_WRITING));
 }
 
 static void refuse_second_write(const oak_classic_map *m)
 {
-    if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING)) oak_fatal("concurrent map writes");
+    if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
+        oak_fatal("oakum: concurrent map writes");
 }
 
 /* ---- making ---- */
@@ -161,7 +162,7 @@ void *oak_classic_get(const oak_classic_map *m, const void *key)
 {
     if (!m || m->count == 0) return NULL;
     if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
-        oak_fatal("concurrent map read and map write");
+        oak_fatal("oakum: concurrent map read and map write");
     oaki_classic_slot s = oaki_classic_find(m, key);
     return s.b ? oaki_classic_value(m->type, s.b, s.i) : NULL;
 }
@@ -263,7 +264,7 @@ static void *put(oak_classic_map *m, const void *key, uint64_t hash)
 
 void *oak_classic_put(oak_classic_map *m, const void *key)
 {
-    if (!m) oak_fatal("assignment to entry in nil map");
+    if (!m) oak_fatal("oakum: assignment to entry in nil map");
     refuse_second_write(m);
     uint64_t hash = oaki_classic_hash(m, key);
     begin_write(m);

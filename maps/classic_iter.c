@@ -109,7 +109,7 @@ bool oak_classic_iter_next(oak_classic_iter *it)
     const oak_classic_map *m = it->map;
     if (!m) return false;
     if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
-        oak_fatal("concurrent map iteration and map write");
+        oak_fatal("oakum: concurrent map iteration and map write");
     oaki_bmap *b = it->bptr;
     for (;;) {
         if (!b && !(b = next_bucket(it))) {

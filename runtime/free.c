@@ -16,16 +16,17 @@
 /* The object that begins at p, which the caller says is one. Fatal when it is not. */
 static oaki_span *object_at(const void *p, const char *what)
 {
-    if (!oaki_heap_contains(p)) oak_fatal("%s: %p is not a pointer into Oakum's heap", what, p);
+    if (!oaki_heap_contains(p))
+        oak_fatal("oakum: %s: %p is not a pointer into Oakum's heap", what, p);
     size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX) oak_fatal("%s: %p points to free memory", what, p);
+    if (slot == SIZE_MAX) oak_fatal("oakum: %s: %p points to free memory", what, p);
     if (!oaki_object_base(p)) {
         const char *again = slot == off ? ": was it freed already?" : "";
-        oak_fatal("%s: %p is not in a live object%s", what, p, again);
+        oak_fatal("oakum: %s: %p is not in a live object%s", what, p, again);
     }
     if (slot != off)
-        oak_fatal("%s: %p points into an object, %zu bytes past its start %p", what, p, off - slot,
-                  (void *)(oaki_the_heap.base + slot));
+        oak_fatal("oakum: %s: %p points into an object, %zu bytes past its start %p", what, p,
+                  off - slot, (void *)(oaki_the_heap.base + slot));
     return oaki_span_of_offset(off);
 }
 
@@ -61,7 +62,7 @@ void oak_free(void *p)
 {
     if (!p) return;
     oaki_thread *t = oaki_enter();
-    if (!t) oak_fatal("oak_free: %p: this thread can't be attached: out of memory", p);
+    if (!t) oak_fatal("oakum: oak_free: %p: this thread can't be attached: out of memory", p);
     oaki_span *s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
     oaki_central_ensure_swept(s);
@@ -105,7 +106,7 @@ static bool resize_in_place(oaki_span *s, char *p, size_t n)
 static oaki_span *checked_object(void *p, const char *what)
 {
     oaki_thread *t = oaki_enter();
-    if (!t) oak_fatal("%s: %p: this thread can't be attached: out of memory", what, p);
+    if (!t) oak_fatal("oakum: %s: %p: this thread can't be attached: out of memory", what, p);
     oaki_span *s = object_at(p, what);
     oaki_leave(t);
     return s;

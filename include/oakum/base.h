@@ -2,7 +2,8 @@
  *
  * Errors come in two kinds. What a caller can handle is a value: NULL or -1, with errno set.
  * Misuse (a bad free, a write to a nil map, concurrent map writes) is fatal: one line to stderr and
- * abort(), after the handler of oak_set_fatal_handler had its turn. */
+ * abort(), after the handler of oak_set_fatal_handler had its turn. Oakum's own lines begin with
+ * "oakum: ". */
 #ifndef OAKUM_BASE_H
 #define OAKUM_BASE_H
 

@@ -184,7 +184,7 @@ static void enable_once_more(void *arg)
 START_TEST(enable_without_disable_is_fatal)
 {
     start(100, MB);
-    test_dies(enable_once_more, NULL, "oak_gc_enable: without oak_gc_disable");
+    test_dies(enable_once_more, NULL, "oakum: oak_gc_enable: without oak_gc_disable");
 }
 END_TEST
 

@@ -92,14 +92,14 @@ static void meet(void *arg)
 }
 
 static const meeting meetings[] = {
-    { do_put, do_put, "concurrent map writes" },
-    { do_put, do_delete, "concurrent map writes" },
-    { do_put, do_clear, "concurrent map writes" },
-    { do_put, do_get, "concurrent map read and map write" },
-    { do_put, do_next, "concurrent map iteration and map write" },
-    { do_delete, do_put, "concurrent map writes" },
-    { do_delete, do_get, "concurrent map read and map write" },
-    { do_delete, do_next, "concurrent map iteration and map write" },
+    { do_put, do_put, "oakum: concurrent map writes" },
+    { do_put, do_delete, "oakum: concurrent map writes" },
+    { do_put, do_clear, "oakum: concurrent map writes" },
+    { do_put, do_get, "oakum: concurrent map read and map write" },
+    { do_put, do_next, "oakum: concurrent map iteration and map write" },
+    { do_delete, do_put, "oakum: concurrent map writes" },
+    { do_delete, do_get, "oakum: concurrent map read and map write" },
+    { do_delete, do_next, "oakum: concurrent map iteration and map write" },
     { do_get, do_get, NULL },
     { do_get, do_next, NULL },
 };
@@ -139,7 +139,7 @@ static void put_while_evacuating(void *arg OAKI_UNUSED)
 
 START_TEST(a_write_from_the_hash_of_an_evacuation)
 {
-    expect(put_while_evacuating, NULL, "concurrent map writes");
+    expect(put_while_evacuating, NULL, "oakum: concurrent map writes");
 }
 END_TEST
 
@@ -159,7 +159,7 @@ static void end_without_flag(void *arg OAKI_UNUSED)
 
 START_TEST(a_write_that_ends_after_another_did)
 {
-    expect(end_without_flag, NULL, "concurrent map writes");
+    expect(end_without_flag, NULL, "oakum: concurrent map writes");
 }
 END_TEST
 
@@ -170,7 +170,7 @@ static void put_nil(void *arg OAKI_UNUSED)
 
 START_TEST(a_put_in_a_nil_map)
 {
-    expect(put_nil, NULL, "assignment to entry in nil map");
+    expect(put_nil, NULL, "oakum: assignment to entry in nil map");
 }
 END_TEST
 

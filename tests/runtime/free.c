@@ -292,14 +292,14 @@ START_TEST(foreign_pointers_are_fatal)
     char *behind = (char *)oaki_the_heap.base + AO_load(&oaki_the_heap.used);
     void *foreign[] = { data, local, host, (void *)8, (void *)UINTPTR_MAX, behind };
     for (size_t i = 0; i < OAKI_COUNT(foreign); i++) {
-        test_dies(free_it, foreign[i], "oak_free: ");
+        test_dies(free_it, foreign[i], "oakum: oak_free: ");
         test_dies(free_it, foreign[i], "is not a pointer into Oakum's heap");
-        test_dies(resize_it, foreign[i], "oak_realloc: ");
+        test_dies(resize_it, foreign[i], "oakum: oak_realloc: ");
         test_dies(resize_it, foreign[i], "is not a pointer into Oakum's heap");
         test_dies(finalize_it, foreign[i], "oak_finalizer_set");
     }
     oak_free(ours);
-    test_dies(resize_it, ours, "oak_realloc: ");
+    test_dies(resize_it, ours, "oakum: oak_realloc: ");
     test_dies(finalize_it, ours, "oak_finalizer_set");
     free(host);
 }
@@ -319,7 +319,7 @@ static void free_garbage(void *arg)
 
 START_TEST(freeing_what_was_collected_is_fatal)
 {
-    test_dies(free_garbage, NULL, "oak_free: ");
+    test_dies(free_garbage, NULL, "oakum: oak_free: ");
 }
 END_TEST
 
@@ -327,7 +327,8 @@ END_TEST
 START_TEST(the_message_is_one_line)
 {
     char data[8], text[96];
-    snprintf(text, sizeof text, "oak_free: %p is not a pointer into Oakum's heap\n", (void *)data);
+    snprintf(text, sizeof text, "oakum: oak_free: %p is not a pointer into Oakum's heap\n",
+             (void *)data);
     test_dies(free_it, data, text);
 }
 END_TEST

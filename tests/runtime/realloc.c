@@ -309,10 +309,10 @@ START_TEST(interior_and_freed_pointers_are_fatal)
 {
     const size_t sizes[] = { 48, 2896, 5000000 };
     for (size_t i = 0; i < OAKI_COUNT(sizes); i++) {
-        test_dies(resize_inside, (void *)sizes[i], "oak_realloc: ");
+        test_dies(resize_inside, (void *)sizes[i], "oakum: oak_realloc: ");
         test_dies(resize_inside, (void *)sizes[i],
                   "points into an object, 16 bytes past its start");
-        test_dies(resize_freed, (void *)sizes[i], "oak_realloc: ");
+        test_dies(resize_freed, (void *)sizes[i], "oakum: oak_realloc: ");
     }
 }
 END_TEST
