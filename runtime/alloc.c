@@ -122,9 +122,15 @@ static OAKI_COLD void *alloc_typed_slow(size_t n, uint32_t type)
     return oaki_alloc_kind(n, 1, OAKI_TYPED, type);
 }
 
+static OAKI_COLD void no_type(void)
+{
+    oak_fatal("oakum: oak_alloc_typed: the type is NULL: could it not be made?");
+}
+
 FAST void *oak_alloc_typed(const oak_type *t, size_t count)
 {
     size_t n;
+    if (OAKI_UNLIKELY(!t)) no_type();
     if (OAKI_UNLIKELY(__builtin_mul_overflow(t->elem_size, count, &n))) n = SIZE_MAX;
     if (OAKI_UNLIKELY(n > 2048)) return alloc_typed_slow(n, t->id);
     unsigned cls = oaki_class_small[(n + 15) / 16];

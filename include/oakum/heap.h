@@ -69,7 +69,8 @@ OAK_API oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark
 /** The name given at creation. */
 OAK_API const char *oak_type_name(const oak_type *t);
 
-/** count elements of type t, zeroed. NULL with ENOMEM, also when count * size overflows. */
+/** count elements of type t, zeroed. NULL with ENOMEM, also when count * size overflows. Fatal when
+ * t is NULL: a type that could not be made. */
 OAK_API OAK_MALLOC void *oak_alloc_typed(const oak_type *t, size_t count);
 
 /** The type of the object that p points to or into, or NULL. */

@@ -3,6 +3,7 @@
 
 #include "runtime/heap.h"
 #include "tests/gc/away.h"
+#include "tests/heap.h"
 
 #include <check.h>
 #include <errno.h>
@@ -52,6 +53,17 @@ START_TEST(wrong_arguments_are_refused)
     errno = 0;
     ck_assert_ptr_null(oak_type_function("t", SIZE_MAX - 7, mark_nothing));
     ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+static void allocate_without_type(void *arg)
+{
+    (void)!oak_alloc_typed(arg, 3);
+}
+
+START_TEST(no_type_is_fatal)
+{
+    test_dies(allocate_without_type, NULL, "oakum: oak_alloc_typed: the type is NULL");
 }
 END_TEST
 
@@ -182,6 +194,7 @@ Suite *suite_runtime_type(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, a_type_keeps_copies_of_name_and_bitmap);
     tcase_add_test(c, wrong_arguments_are_refused);
+    tcase_add_test(c, no_type_is_fatal);
     tcase_add_test(c, ids_are_distinct_and_find_their_types);
     tcase_add_test(c, an_object_knows_its_type);
     tcase_add_test(c, a_bitmap_says_which_words_are_pointers);
