@@ -39,7 +39,11 @@ OAK_API int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *
 /** Around a call that may block for long: a collection doesn't wait for the thread or signal it,
  * and scans its stack as it was at oak_blocking_enter, registers included. Between the two the
  * thread may not touch the heap: no reads or writes of objects through pointers made meanwhile,
- * no Oakum calls. They nest. */
+ * no Oakum calls. They nest.
+ * The function that calls oak_blocking_enter must not return before oak_blocking_leave: its frame
+ * is where the scan begins, and holds what it has saved of its callers' registers. Once it has
+ * returned, calls made in the region write over it, and what only those registers held is lost. So
+ * no wrapper that enters and returns: a macro, or oak_blocking_call. */
 OAK_API void oak_blocking_enter(void);
 OAK_API void oak_blocking_leave(void);
 
@@ -47,6 +51,9 @@ OAK_API void oak_blocking_leave(void);
 OAK_API void *oak_blocking_call(void *(*fn)(void *), void *arg);
 
 /* ---- roots ---- */
+
+/* The data of all loaded objects is scanned, those of dlopen included. Not that of other link
+ * namespaces (dlmopen): the loader tells of the caller's only. oak_root_add it. */
 
 /** Every aligned word of [p, p + n) is a root from here on. 0, or -1 with ENOMEM, or EINVAL when
  * n is 0 or the range wraps or is in the heap. Ranges may overlap; each is removed by a call
