@@ -11,6 +11,7 @@
 
 #include "os.h"
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -52,6 +53,22 @@ const char *oaki_probe_start(const char *lo, const char *hi)
             bad = mid;
     }
     return good > lo ? good : hi;
+}
+
+/* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and says
+ * ENOMEM when there is a gap. */
+bool oaki_probe_range(const char *lo, const char *hi)
+{
+    int saved = errno;
+    size_t page = oaki_os_page_size();
+    char *from = (char *)OAKI_ALIGN_DOWN((uintptr_t)lo, page);
+    const char *last = (const char *)OAKI_ALIGN_DOWN((uintptr_t)(hi - 1), page);
+    bool ok = oaki_probe(lo) && (from == last || oaki_probe(last));
+    if (ok && (size_t)(last - from) > page)
+        ok = syscall(SYS_msync, from, (size_t)(last - from), (long)MS_ASYNC) == 0 ||
+             errno != ENOMEM;
+    errno = saved;
+    return ok;
 }
 
 size_t oaki_probe_copy(void *out, const void *p, size_t n)

@@ -20,6 +20,10 @@ const char *oaki_probe_end(const char *lo, const char *hi);
  * down. Logarithmic in the pages. */
 const char *oaki_probe_start(const char *lo, const char *hi);
 
+/* Is every page of [lo, hi) mapped, and can the first and the last be read? Two or three system
+ * calls however long it is. */
+bool oaki_probe_range(const char *lo, const char *hi);
+
 /* Copy what can be read of [p, p + n) to out, up to the first gap. Returns the bytes copied;
  * SIZE_MAX when the system refuses such copies. */
 size_t oaki_probe_copy(void *out, const void *p, size_t n);

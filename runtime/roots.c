@@ -10,6 +10,7 @@
 
 #include "heap.h"
 #include "meta.h"
+#include "probe.h"
 #include <errno.h>
 #include <oakum/gc.h>
 #include <string.h>
@@ -222,13 +223,45 @@ void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
     if (root.lo < end) oaki_root_emit(v, root);
 }
 
+/* The ranges of one visit, on their way to the visitor; pages that were seen to be there. */
+typedef struct checked {
+    const oaki_root_visitor *v;
+    const range *range;
+    uintptr_t seen[64];
+} checked;
+
+/* Many small ones in few pages are usual: a program's globals, one by one. */
+static bool is_mapped(checked *c, const oaki_root *root)
+{
+    uintptr_t page = (uintptr_t)root->lo >> 12, *seen = &c->seen[page % OAKI_COUNT(c->seen)];
+    bool one = ((uintptr_t)root->hi - 1) >> 12 == page;
+    if (one && page > 0 && *seen == page) return true;
+    if (!oaki_probe_range(root->lo, root->hi)) return false;
+    if (one) *seen = page;
+    return true;
+}
+
+/* The scan would fault, far from whoever unmapped it and forgot that it was registered. */
+static void hand_on_mapped(const oaki_root *root, void *ctx)
+{
+    checked *c = ctx;
+    if (!is_mapped(c, root))
+        oak_fatal("oakum: oak_root_add: the %zu bytes at %p can't be read any more: was it unmapped "
+                  "before oak_root_remove?",
+                  c->range->n, (void *)c->range->lo);
+    c->v->fn(root, c->v->ctx);
+}
+
 static void visit_ranges(const oaki_root_visitor *v)
 {
+    checked c = { .v = v };
     for (size_t i = 0; i < roots.cap; i++) {
         const range *r = &roots.range[i];
         if (r->count == 0) continue;
         const char *lo = (const char *)r->lo;
-        oaki_root_emit_cut(v, (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + r->n });
+        c.range = r;
+        oaki_root_emit_cut(&(oaki_root_visitor){ hand_on_mapped, &c },
+                           (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + r->n });
     }
 }
 

@@ -57,7 +57,8 @@ OAK_API void *oak_blocking_call(void *(*fn)(void *), void *arg);
 
 /** Every aligned word of [p, p + n) is a root from here on. 0, or -1 with ENOMEM, or EINVAL when
  * n is 0 or the range wraps or is in the heap. Ranges may overlap; each is removed by a call
- * with the same p and n. */
+ * with the same p and n. What is registered and not excluded must stay readable until then: the
+ * next collection is fatal, with a line that names the range, when it was unmapped. */
 OAK_API int oak_root_add(void *p, size_t n);
 
 /** 0, or -1 with ENOENT. */

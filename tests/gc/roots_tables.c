@@ -4,6 +4,7 @@
 #include "runtime/roots.h"
 #include "runtime/track.h"
 #include "tests/gc/roots_support.h"
+#include "tests/heap.h"
 
 #include <check.h>
 #include <dlfcn.h>
@@ -13,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 Suite *suite_gc_roots_tables(void);
 
@@ -208,6 +211,55 @@ START_TEST(a_stop_sees_that_a_library_came_or_went)
 }
 END_TEST
 
+/* ---- a range that is gone ---- */
+
+#define PAGE ((size_t)4096)
+#define PAGES 64
+
+/* The pages [from, to) of the range go, and an exclusion of them first where `told`. */
+static const struct gap {
+    size_t from, to;
+    bool told;
+} gaps[] = { { 0, 1, false },          { 30, 31, false },        { PAGES - 1, PAGES, false },
+             { 0, PAGES, false },      { 30, 31, true },         { 0, PAGES - 1, true } };
+
+static void collect_with_gap(void *arg)
+{
+    const struct gap *gap = arg;
+    char *p = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || oak_root_add(p + 8, PAGES * PAGE - 16) != 0) _exit(1);
+    oak_collect();
+    char *lo = p + gap->from * PAGE;
+    if (gap->told && oak_root_exclude(lo, (gap->to - gap->from) * PAGE) != 0) _exit(2);
+    munmap(lo, (gap->to - gap->from) * PAGE);
+    oak_collect();
+}
+
+START_TEST(a_range_that_was_unmapped_is_told)
+{
+    const struct gap *gap = &gaps[_i];
+    test_heap_start(test_config());
+    if (gap->told) test_child(collect_with_gap, (void *)gap);
+    else test_dies(collect_with_gap, (void *)gap, "oakum: oak_root_add: the 262128 bytes at 0x");
+}
+END_TEST
+
+static void unmap_after_removal(void *arg)
+{
+    char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)arg;
+    if (p == MAP_FAILED || oak_root_add(p, PAGE) != 0 || oak_root_remove(p, PAGE) != 0) _exit(1);
+    munmap(p, PAGE);
+    oak_collect();
+}
+
+START_TEST(a_range_may_be_unmapped_when_it_was_removed)
+{
+    test_heap_start(test_config());
+    test_child(unmap_after_removal, NULL);
+}
+END_TEST
+
 Suite *suite_gc_roots_tables(void)
 {
     Suite *s = suite_create("gc/roots_tables");
@@ -216,6 +268,8 @@ Suite *suite_gc_roots_tables(void)
     tcase_add_test(c, the_heaps_own_record_is_no_root);
     tcase_add_test(c, the_running_fiber_is_a_root);
     tcase_add_test(c, a_library_may_be_unloaded_in_the_middle_of_a_stop);
+    tcase_add_loop_test(c, a_range_that_was_unmapped_is_told, 0, (int)OAKI_COUNT(gaps));
+    tcase_add_test(c, a_range_may_be_unmapped_when_it_was_removed);
     tcase_add_test(c, a_stop_sees_that_a_library_came_or_went);
     suite_add_tcase(s, c);
     return s;
