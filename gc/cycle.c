@@ -152,7 +152,7 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_trace tr = { .forced = why == OAKI_GC_ASKED };
     oaki_workers_spawn();
     oaki_sweep_spawn();
-    oaki_sweep_hold();
+    oaki_helpers_hold();
     oaki_gc_sweep_all();
     tr.heap_start = AO_load(&h->live);
     tr.goal = oaki_pace_goal();
@@ -165,7 +165,7 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
     uint64_t t2 = oaki_os_now_ns(), cpu2 = oaki_os_cpu_ns();
     oaki_world_start(t);
     uint64_t t3 = oaki_os_now_ns();
-    oaki_sweep_release();
+    oaki_helpers_release();
     uint64_t cpu = oaki_os_cpu_ns() - cpu0;
     gc.gc_cpu_ns += cpu;
     count_pause(t3 - t0);
@@ -253,7 +253,7 @@ OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
     if (!t) return NULL;
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
     oaki_thread_save_context(t);
-    oaki_sweep_hold();
+    oaki_helpers_hold();
     oaki_world_stop(t);
     return t;
 }
@@ -261,7 +261,7 @@ OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
 void oaki_gc_stop_end(oaki_thread *t)
 {
     oaki_world_start(t);
-    oaki_sweep_release();
+    oaki_helpers_release();
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_leave(t);
 }

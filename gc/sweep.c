@@ -3,8 +3,8 @@
  *
  * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists
  * (central.c); who takes one off sweeps it alone. A cycle starts with nothing waiting: the
- * collector sweeps what is left first. Lock: sweep_lock keeps the background thread, which no
- * stop halts, out of a stop; it holds it for a batch. */
+ * collector sweeps what is left first. Lock: the background thread is a helper (thread.h), and
+ * sweeps a batch between begin and end. */
 #include "sweep.h"
 #include "gc.h"
 #include "runtime/collector.h"
@@ -19,7 +19,6 @@
 #define BACKGROUND_FROM ((size_t)32 << 20)
 
 static struct {
-    oaki_lock lock;
     unsigned int wake;  /* AO_int, futex: counts the cycles that left work */
     AO_t waiting;       /* 1: something may wait */
     AO_t bytes;         /* swept in this cycle */
@@ -161,10 +160,8 @@ static void *background(void *arg)
         for (bool more = true; more && AO_load(&sweeper.waiting);) {
             unsigned hint = 0; /* anew: there may have been a cycle since the last batch */
             oaki_helper_begin();
-            oaki_lock_acquire(&sweeper.lock);
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
             if (!more) AO_store(&sweeper.waiting, 0);
-            oaki_lock_release(&sweeper.lock);
             oaki_helper_end();
             oaki_os_yield();
         }
@@ -179,7 +176,6 @@ static void after_fork(void)
 
 int oaki_sweep_init(void)
 {
-    oaki_lock_init(&sweeper.lock, OAKI_RANK_SWEEP);
     oaki_fork_register(after_fork);
     return 0;
 }
@@ -191,16 +187,6 @@ void oaki_sweep_spawn(void)
 }
 
 /* ---- for the cycle ---- */
-
-void oaki_sweep_hold(void)
-{
-    oaki_lock_acquire(&sweeper.lock);
-}
-
-void oaki_sweep_release(void)
-{
-    oaki_lock_release(&sweeper.lock);
-}
 
 void oaki_sweep_begin(size_t live, size_t trigger)
 {

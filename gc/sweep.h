@@ -8,8 +8,6 @@
 int oaki_sweep_init(void);
 /* start the background thread, if it is not; outside of a stop */
 void oaki_sweep_spawn(void);
-void oaki_sweep_hold(void); /* no background sweep until the release */
-void oaki_sweep_release(void);
 void oaki_sweep_begin(size_t live, size_t trigger); /* every span waits now; in the stop */
 void oaki_sweep_wake(void);
 /* the caller is about to allocate: sweep in proportion */

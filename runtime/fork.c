@@ -4,14 +4,14 @@
  * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so
  * that no collection is under way; stops the world once, only to close a gate with everybody either
  * outside the runtime or parked on the way out of it, and lets it run again; waits for the
- * runtime's own threads to finish what they do (oaki_helper_begin); and takes every lock. The world
+ * runtime's own threads to finish what they do (oaki_fork_hold); and takes every lock. The world
  * runs while the fork is made, as libc then takes the locks of malloc and stdio, which a stopped
  * thread may hold.
  *
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
  * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
- *             oaki_leave or oaki_helper_begin and _end, and all locks are taken.
+ *             oaki_leave or oaki_fork_hold and _release, and all locks are taken.
  * Bound: one stop, O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
@@ -28,7 +28,7 @@ unsigned int oaki_fork_gate;
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
-    unsigned int helpers; /* AO_int: runtime threads at work */
+    unsigned int held_off; /* AO_int: threads that a fork waits for */
     void (*child[CHILD_MAX])(void);
     size_t nchild;
 } forking;
@@ -61,23 +61,49 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
 }
 
 /* Dekker with close_gate. */
-void oaki_helper_begin(void)
+void oaki_fork_hold(void)
 {
     for (;;) {
-        AO_int_fetch_and_add_full(&forking.helpers, 1);
+        AO_int_fetch_and_add_full(&forking.held_off, 1);
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
         if (OAKI_LIKELY(gate == 0)) return;
-        oaki_helper_end();
+        oaki_fork_release();
         pass_gate(gate);
     }
 }
 
+void oaki_fork_release(void)
+{
+    AO_int_fetch_and_sub1_full(&forking.held_off);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0))
+        oaki_futex_wake(&forking.held_off, 1);
+}
+
+/* ---- helpers ---- */
+
+void oaki_helper_begin(void)
+{
+    oaki_fork_hold();
+    oaki_lock_acquire(&oaki_the_heap.helper_lock);
+}
+
 void oaki_helper_end(void)
 {
-    AO_int_fetch_and_sub1_full(&forking.helpers);
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0))
-        oaki_futex_wake(&forking.helpers, 1);
+    oaki_lock_release(&oaki_the_heap.helper_lock);
+    oaki_fork_release();
 }
+
+void oaki_helpers_hold(void)
+{
+    oaki_lock_acquire(&oaki_the_heap.helper_lock);
+}
+
+void oaki_helpers_release(void)
+{
+    oaki_lock_release(&oaki_the_heap.helper_lock);
+}
+
+/* ---- closing the gate ---- */
 
 static void close_gate(oaki_thread *t)
 {
@@ -86,8 +112,8 @@ static void close_gate(oaki_thread *t)
     AO_nop_full();
     oaki_world_start(t);
     unsigned int n;
-    while ((n = AO_int_load_acquire(&forking.helpers)) != 0)
-        oaki_futex_wait(&forking.helpers, n, 0);
+    while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
+        oaki_futex_wait(&forking.held_off, n, 0);
 }
 
 static void open_gate(void)
@@ -199,7 +225,7 @@ static void child_of_all(void)
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);
     oaki_stop_child();
-    AO_int_store(&forking.helpers, 0);
+    AO_int_store(&forking.held_off, 0);
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_lock_reset(&h->gc_lock);
     leave(t);

@@ -16,6 +16,7 @@ static void init_locks(oaki_heap *h)
     oaki_lock_init(&h->pages_lock, OAKI_RANK_PAGES);
     oaki_lock_init(&h->threads_lock, OAKI_RANK_THREADS);
     oaki_lock_init(&h->gc_lock, OAKI_RANK_GC);
+    oaki_lock_init(&h->helper_lock, OAKI_RANK_HELPER);
     oaki_lock_init(&h->roots_lock, OAKI_RANK_ROOTS);
     oaki_lock_init(&h->finalizer_lock, OAKI_RANK_FINALIZER);
     oaki_lock_init(&h->types_lock, OAKI_RANK_TYPES);

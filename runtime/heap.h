@@ -67,6 +67,7 @@ typedef struct oaki_heap {
     AO_t frees, free_bytes;              /* by sweep and by hand */
 
     oaki_lock gc_lock;
+    oaki_lock helper_lock; /* thread.h */
     oaki_lock roots_lock, finalizer_lock, types_lock;
 
     /* the collector's: written in a stop or under gc_lock, read by all */
@@ -223,7 +224,7 @@ void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
 void oaki_scavenger_start(void);
-/* By a thread that no stop halts: as oaki_pages_scavenge, with no collection meanwhile. */
+/* By a helper: as oaki_pages_scavenge. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
 
 #endif

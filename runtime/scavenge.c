@@ -63,12 +63,12 @@ static size_t excess(void)
 }
 
 /* A run that is out for scavenging has no sound entry in the page table, and a collection walks
- * that. gc_lock also keeps a fork away. */
+ * that. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages)
 {
-    oaki_lock_acquire(&oaki_the_heap.gc_lock);
+    oaki_helper_begin();
     size_t n = oaki_pages_scavenge(bytes, min_pages);
-    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_helper_end();
     return n;
 }
 

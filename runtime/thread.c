@@ -143,11 +143,11 @@ static oaki_thread *new_thread(char *lo, char *hi)
     return t;
 }
 
-/* As a helper's work, so that a fork doesn't come in between. */
+/* No fork may come in between. */
 static oaki_thread *attach(char *lo, char *hi)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_helper_begin();
+    oaki_fork_hold();
     oaki_lock_acquire(&h->threads_lock);
     reap(oaki_os_tid());
     oaki_thread *t = new_thread(lo, hi);
@@ -158,7 +158,7 @@ static oaki_thread *attach(char *lo, char *hi)
         oaki_tls_thread = t;
     }
     oaki_lock_release(&h->threads_lock);
-    oaki_helper_end();
+    oaki_fork_release();
     return t;
 }
 
@@ -284,10 +284,10 @@ static void *run_own(void *p)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    oaki_helper_begin();
+    oaki_fork_hold();
     start s = *(start *)p;
     oaki_meta_free(p, sizeof s, OAKI_META_OTHER);
-    oaki_helper_end();
+    oaki_fork_release();
     pthread_setname_np(pthread_self(), s.name);
     if (s.attach && !oaki_thread_attach_self()) return NULL;
     return s.fn(s.arg);

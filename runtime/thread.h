@@ -166,11 +166,20 @@ void oaki_thread_free(oaki_thread *t);
  * oaki_enter unless gc_lock is held, and not in a stop. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
 
-/* A helper's piece of work on the heap goes between these, so that a fork doesn't cut it in
- * half: begin waits until no fork is under way, and a fork waits for end. No gc_lock, nothing
- * that waits for a thread of the program in between. */
+/* No fork may come in between: hold waits until none is under way, and a fork waits for release. No
+ * gc_lock, nothing that waits for a thread of the program in between. */
+void oaki_fork_hold(void);
+void oaki_fork_release(void);
+
+/* No stop halts a helper, so its pieces of work on the heap, one at a time and small, go between
+ * begin and end: neither a stop nor a fork comes in between. */
 void oaki_helper_begin(void);
 void oaki_helper_end(void);
+
+/* By the thread that holds gc_lock, around a stop in which the heap is looked at: no helper is at
+ * work. */
+void oaki_helpers_hold(void);
+void oaki_helpers_release(void);
 
 /* fork.c calls these in the child, in the order of registration, with the world as it was, no
  * lock held: each layer that has threads to start again or tables to put right adds one. */
