@@ -206,6 +206,7 @@ OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
     oaki_sweep_wake();
     oaki_leave(t);
     oaki_finalizers_dispatch();
+    oaki_scavenger_spawn();
     (void)oaki_enter();
     return true;
 }

@@ -66,11 +66,11 @@ void oak_free(void *p)
     oaki_span *s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
     oaki_central_ensure_swept(s);
-    if (s->cls == OAKI_CLASS_LARGE)
-        free_large(s);
-    else
-        free_small(s, p);
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    if (large) free_large(s);
+    else free_small(s, p);
     oaki_leave(t);
+    if (large) oaki_scavenger_spawn();
 }
 
 size_t oak_usable_size(const void *p)

@@ -39,7 +39,8 @@ static int start(const oak_config *cfg)
     AO_store(&h->heap_max, h->config.heap_max);
     AO_store(&h->memory_limit, h->config.memory_limit);
     if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
-        oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_gc_init() != 0) {
+        oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_scavenger_init() != 0 ||
+        oaki_gc_init() != 0) {
         errno = ENOMEM;
         return -1;
     }
@@ -59,7 +60,6 @@ int oaki_heap_start(const oak_config *cfg)
     bool first = !AO_load(&h->started);
     int r = first ? start(cfg) : 0;
     oaki_lock_release(&start_lock);
-    if (r == 0 && first) oaki_scavenger_start();
     if (r == 0 && !first && cfg) {
         errno = EBUSY;
         return -1;

@@ -223,7 +223,10 @@ bool oaki_heap_ready(void); /* start it if need be */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
-void oaki_scavenger_start(void);
+int oaki_scavenger_init(void);
+/* Start its thread if there is something for it to do: after a collection, and when pages were
+ * freed by hand. Not in a stop; takes locks of the host. */
+void oaki_scavenger_spawn(void);
 /* By a helper: as oaki_pages_scavenge. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
 

@@ -2,7 +2,8 @@
  *
  * The background keeps what the next cycle is likely to need: the heap's goal and a tenth of it.
  * Above that it releases free runs, the longest first, at a bounded rate, once a second has gone
- * by in which the heap did not ask for them.
+ * by in which the heap did not ask for them. The thread is started when there is such an excess for
+ * the first time; most programs, and most children of a fork, never have one.
  * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the
  * system works. */
 #include "collector.h"
@@ -15,6 +16,8 @@
 #define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may be waiting */
 #define RATE ((size_t)64 << 20) /* bytes released in one period at most */
 #define MIN_PAGES 8             /* shorter runs are left to be reused */
+
+static unsigned int started; /* AO_int: the thread */
 
 /* A sweep frees what it finds empty; what was emptied by hand since still has its pages. */
 static void free_empty_spans(void)
@@ -88,12 +91,20 @@ static void *scavenger(void *arg)
 
 static void after_fork(void)
 {
-    (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
+    AO_int_store(&started, 0);
 }
 
-void oaki_scavenger_start(void)
+int oaki_scavenger_init(void)
 {
-    if (!oaki_the_heap.config.scavenge) return;
     oaki_fork_register(after_fork);
-    (void)oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false);
+    return 0;
+}
+
+void oaki_scavenger_spawn(void)
+{
+    if (OAKI_LIKELY(AO_int_load(&started)) || !oaki_the_heap.config.scavenge) return;
+    if (excess() < OAKI_CHUNK) return;
+    if (!AO_int_compare_and_swap_full(&started, 0, 1)) return;
+    if (oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false) != 0)
+        AO_int_store(&started, 0);
 }

@@ -9,6 +9,8 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +202,69 @@ START_TEST(the_background_returns_what_is_far_above_the_goal)
 }
 END_TEST
 
+/* ---- its thread ---- */
+
+static bool has_scavenger(void)
+{
+    char path[300], name[32];
+    bool found = false;
+    DIR *d = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+        FILE *f = fopen(path, "r");
+        if (!f) continue;
+        found |= fgets(name, sizeof name, f) && strcmp(name, "oakum/scavenge\n") == 0;
+        fclose(f);
+    }
+    closedir(d);
+    return found;
+}
+
+/* It gives itself its name, after pthread_create has returned. */
+static void wait_for_scavenger(void)
+{
+    while (!has_scavenger()) oaki_os_yield();
+}
+
+/* On a thread of its own, whose stack goes with it. */
+static void allocate_and_free(void *by_hand)
+{
+    void *p = oak_alloc_noscan(32 * MB);
+    if (!p) ck_abort_msg("out of memory");
+    if (by_hand) oak_free(p);
+}
+
+static void free_or_collect(void *by_hand)
+{
+    test_away(allocate_and_free, by_hand);
+    if (!by_hand) oak_collect();
+}
+
+static void use_in_child(void *by_hand)
+{
+    oak_collect();
+    if (has_scavenger()) _exit(1);
+    free_or_collect(by_hand);
+    wait_for_scavenger();
+}
+
+START_TEST(its_thread_comes_when_there_is_something_to_do)
+{
+    oak_config c = test_config();
+    c.scavenge = 1;
+    c.gc_percent = 100;
+    test_heap_start(c);
+    (void)!oak_alloc(100);
+    oak_collect();
+    ck_assert(!has_scavenger());
+    test_child(use_in_child, NULL);
+    free_or_collect(_i ? &c : NULL);
+    wait_for_scavenger();
+    test_child(use_in_child, &c);
+}
+END_TEST
+
 Suite *suite_runtime_scavenge(void)
 {
     Suite *s = suite_create("runtime/scavenge");
@@ -209,6 +274,7 @@ Suite *suite_runtime_scavenge(void)
     tcase_add_test(c, what_was_freed_by_hand_goes_back);
     tcase_add_test(c, collections_and_scavenging_do_not_meet);
     tcase_add_test(c, the_background_returns_what_is_far_above_the_goal);
+    tcase_add_loop_test(c, its_thread_comes_when_there_is_something_to_do, 0, 2);
     suite_add_tcase(s, c);
     return s;
 }
