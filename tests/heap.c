@@ -5,6 +5,7 @@
 #include "tests/capture.h"
 
 #include <check.h>
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,41 @@ void test_heap_start(oak_config c)
 {
     test_heap_start_stressed(c);
     test_no_stress();
+}
+
+/* ---- roots ---- */
+
+static struct {
+    char *lo, *hi;
+} kept;
+
+static void exclude(char *lo, char *hi)
+{
+    if (lo < hi) ck_assert_int_eq(oak_root_exclude(lo, (size_t)(hi - lo)), 0);
+}
+
+static int exclude_data(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        char *lo = (char *)(info->dlpi_addr + h->p_vaddr), *hi = lo + h->p_memsz;
+        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W)) continue;
+        if (kept.lo >= lo && kept.lo < hi) {
+            exclude(lo, kept.lo);
+            lo = kept.hi;
+        }
+        exclude(lo, hi);
+    }
+    return 0;
+}
+
+void test_only_root(const void *p, size_t n)
+{
+    kept.lo = (char *)p;
+    kept.hi = kept.lo + n;
+    dl_iterate_phdr(exclude_data, NULL);
 }
 
 /* ---- looking ---- */

@@ -27,6 +27,9 @@ void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
 void test_heap_start(oak_config c); /* both: without stress */
 
+/* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */
+void test_only_root(const void *p, size_t n);
+
 /* As in tests/gc/away.h, whose test_start is another one than that of tests/threads.h. */
 void test_away(void (*fn)(void *arg), void *arg);
 

@@ -7,7 +7,6 @@
 #include "tests/heap.h"
 
 #include <check.h>
-#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,29 +16,6 @@ Suite *suite_gc_pace(void);
 
 static void **live;
 
-static void exclude(char *lo, char *hi)
-{
-    if (lo < hi) ck_assert_int_eq(oak_root_exclude(lo, (size_t)(hi - lo)), 0);
-}
-
-static int exclude_data(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    (void)size;
-    (void)arg;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-        char *lo = (char *)(info->dlpi_addr + h->p_vaddr), *hi = lo + h->p_memsz;
-        char *kept = (char *)&live;
-        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W)) continue;
-        if (kept >= lo && kept < hi) {
-            exclude(lo, kept);
-            lo = kept + sizeof live;
-        }
-        exclude(lo, hi);
-    }
-    return 0;
-}
-
 /* Roots count for the goal, and the libraries of a sanitizer have as much data as these tests
  * allocate: so of all data, only `live` is a root. */
 static void start(int percent, size_t min_heap)
@@ -48,7 +24,7 @@ static void start(int percent, size_t min_heap)
     c.gc_percent = percent;
     c.min_heap = min_heap;
     test_heap_start(c);
-    dl_iterate_phdr(exclude_data, NULL);
+    test_only_root(&live, sizeof live);
 }
 
 static size_t cycles(void)
