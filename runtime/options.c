@@ -196,8 +196,8 @@ void oaki_options_from_environment(oak_config *cfg)
 #undef READ
     if (!may_stop(cfg->stop_signal)) {
         if (is_news(&r, VARIABLE_stop_signal))
-            oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing else "
-                     "needs, such as 10, 12 or 34 to 64\n",
+            oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing "
+                     "else needs, such as 10, 12 or 34 to 64\n",
                      cfg->stop_signal);
         cfg->stop_signal = 0;
     }

@@ -55,8 +55,8 @@ const char *oaki_probe_start(const char *lo, const char *hi)
     return good > lo ? good : hi;
 }
 
-/* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and says
- * ENOMEM when there is a gap. */
+/* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and
+ * says ENOMEM when there is a gap. */
 bool oaki_probe_range(const char *lo, const char *hi)
 {
     int saved = errno;

@@ -246,8 +246,8 @@ static void hand_on_mapped(const oaki_root *root, void *ctx)
 {
     checked *c = ctx;
     if (!is_mapped(c, root))
-        oak_fatal("oakum: oak_root_add: the %zu bytes at %p can't be read any more: was it unmapped "
-                  "before oak_root_remove?",
+        oak_fatal("oakum: oak_root_add: the %zu bytes at %p can't be read any more: was it "
+                  "unmapped before oak_root_remove?",
                   c->range->n, (void *)c->range->lo);
     c->v->fn(root, c->v->ctx);
 }
