@@ -35,20 +35,20 @@ static void *churn(void *arg)
 
 int main(int argc, char **argv)
 {
-    size = (size_t)mem_arg(argc, argv, 1, 64);
-    unsigned threads = (unsigned)mem_arg(argc, argv, 2, 1);
-    count = mem_arg(argc, argv, 3, 10000000);
+    size = (size_t)bench_arg(argc, argv, 1, 64);
+    unsigned threads = (unsigned)bench_arg(argc, argv, 2, 1);
+    count = bench_arg(argc, argv, 3, 10000000);
     if (threads < 1 || threads > MAX_THREADS || count == 0) return 2;
     MEM_INIT();
 
-    uint64_t start = mem_now_ns();
+    uint64_t start = bench_now_ns();
     pthread_t thread[MAX_THREADS];
     for (unsigned t = 1; t < threads; t++) {
         if (pthread_create(&thread[t], NULL, churn, &slots[t].last)) mem_out();
     }
     churn(&slots[0].last);
     for (unsigned t = 1; t < threads; t++) pthread_join(thread[t], NULL);
-    uint64_t ns = mem_now_ns() - start;
+    uint64_t ns = bench_now_ns() - start;
 
     uint64_t check = 0;
     for (unsigned t = 0; t < threads; t++) check += *slots[t].last;

@@ -23,7 +23,7 @@ static int by_value(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    uint64_t nodes = mem_arg(argc, argv, 1, 16777216);
+    uint64_t nodes = bench_arg(argc, argv, 1, 16777216);
     if (nodes == 0) return 2;
     MEM_INIT();
 
@@ -36,14 +36,14 @@ int main(int argc, char **argv)
     }
     uint64_t state = 1;
     for (uint64_t i = 0; i < nodes; i++) {
-        for (int e = 0; e < EDGES; e++) table[i]->out[e] = table[mem_random(&state) % nodes];
+        for (int e = 0; e < EDGES; e++) table[i]->out[e] = table[bench_random(&state) % nodes];
     }
 
     double ms[RUNS];
     for (int r = 0; r < RUNS; r++) {
-        uint64_t start = mem_now_ns();
+        uint64_t start = bench_now_ns();
         MEM_COLLECT();
-        ms[r] = (double)(mem_now_ns() - start) / 1e6;
+        ms[r] = (double)(bench_now_ns() - start) / 1e6;
     }
     qsort(ms, RUNS, sizeof ms[0], by_value);
 

@@ -11,10 +11,9 @@
 #define BENCH_HEAP_MEM_H
 
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+
+#include "common/bench.h"
 
 #if defined(MEM_OAKUM)
 
@@ -62,28 +61,6 @@ static inline void mem_out(void)
 {
     fputs("out of memory\n", stderr);
     exit(1);
-}
-
-static inline uint64_t mem_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* SplitMix64 (Steele, Lea, Flood 2014); its Go twin is in common.go. */
-static inline uint64_t mem_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-/* Argument i as a number, or what `otherwise` says. */
-static inline uint64_t mem_arg(int argc, char **argv, int i, uint64_t otherwise)
-{
-    return i < argc ? strtoull(argv[i], NULL, 10) : otherwise;
 }
 
 #endif

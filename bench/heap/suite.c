@@ -1,17 +1,21 @@
 /* suite.c - the heap benchmarks: what is run, and what Oakum is to reach as a ratio to a peer
  * in the same run. */
-#include "suite.h"
+#include "common/suite.h"
 
-const char *const peer_names[PEERS] = { "oakum", "boehm", "go", "glibc", "jemalloc" };
+enum { BOEHM = OAKUM + 1, GO, GLIBC, JEMALLOC, PEERS };
+enum { TO_BOEHM, TO_GO, COLUMNS };
+
+#define ALL_PEERS (PEER_BIT(PEERS) - 1u)
+#define COLLECTORS (PEER_BIT(OAKUM) | PEER_BIT(BOEHM) | PEER_BIT(GO))
 
 /* clang-format off */
-#define BOTH(boehm, go) {[BOEHM] = (boehm), [GO] = (go)}
+#define BOTH(boehm, go) {[TO_BOEHM] = (boehm), [TO_GO] = (go)}
 
 /* The counts are chosen so that each program runs for a second or more. */
-bench benches[] = {
+static bench benches[] = {
     {.name = "trees", .program = "trees", .full = "20", .quick = "14", .peers = ALL_PEERS,
      .metrics = {{.key = "time", .what = "binary trees of depth 20", .unit = "s", .bar = BOTH(0.35, 0.30)},
-                 {.key = "rss_mib", .what = "  peak RSS", .unit = "MiB", .bar = {[GO] = 1.00}}}},
+                 {.key = "rss_mib", .what = "  peak RSS", .unit = "MiB", .bar = {[TO_GO] = 1.00}}}},
     {.name = "churn-16", .program = "churn", .full = "16 1 60000000", .quick = "16 1 5000000", .peers = ALL_PEERS,
      .metrics = {{.key = "ns", .what = "allocate and drop 16 bytes", .unit = "ns", .bar = BOTH(0.30, 0.30)}}},
     {.name = "churn-64", .program = "churn", .full = "64 1 40000000", .quick = "64 1 5000000", .peers = ALL_PEERS,
@@ -21,7 +25,7 @@ bench benches[] = {
     {.name = "churn-1024", .program = "churn", .full = "1024 1 8000000", .quick = "1024 1 1000000", .peers = ALL_PEERS,
      .metrics = {{.key = "ns", .what = "allocate and drop 1,024 bytes", .unit = "ns", .bar = BOTH(0.30, 0.30)}}},
     {.name = "churn-64x2", .program = "churn", .full = "64 2 20000000", .quick = "64 2 2000000", .peers = ALL_PEERS,
-     .metrics = {{.key = "ns", .what = "64 bytes on two threads, each", .unit = "ns", .bar = {[GO] = 0.25}}}},
+     .metrics = {{.key = "ns", .what = "64 bytes on two threads, each", .unit = "ns", .bar = {[TO_GO] = 0.25}}}},
     {.name = "graph", .program = "graph", .full = "16777216", .quick = "1048576", .peers = COLLECTORS,
      .metrics = {{.key = "best", .what = "full collection of 1 GiB, best of 3", .unit = "ms", .bar = BOTH(0.065, 0.13)},
                  {.key = "median", .what = "  median of 3", .unit = "ms", .bar = BOTH(0.065, 0.13)},
@@ -37,4 +41,12 @@ bench benches[] = {
 };
 /* clang-format on */
 
-const size_t nbenches = sizeof benches / sizeof benches[0];
+suite the_suite = {
+    .name = "bench-heap",
+    .peers = { "oakum", "boehm", "go", "glibc", "jemalloc" },
+    .npeers = PEERS,
+    .columns = { [TO_BOEHM] = { "Boehm", PEER_BIT(BOEHM) }, [TO_GO] = { "Go", PEER_BIT(GO) } },
+    .ncolumns = COLUMNS,
+    .benches = benches,
+    .nbenches = sizeof benches / sizeof benches[0],
+};

@@ -53,10 +53,10 @@ static uint64_t build_count_drop(unsigned depth)
 
 int main(int argc, char **argv)
 {
-    unsigned max = (unsigned)mem_arg(argc, argv, 1, 20);
+    unsigned max = (unsigned)bench_arg(argc, argv, 1, 20);
     MEM_INIT();
 
-    uint64_t start = mem_now_ns();
+    uint64_t start = bench_now_ns();
     uint64_t check = build_count_drop(max + 1);
     node *long_lived = build(max);
     for (unsigned depth = MIN_DEPTH; depth <= max; depth += DEPTH_STEP) {
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
         for (uint64_t i = 0; i < trees; i++) check += build_count_drop(depth);
     }
     check += count(long_lived);
-    uint64_t ns = mem_now_ns() - start;
+    uint64_t ns = bench_now_ns() - start;
 
     printf("check %llu\ntime %.6f\n", (unsigned long long)check, (double)ns / 1e9);
     return 0;

@@ -14,21 +14,21 @@ static unsigned char **ring;
 
 int main(int argc, char **argv)
 {
-    uint64_t live = mem_arg(argc, argv, 1, 200000), pushes = mem_arg(argc, argv, 2, 2000000);
+    uint64_t live = bench_arg(argc, argv, 1, 200000), pushes = bench_arg(argc, argv, 2, 2000000);
     if (live == 0 || pushes < live) return 2;
     MEM_INIT();
 
     if (!(ring = MEM_ALLOC(live * sizeof *ring))) mem_out();
     memset(ring, 0, live * sizeof *ring);
 
-    uint64_t worst = 0, start = mem_now_ns(), before = start;
+    uint64_t worst = 0, start = bench_now_ns(), before = start;
     for (uint64_t i = 0; i < pushes; i++) {
         unsigned char *m = MEM_ALLOC_NOSCAN(MESSAGE);
         if (!m) mem_out();
         memset(m, (int)(i & 0xff), MESSAGE);
         MEM_FREE(ring[i % live]);
         ring[i % live] = m;
-        uint64_t now = mem_now_ns();
+        uint64_t now = bench_now_ns();
         if (now - before > worst) worst = now - before;
         before = now;
     }

@@ -1,4 +1,4 @@
-/* run.c - runs the heap benchmarks on every peer in turn and collects their figures.
+/* run.c - runs a suite of benchmarks on every peer in turn and collects the figures.
  *
  * Order: for each round, for each benchmark, each peer once. A machine that slows down or speeds
  * up in between so weighs on all of them alike, which is why the answer is a ratio and not a
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "suite.h"
+#include "common/suite.h"
 
 enum { LIMIT_S = 300, MAX_ARGS = 8, MAX_SPAWNS = 1000 };
 
@@ -38,7 +38,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double figure(const options *o, const metric *m, int peer)
+double figure(const options *o, const metric *m, unsigned peer)
 {
     double v[MAX_ROUNDS];
     unsigned n = m->rounds[peer];
@@ -49,14 +49,14 @@ double figure(const options *o, const metric *m, int peer)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-static void complain(const char *program, int peer, const char *what)
+static void complain(const char *program, unsigned peer, const char *what)
 {
-    fprintf(stderr, "%sbench-heap: %s on %s: %s\n", isatty(2) ? "\r\033[K" : "", program,
-            peer_names[peer], what);
+    fprintf(stderr, "%s%s: %s on %s: %s\n", isatty(2) ? "\r\033[K" : "", the_suite.name, program,
+            the_suite.peers[peer], what);
     failed = true;
 }
 
-static void record(bench *b, int peer, const char *key, double value)
+static void record(bench *b, unsigned peer, const char *key, double value)
 {
     for (metric *m = b->metrics; m < b->metrics + MAX_METRICS && m->key; m++) {
         if (strcmp(m->key, key) == 0 && m->rounds[peer] < MAX_ROUNDS)
@@ -66,7 +66,7 @@ static void record(bench *b, int peer, const char *key, double value)
 
 /* Take the lines of a program's output. false when it did other work than the first peer did; its
  * figures are not taken then, as a program prints its check first. */
-static bool record_output(bench *b, int peer, char *text)
+static bool record_output(bench *b, unsigned peer, char *text)
 {
     char *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -89,10 +89,10 @@ static bool record_output(bench *b, int peer, char *text)
 }
 
 /* The command line of a benchmark on a peer; `text` is where its words live. */
-static void command_line(const options *o, const bench *b, int peer, char *text, size_t size,
+static void command_line(const options *o, const bench *b, unsigned peer, char *text, size_t size,
                          char *argv[MAX_ARGS])
 {
-    int n = snprintf(text, size, "%s/%s-%s", o->dir, b->program, peer_names[peer]);
+    int n = snprintf(text, size, "%s/%s-%s", o->dir, b->program, the_suite.peers[peer]);
     char *words = text + n + 1, *rest;
     snprintf(words, size - (size_t)n - 1, "%s", o->quick ? b->quick : b->full);
     int argc = 0;
@@ -121,9 +121,9 @@ static int read_all(int fd, char *text, size_t size)
     return 0;
 }
 
-static void run_program(const options *o, bench *b, int peer)
+static void run_program(const options *o, bench *b, unsigned peer)
 {
-    char words[512], text[1024], *argv[MAX_ARGS];
+    char words[512], text[4096], *argv[MAX_ARGS];
     int fds[2];
     command_line(o, b, peer, words, sizeof words, argv);
     if (pipe(fds)) {
@@ -181,7 +181,7 @@ static double spawn_once(char *argv[])
 }
 
 /* One figure is the median of many runs. */
-static void run_spawns(const options *o, bench *b, int peer)
+static void run_spawns(const options *o, bench *b, unsigned peer)
 {
     char words[512], *argv[MAX_ARGS];
     double us[MAX_SPAWNS];
@@ -199,15 +199,15 @@ static void run_spawns(const options *o, bench *b, int peer)
 
 static void run_round(const options *o, unsigned round)
 {
-    for (bench *b = benches; b < benches + nbenches; b++) {
-        if (!b->selected) continue;
+    for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
+        if (!b->selected || (b->once && round > 1)) continue;
         if (!isatty(2))
-            fprintf(stderr, "bench-heap: round %u of %u: %s\n", round, o->rounds, b->name);
-        for (int peer = 0; peer < PEERS; peer++) {
+            fprintf(stderr, "%s: round %u of %u: %s\n", the_suite.name, round, o->rounds, b->name);
+        for (unsigned peer = 0; peer < the_suite.npeers; peer++) {
             if (!o->title[peer] || !(b->peers & PEER_BIT(peer))) continue;
             if (isatty(2))
                 fprintf(stderr, "\r\033[Kround %u of %u: %s, %s", round, o->rounds, b->name,
-                        peer_names[peer]);
+                        the_suite.peers[peer]);
             if (strcmp(b->metrics[0].key, "spawn_us") == 0)
                 run_spawns(o, b, peer);
             else
@@ -219,7 +219,7 @@ static void run_round(const options *o, unsigned round)
 
 static void die(const char *what, const char *arg)
 {
-    fprintf(stderr, "bench-heap: %s%s\n", what, arg);
+    fprintf(stderr, "%s: %s%s\n", the_suite.name, what, arg);
     exit(2);
 }
 
@@ -228,13 +228,14 @@ static void select_benches(const char *name)
 {
     size_t n = strlen(name);
     bool found = false;
-    for (bench *b = benches; b < benches + nbenches; b++) {
+    for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
         if (strncmp(b->name, name, n) == 0 && (b->name[n] == '\0' || b->name[n] == '-'))
             b->selected = found = true;
     }
     if (found) return;
-    fputs("bench-heap: the benchmarks are", stderr);
-    for (bench *b = benches; b < benches + nbenches; b++) fprintf(stderr, " %s", b->name);
+    fprintf(stderr, "%s: the benchmarks are", the_suite.name);
+    for (size_t i = 0; i < the_suite.nbenches; i++)
+        fprintf(stderr, " %s", the_suite.benches[i].name);
     fputc('\n', stderr);
     die("no benchmark is called ", name);
 }
@@ -243,8 +244,9 @@ static void select_benches(const char *name)
 static void take_peer(options *o, const char *arg)
 {
     const char *title = strchr(arg, '=');
-    for (int peer = 0; title && peer < PEERS; peer++) {
-        if (strncmp(arg, peer_names[peer], (size_t)(title - arg)) == 0) {
+    for (unsigned peer = 0; title && peer < the_suite.npeers; peer++) {
+        const char *name = the_suite.peers[peer];
+        if (strncmp(arg, name, (size_t)(title - arg)) == 0 && name[title - arg] == '\0') {
             o->title[peer] = title + 1;
             return;
         }
@@ -285,7 +287,7 @@ static void take_arguments(options *o, char **argv)
             die("unknown option ", argv[i]);
         }
     }
-    for (bench *b = benches; b < benches + nbenches && !some; b++) b->selected = true;
+    for (size_t i = 0; i < the_suite.nbenches && !some; i++) the_suite.benches[i].selected = true;
 }
 
 int main(int argc, char **argv)

@@ -1,20 +1,18 @@
-/* report.c - the figures of the heap benchmarks as a text table, as Markdown and as JSON.
+/* report.c - the figures of a suite as a text table, as Markdown and as JSON.
  *
- * A ratio is Oakum's figure divided by the peer's, so that below 1 Oakum is better; its bar,
- * where there is one, stands beside it with `met` or `missed`. That is a report, never an exit
- * status: a machine that is busy misses bars too. Under --quick the work is so small that the
- * bars mean nothing, and they are left out. */
+ * A ratio is Oakum's figure divided by that of a peer, or by the least of several, so that below 1
+ * Oakum is better; its bar, where there is one, stands beside it with `met` or `missed`. A few
+ * bars are on Oakum's figure itself. That is a report, never an exit status: a machine that is
+ * busy misses bars too. Under --quick the work is so small that the bars mean nothing, and they
+ * are left out. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "suite.h"
+#include "common/suite.h"
 
-enum { CELL = 64, WHAT_WIDTH = 37, FIGURE_WIDTH = 14, RATIO_WIDTH = 24 };
-
-static const int ratio_peers[] = { BOEHM, GO };
-enum { RATIOS = sizeof ratio_peers / sizeof ratio_peers[0] };
+enum { CELL = 64, WHAT_WIDTH = 37, LEAST_WIDTH = 9, RATIO_WIDTH = 24 };
 
 /* Three digits that count. */
 static const char *digits(char *cell, double v)
@@ -23,13 +21,19 @@ static const char *digits(char *cell, double v)
     return cell;
 }
 
-static double ratio(const options *o, const metric *m, int peer)
+/* Oakum's figure by the least of the column's; negative when one of the two is not there. */
+static double ratio(const options *o, const metric *m, unsigned column)
 {
-    double ours = figure(o, m, OAKUM), theirs = figure(o, m, peer);
-    return ours >= 0 && theirs > 0 ? ours / theirs : -1;
+    double ours = figure(o, m, OAKUM), least = -1;
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
+        double theirs = figure(o, m, p);
+        if (!(the_suite.columns[column].peers & PEER_BIT(p)) || theirs <= 0) continue;
+        if (least < 0 || theirs < least) least = theirs;
+    }
+    return ours >= 0 && least > 0 ? ours / least : -1;
 }
 
-static const char *figure_cell(const options *o, const bench *b, const metric *m, int peer,
+static const char *figure_cell(const options *o, const bench *b, const metric *m, unsigned peer,
                                char *cell)
 {
     double v = figure(o, m, peer);
@@ -37,17 +41,43 @@ static const char *figure_cell(const options *o, const bench *b, const metric *m
     return b->peers & PEER_BIT(peer) ? "-" : "n/a";
 }
 
-/* "0.28 (<= 0.35 met)" */
-static const char *ratio_cell(const options *o, const metric *m, int peer, const char *at_most,
-                              char *cell)
+static const char *verdict(double value, double bar)
 {
-    double r = ratio(o, m, peer);
+    return value <= bar ? "met" : "missed";
+}
+
+/* "0.280 (<= 0.35 met)" */
+static const char *ratio_cell(const options *o, const metric *m, unsigned column,
+                              const char *at_most, char *cell)
+{
+    double r = ratio(o, m, column);
     if (r < 0) return "-";
     int n = snprintf(cell, CELL, "%.3f", r);
-    if (m->bar[peer] > 0 && !o->quick)
-        snprintf(cell + n, CELL - (size_t)n, " (%s %.3g %s)", at_most, m->bar[peer],
-                 r <= m->bar[peer] ? "met" : "missed");
+    if (m->bar[column] > 0 && !o->quick)
+        snprintf(cell + n, CELL - (size_t)n, " (%s %.3g %s)", at_most, m->bar[column],
+                 verdict(r, m->bar[column]));
     return cell;
+}
+
+/* "<= 100 met", of Oakum's figure itself; empty without such a bar. */
+static const char *most_cell(const options *o, const metric *m, const char *at_most, char *cell)
+{
+    double ours = figure(o, m, OAKUM);
+    if (m->most <= 0 || ours < 0 || o->quick) return "";
+    snprintf(cell, CELL, "%s %.3g %s", at_most, m->most, verdict(ours, m->most));
+    return cell;
+}
+
+/* Whether a column for bars on Oakum's own figures is needed. */
+static bool any_most(const options *o)
+{
+    for (size_t i = 0; i < the_suite.nbenches && !o->quick; i++) {
+        const bench *b = &the_suite.benches[i];
+        for (unsigned k = 0; k < MAX_METRICS && b->selected; k++) {
+            if (b->metrics[k].most > 0) return true;
+        }
+    }
+    return false;
 }
 
 /* One line on the machine; what can't be read is left out. */
@@ -83,25 +113,35 @@ static const metric *next_metric(const bench *b, const metric *m)
     return m < b->metrics + MAX_METRICS && m->key ? m : NULL;
 }
 
+static int width_of(const char *title)
+{
+    int n = (int)strlen(title);
+    return n > LEAST_WIDTH ? n : LEAST_WIDTH;
+}
+
 static void print_text(const options *o)
 {
     char a[CELL], line[256];
+    bool most = any_most(o);
     machine(line, sizeof line);
     printf("%s\n", line);
     method(o, line, sizeof line);
     printf("%s; smaller is better\n\n%-*s %-4s", line, WHAT_WIDTH, "", "");
-    for (int p = 0; p < PEERS; p++) {
-        if (o->title[p]) printf(" %*s", FIGURE_WIDTH, o->title[p]);
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
+        if (o->title[p]) printf(" %*s", width_of(o->title[p]), o->title[p]);
     }
-    printf("  %-*s %s\n", RATIO_WIDTH, "Oakum / Boehm", "Oakum / Go");
-    for (const bench *b = benches; b < benches + nbenches; b++) {
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        printf("  Oakum / %-*s", RATIO_WIDTH - 8, the_suite.columns[c].title);
+    puts(most ? "  Oakum" : "");
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
         for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
             printf("%-*s %-4s", WHAT_WIDTH, m->what, m->unit);
-            for (int p = 0; p < PEERS; p++) {
-                if (o->title[p]) printf(" %*s", FIGURE_WIDTH, figure_cell(o, b, m, p, a));
+            for (unsigned p = 0; p < the_suite.npeers; p++) {
+                if (o->title[p]) printf(" %*s", width_of(o->title[p]), figure_cell(o, b, m, p, a));
             }
-            printf("  %-*s", RATIO_WIDTH, ratio_cell(o, m, BOEHM, "<=", a));
-            printf(" %s\n", ratio_cell(o, m, GO, "<=", a));
+            for (unsigned c = 0; c < the_suite.ncolumns; c++)
+                printf("  %-*s", RATIO_WIDTH, ratio_cell(o, m, c, "<=", a));
+            printf("%s%s\n", most ? "  " : "", most_cell(o, m, "<=", a));
         }
     }
 }
@@ -109,29 +149,36 @@ static void print_text(const options *o)
 static void print_markdown(const options *o, FILE *f)
 {
     char a[CELL], line[256];
+    bool most = any_most(o);
     machine(line, sizeof line);
     fprintf(f, "%s; ", line);
     method(o, line, sizeof line);
     fprintf(f, "%s. Smaller is better.\n\n| |", line);
-    for (int p = 0; p < PEERS; p++) {
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (o->title[p]) fprintf(f, " %s |", o->title[p]);
     }
-    fputs(" Oakum / Boehm | Oakum / Go |\n|---|", f);
-    for (int p = 0; p < PEERS; p++) fputs(o->title[p] ? "--:|" : "", f);
-    fputs("---|---|\n", f);
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        fprintf(f, " Oakum / %s |", the_suite.columns[c].title);
+    fputs(most ? " Oakum |\n|---|" : "\n|---|", f);
+    for (unsigned p = 0; p < the_suite.npeers; p++) fputs(o->title[p] ? "--:|" : "", f);
+    for (unsigned c = 0; c < the_suite.ncolumns + most; c++) fputs("---|", f);
+    fputc('\n', f);
     const char *group = "";
-    for (const bench *b = benches; b < benches + nbenches; b++) {
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
         for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
             /* What stands indented below a line of the text table names that line here. */
             bool below = m->what[0] == ' ';
             if (!below) group = m->what;
-            fprintf(f, "| %.*s%s%s (%s) |", below ? (int)strcspn(group, ":,") : 0, group,
-                    below ? ": " : "", m->what + strspn(m->what, " "), m->unit);
-            for (int p = 0; p < PEERS; p++) {
+            fprintf(f, "| %.*s%s%s%s%s%s |", below ? (int)strcspn(group, ":,") : 0, group,
+                    below ? ": " : "", m->what + strspn(m->what, " "), *m->unit ? " (" : "",
+                    m->unit, *m->unit ? ")" : "");
+            for (unsigned p = 0; p < the_suite.npeers; p++) {
                 if (o->title[p]) fprintf(f, " %s |", figure_cell(o, b, m, p, a));
             }
-            fprintf(f, " %s |", ratio_cell(o, m, BOEHM, "≤", a));
-            fprintf(f, " %s |\n", ratio_cell(o, m, GO, "≤", a));
+            for (unsigned c = 0; c < the_suite.ncolumns; c++)
+                fprintf(f, " %s |", ratio_cell(o, m, c, "≤", a));
+            if (most) fprintf(f, " %s |", most_cell(o, m, "≤", a));
+            fputc('\n', f);
         }
     }
 }
@@ -147,6 +194,12 @@ static void json_string(FILE *f, const char *s)
     fputc('"', f);
 }
 
+static void json_bar(const options *o, FILE *f, double value, double bar)
+{
+    if (bar > 0 && !o->quick)
+        fprintf(f, ", \"bar\": %g, \"met\": %s", bar, value <= bar ? "true" : "false");
+}
+
 static void json_metric(const options *o, const bench *b, const metric *m, FILE *f)
 {
     fprintf(f,
@@ -154,9 +207,9 @@ static void json_metric(const options *o, const bench *b, const metric *m, FILE 
             "\"%s\",\n     \"peers\": {",
             b->name, o->quick ? b->quick : b->full, m->key, m->unit);
     const char *comma = "";
-    for (int p = 0; p < PEERS; p++) {
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (m->rounds[p] == 0) continue;
-        fprintf(f, "%s\"%s\": {\"value\": %.6g, \"rounds\": [", comma, peer_names[p],
+        fprintf(f, "%s\"%s\": {\"value\": %.6g, \"rounds\": [", comma, the_suite.peers[p],
                 figure(o, m, p));
         for (unsigned r = 0; r < m->rounds[p]; r++)
             fprintf(f, "%s%.6g", r ? ", " : "", m->value[p][r]);
@@ -165,17 +218,17 @@ static void json_metric(const options *o, const bench *b, const metric *m, FILE 
     }
     fputs("},\n     \"ratios\": {", f);
     comma = "";
-    for (int i = 0; i < RATIOS; i++) {
-        int p = ratio_peers[i];
-        double r = ratio(o, m, p);
+    for (unsigned c = 0; c < the_suite.ncolumns; c++) {
+        double r = ratio(o, m, c);
         if (r < 0) continue;
-        fprintf(f, "%s\"%s\": {\"value\": %.4g", comma, peer_names[p], r);
-        if (m->bar[p] > 0 && !o->quick)
-            fprintf(f, ", \"bar\": %g, \"met\": %s", m->bar[p], r <= m->bar[p] ? "true" : "false");
+        fprintf(f, "%s\"%s\": {\"value\": %.4g", comma, the_suite.columns[c].title, r);
+        json_bar(o, f, r, m->bar[c]);
         fputc('}', f);
         comma = ", ";
     }
-    fputs("}}", f);
+    fputc('}', f);
+    if (figure(o, m, OAKUM) >= 0) json_bar(o, f, figure(o, m, OAKUM), m->most);
+    fputc('}', f);
 }
 
 static void print_json(const options *o, FILE *f)
@@ -187,15 +240,15 @@ static void print_json(const options *o, FILE *f)
     fprintf(f, ", \"rounds\": %u, \"statistic\": \"%s\", \"quick\": %s,\n \"peers\": {", o->rounds,
             o->minimum ? "minimum" : "median", o->quick ? "true" : "false");
     const char *comma = "";
-    for (int p = 0; p < PEERS; p++) {
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (!o->title[p]) continue;
-        fprintf(f, "%s\"%s\": ", comma, peer_names[p]);
+        fprintf(f, "%s\"%s\": ", comma, the_suite.peers[p]);
         json_string(f, o->title[p]);
         comma = ", ";
     }
     fputs("},\n \"figures\": [\n", f);
     comma = "";
-    for (const bench *b = benches; b < benches + nbenches; b++) {
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
         for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;
              comma = ",\n") {
             fputs(comma, f);

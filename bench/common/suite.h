@@ -1,0 +1,67 @@
+/* suite.h - what is run, on whom, what is measured of it, and what Oakum is to reach.
+ *
+ * Each family of benchmarks has a table, its suite.c; run.c fills in the figures, report.c prints
+ * them. One process, one thread. */
+#ifndef BENCH_COMMON_SUITE_H
+#define BENCH_COMMON_SUITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MAX_PEERS = 12, MAX_COLUMNS = 3, MAX_METRICS = 12, MAX_ROUNDS = 99 };
+enum { OAKUM }; /* always the first peer */
+
+#define PEER_BIT(p) (1u << (p))
+
+/* A figure that a program prints as "key value"; the keys rss_mib and spawn_us are measured by
+ * the runner. Smaller is better in all. */
+typedef struct metric {
+    const char *key, *what, *unit;
+    double bar[MAX_COLUMNS]; /* the most that Oakum's figure may be of a column's; 0: no bar */
+    double most;             /* the most that it may be by itself; 0: no bar */
+    double value[MAX_PEERS][MAX_ROUNDS];
+    unsigned rounds[MAX_PEERS]; /* figures in value[] */
+} metric;
+
+typedef struct bench {
+    const char *name, *program, *full, *quick; /* arguments, divided by spaces */
+    unsigned peers;                            /* PEER_BITs of those that it makes sense for */
+    bool once;                                 /* first round only: it hardly varies */
+    metric metrics[MAX_METRICS];               /* up to the first without a key */
+    uint64_t check;                            /* what every peer must print, once one has */
+    bool checked, selected;
+} bench;
+
+/* A ratio: Oakum's figure divided by the least of these peers'. */
+typedef struct column {
+    const char *title; /* of what it is divided by */
+    unsigned peers;    /* PEER_BITs */
+} column;
+
+typedef struct suite {
+    const char *name; /* of the script, for messages */
+    const char *peers[MAX_PEERS];
+    unsigned npeers, ncolumns;
+    column columns[MAX_COLUMNS];
+    bench *benches;
+    size_t nbenches;
+} suite;
+
+typedef struct options {
+    const char *dir, *json, *markdown;
+    const char *title[MAX_PEERS]; /* NULL: left out */
+    unsigned rounds, spawns;
+    bool quick, minimum; /* minimum: the least of the rounds, not their median */
+} options;
+
+extern suite the_suite;
+
+/* The figure that stands for all rounds; negative when there is none. */
+double figure(const options *o, const metric *m, unsigned peer);
+
+/* Text to stdout, JSON and Markdown to where the options say. 0, or -1 when a file could not be
+ * written. */
+int report(const options *o);
+
+#endif
