@@ -4,14 +4,17 @@
  * in a forked child. A thread takes locks in rising rank; debug builds check it at every
  * acquire. No lock is held while user code runs. Locks are only taken inside
  * oaki_enter/oaki_leave (thread.h) or with the world stopped, so that a stopped thread never
- * holds one; OAKI_RANK_GC alone is waited for outside, as a stop may be under way behind it. */
+ * holds one; OAKI_RANK_GC alone is waited for outside, as a stop may be under way behind it.
+ * The locks of maps/ are the exception: they are taken and held outside of oaki_enter, around calls
+ * that allocate; so a stopped thread may hold one, and nothing in a stop or below may want one. */
 #ifndef OAKI_LOCK_H
 #define OAKI_LOCK_H
 
 #include "base.h"
 
 typedef enum oaki_rank {
-    OAKI_RANK_INIT = 1,  /* start-up */
+    OAKI_RANK_MAP = 1,   /* a structure of maps/; never two at a time */
+    OAKI_RANK_INIT,      /* start-up */
     OAKI_RANK_GC,        /* one collection at a time, and all that must not meet one */
     OAKI_RANK_HELPER,    /* helpers at work on the heap: sweeper, scavenger */
     OAKI_RANK_THREADS,   /* the list of threads */
