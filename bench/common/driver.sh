@@ -105,6 +105,17 @@ have_go()
     export GOCACHE="$out/go-cache" GOFLAGS=-mod=mod GO111MODULE=off
 }
 
+# build_go PROGRAM FILE...: Go wants the files of a program in one folder.
+build_go()
+{
+    program=$1
+    shift
+    rm -rf "$out/src-$program"
+    mkdir "$out/src-$program"
+    cp "$@" "$out/src-$program"
+    "$go" build -o "$out/$program-go" "$out/src-$program"/*.go
+}
+
 go_title()
 {
     "$go" version | sed 's/^go version go\([^ ]*\).*/Go \1/'
