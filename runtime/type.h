@@ -14,6 +14,7 @@ struct oak_type {
     oak_mark_fn mark; /* or NULL: the bitmap tells */
     size_t nwords;    /* bits in the bitmap: elem_size / 8 */
     const uint64_t *bitmap;
+    const void *data; /* the mark function's own */
     uint32_t id;
 };
 

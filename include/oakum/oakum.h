@@ -6,5 +6,7 @@
 #include <oakum/classic.h>
 #include <oakum/gc.h>
 #include <oakum/heap.h>
+#include <oakum/map.h>
+#include <oakum/map_inline.h>
 
 #endif

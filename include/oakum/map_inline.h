@@ -1,0 +1,449 @@
+/* map_inline.h - what of the map is compiled into its users: the lookup, and typed maps.
+ *
+ * Included by <oakum/map.h>; only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH and what they make are for
+ * use. Names that end in _ are the map's own and may change with any version of the library that
+ * has another major number. Library and typed maps share these functions, so there is one
+ * lookup. */
+#ifndef OAKUM_MAP_INLINE_H
+#define OAKUM_MAP_INLINE_H
+
+#include <oakum/map.h>
+#include <string.h>
+#ifdef __cplusplus
+#include <type_traits>
+#endif
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+OAK_BEGIN_DECLS
+
+#define OAK_MAP_INLINE_ static inline __attribute__((always_inline, unused))
+#define OAK_MAP_LIKELY_(x) __builtin_expect(!!(x), 1)
+#define OAK_MAP_UNLIKELY_(x) __builtin_expect(!!(x), 0)
+
+/* ---- the map ---- */
+
+enum {
+    OAK_MAP_SLOTS_ = 15,   /* of a group: a byte each, and one that counts who went past */
+    OAK_MAP_USED_ = 0x7fff,
+    OAK_MAP_INDIRECT_ = 128 /* larger keys and values are in objects of their own */
+};
+
+/* Groups in hash order, in segments of equal size; a segment's tags come first, then its entries.
+ * Segments that nothing was put into yet are one and the same empty one. */
+struct oak_map_array_ {
+    char **dir;       /* segments, and behind them the tail: where the last groups overflow to */
+    uint32_t gmask;   /* groups of a segment - 1 */
+    uint32_t entries; /* where in a segment its entries begin */
+    uint8_t shift, segshift; /* of a position: to its home group, to its segment */
+    uint16_t slots;   /* bits of the slots that a group has: all but in a small map */
+};
+
+struct oak_map {
+    uint8_t busy;     /* a write is under way */
+    uint8_t resizing; /* array[1] is in use */
+    uint8_t flags;
+    uint8_t bits;     /* log2 of groups, array[0] */
+    uint16_t entry_size, value_offset;
+    uint64_t last;    /* positions up to here live in array[0], the others in array[1] */
+    uint64_t seed, mult;
+    struct oak_map_array_ array[2];
+    size_t len, limit, shrink_at; /* entries; at `limit` it grows, below `shrink_at` it shrinks */
+    uint64_t moves;   /* how often anything was moved */
+    const oak_map_type *type;
+    struct oak_map_more_ *more; /* what only resizes and statistics need */
+    char *few[2][2];  /* a directory of one segment and a tail, for each array */
+};
+
+/* Out of line, in the library. */
+OAK_API void oak_map_step_(oak_map *m);
+OAK_API void *oak_map_add_(oak_map *m, uint64_t hash, const void *key);
+OAK_API void oak_map_remove_(oak_map *m, uint64_t hash, char *entry);
+OAK_API bool oak_map_iter_more_(oak_map_iter *it);
+OAK_API OAK_NORETURN void oak_map_misuse_(const oak_map *m, int what);
+enum { OAK_MAP_READ_, OAK_MAP_WRITE_, OAK_MAP_ITERATE_, OAK_MAP_NIL_, OAK_MAP_EQUAL_ };
+
+/* ---- hashes ---- */
+
+/* Multiply by a secret odd number, fold, multiply: a bijection of x for each seed. */
+OAK_MAP_INLINE_ uint64_t oak_map_mix_(uint64_t x, uint64_t seed, uint64_t mult)
+{
+    x = (x ^ seed) * mult;
+    x ^= x >> 32;
+    return x * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+OAK_MAP_INLINE_ uint64_t oak_map_load8_(const void *p)
+{
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x;
+}
+
+OAK_MAP_INLINE_ uint32_t oak_map_load4_(const void *p)
+{
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return x;
+}
+
+OAK_MAP_INLINE_ double oak_map_load_real_(const void *p, size_t size)
+{
+    float f;
+    double d;
+    if (size == sizeof f) {
+        memcpy(&f, p, sizeof f);
+        return f;
+    }
+    memcpy(&d, p, sizeof d);
+    return d;
+}
+
+OAK_MAP_INLINE_ uint64_t oak_map_hash_with_(const oak_map_type *t, const void *key, uint64_t seed,
+                                            uint64_t mult)
+{
+    switch (t->key) {
+    case OAK_KEY_U32:
+        return oak_map_mix_(oak_map_load4_(key), seed, mult);
+    case OAK_KEY_U64:
+    case OAK_KEY_POINTER:
+        return oak_map_mix_(oak_map_load8_(key), seed, mult);
+    case OAK_KEY_CSTRING:
+        return oak_hash_cstring(*(const char *const *)key, seed);
+    case OAK_KEY_SLICE:
+        return oak_hash_bytes(((const oak_slice *)key)->data, ((const oak_slice *)key)->len, seed);
+    case OAK_KEY_DOUBLE: {
+        double d = oak_map_load_real_(key, t->key_size) + 0.0; /* -0 becomes +0 */
+        return oak_map_mix_(oak_map_load8_(&d), seed, mult);
+    }
+    case OAK_KEY_CUSTOM:
+        return oak_map_mix_(t->hash(key, seed, t->key_size), seed, mult);
+    case OAK_KEY_BYTES:
+    default:
+        if (t->key_size == 8) return oak_map_mix_(oak_map_load8_(key), seed, mult);
+        if (t->key_size == 4) return oak_map_mix_(oak_map_load4_(key), seed, mult);
+        return oak_hash_bytes(key, t->key_size, seed);
+    }
+}
+
+OAK_MAP_INLINE_ bool oak_map_equal_(const oak_map_type *t, const void *a, const void *b)
+{
+    switch (t->key) {
+    case OAK_KEY_U32:
+        return oak_map_load4_(a) == oak_map_load4_(b);
+    case OAK_KEY_U64:
+    case OAK_KEY_POINTER:
+        return oak_map_load8_(a) == oak_map_load8_(b);
+    case OAK_KEY_CSTRING:
+        return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
+    case OAK_KEY_SLICE: {
+        const oak_slice *x = (const oak_slice *)a, *y = (const oak_slice *)b;
+        return x->len == y->len && (x->len == 0 || memcmp(x->data, y->data, x->len) == 0);
+    }
+    case OAK_KEY_DOUBLE:
+        return oak_map_load_real_(a, t->key_size) == oak_map_load_real_(b, t->key_size);
+    case OAK_KEY_CUSTOM:
+        return t->equal(a, b, t->key_size);
+    case OAK_KEY_BYTES:
+    default:
+        return memcmp(a, b, t->key_size) == 0;
+    }
+}
+
+/* A position is 63 bits of the hash: its top bits are the home group. */
+OAK_MAP_INLINE_ uint64_t oak_map_position_(uint64_t hash)
+{
+    return hash >> 1;
+}
+
+/* Never 0, which is an empty slot. */
+OAK_MAP_INLINE_ unsigned oak_map_tag_(uint64_t hash)
+{
+    unsigned tag = (unsigned)(hash ^ hash >> 32) & 0xff;
+    return tag + !tag;
+}
+
+/* ---- a group's tags ---- */
+
+#if defined(__SSE2__)
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+{
+    __m128i t = _mm_load_si128((const __m128i *)tags);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, _mm_set1_epi8((char)tag))) & OAK_MAP_USED_;
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
+{
+    __m128i t = _mm_load_si128((const __m128i *)tags);
+    return ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, _mm_setzero_si128())) & OAK_MAP_USED_;
+}
+#elif defined(__ARM_NEON)
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+{
+    static const uint8_t bit[16] = { 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 0 };
+    uint8x16_t t = vld1q_u8((const uint8_t *)tags);
+    uint8x16_t hit = vandq_u8(vceqq_u8(t, vdupq_n_u8((uint8_t)tag)), vld1q_u8(bit));
+    return vaddv_u8(vget_low_u8(hit)) | (unsigned)vaddv_u8(vget_high_u8(hit)) << 8;
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
+{
+    return ~oak_map_match_(tags, 0) & OAK_MAP_USED_;
+}
+#else
+/* Bit i: byte i of the word is zero. Exact: no carry leaves a byte. */
+OAK_MAP_INLINE_ unsigned oak_map_zeros_(uint64_t x)
+{
+    const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t zero = ~(((x & low7) + low7) | x | low7) >> 7;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    zero = __builtin_bswap64(zero);
+#endif
+    return (unsigned)(zero * UINT64_C(0x0102040810204080) >> 56);
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+{
+    uint64_t all = tag * UINT64_C(0x0101010101010101);
+    return (oak_map_zeros_(oak_map_load8_(tags) ^ all) |
+            oak_map_zeros_(oak_map_load8_(tags + 8) ^ all) << 8) & OAK_MAP_USED_;
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
+{
+    return ~oak_map_match_(tags, 0) & OAK_MAP_USED_;
+}
+#endif
+
+/* ---- lookup ---- */
+
+/* The key's entry, or NULL. */
+OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
+                                    uint64_t hash, const void *key)
+{
+    uint64_t p = oak_map_position_(hash), moves = m->moves;
+    const struct oak_map_array_ *a = &m->array[p > m->last];
+    size_t s = (size_t)(p >> a->segshift), g = (size_t)(p >> a->shift) & a->gmask;
+    unsigned tag = oak_map_tag_(hash);
+    for (;;) {
+        char *segment = a->dir[s], *tags = segment + g * (OAK_MAP_SLOTS_ + 1);
+        for (unsigned hit = oak_map_match_(tags, tag); hit; hit &= hit - 1) {
+            char *e = segment + a->entries +
+                      (g * OAK_MAP_SLOTS_ + (unsigned)__builtin_ctz(hit)) * entry_size;
+            const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
+            bool same = oak_map_equal_(t, stored, key);
+            if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves))
+                oak_map_misuse_(m, OAK_MAP_EQUAL_);
+            if (OAK_MAP_LIKELY_(same)) return e;
+        }
+        if (OAK_MAP_LIKELY_(tags[OAK_MAP_SLOTS_] == 0)) return NULL;
+        if (OAK_MAP_UNLIKELY_(++g > a->gmask)) {
+            g = 0;
+            s++;
+        }
+    }
+}
+
+OAK_MAP_INLINE_ void *oak_map_value_(const oak_map_type *t, char *entry, size_t value_offset)
+{
+    char *v = entry + value_offset;
+    return t->value_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)v : v;
+}
+
+OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, const void *key)
+{
+    if (OAK_MAP_UNLIKELY_(!m)) return NULL;
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_READ_);
+    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    char *e = oak_map_find_(m, t, entry_size, hash, key);
+    return e ? oak_map_value_(t, e, value_offset) : NULL;
+}
+
+OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, const void *key)
+{
+    if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
+    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    if (OAK_MAP_UNLIKELY_(m->resizing)) oak_map_step_(m);
+    char *e = oak_map_find_(m, t, entry_size, hash, key);
+    if (!e) return oak_map_add_(m, hash, key);
+    if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
+        memcpy(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
+    m->busy = 0;
+    return oak_map_value_(t, e, value_offset);
+}
+
+OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                        const void *key)
+{
+    if (OAK_MAP_UNLIKELY_(!m)) return false;
+    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    if (OAK_MAP_UNLIKELY_(m->resizing)) oak_map_step_(m);
+    char *e = oak_map_find_(m, t, entry_size, hash, key);
+    if (e) oak_map_remove_(m, hash, e);
+    m->busy = 0;
+    return e != NULL;
+}
+
+/* ---- iteration ---- */
+
+OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type *t,
+                                           size_t entry_size, size_t value_offset)
+{
+    while (OAK_MAP_LIKELY_(it->left != 0 && it->moves == it->map->moves)) {
+        unsigned slot = (unsigned)__builtin_ctz(it->left);
+        it->left = (uint16_t)(it->left & (it->left - 1));
+        if (OAK_MAP_UNLIKELY_(it->tags[slot] == 0)) continue;
+        if (OAK_MAP_UNLIKELY_(it->map->busy)) oak_map_misuse_(it->map, OAK_MAP_ITERATE_);
+        char *e = it->entries + slot * entry_size;
+        it->key = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
+        it->value = oak_map_value_(t, e, value_offset);
+        return true;
+    }
+    return oak_map_iter_more_(it);
+}
+
+OAK_END_DECLS
+
+/* ---- typed maps ---- */
+
+/* Is T scanned; what kind of key is it? */
+#ifdef __cplusplus
+extern "C++" {
+template <class T> struct oak_map_traits_ {
+    static constexpr bool scanned = !std::is_arithmetic<T>::value && !std::is_enum<T>::value &&
+                                    sizeof(T) % 8 == 0;
+    static constexpr bool text = std::is_same<T, const char *>::value ||
+                                 std::is_same<T, char *>::value;
+    static constexpr bool real = std::is_same<T, float>::value || std::is_same<T, double>::value;
+    static constexpr oak_key kind = text                               ? OAK_KEY_CSTRING
+                                    : std::is_same<T, oak_slice>::value ? OAK_KEY_SLICE
+                                    : real                             ? OAK_KEY_DOUBLE
+                                    : sizeof(T) == 8                   ? OAK_KEY_U64
+                                    : sizeof(T) == 4                   ? OAK_KEY_U32
+                                                                       : OAK_KEY_BYTES;
+};
+}
+#define OAK_MAP_SCANNED_(T) (oak_map_traits_<T>::scanned)
+#define OAK_MAP_KIND_(T) (oak_map_traits_<T>::kind)
+#else
+/* clang-format off */
+#define OAK_MAP_SCANNED_(T) (sizeof(T) % 8 == 0 && _Generic(*(T *)0, \
+    long: 0, unsigned long: 0, long long: 0, unsigned long long: 0, double: 0, long double: 0, \
+    default: 1))
+#define OAK_MAP_KIND_(T) _Generic(*(T *)0, \
+    char *: OAK_KEY_CSTRING, const char *: OAK_KEY_CSTRING, oak_slice: OAK_KEY_SLICE, \
+    float: OAK_KEY_DOUBLE, double: OAK_KEY_DOUBLE, \
+    default: sizeof(T) == 8 ? OAK_KEY_U64 : sizeof(T) == 4 ? OAK_KEY_U32 : OAK_KEY_BYTES)
+/* clang-format on */
+#endif
+
+#define OAK_MAP_CELL_SIZE_(T) (sizeof(T) > OAK_MAP_INDIRECT_ ? sizeof(void *) : sizeof(T))
+#define OAK_MAP_CELL_ALIGN_(T) \
+    (sizeof(T) > OAK_MAP_INDIRECT_ || (OAK_MAP_SCANNED_(T) && __alignof__(T) < 8) ? 8 \
+                                                                                   : __alignof__(T))
+#define OAK_MAP_UP_(n, align) (((n) + (align)-1) / (align) * (align))
+#define OAK_MAP_MAX_(a, b) ((a) > (b) ? (a) : (b))
+#define OAK_MAP_OFFSET_(K, V) OAK_MAP_UP_(OAK_MAP_CELL_SIZE_(K), OAK_MAP_CELL_ALIGN_(V))
+#define OAK_MAP_ENTRY_(K, V) \
+    OAK_MAP_UP_(OAK_MAP_OFFSET_(K, V) + OAK_MAP_CELL_SIZE_(V), \
+                OAK_MAP_MAX_(OAK_MAP_CELL_ALIGN_(K), OAK_MAP_CELL_ALIGN_(V)))
+
+/** A typed map, its functions compiled in: name *name_new(size_t hint), V *name_get(m, k), V
+ * *name_put(m, k), bool name_delete(m, k), void name_clear(m), size_t name_len(m); name_iter it;
+ * name_iter_init(&it, m); while (name_iter_next(&it)) it.key, it.value are pointers. They mean what
+ * the oak_map_ functions of that name do, and name_map(m) is the map that those take. Integers,
+ * enums and pointers are compared as such, char pointers by their text, oak_slice by its bytes,
+ * floating point as by ==, structs by their bytes, padding included. Keys and values that are no
+ * numbers and whose size is a multiple of 8 are scanned for pointers. */
+#define OAK_MAP_DEFINE(name, K, V) OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
+
+/** The same with functions of your own: uint64_t hash(const K *key, uint64_t seed), bool
+ * equal(const K *a, const K *b). */
+#define OAK_MAP_DEFINE_WITH(name, K, V, hash_, equal_) \
+    OAK_MAP_INLINE_ uint64_t name##_hash_(const void *key, uint64_t seed, size_t size) \
+    { \
+        (void)size; \
+        return hash_((K const *)key, seed); \
+    } \
+    OAK_MAP_INLINE_ bool name##_equal_(const void *a, const void *b, size_t size) \
+    { \
+        (void)size; \
+        return equal_((K const *)a, (K const *)b); \
+    } \
+    OAK_MAP_DEFINE_(name, K, V, OAK_KEY_CUSTOM, name##_hash_, name##_equal_)
+
+#define OAK_MAP_DEFINE_(name, K, V, kind, hash, equal) \
+    typedef struct name name; \
+    static const oak_map_type name##_type = { \
+        kind, \
+        (OAK_MAP_SCANNED_(K) ? 1u : 0u) | (OAK_MAP_SCANNED_(V) ? 2u : 0u), \
+        sizeof(K), \
+        sizeof(V), \
+        hash, \
+        equal, \
+        OAK_MAP_OFFSET_(K, V), \
+        OAK_MAP_ENTRY_(K, V), \
+        #name, \
+    }; \
+    typedef struct name##_iter { \
+        K const *key; \
+        V *value; \
+        oak_map_iter it; \
+    } name##_iter; \
+    OAK_MAP_INLINE_ oak_map *name##_map(const name *m) \
+    { \
+        return (oak_map *)(uintptr_t)m; \
+    } \
+    OAK_MAP_INLINE_ name *name##_new(size_t hint) \
+    { \
+        return (name *)oak_map_new(&name##_type, hint); \
+    } \
+    OAK_MAP_INLINE_ V *name##_get(const name *m, K key) \
+    { \
+        return (V *)oak_map_get_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
+                                    OAK_MAP_OFFSET_(K, V), &key); \
+    } \
+    OAK_MAP_INLINE_ V *name##_put(name *m, K key) \
+    { \
+        return (V *)oak_map_put_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
+                                    OAK_MAP_OFFSET_(K, V), &key); \
+    } \
+    OAK_MAP_INLINE_ bool name##_delete(name *m, K key) \
+    { \
+        return oak_map_delete_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), &key); \
+    } \
+    OAK_MAP_INLINE_ void name##_clear(name *m) \
+    { \
+        oak_map_clear(name##_map(m)); \
+    } \
+    OAK_MAP_INLINE_ size_t name##_len(const name *m) \
+    { \
+        return m ? name##_map(m)->len : 0; \
+    } \
+    OAK_MAP_INLINE_ void name##_iter_init(name##_iter *it, const name *m) \
+    { \
+        it->key = NULL; \
+        it->value = NULL; \
+        oak_map_iter_init(&it->it, name##_map(m)); \
+    } \
+    OAK_MAP_INLINE_ bool name##_iter_next(name##_iter *it) \
+    { \
+        bool more = oak_map_iter_next_as_(&it->it, &name##_type, OAK_MAP_ENTRY_(K, V), \
+                                          OAK_MAP_OFFSET_(K, V)); \
+        it->key = (K const *)it->it.key; \
+        it->value = (V *)it->it.value; \
+        return more; \
+    } \
+    typedef char \
+        name##_alignment_is_at_most_16[__alignof__(K) <= 16 && __alignof__(V) <= 16 ? 1 : -1]
+
+#endif

@@ -1,0 +1,257 @@
+/* map_layout.c - what the entries of a map type look like, and how the collector reads them.
+ *
+ * Owns: the layouts, one for each different oak_map_type that a map was made of, never freed;
+ * the oak_types of headers, directories and segments.
+ * Invariants: a layout is complete before it is in the list. A segment is read by its tags,
+ * entry by entry, and of an entry only the words that may hold pointers: what was deleted or
+ * never written keeps nothing alive.
+ * Lock: types_lock for making layouts; readers need none. */
+#include "map.h"
+#include "runtime/heap.h"
+#include "runtime/meta.h"
+#include "runtime/type.h"
+#include <errno.h>
+#include <oakum/heap.h>
+#include <string.h>
+
+#define BUCKETS 64
+
+static struct {
+    AO_t bucket[BUCKETS]; /* oaki_map_layout * */
+    AO_t header, directory; /* const oak_type * */
+} self;
+
+/* ---- the collector's view ---- */
+
+#define GATHER 128
+
+/* Pointers are gathered, as the marker takes many at once at less cost than one by one. */
+static void mark_segment(oak_marker *marker, void *segment, size_t size)
+{
+    const oaki_map_segment_type *st =
+        oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(segment)))->data;
+    const oaki_map_layout *l = st->layout;
+    size_t groups = (size_t)1 << st->gbits, n = 0, entry_size = l->entry_size;
+    const char *tags = segment, *entries = tags + groups * (OAK_MAP_SLOTS_ + 1);
+    uintptr_t found[GATHER];
+    (void)size;
+    for (size_t g = 0; g < groups; g++) {
+        unsigned used = oak_map_used_(tags + g * (OAK_MAP_SLOTS_ + 1));
+        for (; used; used &= used - 1) {
+            const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * entry_size;
+            for (uint64_t w = l->words; w; w &= w - 1)
+                memcpy(&found[n++], e + oaki_ctz(w) * sizeof found[0], sizeof found[0]);
+            if (n <= GATHER - 64) continue;
+            oak_mark_range(marker, found, n * sizeof found[0]);
+            n = 0;
+        }
+    }
+    oak_mark_range(marker, found, n * sizeof found[0]);
+}
+
+/* The type's number, made at first need. 0: no memory. */
+static uint32_t segment_type(const oaki_map_layout *layout, unsigned gbits)
+{
+    oaki_map_segment_type *st = (oaki_map_segment_type *)(uintptr_t)&layout->segment[gbits];
+    uint32_t id = (uint32_t)AO_load_acquire(&st->id);
+    if (OAKI_LIKELY(id)) return id;
+    const char *name = layout->type.name ? layout->type.name : "map segment";
+    oak_type *t = oak_type_function(name, sizeof(void *), mark_segment);
+    if (!t) return 0;
+    t->data = st; /* two threads may both make one: either will do */
+    AO_store_release(&st->id, t->id);
+    return t->id;
+}
+
+static const oak_type *bitmap_type(AO_t *where, const char *name, size_t size, const uint64_t *map)
+{
+    const oak_type *t = (const oak_type *)AO_load_acquire(where);
+    if (OAKI_LIKELY(t)) return t;
+    t = oak_type_bitmap(name, size, map);
+    if (t) AO_store_release(where, (AO_t)t);
+    return t;
+}
+
+#define WORD(field) (UINT64_C(1) << (offsetof(oak_map, field) / sizeof(void *)))
+
+static const oak_type *header_type(void)
+{
+    static const uint64_t map = WORD(array[0].dir) | WORD(array[1].dir) | WORD(more) |
+                                WORD(few[0][0]) | WORD(few[0][1]) | WORD(few[1][0]) |
+                                WORD(few[1][1]);
+    return bitmap_type(&self.header, "oak_map", sizeof(oak_map), &map);
+}
+
+_Static_assert(sizeof(oak_map) % sizeof(void *) == 0 && sizeof(oak_map) <= 64 * sizeof(void *),
+               "one word of bitmap");
+
+oak_map *oaki_map_header_new(void)
+{
+    const oak_type *t = header_type();
+    return t ? oak_alloc_typed(t, 1) : NULL;
+}
+
+bool oaki_map_is_header(const oak_map *m)
+{
+    const oak_type *t = (const oak_type *)AO_load(&self.header);
+    return t && oaki_heap_contains(m) && oaki_object_base(m) == m &&
+           oaki_type_id_at(oaki_heap_offset(m)) == t->id;
+}
+
+char **oaki_map_dir_new(size_t n)
+{
+    static const uint64_t map = 1;
+    const oak_type *t = bitmap_type(&self.directory, "map directory", sizeof(void *), &map);
+    return t ? oak_alloc_typed(t, n) : NULL;
+}
+
+char *oaki_map_segment_new(const oaki_map_layout *l, unsigned gbits, size_t bytes)
+{
+    oaki_kind kind = OAKI_NOSCAN;
+    uint32_t type = 0;
+    if (l->words) {
+        kind = OAKI_TYPED;
+        type = segment_type(l, gbits);
+        if (!type) return NULL;
+    }
+    if (bytes <= OAKI_SMALL_MAX) return oaki_alloc_kind(bytes, 1, kind, type);
+    char *p = oaki_large_alloc(bytes, 1, kind, type, false);
+    if (p) memset(p, 0, (size_t)(OAK_MAP_SLOTS_ + 1) << gbits);
+    return p;
+}
+
+void *oaki_map_cell_new(size_t size, bool scanned)
+{
+    return scanned ? oak_alloc(size) : oak_alloc_noscan(size);
+}
+
+/* ---- layouts ---- */
+
+static size_t key_size_of(const oak_map_type *t)
+{
+    static const uint8_t fixed[] = { [OAK_KEY_BYTES] = 0,   [OAK_KEY_U32] = 4,
+                                     [OAK_KEY_U64] = 8,     [OAK_KEY_POINTER] = 8,
+                                     [OAK_KEY_CSTRING] = 8, [OAK_KEY_SLICE] = 16,
+                                     [OAK_KEY_DOUBLE] = 8,  [OAK_KEY_CUSTOM] = 0 };
+    if ((unsigned)t->key >= OAKI_COUNT(fixed)) return 0;
+    if (t->key == OAK_KEY_DOUBLE && t->key_size == sizeof(float)) return sizeof(float);
+    if (!fixed[t->key]) return t->key_size;
+    return t->key_size == 0 || t->key_size == fixed[t->key] ? fixed[t->key] : 0;
+}
+
+static size_t cell(size_t size)
+{
+    return size > OAK_MAP_INDIRECT_ ? sizeof(void *) : size;
+}
+
+/* Of any C type of that size: no more than its lowest bit, nor than 16. */
+static size_t alignment(size_t size)
+{
+    return size ? OAKI_MIN(size & (~size + 1), 16) : 1;
+}
+
+static uint64_t words_of(size_t offset, size_t size)
+{
+    uint64_t set = 0;
+    for (size_t w = offset / 8; w * 8 < offset + size; w++) set |= UINT64_C(1) << w;
+    return set;
+}
+
+static bool geometry(oaki_map_layout *l)
+{
+    oak_map_type *t = &l->type;
+    t->key_size = key_size_of(t);
+    if (t->key_size == 0 || t->key_size > PTRDIFF_MAX / 4 || t->value_size > PTRDIFF_MAX / 4)
+        return false;
+    if ((t->key == OAK_KEY_CUSTOM) != (t->hash && t->equal)) return false;
+    size_t key = cell(t->key_size), value = cell(t->value_size);
+    size_t ka = alignment(key), va = alignment(value);
+    if (t->value_offset == 0 && value > 0) t->value_offset = OAKI_ALIGN_UP(key, va);
+    if (t->entry_size == 0)
+        t->entry_size = OAKI_ALIGN_UP(t->value_offset + value > key ? t->value_offset + value : key,
+                                      OAKI_MAX(ka, va));
+    if ((value > 0 && t->value_offset < key) || t->value_offset + value > t->entry_size ||
+        t->entry_size < key || t->entry_size > 2 * OAK_MAP_INDIRECT_ + 32)
+        return false;
+    bool scan_key = (t->flags & OAK_MAP_SCAN_KEY) != 0 || t->key_size > OAK_MAP_INDIRECT_;
+    bool scan_value = (t->flags & OAK_MAP_SCAN_VALUE) != 0 || t->value_size > OAK_MAP_INDIRECT_;
+    if (scan_key) l->words |= words_of(0, key);
+    if (scan_value) l->words |= words_of(t->value_offset, value);
+    if (l->words && t->entry_size % 8 != 0) return false;
+    if (((t->flags & OAK_MAP_SCAN_KEY) && t->key_size % 8 != 0) ||
+        ((t->flags & OAK_MAP_SCAN_VALUE) && t->value_size % 8 != 0))
+        return false;
+    return true;
+}
+
+static unsigned floor_bits(size_t n)
+{
+    return n ? oaki_log2(n) : 0;
+}
+
+static oaki_map_layout *build(const oak_map_type *given)
+{
+    oaki_map_layout *l = oaki_meta_zalloc(sizeof *l, OAKI_META_OTHER);
+    if (!l) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    l->given = l->type = *given;
+    if (!geometry(l)) {
+        oaki_meta_free(l, sizeof *l, OAKI_META_OTHER);
+        errno = EINVAL;
+        return NULL;
+    }
+    l->entry_size = l->type.entry_size;
+    l->value_offset = l->type.value_offset;
+    l->group_bytes = OAK_MAP_SLOTS_ + 1 + OAK_MAP_SLOTS_ * l->entry_size;
+    l->gbits_max = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT / l->group_bytes),
+                                     OAKI_MAP_SEGMENT_BITS);
+    l->gbits_min = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT_MIN / l->group_bytes),
+                                     l->gbits_max);
+    for (unsigned b = 0; b <= OAKI_MAP_SEGMENT_BITS; b++) {
+        l->segment[b].layout = l;
+        l->segment[b].gbits = b;
+    }
+    return l;
+}
+
+static bool same_type(const oak_map_type *a, const oak_map_type *b)
+{
+    return a->key == b->key && a->flags == b->flags && a->key_size == b->key_size &&
+           a->value_size == b->value_size && a->hash == b->hash && a->equal == b->equal &&
+           a->value_offset == b->value_offset && a->entry_size == b->entry_size &&
+           a->name == b->name;
+}
+
+static oaki_map_layout *look(unsigned b, const oak_map_type *t)
+{
+    oaki_map_layout *l = (oaki_map_layout *)AO_load_acquire(&self.bucket[b]);
+    while (l && !same_type(&l->given, t)) l = l->next;
+    return l;
+}
+
+static unsigned bucket_of(const oak_map_type *t)
+{
+    uint64_t x = (uintptr_t)t->name ^ (uintptr_t)t->hash ^ t->key_size << 20 ^ t->value_size << 4 ^
+                 (uint64_t)t->key << 40 ^ t->flags;
+    return (unsigned)(x * UINT64_C(0x9e3779b97f4a7c15) >> 58) % BUCKETS;
+}
+
+const oaki_map_layout *oaki_map_layout_get(const oak_map_type *t)
+{
+    unsigned b = bucket_of(t);
+    oaki_map_layout *l = look(b, t);
+    if (OAKI_LIKELY(l)) return l;
+    oaki_thread *thread = oaki_enter();
+    if (!thread) return NULL;
+    oaki_lock_acquire(&oaki_the_heap.types_lock);
+    l = look(b, t);
+    if (!l && (l = build(t))) {
+        l->next = (oaki_map_layout *)AO_load(&self.bucket[b]);
+        AO_store_release(&self.bucket[b], (AO_t)l);
+    }
+    oaki_lock_release(&oaki_the_heap.types_lock);
+    oaki_leave(thread);
+    return l;
+}

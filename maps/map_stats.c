@@ -1,0 +1,149 @@
+/* map_stats.c - what a map looks like inside, and what chance would make of it.
+ *
+ * Owns: nothing. Bound: O(entries) hashes, and the distribution of overflow at the map's load. */
+#include "map.h"
+#include <string.h>
+
+/* ---- what is expected ---- */
+
+#define CARRY_MAX 128 /* entries that go past a group: more is as good as impossible */
+#define ARRIVALS 64   /* entries whose home a group is */
+#define ROUNDS 60     /* groups until the distribution of what goes past stands still */
+
+typedef struct expected {
+    double overflowed; /* part of the entries that are outside of their home */
+    double probe;      /* groups looked at to find an entry, on average */
+} expected;
+
+static double exp_minus(double x)
+{
+    double e = 1, term = 1; /* e^-x by its series, x halved until it is small */
+    int halvings = 0;
+    for (; x > 0.5; x /= 2) halvings++;
+    for (int k = 1; k < 20; k++) {
+        term *= -x / k;
+        e += term;
+    }
+    while (halvings-- > 0) e *= e;
+    return e;
+}
+
+/* What goes past group after group when Poisson(mean) entries have each for a home: a random walk
+ * that doesn't fall below 0. An entry that is carried past a group costs one more look; entries
+ * that are overflowed are those that wait in their first carry. */
+static expected expect(double mean)
+{
+    double arrive[ARRIVALS], carry[CARRY_MAX] = { 1 }, next[CARRY_MAX];
+    expected e = { 0, 1 };
+    if (mean <= 0) return e;
+    arrive[0] = exp_minus(mean);
+    for (int k = 1; k < ARRIVALS; k++) arrive[k] = arrive[k - 1] * mean / k;
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(next, 0, sizeof next);
+        for (int c = 0; c < CARRY_MAX; c++)
+            for (int k = 0; carry[c] > 1e-12 && k < ARRIVALS; k++) {
+                int out = c + k - OAK_MAP_SLOTS_;
+                next[out < 0 ? 0 : out >= CARRY_MAX ? CARRY_MAX - 1 : out] += carry[c] * arrive[k];
+            }
+        memcpy(carry, next, sizeof carry);
+    }
+    double past = 0, first = 0;
+    for (int c = 0; c < CARRY_MAX; c++)
+        for (int k = 0; carry[c] > 1e-12 && k < ARRIVALS; k++) {
+            int out = c + k - OAK_MAP_SLOTS_;
+            double p = carry[c] * arrive[k];
+            if (out <= 0) continue;
+            past += p * out;
+            first += p * (out < k ? out : k);
+        }
+    e.overflowed = first / mean;
+    e.probe = 1 + past / mean;
+    return e;
+}
+
+/* ---- what is there ---- */
+
+typedef struct tally {
+    size_t entries, overflowed, probes, longest, same;
+} tally;
+
+/* How many entries share the hash of the entry at `at`: counted in its own group and behind it,
+ * which is all of them for the first one met. */
+static size_t same_hash(const oak_map *m, const struct oak_map_array_ *a, oaki_map_place at,
+                        uint64_t hash)
+{
+    const oak_map_type *t = m->type;
+    size_t n = 0;
+    for (;; oaki_map_next(a, &at)) {
+        const uint8_t *tags = oaki_map_tags(a, at);
+        const char *entries = oaki_map_entries(a, at, m->entry_size);
+        unsigned hit = oak_map_match_((const char *)tags, oak_map_tag_(hash));
+        for (; hit; hit &= hit - 1)
+            n += oaki_map_entry_hash(m, t, entries + oaki_ctz(hit) * m->entry_size) == hash;
+        if (tags[OAK_MAP_SLOTS_] == 0) return n;
+    }
+}
+
+static void count_array(const oak_map *m, unsigned i, tally *sum)
+{
+    const struct oak_map_array_ *a = &m->array[i];
+    const oak_map_type *t = m->type;
+    size_t segments = m->more ? m->more->segments[i] : 2;
+    uint64_t counted = 0; /* the last hash that was looked for in full */
+    if (!a->dir) return;
+    for (oaki_map_place at = { 0, 0 }; at.s < segments; oaki_map_next(a, &at)) {
+        if (a->dir[at.s] == OAKI_MAP_EMPTY) {
+            at.g = a->gmask;
+            continue;
+        }
+        unsigned used = oaki_map_used(oaki_map_tags(a, at));
+        if (!used) continue;
+        const char *entries = oaki_map_entries(a, at, m->entry_size);
+        for (; used; used &= used - 1) {
+            const char *e = entries + oaki_ctz(used) * m->entry_size;
+            uint64_t hash = oaki_map_entry_hash(m, t, e);
+            oaki_map_place home = oaki_map_home(a, oak_map_position_(hash));
+            size_t dist = (at.s - home.s) * ((size_t)a->gmask + 1) + at.g - home.g;
+            sum->entries++;
+            sum->overflowed += dist > 0;
+            sum->probes += dist + 1;
+            sum->longest = OAKI_MAX(sum->longest, dist + 1);
+            if (hash == counted) continue;
+            unsigned hit = oak_map_match_((const char *)oaki_map_tags(a, at), oak_map_tag_(hash));
+            if (dist == 0 && (hit & (hit - 1)) == 0 && sum->same > 0) continue;
+            counted = hash;
+            sum->same = OAKI_MAX(sum->same, same_hash(m, a, at, hash));
+        }
+    }
+}
+
+void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
+{
+    tally sum = { 0 };
+    memset(out, 0, sizeof *out);
+    if (!m) return;
+    count_array(m, 0, &sum);
+    count_array(m, 1, &sum);
+    out->len = m->len;
+    out->groups = (size_t)1 << m->bits;
+    size_t slots = m->bits ? out->groups * OAK_MAP_SLOTS_ : oaki_popcount(m->array[0].slots);
+    out->load = (double)m->len / (double)slots;
+    out->array_bytes = oaki_map_array_bytes(m, 0);
+    out->resizing = m->resizing;
+    if (m->resizing) {
+        out->old_array_bytes = oaki_map_array_bytes(m, 1);
+        out->evacuated = (double)(m->last + 1) / (double)OAKI_MAP_HALF;
+    }
+    out->overflowed = sum.overflowed;
+    out->longest_probe = sum.longest;
+    out->mean_probe = sum.entries ? (double)sum.probes / (double)sum.entries : 0;
+    expected e = expect(m->bits ? (double)m->len / (double)out->groups : 0);
+    out->expected_overflowed = e.overflowed * (double)m->len;
+    out->expected_probe = sum.entries ? e.probe : 0;
+    out->same_hash = sum.same;
+    if (!m->more) return;
+    out->growths = m->more->growths;
+    out->shrinks = m->more->shrinks;
+    out->reseeds = m->more->reseeds;
+    out->bad_hash = m->more->bad_hash;
+}
