@@ -8,6 +8,7 @@
 #include "tests/threads.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <oakum/oakum.h>
 #include <signal.h>
 #include <stdio.h>
@@ -69,7 +70,7 @@ static void wait_until_asleep(int tid)
     char path[64], text[256];
     snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
     for (;;) {
-        int fd = (int)syscall(SYS_open, path, 0);
+        int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
         ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
         syscall(SYS_close, fd);
         text[n > 0 ? n : 0] = '\0';
