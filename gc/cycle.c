@@ -15,7 +15,11 @@
 #include <oakum/gc.h>
 #include <string.h>
 
+#define HOOKS 8
+
 static struct {
+    void (*hook[HOOKS])(void);
+    size_t nhooks;
     AO_t disabled; /* depth of oak_gc_disable */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
@@ -115,6 +119,7 @@ static uint64_t stopped_part(oaki_trace *tr)
 {
     oaki_heap *h = &oaki_the_heap;
     for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+    for (size_t i = 0; i < gc.nhooks; i++) gc.hook[i]();
     AO_store(&h->marking, 1);
     oaki_workers_begin();
     prepare_bits();
@@ -224,6 +229,21 @@ void oaki_gc_stress(oaki_thread *t)
     if (OAKI_LIKELY(!every)) return;
     if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every == 0)
         (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
+}
+
+int oaki_gc_at_cycle(void (*fn)(void))
+{
+    size_t i = 0;
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    while (i < gc.nhooks && gc.hook[i] != fn) i++;
+    OAKI_INVARIANT(i < HOOKS, "more hooks than places");
+    gc.hook[i] = fn;
+    gc.nhooks = OAKI_MAX(gc.nhooks, i + 1);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(t);
+    return 0;
 }
 
 void oak_collect(void)

@@ -1,9 +1,9 @@
 /* gc.h - what the parts of the collector share.
  *
  * A cycle, with the world stopped from the first line to the last (cycle.c):
- *   flush every mcache; M = ~A; mark from roots, pinned objects and what finalizer records keep;
- *   drain; ephemerons to a fixpoint; finalizers are decided and resurrected; weak references are
- *   cleared; M is final; the lists become unswept.
+ *   flush every mcache; hooks; M = ~A; mark from roots, pinned objects and what finalizer records
+ *   keep; drain; ephemerons to a fixpoint; finalizers are decided and resurrected; weak references
+ *   are cleared; M is final; the lists become unswept.
  * Then, with the world running: sweep, lazily and in the background (sweep.c).
  *
  * Lock: gc_lock is held for the whole of a cycle's stop. */
@@ -14,6 +14,15 @@
 #include "runtime/roots.h"
 #include "runtime/type.h"
 #include <oakum/heap.h>
+
+/* ---- hooks (cycle.c) ---- */
+
+/* From now on fn is called once in each full collection, in its stop and before its mark, so that
+ * caches may let go of what they hold. Every thread but the one that collects is outside of the
+ * runtime or parked on its way out, so what is changed inside oaki_enter only is whole. fn may read
+ * and write memory, heap objects too; nothing else. The same fn twice is once; there is no way
+ * back. 0, or -1 with ENOMEM. Not inside oaki_enter. */
+int oaki_gc_at_cycle(void (*fn)(void));
 
 /* ---- marking (mark.c, workers.c); world stopped ---- */
 

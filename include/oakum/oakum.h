@@ -8,5 +8,6 @@
 #include <oakum/heap.h>
 #include <oakum/map.h>
 #include <oakum/map_inline.h>
+#include <oakum/pool.h>
 
 #endif

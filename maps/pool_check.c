@@ -1,0 +1,107 @@
+/* pool_check.c - what looks at a whole object pool: the checks of debug mode, and statistics.
+ *
+ * Owns: the model, a copy of the first object that a pool made, whose bytes an object that was
+ *   reset should have again.
+ * Lock: none. Magazines of other threads are read while those change them: a place holds an object
+ *   or 0, and whoever puts an object has had it from the one who took it out, so that a search for
+ *   it finds it only if it is there. Magazines that are looked at stay, as the caller's stack holds
+ *   them. */
+#include "pool.h"
+#include <string.h>
+
+#define MODEL 4096 /* bytes that are compared, at most */
+
+/* See an object that the pool holds: whether to go on. */
+typedef bool visitor(const oak_pool *p, void *obj, void *ctx);
+
+static bool visit_list(const oak_pool *p, AO_t head, visitor *see, void *ctx)
+{
+    for (const oaki_magazine *m = (const oaki_magazine *)head; m; m = m->next)
+        for (size_t i = 0; i < OAKI_POOL_ROOM; i++) {
+            void *obj = (void *)AO_load(&m->item[i]);
+            if (obj && !see(p, obj, ctx)) return false;
+        }
+    return true;
+}
+
+/* Every object that the pool holds, until `see` says false. */
+static bool visit(const oak_pool *p, visitor *see, void *ctx)
+{
+    for (size_t i = 0; i < OAKI_POOL_CELLS; i++)
+        if (!visit_list(p, AO_load_acquire(&p->cell[i]), see, ctx)) return false;
+    return visit_list(p, AO_load_acquire(&p->full), see, ctx) &&
+           visit_list(p, AO_load_acquire(&p->victims), see, ctx);
+}
+
+/* ---- checks ---- */
+
+void oaki_pool_put_twice(const oak_pool *p, const void *obj)
+{
+    oak_fatal("oakum: oak_pool_put: %p is in the pool %p already", obj, (const void *)p);
+}
+
+void oaki_pool_note_new(oak_pool *p, const void *obj)
+{
+    size_t size = OAKI_MIN(oak_usable_size(obj), MODEL);
+    if (AO_load(&p->model) || size == 0) return;
+    void *copy = oak_alloc_noscan(size);
+    if (!copy) return;
+    memcpy(copy, obj, size);
+    (void)AO_compare_and_swap_release(&p->model, 0, (AO_t)copy);
+}
+
+static bool is_other(const oak_pool *p, void *obj, void *ctx)
+{
+    (void)p;
+    return obj != ctx;
+}
+
+void oaki_pool_check_double(const oak_pool *p, void *obj)
+{
+    if (!visit(p, is_other, obj)) oaki_pool_put_twice(p, obj);
+}
+
+void oaki_pool_check_reset(oak_pool *p, const void *obj)
+{
+    if (oak_base(obj) != obj)
+        oak_fatal("oakum: oak_pool_put: %p is not the start of a live object", obj);
+    const uintptr_t *model = (const uintptr_t *)AO_load_acquire(&p->model), *word = obj;
+    size_t size = OAKI_MIN(oak_usable_size(obj), MODEL);
+    if (!model || size != OAKI_MIN(oak_usable_size(model), MODEL)) return;
+    for (size_t i = 0; i < size / sizeof *word; i++)
+        if (word[i] != model[i] && !oaki_heap_contains((const void *)model[i])) {
+            oaki_count_add(&p->stale, 1);
+            return;
+        }
+}
+
+/* ---- statistics ---- */
+
+static bool count(const oak_pool *p, void *obj, void *ctx)
+{
+    oak_pool_stats *out = ctx;
+    size_t size = oaki_pool_size_of(p, obj);
+    out->objects++;
+    out->bytes += size;
+    out->largest = OAKI_MAX(out->largest, size);
+    return true;
+}
+
+/* The threads' own counts are added up as they are; a collection moves them to the pool's. */
+void oak_pool_stats_read(const oak_pool *p, oak_pool_stats *out)
+{
+    *out = (oak_pool_stats){ 0 };
+    if (!p) return;
+    out->gets = AO_load(&p->gets);
+    out->puts = AO_load(&p->puts);
+    for (size_t i = 0; i < OAKI_POOL_CELLS; i++)
+        for (const oaki_magazine *m = (oaki_magazine *)AO_load_acquire(&p->cell[i]); m;
+             m = m->next) {
+            out->gets += AO_load(&m->gets);
+            out->puts += AO_load(&m->puts);
+        }
+    out->made = AO_load(&p->made);
+    out->dropped = AO_load(&p->dropped);
+    out->stale = AO_load(&p->stale);
+    (void)visit(p, count, out);
+}
