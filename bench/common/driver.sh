@@ -1,4 +1,5 @@
-# driver.sh - what the scripts of the benchmarks share; sourced, with `name` and `peers` set.
+# driver.sh - what the scripts of the benchmarks share; sourced, with `name` and `peers` set, and
+# `rounds` where it isn't 3.
 #
 # It takes the options, and leaves srcdir, builddir, out, cc, cxx, go and $quoted behind: the words
 # for the runner, quoted for eval. A script then builds its programs as $out/PROGRAM-PEER, names
@@ -15,7 +16,7 @@ warnings="-Wall -Wextra"
 cflags="-std=gnu11 -O2 -g $warnings -Wstrict-prototypes -D_GNU_SOURCE -pthread -I$srcdir/bench"
 cxxflags="-std=gnu++20 -O2 -g $warnings -D_GNU_SOURCE -pthread -I$srcdir/bench"
 without=
-quoted=
+quoted=" --usual-rounds ${rounds:-3}"
 quick=
 
 die()

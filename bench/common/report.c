@@ -119,6 +119,12 @@ static int width_of(const char *title)
     return n > LEAST_WIDTH ? n : LEAST_WIDTH;
 }
 
+static int ratio_width(unsigned column)
+{
+    int n = (int)strlen(the_suite.columns[column].title) + 8;
+    return n > RATIO_WIDTH ? n : RATIO_WIDTH;
+}
+
 static void print_text(const options *o)
 {
     char a[CELL], line[256];
@@ -131,7 +137,7 @@ static void print_text(const options *o)
         if (o->title[p]) printf(" %*s", width_of(o->title[p]), o->title[p]);
     }
     for (unsigned c = 0; c < the_suite.ncolumns; c++)
-        printf("  Oakum / %-*s", RATIO_WIDTH - 8, the_suite.columns[c].title);
+        printf("  Oakum / %-*s", ratio_width(c) - 8, the_suite.columns[c].title);
     puts(most ? "  Oakum" : "");
     for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
         for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
@@ -140,7 +146,7 @@ static void print_text(const options *o)
                 if (o->title[p]) printf(" %*s", width_of(o->title[p]), figure_cell(o, b, m, p, a));
             }
             for (unsigned c = 0; c < the_suite.ncolumns; c++)
-                printf("  %-*s", RATIO_WIDTH, ratio_cell(o, m, c, "<=", a));
+                printf("  %-*s", ratio_width(c), ratio_cell(o, m, c, "<=", a));
             printf("%s%s\n", most ? "  " : "", most_cell(o, m, "<=", a));
         }
     }

@@ -260,6 +260,13 @@ static const char *value_of(char **argv, int *i)
     return argv[++*i];
 }
 
+static unsigned take_rounds(const char *arg)
+{
+    long n = strtol(arg, NULL, 10);
+    if (n < 1 || n > MAX_ROUNDS) die("--rounds takes 1 to 99, not ", arg);
+    return (unsigned)n;
+}
+
 static void take_arguments(options *o, char **argv)
 {
     bool some = false;
@@ -267,9 +274,9 @@ static void take_arguments(options *o, char **argv)
         if (strcmp(argv[i], "--dir") == 0) {
             o->dir = value_of(argv, &i);
         } else if (strcmp(argv[i], "--rounds") == 0) {
-            long n = strtol(value_of(argv, &i), NULL, 10);
-            if (n < 1 || n > MAX_ROUNDS) die("--rounds takes 1 to 99, not ", argv[i]);
-            o->rounds = (unsigned)n;
+            o->rounds = take_rounds(value_of(argv, &i));
+        } else if (strcmp(argv[i], "--usual-rounds") == 0) {
+            o->usual_rounds = take_rounds(value_of(argv, &i));
         } else if (strcmp(argv[i], "--only") == 0) {
             select_benches(value_of(argv, &i));
             some = true;
@@ -292,10 +299,10 @@ static void take_arguments(options *o, char **argv)
 
 int main(int argc, char **argv)
 {
-    options o = { .dir = ".", .rounds = 0 };
+    options o = { .dir = ".", .usual_rounds = 3 };
     (void)argc;
     take_arguments(&o, argv);
-    if (o.rounds == 0) o.rounds = o.quick ? 1 : 3;
+    if (o.rounds == 0) o.rounds = o.quick ? 1 : o.usual_rounds;
     o.spawns = o.quick ? 20 : 200;
     for (unsigned round = 1; round <= o.rounds; round++) run_round(&o, round);
     return report(&o) || failed;

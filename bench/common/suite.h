@@ -51,7 +51,7 @@ typedef struct suite {
 typedef struct options {
     const char *dir, *json, *markdown;
     const char *title[MAX_PEERS]; /* NULL: left out */
-    unsigned rounds, spawns;
+    unsigned rounds, usual_rounds, spawns;
     bool quick, minimum; /* minimum: the least of the rounds, not their median */
 } options;
 

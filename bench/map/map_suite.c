@@ -1,0 +1,63 @@
+/* map_suite.c - the map benchmarks: what is run, and what Oakum is to reach as a ratio to the
+ * faster of absl and boost, or to absl alone, in the same run. */
+#include "common/suite.h"
+
+enum { CLASSIC = OAKUM + 1, ABSL, BOOST, STD, KHASH, GLIB, GO, PEERS };
+enum { TO_BEST, TO_ABSL, TO_GO, COLUMNS };
+
+#define ALL_PEERS (PEER_BIT(PEERS) - 1u)
+
+/* clang-format off */
+#define BEST(bar) {[TO_BEST] = (bar)}
+#define TO_A(bar) {[TO_ABSL] = (bar)}
+
+/* Times of one kind and size; 0 for no bar. */
+#define TIMES(name_, program_, size, quick_, title, bar_insert, bar_hit, bar_miss, bar_iterate, bar_delete, bar_reinsert) \
+    {.name = name_, .program = program_, .full = "time " size " 200", .quick = "time " quick_ " 2", .peers = ALL_PEERS, \
+     .metrics = {{.key = "insert", .what = title ": insert", .unit = "ns", .bar = bar_insert}, \
+                 {.key = "hit", .what = "  hit", .unit = "ns", .bar = bar_hit}, \
+                 {.key = "miss", .what = "  miss", .unit = "ns", .bar = bar_miss}, \
+                 {.key = "iterate", .what = "  iterate", .unit = "ns", .bar = bar_iterate}, \
+                 {.key = "delete", .what = "  delete half", .unit = "ns", .bar = bar_delete}, \
+                 {.key = "reinsert", .what = "  reinsert half", .unit = "ns", .bar = bar_reinsert}, \
+                 {.key = "drain", .what = "  delete all", .unit = "ns"}, \
+                 {.key = "refill", .what = "  reinsert all", .unit = "ns"}}}
+
+#define MEMORY(name_, program_, size, quick_, title, bar_rest, bar_peak) \
+    {.name = name_, .program = program_, .full = "memory " size, .quick = "memory " quick_, .peers = ALL_PEERS, .once = true, \
+     .metrics = {{.key = "rest", .what = title ": bytes an entry", .unit = "", .bar = bar_rest}, \
+                 {.key = "peak", .what = "  most while growing", .unit = "", .bar = bar_peak}}}
+
+#define NO_BAR {0}
+
+static bench benches[] = {
+    TIMES("u64-1000", "u64", "1000", "100", "1,000 integers", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    TIMES("u64-100000", "u64", "100000", "1000", "100,000 integers", BEST(1.0), BEST(1.10), BEST(1.5), NO_BAR, NO_BAR, NO_BAR),
+    TIMES("u64-1000000", "u64", "1000000", "10000", "1 million integers", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    TIMES("u64-10000000", "u64", "10000000", "100000", "10 million integers", BEST(1.0), BEST(0.95), BEST(1.10), BEST(0.5), BEST(0.95), BEST(1.0)),
+    TIMES("str-1000", "str", "1000", "100", "1,000 strings", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    TIMES("str-100000", "str", "100000", "1000", "100,000 strings", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    TIMES("str-1000000", "str", "1000000", "10000", "1 million strings", TO_A(1.0), TO_A(1.0), TO_A(1.0), NO_BAR, NO_BAR, NO_BAR),
+    TIMES("str-10000000", "str", "10000000", "100000", "10 million strings", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    MEMORY("bytes-u64-1000", "u64", "1000", "100", "1,000 integers", NO_BAR, NO_BAR),
+    MEMORY("bytes-u64-100000", "u64", "100000", "1000", "100,000 integers", NO_BAR, NO_BAR),
+    MEMORY("bytes-u64-1000000", "u64", "1000000", "10000", "1 million integers", NO_BAR, NO_BAR),
+    MEMORY("bytes-u64-10000000", "u64", "10000000", "100000", "10 million integers", BEST(1.05), BEST(0.72)),
+    MEMORY("bytes-str-1000", "str", "1000", "100", "1,000 strings", NO_BAR, NO_BAR),
+    MEMORY("bytes-str-100000", "str", "100000", "1000", "100,000 strings", NO_BAR, NO_BAR),
+    MEMORY("bytes-str-1000000", "str", "1000000", "10000", "1 million strings", NO_BAR, NO_BAR),
+    MEMORY("bytes-str-10000000", "str", "10000000", "100000", "10 million strings", NO_BAR, NO_BAR),
+};
+/* clang-format on */
+
+suite the_suite = {
+    .name = "bench-map",
+    .peers = { "oakum", "classic", "absl", "boost", "std", "khash", "glib", "go" },
+    .npeers = PEERS,
+    .columns = { [TO_BEST] = { "faster of absl, boost", PEER_BIT(ABSL) | PEER_BIT(BOOST) },
+                 [TO_ABSL] = { "absl", PEER_BIT(ABSL) },
+                 [TO_GO] = { "Go", PEER_BIT(GO) } },
+    .ncolumns = COLUMNS,
+    .benches = benches,
+    .nbenches = sizeof benches / sizeof benches[0],
+};
