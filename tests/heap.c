@@ -207,6 +207,12 @@ const char *test_check_heap(void)
     return broken;
 }
 
+void test_assert_sound(void)
+{
+    const char *broken = test_check_heap();
+    ck_assert_msg(!broken, "%s", broken);
+}
+
 /* ---- children ---- */
 
 void test_dies(void (*fn)(void *arg), void *arg, const char *line)

@@ -43,6 +43,7 @@ bool test_is_zero(const void *p, size_t n);
 
 /* Holds the heap's structures to their rules, with the world stopped. The broken one, or NULL. */
 const char *test_check_heap(void);
+void test_assert_sound(void); /* there is none */
 
 /* fn(arg) must abort, with this in what it writes to stderr. */
 void test_dies(void (*fn)(void *arg), void *arg, const char *line);

@@ -16,12 +16,6 @@ static void start(void)
     test_heap_start(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 /* ---- pinned objects ---- */
 
 #define PINNED 3000
@@ -50,7 +44,7 @@ START_TEST(pinned_objects_live_until_they_are_freed)
     ck_assert_uint_le(test_objects(), PINNED + 4);
     for (size_t i = 1; i < PINNED; i += 2)
         if (!oak_base((void *)~hidden[i])) ck_abort_msg("object %zu is gone", i);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -162,7 +156,7 @@ START_TEST(a_changing_graph_is_as_its_shadow)
                       want);
         test_away(compare, NULL);
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -200,7 +194,7 @@ START_TEST(threads_collect_at_the_same_time)
     ck_assert_uint_eq(test_stats().num_forced_gc, test_stats().num_gc);
     oak_collect();
     ck_assert_uint_le(test_objects(), 4);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -239,7 +233,7 @@ START_TEST(threads_may_end_while_the_world_stops)
     oak_collect();
     ck_assert_uint_le(test_objects(), 8);
     ck_assert_uint_eq(test_stats().threads, 1);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 

@@ -122,8 +122,7 @@ static void fork_often(oak_config c, size_t times)
     AO_store_release(&stop, 1);
     for (size_t i = 0; i < 3; i++) test_join(ids[i]);
     ck_assert_uint_eq(AO_load(&wrong), 0);
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
 }
 
 START_TEST(the_child_of_a_busy_program_works)

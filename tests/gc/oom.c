@@ -20,12 +20,6 @@ static void start(void)
     test_heap_start(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 static void **list; /* what is held, each by its first word */
 
 static size_t fill(size_t size)
@@ -54,7 +48,7 @@ START_TEST(at_the_limit_there_is_a_collection_and_then_null)
         list = NULL; /* the next size finds nothing but garbage of another class */
     }
     ck_assert_ptr_nonnull(oak_alloc(19 * MB));
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -67,7 +61,7 @@ START_TEST(garbage_of_any_size_makes_room_for_any_other)
         if (n * size < 10 * MB) ck_abort_msg("%zu objects of %zu", n, size);
         list = NULL;
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -98,7 +92,7 @@ START_TEST(raising_the_limit_helps_at_once)
     ck_assert_uint_ge(n, 1000);
     oak_set_heap_max(0);
     ck_assert_ptr_nonnull(oak_alloc(50 * MB));
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -131,7 +125,7 @@ START_TEST(threads_run_out_together_and_go_on)
     ck_assert_uint_eq(AO_load(&wrong), 0);
     ck_assert_uint_gt(AO_load(&nulls), 0);
     ck_assert_uint_gt(fill(1000), 15000);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -175,14 +169,14 @@ START_TEST(random_failures_neither_crash_nor_leak)
             if (!held[0]) held[0] = oak_alloc(16);
             if (held[0]) try_everything();
         }
-        assert_sound();
+        test_assert_sound();
     }
     oaki_debug_switches.failalloc = 0;
     memset(held, 0, sizeof held);
     oak_collect();
     oak_collect();
     ck_assert_uint_le(test_objects(), 6);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -203,7 +197,7 @@ static void under_ulimit(void *arg)
         for (int i = 0; i < 100000; i++)
             if (!oak_alloc(16 + (size_t)i % 2000)) ck_abort_msg("no memory after round %d", round);
     }
-    assert_sound();
+    test_assert_sound();
 }
 
 START_TEST(under_ulimit_v_it_runs_out_and_goes_on)

@@ -19,12 +19,6 @@ static void start(void)
     test_heap_start(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 /* A mark, without the sweep that oak_collect does. */
 static void mark_only(void)
 {
@@ -63,7 +57,7 @@ START_TEST(nothing_is_swept_before_somebody_asks)
     size_t spans = waiting();
     ck_assert_uint_gt(spans, 500);
     ck_assert_uint_eq(test_objects(), 2 * N);
-    assert_sound();
+    test_assert_sound();
     (void)!oak_alloc_noscan(16); /* its class, and a little for the credit */
     ck_assert_uint_lt(waiting(), spans);
     ck_assert_uint_gt(waiting(), spans / 2);
@@ -75,7 +69,7 @@ START_TEST(nothing_is_swept_before_somebody_asks)
     ck_assert_uint_le(test_objects(), N + 1 + 4);
     for (size_t i = 0; i < N; i++)
         if (oak_base(held[i]) != held[i]) ck_abort_msg("object %zu is gone", i);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -88,7 +82,7 @@ START_TEST(allocation_reuses_the_holes)
     test_away(make_half, &size); /* the old ones go now, too, but nobody has marked since */
     ck_assert_uint_eq(test_stats().heap_sys, sys);
     ck_assert_uint_le(test_stats().heap_inuse, inuse + N * size + (64 << 10));
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -116,7 +110,7 @@ START_TEST(a_cycle_sweeps_what_is_left_of_the_last)
     oak_collect();
     ck_assert_uint_le(test_objects(), 4);
     ck_assert_uint_eq(waiting(), 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -129,7 +123,7 @@ START_TEST(empty_spans_give_their_pages_back)
         oak_collect();
         ck_assert_uint_le(test_stats().heap_inuse, before + (4 * 128 << 10));
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -149,7 +143,7 @@ START_TEST(the_background_sweeps_while_nobody_allocates)
         for (int i = 0; i < 3000 && waiting() > 0; i++) oaki_os_sleep_ns(10000000);
         ck_assert_uint_eq(waiting(), 0);
         ck_assert_uint_le(test_objects(), N + 5);
-        assert_sound();
+        test_assert_sound();
     }
 }
 END_TEST
@@ -183,7 +177,7 @@ START_TEST(a_large_object_is_freed_after_its_sweep_has_ended)
     oaki_central_give(s);
     test_join(id);
     oaki_leave(t);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -215,14 +209,14 @@ START_TEST(everybody_sweeps_at_once)
     for (size_t i = 0; i < 3; i++) ids[i] = test_start(mutate, (void *)(i + 1));
     for (int i = 0; i < 20; i++) {
         mark_only();
-        assert_sound();
+        test_assert_sound();
     }
     for (size_t i = 0; i < 3; i++) test_join(ids[i]);
     ck_assert_uint_eq(AO_load(&failed), 0);
     oak_collect();
     oak_collect();
     ck_assert_uint_le(test_objects(), 8);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 

@@ -15,12 +15,6 @@ static void start(void)
     test_heap_start_stressed(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 /* ---- reuse ---- */
 
 START_TEST(null_is_nothing)
@@ -55,7 +49,7 @@ START_TEST(freed_slots_are_handed_out_again)
         }
         free(p);
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -126,7 +120,7 @@ START_TEST(counts_and_bytes_are_exact)
     for (size_t k = 0; k < MODEL; k++) oak_free(held[k]);
     ck_assert_uint_eq(test_objects(), 0);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -173,7 +167,7 @@ START_TEST(one_thread_allocates_and_another_frees)
     ck_assert_uint_eq(test_objects(), 0);
     ck_assert_uint_eq(test_stats().mallocs, n);
     ck_assert_uint_le(inuse, 8 << 20); /* reused: it would take 170 MB */
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -195,7 +189,7 @@ START_TEST(the_same_with_collections)
     }
     test_join(id);
     ck_assert_uint_eq(test_objects(), 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -224,7 +218,7 @@ START_TEST(objects_in_spans_that_wait_can_be_freed)
     oaki_leave(t);
     ck_assert_uint_le(test_objects(), N / 2 + 10 + 4);
     ck_assert_uint_ge(test_objects(), N / 2 + 10);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 

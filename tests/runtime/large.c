@@ -15,12 +15,6 @@ static void start(void)
     test_heap_start_stressed(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 static size_t inuse(void)
 {
     return test_stats().heap_inuse;
@@ -45,12 +39,12 @@ START_TEST(the_tail_comes_back_at_once)
     ck_assert_ptr_eq(q, p + keep);
     ck_assert(test_is_zero(q, 5 * MB));
     ck_assert(p[0] == 7 && p[keep - 1] == 7);
-    assert_sound();
+    test_assert_sound();
     oak_free(p);
     oak_free(q);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
     ck_assert_uint_eq(test_objects(), 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -74,7 +68,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
         ck_assert(p[from] == 7 && p[10 * MB - 1] == 7);
         ck_assert_ptr_eq(oak_base(p + 5), p);
         ck_assert_ptr_eq(oak_base(p + 10 * MB - 1), p);
-        assert_sound();
+        test_assert_sound();
     }
     if (oaki_os_resident(p, 10 * MB) != SIZE_MAX) {
         oaki_large_give_back(p, 9 * MB, 10 * MB);
@@ -83,7 +77,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
     }
     oak_free(p);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
-    assert_sound();
+    test_assert_sound();
     ck_assert(test_is_zero(oak_alloc_noscan(10 * MB), 10 * MB));
 }
 END_TEST
@@ -100,12 +94,12 @@ START_TEST(it_is_only_ever_given_back_once)
     ck_assert_uint_eq(test_stats().heap_alloc, 5 * MB);
     oaki_large_give_back(p, 3 * MB, 3 * MB); /* a page stays */
     ck_assert_uint_eq(test_stats().heap_alloc, OAKI_PAGE);
-    assert_sound();
+    test_assert_sound();
     oaki_large_give_back(p, 0, 0);
-    assert_sound();
+    test_assert_sound();
     oak_free(p);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -141,7 +135,7 @@ START_TEST(parts_at_random_keep_the_accounts)
         }
         if (i % 200 == 0) {
             oak_collect();
-            assert_sound();
+            test_assert_sound();
         }
         ck_assert_uint_eq(test_stats().heap_alloc, held);
     }
@@ -185,7 +179,7 @@ START_TEST(the_head_is_not_scanned_and_the_rest_is)
     oak_collect();
     ck_assert_uint_eq(test_objects(), 0);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -220,7 +214,7 @@ START_TEST(garbage_goes_and_its_pages_are_reused)
         ck_assert_uint_le(test_objects(), objects + 2);
     }
     ck_assert_uint_le(test_stats().heap_sys, 40 * MB);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 

@@ -13,12 +13,6 @@ static void start(void)
     test_heap_start(test_config());
 }
 
-static void assert_sound(void)
-{
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
-}
-
 static oaki_span *span_of(const void *p)
 {
     return oaki_span_of_offset(oaki_heap_offset(p));
@@ -42,7 +36,7 @@ START_TEST(a_fresh_span_is_handed_out_in_order_to_its_last_slot)
         ck_assert_ptr_ne(span_of(oak_alloc(c->size)), s);
         ck_assert_uint_eq(s->list, OAKI_LIST_FULL);
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -101,7 +95,7 @@ START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
     }
     for (int i = 0; i < 3; i++) {
         oak_collect();
-        assert_sound();
+        test_assert_sound();
         for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
             ck_assert_ptr_eq(oak_base(held[cls]), held[cls]);
             if (in_hand[cls] && i == 0) ck_assert_ptr_eq(oak_base(in_hand[cls]), in_hand[cls]);
@@ -114,7 +108,7 @@ START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
     memset(held, 0, sizeof held);
     oak_collect();
     ck_assert_uint_le(test_objects(), 4);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -152,7 +146,7 @@ START_TEST(the_next_thread_goes_on_where_the_last_one_ended)
         }
         ck_assert_uint_eq(seen, spans);
     }
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -203,7 +197,7 @@ START_TEST(the_cache_of_a_thread_that_ended_is_recovered)
     ck_assert_uint_eq(test_stats().mcache_inuse, caches);
     oak_collect();
     ck_assert_uint_le(test_objects(), before + 4);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 
@@ -235,10 +229,10 @@ START_TEST(threads_do_not_share_slots)
     pthread_t ids[4];
     oak_set_gc_percent(100);
     for (size_t i = 0; i < 4; i++) ids[i] = test_start(churn, (void *)(i + 1));
-    for (int i = 0; i < 5; i++) assert_sound();
+    for (int i = 0; i < 5; i++) test_assert_sound();
     for (size_t i = 0; i < 4; i++) test_join(ids[i]);
     ck_assert_uint_eq(AO_load(&bad), 0);
-    assert_sound();
+    test_assert_sound();
 }
 END_TEST
 

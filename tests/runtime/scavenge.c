@@ -69,8 +69,7 @@ static void assert_returned(void)
     ck_assert_msg(grown <= live + live / 10 + SLACK, "%zu MB live, %zu MB more than before",
                   live / MB, grown / MB);
     ck_assert_uint_eq(s.heap_released, s.heap_idle);
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
 }
 
 /* A gibibyte for the first, and for all of them in the long version. */
@@ -139,8 +138,7 @@ START_TEST(what_was_freed_by_hand_goes_back)
     assert_returned();
     ck_assert_uint_le(live, 100000);
     fill(peak(false) / 16, 16, 2000);
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
 }
 END_TEST
 
@@ -171,10 +169,7 @@ START_TEST(collections_and_scavenging_do_not_meet)
         ck_assert(test_is_zero(table[k], size));
         if (i % 5 == 0) oak_free(table[(k + 1) % 200] == &table ? NULL : table[k]), table[k] = NULL;
         if (i % 10 == 0) oak_collect();
-        if (i % 100 == 0) {
-            const char *broken = test_check_heap();
-            ck_assert_msg(!broken, "%s", broken);
-        }
+        if (i % 100 == 0) test_assert_sound();
     }
     AO_store_release(&stop, 1);
     test_join(id);

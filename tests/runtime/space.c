@@ -32,8 +32,7 @@ static void assert_works(void)
         memset(p, 1, n);
         if (i % 1000 == 0) oak_collect();
     }
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
 }
 
 /* ---- reserving ---- */
@@ -140,8 +139,7 @@ static void use_up(void *arg)
     /* what is left is used up, too */
     for (void **p; (p = oak_alloc(64)) != NULL; held.list = p) *p = held.list;
     ck_assert_ptr_nonnull(held.list);
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
     for (size_t i = 0; i < n; i += 2) held.all[i] = NULL;
     oak_set_gc_percent(100);
     for (size_t i = 0; i < n / 2 - 10; i++)
@@ -169,8 +167,7 @@ START_TEST(the_last_free_run_counts_for_a_large_request)
     ck_assert_ptr_nonnull(p);
     oak_free(q);
     ck_assert_ptr_nonnull(oak_alloc_noscan(40 * MB)); /* 30 free ones at the end, 12 to be had */
-    const char *broken = test_check_heap();
-    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
 }
 END_TEST
 
