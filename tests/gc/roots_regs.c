@@ -85,16 +85,23 @@ static void *spin(void *arg)
     return NULL;
 }
 
-static uintptr_t spin_and_collect(const roots_holder *h, uintptr_t hidden, size_t add)
+/* fn runs on another thread, which holds the reference as it comes to the step. */
+static uintptr_t collect_beside(void *(*fn)(void *), const roots_holder *h, uintptr_t hidden,
+                                size_t add)
 {
     spinner s = { .holder = h, .hidden = hidden, .add = add };
     pthread_t t;
-    ck_assert_int_eq(pthread_create(&t, NULL, spin, &s), 0);
+    ck_assert_int_eq(pthread_create(&t, NULL, fn, &s), 0);
     roots_await(&s.step);
     collect(NULL);
     roots_let_go(&s.step);
     pthread_join(t, NULL);
     return s.hidden;
+}
+
+static uintptr_t spin_and_collect(const roots_holder *h, uintptr_t hidden, size_t add)
+{
+    return collect_beside(spin, h, hidden, add);
 }
 
 START_TEST(a_register_of_a_stopped_thread_keeps_its_object)
@@ -142,14 +149,7 @@ static void *hold_and_block(void *arg)
 
 static uintptr_t block_and_collect(const roots_holder *h, uintptr_t hidden, size_t add)
 {
-    spinner s = { .holder = h, .hidden = hidden, .add = add };
-    pthread_t t;
-    ck_assert_int_eq(pthread_create(&t, NULL, hold_and_block, &s), 0);
-    roots_await(&s.step);
-    collect(NULL);
-    roots_let_go(&s.step);
-    pthread_join(t, NULL);
-    return s.hidden;
+    return collect_beside(hold_and_block, h, hidden, add);
 }
 
 START_TEST(a_register_of_a_blocked_thread_keeps_its_object)

@@ -104,6 +104,15 @@ START_TEST(all_stacks_count_on_the_way_from_fiber_to_fiber)
 }
 END_TEST
 
+/* A fiber, and a group that co.others alone keeps. */
+static void start_with_others(void)
+{
+    co_start();
+    co_make(0);
+    roots_make(&co.group[2], 48);
+    roots_reveal(&co.group[2], co.others, 0);
+}
+
 /* What a switch pushes before it leaves. */
 static void leave_something_below(int i)
 {
@@ -115,10 +124,7 @@ static void leave_something_below(int i)
 
 START_TEST(what_the_switch_itself_pushes_counts)
 {
-    co_start();
-    co_make(0);
-    roots_make(&co.group[2], 48);
-    roots_reveal(&co.group[2], co.others, 0);
+    start_with_others();
     co.others[0] = NULL;
     co.act[0] = leave_something_below;
     co_go(-1, 0);
@@ -150,10 +156,7 @@ static void assert_held(size_t n)
 
 START_TEST(the_registers_of_a_parked_fiber_and_of_one_that_is_about_to_run_keep_objects)
 {
-    co_start();
-    co_make(0);
-    roots_make(&co.group[2], 48);
-    roots_reveal(&co.group[2], co.others, 0);
+    start_with_others();
     co.act[0] = hold_and_park;
     for (size_t n = 0; roots_holders[n].hold; n++) {
         if (n == 0) co_go(-1, 0);
@@ -185,10 +188,7 @@ static void hold_and_jump(int i)
 
 START_TEST(registers_that_are_restored_before_the_switch_keep_objects)
 {
-    co_start();
-    co_make(0);
-    roots_make(&co.group[2], 48);
-    roots_reveal(&co.group[2], co.others, 0);
+    start_with_others();
     roots_tail = switch_home;
     co.act[0] = hold_and_jump;
     for (size_t n = 0; roots_holders[n].tail; n++) {
@@ -220,10 +220,7 @@ static void go_there_holding(void *unused)
 
 START_TEST(the_registers_of_a_thread_that_runs_a_fiber_keep_objects)
 {
-    co_start();
-    co_make(0);
-    roots_make(&co.group[2], 48);
-    roots_reveal(&co.group[2], co.others, 0);
+    start_with_others();
     co.act[0] = look_at_held;
     for (held = 0; roots_holders[held].hold; held++)
         roots_holders[held].hold(co.group[2].hidden[held], 0, go_there_holding, NULL);

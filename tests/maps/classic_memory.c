@@ -278,12 +278,25 @@ END_TEST
 static const oak_classic_type *const growing_types[] = { &oak_classic_int_int,
                                                          &oak_classic_int_ptr };
 
-START_TEST(the_old_array_lives_until_growth_ends)
+/* The next entry begins to grow it. */
+static void watch_before_growth(int type)
 {
     test_start(0);
-    w.type = growing_types[_i];
+    w.type = growing_types[type];
     fill_to(13 << 9);
     test_away(watch_array, NULL);
+}
+
+static void grow(void)
+{
+    fill_to((13 << 9) + 1);
+    test_away(finish_growth, NULL);
+    collect();
+}
+
+START_TEST(the_old_array_lives_until_growth_ends)
+{
+    watch_before_growth(_i);
     fill_to((13 << 9) + 1);
     ck_assert(w.m->oldbuckets != NULL);
     collect();
@@ -296,14 +309,9 @@ END_TEST
 
 START_TEST(an_iterator_holds_the_array_that_it_began_with)
 {
-    test_start(0);
-    w.type = growing_types[_i];
-    fill_to(13 << 9);
-    test_away(watch_array, NULL);
+    watch_before_growth(_i);
     test_away(begin_iterator, NULL);
-    fill_to((13 << 9) + 1);
-    test_away(finish_growth, NULL);
-    collect();
+    grow();
     ck_assert_ptr_null(w.m->oldbuckets);
     ck_assert(array_lives());
     memset(&w.it, 0, sizeof w.it);
@@ -321,14 +329,9 @@ static void range_over_all(void *arg OAKI_UNUSED)
 
 START_TEST(an_iterator_at_its_end_holds_nothing)
 {
-    test_start(0);
-    w.type = growing_types[_i];
-    fill_to(13 << 9);
-    test_away(watch_array, NULL);
+    watch_before_growth(_i);
     test_away(range_over_all, NULL);
-    fill_to((13 << 9) + 1);
-    test_away(finish_growth, NULL);
-    collect();
+    grow();
     ck_assert(!array_lives());
 }
 END_TEST

@@ -134,21 +134,33 @@ OAKI_NO_ASAN static bool range_has(const void *lo, const void *hi, uintptr_t wor
     return false;
 }
 
-START_TEST(registers_of_a_thread_in_user_code_are_above_its_stack_pointer)
+/* A thread that runs fn, as a stop finds it once it is ready, and whether `found` says so then. */
+static oaki_thread look_at_stopped(void *(*fn)(void *), bool (*found)(const oaki_thread *t))
 {
     ck_assert_int_eq(oak_thread_attach(), 0);
-    pthread_t id = test_start(hold_in_register, NULL);
+    pthread_t id = test_start(fn, NULL);
     test_wait(&ready, 1);
     oaki_thread *t = oaki_gc_stop_begin();
     oaki_thread o = *other;
-    bool found = range_has(o.sp, o.interrupted_sp, MAGIC);
+    bool is_found = found(&o);
     AO_store(&test_quit, 1);
     oaki_gc_stop_end(t);
     test_join(id);
+    ck_assert(is_found);
+    return o;
+}
+
+static bool magic_is_above_sp(const oaki_thread *t)
+{
+    return range_has(t->sp, t->interrupted_sp, MAGIC);
+}
+
+START_TEST(registers_of_a_thread_in_user_code_are_above_its_stack_pointer)
+{
+    oaki_thread o = look_at_stopped(hold_in_register, magic_is_above_sp);
     ck_assert(o.stack_lo < o.sp && o.sp < o.interrupted_sp && o.interrupted_sp < o.stack_hi);
     ck_assert_ptr_nonnull(o.pc);
     ck_assert_ptr_null(o.alt_lo);
-    ck_assert(found);
 }
 END_TEST
 
@@ -170,19 +182,16 @@ static void *hold_in_leave(void *arg)
     return arg;
 }
 
+static bool magic_is_saved_or_above_sp(const oaki_thread *t)
+{
+    return range_has(t->regs, t->regs + OAKI_REGS, MAGIC) || range_has(t->sp, t->stack_hi, MAGIC);
+}
+
 START_TEST(registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer)
 {
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    pthread_t id = test_start(hold_in_leave, NULL);
-    test_wait(&ready, 1);
-    oaki_thread *t = oaki_gc_stop_begin();
-    oaki_thread o = *other;
-    bool found = range_has(o.regs, o.regs + OAKI_REGS, MAGIC) || range_has(o.sp, o.stack_hi, MAGIC);
-    oaki_gc_stop_end(t);
-    test_join(id);
+    oaki_thread o = look_at_stopped(hold_in_leave, magic_is_saved_or_above_sp);
     ck_assert(o.stack_lo < o.sp && o.sp < o.stack_hi);
     ck_assert_ptr_null(o.pc);
-    ck_assert(found);
 }
 END_TEST
 #endif
@@ -213,15 +222,14 @@ static void *spin_on_alternate_stack(void *arg)
     return arg;
 }
 
+static bool is_on_it(const oaki_thread *t)
+{
+    return t->alt_lo <= t->sp && t->sp < t->alt_hi;
+}
+
 START_TEST(a_thread_on_its_alternate_stack_says_so)
 {
-    pthread_t id = test_start(spin_on_alternate_stack, NULL);
-    test_wait(&ready, 1);
-    oaki_thread *t = oaki_gc_stop_begin();
-    oaki_thread o = *other;
-    AO_store(&test_quit, 1);
-    oaki_gc_stop_end(t);
-    test_join(id);
+    oaki_thread o = look_at_stopped(spin_on_alternate_stack, is_on_it);
     ck_assert_ptr_eq(o.alt_lo, alt);
     ck_assert_ptr_eq(o.alt_hi, alt + ALT_SIZE);
     ck_assert(alt < o.sp && o.sp < o.interrupted_sp && o.interrupted_sp < alt + ALT_SIZE);
