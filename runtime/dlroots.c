@@ -136,7 +136,7 @@ static void read_segment(const struct dl_phdr_info *info, const ElfW(Phdr) * p, 
 
 static void read_module(const struct dl_phdr_info *info, size_t size, reading *r, size_t name)
 {
-    if (oaki_tlsroots_learn(oaki_tlsroots_self(), info->dlpi_tls_data)) return; /* static */
+    if (oaki_tlsroots_learn(oaki_thread_pointer(), info->dlpi_tls_data)) return; /* static */
     oaki_tls_module *m = push(&table.modules, r, 1);
     if (m) *m = (oaki_tls_module){ info->dlpi_tls_modid, size, name };
 }

@@ -44,8 +44,6 @@ void oaki_tlsroots_static(const char *tp, const char **lo, const char **hi);
 /* Does its vector of dynamic blocks look as if it can be followed? */
 bool oaki_tlsroots_sane(const char *tp);
 void oaki_tlsroots_visit(const oaki_root_visitor *v, const oaki_thread *t);
-/* Of the calling thread. */
-const char *oaki_tlsroots_self(void);
 
 /* ---- stackroots.c ---- */
 

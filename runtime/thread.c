@@ -76,17 +76,6 @@ static void reap(int tid)
 
 /* ---- attach ---- */
 
-static char *thread_pointer(void)
-{
-#if defined(__x86_64__)
-    char *tp;
-    __asm__("movq %%fs:0, %0" : "=r"(tp));
-    return tp;
-#else
-    return __builtin_thread_pointer();
-#endif
-}
-
 extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
 
 /* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random
@@ -138,7 +127,7 @@ static oaki_thread *new_thread(char *lo, char *hi)
     t->pthread = pthread_self();
     t->stack_lo = lo;
     t->stack_hi = hi;
-    t->tp = thread_pointer();
+    t->tp = oaki_thread_pointer();
     t->in_runtime = OAKI_IN_RUNTIME;
     return t;
 }

@@ -76,6 +76,18 @@ extern OAKI_HIDDEN __thread oaki_thread *oaki_tls_thread __attribute__((tls_mode
 /* Thread id of the thread that is in fork, or 0: nobody else enters the runtime meanwhile. */
 extern unsigned int oaki_fork_gate; /* AO_int */
 
+/* Finds the calling thread's TLS. */
+OAKI_INLINE char *oaki_thread_pointer(void)
+{
+#if defined(__x86_64__)
+    char *tp;
+    __asm__("movq %%fs:0, %0" : "=r"(tp));
+    return tp;
+#else
+    return __builtin_thread_pointer();
+#endif
+}
+
 /* NULL when not attached */
 OAKI_INLINE oaki_thread *oaki_thread_self(void) { return oaki_tls_thread; }
 

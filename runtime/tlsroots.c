@@ -39,13 +39,6 @@ static struct {
 
 #if defined(__x86_64__)
 
-const char *oaki_tlsroots_self(void)
-{
-    const char *tp;
-    __asm__("mov %%fs:0, %0" : "=r"(tp));
-    return tp;
-}
-
 OAKI_INLINE const dtv_entry *vector_of(const char *tp)
 {
     return ((const dtv_entry *const *)tp)[1];
@@ -64,13 +57,6 @@ void oaki_tlsroots_static(const char *tp, const char **lo, const char **hi)
 }
 
 #elif defined(__aarch64__)
-
-const char *oaki_tlsroots_self(void)
-{
-    const char *tp;
-    __asm__("mrs %0, tpidr_el0" : "=r"(tp));
-    return tp;
-}
 
 OAKI_INLINE const dtv_entry *vector_of(const char *tp)
 {
