@@ -3,11 +3,13 @@
 #define OAKUM_OAKUM_H
 
 #include <oakum/base.h>
+#include <oakum/cache.h>
 #include <oakum/classic.h>
 #include <oakum/gc.h>
 #include <oakum/heap.h>
 #include <oakum/map.h>
 #include <oakum/map_inline.h>
 #include <oakum/pool.h>
+#include <oakum/weakmap.h>
 
 #endif

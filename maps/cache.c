@@ -1,0 +1,227 @@
+/* cache.c - a bounded cache: making one, lookups, puts, a walk over it. */
+#include "cache.h"
+
+#include "runtime/os.h"
+#include <errno.h>
+#include <oakum/heap.h>
+
+typedef oaki_cache_node node;
+typedef oaki_cache_slot slot;
+
+/* Steps of the wheel for each put: no less than an entry takes over its life, so that puts alone
+ * keep up. */
+#define PUT_STEPS OAKI_WHEEL_LEVELS
+
+static uint64_t clock_now(const oak_cache *c)
+{
+    return c->config.clock ? c->config.clock(c->config.ctx) : oaki_os_now_ns();
+}
+
+uint64_t oaki_cache_now(const oak_cache *c)
+{
+    return oaki_cache_wheel(c) ? clock_now(c) : 0;
+}
+
+/* ---- making one ---- */
+
+static bool make_wheel(oak_cache *c, uint64_t now)
+{
+    if (oaki_cache_wheel(c)) return true;
+    oaki_wheel *w = oak_alloc_noscan(sizeof *w);
+    if (!w) return false;
+    oaki_wheel_init(w, now);
+    AO_store_release(&c->wheel, (AO_t)w);
+    return true;
+}
+
+oak_cache *oak_cache_new(const oak_cache_config *config)
+{
+    if (!config || !config->keys || !oaki_cache_bounded(config) ||
+        (config->flags & ~(unsigned)OAK_CACHE_LOCKED) != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    bool locked = (config->flags & OAK_CACHE_LOCKED) != 0;
+    bool scans = (config->keys->flags & OAK_MAP_SCAN_KEY) != 0;
+    size_t size = scans ? sizeof(slot) : offsetof(slot, key);
+    oak_cache *c = oak_alloc(sizeof *c);
+    if (!c || !oaki_inner_init(&c->in, "oak_cache", config->keys, size, locked, 0)) return NULL;
+    c->config = *config;
+    return c;
+}
+
+/* ---- lookups ---- */
+
+node *oaki_cache_find(const oak_cache *c, const void *key)
+{
+    const slot *s = oak_map_get(c->in.map, key);
+    return s ? s->node : NULL;
+}
+
+void *oak_cache_get(oak_cache *c, const void *key)
+{
+    if (!c || !key) return NULL;
+    void *value = NULL;
+    uint64_t now = oaki_cache_now(c);
+    oaki_inner_enter(&c->in);
+    node *n = oaki_cache_find(c, key);
+    if (n && oaki_cache_alive(c, n, now)) {
+        value = n->value;
+        oaki_cache_touch(c, n);
+        c->stats.hits++;
+    } else {
+        c->stats.misses++;
+        if (n && n->era == c->era) oaki_cache_drop(c, n, OAK_CACHE_EXPIRED);
+    }
+    oaki_inner_leave(&c->in);
+    return value;
+}
+
+void *oak_cache_peek(oak_cache *c, const void *key)
+{
+    if (!c || !key) return NULL;
+    uint64_t now = oaki_cache_now(c);
+    oaki_inner_enter(&c->in);
+    node *n = oaki_cache_find(c, key);
+    void *value = n && oaki_cache_alive(c, n, now) ? n->value : NULL;
+    oaki_inner_leave(&c->in);
+    return value;
+}
+
+/* ---- puts ---- */
+
+typedef struct what {
+    const void *key;
+    void *value;
+    size_t bytes;
+    uint64_t now, when;
+} what;
+
+static void set(oak_cache *c, node *n, slot *s, const what *p)
+{
+    oaki_wheel_remove(&n->timer);
+    n->timer.when = p->when;
+    if (p->when != 0) oaki_wheel_add(oaki_cache_wheel(c), &n->timer);
+    c->stats.bytes += p->bytes;
+    n->bytes = p->bytes;
+    n->value = s->value = p->value;
+}
+
+static void replace(oak_cache *c, node *n, const what *p)
+{
+    void *old = n->value, *key = oaki_cache_key(c, n);
+    c->stats.bytes -= n->bytes;
+    set(c, n, oak_map_get(c->in.map, p->key), p);
+    oaki_cache_touch(c, n);
+    if (old != p->value) oaki_cache_tell(c, key, old, OAK_CACHE_REPLACED);
+}
+
+static bool insert(oak_cache *c, const what *p)
+{
+    size_t size = c->in.type.key_size;
+    bool scanned = oaki_cache_scans_keys(c);
+    node *n = oak_alloc_noscan(sizeof *n + (scanned ? sizeof(void *) : size));
+    void *key = n && scanned ? oak_alloc(size) : n ? n->key : NULL;
+    slot *s = key ? oak_map_put(c->in.map, p->key) : NULL;
+    if (!s) return false;
+    memcpy(key, p->key, size);
+    if (scanned) *(void **)(void *)n->key = s->key = key;
+    s->node = n;
+    n->era = c->era;
+    c->stats.entries++;
+    set(c, n, s, p);
+    oaki_cache_order_add(c, n);
+    return true;
+}
+
+/* Whether there is room for it, once all others have gone. */
+static bool fits(const oak_cache *c, const node *old, size_t bytes)
+{
+    size_t others = c->stats.bytes - (old ? old->bytes : 0);
+    return (c->config.max_bytes == 0 || bytes <= c->config.max_bytes) && bytes <= SIZE_MAX - others;
+}
+
+static int put(oak_cache *c, const what *p)
+{
+    node *n;
+    (void)oaki_cache_expire(c, p->now, PUT_STEPS);
+    while ((n = oaki_cache_find(c, p->key)) != NULL && !oaki_cache_alive(c, n, p->now))
+        oaki_cache_drop(c, n, OAK_CACHE_EXPIRED);
+    if (!fits(c, n, p->bytes)) {
+        errno = E2BIG;
+        return -1;
+    }
+    if (p->when != 0 && !make_wheel(c, p->now)) return -1;
+    if (n)
+        replace(c, n, p);
+    else if (!insert(c, p))
+        return -1;
+    oaki_cache_trim(c);
+    return 0;
+}
+
+static int put_sized(oak_cache *c, const void *key, void *value, size_t bytes, uint64_t ttl)
+{
+    what p = { key, value, bytes, 0, 0 };
+    if (ttl == 0) ttl = c->config.ttl;
+    bool timed = ttl != 0 && ttl != OAK_CACHE_FOREVER;
+    if (timed || oaki_cache_wheel(c)) p.now = clock_now(c);
+    if (timed) p.when = ttl < UINT64_MAX - p.now ? p.now + ttl : UINT64_MAX;
+    oaki_inner_enter(&c->in);
+    int result = put(c, &p);
+    oaki_inner_leave(&c->in);
+    return result;
+}
+
+static bool takes(const oak_cache *c, const void *key, const void *value)
+{
+    if (!c) oak_fatal("oakum: oak_cache_put: NULL is no cache");
+    if (value) return oaki_inner_takes(&c->in, key);
+    errno = EINVAL;
+    return false;
+}
+
+int oak_cache_put(oak_cache *c, const void *key, void *value)
+{
+    if (!takes(c, key, value)) return -1;
+    const oak_cache_config *f = &c->config;
+    size_t bytes = f->size ? f->size(key, value, f->ctx) : oak_usable_size(value);
+    return put_sized(c, key, value, bytes, 0);
+}
+
+int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes, uint64_t ttl)
+{
+    return takes(c, key, value) ? put_sized(c, key, value, bytes, ttl) : -1;
+}
+
+/* ---- looking ---- */
+
+void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void *ctx), void *ctx)
+{
+    if (!c) return;
+    uint64_t now = oaki_cache_now(c);
+    oaki_inner_enter(&c->in);
+    oaki_cache_walk self = { c->newest, c->walks }, **w = &c->walks;
+    c->walks = &self;
+    for (bool on = true; on && self.next;) {
+        node *n = self.next;
+        self.next = n->older;
+        if (!oaki_cache_alive(c, n, now)) continue;
+        void *key = oaki_cache_key(c, n), *value = n->value;
+        oaki_inner_leave(&c->in);
+        on = fn(key, value, ctx);
+        oaki_inner_enter(&c->in);
+    }
+    while (*w != &self) w = &(*w)->others;
+    *w = self.others;
+    oaki_inner_leave(&c->in);
+}
+
+void oak_cache_stats_read(oak_cache *c, oak_cache_stats *out)
+{
+    *out = (oak_cache_stats){ .entries = 0 };
+    if (!c) return;
+    oaki_inner_enter(&c->in);
+    *out = c->stats;
+    oaki_inner_leave(&c->in);
+}

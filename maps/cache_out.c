@@ -1,0 +1,161 @@
+/* cache_out.c - how entries leave a cache: evicted, expired, deleted, cleared. */
+#include "cache.h"
+
+#include <errno.h>
+
+typedef oaki_cache_node node;
+
+#define NESTED_MAX 1000
+
+/* ---- the order of use ---- */
+
+static void order_remove(oak_cache *c, node *n)
+{
+    for (oaki_cache_walk *w = c->walks; w; w = w->others)
+        if (w->next == n) w->next = n->older;
+    *(n->newer ? &n->newer->older : &c->newest) = n->older;
+    *(n->older ? &n->older->newer : &c->oldest) = n->newer;
+    n->newer = n->older = NULL;
+}
+
+void oaki_cache_order_add(oak_cache *c, node *n)
+{
+    n->older = c->newest;
+    *(n->older ? &n->older->newer : &c->oldest) = n;
+    c->newest = n;
+}
+
+void oaki_cache_touch(oak_cache *c, node *n)
+{
+    if (c->newest == n) return;
+    order_remove(c, n);
+    oaki_cache_order_add(c, n);
+}
+
+/* ---- out ---- */
+
+static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
+{
+    c->stats.entries--;
+    c->stats.bytes -= n->bytes;
+    c->stats.evictions += why == OAK_CACHE_CAPACITY;
+    c->stats.expirations += why == OAK_CACHE_EXPIRED;
+}
+
+void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)
+{
+    if (!c->config.evicted) return;
+    if (OAKI_UNLIKELY(++c->callbacks > NESTED_MAX))
+        oak_fatal("oakum: oak_cache: %d evicted callbacks in each other: each evicts again",
+                  NESTED_MAX);
+    oaki_inner_leave(&c->in);
+    c->config.evicted(c, key, value, why, c->config.ctx);
+    oaki_inner_enter(&c->in);
+    c->callbacks--;
+}
+
+void oaki_cache_drop(oak_cache *c, node *n, oak_cache_reason why)
+{
+    void *value = n->value, *key = oaki_cache_key(c, n);
+    if (n->era == c->era)
+        count_out(c, n, why);
+    else
+        why = OAK_CACHE_CLEARED;
+    order_remove(c, n);
+    oaki_wheel_remove(&n->timer);
+    oaki_inner_remove(&c->in, key);
+    oaki_cache_tell(c, key, value, why);
+}
+
+static bool over(const oak_cache *c)
+{
+    const oak_cache_config *f = &c->config;
+    return (f->max_entries != 0 && c->stats.entries > f->max_entries) ||
+           (f->max_bytes != 0 && c->stats.bytes > f->max_bytes);
+}
+
+void oaki_cache_trim(oak_cache *c)
+{
+    while (over(c)) oaki_cache_drop(c, c->oldest, OAK_CACHE_CAPACITY);
+}
+
+bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget)
+{
+    oaki_timer *t;
+    oaki_wheel *w = oaki_cache_wheel(c);
+    while (w && (t = oaki_wheel_next(w, now, &budget)) != NULL)
+        oaki_cache_drop(c, (node *)(void *)((char *)t - offsetof(node, timer)), OAK_CACHE_EXPIRED);
+    return w && budget == 0;
+}
+
+/* ---- what callers ask for ---- */
+
+bool oak_cache_delete(oak_cache *c, const void *key)
+{
+    if (!c || !key) return false;
+    uint64_t now = oaki_cache_now(c);
+    oaki_inner_enter(&c->in);
+    node *n = oaki_cache_find(c, key);
+    bool there = n && oaki_cache_alive(c, n, now);
+    if (n && n->era == c->era) oaki_cache_drop(c, n, there ? OAK_CACHE_DELETED : OAK_CACHE_EXPIRED);
+    oaki_inner_leave(&c->in);
+    return there;
+}
+
+void oak_cache_clear(oak_cache *c)
+{
+    if (!c) return;
+    oaki_inner_enter(&c->in);
+    uint64_t era = ++c->era;
+    c->stats.entries = c->stats.bytes = 0;
+    while (c->oldest && c->oldest->era < era) oaki_cache_drop(c, c->oldest, OAK_CACHE_CLEARED);
+    if (!c->oldest) oak_map_clear(c->in.map);
+    oaki_inner_leave(&c->in);
+}
+
+int oak_cache_set_limit(oak_cache *c, size_t max_entries, size_t max_bytes)
+{
+    if (!c) oak_fatal("oakum: oak_cache_set_limit: NULL is no cache");
+    oak_cache_config f = { .max_entries = max_entries, .max_bytes = max_bytes };
+    f.ttl = c->config.ttl;
+    if (!oaki_cache_bounded(&f)) {
+        errno = EINVAL;
+        return -1;
+    }
+    oaki_inner_enter(&c->in);
+    c->config.max_entries = max_entries;
+    c->config.max_bytes = max_bytes;
+    oaki_cache_trim(c);
+    oaki_inner_leave(&c->in);
+    return 0;
+}
+
+bool oak_cache_purge_expired(oak_cache *c, size_t budget)
+{
+    if (!c) return false;
+    uint64_t now = oaki_cache_now(c);
+    oaki_inner_enter(&c->in);
+    bool more = oaki_cache_expire(c, now, budget);
+    oaki_inner_leave(&c->in);
+    return more;
+}
+
+const char *oaki_cache_check(const oak_cache *c)
+{
+    size_t nodes = 0, entries = 0, bytes = 0;
+    const node *newer = NULL;
+    for (node *n = c->newest; n; newer = n, n = n->older, nodes++) {
+        if (n->newer != newer) return "cache: newer and older are inverse";
+        const oaki_cache_slot *s = oak_map_get(c->in.map, oaki_cache_key(c, n));
+        if (!s || s->node != n || s->value != n->value) return "cache: a node is in the map";
+        if ((n->timer.link != NULL) != (n->timer.when != 0)) return "cache: what may expire is timed";
+        if (n->era > c->era || (newer && n->era > newer->era)) return "cache: eras are in order";
+        entries += n->era == c->era;
+        bytes += n->era == c->era ? n->bytes : 0;
+    }
+    if (newer != c->oldest) return "cache: oldest is the last";
+    if (nodes != oak_map_len(c->in.map)) return "cache: a key has a node in the order";
+    if (entries != c->stats.entries || bytes != c->stats.bytes) return "cache: entries are counted";
+    if (c->callbacks == 0 && over(c)) return "cache: it is within its limits";
+    return oaki_cache_wheel(c) ? oaki_wheel_check(oaki_cache_wheel(c)) : NULL;
+}
