@@ -117,7 +117,9 @@ typedef struct oak_memstats {
     uint64_t buck_hash_sys;   /* profile buckets */
     uint64_t gc_sys;          /* mark and allocation bits, page table, mark stacks */
     uint64_t other_sys;       /* other metadata: threads, roots, finalizers, types */
-    uint64_t next_gc;         /* heap_alloc at which the next collection starts */
+    /* heap_alloc at which the next collection starts; a little less will do where a heap is small
+     * and its objects of many sizes, as what a thread has taken to allocate from counts in full */
+    uint64_t next_gc;
     uint64_t last_gc;         /* nanoseconds since 1970 */
     uint64_t pause_total_ns;
     uint64_t pause_ns[256];   /* ring of the last pauses; the newest at (num_gc + 255) % 256 */
