@@ -1,9 +1,9 @@
 # driver.sh - what the scripts of the benchmarks share; sourced, with `name` and `peers` set, and
 # `rounds` where it isn't 3.
 #
-# It takes the options, and leaves srcdir, builddir, out, cc, cxx, go and $quoted behind: the words
-# for the runner, quoted for eval. A script then builds its programs as $out/PROGRAM-PEER, names
-# each peer to `add`, and ends in `run_suite FOLDER`.
+# It takes the options and leaves behind: srcdir, builddir, out, common, cc, cxx, go; $quick and
+# $only; $titles, the peers as PEER=TITLE, quoted for eval. A script then builds its programs as
+# $out/PROGRAM-PEER, names each peer to `add`, and ends in `run_suite TABLE`.
 
 srcdir=$(cd "${srcdir:-$(dirname "$0")/..}" && pwd)
 builddir=$(cd "${builddir:-.}" && pwd)
@@ -18,6 +18,8 @@ cxxflags="-std=gnu++20 -O2 -g $warnings -D_GNU_SOURCE -pthread -I$srcdir/bench"
 without=
 quoted=" --usual-rounds ${rounds:-3}"
 quick=
+only=
+titles=
 
 die()
 {
@@ -35,10 +37,10 @@ while [ $# -gt 0 ]; do
     case $1 in
     --only | --rounds | --json | --markdown)
         [ $# -gt 1 ] || die "$1 takes a value"
+        [ "$1" != --only ] || only=$2
         quoted="$quoted$(quote "$1")$(quote "$2")"
         shift ;;
     --quick)
-        # shellcheck disable=SC2034 # for the scripts
         quick=yes
         quoted="$quoted $1" ;;
     --minimum) quoted="$quoted $1" ;;
@@ -125,7 +127,7 @@ go_title()
 # add PEER TITLE
 add()
 {
-    quoted="$quoted$(quote "$1=$2")"
+    titles="$titles$(quote "$1=$2")"
 }
 
 # run_suite TABLE: build the runner with the table of this suite, and run what was built.
@@ -133,7 +135,7 @@ run_suite()
 {
     # shellcheck disable=SC2086 # cc and cflags are words
     $cc $cflags "$common/run.c" "$common/report.c" "$1" -o "$out/run-$name"
-    eval "\"\$out/run-\$name\" --dir \"\$out\" $quoted"
+    eval "\"\$out/run-\$name\" --dir \"\$out\" $quoted $titles"
 }
 
 mkdir -p "$out"

@@ -1,0 +1,31 @@
+/* clock.c - what the clock itself costs, and what this machine does to a program that only waits.
+ *
+ * usage: clock insert|delete|clock ENTRIES. Reads the clock over and over, for as long as a run of
+ * that many inserts takes, 1.5 s for ten million: the same figures of the time between two readings
+ * are the floor below which resize.c measures nothing. With `clock` also what a reading costs on
+ * the average, and the least step by which the clock was seen to advance. */
+#include "latency.h"
+
+static latency_sum sum;
+
+int main(int argc, char **argv)
+{
+    uint64_t n = bench_arg(argc, argv, 2, 10000000), step = UINT64_MAX;
+    uint32_t none;
+    latency l = { &none, 0, latency_switches(), 0 };
+    uint64_t begin = bench_now_ns(), end = begin + n * 150, last = begin;
+    while (last < end) {
+        uint64_t now = bench_now_ns(), ns = now - last;
+        if (ns > 0 && ns < step) step = ns;
+        l.count = 0;
+        last = latency_add(&l, last, now);
+        latency_note(&sum, none);
+    }
+    latency_sort(&sum);
+    latency_show(&sum, "");
+    printf("own_max %.1f\nseconds %.3f\nswitches %ld\n", latency_own_most(&l, latency_at(&sum, 1)),
+           (double)(last - begin) / 1e9, latency_switches());
+    printf("cost %.2f\nstep %llu\n", (double)(last - begin) / (double)sum.count,
+           (unsigned long long)step);
+    return 0;
+}
