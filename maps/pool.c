@@ -20,8 +20,8 @@
  * Lock: none. What changes magazines does so inside oaki_enter, where no thread is ever stopped, so
  *   turn() finds nothing half done. User code and allocation are outside of it.
  * Bound: get and put O(1), and the threads that share a cell; in debug mode O(objects). */
-#include "gc/gc.h"
 #include "pool.h"
+#include "gc/gc.h"
 #include <oakum/gc.h>
 
 enum {
@@ -63,8 +63,10 @@ static void turn(void)
         AO_store(&p->victims, (AO_t)aside);
         next = p->next;
         p->next = aside ? kept : NULL;
-        if (aside) kept = p;
-        else AO_store(&p->listed, 0);
+        if (aside)
+            kept = p;
+        else
+            AO_store(&p->listed, 0);
     }
     AO_store(&pools.first, (AO_t)kept);
 }
@@ -211,8 +213,10 @@ void *oak_pool_get(oak_pool *p)
         oaki_magazine *other = refill(p, t, m);
         m = other ? other : m;
     }
-    if (m) AO_store(&m->gets, AO_load(&m->gets) + 1);
-    else oaki_count_add(&p->gets, 1);
+    if (m)
+        AO_store(&m->gets, AO_load(&m->gets) + 1);
+    else
+        oaki_count_add(&p->gets, 1);
     if (m && AO_load(&m->n) > 0) obj = item_out(m);
     oaki_leave(t);
     return obj ? obj : make_one(p);
@@ -228,8 +232,10 @@ OAKI_INLINE int put_own(oak_pool *p, const oaki_thread *t, void *obj, oaki_magaz
     if (m && n > 0 && OAKI_UNLIKELY((void *)AO_load(&m->item[n - 1]) == obj)) return PUT_TWICE;
     if (OAKI_UNLIKELY(n == OAKI_POOL_ROOM)) {
         if (!spare) return NEEDS_SPARE;
-        if (!m) adopt(p, t, m = spare);
-        else spill(p, m, spare);
+        if (!m)
+            adopt(p, t, m = spare);
+        else
+            spill(p, m, spare);
     }
     item_in(m, obj);
     AO_store(&m->puts, AO_load(&m->puts) + 1);
@@ -265,4 +271,3 @@ void oak_pool_put(oak_pool *p, void *obj)
         oaki_count_add(&p->dropped, 1);
     }
 }
-

@@ -1,0 +1,118 @@
+/* syncmap.h - the sync map's structures, and how its files divide the work.
+ *
+ * syncmap.c       the operations
+ * syncmap_trie.c  the trie: finding a place, adding, unlinking, freezing; the walk in hash order
+ *
+ * A trie over seeded 64-bit hashes, four bits a level from the top. A slot is a word: 0, a node, an
+ * entry, or a list of entries that share a hash; tags tell which, in the low bits of the pointer,
+ * which the collector takes for one into the object. Nodes' slots change by compare and swap;
+ * entries and lists never change, but for an entry's value.
+ *
+ * Invariants: - an entry whose value is OAKI_SYNC_DEAD is deleted, and stays so; whoever made it so
+ *               unlinks it, others may before.
+ *             - of the entries in a trie whose value isn't that, no two have equal keys.
+ *             - a slot with the frozen bit never changes again. A frozen node's content is in what
+ *               replaces it, so it is the same for readers which of them they are in.
+ *             - entries never go from one root to another.
+ * Lock: none. docs/maps-built-on.md shows why each operation has its instant. */
+#ifndef OAKI_SYNCMAP_H
+#define OAKI_SYNCMAP_H
+
+#include "runtime/base.h"
+#include <oakum/syncmap.h>
+
+#define OAKI_SYNC_BITS 4
+#define OAKI_SYNC_SLOTS (1 << OAKI_SYNC_BITS)
+#define OAKI_SYNC_TOP (64 - OAKI_SYNC_BITS) /* shift of the root's level */
+#define OAKI_SYNC_LEVELS (64 / OAKI_SYNC_BITS)
+
+/* Tags of a slot. */
+enum { OAKI_SYNC_ENTRY = 1, OAKI_SYNC_FROZEN = 2, OAKI_SYNC_LIST = 4 };
+#define OAKI_SYNC_TAGS ((AO_t)7)
+
+typedef struct oaki_sync_node {
+    AO_t slot[OAKI_SYNC_SLOTS];
+} oaki_sync_node;
+
+/* The count is written by those who add and delete; readers' lines are others. */
+typedef struct oaki_sync_root {
+    oaki_sync_node top;
+    char apart[64];
+    AO_t len;
+    char behind[56];
+} oaki_sync_root;
+
+typedef struct oaki_sync_entry {
+    AO_t value;
+    uint64_t hash;
+    char key[]; /* or a pointer to it when it is large */
+} oaki_sync_entry;
+
+typedef struct oaki_sync_list {
+    size_t n;
+    oaki_sync_entry *entry[];
+} oaki_sync_list;
+
+struct oak_syncmap {
+    AO_t root; /* oaki_sync_root *, or 0: empty */
+    const oak_map_type *type;
+    const struct oak_type *entry_type;
+    uint64_t seed, mult;
+};
+
+extern OAKI_HIDDEN const char oaki_sync_dead;
+#define OAKI_SYNC_DEAD ((AO_t)&oaki_sync_dead)
+
+OAKI_INLINE unsigned oaki_sync_index(uint64_t hash, unsigned shift)
+{
+    return (unsigned)(hash >> shift) & (OAKI_SYNC_SLOTS - 1);
+}
+
+OAKI_INLINE const void *oaki_sync_key(const oak_map_type *t, const oaki_sync_entry *e)
+{
+    return t->key_size > OAK_MAP_INDIRECT_ ? *(void *const *)(const void *)e->key : e->key;
+}
+
+OAKI_INLINE bool oaki_sync_is_dead(const oaki_sync_entry *e)
+{
+    return AO_load_acquire(&e->value) == OAKI_SYNC_DEAD;
+}
+
+/* What a word refers to, whatever its tags say. */
+OAKI_INLINE void *oaki_sync_pointer(AO_t word) { return (void *)(word & ~OAKI_SYNC_TAGS); }
+
+OAKI_INLINE bool oaki_sync_is_node(AO_t word)
+{
+    return (word & (OAKI_SYNC_ENTRY | OAKI_SYNC_LIST)) == 0 && oaki_sync_pointer(word);
+}
+
+/* The entries of a word that is no node: how many, and where. `one` is room for a single one. */
+OAKI_INLINE size_t oaki_sync_entries(AO_t word, oaki_sync_entry **one, oaki_sync_entry ***at)
+{
+    if (word & OAKI_SYNC_LIST) {
+        oaki_sync_list *l = oaki_sync_pointer(word);
+        *at = l->entry;
+        return l->n;
+    }
+    *one = oaki_sync_pointer(word);
+    *at = one;
+    return *one != NULL;
+}
+
+/* The entry with this key, deleted or not, or NULL. Writes nothing. */
+oaki_sync_entry *oaki_sync_find(const oak_syncmap *m, const oaki_sync_root *r, uint64_t hash,
+                                const void *key);
+
+/* Add e, whose hash is set, unless an entry with its key is there that isn't deleted, which is put
+ * into *other then. 1: added; 0: not; -1 with ENOMEM. */
+int oaki_sync_add(const oak_syncmap *m, oaki_sync_root *r, oaki_sync_entry *e,
+                  oaki_sync_entry **other);
+
+/* Take out e, which is deleted, with nodes that it leaves empty or with one entry. */
+void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e);
+
+/* The slot's word of the first entries in hash order, at `from` or behind it, that aren't all
+ * deleted, or 0. */
+AO_t oaki_sync_next(const oaki_sync_root *r, uint64_t from);
+
+#endif

@@ -1,0 +1,248 @@
+/* syncmap_trie.c - the sync map's trie: finding a place, adding, unlinking, and the walk.
+ *
+ * A node that deletes leave with one entry or none is taken out: its slots are frozen one by one,
+ * so that nobody adds to it any more, and then its parent's slot is set to what was left. Whoever
+ * meets a frozen slot on its way to a write does that too, and starts again from the top; so a
+ * thread that stops in the middle holds up nobody. (Freezing slots before a node is copied:
+ * Prokopec, "Cache-tries", 2018. Tries that are shared without locks: Prokopec et al., "Concurrent
+ * tries with efficient non-blocking snapshots", 2012.)
+ *
+ * Owns: nodes and lists. Lock: none; see syncmap.h.
+ * Invariant: nodes and lists are complete before a release store makes them known. No memory is
+ *   used again while somebody refers to it, so that a word that is the same as before means the
+ *   same.
+ * Bound: 16 levels, 16 slots of each node that is looked through. */
+#include "syncmap.h"
+#include <oakum/heap.h>
+
+const char oaki_sync_dead;
+
+OAKI_INLINE bool swing(AO_t *slot, AO_t from, AO_t to)
+{
+    return AO_compare_and_swap_full(slot, from, to);
+}
+
+OAKI_INLINE AO_t tagged(const void *p, AO_t tag)
+{
+    return (AO_t)p | tag;
+}
+
+/* ---- reading ---- */
+
+OAKI_INLINE oaki_sync_entry *find_in(const oak_map_type *t, AO_t word, uint64_t hash,
+                                     const void *key)
+{
+    oaki_sync_entry *one, **e;
+    for (size_t n = oaki_sync_entries(word, &one, &e); n > 0; n--, e++)
+        if ((*e)->hash == hash && oak_map_equal_(t, oaki_sync_key(t, *e), key)) return *e;
+    return NULL;
+}
+
+oaki_sync_entry *oaki_sync_find(const oak_syncmap *m, const oaki_sync_root *r, uint64_t hash,
+                                const void *key)
+{
+    const oaki_sync_node *n = &r->top;
+    for (unsigned shift = OAKI_SYNC_TOP;; shift -= OAKI_SYNC_BITS) {
+        AO_t w = AO_load_acquire(&n->slot[oaki_sync_index(hash, shift)]);
+        if (!oaki_sync_is_node(w)) return find_in(m->type, w, hash, key);
+        n = oaki_sync_pointer(w);
+    }
+}
+
+static bool all_dead(AO_t word)
+{
+    oaki_sync_entry *one, **e;
+    for (size_t n = oaki_sync_entries(word, &one, &e); n > 0; n--, e++)
+        if (!oaki_sync_is_dead(*e)) return false;
+    return true;
+}
+
+static uint64_t hash_of(AO_t word)
+{
+    oaki_sync_entry *one, **e;
+    return oaki_sync_entries(word, &one, &e) ? (*e)->hash : 0;
+}
+
+/* Below n, whose slots are at `shift`. */
+static AO_t next_below(const oaki_sync_node *n, unsigned shift, uint64_t from)
+{
+    for (unsigned i = oaki_sync_index(from, shift); i < OAKI_SYNC_SLOTS; i++, from = 0) {
+        AO_t w = AO_load_acquire(&n->slot[i]);
+        if (oaki_sync_is_node(w)) {
+            w = next_below(oaki_sync_pointer(w), shift - OAKI_SYNC_BITS, from);
+            if (w) return w;
+        } else if (!all_dead(w) && hash_of(w) >= from) {
+            return w;
+        }
+    }
+    return 0;
+}
+
+AO_t oaki_sync_next(const oaki_sync_root *r, uint64_t from)
+{
+    return next_below(&r->top, OAKI_SYNC_TOP, from);
+}
+
+/* ---- freezing ---- */
+
+/* How many slots of n are in use, nodes counted as two; the last one's word in *word. What is
+ * deleted doesn't count. */
+static unsigned content(const oaki_sync_node *n, AO_t *word)
+{
+    unsigned used = 0;
+    *word = 0;
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) {
+        AO_t w = AO_load_acquire(&n->slot[i]) & ~(AO_t)OAKI_SYNC_FROZEN;
+        bool node = oaki_sync_is_node(w);
+        if (!node && all_dead(w)) continue;
+        used += node ? 2 : 1;
+        *word = w;
+    }
+    return used;
+}
+
+/* What stands for a frozen node: nothing, its one word, or a copy. false: no memory for that. */
+static bool substitute(const oaki_sync_node *n, AO_t *word)
+{
+    if (content(n, word) <= 1) return true;
+    oaki_sync_node *copy = oak_alloc(sizeof *copy);
+    if (!copy) return false;
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++)
+        copy->slot[i] = AO_load_acquire(&n->slot[i]) & ~(AO_t)OAKI_SYNC_FROZEN;
+    *word = (AO_t)copy;
+    return true;
+}
+
+/* Replace n, which the slot `up` refers to, by what is in it; whoever comes first. false: no
+ * memory. */
+static bool replace(AO_t *up, oaki_sync_node *n)
+{
+    AO_t w, word;
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) do {
+            w = AO_load_acquire(&n->slot[i]);
+        } while (!(w & OAKI_SYNC_FROZEN) && !swing(&n->slot[i], w, w | OAKI_SYNC_FROZEN));
+    if (!substitute(n, &word)) return false;
+    (void)swing(up, (AO_t)n, word); /* or `up` is frozen too, and whoever sees that comes back */
+    return true;
+}
+
+/* ---- places ---- */
+
+typedef struct place {
+    AO_t *slot, word;
+    unsigned shift;
+    int depth; /* of the slot's node; up[depth] refers to it when depth > 0 */
+    AO_t *up[OAKI_SYNC_LEVELS];
+} place;
+
+/* The slot for this hash, not frozen when it was read. false: no memory to get there. */
+static bool locate(oaki_sync_root *r, uint64_t hash, place *at)
+{
+    for (;;) {
+        oaki_sync_node *n = &r->top;
+        at->depth = 0;
+        for (at->shift = OAKI_SYNC_TOP;; at->shift -= OAKI_SYNC_BITS) {
+            at->slot = &n->slot[oaki_sync_index(hash, at->shift)];
+            at->word = AO_load_acquire(at->slot);
+            if ((at->word & OAKI_SYNC_FROZEN) || !oaki_sync_is_node(at->word)) break;
+            n = oaki_sync_pointer(at->word);
+            at->up[++at->depth] = at->slot;
+        }
+        if (!(at->word & OAKI_SYNC_FROZEN)) return true;
+        if (!replace(at->up[at->depth], n)) return false;
+    }
+}
+
+/* ---- adding ---- */
+
+/* A word for the entries of `word` that aren't deleted, and e if that isn't NULL. They share a
+ * hash. false: no memory. */
+static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
+{
+    oaki_sync_entry *one, **old, *single = e;
+    size_t n = oaki_sync_entries(word, &one, &old), live = e != NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (oaki_sync_is_dead(old[i])) continue;
+        single = old[i];
+        live++;
+    }
+    *out = live ? tagged(single, OAKI_SYNC_ENTRY) : 0;
+    if (live <= 1) return true;
+    oaki_sync_list *l = oak_alloc(sizeof *l + live * sizeof l->entry[0]);
+    if (!l) return false;
+    for (size_t i = 0; i < n && l->n < live - (e != NULL); i++)
+        if (!oaki_sync_is_dead(old[i])) l->entry[l->n++] = old[i];
+    if (e) l->entry[l->n++] = e;
+    if (l->n > 1)
+        *out = tagged(l, OAKI_SYNC_LIST);
+    else
+        *out = l->n ? tagged(l->entry[0], OAKI_SYNC_ENTRY) : 0; /* others died meanwhile */
+    return true;
+}
+
+/* A node at `shift`, with nodes below it, in which `word` and e, of another hash, have slots of
+ * their own. 0: no memory. */
+static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
+{
+    uint64_t old = hash_of(word);
+    oaki_sync_node *first = NULL, *n;
+    for (AO_t *where = NULL;; shift -= OAKI_SYNC_BITS) {
+        n = oak_alloc(sizeof *n);
+        if (!n) return 0;
+        if (where)
+            *where = (AO_t)n;
+        else
+            first = n;
+        where = &n->slot[oaki_sync_index(old, shift)];
+        if (oaki_sync_index(old, shift) == oaki_sync_index(e->hash, shift)) continue;
+        *where = word;
+        n->slot[oaki_sync_index(e->hash, shift)] = tagged(e, OAKI_SYNC_ENTRY);
+        return (AO_t)first;
+    }
+}
+
+int oaki_sync_add(const oak_syncmap *m, oaki_sync_root *r, oaki_sync_entry *e,
+                  oaki_sync_entry **other)
+{
+    place at;
+    for (;;) {
+        AO_t word;
+        if (!locate(r, e->hash, &at)) return -1;
+        *other = find_in(m->type, at.word, e->hash, oaki_sync_key(m->type, e));
+        if (*other && !oaki_sync_is_dead(*other)) return 0;
+        if (all_dead(at.word))
+            word = tagged(e, OAKI_SYNC_ENTRY);
+        else if (hash_of(at.word) != e->hash)
+            word = branch(at.word, e, at.shift - OAKI_SYNC_BITS);
+        else if (!without_dead(at.word, e, &word))
+            word = 0;
+        if (!word) return -1;
+        if (swing(at.slot, at.word, word)) return 1;
+    }
+}
+
+/* ---- unlinking ---- */
+
+static bool has(AO_t word, const oaki_sync_entry *e)
+{
+    oaki_sync_entry *one, **in;
+    for (size_t n = oaki_sync_entries(word, &one, &in); n > 0; n--, in++)
+        if (*in == e) return true;
+    return false;
+}
+
+/* Without memory it stays where it is, until a write that comes by there. */
+void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e)
+{
+    place at;
+    AO_t word;
+    do {
+        if (!locate(r, e->hash, &at) || !has(at.word, e) || !without_dead(at.word, NULL, &word))
+            return;
+    } while (!swing(at.slot, at.word, word));
+    for (; at.depth > 0; at.depth--) {
+        AO_t *up = at.up[at.depth], n = AO_load_acquire(up);
+        if (!oaki_sync_is_node(n) || (n & OAKI_SYNC_FROZEN)) return;
+        if (content(oaki_sync_pointer(n), &word) > 1 || !replace(up, oaki_sync_pointer(n))) return;
+    }
+}

@@ -1,0 +1,324 @@
+/* syncmap_threads.c - tests of the sync map by many threads at once, with collections meanwhile.
+ *
+ * Few keys, so that nodes are made, frozen and taken out all the time, in each other's way. What a
+ * thread knows for certain is checked at once: the keys that only it writes, those that nobody
+ * deletes, that a token is taken once, that no increment is lost. */
+#include "maps/syncmap.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <oakum/oakum.h>
+#include <string.h>
+
+Suite *suite_maps_syncmap_threads(void);
+
+enum { THREADS = 4, OWN = 40, TOKENS = 24, COUNTERS = 8, FIXED = 30 };
+
+/* Keys: each thread's own, tokens, counters, and those that stay. */
+enum { TOKEN_KEY = 1 << 20, COUNTER_KEY = 2 << 20, FIXED_KEY = 3 << 20 };
+
+static oak_syncmap *map;
+static AO_t ended, wrong;
+static size_t steps;
+
+typedef struct worker {
+    uint64_t rng, id;
+    bool present[OWN];
+    uint64_t value[OWN];
+    size_t added[TOKENS], taken[TOKENS], counted[COUNTERS];
+} worker;
+
+static uint64_t draw(worker *w)
+{
+    w->rng ^= w->rng << 13;
+    w->rng ^= w->rng >> 7;
+    w->rng ^= w->rng << 17;
+    return w->rng >> 11;
+}
+
+static void expect(bool right, AO_t what)
+{
+    if (!right) AO_store(&wrong, what);
+}
+
+/* Values are boxes that know their key, so that one which was freed too early shows. */
+typedef struct box {
+    uint64_t key, number;
+} box;
+
+static box *boxed(uint64_t key, uint64_t number)
+{
+    box *b = oak_alloc_noscan(sizeof *b);
+    if (!b) return NULL;
+    b->key = key;
+    b->number = number;
+    return b;
+}
+
+static void own_key(worker *w)
+{
+    size_t i = draw(w) % OWN;
+    uint64_t key = w->id << 10 | i, number = draw(w);
+    void *v;
+    bool there = oak_syncmap_load(map, &key, &v);
+    expect(there == w->present[i], __LINE__);
+    if (there) expect(((box *)v)->key == key && ((box *)v)->number == w->value[i], __LINE__);
+    if (draw(w) % 2) {
+        expect(oak_syncmap_swap(map, &key, boxed(key, number), NULL) == there, __LINE__);
+        w->present[i] = true;
+        w->value[i] = number;
+    } else {
+        expect(oak_syncmap_delete(map, &key) == there, __LINE__);
+        w->present[i] = false;
+    }
+}
+
+static void others_key(worker *w)
+{
+    uint64_t key = (draw(w) % THREADS + 1) << 10 | draw(w) % OWN;
+    void *v;
+    if (oak_syncmap_load(map, &key, &v)) expect(((box *)v)->key == key, __LINE__);
+}
+
+static void token(worker *w)
+{
+    size_t i = draw(w) % TOKENS;
+    uint64_t key = TOKEN_KEY + i;
+    void *v;
+    if (draw(w) % 2) {
+        box *b = boxed(key, w->id);
+        w->added[i] += oak_syncmap_load_or_store(map, &key, b, &v) == 0;
+        expect(((box *)v)->key == key, __LINE__);
+    } else if (oak_syncmap_load_and_delete(map, &key, &v)) {
+        w->taken[i]++;
+        expect(((box *)v)->key == key, __LINE__);
+    }
+}
+
+static void counter(worker *w)
+{
+    size_t i = draw(w) % COUNTERS;
+    uint64_t key = COUNTER_KEY + i;
+    void *v;
+    expect(oak_syncmap_load(map, &key, &v), __LINE__);
+    if (oak_syncmap_compare_and_swap(map, &key, v, (void *)((uintptr_t)v + 16))) w->counted[i]++;
+}
+
+static void fixed_key(worker *w)
+{
+    uint64_t key = FIXED_KEY + draw(w) % FIXED;
+    expect(oak_syncmap_load(map, &key, NULL), __LINE__);
+}
+
+static bool see(const void *key, void *value, void *ctx)
+{
+    uint64_t k = *(const uint64_t *)key;
+    (void)value;
+    if (k >= FIXED_KEY) ((unsigned char *)ctx)[k - FIXED_KEY]++;
+    return true;
+}
+
+static void walk(void)
+{
+    unsigned char seen[FIXED] = { 0 };
+    oak_syncmap_range(map, see, seen);
+    for (size_t i = 0; i < FIXED; i++) expect(seen[i] == 1, __LINE__);
+}
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    for (size_t i = 0; i < steps; i++) {
+        switch (draw(w) % 8) {
+        case 0:
+            others_key(w);
+            break;
+        case 1:
+        case 2:
+            token(w);
+            break;
+        case 3:
+            counter(w);
+            break;
+        case 4:
+            fixed_key(w);
+            break;
+        default:
+            own_key(w);
+        }
+        if (draw(w) % 500 == 0) walk();
+    }
+    AO_fetch_and_add1_full(&ended);
+    return NULL;
+}
+
+static uint64_t few_hashes(const void *key, uint64_t seed, size_t size)
+{
+    (void)size;
+    return *(const uint64_t *)key % 11 ^ seed;
+}
+
+static uint64_t one_hash(const void *key, uint64_t seed, size_t size)
+{
+    (void)key;
+    (void)size;
+    return seed;
+}
+
+static bool same_word(const void *a, const void *b, size_t size)
+{
+    (void)size;
+    return *(const uint64_t *)a == *(const uint64_t *)b;
+}
+
+static const oak_map_type types[] = {
+    { .key = OAK_KEY_U64 },
+    { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = few_hashes, .equal = same_word },
+    { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = one_hash, .equal = same_word },
+};
+
+static void start(void)
+{
+    test_heap_start(test_config());
+}
+
+static void check_result(const worker *w)
+{
+    size_t len = FIXED + COUNTERS;
+    for (uint64_t k = COUNTER_KEY, i = 0; i < COUNTERS; i++, k++) {
+        size_t sum = 0;
+        void *v;
+        for (size_t t = 0; t < THREADS; t++) sum += w[t].counted[i];
+        ck_assert(oak_syncmap_load(map, &k, &v));
+        ck_assert_uint_eq((uintptr_t)v, 16 * sum);
+    }
+    for (uint64_t k = TOKEN_KEY, i = 0; i < TOKENS; i++, k++) {
+        size_t there = oak_syncmap_load(map, &k, NULL);
+        len += there;
+        for (size_t t = 0; t < THREADS; t++) there += w[t].taken[i] - w[t].added[i];
+        ck_assert_uint_eq(there, 0);
+    }
+    for (size_t t = 0; t < THREADS; t++)
+        for (size_t i = 0; i < OWN; i++) len += w[t].present[i];
+    ck_assert_uint_eq(oak_syncmap_len(map), len);
+    oak_syncmap_stats s;
+    oak_syncmap_stats_read(map, &s);
+    ck_assert_uint_eq(s.entries, len);
+}
+
+static bool delete_it(const void *key, void *value, void *ctx)
+{
+    (void)value;
+    (void)ctx;
+    ck_assert(oak_syncmap_delete(map, key));
+    return true;
+}
+
+START_TEST(threads_agree)
+{
+    static worker w[THREADS];
+    pthread_t id[THREADS];
+    oak_syncmap_stats s;
+    test_seed("maps/syncmap_threads");
+    steps = test_scale(_i ? 20000 : 100000);
+    map = oak_syncmap_new(&types[_i]);
+    for (uint64_t k = FIXED_KEY; k < FIXED_KEY + FIXED; k++) oak_syncmap_store(map, &k, NULL);
+    for (uint64_t k = COUNTER_KEY; k < COUNTER_KEY + COUNTERS; k++)
+        oak_syncmap_store(map, &k, NULL);
+    for (size_t t = 0; t < THREADS; t++) {
+        w[t].rng = test_random() | 1;
+        w[t].id = t + 1;
+        id[t] = test_start(work, &w[t]);
+    }
+    while (AO_load_acquire(&ended) < THREADS) oak_collect();
+    for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
+    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    check_result(w);
+    oak_syncmap_range(map, delete_it, NULL);
+    oak_syncmap_stats_read(map, &s);
+    ck_assert_uint_eq(s.entries, 0);
+    ck_assert_uint_eq(s.nodes, 1);
+}
+END_TEST
+
+/* ---- clear ---- */
+
+/* Others store and delete the same few keys. */
+static void *disturb(void *arg)
+{
+    worker *w = arg;
+    for (size_t i = 0; i < steps; i++) {
+        uint64_t key = draw(w) % 64;
+        if (draw(w) % 2)
+            oak_syncmap_store(map, &key, w);
+        else
+            (void)oak_syncmap_delete(map, &key);
+    }
+    AO_fetch_and_add1_full(&ended);
+    return NULL;
+}
+
+START_TEST(clear_takes_all_that_was_there)
+{
+    static worker w[THREADS];
+    pthread_t id[THREADS];
+    test_seed("maps/syncmap_threads clear");
+    steps = test_scale(100000);
+    map = oak_syncmap_new(&types[0]);
+    for (size_t t = 0; t < THREADS; t++) {
+        w[t].rng = test_random() | 1;
+        id[t] = test_start(disturb, &w[t]);
+    }
+    for (size_t i = 0; AO_load_acquire(&ended) < THREADS; i++) {
+        for (uint64_t k = 0; k < 64; k++) oak_syncmap_store(map, &k, &map);
+        oak_syncmap_clear(map);
+        for (uint64_t k = 0; k < 64; k++) { /* what we stored is gone */
+            void *v;
+            expect(!oak_syncmap_load(map, &k, &v) || v != &map, __LINE__);
+        }
+        if (i % 16 == 0) oak_collect();
+    }
+    for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
+    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    oak_syncmap_clear(map);
+    ck_assert_uint_eq(oak_syncmap_len(map), 0);
+    uint64_t key = 1;
+    ck_assert(!oak_syncmap_load(map, &key, NULL));
+}
+END_TEST
+
+/* ---- a thread that has never used the heap ---- */
+
+static void *only_read(void *arg)
+{
+    void *v;
+    uint64_t key = 5;
+    return oak_syncmap_load(map, &key, &v) && v == arg && oaki_thread_self() ? arg : NULL;
+}
+
+START_TEST(a_reader_is_attached)
+{
+    uint64_t key = 5;
+    void *result;
+    pthread_t id;
+    map = oak_syncmap_new(&types[0]);
+    oak_syncmap_store(map, &key, &key);
+    id = test_start(only_read, &key);
+    pthread_join(id, &result);
+    ck_assert_ptr_eq(result, &key);
+}
+END_TEST
+
+Suite *suite_maps_syncmap_threads(void)
+{
+    Suite *s = suite_create("maps/syncmap_threads");
+    TCase *c = tcase_create("threads");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, threads_agree, 0, (int)OAKI_COUNT(types));
+    tcase_add_test(c, clear_takes_all_that_was_there);
+    tcase_add_test(c, a_reader_is_attached);
+    suite_add_tcase(s, c);
+    return s;
+}
