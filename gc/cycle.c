@@ -150,8 +150,9 @@ static void count_pause(uint64_t ns)
     gc.pause_end[i] = gc.last_gc_ns;
 }
 
-/* Not part of the frame that is scanned: it would hold words that sweeping left there. */
-static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
+/* Not part of the frame that is scanned: it would hold words that sweeping left there. false when
+ * the world could not be stopped yet. */
+static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_trace tr = { .forced = why == OAKI_GC_ASKED };
@@ -162,7 +163,10 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
     tr.heap_start = AO_load(&h->live);
     tr.goal = oaki_pace_goal();
     uint64_t t0 = oaki_os_now_ns(), cpu0 = oaki_os_cpu_ns();
-    oaki_world_stop(t);
+    if (!oaki_world_stop(t)) {
+        oaki_helpers_release();
+        return false;
+    }
     uint64_t t1 = oaki_os_now_ns(), cpu1 = oaki_os_cpu_ns();
     uint64_t aside = stopped_part(&tr);
     t0 += aside;
@@ -175,7 +179,7 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
     gc.gc_cpu_ns += cpu;
     count_pause(t3 - t0);
     oaki_pace_cycle(t3, OAKI_MIN(cpu, t3 - t0));
-    if (!oaki_debug_switches.gctrace) return;
+    if (!oaki_debug_switches.gctrace) return true;
     tr.cycle = AO_load(&h->cycle);
     tr.since_start = t0 - gc.start_ns;
     tr.stop = t1 - t0;
@@ -191,6 +195,7 @@ static OAKI_NOINLINE void run_cycle(oaki_thread *t, oaki_gc_why why)
     tr.globals = gc.data_bytes;
     tr.cpu_fraction = cpu_fraction();
     oaki_trace_cycle(&tr);
+    return true;
 }
 
 /* ---- entries ---- */
@@ -202,12 +207,13 @@ OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
     oaki_heap *h = &oaki_the_heap;
     if (AO_load(&gc.disabled)) return false;
     size_t cycle = AO_load(&h->cycle);
-    oaki_lock_acquire_parked(t, &h->gc_lock);
-    if (why != OAKI_GC_DUE || AO_load(&h->cycle) == cycle) {
+    for (bool done = false; !done;) {
+        oaki_roots_refresh(t);
+        oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
-        run_cycle(t, why);
+        done = (why == OAKI_GC_DUE && AO_load(&h->cycle) != cycle) || run_cycle(t, why);
+        oaki_lock_release(&h->gc_lock);
     }
-    oaki_lock_release(&h->gc_lock);
     oaki_sweep_wake();
     oaki_leave(t);
     oaki_finalizers_dispatch();
@@ -272,11 +278,15 @@ OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
-    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    oaki_thread_save_context(t);
-    oaki_helpers_hold();
-    oaki_world_stop(t);
-    return t;
+    for (;;) {
+        oaki_roots_refresh(t);
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+        oaki_thread_save_context(t);
+        oaki_helpers_hold();
+        if (oaki_world_stop(t)) return t;
+        oaki_helpers_release();
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+    }
 }
 
 void oaki_gc_stop_end(oaki_thread *t)

@@ -1,9 +1,10 @@
 /* dlroots.c - the writable data of loaded objects.
  *
  * Owns: the table of loaded objects: writable segments, TLS modules, names, and the chain of link
- * maps that they were read with. Lock: gc_lock, as only the thread that is about to stop the world
- * writes it; at start-up none. Bounds: prepare is O(1) unless something was loaded or unloaded;
- * consistent is O(loaded objects).
+ * maps that they were read with; struct known. Lock: gc_lock; at start-up none. A new table is read
+ * with no lock of ours held, as the loader's is taken for it: who has that (in a callback of
+ * dl_iterate_phdr) may be waiting for ours. Bounds: refresh is O(1) unless something was loaded or
+ * unloaded; consistent is O(loaded objects).
  *
  * The loader keeps a list for debuggers (struct r_debug, found by DT_DEBUG): a state and the chain
  * of link maps. docs/roots.md goes through the points where a thread may be stopped inside dlopen
@@ -25,6 +26,8 @@
 
 #define COPY_MAX ((size_t)4 << 20) /* a larger segment is scanned where it is */
 #define TLS_RETRIES 8              /* a vector that looks moved is waited for so often */
+#define PAUSE_NS 50000u            /* before a stop is repeated; longer each time, up to ... */
+#define PAUSE_MOST_NS 1000000u
 
 typedef struct segment {
     const char *lo, *hi;
@@ -42,25 +45,33 @@ typedef struct node {
 } node;
 
 typedef struct objects {
-    oaki_vec segments, modules, chain, names, lasting;
+    oaki_vec segments, modules, chain, names;
     char *copies;
     size_t copies_size;
-    unsigned long long adds, subs;
-    const struct r_debug *debug; /* NULL in a static program */
-    bool started;                /* what start-up loaded is known */
-    bool stale;                  /* a stop saw that the chain had changed */
-    unsigned tls_retries;
+    unsigned long long adds, subs; /* the loader's, which only grow */
 } objects;
 
 static objects table;
 
+static struct known {
+    const struct r_debug *debug; /* NULL in a static program */
+    oaki_vec lasting;            /* addresses of the objects that start-up loaded */
+    bool started;                /* those are known */
+    unsigned tls_retries;
+    /* read without a lock, before a stop */
+    unsigned int stale;          /* AO_int: stops in a row that saw a change */
+    AO_t modules;                /* of the table */
+    AO_t adds, subs;
+} known;
+
 /* One reading: what didn't fit is counted, and the reading repeated with more room. */
 typedef struct reading {
+    objects *to;
     bool first, full;
     size_t copies;
 } reading;
 
-/* ---- reading, in dl_iterate_phdr: its lock is held, so no memory is taken ---- */
+/* ---- reading, in dl_iterate_phdr: its lock is held, so no memory and no lock is taken ---- */
 
 static void *push(oaki_vec *v, reading *r, size_t n)
 {
@@ -73,25 +84,25 @@ static void *push(oaki_vec *v, reading *r, size_t n)
 
 static size_t push_name(const char *name, reading *r)
 {
-    size_t at = table.names.len, n = strlen(name) + 1;
-    char *p = push(&table.names, r, n);
+    size_t at = r->to->names.len, n = strlen(name) + 1;
+    char *p = push(&r->to->names, r, n);
     if (p) memcpy(p, name, n);
     return at;
 }
 
 static bool is_lasting(ElfW(Addr) addr)
 {
-    const ElfW(Addr) *a = table.lasting.items;
-    for (size_t i = 0; i < table.lasting.len; i++)
+    const ElfW(Addr) *a = known.lasting.items;
+    for (size_t i = 0; i < known.lasting.len; i++)
         if (a[i] == addr) return true;
     return false;
 }
 
 static void read_chain(reading *r)
 {
-    if (!table.debug) return;
-    for (const struct link_map *m = table.debug->r_map; m; m = m->l_next) {
-        node *n = push(&table.chain, r, 1);
+    if (!known.debug) return;
+    for (const struct link_map *m = known.debug->r_map; m; m = m->l_next) {
+        node *n = push(&r->to->chain, r, 1);
         if (n) *n = (node){ m, m->l_addr, m->l_ld, m->l_name, is_lasting(m->l_addr) };
     }
 }
@@ -100,7 +111,7 @@ static void push_segment(reading *r, const char *lo, const char *hi, size_t name
 {
     if (lo >= hi) return;
     size_t size = (size_t)(hi - lo);
-    segment *s = push(&table.segments, r, 1);
+    segment *s = push(&r->to->segments, r, 1);
     copied = copied && size <= COPY_MAX;
     if (s) *s = (segment){ lo, hi, name, copied, r->copies };
     if (copied) r->copies += OAKI_ALIGN_UP(size, 16);
@@ -124,7 +135,7 @@ static void read_segment(const struct dl_phdr_info *info, const ElfW(Phdr) * p, 
 {
     const char *lo = (const char *)(info->dlpi_addr + p->p_vaddr), *hi = lo + p->p_memsz;
     const char *relro_lo, *relro_hi;
-    bool copied = table.started && !is_lasting(info->dlpi_addr);
+    bool copied = known.started && !is_lasting(info->dlpi_addr);
     find_relro(info, &relro_lo, &relro_hi);
     if (relro_lo >= relro_hi || relro_hi <= lo || relro_lo >= hi) {
         push_segment(r, lo, hi, name, copied);
@@ -137,7 +148,7 @@ static void read_segment(const struct dl_phdr_info *info, const ElfW(Phdr) * p, 
 static void read_module(const struct dl_phdr_info *info, size_t size, reading *r, size_t name)
 {
     if (oaki_tlsroots_learn(oaki_thread_pointer(), info->dlpi_tls_data)) return; /* static */
-    oaki_tls_module *m = push(&table.modules, r, 1);
+    oaki_tls_module *m = push(&r->to->modules, r, 1);
     if (m) *m = (oaki_tls_module){ info->dlpi_tls_modid, size, name };
 }
 
@@ -163,8 +174,8 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
     reading *r = ctx;
     (void)size;
     if (r->first) {
-        table.adds = info->dlpi_adds;
-        table.subs = info->dlpi_subs;
+        r->to->adds = info->dlpi_adds;
+        r->to->subs = info->dlpi_subs;
         read_chain(r);
         r->first = false;
     }
@@ -175,8 +186,8 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
         if (p->p_type == PT_LOAD && (p->p_flags & PF_W) && !ours) read_segment(info, p, r, name);
         if (p->p_type == PT_TLS && info->dlpi_tls_modid) read_module(info, p->p_memsz, r, name);
     }
-    if (!table.started) {
-        ElfW(Addr) *a = push(&table.lasting, r, 1);
+    if (!known.started) {
+        ElfW(Addr) *a = push(&known.lasting, r, 1);
         if (a) *a = info->dlpi_addr;
     }
     return 0;
@@ -192,76 +203,149 @@ static int find_debug(struct dl_phdr_info *info, size_t size, void *ctx)
         if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
         const ElfW(Dyn) *d = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
         for (; d->d_tag != DT_NULL; d++)
-            if (d->d_tag == DT_DEBUG) table.debug = (const struct r_debug *)d->d_un.d_ptr;
+            if (d->d_tag == DT_DEBUG) known.debug = (const struct r_debug *)d->d_un.d_ptr;
     }
     return 1; /* the program is the first */
 }
 
 /* ---- outside it ---- */
 
-static int reserve(size_t copies)
+static void init_objects(objects *o)
 {
-    oaki_vec *v[] = { &table.segments, &table.modules, &table.chain, &table.names, &table.lasting };
-    for (size_t i = 0; i < OAKI_COUNT(v); i++) {
+    *o = (objects){ 0 };
+    oaki_vec_init(&o->segments, sizeof(segment), OAKI_META_OTHER);
+    oaki_vec_init(&o->modules, sizeof(oaki_tls_module), OAKI_META_OTHER);
+    oaki_vec_init(&o->chain, sizeof(node), OAKI_META_OTHER);
+    oaki_vec_init(&o->names, 1, OAKI_META_OTHER);
+}
+
+static void free_objects(objects *o)
+{
+    oaki_vec *v[] = { &o->segments, &o->modules, &o->chain, &o->names };
+    for (size_t i = 0; i < OAKI_COUNT(v); i++) oaki_vec_free(v[i]);
+    oaki_meta_free(o->copies, o->copies_size, OAKI_META_OTHER);
+}
+
+/* Room for what a reading counted. */
+static int reserve(objects *o, size_t copies)
+{
+    oaki_vec *v[] = { &o->segments, &o->modules, &o->chain, &o->names, &known.lasting };
+    for (size_t i = 0; i < OAKI_COUNT(v) - known.started; i++) {
         size_t want = v[i]->len + v[i]->len / 2 + 16;
         bool fits = v[i]->len <= v[i]->cap;
         v[i]->len = OAKI_MIN(v[i]->len, v[i]->cap); /* as many as there are to be moved */
         if (!fits && oaki_vec_reserve(v[i], want) != 0) return -1;
     }
-    if (copies <= table.copies_size) return 0;
-    oaki_meta_free(table.copies, table.copies_size, OAKI_META_OTHER);
-    table.copies_size = 0;
-    table.copies = oaki_meta_alloc(copies, OAKI_META_OTHER);
-    if (!table.copies) return -1;
-    table.copies_size = copies;
+    if (copies <= o->copies_size) return 0;
+    oaki_meta_free(o->copies, o->copies_size, OAKI_META_OTHER);
+    o->copies_size = 0;
+    o->copies = oaki_meta_alloc(copies, OAKI_META_OTHER);
+    if (!o->copies) return -1;
+    o->copies_size = copies;
     return 0;
 }
 
-static int read_objects(void)
+/* Returns whether all of it fitted. */
+static bool read_once(reading *r)
 {
-    for (;;) {
-        reading r = { .first = true };
-        table.segments.len = table.modules.len = table.chain.len = table.names.len = 0;
-        if (!table.started) table.lasting.len = 0;
-        dl_iterate_phdr(read_object, &r);
-        if (reserve(r.copies) != 0) return -1;
-        if (!r.full) break;
+    objects *o = r->to;
+    o->segments.len = o->modules.len = o->chain.len = o->names.len = 0;
+    if (!known.started) known.lasting.len = 0;
+    dl_iterate_phdr(read_object, r);
+    return !r->full;
+}
+
+/* With the world running. The thread, if there is one, counts as stopped while it waits for the
+ * loader's lock; its context is saved. */
+static int read_objects(oaki_thread *t, objects *to)
+{
+    for (bool done = false; !done;) {
+        reading r = { .to = to, .first = true };
+        if (t) oaki_stop_block(t);
+        done = read_once(&r);
+        if (t) oaki_stop_unblock(t);
+        if (reserve(to, r.copies) != 0) return -1;
     }
-    node *n = table.chain.items;
-    for (size_t i = 0; i < table.chain.len && !table.started; i++) n[i].lasting = true;
-    table.stale = false;
-    table.started = true;
     return 0;
 }
 
-static int changed(struct dl_phdr_info *info, size_t size, void *ctx)
+/* gc_lock held, or at start-up. */
+static void install(objects *o)
 {
-    (void)size;
-    (void)ctx;
-    return info->dlpi_adds == table.adds && info->dlpi_subs == table.subs ? 1 : 2;
+    objects old = table;
+    table = *o;
+    *o = old;
+    AO_store(&known.modules, table.modules.len);
+    AO_store(&known.adds, (AO_t)table.adds);
+    AO_store(&known.subs, (AO_t)table.subs);
 }
 
 int oaki_dlroots_init(void)
 {
-    oaki_vec_init(&table.segments, sizeof(segment), OAKI_META_OTHER);
-    oaki_vec_init(&table.modules, sizeof(oaki_tls_module), OAKI_META_OTHER);
-    oaki_vec_init(&table.chain, sizeof(node), OAKI_META_OTHER);
-    oaki_vec_init(&table.names, 1, OAKI_META_OTHER);
-    oaki_vec_init(&table.lasting, sizeof(ElfW(Addr)), OAKI_META_OTHER);
+    objects fresh;
+    known.started = false; /* it may have been, in a start that failed later */
+    init_objects(&table);
+    init_objects(&fresh);
+    oaki_vec_init(&known.lasting, sizeof(ElfW(Addr)), OAKI_META_OTHER);
     oaki_tlsroots_init();
     dl_iterate_phdr(find_debug, NULL);
-    if (oaki_roots_exclude(&table, sizeof table) != 0) return -1;
-    return read_objects();
+    if (oaki_roots_exclude(&table, sizeof table) != 0 ||
+        oaki_roots_exclude(&known, sizeof known) != 0 || read_objects(NULL, &fresh) != 0)
+        return -1;
+    node *n = fresh.chain.items;
+    for (size_t i = 0; i < fresh.chain.len; i++) n[i].lasting = true;
+    known.started = true;
+    install(&fresh);
+    return 0;
+}
+
+static int unchanged(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size;
+    (void)ctx;
+    bool same = (AO_t)info->dlpi_adds == AO_load(&known.adds) &&
+                (AO_t)info->dlpi_subs == AO_load(&known.subs);
+    return same ? 1 : 2;
+}
+
+static bool needs_reading(oaki_thread *t)
+{
+    if (AO_int_load(&known.stale)) return true;
+    if (known.debug && AO_load(&known.modules) == 0) return false;
+    oaki_stop_block(t);
+    bool same = dl_iterate_phdr(unchanged, NULL) == 1;
+    oaki_stop_unblock(t);
+    return !same;
+}
+
+/* A thread that was stopped inside dlopen or dlclose must get out of it; each attempt leaves it
+ * more time. */
+static void wait_for_loader(oaki_thread *t)
+{
+    unsigned tries = AO_int_load(&known.stale);
+    if (tries == 0) return;
+    oaki_stop_block(t);
+    oaki_os_sleep_ns(tries > 5 ? PAUSE_MOST_NS : OAKI_MIN(PAUSE_NS << (tries - 1), PAUSE_MOST_NS));
+    oaki_stop_unblock(t);
 }
 
 /* The stop tells when the chain has changed, so nothing is asked here in a program that loads
  * nothing. Where there are dynamic TLS modules, whose numbers the chain doesn't show, and where
- * there is no chain, the loader's counts are compared. */
-void oaki_roots_prepare(void)
+ * there is no chain, the loader's counts are compared. Another thread may have read later, and be
+ * here first: the newer table stays. */
+OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
 {
-    if (!table.stale && table.debug && table.modules.len == 0) return;
-    if (!table.stale && dl_iterate_phdr(changed, NULL) == 1) return;
-    if (read_objects() != 0) oak_fatal("oakum: out of memory for the table of loaded objects");
+    objects fresh;
+    oaki_thread_save_context(t);
+    if (!needs_reading(t)) return;
+    wait_for_loader(t);
+    init_objects(&fresh);
+    if (read_objects(t, &fresh) != 0)
+        oak_fatal("oakum: out of memory for the table of loaded objects");
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    if (fresh.adds + fresh.subs >= table.adds + table.subs) install(&fresh);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    free_objects(&fresh);
 }
 
 /* ---- in the stop ---- */
@@ -269,7 +353,7 @@ void oaki_roots_prepare(void)
 static OAKI_NO_ASAN bool chain_unchanged(bool may_grow)
 {
     const node *n = table.chain.items;
-    const struct link_map *m = table.debug->r_map;
+    const struct link_map *m = known.debug->r_map;
     for (size_t i = 0; i < table.chain.len; i++, m = m->l_next)
         if (m != n[i].map || (!n[i].lasting && !oaki_probe(m)) || m->l_addr != n[i].addr ||
             m->l_ld != n[i].dynamic || m->l_name != n[i].name)
@@ -279,7 +363,7 @@ static OAKI_NO_ASAN bool chain_unchanged(bool may_grow)
 
 static bool vectors_sane(void)
 {
-    if (table.modules.len == 0 || table.tls_retries >= TLS_RETRIES) return true;
+    if (table.modules.len == 0 || known.tls_retries >= TLS_RETRIES) return true;
     for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
         if (!oaki_tlsroots_sane(t->tp)) return false;
     return true;
@@ -287,19 +371,21 @@ static bool vectors_sane(void)
 
 bool oaki_roots_consistent(void)
 {
-    if (table.debug) {
-        unsigned state = AO_int_load((const unsigned *)&table.debug->r_state);
+    if (known.debug) {
+        unsigned state = AO_int_load((const unsigned *)&known.debug->r_state);
         /* what is being added has run no code yet, and holds nothing */
         if (state == RT_DELETE || !chain_unchanged(state == RT_ADD)) {
-            table.stale = true;
+            AO_int_fetch_and_add1(&known.stale);
             return false;
         }
     }
     if (!vectors_sane()) {
-        table.tls_retries++;
+        known.tls_retries++;
+        AO_int_fetch_and_add1(&known.stale);
         return false;
     }
-    table.tls_retries = 0;
+    known.tls_retries = 0;
+    AO_int_store(&known.stale, 0);
     return true;
 }
 

@@ -6,9 +6,9 @@
  * Lock: oaki_heap.roots_lock; with the world stopped, none.
  *
  * The table of loaded objects is read with dl_iterate_phdr, which takes a lock of the host, and
- * so before the stop; in the stop, the list that the loader keeps for debuggers (_r_debug) tells
- * whether it is still true. If not, or if a thread was stopped inside dlopen or dlclose, the
- * world is started again and the stop repeated. */
+ * so before the stop, and before gc_lock is taken; in the stop, the list that the loader keeps for
+ * debuggers (_r_debug) tells whether it is still true. If not, or if a thread was stopped inside
+ * dlopen or dlclose, the world is started again and all of that repeated. */
 #ifndef OAKI_ROOTS_H
 #define OAKI_ROOTS_H
 
@@ -42,8 +42,10 @@ typedef struct oaki_root {
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 
 int oaki_roots_init(void);
-void oaki_roots_prepare(void);    /* before a stop: read the loaded objects if they changed */
-bool oaki_roots_consistent(void); /* in a stop: is what prepare read still true? */
+/* Before a stop, and again when one failed: read the loaded objects if they changed. Inside
+ * oaki_enter, with no lock held: waits for the loader as oaki_lock_acquire_parked does. */
+void oaki_roots_refresh(oaki_thread *t);
+bool oaki_roots_consistent(void); /* in a stop: is what refresh read still true? */
 
 /* As oak_root_exclude, for what the runtime has in static data; at start-up. */
 int oaki_roots_exclude(const void *p, size_t n);

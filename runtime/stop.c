@@ -330,19 +330,12 @@ void oaki_world_halt(oaki_thread *self)
     errno = saved;
 }
 
-/* A thread that was stopped inside dlopen or dlclose must get out of it; each attempt leaves it
- * more time. */
-void oaki_world_stop(oaki_thread *self)
+bool oaki_world_stop(oaki_thread *self)
 {
-    uint64_t pause = 50000;
-    for (;;) {
-        oaki_roots_prepare();
-        oaki_world_halt(self);
-        if (oaki_roots_consistent()) return;
-        oaki_world_start(self);
-        oaki_os_sleep_ns(pause);
-        pause = OAKI_MIN(pause * 2, 1000000u);
-    }
+    oaki_world_halt(self);
+    if (oaki_roots_consistent()) return true;
+    oaki_world_start(self);
+    return false;
 }
 
 void oaki_world_start(oaki_thread *self)

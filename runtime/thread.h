@@ -139,8 +139,9 @@ void oaki_blocking_end(oaki_thread *t);
  * and pc are valid. The caller's own sp and regs must have been saved by
  * oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished without
  * detaching have had their caches flushed by oaki_mcache_flush and their records freed later, on
- * start. */
-void oaki_world_stop(oaki_thread *self);
+ * start. false when the loaded objects have changed since oaki_roots_refresh: the world runs, and
+ * the caller lets go of gc_lock, refreshes, and tries again. */
+bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
 

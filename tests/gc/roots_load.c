@@ -5,6 +5,7 @@
 #include <atomic_ops.h>
 #include <check.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -118,12 +119,43 @@ START_TEST(a_thread_that_is_not_attached_may_load_and_unload)
 }
 END_TEST
 
+/* ---- in a callback of dl_iterate_phdr, which holds a lock of the loader ---- */
+
+static int collect_in_callback(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)info;
+    (void)size;
+    cell *c = make_list(7);
+    oak_collect();
+    check_list(c, 7);
+    ++*(int *)ctx;
+    return 1;
+}
+
+/* Each collection asks the loader, as there is a library with TLS of its own. */
+START_TEST(a_callback_of_the_loaders_may_collect)
+{
+    pthread_t other[2];
+    int calls = 0;
+    ck_assert_int_eq(oak_init(NULL), 0);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    ck_assert_ptr_nonnull(dlopen(TEST_MODULES "/libtls.so", RTLD_NOW | RTLD_LOCAL));
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&other[i], NULL, collect, NULL), 0);
+    for (int i = 0; i < 100; i++) dl_iterate_phdr(collect_in_callback, &calls);
+    AO_int_store(&over, 1);
+    for (int i = 0; i < 2; i++) pthread_join(other[i], NULL);
+    ck_assert_int_eq(calls, 100);
+}
+END_TEST
+
 Suite *suite_gc_roots_load(void)
 {
     Suite *s = suite_create("gc/roots_load");
     TCase *c = tcase_create("load");
     tcase_add_test(c, what_a_library_refers_to_lives_while_libraries_come_and_go);
     tcase_add_test(c, a_thread_that_is_not_attached_may_load_and_unload);
+    tcase_add_test(c, a_callback_of_the_loaders_may_collect);
     suite_add_tcase(s, c);
     return s;
 }

@@ -1,5 +1,6 @@
 /* roots_tables.c - the tables behind oak_root_add, _remove and _exclude, and what prepare and
  * consistent say, against a model: which words of an arena a visit hands out, and how often. */
+#include "runtime/collector.h"
 #include "runtime/heap.h"
 #include "runtime/roots.h"
 #include "runtime/track.h"
@@ -38,14 +39,9 @@ static void count(const oaki_root *r, void *ctx)
 
 static void visit(void (*fn)(const oaki_root *r, void *ctx), void *ctx)
 {
-    oaki_thread *t = oaki_enter();
-    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    oaki_thread_save_context(t);
-    oaki_world_stop(t);
+    oaki_thread *t = oaki_gc_stop_begin();
     oaki_roots_visit(fn, ctx);
-    oaki_world_start(t);
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-    oaki_leave(t);
+    oaki_gc_stop_end(t);
 }
 
 typedef struct piece {
@@ -181,18 +177,20 @@ START_TEST(a_library_may_be_unloaded_in_the_middle_of_a_stop)
     roots_collect();
     void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
     ck_assert_ptr_nonnull(lib);
-    oaki_thread *t = oaki_enter();
-    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    oaki_thread_save_context(t);
-    oaki_world_stop(t);
+    oaki_thread *t = oaki_gc_stop_begin();
     ck_assert_int_eq(pthread_create(&other, NULL, close_library, lib), 0);
     pthread_join(other, NULL);
     oaki_roots_visit(read_all, &sum);
-    oaki_world_start(t);
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-    oaki_leave(t);
+    oaki_gc_stop_end(t);
 }
 END_TEST
+
+static void refresh(void)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_roots_refresh(t);
+    oaki_leave(t);
+}
 
 START_TEST(a_stop_sees_that_a_library_came_or_went)
 {
@@ -202,11 +200,11 @@ START_TEST(a_stop_sees_that_a_library_came_or_went)
     void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
     ck_assert_ptr_nonnull(lib);
     ck_assert(!oaki_roots_consistent());
-    oaki_roots_prepare();
+    refresh();
     ck_assert(oaki_roots_consistent());
     dlclose(lib);
     ck_assert(!oaki_roots_consistent());
-    oaki_roots_prepare();
+    refresh();
     ck_assert(oaki_roots_consistent());
 }
 END_TEST
