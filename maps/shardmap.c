@@ -1,0 +1,218 @@
+/* shardmap.c - a map in parts, each a default map behind a lock.
+ *
+ * Owns: struct oak_shardmap and its parts; which part, if any, the calling thread is in.
+ * Invariants: - a key is in the part that its hash with the whole map's seed tells. The parts' maps
+ *               have seeds of their own, so a part's keys fill it as any keys would.
+ *             - a part's map is NULL until a key is put into it, and reads as empty.
+ *             - a thread is in one part at most, of all sharded maps.
+ * Lock: each part's, of rank OAKI_RANK_MAP: held outside of oaki_enter, as what is done under it
+ *   allocates. A thread that waits for it is in user code for a stop, and stands still as any
+ *   other; so may the one that holds it, since nothing in a collection wants it.
+ * Bound: a default map's, and the wait. */
+#include "hash.h"
+#include "map.h"
+#include "runtime/lock.h"
+#include "runtime/mcache.h"
+#include "runtime/os.h"
+#include <errno.h>
+#include <oakum/heap.h>
+#include <oakum/shardmap.h>
+
+#define APART 128 /* bytes: two lines, as processors fetch them in pairs */
+
+typedef struct shard {
+    oaki_lock lock;
+    oak_map *map;
+} __attribute__((aligned(APART))) shard;
+
+struct oak_shardmap {
+    const oak_map_type *type; /* the user's */
+    const oak_map_type *full; /* the same with all sizes */
+    size_t mask;              /* parts - 1 */
+    size_t hint;              /* entries of a part */
+    uint64_t seed, mult;
+    shard shard[];
+};
+
+static __thread const shard *inside __attribute__((tls_model("initial-exec")));
+
+/* ---- parts ---- */
+
+/* The bits that a default map takes neither for the home group nor, first, for the tag. */
+static shard *shard_of(const oak_shardmap *m, const void *key)
+{
+    uint64_t hash = oak_map_hash_with_(m->full, key, m->seed, m->mult);
+    return (shard *)(uintptr_t)&m->shard[(hash >> 16) & m->mask];
+}
+
+static shard *enter(shard *s)
+{
+    if (OAKI_UNLIKELY(inside != NULL))
+        oak_fatal("oakum: a sharded map is used from inside a function that one has called");
+    oaki_lock_acquire(&s->lock);
+    inside = s;
+    return s;
+}
+
+static void leave(shard *s)
+{
+    inside = NULL;
+    oaki_lock_release(&s->lock);
+}
+
+/* The next part, entered, behind s or the first; the one before is left. NULL: there is none. */
+static shard *enter_next(const oak_shardmap *m, shard *s)
+{
+    const shard *end = m->shard + m->mask + 1;
+    if (s) leave(s);
+    s = s ? s + 1 : (shard *)(uintptr_t)m->shard;
+    return s < end ? enter(s) : NULL;
+}
+
+/* What is read has to be in a stack that is scanned. */
+static bool attached(void)
+{
+    return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
+}
+
+/* ---- the public side ---- */
+
+static size_t parts(size_t wanted)
+{
+    size_t n = 1;
+    if (wanted == 0) wanted = 4 * (size_t)oaki_os_cpus();
+    while (n < wanted && n < OAK_SHARDMAP_MAX) n *= 2;
+    return n;
+}
+
+oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint)
+{
+    if (!t) {
+        errno = EINVAL;
+        return NULL;
+    }
+    const oaki_map_layout *l = oaki_map_layout_get(t);
+    size_t n = parts(shards);
+    oak_shardmap *m = l ? oak_alloc_aligned(APART, sizeof *m + n * sizeof m->shard[0]) : NULL;
+    if (!m) return NULL;
+    m->type = t;
+    m->full = &l->type;
+    m->mask = n - 1;
+    m->hint = hint / n + hint / n / 8; /* parts are not quite alike */
+    m->seed = oaki_hash_random();
+    m->mult = oaki_hash_random() | 1;
+    for (size_t i = 0; i < n; i++) oaki_lock_init(&m->shard[i].lock, OAKI_RANK_MAP);
+    return m;
+}
+
+bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
+{
+    if (!m || !attached()) return false;
+    shard *s = enter(shard_of(m, key));
+    const void *value = oak_map_get(s->map, key);
+    if (value && value_out) memcpy(value_out, value, m->full->value_size);
+    leave(s);
+    return value != NULL;
+}
+
+bool oak_shardmap_delete(oak_shardmap *m, const void *key)
+{
+    if (!m || !attached()) return false;
+    shard *s = enter(shard_of(m, key));
+    bool deleted = oak_map_delete(s->map, key);
+    leave(s);
+    return deleted;
+}
+
+/* The slot of a key in s, which has been entered; NULL with ENOMEM. */
+static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
+{
+    if (!s->map) s->map = oak_map_new(m->type, m->hint);
+    return s->map ? oak_map_put(s->map, key) : NULL;
+}
+
+static shard *enter_for_put(oak_shardmap *m, const void *key)
+{
+    if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sharded map");
+    return attached() ? enter(shard_of(m, key)) : NULL;
+}
+
+int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
+{
+    shard *s = enter_for_put(m, key);
+    if (!s) return -1;
+    void *slot = slot_for(m, s, key);
+    if (slot && value)
+        memcpy(slot, value, m->full->value_size);
+    else if (slot)
+        memset(slot, 0, m->full->value_size);
+    leave(s);
+    return slot ? 0 : -1;
+}
+
+int oak_shardmap_update(oak_shardmap *m, const void *key,
+                        bool (*fn)(void *value, bool there, void *ctx), void *ctx)
+{
+    shard *s = enter_for_put(m, key);
+    if (!s) return -1;
+    void *slot = oak_map_get(s->map, key);
+    bool there = slot != NULL;
+    if (!there) slot = slot_for(m, s, key);
+    if (slot && !fn(slot, there, ctx)) oak_map_delete(s->map, key);
+    leave(s);
+    return slot ? there : -1;
+}
+
+int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *value, void *ctx),
+                       void *ctx)
+{
+    oak_map_iter it;
+    if (!m) return 0;
+    if (!attached()) return -1;
+    for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
+        oak_map_iter_init(&it, s->map);
+        bool wanted = true;
+        while (wanted && oak_map_iter_next(&it)) wanted = fn(it.key, it.value, ctx);
+        if (wanted && errno != ENOMEM) continue;
+        leave(s);
+        return wanted ? -1 : 0;
+    }
+    return 0;
+}
+
+size_t oak_shardmap_len(const oak_shardmap *m)
+{
+    size_t n = 0;
+    if (!m || !attached()) return 0;
+    for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) n += oak_map_len(s->map);
+    return n;
+}
+
+void oak_shardmap_clear(oak_shardmap *m)
+{
+    if (!m || !attached()) return;
+    for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) oak_map_clear(s->map);
+}
+
+void oak_shardmap_stats_read(const oak_shardmap *m, oak_shardmap_stats *out)
+{
+    *out = (oak_shardmap_stats){ 0 };
+    if (!m || !attached()) return;
+    out->shards = m->mask + 1;
+    out->smallest = SIZE_MAX;
+    for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
+        oak_map_stats part;
+        oak_map_stats_read(s->map, &part);
+        out->len += part.len;
+        out->smallest = OAKI_MIN(out->smallest, part.len);
+        out->largest = OAKI_MAX(out->largest, part.len);
+        out->array_bytes += part.array_bytes;
+        out->old_array_bytes += part.old_array_bytes;
+        out->resizing += part.resizing;
+        out->growths += part.growths;
+        out->shrinks += part.shrinks;
+        out->reseeds += part.reseeds;
+        out->same_hash = OAKI_MAX(out->same_hash, part.same_hash);
+        out->bad_hash |= part.bad_hash;
+    }
+}
