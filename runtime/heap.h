@@ -62,7 +62,7 @@ typedef struct oaki_heap {
     oaki_lock threads_lock;
     oaki_thread *threads;
     oaki_mcache *mcaches;
-    size_t nthreads;
+    AO_t nthreads;            /* in the list; one look at it needs no lock */
     AO_t past_mallocs, past_alloc_bytes; /* of caches that are gone, and of large objects */
     AO_t frees, free_bytes;              /* by sweep and by hand */
 

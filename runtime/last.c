@@ -75,7 +75,7 @@ static void *watch(void *arg)
  * here; the watcher waits for its end. */
 void oaki_last_thread_exits(bool is_main)
 {
-    if (AO_load(&oaki_the_heap.started) == 0 || oaki_the_heap.nthreads > 1) return;
+    if (AO_load(&oaki_the_heap.started) == 0 || AO_load(&oaki_the_heap.nthreads) > 1) return;
     if (!is_main && main_is_alive()) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);

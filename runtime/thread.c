@@ -45,7 +45,7 @@ static void link_thread(oaki_thread *t)
     t->next = h->threads;
     if (t->next) t->next->prev = t;
     h->threads = t;
-    h->nthreads++;
+    AO_store(&h->nthreads, AO_load(&h->nthreads) + 1);
 }
 
 void oaki_thread_unlink(oaki_thread *t)
@@ -54,7 +54,7 @@ void oaki_thread_unlink(oaki_thread *t)
     if (t->next) t->next->prev = t->prev;
     if (t->prev) t->prev->next = t->next;
     else h->threads = t->next;
-    h->nthreads--;
+    AO_store(&h->nthreads, AO_load(&h->nthreads) - 1);
     t->next = t->prev = NULL;
 }
 
