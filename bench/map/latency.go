@@ -146,9 +146,12 @@ func (l *latency) plot(deletes bool, path string) {
 		die("the figures for the plot can't be written")
 	}
 	for first, lo := uint64(1), 1.0; first <= l.count; lo *= latencyBucket {
-		next := min(uint64(math.Ceil(lo*latencyBucket)), l.count+1)
+		next := uint64(math.Ceil(lo * latencyBucket))
 		if next <= first {
 			continue
+		}
+		if next+(next-first)/2 > l.count {
+			next = l.count + 1
 		}
 		from := first - 1
 		if deletes {

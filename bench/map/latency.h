@@ -148,8 +148,9 @@ static inline void latency_plot(latency_sum *s, const latency *l, bool deletes, 
     double lo = 1;
     for (uint64_t first = 1; first <= l->count; lo *= latency_bucket) {
         uint64_t next = (uint64_t)ceil(lo * latency_bucket);
-        if (next > l->count + 1) next = l->count + 1;
         if (next <= first) continue;
+        /* What would be left of a bucket goes with the last one. */
+        if (next + (next - first) / 2 > l->count) next = l->count + 1;
         latency_read(s, l->ns + (deletes ? l->count - next + 1 : first - 1), next - first);
         fprintf(f, "%llu %llu %u %u\n", (unsigned long long)first, (unsigned long long)next - 1,
                 latency_at(s, 1), latency_at(s, 0.9999));

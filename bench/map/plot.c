@@ -117,8 +117,8 @@ static void rule(double x1, double y1, double x2, double y2, const char *style)
            style);
 }
 
-/* Grid, scales, and the bar that Oakum is to stay below. */
-static void draw_panel(int panel, double most_size, const char *what, double bar, const char *label)
+/* Grid and scales. */
+static void draw_panel(int panel, double most_size, const char *what)
 {
     static const char *const times[] = { "10 ns", "100 ns", "1 us",   "10 us", "100 us",
                                          "1 ms",  "10 ms",  "100 ms", "1 s" };
@@ -138,6 +138,11 @@ static void draw_panel(int panel, double most_size, const char *what, double bar
         rule(x_of(size, most_size), top, x_of(size, most_size), bottom, "stroke:#e4e4e4");
         text(x_of(size, most_size), bottom + 18, "middle", "#555", cell);
     }
+}
+
+/* What Oakum is to stay below; over the lines. */
+static void draw_bar(int panel, double bar, const char *label)
+{
     rule(LEFT, y_of(bar, panel), RIGHT, y_of(bar, panel), "stroke:#d4380d;stroke-dasharray:2 4");
     text(LEFT + 6, y_of(bar, panel) - 4, "start", "#d4380d", label);
 }
@@ -154,32 +159,35 @@ static void draw_line(line *l, int panel, double most_size)
     puts("\"/>");
 }
 
-/* The titles beside where the lines end, from the top, moved down where they would touch. */
-static void draw_labels(line *lines, unsigned count, int panel)
+/* The titles beside where the lines end, from the top, moved apart where they would touch: down,
+ * and up again from the bottom of the panel. */
+static void draw_labels(const line *lines, unsigned count, int panel)
 {
-    bool done[MAX_PEERS] = { false };
-    double free_from = y_of(most_ns, panel);
-    for (unsigned k = 0; k < count; k++) {
-        int top = -1;
-        double top_ns = -1;
-        for (unsigned i = 0; i < count; i++) {
-            line *l = &lines[i];
-            if (done[i] || l->count == 0) continue;
-            bucket *b = &l->buckets[l->count - 1];
-            double ns = median(b->ns[panel], b->rounds);
-            if (ns > top_ns) {
-                top_ns = ns;
-                top = (int)i;
-            }
+    const line *order[MAX_PEERS];
+    double at[MAX_PEERS], y[MAX_PEERS], bottom = y_of(least_ns, panel);
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (lines[i].count == 0) continue;
+        bucket b = lines[i].buckets[lines[i].count - 1];
+        double end = y_of(median(b.ns[panel], b.rounds), panel);
+        unsigned k = n++;
+        for (; k > 0 && at[k - 1] > end; k--) {
+            at[k] = at[k - 1];
+            order[k] = order[k - 1];
         }
-        if (top < 0) return;
-        done[top] = true;
-        double at = y_of(top_ns, panel), y = at > free_from ? at : free_from;
-        const char *colour = looks[look_of(lines[top].name)].colour;
-        printf("<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" style=\"stroke:%s\"/>\n",
-               RIGHT + 2, at, RIGHT + 18, y, colour);
-        text(RIGHT + 22, y + 4, "start", colour, lines[top].title);
-        free_from = y + LABEL;
+        at[k] = end;
+        order[k] = &lines[i];
+    }
+    for (unsigned k = 0; k < n; k++)
+        y[k] = k > 0 && at[k] < y[k - 1] + LABEL ? y[k - 1] + LABEL : at[k];
+    for (unsigned k = n; k-- > 0;) {
+        double most = k + 1 < n ? y[k + 1] - LABEL : bottom;
+        if (y[k] > most) y[k] = most;
+        const char *colour = looks[look_of(order[k]->name)].colour;
+        char style[64];
+        snprintf(style, sizeof style, "stroke:%s", colour);
+        rule(RIGHT + 2, at[k], RIGHT + 18, y[k], style);
+        text(RIGHT + 22, y[k] + 4, "start", colour, order[k]->title);
     }
 }
 
@@ -202,16 +210,18 @@ int main(int argc, char **argv)
     int height = TOP + PANELS * (HEIGHT + GAP) + 4;
     printf("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
            "height=\"%d\" font-family=\"sans-serif\" font-size=\"12.5\">\n"
-           "<style>polyline{fill:none;stroke-linejoin:round}</style>\n"
+           "<style>polyline{fill:none;stroke-linejoin:round}"
+           "text{paint-order:stroke;stroke:#fff;stroke-width:3px}</style>\n"
            "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
            WIDTH, height, WIDTH, height);
     printf("<text x=\"%d\" y=\"24\" font-size=\"16\" fill=\"#111\">Time of a single %s, by the "
            "size of the map%s</text>\n",
            LEFT, what, deletes ? " (read from right to left)" : "");
-    draw_panel(0, most_size, "the longest in each range of sizes", 1e5, "bar: 100 us");
-    draw_panel(1, most_size, "p99.99 in each range of sizes", 3e3, "bar: 3 us");
+    draw_panel(0, most_size, "the longest in each range of sizes");
+    draw_panel(1, most_size, "p99.99 in each range of sizes");
     for (int panel = 0; panel < PANELS; panel++) {
         for (unsigned i = count; i-- > 0;) draw_line(&lines[i], panel, most_size);
+        draw_bar(panel, panel == 0 ? 1e5 : 3e3, panel == 0 ? "bar: 100 us" : "bar: 3 us");
         draw_labels(lines, count, panel);
     }
     text((LEFT + RIGHT) / 2.0, height - 8, "middle", "#555", "entries in the map");
