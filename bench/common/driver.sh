@@ -1,6 +1,7 @@
 # driver.sh - what the scripts of the benchmarks share; sourced, with `name` and `peers` set, and
 # `rounds` where it isn't 3.
 #
+# Not in the usage: `out` in the environment, a folder for what is built, as a test wants it.
 # It takes the options and leaves behind: srcdir, builddir, out, common, cc, cxx, go; $quick and
 # $only; $titles, the peers as PEER=TITLE, quoted for eval. A script then builds its programs as
 # $out/PROGRAM-PEER, names each peer to `add`, and ends in `run_suite TABLE`.
@@ -10,7 +11,7 @@ builddir=$(cd "${builddir:-.}" && pwd)
 cc=${CC:-cc}
 cxx=${CXX:-c++}
 go=${GO:-/usr/lib/go-1.19/bin/go}
-out=$builddir/bench/out
+out=${out:-$builddir/bench/out}
 common=$srcdir/bench/common
 warnings="-Wall -Wextra"
 cflags="-std=gnu11 -O2 -g $warnings -Wstrict-prototypes -D_GNU_SOURCE -pthread -I$srcdir/bench"
