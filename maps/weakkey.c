@@ -10,10 +10,6 @@
 #include <oakum/gc.h>
 #include <oakum/heap.h>
 
-struct oak_weakkey {
-    oaki_weakmap w;
-};
-
 static const oak_map_type addresses = { .key = OAK_KEY_POINTER, .name = "weak keys" };
 
 static bool alive(void *handle)

@@ -29,6 +29,13 @@ typedef struct oaki_weakmap {
     oak_map_iter it;
 } oaki_weakmap;
 
+struct oak_weakvalue {
+    oaki_weakmap w;
+};
+struct oak_weakkey {
+    oaki_weakmap w;
+};
+
 /* false with errno. */
 bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *keys, unsigned flags,
                        size_t hint, bool (*alive)(void *handle));

@@ -5,10 +5,6 @@
 #include <oakum/gc.h>
 #include <oakum/heap.h>
 
-struct oak_weakvalue {
-    oaki_weakmap w;
-};
-
 static bool alive(void *handle)
 {
     return oak_weak_get(handle) != NULL;
