@@ -231,6 +231,18 @@ static bool has(AO_t word, const oaki_sync_entry *e)
     return false;
 }
 
+/* Whether at most one slot is in use, and by no node. Entries aren't looked at, as they are far
+ * apart: whoever has killed one comes by here too. */
+static bool nearly_empty(const oaki_sync_node *n)
+{
+    unsigned used = 0;
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS && used <= 1; i++) {
+        AO_t w = AO_load_acquire(&n->slot[i]) & ~(AO_t)OAKI_SYNC_FROZEN;
+        if (w) used += oaki_sync_is_node(w) ? 2 : 1;
+    }
+    return used <= 1;
+}
+
 /* Without memory it stays where it is, until a write that comes by there. */
 void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e)
 {
@@ -243,6 +255,6 @@ void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e)
     for (; at.depth > 0; at.depth--) {
         AO_t *up = at.up[at.depth], n = AO_load_acquire(up);
         if (!oaki_sync_is_node(n) || (n & OAKI_SYNC_FROZEN)) return;
-        if (content(oaki_sync_pointer(n), &word) > 1 || !replace(up, oaki_sync_pointer(n))) return;
+        if (!nearly_empty(oaki_sync_pointer(n)) || !replace(up, oaki_sync_pointer(n))) return;
     }
 }

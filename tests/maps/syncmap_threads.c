@@ -22,8 +22,16 @@ static oak_syncmap *map;
 static AO_t ended, wrong;
 static size_t steps;
 
+enum { CLOSE = 4 };
+
+/* Each number that went in comes out once, or is in the map in the end. */
+typedef struct flow {
+    uint64_t in[CLOSE], out[CLOSE];
+} flow;
+
 typedef struct worker {
     uint64_t rng, id;
+    flow flow;
     bool present[OWN];
     uint64_t value[OWN];
     size_t added[TOKENS], taken[TOKENS], counted[COUNTERS];
@@ -242,6 +250,96 @@ START_TEST(threads_agree)
 }
 END_TEST
 
+/* ---- all in one node ---- */
+
+static uint64_t near[CLOSE + THREADS]; /* keys whose hashes begin alike: shared, and one's own */
+
+static uint64_t number_of(void *value)
+{
+    return value ? ((box *)value)->number : 0;
+}
+
+static void shared_key(worker *w, flow *f)
+{
+    size_t i = draw(w) % CLOSE;
+    void *v = NULL;
+    box *b = boxed(near[i], draw(w));
+    switch (draw(w) % 6) {
+    case 0:
+        oak_syncmap_swap(map, &near[i], b, &v);
+        f->in[i] += b->number;
+        break;
+    case 1:
+        if (oak_syncmap_load_or_store(map, &near[i], b, &v) == 0) f->in[i] += b->number;
+        v = NULL;
+        break;
+    case 2:
+        if (!oak_syncmap_load(map, &near[i], &v)) break;
+        if (oak_syncmap_compare_and_swap(map, &near[i], v, b))
+            f->in[i] += b->number;
+        else
+            v = NULL;
+        break;
+    case 3:
+        if (!oak_syncmap_load(map, &near[i], &v)) break;
+        if (!oak_syncmap_compare_and_delete(map, &near[i], v)) v = NULL;
+        break;
+    default:
+        oak_syncmap_load_and_delete(map, &near[i], &v);
+    }
+    f->out[i] += number_of(v);
+    if (v) expect(((box *)v)->key == near[i], __LINE__);
+}
+
+static void *churn(void *arg)
+{
+    worker *w = arg;
+    uint64_t *mine = &near[CLOSE + w->id];
+    for (size_t i = 0; i < steps; i++) {
+        shared_key(w, &w->flow);
+        expect(oak_syncmap_load(map, mine, NULL) == (i % 2 == 1), __LINE__);
+        if (i % 2)
+            expect(oak_syncmap_delete(map, mine), __LINE__);
+        else
+            expect(oak_syncmap_swap(map, mine, w, NULL) == 0, __LINE__);
+    }
+    AO_fetch_and_add1_full(&ended);
+    return NULL;
+}
+
+/* The keys are in one node three levels down, which comes and goes with them all the time; its
+ * parents hold nothing else. */
+START_TEST(what_goes_in_comes_out_once)
+{
+    static worker w[THREADS];
+    pthread_t id[THREADS];
+    oak_syncmap_stats s;
+    test_seed("maps/syncmap_threads close");
+    steps = test_scale(200000) & ~(size_t)1;
+    map = oak_syncmap_new(&types[0]);
+    for (uint64_t k = 0, n = 0; n < OAKI_COUNT(near); k++)
+        if (oak_map_hash_with_(map->type, &k, map->seed, map->mult) >> 52 == 0x5a5) near[n++] = k;
+    for (size_t t = 0; t < THREADS; t++) {
+        w[t].rng = test_random() | 1;
+        w[t].id = t;
+        id[t] = test_start(churn, &w[t]);
+    }
+    while (AO_load_acquire(&ended) < THREADS) oak_collect();
+    for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
+    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    for (size_t i = 0; i < CLOSE; i++) {
+        uint64_t left = 0;
+        void *v;
+        for (size_t t = 0; t < THREADS; t++) left += w[t].flow.in[i] - w[t].flow.out[i];
+        bool there = oak_syncmap_load_and_delete(map, &near[i], &v);
+        ck_assert_uint_eq(left, there ? number_of(v) : 0);
+    }
+    oak_syncmap_stats_read(map, &s);
+    ck_assert_uint_eq(s.entries, 0);
+    ck_assert_uint_eq(s.nodes, 1);
+}
+END_TEST
+
 /* ---- clear ---- */
 
 /* Others store and delete the same few keys. */
@@ -317,6 +415,7 @@ Suite *suite_maps_syncmap_threads(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, threads_agree, 0, (int)OAKI_COUNT(types));
+    tcase_add_test(c, what_goes_in_comes_out_once);
     tcase_add_test(c, clear_takes_all_that_was_there);
     tcase_add_test(c, a_reader_is_attached);
     suite_add_tcase(s, c);
