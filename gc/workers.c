@@ -17,8 +17,13 @@
 
 #define RANGES 1024
 #define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
-#define BATCH ((size_t)256 << 10)      /* chunks are mapped by this */
-#define KEEP_BATCHES 4                 /* and kept from one mark to the next */
+/* Chunks are mapped by this; who needs more than a few needs much more, and gets it in huge pages.
+ * What is kept from one mark to the next need not be faulted in anew, which costs most where a
+ * hypervisor has taken the memory back meanwhile. */
+#define BATCH ((size_t)256 << 10)
+#define KEEP_BATCHES 4
+#define HUGE_BATCH ((size_t)4 << 20)
+#define KEEP_SHARE 16 /* of what is live: as much is kept */
 #define WAKE_AFTER 4096 /* words that worker 0 looks at before it wakes the others */
 #define SPINS 2000
 
@@ -39,7 +44,7 @@ static struct {
     range ranges[RANGES];
     /* all that was mapped, by the first chunk of each, which is used for nothing else */
     oaki_mark_chunk *batches;
-    size_t nbatches;
+    size_t nbatches, mapped; /* bytes */
     size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
@@ -63,7 +68,7 @@ static void unlock(void)
 /* Cut a batch into chunks; the first is its link. */
 static void cut_batch(oaki_mark_chunk *batch)
 {
-    for (size_t i = 1; (i + 1) * sizeof *batch <= BATCH; i++) {
+    for (size_t i = 1; (i + 1) * sizeof *batch <= batch->n; i++) {
         batch[i].next = shared.free;
         shared.free = &batch[i];
     }
@@ -74,8 +79,12 @@ static oaki_mark_chunk *new_chunk_locked(void)
     size_t limit = (size_t)oaki_debug_switches.markstack * shared.nworkers;
     if (limit && shared.ntaken >= limit) return NULL;
     if (!shared.free) {
-        oaki_mark_chunk *batch = oaki_os_map(BATCH);
+        size_t size = shared.nbatches < KEEP_BATCHES ? BATCH : HUGE_BATCH;
+        oaki_mark_chunk *batch = oaki_os_map(size);
         if (!batch) return NULL;
+        if (size == HUGE_BATCH && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
+        batch->n = size;
+        shared.mapped += size;
         batch->next = shared.batches;
         shared.batches = batch;
         shared.nbatches++;
@@ -120,17 +129,19 @@ static void give(oaki_mark_chunk *c)
 
 size_t oaki_mark_stack_bytes(void)
 {
-    return shared.nbatches * BATCH + sizeof shared;
+    return shared.mapped + sizeof shared;
 }
 
 /* All chunks are free now: their batches are cut anew. */
 void oaki_mark_release(void)
 {
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].top = NULL;
-    for (; shared.nbatches > KEEP_BATCHES; shared.nbatches--) {
+    size_t keep = OAKI_MAX(KEEP_BATCHES * BATCH, oaki_workers_bytes() / KEEP_SHARE);
+    for (; shared.mapped > keep; shared.nbatches--) {
         oaki_mark_chunk *batch = shared.batches;
         shared.batches = batch->next;
-        oaki_os_release(batch, BATCH);
+        shared.mapped -= batch->n;
+        oaki_os_release(batch, batch->n);
     }
     shared.free = NULL;
     shared.ntaken = 0;
