@@ -82,12 +82,8 @@ static void prepare_bits(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t chunks = AO_load(&h->used) / OAKI_CHUNK, words = OAKI_CHUNK / OAKI_GRANULE / 64;
-    for (size_t c = 0; c < chunks; c++) {
-        if (!h->chunk_inuse[c]) continue;
-        const uint64_t *a = h->alloc + c * words;
-        uint64_t *m = h->mark + c * words;
-        for (size_t w = 0; w < words; w++) m[w] = ~a[w];
-    }
+    for (size_t c = 0; c < chunks; c++)
+        if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words);
 }
 
 static void mark_all(void)

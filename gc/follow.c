@@ -26,7 +26,7 @@ static void look(size_t off)
     oak_marker *m = oaki_worker(0);
     if (off >= m->used) return;
     size_t slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX || oaki_bit_get(h->mark, slot)) return;
+    if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
     void *obj = (void *)(h->base + slot);
     oaki_pte e = h->pte[slot >> OAKI_PAGE_SHIFT];
     unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
@@ -34,7 +34,7 @@ static void look(size_t off)
     if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED || (scanned && self.n == DEPTH)) {
         oaki_mark_pointer(obj);
     } else {
-        oaki_bit_set_atomic(h->mark, slot);
+        oaki_mark_set(slot);
         m->bytes += oaki_classes[cls].size;
         if (scanned) self.stack[self.n++] = slot;
     }

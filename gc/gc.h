@@ -11,6 +11,7 @@
 #define OAKI_GC_H
 
 #include "runtime/heap.h"
+#include "runtime/markbits.h"
 #include "runtime/roots.h"
 #include "runtime/type.h"
 #include <oakum/heap.h>
@@ -29,7 +30,7 @@ int oaki_gc_at_cycle(void (*fn)(void));
 /* Is the object at obj (a slot's start) marked? */
 OAKI_INLINE bool oaki_is_marked(const void *obj)
 {
-    return oaki_bit_get(oaki_the_heap.mark, oaki_heap_offset(obj));
+    return oaki_mark_get(oaki_heap_offset(obj));
 }
 
 /* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end,

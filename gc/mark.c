@@ -1,8 +1,8 @@
 /* mark.c - marking: from a word to an object, from an object to its words.
  *
  * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is on its
- * stack or was scanned by it; two workers that race for one object may both scan it, which is
- * harmless. Bound: each object is scanned once, twice when raced for. */
+ * stack or was scanned by it; workers that race for one object may each scan it, which is
+ * harmless. Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "mark.h"
 #include "runtime/track.h"
 #include <string.h>
@@ -12,6 +12,13 @@
 #define BATCH 64                 /* words looked at in one go */
 /* words that stay in the queue while there are others: their bits are on the way */
 #define AHEAD 64
+/* Depth first: words taken at a time, the largest objects scanned at once, and the words after
+ * which it is asked whether that is the right way. */
+#define FEW 16
+#define DEEP_WORDS 8
+#define WINDOW 1024
+#define PATIENCE_MAX 1024
+#define ROOM (FEW * DEEP_WORDS) /* words that may be added to the queue without asking for room */
 #define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
 #define QUEUE_HIGH 256 /* words in the queue: above it, some go to the stack */
 #define BLOCK 64       /* moved at a time */
@@ -23,6 +30,7 @@
 typedef struct class_info {
     uint32_t size, magic, nslots;
     uint32_t words; /* to scan; 0: none; SPECIAL: look closer */
+    size_t mask;    /* from an offset to its slot's, for powers of two up to DEEP_WORDS; or 0 */
 } class_info;
 #define SPECIAL UINT32_MAX
 
@@ -41,6 +49,8 @@ void oaki_mark_init(void)
             i->words = SPECIAL;
         else
             i->words = c->size / 8;
+        if (i->words - 1 < DEEP_WORDS && (c->size & (c->size - 1)) == 0)
+            i->mask = ~(size_t)(c->size - 1);
     }
 }
 
@@ -50,7 +60,7 @@ typedef struct hot {
     uintptr_t base;
     size_t used, bytes;
     const oaki_pte *pte;
-    uint64_t *mark;
+    uint64_t *const *plane; /* of M */
     size_t *queue;
     unsigned head, tail;
     uint64_t *line;
@@ -69,7 +79,7 @@ OAKI_INLINE void load_stack(hot *h, oak_marker *m)
 OAKI_INLINE hot load(oak_marker *m)
 {
     hot h = {
-        .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .mark = oaki_the_heap.mark
+        .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .plane = oaki_the_heap.mark
     };
     h.queue = m->queue;
     h.head = m->head;
@@ -94,10 +104,10 @@ OAKI_INLINE void save(hot *h, oak_marker *m)
 
 /* ---- words ---- */
 
-OAKI_INLINE bool set_mark(uint64_t *map, size_t slot, bool shared)
+OAKI_INLINE bool set_mark(uint64_t *const plane[OAKI_PLANES], size_t slot, bool shared)
 {
-    uint64_t *word = &map[slot >> (OAKI_GRANULE_SHIFT + 6)];
-    uint64_t bit = (uint64_t)1 << ((slot >> OAKI_GRANULE_SHIFT) & 63);
+    uint64_t *word = oaki_mark_word(plane, slot);
+    uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
     if (*word & bit) return false;
     if (shared)
         AO_or((AO_t *)word, bit);
@@ -157,12 +167,12 @@ OAKI_INLINE void put_word(hot *h, uintptr_t word)
     h->tail += off < h->used;
 }
 
-/* Room for the words of one more object: the queue is one stretch of memory, whose end is moved
- * to its beginning now and then. */
+/* Room for the words of one more object, or of a few small ones: the queue is one stretch of
+ * memory, whose end is moved to its beginning now and then. */
 OAKI_INLINE void make_room(hot *h, oak_marker *m)
 {
     if (OAKI_UNLIKELY(h->tail - h->head > QUEUE_HIGH)) spill(h, m);
-    if (OAKI_LIKELY(h->tail + INLINE_WORDS < OAKI_QUEUE)) return;
+    if (OAKI_LIKELY(h->tail + ROOM < OAKI_QUEUE)) return;
     memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
     h->tail -= h->head;
     h->head = 0;
@@ -251,7 +261,7 @@ static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
 {
     size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
-    if (!set_mark(h->mark, slot, shared)) return;
+    if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += large_bytes(slot);
     mark_special(h, m, slot);
 }
@@ -264,9 +274,9 @@ OAKI_INLINE unsigned filter(hot *h, unsigned n, size_t *found)
     unsigned count = 0;
     const size_t *word = h->queue + h->head;
     for (unsigned k = 0; k < n; k++) {
-        size_t off = word[k], g = off >> OAKI_GRANULE_SHIFT;
+        size_t off = word[k];
         found[count] = off;
-        count += ~(h->mark[g / 64] >> (g % 64)) & 1;
+        count += ~(*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off)) & 1;
     }
     h->head += n;
     return count;
@@ -287,7 +297,7 @@ OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared)
         return;
     }
     size_t slot = first + i * c->size, n = c->words;
-    if (!set_mark(h->mark, slot, shared)) return;
+    if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += c->size;
     if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
         if (n == SPECIAL) mark_special(h, m, slot);
@@ -313,12 +323,152 @@ OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
     }
 }
 
+_Static_assert(ROOM >= INLINE_WORDS && QUEUE_HIGH + ROOM < OAKI_QUEUE, "what is added fits");
+
+/* ---- depth first, for small objects that lie in order ---- */
+
+/* A page's words of M, taken out while the loop stays in it, so that a mark costs no locked
+ * instruction. Until it is put back others may mark the same objects, which is harmless, and counts
+ * as being out of order, so that two workers don't follow the same path side by side for long. M
+ * only gains bits. */
+typedef struct held {
+    size_t page; /* SIZE_MAX: none */
+    uint64_t bits[OAKI_PAGE_WORDS];
+} held;
+
+OAKI_INLINE uint64_t *held_word(const hot *h, size_t page, size_t i)
+{
+    size_t off = (page << OAKI_PAGE_SHIFT) + i % 2 * OAKI_PLANE_WORD + i / 2 * OAKI_GRANULE;
+    return oaki_mark_word(h->plane, off);
+}
+
+static void take_out(const hot *h, held *b, size_t page)
+{
+    b->page = page;
+    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = *held_word(h, page, i);
+}
+
+/* Returns how many marks were new: the others have been set by somebody else meanwhile. */
+static unsigned put_back(const hot *h, held *b, bool shared)
+{
+    unsigned fresh = 0;
+    if (b->page == SIZE_MAX) return 0;
+    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) {
+        AO_t *word = (AO_t *)held_word(h, b->page, i), old = AO_load(word), more;
+        while ((more = b->bits[i] & ~old) != 0) {
+            if (!shared) AO_store(word, old | more);
+            if (!shared || AO_compare_and_swap_full(word, old, old | more)) break;
+            old = AO_load(word);
+        }
+        if (more) fresh += oaki_popcount(more);
+    }
+    b->page = SIZE_MAX;
+    return fresh;
+}
+
+static void settle(hot *h, held *b, bool shared, size_t size, unsigned *marked, unsigned *stray)
+{
+    unsigned fresh = put_back(h, b, shared);
+    h->bytes += fresh * size;
+    *stray += *marked - fresh;
+    *marked = 0;
+}
+
+/* Of the queue, the newest few at a time, prefetched a round ahead; up to WINDOW, and until nothing
+ * is in the air. Fast where an object's neighbours in the graph are on its page, and are not
+ * marked. */
+OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared)
+{
+    const uintptr_t base = h->base;
+    const size_t used = h->used;
+    size_t *const queue = h->queue;
+    held b = { .page = SIZE_MAX };
+    size_t mask = 0, size = 0, few[2][FEW];
+    unsigned done = 0, stray = 0, turn = 0, marked = 0;
+    for (unsigned n = 0, next;; n = next) {
+        make_room(h, m);
+        next = done < WINDOW ? OAKI_MIN(h->tail - h->head, FEW) : 0;
+        if (!(n | next)) break;
+        unsigned tail = h->tail - next;
+        for (unsigned k = 0; k < next; k++) {
+            size_t off = few[turn][k] = queue[tail + k];
+            __builtin_prefetch((const void *)(base + off));
+        }
+        turn ^= 1;
+        done += n;
+        for (unsigned k = 0; k < n; k++) {
+            size_t off = few[turn][k], page = off >> OAKI_PAGE_SHIFT;
+            if (OAKI_UNLIKELY(page != b.page)) {
+                const class_info *c = &infos[h->pte[page] & OAKI_PTE_SPANCLASS];
+                stray++;
+                settle(h, &b, shared, size, &marked, &stray);
+                if (!c->mask) {
+                    if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
+                    h->tail = tail;
+                    enter(h, m, off, shared);
+                    leave(h, m, OAKI_DELAY);
+                    make_room(h, m);
+                    tail = h->tail;
+                    continue;
+                }
+                take_out(h, &b, page);
+                mask = c->mask;
+                size = c->size;
+            }
+            size_t slot = off & mask;
+            size_t plane = slot / OAKI_GRANULE % OAKI_PLANES;
+            uint64_t *word = &b.bits[plane * 2 + slot / OAKI_PLANE_WORD % 2];
+            uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
+            if (OAKI_UNLIKELY(*word & bit)) {
+                stray++;
+                continue;
+            }
+            *word |= bit;
+            marked++;
+            const uintptr_t *p = (const uintptr_t *)(base + slot);
+            for (const uintptr_t *end = p + size / sizeof *p; p < end; p += 2) {
+                size_t x = p[0] - base, y = p[1] - base;
+                queue[tail] = x;
+                tail += x < used;
+                queue[tail] = y;
+                tail += y < used;
+            }
+        }
+        h->tail = tail;
+    }
+    settle(h, &b, shared, size, &marked, &stray);
+    m->scanned += done;
+    m->looked += done;
+    m->stray += stray;
+}
+
+/* Depth first goes on while two words of three were what it is for; else it is tried again later,
+ * and later each time. */
+static void judge(oak_marker *m)
+{
+    if (m->looked < WINDOW) return;
+    m->in_order = m->stray * 3 <= m->looked;
+    if (!m->in_order) {
+        m->rest = m->patience;
+        m->patience = OAKI_MIN(m->patience * 2, PATIENCE_MAX);
+    }
+    m->looked = m->stray = 0;
+}
+
+/* The older half of the queue's words, which are likely to lead to more, go to the stack. */
+static void shed(hot *h, oak_marker *m)
+{
+    unsigned n = OAKI_MIN((h->tail - h->head) / 2, BLOCK);
+    if (n == 0 || !has_room(h, m, n)) return;
+    for (; n > 0; n--) *h->sp++ = h->queue[h->head++];
+}
+
 /* Is somebody hungry? Give some away. false: others were woken just now, and bits are shared from
  * here on. */
 static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
 {
     if (!oaki_others_hungry()) return true;
-    if (h->sp == h->lo && h->tail - h->head >= 2 * BLOCK) spill(h, m);
+    if (h->sp == h->lo) shed(h, m);
     save(h, m);
     oaki_mark_share(m);
     load_stack(h, m);
@@ -355,6 +505,13 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
     size_t found[BATCH];
     for (unsigned look = LOOK_EVERY;;) {
         unsigned n = h.tail - h.head;
+        if (m->in_order) {
+            if (n == 0 && !replenish(&h, m)) break;
+            deep(&h, m, shared);
+            judge(m);
+            if (!look_around(&h, m, shared)) break;
+            continue;
+        }
         if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
@@ -366,6 +523,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
         leave(&h, m, OAKI_DELAY);
         if (OAKI_LIKELY(--look)) continue;
         look = LOOK_EVERY;
+        m->in_order = --m->rest == 0;
         if (!look_around(&h, m, shared)) break;
     }
     save(&h, m);
@@ -420,7 +578,7 @@ static void rescan_span(oak_marker *m, oaki_span *s)
     size_t words = s->cls == OAKI_CLASS_LARGE ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
     for (size_t w = 0; w < words; w++) {
         size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
-        for (uint64_t set = h->alloc[at] & h->mark[at]; set; set &= set - 1) {
+        for (uint64_t set = h->alloc[at] & oaki_mark_gather(at); set; set &= set - 1) {
             scan_by_page(m, (char *)(h->base + ((at * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT)));
             oaki_mark_local(m);
         }

@@ -5,7 +5,8 @@
  * clear are picked out, their bits prefetched a batch ahead; the objects that they lead to are
  * marked, prefetched and put into a delay line; what comes out of it is scanned, and its words
  * go into the queue. So cache misses overlap, on bits and on objects (Cher, Hosking and Vitek,
- * 2004), and objects that are marked already are not touched. A queue that fills spills its
+ * 2004), and objects that are marked already are not touched. Where small objects lie in the order
+ * in which they are reached, the newest words are taken instead, a few at a time: depth first. A queue that fills spills its
  * newest words to the worker's stack, from where they come back when it runs low: breadth first
  * in the small, depth first in the large. A stack is a list of chunks; full chunks are offered
  * to the others. Large objects and root ranges wait as ranges that all workers eat from.
@@ -20,6 +21,7 @@
 #define OAKI_QUEUE 1024       /* words */
 #define OAKI_LINE 128         /* objects; a power of two */
 #define OAKI_DELAY 16         /* objects marked before an object is scanned */
+#define OAKI_PATIENCE 16      /* rounds of batches before depth first is tried again, at first */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
@@ -37,6 +39,10 @@ struct oak_marker {
     const char *range_lo, *range_hi; /* a piece of a range that is being scanned */
     uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
     unsigned first, last;     /* of the line, as head and tail */
+    /* What is marked lies in order: depth first. Of the words that were looked at since the last
+     * verdict, those that were not in order; rounds until it is tried again, and the next time. */
+    bool in_order;
+    unsigned looked, stray, rest, patience;
     bool shared_bits;         /* other workers mark too: M is changed atomically */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;

@@ -33,7 +33,7 @@ static void poison_dead(const oaki_span *s, size_t base)
 {
     const oaki_heap *h = &oaki_the_heap;
     for (size_t off = base, i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size)
-        if (oaki_bit_get(h->alloc, off) && !oaki_bit_get(h->mark, off))
+        if (oaki_bit_get(h->alloc, off) && !oaki_mark_get(off))
             memset((char *)h->base + off, POISON, s->size);
 }
 
@@ -42,7 +42,7 @@ static bool sweep_large(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_heap_offset(oaki_span_start(s));
     s->swept = (uint32_t)AO_load(&h->cycle);
-    if (oaki_bit_get(h->mark, off)) return true;
+    if (oaki_mark_get(off)) return true;
     oaki_count_add(&h->frees, 1);
     oaki_count_add(&h->free_bytes, s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT));
     oaki_pages_free(s);
@@ -71,12 +71,13 @@ OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
 /* A becomes the slots that are marked. Returns how many. */
 static unsigned sweep_bits(const oaki_span *s, size_t base)
 {
-    uint64_t *a = oaki_the_heap.alloc + (base >> 10);
-    const uint64_t *m = oaki_the_heap.mark + (base >> 10), *starts = oaki_class_starts[s->cls];
+    size_t first = base >> 10;
+    uint64_t *a = oaki_the_heap.alloc + first;
+    const uint64_t *starts = oaki_class_starts[s->cls];
     size_t carry = 0, k = s->size >> OAKI_GRANULE_SHIFT;
     unsigned live = 0;
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        uint64_t x = a[w] & m[w] & starts[w];
+        uint64_t x = a[w] & oaki_mark_gather(first + w) & starts[w];
         live += oaki_popcount(x);
         a[w] = fill_slots(x, k, &carry);
     }

@@ -18,7 +18,7 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, const char *by, const void *at)
     size_t off = w - h->base;
     if (off >= AO_load(&h->used)) return;
     size_t slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX || oaki_bit_get(h->mark, slot)) return;
+    if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
     broken_by = by;
     broken_at = at;
 }
@@ -59,7 +59,7 @@ static void check_span(const oaki_span *s)
     for (size_t i = 0; i < slots; i++) {
         size_t off = base + i * s->size;
         const char *p = (const char *)h->base + off;
-        if (!oaki_bit_get(h->alloc, off) || !oaki_bit_get(h->mark, off)) continue;
+        if (!oaki_bit_get(h->alloc, off) || !oaki_mark_get(off)) continue;
         if (s->kind == OAKI_TYPED)
             check_typed(p, s->size);
         else

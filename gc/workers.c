@@ -232,7 +232,7 @@ void oaki_mark_share(oak_marker *m)
         give(c);
         return;
     }
-    size_t half = m->top ? m->top->n / 2 : 0;
+    size_t half = m->top ? (m->top->n + 1) / 2 : 0;
     if (half == 0 || !(c = new_chunk())) return;
     /* The lower half was pushed earlier and is likely to lead to more. */
     memcpy(c->entry, m->top->entry, half * sizeof c->entry[0]);
@@ -392,6 +392,9 @@ void oaki_workers_begin(void)
         m->base = h->base;
         m->used = AO_load(&h->used);
         m->bytes = m->scanned = 0;
+        m->in_order = true;
+        m->looked = m->stray = 0;
+        m->patience = OAKI_PATIENCE;
     }
 }
 

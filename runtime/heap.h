@@ -38,7 +38,8 @@ typedef struct oaki_heap {
     size_t reserved;          /* bytes */
     oaki_pte *pte;            /* by page */
     oaki_span *spans;         /* by page */
-    uint64_t *mark, *alloc;   /* bitmaps M and A, by granule */
+    uint64_t *alloc;          /* bitmap A, by granule */
+    uint64_t *mark[OAKI_PLANES]; /* bitmap M (markbits.h) */
     uint32_t *chunk_inuse;    /* by chunk: pages in spans; pages_lock */
 
     /* bytes from base that are committed; grows under pages_lock, read by all */
@@ -141,12 +142,6 @@ OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
 {
     size_t g = off >> OAKI_GRANULE_SHIFT;
     return (map[g / 64] >> (g % 64)) & 1;
-}
-
-OAKI_INLINE void oaki_bit_set_atomic(uint64_t *map, size_t off)
-{
-    size_t g = off >> OAKI_GRANULE_SHIFT;
-    AO_or((AO_t *)&map[g / 64], (AO_t)1 << (g % 64));
 }
 
 /* Set or clear the bits of granules [off, off + bytes); a word that is shared with others is

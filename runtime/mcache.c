@@ -5,6 +5,7 @@
 #include "mcache.h"
 #include "collector.h"
 #include "heap.h"
+#include "markbits.h"
 #include "meta.h"
 #include "track.h"
 #include <errno.h>
@@ -203,7 +204,7 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         mc->flushed[sc] = NULL;
         size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
         oaki_bits_set(oaki_the_heap.alloc, off, size);
-        oaki_bits_clear(oaki_the_heap.mark, off + OAKI_GRANULE, size - OAKI_GRANULE);
+        for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
         mc->mallocs++;
         mc->alloc_bytes += size;

@@ -267,7 +267,8 @@ static void purge_tables(const oaki_span *run, size_t page, size_t n)
     if (first >= last) return;
     size_t off = first << OAKI_PAGE_SHIFT, bytes = (last - first) << OAKI_PAGE_SHIFT;
     oaki_os_purge((char *)h->alloc + off / 128, bytes / 128);
-    oaki_os_purge((char *)h->mark + off / 128, bytes / 128);
+    for (size_t p = 0; p < OAKI_PLANES; p++)
+        oaki_os_purge((char *)h->mark[p] + off / 512, bytes / 512);
     char *lo = (char *)OAKI_ALIGN_UP((uintptr_t)&h->spans[OAKI_MAX(first, begin + 1)], 4096);
     char *hi = (char *)OAKI_ALIGN_DOWN((uintptr_t)&h->spans[OAKI_MIN(last, end - 1)], 4096);
     if (lo < hi) oaki_os_purge(lo, (size_t)(hi - lo));

@@ -21,8 +21,11 @@ static const struct table {
 } tables[] = {
     { 11, offsetof(oaki_heap, pte) },  /* 4 bytes a page */
     { 7, offsetof(oaki_heap, spans) }, /* 64 bytes a page */
-    { 7, offsetof(oaki_heap, mark) },  /* a bit for each 16 bytes */
-    { 7, offsetof(oaki_heap, alloc) },
+    { 7, offsetof(oaki_heap, alloc) }, /* a bit for each 16 bytes */
+    { 9, offsetof(oaki_heap, mark[0]) }, /* a quarter of these in each */
+    { 9, offsetof(oaki_heap, mark[1]) },
+    { 9, offsetof(oaki_heap, mark[2]) },
+    { 9, offsetof(oaki_heap, mark[3]) },
     /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
     { 12, offsetof(oaki_heap, chunk_inuse) },
 };

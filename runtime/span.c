@@ -4,6 +4,7 @@
  * so that the words at the edges of a range are changed atomically, those inside it plainly.
  * Bound: O(bytes / 1024). */
 #include "heap.h"
+#include "markbits.h"
 #include "meta.h"
 
 oaki_heap oaki_the_heap;
@@ -42,6 +43,19 @@ void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
     }
 }
 
+void oaki_mark_prepare(size_t w, size_t n)
+{
+    const uint64_t *a = oaki_the_heap.alloc + w;
+    uint64_t *const *plane = oaki_the_heap.mark;
+    for (size_t i = 0; i < n; i += 4) {
+        uint64_t x[OAKI_PLANES] = { 0 };
+        for (size_t k = 0; k < 4; k++)
+            for (size_t p = 0; p < OAKI_PLANES; p++)
+                x[p] |= oaki_mark_pack(a[i + k] >> p) << 16 * k;
+        for (size_t p = 0; p < OAKI_PLANES; p++) plane[p][oaki_mark_index(p, (w + i) / 4)] = ~x[p];
+    }
+}
+
 size_t oaki_object_size(size_t off)
 {
     unsigned cls = oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
@@ -66,7 +80,7 @@ static bool is_live(size_t slot)
     oaki_span *s = oaki_span_of_offset(slot);
     if (s->swept == (uint32_t)AO_load(&h->cycle)) return !in_own_run(s, slot);
     AO_nop_full();
-    return oaki_bit_get(h->mark, slot) && oaki_bit_get(h->alloc, slot);
+    return oaki_mark_get(slot) && oaki_bit_get(h->alloc, slot);
 }
 
 void *oaki_object_base(const void *p)

@@ -31,6 +31,7 @@
 #define OAKI_GRANULE ((size_t)1 << OAKI_GRANULE_SHIFT)
 /* bitmap words of a page: 8, one cache line */
 #define OAKI_PAGE_WORDS (OAKI_PAGE / OAKI_GRANULE / 64)
+#define OAKI_PLANES 4 /* of M (markbits.h) */
 
 typedef enum oaki_kind {
     OAKI_SCAN = 0,   /* scanned conservatively */

@@ -33,6 +33,15 @@ static void start(int mode)
     node_type = oak_type_bitmap("node", sizeof(node), bits);
 }
 
+/* What the markers have counted is what lives. Two that race for an object both count it. */
+static void assert_counted(void)
+{
+    size_t alive = test_stats().heap_alloc;
+    if (oaki_workers_count() == 1) ck_assert_uint_eq(oaki_workers_bytes(), alive);
+    ck_assert_uint_ge(oaki_workers_bytes(), alive);
+    ck_assert_uint_le(oaki_workers_bytes(), alive + alive / 2);
+}
+
 /* make(n) builds a graph at root, on a thread that ends. It must survive as it is, and go. */
 static void check_graph(void (*make)(void *n), size_t n)
 {
@@ -45,6 +54,7 @@ static void check_graph(void (*make)(void *n), size_t n)
         oak_collect();
         ck_assert_uint_eq(test_objects(), before + made);
         ck_assert_uint_eq(test_stats().heap_alloc, was.heap_alloc);
+        assert_counted();
     }
     root = NULL;
     oak_collect();
@@ -115,6 +125,44 @@ START_TEST(a_tree)
 {
     start(_i);
     check_graph(make_tree, test_slow() ? 12 : 17);
+}
+END_TEST
+
+/* A tree of conservative objects of one size, or of all small sizes, made in order as a program
+ * makes one; now and then a child is shared, and pointers lead into objects as well as to them. */
+static void **recent[64];
+
+static void **ordered(size_t depth, size_t size)
+{
+    void **x, **left = NULL, **right = NULL;
+    if (depth > 0) {
+        left = ordered(depth - 1, size);
+        right = test_below(8) ? ordered(depth - 1, size) : recent[test_below(64)];
+    }
+    size_t n = size ? size : 16 + 16 * test_below(8);
+    x = count(oak_alloc(n));
+    x[0] = left && test_below(2) ? (char *)left + test_below(16) : (void *)left;
+    x[test_below(2) ? 1 : n / 8 - 1] = right;
+    return recent[test_below(64)] = x;
+}
+
+/* Trees of 16, 32, 48 and 64 bytes, and of all sizes, all at a root that is scanned in pieces. */
+static void make_ordered(void *depth)
+{
+    static const size_t sizes[] = { 16, 32, 48, 64, 0 };
+    root = count(oak_alloc(20000 * sizeof *root));
+    for (size_t i = 0; i < OAKI_COUNT(sizes); i++) {
+        memset(recent, 0, sizeof recent);
+        root[i * 4000] = ordered(*(size_t *)depth, sizes[i]);
+    }
+    memset(recent, 0, sizeof recent);
+}
+
+START_TEST(trees_in_the_order_in_which_they_were_made)
+{
+    test_seed("gc/mark");
+    start(_i);
+    for (int i = 0; i < 3; i++) check_graph(make_ordered, test_slow() ? 10 : 16);
 }
 END_TEST
 
@@ -258,6 +306,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, a_list_of_millions, 0, MODES);
     tcase_add_loop_test(c, a_wide_array, 0, MODES);
     tcase_add_loop_test(c, a_tree, 0, MODES);
+    tcase_add_loop_test(c, trees_in_the_order_in_which_they_were_made, 0, MODES);
     tcase_add_loop_test(c, all_to_all, 0, MODES);
     tcase_add_loop_test(c, a_random_graph_with_cycles, 0, MODES);
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);

@@ -43,7 +43,7 @@ static void verify_without(void *arg)
     if (arg) {
         void *p = *(void **)arg;
         ck_assert(oaki_is_marked(p));
-        oaki_bits_clear(oaki_the_heap.mark, oaki_heap_offset(p), OAKI_GRANULE);
+        oaki_mark_clear(oaki_heap_offset(p));
     }
     oaki_verify();
     oaki_gc_stop_end(t);
@@ -76,7 +76,7 @@ static void verify_hidden(void *arg)
     ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     oaki_leave(t);
     t = oaki_gc_stop_begin();
-    oaki_bits_clear(oaki_the_heap.mark, off, OAKI_GRANULE);
+    oaki_mark_clear(off);
     oaki_verify();
     oaki_gc_stop_end(t);
 }

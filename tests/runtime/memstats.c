@@ -155,11 +155,12 @@ START_TEST(the_tables_take_no_more_than_is_said)
     oak_collect();
     oak_memstats s = test_stats();
     uintptr_t pte = (uintptr_t)h->pte, spans = (uintptr_t)h->spans;
-    uintptr_t mark = (uintptr_t)h->mark, alloc = (uintptr_t)h->alloc;
+    uintptr_t alloc = (uintptr_t)h->alloc;
     size_t structs = test_smaps_rss(spans, spans + (h->reserved >> 7));
-    size_t bits = test_smaps_rss(mark, mark + (h->reserved >> 7)) +
-                  test_smaps_rss(alloc, alloc + (h->reserved >> 7)) +
+    size_t bits = test_smaps_rss(alloc, alloc + (h->reserved >> 7)) +
                   test_smaps_rss(pte, pte + (h->reserved >> 11));
+    for (size_t p = 0; p < OAKI_PLANES; p++)
+        bits += test_smaps_rss((uintptr_t)h->mark[p], (uintptr_t)h->mark[p] + (h->reserved >> 9));
     ck_assert_uint_le(structs, s.mspan_sys);
     ck_assert_uint_le(bits, s.gc_sys);
     ck_assert_uint_gt(bits, 0);

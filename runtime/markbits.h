@@ -1,0 +1,85 @@
+/* markbits.h - M, the mark bits, in four planes.
+ *
+ * Plane p has the bits of the granules whose number is p modulo four, a word for 4 KiB of the
+ * range. Pointers to objects whose slots are multiples of 64 bytes lead to plane 0 alone: the
+ * marker's random accesses then go to 2 MiB for 1 GiB of objects and not to 8; objects of 32 and
+ * 96 bytes use two planes. In a plane, words are permuted among each 256 bytes, by plane: words
+ * of different planes for one page would have the same lower address bits, for which processors
+ * take one for another (seen: marking took twice as long).
+ *
+ * A has its bits in order; pack and spread are the way between them.
+ * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark. */
+#ifndef OAKI_MARKBITS_H
+#define OAKI_MARKBITS_H
+
+#include "heap.h"
+
+#define OAKI_PLANE_WORD ((size_t)4096) /* bytes of the range for a word of a plane */
+
+/* Where plane p has its word n. */
+OAKI_INLINE size_t oaki_mark_index(size_t p, size_t n)
+{
+    return n ^ p << 3;
+}
+
+/* A bit's place. */
+OAKI_INLINE uint64_t *oaki_mark_word(uint64_t *const plane[OAKI_PLANES], size_t off)
+{
+    size_t p = (off >> OAKI_GRANULE_SHIFT) % OAKI_PLANES;
+    return &plane[p][oaki_mark_index(p, off / OAKI_PLANE_WORD)];
+}
+
+OAKI_INLINE unsigned oaki_mark_shift(size_t off)
+{
+    return (unsigned)(off >> (OAKI_GRANULE_SHIFT + 2)) % 64;
+}
+
+OAKI_INLINE bool oaki_mark_get(size_t off)
+{
+    return *oaki_mark_word(oaki_the_heap.mark, off) >> oaki_mark_shift(off) & 1;
+}
+
+OAKI_INLINE void oaki_mark_set(size_t off)
+{
+    AO_or((AO_t *)oaki_mark_word(oaki_the_heap.mark, off), (AO_t)1 << oaki_mark_shift(off));
+}
+
+OAKI_INLINE void oaki_mark_clear(size_t off)
+{
+    AO_and((AO_t *)oaki_mark_word(oaki_the_heap.mark, off), ~((AO_t)1 << oaki_mark_shift(off)));
+}
+
+/* Every fourth bit of x, from the lowest on, side by side; and back. */
+OAKI_INLINE uint64_t oaki_mark_pack(uint64_t x)
+{
+    x &= 0x1111111111111111;
+    x = (x | x >> 3) & 0x0303030303030303;
+    x = (x | x >> 6) & 0x000f000f000f000f;
+    x = (x | x >> 12) & 0x000000ff000000ff;
+    return (x | x >> 24) & 0xffff;
+}
+
+OAKI_INLINE uint64_t oaki_mark_spread(uint64_t x)
+{
+    x = (x | x << 24) & 0x000000ff000000ff;
+    x = (x | x << 12) & 0x000f000f000f000f;
+    x = (x | x << 6) & 0x0303030303030303;
+    return (x | x << 3) & 0x1111111111111111;
+}
+
+/* The bits of M in the order of word w of A. */
+OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
+{
+    uint64_t *const *plane = oaki_the_heap.mark, x[OAKI_PLANES];
+    for (size_t p = 0; p < OAKI_PLANES; p++)
+        x[p] = plane[p][oaki_mark_index(p, w / 4)] >> w % 4 * 16 & 0xffff;
+    if ((x[0] | x[1] | x[2] | x[3]) == 0) return 0;
+    if ((x[0] & x[1] & x[2] & x[3]) == 0xffff) return ~(uint64_t)0;
+    return oaki_mark_spread(x[0]) | oaki_mark_spread(x[1]) << 1 | oaki_mark_spread(x[2]) << 2 |
+           oaki_mark_spread(x[3]) << 3;
+}
+
+/* M = ~A for n words of A from w on; both are multiples of four. (span.c) */
+void oaki_mark_prepare(size_t w, size_t n);
+
+#endif
