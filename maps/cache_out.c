@@ -148,7 +148,7 @@ const char *oaki_cache_check(const oak_cache *c)
         if (n->newer != newer) return "cache: newer and older are inverse";
         const oaki_cache_slot *s = oak_map_get(c->in.map, oaki_cache_key(c, n));
         if (!s || s->node != n || s->value != n->value) return "cache: a node is in the map";
-        if ((n->timer.link != NULL) != (n->timer.when != 0)) return "cache: what may expire is timed";
+        if (!n->timer.link != !n->timer.when) return "cache: what may expire is timed";
         if (n->era > c->era || (newer && n->era > newer->era)) return "cache: eras are in order";
         entries += n->era == c->era;
         bytes += n->era == c->era ? n->bytes : 0;

@@ -294,7 +294,7 @@ START_TEST(a_new_object_finds_no_old_entry)
         if (i % 10 == 0) oak_weakkey_each(m, is_new, NULL);
     }
     printf("maps/weakkey: %zu addresses were used again\n", reused);
-    ck_assert_uint_gt(reused, ROUND);
+    ck_assert_uint_gt(reused, test_slow() ? 0 : ROUND);
 }
 END_TEST
 
