@@ -38,6 +38,7 @@ static struct {
     unsigned int awake;    /* AO_int: helpers that take part in this drain */
     unsigned int open;     /* AO_int: more may join; lock */
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
+    unsigned int waiting;  /* AO_int: chunks that nobody has taken yet; lock */
     oaki_mark_chunk *chunks;
     oaki_mark_chunk *free;
     size_t nranges;
@@ -124,6 +125,7 @@ static void give(oaki_mark_chunk *c)
     lock();
     c->next = shared.chunks;
     shared.chunks = c;
+    AO_int_store(&shared.waiting, shared.waiting + 1);
     unlock();
 }
 
@@ -150,9 +152,10 @@ void oaki_mark_release(void)
 
 /* ---- giving ---- */
 
+/* Not those for whom there is a chunk already: a helper may be scheduled late. */
 bool oaki_others_hungry(void)
 {
-    return AO_int_load(&shared.hungry) > 0;
+    return AO_int_load(&shared.hungry) > AO_int_load(&shared.waiting);
 }
 
 static void wake_helpers(void)
@@ -272,7 +275,10 @@ static oaki_mark_chunk *take_chunk(void)
 {
     lock();
     oaki_mark_chunk *c = shared.chunks;
-    if (c) shared.chunks = c->next;
+    if (c) {
+        shared.chunks = c->next;
+        AO_int_store(&shared.waiting, shared.waiting - 1);
+    }
     unlock();
     return c;
 }
