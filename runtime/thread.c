@@ -18,6 +18,7 @@
 #include "stopsignal.h"
 #include "roots.h"
 #include "thread.h"
+#include "track.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -219,6 +220,13 @@ void oak_thread_detach(void)
     errno = saved;
 }
 
+/* ThreadSanitizer takes leave of a thread in the last round, and code that it looks at dies then. */
+#ifdef OAKI_TSAN
+#define ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+#else
+#define ROUNDS PTHREAD_DESTRUCTOR_ITERATIONS
+#endif
+
 /* A thread that is cancelled in a blocking region comes here from inside it. Other keys'
  * destructors may still need the heap, so this one asks to be called again until the last round. */
 static void on_exit_of_thread(void *value)
@@ -228,7 +236,7 @@ static void on_exit_of_thread(void *value)
         t->blocking_depth = 1;
         oaki_blocking_end(t);
     }
-    if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) pthread_setspecific(exit_key, value);
+    if (++exit_rounds < ROUNDS) pthread_setspecific(exit_key, value);
     else if (t) {
         int tid = t->tid;
         detach(oaki_enter());

@@ -16,6 +16,14 @@
 #endif
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define OAKI_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define OAKI_TSAN 1
+#endif
+#endif
+
 #ifdef OAKI_ASAN
 #include <sanitizer/asan_interface.h>
 #define oaki_track_alloc(p, n) __asan_unpoison_memory_region((p), (n))
