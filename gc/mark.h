@@ -6,10 +6,12 @@
  * marked, prefetched and put into a delay line; what comes out of it is scanned, and its words
  * go into the queue. So cache misses overlap, on bits and on objects (Cher, Hosking and Vitek,
  * 2004), and objects that are marked already are not touched. Where small objects lie in the order
- * in which they are reached, the newest words are taken instead, a few at a time: depth first. A queue that fills spills its
- * newest words to the worker's stack, from where they come back when it runs low: breadth first
- * in the small, depth first in the large. A stack is a list of chunks; full chunks are offered
- * to the others. Large objects and root ranges wait as ranges that all workers eat from.
+ * in which they are reached, the newest words are taken instead, a few at a time: depth first.
+ *
+ * A queue that fills spills its newest words to the worker's stack, from where they come back when
+ * it runs low: breadth first in the small, depth first in the large. A stack is a list of chunks;
+ * full chunks are offered to the others. Large objects and root ranges wait as ranges that all
+ * workers eat from.
  *
  * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared
  * is in workers.c. */
