@@ -220,7 +220,7 @@ void oak_thread_detach(void)
     errno = saved;
 }
 
-/* ThreadSanitizer takes leave of a thread in the last round, and code that it looks at dies then. */
+/* ThreadSanitizer takes leave of a thread in the last round; code that it looks at dies then. */
 #ifdef OAKI_TSAN
 #define ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
 #else
