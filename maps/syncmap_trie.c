@@ -57,7 +57,7 @@ static bool all_dead(AO_t word)
     return true;
 }
 
-static uint64_t hash_of(AO_t word)
+static uint64_t word_hash(AO_t word)
 {
     oaki_sync_entry *one, **e;
     return oaki_sync_entries(word, &one, &e) ? (*e)->hash : 0;
@@ -71,7 +71,7 @@ static AO_t next_below(const oaki_sync_node *n, unsigned shift, uint64_t from)
         if (oaki_sync_is_node(w)) {
             w = next_below(oaki_sync_pointer(w), shift - OAKI_SYNC_BITS, from);
             if (w) return w;
-        } else if (!all_dead(w) && hash_of(w) >= from) {
+        } else if (!all_dead(w) && word_hash(w) >= from) {
             return w;
         }
     }
@@ -113,14 +113,21 @@ static bool substitute(const oaki_sync_node *n, AO_t *word)
     return true;
 }
 
+/* Whatever is in it stays there. */
+static void freeze(AO_t *slot)
+{
+    AO_t w;
+    do {
+        w = AO_load_acquire(slot);
+    } while (!(w & OAKI_SYNC_FROZEN) && !swing(slot, w, w | OAKI_SYNC_FROZEN));
+}
+
 /* Replace n, which the slot `up` refers to, by what is in it; whoever comes first. false: no
  * memory. */
 static bool replace(AO_t *up, oaki_sync_node *n)
 {
-    AO_t w, word;
-    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) do {
-            w = AO_load_acquire(&n->slot[i]);
-        } while (!(w & OAKI_SYNC_FROZEN) && !swing(&n->slot[i], w, w | OAKI_SYNC_FROZEN));
+    AO_t word;
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) freeze(&n->slot[i]);
     if (!substitute(n, &word)) return false;
     (void)swing(up, (AO_t)n, word); /* or `up` is frozen too, and whoever sees that comes back */
     return true;
@@ -184,7 +191,7 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
  * their own. 0: no memory. */
 static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
 {
-    uint64_t old = hash_of(word);
+    uint64_t old = word_hash(word);
     oaki_sync_node *first = NULL, *n;
     for (AO_t *where = NULL;; shift -= OAKI_SYNC_BITS) {
         n = oak_alloc(sizeof *n);
@@ -212,7 +219,7 @@ int oaki_sync_add(const oak_syncmap *m, oaki_sync_root *r, oaki_sync_entry *e,
         if (*other && !oaki_sync_is_dead(*other)) return 0;
         if (all_dead(at.word))
             word = tagged(e, OAKI_SYNC_ENTRY);
-        else if (hash_of(at.word) != e->hash)
+        else if (word_hash(at.word) != e->hash)
             word = branch(at.word, e, at.shift - OAKI_SYNC_BITS);
         else if (!without_dead(at.word, e, &word))
             word = 0;

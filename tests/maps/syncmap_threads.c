@@ -11,6 +11,11 @@
 #include <oakum/oakum.h>
 #include <string.h>
 
+#ifndef SUITE /* syncmap_race.c has others */
+#define SUITE "maps/syncmap_threads"
+#define STEPS 100000
+#endif
+
 Suite *suite_maps_syncmap_threads(void);
 
 enum { THREADS = 4, OWN = 40, TOKENS = 24, COUNTERS = 8, FIXED = 30 };
@@ -228,8 +233,8 @@ START_TEST(threads_agree)
     static worker w[THREADS];
     pthread_t id[THREADS];
     oak_syncmap_stats s;
-    test_seed("maps/syncmap_threads");
-    steps = test_scale(_i ? 20000 : 100000);
+    test_seed(SUITE);
+    steps = test_scale(_i ? STEPS / 5 : STEPS);
     map = oak_syncmap_new(&types[_i]);
     for (uint64_t k = FIXED_KEY; k < FIXED_KEY + FIXED; k++) oak_syncmap_store(map, &k, NULL);
     for (uint64_t k = COUNTER_KEY; k < COUNTER_KEY + COUNTERS; k++)
@@ -314,8 +319,8 @@ START_TEST(what_goes_in_comes_out_once)
     static worker w[THREADS];
     pthread_t id[THREADS];
     oak_syncmap_stats s;
-    test_seed("maps/syncmap_threads close");
-    steps = test_scale(200000) & ~(size_t)1;
+    test_seed(SUITE " close");
+    steps = test_scale(2 * STEPS) & ~(size_t)1;
     map = oak_syncmap_new(&types[0]);
     for (uint64_t k = 0, n = 0; n < OAKI_COUNT(near); k++)
         if (oak_map_hash_with_(map->type, &k, map->seed, map->mult) >> 52 == 0x5a5) near[n++] = k;
@@ -361,8 +366,8 @@ START_TEST(clear_takes_all_that_was_there)
 {
     static worker w[THREADS];
     pthread_t id[THREADS];
-    test_seed("maps/syncmap_threads clear");
-    steps = test_scale(100000);
+    test_seed(SUITE " clear");
+    steps = test_scale(STEPS);
     map = oak_syncmap_new(&types[0]);
     for (size_t t = 0; t < THREADS; t++) {
         w[t].rng = test_random() | 1;
@@ -410,7 +415,7 @@ END_TEST
 
 Suite *suite_maps_syncmap_threads(void)
 {
-    Suite *s = suite_create("maps/syncmap_threads");
+    Suite *s = suite_create(SUITE);
     TCase *c = tcase_create("threads");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 120);
