@@ -49,6 +49,13 @@ void oaki_mark_prepare(size_t w, size_t n)
     uint64_t *const *plane = oaki_the_heap.mark;
     for (size_t i = 0; i < n; i += 4) {
         uint64_t x[OAKI_PLANES] = { 0 };
+        uint64_t all = a[i] & a[i + 1] & a[i + 2] & a[i + 3];
+        uint64_t any = a[i] | a[i + 1] | a[i + 2] | a[i + 3];
+        if (all == ~(uint64_t)0 || any == 0) { /* full or empty, as most are */
+            for (size_t p = 0; p < OAKI_PLANES; p++)
+                plane[p][oaki_mark_index(p, (w + i) / 4)] = ~all;
+            continue;
+        }
         for (size_t k = 0; k < 4; k++)
             for (size_t p = 0; p < OAKI_PLANES; p++)
                 x[p] |= oaki_mark_pack(a[i + k] >> p) << 16 * k;
