@@ -7,7 +7,7 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define CROWDED 16 /* groups behind its home: chance puts no entry there (docs/maps.md) */
+#define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
 
 /* ---- making ---- */
 
@@ -17,7 +17,8 @@ static unsigned hint_bits(const oaki_map_layout *l, size_t hint)
     unsigned bits = oaki_map_bits_for(hint), most = OAKI_MAP_BITS_MAX;
     oak_heap_info info;
     oak_heap_info_read(&info);
-    while (most > 0 && l->group_bytes > info.reserved >> most) most--;
+    size_t group = OAK_MAP_SLOTS_ * l->entry_size + OAKI_MAP_GROUP;
+    while (most > 0 && group > info.reserved >> most) most--;
     return OAKI_MIN(bits, most);
 }
 
@@ -37,13 +38,15 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
     oak_map *m = oaki_map_header_new();
     if (!m) return NULL;
     m->type = &l->type;
+    if (l->type.key_size > OAK_MAP_INDIRECT_ || l->type.value_size > OAK_MAP_INDIRECT_)
+        m->flags = OAKI_MAP_CELLS;
     m->entry_size = (uint16_t)l->entry_size;
     m->value_offset = (uint16_t)l->value_offset;
     m->seed = oaki_hash_random();
     m->mult = oaki_hash_random() | 1;
     m->last = UINT64_MAX;
     unsigned bits = hint <= OAK_MAP_SLOTS_ ? 0 : hint_bits(l, hint);
-    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : slots_for(hint)))
+    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : slots_for(hint), true))
         if (bits-- == 0) return NULL;
     m->bits = (uint8_t)bits;
     if (bits > 0) m->flags |= OAKI_MAP_HINTED;
@@ -54,12 +57,12 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
 void oak_map_set_seed(oak_map *m, uint64_t seed)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
-    if (m->len > 0 || m->moves > 0) oak_fatal("oakum: oak_map_set_seed: the map has been written");
+    if (m->moves > 0) oak_fatal("oakum: oak_map_set_seed: the map has been written");
     m->seed = seed;
     m->mult = oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
 }
 
-/* ---- adding and removing ---- */
+/* ---- adding ---- */
 
 /* All NaNs would have one hash, and a thousand of them would be found one after the other: so each
  * gets a payload of its own. */
@@ -115,25 +118,39 @@ static bool is_nan(const oak_map_type *t, const void *key)
     return t->key == OAK_KEY_DOUBLE && !oak_map_equal_(t, key, key);
 }
 
-void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
+/* Put far behind its home: that may have given the map a new seed, and the entry another place. */
+static OAKI_COLD void *value_when_crowded(oak_map *m, uint64_t hash, const void *key, void *value)
+{
+    const oak_map_type *t = m->type;
+    uint64_t moves = m->moves;
+    oaki_map_crowded(m, hash);
+    if (m->moves == moves) return value;
+    hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    char *at, *e = oak_map_find_(m, t, m->entry_size, hash, key, &at);
+    return oak_map_value_(t, e, m->value_offset);
+}
+
+/* All that is rare: a NaN, a resize that begins, a large key or value, a group that is full or not
+ * there. */
+static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     void *key_cell = NULL, *value_cell = NULL;
     char *e;
-    size_t past;
+    size_t past = 0;
     uint64_t own[2]; /* a NaN's key */
-    if (OAKI_UNLIKELY(is_nan(t, key))) {
+    if (is_nan(t, key)) {
         memcpy(own, key, t->key_size);
         randomize_nan(own, t->key_size);
         key = own;
         hash = oak_map_hash_with_(t, key, m->seed, m->mult);
     }
-    if (OAKI_UNLIKELY(m->len >= m->limit) && !m->resizing) oaki_map_grow(m);
+    if (m->len >= m->limit && !m->resizing) oaki_map_grow(m);
     uint64_t p = oak_map_position_(hash);
     uint8_t *tag = make_cells(t, &key_cell, &value_cell)
-                       ? oaki_map_take_slot(m, p > m->last, p, &e, &past)
+                       ? oaki_map_take_slot(m, p > m->last, p, oak_map_tag_(hash), &e, &past)
                        : NULL;
-    if (OAKI_UNLIKELY(!tag)) {
+    if (!tag) {
         m->busy = 0;
         errno = ENOMEM;
         return NULL;
@@ -142,45 +159,82 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
     AO_compiler_barrier();
     *tag = (uint8_t)oak_map_tag_(hash);
     m->len++;
-    if (OAKI_UNLIKELY(past >= CROWDED) && !m->resizing) {
-        uint64_t moves = m->moves;
-        oaki_map_crowded(m, hash);
-        if (m->moves != moves) {
-            hash = oak_map_hash_with_(t, key, m->seed, m->mult);
-            e = oak_map_find_(m, t, m->entry_size, hash, key_cell ? key_cell : key);
-            value = oak_map_value_(t, e, m->value_offset);
-        }
-    }
+    m->moves++;
+    if (past >= CROWDED && !m->resizing && m->len <= m->limit)
+        value = value_when_crowded(m, hash, key, value);
     m->busy = 0;
     return value;
 }
 
-/* The group that entry e of array a is in, at home or behind it. */
-static oaki_map_place place_of(const oak_map *m, const struct oak_map_array_ *a, uint64_t p,
-                               const char *e, unsigned *slot)
+void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
-    oaki_map_place at = oaki_map_home(a, p);
-    size_t size = m->entry_size, span = ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * size;
-    while ((size_t)(e - (a->dir[at.s] + a->entries)) >= span) at = (oaki_map_place){ at.s + 1, 0 };
-    uint32_t i = (uint32_t)(e - (a->dir[at.s] + a->entries)) / (uint32_t)size;
-    *slot = i % OAK_MAP_SLOTS_;
-    at.g = i / OAK_MAP_SLOTS_;
-    return at;
+    const oak_map_type *t = m->type;
+    uint64_t p = oak_map_position_(hash);
+    if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m);
+    const struct oak_map_array_ *a = &m->array[p > m->last];
+    size_t g = oaki_map_home(a, p), size = m->entry_size;
+    uint8_t *tags = oaki_map_tags(a, g);
+    unsigned free = ~oaki_map_used(tags) & a->slots;
+    if (OAKI_UNLIKELY(!free || m->len >= m->limit || t->key == OAK_KEY_DOUBLE ||
+                      !a->dir[g >> a->gbits] || (m->flags & OAKI_MAP_CELLS)))
+        return add_slow(m, hash, key);
+    unsigned slot = oaki_ctz(free);
+    char *e = oaki_map_entries(a, g, size) + slot * size;
+    void *value = fill(t, e, key, NULL, NULL);
+    AO_compiler_barrier();
+    tags[slot] = (uint8_t)oak_map_tag_(hash);
+    m->len++;
+    m->moves++;
+    m->busy = 0;
+    return value;
 }
 
-void oak_map_remove_(oak_map *m, uint64_t hash, char *e)
+/* ---- removing ---- */
+
+/* The least of `first` and of the homes of this group's entries of the tag's kind. */
+static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_t g, unsigned tag,
+                         size_t first)
+{
+    const oak_map_type *t = m->type;
+    unsigned same = oaki_map_of_class(oaki_map_tags(a, g), oaki_map_class(tag));
+    if (!same) return first;
+    const char *entries = oaki_map_entries(a, g, m->entry_size);
+    for (; same; same &= same - 1) {
+        const char *e = entries + oaki_ctz(same) * m->entry_size;
+        size_t h = oaki_map_home(a, oak_map_position_(oaki_map_entry_hash(m, t, e)));
+        first = OAKI_MIN(first, h);
+    }
+    return first;
+}
+
+/* An entry of this tag, of home h, has left group g behind it: the groups in between tell of its
+ * kind only as long as there is another that went past them. Found from the chain's end: which is
+ * the first home of the entries that lie behind? */
+static OAKI_NOINLINE void untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
+                                 unsigned tag)
+{
+    size_t end = g, first = SIZE_MAX;
+    while (oak_map_went_past_((char *)oaki_map_tags(a, end), tag)) end++;
+    for (; end >= g; end--) first = first_home(m, a, end, tag, first);
+    for (; end >= h && end != SIZE_MAX; end--) {
+        uint8_t *told = oaki_map_tags(a, end) + OAK_MAP_SLOTS_;
+        if (first > end) *told &= (uint8_t)~oaki_map_class(tag);
+        first = first_home(m, a, end, tag, first);
+    }
+}
+
+void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
-    struct oak_map_array_ *a = &m->array[p > m->last];
-    unsigned slot;
-    oaki_map_place at = place_of(m, a, p, e, &slot), home = oaki_map_home(a, p);
-    oaki_map_tags(a, at)[slot] = 0;
-    for (; home.s != at.s || home.g != at.g; oaki_map_next(a, &home)) {
-        uint8_t *count = oaki_map_tags(a, home) + OAK_MAP_SLOTS_;
-        *count = (uint8_t)(*count - (*count != UINT8_MAX));
-    }
+    const struct oak_map_array_ *a = &m->array[p > m->last];
+    size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
+    *tag = 0;
+    if (OAKI_UNLIKELY(g != h)) untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;
-    if (OAKI_UNLIKELY(m->len < m->shrink_at) && !m->resizing) oaki_map_shrink(m);
+    if (OAKI_UNLIKELY(m->resizing))
+        oaki_map_step(m);
+    else if (OAKI_UNLIKELY(m->len < m->shrink_at))
+        oaki_map_shrink(m);
 }
 
 /* ---- the public calls ---- */
@@ -215,12 +269,11 @@ void oak_map_clear(oak_map *m)
     m->len = 0;
     oaki_map_array_free(m, 0);
     oaki_map_array_free(m, 1);
-    m->array[1].dir = NULL;
     m->resizing = 0;
     m->last = UINT64_MAX;
-    m->flags = 0;
+    m->flags &= OAKI_MAP_CELLS;
     m->bits = 0;
-    (void)oaki_map_array_init(m, 0, 0, slots_for(0)); /* can't fail: its directory is in m */
+    (void)oaki_map_array_init(m, 0, 0, slots_for(0), true); /* can't fail: its directory is in m */
     oaki_map_set_limits(m);
     m->busy = 0;
 }
@@ -232,7 +285,7 @@ void oak_map_misuse_(const oak_map *m, int what)
         [OAK_MAP_WRITE_] = "concurrent map writes, or a write by the map's own hash or equal",
         [OAK_MAP_ITERATE_] = "concurrent map iteration and map write",
         [OAK_MAP_NIL_] = "assignment to entry in nil map",
-        [OAK_MAP_EQUAL_] = "the map was written by its own equal, or by another thread, in a lookup",
+        [OAK_MAP_EQUAL_] = "a write by the map's own equal, or another thread, in a lookup",
     };
     const char *name = m && m->type->name ? m->type->name : NULL;
     if (name) oak_fatal("oakum: %s (%s)", text[what], name);

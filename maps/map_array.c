@@ -1,26 +1,19 @@
-/* map_array.c - arrays of groups: directories, segments, and a free slot for an entry.
+/* map_array.c - arrays of groups: tags, directories, segments, and a free slot for an entry.
  *
- * Owns: the memory of arrays. Directories of two, which small maps have, are in the header.
- * Invariants: a segment that nothing was put into is oaki_map_empty, which is never written;
- * behind
- *   the last segment comes the tail, which takes what the last groups have no room for: its tags
- *   are those of a whole segment, its entries as many as `more->tail` says.
- * Bound: making an array writes its directory and nothing else. */
+ * Owns: the memory of arrays. An array of one group has its tags and its directory in the header.
+ * Invariants: behind the home groups come a few more, the tail, for what the last homes have no
+ *   room for. Their entries are in segments too, the last of which has as many groups as
+ *   `more->tail` says. The directory always has a place for one of those.
+ * Bound: making an array writes its directory, and no tags unless it must. */
 #include "map.h"
 #include <oakum/heap.h>
 #include <string.h>
 
-const char oaki_map_empty[(OAK_MAP_SLOTS_ + 1) << OAKI_MAP_SEGMENT_BITS]
-    __attribute__((aligned(16))) = { 0 };
+#define TAIL_GROUPS 16 /* that there are tags for at first, in an array that isn't small */
 
-static unsigned gbits_of(const struct oak_map_array_ *a)
+static size_t segments_of(const struct oak_map_array_ *a)
 {
-    return oaki_log2((uint64_t)a->gmask + 1);
-}
-
-size_t oaki_map_segments(const oak_map *m, unsigned i)
-{
-    return (size_t)1 << (63 - m->array[i].segshift);
+    return ((oaki_map_homes(a) - 1) >> a->gbits) + 1;
 }
 
 bool oaki_map_need_more(oak_map *m)
@@ -29,6 +22,7 @@ bool oaki_map_need_more(oak_map *m)
     struct oak_map_more_ *more = oak_alloc_noscan(sizeof *more);
     if (!more) return false;
     more->segments[0] = more->segments[1] = 2;
+    more->groups[0] = more->groups[1] = 1;
     m->more = more;
     return true;
 }
@@ -40,25 +34,34 @@ static unsigned choose_gbits(const oaki_map_layout *l, unsigned bits)
     return OAKI_MIN(g, bits);
 }
 
-bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots)
+bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, bool zero)
 {
     unsigned gbits = choose_gbits(oaki_map_layout_of(m), bits);
-    size_t n = ((size_t)1 << (bits - gbits)) + 1;
-    char **dir = m->few[i];
-    if (bits > 0 && !oaki_map_need_more(m)) return false;
-    if (n > 2 && !(dir = oaki_map_dir_new(n))) return false;
-    for (size_t s = 0; s < n; s++) dir[s] = OAKI_MAP_EMPTY;
+    size_t n = ((size_t)1 << (bits - gbits)) + 1, groups = (size_t)1 << bits;
+    char **dir = m->few_dir[i], *tags = m->few_tags[i];
+    if (bits > 0) {
+        groups += OAKI_MIN(groups / 2, TAIL_GROUPS);
+        if (!oaki_map_need_more(m) || !(tags = oaki_map_tags_new(groups, zero))) return false;
+        if (n > 2 && !(dir = oaki_map_dir_new(n))) {
+            oak_free(tags);
+            return false;
+        }
+    } else {
+        memset(tags, 0, OAKI_MAP_GROUP);
+    }
+    dir[0] = dir[1] = NULL;
     m->array[i] = (struct oak_map_array_){
+        .tags = tags,
         .dir = dir,
         .gmask = ((uint32_t)1 << gbits) - 1,
-        .entries = (OAK_MAP_SLOTS_ + 1u) << gbits,
-        .shift = (uint8_t)(63 - bits),
-        .segshift = (uint8_t)(63 - (bits - gbits)),
         .slots = (uint16_t)slots,
+        .shift = (uint8_t)(63 - bits),
+        .gbits = (uint8_t)gbits,
     };
     if (m->more) {
         m->more->tail[i] = 0;
-        m->more->segments[i] = (uint32_t)n;
+        m->more->segments[i] = n;
+        m->more->groups[i] = groups;
     }
     return true;
 }
@@ -67,17 +70,41 @@ void oaki_map_array_free(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more ? m->more->segments[i] : 2;
-    char **dir = a->dir;
+    char **dir = a->dir, *tags = a->tags;
     if (!dir) return;
     for (size_t s = 0; s < n; s++) {
         char *segment = dir[s];
-        if (segment == OAKI_MAP_EMPTY) continue;
-        dir[s] = OAKI_MAP_EMPTY;
-        oak_free(segment);
+        if (!segment) continue;
+        dir[s] = NULL;
+        oaki_map_segment_free(oaki_map_layout_of(m), segment);
     }
-    if (dir == m->few[i]) return;
     a->dir = NULL;
-    oak_free(dir);
+    a->tags = NULL;
+    if (dir != m->few_dir[i]) oak_free(dir);
+    if (tags != m->few_tags[i]) oak_free(tags);
+}
+
+void oaki_map_array_move(oak_map *m, unsigned i, unsigned j)
+{
+    const oaki_map_layout *l = oaki_map_layout_of(m);
+    struct oak_map_array_ a = m->array[i];
+    if (a.dir == m->few_dir[i]) {
+        memcpy(m->few_dir[j], m->few_dir[i], sizeof m->few_dir[0]);
+        a.dir = m->few_dir[j];
+    }
+    if (a.tags == m->few_tags[i]) {
+        memcpy(m->few_tags[j], m->few_tags[i], sizeof m->few_tags[0]);
+        a.tags = m->few_tags[j];
+        for (unsigned s = 0; s < 2; s++)
+            if (a.dir[s]) oaki_map_segment_set_tags(l, a.dir[s], a.tags + s * OAKI_MAP_GROUP);
+    }
+    if (m->more) {
+        m->more->tail[j] = m->more->tail[i];
+        m->more->segments[j] = m->more->segments[i];
+        m->more->groups[j] = m->more->groups[i];
+    }
+    m->array[j] = a;
+    AO_compiler_barrier();
 }
 
 size_t oaki_map_array_bytes(const oak_map *m, unsigned i)
@@ -86,8 +113,18 @@ size_t oaki_map_array_bytes(const oak_map *m, unsigned i)
     size_t n = m->more ? m->more->segments[i] : 2, bytes = 0;
     if (!a->dir) return 0;
     for (size_t s = 0; s < n; s++)
-        if (a->dir[s] != OAKI_MAP_EMPTY) bytes += oak_usable_size(a->dir[s]);
-    return bytes + (a->dir == m->few[i] ? 0 : n * sizeof a->dir[0]);
+        if (a->dir[s]) bytes += oaki_map_segment_bytes(oaki_map_layout_of(m), a->dir[s]);
+    if (a->dir != m->few_dir[i]) bytes += oak_usable_size(a->dir);
+    if (a->tags != m->few_tags[i]) bytes += oak_usable_size(a->tags);
+    return bytes;
+}
+
+size_t oaki_map_array_groups(const oak_map *m, unsigned i)
+{
+    const struct oak_map_array_ *a = &m->array[i];
+    if (!a->dir) return 0;
+    if (!m->more) return 1;
+    return OAKI_MIN(m->more->groups[i], m->more->segments[i] << a->gbits);
 }
 
 /* ---- segments ---- */
@@ -95,17 +132,39 @@ size_t oaki_map_array_bytes(const oak_map *m, unsigned i)
 static bool make_segment(oak_map *m, unsigned i, size_t s)
 {
     struct oak_map_array_ *a = &m->array[i];
-    const oaki_map_layout *l = oaki_map_layout_of(m);
     size_t groups = (size_t)a->gmask + 1;
-    size_t slots = a->slots == OAK_MAP_USED_ ? groups * OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
-    char *p = oaki_map_segment_new(l, gbits_of(a), a->entries + slots * l->entry_size);
-    if (!p) return false;
-    AO_compiler_barrier(); /* its tags are clear before anybody finds it */
-    a->dir[s] = p;
+    size_t slots = a->slots == OAK_MAP_USED_ ? OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
+    uint8_t *tags = oaki_map_tags(a, s << a->gbits);
+    memset(tags, 0, groups * OAKI_MAP_GROUP);
+    AO_compiler_barrier(); /* before anybody reads them through the segment */
+    char *p = oaki_map_segment_new(oaki_map_layout_of(m), (char *)tags, groups, slots);
+    if (p) a->dir[s] = p;
+    return p != NULL;
+}
+
+/* Tags for more groups behind the last home. Only a hash that puts hundreds of keys into the last
+ * homes asks for that; it costs a copy. */
+static bool longer_tags(oak_map *m, unsigned i)
+{
+    struct oak_map_array_ *a = &m->array[i];
+    size_t had = m->more->groups[i], homes = oaki_map_homes(a), n = homes + 2 * (had - homes) + 2;
+    char *old = a->tags, *tags = oaki_map_tags_new(n, false);
+    if (!tags) return false;
+    memcpy(tags, old, had * OAKI_MAP_GROUP);
+    memset(tags + had * OAKI_MAP_GROUP, 0, (n - had) * OAKI_MAP_GROUP);
+    AO_compiler_barrier();
+    for (size_t s = 0; s < m->more->segments[i]; s++)
+        if (a->dir[s])
+            oaki_map_segment_set_tags(oaki_map_layout_of(m), a->dir[s],
+                                      tags + (s << a->gbits) * OAKI_MAP_GROUP);
+    a->tags = tags;
+    m->more->groups[i] = n;
+    m->moves++;
+    if (old != m->few_tags[i]) oak_free(old);
     return true;
 }
 
-/* The directory with one more place, for another tail segment. */
+/* A place for one more segment. */
 static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -113,72 +172,86 @@ static bool longer_dir(oak_map *m, unsigned i)
     char **old = a->dir, **dir = oaki_map_dir_new(n + 1);
     if (!dir) return false;
     memcpy(dir, old, n * sizeof *dir);
-    dir[n] = OAKI_MAP_EMPTY;
     AO_compiler_barrier();
     a->dir = dir;
-    m->more->segments[i] = (uint32_t)n + 1;
+    m->more->segments[i] = n + 1;
     m->more->tail[i] = 0;
     m->moves++;
-    if (old != m->few[i]) oak_free(old);
+    if (old != m->few_dir[i]) oak_free(old);
     return true;
 }
 
-/* The tail segment s gets room for `groups` groups: by doubling, so that most tails are of one. */
+/* The last segment, s, gets room for `groups` groups: by doubling, so that most tails are of
+ * one. */
 static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
 {
     struct oak_map_array_ *a = &m->array[i];
     const oaki_map_layout *l = oaki_map_layout_of(m);
-    size_t have = m->more->tail[i], group = OAK_MAP_SLOTS_ * l->entry_size;
+    size_t have = m->more->tail[i];
     size_t want = OAKI_MIN(OAKI_MAX(groups, have * 2), (size_t)a->gmask + 1);
-    char *old = a->dir[s], *p = oaki_map_segment_new(l, gbits_of(a), a->entries + want * group);
+    const char *tags = (char *)oaki_map_tags(a, s << a->gbits);
+    want = OAKI_MIN(want, m->more->groups[i] - (s << a->gbits));
+    memset(oaki_map_tags(a, (s << a->gbits) + have), 0, (want - have) * OAKI_MAP_GROUP);
+    char *old = a->dir[s], *p = oaki_map_segment_new(l, tags, want, OAK_MAP_SLOTS_);
     if (!p) return false;
-    if (have) memcpy(p, old, a->entries + have * group);
+    if (have) memcpy(p, old, have * OAK_MAP_SLOTS_ * l->entry_size);
     AO_compiler_barrier();
     a->dir[s] = p;
     m->more->tail[i] = (uint32_t)want;
     m->moves++;
-    if (have) oak_free(old);
+    if (have) oaki_map_segment_free(l, old);
     return true;
 }
 
-/* There is memory for the group at `at`. */
-static bool make_group(oak_map *m, unsigned i, oaki_map_place at)
+static OAKI_NOINLINE bool make_group_slow(oak_map *m, unsigned i, size_t g)
 {
     struct oak_map_array_ *a = &m->array[i];
-    if (OAKI_LIKELY(at.s < oaki_map_segments(m, i)))
-        return a->dir[at.s] != OAKI_MAP_EMPTY || make_segment(m, i, at.s);
+    size_t s = g >> a->gbits;
+    if (s < segments_of(a)) return make_segment(m, i, s);
     if (!oaki_map_need_more(m)) return false;
-    while (at.s >= m->more->segments[i])
+    while (g >= m->more->groups[i])
+        if (!longer_tags(m, i)) return false;
+    while (s >= m->more->segments[i])
         if (!longer_dir(m, i)) return false;
-    bool last = at.s + 1 == m->more->segments[i];
-    return !last || at.g < m->more->tail[i] || grow_tail(m, i, at.s, at.g + 1);
+    bool last = s + 1 == m->more->segments[i];
+    return !last || (g & a->gmask) < m->more->tail[i] ||
+           grow_tail(m, i, s, (size_t)(g & a->gmask) + 1);
 }
 
-bool oaki_map_make_room(oak_map *m, unsigned i, oaki_map_place at, size_t n)
+/* There is memory for group g. */
+OAKI_INLINE bool make_group(oak_map *m, unsigned i, size_t g)
 {
-    struct oak_map_array_ *a = &m->array[i];
-    for (size_t room = 0;; oaki_map_next(a, &at)) {
-        if (!make_group(m, i, at)) return false;
-        room += oaki_popcount(~oaki_map_used(oaki_map_tags(a, at)) & a->slots);
+    const struct oak_map_array_ *a = &m->array[i];
+    if (OAKI_LIKELY(g < oaki_map_homes(a) && a->dir[g >> a->gbits])) return true;
+    return make_group_slow(m, i, g);
+}
+
+bool oaki_map_make_room(oak_map *m, unsigned i, size_t g, size_t n)
+{
+    const struct oak_map_array_ *a = &m->array[i];
+    for (size_t room = 0;; g++) {
+        if (!make_group(m, i, g)) return false;
+        room += oaki_popcount(~oaki_map_used(oaki_map_tags(a, g)) & a->slots);
         if (room >= n) return true;
     }
 }
 
-uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, char **entry, size_t *past)
+uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, char **entry,
+                            size_t *past)
 {
-    struct oak_map_array_ *a = &m->array[i];
-    oaki_map_place home = oaki_map_home(a, p), at = home;
+    const struct oak_map_array_ *a = &m->array[i];
+    size_t home = oaki_map_home(a, p), g, size = m->entry_size;
     unsigned free;
-    for (*past = 0;; oaki_map_next(a, &at), ++*past) {
-        if (OAKI_UNLIKELY(!make_group(m, i, at))) return NULL;
-        free = ~oaki_map_used(oaki_map_tags(a, at)) & a->slots;
+    for (g = home;; g++) {
+        if (OAKI_UNLIKELY(!make_group(m, i, g))) return NULL;
+        free = ~oaki_map_used(oaki_map_tags(a, g)) & a->slots;
         if (OAKI_LIKELY(free)) break;
     }
-    for (size_t k = *past; k > 0; k--, oaki_map_next(a, &home)) {
-        uint8_t *count = oaki_map_tags(a, home) + OAK_MAP_SLOTS_;
-        *count = (uint8_t)(*count + (*count != UINT8_MAX));
+    *past = g - home;
+    for (; home < g; home++) {
+        uint8_t *told = oaki_map_tags(a, home) + OAK_MAP_SLOTS_;
+        *told = (uint8_t)(*told | oaki_map_class(tag));
     }
-    size_t size = m->entry_size;
-    *entry = oaki_map_entries(a, at, size) + oaki_ctz(free) * size;
-    return oaki_map_tags(a, at) + oaki_ctz(free);
+    *entry = oaki_map_entries(a, g, size) + oaki_ctz(free) * size;
+    return oaki_map_tags(a, g) + oaki_ctz(free);
 }

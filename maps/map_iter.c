@@ -1,15 +1,20 @@
 /* map_iter.c - iterators: positions in hash order.
  *
- * An iterator works by units: the entries of one home group. When it comes to a home it takes down
- * a fingerprint of each key there, and then gives them one by one. While nothing moves it knows
- * where they are; after a move it looks for the fingerprints that are left where the home's
- * positions lie now. Whatever the map becomes, the entries of positions before the unit were given,
- * those behind it were not (docs/maps.md).
+ * In the usual case it walks an array group by group, and gives what is in a group when it comes
+ * to it. So that it knows what to do when the map moves things in the meantime, it takes down,
+ * when it comes to group g, a fingerprint of each key in it, and of each `crosser`: an entry
+ * whose home is g or before, and that lies behind g because g was full. When something has
+ * moved, what is left to give is: the fingerprints that were not given yet, wherever they are
+ * now, and then every entry whose home lies behind g's positions. From there it goes on home by
+ * home, looking at hashes, until it comes to a group that holds nothing of an earlier home; then
+ * it walks again (docs/maps.md).
  *
- * Invariants: fingerprints are the key's own bytes or a hash of them, so that two keys of one map
+ * Invariants: fingerprints are the key's own bytes or a hash of them, so that two keys of one
+ * map
  *   have two; those that are bytes are stored inverted, so that a conservative collector doesn't
  *   take them for pointers. An iterator writes to nothing but itself.
- * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a search
+ * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a
+ * search
  *   of the homes that the unit's home has become. */
 #include "map.h"
 #include "hash.h"
@@ -22,7 +27,7 @@ enum {
     BEGIN = 0,
     FIRST,     /* from start to the top */
     WRAPPED,   /* from 0 to start */
-    LAST_WORDS, /* a reseed ended the order: what its unit left, then all again */
+    AGAIN,     /* a reseed ended the order: what its unit left, then all in the new one */
     END
 };
 
@@ -53,10 +58,10 @@ static uint64_t fingerprint(const oak_map_type *t, const char *e)
 
 /* ---- where the unit is now ---- */
 
-/* Of the home group that position p is in: array, place, and the positions it stands for. */
+/* Of the home group that position p is in: array, group, and the positions it stands for. */
 typedef struct home {
     const struct oak_map_array_ *a;
-    oaki_map_place at;
+    size_t g;
     uint64_t lo, hi;
 } home;
 
@@ -64,28 +69,38 @@ static home home_of(const oak_map *m, uint64_t p)
 {
     bool old = p > m->last;
     home h = { .a = &m->array[old] };
-    uint64_t mask = (UINT64_C(1) << h.a->shift) - 1;
-    h.at = oaki_map_home(h.a, p);
-    h.lo = p & ~mask;
-    h.hi = h.lo + mask + 1;
+    h.g = oaki_map_home(h.a, p);
+    h.lo = (uint64_t)h.g << h.a->shift;
+    h.hi = h.lo + (UINT64_C(1) << h.a->shift);
     if (!old && m->last < h.hi) h.hi = m->last + 1; /* shrinking: half of the home has moved */
     return h;
+}
+
+/* The entry of group g that has this fingerprint and whose position is in [lo, hi), or NULL. (The
+ * object of a large key may lie where that of a deleted one lay.) */
+static char *find_in_group(const oak_map *m, const struct oak_map_array_ *a, size_t g,
+                           uint64_t print, uint64_t lo, uint64_t hi)
+{
+    const oak_map_type *t = m->type;
+    unsigned used = oaki_map_used(oaki_map_tags(a, g));
+    for (; used; used &= used - 1) {
+        char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size;
+        if (fingerprint(t, e) != print) continue;
+        uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+        if (p >= lo && p < hi) return e;
+    }
+    return NULL;
 }
 
 /* The entry with that fingerprint whose position is in [lo, hi), or NULL. */
 static char *find_print(const oak_map *m, uint64_t lo, uint64_t hi, uint64_t print)
 {
-    const oak_map_type *t = m->type;
     for (uint64_t p = lo; p < hi;) {
         home h = home_of(m, p);
-        for (oaki_map_place at = h.at;; oaki_map_next(h.a, &at)) {
-            const uint8_t *tags = oaki_map_tags(h.a, at);
-            char *entries = oaki_map_entries(h.a, at, m->entry_size);
-            for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-                char *e = entries + oaki_ctz(used) * m->entry_size;
-                if (fingerprint(t, e) == print) return e;
-            }
-            if (tags[OAK_MAP_SLOTS_] == 0) break;
+        for (size_t g = h.g;; g++) {
+            char *e = find_in_group(m, h.a, g, print, lo, hi);
+            if (e) return e;
+            if (oaki_map_tags(h.a, g)[OAK_MAP_SLOTS_] == 0) break;
         }
         p = h.hi;
     }
@@ -136,30 +151,55 @@ static bool make_list(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
     const oak_map_type *t = m->type;
-    oaki_map_place at = h->at;
-    for (uint32_t dist = 0;; dist++, oaki_map_next(h->a, &at)) {
-        const uint8_t *tags = oaki_map_tags(h->a, at);
-        const char *entries = oaki_map_entries(h->a, at, m->entry_size);
+    for (size_t g = h->g;; g++) {
+        const uint8_t *tags = oaki_map_tags(h->a, g);
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used);
-            const char *e = entries + slot * m->entry_size;
+            const char *e = oaki_map_entries(h->a, g, m->entry_size) + slot * m->entry_size;
             uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
             if (p < it->lo || p >= it->hi || (it->nfilters && was_given(it, t, e))) continue;
-            if (!append(it, fingerprint(t, e), dist * 16 + slot)) return false;
+            if (!append(it, fingerprint(t, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
         if (tags[OAK_MAP_SLOTS_] == 0) return true;
     }
 }
 
-/* The unit is all that is in the home group, and nothing else: its slots. */
-static void make_group_unit(oak_map_iter *it, const home *h, unsigned used)
+/* Does anything lie in group g or behind it whose home is before it? */
+static bool is_crossed(const struct oak_map_array_ *a, size_t g)
+{
+    return g > 0 && oaki_map_tags(a, g - 1)[OAK_MAP_SLOTS_] != 0;
+}
+
+/* The fingerprints of the group's crossers, behind its own. */
+static bool note_crossers(oak_map_iter *it, const home *h)
+{
+    const oak_map *m = it->map;
+    const oak_map_type *t = m->type;
+    unsigned told = oaki_map_tags(h->a, h->g)[OAK_MAP_SLOTS_];
+    it->count = OAK_MAP_SLOTS_;
+    for (size_t g = h->g; told;) {
+        const uint8_t *tags = oaki_map_tags(h->a, ++g);
+        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
+            const char *e =
+                oaki_map_entries(h->a, g, m->entry_size) + oaki_ctz(some) * m->entry_size;
+            if (oak_map_position_(oaki_map_entry_hash(m, t, e)) >= h->hi) continue;
+            if (!append(it, fingerprint(t, e), 0)) return false;
+        }
+        told &= tags[OAK_MAP_SLOTS_];
+    }
+    return true;
+}
+
+/* The unit is what is in the home group. */
+static bool make_group_unit(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
     const oak_map_type *t = m->type;
     size_t size = m->entry_size;
-    it->tags = (const char *)oaki_map_tags(h->a, h->at);
-    it->entries = oaki_map_entries(h->a, h->at, size);
+    unsigned used = oak_map_used_(it->tags = (const char *)oaki_map_tags(h->a, h->g));
     it->left = (uint16_t)used;
+    it->walking = true;
+    if (used) it->entries = oaki_map_entries(h->a, h->g, size);
     if (t->key_size == 8 && t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE))
         for (; used; used &= used - 1) {
             unsigned slot = oaki_ctz(used);
@@ -170,17 +210,7 @@ static void make_group_unit(oak_map_iter *it, const home *h, unsigned used)
             unsigned slot = oaki_ctz(used);
             it->print[slot] = fingerprint(t, it->entries + slot * size);
         }
-}
-
-/* No entry of the home is elsewhere, and no other home's is in its group. */
-static bool is_alone(const home *h, const uint8_t *tags)
-{
-    if (tags[OAK_MAP_SLOTS_] != 0) return false;
-    if (h->at.g > 0) return tags[-1] == 0;
-    if (h->at.s == 0) return true;
-    const uint8_t *before = (const uint8_t *)h->a->dir[h->at.s - 1];
-    return before == (const uint8_t *)OAKI_MAP_EMPTY ||
-           before[(size_t)h->a->gmask * (OAK_MAP_SLOTS_ + 1) + OAK_MAP_SLOTS_] == 0;
+    return OAKI_LIKELY(it->tags[OAK_MAP_SLOTS_] == 0) || note_crossers(it, h);
 }
 
 /* ---- going on ---- */
@@ -189,7 +219,7 @@ static bool at_end(oak_map_iter *it, int error)
 {
     it->key = it->value = NULL;
     it->left = 0;
-    it->next = it->count = 0;
+    it->walking = false;
     it->state = END;
     errno = error;
     return false;
@@ -203,15 +233,24 @@ static bool give(oak_map_iter *it, char *e)
     return true;
 }
 
-/* Something moved while the unit was a group's slots: it becomes a list. */
-static void list_what_is_left(oak_map_iter *it)
+/* The walk ends here: what is left of the unit becomes a list, to be looked for where it may be. */
+static void stop_walking(oak_map_iter *it)
 {
-    unsigned left = it->left;
+    uint32_t n = 0, crossers = it->count;
+    uint64_t *print = it->print;
+    for (unsigned left = it->left; left; left &= left - 1) print[n++] = print[oaki_ctz(left)];
+    for (uint32_t i = OAK_MAP_SLOTS_; i < crossers; i++)
+        if (it->more)
+            it->more[i - OAK_MAP_SLOTS_ + n].print = it->more[i].print;
+        else
+            print[n + i - OAK_MAP_SLOTS_] = print[i];
+    if (it->more)
+        for (uint32_t i = 0; i < n; i++) it->more[i].print = print[i];
+    it->next = 0;
+    it->count = crossers > OAK_MAP_SLOTS_ ? n + crossers - OAK_MAP_SLOTS_ : n;
     it->left = 0;
-    it->next = it->count = 0;
-    for (; left; left &= left - 1) it->print[it->count++] = it->print[oaki_ctz(left)];
-    it->more = NULL;
-    it->more_size = 0;
+    it->walking = false;
+    it->searching = true;
 }
 
 /* The next entry of a unit that is a list; NULL when there is none. */
@@ -222,25 +261,26 @@ static char *next_of_list(oak_map_iter *it)
         uint32_t i = it->next++;
         uint64_t print = it->more ? it->more[i].print : it->print[i];
         char *e;
-        if (it->moves == m->moves && it->state != LAST_WORDS) {
-            uint32_t where = it->more ? it->more[i].at : it->at[i];
-            home h = home_of(m, it->lo);
-            for (uint32_t dist = where / 16; dist > 0; dist--) oaki_map_next(h.a, &h.at);
-            e = oaki_map_entries(h.a, h.at, m->entry_size) + where % 16 * m->entry_size;
-            if (oaki_map_tags(h.a, h.at)[where % 16] && fingerprint(m->type, e) == print) return e;
+        if (it->moves != m->moves) it->searching = true;
+        if (it->searching) {
+            e = find_print(m, it->lo, it->hi, print);
+            if (e) return e;
             continue;
         }
-        uint64_t lo = it->lo, hi = it->hi;
-        if (it->state == LAST_WORDS) lo = 0, hi = OAKI_MAP_HALF;
-        e = find_print(m, lo, hi, print);
-        if (e) return e;
+        uint32_t where = it->more ? it->more[i].at : it->at[i], slot = where % 16;
+        home h = home_of(m, it->lo);
+        size_t g = h.g + where / 16;
+        if (!oaki_map_tags(h.a, g)[slot]) continue;
+        e = oaki_map_entries(h.a, g, m->entry_size) + slot * m->entry_size;
+        if (fingerprint(m->type, e) == print) return e;
     }
     it->next = it->count = 0;
+    it->searching = false;
     return NULL;
 }
 
-/* The map has another seed: what was given is what lies before it->hi in the old order. First what
- * is left of the unit, then everything else in the new order. */
+/* The map has another seed: what was given is what lies before it->pos in the old order. First what
+ * is left of the unit, anywhere, then everything else in the new order. */
 static void note_reseed(oak_map_iter *it)
 {
     const oak_map *m = it->map;
@@ -251,65 +291,85 @@ static void note_reseed(oak_map_iter *it)
         it->filter[i].seed = it->seed;
         it->filter[i].mult = it->mult;
         it->filter[i].start = it->start;
-        it->filter[i].hi = it->hi;
+        it->filter[i].hi = it->pos;
         it->filter[i].wrapped = it->state == WRAPPED;
-        it->state = LAST_WORDS;
+        it->state = AGAIN;
+        it->lo = 0;
+        it->hi = OAKI_MAP_HALF;
     }
     it->seed = m->seed;
     it->mult = m->mult;
 }
 
-/* The positions that come next, in it->lo and it->hi, and their home. false: there are none. */
-static bool advance(oak_map_iter *it, home *h)
+/* Where the next unit is: from it->pos to *end at most. false: there is none. */
+static bool advance(oak_map_iter *it, uint64_t *end)
 {
-    uint64_t lo = it->hi, end = OAKI_MAP_HALF;
-    if (it->state == BEGIN || it->state == LAST_WORDS) {
-        lo = it->state == BEGIN ? it->start : 0;
-        if (it->state == LAST_WORDS) it->start = 0;
+    if (it->state == BEGIN || it->state == AGAIN) {
+        if (it->state == AGAIN) it->start = 0;
+        it->pos = it->start;
         it->state = FIRST;
-    } else if (it->state == FIRST && lo == OAKI_MAP_HALF) {
-        lo = 0;
+    }
+    if (it->state == FIRST && it->pos == OAKI_MAP_HALF) {
+        it->pos = 0;
         it->state = WRAPPED;
     }
-    if (it->state == WRAPPED) end = it->start;
-    if (lo >= end) return false;
-    *h = home_of(it->map, lo);
-    it->lo = lo;
-    it->hi = OAKI_MIN(h->hi, end);
-    return true;
+    *end = it->state == WRAPPED ? it->start : OAKI_MAP_HALF;
+    return it->pos < *end;
 }
 
-static bool make_unit(oak_map_iter *it, const home *h)
+/* May the unit be what is in home h, without a look at hashes? */
+static bool may_walk(const oak_map_iter *it, const home *h, uint64_t end)
 {
-    const uint8_t *tags = oaki_map_tags(h->a, h->at);
-    unsigned used = oaki_map_used(tags);
+    return it->pos == h->lo && h->hi <= end && h->hi - h->lo == UINT64_C(1) << h->a->shift &&
+           it->nfilters == 0;
+}
+
+/* Where entries that lie in home h or behind it, and whose home is h or before, may have theirs. */
+static uint64_t search_from(const home *h)
+{
+    size_t g = h->g;
+    while (OAKI_UNLIKELY(is_crossed(h->a, g))) g--;
+    return (uint64_t)g << h->a->shift;
+}
+
+static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
+{
+    bool walk = may_walk(it, h, end) && (it->walking || !is_crossed(h->a, h->g));
     it->moves = it->map->moves;
+    it->old = h->a == &it->map->array[1];
     it->next = it->count = 0;
     it->more = NULL;
     it->more_size = 0;
-    bool whole = it->lo == h->lo && it->hi == h->hi &&
-                 h->hi - h->lo == UINT64_C(1) << h->a->shift;
-    if (OAKI_LIKELY(whole && it->nfilters == 0 && is_alone(h, tags))) {
-        make_group_unit(it, h, used);
-        return true;
-    }
-    return make_list(it, h);
+    it->lo = it->pos;
+    it->hi = it->pos = OAKI_MIN(h->hi, end);
+    if (OAKI_UNLIKELY(!walk)) return make_list(it, h);
+    if (it->walking) it->lo = search_from(h);
+    return make_group_unit(it, h);
 }
 
 bool oak_map_iter_more_(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (!m || it->state == END) return at_end(it, 0);
-    if (!oaki_map_is_header(m)) oak_fatal("oakum: an iterator's map is gone: it was collected");
+    if ((it->units++ & 63) == 0 && !oaki_map_is_header(m))
+        oak_fatal("oakum: an iterator's map is gone: it was collected");
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
-    if (it->left) list_what_is_left(it); /* so something moved */
+    if (it->walking && it->moves != m->moves) stop_walking(it);
     if (OAKI_UNLIKELY(it->seed != m->seed)) note_reseed(it);
     for (;;) {
         home h;
-        char *e = next_of_list(it);
+        uint64_t end;
+        char *e = it->walking ? NULL : next_of_list(it);
         if (e) return give(it, e);
-        if (!advance(it, &h)) return at_end(it, 0);
-        if (OAKI_UNLIKELY(!make_unit(it, &h))) return at_end(it, ENOMEM);
+        bool more = advance(it, &end);
+        if (more) h = home_of(m, it->pos);
+        bool on = more && it->pos == it->hi && h.a == &m->array[it->old] && may_walk(it, &h, end);
+        if (it->walking && !on) {
+            stop_walking(it);
+            continue;
+        }
+        if (!more) return at_end(it, 0);
+        if (OAKI_UNLIKELY(!make_unit(it, &h, end))) return at_end(it, ENOMEM);
         if (it->left) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     }
 }

@@ -26,19 +26,19 @@ static struct {
 #define GATHER 128
 
 /* Pointers are gathered, as the marker takes many at once at less cost than one by one. */
-static void mark_segment(oak_marker *marker, void *segment, size_t size)
+static void mark_segment(oak_marker *marker, void *object, size_t bytes)
 {
-    const oaki_map_segment_type *st =
-        oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(segment)))->data;
-    const oaki_map_layout *l = st->layout;
-    size_t groups = (size_t)1 << st->gbits, n = 0, entry_size = l->entry_size;
-    const char *tags = segment, *entries = tags + groups * (OAK_MAP_SLOTS_ + 1);
+    const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
+    const oaki_map_head *head = object;
+    const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
-    (void)size;
-    for (size_t g = 0; g < groups; g++) {
-        unsigned used = oak_map_used_(tags + g * (OAK_MAP_SLOTS_ + 1));
+    size_t n = 0;
+    (void)bytes;
+    oak_mark_ptr(marker, head->tags);
+    for (size_t g = 0; g < head->groups; g++) {
+        unsigned used = oak_map_used_(head->tags + g * OAKI_MAP_GROUP);
         for (; used; used &= used - 1) {
-            const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * entry_size;
+            const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
             for (uint64_t w = l->words; w; w &= w - 1)
                 memcpy(&found[n++], e + oaki_ctz(w) * sizeof found[0], sizeof found[0]);
             if (n <= GATHER - 64) continue;
@@ -50,16 +50,16 @@ static void mark_segment(oak_marker *marker, void *segment, size_t size)
 }
 
 /* The type's number, made at first need. 0: no memory. */
-static uint32_t segment_type(const oaki_map_layout *layout, unsigned gbits)
+static uint32_t segment_type(const oaki_map_layout *layout)
 {
-    oaki_map_segment_type *st = (oaki_map_segment_type *)(uintptr_t)&layout->segment[gbits];
-    uint32_t id = (uint32_t)AO_load_acquire(&st->id);
+    oaki_map_layout *l = (oaki_map_layout *)(uintptr_t)layout;
+    uint32_t id = (uint32_t)AO_load_acquire(&l->segment_type);
     if (OAKI_LIKELY(id)) return id;
-    const char *name = layout->type.name ? layout->type.name : "map segment";
-    oak_type *t = oak_type_function(name, sizeof(void *), mark_segment);
+    oak_type *t = oak_type_function(l->type.name ? l->type.name : "map segment", sizeof(void *),
+                                    mark_segment);
     if (!t) return 0;
-    t->data = st; /* two threads may both make one: either will do */
-    AO_store_release(&st->id, t->id);
+    t->data = l; /* two threads may both make one: either will do */
+    AO_store_release(&l->segment_type, t->id);
     return t->id;
 }
 
@@ -76,9 +76,9 @@ static const oak_type *bitmap_type(AO_t *where, const char *name, size_t size, c
 
 static const oak_type *header_type(void)
 {
-    static const uint64_t map = WORD(array[0].dir) | WORD(array[1].dir) | WORD(more) |
-                                WORD(few[0][0]) | WORD(few[0][1]) | WORD(few[1][0]) |
-                                WORD(few[1][1]);
+    static const uint64_t map = WORD(array[0].tags) | WORD(array[0].dir) | WORD(array[1].tags) |
+                                WORD(array[1].dir) | WORD(more) | WORD(few_dir[0][0]) |
+                                WORD(few_dir[0][1]) | WORD(few_dir[1][0]) | WORD(few_dir[1][1]);
     return bitmap_type(&self.header, "oak_map", sizeof(oak_map), &map);
 }
 
@@ -105,19 +105,49 @@ char **oaki_map_dir_new(size_t n)
     return t ? oak_alloc_typed(t, n) : NULL;
 }
 
-char *oaki_map_segment_new(const oaki_map_layout *l, unsigned gbits, size_t bytes)
+/* Not zeroed where that costs much. */
+static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
 {
-    oaki_kind kind = OAKI_NOSCAN;
-    uint32_t type = 0;
-    if (l->words) {
-        kind = OAKI_TYPED;
-        type = segment_type(l, gbits);
-        if (!type) return NULL;
-    }
     if (bytes <= OAKI_SMALL_MAX) return oaki_alloc_kind(bytes, 1, kind, type);
-    char *p = oaki_large_alloc(bytes, 1, kind, type, false);
-    if (p) memset(p, 0, (size_t)(OAK_MAP_SLOTS_ + 1) << gbits);
-    return p;
+    return oaki_large_alloc(bytes, 1, kind, type, zero);
+}
+
+char *oaki_map_tags_new(size_t groups, bool zero)
+{
+    return raw(groups * OAKI_MAP_GROUP, OAKI_NOSCAN, 0, zero);
+}
+
+char *oaki_map_segment_new(const oaki_map_layout *l, const char *tags, size_t groups, size_t slots)
+{
+    size_t bytes = groups * slots * l->entry_size;
+    if (!l->words) return raw(bytes, OAKI_NOSCAN, 0, false);
+    uint32_t type = segment_type(l);
+    oaki_map_head *head =
+        type ? (void *)raw(sizeof *head + bytes, OAKI_TYPED, type, false) : NULL;
+    if (!head) return NULL;
+    head->tags = tags;
+    head->groups = groups;
+    return (char *)(head + 1);
+}
+
+static size_t head_size(const oaki_map_layout *l)
+{
+    return l->words ? sizeof(oaki_map_head) : 0;
+}
+
+void oaki_map_segment_set_tags(const oaki_map_layout *l, char *segment, const char *tags)
+{
+    if (l->words) ((oaki_map_head *)(void *)segment - 1)->tags = tags;
+}
+
+void oaki_map_segment_free(const oaki_map_layout *l, char *segment)
+{
+    oak_free(segment - head_size(l));
+}
+
+size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment)
+{
+    return oak_usable_size(segment - head_size(l));
 }
 
 void *oaki_map_cell_new(size_t size, bool scanned)
@@ -204,15 +234,9 @@ static oaki_map_layout *build(const oak_map_type *given)
     }
     l->entry_size = l->type.entry_size;
     l->value_offset = l->type.value_offset;
-    l->group_bytes = OAK_MAP_SLOTS_ + 1 + OAK_MAP_SLOTS_ * l->entry_size;
-    l->gbits_max = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT / l->group_bytes),
-                                     OAKI_MAP_SEGMENT_BITS);
-    l->gbits_min = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT_MIN / l->group_bytes),
-                                     l->gbits_max);
-    for (unsigned b = 0; b <= OAKI_MAP_SEGMENT_BITS; b++) {
-        l->segment[b].layout = l;
-        l->segment[b].gbits = b;
-    }
+    size_t group = OAK_MAP_SLOTS_ * l->entry_size;
+    l->gbits_max = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT / group), OAKI_MAP_SEGMENT_BITS);
+    l->gbits_min = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT_MIN / group), l->gbits_max);
     return l;
 }
 

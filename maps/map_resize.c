@@ -1,19 +1,20 @@
 /* map_resize.c - growing and shrinking by small steps, and taking a new seed at one go.
  *
  * Owns: m->last, the frontier. array[1] is left behind in hash order: a step takes the next home
- * group's entries, in it and behind it, to the homes that they have in array[0], and then moves the
- * frontier over them. What lies before the frontier in array[1] is clear, and its segments are
- * freed one by one.
+ * group's entries, in it and behind it, to the homes that they have in array[0], and then moves
+ * the frontier over them. What lies before the frontier in array[1] is clear, and its segments
+ * are freed one by one.
  * Invariants: a home is moved whole or not at all: memory for it is there before the first entry
  *   moves.
- * Bound: a step moves one home while growing, two while shrinking, all of an array of up to
- *   WHOLE groups. A new seed is O(entries); only an attack, or a hash that no seed mends, asks for
+ * Bound: a step moves HOMES homes, or all of an array of up to WHOLE groups. A new seed is
+ * O(entries); only an attack, or a hash that no seed mends, asks for
  *   it. */
 #include "hash.h"
 #include "map.h"
 #include <oakum/heap.h>
 #include <string.h>
 
+#define HOMES 2        /* that a write moves */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define SHRINK_NUM 5   /* entries in two groups, on average, below which a map shrinks */
@@ -24,7 +25,7 @@
 unsigned oaki_map_bits_for(size_t n)
 {
     if (n <= OAK_MAP_SLOTS_) return 0;
-    size_t groups = (n - 1) / OAKI_MAP_FILL + 1;
+    size_t groups = (n - 1) / OAKI_MAP_FILL * 2 + 2;
     unsigned bits = oaki_log2(groups);
     return bits + (((size_t)1 << bits) < groups);
 }
@@ -32,7 +33,7 @@ unsigned oaki_map_bits_for(size_t n)
 void oaki_map_set_limits(oak_map *m)
 {
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
-    m->limit = m->bits ? groups * OAKI_MAP_FILL : oaki_popcount(m->array[0].slots);
+    m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
     m->shrink_at = m->bits ? shrink : m->limit > 3 ? 1 : 0;
     if (m->flags & OAKI_MAP_HINTED) {
         m->limit = shrink; /* from there on it counts as filled, and may shrink */
@@ -42,102 +43,165 @@ void oaki_map_set_limits(oak_map *m)
 
 /* ---- moving a home ---- */
 
-static void move_entry(oak_map *m, const char *from, uint8_t tag)
+OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
 {
-    const oak_map_type *t = m->type;
-    uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, from));
-    size_t past, size = m->entry_size;
-    char *to;
-    uint8_t *slot = oaki_map_take_slot(m, 0, p, &to, &past);
     if (size == 16)
         memcpy(to, from, 16);
     else if (size == 8)
         memcpy(to, from, 8);
     else
         memcpy(to, from, size);
+}
+
+/* There is room. */
+static void move_entry(oak_map *m, const char *from, uint8_t tag)
+{
+    const oak_map_type *t = m->type;
+    uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, from));
+    size_t past;
+    char *to;
+    uint8_t *slot = oaki_map_take_slot(m, 0, p, tag, &to, &past);
+    copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
 }
 
-/* How many entries of home h lie behind it, exactly unless the count is full. */
-static size_t behind(const oak_map *m, uint64_t h, oaki_map_place at)
+/* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
+ * which have room for it whatever the hashes say: the usual case, done without going through
+ * take_slot for each entry. The new tags are stored when all entries are there. */
+OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
+                               const char *entries, size_t home, unsigned nhomes)
 {
-    const struct oak_map_array_ *a = &m->array[1];
+    const struct oak_map_array_ *to = &m->array[0];
+    uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
+    unsigned free[2];
+    char *place[2];
+    for (unsigned k = 0; k < nhomes; k++) {
+        memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
+        free[k] = ~oaki_map_used(copy[k]) & OAK_MAP_USED_;
+        place[k] = oaki_map_entries(to, home + k, size);
+    }
+    for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
+        unsigned from = oaki_ctz(used);
+        const char *e = entries + from * size;
+        uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+        unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
+        free[k] &= free[k] - 1;
+        copy_entry(place[k] + slot * size, e, size);
+        copy[k][slot] = tags[from];
+    }
+    AO_compiler_barrier();
+    for (unsigned k = 0; k < nhomes; k++)
+        memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
+}
+
+static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
+                       const char *entries)
+{
+    static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
     const oak_map_type *t = m->type;
-    size_t n = oaki_map_tags(a, at)[OAK_MAP_SLOTS_];
-    if (OAKI_LIKELY(n < UINT8_MAX)) return n;
-    for (n = 0; oaki_map_tags(a, at)[OAK_MAP_SLOTS_];) {
-        oaki_map_next(a, &at);
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        for (unsigned used = oaki_map_used(oaki_map_tags(a, at)); used; used &= used - 1) {
-            const char *e = entries + oaki_ctz(used) * m->entry_size;
-            n += oak_map_position_(oaki_map_entry_hash(m, t, e)) >> a->shift == h;
-        }
+    if (t->key == OAK_KEY_U64 && m->entry_size == 16)
+        move_group_as(m, &u64, 16, tags, entries, home, nhomes);
+    else
+        move_group_as(m, t, m->entry_size, tags, entries, home, nhomes);
+}
+
+static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
+{
+    return a->dir[g >> a->gbits] &&
+           OAK_MAP_SLOTS_ - oaki_popcount(oaki_map_used(oaki_map_tags(a, g))) >= n;
+}
+
+/* The frontier comes to home g of the new array: its tags are sound from here on, even if nothing
+ * is put there. */
+static void make_sound(const struct oak_map_array_ *a, size_t g)
+{
+    if ((g & a->gmask) == 0 && !a->dir[g >> a->gbits])
+        memset(oaki_map_tags(a, g), 0, ((size_t)a->gmask + 1) * OAKI_MAP_GROUP);
+}
+
+/* How many entries of home h may lie behind it: those of the kinds that went past, as far as their
+ * chain goes. */
+static size_t behind(const struct oak_map_array_ *a, size_t h)
+{
+    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    size_t n = 0;
+    while (told) {
+        const uint8_t *tags = oaki_map_tags(a, ++h);
+        n += oaki_popcount(oaki_map_of_class(tags, told));
+        told &= tags[OAK_MAP_SLOTS_];
     }
     return n;
 }
 
-/* Home h's entries that lie behind it: n of them. Those of later homes that lie among them stay. */
-static void move_overflow(oak_map *m, uint64_t h, oaki_map_place at, size_t n)
+/* Home h's entries that lie behind it. Those of later homes among them stay; what the groups
+ * tell of those that went past isn't mended, as this array is being left. */
+static void move_overflow(oak_map *m, size_t h)
 {
     const struct oak_map_array_ *a = &m->array[1];
     const oak_map_type *t = m->type;
-    while (n > 0) {
-        oaki_map_next(a, &at);
-        uint8_t *tags = oaki_map_tags(a, at);
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-            unsigned slot = oaki_ctz(used);
-            const char *e = entries + slot * m->entry_size;
-            if (oak_map_position_(oaki_map_entry_hash(m, t, e)) >> a->shift != h) continue;
+    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    for (size_t g = h; told;) {
+        uint8_t *tags = oaki_map_tags(a, ++g);
+        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
+            unsigned slot = oaki_ctz(some);
+            const char *e = oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
+            if (oaki_map_home(a, oak_map_position_(oaki_map_entry_hash(m, t, e))) != h) continue;
             move_entry(m, e, tags[slot]);
             AO_compiler_barrier();
             tags[slot] = 0;
-            n--;
         }
-        /* those of home h that are left went past this group */
-        uint8_t *count = &tags[OAK_MAP_SLOTS_];
-        if (*count != UINT8_MAX) *count = (uint8_t)(*count - n);
+        told &= tags[OAK_MAP_SLOTS_];
     }
 }
 
 /* Everything in home h itself is of home h: what was of earlier homes has moved already. false: no
  * memory, nothing was moved. */
-static bool move_home(oak_map *m, uint64_t h)
+static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
 {
-    struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
-    uint64_t lo = h << a->shift, hi = lo + (UINT64_C(1) << a->shift);
-    oaki_map_place at = oaki_map_home(a, lo);
-    uint8_t *tags = oaki_map_tags(a, at);
-    unsigned used = oaki_map_used(tags);
-    size_t over = behind(m, h, at), n = oaki_popcount(used) + over;
-    if (n > 0) {
-        if (!oaki_map_make_room(m, 0, oaki_map_home(to, lo), 1) ||
-            !oaki_map_make_room(m, 0, oaki_map_home(to, hi - 1), n))
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint8_t *tags = oaki_map_tags(a, h);
+    unsigned used = oaki_map_used(tags), own = oaki_popcount(used);
+    size_t n = own + (OAKI_UNLIKELY(tags[OAK_MAP_SLOTS_]) ? behind(a, h) : 0);
+    if (n == 0) return true;
+    if (!has_room(to, first, n) || !has_room(to, last, n))
+        if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
             return false;
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        for (; used; used &= used - 1) {
-            unsigned slot = oaki_ctz(used);
-            move_entry(m, entries + slot * m->entry_size, tags[slot]);
-        }
-        if (over > 0) move_overflow(m, h, at, over);
-        AO_compiler_barrier();
-        memset(tags, 0, OAK_MAP_SLOTS_ + 1);
+    if (own > 0) {
+        const char *entries = oaki_map_entries(a, h, m->entry_size);
+        if (OAKI_LIKELY(has_room(to, first, own) && has_room(to, last, own)))
+            move_group(m, first, (unsigned)(last - first) + 1, tags, entries);
+        else
+            for (; used; used &= used - 1)
+                move_entry(m, entries + oaki_ctz(used) * m->entry_size, tags[oaki_ctz(used)]);
     }
+    if (n > own) move_overflow(m, h);
+    AO_compiler_barrier();
+    memset(tags, 0, OAKI_MAP_GROUP);
+    return true;
+}
+
+static bool move_home(oak_map *m, size_t h)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint64_t lo = (uint64_t)h << a->shift, hi = lo + (UINT64_C(1) << a->shift);
+    size_t first = oaki_map_home(to, lo), last = oaki_map_home(to, hi - 1);
+    make_sound(to, first);
+    make_sound(to, last);
+    if (!move_entries(m, h, first, last)) return false;
     m->last = hi - 1;
     m->moves++;
-    if (at.g == a->gmask && a->dir[at.s] != OAKI_MAP_EMPTY) {
-        char *segment = a->dir[at.s];
-        a->dir[at.s] = OAKI_MAP_EMPTY;
-        oak_free(segment);
+    if ((h & a->gmask) == a->gmask && a->dir[h >> a->gbits]) {
+        char *segment = a->dir[h >> a->gbits];
+        a->dir[h >> a->gbits] = NULL;
+        oaki_map_segment_free(oaki_map_layout_of(m), segment);
     }
     return true;
 }
 
 static void finish(oak_map *m)
 {
-    oaki_map_array_free(m, 1); /* the tail, and the directory */
-    m->array[1].dir = NULL;
+    oaki_map_array_free(m, 1); /* the tail, the tags, the directory */
     m->resizing = 0;
     m->last = UINT64_MAX;
     m->moves++;
@@ -147,20 +211,18 @@ static void finish(oak_map *m)
 static bool move_next(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
-    uint64_t h = (m->last + 1) >> a->shift;
-    if (!move_home(m, h)) return false;
+    if (!move_home(m, oaki_map_home(a, m->last + 1))) return false;
     if (m->last == OAKI_MAP_HALF - 1) finish(m);
     return true;
 }
 
-void oak_map_step_(oak_map *m)
+void oaki_map_step(oak_map *m)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
         m->more->wait--;
         return;
     }
-    unsigned n = 1, old = 63u - m->array[1].shift;
-    if (old > m->bits) n = 2;
+    unsigned n = HOMES, old = 63u - m->array[1].shift;
     if (((size_t)1 << old) <= WHOLE) n = WHOLE;
     for (; n > 0 && m->resizing; n--)
         if (!move_next(m)) {
@@ -175,35 +237,23 @@ int oak_map_settle(oak_map *m)
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     m->more->wait = 0;
-    while (m->resizing && !m->more->wait) oak_map_step_(m);
+    while (m->resizing && !m->more->wait) oaki_map_step(m);
     m->busy = 0;
     return m->resizing ? -1 : 0;
 }
 
 /* ---- beginning ---- */
 
-/* array[j] becomes what array[i] is. */
-static void move_array(oak_map *m, unsigned i, unsigned j)
-{
-    struct oak_map_array_ a = m->array[i];
-    if (a.dir == m->few[i]) {
-        memcpy(m->few[j], m->few[i], sizeof m->few[0]);
-        a.dir = m->few[j];
-    }
-    m->more->tail[j] = m->more->tail[i];
-    m->more->segments[j] = m->more->segments[i];
-    m->array[j] = a;
-    AO_compiler_barrier();
-}
-
 /* array[0] becomes array[1], and array[0] one of 2^bits empty groups. false: no memory, nothing has
  * changed. */
-static bool swap_arrays(oak_map *m, unsigned bits)
+static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
 {
     if (!oaki_map_need_more(m)) return false;
-    move_array(m, 0, 1);
-    if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_)) {
+    oaki_map_array_move(m, 0, 1);
+    if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_, zero)) {
+        oaki_map_array_move(m, 1, 0); /* its head may tell of the tags in the header */
         m->array[1].dir = NULL;
+        m->array[1].tags = NULL;
         return false;
     }
     m->bits = (uint8_t)bits;
@@ -213,8 +263,9 @@ static bool swap_arrays(oak_map *m, unsigned bits)
 static void swap_back(oak_map *m, unsigned bits)
 {
     oaki_map_array_free(m, 0);
-    move_array(m, 1, 0);
+    oaki_map_array_move(m, 1, 0);
     m->array[1].dir = NULL;
+    m->array[1].tags = NULL;
     m->bits = (uint8_t)bits;
 }
 
@@ -222,7 +273,7 @@ static void swap_back(oak_map *m, unsigned bits)
 static bool begin(oak_map *m, unsigned bits)
 {
     unsigned before = m->bits;
-    if (!swap_arrays(m, bits)) return false;
+    if (!swap_arrays(m, bits, false)) return false;
     m->resizing = 1;
     m->more->wait = 0;
     if (move_next(m)) return true;
@@ -234,7 +285,7 @@ static bool begin(oak_map *m, unsigned bits)
 /* There is no memory: the map fills up a little more, or stays large, before it tries again. */
 static void put_off(oak_map *m)
 {
-    m->limit = m->len + OAKI_MAX(((size_t)OAKI_MAP_FILL << m->bits) / RETRY, 1);
+    m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
     m->shrink_at -= m->shrink_at / RETRY;
 }
 
@@ -243,17 +294,15 @@ static bool widen(oak_map *m)
 {
     struct oak_map_array_ *a = &m->array[0];
     unsigned slots = a->slots == 0x7 ? 0x7f : OAK_MAP_USED_;
-    char *old = a->dir[0],
-         *p = oaki_map_segment_new(oaki_map_layout_of(m), 0,
-                                   a->entries + oaki_popcount(slots) * m->entry_size);
+    const oaki_map_layout *l = oaki_map_layout_of(m);
+    char *old = a->dir[0], *p = oaki_map_segment_new(l, a->tags, 1, oaki_popcount(slots));
     if (!p) return false;
-    if (old != OAKI_MAP_EMPTY)
-        memcpy(p, old, a->entries + oaki_popcount(a->slots) * m->entry_size);
+    if (old) memcpy(p, old, oaki_popcount(a->slots) * m->entry_size);
     AO_compiler_barrier();
     a->dir[0] = p;
     a->slots = (uint16_t)slots;
     m->moves++;
-    if (old != OAKI_MAP_EMPTY) oak_free(old);
+    if (old) oaki_map_segment_free(l, old);
     oaki_map_set_limits(m);
     return true;
 }
@@ -279,7 +328,7 @@ void oaki_map_grow(oak_map *m)
 static void drop_last(oak_map *m)
 {
     oaki_map_array_free(m, 0);
-    (void)oaki_map_array_init(m, 0, 0, 0x7); /* can't fail: its directory is in m */
+    (void)oaki_map_array_init(m, 0, 0, 0x7, true); /* can't fail: its directory is in m */
     m->moves++;
     oaki_map_set_limits(m);
 }
@@ -300,16 +349,14 @@ static bool copy_all(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
     const oak_map_type *t = m->type;
-    size_t n = m->more->segments[1];
-    for (oaki_map_place at = { 0, 0 }; at.s < n; oaki_map_next(a, &at)) {
-        const uint8_t *tags = oaki_map_tags(a, at);
-        unsigned used = oaki_map_used(tags);
-        if (!used) continue;
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        for (; used; used &= used - 1) {
-            const char *e = entries + oaki_ctz(used) * m->entry_size;
+    size_t n = oaki_map_array_groups(m, 1);
+    for (size_t g = 0; g < n; g++) {
+        if (!a->dir[g >> a->gbits]) continue;
+        const uint8_t *tags = oaki_map_tags(a, g);
+        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
+            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size;
             uint64_t hash = oaki_map_entry_hash(m, t, e);
-            oaki_map_place home = oaki_map_home(&m->array[0], oak_map_position_(hash));
+            size_t home = oaki_map_home(&m->array[0], oak_map_position_(hash));
             if (!oaki_map_make_room(m, 0, home, 1)) return false;
             move_entry(m, e, (uint8_t)oak_map_tag_(hash));
         }
@@ -321,13 +368,12 @@ static bool reseed(oak_map *m)
 {
     uint64_t seed = m->seed, mult = m->mult;
     unsigned bits = m->bits;
-    if (!swap_arrays(m, bits)) return false;
+    if (!swap_arrays(m, bits, true)) return false;
     m->seed = oaki_hash_random();
     m->mult = oaki_hash_random() | 1;
     bool done = copy_all(m);
     if (done) {
         oaki_map_array_free(m, 1);
-        m->array[1].dir = NULL;
         m->more->reseeds++;
     } else {
         swap_back(m, bits);
@@ -338,20 +384,20 @@ static bool reseed(oak_map *m)
     return done;
 }
 
-/* Entries of this very hash; a seed doesn't part them. */
+/* Entries of this very hash, which no seed parts. */
 static size_t count_same(const oak_map *m, uint64_t hash)
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t n = 0;
-    for (oaki_map_place at = oaki_map_home(a, p);; oaki_map_next(a, &at)) {
-        const uint8_t *tags = oaki_map_tags(a, at);
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        unsigned hit = oak_map_match_((const char *)tags, oak_map_tag_(hash));
-        for (; hit; hit &= hit - 1)
-            n += oaki_map_entry_hash(m, t, entries + oaki_ctz(hit) * m->entry_size) == hash;
-        if (tags[OAK_MAP_SLOTS_] == 0) return n;
+    for (size_t g = oaki_map_home(a, p);; g++) {
+        const char *tags = (char *)oaki_map_tags(a, g);
+        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1) {
+            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size;
+            n += oaki_map_entry_hash(m, t, e) == hash;
+        }
+        if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return n;
     }
 }
 

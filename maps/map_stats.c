@@ -65,55 +65,53 @@ static expected expect(double mean)
 
 typedef struct tally {
     size_t entries, overflowed, probes, longest, same;
+    uint64_t counted; /* the hash that was last looked for in full */
 } tally;
 
-/* How many entries share the hash of the entry at `at`: counted in its own group and behind it,
- * which is all of them for the first one met. */
-static size_t same_hash(const oak_map *m, const struct oak_map_array_ *a, oaki_map_place at,
-                        uint64_t hash)
+/* How many entries share this hash, in group g and behind it: all of them, for the first that is
+ * met on the way through the array. */
+static size_t same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g, uint64_t hash)
 {
     const oak_map_type *t = m->type;
     size_t n = 0;
-    for (;; oaki_map_next(a, &at)) {
-        const uint8_t *tags = oaki_map_tags(a, at);
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        unsigned hit = oak_map_match_((const char *)tags, oak_map_tag_(hash));
-        for (; hit; hit &= hit - 1)
-            n += oaki_map_entry_hash(m, t, entries + oaki_ctz(hit) * m->entry_size) == hash;
-        if (tags[OAK_MAP_SLOTS_] == 0) return n;
+    for (;; g++) {
+        const char *tags = (char *)oaki_map_tags(a, g);
+        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1) {
+            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size;
+            n += oaki_map_entry_hash(m, t, e) == hash;
+        }
+        if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return n;
     }
+}
+
+static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t g, const char *e,
+                        tally *sum)
+{
+    uint64_t hash = oaki_map_entry_hash(m, m->type, e);
+    size_t past = g - oaki_map_home(a, oak_map_position_(hash));
+    sum->entries++;
+    sum->overflowed += past > 0;
+    sum->probes += past + 1;
+    sum->longest = OAKI_MAX(sum->longest, past + 1);
+    if (hash == sum->counted && sum->entries > 1) return;
+    const char *tags = (char *)oaki_map_tags(a, g);
+    unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash));
+    if (sum->same > 0 && (hit & (hit - 1)) == 0 && !oak_map_went_past_(tags, oak_map_tag_(hash)))
+        return; /* its tag is alone */
+    sum->counted = hash;
+    sum->same = OAKI_MAX(sum->same, same_hash(m, a, g, hash));
 }
 
 static void count_array(const oak_map *m, unsigned i, tally *sum)
 {
     const struct oak_map_array_ *a = &m->array[i];
-    const oak_map_type *t = m->type;
-    size_t segments = m->more ? m->more->segments[i] : 2;
-    uint64_t counted = 0; /* the last hash that was looked for in full */
-    if (!a->dir) return;
-    for (oaki_map_place at = { 0, 0 }; at.s < segments; oaki_map_next(a, &at)) {
-        if (a->dir[at.s] == OAKI_MAP_EMPTY) {
-            at.g = a->gmask;
-            continue;
-        }
-        unsigned used = oaki_map_used(oaki_map_tags(a, at));
-        if (!used) continue;
-        const char *entries = oaki_map_entries(a, at, m->entry_size);
-        for (; used; used &= used - 1) {
-            const char *e = entries + oaki_ctz(used) * m->entry_size;
-            uint64_t hash = oaki_map_entry_hash(m, t, e);
-            oaki_map_place home = oaki_map_home(a, oak_map_position_(hash));
-            size_t dist = (at.s - home.s) * ((size_t)a->gmask + 1) + at.g - home.g;
-            sum->entries++;
-            sum->overflowed += dist > 0;
-            sum->probes += dist + 1;
-            sum->longest = OAKI_MAX(sum->longest, dist + 1);
-            if (hash == counted) continue;
-            unsigned hit = oak_map_match_((const char *)oaki_map_tags(a, at), oak_map_tag_(hash));
-            if (dist == 0 && (hit & (hit - 1)) == 0 && sum->same > 0) continue;
-            counted = hash;
-            sum->same = OAKI_MAX(sum->same, same_hash(m, a, at, hash));
-        }
+    size_t n = oaki_map_array_groups(m, i);
+    for (size_t g = 0; g < n; g++) {
+        if (!a->dir[g >> a->gbits]) continue;
+        for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1)
+            count_entry(m, a, g,
+                        oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size,
+                        sum);
     }
 }
 

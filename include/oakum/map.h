@@ -1,13 +1,15 @@
 /* map.h - the default map: it grows and shrinks in small steps, and holds on to nothing.
  *
- * A map is a heap object; whoever reaches it keeps its entries alive. Entries lie in groups in the
- * order of their seeded hashes, so that a resize moves them from front to back in one stream; each
- * write moves a group or two, and memory that is behind the stream is free at once (docs/maps.md).
+ * A map is a heap object; whoever reaches it keeps its entries alive. Entries lie in groups in
+ * the order of their seeded hashes, so that a resize moves them from front to back in one
+ * stream; each write moves a group or two, and memory that is behind the stream is free at once
+ * (docs/maps.md).
  *
- * Threads: any number may read one map at once; reads never write. A write beside anything else is
- * misuse, which is fatal where it is seen, as in Go. Slots that a call returns are valid until the
- * next put, delete or clear. Everything that adds may collect; lookups, deletes and iterators
- * allocate nothing, save an iterator that meets more than 30 keys in one home group.
+ * Threads: any number may read one map at once; reads never write. A write beside anything else
+ * is misuse, which is fatal where it is seen, as in Go. Slots that a call returns are valid
+ * until the next delete, clear, or put of a new key. Everything that adds may collect; lookups,
+ * deletes and iterators allocate nothing, save an iterator that meets more than 30 keys in one
+ * home group.
  *
  * A NULL map reads as empty; to write to it is fatal. */
 #ifndef OAKUM_MAP_H
@@ -114,14 +116,16 @@ typedef struct oak_map_iter {
     void *value;
     oak_map *map;
     uint64_t moves;         /* of the map, when the unit was made */
-    uint64_t lo, hi;        /* the unit's positions: [lo, hi) */
+    uint64_t pos;           /* where the next unit begins */
+    uint64_t lo, hi;        /* where entries of this one may be: [lo, hi) */
     uint64_t start;         /* where it began */
     uint64_t seed, mult;    /* whose order */
-    const char *tags;       /* of the unit's home group, while nothing moved */
+    const char *tags;       /* of the unit's group, while nothing moved */
     char *entries;
-    uint16_t left;          /* the unit is that group: its slots that are left */
-    uint8_t state, nfilters;
-    uint32_t next, count;   /* the unit is a list */
+    uint16_t left;          /* its slots that are left */
+    uint8_t state, nfilters, units;
+    bool walking, searching, old;
+    uint32_t next, count;   /* the unit as a list */
     uint32_t more_size;
     struct oak_map_unit_ *more; /* the list, when it is longer than the one below */
     uint64_t print[OAK_MAP_UNIT]; /* fingerprints of the unit's keys */

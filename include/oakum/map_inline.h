@@ -27,41 +27,42 @@ OAK_BEGIN_DECLS
 /* ---- the map ---- */
 
 enum {
-    OAK_MAP_SLOTS_ = 15,   /* of a group: a byte each, and one that counts who went past */
+    OAK_MAP_SLOTS_ = 15,   /* of a group: a byte each, and one that tells who went past */
     OAK_MAP_USED_ = 0x7fff,
     OAK_MAP_INDIRECT_ = 128 /* larger keys and values are in objects of their own */
 };
 
-/* Groups in hash order, in segments of equal size; a segment's tags come first, then its entries.
- * Segments that nothing was put into yet are one and the same empty one. */
+/* Groups in hash order: their tags in one piece, their entries in segments of 2^gbits groups, which
+ * come and go. Behind the last home group lie a few more, which take what it has no room for. */
 struct oak_map_array_ {
-    char **dir;       /* segments, and behind them the tail: where the last groups overflow to */
-    uint32_t gmask;   /* groups of a segment - 1 */
-    uint32_t entries; /* where in a segment its entries begin */
-    uint8_t shift, segshift; /* of a position: to its home group, to its segment */
-    uint16_t slots;   /* bits of the slots that a group has: all but in a small map */
+    char *tags;      /* 16 bytes a group */
+    char **dir;      /* segments; NULL: nothing was put there yet */
+    uint32_t gmask;  /* groups of a segment - 1 */
+    uint16_t slots;  /* bits of the slots that a group has: all but in a small map */
+    uint8_t shift;   /* of a position, to its home group */
+    uint8_t gbits;
 };
 
 struct oak_map {
     uint8_t busy;     /* a write is under way */
     uint8_t resizing; /* array[1] is in use */
     uint8_t flags;
-    uint8_t bits;     /* log2 of groups, array[0] */
+    uint8_t bits;     /* log2 of home groups, array[0] */
     uint16_t entry_size, value_offset;
     uint64_t last;    /* positions up to here live in array[0], the others in array[1] */
     uint64_t seed, mult;
     struct oak_map_array_ array[2];
     size_t len, limit, shrink_at; /* entries; at `limit` it grows, below `shrink_at` it shrinks */
-    uint64_t moves;   /* how often anything was moved */
+    uint64_t moves;   /* how often anything was moved or added */
     const oak_map_type *type;
     struct oak_map_more_ *more; /* what only resizes and statistics need */
-    char *few[2][2];  /* a directory of one segment and a tail, for each array */
+    char few_tags[2][OAK_MAP_SLOTS_ + 1]; /* of an array of one group, and its directory */
+    char *few_dir[2][2];
 };
 
 /* Out of line, in the library. */
-OAK_API void oak_map_step_(oak_map *m);
 OAK_API void *oak_map_add_(oak_map *m, uint64_t hash, const void *key);
-OAK_API void oak_map_remove_(oak_map *m, uint64_t hash, char *entry);
+OAK_API void oak_map_remove_(oak_map *m, uint64_t hash, char *tag);
 OAK_API bool oak_map_iter_more_(oak_map_iter *it);
 OAK_API OAK_NORETURN void oak_map_misuse_(const oak_map *m, int what);
 enum { OAK_MAP_READ_, OAK_MAP_WRITE_, OAK_MAP_ITERATE_, OAK_MAP_NIL_, OAK_MAP_EQUAL_ };
@@ -162,17 +163,24 @@ OAK_MAP_INLINE_ uint64_t oak_map_position_(uint64_t hash)
 /* Never 0, which is an empty slot. */
 OAK_MAP_INLINE_ unsigned oak_map_tag_(uint64_t hash)
 {
-    unsigned tag = (unsigned)(hash ^ hash >> 32) & 0xff;
+    unsigned tag = (unsigned)(hash >> 24) & 0xff;
     return tag + !tag;
 }
 
 /* ---- a group's tags ---- */
 
 #if defined(__SSE2__)
-OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+typedef __m128i oak_map_tags_;
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_tags_of_(uint64_t hash)
+{
+    return _mm_max_epu8(_mm_set1_epi8((char)(hash >> 24)), _mm_set1_epi8(1));
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, oak_map_tags_ tag)
 {
     __m128i t = _mm_load_si128((const __m128i *)tags);
-    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, _mm_set1_epi8((char)tag))) & OAK_MAP_USED_;
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, tag)) & OAK_MAP_USED_;
 }
 
 OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
@@ -181,19 +189,33 @@ OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
     return ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, _mm_setzero_si128())) & OAK_MAP_USED_;
 }
 #elif defined(__ARM_NEON)
-OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+typedef uint8x16_t oak_map_tags_;
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_tags_of_(uint64_t hash)
+{
+    return vdupq_n_u8((uint8_t)oak_map_tag_(hash));
+}
+
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, oak_map_tags_ tag)
 {
     static const uint8_t bit[16] = { 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 0 };
     uint8x16_t t = vld1q_u8((const uint8_t *)tags);
-    uint8x16_t hit = vandq_u8(vceqq_u8(t, vdupq_n_u8((uint8_t)tag)), vld1q_u8(bit));
+    uint8x16_t hit = vandq_u8(vceqq_u8(t, tag), vld1q_u8(bit));
     return vaddv_u8(vget_low_u8(hit)) | (unsigned)vaddv_u8(vget_high_u8(hit)) << 8;
 }
 
 OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 {
-    return ~oak_map_match_(tags, 0) & OAK_MAP_USED_;
+    return ~oak_map_match_(tags, vdupq_n_u8(0)) & OAK_MAP_USED_;
 }
 #else
+typedef uint64_t oak_map_tags_;
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_tags_of_(uint64_t hash)
+{
+    return oak_map_tag_(hash) * UINT64_C(0x0101010101010101);
+}
+
 /* Bit i: byte i of the word is zero. Exact: no carry leaves a byte. */
 OAK_MAP_INLINE_ unsigned oak_map_zeros_(uint64_t x)
 {
@@ -205,11 +227,10 @@ OAK_MAP_INLINE_ unsigned oak_map_zeros_(uint64_t x)
     return (unsigned)(zero * UINT64_C(0x0102040810204080) >> 56);
 }
 
-OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, unsigned tag)
+OAK_MAP_INLINE_ unsigned oak_map_match_(const char *tags, oak_map_tags_ tag)
 {
-    uint64_t all = tag * UINT64_C(0x0101010101010101);
-    return (oak_map_zeros_(oak_map_load8_(tags) ^ all) |
-            oak_map_zeros_(oak_map_load8_(tags + 8) ^ all) << 8) & OAK_MAP_USED_;
+    return (oak_map_zeros_(oak_map_load8_(tags) ^ tag) |
+            oak_map_zeros_(oak_map_load8_(tags + 8) ^ tag) << 8) & OAK_MAP_USED_;
 }
 
 OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
@@ -220,31 +241,49 @@ OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 
 /* ---- lookup ---- */
 
-/* The key's entry, or NULL. */
-OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
-                                    uint64_t hash, const void *key)
+/* Did an entry with a tag like this one's (modulo 8) find no room in this group, or before? */
+OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
 {
-    uint64_t p = oak_map_position_(hash), moves = m->moves;
-    const struct oak_map_array_ *a = &m->array[p > m->last];
-    size_t s = (size_t)(p >> a->segshift), g = (size_t)(p >> a->shift) & a->gmask;
-    unsigned tag = oak_map_tag_(hash);
-    for (;;) {
-        char *segment = a->dir[s], *tags = segment + g * (OAK_MAP_SLOTS_ + 1);
+    return ((unsigned char)tags[OAK_MAP_SLOTS_] >> (tag & 7) & 1) != 0;
+}
+
+/* The key's entry in array a, or NULL, and in *at its tag's place. */
+OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
+                                       const oak_map_type *t, size_t entry_size, uint64_t hash,
+                                       const void *key, char **at)
+{
+    uint64_t moves = m->moves;
+    size_t len = m->len;
+    size_t g = (size_t)(oak_map_position_(hash) >> a->shift);
+    oak_map_tags_ tag = oak_map_tags_of_(hash);
+    for (;; g++) {
+        char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1);
         for (unsigned hit = oak_map_match_(tags, tag); hit; hit &= hit - 1) {
-            char *e = segment + a->entries +
-                      (g * OAK_MAP_SLOTS_ + (unsigned)__builtin_ctz(hit)) * entry_size;
+            unsigned slot = (unsigned)__builtin_ctz(hit);
+            char *e = a->dir[g >> a->gbits] +
+                      ((g & a->gmask) * OAK_MAP_SLOTS_ + slot) * entry_size;
             const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
             bool same = oak_map_equal_(t, stored, key);
-            if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves))
+            if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
                 oak_map_misuse_(m, OAK_MAP_EQUAL_);
-            if (OAK_MAP_LIKELY_(same)) return e;
+            if (OAK_MAP_LIKELY_(same)) {
+                *at = tags + slot;
+                return e;
+            }
         }
-        if (OAK_MAP_LIKELY_(tags[OAK_MAP_SLOTS_] == 0)) return NULL;
-        if (OAK_MAP_UNLIKELY_(++g > a->gmask)) {
-            g = 0;
-            s++;
-        }
+        if (OAK_MAP_LIKELY_(!oak_map_went_past_(tags, oak_map_tag_(hash)))) return NULL;
     }
+}
+
+/* The key's entry, or NULL. In the middle of a resize no branch could foretell which array it is
+ * in, so there is none; at rest there is nothing to compute. */
+OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
+                                    uint64_t hash, const void *key, char **at)
+{
+    if (OAK_MAP_UNLIKELY_(m->resizing))
+        return oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size,
+                                hash, key, at);
+    return oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, at);
 }
 
 OAK_MAP_INLINE_ void *oak_map_value_(const oak_map_type *t, char *entry, size_t value_offset)
@@ -253,16 +292,30 @@ OAK_MAP_INLINE_ void *oak_map_value_(const oak_map_type *t, char *entry, size_t 
     return t->value_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)v : v;
 }
 
+/* busy and resizing at one go. */
+OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
+{
+    uint16_t both;
+    memcpy(&both, &m->busy, sizeof both);
+    return both;
+}
+
 OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
+    char *at, *e;
     if (OAK_MAP_UNLIKELY_(!m)) return NULL;
-    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_READ_);
     uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
-    char *e = oak_map_find_(m, t, entry_size, hash, key);
+    if (OAK_MAP_UNLIKELY_(oak_map_state_(m) != 0)) {
+        if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
+        e = oak_map_find_(m, t, entry_size, hash, key, &at);
+    } else {
+        e = oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, &at);
+    }
     return e ? oak_map_value_(t, e, value_offset) : NULL;
 }
 
+/* The key may be one that an iterator gave: it is looked at no more once entries move. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
@@ -270,11 +323,10 @@ OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t 
     uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
-    if (OAK_MAP_UNLIKELY_(m->resizing)) oak_map_step_(m);
-    char *e = oak_map_find_(m, t, entry_size, hash, key);
+    char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
     if (!e) return oak_map_add_(m, hash, key);
     if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
-        memcpy(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
+        memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
     m->busy = 0;
     return oak_map_value_(t, e, value_offset);
 }
@@ -286,9 +338,8 @@ OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_
     uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
-    if (OAK_MAP_UNLIKELY_(m->resizing)) oak_map_step_(m);
-    char *e = oak_map_find_(m, t, entry_size, hash, key);
-    if (e) oak_map_remove_(m, hash, e);
+    char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
+    if (e) oak_map_remove_(m, hash, at);
     m->busy = 0;
     return e != NULL;
 }
