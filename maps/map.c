@@ -3,6 +3,8 @@
  * Lookups are in <oakum/map_inline.h>, where typed maps have them from too. */
 #include "map.h"
 #include "hash.h"
+#include "runtime/heap.h"
+#include "runtime/os.h"
 #include <errno.h>
 #include <oakum/heap.h>
 #include <string.h>
@@ -11,14 +13,15 @@
 
 /* ---- making ---- */
 
-/* As few groups as n entries fit into, none that the address space can't hold. */
+/* As few groups as n entries fit into, but none that memory can't hold: the heap's own limit, or
+ * what the machine has. */
 static unsigned hint_bits(const oaki_map_layout *l, size_t hint)
 {
     unsigned bits = oaki_map_bits_for(hint), most = OAKI_MAP_BITS_MAX;
-    oak_heap_info info;
-    oak_heap_info_read(&info);
-    size_t group = OAK_MAP_SLOTS_ * l->entry_size + OAKI_MAP_GROUP;
-    while (most > 0 && group > info.reserved >> most) most--;
+    size_t group = OAK_MAP_SLOTS_ * l->entry_size + OAKI_MAP_GROUP, room = oaki_os_memory();
+    size_t limit = AO_load(&oaki_the_heap.heap_max);
+    if (limit && limit < room) room = limit;
+    while (most > 0 && group > room / 2 >> most) most--;
     return OAKI_MIN(bits, most);
 }
 

@@ -209,7 +209,7 @@ static bool geometry(oaki_map_layout *l)
     if (scan_value) l->words |= words_of(t->value_offset, value);
     if (l->words && t->entry_size % 8 != 0) return false;
     if (((t->flags & OAK_MAP_SCAN_KEY) && t->key_size % 8 != 0) ||
-        ((t->flags & OAK_MAP_SCAN_VALUE) && t->value_size % 8 != 0))
+        ((t->flags & OAK_MAP_SCAN_VALUE) && (t->value_size % 8 != 0 || t->value_offset % 8 != 0)))
         return false;
     return true;
 }

@@ -84,6 +84,12 @@ size_t oaki_os_page_size(void)
 
 /* The raw call, as glibc's CPU_COUNT set is too small for the largest machines, and the kernel
  * refuses a mask that is. */
+size_t oaki_os_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? (size_t)pages * oaki_os_page_size() : SIZE_MAX;
+}
+
 unsigned oaki_os_cpus(void)
 {
     uint64_t mask[128];
