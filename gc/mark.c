@@ -467,11 +467,12 @@ static void shed(hot *h, oak_marker *m)
  * here on. */
 static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
 {
-    if (!oaki_others_hungry()) return true;
-    if (h->sp == h->lo) shed(h, m);
-    save(h, m);
-    oaki_mark_share(m);
-    load_stack(h, m);
+    if (oaki_others_hungry()) {
+        if (h->sp == h->lo) shed(h, m);
+        save(h, m);
+        oaki_mark_share(m);
+        load_stack(h, m);
+    }
     return m->shared_bits == shared;
 }
 

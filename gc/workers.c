@@ -218,7 +218,8 @@ void oaki_mark_offer(oak_marker *m)
     }
     m->top = c;
     if (!old) return;
-    if (oaki_others_hungry() && anybody_there(m)) {
+    /* Wakes nobody: the loop that it is called from may set bits as one that is alone. */
+    if (oaki_others_hungry() && (m->id != 0 || shared.called)) {
         give(old);
         return;
     }
