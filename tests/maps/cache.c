@@ -403,6 +403,27 @@ START_TEST(clears_nest)
 }
 END_TEST
 
+static void put_the_last(oak_cache *of, const void *key, void *v, oak_cache_reason why, void *ctx)
+{
+    note(of, key, v, why, ctx);
+    if (*(const uint64_t *)key == 1) put(3);
+}
+
+START_TEST(a_put_over_what_a_clear_has_yet_to_tell_of)
+{
+    oak_cache_config f = config(10, 0, 0);
+    f.evicted = put_the_last;
+    c = oak_cache_new(&f);
+    for (uint64_t k = 1; k <= 3; k++) put(k);
+    oak_cache_clear(c);
+    expect_told(0, 1, OAK_CACHE_CLEARED);
+    expect_told(1, 3, OAK_CACHE_CLEARED);
+    expect_told(2, 2, OAK_CACHE_CLEARED);
+    expect_order("3");
+    ck_assert_uint_eq(stats().expirations, 0);
+}
+END_TEST
+
 /* ---- walks ---- */
 
 static bool busy_walk(const void *key, void *value, void *ctx)
@@ -480,6 +501,7 @@ Suite *suite_maps_cache(void)
     tcase_add_test(tc, each_way_out_has_its_reason);
     tcase_add_test(tc, callbacks_may_use_the_cache);
     tcase_add_test(tc, clears_nest);
+    tcase_add_test(tc, a_put_over_what_a_clear_has_yet_to_tell_of);
     tcase_add_test(tc, a_walk_survives_what_its_function_does);
     tcase_add_test(tc, walks_nest_and_end_with_a_clear);
     suite_add_tcase(s, tc);

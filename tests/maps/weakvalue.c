@@ -172,6 +172,7 @@ START_TEST(keys_live_as_long_as_their_entries)
     ck_assert_uint_eq(texts_alive(), N);
     while (oak_weakvalue_purge(m, 100)) {
     }
+    ck_assert(test_is_zero(m->w.key, sizeof(void *)));
     oak_collect();
     ck_assert_uint_le(texts_alive(), N / 2 + LUCK);
     for (size_t i = 1; i < N; i += 2) {
