@@ -176,7 +176,7 @@ static void wake_helpers(void)
 static bool join_drain(void)
 {
     lock();
-    bool open = AO_int_load(&shared.open);
+    bool open = AO_int_load_acquire(&shared.open); /* and so shared_bits, which was set before */
     if (open) {
         AO_int_fetch_and_add_full(&shared.awake, 1);
         AO_int_fetch_and_add_full(&shared.busy, 1);
