@@ -6,8 +6,8 @@
  *             - a part's map is NULL until a key is put into it, and reads as empty.
  *             - a thread is in one part at most, of all sharded maps.
  * Lock: each part's, of rank OAKI_RANK_MAP: held outside of oaki_enter, as what is done under it
- *   allocates. A thread that waits for it is in user code for a stop, and stands still as any
- *   other; so may the one that holds it, since nothing in a collection wants it.
+ *   allocates. A stop counts those that wait for it as blocked, and halts the one that holds it
+ *   like any thread, since nothing in a collection wants it.
  * Bound: a default map's, and the wait. */
 #include "hash.h"
 #include "map.h"
@@ -45,11 +45,20 @@ static shard *shard_of(const oak_shardmap *m, const void *key)
     return (shard *)(uintptr_t)&m->shard[(hash >> 16) & m->mask];
 }
 
+/* A stop doesn't wake it, nor wait for it. This frame stays until the end of the region. */
+static OAKI_NOINLINE void wait_for(shard *s)
+{
+    oaki_thread *t = oaki_thread_self();
+    oaki_blocking_begin(t);
+    oaki_lock_acquire(&s->lock);
+    oaki_blocking_end(t);
+}
+
 static shard *enter(shard *s)
 {
     if (OAKI_UNLIKELY(inside != NULL))
         oak_fatal("oakum: a sharded map is used from inside a function that one has called");
-    oaki_lock_acquire(&s->lock);
+    if (OAKI_UNLIKELY(!oaki_lock_try(&s->lock))) wait_for(s);
     inside = s;
     return s;
 }

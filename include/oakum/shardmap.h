@@ -6,9 +6,9 @@
  * for an entry; but threads that read one part wait for each other.
  *
  * The functions that are called with a lock held (an update's, a range's, a custom hash and equal)
- * may allocate and collect. They may not use a sharded map, which is fatal, nor leave by longjmp or
- * end their thread. As with any lock of a program, what another thread holds at a fork stays held
- * in the child.
+ * may allocate and collect. They may not use a sharded map, which is fatal, nor another structure
+ * that locks (cache.h), nor leave by longjmp or end their thread. As with any lock of a program,
+ * what another thread holds at a fork stays held in the child.
  *
  * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
 #ifndef OAKUM_SHARDMAP_H
