@@ -186,6 +186,26 @@ START_TEST(dropped_whole)
 }
 END_TEST
 
+/* The callback has the key, and what that points to, whoever collects. */
+static void collect_and_look(oak_cache *of, const void *key, void *v, oak_cache_reason why,
+                             void *ctx)
+{
+    note(of, key, v, why, ctx);
+    if (told % 50 != 0) return;
+    oak_collect();
+    if (oak_weak_get(text[told - 1]) != *(char *const *)key) ck_abort_msg("text %zu", told - 1);
+}
+
+START_TEST(a_callback_keeps_the_key)
+{
+    make(N, 0);
+    test_build(fill, NULL);
+    c->config.evicted = collect_and_look;
+    oak_cache_set_limit(c, 1, 0);
+    ck_assert_uint_eq(told, N - 1);
+}
+END_TEST
+
 /* A pointer to an entry's node keeps nothing but that, in the cache or out. */
 static void *stray;
 
@@ -363,6 +383,7 @@ Suite *suite_maps_cache_memory(void)
     tcase_add_test(tc, expired);
     tcase_add_test(tc, replaced);
     tcase_add_test(tc, dropped_whole);
+    tcase_add_test(tc, a_callback_keeps_the_key);
     tcase_add_test(tc, a_stray_pointer_to_a_node_keeps_nothing);
     suite_add_tcase(s, tc);
     tc = tcase_create("bounded");
