@@ -11,6 +11,8 @@
 
 #define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
 
+#define NAN_TRIES 100
+
 /* ---- making ---- */
 
 /* As few groups as n entries fit into, but none that memory can't hold: the heap's own limit, or
@@ -67,8 +69,9 @@ void oak_map_set_seed(oak_map *m, uint64_t seed)
 
 /* ---- adding ---- */
 
-/* All NaNs would have one hash, and a thousand of them would be found one after the other: so each
- * gets a payload of its own. */
+/* All NaNs would have one hash, and a thousand of them would be found one after the other: so
+ * each gets a payload of its own, unlike any other's in the map, as iterators tell keys by their
+ * bytes. */
 static void randomize_nan(void *key, size_t size)
 {
     uint64_t r = oaki_hash_random();
@@ -81,6 +84,33 @@ static void randomize_nan(void *key, size_t size)
         bits = (bits & UINT64_C(0xfff0000000000000)) | UINT64_C(0x0008000000000000) |
                (r & UINT64_C(0x0007ffffffffffff));
         memcpy(key, &bits, sizeof bits);
+    }
+}
+
+static bool has_bytes(const oak_map *m, uint64_t hash, const void *key, size_t size)
+{
+    uint64_t p = oak_map_position_(hash);
+    const struct oak_map_array_ *a = &m->array[p > m->last];
+    for (size_t g = oaki_map_home(a, p);; g++) {
+        const char *tags = (char *)oaki_map_tags(a, g);
+        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1)
+            if (memcmp(oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size, key,
+                       size) == 0)
+                return true;
+        if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return false;
+    }
+}
+
+/* Of the key, a NaN; returns its hash. A float has four million payloads: one that is taken is not
+ * likely, a map in which all are, not at all. */
+static uint64_t choose_nan(const oak_map *m, void *key)
+{
+    const oak_map_type *t = m->type;
+    uint64_t hash;
+    for (unsigned tries = 0;; tries++) {
+        randomize_nan(key, t->key_size);
+        hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+        if (tries == NAN_TRIES || !has_bytes(m, hash, key, t->key_size)) return hash;
     }
 }
 
@@ -144,9 +174,8 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     uint64_t own[2]; /* a NaN's key */
     if (is_nan(t, key)) {
         memcpy(own, key, t->key_size);
-        randomize_nan(own, t->key_size);
+        hash = choose_nan(m, own);
         key = own;
-        hash = oak_map_hash_with_(t, key, m->seed, m->mult);
     }
     if (m->len >= m->limit && !m->resizing) oaki_map_grow(m);
     uint64_t p = oak_map_position_(hash);

