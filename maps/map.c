@@ -11,6 +11,8 @@
 
 #define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
 
+#define NEAR 32     /* the same, in an array that is filled as it should be */
+#define SPARSE 6    /* entries a group: a larger array wouldn't be too large */
 #define NAN_TRIES 100
 
 /* ---- making ---- */
@@ -192,6 +194,8 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     *tag = (uint8_t)oak_map_tag_(hash);
     m->len++;
     m->moves++;
+    if (past >= NEAR && !m->resizing && m->len > (size_t)SPARSE << m->bits && past < CROWDED)
+        m->limit = m->len; /* dense in places: the next entry grows the map */
     if (past >= CROWDED && !m->resizing && m->len <= m->limit)
         value = value_when_crowded(m, hash, key, value);
     m->busy = 0;
@@ -202,7 +206,7 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
-    if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m);
+    if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m, true);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t g = oaki_map_home(a, p), size = m->entry_size;
     uint8_t *tags = oaki_map_tags(a, g);
@@ -242,8 +246,8 @@ static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_
 /* An entry of this tag, of home h, has left group g behind it: the groups in between tell of its
  * kind only as long as there is another that went past them. Found from the chain's end: which is
  * the first home of the entries that lie behind? */
-static OAKI_NOINLINE void untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
-                                 unsigned tag)
+OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
+                                   unsigned tag)
 {
     size_t end = g, first = SIZE_MAX;
     while (oak_map_went_past_((char *)oaki_map_tags(a, end), tag)) end++;
@@ -255,16 +259,31 @@ static OAKI_NOINLINE void untell(oak_map *m, const struct oak_map_array_ *a, siz
     }
 }
 
+/* Give the arrays back. */
+static void release(oak_map *m)
+{
+    m->moves++;
+    oaki_map_array_free(m, 0);
+    oaki_map_array_free(m, 1);
+    m->resizing = 0;
+    m->last = UINT64_MAX;
+    m->bits = 0;
+    (void)oaki_map_array_init(m, 0, 0, slots_for(0), true); /* can't fail: it is all in m */
+    oaki_map_set_limits(m);
+}
+
 void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
     *tag = 0;
-    if (OAKI_UNLIKELY(g != h)) untell(m, a, h, g, oak_map_tag_(hash));
+    if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;
-    if (OAKI_UNLIKELY(m->resizing))
-        oaki_map_step(m);
+    if (OAKI_UNLIKELY(m->len == 0 && !(m->flags & OAKI_MAP_HINTED)))
+        release(m);
+    else if (OAKI_UNLIKELY(m->resizing))
+        oaki_map_step(m, false);
     else if (OAKI_UNLIKELY(m->len < m->shrink_at))
         oaki_map_shrink(m);
 }
@@ -297,16 +316,9 @@ void oak_map_clear(oak_map *m)
     if (!m) return;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
-    m->moves++;
     m->len = 0;
-    oaki_map_array_free(m, 0);
-    oaki_map_array_free(m, 1);
-    m->resizing = 0;
-    m->last = UINT64_MAX;
     m->flags &= OAKI_MAP_CELLS;
-    m->bits = 0;
-    (void)oaki_map_array_init(m, 0, 0, slots_for(0), true); /* can't fail: its directory is in m */
-    oaki_map_set_limits(m);
+    release(m);
     m->busy = 0;
 }
 

@@ -70,6 +70,7 @@ struct oak_map_more_ {
     uint32_t wait;        /* writes until a resize is tried again that found no memory */
     size_t same_hash;
     bool bad_hash;
+    bool back;            /* shrinking was given up: the frontier goes back */
 };
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
@@ -151,9 +152,15 @@ uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, ch
                             size_t *past);
 bool oaki_map_need_more(oak_map *m);
 
+/* ---- map.c ---- */
+
+/* An entry of this tag, of home h, has left group g behind it. */
+void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
+
 /* ---- map_resize.c ---- */
 
-void oaki_map_step(oak_map *m); /* in the middle of a resize: as far as one write goes */
+/* In the middle of a resize: as far as one write goes, which adds or deletes. */
+void oaki_map_step(oak_map *m, bool adds);
 unsigned oaki_map_bits_for(size_t n); /* groups for n entries, log2 */
 void oaki_map_set_limits(oak_map *m);
 void oaki_map_grow(oak_map *m);   /* begin; or put it off when there is no memory */

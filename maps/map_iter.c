@@ -388,9 +388,11 @@ static void init(oak_map_iter *it, const oak_map *m, uint64_t start)
     it->moves = m->moves;
 }
 
+/* Not always at the beginning: who deletes what an iterator gives first, again and again, would
+ * empty the array from there, and crowd the rest. */
 void oak_map_iter_init(oak_map_iter *it, const oak_map *m)
 {
-    init(it, m, 0);
+    init(it, m, m ? oak_map_position_(oak_map_mix_(m->moves + m->len, m->seed, m->mult)) : 0);
 }
 
 void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m)

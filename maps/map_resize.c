@@ -6,6 +6,8 @@
  * are freed one by one.
  * Invariants: a home is moved whole or not at all: memory for it is there before the first entry
  *   moves.
+ * Shrinking stops before homes that don't fit into half as many, as they are left by deletes in
+ * the order of positions; deletes that go on get there, adds turn it back.
  * Bound: a step moves HOMES homes, or all of an array of up to WHOLE groups. A new seed is
  * O(entries); only an attack, or a hash that no seed mends, asks for
  *   it. */
@@ -15,6 +17,7 @@
 #include <string.h>
 
 #define HOMES 2        /* that a write moves */
+#define LOOK 8         /* homes that are looked at before shrinking takes them */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define SHRINK_NUM 5   /* entries in two groups, on average, below which a map shrinks */
@@ -34,7 +37,7 @@ void oaki_map_set_limits(oak_map *m)
 {
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
-    m->shrink_at = m->bits ? shrink : m->limit > 3 ? 1 : 0;
+    m->shrink_at = m->bits ? shrink : 0;
     if (m->flags & OAKI_MAP_HINTED) {
         m->limit = shrink; /* from there on it counts as filled, and may shrink */
         m->shrink_at = 0;
@@ -216,7 +219,66 @@ static bool move_next(oak_map *m)
     return true;
 }
 
-void oaki_map_step(oak_map *m)
+/* Shrinking halves homes in twos. Entries that were deleted in the order of positions leave the
+ * rest as dense as it was: do the homes that come next fit into half as many? */
+static bool is_dense(const oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    size_t h = oaki_map_home(a, m->last + 1), end = OAKI_MIN(h + LOOK, oaki_map_homes(a)), n = 0;
+    if (63u - a->shift < m->bits) return false;
+    for (size_t g = h; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+    return n * 4 > (end - h) * OAKI_MAP_FILL;
+}
+
+/* The frontier goes back by one home of the old array: what lies before it in the new one is put
+ * back. false: no memory, nothing was moved. */
+static bool move_back(oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[0], *to = &m->array[1];
+    const oak_map_type *t = m->type;
+    size_t h = oaki_map_home(to, m->last), home, n = 0;
+    uint64_t lo = (uint64_t)h << to->shift;
+    home = oaki_map_home(a, lo);
+    for (size_t g = home;; g++) {
+        n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+        if (oaki_map_tags(a, g)[OAK_MAP_SLOTS_] == 0) break;
+    }
+    if (n > 0 && !oaki_map_make_room(m, 1, h, n)) return false;
+    for (size_t g = home;; g++) {
+        uint8_t *tags = oaki_map_tags(a, g);
+        unsigned told = tags[OAK_MAP_SLOTS_];
+        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
+            unsigned slot = oaki_ctz(used), tag = tags[slot];
+            const char *e = oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
+            uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+            if (p < lo || p > m->last) continue;
+            size_t past;
+            char *place;
+            uint8_t *place_tag = oaki_map_take_slot(m, 1, p, tag, &place, &past);
+            copy_entry(place, e, m->entry_size);
+            AO_compiler_barrier();
+            *place_tag = (uint8_t)tag;
+            AO_compiler_barrier();
+            tags[slot] = 0;
+            if (g != home) oaki_map_untell(m, a, home, g, tag);
+        }
+        if (told == 0) break;
+    }
+    m->moves++;
+    m->last = lo - 1;
+    if (lo > 0) return true;
+    unsigned bits = 63u - to->shift;
+    oaki_map_array_free(m, 0);
+    oaki_map_array_move(m, 1, 0);
+    m->array[1].dir = NULL;
+    m->array[1].tags = NULL;
+    m->bits = (uint8_t)bits;
+    m->resizing = 0;
+    oaki_map_set_limits(m);
+    return true;
+}
+
+void oaki_map_step(oak_map *m, bool adds)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
         m->more->wait--;
@@ -224,11 +286,14 @@ void oaki_map_step(oak_map *m)
     }
     unsigned n = HOMES, old = 63u - m->array[1].shift;
     if (((size_t)1 << old) <= WHOLE) n = WHOLE;
-    for (; n > 0 && m->resizing; n--)
-        if (!move_next(m)) {
-            m->more->wait = RETRY;
-            return;
-        }
+    for (; n > 0 && m->resizing; n--) {
+        bool dense = is_dense(m);
+        if (!adds && dense) return; /* deletes that go on get there */
+        m->more->back = adds && (dense || m->more->back);
+        if (m->more->back ? move_back(m) : move_next(m)) continue;
+        m->more->wait = RETRY;
+        return;
+    }
 }
 
 int oak_map_settle(oak_map *m)
@@ -237,7 +302,7 @@ int oak_map_settle(oak_map *m)
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     m->more->wait = 0;
-    while (m->resizing && !m->more->wait) oaki_map_step(m);
+    while (m->resizing && !m->more->wait) oaki_map_step(m, true);
     m->busy = 0;
     return m->resizing ? -1 : 0;
 }
@@ -276,17 +341,19 @@ static bool begin(oak_map *m, unsigned bits)
     if (!swap_arrays(m, bits, false)) return false;
     m->resizing = 1;
     m->more->wait = 0;
-    if (move_next(m)) return true;
+    m->more->back = false;
+    if (!is_dense(m) && move_next(m)) return true;
     m->resizing = 0;
     swap_back(m, before);
     return false;
 }
 
-/* There is no memory: the map fills up a little more, or stays large, before it tries again. */
+/* There is no memory, or the first homes are dense: the map fills up a little more, or stays large,
+ * before it tries again. */
 static void put_off(oak_map *m)
 {
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
-    m->shrink_at -= m->shrink_at / RETRY;
+    m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
 }
 
 /* The one group of a small map gets more slots. */
@@ -324,20 +391,9 @@ void oaki_map_grow(oak_map *m)
         put_off(m);
 }
 
-/* Deletes left nothing: the one group goes too. */
-static void drop_last(oak_map *m)
-{
-    oaki_map_array_free(m, 0);
-    (void)oaki_map_array_init(m, 0, 0, 0x7, true); /* can't fail: its directory is in m */
-    m->moves++;
-    oaki_map_set_limits(m);
-}
-
 void oaki_map_shrink(oak_map *m)
 {
-    if (m->bits == 0)
-        drop_last(m);
-    else if (begin(m, m->bits - 1u))
+    if (begin(m, m->bits - 1u))
         m->more->shrinks++;
     else
         put_off(m);

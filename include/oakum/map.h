@@ -136,10 +136,11 @@ typedef struct oak_map_iter {
     } filter[3]; /* orders that a reseed ended, and what was given in them */
 } oak_map_iter;
 
-/** Start. The order is the map's own, the same each time while its seed stays. */
+/** Start somewhere: in the same place, and so in the same order, as long as the map isn't
+ * written. */
 OAK_API void oak_map_iter_init(oak_map_iter *it, const oak_map *m);
 
-/** Start anywhere: another order each time. */
+/** Start anywhere, in another place each time. */
 OAK_API void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m);
 
 /** The next entry, the first included. false at the end, with key NULL; also when a unit of more
