@@ -2,9 +2,10 @@
  * the start.
  *
  * A scenario is a heading line and its rows. A row has a column for what was done, one for each
- * map policy, Go's figure, what pointed at it, and ok, FAIL or skip; long text is wrapped. Below
- * a row that fails stands what was missed. A scenario that is not about maps has its figure in
- * the first policy's column. */
+ * map policy, Go's figure, what pointed at it, and ok, FAIL or skip; long text is wrapped. Where
+ * that leaves texts too narrow, what pointed at it stands below the row. Below a row that fails
+ * stands what was missed. A scenario that is not about maps has its figure in the first policy's
+ * column, and what pointed at it is the first policy's; --verbose shows the others'. */
 #include "cmd.h"
 
 #include "report.h"
@@ -22,16 +23,23 @@
 #define BOLD "\033[1m"
 #define PLAIN "\033[0m"
 
+#define TEXTS_LEAST 60 /* for what was done and what pointed at it, beside one another */
+#define WHAT_LEAST 20
+
 typedef struct widths {
     unsigned what, pointed;
+    bool below; /* what pointed at it is */
 } widths;
 
 static widths widths_of(const cmd_table *t)
 {
-    unsigned fixed = INDENT + scn_policy_count * (FIGURE + GAP) + GO + GAP + GAP + VERDICT + GAP;
-    unsigned left = t->columns > fixed + 40 ? t->columns - fixed : 40;
+    unsigned fixed = INDENT + scn_policy_count * (FIGURE + GAP) + GO + GAP + VERDICT + GAP;
+    unsigned left = t->columns > fixed + WHAT_LEAST ? t->columns - fixed : WHAT_LEAST;
 
-    return (widths){ left * 9 / 20, left - left * 9 / 20 };
+    if (left < TEXTS_LEAST + GAP)
+        return (widths){ left, t->columns - INDENT - GAP - GAP, true };
+    left -= GAP;
+    return (widths){ left * 9 / 20, left - left * 9 / 20, false };
 }
 
 static void put_color(const cmd_table *t, const char *code)
@@ -108,6 +116,14 @@ static void put_cells(const cmd_table *t, cell *cells, size_t count)
     }
 }
 
+/* What pointed at a row, where it stands below. */
+static void put_below(const cmd_table *t, const char *text, const char *color)
+{
+    cell cells[] = { { "", GAP, false, NULL }, { text, widths_of(t).pointed, false, color } };
+
+    if (text[0] != '\0') put_cells(t, cells, 2);
+}
+
 /* ---- rows ---- */
 
 #define MOST_POLICIES 4
@@ -117,6 +133,7 @@ static void put_row(const cmd_table *t, const scn_result *const *by_policy)
 {
     const scn_result *first = NULL;
     char figures[MOST_POLICIES][40];
+    const char *pointed;
     cell cells[MOST_CELLS];
     bool ok = true, skipped = false;
     size_t n = 1;
@@ -137,12 +154,13 @@ static void put_row(const cmd_table *t, const scn_result *const *by_policy)
     }
     cells[0] = (cell){ first->what, w.what, false, NULL };
     cells[n++] = (cell){ first->go, GO, true, NULL };
-    cells[n++] = (cell){ first->skipped[0] != '\0' ? first->skipped : first->pointed, w.pointed,
-                         false, NULL };
+    pointed = first->skipped[0] != '\0' ? first->skipped : first->pointed;
+    if (!w.below) cells[n++] = (cell){ pointed, w.pointed, false, NULL };
     cells[n++] = !ok       ? (cell){ "FAIL", VERDICT, false, RED }
                  : skipped ? (cell){ "skip", VERDICT, false, YELLOW }
                            : (cell){ "ok", VERDICT, false, GREEN };
     put_cells(t, cells, n);
+    if (w.below) put_below(t, pointed, NULL);
 }
 
 static void put_number(char *out, size_t n, double value)
@@ -182,7 +200,7 @@ static void put_details(const cmd_table *t, const scn_result *r)
     if (scn_result_ok(r) && !t->verbose) return;
     if (several) {
         put_spaces(t->out, INDENT + GAP);
-        fprintf(t->out, "%s:\n", r->policy->name);
+        fprintf(t->out, "%s: %s\n", r->policy->name, r->pointed);
     }
     if (r->failure[0] != '\0') {
         put_spaces(t->out, INDENT + GAP);
@@ -261,8 +279,9 @@ void cmd_table_begin(const cmd_table *t)
         cells[n++] = (cell){ titles[i], FIGURE, true, BOLD };
     }
     cells[n++] = (cell){ "Go 1.19", GO, true, BOLD };
-    cells[n++] = (cell){ "what pointed at it", w.pointed, false, BOLD };
+    if (!w.below) cells[n++] = (cell){ "what pointed at it", w.pointed, false, BOLD };
     put_cells(t, cells, n);
+    if (w.below) put_below(t, "what pointed at it", BOLD);
     fputc('\n', t->out);
     fflush(t->out);
 }

@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define COLUMNS_LEAST 100
+#define COLUMNS_LEAST 80
 #define COLUMNS_MOST 160
 #define COLUMNS_UNKNOWN 132
 

@@ -136,9 +136,10 @@ START_TEST(a_scenario_runs_and_prints_json)
     OAKUM("leaks", "--json", "struct-field-map-lifetime");
     ck_assert_msg(r.status == 0, "%s", r.out);
     ck_assert_ptr_null(test_json_error(r.out));
-    ck_assert_ptr_nonnull(strstr(r.out, "\"policy\": \"classic\""));
+    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"classic\""), 4);
+    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"default\""), 4);
     ck_assert_ptr_nonnull(strstr(r.out, "\"versions\": {\"oakum\": \""));
-    ck_assert_uint_eq(test_count(r.out, "\"scenario\": "), 4);
+    ck_assert_uint_eq(test_count(r.out, "\"scenario\": "), 8);
 }
 END_TEST
 

@@ -65,7 +65,7 @@ typedef struct scn_iter {
     void *value;
     union {
         oak_classic_iter classic;
-        void *room[24];
+        oak_map_iter map;
     } u;
 } scn_iter;
 
@@ -74,7 +74,7 @@ typedef struct scn_map_stats {
     size_t count;
     size_t array_bytes, old_array_bytes;
     size_t overflow, overflow_bytes; /* buckets, and bytes of those that lie outside the array */
-    size_t old_buckets, evacuated;
+    size_t old_buckets, evacuated;   /* how far a growth is: so many of so many */
     size_t longest_chain;
     double mean_chain;
     bool growing;
@@ -84,6 +84,7 @@ typedef struct scn_map_stats {
 typedef struct scn_map_policy {
     const char *name; /* "classic": in JSON, and the column's title */
     bool leaks_as_go; /* which column of expectations holds: Go's, or none may leak */
+    bool overwrites_move; /* a growth goes on by overwrites too, not only by put and delete */
     void *(*new)(scn_kind kind, size_t hint);
     void *(*get)(const void *m, const void *key);
     void *(*put)(void *m, const void *key); /* never NULL: out of memory ends the child */
@@ -94,7 +95,10 @@ typedef struct scn_map_policy {
     bool (*iter_next)(scn_iter *it);
     scn_place (*iter_place)(const scn_iter *it);
     size_t (*iter_array)(const scn_iter *it); /* bytes of the array in which it stands, 0: none */
-    void (*stats)(const void *m, scn_map_stats *out); /* O(buckets) */
+    /* Of integers to integers or pointers: entries after which the next new key begins a growth,
+     * for an array about as large as 2^B of Go's buckets. */
+    int64_t (*limit)(unsigned B);
+    void (*stats)(const void *m, scn_map_stats *out); /* O(entries) */
 } scn_map_policy;
 
 extern const scn_map_policy *const scn_policies[];
@@ -193,6 +197,12 @@ scn_string scn_string_new(const char *format, size_t i);
 static inline void scn_put_int(const scn_map_policy *p, void *m, int64_t key, int64_t value)
 {
     *(int64_t *)p->put(m, &key) = value;
+}
+
+/* Due before an overwrite that is to move a growth on: the entry goes first, if it takes that. */
+static inline void scn_before_overwrite(const scn_map_policy *p, void *m, int64_t key)
+{
+    if (!p->overwrites_move) p->delete (m, &key);
 }
 
 /* "12,345,678": one of eight buffers in turn. */
