@@ -36,8 +36,7 @@ static widths widths_of(const cmd_table *t)
     unsigned fixed = INDENT + scn_policy_count * (FIGURE + GAP) + GO + GAP + VERDICT + GAP;
     unsigned left = t->columns > fixed + WHAT_LEAST ? t->columns - fixed : WHAT_LEAST;
 
-    if (left < TEXTS_LEAST + GAP)
-        return (widths){ left, t->columns - INDENT - GAP - GAP, true };
+    if (left < TEXTS_LEAST + GAP) return (widths){ left, t->columns - INDENT - GAP - GAP, true };
     left -= GAP;
     return (widths){ left * 9 / 20, left - left * 9 / 20, false };
 }

@@ -112,8 +112,7 @@ static void expect_tenth(scn *s, double full, double tenth, const scn_map_stats 
                most + (more > SCN_NOISE ? more : SCN_NOISE));
 }
 
-static void expect_given_back(scn *s, const variant *v, double full, double deleted,
-                              double cleared)
+static void expect_given_back(scn *s, const variant *v, double full, double deleted, double cleared)
 {
     double most = full * 0.05 > SCN_NOISE ? full * 0.05 : SCN_NOISE;
 

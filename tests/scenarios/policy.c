@@ -196,8 +196,8 @@ _Static_assert(sizeof(scn_string) == sizeof(oak_slice), "a string key is a slice
 static oak_map_type default_types[SCN_KIND_COUNT];
 static pthread_once_t default_once = PTHREAD_ONCE_INIT;
 
-static void default_type_set(oak_map_type *t, scn_key_class key, size_t key_size,
-                             size_t value_size, bool value_pointers)
+static void default_type_set(oak_map_type *t, scn_key_class key, size_t key_size, size_t value_size,
+                             bool value_pointers)
 {
     t->key_size = key_size;
     t->value_size = value_size;

@@ -82,8 +82,8 @@ typedef struct scn_map_stats {
 } scn_map_stats;
 
 typedef struct scn_map_policy {
-    const char *name; /* "classic": in JSON, and the column's title */
-    bool leaks_as_go; /* which column of expectations holds: Go's, or none may leak */
+    const char *name;     /* "classic": in JSON, and the column's title */
+    bool leaks_as_go;     /* which column of expectations holds: Go's, or none may leak */
     bool overwrites_move; /* a growth goes on by overwrites too, not only by put and delete */
     void *(*new)(scn_kind kind, size_t hint);
     void *(*get)(const void *m, const void *key);
