@@ -125,7 +125,8 @@ size_t oaki_map_array_groups(const oak_map *m, unsigned i)
     const struct oak_map_array_ *a = &m->array[i];
     if (!a->dir) return 0;
     if (!m->more) return 1;
-    return OAKI_MIN(m->more->groups[i], m->more->segments[i] << a->gbits);
+    /* of the last segment, the tail, as many as it has room for: tags behind them were never set */
+    return ((m->more->segments[i] - 1) << a->gbits) + m->more->tail[i];
 }
 
 /* ---- segments ---- */
