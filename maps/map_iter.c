@@ -351,7 +351,7 @@ bool oak_map_iter_more_(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (!m || it->state == END) return at_end(it, 0);
-    if ((it->units++ & 63) == 0 && !oaki_map_is_header(m))
+    if (((it->units++ & 63) == 0 || it->seed != m->seed) && !oaki_map_is_header(m))
         oak_fatal("oakum: an iterator's map is gone: it was collected");
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
     if (it->walking && it->moves != m->moves) stop_walking(it);
@@ -403,5 +403,6 @@ void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m)
 bool oak_map_iter_next(oak_map_iter *it)
 {
     if (!it->map) return at_end(it, 0);
+    if (OAKI_UNLIKELY(it->seed != it->map->seed)) return oak_map_iter_more_(it); /* is it a map? */
     return oak_map_iter_next_as_(it, it->map->type, it->map->entry_size, it->map->value_offset);
 }
