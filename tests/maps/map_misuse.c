@@ -1,0 +1,398 @@
+/* map_misuse.c - the default map used wrongly: writes that meet something else, functions of the
+ * type's own that write, leave or collect, iterators of maps that are gone. Most meetings are made
+ * in one thread, from inside hash or equal, so that nothing depends on timing. */
+#include "tests/capture.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <oakum/map.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_maps_map_misuse(void);
+
+static oak_map *map;
+static oak_map_iter iter;
+static void (*in_hash)(void), (*in_equal)(void); /* called once each */
+
+static void interrupt(void (**what)(void))
+{
+    void (*fn)(void) = *what;
+    *what = NULL;
+    if (fn) fn();
+}
+
+static uint64_t hash(const void *key, uint64_t seed, size_t size)
+{
+    interrupt(&in_hash);
+    return oak_hash_bytes(key, size, seed);
+}
+
+static bool equal(const void *a, const void *b, size_t size)
+{
+    interrupt(&in_equal);
+    return memcmp(a, b, size) == 0;
+}
+
+static const oak_map_type type = { .key = OAK_KEY_CUSTOM, .key_size = 8, .value_size = 8,
+                                   .hash = hash, .equal = equal, .name = "misused" };
+
+static void fill(uint64_t n)
+{
+    map = oak_map_new(&type, 0);
+    oak_map_set_seed(map, 1);
+    for (uint64_t k = 0; k < n; k++) *(uint64_t *)oak_map_put(map, &k) = k;
+}
+
+static void expect_keys(uint64_t n)
+{
+    ck_assert_uint_eq(oak_map_len(map), n);
+    for (uint64_t k = 0; k < n; k++) {
+        uint64_t *v = oak_map_get(map, &k);
+        if (!v || *v != k) ck_abort_msg("key %lu", (unsigned long)k);
+    }
+}
+
+/* ---- meetings ---- */
+
+static const uint64_t one = 1;
+
+static void do_get(void)
+{
+    oak_map_get(map, &one);
+}
+
+static void do_put(void)
+{
+    oak_map_put(map, &one);
+}
+
+static void do_add(void)
+{
+    oak_map_put(map, &(uint64_t){ 1000 });
+}
+
+static void do_grow(void)
+{
+    for (uint64_t k = 1000; k < 2000; k++) oak_map_put(map, &k);
+}
+
+static void do_delete(void)
+{
+    oak_map_delete(map, &one);
+}
+
+static void do_clear(void)
+{
+    oak_map_clear(map);
+}
+
+static void do_settle(void)
+{
+    oak_map_settle(map);
+}
+
+static void do_next(void)
+{
+    oak_map_iter_next(&iter);
+}
+
+typedef struct meeting {
+    void (*outer)(void), (*inner)(void);
+    bool from_hash;
+    const char *message; /* NULL: harmless */
+} meeting;
+
+#define WRITES "oakum: concurrent map writes"
+#define READ "oakum: concurrent map read and map write"
+#define ITERATION "oakum: concurrent map iteration and map write"
+#define WRITTEN "in a lookup"
+
+static const meeting meetings[] = {
+    { do_put, do_put, false, WRITES },   { do_put, do_add, false, WRITES },
+    { do_put, do_delete, false, WRITES }, { do_put, do_clear, false, WRITES },
+    { do_put, do_get, false, READ },
+    { do_put, do_next, false, ITERATION },
+    { do_delete, do_put, false, WRITES },
+    { do_delete, do_delete, false, WRITES },
+    { do_delete, do_clear, false, WRITES },
+    { do_delete, do_get, false, READ },
+    { do_delete, do_next, false, ITERATION },
+    { do_get, do_get, false, NULL },
+    { do_get, do_next, false, NULL },
+    { do_get, do_grow, false, WRITTEN },
+    { do_get, do_clear, false, WRITTEN },
+    { do_get, do_delete, false, WRITTEN },
+    { do_get, do_add, false, WRITTEN },
+    { do_get, do_get, true, NULL },
+    { do_put, do_get, true, NULL },
+    { do_put, do_next, true, NULL },
+};
+
+static void meet(void *arg)
+{
+    const meeting *m = arg;
+    fill(40);
+    oak_map_iter_init(&iter, map);
+    oak_map_iter_next(&iter);
+    if (m->from_hash) in_hash = m->inner;
+    else in_equal = m->inner;
+    m->outer();
+    in_hash = in_equal = NULL;
+}
+
+START_TEST(a_write_that_meets_something)
+{
+    char out[512];
+    meeting m = meetings[_i];
+    if (m.message) test_dies(meet, &m, m.message);
+    if (m.message) return;
+    int status = test_capture(meet, &m, out, sizeof out);
+    ck_assert_msg(status == 0, "status %x: %s", (unsigned)status, out);
+}
+END_TEST
+
+/* The second hash of a put in a resize is that of an entry that moves. */
+static void (*const moving_inner[])(void) = { do_put, do_delete, do_clear, do_settle };
+static void (*after_hash)(void);
+
+static void arm(void)
+{
+    in_hash = after_hash;
+}
+
+static void write_from_a_move(void *arg)
+{
+    uint64_t k = 2000;
+    fill(k);
+    for (; !map->resizing; k++) oak_map_put(map, &k);
+    after_hash = moving_inner[(uintptr_t)arg];
+    for (; map->resizing; k++) {
+        in_hash = arm;
+        oak_map_put(map, &k);
+    }
+}
+
+START_TEST(a_write_from_the_hash_of_a_move)
+{
+    test_dies(write_from_a_move, (void *)(uintptr_t)_i, WRITES);
+}
+END_TEST
+
+/* ---- leaving and allocating ---- */
+
+static jmp_buf out;
+
+static void leave(void)
+{
+    longjmp(out, 1);
+}
+
+/* Go's panicking hash: the map is as it was, and can be used. */
+START_TEST(a_hash_that_leaves)
+{
+    static uint64_t n;
+    test_heap_start_stressed(test_config());
+    fill(0);
+    for (n = 0; n < 2000; n++) {
+        for (int what = 0; what < 3; what++) {
+            uint64_t k = what == 1 && n > 0 ? n / 2 : n;
+            in_hash = leave;
+            if (setjmp(out) == 0) {
+                if (what == 0) oak_map_get(map, &k);
+                else oak_map_put(map, &k);
+                ck_abort_msg("the hash wasn't asked");
+            }
+        }
+        if (oak_map_len(map) != n) ck_abort_msg("len %zu", oak_map_len(map));
+        *(uint64_t *)oak_map_put(map, &n) = n;
+    }
+    expect_keys(n);
+}
+END_TEST
+
+static int turns;
+
+static void collect_here(void)
+{
+    if (++turns % 64 == 0) oak_collect();
+    memset(oak_alloc_noscan(48), 0xee, 48);
+}
+
+static uint64_t collecting_hash(const void *key, uint64_t seed, size_t size)
+{
+    collect_here();
+    return oak_hash_bytes(key, size, seed);
+}
+
+static bool collecting_equal(const void *a, const void *b, size_t size)
+{
+    collect_here();
+    return memcmp(a, b, size) == 0;
+}
+
+START_TEST(a_hash_and_an_equal_that_allocate_and_collect)
+{
+    oak_map_type t = type;
+    t.flags = OAK_MAP_SCAN_VALUE;
+    t.hash = collecting_hash;
+    t.equal = collecting_equal;
+    test_heap_start_stressed(test_config());
+    uint64_t n = OAKI_MAX(test_scale(3000), 500);
+    map = oak_map_new(&t, 0);
+    for (uint64_t k = 0; k < n; k++) {
+        uint64_t *p = oak_alloc_noscan(8);
+        *p = k;
+        *(uint64_t **)oak_map_put(map, &k) = p;
+    }
+    for (uint64_t k = 0; k < n; k++)
+        if (k % 8 && !oak_map_delete(map, &k)) ck_abort_msg("key %lu", (unsigned long)k);
+    for (uint64_t k = 0; k < n; k++) {
+        uint64_t **v = oak_map_get(map, &k);
+        if (k % 8 ? v != NULL : !v || **v != k) ck_abort_msg("key %lu", (unsigned long)k);
+    }
+}
+END_TEST
+
+/* ---- threads ---- */
+
+/* Puts over a key that is there: nothing is moved, so that nothing breaks before it is seen. */
+static void *put_for_ever(void *arg OAKI_UNUSED)
+{
+    for (;;) oak_map_put(map, &one);
+    return NULL;
+}
+
+static void *get_for_ever(void *arg OAKI_UNUSED)
+{
+    for (;;) oak_map_get(map, &one);
+    return NULL;
+}
+
+static void *walk_for_ever(void *arg OAKI_UNUSED)
+{
+    for (oak_map_iter it;;)
+        for (oak_map_iter_init(&it, map); oak_map_iter_next(&it);) {}
+    return NULL;
+}
+
+static void *(*const beside[])(void *) = { put_for_ever, get_for_ever, walk_for_ever };
+
+static void write_beside(void *arg)
+{
+    map = oak_map_new(&oak_map_u64_u64, 0);
+    for (uint64_t k = 0; k < 100; k++) oak_map_put(map, &k);
+    test_start(put_for_ever, NULL);
+    test_start(beside[(uintptr_t)arg], NULL);
+    alarm(60);
+    for (;;) pause();
+}
+
+START_TEST(a_write_beside_another_thread)
+{
+    static const char *const seen[] = { WRITES, READ, ITERATION };
+    char text[512];
+#ifdef __SANITIZE_THREAD__
+    return;
+#endif
+    int status = test_capture(write_beside, (void *)(uintptr_t)_i, text, sizeof text);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %x: %s",
+                  (unsigned)status, text);
+    ck_assert_msg(strstr(text, seen[_i]) || strstr(text, WRITES), "said: %s", text);
+}
+END_TEST
+
+/* ---- iterators of maps that are gone ---- */
+
+static oak_map_iter *lost; /* in memory that isn't scanned */
+
+static void *lose_a_map(void *arg)
+{
+    uintptr_t steps = (uintptr_t)arg;
+    oak_map *m = oak_map_new(&oak_map_u64_u64, 0);
+    for (uint64_t k = 0; k < 1000; k++) oak_map_put(m, &k);
+    oak_map_iter_init(lost, m);
+    while (steps-- > 0) oak_map_iter_next(lost);
+    return NULL;
+}
+
+static void *reuse(void *byte)
+{
+    for (int i = 0; i < 4000; i++)
+        for (size_t size = 200; size < 400; size += 32)
+            memset(oak_alloc_noscan(size), (int)(uintptr_t)byte, size);
+    return NULL;
+}
+
+static const struct {
+    uintptr_t steps;
+    int byte; /* what the memory is filled with; negative: with nothing */
+} losses[] = { { 0, -1 }, { 0, 0 }, { 0, 255 }, { 3, -1 }, { 3, 0 }, { 3, 255 }, { 3, 1 } };
+
+static void use_after_the_map(void *arg)
+{
+    int i = *(int *)arg, given = 0;
+    test_heap_start(test_config());
+    lost = malloc(sizeof *lost);
+    test_join(test_start(lose_a_map, (void *)losses[i].steps));
+    oak_collect();
+    oak_collect();
+    if (losses[i].byte >= 0) test_join(test_start(reuse, (void *)(uintptr_t)losses[i].byte));
+    while (given < 100000 && oak_map_iter_next(lost)) given++;
+}
+
+START_TEST(an_iterator_whose_map_was_collected_ends_or_tells)
+{
+    char text[512];
+    int status = test_capture(use_after_the_map, &_i, text, sizeof text);
+    bool told = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(text, "oakum: ");
+    ck_assert_msg(status == 0 || told, "status %x: %s", (unsigned)status, text);
+}
+END_TEST
+
+/* ---- other misuse ---- */
+
+static void seed_late(void *arg OAKI_UNUSED)
+{
+    fill(1);
+    oak_map_set_seed(map, 1);
+}
+
+static jmp_buf fatal_out;
+
+static void handler(const char *message)
+{
+    ck_assert_ptr_nonnull(strstr(message, "nil map"));
+    longjmp(fatal_out, 1);
+}
+
+START_TEST(a_late_seed_and_a_handler_that_leaves)
+{
+    test_dies(seed_late, NULL, "oakum: oak_map_set_seed");
+    oak_set_fatal_handler(handler);
+    if (setjmp(fatal_out) == 0) {
+        oak_map_put(NULL, &one);
+        ck_abort_msg("a put in a nil map returned");
+    }
+    oak_set_fatal_handler(NULL);
+}
+END_TEST
+
+Suite *suite_maps_map_misuse(void)
+{
+    Suite *s = suite_create("maps_map_misuse");
+    TCase *tc = tcase_create("misuse");
+    tcase_add_loop_test(tc, a_write_that_meets_something, 0, OAKI_COUNT(meetings));
+    tcase_add_loop_test(tc, a_write_from_the_hash_of_a_move, 0, OAKI_COUNT(moving_inner));
+    tcase_add_test(tc, a_hash_that_leaves);
+    tcase_add_test(tc, a_hash_and_an_equal_that_allocate_and_collect);
+    tcase_add_loop_test(tc, a_write_beside_another_thread, 0, OAKI_COUNT(beside));
+    tcase_add_loop_test(tc, an_iterator_whose_map_was_collected_ends_or_tells, 0,
+                        OAKI_COUNT(losses));
+    tcase_add_test(tc, a_late_seed_and_a_handler_that_leaves);
+    suite_add_tcase(s, tc);
+    return s;
+}
