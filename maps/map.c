@@ -12,7 +12,7 @@
 #define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
 
 #define NEAR 32     /* the same, in an array that is filled as it should be */
-#define SPARSE 6    /* entries a group: a larger array wouldn't be too large */
+#define SPARSE 7    /* entries a group: a larger array wouldn't be too large */
 #define NAN_TRIES 100
 
 /* ---- making ---- */

@@ -67,6 +67,7 @@ struct oak_map_more_ {
     size_t groups[2];     /* that each array has tags for, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */
+    size_t looked;        /* segments that were looked at while shrinking waited */
     uint32_t wait;        /* writes until a resize is tried again that found no memory */
     size_t same_hash;
     bool bad_hash;

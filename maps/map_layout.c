@@ -12,6 +12,7 @@
 #include "runtime/type.h"
 #include <errno.h>
 #include <oakum/heap.h>
+#include <stdalign.h>
 #include <string.h>
 
 #define BUCKETS 64
@@ -229,7 +230,8 @@ static bool geometry(oaki_map_layout *l)
         return false;
     if ((t->key == OAK_KEY_CUSTOM) != (t->hash && t->equal)) return false;
     size_t key = cell(t->key_size), value = cell(t->value_size);
-    size_t ka = alignment(key), va = alignment(value);
+    size_t va = alignment(value);
+    size_t ka = t->key == OAK_KEY_SLICE ? alignof(oak_slice) : alignment(key);
     if (t->value_offset == 0 && value > 0) t->value_offset = OAKI_ALIGN_UP(key, va);
     if (t->entry_size == 0)
         t->entry_size = OAKI_ALIGN_UP(t->value_offset + value > key ? t->value_offset + value : key,

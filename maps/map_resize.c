@@ -20,7 +20,7 @@
 #define LOOK 8         /* homes that are looked at before shrinking takes them */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
-#define SHRINK_NUM 5   /* entries in two groups, on average, below which a map shrinks */
+#define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define COLLISIONS 16  /* of the full hash, in one home: no seed will part them */
 
 /* ---- limits ---- */
@@ -221,11 +221,9 @@ static bool move_next(oak_map *m)
 
 /* Shrinking halves homes in twos. Entries that were deleted in the order of positions leave the
  * rest as dense as it was: do the homes that come next fit into half as many? */
-static bool is_dense(const oak_map *m)
+static bool is_dense(const struct oak_map_array_ *a, size_t h)
 {
-    const struct oak_map_array_ *a = &m->array[1];
-    size_t h = oaki_map_home(a, m->last + 1), end = OAKI_MIN(h + LOOK, oaki_map_homes(a)), n = 0;
-    if (63u - a->shift < m->bits) return false;
+    size_t end = OAKI_MIN(h + LOOK, oaki_map_homes(a)), n = 0;
     for (size_t g = h; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
     return n * 4 > (end - h) * OAKI_MAP_FILL;
 }
@@ -278,17 +276,40 @@ static bool move_back(oak_map *m)
     return true;
 }
 
+/* While shrinking waits, one segment after the other is looked at: what holds nothing, and tells of
+ * nobody that went past, goes. */
+static void free_if_empty(oak_map *m, unsigned i)
+{
+    struct oak_map_array_ *a = &m->array[i];
+    size_t groups = (size_t)a->gmask + 1, s = m->more->looked % (oaki_map_homes(a) >> a->gbits);
+    if (!a->dir[s]) return;
+    const uint8_t *tags = oaki_map_tags(a, s << a->gbits);
+    for (size_t at = 0; at < groups * OAKI_MAP_GROUP; at += 8)
+        if (oak_map_load8_(tags + at)) return;
+    char *segment = oaki_map_segment(m, a, s);
+    a->dir[s] = NULL;
+    oaki_map_segment_free(oaki_map_layout_of(m), segment);
+    m->moves++;
+}
+
 void oaki_map_step(oak_map *m, bool adds)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
         m->more->wait--;
         return;
     }
-    unsigned n = HOMES, old = 63u - m->array[1].shift;
+    const struct oak_map_array_ *a = &m->array[1];
+    unsigned n = HOMES, old = 63u - a->shift;
+    bool shrinks = old > m->bits;
     if (((size_t)1 << old) <= WHOLE) n = WHOLE;
     for (; n > 0 && m->resizing; n--) {
-        bool dense = is_dense(m);
-        if (!adds && dense) return; /* deletes that go on get there */
+        bool dense = shrinks && is_dense(a, oaki_map_home(a, m->last + 1));
+        if (!adds && dense) { /* deletes that go on get there */
+            m->more->looked++;
+            free_if_empty(m, 1);
+            free_if_empty(m, 0);
+            return;
+        }
         m->more->back = adds && (dense || m->more->back);
         if (m->more->back ? move_back(m) : move_next(m)) continue;
         m->more->wait = RETRY;
@@ -342,14 +363,13 @@ static bool begin(oak_map *m, unsigned bits)
     m->resizing = 1;
     m->more->wait = 0;
     m->more->back = false;
-    if (!is_dense(m) && move_next(m)) return true;
+    if (move_next(m)) return true;
     m->resizing = 0;
     swap_back(m, before);
     return false;
 }
 
-/* There is no memory, or the first homes are dense: the map fills up a little more, or stays large,
- * before it tries again. */
+/* There is no memory: the map fills up a little more, or stays large, before it tries again. */
 static void put_off(oak_map *m)
 {
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
@@ -393,10 +413,14 @@ void oaki_map_grow(oak_map *m)
 
 void oaki_map_shrink(oak_map *m)
 {
-    if (begin(m, m->bits - 1u))
+    if (is_dense(&m->array[0], 0)) {
+        m->more->looked++;
+        free_if_empty(m, 0);
+    } else if (begin(m, m->bits - 1u)) {
         m->more->shrinks++;
-    else
+    } else {
         put_off(m);
+    }
 }
 
 /* ---- a new seed ---- */
