@@ -467,7 +467,7 @@ static void shed(hot *h, oak_marker *m)
  * here on. */
 static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
 {
-    OAKI_INVARIANT(shared == m->shared_bits, "a marker was woken beside one that marks as if alone");
+    OAKI_INVARIANT(shared == m->shared_bits, "a marker was woken beside one that marks alone");
     if (oaki_others_hungry()) {
         if (h->sp == h->lo) shed(h, m);
         save(h, m);
