@@ -99,6 +99,7 @@ END_TEST
 /* ---- with several threads ---- */
 
 static AO_t nulls, wrong;
+static pthread_barrier_t all_hold; /* what is more than there is, once */
 
 static void *fill_and_drop(void *arg)
 {
@@ -110,6 +111,7 @@ static void *fill_and_drop(void *arg)
             mine = p;
         }
         if (made < 6000) AO_fetch_and_add_full(&nulls, 1);
+        if (i == 0) pthread_barrier_wait(&all_hold);
         for (p = mine; p; p = *p) found++;
         if (found != made) AO_store(&wrong, 1);
     }
@@ -119,6 +121,7 @@ static void *fill_and_drop(void *arg)
 START_TEST(threads_run_out_together_and_go_on)
 {
     pthread_t ids[4];
+    pthread_barrier_init(&all_hold, NULL, 4);
     oak_set_heap_max(24 * MB);
     for (size_t i = 0; i < 4; i++) ids[i] = test_start(fill_and_drop, (void *)(i * 700));
     for (size_t i = 0; i < 4; i++) test_join(ids[i]);
