@@ -94,7 +94,9 @@ static uint64_t inverse(uint64_t x)
 
 uint64_t model_unmix(uint64_t hash, uint64_t seed, uint64_t mult)
 {
-    uint64_t x = hash * inverse(UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t x = hash * inverse(UINT64_C(0xbf58476d1ce4e5b9));
+    x ^= x >> 29 ^ x >> 58;
+    x *= inverse(UINT64_C(0x9e3779b97f4a7c15));
     x ^= x >> 32;
     return x * inverse(mult) ^ seed;
 }
