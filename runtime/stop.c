@@ -42,6 +42,8 @@ static struct stopper {
     AO_t awaited;          /* the thread whose answer the stopper sleeps for */
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
+    sigset_t mask;         /* the stopping thread's own; gc_lock */
+    bool masked;
 } stopper;
 
 /* What a thread's `signalled` says of the stop signal. */
@@ -330,8 +332,20 @@ void oaki_world_halt(oaki_thread *self)
     errno = saved;
 }
 
+/* The stopping thread's signals wait too: a handler of the program's that ran meanwhile could move
+ * pointers about behind the marker's back. Not those that the thread causes itself. */
+static void mask_signals(void)
+{
+    static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+    sigset_t all;
+    sigfillset(&all);
+    for (size_t i = 0; i < OAKI_COUNT(own); i++) sigdelset(&all, own[i]);
+    stopper.masked = pthread_sigmask(SIG_BLOCK, &all, &stopper.mask) == 0;
+}
+
 bool oaki_world_stop(oaki_thread *self)
 {
+    mask_signals();
     oaki_world_halt(self);
     if (oaki_roots_consistent()) return true;
     oaki_world_start(self);
@@ -341,7 +355,10 @@ bool oaki_world_stop(oaki_thread *self)
 void oaki_world_start(oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
+    sigset_t mask = stopper.mask;
+    bool masked = stopper.masked;
     (void)self;
+    stopper.masked = false;
     AO_int_store_release(&stopper.stopped, 0);
     AO_int_store_release(&stopper.epoch, AO_int_load(&stopper.epoch) + 1);
     oaki_futex_wake(&stopper.epoch, INT_MAX);
@@ -351,6 +368,7 @@ void oaki_world_start(oaki_thread *self)
         oaki_thread_free(t);
     }
     oaki_lock_release(&h->threads_lock);
+    if (masked) pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 void oaki_stop_child(void)
