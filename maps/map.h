@@ -34,6 +34,7 @@
 #define OAKI_MAP_BITS_MAX 44
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
 #define OAKI_MAP_RESEEDS 3
+#define OAKI_MAP_COLLISIONS 16 /* entries of one full hash: no seed will part them */
 #define OAKI_MAP_GROUP (OAK_MAP_SLOTS_ + 1u) /* bytes of a group's tags */
 
 /* oak_map.flags */

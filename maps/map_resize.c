@@ -21,7 +21,6 @@
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
-#define COLLISIONS 16  /* of the full hash, in one home: no seed will part them */
 
 /* ---- limits ---- */
 
@@ -486,7 +485,7 @@ void oaki_map_crowded(oak_map *m, uint64_t hash)
     if (!oaki_map_need_more(m) || m->more->bad_hash) return;
     size_t same = count_same(m, hash);
     m->more->same_hash = OAKI_MAX(m->more->same_hash, same);
-    if (same >= COLLISIONS || m->more->reseeds == OAKI_MAP_RESEEDS || m->bits == 0)
+    if (same >= OAKI_MAP_COLLISIONS || m->more->reseeds == OAKI_MAP_RESEEDS || m->bits == 0)
         m->more->bad_hash = true;
     else
         (void)reseed(m);

@@ -139,9 +139,10 @@ void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
     out->expected_overflowed = e.overflowed * (double)m->len;
     out->expected_probe = sum.entries ? e.probe : 0;
     out->same_hash = sum.same;
+    out->bad_hash = sum.same >= OAKI_MAP_COLLISIONS;
     if (!m->more) return;
     out->growths = m->more->growths;
     out->shrinks = m->more->shrinks;
     out->reseeds = m->more->reseeds;
-    out->bad_hash = m->more->bad_hash;
+    out->bad_hash |= m->more->bad_hash;
 }

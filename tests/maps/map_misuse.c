@@ -33,8 +33,9 @@ static uint64_t hash(const void *key, uint64_t seed, size_t size)
 
 static bool equal(const void *a, const void *b, size_t size)
 {
+    bool same = memcmp(a, b, size) == 0; /* before `a` may be gone */
     interrupt(&in_equal);
-    return memcmp(a, b, size) == 0;
+    return same;
 }
 
 static const oak_map_type type = { .key = OAK_KEY_CUSTOM, .key_size = 8, .value_size = 8,
