@@ -44,7 +44,9 @@ typedef enum oak_key {
 enum {
     OAK_MAP_SCAN_KEY = 1,   /* keys may hold pointers that keep objects alive */
     OAK_MAP_SCAN_VALUE = 2, /* values may */
-    OAK_MAP_KEY_UPDATE = 4  /* a put over an equal key stores the new key; always so with doubles */
+    /* A put over an equal key stores the new key; always so with doubles. Iterators then tell
+     * keys by their hashes, which should differ. */
+    OAK_MAP_KEY_UPDATE = 4
 };
 
 /** A map's type: constant, and there for as long as its maps are. Leave what doesn't apply zero.
@@ -78,8 +80,9 @@ OAK_API uint64_t oak_hash_cstring(const char *s, uint64_t seed);
 OAK_API uint64_t oak_hash_double(double d, uint64_t seed);
 
 /** An empty map. `hint` entries fit without a resize; nothing is touched for them before they are
- * there. A hint too large for memory is taken as the largest that fits. NULL with EINVAL for a type
- * that makes no sense, ENOMEM. The seed is random. */
+ * there; and it doesn't shrink before it has been a fifth full. A hint too large for memory is
+ * taken as the largest that fits. NULL with EINVAL for a type that makes no sense, ENOMEM. The
+ * seed is random. */
 OAK_API oak_map *oak_map_new(const oak_map_type *t, size_t hint);
 
 /** The value's slot, or NULL when the key is absent. With value_size 0: not NULL when present. */
