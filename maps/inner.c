@@ -1,7 +1,6 @@
 /* inner.c - the map inside another structure: who may use it now, and which keys it takes. */
 #include "inner.h"
 
-#include "runtime/thread.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
@@ -9,27 +8,6 @@
 static AO_t self(void)
 {
     return (AO_t)&oaki_tls_mcache;
-}
-
-static size_t key_size(const oak_map_type *t)
-{
-    switch (t->key) {
-    case OAK_KEY_U32:
-        return 4;
-    case OAK_KEY_U64:
-        return 8;
-    case OAK_KEY_POINTER:
-    case OAK_KEY_CSTRING:
-        return sizeof(void *);
-    case OAK_KEY_SLICE:
-        return sizeof(oak_slice);
-    case OAK_KEY_DOUBLE:
-        return t->key_size ? t->key_size : sizeof(double);
-    case OAK_KEY_BYTES:
-    case OAK_KEY_CUSTOM:
-    default:
-        return t->key_size;
-    }
 }
 
 bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys, size_t value_size,
@@ -42,7 +20,7 @@ bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys,
     in->type = (oak_map_type){
         .key = keys->key,
         .flags = (keys->flags & OAK_MAP_SCAN_KEY) | OAK_MAP_SCAN_VALUE,
-        .key_size = key_size(keys),
+        .key_size = keys->key_size,
         .value_size = value_size,
         .hash = keys->hash,
         .equal = keys->equal,
@@ -52,10 +30,31 @@ bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys,
     in->locked = locked;
     oaki_lock_init(&in->lock, OAKI_RANK_MAP);
     in->map = oak_map_new(&in->type, hint);
-    return in->map != NULL;
+    if (!in->map) return false;
+    in->type.key_size = in->map->type->key_size; /* which `keys` may leave to the kind of key */
+    return true;
 }
 
 /* ---- exclusion ---- */
+
+/* A stop doesn't wake the one that waits, nor wait for it. This frame stays until the end of the
+ * region. */
+static OAKI_NOINLINE void wait_for(oaki_lock *l)
+{
+    oaki_thread *t = oaki_thread_self();
+    oaki_blocking_begin(t);
+    oaki_lock_acquire(l);
+    oaki_blocking_end(t);
+}
+
+void oaki_inner_wait(oaki_lock *l)
+{
+    if (OAKI_LIKELY(oaki_lock_try(l))) return;
+    if (oaki_thread_self())
+        wait_for(l);
+    else
+        oaki_lock_acquire(l); /* nobody stops a thread that isn't attached */
+}
 
 void oaki_inner_enter(oaki_inner *in)
 {
@@ -63,7 +62,7 @@ void oaki_inner_enter(oaki_inner *in)
     if (OAKI_UNLIKELY(owner == self()))
         oak_fatal("oakum: %s: used from inside of itself, by its hash or equal function", in->what);
     if (in->locked)
-        oaki_lock_acquire(&in->lock);
+        oaki_inner_wait(&in->lock);
     else if (OAKI_UNLIKELY(owner != 0))
         oak_fatal("oakum: %s: used by two threads at once, and has no lock", in->what);
     AO_store(&in->owner, self());
@@ -81,16 +80,8 @@ void oaki_inner_leave(oaki_inner *in)
 
 static bool equals_itself(const oak_map_type *t, const void *key)
 {
-    if (t->key == OAK_KEY_CUSTOM) return t->equal(key, key, t->key_size);
-    if (t->key != OAK_KEY_DOUBLE) return true;
-    float f;
-    double d;
-    if (t->key_size == sizeof f) {
-        memcpy(&f, key, sizeof f);
-        return f == f;
-    }
-    memcpy(&d, key, sizeof d);
-    return d == d;
+    bool may_not = t->key == OAK_KEY_CUSTOM || t->key == OAK_KEY_DOUBLE;
+    return !may_not || oak_map_equal_(t, key, key);
 }
 
 bool oaki_inner_takes(const oaki_inner *in, const void *key)

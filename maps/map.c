@@ -96,9 +96,7 @@ static bool has_bytes(const oak_map *m, uint64_t hash, const void *key, size_t s
     for (size_t g = oaki_map_home(a, p);; g++) {
         const char *tags = (char *)oaki_map_tags(a, g);
         for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1)
-            if (memcmp(oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size, key,
-                       size) == 0)
-                return true;
+            if (memcmp(oaki_map_entry(m, a, g, oaki_ctz(hit)), key, size) == 0) return true;
         if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return false;
     }
 }
@@ -208,14 +206,14 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
     uint64_t p = oak_map_position_(hash);
     if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m, true);
     const struct oak_map_array_ *a = &m->array[p > m->last];
-    size_t g = oaki_map_home(a, p), size = m->entry_size;
+    size_t g = oaki_map_home(a, p);
     uint8_t *tags = oaki_map_tags(a, g);
     unsigned free = ~oaki_map_used(tags) & a->slots;
     if (OAKI_UNLIKELY(!free || m->len >= m->limit || t->key == OAK_KEY_DOUBLE ||
                       !a->dir[g >> a->gbits] || (m->flags & OAKI_MAP_CELLS)))
         return add_slow(m, hash, key);
     unsigned slot = oaki_ctz(free);
-    char *e = oaki_map_entries(a, g, size) + slot * size;
+    char *e = oaki_map_entry(m, a, g, slot);
     void *value = fill(t, e, key, NULL, NULL);
     AO_compiler_barrier();
     tags[slot] = (uint8_t)oak_map_tag_(hash);
@@ -233,11 +231,9 @@ static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_
 {
     const oak_map_type *t = m->type;
     unsigned same = oaki_map_of_class(oaki_map_tags(a, g), oaki_map_class(tag));
-    if (!same) return first;
-    const char *entries = oaki_map_entries(a, g, m->entry_size);
     for (; same; same &= same - 1) {
-        const char *e = entries + oaki_ctz(same) * m->entry_size;
-        size_t h = oaki_map_home(a, oak_map_position_(oaki_map_entry_hash(m, t, e)));
+        const char *e = oaki_map_entry(m, a, g, oaki_ctz(same));
+        size_t h = oaki_map_home(a, oaki_map_entry_position(m, t, e));
         first = OAKI_MIN(first, h);
     }
     return first;

@@ -117,6 +117,12 @@ OAKI_INLINE char *oaki_map_entries(const struct oak_map_array_ *a, size_t g, siz
     return a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * size;
 }
 
+OAKI_INLINE char *oaki_map_entry(const oak_map *m, const struct oak_map_array_ *a, size_t g,
+                                 unsigned slot)
+{
+    return oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
+}
+
 /* Bytes of a segment's entries; and segment s itself, or NULL. */
 OAKI_INLINE size_t oaki_map_stride(const oak_map *m, const struct oak_map_array_ *a)
 {
@@ -142,7 +148,9 @@ OAKI_INLINE size_t oaki_map_homes(const struct oak_map_array_ *a)
  * beginning, or, if `zero`, anywhere. false: no memory, the array is as it was. */
 bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, bool zero);
 void oaki_map_array_free(oak_map *m, unsigned i); /* and everything in it */
-void oaki_map_array_move(oak_map *m, unsigned i, unsigned j); /* array[j] becomes what [i] is */
+/* array[j] becomes what [i] is, and [i] none. */
+void oaki_map_array_move(oak_map *m, unsigned i, unsigned j);
+void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s); /* if there is one */
 size_t oaki_map_array_bytes(const oak_map *m, unsigned i);
 /* Those that entries may be in, if there is a segment for them. */
 size_t oaki_map_array_groups(const oak_map *m, unsigned i);
@@ -170,6 +178,13 @@ void oaki_map_shrink(oak_map *m); /* begin */
 /* An entry of this hash was put far behind its home: is it the hash function? May give the map a
  * new seed. */
 void oaki_map_crowded(oak_map *m, uint64_t hash);
+
+/* ---- map_stats.c ---- */
+
+/* How many entries share this hash, which no seed would part, in group g and behind it: all of
+ * them, for their home, or for the first that is met on the way through the array. */
+size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
+                          uint64_t hash);
 
 /* ---- shared ---- */
 
@@ -205,6 +220,12 @@ OAKI_INLINE const void *oaki_map_entry_key(const oak_map_type *t, const char *e)
 OAKI_INLINE uint64_t oaki_map_entry_hash(const oak_map *m, const oak_map_type *t, const char *e)
 {
     return oak_map_hash_with_(t, oaki_map_entry_key(t, e), m->seed, m->mult);
+}
+
+OAKI_INLINE uint64_t oaki_map_entry_position(const oak_map *m, const oak_map_type *t,
+                                             const char *e)
+{
+    return oak_map_position_(oaki_map_entry_hash(m, t, e));
 }
 
 #endif

@@ -67,18 +67,22 @@ bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, 
     return true;
 }
 
+void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s)
+{
+    struct oak_map_array_ *a = &m->array[i];
+    char *segment = oaki_map_segment(m, a, s);
+    if (!segment) return;
+    a->dir[s] = NULL;
+    oaki_map_segment_free(oaki_map_layout_of(m), segment);
+}
+
 void oaki_map_array_free(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more ? m->more->segments[i] : 2;
     char **dir = a->dir, *tags = a->tags;
     if (!dir) return;
-    for (size_t s = 0; s < n; s++) {
-        char *segment = oaki_map_segment(m, a, s);
-        if (!segment) continue;
-        dir[s] = NULL;
-        oaki_map_segment_free(oaki_map_layout_of(m), segment);
-    }
+    for (size_t s = 0; s < n; s++) oaki_map_drop_segment(m, i, s);
     a->dir = NULL;
     a->tags = NULL;
     if (dir != m->few_dir[i]) oaki_map_dir_free(dir);
@@ -105,6 +109,8 @@ void oaki_map_array_move(oak_map *m, unsigned i, unsigned j)
     }
     m->array[j] = a;
     AO_compiler_barrier();
+    m->array[i].dir = NULL;
+    m->array[i].tags = NULL;
 }
 
 size_t oaki_map_array_bytes(const oak_map *m, unsigned i)

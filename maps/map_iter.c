@@ -9,13 +9,11 @@
  * home, looking at hashes, until it comes to a group that holds nothing of an earlier home; then
  * it walks again (docs/maps.md).
  *
- * Invariants: fingerprints are the key's own bytes or a hash of them, so that two keys of one
- * map
- *   have two; those that are bytes are stored inverted, so that a conservative collector doesn't
- *   take them for pointers. An iterator writes to nothing but itself.
- * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a
- * search
- *   of the homes that the unit's home has become. */
+ * Invariants: fingerprints are the key's own bytes or a hash of them, so that two keys of one map
+ * have two; those that are bytes are stored inverted, so that a conservative collector doesn't
+ * take them for pointers. An iterator writes to nothing but itself.
+ * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a search
+ * of the homes that the unit's home has become. */
 #include "map.h"
 #include "hash.h"
 #include <errno.h>
@@ -84,9 +82,9 @@ static char *find_in_group(const oak_map *m, const struct oak_map_array_ *a, siz
     const oak_map_type *t = m->type;
     unsigned used = oaki_map_used(oaki_map_tags(a, g));
     for (; used; used &= used - 1) {
-        char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size;
+        char *e = oaki_map_entry(m, a, g, oaki_ctz(used));
         if (fingerprint(t, e) != print) continue;
-        uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+        uint64_t p = oaki_map_entry_position(m, t, e);
         if (p >= lo && p < hi) return e;
     }
     return NULL;
@@ -155,8 +153,8 @@ static bool make_list(oak_map_iter *it, const home *h)
         const uint8_t *tags = oaki_map_tags(h->a, g);
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used);
-            const char *e = oaki_map_entries(h->a, g, m->entry_size) + slot * m->entry_size;
-            uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+            const char *e = oaki_map_entry(m, h->a, g, slot);
+            uint64_t p = oaki_map_entry_position(m, t, e);
             if (p < it->lo || p >= it->hi || (it->nfilters && was_given(it, t, e))) continue;
             if (!append(it, fingerprint(t, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
@@ -180,9 +178,8 @@ static bool note_crossers(oak_map_iter *it, const home *h)
     for (size_t g = h->g; told;) {
         const uint8_t *tags = oaki_map_tags(h->a, ++g);
         for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
-            const char *e =
-                oaki_map_entries(h->a, g, m->entry_size) + oaki_ctz(some) * m->entry_size;
-            if (oak_map_position_(oaki_map_entry_hash(m, t, e)) >= h->hi) continue;
+            const char *e = oaki_map_entry(m, h->a, g, oaki_ctz(some));
+            if (oaki_map_entry_position(m, t, e) >= h->hi) continue;
             if (!append(it, fingerprint(t, e), 0)) return false;
         }
         told &= tags[OAK_MAP_SLOTS_];
@@ -271,7 +268,7 @@ static char *next_of_list(oak_map_iter *it)
         home h = home_of(m, it->lo);
         size_t g = h.g + where / 16;
         if (!oaki_map_tags(h.a, g)[slot]) continue;
-        e = oaki_map_entries(h.a, g, m->entry_size) + slot * m->entry_size;
+        e = oaki_map_entry(m, h.a, g, slot);
         if (fingerprint(m->type, e) == print) return e;
     }
     it->next = it->count = 0;

@@ -9,8 +9,7 @@
  * Shrinking stops before homes that don't fit into half as many, as they are left by deletes in
  * the order of positions; deletes that go on get there, adds turn it back.
  * Bound: a step moves HOMES homes, or all of an array of up to WHOLE groups. A new seed is
- * O(entries); only an attack, or a hash that no seed mends, asks for
- *   it. */
+ * O(entries); only an attack, or a hash that no seed mends, asks for it. */
 #include "hash.h"
 #include "map.h"
 #include <oakum/heap.h>
@@ -59,7 +58,7 @@ OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
 static void move_entry(oak_map *m, const char *from, uint8_t tag)
 {
     const oak_map_type *t = m->type;
-    uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, from));
+    uint64_t p = oaki_map_entry_position(m, t, from);
     size_t past;
     char *to;
     uint8_t *slot = oaki_map_take_slot(m, 0, p, tag, &to, &past);
@@ -86,7 +85,7 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
         unsigned from = oaki_ctz(used);
         const char *e = entries + from * size;
-        uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+        uint64_t p = oaki_map_entry_position(m, t, e);
         unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
         free[k] &= free[k] - 1;
         copy_entry(place[k] + slot * size, e, size);
@@ -147,8 +146,8 @@ static void move_overflow(oak_map *m, size_t h)
         uint8_t *tags = oaki_map_tags(a, ++g);
         for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
             unsigned slot = oaki_ctz(some);
-            const char *e = oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
-            if (oaki_map_home(a, oak_map_position_(oaki_map_entry_hash(m, t, e))) != h) continue;
+            const char *e = oaki_map_entry(m, a, g, slot);
+            if (oaki_map_home(a, oaki_map_entry_position(m, t, e)) != h) continue;
             move_entry(m, e, tags[slot]);
             AO_compiler_barrier();
             tags[slot] = 0;
@@ -170,12 +169,12 @@ static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
         if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
             return false;
     if (own > 0) {
-        const char *entries = oaki_map_entries(a, h, m->entry_size);
         if (OAKI_LIKELY(has_room(to, first, own) && has_room(to, last, own)))
-            move_group(m, first, (unsigned)(last - first) + 1, tags, entries);
+            move_group(m, first, (unsigned)(last - first) + 1, tags,
+                       oaki_map_entries(a, h, m->entry_size));
         else
             for (; used; used &= used - 1)
-                move_entry(m, entries + oaki_ctz(used) * m->entry_size, tags[oaki_ctz(used)]);
+                move_entry(m, oaki_map_entry(m, a, h, oaki_ctz(used)), tags[oaki_ctz(used)]);
     }
     if (n > own) move_overflow(m, h);
     AO_compiler_barrier();
@@ -193,11 +192,7 @@ static bool move_home(oak_map *m, size_t h)
     if (!move_entries(m, h, first, last)) return false;
     m->last = hi - 1;
     m->moves++;
-    if ((h & a->gmask) == a->gmask && a->dir[h >> a->gbits]) {
-        char *segment = oaki_map_segment(m, a, h >> a->gbits);
-        a->dir[h >> a->gbits] = NULL;
-        oaki_map_segment_free(oaki_map_layout_of(m), segment);
-    }
+    if ((h & a->gmask) == a->gmask) oaki_map_drop_segment(m, 1, h >> a->gbits);
     return true;
 }
 
@@ -208,6 +203,14 @@ static void finish(oak_map *m)
     m->last = UINT64_MAX;
     m->moves++;
     oaki_map_set_limits(m);
+}
+
+/* What array[1] was before, of 2^bits groups, it is array[0] again. */
+static void swap_back(oak_map *m, unsigned bits)
+{
+    oaki_map_array_free(m, 0);
+    oaki_map_array_move(m, 1, 0);
+    m->bits = (uint8_t)bits;
 }
 
 static bool move_next(oak_map *m)
@@ -246,8 +249,8 @@ static bool move_back(oak_map *m)
         unsigned told = tags[OAK_MAP_SLOTS_];
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used), tag = tags[slot];
-            const char *e = oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
-            uint64_t p = oak_map_position_(oaki_map_entry_hash(m, t, e));
+            const char *e = oaki_map_entry(m, a, g, slot);
+            uint64_t p = oaki_map_entry_position(m, t, e);
             if (p < lo || p > m->last) continue;
             size_t past;
             char *place;
@@ -264,12 +267,7 @@ static bool move_back(oak_map *m)
     m->moves++;
     m->last = lo - 1;
     if (lo > 0) return true;
-    unsigned bits = 63u - to->shift;
-    oaki_map_array_free(m, 0);
-    oaki_map_array_move(m, 1, 0);
-    m->array[1].dir = NULL;
-    m->array[1].tags = NULL;
-    m->bits = (uint8_t)bits;
+    swap_back(m, 63u - to->shift);
     m->resizing = 0;
     oaki_map_set_limits(m);
     return true;
@@ -285,9 +283,7 @@ static void free_if_empty(oak_map *m, unsigned i)
     const uint8_t *tags = oaki_map_tags(a, s << a->gbits);
     for (size_t at = 0; at < groups * OAKI_MAP_GROUP; at += 8)
         if (oak_map_load8_(tags + at)) return;
-    char *segment = oaki_map_segment(m, a, s);
-    a->dir[s] = NULL;
-    oaki_map_segment_free(oaki_map_layout_of(m), segment);
+    oaki_map_drop_segment(m, i, s);
     m->moves++;
 }
 
@@ -337,21 +333,10 @@ static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
     oaki_map_array_move(m, 0, 1);
     if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_, zero)) {
         oaki_map_array_move(m, 1, 0); /* its head may tell of the tags in the header */
-        m->array[1].dir = NULL;
-        m->array[1].tags = NULL;
         return false;
     }
     m->bits = (uint8_t)bits;
     return true;
-}
-
-static void swap_back(oak_map *m, unsigned bits)
-{
-    oaki_map_array_free(m, 0);
-    oaki_map_array_move(m, 1, 0);
-    m->array[1].dir = NULL;
-    m->array[1].tags = NULL;
-    m->bits = (uint8_t)bits;
 }
 
 /* Begin to move to an array of 2^bits groups, with the first home, so that there is a frontier. */
@@ -433,7 +418,7 @@ static bool copy_all(oak_map *m)
         if (!a->dir[g >> a->gbits]) continue;
         const uint8_t *tags = oaki_map_tags(a, g);
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size;
+            const char *e = oaki_map_entry(m, a, g, oaki_ctz(used));
             uint64_t hash = oaki_map_entry_hash(m, t, e);
             size_t home = oaki_map_home(&m->array[0], oak_map_position_(hash));
             if (!oaki_map_make_room(m, 0, home, 1)) return false;
@@ -463,27 +448,12 @@ static bool reseed(oak_map *m)
     return done;
 }
 
-/* Entries of this very hash, which no seed parts. */
-static size_t count_same(const oak_map *m, uint64_t hash)
-{
-    const oak_map_type *t = m->type;
-    uint64_t p = oak_map_position_(hash);
-    const struct oak_map_array_ *a = &m->array[p > m->last];
-    size_t n = 0;
-    for (size_t g = oaki_map_home(a, p);; g++) {
-        const char *tags = (char *)oaki_map_tags(a, g);
-        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1) {
-            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size;
-            n += oaki_map_entry_hash(m, t, e) == hash;
-        }
-        if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return n;
-    }
-}
-
 void oaki_map_crowded(oak_map *m, uint64_t hash)
 {
     if (!oaki_map_need_more(m) || m->more->bad_hash) return;
-    size_t same = count_same(m, hash);
+    uint64_t p = oak_map_position_(hash);
+    const struct oak_map_array_ *a = &m->array[p > m->last];
+    size_t same = oaki_map_same_hash(m, a, oaki_map_home(a, p), hash);
     m->more->same_hash = OAKI_MAX(m->more->same_hash, same);
     if (same >= OAKI_MAP_COLLISIONS || m->more->reseeds == OAKI_MAP_RESEEDS || m->bits == 0)
         m->more->bad_hash = true;

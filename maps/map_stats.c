@@ -68,17 +68,15 @@ typedef struct tally {
     uint64_t counted; /* the hash that was last looked for in full */
 } tally;
 
-/* How many entries share this hash, in group g and behind it: all of them, for the first that is
- * met on the way through the array. */
-static size_t same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g, uint64_t hash)
+size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
+                          uint64_t hash)
 {
     const oak_map_type *t = m->type;
     size_t n = 0;
     for (;; g++) {
         const char *tags = (char *)oaki_map_tags(a, g);
         for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1) {
-            const char *e = oaki_map_entries(a, g, m->entry_size) + oaki_ctz(hit) * m->entry_size;
-            n += oaki_map_entry_hash(m, t, e) == hash;
+            n += oaki_map_entry_hash(m, t, oaki_map_entry(m, a, g, oaki_ctz(hit))) == hash;
         }
         if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return n;
     }
@@ -99,7 +97,7 @@ static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t
     if (sum->same > 0 && (hit & (hit - 1)) == 0 && !oak_map_went_past_(tags, oak_map_tag_(hash)))
         return; /* its tag is alone */
     sum->counted = hash;
-    sum->same = OAKI_MAX(sum->same, same_hash(m, a, g, hash));
+    sum->same = OAKI_MAX(sum->same, oaki_map_same_hash(m, a, g, hash));
 }
 
 static void count_array(const oak_map *m, unsigned i, tally *sum)
@@ -109,9 +107,7 @@ static void count_array(const oak_map *m, unsigned i, tally *sum)
     for (size_t g = 0; g < n; g++) {
         if (!a->dir[g >> a->gbits]) continue;
         for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1)
-            count_entry(m, a, g,
-                        oaki_map_entries(a, g, m->entry_size) + oaki_ctz(used) * m->entry_size,
-                        sum);
+            count_entry(m, a, g, oaki_map_entry(m, a, g, oaki_ctz(used)), sum);
     }
 }
 

@@ -10,9 +10,8 @@
  *   like any thread, since nothing in a collection wants it.
  * Bound: a default map's, and the wait. */
 #include "hash.h"
+#include "inner.h"
 #include "map.h"
-#include "runtime/lock.h"
-#include "runtime/mcache.h"
 #include "runtime/os.h"
 #include <errno.h>
 #include <oakum/heap.h>
@@ -45,20 +44,11 @@ static shard *shard_of(const oak_shardmap *m, const void *key)
     return (shard *)(uintptr_t)&m->shard[(hash >> 16) & m->mask];
 }
 
-/* A stop doesn't wake it, nor wait for it. This frame stays until the end of the region. */
-static OAKI_NOINLINE void wait_for(shard *s)
-{
-    oaki_thread *t = oaki_thread_self();
-    oaki_blocking_begin(t);
-    oaki_lock_acquire(&s->lock);
-    oaki_blocking_end(t);
-}
-
 static shard *enter(shard *s)
 {
     if (OAKI_UNLIKELY(inside != NULL))
         oak_fatal("oakum: a sharded map is used from inside a function that one has called");
-    if (OAKI_UNLIKELY(!oaki_lock_try(&s->lock))) wait_for(s);
+    oaki_inner_wait(&s->lock);
     inside = s;
     return s;
 }
@@ -76,12 +66,6 @@ static shard *enter_next(const oak_shardmap *m, shard *s)
     if (s) leave(s);
     s = s ? s + 1 : (shard *)(uintptr_t)m->shard;
     return s < end ? enter(s) : NULL;
-}
-
-/* What is read has to be in a stack that is scanned. */
-static bool attached(void)
-{
-    return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
 }
 
 /* ---- the public side ---- */
@@ -116,7 +100,7 @@ oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint
 
 bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 {
-    if (!m || !attached()) return false;
+    if (!m || !oaki_inner_attached()) return false;
     shard *s = enter(shard_of(m, key));
     const void *value = oak_map_get(s->map, key);
     if (value && value_out) memcpy(value_out, value, m->full->value_size);
@@ -126,7 +110,7 @@ bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 
 bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 {
-    if (!m || !attached()) return false;
+    if (!m || !oaki_inner_attached()) return false;
     shard *s = enter(shard_of(m, key));
     bool deleted = oak_map_delete(s->map, key);
     leave(s);
@@ -143,7 +127,7 @@ static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 static shard *enter_for_put(oak_shardmap *m, const void *key)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sharded map");
-    return attached() ? enter(shard_of(m, key)) : NULL;
+    return oaki_inner_attached() ? enter(shard_of(m, key)) : NULL;
 }
 
 int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
@@ -177,7 +161,7 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
 {
     oak_map_iter it;
     if (!m) return 0;
-    if (!attached()) return -1;
+    if (!oaki_inner_attached()) return -1;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
         oak_map_iter_init(&it, s->map);
         bool wanted = true;
@@ -192,21 +176,21 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
 size_t oak_shardmap_len(const oak_shardmap *m)
 {
     size_t n = 0;
-    if (!m || !attached()) return 0;
+    if (!m || !oaki_inner_attached()) return 0;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) n += oak_map_len(s->map);
     return n;
 }
 
 void oak_shardmap_clear(oak_shardmap *m)
 {
-    if (!m || !attached()) return;
+    if (!m || !oaki_inner_attached()) return;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) oak_map_clear(s->map);
 }
 
 void oak_shardmap_stats_read(const oak_shardmap *m, oak_shardmap_stats *out)
 {
     *out = (oak_shardmap_stats){ 0 };
-    if (!m || !attached()) return;
+    if (!m || !oaki_inner_attached()) return;
     out->shards = m->mask + 1;
     out->smallest = SIZE_MAX;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {

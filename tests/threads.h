@@ -54,6 +54,23 @@ OAKI_UNUSED static int test_wait_child(pid_t pid)
     return status;
 }
 
+/* A random number (Marsaglia's xorshift) of the thread that *state belongs to; not 0 at first. */
+OAKI_UNUSED static uint64_t test_draw(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state >> 11;
+}
+
+/* What a thread finds wrong, for the one that joins it: a line. */
+OAKI_UNUSED static AO_t test_wrong;
+
+OAKI_UNUSED static void test_expect(bool right, AO_t line)
+{
+    if (!right) AO_store(&test_wrong, line);
+}
+
 /* The words of the functions below; each test file has its own. */
 OAKI_UNUSED static AO_t test_quit, test_moved;
 

@@ -227,7 +227,7 @@ END_TEST
 /* ---- threads ---- */
 
 enum { THREADS = 4, OWN = 500, SHARED = 16 };
-static AO_t ended, wrong;
+static AO_t ended;
 
 typedef struct worker {
     uint64_t rng, id;
@@ -237,42 +237,30 @@ typedef struct worker {
     uint64_t counted[SHARED];
 } worker;
 
-static uint64_t draw(worker *w)
-{
-    w->rng ^= w->rng << 13;
-    w->rng ^= w->rng >> 7;
-    w->rng ^= w->rng << 17;
-    return w->rng >> 11;
-}
-
-static void expect(bool right, AO_t what)
-{
-    if (!right) AO_store(&wrong, what);
-}
-
 static bool count_up(void *value, bool there, void *ctx)
 {
     (void)there;
-    if (draw(ctx) % 64 == 0) oak_collect(); /* the others wait for the lock, or for the world */
+    worker *w = ctx;
+    if (test_draw(&w->rng) % 64 == 0) oak_collect(); /* others wait for the lock, or the world */
     *(uintptr_t *)value += 16;
     return true;
 }
 
 static void own_key(worker *w)
 {
-    size_t i = draw(w) % OWN;
+    size_t i = test_draw(&w->rng) % OWN;
     uint64_t key = w->id << 32 | i, *value = NULL;
     bool there = oak_shardmap_get(map, &key, &value);
-    expect(there == w->present[i] && (!there || value == w->value[i]), __LINE__);
-    if (there) expect(*value == key, __LINE__);
-    if (draw(w) % 5 < 3) {
+    test_expect(there == w->present[i] && (!there || value == w->value[i]), __LINE__);
+    if (there) test_expect(*value == key, __LINE__);
+    if (test_draw(&w->rng) % 5 < 3) {
         value = oak_alloc_noscan(8);
         *value = key;
-        expect(oak_shardmap_put(map, &key, &value) == 0, __LINE__);
+        test_expect(oak_shardmap_put(map, &key, &value) == 0, __LINE__);
         w->value[i] = value;
         w->present[i] = true;
     } else {
-        expect(oak_shardmap_delete(map, &key) == there, __LINE__);
+        test_expect(oak_shardmap_delete(map, &key) == there, __LINE__);
         w->present[i] = false;
         w->value[i] = NULL;
     }
@@ -282,11 +270,11 @@ static void *work(void *arg)
 {
     worker *w = arg;
     for (size_t n = 0; n < w->steps; n++) {
-        uint64_t key = draw(w) % SHARED;
-        if (draw(w) % 4) {
+        uint64_t key = test_draw(&w->rng) % SHARED;
+        if (test_draw(&w->rng) % 4) {
             own_key(w);
         } else {
-            expect(oak_shardmap_update(map, &key, count_up, w) >= 0, __LINE__);
+            test_expect(oak_shardmap_update(map, &key, count_up, w) >= 0, __LINE__);
             w->counted[key]++;
         }
     }
@@ -309,10 +297,10 @@ START_TEST(threads_agree)
     }
     while (AO_load_acquire(&ended) < THREADS) {
         oak_collect();
-        expect(oak_shardmap_len(map) <= SHARED + THREADS * OWN, __LINE__);
+        test_expect(oak_shardmap_len(map) <= SHARED + THREADS * OWN, __LINE__);
     }
     for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
-    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
     for (uint64_t k = 0; k < SHARED; k++) {
         uint64_t sum = 0, v;
         for (size_t t = 0; t < THREADS; t++) sum += w[t].counted[k];

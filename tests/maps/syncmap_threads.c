@@ -24,7 +24,7 @@ enum { THREADS = 4, OWN = 40, TOKENS = 24, COUNTERS = 8, FIXED = 30 };
 enum { TOKEN_KEY = 1 << 20, COUNTER_KEY = 2 << 20, FIXED_KEY = 3 << 20 };
 
 static oak_syncmap *map;
-static AO_t ended, wrong;
+static AO_t ended;
 static size_t steps;
 
 enum { CLOSE = 4 };
@@ -42,19 +42,6 @@ typedef struct worker {
     size_t added[TOKENS], taken[TOKENS], counted[COUNTERS];
 } worker;
 
-static uint64_t draw(worker *w)
-{
-    w->rng ^= w->rng << 13;
-    w->rng ^= w->rng >> 7;
-    w->rng ^= w->rng << 17;
-    return w->rng >> 11;
-}
-
-static void expect(bool right, AO_t what)
-{
-    if (!right) AO_store(&wrong, what);
-}
-
 /* Values are boxes that know their key, so that one which was freed too early shows. */
 typedef struct box {
     uint64_t key, number;
@@ -71,57 +58,57 @@ static box *boxed(uint64_t key, uint64_t number)
 
 static void own_key(worker *w)
 {
-    size_t i = draw(w) % OWN;
-    uint64_t key = w->id << 10 | i, number = draw(w);
+    size_t i = test_draw(&w->rng) % OWN;
+    uint64_t key = w->id << 10 | i, number = test_draw(&w->rng);
     void *v;
     bool there = oak_syncmap_load(map, &key, &v);
-    expect(there == w->present[i], __LINE__);
-    if (there) expect(((box *)v)->key == key && ((box *)v)->number == w->value[i], __LINE__);
-    if (draw(w) % 2) {
-        expect(oak_syncmap_swap(map, &key, boxed(key, number), NULL) == there, __LINE__);
+    test_expect(there == w->present[i], __LINE__);
+    if (there) test_expect(((box *)v)->key == key && ((box *)v)->number == w->value[i], __LINE__);
+    if (test_draw(&w->rng) % 2) {
+        test_expect(oak_syncmap_swap(map, &key, boxed(key, number), NULL) == there, __LINE__);
         w->present[i] = true;
         w->value[i] = number;
     } else {
-        expect(oak_syncmap_delete(map, &key) == there, __LINE__);
+        test_expect(oak_syncmap_delete(map, &key) == there, __LINE__);
         w->present[i] = false;
     }
 }
 
 static void others_key(worker *w)
 {
-    uint64_t key = (draw(w) % THREADS + 1) << 10 | draw(w) % OWN;
+    uint64_t key = (test_draw(&w->rng) % THREADS + 1) << 10 | test_draw(&w->rng) % OWN;
     void *v;
-    if (oak_syncmap_load(map, &key, &v)) expect(((box *)v)->key == key, __LINE__);
+    if (oak_syncmap_load(map, &key, &v)) test_expect(((box *)v)->key == key, __LINE__);
 }
 
 static void token(worker *w)
 {
-    size_t i = draw(w) % TOKENS;
+    size_t i = test_draw(&w->rng) % TOKENS;
     uint64_t key = TOKEN_KEY + i;
     void *v;
-    if (draw(w) % 2) {
+    if (test_draw(&w->rng) % 2) {
         box *b = boxed(key, w->id);
         w->added[i] += oak_syncmap_load_or_store(map, &key, b, &v) == 0;
-        expect(((box *)v)->key == key, __LINE__);
+        test_expect(((box *)v)->key == key, __LINE__);
     } else if (oak_syncmap_load_and_delete(map, &key, &v)) {
         w->taken[i]++;
-        expect(((box *)v)->key == key, __LINE__);
+        test_expect(((box *)v)->key == key, __LINE__);
     }
 }
 
 static void counter(worker *w)
 {
-    size_t i = draw(w) % COUNTERS;
+    size_t i = test_draw(&w->rng) % COUNTERS;
     uint64_t key = COUNTER_KEY + i;
     void *v;
-    expect(oak_syncmap_load(map, &key, &v), __LINE__);
+    test_expect(oak_syncmap_load(map, &key, &v), __LINE__);
     if (oak_syncmap_compare_and_swap(map, &key, v, (void *)((uintptr_t)v + 16))) w->counted[i]++;
 }
 
 static void fixed_key(worker *w)
 {
-    uint64_t key = FIXED_KEY + draw(w) % FIXED;
-    expect(oak_syncmap_load(map, &key, NULL), __LINE__);
+    uint64_t key = FIXED_KEY + test_draw(&w->rng) % FIXED;
+    test_expect(oak_syncmap_load(map, &key, NULL), __LINE__);
 }
 
 static bool see(const void *key, void *value, void *ctx)
@@ -136,14 +123,14 @@ static void walk(void)
 {
     unsigned char seen[FIXED] = { 0 };
     oak_syncmap_range(map, see, seen);
-    for (size_t i = 0; i < FIXED; i++) expect(seen[i] == 1, __LINE__);
+    for (size_t i = 0; i < FIXED; i++) test_expect(seen[i] == 1, __LINE__);
 }
 
 static void *work(void *arg)
 {
     worker *w = arg;
     for (size_t i = 0; i < steps; i++) {
-        switch (draw(w) % 8) {
+        switch (test_draw(&w->rng) % 8) {
         case 0:
             others_key(w);
             break;
@@ -160,7 +147,7 @@ static void *work(void *arg)
         default:
             own_key(w);
         }
-        if (draw(w) % 500 == 0) walk();
+        if (test_draw(&w->rng) % 500 == 0) walk();
     }
     AO_fetch_and_add1_full(&ended);
     return NULL;
@@ -246,7 +233,7 @@ START_TEST(threads_agree)
     }
     while (AO_load_acquire(&ended) < THREADS) oak_collect();
     for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
-    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
     check_result(w);
     oak_syncmap_range(map, delete_it, NULL);
     oak_syncmap_stats_read(map, &s);
@@ -266,10 +253,10 @@ static uint64_t number_of(void *value)
 
 static void shared_key(worker *w, flow *f)
 {
-    size_t i = draw(w) % CLOSE;
+    size_t i = test_draw(&w->rng) % CLOSE;
     void *v = NULL;
-    box *b = boxed(near[i], draw(w));
-    switch (draw(w) % 6) {
+    box *b = boxed(near[i], test_draw(&w->rng));
+    switch (test_draw(&w->rng) % 6) {
     case 0:
         oak_syncmap_swap(map, &near[i], b, &v);
         f->in[i] += b->number;
@@ -293,7 +280,7 @@ static void shared_key(worker *w, flow *f)
         oak_syncmap_load_and_delete(map, &near[i], &v);
     }
     f->out[i] += number_of(v);
-    if (v) expect(((box *)v)->key == near[i], __LINE__);
+    if (v) test_expect(((box *)v)->key == near[i], __LINE__);
 }
 
 static void *churn(void *arg)
@@ -302,11 +289,11 @@ static void *churn(void *arg)
     uint64_t *mine = &near[CLOSE + w->id];
     for (size_t i = 0; i < steps; i++) {
         shared_key(w, &w->flow);
-        expect(oak_syncmap_load(map, mine, NULL) == (i % 2 == 1), __LINE__);
+        test_expect(oak_syncmap_load(map, mine, NULL) == (i % 2 == 1), __LINE__);
         if (i % 2)
-            expect(oak_syncmap_delete(map, mine), __LINE__);
+            test_expect(oak_syncmap_delete(map, mine), __LINE__);
         else
-            expect(oak_syncmap_swap(map, mine, w, NULL) == 0, __LINE__);
+            test_expect(oak_syncmap_swap(map, mine, w, NULL) == 0, __LINE__);
     }
     AO_fetch_and_add1_full(&ended);
     return NULL;
@@ -331,7 +318,7 @@ START_TEST(what_goes_in_comes_out_once)
     }
     while (AO_load_acquire(&ended) < THREADS) oak_collect();
     for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
-    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
     for (size_t i = 0; i < CLOSE; i++) {
         uint64_t left = 0;
         void *v;
@@ -352,8 +339,8 @@ static void *disturb(void *arg)
 {
     worker *w = arg;
     for (size_t i = 0; i < steps; i++) {
-        uint64_t key = draw(w) % 64;
-        if (draw(w) % 2)
+        uint64_t key = test_draw(&w->rng) % 64;
+        if (test_draw(&w->rng) % 2)
             oak_syncmap_store(map, &key, w);
         else
             (void)oak_syncmap_delete(map, &key);
@@ -378,12 +365,12 @@ START_TEST(clear_takes_all_that_was_there)
         oak_syncmap_clear(map);
         for (uint64_t k = 0; k < 64; k++) { /* what we stored is gone */
             void *v;
-            expect(!oak_syncmap_load(map, &k, &v) || v != &map, __LINE__);
+            test_expect(!oak_syncmap_load(map, &k, &v) || v != &map, __LINE__);
         }
         if (i % 16 == 0) oak_collect();
     }
     for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
-    ck_assert_msg(AO_load(&wrong) == 0, "line %lu", (unsigned long)AO_load(&wrong));
+    ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
     oak_syncmap_clear(map);
     ck_assert_uint_eq(oak_syncmap_len(map), 0);
     uint64_t key = 1;

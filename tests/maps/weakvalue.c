@@ -2,9 +2,7 @@
  * what lives, what dies, and how the dead leave.
  *
  * Entries are made on threads that end, so that no stack keeps anything. */
-#include "maps/weakmap.h"
-#include "tests/gc/away.h"
-#include "tests/heap.h"
+#include "tests/maps/weak.h"
 
 #include <check.h>
 #include <errno.h>
@@ -191,29 +189,16 @@ static void fill_many(void *n)
         if (oak_weakvalue_put(m, &i, oak_alloc_noscan(16)) != 0) ck_abort_msg("put");
 }
 
+static void *look_for_none(void)
+{
+    return get(UINT64_MAX);
+}
+
 START_TEST(many_dead_values_leave_in_small_steps)
 {
     test_heap_start(test_config());
     make(&oak_map_u64_ptr, 0);
-    size_t n = test_scale(300000), before, len = n, gets = 0;
-    oak_collect();
-    before = test_stats().heap_alloc;
-    test_build(fill_many, (void *)n);
-    size_t full = test_stats().heap_alloc - before;
-    oak_collect();
-    ck_assert_uint_eq(m->w.in.map->len, n);
-    /* lookups of keys that were never there */
-    for (; m->w.in.map->len > LUCK && gets < n; gets++) {
-        if (get(UINT64_MAX)) ck_abort_msg("there is no such key");
-        if (m->w.in.map->len + OAKI_WEAKMAP_STEP < len) ck_abort_msg("a stall");
-        len = m->w.in.map->len;
-    }
-    ck_assert_uint_le(gets, n / OAKI_WEAKMAP_STEP + 2);
-    oak_collect();
-    oak_collect();
-    size_t left = test_stats().heap_alloc - before;
-    printf("maps/weakvalue: %zu bytes full, %zu after %zu lookups\n", full, left, gets);
-    ck_assert_uint_le(left, full / 50);
+    test_many_dead(&m->w, fill_many, look_for_none, LUCK);
 }
 END_TEST
 
