@@ -3,6 +3,7 @@
  * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h.
  * A thread waits for gc_lock in a blocking region, as the holder may be stopping the world.
  * Lock: everything here is under gc_lock, save the counters that others read. */
+#include "event.h"
 #include "gc.h"
 #include "mark.h"
 #include "pace.h"
@@ -10,7 +11,6 @@
 #include "runtime/os.h"
 #include "runtime/track.h"
 #include "sweep.h"
-#include "trace.h"
 #include "verify.h"
 #include <oakum/gc.h>
 #include <string.h>
@@ -25,6 +25,7 @@ static struct {
     AO_t stress_count;
     size_t roots_bytes; /* stacks and globals scanned by the current mark */
     size_t stack_bytes, data_bytes;
+    size_t live; /* of the last cycle */
     uint64_t start_ns; /* of the process's use of us */
     uint64_t gc_cpu_ns;
     uint64_t pause_total_ns, last_gc_ns;
@@ -86,32 +87,44 @@ static void prepare_bits(void)
         if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words);
 }
 
-static void mark_all(void)
+/* The phase that began at *t ends now, and the next one begins. */
+static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
+{
+    uint64_t now = oaki_os_now_ns();
+    c->phase[phase] = now - *t;
+    *t = now;
+}
+
+static void mark_all(oaki_cycle *c, uint64_t *t)
 {
     gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
     oaki_roots_visit(mark_root, NULL);
     mark_pinned();
     oaki_finalizers_mark_roots();
+    end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
+    end_phase(c, OAKI_PHASE_DRAIN, t);
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(false);
     oaki_finalizers_decide();
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(true);
     oaki_ephemerons_clear();
+    end_phase(c, OAKI_PHASE_FINISH, t);
 }
 
-/* Returns nanoseconds that it took, which are no part of the cycle's: pacing is to be the same. */
-static uint64_t verify(void)
+/* The time that it takes is no part of the cycle's: pacing is to be the same. */
+static void verify(oaki_cycle *c, uint64_t *t)
 {
-    if (!oaki_debug_switches.verify) return 0;
-    uint64_t from = oaki_os_now_ns();
+    if (!oaki_debug_switches.verify) return;
     oaki_verify();
-    return oaki_os_now_ns() - from;
+    uint64_t now = oaki_os_now_ns();
+    c->verify = now - *t;
+    *t = now;
 }
 
-/* Returns nanoseconds that don't count. */
-static uint64_t stopped_part(oaki_trace *tr)
+/* *t: when it began, and then when it ended. */
+static void stopped_part(oaki_cycle *c, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
     for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
@@ -119,16 +132,17 @@ static uint64_t stopped_part(oaki_trace *tr)
     AO_store(&h->marking, 1);
     oaki_workers_begin();
     prepare_bits();
-    mark_all();
-    uint64_t aside = verify();
+    end_phase(c, OAKI_PHASE_PREPARE, t);
+    mark_all(c, t);
+    verify(c, t);
     size_t live = oaki_workers_bytes();
     oaki_mark_release();
     AO_store(&h->marking, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
     oaki_pace_marked(live, gc.roots_bytes);
     oaki_sweep_begin(live, AO_load(&h->trigger));
-    tr->heap_live = live;
-    return aside;
+    c->line.heap_live = live;
+    end_phase(c, OAKI_PHASE_PACE, t);
 }
 
 static double cpu_fraction(void)
@@ -146,51 +160,89 @@ static void count_pause(uint64_t ns)
     gc.pause_end[i] = gc.last_gc_ns;
 }
 
+/* ---- what it knows of itself ---- */
+
+static void note_before(oaki_cycle *c, oaki_gc_why why)
+{
+    oaki_heap *h = &oaki_the_heap;
+    c->why = why;
+    c->sweep_end = oaki_sweep_ended();
+    c->tid = oaki_os_tid();
+    c->line.forced = why == OAKI_GC_ASKED;
+    c->line.heap_start = c->line.heap_end = AO_load(&h->live);
+    c->line.goal = oaki_pace_goal();
+    c->allocated = c->line.heap_start - OAKI_MIN(gc.live, c->line.heap_start);
+}
+
+/* As Go counts: what stands costs every processor; of the mark, what was worked. */
+static void note_times(oaki_cycle *c, uint64_t mark_cpu)
+{
+    oaki_trace *l = &c->line;
+    const uint64_t *p = c->phase;
+    l->cycle = AO_load(&oaki_the_heap.cycle);
+    l->since_start = c->begin - gc.start_ns;
+    l->stop = p[OAKI_PHASE_STOP];
+    l->mark = p[OAKI_PHASE_PREPARE] + p[OAKI_PHASE_ROOTS] + p[OAKI_PHASE_DRAIN] +
+              p[OAKI_PHASE_FINISH] + p[OAKI_PHASE_PACE];
+    l->mark_end = p[OAKI_PHASE_START];
+    l->processors = oaki_os_cpus();
+    l->stop_cpu = l->stop * l->processors;
+    l->mark_cpu = mark_cpu;
+    l->mark_end_cpu = l->mark_end * l->processors;
+    l->cpu_fraction = cpu_fraction();
+}
+
+static void note_after(oaki_cycle *c)
+{
+    oaki_heap *h = &oaki_the_heap;
+    c->wall = gc.last_gc_ns;
+    c->line.stacks = gc.stack_bytes;
+    c->line.globals = gc.data_bytes;
+    c->freed = c->line.heap_start - OAKI_MIN(c->line.heap_live, c->line.heap_start);
+    gc.live = c->line.heap_live;
+    c->trigger = AO_load(&h->trigger);
+    c->heap_inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    c->heap_idle = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
+    c->heap_released = AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
+    c->threads = (unsigned)AO_load(&h->nthreads);
+    c->markers = oaki_workers_count();
+}
+
 /* Not part of the frame that is scanned: it would hold words that sweeping left there. false when
  * the world could not be stopped yet. */
 static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
-    oaki_heap *h = &oaki_the_heap;
-    oaki_trace tr = { .forced = why == OAKI_GC_ASKED };
+    oaki_cycle c = { .why = why };
     oaki_workers_spawn();
     oaki_sweep_spawn();
     oaki_helpers_hold();
+    uint64_t at = oaki_os_now_ns();
     oaki_gc_sweep_all();
-    tr.heap_start = AO_load(&h->live);
-    tr.goal = oaki_pace_goal();
-    uint64_t t0 = oaki_os_now_ns(), cpu0 = oaki_os_cpu_ns();
+    note_before(&c, why);
+    c.begin = oaki_os_now_ns();
+    c.sweep_rest = c.begin - at;
+    at = c.begin;
+    uint64_t cpu0 = oaki_os_cpu_ns();
     if (!oaki_world_stop(t)) {
         oaki_helpers_release();
         return false;
     }
-    uint64_t t1 = oaki_os_now_ns(), cpu1 = oaki_os_cpu_ns();
-    uint64_t aside = stopped_part(&tr);
-    t0 += aside;
-    t1 += aside;
-    uint64_t t2 = oaki_os_now_ns(), cpu2 = oaki_os_cpu_ns();
+    end_phase(&c, OAKI_PHASE_STOP, &at);
+    uint64_t cpu1 = oaki_os_cpu_ns();
+    stopped_part(&c, &at);
+    uint64_t cpu2 = oaki_os_cpu_ns();
     oaki_world_start(t);
-    uint64_t t3 = oaki_os_now_ns();
+    end_phase(&c, OAKI_PHASE_START, &at);
     oaki_helpers_release();
-    uint64_t cpu = oaki_os_cpu_ns() - cpu0;
-    gc.gc_cpu_ns += cpu;
-    count_pause(t3 - t0);
-    oaki_pace_cycle(t3, OAKI_MIN(cpu, t3 - t0));
-    if (!oaki_debug_switches.gctrace) return true;
-    tr.cycle = AO_load(&h->cycle);
-    tr.since_start = t0 - gc.start_ns;
-    tr.stop = t1 - t0;
-    tr.mark = t2 - t1;
-    tr.mark_end = t3 - t2;
-    /* As Go counts: what stands costs every processor; of the mark, what was worked. */
-    tr.processors = oaki_os_cpus();
-    tr.stop_cpu = tr.stop * tr.processors;
-    tr.mark_cpu = cpu2 - cpu1;
-    tr.mark_end_cpu = tr.mark_end * tr.processors;
-    tr.heap_end = tr.heap_start;
-    tr.stacks = gc.stack_bytes;
-    tr.globals = gc.data_bytes;
-    tr.cpu_fraction = cpu_fraction();
-    oaki_trace_cycle(&tr);
+    c.end = at;
+    c.cpu = oaki_os_cpu_ns() - cpu0;
+    gc.gc_cpu_ns += c.cpu;
+    uint64_t pause = c.end - c.begin - c.verify;
+    count_pause(pause);
+    oaki_pace_cycle(c.end, OAKI_MIN(c.cpu, pause));
+    note_times(&c, cpu2 - cpu1);
+    note_after(&c);
+    oaki_event_note(&c);
     return true;
 }
 
@@ -212,6 +264,7 @@ OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
     }
     oaki_sweep_wake();
     oaki_leave(t);
+    oaki_event_tell();
     oaki_finalizers_dispatch();
     oaki_scavenger_spawn();
     (void)oaki_enter();
@@ -320,8 +373,8 @@ int oaki_gc_init(void)
     gc.start_ns = oaki_os_now_ns();
     oaki_mark_init();
     oaki_pace_init();
-    return oaki_workers_init() || oaki_sweep_init() || oaki_finalizers_init() || oaki_weak_init() ||
-                   oaki_ephemerons_init()
+    return oaki_event_init() || oaki_workers_init() || oaki_sweep_init() ||
+                   oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init()
                ? -1
                : 0;
 }

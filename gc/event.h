@@ -58,8 +58,8 @@ typedef struct oaki_cycle {
  * of Oakum's; a collection that it causes itself is told of when it has returned. */
 typedef void (*oaki_cycle_fn)(const oaki_cycle *c, void *ctx);
 
-/* From now on fn(event, ctx) is called once a cycle. 0, or -1 with ENOMEM when there are too many
- * already. Any thread, outside of oaki_enter. */
+/* From now on fn(event, ctx) is called once a cycle; the same twice is once. 0, or -1 with ENOMEM
+ * when there are too many already. Any thread, outside of oaki_enter. */
 int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx);
 
 /* No more: when it returns, no call is under way, unless it is called by one. Nothing happens when

@@ -22,6 +22,8 @@ static struct {
     unsigned int wake;  /* AO_int, futex: counts the cycles that left work */
     AO_t waiting;       /* 1: something may wait */
     AO_t bytes;         /* swept in this cycle */
+    AO_t ended;         /* when nothing waited any more */
+    AO_t assisted;      /* void (*)(uint64_t begin, size_t bytes) */
     size_t live_at_end; /* of the mark */
     double ratio;       /* bytes to sweep for a byte allocated */
     bool started;
@@ -122,13 +124,24 @@ static bool sweep_one(unsigned *hint)
     return false;
 }
 
+static void finished(void)
+{
+    if (AO_load(&sweeper.waiting)) AO_store(&sweeper.ended, (AO_t)oaki_os_now_ns());
+    AO_store(&sweeper.waiting, 0);
+}
+
 void oaki_gc_sweep_all(void)
 {
     unsigned hint = 0;
     if (!AO_load(&sweeper.waiting)) return;
     while (sweep_one(&hint)) {
     }
-    AO_store(&sweeper.waiting, 0);
+    finished();
+}
+
+uint64_t oaki_sweep_ended(void)
+{
+    return AO_load(&sweeper.ended);
 }
 
 /* ---- credit ---- */
@@ -139,12 +152,20 @@ void oaki_sweep_pay(void)
     size_t live = AO_load(&oaki_the_heap.live);
     if (live <= sweeper.live_at_end) return;
     double due = sweeper.ratio * (double)(live - sweeper.live_at_end);
+    size_t swept = AO_load(&sweeper.bytes);
+    if ((double)swept >= due) return;
+    void (*fn)(uint64_t, size_t) = (void (*)(uint64_t, size_t))AO_load(&sweeper.assisted);
+    uint64_t begin = fn ? oaki_os_now_ns() : 0;
     unsigned hint = 0;
-    while ((double)AO_load(&sweeper.bytes) < due)
-        if (!sweep_one(&hint)) {
-            AO_store(&sweeper.waiting, 0);
-            return;
-        }
+    bool more = true;
+    while (more && (double)AO_load(&sweeper.bytes) < due) more = sweep_one(&hint);
+    if (!more) finished();
+    if (fn) fn(begin, AO_load(&sweeper.bytes) - swept);
+}
+
+void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes))
+{
+    AO_store_release(&sweeper.assisted, (AO_t)fn);
 }
 
 /* ---- the background ---- */
@@ -162,7 +183,7 @@ static void *background(void *arg)
             unsigned hint = 0; /* anew: there may have been a cycle since the last batch */
             oaki_helper_begin();
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
-            if (!more) AO_store(&sweeper.waiting, 0);
+            if (!more) finished();
             oaki_helper_end();
             oaki_os_yield();
         }
@@ -197,6 +218,7 @@ void oaki_sweep_begin(size_t live, size_t trigger)
     sweeper.live_at_end = live;
     sweeper.ratio = 1.1 * bytes / room;
     AO_store(&sweeper.bytes, 0);
+    AO_store(&sweeper.ended, 0);
     AO_store(&sweeper.waiting, 1);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 int oaki_sweep_init(void);
 /* start the background thread, if it is not; outside of a stop */
@@ -12,5 +13,10 @@ void oaki_sweep_begin(size_t live, size_t trigger); /* every span waits now; in 
 void oaki_sweep_wake(void);
 /* the caller is about to allocate: sweep in proportion */
 void oaki_sweep_pay(void);
+/* When nothing was left to sweep of the last cycle, on the monotonic clock; 0 before. */
+uint64_t oaki_sweep_ended(void);
+/* From now on fn is told, inside oaki_enter, of each time that an allocating thread has swept for
+ * its credit: when it began, and the bytes of the spans. NULL: no more. */
+void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes));
 
 #endif

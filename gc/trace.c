@@ -7,6 +7,7 @@
  * one read the other. Owns nothing; any thread. */
 #include "trace.h"
 
+#include "event.h"
 #include "runtime/print.h"
 
 #define MB(bytes) ((unsigned long long)((bytes) >> 20))
@@ -61,4 +62,15 @@ void oaki_trace_cycle(const oaki_trace *t)
     char line[400];
     oaki_trace_format(line, sizeof line, t);
     oaki_log("%s", line);
+}
+
+static void print(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    oaki_trace_cycle(&c->line);
+}
+
+int oaki_trace_start(void)
+{
+    return oaki_gc_on_cycle(print, NULL);
 }

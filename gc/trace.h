@@ -29,4 +29,7 @@ size_t oaki_trace_format(char *buf, size_t n, const oaki_trace *t);
 /* Print it. The world runs. */
 void oaki_trace_cycle(const oaki_trace *t);
 
+/* From now on each cycle prints its line: what the switch does. As oaki_gc_on_cycle. */
+int oaki_trace_start(void);
+
 #endif

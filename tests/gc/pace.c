@@ -1,6 +1,7 @@
 /* pace.c - tests of gc/pace.c: how often is collected for what is allocated, at each setting. */
 #include "gc/pace.h"
 
+#include "gc/trace.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "tests/capture.h"
@@ -224,7 +225,7 @@ END_TEST
 static void collect_twice(void *arg)
 {
     (void)arg;
-    oaki_debug_switches.gctrace = 1;
+    ck_assert_int_eq(oaki_trace_start(), 0);
     hold(5 * MB);
     oak_set_gc_percent(10);
     drop(6 * MB);

@@ -1,0 +1,167 @@
+/* event.c - telling others that a cycle is over (event.h).
+ *
+ * Owns: the listeners, the ring. The ring has one writer, under gc_lock, and one reader, who has
+ *   the turn.
+ * Invariants: `turn` is the address of a thread-local word of the thread that has it, which is the
+ *   same in a forked child. Who gives it up looks at the ring once more, so an event whose cycle
+ *   found the turn taken is told by the one who had it.
+ * Bound: a listener's own. */
+#include "event.h"
+
+#include "gc.h"
+#include "runtime/mcache.h"
+#include "runtime/os.h"
+#include <errno.h>
+
+#define WAIT_NS 50000u
+
+static struct {
+    AO_t turn;
+    AO_t told_to; /* listeners */
+    struct {
+        oaki_cycle_fn fn;
+        void *ctx;
+    } listener[OAKI_LISTENERS]; /* the turn */
+    AO_t head, tail; /* events told, and noted */
+    size_t lost;     /* since the last that was noted; gc_lock */
+    oaki_cycle ring[OAKI_EVENTS];
+} self;
+
+static AO_t me(void)
+{
+    return (AO_t)&oaki_tls_mcache;
+}
+
+/* ---- the turn ---- */
+
+static bool take_turn(void)
+{
+    return AO_compare_and_swap_full(&self.turn, 0, me());
+}
+
+static void give_turn(void)
+{
+    AO_store_release(&self.turn, 0);
+    AO_nop_full();
+}
+
+/* false: the caller is a listener and has it. Nobody's stop is in the way of a sleep in user
+ * code. */
+static bool wait_for_turn(void)
+{
+    if (AO_load(&self.turn) == me()) return false;
+    while (!take_turn()) oaki_os_sleep_ns(WAIT_NS);
+    return true;
+}
+
+/* ---- events ---- */
+
+void oaki_event_note(const oaki_cycle *c)
+{
+    AO_t tail = AO_load(&self.tail);
+    if (AO_load(&self.told_to) == 0) return;
+    if (tail - AO_load_acquire(&self.head) == OAKI_EVENTS) {
+        self.lost++;
+        return;
+    }
+    oaki_cycle *e = &self.ring[tail % OAKI_EVENTS];
+    *e = *c;
+    e->lost = self.lost;
+    self.lost = 0;
+    AO_store_full(&self.tail, tail + 1);
+}
+
+static bool waiting(void)
+{
+    return AO_load(&self.head) != AO_load_acquire(&self.tail);
+}
+
+static void tell_all(void)
+{
+    while (waiting()) {
+        AO_t head = AO_load(&self.head);
+        oaki_cycle c = self.ring[head % OAKI_EVENTS];
+        AO_store_release(&self.head, head + 1);
+        for (size_t i = 0; i < OAKI_LISTENERS; i++)
+            if (self.listener[i].fn) self.listener[i].fn(&c, self.listener[i].ctx);
+    }
+}
+
+/* A listener that writes somewhere may be cancelled there, with the turn in its hands. */
+void oaki_event_tell(void)
+{
+    int cancel, saved = errno;
+    if (OAKI_LIKELY(!waiting())) return;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    while (waiting() && take_turn()) {
+        tell_all();
+        give_turn();
+    }
+    pthread_setcancelstate(cancel, &cancel);
+    errno = saved;
+}
+
+void oaki_gc_flush_events(void)
+{
+    AO_t end = AO_load_acquire(&self.tail);
+    oaki_event_tell();
+    while (AO_load(&self.turn) != me() && (intptr_t)(end - AO_load_acquire(&self.head)) > 0)
+        oaki_os_sleep_ns(WAIT_NS);
+    if (wait_for_turn()) give_turn(); /* the last of them is taken, and may not have been told */
+}
+
+/* ---- listeners ---- */
+
+/* Its place, OAKI_LISTENERS when there is none. The turn is held. */
+static size_t find(oaki_cycle_fn fn, const void *ctx)
+{
+    size_t i = 0;
+    while (i < OAKI_LISTENERS && !(self.listener[i].fn == fn && self.listener[i].ctx == ctx)) i++;
+    return i;
+}
+
+int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx)
+{
+    bool waited = wait_for_turn();
+    size_t i = find(fn, ctx);
+    if (i == OAKI_LISTENERS && (i = find(NULL, NULL)) < OAKI_LISTENERS) {
+        self.listener[i].ctx = ctx;
+        self.listener[i].fn = fn;
+        AO_fetch_and_add1(&self.told_to);
+    }
+    if (waited) give_turn();
+    oaki_event_tell();
+    if (i < OAKI_LISTENERS) return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
+{
+    bool waited = wait_for_turn();
+    size_t i = find(fn, ctx);
+    if (i < OAKI_LISTENERS) {
+        self.listener[i].fn = NULL;
+        self.listener[i].ctx = NULL;
+        AO_fetch_and_sub1(&self.told_to);
+    }
+    if (waited) give_turn();
+    oaki_event_tell();
+}
+
+/* ---- start ---- */
+
+/* What waits is told of in the parent. */
+static void fork_child(void)
+{
+    if (AO_load(&self.turn) != me()) AO_store(&self.turn, 0);
+    AO_store(&self.head, AO_load(&self.tail));
+    self.lost = 0;
+}
+
+int oaki_event_init(void)
+{
+    oaki_fork_register(fork_child);
+    if (oaki_debug_switches.gctrace) (void)oaki_trace_start();
+    return oaki_roots_exclude(&self, sizeof self);
+}
