@@ -101,6 +101,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     s->needzero = 1;
     if (before != live) {
         oaki_count_add(&h->frees, before - live);
+        oaki_count_add(&h->class_frees[s->cls], before - live);
         oaki_count_add(&h->free_bytes, (before - live) * s->size);
     }
     AO_nop_full();

@@ -50,5 +50,8 @@ void oaki_gc_stop_end(oaki_thread *t);
 /* For memstats, in such a stop. */
 struct oak_memstats;
 void oaki_gc_stats(struct oak_memstats *out);
+/* All of it, in such a stop; and the bytes of a stopped thread's stacks that are in use. */
+void oaki_memstats_in_stop(struct oak_memstats *out);
+size_t oaki_thread_stack_inuse(const oaki_thread *t);
 
 #endif

@@ -53,6 +53,7 @@ static void free_small(oaki_span *s, void *p)
     oaki_track_free(p, c->size);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
+    oaki_count_add(&oaki_the_heap.class_frees[s->cls], 1);
     unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
     count_free(c->size);
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);

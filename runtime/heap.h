@@ -66,6 +66,7 @@ typedef struct oaki_heap {
     AO_t nthreads;            /* in the list; one look at it needs no lock */
     AO_t past_mallocs, past_alloc_bytes; /* of caches that are gone, and of large objects */
     AO_t frees, free_bytes;              /* by sweep and by hand */
+    AO_t class_past_mallocs[OAKI_CLASSES], class_frees[OAKI_CLASSES]; /* of small objects */
 
     oaki_lock gc_lock;
     oaki_lock helper_lock; /* thread.h */

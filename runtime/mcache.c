@@ -34,6 +34,8 @@ void oaki_mcache_free(oaki_mcache *mc)
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache_flush(mc);
     oaki_count_add(&h->past_mallocs, mc->mallocs);
+    for (unsigned c = 0; c < OAKI_CLASSES; c++)
+        oaki_count_add(&h->class_past_mallocs[c], mc->class_mallocs[c]);
     oaki_count_add(&h->past_alloc_bytes, mc->alloc_bytes);
     if (mc->next) mc->next->prev = mc->prev;
     if (mc->prev)
@@ -85,6 +87,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
     s->cursor = (uint32_t)(to - base);
     mc->mallocs += n;
+    mc->class_mallocs[s->cls] += n;
     mc->alloc_bytes += to - from;
     mc->run[sc].next = p;
     mc->run[sc].end = p + (to - from);
@@ -173,6 +176,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
         AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
         mc->mallocs -= n;
+        mc->class_mallocs[s->cls] -= n;
         mc->alloc_bytes -= left;
         mc->flushed[sc] = r->next;
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
@@ -207,6 +211,7 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
         mc->mallocs++;
+        mc->class_mallocs[sc % OAKI_CLASSES]++;
         mc->alloc_bytes += size;
     }
 }

@@ -30,6 +30,7 @@ typedef struct oaki_mcache {
     struct oaki_mcache *next, *prev; /* all caches; oaki_heap.mcaches, threads_lock */
     /* all slots of every run taken; what is left in runs is taken off when read */
     size_t mallocs, alloc_bytes;
+    size_t class_mallocs[OAKI_CLASSES]; /* of mallocs, by size class */
 } oaki_mcache;
 
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */

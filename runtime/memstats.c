@@ -3,6 +3,7 @@
  * Owns: nothing. gc_lock keeps other stops away; the world stands while the counters are read,
  * so that they agree. */
 #include "collector.h"
+#include "fiber.h"
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
@@ -14,6 +15,29 @@
 static uint64_t tables_bytes(uint64_t used)
 {
     return used / OAKI_PAGE * sizeof(oaki_pte) + 2 * (used / 128);
+}
+
+/* What threads have taken and not handed out yet is no malloc. */
+static void read_classes(oak_memstats *out)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    for (unsigned c = 1; c < oaki_nclasses; c++) {
+        oak_size_stats *s = &out->by_size[c - 1];
+        s->size = oaki_classes[c].size;
+        s->frees = AO_load(&h->class_frees[c]);
+        s->mallocs = AO_load(&h->class_past_mallocs[c]);
+    }
+    for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
+        for (unsigned c = 1; c < oaki_nclasses; c++)
+            out->by_size[c - 1].mallocs += mc->class_mallocs[c];
+        for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
+            for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
+                unsigned c = oaki_ctz(set);
+                const oaki_run *r = &mc->run[OAKI_SPANCLASS(kind, c)];
+                if (r->next < r->end)
+                    out->by_size[c - 1].mallocs -= (size_t)(r->end - r->next) / oaki_classes[c].size;
+            }
+    }
 }
 
 static void read_objects(oak_memstats *out)
@@ -33,6 +57,21 @@ static void read_objects(oak_memstats *out)
     out->heap_alloc = out->alloc = out->total_alloc - AO_load(&h->free_bytes);
 }
 
+static size_t above(const char *lo, const char *hi, const char *sp)
+{
+    return sp && sp >= lo && sp < hi ? (size_t)(hi - sp) : 0;
+}
+
+size_t oaki_thread_stack_inuse(const oaki_thread *t)
+{
+    size_t own = above(t->stack_lo, t->stack_hi, t->sp);
+    if (own > 0) return own;
+    const oak_fiber *f = t->fiber, *left = t->fiber_left;
+    size_t fiber = f ? above(f->lo, f->hi, t->sp) : 0;
+    if (fiber == 0 && left) fiber = above(left->lo, left->hi, t->sp);
+    return fiber + above(t->stack_lo, t->stack_hi, t->native_sp);
+}
+
 static void read_heap(oak_memstats *out)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -50,8 +89,7 @@ static void read_heap(oak_memstats *out)
     out->gc_sys += tables_bytes(used) + oaki_meta_in_use(OAKI_META_GC);
     for (const oaki_thread *t = h->threads; t; t = t->next) {
         out->threads++;
-        if (t->sp && t->sp >= t->stack_lo && t->sp < t->stack_hi)
-            out->stack_inuse += (uint64_t)(t->stack_hi - t->sp);
+        out->stack_inuse += oaki_thread_stack_inuse(t);
     }
 }
 
@@ -67,16 +105,25 @@ static void add_up(oak_memstats *out)
                out->buck_hash_sys + out->gc_sys + out->other_sys;
 }
 
-void oak_memstats_read(oak_memstats *out)
+void oaki_memstats_in_stop(oak_memstats *out)
 {
     memset(out, 0, sizeof *out);
-    oaki_thread *t = oaki_gc_stop_begin();
-    if (!t) return;
     read_objects(out);
+    read_classes(out);
     read_heap(out);
     oaki_gc_stats(out);
-    oaki_gc_stop_end(t);
     add_up(out);
+}
+
+void oak_memstats_read(oak_memstats *out)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    if (!t) {
+        memset(out, 0, sizeof *out);
+        return;
+    }
+    oaki_memstats_in_stop(out);
+    oaki_gc_stop_end(t);
 }
 
 size_t oak_set_memory_limit(size_t bytes)

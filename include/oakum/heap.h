@@ -95,6 +95,12 @@ OAK_API size_t oak_set_heap_max(size_t bytes);
  * while for gigabytes, other threads go on. */
 OAK_API size_t oak_scavenge(void);
 
+/** What a size class has seen: objects of at most `size` bytes, and of more than the one before. */
+typedef struct oak_size_stats {
+    uint32_t size;
+    uint64_t mallocs, frees;
+} oak_size_stats;
+
 /** Go's MemStats in snake_case. All sizes in bytes. Read with the world stopped, so that the
  * figures agree: heap_sys = heap_inuse + heap_idle; sys = heap_sys + stacks_sys + mspan_sys +
  * mcache_sys + buckhash_sys + gc_sys + other_sys; heap_objects = mallocs - frees. */
@@ -110,7 +116,8 @@ typedef struct oak_memstats {
     uint64_t heap_inuse;      /* in spans */
     uint64_t heap_released;   /* of heap_idle, what the system does not back with memory */
     uint64_t heap_objects;    /* mallocs - frees */
-    uint64_t stack_inuse;     /* bytes of attached threads' stacks and fibers that are in use */
+    /* bytes in use of attached threads' stacks, and of fibers that a thread runs on */
+    uint64_t stack_inuse;
     uint64_t stack_sys;       /* 0: C's stacks are the system's, not Oakum's */
     uint64_t mspan_inuse, mspan_sys;   /* span structs */
     uint64_t mcache_inuse, mcache_sys; /* thread caches */
@@ -127,6 +134,10 @@ typedef struct oak_memstats {
     uint32_t num_gc, num_forced_gc;
     double gc_cpu_fraction;   /* of the CPU time available since the start */
     bool enable_gc;
+    bool debug_gc;            /* always false, as in Go */
+    /* by size class, in rising order; size 0 ends them. Objects above the last size are in none:
+     * they are mallocs and frees less the sums of these */
+    oak_size_stats by_size[64];
     /* beyond Go's */
     uint64_t meta_sys;        /* what the metadata arena holds; part of the *_sys figures above */
     uint64_t heap_reserved;   /* address space reserved */
@@ -139,6 +150,11 @@ typedef struct oak_memstats {
 
 /** Fill *out. Stops the world for some microseconds. */
 OAK_API void oak_memstats_read(oak_memstats *out);
+
+/** *s as a JSON object with Go's names (HeapAlloc, NumGC, ...), as expvar prints them, and after
+ * them Oakum's own. At most n bytes go to buf, the zero byte at the end included; returns the
+ * length that all has, as snprintf does: 32 KiB are enough for any values. */
+OAK_API size_t oak_memstats_json(const oak_memstats *s, char *buf, size_t n);
 
 /** Where the heap is, for tools. Constant once Oakum has started; zeroes before. */
 typedef struct oak_heap_info {
