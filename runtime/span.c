@@ -6,6 +6,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
+#include <string.h>
 
 oaki_heap oaki_the_heap;
 
@@ -15,32 +16,42 @@ static uint64_t edge_mask(size_t from, size_t to)
     return (~(uint64_t)0 << from) & (~(uint64_t)0 >> (64 - to));
 }
 
+/* Bits [g, end): the words that are theirs alone become `all`, by memset as a large object has
+ * hundreds; the others are left to the caller: the first in *head, the last in *tail, or none of
+ * them: 0. Returns the first word. */
+OAKI_INLINE size_t fill_whole(uint64_t *map, size_t g, size_t end, int all, uint64_t *head,
+                              uint64_t *tail)
+{
+    size_t w = g / 64, last = end / 64;
+    *head = *tail = 0;
+    if (g == end) return w;
+    if (w == last) {
+        *head = edge_mask(g % 64, end % 64);
+        return w;
+    }
+    if (g % 64) *head = edge_mask(g % 64, 64);
+    if (end % 64) *tail = edge_mask(0, end % 64);
+    size_t from = w + (*head != 0);
+    if (last > from) memset(map + from, all, (last - from) * sizeof *map);
+    return w;
+}
+
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes)
 {
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
-    while (g < end) {
-        size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
-        uint64_t m = edge_mask(g % 64, stop - w * 64);
-        if (m == ~(uint64_t)0)
-            map[w] = m;
-        else
-            AO_or((AO_t *)&map[w], m);
-        g = stop;
-    }
+    uint64_t head, tail;
+    size_t w = fill_whole(map, g, end, 0xff, &head, &tail);
+    if (head) AO_or((AO_t *)&map[w], head);
+    if (tail) AO_or((AO_t *)&map[end / 64], tail);
 }
 
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
 {
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
-    while (g < end) {
-        size_t w = g / 64, stop = OAKI_MIN(end, (w + 1) * 64);
-        uint64_t m = edge_mask(g % 64, stop - w * 64);
-        if (m == ~(uint64_t)0)
-            map[w] = 0;
-        else
-            AO_and((AO_t *)&map[w], ~m);
-        g = stop;
-    }
+    uint64_t head, tail;
+    size_t w = fill_whole(map, g, end, 0, &head, &tail);
+    if (head) AO_and((AO_t *)&map[w], ~head);
+    if (tail) AO_and((AO_t *)&map[end / 64], ~tail);
 }
 
 void oaki_mark_prepare(size_t w, size_t n)
