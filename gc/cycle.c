@@ -267,6 +267,7 @@ OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
     oaki_event_tell();
     oaki_finalizers_dispatch();
     oaki_scavenger_spawn();
+    oaki_ahead_spawn();
     (void)oaki_enter();
     return true;
 }

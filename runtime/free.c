@@ -71,7 +71,10 @@ void oak_free(void *p)
     if (large) free_large(s);
     else free_small(s, p);
     oaki_leave(t);
-    if (large) oaki_scavenger_spawn();
+    if (large) {
+        oaki_scavenger_spawn();
+        oaki_ahead_spawn();
+    }
 }
 
 size_t oak_usable_size(const void *p)

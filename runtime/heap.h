@@ -54,6 +54,7 @@ typedef struct oaki_heap {
     AO_t pages_inuse;         /* in spans */
     AO_t pages_free;          /* committed and in free runs */
     AO_t pages_released;      /* of these, without memory behind them */
+    AO_t touched;             /* page up to which they are backed ahead (ahead.c) */
     AO_t nspans;
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
@@ -171,6 +172,10 @@ void oaki_pages_release_head(oaki_span *s, size_t upto);
 /* Return free memory to the system: runs of at least min_pages, until `bytes` are returned.
  * Returns how many were. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
+/* By a helper: of the free run at the end of the used part, which grows for it, touch the next
+ * pages, up to a multiple of `step`, unless `near` of them are backed. Not in a heap of less than
+ * `least` pages, nor past the memory limit. Whether that was done. */
+bool oaki_pages_touch(size_t near, size_t step, size_t least);
 const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
 
 /* ---- large objects (large.c) ---- */
@@ -210,6 +215,16 @@ void oaki_central_remove(oaki_span *s);
  * stopped once. */
 uint32_t oaki_central_take_empty(oaki_zone *z);
 
+/* ---- touching ahead (ahead.c) ---- */
+
+/* Pages up to here have been taken. With no lock held. */
+void oaki_ahead_taken(size_t end);
+/* So much will be taken soon. */
+void oaki_ahead_want(size_t bytes);
+int oaki_ahead_init(void);
+/* Start its thread if the heap is large enough: as oaki_scavenger_spawn. */
+void oaki_ahead_spawn(void);
+
 /* ---- start-up ---- */
 
 /* Start the heap if it isn't. 0 or -1 with errno. */
@@ -219,6 +234,8 @@ bool oaki_heap_ready(void); /* start it if need be */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
+/* Have memory behind that part of the range, and the tables that serve it. */
+void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);
 /* Start its thread if there is something for it to do: after a collection, and when pages were
  * freed by hand. Not in a stop; takes locks of the host. */

@@ -15,6 +15,8 @@ void oaki_os_release(void *p, size_t size);       /* munmap */
 int oaki_os_commit(void *p, size_t size);
 /* drop the memory, keep it committed: reads as zero */
 void oaki_os_purge(void *p, size_t size);
+/* have memory behind it, what it holds unchanged */
+void oaki_os_touch(void *p, size_t size);
 void *oaki_os_map(size_t size);                   /* committed, zeroed, of its own */
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
 size_t oaki_os_page_size(void);

@@ -62,6 +62,19 @@ void oaki_os_purge(void *p, size_t size)
     errno = saved;
 }
 
+/* Since Linux 5.14; before that the page faults come one by one, when they come. */
+void oaki_os_touch(void *p, size_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+    int saved = errno;
+    (void)madvise(p, size, MADV_POPULATE_WRITE);
+    errno = saved;
+#else
+    (void)p;
+    (void)size;
+#endif
+}
+
 void *oaki_os_map(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

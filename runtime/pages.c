@@ -17,6 +17,7 @@
 /* A run that the scavenger has out: looks like an object that was never handed out. */
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
 #define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
+#define TOUCH_LOOK ((size_t)4096)    /* pages looked at, behind those that were asked for */
 #define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
 
 static unsigned bin_of(size_t n)
@@ -98,6 +99,14 @@ static oaki_span *find_run(size_t n)
     for (uint32_t i = h->bin[b]; i && looked < BIN_SCAN; i = h->spans[i - 1].next, looked++)
         if (h->spans[i - 1].npages >= n) return &h->spans[i - 1];
     return next_bin(b + 1);
+}
+
+/* Of [page, page + n): those at its end. */
+static size_t count_fresh_tail(size_t page, size_t n)
+{
+    size_t i = n;
+    while (i > 0 && oaki_the_heap.pte[page + i - 1] & OAKI_PTE_RELEASED) i--;
+    return n - i;
 }
 
 static size_t count_released(const oaki_span *run, size_t page, size_t n)
@@ -183,6 +192,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     size_t page = OAKI_ALIGN_UP(oaki_span_page(s) + (h->base >> OAKI_PAGE_SHIFT), align) -
                   (h->base >> OAKI_PAGE_SHIFT);
     carve(s, page, n, &released);
+    size_t fresh = released ? count_fresh_tail(page, n) : 0;
     fill_entries(page, n, cls, kind);
     count_chunks(page, n, 1);
     oaki_count_add(&h->pages_inuse, n);
@@ -194,8 +204,10 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     s->npages = (uint32_t)n;
     s->cls = (uint8_t)cls;
     s->kind = (uint8_t)kind;
-    s->needzero = released != n;
+    if (cls == OAKI_CLASS_LARGE) s->nreleased = (uint32_t)fresh;
+    s->needzero = fresh != n;
     oaki_lock_release(&h->pages_lock);
+    oaki_ahead_taken(page + n);
     return s;
 }
 
@@ -319,8 +331,49 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
         purge_tables(run_add(page, n, n), page, n);
         done += fresh << OAKI_PAGE_SHIFT;
     }
+    AO_store(&h->touched, 0);
     oaki_lock_release(&h->pages_lock);
     return done;
+}
+
+/* ---- touching ahead ---- */
+
+static bool may_touch(size_t n, size_t least)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t held = AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released);
+    size_t limit = AO_load(&h->memory_limit);
+    if (AO_load(&h->pages_inuse) < least) return false;
+    return !limit || held + n <= limit >> OAKI_PAGE_SHIFT;
+}
+
+bool oaki_pages_touch(size_t near, size_t step, size_t least)
+{
+    oaki_heap *h = &oaki_the_heap;
+    bool touched = false;
+    oaki_lock_acquire(&h->pages_lock);
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    size_t first = is_free(end - 1) ? end - h->spans[end - 1].npages : end, at = first;
+    size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
+    while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
+    if (at >= first + near) {
+        AO_store(&h->touched, at);
+    } else if (may_touch(step, least) && (at < end || grow(end - first + 1))) {
+        oaki_span *s = &h->spans[is_free(first) ? first : end];
+        size_t n = OAKI_ALIGN_UP(at + 1, step) - at, released;
+        run_remove(s);
+        carve(s, at, n, &released);
+        h->pte[at] = h->pte[at + n - 1] = PTE_BUSY;
+        oaki_lock_release(&h->pages_lock);
+        oaki_space_touch(at << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
+        oaki_lock_acquire(&h->pages_lock);
+        for (size_t i = 0; i < n; i++) h->pte[at + i] = 0;
+        oaki_count_sub(&h->pages_released, released);
+        run_add(at, n, 0);
+        touched = true;
+    }
+    oaki_lock_release(&h->pages_lock);
+    return touched;
 }
 
 /* ---- checking ---- */

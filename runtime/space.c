@@ -93,6 +93,16 @@ static bool commit_tables(size_t from, size_t to)
     return true;
 }
 
+void oaki_space_touch(size_t off, size_t bytes)
+{
+    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
+        char *t = *table_pointer(&tables[i]);
+        size_t from = OAKI_ALIGN_DOWN(off >> tables[i].shift, 4096);
+        oaki_os_touch(t + from, OAKI_ALIGN_UP((off + bytes) >> tables[i].shift, 4096) - from);
+    }
+    oaki_os_touch((char *)oaki_the_heap.base + off, bytes);
+}
+
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
 {
     oaki_heap *h = &oaki_the_heap;

@@ -78,7 +78,9 @@ typedef struct oaki_span {
     uint32_t cursor;
     union {
         unsigned int nalloc; /* AO_int: slots handed out and not freed */
-        uint32_t nreleased;  /* of a free run: pages with no memory behind them */
+        /* of a free run: pages with no memory behind them; of a large object until it is in a
+         * list: those at its end */
+        uint32_t nreleased;
     };
     unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
     union {

@@ -75,7 +75,7 @@ oak_config test_config(void)
     c.heap_max = c.memory_limit = 0;
     c.gc_percent = -1;
     c.gc_threads = 1;
-    c.background_sweep = c.scavenge = c.huge_pages = c.finalizer_thread = 0;
+    c.background_sweep = c.scavenge = c.huge_pages = c.touch_ahead = c.finalizer_thread = 0;
     return c;
 }
 

@@ -51,6 +51,7 @@ OAK_BEGIN_DECLS
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
+    X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \
     X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they pay") \
     X(finalizer_thread, int,  1,   0, 1,        "run finalizers on a thread of their own; 0: only in oak_finalizers_run") \
     X(stop_signal,      int,  0,   0, 64,       "signal that stops threads; 0: the first free real-time signal")

@@ -1,0 +1,157 @@
+/* ahead.c - tests of runtime/ahead.c: memory is touched before it is taken, what is counted stays
+ * true, and zeroed memory is zero whatever was touched. */
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+Suite *suite_runtime_ahead(void);
+
+#define MB ((size_t)1 << 20)
+#define STEP ((2 * MB) >> OAKI_PAGE_SHIFT)
+
+static void start(bool thread)
+{
+    oak_config c = test_config();
+    c.touch_ahead = thread;
+    test_heap_start(c);
+}
+
+/* Free pages of the range that have memory behind them, as the heap counts and as the kernel. */
+static size_t backed(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    return (AO_load(&h->pages_free) - AO_load(&h->pages_released)) << OAKI_PAGE_SHIFT;
+}
+
+static size_t resident(void)
+{
+    return oaki_os_resident((void *)oaki_the_heap.base, AO_load(&oaki_the_heap.used));
+}
+
+static size_t touch(size_t near, size_t least)
+{
+    size_t n = 0;
+    for (; n < 1000; n++) {
+        oaki_helper_begin();
+        bool more = oaki_pages_touch(near, STEP, least);
+        oaki_helper_end();
+        if (!more) return n;
+        ck_assert_ptr_null(oaki_pages_check());
+    }
+    ck_abort_msg("never enough");
+}
+
+START_TEST(what_is_near_is_touched_and_counted)
+{
+    start(false);
+    char *p = oak_alloc_noscan(MB);
+    memset(p, 1, MB);
+    size_t had = backed(), lay = resident(), held = AO_load(&oaki_the_heap.pages_inuse);
+    ck_assert_uint_gt(touch(40 * MB >> OAKI_PAGE_SHIFT, 0), 18);
+    ck_assert_uint_ge(backed(), had + 38 * MB);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.pages_inuse), held);
+    if (lay != SIZE_MAX && !test_slow()) ck_assert_uint_ge(resident(), lay + 38 * MB);
+    ck_assert_uint_eq(touch(40 * MB >> OAKI_PAGE_SHIFT, 0), 0);
+    ck_assert_uint_eq(touch(80 * MB >> OAKI_PAGE_SHIFT, held + 1), 0); /* a heap too small */
+    oak_scavenge();
+    ck_assert_uint_eq(backed(), 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(not_past_the_memory_limit)
+{
+    start(false);
+    (void)!oak_alloc_noscan(MB);
+    oak_set_memory_limit(16 * MB);
+    (void)touch(64 * MB >> OAKI_PAGE_SHIFT, 0);
+    ck_assert_uint_le(backed() + ((size_t)AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT),
+                      16 * MB);
+}
+END_TEST
+
+/* Runs of free memory that is dirty, touched, fresh, in every order. */
+START_TEST(what_is_zeroed_is_zero)
+{
+    enum { N = 64 };
+    char *p[N] = { 0 };
+    start(false);
+    for (size_t round = 0, n = test_scale(400); round < n; round++) {
+        size_t i = test_below(N), bytes = 33000 + test_below(round % 16 ? 300000 : 9 * MB);
+        if (p[i]) oak_free(p[i]);
+        p[i] = oak_alloc_noscan(bytes);
+        if (!test_is_zero(p[i], bytes)) ck_abort_msg("round %zu: not zero", round);
+        memset(p[i], 0xa5, test_below(2) ? bytes : 1);
+        if (test_below(4) == 0) (void)touch(test_below(1000), 0);
+        if (test_below(40) == 0) oak_scavenge();
+    }
+    ck_assert_ptr_null(oaki_pages_check());
+}
+END_TEST
+
+/* With its thread: allocating, stopping the world and forking beside it. */
+static void *allocate(void *arg)
+{
+    char *kept[16] = { 0 };
+    for (size_t i = 0; i < (size_t)arg; i++) {
+        size_t bytes = i % 7 ? 300000 : 3 * MB;
+        char *p = oak_alloc_noscan(bytes);
+        if (!p || !test_is_zero(p, bytes)) AO_store(&test_wrong, __LINE__);
+        memset(p, 0x5a, bytes);
+        kept[i % 16] = p;
+        if (i % 50 == 0) oak_collect();
+        if (i % 20 == 0) oaki_ahead_want(4 * MB);
+        if (i % 100 == 99) oak_scavenge();
+    }
+    return kept[0];
+}
+
+static void go_on(void *arg)
+{
+    allocate(arg);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+
+START_TEST(beside_everything_else)
+{
+    start(true);
+    size_t n = test_scale(400);
+    pthread_t other = test_start(allocate, (void *)n);
+    allocate((void *)n);
+    if (!test_breaks_asan()) test_child(go_on, (void *)(n / 4));
+    test_join(other);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(a_wish_is_fulfilled)
+{
+    start(true);
+    char *p = oak_alloc_noscan(9 * MB);
+    memset(p, 1, 9 * MB);
+    oak_collect(); /* starts the thread, where there is a second processor */
+    if (oaki_os_cpus() == 1) return;
+    oaki_ahead_want(30 * MB);
+    uint64_t until = oaki_os_now_ns() + UINT64_C(20000000000);
+    while (backed() < 28 * MB && oaki_os_now_ns() < until) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_ge(backed(), 28 * MB);
+}
+END_TEST
+
+Suite *suite_runtime_ahead(void)
+{
+    Suite *s = suite_create("runtime_ahead");
+    TCase *tc = tcase_create("ahead");
+    tcase_add_test(tc, what_is_near_is_touched_and_counted);
+    tcase_add_test(tc, not_past_the_memory_limit);
+    tcase_add_test(tc, what_is_zeroed_is_zero);
+    tcase_add_test(tc, beside_everything_else);
+    tcase_add_test(tc, a_wish_is_fulfilled);
+    suite_add_tcase(s, tc);
+    return s;
+}
