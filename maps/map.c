@@ -193,7 +193,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     m->len++;
     m->moves++;
     if (past >= NEAR && !m->resizing && m->len > (size_t)SPARSE << m->bits && past < CROWDED)
-        m->limit = m->len; /* dense in places: the next entry grows the map */
+        oaki_map_grow_next(m); /* dense in places */
     if (past >= CROWDED && !m->resizing && m->len <= m->limit)
         value = value_when_crowded(m, hash, key, value);
     m->busy = 0;

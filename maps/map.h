@@ -40,7 +40,11 @@
 /* oak_map.flags */
 enum {
     OAKI_MAP_HINTED = 1, /* and not filled yet: it is not to shrink */
-    OAKI_MAP_CELLS = 2   /* keys or values are in objects of their own */
+    OAKI_MAP_CELLS = 2,  /* keys or values are in objects of their own */
+    /* at its limit it isn't to grow yet, at its lower one not to shrink, but to have memory made
+     * ready */
+    OAKI_MAP_SOON = 4,
+    OAKI_MAP_SOON_LESS = 8
 };
 
 typedef struct oaki_map_layout oaki_map_layout;
@@ -173,7 +177,9 @@ void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_
 void oaki_map_step(oak_map *m, bool adds);
 unsigned oaki_map_bits_for(size_t n); /* groups for n entries, log2 */
 void oaki_map_set_limits(oak_map *m);
-void oaki_map_grow(oak_map *m);   /* begin; or put it off when there is no memory */
+/* Begin; or have memory made ready; or put it off when there is none. */
+void oaki_map_grow(oak_map *m);
+void oaki_map_grow_next(oak_map *m); /* at the next entry */
 void oaki_map_shrink(oak_map *m); /* begin */
 /* An entry of this hash was put far behind its home: is it the hash function? May give the map a
  * new seed. */

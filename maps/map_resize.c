@@ -12,6 +12,7 @@
  * O(entries); only an attack, or a hash that no seed mends, asks for it. */
 #include "hash.h"
 #include "map.h"
+#include "runtime/heap.h"
 #include <oakum/heap.h>
 #include <string.h>
 
@@ -20,6 +21,8 @@
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
+#define SOON 16 /* part of the limit, at its end, in which an array's memory is made ready */
+#define SOON_FROM ((size_t)1 << 20) /* bytes of a larger array */
 
 /* ---- limits ---- */
 
@@ -31,11 +34,22 @@ unsigned oaki_map_bits_for(size_t n)
     return bits + (((size_t)1 << bits) < groups);
 }
 
+/* Bytes that the next growth takes beyond what it gives back. */
+static size_t growth_bytes(const oak_map *m)
+{
+    return ((size_t)OAK_MAP_SLOTS_ * m->entry_size + 2 * OAKI_MAP_GROUP) << m->bits;
+}
+
 void oaki_map_set_limits(oak_map *m)
 {
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
     m->shrink_at = m->bits ? shrink : 0;
+    m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
+    if (growth_bytes(m) >= SOON_FROM) {
+        m->limit -= m->limit / SOON;
+        m->flags |= OAKI_MAP_SOON | OAKI_MAP_SOON_LESS;
+    }
     if (m->flags & OAKI_MAP_HINTED) {
         m->limit = shrink; /* from there on it counts as filled, and may shrink */
         m->shrink_at = 0;
@@ -385,6 +399,12 @@ void oaki_map_grow(oak_map *m)
         oaki_map_set_limits(m);
         return;
     }
+    if (m->flags & OAKI_MAP_SOON) {
+        m->flags &= (uint8_t)~OAKI_MAP_SOON;
+        m->limit = ((size_t)OAKI_MAP_FILL << m->bits) / 2;
+        oaki_ahead_want(growth_bytes(m));
+        return;
+    }
     if (m->bits == 0 && m->array[0].slots != OAK_MAP_USED_) {
         if (!widen(m)) put_off(m);
         return;
@@ -395,9 +415,19 @@ void oaki_map_grow(oak_map *m)
         put_off(m);
 }
 
+void oaki_map_grow_next(oak_map *m)
+{
+    m->flags &= (uint8_t)~OAKI_MAP_SOON;
+    m->limit = m->len;
+}
+
 void oaki_map_shrink(oak_map *m)
 {
-    if (is_dense(&m->array[0], 0)) {
+    if (m->flags & OAKI_MAP_SOON_LESS) { /* of entries, room comes free as it goes */
+        m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
+        m->shrink_at -= m->shrink_at / SOON;
+        oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
+    } else if (is_dense(&m->array[0], 0)) {
         m->more->looked++;
         free_if_empty(m, 0);
     } else if (begin(m, m->bits - 1u)) {
