@@ -187,26 +187,37 @@ static bool note_crossers(oak_map_iter *it, const home *h)
     return true;
 }
 
-/* The unit is what is in the home group. */
-static bool make_group_unit(oak_map_iter *it, const home *h)
+/* Is a key its own fingerprint, but for the inversion? */
+static bool is_plain(const oak_map_type *t)
+{
+    return t->key_size == 8 && t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE);
+}
+
+/* What a group holds is what is left of the unit. Of plain keys all slots' are taken down, used or
+ * not, as that is done without a branch. */
+OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, size_t g)
 {
     const oak_map *m = it->map;
     const oak_map_type *t = m->type;
     size_t size = m->entry_size;
-    unsigned used = oak_map_used_(it->tags = (const char *)oaki_map_tags(h->a, h->g));
+    unsigned used = oak_map_used_(it->tags = (const char *)oaki_map_tags(a, g));
     it->left = (uint16_t)used;
+    if (!used) return;
+    const char *e = it->entries = oaki_map_entries(a, g, size);
+    if (is_plain(t) && a->slots == OAK_MAP_USED_) {
+        for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size)
+            it->print[i] = ~oak_map_load8_(e);
+        return;
+    }
+    for (; used; used &= used - 1)
+        it->print[oaki_ctz(used)] = fingerprint(t, e + oaki_ctz(used) * size);
+}
+
+/* The unit is what is in the home group. */
+static bool make_group_unit(oak_map_iter *it, const home *h)
+{
     it->walking = true;
-    if (used) it->entries = oaki_map_entries(h->a, h->g, size);
-    if (t->key_size == 8 && t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE))
-        for (; used; used &= used - 1) {
-            unsigned slot = oaki_ctz(used);
-            it->print[slot] = ~oak_map_load8_(it->entries + slot * size);
-        }
-    else
-        for (; used; used &= used - 1) {
-            unsigned slot = oaki_ctz(used);
-            it->print[slot] = fingerprint(t, it->entries + slot * size);
-        }
+    take_down(it, h->a, h->g);
     return OAKI_LIKELY(it->tags[OAK_MAP_SLOTS_] == 0) || note_crossers(it, h);
 }
 
@@ -344,6 +355,28 @@ static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
     return make_group_unit(it, h);
 }
 
+/* The usual step of a walk, to the next group that holds something: the map is at rest, nothing
+ * has moved, and no entry lies outside of its home here. */
+static bool walk_on(oak_map_iter *it)
+{
+    const oak_map *m = it->map;
+    const struct oak_map_array_ *a = &m->array[0];
+    uint64_t end = it->state == WRAPPED ? it->start : OAKI_MAP_HALF;
+    uint64_t width = UINT64_C(1) << a->shift;
+    if (!it->walking || it->moves != m->moves || m->resizing || it->pos != it->hi) return false;
+    size_t g = oaki_map_home(a, it->pos);
+    if (it->count || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
+    while (it->pos + width <= end) {
+        if (it->tags[OAK_MAP_SLOTS_] | it->tags[OAKI_MAP_GROUP + OAK_MAP_SLOTS_]) return false;
+        if (OAKI_UNLIKELY(!a->dir[g >> a->gbits])) return false;
+        take_down(it, a, g++);
+        it->lo = it->pos;
+        it->hi = it->pos += width;
+        if (it->left) return true;
+    }
+    return false;
+}
+
 bool oak_map_iter_more_(oak_map_iter *it)
 {
     const oak_map *m = it->map;
@@ -353,6 +386,7 @@ bool oak_map_iter_more_(oak_map_iter *it)
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
     if (it->walking && it->moves != m->moves) stop_walking(it);
     if (OAKI_UNLIKELY(it->seed != m->seed)) note_reseed(it);
+    if (walk_on(it)) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     for (;;) {
         home h;
         uint64_t end;
