@@ -42,7 +42,7 @@ static void put_text(FILE *out, const char *name, const char *text)
 
 static const char *unit_name(scn_unit unit)
 {
-    static const char *const names[] = { "bytes", "count", "percent", "ratio" };
+    static const char *const names[] = { "bytes", "count", "percent", "ratio", "measure" };
 
     return names[unit];
 }

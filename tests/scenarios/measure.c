@@ -12,9 +12,8 @@
 
 #define DEAD_STACK ((size_t)128 << 10)
 
-/* Overwrite what earlier calls left below this frame: a later, deeper frame may cover it without
- * writing it. */
-static __attribute__((noinline)) void clear_dead_stack(void)
+/* A later, deeper frame may cover it without writing it. */
+__attribute__((noinline)) void scn_clear_stack(void)
 {
     char dead[DEAD_STACK];
 
@@ -30,7 +29,7 @@ static __attribute__((noinline)) void collect_twice(void)
 
 void scn_live_stats(oak_memstats *out)
 {
-    clear_dead_stack();
+    scn_clear_stack();
     collect_twice();
     oak_memstats_read(out);
 }
@@ -53,7 +52,7 @@ static void *call(void *arg)
     thread_call *c = arg;
 
     c->fn(c->arg);
-    clear_dead_stack(); /* the next thread may get this stack, and leave holes in its frames */
+    scn_clear_stack(); /* the next thread may get this stack, and leave holes in its frames */
     return NULL;
 }
 

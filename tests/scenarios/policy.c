@@ -26,6 +26,15 @@ static bool any_equal(const void *a, const void *b, size_t size)
     return x->type == y->type && memcmp(x->data, y->data, sizeof(int64_t)) == 0;
 }
 
+int64_t scn_hash_groups = 1;
+
+static uint64_t grouped_hash(const void *key, uint64_t seed, size_t size)
+{
+    int64_t group = *(const int64_t *)key % scn_hash_groups;
+
+    return oak_hash_bytes(&group, size, seed);
+}
+
 /* ---- classic ---- */
 
 _Static_assert(sizeof(scn_string) == sizeof(oak_classic_string),
@@ -62,6 +71,15 @@ static void classic_type_set(oak_classic_type *t, scn_key_class key, size_t key_
         t->hash = any_hash;
         t->equal = any_equal;
         t->flags |= OAK_CLASSIC_KEY_POINTERS | OAK_CLASSIC_NEED_KEY_UPDATE;
+        break;
+    case SCN_KEY_DOUBLE:
+        t->hash = oak_classic_hash_double;
+        t->equal = oak_classic_equal_double;
+        t->flags |= OAK_CLASSIC_NEED_KEY_UPDATE;
+        break;
+    case SCN_KEY_GROUPED:
+        t->hash = grouped_hash;
+        t->equal = oak_classic_int_int.equal;
         break;
     }
 }
@@ -156,6 +174,7 @@ static void classic_stats(const void *m, scn_map_stats *out)
     out->evacuated = st.evacuated;
     out->longest_chain = st.longest_chain;
     out->mean_chain = st.mean_chain;
+    out->in_overflow = st.in_overflow;
     out->growing = st.growing;
     out->growths = st.growths;
     out->same_size_growths = st.same_size_growths;
@@ -223,6 +242,14 @@ static void default_type_set(oak_map_type *t, scn_key_class key, size_t key_size
         t->hash = any_hash;
         t->equal = any_equal;
         t->flags |= OAK_MAP_SCAN_KEY | OAK_MAP_KEY_UPDATE;
+        break;
+    case SCN_KEY_DOUBLE:
+        t->key = OAK_KEY_DOUBLE;
+        break;
+    case SCN_KEY_GROUPED:
+        t->key = OAK_KEY_CUSTOM;
+        t->hash = grouped_hash;
+        t->equal = oak_classic_int_int.equal;
         break;
     }
 }
@@ -317,6 +344,8 @@ static void default_stats(const void *m, scn_map_stats *out)
     }
     out->longest_chain = st.longest_probe;
     out->mean_chain = st.mean_probe;
+    out->in_overflow = st.overflowed;
+    out->bad_hash = st.bad_hash;
     out->growths = st.growths;
 }
 

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +52,16 @@ static void send_fatal(const char *text)
     send_message(&the_run, SCN_MESSAGE_FATAL);
 }
 
+static void set_environment(const char *setting)
+{
+    const char *equals = setting != NULL ? strchr(setting, '=') : NULL;
+    char name[64];
+
+    if (equals == NULL) return;
+    snprintf(name, sizeof(name), "%.*s", (int)(equals - setting), setting);
+    if (setenv(name, equals + 1, 1) != 0) scn_die("no room for the environment");
+}
+
 void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int fd)
 {
     scn *s = &the_run;
@@ -58,6 +69,7 @@ void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int f
     s->fd = fd;
     s->message.row.scenario = scenario;
     s->message.row.policy = policy;
+    set_environment(scenario->environment);
     oak_set_fatal_handler(send_fatal);
     if (oak_init(NULL) != 0) scn_die("oak_init failed");
     scenario->run(s);

@@ -58,6 +58,12 @@ void scn_format(char *out, size_t n, double value, scn_unit unit)
     case SCN_RATIO:
         snprintf(out, n, "%.2f x", value);
         break;
+    case SCN_MEASURE:
+        if (value >= 100)
+            snprintf(out, n, "%s", scn_thousands(value));
+        else
+            snprintf(out, n, "%.2f", value);
+        break;
     }
 }
 

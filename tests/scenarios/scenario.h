@@ -14,6 +14,7 @@
 #define SCN_SCENARIO_H
 
 #include <oakum/oakum.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,8 +45,13 @@ typedef struct scn_any {
     X(STRING_NONE, SCN_KEY_STRING, 16, 0, false) \
     X(STRING_PTR, SCN_KEY_STRING, 16, 8, true)   \
     X(STRING_ANY, SCN_KEY_STRING, 16, 16, true)  \
+    X(STRING_24, SCN_KEY_STRING, 16, 24, true)   \
+    X(STRING_32, SCN_KEY_STRING, 16, 32, true)   \
     X(PTR_NONE, SCN_KEY_PTR, 8, 0, false)        \
-    X(ANY_NONE, SCN_KEY_ANY, 16, 0, false)
+    X(ANY_NONE, SCN_KEY_ANY, 16, 0, false)       \
+    X(DOUBLE_INT, SCN_KEY_DOUBLE, 8, 8, false)   \
+    X(GROUPED_INT, SCN_KEY_GROUPED, 8, 8, false) \
+    X(GROUPED_PTR, SCN_KEY_GROUPED, 8, 8, true)
 
 typedef enum scn_kind {
 #define SCN_KIND_NAME(name, key, key_size, value_size, value_pointers) SCN_##name,
@@ -54,7 +60,18 @@ typedef enum scn_kind {
         SCN_KIND_COUNT
 } scn_kind;
 
-typedef enum scn_key_class { SCN_KEY_INT, SCN_KEY_STRING, SCN_KEY_PTR, SCN_KEY_ANY } scn_key_class;
+typedef enum scn_key_class {
+    SCN_KEY_INT,
+    SCN_KEY_STRING,
+    SCN_KEY_PTR,
+    SCN_KEY_ANY,
+    SCN_KEY_DOUBLE,
+    SCN_KEY_GROUPED /* integers that share scn_hash_groups hashes */
+} scn_key_class;
+
+/* How many hashes the keys of a grouped map have: key % groups tells which. Constant while such a
+ * map is in use. */
+extern int64_t scn_hash_groups;
 
 /* Where an iterator stands, for the policies whose maps have two arrays while they grow. */
 typedef enum scn_place { SCN_PLACE_NONE, SCN_PLACE_OLD, SCN_PLACE_NEW } scn_place;
@@ -77,7 +94,8 @@ typedef struct scn_map_stats {
     size_t old_buckets, evacuated;   /* how far a growth is: so many of so many */
     size_t longest_chain;
     double mean_chain;
-    bool growing;
+    size_t in_overflow; /* entries that are not in the bucket, or group, of their hash */
+    bool growing, bad_hash;
     uint64_t growths, same_size_growths;
 } scn_map_stats;
 
@@ -112,6 +130,8 @@ typedef struct scn_scenario {
     const char *source; /* article and section */
     const char *leak;   /* in one line */
     bool maps;          /* run once for each policy; otherwise once */
+    bool alone;         /* it measures time: nothing runs beside it */
+    const char *environment; /* "NAME=value" that Oakum finds at its start, or NULL */
     void (*run)(scn *s);
 } scn_scenario;
 
@@ -123,7 +143,8 @@ const scn_map_policy *scn_policy(const scn *s);
 
 /* ---- rows ---- */
 
-typedef enum scn_unit { SCN_BYTES, SCN_COUNT, SCN_PERCENT, SCN_RATIO } scn_unit;
+/* SCN_MEASURE: a number with a fraction, whose unit the name tells. */
+typedef enum scn_unit { SCN_BYTES, SCN_COUNT, SCN_PERCENT, SCN_RATIO, SCN_MEASURE } scn_unit;
 
 /* Begin a row of the table; the one before it ends. `what` says in a few words what was done. */
 void scn_row(scn *s, const char *what, ...) OAK_PRINTF(2, 3);
@@ -166,11 +187,47 @@ double scn_live(void);
 /* The same, all figures. */
 void scn_live_stats(oak_memstats *out);
 
+/* Overwrite what earlier calls left on this stack below the caller's frame. */
+void scn_clear_stack(void);
+
 /* Run fn(arg) on a thread that has finished, and detached, on return. */
 void scn_on_thread(void (*fn)(void *arg), void *arg);
 
 /* Statistics of the map in *map, a static variable; read on a thread that ends. */
 void scn_stats(const scn_map_policy *p, void *const *map, scn_map_stats *out);
+
+/* ---- threads that wait (gate.c) ---- */
+
+/* What threads wait at until it is opened. A static variable. */
+typedef struct scn_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool open;
+    size_t waiting; /* threads that came to it */
+} scn_gate;
+
+#define SCN_GATE { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 }
+
+/* Wait, in a blocking region; return once `n` threads have come; let all through. */
+void scn_gate_wait(scn_gate *g);
+void scn_gate_await(scn_gate *g, size_t n);
+void scn_gate_open(scn_gate *g);
+void scn_gate_close(scn_gate *g); /* for another time, once all are through */
+
+/* A thread that Oakum knows; stack: bytes, or 0. Failing to make one ends the child. */
+pthread_t scn_thread_start(void *(*fn)(void *arg), void *arg, size_t stack);
+
+/* Lock, in a blocking region if it is held. */
+void scn_lock(pthread_mutex_t *lock);
+
+/* ---- time (gate.c) ---- */
+
+/* Microseconds that this thread has used the processor, which others can't lengthen; and of the
+ * clock on the wall. */
+double scn_thread_us(void);
+double scn_wall_us(void);
+
+/* ---- waiting for finalizers (measure.c) ---- */
 
 /* Wait until count reaches `want`, two seconds at most; then until no finalizer is due or runs. */
 void scn_settle(const size_t *count, size_t want);

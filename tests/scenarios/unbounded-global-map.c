@@ -7,9 +7,7 @@
  * Seen by:    the live heap after each collection grows in proportion to the keys; the map's
  *             count grows with it, and its chains do not: lookups stay fast, so that nothing else
  *             gives it away. */
-#include "scenario.h"
-
-#include <stdlib.h>
+#include "lru.h"
 
 #define KEYS ((size_t)1000000)
 #define LRU_MOST ((size_t)10000)
@@ -105,41 +103,7 @@ static void grow_without_bound(scn *s)
 
 /* ---- the cure: a bounded map ---- */
 
-typedef struct node {
-    struct node *newer, *older;
-    scn_string key;
-    scn_any value;
-} node;
-
-static struct lru {
-    void *map; /* key to node */
-    node *newest, *oldest;
-} lru;
-
-static void lru_unlink(node *n)
-{
-    *(n->newer != NULL ? &n->newer->older : &lru.newest) = n->older;
-    *(n->older != NULL ? &n->older->newer : &lru.oldest) = n->newer;
-    n->newer = n->older = NULL;
-}
-
-static void lru_insert(const scn_map_policy *p, scn_string key)
-{
-    node *n = scn_must(oak_alloc(sizeof(*n)));
-
-    n->key = key;
-    n->value = (scn_any){ &value_type, scn_must(oak_alloc_noscan(16)) };
-    *(node **)p->put(lru.map, &key) = n;
-    n->older = lru.newest;
-    *(lru.newest != NULL ? &lru.newest->newer : &lru.oldest) = n;
-    lru.newest = n;
-    if (p->len(lru.map) > LRU_MOST) {
-        node *last = lru.oldest;
-
-        lru_unlink(last);
-        p->delete (lru.map, &last->key);
-    }
-}
+static scn_lru lru = { .most = LRU_MOST };
 
 /* Requests from..to, and on to a moment when the map is not growing: a growth under way holds two
  * arrays. */
@@ -148,10 +112,10 @@ static void request_users(void *arg)
     span *s = arg;
     scn_map_stats st;
 
-    if (lru.map == NULL) lru.map = s->policy->new (SCN_STRING_PTR, 0);
     for (;; s->to += 64) {
         for (; s->from < s->to; s->from++)
-            lru_insert(s->policy, scn_string_new("user:%08zu", s->from));
+            scn_lru_put(s->policy, &lru, scn_string_new("user:%08zu", s->from),
+                        scn_must(oak_alloc_noscan(16)));
         s->policy->stats(lru.map, &st);
         if (!st.growing) return;
     }
@@ -193,7 +157,7 @@ static void grow_bounded(scn *s)
     scn_figure(s, "retained after 100,000 users", first, SCN_BYTES);
     scn_expect(s, "L(1M) / L(100k) of the bounded map", last / first, 0, 1.1);
     scn_expect(s, "entries", (double)st.count, (double)LRU_MOST, (double)LRU_MOST);
-    lru = (struct lru){ 0 };
+    lru = (scn_lru){ 0 };
 }
 
 static void run(scn *s)

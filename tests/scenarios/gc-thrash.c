@@ -1,0 +1,187 @@
+/* gc-thrash.c - a collector that runs all the time, and how one can tell.
+ *
+ * What leaks: nothing; memory is short, or the heap may grow too little between two collections.
+ * Why:        each collection marks all that lives, however little it frees. With a limit below
+ *             what lives no collection ever helps; then the collector must leave the program its
+ *             half of the time.
+ * Seen by:    the share of time in collection, and the bytes freed a cycle: less than a tenth of
+ *             the heap in three cycles running. Two rules of thumb that are often told fail:
+ *             "heap_inuse above 80 % of next_gc" holds in a healthy process most of the time, and
+ *             "next_gc below heap_alloc" only under a limit that can't be met. */
+#include "scenario.h"
+
+#define NODE ((size_t)1024)
+#define LIVE ((size_t)64 << 20)
+#define GARBAGE ((size_t)128 << 20)
+#define SAMPLES 128
+#define ROUNDS 3 /* the fastest counts */
+#define MIB ((size_t)1 << 20)
+
+typedef struct node {
+    struct node *next;
+    char body[NODE - sizeof(struct node *)];
+} node;
+
+static node *list;
+static oak_type *node_type;
+
+static node *node_new(void)
+{
+    return scn_must(oak_alloc_typed(node_type, 1));
+}
+
+static void fill(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < LIVE / NODE; i++) {
+        node *n = node_new();
+
+        n->next = list;
+        list = n;
+    }
+}
+
+typedef struct outcome {
+    double ms, cycles;
+    double share;          /* of the time in collection, percent */
+    double freed;          /* a cycle, in percent of the heap */
+    double goal_below;     /* samples with next_gc < heap_alloc */
+    double inuse_above_80; /* samples with heap_inuse > 80 % of next_gc */
+} outcome;
+
+/* The collector's own clock and ours. */
+typedef struct moment {
+    double us, gc_us, cycles;
+} moment;
+
+static moment now(void)
+{
+    static oak_memstats st;
+
+    oak_memstats_read(&st);
+    return (moment){ scn_wall_us(), (double)st.pause_total_ns / 1e3, st.num_gc };
+}
+
+static void allocate_garbage(void *arg)
+{
+    outcome *o = arg;
+    static oak_memstats st;
+
+    for (size_t i = 0; i < GARBAGE / NODE; i++) {
+        scn_keep(node_new());
+        if (i % (GARBAGE / NODE / SAMPLES) != 0) continue;
+        oak_memstats_read(&st);
+        o->goal_below += st.next_gc < st.heap_alloc;
+        o->inuse_above_80 += (double)st.heap_inuse > 0.8 * (double)st.next_gc;
+    }
+}
+
+static outcome run_once(void)
+{
+    outcome o = { 0 };
+    moment from, to;
+
+    oak_collect();
+    from = now();
+    scn_on_thread(allocate_garbage, &o);
+    to = now();
+    o.ms = (to.us - from.us) / 1e3;
+    o.cycles = to.cycles - from.cycles;
+    o.share = (to.gc_us - from.gc_us) / (to.us - from.us) * 100;
+    o.freed =
+        o.cycles != 0 ? (double)GARBAGE / o.cycles / (double)(LIVE + GARBAGE / o.cycles) * 100 : 0;
+    return o;
+}
+
+static outcome fastest(void)
+{
+    outcome best = run_once();
+
+    for (int i = 1; i < ROUNDS; i++) {
+        outcome o = run_once();
+
+        if (o.ms < best.ms) best = o;
+    }
+    return best;
+}
+
+static void row(scn *s, const char *what, const char *go, const outcome *o)
+{
+    scn_row(s, "%s: collections", what);
+    scn_retained(s, o->cycles, SCN_COUNT);
+    scn_go(s, go);
+    scn_figure(s, "milliseconds", o->ms, SCN_MEASURE);
+    scn_figure(s, "samples with next_gc < heap_alloc", o->goal_below, SCN_COUNT);
+    scn_figure(s, "samples with heap_inuse > 80 % of next_gc", o->inuse_above_80, SCN_COUNT);
+    scn_pointed(s,
+                "%.0f %% of the time in collection, each freed %.0f %% of the heap; of 128 "
+                "samples %.0f with next_gc < heap_alloc, %.0f with heap_inuse > 80 %% of next_gc",
+                o->share, o->freed, o->goal_below, o->inuse_above_80);
+}
+
+static outcome at_percent(int percent)
+{
+    int old = oak_set_gc_percent(percent);
+    outcome o = fastest();
+
+    oak_set_gc_percent(old);
+    return o;
+}
+
+/* Percent stays at 100: the limit alone makes it collect. */
+static outcome at_limit(size_t bytes)
+{
+    size_t old = oak_set_memory_limit(bytes);
+    outcome o = run_once();
+
+    oak_set_memory_limit(old);
+    return o;
+}
+
+static void run(scn *s)
+{
+    static const uint64_t first_word[NODE / 8 / 64] = { 1 };
+    double start = scn_live(), live;
+    outcome at_100, at_25, at_5, tight, short_of;
+
+    node_type = scn_must(oak_type_bitmap("node", NODE, first_word));
+    scn_on_thread(fill, NULL);
+    live = scn_live() - start;
+    oak_scavenge();
+
+    at_100 = at_percent(100);
+    row(s, "128 MiB of garbage beside 64 MiB, gc_percent 100", "1 to 2", &at_100);
+    scn_expect(s, "collections", at_100.cycles, 0, 3);
+    scn_expect_bytes(s, "live", live, (double)LIVE, 5);
+
+    at_25 = at_percent(25);
+    row(s, "the same, gc_percent 25", "7", &at_25);
+    scn_expect(s, "collections", at_25.cycles, at_100.cycles, 12);
+
+    at_5 = at_percent(5);
+    row(s, "the same, gc_percent 5", "39", &at_5);
+    scn_expect(s, "collections", at_5.cycles, 30, 50);
+    scn_figure(s, "time, of that at 100", at_5.ms / at_100.ms, SCN_RATIO);
+
+    oak_scavenge();
+    tight = at_limit(LIVE + 16 * MIB);
+    row(s, "the same, a memory limit of 16 MiB more than lives", "127 to 208", &tight);
+    scn_expect(s, "percent of the time in collection", tight.share, 0, 50);
+
+    oak_scavenge();
+    short_of = at_limit(LIVE - 4 * MIB);
+    row(s, "the same, a memory limit of 4 MiB less than lives", "72 to 81", &short_of);
+    scn_expect(s, "percent of the time in collection", short_of.share, 0, 50);
+    list = NULL;
+    scn_expect_none(s, "retained after the list is dropped", scn_live() - start);
+}
+
+const scn_scenario scn_gc_thrash = {
+    .id = "gc-thrash",
+    .class = 'G',
+    .source = "A2 2.4",
+    .leak = "a heap that may hardly grow is collected all the time",
+    .maps = false,
+    .alone = true,
+    .run = run,
+};

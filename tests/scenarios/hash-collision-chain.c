@@ -1,0 +1,289 @@
+/* hash-collision-chain.c - keys that share one hash.
+ *
+ * What leaks: nothing. Every operation on such keys takes time in proportion to their number.
+ * Why:        keys with one hash are looked for one by one. It is said that milliseconds and keys
+ *             with a common prefix collide, that chains delay growth, that entries in them become
+ *             unreachable, and that collections take longer with the length of the chains. None
+ *             of it is so: such keys hash like random ones, growth counts entries, and a collection
+ *             takes as long as the bytes do.
+ * Seen by:    longest and mean chain in the map's statistics; the default map says bad_hash. */
+#include "scenario.h"
+
+#define FEW ((int64_t)4000)
+#define MANY ((int64_t)400000)
+#define KEYS ((int64_t)100000)
+#define EQUAL ((int64_t)10000)
+#define MILLISECONDS INT64_C(1672531200000) /* of 2023-01-01 */
+#define ROUNDS 9
+
+static const scn_map_policy *policy;
+static void *map;
+
+typedef struct grouped_run {
+    const scn_map_policy *policy;
+    scn_kind kind;
+    int64_t keys, groups; /* groups 0: the map's own hash */
+    double lookup_us;     /* a key, the best of some rounds */
+} grouped_run;
+
+static void fill(void *arg)
+{
+    const grouped_run *g = arg;
+    const scn_map_policy *p = g->policy;
+
+    if (g->groups != 0) scn_hash_groups = g->groups;
+    map = p->new (g->kind, 0);
+    for (int64_t k = 0; k < g->keys; k++) {
+        if (g->kind == SCN_GROUPED_PTR || g->kind == SCN_INT_PTR)
+            *(void **)p->put(map, &k) = &scn_hash_groups;
+        else
+            scn_put_int(p, map, k, k);
+    }
+}
+
+static void look_up(void *arg)
+{
+    grouped_run *g = arg;
+
+    g->lookup_us = 1e9;
+    for (int round = 0; round < 3; round++) {
+        double start = scn_thread_us(), each;
+
+        for (int64_t k = 0; k < g->keys; k++)
+            if (g->policy->get(map, &k) == NULL) scn_die("a key is missing");
+        each = (scn_thread_us() - start) / (double)g->keys;
+        if (each < g->lookup_us) g->lookup_us = each;
+    }
+}
+
+static void delete_all(void *arg)
+{
+    const grouped_run *g = arg;
+
+    for (int64_t k = 0; k < g->keys; k++) g->policy->delete (map, &k);
+}
+
+/* ---- 4,000 keys with few hashes ---- */
+
+typedef struct chain_figures {
+    double bytes, array, longest, lookup_us, deleted;
+    bool bad_hash;
+} chain_figures;
+
+static chain_figures few_keys(int64_t groups)
+{
+    grouped_run g = { policy, groups != 0 ? SCN_GROUPED_INT : SCN_INT_INT, FEW, groups, 0 };
+    double start = scn_live();
+    chain_figures f;
+    scn_map_stats st;
+
+    scn_on_thread(fill, &g);
+    f.bytes = scn_live() - start;
+    scn_stats(policy, &map, &st);
+    scn_on_thread(look_up, &g);
+    scn_on_thread(delete_all, &g);
+    f.deleted = scn_live() - start;
+    map = NULL;
+    f.array = (double)st.array_bytes;
+    f.longest = (double)st.longest_chain;
+    f.bad_hash = st.bad_hash;
+    f.lookup_us = g.lookup_us;
+    return f;
+}
+
+static void few_row(scn *s, const char *what, const char *go, const chain_figures *f,
+                    const chain_figures *own)
+{
+    bool equal = f != own;
+
+    scn_row(s, "%s", what);
+    scn_retained(s, f->bytes, SCN_BYTES);
+    scn_go(s, go);
+    scn_figure(s, "lookup, in ns", f->lookup_us * 1e3, SCN_COUNT);
+    scn_figure(s, "retained after all were deleted", f->deleted, SCN_BYTES);
+    scn_pointed(s, "map: longest chain %.0f; a lookup takes %.0f ns%s", f->longest,
+                f->lookup_us * 1e3, f->bad_hash ? "; bad hash" : "");
+    if (policy->leaks_as_go) {
+        scn_expect_bytes(s, "array, as with its own hash", f->array, own->array, 1);
+        scn_expect(s, "retained, of that with its own hash", f->bytes / own->bytes, equal ? 1.2 : 1,
+                   equal ? 1.5 : 1);
+        scn_expect_bytes(s, "retained after all were deleted", f->deleted, f->bytes, 5);
+    } else {
+        scn_expect_none(s, "retained after all were deleted", f->deleted);
+        scn_expect_true(s, "the map knows whether the hash is bad", f->bad_hash == equal);
+    }
+}
+
+static void few_rows(scn *s)
+{
+    chain_figures own = few_keys(0), one = few_keys(1), sixteen = few_keys(16);
+
+    few_row(s, "4,000 keys, the map's own hash", "163,936", &own, &own);
+    scn_expect(s, "longest chain", own.longest, 1, 4);
+    few_row(s, "4,000 keys, one hash for all", "219,616", &one, &own);
+    if (policy->leaks_as_go) {
+        scn_expect(s, "longest chain", one.longest, 500, 500);
+        scn_expect(s, "a lookup, of one with its own hash", one.lookup_us / own.lookup_us, 20, 1e6);
+    }
+    few_row(s, "4,000 keys, 16 hashes", "219,184", &sixteen, &own);
+    if (policy->leaks_as_go) scn_expect(s, "longest chain", sixteen.longest, 30, 64);
+}
+
+/* ---- hostile keys ---- */
+
+static void hostile_row(scn *s)
+{
+    grouped_run ours = { policy, SCN_GROUPED_INT, EQUAL, 1, 0 }, classic = ours;
+    double start = scn_live(), began = scn_wall_us(), seconds;
+    scn_map_stats st;
+
+    classic.policy = scn_policies[0];
+    scn_row(s, "10,000 keys with one hash");
+    scn_on_thread(fill, &ours);
+    seconds = (scn_wall_us() - began) / 1e6;
+    scn_stats(policy, &map, &st);
+    scn_on_thread(look_up, &ours);
+    scn_on_thread(delete_all, &ours);
+    scn_retained(s, scn_live() - start, SCN_BYTES);
+    scn_go(s, "all stay");
+    scn_figure(s, "inserted in seconds", seconds, SCN_MEASURE);
+    scn_figure(s, "lookup, in ns", ours.lookup_us * 1e3, SCN_COUNT);
+    scn_expect(s, "inserted in seconds", seconds, 0, 5);
+    if (!policy->leaks_as_go) {
+        scn_expect_none(s, "retained after all were deleted", scn_live() - start);
+        map = NULL;
+        scn_on_thread(fill, &classic);
+        scn_on_thread(look_up, &classic);
+        scn_figure(s, "lookup on the classic map, in ns", classic.lookup_us * 1e3, SCN_COUNT);
+        scn_figure(s, "a lookup, of the classic map's", ours.lookup_us / classic.lookup_us,
+                   SCN_RATIO);
+    }
+    scn_pointed(s, "map: longest chain %zu%s; a lookup takes %.0f ns", st.longest_chain,
+                st.bad_hash ? ", bad hash" : "", ours.lookup_us * 1e3);
+    map = NULL;
+}
+
+/* ---- keys that are said to collide ---- */
+
+static uint64_t random_state = 42;
+
+static int64_t next_random(void)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)(random_state ^ random_state >> 33);
+}
+
+static void fill_kind(void *arg)
+{
+    int which = *(const int *)arg;
+
+    map = policy->new (which == 1 ? SCN_STRING_INT : SCN_INT_INT, 0);
+    for (int64_t i = 0; i < KEYS; i++) {
+        if (which == 1) {
+            scn_string key = scn_string_new("a-prefix-of-thirty-two-bytes----%08zu", (size_t)i);
+
+            *(int64_t *)policy->put(map, &key) = i;
+        } else {
+            scn_put_int(policy, map, which == 0 ? MILLISECONDS + i : next_random(), i);
+        }
+    }
+}
+
+static void harmless_row(scn *s)
+{
+    static const char *const names[] = { "milliseconds", "a common prefix", "random" };
+    double mean[3];
+    scn_map_stats st[3];
+
+    scn_row(s, "mean chain of 100,000 milliseconds");
+    for (int i = 0; i < 3; i++) {
+        scn_on_thread(fill_kind, &i);
+        scn_stats(policy, &map, &st[i]);
+        map = NULL;
+        mean[i] = st[i].mean_chain;
+        scn_figure(s, names[i], mean[i], SCN_MEASURE);
+    }
+    scn_retained(s, mean[0], SCN_MEASURE);
+    scn_go(s, "1.16");
+    scn_pointed(s,
+                "not a leak: mean chain %.2f; of strings with one prefix %.2f, of random keys "
+                "%.2f; longest %zu, %zu, %zu",
+                mean[0], mean[1], mean[2], st[0].longest_chain, st[1].longest_chain,
+                st[2].longest_chain);
+    for (int i = 0; i < 3; i++) {
+        scn_expect_ratio(s, names[i], mean[i], mean[2], 3);
+        if (policy->leaks_as_go) scn_expect(s, "longest chain", (double)st[i].longest_chain, 1, 4);
+        scn_expect_true(s, "no bad hash", !st[i].bad_hash);
+    }
+}
+
+/* ---- how long a collection takes ---- */
+
+typedef struct mark_figures {
+    double bytes, us, mean;
+} mark_figures;
+
+static mark_figures mark_with(int64_t groups)
+{
+    grouped_run g = { policy, groups != 0 ? SCN_GROUPED_PTR : SCN_INT_PTR, MANY, groups, 0 };
+    double start = scn_live();
+    mark_figures f = { .us = 1e9 };
+    scn_map_stats st;
+
+    scn_on_thread(fill, &g);
+    f.bytes = scn_live() - start;
+    scn_stats(policy, &map, &st);
+    f.mean = st.mean_chain;
+    for (int i = 0; i < ROUNDS; i++) {
+        double began = scn_thread_us(), us;
+
+        oak_collect();
+        us = scn_thread_us() - began;
+        if (us < f.us) f.us = us;
+    }
+    map = NULL;
+    scn_live();
+    return f;
+}
+
+/* Of the default map only the marks: what its lookups cost is asserted above, and filling a map of
+ * such keys takes long. */
+static void marks_row(scn *s)
+{
+    mark_figures own = mark_with(0), bad = mark_with(8333), worse = mark_with(3571);
+
+    scn_row(s, "400,000 keys, 3,571 hashes: a collection, of own hash's");
+    scn_retained(s, worse.us / own.us, SCN_RATIO);
+    scn_go(s, "1.2 to 1.5 x");
+    scn_figure(s, "8,333 hashes", bad.us / own.us, SCN_RATIO);
+    scn_figure(s, "bytes, of own hash's", worse.bytes / own.bytes, SCN_RATIO);
+    scn_pointed(s, "mean chain %.2f, %.2f, %.2f; a collection %.1f, %.1f, %.1f ms; live %s, %s, %s",
+                own.mean, bad.mean, worse.mean, own.us / 1e3, bad.us / 1e3, worse.us / 1e3,
+                scn_thousands(own.bytes), scn_thousands(bad.bytes), scn_thousands(worse.bytes));
+    if (policy->leaks_as_go) {
+        scn_expect(s, "bytes with 8,333 hashes, of own's", bad.bytes / own.bytes, 1.2, 1.5);
+        scn_expect(s, "bytes with 3,571 hashes, of own's", worse.bytes / own.bytes, 1.2, 1.5);
+    }
+    scn_expect(s, "a collection with 8,333 hashes, of own's", bad.us / own.us, 0, 2);
+    scn_expect(s, "a collection with 3,571 hashes, of own's", worse.us / own.us, 0, 2);
+}
+
+static void run(scn *s)
+{
+    policy = scn_policy(s);
+    few_rows(s);
+    hostile_row(s);
+    harmless_row(s);
+    marks_row(s);
+}
+
+const scn_scenario scn_hash_collision_chain = {
+    .id = "hash-collision-chain",
+    .class = 'N',
+    .source = "A3 intro, 1-2, 3.1",
+    .leak = "keys with one hash cost time, not memory",
+    .maps = true,
+    .alone = true,
+    .environment = "OAKUM_GC_THREADS=1",
+    .run = run,
+};
