@@ -65,6 +65,7 @@ int oaki_weak_init(void);
 void oaki_weak_clear(bool decided);
 void oaki_weak_forget(void *obj);
 size_t oaki_weak_count(void);
+size_t oaki_weak_cleared(void); /* whose object has gone, and that are still held */
 
 int oaki_ephemerons_init(void);
 /* Mark values whose ephemeron and key are marked, drain, until nothing changes. */

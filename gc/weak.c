@@ -21,6 +21,7 @@ struct oak_weak {
     uint32_t record; /* its number; meaningless once it is cleared */
 };
 
+/* One whose object has gone is in no chain; it stays to count the handles that are still held. */
 typedef struct record {
     oaki_ptrlink link;
     oak_weak *handle;
@@ -28,7 +29,7 @@ typedef struct record {
 
 static struct {
     oaki_ptrtable table;
-    AO_t count;
+    AO_t count, cleared; /* records with an object, and without */
 } self;
 
 static record *at(uint32_t i)
@@ -46,9 +47,17 @@ static oak_weak *find(const char *obj)
 
 static void record_remove(uint32_t i)
 {
+    oaki_count_sub(at(i)->link.obj ? &self.count : &self.cleared, 1);
     oaki_ptrtable_remove(&self.table, i);
     if (i < self.table.records.len) at(i)->handle->record = i;
-    AO_store(&self.count, self.table.records.len);
+}
+
+static void record_clear(uint32_t i)
+{
+    AO_store(&at(i)->handle->target, 0);
+    oaki_ptrtable_unlink(&self.table, i);
+    oaki_count_sub(&self.count, 1);
+    oaki_count_add(&self.cleared, 1);
 }
 
 /* Make w a handle of p, in the object that begins at obj, or find the one that there is. NULL when
@@ -62,7 +71,7 @@ static oak_weak *record_add(char *obj, char *p, oak_weak *w)
     AO_store(&w->target, (AO_t)p);
     w->record = oaki_ptrtable_add(&self.table, obj, p == obj ? OAKI_PTR_NONE : first);
     at(w->record)->handle = w;
-    AO_store(&self.count, self.table.records.len);
+    oaki_count_add(&self.count, 1);
     oaki_special_note(obj);
     oaki_special_note(w);
     return w;
@@ -103,13 +112,11 @@ void oaki_weak_clear(bool decided)
 {
     for (uint32_t i = 0; i < self.table.records.len;) {
         const record *r = at(i);
-        if (!oaki_is_marked(r->link.obj))
-            AO_store(&r->handle->target, 0);
-        else if (!decided || oaki_is_marked(r->handle)) {
+        if (r->link.obj && !oaki_is_marked(r->link.obj)) record_clear(i);
+        if (decided && !oaki_is_marked(r->handle))
+            record_remove(i);
+        else
             i++;
-            continue;
-        }
-        record_remove(i);
     }
 }
 
@@ -129,8 +136,7 @@ void oaki_weak_forget(void *obj)
     if (!oaki_special_possible(obj)) return;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     while ((i = oaki_ptrtable_first(&self.table, obj)) != OAKI_PTR_NONE) {
-        AO_store(&at(i)->handle->target, 0);
-        record_remove(i);
+        record_clear(i);
     }
     if ((i = record_of_handle(obj)) != OAKI_PTR_NONE) record_remove(i);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
@@ -139,6 +145,11 @@ void oaki_weak_forget(void *obj)
 size_t oaki_weak_count(void)
 {
     return oaki_count_get(&self.count);
+}
+
+size_t oaki_weak_cleared(void)
+{
+    return oaki_count_get(&self.cleared);
 }
 
 void oaki_weak_trim(void)

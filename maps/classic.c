@@ -9,6 +9,7 @@
  *        their chains, and looks at 1024 marks. The put that starts a growth allocates the new
  *        array. */
 #include "classic.h"
+#include "inspect.h"
 #include <errno.h>
 
 /* Beyond this no system could serve: Go takes such a hint as a mistake, and as 0. */
@@ -109,6 +110,34 @@ static void refuse_second_write(const oak_classic_map *m)
 
 /* ---- making ---- */
 
+static AO_t header_type; /* const oak_type *, made when it is first needed */
+
+static void mark_header(oak_marker *marker, void *object, size_t bytes)
+{
+    const oak_classic_map *m = object;
+    (void)bytes;
+    oak_mark_ptr(marker, m->buckets);
+    oak_mark_ptr(marker, m->oldbuckets);
+    oak_mark_ptr(marker, m->extra);
+    oak_mark_ptr(marker, m->type);
+}
+
+bool oaki_classic_is_header_type(const oak_type *t)
+{
+    return t->mark == mark_header;
+}
+
+/* Typed, so that all maps can be found. Two threads may both make the type: either will do. */
+static oak_classic_map *new_header(void)
+{
+    const oak_type *t = (const oak_type *)AO_load_acquire(&header_type);
+    if (!t) {
+        t = oak_type_function("oak_classic_map", sizeof(oak_classic_map), mark_header);
+        if (t) AO_store_release(&header_type, (AO_t)t);
+    }
+    return t ? oak_alloc_typed(t, 1) : NULL;
+}
+
 oak_classic_map *oak_classic_new(const oak_classic_type *t, size_t hint)
 {
     if (!t || !t->hash || !t->equal) {
@@ -118,7 +147,7 @@ oak_classic_map *oak_classic_new(const oak_classic_type *t, size_t hint)
     size_t bytes;
     if (__builtin_mul_overflow(hint, oaki_classic_bucket_size(t), &bytes) || bytes > MAX_ALLOC)
         hint = 0;
-    oak_classic_map *m = oak_alloc(sizeof *m);
+    oak_classic_map *m = new_header();
     if (!m) return NULL;
     m->type = t;
     m->hash0 = (uint32_t)oaki_hash_random();

@@ -103,6 +103,8 @@ void oaki_map_segment_set_tags(const oaki_map_layout *l, char *segment, const ch
 void oaki_map_segment_free(const oaki_map_layout *l, char *segment);
 size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment);
 void *oaki_map_cell_new(size_t size, bool scanned); /* for a large key or value */
+/* Bytes that array i holds, in a stop that may have come in the middle of a write. */
+size_t oaki_map_array_held(const oak_map *m, unsigned i);
 
 /* ---- map_array.c ---- */
 

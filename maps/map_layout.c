@@ -6,6 +6,7 @@
  * entry by entry, and of an entry only the words that may hold pointers: what was deleted or
  * never written keeps nothing alive.
  * Lock: types_lock for making layouts; readers need none. */
+#include "inspect.h"
 #include "map.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
@@ -109,6 +110,36 @@ static const oak_type *type_at(AO_t *where, const char *name, oak_mark_fn mark)
 static const oak_type *header_type(void)
 {
     return type_at(&self.header, "oak_map", mark_header);
+}
+
+bool oaki_map_is_header_type(const oak_type *t)
+{
+    return t->mark == mark_header;
+}
+
+static size_t held_at(const char *p)
+{
+    const char *obj = p ? oaki_object_base(p) : NULL;
+    return obj ? oaki_object_size(oaki_heap_offset(obj)) : 0;
+}
+
+size_t oaki_map_array_held(const oak_map *m, unsigned i)
+{
+    const struct oak_map_array_ *a = &m->array[i];
+    char *const *dir = a->dir;
+    size_t n = OAKI_COUNT(m->few_dir[i]), stride = oaki_map_stride(m, a);
+    size_t bytes = a->tags == m->few_tags[i] ? 0 : held_at(a->tags);
+    if (!dir) return bytes;
+    if (dir != m->few_dir[0] && dir != m->few_dir[1]) {
+        const dir_head *head = (const dir_head *)(const void *)dir - 1;
+        if (oaki_object_base(head) != (void *)(uintptr_t)head) return bytes;
+        bytes += held_at((const char *)head);
+        n = head->n;
+        stride = head->stride;
+    }
+    for (size_t s = 0; s < n; s++)
+        if (dir[s]) bytes += held_at(dir[s] + s * stride);
+    return bytes;
 }
 
 oak_map *oaki_map_header_new(void)

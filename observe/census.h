@@ -4,18 +4,21 @@
  * What counts is what the last collection found alive, and what has been handed out since.
  *
  * Owns: nothing; a census is its caller's. Its tables are made before the stop and filled in it,
- *   nothing is allocated while the world stands; where one was too small, the census says so and
- *   the next one makes it larger. Addresses of objects in it are kept inverted (oaki_hide), in
+ *   nothing is allocated while the world stands; what did not fit is counted, and the next one
+ *   makes room. Addresses of objects in it are kept inverted (oaki_hide), in
  *   memory that no collector scans, so that a census keeps nothing alive.
  * Bound: linear in the pages in use, and in the slots of typed spans up to OAKI_CENSUS_SLOTS; what
  *   is beyond is sampled, a span in so many, and `sampled` is set. */
 #ifndef OAKI_CENSUS_H
 #define OAKI_CENSUS_H
 
+#include "maps/inspect.h"
 #include "runtime/heap.h"
 #include <oakum/heap.h>
 
-#define OAKI_CENSUS_SLOTS ((size_t)4 << 20) /* of typed spans: some 10 ms */
+#define OAKI_CENSUS_SLOTS ((size_t)4 << 20) /* of typed spans: some 10 ms; a map counts for 16 */
+#define OAKI_CENSUS_MAPS 4096 /* in the table at most: the largest, and those that grow */
+#define OAKI_CENSUS_THREADS 65536 /* likewise: the first */
 #define OAKI_CENSUS_FILLS 11                /* of the histogram of spans: 0-9 %, ..., 90-99, 100 */
 
 /* An address that is to keep nothing alive, and back again. */
@@ -28,21 +31,9 @@ typedef struct oaki_census_type {
     size_t objects, bytes;
 } oaki_census_type;
 
-typedef enum oaki_map_kind { OAKI_MAP_DEFAULT, OAKI_MAP_CLASSIC } oaki_map_kind;
-
 typedef struct oaki_census_map {
     uintptr_t hidden; /* its address */
-    oaki_map_kind kind;
-    const char *name; /* of its type, or NULL; lives for ever */
-    size_t len, capacity;     /* entries; slots of the current array */
-    size_t array_bytes;       /* of the current array, overflow buckets not included */
-    size_t old_array_bytes;   /* of the one that is being left */
-    bool growing;             /* a resize is under way */
-    bool same_size;           /* to as many buckets */
-    bool busy;                /* in the middle of a write: the figures are about right */
-    uint64_t growths;         /* begun, of all kinds, since it was made */
-    double moved;             /* part of the old array that is left behind, 0 to 1 */
-    uint64_t progress;        /* changes whenever a step of a resize is made */
+    oaki_map_view view;
 } oaki_census_map;
 
 typedef enum oaki_census_place {
@@ -86,6 +77,8 @@ typedef struct oaki_census {
     bool sampled; /* there are more typed objects than a stop has time for: types are estimates, and
                      maps may be missing */
     size_t maps_cap, threads_cap, types_cap;
+    size_t map_floor; /* smaller arrays were left out of the table */
+    size_t used;      /* slots looked at */
 } oaki_census;
 
 /* Take one. *c is zero, or one that was taken before, whose tables are used again. 0, or -1 with

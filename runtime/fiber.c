@@ -70,6 +70,11 @@ static void mark_fiber(oak_marker *m, void *obj, size_t size)
     mark_words(m, (const char *)f->top, (const char *)(f->top + OAKI_FIBER_TOP));
 }
 
+bool oaki_fiber_is_type(const oak_type *t)
+{
+    return t->mark == mark_fiber;
+}
+
 /* Two threads may both make one: types are never freed, and either will do. */
 static const oak_type *fiber_type(void)
 {

@@ -4,6 +4,7 @@
 
 #include "thread.h"
 #include <oakum/gc.h>
+#include <oakum/heap.h>
 
 struct oak_fiber {
     char *lo, *hi;                 /* its stack; NULL once freed */
@@ -16,5 +17,8 @@ struct oak_fiber {
 
 /* Lowest address to be scanned of a stack [lo, ...) that was left at sp. */
 const char *oaki_fiber_from(const char *lo, const char *sp);
+
+/* Is this the type of fibers? */
+bool oaki_fiber_is_type(const oak_type *t);
 
 #endif

@@ -34,8 +34,8 @@ static void read_classes(oak_memstats *out)
             for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
                 unsigned c = oaki_ctz(set);
                 const oaki_run *r = &mc->run[OAKI_SPANCLASS(kind, c)];
-                if (r->next < r->end)
-                    out->by_size[c - 1].mallocs -= (size_t)(r->end - r->next) / oaki_classes[c].size;
+                size_t left = r->next < r->end ? (size_t)(r->end - r->next) : 0;
+                out->by_size[c - 1].mallocs -= left / oaki_classes[c].size;
             }
     }
 }

@@ -22,7 +22,7 @@ typedef const oak_type *entry;
 
 static struct {
     AO_t blocks[BLOCKS]; /* entry * */
-    uint32_t count;      /* ids given: 1 .. count */
+    unsigned int count;  /* AO_int: ids given: 1 .. count */
 } self;
 
 /* ---- the table ---- */
@@ -46,6 +46,11 @@ const oak_type *oaki_type_by_id(uint32_t id)
     return block[id - block_start(b)];
 }
 
+uint32_t oaki_type_count(void)
+{
+    return AO_int_load_acquire(&self.count);
+}
+
 /* Give t an id. Lock held. */
 static int publish(oak_type *t)
 {
@@ -60,8 +65,9 @@ static int publish(oak_type *t)
         if (!block) return -1;
         AO_store_release(&self.blocks[b], (AO_t)block);
     }
-    t->id = ++self.count;
+    t->id = self.count + 1;
     block[t->id - block_start(b)] = t;
+    AO_int_store_release(&self.count, t->id);
     return 0;
 }
 

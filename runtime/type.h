@@ -21,6 +21,9 @@ struct oak_type {
 /* The type with this id; id 0 is none: scanned conservatively. */
 const oak_type *oaki_type_by_id(uint32_t id);
 
+/* How many there are: ids are 1 to this. */
+uint32_t oaki_type_count(void);
+
 /* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
 uint32_t oaki_type_id_at(size_t off);
 

@@ -1,8 +1,8 @@
 /* classic_oom.c - the classic map when memory runs out: a put that fails leaves the map as it was,
  * everything else goes on, and growth is made up for later.
  *
- * The linker sends every call of oak_alloc and oak_alloc_noscan from another file through the two
- * wrappers here (--wrap), which fail from a chosen call on, or only at it. */
+ * The linker sends every call of oak_alloc, oak_alloc_noscan and oak_alloc_typed from another file
+ * through the wrappers here (--wrap), which fail from a chosen call on, or only at it. */
 #include "maps/classic.h"
 #include <check.h>
 #include <errno.h>
@@ -11,8 +11,10 @@
 
 void *__real_oak_alloc(size_t n);
 void *__real_oak_alloc_noscan(size_t n);
+void *__real_oak_alloc_typed(const oak_type *t, size_t count);
 void *__wrap_oak_alloc(size_t n);
 void *__wrap_oak_alloc_noscan(size_t n);
+void *__wrap_oak_alloc_typed(const oak_type *t, size_t count);
 
 static __thread struct {
     long calls_left; /* until a call fails; negative: none does */
@@ -37,6 +39,11 @@ void *__wrap_oak_alloc(size_t n)
 void *__wrap_oak_alloc_noscan(size_t n)
 {
     return fails() ? NULL : __real_oak_alloc_noscan(n);
+}
+
+void *__wrap_oak_alloc_typed(const oak_type *t, size_t count)
+{
+    return fails() ? NULL : __real_oak_alloc_typed(t, count);
 }
 
 static void fail_at(long call, bool go_on)

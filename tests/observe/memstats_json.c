@@ -55,7 +55,7 @@ START_TEST(every_field_has_its_own_value)
     for (size_t i = 0; i < 60; i++)
         s.by_size[i] = (oak_size_stats){ (uint32_t)i + 1, 3000 + i, 4000 + i };
     s.meta_sys = 51, s.heap_reserved = 52, s.threads = 53, s.finalizers = 54;
-    s.finalizers_ready = 55, s.finalizer_cycles = 56, s.weak_refs = 57;
+    s.finalizers_ready = 55, s.finalizer_cycles = 56, s.weak_refs = 57, s.weak_refs_cleared = 58;
     const json *v = read_stats(&s);
     ck_assert_uint_eq(words, 24);
     for (size_t i = 0; i < words; i++) ck_assert_uint_eq(json_u64(v, go_names[i]), UINT64_MAX - i);
@@ -79,7 +79,8 @@ START_TEST(every_field_has_its_own_value)
         ck_assert_uint_eq(json_u64(&sizes->item[i], "Frees"), 4000 + i);
     }
     static const char *const own[] = { "MetaSys", "HeapReserved", "Threads", "Finalizers",
-                                       "FinalizersReady", "FinalizerCycles", "WeakRefs" };
+                                       "FinalizersReady", "FinalizerCycles", "WeakRefs",
+                                       "WeakRefsCleared" };
     for (size_t i = 0; i < OAKI_COUNT(own); i++) ck_assert_uint_eq(json_u64(v, own[i]), 51 + i);
 }
 END_TEST
@@ -133,7 +134,8 @@ static const oak_size_stats *size_of(const oak_memstats *s, size_t n)
 START_TEST(sizes_are_counted_to_the_object)
 {
     uint64_t mallocs, frees;
-    for (size_t i = 0; i < 3000; i++) held[i] = oak_alloc_noscan(i < 1000 ? 48 : i < 2999 ? 500 : 99999);
+    for (size_t i = 0; i < 3000; i++)
+        held[i] = oak_alloc_noscan(i < 1000 ? 48 : i < 2999 ? 500 : 99999);
     for (size_t i = 0; i < 100; i++) oak_free(held[i]);
     oak_memstats s = test_stats();
     ck_assert_uint_eq(size_of(&s, 48)->mallocs, 1000);

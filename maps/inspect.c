@@ -1,0 +1,72 @@
+/* inspect.c - what a census asks of a map (inspect.h).
+ *
+ * Owns: nothing. */
+#include "inspect.h"
+
+#include "classic.h"
+#include "map.h"
+#include "runtime/heap.h"
+#include <string.h>
+
+oaki_map_kind oaki_map_kind_of(const oak_type *t)
+{
+    if (!t || !t->mark) return OAKI_MAP_NONE;
+    if (oaki_map_is_header_type(t)) return OAKI_MAP_DEFAULT;
+    return oaki_classic_is_header_type(t) ? OAKI_MAP_CLASSIC : OAKI_MAP_NONE;
+}
+
+static size_t bytes_at(const void *p)
+{
+    const char *obj = p ? oaki_object_base(p) : NULL;
+    return obj ? oaki_object_size(oaki_heap_offset(obj)) : 0;
+}
+
+void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
+{
+    uint8_t flags = oaki_classic_flags(m);
+    out->len = m->count;
+    out->busy = (flags & OAKI_WRITING) != 0;
+    out->growths = m->doublings + m->same_size_growths;
+    if (!m->buckets) return;
+    out->capacity = oaki_classic_nbuckets(m->B) * OAKI_SLOTS;
+    out->array_bytes = bytes_at(m->buckets);
+    out->growing = oaki_classic_growing(m);
+    if (!out->growing) return;
+    out->same_size = (flags & OAKI_SAME_SIZE) != 0;
+    out->old_array_bytes = bytes_at(m->oldbuckets);
+    out->progress = m->nevacuate;
+    out->moved = (double)m->nevacuate / (double)oaki_classic_noldbuckets(m);
+}
+
+/* In the middle of a resize's beginning or end, both arrays may be one. */
+void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
+{
+    out->len = m->len;
+    out->busy = m->busy != 0;
+    out->capacity = m->bits ? (size_t)OAK_MAP_SLOTS_ << m->bits : oaki_popcount(m->array[0].slots);
+    out->array_bytes = oaki_map_array_held(m, 0);
+    if (m->type && m->type->name) strncpy(out->name, m->type->name, sizeof out->name - 1);
+    if (m->more && oaki_object_base(m->more) == (void *)m->more)
+        out->growths = m->more->growths + m->more->shrinks + m->more->reseeds;
+    out->growing = m->resizing != 0;
+    if (!out->growing) return;
+    if (m->array[1].dir != m->array[0].dir) out->old_array_bytes = oaki_map_array_held(m, 1);
+    out->progress = m->last;
+    out->moved = (double)(m->last + 1) / (double)OAKI_MAP_HALF;
+}
+
+bool oaki_map_view_read(const void *p, oaki_map_kind kind, oaki_map_view *out)
+{
+    memset(out, 0, sizeof *out);
+    out->kind = kind;
+    if (kind == OAKI_MAP_CLASSIC) {
+        const oak_classic_map *m = p;
+        if (!m->type) return false;
+        oaki_classic_inspect(m, out);
+    } else {
+        const oak_map *m = p;
+        if (!m->type) return false;
+        oaki_map_inspect(m, out);
+    }
+    return true;
+}

@@ -1,0 +1,315 @@
+/* census.c - what is in the heap, counted in one stop (census.h).
+ *
+ * Owns: nothing. Between stop_begin and stop_end only memory is read and the tables are filled. */
+#include "census.h"
+
+#include "runtime/collector.h"
+#include "runtime/fiber.h"
+#include "runtime/markbits.h"
+#include "runtime/meta.h"
+#include "runtime/os.h"
+#include "runtime/type.h"
+#include <errno.h>
+#include <string.h>
+
+#define MAP_COST 16 /* slots that a look at a map counts for */
+#define FIRST_THREADS 64
+#define FIRST_MAPS 512
+
+/* ---- tables: before the stop ---- */
+
+static bool make_room(void *table, size_t *cap, size_t want, size_t item)
+{
+    void **p = table;
+    if (want <= *cap) return true;
+    void *bigger = oaki_meta_realloc(*p, *cap * item, want * item, OAKI_META_OTHER);
+    if (!bigger) return false;
+    *p = bigger;
+    *cap = want;
+    return true;
+}
+
+static size_t room_for(size_t seen, size_t least, size_t most)
+{
+    return OAKI_MIN(OAKI_MAX(seen + seen / 2, least), most);
+}
+
+static bool make_tables(oaki_census *c)
+{
+    size_t maps = room_for(c->maps_seen, FIRST_MAPS, OAKI_CENSUS_MAPS);
+    size_t threads = room_for(OAKI_MAX(c->threads_seen, AO_load(&oaki_the_heap.nthreads)),
+                              FIRST_THREADS, OAKI_CENSUS_THREADS);
+    return make_room(&c->types, &c->types_cap, oaki_type_count() + 16, sizeof *c->types) &&
+           make_room(&c->maps, &c->maps_cap, maps, sizeof *c->maps) &&
+           make_room(&c->threads, &c->threads_cap, threads, sizeof *c->threads);
+}
+
+/* What was counted goes, the tables stay. */
+static void clear(oaki_census *c)
+{
+    oaki_census empty = { .types = c->types, .maps = c->maps, .threads = c->threads };
+    empty.types_cap = c->types_cap;
+    empty.maps_cap = c->maps_cap;
+    empty.threads_cap = c->threads_cap;
+    *c = empty;
+    memset(c->types, 0, c->types_cap * sizeof *c->types);
+}
+
+/* ---- threads and fibers ---- */
+
+static oaki_census_thread *add_thread(oaki_census *c)
+{
+    c->threads_seen++;
+    return c->nthreads < c->threads_cap ? &c->threads[c->nthreads++] : NULL;
+}
+
+static void count_threads(oaki_census *c, const oaki_thread *self)
+{
+    for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next) {
+        oaki_census_thread *row = add_thread(c);
+        if (!row) continue;
+        *row = (oaki_census_thread){ .place = OAKI_PLACE_THREAD,
+                                     .tid = t->tid,
+                                     .stack_bytes = oaki_thread_stack_inuse(t),
+                                     .sp = oaki_hide(t->sp),
+                                     .blocked = t->in_runtime == OAKI_IN_BLOCKING,
+                                     .self = t == self };
+    }
+}
+
+static void count_fiber(oaki_census *c, const oak_fiber *f)
+{
+    if (!f->lo || AO_load(&f->thread) || f->sp < f->lo || f->sp > f->hi) return;
+    c->fibers++;
+    oaki_census_thread *row = add_thread(c);
+    if (!row) return;
+    *row = (oaki_census_thread){ .place = OAKI_PLACE_FIBER,
+                                 .hidden = oaki_hide(f),
+                                 .stack_bytes = (size_t)(f->hi - f->sp),
+                                 .sp = oaki_hide(f->sp),
+                                 .blocked = true };
+}
+
+/* ---- maps ---- */
+
+static size_t map_bytes(const oaki_census_map *m)
+{
+    return m->view.array_bytes + m->view.old_array_bytes;
+}
+
+/* The table is full: raise the floor until a part of it is free. */
+static void drop_small_maps(oaki_census *c)
+{
+    while (c->nmaps > c->maps_cap - c->maps_cap / 4) {
+        size_t n = 0;
+        c->map_floor = OAKI_MAX(2 * c->map_floor, (size_t)256);
+        for (size_t i = 0; i < c->nmaps; i++)
+            if (map_bytes(&c->maps[i]) >= c->map_floor) c->maps[n++] = c->maps[i];
+        c->nmaps = n;
+    }
+}
+
+static void count_map(oaki_census *c, const void *p, oaki_map_kind kind)
+{
+    oaki_census_map m = { .hidden = oaki_hide(p) };
+    c->used += MAP_COST;
+    if (!oaki_map_view_read(p, kind, &m.view)) return;
+    c->maps_seen++;
+    if (map_bytes(&m) < c->map_floor) return;
+    c->maps[c->nmaps++] = m;
+    if (c->nmaps == c->maps_cap) drop_small_maps(c);
+}
+
+/* ---- objects ---- */
+
+static void count_type(oaki_census *c, uint32_t id, size_t objects, size_t bytes)
+{
+    if (id == 0 || id > c->types_cap) return;
+    oaki_census_type *t = &c->types[id - 1];
+    t->objects += objects;
+    t->bytes += bytes;
+}
+
+static void count_typed(oaki_census *c, void *p, uint32_t id, size_t bytes, size_t weight)
+{
+    const oak_type *t = oaki_type_by_id(id);
+    count_type(c, id, weight, weight * bytes);
+    if (!t || !t->mark) return;
+    oaki_map_kind kind = oaki_map_kind_of(t);
+    if (kind != OAKI_MAP_NONE)
+        count_map(c, p, kind);
+    else if (oaki_fiber_is_type(t))
+        count_fiber(c, p);
+}
+
+/* Starts of live slots in word w of the span's granules. */
+static uint64_t live_starts(const oaki_span *s, size_t first, size_t w, bool swept)
+{
+    uint64_t x = oaki_the_heap.alloc[first + w] & oaki_class_starts[s->cls][w];
+    return x && !swept ? x & oaki_mark_gather(first + w) : x;
+}
+
+static bool is_swept(const oaki_span *s)
+{
+    return s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle);
+}
+
+/* Live slots of a small span; what threads have taken and not handed out is taken off later. */
+static size_t count_slots(const oaki_span *s, size_t first)
+{
+    if (is_swept(s)) return AO_int_load(&s->nalloc);
+    size_t n = 0;
+    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++)
+        n += oaki_popcount(live_starts(s, first, w, false));
+    return n;
+}
+
+/* A slot that is taken and not handed out has type 0. */
+static void count_small_typed(oaki_census *c, const oaki_span *s, size_t first, size_t weight)
+{
+    const oaki_class *k = &oaki_classes[s->cls];
+    char *base = oaki_span_start(s);
+    bool swept = is_swept(s);
+    c->used += k->nslots;
+    for (size_t w = 0; s->types && w < (size_t)s->npages * OAKI_PAGE_WORDS; w++)
+        for (uint64_t x = live_starts(s, first, w, swept); x; x &= x - 1) {
+            size_t off = (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT;
+            uint32_t id = s->types[(off * k->magic) >> 32];
+            if (id) count_typed(c, base + off, id, s->size, weight);
+        }
+}
+
+static void count_span(oaki_census *c, const oaki_span *s, size_t weight)
+{
+    size_t base = oaki_heap_offset(oaki_span_start(s)), first = base >> 10;
+    oaki_census_class *k = &c->classes[s->cls];
+    size_t objects, bytes, room = (size_t)s->npages << OAKI_PAGE_SHIFT;
+    if (s->cls == OAKI_CLASS_LARGE) {
+        objects = oaki_bit_get(oaki_the_heap.alloc, base) && (is_swept(s) || oaki_mark_get(base));
+        bytes = objects ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : 0;
+        if (objects && s->kind == OAKI_TYPED)
+            count_typed(c, (char *)oaki_the_heap.base + base, s->type, bytes, 1);
+        k->slots++;
+    } else {
+        size_t slots = oaki_classes[s->cls].nslots;
+        objects = count_slots(s, first);
+        bytes = objects * s->size;
+        k->size = s->size;
+        k->slots += slots;
+        size_t fill = objects * 10 / slots;
+        c->fill_spans[fill]++;
+        c->fill_bytes[fill] += room;
+        if (s->kind == OAKI_TYPED && weight > 0) count_small_typed(c, s, first, weight);
+    }
+    k->spans++;
+    k->span_bytes += room;
+    k->objects += objects;
+    k->bytes += bytes;
+    c->kind_bytes[s->kind] += bytes;
+}
+
+/* One in how many typed spans can be looked at. */
+static size_t stride_of_typed(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t slots = 0, end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages) {
+        const oaki_span *s = &h->spans[page];
+        bool in_use = (h->pte[page] & OAKI_PTE_CLASS) != 0 && s->cls != OAKI_CLASS_LARGE;
+        if (in_use && s->kind == OAKI_TYPED) slots += oaki_classes[s->cls].nslots;
+    }
+    return (slots + OAKI_CENSUS_SLOTS - 1) / OAKI_CENSUS_SLOTS;
+}
+
+/* Of a heap with more typed objects than there is time for, every so manieth span counts for all;
+ * and where maps take too long, the spans behind count for nothing. */
+static void count_spans(oaki_census *c)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t stride = OAKI_MAX(stride_of_typed(), 1), typed = 0;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages) {
+        const oaki_span *s = &h->spans[page];
+        if ((h->pte[page] & OAKI_PTE_CLASS) == 0) continue;
+        size_t weight = s->kind == OAKI_TYPED && typed++ % stride != 0 ? 0 : stride;
+        if (c->used > 4 * OAKI_CENSUS_SLOTS) weight = 0;
+        c->sampled |= weight == 0 || stride > 1;
+        count_span(c, s, weight);
+    }
+}
+
+/* What threads have taken and not handed out is no object. */
+static void take_off_runs(oaki_census *c)
+{
+    for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
+        for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
+            for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
+                unsigned cls = oaki_ctz(set);
+                const oaki_run *r = &mc->run[OAKI_SPANCLASS(kind, cls)];
+                if (r->next >= r->end) continue;
+                size_t bytes = (size_t)(r->end - r->next);
+                c->classes[cls].objects -= bytes / oaki_classes[cls].size;
+                c->classes[cls].bytes -= bytes;
+                c->kind_bytes[kind] -= bytes;
+            }
+    for (unsigned cls = 0; cls < OAKI_CLASSES; cls++) {
+        c->objects += c->classes[cls].objects;
+        c->bytes += c->classes[cls].bytes;
+    }
+}
+
+/* ---- the whole ---- */
+
+/* The types that have objects, in front. World running. */
+static void name_types(oaki_census *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->types_cap; i++) {
+        if (c->types[i].objects == 0) continue;
+        c->types[n] = c->types[i];
+        c->types[n].id = (uint32_t)i + 1;
+        c->types[n].name = oak_type_name(oaki_type_by_id((uint32_t)i + 1));
+        n++;
+    }
+    c->ntypes = n;
+}
+
+static bool prepare(oaki_census *c)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    bool made = make_tables(c);
+    oaki_leave(t);
+    if (made) clear(c);
+    return made;
+}
+
+int oaki_census_take(oaki_census *c)
+{
+    oaki_thread *t = prepare(c) ? oaki_gc_stop_begin() : NULL;
+    if (!t) {
+        errno = ENOMEM;
+        return -1;
+    }
+    c->when = oaki_os_now_ns();
+    c->cycle = AO_load(&oaki_the_heap.cycle);
+    count_threads(c, t);
+    count_spans(c);
+    take_off_runs(c);
+    oaki_memstats_in_stop(&c->stats);
+    c->stop = oaki_os_now_ns() - c->when;
+    oaki_gc_stop_end(t);
+    name_types(c);
+    return 0;
+}
+
+void oaki_census_free(oaki_census *c)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_meta_free(c->types, c->types_cap * sizeof *c->types, OAKI_META_OTHER);
+    oaki_meta_free(c->maps, c->maps_cap * sizeof *c->maps, OAKI_META_OTHER);
+    oaki_meta_free(c->threads, c->threads_cap * sizeof *c->threads, OAKI_META_OTHER);
+    oaki_leave(t);
+    memset(c, 0, sizeof *c);
+}
