@@ -17,9 +17,13 @@
 
 #define HOOKS 8
 
+typedef struct hooks {
+    void (*fn[HOOKS])(void);
+    size_t n;
+} hooks;
+
 static struct {
-    void (*hook[HOOKS])(void);
-    size_t nhooks;
+    hooks before, after; /* the mark */
     AO_t disabled; /* depth of oak_gc_disable */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
@@ -123,17 +127,23 @@ static void verify(oaki_cycle *c, uint64_t *t)
     *t = now;
 }
 
+static void call(const hooks *list)
+{
+    for (size_t i = 0; i < list->n; i++) list->fn[i]();
+}
+
 /* *t: when it began, and then when it ended. */
 static void stopped_part(oaki_cycle *c, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
     for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
-    for (size_t i = 0; i < gc.nhooks; i++) gc.hook[i]();
+    call(&gc.before);
     AO_store(&h->marking, 1);
     oaki_workers_begin();
     prepare_bits();
     end_phase(c, OAKI_PHASE_PREPARE, t);
     mark_all(c, t);
+    call(&gc.after);
     verify(c, t);
     size_t live = oaki_workers_bytes();
     oaki_mark_release();
@@ -287,19 +297,29 @@ void oaki_gc_stress(oaki_thread *t)
         (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
 }
 
-int oaki_gc_at_cycle(void (*fn)(void))
+static int add_hook(hooks *list, void (*fn)(void))
 {
     size_t i = 0;
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    while (i < gc.nhooks && gc.hook[i] != fn) i++;
+    while (i < list->n && list->fn[i] != fn) i++;
     OAKI_INVARIANT(i < HOOKS, "more hooks than places");
-    gc.hook[i] = fn;
-    gc.nhooks = OAKI_MAX(gc.nhooks, i + 1);
+    list->fn[i] = fn;
+    list->n = OAKI_MAX(list->n, i + 1);
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_leave(t);
     return 0;
+}
+
+int oaki_gc_at_cycle(void (*fn)(void))
+{
+    return add_hook(&gc.before, fn);
+}
+
+int oaki_gc_after_mark(void (*fn)(void))
+{
+    return add_hook(&gc.after, fn);
 }
 
 void oak_collect(void)
@@ -345,6 +365,23 @@ void oaki_gc_stop_end(oaki_thread *t)
     oaki_helpers_release();
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_leave(t);
+}
+
+/* Slots that a thread has in its hands stay handed out, as in a collection. */
+OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    if (!r->past_end || !r->thread || !r->thread->pc) return;
+    bool in_flight = false;
+    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t))
+        in_flight |= oaki_mcache_is_fast_path(*(const uintptr_t *)p);
+    if (in_flight) oaki_mcache_in_flight(r->thread->mcache);
+}
+
+void oaki_gc_flush_caches(void)
+{
+    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+    oaki_roots_visit(keep_in_flight, NULL);
 }
 
 void oaki_gc_object_freed(void *obj)

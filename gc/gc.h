@@ -25,6 +25,10 @@
  * back. 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_gc_at_cycle(void (*fn)(void));
 
+/* The same after its mark, when M is final: who keeps addresses of objects drops those that are not
+ * marked. */
+int oaki_gc_after_mark(void (*fn)(void));
+
 /* ---- marking (mark.c, workers.c); world stopped ---- */
 
 /* Is the object at obj (a slot's start) marked? */

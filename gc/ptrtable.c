@@ -57,7 +57,7 @@ static void slot_clear(oaki_ptrtable *t, oaki_ptrslot *s)
 
 static int resize(oaki_ptrtable *t, size_t n)
 {
-    oaki_ptrslot *slots = oaki_meta_zalloc(n * sizeof *slots, OAKI_META_OTHER);
+    oaki_ptrslot *slots = oaki_meta_zalloc(n * sizeof *slots, t->records.use);
     if (!slots) return -1;
     for (size_t i = 0; i < t->nslots; i++) {
         if (t->slots[i].record == 0) continue;
@@ -65,7 +65,7 @@ static int resize(oaki_ptrtable *t, size_t n)
         while (slots[j].record != 0) j = (j + 1) & (n - 1);
         slots[j] = t->slots[i];
     }
-    oaki_meta_free(t->slots, t->nslots * sizeof *slots, OAKI_META_OTHER);
+    oaki_meta_free(t->slots, t->nslots * sizeof *slots, t->records.use);
     t->slots = slots;
     t->nslots = n;
     return 0;

@@ -17,7 +17,8 @@ typedef struct oaki_output {
 } oaki_output;
 
 /* Begin: a file beside `path` under a name of its own; where path names something that is there
- * and no regular file (a device, a pipe), that. Symbolic links are followed. 0, or -1 with errno. */
+ * and no regular file (a device, a pipe), that. Symbolic links are followed. 0, or -1 with
+ * errno. */
 int oaki_output_open(oaki_output *o, const char *path);
 
 /* The end. With 0 the file takes its name; with -1 it is removed. 0, or -1 with errno, and nothing

@@ -24,7 +24,10 @@ static void *small_slow(unsigned spanclass)
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     void *p = oaki_mcache_refill(t, spanclass);
+    size_t rate = oaki_sample_take_due(t->mcache);
     oaki_leave(t);
+    if (OAKI_UNLIKELY(rate != 0))
+        oaki_the_heap.sampler.on.note(p, oaki_classes[spanclass % OAKI_CLASSES].size, rate);
     return p;
 }
 

@@ -10,6 +10,9 @@
 #error "private header: only files of liboakum, which are compiled with -DOAK_IMPL, may include it"
 #endif
 
+#ifdef OAKI_LIBRARY
+#include "owncode.h"
+#endif
 #include <atomic_ops.h>
 #include <oakum/base.h>
 #include <stdbool.h>

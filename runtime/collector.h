@@ -39,6 +39,9 @@ void oaki_gc_stress(oaki_thread *t);
 /* An object is being freed by hand: forget its finalizer and weak references. */
 void oaki_gc_object_freed(void *obj);
 
+/* World stopped by oaki_gc_stop_begin: flush every cache. */
+void oaki_gc_flush_caches(void);
+
 /* heap_live or the settings changed: recompute the trigger. */
 void oaki_gc_settings_changed(void);
 

@@ -146,6 +146,7 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
     fn(&h->roots_lock);
     fn(&h->finalizer_lock);
     fn(&h->types_lock);
+    fn(&h->observe_lock);
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) fn(&h->zone0.central[sc].lock);
     fn(&h->pages_lock);
 }

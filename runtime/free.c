@@ -66,6 +66,7 @@ void oak_free(void *p)
     if (!t) oak_fatal("oakum: oak_free: %p: this thread can't be attached: out of memory", p);
     oaki_span *s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
+    if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) oaki_the_heap.sampler.on.freed(p);
     oaki_central_ensure_swept(s);
     bool large = s->cls == OAKI_CLASS_LARGE;
     if (large) free_large(s);

@@ -4,6 +4,7 @@
 #include "heap.h"
 #include "collector.h"
 #include "meta.h"
+#include "observer.h"
 #include "os.h"
 #include "roots.h"
 #include <errno.h>
@@ -20,6 +21,7 @@ static void init_locks(oaki_heap *h)
     oaki_lock_init(&h->roots_lock, OAKI_RANK_ROOTS);
     oaki_lock_init(&h->finalizer_lock, OAKI_RANK_FINALIZER);
     oaki_lock_init(&h->types_lock, OAKI_RANK_TYPES);
+    oaki_lock_init(&h->observe_lock, OAKI_RANK_OBSERVE);
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++)
         oaki_lock_init(&h->zone0.central[sc].lock, OAKI_RANK_CENTRAL);
 }
@@ -35,6 +37,7 @@ static int start(const oak_config *cfg)
         return -1;
     }
     init_locks(h);
+    oaki_os_random(&h->sampler.random, sizeof h->sampler.random);
     oaki_sizeclass_init();
     AO_store(&h->heap_max, h->config.heap_max);
     AO_store(&h->memory_limit, h->config.memory_limit);
@@ -60,6 +63,7 @@ int oaki_heap_start(const oak_config *cfg)
     bool first = !AO_load(&h->started);
     int r = first ? start(cfg) : 0;
     oaki_lock_release(&start_lock);
+    if (r == 0 && first) oaki_observe_start(&h->config);
     if (r == 0 && !first && cfg) {
         errno = EBUSY;
         return -1;

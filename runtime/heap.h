@@ -9,6 +9,7 @@
 #include "lock.h"
 #include "mcache.h"
 #include "options.h"
+#include "sample.h"
 #include "span.h"
 
 /* One mcentral: the spans of one span class in one zone that no thread has cached. Two sets of
@@ -72,12 +73,15 @@ typedef struct oaki_heap {
     oaki_lock gc_lock;
     oaki_lock helper_lock; /* thread.h */
     oaki_lock roots_lock, finalizer_lock, types_lock;
+    oaki_lock observe_lock; /* sites and sampled objects (observe/site.h) */
 
     /* the collector's: written in a stop or under gc_lock, read by all */
     AO_t cycle;               /* collections finished marking; its parity picks the swept lists */
     AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
+
+    oaki_sampler sampler;
 
     oaki_zone zone0;
 } oaki_heap;

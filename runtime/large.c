@@ -41,7 +41,8 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     return s;
 }
 
-static void publish(oaki_thread *t, oaki_span *s)
+/* Returns the rate at which it is to be noted, or 0. */
+static size_t publish(oaki_thread *t, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     s->swept = (uint32_t)AO_load(&h->cycle);
@@ -51,6 +52,7 @@ static void publish(oaki_thread *t, oaki_span *s)
     t->mcache->alloc_bytes += s->size;
     oaki_count_add(&h->live, s->size);
     oaki_central_put(s, OAKI_LIST_FULL);
+    return oaki_sample_large(t->mcache, s->size);
 }
 
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
@@ -78,8 +80,9 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
         memset(p, 0, s->size - ((size_t)s->nreleased << OAKI_PAGE_SHIFT));
         t = oaki_enter();
     }
-    publish(t, s);
+    size_t rate = publish(t, s), bytes = s->size;
     oaki_leave(t);
+    if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, bytes, rate);
     return p;
 }
 
@@ -96,7 +99,8 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     size_t before = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
     if (keep < s->npages) oaki_pages_free_tail(s, keep);
     oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
-    size_t gone = before - (s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT));
+    size_t left = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT), gone = before - left;
+    if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.resized(p, left);
     oaki_count_add(&h->free_bytes, gone);
     oaki_count_sub(&h->live, OAKI_MIN(gone, AO_load(&h->live)));
     oaki_leave(t);

@@ -21,6 +21,7 @@ typedef enum oaki_rank {
     OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
     OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */
     OAKI_RANK_TYPES,     /* the table of types */
+    OAKI_RANK_OBSERVE,   /* sites and sampled objects */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
     OAKI_RANK_PAGES,     /* the page heap */
     OAKI_RANK_META       /* metadata */

@@ -11,6 +11,7 @@
 #ifndef OAKI_MCACHE_H
 #define OAKI_MCACHE_H
 
+#include "sample.h"
 #include "span.h"
 #include "thread.h"
 
@@ -31,7 +32,17 @@ typedef struct oaki_mcache {
     /* all slots of every run taken; what is left in runs is taken off when read */
     size_t mallocs, alloc_bytes;
     size_t class_mallocs[OAKI_CLASSES]; /* of mallocs, by size class */
+    size_t sample_left; /* bytes in front of the next sampled one (sample.h) */
+    size_t sample_due;  /* rate at which the object that is being taken is to be noted, or 0 */
+    uint64_t random;
 } oaki_mcache;
+
+OAKI_INLINE size_t oaki_sample_take_due(oaki_mcache *mc)
+{
+    size_t rate = mc->sample_due;
+    if (OAKI_UNLIKELY(rate != 0)) mc->sample_due = 0;
+    return rate;
+}
 
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 

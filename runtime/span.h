@@ -72,6 +72,9 @@ typedef struct oaki_span {
     /* an object in it had a finalizer, a weak reference or an ephemeron, or is one of the
      * latter: set, never cleared while the span lives */
     uint8_t special;
+    /* objects in it that the heap profile has noted and that live, 255 or more; observe_lock, and
+     * read without it by who frees one of them */
+    unsigned char sampled;
     uint32_t next, prev; /* page number + 1 of its neighbours in a list */
     uint32_t swept;      /* cycle whose sweep it has had */
     /* bytes; of a large object, pages of its head whose memory was given back */

@@ -13,6 +13,7 @@
  *             runtime and with no lock held.
  * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
 #include "heap.h"
+#include "label.h"
 #include "meta.h"
 #include "os.h"
 #include "stopsignal.h"
@@ -62,6 +63,7 @@ void oaki_thread_unlink(oaki_thread *t)
 void oaki_thread_free(oaki_thread *t)
 {
     oaki_mcache_free(t->mcache);
+    oaki_labels_free(t->labels);
     oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
 }
 
@@ -250,6 +252,7 @@ typedef struct start {
     void *(*fn)(void *);
     void *arg;
     bool attach;
+    oaki_labels *labels; /* that the new thread has from its creator */
     char name[16];
 } start;
 
@@ -260,8 +263,29 @@ static void *run_attached(void *p)
     bool attached = oaki_thread_attach_self() != NULL;
     void *(*fn)(void *) = s->fn;
     void *arg = s->arg;
-    if (attached) oak_free(s);
+    if (attached) {
+        oaki_tls_thread->labels = s->labels;
+        oak_free(s);
+    }
     return fn(arg);
+}
+
+/* Those of the calling thread, for another; without memory, none. */
+static oaki_labels *inherited(void)
+{
+    if (!oaki_tls_thread->labels) return NULL;
+    oaki_thread *t = oaki_enter();
+    oaki_labels *l = oaki_labels_copy(t->labels);
+    oaki_leave(t);
+    return l;
+}
+
+static void disinherit(oaki_labels *l)
+{
+    if (!l) return;
+    oaki_thread *t = oaki_enter();
+    oaki_labels_free(l);
+    oaki_leave(t);
 }
 
 int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg)
@@ -271,8 +295,12 @@ int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void 
     if (!s) return ENOMEM;
     s->fn = fn;
     s->arg = arg;
+    s->labels = inherited();
     int e = pthread_create(thread ? thread : &id, attr, run_attached, s);
-    if (e != 0) oak_free(s);
+    if (e != 0) {
+        disinherit(s->labels);
+        oak_free(s);
+    }
     return e;
 }
 

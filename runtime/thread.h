@@ -58,6 +58,7 @@ typedef struct oaki_thread {
     struct oak_fiber *fiber_left;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
     unsigned int signalled;           /* AO_int: is a stop signal on its way to it? (stop.c) */
+    struct oaki_labels *labels;       /* (self) of its allocations, or NULL (label.h) */
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */

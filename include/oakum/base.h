@@ -54,6 +54,7 @@ OAK_BEGIN_DECLS
     X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \
     X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they pay") \
     X(finalizer_thread, int,  1,   0, 1,        "run finalizers on a thread of their own; 0: only in oak_finalizers_run") \
+    X(profile_rate,     size, 0,   0, SIZE_MAX, "heap profile: note one allocated byte in so many, 512K is usual; 1: every object; 0: off") \
     X(stop_signal,      int,  0,   0, 64,       "signal that stops threads; 0: the first free real-time signal")
 /* clang-format on */
 

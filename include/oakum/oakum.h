@@ -10,6 +10,7 @@
 #include <oakum/map.h>
 #include <oakum/map_inline.h>
 #include <oakum/pool.h>
+#include <oakum/profile.h>
 #include <oakum/shardmap.h>
 #include <oakum/syncmap.h>
 #include <oakum/weakmap.h>

@@ -1,0 +1,127 @@
+/* output.c - writing whole files, and to pipes without SIGPIPE (output.h).
+ *
+ * Owns: nothing. Invariant: the file at the path is the old one or the whole new one; what is
+ *   written beside it is gone after oaki_output_close. */
+#include "output.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TRIES 100 /* names for a temporary file */
+
+/* ---- writing ---- */
+
+/* One that can't be written to now is waited for. */
+static int write_pieces(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(fd, p, OAKI_MIN(n, (size_t)1 << 30));
+        if (w >= 0) {
+            p += w;
+            n -= (size_t)w;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            struct pollfd f = { .fd = fd, .events = POLLOUT };
+            (void)poll(&f, 1, -1);
+        } else if (errno != EINTR) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* SIGPIPE is held back, and taken away if it is ours: one that waited already stays. */
+int oaki_write_all(int fd, const void *p, size_t n)
+{
+    sigset_t sigpipe, before, waiting;
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    sigpending(&waiting);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+    int r = write_pieces(fd, p, n), saved = errno;
+    if (r != 0 && saved == EPIPE && !sigismember(&waiting, SIGPIPE)) {
+        struct timespec now = { 0, 0 };
+        while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+    return r;
+}
+
+/* ---- files ---- */
+
+static int open_temporary(oaki_output *o, size_t room)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        snprintf(o->temporary, room, "%s.%d.%lx.tmp", o->path, (int)getpid(),
+                 ((unsigned long)now.tv_nsec << 7) + i);
+        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (o->fd >= 0 || errno != EEXIST) break;
+    }
+    return o->fd >= 0 ? 0 : -1;
+}
+
+static void forget(oaki_output *o)
+{
+    free(o->path);
+    free(o->temporary);
+    o->path = o->temporary = NULL;
+    o->fd = -1;
+}
+
+/* An error of its own outlives what is cleaned up. */
+static int fail(oaki_output *o)
+{
+    int saved = errno;
+    forget(o);
+    errno = saved;
+    return -1;
+}
+
+int oaki_output_open(oaki_output *o, const char *path)
+{
+    struct stat st;
+    *o = (oaki_output){ .fd = -1 };
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return -1;
+    }
+    if (there && !S_ISREG(st.st_mode)) {
+        o->fd = open(path, O_WRONLY | O_CLOEXEC);
+        return o->fd >= 0 ? 0 : -1;
+    }
+    o->path = there ? realpath(path, NULL) : strdup(path);
+    if (!o->path) return fail(o);
+    size_t room = strlen(o->path) + 64;
+    o->temporary = malloc(room);
+    if (!o->temporary || open_temporary(o, room) != 0) return fail(o);
+    if (there) (void)fchmod(o->fd, st.st_mode & 07777);
+    return 0;
+}
+
+int oaki_output_close(oaki_output *o, int result)
+{
+    int saved = errno;
+    if (close(o->fd) != 0 && result == 0) {
+        result = -1;
+        saved = errno;
+    }
+    if (result == 0 && o->temporary && rename(o->temporary, o->path) != 0) {
+        result = -1;
+        saved = errno;
+    }
+    if (result != 0 && o->temporary) (void)unlink(o->temporary);
+    forget(o);
+    errno = saved;
+    return result;
+}

@@ -1,0 +1,349 @@
+/* site.c - the table of sites, the table of sampled objects, and their figures (site.h).
+ *
+ * Owns: struct self. Lock: observe_lock, or the world is stopped.
+ * Invariants: an object is in the table from when it is noted until it is freed, or was not reached
+ *   by a mark; its span's `sampled` counts it. A site's `now` is of all that happened; when its
+ *   epoch is the table's, something has happened since the last mark, and `settled` is what was
+ *   before that; else `settled` is out of date, and `now` is what it should be.
+ * Bound: note O(frames), a mark's end O(sampled objects), reading O(sites). */
+#include "site.h"
+#include "gc/gc.h"
+#include "gc/ptrtable.h"
+#include "symbol.h"
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define MIN_BUCKETS 256
+#define SATURATED 255 /* of a span's `sampled`: stays */
+
+/* A sampled object. */
+typedef struct sample {
+    oaki_ptrlink link;
+    oaki_site *site;
+    size_t bytes;
+    double weight; /* objects that it stands for */
+} sample;
+
+static struct {
+    oaki_ptrtable samples;
+    oaki_vec sites;    /* oaki_site *, by id */
+    oaki_site **bucket;
+    size_t nbuckets;   /* a power of two, or 0 */
+    uint32_t labelled; /* sites with labels */
+    uint64_t epoch;    /* marks since the start */
+    uint64_t trimmed;  /* epoch in which the table of samples was */
+    bool ready;
+} self;
+
+/* ---- figures ---- */
+
+static void before_change(oaki_site *s)
+{
+    if (s->epoch == self.epoch) return;
+    s->settled = s->now;
+    s->epoch = self.epoch;
+}
+
+static void count_span(const void *obj, int by)
+{
+    oaki_span *s = oaki_span_of_offset(oaki_heap_offset(obj));
+    unsigned n = AO_char_load(&s->sampled);
+    if (n != SATURATED) AO_char_store(&s->sampled, (unsigned char)((int)n + by));
+}
+
+static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight)
+{
+    sample *r = oaki_ptrtable_at(&self.samples,
+                                 oaki_ptrtable_add(&self.samples, obj, OAKI_PTR_NONE));
+    r->site = s;
+    r->bytes = bytes;
+    r->weight = weight;
+    count_span(obj, 1);
+    before_change(s);
+    s->live_samples++;
+    s->now.alloc_objects += weight;
+    s->now.alloc_bytes += weight * (double)bytes;
+    s->now.live_objects += weight;
+    s->now.live_bytes += weight * (double)bytes;
+}
+
+/* What is left by rounding goes with the last one. */
+static void remove_sample(uint32_t i)
+{
+    const sample *r = oaki_ptrtable_at(&self.samples, i);
+    oaki_site *s = r->site;
+    count_span(r->link.obj, -1);
+    s->now.live_objects -= r->weight;
+    s->now.live_bytes -= r->weight * (double)r->bytes;
+    if (--s->live_samples == 0) s->now.live_objects = s->now.live_bytes = 0;
+    oaki_ptrtable_remove(&self.samples, i);
+}
+
+static oaki_site_figures settled(const oaki_site *s)
+{
+    return s->epoch == self.epoch && self.epoch > 0 ? s->settled : s->now;
+}
+
+/* ---- sites ---- */
+
+static oaki_site *find(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_labels *l)
+{
+    size_t bytes = l ? l->bytes : 0;
+    if (self.nbuckets == 0) return NULL;
+    oaki_site *s = self.bucket[hash & (self.nbuckets - 1)];
+    for (; s; s = s->same_hash)
+        if (s->hash == hash && s->nframes == n && s->label_bytes == bytes &&
+            memcmp(s->frame, pc, n * sizeof *pc) == 0 &&
+            (!l || memcmp(oaki_site_labels(s), l->label, bytes) == 0))
+            return s;
+    return NULL;
+}
+
+/* Without memory chains get longer. */
+static void more_buckets(void)
+{
+    size_t n = self.nbuckets ? self.nbuckets * 2 : MIN_BUCKETS;
+    oaki_site **bucket = oaki_meta_zalloc(n * sizeof *bucket, OAKI_META_BUCKHASH);
+    if (!bucket) return;
+    for (size_t i = 0; i < self.sites.len; i++) {
+        oaki_site *s = ((oaki_site **)self.sites.items)[i];
+        s->same_hash = bucket[s->hash & (n - 1)];
+        bucket[s->hash & (n - 1)] = s;
+    }
+    oaki_meta_free(self.bucket, self.nbuckets * sizeof *bucket, OAKI_META_BUCKHASH);
+    self.bucket = bucket;
+    self.nbuckets = n;
+}
+
+static oaki_site *make(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_labels *l)
+{
+    size_t bytes = l ? l->bytes : 0;
+    if (self.sites.len >= self.nbuckets) more_buckets();
+    if (self.nbuckets == 0) return NULL;
+    size_t size = sizeof(oaki_site) + n * sizeof *pc + bytes;
+    oaki_site *s = oaki_meta_zalloc(size, OAKI_META_BUCKHASH);
+    oaki_site **place = s ? oaki_vec_push(&self.sites) : NULL;
+    if (!place) {
+        oaki_meta_free(s, size, OAKI_META_BUCKHASH);
+        return NULL;
+    }
+    *place = s;
+    s->id = (uint32_t)self.sites.len - 1;
+    s->hash = hash;
+    s->epoch = self.epoch;
+    s->nframes = (uint32_t)n;
+    s->nlabels = l ? l->n : 0;
+    s->label_bytes = bytes;
+    memcpy(s->frame, pc, n * sizeof *pc);
+    if (l) memcpy(s->frame + n, l->label, bytes);
+    self.labelled += l != NULL;
+    s->same_hash = self.bucket[hash & (self.nbuckets - 1)];
+    self.bucket[hash & (self.nbuckets - 1)] = s;
+    return s;
+}
+
+static oaki_site *site_for(const uintptr_t *pc, size_t n, const oaki_labels *l)
+{
+    uint64_t stack = XXH3_64bits(pc, n * sizeof *pc), hash = l ? stack ^ l->hash : stack;
+    oaki_site *s = find(hash, pc, n, l);
+    if (s) return s;
+    if (l && self.labelled >= OAKI_SITES_LABELLED) return site_for(pc, n, NULL);
+    if (n > 0 && self.sites.len >= OAKI_SITES) return site_for(pc, 0, NULL);
+    return make(hash, pc, n, l);
+}
+
+/* ---- hooks ---- */
+
+static void note(void *obj, size_t bytes, size_t rate)
+{
+    int saved = errno;
+    uintptr_t pc[OAKI_STACK_FRAMES];
+    size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
+    double weight = rate > 1 ? -1 / expm1(-(double)bytes / (double)rate) : 1;
+    oaki_thread *t = oaki_enter();
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    if (self.trimmed != self.epoch) oaki_ptrtable_trim(&self.samples);
+    self.trimmed = self.epoch;
+    oaki_site *s = site_for(pc, n, t->labels);
+    if (s && oaki_ptrtable_reserve(&self.samples) == 0) add_sample(s, obj, bytes, weight);
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    oaki_leave(t);
+    errno = saved;
+}
+
+static void freed(void *obj)
+{
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
+    if (i != OAKI_PTR_NONE) {
+        before_change(((sample *)oaki_ptrtable_at(&self.samples, i))->site);
+        remove_sample(i);
+    }
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+}
+
+static void resized(void *obj, size_t bytes)
+{
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
+    if (i != OAKI_PTR_NONE) {
+        sample *r = oaki_ptrtable_at(&self.samples, i);
+        before_change(r->site);
+        r->site->now.live_bytes += r->weight * ((double)bytes - (double)r->bytes);
+        r->bytes = bytes;
+    }
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+}
+
+/* World stopped. */
+static void after_mark(void)
+{
+    for (size_t i = self.samples.records.len; i > 0; i--) {
+        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i - 1);
+        if (!oaki_is_marked(r->link.obj)) remove_sample((uint32_t)i - 1);
+    }
+    self.epoch++;
+}
+
+const struct oaki_sample_hooks *oaki_sites_hooks(void)
+{
+    static const oaki_sample_hooks hooks = { note, freed, resized };
+    return &hooks;
+}
+
+int oaki_sites_init(void)
+{
+    oaki_stack_init();
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    if (!self.ready) {
+        oaki_ptrtable_init(&self.samples, sizeof(sample));
+        self.samples.records.use = OAKI_META_BUCKHASH;
+        oaki_vec_init(&self.sites, sizeof(oaki_site *), OAKI_META_BUCKHASH);
+        self.ready = true;
+    }
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    oaki_leave(t);
+    return oaki_gc_after_mark(after_mark);
+}
+
+/* ---- reading ---- */
+
+static void read_one(oaki_site_reading *out, const oaki_site *s)
+{
+    out->site = s;
+    out->live_samples = s->live_samples;
+    out->now = s->now;
+    out->settled = settled(s);
+}
+
+/* How many there are; read when there is room for all. -1 with ENOMEM. */
+static long read_all(oaki_site_reading *out, size_t room)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    size_t n = self.sites.len;
+    for (size_t i = 0; n <= room && i < n; i++)
+        read_one(&out[i], ((oaki_site **)self.sites.items)[i]);
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    oaki_leave(t);
+    return (long)n;
+}
+
+long oaki_sites_read(oaki_site_reading **out)
+{
+    oaki_site_reading *r = NULL;
+    size_t room = 0;
+    *out = NULL;
+    if (!oaki_heap_ready()) return -1;
+    for (;;) {
+        long n = read_all(r, room);
+        if (n < 0) free(r);
+        else *out = r;
+        if (n <= (long)room) return n;
+        room = (size_t)n + (size_t)n / 8 + 16;
+        free(r);
+        r = malloc(room * sizeof *r);
+        *out = NULL;
+        if (!r) return -1;
+    }
+}
+
+const oaki_site *oaki_site_of(const void *obj)
+{
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
+    const oaki_site *s = NULL;
+    if (i != OAKI_PTR_NONE) s = ((sample *)oaki_ptrtable_at(&self.samples, i))->site;
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    return s;
+}
+
+const oaki_site *oaki_site_by_id(uint32_t id)
+{
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    const oaki_site *s = id < self.sites.len ? ((oaki_site **)self.sites.items)[id] : NULL;
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    return s;
+}
+
+void oaki_samples_visit(void (*fn)(void *obj, size_t bytes, double weight, const oaki_site *s,
+                                   void *ctx),
+                        void *ctx)
+{
+    for (size_t i = 0; i < self.samples.records.len; i++) {
+        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i);
+        fn(r->link.obj, r->bytes, r->weight, r->site, ctx);
+    }
+}
+
+size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    size_t len = 0;
+    unsigned shown = 0;
+    if (n == 0) return 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < s->nframes && shown < frames; i++) {
+        size_t nf = oaki_symbol_of_code(s->frame[i] - 1, f);
+        for (size_t k = 0; k < nf && shown < frames && len < n; k++, shown++) {
+            char line[32] = "", plain[32];
+            const char *file = f[k].file ? strrchr(f[k].file, '/') : NULL;
+            snprintf(plain, sizeof plain, "%#zx", (size_t)f[k].address);
+            if (f[k].line) snprintf(line, sizeof line, ":%d)", f[k].line);
+            len += (size_t)snprintf(buf + len, n - len, "%s%s%s%s%s", shown ? " < " : "",
+                                    f[k].function ? f[k].function : plain, *line ? " (" : "",
+                                    *line ? (file ? file + 1 : f[k].file) : "", line);
+        }
+    }
+    return OAKI_MIN(len, n - 1);
+}
+
+/* ---- checking ---- */
+
+const char *oaki_sites_check(void)
+{
+    uint64_t live = 0;
+    for (size_t i = 0; i < self.sites.len; i++) {
+        const oaki_site *s = ((oaki_site **)self.sites.items)[i];
+        live += s->live_samples;
+        if (s->id != i) return "site: an id is a place in the table";
+        if (find(s->hash, s->frame, s->nframes, NULL) != s && s->label_bytes == 0)
+            return "site: a site is found by its frames";
+        if (s->live_samples == 0 && s->now.live_objects != 0) return "site: nothing is left over";
+    }
+    if (live != self.samples.records.len) return "site: a sample belongs to one site";
+    for (size_t i = 0; i < self.samples.records.len; i++) {
+        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i);
+        size_t off = oaki_heap_offset(r->link.obj);
+        if (!oaki_bit_get(oaki_the_heap.alloc, off)) return "site: a sampled object is allocated";
+        if (oaki_span_of_offset(off)->sampled == 0) return "site: a span counts its samples";
+    }
+    return oaki_ptrtable_check(&self.samples);
+}

@@ -1,0 +1,101 @@
+/* stack.c - capturing stacks (stack.h).
+ *
+ * Owns: struct self: written once, by oaki_stack_init, before the first capture.
+ * A fork waits for a capture: it may hold a lock of the unwinder's, which the child would inherit.
+ * Bound: O(frames), plus one search of a table for each of Oakum's own. */
+#include "stack.h"
+#include "runtime/meta.h"
+#include "runtime/thread.h"
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <pthread.h>
+
+#define OWN_FRAMES 32 /* of Oakum's own at the top, at most */
+
+typedef struct range {
+    uintptr_t lo, hi;
+} range;
+
+static struct {
+    pthread_once_t once;
+    int (*unwind)(void **pc, int max);
+    range *own; /* sorted */
+    size_t nown;
+} self = { .once = PTHREAD_ONCE_INIT };
+
+/* ---- Oakum's own code (owncode.h) ---- */
+
+extern OAKI_HIDDEN const int32_t code_start[] __asm__("__start_oaki_code");
+extern OAKI_HIDDEN const int32_t code_stop[] __asm__("__stop_oaki_code");
+extern OAKI_HIDDEN const char fast_start[] __asm__("__start_oaki_fast");
+extern OAKI_HIDDEN const char fast_stop[] __asm__("__stop_oaki_fast");
+
+static uintptr_t noted(const int32_t *at)
+{
+    return (uintptr_t)at + (uintptr_t)(intptr_t)*at;
+}
+
+/* Ranges are few hundred, and nearly sorted as they come. */
+static void add_own(uintptr_t lo, uintptr_t hi)
+{
+    size_t i = self.nown;
+    if (lo >= hi) return;
+    for (; i > 0 && self.own[i - 1].lo > lo; i--) self.own[i] = self.own[i - 1];
+    self.own[i] = (range){ lo, hi };
+    self.nown++;
+}
+
+static void find_own(void)
+{
+    size_t n = (size_t)(code_stop - code_start) / 2 + 1;
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    self.own = oaki_meta_alloc(n * sizeof *self.own, OAKI_META_BUCKHASH);
+    oaki_leave(t);
+    if (!self.own) return;
+    for (const int32_t *at = code_start; at < code_stop; at += 2) add_own(noted(at), noted(at + 1));
+    add_own((uintptr_t)fast_start, (uintptr_t)fast_stop);
+}
+
+bool oaki_stack_is_own(uintptr_t pc)
+{
+    size_t lo = 0, hi = self.nown;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (self.own[mid].lo <= pc) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo > 0 && pc < self.own[lo - 1].hi;
+}
+
+/* ---- capture ---- */
+
+static void init(void)
+{
+    void *warm[4], *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+    void *fn = lib ? dlsym(lib, "unw_backtrace") : NULL;
+    self.unwind = backtrace;
+    if (fn) self.unwind = (int (*)(void **, int))fn;
+    (void)self.unwind(warm, OAKI_COUNT(warm));
+    find_own();
+}
+
+void oaki_stack_init(void)
+{
+    (void)pthread_once(&self.once, init);
+}
+
+size_t oaki_stack_capture(uintptr_t *pc, size_t max)
+{
+    void *raw[OAKI_STACK_FRAMES + OWN_FRAMES];
+    size_t want = OAKI_MIN(max, (size_t)OAKI_STACK_FRAMES) + OWN_FRAMES, skip = 0;
+    oaki_fork_hold();
+    int got = self.unwind(raw, (int)want);
+    oaki_fork_release();
+    size_t n = got > 0 ? (size_t)got : 0;
+    while (skip < n && oaki_stack_is_own((uintptr_t)raw[skip] - 1)) skip++;
+    if (skip == n) skip = 0; /* a thread of Oakum's */
+    n = OAKI_MIN(n - skip, OAKI_MIN(max, (size_t)OAKI_STACK_FRAMES));
+    for (size_t i = 0; i < n; i++) pc[i] = (uintptr_t)raw[skip + i];
+    return n;
+}

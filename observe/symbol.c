@@ -1,0 +1,228 @@
+/* symbol.c - finding names, and keeping what was found (symbol.h).
+ *
+ * Owns: struct self: strings, each once, and a table from code addresses to frames. Neither
+ *   shrinks: both are bounded by the code that allocates. Lock: `lock`, one of the host's, never
+ *   held while anything of Oakum's is waited for. In a child that was forked while another thread
+ *   held it, what it guards is left behind.
+ * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols). */
+#include "symbol.h"
+#include "dwarf.h"
+#include "elfsym.h"
+#include "object.h"
+#include "runtime/thread.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+typedef struct text {
+    struct text *next;
+    uint64_t hash;
+    char s[];
+} text;
+
+typedef struct entry {
+    struct entry *next;
+    uintptr_t pc;
+    size_t n;
+    oak_frame frame[];
+} entry;
+
+enum { BUCKETS = 512 };
+
+static struct {
+    pthread_once_t once;
+    pthread_mutex_t lock;
+    text *texts[BUCKETS];
+    entry *entries[BUCKETS];
+    bool no_dwarf; /* it was tried, and there is none */
+} self = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void in_child(void)
+{
+    if (pthread_mutex_trylock(&self.lock) == 0) {
+        pthread_mutex_unlock(&self.lock);
+        return;
+    }
+    pthread_mutex_init(&self.lock, NULL);
+    memset(self.texts, 0, sizeof self.texts);
+    memset(self.entries, 0, sizeof self.entries);
+    oaki_dwarf_abandon();
+}
+
+static void once(void)
+{
+    oaki_fork_register(in_child);
+}
+
+static void lock(void)
+{
+    (void)pthread_once(&self.once, once);
+    pthread_mutex_lock(&self.lock);
+}
+
+/* ---- strings ---- */
+
+/* Suffixes of copies and parts that the compiler made of a function are no part of its name. */
+static size_t plain_length(const char *s)
+{
+    static const char *const suffix[] = { ".constprop.", ".part.", ".isra.", ".cold",
+                                          ".lto_priv." };
+    size_t n = strlen(s);
+    for (size_t i = 0; i < OAKI_COUNT(suffix); i++) {
+        const char *at = strstr(s, suffix[i]);
+        if (at && at > s) n = OAKI_MIN(n, (size_t)(at - s));
+    }
+    return n;
+}
+
+/* NULL without memory, and for NULL. */
+static const char *keep(const char *s, size_t n)
+{
+    if (!s) return NULL;
+    uint64_t hash = XXH3_64bits(s, n);
+    text **head = &self.texts[hash % BUCKETS], *t = *head;
+    for (; t; t = t->next)
+        if (t->hash == hash && strncmp(t->s, s, n) == 0 && t->s[n] == '\0') return t->s;
+    t = malloc(sizeof *t + n + 1);
+    if (!t) return NULL;
+    t->hash = hash;
+    memcpy(t->s, s, n);
+    t->s[n] = '\0';
+    t->next = *head;
+    *head = t;
+    return t->s;
+}
+
+static const char *keep_all(const char *s)
+{
+    return s ? keep(s, strlen(s)) : NULL;
+}
+
+/* ---- where names come from ---- */
+
+/* An object that was loaded since asks for another opening. */
+static bool dwarf_for(uintptr_t addr)
+{
+    if (self.no_dwarf) return false;
+    if (!oaki_dwarf_is_open() && !oaki_dwarf_open()) {
+        self.no_dwarf = true;
+        return false;
+    }
+    if (oaki_dwarf_covers(addr)) return true;
+    Dl_info info;
+    return dladdr((void *)addr, &info) != 0 && oaki_dwarf_open() && oaki_dwarf_covers(addr);
+}
+
+static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
+{
+    oaki_elf e;
+    uintptr_t start;
+    size_t size;
+    if (oaki_elf_open(&e, o->path) != 0) return;
+    const char *name = oaki_elf_symbol(&e, pc - o->base, false, &start, &size);
+    if (name) f->function = keep(name, plain_length(name));
+    oaki_elf_close(&e);
+}
+
+static void name_by_loader(uintptr_t pc, oak_frame *f)
+{
+    Dl_info info;
+    if (dladdr((void *)pc, &info) == 0) return;
+    if (info.dli_sname) f->function = keep(info.dli_sname, plain_length(info.dli_sname));
+    if (!f->object) f->object = keep_all(info.dli_fname);
+}
+
+static size_t look_up(uintptr_t pc, oak_frame *out)
+{
+    oaki_objects objects;
+    const oaki_object *o = NULL;
+    memset(out, 0, OAKI_SYMBOL_INLINED * sizeof *out);
+    bool listed = oaki_objects_read(&objects) == 0;
+    if (listed) o = oaki_objects_find(&objects, pc, NULL);
+    size_t n = dwarf_for(pc) ? oaki_dwarf_code(pc, out) : 0;
+    n = OAKI_MAX(n, 1);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = out[i].function;
+        out[i].function = name ? keep(name, plain_length(name)) : NULL;
+        out[i].file = keep_all(out[i].file);
+        out[i].object = o ? keep_all(o->path) : NULL;
+        out[i].address = pc;
+    }
+    if (!out[n - 1].function && o) name_by_elf(o, pc, &out[n - 1]);
+    if (!out[n - 1].function) name_by_loader(pc, &out[n - 1]);
+    if (listed) oaki_objects_free(&objects);
+    return n;
+}
+
+/* ---- code ---- */
+
+static entry *find(uintptr_t pc)
+{
+    entry *e = self.entries[(pc ^ pc >> 12) % BUCKETS];
+    while (e && e->pc != pc) e = e->next;
+    return e;
+}
+
+static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
+{
+    entry *e = malloc(sizeof *e + n * sizeof *frame), **head;
+    if (!e) return;
+    head = &self.entries[(pc ^ pc >> 12) % BUCKETS];
+    e->pc = pc;
+    e->n = n;
+    memcpy(e->frame, frame, n * sizeof *frame);
+    e->next = *head;
+    *head = e;
+}
+
+size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
+{
+    lock();
+    const entry *e = find(pc);
+    size_t n = e ? e->n : look_up(pc, out);
+    if (e) memcpy(out, e->frame, n * sizeof *out);
+    else remember(pc, out, n);
+    pthread_mutex_unlock(&self.lock);
+    return n;
+}
+
+/* ---- data ---- */
+
+static const char *data_by_elf(const oaki_object *o, uintptr_t addr, oaki_symbol *out)
+{
+    oaki_elf e;
+    uintptr_t start = 0;
+    if (oaki_elf_open(&e, o->path) != 0) return NULL;
+    const char *name = keep_all(oaki_elf_symbol(&e, addr - o->base, true, &start, &out->size));
+    if (name) out->offset = addr - o->base - start;
+    oaki_elf_close(&e);
+    return name;
+}
+
+bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
+{
+    oaki_objects objects;
+    *out = (oaki_symbol){ .name = NULL };
+    if (oaki_objects_read(&objects) != 0) return false;
+    const oaki_object *o = oaki_objects_find(&objects, addr, NULL);
+    if (o) {
+        lock();
+        out->object = keep_all(o->path);
+        if (dwarf_for(addr))
+            out->name = keep_all(oaki_dwarf_data(addr, &out->offset, &out->size));
+        if (!out->name) out->name = data_by_elf(o, addr, out);
+        if (!out->name) out->offset = addr - o->base;
+        pthread_mutex_unlock(&self.lock);
+    }
+    oaki_objects_free(&objects);
+    return out->name != NULL;
+}
+
+void oaki_symbols_release(void)
+{
+    lock();
+    oaki_dwarf_close();
+    pthread_mutex_unlock(&self.lock);
+}

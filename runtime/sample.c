@@ -1,0 +1,87 @@
+/* sample.c - drawing sampled bytes, cutting runs in front of them (sample.h).
+ *
+ * Owns: oaki_mcache's sample_left, sample_due, random: the thread's own, as the cache is. All is
+ *   O(1) but oaki_sample_set_rate, which stops the world and flushes every cache. */
+#include "sample.h"
+#include "collector.h"
+#include "heap.h"
+#include <math.h>
+
+#define GOLDEN 0x9e3779b97f4a7c15u
+
+/* Marsaglia's xorshift (2003) with a multiplication behind it. */
+static uint64_t next_random(oaki_mcache *mc)
+{
+    uint64_t x = mc->random;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    mc->random = x;
+    return x * 0x2545f4914f6cdd1du;
+}
+
+/* The byte with number floor(x) is the next sampled one, where x has the exponential distribution:
+ * so an object of s bytes from here has it with probability 1 - exp(-s / rate) exactly. */
+void oaki_sample_draw(oaki_mcache *mc)
+{
+    size_t rate = AO_load(&oaki_the_heap.sampler.rate);
+    if (rate <= 1) {
+        mc->sample_left = rate ? 0 : OAKI_SAMPLE_NEVER;
+        return;
+    }
+    double u = ((double)(next_random(mc) >> 11) + 1) * 0x1p-53; /* (0, 1] */
+    double x = -log(u) * (double)rate;
+    mc->sample_left = x < 0x1p62 ? (size_t)x : (size_t)1 << 62;
+}
+
+/* The seeds of caches are those of splitmix64 (Steele, Lea and Flood 2014). */
+void oaki_sample_seed(oaki_mcache *mc)
+{
+    uint64_t x = AO_fetch_and_add(&oaki_the_heap.sampler.random, GOLDEN) + GOLDEN;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    mc->random = (x ^ x >> 31) | 1;
+    oaki_sample_draw(mc);
+}
+
+static void met(oaki_mcache *mc)
+{
+    mc->sample_due = AO_load(&oaki_the_heap.sampler.rate);
+    oaki_sample_draw(mc);
+}
+
+OAKI_COLD size_t oaki_sample_cut(oaki_mcache *mc, size_t size)
+{
+    size_t before = mc->sample_left / size;
+    if (before > 0) {
+        mc->sample_left -= before * size;
+        return before;
+    }
+    met(mc);
+    return 1;
+}
+
+size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
+{
+    if (OAKI_LIKELY(bytes <= mc->sample_left)) {
+        mc->sample_left -= bytes;
+        return 0;
+    }
+    met(mc);
+    return oaki_sample_take_due(mc);
+}
+
+int oaki_sample_set_rate(size_t rate, const oaki_sample_hooks *on, uint64_t seed)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_gc_stop_begin();
+    if (!t) return -1;
+    h->sampler.on = *on;
+    AO_store(&h->sampler.rate, rate);
+    if (seed) AO_store(&h->sampler.random, seed);
+    oaki_gc_flush_caches();
+    if (seed)
+        for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_sample_seed(mc);
+    oaki_gc_stop_end(t);
+    return 0;
+}
