@@ -201,7 +201,7 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
     const oak_map_type *t = m->type;
     size_t size = m->entry_size;
     unsigned used = oak_map_used_(it->tags = (const char *)oaki_map_tags(a, g));
-    it->left = (uint16_t)used;
+    it->left = used;
     if (!used) return;
     const char *e = it->entries = oaki_map_entries(a, g, size);
     if (is_plain(t) && a->slots == OAK_MAP_USED_) {

@@ -125,7 +125,7 @@ typedef struct oak_map_iter {
     uint64_t seed, mult;    /* whose order */
     const char *tags;       /* of the unit's group, while nothing moved */
     char *entries;
-    uint16_t left;          /* its slots that are left */
+    uint32_t left;          /* its slots that are left */
     uint8_t state, nfilters, units;
     bool walking, searching, old;
     uint32_t next, count;   /* the unit as a list */

@@ -252,9 +252,12 @@ OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
  * than the caches. */
 OAK_MAP_INLINE_ void oak_map_fetch_(const char *entries, size_t entry_size)
 {
+    size_t size = OAK_MAP_SLOTS_ * entry_size;
     if (entry_size > 16) return;
-    for (size_t line = 0; line < OAK_MAP_SLOTS_ * entry_size; line += 64)
-        __builtin_prefetch(entries + line);
+    __builtin_prefetch(entries);
+    if (size > 64) __builtin_prefetch(entries + 64);
+    if (size > 128) __builtin_prefetch(entries + 128);
+    if (size > 192) __builtin_prefetch(entries + 192);
 }
 
 /* The key's entry in array a, or NULL, and in *at its tag's place. */
@@ -272,7 +275,7 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
         if (hit)
             oak_map_fetch_(a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * entry_size, entry_size);
         for (; hit; hit &= hit - 1) {
-            size_t slot = (unsigned)__builtin_ctz(hit);
+            size_t slot = (size_t)__builtin_ctzll(hit);
             char *e = a->dir[g >> a->gbits] + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
             const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
             bool same = oak_map_equal_(t, stored, key);
@@ -362,10 +365,9 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
                                            size_t entry_size, size_t value_offset)
 {
     while (OAK_MAP_LIKELY_(it->left != 0 && it->moves == it->map->moves)) {
-        unsigned slot = (unsigned)__builtin_ctz(it->left);
-        it->left = (uint16_t)(it->left & (it->left - 1));
+        size_t slot = (size_t)__builtin_ctzll(it->left);
+        it->left &= it->left - 1;
         if (OAK_MAP_UNLIKELY_(it->tags[slot] == 0)) continue;
-        if (OAK_MAP_UNLIKELY_(it->map->busy)) oak_map_misuse_(it->map, OAK_MAP_ITERATE_);
         char *e = it->entries + slot * entry_size;
         it->key = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
         it->value = oak_map_value_(t, e, value_offset);
@@ -457,9 +459,11 @@ template <class T> struct oak_map_traits_ {
         OAK_MAP_ENTRY_(K, V), \
         #name, \
     }; \
-    typedef struct name##_iter { \
-        K const *key; \
-        V *value; \
+    typedef union name##_iter { \
+        __extension__ struct { /* as in oak_map_iter */ \
+            K const *key; \
+            V *value; \
+        }; \
         oak_map_iter it; \
     } name##_iter; \
     OAK_MAP_INLINE_ oak_map *name##_map(const name *m) \
@@ -494,17 +498,12 @@ template <class T> struct oak_map_traits_ {
     } \
     OAK_MAP_INLINE_ void name##_iter_init(name##_iter *it, const name *m) \
     { \
-        it->key = NULL; \
-        it->value = NULL; \
         oak_map_iter_init(&it->it, name##_map(m)); \
     } \
     OAK_MAP_INLINE_ bool name##_iter_next(name##_iter *it) \
     { \
-        bool more = oak_map_iter_next_as_(&it->it, &name##_type, OAK_MAP_ENTRY_(K, V), \
-                                          OAK_MAP_OFFSET_(K, V)); \
-        it->key = (K const *)it->it.key; \
-        it->value = (V *)it->it.value; \
-        return more; \
+        return oak_map_iter_next_as_(&it->it, &name##_type, OAK_MAP_ENTRY_(K, V), \
+                                     OAK_MAP_OFFSET_(K, V)); \
     } \
     typedef char \
         name##_alignment_is_at_most_16[__alignof__(K) <= 16 && __alignof__(V) <= 16 ? 1 : -1]
