@@ -244,6 +244,34 @@ void oaki_ephemerons_trim(void)
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
 }
 
+/* ---- for who follows references (follow.h) ---- */
+
+static void tell(uint32_t i, oaki_pair_fn fn, void *ctx)
+{
+    const record *r = at(i);
+    fn(ctx, r->handle, r->link.obj, value_of(i));
+}
+
+size_t oaki_ephemerons_count(void)
+{
+    return self.table.records.len;
+}
+
+void oaki_ephemerons_of(const void *obj, oaki_pair_fn fn, void *ctx)
+{
+    if (!oaki_special_possible(obj)) return;
+    for (uint32_t i = oaki_ptrtable_first(&self.table, obj); i != OAKI_PTR_NONE;
+         i = at(i)->link.next)
+        tell(i, fn, ctx);
+    uint32_t i = record_of_handle(obj);
+    if (i != OAKI_PTR_NONE) tell(i, fn, ctx);
+}
+
+void oaki_ephemerons_each(oaki_pair_fn fn, void *ctx)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++) tell(i, fn, ctx);
+}
+
 size_t oaki_ephemerons_looks(void)
 {
     return self.looks;

@@ -31,6 +31,7 @@
  * Lock: finalizer_lock, or the world is stopped. Bound: a decision is O(records) and the marking.
  */
 #include "finalizer.h"
+#include "follow.h"
 #include "ptrtable.h"
 
 #include <errno.h>
@@ -411,6 +412,23 @@ void oaki_finalizers_stats(struct oak_memstats *out)
     for (unsigned k = 0; k < KINDS; k++) out->finalizers += oaki_count_get(&self.waiting[k]);
     out->finalizers_ready = oaki_count_get(&self.ready);
     out->finalizer_cycles = oaki_count_get(&self.stuck);
+}
+
+/* ---- for who follows references (follow.h) ---- */
+
+void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        const record *r = at(i);
+        bool cleanup = r->kind == CLEANUP;
+        const void *code = cleanup ? (const void *)(uintptr_t)r->fn.cleanup
+                                   : (const void *)(uintptr_t)r->fn.finalizer;
+        fn(ctx, &(oaki_finalizer_record){ .obj = r->link.obj,
+                                          .ctx = r->ctx,
+                                          .fn = code,
+                                          .cleanup = cleanup,
+                                          .ready = r->state == READY });
+    }
 }
 
 int oaki_finalizers_init(void)

@@ -1,14 +1,24 @@
-/* follow.c - marking with somebody watching: slow, and for the few who must know what is marked.
+/* follow.c - marking with somebody watching: slow, and for the few who must know what is marked;
+ * and the edges of an object.
  *
  * The marker tells nobody what it marks, as that would cost every collection something. This one
  * does, for small objects that are scanned conservatively: it sets their bits in M itself and keeps
  * its own stack. The rest it hands to the marker.
  *
- * Owns: a stack of fixed size, in a stop. When that is full, objects are handed to the marker.
- * Bound: linear in what it marks. */
+ * Edges are told by the marker's rules, without it. Only mark functions need an oak_marker: they
+ * get one that is no worker. What they mark lands in its queue, as in a worker's, and where a
+ * worker would get itself a new chunk of stack, this one hands on what is in the old
+ * (oak_marker.record); so the marker itself has no test for it. They tell values, not where they
+ * are: the object's words are looked up in a hash table of the values.
+ *
+ * Owns: a stack of fixed size, in a stop; when that is full, objects are handed to the marker. The
+ *   recorder, its table.
+ * Lock: the world is stopped, or it is an image (observe/image.h).
+ * Bound: linear in what it marks; edges, in the object's words. */
 #include "follow.h"
 
 #include "mark.h"
+#include "runtime/os.h"
 #include "runtime/track.h"
 
 #define DEPTH 4096
@@ -54,4 +64,187 @@ void oaki_follow(const void *p, void (*found)(void *obj))
     look(oaki_heap_offset(p));
     while (self.n > 0) scan(self.stack[--self.n]);
     oaki_mark_drain();
+}
+
+/* ---- edges ---- */
+
+static struct {
+    oaki_edge_fn fn;
+    void *ctx;
+    oaki_edge batch[OAKI_EDGES];
+    size_t n;
+    /* values of a mark function: a hash set of offsets + 1, those that were met in the object
+     * negated; NULL: they are handed on without being looked for */
+    size_t *set;
+    size_t cap, used; /* places; in use */
+    size_t mapped;    /* bytes behind set, kept for the next object */
+    size_t *memory;
+    oaki_mark_chunk chunk;
+    oak_marker recorder;
+} edges;
+
+static void flush_edges(void)
+{
+    if (edges.n > 0) edges.fn(edges.ctx, edges.batch, edges.n);
+    edges.n = 0;
+}
+
+OAKI_INLINE void tell(size_t to, size_t at)
+{
+    edges.batch[edges.n].to = to;
+    edges.batch[edges.n].at = at;
+    if (++edges.n == OAKI_EDGES) flush_edges();
+}
+
+/* The words of [lo, hi), which is in the object at p. */
+OAKI_NO_ASAN static void tell_words(const char *p, const char *lo, const char *hi)
+{
+    uintptr_t base = oaki_the_heap.base;
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
+        size_t to = *(const uintptr_t *)lo - base;
+        if (to < used) tell(to, (size_t)(lo - p));
+    }
+}
+
+OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t size)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (size_t at = 0; at + t->elem_size <= size; at += t->elem_size)
+        for (size_t i = 0; i < t->nwords; i += 64)
+            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1) {
+                size_t word = at + (i + oaki_ctz(set)) * sizeof(uintptr_t);
+                size_t to = *(const uintptr_t *)(p + word) - oaki_the_heap.base;
+                if (to < used) tell(to, word);
+            }
+}
+
+/* ---- edges that a mark function tells ---- */
+
+#define SET_MIN 512
+
+static size_t place_of(size_t to)
+{
+    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges.cap - 1);
+}
+
+/* Where the value is, or the free place for it. */
+static size_t *look_up(size_t to)
+{
+    size_t i = place_of(to), key = to + 1;
+    while (edges.set[i] != 0 && edges.set[i] != key && edges.set[i] != ~key)
+        i = (i + 1) & (edges.cap - 1);
+    return &edges.set[i];
+}
+
+static bool grow(size_t cap)
+{
+    size_t *old = edges.set, old_cap = edges.cap, old_mapped = edges.mapped;
+    size_t bytes = cap * sizeof *old;
+    size_t *fresh = oaki_os_map(bytes);
+    if (!fresh) return false;
+    edges.set = edges.memory = fresh;
+    edges.cap = cap;
+    edges.mapped = bytes;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i] != 0) *look_up(old[i] - 1) = old[i];
+    if (old) oaki_os_release(old, old_mapped);
+    return true;
+}
+
+/* Without memory for the set, what is in it is told, and the rest without places. */
+static void give_up_places(void)
+{
+    for (size_t i = 0; i < edges.cap; i++) {
+        if (edges.set[i] != 0) tell(edges.set[i] - 1, SIZE_MAX);
+        edges.set[i] = 0;
+    }
+    edges.set = NULL;
+}
+
+static void note(size_t to)
+{
+    if (edges.set && (edges.used + 1) * 2 > edges.cap && !grow(edges.cap * 2)) give_up_places();
+    if (!edges.set) {
+        tell(to, SIZE_MAX);
+        return;
+    }
+    size_t *place = look_up(to);
+    edges.used += *place == 0;
+    *place = to + 1;
+}
+
+static void record(oak_marker *m)
+{
+    for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
+    m->top->n = 0;
+}
+
+/* Tell the words of the object that hold what was noted, and then what no word holds. */
+OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (size_t at = 0; edges.used > 0 && at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
+        size_t to = *(const uintptr_t *)(p + at) - oaki_the_heap.base;
+        if (to >= used) continue;
+        size_t *place = look_up(to);
+        if (*place == 0) continue;
+        *place = ~(to + 1);
+        tell(to, at);
+    }
+    for (size_t i = 0; i < edges.cap; i++) {
+        size_t key = edges.set[i];
+        if (key != 0 && key >> 63 == 0) tell(key - 1, SIZE_MAX);
+        edges.set[i] = 0;
+    }
+}
+
+void oaki_follow_trim(void)
+{
+    if (edges.memory) oaki_os_release(edges.memory, edges.mapped);
+    edges.set = edges.memory = NULL;
+    edges.cap = edges.mapped = 0;
+}
+
+static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
+{
+    oak_marker *m = &edges.recorder;
+    m->base = oaki_the_heap.base;
+    m->used = AO_load(&oaki_the_heap.used);
+    m->top = &edges.chunk;
+    m->head = m->tail = 0;
+    m->record = record;
+    edges.chunk.n = edges.used = 0;
+    edges.set = where ? edges.memory : NULL;
+    if (where && !edges.memory) {
+        edges.cap = 0;
+        (void)grow(SET_MIN);
+    }
+    t->mark(m, p, size);
+    record(m);
+    for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
+    if (edges.set) tell_places(p, size);
+    if (edges.cap > SET_MIN) oaki_follow_trim(); /* the next object's is cleared in proportion */
+}
+
+void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
+{
+    oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
+    oaki_kind kind = (oaki_kind)((e & OAKI_PTE_SPANCLASS) >> 6);
+    if (kind == OAKI_NOSCAN) return;
+    char *p = (char *)oaki_the_heap.base + slot;
+    size_t size = oaki_object_size(slot), head = 0;
+    edges.fn = fn;
+    edges.ctx = ctx;
+    edges.n = 0;
+    if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
+        head = (size_t)oaki_span_of_offset(slot)->cursor << OAKI_PAGE_SHIFT;
+    const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    if (!t)
+        tell_words(p, p + (kind == OAKI_TYPED ? 0 : head), p + size);
+    else if (t->mark)
+        tell_marked(t, p, size, where);
+    else
+        tell_bitmap(t, p, size);
+    flush_edges();
 }

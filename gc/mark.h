@@ -52,6 +52,8 @@ struct oak_marker {
     size_t scanned;           /* words looked at, about */
     unsigned id;
     unsigned drain;           /* of a helper: the last one before it was started */
+    /* not NULL: it is no worker, and only notes what is marked; empties `top` (follow.c) */
+    void (*record)(struct oak_marker *m);
 } __attribute__((aligned(128)));
 
 /* ---- workers.c ---- */

@@ -210,6 +210,10 @@ void oaki_mark_overflow(void)
 
 void oaki_mark_offer(oak_marker *m)
 {
+    if (OAKI_UNLIKELY(m->record != NULL)) {
+        m->record(m);
+        return;
+    }
     oaki_mark_chunk *c = new_chunk(), *old = m->top;
     if (!c) {
         for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;)

@@ -8,6 +8,7 @@
  * Lock: types_lock for making layouts; readers need none. */
 #include "inspect.h"
 #include "map.h"
+#include "parts.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 #include "runtime/type.h"
@@ -219,6 +220,17 @@ size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment)
 void *oaki_map_cell_new(size_t size, bool scanned)
 {
     return scanned ? oak_alloc(size) : oak_alloc_noscan(size);
+}
+
+oaki_map_part oaki_map_part_of(const oak_type *t, const oaki_map_layout **layout)
+{
+    *layout = NULL;
+    if (!t) return OAKI_MAP_NO_PART;
+    if (t->mark == mark_header) return OAKI_MAP_HEADER;
+    if (t->mark == mark_directory) return OAKI_MAP_DIRECTORY;
+    if (t->mark != mark_segment) return OAKI_MAP_NO_PART;
+    *layout = t->data;
+    return OAKI_MAP_ENTRIES;
 }
 
 /* ---- layouts ---- */

@@ -11,6 +11,7 @@
 #include "heap.h"
 #include "meta.h"
 #include "probe.h"
+#include "rootmask.h"
 #include <errno.h>
 #include <oakum/gc.h>
 #include <string.h>
@@ -204,7 +205,11 @@ void oaki_root_emit(const oaki_root_visitor *v, oaki_root root)
 {
     root.lo = (const char *)OAKI_ALIGN_UP((uintptr_t)root.lo, sizeof(void *));
     root.hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)root.hi, sizeof(void *));
-    if (root.lo < root.hi) v->fn(&root, v->ctx);
+    if (root.lo >= root.hi) return;
+    if (OAKI_UNLIKELY(AO_load(&oaki_root_masks)))
+        oaki_root_emit_masked(v, root);
+    else
+        v->fn(&root, v->ctx);
 }
 
 void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
@@ -274,6 +279,7 @@ void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
         oaki_stackroots_visit(&v, t);
         oaki_tlsroots_visit(&v, t);
     }
+    if (OAKI_UNLIKELY(AO_load(&oaki_root_masks))) oaki_root_masks_visited();
 }
 
 /* ---- start-up ---- */

@@ -14,5 +14,6 @@
 #include <oakum/shardmap.h>
 #include <oakum/syncmap.h>
 #include <oakum/weakmap.h>
+#include <oakum/why.h>
 
 #endif

@@ -1,0 +1,439 @@
+/* image.c - a stop, a fork, and a pipe.
+ *
+ * What goes through the pipe are frames: a length, and as many bytes; a last one says how it ended.
+ * So the parent needs no end of file, which another child of the program's might hold up by having
+ * a copy of the pipe.
+ *
+ * The child has exit signal 0: wait() doesn't see it, and nobody gets a SIGCHLD. It is reaped here,
+ * by its number, with __WALL; a program that waits for any child with that flag may get it first,
+ * which does no harm, as how it ended is in the last frame.
+ *
+ * Owns: the images that are being taken, each in the frames of who takes it.
+ * Lock: gc_lock, for the stop. Several threads may each have a child. */
+#include "image.h"
+
+#include "gc/mark.h"
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+#include "runtime/track.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FRAME ((size_t)64 << 10)
+#define LAST UINT32_MAX      /* in place of a frame's length */
+#define LOOK_MS 100          /* between two looks at whether a silent child lives */
+#define GRACE_NS 2000000000u /* that the child may be late before it is killed */
+#define ANSWER_MIN ((size_t)64 << 10)
+
+typedef struct run {
+    size_t lo, hi; /* offsets */
+} run;
+
+typedef struct ending {
+    int32_t error, pad;
+    uint64_t extra_memory;
+} ending;
+
+struct oaki_image {
+    const oaki_image_request *request;
+    oaki_image_answer *answer; /* in a stop */
+    const oaki_thread *self;
+    int fd; /* of the pipe, in the child */
+    bool in_stop, late;
+    uint64_t deadline;
+    run *runs; /* sorted */
+    size_t nruns, runs_mapped;
+    size_t n; /* bytes in buf */
+    char *buf;
+};
+
+/* ---- what work asks ---- */
+
+const oaki_thread *oaki_image_self(const oaki_image *im) { return im->self; }
+const char *oaki_image_own_sp(const oaki_image *im) { return im->request->own_sp; }
+bool oaki_image_in_stop(const oaki_image *im) { return im->in_stop; }
+
+bool oaki_image_late(oaki_image *im)
+{
+    if (!im->late) im->late = oaki_os_now_ns() > im->deadline;
+    return im->late;
+}
+
+bool oaki_image_run_has(const oaki_image *im, size_t slot)
+{
+    size_t lo = 0, hi = im->nruns;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (im->runs[mid].hi <= slot)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < im->nruns && im->runs[lo].lo <= slot;
+}
+
+size_t oaki_image_runs(const oaki_image *im)
+{
+    return im->nruns;
+}
+
+void oaki_image_run(const oaki_image *im, size_t i, size_t *lo, size_t *hi)
+{
+    *lo = im->runs[i].lo;
+    *hi = im->runs[i].hi;
+}
+
+/* ---- runs ---- */
+
+static size_t each_run(run *out)
+{
+    size_t n = 0;
+    for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
+        for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+            const oaki_run *r = &mc->run[sc];
+            if (!r->end || r->next >= r->end) continue;
+            if (out) out[n] = (run){ oaki_heap_offset(r->next), oaki_heap_offset(r->end) };
+            n++;
+        }
+    return n;
+}
+
+static void sift(run *a, size_t i, size_t n)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && a[child + 1].lo > a[child].lo) child++;
+        if (a[i].lo >= a[child].lo) return;
+        run x = a[i];
+        a[i] = a[child];
+        a[child] = x;
+    }
+}
+
+/* Heapsort: libc's qsort may call malloc. */
+static bool find_runs(oaki_image *im)
+{
+    size_t n = im->nruns = each_run(NULL);
+    im->runs_mapped = n * sizeof(run);
+    if (n == 0) return true;
+    run *a = im->runs = oaki_os_map(im->runs_mapped);
+    if (!a) return false;
+    each_run(a);
+    for (size_t i = n / 2; i-- > 0;) sift(a, i, n);
+    while (n-- > 1) {
+        run x = a[0];
+        a[0] = a[n];
+        a[n] = x;
+        sift(a, 0, n);
+    }
+    return true;
+}
+
+static int work_on(oaki_image *im)
+{
+    if (!find_runs(im)) return ENOMEM;
+    int error = im->request->work(im, im->request->arg);
+    return im->late && !error ? ETIMEDOUT : error;
+}
+
+/* ---- answers ---- */
+
+/* Room for n more bytes in an answer. */
+static bool reserve(oaki_image_answer *a, size_t n)
+{
+    if (n <= a->mapped - a->n) return true;
+    size_t mapped = OAKI_MAX(a->mapped * 2, ANSWER_MIN);
+    while (mapped - a->n < n) mapped *= 2;
+    char *p = oaki_os_map(mapped);
+    if (!p) return false;
+    if (a->data) {
+        memcpy(p, a->data, a->n);
+        oaki_os_release(a->data, a->mapped);
+    }
+    a->data = p;
+    a->mapped = mapped;
+    return true;
+}
+
+static bool append(oaki_image_answer *a, const void *p, size_t n)
+{
+    if (!reserve(a, n)) return false;
+    memcpy(a->data + a->n, p, n);
+    a->n += n;
+    return true;
+}
+
+void oaki_image_answer_free(oaki_image_answer *a)
+{
+    if (a->data) oaki_os_release(a->data, a->mapped);
+    *a = (oaki_image_answer){ 0 };
+}
+
+static bool write_pipe(int fd, const void *p, size_t n)
+{
+    for (const char *at = p; n > 0;) {
+        ssize_t done = write(fd, at, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        at += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+static bool flush(oaki_image *im)
+{
+    uint32_t length = (uint32_t)im->n;
+    if (length == 0) return true;
+    im->n = 0;
+    return write_pipe(im->fd, &length, sizeof length) && write_pipe(im->fd, im->buf, length);
+}
+
+bool oaki_image_put(oaki_image *im, const void *p, size_t n)
+{
+    if (im->in_stop) return append(im->answer, p, n);
+    while (n > 0) {
+        size_t piece = OAKI_MIN(n, FRAME - im->n);
+        memcpy(im->buf + im->n, p, piece);
+        im->n += piece;
+        p = (const char *)p + piece;
+        n -= piece;
+        if (im->n == FRAME && !flush(im)) return false;
+    }
+    return true;
+}
+
+/* ---- the child ---- */
+
+static void close_others(int a, int b)
+{
+#ifdef SYS_close_range
+    unsigned lo = (unsigned)OAKI_MIN(a, b), hi = (unsigned)OAKI_MAX(a, b);
+    if (b < 0) lo = hi = (unsigned)a;
+    if (lo > 0) syscall(SYS_close_range, 0u, lo - 1, 0u);
+    if (hi > lo + 1) syscall(SYS_close_range, lo + 1, hi - 1, 0u);
+    syscall(SYS_close_range, hi + 1, ~0u, 0u);
+#else
+    (void)a;
+    (void)b;
+#endif
+}
+
+/* Nothing of the program's may run here: its handlers, its core dumps. And when memory runs out,
+ * this is what is to go. */
+static void settle_in(pid_t parent, int fd, int keep)
+{
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+    struct sigaction standard;
+    memset(&standard, 0, sizeof standard);
+    standard.sa_handler = SIG_DFL;
+    for (size_t i = 0; i < OAKI_COUNT(faults); i++) sigaction(faults[i], &standard, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) syscall(SYS_exit_group, 1);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    close_others(fd, keep);
+    int oom = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (oom < 0) return;
+    (void)!write(oom, "1000", 4);
+    close(oom);
+}
+
+/* Bytes that are this process's alone, from the kernel; 0 when it doesn't tell. */
+static uint64_t own_memory(void)
+{
+    static const char label[] = "Private_Dirty:";
+    char text[2048];
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[OAKI_MAX(n, 0)] = '\0';
+    const char *p = strstr(text, label);
+    uint64_t kib = 0;
+    for (p = p ? p + sizeof label - 1 : ""; *p == ' '; p++) {}
+    for (; *p >= '0' && *p <= '9'; p++) kib = kib * 10 + (uint64_t)(*p - '0');
+    return kib << 10;
+}
+
+static OAK_NORETURN void child(oaki_image *im, pid_t parent)
+{
+    uint32_t last = LAST;
+    settle_in(parent, im->fd, im->request->keep_fd);
+    im->buf = oaki_os_map(FRAME);
+    ending end = { .error = im->buf ? work_on(im) : ENOMEM };
+    if (im->request->measure) end.extra_memory = own_memory();
+    bool whole = !im->buf || flush(im);
+    if (whole && write_pipe(im->fd, &last, sizeof last)) write_pipe(im->fd, &end, sizeof end);
+    for (;;) syscall(SYS_exit_group, 0);
+}
+
+/* Its number, or -1. */
+static pid_t fork_bare(void)
+{
+#ifdef OAKI_TSAN
+    errno = ENOSYS;
+    return -1;
+#else
+    return (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, NULL);
+#endif
+}
+
+/* ---- the parent ---- */
+
+/* What has come and is not looked at yet. */
+typedef struct inbox {
+    char data[FRAME + sizeof(uint32_t)];
+    size_t n;
+} inbox;
+
+typedef enum progress { MORE, DONE, BROKEN, NO_ROOM } progress;
+
+/* Take the frames that are whole, and the beginning of one that isn't. */
+static progress take_frames(inbox *in, uint32_t *left, oaki_image_answer *out, ending *end)
+{
+    size_t at = 0;
+    progress p = MORE;
+    while (p == MORE) {
+        if (*left == 0) {
+            if (in->n - at < sizeof *left) break;
+            memcpy(left, in->data + at, sizeof *left);
+            at += sizeof *left;
+            if (*left != LAST && (*left == 0 || *left > FRAME)) p = BROKEN;
+            continue;
+        }
+        if (*left == LAST) {
+            if (in->n - at < sizeof *end) break;
+            memcpy(end, in->data + at, sizeof *end);
+            p = DONE;
+            continue;
+        }
+        size_t n = OAKI_MIN((size_t)*left, in->n - at);
+        if (n == 0) break;
+        if (!append(out, in->data + at, n)) p = NO_ROOM;
+        at += n;
+        *left -= (uint32_t)n;
+    }
+    memmove(in->data, in->data + at, in->n - at);
+    in->n -= at;
+    return p;
+}
+
+static bool gone(pid_t pid)
+{
+    pid_t r = waitpid(pid, NULL, WNOHANG | __WALL);
+    return r == pid || (r < 0 && errno == ECHILD);
+}
+
+/* 0 or an error number. */
+static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *out, bool *reaped)
+{
+    inbox *in = oaki_os_map(sizeof *in);
+    uint32_t left = 0;
+    ending end = { .error = EIO };
+    progress p = in ? MORE : NO_ROOM;
+    bool late = false;
+    while (p == MORE) {
+        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+        int ready = poll(&poll_fd, 1, *reaped ? 0 : LOOK_MS);
+        if (ready > 0) {
+            ssize_t n = read(fd, in->data + in->n, sizeof in->data - in->n);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) break;
+            in->n += (size_t)n;
+            p = take_frames(in, &left, out, &end);
+        } else if (*reaped) {
+            break; /* and all that it wrote has been read */
+        } else {
+            *reaped = gone(pid);
+        }
+        late = oaki_os_now_ns() > deadline + GRACE_NS;
+        if (late) break;
+    }
+    if (in) oaki_os_release(in, sizeof *in);
+    out->extra_memory = end.extra_memory;
+    if (p == NO_ROOM) return ENOMEM;
+    return p == DONE ? end.error : late ? ETIMEDOUT : EIO;
+}
+
+static void reap(pid_t pid, int error, bool reaped)
+{
+    if (reaped || (error && gone(pid))) return;
+    if (error) kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
+}
+
+/* By an attached thread outside of the runtime, which counts as stopped meanwhile. */
+static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t deadline,
+                                  oaki_image_answer *out)
+{
+    bool reaped = false;
+    oaki_blocking_begin(t);
+    int error = listen_to(fd, pid, deadline, out, &reaped);
+    reap(pid, error, reaped);
+    oaki_blocking_end(t);
+    return error;
+}
+
+/* The stop, and the fork in it. The frame stays until the world runs, as the thread's context is
+ * saved in it. Returns the child's number, or -1 when work has run in the stop. */
+static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_image_answer *out,
+                                         int *error)
+{
+    oaki_heap *h = &oaki_the_heap;
+    pid_t parent = getpid(), pid = -1;
+    for (;;) {
+        oaki_roots_refresh(t);
+        oaki_lock_acquire_parked(t, &h->gc_lock);
+        oaki_thread_save_context(t);
+        oaki_helpers_hold();
+        oaki_gc_sweep_all();
+        out->pause_ns = oaki_os_now_ns();
+        if (oaki_world_stop(t)) break;
+        oaki_helpers_release();
+        oaki_lock_release(&h->gc_lock);
+    }
+    if (!im->request->in_stop) pid = fork_bare();
+    if (pid == 0) child(im, parent);
+    if (pid < 0) {
+        out->stopped = im->in_stop = true;
+        *error = work_on(im);
+        if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
+    }
+    oaki_world_start(t);
+    out->pause_ns = oaki_os_now_ns() - out->pause_ns;
+    oaki_helpers_release();
+    oaki_lock_release(&h->gc_lock);
+    return pid;
+}
+
+int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
+{
+    int pipe_fd[2], error = 0;
+    *out = (oaki_image_answer){ 0 };
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    if (pipe2(pipe_fd, O_CLOEXEC) != 0) {
+        oaki_leave(t);
+        return -1;
+    }
+    oaki_image im = { .request = r, .answer = out, .self = t, .fd = pipe_fd[1] };
+    im.deadline = oaki_os_now_ns() + r->timeout_ns;
+    pid_t pid = stop_and_fork(t, &im, out, &error);
+    oaki_leave(t);
+    close(pipe_fd[1]);
+    if (pid > 0) error = hear_out(t, pipe_fd[0], pid, im.deadline, out);
+    close(pipe_fd[0]);
+    if (error == 0) return 0;
+    oaki_image_answer_free(out);
+    errno = error;
+    return -1;
+}

@@ -1,0 +1,97 @@
+/* retained.c - what would be free without some objects: one search with them, one as if they were
+ * not there.
+ *
+ * Owns nothing that outlives the call. Bound: two searches of what is alive. */
+#include "graph.h"
+
+#include "runtime/os.h"
+#include <errno.h>
+#include <string.h>
+
+#define TIMEOUT_NS (UINT64_C(120) * 1000000000)
+
+typedef struct query {
+    const void *const *objects;
+    size_t n;
+} query;
+
+typedef struct reply {
+    uint64_t bytes, count;
+} reply;
+
+static void sift(size_t *a, size_t i, size_t n)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && a[child + 1] > a[child]) child++;
+        if (a[i] >= a[child]) return;
+        size_t x = a[i];
+        a[i] = a[child];
+        a[child] = x;
+    }
+}
+
+/* Heapsort: libc's may call malloc. */
+static void sort(size_t *a, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) sift(a, i, n);
+    while (n-- > 1) {
+        size_t x = a[0];
+        a[0] = a[n];
+        a[n] = x;
+        sift(a, 0, n);
+    }
+}
+
+static int search(oaki_image *im, const query *q, size_t *slots)
+{
+    oaki_search s;
+    for (size_t i = 0; i < q->n; i++) {
+        slots[i] = oaki_graph_object(im, (uintptr_t)q->objects[i]);
+        if (slots[i] == SIZE_MAX) return EINVAL;
+    }
+    sort(slots, q->n);
+    if (!oaki_search_begin(&s, im, false)) return ENOMEM;
+    oaki_search_all(&s);
+    reply r = { s.bytes, s.n };
+    s.blocked = slots;
+    s.nblocked = q->n;
+    oaki_search_reset(&s);
+    oaki_search_all(&s);
+    r.bytes -= s.bytes;
+    r.count -= s.n;
+    oaki_search_end(&s);
+    if (oaki_image_late(im)) return ETIMEDOUT;
+    return oaki_image_put(im, &r, sizeof r) ? 0 : EPIPE;
+}
+
+static int work(oaki_image *im, void *arg)
+{
+    const query *q = arg;
+    size_t bytes = OAKI_MAX(q->n, (size_t)1) * sizeof(size_t), *slots = oaki_os_map(bytes);
+    if (!slots) return ENOMEM;
+    int r = search(im, q, slots);
+    oaki_os_release(slots, bytes);
+    return r;
+}
+
+OAKI_NOINLINE size_t oak_retained_size(const void *const *objects, size_t n, size_t *count)
+{
+    query q = { objects, n };
+    oaki_image_request r = { .work = work,
+                             .arg = &q,
+                             .timeout_ns = TIMEOUT_NS,
+                             .own_sp = OAKI_IMAGE_OWN_SP,
+                             .keep_fd = -1 };
+    oaki_image_answer a;
+    reply out = { 0, 0 };
+    if (oaki_image_take(&r, &a) != 0) return SIZE_MAX;
+    bool whole = a.n == sizeof out;
+    if (whole) memcpy(&out, a.data, sizeof out);
+    oaki_image_answer_free(&a);
+    if (!whole) {
+        errno = EIO;
+        return SIZE_MAX;
+    }
+    if (count) *count = (size_t)out.count;
+    return (size_t)out.bytes;
+}

@@ -1,0 +1,300 @@
+/* retention.c - what each root word alone keeps.
+ *
+ * A word alone keeps what no other word reaches: what it dominates. No dominator tree is needed for
+ * that, as only the first level is asked for. From each word in turn its objects get its label; one
+ * that has another label already is SHARED, and the search doesn't go on from there. In the end,
+ * what shared objects reach is shared. Each object is scanned at most twice, and labels take four
+ * bytes an object.
+ *
+ * Of an ephemeron's value the key decides: it has the key's label.
+ *
+ * Owns nothing that outlives the image. Bound: two looks at the words of what is alive; 24 bytes a
+ * root word. */
+#include "graph.h"
+
+#include "gc/follow.h"
+#include "path.h"
+#include "rootname.h"
+#include "runtime/os.h"
+#include <errno.h>
+#include <string.h>
+
+#define TIMEOUT_NS (UINT64_C(300) * 1000000000)
+#define SHARED UINT32_MAX
+#define MOST 4096 /* suspects */
+#define SPARE 64  /* what is kept without a word takes places too, and is left out */
+#define LOOK_EVERY 4096
+
+/* Of a label; it is its number + 1. */
+typedef struct word {
+    uint64_t value, bytes;
+    uint32_t objects;
+    int32_t tid; /* of stack and registers, else 0 */
+} word;
+
+typedef struct suspect {
+    uint32_t label, words;
+    uint64_t bytes, objects, object, size;
+    uint32_t shape, type;
+    uint64_t address[OAK_SUSPECT_WORDS];
+    oaki_root_found root;
+} suspect;
+
+typedef struct query {
+    size_t max;
+    const oaki_code_map *code;
+} query;
+
+typedef struct state {
+    oaki_image *im;
+    oaki_ranks ranks;
+    uint32_t *label; /* by number */
+    uint32_t *queue; /* numbers whose words are to be looked at */
+    size_t first, last, mapped;
+    word *words;
+    size_t nwords, cap;
+    size_t place; /* in the second visit: words so far */
+    uint32_t now; /* label that is being spread */
+    bool no_memory, sharing;
+    suspect *top;
+    size_t ntop, max;
+    const oaki_code_map *code;
+} state;
+
+/* ---- spreading ---- */
+
+/* The object at this offset, if it has a number. */
+static bool number_of(const state *s, uintptr_t value, uint32_t *n)
+{
+    size_t slot = oaki_graph_object(s->im, value);
+    if (slot == SIZE_MAX || !oaki_ranks_has(&s->ranks, slot)) return false;
+    *n = oaki_ranks_of(&s->ranks, slot);
+    return true;
+}
+
+static void give_label(state *s, uintptr_t value)
+{
+    uint32_t n;
+    if (!number_of(s, value, &n)) return;
+    uint32_t old = s->label[n];
+    if (old == s->now || old == SHARED) return;
+    s->label[n] = old == 0 ? s->now : SHARED;
+    if (old == 0 || s->sharing) s->queue[s->last++] = n;
+}
+
+static void label_edges(void *ctx, const oaki_edge *edge, size_t n)
+{
+    for (size_t i = 0; i < n; i++) give_label(ctx, oaki_the_heap.base + edge[i].to);
+}
+
+typedef struct keyed {
+    state *s;
+    const void *key;
+} keyed;
+
+static void label_value(void *ctx, void *handle, void *key, void *value)
+{
+    const keyed *k = ctx;
+    uint32_t n;
+    if (key == k->key && number_of(k->s, (uintptr_t)handle, &n))
+        give_label(k->s, (uintptr_t)value);
+}
+
+static void spread(state *s)
+{
+    while (s->first < s->last) {
+        if (s->first % LOOK_EVERY == 0 && oaki_image_late(s->im)) return;
+        size_t slot = oaki_ranks_object(&s->ranks, s->queue[s->first++]);
+        const void *obj = (const void *)(oaki_the_heap.base + slot);
+        oaki_follow_edges(slot, false, label_edges, s);
+        if (oaki_ephemerons_count() > 0)
+            oaki_ephemerons_of(obj, label_value, &(keyed){ s, obj });
+    }
+}
+
+/* ---- words ---- */
+
+static word *new_word(state *s)
+{
+    if (s->nwords == s->cap) {
+        size_t cap = OAKI_MAX(s->cap * 2, (size_t)4096);
+        word *w = oaki_os_map(cap * sizeof *w);
+        if (!w || cap >= SHARED) {
+            s->no_memory = true;
+            return NULL;
+        }
+        if (s->words) {
+            memcpy(w, s->words, s->nwords * sizeof *w);
+            oaki_os_release(s->words, s->cap * sizeof *w);
+        }
+        s->words = w;
+        s->cap = cap;
+    }
+    return &s->words[s->nwords++];
+}
+
+static int owner(const oaki_root_word *w)
+{
+    return w->past_end && w->thread ? w->thread->tid : 0;
+}
+
+/* Has another word of the thread's stack or registers brought this object in by the same value? */
+static bool is_twin(const state *s, const oaki_root_word *w)
+{
+    uint32_t n, label;
+    if (!owner(w) || !number_of(s, w->value, &n)) return false;
+    label = s->label[n];
+    if (label == 0 || label == SHARED) return false;
+    return s->words[label - 1].tid == owner(w) && s->words[label - 1].value == w->value;
+}
+
+static void label_word(void *ctx, const oaki_root_word *w)
+{
+    state *s = ctx;
+    uint32_t n;
+    if (s->no_memory || is_twin(s, w)) return;
+    if (!number_of(s, w->value, &n) && !(w->past_end && number_of(s, w->value - 1, &n))) return;
+    word *new = new_word(s);
+    if (!new) return;
+    *new = (word){ .value = w->value, .tid = owner(w) };
+    s->now = (uint32_t)s->nwords;
+    give_label(s, w->value);
+    if (w->past_end) give_label(s, w->value - 1);
+    spread(s);
+}
+
+static void spread_shared(state *s)
+{
+    s->first = s->last = 0;
+    for (size_t n = 0; n < s->ranks.n; n++)
+        if (s->label[n] == SHARED) s->queue[s->last++] = (uint32_t)n;
+    s->now = SHARED;
+    s->sharing = true;
+    spread(s);
+}
+
+/* ---- the most ---- */
+
+static void add_up(state *s)
+{
+    for (size_t n = 0; n < s->ranks.n; n++) {
+        uint32_t label = s->label[n];
+        if (label == 0 || label == SHARED) continue;
+        s->words[label - 1].objects++;
+        s->words[label - 1].bytes +=
+            oaki_graph_bytes(oaki_ranks_object(&s->ranks, (uint32_t)n));
+    }
+}
+
+static void choose(state *s)
+{
+    for (size_t i = 0; i < s->nwords; i++) {
+        uint64_t bytes = s->words[i].bytes;
+        if (bytes == 0 || (s->ntop == s->max && bytes <= s->top[s->ntop - 1].bytes)) continue;
+        size_t at = s->ntop < s->max ? s->ntop++ : s->ntop - 1;
+        for (; at > 0 && s->top[at - 1].bytes < bytes; at--) s->top[at] = s->top[at - 1];
+        s->top[at] = (suspect){ .label = (uint32_t)i + 1,
+                                .bytes = bytes,
+                                .objects = s->words[i].objects };
+    }
+}
+
+/* The second visit: the words of those that were chosen. Labels were given in the same order. */
+static void describe(void *ctx, const oaki_root_word *w)
+{
+    state *s = ctx;
+    uint32_t n;
+    if (!number_of(s, w->value, &n) && !(w->past_end && number_of(s, w->value - 1, &n))) return;
+    for (size_t i = 0; i < s->ntop; i++) {
+        suspect *t = &s->top[i];
+        const word *of = &s->words[t->label - 1];
+        if (of->value != w->value || of->tid != owner(w) || s->label[n] != t->label) continue;
+        if (t->words < OAK_SUSPECT_WORDS) t->address[t->words] = (uintptr_t)w->address;
+        if (t->words++ > 0) return;
+        size_t slot = oaki_ranks_object(&s->ranks, n);
+        oaki_root_flatten(w, s->code, &t->root);
+        t->object = oaki_the_heap.base + slot;
+        t->size = oaki_object_size(slot);
+        t->shape = oaki_shape_of(slot);
+        if (t->shape == OAKI_SHAPE_TYPED) t->type = oaki_type_id_at(slot);
+        return;
+    }
+}
+
+/* ---- */
+
+static int answer(state *s)
+{
+    oaki_root_words(s->im, label_word, s);
+    if (s->no_memory) return ENOMEM;
+    spread_shared(s);
+    add_up(s);
+    choose(s);
+    oaki_root_words(s->im, describe, s);
+    if (oaki_image_late(s->im)) return ETIMEDOUT;
+    return oaki_image_put(s->im, s->top, s->ntop * sizeof *s->top) ? 0 : EPIPE;
+}
+
+static int work(oaki_image *im, void *arg)
+{
+    const query *q = arg;
+    state s = { .im = im, .max = q->max, .code = q->code };
+    oaki_search all;
+    if (!oaki_search_begin(&all, im, false)) return ENOMEM;
+    oaki_search_all(&all);
+    oaki_search_end(&all);
+    if (oaki_image_late(im)) return ETIMEDOUT;
+    if (!oaki_ranks_make(&s.ranks, im)) return ENOMEM;
+    s.mapped = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.label;
+    size_t top_bytes = s.max * sizeof *s.top;
+    s.label = oaki_os_map(s.mapped);
+    s.queue = oaki_os_map(s.mapped);
+    s.top = oaki_os_map(top_bytes);
+    int r = s.label && s.queue && s.top ? answer(&s) : ENOMEM;
+    if (s.label) oaki_os_release(s.label, s.mapped);
+    if (s.queue) oaki_os_release(s.queue, s.mapped);
+    if (s.top) oaki_os_release(s.top, top_bytes);
+    if (s.words) oaki_os_release(s.words, s.cap * sizeof *s.words);
+    oaki_ranks_free(&s.ranks);
+    return r;
+}
+
+static void make_public(const char *data, oak_suspect *out)
+{
+    suspect t;
+    memcpy(&t, data, sizeof t);
+    *out = (oak_suspect){ .bytes = (size_t)t.bytes,
+                          .objects = (size_t)t.objects,
+                          .object = (const void *)(uintptr_t)t.object,
+                          .size = (size_t)t.size,
+                          .type = oaki_shape_name(t.shape, t.type),
+                          .words = t.words };
+    for (size_t i = 0; i < OAK_SUSPECT_WORDS; i++)
+        out->address[i] = (const void *)(uintptr_t)t.address[i];
+    oaki_root_name(&t.root, &out->root);
+}
+
+OAKI_NOINLINE int oak_false_retention(oak_suspect *out, size_t max)
+{
+    oaki_image_answer a;
+    oaki_code_map *code = oaki_os_map(sizeof *code);
+    if (!code) return -1;
+    oaki_code_map_read(code);
+    query q = { OAKI_MIN(max, (size_t)MOST) + SPARE, code };
+    oaki_image_request r = { .work = work,
+                             .arg = &q,
+                             .timeout_ns = TIMEOUT_NS,
+                             .own_sp = OAKI_IMAGE_OWN_SP,
+                             .keep_fd = -1 };
+    int taken = oaki_image_take(&r, &a), saved = errno;
+    oaki_os_release(code, sizeof *code);
+    errno = saved;
+    if (taken != 0) return -1;
+    size_t n = a.n / sizeof(suspect), stored = 0;
+    for (size_t i = 0; i < n && stored < max; i++) {
+        make_public(a.data + i * sizeof(suspect), &out[stored]);
+        if (out[stored].root.address) stored++;
+    }
+    oaki_image_answer_free(&a);
+    return (int)stored;
+}

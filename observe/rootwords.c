@@ -1,0 +1,267 @@
+/* rootwords.c - the words that a mark starts from, and what can be told of one in an image.
+ *
+ * A stack's word is in the frame of some function. Without tables that tell frames apart, the
+ * nearest word below it that is a return address leads into that function: it was pushed when the
+ * function called the next one. Return addresses are words that point into code behind a call.
+ * They may be relics of earlier calls, so the answer is likely and not certain; an unwinder would
+ * need the loader's lock, which a thread may hold that doesn't exist in the child.
+ *
+ * The registers of a thread that a signal stopped are in the kernel's frame on its stack: the words
+ * for stack and instruction pointer stand there side by side, and tell where the others are.
+ *
+ * Owns nothing. World stopped, or in an image. Bound: the words of all roots; for a frame,
+ * FRAME_WORDS. */
+#include "rootwords.h"
+
+#include "gc/follow.h"
+#include "gc/mark.h"
+#include "runtime/fiber.h"
+#include "runtime/print.h"
+#include "runtime/probe.h"
+#include "runtime/track.h"
+#include <link.h>
+#include <string.h>
+
+#define FRAME_WORDS 8192
+
+typedef struct walk {
+    oaki_image *im;
+    void (*fn)(void *ctx, const oaki_root_word *w);
+    void *ctx;
+} walk;
+
+/* ---- words of ranges ---- */
+
+static oak_root_kind public_kind(const oaki_root *r, const char *at)
+{
+    const oaki_thread *t = r->thread;
+    switch (r->kind) {
+    case OAKI_ROOT_STACK:
+        if (t && t->interrupted_sp && at >= t->sp && at < t->interrupted_sp)
+            return OAK_ROOT_REGISTER;
+        return OAK_ROOT_STACK;
+    case OAKI_ROOT_FIBER:
+        if (t && t->interrupted_sp && at >= t->sp && at < t->interrupted_sp)
+            return OAK_ROOT_REGISTER;
+        return OAK_ROOT_FIBER;
+    case OAKI_ROOT_REGS: return OAK_ROOT_REGISTER;
+    case OAKI_ROOT_TLS: return OAK_ROOT_TLS;
+    case OAKI_ROOT_DATA: return OAK_ROOT_GLOBAL;
+    case OAKI_ROOT_RANGE: return OAK_ROOT_RANGE;
+    case OAKI_ROOT_SLOT: return OAK_ROOT_RUNTIME;
+    }
+    return OAK_ROOT_RUNTIME;
+}
+
+/* The word is the calling thread's, and in the frames of the call or its saved registers. */
+static bool is_ours(const walk *w, const oaki_root *r, const char *at)
+{
+    if (r->thread != oaki_image_self(w->im)) return false;
+    if (r->kind == OAKI_ROOT_REGS) return at >= (const char *)r->thread->regs &&
+                                          at < (const char *)(r->thread->regs + OAKI_REGS);
+    const char *own = oaki_image_own_sp(w->im);
+    return own && r->past_end && at >= r->thread->sp && at < own;
+}
+
+OAKI_NO_ASAN static void visit_range(const oaki_root *r, void *ctx)
+{
+    const walk *w = ctx;
+    uintptr_t base = oaki_the_heap.base;
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
+        uintptr_t value = *(const uintptr_t *)p;
+        if (value - base >= used && !(r->past_end && value - 1 - base < used)) continue;
+        oaki_root_word word = { .kind = public_kind(r, p),
+                                .past_end = r->past_end,
+                                .thread = r->thread,
+                                .place = p,
+                                .address = p + r->shift,
+                                .value = value,
+                                .object = r->name };
+        word.caller = r->thread == oaki_image_self(w->im) && r->past_end;
+        word.ours = word.caller && is_ours(w, r, p);
+        w->fn(w->ctx, &word);
+    }
+}
+
+/* ---- what is kept without a word ---- */
+
+static void visit_pinned(const walk *w)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages) {
+        const oaki_span *s = &h->spans[page];
+        if ((h->pte[page] & OAKI_PTE_CLASS) == 0 || s->kind != OAKI_PINNED) continue;
+        size_t base = page << OAKI_PAGE_SHIFT,
+               slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+        for (size_t i = 0; i < slots; i++) {
+            size_t off = base + i * s->size;
+            if (!oaki_bit_get(h->alloc, off) || oaki_image_run_has(w->im, off)) continue;
+            oaki_root_word word = { .kind = OAK_ROOT_PINNED, .value = h->base + off };
+            w->fn(w->ctx, &word);
+        }
+    }
+}
+
+static void keep(const walk *w, oak_root_kind kind, const void *value, const void *fn)
+{
+    if (!oaki_heap_contains(value)) return;
+    oaki_root_word word = { .kind = kind, .value = (uintptr_t)value, .fn = fn };
+    w->fn(w->ctx, &word);
+}
+
+static void visit_finalizer(void *ctx, const oaki_finalizer_record *r)
+{
+    const walk *w = ctx;
+    keep(w, r->cleanup ? OAK_ROOT_CLEANUP : OAK_ROOT_FINALIZER, r->ctx, r->fn);
+    if (r->ready && !r->cleanup) keep(w, OAK_ROOT_FINALIZER, r->obj, r->fn);
+}
+
+static void visit_waiting(void *ctx, const oaki_finalizer_record *r)
+{
+    if (!r->ready && !r->cleanup) keep(ctx, OAK_ROOT_WAITING, r->obj, r->fn);
+}
+
+void oaki_root_words(oaki_image *im, void (*fn)(void *ctx, const oaki_root_word *w), void *ctx)
+{
+    walk w = { im, fn, ctx };
+    oaki_roots_visit(visit_range, &w);
+    visit_pinned(&w);
+    oaki_finalizers_each(visit_finalizer, &w);
+    oaki_finalizers_each(visit_waiting, &w);
+}
+
+/* ---- code ---- */
+
+static int read_code(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    oaki_code_map *m = ctx;
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || m->n == OAKI_COUNT(m->range)) continue;
+        m->range[m->n].lo = info->dlpi_addr + p->p_vaddr;
+        m->range[m->n++].hi = info->dlpi_addr + p->p_vaddr + p->p_memsz;
+    }
+    return 0;
+}
+
+void oaki_code_map_read(oaki_code_map *m)
+{
+    m->n = 0;
+    dl_iterate_phdr(read_code, m);
+}
+
+static bool behind_call(uintptr_t pc, uintptr_t lo)
+{
+    const unsigned char *p = (const unsigned char *)pc;
+#if defined(__x86_64__)
+    if (pc - lo < 8) return false;
+    if (p[-5] == 0xe8) return true;
+    /* call by register or memory: FF /2, with nothing, one byte, four, or an index byte more */
+    for (int n = 2; n <= 7; n++)
+        if (n != 5 && p[-n] == 0xff && (p[1 - n] & 0x38) == 0x10) return true;
+    return false;
+#else
+    if (pc % 4 != 0 || pc - lo < 4) return false;
+    uint32_t op;
+    memcpy(&op, p - 4, sizeof op);
+    return op >> 26 == 0x25 || (op & 0xfffffc1f) == 0xd63f0000; /* bl, blr */
+#endif
+}
+
+static bool is_return_address(const oaki_code_map *m, uintptr_t word)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (word - m->range[i].lo < m->range[i].hi - m->range[i].lo)
+            return behind_call(word, m->range[i].lo);
+    return false;
+}
+
+/* An address in the function whose frame the word at `at` is in; 0: not known. */
+OAKI_NO_ASAN static uintptr_t function_of(const oaki_root_word *w, const oaki_code_map *code)
+{
+    const oaki_thread *t = w->thread;
+    /* who is not interrupted has called something: that return address lies below its frame */
+    const char *sp = t->interrupted_sp ? t->interrupted_sp : t->sp - sizeof(uintptr_t);
+    if (w->kind == OAK_ROOT_FIBER || w->place < sp) sp = w->place - FRAME_WORDS * sizeof(uintptr_t);
+    if (w->kind == OAK_ROOT_FIBER && t->fiber && sp < t->fiber->sp) sp = t->fiber->sp;
+    const uintptr_t *p = (const uintptr_t *)(const void *)w->place;
+    for (size_t n = 0; n < FRAME_WORDS && (const char *)(p - 1) >= sp; n++) {
+        p--;
+        if (((uintptr_t)(p + 1) & 4095) == 0 && !oaki_probe(p)) return 0;
+        if (is_return_address(code, *p)) return *p - 1;
+    }
+    return (uintptr_t)t->pc;
+}
+
+/* ---- registers ---- */
+
+#if defined(__x86_64__)
+static const char *const saved_names[OAKI_REGS] = { "sp",  "rbx", "rbp", "r12",
+                                                    "r13", "r14", "r15" };
+/* As the kernel stores them. */
+static const char *const frame_names[] = { "r8",  "r9",  "r10", "r11", "r12", "r13",
+                                           "r14", "r15", "rdi", "rsi", "rbp", "rbx",
+                                           "rdx", "rax", "rcx", "rsp", "rip" };
+#define FRAME_SP 15
+#else
+static const char *const saved_names[OAKI_REGS] = { "sp",  "x19", "x20", "x21", "x22", "x23", "x24",
+                                                    "x25", "x26", "x27", "x28", "x29", "x30", "d8",
+                                                    "d9",  "d10", "d11", "d12", "d13", "d14",
+                                                    "d15" };
+static const char *const frame_names[] = {
+    "x0",  "x1",  "x2",  "x3",  "x4",  "x5",  "x6",  "x7",  "x8",  "x9",  "x10",
+    "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",
+    "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",  "pc"
+};
+#define FRAME_SP 31
+#endif
+
+static const char *in_set(const char *at, const uintptr_t *regs)
+{
+    size_t i = (size_t)(at - (const char *)regs) / sizeof *regs;
+    return at >= (const char *)regs && i < OAKI_REGS ? saved_names[i] : NULL;
+}
+
+OAKI_NO_ASAN static const char *in_frame(const char *at, const oaki_thread *t)
+{
+    const uintptr_t *end = (const uintptr_t *)(const void *)t->interrupted_sp;
+    for (const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)t->sp, 8); p + 1 < end;
+         p++) {
+        if (p[0] != (uintptr_t)end || p[1] != (uintptr_t)t->pc) continue;
+        size_t i = (size_t)(at - (const char *)(p - FRAME_SP)) / sizeof *p;
+        if (at >= (const char *)(p - FRAME_SP) && i < OAKI_COUNT(frame_names))
+            return frame_names[i];
+    }
+    return NULL;
+}
+
+static const char *register_name(const oaki_root_word *w)
+{
+    const oaki_thread *t = w->thread;
+    const char *name = in_set(w->place, t->regs);
+    if (!name) name = in_set(w->place, t->native_regs);
+    if (!name && t->fiber) name = in_set(w->place, t->fiber->regs);
+    if (!name && t->interrupted_sp) name = in_frame(w->place, t);
+    return name ? name : "";
+}
+
+/* ---- */
+
+void oaki_root_flatten(const oaki_root_word *w, const oaki_code_map *code, oaki_root_found *out)
+{
+    *out = (oaki_root_found){ .kind = w->kind,
+                              .caller = w->caller,
+                              .address = (uintptr_t)w->address,
+                              .value = w->value,
+                              .fn = (uintptr_t)w->fn };
+    if (w->object) oaki_format(out->object, sizeof out->object, "%s", w->object);
+    if (!w->thread) return;
+    out->thread = w->thread->tid;
+    if (w->kind == OAK_ROOT_STACK || w->kind == OAK_ROOT_FIBER) out->pc = function_of(w, code);
+    if (w->kind == OAK_ROOT_TLS) out->tp = (uintptr_t)w->thread->tp;
+    if (w->kind == OAK_ROOT_REGISTER)
+        oaki_format(out->reg, sizeof out->reg, "%s", register_name(w));
+}
