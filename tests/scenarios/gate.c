@@ -3,6 +3,7 @@
  * A gate is a static variable: what waits is in a blocking region and touches no heap. */
 #include "scenario.h"
 
+#include <atomic_ops.h>
 #include <string.h>
 #include <time.h>
 
@@ -61,15 +62,40 @@ void scn_gate_close(scn_gate *g)
     pthread_mutex_unlock(&g->lock);
 }
 
+/* What threads that are about to start will run. A table of our own: oak_thread_create's block is
+ * an object, whose address stays on the new thread's stack after it was freed, and would hold
+ * whatever takes its place. */
+typedef struct start {
+    void *(*fn)(void *arg);
+    void *arg;
+} start;
+
+#define STARTS 2048
+
+static start starts[STARTS];
+static AO_t next_start;
+
+static void *run_started(void *slot)
+{
+    start *s = slot, mine = *s;
+
+    if (oak_thread_attach() != 0) scn_die("no room for a thread");
+    *s = (start){ NULL, NULL };
+    return mine.fn(mine.arg);
+}
+
 pthread_t scn_thread_start(void *(*fn)(void *arg), void *arg, size_t stack)
 {
+    start *s = &starts[AO_fetch_and_add1_full(&next_start) % STARTS];
     pthread_attr_t attr;
     pthread_t thread;
     int error;
 
+    if (s->fn != NULL) scn_die("more than %d threads are about to start", STARTS);
+    *s = (start){ fn, arg };
     pthread_attr_init(&attr);
     if (stack != 0) pthread_attr_setstacksize(&attr, stack);
-    error = oak_thread_create(&thread, &attr, fn, arg);
+    error = pthread_create(&thread, &attr, run_started, s);
     pthread_attr_destroy(&attr);
     if (error != 0) scn_die("thread: %s", strerror(error));
     return thread;
