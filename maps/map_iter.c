@@ -34,6 +34,14 @@ struct oak_map_unit_ {
     uint32_t at;
 };
 
+/* An order that a new seed has ended: positions in [start, hi) were given, or, once it had gone on
+ * from the beginning, those outside of [hi, start). */
+struct oak_map_order_ {
+    struct oak_map_order_ *before;
+    uint64_t seed, mult, start, hi;
+    bool wrapped;
+};
+
 /* ---- fingerprints ---- */
 
 static uint64_t fingerprint(const oak_map_type *t, const char *e)
@@ -110,11 +118,10 @@ static char *find_print(const oak_map *m, uint64_t lo, uint64_t hi, uint64_t pri
 /* A reseed gave up an order: was this entry given in it? */
 static bool was_given(const oak_map_iter *it, const oak_map_type *t, const char *e)
 {
-    for (unsigned i = 0; i < it->nfilters; i++) {
-        uint64_t p = oak_map_position_(oak_map_hash_with_(t, oaki_map_entry_key(t, e),
-                                                          it->filter[i].seed, it->filter[i].mult));
-        uint64_t start = it->filter[i].start, hi = it->filter[i].hi;
-        if (it->filter[i].wrapped ? p >= start || p < hi : p >= start && p < hi) return true;
+    for (const struct oak_map_order_ *o = it->given; o; o = o->before) {
+        uint64_t p =
+            oak_map_position_(oak_map_hash_with_(t, oaki_map_entry_key(t, e), o->seed, o->mult));
+        if (o->wrapped ? p >= o->start || p < o->hi : p >= o->start && p < o->hi) return true;
     }
     return false;
 }
@@ -155,7 +162,7 @@ static bool make_list(oak_map_iter *it, const home *h)
             unsigned slot = oaki_ctz(used);
             const char *e = oaki_map_entry(m, h->a, g, slot);
             uint64_t p = oaki_map_entry_position(m, t, e);
-            if (p < it->lo || p >= it->hi || (it->nfilters && was_given(it, t, e))) continue;
+            if (p < it->lo || p >= it->hi || (it->given && was_given(it, t, e))) continue;
             if (!append(it, fingerprint(t, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
         if (tags[OAK_MAP_SLOTS_] == 0) return true;
@@ -289,24 +296,28 @@ static char *next_of_list(oak_map_iter *it)
 
 /* The map has another seed: what was given is what lies before it->pos in the old order. First what
  * is left of the unit, anywhere, then everything else in the new order. */
-static void note_reseed(oak_map_iter *it)
+static bool note_reseed(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (it->state == FIRST || it->state == WRAPPED) {
-        unsigned i = it->nfilters;
-        if (it->nfilters < OAKI_MAP_RESEEDS) it->nfilters++;
-        i = OAKI_MIN(i, OAKI_MAP_RESEEDS - 1u);
-        it->filter[i].seed = it->seed;
-        it->filter[i].mult = it->mult;
-        it->filter[i].start = it->start;
-        it->filter[i].hi = it->pos;
-        it->filter[i].wrapped = it->state == WRAPPED;
+        struct oak_map_order_ *o = oak_alloc(sizeof *o);
+        if (!o) return false;
+        *o = (struct oak_map_order_){
+            .before = it->given,
+            .seed = it->seed,
+            .mult = it->mult,
+            .start = it->start,
+            .hi = it->pos,
+            .wrapped = it->state == WRAPPED,
+        };
+        it->given = o;
         it->state = AGAIN;
         it->lo = 0;
         it->hi = OAKI_MAP_HALF;
     }
     it->seed = m->seed;
     it->mult = m->mult;
+    return true;
 }
 
 /* Where the next unit is: from it->pos to *end at most. false: there is none. */
@@ -329,7 +340,7 @@ static bool advance(oak_map_iter *it, uint64_t *end)
 static bool may_walk(const oak_map_iter *it, const home *h, uint64_t end)
 {
     return it->pos == h->lo && h->hi <= end && h->hi - h->lo == UINT64_C(1) << h->a->shift &&
-           it->nfilters == 0;
+           !it->given;
 }
 
 /* Where entries that lie in home h or behind it, and whose home is h or before, may have theirs. */
@@ -385,7 +396,7 @@ bool oak_map_iter_more_(oak_map_iter *it)
         oak_fatal("oakum: an iterator's map is gone: it was collected");
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
     if (it->walking && it->moves != m->moves) stop_walking(it);
-    if (OAKI_UNLIKELY(it->seed != m->seed)) note_reseed(it);
+    if (OAKI_UNLIKELY(it->seed != m->seed) && !note_reseed(it)) return at_end(it, ENOMEM);
     if (walk_on(it)) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     for (;;) {
         home h;

@@ -9,7 +9,8 @@
  * Shrinking stops before homes that don't fit into half as many, as they are left by deletes in
  * the order of positions; deletes that go on get there, adds turn it back.
  * Bound: a step moves HOMES homes, or all of an array of up to WHOLE groups. A new seed is
- * O(entries); only an attack, or a hash that no seed mends, asks for it. */
+ * O(entries); only an attack, or a hash that no seed mends, asks for it, or a map of FEW entries
+ * at most that were left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
 #include "runtime/heap.h"
@@ -20,6 +21,8 @@
 #define LOOK 8         /* homes that are looked at before shrinking takes them */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
+#define FEW 2048       /* entries that may be moved at one go */
+#define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define SOON 16 /* part of the limit, at its end, in which an array's memory is made ready */
 #define SOON_FROM ((size_t)1 << 20) /* bytes of a larger array */
@@ -196,6 +199,19 @@ static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
     return true;
 }
 
+/* Segment s of the old array isn't there: no home in it has entries, in it or behind it, and the
+ * frontier moves over them all. */
+static void skip_segment(oak_map *m, size_t s)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint64_t lo = (uint64_t)(s << a->gbits) << a->shift;
+    uint64_t hi = (uint64_t)((s + 1) << a->gbits) << a->shift;
+    size_t last = oaki_map_home(to, hi - 1);
+    for (size_t g = oaki_map_home(to, lo); g <= last; g = (g | to->gmask) + 1) make_sound(to, g);
+    m->last = hi - 1;
+    m->moves++;
+}
+
 static bool move_home(oak_map *m, size_t h)
 {
     const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
@@ -230,7 +246,11 @@ static void swap_back(oak_map *m, unsigned bits)
 static bool move_next(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
-    if (!move_home(m, oaki_map_home(a, m->last + 1))) return false;
+    size_t h = oaki_map_home(a, m->last + 1);
+    if ((h & a->gmask) == 0 && !a->dir[h >> a->gbits])
+        skip_segment(m, h >> a->gbits);
+    else if (!move_home(m, h))
+        return false;
     if (m->last == OAKI_MAP_HALF - 1) finish(m);
     return true;
 }
@@ -301,6 +321,27 @@ static void free_if_empty(oak_map *m, unsigned i)
     m->moves++;
 }
 
+/* So few entries in so large an array that a new order for all of them costs less than what it
+ * holds: deletes in the order of positions come here. */
+static bool is_sparse(const oak_map *m, unsigned bits)
+{
+    return m->len <= FEW && bits >= oaki_map_bits_for(m->len) + SPARSE_BITS;
+}
+
+static bool reorder(oak_map *m, unsigned bits);
+
+/* In the middle of a resize or not: at one go, over what segments are left. */
+static void restart(oak_map *m)
+{
+    while (m->resizing)
+        if (!move_next(m)) {
+            m->more->wait = RETRY;
+            return;
+        }
+    (void)reorder(m, oaki_map_bits_for(m->len));
+    oaki_map_set_limits(m);
+}
+
 void oaki_map_step(oak_map *m, bool adds)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
@@ -317,6 +358,7 @@ void oaki_map_step(oak_map *m, bool adds)
             m->more->looked++;
             free_if_empty(m, 1);
             free_if_empty(m, 0);
+            if (is_sparse(m, old)) restart(m);
             return;
         }
         m->more->back = adds && (dense || m->more->back);
@@ -430,6 +472,7 @@ void oaki_map_shrink(oak_map *m)
     } else if (is_dense(&m->array[0], 0)) {
         m->more->looked++;
         free_if_empty(m, 0);
+        if (is_sparse(m, m->bits)) restart(m);
     } else if (begin(m, m->bits - 1u)) {
         m->more->shrinks++;
     } else {
@@ -458,19 +501,19 @@ static bool copy_all(oak_map *m)
     return true;
 }
 
-static bool reseed(oak_map *m)
+/* A new seed, in an array of 2^bits groups. */
+static bool reorder(oak_map *m, unsigned bits)
 {
     uint64_t seed = m->seed, mult = m->mult;
-    unsigned bits = m->bits;
+    unsigned before = m->bits;
     if (!swap_arrays(m, bits, true)) return false;
     m->seed = oaki_hash_random();
     m->mult = oaki_hash_random() | 1;
     bool done = copy_all(m);
     if (done) {
         oaki_map_array_free(m, 1);
-        m->more->reseeds++;
     } else {
-        swap_back(m, bits);
+        swap_back(m, before);
         m->seed = seed;
         m->mult = mult;
     }
@@ -487,6 +530,6 @@ void oaki_map_crowded(oak_map *m, uint64_t hash)
     m->more->same_hash = OAKI_MAX(m->more->same_hash, same);
     if (same >= OAKI_MAP_COLLISIONS || m->more->reseeds == OAKI_MAP_RESEEDS || m->bits == 0)
         m->more->bad_hash = true;
-    else
-        (void)reseed(m);
+    else if (reorder(m, m->bits))
+        m->more->reseeds++;
 }

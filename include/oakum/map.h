@@ -126,17 +126,14 @@ typedef struct oak_map_iter {
     const char *tags;       /* of the unit's group, while nothing moved */
     char *entries;
     uint32_t left;          /* its slots that are left */
-    uint8_t state, nfilters, units;
+    uint8_t state, units;
     bool walking, searching, old;
     uint32_t next, count;   /* the unit as a list */
     uint32_t more_size;
     struct oak_map_unit_ *more; /* the list, when it is longer than the one below */
     uint64_t print[OAK_MAP_UNIT]; /* fingerprints of the unit's keys */
     uint32_t at[OAK_MAP_UNIT];    /* where they are: 16 x groups past the home, and slot */
-    struct {
-        uint64_t seed, mult, start, hi;
-        bool wrapped;
-    } filter[3]; /* orders that a reseed ended, and what was given in them */
+    struct oak_map_order_ *given; /* in orders that a new seed has ended */
 } oak_map_iter;
 
 /** Start somewhere: in the same place, and so in the same order, as long as the map isn't
@@ -146,8 +143,9 @@ OAK_API void oak_map_iter_init(oak_map_iter *it, const oak_map *m);
 /** Start anywhere, in another place each time. */
 OAK_API void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m);
 
-/** The next entry, the first included. false at the end, with key NULL; also when a unit of more
- * than OAK_MAP_UNIT keys finds no memory: errno is ENOMEM then, and 0 at the true end. */
+/** The next entry, the first included. false at the end, with key NULL; also when there is no
+ * memory for a unit of more than OAK_MAP_UNIT keys, or for the order that a new seed has ended:
+ * errno is ENOMEM then, and 0 at the true end. */
 OAK_API bool oak_map_iter_next(oak_map_iter *it);
 
 /* ---- what it looks like inside ---- */

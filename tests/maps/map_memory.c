@@ -70,6 +70,42 @@ static size_t array_bytes(void)
 
 /* ---- giving back ---- */
 
+/* What one iterator gives, until so many are left: they lie side by side in the end. Each entry is
+ * given once, whatever becomes of the order. */
+static void delete_in_order(size_t left)
+{
+    oak_map_iter it;
+    oak_map_iter_init(&it, w.m);
+    while (oak_map_len(w.m) > left) {
+        if (!oak_map_iter_next(&it)) ck_abort_msg("%zu are left out", oak_map_len(w.m));
+        uint64_t key = *(const uint64_t *)it.key;
+        if (!oak_map_delete(w.m, &key)) ck_abort_msg("a key is missing");
+    }
+    size_t n = 0;
+    while (oak_map_iter_next(&it)) n++;
+    ck_assert_uint_eq(n, left);
+}
+
+START_TEST(deletes_in_order_give_it_back_too)
+{
+    static const size_t left[] = { 2000, 1000, 100, 12, 1 };
+    begin(_i % 2 ? &oak_map_u64_ptr : &oak_map_u64_u64);
+    size_t before = held(), n = test_scale(MILLION);
+    grow_to(n);
+    size_t full = held() - before, array = array_bytes();
+    for (size_t i = 0; i < OAKI_COUNT(left); i++) {
+        delete_in_order(left[i]);
+        ck_assert_uint_le(array_bytes(), array / 20);
+        ck_assert_uint_le(held() - before, full / 20);
+    }
+    delete_in_order(0);
+    ck_assert_uint_eq(array_bytes(), 0);
+    w.next = 0;
+    grow_to(test_scale(1000));
+    ck_assert_uint_eq(oak_map_len(w.m), w.next);
+}
+END_TEST
+
 START_TEST(deletes_give_the_array_back)
 {
     begin(_i ? &oak_map_u64_ptr : &oak_map_u64_u64);
@@ -355,6 +391,7 @@ Suite *suite_maps_map_memory(void)
 {
     Suite *s = suite_create("maps_map_memory");
     TCase *tc = tcase_create("memory");
+    tcase_add_loop_test(tc, deletes_in_order_give_it_back_too, 0, 2);
     tcase_add_loop_test(tc, deletes_give_the_array_back, 0, 2);
     tcase_add_test(tc, shrinking_follows_the_entries_there_are);
     tcase_add_loop_test(tc, a_hinted_map_shrinks_too, 1, 2);
