@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #define MIN_BUCKETS 256
+#define TRIM_EVERY 16 /* marks: what shrinks in one may grow again before the next */
 #define SATURATED 255 /* of a span's `sampled`: stays */
 
 /* A sampled object. */
@@ -166,8 +167,10 @@ static void note(void *obj, size_t bytes, size_t rate)
     double weight = rate > 1 ? -1 / expm1(-(double)bytes / (double)rate) : 1;
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    if (self.trimmed != self.epoch) oaki_ptrtable_trim(&self.samples);
-    self.trimmed = self.epoch;
+    if (self.epoch - self.trimmed >= TRIM_EVERY) {
+        oaki_ptrtable_trim(&self.samples);
+        self.trimmed = self.epoch;
+    }
     oaki_site *s = site_for(pc, n, t->labels);
     if (s && oaki_ptrtable_reserve(&self.samples) == 0) add_sample(s, obj, bytes, weight);
     oaki_lock_release(&oaki_the_heap.observe_lock);

@@ -10,6 +10,7 @@
 #include <execinfo.h>
 #include <pthread.h>
 
+#define PADDING 64    /* bytes between two functions */
 #define OWN_FRAMES 32 /* of Oakum's own at the top, at most */
 
 typedef struct range {
@@ -45,6 +46,17 @@ static void add_own(uintptr_t lo, uintptr_t hi)
     self.nown++;
 }
 
+/* Between one file's code and the next one's there is padding only: a handful of ranges is left. */
+static void join_own(void)
+{
+    size_t n = 0;
+    for (size_t i = 1; i < self.nown; i++) {
+        if (self.own[i].lo - self.own[n].hi > PADDING) self.own[++n] = self.own[i];
+        else self.own[n].hi = OAKI_MAX(self.own[n].hi, self.own[i].hi);
+    }
+    self.nown = OAKI_MIN(self.nown, n + 1);
+}
+
 static void find_own(void)
 {
     size_t n = (size_t)(code_stop - code_start) / 2 + 1;
@@ -55,6 +67,7 @@ static void find_own(void)
     if (!self.own) return;
     for (const int32_t *at = code_start; at < code_stop; at += 2) add_own(noted(at), noted(at + 1));
     add_own((uintptr_t)fast_start, (uintptr_t)fast_stop);
+    join_own();
 }
 
 bool oaki_stack_is_own(uintptr_t pc)

@@ -24,6 +24,7 @@ oaki_mcache *oaki_mcache_new(oaki_thread *t, oaki_zone *z)
     mc->thread = t;
     mc->zone = z;
     oaki_sample_seed(mc);
+    oaki_sample_draw_all(mc);
     mc->next = h->mcaches;
     if (mc->next) mc->next->prev = mc;
     h->mcaches = mc;
@@ -79,8 +80,8 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
         n = ((to - from) * c->magic) >> 32;
         if (OAKI_LIKELY(n > 0)) break; /* else another thread is still clearing this slot */
     }
-    if (OAKI_LIKELY(n * c->size <= mc->sample_left)) mc->sample_left -= n * c->size;
-    else n = oaki_sample_cut(mc, c->size);
+    if (OAKI_LIKELY(n * c->size <= mc->sample_left[sc])) mc->sample_left[sc] -= n * c->size;
+    else n = oaki_sample_cut(mc, sc, c->size);
     to = from + n * c->size;
     oaki_bits_set(oaki_the_heap.alloc, from, to - from);
     char *p = (char *)(oaki_the_heap.base + from);
@@ -184,6 +185,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
         mc->flushed[sc] = r->next;
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
     }
+    oaki_sample_draw(mc, sc); /* whether slots are left or not, as that depends on the last one */
     r->next = r->end = NULL;
     mc->span[sc] = NULL;
     live_without_rest(s);
@@ -194,7 +196,6 @@ void oaki_mcache_flush(oaki_mcache *mc)
 {
     /* what an earlier flush left there is long reused */
     memset(mc->flushed, 0, sizeof mc->flushed);
-    oaki_sample_draw(mc);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         uint64_t set = mc->active[kind];
         for (; set; set &= set - 1) flush_run(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));

@@ -32,7 +32,7 @@ typedef struct oaki_mcache {
     /* all slots of every run taken; what is left in runs is taken off when read */
     size_t mallocs, alloc_bytes;
     size_t class_mallocs[OAKI_CLASSES]; /* of mallocs, by size class */
-    size_t sample_left; /* bytes in front of the next sampled one (sample.h) */
+    size_t sample_left[OAKI_SPANCLASSES]; /* bytes in front of the next sampled one (sample.h) */
     size_t sample_due;  /* rate at which the object that is being taken is to be noted, or 0 */
     uint64_t random;
 } oaki_mcache;

@@ -1,7 +1,8 @@
 /* sample.c - drawing sampled bytes, cutting runs in front of them (sample.h).
  *
  * Owns: oaki_mcache's sample_left, sample_due, random: the thread's own, as the cache is. All is
- *   O(1) but oaki_sample_set_rate, which stops the world and flushes every cache. */
+ *   O(1) but oaki_sample_draw_all, O(span classes), and oaki_sample_set_rate, which stops the world
+ *   and flushes every cache. */
 #include "sample.h"
 #include "collector.h"
 #include "heap.h"
@@ -22,16 +23,22 @@ static uint64_t next_random(oaki_mcache *mc)
 
 /* The byte with number floor(x) is the next sampled one, where x has the exponential distribution:
  * so an object of s bytes from here has it with probability 1 - exp(-s / rate) exactly. */
-void oaki_sample_draw(oaki_mcache *mc)
+static size_t distance(oaki_mcache *mc, size_t rate)
 {
-    size_t rate = AO_load(&oaki_the_heap.sampler.rate);
-    if (rate <= 1) {
-        mc->sample_left = rate ? 0 : OAKI_SAMPLE_NEVER;
-        return;
-    }
+    if (rate <= 1) return rate ? 0 : OAKI_SAMPLE_NEVER;
     double u = ((double)(next_random(mc) >> 11) + 1) * 0x1p-53; /* (0, 1] */
     double x = -log(u) * (double)rate;
-    mc->sample_left = x < 0x1p62 ? (size_t)x : (size_t)1 << 62;
+    return x < 0x1p62 ? (size_t)x : (size_t)1 << 62;
+}
+
+void oaki_sample_draw(oaki_mcache *mc, unsigned sc)
+{
+    mc->sample_left[sc] = distance(mc, AO_load(&oaki_the_heap.sampler.rate));
+}
+
+void oaki_sample_draw_all(oaki_mcache *mc)
+{
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) oaki_sample_draw(mc, sc);
 }
 
 /* The seeds of caches are those of splitmix64 (Steele, Lea and Flood 2014). */
@@ -41,33 +48,33 @@ void oaki_sample_seed(oaki_mcache *mc)
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
     mc->random = (x ^ x >> 31) | 1;
-    oaki_sample_draw(mc);
 }
 
-static void met(oaki_mcache *mc)
+static void met(oaki_mcache *mc, unsigned sc)
 {
     mc->sample_due = AO_load(&oaki_the_heap.sampler.rate);
-    oaki_sample_draw(mc);
+    oaki_sample_draw(mc, sc);
 }
 
-OAKI_COLD size_t oaki_sample_cut(oaki_mcache *mc, size_t size)
+OAKI_COLD size_t oaki_sample_cut(oaki_mcache *mc, unsigned sc, size_t size)
 {
-    size_t before = mc->sample_left / size;
+    size_t before = mc->sample_left[sc] / size;
     if (before > 0) {
-        mc->sample_left -= before * size;
+        mc->sample_left[sc] -= before * size;
         return before;
     }
-    met(mc);
+    met(mc, sc);
     return 1;
 }
 
 size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
 {
-    if (OAKI_LIKELY(bytes <= mc->sample_left)) {
-        mc->sample_left -= bytes;
+    unsigned sc = OAKI_SPANCLASS(OAKI_SCAN, OAKI_CLASS_LARGE); /* whatever the kind */
+    if (OAKI_LIKELY(bytes <= mc->sample_left[sc])) {
+        mc->sample_left[sc] -= bytes;
         return 0;
     }
-    met(mc);
+    met(mc, sc);
     return oaki_sample_take_due(mc);
 }
 
@@ -80,8 +87,10 @@ int oaki_sample_set_rate(size_t rate, const oaki_sample_hooks *on, uint64_t seed
     AO_store(&h->sampler.rate, rate);
     if (seed) AO_store(&h->sampler.random, seed);
     oaki_gc_flush_caches();
-    if (seed)
-        for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_sample_seed(mc);
+    for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
+        if (seed) oaki_sample_seed(mc);
+        oaki_sample_draw_all(mc);
+    }
     oaki_gc_stop_end(t);
     return 0;
 }

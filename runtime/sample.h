@@ -1,11 +1,13 @@
 /* sample.h - which objects the heap profile notes: a Poisson process over allocated bytes.
  *
- * The distance from one sampled byte to the next is drawn, for each cache, from the exponential
- * distribution whose mean is the rate. A run counts as allocated when it is taken, and is cut in
- * front of the object in which the sampled byte lies, so that this object comes through the slow
- * path alone. When a cache is flushed, slots go back that were known to hold no sampled byte; so a
- * new distance is drawn then, which is right as the process has no memory, while the rest of the
- * old one would fall on the next object too often.
+ * The distance from one sampled byte to the next is drawn, for each span class of each cache, from
+ * the exponential distribution whose mean is the rate: Poisson processes side by side are one. A
+ * run counts as allocated when it is taken, and is cut in front of the object in which the sampled
+ * byte lies, so that the class's next object comes through the slow path alone. (With one distance
+ * for all classes, whichever comes next would be noted in its place, the larger the likelier.) When
+ * a cache is flushed, slots go back that were known to hold no sampled byte; so a new distance is
+ * drawn then, which is right as the process has no memory, while the rest of the old one would fall
+ * on the next object too often.
  *
  * Owns: struct oaki_sampler, in oaki_heap. The rate is written in a stop in which all caches are
  *   flushed; functions are set before the first rate and stay. */
@@ -35,15 +37,18 @@ typedef struct oaki_sampler {
 
 #define OAKI_SAMPLE_NEVER SIZE_MAX /* bytes: as many are never allocated */
 
-/* A new distance for a cache: when it is made or flushed, or the byte was met. */
-void oaki_sample_draw(struct oaki_mcache *mc);
+/* A new distance for a span class: when its run was flushed, or the byte was met. */
+void oaki_sample_draw(struct oaki_mcache *mc, unsigned spanclass);
 
-/* The same after the cache's random numbers were seeded anew. */
+/* For all of them: the cache is new, or the rate is. */
+void oaki_sample_draw_all(struct oaki_mcache *mc);
+
+/* Random numbers of the cache's own. */
 void oaki_sample_seed(struct oaki_mcache *mc);
 
-/* Of a run of n slots of `size` bytes whose sampled byte is due, how many to take: those in front
+/* Of a run of slots of `size` bytes in which the sampled byte is, how many to take: those in front
  * of the object with that byte; or 1, which is the object, and mc->sample_due is set. */
-size_t oaki_sample_cut(struct oaki_mcache *mc, size_t size);
+size_t oaki_sample_cut(struct oaki_mcache *mc, unsigned spanclass, size_t size);
 
 /* Is the large object that is being published, of `bytes`, to be noted? The rate, or 0. */
 size_t oaki_sample_large(struct oaki_mcache *mc, size_t bytes);
