@@ -29,7 +29,19 @@
     X(scn_syncmap_dirty_promotion)             \
     X(scn_deferred_closure_capture)            \
     X(scn_escaped_closure_capture)             \
-    X(scn_idle_map_mid_growth)
+    X(scn_idle_map_mid_growth)                 \
+    X(scn_sticky_olditerator_flag)             \
+    X(scn_emptied_mid_growth)                  \
+    X(scn_deleted_all_mid_growth)              \
+    X(scn_span_pinned_by_one_object)           \
+    X(scn_nan_keys)                            \
+    X(scn_clear_during_range)                  \
+    X(scn_interior_pointer_pins_array)         \
+    X(scn_concurrent_range_mid_growth)         \
+    X(scn_controlled_growth_experiment)        \
+    X(scn_growth_steps)                        \
+    X(scn_rebuild_vs_delete)                   \
+    X(scn_string_key_substring_pin)
 
 #define DECLARE(name) extern const scn_scenario name;
 SCN_LIST(DECLARE)

@@ -106,8 +106,10 @@ static void end_growth(void)
 
     for (policy->stats(map, &st); st.growing; policy->stats(map, &st)) {
         for (int i = 0; i < 64; i++, next_key++) {
+            int64_t last = next_key - 1;
+
+            policy->delete (map, &last);
             scn_put_int(policy, map, next_key, next_key);
-            policy->delete (map, &next_key);
         }
     }
 }

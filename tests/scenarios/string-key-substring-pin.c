@@ -1,0 +1,82 @@
+/* string-key-substring-pin.c - a key that was cut from a large string.
+ *
+ * What leaks: the large string, of which the map needs ten bytes.
+ * Why:        a string is a pointer and a length, and a part of one points into the whole. The cure
+ *             is a copy: even storing again under an equal key that is a string of its own lets the
+ *             large one go, as a put over an equal string stores the new key.
+ * Seen by:    the profile, at the site of the large string; the path to it, from the map's key. */
+#include "scenario.h"
+
+#include <string.h>
+
+#define LARGE ((size_t)1 << 20)
+#define AT 1000
+#define LENGTH 10
+
+static const scn_map_policy *policy;
+static void *map;
+
+static __attribute__((noinline)) char *read_document(void)
+{
+    char *text = scn_must(oak_alloc_noscan(LARGE));
+
+    memset(text, 'x', LARGE);
+    memcpy(text + AT, "a-key-of-1", LENGTH);
+    return text;
+}
+
+static void put_substring(void *arg)
+{
+    scn_string key = { read_document() + AT, LENGTH };
+
+    (void)arg;
+    map = policy->new (SCN_STRING_INT, 0);
+    *(int64_t *)policy->put(map, &key) = 1;
+}
+
+static void put_copy(void *arg)
+{
+    char *copy = scn_must(oak_alloc_noscan(LENGTH));
+    scn_string key = { copy, LENGTH };
+
+    (void)arg;
+    memcpy(copy, "a-key-of-1", LENGTH);
+    *(int64_t *)policy->put(map, &key) = 2;
+}
+
+static void run(scn *s)
+{
+    double start = scn_live(), held, repaired;
+    scn_map_stats st;
+
+    policy = scn_policy(s);
+    scn_row(s, "a key of 10 bytes, cut from a string of 1 MiB");
+    scn_on_thread(put_substring, NULL);
+    held = scn_live() - start;
+    scn_stats(policy, &map, &st);
+    scn_retained(s, held, SCN_BYTES);
+    scn_go(s, "1,048,576");
+    scn_pointed(s, "map: %zu entry; %s B held", st.count, scn_thousands(held));
+    scn_expect_bytes(s, "held", held, (double)LARGE, 5);
+
+    scn_row(s, "repaired: stored again under an equal key");
+    scn_on_thread(put_copy, NULL);
+    repaired = scn_live() - start;
+    scn_stats(policy, &map, &st);
+    scn_retained(s, repaired, SCN_BYTES);
+    scn_go(s, "~0");
+    scn_pointed(s, "map: %zu entry; heap_alloc falls by %s B", st.count,
+                scn_thousands(held - repaired));
+    scn_expect(s, "entries", (double)st.count, 1, 1);
+    scn_expect_none(s, "held", repaired);
+    map = NULL;
+}
+
+const scn_scenario scn_string_key_substring_pin = {
+    .id = "string-key-substring-pin",
+    .class = 'U',
+    .source = "no article",
+    .leak = "a key that is a part of a large string keeps all of it",
+    .maps = true,
+    .run = run,
+};
