@@ -312,7 +312,7 @@ static bool is_map_iterator(const oaki_image *im, const char *p)
 {
     const oaki_map_layout *l;
     oak_map_iter it;
-    if (!copy(&it, p, sizeof it) || it.nfilters > OAKI_COUNT(it.filter) ||
+    if (!copy(&it, p, sizeof it) ||
         !is_object(im, it.map, sizeof(oak_map)))
         return false;
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(it.map)));
