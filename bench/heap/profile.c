@@ -1,10 +1,11 @@
 /* profile.c - what does the heap profile cost?
  *
- * The work of churn.c on one thread, in slices of some milliseconds, by turns without the profile
- * and with it at `rate`; what a slow minute of the machine costs falls on both alike. Answer:
- * `cost`, the median over all pairs of slices of how much longer the second took, in percent; and
- * `noise`, the same between two slices without the profile, which should be 0.
- * usage: profile [SIZE [RATE [PAIRS]]]; make bench-profile runs some. */
+ * The work of churn.c on one thread, in slices of some milliseconds, each at random with the
+ * profile at `rate` or without: what a slow minute of the machine costs falls on both alike, and no
+ * rhythm of its own can favour one. Counted is the CPU time of the process, as others run beside it.
+ * Answer: `cost`, by how many percent the median slice with the profile takes longer; and `noise`,
+ * the same between two halves, drawn likewise, of those without, which should be 0.
+ * usage: profile [SIZE [RATE [SLICES]]]; make bench-profile runs some. */
 #include "mem.h"
 
 #ifndef MEM_OAKUM
@@ -13,16 +14,23 @@
 
 static uint64_t *slot[16]; /* a root */
 
-static uint64_t slice(size_t size, uint64_t count)
+static double cpu_ns(void)
 {
-    uint64_t start = bench_now_ns();
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static double slice(size_t size, uint64_t count)
+{
+    double start = cpu_ns();
     for (uint64_t i = 0; i < count; i++) {
         uint64_t *p = MEM_ALLOC(size);
         if (!p) mem_out();
         *p = i;
         slot[i % 16] = p;
     }
-    return bench_now_ns() - start;
+    return (cpu_ns() - start) / (double)count;
 }
 
 static int compare(const void *a, const void *b)
@@ -41,23 +49,26 @@ int main(int argc, char **argv)
 {
     size_t size = (size_t)bench_arg(argc, argv, 1, 64);
     size_t rate = (size_t)bench_arg(argc, argv, 2, OAK_PROFILE_RATE);
-    uint64_t pairs = bench_arg(argc, argv, 3, 200), count = ((uint64_t)64 << 20) / size;
-    double *cost = malloc(pairs * sizeof *cost), *noise = malloc(pairs * sizeof *noise);
-    double *plain = malloc(pairs * sizeof *plain);
-    if (!cost || !noise || !plain) mem_out();
+    size_t slices = (size_t)bench_arg(argc, argv, 3, 800);
+    uint64_t count = ((uint64_t)64 << 20) / size, seed = bench_now_ns();
+    enum { OFF, ALSO_OFF, ON, KINDS };
+    double *ns[KINDS], mid[KINDS];
+    size_t n[KINDS] = { 0 };
     MEM_INIT();
-    for (uint64_t i = 0; i < pairs; i++) {
-        if (oak_profile_set_rate(0)) mem_out();
-        double off = (double)slice(size, count), again = (double)slice(size, count);
-        if (oak_profile_set_rate(rate)) mem_out();
-        double on = (double)slice(size, count);
-        if (oak_profile_set_rate(0)) mem_out();
-        double after = (double)slice(size, count);
-        cost[i] = 100 * (on * 2 / (again + after) - 1);
-        noise[i] = 100 * (again * 2 / (off + after) - 1);
-        plain[i] = off / (double)count;
+    for (int k = 0; k < KINDS; k++)
+        if (!(ns[k] = malloc((slices + 1) * sizeof *ns[k]))) mem_out();
+    for (size_t i = 0; i < slices; i++) {
+        unsigned k = (unsigned)(bench_random(&seed) % 4);
+        if (k == KINDS) k = ON;
+        if (oak_profile_set_rate(1) || oak_profile_set_rate(k == ON ? rate : 0)) mem_out();
+        ns[k][n[k]++] = slice(size, count);
     }
-    printf("ns %.3f\ncost %.2f\nnoise %.2f\n", median(plain, pairs), median(cost, pairs),
-           median(noise, pairs));
+    for (int k = 0; k < KINDS; k++) {
+        if (n[k] == 0) return 2;
+        mid[k] = median(ns[k], n[k]);
+    }
+    double off = (mid[OFF] + mid[ALSO_OFF]) / 2;
+    printf("ns %.3f\ncost %.2f\nnoise %.2f\n", off, 100 * (mid[ON] / off - 1),
+           100 * (mid[ALSO_OFF] / mid[OFF] - 1));
     return 0;
 }

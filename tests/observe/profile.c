@@ -101,7 +101,7 @@ static const oak_type *pair_type(void)
     static OAKI_NOINLINE void *name(size_t n)  \
     {                                          \
         void *p = call;                        \
-        __asm__("" : "+r"(p));                 \
+        __asm__("" : : "r"(p) : "memory");     \
         return p;                              \
     }
 
