@@ -177,6 +177,7 @@ static void note_before(oaki_cycle *c, oaki_gc_why why)
     oaki_heap *h = &oaki_the_heap;
     c->why = why;
     c->sweep_end = oaki_sweep_ended();
+    oaki_sweep_kept(c->kept);
     c->tid = oaki_os_tid();
     c->line.forced = why == OAKI_GC_ASKED;
     c->line.heap_start = c->line.heap_end = AO_load(&h->live);
@@ -245,6 +246,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     end_phase(&c, OAKI_PHASE_START, &at);
     oaki_helpers_release();
     c.end = at;
+    c.stop_cpu = cpu1 - cpu0;
     c.cpu = oaki_os_cpu_ns() - cpu0;
     gc.gc_cpu_ns += c.cpu;
     uint64_t pause = c.end - c.begin - c.verify;

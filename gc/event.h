@@ -13,6 +13,7 @@
 #define OAKI_EVENT_H
 
 #include "runtime/collector.h"
+#include "runtime/span.h"
 #include "trace.h"
 
 #define OAKI_LISTENERS 16
@@ -38,7 +39,8 @@ typedef struct oaki_cycle {
     uint64_t wall;       /* its end, since 1970 */
     uint64_t phase[OAKI_PHASES];
     uint64_t verify;     /* of OAKUM_DEBUG=verify, inside of the pause and part of no phase */
-    uint64_t cpu;        /* of the process, from begin to end */
+    uint64_t cpu;        /* of the process, from begin to end: stopping, marking, starting */
+    uint64_t stop_cpu;   /* of these, stopping; line.mark_cpu is marking */
     int tid;             /* of the thread that collected */
     unsigned threads;    /* attached; all but the one that collected were stopped */
     unsigned markers;    /* that could take part */
@@ -49,6 +51,7 @@ typedef struct oaki_cycle {
     /* the sweep of the cycle before: what was left of it at the beginning of this one, in time, and
      * when it was over, 0 when there was none */
     uint64_t sweep_rest, sweep_end;
+    size_t kept[OAKI_KINDS]; /* what it left, by kind of object; OAKI_NOSCAN isn't read */
     size_t lost; /* events before this one that nobody was told of */
 } oaki_cycle;
 

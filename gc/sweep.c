@@ -22,6 +22,7 @@ static struct {
     unsigned int wake;  /* AO_int, futex: counts the cycles that left work */
     AO_t waiting;       /* 1: something may wait */
     AO_t bytes;         /* swept in this cycle */
+    AO_t kept[OAKI_KINDS]; /* bytes in objects that were found alive in it */
     AO_t ended;         /* when nothing waited any more */
     AO_t assisted;      /* void (*)(uint64_t begin, size_t bytes) */
     size_t live_at_end; /* of the mark */
@@ -44,9 +45,13 @@ static bool sweep_large(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_heap_offset(oaki_span_start(s));
     s->swept = (uint32_t)AO_load(&h->cycle);
-    if (oaki_mark_get(off)) return true;
+    size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+    if (oaki_mark_get(off)) {
+        oaki_count_add(&sweeper.kept[s->kind], bytes);
+        return true;
+    }
     oaki_count_add(&h->frees, 1);
-    oaki_count_add(&h->free_bytes, s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT));
+    oaki_count_add(&h->free_bytes, bytes);
     oaki_pages_free(s);
     return false;
 }
@@ -99,6 +104,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     AO_int_store(&s->nfreed, 0);
     s->cursor = 0;
     s->needzero = 1;
+    oaki_count_add(&sweeper.kept[s->kind], live * s->size);
     if (before != live) {
         oaki_count_add(&h->frees, before - live);
         oaki_count_add(&h->class_frees[s->cls], before - live);
@@ -140,6 +146,11 @@ void oaki_gc_sweep_all(void)
     finished();
 }
 
+void oaki_sweep_kept(size_t bytes[OAKI_KINDS])
+{
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) bytes[kind] = AO_load(&sweeper.kept[kind]);
+}
+
 uint64_t oaki_sweep_ended(void)
 {
     return AO_load(&sweeper.ended);
@@ -161,7 +172,8 @@ void oaki_sweep_pay(void)
     bool more = true;
     while (more && (double)AO_load(&sweeper.bytes) < due) more = sweep_one(&hint);
     if (!more) finished();
-    if (fn) fn(begin, AO_load(&sweeper.bytes) - swept);
+    swept = AO_load(&sweeper.bytes) - swept;
+    if (fn && swept > 0) fn(begin, swept);
 }
 
 void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes))
@@ -220,6 +232,7 @@ void oaki_sweep_begin(size_t live, size_t trigger)
     sweeper.ratio = 1.1 * bytes / room;
     AO_store(&sweeper.bytes, 0);
     AO_store(&sweeper.ended, 0);
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) AO_store(&sweeper.kept[kind], 0);
     AO_store(&sweeper.waiting, 1);
 }
 

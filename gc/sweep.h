@@ -2,9 +2,7 @@
 #ifndef OAKI_SWEEP_H
 #define OAKI_SWEEP_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "runtime/span.h"
 
 int oaki_sweep_init(void);
 /* start the background thread, if it is not; outside of a stop */
@@ -13,6 +11,8 @@ void oaki_sweep_begin(size_t live, size_t trigger); /* every span waits now; in 
 void oaki_sweep_wake(void);
 /* the caller is about to allocate: sweep in proportion */
 void oaki_sweep_pay(void);
+/* Bytes that this cycle's sweep has found alive so far, by kind of object. */
+void oaki_sweep_kept(size_t bytes[OAKI_KINDS]);
 /* When nothing was left to sweep of the last cycle, on the monotonic clock; 0 before. */
 uint64_t oaki_sweep_ended(void);
 /* From now on fn is told, inside oaki_enter, of each time that an allocating thread has swept for

@@ -10,6 +10,7 @@
  * Lock:       none; all here is part of a write.
  * Bound:      evacuating is O(one chain); growing allocates, and zeroes, an array. */
 #include "classic.h"
+#include "resizehook.h"
 #include <errno.h>
 
 enum { MARK_STEPS = 1024 }; /* evacuated buckets that one write may skip */
@@ -83,6 +84,7 @@ bool oaki_classic_make(oak_classic_map *m, uint8_t B)
 void oaki_classic_reset(oak_classic_map *m)
 {
     const oak_classic_type *t = m->type;
+    if (m->oldbuckets) oaki_resize_ends(m, true, 0);
     m->oldbuckets = NULL;
     m->nevacuate = 0;
     m->noverflow = 0;
@@ -191,6 +193,8 @@ bool oaki_classic_grow(oak_classic_map *m)
          * they are. */
         if (f.spare) m->extra->next_overflow = f.spare;
     }
+    oaki_resize_begins(m, true, m->count, oaki_classic_noldbuckets(m) * OAKI_SLOTS,
+                       oaki_classic_nbuckets(m->B) * OAKI_SLOTS);
     return true;
 }
 
@@ -346,6 +350,7 @@ static void advance_mark(oak_classic_map *m, size_t nold)
         m->oldbuckets = NULL;
         if (m->extra) m->extra->oldoverflow = NULL;
         AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
+        oaki_resize_ends(m, true, m->count);
     }
 }
 

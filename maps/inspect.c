@@ -1,12 +1,20 @@
-/* inspect.c - what a census asks of a map (inspect.h).
+/* inspect.c - what a census asks of a map (inspect.h), and the hook of resizes (resizehook.h).
  *
- * Owns: nothing. */
+ * Owns: the hook. */
 #include "inspect.h"
 
 #include "classic.h"
 #include "map.h"
+#include "resizehook.h"
 #include "runtime/heap.h"
 #include <string.h>
+
+AO_t oaki_resize_hook;
+
+void oaki_maps_on_resize(oaki_resize_fn fn)
+{
+    AO_store_release(&oaki_resize_hook, (AO_t)fn);
+}
 
 oaki_map_kind oaki_map_kind_of(const oak_type *t)
 {

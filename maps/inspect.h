@@ -15,7 +15,7 @@ typedef struct oaki_map_view {
     oaki_map_kind kind;
     char name[32];           /* of its type, cut; empty when it has none */
     size_t len, capacity;    /* entries; slots of the current array */
-    size_t array_bytes;      /* of the current array; a classic map's overflow buckets are not in it */
+    size_t array_bytes;      /* of the current array, without a classic map's overflow buckets */
     size_t old_array_bytes;  /* of the one that is being left */
     bool growing;            /* a resize is under way */
     bool same_size;          /* to as many buckets */

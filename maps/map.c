@@ -2,6 +2,7 @@
  *
  * Lookups are in <oakum/map_inline.h>, where typed maps have them from too. */
 #include "map.h"
+#include "resizehook.h"
 #include "hash.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -261,6 +262,7 @@ static void release(oak_map *m)
     m->moves++;
     oaki_map_array_free(m, 0);
     oaki_map_array_free(m, 1);
+    if (m->resizing) oaki_resize_ends(m, false, 0);
     m->resizing = 0;
     m->last = UINT64_MAX;
     m->bits = 0;

@@ -13,6 +13,7 @@
  * at most that were left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
+#include "resizehook.h"
 #include "runtime/heap.h"
 #include <oakum/heap.h>
 #include <string.h>
@@ -233,6 +234,7 @@ static void finish(oak_map *m)
     m->last = UINT64_MAX;
     m->moves++;
     oaki_map_set_limits(m);
+    oaki_resize_ends(m, false, m->len);
 }
 
 /* What array[1] was before, of 2^bits groups, it is array[0] again. */
@@ -304,6 +306,7 @@ static bool move_back(oak_map *m)
     swap_back(m, 63u - to->shift);
     m->resizing = 0;
     oaki_map_set_limits(m);
+    oaki_resize_ends(m, false, m->len);
     return true;
 }
 
@@ -403,9 +406,12 @@ static bool begin(oak_map *m, unsigned bits)
     m->resizing = 1;
     m->more->wait = 0;
     m->more->back = false;
+    oaki_resize_begins(m, false, m->len, (size_t)OAK_MAP_SLOTS_ << before,
+                       (size_t)OAK_MAP_SLOTS_ << bits);
     if (move_next(m)) return true;
     m->resizing = 0;
     swap_back(m, before);
+    oaki_resize_ends(m, false, m->len);
     return false;
 }
 

@@ -1,8 +1,10 @@
 /* start.c - what options and environment turn on when the heap starts (runtime/observer.h). */
 #include "runtime/observer.h"
+#include "gclog.h"
 #include "profile.h"
 
 void oaki_observe_start(const oak_config *config)
 {
     oaki_profile_start(config->profile_rate);
+    oaki_gclog_from_environment();
 }

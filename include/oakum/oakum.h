@@ -6,6 +6,7 @@
 #include <oakum/cache.h>
 #include <oakum/classic.h>
 #include <oakum/gc.h>
+#include <oakum/gclog.h>
 #include <oakum/heap.h>
 #include <oakum/map.h>
 #include <oakum/map_inline.h>
@@ -13,6 +14,7 @@
 #include <oakum/profile.h>
 #include <oakum/shardmap.h>
 #include <oakum/syncmap.h>
+#include <oakum/trace.h>
 #include <oakum/weakmap.h>
 #include <oakum/why.h>
 

@@ -1,0 +1,233 @@
+/* gclog.c - a log of collections in JSON (oakum/gclog.h).
+ *
+ * Owns: the descriptor and the account of lines. A line is formatted in the frame of the listener
+ *   and goes out in one write, so that lines of several processes with one file stay whole.
+ * Lock: the turn, for starting and stopping; lines are written by the listener alone, which is
+ *   called by one thread at a time and by none once it has been taken off.
+ * Bound: a line is at most LINE bytes; a pipe that is full is not waited for. */
+#include "gclog.h"
+
+#include "output.h"
+#include "runtime/heap.h"
+#include "runtime/os.h"
+#include "runtime/print.h"
+#include "runtime/thread.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <oakum/gclog.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINE 2048
+#define WAIT_NS 50000u
+
+static struct {
+    AO_t turn;
+    bool on, own;  /* a log is under way; the descriptor is ours to close */
+    bool file;     /* a regular one: it never makes us wait */
+    bool forks;    /* the child's handler is registered */
+    int fd, error; /* errno of the first line that failed, or 0 */
+    uint64_t lost; /* lines since the last that was written */
+} self;
+
+/* ---- a line ---- */
+
+static void put_phases(oaki_json *j, const oaki_cycle *c)
+{
+    static const char *const names[OAKI_PHASES] = { "stop",   "prepare", "roots", "drain",
+                                                    "finish", "pace",    "start" };
+    oaki_json_key(j, "phases_ns");
+    oaki_json_object(j);
+    for (unsigned p = 0; p < OAKI_PHASES; p++) oaki_json_put_u64(j, names[p], c->phase[p]);
+    if (c->verify) oaki_json_put_u64(j, "verify", c->verify);
+    oaki_json_object_end(j);
+}
+
+static void put_cpu(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "cpu_ns");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "all", c->cpu);
+    oaki_json_put_u64(j, "stop", c->stop_cpu);
+    oaki_json_put_u64(j, "mark", c->line.mark_cpu);
+    oaki_json_object_end(j);
+    oaki_json_put_double(j, "gc_cpu_fraction", c->line.cpu_fraction);
+}
+
+static void put_heap(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "heap");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "start", c->line.heap_start);
+    oaki_json_put_u64(j, "end", c->line.heap_end);
+    oaki_json_put_u64(j, "live", c->line.heap_live);
+    oaki_json_put_u64(j, "goal", c->line.goal);
+    oaki_json_put_u64(j, "next", c->trigger);
+    oaki_json_put_u64(j, "allocated", c->allocated);
+    oaki_json_put_u64(j, "freed", c->freed);
+    oaki_json_put_u64(j, "inuse", c->heap_inuse);
+    oaki_json_put_u64(j, "idle", c->heap_idle);
+    oaki_json_put_u64(j, "released", c->heap_released);
+    oaki_json_object_end(j);
+    oaki_json_key(j, "roots");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "stacks", c->line.stacks);
+    oaki_json_put_u64(j, "globals", c->line.globals);
+    oaki_json_object_end(j);
+}
+
+/* Of the cycle before, as this one's is still to come. */
+static void put_sweep(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "swept_before");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "rest_ns", c->sweep_rest);
+    if (c->sweep_end) oaki_json_put_u64(j, "end_ns", c->sweep_end);
+    oaki_json_put_u64(j, "scan", c->kept[OAKI_SCAN] + c->kept[OAKI_PINNED]);
+    oaki_json_put_u64(j, "typed", c->kept[OAKI_TYPED]);
+    oaki_json_put_u64(j, "noscan", c->kept[OAKI_NOSCAN]);
+    oaki_json_object_end(j);
+}
+
+void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
+{
+    static const char *const why[] = { "due", "needed", "asked" };
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "gc", c->line.cycle);
+    oaki_json_put_i64(j, "pid", getpid());
+    oaki_json_put_i64(j, "tid", c->tid);
+    oaki_json_put_string(j, "why", why[c->why]);
+    oaki_json_put_bool(j, "forced", c->line.forced);
+    oaki_json_put_u64(j, "end_unix_ns", c->wall);
+    oaki_json_put_u64(j, "begin_ns", c->begin);
+    oaki_json_put_u64(j, "since_start_ns", c->line.since_start);
+    oaki_json_put_u64(j, "pause_ns", c->end - c->begin - c->verify);
+    put_phases(j, c);
+    put_cpu(j, c);
+    put_heap(j, c);
+    oaki_json_put_u64(j, "threads", c->threads);
+    oaki_json_put_u64(j, "stopped", c->threads ? c->threads - 1 : 0);
+    oaki_json_put_u64(j, "markers", c->markers);
+    oaki_json_put_u64(j, "processors", c->line.processors);
+    put_sweep(j, c);
+    oaki_json_put_u64(j, "lost", lost);
+    oaki_json_object_end(j);
+}
+
+/* ---- the listener ---- */
+
+static bool has_room(void)
+{
+    struct pollfd f = { .fd = self.fd, .events = POLLOUT };
+    if (self.file) return true;
+    if (poll(&f, 1, 0) == 1 && (f.revents & (POLLOUT | POLLERR | POLLHUP | POLLNVAL))) return true;
+    errno = EAGAIN;
+    return false;
+}
+
+static void write_line(const oaki_cycle *c, void *ctx)
+{
+    char line[LINE];
+    oaki_json_text text = { .p = line, .size = sizeof line };
+    oaki_json j;
+    (void)ctx;
+    oaki_json_init(&j, oaki_json_to_text, &text);
+    oaki_gclog_cycle(&j, c, self.lost + c->lost);
+    OAKI_INVARIANT(oaki_json_finish(&j), "a line of the log is longer than LINE");
+    if (has_room() && oaki_write_all(self.fd, line, text.len) == 0) {
+        self.lost = 0;
+        return;
+    }
+    self.lost += c->lost + 1;
+    if (!self.error) self.error = errno;
+}
+
+/* ---- start and stop ---- */
+
+static void take_turn(void)
+{
+    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+}
+
+static void give_turn(void)
+{
+    AO_store_release(&self.turn, 0);
+}
+
+/* The child goes on with the log: its lines have another pid. */
+static void fork_child(void)
+{
+    AO_store(&self.turn, 0);
+}
+
+static int stop(void)
+{
+    if (!self.on) return 0;
+    oaki_gc_flush_events();
+    oaki_gc_off_cycle(write_line, NULL);
+    self.on = false;
+    if (self.own && close(self.fd) != 0 && !self.error) self.error = errno;
+    if (!self.error) return 0;
+    errno = self.error;
+    return -1;
+}
+
+static int start(int fd, bool own)
+{
+    struct stat st;
+    (void)stop();
+    if (fstat(fd, &st) != 0) return -1;
+    self.fd = fd;
+    self.own = own;
+    self.file = S_ISREG(st.st_mode);
+    self.error = 0;
+    self.lost = 0;
+    if (!self.forks) oaki_fork_register(fork_child);
+    self.forks = true;
+    self.on = oaki_gc_on_cycle(write_line, NULL) == 0;
+    return self.on ? 0 : -1;
+}
+
+int oak_gclog_start_fd(int fd)
+{
+    if (!oaki_heap_ready()) return -1;
+    take_turn();
+    int r = start(fd, false), saved = errno;
+    give_turn();
+    errno = saved;
+    return r;
+}
+
+int oak_gclog_start(const char *path)
+{
+    if (!oaki_heap_ready()) return -1;
+    take_turn();
+    (void)stop();
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    int r = fd >= 0 ? start(fd, true) : -1, saved = errno;
+    if (r != 0 && fd >= 0) close(fd);
+    give_turn();
+    errno = saved;
+    return r;
+}
+
+int oak_gclog_stop(void)
+{
+    take_turn();
+    int r = stop(), saved = errno;
+    self.error = 0;
+    give_turn();
+    errno = saved;
+    return r;
+}
+
+void oaki_gclog_from_environment(void)
+{
+    const char *path = secure_getenv("OAKUM_GC_LOG");
+    if (!path || !*path || oak_gclog_start(path) == 0) return;
+    oaki_log("oakum: OAKUM_GC_LOG=%.200s: can't be opened (errno %d): there is no log\n", path,
+             errno);
+}

@@ -1,0 +1,450 @@
+/* trace.c - recording a trace (oakum/trace.h, trace.h): starting and ending it, and the events.
+ *
+ * Owns: the list of buffers, each thread's pointer to its own, the cycles' table.
+ * Invariants: who records looks at `generation` first, which is 0 while no trace is under way;
+ *   an event whose buffer has another generation empties the buffer. A start gives a number that
+ *   was never given before.
+ * Lock: the trace's turn, for starting, ending and writing; recording takes none, and calls
+ *   nothing but the system's clock, and mmap once a thread. The table of cycles is filled by the
+ *   listener, which is called by one thread at a time, and read by who has stopped it or only up
+ *   to ncycles.
+ * Bound: recording is O(1). */
+#include "trace.h"
+
+#include "gc/sweep.h"
+#include "maps/resizehook.h"
+#include "runtime/heap.h"
+#include "runtime/os.h"
+#include <errno.h>
+#include <oakum/trace.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#define EVENTS 8192
+#define EVENTS_MAX ((size_t)16 << 20)
+#define WAIT_NS 50000u
+
+static struct {
+    AO_t turn;
+    AO_t generation; /* of the trace under way, or 0 */
+    AO_t starts;
+    AO_t buffers; /* oaki_trace_buffer * */
+    AO_t nbuffers;
+    AO_t homeless; /* events dropped as there was no buffer */
+    AO_t cap;      /* events a thread */
+    uint64_t begin, begin_wall;
+    oaki_cycle *cycles;
+    AO_t ncycles, cycles_dropped;
+    AO_t ready; /* the exit key and the child's handler are registered */
+    pthread_key_t exit_key;
+} self;
+
+static __thread oaki_trace_buffer *mine __attribute__((tls_model("initial-exec")));
+
+static void take_turn(void)
+{
+    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+}
+
+static void give_turn(void)
+{
+    AO_store_release(&self.turn, 0);
+}
+
+/* ---- a thread's buffer ---- */
+
+static size_t bytes_for(size_t events)
+{
+    size_t n = sizeof(oaki_trace_buffer) + events * sizeof(oaki_trace_event);
+    return OAKI_ALIGN_UP(n, oaki_os_page_size());
+}
+
+/* One whose thread has gone, and whose events nobody will write any more. */
+static oaki_trace_buffer *reuse(AO_t generation)
+{
+    oaki_trace_buffer *b = (oaki_trace_buffer *)AO_load_acquire(&self.buffers);
+    for (; b; b = b->next) {
+        if (!AO_load(&b->gone) || AO_load(&b->generation) == generation) continue;
+        if (b->room < AO_load(&self.cap)) continue;
+        if (AO_compare_and_swap_full(&b->gone, 1, 0)) return b;
+    }
+    return NULL;
+}
+
+static oaki_trace_buffer *map_new(void)
+{
+    if (AO_fetch_and_add1(&self.nbuffers) >= OAKI_TRACE_BUFFERS) {
+        AO_fetch_and_sub1(&self.nbuffers);
+        return NULL;
+    }
+    size_t room = AO_load(&self.cap);
+    oaki_trace_buffer *b = oaki_os_map(bytes_for(room));
+    if (!b) {
+        AO_fetch_and_sub1(&self.nbuffers);
+        return NULL;
+    }
+    b->room = room;
+    AO_t head;
+    do {
+        head = AO_load(&self.buffers);
+        b->next = (oaki_trace_buffer *)head;
+    } while (!AO_compare_and_swap_full(&self.buffers, head, (AO_t)b));
+    return b;
+}
+
+/* Not while another's trace is in it: a reader goes by the generation. */
+static void settle_in(oaki_trace_buffer *b, AO_t generation)
+{
+    AO_store_release(&b->generation, 0);
+    b->tid = oaki_os_tid();
+    memset(b->thread, 0, sizeof b->thread);
+    prctl(PR_GET_NAME, b->thread);
+    AO_store(&b->n, 0);
+    AO_store(&b->dropped, 0);
+    AO_store(&b->depth, 0);
+    AO_store(&b->cap, OAKI_MIN(b->room, AO_load(&self.cap)));
+    AO_store_release(&b->generation, generation);
+}
+
+static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation)
+{
+    oaki_trace_buffer *b = mine;
+    if (!b && !(b = reuse(generation)) && !(b = map_new())) {
+        AO_fetch_and_add1(&self.homeless);
+        return NULL;
+    }
+    if (!mine && pthread_setspecific(self.exit_key, b) != 0) {
+        AO_store(&b->gone, 1);
+        AO_fetch_and_add1(&self.homeless);
+        return NULL;
+    }
+    mine = b;
+    settle_in(b, generation);
+    return b;
+}
+
+/* The calling thread's, of the trace that is under way; NULL when there is none, or no room for
+ * one. */
+static oaki_trace_buffer *buffer(void)
+{
+    AO_t generation = AO_load_acquire(&self.generation);
+    if (OAKI_LIKELY(generation == 0)) return NULL;
+    oaki_trace_buffer *b = mine;
+    return OAKI_LIKELY(b && AO_load(&b->generation) == generation) ? b : new_buffer(generation);
+}
+
+static void on_thread_exit(void *p)
+{
+    oaki_trace_buffer *b = p;
+    mine = NULL;
+    AO_store_release(&b->gone, 1);
+}
+
+/* ---- events ---- */
+
+static oaki_trace_event *place(oaki_trace_buffer *b)
+{
+    AO_t n = AO_load(&b->n);
+    if (n < AO_load(&b->cap)) return &b->event[n];
+    AO_store(&b->dropped, AO_load(&b->dropped) + 1);
+    return NULL;
+}
+
+static void publish(oaki_trace_buffer *b)
+{
+    AO_store_release(&b->n, AO_load(&b->n) + 1);
+}
+
+static void copy_text(char *to, const char *from, size_t room)
+{
+    size_t n = from ? strnlen(from, room - 1) : 0;
+    memcpy(to, from ? from : "", n);
+    memset(to + n, 0, room - n);
+}
+
+static void fill(oaki_trace_event *e, oaki_event_kind kind, const char *name, uint64_t when)
+{
+    memset(e, 0, sizeof *e);
+    e->kind = (uint8_t)kind;
+    e->when = when;
+    e->live = AO_load(&oaki_the_heap.live);
+    copy_text(e->name, name, sizeof e->name);
+}
+
+/* An event of this kind in the calling thread's buffer, to be completed and published; NULL. */
+static oaki_trace_event *add(oaki_trace_buffer **b, oaki_event_kind kind, const char *name,
+                             uint64_t when)
+{
+    *b = buffer();
+    oaki_trace_event *e = *b ? place(*b) : NULL;
+    if (e) fill(e, kind, name, when);
+    return e;
+}
+
+static void begin_change(oaki_trace_buffer *b)
+{
+    AO_store(&b->moves, AO_load(&b->moves) + 1);
+    AO_nop_full();
+}
+
+static void end_change(oaki_trace_buffer *b)
+{
+    AO_store_release(&b->moves, AO_load(&b->moves) + 1);
+}
+
+void oak_span_begin_arg(const char *name, const char *key, const char *value)
+{
+    oaki_trace_buffer *b = buffer();
+    if (OAKI_LIKELY(!b)) return;
+    AO_t depth = AO_load(&b->depth);
+    begin_change(b);
+    if (depth < OAKI_TRACE_NEST) {
+        oaki_trace_event *e = &b->open[depth];
+        fill(e, OAKI_EVENT_SPAN, name, oaki_os_now_ns());
+        copy_text(e->key, key, sizeof e->key);
+        copy_text(e->value, value, sizeof e->value);
+    }
+    AO_store(&b->depth, depth + 1);
+    end_change(b);
+}
+
+void oak_span_begin(const char *name)
+{
+    oak_span_begin_arg(name, NULL, NULL);
+}
+
+void oak_span_end(void)
+{
+    oaki_trace_buffer *b = buffer();
+    if (OAKI_LIKELY(!b) || AO_load(&b->depth) == 0) return;
+    AO_t depth = AO_load(&b->depth) - 1;
+    oaki_trace_event *e = place(b);
+    if (e && depth < OAKI_TRACE_NEST) {
+        *e = b->open[depth];
+        e->duration = oaki_os_now_ns() - e->when;
+        publish(b);
+    } else if (e) {
+        AO_store(&b->dropped, AO_load(&b->dropped) + 1);
+    }
+    begin_change(b);
+    AO_store(&b->depth, depth);
+    end_change(b);
+}
+
+void oak_span_add(const char *name, uint64_t begin, uint64_t end)
+{
+    oaki_trace_buffer *b;
+    oaki_trace_event *e = add(&b, OAKI_EVENT_ASYNC, name, begin);
+    if (!e) return;
+    e->duration = end > begin ? end - begin : 0;
+    publish(b);
+}
+
+void oak_trace_instant(const char *name)
+{
+    oaki_trace_buffer *b;
+    if (add(&b, OAKI_EVENT_INSTANT, name, oaki_os_now_ns())) publish(b);
+}
+
+void oak_trace_counter(const char *name, double value)
+{
+    oaki_trace_buffer *b;
+    oaki_trace_event *e = add(&b, OAKI_EVENT_COUNTER, name, oaki_os_now_ns());
+    if (!e) return;
+    e->number = value;
+    publish(b);
+}
+
+uint64_t oak_trace_now(void)
+{
+    return oaki_os_now_ns();
+}
+
+static void on_assist(uint64_t begin, size_t bytes)
+{
+    oaki_trace_buffer *b;
+    oaki_trace_event *e = add(&b, OAKI_EVENT_ASSIST, "sweep assist", begin);
+    if (!e) return;
+    e->duration = oaki_os_now_ns() - begin;
+    e->bytes = bytes;
+    publish(b);
+}
+
+static void on_resize(const oaki_resize *r)
+{
+    oaki_trace_buffer *b;
+    oaki_event_kind kind = r->begins ? OAKI_EVENT_RESIZE : OAKI_EVENT_RESIZE_END;
+    oaki_trace_event *e = add(&b, kind, "map resize", oaki_os_now_ns());
+    if (!e) return;
+    e->map = (const void *)~(uintptr_t)r->map;
+    e->classic = r->classic;
+    e->len = r->len;
+    e->from = r->from;
+    e->to = r->to;
+    publish(b);
+}
+
+static void on_cycle(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    AO_t n = AO_load(&self.ncycles);
+    AO_store(&self.cycles_dropped, AO_load(&self.cycles_dropped) + c->lost);
+    if (c->begin < self.begin) return; /* was waiting when the trace began */
+    if (n == OAKI_TRACE_CYCLES) {
+        AO_store(&self.cycles_dropped, AO_load(&self.cycles_dropped) + 1);
+        return;
+    }
+    self.cycles[n] = *c;
+    AO_store_release(&self.ncycles, n + 1);
+}
+
+/* ---- start and end; the turn is held ---- */
+
+static void off(void)
+{
+    AO_store_full(&self.generation, 0);
+    oaki_sweep_on_assist(NULL);
+    oaki_maps_on_resize(NULL);
+    oaki_gc_off_cycle(on_cycle, NULL);
+}
+
+/* The child records nothing: its buffers would hold what the parent writes. */
+static void fork_child(void)
+{
+    AO_store(&self.turn, 0);
+    AO_store(&self.generation, 0);
+    oaki_sweep_on_assist(NULL);
+    oaki_maps_on_resize(NULL);
+    oaki_gc_off_cycle(on_cycle, NULL);
+}
+
+static int prepare(void)
+{
+    if (!oaki_heap_ready()) return -1;
+    if (!AO_load(&self.ready)) {
+        if (pthread_key_create(&self.exit_key, on_thread_exit) != 0) {
+            errno = ENOMEM;
+            return -1;
+        }
+        oaki_fork_register(fork_child);
+        AO_store(&self.ready, 1);
+    }
+    if (!self.cycles) {
+        size_t n = OAKI_TRACE_CYCLES * sizeof *self.cycles;
+        self.cycles = oaki_os_map(OAKI_ALIGN_UP(n, oaki_os_page_size()));
+    }
+    if (!self.cycles) errno = ENOMEM;
+    return self.cycles ? 0 : -1;
+}
+
+static int start(size_t events)
+{
+    if (prepare() != 0) return -1;
+    off();
+    AO_store(&self.cap, events);
+    AO_store(&self.ncycles, 0);
+    AO_store(&self.cycles_dropped, 0);
+    AO_store(&self.homeless, 0);
+    self.begin = oaki_os_now_ns();
+    self.begin_wall = oaki_os_wall_ns();
+    AO_store_full(&self.generation, AO_fetch_and_add1(&self.starts) + 1);
+    oaki_sweep_on_assist(on_assist);
+    oaki_maps_on_resize(on_resize);
+    if (oaki_gc_on_cycle(on_cycle, NULL) == 0) return 0;
+    off();
+    errno = ENOMEM;
+    return -1;
+}
+
+/* Memory of what has been written. A thread that is in the middle of an event writes to zeroes. */
+static void give_back(void)
+{
+    oaki_trace_buffer *b = (oaki_trace_buffer *)AO_load_acquire(&self.buffers);
+    for (; b; b = b->next) {
+        char *from = (char *)OAKI_ALIGN_UP((uintptr_t)b->event, oaki_os_page_size());
+        char *to = (char *)b + bytes_for(b->room);
+        if (from < to) oaki_os_purge(from, (size_t)(to - from));
+    }
+    size_t n = OAKI_TRACE_CYCLES * sizeof *self.cycles;
+    oaki_os_purge(self.cycles, OAKI_ALIGN_UP(n, oaki_os_page_size()));
+}
+
+static uint64_t dropped(AO_t generation)
+{
+    uint64_t n = AO_load(&self.homeless) + AO_load(&self.cycles_dropped);
+    const oaki_trace_buffer *b = (const oaki_trace_buffer *)AO_load_acquire(&self.buffers);
+    for (; b; b = b->next)
+        if (AO_load(&b->generation) == generation) n += AO_load(&b->dropped);
+    return n;
+}
+
+static int write_now(AO_t generation, const char *path)
+{
+    oaki_trace_view v = { .generation = generation,
+                          .begin = self.begin,
+                          .begin_wall = self.begin_wall,
+                          .buffers = (const oaki_trace_buffer *)AO_load_acquire(&self.buffers),
+                          .cycles = self.cycles,
+                          .ncycles = AO_load_acquire(&self.ncycles),
+                          .dropped = dropped(generation) };
+    return oaki_trace_write_to(&v, path);
+}
+
+int oak_trace_start(size_t events_per_thread)
+{
+    if (events_per_thread > EVENTS_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    take_turn();
+    int r = start(events_per_thread ? events_per_thread : EVENTS);
+    give_turn();
+    return r;
+}
+
+int oak_trace_write(const char *path)
+{
+    take_turn();
+    AO_t generation = AO_load(&self.generation);
+    int r = -1;
+    if (generation) {
+        oaki_gc_flush_events();
+        r = write_now(generation, path);
+    } else {
+        errno = ENOENT;
+    }
+    give_turn();
+    return r;
+}
+
+int oak_trace_stop(const char *path)
+{
+    take_turn();
+    AO_t generation = AO_load(&self.generation);
+    int r = 0;
+    if (generation) {
+        oaki_gc_flush_events();
+        off();
+        if (path) r = write_now(generation, path);
+        int saved = errno;
+        give_back();
+        errno = saved;
+    } else if (path) {
+        errno = ENOENT;
+        r = -1;
+    }
+    give_turn();
+    return r;
+}
+
+bool oak_trace_running(void)
+{
+    return AO_load(&self.generation) != 0;
+}
+
+uint64_t oak_trace_dropped(void)
+{
+    AO_t generation = AO_load(&self.generation);
+    return generation ? dropped(generation) : 0;
+}

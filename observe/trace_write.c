@@ -1,0 +1,396 @@
+/* trace_write.c - a trace as JSON in Chrome's trace-event format (Google, "Trace Event Format").
+ *
+ * Times are microseconds since the trace began, with nanoseconds behind the point; otherData says
+ * when that was on the monotonic clock and since 1970. Threads are tracks; so are the collector,
+ * with its pauses and their phases, and the sweep. The heap's size is a counter, made of what
+ * every event noted of it; resizes of maps are asynchronous events by the map's address.
+ *
+ * Owns: nothing that outlives the call. Under the trace's lock; while it writes, events may be
+ *   added behind those that it has counted. Uses the host's malloc: outside of oaki_enter.
+ * Bound: O(n log n) in the events. */
+#include "json.h"
+#include "output.h"
+#include "trace.h"
+
+#include "runtime/os.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COLLECTOR INT32_MAX       /* tracks: no thread has these numbers */
+#define SWEEP (INT32_MAX - 1)
+#define CHUNK ((size_t)64 << 10)  /* written at a time */
+#define FINEST 20000              /* nanoseconds between two values of the heap counter ... */
+#define COARSE ((size_t)64 << 10) /* ... that differ by less */
+
+typedef struct writer {
+    const oaki_trace_view *v;
+    oaki_json j;
+    int pid, fd;
+    uintptr_t ids; /* given to asynchronous spans */
+    char *chunk;
+    size_t filled;
+} writer;
+
+/* ---- bytes ---- */
+
+static bool flush(writer *w)
+{
+    bool done = oaki_write_all(w->fd, w->chunk, w->filled) == 0;
+    w->filled = 0;
+    return done;
+}
+
+static bool put(void *ctx, const char *p, size_t n)
+{
+    writer *w = ctx;
+    if (n > CHUNK - w->filled && !flush(w)) return false;
+    memcpy(w->chunk + w->filled, p, n);
+    w->filled += n;
+    return true;
+}
+
+/* ---- one event ---- */
+
+static void put_time(writer *w, const char *key, uint64_t ns)
+{
+    oaki_json_key(&w->j, key);
+    oaki_json_decimal(&w->j, ns, 3);
+}
+
+/* Open, for args. */
+static void begin(writer *w, const char *name, const char *category, const char *phase, int64_t tid,
+                  uint64_t when)
+{
+    oaki_json_object(&w->j);
+    oaki_json_put_string(&w->j, "name", name);
+    oaki_json_put_string(&w->j, "cat", category);
+    oaki_json_put_string(&w->j, "ph", phase);
+    oaki_json_put_i64(&w->j, "pid", w->pid);
+    oaki_json_put_i64(&w->j, "tid", tid);
+    put_time(w, "ts", when > w->v->begin ? when - w->v->begin : 0);
+}
+
+static void args(writer *w)
+{
+    oaki_json_key(&w->j, "args");
+    oaki_json_object(&w->j);
+}
+
+static void end_args(writer *w)
+{
+    oaki_json_object_end(&w->j);
+    oaki_json_object_end(&w->j);
+}
+
+static void span(writer *w, const char *name, const char *category, int64_t tid, uint64_t when,
+                 uint64_t duration)
+{
+    begin(w, name, category, "X", tid, when);
+    put_time(w, "dur", duration);
+}
+
+static void counter(writer *w, const char *name, uint64_t when, const char *key, uint64_t value)
+{
+    begin(w, name, "memory", "C", 0, when);
+    args(w);
+    oaki_json_put_u64(&w->j, key, value);
+    end_args(w);
+}
+
+static void track(writer *w, int64_t tid, const char *name, int order)
+{
+    begin(w, "thread_name", "__metadata", "M", tid, 0);
+    args(w);
+    oaki_json_put_string(&w->j, "name", name);
+    end_args(w);
+    begin(w, "thread_sort_index", "__metadata", "M", tid, 0);
+    args(w);
+    oaki_json_put_i64(&w->j, "sort_index", order);
+    end_args(w);
+}
+
+/* ---- cycles ---- */
+
+static void put_phases(writer *w, const oaki_cycle *c)
+{
+    static const char *const names[OAKI_PHASES] = { "stop the world", "prepare",     "roots",
+                                                    "mark",           "finish mark", "pace",
+                                                    "start the world" };
+    uint64_t at = c->begin;
+    for (unsigned p = 0; p < OAKI_PHASES; p++) {
+        span(w, names[p], "gc", COLLECTOR, at, c->phase[p]);
+        oaki_json_object_end(&w->j);
+        at += c->phase[p] + (p == OAKI_PHASE_FINISH ? c->verify : 0);
+    }
+}
+
+static void put_cycle(writer *w, const oaki_cycle *c, const oaki_cycle *next)
+{
+    static const char *const why[] = { "due", "needed", "asked" };
+    span(w, "GC pause", "gc", COLLECTOR, c->begin, c->end - c->begin);
+    args(w);
+    oaki_json_put_u64(&w->j, "gc", c->line.cycle);
+    oaki_json_put_string(&w->j, "why", why[c->why]);
+    oaki_json_put_u64(&w->j, "heap_start", c->line.heap_start);
+    oaki_json_put_u64(&w->j, "heap_live", c->line.heap_live);
+    oaki_json_put_u64(&w->j, "freed", c->freed);
+    oaki_json_put_u64(&w->j, "goal", c->line.goal);
+    oaki_json_put_u64(&w->j, "threads", c->threads);
+    oaki_json_put_i64(&w->j, "by_thread", c->tid);
+    end_args(w);
+    put_phases(w, c);
+    counter(w, "heap goal", c->end, "bytes", c->trigger);
+    uint64_t swept = next ? next->sweep_end : 0;
+    if (swept <= c->end) return;
+    span(w, "sweep", "gc", SWEEP, c->end, swept - c->end);
+    oaki_json_object_end(&w->j);
+}
+
+/* ---- threads' events ---- */
+
+static void put_span(writer *w, const oaki_trace_buffer *b, const oaki_trace_event *e,
+                     uint64_t duration, bool open)
+{
+    span(w, e->name, "span", b->tid, e->when, duration);
+    if (e->key[0] || open) {
+        args(w);
+        if (e->key[0]) oaki_json_put_string(&w->j, e->key, e->value);
+        if (open) oaki_json_put_bool(&w->j, "open", true);
+        oaki_json_object_end(&w->j);
+    }
+    oaki_json_object_end(&w->j);
+}
+
+static void put_async(writer *w, const oaki_trace_buffer *b, const oaki_trace_event *e)
+{
+    w->ids++;
+    for (unsigned end = 0; end < 2; end++) {
+        begin(w, e->name, "span", end ? "e" : "b", b->tid, e->when + (end ? e->duration : 0));
+        oaki_json_put_address(&w->j, "id", (const void *)w->ids);
+        oaki_json_object_end(&w->j);
+    }
+}
+
+static void put_event(writer *w, const oaki_trace_buffer *b, const oaki_trace_event *e)
+{
+    switch ((oaki_event_kind)e->kind) {
+    case OAKI_EVENT_SPAN:
+        put_span(w, b, e, e->duration, false);
+        break;
+    case OAKI_EVENT_ASYNC:
+        put_async(w, b, e);
+        break;
+    case OAKI_EVENT_INSTANT:
+        begin(w, e->name, "span", "i", b->tid, e->when);
+        oaki_json_put_string(&w->j, "s", "t");
+        oaki_json_object_end(&w->j);
+        break;
+    case OAKI_EVENT_COUNTER:
+        begin(w, e->name, "counter", "C", 0, e->when);
+        args(w);
+        oaki_json_put_double(&w->j, "value", e->number);
+        end_args(w);
+        break;
+    case OAKI_EVENT_ASSIST:
+        span(w, e->name, "gc", b->tid, e->when, e->duration);
+        args(w);
+        oaki_json_put_u64(&w->j, "swept", e->bytes);
+        end_args(w);
+        break;
+    case OAKI_EVENT_RESIZE:
+    case OAKI_EVENT_RESIZE_END:
+        break; /* in pairs, later */
+    }
+}
+
+/* Another thread may open and close spans meanwhile: what has changed under our eyes is left
+ * out. */
+static void put_open_spans(writer *w, const oaki_trace_buffer *b, uint64_t now)
+{
+    oaki_trace_event open[OAKI_TRACE_NEST];
+    if (AO_load(&b->gone)) return;
+    AO_t moves = AO_load_acquire(&b->moves), depth = OAKI_MIN(AO_load(&b->depth), OAKI_TRACE_NEST);
+    memcpy(open, b->open, depth * sizeof open[0]);
+    AO_nop_full();
+    if (moves % 2 != 0 || AO_load(&b->moves) != moves) return;
+    for (AO_t i = 0; i < depth; i++)
+        put_span(w, b, &open[i], now > open[i].when ? now - open[i].when : 0, true);
+}
+
+/* ---- what is put in the order of time ---- */
+
+typedef struct moment {
+    uint64_t when, live;
+    const oaki_trace_event *resize; /* or NULL */
+    int tid;
+} moment;
+
+static int by_time(const void *a, const void *b)
+{
+    const moment *x = a, *y = b;
+    return x->when < y->when ? -1 : x->when > y->when;
+}
+
+/* Of the counter: what changes much, and at all after a while. */
+static void put_heap(writer *w, const moment *m, size_t n)
+{
+    uint64_t last = 0, when = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t change = m[i].live > last ? m[i].live - last : last - m[i].live;
+        bool soon = m[i].when - when < FINEST;
+        if (i > 0 && (change == 0 || (soon && change < COARSE))) continue;
+        counter(w, "heap", m[i].when, "bytes", m[i].live);
+        last = m[i].live;
+        when = m[i].when;
+    }
+}
+
+static void put_resize(writer *w, const moment *m, const char *phase)
+{
+    const oaki_trace_event *e = m->resize;
+    begin(w, e->classic ? "classic map resize" : "map resize", "map", phase, m->tid, m->when);
+    oaki_json_put_address(&w->j, "id", (const void *)~(uintptr_t)e->map);
+    args(w);
+    oaki_json_put_u64(&w->j, "len", e->len);
+    if (e->to) {
+        oaki_json_put_u64(&w->j, "from_slots", e->from);
+        oaki_json_put_u64(&w->j, "to_slots", e->to);
+    }
+    end_args(w);
+}
+
+/* A map that is under way, by its hash. */
+static size_t slot_of(const moment *const *open, size_t nslots, const void *map)
+{
+    size_t i = ((uintptr_t)map * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (nslots - 1);
+    while (open[i] && open[i]->resize->map != map) i = (i + 1) & (nslots - 1);
+    return i;
+}
+
+/* Ends without a beginning, which was dropped or was before the trace, are left out; a map that
+ * begins anew has gone through an end that was dropped, or another had its address. */
+static bool put_resizes(writer *w, const moment *m, size_t n)
+{
+    size_t resizes = 0, nslots = 16;
+    for (size_t i = 0; i < n; i++) resizes += m[i].resize != NULL;
+    while (nslots < 2 * resizes) nslots *= 2;
+    const moment **open = calloc(nslots, sizeof *open);
+    bool *under_way = calloc(nslots, sizeof *under_way);
+    for (size_t i = 0; open && under_way && i < n; i++) {
+        const oaki_trace_event *e = m[i].resize;
+        if (!e) continue;
+        size_t at = slot_of(open, nslots, e->map);
+        bool begins = e->kind == OAKI_EVENT_RESIZE;
+        if (under_way[at]) put_resize(w, &m[i], "e");
+        if (begins) put_resize(w, &m[i], "b");
+        open[at] = &m[i];
+        under_way[at] = begins;
+    }
+    bool done = open && under_way;
+    free(open);
+    free(under_way);
+    return done;
+}
+
+static size_t add_moments(const writer *w, moment *m)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < w->v->ncycles; i++) {
+        const oaki_cycle *c = &w->v->cycles[i];
+        m[k++] = (moment){ c->begin, c->line.heap_start, NULL, 0 };
+        m[k++] = (moment){ c->end, c->line.heap_live, NULL, 0 };
+    }
+    return k;
+}
+
+/* ---- the whole ---- */
+
+static bool is_of(const writer *w, const oaki_trace_buffer *b)
+{
+    return AO_load_acquire(&b->generation) == w->v->generation;
+}
+
+static bool put_in_order(writer *w, size_t room)
+{
+    moment *m = malloc((room ? room : 1) * sizeof *m);
+    if (!m) return false;
+    size_t k = add_moments(w, m);
+    for (const oaki_trace_buffer *b = w->v->buffers; b; b = b->next) {
+        size_t n = is_of(w, b) ? AO_load_acquire(&b->n) : 0;
+        for (size_t i = 0; i < n && k < room; i++) {
+            const oaki_trace_event *e = &b->event[i];
+            bool resize = e->kind == OAKI_EVENT_RESIZE || e->kind == OAKI_EVENT_RESIZE_END;
+            /* a span noted the heap when it began */
+            m[k++] = (moment){ e->when, e->live, resize ? e : NULL, b->tid };
+        }
+    }
+    qsort(m, k, sizeof *m, by_time);
+    put_heap(w, m, k);
+    bool done = put_resizes(w, m, k);
+    free(m);
+    return done;
+}
+
+static bool put_events(writer *w)
+{
+    const oaki_trace_view *v = w->v;
+    uint64_t now = oaki_os_now_ns();
+    size_t room = 2 * v->ncycles;
+    track(w, COLLECTOR, "collector", -2);
+    track(w, SWEEP, "sweep", -1);
+    for (size_t i = 0; i < v->ncycles; i++)
+        put_cycle(w, &v->cycles[i], i + 1 < v->ncycles ? &v->cycles[i + 1] : NULL);
+    for (const oaki_trace_buffer *b = v->buffers; b; b = b->next) {
+        if (!is_of(w, b)) continue;
+        track(w, b->tid, b->thread, 0);
+        size_t n = AO_load_acquire(&b->n);
+        for (size_t i = 0; i < n; i++) put_event(w, b, &b->event[i]);
+        put_open_spans(w, b, now);
+        room += AO_load(&b->n);
+    }
+    return put_in_order(w, room);
+}
+
+static bool put_all(writer *w)
+{
+    const oaki_trace_view *v = w->v;
+    oaki_json_init(&w->j, put, w);
+    oaki_json_object(&w->j);
+    oaki_json_put_string(&w->j, "displayTimeUnit", "ns");
+    oaki_json_key(&w->j, "otherData");
+    oaki_json_object(&w->j);
+    oaki_json_put_string(&w->j, "producer", "oakum");
+    oaki_json_put_u64(&w->j, "begin_monotonic_ns", v->begin);
+    oaki_json_put_u64(&w->j, "begin_unix_ns", v->begin_wall);
+    oaki_json_put_u64(&w->j, "dropped_events", v->dropped);
+    oaki_json_object_end(&w->j);
+    oaki_json_key(&w->j, "traceEvents");
+    oaki_json_array(&w->j);
+    bool whole = put_events(w);
+    oaki_json_array_end(&w->j);
+    oaki_json_object_end(&w->j);
+    if (!whole) {
+        errno = ENOMEM;
+        return false;
+    }
+    return oaki_json_finish(&w->j) && flush(w);
+}
+
+int oaki_trace_write_to(const oaki_trace_view *v, const char *path)
+{
+    writer w = { .v = v, .pid = getpid(), .chunk = malloc(CHUNK) };
+    oaki_output out;
+    if (!w.chunk) return -1;
+    if (oaki_output_open(&out, path) != 0) {
+        free(w.chunk);
+        return -1;
+    }
+    w.fd = out.fd;
+    int r = oaki_output_close(&out, put_all(&w) ? 0 : -1);
+    int saved = errno;
+    free(w.chunk);
+    errno = saved;
+    return r;
+}
