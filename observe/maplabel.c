@@ -243,25 +243,39 @@ static void label_classic(oaki_label_context *c, const oak_classic_map *m, size_
                                                               : "");
 }
 
-/* A word in an array of buckets, or in an overflow bucket. */
-static void label_bucket(oaki_label_context *c, const char *from, size_t at, char out[OAKI_LABEL])
+/* Where the key is of the entry that a word of buckets is in; NULL when it is in none. */
+static const char *classic_key(const oak_classic_type *t, const char *from, size_t at, bool *value)
 {
-    const oak_classic_type *t = c->map->type;
     size_t bucket = oaki_classic_bucket_size(t), in = at % bucket;
     size_t keys = OAKI_SLOTS * oaki_classic_key_slot(t),
            values = OAKI_SLOTS * oaki_classic_value_slot(t);
-    if (at == SIZE_MAX || in < OAKI_TAGS_SIZE) return;
+    if (at == SIZE_MAX || in < OAKI_TAGS_SIZE || in - OAKI_TAGS_SIZE >= keys + values) return NULL;
     in -= OAKI_TAGS_SIZE;
-    if (in >= keys + values) {
-        oaki_format(out, OAKI_LABEL, "overflow");
+    *value = in >= keys;
+    size_t slot = *value ? (in - keys) / oaki_classic_value_slot(t) : in / oaki_classic_key_slot(t);
+    return from + at / bucket * bucket + OAKI_TAGS_SIZE + slot * oaki_classic_key_slot(t);
+}
+
+/* A word in an array of buckets, or in an overflow bucket. */
+static void label_bucket(oaki_label_context *c, const char *from, size_t at, char out[OAKI_LABEL])
+{
+    bool value;
+    const char *k = classic_key(c->map->type, from, at, &value);
+    if (!k) {
+        if (at != SIZE_MAX) oaki_format(out, OAKI_LABEL, "overflow");
         return;
     }
-    bool value = in >= keys;
-    size_t slot = value ? (in - keys) / oaki_classic_value_slot(t) : in / oaki_classic_key_slot(t);
-    const char *k = from + at / bucket * bucket + OAKI_TAGS_SIZE + slot * oaki_classic_key_slot(t);
     size_t n = oaki_format(out, OAKI_LABEL, value ? "value of key " : "key ");
-    put_classic_key(out + n, OAKI_LABEL - n, t, k);
+    put_classic_key(out + n, OAKI_LABEL - n, c->map->type, k);
     c->at = OAKI_AT_NONE;
+}
+
+size_t oaki_classic_key_at(const oak_classic_map *m, const void *array, size_t at, char *out,
+                           size_t n)
+{
+    bool value;
+    const char *k = classic_key(m->type, array, at, &value);
+    return k ? OAKI_MIN(put_classic_key(out, n, m->type, k), n - 1) : 0;
 }
 
 /* ---- both ---- */
@@ -304,8 +318,12 @@ static bool is_classic_iterator(const oaki_image *im, const char *p)
     if (!copy(&it, p, sizeof it) || it.offset >= OAKI_SLOTS || it.i > OAKI_SLOTS ||
         it.wrapped > 1 || it.B > 48)
         return false;
-    return is_object(im, it.buckets, 1) && is_object(im, it.map, sizeof(oak_classic_map)) &&
-           oaki_classic_seen(im, it.map);
+    size_t nbuckets = (size_t)1 << it.B;
+    if (it.start_bucket >= nbuckets || it.bucket > nbuckets ||
+        !is_object(im, it.map, sizeof(oak_classic_map)) || !oaki_classic_seen(im, it.map))
+        return false;
+    return is_object(im, it.buckets, oaki_classic_bucket_size(it.map->type) << it.B) &&
+           oaki_type_id_at(oaki_heap_offset(it.buckets)) == 0;
 }
 
 static bool is_map_iterator(const oaki_image *im, const char *p)

@@ -13,6 +13,7 @@
 #include <oakum/pool.h>
 #include <oakum/profile.h>
 #include <oakum/shardmap.h>
+#include <oakum/snapshot.h>
 #include <oakum/syncmap.h>
 #include <oakum/trace.h>
 #include <oakum/weakmap.h>

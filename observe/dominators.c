@@ -1,0 +1,205 @@
+/* dominators.c - dominators of a graph: semidominators (Lengauer and Tarjan, "A fast algorithm for
+ * finding dominators in a flowgraph", 1979) with path compression, and from them dominators as
+ * nearest common ancestors (semi-NCA: Georgiadis, "Linear-time algorithms for dominators and
+ * related problems", 2005), which needs no buckets.
+ *
+ * Everything is in numbers of a depth-first search: 1 is the root of roots, nodes follow; 0 is
+ * none. An ancestor has a lower number than what it leads to, so nodes are gone through from the
+ * highest down, and each is linked to its parent when its turn is over.
+ *
+ * Nothing recurses: paths may be as long as there are nodes.
+ *
+ * Owns nothing; tables are the host's malloc's. Bound: in dominators.h. */
+#include "dominators.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tables {
+    const oaki_dom_graph *g;
+    uint32_t *number;   /* by node: of the search, 0: not reached */
+    uint32_t *node;     /* by number from here on */
+    uint32_t *parent;   /* in the search; then the link for compression */
+    uint32_t *semi, *label, *dom;
+    uint64_t *first;    /* of a number's predecessors */
+    uint32_t *pred;
+    uint32_t count;     /* numbers given; the root of roots has 1 */
+} tables;
+
+/* ---- the search ---- */
+
+static uint32_t edge_of(const tables *t, uint32_t number, uint64_t i)
+{
+    if (number > 1) return t->g->edge(t->g->ctx, t->node[number], i);
+    return i < t->g->nroots ? t->g->roots[i] : OAKI_DOM_NONE;
+}
+
+static void give_number(tables *t, uint32_t v, uint32_t parent)
+{
+    uint32_t n = ++t->count;
+    if (n > 1) t->number[v] = n;
+    t->node[n] = v;
+    t->parent[n] = parent;
+}
+
+/* Depth first; the way down is in `parent`, how far each node on it has got in `at`. */
+static bool search(tables *t)
+{
+    uint64_t *at = calloc((size_t)t->g->n + 2, sizeof *at);
+    if (!at) return false;
+    give_number(t, OAKI_DOM_NONE, 0);
+    for (uint32_t n = 1; n != 0;) {
+        uint32_t v = edge_of(t, n, at[n]++);
+        if (v == OAKI_DOM_NONE) {
+            n = t->parent[n];
+        } else if (t->number[v] == 0) {
+            give_number(t, v, n);
+            n = t->count;
+        }
+    }
+    free(at);
+    return true;
+}
+
+/* Predecessors, by number: counted, then placed. */
+static bool find_predecessors(tables *t)
+{
+    uint64_t *first = t->first = calloc((size_t)t->count + 2, sizeof *first);
+    if (!first) return false;
+    for (uint32_t n = 1; n <= t->count; n++)
+        for (uint64_t i = 0;; i++) {
+            uint32_t v = edge_of(t, n, i);
+            if (v == OAKI_DOM_NONE) break;
+            first[t->number[v] + 1]++;
+        }
+    for (uint32_t n = 1; n <= t->count + 1; n++) first[n] += first[n - 1];
+    t->pred = malloc(OAKI_MAX(first[t->count + 1], UINT64_C(1)) * sizeof *t->pred);
+    if (!t->pred) return false;
+    for (uint32_t n = 1; n <= t->count; n++)
+        for (uint64_t i = 0;; i++) {
+            uint32_t v = edge_of(t, n, i);
+            if (v == OAKI_DOM_NONE) break;
+            t->pred[first[t->number[v]]++] = n;
+        }
+    /* each was moved on to the next one's beginning */
+    memmove(first + 1, first, ((size_t)t->count + 1) * sizeof *first);
+    first[0] = 0;
+    return true;
+}
+
+/* ---- semidominators ---- */
+
+/* The label of least semidominator on the way up from v among what is linked, i.e. above `last`.
+ * The way is made short: each node on it is linked to its end. The stack for that is the way
+ * itself, turned around. */
+static uint32_t evaluate(tables *t, uint32_t *link, uint32_t v, uint32_t last)
+{
+    if (v <= last) return t->label[v];
+    uint32_t below = 0, at = v;
+    while (link[at] > last) {
+        uint32_t up = link[at];
+        link[at] = below;
+        below = at;
+        at = up;
+    }
+    /* `at` is linked to what is not; those below it, from the top down */
+    uint32_t end = link[at], above = at;
+    while (below != 0) {
+        uint32_t next = link[below];
+        if (t->semi[t->label[above]] < t->semi[t->label[below]]) t->label[below] = t->label[above];
+        link[below] = end;
+        above = below;
+        below = next;
+    }
+    return t->label[v];
+}
+
+static bool find_dominators(tables *t)
+{
+    size_t bytes = ((size_t)t->count + 1) * sizeof(uint32_t);
+    uint32_t *link = malloc(bytes);
+    t->semi = malloc(bytes);
+    t->label = malloc(bytes);
+    t->dom = malloc(bytes);
+    if (!link || !t->semi || !t->label || !t->dom) {
+        free(link);
+        return false;
+    }
+    memcpy(link, t->parent, bytes);
+    for (uint32_t n = 0; n <= t->count; n++) t->semi[n] = t->label[n] = n;
+    for (uint32_t w = t->count; w > 1; w--) {
+        uint32_t semi = t->parent[w];
+        for (uint64_t i = t->first[w]; i < t->first[w + 1]; i++) {
+            uint32_t s = t->semi[evaluate(t, link, t->pred[i], w)];
+            semi = OAKI_MIN(semi, s);
+        }
+        t->semi[w] = semi;
+    }
+    free(link);
+    t->dom[0] = 0;
+    t->dom[1] = 0;
+    for (uint32_t w = 2; w <= t->count; w++) {
+        uint32_t d = t->parent[w];
+        while (d > t->semi[w]) d = t->dom[d];
+        t->dom[w] = d;
+    }
+    return true;
+}
+
+/* ---- */
+
+static void free_tables(tables *t)
+{
+    uint32_t *all[] = { t->number, t->node, t->parent, t->semi, t->label, t->dom, t->pred };
+    for (size_t i = 0; i < OAKI_COUNT(all); i++) free(all[i]);
+    free(t->first);
+}
+
+static bool begin(tables *t, const oaki_dom_graph *g)
+{
+    *t = (tables){ .g = g };
+    t->number = calloc((size_t)g->n + 1, sizeof *t->number);
+    t->node = malloc(((size_t)g->n + 2) * sizeof *t->node);
+    t->parent = malloc(((size_t)g->n + 2) * sizeof *t->parent);
+    if (t->parent) t->parent[0] = 0;
+    return t->number && t->node && t->parent && search(t);
+}
+
+int oaki_dominators(const oaki_dom_graph *g, uint32_t *idom)
+{
+    tables t;
+    bool done = begin(&t, g) && find_predecessors(&t) && find_dominators(&t);
+    for (uint32_t v = 0; done && v < g->n; v++) idom[v] = OAKI_DOM_NONE;
+    for (uint32_t w = 2; done && w <= t.count; w++)
+        if (t.dom[w] > 1) idom[t.node[w]] = t.node[t.dom[w]];
+    free_tables(&t);
+    if (!done) errno = ENOMEM;
+    return done ? 0 : -1;
+}
+
+int oaki_retained(const oaki_dom_graph *g, const uint32_t *idom, uint64_t *retained)
+{
+    /* children first: by the depth of the tree, deepest first, without recursion */
+    uint32_t *children = calloc((size_t)g->n + 1, sizeof *children);
+    if (!children) {
+        errno = ENOMEM;
+        return -1;
+    }
+    for (uint32_t v = 0; v < g->n; v++)
+        if (idom[v] != OAKI_DOM_NONE) children[idom[v]]++;
+    for (uint32_t v = 0; v < g->n; v++) {
+        uint32_t at = v;
+        /* what has no children left is done, and so may its dominator be then */
+        while (at != OAKI_DOM_NONE && children[at] == 0) {
+            children[at] = OAKI_DOM_NONE;
+            uint32_t up = idom[at];
+            if (up == OAKI_DOM_NONE) break;
+            retained[up] += retained[at];
+            children[up]--;
+            at = up <= v ? up : OAKI_DOM_NONE;
+        }
+    }
+    free(children);
+    return 0;
+}
