@@ -36,7 +36,7 @@ static struct {
 
 /* ---- opening ---- */
 
-static bool load(void)
+bool oaki_dwarf_load(void)
 {
     if (self.tried) return self.library != NULL;
     self.tried = true;
@@ -52,7 +52,6 @@ static bool load(void)
 
 bool oaki_dwarf_open(void)
 {
-    if (!load()) return false;
     oaki_dwarf_close();
     self.callbacks.find_elf = self.dw.dwfl_linux_proc_find_elf;
     self.callbacks.debuginfo_path = &self.debug_path;
@@ -77,11 +76,6 @@ bool oaki_dwarf_is_open(void)
 void oaki_dwarf_close(void)
 {
     if (self.dwfl) self.dw.dwfl_end(self.dwfl);
-    self.dwfl = NULL;
-}
-
-void oaki_dwarf_abandon(void)
-{
     self.dwfl = NULL;
 }
 

@@ -1,18 +1,19 @@
 /* dwarf.h - debugging information of what is loaded, read by libdw.
  *
- * libdw is loaded by the first opening, and never unloaded. One thread at a time: symbol.c's lock.
+ * libdw is never unloaded. One thread at a time: symbol.c's lock.
  * Strings are libdw's, valid until the closing. */
 #ifndef OAKI_DWARF_H
 #define OAKI_DWARF_H
 
 #include "symbol.h"
 
-/* Read what is loaded now. false when there is no libdw, or it fails. */
+/* Load libdw, the first time; false when there is none. Not while a fork is held off. */
+bool oaki_dwarf_load(void);
+
+/* Read what is loaded now. false when that fails. libdw has been loaded. */
 bool oaki_dwarf_open(void);
 bool oaki_dwarf_is_open(void);
 void oaki_dwarf_close(void);
-/* In a forked child, whose copy may be half changed: leave it behind. */
-void oaki_dwarf_abandon(void);
 
 /* Is there an object at this address for which the opening knows of? One that was loaded since is
  * seen after another opening. */

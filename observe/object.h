@@ -1,6 +1,7 @@
 /* object.h - the program and the libraries that are loaded, for who names addresses.
  *
- * A list is its reader's own. Outside of oaki_enter: reading waits for the loader's lock. */
+ * A list is its reader's own. Outside of oaki_enter, as reading waits for the loader's lock, and
+ * between oaki_fork_hold and release, as a child would inherit it locked. */
 #ifndef OAKI_OBJECT_H
 #define OAKI_OBJECT_H
 

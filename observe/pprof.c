@@ -165,7 +165,10 @@ static int64_t text(writer *w, const char *s)
 
 static int list_mappings(writer *w)
 {
-    if (oaki_objects_read(&w->objects) != 0) return -1;
+    oaki_fork_hold();
+    int r = oaki_objects_read(&w->objects);
+    oaki_fork_release();
+    if (r != 0) return -1;
     w->mappings = calloc(w->objects.n * OAKI_OBJECT_SEGMENTS + 1, sizeof *w->mappings);
     if (!w->mappings) return -1;
     for (size_t i = 0; i < w->objects.n; i++)

@@ -2,8 +2,7 @@
  *
  * Owns: struct self: strings, each once, and a table from code addresses to frames. Neither
  *   shrinks: both are bounded by the code that allocates. Lock: `lock`, one of the host's, never
- *   held while anything of Oakum's is waited for. In a child that was forked while another thread
- *   held it, what it guards is left behind.
+ *   held while anything of Oakum's is waited for but the end of a fork.
  * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols). */
 #include "symbol.h"
 #include "dwarf.h"
@@ -39,27 +38,32 @@ static struct {
     bool no_dwarf; /* it was tried, and there is none */
 } self = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* Whoever had it is not here, and what it guards is whole. */
 static void in_child(void)
 {
-    if (pthread_mutex_trylock(&self.lock) == 0) {
-        pthread_mutex_unlock(&self.lock);
-        return;
-    }
     pthread_mutex_init(&self.lock, NULL);
-    memset(self.texts, 0, sizeof self.texts);
-    memset(self.entries, 0, sizeof self.entries);
-    oaki_dwarf_abandon();
 }
 
 static void once(void)
 {
     oaki_fork_register(in_child);
+    self.no_dwarf = !oaki_dwarf_load();
 }
 
+/* A fork waits: in the child the loader's list of objects would stay locked by who reads it here.
+ * What takes the loader's other lock, as a library's constructor that forks may hold it, stays
+ * outside: loading libdw, and asking for symbols. */
 static void lock(void)
 {
     (void)pthread_once(&self.once, once);
     pthread_mutex_lock(&self.lock);
+    oaki_fork_hold();
+}
+
+static void unlock(void)
+{
+    oaki_fork_release();
+    pthread_mutex_unlock(&self.lock);
 }
 
 /* ---- strings ---- */
@@ -103,16 +107,13 @@ static const char *keep_all(const char *s)
 /* ---- where names come from ---- */
 
 /* An object that was loaded since asks for another opening. */
-static bool dwarf_for(uintptr_t addr)
+static bool dwarf_for(const oaki_object *o, uintptr_t addr)
 {
-    if (self.no_dwarf) return false;
-    if (!oaki_dwarf_is_open() && !oaki_dwarf_open()) {
-        self.no_dwarf = true;
-        return false;
-    }
-    if (oaki_dwarf_covers(addr)) return true;
-    Dl_info info;
-    return dladdr((void *)addr, &info) != 0 && oaki_dwarf_open() && oaki_dwarf_covers(addr);
+    if (!o || self.no_dwarf) return false;
+    if (oaki_dwarf_is_open() && oaki_dwarf_covers(addr)) return true;
+    if (oaki_dwarf_open()) return oaki_dwarf_covers(addr);
+    self.no_dwarf = true;
+    return false;
 }
 
 static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
@@ -126,12 +127,10 @@ static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
     oaki_elf_close(&e);
 }
 
-static void name_by_loader(uintptr_t pc, oak_frame *f)
+static const char *name_by_loader(uintptr_t pc)
 {
     Dl_info info;
-    if (dladdr((void *)pc, &info) == 0) return;
-    if (info.dli_sname) f->function = keep(info.dli_sname, plain_length(info.dli_sname));
-    if (!f->object) f->object = keep_all(info.dli_fname);
+    return dladdr((void *)pc, &info) != 0 ? info.dli_sname : NULL;
 }
 
 static size_t look_up(uintptr_t pc, oak_frame *out)
@@ -141,7 +140,7 @@ static size_t look_up(uintptr_t pc, oak_frame *out)
     memset(out, 0, OAKI_SYMBOL_INLINED * sizeof *out);
     bool listed = oaki_objects_read(&objects) == 0;
     if (listed) o = oaki_objects_find(&objects, pc, NULL);
-    size_t n = dwarf_for(pc) ? oaki_dwarf_code(pc, out) : 0;
+    size_t n = dwarf_for(o, pc) ? oaki_dwarf_code(pc, out) : 0;
     n = OAKI_MAX(n, 1);
     for (size_t i = 0; i < n; i++) {
         const char *name = out[i].function;
@@ -151,7 +150,6 @@ static size_t look_up(uintptr_t pc, oak_frame *out)
         out[i].address = pc;
     }
     if (!out[n - 1].function && o) name_by_elf(o, pc, &out[n - 1]);
-    if (!out[n - 1].function) name_by_loader(pc, &out[n - 1]);
     if (listed) oaki_objects_free(&objects);
     return n;
 }
@@ -182,9 +180,18 @@ size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
     lock();
     const entry *e = find(pc);
     size_t n = e ? e->n : look_up(pc, out);
-    if (e) memcpy(out, e->frame, n * sizeof *out);
-    else remember(pc, out, n);
-    pthread_mutex_unlock(&self.lock);
+    if (e) {
+        memcpy(out, e->frame, n * sizeof *out);
+    } else {
+        if (!out[n - 1].function) {
+            oaki_fork_release();
+            const char *name = name_by_loader(pc);
+            oaki_fork_hold();
+            if (name) out[n - 1].function = keep(name, plain_length(name));
+        }
+        remember(pc, out, n);
+    }
+    unlock();
     return n;
 }
 
@@ -205,18 +212,18 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
 {
     oaki_objects objects;
     *out = (oaki_symbol){ .name = NULL };
-    if (oaki_objects_read(&objects) != 0) return false;
-    const oaki_object *o = oaki_objects_find(&objects, addr, NULL);
+    lock();
+    const oaki_object *o = NULL;
+    if (oaki_objects_read(&objects) == 0) o = oaki_objects_find(&objects, addr, NULL);
     if (o) {
-        lock();
         out->object = keep_all(o->path);
-        if (dwarf_for(addr))
+        if (dwarf_for(o, addr))
             out->name = keep_all(oaki_dwarf_data(addr, &out->offset, &out->size));
         if (!out->name) out->name = data_by_elf(o, addr, out);
         if (!out->name) out->offset = addr - o->base;
-        pthread_mutex_unlock(&self.lock);
     }
     oaki_objects_free(&objects);
+    unlock();
     return out->name != NULL;
 }
 
@@ -224,5 +231,5 @@ void oaki_symbols_release(void)
 {
     lock();
     oaki_dwarf_close();
-    pthread_mutex_unlock(&self.lock);
+    unlock();
 }

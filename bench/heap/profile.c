@@ -2,9 +2,9 @@
  *
  * The work of churn.c on one thread, in slices of some milliseconds, each at random with the
  * profile at `rate` or without: what a slow minute of the machine costs falls on both alike, and no
- * rhythm of its own can favour one. Counted is the CPU time of the process, as others run beside it.
- * Answer: `cost`, by how many percent the median slice with the profile takes longer; and `noise`,
- * the same between two halves, drawn likewise, of those without, which should be 0.
+ * rhythm of its own can favour one. Counted is the CPU time of the process, as others run beside
+ * it. Answer: `cost`, by how many percent the median slice with the profile takes longer; and
+ * `noise`, the same between two halves, drawn likewise, of those without, which should be 0.
  * usage: profile [SIZE [RATE [SLICES]]]; make bench-profile runs some. */
 #include "mem.h"
 

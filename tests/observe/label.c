@@ -31,12 +31,13 @@ static OAKI_NOINLINE void *make(size_t n)
 static void assert_labels(const char *expected)
 {
     oak_label l[8];
-    char text[400] = "";
+    char text[400] = "", number[32];
     size_t n = oak_labels_read(l, 8), len = 0;
-    for (size_t i = 0; i < n && i < 8; i++)
-        len += l[i].value ? (size_t)sprintf(text + len, "%s=%s ", l[i].key, l[i].value)
-                          : (size_t)sprintf(text + len, "%s=%ld%s ", l[i].key,
-                                            (long)l[i].number, l[i].unit ? l[i].unit : "");
+    for (size_t i = 0; i < n && i < 8; i++) {
+        snprintf(number, sizeof number, "%ld%s", (long)l[i].number, l[i].unit ? l[i].unit : "");
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s ", l[i].key,
+                                l[i].value ? l[i].value : number);
+    }
     ck_assert_str_eq(text, expected);
 }
 
@@ -75,7 +76,7 @@ START_TEST(what_makes_no_sense_changes_nothing)
     memset(huge, 'x', sizeof huge);
     (void)oak_label_push("kept", "yes");
     for (size_t i = 0; i < OAKI_COUNT(many); i++) {
-        sprintf(names[i], "k%zu", i);
+        snprintf(names[i], sizeof names[i], "k%zu", i);
         many[i] = (oak_label){ .key = names[i], .value = "v" };
     }
     const oak_label bad[] = { { .value = "v" },

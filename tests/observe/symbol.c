@@ -1,0 +1,247 @@
+/* symbol.c - tests of observe/symbol.c, elfsym.c, object.c and stack.c: names of addresses. */
+#include "observe/symbol.h"
+#include "observe/elfsym.h"
+#include "observe/object.h"
+#include "observe/stack.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_observe_symbol(void);
+
+static void start(void)
+{
+    test_seed("observe/symbol");
+    test_heap_start(test_config());
+    oaki_stack_init();
+}
+
+static int named_static = 1;
+int named_global = 2;
+
+/* ---- code ---- */
+
+static OAKI_NOINLINE uintptr_t here(void)
+{
+    __asm__("" : : : "memory");
+    return (uintptr_t)__builtin_return_address(0) - 1;
+}
+
+static inline __attribute__((always_inline)) uintptr_t inner(void)
+{
+    return here();
+}
+
+static inline __attribute__((always_inline)) uintptr_t middle(void)
+{
+    return inner() + 0;
+}
+
+static OAKI_NOINLINE uintptr_t outer(void)
+{
+    uintptr_t pc = middle();
+    __asm__("" : : : "memory");
+    return pc;
+}
+
+START_TEST(an_address_has_its_functions_and_lines)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    uintptr_t pc = outer();
+    for (int again = 0; again < 2; again++) {
+        size_t n = oaki_symbol_of_code(pc, f);
+        ck_assert_ptr_nonnull(f[n - 1].function);
+        ck_assert_str_eq(f[n - 1].function, "outer");
+        ck_assert(!f[n - 1].inlined);
+        if (n == 1 && !f[0].file) return; /* no libdw */
+        ck_assert_uint_eq(n, 3);
+        ck_assert_str_eq(f[0].function, "inner");
+        ck_assert_str_eq(f[1].function, "middle");
+        ck_assert(f[0].inlined && f[1].inlined);
+        for (size_t i = 0; i < n; i++) {
+            ck_assert_msg(strstr(f[i].file, "tests/observe/symbol.c"), "%s", f[i].file);
+            ck_assert_uint_eq(f[i].address, pc);
+            ck_assert_ptr_nonnull(strstr(f[i].object, "check_oakum"));
+        }
+        ck_assert_int_lt(f[0].line, f[1].line);
+        ck_assert_int_lt(f[1].line, f[2].line);
+        oaki_symbols_release();
+    }
+}
+END_TEST
+
+START_TEST(what_has_no_name_is_an_address)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    const uintptr_t nowhere[] = { 0, 16, (uintptr_t)oaki_the_heap.base, UINTPTR_MAX };
+    for (size_t i = 0; i < OAKI_COUNT(nowhere); i++) {
+        ck_assert_uint_eq(oaki_symbol_of_code(nowhere[i], f), 1);
+        ck_assert_ptr_null(f[0].function);
+        ck_assert_uint_eq(f[0].address, nowhere[i]);
+    }
+}
+END_TEST
+
+static void *look_up_many(void *arg)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    uint64_t seed = (uint64_t)(uintptr_t)arg;
+    for (size_t i = 0; i < test_scale(300); i++) {
+        uintptr_t pc = (uintptr_t)here + test_draw(&seed) % 4096;
+        size_t n = oaki_symbol_of_code(pc, f);
+        test_expect(n >= 1 && n <= OAKI_SYMBOL_INLINED && f[0].address == pc, __LINE__);
+        if (i % 100 == 0) oaki_symbols_release();
+    }
+    return NULL;
+}
+
+static void look_up_in_child(void *arg)
+{
+    (void)arg;
+    (void)look_up_many((void *)9);
+}
+
+START_TEST(threads_may_look_up_at_once)
+{
+    pthread_t id[3];
+    for (size_t i = 0; i < 3; i++) id[i] = test_start(look_up_many, (void *)(i + 1));
+    for (int i = 0; i < 5 && !test_breaks_asan(); i++) test_child(look_up_in_child, NULL);
+    for (size_t i = 0; i < 3; i++) test_join(id[i]);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- data ---- */
+
+START_TEST(static_data_has_names)
+{
+    oaki_symbol s;
+    ck_assert(oaki_symbol_of_data((uintptr_t)&named_static + 1, &s));
+    ck_assert_str_eq(s.name, "named_static");
+    ck_assert_uint_eq(s.offset, 1);
+    ck_assert_uint_eq(s.size, sizeof named_static);
+    ck_assert_ptr_nonnull(strstr(s.object, "check_oakum"));
+    ck_assert(oaki_symbol_of_data((uintptr_t)&named_global, &s));
+    ck_assert_str_eq(s.name, "named_global");
+    ck_assert_uint_eq(s.offset, 0);
+    ck_assert(!oaki_symbol_of_data((uintptr_t)&s, &s));
+    ck_assert_ptr_null(s.object);
+    oaki_symbols_release();
+}
+END_TEST
+
+/* ---- symbol tables ---- */
+
+START_TEST(symbol_tables_tell_without_libdw)
+{
+    oaki_objects o;
+    oaki_elf e;
+    uintptr_t at = 0;
+    size_t size = 0;
+    oaki_fork_hold();
+    ck_assert_int_eq(oaki_objects_read(&o), 0);
+    oaki_fork_release();
+    const oaki_object *self = oaki_objects_find(&o, (uintptr_t)here, NULL);
+    ck_assert_ptr_eq(self, &o.item[0]);
+    ck_assert_int_eq(oaki_elf_open(&e, self->path), 0);
+    const char *name = oaki_elf_symbol(&e, (uintptr_t)here - self->base, false, &at, &size);
+    ck_assert_ptr_nonnull(name);
+    ck_assert_str_eq(name, "here");
+    ck_assert_uint_eq(at + self->base, (uintptr_t)here);
+    name = oaki_elf_symbol(&e, (uintptr_t)&named_static - self->base, true, &at, &size);
+    ck_assert_ptr_nonnull(name);
+    ck_assert_str_eq(name, "named_static");
+    ck_assert_uint_eq(size, sizeof named_static);
+    oaki_elf_close(&e);
+    oaki_objects_free(&o);
+}
+END_TEST
+
+/* Whatever is broken, nothing outside of the file is read. */
+START_TEST(damaged_files_are_harmless)
+{
+    char path[] = "/tmp/oakum-test-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    FILE *in = fopen("/lib64/ld-linux-x86-64.so.2", "r");
+    if (!in) in = fopen("/proc/self/exe", "r");
+    ck_assert_ptr_nonnull(in);
+    size_t room = 300000;
+    unsigned char *whole = malloc(room), *bad = malloc(room);
+    size_t n = fread(whole, 1, room, in);
+    fclose(in);
+    oaki_elf e;
+    uintptr_t at;
+    size_t size, opened = 0;
+    for (size_t i = 0; i < test_scale(300); i++) {
+        size_t len = i % 3 ? n : test_below(n);
+        memcpy(bad, whole, n);
+        for (size_t k = test_below(30); k > 0; k--)
+            bad[test_below(k % 2 ? 64 : n)] = (unsigned char)test_random();
+        if (i % 2) memcpy(bad, whole, 16);
+        ck_assert_int_eq(ftruncate(fd, 0), 0);
+        ck_assert_int_eq(pwrite(fd, bad, len, 0), (ssize_t)len);
+        if (oaki_elf_open(&e, path) != 0) continue;
+        opened++;
+        for (size_t k = 0; k < 4; k++)
+            (void)oaki_elf_symbol(&e, test_random() >> test_below(64), k % 2, &at, &size);
+        oaki_elf_close(&e);
+    }
+    ck_assert_uint_gt(opened, 0);
+    ck_assert_int_eq(oaki_elf_open(&e, "/dev/null"), -1);
+    ck_assert_int_eq(errno, ENOEXEC);
+    ck_assert_int_eq(oaki_elf_open(&e, "/no/such/file"), -1);
+    close(fd);
+    unlink(path);
+    free(whole);
+    free(bad);
+}
+END_TEST
+
+/* ---- stacks ---- */
+
+static OAKI_NOINLINE size_t capture_here(uintptr_t *pc)
+{
+    size_t n = oaki_stack_capture(pc, OAKI_STACK_FRAMES);
+    __asm__("" : : : "memory");
+    return n;
+}
+
+START_TEST(a_stack_begins_outside_of_oakum)
+{
+    uintptr_t pc[OAKI_STACK_FRAMES];
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    size_t n = capture_here(pc), k = oaki_symbol_of_code(pc[0] - 1, f);
+    ck_assert_uint_gt(n, 1);
+    ck_assert_str_eq(f[k - 1].function, "capture_here");
+    ck_assert(oaki_stack_is_own((uintptr_t)oaki_stack_capture));
+    ck_assert(oaki_stack_is_own((uintptr_t)oaki_heap_start));
+    ck_assert(oaki_stack_is_own((uintptr_t)oak_free));
+    ck_assert(!oaki_stack_is_own((uintptr_t)capture_here));
+    ck_assert(!oaki_stack_is_own((uintptr_t)free));
+    ck_assert(!oaki_stack_is_own(0));
+    ck_assert(!oaki_stack_is_own(UINTPTR_MAX));
+}
+END_TEST
+
+Suite *suite_observe_symbol(void)
+{
+    Suite *s = suite_create("observe/symbol");
+    TCase *c = tcase_create("symbol");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_test(c, an_address_has_its_functions_and_lines);
+    tcase_add_test(c, what_has_no_name_is_an_address);
+    tcase_add_test(c, threads_may_look_up_at_once);
+    tcase_add_test(c, static_data_has_names);
+    tcase_add_test(c, symbol_tables_tell_without_libdw);
+    tcase_add_test(c, damaged_files_are_harmless);
+    tcase_add_test(c, a_stack_begins_outside_of_oakum);
+    suite_add_tcase(s, c);
+    return s;
+}
