@@ -70,7 +70,14 @@ static __attribute__((noinline)) void audit_request(size_t request)
     scn_string key = remote_address(request);
 
     if (audit == NULL) audit = policy->new (SCN_STRING_24, 0);
-    *(body *)policy->put(audit, &key) = (body){ copy_body(), BODY, BODY };
+    *(body *)policy->put(audit, &key) = (body){ scn_must(oak_alloc_noscan(BODY)), BODY, BODY };
+}
+
+static void *some_body(void)
+{
+    scn_string key = remote_address(77);
+
+    return ((const body *)policy->get(audit, &key))->data;
 }
 
 static void unbounded(scn *s)
@@ -85,6 +92,7 @@ static void unbounded(scn *s)
     scn_stats(policy, &audit, &st);
     scn_pointed(s, "map: count %s", scn_thousands((double)st.count));
     scn_expect_bytes(s, "retained, against Go's", early, 21400000, 5);
+    scn_profile_mark();
 
     scn_row(s, "the same, 50,000 requests");
     late = live_after(audit_request, REQUESTS, start);
@@ -94,6 +102,9 @@ static void unbounded(scn *s)
     scn_pointed(s, "map: count %s; %s B more than after 10,000 requests",
                 scn_thousands((double)st.count), scn_thousands(late - early));
     scn_expect_ratio(s, "L(50k) / L(10k)", late / early, 5, 5);
+    scn_expect_growth(s, "audit_request", late - early, 5);
+    scn_expect_site(s, "audit_request");
+    scn_expect_path(s, some_body, OAK_ROOT_GLOBAL, "audit", "10.00000077:443");
     audit = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
 }

@@ -130,11 +130,13 @@ static void live_map(scn *s)
     scn_row(s, "the same with one hash for 4,000 keys");
     scn_on_thread(fill_one_hash, NULL);
     scn_stats(policy, &map, &st);
+    scn_live();
+    scn_expect_site(s, "fill_one_hash");
     map = NULL;
     percent = (double)st.in_overflow / (double)st.count * 100;
     scn_retained(s, percent, SCN_PERCENT);
-    scn_pointed(s, "map: %.1f %% in overflow, longest chain %zu%s", percent, st.longest_chain,
-                st.bad_hash ? ", bad hash" : "");
+    scn_pointed_too(s, "map: %.1f %% in overflow, longest chain %zu%s", percent, st.longest_chain,
+                    st.bad_hash ? ", bad hash" : "");
     scn_expect(s, "in overflow, percent", percent, 80, 100);
 }
 
@@ -153,5 +155,6 @@ const scn_scenario scn_collision_rate_monitor = {
     .source = "A3 2.4, 4.3",
     .leak = "keys of all types fall as evenly; a bad hash shows in the share of overflow",
     .maps = true,
+    .profile_rate = 512,
     .run = run,
 };

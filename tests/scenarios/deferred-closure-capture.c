@@ -21,6 +21,7 @@ typedef struct closure {
 } closure;
 
 static form wanted;
+static oak_weak *some_piece;
 static scn_gate before_end = SCN_GATE, after_end = SCN_GATE;
 
 /* As `for _, piece := range slice`: a copy of the slice's header, and a pointer that moves. */
@@ -48,6 +49,7 @@ static __attribute__((noinline)) closure *make_closure(void)
     c->slice = scn_must(oak_alloc(PIECES * sizeof(*c->slice)));
     c->len = PIECES;
     for (int i = 0; i < PIECES; i++) c->slice[i] = scn_must(oak_alloc_noscan(PIECE));
+    some_piece = scn_must(oak_weak_new(c->slice[1]));
     return c;
 }
 
@@ -84,6 +86,8 @@ static void *function(void *arg)
     return NULL;
 }
 
+SCN_FIND(find_some_piece, oak_weak_get(some_piece))
+
 static void capture_row(scn *s, form f, const char *what, const char *go)
 {
     double start = scn_live(), held, after, gone;
@@ -94,6 +98,10 @@ static void capture_row(scn *s, form f, const char *what, const char *go)
     thread = scn_thread_start(function, NULL, 0);
     scn_gate_await(&before_end, 1);
     held = scn_live() - start;
+    if (f != FORM_NONE) {
+        scn_expect_site(s, "make_closure");
+        scn_expect_path(s, find_some_piece, OAK_ROOT_STACK, "with_cleanup", NULL);
+    }
     scn_gate_open(&before_end);
     scn_gate_await(&after_end, 1);
     after = scn_live() - start;
@@ -105,7 +113,8 @@ static void capture_row(scn *s, form f, const char *what, const char *go)
     scn_retained(s, held, SCN_BYTES);
     scn_go(s, go);
     scn_figure(s, "after it has returned (Go: 0 to 96)", after, SCN_BYTES);
-    scn_pointed(s, "not a leak: %s B less once the cleanup has run", scn_thousands(held - after));
+    scn_pointed_too(s, "not a leak: %s B less once the cleanup has run",
+                    scn_thousands(held - after));
     if (f == FORM_NONE)
         scn_expect_none(s, "held before it returns", held);
     else

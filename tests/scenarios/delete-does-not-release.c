@@ -37,7 +37,7 @@ static const variant variants[] = {
 static const scn_map_policy *policy;
 static void *map;
 
-static void put_value(const variant *v, int64_t key)
+static __attribute__((noinline)) void put_value(const variant *v, int64_t key)
 {
     void *slot = policy->put(map, &key);
 
@@ -121,6 +121,8 @@ static void expect_given_back(scn *s, const variant *v, double full, double dele
     scn_expect_none(s, "retained after clear", cleared);
 }
 
+SCN_FIND(find_map, map)
+
 static void run_variant(scn *s, const variant *v)
 {
     double start, full, tenth, deleted, refilled, cleared, dropped;
@@ -137,6 +139,10 @@ static void run_variant(scn *s, const variant *v)
     tenth = after(delete_most, v, start);
     scn_stats(policy, &map, &st_tenth);
     deleted = after(delete_rest, v, start);
+    if (policy->leaks_as_go) {
+        scn_expect_site(s, "put_value");
+        scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
+    }
     scn_stats(policy, &map, &st);
     refilled = after(fill, v, start);
     cleared = after(clear_all, v, start);
@@ -149,9 +155,9 @@ static void run_variant(scn *s, const variant *v)
     scn_figure(s, "released by delete", (full - deleted) / full * 100, SCN_PERCENT);
     scn_figure(s, "refilled", refilled, SCN_BYTES);
     scn_figure(s, "released by clear", (full - cleared) / full * 100, SCN_PERCENT);
-    scn_pointed(s, "released %.1f %%; map: count %zu, array %s B, %s overflow buckets",
-                (full - deleted) / full * 100, st.count, scn_thousands((double)st.array_bytes),
-                scn_thousands((double)st.overflow));
+    scn_pointed_too(s, "released %.1f %%; map: count %zu, array %s B, %s overflow buckets",
+                    (full - deleted) / full * 100, st.count, scn_thousands((double)st.array_bytes),
+                    scn_thousands((double)st.overflow));
     if (policy->leaks_as_go) {
         expect_as_go(s, v, full, deleted, cleared, &st);
     } else {

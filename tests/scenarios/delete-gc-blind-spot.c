@@ -58,6 +58,8 @@ static double after(scn *s, void (*step)(void *), double start, scn_map_stats *s
     return live;
 }
 
+SCN_FIND(find_map, map)
+
 static void run(scn *s)
 {
     double start = scn_live(), made, full, deleted;
@@ -91,6 +93,9 @@ static void run(scn *s)
         scn_expect(s, "kept in percent of full", deleted / full * 100, 0, 25);
     }
 
+    scn_expect_site(s, policy->leaks_as_go ? "make" : "delete_most");
+    scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
+
     scn_row(s, "dropped");
     map = NULL;
     scn_retained(s, scn_live() - start, SCN_BYTES);
@@ -106,5 +111,6 @@ const scn_scenario scn_delete_gc_blind_spot = {
     .source = "A3 3.3",
     .leak = "a map of which most was deleted keeps its array, in plain sight",
     .maps = true,
+    .profile_rate = 1,
     .run = run,
 };

@@ -26,6 +26,8 @@ static void delete_all(void *arg)
     for (int64_t k = 0; k < keys; k++) policy->delete (map, &k);
 }
 
+SCN_FIND(find_map, map)
+
 static void run(scn *s)
 {
     double start = scn_live(), kept;
@@ -46,6 +48,8 @@ static void run(scn *s)
     scn_expect_true(s, "not growing after them", !st.growing);
     scn_expect(s, "entries", (double)st.count, 0, 0);
     if (policy->leaks_as_go) {
+        scn_expect_site(s, "fill_and_begin");
+        scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
         scn_expect_bytes(s, "array, against A(13)", (double)st.array_bytes, ARRAY_13, 5);
         scn_expect_bytes(s, "kept, against array and overflow buckets", kept,
                          (double)(st.array_bytes + st.overflow_bytes), 5);

@@ -78,6 +78,8 @@ static void insert_one(void *arg)
     scn_put_int(policy, map, 1, 1);
 }
 
+SCN_FIND(find_map, map)
+
 static void run(scn *s)
 {
     double start = scn_live(), held;
@@ -101,6 +103,7 @@ static void run(scn *s)
                         later.growing && later.old_array_bytes == later.array_bytes);
         scn_expect(s, "old buckets moved by the deletes",
                    (double)later.evacuated - (double)emptied.evacuated, 0, 0);
+        scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
     } else {
         scn_expect_true(s, "not growing", !later.growing);
         scn_expect(s, "old array", (double)later.old_array_bytes, 0, 0);

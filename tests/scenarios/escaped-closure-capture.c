@@ -37,7 +37,7 @@ static void *hold_closure(void *arg)
     return NULL;
 }
 
-static void grow(void *arg)
+static __attribute__((noinline)) void grow(void *arg)
 {
     void *map = *(void **)arg;
 
@@ -56,6 +56,8 @@ static void read_stats(void *st)
 {
     policy->stats(captured->map, st);
 }
+
+SCN_FIND(find_captured, captured->map)
 
 static void by_reference(scn *s)
 {
@@ -76,6 +78,8 @@ static void by_reference(scn *s)
                 scn_thousands((double)st.array_bytes), scn_thousands((double)st.old_array_bytes));
     expect_map(s, "retained, against Go's", live);
     scn_expect(s, "old array", (double)st.old_array_bytes, 0, 0);
+    scn_expect_site(s, "grow");
+    scn_expect_path(s, find_captured, OAK_ROOT_GLOBAL, "captured", NULL);
 
     scn_row(s, "the captured variable cleared, the thread still there");
     captured->map = NULL;
@@ -93,6 +97,9 @@ static void by_reference(scn *s)
 /* ---- by value: the thread's own ---- */
 
 static void *handed_over; /* from the maker to the thread */
+static oak_weak *passed;
+
+SCN_FIND(find_passed, oak_weak_get(passed))
 
 static void make_map(void *arg)
 {
@@ -101,25 +108,28 @@ static void make_map(void *arg)
     (void)arg;
     grow(&map);
     handed_over = map;
+    passed = scn_must(oak_weak_new(map));
 }
 
-static __attribute__((noinline)) void *take_over(void)
+static __attribute__((noinline)) void take_over(void **map)
 {
-    void *map = handed_over;
-
+    *map = handed_over;
     handed_over = NULL;
-    return map;
 }
 
 static size_t length_later;
 
 static void *use_later(void *arg)
 {
-    void *map = take_over();
+    struct {
+        void *map;
+    } frame; /* in memory, so that the map is in this function's frame */
 
     (void)arg;
+    take_over(&frame.map);
     scn_gate_wait(&gate);
-    length_later = policy->len(map);
+    scn_keep(&frame);
+    length_later = policy->len(frame.map);
     return NULL;
 }
 
@@ -137,6 +147,7 @@ static void by_value(scn *s)
     scn_go(s, "40,150,000");
     expect_map(s, "held, against Go's", held);
     scn_pointed(s, "memstats: a thread more; it alone holds %s B", scn_thousands(held));
+    scn_expect_path(s, find_passed, OAK_ROOT_STACK, "use_later", NULL);
 
     scn_row(s, "the thread has used it, and ended");
     scn_gate_open(&gate);

@@ -95,6 +95,8 @@ static void grow_to_the_end(void *writes)
     *(int64_t *)writes = n;
 }
 
+SCN_FIND(find_global, global->map)
+
 static void growth_row(scn *s, bool stuck)
 {
     double start = scn_live();
@@ -118,6 +120,7 @@ static void growth_row(scn *s, bool stuck)
     scn_expect_true(s, "the growth is done", !st.growing);
     scn_expect(s, "writes", (double)writes, 1, OLD_BUCKETS);
     scn_expect(s, "old array", (double)st.old_array_bytes, 0, 0);
+    if (stuck) scn_expect_path(s, find_global, OAK_ROOT_GLOBAL, "global", NULL);
     if (stuck) {
         scn_gate_open(&gate);
         pthread_join(thread, NULL);

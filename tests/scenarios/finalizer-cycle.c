@@ -35,9 +35,13 @@ static void on_cleanup(void *ctx)
     scn_count_up(&finalized);
 }
 
-static node *node_new(bool finalizer)
+static uintptr_t some_node; /* hidden: a weak reference to what waits is cleared */
+
+static __attribute__((noinline)) node *node_new(bool finalizer)
 {
     node *n = scn_must(oak_alloc(sizeof(*n)));
+
+    some_node = ~(uintptr_t)n;
 
     if (finalizer && oak_finalizer_set(n, on_finalize, NULL) != 0)
         scn_die("no room for a finalizer");
@@ -119,6 +123,8 @@ static void cycles_with_cleanups(scn *s)
     scn_expect_none(s, "retained", scn_live() - start);
 }
 
+SCN_FIND(find_some_node, ~some_node)
+
 static void cycles_with_finalizers(scn *s)
 {
     pair_kind both = { true, true, false };
@@ -138,6 +144,8 @@ static void cycles_with_finalizers(scn *s)
     scn_expect(s, "finalized", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "retained after four collections", kept, 2.0 * PAIRS * NODE, 5);
     scn_expect(s, "finalizer_cycles", (double)st.finalizer_cycles, 2 * PAIRS, 2 * PAIRS);
+    scn_expect_site(s, "node_new");
+    scn_expect_path(s, find_some_node, OAK_ROOT_WAITING, "", NULL);
 }
 
 /* ---- what does run, and when ---- */

@@ -101,6 +101,8 @@ static void beside(scn *s, void *(*mutate)(void *), double start)
     scn_expect_none(s, "live after collection 2", second);
 }
 
+SCN_FIND(find_list, list->next)
+
 static void run(scn *s)
 {
     double start;
@@ -116,6 +118,8 @@ static void run(scn *s)
     scn_on_thread(fill_held, NULL);
     scn_go(s, "8,190,000");
     beside(s, drop_held, start);
+    scn_expect_site(s, "fill_list");
+    scn_expect_path(s, find_list, OAK_ROOT_GLOBAL, "list", NULL);
     scn_expect(s, "nodes of the list that live", (double)list->number + 1, (double)NODES,
                (double)NODES);
     list = NULL;

@@ -142,6 +142,8 @@ static void hostile_row(scn *s)
     scn_on_thread(fill, &ours);
     seconds = (scn_wall_us() - began) / 1e6;
     scn_stats(policy, &map, &st);
+    scn_live();
+    scn_expect_site(s, "fill");
     scn_on_thread(look_up, &ours);
     scn_on_thread(delete_all, &ours);
     scn_retained(s, scn_live() - start, SCN_BYTES);
@@ -158,8 +160,8 @@ static void hostile_row(scn *s)
         scn_figure(s, "a lookup, of the classic map's", ours.lookup_us / classic.lookup_us,
                    SCN_RATIO);
     }
-    scn_pointed(s, "map: longest chain %zu%s; a lookup takes %.0f ns", st.longest_chain,
-                st.bad_hash ? ", bad hash" : "", ours.lookup_us * 1e3);
+    scn_pointed_too(s, "map: longest chain %zu%s; a lookup takes %.0f ns", st.longest_chain,
+                    st.bad_hash ? ", bad hash" : "", ours.lookup_us * 1e3);
     map = NULL;
 }
 

@@ -33,6 +33,7 @@ typedef struct conn {
 
 static const scn_map_policy *policy;
 static size_t dialed, freed;
+static oak_weak *some_conn;
 static size_t serving; /* threads, under serving_lock */
 static pthread_mutex_t serving_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t serving_changed = PTHREAD_COND_INITIALIZER;
@@ -90,6 +91,7 @@ static __attribute__((noinline)) conn *dial(void)
     c->writing = scn_must(oak_alloc_noscan(4096));
     c->session = scn_must(oak_alloc_noscan(12288));
     if (oak_cleanup_add(c, note_freed, NULL) != 0) scn_die("no room for a cleanup");
+    if (some_conn == NULL) some_conn = scn_must(oak_weak_new(c));
     dialed++;
     add_serving(2);
     for (int i = 0; i < 2; i++) pthread_detach(scn_thread_start(serve_conn, &c->service, STACK));
@@ -220,6 +222,8 @@ static void drop_pool(void)
     dialed = freed = 0;
 }
 
+SCN_FIND(find_some_conn, oak_weak_get(some_conn))
+
 static void no_limit(scn *s)
 {
     static oak_memstats before, after;
@@ -236,6 +240,8 @@ static void no_limit(scn *s)
     point(s, &before, &after);
     scn_expect(s, "open connections", open_conns(), HOSTS, HOSTS);
     scn_expect(s, "threads", (double)(after.threads - before.threads), 2 * HOSTS, 2 * HOSTS);
+    scn_expect_site(s, "dial");
+    scn_expect_path(s, find_some_conn, OAK_ROOT_STACK, "", NULL);
 
     scn_row(s, "repaired: idle ones closed");
     scn_on_thread(close_idle, NULL);

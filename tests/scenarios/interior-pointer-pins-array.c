@@ -28,6 +28,8 @@ static void fill_and_point(void *arg)
     one_key = it.key;
 }
 
+SCN_FIND(find_one_key, one_key)
+
 static void run(scn *s)
 {
     double start = scn_live(), full, held;
@@ -48,6 +50,11 @@ static void run(scn *s)
         scn_expect_bytes(s, "held, against Go's", held, 40100000, 5);
     else
         scn_expect(s, "held, at most a segment", held, 0, SEGMENT);
+    scn_expect_site(s, "fill_and_point");
+    scn_expect(s, "the path says how far inside",
+               (double)scn_expect_path(s, find_one_key, OAK_ROOT_GLOBAL, "one_key", NULL),
+               (double)((const char *)one_key - (const char *)oak_base(one_key)),
+               (double)((const char *)one_key - (const char *)oak_base(one_key)));
     one_key = NULL;
     scn_expect_none(s, "retained after the pointer is dropped", scn_live() - start);
 }

@@ -116,6 +116,7 @@ static full_map fill_and_measure(scn *s, scn_kind kind, double empty_ms)
     scn_figure(s, "collection, of an empty heap's", f.ms / empty_ms, SCN_RATIO);
     scn_pointed(s, "memstats: %s objects; collection %.2f ms (empty heap %.2f)",
                 scn_thousands(f.objects), f.ms, empty_ms);
+    scn_expect_site(s, "put_key");
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - (double)before.heap_alloc);
     return f;

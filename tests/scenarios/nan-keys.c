@@ -51,6 +51,8 @@ static void clear(void *arg)
     policy->clear(map);
 }
 
+SCN_FIND(find_map, map)
+
 static void run(scn *s)
 {
     double start = scn_live(), full, deleted;
@@ -79,6 +81,8 @@ static void run(scn *s)
     scn_expect(s, "entries", (double)st.count, KEYS, KEYS);
     scn_expect(s, "entries that a lookup finds", (double)found, 0, 0);
     scn_expect_bytes(s, "retained, as before", deleted, full, 5);
+    scn_expect_site(s, "fill");
+    scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
 
     if (!policy->leaks_as_go) {
         scn_row(s, "repaired: cleared");

@@ -49,6 +49,8 @@ static void delete_all_but_one(void *arg)
     for (int64_t k = slide.next - LIVE; k < slide.next - 1; k++) policy->delete (map, &k);
 }
 
+SCN_FIND(find_map, map)
+
 static void run(scn *s)
 {
     double start = scn_live(), most = 0, last = 0, deleted;
@@ -79,6 +81,9 @@ static void run(scn *s)
     } else {
         scn_expect(s, "most live", most, 0, 1.5 * ARRAY_12);
     }
+
+    scn_expect_site(s, "slide_on");
+    scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
 
     scn_row(s, "all but one deleted");
     scn_on_thread(delete_all_but_one, NULL);

@@ -26,6 +26,7 @@ typedef struct buffer {
 } buffer;
 
 static oak_pool *pool;
+static oak_weak *large; /* what a buffer has grown to */
 
 static void *buffer_new(void *ctx)
 {
@@ -57,6 +58,7 @@ static __attribute__((noinline)) void buffer_write(buffer *b, size_t n)
     if (b->cap < n) {
         b->data = scn_must(oak_alloc_noscan(n));
         b->cap = n;
+        large = scn_must(oak_weak_new(b->data));
     }
     memset(b->data, 'x', n < SMALL ? n : SMALL);
     b->len = n;
@@ -172,6 +174,8 @@ static void serve_all(void *arg)
     oak_pool_stats_read(pool, &v->st);
 }
 
+SCN_FIND(find_large, oak_weak_get(large))
+
 static void service_row(scn *s, bool limited)
 {
     double start = scn_live();
@@ -188,8 +192,11 @@ static void service_row(scn *s, bool limited)
                 scn_thousands((double)v.st.largest), (unsigned long long)v.st.dropped);
     if (limited)
         scn_expect_none(s, "held under steady use", v.live - start);
-    else
+    else {
         scn_expect_bytes(s, "held under steady use", v.live - start, (double)LARGE, 5);
+        scn_expect_site(s, "buffer_write");
+        scn_expect_path(s, find_large, OAK_ROOT_GLOBAL, "pool", NULL);
+    }
     pool = NULL;
     scn_live();
     scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);

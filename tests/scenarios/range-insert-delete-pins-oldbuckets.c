@@ -33,7 +33,7 @@ static void fill(void *arg)
 
 /* ---- one range, in which the map grows ---- */
 
-static void step(int inserts)
+static __attribute__((noinline)) void step(int inserts)
 {
     int64_t key = *(const int64_t *)iterator.key;
 
@@ -60,6 +60,8 @@ static void read_iterator_array(void *bytes)
     *(size_t *)bytes = policy->iter_array(&iterator);
 }
 
+SCN_FIND(find_pinned_array, iterator.u.classic.buckets)
+
 static void growing_range(scn *s)
 {
     double start = scn_live(), full, inside, after;
@@ -73,6 +75,9 @@ static void growing_range(scn *s)
     inside = scn_live() - start;
     scn_on_thread(read_iterator_array, &array);
     scn_stats(policy, &map, &st);
+    scn_expect_site(s, "step");
+    if (policy->leaks_as_go)
+        scn_expect_path(s, find_pinned_array, OAK_ROOT_GLOBAL, "iterator", NULL);
     end_range();
     after = scn_live() - start;
     scn_retained(s, inside - after, SCN_BYTES);
@@ -81,12 +86,12 @@ static void growing_range(scn *s)
     scn_figure(s, "live inside the range (Go: 23,389,032)", inside, SCN_BYTES);
     scn_figure(s, "live after it (Go: 22,665,760)", after, SCN_BYTES);
     if (array != 0)
-        scn_pointed(s, "iterator: stands in an array of %s B; map: %s B, old array %s B",
-                    scn_thousands((double)array), scn_thousands((double)st.array_bytes),
-                    scn_thousands((double)st.old_array_bytes));
+        scn_pointed_too(s, "iterator: stands in an array of %s B; map: %s B, old array %s B",
+                        scn_thousands((double)array), scn_thousands((double)st.array_bytes),
+                        scn_thousands((double)st.old_array_bytes));
     else
-        scn_pointed(s, "iterator: a position, in no array; map: %s B",
-                    scn_thousands((double)st.array_bytes));
+        scn_pointed_too(s, "iterator: a position, in no array; map: %s B",
+                        scn_thousands((double)st.array_bytes));
     if (policy->leaks_as_go) {
         scn_expect_bytes(s, "pinned, against what was live when it began", inside - after, full, 5);
         scn_expect_bytes(s, "live after it, against Go's", after, 22665760, 5);

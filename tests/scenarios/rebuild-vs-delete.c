@@ -31,6 +31,14 @@ static void fill(void *arg)
         *(void **)policy->put(map, &k) = scn_must(oak_alloc_noscan(PAYLOAD));
 }
 
+/* One that stays. */
+static void *some_payload(void)
+{
+    static const int64_t key = 77;
+
+    return *(void **)policy->get(map, &key);
+}
+
 static void delete_in_place(void *arg)
 {
     double began = scn_thread_us();
@@ -111,6 +119,8 @@ static void run(scn *s)
                    168100000);
     in_place = row(s, "70 % deleted in place", delete_in_place, "78,500,000", start);
     if (policy->leaks_as_go) scn_expect_bytes(s, "kept, against Go's", in_place, 78500000, 5);
+    scn_expect_site(s, "fill");
+    scn_expect_path(s, some_payload, OAK_ROOT_GLOBAL, "map", "key 77");
     rebuilt = row(s, "the rest in a new map", rebuild, "48,400,000", start);
     if (policy->leaks_as_go)
         scn_expect_bytes(s, "rebuilt, against Go's", rebuilt, 48400000, 5);

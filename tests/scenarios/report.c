@@ -80,6 +80,9 @@ void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int f
     oak_set_fatal_handler(send_fatal);
     if (oak_init(NULL) != 0) scn_die("oak_init failed");
     take_first_page();
+    if (oak_profile_set_rate(scenario->profile_rate != 0 ? scenario->profile_rate
+                                                         : SCN_PROFILE_RATE) != 0)
+        scn_die("no memory for the profile");
     scenario->run(s);
     end_row(s);
     send_message(s, SCN_MESSAGE_DONE);
@@ -136,6 +139,21 @@ void scn_pointed(scn *s, const char *format, ...)
 
     va_start(ap, format);
     vsnprintf(s->message.row.pointed, sizeof(s->message.row.pointed), format, ap);
+    va_end(ap);
+}
+
+void scn_pointed_too(scn *s, const char *format, ...)
+{
+    scn_result *r = &s->message.row;
+    size_t n = strlen(r->pointed);
+    va_list ap;
+
+    if (n != 0 && n + 2 < sizeof(r->pointed)) {
+        memcpy(r->pointed + n, "; ", 3);
+        n += 2;
+    }
+    va_start(ap, format);
+    vsnprintf(r->pointed + n, sizeof(r->pointed) - n, format, ap);
     va_end(ap);
 }
 

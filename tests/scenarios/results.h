@@ -1,8 +1,7 @@
 /* results.h - what scenarios reported, as the parent holds it and as it crosses the pipe.
  *
  * Owns: struct scn_result, a row of the table. Plain data of fixed size, so that a child writes
- *       it as it is: both ends are the same
- * program. Text that doesn't fit is cut. */
+ *       it as it is: both ends are the same program. Text that doesn't fit is cut. */
 #ifndef SCN_RESULTS_H
 #define SCN_RESULTS_H
 
@@ -29,7 +28,7 @@ typedef struct scn_result {
     const scn_map_policy *policy;
     char what[112];
     char go[64];
-    char pointed[192];
+    char pointed[320];
     char skipped[96];  /* why the row could not run; empty: it did */
     char failure[192]; /* crash, time limit, early end; empty: none */
     bool has_retained;

@@ -124,13 +124,17 @@ extern const unsigned scn_policy_count;
 
 /* ---- a scenario ---- */
 
+/* Fine enough for what scenarios retain, and without a weight of its own. */
+#define SCN_PROFILE_RATE ((size_t)16 << 10)
+
 typedef struct scn_scenario {
     const char *id;
     char class; /* M caused by the map, U by the program, G collector or allocator, N no leak */
-    const char *source; /* article and section */
-    const char *leak;   /* in one line */
-    bool maps;          /* run once for each policy; otherwise once */
-    bool alone;         /* it measures time: nothing runs beside it */
+    const char *source;      /* article and section */
+    const char *leak;        /* in one line */
+    bool maps;               /* run once for each policy; otherwise once */
+    bool alone;              /* it measures time: nothing runs beside it */
+    size_t profile_rate;     /* 0: SCN_PROFILE_RATE */
     const char *environment; /* "NAME=value" that Oakum finds at its start, or NULL */
     void (*run)(scn *s);
 } scn_scenario;
@@ -156,6 +160,8 @@ void scn_go(scn *s, const char *figure);
 /* What led to it: a counter, a map's statistics. Measured too. */
 void scn_pointed(scn *s, const char *format, ...) OAK_PRINTF(2, 3);
 
+void scn_pointed_too(scn *s, const char *format, ...) OAK_PRINTF(2, 3);
+
 /* A further figure of the row, for --verbose and --json. */
 void scn_figure(scn *s, const char *name, double value, scn_unit unit);
 
@@ -176,6 +182,32 @@ void scn_skip(scn *s, const char *why);
 
 /* End the child: the running row fails with this line. */
 OAK_NORETURN void scn_die(const char *format, ...) OAK_PRINTF(1, 2);
+
+/* ---- what must point at it (diagnose.c) ---- */
+
+/* The function in which most of the bytes in use were allocated is this one, of the scenario's
+ * file. What was allocated since the last collection doesn't count: after scn_live. */
+void scn_expect_site(scn *s, const char *function);
+
+/* Remember the profile; the function whose bytes in use have grown most since then is this one, by
+ * so much. */
+void scn_profile_mark(void);
+void scn_expect_growth(scn *s, const char *function, double bytes, double percent);
+
+/* Finds an object. It is called on a thread that ends, so that no word of its search stays. */
+typedef void *scn_find(void);
+
+#define SCN_FIND(name, expression)              \
+    static void *name(void)                     \
+    {                                           \
+        return (void *)(uintptr_t)(expression); \
+    }
+
+/* The path to the object that object() points to or into begins at a root of this kind whose name
+ * has `where` in it, and one of its steps has `step` in its label or, where it has none, its type,
+ * if that isn't NULL. Returns how far into the last object the path's last word points. */
+size_t scn_expect_path(scn *s, scn_find *object, oak_root_kind kind, const char *where,
+                       const char *step);
 
 /* ---- measuring (measure.c) ---- */
 
@@ -206,7 +238,10 @@ typedef struct scn_gate {
     size_t waiting; /* threads that came to it */
 } scn_gate;
 
-#define SCN_GATE { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 }
+#define SCN_GATE                                                      \
+    {                                                                 \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 \
+    }
 
 /* Wait, in a blocking region; return once `n` threads have come; let all through. */
 void scn_gate_wait(scn_gate *g);

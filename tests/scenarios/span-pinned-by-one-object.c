@@ -27,6 +27,8 @@ static void allocate(void *keep)
     oak_gc_enable();
 }
 
+SCN_FIND(find_kept, kept[77])
+
 static void pinned_row(scn *s, bool keep)
 {
     static char yes;
@@ -47,9 +49,11 @@ static void pinned_row(scn *s, bool keep)
     scn_pointed(s, "memstats: heap_inuse %s B, heap_alloc %s B%s%s", scn_thousands(in_use),
                 scn_thousands(live), keep ? ": times " : "",
                 keep ? scn_thousands(in_use / live) : "");
-    if (keep)
+    if (keep) {
         scn_expect(s, "heap_inuse, of heap_alloc", in_use / live, 100, 1e6);
-    else
+        scn_expect_site(s, "allocate");
+        scn_expect_path(s, find_kept, OAK_ROOT_GLOBAL, "kept", NULL);
+    } else
         scn_expect_none(s, "heap_inuse", in_use);
     kept = NULL;
     scn_expect_none(s, "retained when dropped", scn_live() - (double)before.heap_alloc);

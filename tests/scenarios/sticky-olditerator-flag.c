@@ -15,6 +15,7 @@
 static const scn_map_policy *policy;
 static void *map;
 static int64_t keys;
+static oak_weak *payload; /* one of them */
 
 static void put(int64_t key, void *value)
 {
@@ -23,11 +24,14 @@ static void put(int64_t key, void *value)
 
 static void fill(void *arg)
 {
+    static const int64_t some = 77;
+
     (void)arg;
     map = policy->new (SCN_INT_PTR, 0);
     keys = policy->limit(12);
     for (int64_t k = 0; k < keys; k++)
         put(k, k < PAYLOADS ? scn_must(oak_alloc_noscan(PAYLOAD)) : NULL);
+    payload = scn_must(oak_weak_new(*(void **)policy->get(map, &some)));
 }
 
 static void range_all(void *arg)
@@ -78,6 +82,8 @@ static void grow_to_the_end(void *arg)
     if (st.growing) scn_die("still growing");
 }
 
+SCN_FIND(find_payload, oak_weak_get(payload))
+
 static void flag_row(scn *s, bool ranged, const char *go)
 {
     double start = scn_live(), before, after, ended, freed;
@@ -100,6 +106,9 @@ static void flag_row(scn *s, bool ranged, const char *go)
                 scn_thousands((double)st.old_buckets), scn_thousands((double)st.old_array_bytes),
                 freed);
     scn_expect_true(s, "growing", st.growing);
+    if (policy->leaks_as_go && ranged) {
+        scn_expect_path(s, find_payload, OAK_ROOT_GLOBAL, "map", "oldbuckets");
+    }
     if (policy->leaks_as_go && ranged)
         scn_expect(s, "freed in percent", freed, -5, 5);
     else

@@ -15,6 +15,7 @@
 
 static const scn_map_policy *policy;
 static void *map;
+static oak_weak *document;
 
 static __attribute__((noinline)) char *read_document(void)
 {
@@ -22,6 +23,7 @@ static __attribute__((noinline)) char *read_document(void)
 
     memset(text, 'x', LARGE);
     memcpy(text + AT, "a-key-of-1", LENGTH);
+    document = scn_must(oak_weak_new(text));
     return text;
 }
 
@@ -44,6 +46,8 @@ static void put_copy(void *arg)
     *(int64_t *)policy->put(map, &key) = 2;
 }
 
+SCN_FIND(find_document, oak_weak_get(document))
+
 static void run(scn *s)
 {
     double start = scn_live(), held, repaired;
@@ -58,6 +62,8 @@ static void run(scn *s)
     scn_go(s, "1,048,576");
     scn_pointed(s, "map: %zu entry; %s B held", st.count, scn_thousands(held));
     scn_expect_bytes(s, "held", held, (double)LARGE, 5);
+    scn_expect_site(s, "read_document");
+    scn_expect_path(s, find_document, OAK_ROOT_GLOBAL, "map", "a-key-of-1");
 
     scn_row(s, "repaired: stored again under an equal key");
     scn_on_thread(put_copy, NULL);

@@ -108,6 +108,8 @@ static bool holder_alive(void)
     return alive;
 }
 
+SCN_FIND(find_global_holder, global_holder->map)
+
 static void global_struct(scn *s)
 {
     double start = scn_live(), full, cleared, dropped;
@@ -126,6 +128,8 @@ static void global_struct(scn *s)
         scn_expect_bytes(s, "full, against Go's", full, 5560944, 5);
     else
         scn_expect(s, "full, from keys and entries to Go's", full, 40.0 * KEYS, 5560944);
+    scn_expect_site(s, "fill_global");
+    scn_expect_path(s, find_global_holder, OAK_ROOT_GLOBAL, "global_holder", NULL);
 
     scn_row(s, "field = nil, the struct lives");
     scn_on_thread(clear_field, NULL);

@@ -182,6 +182,8 @@ static double pinned_and_drop(scn *s, double start)
     return with - without;
 }
 
+SCN_FIND(find_pinned_array, iterators[0].u.classic.buckets)
+
 static void moment_row(scn *s, const moment *m)
 {
     scn_place place = m->place;
@@ -201,6 +203,8 @@ static void moment_row(scn *s, const moment *m)
     }
     scn_on_thread(grow_all, NULL);
     point_at_iterator(s);
+    if (policy->leaks_as_go && m->place == SCN_PLACE_NEW && !m->mid_growth)
+        scn_expect_path(s, find_pinned_array, OAK_ROOT_GLOBAL, "iterators", NULL);
     expect_pinned(s, pinned_and_drop(s, start), m->want);
 }
 
@@ -260,6 +264,9 @@ static void gone_row(scn *s, const char *what, void (*range)(void *))
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static size_t inside;
+static oak_weak *blocked_array;
+
+SCN_FIND(find_blocked_array, oak_weak_get(blocked_array))
 
 static void *pass_gate(void *arg)
 {
@@ -269,25 +276,29 @@ static void *pass_gate(void *arg)
     return NULL;
 }
 
-static __attribute__((noinline)) scn_iter *begin_blocked(void)
+static __attribute__((noinline)) void begin_blocked(scn_iter **place)
 {
     scn_iter *it = scn_must(oak_alloc(sizeof(*it)));
 
     policy->iter_init(it, map);
     policy->iter_next(it);
-    return it;
+    if (policy->leaks_as_go) blocked_array = scn_must(oak_weak_new(it->u.classic.buckets));
+    *place = it;
 }
 
 /* The iterator is in the heap, held by this frame: on a stack, its word for the array's start would
  * also hold what lies before the array, as that word may point one past the end of it. */
 static void *block_in_range(void *arg)
 {
-    scn_iter *it = begin_blocked();
+    struct {
+        scn_iter *iterator;
+    } frame;
 
     (void)arg;
+    begin_blocked(&frame.iterator);
     scn_count_up(&inside);
     oak_blocking_call(pass_gate, NULL);
-    scn_keep(it);
+    scn_keep(&frame);
     return NULL;
 }
 
@@ -310,6 +321,8 @@ static void blocked_row(scn *s)
     with = (double)st.heap_alloc;
     scn_pointed(s, "memstats: %s threads, one of them in the range",
                 scn_thousands((double)st.threads));
+    if (policy->leaks_as_go)
+        scn_expect_path(s, find_blocked_array, OAK_ROOT_STACK, "block_in_range", NULL);
     pthread_mutex_unlock(&gate);
     pthread_join(thread, NULL);
     without = scn_live();

@@ -42,6 +42,13 @@ static void miss(size_t times)
     }
 }
 
+static void *some_value(void)
+{
+    scn_string key = key_of(77);
+
+    return scn_syncmap_load(&map, &key);
+}
+
 /* As many misses as there are keys: Go's becomes the part that is read. */
 static void promote(void *arg)
 {
@@ -129,6 +136,8 @@ static void run(scn *s)
     else
         scn_expect(s, "full, from the values to Go's", full, (double)KEYS * VALUE,
                    111961384 * 1.05);
+    scn_expect_site(s, "fill");
+    scn_expect_path(s, some_value, OAK_ROOT_GLOBAL, "map", NULL);
 
     scn_row(s, "all deleted");
     deleted = after(s, delete_all, start);

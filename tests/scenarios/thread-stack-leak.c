@@ -47,6 +47,8 @@ static void dump_many(void *keep)
     }
 }
 
+SCN_FIND(find_kept, kept[1000])
+
 static void dumps(scn *s)
 {
     static char yes;
@@ -75,6 +77,8 @@ static void dumps(scn *s)
                 scn_thousands((double)after.heap_objects - (double)before.heap_objects),
                 (double)after.stack_inuse - (double)before.stack_inuse);
     scn_expect(s, "retained, against 20,000 buffers", held, want, want * 1.03);
+    scn_expect_site(s, "dump_stack");
+    scn_expect_path(s, find_kept, OAK_ROOT_GLOBAL, "kept", NULL);
     kept = NULL;
     scn_expect_none(s, "retained after the buffers are dropped",
                     scn_live() - (double)before.heap_alloc);
@@ -90,6 +94,10 @@ typedef struct diver {
 } diver;
 
 static diver divers[THREADS];
+static oak_weak *deepest; /* object of the first diver */
+
+SCN_FIND(find_deepest, oak_weak_get(deepest))
+
 static size_t parked;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
@@ -118,8 +126,10 @@ static __attribute__((noinline)) bool dive(const diver *d, unsigned depth)
     *object = d->id * DEPTH + depth;
     if (depth + 1 < DEPTH)
         intact = dive(d, depth + 1);
-    else if (d->stay_down)
+    else if (d->stay_down) {
+        if (d->id == 0) deepest = scn_must(oak_weak_new(object));
         park();
+    }
     scn_keep(room);
     scn_keep(object);
     return intact && *object == d->id * DEPTH + depth;
@@ -178,9 +188,11 @@ static void deep_row(scn *s, bool stay_down)
                 scn_thousands((double)(after.threads - before.threads)),
                 scn_thousands((double)after.stack_inuse - (double)before.stack_inuse),
                 scn_thousands(objects));
-    if (stay_down)
+    if (stay_down) {
         scn_expect(s, "objects held by live frames", objects, OBJECTS, OBJECTS * 1.05);
-    else
+        scn_expect_site(s, "dive");
+        scn_expect_path(s, find_deepest, OAK_ROOT_STACK, "dive", NULL);
+    } else
         scn_expect(s, "objects held by dead frames", objects, -1, OBJECTS / 100);
     intact = end_divers();
     scn_expect_true(s, "every live frame finds its object intact", intact);

@@ -58,6 +58,16 @@ static void point_at_map(scn *s)
                 st.mean_chain);
 }
 
+/* What the map keeps for one of them. */
+static const scn_map_policy *policy;
+
+static void *some_user(void)
+{
+    scn_string key = scn_string_new("user:%08zu", 77);
+
+    return ((scn_any *)policy->get(global_map, &key))->data;
+}
+
 static void grow_without_bound(scn *s)
 {
     const scn_map_policy *p = scn_policy(s);
@@ -91,6 +101,8 @@ static void grow_without_bound(scn *s)
         scn_expect_ratio(s, "L(1M) / L(800k)", at_1m / at_800k, 1.60, 5);
     else
         scn_expect(s, "L(1M) / L(800k)", at_1m / at_800k, 1.25 * 0.95, 2 * 1.05);
+    scn_expect_site(s, "insert_users");
+    scn_expect_path(s, some_user, OAK_ROOT_GLOBAL, "global_map", "user:00000077");
 
     scn_row(s, "the same map, dropped");
     global_map = NULL;
@@ -162,6 +174,7 @@ static void grow_bounded(scn *s)
 
 static void run(scn *s)
 {
+    policy = scn_policy(s);
     grow_without_bound(s);
     grow_bounded(s);
 }

@@ -14,7 +14,7 @@
 static const scn_map_policy *policy;
 static void *global_map;
 
-static void *fill(int64_t keys)
+static __attribute__((noinline)) void *fill(int64_t keys)
 {
     void *m = policy->new (SCN_INT_INT, 0);
 
@@ -85,6 +85,8 @@ static void local_map(scn *s, double start)
                (double)after.heap_released / (double)after.heap_idle * 100, 95, 100);
 }
 
+SCN_FIND(find_global_map, global_map)
+
 static void run(scn *s)
 {
     double start, twice, six_times;
@@ -111,6 +113,8 @@ static void run(scn *s)
         scn_expect_bytes(s, "retained, against Go's", six_times, 2781856, 5);
     else
         scn_expect(s, "retained, from the entries to Go's", six_times, 16.0 * GLOBAL_KEYS, 2781856);
+    scn_expect_site(s, "fill");
+    scn_expect_path(s, find_global_map, OAK_ROOT_GLOBAL, "global_map", NULL);
 }
 
 const scn_scenario scn_watermark_vs_leak = {

@@ -48,6 +48,13 @@ static void fill(void *with_cleanup)
     oak_gc_enable();
 }
 
+static void *some_reference(void)
+{
+    int64_t key = 77;
+
+    return *(oak_weak **)policy->get(pool, &key);
+}
+
 typedef struct census {
     size_t entries, alive;
 } census;
@@ -83,6 +90,8 @@ static void without_cleanup(scn *s)
                 scn_thousands((double)st.weak_refs));
     scn_expect(s, "objects alive", (double)c.alive, 0, 5);
     scn_expect(s, "dead entries", (double)(c.entries - c.alive), OBJECTS - 5, OBJECTS);
+    scn_expect_site(s, "add_object");
+    scn_expect_path(s, some_reference, OAK_ROOT_GLOBAL, "pool", "key 77");
     pool = NULL;
     scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);
 }
