@@ -256,7 +256,7 @@ bool oaki_ranks_make(oaki_ranks *r, const oaki_image *im)
 {
     size_t words = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 64;
     *r = (oaki_ranks){ .words = words };
-    r->mapped = words * sizeof *r->bits + (words / 8 + 1) * sizeof *r->before;
+    r->mapped = words * sizeof *r->bits + (words + 1) * sizeof *r->before;
     r->bits = oaki_os_map(OAKI_MAX(r->mapped, (size_t)1));
     if (!r->bits) return false;
     r->before = (uint32_t *)(void *)(r->bits + words);
@@ -267,10 +267,10 @@ bool oaki_ranks_make(oaki_ranks *r, const oaki_image *im)
         oaki_bits_clear(r->bits, lo, hi - lo);
     }
     for (size_t w = 0; w < words; w++) {
-        if (w % 8 == 0) r->before[w / 8] = (uint32_t)r->n;
+        r->before[w] = (uint32_t)r->n;
         r->n += oaki_popcount(r->bits[w]);
     }
-    r->before[words / 8] = (uint32_t)r->n; /* words is a multiple of 8 */
+    r->before[words] = (uint32_t)r->n;
     if (r->n < OAKI_FROM_ROOT) return true;
     oaki_ranks_free(r);
     return false;
@@ -284,7 +284,7 @@ void oaki_ranks_free(oaki_ranks *r)
 
 size_t oaki_ranks_object(const oaki_ranks *r, uint32_t n)
 {
-    size_t lo = 0, hi = r->words / 8; /* before[lo] <= n < before[hi] */
+    size_t lo = 0, hi = r->words; /* before[lo] <= n < before[hi] */
     while (hi - lo > 1) {
         size_t mid = (lo + hi) / 2;
         if (r->before[mid] <= n)
@@ -292,16 +292,9 @@ size_t oaki_ranks_object(const oaki_ranks *r, uint32_t n)
         else
             hi = mid;
     }
-    uint32_t left = n - r->before[lo];
-    for (size_t w = lo * 8;; w++) {
-        uint64_t set = r->bits[w];
-        if (left >= oaki_popcount(set)) {
-            left -= oaki_popcount(set);
-            continue;
-        }
-        for (; left > 0; left--) set &= set - 1;
-        return (w * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT;
-    }
+    uint64_t set = r->bits[lo];
+    for (uint32_t left = n - r->before[lo]; left > 0; left--) set &= set - 1;
+    return (lo * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT;
 }
 
 bool oaki_ranks_each(const oaki_ranks *r, bool (*fn)(void *ctx, size_t slot), void *ctx)

@@ -5,7 +5,7 @@
  * when its key and its pair have been.
  *
  * Objects get numbers, the rank in the order of addresses among what was found, from a bitmap (a
- * bit for each 16 bytes) and a count for each 8 KiB. */
+ * bit for each 16 bytes) and a count for each of its words, 1 KiB of the heap. */
 #ifndef OAKI_GRAPH_H
 #define OAKI_GRAPH_H
 
@@ -72,7 +72,7 @@ void oaki_search_all(oaki_search *s);
 
 typedef struct oaki_ranks {
     uint64_t *bits;   /* by granule: an object that was found begins there */
-    uint32_t *before; /* by 8 words of these: how many before */
+    uint32_t *before; /* by word of these: how many before */
     size_t words, n, mapped;
 } oaki_ranks;
 
@@ -88,10 +88,15 @@ OAKI_INLINE bool oaki_ranks_has(const oaki_ranks *r, size_t slot)
 /* Number of the object that begins at offset slot, which has one. */
 OAKI_INLINE uint32_t oaki_ranks_of(const oaki_ranks *r, size_t slot)
 {
-    size_t g = slot >> OAKI_GRANULE_SHIFT, w = g / 64, first = w & ~(size_t)7;
-    uint32_t n = r->before[w / 8];
-    for (size_t i = first; i < w; i++) n += oaki_popcount(r->bits[i]);
-    return n + oaki_popcount(r->bits[w] & (((uint64_t)1 << g % 64) - 1));
+    size_t g = slot >> OAKI_GRANULE_SHIFT;
+    return r->before[g / 64] + oaki_popcount(r->bits[g / 64] & (((uint64_t)1 << g % 64) - 1));
+}
+
+OAKI_INLINE void oaki_ranks_prefetch(const oaki_ranks *r, size_t slot)
+{
+    size_t w = slot >> OAKI_GRANULE_SHIFT >> 6;
+    __builtin_prefetch(&r->bits[w]);
+    __builtin_prefetch(&r->before[w]);
 }
 
 /* Offset of the object with this number. O(log words). */

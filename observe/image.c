@@ -50,7 +50,7 @@ struct oaki_image {
     const oaki_thread *self;
     int fd; /* of the pipe, in the child */
     bool in_stop, late;
-    uint64_t deadline;
+    uint64_t deadline, extra_memory;
     run *runs; /* sorted */
     size_t nruns, runs_mapped;
     size_t n; /* bytes in buf */
@@ -264,13 +264,21 @@ static uint64_t own_memory(void)
     return kib << 10;
 }
 
+void oaki_image_measure(oaki_image *im)
+{
+    if (!im->request->measure || im->in_stop) return;
+    uint64_t now = own_memory();
+    im->extra_memory = OAKI_MAX(im->extra_memory, now);
+}
+
 static OAK_NORETURN void child(oaki_image *im, pid_t parent)
 {
     uint32_t last = LAST;
     settle_in(parent, im->fd, im->request->keep_fd);
     im->buf = oaki_os_map(FRAME);
     ending end = { .error = im->buf ? work_on(im) : ENOMEM };
-    if (im->request->measure) end.extra_memory = own_memory();
+    oaki_image_measure(im);
+    end.extra_memory = im->extra_memory;
     bool whole = !im->buf || flush(im);
     if (whole && write_pipe(im->fd, &last, sizeof last)) write_pipe(im->fd, &end, sizeof end);
     for (;;) syscall(SYS_exit_group, 0);

@@ -55,6 +55,10 @@ bool oaki_image_put(oaki_image *im, const void *p, size_t n);
 /* Has its time run out? Cheap; to be asked every some thousand objects. */
 bool oaki_image_late(oaki_image *im);
 
+/* For extra_memory: the most that was seen by this, and at the end. To be called where most is in
+ * use. */
+void oaki_image_measure(oaki_image *im);
+
 /* The calling thread, and where its own frames begin. */
 const oaki_thread *oaki_image_self(const oaki_image *im);
 const char *oaki_image_own_sp(const oaki_image *im);

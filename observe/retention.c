@@ -3,8 +3,8 @@
  * A word alone keeps what no other word reaches: what it dominates. No dominator tree is needed for
  * that, as only the first level is asked for. From each word in turn its objects get its label; one
  * that has another label already is SHARED, and the search doesn't go on from there. In the end,
- * what shared objects reach is shared. Each object is scanned at most twice, and labels take four
- * bytes an object.
+ * what shared objects reach is shared. Each object is scanned at most twice; labels and the queue
+ * take twelve bytes an object.
  *
  * Of an ephemeron's value the key decides: it has the key's label.
  *
@@ -24,6 +24,9 @@
 #define MOST 4096 /* suspects */
 #define SPARE 64  /* what is kept without a word takes places too, and is left out */
 #define LOOK_EVERY 4096
+#define RING 64u
+#define NONE UINT32_MAX
+#define AHEAD 8
 
 /* Of a label; it is its number + 1. */
 typedef struct word {
@@ -49,8 +52,14 @@ typedef struct state {
     oaki_image *im;
     oaki_ranks ranks;
     uint32_t *label; /* by number */
-    uint32_t *queue; /* numbers whose words are to be looked at */
-    size_t first, last, mapped;
+    uint64_t *queue; /* offsets of objects whose words are to be looked at */
+    size_t first, last, label_bytes, queue_bytes;
+    /* objects that get the label: their bits are on the way, and in [head, middle) their labels */
+    struct {
+        size_t slot;
+        uint32_t number;
+    } ring[RING];
+    unsigned head, middle, tail;
     word *words;
     size_t nwords, cap;
     size_t place; /* in the second visit: words so far */
@@ -72,19 +81,44 @@ static bool number_of(const state *s, uintptr_t value, uint32_t *n)
     return true;
 }
 
-static void give_label(state *s, uintptr_t value)
+/* Find the number of the next in the ring, if it has one. */
+static void find_number(state *s)
 {
-    uint32_t n;
-    if (!number_of(s, value, &n)) return;
+    unsigned i = s->middle++ % RING;
+    bool has = oaki_ranks_has(&s->ranks, s->ring[i].slot);
+    s->ring[i].number = has ? oaki_ranks_of(&s->ranks, s->ring[i].slot) : NONE;
+    if (has) __builtin_prefetch(&s->label[s->ring[i].number]);
+}
+
+/* The first of the ring gets the label. */
+static void give_label(state *s)
+{
+    if (s->head == s->middle) find_number(s);
+    unsigned i = s->head++ % RING;
+    uint32_t n = s->ring[i].number;
+    if (n == NONE) return;
     uint32_t old = s->label[n];
     if (old == s->now || old == SHARED) return;
     s->label[n] = old == 0 ? s->now : SHARED;
-    if (old == 0 || s->sharing) s->queue[s->last++] = n;
+    if (old == 0 || s->sharing) s->queue[s->last++] = s->ring[i].slot;
+}
+
+/* What this value refers to gets the label. */
+OAKI_INLINE void look(state *s, uintptr_t value)
+{
+    size_t to = value - oaki_the_heap.base;
+    if (to >= AO_load(&oaki_the_heap.used)) return;
+    size_t slot = oaki_slot_offset(to);
+    if (slot == SIZE_MAX) return;
+    if (s->tail - s->head == RING) give_label(s);
+    if (s->tail - s->middle >= RING / 2) find_number(s);
+    oaki_ranks_prefetch(&s->ranks, slot);
+    s->ring[s->tail++ % RING].slot = slot;
 }
 
 static void label_edges(void *ctx, const oaki_edge *edge, size_t n)
 {
-    for (size_t i = 0; i < n; i++) give_label(ctx, oaki_the_heap.base + edge[i].to);
+    for (size_t i = 0; i < n; i++) look(ctx, oaki_the_heap.base + edge[i].to);
 }
 
 typedef struct keyed {
@@ -96,19 +130,25 @@ static void label_value(void *ctx, void *handle, void *key, void *value)
 {
     const keyed *k = ctx;
     uint32_t n;
-    if (key == k->key && number_of(k->s, (uintptr_t)handle, &n))
-        give_label(k->s, (uintptr_t)value);
+    if (key == k->key && number_of(k->s, (uintptr_t)handle, &n)) look(k->s, (uintptr_t)value);
 }
 
 static void spread(state *s)
 {
-    while (s->first < s->last) {
+    bool pairs = oaki_ephemerons_count() > 0;
+    for (;;) {
+        if (s->first == s->last) {
+            if (s->head == s->tail) return;
+            give_label(s);
+            continue;
+        }
         if (s->first % LOOK_EVERY == 0 && oaki_image_late(s->im)) return;
-        size_t slot = oaki_ranks_object(&s->ranks, s->queue[s->first++]);
+        if (s->first + AHEAD < s->last)
+            __builtin_prefetch((const void *)(oaki_the_heap.base + s->queue[s->first + AHEAD]));
+        size_t slot = s->queue[s->first++];
         const void *obj = (const void *)(oaki_the_heap.base + slot);
         oaki_follow_edges(slot, false, label_edges, s);
-        if (oaki_ephemerons_count() > 0)
-            oaki_ephemerons_of(obj, label_value, &(keyed){ s, obj });
+        if (pairs) oaki_ephemerons_of(obj, label_value, &(keyed){ s, obj });
     }
 }
 
@@ -158,32 +198,42 @@ static void label_word(void *ctx, const oaki_root_word *w)
     if (!new) return;
     *new = (word){ .value = w->value, .tid = owner(w) };
     s->now = (uint32_t)s->nwords;
-    give_label(s, w->value);
-    if (w->past_end) give_label(s, w->value - 1);
+    look(s, w->value);
+    if (w->past_end) look(s, w->value - 1);
     spread(s);
+}
+
+typedef struct passing {
+    state *s;
+    size_t n; /* objects so far */
+} passing;
+
+static bool queue_shared(void *ctx, size_t slot)
+{
+    passing *p = ctx;
+    if (p->s->label[p->n++] == SHARED) p->s->queue[p->s->last++] = slot;
+    return true;
 }
 
 static void spread_shared(state *s)
 {
     s->first = s->last = 0;
-    for (size_t n = 0; n < s->ranks.n; n++)
-        if (s->label[n] == SHARED) s->queue[s->last++] = (uint32_t)n;
     s->now = SHARED;
     s->sharing = true;
+    oaki_ranks_each(&s->ranks, queue_shared, &(passing){ s, 0 });
     spread(s);
 }
 
 /* ---- the most ---- */
 
-static void add_up(state *s)
+static bool add_object(void *ctx, size_t slot)
 {
-    for (size_t n = 0; n < s->ranks.n; n++) {
-        uint32_t label = s->label[n];
-        if (label == 0 || label == SHARED) continue;
-        s->words[label - 1].objects++;
-        s->words[label - 1].bytes +=
-            oaki_graph_bytes(oaki_ranks_object(&s->ranks, (uint32_t)n));
-    }
+    passing *p = ctx;
+    uint32_t label = p->s->label[p->n++];
+    if (label == 0 || label == SHARED) return true;
+    p->s->words[label - 1].objects++;
+    p->s->words[label - 1].bytes += oaki_graph_bytes(slot);
+    return true;
 }
 
 static void choose(state *s)
@@ -228,7 +278,7 @@ static int answer(state *s)
     oaki_root_words(s->im, label_word, s);
     if (s->no_memory) return ENOMEM;
     spread_shared(s);
-    add_up(s);
+    oaki_ranks_each(&s->ranks, add_object, &(passing){ s, 0 });
     choose(s);
     oaki_root_words(s->im, describe, s);
     if (oaki_image_late(s->im)) return ETIMEDOUT;
@@ -245,14 +295,15 @@ static int work(oaki_image *im, void *arg)
     oaki_search_end(&all);
     if (oaki_image_late(im)) return ETIMEDOUT;
     if (!oaki_ranks_make(&s.ranks, im)) return ENOMEM;
-    s.mapped = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.label;
+    s.label_bytes = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.label;
+    s.queue_bytes = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.queue;
     size_t top_bytes = s.max * sizeof *s.top;
-    s.label = oaki_os_map(s.mapped);
-    s.queue = oaki_os_map(s.mapped);
+    s.label = oaki_os_map(s.label_bytes);
+    s.queue = oaki_os_map(s.queue_bytes);
     s.top = oaki_os_map(top_bytes);
     int r = s.label && s.queue && s.top ? answer(&s) : ENOMEM;
-    if (s.label) oaki_os_release(s.label, s.mapped);
-    if (s.queue) oaki_os_release(s.queue, s.mapped);
+    if (s.label) oaki_os_release(s.label, s.label_bytes);
+    if (s.queue) oaki_os_release(s.queue, s.queue_bytes);
     if (s.top) oaki_os_release(s.top, top_bytes);
     if (s.words) oaki_os_release(s.words, s.cap * sizeof *s.words);
     oaki_ranks_free(&s.ranks);

@@ -5,7 +5,7 @@
  * time, so edges of many objects are gathered first, and what their ranks need is prefetched.
  *
  * Extra memory for 1 GiB of 64-byte objects: 64 MiB for the search's queue, which is given back
- * before anything is written, 8.5 MiB for ranks, 8 MiB for mark bits that the child writes.
+ * before anything is written, 12 MiB for ranks, 8 MiB for mark bits that the child writes.
  *
  * Owns nothing that outlives the image. Bound: two looks at the words of what is alive, four when
  * there are maps whose keys are wanted. */
@@ -214,7 +214,7 @@ static void take_edges(void *ctx, const oaki_edge *edge, size_t n)
         s->edge[s->nedges].slot = slot;
         s->edge[s->nedges].at = edge[i].at;
         s->edge[s->nedges++].interior = edge[i].to - slot;
-        __builtin_prefetch(&s->ranks.bits[slot >> OAKI_GRANULE_SHIFT >> 6]);
+        oaki_ranks_prefetch(&s->ranks, slot);
     }
 }
 
@@ -483,6 +483,7 @@ int oaki_snap_work(oaki_image *im, void *arg)
     oaki_search search;
     if (!oaki_search_begin(&search, im, false)) return ENOMEM;
     oaki_search_all(&search);
+    oaki_image_measure(im);
     oaki_search_end(&search);
     if (oaki_image_late(im)) return ETIMEDOUT;
     state *s = oaki_os_map(sizeof *s);

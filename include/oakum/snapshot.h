@@ -27,7 +27,7 @@ typedef struct oak_snapshot_cost {
     uint64_t total_ns;
     uint64_t bytes;      /* of the file */
     uint64_t objects, edges;
-    uint64_t extra_memory; /* bytes that the child had for itself at the end: tables, and pages that
+    uint64_t extra_memory; /* bytes that the child had for itself, at most: tables, and pages that
                             * were written meanwhile; 0 when the system doesn't tell */
     bool stopped;        /* no child could be had: the world stood all the while */
 } oak_snapshot_cost;
