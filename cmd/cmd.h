@@ -16,6 +16,9 @@ enum { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2 };
 
 int cmd_leaks(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
+int cmd_why(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 
 /* ---- arguments (args.c) ---- */
 
@@ -47,6 +50,19 @@ void cmd_options_print(const cmd_option *options);
  * candidate(i) is NULL at the end. */
 void cmd_tell_unknown(const char *command, const char *what, const char *word,
                       const char *(*candidate)(size_t i, const void *ctx), const void *ctx);
+
+/* ---- shared by commands that read snapshots (snapshot.c) ---- */
+
+/* Read a snapshot; NULL when it has been told on stderr what is wrong with it. */
+oak_snapshot *cmd_snapshot_open(const char *command, const char *path);
+
+/* Bytes as a person reads them: "1.5 MB"; decimal units. */
+const char *cmd_bytes(char out[24], double bytes);
+
+/* ---- JSON (json.c) ---- */
+
+/* Text in quotes, escaped. */
+void cmd_json_string(FILE *out, const char *text);
 
 /* ---- terminal (term.c) ---- */
 

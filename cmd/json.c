@@ -7,7 +7,7 @@
 #include "report.h"
 #include <math.h>
 
-static void put_string(FILE *out, const char *text)
+void cmd_json_string(FILE *out, const char *text)
 {
     fputc('"', out);
     for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
@@ -35,7 +35,7 @@ static void put_text(FILE *out, const char *name, const char *text)
 {
     fprintf(out, "\"%s\": ", name);
     if (text[0] != '\0')
-        put_string(out, text);
+        cmd_json_string(out, text);
     else
         fputs("null", out);
 }

@@ -15,6 +15,9 @@ typedef struct command {
 
 static const command commands[] = {
     { "leaks", cmd_leaks, "run the leak scenarios and show what each retains" },
+    { "snapshot", cmd_snapshot, "show what is in a snapshot, who retains most, or convert it" },
+    { "why", cmd_why, "show what keeps an object of a snapshot alive" },
+    { "diff", cmd_diff, "compare two snapshots" },
     { "info", cmd_info, "show the version, the heap's place and every option" },
     { "version", cmd_version, "print the version" },
     { "help", cmd_help, "print this, or a command's own help" },

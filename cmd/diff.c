@@ -1,0 +1,117 @@
+/* diff.c - `oakum diff`: what grew from one snapshot to another. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_JSON, OPT_COUNT, OPT_HELP };
+
+static const cmd_option options[] = {
+    { "json", 0, NULL, "print JSON" },
+    { "count", 0, "N", "so many types, 20 unless said otherwise" },
+    { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+#define TYPES_MOST 100000ul
+
+static void put_text(const oak_snapshot_change *c)
+{
+    char bytes[24], after[24];
+    double grown = (double)c->bytes_after - (double)c->bytes_before;
+
+    printf("%12s %+12lld %12s %12llu  %s\n", cmd_bytes(bytes, grown),
+           (long long)(c->objects_after - c->objects_before),
+           cmd_bytes(after, (double)c->bytes_after), (unsigned long long)c->objects_after, c->type);
+}
+
+static void put_json(const oak_snapshot_change *c, bool first)
+{
+    printf("%s\n  {\"type\": ", first ? "" : ",");
+    cmd_json_string(stdout, c->type);
+    printf(", \"objects_before\": %llu, \"objects_after\": %llu, \"bytes_before\": %llu, "
+           "\"bytes_after\": %llu}",
+           (unsigned long long)c->objects_before, (unsigned long long)c->objects_after,
+           (unsigned long long)c->bytes_before, (unsigned long long)c->bytes_after);
+}
+
+static int put_changes(const oak_snapshot *a, const oak_snapshot *b, unsigned long count, bool json)
+{
+    oak_snapshot_change *c = malloc(count * sizeof(*c));
+    size_t total = 0;
+    int n = c != NULL ? oak_snapshot_diff(a, b, c, count, &total) : -1;
+
+    if (n < 0) {
+        fputs("oakum diff: out of memory\n", stderr);
+        free(c);
+        return CMD_FAILED;
+    }
+    if (json)
+        fputs("[", stdout);
+    else
+        printf("%12s %12s %12s %12s  %s\n", "bytes +/-", "objects +/-", "bytes now", "objects now",
+               "type");
+    for (int i = 0; i < n; i++) {
+        if (json)
+            put_json(&c[i], i == 0);
+        else
+            put_text(&c[i]);
+    }
+    if (json) fputs("\n]\n", stdout);
+    if (!json && total > (size_t)n) printf("and %zu other types\n", total - (size_t)n);
+    free(c);
+    return CMD_OK;
+}
+
+static int diff(const char *before, const char *after, unsigned long count, bool json)
+{
+    oak_snapshot *a = cmd_snapshot_open("oakum diff", before), *b = NULL;
+    int status = CMD_FAILED;
+
+    if (a != NULL) b = cmd_snapshot_open("oakum diff", after);
+    if (b != NULL) status = put_changes(a, b, count, json);
+    oak_snapshot_close(a);
+    oak_snapshot_close(b);
+    return status;
+}
+
+static bool parse_count(const char *text, unsigned long *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 &&
+        *out <= TYPES_MOST)
+        return true;
+    fprintf(stderr, "oakum diff: --count takes a number from 1 to %lu\n", TYPES_MOST);
+    return false;
+}
+
+int cmd_diff(int argc, char **argv)
+{
+    cmd_args args = { "oakum diff", options, argc, 1, argv, false };
+    const char *text, *name[2] = { NULL, NULL };
+    unsigned long count = 20;
+    bool json = false;
+    int which, names = 0;
+
+    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
+        if (which == CMD_ARG_BAD) return CMD_USAGE;
+        if (which == OPT_JSON) json = true;
+        if (which == OPT_COUNT && !parse_count(text, &count)) return CMD_USAGE;
+        if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
+        if (which != OPT_HELP) continue;
+        fputs("usage: oakum diff [OPTION...] BEFORE AFTER\nCompare two snapshots by type, most "
+              "growth first.\n\n",
+              stdout);
+        cmd_options_print(options);
+        return CMD_OK;
+    }
+    if (names != 2) {
+        fputs("oakum diff: wants two snapshots\n", stderr);
+        return CMD_USAGE;
+    }
+    return diff(name[0], name[1], count, json);
+}

@@ -1,0 +1,277 @@
+/* snapshot.c - `oakum snapshot`: what is in a snapshot, who retains most, the same for DevTools. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OPT_JSON, OPT_COUNT, OPT_HELP };
+
+static const cmd_option options[] = {
+    { "json", 0, NULL, "print JSON" },
+    { "count", 0, "N", "so many objects, 20 unless said otherwise" },
+    { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+#define TOP_MOST 100000ul
+
+typedef struct request {
+    const char *what, *file, *output;
+    unsigned long count;
+    bool json;
+} request;
+
+oak_snapshot *cmd_snapshot_open(const char *command, const char *path)
+{
+    char error[256];
+    oak_snapshot *s = oak_snapshot_open(path, error, sizeof(error));
+
+    if (s == NULL) fprintf(stderr, "%s: %s: %s\n", command, path, error);
+    return s;
+}
+
+const char *cmd_bytes(char out[24], double bytes)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+    size_t unit = 0;
+    double size = bytes < 0 ? -bytes : bytes;
+
+    while (size >= 1000 && unit < 4) {
+        size /= 1000;
+        unit++;
+    }
+    snprintf(out, 24, unit == 0 ? "%s%.0f %s" : "%s%.1f %s", bytes < 0 ? "-" : "", size,
+             units[unit]);
+    return out;
+}
+
+/* ---- info ---- */
+
+static void info_text(const oak_snapshot_info *i)
+{
+    char when[32] = "?", size[24];
+    time_t t = (time_t)i->time;
+    struct tm tm;
+
+    if (gmtime_r(&t, &tm) != NULL) strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    printf("program   %s, process %llu\n", i->program, (unsigned long long)i->pid);
+    printf("taken     %s, by oakum %s, format %u\n", when, i->oakum, i->version);
+    printf("heap      0x%llx, %s in use\n", (unsigned long long)i->heap_base,
+           cmd_bytes(size, (double)i->heap_used));
+    printf("objects   %llu, %s\n", (unsigned long long)i->objects,
+           cmd_bytes(size, (double)i->object_bytes));
+    printf("edges     %llu\nroots     %llu\nthreads   %llu\ntypes     %llu\n",
+           (unsigned long long)i->edges, (unsigned long long)i->roots,
+           (unsigned long long)i->threads, (unsigned long long)i->types);
+    printf("map keys  %llu%s\n", (unsigned long long)i->keys, i->keys_cut ? ", not all" : "");
+    printf("file      %s\n", cmd_bytes(size, (double)i->bytes));
+}
+
+static void put_number(const char *name, uint64_t value)
+{
+    printf(", \"%s\": %llu", name, (unsigned long long)value);
+}
+
+static void info_json(const oak_snapshot_info *i)
+{
+    fputs("{\"program\": ", stdout);
+    cmd_json_string(stdout, i->program);
+    fputs(", \"oakum\": ", stdout);
+    cmd_json_string(stdout, i->oakum);
+    put_number("format", i->version);
+    put_number("pid", i->pid);
+    put_number("time", i->time);
+    put_number("heap_base", i->heap_base);
+    put_number("heap_used", i->heap_used);
+    put_number("objects", i->objects);
+    put_number("object_bytes", i->object_bytes);
+    put_number("edges", i->edges);
+    put_number("roots", i->roots);
+    put_number("threads", i->threads);
+    put_number("types", i->types);
+    put_number("keys", i->keys);
+    printf(", \"keys_cut\": %s", i->keys_cut ? "true" : "false");
+    put_number("file_bytes", i->bytes);
+    fputs("}\n", stdout);
+}
+
+static int info(const request *r, const oak_snapshot *s)
+{
+    oak_snapshot_info i;
+
+    oak_snapshot_info_read(s, &i);
+    if (r->json)
+        info_json(&i);
+    else
+        info_text(&i);
+    return CMD_OK;
+}
+
+/* ---- top ---- */
+
+static void top_line(const oak_snapshot_object *o)
+{
+    char retained[24], size[24];
+
+    printf("%12s %12s  0x%-14llx %s\n", cmd_bytes(retained, (double)o->retained),
+           cmd_bytes(size, (double)o->size), (unsigned long long)o->address, o->type);
+}
+
+static void top_json(const oak_snapshot_object *o, bool first)
+{
+    printf("%s\n  {\"address\": \"0x%llx\", \"retained\": %llu, \"size\": %llu, \"type\": ",
+           first ? "" : ",", (unsigned long long)o->address, (unsigned long long)o->retained,
+           (unsigned long long)o->size);
+    cmd_json_string(stdout, o->type);
+    fputs("}", stdout);
+}
+
+static int top(const request *r, oak_snapshot *s)
+{
+    uint64_t *list = malloc(r->count * sizeof(*list));
+    size_t n;
+
+    if (list == NULL || oak_snapshot_analyse(s) != 0) {
+        fprintf(stderr, "oakum snapshot: %s: out of memory\n", r->file);
+        free(list);
+        return CMD_FAILED;
+    }
+    n = oak_snapshot_top(s, list, r->count);
+    if (r->json)
+        fputs("[", stdout);
+    else
+        printf("%12s %12s  %-16s %s\n", "retained", "size", "object", "type");
+    for (size_t i = 0; i < n; i++) {
+        oak_snapshot_object o;
+
+        if (oak_snapshot_object_read(s, list[i], &o) != 0) continue;
+        if (r->json)
+            top_json(&o, i == 0);
+        else
+            top_line(&o);
+    }
+    if (r->json) fputs("\n]\n", stdout);
+    free(list);
+    return CMD_OK;
+}
+
+/* ---- convert ---- */
+
+/* A file that is not whole goes; a device or a pipe stays. */
+static int convert(const request *r, const oak_snapshot *s)
+{
+    int fd = STDOUT_FILENO, failed;
+    struct stat st = { .st_mode = 0 };
+
+    if (r->output != NULL) fd = open(r->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        fprintf(stderr, "oakum snapshot: %s: %s\n", r->output, strerror(errno));
+        return CMD_FAILED;
+    }
+    failed = oak_snapshot_convert(s, fd) != 0 ? errno : 0;
+    if (r->output != NULL) {
+        fstat(fd, &st);
+        if (close(fd) != 0 && failed == 0) failed = errno;
+    }
+    if (failed == 0) return CMD_OK;
+    if (S_ISREG(st.st_mode)) unlink(r->output);
+    /* a reader of standard output that has gone is no error of ours */
+    if (r->output != NULL || failed != EPIPE)
+        fprintf(stderr, "oakum snapshot: cannot write %s: %s\n",
+                r->output != NULL ? r->output : "the output", strerror(failed));
+    return CMD_FAILED;
+}
+
+/* ---- the command line ---- */
+
+static int help(void)
+{
+    fputs("usage: oakum snapshot info|top [OPTION...] FILE\n"
+          "       oakum snapshot convert FILE [OUTPUT]\n"
+          "Look into a snapshot that oak_snapshot_save has written; '-' is standard input.\n\n"
+          "  info     what is in it\n"
+          "  top      the objects that retain the most\n"
+          "  convert  write it as a .heapsnapshot for Chrome's DevTools and memlab\n\n",
+          stdout);
+    cmd_options_print(options);
+    return CMD_OK;
+}
+
+static const char *action_name(size_t i, const void *ctx)
+{
+    static const char *const names[] = { "info", "top", "convert" };
+
+    (void)ctx;
+    return i < 3 ? names[i] : NULL;
+}
+
+static bool known(const char *what)
+{
+    const char *name;
+
+    for (size_t i = 0; (name = action_name(i, NULL)) != NULL; i++)
+        if (strcmp(name, what) == 0) return true;
+    cmd_tell_unknown("oakum snapshot", "action", what, action_name, NULL);
+    return false;
+}
+
+static bool parse_count(const char *text, unsigned long *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 &&
+        *out <= TOP_MOST)
+        return true;
+    fprintf(stderr, "oakum snapshot: --count takes a number from 1 to %lu\n", TOP_MOST);
+    return false;
+}
+
+static int run(const request *r)
+{
+    oak_snapshot *s = cmd_snapshot_open("oakum snapshot", r->file);
+    int status;
+
+    if (s == NULL) return CMD_FAILED;
+    if (strcmp(r->what, "info") == 0)
+        status = info(r, s);
+    else if (strcmp(r->what, "top") == 0)
+        status = top(r, s);
+    else
+        status = convert(r, s);
+    oak_snapshot_close(s);
+    return status;
+}
+
+int cmd_snapshot(int argc, char **argv)
+{
+    cmd_args args = { "oakum snapshot", options, argc, 1, argv, false };
+    request r = { NULL, NULL, NULL, 20, false };
+    const char *text;
+    int which, names = 0;
+
+    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
+        if (which == CMD_ARG_BAD) return CMD_USAGE;
+        if (which == OPT_HELP) return help();
+        if (which == OPT_JSON) r.json = true;
+        if (which == OPT_COUNT && !parse_count(text, &r.count)) return CMD_USAGE;
+        if (which != CMD_ARG_NAME) continue;
+        if (names == 0) r.what = text;
+        if (names == 1) r.file = text;
+        if (names == 2) r.output = text;
+        names++;
+    }
+    if (r.what != NULL && !known(r.what)) return CMD_USAGE;
+    if (r.file == NULL || names > (strcmp(r.what, "convert") == 0 ? 3 : 2)) {
+        fputs("oakum snapshot: wants an action and a file; 'oakum snapshot --help' tells more\n",
+              stderr);
+        return CMD_USAGE;
+    }
+    return run(&r);
+}

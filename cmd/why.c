@@ -1,0 +1,114 @@
+/* why.c - `oakum why`: a shortest path from a root to an object of a snapshot. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_JSON, OPT_HELP };
+
+static const cmd_option options[] = {
+    { "json", 0, NULL, "print JSON" },
+    { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+static void put_json(const oak_path *p)
+{
+    static const char *const kinds[] = { "none",     "global", "range",     "pinned",
+                                         "tls",      "stack",  "register",  "fiber",
+                                         "finalizer", "cleanup", "waiting", "runtime" };
+    char root[512];
+
+    oak_root_format(&p->root, root, sizeof(root));
+    printf("{\"object\": \"%p\", \"size\": %zu, \"length\": %zu, \"root\": {\"kind\": \"%s\", "
+           "\"thread\": %d, \"address\": \"%p\", \"text\": ",
+           p->object, p->size, p->length, kinds[p->root.kind], p->root.thread, p->root.address);
+    cmd_json_string(stdout, root);
+    fputs("}, \"steps\": [", stdout);
+    for (size_t i = 0; i < p->nsteps; i++) {
+        const oak_step *s = &p->steps[i];
+
+        printf("%s\n  {\"object\": \"%p\", \"size\": %zu, \"type\": ", i == 0 ? "" : ",",
+               s->object, s->size);
+        cmd_json_string(stdout, s->type);
+        if (s->offset != SIZE_MAX)
+            printf(", \"offset\": %zu", s->offset);
+        else
+            fputs(", \"offset\": null", stdout);
+        printf(", \"interior\": %zu, \"label\": ", s->interior);
+        cmd_json_string(stdout, s->label);
+        fputs("}", stdout);
+    }
+    fputs("]}\n", stdout);
+}
+
+/* To stdout, however long it is. */
+static int put_text(const oak_path *p)
+{
+    size_t n = oak_path_format(p, NULL, 0) + 1;
+    char *text = malloc(n);
+
+    if (text == NULL) return CMD_FAILED;
+    oak_path_format(p, text, n);
+    fputs(text, stdout);
+    free(text);
+    return CMD_OK;
+}
+
+static int why(const char *file, const char *word, unsigned long long address, bool json)
+{
+    oak_snapshot *s = cmd_snapshot_open("oakum why", file);
+    oak_path *p;
+    int status = CMD_OK;
+
+    if (s == NULL) return CMD_FAILED;
+    p = oak_snapshot_why(s, address);
+    if (p == NULL) {
+        if (errno == EINVAL)
+            fprintf(stderr, "oakum why: %s is in no object of %s\n", word, file);
+        else
+            fprintf(stderr, "oakum why: %s: %s\n", file, strerror(errno));
+        status = CMD_FAILED;
+    } else if (json) {
+        put_json(p);
+    } else {
+        status = put_text(p);
+    }
+    oak_path_free(p);
+    oak_snapshot_close(s);
+    return status;
+}
+
+int cmd_why(int argc, char **argv)
+{
+    cmd_args args = { "oakum why", options, argc, 1, argv, false };
+    const char *text, *name[2] = { NULL, NULL };
+    unsigned long long address;
+    bool json = false;
+    char *end;
+    int which, names = 0;
+
+    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
+        if (which == CMD_ARG_BAD) return CMD_USAGE;
+        if (which == OPT_JSON) json = true;
+        if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
+        if (which != OPT_HELP) continue;
+        fputs("usage: oakum why [OPTION...] FILE ADDRESS\nPrint a shortest path from a root to the "
+              "object of a snapshot that the address is in.\n\n",
+              stdout);
+        cmd_options_print(options);
+        return CMD_OK;
+    }
+    if (names != 2) {
+        fputs("oakum why: wants a snapshot and an address\n", stderr);
+        return CMD_USAGE;
+    }
+    errno = 0;
+    address = strtoull(name[1], &end, 16);
+    if (end == name[1] || *end != '\0' || errno != 0 || name[1][0] == '-') {
+        fprintf(stderr, "oakum why: '%s' is no address\n", name[1]);
+        return CMD_USAGE;
+    }
+    return why(name[0], name[1], address, json);
+}
