@@ -6,9 +6,10 @@
  *
  * Owns: nothing beyond a call; memory is the host's malloc's. Bound: O(sites * frames) in time, 24
  * bytes for each string, function and place, and what zlib wants: 300 KB. */
-#include "observe/pprof.pb-c.h"
 #include "object.h"
 #include "output.h"
+#include "packing.h"
+#include "observe/pprof.pb-c.h"
 #include "profile.h"
 #include "runtime/os.h"
 #include "symbol.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-#include <zlib.h>
 
 typedef Oaki__Pprof__Profile message;
 
@@ -68,7 +68,7 @@ static void compress_more(writer *w, int flush)
     do {
         w->z.next_out = w->out;
         w->z.avail_out = sizeof w->out;
-        r = deflate(&w->z, flush);
+        r = oaki_packing_deflate(&w->z, flush);
         size_t n = sizeof w->out - w->z.avail_out;
         if (n > 0 && !w->error && oaki_write_all(w->fd, w->out, n) != 0) fail(w, errno);
     } while (!w->error && (w->z.avail_in > 0 || (flush == Z_FINISH && r != Z_STREAM_END)));
@@ -339,9 +339,7 @@ static void mapping_out(writer *w, size_t i)
 static int write_profile(writer *w, const oak_profile *p)
 {
     oaki_os_random(&w->seed, sizeof w->seed);
-    if (deflateInit2(&w->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) !=
-        Z_OK)
-        return ENOMEM;
+    if (oaki_packing_deflate_begin(&w->z) != Z_OK) return ENOMEM;
     if (list_mappings(w) == 0) {
         head(w, p);
         for (size_t i = 0; i < p->n && !w->error; i++) sample(w, &p->row[i]);
@@ -351,12 +349,13 @@ static int write_profile(writer *w, const oak_profile *p)
     } else {
         fail(w, ENOMEM);
     }
-    (void)deflateEnd(&w->z);
+    (void)oaki_packing_deflate_end(&w->z);
     return w->error;
 }
 
 int oak_profile_write(const oak_profile *p, int fd)
 {
+    if (oaki_packing_load() != 0) return -1;
     const oak_profile *r = oaki_profile_borrow(p);
     writer *w = r ? calloc(1, sizeof *w) : NULL;
     int error = ENOMEM;
