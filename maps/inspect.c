@@ -29,6 +29,30 @@ static size_t bytes_at(const void *p)
     return obj ? oaki_object_size(oaki_heap_offset(obj)) : 0;
 }
 
+#define SAMPLE 64 /* groups */
+
+/* At rest and between writes, all that a map says of itself is so. */
+static double crowded(const oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t groups = (size_t)1 << m->bits, step = OAKI_MAX(groups / SAMPLE, (size_t)1);
+    size_t seen = 0, passed = 0;
+    if (m->busy || m->resizing) return -1;
+    for (size_t g = 0; a->dir && g < groups; g += step) {
+        if (!a->dir[g >> a->gbits]) continue;
+        seen++;
+        passed += oaki_map_tags(a, g)[OAK_MAP_SLOTS_] != 0;
+    }
+    return seen ? (double)passed / (double)seen : 0;
+}
+
+/* From B = 16 up noverflow counts one in so many. */
+static double crowded_classic(const oak_classic_map *m)
+{
+    uint64_t each = m->B < 16 ? 1 : UINT64_C(1) << (m->B - 15);
+    return (double)m->noverflow * (double)each / (double)oaki_classic_nbuckets(m->B);
+}
+
 void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
 {
     uint8_t flags = oaki_classic_flags(m);
@@ -38,6 +62,7 @@ void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
     if (!m->buckets) return;
     out->capacity = oaki_classic_nbuckets(m->B) * OAKI_SLOTS;
     out->array_bytes = bytes_at(m->buckets);
+    out->crowded = crowded_classic(m);
     out->growing = oaki_classic_growing(m);
     if (!out->growing) return;
     out->same_size = (flags & OAKI_SAME_SIZE) != 0;
@@ -54,8 +79,11 @@ void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
     out->capacity = m->bits ? (size_t)OAK_MAP_SLOTS_ << m->bits : oaki_popcount(m->array[0].slots);
     out->array_bytes = oaki_map_array_held(m, 0);
     if (m->type && m->type->name) strncpy(out->name, m->type->name, sizeof out->name - 1);
-    if (m->more && oaki_object_base(m->more) == (void *)m->more)
+    out->crowded = crowded(m);
+    if (m->more && oaki_object_base(m->more) == (void *)m->more) {
         out->growths = m->more->growths + m->more->shrinks + m->more->reseeds;
+        out->bad_hash = m->more->bad_hash;
+    }
     out->growing = m->resizing != 0;
     if (!out->growing) return;
     if (m->array[1].dir != m->array[0].dir) out->old_array_bytes = oaki_map_array_held(m, 1);

@@ -23,6 +23,10 @@ typedef struct oaki_map_view {
     uint64_t growths;        /* begun, of all kinds, since it was made */
     double moved;            /* part of the old array that is left behind, 0 to 1 */
     uint64_t progress;       /* another one whenever a step of a resize is made */
+    /* part of the groups, a sample of them, that entries went past for want of room; of a classic
+     * map overflow buckets for each bucket; -1: not known in the middle of a write or resize */
+    double crowded;
+    bool bad_hash;           /* as oak_map_stats */
 } oaki_map_view;
 
 /* What map an object of this type is. */

@@ -2,9 +2,11 @@
 #include "runtime/observer.h"
 #include "gclog.h"
 #include "profile.h"
+#include "serve.h"
 
 void oaki_observe_start(const oak_config *config)
 {
     oaki_profile_start(config->profile_rate);
     oaki_gclog_from_environment();
+    oaki_serve_from_environment();
 }

@@ -12,6 +12,7 @@
 #include <oakum/map_inline.h>
 #include <oakum/pool.h>
 #include <oakum/profile.h>
+#include <oakum/serve.h>
 #include <oakum/shardmap.h>
 #include <oakum/snapshot.h>
 #include <oakum/syncmap.h>

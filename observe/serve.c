@@ -1,0 +1,257 @@
+/* serve.c - starting and stopping the debug server; what becomes of it in a fork and at the end of
+ * the program.
+ *
+ * Owns: oaki_the_server, struct run. Lock: run.lock, a host's mutex, around starting and stopping,
+ *   and what is told of both. */
+#include "serve.h"
+#include "mhd.h"
+#include "runtime/heap.h"
+#include "runtime/print.h"
+#include "runtime/thread.h"
+#include <errno.h>
+#include <limits.h>
+#include <oakum/base.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_WAIT_S 1 /* the program doesn't end later than that because of us */
+
+oaki_server oaki_the_server = { .wake_fd = -1 };
+
+static oaki_server *const self = &oaki_the_server;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_t loop;
+    bool running;
+    bool registered; /* for the end of the program */
+    pid_t pid;       /* whose server it is */
+    char error[OAKI_SERVE_ERROR];
+} run = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* ---- what goes wrong ---- */
+
+static int fail(int e, const char *why)
+{
+    if (why != run.error) oaki_format(run.error, sizeof run.error, "%s", why);
+    errno = e;
+    return -1;
+}
+
+static bool is_token(const char *s)
+{
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        if (s[i] <= ' ' || s[i] > '~') return false;
+    return n <= OAKI_SERVE_TOKEN_MAX;
+}
+
+/* ---- starting ---- */
+
+static int take_options(const oak_serve_options *o)
+{
+    const char *token = o && o->token ? o->token : "";
+    const char *host = o && o->host ? o->host : "";
+    unsigned clients = o && o->max_clients ? o->max_clients : OAKI_SERVE_CLIENTS;
+    if (!is_token(token))
+        return fail(EINVAL, "a token is 1 to 255 visible characters of ASCII");
+    if (strlen(host) > OAKI_SERVE_HOST_MAX) return fail(EINVAL, "host is too long for a name");
+    if (clients > OAKI_SERVE_CLIENTS_MAX) return fail(EINVAL, "max_clients is more than 1024");
+    memset(self->token, 0, sizeof self->token);
+    memset(self->host, 0, sizeof self->host);
+    memcpy(self->token, token, strlen(token));
+    memcpy(self->host, host, strlen(host));
+    self->max_clients = clients;
+    return 0;
+}
+
+static int load(void)
+{
+    const char *missing;
+    if (oaki_mhd_load(&missing)) return 0;
+    oaki_format(run.error, sizeof run.error,
+                "libmicrohttpd can't be loaded (%s): install libmicrohttpd12, or what has it",
+                missing);
+    return fail(ELIBACC, run.error);
+}
+
+static int open_wake(void)
+{
+    oaki_fork_hold();
+    self->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    oaki_fork_release();
+    return self->wake_fd >= 0 ? 0 : fail(errno, "no descriptor is free");
+}
+
+static void close_all(void)
+{
+    oaki_listen_close(&self->listener);
+    if (self->wake_fd >= 0) close(self->wake_fd);
+    self->wake_fd = -1;
+    if (self->daemon) oaki_mhd.MHD_stop_daemon(self->daemon);
+    self->daemon = NULL;
+    free(self->clients);
+    self->clients = NULL;
+}
+
+static int start_threads(void)
+{
+    AO_int_store(&self->quit, 0);
+    int e = oaki_works_start(self->wake_fd);
+    if (e != 0) return fail(e, "no thread can be started");
+    e = pthread_create(&run.loop, NULL, oaki_serve_loop, NULL);
+    if (e == 0) return 0;
+    oaki_works_quit();
+    oaki_works_join();
+    return fail(e, "no thread can be started");
+}
+
+static int open_all(const char *address)
+{
+    if (oaki_listen(address, &self->listener, run.error) != 0) return -1;
+    if (open_wake() != 0) return -1;
+    if (oaki_serve_loop_open() != 0) return fail(errno, "libmicrohttpd can't be started");
+    return start_threads();
+}
+
+static void child(void)
+{
+    pthread_mutex_init(&run.lock, NULL);
+    oaki_works_child();
+    oaki_serve_loop_child();
+    oaki_listen_close(&self->listener);
+    if (self->wake_fd >= 0) close(self->wake_fd);
+    self->wake_fd = -1;
+    oaki_serve_file_forget();
+    run.running = false;
+    run.error[0] = '\0';
+}
+
+/* A handler that ends the program may have interrupted anything, malloc too, so this one waits for
+ * a while only. A worker may be at it for long: it is left alone. */
+static void at_exit(void)
+{
+    struct timespec until;
+    if (!run.running || run.pid != getpid()) return;
+    oaki_serve_file_remove();
+    AO_int_store_release(&self->quit, 1);
+    oaki_serve_loop_wake();
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += EXIT_WAIT_S;
+    (void)pthread_timedjoin_np(run.loop, NULL, &until);
+    run.running = false;
+}
+
+static int start(const char *address, const oak_serve_options *o)
+{
+    run.error[0] = '\0';
+    if (run.running) {
+        oaki_format(run.error, sizeof run.error, "a server runs already, at %s",
+                    self->listener.url);
+        return fail(EBUSY, run.error);
+    }
+    int loopback = oaki_listen_is_loopback(address);
+    if (take_options(o) != 0) return -1;
+    if (loopback == 0 && self->token[0] == '\0')
+        return fail(EPERM, "an address that others can reach needs a token");
+    if (load() != 0) return -1;
+    oaki_fork_register(child);
+    if (!run.registered && atexit(at_exit) != 0) return fail(ENOMEM, "no memory");
+    run.registered = true;
+    if (open_all(address) != 0) {
+        int saved = errno;
+        close_all();
+        errno = saved;
+        return -1;
+    }
+    run.pid = getpid();
+    run.running = true;
+    oaki_serve_file_write(self->listener.url, (const char *)self->token);
+    return self->listener.port;
+}
+
+int oak_debug_serve_with(const char *address, const oak_serve_options *options)
+{
+    if (!oaki_heap_ready()) return -1;
+    pthread_mutex_lock(&run.lock);
+    int port = start(address ? address : "127.0.0.1:0", options);
+    pthread_mutex_unlock(&run.lock);
+    return port;
+}
+
+int oak_debug_serve(const char *address)
+{
+    return oak_debug_serve_with(address, NULL);
+}
+
+/* ---- stopping ---- */
+
+void oak_debug_serve_stop(void)
+{
+    pthread_mutex_lock(&run.lock);
+    if (run.running) {
+        oaki_serve_file_remove();
+        AO_int_store_release(&self->quit, 1);
+        oaki_serve_loop_wake();
+        oaki_works_quit();
+        pthread_join(run.loop, NULL);
+        oaki_works_join();
+        close_all();
+        run.running = false;
+    }
+    pthread_mutex_unlock(&run.lock);
+}
+
+/* ---- telling ---- */
+
+static size_t tell(const char *s, char *out, size_t n)
+{
+    size_t len = strlen(s);
+    if (n > 0) {
+        size_t fits = OAKI_MIN(len, n - 1);
+        memcpy(out, s, fits);
+        out[fits] = '\0';
+    }
+    return len;
+}
+
+size_t oak_debug_serve_url(char *out, size_t n)
+{
+    pthread_mutex_lock(&run.lock);
+    size_t len = tell(run.running ? self->listener.url : "", out, n);
+    pthread_mutex_unlock(&run.lock);
+    return len;
+}
+
+size_t oak_debug_serve_error(char *out, size_t n)
+{
+    pthread_mutex_lock(&run.lock);
+    size_t len = tell(run.error, out, n);
+    pthread_mutex_unlock(&run.lock);
+    return len;
+}
+
+/* ---- the environment ---- */
+
+void oaki_serve_from_environment(void)
+{
+    char error[OAKI_SERVE_ERROR], url[64];
+    int saved = errno;
+    const char *address = secure_getenv("OAKUM_DEBUG_SERVE");
+    oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
+    if (address && address[0]) {
+        if (strcmp(address, "1") == 0) address = NULL;
+        if (oak_debug_serve_with(address, &o) >= 0) {
+            oak_debug_serve_url(url, sizeof url);
+            oaki_log("oakum: debug server at %s\n", url);
+        } else {
+            oak_debug_serve_error(error, sizeof error);
+            oaki_log("oakum: OAKUM_DEBUG_SERVE: no debug server: %s\n", error);
+        }
+    }
+    errno = saved;
+}

@@ -1,0 +1,201 @@
+/* serve.h - the debug server's inside: who does what.
+ *
+ * serve.c        starting and stopping, forks, the end of the program
+ * serve_listen.c addresses and sockets; the file that says where
+ * serve_loop.c   the thread that does all input and output, and all that is libmicrohttpd's
+ * serve_http.c   requests: what is refused, which route, the answer's headers
+ * serve_work.c   the two threads that make answers which read the heap
+ * serve_routes.c the list of addresses
+ * serve_json.c, serve_profile.c, serve_why.c, metrics.c  the answers
+ * reading.c      what the answers are made of: one reading for all that ask within a second
+ *
+ * The loop's thread never touches the heap, is not attached, and so no stop knows of it. Workers
+ * are attached, and in a blocking region whenever they hold the lock of the queues: so a stopped
+ * one holds nothing that the loop waits for. A request waits suspended until its answer is made.
+ * There is one server in a process. */
+#ifndef OAKI_SERVE_H
+#define OAKI_SERVE_H
+
+#include "body.h"
+#include <netinet/in.h>
+#include <oakum/profile.h>
+#include <oakum/serve.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define OAKI_SERVE_CLIENTS 64
+#define OAKI_SERVE_CLIENTS_MAX 1024
+#define OAKI_SERVE_TOKEN_MAX 255
+#define OAKI_SERVE_HOST_MAX 255
+#define OAKI_SERVE_LISTENERS 2
+#define OAKI_SERVE_SECONDS_MAX 600 /* of a difference of profiles */
+#define OAKI_SERVE_DIFFS 16        /* of these at once */
+
+/* ---- requests ---- */
+
+struct MHD_Connection;
+struct oaki_client;
+typedef struct oaki_request oaki_request;
+
+typedef enum oaki_maker {
+    OAKI_MAKER_LOOP,  /* at once: nothing of the heap is read */
+    OAKI_MAKER_LIGHT, /* the worker for what takes milliseconds */
+    OAKI_MAKER_HEAVY, /* the worker for what may take a minute */
+    OAKI_MAKERS
+} oaki_maker;
+
+typedef struct oaki_route {
+    const char *path;
+    oaki_maker maker;
+    bool open;        /* no token is asked for: it says nothing of the program */
+    unsigned seconds; /* that it waits for, if not told otherwise */
+    void (*make)(oaki_request *r);
+    const char *help;
+} oaki_route;
+
+typedef enum oaki_request_state {
+    OAKI_REQUEST_NEW,
+    OAKI_REQUEST_WAITING, /* suspended, until it is due */
+    OAKI_REQUEST_QUEUED,  /* suspended; a worker has it, or will */
+    OAKI_REQUEST_RUNNING,
+    OAKI_REQUEST_DONE, /* the loop is to be told */
+    OAKI_REQUEST_READY
+} oaki_request_state;
+
+struct oaki_request {
+    oaki_request *next;
+    const oaki_route *route;
+    void *connection;         /* libmicrohttpd's; the loop's alone, as client */
+    struct oaki_client *client;
+    uint64_t due;             /* monotonic: when it is to be given to its maker again; 0: no more */
+    oaki_request_state state; /* from QUEUED on under the lock of the queues */
+    bool abandoned;           /* likewise: nobody waits for the answer, the worker frees it */
+    /* what is asked for */
+    bool text;                /* not JSON */
+    bool has_address, has_seconds, has_top;
+    uint64_t address, since;
+    unsigned seconds, top;
+    oak_profile *base; /* the earlier reading of a difference */
+    /* the answer */
+    unsigned status;
+    const char *type; /* Content-Type */
+    const char *name; /* under which a browser saves it, or NULL */
+    char nonce[33];   /* of the page's script */
+    oaki_body body;
+};
+
+/* The answer is this line, with this status, instead of what was made so far. */
+void oaki_request_refuse(oaki_request *r, unsigned status, const char *why);
+void oaki_request_free(oaki_request *r);
+
+/* ---- serve_routes.c ---- */
+
+/* NULL: no such address. */
+const oaki_route *oaki_route_find(const char *path);
+
+/* ---- serve_work.c ---- */
+
+/* Start the workers; they write to wake_fd when answers are made. 0 or an error number. */
+int oaki_works_start(int wake_fd);
+void oaki_works_give(oaki_request *r);
+/* Answers that have been made, as a list; their owner is the loop again. */
+oaki_request *oaki_works_take(void);
+/* The loop has no use for it any more, whatever its state: freed now or when it has been made. */
+void oaki_works_abandon(oaki_request *r);
+void oaki_works_quit(void);
+void oaki_works_join(void);
+void oaki_works_child(void);
+
+/* ---- serve.c ---- */
+
+/* Start what OAKUM_DEBUG_SERVE asks for. */
+void oaki_serve_from_environment(void);
+
+/* ---- serve_listen.c ---- */
+
+typedef struct oaki_listener {
+    int fd[OAKI_SERVE_LISTENERS];
+    unsigned n;
+    int port;
+    bool loopback;
+    char url[64];
+} oaki_listener;
+
+/* Room for a line that says what is wrong. */
+#define OAKI_SERVE_ERROR 256
+
+/* 0; or -1 with errno and a line in error, and nothing is open. A fork never comes in between. */
+int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_ERROR]);
+/* Is it one, and is it loopback? -1 with EINVAL. */
+int oaki_listen_is_loopback(const char *address);
+void oaki_listen_close(oaki_listener *l);
+
+/* The file oakum-PID: what it says, and that it is gone. */
+void oaki_serve_file_write(const char *url, const char *token);
+void oaki_serve_file_remove(void);
+void oaki_serve_file_forget(void); /* it is the parent's */
+
+/* ---- serve_loop.c ---- */
+
+typedef enum oaki_client_phase {
+    OAKI_CLIENT_READING, /* accepted, or answered: a request is to come, or coming */
+    OAKI_CLIENT_WORKING, /* its answer is being made */
+    OAKI_CLIENT_SENDING
+} oaki_client_phase;
+
+/* A connection. The descriptor is libmicrohttpd's to close; dev and ino tell whether it is still
+ * the same. */
+typedef struct oaki_client {
+    int fd; /* -1: none */
+    dev_t dev;
+    ino_t ino;
+    bool closing, cut;
+    oaki_client_phase phase;
+    uint64_t since; /* of the phase, monotonic */
+    oaki_request *request; /* while it is suspended */
+} oaki_client;
+
+typedef struct oaki_server {
+    oaki_listener listener;
+    int wake_fd; /* an eventfd */
+    void *daemon;
+    unsigned int quit; /* AO_int */
+    unsigned max_clients, nclients;
+    oaki_client *clients; /* max_clients of them */
+    unsigned char token[OAKI_SERVE_TOKEN_MAX + 1];
+    char host[OAKI_SERVE_HOST_MAX + 1];
+} oaki_server;
+
+extern OAKI_HIDDEN oaki_server oaki_the_server;
+
+int oaki_serve_loop_open(void); /* the daemon. 0 or -1 with errno */
+void *oaki_serve_loop(void *unused);
+void oaki_serve_loop_wake(void);
+/* In a child: close what the parent has open. */
+void oaki_serve_loop_child(void);
+/* For the loop's thread. */
+oaki_client *oaki_client_of(struct MHD_Connection *c);
+void oaki_client_enter(oaki_client *c, oaki_client_phase phase);
+/* Give it to its maker; its client waits. */
+void oaki_client_suspend(oaki_client *c, oaki_request *r);
+/* How many wait for a difference of profiles. */
+unsigned oaki_client_diffs(void);
+
+/* Block all signals, and a name. For threads that a server starts. */
+void oaki_serve_thread_begin(const char *name);
+
+/* ---- serve_http.c ---- */
+
+/* A request, or more of it, or its answer can be sent. false: cut the connection. */
+bool oaki_http_request(struct MHD_Connection *c, const char *path, const char *method,
+                       size_t *upload, void **context);
+
+/* May a request have this Host header? `name` is one more that it may have, or empty. */
+bool oaki_http_host_allowed(const char *host, const char *name);
+
+/* Is what stands in the Authorization header the token? Takes the same time wherever they
+ * differ. */
+bool oaki_http_token_fits(const char *authorization,
+                          const unsigned char token[OAKI_SERVE_TOKEN_MAX + 1]);
+
+#endif

@@ -1,0 +1,22 @@
+/* serve_json.h - what the server tells of a reading, as JSON. */
+#ifndef OAKI_SERVE_JSON_H
+#define OAKI_SERVE_JSON_H
+
+#include "serve.h"
+
+/* Answers; made by the light worker. */
+void oaki_serve_state(oaki_request *r);
+void oaki_serve_memstats(oaki_request *r);
+void oaki_serve_gc(oaki_request *r);
+void oaki_serve_maps(oaki_request *r);
+void oaki_serve_threads(oaki_request *r);
+void oaki_serve_leaks(oaki_request *r);
+void oaki_serve_metrics(oaki_request *r);
+
+/* Those of the profile, and by the heavy one, of a path. */
+void oaki_serve_heap(oaki_request *r);
+void oaki_serve_allocs(oaki_request *r);
+void oaki_serve_profile_diff(oaki_request *r);
+void oaki_serve_why(oaki_request *r);
+
+#endif

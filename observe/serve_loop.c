@@ -1,0 +1,345 @@
+/* serve_loop.c - the thread that does all the server's input and output: it accepts, lets
+ * libmicrohttpd read and write, and sees to it that no client stays for ever.
+ *
+ * Owns: the_server's daemon and clients. It alone calls libmicrohttpd once the daemon is there. A
+ *   child of a fork, where nobody runs it, only closes what is open.
+ * Invariants: of each connection there is a client from before libmicrohttpd knows of it until
+ *   after it has closed it.
+ * Bound: max_clients connections. A client gets READ_NS for a request, from when it was accepted
+ *   or answered, and SEND_NS to take an answer; when all places are taken and others wait, the one
+ *   that has been slow for longest goes after a moment. */
+#include "gc/event.h"
+#include "mhd.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+#include "serve.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SECOND UINT64_C(1000000000)
+#define READ_NS (15 * SECOND)
+#define SEND_NS (30 * SECOND)
+#define SLOW_READ_NS (1 * SECOND)
+#define SLOW_SEND_NS (5 * SECOND)
+#define LOOK_MS 250 /* at the clocks, while there are clients */
+#define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
+
+static oaki_server *const self = &oaki_the_server;
+
+void oaki_serve_thread_begin(const char *name)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    pthread_setname_np(pthread_self(), name);
+}
+
+void oaki_serve_loop_wake(void)
+{
+    uint64_t one = 1;
+    (void)!write(self->wake_fd, &one, sizeof one);
+}
+
+/* ---- clients ---- */
+
+static bool is_open(const oaki_client *c)
+{
+    struct stat s;
+    return fstat(c->fd, &s) == 0 && s.st_dev == c->dev && s.st_ino == c->ino;
+}
+
+static oaki_client *client_with(int fd)
+{
+    for (unsigned i = 0; i < self->max_clients; i++)
+        if (self->clients[i].fd == fd && !self->clients[i].closing) return &self->clients[i];
+    return NULL;
+}
+
+oaki_client *oaki_client_of(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        oaki_mhd.MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? client_with(info->connect_fd) : NULL;
+}
+
+void oaki_client_enter(oaki_client *c, oaki_client_phase phase)
+{
+    c->phase = phase;
+    c->since = oaki_os_now_ns();
+}
+
+void oaki_client_suspend(oaki_client *c, oaki_request *r)
+{
+    oaki_client_enter(c, OAKI_CLIENT_WORKING);
+    c->request = r;
+    r->client = c;
+    oaki_mhd.MHD_suspend_connection(r->connection);
+    oaki_works_give(r);
+}
+
+static void resume(oaki_client *c)
+{
+    oaki_request *r = c->request;
+    c->request = NULL;
+    oaki_mhd.MHD_resume_connection(r->connection);
+}
+
+unsigned oaki_client_diffs(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        const oaki_client *c = &self->clients[i];
+        n += c->fd >= 0 && c->request && c->request->has_seconds;
+    }
+    return n;
+}
+
+/* libmicrohttpd sees the end, and closes it. */
+static void cut(oaki_client *c)
+{
+    if (c->cut) return;
+    c->cut = true;
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+/* ---- accepting ---- */
+
+static oaki_client *free_client(void)
+{
+    for (unsigned i = 0; i < self->max_clients; i++)
+        if (self->clients[i].fd < 0) return &self->clients[i];
+    return NULL;
+}
+
+/* A child of a fork knows of all that it has to close. */
+static oaki_client *accept_one(int listen_fd, struct sockaddr_storage *addr, socklen_t *len)
+{
+    struct stat s;
+    oaki_client *c = free_client();
+    if (!c) return NULL;
+    oaki_fork_hold();
+    int fd = accept4(listen_fd, (struct sockaddr *)addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &s) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd >= 0) {
+        *c = (oaki_client){ .fd = fd, .dev = s.st_dev, .ino = s.st_ino };
+        self->nclients++;
+    }
+    oaki_fork_release();
+    return fd >= 0 ? c : NULL;
+}
+
+/* libmicrohttpd closes what it doesn't take. */
+static void accept_all(int listen_fd)
+{
+    for (;;) {
+        struct sockaddr_storage addr;
+        socklen_t len = sizeof addr;
+        oaki_client *c = accept_one(listen_fd, &addr, &len);
+        if (!c) return;
+        oaki_client_enter(c, OAKI_CLIENT_READING);
+        if (oaki_mhd.MHD_add_connection(self->daemon, c->fd, (struct sockaddr *)&addr, len) !=
+            MHD_YES)
+            c->closing = true;
+    }
+}
+
+/* ---- clocks ---- */
+
+static bool has_gone(const oaki_client *c)
+{
+    char byte;
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* It waits for a difference of profiles: is it due, or has the client lost patience? */
+static void look_at_waiting(oaki_client *c, uint64_t now)
+{
+    oaki_request *r = c->request;
+    if (!r || r->state != OAKI_REQUEST_WAITING) return;
+    if (now >= r->due) {
+        r->due = 0;
+        oaki_works_give(r);
+    } else if (has_gone(c)) {
+        resume(c);
+    }
+}
+
+static void look_at_clocks(uint64_t now)
+{
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        oaki_client *c = &self->clients[i];
+        if (c->fd < 0 || c->closing) continue;
+        uint64_t age = now - c->since;
+        if (c->phase == OAKI_CLIENT_WORKING) look_at_waiting(c, now);
+        else if (age > (c->phase == OAKI_CLIENT_READING ? READ_NS : SEND_NS)) cut(c);
+    }
+}
+
+/* All places are taken, and somebody waits for one. */
+static void make_way(uint64_t now)
+{
+    oaki_client *slowest = NULL;
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        oaki_client *c = &self->clients[i];
+        if (c->fd < 0) return;
+        if (c->closing || c->cut || c->phase == OAKI_CLIENT_WORKING) continue;
+        uint64_t patience = c->phase == OAKI_CLIENT_READING ? SLOW_READ_NS : SLOW_SEND_NS;
+        if (now - c->since < patience) continue;
+        if (!slowest || c->since < slowest->since) slowest = c;
+    }
+    if (slowest) cut(slowest);
+}
+
+/* What libmicrohttpd has closed is no client any more. */
+static void forget_closed(void)
+{
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        oaki_client *c = &self->clients[i];
+        if (c->fd < 0 || !c->closing || is_open(c)) continue;
+        c->fd = -1;
+        self->nclients--;
+    }
+}
+
+/* ---- answers that were made ---- */
+
+static void take_answers(void)
+{
+    uint64_t n;
+    (void)!read(self->wake_fd, &n, sizeof n);
+    oaki_request *next;
+    for (oaki_request *r = oaki_works_take(); r; r = next) {
+        next = r->next;
+        r->next = NULL;
+        if (r->due != 0)
+            r->state = OAKI_REQUEST_WAITING;
+        else
+            resume(r->client);
+    }
+}
+
+/* ---- the thread ---- */
+
+static int timeout_of(void)
+{
+    MHD_UNSIGNED_LONG_LONG ms = 0;
+    int limit = self->nclients > 0 ? LOOK_MS : -1;
+    if (oaki_mhd.MHD_get_timeout(self->daemon, &ms) != MHD_YES) return limit;
+    return limit < 0 || ms < (MHD_UNSIGNED_LONG_LONG)limit ? (int)OAKI_MIN(ms, 60000u) : limit;
+}
+
+static int epoll_fd(void)
+{
+    const union MHD_DaemonInfo *info =
+        oaki_mhd.MHD_get_daemon_info(self->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    return info ? info->epoll_fd : -1;
+}
+
+/* Wait until there is something to do. With all places taken nobody is accepted; but that somebody
+ * waits is seen. */
+static void wait_and_accept(int epoll)
+{
+    struct pollfd fds[2 + OAKI_SERVE_LISTENERS] = { { .fd = self->wake_fd, .events = POLLIN },
+                                                    { .fd = epoll, .events = POLLIN } };
+    unsigned n = self->listener.n;
+    bool full = self->nclients >= self->max_clients;
+    for (unsigned i = 0; i < n; i++)
+        fds[2 + i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
+    if (poll(fds, full ? 2 : 2 + n, timeout_of()) < 0) return;
+    if (full && poll(&fds[2], n, 0) > 0) {
+        make_way(oaki_os_now_ns());
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (fds[2 + i].revents) accept_all(self->listener.fd[i]);
+}
+
+/* libmicrohttpd's callers must resume what they have suspended. */
+static void close_daemon(void)
+{
+    for (unsigned i = 0; i < self->max_clients; i++)
+        if (self->clients[i].fd >= 0 && self->clients[i].request) resume(&self->clients[i]);
+    oaki_mhd.MHD_stop_daemon(self->daemon);
+    self->daemon = NULL;
+}
+
+void *oaki_serve_loop(void *unused)
+{
+    oaki_serve_thread_begin("oakum-serve");
+    int epoll = epoll_fd();
+    while (!AO_int_load_acquire(&self->quit)) {
+        wait_and_accept(epoll);
+        take_answers();
+        look_at_clocks(oaki_os_now_ns());
+        oaki_mhd.MHD_run(self->daemon);
+        forget_closed();
+    }
+    close_daemon();
+    return unused;
+}
+
+/* ---- libmicrohttpd's side ---- */
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *path,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_n, void **request)
+{
+    (void)ctx, (void)version, (void)upload;
+    return oaki_http_request(c, path, method, upload_n, request) ? MHD_YES : MHD_NO;
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)ctx, (void)why;
+    oaki_client *c = oaki_client_of(connection);
+    if (c) oaki_client_enter(c, OAKI_CLIENT_READING);
+    if (*request) oaki_works_abandon(*request);
+    *request = NULL;
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **unused,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    (void)ctx, (void)unused;
+    oaki_client *c = what == MHD_CONNECTION_NOTIFY_CLOSED ? oaki_client_of(connection) : NULL;
+    if (c) c->closing = true;
+}
+
+/* With so many headers and nothing of its own to listen to. */
+int oaki_serve_loop_open(void)
+{
+    self->clients = calloc(self->max_clients, sizeof *self->clients);
+    if (!self->clients) return -1;
+    for (unsigned i = 0; i < self->max_clients; i++) self->clients[i].fd = -1;
+    self->nclients = 0;
+    self->daemon = oaki_mhd.MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+        (MHD_AccessHandlerCallback)on_request, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        self->max_clients, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_OF_CONNECTION,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(SEND_NS / SECOND) + 1,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (self->daemon) return 0;
+    if (errno == 0) errno = ENOMEM;
+    return -1;
+}
+
+/* The memory of libmicrohttpd's daemon stays, in whatever state. */
+void oaki_serve_loop_child(void)
+{
+    if (self->daemon) close(epoll_fd());
+    for (unsigned i = 0; self->clients && i < self->max_clients; i++)
+        if (self->clients[i].fd >= 0 && is_open(&self->clients[i])) close(self->clients[i].fd);
+    self->daemon = NULL;
+    self->clients = NULL;
+    self->nclients = 0;
+}

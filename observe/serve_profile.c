@@ -1,0 +1,99 @@
+/* serve_profile.c - heap profiles by HTTP, as Go's net/http/pprof has them.
+ *
+ * Owns: nothing; runs on the light worker. Which profiles there are: /debug/pprof/heap and allocs,
+ * of now; with seconds=N, and profile-diff, what changes in that time: the request comes here
+ * twice, and waits in between without a thread. Bound: OAKI_SERVE_DIFFS that wait. */
+#include "runtime/os.h"
+#include "serve_json.h"
+#include <errno.h>
+#include <oakum/profile.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define TOP_USUAL 50
+
+static bool any_site(const oak_profile_site *site, void *ctx)
+{
+    (void)site;
+    *(bool *)ctx = true;
+    return false;
+}
+
+/* Off, and nothing was noted while it was on. */
+static bool is_off(const oak_profile *p)
+{
+    bool any = false;
+    return oak_profile_rate() == 0 &&
+           oak_profile_each(p, OAK_PROFILE_INUSE_BYTES, any_site, &any) == 0 && !any;
+}
+
+/* By way of a file that has no name. */
+static int write_out(oaki_request *r, const oak_profile *p, unsigned flags)
+{
+    int fd = memfd_create("oakum-profile", MFD_CLOEXEC);
+    if (fd < 0) return -1;
+    oak_profile_order order =
+        flags & OAK_PROFILE_ALLOCS ? OAK_PROFILE_ALLOC_BYTES : OAK_PROFILE_INUSE_BYTES;
+    int result = r->text ? oak_profile_print(p, fd, order, r->has_top ? r->top : TOP_USUAL)
+                         : oak_profile_write(p, fd);
+    if (result == 0) oaki_body_read(&r->body, fd);
+    close(fd);
+    return result;
+}
+
+static void put_profile(oaki_request *r, const oak_profile *p, unsigned flags, const char *name)
+{
+    if (write_out(r, p, flags) != 0) {
+        oaki_request_refuse(r, 503, "the profile can't be written: no memory");
+        return;
+    }
+    if (r->text) return;
+    r->type = "application/octet-stream";
+    r->name = name;
+}
+
+/* The first of two readings: its time has come when it is due. */
+static void wait_for_second(oaki_request *r, oak_profile *first)
+{
+    r->base = first;
+    r->due = oaki_os_now_ns() + (uint64_t)r->seconds * 1000000000;
+}
+
+static void make(oaki_request *r, unsigned flags, const char *name)
+{
+    bool differs = r->has_seconds;
+    oak_profile *p = oak_profile_read(differs ? flags | OAK_PROFILE_NOW : flags);
+    if (!p) {
+        oaki_request_refuse(r, 503, "no memory for a reading of the profile");
+        return;
+    }
+    if (is_off(p)) {
+        oaki_request_refuse(r, 409,
+                            "the heap profile is off: set OAKUM_PROFILE_RATE=512K, or call "
+                            "oak_profile_set_rate");
+        oak_profile_free(p);
+        return;
+    }
+    if (differs && !r->base) {
+        wait_for_second(r, p);
+        return;
+    }
+    if (differs) oak_profile_subtract(p, r->base);
+    put_profile(r, p, flags, name);
+    oak_profile_free(p);
+}
+
+void oaki_serve_heap(oaki_request *r)
+{
+    make(r, 0, "heap.pb.gz");
+}
+
+void oaki_serve_allocs(oaki_request *r)
+{
+    make(r, OAK_PROFILE_ALLOCS, "allocs.pb.gz");
+}
+
+void oaki_serve_profile_diff(oaki_request *r)
+{
+    make(r, 0, "profile-diff.pb.gz");
+}

@@ -1,0 +1,85 @@
+/* serve_routes.c - the server's addresses; and the two pages that say nothing of the program: the
+ * dashboard, which asks for all that it shows, and the list of addresses.
+ *
+ * Owns: the list. The dashboard is observe/dashboard.html, which the build makes an array of. */
+#include "runtime/os.h"
+#include "runtime/print.h"
+#include "serve_json.h"
+#include <string.h>
+
+static const unsigned char page[] = {
+#include "observe/dashboard.inc"
+};
+
+/* In the page, where the nonce goes. */
+static const char placeholder[] = "0123456789abcdef0123456789abcdef";
+
+static void make_nonce(char out[33])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[16];
+    oaki_os_random(bytes, sizeof bytes);
+    for (int i = 0; i < 16; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[32] = '\0';
+}
+
+static void make_page(oaki_request *r)
+{
+    r->type = "text/html; charset=utf-8";
+    oaki_body_put(&r->body, page, sizeof page);
+    if (r->body.failed) return;
+    make_nonce(r->nonce);
+    char *at = r->body.p, *end = r->body.p + r->body.n;
+    while ((at = memmem(at, (size_t)(end - at), placeholder, 32)) != NULL) {
+        memcpy(at, r->nonce, 32);
+        at += 32;
+    }
+}
+
+static void make_list(oaki_request *r);
+
+/* Answers that the workers make: of a reading, at once; after a while; and what may take long. */
+#define LIGHT(path, fn, help) { path, OAKI_MAKER_LIGHT, false, 0, fn, help }
+#define LATER(path, seconds, fn, help) { path, OAKI_MAKER_LIGHT, false, seconds, fn, help }
+#define HEAVY(path, fn, help) { path, OAKI_MAKER_HEAVY, false, 0, fn, help }
+#define OPEN(path, fn, help) { path, OAKI_MAKER_LOOP, true, 0, fn, help }
+
+static const oaki_route routes[] = {
+    OPEN("/", make_page, "the dashboard, for a browser"),
+    LIGHT("/metrics", oaki_serve_metrics, "for Prometheus"),
+    OPEN("/debug/", make_list, "this list"),
+    LIGHT("/debug/state", oaki_serve_state,
+          "what the dashboard shows, as JSON; since=N: collections after that one; n=N maps"),
+    LIGHT("/debug/memstats", oaki_serve_memstats, "MemStats under Go's names, as JSON"),
+    LIGHT("/debug/gc", oaki_serve_gc,
+          "the last collections, as JSON; since=N: those after that one"),
+    LIGHT("/debug/maps", oaki_serve_maps, "live maps, the largest first, as JSON; n=N: so many"),
+    LIGHT("/debug/threads", oaki_serve_threads, "attached threads and parked fibers, as JSON"),
+    HEAVY("/debug/why", oaki_serve_why,
+          "why the object at addr=0x... is alive, as JSON; text=1: in words"),
+    LIGHT("/debug/pprof/heap", oaki_serve_heap,
+          "heap profile for pprof; seconds=N: what changes meanwhile; debug=1: as text"),
+    LIGHT("/debug/pprof/allocs", oaki_serve_allocs, "the same, all that was allocated first"),
+    LATER("/debug/pprof/profile-diff", 10, oaki_serve_profile_diff,
+          "what changes in seconds=N, 1 to 600; 10 if not said"),
+};
+
+static void make_list(oaki_request *r)
+{
+    static const char blanks[] = "                             ";
+    for (size_t i = 0; i < OAKI_COUNT(routes); i++) {
+        size_t n = OAKI_MIN(strlen(routes[i].path), sizeof blanks - 2);
+        oaki_body_format(&r->body, "%s%s%s\n", routes[i].path, blanks + n, routes[i].help);
+    }
+}
+
+const oaki_route *oaki_route_find(const char *path)
+{
+    for (size_t i = 0; i < OAKI_COUNT(routes); i++)
+        if (strcmp(path, routes[i].path) == 0) return &routes[i];
+    if (strcmp(path, "/debug") == 0) return oaki_route_find("/debug/");
+    return NULL;
+}

@@ -1,0 +1,116 @@
+/* serve_why.c - /debug/why: the path from a root to an object.
+ *
+ * Owns: nothing; runs on the heavy worker, as an image of a large heap takes a while. What it says
+ * is of strings that may be any bytes. */
+#include "json.h"
+#include "serve_json.h"
+#include <errno.h>
+#include <oakum/why.h>
+#include <stdlib.h>
+
+static const char *kind_name(oak_root_kind kind)
+{
+    static const char *const names[] = {
+        [OAK_ROOT_NONE] = "none",           [OAK_ROOT_GLOBAL] = "global",
+        [OAK_ROOT_RANGE] = "range",         [OAK_ROOT_PINNED] = "pinned",
+        [OAK_ROOT_TLS] = "thread-local",    [OAK_ROOT_STACK] = "stack",
+        [OAK_ROOT_REGISTER] = "register",   [OAK_ROOT_FIBER] = "fiber",
+        [OAK_ROOT_FINALIZER] = "finalizer", [OAK_ROOT_CLEANUP] = "cleanup",
+        [OAK_ROOT_WAITING] = "waiting",     [OAK_ROOT_RUNTIME] = "runtime",
+    };
+    return (unsigned)kind < OAKI_COUNT(names) ? names[kind] : "unknown";
+}
+
+/* A size that may be unknown. */
+static void put_offset(oaki_json *j, const char *key, size_t n)
+{
+    oaki_json_key(j, key);
+    if (n == SIZE_MAX) oaki_json_null(j);
+    else oaki_json_u64(j, n);
+}
+
+static void put_root(oaki_json *j, const oak_root_info *root)
+{
+    char words[512];
+    oak_root_format(root, words, sizeof words);
+    oaki_json_object(j);
+    oaki_json_put_string(j, "kind", kind_name(root->kind));
+    oaki_json_put_string(j, "words", words);
+    if (root->thread) oaki_json_put_i64(j, "thread", root->thread);
+    if (root->thread_name[0]) oaki_json_put_string(j, "thread_name", root->thread_name);
+    if (root->address) oaki_json_put_address(j, "address", root->address);
+    if (root->where[0]) oaki_json_put_string(j, "where", root->where);
+    if (root->file[0]) oaki_json_put_string(j, "file", root->file);
+    put_offset(j, "offset", root->offset);
+    oaki_json_put_bool(j, "asks", root->caller);
+    oaki_json_object_end(j);
+}
+
+static void put_step(oaki_json *j, const oak_step *s)
+{
+    oaki_json_object(j);
+    oaki_json_put_address(j, "object", s->object);
+    oaki_json_put_u64(j, "size", s->size);
+    oaki_json_put_string(j, "type", s->type);
+    put_offset(j, "offset", s->offset);
+    oaki_json_put_u64(j, "interior", s->interior);
+    oaki_json_put_string(j, "label", s->label);
+    oaki_json_object_end(j);
+}
+
+static void put_json(oaki_request *r, const oak_path *p)
+{
+    oaki_json j;
+    r->type = "application/json; charset=utf-8";
+    oaki_json_init(&j, oaki_body_sink, &r->body);
+    oaki_json_object(&j);
+    oaki_json_put_address(&j, "object", p->object);
+    oaki_json_put_u64(&j, "size", p->size);
+    oaki_json_put_u64(&j, "length", p->length);
+    oaki_json_put_bool(&j, "reached", p->root.kind != OAK_ROOT_NONE);
+    oaki_json_key(&j, "root");
+    put_root(&j, &p->root);
+    oaki_json_key(&j, "steps");
+    oaki_json_array(&j);
+    for (size_t i = 0; i < p->nsteps; i++) put_step(&j, &p->steps[i]);
+    oaki_json_array_end(&j);
+    oaki_json_object_end(&j);
+    if (!oaki_json_finish(&j)) r->body.failed = true;
+}
+
+static void put_text(oaki_request *r, const oak_path *p)
+{
+    size_t n = oak_path_format(p, NULL, 0);
+    char *text = malloc(n + 1);
+    if (!text) {
+        r->body.failed = true;
+        return;
+    }
+    oak_path_format(p, text, n + 1);
+    oaki_body_put(&r->body, text, n);
+    free(text);
+}
+
+static void refuse(oaki_request *r, int error)
+{
+    if (error == EINVAL) oaki_request_refuse(r, 404, "no live object of the heap is there");
+    else if (error == ETIMEDOUT) oaki_request_refuse(r, 503, "it took more than a minute");
+    else if (error == ENOMEM) oaki_request_refuse(r, 503, "no memory for an image of the heap");
+    else oaki_request_refuse(r, 503, "the image of the heap was lost");
+}
+
+void oaki_serve_why(oaki_request *r)
+{
+    if (!r->has_address) {
+        oaki_request_refuse(r, 400, "which object? /debug/why?addr=0x...");
+        return;
+    }
+    oak_path *p = oak_why_alive((const void *)(uintptr_t)r->address);
+    if (!p) {
+        refuse(r, errno);
+        return;
+    }
+    if (r->text) put_text(r, p);
+    else put_json(r, p);
+    oak_path_free(p);
+}
