@@ -53,6 +53,22 @@ static double crowded_classic(const oak_classic_map *m)
     return (double)m->noverflow * (double)each / (double)oaki_classic_nbuckets(m->B);
 }
 
+#define LOOK 128 /* buckets */
+
+/* With more entries than buckets, hardly a bucket is empty, unless few hashes have them all. */
+static bool is_crowded(const oak_classic_map *m)
+{
+    size_t n = oaki_classic_nbuckets(m->B), look = OAKI_MIN(n, LOOK), used = 0;
+    if (m->B < 7 || m->count < n) return false;
+    for (size_t i = 0; i < look; i++) {
+        const oaki_bmap *b = oaki_classic_bucket(m->type, m->buckets, i * (n / look));
+        unsigned any = 0;
+        for (unsigned k = 0; k < OAKI_SLOTS; k++) any += b->tags[k] >= OAKI_TAG_MIN;
+        used += any > 0;
+    }
+    return used < look / 4; /* by chance it is 63 % at least */
+}
+
 void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
 {
     uint8_t flags = oaki_classic_flags(m);
@@ -60,6 +76,8 @@ void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
     out->busy = (flags & OAKI_WRITING) != 0;
     out->growths = m->doublings + m->same_size_growths;
     if (!m->buckets) return;
+    out->entry_bytes = oaki_classic_bucket_size(m->type) / OAKI_SLOTS;
+    out->bad_hash = !out->busy && !m->oldbuckets && is_crowded(m);
     out->capacity = oaki_classic_nbuckets(m->B) * OAKI_SLOTS;
     out->array_bytes = bytes_at(m->buckets);
     out->crowded = crowded_classic(m);
@@ -78,6 +96,8 @@ void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
     out->busy = m->busy != 0;
     out->capacity = m->bits ? (size_t)OAK_MAP_SLOTS_ << m->bits : oaki_popcount(m->array[0].slots);
     out->array_bytes = oaki_map_array_held(m, 0);
+    out->entry_bytes = m->entry_size + 1;
+    out->reserved = (m->flags & OAKI_MAP_HINTED) != 0;
     if (m->type && m->type->name) strncpy(out->name, m->type->name, sizeof out->name - 1);
     out->crowded = crowded(m);
     if (m->more && oaki_object_base(m->more) == (void *)m->more) {

@@ -15,6 +15,8 @@ typedef struct oaki_map_view {
     oaki_map_kind kind;
     char name[32];           /* of its type, cut; empty when it has none */
     size_t len, capacity;    /* entries; slots of the current array */
+    size_t entry_bytes;      /* that a slot takes, tag and all */
+    bool reserved;           /* made for many entries, and not filled yet */
     size_t array_bytes;      /* of the current array, without a classic map's overflow buckets */
     size_t old_array_bytes;  /* of the one that is being left */
     bool growing;            /* a resize is under way */
@@ -26,7 +28,7 @@ typedef struct oaki_map_view {
     /* part of the groups, a sample of them, that entries went past for want of room; of a classic
      * map overflow buckets for each bucket; -1: not known in the middle of a write or resize */
     double crowded;
-    bool bad_hash;           /* as oak_map_stats */
+    bool bad_hash;           /* keys collide far beyond chance */
 } oaki_map_view;
 
 /* What map an object of this type is. */

@@ -197,10 +197,13 @@ static void count_span(oaki_census *c, const oaki_span *s, size_t weight)
         k->size = s->size;
         k->slots += slots;
         size_t fill = objects * 10 / slots;
-        c->fill_spans[fill]++;
-        c->fill_bytes[fill] += room;
+        if (objects) {
+            c->fill_spans[fill]++;
+            c->fill_bytes[fill] += room;
+        }
         if (s->kind == OAKI_TYPED && weight > 0) count_small_typed(c, s, first, weight);
     }
+    if (!objects) c->empty_bytes += room;
     k->spans++;
     k->span_bytes += room;
     k->objects += objects;

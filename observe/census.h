@@ -67,6 +67,7 @@ typedef struct oaki_census {
     oaki_census_class classes[OAKI_CLASSES];
     size_t fill_spans[OAKI_CENSUS_FILLS]; /* spans of small objects by how full they are */
     size_t fill_bytes[OAKI_CENSUS_FILLS]; /* and the bytes that they take */
+    size_t empty_bytes; /* of spans in which nothing is alive, that wait for their sweep or use */
     oaki_census_type *types;
     size_t ntypes;
     oaki_census_map *maps;

@@ -1,6 +1,7 @@
 /* start.c - what options and environment turn on when the heap starts (runtime/observer.h). */
 #include "runtime/observer.h"
 #include "gclog.h"
+#include "judge.h"
 #include "profile.h"
 #include "serve.h"
 
@@ -9,4 +10,5 @@ void oaki_observe_start(const oak_config *config)
     oaki_profile_start(config->profile_rate);
     oaki_gclog_from_environment();
     oaki_serve_from_environment();
+    oaki_detector_from_environment();
 }

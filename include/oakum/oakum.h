@@ -5,6 +5,7 @@
 #include <oakum/base.h>
 #include <oakum/cache.h>
 #include <oakum/classic.h>
+#include <oakum/detector.h>
 #include <oakum/gc.h>
 #include <oakum/gclog.h>
 #include <oakum/heap.h>

@@ -1,0 +1,513 @@
+/* detector.c - the leak detector: starting and ending, its thread, a look, and the findings
+ * (oakum/detector.h, judge.h).
+ *
+ * A look is: a census in a stop, the sites of the profile, what the listener has noted of cycles;
+ * then the judges, with the world running; then the findings that are new are told, with no lock
+ * held. The thread is attached while it looks only, so that it is no root and no program waits for
+ * it to end.
+ *
+ * Owns: the one detector. Lock: the turn, held for a whole look; and a spin lock around what the
+ *   listener notes, which is a few words. A child of a fork has no detector: that of the parent may
+ *   have been in the middle of a look.
+ * Bound: a look stops the world for a census, and then costs what the judges do. */
+#include "judge.h"
+
+#include "gc/event.h"
+#include "runtime/os.h"
+#include "runtime/print.h"
+#include <errno.h>
+#include <oakum/gc.h>
+#include <oakum/profile.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAIT_NS 50000u
+#define USUAL_RATE ((size_t)512 << 10)
+#define LATEST 4 /* cycles whose times are kept */
+
+typedef struct cycle_times {
+    uint64_t begin, end;
+    size_t freed, before;
+    bool forced;
+} cycle_times;
+
+static struct {
+    AO_t turn;
+    oaki_detector *d; /* the turn */
+    oaki_census census;
+    AO_t spin;        /* what follows; the listener and who looks */
+    oaki_cycles cycles;
+    cycle_times latest[LATEST];
+    unsigned nlatest;
+    int share, freed; /* percent, of the configuration */
+    AO_t background;  /* the thread is wanted */
+    AO_t running;     /* there is one */
+    unsigned int wake; /* AO_int, futex: counts cycles */
+    bool forks;
+} self;
+
+/* ---- names ---- */
+
+static const char *const names[OAK_FINDING_KINDS] = {
+    "heap-growth",  "site-growth",     "type-growth",     "map-growth",      "thread-growth",
+    "fiber-growth", "map-sparse",      "map-stuck",       "map-hash",        "threads-blocked",
+    "finalizer-cycle", "finalizer-stuck", "weak-dead",    "thrash",          "fragmented",
+    "step",         "watermark"
+};
+
+const char *oak_finding_name(oak_finding_kind kind)
+{
+    return (unsigned)kind < OAK_FINDING_KINDS ? names[kind] : "unknown";
+}
+
+static oak_severity severity_of(oak_finding_kind kind)
+{
+    if (kind < OAK_FINDING_MAP_SPARSE) return OAK_SEVERITY_LEAK;
+    return kind < OAK_FINDING_STEP ? OAK_SEVERITY_WARNING : OAK_SEVERITY_NOTE;
+}
+
+const char *oaki_size_text(double bytes, char buf[32])
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    unsigned u = 0;
+    for (; u < 4 && (bytes >= 1024 || bytes <= -1024); u++) bytes /= 1024;
+    if (u == 0)
+        oaki_format(buf, 32, "%.0f %s", bytes, units[u]);
+    else
+        oaki_format(buf, 32, "%.1f %s", bytes, units[u]);
+    return buf;
+}
+
+/* ---- locks ---- */
+
+static void take_turn(void)
+{
+    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+}
+
+static void give_turn(void)
+{
+    AO_store_release(&self.turn, 0);
+}
+
+static void spin(void)
+{
+    while (!AO_compare_and_swap_full(&self.spin, 0, 1)) oaki_os_yield();
+}
+
+static void unspin(void)
+{
+    AO_store_release(&self.spin, 0);
+}
+
+/* ---- cycles: the listener ---- */
+
+/* Did each of the last three free little, and all together take much of the time? */
+static void look_for_thrash(uint64_t cycle)
+{
+    uint64_t paused = 0;
+    double best = 0;
+    if (self.nlatest < LATEST) return;
+    for (unsigned i = self.nlatest - 3; i < self.nlatest; i++) {
+        const cycle_times *c = &self.latest[i % LATEST];
+        double freed = c->before ? 100.0 * (double)c->freed / (double)c->before : 0;
+        if (c->forced || freed >= self.freed) return;
+        best = OAKI_MAX(best, freed);
+        paused += c->end - c->begin;
+    }
+    uint64_t from = self.latest[(self.nlatest - 4) % LATEST].end;
+    uint64_t to = self.latest[(self.nlatest - 1) % LATEST].end;
+    double share = to > from ? 100.0 * (double)paused / (double)(to - from) : 0;
+    if (share < self.share) return;
+    self.cycles.thrashed++;
+    self.cycles.thrash_cycle = cycle;
+    self.cycles.share = share;
+    self.cycles.freed = best;
+}
+
+static void on_cycle(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    spin();
+    self.cycles.live = c->line.heap_live;
+    self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
+    self.latest[self.nlatest++ % LATEST] =
+        (cycle_times){ c->begin, c->end, c->freed, c->line.heap_start, c->line.forced };
+    look_for_thrash(c->line.cycle);
+    unspin();
+    if (!AO_load(&self.background)) return;
+    AO_int_fetch_and_add_full(&self.wake, 1);
+    oaki_futex_wake(&self.wake, 1);
+}
+
+/* ---- findings ---- */
+
+/* Over for the longest, or NULL. */
+static oak_finding *least_wanted(oaki_detector *d)
+{
+    oak_finding *least = NULL;
+    for (size_t i = 0; i < d->nfindings; i++) {
+        oak_finding *f = &d->finding[i];
+        if (!f->active && (!least || f->last_seen < least->last_seen)) least = f;
+    }
+    return least;
+}
+
+static oak_finding *room_for(oaki_detector *d)
+{
+    if (d->nfindings < OAKI_FINDINGS) return &d->finding[d->nfindings++];
+    return least_wanted(d);
+}
+
+/* The id is made of what it is about, so that it is found again. */
+oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
+                        bool *fresh)
+{
+    uint64_t id = key * OAK_FINDING_KINDS + (uint64_t)kind;
+    oak_finding *f = NULL;
+    *fresh = false;
+    for (size_t i = 0; i < d->nfindings && !f; i++)
+        if (d->finding[i].kind == kind && d->finding[i].id == id) f = &d->finding[i];
+    if (!f) {
+        f = room_for(d);
+        if (!f) {
+            d->stats.dropped++;
+            return NULL;
+        }
+        memset(f, 0, sizeof *f);
+        f->kind = kind;
+        f->severity = severity_of(kind);
+        f->id = id;
+        f->site = -1;
+        f->first_seen = l->wall;
+        f->first_cycle = l->census->cycle;
+        *fresh = true;
+    }
+    if (!f->active) {
+        d->fresh[f - d->finding] = true;
+        d->stats.raised[kind]++;
+    }
+    f->active = true;
+    f->last_seen = l->wall;
+    f->last_cycle = l->census->cycle;
+    return f;
+}
+
+/* What was not found again is over. */
+static int settle(oaki_detector *d, const oaki_look *l)
+{
+    int faults = 0;
+    memset(d->stats.active, 0, sizeof d->stats.active);
+    for (size_t i = 0; i < d->nfindings; i++) {
+        oak_finding *f = &d->finding[i];
+        f->active = f->active && f->last_seen == l->wall;
+        d->stats.active[f->kind] += f->active;
+        faults += f->active && f->severity >= OAK_SEVERITY_WARNING;
+    }
+    return faults;
+}
+
+/* Those that are to be told of, the host's malloc's. */
+static oak_finding *take_fresh(oaki_detector *d, size_t *n)
+{
+    oak_finding *out = malloc(OAKI_FINDINGS * sizeof *out);
+    *n = 0;
+    for (size_t i = 0; out && i < d->nfindings; i++)
+        if (d->fresh[i]) out[(*n)++] = d->finding[i];
+    memset(d->fresh, 0, sizeof d->fresh);
+    return out;
+}
+
+static void tell(const oak_finding *f, size_t n, const oak_detector_config *cfg)
+{
+    static const char *const severities[] = { "note", "warning", "leak" };
+    for (size_t i = 0; i < n; i++) {
+        if (cfg->log)
+            oaki_log("oakum: detector: %s: %s: %s: %s\n", severities[f[i].severity],
+                     oak_finding_name(f[i].kind), f[i].subject, f[i].evidence);
+        if (cfg->found) cfg->found(&f[i], cfg->ctx);
+    }
+}
+
+/* ---- a look ---- */
+
+static int look_at(oaki_detector *d, oaki_look *l)
+{
+    uint64_t began = oaki_os_now_ns();
+    oaki_site_reading *sites = NULL;
+    if (oaki_census_take(&self.census) != 0) return -1;
+    l->rate = oak_profile_rate();
+    l->nsites = l->rate ? oaki_sites_read(&sites) : 0;
+    l->sites = sites;
+    l->census = &self.census;
+    l->wall = oaki_os_wall_ns();
+    spin();
+    l->cycles = self.cycles;
+    unspin();
+    d->looks++;
+    oaki_judge_growth(d, l);
+    oaki_judge_maps(d, l);
+    oaki_judge_state(d, l);
+    free(sites);
+    d->stats.looks = d->looks;
+    d->stats.stop_ns = self.census.stop;
+    d->stats.look_ns = oaki_os_now_ns() - began;
+    return settle(d, l);
+}
+
+/* With the turn, which it gives up before anybody is told. */
+static int look_and_tell(void)
+{
+    oaki_look l = { 0 };
+    oak_finding *fresh = NULL;
+    oak_detector_config cfg;
+    size_t n = 0;
+    int faults = look_at(self.d, &l);
+    cfg = self.d->cfg;
+    if (faults >= 0) fresh = take_fresh(self.d, &n);
+    give_turn();
+    if (fresh) tell(fresh, n, &cfg);
+    free(fresh);
+    return faults;
+}
+
+/* ---- the thread ---- */
+
+/* Not attached between two looks: the last of the program's threads may have ended meanwhile. */
+static void detach(void)
+{
+    oak_thread_detach();
+    if (AO_load(&oaki_the_heap.nthreads) <= 1) oaki_last_thread_exits(false);
+}
+
+static uint64_t interval(void)
+{
+    take_turn();
+    uint64_t ns = self.d ? (uint64_t)self.d->cfg.interval_ms * 1000000 : 0;
+    give_turn();
+    return ns;
+}
+
+static void *background(void *arg)
+{
+    unsigned seen = AO_int_load_acquire(&self.wake);
+    while (AO_load_acquire(&self.background)) {
+        unsigned now = AO_int_load_acquire(&self.wake);
+        if (now == seen) {
+            oaki_futex_wait(&self.wake, seen, 0);
+            continue;
+        }
+        seen = now;
+        uint64_t next = oaki_os_now_ns() + interval();
+        take_turn();
+        if (AO_load(&self.background) && self.d)
+            (void)look_and_tell();
+        else
+            give_turn();
+        detach();
+        for (uint64_t at; AO_load(&self.background) && (at = oaki_os_now_ns()) < next;)
+            oaki_os_sleep_ns(OAKI_MIN(next - at, 10000000u));
+    }
+    AO_store_release(&self.running, 0);
+    return arg;
+}
+
+static void end_thread(void)
+{
+    AO_store_full(&self.background, 0);
+    AO_int_fetch_and_add_full(&self.wake, 1);
+    oaki_futex_wake(&self.wake, 1);
+    while (AO_load_acquire(&self.running)) oaki_os_sleep_ns(WAIT_NS);
+}
+
+static int begin_thread(void)
+{
+    AO_store_full(&self.background, 1);
+    AO_store_full(&self.running, 1);
+    if (oaki_thread_spawn("oakum/detector", background, NULL, false) == 0) return 0;
+    AO_store(&self.background, 0);
+    AO_store(&self.running, 0);
+    errno = ENOMEM;
+    return -1;
+}
+
+/* ---- start and end ---- */
+
+/* What the parent's has is left where it is. */
+static void fork_child(void)
+{
+    AO_store(&self.turn, 0);
+    AO_store(&self.spin, 0);
+    AO_store(&self.background, 0);
+    AO_store(&self.running, 0);
+    self.d = NULL;
+    memset(&self.census, 0, sizeof self.census);
+    oaki_gc_off_cycle(on_cycle, NULL);
+}
+
+void oak_detector_config_default(oak_detector_config *cfg)
+{
+    memset(cfg, 0, sizeof *cfg);
+#define DEFAULT(field, type, def, min, max, help) cfg->field = def;
+    OAK_DETECTOR_OPTIONS(DEFAULT)
+#undef DEFAULT
+}
+
+static bool above_size(size_t v, size_t least) { return v >= least || least == 0; }
+static bool above_int(int v, int least) { return v >= least; }
+
+static bool is_valid(const oak_detector_config *c)
+{
+    bool valid = c->looks_max >= c->looks_min;
+#define CHECK(field, type, def, min, max, help) \
+    valid = valid && above_##type(c->field, min) && c->field <= max;
+    OAK_DETECTOR_OPTIONS(CHECK)
+#undef CHECK
+    return valid;
+}
+
+static void free_detector(oaki_detector *d)
+{
+    if (!d) return;
+    free(d->series);
+    free(d->tracks);
+    free(d->still);
+    free(d);
+}
+
+static oaki_detector *new_detector(const oak_detector_config *cfg)
+{
+    oaki_detector *d = calloc(1, sizeof *d);
+    if (!d) return NULL;
+    d->cfg = *cfg;
+    d->series = calloc(3 * OAKI_SERIES, sizeof *d->series);
+    d->tracks = calloc(OAKI_TRACKS, sizeof *d->tracks);
+    unsigned window = (unsigned)cfg->looks_max;
+    oaki_trend_init(&d->heap, window);
+    oaki_trend_init(&d->threads, window);
+    oaki_trend_init(&d->fibers, window);
+    if (d->series && d->tracks) return d;
+    free_detector(d);
+    return NULL;
+}
+
+/* The turn is held. */
+static int prepare(const oak_detector_config *cfg)
+{
+    oak_detector_config usual;
+    oak_detector_config_default(&usual);
+    if (!cfg) cfg = &usual;
+    if (!is_valid(cfg)) {
+        errno = EINVAL;
+        return -1;
+    }
+    oaki_detector *d = oaki_heap_ready() ? new_detector(cfg) : NULL;
+    if (!d) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (!self.forks) oaki_fork_register(fork_child);
+    self.forks = true;
+    if (cfg->sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
+    oaki_gc_off_cycle(on_cycle, NULL);
+    free_detector(self.d);
+    self.d = d;
+    memset(&self.cycles, 0, sizeof self.cycles);
+    self.nlatest = 0;
+    self.share = cfg->thrash_share;
+    self.freed = cfg->thrash_freed;
+    return oaki_gc_on_cycle(on_cycle, NULL);
+}
+
+int oak_detector_prepare(const oak_detector_config *cfg)
+{
+    end_thread();
+    take_turn();
+    int r = prepare(cfg);
+    give_turn();
+    return r;
+}
+
+int oak_detector_start(const oak_detector_config *cfg)
+{
+    end_thread();
+    take_turn();
+    int r = prepare(cfg);
+    if (r == 0) r = begin_thread();
+    give_turn();
+    return r;
+}
+
+int oak_detector_scan(void)
+{
+    take_turn();
+    bool ready = self.d ? oaki_gc_on_cycle(on_cycle, NULL) == 0 : prepare(NULL) == 0;
+    give_turn();
+    if (!ready) return -1;
+    oak_collect();
+    oaki_gc_flush_events();
+    take_turn();
+    if (self.d) return look_and_tell();
+    give_turn();
+    return 0;
+}
+
+void oak_detector_stop(void)
+{
+    end_thread();
+    oaki_gc_off_cycle(on_cycle, NULL);
+    take_turn();
+    oaki_census_free(&self.census);
+    give_turn();
+}
+
+/* ---- reading ---- */
+
+static int worse(const void *a, const void *b)
+{
+    const oak_finding *x = a, *y = b;
+    if (x->active != y->active) return x->active ? -1 : 1;
+    if (x->severity != y->severity) return x->severity > y->severity ? -1 : 1;
+    return x->first_seen < y->first_seen ? -1 : x->first_seen > y->first_seen;
+}
+
+size_t oak_detector_findings(oak_finding *out, size_t n)
+{
+    size_t all = 0;
+    take_turn();
+    if (self.d) {
+        oak_finding *sorted = malloc(OAKI_FINDINGS * sizeof *sorted);
+        all = self.d->nfindings;
+        if (sorted) {
+            memcpy(sorted, self.d->finding, all * sizeof *sorted);
+            qsort(sorted, all, sizeof *sorted, worse);
+            memcpy(out, sorted, OAKI_MIN(all, n) * sizeof *out);
+        } else {
+            all = 0;
+        }
+        free(sorted);
+    }
+    give_turn();
+    return all;
+}
+
+void oak_detector_stats_read(oak_detector_stats *out)
+{
+    take_turn();
+    if (self.d)
+        *out = self.d->stats;
+    else
+        memset(out, 0, sizeof *out);
+    give_turn();
+}
+
+void oaki_detector_from_environment(void)
+{
+    const char *wanted = secure_getenv("OAKUM_DETECTOR");
+    oak_detector_config cfg;
+    if (!wanted || !*wanted || strcmp(wanted, "0") == 0) return;
+    oak_detector_config_default(&cfg);
+    cfg.log = 1;
+    if (oak_detector_start(&cfg) != 0)
+        oaki_log("oakum: OAKUM_DETECTOR: there is no memory for the detector\n");
+}

@@ -1,0 +1,214 @@
+/* judge.c - what grows: the heap, sites of the profile, types, threads, fibers (judge.h).
+ *
+ * Bound: linear in the sites and types that hold much; a growth is judged in O(looks^2 log). */
+#include "judge.h"
+
+#include "runtime/print.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- series of sites and types ---- */
+
+static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t key)
+{
+    uint64_t hash = (key * 8 + kind) * UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = hash >> 40;; i++) {
+        oaki_series *s = &d->series[i % (2 * OAKI_SERIES)];
+        if (s->key == key && s->kind == kind) return s;
+        if (s->key != 0) continue;
+        if (d->nseries == OAKI_SERIES) return NULL;
+        d->nseries++;
+        s->kind = kind;
+        s->key = key;
+        s->row = 0;
+        s->look = d->looks - 1;
+        oaki_trend_init(&s->trend, (unsigned)d->cfg.looks_max);
+        return s;
+    }
+}
+
+/* When it was not there to be seen it was small. */
+static void add(const oaki_detector *d, oaki_series *s, double value)
+{
+    for (; s->look + 1 < d->looks; s->look++) oaki_trend_add(&s->trend, 0);
+    oaki_trend_add(&s->trend, value);
+    s->look = d->looks;
+}
+
+/* All series that nobody has seen for a whole window go, and the others are put in anew. */
+static void forget_old(oaki_detector *d)
+{
+    size_t n = 0;
+    if (d->nseries < OAKI_SERIES - OAKI_SERIES / 4) return;
+    for (size_t i = 0; i < 2 * OAKI_SERIES; i++) {
+        oaki_series *s = &d->series[i];
+        if (s->key && d->looks - s->look <= (uint64_t)d->cfg.looks_max)
+            d->series[2 * OAKI_SERIES + n++] = *s;
+    }
+    memset(d->series, 0, 2 * OAKI_SERIES * sizeof *d->series);
+    d->nseries = 0;
+    for (size_t i = 0; i < n; i++) {
+        oaki_series old = d->series[2 * OAKI_SERIES + i], *s = series_of(d, old.kind, old.key);
+        if (s) *s = old;
+    }
+}
+
+static unsigned looks_min(const oaki_detector *d)
+{
+    return (unsigned)d->cfg.looks_min;
+}
+
+static bool rises(const oaki_detector *d, const oaki_trend *t, double least, double percent,
+                  unsigned *row, oaki_rise *r)
+{
+    bool up = oaki_trend_rises(t, looks_min(d), least, percent / 100, r);
+    *row = up ? *row + 1 : 0;
+    return *row >= OAKI_PERSIST;
+}
+
+static void tell_growth(oak_finding *f, const oaki_trend *t, const oaki_rise *r)
+{
+    char a[32], b[32], c[32];
+    f->before = (uint64_t)OAKI_MAX(r->before, 0);
+    f->now = (uint64_t)OAKI_MAX(r->now, 0);
+    f->slope = r->slope;
+    f->looks = oaki_trend_len(t);
+    oaki_format(f->evidence, sizeof f->evidence,
+                "live after collection %s -> %s in %u looks, %s a look, z %.1f",
+                oaki_size_text(r->before, a), oaki_size_text(r->now, b), f->looks,
+                oaki_size_text(r->slope, c), r->z);
+}
+
+/* ---- the heap ---- */
+
+static void judge_heap(oaki_detector *d, const oaki_look *l)
+{
+    oaki_rise r;
+    bool fresh;
+    oaki_trend_add(&d->heap, (double)l->cycles.live);
+    d->heap_rise = oaki_trend_rise(&d->heap);
+    if (rises(d, &d->heap, (double)d->cfg.growth_bytes, d->cfg.growth_percent / 10.0, &d->heap_row,
+              &r)) {
+        oak_finding *f = oaki_raise(d, l, OAK_FINDING_HEAP_GROWTH, 1, &fresh);
+        if (!f) return;
+        if (fresh) oaki_format(f->subject, sizeof f->subject, "the heap");
+        tell_growth(f, &d->heap, &r);
+    }
+    double mean, sigma, now = (double)l->cycles.live;
+    if (!oaki_trend_spread(&d->heap, &mean, &sigma)) return;
+    if (now < mean + d->cfg.sigmas * sigma || now < mean + (double)d->cfg.growth_bytes) return;
+    if (now < mean * 1.25) return;
+    oak_finding *f = oaki_raise(d, l, OAK_FINDING_STEP, 1, &fresh);
+    char a[32], b[32], c[32];
+    if (!f) return;
+    if (fresh) oaki_format(f->subject, sizeof f->subject, "the heap");
+    f->before = (uint64_t)mean;
+    f->now = (uint64_t)now;
+    f->looks = oaki_trend_len(&d->heap);
+    oaki_format(f->evidence, sizeof f->evidence,
+                "live after collection is %s; the mean of %u looks is %s, sigma %s",
+                oaki_size_text(now, a), f->looks - 1, oaki_size_text(mean, b),
+                oaki_size_text(sigma, c));
+}
+
+/* ---- sites ---- */
+
+/* A site's bytes are an estimate: what is one standard deviation of it is no growth, nor is what
+ * comes in when sampling begins in a heap that is full already; so the heap has to grow too. */
+static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_reading *s)
+{
+    double live = s->settled.live_bytes;
+    oaki_series *e = series_of(d, OAK_FINDING_SITE_GROWTH, (uint64_t)s->site->id + 1);
+    oaki_rise r;
+    if (!e) return;
+    add(d, e, live);
+    double sigma = l->rate > 1 ? sqrt((double)l->rate * live) : 0;
+    double least = OAKI_MAX((double)d->cfg.growth_bytes, 4 * sigma);
+    if (!rises(d, &e->trend, least, d->cfg.growth_percent, &e->row, &r)) return;
+    if (d->heap_rise.slope < r.slope / 2) return;
+    bool fresh;
+    oak_finding *f = oaki_raise(d, l, OAK_FINDING_SITE_GROWTH, e->key, &fresh);
+    if (!f) return;
+    if (fresh) {
+        f->site = s->site->id;
+        size_t n = oaki_format(f->subject, sizeof f->subject, "site ");
+        (void)oaki_site_format(s->site, 3, f->subject + n, sizeof f->subject - n);
+    }
+    tell_growth(f, &e->trend, &r);
+}
+
+static void judge_sites(oaki_detector *d, const oaki_look *l)
+{
+    for (long i = 0; i < l->nsites; i++) {
+        double live = l->sites[i].settled.live_bytes;
+        if (live >= (double)d->cfg.growth_bytes / 4) judge_site(d, l, &l->sites[i]);
+    }
+}
+
+/* ---- types ---- */
+
+static void judge_types(oaki_detector *d, const oaki_look *l)
+{
+    for (size_t i = 0; i < l->census->ntypes; i++) {
+        const oaki_census_type *t = &l->census->types[i];
+        if (t->bytes < d->cfg.growth_bytes / 4) continue;
+        oaki_series *e = series_of(d, OAK_FINDING_TYPE_GROWTH, t->id);
+        oaki_rise r;
+        if (!e) continue;
+        add(d, e, (double)t->bytes);
+        if (!rises(d, &e->trend, (double)d->cfg.growth_bytes, d->cfg.growth_percent, &e->row, &r))
+            continue;
+        bool fresh;
+        oak_finding *f = oaki_raise(d, l, OAK_FINDING_TYPE_GROWTH, t->id, &fresh);
+        if (!f) continue;
+        f->type = oaki_type_by_id(t->id);
+        if (fresh) oaki_format(f->subject, sizeof f->subject, "type %.100s", t->name);
+        tell_growth(f, &e->trend, &r);
+        size_t n = strlen(f->evidence);
+        oaki_format(f->evidence + n, sizeof f->evidence - n, ", %zu objects%s", t->objects,
+                    l->census->sampled ? " (estimated)" : "");
+    }
+}
+
+/* ---- threads and fibers ---- */
+
+static void tell_count(oaki_detector *d, const oaki_look *l, oak_finding_kind kind,
+                       const oaki_trend *t, const oaki_rise *r, const char *what)
+{
+    bool fresh;
+    oak_finding *f = oaki_raise(d, l, kind, 1, &fresh);
+    char a[32];
+    if (!f) return;
+    if (fresh) oaki_format(f->subject, sizeof f->subject, "%s", what);
+    f->before = (uint64_t)r->before;
+    f->now = (uint64_t)r->now;
+    f->slope = r->slope;
+    f->looks = oaki_trend_len(t);
+    double stacks = 0;
+    for (size_t i = 0; i < l->census->nthreads; i++)
+        stacks += (double)l->census->threads[i].stack_bytes;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%.0f -> %.0f in %u looks; their stacks hold %s", r->before, r->now, f->looks,
+                oaki_size_text(stacks, a));
+}
+
+static void judge_counts(oaki_detector *d, const oaki_look *l)
+{
+    oaki_rise r;
+    double least = d->cfg.threads;
+    oaki_trend_add(&d->threads, (double)(l->census->threads_seen - l->census->fibers));
+    if (rises(d, &d->threads, least, d->cfg.growth_percent, &d->threads_row, &r))
+        tell_count(d, l, OAK_FINDING_THREAD_GROWTH, &d->threads, &r, "attached threads");
+    oaki_trend_add(&d->fibers, (double)l->census->fibers);
+    if (rises(d, &d->fibers, 10 * least, d->cfg.growth_percent, &d->fibers_row, &r))
+        tell_count(d, l, OAK_FINDING_FIBER_GROWTH, &d->fibers, &r, "parked fibers");
+}
+
+void oaki_judge_growth(oaki_detector *d, const oaki_look *l)
+{
+    forget_old(d);
+    judge_heap(d, l);
+    judge_sites(d, l);
+    judge_types(d, l);
+    judge_counts(d, l);
+}

@@ -1,0 +1,172 @@
+/* judge_state.c - what is held or wasted without growing: threads that stand still, finalizers that
+ * don't run, dead weak references, collections that free little, spans that few objects keep, and
+ * memory that is idle since the heap was larger (judge.h).
+ *
+ * Bound: linear in the threads. */
+#include "judge.h"
+
+#include "runtime/print.h"
+#include <oakum/gc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FEW_IN_A_ROW 2 /* looks until what may be passing is told */
+
+static oak_finding *raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind,
+                          const char *subject)
+{
+    bool fresh;
+    oak_finding *f = oaki_raise(d, l, kind, 1, &fresh);
+    if (f && fresh) oaki_format(f->subject, sizeof f->subject, "%s", subject);
+    return f;
+}
+
+/* ---- threads ---- */
+
+static int by_tid(const void *a, const void *b)
+{
+    const oaki_still *x = a, *y = b;
+    return x->tid < y->tid ? -1 : x->tid > y->tid;
+}
+
+static unsigned looks_of(const oaki_detector *d, int tid, uintptr_t sp)
+{
+    oaki_still key = { .tid = tid };
+    const oaki_still *s =
+        d->nstill ? bsearch(&key, d->still, d->nstill, sizeof key, by_tid) : NULL;
+    return s && s->sp == sp ? s->looks + 1 : 1;
+}
+
+/* Those that stand where they stood at the look before. */
+static void judge_threads(oaki_detector *d, const oaki_look *l)
+{
+    const oaki_census *c = l->census;
+    oaki_still *now = malloc((c->nthreads + 1) * sizeof *now);
+    size_t n = 0, old = 0, bytes = 0, oldest = 0;
+    if (!now) return;
+    for (size_t i = 0; i < c->nthreads; i++) {
+        const oaki_census_thread *t = &c->threads[i];
+        if (t->place != OAKI_PLACE_THREAD || !t->blocked) continue;
+        now[n] = (oaki_still){ t->tid, t->sp, looks_of(d, t->tid, t->sp) };
+        oldest = OAKI_MAX(oldest, now[n].looks);
+        if (now[n++].looks < (unsigned)d->cfg.blocked_looks) continue;
+        old++;
+        bytes += t->stack_bytes;
+    }
+    free(d->still);
+    d->still = now;
+    d->nstill = n;
+    qsort(now, n, sizeof *now, by_tid);
+    if (old < (size_t)d->cfg.blocked_threads) return;
+    oak_finding *f = raise(d, l, OAK_FINDING_THREADS_BLOCKED, "blocked threads");
+    char a[32];
+    if (!f) return;
+    f->now = old;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%zu threads have stood still for %d looks or more (%zu at most), with %s of stack "
+                "and all that it refers to",
+                old, d->cfg.blocked_looks, oldest, oaki_size_text((double)bytes, a));
+}
+
+/* ---- finalizers and weak references ---- */
+
+static void judge_finalizers(oaki_detector *d, const oaki_look *l)
+{
+    const oak_memstats *s = &l->census->stats;
+    bool many = s->finalizer_cycles >= (uint64_t)d->cfg.finalizer_cycles;
+    d->finalizer_cycles = many ? d->finalizer_cycles + 1 : 0;
+    if (d->finalizer_cycles >= FEW_IN_A_ROW) {
+        oak_finding *f = raise(d, l, OAK_FINDING_FINALIZER_CYCLE, "finalizers");
+        if (f) {
+            f->now = s->finalizer_cycles;
+            oaki_format(f->evidence, sizeof f->evidence,
+                        "%llu objects with ordered finalizers reach themselves: they never run",
+                        (unsigned long long)s->finalizer_cycles);
+        }
+    }
+    uint64_t running = oak_finalizer_running_ns();
+    if (running < (uint64_t)d->cfg.finalizer_ms * 1000000) return;
+    oak_finding *f = raise(d, l, OAK_FINDING_FINALIZER_STUCK, "finalizers");
+    if (!f) return;
+    f->now = s->finalizers_ready;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "one has been running for %.1f s, %llu wait behind it", (double)running / 1e9,
+                (unsigned long long)s->finalizers_ready);
+}
+
+static void judge_weak(oaki_detector *d, const oaki_look *l)
+{
+    const oak_memstats *s = &l->census->stats;
+    bool many =
+        s->weak_refs_cleared >= d->cfg.weak_dead && s->weak_refs_cleared >= s->weak_refs;
+    d->weak_dead = many ? d->weak_dead + 1 : 0;
+    if (d->weak_dead < FEW_IN_A_ROW) return;
+    oak_finding *f = raise(d, l, OAK_FINDING_WEAK_DEAD, "weak references");
+    if (!f) return;
+    f->now = s->weak_refs_cleared;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%llu are held whose objects have gone, beside %llu that refer to something: dead "
+                "entries of a pool or map",
+                (unsigned long long)s->weak_refs_cleared, (unsigned long long)s->weak_refs);
+}
+
+/* ---- collections ---- */
+
+static void judge_thrash(oaki_detector *d, const oaki_look *l)
+{
+    const oaki_cycles *c = &l->cycles;
+    if (c->thrashed == d->thrashed) return;
+    d->thrashed = c->thrashed;
+    oak_finding *f = raise(d, l, OAK_FINDING_THRASH, "the collector");
+    if (!f) return;
+    f->now = (uint64_t)c->share;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%.0f %% of the time in three collections up to cycle %llu, none of which freed "
+                "more than %.1f %% of the heap",
+                c->share, (unsigned long long)c->thrash_cycle, c->freed);
+}
+
+/* ---- memory ---- */
+
+static void judge_memory(oaki_detector *d, const oaki_look *l)
+{
+    const oaki_census *c = l->census;
+    size_t inuse = c->stats.heap_inuse > c->empty_bytes ? c->stats.heap_inuse - c->empty_bytes : 0;
+    char a[32], b[32], e[32];
+    bool pinned = inuse >= d->cfg.fragmented_bytes &&
+                  inuse >= (size_t)d->cfg.fragmented_ratio * c->bytes &&
+                  c->fill_bytes[0] >= inuse / 2;
+    d->fragmented = pinned ? d->fragmented + 1 : 0;
+    if (d->fragmented >= FEW_IN_A_ROW) {
+        oak_finding *f = raise(d, l, OAK_FINDING_FRAGMENTED, "the heap");
+        if (f) {
+            f->before = c->bytes;
+            f->now = inuse;
+            oaki_format(f->evidence, sizeof f->evidence,
+                        "%s live in %s of spans: %zu spans, %s, are less than 10 %% full",
+                        oaki_size_text((double)c->bytes, a), oaki_size_text((double)inuse, b),
+                        c->fill_spans[0], oaki_size_text((double)c->fill_bytes[0], e));
+        }
+    }
+    size_t idle = c->stats.heap_idle + c->empty_bytes;
+    if (idle < d->cfg.watermark_bytes || idle < c->bytes || l->cycles.peak < 2 * c->bytes) return;
+    oak_finding *f = raise(d, l, OAK_FINDING_WATERMARK, "the heap");
+    if (!f) return;
+    f->before = l->cycles.peak;
+    f->now = c->bytes;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "high-water mark, no leak: %s live, there were %s; %s are idle, of which the "
+                "system has %.0f %% back",
+                oaki_size_text((double)c->bytes, a), oaki_size_text((double)l->cycles.peak, b),
+                oaki_size_text((double)idle, e),
+                100.0 * (double)c->stats.heap_released / (double)idle);
+}
+
+void oaki_judge_state(oaki_detector *d, const oaki_look *l)
+{
+    judge_threads(d, l);
+    judge_finalizers(d, l);
+    judge_weak(d, l);
+    judge_thrash(d, l);
+    judge_memory(d, l);
+}
