@@ -11,7 +11,6 @@ Suite *suite_runtime_mcache(void);
 /* The linker hands calls of oak_alloc_typed to a test's own (tests/maps/classic_oom.c). */
 void *__real_oak_alloc_typed(const oak_type *t, size_t count);
 
-
 static void start(void)
 {
     test_heap_start(test_config());
