@@ -1,4 +1,4 @@
-/* json.c - rows and scenarios as JSON (RFC 8259).
+/* json.c - rows, series and scenarios as JSON (RFC 8259).
  *
  * Text is ASCII or UTF-8 as it comes; control characters, quotes and backslashes are escaped.
  * Numbers that JSON cannot write (infinities, not a number) are null. */
@@ -113,8 +113,39 @@ static void put_row(FILE *out, const scn_result *r)
     fputs("}", out);
 }
 
-void cmd_json_results(FILE *out, const scn_results *all, const cmd_tally *tally)
+static void put_series(FILE *out, const scn_series *series)
 {
+    fputs("    {", out);
+    put_text(out, "id", series->scenario->id);
+    fputs(", ", out);
+    put_text(out, "policy", series->scenario->maps ? series->policy->name : "");
+    fputs(", \"points\": [", out);
+    for (size_t i = 0; i < series->count; i++)
+        fprintf(out, "%s[%.1f, %.0f]", i != 0 ? ", " : "", series->samples[i].ms,
+                series->samples[i].bytes);
+    fputs("]}", out);
+}
+
+static void put_all_series(FILE *out, const cmd_outcome *outcomes, size_t count)
+{
+    bool any = false;
+
+    fputs("  \"heap_over_time\": [", out);
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned p = 0; p < scn_policy_count; p++) {
+            if (outcomes[i].series[p].count == 0) continue;
+            fputs(any ? ",\n" : "\n", out);
+            put_series(out, &outcomes[i].series[p]);
+            any = true;
+        }
+    }
+    fputs("\n  ]", out);
+}
+
+void cmd_json_results(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally)
+{
+    bool any = false;
+
     fputs("{\n  \"versions\": {", out);
     put_text(out, "oakum", oak_version());
     fputs(", ", out);
@@ -126,11 +157,16 @@ void cmd_json_results(FILE *out, const scn_results *all, const cmd_tally *tally)
     fprintf(out, "  \"repeated_scenarios\": %zu,\n", tally->repeated_scenarios);
     fprintf(out, "  \"failed_rows\": %zu, \"skipped_rows\": %zu,\n  \"rows\": [",
             tally->failed_rows, tally->skipped_rows);
-    for (size_t i = 0; i < all->count; i++) {
-        fputs(i != 0 ? ",\n" : "\n", out);
-        put_row(out, &all->rows[i]);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < outcomes[i].rows.count; j++) {
+            fputs(any ? ",\n" : "\n", out);
+            put_row(out, &outcomes[i].rows.rows[j]);
+            any = true;
+        }
     }
-    fputs("\n  ]\n}\n", out);
+    fputs("\n  ],\n", out);
+    put_all_series(out, outcomes, count);
+    fputs("\n}\n", out);
 }
 
 void cmd_json_list(FILE *out, const scn_scenario *const *scenarios)

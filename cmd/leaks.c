@@ -1,25 +1,39 @@
 /* leaks.c - `oakum leaks`: runs the leak scenarios and shows what they retain.
  *
- * Scenarios run one after the other, so that none disturbs another's figures. Rows go to stdout,
- * the table's as they come; progress goes to stderr, so that what is piped holds rows only. */
+ * Rows go to stdout, the table's as they come and in its order; progress goes to stderr, so that
+ * what is piped holds rows only. */
 #include "cmd.h"
 
 #include "report.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LIMIT_DEFAULT 120
 #define LIMIT_MOST 86400
+#define JOBS_MOST 4 /* unless asked for more */
 
-enum { OPTION_JSON, OPTION_LIST, OPTION_VERBOSE, OPTION_COLOR, OPTION_TIMEOUT, OPTION_HELP };
+enum {
+    OPTION_JSON,
+    OPTION_HTML,
+    OPTION_LIST,
+    OPTION_VERBOSE,
+    OPTION_COLOR,
+    OPTION_JOBS,
+    OPTION_TIMEOUT,
+    OPTION_HELP
+};
 
 static const cmd_option options[] = {
     [OPTION_JSON] = { "json", 0, NULL, "print one JSON object instead of the table" },
+    [OPTION_HTML] = { "html", 0, "FILE", "write a page with plots to a file, too" },
     [OPTION_LIST] = { "list", 'l', NULL, "list the scenarios, run none" },
     [OPTION_VERBOSE] = { "verbose", 'v', NULL,
                          "show all that each row expects, and its further figures" },
     [OPTION_COLOR] = { "color", 0, "WHEN", "auto (the default), always or never" },
+    [OPTION_JOBS] = { "jobs", 0, "N", "run so many at once (one a processor, 4 at most)" },
     [OPTION_TIMEOUT] = { "timeout", 0, "SECONDS",
                          "end a scenario that takes longer: it fails (120)" },
     [OPTION_HELP] = { "help", 'h', NULL, "print this" },
@@ -29,7 +43,8 @@ static const cmd_option options[] = {
 typedef struct request {
     bool json, list, verbose, help;
     cmd_color color;
-    unsigned limit_s;
+    unsigned limit_s, jobs;
+    const char *html;            /* a file, or NULL */
     const scn_scenario **chosen; /* NULL ends them */
     size_t count;
 } request;
@@ -65,14 +80,15 @@ static bool choose(request *r, const char *name)
     return false;
 }
 
-static bool parse_limit(const char *text, unsigned *out)
+static bool parse_number(const char *option, const char *of_what, const char *text, unsigned most,
+                         unsigned *out)
 {
     char *end;
     unsigned long n = strtoul(text, &end, 10);
 
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n < 1 || n > LIMIT_MOST) {
-        fprintf(stderr, "oakum leaks: --timeout takes seconds from 1 to %d, not '%s'\n", LIMIT_MOST,
-                text);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n < 1 || n > most) {
+        fprintf(stderr, "oakum leaks: --%s takes %s from 1 to %u, not '%s'\n", option, of_what,
+                most, text);
         return false;
     }
     *out = (unsigned)n;
@@ -96,7 +112,14 @@ static bool take_option(request *r, int option, const char *value)
         fprintf(stderr, "oakum leaks: --color takes auto, always or never, not '%s'\n", value);
         return false;
     case OPTION_TIMEOUT:
-        return parse_limit(value, &r->limit_s);
+        return parse_number("timeout", "seconds", value, LIMIT_MOST, &r->limit_s);
+    case OPTION_JOBS:
+        return parse_number("jobs", "a number", value, SCN_RUNS_MOST, &r->jobs);
+    case OPTION_HTML:
+        r->html = value;
+        if (value[0] != '\0') return true;
+        fputs("oakum leaks: --html needs the name of a file\n", stderr);
+        return false;
     case OPTION_HELP:
         r->help = true;
         return true;
@@ -150,106 +173,134 @@ static void list(const request *r)
           stdout);
 }
 
-/* ---- progress ---- */
+/* ---- running ---- */
+
+typedef struct session {
+    const request *request;
+    cmd_table table;
+    cmd_outcome *outcomes;
+    cmd_tally tally;
+    size_t shown;  /* outcomes in the table */
+    bool terminal; /* stderr is one */
+} session;
 
 /* On a terminal one line that is overwritten; otherwise a line for each scenario when it has
  * ended. */
-static void progress_start(const request *r, size_t i)
+static void show_running(void *ctx)
 {
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "[%zu/%zu] %-40s\r", i + 1, r->count, r->chosen[i]->id);
+    const session *s = ctx;
+    char text[80];
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->request->count && n < sizeof(text); i++)
+        if (s->outcomes[i].started && !s->outcomes[i].finished)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, " %s", s->outcomes[i].scenario->id);
+    fprintf(stderr, "\r[%zu/%zu]%-.60s\033[K\r", s->tally.scenarios, s->request->count,
+            n != 0 ? text : "");
 }
 
-static void progress_end(const request *r, size_t i, bool ok, double seconds)
-{
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "%-50s\r", "");
-    else
-        fprintf(stderr, "[%zu/%zu] %s: %s, %.1f s\n", i + 1, r->count, r->chosen[i]->id,
-                ok ? "ok" : "FAIL", seconds);
-}
-
-/* ---- running ---- */
-
-/* Whether all that is wrong with the rows from `first` on are figures; *missed is the first row. */
-static bool only_figures_missed(const scn_results *all, size_t first, const scn_result **missed)
-{
-    *missed = NULL;
-    for (size_t i = first; i < all->count; i++) {
-        const scn_result *row = &all->rows[i];
-
-        if (row->failure[0] != '\0') return false;
-        if (*missed == NULL && !scn_result_ok(row)) *missed = row;
-    }
-    return *missed != NULL;
-}
-
-/* To a conservative collector one stray word, be it a bucket's hashes, can point to a whole array.
- * So a scenario that misses a figure runs once more, and the second run counts. */
-static double run_policies(const request *r, const scn_scenario *s, scn_results *all,
-                           bool *repeated)
-{
-    unsigned policies = s->maps ? scn_policy_count : 1;
-    double seconds = 0;
-
-    for (unsigned p = 0; p < policies; p++) {
-        const scn_result *missed;
-        size_t first = all->count;
-
-        seconds += scn_run(s, scn_policies[p], r->limit_s, all);
-        if (!only_figures_missed(all, first, &missed)) continue;
-        fprintf(stderr, "%s: not as expected: \"%s\"; once more\n", s->id, missed->what);
-        all->count = first;
-        seconds += scn_run(s, scn_policies[p], r->limit_s, all);
-        *repeated = true;
-    }
-    return seconds;
-}
-
-/* Adds the rows from `first` on. Whether all of them pass. */
-static bool count_rows(const scn_results *all, size_t first, cmd_tally *tally)
+/* Whether all rows pass. */
+static bool count_rows(const scn_results *all, cmd_tally *tally)
 {
     size_t failed = 0;
 
-    for (size_t i = first; i < all->count; i++) {
+    for (size_t i = 0; i < all->count; i++) {
         const scn_result *row = &all->rows[i];
 
         failed += !scn_result_ok(row);
         tally->skipped_rows += row->skipped[0] != '\0' && scn_result_ok(row);
     }
-    tally->rows += all->count - first;
+    tally->rows += all->count;
     tally->failed_rows += failed;
     tally->failed_scenarios += failed != 0;
     tally->scenarios++;
     return failed == 0;
 }
 
+/* Scenarios may end in another order than the table's: one waits for those before it. */
+static void show_finished(cmd_outcome *o, void *ctx)
+{
+    session *s = ctx;
+    bool ok = count_rows(&o->rows, &s->tally);
+
+    s->tally.repeated_scenarios += o->repeated;
+    if (s->terminal)
+        fputs("\r\033[K", stderr);
+    else
+        fprintf(stderr, "[%zu/%zu] %s: %s, %.1f s\n", s->tally.scenarios, s->request->count,
+                o->scenario->id, ok ? "ok" : "FAIL", o->seconds);
+    for (; s->shown < s->request->count && s->outcomes[s->shown].finished; s->shown++)
+        if (!s->request->json)
+            cmd_table_scenario(&s->table, s->outcomes[s->shown].rows.rows,
+                               s->outcomes[s->shown].rows.count);
+}
+
+static unsigned default_jobs(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return processors < 1 ? 1 : processors > JOBS_MOST ? JOBS_MOST : (unsigned)processors;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int report(const request *r, const session *s)
+{
+    int status = s->tally.failed_rows == 0 ? CMD_OK : CMD_FAILED;
+
+    if (r->json)
+        cmd_json_results(stdout, s->outcomes, r->count, &s->tally);
+    else
+        cmd_table_end(&s->table, &s->tally);
+    if (r->html != NULL && cmd_html_save(r->html, s->outcomes, r->count, &s->tally) != 0) {
+        fprintf(stderr, "oakum leaks: cannot write %s: %s\n", r->html, strerror(errno));
+        status = CMD_FAILED;
+    }
+    return status;
+}
+
 static int run(const request *r)
 {
-    cmd_table table = { stdout, !r->json && cmd_color_wanted(r->color), r->verbose, cmd_columns() };
-    scn_results all = { NULL, 0, 0 };
-    cmd_tally tally = { 0 };
+    session s = {
+        .request = r,
+        .table = { stdout, !r->json && cmd_color_wanted(r->color), r->verbose, cmd_columns() },
+        .outcomes = calloc(r->count, sizeof(cmd_outcome)),
+        .terminal = isatty(STDERR_FILENO),
+    };
+    cmd_schedule plan = {
+        .outcomes = s.outcomes,
+        .count = r->count,
+        .jobs = r->jobs != 0 ? r->jobs : default_jobs(),
+        .limit_s = r->limit_s,
+        .new_line = s.terminal ? "\r\033[K" : "",
+        .finished = show_finished,
+        .tick = s.terminal ? show_running : NULL,
+        .ctx = &s,
+    };
+    double began = seconds_now();
+    int status;
 
-    if (!r->json) cmd_table_begin(&table);
-    for (size_t i = 0; i < r->count; i++) {
-        size_t first = all.count;
-        double seconds;
-        bool ok, repeated = false;
-
-        progress_start(r, i);
-        seconds = run_policies(r, r->chosen[i], &all, &repeated);
-        tally.repeated_scenarios += repeated;
-        tally.seconds += seconds;
-        ok = count_rows(&all, first, &tally);
-        progress_end(r, i, ok, seconds);
-        if (!r->json) cmd_table_scenario(&table, &all.rows[first], all.count - first);
+    if (s.outcomes == NULL) {
+        fputs("oakum leaks: out of memory\n", stderr);
+        return CMD_FAILED;
     }
-    if (r->json)
-        cmd_json_results(stdout, &all, &tally);
-    else
-        cmd_table_end(&table, &tally);
-    scn_results_free(&all);
-    return tally.failed_rows == 0 ? CMD_OK : CMD_FAILED;
+    for (size_t i = 0; i < r->count; i++) s.outcomes[i].scenario = r->chosen[i];
+    if (!r->json) cmd_table_begin(&s.table);
+    cmd_schedule_run(&plan);
+    s.tally.seconds = seconds_now() - began;
+    status = report(r, &s);
+    for (size_t i = 0; i < r->count; i++) {
+        scn_results_free(&s.outcomes[i].rows);
+        for (unsigned p = 0; p < scn_policy_count; p++) scn_series_free(&s.outcomes[i].series[p]);
+    }
+    free(s.outcomes);
+    return status;
 }
 
 int cmd_leaks(int argc, char **argv)

@@ -125,13 +125,12 @@ static void put_below(const cmd_table *t, const char *text, const char *color)
 
 /* ---- rows ---- */
 
-#define MOST_POLICIES 4
-#define MOST_CELLS (4 + MOST_POLICIES)
+#define MOST_CELLS (4 + CMD_POLICIES_MOST)
 
 static void put_row(const cmd_table *t, const scn_result *const *by_policy)
 {
     const scn_result *first = NULL;
-    char figures[MOST_POLICIES][40];
+    char figures[CMD_POLICIES_MOST][40];
     const char *pointed;
     cell cells[MOST_CELLS];
     bool ok = true, skipped = false;
@@ -162,7 +161,7 @@ static void put_row(const cmd_table *t, const scn_result *const *by_policy)
     if (w.below) put_below(t, pointed, NULL);
 }
 
-static void put_number(char *out, size_t n, double value)
+void cmd_number(char *out, size_t n, double value)
 {
     if (value >= 1e4 || value <= -1e4)
         snprintf(out, n, "%s", scn_thousands(value));
@@ -170,25 +169,31 @@ static void put_number(char *out, size_t n, double value)
         snprintf(out, n, "%.4g", value);
 }
 
-static void put_expectation(const cmd_table *t, const scn_expectation *e)
+void cmd_expectation(char *out, size_t n, const scn_expectation *e)
 {
     char seen[40], low[40], high[40];
+
+    cmd_number(seen, sizeof(seen), e->seen);
+    cmd_number(low, sizeof(low), e->low);
+    cmd_number(high, sizeof(high), e->high);
+    if (e->yes_or_no)
+        snprintf(out, n, "%s: %s", e->name, e->ok ? "yes" : "no");
+    else if (e->low == e->high)
+        snprintf(out, n, "%s: %s, expected %s", e->name, seen, low);
+    else
+        snprintf(out, n, "%s: %s, expected %s to %s", e->name, seen, low, high);
+}
+
+static void put_expectation(const cmd_table *t, const scn_expectation *e)
+{
+    char text[256];
 
     put_spaces(t->out, INDENT + GAP);
     put_color(t, e->ok ? GREEN : RED);
     fputs(e->ok ? "ok    " : "FAIL  ", t->out);
     put_color(t, PLAIN);
-    if (e->yes_or_no) {
-        fprintf(t->out, "%s: %s\n", e->name, e->ok ? "yes" : "no");
-        return;
-    }
-    put_number(seen, sizeof(seen), e->seen);
-    put_number(low, sizeof(low), e->low);
-    put_number(high, sizeof(high), e->high);
-    if (e->low == e->high)
-        fprintf(t->out, "%s: %s, expected %s\n", e->name, seen, low);
-    else
-        fprintf(t->out, "%s: %s, expected %s to %s\n", e->name, seen, low, high);
+    cmd_expectation(text, sizeof(text), e);
+    fprintf(t->out, "%s\n", text);
 }
 
 /* What a row missed; when verbose, all it expected and its further figures. */
@@ -244,30 +249,43 @@ static bool shown_before(const scn_result *rows, size_t i)
     return false;
 }
 
+void cmd_table_rows(const scn_result *rows, size_t count,
+                    void (*fn)(const scn_result *const *by_policy, void *ctx), void *ctx)
+{
+    for (size_t i = 0; i < count; i++) {
+        const scn_result *by_policy[CMD_POLICIES_MOST] = { NULL };
+
+        if (shown_before(rows, i)) continue;
+        by_policy[column_of(&rows[i])] = &rows[i];
+        for (size_t j = i + 1; j < count; j++)
+            if (same_row(&rows[i], &rows[j])) by_policy[column_of(&rows[j])] = &rows[j];
+        fn(by_policy, ctx);
+    }
+}
+
+static void put_row_and_details(const scn_result *const *by_policy, void *ctx)
+{
+    const cmd_table *t = ctx;
+
+    put_row(t, by_policy);
+    for (unsigned p = 0; p < scn_policy_count; p++)
+        if (by_policy[p] != NULL) put_details(t, by_policy[p]);
+}
+
 void cmd_table_scenario(const cmd_table *t, const scn_result *rows, size_t count)
 {
     put_color(t, BOLD);
     fputs(rows[0].scenario->id, t->out);
     put_color(t, PLAIN);
     fprintf(t->out, ": %s\n", rows[0].scenario->leak);
-    for (size_t i = 0; i < count; i++) {
-        const scn_result *by_policy[MOST_POLICIES] = { NULL };
-
-        if (shown_before(rows, i)) continue;
-        by_policy[column_of(&rows[i])] = &rows[i];
-        for (size_t j = i + 1; j < count; j++)
-            if (same_row(&rows[i], &rows[j])) by_policy[column_of(&rows[j])] = &rows[j];
-        put_row(t, by_policy);
-        for (unsigned p = 0; p < scn_policy_count; p++)
-            if (by_policy[p] != NULL) put_details(t, by_policy[p]);
-    }
+    cmd_table_rows(rows, count, put_row_and_details, (void *)(uintptr_t)t);
     fputc('\n', t->out);
     fflush(t->out);
 }
 
 void cmd_table_begin(const cmd_table *t)
 {
-    char titles[MOST_POLICIES][40];
+    char titles[CMD_POLICIES_MOST][40];
     cell cells[MOST_CELLS];
     size_t n = 1;
     widths w = widths_of(t);

@@ -33,7 +33,7 @@ static const struct {
     { { "xyzzy" }, "unknown command 'xyzzy'" },
     { { "--nothing" }, "unknown option '--nothing'" },
     { { "leaks", "stuck-iterater" }, "did you mean 'stuck-iterator'?" },
-    { { "leaks", "idle" }, "did you mean 'idle-map-mid-growth'?" },
+    { { "leaks", "idle-map" }, "did you mean 'idle-map-mid-growth'?" },
     { { "leaks", "finalizer-cycle", "xyzzy" }, "unknown scenario 'xyzzy'" },
     { { "leaks", "--jsn" }, "unknown option 'jsn'; did you mean 'json'?" },
     { { "leaks", "--json=yes" }, "takes no value" },
@@ -41,6 +41,9 @@ static const struct {
     { { "leaks", "--color=blue" }, "auto, always or never" },
     { { "leaks", "--timeout=0" }, "--timeout takes seconds" },
     { { "leaks", "--timeout", "5x" }, "--timeout takes seconds" },
+    { { "leaks", "--jobs=0" }, "--jobs takes a number from 1 to 16" },
+    { { "leaks", "--html" }, "needs a value" },
+    { { "leaks", "--html=" }, "--html needs the name of a file" },
     { { "leaks", "-z" }, "unknown option '-z'" },
     { { "leaks", "--", "--json" }, "unknown scenario '--json'" },
     { { "leaks", "" }, "unknown scenario ''" },
@@ -115,10 +118,48 @@ START_TEST(info_shows_every_option_with_its_value)
 END_TEST
 
 static const char *const ids[] = {
-    "unbounded-global-map", "leaked-thread-holding-map", "struct-field-map-lifetime",
-    "watermark-vs-leak",    "key-type-reachability",     "delete-does-not-release",
-    "stuck-iterator",       "idle-map-mid-growth",       "thread-stack-leak",
+    "unbounded-global-map",
+    "leaked-thread-holding-map",
+    "struct-field-map-lifetime",
+    "watermark-vs-leak",
+    "key-type-reachability",
+    "delete-does-not-release",
+    "audit-cache-unbounded",
+    "syncmap-delayed-delete",
+    "weak-reference-pool",
+    "short-lived-churn-missed",
+    "thread-stack-leak",
+    "pool-misuse",
     "finalizer-cycle",
+    "idle-connection-pool",
+    "gc-thrash",
+    "floating-garbage",
+    "hash-collision-chain",
+    "overflow-buckets-vs-free",
+    "delete-gc-blind-spot",
+    "collision-rate-monitor",
+    "concurrent-map-comparison",
+    "range-insert-delete-pins-oldbuckets",
+    "stuck-iterator",
+    "field-map-iteration-stalls-growth",
+    "syncmap-dirty-promotion",
+    "deferred-closure-capture",
+    "escaped-closure-capture",
+    "idle-map-mid-growth",
+    "sticky-olditerator-flag",
+    "emptied-mid-growth",
+    "deleted-all-mid-growth",
+    "span-pinned-by-one-object",
+    "nan-keys",
+    "clear-during-range",
+    "interior-pointer-pins-array",
+    "concurrent-range-mid-growth",
+    "controlled-growth-experiment",
+    "growth-steps",
+    "rebuild-vs-delete",
+    "string-key-substring-pin",
+    "three-sigma-detector",
+    "heap-profile-of-a-map",
 };
 
 START_TEST(every_scenario_is_listed)
@@ -128,6 +169,7 @@ START_TEST(every_scenario_is_listed)
     ck_assert_ptr_null(test_json_error(r.out));
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
         ck_assert_msg(strstr(r.out, ids[i]) != NULL, "%s is missing", ids[i]);
+    ck_assert_uint_eq(test_count(r.out, "\"id\": "), sizeof(ids) / sizeof(ids[0]));
 }
 END_TEST
 
@@ -136,8 +178,8 @@ START_TEST(a_scenario_runs_and_prints_json)
     OAKUM("leaks", "--json", "struct-field-map-lifetime");
     ck_assert_msg(r.status == 0, "%s", r.out);
     ck_assert_ptr_null(test_json_error(r.out));
-    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"classic\""), 4);
-    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"default\""), 4);
+    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"classic\", \"retained\""), 4);
+    ck_assert_uint_eq(test_count(r.out, "\"policy\": \"default\", \"retained\""), 4);
     ck_assert_ptr_nonnull(strstr(r.out, "\"versions\": {\"oakum\": \""));
     ck_assert_uint_eq(test_count(r.out, "\"scenario\": "), 8);
 }

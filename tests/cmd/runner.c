@@ -1,5 +1,5 @@
 /* runner.c - tests of `oakum leaks` on scenarios that are made to pass, to miss, to crash and to
- * hang.
+ * hang, and of the page that shows them.
  *
  * This file takes the place of tests/scenarios/list.c: the command sees these scenarios only. */
 #include "run.h"
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 Suite *suite_cmd_runner(void);
@@ -96,6 +97,77 @@ static void run_out(scn *s)
     scn_must(NULL);
 }
 
+/* Whether a file is there within a second. */
+static bool appears(const char *name)
+{
+    for (int i = 0; i < 100; i++) {
+        if (access(name, F_OK) == 0) return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* Each waits for the other: they pass if they run side by side. */
+static void meet(scn *s, const char *mine, const char *other)
+{
+    scn_row(s, "waiting for the other");
+    fclose(fopen(mine, "w"));
+    scn_expect_true(s, "the other is there", appears(other));
+}
+
+static void meet_right(scn *s)
+{
+    meet(s, "left", "right");
+}
+
+static void meet_left(scn *s)
+{
+    meet(s, "right", "left");
+}
+
+/* One that runs alone, and one that may run beside others: they never see each other. */
+static void stay_alone(scn *s, const char *mine, const char *other)
+{
+    bool seen = false;
+
+    scn_row(s, "looking around");
+    fclose(fopen(mine, "w"));
+    for (int i = 0; i < 20; i++) {
+        seen = seen || access(other, F_OK) == 0;
+        usleep(5000);
+    }
+    unlink(mine);
+    scn_expect_true(s, "nobody is there", !seen);
+}
+
+static void hermit(scn *s)
+{
+    stay_alone(s, "hermit", "guest");
+}
+
+static void guest(scn *s)
+{
+    stay_alone(s, "guest", "hermit");
+}
+
+/* Text of all kinds, for the page. */
+static void hostile_text(scn *s)
+{
+    scn_row(s, "<script>alert('x')</script> & \"quotes\"");
+    scn_retained(s, 1, SCN_COUNT);
+    scn_go(s, "<b>1</b>");
+    scn_pointed(s, "</td></table>");
+    scn_expect(s, "<i>one</i>", 2, 1, 1);
+}
+
+/* Slower than those that are named behind it. */
+static void dawdle(scn *s)
+{
+    scn_row(s, "at last");
+    usleep(300000);
+    scn_expect_true(s, "a truth", true);
+}
+
 static void say_nothing(scn *s)
 {
     (void)s;
@@ -124,16 +196,30 @@ static void skip(scn *s)
     X(silent, say_nothing)       \
     X(aimless, expect_nothing)   \
     X(skips, skip)               \
-    X(wavers, waver)
+    X(wavers, waver)             \
+    X(left, meet_right)          \
+    X(right, meet_left)          \
+    X(guest, guest)              \
+    X(hostile, hostile_text)     \
+    X(dawdles, dawdle)
 
 #define DEFINE(name, fn) \
     { .id = #name, .class = 'N', .source = "tests", .leak = "leak of " #name, .run = fn },
-static const scn_scenario fakes[] = { SCENARIOS(DEFINE) };
+static const scn_scenario fakes[] = {
+    SCENARIOS(DEFINE){ .id = "hermit",
+                       .class = 'N',
+                       .source = "tests",
+                       .leak = "leak of hermit",
+                       .alone = true,
+                       .run = hermit },
+};
 #undef DEFINE
 
-const scn_scenario *const scn_scenarios[] = { &fakes[0], &fakes[1], &fakes[2],  &fakes[3],
-                                              &fakes[4], &fakes[5], &fakes[6],  &fakes[7],
-                                              &fakes[8], &fakes[9], &fakes[10], NULL };
+const scn_scenario *const scn_scenarios[] = {
+    &fakes[0],  &fakes[1],  &fakes[2],  &fakes[3],  &fakes[4],  &fakes[5],
+    &fakes[6],  &fakes[7],  &fakes[8],  &fakes[9],  &fakes[10], &fakes[11],
+    &fakes[12], &fakes[13], &fakes[14], &fakes[15], &fakes[16], NULL,
+};
 
 /* ---- tests ---- */
 
@@ -259,6 +345,170 @@ START_TEST(a_scenario_that_misses_a_figure_gets_a_second_chance)
 }
 END_TEST
 
+/* In a folder of its own, which is gone afterwards. */
+static char folder[64];
+
+static void enter_folder(void)
+{
+    snprintf(folder, sizeof(folder), "/tmp/oakum-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chdir(folder), 0);
+}
+
+static void leave_folder(void)
+{
+    static const char *const names[] = { "left", "right", "hermit", "guest", "page.html", "old" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) unlink(names[i]);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_msg(rmdir(folder) == 0, "something is left in %s", folder);
+}
+
+START_TEST(scenarios_run_side_by_side_if_there_is_room)
+{
+    enter_folder();
+    LEAKS("left", "right", "--jobs=2");
+    ck_assert_msg(r.status == 0, "%s", r.out);
+    ck_assert_ptr_nonnull(strstr(r.err, "[2/2] "));
+    leave_folder();
+    enter_folder();
+    LEAKS("left", "right", "--jobs=1");
+    ck_assert_int_eq(r.status, 1); /* the first waits in vain, twice */
+    leave_folder();
+}
+END_TEST
+
+START_TEST(one_that_measures_time_runs_alone)
+{
+    enter_folder();
+    if (_i == 0)
+        LEAKS("guest", "hermit", "--jobs=4");
+    else
+        LEAKS("hermit", "guest", "--jobs=4");
+    ck_assert_msg(r.status == 0, "%s", r.out);
+    leave_folder();
+}
+END_TEST
+
+START_TEST(the_table_keeps_its_order_whoever_ends_first)
+{
+    LEAKS("dawdles", "skips", "--jobs=2");
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.err, "[1/2] skips"));
+    ck_assert(strstr(r.out, "dawdles: ") < strstr(r.out, "skips: "));
+}
+END_TEST
+
+/* ---- the page ---- */
+
+static char *read_file(const char *name)
+{
+    FILE *f = fopen(name, "r");
+    char *text = calloc(1, 1 << 20);
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_lt(fread(text, 1, 1 << 20, f), 1 << 20);
+    fclose(f);
+    return text;
+}
+
+START_TEST(a_page_has_the_rows_and_a_plot_and_needs_nothing_else)
+{
+    char *page;
+
+    enter_folder();
+    LEAKS("keeps", "skips", "--html=page.html");
+    ck_assert_msg(r.status == 0, "%s", r.err);
+    ck_assert_ptr_nonnull(strstr(r.out, "all as expected")); /* the table is printed too */
+    page = read_file("page.html");
+    ck_assert_int_eq(strncmp(page, "<!DOCTYPE html>", 15), 0);
+    ck_assert_str_eq(strchr(page, '\0') - 8, "</html>\n");
+    ck_assert_ptr_nonnull(strstr(page, "1,048,576"));
+    ck_assert_uint_eq(test_count(page, "<svg"), 1); /* the other measured nothing */
+    ck_assert_ptr_nonnull(strstr(page, "class=\"curve p0\" d=\"M"));
+    ck_assert_ptr_nonnull(strstr(page, "prefers-color-scheme:dark"));
+    ck_assert_ptr_null(strstr(page, "://"));
+    ck_assert_ptr_null(strstr(page, "<script"));
+    ck_assert_ptr_null(strstr(page, "src="));
+    free(page);
+    leave_folder();
+}
+END_TEST
+
+START_TEST(a_page_escapes_what_it_shows)
+{
+    char *page;
+
+    enter_folder();
+    LEAKS("hostile", "--html=page.html");
+    ck_assert_int_eq(r.status, 1);
+    page = read_file("page.html");
+    ck_assert_ptr_nonnull(strstr(page, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; "
+                                       "&quot;quotes&quot;"));
+    ck_assert_ptr_null(strstr(page, "<script"));
+    ck_assert_ptr_null(strstr(page, "<b>1"));
+    ck_assert_ptr_null(strstr(page, "<i>one"));
+    ck_assert_uint_eq(test_count(page, "</table>"), 1);
+    free(page);
+    leave_folder();
+}
+END_TEST
+
+START_TEST(a_page_that_can_not_be_written_is_an_error)
+{
+    enter_folder();
+    LEAKS("skips", "--html=nowhere/page.html");
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "cannot write nowhere/page.html: No such file"));
+    LEAKS("skips", "--html=/dev/full");
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "cannot write /dev/full: No space left"));
+    LEAKS("skips", "--html=/dev/null");
+    ck_assert_int_eq(r.status, 0);
+    leave_folder();
+}
+END_TEST
+
+static int with_little_room(int argc, char **argv)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 2048, 2048 });
+    return cmd_leaks(argc, argv);
+}
+
+START_TEST(a_page_replaces_an_old_one_whole_or_not_at_all)
+{
+    static char name[] = "leaks", scenario[] = "skips", option[] = "--html=page.html";
+    char *argv[] = { name, scenario, option, NULL }, *page;
+    FILE *old;
+
+    enter_folder();
+    old = fopen("page.html", "w");
+    fputs("an old page", old);
+    fclose(old);
+    test_run_function(&r, with_little_room, argv);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_msg(strstr(r.err, "cannot write page.html: File too large") != NULL, "%s", r.err);
+    page = read_file("page.html");
+    ck_assert_str_eq(page, "an old page");
+    free(page);
+    LEAKS("skips", "--html=page.html");
+    ck_assert_int_eq(r.status, 0);
+    page = read_file("page.html");
+    ck_assert_ptr_null(strstr(page, "an old page"));
+    free(page);
+    leave_folder(); /* nothing else is in it */
+}
+END_TEST
+
+START_TEST(json_has_the_heap_over_time)
+{
+    LEAKS("keeps", "--json");
+    ck_assert_ptr_nonnull(strstr(r.out, "\"heap_over_time\": ["));
+    ck_assert_ptr_nonnull(strstr(r.out, "{\"id\": \"keeps\", \"policy\": null, \"points\": [["));
+}
+END_TEST
+
 START_TEST(a_scenario_named_twice_runs_once)
 {
     LEAKS("skips", "skips", "--json");
@@ -311,6 +561,14 @@ Suite *suite_cmd_runner(void)
     tcase_add_test(c, others_run_after_one_that_fails);
     tcase_add_test(c, json_escapes_what_it_must);
     tcase_add_test(c, a_scenario_that_misses_a_figure_gets_a_second_chance);
+    tcase_add_test(c, scenarios_run_side_by_side_if_there_is_room);
+    tcase_add_loop_test(c, one_that_measures_time_runs_alone, 0, 2);
+    tcase_add_test(c, the_table_keeps_its_order_whoever_ends_first);
+    tcase_add_test(c, a_page_has_the_rows_and_a_plot_and_needs_nothing_else);
+    tcase_add_test(c, a_page_escapes_what_it_shows);
+    tcase_add_test(c, a_page_that_can_not_be_written_is_an_error);
+    tcase_add_test(c, a_page_replaces_an_old_one_whole_or_not_at_all);
+    tcase_add_test(c, json_has_the_heap_over_time);
     tcase_add_test(c, a_scenario_named_twice_runs_once);
     tcase_add_test(c, colour_is_only_there_when_it_is_asked_for);
     tcase_add_loop_test(c, the_table_keeps_to_its_width, 0, 5);

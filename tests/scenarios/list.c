@@ -41,7 +41,9 @@
     X(scn_controlled_growth_experiment)        \
     X(scn_growth_steps)                        \
     X(scn_rebuild_vs_delete)                   \
-    X(scn_string_key_substring_pin)
+    X(scn_string_key_substring_pin)            \
+    X(scn_three_sigma_detector)                \
+    X(scn_heap_profile_of_a_map)
 
 #define DECLARE(name) extern const scn_scenario name;
 SCN_LIST(DECLARE)

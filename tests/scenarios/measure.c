@@ -32,6 +32,7 @@ void scn_live_stats(oak_memstats *out)
     scn_clear_stack();
     collect_twice();
     oak_memstats_read(out);
+    scn_sample_live((double)out->heap_alloc);
 }
 
 double scn_live(void)

@@ -5,6 +5,7 @@
  *       called by any. */
 #include "results.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,41 +16,61 @@
 struct scn {
     int fd;
     bool in_row;
-    scn_message message;
+    double began_us;
+    scn_result row;
 };
 
 static scn the_run;
 
 const scn_map_policy *scn_policy(const scn *s)
 {
-    return s->message.row.policy;
+    return s->row.policy;
 }
 
-static void send_message(scn *s, scn_message_kind kind)
+static void write_all(const void *data, size_t left)
 {
-    const char *p = (const char *)&s->message;
-    size_t left = sizeof(s->message);
+    const char *p = data;
 
-    s->message.kind = kind;
     while (left != 0) {
-        ssize_t n = write(s->fd, p, left);
+        ssize_t n = write(the_run.fd, p, left);
 
+        if (n < 0 && errno == EINTR) continue;
         if (n < 0) _exit(1);
         p += n;
         left -= (size_t)n;
     }
 }
 
+static void send_message(scn_message_kind kind, const void *data, size_t size)
+{
+    scn_message_head head = { kind, (uint32_t)size };
+
+    write_all(&head, sizeof(head));
+    write_all(data, size);
+}
+
+static void send_row(scn_message_kind kind)
+{
+    send_message(kind, &the_run.row, sizeof(the_run.row));
+}
+
+void scn_sample_live(double bytes)
+{
+    scn_sample sample = { (scn_wall_us() - the_run.began_us) / 1e3, bytes };
+
+    if (the_run.fd > 0) send_message(SCN_MESSAGE_SAMPLE, &sample, sizeof(sample));
+}
+
 static void end_row(scn *s)
 {
-    if (s->in_row) send_message(s, SCN_MESSAGE_ROW);
+    if (s->in_row) send_row(SCN_MESSAGE_ROW);
     s->in_row = false;
 }
 
 static void send_fatal(const char *text)
 {
-    snprintf(the_run.message.row.failure, sizeof(the_run.message.row.failure), "%s", text);
-    send_message(&the_run, SCN_MESSAGE_FATAL);
+    snprintf(the_run.row.failure, sizeof(the_run.row.failure), "%s", text);
+    send_row(SCN_MESSAGE_FATAL);
 }
 
 static void set_environment(const char *setting)
@@ -74,8 +95,9 @@ void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int f
     scn *s = &the_run;
 
     s->fd = fd;
-    s->message.row.scenario = scenario;
-    s->message.row.policy = policy;
+    s->began_us = scn_wall_us();
+    s->row.scenario = scenario;
+    s->row.policy = policy;
     set_environment(scenario->environment);
     oak_set_fatal_handler(send_fatal);
     if (oak_init(NULL) != 0) scn_die("oak_init failed");
@@ -85,13 +107,13 @@ void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int f
         scn_die("no memory for the profile");
     scenario->run(s);
     end_row(s);
-    send_message(s, SCN_MESSAGE_DONE);
+    send_message(SCN_MESSAGE_DONE, NULL, 0);
     _exit(0);
 }
 
 void scn_die(const char *format, ...)
 {
-    char text[sizeof(the_run.message.row.failure)];
+    char text[sizeof(the_run.row.failure)];
     va_list ap;
 
     va_start(ap, format);
@@ -105,7 +127,7 @@ void scn_die(const char *format, ...)
 
 void scn_row(scn *s, const char *what, ...)
 {
-    scn_result *r = &s->message.row;
+    scn_result *r = &s->row;
     const scn_scenario *scenario = r->scenario;
     const scn_map_policy *policy = r->policy;
     va_list ap;
@@ -118,19 +140,19 @@ void scn_row(scn *s, const char *what, ...)
     vsnprintf(r->what, sizeof(r->what), what, ap);
     va_end(ap);
     s->in_row = true;
-    send_message(s, SCN_MESSAGE_BEGIN);
+    send_row(SCN_MESSAGE_BEGIN);
 }
 
 void scn_retained(scn *s, double value, scn_unit unit)
 {
-    s->message.row.has_retained = true;
-    s->message.row.retained = value;
-    s->message.row.unit = unit;
+    s->row.has_retained = true;
+    s->row.retained = value;
+    s->row.unit = unit;
 }
 
 void scn_go(scn *s, const char *figure)
 {
-    snprintf(s->message.row.go, sizeof(s->message.row.go), "%s", figure);
+    snprintf(s->row.go, sizeof(s->row.go), "%s", figure);
 }
 
 void scn_pointed(scn *s, const char *format, ...)
@@ -138,13 +160,13 @@ void scn_pointed(scn *s, const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(s->message.row.pointed, sizeof(s->message.row.pointed), format, ap);
+    vsnprintf(s->row.pointed, sizeof(s->row.pointed), format, ap);
     va_end(ap);
 }
 
 void scn_pointed_too(scn *s, const char *format, ...)
 {
-    scn_result *r = &s->message.row;
+    scn_result *r = &s->row;
     size_t n = strlen(r->pointed);
     va_list ap;
 
@@ -159,7 +181,7 @@ void scn_pointed_too(scn *s, const char *format, ...)
 
 void scn_figure(scn *s, const char *name, double value, scn_unit unit)
 {
-    scn_result *r = &s->message.row;
+    scn_result *r = &s->row;
     scn_named_figure *f;
 
     if (r->figure_count == SCN_FIGURES) scn_die("more than %d figures in a row", SCN_FIGURES);
@@ -171,14 +193,14 @@ void scn_figure(scn *s, const char *name, double value, scn_unit unit)
 
 void scn_skip(scn *s, const char *why)
 {
-    snprintf(s->message.row.skipped, sizeof(s->message.row.skipped), "%s", why);
+    snprintf(s->row.skipped, sizeof(s->row.skipped), "%s", why);
 }
 
 /* ---- expectations ---- */
 
 static scn_expectation *expectation(scn *s, const char *name)
 {
-    scn_result *r = &s->message.row;
+    scn_result *r = &s->row;
     scn_expectation *e;
 
     if (r->expectation_count == SCN_EXPECTATIONS)

@@ -53,10 +53,43 @@ typedef struct scn_results {
 scn_result *scn_results_add(scn_results *all);
 void scn_results_free(scn_results *all);
 
-/* Run one scenario on one policy in a child process, and append its rows: at least one. A crash,
- * an early end or the time limit is a failing row. Returns the seconds it took. */
-double scn_run(const scn_scenario *scenario, const scn_map_policy *policy, unsigned limit_s,
-               scn_results *all);
+/* ---- the live heap over time ---- */
+
+typedef struct scn_sample {
+    double ms;    /* since the scenario began */
+    double bytes; /* live, after two collections */
+} scn_sample;
+
+#define SCN_SAMPLES 1024 /* the first ones; more are left out */
+
+typedef struct scn_series {
+    const scn_scenario *scenario;
+    const scn_map_policy *policy;
+    size_t count;
+    scn_sample *samples;
+} scn_series;
+
+void scn_series_free(scn_series *series);
+
+/* ---- runs: any number at once ---- */
+
+#define SCN_RUNS_MOST 16
+
+/* A scenario on a policy, in a child process. */
+typedef struct scn_run scn_run;
+
+/* Never NULL: when no child can be had, the program ends. Rows and samples go to all and series as
+ * they come; both must stay until the run has been ended. */
+scn_run *scn_run_start(const scn_scenario *scenario, const scn_map_policy *policy,
+                       unsigned limit_s, scn_results *all, scn_series *series);
+
+/* Wait until one of the runs is over, and return its index. `tick`, if not NULL, is called some
+ * times a second meanwhile. */
+size_t scn_run_wait(scn_run *const *runs, size_t count, void (*tick)(void *ctx), void *ctx);
+
+/* What it came to has been added: at least one row, a crash, an early end or the time limit as a
+ * failing one. Returns the seconds it took; the run is gone. */
+double scn_run_end(scn_run *run);
 
 /* "11,522,088", "97.0 %", "2.74 x". */
 void scn_format(char *out, size_t n, double value, scn_unit unit);
@@ -64,16 +97,18 @@ void scn_format(char *out, size_t n, double value, scn_unit unit);
 /* ---- the pipe (report.c writes, runner.c reads) ---- */
 
 typedef enum scn_message_kind {
-    SCN_MESSAGE_BEGIN, /* a row has begun: only `what` counts */
-    SCN_MESSAGE_ROW,   /* a row is complete */
-    SCN_MESSAGE_FATAL, /* the child is about to die: `failure` */
-    SCN_MESSAGE_DONE   /* the body has returned */
+    SCN_MESSAGE_BEGIN,  /* a row has begun: a row of which only `what` counts */
+    SCN_MESSAGE_ROW,    /* a row is complete */
+    SCN_MESSAGE_FATAL,  /* the child is about to die: a row, for its `failure` */
+    SCN_MESSAGE_SAMPLE, /* a sample */
+    SCN_MESSAGE_DONE    /* the body has returned: nothing */
 } scn_message_kind;
 
-typedef struct scn_message {
+/* Before each message: what follows. */
+typedef struct scn_message_head {
     scn_message_kind kind;
-    scn_result row;
-} scn_message;
+    uint32_t size;
+} scn_message_head;
 
 /* The child's side: run the body, write what it reports to fd, and exit. */
 OAK_NORETURN void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int fd);

@@ -5,6 +5,7 @@
 #include "results.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -67,16 +68,39 @@ void scn_format(char *out, size_t n, double value, scn_unit unit)
     }
 }
 
+void scn_series_free(scn_series *series)
+{
+    free(series->samples);
+    memset(series, 0, sizeof(*series));
+}
+
 /* ---- a child ---- */
 
-typedef struct child_run {
+#define TICK_MS 100
+
+struct scn_run {
+    const scn_scenario *scenario;
+    const scn_map_policy *policy;
+    unsigned limit_s;
+    scn_results *all;
+    size_t rows_before;
+    scn_series *series;
     pid_t pid;
     int fd;
-    bool done;                                  /* the body returned */
-    bool late;                                  /* killed at its limit */
+    double began;
+    bool done; /* the body returned */
+    bool late; /* killed at its limit */
+    bool over;
+    /* the message that is being read */
+    scn_message_head head;
+    size_t got;
+    union {
+        scn_result row;
+        scn_sample sample;
+    } body;
     char what[sizeof(((scn_result *)0)->what)]; /* of the row under way; empty: between rows */
     char failure[sizeof(((scn_result *)0)->failure)]; /* its last words */
-} child_run;
+};
 
 static double seconds_now(void)
 {
@@ -86,112 +110,165 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Read n bytes, or fewer at the end of the file or at the deadline. */
-static size_t read_until(child_run *c, void *out, size_t n, double deadline)
+static OAK_NORETURN void out_of_memory(void)
 {
-    size_t got = 0;
-
-    while (got < n) {
-        double left = deadline - seconds_now();
-        struct pollfd p = { c->fd, POLLIN, 0 };
-        int ready = left > 0 ? poll(&p, 1, (int)(left * 1000) + 1) : 0;
-        ssize_t r;
-
-        if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) {
-            c->late = true;
-            return got;
-        }
-        r = read(c->fd, (char *)out + got, n - got);
-        if (r < 0 && errno == EINTR) continue;
-        if (r <= 0) return got;
-        got += (size_t)r;
-    }
-    return got;
+    fputs("oakum: out of memory\n", stderr);
+    exit(1);
 }
 
-static void take_message(child_run *c, const scn_message *m, scn_results *all)
+static void add_sample(scn_run *r)
 {
-    switch (m->kind) {
+    scn_series *series = r->series;
+
+    if (series->samples == NULL) {
+        series->samples = calloc(SCN_SAMPLES, sizeof(*series->samples));
+        if (series->samples == NULL) out_of_memory();
+    }
+    if (series->count < SCN_SAMPLES) series->samples[series->count++] = r->body.sample;
+}
+
+static void take_message(scn_run *r)
+{
+    switch (r->head.kind) {
     case SCN_MESSAGE_BEGIN:
-        memcpy(c->what, m->row.what, sizeof(c->what));
+        memcpy(r->what, r->body.row.what, sizeof(r->what));
         break;
     case SCN_MESSAGE_ROW:
-        *scn_results_add(all) = m->row;
-        c->what[0] = '\0';
+        *scn_results_add(r->all) = r->body.row;
+        r->what[0] = '\0';
         break;
     case SCN_MESSAGE_FATAL:
-        memcpy(c->failure, m->row.failure, sizeof(c->failure));
+        memcpy(r->failure, r->body.row.failure, sizeof(r->failure));
+        break;
+    case SCN_MESSAGE_SAMPLE:
+        add_sample(r);
         break;
     case SCN_MESSAGE_DONE:
-        c->done = true;
+        r->done = true;
         break;
     }
 }
 
-/* What became of a child that did not end as it should. */
-static void add_failure(const child_run *c, int status, unsigned limit_s,
-                        const scn_scenario *scenario, const scn_map_policy *policy,
-                        scn_results *all)
+/* What can be read of the message under way. False when nothing more will come. */
+static bool read_some(scn_run *r)
 {
-    scn_result *r = scn_results_add(all);
-    char end[96];
+    bool in_head = r->got < sizeof(r->head);
+    size_t end = in_head ? sizeof(r->head) : sizeof(r->head) + r->head.size;
+    char *to = in_head ? (char *)&r->head + r->got : (char *)&r->body + r->got - sizeof(r->head);
+    ssize_t n = read(r->fd, to, end - r->got);
 
-    if (c->late)
-        snprintf(end, sizeof(end), "no end within %u s, killed", limit_s);
-    else if (WIFSIGNALED(status) && sigabbrev_np(WTERMSIG(status)) != NULL)
-        snprintf(end, sizeof(end), "killed by SIG%s (%s)", sigabbrev_np(WTERMSIG(status)),
-                 strsignal(WTERMSIG(status)));
-    else if (WIFSIGNALED(status))
-        snprintf(end, sizeof(end), "killed by signal %d", WTERMSIG(status));
-    else if (WIFEXITED(status) && c->done)
-        snprintf(end, sizeof(end), "reported no row");
-    else
-        snprintf(end, sizeof(end), "ended early with status %d",
-                 WIFEXITED(status) ? WEXITSTATUS(status) : -1);
-    r->scenario = scenario;
-    r->policy = policy;
-    snprintf(r->what, sizeof(r->what), "%s", c->what[0] != '\0' ? c->what : scenario->leak);
-    if (c->failure[0] != '\0')
-        snprintf(r->failure, sizeof(r->failure), "%.120s; %.60s", c->failure, end);
-    else
-        snprintf(r->failure, sizeof(r->failure), "%s", end);
+    if (n < 0) return errno == EINTR || errno == EAGAIN;
+    if (n == 0) return false;
+    r->got += (size_t)n;
+    if (r->got < sizeof(r->head)) return true;
+    if (r->head.size > sizeof(r->body)) return false;
+    if (r->got < sizeof(r->head) + r->head.size) return true;
+    take_message(r);
+    r->got = 0;
+    return !r->done;
 }
 
-static void start_child(child_run *c, const scn_scenario *scenario, const scn_map_policy *policy)
+scn_run *scn_run_start(const scn_scenario *scenario, const scn_map_policy *policy, unsigned limit_s,
+                       scn_results *all, scn_series *series)
 {
+    scn_run *r = calloc(1, sizeof(*r));
     int fds[2];
 
+    if (r == NULL) out_of_memory();
     fflush(NULL);
-    if (pipe(fds) != 0 || (c->pid = fork()) < 0) {
+    if (pipe2(fds, O_CLOEXEC) != 0 || (r->pid = fork()) < 0) {
         perror("oakum: cannot start a scenario");
         exit(1);
     }
-    if (c->pid == 0) {
+    if (r->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(fds[0]);
         scn_child(scenario, policy, fds[1]);
     }
     close(fds[1]);
-    c->fd = fds[0];
+    r->fd = fds[0];
+    r->scenario = series->scenario = scenario;
+    r->policy = series->policy = policy;
+    r->limit_s = limit_s;
+    r->all = all;
+    r->rows_before = all->count;
+    r->series = series;
+    r->began = seconds_now();
+    return r;
 }
 
-double scn_run(const scn_scenario *scenario, const scn_map_policy *policy, unsigned limit_s,
-               scn_results *all)
+static void poll_runs(scn_run *const *runs, size_t count)
 {
-    static scn_message message; /* too large for a small stack */
-    child_run c = { 0 };
-    double start = seconds_now();
-    size_t before = all->count;
+    struct pollfd fds[SCN_RUNS_MOST];
+    double now;
+    int ready;
+
+    for (size_t i = 0; i < count; i++) fds[i] = (struct pollfd){ runs[i]->fd, POLLIN, 0 };
+    ready = poll(fds, count, TICK_MS);
+    now = seconds_now();
+    for (size_t i = 0; i < count; i++) {
+        scn_run *r = runs[i];
+
+        if (ready > 0 && fds[i].revents != 0) r->over = !read_some(r);
+        if (r->over || now - r->began < r->limit_s) continue;
+        r->over = r->late = true;
+        kill(r->pid, SIGKILL);
+    }
+}
+
+size_t scn_run_wait(scn_run *const *runs, size_t count, void (*tick)(void *ctx), void *ctx)
+{
+    for (double last = 0;;) {
+        double now = seconds_now();
+
+        for (size_t i = 0; i < count; i++)
+            if (runs[i]->over) return i;
+        if (tick != NULL && now - last >= TICK_MS / 1e3) {
+            last = now;
+            tick(ctx);
+        }
+        poll_runs(runs, count);
+    }
+}
+
+/* What became of a child that did not end as it should. */
+static void add_failure(const scn_run *r, int status)
+{
+    scn_result *row = scn_results_add(r->all);
+    char end[96];
+
+    if (r->late)
+        snprintf(end, sizeof(end), "no end within %u s, killed", r->limit_s);
+    else if (WIFSIGNALED(status) && sigabbrev_np(WTERMSIG(status)) != NULL)
+        snprintf(end, sizeof(end), "killed by SIG%s (%s)", sigabbrev_np(WTERMSIG(status)),
+                 strsignal(WTERMSIG(status)));
+    else if (WIFSIGNALED(status))
+        snprintf(end, sizeof(end), "killed by signal %d", WTERMSIG(status));
+    else if (WIFEXITED(status) && r->done)
+        snprintf(end, sizeof(end), "reported no row");
+    else
+        snprintf(end, sizeof(end), "ended early with status %d",
+                 WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    row->scenario = r->scenario;
+    row->policy = r->policy;
+    snprintf(row->what, sizeof(row->what), "%s", r->what[0] != '\0' ? r->what : r->scenario->leak);
+    if (r->failure[0] != '\0')
+        snprintf(row->failure, sizeof(row->failure), "%.120s; %.60s", r->failure, end);
+    else
+        snprintf(row->failure, sizeof(row->failure), "%s", end);
+}
+
+double scn_run_end(scn_run *r)
+{
+    double seconds;
     int status = 0;
 
-    start_child(&c, scenario, policy);
-    while (!c.done && read_until(&c, &message, sizeof(message), start + limit_s) == sizeof(message))
-        take_message(&c, &message, all);
-    if (c.late) kill(c.pid, SIGKILL);
-    close(c.fd);
-    while (waitpid(c.pid, &status, 0) < 0 && errno == EINTR) continue;
-    if (!c.done || all->count == before || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        add_failure(&c, status, limit_s, scenario, policy, all);
-    return seconds_now() - start;
+    close(r->fd);
+    while (waitpid(r->pid, &status, 0) < 0 && errno == EINTR) continue;
+    if (!r->done || r->all->count == r->rows_before || !WIFEXITED(status) ||
+        WEXITSTATUS(status) != 0)
+        add_failure(r, status);
+    seconds = seconds_now() - r->began;
+    free(r);
+    return seconds;
 }

@@ -222,6 +222,9 @@ void scn_live_stats(oak_memstats *out);
 /* Overwrite what earlier calls left on this stack below the caller's frame. */
 void scn_clear_stack(void);
 
+/* A point of the scenario's plot: so much is live now. scn_live does it. (report.c) */
+void scn_sample_live(double bytes);
+
 /* Run fn(arg) on a thread that has finished, and detached, on return. */
 void scn_on_thread(void (*fn)(void *arg), void *arg);
 

@@ -1,0 +1,374 @@
+/* html.c - what `oakum leaks` found, as one page: the table, and for each scenario a plot of the
+ * live heap over time, one line for each policy.
+ *
+ * The page needs nothing else: no script, no other file. Colours are the reader's, light or dark.
+ * Everything that is not written here is escaped. The file takes its name when it is whole. */
+#include "cmd.h"
+
+#include "report.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- text ---- */
+
+static void put_escaped(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        case '\'':
+            fputs("&#39;", out);
+            break;
+        default:
+            if ((unsigned char)*text >= 0x20) fputc(*text, out);
+        }
+    }
+}
+
+/* <tag class="class">text</tag>; class may be NULL. */
+static void put_element(FILE *out, const char *tag, const char *class, const char *text)
+{
+    fprintf(out, "<%s", tag);
+    if (class != NULL) fprintf(out, " class=\"%s\"", class);
+    fputc('>', out);
+    put_escaped(out, text);
+    fprintf(out, "</%s>", tag);
+}
+
+static const char style[] =
+    "<style>\n"
+    ":root{color-scheme:light dark;--page:#fff;--text:#1b1f24;--quiet:#57606a;--line:#d0d7de;"
+    "--p0:#b35900;--p1:#0969da;--p2:#8250df;--p3:#1a7f37;--good:#1a7f37;--bad:#cf222e;"
+    "--plot:#f6f8fa}\n"
+    "@media(prefers-color-scheme:dark){:root{--page:#0d1117;--text:#e6edf3;--quiet:#9198a1;"
+    "--line:#30363d;--p0:#f0883e;--p1:#58a6ff;--p2:#bc8cff;--p3:#3fb950;--good:#3fb950;"
+    "--bad:#ff7b72;--plot:#161b22}}\n"
+    "body{margin:0 auto;max-width:76rem;padding:1rem;background:var(--page);color:var(--text);"
+    "font:15px/1.45 system-ui,sans-serif}\n"
+    "h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.1rem;margin:0}\n"
+    "section{border-top:1px solid var(--line);padding:1rem 0}\n"
+    ".quiet{color:var(--quiet)}.badge{border:1px solid var(--line);border-radius:.6em;"
+    "padding:0 .5em;font-size:.8rem;font-weight:normal}\n"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.85rem}\n"
+    "th,td{padding:.25rem .5rem;text-align:left;vertical-align:top;"
+    "border-top:1px solid var(--line);overflow-wrap:anywhere}\n"
+    "th{border-top:0;color:var(--quiet);font-weight:600}\n"
+    ".n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
+    ".good{color:var(--good)}.bad{color:var(--bad);font-weight:600}\n"
+    "svg{display:block;width:100%;max-width:46rem;height:auto;margin:.5rem 0;"
+    "background:var(--plot);border-radius:6px}\n"
+    "svg text{fill:var(--quiet);font:11px system-ui,sans-serif}\n"
+    "svg .axis{stroke:var(--line)}svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}\n"
+    ".p0{stroke:var(--p0)}.p1{stroke:var(--p1)}.p2{stroke:var(--p2)}.p3{stroke:var(--p3)}\n"
+    ".c0{background:var(--p0)}.c1{background:var(--p1)}.c2{background:var(--p2)}"
+    ".c3{background:var(--p3)}\n"
+    ".key{display:inline-block;width:1.2em;height:.25em;vertical-align:middle;"
+    "margin:0 .3em 0 1em}\n"
+    "details{font-size:.85rem}summary{cursor:pointer;color:var(--quiet)}"
+    "ul{margin:.3rem 0;padding-left:1.2rem}\n"
+    "nav{columns:18rem;font-size:.9rem}nav a{display:block;color:inherit}\n"
+    "</style>\n";
+
+/* ---- plots ---- */
+
+enum { WIDTH = 640, HEIGHT = 150, LEFT = 58, RIGHT = 10, TOP = 12, BOTTOM = 22 };
+
+static double most_of(const cmd_outcome *o, bool bytes)
+{
+    double most = 0;
+
+    for (unsigned p = 0; p < scn_policy_count; p++)
+        for (size_t i = 0; i < o->series[p].count; i++)
+            most = fmax(most, bytes ? o->series[p].samples[i].bytes : o->series[p].samples[i].ms);
+    return most;
+}
+
+static void format_bytes(char *out, size_t n, double bytes)
+{
+    if (bytes >= 1e6)
+        snprintf(out, n, "%.1f MB", bytes / 1e6);
+    else
+        snprintf(out, n, "%.0f KB", bytes / 1e3);
+}
+
+/* Steps, as what is live stays until it is measured again; and a dot for each measurement. */
+static void put_curve(FILE *out, const scn_series *s, unsigned policy, double ms, double bytes)
+{
+    double sx = (WIDTH - LEFT - RIGHT) / ms, sy = (HEIGHT - TOP - BOTTOM) / bytes;
+
+    fprintf(out, "<path class=\"curve p%u\" d=\"", policy);
+    for (size_t i = 0; i < s->count; i++) {
+        double x = LEFT + s->samples[i].ms * sx, y = HEIGHT - BOTTOM - s->samples[i].bytes * sy;
+
+        if (i == 0)
+            fprintf(out, "M%.1f %.1f", x, y);
+        else
+            fprintf(out, "H%.1fV%.1f", x, y);
+    }
+    fputs("\"/>", out);
+}
+
+static void put_plot(FILE *out, const cmd_outcome *o)
+{
+    double ms = most_of(o, false), bytes = most_of(o, true);
+    char most[32];
+
+    if (ms <= 0 || bytes <= 0) return;
+    format_bytes(most, sizeof(most), bytes);
+    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\"><title>", WIDTH, HEIGHT);
+    put_escaped(out, o->scenario->id);
+    fputs(": live heap after collections, over time</title>\n", out);
+    fprintf(out, "<path class=\"axis\" fill=\"none\" d=\"M%d %dV%dH%d\"/>", LEFT, TOP,
+            HEIGHT - BOTTOM, WIDTH - RIGHT);
+    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>", LEFT - 6, TOP + 8, most);
+    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">0</text>", LEFT - 6,
+            HEIGHT - BOTTOM + 4);
+    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%.2f s</text>\n", WIDTH - RIGHT,
+            HEIGHT - 6, ms / 1e3);
+    for (unsigned p = 0; p < scn_policy_count; p++)
+        if (o->series[p].count != 0) put_curve(out, &o->series[p], p, ms, bytes);
+    fputs("</svg>\n", out);
+}
+
+/* ---- rows ---- */
+
+static void put_expectations(FILE *out, const scn_result *r)
+{
+    char text[256];
+
+    for (unsigned i = 0; i < r->expectation_count; i++) {
+        cmd_expectation(text, sizeof(text), &r->expectations[i]);
+        put_element(out, "li", r->expectations[i].ok ? NULL : "bad", text);
+    }
+    for (unsigned i = 0; i < r->figure_count; i++) {
+        char value[40];
+
+        scn_format(value, sizeof(value), r->figures[i].value, r->figures[i].unit);
+        snprintf(text, sizeof(text), "%s: %s", r->figures[i].name, value);
+        put_element(out, "li", "quiet", text);
+    }
+    if (r->failure[0] != '\0') put_element(out, "li", "bad", r->failure);
+}
+
+static void put_details(FILE *out, const scn_result *const *by_policy, bool ok)
+{
+    fprintf(out, "<details%s><summary>what was expected</summary>", ok ? "" : " open");
+    for (unsigned p = 0; p < scn_policy_count; p++) {
+        const scn_result *r = by_policy[p];
+
+        if (r == NULL) continue;
+        fputs("<ul>", out);
+        if (r->scenario->maps) {
+            char line[400];
+
+            snprintf(line, sizeof(line), "%s: %s", r->policy->name, r->pointed);
+            put_element(out, "li", "quiet", line);
+        }
+        put_expectations(out, r);
+        fputs("</ul>", out);
+    }
+    fputs("</details>", out);
+}
+
+static void put_row(const scn_result *const *by_policy, void *ctx)
+{
+    FILE *out = ctx;
+    const scn_result *first = NULL;
+    bool ok = true, skipped = false;
+
+    for (unsigned p = 0; p < scn_policy_count; p++) {
+        if (by_policy[p] == NULL) continue;
+        if (first == NULL) first = by_policy[p];
+        ok = ok && scn_result_ok(by_policy[p]);
+        skipped = skipped || by_policy[p]->skipped[0] != '\0';
+    }
+    fputs("<tr>", out);
+    put_element(out, "td", NULL, first->what);
+    for (unsigned p = 0; p < scn_policy_count; p++) {
+        char figure[40] = "";
+
+        if (by_policy[p] != NULL && by_policy[p]->has_retained)
+            scn_format(figure, sizeof(figure), by_policy[p]->retained, by_policy[p]->unit);
+        put_element(out, "td", "n", figure);
+    }
+    put_element(out, "td", "n", first->go);
+    fputs("<td>", out);
+    put_escaped(out, first->skipped[0] != '\0' ? first->skipped : first->pointed);
+    put_details(out, by_policy, ok);
+    fputs("</td>", out);
+    put_element(out, "td",
+                !ok       ? "bad"
+                : skipped ? "quiet"
+                          : "good",
+                !ok       ? "FAIL"
+                : skipped ? "skip"
+                          : "ok");
+    fputs("</tr>\n", out);
+}
+
+static const char *class_name(char class)
+{
+    switch (class) {
+    case 'M':
+        return "M: the map's policy";
+    case 'U':
+        return "U: the program";
+    case 'G':
+        return "G: collector or allocator";
+    default:
+        return "N: not a leak";
+    }
+}
+
+static void put_scenario(FILE *out, const cmd_outcome *o)
+{
+    const scn_scenario *s = o->scenario;
+
+    fputs("<section id=\"", out);
+    put_escaped(out, s->id);
+    fputs("\"><h2>", out);
+    put_escaped(out, s->id);
+    fputs(" <span class=\"badge\">", out);
+    put_escaped(out, class_name(s->class));
+    fputs("</span></h2>\n<p>", out);
+    put_escaped(out, s->leak);
+    fputs(" <span class=\"quiet\">(", out);
+    put_escaped(out, s->source);
+    fputs(")</span></p>\n", out);
+    put_plot(out, o);
+    fputs("<div class=\"scroll\"><table><tr><th>what was done</th>", out);
+    for (unsigned p = 0; p < scn_policy_count; p++) {
+        fputs("<th class=\"n\">", out);
+        put_escaped(out, scn_policies[p]->name);
+        fputs(" retained</th>", out);
+    }
+    fputs("<th class=\"n\">Go 1.19</th><th>what pointed at it</th><th></th></tr>\n", out);
+    cmd_table_rows(o->rows.rows, o->rows.count, put_row, out);
+    fputs("</table></div></section>\n", out);
+}
+
+/* ---- the page ---- */
+
+static void put_summary(FILE *out, const cmd_outcome *outcomes, size_t count,
+                        const cmd_tally *tally)
+{
+    fprintf(out, "<h1>Leak scenarios</h1>\n<p>%zu scenario%s, %zu rows, ", tally->scenarios,
+            tally->scenarios == 1 ? "" : "s", tally->rows);
+    if (tally->failed_rows == 0)
+        fputs("<span class=\"good\">all as expected</span>", out);
+    else
+        fprintf(out, "<span class=\"bad\">%zu not as expected</span>, in %zu scenario%s",
+                tally->failed_rows, tally->failed_scenarios,
+                tally->failed_scenarios == 1 ? "" : "s");
+    if (tally->skipped_rows != 0) fprintf(out, ", %zu skipped", tally->skipped_rows);
+    if (tally->repeated_scenarios != 0) fprintf(out, ", %zu repeated", tally->repeated_scenarios);
+    fprintf(out, "; %.1f s. Oakum ", tally->seconds);
+    put_escaped(out, oak_version());
+    fputs(".</p>\n<p class=\"quiet\">Bytes live after two full collections, less those at the "
+          "start. Go's figures were measured once with Go " CMD_GO_VERSION
+          " on linux/amd64; all others in this run. Plots: the live heap after collections, over "
+          "time:",
+          out);
+    for (unsigned p = 0; p < scn_policy_count; p++) {
+        fprintf(out, "<span class=\"key c%u\"></span>", p);
+        put_escaped(out, scn_policies[p]->name);
+    }
+    fputs("; where a scenario is not about maps, there is one line.</p>\n<nav>", out);
+    for (size_t i = 0; i < count; i++) {
+        fputs("<a href=\"#", out);
+        put_escaped(out, outcomes[i].scenario->id);
+        fputs("\">", out);
+        put_escaped(out, outcomes[i].scenario->id);
+        fputs("</a>\n", out);
+    }
+    fputs("</nav>\n", out);
+}
+
+static void put_page(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally)
+{
+    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+          "<title>Oakum: leak scenarios</title>\n",
+          out);
+    fputs(style, out);
+    fputs("</head>\n<body>\n", out);
+    put_summary(out, outcomes, count, tally);
+    for (size_t i = 0; i < count; i++) put_scenario(out, &outcomes[i]);
+    fputs("</body>\n</html>\n", out);
+}
+
+/* ---- the file ---- */
+
+/* Ends the stream. 0, or -1 with the first error. */
+static int end_stream(FILE *out)
+{
+    int failed = fflush(out) != 0 || ferror(out), error = errno;
+
+    if (fclose(out) != 0 && !failed) return -1;
+    errno = error;
+    return failed ? -1 : 0;
+}
+
+/* A device or a pipe is written to as it is. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+/* A new file beside `path`, readable as the umask says; its name in *name, to be freed. */
+static int open_beside(const char *path, char **name)
+{
+    mode_t mask = umask(0);
+    int fd;
+
+    umask(mask);
+    if (asprintf(name, "%s.XXXXXX", path) < 0) {
+        *name = NULL;
+        errno = ENOMEM;
+        return -1;
+    }
+    fd = mkostemp(*name, O_CLOEXEC);
+    if (fd >= 0) fchmod(fd, 0666 & ~mask);
+    return fd;
+}
+
+int cmd_html_save(const char *path, const cmd_outcome *outcomes, size_t count,
+                  const cmd_tally *tally)
+{
+    char *name = NULL;
+    bool special = is_special(path);
+    int fd = special ? open(path, O_WRONLY | O_CLOEXEC) : open_beside(path, &name);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    int result = -1, error;
+
+    if (out != NULL) {
+        put_page(out, outcomes, count, tally);
+        result = end_stream(out);
+        if (result == 0 && !special) result = rename(name, path);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    error = errno;
+    if (result != 0 && !special && fd >= 0) unlink(name);
+    free(name);
+    errno = error;
+    return result;
+}

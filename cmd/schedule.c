@@ -1,0 +1,113 @@
+/* schedule.c - runs scenarios side by side.
+ *
+ * Each is a process of its own, so that none disturbs what another holds; those that measure time
+ * run with nothing beside them. A scenario's policies run one after the other, as the largest fill
+ * a good part of a small machine's memory. Scenarios begin in the order in which they were given.
+ *
+ * Bound: `jobs` children at a time. */
+#include "cmd.h"
+
+#include "report.h"
+#include <stdlib.h>
+
+/* A place in which a scenario runs. */
+typedef struct slot {
+    cmd_outcome *outcome; /* NULL: free */
+    unsigned policy;
+    size_t first; /* row of this policy */
+    bool again;   /* it is the second run */
+    scn_run *run;
+} slot;
+
+typedef struct schedule {
+    const cmd_schedule *plan;
+    slot slots[SCN_RUNS_MOST];
+    size_t running, next;
+} schedule;
+
+static unsigned policies_of(const scn_scenario *s)
+{
+    return s->maps ? scn_policy_count : 1;
+}
+
+static void start_policy(schedule *c, slot *p)
+{
+    cmd_outcome *o = p->outcome;
+
+    p->first = o->rows.count;
+    p->run = scn_run_start(o->scenario, scn_policies[p->policy], c->plan->limit_s, &o->rows,
+                           &o->series[p->policy]);
+}
+
+/* Scenarios that may begin now. */
+static void start_due(schedule *c)
+{
+    while (c->next < c->plan->count && c->running < c->plan->jobs) {
+        cmd_outcome *o = &c->plan->outcomes[c->next];
+        slot *p = &c->slots[c->running];
+
+        if (c->running != 0 && (o->scenario->alone || c->slots[0].outcome->scenario->alone)) return;
+        *p = (slot){ .outcome = o };
+        o->started = true;
+        c->next++;
+        c->running++;
+        start_policy(c, p);
+    }
+}
+
+/* Whether all that is wrong with the rows from `first` on are figures; *missed is the first row. */
+static bool only_figures_missed(const scn_results *all, size_t first, const scn_result **missed)
+{
+    *missed = NULL;
+    for (size_t i = first; i < all->count; i++) {
+        const scn_result *row = &all->rows[i];
+
+        if (row->failure[0] != '\0') return false;
+        if (*missed == NULL && !scn_result_ok(row)) *missed = row;
+    }
+    return *missed != NULL;
+}
+
+/* To a conservative collector one stray word, be it a bucket's hashes, can point to a whole array.
+ * So a policy that misses a figure runs once more, and the second run counts. Whether another run
+ * of the slot's has begun. */
+static bool run_again_or_next(schedule *c, slot *p)
+{
+    cmd_outcome *o = p->outcome;
+    const scn_result *missed;
+
+    if (!p->again && only_figures_missed(&o->rows, p->first, &missed)) {
+        fprintf(stderr, "%s%s: not as expected: \"%s\"; once more\n", c->plan->new_line,
+                o->scenario->id, missed->what);
+        o->rows.count = p->first;
+        scn_series_free(&o->series[p->policy]);
+        o->repeated = p->again = true;
+    } else {
+        if (++p->policy == policies_of(o->scenario)) return false;
+        p->again = false;
+    }
+    start_policy(c, p);
+    return true;
+}
+
+void cmd_schedule_run(const cmd_schedule *plan)
+{
+    schedule c = { .plan = plan };
+
+    for (;;) {
+        scn_run *runs[SCN_RUNS_MOST];
+        cmd_outcome *o;
+        slot *p;
+
+        start_due(&c);
+        if (c.running == 0) return;
+        for (size_t i = 0; i < c.running; i++) runs[i] = c.slots[i].run;
+        p = &c.slots[scn_run_wait(runs, c.running, plan->tick, plan->ctx)];
+        o = p->outcome;
+        o->seconds += scn_run_end(p->run);
+        if (run_again_or_next(&c, p)) continue;
+        *p = c.slots[--c.running];
+        o->finished = true;
+        plan->finished(o, plan->ctx);
+    }
+}
