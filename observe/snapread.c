@@ -80,6 +80,7 @@ static void hash_up_to(reader *r, size_t at)
 static bool fill(reader *r)
 {
     ssize_t n;
+    if (r->failed) return false;
     hash_up_to(r, r->n);
     r->offset += r->n;
     r->at = r->n = r->hashed = 0;
@@ -91,7 +92,7 @@ static bool fill(reader *r)
 
 static unsigned byte(reader *r)
 {
-    if (r->at == r->n && (r->failed || !fill(r))) {
+    if (r->at == r->n && !fill(r)) {
         fail(r, EBADMSG, "it is not whole: it ends");
         return 0;
     }
@@ -148,6 +149,7 @@ static void read_info(reader *r)
     oak_snapshot_info *i = &r->s->info;
     char magic[sizeof OAKI_SNAP_MAGIC - 1];
     for (size_t k = 0; k < sizeof magic; k++) magic[k] = (char)byte(r);
+    if (r->failed && r->error != EBADMSG) return;
     if (r->failed || memcmp(magic, OAKI_SNAP_MAGIC, sizeof magic) != 0) {
         r->failed = false;
         fail(r, EBADMSG, "it is no snapshot: another beginning");

@@ -114,7 +114,8 @@ typedef struct oak_suspect {
 
 /** The root words (globals, thread-local storage, ranges, stacks, registers) that alone keep the
  * most bytes, most first. Returns how many were stored, at most max; -1 with errno. What several
- * words keep together is in no one's figure. */
+ * words keep together is in no one's figure. What is stored has addresses of objects in it: where
+ * `out` is scanned, on a stack or in static data, it keeps them. */
 OAK_API int oak_false_retention(oak_suspect *out, size_t max);
 
 /** From here on the collector looks past the word of this root for as long as it holds what it held

@@ -1,5 +1,5 @@
-/* image.c - tests of images: what comes back, that the program and its children notice nothing, what
- * happens when the child dies, is late, or can't be had. */
+/* image.c - tests of images: what comes back, that the program and its children notice nothing,
+ * what happens when the child dies, is late, or can't be had. */
 #include "observe/image.h"
 
 #include "observe/graph.h"

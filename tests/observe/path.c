@@ -1,5 +1,5 @@
-/* path.c - tests of oak_why_alive: each kind of root, objects and maps on the way, what is dead, and
- * what is no object. */
+/* path.c - tests of oak_why_alive: each kind of root, objects on the way, what is dead, and what is
+ * no object. */
 #include "maps/classic.h"
 #include "tests/heap.h"
 #include "tests/threads.h"

@@ -39,9 +39,9 @@ static void expect(const char *text)
 
 static char *text_of(int i)
 {
-    char buf[32];
-    snprintf(buf, sizeof buf, "name \"%d\"\n", i);
-    return strcpy(oak_alloc_noscan(sizeof buf), buf);
+    char *text = oak_alloc_noscan(32);
+    snprintf(text, 32, "name \"%d\"\n", i);
+    return text;
 }
 
 static void fill_cstring(void *arg)
