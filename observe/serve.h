@@ -170,6 +170,15 @@ extern OAKI_HIDDEN oaki_server oaki_the_server;
 
 int oaki_serve_loop_open(void); /* the daemon. 0 or -1 with errno */
 void *oaki_serve_loop(void *unused);
+
+/* Nanoseconds that a client has: for a request, from when it was accepted or answered; to take an
+ * answer; and the same while others wait for its place. Tests have less patience. */
+typedef struct oaki_serve_patience {
+    uint64_t read, send, slow_read, slow_send;
+} oaki_serve_patience;
+
+extern OAKI_HIDDEN oaki_serve_patience oaki_serve_patiences;
+
 void oaki_serve_loop_wake(void);
 /* In a child: close what the parent has open. */
 void oaki_serve_loop_child(void);

@@ -5,9 +5,8 @@
  *   child of a fork, where nobody runs it, only closes what is open.
  * Invariants: of each connection there is a client from before libmicrohttpd knows of it until
  *   after it has closed it.
- * Bound: max_clients connections. A client gets READ_NS for a request, from when it was accepted
- *   or answered, and SEND_NS to take an answer; when all places are taken and others wait, the one
- *   that has been slow for longest goes after a moment. */
+ * Bound: max_clients connections, and patience with each (serve.h); when all places are taken and
+ *   others wait, the one that has been slow for longest goes sooner. */
 #include "gc/event.h"
 #include "mhd.h"
 #include "runtime/os.h"
@@ -22,12 +21,10 @@
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
-#define READ_NS (15 * SECOND)
-#define SEND_NS (30 * SECOND)
-#define SLOW_READ_NS (1 * SECOND)
-#define SLOW_SEND_NS (5 * SECOND)
 #define LOOK_MS 250 /* at the clocks, while there are clients */
 #define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
+
+oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
 
 static oaki_server *const self = &oaki_the_server;
 
@@ -172,6 +169,18 @@ static void look_at_waiting(oaki_client *c, uint64_t now)
     }
 }
 
+static uint64_t patience_with(const oaki_client *c)
+{
+    const oaki_serve_patience *p = &oaki_serve_patiences;
+    return c->phase == OAKI_CLIENT_READING ? p->read : p->send;
+}
+
+static uint64_t short_patience_with(const oaki_client *c)
+{
+    const oaki_serve_patience *p = &oaki_serve_patiences;
+    return c->phase == OAKI_CLIENT_READING ? p->slow_read : p->slow_send;
+}
+
 static void look_at_clocks(uint64_t now)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
@@ -179,7 +188,7 @@ static void look_at_clocks(uint64_t now)
         if (c->fd < 0 || c->closing) continue;
         uint64_t age = now - c->since;
         if (c->phase == OAKI_CLIENT_WORKING) look_at_waiting(c, now);
-        else if (age > (c->phase == OAKI_CLIENT_READING ? READ_NS : SEND_NS)) cut(c);
+        else if (age > patience_with(c)) cut(c);
     }
 }
 
@@ -191,8 +200,7 @@ static void make_way(uint64_t now)
         oaki_client *c = &self->clients[i];
         if (c->fd < 0) return;
         if (c->closing || c->cut || c->phase == OAKI_CLIENT_WORKING) continue;
-        uint64_t patience = c->phase == OAKI_CLIENT_READING ? SLOW_READ_NS : SLOW_SEND_NS;
-        if (now - c->since < patience) continue;
+        if (now - c->since < short_patience_with(c)) continue;
         if (!slowest || c->since < slowest->since) slowest = c;
     }
     if (slowest) cut(slowest);
@@ -326,7 +334,7 @@ int oaki_serve_loop_open(void)
         (MHD_AccessHandlerCallback)on_request, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_LIMIT,
         self->max_clients, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_OF_CONNECTION,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(SEND_NS / SECOND) + 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(oaki_serve_patiences.send / SECOND) + 1,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (self->daemon) return 0;
     if (errno == 0) errno = ENOMEM;

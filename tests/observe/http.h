@@ -1,0 +1,34 @@
+/* http.h - a client for tests of the debug server: plain sockets, no more than a request needs. */
+#ifndef TESTS_OBSERVE_HTTP_H
+#define TESTS_OBSERVE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct http_answer {
+    int status;  /* 0: the connection ended without one */
+    char *head;  /* status line and headers, with a NUL */
+    char *body;  /* with a NUL */
+    size_t n;    /* of the body */
+} http_answer;
+
+/* Start the server on a free loopback port, or with these options; false, and the reason printed,
+ * when libmicrohttpd is not there. The port is test_port. */
+struct oak_serve_options;
+bool http_serve(const char *address, const struct oak_serve_options *options);
+extern int http_port;
+
+int http_connect(void);                  /* a socket; reads on it end after 20 s */
+void http_send(int fd, const char *text);
+/* The next answer on the socket: as long as its Content-Length says, none for a HEAD. */
+http_answer http_receive(int fd, bool head);
+bool http_ended(int fd);                 /* read until the end: it came, or a reset */
+
+/* One request on a connection of its own; `headers` are lines with their ends, or "". */
+http_answer http_ask(const char *method, const char *path, const char *headers);
+http_answer http_get(const char *path);  /* which must be 200 */
+
+/* A header's value, or NULL. */
+const char *http_header(const http_answer *a, const char *name);
+
+#endif
