@@ -28,7 +28,7 @@ typedef struct oaki_map_view {
     /* part of the groups, a sample of them, that entries went past for want of room; of a classic
      * map overflow buckets for each bucket; -1: not known in the middle of a write or resize */
     double crowded;
-    bool bad_hash;           /* keys collide far beyond chance */
+    bool bad_hash;           /* many keys have one full hash, or few hashes have all keys */
 } oaki_map_view;
 
 /* What map an object of this type is. */

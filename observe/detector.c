@@ -27,7 +27,7 @@
 
 typedef struct cycle_times {
     uint64_t begin, end;
-    size_t freed, before;
+    size_t freed, before, live;
     bool forced;
 } cycle_times;
 
@@ -102,7 +102,8 @@ static void unspin(void)
 
 /* ---- cycles: the listener ---- */
 
-/* Did each of the last three free little, and all together take much of the time? */
+/* Did each of the last three free little, and all together take much of the time? A heap that is
+ * being filled has nothing to free; but then there is ever more that is live. */
 static void look_for_thrash(uint64_t cycle)
 {
     uint64_t paused = 0;
@@ -115,8 +116,10 @@ static void look_for_thrash(uint64_t cycle)
         best = OAKI_MAX(best, freed);
         paused += c->end - c->begin;
     }
-    uint64_t from = self.latest[(self.nlatest - 4) % LATEST].end;
-    uint64_t to = self.latest[(self.nlatest - 1) % LATEST].end;
+    const cycle_times *first = &self.latest[(self.nlatest - 4) % LATEST];
+    const cycle_times *last = &self.latest[(self.nlatest - 1) % LATEST];
+    if (last->live > first->live + first->live / 6) return;
+    uint64_t from = first->end, to = last->end;
     double share = to > from ? 100.0 * (double)paused / (double)(to - from) : 0;
     if (share < self.share) return;
     self.cycles.thrashed++;
@@ -132,7 +135,12 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
     self.cycles.live = c->line.heap_live;
     self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
     self.latest[self.nlatest++ % LATEST] =
-        (cycle_times){ c->begin, c->end, c->freed, c->line.heap_start, c->line.forced };
+        (cycle_times){ .begin = c->begin,
+                       .end = c->end,
+                       .freed = c->freed,
+                       .before = c->line.heap_start,
+                       .live = c->line.heap_live,
+                       .forced = c->line.forced };
     look_for_thrash(c->line.cycle);
     unspin();
     if (!AO_load(&self.background)) return;
@@ -159,6 +167,17 @@ static oak_finding *room_for(oaki_detector *d)
     return least_wanted(d);
 }
 
+/* A fault that comes back is told of each time, a note once a window. */
+static void tell_again(oaki_detector *d, const oak_finding *f, bool fresh)
+{
+    size_t i = (size_t)(f - d->finding);
+    bool note = f->severity == OAK_SEVERITY_NOTE && !fresh;
+    if (note && d->looks - d->told[i] < (uint64_t)d->cfg.looks_max) return;
+    d->told[i] = d->looks;
+    d->fresh[i] = true;
+    d->stats.raised[f->kind]++;
+}
+
 /* The id is made of what it is about, so that it is found again. */
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
                         bool *fresh)
@@ -183,10 +202,7 @@ oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind k
         f->first_cycle = l->census->cycle;
         *fresh = true;
     }
-    if (!f->active) {
-        d->fresh[f - d->finding] = true;
-        d->stats.raised[kind]++;
-    }
+    if (!f->active) tell_again(d, f, *fresh);
     f->active = true;
     f->last_seen = l->wall;
     f->last_cycle = l->census->cycle;
@@ -501,6 +517,36 @@ void oak_detector_stats_read(oak_detector_stats *out)
     give_turn();
 }
 
+/* ---- the environment ---- */
+
+/* "name=value"; false: there is no such option, or it is out of its range. */
+static bool read_option(oak_detector_config *cfg, const char *item, size_t n)
+{
+    char text[64];
+    if (n >= sizeof text) return false;
+    memcpy(text, item, n);
+    text[n] = '\0';
+    char *value = strchr(text, '=');
+    if (!value) return false;
+    *value++ = '\0';
+#define READ(field, type, def, min, max, help) \
+    if (strcmp(text, #field) == 0) return oaki_parse_##type(value, min, max, &cfg->field) == 0;
+    OAK_DETECTOR_OPTIONS(READ)
+#undef READ
+    return false;
+}
+
+static bool read_options(oak_detector_config *cfg, const char *s)
+{
+    if (strcmp(s, "1") == 0) return true;
+    while (*s) {
+        size_t n = strcspn(s, ",");
+        if (n > 0 && !read_option(cfg, s, n)) return false;
+        s += n + (s[n] == ',');
+    }
+    return true;
+}
+
 void oaki_detector_from_environment(void)
 {
     const char *wanted = secure_getenv("OAKUM_DETECTOR");
@@ -508,6 +554,10 @@ void oaki_detector_from_environment(void)
     if (!wanted || !*wanted || strcmp(wanted, "0") == 0) return;
     oak_detector_config_default(&cfg);
     cfg.log = 1;
-    if (oak_detector_start(&cfg) != 0)
+    if (!read_options(&cfg, wanted) || !is_valid(&cfg))
+        oaki_log("oakum: OAKUM_DETECTOR=%.200s is ignored: it must be 1, or options as "
+                 "interval_ms=100,log=0\n",
+                 wanted);
+    else if (oak_detector_start(&cfg) != 0)
         oaki_log("oakum: OAKUM_DETECTOR: there is no memory for the detector\n");
 }

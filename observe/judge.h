@@ -76,6 +76,7 @@ typedef struct oaki_detector {
     uint64_t thrashed; /* told of */
     oak_finding finding[OAKI_FINDINGS];
     bool fresh[OAKI_FINDINGS];
+    uint64_t told[OAKI_FINDINGS]; /* the look at which it was */
     size_t nfindings;
     uint64_t next_id;
     oak_detector_stats stats;

@@ -2,7 +2,8 @@
  * has, it holds its old buckets, its keys collide (judge.h).
  *
  * A default map in the middle of a resize is never stuck: what it holds is what it needs
- * (docs/maps.md). A map that was made for many entries and has not had them is not sparse.
+ * (docs/maps.md). An empty classic one is stuck sooner, as deletes don't move it. A map that was
+ * made for many entries and has not had them is not sparse.
  *
  * Bound: linear in the maps of the census and OAKI_TRACKS. */
 #include "judge.h"
@@ -120,7 +121,8 @@ static void judge_stuck(oaki_detector *d, const oaki_look *l, oaki_map_track *t)
     t->still = stands ? t->still + 1 : 0;
     t->progress = v->progress;
     if (t->still < (unsigned)d->cfg.stuck_looks - 1 || t->still == 0) return;
-    if (v->kind != OAKI_MAP_CLASSIC || v->old_array_bytes < d->cfg.stuck_bytes) return;
+    size_t least = v->len ? d->cfg.stuck_bytes : d->cfg.stuck_bytes / 8;
+    if (v->kind != OAKI_MAP_CLASSIC || v->old_array_bytes < least) return;
     oak_finding *f = raise(d, l, OAK_FINDING_MAP_STUCK, t);
     if (!f) return;
     f->now = v->old_array_bytes;

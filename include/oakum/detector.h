@@ -77,7 +77,7 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
     X(sigmas,           int,  3,       1, 100,      "a step is so many standard deviations above the mean") \
     X(sparse_bytes,     size, 1572864, 0, SIZE_MAX, "smaller arrays of maps are never called sparse") \
     X(sparse_part,      int,  8,       2, 1000,     "an array is sparse when its entries would fit into one of so many parts") \
-    X(stuck_bytes,      size, 16384,   0, SIZE_MAX, "smaller old arrays are never called stuck") \
+    X(stuck_bytes,      size, 65536,   0, SIZE_MAX, "smaller old arrays are never called stuck; those of empty maps from an eighth on") \
     X(stuck_looks,      int,  3,       1, 1000,     "looks without progress until a growth is stuck") \
     X(threads,          int,  16,      1, 1000000,  "growth of threads by less is none; of fibers, ten times this") \
     X(blocked_threads,  int,  256,     1, 1000000,  "fewer blocked threads are never reported") \
@@ -105,8 +105,9 @@ typedef struct oak_detector_config {
 OAK_API void oak_detector_config_default(oak_detector_config *cfg);
 
 /** Look after each collection, on a thread of the detector's own. NULL: the defaults. What an
- * earlier run has found and seen is forgotten. The variable OAKUM_DETECTOR=1 does this when Oakum
- * starts, with log on. 0, or -1 with EINVAL when a field is out of its range, or ENOMEM. */
+ * earlier run has found and seen is forgotten. The variable OAKUM_DETECTOR does this when Oakum
+ * starts, with log on: 1, or options as interval_ms=100,growth_bytes=4M. 0, or -1 with EINVAL when
+ * a field is out of its range, or ENOMEM. */
 OAK_API int oak_detector_start(const oak_detector_config *cfg);
 
 /** The same without the thread: it looks only in oak_detector_scan. */

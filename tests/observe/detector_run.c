@@ -200,24 +200,35 @@ END_TEST
 
 static void start_by_environment(void *arg)
 {
-    (void)arg;
-    setenv("OAKUM_DETECTOR", "1", 1);
+    setenv("OAKUM_DETECTOR", arg, 1);
     (void)!oak_alloc(1);
     oak_collect();
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < (*(char *)arg == '1' || strchr(arg, ',') ? 5000 : 50); i++) {
         oak_detector_stats s;
         oak_detector_stats_read(&s);
         if (s.looks > 0) return;
         oaki_os_sleep_ns(1000000);
     }
-    abort();
+    _exit(7);
 }
 
 START_TEST(the_environment_starts_it)
 {
     char out[256];
-    ck_assert_int_eq(test_capture(start_by_environment, NULL, out, sizeof out), 0);
+    ck_assert_int_eq(test_capture(start_by_environment, (char[]){ "1" }, out, sizeof out), 0);
     ck_assert_str_eq(out, "");
+    ck_assert_int_eq(test_capture(start_by_environment,
+                                  (char[]){ "interval_ms=5,growth_bytes=1M" }, out, sizeof out),
+                     0);
+    ck_assert_str_eq(out, "");
+    static const char *const bad[] = { "yes", "interval_ms", "interval_ms=-1", "looks_min=3",
+                                       "looks_min=20,looks_max=10", "nothing=1" };
+    for (size_t i = 0; i < OAKI_COUNT(bad); i++) {
+        char value[64];
+        memcpy(value, bad[i], strlen(bad[i]) + 1);
+        ck_assert_int_ne(test_capture(start_by_environment, value, out, sizeof out), 0);
+        ck_assert_ptr_nonnull(strstr(out, " is ignored: it must be 1, or options as "));
+    }
 }
 END_TEST
 
