@@ -114,7 +114,7 @@ static void run(scn *s)
     scn_on_thread(insert_one, NULL);
     scn_stats(policy, &map, &inserted);
     scn_retained(s, (double)inserted.evacuated - (double)later.evacuated, SCN_COUNT);
-    scn_go(s, "1");
+    scn_go(s, "1 to 2");
     scn_pointed(s, "map: count %zu, moved %zu of %zu", inserted.count, inserted.evacuated,
                 inserted.old_buckets);
     if (policy->leaks_as_go) /* its own may have been moved before */

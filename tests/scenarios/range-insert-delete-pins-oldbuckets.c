@@ -145,7 +145,7 @@ static void ranges_in_place(scn *s)
     }
     scn_stats(policy, &map, &st);
     scn_retained(s, most, SCN_BYTES);
-    scn_go(s, "0.9 to 1.1 MB");
+    scn_go(s, "0.9 to 1.2 MB");
     scn_pointed(s, "map: %llu growths, of which %llu to the same size; array %s B",
                 (unsigned long long)(st.growths + st.same_size_growths),
                 (unsigned long long)st.same_size_growths, scn_thousands((double)st.array_bytes));
