@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #define MIN_BUCKETS 256
 #define TRIM_EVERY 16 /* marks: what shrinks in one may grow again before the next */
@@ -147,9 +146,20 @@ static oaki_site *make(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_
     return s;
 }
 
+/* A step for each frame, and no code that is out of the cache by the next sample. */
+static uint64_t hash_of(const uintptr_t *pc, size_t n)
+{
+    uint64_t h = n;
+    for (size_t i = 0; i < n; i++) {
+        h = (h ^ pc[i]) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
 static oaki_site *site_for(const uintptr_t *pc, size_t n, const oaki_labels *l)
 {
-    uint64_t stack = XXH3_64bits(pc, n * sizeof *pc), hash = l ? stack ^ l->hash : stack;
+    uint64_t stack = hash_of(pc, n), hash = l ? stack ^ l->hash : stack;
     oaki_site *s = find(hash, pc, n, l);
     if (s) return s;
     if (l && self.labelled >= OAKI_SITES_LABELLED) return site_for(pc, n, NULL);
@@ -159,12 +169,20 @@ static oaki_site *site_for(const uintptr_t *pc, size_t n, const oaki_labels *l)
 
 /* ---- hooks ---- */
 
+/* Objects that one stands for: 1 / (1 - exp(-x)), for small x, which is the rule, by its series,
+ * which is exact to 13 digits and needs no table that is out of the cache by the next sample. */
+static double weight_of(size_t bytes, size_t rate)
+{
+    double x = (double)bytes / (double)rate;
+    if (rate <= 1) return 1;
+    return x < 1.0 / 64 ? 1 / x + 0.5 + x / 12 - x * x * x / 720 : -1 / expm1(-x);
+}
+
 static void note(void *obj, size_t bytes, size_t rate)
 {
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
     size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
-    double weight = rate > 1 ? -1 / expm1(-(double)bytes / (double)rate) : 1;
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (self.epoch - self.trimmed >= TRIM_EVERY) {
@@ -172,7 +190,8 @@ static void note(void *obj, size_t bytes, size_t rate)
         self.trimmed = self.epoch;
     }
     oaki_site *s = site_for(pc, n, t->labels);
-    if (s && oaki_ptrtable_reserve(&self.samples) == 0) add_sample(s, obj, bytes, weight);
+    if (s && oaki_ptrtable_reserve(&self.samples) == 0)
+        add_sample(s, obj, bytes, weight_of(bytes, rate));
     oaki_lock_release(&oaki_the_heap.observe_lock);
     oaki_leave(t);
     errno = saved;

@@ -8,6 +8,8 @@
 #include "runtime/thread.h"
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <link.h>
+#include <oakum/gc.h>
 #include <pthread.h>
 
 #define PADDING 64    /* bytes between two functions */
@@ -83,9 +85,30 @@ bool oaki_stack_is_own(uintptr_t pc)
 
 /* ---- capture ---- */
 
+static int exclude_data(struct dl_phdr_info *info, size_t size, void *base)
+{
+    (void)size;
+    if (info->dlpi_addr != *(const ElfW(Addr) *)base) return 0;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        char *lo = (char *)(info->dlpi_addr + h->p_vaddr);
+        if (h->p_type == PT_LOAD && (h->p_flags & PF_W)) (void)oak_root_exclude(lo, h->p_memsz);
+    }
+    return 1;
+}
+
+/* Its tables are of code, and hold words of stacks besides: no roots. As it was loaded late they
+ * would be copied in every collection, which costs more than all samples between two. */
+static void exclude_roots(void *lib)
+{
+    struct link_map *map;
+    if (dlinfo(lib, RTLD_DI_LINKMAP, &map) == 0) (void)dl_iterate_phdr(exclude_data, &map->l_addr);
+}
+
 static void init(void)
 {
-    void *warm[4], *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+    void *warm[4], *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (lib) exclude_roots(lib);
     void *fn = lib ? dlsym(lib, "unw_backtrace") : NULL;
     self.unwind = backtrace;
     if (fn) self.unwind = (int (*)(void **, int))fn;

@@ -397,7 +397,7 @@ void oaki_dlroots_visit(const oaki_root_visitor *v)
                            .lo = s[i].lo,
                            .hi = s[i].hi,
                            .name = oaki_dlroots_name(s[i].name) };
-        if (s[i].copied) {
+        if (s[i].copied && !oaki_roots_excluded(s[i].lo, s[i].hi)) {
             /* so that the words of the copy are aligned as the originals are */
             const char *lo = (const char *)OAKI_ALIGN_UP((uintptr_t)s[i].lo, 8);
             char *copy = table.copies + s[i].copy;

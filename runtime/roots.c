@@ -184,6 +184,13 @@ int oaki_roots_exclude(const void *p, size_t n)
     return 0;
 }
 
+bool oaki_roots_excluded(const char *lo, const char *hi)
+{
+    const span *e = roots.excluded.items;
+    size_t i = first_after((uintptr_t)lo);
+    return i < roots.excluded.len && e[i].lo <= (uintptr_t)lo && e[i].hi >= (uintptr_t)hi;
+}
+
 int oak_root_exclude(void *p, size_t n)
 {
     if (!valid(p, n)) {

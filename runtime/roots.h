@@ -49,6 +49,8 @@ bool oaki_roots_consistent(void); /* in a stop: is what refresh read still true?
 
 /* As oak_root_exclude, for what the runtime has in static data; at start-up. */
 int oaki_roots_exclude(const void *p, size_t n);
+/* Is all of [lo, hi) excluded? */
+bool oaki_roots_excluded(const char *lo, const char *hi);
 
 /* The thread goes, and what it runs on is done with: called when it detaches. */
 void oaki_fiber_thread_exit(oaki_thread *t);
