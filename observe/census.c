@@ -247,10 +247,10 @@ static void take_off_runs(oaki_census *c)
     for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
         for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
             for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
-                unsigned cls = oaki_ctz(set);
-                const oaki_run *r = &mc->run[OAKI_SPANCLASS(kind, cls)];
-                if (r->next >= r->end) continue;
-                size_t bytes = (size_t)(r->end - r->next);
+                unsigned cls = oaki_ctz(set), sc = OAKI_SPANCLASS(kind, cls);
+                const char *next = mc->run[sc].next, *end = mc->run_end[sc];
+                if (next >= end) continue;
+                size_t bytes = (size_t)(end - next);
                 c->classes[cls].objects -= bytes / oaki_classes[cls].size;
                 c->classes[cls].bytes -= bytes;
                 c->kind_bytes[kind] -= bytes;

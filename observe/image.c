@@ -100,9 +100,9 @@ static size_t each_run(run *out)
     size_t n = 0;
     for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
         for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
-            const oaki_run *r = &mc->run[sc];
-            if (!r->end || r->next >= r->end) continue;
-            if (out) out[n] = (run){ oaki_heap_offset(r->next), oaki_heap_offset(r->end) };
+            const char *next = mc->run[sc].next, *end = mc->run_end[sc];
+            if (!end || next >= end) continue;
+            if (out) out[n] = (run){ oaki_heap_offset(next), oaki_heap_offset(end) };
             n++;
         }
     return n;

@@ -62,6 +62,26 @@ static size_t next_allocated(size_t from, size_t to)
     return OAKI_MIN((w * 64 + oaki_ctz(bits)) << OAKI_GRANULE_SHIFT, to);
 }
 
+/* Where the run ends: with what was taken for it, or in front of the object that is to be noted. */
+static void end_run(oaki_mcache *mc, unsigned sc, size_t size)
+{
+    oaki_run *r = &mc->run[sc];
+    size_t bytes = (size_t)(mc->run_end[sc] - r->next);
+    if (OAKI_LIKELY(bytes <= mc->sample_left[sc])) mc->sample_left[sc] -= bytes;
+    else bytes = oaki_sample_before(mc, sc, size);
+    r->end = r->next + bytes;
+}
+
+/* The object that the run was cut in front of; the run goes on behind it. */
+static OAKI_COLD char *take_sampled(oaki_mcache *mc, unsigned sc, size_t size)
+{
+    char *p = mc->run[sc].next;
+    mc->run[sc].next = p + size;
+    oaki_sample_met(mc, sc);
+    end_run(mc, sc, size);
+    return p;
+}
+
 /* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false
  * when there is none. */
 static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
@@ -80,8 +100,6 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
         n = ((to - from) * c->magic) >> 32;
         if (OAKI_LIKELY(n > 0)) break; /* else another thread is still clearing this slot */
     }
-    if (OAKI_LIKELY(n * c->size <= mc->sample_left[sc])) mc->sample_left[sc] -= n * c->size;
-    else n = oaki_sample_cut(mc, sc, c->size);
     to = from + n * c->size;
     oaki_bits_set(oaki_the_heap.alloc, from, to - from);
     char *p = (char *)(oaki_the_heap.base + from);
@@ -94,7 +112,8 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     mc->class_mallocs[s->cls] += n;
     mc->alloc_bytes += to - from;
     mc->run[sc].next = p;
-    mc->run[sc].end = p + (to - from);
+    mc->run_end[sc] = p + (to - from);
+    end_run(mc, sc, c->size);
     return true;
 }
 
@@ -143,7 +162,8 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
     bool collected = false;
     oaki_gc_stress(t);
     while ((size_t)(r->end - r->next) < size || r->end < r->next) {
-        if (run_from_cached(mc, sc)) break;
+        if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, size);
+        if (run_from_cached(mc, sc)) continue;
         oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
         if (cache_span(mc, sc)) continue;
         if (collected || !oaki_gc_collect(t, OAKI_GC_NEEDED)) {
@@ -175,8 +195,8 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_span *s = mc->span[sc];
     oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[s->cls];
-    if (r->next < r->end) {
-        size_t left = (size_t)(r->end - r->next), n = left / c->size;
+    if (r->next < mc->run_end[sc]) {
+        size_t left = (size_t)(mc->run_end[sc] - r->next), n = left / c->size;
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
         AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
         mc->mallocs -= n;
@@ -186,7 +206,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
     }
     oaki_sample_draw(mc, sc); /* whether slots are left or not, as that depends on the last one */
-    r->next = r->end = NULL;
+    r->next = r->end = mc->run_end[sc] = NULL;
     mc->span[sc] = NULL;
     live_without_rest(s);
     oaki_central_give(s);
@@ -228,8 +248,9 @@ void oaki_mcache_unused(const oaki_mcache *mc, size_t *slots, size_t *bytes)
         for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
             unsigned sc = OAKI_SPANCLASS(kind, oaki_ctz(set));
             const oaki_run *r = &mc->run[sc];
-            if (r->next >= r->end) continue;
-            *bytes += (size_t)(r->end - r->next);
-            *slots += (size_t)(r->end - r->next) / oaki_classes[sc % OAKI_CLASSES].size;
+            if (r->next >= mc->run_end[sc]) continue;
+            size_t left = (size_t)(mc->run_end[sc] - r->next);
+            *bytes += left;
+            *slots += left / oaki_classes[sc % OAKI_CLASSES].size;
         }
 }

@@ -24,6 +24,8 @@ typedef struct oaki_run {
 typedef struct oaki_mcache {
     oaki_run run[OAKI_SPANCLASSES];
     oaki_span *span[OAKI_SPANCLASSES]; /* that the run is in; NULL when none is cached */
+    /* where what was taken for the run ends: behind its end while it is cut (sample.h) */
+    char *run_end[OAKI_SPANCLASSES];
     char *flushed[OAKI_SPANCLASSES];   /* `next` at the last flush */
     uint64_t active[OAKI_KINDS];       /* bit cls: span[] is set */
     oaki_thread *thread;

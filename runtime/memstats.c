@@ -32,9 +32,9 @@ static void read_classes(oak_memstats *out)
             out->by_size[c - 1].mallocs += mc->class_mallocs[c];
         for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
             for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
-                unsigned c = oaki_ctz(set);
-                const oaki_run *r = &mc->run[OAKI_SPANCLASS(kind, c)];
-                size_t left = r->next < r->end ? (size_t)(r->end - r->next) : 0;
+                unsigned c = oaki_ctz(set), sc = OAKI_SPANCLASS(kind, c);
+                const char *next = mc->run[sc].next, *end = mc->run_end[sc];
+                size_t left = next < end ? (size_t)(end - next) : 0;
                 out->by_size[c - 1].mallocs -= left / oaki_classes[c].size;
             }
     }

@@ -69,21 +69,17 @@ void oaki_sample_seed(oaki_mcache *mc)
     mc->random = (x ^ x >> 31) | 1;
 }
 
-static void met(oaki_mcache *mc, unsigned sc)
+void oaki_sample_met(oaki_mcache *mc, unsigned sc)
 {
     mc->sample_due = AO_load(&oaki_the_heap.sampler.rate);
     oaki_sample_draw(mc, sc);
 }
 
-OAKI_COLD size_t oaki_sample_cut(oaki_mcache *mc, unsigned sc, size_t size)
+size_t oaki_sample_before(oaki_mcache *mc, unsigned sc, size_t size)
 {
-    size_t before = mc->sample_left[sc] / size;
-    if (before > 0) {
-        mc->sample_left[sc] -= before * size;
-        return before;
-    }
-    met(mc, sc);
-    return 1;
+    size_t before = mc->sample_left[sc] / size * size;
+    mc->sample_left[sc] -= before;
+    return before;
 }
 
 size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
@@ -93,7 +89,7 @@ size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
         mc->sample_left[sc] -= bytes;
         return 0;
     }
-    met(mc, sc);
+    oaki_sample_met(mc, sc);
     return oaki_sample_take_due(mc);
 }
 

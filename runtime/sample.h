@@ -3,7 +3,7 @@
  * The distance from one sampled byte to the next is drawn, for each span class of each cache, from
  * the exponential distribution whose mean is the rate: Poisson processes side by side are one. A
  * run counts as allocated when it is taken, and is cut in front of the object in which the sampled
- * byte lies, so that the class's next object comes through the slow path alone. (With one distance
+ * byte lies, so that the class's next object comes through the slow path; then it goes on. (With one distance
  * for all classes, whichever comes next would be noted in its place, the larger the likelier.) When
  * a cache is flushed, slots go back that were known to hold no sampled byte; so a new distance is
  * drawn then, which is right as the process has no memory, while the rest of the old one would fall
@@ -46,9 +46,12 @@ void oaki_sample_draw_all(struct oaki_mcache *mc);
 /* Random numbers of the cache's own. */
 void oaki_sample_seed(struct oaki_mcache *mc);
 
-/* Of a run of slots of `size` bytes in which the sampled byte is, how many to take: those in front
- * of the object with that byte; or 1, which is the object, and mc->sample_due is set. */
-size_t oaki_sample_cut(struct oaki_mcache *mc, unsigned spanclass, size_t size);
+/* Of a run of slots of `size` bytes in which the sampled byte is: the bytes in front of the object
+ * with that byte. */
+size_t oaki_sample_before(struct oaki_mcache *mc, unsigned spanclass, size_t size);
+
+/* That object is being taken: mc->sample_due is set, and a new distance drawn from its end on. */
+void oaki_sample_met(struct oaki_mcache *mc, unsigned spanclass);
 
 /* Is the large object that is being published, of `bytes`, to be noted? The rate, or 0. */
 size_t oaki_sample_large(struct oaki_mcache *mc, size_t bytes);

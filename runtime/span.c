@@ -84,9 +84,10 @@ size_t oaki_object_size(size_t off)
  * here. */
 static bool in_own_run(const oaki_span *s, size_t slot)
 {
-    const oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(s->kind, s->cls)];
+    const oaki_mcache *mc = oaki_tls_mcache;
+    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
     const char *p = (const char *)oaki_the_heap.base + slot;
-    return s->list == OAKI_LIST_CACHED && p >= r->next && p < r->end;
+    return s->list == OAKI_LIST_CACHED && p >= mc->run[sc].next && p < mc->run_end[sc];
 }
 
 /* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a
