@@ -210,6 +210,7 @@ void oaki_serve_metrics(oaki_request *r)
     put_pauses(b);
     put_maps(b, c);
     put_threads(b, c);
+    oaki_serve_leak_metrics(b);
     one_seconds(b, "reading_stop_seconds", "gauge", "Time that the world stood for this reading.",
                 c->stop);
 }

@@ -72,8 +72,8 @@ struct oaki_request {
     bool abandoned;           /* likewise: nobody waits for the answer, the worker frees it */
     /* what is asked for */
     bool text;                /* not JSON */
-    bool has_address, has_seconds, has_top;
-    uint64_t address, since;
+    bool has_address, has_site, has_seconds, has_top;
+    uint64_t address, since, site;
     unsigned seconds, top;
     oak_profile *base; /* the earlier reading of a difference */
     /* the answer */

@@ -224,6 +224,10 @@ static bool read_arguments(oaki_request *r, const char **why)
     s = argument(r, "addr");
     if (s && !read_number(s, UINT64_MAX, &r->address)) return false;
     r->has_address = s != NULL;
+    *why = "site must be the number of a site of the heap profile\n";
+    s = argument(r, "site");
+    if (s && !read_number(s, UINT32_MAX, &r->site)) return false;
+    r->has_site = s != NULL;
     *why = "seconds must be a whole number from 1 to 600\n";
     s = argument(r, "seconds");
     if (s && (!read_number(s, OAKI_SERVE_SECONDS_MAX, &v) || v == 0)) return false;

@@ -264,6 +264,8 @@ void oaki_serve_state(oaki_request *r)
     put_cycles(&j, r->since, put_short_cycle);
     oaki_json_key(&j, "maps");
     put_maps(&j, c, r->has_top ? r->top : MAPS_OF_STATE);
+    oaki_json_key(&j, "leaks");
+    oaki_serve_put_leaks(&j);
     oaki_json_object_end(&j);
     end(r, &j);
 }

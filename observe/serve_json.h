@@ -2,6 +2,7 @@
 #ifndef OAKI_SERVE_JSON_H
 #define OAKI_SERVE_JSON_H
 
+#include "json.h"
 #include "serve.h"
 
 /* Answers; made by the light worker. */
@@ -12,6 +13,10 @@ void oaki_serve_maps(oaki_request *r);
 void oaki_serve_threads(oaki_request *r);
 void oaki_serve_leaks(oaki_request *r);
 void oaki_serve_metrics(oaki_request *r);
+
+/* Parts of these. */
+void oaki_serve_put_leaks(oaki_json *j);
+void oaki_serve_leak_metrics(oaki_body *b);
 
 /* Those of the profile, and by the heavy one, of a path. */
 void oaki_serve_heap(oaki_request *r);

@@ -58,8 +58,10 @@ static const oaki_route routes[] = {
           "the last collections, as JSON; since=N: those after that one"),
     LIGHT("/debug/maps", oaki_serve_maps, "live maps, the largest first, as JSON; n=N: so many"),
     LIGHT("/debug/threads", oaki_serve_threads, "attached threads and parked fibers, as JSON"),
+    LIGHT("/debug/leaks", oaki_serve_leaks, "what the leak detector has found, as JSON"),
     HEAVY("/debug/why", oaki_serve_why,
-          "why the object at addr=0x... is alive, as JSON; text=1: in words"),
+          "why the object at addr=0x... is alive, or one that site=N made, as JSON; text=1: in "
+          "words"),
     LIGHT("/debug/pprof/heap", oaki_serve_heap,
           "heap profile for pprof; seconds=N: what changes meanwhile; debug=1: as text"),
     LIGHT("/debug/pprof/allocs", oaki_serve_allocs, "the same, all that was allocated first"),

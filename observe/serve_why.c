@@ -2,18 +2,22 @@
  *
  * Owns: nothing; runs on the heavy worker, as an image of a large heap takes a while. What it says
  * is of strings that may be any bytes. */
-#include "json.h"
+#include "census.h"
+#include "runtime/collector.h"
 #include "serve_json.h"
+#include "site.h"
 #include <errno.h>
 #include <oakum/why.h>
 #include <stdlib.h>
+
+#define CANDIDATES 8
 
 static const char *kind_name(oak_root_kind kind)
 {
     static const char *const names[] = {
         [OAK_ROOT_NONE] = "none",           [OAK_ROOT_GLOBAL] = "global",
         [OAK_ROOT_RANGE] = "range",         [OAK_ROOT_PINNED] = "pinned",
-        [OAK_ROOT_TLS] = "thread-local",    [OAK_ROOT_STACK] = "stack",
+        [OAK_ROOT_TLS] = "tls",             [OAK_ROOT_STACK] = "stack",
         [OAK_ROOT_REGISTER] = "register",   [OAK_ROOT_FIBER] = "fiber",
         [OAK_ROOT_FINALIZER] = "finalizer", [OAK_ROOT_CLEANUP] = "cleanup",
         [OAK_ROOT_WAITING] = "waiting",     [OAK_ROOT_RUNTIME] = "runtime",
@@ -35,7 +39,7 @@ static void put_root(oaki_json *j, const oak_root_info *root)
     oak_root_format(root, words, sizeof words);
     oaki_json_object(j);
     oaki_json_put_string(j, "kind", kind_name(root->kind));
-    oaki_json_put_string(j, "words", words);
+    oaki_json_put_string(j, "text", words);
     if (root->thread) oaki_json_put_i64(j, "thread", root->thread);
     if (root->thread_name[0]) oaki_json_put_string(j, "thread_name", root->thread_name);
     if (root->address) oaki_json_put_address(j, "address", root->address);
@@ -99,13 +103,58 @@ static void refuse(oaki_request *r, int error)
     else oaki_request_refuse(r, 503, "the image of the heap was lost");
 }
 
+/* ---- one of many ---- */
+
+/* Addresses are inverted, so as to keep nothing alive. */
+typedef struct candidates {
+    uint64_t site;
+    size_t n;
+    uintptr_t hidden[CANDIDATES];
+} candidates;
+
+static void note(void *obj, size_t bytes, double weight, const oaki_site *s, void *ctx)
+{
+    candidates *c = ctx;
+    (void)bytes, (void)weight;
+    if (s->id == c->site && c->n < CANDIDATES) c->hidden[c->n++] = oaki_hide(obj);
+}
+
+/* The oldest that are noted. */
+static bool find_candidates(candidates *c)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    if (!t) return false;
+    oaki_samples_visit(note, c);
+    oaki_gc_stop_end(t);
+    return true;
+}
+
+/* Some may die just now; one that something keeps, not only this search. */
+static oak_path *of_site(uint64_t site)
+{
+    candidates c = { .site = site };
+    oak_path *p = NULL;
+    errno = ENOMEM;
+    if (!find_candidates(&c)) return NULL;
+    errno = EINVAL;
+    for (size_t i = 0; i < c.n && !p; i++) {
+        p = oak_why_alive(oaki_unhide(c.hidden[i]));
+        if (!p || (p->root.kind != OAK_ROOT_NONE && !p->root.caller)) continue;
+        oak_path_free(p);
+        p = NULL;
+        errno = EINVAL;
+    }
+    return p;
+}
+
 void oaki_serve_why(oaki_request *r)
 {
-    if (!r->has_address) {
-        oaki_request_refuse(r, 400, "which object? /debug/why?addr=0x...");
+    if (!r->has_address && !r->has_site) {
+        oaki_request_refuse(r, 400, "which object? /debug/why?addr=0x... or site=N");
         return;
     }
-    oak_path *p = oak_why_alive((const void *)(uintptr_t)r->address);
+    oak_path *p = r->has_site ? of_site(r->site)
+                              : oak_why_alive((const void *)(uintptr_t)r->address);
     if (!p) {
         refuse(r, errno);
         return;

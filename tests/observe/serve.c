@@ -47,6 +47,7 @@ static const struct {
     { "/debug/gc", "application/json; charset=utf-8" },
     { "/debug/maps", "application/json; charset=utf-8" },
     { "/debug/threads", "application/json; charset=utf-8" },
+    { "/debug/leaks", "application/json; charset=utf-8" },
     { "/debug/pprof/heap", "application/octet-stream" },
     { "/debug/pprof/heap?debug=1", "text/plain; charset=utf-8" },
     { "/debug/pprof/allocs", "application/octet-stream" },
@@ -170,6 +171,44 @@ START_TEST(a_reading_is_shared)
 }
 END_TEST
 
+/* ---- leaks ---- */
+
+static oak_map *leaking;
+
+static __attribute__((noinline)) void leak(uint64_t key)
+{
+    *(void **)oak_map_put(leaking, &key) = oak_alloc(4000);
+}
+
+/* What the detector finds is here, as JSON and as a metric, and its site leads to an object. */
+START_TEST(a_leak_is_told_with_its_site)
+{
+    char path[64];
+    if (!start(NULL)) return;
+    leaking = oak_map_new(&oak_map_u64_ptr, 0);
+    for (uint64_t i = 0; i < 20 * 200; i++) {
+        leak(i);
+        if (i % 200 == 0) ck_assert_int_ge(oak_detector_scan(), 0);
+    }
+    const json *leaks = json_read(http_get("/debug/leaks").body);
+    ck_assert_uint_eq(json_u64(leaks, "looks"), 20);
+    const json *findings = json_get(leaks, "findings"), *found = NULL;
+    for (size_t i = 0; i < findings->length; i++)
+        if (strcmp(json_string(&findings->item[i], "kind"), "site-growth") == 0)
+            found = &findings->item[i];
+    ck_assert_ptr_nonnull(found);
+    ck_assert_str_eq(json_string(found, "severity"), "leak");
+    ck_assert_ptr_nonnull(strstr(json_string(found, "subject"), "leak (serve.c:"));
+    snprintf(path, sizeof path, "/debug/why?site=%u", (unsigned)json_u64(found, "site"));
+    const json *root = json_get(json_read(http_get(path).body), "root");
+    ck_assert_str_eq(json_string(root, "where"), "leaking");
+    const char *metrics = http_get("/metrics").body;
+    prom_check(metrics);
+    ck_assert(prom_value(metrics, "oakum_detector_findings{kind=\"site-growth\"}") == 1);
+    ck_assert(prom_value(metrics, "oakum_detector_looks_total") == 20);
+}
+END_TEST
+
 /* ---- paths ---- */
 
 START_TEST(why_tells_the_path)
@@ -236,6 +275,9 @@ static const struct {
     { "/debug/why?addr=0", 404, "no live object" },
     { "/debug/why?addr=0xdeadbeef", 404, "no live object" },
     { "/debug/why?addr=0xffffffffffffffff", 404, "no live object" },
+    { "/debug/why?site=", 400, "site must be" },
+    { "/debug/why?site=x", 400, "site must be" },
+    { "/debug/why?site=4294967295", 404, "no live object" },
     { "/debug/pprof/heap?seconds=0", 400, "seconds must be" },
     { "/debug/pprof/heap?seconds=601", 400, "seconds must be" },
     { "/debug/pprof/heap?seconds=1e3", 400, "seconds must be" },
@@ -497,6 +539,7 @@ Suite *suite_observe_serve(void)
     tcase_add_test(c, json_is_true);
     tcase_add_test(c, since_leaves_out_what_is_known);
     tcase_add_test(c, a_reading_is_shared);
+    tcase_add_test(c, a_leak_is_told_with_its_site);
     tcase_add_test(c, why_tells_the_path);
     tcase_add_test(c, labels_of_any_bytes_are_valid_json);
     tcase_add_loop_test(c, what_makes_no_sense_is_told_in_a_line, 0, COUNT(wrong));
