@@ -1,0 +1,149 @@
+/* snapshot.c - tests of the commands that read snapshots: oakum snapshot, why and diff. */
+#include "run.h"
+
+#include "tests/heap.h"
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+Suite *suite_cmd_snapshot(void);
+
+static test_run r;
+static char file[64], address[32];
+
+#define OAKUM(...) oakum((const char *[8]){ __VA_ARGS__ })
+
+static void oakum(const char *const args[8])
+{
+    char *copy[9] = { NULL };
+
+    for (int i = 0; i < 8; i++) copy[i] = (char *)(uintptr_t)args[i];
+    test_run_oakum(&r, copy);
+}
+
+void *cmd_snapshot_global;
+
+static void save(void)
+{
+    oak_map *m;
+    void *v;
+
+    test_heap_start(test_config());
+    m = oak_map_new(&oak_map_u64_ptr, 0);
+    cmd_snapshot_global = m;
+    for (uint64_t i = 0; i < 100; i++) {
+        v = oak_alloc(64);
+        *(void **)oak_map_put(m, &i) = v;
+    }
+    snprintf(address, sizeof(address), "%p", v);
+    snprintf(file, sizeof(file), "/tmp/oakum-snap-XXXXXX");
+    close(mkstemp(file));
+    ck_assert_int_eq(oak_snapshot_save(file), 0);
+}
+
+static void forget(void)
+{
+    unlink(file);
+}
+
+START_TEST(a_snapshot_is_looked_into)
+{
+    save();
+    OAKUM("snapshot", "info", file);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out, "map keys  100"));
+    OAKUM("snapshot", "info", "--json", file);
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("snapshot", "top", "--count=1", file);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out, " oak_map\n"));
+    ck_assert_uint_eq(test_count(r.out, "\n"), 2);
+    OAKUM("snapshot", "top", "--json", file);
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("why", file, address);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_msg(strstr(r.out, "key 99") && strstr(r.out, "cmd_snapshot_global"), "%s", r.out);
+    OAKUM("why", "--json", file, address);
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("diff", file, file);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_nonnull(strstr(r.out, "oak_map\n"));
+    OAKUM("diff", "--json", "--count=2", file, file);
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("snapshot", "convert", file);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_null(test_json_error(r.out));
+    forget();
+}
+END_TEST
+
+static const struct {
+    const char *args[4];
+    int status;
+    const char *err;
+} refused[] = {
+    { { "snapshot" }, 2, "wants an action and a file" },
+    { { "snapshot", "inf" }, 2, "did you mean 'info'?" },
+    { { "snapshot", "info" }, 2, "wants an action and a file" },
+    { { "snapshot", "info", "a", "b" }, 2, "wants an action and a file" },
+    { { "snapshot", "top", "--count=0", "a" }, 2, "--count takes a number" },
+    { { "snapshot", "top", "--cuont=1", "a" }, 2, "did you mean 'count'?" },
+    { { "snapshot", "info", "/nowhere" }, 1, "/nowhere: No such file" },
+    { { "snapshot", "info", "/etc/passwd" }, 1, "it is no snapshot" },
+    { { "why", "/etc/passwd" }, 2, "wants a snapshot and an address" },
+    { { "why", "/etc/passwd", "xyz" }, 2, "'xyz' is no address" },
+    { { "why", "/etc/passwd", "0x1000" }, 1, "it is no snapshot" },
+    { { "diff", "/etc/passwd" }, 2, "wants two snapshots" },
+    { { "diff", "/etc/passwd", "/etc/passwd" }, 1, "it is no snapshot" },
+};
+
+START_TEST(what_makes_no_sense_is_refused)
+{
+    OAKUM(refused[_i].args[0], refused[_i].args[1], refused[_i].args[2], refused[_i].args[3]);
+    ck_assert_int_eq(r.status, refused[_i].status);
+    ck_assert_str_eq(r.out, "");
+    ck_assert_msg(strstr(r.err, refused[_i].err) != NULL, "%s", r.err);
+    ck_assert_uint_eq(test_count(r.err, "\n"), 1);
+}
+END_TEST
+
+START_TEST(damaged_files_and_strange_addresses_are_told)
+{
+    save();
+    OAKUM("why", file, "0x10");
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "0x10 is in no object"));
+    ck_assert_int_eq(truncate(file, 200), 0);
+    OAKUM("snapshot", "info", file);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "it is not whole: it ends at byte 200"));
+    forget();
+}
+END_TEST
+
+START_TEST(nothing_is_left_of_a_conversion_that_failed)
+{
+    save();
+    OAKUM("snapshot", "convert", file, "/dev/full");
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "No space left"));
+    ck_assert_int_eq(access("/dev/full", F_OK), 0);
+    OAKUM("snapshot", "convert", file, "/nowhere/x");
+    ck_assert_int_eq(r.status, 1);
+    forget();
+}
+END_TEST
+
+Suite *suite_cmd_snapshot(void)
+{
+    Suite *s = suite_create("cmd_snapshot");
+    TCase *t = tcase_create("snapshot");
+    tcase_add_test(t, a_snapshot_is_looked_into);
+    tcase_add_loop_test(t, what_makes_no_sense_is_refused, 0, (int)OAKI_COUNT(refused));
+    tcase_add_test(t, damaged_files_and_strange_addresses_are_told);
+    tcase_add_test(t, nothing_is_left_of_a_conversion_that_failed);
+    suite_add_tcase(s, t);
+    return s;
+}
