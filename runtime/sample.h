@@ -3,11 +3,11 @@
  * The distance from one sampled byte to the next is drawn, for each span class of each cache, from
  * the exponential distribution whose mean is the rate: Poisson processes side by side are one. A
  * run counts as allocated when it is taken, and is cut in front of the object in which the sampled
- * byte lies, so that the class's next object comes through the slow path; then it goes on. (With one distance
- * for all classes, whichever comes next would be noted in its place, the larger the likelier.) When
- * a cache is flushed, slots go back that were known to hold no sampled byte; so a new distance is
- * drawn then, which is right as the process has no memory, while the rest of the old one would fall
- * on the next object too often.
+ * byte lies, so that the class's next object comes through the slow path; then it goes on. (With
+ * one distance for all classes, whichever comes next would be noted in its place, the larger the
+ * likelier.) When a cache is flushed, slots go back that were known to hold no sampled byte; so a
+ * new distance is drawn then, which is right as the process has no memory, while the rest of the
+ * old one would fall on the next object too often.
  *
  * Owns: struct oaki_sampler, in oaki_heap. The rate is written in a stop in which all caches are
  *   flushed; functions are set before the first rate and stay. */
