@@ -130,15 +130,21 @@ static void count_type(oaki_census *c, uint32_t id, size_t objects, size_t bytes
     t->bytes += bytes;
 }
 
-static void count_typed(oaki_census *c, void *p, uint32_t id, size_t bytes, size_t weight)
+/* Is there more to know of its objects than how many there are? */
+static bool is_plain(uint32_t id)
 {
     const oak_type *t = oaki_type_by_id(id);
+    return !t || !t->mark || (oaki_map_kind_of(t) == OAKI_MAP_NONE && !oaki_fiber_is_type(t));
+}
+
+static void count_typed(oaki_census *c, void *p, uint32_t id, size_t bytes, size_t weight)
+{
     count_type(c, id, weight, weight * bytes);
-    if (!t || !t->mark) return;
-    oaki_map_kind kind = oaki_map_kind_of(t);
+    if (is_plain(id)) return;
+    oaki_map_kind kind = oaki_map_kind_of(oaki_type_by_id(id));
     if (kind != OAKI_MAP_NONE)
         count_map(c, p, kind);
-    else if (oaki_fiber_is_type(t))
+    else
         count_fiber(c, p);
 }
 
@@ -164,19 +170,29 @@ static size_t count_slots(const oaki_span *s, size_t first)
     return n;
 }
 
-/* A slot that is taken and not handed out has type 0. */
+/* A slot that is taken and not handed out has type 0. Neighbours are likely to have one type. */
 static void count_small_typed(oaki_census *c, const oaki_span *s, size_t first, size_t weight)
 {
     const oaki_class *k = &oaki_classes[s->cls];
     char *base = oaki_span_start(s);
     bool swept = is_swept(s);
+    uint32_t plain = 0;
+    size_t n = 0;
     c->used += k->nslots;
     for (size_t w = 0; s->types && w < (size_t)s->npages * OAKI_PAGE_WORDS; w++)
         for (uint64_t x = live_starts(s, first, w, swept); x; x &= x - 1) {
             size_t off = (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT;
             uint32_t id = s->types[(off * k->magic) >> 32];
-            if (id) count_typed(c, base + off, id, s->size, weight);
+            if (id == plain) {
+                n++;
+                continue;
+            }
+            count_type(c, plain, n * weight, n * weight * s->size);
+            plain = is_plain(id) ? id : 0;
+            n = plain != 0;
+            if (!plain && id) count_typed(c, base + off, id, s->size, weight);
         }
+    count_type(c, plain, n * weight, n * weight * s->size);
 }
 
 static void count_span(oaki_census *c, const oaki_span *s, size_t weight)

@@ -304,9 +304,10 @@ static uint64_t interval(void)
     return ns;
 }
 
+/* arg: the cycles that were counted when it was asked for. */
 static void *background(void *arg)
 {
-    unsigned seen = AO_int_load_acquire(&self.wake);
+    unsigned seen = (unsigned)(uintptr_t)arg;
     while (AO_load_acquire(&self.background)) {
         unsigned now = AO_int_load_acquire(&self.wake);
         if (now == seen) {
@@ -325,7 +326,7 @@ static void *background(void *arg)
             oaki_os_sleep_ns(OAKI_MIN(next - at, 10000000u));
     }
     AO_store_release(&self.running, 0);
-    return arg;
+    return NULL;
 }
 
 static void end_thread(void)
@@ -340,7 +341,8 @@ static int begin_thread(void)
 {
     AO_store_full(&self.background, 1);
     AO_store_full(&self.running, 1);
-    if (oaki_thread_spawn("oakum/detector", background, NULL, false) == 0) return 0;
+    void *seen = (void *)(uintptr_t)AO_int_load_acquire(&self.wake);
+    if (oaki_thread_spawn("oakum/detector", background, seen, false) == 0) return 0;
     AO_store(&self.background, 0);
     AO_store(&self.running, 0);
     errno = ENOMEM;

@@ -484,13 +484,13 @@ static void OAKI_NOINLINE hold_list(void *arg)
 START_TEST(thrashing_is_found_at_a_small_growth_setting_only)
 {
     ck_assert_int_eq(oak_detector_prepare(NULL), 0);
-    test_away(hold_list, (void *)(uintptr_t)test_scale(40000));
+    test_away(hold_list, (void *)(uintptr_t)40000);
     oak_collect();
     oak_set_gc_percent(100);
-    test_away(make_garbage, (void *)(uintptr_t)test_scale(120000));
+    test_away(make_garbage, (void *)(uintptr_t)120000);
     ck_assert_int_eq(oak_detector_scan(), 0);
     oak_set_gc_percent(2);
-    test_away(make_garbage, (void *)(uintptr_t)test_scale(60000));
+    test_away(make_garbage, (void *)(uintptr_t)60000);
     oak_set_gc_percent(-1);
     ck_assert_int_eq(oak_detector_scan(), 1);
     assert_found(OAK_FINDING_THRASH, "of the time in three collections");

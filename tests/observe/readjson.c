@@ -84,9 +84,11 @@ static size_t utf8(unsigned v, char *out)
 static bool string(reader *r, char **out, size_t *length)
 {
     static const char plain[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
-    char *s = malloc((size_t)(r->end - r->p) + 1);
-    size_t n = 0;
     if (!take(r, '"')) return false;
+    const char *close = r->p; /* escapes only make it shorter */
+    while (close < r->end && *close != '"') close += *close == '\\' ? 2 : 1;
+    char *s = malloc((size_t)(close - r->p) + 4);
+    size_t n = 0;
     for (;;) {
         if (r->p == r->end || (unsigned char)*r->p < 0x20) return false;
         char c = *r->p++;
