@@ -68,6 +68,16 @@ static bool only_figures_missed(const scn_results *all, size_t first, const scn_
     return *missed != NULL;
 }
 
+static void tell_missed(const cmd_schedule *plan, const scn_result *row)
+{
+    char text[256] = "nothing was expected";
+
+    for (unsigned i = row->expectation_count; i-- > 0;)
+        if (!row->expectations[i].ok) cmd_expectation(text, sizeof(text), &row->expectations[i]);
+    fprintf(stderr, "%s%s: not as expected: \"%s\", %s; once more\n", plan->new_line,
+            row->scenario->id, row->what, text);
+}
+
 /* To a conservative collector one stray word, be it a bucket's hashes, can point to a whole array.
  * So a policy that misses a figure runs once more, and the second run counts. Whether another run
  * of the slot's has begun. */
@@ -77,8 +87,7 @@ static bool run_again_or_next(schedule *c, slot *p)
     const scn_result *missed;
 
     if (!p->again && only_figures_missed(&o->rows, p->first, &missed)) {
-        fprintf(stderr, "%s%s: not as expected: \"%s\"; once more\n", c->plan->new_line,
-                o->scenario->id, missed->what);
+        tell_missed(c->plan, missed);
         o->rows.count = p->first;
         scn_series_free(&o->series[p->policy]);
         o->repeated = p->again = true;

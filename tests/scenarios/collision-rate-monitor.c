@@ -119,8 +119,11 @@ static void live_map(scn *s)
     double percent;
 
     scn_row(s, "in overflow at 1,000 to 13,000 keys: most");
+    scn_detector_begin(NULL);
     scn_on_thread(grow_and_look, NULL);
+    scn_detector_look();
     map = NULL;
+    scn_expect_quiet(s);
     scn_retained(s, share.most, SCN_PERCENT);
     scn_go(s, "6 to 7 %");
     scn_pointed(s, "not a leak: at most %.1f %% in overflow, longest chain %zu", share.most,
@@ -130,7 +133,10 @@ static void live_map(scn *s)
     scn_row(s, "the same with one hash for 4,000 keys");
     scn_on_thread(fill_one_hash, NULL);
     scn_stats(policy, &map, &st);
+    scn_detector_begin(NULL);
     scn_live();
+    scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_MAP_HASH, NULL);
     scn_expect_site(s, "fill_one_hash");
     map = NULL;
     percent = (double)st.in_overflow / (double)st.count * 100;

@@ -297,10 +297,12 @@ static void run(scn *s)
     static const char *const many[WAYS] = { "10.6 to 17.2", "15.2 to 17.0", "5.4 to 8.6",
                                             "13.8 to 17.3", "16.8 to 20.8" };
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_on_thread(make_keys, NULL);
     rows(s, 10, few);
     rows(s, 50, many);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_concurrent_map_comparison = {

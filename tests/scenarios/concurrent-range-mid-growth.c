@@ -53,6 +53,7 @@ static void run(scn *s)
     scn_on_thread(fill_and_begin, NULL);
     full = scn_live() - start;
     scn_stats(policy, &map, &before);
+    scn_detector_begin(NULL);
     for (int i = 0; i < THREADS; i++) threads[i] = scn_thread_start(range_often, NULL, 0);
     scn_gate_await(&start_line, THREADS);
     scn_gate_open(&start_line);
@@ -66,6 +67,7 @@ static void run(scn *s)
     scn_expect(s, "ranges that were wrong", (double)scn_count(&wrong), 0, 0);
     scn_expect_true(s, "growing before and after", before.growing && st.growing);
     scn_expect_none(s, "live heap, more than before", after - full);
+    scn_expect_quiet(s);
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
 }

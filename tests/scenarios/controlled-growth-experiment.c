@@ -43,6 +43,7 @@ static void run(scn *s)
 {
     double start = scn_live(), most = 0, in_growth = 0;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "made for 1,024, 2,049 inserts: growth begins at");
     while (at.next < INSERTS) {
@@ -81,6 +82,7 @@ static void run(scn *s)
     }
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_controlled_growth_experiment = {

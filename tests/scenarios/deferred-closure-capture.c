@@ -125,9 +125,11 @@ static void capture_row(scn *s, form f, const char *what, const char *go)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     capture_row(s, FORM_RANGE, "a cleanup that ranges over 16 MiB", "16,777,312");
     capture_row(s, FORM_INDEX, "a cleanup with an index loop", "16,777,216");
     capture_row(s, FORM_NONE, "no cleanup, used at once", "0");
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_deferred_closure_capture = {

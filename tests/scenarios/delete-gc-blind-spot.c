@@ -65,6 +65,7 @@ static void run(scn *s)
     double start = scn_live(), made, full, deleted;
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "map[string]int made for 1,024");
     made = after(s, make, start, &st);
@@ -103,6 +104,7 @@ static void run(scn *s)
     scn_pointed(s, "memstats: heap_alloc falls by %s B",
                 scn_thousands(deleted - (scn_live() - start)));
     scn_expect_none(s, "retained", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_delete_gc_blind_spot = {

@@ -98,6 +98,12 @@ static void run(scn *s)
                 later.growing ? "growing" : "not growing", emptied.evacuated, later.evacuated,
                 later.old_buckets, scn_thousands((double)later.old_array_bytes));
     scn_expect(s, "entries", (double)later.count, 0, 0);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 5; i++) scn_detector_look();
+    if (policy->leaks_as_go)
+        scn_expect_found(s, OAK_FINDING_MAP_STUCK, NULL);
+    else
+        scn_expect_quiet(s);
     if (policy->leaks_as_go) {
         scn_expect_true(s, "growing to the same size",
                         later.growing && later.old_array_bytes == later.array_bytes);

@@ -163,9 +163,11 @@ static void by_value(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     by_reference(s);
     by_value(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_escaped_closure_capture = {

@@ -248,11 +248,13 @@ static void range_row(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     growth_row(s, false);
     growth_row(s, true);
     range_row(s);
     held_row(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_field_map_iteration_stalls_growth = {

@@ -144,6 +144,9 @@ static void cycles_with_finalizers(scn *s)
     scn_expect(s, "finalized", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "retained after four collections", kept, 2.0 * PAIRS * NODE, 5);
     scn_expect(s, "finalizer_cycles", (double)st.finalizer_cycles, 2 * PAIRS, 2 * PAIRS);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_FINALIZER_CYCLE, NULL);
     scn_expect_site(s, "node_new");
     scn_expect_path(s, find_some_node, OAK_ROOT_WAITING, "", NULL);
 }
@@ -238,6 +241,18 @@ static void make_waiting(void *arg)
     for (int i = 0; i < PAIRS; i++) node_new(true);
 }
 
+/* A finalizer that runs for a millisecond is stuck: it is not waited for longer here. */
+static void expect_stuck(scn *s)
+{
+    oak_detector_config cfg;
+
+    oak_detector_config_default(&cfg);
+    cfg.finalizer_ms = 1;
+    scn_detector_begin(&cfg);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_FINALIZER_STUCK, NULL);
+}
+
 static void stuck(scn *s)
 {
     double start = scn_live(), held;
@@ -260,6 +275,7 @@ static void stuck(scn *s)
     scn_expect(s, "finalized while blocked", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "held while blocked", held, 1001.0 * NODE, 5);
     scn_expect_true(s, "a finalizer is known to be running", running != 0);
+    expect_stuck(s);
     pthread_mutex_unlock(&gate);
     scn_settle(&finalized, PAIRS);
     scn_expect(s, "finalized once unblocked", (double)scn_count(&finalized), PAIRS, PAIRS);
@@ -268,11 +284,15 @@ static void stuck(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     acyclic(s);
     chain(s);
+    scn_expect_quiet(s);
     stuck(s);
+    scn_detector_begin(NULL);
     cycles_without(s);
     cycles_with_cleanups(s);
+    scn_expect_quiet(s);
     cycles_with_finalizers(s);
 }
 

@@ -107,6 +107,7 @@ static void run(scn *s)
 {
     double start;
 
+    scn_detector_begin(NULL);
     scn_row(s, "2,000 objects of 4 KiB born and dropped beside a mark");
     scn_on_thread(fill_list, NULL);
     start = scn_live();
@@ -123,6 +124,7 @@ static void run(scn *s)
     scn_expect(s, "nodes of the list that live", (double)list->number + 1, (double)NODES,
                (double)NODES);
     list = NULL;
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_floating_garbage = {

@@ -153,10 +153,13 @@ static void run(scn *s)
     live = scn_live() - start;
     oak_scavenge();
 
+    scn_detector_begin(NULL);
     at_100 = at_percent(100);
+    scn_detector_look();
     row(s, "128 MiB of garbage beside 64 MiB, gc_percent 100", "1 to 2", &at_100);
     scn_expect(s, "collections", at_100.cycles, 0, 3);
     scn_expect_bytes(s, "live", live, (double)LIVE, 5);
+    scn_expect_quiet(s);
     scn_expect_site(s, "node_new");
     scn_expect_path(s, find_list, OAK_ROOT_GLOBAL, "list", "node");
 
@@ -164,8 +167,11 @@ static void run(scn *s)
     row(s, "the same, gc_percent 25", "7", &at_25);
     scn_expect(s, "collections", at_25.cycles, at_100.cycles, 12);
 
+    scn_detector_begin(NULL);
     at_5 = at_percent(5);
+    scn_detector_look();
     row(s, "the same, gc_percent 5", "39", &at_5);
+    scn_expect_found(s, OAK_FINDING_THRASH, NULL);
     scn_expect(s, "collections", at_5.cycles, 30, 50);
     scn_figure(s, "time, of that at 100", at_5.ms / at_100.ms, SCN_RATIO);
 

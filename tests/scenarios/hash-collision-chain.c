@@ -142,7 +142,10 @@ static void hostile_row(scn *s)
     scn_on_thread(fill, &ours);
     seconds = (scn_wall_us() - began) / 1e6;
     scn_stats(policy, &map, &st);
+    scn_detector_begin(NULL);
     scn_live();
+    scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_MAP_HASH, NULL);
     scn_expect_site(s, "fill");
     scn_on_thread(look_up, &ours);
     scn_on_thread(delete_all, &ours);
@@ -198,9 +201,13 @@ static void harmless_row(scn *s)
     scn_map_stats st[3];
 
     scn_row(s, "mean chain of 100,000 milliseconds");
+    scn_live();
+    scn_detector_begin(NULL);
     for (int i = 0; i < 3; i++) {
         scn_on_thread(fill_kind, &i);
         scn_stats(policy, &map, &st[i]);
+        scn_detector_look();
+        scn_detector_look();
         map = NULL;
         mean[i] = st[i].mean_chain;
         scn_figure(s, names[i], mean[i], SCN_MEASURE);
@@ -217,6 +224,7 @@ static void harmless_row(scn *s)
         if (policy->leaks_as_go) scn_expect(s, "longest chain", (double)st[i].longest_chain, 1, 4);
         scn_expect_true(s, "no bad hash", !st[i].bad_hash);
     }
+    scn_expect_quiet(s);
 }
 
 /* ---- how long a collection takes ---- */

@@ -66,6 +66,7 @@ static void run(scn *s)
 {
     double start = scn_live(), full, percent;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "map of 1,000,000: in use by the function that inserts");
     scn_on_thread(fill, NULL);
@@ -83,6 +84,7 @@ static void run(scn *s)
     scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_heap_profile_of_a_map = {

@@ -33,6 +33,7 @@ typedef struct conn {
 
 static const scn_map_policy *policy;
 static size_t dialed, freed;
+static uint64_t other_threads; /* none of the pool's */
 static oak_weak *some_conn;
 static size_t serving; /* threads, under serving_lock */
 static pthread_mutex_t serving_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -199,9 +200,9 @@ static double settled(oak_memstats *after, const oak_memstats *before, size_t le
     size_t threads = 2 * left;
 
     oak_blocking_call(await_serving, &threads);
-    for (int i = 0; i < 2000; i++) { /* ms: a thread detaches a moment later */
+    for (int i = 0; i < 2000; i++) { /* ms: threads attach and detach a moment later */
         oak_memstats_read(after);
-        if (after->threads <= before->threads + threads) break;
+        if (after->threads == other_threads + threads) break;
         nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
     }
     scn_live();
@@ -240,12 +241,19 @@ static void no_limit(scn *s)
     point(s, &before, &after);
     scn_expect(s, "open connections", open_conns(), HOSTS, HOSTS);
     scn_expect(s, "threads", (double)(after.threads - before.threads), 2 * HOSTS, 2 * HOSTS);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 5; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_THREADS_BLOCKED, NULL);
     scn_expect_site(s, "dial");
     scn_expect_path(s, find_some_conn, OAK_ROOT_STACK, "", NULL);
 
     scn_row(s, "repaired: idle ones closed");
     scn_on_thread(close_idle, NULL);
+    settled(&after, &before, 0);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
     closed = settled(&after, &before, 0);
+    scn_expect_quiet(s);
     scn_retained(s, closed, SCN_BYTES);
     scn_go(s, "678,064");
     point(s, &before, &after);
@@ -293,6 +301,9 @@ static void with_limit(scn *s)
     scn_go(s, "197,504");
     point(s, &before, &after);
     scn_expect(s, "open connections", open_conns(), 1, LIMIT);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_quiet(s);
     drop_pool();
 }
 
@@ -306,11 +317,15 @@ static void start_finalizer_thread(void *arg)
 
 static void run(scn *s)
 {
+    static oak_memstats st;
+
     policy = scn_policy(s);
     scn_on_thread(start_finalizer_thread, NULL);
     scn_live();
     scn_settle(&freed, 1);
     freed = 0;
+    oak_memstats_read(&st);
+    other_threads = st.threads;
     no_limit(s);
     with_timeout(s);
     with_limit(s);

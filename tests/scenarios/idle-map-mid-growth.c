@@ -106,6 +106,7 @@ static double idle(double start)
     for (int i = 0; i < COLLECTIONS; i++) {
         nanosleep(&t, NULL);
         oak_collect();
+        scn_detector_look();
     }
     return scn_live() - start;
 }
@@ -159,6 +160,7 @@ static double idle_row(scn *s, double start, double full)
     scn_row(s, "one insert more, then idle for 8 collections");
     scn_on_thread(insert_one, NULL);
     scn_stats(policy, &map, &st);
+    scn_detector_begin(NULL);
     mid = idle(start);
     scn_stats(policy, &map, &later);
     scn_retained(s, mid, SCN_BYTES);
@@ -173,11 +175,13 @@ static double idle_row(scn *s, double start, double full)
         scn_expect_ratio(s, "retained mid-growth / full", mid / full, 2.74, 5);
         scn_expect(s, "old buckets moved by the insert", (double)st.evacuated, 2, 2);
         scn_expect(s, "old buckets moved after the collections", (double)later.evacuated, 2, 2);
+        scn_expect_found(s, OAK_FINDING_MAP_STUCK, NULL);
         scn_expect_site(s, "insert_one");
         scn_expect_path(s, entry_in_old_array, OAK_ROOT_GLOBAL, "map", "oldbuckets");
     } else {
         scn_expect(s, "retained mid-growth / full", mid / full, 0,
                    1.2); /* the new array's tags, an eighth of the old array, and a segment */
+        scn_expect_quiet(s);
     }
     return mid;
 }
@@ -231,7 +235,10 @@ static void finished_row(scn *s, double start, double mid)
     at_half = scn_live() - start;
     scn_on_thread(go_on, &rest);
     scn_stats(policy, &map, &st);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
     finished = scn_live() - start;
+    scn_expect_quiet(s);
     scn_retained(s, finished, SCN_BYTES);
     scn_go(s, "20,061,128");
     scn_pointed(s, "map: %s, after about %s %s", growth(&st),

@@ -34,6 +34,7 @@ static void run(scn *s)
 {
     double start = scn_live(), full, held;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "a pointer to one key of 1,000,000, the map dropped");
     scn_on_thread(fill_and_point, NULL);
@@ -57,6 +58,7 @@ static void run(scn *s)
                (double)((const char *)one_key - (const char *)oak_base(one_key)));
     one_key = NULL;
     scn_expect_none(s, "retained after the pointer is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_interior_pointer_pins_array = {

@@ -260,10 +260,12 @@ static void equal_strings(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     million_keys(s);
     deleted_keys(s);
     equal_strings(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_key_type_reachability = {

@@ -157,6 +157,8 @@ static void release_and_measure(scn *s, double start, double held)
     channel_close(global_channel);
     for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     global_channel = NULL;
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
     scn_live_stats(&st);
     scn_row(s, "the same threads, released");
     scn_retained(s, (double)st.heap_alloc - start, SCN_BYTES);
@@ -164,9 +166,18 @@ static void release_and_measure(scn *s, double start, double held)
     scn_pointed(s, "memstats: threads %s", scn_thousands((double)st.threads));
     scn_expect(s, "retained in percent of what was held",
                ((double)st.heap_alloc - start) / held * 100, -5, 5);
+    scn_expect_quiet(s);
 }
 
 SCN_FIND(find_one_map, oak_weak_get(one_map))
+
+/* They have not moved for some looks. */
+static void expect_blocked(scn *s)
+{
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 5; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_THREADS_BLOCKED, NULL);
+}
 
 static void blocked_threads(scn *s)
 {
@@ -191,6 +202,7 @@ static void blocked_threads(scn *s)
         scn_expect(s, "one map, from its entries to Go's 41,627 bytes", each, 16 * ENTRIES, 41627);
     scn_expect(s, "threads", (double)(after.threads - before.threads), THREADS, THREADS);
     scn_expect_site(s, "fill_map");
+    expect_blocked(s);
     scn_expect_path(s, find_one_map, OAK_ROOT_STACK, "hold_map", NULL);
     release_and_measure(s, start, held);
 
@@ -205,6 +217,7 @@ static void blocked_threads(scn *s)
     scn_pointed(s, "memstats: %s threads that never end",
                 scn_thousands((double)(after.threads - before.threads)));
     scn_expect_bytes(s, "held after five collections, against 1,000 maps", held, each * THREADS, 5);
+    expect_blocked(s);
 }
 
 /* ---- what doesn't leak ---- */

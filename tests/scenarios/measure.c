@@ -33,6 +33,7 @@ void scn_live_stats(oak_memstats *out)
     collect_twice();
     oak_memstats_read(out);
     scn_sample_live((double)out->heap_alloc);
+    scn_detector_look();
 }
 
 double scn_live(void)

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #define KEYS 100000
+#define LOOKS 20 /* of the detector, while they come in */
 
 static const scn_map_policy *policy;
 static void *map;
@@ -20,8 +21,8 @@ static void fill(void *arg)
     double nan_key = (double)NAN;
 
     (void)arg;
-    map = policy->new (SCN_DOUBLE_INT, 0);
-    for (int64_t i = 0; i < KEYS; i++) *(int64_t *)policy->put(map, &nan_key) = i;
+    if (map == NULL) map = policy->new (SCN_DOUBLE_INT, 0);
+    for (int64_t i = 0; i < KEYS / LOOKS; i++) *(int64_t *)policy->put(map, &nan_key) = i;
 }
 
 static void delete_each(void *arg)
@@ -60,7 +61,12 @@ static void run(scn *s)
 
     policy = scn_policy(s);
     scn_row(s, "100,000 NaN keys");
-    scn_on_thread(fill, NULL);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < LOOKS; i++) {
+        scn_on_thread(fill, NULL);
+        scn_live();
+    }
+    scn_expect_found(s, OAK_FINDING_MAP_GROWTH, NULL);
     full = scn_live() - start;
     scn_stats(policy, &map, &st);
     scn_retained(s, full, SCN_BYTES);
@@ -93,6 +99,9 @@ static void run(scn *s)
         scn_pointed(s, "map: count %zu", st.count);
         scn_expect(s, "entries", (double)st.count, 0, 0);
         scn_expect_none(s, "retained", deleted);
+        scn_detector_begin(NULL);
+        for (int i = 0; i < 4; i++) scn_detector_look();
+        scn_expect_quiet(s);
     }
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);

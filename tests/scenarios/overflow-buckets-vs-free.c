@@ -55,6 +55,7 @@ static void run(scn *s)
 {
     double start = scn_live(), most = 0, last = 0, deleted;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "insert one, delete the oldest, 20 million times: most live");
     for (int i = 1; i <= SAMPLES; i++) {
@@ -101,6 +102,7 @@ static void run(scn *s)
         scn_expect_none(s, "kept", deleted);
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_overflow_buckets_vs_free = {

@@ -204,11 +204,13 @@ static void service_row(scn *s, bool limited)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     stale_row(s, false);
     stale_row(s, true);
     idle_row(s);
     service_row(s, false);
     service_row(s, true);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_pool_misuse = {

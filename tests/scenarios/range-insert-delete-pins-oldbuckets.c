@@ -192,10 +192,12 @@ static void constant_keys(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     growing_range(s);
     ranges_in_place(s);
     constant_keys(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_range_insert_delete_pins_oldbuckets = {

@@ -110,6 +110,7 @@ static void run(scn *s)
 {
     double start = scn_live(), full, in_place, rebuilt, buried;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     full = row(s, "1,000,000 pointers to 128 bytes", NULL, "168,100,000", start);
     if (policy->leaks_as_go)
@@ -132,6 +133,7 @@ static void run(scn *s)
     scn_expect(s, "retained, of rebuilt", buried / rebuilt, 0.8, 1.25);
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_rebuild_vs_delete = {

@@ -209,6 +209,21 @@ typedef void *scn_find(void);
 size_t scn_expect_path(scn *s, scn_find *object, oak_root_kind kind, const char *where,
                        const char *step);
 
+/* ---- the leak detector (detect.c) ---- */
+
+/* Forget what was found and seen; from here on it looks in each scn_live. NULL: the usual
+ * thresholds. */
+void scn_detector_begin(const oak_detector_config *cfg);
+
+/* Collect and look, if it has begun. */
+void scn_detector_look(void);
+
+/* At the last look there was a finding of this kind, with `subject` in its subject unless NULL. */
+void scn_expect_found(scn *s, oak_finding_kind kind, const char *subject);
+
+/* Nothing but notes was found since the beginning. */
+void scn_expect_quiet(scn *s);
+
 /* ---- measuring (measure.c) ---- */
 
 #define SCN_NOISE 65536.0 /* what "nothing" may weigh */

@@ -104,8 +104,10 @@ static void one_in_a_hundred(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     dropped(s);
     one_in_a_hundred(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_short_lived_churn_missed = {

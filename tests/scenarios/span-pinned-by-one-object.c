@@ -51,6 +51,9 @@ static void pinned_row(scn *s, bool keep)
                 keep ? scn_thousands(in_use / live) : "");
     if (keep) {
         scn_expect(s, "heap_inuse, of heap_alloc", in_use / live, 100, 1e6);
+        scn_detector_begin(NULL);
+        for (int i = 0; i < 4; i++) scn_detector_look();
+        scn_expect_found(s, OAK_FINDING_FRAGMENTED, NULL);
         scn_expect_site(s, "allocate");
         scn_expect_path(s, find_kept, OAK_ROOT_GLOBAL, "kept", NULL);
     } else
@@ -62,7 +65,9 @@ static void pinned_row(scn *s, bool keep)
 static void run(scn *s)
 {
     pinned_row(s, true);
+    scn_detector_begin(NULL);
     pinned_row(s, false);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_span_pinned_by_one_object = {

@@ -106,6 +106,12 @@ static void flag_row(scn *s, bool ranged, const char *go)
                 scn_thousands((double)st.old_buckets), scn_thousands((double)st.old_array_bytes),
                 freed);
     scn_expect_true(s, "growing", st.growing);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 5; i++) scn_detector_look();
+    if (policy->leaks_as_go)
+        scn_expect_found(s, OAK_FINDING_MAP_STUCK, NULL);
+    else
+        scn_expect_quiet(s);
     if (policy->leaks_as_go && ranged) {
         scn_expect_path(s, find_payload, OAK_ROOT_GLOBAL, "map", "oldbuckets");
     }

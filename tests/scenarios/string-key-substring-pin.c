@@ -53,6 +53,7 @@ static void run(scn *s)
     double start = scn_live(), held, repaired;
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "a key of 10 bytes, cut from a string of 1 MiB");
     scn_on_thread(put_substring, NULL);
@@ -76,6 +77,7 @@ static void run(scn *s)
     scn_expect(s, "entries", (double)st.count, 1, 1);
     scn_expect_none(s, "held", repaired);
     map = NULL;
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_string_key_substring_pin = {

@@ -158,9 +158,11 @@ static void global_struct(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     local_struct(s);
     global_struct(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_struct_field_map_lifetime = {

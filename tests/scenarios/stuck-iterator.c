@@ -475,6 +475,7 @@ static void values_row(scn *s)
 
 static void run(scn *s)
 {
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     gone_row(s, "int->int, no iterator", NULL);
     gone_row(s, "int->int, iterator finished before growth", finish_range);
@@ -484,6 +485,7 @@ static void run(scn *s)
     doublings_row(s);
     same_size_row(s);
     values_row(s);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_stuck_iterator = {

@@ -126,6 +126,7 @@ static void run(scn *s)
 {
     double start = scn_live(), full, deleted, missed, stored, promoted;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     scn_row(s, "100,000 keys with values of 1 KiB, promoted");
     scn_on_thread(fill, NULL);
@@ -174,6 +175,7 @@ static void run(scn *s)
 
     map = (scn_syncmap){ NULL, NULL };
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_syncmap_delayed_delete = {

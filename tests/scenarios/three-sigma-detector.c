@@ -58,6 +58,7 @@ static void run_program(void *arg)
             scn_clear_stack();
             oak_collect();
             oak_collect();
+            scn_detector_look();
         }
         oak_memstats_read(&st);
         seen.sys[i] = (double)st.sys;
@@ -132,6 +133,7 @@ static void slope_row(scn *s, const char *what, const char *go, bool leaks, bool
     double start = scn_live(), live;
 
     scn_row(s, "%s: live bytes rose, of 29 times", what);
+    scn_detector_begin(NULL);
     scn_on_thread(run_program, &p);
     live = scn_live() - start;
     scn_retained(s, rises(), SCN_COUNT);
@@ -141,10 +143,13 @@ static void slope_row(scn *s, const char *what, const char *go, bool leaks, bool
     if (leaks) {
         scn_expect(s, "rises", rises(), INTERVALS, INTERVALS);
         scn_expect_bytes(s, "live at the end", live, (double)LEAK * SAMPLES, 5);
+        scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+        scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "leak_some");
         scn_expect_site(s, "leak_some");
     } else {
         scn_expect(s, "rises", rises(), 0, 2);
         scn_expect_none(s, "live at the end", live);
+        scn_expect_quiet(s);
     }
     leaked = NULL;
     scn_expect_none(s, "retained when dropped", scn_live() - start);

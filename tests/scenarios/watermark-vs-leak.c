@@ -92,6 +92,7 @@ static void run(scn *s)
     double start, twice, six_times;
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     policy = scn_policy(s);
     start = scn_live();
     local_map(s, start);
@@ -115,6 +116,7 @@ static void run(scn *s)
         scn_expect(s, "retained, from the entries to Go's", six_times, 16.0 * GLOBAL_KEYS, 2781856);
     scn_expect_site(s, "fill");
     scn_expect_path(s, find_global_map, OAK_ROOT_GLOBAL, "global_map", NULL);
+    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_watermark_vs_leak = {

@@ -91,6 +91,9 @@ static void without_cleanup(scn *s)
     scn_expect(s, "objects alive", (double)c.alive, 0, 5);
     scn_expect(s, "dead entries", (double)(c.entries - c.alive), OBJECTS - 5, OBJECTS);
     scn_expect_site(s, "add_object");
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_WEAK_DEAD, NULL);
     scn_expect_path(s, some_reference, OAK_ROOT_GLOBAL, "pool", "key 77");
     pool = NULL;
     scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);
@@ -101,6 +104,7 @@ static void with_cleanup(scn *s)
     double start = scn_live(), kept;
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     scn_row(s, "repaired: a cleanup on each object removes its entry");
     scn_on_thread(fill, &cleaned);
     scn_live();
@@ -117,6 +121,8 @@ static void with_cleanup(scn *s)
                          (double)(st.array_bytes + st.overflow_bytes), 5);
     else
         scn_expect_none(s, "kept", kept);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_quiet(s);
     pool = NULL;
     scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);
 }
@@ -164,6 +170,9 @@ static void weak_map(scn *s)
     scn_pointed(s, "map: %zu entries", len);
     scn_expect(s, "entries", (double)len, 0, 5);
     scn_expect_none(s, "kept", kept);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < 4; i++) scn_detector_look();
+    scn_expect_quiet(s);
     weak_values = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
 }
