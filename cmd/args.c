@@ -107,12 +107,17 @@ static int long_option(cmd_args *args, const char *word, const char **text)
     return (int)(o - args->options);
 }
 
-/* One letter; those of the command's options that take a value have none. */
-static int short_option(const cmd_args *args, const char *word)
+/* One letter; a value is the next word. */
+static int short_option(cmd_args *args, const char *word, const char **text)
 {
-    for (int i = 0; word[1] == '\0' && args->options[i].name != NULL; i++)
-        if (args->options[i].letter == word[0]) return i;
-    return complain(args, "unknown option '-%s'", word);
+    const cmd_option *o = args->options;
+
+    while (o->name != NULL && (word[1] != '\0' || o->letter != word[0])) o++;
+    if (o->name == NULL) return complain(args, "unknown option '-%s'", word);
+    if (o->value != NULL && args->at == args->argc)
+        return complain(args, "option '-%s' needs a value", word);
+    if (o->value != NULL) *text = args->argv[args->at++];
+    return (int)(o - args->options);
 }
 
 int cmd_args_next(cmd_args *args, const char **text)
@@ -125,7 +130,7 @@ int cmd_args_next(cmd_args *args, const char **text)
             *text = word;
             return CMD_ARG_NAME;
         }
-        if (word[1] != '-') return short_option(args, word + 1);
+        if (word[1] != '-') return short_option(args, word + 1, text);
         if (word[2] != '\0') return long_option(args, word + 2, text);
         args->names_only = true;
     }

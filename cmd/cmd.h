@@ -19,6 +19,8 @@ int cmd_info(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
 
 /* ---- arguments (args.c) ---- */
 

@@ -1,15 +1,17 @@
-/* diff.c - `oakum diff`: what grew from one snapshot to another. */
-#include "cmd.h"
+/* diff.c - `oakum diff`: what grew from one snapshot to another; of a running program, what its
+ * heap profile says changes in some seconds. */
+#include "live.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_JSON, OPT_COUNT, OPT_HELP };
+enum { OPT_JSON, OPT_COUNT, OPT_SECONDS, OPT_HELP };
 
 static const cmd_option options[] = {
     { "json", 0, NULL, "print JSON" },
     { "count", 0, "N", "so many types, 20 unless said otherwise" },
+    { "seconds", 0, "N", "of a running program: between the readings; 10 unless said otherwise" },
     { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };
@@ -94,6 +96,7 @@ int cmd_diff(int argc, char **argv)
     cmd_args args = { "oakum diff", options, argc, 1, argv, false };
     const char *text, *name[2] = { NULL, NULL };
     unsigned long count = 20;
+    unsigned seconds = 10;
     bool json = false;
     int which, names = 0;
 
@@ -101,16 +104,21 @@ int cmd_diff(int argc, char **argv)
         if (which == CMD_ARG_BAD) return CMD_USAGE;
         if (which == OPT_JSON) json = true;
         if (which == OPT_COUNT && !parse_count(text, &count)) return CMD_USAGE;
+        if (which == OPT_SECONDS && !cmd_parse_seconds("oakum diff", text, &seconds))
+            return CMD_USAGE;
         if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
         if (which != OPT_HELP) continue;
-        fputs("usage: oakum diff [OPTION...] BEFORE AFTER\nCompare two snapshots by type, most "
-              "growth first.\n\n",
+        fputs("usage: oakum diff [OPTION...] BEFORE AFTER\n"
+              "       oakum diff [--seconds=N] PID|URL\n"
+              "Compare two snapshots by type, most growth first; or two readings of the heap "
+              "profile of a\nrunning program that has a debug server.\n\n",
               stdout);
         cmd_options_print(options);
         return CMD_OK;
     }
+    if (names == 1 && cmd_is_server(name[0]) && !json) return cmd_diff_live(name[0], seconds);
     if (names != 2) {
-        fputs("oakum diff: wants two snapshots\n", stderr);
+        fputs("oakum diff: wants two snapshots, or one running program\n", stderr);
         return CMD_USAGE;
     }
     return diff(name[0], name[1], count, json);

@@ -16,8 +16,10 @@ typedef struct command {
 static const command commands[] = {
     { "leaks", cmd_leaks, "run the leak scenarios and show what each retains" },
     { "snapshot", cmd_snapshot, "show what is in a snapshot, who retains most, or convert it" },
-    { "why", cmd_why, "show what keeps an object of a snapshot alive" },
-    { "diff", cmd_diff, "compare two snapshots" },
+    { "top", cmd_top, "show what the heap of a running program does" },
+    { "profile", cmd_profile, "print or save the heap profile of a running program" },
+    { "why", cmd_why, "show what keeps an object of a program or of a snapshot alive" },
+    { "diff", cmd_diff, "show what changes in a program, or from one snapshot to another" },
     { "info", cmd_info, "show the version, the heap's place and every option" },
     { "version", cmd_version, "print the version" },
     { "help", cmd_help, "print this, or a command's own help" },

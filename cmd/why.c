@@ -1,5 +1,6 @@
-/* why.c - `oakum why`: a shortest path from a root to an object of a snapshot. */
-#include "cmd.h"
+/* why.c - `oakum why`: a shortest path from a root to an object of a snapshot; of a running
+ * program, its debug server tells it. */
+#include "live.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -94,16 +95,19 @@ int cmd_why(int argc, char **argv)
         if (which == OPT_JSON) json = true;
         if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
         if (which != OPT_HELP) continue;
-        fputs("usage: oakum why [OPTION...] FILE ADDRESS\nPrint a shortest path from a root to the "
-              "object of a snapshot that the address is in.\n\n",
+        fputs("usage: oakum why [OPTION...] FILE|PID|URL ADDRESS\n"
+              "Print a shortest path from a root to the object that the address is in: of a "
+              "snapshot, or of a\nrunning program that has a debug server. There site=N, as "
+              "'oakum top' shows, means an object\nthat this site of the heap profile made.\n\n",
               stdout);
         cmd_options_print(options);
         return CMD_OK;
     }
     if (names != 2) {
-        fputs("oakum why: wants a snapshot and an address\n", stderr);
+        fputs("oakum why: wants a snapshot or a program, and an address\n", stderr);
         return CMD_USAGE;
     }
+    if (cmd_is_server(name[0])) return cmd_why_live(name[0], name[1], json);
     errno = 0;
     address = strtoull(name[1], &end, 16);
     if (end == name[1] || *end != '\0' || errno != 0 || name[1][0] == '-') {

@@ -75,7 +75,9 @@ struct oaki_request {
     bool has_address, has_site, has_seconds, has_top;
     uint64_t address, since, site;
     unsigned seconds, top;
-    oak_profile *base; /* the earlier reading of a difference */
+    /* the earlier readings of a difference, and the collections that were over then */
+    oak_profile *base, *base_now;
+    size_t cycle;
     /* the answer */
     unsigned status;
     const char *type; /* Content-Type */

@@ -102,6 +102,7 @@ void oaki_request_free(oaki_request *r)
 {
     oaki_body_free(&r->body);
     oak_profile_free(r->base);
+    oak_profile_free(r->base_now);
     free(r);
 }
 

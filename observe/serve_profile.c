@@ -3,6 +3,7 @@
  * Owns: nothing; runs on the light worker. Which profiles there are: /debug/pprof/heap and allocs,
  * of now; with seconds=N, and profile-diff, what changes in that time: the request comes here
  * twice, and waits in between without a thread. Bound: OAKI_SERVE_DIFFS that wait. */
+#include "runtime/heap.h"
 #include "runtime/os.h"
 #include "serve_json.h"
 #include <errno.h>
@@ -11,6 +12,9 @@
 #include <unistd.h>
 
 #define TOP_USUAL 50
+
+static const char off[] = "the heap profile is off: set OAKUM_PROFILE_RATE=512K, or call "
+                          "oak_profile_set_rate";
 
 static bool any_site(const oak_profile_site *site, void *ctx)
 {
@@ -52,34 +56,40 @@ static void put_profile(oaki_request *r, const oak_profile *p, unsigned flags, c
     r->name = name;
 }
 
-/* The first of two readings: its time has come when it is due. */
-static void wait_for_second(oaki_request *r, oak_profile *first)
+/* The first of two readings: the second one's time has come when it is due. */
+static void begin_difference(oaki_request *r, unsigned flags)
 {
-    r->base = first;
-    r->due = oaki_os_now_ns() + (uint64_t)r->seconds * 1000000000;
+    r->cycle = AO_load(&oaki_the_heap.cycle);
+    r->base = oak_profile_read(flags);
+    r->base_now = oak_profile_read(flags | OAK_PROFILE_NOW);
+    if (!r->base || !r->base_now)
+        oaki_request_refuse(r, 503, "no memory for a reading of the profile");
+    else if (is_off(r->base))
+        oaki_request_refuse(r, 409, off);
+    else
+        r->due = oaki_os_now_ns() + (uint64_t)r->seconds * 1000000000;
+}
+
+/* From collection to collection, as what came after the last one has had no chance to die; when
+ * there was none in between, of the moments themselves. */
+static oak_profile *second_reading(oaki_request *r, unsigned flags)
+{
+    bool collected = AO_load(&oaki_the_heap.cycle) != r->cycle;
+    oak_profile *p = oak_profile_read(collected ? flags : flags | OAK_PROFILE_NOW);
+    if (p) oak_profile_subtract(p, collected ? r->base : r->base_now);
+    return p;
 }
 
 static void make(oaki_request *r, unsigned flags, const char *name)
 {
-    bool differs = r->has_seconds;
-    oak_profile *p = oak_profile_read(differs ? flags | OAK_PROFILE_NOW : flags);
-    if (!p) {
-        oaki_request_refuse(r, 503, "no memory for a reading of the profile");
+    if (r->has_seconds && !r->base) {
+        begin_difference(r, flags);
         return;
     }
-    if (is_off(p)) {
-        oaki_request_refuse(r, 409,
-                            "the heap profile is off: set OAKUM_PROFILE_RATE=512K, or call "
-                            "oak_profile_set_rate");
-        oak_profile_free(p);
-        return;
-    }
-    if (differs && !r->base) {
-        wait_for_second(r, p);
-        return;
-    }
-    if (differs) oak_profile_subtract(p, r->base);
-    put_profile(r, p, flags, name);
+    oak_profile *p = r->has_seconds ? second_reading(r, flags) : oak_profile_read(flags);
+    if (!p) oaki_request_refuse(r, 503, "no memory for a reading of the profile");
+    else if (!r->has_seconds && is_off(p)) oaki_request_refuse(r, 409, off);
+    else put_profile(r, p, flags, name);
     oak_profile_free(p);
 }
 

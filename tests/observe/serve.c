@@ -348,6 +348,22 @@ START_TEST(a_difference_is_of_what_came_meanwhile)
 }
 END_TEST
 
+START_TEST(a_difference_across_a_collection_is_of_what_lived)
+{
+    if (!start(NULL)) return;
+    int fd = http_connect();
+    http_send(fd, "GET /debug/pprof/heap?seconds=1&debug=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    (void)http_get("/debug/pprof/heap");
+    oaki_os_sleep_ns(100000000);
+    for (size_t i = 0; i < 100; i++) kept[i] = made_meanwhile(1000);
+    oak_collect();
+    for (size_t i = 0; i < 100; i++) (void)made_before(1000);
+    http_answer a = http_receive(fd, false);
+    ck_assert_msg(strstr(a.body, "made_meanwhile") != NULL, "%s", a.body);
+    ck_assert_msg(strstr(a.body, "made_before") == NULL, "%s", a.body);
+}
+END_TEST
+
 START_TEST(at_most_so_many_differences_wait)
 {
     int fd[OAKI_SERVE_DIFFS];
@@ -545,6 +561,7 @@ Suite *suite_observe_serve(void)
     tcase_add_loop_test(c, what_makes_no_sense_is_told_in_a_line, 0, COUNT(wrong));
     tcase_add_test(c, a_profile_is_packed);
     tcase_add_test(c, a_difference_is_of_what_came_meanwhile);
+    tcase_add_test(c, a_difference_across_a_collection_is_of_what_lived);
     tcase_add_test(c, at_most_so_many_differences_wait);
     tcase_add_test(c, a_profile_that_is_off_is_told);
     tcase_add_test(c, the_page_s_script_has_a_nonce_of_its_own);

@@ -1,0 +1,88 @@
+/* live.h - what the commands share that speak to a running program's debug server. */
+#ifndef CMD_LIVE_H
+#define CMD_LIVE_H
+
+#include "cmd.h"
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- server.c ---- */
+
+typedef struct cmd_server {
+    char host[256], port[8], token[256];
+    pid_t pid; /* of which it was found, or 0 */
+} cmd_server;
+
+/* A process id or the beginning of an address, and not a file's name? */
+bool cmd_is_server(const char *word);
+
+/* PID or URL. The token of a URL is OAKUM_DEBUG_TOKEN's. false when it has been told on stderr what
+ * is wrong. */
+bool cmd_server_find(const char *command, const char *where, cmd_server *out);
+
+typedef struct cmd_reply {
+    int status;
+    char *body; /* with a NUL; to be freed */
+    size_t n;
+} cmd_reply;
+
+/* One GET. false when there is no answer of 200, and that has been told on stderr. */
+bool cmd_server_get(const char *command, const cmd_server *s, const char *path, unsigned timeout_s,
+                    cmd_reply *out);
+
+/* The same, and the body goes to stdout. A command's status. */
+int cmd_server_print(const char *command, const char *where, const char *path, unsigned timeout_s);
+
+/* `oakum why` and `oakum diff` of a running program. */
+int cmd_why_live(const char *where, const char *address, bool json);
+int cmd_diff_live(const char *where, unsigned seconds);
+
+/* A whole number of seconds, 1 to 600, or false and told. */
+bool cmd_parse_seconds(const char *command, const char *text, unsigned *out);
+
+/* ---- jsonread.c ---- */
+
+typedef enum cmd_json_kind {
+    CMD_JSON_NULL,
+    CMD_JSON_BOOL,
+    CMD_JSON_NUMBER,
+    CMD_JSON_STRING,
+    CMD_JSON_ARRAY,
+    CMD_JSON_OBJECT
+} cmd_json_kind;
+
+typedef struct cmd_json {
+    cmd_json_kind kind;
+    double number;       /* of a number; 1 for true */
+    char *string;        /* what a terminal may not take is replaced by '?' */
+    char *key;           /* in an object */
+    struct cmd_json *first, *next; /* elements, members; and the next one */
+} cmd_json;
+
+/* A value and nothing else; NULL when it is none, or memory is short. */
+cmd_json *cmd_json_read(const char *text);
+void cmd_json_free(cmd_json *v);
+
+/* A member, through several objects: "memory.heap_alloc". NULL when there is none. */
+const cmd_json *cmd_json_at(const cmd_json *v, const char *path);
+/* Its number, or 0; its string, or "". */
+double cmd_json_number(const cmd_json *v, const char *path);
+const char *cmd_json_text(const cmd_json *v, const char *path);
+size_t cmd_json_count(const cmd_json *v, const char *path);
+
+/* ---- topview.c ---- */
+
+typedef struct cmd_view {
+    FILE *out;
+    unsigned columns, rows; /* rows 0: as many as it takes */
+    bool color, erase;      /* erase: it is drawn over the one before */
+} cmd_view;
+
+/* The state of the server, and the one before it or NULL, as a page; and as a line, below a
+ * heading. */
+void cmd_view_page(const cmd_view *v, const cmd_server *s, const cmd_json *now,
+                   const cmd_json *before);
+void cmd_view_heading(FILE *out);
+void cmd_view_line(FILE *out, const cmd_json *now, const cmd_json *before);
+
+#endif

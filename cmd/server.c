@@ -1,0 +1,284 @@
+/* server.c - finding a program's debug server, and asking it: HTTP/1.1 on a plain socket, a request
+ * a connection.
+ *
+ * A process id leads to the file that the server has written. Only a file of the process's owner
+ * that nobody else may write is believed. Bound: a reply of at most REPLY_MOST bytes. */
+#include "live.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REPLY_MOST ((size_t)256 << 20)
+#define HEAD_MOST 16384
+
+/* ---- where ---- */
+
+static bool is_number(const char *s)
+{
+    return s[0] != '\0' && s[strspn(s, "0123456789")] == '\0' && strlen(s) < 10;
+}
+
+bool cmd_is_server(const char *word)
+{
+    return strncmp(word, "http://", 7) == 0 || (is_number(word) && access(word, F_OK) != 0);
+}
+
+/* Its owner, or false when there is no such process. */
+static bool owner_of(pid_t pid, uid_t *out)
+{
+    char path[32];
+    struct stat s;
+
+    snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+    if (stat(path, &s) != 0) return false;
+    *out = s.st_uid;
+    return true;
+}
+
+/* The file's text when it is to be believed. */
+static bool read_file(const char *path, uid_t owner, char *text, size_t n)
+{
+    struct stat s;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t got = -1;
+
+    if (fd < 0) return false;
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == owner && (s.st_mode & 077) == 0)
+        got = read(fd, text, n - 1);
+    close(fd);
+    if (got <= 0) return false;
+    text[got] = '\0';
+    return true;
+}
+
+static bool parse_url(const char *url, cmd_server *out)
+{
+    const char *host = url + 7, *end, *port;
+    size_t n;
+
+    if (strncmp(url, "http://", 7) != 0) return false;
+    end = host + strcspn(host, "/?#\n");
+    if (host[0] == '[') {
+        const char *close = memchr(host, ']', (size_t)(end - host));
+
+        if (close == NULL) return false;
+        host++;
+        n = (size_t)(close - host);
+        port = close + 1;
+    } else {
+        n = strcspn(host, ":/?#\n");
+        port = host + n;
+    }
+    if (n == 0 || n >= sizeof(out->host)) return false;
+    snprintf(out->host, sizeof(out->host), "%.*s", (int)n, host);
+    snprintf(out->port, sizeof(out->port), "80");
+    if (port == end) return true;
+    snprintf(out->port, sizeof(out->port), "%.*s", (int)(end - port - 1), port + 1);
+    return port[0] == ':' && is_number(out->port) && end - port - 1 == (long)strlen(out->port);
+}
+
+/* "url http://...", "token ..." */
+static bool parse_file(char *text, cmd_server *out)
+{
+    char *rest, *line = strtok_r(text, "\n", &rest);
+    bool found = false;
+
+    for (; line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "url ", 4) == 0) found = parse_url(line + 4, out);
+        if (strncmp(line, "token ", 6) == 0)
+            snprintf(out->token, sizeof(out->token), "%s", line + 6);
+    }
+    return found;
+}
+
+static bool find_process(const char *command, const char *word, cmd_server *out)
+{
+    const char *own = getenv("XDG_RUNTIME_DIR");
+    char path[512], text[1024];
+    pid_t pid = (pid_t)atoi(word);
+    uid_t owner;
+
+    if (!owner_of(pid, &owner)) {
+        fprintf(stderr, "%s: there is no process %d\n", command, (int)pid);
+        return false;
+    }
+    out->pid = pid;
+    for (int i = 0; i < 3; i++) {
+        if (i == 0 && own == NULL) continue;
+        if (i == 0) snprintf(path, sizeof(path), "%s/oakum-%d", own, (int)pid);
+        if (i == 1) snprintf(path, sizeof(path), "/run/user/%u/oakum-%d", owner, (int)pid);
+        if (i == 2) snprintf(path, sizeof(path), "/tmp/oakum-%d", (int)pid);
+        if (read_file(path, owner, text, sizeof(text)) && parse_file(text, out)) return true;
+    }
+    fprintf(stderr, "%s: process %d has no debug server: OAKUM_DEBUG_SERVE=127.0.0.1:0 starts one "
+                    "with the program\n",
+            command, (int)pid);
+    return false;
+}
+
+bool cmd_server_find(const char *command, const char *where, cmd_server *out)
+{
+    const char *token = getenv("OAKUM_DEBUG_TOKEN");
+
+    memset(out, 0, sizeof(*out));
+    if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
+    if (is_number(where)) return find_process(command, where, out);
+    if (parse_url(where, out)) return true;
+    fprintf(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
+            where);
+    return false;
+}
+
+/* ---- asking ---- */
+
+static int connect_to(const cmd_server *s, unsigned timeout_s)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *all = NULL;
+    struct timeval limit = { (time_t)timeout_s, 0 };
+    int fd = -1, error = getaddrinfo(s->host, s->port, &hints, &all);
+
+    if (error != 0) {
+        errno = error == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
+        return -1;
+    }
+    for (struct addrinfo *a = all; a != NULL && fd < 0; a = a->ai_next) {
+        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, 0);
+        if (fd < 0) continue;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+        if (connect(fd, a->ai_addr, a->ai_addrlen) == 0) break;
+        error = errno;
+        close(fd);
+        errno = error;
+        fd = -1;
+    }
+    freeaddrinfo(all);
+    return fd;
+}
+
+static bool send_request(int fd, const cmd_server *s, const char *path)
+{
+    char text[2048];
+    bool v6 = strchr(s->host, ':') != NULL;
+    int n = snprintf(text, sizeof(text),
+                     "GET %s HTTP/1.1\r\nHost: %s%s%s:%s\r\nConnection: close\r\n%s%s%s\r\n", path,
+                     v6 ? "[" : "", s->host, v6 ? "]" : "", s->port,
+                     s->token[0] != '\0' ? "Authorization: Bearer " : "", s->token,
+                     s->token[0] != '\0' ? "\r\n" : "");
+
+    for (int at = 0; n < (int)sizeof(text) && at < n;) {
+        ssize_t sent = send(fd, text + at, (size_t)(n - at), MSG_NOSIGNAL);
+
+        if (sent <= 0) return false;
+        at += (int)sent;
+    }
+    return n < (int)sizeof(text);
+}
+
+/* All that comes until the end, with a NUL. */
+static char *read_all(int fd, size_t *out)
+{
+    size_t n = 0, cap = 0;
+    char *text = NULL;
+
+    for (;;) {
+        ssize_t got;
+
+        if (cap - n < 4096) {
+            char *more = cap < REPLY_MOST ? realloc(text, cap = cap != 0 ? 2 * cap : 16384) : NULL;
+
+            if (more == NULL) break;
+            text = more;
+        }
+        got = recv(fd, text + n, cap - n - 1, 0);
+        if (got == 0) {
+            text[n] = '\0';
+            *out = n;
+            return text;
+        }
+        if (got < 0) break;
+        n += (size_t)got;
+    }
+    if (errno == EAGAIN) errno = ETIMEDOUT;
+    free(text);
+    return NULL;
+}
+
+/* As many bytes as it says, or fewer when it was cut off. */
+static bool split(char *text, size_t n, cmd_reply *out)
+{
+    char *body = memmem(text, n, "\r\n\r\n", 4);
+    size_t head = body != NULL ? (size_t)(body - text) : 0;
+    long long length = -1;
+
+    if (body == NULL || head > HEAD_MOST || sscanf(text, "HTTP/1.%*c %d", &out->status) != 1)
+        return false;
+    *body = '\0';
+    for (char *line = strchr(text, '\n'); line != NULL; line = strchr(line, '\n'))
+        if (strncasecmp(++line, "Content-Length:", 15) == 0) length = atoll(line + 15);
+    out->n = n - head - 4;
+    memmove(text, body + 4, out->n + 1);
+    out->body = text;
+    return length < 0 || (size_t)length == out->n;
+}
+
+static bool fail(const char *command, const cmd_server *s, const char *what)
+{
+    fprintf(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
+    return false;
+}
+
+bool cmd_server_get(const char *command, const cmd_server *s, const char *path, unsigned timeout_s,
+                    cmd_reply *out)
+{
+    int fd = connect_to(s, timeout_s);
+    char *text;
+    size_t n = 0;
+
+    memset(out, 0, sizeof(*out));
+    if (fd < 0) return fail(command, s, strerror(errno));
+    errno = EIO;
+    text = send_request(fd, s, path) ? read_all(fd, &n) : NULL;
+    close(fd);
+    if (text == NULL) return fail(command, s, strerror(errno));
+    if (!split(text, n, out)) {
+        free(text);
+        out->body = NULL;
+        return fail(command, s, "what came is no whole answer");
+    }
+    if (out->status == 200) return true;
+    out->body[strcspn(out->body, "\r\n")] = '\0';
+    fail(command, s, out->body[0] != '\0' ? out->body : "refused");
+    if (out->status == 401) fprintf(stderr, "%s: OAKUM_DEBUG_TOKEN has the token\n", command);
+    free(out->body);
+    out->body = NULL;
+    return false;
+}
+
+/* Moves a terminal. */
+static bool is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+}
+
+int cmd_server_print(const char *command, const char *where, const char *path, unsigned timeout_s)
+{
+    cmd_server s;
+    cmd_reply reply;
+
+    if (!cmd_server_find(command, where, &s)) return CMD_FAILED;
+    if (!cmd_server_get(command, &s, path, timeout_s, &reply)) return CMD_FAILED;
+    for (size_t i = 0; i < reply.n; i++)
+        if (is_control(reply.body[i])) reply.body[i] = '?';
+    fwrite(reply.body, 1, reply.n, stdout);
+    if (reply.n > 0 && reply.body[reply.n - 1] != '\n') fputc('\n', stdout);
+    free(reply.body);
+    return CMD_OK;
+}

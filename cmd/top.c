@@ -1,0 +1,180 @@
+/* top.c - `oakum top`: what a running program's heap does, again and again. */
+#include "live.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAIT_S 15 /* for an answer */
+#define ROWS_MOST 1000
+
+enum { OPT_ONCE, OPT_COUNT, OPT_INTERVAL, OPT_JSON, OPT_COLOR, OPT_HELP };
+
+static const cmd_option options[] = {
+    [OPT_ONCE] = { "once", 0, NULL, "print one page and end" },
+    [OPT_COUNT] = { "count", 0, "N", "end after so many" },
+    [OPT_INTERVAL] = { "interval", 0, "SECONDS", "between two, 1 to 600; 2 unless said otherwise" },
+    [OPT_JSON] = { "json", 0, NULL, "print JSON, a line each time" },
+    [OPT_COLOR] = { "color", 0, "WHEN", "auto (the default), always or never" },
+    [OPT_HELP] = { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+typedef struct request {
+    const char *where;
+    bool once, json, help;
+    unsigned count, interval; /* count 0: for ever */
+    cmd_color color;
+} request;
+
+static bool parse_count(const char *text, unsigned *out)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && n >= 1 && n <= 1000000000) {
+        *out = (unsigned)n;
+        return true;
+    }
+    fprintf(stderr, "oakum top: --count takes a number from 1 on, not '%s'\n", text);
+    return false;
+}
+
+static bool take_option(request *r, int option, const char *value)
+{
+    if (option == OPT_ONCE) r->once = true;
+    if (option == OPT_JSON) r->json = true;
+    if (option == OPT_HELP) r->help = true;
+    if (option == OPT_COUNT) return parse_count(value, &r->count);
+    if (option == OPT_INTERVAL) return cmd_parse_seconds("oakum top", value, &r->interval);
+    if (option != OPT_COLOR || cmd_color_parse(value, &r->color)) return true;
+    fprintf(stderr, "oakum top: --color takes auto, always or never, not '%s'\n", value);
+    return false;
+}
+
+static bool parse(request *r, int argc, char **argv)
+{
+    cmd_args args = { "oakum top", options, argc, 1, argv, false };
+    const char *text;
+    int which, names = 0;
+
+    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
+        if (which == CMD_ARG_BAD) return false;
+        if (which == CMD_ARG_NAME && names++ == 0) r->where = text;
+        if (which >= 0 && !take_option(r, which, text)) return false;
+    }
+    if (names == 1 || r->help) return true;
+    fputs("oakum top: wants a process id or the server's address\n", stderr);
+    return false;
+}
+
+static void help(void)
+{
+    fputs("usage: oakum top [OPTION...] PID|URL\n"
+          "Show what the heap of a running program does: a page that is drawn anew on a terminal, "
+          "a line each\ntime elsewhere.\n\n",
+          stdout);
+    cmd_options_print(options);
+    fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=127.0.0.1:0 in its environment.\n",
+          stdout);
+}
+
+/* ---- showing ---- */
+
+typedef struct screen {
+    const request *r;
+    cmd_server server;
+    cmd_view view;
+    bool lines;
+    unsigned shown;
+} screen;
+
+static void set_up(screen *s)
+{
+    struct winsize size = { 0 };
+    bool terminal = isatty(STDOUT_FILENO) != 0;
+
+    s->lines = !s->r->once && !terminal;
+    s->view = (cmd_view){ .out = stdout, .columns = 1000, .color = cmd_color_wanted(s->r->color) };
+    if (!terminal || s->r->once) return;
+    s->view.erase = true;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        s->view.columns = size.ws_col;
+        s->view.rows = size.ws_row;
+    }
+}
+
+static void show(screen *s, const char *text, const cmd_json *now, const cmd_json *before)
+{
+    set_up(s);
+    if (s->r->json) {
+        printf("%s\n", text);
+        fflush(stdout);
+    } else if (s->lines) {
+        if (s->shown % 20 == 0) cmd_view_heading(stdout);
+        cmd_view_line(stdout, now, before);
+    } else {
+        if (s->view.erase && s->shown == 0) fputs("\033[2J", stdout);
+        cmd_view_page(&s->view, &s->server, now, before);
+    }
+    s->shown++;
+}
+
+/* NULL when there was no answer, or none that makes sense; and that was told. */
+static cmd_json *ask(const screen *s, char **text)
+{
+    cmd_reply reply;
+    cmd_json *v;
+
+    if (!cmd_server_get("oakum top", &s->server, "/debug/state", WAIT_S, &reply)) return NULL;
+    reply.body[strcspn(reply.body, "\n")] = '\0';
+    v = cmd_json_read(reply.body);
+    if (v == NULL || cmd_json_at(v, "memory.heap_alloc") == NULL) {
+        fputs("oakum top: what answers there is no debug server of Oakum's\n", stderr);
+    } else if (s->server.pid != 0 && (pid_t)cmd_json_number(v, "pid") != s->server.pid) {
+        fprintf(stderr, "oakum top: what answers there is process %.0f\n",
+                cmd_json_number(v, "pid"));
+    } else {
+        *text = reply.body;
+        return v;
+    }
+    cmd_json_free(v);
+    free(reply.body);
+    return NULL;
+}
+
+static int top(const request *r)
+{
+    screen s = { .r = r };
+    cmd_json *before = NULL, *now;
+    char *text;
+
+    if (!cmd_server_find("oakum top", r->where, &s.server)) return CMD_FAILED;
+    for (;;) {
+        now = ask(&s, &text);
+        if (now == NULL) break;
+        show(&s, text, now, before);
+        free(text);
+        cmd_json_free(before);
+        before = now;
+        if (r->once || s.shown == r->count || ferror(stdout)) break;
+        nanosleep(&(struct timespec){ (time_t)r->interval, 0 }, NULL);
+    }
+    cmd_json_free(before);
+    return now != NULL ? CMD_OK : CMD_FAILED;
+}
+
+int cmd_top(int argc, char **argv)
+{
+    request r = { .interval = 2, .color = CMD_COLOR_AUTO };
+
+    if (!parse(&r, argc, argv)) return CMD_USAGE;
+    if (r.help) {
+        help();
+        return CMD_OK;
+    }
+    return top(&r);
+}

@@ -1,0 +1,327 @@
+/* live.c - tests of the commands that speak to a running program, which is this one; and to servers
+ * that are none of ours. */
+#include "run.h"
+
+#include "observe/mhd.h"
+#include "tests/heap.h"
+#include "tests/observe/http.h"
+#include "tests/threads.h"
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+Suite *suite_cmd_live(void);
+
+static test_run r;
+static char pid[16], url[64];
+static void *kept[100];
+static oak_map *map;
+
+#define OAKUM(...) oakum((const char *[8]){ __VA_ARGS__ })
+
+static void oakum(const char *const args[8])
+{
+    char *copy[9] = { NULL };
+    for (int i = 0; i < 8; i++) copy[i] = (char *)(uintptr_t)args[i];
+    test_run_oakum(&r, copy);
+}
+
+static void ok(void)
+{
+    ck_assert_msg(r.status == 0, "%d: %s%s", r.status, r.out, r.err);
+    ck_assert_str_eq(r.err, "");
+}
+
+static void fails_with(const char *what)
+{
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_str_eq(r.out, "");
+    ck_assert_msg(strstr(r.err, what) != NULL, "%s", r.err);
+    ck_assert_uint_eq(strncmp(r.err, "oakum ", 6), 0);
+}
+
+static bool start(const oak_serve_options *o)
+{
+    unsetenv("XDG_RUNTIME_DIR");
+    unsetenv("OAKUM_DEBUG_TOKEN");
+    test_heap_start(test_config());
+    ck_assert_int_eq(oak_profile_set_rate(1), 0);
+    for (size_t i = 0; i < 100; i++) kept[i] = oak_alloc(64);
+    map = oak_map_new(&oak_map_u64_u64, 0);
+    for (uint64_t i = 0; i < 1000; i++) (void)oak_map_put(map, &i);
+    oak_collect();
+    if (!http_serve(NULL, o)) return false;
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    oak_debug_serve_url(url, sizeof url);
+    return true;
+}
+
+/* ---- a running program ---- */
+
+START_TEST(top_shows_a_page)
+{
+    char line[64];
+    if (!start(NULL)) return;
+    snprintf(line, sizeof line, "process %s, Oakum %s, http://127.0.0.1:%d/", pid, oak_version(),
+             http_port);
+    OAKUM("top", "--once", pid);
+    ok();
+    ck_assert_msg(strstr(r.out, line) != NULL, "%s", r.out);
+    ck_assert_ptr_nonnull(strstr(r.out, "1 with 1000 entries"));
+    ck_assert_ptr_nonnull(strstr(r.out, "suspects  the leak detector has not looked yet"));
+    ck_assert_ptr_null(strchr(r.out, '\033'));
+    OAKUM("top", "--once", "--color=always", url);
+    ok();
+    ck_assert_ptr_nonnull(strstr(r.out, "\033[1m"));
+}
+END_TEST
+
+START_TEST(top_prints_lines_where_there_is_no_terminal)
+{
+    if (!start(NULL)) return;
+    OAKUM("top", "--count=2", "--interval=1", pid);
+    ok();
+    ck_assert_uint_eq(test_count(r.out, "\n"), 3);
+    ck_assert_ptr_eq(strstr(r.out, " allocated"), r.out);
+    OAKUM("top", "--count=2", "--interval=1", "--json", pid);
+    ok();
+    ck_assert_uint_eq(test_count(r.out, "\n"), 2);
+    r.out[strcspn(r.out, "\n")] = '\0';
+    ck_assert_ptr_null(test_json_error(r.out));
+}
+END_TEST
+
+START_TEST(profile_prints_and_saves)
+{
+    char name[] = "/tmp/oakum-live-XXXXXX", file[64], bytes[2];
+    if (!start(NULL)) return;
+    ck_assert_ptr_nonnull(mkdtemp(name));
+    OAKUM("profile", "--count=1", pid);
+    ok();
+    ck_assert_ptr_eq(strstr(r.out, "heap profile: one byte in 1"), r.out);
+    ck_assert_uint_eq(test_count(r.out, "\n"), 3);
+    snprintf(file, sizeof file, "%s/p", name);
+    OAKUM("profile", "-o", file, url);
+    ok();
+    ck_assert_str_eq(r.out, "");
+    int fd = open(file, O_RDONLY);
+    ck_assert_int_eq(read(fd, bytes, 2), 2);
+    ck_assert(bytes[0] == 0x1f && (unsigned char)bytes[1] == 0x8b);
+    close(fd);
+    OAKUM("profile", "-o", "/dev/full", "--allocs", url);
+    fails_with("/dev/full: No space left on device");
+    OAKUM("profile", "--output=/nowhere/p", pid);
+    fails_with("/nowhere/p: No such file or directory");
+    ck_assert_int_eq(unlink(file), 0);
+    ck_assert_int_eq(rmdir(name), 0); /* nothing else is there */
+    ck_assert_int_eq(oak_profile_set_rate(1), 0);
+    OAKUM("profile", "--seconds=1", pid);
+    ok();
+}
+END_TEST
+
+START_TEST(why_and_diff_ask_the_program)
+{
+    char address[32];
+    if (!start(NULL)) return;
+    snprintf(address, sizeof address, "%p", kept[7]);
+    OAKUM("why", pid, address);
+    ok();
+    ck_assert_msg(strstr(r.out, "global `kept`+56") != NULL, "%s", r.out);
+    OAKUM("why", "--json", url, address + 2);
+    ok();
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("why", pid, "0x10");
+    fails_with("no live object");
+    OAKUM("why", pid, "site=0");
+    ok();
+    OAKUM("why", pid, "hello");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("diff", "--seconds=1", pid);
+    ok();
+    ck_assert_ptr_eq(strstr(r.out, "heap profile: "), r.out);
+}
+END_TEST
+
+/* ---- tokens, and the file that says where ---- */
+
+START_TEST(the_token_is_in_the_file_and_in_the_environment)
+{
+    if (!start(&(oak_serve_options){ .token = "sesame" })) return;
+    OAKUM("top", "--once", pid);
+    ok();
+    OAKUM("top", "--once", url);
+    fails_with("the token is missing or wrong");
+    setenv("OAKUM_DEBUG_TOKEN", "sesame", 1);
+    OAKUM("top", "--once", url);
+    ok();
+    setenv("OAKUM_DEBUG_TOKEN", "thistle", 1);
+    OAKUM("profile", url);
+    fails_with("the token is missing or wrong");
+}
+END_TEST
+
+START_TEST(a_file_that_others_may_have_written_is_not_believed)
+{
+    char name[64];
+    if (!start(NULL)) return;
+    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
+    ck_assert_int_eq(chmod(name, 0644), 0);
+    OAKUM("top", "--once", pid);
+    fails_with("has no debug server");
+    ck_assert_int_eq(chmod(name, 0600), 0);
+    if (geteuid() == 0) {
+        ck_assert_int_eq(chown(name, 65534, 65534), 0);
+        OAKUM("top", "--once", pid);
+        fails_with("has no debug server");
+        ck_assert_int_eq(chown(name, 0, 0), 0);
+    }
+    OAKUM("top", "--once", pid);
+    ok();
+    oak_debug_serve_stop();
+    OAKUM("top", "--once", pid);
+    fails_with("has no debug server");
+}
+END_TEST
+
+START_TEST(what_is_not_there_is_told)
+{
+    OAKUM("top", "999999999");
+    fails_with("there is no process 999999999");
+    OAKUM("top", "http://127.0.0.1:1/");
+    fails_with("127.0.0.1:1: Connection refused");
+    OAKUM("profile", "http://[::1/");
+    fails_with("neither a process id nor");
+    OAKUM("profile", "http://:80/");
+    fails_with("neither a process id nor");
+    OAKUM("profile", "ftp://x");
+    fails_with("neither a process id nor");
+    OAKUM("top");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("top", "1", "2");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("top", "--interval=0", "1");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("profile", "-o");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("diff", "--json", "1");
+    ck_assert_int_eq(r.status, 2);
+}
+END_TEST
+
+/* ---- servers that are none of ours ---- */
+
+#define STATE \
+    "{\"pid\":7,\"program\":\"\\u001b[2Jx\x1b\x7f\xc2\x9b\",\"memory\":{\"heap_alloc\":1}," \
+    "\"leaks\":{\"looks\":1,\"findings\":[{\"subject\":\"\\u001b]0;\\u0007\"}]}}"
+
+static const struct {
+    const char *reply;
+    const char *why; /* NULL: it is shown, without a control character */
+} strange[] = {
+    { "", "what came is no whole answer" },
+    { "hello\r\n\r\n", "what came is no whole answer" },
+    { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "what came is no whole answer" },
+    { "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n{\"memory\":", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n{\"memory\":{\"heap_alloc\":1}} more", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n{\"a\":\"\\u12", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n\"\\", "no debug server" },
+    { "HTTP/1.1 200 OK\r\n\r\n[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "no debug server" },
+    { "HTTP/1.1 500 Oh\r\n\r\nno luck today\nand more", ": no luck today\n" },
+    { "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n", ": refused\n" },
+    { "HTTP/1.1 200 OK\r\n\r\n" STATE, NULL },
+};
+
+typedef struct fake {
+    int listener;
+    const char *reply;
+} fake;
+
+static void *reply_once(void *arg)
+{
+    fake *f = arg;
+    char some[4096];
+    int fd = accept(f->listener, NULL, NULL);
+    if (recv(fd, some, sizeof some, 0) > 0) http_send(fd, f->reply);
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, some, sizeof some, 0) > 0) {}
+    close(fd);
+    return NULL;
+}
+
+START_TEST(a_strange_server_does_no_harm)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    fake f = { socket(AF_INET, SOCK_STREAM, 0), strange[_i].reply };
+    ck_assert_int_eq(bind(f.listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(f.listener, 1), 0);
+    ck_assert_int_eq(getsockname(f.listener, (struct sockaddr *)&a, &n), 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(a.sin_port));
+    pthread_t id = test_start(reply_once, &f);
+    OAKUM("top", "--once", url);
+    test_join(id);
+    if (strange[_i].why) {
+        fails_with(strange[_i].why);
+        return;
+    }
+    ok();
+    for (const char *p = r.out; *p; p++)
+        ck_assert_msg((unsigned char)*p >= 0x20 || *p == '\n', "%s", r.out);
+    ck_assert_ptr_null(strchr(r.out, 0x7f));
+    ck_assert_ptr_null(strstr(r.out, "\xc2\x9b"));
+}
+END_TEST
+
+/* ---- the variable ---- */
+
+static int print_info(int argc, char **argv)
+{
+    (void)argc;
+    execv(argv[0], argv);
+    return 127;
+}
+
+START_TEST(the_environment_starts_a_server)
+{
+    static char built[] = TEST_OAKUM, info[] = "info";
+    char *argv[] = { getenv("OAKUM_BIN") ? getenv("OAKUM_BIN") : built, info, NULL };
+    if (!oaki_mhd_load(NULL)) return;
+    setenv("OAKUM_DEBUG_SERVE", "127.0.0.1:0", 1);
+    test_run_function(&r, print_info, argv);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_msg(strstr(r.err, "oakum: debug server at http://127.0.0.1:") == r.err, "%s", r.err);
+    setenv("OAKUM_DEBUG_SERVE", "0.0.0.0:0", 1);
+    test_run_function(&r, print_info, argv);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_msg(strstr(r.err, "oakum: OAKUM_DEBUG_SERVE: no debug server: ") == r.err, "%s",
+                  r.err);
+}
+END_TEST
+
+#define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+
+Suite *suite_cmd_live(void)
+{
+    Suite *s = suite_create("cmd_live");
+    TCase *c = tcase_create("live");
+    tcase_add_test(c, top_shows_a_page);
+    tcase_add_test(c, top_prints_lines_where_there_is_no_terminal);
+    tcase_add_test(c, profile_prints_and_saves);
+    tcase_add_test(c, why_and_diff_ask_the_program);
+    tcase_add_test(c, the_token_is_in_the_file_and_in_the_environment);
+    tcase_add_test(c, a_file_that_others_may_have_written_is_not_believed);
+    tcase_add_test(c, what_is_not_there_is_told);
+    tcase_add_loop_test(c, a_strange_server_does_no_harm, 0, COUNT(strange));
+    tcase_add_test(c, the_environment_starts_a_server);
+    suite_add_tcase(s, c);
+    return s;
+}
