@@ -10,6 +10,7 @@
  *        array. */
 #include "classic.h"
 #include "inspect.h"
+#include "runtime/mcache.h"
 #include <errno.h>
 
 /* Beyond this no system could serve: Go takes such a hint as a mistake, and as 0. */
@@ -90,8 +91,11 @@ void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
     m->hash0 = seed;
 }
 
+/* Attached, as entries move, which no stop may meet. */
 static void begin_write(oak_classic_map *m)
 {
+    if (OAKI_UNLIKELY(!oaki_attached()))
+        oak_fatal("oakum: a map is written: no memory to attach the thread");
     AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) ^ OAKI_WRITING));
 }
 

@@ -56,8 +56,11 @@ void oaki_inner_wait(oaki_lock *l)
         oaki_lock_acquire(l); /* nobody stops a thread that isn't attached */
 }
 
+/* Attached, as what is read has to be in a stack that is scanned. */
 void oaki_inner_enter(oaki_inner *in)
 {
+    if (OAKI_UNLIKELY(!oaki_attached()))
+        oak_fatal("oakum: %s: no memory to attach the thread", in->what);
     AO_t owner = AO_load(&in->owner);
     if (OAKI_UNLIKELY(owner == self()))
         oak_fatal("oakum: %s: used from inside of itself, by its hash or equal function", in->what);

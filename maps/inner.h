@@ -26,12 +26,6 @@ typedef struct oaki_inner {
     const char *what; /* its public name, for messages */
 } oaki_inner;
 
-/* What is read has to be in a stack that is scanned. false with ENOMEM. */
-OAKI_INLINE bool oaki_inner_attached(void)
-{
-    return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
-}
-
 /* Take a lock of rank OAKI_RANK_MAP, of an attached or an unattached thread's. */
 void oaki_inner_wait(oaki_lock *l);
 

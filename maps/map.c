@@ -201,10 +201,17 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     return value;
 }
 
+/* A thread that isn't attached moves entries while the world stands: from here on, it doesn't. */
+static OAKI_COLD void no_thread(void)
+{
+    oak_fatal("oakum: a map is written: no memory to attach the thread");
+}
+
 void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
+    if (OAKI_UNLIKELY(!oaki_attached())) no_thread();
     if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m, true);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t g = oaki_map_home(a, p);
@@ -273,6 +280,7 @@ static void release(oak_map *m)
 void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
+    if (OAKI_UNLIKELY(!oaki_attached())) no_thread();
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
     *tag = 0;
@@ -313,6 +321,7 @@ void oak_map_clear(oak_map *m)
 {
     if (!m) return;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    if (!oaki_attached()) no_thread();
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS;
@@ -328,6 +337,7 @@ void oak_map_misuse_(const oak_map *m, int what)
         [OAK_MAP_ITERATE_] = "concurrent map iteration and map write",
         [OAK_MAP_NIL_] = "assignment to entry in nil map",
         [OAK_MAP_EQUAL_] = "a write by the map's own equal, or another thread, in a lookup",
+        [OAK_MAP_HASH_] = "a write by the map's own hash, or another thread, beside it",
     };
     const char *name = m && m->type->name ? m->type->name : NULL;
     if (name) oak_fatal("oakum: %s (%s)", text[what], name);

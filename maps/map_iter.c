@@ -82,6 +82,14 @@ static home home_of(const oak_map *m, uint64_t p)
     return h;
 }
 
+/* Where an entry that is looked at here and now has its home; a custom hash may not write. */
+static uint64_t position(const oak_map *m, const oak_map_type *t, const char *e)
+{
+    uint64_t moves = m->moves, p = oaki_map_entry_position(m, t, e);
+    if (t->key == OAK_KEY_CUSTOM && m->moves != moves) oak_map_misuse_(m, OAK_MAP_HASH_);
+    return p;
+}
+
 /* The entry of group g that has this fingerprint and whose position is in [lo, hi), or NULL. (The
  * object of a large key may lie where that of a deleted one lay.) */
 static char *find_in_group(const oak_map *m, const struct oak_map_array_ *a, size_t g,
@@ -92,7 +100,7 @@ static char *find_in_group(const oak_map *m, const struct oak_map_array_ *a, siz
     for (; used; used &= used - 1) {
         char *e = oaki_map_entry(m, a, g, oaki_ctz(used));
         if (fingerprint(t, e) != print) continue;
-        uint64_t p = oaki_map_entry_position(m, t, e);
+        uint64_t p = position(m, t, e);
         if (p >= lo && p < hi) return e;
     }
     return NULL;
@@ -161,7 +169,7 @@ static bool make_list(oak_map_iter *it, const home *h)
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used);
             const char *e = oaki_map_entry(m, h->a, g, slot);
-            uint64_t p = oaki_map_entry_position(m, t, e);
+            uint64_t p = position(m, t, e);
             if (p < it->lo || p >= it->hi || (it->given && was_given(it, t, e))) continue;
             if (!append(it, fingerprint(t, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
@@ -186,7 +194,7 @@ static bool note_crossers(oak_map_iter *it, const home *h)
         const uint8_t *tags = oaki_map_tags(h->a, ++g);
         for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
             const char *e = oaki_map_entry(m, h->a, g, oaki_ctz(some));
-            if (oaki_map_entry_position(m, t, e) >= h->hi) continue;
+            if (position(m, t, e) >= h->hi) continue;
             if (!append(it, fingerprint(t, e), 0)) return false;
         }
         told &= tags[OAK_MAP_SLOTS_];
@@ -377,7 +385,7 @@ static bool walk_on(oak_map_iter *it)
     if (!it->walking || it->moves != m->moves || m->resizing || it->pos != it->hi) return false;
     size_t g = oaki_map_home(a, it->pos);
     if (it->count || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
-    while (it->pos + width <= end) {
+    while (end - it->pos >= width) {
         if (it->tags[OAK_MAP_SLOTS_] | it->tags[OAKI_MAP_GROUP + OAK_MAP_SLOTS_]) return false;
         if (OAKI_UNLIKELY(!a->dir[g >> a->gbits])) return false;
         take_down(it, a, g++);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define BUCKETS 64
+#define ENTRY_MAX ((size_t)2 * OAK_MAP_INDIRECT_ + 32) /* bytes */
 
 static struct {
     AO_t bucket[BUCKETS]; /* oaki_map_layout * */
@@ -193,6 +194,7 @@ char *oaki_map_segment_new(const oaki_map_layout *l, const char *tags, size_t gr
         type ? (void *)raw(sizeof *head + bytes, OAKI_TYPED, type, false) : NULL;
     if (!head) return NULL;
     head->tags = tags;
+    AO_compiler_barrier(); /* a segment of no groups is not read */
     head->groups = groups;
     return (char *)(head + 1);
 }
@@ -273,6 +275,9 @@ static bool geometry(oaki_map_layout *l)
         return false;
     if ((t->key == OAK_KEY_CUSTOM) != (t->hash && t->equal)) return false;
     size_t key = cell(t->key_size), value = cell(t->value_size);
+    if (t->flags & ~(unsigned)(OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE | OAK_MAP_KEY_UPDATE))
+        return false;
+    if (t->entry_size > ENTRY_MAX || t->value_offset > ENTRY_MAX) return false;
     size_t va = alignment(value);
     size_t ka = t->key == OAK_KEY_SLICE ? alignof(oak_slice) : alignment(key);
     if (t->value_offset == 0 && value > 0) t->value_offset = OAKI_ALIGN_UP(key, va);
@@ -280,7 +285,7 @@ static bool geometry(oaki_map_layout *l)
         t->entry_size = OAKI_ALIGN_UP(t->value_offset + value > key ? t->value_offset + value : key,
                                       OAKI_MAX(ka, va));
     if ((value > 0 && t->value_offset < key) || t->value_offset + value > t->entry_size ||
-        t->entry_size < key || t->entry_size > 2 * OAK_MAP_INDIRECT_ + 32)
+        t->entry_size < key || t->entry_size > ENTRY_MAX)
         return false;
     bool scan_key = (t->flags & OAK_MAP_SCAN_KEY) != 0 || t->key_size > OAK_MAP_INDIRECT_;
     bool scan_value = (t->flags & OAK_MAP_SCAN_VALUE) != 0 || t->value_size > OAK_MAP_INDIRECT_;

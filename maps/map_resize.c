@@ -375,6 +375,7 @@ int oak_map_settle(oak_map *m)
 {
     if (!m || !m->resizing) return 0;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    if (!oaki_attached()) return -1;
     m->busy = 1;
     m->more->wait = 0;
     while (m->resizing && !m->more->wait) oaki_map_step(m, true);

@@ -100,7 +100,7 @@ oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint
 
 bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 {
-    if (!m || !oaki_inner_attached()) return false;
+    if (!m || !oaki_attached()) return false;
     shard *s = enter(shard_of(m, key));
     const void *value = oak_map_get(s->map, key);
     if (value && value_out) memcpy(value_out, value, m->full->value_size);
@@ -110,7 +110,7 @@ bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 
 bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 {
-    if (!m || !oaki_inner_attached()) return false;
+    if (!m || !oaki_attached()) return false;
     shard *s = enter(shard_of(m, key));
     bool deleted = oak_map_delete(s->map, key);
     leave(s);
@@ -127,7 +127,7 @@ static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 static shard *enter_for_put(oak_shardmap *m, const void *key)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sharded map");
-    return oaki_inner_attached() ? enter(shard_of(m, key)) : NULL;
+    return oaki_attached() ? enter(shard_of(m, key)) : NULL;
 }
 
 int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
@@ -161,7 +161,7 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
 {
     oak_map_iter it;
     if (!m) return 0;
-    if (!oaki_inner_attached()) return -1;
+    if (!oaki_attached()) return -1;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
         oak_map_iter_init(&it, s->map);
         bool wanted = true;
@@ -176,21 +176,21 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
 size_t oak_shardmap_len(const oak_shardmap *m)
 {
     size_t n = 0;
-    if (!m || !oaki_inner_attached()) return 0;
+    if (!m || !oaki_attached()) return 0;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) n += oak_map_len(s->map);
     return n;
 }
 
 void oak_shardmap_clear(oak_shardmap *m)
 {
-    if (!m || !oaki_inner_attached()) return;
+    if (!m || !oaki_attached()) return;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) oak_map_clear(s->map);
 }
 
 void oak_shardmap_stats_read(const oak_shardmap *m, oak_shardmap_stats *out)
 {
     *out = (oak_shardmap_stats){ 0 };
-    if (!m || !oaki_inner_attached()) return;
+    if (!m || !oaki_attached()) return;
     out->shards = m->mask + 1;
     out->smallest = SIZE_MAX;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {

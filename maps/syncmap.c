@@ -111,7 +111,7 @@ static oaki_sync_entry *find(const oak_syncmap *m, const oaki_sync_root *r, cons
 bool oak_syncmap_load(const oak_syncmap *m, const void *key, void **value)
 {
     AO_t v;
-    bool found = m && oaki_inner_attached() && find(m, root_of(m), key, &v);
+    bool found = m && oaki_attached() && find(m, root_of(m), key, &v);
     if (value) *value = found ? (void *)v : NULL;
     return found;
 }
@@ -142,7 +142,7 @@ static bool swap_value(oaki_sync_entry *e, void *value, AO_t *v)
 static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sync map");
-    if (!oaki_inner_attached()) return -1;
+    if (!oaki_attached()) return -1;
     uint64_t hash = hash_of(m, key);
     oaki_sync_root *r = root_of(m);
     oaki_sync_entry *e = r ? oaki_sync_find(m, r, hash, key) : NULL, *mine = NULL;
@@ -186,7 +186,7 @@ int oak_syncmap_load_or_store(oak_syncmap *m, const void *key, void *value, void
 bool oak_syncmap_compare_and_swap(oak_syncmap *m, const void *key, void *old, void *value)
 {
     AO_t v;
-    oaki_sync_entry *e = m && oaki_inner_attached() ? find(m, root_of(m), key, &v) : NULL;
+    oaki_sync_entry *e = m && oaki_attached() ? find(m, root_of(m), key, &v) : NULL;
     return e && AO_compare_and_swap_full(&e->value, (AO_t)old, (AO_t)value);
 }
 
@@ -195,7 +195,7 @@ bool oak_syncmap_compare_and_swap(oak_syncmap *m, const void *key, void *old, vo
 /* Whether the key was there, with value `old` unless that is OAKI_SYNC_DEAD. */
 static bool take(oak_syncmap *m, const void *key, AO_t old, AO_t *v)
 {
-    oaki_sync_root *r = m && oaki_inner_attached() ? root_of(m) : NULL;
+    oaki_sync_root *r = m && oaki_attached() ? root_of(m) : NULL;
     oaki_sync_entry *e = r ? find(m, r, key, v) : NULL;
     if (!e) return false;
     do {
@@ -236,7 +236,7 @@ void oak_syncmap_clear(oak_syncmap *m)
 
 size_t oak_syncmap_len(const oak_syncmap *m)
 {
-    const oaki_sync_root *r = m && oaki_inner_attached() ? root_of(m) : NULL;
+    const oaki_sync_root *r = m && oaki_attached() ? root_of(m) : NULL;
     intptr_t n = r ? (intptr_t)AO_load(&r->len) : 0;
     return n > 0 ? (size_t)n : 0; /* a delete may count before the store that it followed */
 }
@@ -252,7 +252,7 @@ void oak_syncmap_range(const oak_syncmap *m, bool (*fn)(const void *key, void *v
                        void *ctx)
 {
     AO_t word;
-    if (!m || !oaki_inner_attached()) return;
+    if (!m || !oaki_attached()) return;
     for (uint64_t from = 0; (word = next(m, from)) != 0;) {
         oaki_sync_entry *one, **e;
         size_t n = oaki_sync_entries(word, &one, &e);

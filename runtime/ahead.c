@@ -6,8 +6,8 @@
  * map that will soon grow says what it will take.
  * Owns: that thread, `poked`, `wanted`.
  * Invariants: what is touched ahead and free counts as free memory that is backed; there are at
- *   most STEP + NEAR pages of it, in a heap of at least FROM, and what was wanted until it is
- *   taken, or the scavenger finds it idle.
+ *   most STEP + NEAR pages of it, in a heap of at least FROM, and WANTED_MOST of what was wanted
+ *   within the last PATIENCE_NS.
  * Lock: helper_lock while it works, as neither a stop nor a fork may meet a run that is out;
  *   pages_lock inside oaki_pages_touch, never while the system works. */
 #include "heap.h"
@@ -18,6 +18,8 @@
 #define NEAR ((size_t)512 << 10 >> OAKI_PAGE_SHIFT) /* pages */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
 
+#define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
+#define PATIENCE_NS UINT64_C(2000000000) /* until what was wanted goes back */
 #define NOT_YET (SIZE_MAX / 2)
 
 static struct {
@@ -42,7 +44,7 @@ void oaki_ahead_taken(size_t end)
 void oaki_ahead_want(size_t bytes)
 {
     if (!AO_int_load(&ahead.started)) return;
-    AO_store_release(&ahead.wanted, bytes >> OAKI_PAGE_SHIFT);
+    AO_store_release(&ahead.wanted, OAKI_MIN(bytes >> OAKI_PAGE_SHIFT, WANTED_MOST));
     poke();
 }
 
@@ -55,16 +57,36 @@ static bool step(size_t near, size_t least)
     return more;
 }
 
+/* What was wanted and not taken. */
+static void give_back(void)
+{
+    size_t n;
+    do {
+        oaki_helper_begin();
+        n = oaki_pages_untouch(STEP + NEAR);
+        oaki_helper_end();
+    } while (n > 0);
+}
+
 static void *thread(void *arg)
 {
     unsigned seen = 0, now;
+    uint64_t until = 0; /* 0: nothing is lent */
     (void)arg;
     for (;;) {
-        while ((now = AO_int_load_acquire(&ahead.poked)) == seen)
-            oaki_futex_wait(&ahead.poked, seen, 0);
+        while ((now = AO_int_load_acquire(&ahead.poked)) == seen) {
+            uint64_t left = until ? until - OAKI_MIN(until, oaki_os_now_ns()) : PATIENCE_NS;
+            if (left > 0) {
+                oaki_futex_wait(&ahead.poked, seen, until ? left : 0);
+                continue;
+            }
+            until = 0;
+            give_back();
+        }
         seen = now;
         size_t wanted = AO_load_acquire(&ahead.wanted);
         AO_store(&ahead.wanted, 0);
+        if (wanted) until = oaki_os_now_ns() + PATIENCE_NS;
         for (size_t n = wanted / STEP; n > 0 && step(wanted, 0); n--) {
         }
         while (step(NEAR, FROM >> OAKI_PAGE_SHIFT)) {

@@ -180,6 +180,9 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
  * pages, up to a multiple of `step`, unless `near` of them are backed. Not in a heap of less than
  * `least` pages, nor past the memory limit. Whether that was done. */
 bool oaki_pages_touch(size_t near, size_t step, size_t least);
+/* By a helper: the other way round, of the pages that are backed there all but `keep`, a stretch at
+ * a time. Returns how many. */
+size_t oaki_pages_untouch(size_t keep);
 const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
 
 /* ---- large objects (large.c) ---- */
@@ -223,7 +226,7 @@ uint32_t oaki_central_take_empty(oaki_zone *z);
 
 /* Pages up to here have been taken. With no lock held. */
 void oaki_ahead_taken(size_t end);
-/* So much will be taken soon. */
+/* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
 int oaki_ahead_init(void);
 /* Start its thread if the heap is large enough: as oaki_scavenger_spawn. */

@@ -6,9 +6,14 @@
  * A, so that no collection looks at it. Lock: that mcentral's. */
 #include "collector.h"
 #include "heap.h"
+#include "os.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
+
+#define TYPED_HEAD 64 /* bytes that are zero when a typed object is handed out, whatever is asked:
+                       * a mark function may look at it from then on */
+#define ASK_FROM ((size_t)1 << 30) /* bytes: is there so much memory at all? */
 
 /* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't
  * grow beside garbage. */
@@ -57,7 +62,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
 
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
 {
-    if (n > SIZE_MAX - OAKI_PAGE) {
+    if (n > SIZE_MAX - OAKI_PAGE || (n > ASK_FROM && n > oaki_os_memory())) {
         errno = ENOMEM;
         return NULL;
     }
@@ -80,6 +85,7 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
         memset(p, 0, s->size - ((size_t)s->nreleased << OAKI_PAGE_SHIFT));
         t = oaki_enter();
     }
+    if (!zero && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);
     size_t rate = publish(t, s), bytes = s->size;
     oaki_leave(t);
     if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, bytes, rate);

@@ -16,7 +16,7 @@ typedef enum oaki_rank {
     OAKI_RANK_MAP = 1,   /* a structure of maps/; never two at a time */
     OAKI_RANK_INIT,      /* start-up */
     OAKI_RANK_GC,        /* one collection at a time, and all that must not meet one */
-    OAKI_RANK_HELPER,    /* helpers at work on the heap: sweeper, scavenger */
+    OAKI_RANK_HELPER,    /* helpers at work on the heap: sweeper, scavenger, ahead */
     OAKI_RANK_THREADS,   /* the list of threads */
     OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
     OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */

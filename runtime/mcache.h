@@ -48,6 +48,13 @@ OAKI_INLINE size_t oaki_sample_take_due(oaki_mcache *mc)
 
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 
+/* The calling thread is attached from here on: what it holds is scanned, and it is halted by a
+ * stop. For calls that don't allocate. false with ENOMEM. Outside of oaki_enter. */
+OAKI_INLINE bool oaki_attached(void)
+{
+    return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
+}
+
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oaki_zone *z); /* NULL when out of memory */
 /* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */
 void oaki_mcache_free(oaki_mcache *mc);

@@ -18,6 +18,7 @@
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
 #define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
 #define TOUCH_LOOK ((size_t)4096)    /* pages looked at, behind those that were asked for */
+#define UNTOUCH_LOOK ((size_t)16384) /* the same, for some that are backed */
 #define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
 
 static unsigned bin_of(size_t n)
@@ -309,6 +310,19 @@ static void skip_released(const oaki_span *run, size_t *page, size_t *n)
     *n = OAKI_MIN(end - *page, SCAVENGE_PAGES);
 }
 
+/* The memory of n pages that were taken off their run goes, and they come back as one. The lock is
+ * released meanwhile. */
+static void purge_run(size_t page, size_t n)
+{
+    oaki_heap *h = &oaki_the_heap;
+    h->pte[page] = h->pte[page + n - 1] = PTE_BUSY;
+    oaki_lock_release(&h->pages_lock);
+    oaki_os_purge(oaki_page_address(page), n << OAKI_PAGE_SHIFT);
+    oaki_lock_acquire(&h->pages_lock);
+    for (size_t i = 0; i < n; i++) h->pte[page + i] = OAKI_PTE_RELEASED;
+    purge_tables(run_add(page, n, n), page, n);
+}
+
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -322,13 +336,8 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
         skip_released(s, &page, &n);
         carve(s, page, n, &released);
         size_t fresh = n - released;
-        h->pte[page] = h->pte[page + n - 1] = PTE_BUSY;
-        oaki_lock_release(&h->pages_lock);
-        oaki_os_purge(oaki_page_address(page), n << OAKI_PAGE_SHIFT);
-        oaki_lock_acquire(&h->pages_lock);
-        for (size_t i = 0; i < n; i++) h->pte[page + i] = OAKI_PTE_RELEASED;
+        purge_run(page, n);
         oaki_count_add(&h->pages_released, fresh);
-        purge_tables(run_add(page, n, n), page, n);
         done += fresh << OAKI_PAGE_SHIFT;
     }
     AO_store(&h->touched, 0);
@@ -374,6 +383,29 @@ bool oaki_pages_touch(size_t near, size_t step, size_t least)
     }
     oaki_lock_release(&h->pages_lock);
     return touched;
+}
+
+size_t oaki_pages_untouch(size_t keep)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t n = 0;
+    oaki_lock_acquire(&h->pages_lock);
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    size_t first = is_free(end - 1) ? end - h->spans[end - 1].npages : end, at = first + keep;
+    size_t far = OAKI_MIN(end, at + UNTOUCH_LOOK);
+    while (at < far && h->pte[at] & OAKI_PTE_RELEASED) at++;
+    while (at + n < end && n < SCAVENGE_PAGES && !(h->pte[at + n] & OAKI_PTE_RELEASED)) n++;
+    if (n > 0) {
+        oaki_span *s = &h->spans[first];
+        size_t released;
+        run_remove(s);
+        carve(s, at, n, &released);
+        purge_run(at, n);
+        oaki_count_add(&h->pages_released, n);
+        AO_store(&h->touched, 0);
+    }
+    oaki_lock_release(&h->pages_lock);
+    return n;
 }
 
 /* ---- checking ---- */

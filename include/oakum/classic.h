@@ -2,7 +2,8 @@
  * That is its purpose; for a map to use, take <oakum/map.h>.
  *
  * A map is a heap object. Reads by many threads at once are safe; a write beside anything else
- * is misuse, detected where it can be and fatal, as in Go. Slots returned are valid until the
+ * is misuse, detected where it can be and fatal, as in Go. A write attaches its thread; one that
+ * only reads has to be attached to keep what it finds. Slots returned are valid until the
  * map is next written. */
 #ifndef OAKUM_CLASSIC_H
 #define OAKUM_CLASSIC_H

@@ -7,7 +7,9 @@
  *
  * Threads: any number may read one map at once; reads never write. A write beside anything else
  * is misuse, which is fatal where it is seen, as in Go. Slots that a call returns are valid
- * until the next delete, clear, or put of a new key. Everything that adds may collect; lookups,
+ * until the next delete, clear, or put of a new key. A write attaches its thread; one that only
+ * reads has to be attached (oak_thread_attach) to keep what it finds, as its stack is no root
+ * otherwise. Everything that adds may collect; lookups,
  * deletes and iterators allocate nothing, save an iterator that meets more than 30 keys in one
  * home group.
  *

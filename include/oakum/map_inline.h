@@ -65,7 +65,14 @@ OAK_API void *oak_map_add_(oak_map *m, uint64_t hash, const void *key);
 OAK_API void oak_map_remove_(oak_map *m, uint64_t hash, char *tag);
 OAK_API bool oak_map_iter_more_(oak_map_iter *it);
 OAK_API OAK_NORETURN void oak_map_misuse_(const oak_map *m, int what);
-enum { OAK_MAP_READ_, OAK_MAP_WRITE_, OAK_MAP_ITERATE_, OAK_MAP_NIL_, OAK_MAP_EQUAL_ };
+enum {
+    OAK_MAP_READ_,
+    OAK_MAP_WRITE_,
+    OAK_MAP_ITERATE_,
+    OAK_MAP_NIL_,
+    OAK_MAP_EQUAL_,
+    OAK_MAP_HASH_
+};
 
 /* ---- hashes ---- */
 
@@ -315,12 +322,23 @@ OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
     return both;
 }
 
+/* A custom hash may not write to the map. */
+OAK_MAP_INLINE_ uint64_t oak_map_hash_of_(const oak_map *m, const oak_map_type *t, const void *key)
+{
+    uint64_t moves = m->moves;
+    size_t len = m->len;
+    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
+        oak_map_misuse_(m, OAK_MAP_HASH_);
+    return hash;
+}
+
 OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
     char *at, *e;
     if (OAK_MAP_UNLIKELY_(!m)) return NULL;
-    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
     if (OAK_MAP_UNLIKELY_(oak_map_state_(m) != 0)) {
         if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
         e = oak_map_find_(m, t, entry_size, hash, key, &at);
@@ -335,7 +353,7 @@ OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t 
                                       size_t value_offset, const void *key)
 {
     if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
-    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
@@ -350,7 +368,7 @@ OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_
                                         const void *key)
 {
     if (OAK_MAP_UNLIKELY_(!m)) return false;
-    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);

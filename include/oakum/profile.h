@@ -131,7 +131,7 @@ OAK_API int oak_profile_each(const oak_profile *p, oak_profile_order order,
 /* ---- writing; p = NULL: a reading made now, without flags ---- */
 
 /** Write it in pprof's format, gzipped, for `go tool pprof` and all that reads the like. Bytes of
- * names that are no UTF-8 are written as \xHH. 0; or -1 with errno as write(2) sets it: EPIPE (no
+ * names that are no UTF-8 are written as \\xHH. 0; or -1 with errno as write(2) sets it: EPIPE (no
  * SIGPIPE is raised), ENOSPC; ENOMEM; ENOSYS when libprotobuf-c or zlib is not
  * installed. */
 OAK_API int oak_profile_write(const oak_profile *p, int fd);

@@ -34,6 +34,9 @@ static int run_module(const char *module)
     }
     int (*run)(void);
     *(void **)&run = dlsym(handle, "module_run");
+    if (!run || run() != 0 || dlclose(handle) != 0) return -1;
+    handle = dlopen(module, RTLD_NOW); /* as a script does that loads it again */
+    *(void **)&run = handle ? dlsym(handle, "module_run") : NULL;
     return run ? run() : -1;
 }
 

@@ -111,6 +111,7 @@ typedef struct meeting {
 #define READ "oakum: concurrent map read and map write"
 #define ITERATION "oakum: concurrent map iteration and map write"
 #define WRITTEN "in a lookup"
+#define FROM_HASH "a write by the map's own hash"
 
 static const meeting meetings[] = {
     { do_put, do_put, false, WRITES },   { do_put, do_add, false, WRITES },
@@ -128,6 +129,10 @@ static const meeting meetings[] = {
     { do_get, do_clear, false, WRITTEN },
     { do_get, do_delete, false, WRITTEN },
     { do_get, do_add, false, WRITTEN },
+    { do_get, do_add, true, FROM_HASH },
+    { do_get, do_delete, true, FROM_HASH },
+    { do_put, do_grow, true, FROM_HASH },
+    { do_delete, do_clear, true, FROM_HASH },
     { do_get, do_get, true, NULL },
     { do_put, do_get, true, NULL },
     { do_put, do_next, true, NULL },

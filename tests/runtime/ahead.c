@@ -143,6 +143,58 @@ START_TEST(a_wish_is_fulfilled)
 }
 END_TEST
 
+static bool comes(bool (*what)(void))
+{
+    uint64_t until = oaki_os_now_ns() + UINT64_C(20000000000);
+    while (!what() && oaki_os_now_ns() < until) oaki_os_sleep_ns(1000000);
+    return what();
+}
+
+static bool some_backed(void)
+{
+    return backed() >= MB / 2;
+}
+
+static bool little_backed(void)
+{
+    return backed() < 4 * MB;
+}
+
+START_TEST(what_was_not_taken_goes_back)
+{
+    start(true);
+    memset(oak_alloc_noscan(9 * MB), 1, 9 * MB);
+    oak_collect();
+    if (oaki_os_cpus() == 1) return;
+    oaki_ahead_want(30 * MB);
+    ck_assert(comes(some_backed));
+    ck_assert(comes(little_backed));
+    ck_assert_ptr_null(oaki_pages_check());
+}
+END_TEST
+
+/* Nobody asks: a heap that grows is enough. */
+static void grow(void *arg)
+{
+    static char *held[100]; /* a root */
+    (void)arg;
+    for (int i = 0; i < 90; i++) held[i] = oak_alloc_noscan(MB);
+    oak_collect();
+    (void)!oak_scavenge();
+    for (int i = 90; i < 100; i++) held[i] = oak_alloc_noscan(MB);
+    ck_assert_ptr_nonnull(held[99]);
+    ck_assert(comes(some_backed));
+}
+
+START_TEST(a_growing_heap_is_touched_ahead_in_a_child_too)
+{
+    start(true);
+    if (oaki_os_cpus() == 1) return;
+    grow(NULL);
+    if (!test_breaks_asan()) test_child(grow, NULL);
+}
+END_TEST
+
 Suite *suite_runtime_ahead(void)
 {
     Suite *s = suite_create("runtime_ahead");
@@ -152,6 +204,8 @@ Suite *suite_runtime_ahead(void)
     tcase_add_test(tc, what_is_zeroed_is_zero);
     tcase_add_test(tc, beside_everything_else);
     tcase_add_test(tc, a_wish_is_fulfilled);
+    tcase_add_test(tc, what_was_not_taken_goes_back);
+    tcase_add_test(tc, a_growing_heap_is_touched_ahead_in_a_child_too);
     suite_add_tcase(s, tc);
     return s;
 }

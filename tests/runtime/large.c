@@ -1,6 +1,7 @@
 /* large.c - tests of runtime/large.c: objects with a span each, and giving parts of them back. */
 #include "runtime/collector.h"
 #include "runtime/os.h"
+#include "runtime/type.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -232,11 +233,36 @@ START_TEST(waiting_garbage_is_swept_before_the_heap_grows)
 }
 END_TEST
 
+/* A mark function may look at a typed object's beginning as soon as it is handed out. */
+static void mark_nothing(oak_marker *m, void *obj, size_t size)
+{
+    (void)m;
+    (void)obj;
+    (void)size;
+}
+
+START_TEST(what_is_typed_begins_with_zeros)
+{
+    enum { BYTES = 256 << 10 };
+    oak_type *t = oak_type_function("large", 8, mark_nothing);
+    for (int i = 0; i < 20; i++) {
+        char *dirty = oak_alloc_noscan(BYTES);
+        memset(dirty, 0x41, BYTES);
+        oak_free(dirty);
+        char *p = oaki_large_alloc(BYTES, 1, OAKI_TYPED, t->id, false);
+        ck_assert(test_is_zero(p, 64));
+        if (i == 0) ck_assert_int_eq(p[4096], 0x41); /* it was that memory */
+        oak_free(p);
+    }
+}
+END_TEST
+
 Suite *suite_runtime_large(void)
 {
     Suite *s = suite_create("runtime/large");
     TCase *c = tcase_create("large");
     tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_test(c, what_is_typed_begins_with_zeros);
     tcase_add_test(c, the_tail_comes_back_at_once);
     tcase_add_test(c, the_head_loses_its_memory_and_keeps_its_address);
     tcase_add_test(c, it_is_only_ever_given_back_once);
