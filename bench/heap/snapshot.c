@@ -3,10 +3,10 @@
  * usage: snapshot FILE [NODES [WRITER]]
  *
  * The heap of graph.c: nodes of 64 bytes with four edges each to nodes at random, and a table of
- * all of them. Answer: seconds for a snapshot, how long the program stood, how much memory the child
- * had for itself at most, as part of the heap; and seconds for a path and for false retention. With
- * WRITER 1 another thread writes random nodes all the while, which is the worst that can happen to
- * the child's memory: each page that is written is copied. */
+ * all of them. Answer: seconds for a snapshot, how long the program stood, how much memory the
+ * child had for itself at most, as part of the heap; and seconds for a path and for false
+ * retention. With WRITER 1 another thread writes random nodes all the while, which is the worst
+ * that can happen to the child's memory: each page that is written is copied. */
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -84,10 +84,10 @@ int main(int argc, char **argv)
             perror(argv[1]);
             return 1;
         }
-        printf("snapshot: %.2f s, %.2f s of CPU, pause %.2f ms, file %.0f MB, extra memory %.1f MB, %.3f of the "
-               "nodes\n",
-               (double)c.total_ns / 1e9, children() - cpu, (double)c.pause_ns / 1e6,
-               (double)c.bytes / 1e6, (double)c.extra_memory / 1e6,
+        printf("snapshot: %.2f s, %.2f s of CPU, pause %.2f ms, ", (double)c.total_ns / 1e9,
+               children() - cpu, (double)c.pause_ns / 1e6);
+        printf("file %.0f MB, extra memory %.1f MB, %.3f of the nodes\n", (double)c.bytes / 1e6,
+               (double)c.extra_memory / 1e6,
                (double)c.extra_memory / (double)(nodes * sizeof(node)));
     }
     if (writes) {
