@@ -72,17 +72,24 @@ static void make_chain(void *arg)
     *(void **)arg = a;
 }
 
+/* On a thread of its own, as a comparison leaves what it compares on the stack. */
+static void check_chain(void *arg)
+{
+    const oak_path *p = arg;
+    ck_assert_uint_eq(p->steps[1].offset, 8);
+    ck_assert_uint_eq(p->steps[2].offset, 16);
+    ck_assert_uint_eq(p->steps[2].size, 32);
+    ck_assert_ptr_eq(p->root.address, &path_global);
+    ck_assert_ptr_eq(p->root.value, path_global);
+}
+
 START_TEST(a_global_is_named)
 {
     start();
     test_away(make_chain, &path_global);
     expect(OAK_ROOT_GLOBAL, 3, "global `path_global`");
     oak_path *p = ask();
-    ck_assert_uint_eq(p->steps[1].offset, 8);
-    ck_assert_uint_eq(p->steps[2].offset, 16);
-    ck_assert_uint_eq(p->steps[2].size, 32);
-    ck_assert_ptr_eq(p->root.address, &path_global);
-    ck_assert_ptr_eq(p->root.value, path_global);
+    test_away(check_chain, p);
     oak_path_free(p);
     path_global = NULL;
     expect_dead();
@@ -164,7 +171,9 @@ START_TEST(a_stack_is_told_with_its_thread_and_frame)
     start();
     pthread_t t = test_start(hold_on_stack, NULL);
     test_wait(&phase, 1);
-    expect(OAK_ROOT_STACK, 0, "(stack-holder) in path_frame_that_holds()");
+    /* a sanitizer's frames are full of relics */
+    expect(OAK_ROOT_STACK, 0, test_slow() ? "(stack-holder)"
+                                          : "(stack-holder) in path_frame_that_holds()");
     AO_store_release(&phase, 2);
     test_join(t);
     expect_dead();

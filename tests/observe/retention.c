@@ -61,21 +61,34 @@ static void make_list(void *arg)
     *(void **)arg = head;
 }
 
+static void link_lists(void *arg)
+{
+    (void)arg;
+    ((void **)range[7])[1] = range[3];
+}
+
+/* On a thread of its own, as a comparison leaves what it compares on the stack. */
+static void compare_object(void *arg)
+{
+    ck_assert_ptr_eq(((const oak_suspect *)arg)->object, range[7]);
+}
+
 START_TEST(what_a_word_alone_keeps_is_counted)
 {
     start();
     test_away(make_list, &range[3]);
     test_away(make_list, &range[7]);
-    ((void **)range[7])[1] = range[3]; /* the first list is kept by both */
+    test_away(link_lists, NULL); /* the first list is kept by both */
     const oak_suspect *s = suspect_of(&range[7]);
     ck_assert_ptr_nonnull(s);
     ck_assert_uint_eq(s->objects, LIST);
     ck_assert_uint_eq(s->bytes, LIST * 64);
     ck_assert_int_eq(s->root.kind, OAK_ROOT_RANGE);
-    ck_assert_ptr_eq(s->object, range[7]);
+    test_away(compare_object, (void *)(uintptr_t)s);
     ck_assert_ptr_null(suspect_of(&range[3]));
     range[3] = NULL;
     s = suspect_of(&range[7]);
+    ck_assert_ptr_nonnull(s);
     ck_assert_uint_eq(s->objects, 2 * LIST);
     ck_assert_ptr_eq(s, &suspects[0]);
 }
@@ -151,7 +164,7 @@ START_TEST(a_masked_stack_word_lets_go)
     const oak_suspect *s = suspect_of(&frame[5]);
     ck_assert_ptr_nonnull(s);
     ck_assert_int_eq(s->root.kind, OAK_ROOT_STACK);
-    ck_assert_str_eq(s->root.where, "hold");
+    if (!test_slow()) ck_assert_str_eq(s->root.where, "hold");
     ck_assert_uint_ge(s->bytes, 3000);
     ck_assert_int_eq(oak_suspect_mask(s), 0);
     ck_assert(!lives());
