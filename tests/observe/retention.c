@@ -94,6 +94,29 @@ START_TEST(what_a_word_alone_keeps_is_counted)
 }
 END_TEST
 
+static void link_to_the_middle(void *arg)
+{
+    void **at = range[3];
+    for (int i = 0; i < LIST / 2; i++) at = at[0];
+    ((void **)range[7])[1] = at;
+    (void)arg;
+}
+
+START_TEST(what_shared_objects_reach_is_shared)
+{
+    start();
+    test_away(make_list, &range[3]);
+    test_away(make_list, &range[7]);
+    test_away(link_to_the_middle, NULL);
+    const oak_suspect *s = suspect_of(&range[3]);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(s->objects, LIST / 2);
+    s = suspect_of(&range[7]);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_uint_eq(s->objects, LIST);
+}
+END_TEST
+
 static void make_pair(void *arg)
 {
     void **out = arg, *key = oak_alloc(32), *value = oak_alloc(400);
@@ -268,6 +291,7 @@ Suite *suite_observe_retention(void)
     Suite *s = suite_create("observe_retention");
     TCase *t = tcase_create("suspects");
     tcase_add_test(t, what_a_word_alone_keeps_is_counted);
+    tcase_add_test(t, what_shared_objects_reach_is_shared);
     tcase_add_test(t, an_ephemerons_value_belongs_to_the_keys_word);
     suite_add_tcase(s, t);
     t = tcase_create("masks");
