@@ -213,9 +213,9 @@ static void put_row(const scn_result *const *by_policy, void *ctx)
     put_details(out, by_policy, ok);
     fputs("</td>", out);
     put_element(out, "td",
-                !ok       ? "bad"
-                : skipped ? "quiet"
-                          : "good",
+                !ok       ? "n bad"
+                : skipped ? "n quiet"
+                          : "n good",
                 !ok       ? "FAIL"
                 : skipped ? "skip"
                           : "ok");
