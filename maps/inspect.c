@@ -102,7 +102,7 @@ void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
     out->crowded = crowded(m);
     if (m->more && oaki_object_base(m->more) == (void *)m->more) {
         out->growths = m->more->growths + m->more->shrinks + m->more->reseeds;
-        out->bad_hash = m->more->bad_hash && m->more->same_hash >= OAKI_MAP_COLLISIONS;
+        out->bad_hash = m->more->bad_hash;
     }
     out->growing = m->resizing != 0;
     if (!out->growing) return;

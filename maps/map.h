@@ -33,7 +33,6 @@
 #define OAKI_MAP_FILL 25 /* entries in two groups, on average, at which a map grows */
 #define OAKI_MAP_BITS_MAX 44
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
-#define OAKI_MAP_RESEEDS 3
 #define OAKI_MAP_COLLISIONS 16 /* entries of one full hash: no seed will part them */
 #define OAKI_MAP_GROUP (OAK_MAP_SLOTS_ + 1u) /* bytes of a group's tags */
 
@@ -69,6 +68,7 @@ typedef struct oaki_map_head {
 /* What a map of one group does without. */
 struct oak_map_more_ {
     uint64_t growths, shrinks, reseeds;
+    uint64_t reordered;   /* oak_map.moves when crowding was last looked into */
     size_t groups[2];     /* that each array has tags for, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */

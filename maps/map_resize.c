@@ -528,15 +528,19 @@ static bool reorder(oak_map *m, unsigned bits)
     return done;
 }
 
+/* As many writes lie between two new seeds as there are entries to move, at least: who sees each seed
+ * can't have more than a constant share of the time. */
 void oaki_map_crowded(oak_map *m, uint64_t hash)
 {
     if (!oaki_map_need_more(m) || m->more->bad_hash) return;
+    if (m->moves - m->more->reordered < m->len) return;
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t same = oaki_map_same_hash(m, a, oaki_map_home(a, p), hash);
     m->more->same_hash = OAKI_MAX(m->more->same_hash, same);
-    if (same >= OAKI_MAP_COLLISIONS || m->more->reseeds == OAKI_MAP_RESEEDS || m->bits == 0)
+    if (same >= OAKI_MAP_COLLISIONS)
         m->more->bad_hash = true;
     else if (reorder(m, m->bits))
         m->more->reseeds++;
+    m->more->reordered = m->moves;
 }

@@ -152,7 +152,7 @@ START_TEST(iterators_that_reseeds_pass)
                 if (v && given[w][v - 1]++) ck_abort_msg("%d: %lu twice", w, (unsigned long)v);
             }
         uint64_t was = stats_of(m).reseeds;
-        for (uint64_t i = 0; i < ATTACK && stats_of(m).reseeds == was; i += 100)
+        for (uint64_t i = 0; i < 6 * ATTACK && stats_of(m).reseeds == was; i += 100)
             for (uint64_t j = 0; j < 100; j++) {
                 uint64_t k = crafted(m, 3, 30, i + j);
                 if (k >= OLD) oak_map_put(m, &k);
