@@ -130,11 +130,16 @@ START_TEST(json_is_true)
     ck_assert_uint_eq(json_u64(&cycles->item[0], "gc"), test_stats().num_gc);
     const json *threads = json_read(http_get("/debug/threads").body);
     ck_assert_uint_eq(json_u64(threads, "count"), 3);
-    bool named = false;
+    bool named = false, waits = false;
     const json *stacks = json_get(threads, "stacks");
-    for (size_t i = 0; i < stacks->length; i++)
-        named |= strcmp(json_string(&stacks->item[i], "name"), "oakum-serve-1") == 0;
+    for (size_t i = 0; i < stacks->length; i++) {
+        const char *name = json_string(&stacks->item[i], "name");
+        named |= strcmp(name, "oakum-serve-1") == 0;
+        waits |= strcmp(name, "oakum-serve-2") == 0 &&
+                 json_get(&stacks->item[i], "blocked")->boolean;
+    }
     ck_assert(named);
+    ck_assert(waits); /* in a blocking region: no stop signals it */
     const json *state = json_read(http_get("/debug/state").body);
     ck_assert_uint_eq(json_u64(state, "pid"), (uint64_t)getpid());
     ck_assert_uint_eq(json_u64(json_get(state, "memory"), "num_gc"), test_stats().num_gc);

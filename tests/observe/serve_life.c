@@ -247,11 +247,25 @@ END_TEST
 
 static int go_on[2], told[2];
 
+/* Descriptors of this kind, "socket:" or "anon_inode:". */
+static size_t count_of(const char *kind)
+{
+    size_t n = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        char path[32], what[64] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        n += readlink(path, what, sizeof what - 1) > 0 && strncmp(what, kind, strlen(kind)) == 0;
+    }
+    return n;
+}
+
+/* It has the test's end of a connection, and nothing of the server's. */
 static void in_child(void)
 {
     char byte = 'x';
     struct stat s;
     bool right = oak_debug_serve_url(NULL, 0) == 0 && stat(file_of(getppid()), &s) == 0;
+    right = right && count_of("socket:") == 1 && count_of("anon_inode:") == 0;
     oak_collect();
     (void)!write(told[1], &byte, 1);
     (void)!read(go_on[0], &byte, 1); /* the parent's has gone */
