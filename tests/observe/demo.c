@@ -6,6 +6,7 @@
  * classic one holds two arrays. A cache that fills up and stays as it is: no leak. Requests that
  * come and go: garbage, so that there are collections. */
 #include <oakum/oakum.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,13 @@
 
 static oak_map *audit, *cache;
 static oak_classic_map *idle;
+static volatile sig_atomic_t ended;
+
+static void end(int sig)
+{
+    (void)sig;
+    ended = 1;
+}
 
 static void *entry_new(size_t n)
 {
@@ -60,10 +68,11 @@ int main(int argc, char **argv)
     oak_debug_serve_url(line, sizeof line);
     puts(line);
     fflush(stdout);
+    signal(SIGTERM, end);
     audit = oak_map_new(&oak_map_u64_ptr, 0);
     cache = oak_map_new(&oak_map_u64_ptr, 0);
     leave_in_mid_growth();
-    for (uint64_t id = 0;; id++) {
+    for (uint64_t id = 0; !ended; id++) {
         serve_request(id);
         if (id % 20 == 0) nanosleep(&(struct timespec){ 0, 4000000 }, NULL);
     }
