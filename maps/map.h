@@ -68,7 +68,7 @@ typedef struct oaki_map_head {
 /* What a map of one group does without. */
 struct oak_map_more_ {
     uint64_t growths, shrinks, reseeds;
-    uint64_t reordered;   /* oak_map.moves when crowding was last looked into */
+    uint64_t reorder_at;  /* oak_map.moves from which on crowding may have a new seed */
     size_t groups[2];     /* that each array has tags for, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */

@@ -528,12 +528,12 @@ static bool reorder(oak_map *m, unsigned bits)
     return done;
 }
 
-/* As many writes lie between two new seeds as there are entries to move, at least: who sees each seed
- * can't have more than a constant share of the time. */
+/* As many writes lie between two new seeds as there were entries to move, at least: who sees each
+ * seed can't have more than a constant share of the time. */
 void oaki_map_crowded(oak_map *m, uint64_t hash)
 {
     if (!oaki_map_need_more(m) || m->more->bad_hash) return;
-    if (m->moves - m->more->reordered < m->len) return;
+    if (m->moves < m->more->reorder_at) return;
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t same = oaki_map_same_hash(m, a, oaki_map_home(a, p), hash);
@@ -542,5 +542,5 @@ void oaki_map_crowded(oak_map *m, uint64_t hash)
         m->more->bad_hash = true;
     else if (reorder(m, m->bits))
         m->more->reseeds++;
-    m->more->reordered = m->moves;
+    m->more->reorder_at = m->moves + m->len;
 }
