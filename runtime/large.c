@@ -6,14 +6,12 @@
  * A, so that no collection looks at it. Lock: that mcentral's. */
 #include "collector.h"
 #include "heap.h"
-#include "os.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
 
 #define TYPED_HEAD 64 /* bytes that are zero when a typed object is handed out, whatever is asked:
                        * a mark function may look at it from then on */
-#define ASK_FROM ((size_t)1 << 30) /* bytes: is there so much memory at all? */
 
 /* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't
  * grow beside garbage. */
@@ -62,7 +60,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
 
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
 {
-    if (n > SIZE_MAX - OAKI_PAGE || (n > ASK_FROM && n > oaki_os_memory())) {
+    if (n > SIZE_MAX - OAKI_PAGE) {
         errno = ENOMEM;
         return NULL;
     }
