@@ -92,7 +92,7 @@ static const struct {
     { { "snapshot", "top", "--cuont=1", "a" }, 2, "did you mean 'count'?" },
     { { "snapshot", "info", "/nowhere" }, 1, "/nowhere: No such file" },
     { { "snapshot", "info", "/etc/passwd" }, 1, "it is no snapshot" },
-    { { "why", "/etc/passwd" }, 2, "wants a snapshot and an address" },
+    { { "why", "/etc/passwd" }, 2, "wants a snapshot or a program, and an address" },
     { { "why", "/etc/passwd", "xyz" }, 2, "'xyz' is no address" },
     { { "why", "/etc/passwd", "0x1000" }, 1, "it is no snapshot" },
     { { "diff", "/etc/passwd" }, 2, "wants two snapshots" },
