@@ -80,7 +80,7 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
     s->type = type;
     if (zero && s->needzero) {
         oaki_leave(t);
-        memset(p, 0, s->size - ((size_t)s->nreleased << OAKI_PAGE_SHIFT));
+        memset(p, 0, s->size - ((size_t)s->fresh << OAKI_PAGE_SHIFT));
         t = oaki_enter();
     }
     if (!zero && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);

@@ -205,7 +205,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     s->npages = (uint32_t)n;
     s->cls = (uint8_t)cls;
     s->kind = (uint8_t)kind;
-    if (cls == OAKI_CLASS_LARGE) s->nreleased = (uint32_t)fresh;
+    if (cls == OAKI_CLASS_LARGE) s->fresh = (uint32_t)fresh;
     s->needzero = fresh != n;
     oaki_lock_release(&h->pages_lock);
     oaki_ahead_taken(page + n);

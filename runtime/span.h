@@ -81,11 +81,12 @@ typedef struct oaki_span {
     uint32_t cursor;
     union {
         unsigned int nalloc; /* AO_int: slots handed out and not freed */
-        /* of a free run: pages with no memory behind them; of a large object until it is in a
-         * list: those at its end */
-        uint32_t nreleased;
+        uint32_t nreleased;  /* of a free run: pages with no memory behind them */
     };
-    unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
+    union {
+        unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
+        uint32_t fresh;      /* large, when it was made: pages at its end with nothing behind them */
+    };
     union {
         uint32_t *types; /* small typed spans: type id of each slot */
         uint32_t type;   /* large typed object */
