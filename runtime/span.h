@@ -85,7 +85,7 @@ typedef struct oaki_span {
     };
     union {
         unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
-        uint32_t fresh;      /* large, when it was made: pages at its end with nothing behind them */
+        uint32_t fresh;      /* large, as it was made: pages at its end with nothing behind them */
     };
     union {
         uint32_t *types; /* small typed spans: type id of each slot */
