@@ -225,7 +225,7 @@ static void wait_for_scavenger(void)
 /* On a thread of its own, whose stack goes with it. */
 static void allocate_and_free(void *by_hand)
 {
-    void *p = oak_alloc_noscan(32 * MB);
+    void *p = oak_alloc_noscan(256 * MB); /* beyond any goal: all data of the program counts */
     if (!p) ck_abort_msg("out of memory");
     if (by_hand) oak_free(p);
 }
