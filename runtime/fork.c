@@ -25,6 +25,7 @@
 unsigned int oaki_fork_gate;
 
 #define CHILD_MAX 16
+#define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
@@ -81,8 +82,13 @@ void oaki_fork_release(void)
 
 /* ---- helpers ---- */
 
+/* Stops that wait for helpers. A helper that does piece after piece would take the lock again
+ * before whoever waits for it has woken up: so it lets them go first. */
+static AO_t stops_waiting;
+
 void oaki_helper_begin(void)
 {
+    while (OAKI_UNLIKELY(AO_load(&stops_waiting) != 0)) oaki_os_sleep_ns(STOP_FIRST_NS);
     oaki_fork_hold();
     oaki_lock_acquire(&oaki_the_heap.helper_lock);
 }
@@ -95,7 +101,9 @@ void oaki_helper_end(void)
 
 void oaki_helpers_hold(void)
 {
+    AO_fetch_and_add1_full(&stops_waiting);
     oaki_lock_acquire(&oaki_the_heap.helper_lock);
+    AO_fetch_and_sub1_full(&stops_waiting);
 }
 
 void oaki_helpers_release(void)
