@@ -41,8 +41,16 @@
 #define OAKI_CHECK_SLOW(x) ((void)0)
 #endif
 
-#define OAKI_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define OAKI_MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once: many are calls, or loads of what others write. */
+#define OAKI_PASTE_(a, b) a##b
+#define OAKI_PASTE(a, b) OAKI_PASTE_(a, b)
+#define OAKI_PICK(x, y, a, op, b) __extension__({ \
+        __typeof__(1 ? (a) : (b)) x = (a), y = (b); \
+        x op y ? x : y; \
+    })
+#define OAKI_UNIQUE(name) OAKI_PASTE(oaki_##name##_, __COUNTER__)
+#define OAKI_MIN(a, b) OAKI_PICK(OAKI_UNIQUE(left), OAKI_UNIQUE(right), a, <, b)
+#define OAKI_MAX(a, b) OAKI_PICK(OAKI_UNIQUE(left), OAKI_UNIQUE(right), a, >, b)
 #define OAKI_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Round up or down to a power of two. Up wraps: the caller has bounded n. */
@@ -68,6 +76,13 @@ OAKI_INLINE unsigned oaki_log2(uint64_t x) { return 63 - oaki_clz(x); } /* x > 0
  * else. */
 OAKI_INLINE void oaki_count_add(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, n); }
 OAKI_INLINE void oaki_count_sub(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, (AO_t)0 - n); }
+/* As much of n as it holds: for estimates, which are counted down from several sides. */
+OAKI_INLINE void oaki_count_sub_most(AO_t *c, size_t n)
+{
+    AO_t old;
+    do old = AO_load(c);
+    while (!AO_compare_and_swap(c, old, old - OAKI_MIN(old, (AO_t)n)));
+}
 OAKI_INLINE size_t oaki_count_get(const AO_t *c) { return AO_load(c); }
 
 #endif
