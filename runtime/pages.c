@@ -310,17 +310,22 @@ static void skip_released(const oaki_span *run, size_t *page, size_t *n)
     *n = OAKI_MIN(end - *page, SCAVENGE_PAGES);
 }
 
-/* The memory of n pages that were taken off their run goes, and they come back as one. The lock is
- * released meanwhile. */
-static void purge_run(size_t page, size_t n)
+/* The memory of n pages of the free run s goes, and they come back as one. The lock is released
+ * meanwhile. Returns how many of them had memory. */
+static size_t purge_part(oaki_span *s, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
+    size_t released;
+    run_remove(s);
+    carve(s, page, n, &released);
     h->pte[page] = h->pte[page + n - 1] = PTE_BUSY;
     oaki_lock_release(&h->pages_lock);
     oaki_os_purge(oaki_page_address(page), n << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
     for (size_t i = 0; i < n; i++) h->pte[page + i] = OAKI_PTE_RELEASED;
+    oaki_count_add(&h->pages_released, n - released);
     purge_tables(run_add(page, n, n), page, n);
+    return n - released;
 }
 
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
@@ -331,14 +336,9 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
     while (done < bytes) {
         oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1));
         if (!s) break;
-        run_remove(s);
-        size_t page = oaki_span_page(s), n = OAKI_MIN(s->npages, SCAVENGE_PAGES), released;
+        size_t page = oaki_span_page(s), n = OAKI_MIN(s->npages, SCAVENGE_PAGES);
         skip_released(s, &page, &n);
-        carve(s, page, n, &released);
-        size_t fresh = n - released;
-        purge_run(page, n);
-        oaki_count_add(&h->pages_released, fresh);
-        done += fresh << OAKI_PAGE_SHIFT;
+        done += purge_part(s, page, n) << OAKI_PAGE_SHIFT;
     }
     AO_store(&h->touched, 0);
     oaki_lock_release(&h->pages_lock);
@@ -346,6 +346,12 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
 }
 
 /* ---- touching ahead ---- */
+
+/* The first page of the free run at the end of the used part; `end` when there is none. */
+static size_t last_run(size_t end)
+{
+    return is_free(end - 1) ? end - oaki_the_heap.spans[end - 1].npages : end;
+}
 
 static bool may_touch(size_t n, size_t least)
 {
@@ -361,8 +367,7 @@ bool oaki_pages_touch(size_t near, size_t step, size_t least)
     oaki_heap *h = &oaki_the_heap;
     bool touched = false;
     oaki_lock_acquire(&h->pages_lock);
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    size_t first = is_free(end - 1) ? end - h->spans[end - 1].npages : end, at = first;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first;
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
     if (at >= first + near) {
@@ -390,18 +395,12 @@ size_t oaki_pages_untouch(size_t keep)
     oaki_heap *h = &oaki_the_heap;
     size_t n = 0;
     oaki_lock_acquire(&h->pages_lock);
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    size_t first = is_free(end - 1) ? end - h->spans[end - 1].npages : end, at = first + keep;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first + keep;
     size_t far = OAKI_MIN(end, at + UNTOUCH_LOOK);
     while (at < far && h->pte[at] & OAKI_PTE_RELEASED) at++;
     while (at + n < end && n < SCAVENGE_PAGES && !(h->pte[at + n] & OAKI_PTE_RELEASED)) n++;
     if (n > 0) {
-        oaki_span *s = &h->spans[first];
-        size_t released;
-        run_remove(s);
-        carve(s, at, n, &released);
-        purge_run(at, n);
-        oaki_count_add(&h->pages_released, n);
+        (void)purge_part(&h->spans[first], at, n);
         AO_store(&h->touched, 0);
     }
     oaki_lock_release(&h->pages_lock);
