@@ -94,8 +94,7 @@ void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
 /* Attached, as entries move, which no stop may meet. */
 static void begin_write(oak_classic_map *m)
 {
-    if (OAKI_UNLIKELY(!oaki_attached()))
-        oak_fatal("oakum: a map is written: no memory to attach the thread");
+    oaki_attach("a map is written");
     AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) ^ OAKI_WRITING));
 }
 
@@ -131,14 +130,11 @@ bool oaki_classic_is_header_type(const oak_type *t)
     return t->mark == mark_header;
 }
 
-/* Typed, so that all maps can be found. Two threads may both make the type: either will do. */
+/* Typed, so that all maps can be found. */
 static oak_classic_map *new_header(void)
 {
-    const oak_type *t = (const oak_type *)AO_load_acquire(&header_type);
-    if (!t) {
-        t = oak_type_function("oak_classic_map", sizeof(oak_classic_map), mark_header);
-        if (t) AO_store_release(&header_type, (AO_t)t);
-    }
+    const oak_type *t =
+        oaki_type_once(&header_type, "oak_classic_map", sizeof(oak_classic_map), mark_header);
     return t ? oak_alloc_typed(t, 1) : NULL;
 }
 

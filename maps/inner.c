@@ -49,18 +49,13 @@ static OAKI_NOINLINE void wait_for(oaki_lock *l)
 
 void oaki_inner_wait(oaki_lock *l)
 {
-    if (OAKI_LIKELY(oaki_lock_try(l))) return;
-    if (oaki_thread_self())
-        wait_for(l);
-    else
-        oaki_lock_acquire(l); /* nobody stops a thread that isn't attached */
+    if (OAKI_UNLIKELY(!oaki_lock_try(l))) wait_for(l);
 }
 
 /* Attached, as what is read has to be in a stack that is scanned. */
 void oaki_inner_enter(oaki_inner *in)
 {
-    if (OAKI_UNLIKELY(!oaki_attached()))
-        oak_fatal("oakum: %s: no memory to attach the thread", in->what);
+    oaki_attach(in->what);
     AO_t owner = AO_load(&in->owner);
     if (OAKI_UNLIKELY(owner == self()))
         oak_fatal("oakum: %s: used from inside of itself, by its hash or equal function", in->what);

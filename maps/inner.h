@@ -26,7 +26,7 @@ typedef struct oaki_inner {
     const char *what; /* its public name, for messages */
 } oaki_inner;
 
-/* Take a lock of rank OAKI_RANK_MAP, of an attached or an unattached thread's. */
+/* Take a lock of rank OAKI_RANK_MAP. The thread is attached. */
 void oaki_inner_wait(oaki_lock *l);
 
 /* A map of such keys, whose values are value_size bytes and scanned. false with EINVAL or ENOMEM.

@@ -202,16 +202,16 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
 }
 
 /* A thread that isn't attached moves entries while the world stands: from here on, it doesn't. */
-static OAKI_COLD void no_thread(void)
+static void begin_write(void)
 {
-    oak_fatal("oakum: a map is written: no memory to attach the thread");
+    oaki_attach("a map is written");
 }
 
 void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
-    if (OAKI_UNLIKELY(!oaki_attached())) no_thread();
+    begin_write();
     if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m, true);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t g = oaki_map_home(a, p);
@@ -280,7 +280,7 @@ static void release(oak_map *m)
 void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
-    if (OAKI_UNLIKELY(!oaki_attached())) no_thread();
+    begin_write();
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
     *tag = 0;
@@ -321,7 +321,7 @@ void oak_map_clear(oak_map *m)
 {
     if (!m) return;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
-    if (!oaki_attached()) no_thread();
+    begin_write();
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS;

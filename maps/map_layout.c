@@ -100,18 +100,9 @@ static void mark_header(oak_marker *marker, void *object, size_t bytes)
     }
 }
 
-static const oak_type *type_at(AO_t *where, const char *name, oak_mark_fn mark)
-{
-    const oak_type *t = (const oak_type *)AO_load_acquire(where);
-    if (OAKI_LIKELY(t)) return t;
-    t = oak_type_function(name, sizeof(void *), mark);
-    if (t) AO_store_release(where, (AO_t)t);
-    return t;
-}
-
 static const oak_type *header_type(void)
 {
-    return type_at(&self.header, "oak_map", mark_header);
+    return oaki_type_once(&self.header, "oak_map", sizeof(void *), mark_header);
 }
 
 bool oaki_map_is_header_type(const oak_type *t)
@@ -159,7 +150,8 @@ bool oaki_map_is_header(const oak_map *m)
 
 char **oaki_map_dir_new(size_t n, size_t stride)
 {
-    const oak_type *t = type_at(&self.directory, "map directory", mark_directory);
+    const oak_type *t =
+        oaki_type_once(&self.directory, "map directory", sizeof(void *), mark_directory);
     dir_head *head =
         t ? oak_alloc_typed(t, sizeof *head / sizeof(void *) + n) : NULL;
     if (!head) return NULL;

@@ -75,14 +75,9 @@ bool oaki_fiber_is_type(const oak_type *t)
     return t->mark == mark_fiber;
 }
 
-/* Two threads may both make one: types are never freed, and either will do. */
 static const oak_type *fiber_type(void)
 {
-    const oak_type *t = (const oak_type *)AO_load_acquire(&type);
-    if (t) return t;
-    t = oak_type_function("oak_fiber", sizeof(oak_fiber), mark_fiber);
-    if (t) AO_store_release(&type, (AO_t)t);
-    return t;
+    return oaki_type_once(&type, "oak_fiber", sizeof(oak_fiber), mark_fiber);
 }
 
 static void check(const oak_fiber *f, const char *caller)

@@ -31,13 +31,20 @@ typedef struct oaki_mcache {
     oaki_thread *thread;
     struct oaki_zone *zone;
     struct oaki_mcache *next, *prev; /* all caches; oaki_heap.mcaches, threads_lock */
-    /* all slots of every run taken; what is left in runs is taken off when read */
-    size_t mallocs, alloc_bytes;
-    size_t class_mallocs[OAKI_CLASSES]; /* of mallocs, by size class */
+    /* all slots of every run taken, by size class; what is left in runs is taken off when read. And
+     * large objects, with their bytes */
+    size_t mallocs[OAKI_CLASSES], large_bytes;
     size_t sample_left[OAKI_SPANCLASSES]; /* bytes in front of the next sampled one (sample.h) */
     size_t sample_due;  /* rate at which the object that is being taken is to be noted, or 0 */
     uint64_t random;
 } oaki_mcache;
+
+/* Bytes left of what was taken for a run, that is, counted and not handed out. */
+OAKI_INLINE size_t oaki_mcache_left(const oaki_mcache *mc, unsigned spanclass)
+{
+    const char *next = mc->run[spanclass].next, *end = mc->run_end[spanclass];
+    return next < end ? (size_t)(end - next) : 0;
+}
 
 OAKI_INLINE size_t oaki_sample_take_due(oaki_mcache *mc)
 {
@@ -53,6 +60,13 @@ extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all e
 OAKI_INLINE bool oaki_attached(void)
 {
     return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
+}
+
+/* The same, and fatal without memory: `what` is done that needs it. */
+OAKI_INLINE void oaki_attach(const char *what)
+{
+    if (OAKI_UNLIKELY(!oaki_attached()))
+        oak_fatal("oakum: %s: no memory to attach the thread", what);
 }
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oaki_zone *z); /* NULL when out of memory */
@@ -71,8 +85,5 @@ bool oaki_mcache_is_fast_path(uintptr_t word);
 /* Next slot of a span class when the run is empty: next run, or next span. May collect. NULL
  * when out of memory. The slot is zeroed and counted. Inside oaki_enter. */
 void *oaki_mcache_refill(oaki_thread *t, unsigned spanclass);
-
-/* Slots and bytes left in runs, that is, counted and not handed out. World stopped. */
-void oaki_mcache_unused(const oaki_mcache *mc, size_t *slots, size_t *bytes);
 
 #endif

@@ -136,6 +136,15 @@ oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark_fn fn)
     return add(name, elem_size, NULL, fn);
 }
 
+const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, oak_mark_fn mark)
+{
+    const oak_type *t = (const oak_type *)AO_load_acquire(where);
+    if (OAKI_LIKELY(t)) return t;
+    t = oak_type_function(name, elem_size, mark);
+    if (t) AO_store_release(where, (AO_t)t);
+    return t;
+}
+
 const char *oak_type_name(const oak_type *t)
 {
     return t->name;

@@ -24,6 +24,10 @@ const oak_type *oaki_type_by_id(uint32_t id);
 /* How many there are: ids are 1 to this. */
 uint32_t oaki_type_count(void);
 
+/* A type that a function marks, made when it is first needed and kept in *where. Two threads may
+ * both make one: types are never freed, and either will do. NULL with ENOMEM. */
+const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, oak_mark_fn mark);
+
 /* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
 uint32_t oaki_type_id_at(size_t off);
 
