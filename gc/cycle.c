@@ -65,19 +65,10 @@ static void mark_root(const oaki_root *r, void *ctx)
         oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
 }
 
-static void mark_pinned(void)
+static void mark_pinned(size_t off, void *ctx)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    for (size_t page = 0; page < end; page += h->spans[page].npages) {
-        const oaki_span *s = &h->spans[page];
-        if ((h->pte[page] & OAKI_PTE_CLASS) == 0 || s->kind != OAKI_PINNED) continue;
-        size_t base = page << OAKI_PAGE_SHIFT,
-               slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
-        for (size_t i = 0; i < slots; i++)
-            if (oaki_bit_get(h->alloc, base + i * s->size))
-                oaki_mark_pointer((char *)h->base + base + i * s->size);
-    }
+    (void)ctx;
+    oaki_mark_pointer((char *)oaki_the_heap.base + off);
 }
 
 /* ---- the stop ---- */
@@ -103,7 +94,7 @@ static void mark_all(oaki_cycle *c, uint64_t *t)
 {
     gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
     oaki_roots_visit(mark_root, NULL);
-    mark_pinned();
+    oaki_pinned_visit(mark_pinned, NULL);
     oaki_finalizers_mark_roots();
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();

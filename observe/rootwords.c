@@ -86,22 +86,12 @@ OAKI_NO_ASAN static void visit_range(const oaki_root *r, void *ctx)
 
 /* ---- what is kept without a word ---- */
 
-static void visit_pinned(const walk *w)
+static void visit_pinned(size_t off, void *ctx)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    for (size_t page = 0; page < end; page += h->spans[page].npages) {
-        const oaki_span *s = &h->spans[page];
-        if ((h->pte[page] & OAKI_PTE_CLASS) == 0 || s->kind != OAKI_PINNED) continue;
-        size_t base = page << OAKI_PAGE_SHIFT,
-               slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
-        for (size_t i = 0; i < slots; i++) {
-            size_t off = base + i * s->size;
-            if (!oaki_bit_get(h->alloc, off) || oaki_image_run_has(w->im, off)) continue;
-            oaki_root_word word = { .kind = OAK_ROOT_PINNED, .value = h->base + off };
-            w->fn(w->ctx, &word);
-        }
-    }
+    const walk *w = ctx;
+    if (oaki_image_run_has(w->im, off)) return;
+    oaki_root_word word = { .kind = OAK_ROOT_PINNED, .value = oaki_the_heap.base + off };
+    w->fn(w->ctx, &word);
 }
 
 static void keep(const walk *w, oak_root_kind kind, const void *value, const void *fn)
@@ -127,7 +117,7 @@ void oaki_root_words(oaki_image *im, void (*fn)(void *ctx, const oaki_root_word 
 {
     walk w = { im, fn, ctx };
     oaki_roots_visit(visit_range, &w);
-    visit_pinned(&w);
+    oaki_pinned_visit(visit_pinned, &w);
     oaki_finalizers_each(visit_finalizer, &w);
     oaki_finalizers_each(visit_waiting, &w);
 }

@@ -66,9 +66,10 @@ typedef struct oaki_heap {
     oaki_thread *threads;
     oaki_mcache *mcaches;
     AO_t nthreads;            /* in the list; one look at it needs no lock */
-    AO_t past_mallocs, past_alloc_bytes; /* of caches that are gone, and of large objects */
-    AO_t frees, free_bytes;              /* by sweep and by hand */
-    AO_t class_past_mallocs[OAKI_CLASSES], class_frees[OAKI_CLASSES]; /* of small objects */
+    /* objects by size class, the large ones as one, and the bytes of those: made by caches that are
+     * gone, and freed by sweep and by hand */
+    AO_t past_mallocs[OAKI_CLASSES], past_large_bytes;
+    AO_t frees[OAKI_CLASSES], large_free_bytes;
 
     oaki_lock gc_lock;
     oaki_lock helper_lock; /* thread.h */
@@ -160,6 +161,9 @@ size_t oaki_object_size(size_t off);
 
 /* Start of the live object that p is in, or NULL. As oak_base; any thread. */
 void *oaki_object_base(const void *p);
+
+/* Call fn with the offset of each pinned object. World stopped. */
+void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx);
 
 /* ---- page heap (pages.c) ---- */
 
