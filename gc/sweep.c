@@ -50,8 +50,8 @@ static bool sweep_large(oaki_span *s)
         oaki_count_add(&sweeper.kept[s->kind], bytes);
         return true;
     }
-    oaki_count_add(&h->frees, 1);
-    oaki_count_add(&h->free_bytes, bytes);
+    oaki_count_add(&h->frees[OAKI_CLASS_LARGE], 1);
+    oaki_count_add(&h->large_free_bytes, bytes);
     oaki_pages_free(s);
     return false;
 }
@@ -105,11 +105,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     s->cursor = 0;
     s->needzero = 1;
     oaki_count_add(&sweeper.kept[s->kind], live * s->size);
-    if (before != live) {
-        oaki_count_add(&h->frees, before - live);
-        oaki_count_add(&h->class_frees[s->cls], before - live);
-        oaki_count_add(&h->free_bytes, (before - live) * s->size);
-    }
+    if (before != live) oaki_count_add(&h->frees[s->cls], before - live);
     AO_nop_full();
     s->swept = (uint32_t)AO_load(&h->cycle);
     if (live > 0 || keep) return true;

@@ -30,19 +30,19 @@ static oaki_span *object_at(const void *p, const char *what)
     return oaki_span_of_offset(off);
 }
 
-static void count_free(size_t bytes)
+static void count_free(unsigned cls, size_t bytes)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_count_add(&h->frees, 1);
-    oaki_count_add(&h->free_bytes, bytes);
-    oaki_count_sub(&h->live, OAKI_MIN(bytes, AO_load(&h->live)));
+    oaki_count_add(&h->frees[cls], 1);
+    oaki_count_sub_most(&h->live, bytes);
 }
 
 static void free_large(oaki_span *s)
 {
     size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
     oaki_central_remove(s);
-    count_free(bytes);
+    count_free(OAKI_CLASS_LARGE, bytes);
+    oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);
     oaki_pages_free(s);
 }
 
@@ -53,9 +53,8 @@ static void free_small(oaki_span *s, void *p)
     oaki_track_free(p, c->size);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
-    oaki_count_add(&oaki_the_heap.class_frees[s->cls], 1);
     unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
-    count_free(c->size);
+    count_free(s->cls, c->size);
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 

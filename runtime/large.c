@@ -51,8 +51,8 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
     oaki_bits_set(h->alloc, oaki_heap_offset(oaki_span_start(s)), s->size);
-    t->mcache->mallocs++;
-    t->mcache->alloc_bytes += s->size;
+    t->mcache->mallocs[OAKI_CLASS_LARGE]++;
+    t->mcache->large_bytes += s->size;
     oaki_count_add(&h->live, s->size);
     oaki_central_put(s, OAKI_LIST_FULL);
     return oaki_sample_large(t->mcache, s->size);
@@ -105,7 +105,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
     size_t left = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT), gone = before - left;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.resized(p, left);
-    oaki_count_add(&h->free_bytes, gone);
-    oaki_count_sub(&h->live, OAKI_MIN(gone, AO_load(&h->live)));
+    oaki_count_add(&h->large_free_bytes, gone);
+    oaki_count_sub_most(&h->live, gone);
     oaki_leave(t);
 }

@@ -35,10 +35,9 @@ void oaki_mcache_free(oaki_mcache *mc)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache_flush(mc);
-    oaki_count_add(&h->past_mallocs, mc->mallocs);
     for (unsigned c = 0; c < OAKI_CLASSES; c++)
-        oaki_count_add(&h->class_past_mallocs[c], mc->class_mallocs[c]);
-    oaki_count_add(&h->past_alloc_bytes, mc->alloc_bytes);
+        oaki_count_add(&h->past_mallocs[c], mc->mallocs[c]);
+    oaki_count_add(&h->past_large_bytes, mc->large_bytes);
     if (mc->next) mc->next->prev = mc->prev;
     if (mc->prev)
         mc->prev->next = mc->next;
@@ -108,9 +107,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
     AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
     s->cursor = (uint32_t)(to - base);
-    mc->mallocs += n;
-    mc->class_mallocs[s->cls] += n;
-    mc->alloc_bytes += to - from;
+    mc->mallocs[s->cls] += n;
     mc->run[sc].next = p;
     mc->run_end[sc] = p + (to - from);
     end_run(mc, sc, c->size);
@@ -187,7 +184,7 @@ static void live_without_rest(const oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     unsigned room = oaki_classes[s->cls].nslots - AO_int_load(&s->nalloc);
     size_t freed = OAKI_MIN(AO_int_load(&s->nfreed), room), rest = (room - freed) * s->size;
-    oaki_count_sub(&h->live, OAKI_MIN(rest, AO_load(&h->live)));
+    oaki_count_sub_most(&h->live, rest);
 }
 
 static void flush_run(oaki_mcache *mc, unsigned sc)
@@ -195,13 +192,11 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_span *s = mc->span[sc];
     oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[s->cls];
-    if (r->next < mc->run_end[sc]) {
-        size_t left = (size_t)(mc->run_end[sc] - r->next), n = left / c->size;
+    size_t left = oaki_mcache_left(mc, sc), n = left / c->size;
+    if (left > 0) {
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
         AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
-        mc->mallocs -= n;
-        mc->class_mallocs[s->cls] -= n;
-        mc->alloc_bytes -= left;
+        mc->mallocs[s->cls] -= n;
         mc->flushed[sc] = r->next;
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
     }
@@ -235,22 +230,6 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         oaki_bits_set(oaki_the_heap.alloc, off, size);
         for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
-        mc->mallocs++;
-        mc->class_mallocs[sc % OAKI_CLASSES]++;
-        mc->alloc_bytes += size;
+        mc->mallocs[sc % OAKI_CLASSES]++;
     }
-}
-
-void oaki_mcache_unused(const oaki_mcache *mc, size_t *slots, size_t *bytes)
-{
-    *slots = *bytes = 0;
-    for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
-        for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
-            unsigned sc = OAKI_SPANCLASS(kind, oaki_ctz(set));
-            const oaki_run *r = &mc->run[sc];
-            if (r->next >= mc->run_end[sc]) continue;
-            size_t left = (size_t)(mc->run_end[sc] - r->next);
-            *bytes += left;
-            *slots += left / oaki_classes[sc % OAKI_CLASSES].size;
-        }
 }

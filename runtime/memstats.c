@@ -24,37 +24,42 @@ static void read_classes(oak_memstats *out)
     for (unsigned c = 1; c < oaki_nclasses; c++) {
         oak_size_stats *s = &out->by_size[c - 1];
         s->size = oaki_classes[c].size;
-        s->frees = AO_load(&h->class_frees[c]);
-        s->mallocs = AO_load(&h->class_past_mallocs[c]);
+        s->frees = AO_load(&h->frees[c]);
+        s->mallocs = AO_load(&h->past_mallocs[c]);
     }
     for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
-        for (unsigned c = 1; c < oaki_nclasses; c++)
-            out->by_size[c - 1].mallocs += mc->class_mallocs[c];
+        for (unsigned c = 1; c < oaki_nclasses; c++) out->by_size[c - 1].mallocs += mc->mallocs[c];
         for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
             for (uint64_t set = mc->active[kind]; set; set &= set - 1) {
-                unsigned c = oaki_ctz(set), sc = OAKI_SPANCLASS(kind, c);
-                const char *next = mc->run[sc].next, *end = mc->run_end[sc];
-                size_t left = next < end ? (size_t)(end - next) : 0;
+                unsigned c = oaki_ctz(set);
+                size_t left = oaki_mcache_left(mc, OAKI_SPANCLASS(kind, c));
                 out->by_size[c - 1].mallocs -= left / oaki_classes[c].size;
             }
     }
 }
 
+/* Of all sizes: the classes that are there already, and large objects. */
 static void read_objects(oak_memstats *out)
 {
-    oaki_heap *h = &oaki_the_heap;
-    out->mallocs = AO_load(&h->past_mallocs);
-    out->total_alloc = AO_load(&h->past_alloc_bytes);
+    const oaki_heap *h = &oaki_the_heap;
+    uint64_t freed = AO_load(&h->large_free_bytes);
+    out->mallocs = AO_load(&h->past_mallocs[OAKI_CLASS_LARGE]);
+    out->total_alloc = AO_load(&h->past_large_bytes);
+    out->frees = AO_load(&h->frees[OAKI_CLASS_LARGE]);
     for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
-        size_t slots, bytes;
-        oaki_mcache_unused(mc, &slots, &bytes);
-        out->mallocs += mc->mallocs - slots;
-        out->total_alloc += mc->alloc_bytes - bytes;
+        out->mallocs += mc->mallocs[OAKI_CLASS_LARGE];
+        out->total_alloc += mc->large_bytes;
         out->mcache_inuse += sizeof *mc;
     }
-    out->frees = AO_load(&h->frees);
+    for (unsigned c = 1; c < oaki_nclasses; c++) {
+        const oak_size_stats *s = &out->by_size[c - 1];
+        out->mallocs += s->mallocs;
+        out->frees += s->frees;
+        out->total_alloc += s->mallocs * s->size;
+        freed += s->frees * s->size;
+    }
     out->heap_objects = out->mallocs - out->frees;
-    out->heap_alloc = out->alloc = out->total_alloc - AO_load(&h->free_bytes);
+    out->heap_alloc = out->alloc = out->total_alloc - freed;
 }
 
 static size_t above(const char *lo, const char *hi, const char *sp)
@@ -108,8 +113,8 @@ static void add_up(oak_memstats *out)
 void oaki_memstats_in_stop(oak_memstats *out)
 {
     memset(out, 0, sizeof *out);
-    read_objects(out);
     read_classes(out);
+    read_objects(out);
     read_heap(out);
     oaki_gc_stats(out);
     add_up(out);
