@@ -4,6 +4,8 @@
  * must give, by its end, each entry below `first` that still lives; and no entry twice. */
 #include "tests/maps/model.h"
 
+#include "tests/maps/map_check.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -390,6 +392,8 @@ void model_check(void)
     static oak_map_stats s;
     w.steps++;
     for (size_t k = 0; k < w.space; k++) model_get((unsigned)k);
+    const char *broken = map_check(root.map);
+    REQUIRE(!broken, "not so: %s", broken);
     oak_map_stats_read(root.map, &s);
     REQUIRE(s.len == w.len && oak_map_len(root.map) == w.len, "stats of %zu entries", s.len);
     REQUIRE(s.load >= 0 && (s.load <= 1 || w.starved), "load %f", s.load);

@@ -1,0 +1,222 @@
+/* map_resize.c - the default map where its keys' hashes are chosen, and its rules are looked at
+ * after every write: shrinking that adds turn back, and the tail behind the last home.
+ *
+ * Keys are words whose full hash is what a test wants, under the map's first seed. */
+#include "maps/map.h"
+#include "tests/heap.h"
+#include "tests/maps/map_check.h"
+#include "tests/maps/model.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_maps_map_resize(void);
+
+enum { BITS = 6, HOMES = 1 << BITS, EACH = 64 };
+
+static struct {
+    oak_map *m;
+    bool there[HOMES][EACH];
+    size_t len;
+    uint64_t seed, mult; /* the map's first ones */
+} w;
+
+/* The i-th key of a home of 64. */
+static uint64_t key_of(size_t home, size_t i)
+{
+    uint64_t hash = (uint64_t)home << (64 - BITS) | (i + 1) << 24 | i;
+    return model_unmix(hash, w.seed, w.mult);
+}
+
+static void look(void)
+{
+    const char *broken = map_check(w.m);
+    if (broken) ck_abort_msg("%zu keys, frontier %lx: not so: %s", w.len,
+                             (unsigned long)w.m->last, broken);
+    ck_assert_uint_eq(oak_map_len(w.m), w.len);
+    for (size_t home = 0; home < HOMES; home++)
+        for (size_t i = 0; i < EACH; i++) {
+            uint64_t k = key_of(home, i), *v = oak_map_get(w.m, &k);
+            if ((v != NULL) != w.there[home][i] || (v && *v != home * EACH + i))
+                ck_abort_msg("key %zu of home %zu", i, home);
+        }
+}
+
+static void put(size_t home, size_t i)
+{
+    uint64_t k = key_of(home, i), *v = oak_map_put(w.m, &k);
+    if (!v) ck_abort_msg("no memory");
+    *v = home * EACH + i;
+    w.len += !w.there[home][i];
+    w.there[home][i] = true;
+}
+
+static void delete(size_t home, size_t i)
+{
+    uint64_t k = key_of(home, i);
+    ck_assert(oak_map_delete(w.m, &k));
+    w.there[home][i] = false;
+    w.len--;
+}
+
+static void start(const oak_map_type *t)
+{
+    test_heap_start_stressed(test_config());
+    w.m = oak_map_new(t, 0);
+    oak_map_set_seed(w.m, 7);
+    w.seed = w.m->seed;
+    w.mult = w.m->mult;
+}
+
+/* ---- turning back ---- */
+
+/* How many of the old array's homes have moved. */
+static size_t frontier(void)
+{
+    return (size_t)((w.m->last + 1) >> (63 - BITS));
+}
+
+/* 64 homes, of which the last third is dense, and `kept(home)` keys are left in each when
+ * shrinking begins. */
+static void begin_to_shrink(size_t (*kept)(size_t home))
+{
+    start(&oak_map_u64_u64);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t home = 0; home < HOMES; home++) put(home, i);
+    for (size_t home = 0; home < HOMES; home++)
+        for (size_t i = 8; i < kept(home); i++) put(home, i);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    ck_assert_uint_eq(w.m->bits, BITS);
+    look();
+    for (size_t home = HOMES; home-- > 0;)
+        for (size_t i = kept(home); i < 8; i++) {
+            delete(home, i);
+            look();
+        }
+    ck_assert(w.m->resizing);
+    ck_assert_uint_eq(w.m->bits, BITS - 1);
+}
+
+/* Of two homes that become one, all that one has room for and more, twice side by side. */
+static size_t four_full(size_t home)
+{
+    return home >= 42 ? 7 : home >= 34 && home < 38 ? 9 : 0;
+}
+
+/* Deletes and adds by turns, until the frontier stands before the dense part. */
+static void go_on(void)
+{
+    for (size_t i = 20; frontier() < 42; i++) {
+        if (i == EACH) ck_abort_msg("the frontier stands at %zu", frontier());
+        put(50, i);
+        look();
+        delete(50, i);
+        look();
+    }
+}
+
+/* By adds, as far as that; how many. */
+static size_t turn_back(size_t to)
+{
+    size_t n = 0;
+    for (; w.m->resizing && frontier() > to; n++) {
+        ck_assert_uint_lt(n, EACH - 20);
+        put(60, 20 + n);
+        look();
+    }
+    return n;
+}
+
+START_TEST(adds_turn_shrinking_back)
+{
+    begin_to_shrink(four_full);
+    go_on();
+    turn_back(0);
+    ck_assert(!w.m->resizing);
+    ck_assert_uint_eq(w.m->bits, BITS);
+}
+END_TEST
+
+/* What is put back is told of no more where it overflowed from: shrinking may go on there. */
+START_TEST(turned_back_in_the_middle_it_goes_on)
+{
+    begin_to_shrink(four_full);
+    go_on();
+    size_t n = turn_back(_i);
+    ck_assert(w.m->resizing);
+    while (n-- > 0) {
+        delete(60, 20 + n);
+        look();
+    }
+    for (size_t home = 34; home < HOMES; home++)
+        for (size_t i = 0; i < four_full(home); i++) {
+            delete(home, i);
+            look();
+        }
+    ck_assert_uint_eq(oak_map_len(w.m), 0);
+}
+END_TEST
+
+/* ---- memory that held something else ---- */
+
+/* Tags that nobody may look at yet become what a former owner of the memory might have left. */
+static void soil(void)
+{
+    const struct oak_map_array_ *a = &w.m->array[0];
+    if (w.m->bits == 0) return;
+    for (size_t g = 0, homes = oaki_map_homes(a); g < w.m->more->groups[0]; g++) {
+        uint64_t lo = (uint64_t)(g & ~(size_t)a->gmask) << a->shift;
+        bool sound = g < homes ? lo <= w.m->last || a->dir[g >> a->gbits]
+                               : g < oaki_map_array_groups(w.m, 0);
+        if (!sound) memset(oaki_map_tags(a, g), 0xff, OAKI_MAP_GROUP);
+    }
+}
+
+/* The last home takes `hot` of a hundred keys: into the tail, which is grown into part by part, and
+ * whose tags have to become more. */
+static void overflow(const oak_map_type *t, size_t n, size_t hot)
+{
+    enum { BIG = 1 << 20 };
+    start(t);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t top = i % 100 < hot ? UINT64_MAX << 44 : i * UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t hash = (top & ~(uint64_t)(BIG - 1)) | i;
+        uint64_t k = model_unmix(hash, w.seed, w.mult);
+        soil();
+        ck_assert_ptr_nonnull(oak_map_put(w.m, &k));
+        const char *broken = map_check(w.m);
+        if (broken) ck_abort_msg("%zu keys: not so: %s", i, broken);
+    }
+    size_t given = 0;
+    oak_map_iter it;
+    for (oak_map_iter_init(&it, w.m); oak_map_iter_next(&it); given++) {}
+    ck_assert_uint_eq(given, n);
+}
+
+START_TEST(tails_take_no_tags_as_they_find_them)
+{
+    static const size_t hot[] = { 3, 15, 60 };
+    overflow(&oak_map_u64_u64, 3000, hot[_i]);
+}
+END_TEST
+
+START_TEST(tags_that_have_moved_are_told_to_segments)
+{
+    overflow(&oak_map_u64_ptr, 2000, 50);
+    ck_assert_uint_gt(w.m->more->groups[0], oaki_map_homes(&w.m->array[0]) + 16);
+}
+END_TEST
+
+Suite *suite_maps_map_resize(void)
+{
+    Suite *s = suite_create("maps_map_resize");
+    TCase *tc = tcase_create("turning back");
+    tcase_add_test(tc, adds_turn_shrinking_back);
+    tcase_add_loop_test(tc, turned_back_in_the_middle_it_goes_on, 30, 42);
+    suite_add_tcase(s, tc);
+    tc = tcase_create("tails");
+    tcase_add_loop_test(tc, tails_take_no_tags_as_they_find_them, 0, 3);
+    tcase_add_test(tc, tags_that_have_moved_are_told_to_segments);
+    suite_add_tcase(s, tc);
+    return s;
+}
