@@ -234,6 +234,31 @@ START_TEST(a_random_graph_with_cycles)
 }
 END_TEST
 
+/* An array that is scanned at one go, and points to large objects only: all that has no room on a
+ * short stack is marked and not scanned, which is made up for afterwards. Of each, the first word
+ * and the last lead on. */
+static void make_large(void *n)
+{
+    static const size_t sizes[] = { 40000, 65536, 65552, 200000 };
+    void **array = count(oak_alloc(8000 * sizeof *array)), **large[40];
+    root = array;
+    for (size_t i = 0; i < OAKI_COUNT(large); i++) {
+        size_t size = sizes[i / 2 % OAKI_COUNT(sizes)], last = size / sizeof(void *) - 1;
+        large[i] = count(i % 2 ? oak_alloc(size) : oak_alloc_typed(node_type, size / sizeof(node)));
+        array[i] = large[i];
+        large[i][0] = count(oak_alloc_noscan(16));
+        large[i][last] = count(oak_alloc_noscan(16));
+    }
+    for (size_t i = 0; i < *(size_t *)n; i++) array[i] = large[i % OAKI_COUNT(large)];
+}
+
+START_TEST(large_objects_for_which_there_is_no_room)
+{
+    start(_i);
+    check_graph(make_large, 8000);
+}
+END_TEST
+
 /* ---- what is not a reference ---- */
 
 static void make_unreferenced(void *n)
@@ -331,6 +356,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, a_large_tree, 0, MODES);
     tcase_add_loop_test(c, all_to_all, 0, MODES);
     tcase_add_loop_test(c, a_random_graph_with_cycles, 0, MODES);
+    tcase_add_loop_test(c, large_objects_for_which_there_is_no_room, 0, MODES);
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
