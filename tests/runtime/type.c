@@ -182,6 +182,64 @@ START_TEST(a_function_says_which_words_are_pointers)
 }
 END_TEST
 
+/* ---- before its type is stored ---- */
+
+enum { SLOTS = 3000, KEEP = 8 /* one in so many, so that their spans stay */ };
+static uintptr_t hidden[SLOTS];
+static void *kept[SLOTS];
+static size_t marked;
+
+static void count_marked(oak_marker *m, void *obj, size_t size)
+{
+    (void)m;
+    (void)obj;
+    (void)size;
+    marked++;
+}
+
+/* Freed by hand, or garbage for a collection. */
+static void make_and_drop(void *by_hand)
+{
+    const oak_type *t = oak_type_function("counted", 64, count_marked);
+    for (size_t i = 0; i < SLOTS; i++) {
+        void *p = oak_alloc_typed(t, 1);
+        hidden[i] = ~(uintptr_t)p;
+        if (i % KEEP == 0) kept[i] = p;
+    }
+    for (size_t i = 0; by_hand && i < SLOTS; i++)
+        if (!kept[i]) oak_free((void *)~hidden[i]);
+}
+
+static bool was_one(const void *p)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        if ((void *)~hidden[i] == p) return true;
+    return false;
+}
+
+/* A collection may come between: by the former owner's type, a slot of zeros would be given to its
+ * mark function. */
+START_TEST(a_slot_has_no_type_of_its_former_owner)
+{
+    static void *held[SLOTS];
+    size_t again = 0;
+    test_build(make_and_drop, _i ? hidden : NULL);
+    oak_collect();
+    for (size_t i = 0; i < SLOTS; i++) {
+        void *p = held[i] = oaki_alloc_kind(64, 1, OAKI_TYPED, 0);
+        ck_assert_uint_eq(oaki_type_id_at(oaki_heap_offset(p)), 0);
+        again += was_one(p);
+    }
+    ck_assert_uint_gt(again, SLOTS / 2);
+    memset(kept, 0, sizeof kept);
+    oak_collect();
+    marked = 0;
+    oak_collect();
+    ck_assert_uint_le(marked, 2); /* what a stray word may keep */
+    ck_assert_ptr_eq(oak_base(held[0]), held[0]);
+}
+END_TEST
+
 static void start(void)
 {
     test_start(0);
@@ -199,6 +257,7 @@ Suite *suite_runtime_type(void)
     tcase_add_test(c, an_object_knows_its_type);
     tcase_add_test(c, a_bitmap_says_which_words_are_pointers);
     tcase_add_test(c, a_function_says_which_words_are_pointers);
+    tcase_add_loop_test(c, a_slot_has_no_type_of_its_former_owner, 0, 2);
     suite_add_tcase(s, c);
     return s;
 }
