@@ -341,6 +341,36 @@ START_TEST(what_was_deleted_or_overwritten_is_not_kept)
 }
 END_TEST
 
+static struct {
+    uint64_t *slot; /* a value, all that is left of its map */
+    oak_weak *tags;
+} left;
+
+static void leave_a_value(void *key)
+{
+    fill_with_objects(NULL);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    left.slot = oak_map_get(w.m, key);
+    left.tags = oak_weak_new(w.m->array[0].tags);
+    w.m = NULL;
+}
+
+/* Its segment lives, and so what tells the collector which of its entries are there. */
+START_TEST(a_value_outlives_its_map)
+{
+    uint64_t key = OBJECTS / 2;
+    begin(&oak_map_u64_ptr);
+    test_away(leave_a_value, &key);
+    collect();
+    ck_assert_ptr_nonnull(oak_weak_get(left.tags));
+    ck_assert_ptr_nonnull(oak_weak_get(w.value[key]));
+    ck_assert_uint_eq(**(uint64_t **)left.slot, key);
+    left.slot = NULL;
+    collect();
+    ck_assert_int_le(alive(0, OBJECTS), LUCK);
+}
+END_TEST
+
 /* ---- iterators ---- */
 
 static void walk_some(void *n)
@@ -402,6 +432,7 @@ Suite *suite_maps_map_memory(void)
     tcase_add_test(tc, integers_keep_nothing_alive);
     tcase_add_test(tc, pointer_keys_keep_their_objects_alive);
     tcase_add_loop_test(tc, what_was_deleted_or_overwritten_is_not_kept, 0, 8);
+    tcase_add_test(tc, a_value_outlives_its_map);
     tcase_add_loop_test(tc, an_iterator_that_stands_still_keeps_no_object, 0, 3);
     tcase_add_loop_test(tc, an_iterator_that_stands_still_keeps_no_array, 0, 3);
     suite_add_tcase(s, tc);
