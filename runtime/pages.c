@@ -4,8 +4,10 @@
  * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated
  * fit (TLSF: Masmano et al., 2004): eight steps for each power of two. A free run uses the span
  * structs of its first and last page, where npages tells its length.
- * Invariants: no two free runs touch, unless one is out for scavenging (OAKI_PTE_BUSY); A is
- * clear in free pages;
+ * Invariants: no two free runs touch, unless one is out for scavenging (PTE_BUSY); A is clear in
+ *             free pages;
+ *             the first page is free and in no bin: the heap's base lies on many a stack, and would
+ *             keep what is there.
  *             pages_inuse + pages_free = used, nreleased of a run = its entries with
  *             OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
@@ -28,10 +30,12 @@ static unsigned bin_of(size_t n)
     return (l - 2) * OAKI_BIN_STEPS + (unsigned)((n >> (l - 3)) & (OAKI_BIN_STEPS - 1));
 }
 
+/* And can be had. */
 static bool is_free(size_t page)
 {
     oaki_heap *h = &oaki_the_heap;
-    return page < AO_load(&h->used) >> OAKI_PAGE_SHIFT && (h->pte[page] & OAKI_PTE_CLASS) == 0;
+    if (page == 0 || page >= AO_load(&h->used) >> OAKI_PAGE_SHIFT) return false;
+    return (h->pte[page] & OAKI_PTE_CLASS) == 0;
 }
 
 static oaki_span *run_insert(size_t page, size_t n, size_t nreleased)
@@ -65,7 +69,7 @@ static void run_remove(oaki_span *s)
 static oaki_span *run_add(size_t page, size_t n, size_t nreleased)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (page > 0 && is_free(page - 1)) {
+    if (is_free(page - 1)) {
         size_t before = h->spans[page - 1].npages;
         oaki_span *s = &h->spans[page - before];
         nreleased += s->nreleased;
@@ -135,11 +139,17 @@ static bool grow(size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t page, got, end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    if (end > 0 && is_free(end - 1)) n -= OAKI_MIN(h->spans[end - 1].npages, n - 1);
+    if (is_free(end - 1)) n -= OAKI_MIN(h->spans[end - 1].npages, n - 1);
+    if (end == 0) n++;
     if (oaki_space_grow(n << OAKI_PAGE_SHIFT, &page, &got) != 0) return false;
     for (size_t i = page; i < page + got; i++) h->pte[i] = OAKI_PTE_RELEASED;
     oaki_count_add(&h->pages_free, got);
     oaki_count_add(&h->pages_released, got);
+    if (page == 0) {
+        h->spans[0].npages = h->spans[0].nreleased = 1;
+        page++;
+        got--;
+    }
     run_add(page, got, got);
     return true;
 }
@@ -420,7 +430,7 @@ static const char *check_run(size_t page, const oaki_span *s, size_t *nreleased)
     if (rel != s->nreleased) return "pages: nreleased counts the released entries";
     if (h->spans[page + s->npages - 1].npages != s->npages)
         return "pages: first and last struct agree";
-    if (is_free(page + s->npages)) return "pages: free runs are joined";
+    if (page > 0 && is_free(page + s->npages)) return "pages: free runs are joined";
     *nreleased += rel;
     return NULL;
 }
