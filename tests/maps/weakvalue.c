@@ -219,6 +219,8 @@ START_TEST(puts_alone_keep_a_pool_small)
     c.min_heap = 1 << 20;
     test_heap_start(c);
     make(&oak_map_u64_ptr, 0);
+    oak_collect();
+    size_t empty = test_stats().next_gc; /* more than min_heap where the globals are large */
     size_t n = test_slow() ? 250000 : 1000000;
     test_away(churn, (void *)n);
     printf("maps/weakvalue: %zu of %zu entries after %d collections\n", m->w.in.map->len, n,
@@ -226,7 +228,7 @@ START_TEST(puts_alone_keep_a_pool_small)
     /* What dies is known at the next collection, and looked at before the one after that. */
     ck_assert_uint_ge(test_stats().num_gc, 2);
     ck_assert_uint_le(m->w.in.map->len, 2 * n / test_stats().num_gc + N);
-    ck_assert_uint_le(test_stats().heap_sys, (size_t)32 << 20);
+    ck_assert_uint_le(test_stats().heap_sys, ((size_t)32 << 20) + empty);
 }
 END_TEST
 
