@@ -3,6 +3,7 @@
  * Bound: a suggestion costs the product of two words' lengths for each candidate. */
 #include "cmd.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,36 @@ int cmd_args_next(cmd_args *args, const char **text)
         args->names_only = true;
     }
     return CMD_ARG_END;
+}
+
+int cmd_args_read(cmd_args *args, bool (*take)(void *ctx, int option, const char *value), void *ctx,
+                  const char **name, int most)
+{
+    const char *text;
+    int which, names = 0;
+
+    while ((which = cmd_args_next(args, &text)) != CMD_ARG_END) {
+        if (which == CMD_ARG_BAD) return CMD_ARG_BAD;
+        if (which == CMD_ARG_NAME && names++ < most) name[names - 1] = text;
+        if (which >= 0 && !take(ctx, which, text)) return CMD_ARG_BAD;
+    }
+    return names;
+}
+
+bool cmd_parse_number(const char *command, const char *option, unsigned long most, const char *text,
+                      unsigned *out)
+{
+    char *end;
+    unsigned long n;
+
+    errno = 0;
+    n = strtoul(text, &end, 10);
+    *out = (unsigned)n;
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= 1 && n <= most)
+        return true;
+    fprintf(stderr, "%s: --%s takes a number from 1 to %lu, not '%s'\n", command, option, most,
+            text);
+    return false;
 }
 
 void cmd_options_print(const cmd_option *options)

@@ -45,6 +45,15 @@ enum { CMD_ARG_END = -1, CMD_ARG_NAME = -2, CMD_ARG_BAD = -3 };
  * *text; CMD_ARG_END; or CMD_ARG_BAD when it has been told on stderr what is wrong. */
 int cmd_args_next(cmd_args *args, const char **text);
 
+/* All of them: take() gets each option, and returns false when it has told what is wrong; the first
+ * `most` names go to name[]. Returns how many names there are, or CMD_ARG_BAD. */
+int cmd_args_read(cmd_args *args, bool (*take)(void *ctx, int option, const char *value), void *ctx,
+                  const char **name, int most);
+
+/* A whole number from 1 to `most`; false when it has been told that the option takes one. */
+bool cmd_parse_number(const char *command, const char *option, unsigned long most, const char *text,
+                      unsigned *out);
+
 /* Lines that describe the options. */
 void cmd_options_print(const cmd_option *options);
 
@@ -60,6 +69,27 @@ oak_snapshot *cmd_snapshot_open(const char *command, const char *path);
 
 /* Bytes as a person reads them: "1.5 MB"; decimal units. */
 const char *cmd_bytes(char out[24], double bytes);
+
+/* ---- files (output.c) ---- */
+
+/* A file that takes its name when it is whole; what is there and no regular file (a device, a pipe)
+ * is written to as it is. */
+typedef struct cmd_output {
+    FILE *stream;
+    const char *path;
+    char *name; /* until it is whole; NULL: its own */
+} cmd_output;
+
+/* 0, or -1 with errno. */
+int cmd_output_open(cmd_output *o, const char *path);
+
+/* The end; `result` is 0 unless what was to be written could not be. 0, or -1 with the first error,
+ * that of the earlier failure if there was one, and nothing new under the name. */
+int cmd_output_close(cmd_output *o, int result);
+
+/* These bytes to a file, or where path is NULL or "-" to standard output. A command's status, told
+ * on stderr. */
+int cmd_output_put(const char *command, const char *path, const char *p, size_t n);
 
 /* ---- JSON (json.c) ---- */
 

@@ -78,48 +78,48 @@ static int diff(const char *before, const char *after, unsigned long count, bool
     return status;
 }
 
-static bool parse_count(const char *text, unsigned long *out)
-{
-    char *end;
+typedef struct request {
+    unsigned count, seconds;
+    bool json, help;
+} request;
 
-    errno = 0;
-    *out = strtoul(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 &&
-        *out <= TYPES_MOST)
-        return true;
-    fprintf(stderr, "oakum diff: --count takes a number from 1 to %lu\n", TYPES_MOST);
-    return false;
+static bool take(void *ctx, int option, const char *value)
+{
+    request *r = ctx;
+
+    if (option == OPT_JSON) r->json = true;
+    if (option == OPT_HELP) r->help = true;
+    if (option == OPT_COUNT)
+        return cmd_parse_number("oakum diff", "count", TYPES_MOST, value, &r->count);
+    if (option == OPT_SECONDS)
+        return cmd_parse_number("oakum diff", "seconds", CMD_SECONDS_MOST, value, &r->seconds);
+    return true;
+}
+
+static int help(void)
+{
+    fputs("usage: oakum diff [OPTION...] BEFORE AFTER\n"
+          "       oakum diff [--seconds=N] PID|URL\n"
+          "Compare two snapshots by type, most growth first; or two readings of the heap "
+          "profile of a\nrunning program that has a debug server.\n\n",
+          stdout);
+    cmd_options_print(options);
+    return CMD_OK;
 }
 
 int cmd_diff(int argc, char **argv)
 {
     cmd_args args = { "oakum diff", options, argc, 1, argv, false };
-    const char *text, *name[2] = { NULL, NULL };
-    unsigned long count = 20;
-    unsigned seconds = 10;
-    bool json = false;
-    int which, names = 0;
+    request r = { 20, 10, false, false };
+    const char *name[2] = { NULL, NULL };
+    int names = cmd_args_read(&args, take, &r, name, 2);
 
-    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
-        if (which == CMD_ARG_BAD) return CMD_USAGE;
-        if (which == OPT_JSON) json = true;
-        if (which == OPT_COUNT && !parse_count(text, &count)) return CMD_USAGE;
-        if (which == OPT_SECONDS && !cmd_parse_seconds("oakum diff", text, &seconds))
-            return CMD_USAGE;
-        if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
-        if (which != OPT_HELP) continue;
-        fputs("usage: oakum diff [OPTION...] BEFORE AFTER\n"
-              "       oakum diff [--seconds=N] PID|URL\n"
-              "Compare two snapshots by type, most growth first; or two readings of the heap "
-              "profile of a\nrunning program that has a debug server.\n\n",
-              stdout);
-        cmd_options_print(options);
-        return CMD_OK;
-    }
-    if (names == 1 && cmd_is_server(name[0]) && !json) return cmd_diff_live(name[0], seconds);
+    if (names == CMD_ARG_BAD) return CMD_USAGE;
+    if (r.help) return help();
+    if (names == 1 && cmd_is_server(name[0]) && !r.json) return cmd_diff_live(name[0], r.seconds);
     if (names != 2) {
         fputs("oakum diff: wants two snapshots, or one running program\n", stderr);
         return CMD_USAGE;
     }
-    return diff(name[0], name[1], count, json);
+    return diff(name[0], name[1], r.count, r.json);
 }

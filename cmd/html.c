@@ -6,13 +6,9 @@
 #include "cmd.h"
 
 #include "report.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- text ---- */
 
@@ -313,62 +309,12 @@ static void put_page(FILE *out, const cmd_outcome *outcomes, size_t count, const
     fputs("</body>\n</html>\n", out);
 }
 
-/* ---- the file ---- */
-
-/* Ends the stream. 0, or -1 with the first error. */
-static int end_stream(FILE *out)
-{
-    int failed = fflush(out) != 0 || ferror(out), error = errno;
-
-    if (fclose(out) != 0 && !failed) return -1;
-    errno = error;
-    return failed ? -1 : 0;
-}
-
-/* A device or a pipe is written to as it is. */
-static bool is_special(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
-/* A new file beside `path`, readable as the umask says; its name in *name, to be freed. */
-static int open_beside(const char *path, char **name)
-{
-    mode_t mask = umask(0);
-    int fd;
-
-    umask(mask);
-    if (asprintf(name, "%s.XXXXXX", path) < 0) {
-        *name = NULL;
-        errno = ENOMEM;
-        return -1;
-    }
-    fd = mkostemp(*name, O_CLOEXEC);
-    if (fd >= 0) fchmod(fd, 0666 & ~mask);
-    return fd;
-}
-
 int cmd_html_save(const char *path, const cmd_outcome *outcomes, size_t count,
                   const cmd_tally *tally)
 {
-    char *name = NULL;
-    bool special = is_special(path);
-    int fd = special ? open(path, O_WRONLY | O_CLOEXEC) : open_beside(path, &name);
-    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
-    int result = -1, error;
+    cmd_output o;
 
-    if (out != NULL) {
-        put_page(out, outcomes, count, tally);
-        result = end_stream(out);
-        if (result == 0 && !special) result = rename(name, path);
-    } else if (fd >= 0) {
-        close(fd);
-    }
-    error = errno;
-    if (result != 0 && !special && fd >= 0) unlink(name);
-    free(name);
-    errno = error;
-    return result;
+    if (cmd_output_open(&o, path) != 0) return -1;
+    put_page(o.stream, outcomes, count, tally);
+    return cmd_output_close(&o, 0);
 }

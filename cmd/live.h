@@ -37,8 +37,12 @@ int cmd_server_print(const char *command, const char *where, const char *path, u
 int cmd_why_live(const char *where, const char *address, bool json);
 int cmd_diff_live(const char *where, unsigned seconds);
 
-/* A whole number of seconds, 1 to 600, or false and told. */
-bool cmd_parse_seconds(const char *command, const char *text, unsigned *out);
+/* The arguments of a command that wants one program, PID or URL; false when it has been told on
+ * stderr what is wrong. With *help there need not be one. */
+bool cmd_live_args(cmd_args *args, bool (*take)(void *ctx, int option, const char *value),
+                   void *ctx, const bool *help, const char **where);
+
+#define CMD_SECONDS_MOST 600 /* that a server can be asked to wait */
 
 /* ---- jsonread.c ---- */
 

@@ -2,12 +2,8 @@
  * running program what they else ask a snapshot. */
 #include "live.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define WAIT_S 90 /* for an answer, beside what it is asked to wait */
 
@@ -23,56 +19,22 @@ static const cmd_option options[] = {
 };
 
 typedef struct request {
-    const char *where, *output;
+    const char *output;
     bool allocs, help;
     unsigned seconds, count;
 } request;
 
-static bool parse_number(const char *command, const char *what, unsigned most, const char *text,
-                         unsigned *out)
+static bool take(void *ctx, int option, const char *value)
 {
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
+    request *r = ctx;
 
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && n >= 1 && n <= most) {
-        *out = (unsigned)n;
-        return true;
-    }
-    fprintf(stderr, "%s: %s takes a number from 1 to %u, not '%s'\n", command, what, most, text);
-    return false;
-}
-
-bool cmd_parse_seconds(const char *command, const char *text, unsigned *out)
-{
-    const char *what = strcmp(command, "oakum top") == 0 ? "--interval" : "--seconds";
-
-    return parse_number(command, what, 600, text, out);
-}
-
-static bool take_option(request *r, int option, const char *value)
-{
     if (option == OPT_OUTPUT) r->output = value;
     if (option == OPT_ALLOCS) r->allocs = true;
     if (option == OPT_HELP) r->help = true;
-    if (option == OPT_SECONDS) return cmd_parse_seconds("oakum profile", value, &r->seconds);
+    if (option == OPT_SECONDS)
+        return cmd_parse_number("oakum profile", "seconds", CMD_SECONDS_MOST, value, &r->seconds);
     if (option != OPT_COUNT) return true;
-    return parse_number("oakum profile", "--count", 4096, value, &r->count);
-}
-
-static bool parse(request *r, int argc, char **argv)
-{
-    cmd_args args = { "oakum profile", options, argc, 1, argv, false };
-    const char *text;
-    int which, names = 0;
-
-    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
-        if (which == CMD_ARG_BAD) return false;
-        if (which == CMD_ARG_NAME && names++ == 0) r->where = text;
-        if (which >= 0 && !take_option(r, which, text)) return false;
-    }
-    if (names == 1 || r->help) return true;
-    fputs("oakum profile: wants a process id or the server's address\n", stderr);
-    return false;
+    return cmd_parse_number("oakum profile", "count", 4096, value, &r->count);
 }
 
 static void help(void)
@@ -87,66 +49,17 @@ static void help(void)
           stdout);
 }
 
-/* ---- saving ---- */
-
-static bool write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t put = write(fd, p, n);
-
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return false;
-        p += put;
-        n -= (size_t)put;
-    }
-    return true;
-}
-
-/* Whole, or not at all: by another name first. What is no regular file is written to. */
-static bool save(const char *path, const cmd_reply *reply)
-{
-    struct stat s;
-    bool direct = stat(path, &s) == 0 && !S_ISREG(s.st_mode), saved;
-    size_t room = strlen(path) + 32;
-    char *name = malloc(room);
-    int fd;
-
-    if (name == NULL) return false;
-    snprintf(name, room, direct ? "%s" : "%s.%d.new", path, (int)getpid());
-    fd = open(name, direct ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    saved = fd >= 0 && write_all(fd, reply->body, reply->n);
-    if (fd >= 0 && close(fd) != 0) saved = false;
-    if (saved && !direct) saved = rename(name, path) == 0;
-    if (!saved && !direct && fd >= 0) {
-        int error = errno;
-
-        unlink(name);
-        errno = error;
-    }
-    free(name);
-    return saved;
-}
-
-static int put_out(const request *r, const cmd_reply *reply)
-{
-    if (r->output == NULL || strcmp(r->output, "-") == 0) {
-        fwrite(reply->body, 1, reply->n, stdout);
-        return CMD_OK;
-    }
-    if (save(r->output, reply)) return CMD_OK;
-    fprintf(stderr, "oakum profile: %s: %s\n", r->output, strerror(errno));
-    return CMD_FAILED;
-}
-
 int cmd_profile(int argc, char **argv)
 {
     request r = { .count = 20 };
     cmd_server s;
     cmd_reply reply;
     char path[128], seconds[32] = "", text[32] = "";
+    const char *where;
+    cmd_args args = { "oakum profile", options, argc, 1, argv, false };
     int status;
 
-    if (!parse(&r, argc, argv)) return CMD_USAGE;
+    if (!cmd_live_args(&args, take, &r, &r.help, &where)) return CMD_USAGE;
     if (r.help) {
         help();
         return CMD_OK;
@@ -155,9 +68,9 @@ int cmd_profile(int argc, char **argv)
     if (r.output == NULL) snprintf(text, sizeof(text), "debug=1&n=%u", r.count);
     snprintf(path, sizeof(path), "/debug/pprof/%s?%s%s", r.allocs ? "allocs" : "heap", seconds,
              text);
-    if (!cmd_server_find("oakum profile", r.where, &s)) return CMD_FAILED;
+    if (!cmd_server_find("oakum profile", where, &s)) return CMD_FAILED;
     if (!cmd_server_get("oakum profile", &s, path, WAIT_S + r.seconds, &reply)) return CMD_FAILED;
-    status = put_out(&r, &reply);
+    status = cmd_output_put("oakum profile", r.output, reply.body, reply.n);
     free(reply.body);
     return status;
 }

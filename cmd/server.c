@@ -262,6 +262,17 @@ bool cmd_server_get(const char *command, const cmd_server *s, const char *path, 
     return false;
 }
 
+bool cmd_live_args(cmd_args *args, bool (*take)(void *ctx, int option, const char *value),
+                   void *ctx, const bool *help, const char **where)
+{
+    int names = cmd_args_read(args, take, ctx, where, 1);
+
+    if (names == 1 || (names >= 0 && *help)) return true;
+    if (names >= 0)
+        fprintf(stderr, "%s: wants a process id or the server's address\n", args->command);
+    return false;
+}
+
 /* Moves a terminal. */
 static bool is_control(char c)
 {

@@ -2,10 +2,8 @@
 #include "cmd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,8 +20,8 @@ static const cmd_option options[] = {
 
 typedef struct request {
     const char *what, *file, *output;
-    unsigned long count;
-    bool json;
+    unsigned count;
+    bool json, help;
 } request;
 
 oak_snapshot *cmd_snapshot_open(const char *command, const char *path)
@@ -162,28 +160,22 @@ static int top(const request *r, oak_snapshot *s)
 
 /* ---- convert ---- */
 
-/* A file that is not whole goes; a device or a pipe stays. */
 static int convert(const request *r, const oak_snapshot *s)
 {
-    int fd = STDOUT_FILENO, failed;
-    struct stat st = { .st_mode = 0 };
+    cmd_output o;
+    int result;
 
-    if (r->output != NULL) fd = open(r->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        fprintf(stderr, "oakum snapshot: %s: %s\n", r->output, strerror(errno));
-        return CMD_FAILED;
+    if (r->output == NULL) {
+        result = oak_snapshot_convert(s, STDOUT_FILENO);
+    } else {
+        result = cmd_output_open(&o, r->output);
+        if (result == 0) result = cmd_output_close(&o, oak_snapshot_convert(s, fileno(o.stream)));
     }
-    failed = oak_snapshot_convert(s, fd) != 0 ? errno : 0;
-    if (r->output != NULL) {
-        fstat(fd, &st);
-        if (close(fd) != 0 && failed == 0) failed = errno;
-    }
-    if (failed == 0) return CMD_OK;
-    if (S_ISREG(st.st_mode)) unlink(r->output);
+    if (result == 0) return CMD_OK;
     /* a reader of standard output that has gone is no error of ours */
-    if (r->output != NULL || failed != EPIPE)
+    if (r->output != NULL || errno != EPIPE)
         fprintf(stderr, "oakum snapshot: cannot write %s: %s\n",
-                r->output != NULL ? r->output : "the output", strerror(failed));
+                r->output != NULL ? r->output : "the output", strerror(errno));
     return CMD_FAILED;
 }
 
@@ -220,19 +212,6 @@ static bool known(const char *what)
     return false;
 }
 
-static bool parse_count(const char *text, unsigned long *out)
-{
-    char *end;
-
-    errno = 0;
-    *out = strtoul(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 &&
-        *out <= TOP_MOST)
-        return true;
-    fprintf(stderr, "oakum snapshot: --count takes a number from 1 to %lu\n", TOP_MOST);
-    return false;
-}
-
 static int run(const request *r)
 {
     oak_snapshot *s = cmd_snapshot_open("oakum snapshot", r->file);
@@ -249,29 +228,33 @@ static int run(const request *r)
     return status;
 }
 
+static bool take(void *ctx, int option, const char *value)
+{
+    request *r = ctx;
+
+    if (option == OPT_HELP) r->help = true;
+    if (option == OPT_JSON) r->json = true;
+    return option != OPT_COUNT ||
+           cmd_parse_number("oakum snapshot", "count", TOP_MOST, value, &r->count);
+}
+
 int cmd_snapshot(int argc, char **argv)
 {
     cmd_args args = { "oakum snapshot", options, argc, 1, argv, false };
-    request r = { NULL, NULL, NULL, 20, false };
-    const char *text;
-    int which, names = 0;
+    request r = { .count = 20 };
+    const char *name[3] = { NULL, NULL, NULL };
+    int names = cmd_args_read(&args, take, &r, name, 3);
 
-    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
-        if (which == CMD_ARG_BAD) return CMD_USAGE;
-        if (which == OPT_HELP) return help();
-        if (which == OPT_JSON) r.json = true;
-        if (which == OPT_COUNT && !parse_count(text, &r.count)) return CMD_USAGE;
-        if (which != CMD_ARG_NAME) continue;
-        if (names == 0) r.what = text;
-        if (names == 1) r.file = text;
-        if (names == 2) r.output = text;
-        names++;
-    }
-    if (r.what != NULL && !known(r.what)) return CMD_USAGE;
-    if (r.file == NULL || names > (strcmp(r.what, "convert") == 0 ? 3 : 2)) {
+    if (names == CMD_ARG_BAD) return CMD_USAGE;
+    if (r.help) return help();
+    if (name[0] != NULL && !known(name[0])) return CMD_USAGE;
+    if (names < 2 || names > (strcmp(name[0], "convert") == 0 ? 3 : 2)) {
         fputs("oakum snapshot: wants an action and a file; 'oakum snapshot --help' tells more\n",
               stderr);
         return CMD_USAGE;
     }
+    r.what = name[0];
+    r.file = name[1];
+    r.output = name[2];
     return run(&r);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define WAIT_S 15 /* for an answer */
-#define ROWS_MOST 1000
+#define COUNT_MOST 1000000000ul
 
 enum { OPT_ONCE, OPT_COUNT, OPT_INTERVAL, OPT_JSON, OPT_COLOR, OPT_HELP };
 
@@ -30,44 +30,19 @@ typedef struct request {
     cmd_color color;
 } request;
 
-static bool parse_count(const char *text, unsigned *out)
+static bool take(void *ctx, int option, const char *value)
 {
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
+    request *r = ctx;
 
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && n >= 1 && n <= 1000000000) {
-        *out = (unsigned)n;
-        return true;
-    }
-    fprintf(stderr, "oakum top: --count takes a number from 1 on, not '%s'\n", text);
-    return false;
-}
-
-static bool take_option(request *r, int option, const char *value)
-{
     if (option == OPT_ONCE) r->once = true;
     if (option == OPT_JSON) r->json = true;
     if (option == OPT_HELP) r->help = true;
-    if (option == OPT_COUNT) return parse_count(value, &r->count);
-    if (option == OPT_INTERVAL) return cmd_parse_seconds("oakum top", value, &r->interval);
+    if (option == OPT_COUNT)
+        return cmd_parse_number("oakum top", "count", COUNT_MOST, value, &r->count);
+    if (option == OPT_INTERVAL)
+        return cmd_parse_number("oakum top", "interval", CMD_SECONDS_MOST, value, &r->interval);
     if (option != OPT_COLOR || cmd_color_parse(value, &r->color)) return true;
     fprintf(stderr, "oakum top: --color takes auto, always or never, not '%s'\n", value);
-    return false;
-}
-
-static bool parse(request *r, int argc, char **argv)
-{
-    cmd_args args = { "oakum top", options, argc, 1, argv, false };
-    const char *text;
-    int which, names = 0;
-
-    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
-        if (which == CMD_ARG_BAD) return false;
-        if (which == CMD_ARG_NAME && names++ == 0) r->where = text;
-        if (which >= 0 && !take_option(r, which, text)) return false;
-    }
-    if (names == 1 || r->help) return true;
-    fputs("oakum top: wants a process id or the server's address\n", stderr);
     return false;
 }
 
@@ -170,8 +145,9 @@ static int top(const request *r)
 int cmd_top(int argc, char **argv)
 {
     request r = { .interval = 2, .color = CMD_COLOR_AUTO };
+    cmd_args args = { "oakum top", options, argc, 1, argv, false };
 
-    if (!parse(&r, argc, argv)) return CMD_USAGE;
+    if (!cmd_live_args(&args, take, &r, &r.help, &r.where)) return CMD_USAGE;
     if (r.help) {
         help();
         return CMD_OK;

@@ -81,38 +81,52 @@ static int why(const char *file, const char *word, unsigned long long address, b
     return status;
 }
 
+typedef struct request {
+    bool json, help;
+} request;
+
+static bool take(void *ctx, int option, const char *value)
+{
+    request *r = ctx;
+
+    (void)value;
+    if (option == OPT_JSON) r->json = true;
+    if (option == OPT_HELP) r->help = true;
+    return true;
+}
+
+static int help(void)
+{
+    fputs("usage: oakum why [OPTION...] FILE|PID|URL ADDRESS\n"
+          "Print a shortest path from a root to the object that the address is in: of a "
+          "snapshot, or of a\nrunning program that has a debug server. There site=N, as "
+          "'oakum top' shows, means an object\nthat this site of the heap profile made.\n\n",
+          stdout);
+    cmd_options_print(options);
+    return CMD_OK;
+}
+
 int cmd_why(int argc, char **argv)
 {
     cmd_args args = { "oakum why", options, argc, 1, argv, false };
-    const char *text, *name[2] = { NULL, NULL };
+    request r = { false, false };
+    const char *name[2] = { NULL, NULL };
+    int names = cmd_args_read(&args, take, &r, name, 2);
     unsigned long long address;
-    bool json = false;
     char *end;
-    int which, names = 0;
 
-    while ((which = cmd_args_next(&args, &text)) != CMD_ARG_END) {
-        if (which == CMD_ARG_BAD) return CMD_USAGE;
-        if (which == OPT_JSON) json = true;
-        if (which == CMD_ARG_NAME && names++ < 2) name[names - 1] = text;
-        if (which != OPT_HELP) continue;
-        fputs("usage: oakum why [OPTION...] FILE|PID|URL ADDRESS\n"
-              "Print a shortest path from a root to the object that the address is in: of a "
-              "snapshot, or of a\nrunning program that has a debug server. There site=N, as "
-              "'oakum top' shows, means an object\nthat this site of the heap profile made.\n\n",
-              stdout);
-        cmd_options_print(options);
-        return CMD_OK;
-    }
+    if (names == CMD_ARG_BAD) return CMD_USAGE;
+    if (r.help) return help();
     if (names != 2) {
         fputs("oakum why: wants a snapshot or a program, and an address\n", stderr);
         return CMD_USAGE;
     }
-    if (cmd_is_server(name[0])) return cmd_why_live(name[0], name[1], json);
+    if (cmd_is_server(name[0])) return cmd_why_live(name[0], name[1], r.json);
     errno = 0;
     address = strtoull(name[1], &end, 16);
     if (end == name[1] || *end != '\0' || errno != 0 || name[1][0] == '-') {
         fprintf(stderr, "oakum why: '%s' is no address\n", name[1]);
         return CMD_USAGE;
     }
-    return why(name[0], name[1], address, json);
+    return why(name[0], name[1], address, r.json);
 }
