@@ -21,6 +21,7 @@ int cmd_why(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /* ---- arguments (args.c) ---- */
 

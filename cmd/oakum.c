@@ -18,6 +18,7 @@ static const command commands[] = {
     { "snapshot", cmd_snapshot, "show what is in a snapshot, who retains most, or convert it" },
     { "top", cmd_top, "show what the heap of a running program does" },
     { "profile", cmd_profile, "print or save the heap profile of a running program" },
+    { "trace", cmd_trace, "record what a running program does for some seconds, for Perfetto" },
     { "why", cmd_why, "show what keeps an object of a program or of a snapshot alive" },
     { "diff", cmd_diff, "show what changes in a program, or from one snapshot to another" },
     { "info", cmd_info, "show the version, the heap's place and every option" },

@@ -6,7 +6,7 @@
  * serve_http.c   requests: what is refused, which route, the answer's headers
  * serve_work.c   the two threads that make answers which read the heap
  * serve_routes.c the list of addresses
- * serve_json.c, serve_profile.c, serve_why.c, metrics.c  the answers
+ * serve_json.c, serve_profile.c, serve_trace.c, serve_why.c, metrics.c  the answers
  * reading.c      what the answers are made of: one reading for all that ask within a second
  *
  * The loop's thread never touches the heap, is not attached, and so no stop knows of it. Workers
@@ -28,8 +28,8 @@
 #define OAKI_SERVE_TOKEN_MAX 255
 #define OAKI_SERVE_HOST_MAX 255
 #define OAKI_SERVE_LISTENERS 2
-#define OAKI_SERVE_SECONDS_MAX 600 /* of a difference of profiles */
-#define OAKI_SERVE_DIFFS 16        /* of these at once */
+#define OAKI_SERVE_SECONDS_MAX 600 /* of a difference of profiles, and of a trace */
+#define OAKI_SERVE_DIFFS 16        /* that wait at once */
 
 /* ---- requests ---- */
 
@@ -78,6 +78,7 @@ struct oaki_request {
     /* the earlier readings of a difference, and the collections that were over then */
     oak_profile *base, *base_now;
     size_t cycle;
+    AO_t trace; /* that was begun for it, and is under way; the light worker's alone */
     /* the answer */
     unsigned status;
     const char *type; /* Content-Type */

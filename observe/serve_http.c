@@ -7,6 +7,7 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve.h"
+#include "trace.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -103,6 +104,7 @@ void oaki_request_free(oaki_request *r)
     oaki_body_free(&r->body);
     oak_profile_free(r->base);
     oak_profile_free(r->base_now);
+    if (r->trace) (void)oaki_trace_end(r->trace, -1);
     free(r);
 }
 
@@ -242,7 +244,7 @@ static bool read_arguments(oaki_request *r, const char **why)
     if (s && (!read_number(s, 4096, &v) || v == 0)) return false;
     r->has_top = s != NULL;
     r->top = (unsigned)v;
-    *why = "too many differences of profiles are under way\n";
+    *why = "too many differences of profiles and traces are under way\n";
     return true;
 }
 

@@ -18,10 +18,11 @@ void oaki_serve_metrics(oaki_request *r);
 void oaki_serve_put_leaks(oaki_json *j);
 void oaki_serve_leak_metrics(oaki_body *b);
 
-/* Those of the profile, and by the heavy one, of a path. */
+/* Those of the profile, of a trace, and by the heavy one, of a path. */
 void oaki_serve_heap(oaki_request *r);
 void oaki_serve_allocs(oaki_request *r);
 void oaki_serve_profile_diff(oaki_request *r);
+void oaki_serve_trace(oaki_request *r);
 void oaki_serve_why(oaki_request *r);
 
 #endif

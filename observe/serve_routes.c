@@ -67,6 +67,8 @@ static const oaki_route routes[] = {
     LIGHT("/debug/pprof/allocs", oaki_serve_allocs, "the same, all that was allocated first"),
     LATER("/debug/pprof/profile-diff", 10, oaki_serve_profile_diff,
           "what changes in seconds=N, 1 to 600; 10 if not said"),
+    LATER("/debug/trace", 5, oaki_serve_trace,
+          "a trace of seconds=N, 1 to 600, for Perfetto; 5 if not said"),
 };
 
 static void make_list(oaki_request *r)

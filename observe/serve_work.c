@@ -150,6 +150,7 @@ void oaki_works_join(void)
         worker *w = &works.worker[i];
         if (w->started) pthread_join(w->id, NULL);
         w->started = false;
+        while (w->first) oaki_request_free(pop(w)); /* that came when it had gone */
     }
     oaki_reading_off();
 }
@@ -178,12 +179,18 @@ oaki_request *oaki_works_take(void)
 void oaki_works_abandon(oaki_request *r)
 {
     pthread_mutex_lock(&works.lock);
-    bool running = r->state == OAKI_REQUEST_RUNNING;
-    if (running) r->abandoned = true;
+    bool running = r->state == OAKI_REQUEST_RUNNING, later = false;
     if (r->state == OAKI_REQUEST_QUEUED) unlink_queued(&works.worker[r->route->maker], r);
     if (r->state == OAKI_REQUEST_DONE) unlink_done(r);
+    if (running) {
+        r->abandoned = true;
+    } else if (r->trace) { /* its end calls listeners: not the loop's */
+        r->abandoned = later = true;
+        push(&works.worker[OAKI_MAKER_LIGHT], r);
+        pthread_cond_signal(&works.worker[OAKI_MAKER_LIGHT].wanted);
+    }
     pthread_mutex_unlock(&works.lock);
-    if (!running) oaki_request_free(r);
+    if (!running && !later) oaki_request_free(r);
 }
 
 /* The workers are not there; what they were at is lost. */

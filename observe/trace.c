@@ -379,16 +379,36 @@ static uint64_t dropped(AO_t generation)
     return n;
 }
 
+static oaki_trace_view view(AO_t generation)
+{
+    return (oaki_trace_view){ .generation = generation,
+                              .begin = self.begin,
+                              .begin_wall = self.begin_wall,
+                              .buffers = (const oaki_trace_buffer *)AO_load_acquire(&self.buffers),
+                              .cycles = self.cycles,
+                              .ncycles = AO_load_acquire(&self.ncycles),
+                              .dropped = dropped(generation) };
+}
+
 static int write_now(AO_t generation, const char *path)
 {
-    oaki_trace_view v = { .generation = generation,
-                          .begin = self.begin,
-                          .begin_wall = self.begin_wall,
-                          .buffers = (const oaki_trace_buffer *)AO_load_acquire(&self.buffers),
-                          .cycles = self.cycles,
-                          .ncycles = AO_load_acquire(&self.ncycles),
-                          .dropped = dropped(generation) };
+    oaki_trace_view v = view(generation);
     return oaki_trace_write_to(&v, path);
+}
+
+/* Nothing more is recorded. What there is, is told first to the path or to the descriptor. */
+static int finish(AO_t generation, const char *path, int fd)
+{
+    int r = 0;
+    oaki_gc_flush_events();
+    off();
+    oaki_trace_view v = view(generation);
+    if (path) r = oaki_trace_write_to(&v, path);
+    if (fd >= 0) r = oaki_trace_write_fd(&v, fd);
+    int saved = errno;
+    give_back();
+    errno = saved;
+    return r;
 }
 
 int oak_trace_start(size_t events_per_thread)
@@ -424,16 +444,35 @@ int oak_trace_stop(const char *path)
     AO_t generation = AO_load(&self.generation);
     int r = 0;
     if (generation) {
-        oaki_gc_flush_events();
-        off();
-        if (path) r = write_now(generation, path);
-        int saved = errno;
-        give_back();
-        errno = saved;
+        r = finish(generation, path, -1);
     } else if (path) {
         errno = ENOENT;
         r = -1;
     }
+    give_turn();
+    return r;
+}
+
+AO_t oaki_trace_begin(size_t events_per_thread)
+{
+    AO_t trace = 0;
+    take_turn();
+    if (AO_load(&self.generation) != 0)
+        errno = EBUSY;
+    else if (start(events_per_thread) == 0)
+        trace = AO_load(&self.generation);
+    give_turn();
+    return trace;
+}
+
+int oaki_trace_end(AO_t trace, int fd)
+{
+    int r = -1;
+    take_turn();
+    if (AO_load(&self.generation) == trace)
+        r = finish(trace, NULL, fd);
+    else
+        errno = ESTALE;
     give_turn();
     return r;
 }

@@ -79,5 +79,13 @@ typedef struct oaki_trace_view {
 
 /* Write all of it to the path, whole or not at all. 0 or -1 with errno. */
 int oaki_trace_write_to(const oaki_trace_view *v, const char *path);
+int oaki_trace_write_fd(const oaki_trace_view *v, int fd);
+
+/* For who may not end a trace of the program's: begin if none is under way. Its number, or 0 with
+ * errno, EBUSY when one is. */
+AO_t oaki_trace_begin(size_t events_per_thread);
+/* End it, unless the program has begun another meanwhile, which is -1 with ESTALE. It is written
+ * to fd first, which is of no name yet, or not at all: -1. */
+int oaki_trace_end(AO_t trace, int fd);
 
 #endif

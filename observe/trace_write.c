@@ -378,19 +378,20 @@ static bool put_all(writer *w)
     return oaki_json_finish(&w->j) && flush(w);
 }
 
-int oaki_trace_write_to(const oaki_trace_view *v, const char *path)
+int oaki_trace_write_fd(const oaki_trace_view *v, int fd)
 {
-    writer w = { .v = v, .pid = getpid(), .chunk = malloc(CHUNK) };
-    oaki_output out;
+    writer w = { .v = v, .pid = getpid(), .fd = fd, .chunk = malloc(CHUNK) };
     if (!w.chunk) return -1;
-    if (oaki_output_open(&out, path) != 0) {
-        free(w.chunk);
-        return -1;
-    }
-    w.fd = out.fd;
-    int r = oaki_output_close(&out, put_all(&w) ? 0 : -1);
+    int r = put_all(&w) ? 0 : -1;
     int saved = errno;
     free(w.chunk);
     errno = saved;
     return r;
+}
+
+int oaki_trace_write_to(const oaki_trace_view *v, const char *path)
+{
+    oaki_output out;
+    if (oaki_output_open(&out, path) != 0) return -1;
+    return oaki_output_close(&out, oaki_trace_write_fd(v, out.fd));
 }

@@ -149,6 +149,31 @@ START_TEST(why_and_diff_ask_the_program)
 }
 END_TEST
 
+START_TEST(trace_records_and_saves)
+{
+    char name[] = "/tmp/oakum-live-XXXXXX", text[32] = "";
+    if (!start(NULL)) return;
+    int fd = mkstemp(name);
+    OAKUM("trace", "--seconds=1", "-o", name, pid);
+    ok();
+    ck_assert_str_eq(r.out, "");
+    close(fd);
+    fd = open(name, O_RDONLY); /* another file, under that name */
+    ck_assert_int_gt(read(fd, text, sizeof text - 1), 0);
+    ck_assert_msg(strstr(text, "displayTimeUnit") != NULL, "%s", text);
+    close(fd);
+    unlink(name);
+    OAKUM("trace", "--seconds=1", url);
+    ok();
+    ck_assert_ptr_null(test_json_error(r.out));
+    OAKUM("trace", "--seconds=1", "-o", "/nowhere/at/all", pid);
+    fails_with("/nowhere/at/all: No such file or directory");
+    ck_assert_int_eq(oak_trace_start(0), 0);
+    OAKUM("trace", pid);
+    fails_with("a trace is under way already");
+}
+END_TEST
+
 /* ---- tokens, and the file that says where ---- */
 
 START_TEST(the_token_is_in_the_file_and_in_the_environment)
@@ -207,6 +232,10 @@ START_TEST(what_is_not_there_is_told)
     OAKUM("top", "1", "2");
     ck_assert_int_eq(r.status, 2);
     OAKUM("top", "--interval=0", "1");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("trace");
+    ck_assert_int_eq(r.status, 2);
+    OAKUM("trace", "--seconds=601", "1");
     ck_assert_int_eq(r.status, 2);
     OAKUM("profile", "-o");
     ck_assert_int_eq(r.status, 2);
@@ -317,6 +346,7 @@ Suite *suite_cmd_live(void)
     tcase_add_test(c, top_prints_lines_where_there_is_no_terminal);
     tcase_add_test(c, profile_prints_and_saves);
     tcase_add_test(c, why_and_diff_ask_the_program);
+    tcase_add_test(c, trace_records_and_saves);
     tcase_add_test(c, the_token_is_in_the_file_and_in_the_environment);
     tcase_add_test(c, a_file_that_others_may_have_written_is_not_believed);
     tcase_add_test(c, what_is_not_there_is_told);

@@ -52,6 +52,7 @@ static const struct {
     { "/debug/pprof/heap?debug=1", "text/plain; charset=utf-8" },
     { "/debug/pprof/allocs", "application/octet-stream" },
     { "/debug/pprof/profile-diff?seconds=1", "application/octet-stream" },
+    { "/debug/trace?seconds=1", "application/json; charset=utf-8" },
 };
 
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))

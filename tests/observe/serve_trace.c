@@ -1,0 +1,121 @@
+/* serve_trace.c - tests of the trace that the debug server gives: what is in it, whose it is, and
+ * that it ends when nobody waits for it any more. */
+#include "http.h"
+#include "observe/serve.h"
+#include "readjson.h"
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+Suite *suite_observe_serve_trace(void);
+
+static bool start(void)
+{
+    test_heap_start(test_config());
+    return http_serve(NULL, NULL);
+}
+
+/* A request for a trace of so many seconds, which is under way when this returns. */
+static int ask(const char *seconds)
+{
+    char text[128];
+    int fd = http_connect();
+    snprintf(text, sizeof text, "GET /debug/trace?seconds=%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+             seconds);
+    http_send(fd, text);
+    while (!oak_trace_running()) oaki_os_sleep_ns(1000000);
+    return fd;
+}
+
+static size_t named(const json *events, const char *name)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < events->length; i++)
+        n += strcmp(json_string(&events->item[i], "name"), name) == 0;
+    return n;
+}
+
+START_TEST(it_has_what_happens_meanwhile)
+{
+    if (!start()) return;
+    oak_span_begin("too early");
+    oak_span_end();
+    int fd = ask("1");
+    oak_span_begin("a request");
+    oak_collect();
+    oak_span_end();
+    http_answer a = http_receive(fd, false);
+    ck_assert_int_eq(a.status, 200);
+    ck_assert_ptr_nonnull(strstr(http_header(&a, "Content-Disposition"), "trace.json"));
+    ck_assert(!oak_trace_running());
+    const json *events = json_get(json_read(a.body), "traceEvents");
+    ck_assert_uint_eq(named(events, "a request"), 1);
+    ck_assert_uint_eq(named(events, "too early"), 0);
+    ck_assert_uint_ge(events->length, 5);
+    oak_debug_serve_stop();
+}
+END_TEST
+
+START_TEST(a_trace_of_the_program_is_left_alone)
+{
+    if (!start()) return;
+    ck_assert_int_eq(oak_trace_start(0), 0);
+    http_answer a = http_ask("GET", "/debug/trace?seconds=1", "");
+    ck_assert_int_eq(a.status, 409);
+    ck_assert_msg(strstr(a.body, "under way") != NULL, "%s", a.body);
+    ck_assert(oak_trace_running());
+    ck_assert_int_eq(oak_trace_stop(NULL), 0);
+    /* and one that it begins meanwhile */
+    int fd = ask("1");
+    ck_assert_int_eq(oak_trace_start(0), 0);
+    a = http_receive(fd, false);
+    ck_assert_int_eq(a.status, 409);
+    ck_assert_msg(strstr(a.body, "of its own") != NULL, "%s", a.body);
+    ck_assert(oak_trace_running());
+    oak_debug_serve_stop();
+}
+END_TEST
+
+static void wait_for_the_end(void)
+{
+    for (int i = 0; i < 20000 && oak_trace_running(); i++) oaki_os_sleep_ns(1000000);
+    ck_assert(!oak_trace_running());
+}
+
+START_TEST(it_ends_when_its_client_goes)
+{
+    if (!start()) return;
+    close(ask("600"));
+    wait_for_the_end();
+    (void)http_get("/metrics");
+    close(ask("600")); /* the next one is not refused */
+    wait_for_the_end();
+    oak_debug_serve_stop();
+}
+END_TEST
+
+START_TEST(it_ends_with_the_server)
+{
+    if (!start()) return;
+    int fd = ask("600");
+    oak_debug_serve_stop();
+    ck_assert(!oak_trace_running());
+    ck_assert(http_ended(fd));
+}
+END_TEST
+
+Suite *suite_observe_serve_trace(void)
+{
+    Suite *s = suite_create("observe_serve_trace");
+    TCase *c = tcase_create("trace");
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, it_has_what_happens_meanwhile);
+    tcase_add_test(c, a_trace_of_the_program_is_left_alone);
+    tcase_add_test(c, it_ends_when_its_client_goes);
+    tcase_add_test(c, it_ends_with_the_server);
+    suite_add_tcase(s, c);
+    return s;
+}
