@@ -278,22 +278,23 @@ END_TEST
 
 static int pipes[2];
 
-static void *read_blocked(void *arg)
+static void *read_blocked(void *depth)
 {
     char c;
     ck_assert_int_eq(oak_thread_attach(), 0);
-    oak_blocking_enter();
+    for (int i = 0; i < *(int *)depth; i++) oak_blocking_enter();
     AO_store_release(&go, 1);
     ck_assert_int_eq((int)read(pipes[0], &c, 1), 1);
-    oak_blocking_leave();
-    return arg;
+    for (int i = 0; i < *(int *)depth; i++) oak_blocking_leave();
+    return NULL;
 }
 
 START_TEST(a_thread_cancelled_in_a_blocking_region_detaches)
 {
+    int depth = _i ? 2 * PTHREAD_DESTRUCTOR_ITERATIONS : 1;
     ck_assert_int_eq(oak_thread_attach(), 0);
     ck_assert_int_eq(pipe(pipes), 0);
-    pthread_t id = test_start(read_blocked, NULL);
+    pthread_t id = test_start(read_blocked, &depth);
     test_wait(&go, 1);
     pthread_cancel(id);
     void *result;
@@ -395,7 +396,7 @@ Suite *suite_runtime_thread(void)
         tcase_add_test(c, a_dead_thread_whose_id_an_unattached_one_has_is_dropped);
     }
     tcase_add_loop_test(c, the_first_thread_may_leave_the_others_behind, 0, 2);
-    tcase_add_test(c, a_thread_cancelled_in_a_blocking_region_detaches);
+    tcase_add_loop_test(c, a_thread_cancelled_in_a_blocking_region_detaches, 0, 2);
     tcase_add_test(c, the_argument_of_a_new_thread_is_kept);
     tcase_add_loop_test(c, the_runtimes_own_threads_take_no_signals_and_attach_on_request, 0, 2);
     tcase_add_test(c, oakum_inside_oakum_is_fatal);
