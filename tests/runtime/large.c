@@ -1,4 +1,5 @@
 /* large.c - tests of runtime/large.c: objects with a span each, and giving parts of them back. */
+#include "gc/sweep.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "runtime/type.h"
@@ -203,6 +204,28 @@ static void make_many(void *arg)
     }
 }
 
+/* A collection tells what it has found alive, when its sweep is over: whole, whatever was given
+ * back in between. */
+START_TEST(what_is_given_back_before_its_sweep_was_found_alive)
+{
+    size_t kept[OAKI_KINDS];
+    test_no_stress();
+    object = oak_alloc_noscan(10 * MB);
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    const oaki_span *s = oaki_span_of_offset(oaki_heap_offset(object));
+    ck_assert_uint_ne(s->swept, AO_load(&oaki_the_heap.cycle));
+    oaki_large_give_back(object, MB, 4 * MB);
+    ck_assert_uint_eq(test_stats().heap_alloc, 3 * MB);
+    oaki_gc_sweep_all();
+    oaki_sweep_kept(kept);
+    ck_assert_uint_eq(kept[OAKI_NOSCAN], 10 * MB);
+    ck_assert_uint_eq(test_stats().heap_alloc, 3 * MB);
+    test_assert_sound();
+}
+END_TEST
+
 START_TEST(garbage_goes_and_its_pages_are_reused)
 {
     test_no_stress();
@@ -269,6 +292,7 @@ Suite *suite_runtime_large(void)
     tcase_add_test(c, parts_at_random_keep_the_accounts);
     tcase_add_test(c, the_head_is_not_scanned_and_the_rest_is);
     tcase_add_test(c, what_was_given_back_is_not_live);
+    tcase_add_test(c, what_is_given_back_before_its_sweep_was_found_alive);
     tcase_add_test(c, garbage_goes_and_its_pages_are_reused);
     tcase_add_test(c, waiting_garbage_is_swept_before_the_heap_grows);
     suite_add_tcase(s, c);
