@@ -8,7 +8,9 @@
 #include "tests/heap.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 Suite *suite_gc_pace(void);
@@ -128,6 +130,68 @@ START_TEST(next_gc_is_where_the_next_one_starts)
 }
 END_TEST
 
+/* ---- roots ---- */
+
+static size_t next_gc(void)
+{
+    oak_collect();
+    return test_stats().next_gc;
+}
+
+static OAKI_NOINLINE size_t next_gc_below(char *frame)
+{
+    frame[0] = 1;
+    size_t n = next_gc();
+    frame[0]++;
+    return n;
+}
+
+static void *ask_deep(void *out)
+{
+    char frame[4 * MB];
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    *(size_t *)out = next_gc_below(frame);
+    return NULL;
+}
+
+/* on a stack of 4 MB and more */
+static size_t next_gc_deep(void)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+    size_t n;
+    pthread_attr_init(&attr);
+    ck_assert_int_eq(pthread_attr_setstacksize(&attr, 5 * MB), 0);
+    ck_assert_int_eq(pthread_create(&id, &attr, ask_deep, &n), 0);
+    ck_assert_int_eq(pthread_join(id, NULL), 0);
+    return n;
+}
+
+static void assert_near(size_t got, size_t want)
+{
+    ck_assert_msg(got + MB >= want && got <= want + MB, "%zu KB, not %zu KB", got >> 10,
+                  want >> 10);
+}
+
+/* As in Go: what it takes to scan them is made up for by as much allocation. */
+START_TEST(roots_count_as_what_lives_does)
+{
+    static const int percents[] = { 100, 50, 300 };
+    size_t percent = (size_t)percents[_i];
+    char *area = calloc(1, 16 * MB);
+    start(percents[_i], MB);
+    hold(8 * MB);
+    size_t plain = next_gc();
+    assert_near(plain, 8 * MB + 8 * MB * percent / 100);
+    ck_assert_int_eq(oak_root_add(area, 16 * MB), 0);
+    assert_near(next_gc(), plain + 16 * MB * percent / 100);
+    oak_root_remove(area, 16 * MB);
+    assert_near(next_gc(), plain);
+    assert_near(next_gc_deep(), plain + 4 * MB * percent / 100);
+    free(area);
+}
+END_TEST
+
 /* ---- disabled ---- */
 
 START_TEST(disable_nests)
@@ -200,6 +264,24 @@ START_TEST(the_limit_counts_with_the_percentage_off)
 }
 END_TEST
 
+/* Of 64 objects 8 stay, each in other pages' midst: the rest of those pages is held and no use. */
+START_TEST(what_spans_waste_is_left_out_of_what_the_limit_leaves)
+{
+    start(-1, 4 * MB);
+    hold(64 * MB);
+    oak_set_memory_limit(300 * MB);
+    size_t full = next_gc(), waste = 56 * MB;
+    for (size_t i = 0; i < 64 * MB / 1024; i++)
+        if (i % 8) live[i] = NULL;
+    oak_collect();
+    size_t sparse = next_gc();
+    ck_assert_uint_ge(test_stats().heap_inuse, 64 * MB);
+    ck_assert_uint_le(AO_load(&oaki_the_heap.live), 10 * MB);
+    ck_assert_msg(sparse + waste / 16 <= full && sparse + waste / 4 >= full,
+                  "%zu KB, when it wastes nothing %zu KB", sparse >> 10, full >> 10);
+}
+END_TEST
+
 /* What can't be met must not stop the program: at most half of the time is the collector's. */
 START_TEST(an_impossible_limit_takes_half_the_time_at_most)
 {
@@ -264,10 +346,12 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, a_small_heap_is_not_collected);
     tcase_add_test(c, the_setting_can_be_changed_while_running);
     tcase_add_test(c, next_gc_is_where_the_next_one_starts);
+    tcase_add_loop_test(c, roots_count_as_what_lives_does, 0, 3);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
     tcase_add_test(c, the_limit_counts_with_the_percentage_off);
+    tcase_add_test(c, what_spans_waste_is_left_out_of_what_the_limit_leaves);
     tcase_add_test(c, an_impossible_limit_takes_half_the_time_at_most);
     tcase_add_test(c, each_cycle_prints_its_line);
     suite_add_tcase(s, c);
