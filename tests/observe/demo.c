@@ -42,9 +42,11 @@ static void cache_put(uint64_t id)
 
 static void serve_request(uint64_t id)
 {
+    oak_span_begin("request");
     for (int i = 0; i < 40; i++) (void)!oak_alloc(200);
     cache_put(id);
     if (id % 4 == 0) audit_request(id);
+    oak_span_end();
 }
 
 static void leave_in_mid_growth(void)
