@@ -28,7 +28,7 @@
 typedef struct cycle_times {
     uint64_t begin, end;
     size_t freed, before, live;
-    bool forced;
+    bool forced, over; /* over: the memory limit, by what is live alone */
 } cycle_times;
 
 static struct {
@@ -103,16 +103,19 @@ static void unspin(void)
 /* ---- cycles: the listener ---- */
 
 /* Did each of the last three free little, and all together take much of the time? A heap that is
- * being filled has nothing to free; but then there is ever more that is live. */
+ * being filled has nothing to free; but then there is ever more that is live. Under a limit below
+ * what lives they free more, as they wait until the program has had its share. */
 static void look_for_thrash(uint64_t cycle)
 {
     uint64_t paused = 0;
     double best = 0;
+    bool over = true;
     if (self.nlatest < LATEST) return;
     for (unsigned i = self.nlatest - 3; i < self.nlatest; i++) {
         const cycle_times *c = &self.latest[i % LATEST];
         double freed = c->before ? 100.0 * (double)c->freed / (double)c->before : 0;
-        if (c->forced || freed >= self.freed) return;
+        if (c->forced || (freed >= self.freed && !c->over)) return;
+        over = over && c->over;
         best = OAKI_MAX(best, freed);
         paused += c->end - c->begin;
     }
@@ -126,10 +129,12 @@ static void look_for_thrash(uint64_t cycle)
     self.cycles.thrash_cycle = cycle;
     self.cycles.share = share;
     self.cycles.freed = best;
+    self.cycles.over = over;
 }
 
 static void on_cycle(const oaki_cycle *c, void *ctx)
 {
+    size_t limit = AO_load(&oaki_the_heap.memory_limit);
     (void)ctx;
     spin();
     self.cycles.live = c->line.heap_live;
@@ -140,7 +145,8 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
                        .freed = c->freed,
                        .before = c->line.heap_start,
                        .live = c->line.heap_live,
-                       .forced = c->line.forced };
+                       .forced = c->line.forced,
+                       .over = limit && c->line.heap_live > limit };
     look_for_thrash(c->line.cycle);
     unspin();
     if (!AO_load(&self.background)) return;
@@ -247,7 +253,17 @@ static void tell(const oak_finding *f, size_t n, const oak_detector_config *cfg)
 
 /* ---- a look ---- */
 
-static int look_at(oaki_detector *d, oaki_look *l)
+/* Who looks on demand says when: his looks are never too close. */
+static uint64_t time_of_look(oaki_detector *d, bool asked)
+{
+    uint64_t passed = d->looks ? self.census.when - d->when : 0;
+    uint64_t pace = (uint64_t)d->cfg.pace_ms * 1000000;
+    d->when = self.census.when;
+    d->at += asked ? OAKI_MAX(passed, pace) : passed;
+    return d->at;
+}
+
+static int look_at(oaki_detector *d, oaki_look *l, bool asked)
 {
     uint64_t began = oaki_os_now_ns();
     oaki_site_reading *sites = NULL;
@@ -257,6 +273,7 @@ static int look_at(oaki_detector *d, oaki_look *l)
     l->sites = sites;
     l->census = &self.census;
     l->wall = oaki_os_wall_ns();
+    l->at = time_of_look(d, asked);
     spin();
     l->cycles = self.cycles;
     unspin();
@@ -271,14 +288,14 @@ static int look_at(oaki_detector *d, oaki_look *l)
     return settle(d, l);
 }
 
-/* With the turn, which it gives up before anybody is told. */
-static int look_and_tell(void)
+/* With the turn, which it gives up before anybody is told. asked: not by the thread. */
+static int look_and_tell(bool asked)
 {
     oaki_look l = { 0 };
     oak_finding *fresh = NULL;
     oak_detector_config cfg;
     size_t n = 0;
-    int faults = look_at(self.d, &l);
+    int faults = look_at(self.d, &l, asked);
     cfg = self.d->cfg;
     if (faults >= 0) fresh = take_fresh(self.d, &n);
     give_turn();
@@ -318,7 +335,7 @@ static void *background(void *arg)
         uint64_t next = oaki_os_now_ns() + interval();
         take_turn();
         if (AO_load(&self.background) && self.d)
-            (void)look_and_tell();
+            (void)look_and_tell(false);
         else
             give_turn();
         detach();
@@ -400,10 +417,9 @@ static oaki_detector *new_detector(const oak_detector_config *cfg)
     d->cfg = *cfg;
     d->series = calloc(3 * OAKI_SERIES, sizeof *d->series);
     d->tracks = calloc(OAKI_TRACKS, sizeof *d->tracks);
-    unsigned window = (unsigned)cfg->looks_max;
-    oaki_trend_init(&d->heap, window);
-    oaki_trend_init(&d->threads, window);
-    oaki_trend_init(&d->fibers, window);
+    oaki_figure_init(d, &d->heap);
+    oaki_figure_init(d, &d->threads);
+    oaki_figure_init(d, &d->fibers);
     if (d->series && d->tracks) return d;
     free_detector(d);
     return NULL;
@@ -465,7 +481,7 @@ int oak_detector_scan(void)
     oak_collect();
     oaki_gc_flush_events();
     take_turn();
-    if (self.d) return look_and_tell();
+    if (self.d) return look_and_tell(true);
     give_turn();
     return 0;
 }

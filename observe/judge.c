@@ -7,6 +7,50 @@
 #include <math.h>
 #include <string.h>
 
+bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, const oaki_look *l)
+{
+    if (!shows) {
+        r->looks = 0;
+        return false;
+    }
+    if (r->looks++ == 0) r->since = l->at;
+    uint64_t least = (uint64_t)(looks - 1) * (uint64_t)d->cfg.pace_ms * 1000000;
+    return r->looks >= (unsigned)looks && l->at - r->since >= least;
+}
+
+/* ---- figures ---- */
+
+void oaki_figure_init(const oaki_detector *d, oaki_figure *f)
+{
+    memset(f, 0, sizeof *f);
+    oaki_growth_init(&f->seen, (unsigned)d->cfg.looks_max);
+}
+
+void oaki_figure_add(oaki_figure *f, double value)
+{
+    if (oaki_growth_add(&f->seen, value)) f->slow_news = true;
+}
+
+/* At every look, or at the slow ones, each of which stands for many. */
+bool oaki_figure_grows(const oaki_detector *d, const oaki_look *l, oaki_figure *f, double least,
+                       double percent, oaki_rise *r, unsigned *looks)
+{
+    unsigned min = (unsigned)d->cfg.looks_min;
+    oaki_rise slow;
+    *looks = oaki_trend_len(&f->seen.fast);
+    bool up = oaki_trend_rises(&f->seen.fast, min, least, percent / 100, r);
+    if (oaki_row_lasts(&f->rose, up, OAKI_PERSIST, d, l)) return true;
+    if (!f->slow_news && f->slow_rose < OAKI_PERSIST) return false;
+    up = oaki_trend_rises(&f->seen.slow, min, least, percent / 100, &slow);
+    if (f->slow_news) f->slow_rose = up ? f->slow_rose + 1 : 0;
+    f->slow_news = false;
+    if (!up || f->slow_rose < OAKI_PERSIST) return false;
+    *r = slow;
+    r->slope /= OAKI_SLOW;
+    *looks = OAKI_SLOW * oaki_trend_len(&f->seen.slow);
+    return true;
+}
+
 /* ---- series of sites and types ---- */
 
 static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t key)
@@ -20,9 +64,8 @@ static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t 
         d->nseries++;
         s->kind = kind;
         s->key = key;
-        s->row = 0;
         s->look = d->looks - 1;
-        oaki_trend_init(&s->trend, (unsigned)d->cfg.looks_max);
+        oaki_figure_init(d, &s->figure);
         return s;
     }
 }
@@ -30,8 +73,8 @@ static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t 
 /* When it was not there to be seen it was small. */
 static void add(const oaki_detector *d, oaki_series *s, double value)
 {
-    for (; s->look + 1 < d->looks; s->look++) oaki_trend_add(&s->trend, 0);
-    oaki_trend_add(&s->trend, value);
+    for (; s->look + 1 < d->looks; s->look++) oaki_figure_add(&s->figure, 0);
+    oaki_figure_add(&s->figure, value);
     s->look = d->looks;
 }
 
@@ -53,26 +96,13 @@ static void forget_old(oaki_detector *d)
     }
 }
 
-static unsigned looks_min(const oaki_detector *d)
-{
-    return (unsigned)d->cfg.looks_min;
-}
-
-static bool rises(const oaki_detector *d, const oaki_trend *t, double least, double percent,
-                  unsigned *row, oaki_rise *r)
-{
-    bool up = oaki_trend_rises(t, looks_min(d), least, percent / 100, r);
-    *row = up ? *row + 1 : 0;
-    return *row >= OAKI_PERSIST;
-}
-
-static void tell_growth(oak_finding *f, const oaki_trend *t, const oaki_rise *r)
+static void tell_growth(oak_finding *f, const oaki_rise *r, unsigned looks)
 {
     char a[32], b[32], c[32];
     f->before = (uint64_t)OAKI_MAX(r->before, 0);
     f->now = (uint64_t)OAKI_MAX(r->now, 0);
     f->slope = r->slope;
-    f->looks = oaki_trend_len(t);
+    f->looks = looks;
     oaki_format(f->evidence, sizeof f->evidence,
                 "live after collection %s -> %s in %u looks, %s a look, z %.1f",
                 oaki_size_text(r->before, a), oaki_size_text(r->now, b), f->looks,
@@ -84,18 +114,20 @@ static void tell_growth(oak_finding *f, const oaki_trend *t, const oaki_rise *r)
 static void judge_heap(oaki_detector *d, const oaki_look *l)
 {
     oaki_rise r;
+    unsigned looks;
     bool fresh;
-    oaki_trend_add(&d->heap, (double)l->cycles.live);
-    d->heap_rise = oaki_trend_rise(&d->heap);
-    if (rises(d, &d->heap, (double)d->cfg.growth_bytes, d->cfg.growth_percent / 10.0, &d->heap_row,
-              &r)) {
+    oaki_figure_add(&d->heap, (double)l->cycles.live);
+    double slow = oaki_trend_rise(&d->heap.seen.slow).slope / OAKI_SLOW;
+    d->heap_slope = OAKI_MAX(oaki_trend_rise(&d->heap.seen.fast).slope, slow);
+    if (oaki_figure_grows(d, l, &d->heap, (double)d->cfg.growth_bytes,
+                          d->cfg.growth_percent / 10.0, &r, &looks)) {
         oak_finding *f = oaki_raise(d, l, OAK_FINDING_HEAP_GROWTH, 1, &fresh);
         if (!f) return;
         if (fresh) oaki_format(f->subject, sizeof f->subject, "the heap");
-        tell_growth(f, &d->heap, &r);
+        tell_growth(f, &r, looks);
     }
     double mean, sigma, now = (double)l->cycles.live;
-    if (!oaki_trend_spread(&d->heap, &mean, &sigma)) return;
+    if (!oaki_trend_spread(&d->heap.seen.fast, &mean, &sigma)) return;
     if (now < mean + d->cfg.sigmas * sigma || now < mean + (double)d->cfg.growth_bytes) return;
     if (now < mean * 1.25) return;
     oak_finding *f = oaki_raise(d, l, OAK_FINDING_STEP, 1, &fresh);
@@ -104,7 +136,7 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
     if (fresh) oaki_format(f->subject, sizeof f->subject, "the heap");
     f->before = (uint64_t)mean;
     f->now = (uint64_t)now;
-    f->looks = oaki_trend_len(&d->heap);
+    f->looks = oaki_trend_len(&d->heap.seen.fast);
     oaki_format(f->evidence, sizeof f->evidence,
                 "live after collection is %s; the mean of %u looks is %s, sigma %s",
                 oaki_size_text(now, a), f->looks - 1, oaki_size_text(mean, b),
@@ -120,12 +152,13 @@ static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_rea
     double live = s->settled.live_bytes;
     oaki_series *e = series_of(d, OAK_FINDING_SITE_GROWTH, (uint64_t)s->site->id + 1);
     oaki_rise r;
+    unsigned looks;
     if (!e) return;
     add(d, e, live);
     double sigma = l->rate > 1 ? sqrt((double)l->rate * live) : 0;
     double least = OAKI_MAX((double)d->cfg.growth_bytes, 4 * sigma);
-    if (!rises(d, &e->trend, least, d->cfg.growth_percent, &e->row, &r)) return;
-    if (d->heap_rise.slope < r.slope / 2) return;
+    if (!oaki_figure_grows(d, l, &e->figure, least, d->cfg.growth_percent, &r, &looks)) return;
+    if (d->heap_slope < r.slope / 2) return;
     bool fresh;
     oak_finding *f = oaki_raise(d, l, OAK_FINDING_SITE_GROWTH, e->key, &fresh);
     if (!f) return;
@@ -134,7 +167,7 @@ static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_rea
         size_t n = oaki_format(f->subject, sizeof f->subject, "site ");
         (void)oaki_site_format(s->site, 3, f->subject + n, sizeof f->subject - n);
     }
-    tell_growth(f, &e->trend, &r);
+    tell_growth(f, &r, looks);
 }
 
 static void judge_sites(oaki_detector *d, const oaki_look *l)
@@ -154,16 +187,18 @@ static void judge_types(oaki_detector *d, const oaki_look *l)
         if (t->bytes < d->cfg.growth_bytes / 4) continue;
         oaki_series *e = series_of(d, OAK_FINDING_TYPE_GROWTH, t->id);
         oaki_rise r;
+        unsigned looks;
         if (!e) continue;
         add(d, e, (double)t->bytes);
-        if (!rises(d, &e->trend, (double)d->cfg.growth_bytes, d->cfg.growth_percent, &e->row, &r))
+        if (!oaki_figure_grows(d, l, &e->figure, (double)d->cfg.growth_bytes, d->cfg.growth_percent,
+                               &r, &looks))
             continue;
         bool fresh;
         oak_finding *f = oaki_raise(d, l, OAK_FINDING_TYPE_GROWTH, t->id, &fresh);
         if (!f) continue;
         f->type = oaki_type_by_id(t->id);
         if (fresh) oaki_format(f->subject, sizeof f->subject, "type %.100s", t->name);
-        tell_growth(f, &e->trend, &r);
+        tell_growth(f, &r, looks);
         size_t n = strlen(f->evidence);
         oaki_format(f->evidence + n, sizeof f->evidence - n, ", %zu objects%s", t->objects,
                     l->census->sampled ? " (estimated)" : "");
@@ -173,7 +208,7 @@ static void judge_types(oaki_detector *d, const oaki_look *l)
 /* ---- threads and fibers ---- */
 
 static void tell_count(oaki_detector *d, const oaki_look *l, oak_finding_kind kind,
-                       const oaki_trend *t, const oaki_rise *r, const char *what)
+                       const oaki_rise *r, unsigned looks, const char *what)
 {
     bool fresh;
     oak_finding *f = oaki_raise(d, l, kind, 1, &fresh);
@@ -183,7 +218,7 @@ static void tell_count(oaki_detector *d, const oaki_look *l, oak_finding_kind ki
     f->before = (uint64_t)r->before;
     f->now = (uint64_t)r->now;
     f->slope = r->slope;
-    f->looks = oaki_trend_len(t);
+    f->looks = looks;
     double stacks = 0;
     for (size_t i = 0; i < l->census->nthreads; i++)
         stacks += (double)l->census->threads[i].stack_bytes;
@@ -195,13 +230,14 @@ static void tell_count(oaki_detector *d, const oaki_look *l, oak_finding_kind ki
 static void judge_counts(oaki_detector *d, const oaki_look *l)
 {
     oaki_rise r;
-    double least = d->cfg.threads;
-    oaki_trend_add(&d->threads, (double)(l->census->threads_seen - l->census->fibers));
-    if (rises(d, &d->threads, least, d->cfg.growth_percent, &d->threads_row, &r))
-        tell_count(d, l, OAK_FINDING_THREAD_GROWTH, &d->threads, &r, "attached threads");
-    oaki_trend_add(&d->fibers, (double)l->census->fibers);
-    if (rises(d, &d->fibers, 10 * least, d->cfg.growth_percent, &d->fibers_row, &r))
-        tell_count(d, l, OAK_FINDING_FIBER_GROWTH, &d->fibers, &r, "parked fibers");
+    unsigned looks;
+    double least = d->cfg.threads, percent = d->cfg.growth_percent;
+    oaki_figure_add(&d->threads, (double)(l->census->threads_seen - l->census->fibers));
+    if (oaki_figure_grows(d, l, &d->threads, least, percent, &r, &looks))
+        tell_count(d, l, OAK_FINDING_THREAD_GROWTH, &r, looks, "attached threads");
+    oaki_figure_add(&d->fibers, (double)l->census->fibers);
+    if (oaki_figure_grows(d, l, &d->fibers, 10 * least, percent, &r, &looks))
+        tell_count(d, l, OAK_FINDING_FIBER_GROWTH, &r, looks, "parked fibers");
 }
 
 void oaki_judge_growth(oaki_detector *d, const oaki_look *l)

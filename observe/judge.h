@@ -26,7 +26,22 @@ typedef struct oaki_cycles {
     uint64_t thrashed;      /* times that three in a row were found to free little and take long */
     uint64_t thrash_cycle;  /* the last of the three */
     double share, freed;    /* of the time, and of the heap by the best of them, in percent */
+    bool over;              /* more was live after each than the memory limit allows */
 } oaki_cycles;
+
+/* Looks in a row at which something shows. */
+typedef struct oaki_row {
+    unsigned looks;
+    uint64_t since; /* the first of them */
+} oaki_row;
+
+/* A figure that may grow. */
+typedef struct oaki_figure {
+    oaki_growth seen;
+    oaki_row rose;      /* at every look */
+    bool slow_news;     /* the slow series has one more, that is not judged yet */
+    unsigned slow_rose; /* of these, how many times in a row */
+} oaki_figure;
 
 typedef struct oaki_look {
     const oaki_census *census;
@@ -35,44 +50,44 @@ typedef struct oaki_look {
     size_t rate; /* of the profile */
     oaki_cycles cycles;
     uint64_t wall;
+    uint64_t at; /* nanoseconds since the first look, those on demand at least a pace apart */
 } oaki_look;
 
 typedef struct oaki_series {
     oak_finding_kind kind;
     uint64_t key;    /* 0: free */
     uint64_t look;   /* the last one that had it */
-    unsigned row;    /* looks in a row at which it rose */
-    oaki_trend trend;
+    oaki_figure figure;
 } oaki_series;
 
 typedef struct oaki_map_track {
     uintptr_t hidden;
     uint64_t look, progress;
-    unsigned still, rose, sparse; /* looks in a row: without progress, growing, sparse */
+    oaki_row still, sparse; /* a resize without progress; an array */
     size_t most;                  /* entries ever seen */
     oaki_map_view view;
-    oaki_trend len;
+    oaki_figure len;
 } oaki_map_track;
 
 typedef struct oaki_still { /* a thread that may have stopped for good */
     int tid;
     uintptr_t sp;
-    unsigned looks;
+    oaki_row row;
 } oaki_still;
 
 typedef struct oaki_detector {
     oak_detector_config cfg;
     uint64_t looks;
-    oaki_trend heap, threads, fibers;
-    unsigned heap_row, threads_row, fibers_row;
-    oaki_rise heap_rise; /* at this look */
+    uint64_t when, at; /* the last one: monotonic, and as oaki_look.at */
+    oaki_figure heap, threads, fibers;
+    double heap_slope; /* at this look */
     oaki_series *series; /* by hash */
     size_t nseries;
     oaki_map_track *tracks; /* by address */
     size_t ntracks;
     oaki_still *still;
     size_t nstill;
-    unsigned fragmented, weak_dead, finalizer_cycles; /* looks in a row */
+    oaki_row fragmented, weak_dead, finalizer_cycles;
     uint64_t thrashed; /* told of */
     oak_finding finding[OAKI_FINDINGS];
     bool fresh[OAKI_FINDINGS];
@@ -86,6 +101,17 @@ typedef struct oaki_detector {
  * `fresh` says so. NULL: there is no room. */
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
                         bool *fresh);
+
+/* Does it show now, and has it at so many looks in a row, for as long as they take at the usual
+ * pace? Looks in quick succession, as collections come while a heap is filled, see one moment. */
+bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, const oaki_look *l);
+
+/* What it was at this look; then, does it grow: by so much at least, and by such a part? *looks:
+ * that it takes to see it. */
+void oaki_figure_init(const oaki_detector *d, oaki_figure *f);
+void oaki_figure_add(oaki_figure *f, double value);
+bool oaki_figure_grows(const oaki_detector *d, const oaki_look *l, oaki_figure *f, double least,
+                       double percent, oaki_rise *r, unsigned *looks);
 
 /* "12.3 MiB" in buf. */
 const char *oaki_size_text(double bytes, char buf[32]);

@@ -50,7 +50,7 @@ static oaki_map_track *track_of(oaki_detector *d, uintptr_t hidden)
     d->ntracks++;
     memset(t, 0, sizeof *t);
     t->hidden = hidden;
-    oaki_trend_init(&t->len, (unsigned)d->cfg.looks_max);
+    oaki_figure_init(d, &t->len);
     return t;
 }
 
@@ -76,18 +76,16 @@ static void judge_growth(oaki_detector *d, const oaki_look *l, oaki_map_track *t
 {
     const oaki_map_view *v = &t->view;
     oaki_rise r;
+    unsigned looks;
     char a[32];
     double least = (double)d->cfg.growth_bytes / (double)OAKI_MAX(v->entry_bytes, 1);
-    bool up = oaki_trend_rises(&t->len, (unsigned)d->cfg.looks_min, least,
-                               d->cfg.growth_percent / 100.0, &r);
-    t->rose = up ? t->rose + 1 : 0;
-    if (t->rose < OAKI_PERSIST) return;
+    if (!oaki_figure_grows(d, l, &t->len, least, d->cfg.growth_percent, &r, &looks)) return;
     oak_finding *f = raise(d, l, OAK_FINDING_MAP_GROWTH, t);
     if (!f) return;
     f->before = (uint64_t)r.before;
     f->now = (uint64_t)r.now;
     f->slope = r.slope;
-    f->looks = oaki_trend_len(&t->len);
+    f->looks = looks;
     oaki_format(f->evidence, sizeof f->evidence,
                 "%.0f -> %.0f entries in %u looks, %.0f a look; its arrays hold %s", r.before,
                 r.now, f->looks, r.slope, oaki_size_text((double)bytes_of(v), a));
@@ -101,8 +99,7 @@ static void judge_sparse(oaki_detector *d, const oaki_look *l, oaki_map_track *t
     bool sparse = v->array_bytes >= d->cfg.sparse_bytes && !v->reserved && !v->growing &&
                   filled_once &&
                   v->len * v->entry_bytes * (size_t)d->cfg.sparse_part < v->array_bytes;
-    t->sparse = sparse ? t->sparse + 1 : 0;
-    if (t->sparse < 2) return;
+    if (!oaki_row_lasts(&t->sparse, sparse, 2, d, l)) return;
     oak_finding *f = raise(d, l, OAK_FINDING_MAP_SPARSE, t);
     if (!f) return;
     f->now = v->array_bytes;
@@ -117,16 +114,16 @@ static void judge_stuck(oaki_detector *d, const oaki_look *l, oaki_map_track *t)
 {
     const oaki_map_view *v = &t->view;
     char a[32], b[32];
-    bool stands = v->growing && t->len.n > 1 && v->progress == t->progress && !v->busy;
-    t->still = stands ? t->still + 1 : 0;
+    if (v->progress != t->progress) t->still.looks = 0;
     t->progress = v->progress;
-    if (t->still < (unsigned)d->cfg.stuck_looks - 1 || t->still == 0) return;
+    bool grows = v->growing && !v->busy;
+    if (!oaki_row_lasts(&t->still, grows, OAKI_MAX(d->cfg.stuck_looks, 2), d, l)) return;
     size_t least = v->len ? d->cfg.stuck_bytes : d->cfg.stuck_bytes / 8;
     if (v->kind != OAKI_MAP_CLASSIC || v->old_array_bytes < least) return;
     oak_finding *f = raise(d, l, OAK_FINDING_MAP_STUCK, t);
     if (!f) return;
     f->now = v->old_array_bytes;
-    f->looks = t->still + 1;
+    f->looks = t->still.looks;
     oaki_format(f->evidence, sizeof f->evidence,
                 "growing without progress for %u looks: old buckets hold %s beside %s, %.1f %% are "
                 "evacuated, %zu entries",
@@ -156,12 +153,12 @@ void oaki_judge_maps(oaki_detector *d, const oaki_look *l)
             uintptr_t hidden = t->hidden;
             memset(t, 0, sizeof *t);
             t->hidden = hidden;
-            oaki_trend_init(&t->len, (unsigned)d->cfg.looks_max);
+            oaki_figure_init(d, &t->len);
         }
         t->view = m->view;
         t->look = d->looks;
         t->most = OAKI_MAX(t->most, m->view.len);
-        oaki_trend_add(&t->len, (double)m->view.len);
+        oaki_figure_add(&t->len, (double)m->view.len);
         judge_growth(d, l, t);
         judge_sparse(d, l, t);
         judge_stuck(d, l, t);

@@ -29,12 +29,13 @@ static int by_tid(const void *a, const void *b)
     return x->tid < y->tid ? -1 : x->tid > y->tid;
 }
 
-static unsigned looks_of(const oaki_detector *d, int tid, uintptr_t sp)
+/* Where it stood at the look before, if it did. */
+static oaki_row row_of(const oaki_detector *d, int tid, uintptr_t sp)
 {
     oaki_still key = { .tid = tid };
     const oaki_still *s =
         d->nstill ? bsearch(&key, d->still, d->nstill, sizeof key, by_tid) : NULL;
-    return s && s->sp == sp ? s->looks + 1 : 1;
+    return s && s->sp == sp ? s->row : (oaki_row){ 0 };
 }
 
 /* Those that stand where they stood at the look before. */
@@ -47,9 +48,11 @@ static void judge_threads(oaki_detector *d, const oaki_look *l)
     for (size_t i = 0; i < c->nthreads; i++) {
         const oaki_census_thread *t = &c->threads[i];
         if (t->place != OAKI_PLACE_THREAD || !t->blocked) continue;
-        now[n] = (oaki_still){ t->tid, t->sp, looks_of(d, t->tid, t->sp) };
-        oldest = OAKI_MAX(oldest, now[n].looks);
-        if (now[n++].looks < (unsigned)d->cfg.blocked_looks) continue;
+        oaki_still *s = &now[n++];
+        *s = (oaki_still){ t->tid, t->sp, row_of(d, t->tid, t->sp) };
+        bool lasts = oaki_row_lasts(&s->row, true, d->cfg.blocked_looks, d, l);
+        oldest = OAKI_MAX(oldest, s->row.looks);
+        if (!lasts) continue;
         old++;
         bytes += t->stack_bytes;
     }
@@ -74,8 +77,7 @@ static void judge_finalizers(oaki_detector *d, const oaki_look *l)
 {
     const oak_memstats *s = &l->census->stats;
     bool many = s->finalizer_cycles >= (uint64_t)d->cfg.finalizer_cycles;
-    d->finalizer_cycles = many ? d->finalizer_cycles + 1 : 0;
-    if (d->finalizer_cycles >= FEW_IN_A_ROW) {
+    if (oaki_row_lasts(&d->finalizer_cycles, many, FEW_IN_A_ROW, d, l)) {
         oak_finding *f = raise(d, l, OAK_FINDING_FINALIZER_CYCLE, "finalizers");
         if (f) {
             f->now = s->finalizer_cycles;
@@ -99,8 +101,7 @@ static void judge_weak(oaki_detector *d, const oaki_look *l)
     const oak_memstats *s = &l->census->stats;
     bool many =
         s->weak_refs_cleared >= d->cfg.weak_dead && s->weak_refs_cleared >= s->weak_refs;
-    d->weak_dead = many ? d->weak_dead + 1 : 0;
-    if (d->weak_dead < FEW_IN_A_ROW) return;
+    if (!oaki_row_lasts(&d->weak_dead, many, FEW_IN_A_ROW, d, l)) return;
     oak_finding *f = raise(d, l, OAK_FINDING_WEAK_DEAD, "weak references");
     if (!f) return;
     f->now = s->weak_refs_cleared;
@@ -122,8 +123,9 @@ static void judge_thrash(oaki_detector *d, const oaki_look *l)
     f->now = (uint64_t)c->share;
     oaki_format(f->evidence, sizeof f->evidence,
                 "%.0f %% of the time in three collections up to cycle %llu, none of which freed "
-                "more than %.1f %% of the heap",
-                c->share, (unsigned long long)c->thrash_cycle, c->freed);
+                "more than %.1f %% of the heap%s",
+                c->share, (unsigned long long)c->thrash_cycle, c->freed,
+                c->over ? "; more is live than the memory limit allows" : "");
 }
 
 /* ---- memory ---- */
@@ -136,8 +138,7 @@ static void judge_memory(oaki_detector *d, const oaki_look *l)
     bool pinned = inuse >= d->cfg.fragmented_bytes &&
                   inuse >= (size_t)d->cfg.fragmented_ratio * c->bytes &&
                   c->fill_bytes[0] >= inuse / 2;
-    d->fragmented = pinned ? d->fragmented + 1 : 0;
-    if (d->fragmented >= FEW_IN_A_ROW) {
+    if (oaki_row_lasts(&d->fragmented, pinned, FEW_IN_A_ROW, d, l)) {
         oak_finding *f = raise(d, l, OAK_FINDING_FRAGMENTED, "the heap");
         if (f) {
             f->before = c->bytes;

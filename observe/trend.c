@@ -13,6 +13,8 @@
 #define FALL_PART 0.25
 #define DECAY 0.999  /* of the peak, a look */
 #define SPREAD_MIN 8
+#define PACE_SHORT 0.5 /* what the second half must have of the pace of the first */
+#define PACE_LONG 0.3
 
 void oaki_trend_init(oaki_trend *t, unsigned max)
 {
@@ -87,8 +89,29 @@ static bool hardly_falls(const oaki_trend *t, unsigned n)
     return falls <= FALL_PART * (oaki_trend_at(t, n - 1) - oaki_trend_at(t, 0));
 }
 
-/* The last third is above the first whichever looks are compared, has its share of the rise, and is
- * beyond what was before the window. */
+/* The median of the slopes of all pairs of n looks from the kth on; the sum of their signs. */
+static double slope_of(const oaki_trend *t, unsigned k, unsigned n, double *signs)
+{
+    double slopes[OAKI_TREND_MAX * (OAKI_TREND_MAX - 1) / 2];
+    unsigned pairs = 0;
+    for (unsigned i = k; i < k + n; i++)
+        for (unsigned j = i + 1; j < k + n; j++) {
+            double d = oaki_trend_at(t, j) - oaki_trend_at(t, i);
+            *signs += (d > 0) - (d < 0);
+            slopes[pairs++] = d / (j - i);
+        }
+    return median(slopes, pairs);
+}
+
+/* What fills up levels off. A step, as when an array doubles, is none of a half's pace. */
+static bool keeps_pace(const oaki_trend *t, unsigned n)
+{
+    double signs = 0, first = slope_of(t, 0, n / 2, &signs);
+    return slope_of(t, n - n / 2, n / 2, &signs) >= (n < SHORT ? PACE_SHORT : PACE_LONG) * first;
+}
+
+/* The last third is above the first whichever looks are compared, and beyond what was before the
+ * window. */
 static bool is_steady(const oaki_trend *t, unsigned n)
 {
     unsigned third = n / 3;
@@ -97,24 +120,16 @@ static bool is_steady(const oaki_trend *t, unsigned n)
         top_of_first = OAKI_MAX(top_of_first, oaki_trend_at(t, i));
         least_of_last = OAKI_MIN(least_of_last, oaki_trend_at(t, n - 1 - i));
     }
-    double before = around(t, 0), now = around(t, n - 3), at_third = around(t, n - third - 1);
-    return least_of_last > top_of_first && now - at_third >= 0.1 * (now - before) &&
-           now > t->peak * 1.02;
+    return least_of_last > top_of_first && around(t, n - 3) > t->peak * 1.02 && keeps_pace(t, n);
 }
 
 oaki_rise oaki_trend_rise(const oaki_trend *t)
 {
     static const oaki_rise none;
-    unsigned n = oaki_trend_len(t), pairs = 0;
-    double slopes[OAKI_TREND_MAX * (OAKI_TREND_MAX - 1) / 2], signs = 0;
+    unsigned n = oaki_trend_len(t);
+    double signs = 0;
     if (n < 4) return none;
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned j = i + 1; j < n; j++) {
-            double d = oaki_trend_at(t, j) - oaki_trend_at(t, i);
-            signs += (d > 0) - (d < 0);
-            slopes[pairs++] = d / (j - i);
-        }
-    oaki_rise r = { .slope = median(slopes, pairs),
+    oaki_rise r = { .slope = slope_of(t, 0, n, &signs),
                     .before = around(t, 0),
                     .now = around(t, n - 3),
                     .steady = is_steady(t, n) };
@@ -134,6 +149,23 @@ bool oaki_trend_rises(const oaki_trend *t, unsigned looks, double least, double 
     if (n < SHORT && !hardly_falls(t, n)) return false;
     return out->z >= (n < SHORT ? SURE_SHORT : SURE_LONG) && out->steady && rise >= least &&
            rise >= least_part * out->before;
+}
+
+void oaki_growth_init(oaki_growth *g, unsigned max)
+{
+    oaki_trend_init(&g->fast, max);
+    oaki_trend_init(&g->slow, max);
+    g->parts = 0;
+}
+
+bool oaki_growth_add(oaki_growth *g, double value)
+{
+    oaki_trend_add(&g->fast, value);
+    g->part[g->parts++] = value;
+    if (g->parts < OAKI_SLOW) return false;
+    g->parts = 0;
+    oaki_trend_add(&g->slow, median(g->part, OAKI_SLOW));
+    return true;
 }
 
 bool oaki_trend_spread(const oaki_trend *t, double *mean, double *sigma)

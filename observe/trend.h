@@ -4,8 +4,9 @@
  * median of the slopes of all pairs (Theil 1950, Sen 1968): both hold up against outliers of any
  * size. What wanders, as caches do, goes up for a while too, so that its looks are worth less the
  * more each is like the one before (Yue and Wang 2004), and in a short window it hardly may fall.
- * And more is asked: that the last third lies above the first, that it still rises there, and that
- * it is higher than what was seen before the window, single looks aside.
+ * And more is asked: that the last third lies above the first, that the second half has its part
+ * of the first one's pace, as what fills up levels off, and that it is higher than what was seen
+ * before the window, single looks aside.
  *
  * Owns: nothing; a series is its owner's. Bound: a judgement is O(looks^2 log looks). */
 #ifndef OAKI_TREND_H
@@ -45,6 +46,22 @@ oaki_rise oaki_trend_rise(const oaki_trend *t);
 /* Does it rise beyond doubt, over at least `looks` looks, by at least so much? */
 bool oaki_trend_rises(const oaki_trend *t, unsigned looks, double least, double least_part,
                       oaki_rise *out);
+
+/* ---- at two paces ---- */
+
+#define OAKI_SLOW 16 /* looks whose median is one of the slow series */
+
+/* What a window of looks is too short for is seen in one of so many times the length. */
+typedef struct oaki_growth {
+    oaki_trend fast, slow;
+    double part[OAKI_SLOW]; /* looks for the next one of slow */
+    unsigned parts;
+} oaki_growth;
+
+void oaki_growth_init(oaki_growth *g, unsigned max);
+
+/* true: slow has one more. */
+bool oaki_growth_add(oaki_growth *g, double value);
 
 /* Mean and standard deviation of all looks in the window but the last. false: too few. */
 bool oaki_trend_spread(const oaki_trend *t, double *mean, double *sigma);

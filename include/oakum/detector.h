@@ -70,7 +70,8 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
 /* clang-format off */
 #define OAK_DETECTOR_OPTIONS(X)                                                                          \
     X(interval_ms,      int,  1000,    0, 86400000, "at most one look in so many milliseconds") \
-    X(looks_min,        int,  8,       4, 30,       "looks before a growth is judged") \
+    X(pace_ms,          int,  1000,    0, 86400000, "what must show at n looks must last n - 1 times as long; a look on demand is at least so long after the one before") \
+    X(looks_min,        int,  9,       4, 30,       "looks before a growth is judged") \
     X(looks_max,        int,  30,      8, 64,       "looks that the sliding window has") \
     X(growth_bytes,     size, 1048576, 0, SIZE_MAX, "growth over the window below this is none") \
     X(growth_percent,   int,  10,      0, 1000,     "growth of a site, type or map by less is none; of the heap, a tenth of this") \

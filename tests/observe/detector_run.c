@@ -136,6 +136,7 @@ START_TEST(the_thread_finds_a_leak_by_itself)
     cfg.found = note;
     cfg.ctx = &told;
     cfg.interval_ms = 0;
+    cfg.pace_ms = 0;
     cfg.growth_bytes = 256 << 10;
     oak_set_gc_percent(20);
     ck_assert_int_eq(oak_detector_start(&cfg), 0);
