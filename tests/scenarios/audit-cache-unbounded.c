@@ -108,6 +108,7 @@ static void unbounded(scn *s)
     late = looked_after(audit_request, start);
     scn_expect_found(s, OAK_FINDING_MAP_GROWTH, NULL);
     scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "audit_request");
+    scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
     scn_retained(s, late, SCN_BYTES);
     scn_go(s, "106,692,080");
     scn_stats(policy, &audit, &st);

@@ -67,7 +67,7 @@ static void delete_all(void *arg)
 
 typedef struct chain_figures {
     double bytes, array, longest, lookup_us, deleted;
-    bool bad_hash;
+    bool bad_hash, found; /* by the map; by the detector */
 } chain_figures;
 
 static chain_figures few_keys(int64_t groups)
@@ -77,8 +77,10 @@ static chain_figures few_keys(int64_t groups)
     chain_figures f;
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     scn_on_thread(fill, &g);
     f.bytes = scn_live() - start;
+    f.found = groups != 0 ? scn_detector_finds(OAK_FINDING_MAP_HASH, NULL) : false;
     scn_stats(policy, &map, &st);
     scn_on_thread(look_up, &g);
     scn_on_thread(delete_all, &g);
@@ -103,6 +105,7 @@ static void few_row(scn *s, const char *what, const char *go, const chain_figure
     scn_figure(s, "retained after all were deleted", f->deleted, SCN_BYTES);
     scn_pointed(s, "map: longest chain %.0f; a lookup takes %.0f ns%s", f->longest,
                 f->lookup_us * 1e3, f->bad_hash ? "; bad hash" : "");
+    if (equal) scn_expect_true(s, "the detector finds map-hash", f->found);
     if (policy->leaks_as_go) {
         scn_expect_bytes(s, "array, as with its own hash", f->array, own->array, 1);
         scn_expect(s, "retained, of that with its own hash", f->bytes / own->bytes, equal ? 1.2 : 1,
@@ -231,6 +234,7 @@ static void harmless_row(scn *s)
 
 typedef struct mark_figures {
     double bytes, us, mean;
+    bool found; /* by the detector */
 } mark_figures;
 
 static mark_figures mark_with(int64_t groups)
@@ -240,8 +244,10 @@ static mark_figures mark_with(int64_t groups)
     mark_figures f = { .us = 1e9 };
     scn_map_stats st;
 
+    scn_detector_begin(NULL);
     scn_on_thread(fill, &g);
     f.bytes = scn_live() - start;
+    f.found = groups != 0 ? scn_detector_finds(OAK_FINDING_MAP_HASH, NULL) : false;
     scn_stats(policy, &map, &st);
     f.mean = st.mean_chain;
     for (int i = 0; i < ROUNDS; i++) {
@@ -274,6 +280,8 @@ static void marks_row(scn *s)
         scn_expect(s, "bytes with 8,333 hashes, of own's", bad.bytes / own.bytes, 1.2, 1.5);
         scn_expect(s, "bytes with 3,571 hashes, of own's", worse.bytes / own.bytes, 1.2, 1.5);
     }
+    scn_expect_true(s, "the detector finds map-hash, 8,333 hashes", bad.found);
+    scn_expect_true(s, "the detector finds map-hash, 3,571 hashes", worse.found);
     scn_expect(s, "a collection with 8,333 hashes, of own's", bad.us / own.us, 0, 2);
     scn_expect(s, "a collection with 3,571 hashes, of own's", worse.us / own.us, 0, 2);
 }

@@ -10,6 +10,8 @@
 
 #define KEYS ((int64_t)1000000)
 #define SEGMENT ((double)(256 << 10)) /* the most that one may weigh */
+#define ROUNDS 24
+#define FEWER ((int64_t)100000) /* in each of the rounds */
 
 static const scn_map_policy *policy;
 static void *map;
@@ -29,6 +31,55 @@ static void fill_and_point(void *arg)
 }
 
 SCN_FIND(find_one_key, one_key)
+
+/* ---- again and again ---- */
+
+static const void *of_round[ROUNDS];
+static unsigned rounds;
+static bool copies;
+
+/* A map that is made, read, and gone again, but for one key. */
+static __attribute__((noinline)) void one_round(void *arg)
+{
+    void *m = policy->new (SCN_INT_INT, 0);
+    scn_iter it;
+
+    (void)arg;
+    for (int64_t k = 0; k < FEWER; k++) scn_put_int(policy, m, k, k);
+    policy->iter_init(&it, m);
+    policy->iter_next(&it);
+    policy->iter_next(&it);
+    if (copies) {
+        int64_t *copy = scn_must(oak_alloc_noscan(sizeof(*copy)));
+
+        *copy = *(const int64_t *)it.key;
+        of_round[rounds++] = copy;
+    } else
+        of_round[rounds++] = it.key;
+}
+
+static void rounds_row(scn *s, bool repaired)
+{
+    double start = scn_live(), objects = 0;
+
+    scn_row(s, repaired ? "repaired: the key is copied"
+                        : "one key of each of 24 maps of 100,000, one after another");
+    copies = repaired;
+    scn_detector_begin(NULL);
+    for (rounds = 0; rounds < ROUNDS; scn_live()) scn_on_thread(one_round, NULL);
+    for (unsigned i = 0; i < ROUNDS; i++) objects += (double)oak_usable_size(of_round[i]);
+    scn_retained(s, scn_live() - start, SCN_BYTES);
+    scn_expect_bytes(s, "retained, of the objects pointed into", scn_live() - start, objects, 5);
+    if (repaired) {
+        scn_expect_none(s, "retained", scn_live() - start);
+        scn_expect_quiet(s);
+    } else {
+        scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "one_round");
+        scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+    }
+    for (unsigned i = 0; i < ROUNDS; i++) of_round[i] = NULL;
+    scn_expect_none(s, "retained after the pointers are dropped", scn_live() - start);
+}
 
 static void run(scn *s)
 {
@@ -59,6 +110,8 @@ static void run(scn *s)
     one_key = NULL;
     scn_expect_none(s, "retained after the pointer is dropped", scn_live() - start);
     scn_expect_quiet(s);
+    rounds_row(s, false);
+    rounds_row(s, true);
 }
 
 const scn_scenario scn_interior_pointer_pins_array = {

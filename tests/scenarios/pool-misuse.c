@@ -16,6 +16,8 @@
 #define LIMIT ((size_t)64 << 10)
 #define REQUESTS 100000
 #define REQUESTS_PER_COLLECTION 10000
+#define BUFFERS 20 /* in use at once */
+#define GROWN ((size_t)1 << 20)
 #define PUTS 64
 #define PUT_BYTES ((size_t)1 << 20)
 
@@ -202,6 +204,57 @@ static void service_row(scn *s, bool limited)
     scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);
 }
 
+/* ---- every now and then a larger request ---- */
+
+static int large_requests;
+
+/* All buffers are in use at once, and one more of them has met a large request. */
+static __attribute__((noinline)) void serve_side_by_side(void *arg)
+{
+    buffer *b[BUFFERS];
+
+    (void)arg;
+    for (size_t i = 0; i < BUFFERS; i++) b[i] = scn_must(oak_pool_get(pool));
+    for (size_t i = 0; i < BUFFERS; i++) {
+        bool large_one = b[i]->cap < GROWN && large_requests > 0;
+
+        if (large_one) large_requests--;
+        buffer_write(b[i], large_one ? GROWN : SMALL);
+    }
+    for (size_t i = 0; i < BUFFERS; i++) oak_pool_put(pool, b[i]);
+}
+
+static void ratchet_row(scn *s, bool limited)
+{
+    static oak_memstats st;
+    double start = scn_live(), held;
+
+    scn_row(s, limited ? "repaired: the same with a limit of 64 KiB"
+                       : "20 buffers, one more each time meets a request of 1 MiB");
+    pool = scn_must(oak_pool_new(buffer_new, buffer_reset, NULL));
+    oak_pool_limit(pool, limited ? LIMIT : 0, buffer_size);
+    scn_detector_begin(NULL);
+    for (int i = 0; i < BUFFERS; i++) {
+        large_requests = 1;
+        scn_on_thread(serve_side_by_side, NULL);
+        scn_detector_look();
+    }
+    oak_memstats_read(&st); /* another collection, and the pool lets go of all */
+    held = (double)st.heap_alloc - start;
+    scn_retained(s, held, SCN_BYTES);
+    if (limited) {
+        scn_expect_none(s, "held", held);
+        scn_expect_quiet(s);
+    } else {
+        scn_expect_bytes(s, "held", held, (double)(BUFFERS * GROWN), 5);
+        scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "buffer_write");
+        scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+    }
+    pool = NULL;
+    scn_live();
+    scn_expect_none(s, "retained after the pool is dropped", scn_live() - start);
+}
+
 static void run(scn *s)
 {
     scn_detector_begin(NULL);
@@ -211,6 +264,8 @@ static void run(scn *s)
     service_row(s, false);
     service_row(s, true);
     scn_expect_quiet(s);
+    ratchet_row(s, false);
+    ratchet_row(s, true);
 }
 
 const scn_scenario scn_pool_misuse = {

@@ -63,7 +63,10 @@ void scn_sample_live(double bytes)
 
 static void end_row(scn *s)
 {
-    if (s->in_row) send_row(SCN_MESSAGE_ROW);
+    if (s->in_row) {
+        scn_detector_judge(s);
+        send_row(SCN_MESSAGE_ROW);
+    }
     s->in_row = false;
 }
 
@@ -105,7 +108,9 @@ void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int f
     if (oak_profile_set_rate(scenario->profile_rate != 0 ? scenario->profile_rate
                                                          : SCN_PROFILE_RATE) != 0)
         scn_die("no memory for the profile");
+    scn_detector_begin(NULL);
     scenario->run(s);
+    if (s->in_row) scn_detector_end(s);
     end_row(s);
     send_message(SCN_MESSAGE_DONE, NULL, 0);
     _exit(0);

@@ -8,7 +8,7 @@
 #include "scenario.h"
 
 #define SCN_FIGURES 12
-#define SCN_EXPECTATIONS 16
+#define SCN_EXPECTATIONS 20
 
 typedef struct scn_named_figure {
     char name[56];
@@ -109,6 +109,11 @@ typedef struct scn_message_head {
     scn_message_kind kind;
     uint32_t size;
 } scn_message_head;
+
+/* Of the detector, in the child: add to the row under way whether there were false alarms since the
+ * row before; and look at what is left at the end. (detect.c) */
+void scn_detector_judge(scn *s);
+void scn_detector_end(scn *s);
 
 /* The child's side: run the body, write what it reports to fd, and exit. */
 OAK_NORETURN void scn_child(const scn_scenario *scenario, const scn_map_policy *policy, int fd);

@@ -211,15 +211,19 @@ size_t scn_expect_path(scn *s, scn_find *object, oak_root_kind kind, const char 
 
 /* ---- the leak detector (detect.c) ---- */
 
-/* Forget what was found and seen; from here on it looks in each scn_live. NULL: the usual
+/* It looks in each scn_live, from the scenario's beginning on, and what it finds that the row
+ * under way does not expect fails the row. Forget what was found and seen; NULL: the usual
  * thresholds. */
 void scn_detector_begin(const oak_detector_config *cfg);
 
-/* Collect and look, if it has begun. */
+/* Collect and look. */
 void scn_detector_look(void);
 
 /* At the last look there was a finding of this kind, with `subject` in its subject unless NULL. */
 void scn_expect_found(scn *s, oak_finding_kind kind, const char *subject);
+
+/* Whether there was one, which is then expected: of a program that is over when its row begins. */
+bool scn_detector_finds(oak_finding_kind kind, const char *subject);
 
 /* Nothing but notes was found since the beginning. */
 void scn_expect_quiet(scn *s);

@@ -12,6 +12,7 @@
 #define LARGE ((size_t)1 << 20)
 #define AT 1000
 #define LENGTH 10
+#define DOCUMENTS 14
 
 static const scn_map_policy *policy;
 static void *map;
@@ -48,6 +49,49 @@ static void put_copy(void *arg)
 
 SCN_FIND(find_document, oak_weak_get(document))
 
+/* ---- as keys come in ---- */
+
+static size_t documents;
+static bool copies;
+
+static void index_document(void *arg)
+{
+    char *text = read_document(), *copy;
+    scn_string key = { text + AT, LENGTH };
+
+    (void)arg;
+    memcpy(text + AT, "document", 8);
+    text[AT + 8] = (char)('a' + documents++);
+    if (copies) {
+        copy = scn_must(oak_alloc_noscan(LENGTH));
+        memcpy(copy, key.data, LENGTH);
+        key.data = copy;
+    }
+    *(int64_t *)policy->put(map, &key) = 1;
+}
+
+static void documents_row(scn *s, bool repaired)
+{
+    double start = scn_live(), held;
+
+    scn_row(s, repaired ? "repaired: cut and copied"
+                        : "a key of each of 14 such documents, one after another");
+    copies = repaired;
+    map = policy->new (SCN_STRING_INT, 0);
+    scn_detector_begin(NULL);
+    for (documents = 0; documents < DOCUMENTS; scn_live()) scn_on_thread(index_document, NULL);
+    held = scn_live() - start;
+    scn_retained(s, held, SCN_BYTES);
+    scn_expect_bytes(s, "held", held, repaired ? 0 : (double)(DOCUMENTS * LARGE), 5);
+    if (repaired) {
+        scn_expect_quiet(s);
+    } else {
+        scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "read_document");
+        scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+    }
+    map = NULL;
+}
+
 static void run(scn *s)
 {
     double start = scn_live(), held, repaired;
@@ -78,6 +122,8 @@ static void run(scn *s)
     scn_expect_none(s, "held", repaired);
     map = NULL;
     scn_expect_quiet(s);
+    documents_row(s, false);
+    documents_row(s, true);
 }
 
 const scn_scenario scn_string_key_substring_pin = {

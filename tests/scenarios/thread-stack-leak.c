@@ -16,6 +16,7 @@
 #define DUMPS 20000
 #define DUMP_BYTES 4096
 #define THREADS 200
+#define AT_ONCE 14 /* threads between two looks of the detector */
 #define DEPTH 100
 #define FRAME 512
 #define OBJECT 512
@@ -152,6 +153,7 @@ static void *diver_main(void *arg)
     return NULL;
 }
 
+/* It looks as they come, or when all are there. */
 static void start_divers(bool stay_down)
 {
     parked = 0;
@@ -160,6 +162,9 @@ static void start_divers(bool stay_down)
         divers[i] = (diver){ .id = i, .stay_down = stay_down };
         if (oak_thread_create(&divers[i].thread, NULL, diver_main, &divers[i]) != 0)
             scn_die("no thread");
+        if (!stay_down || i % AT_ONCE != 0) continue;
+        while (scn_count(&parked) < i + 1) sched_yield();
+        scn_detector_look();
     }
     while (scn_count(&parked) < THREADS) sched_yield();
 }
@@ -198,6 +203,9 @@ static void deep_row(scn *s, bool stay_down)
                 scn_thousands(objects));
     if (stay_down) {
         scn_expect(s, "objects held by live frames", objects, OBJECTS, OBJECTS * 1.05);
+        scn_expect_found(s, OAK_FINDING_THREAD_GROWTH, NULL);
+        scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+        scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "dive");
         scn_expect_site(s, "dive");
         scn_expect_path(s, find_deepest, OAK_ROOT_STACK, "dive", NULL);
     } else
@@ -213,9 +221,10 @@ static void run(scn *s)
     scn_detector_begin(NULL);
     deep_row(s, false);
     scn_go(s, "stacks 13.1, later 0.82 MB");
+    scn_expect_quiet(s);
+    scn_detector_begin(NULL);
     deep_row(s, true);
     scn_go(s, "stacks 13.1 MB");
-    scn_expect_quiet(s);
 }
 
 const scn_scenario scn_thread_stack_leak = {
