@@ -148,6 +148,160 @@ START_TEST(every_nth_request_of_the_page_heap_fails)
 }
 END_TEST
 
+/* ---- trying again: each try that fails costs a collection ---- */
+
+static size_t collections(void)
+{
+    return test_stats().num_gc;
+}
+
+static oak_map *grown(bool resizing)
+{
+    oak_map *m = oak_map_new(&oak_map_u64_u64, 0);
+    oak_map_set_seed(m, 1);
+    uint64_t k = 0;
+    for (; k < 100000; k++) oak_map_put(m, &k);
+    for (; resizing && !m->resizing; k++) oak_map_put(m, &k);
+    ck_assert(m->resizing == resizing);
+    return m;
+}
+
+static void write_on(oak_map *m, uint64_t n)
+{
+    for (uint64_t k = 0; k < n; k += 2) {
+        ck_assert(oak_map_delete(m, &k));
+        ck_assert_ptr_nonnull(oak_map_put(m, &k));
+    }
+}
+
+START_TEST(a_resize_that_found_no_memory_lets_writes_pass)
+{
+    enum { WRITES = 2000, EACH = 64 };
+    test_heap_start(test_config());
+    oak_map *m = grown(true);
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    size_t before = collections();
+    write_on(m, WRITES);
+    ck_assert(m->resizing);
+    ck_assert_uint_ge(collections(), before + 2);
+    ck_assert_uint_le(collections(), before + WRITES / EACH + 2);
+    oaki_debug_switches.failalloc = 0;
+    uint64_t last = m->last;
+    write_on(m, 2 * EACH);
+    ck_assert_uint_gt(m->last, last);
+}
+END_TEST
+
+START_TEST(growth_that_found_no_memory_lets_puts_pass)
+{
+    test_heap_start(test_config());
+    oak_map *m = grown(false);
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    size_t before = collections(), each = ((size_t)OAK_MAP_SLOTS_ << m->bits) / 64, tries;
+    uint64_t k = 100000, n = oak_map_len(m) + 10000;
+    for (; oak_map_len(m) < n; k++) oak_map_put(m, &k);
+    ck_assert(!m->resizing);
+    tries = 10000 / each + (k - n); /* a put may have failed */
+    ck_assert_uint_ge(collections(), before + 2);
+    ck_assert_uint_le(collections(), before + tries + 2);
+    oaki_debug_switches.failalloc = 0;
+    for (n = k + 2 * each; !m->resizing; k++) {
+        ck_assert_uint_lt(k, n);
+        oak_map_put(m, &k);
+    }
+}
+END_TEST
+
+START_TEST(shrinking_that_found_no_memory_lets_deletes_pass)
+{
+    test_heap_start(test_config());
+    oak_map *m = grown(false);
+    uint64_t k = 0;
+    for (; oak_map_len(m) > 30000; k++) oak_map_delete(m, &k);
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    size_t before = collections();
+    for (; oak_map_len(m) > 12000; k++) oak_map_delete(m, &k);
+    ck_assert(!m->resizing);
+    ck_assert_uint_ge(collections(), before + 2);
+    ck_assert_uint_le(collections(), before + 64);
+    oaki_debug_switches.failalloc = 0;
+    for (; oak_map_len(m) > 11000; k++) oak_map_delete(m, &k);
+    ck_assert(m->resizing);
+}
+END_TEST
+
+/* 1024 homes, with a dense part that shrinking waits for. */
+static struct {
+    oak_map *m;
+    uint64_t seed, mult;
+} sparse;
+
+enum { BITS = 10, HOMES = 1 << BITS, DENSE = 64, DENSE_END = 80, IN_DENSE = 10, ELSEWHERE = 7 };
+
+static uint64_t key_of(size_t home, uint64_t i)
+{
+    uint64_t hash = (uint64_t)home << (64 - BITS) | (i + 1) << 24 | i;
+    return model_unmix(hash, sparse.seed, sparse.mult);
+}
+
+static bool is_dense(size_t home)
+{
+    return home >= DENSE && home < DENSE_END;
+}
+
+/* Of entries so large that each segment takes pages of its own. */
+static void fill_sparse(void)
+{
+    static const oak_map_type t = { .key = OAK_KEY_U64, .value_size = 128 };
+    oak_map *m = sparse.m = oak_map_new(&t, 0);
+    oak_map_set_seed(m, 1);
+    sparse.seed = m->seed;
+    sparse.mult = m->mult;
+    for (uint64_t i = 0; i < IN_DENSE; i++)
+        for (size_t h = 0; h < HOMES; h++)
+            if (i < ELSEWHERE || is_dense(h))
+                ck_assert_ptr_nonnull(oak_map_put(m, &(uint64_t){ key_of(h, i) }));
+    ck_assert_int_eq(oak_map_settle(m), 0);
+    ck_assert_uint_eq(m->bits, BITS);
+}
+
+/* In the order of homes; none of the dense ones. */
+static void delete_down_to(size_t left)
+{
+    static uint64_t next;
+    while (oak_map_len(sparse.m) > left) {
+        size_t h = next / ELSEWHERE, i = next++ % ELSEWHERE;
+        if (!is_dense(h)) ck_assert(oak_map_delete(sparse.m, &(uint64_t){ key_of(h, i) }));
+    }
+}
+
+START_TEST(a_new_order_that_found_no_memory_lets_deletes_pass)
+{
+    enum { KEPT = (DENSE_END - DENSE) * IN_DENSE, DELETES = 600, EACH = 64 };
+    test_heap_start(test_config());
+    fill_sparse();
+    delete_down_to(KEPT + 2 * EACH + DELETES);
+    ck_assert(sparse.m->resizing);
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    size_t before = collections();
+    delete_down_to(KEPT + 2 * EACH);
+    ck_assert(sparse.m->resizing);
+    ck_assert_uint_ge(collections(), before + 2);
+    ck_assert_uint_le(collections(), before + DELETES / EACH + 2);
+    oaki_debug_switches.failalloc = 0;
+    delete_down_to(KEPT);
+    ck_assert(!sparse.m->resizing);
+    ck_assert_uint_lt(sparse.m->bits, BITS - 1);
+    for (size_t h = DENSE; h < DENSE_END; h++)
+        for (uint64_t i = 0; i < IN_DENSE; i++)
+            ck_assert_ptr_nonnull(oak_map_get(sparse.m, &(uint64_t){ key_of(h, i) }));
+}
+END_TEST
+
 /* ---- making, clearing, walking ---- */
 
 static void **hoard;
@@ -235,6 +389,10 @@ Suite *suite_maps_map_oom(void)
     tcase_add_loop_test(tc, no_memory_for_a_while, 0, OAKI_COUNT(kinds));
     tcase_add_loop_test(tc, the_limit_anywhere, 0, OAKI_COUNT(kinds));
     tcase_add_loop_test(tc, every_nth_request_of_the_page_heap_fails, 0, OAKI_COUNT(kinds));
+    tcase_add_test(tc, a_resize_that_found_no_memory_lets_writes_pass);
+    tcase_add_test(tc, growth_that_found_no_memory_lets_puts_pass);
+    tcase_add_test(tc, shrinking_that_found_no_memory_lets_deletes_pass);
+    tcase_add_test(tc, a_new_order_that_found_no_memory_lets_deletes_pass);
     tcase_add_test(tc, making_and_settling);
     tcase_add_test(tc, an_iterator_without_memory_says_so);
     suite_add_tcase(s, tc);
