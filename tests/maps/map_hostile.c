@@ -171,6 +171,46 @@ START_TEST(iterators_that_reseeds_pass)
 }
 END_TEST
 
+/* Groups that overflow into the next one, which has entries of the same kind of tag itself: what an
+ * iterator has left of its unit when the order ends is given then, and what it has not come to in
+ * the next order, not in both. */
+START_TEST(a_reseed_while_an_iterator_is_among_overflow)
+{
+    enum { BITS = 6, FULL = OAK_MAP_SLOTS_ + 2, HALF = 6, N = (FULL + HALF) << 5 };
+    start();
+    size_t stops = test_scale(40);
+    for (size_t stop = 0; stop < stops; stop++) {
+        unsigned char given[FULL << BITS] = { 0 };
+        oak_map *m = oak_map_new(&oak_map_u64_u64, 0);
+        oak_map_iter it;
+        oak_map_set_seed(m, stop + 1);
+        uint64_t seed = m->seed;
+        for (uint64_t i = 0; i < FULL; i++)
+            for (uint64_t h = 0; h < 1 << BITS; h++) {
+                uint64_t hash = h << (64 - BITS) | (i + 1) << 24 | i;
+                uint64_t k = model_unmix(hash, m->seed, m->mult);
+                if (h % 2 == 0 || i < HALF) *(uint64_t *)oak_map_put(m, &k) = i << BITS | h;
+            }
+        ck_assert_int_eq(oak_map_settle(m), 0);
+        ck_assert_uint_eq(m->bits, BITS);
+        oak_map_iter_init(&it, m);
+        for (size_t n = N * stop / stops; n > 0 && oak_map_iter_next(&it); n--)
+            given[*(uint64_t *)it.value]++;
+        for (uint64_t i = 0; m->seed == seed; i++) {
+            uint64_t k = crafted(m, 5, 30, i);
+            *(uint64_t *)oak_map_put(m, &k) = UINT64_MAX;
+        }
+        while (oak_map_iter_next(&it))
+            if (*(uint64_t *)it.value < sizeof given) given[*(uint64_t *)it.value]++;
+        for (size_t i = 0; i < FULL; i++)
+            for (size_t h = 0; h < 1 << BITS; h++)
+                if (given[i << BITS | h] != (h % 2 == 0 || i < HALF))
+                    ck_abort_msg("stop %zu: key %zu of home %zu was given %d times", stop, i, h,
+                                 given[i << BITS | h]);
+    }
+}
+END_TEST
+
 /* ---- bad hashes ---- */
 
 static uint64_t (*spread)(uint64_t k);
@@ -304,6 +344,7 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_loop_test(tc, an_attacker_without_the_seed_gets_nothing, 0, 2);
     tcase_add_test(tc, an_attacker_who_sees_each_seed);
     tcase_add_test(tc, iterators_that_reseeds_pass);
+    tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);
     tcase_add_loop_test(tc, good_hashes_are_as_expected, 0, OAKI_COUNT(sequences));
     suite_add_tcase(s, tc);
