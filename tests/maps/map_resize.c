@@ -8,6 +8,7 @@
 #include "tests/maps/model.h"
 
 #include <check.h>
+#include <signal.h>
 #include <string.h>
 
 Suite *suite_maps_map_resize(void);
@@ -42,9 +43,73 @@ static void look(void)
         }
 }
 
+/* ---- a look after each instruction ----
+ *
+ * A stop may come anywhere: by the tags alone, every entry must be there, and what has a tag must
+ * be an entry. */
+
+static struct {
+    bool on;
+    size_t traps;
+    const char *broken;
+    uint64_t key[HOMES][EACH], added;
+    bool seen[HOMES][EACH];
+} each;
+
+#if defined(__x86_64__)
+static void see_array(unsigned i)
+{
+    const struct oak_map_array_ *a = &w.m->array[i];
+    for (size_t g = oaki_map_array_groups(w.m, i); g-- > 0;) {
+        if (!a->dir[g >> a->gbits]) continue;
+        for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1) {
+            uint64_t word[2];
+            memcpy(word, oaki_map_entry(w.m, a, g, oaki_ctz(used)), sizeof word);
+            if (word[0] == each.added) continue;
+            if (word[1] < HOMES * EACH && word[0] == each.key[word[1] / EACH][word[1] % EACH])
+                each.seen[word[1] / EACH][word[1] % EACH] = true;
+            else
+                each.broken = "what has a tag is an entry";
+        }
+    }
+}
+
+static void on_trap(int sig)
+{
+    (void)sig;
+    each.traps++;
+    memset(each.seen, 0, sizeof each.seen);
+    see_array(0);
+    see_array(1);
+    for (size_t n = 0; n < HOMES * EACH; n++)
+        if (w.there[n / EACH][n % EACH] && !each.seen[n / EACH][n % EACH])
+            each.broken = "each entry has a tag";
+}
+
+/* The trap flag, without a word below the stack pointer being touched. */
+static OAKI_NOINLINE void single_step(bool on)
+{
+    if (on)
+        __asm__ volatile("subq $128, %%rsp\n pushfq\n orq $0x100, (%%rsp)\n popfq\n"
+                         "leaq 128(%%rsp), %%rsp" ::: "cc", "memory");
+    else
+        __asm__ volatile("subq $128, %%rsp\n pushfq\n andq $~0x100, (%%rsp)\n popfq\n"
+                         "leaq 128(%%rsp), %%rsp" ::: "cc", "memory");
+}
+#else
+static void single_step(bool on)
+{
+    (void)on;
+}
+#endif
+
 static void put(size_t home, size_t i)
 {
-    uint64_t k = key_of(home, i), *v = oak_map_put(w.m, &k);
+    uint64_t k = key_of(home, i), *v;
+    each.added = k;
+    if (each.on) single_step(true);
+    v = oak_map_put(w.m, &k);
+    if (each.on) single_step(false);
     if (!v) ck_abort_msg("no memory");
     *v = home * EACH + i;
     w.len += !w.there[home][i];
@@ -54,9 +119,13 @@ static void put(size_t home, size_t i)
 static void delete(size_t home, size_t i)
 {
     uint64_t k = key_of(home, i);
-    ck_assert(oak_map_delete(w.m, &k));
+    each.added = k;
     w.there[home][i] = false;
     w.len--;
+    if (each.on) single_step(true);
+    bool was = oak_map_delete(w.m, &k);
+    if (each.on) single_step(false);
+    ck_assert(was);
 }
 
 static void start(const oak_map_type *t)
@@ -157,6 +226,54 @@ START_TEST(turned_back_in_the_middle_it_goes_on)
 }
 END_TEST
 
+/* ---- at any instruction ---- */
+
+#if defined(__x86_64__)
+static void begin_to_look(void)
+{
+    struct sigaction act = { .sa_handler = on_trap };
+    ck_assert_int_eq(sigaction(SIGTRAP, &act, NULL), 0);
+    for (size_t n = 0; n < HOMES * EACH; n++)
+        each.key[n / EACH][n % EACH] = key_of(n / EACH, n % EACH);
+    each.on = true;
+}
+
+static void end_looking(void)
+{
+    each.on = false;
+    if (each.broken) ck_abort_msg("not so: %s", each.broken);
+    ck_assert_uint_gt(each.traps, 10000);
+    look();
+}
+
+START_TEST(growing_loses_no_entry_at_any_instruction)
+{
+    if (test_slow()) return; /* who emulates instructions may not trap */
+    start(&oak_map_u64_u64);
+    for (size_t n = 0; n < HOMES * 10; n++) /* pairs of homes that one home has no room for */
+        if (n / 10 % 10 < 2) put(n / 10, n % 10);
+    for (size_t n = 0; n < HOMES * 6; n++) {
+        if (n / 6 % 10 < 2) continue;
+        put(n / 6, n % 6);
+        if (w.m->resizing && w.m->bits == BITS && !each.on) begin_to_look();
+    }
+    ck_assert(each.on && !w.m->resizing);
+    end_looking();
+}
+END_TEST
+
+START_TEST(shrinking_and_turning_back_lose_no_entry_at_any_instruction)
+{
+    if (test_slow()) return;
+    begin_to_shrink(four_full);
+    begin_to_look();
+    go_on();
+    turn_back(0);
+    end_looking();
+}
+END_TEST
+#endif
+
 /* ---- memory that held something else ---- */
 
 /* Tags that nobody may look at yet become what a former owner of the memory might have left. */
@@ -214,6 +331,12 @@ Suite *suite_maps_map_resize(void)
     tcase_add_test(tc, adds_turn_shrinking_back);
     tcase_add_loop_test(tc, turned_back_in_the_middle_it_goes_on, 30, 42);
     suite_add_tcase(s, tc);
+#if defined(__x86_64__)
+    tc = tcase_create("at any instruction");
+    tcase_add_test(tc, growing_loses_no_entry_at_any_instruction);
+    tcase_add_test(tc, shrinking_and_turning_back_lose_no_entry_at_any_instruction);
+    suite_add_tcase(s, tc);
+#endif
     tc = tcase_create("tails");
     tcase_add_loop_test(tc, tails_take_no_tags_as_they_find_them, 0, 3);
     tcase_add_test(tc, tags_that_have_moved_are_told_to_segments);
