@@ -49,11 +49,11 @@ static double crowded(const oak_map *m)
 #define ALIKE 8 /* entries: that so many of one group have one tag doesn't come by chance */
 
 /* Few hashes with many entries each fill group after group with one tag. */
-static bool has_few_tags(const oak_map *m)
+static bool has_few_tags(const oak_map *m, unsigned i)
 {
-    const struct oak_map_array_ *a = &m->array[0];
-    size_t groups = (size_t)1 << m->bits, step = OAKI_MAX(groups / SAMPLE, (size_t)1);
-    if (m->busy || m->resizing || !a->dir) return false;
+    const struct oak_map_array_ *a = &m->array[i];
+    size_t groups = oaki_map_array_groups(m, i), step = OAKI_MAX(groups / SAMPLE, (size_t)1);
+    if (m->busy || !a->dir) return false;
     for (size_t g = 0; g < groups; g += step) {
         if (!a->dir[g >> a->gbits]) continue;
         const uint8_t *tags = oaki_map_tags(a, g);
@@ -121,7 +121,7 @@ void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
     out->crowded = crowded(m);
     if (m->more && oaki_object_base(m->more) == (void *)m->more) {
         out->growths = m->more->growths + m->more->shrinks + m->more->reseeds;
-        out->bad_hash = m->more->bad_hash || has_few_tags(m);
+        out->bad_hash = m->more->bad_hash || has_few_tags(m, 0) || has_few_tags(m, 1);
     }
     out->growing = m->resizing != 0;
     if (!out->growing) return;

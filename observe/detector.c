@@ -260,6 +260,11 @@ static uint64_t time_of_look(oaki_detector *d, bool asked)
     uint64_t pace = (uint64_t)d->cfg.pace_ms * 1000000;
     d->when = self.census.when;
     d->at += asked ? OAKI_MAX(passed, pace) : passed;
+    d->paced = !d->looks || d->at - d->paced_at >= oaki_paces_ns(d, 1);
+    if (d->paced) {
+        d->paces++;
+        d->paced_at = d->at;
+    }
     return d->at;
 }
 

@@ -14,8 +14,7 @@ bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, 
         return false;
     }
     if (r->looks++ == 0) r->since = l->at;
-    uint64_t least = (uint64_t)(looks - 1) * (uint64_t)d->cfg.pace_ms * 1000000;
-    return r->looks >= (unsigned)looks && l->at - r->since >= least;
+    return r->looks >= (unsigned)looks && l->at - r->since >= oaki_paces_ns(d, looks - 1);
 }
 
 /* ---- figures ---- */
@@ -26,29 +25,49 @@ void oaki_figure_init(const oaki_detector *d, oaki_figure *f)
     oaki_growth_init(&f->seen, (unsigned)d->cfg.looks_max);
 }
 
-void oaki_figure_add(oaki_figure *f, double value)
+void oaki_figure_add(const oaki_detector *d, oaki_figure *f, double value)
 {
+    if (!d->paced) return;
+    f->news = true;
     if (oaki_growth_add(&f->seen, value)) f->slow_news = true;
 }
 
-/* At every look, or at the slow ones, each of which stands for many. */
-bool oaki_figure_grows(const oaki_detector *d, const oaki_look *l, oaki_figure *f, double least,
-                       double percent, oaki_rise *r, unsigned *looks)
+static void judge_fast(const oaki_detector *d, oaki_figure *f, double least, double part)
 {
-    unsigned min = (unsigned)d->cfg.looks_min;
-    oaki_rise slow;
-    *looks = oaki_trend_len(&f->seen.fast);
-    bool up = oaki_trend_rises(&f->seen.fast, min, least, percent / 100, r);
-    if (oaki_row_lasts(&f->rose, up, OAKI_PERSIST, d, l)) return true;
-    if (!f->slow_news && f->slow_rose < OAKI_PERSIST) return false;
-    up = oaki_trend_rises(&f->seen.slow, min, least, percent / 100, &slow);
+    const oaki_trend *t = &f->seen.fast;
+    bool up = oaki_trend_rises(t, (unsigned)d->cfg.looks_min, least, part, &f->rise);
+    f->rose = up ? f->rose + 1 : 0;
+    f->looks = oaki_trend_len(t);
+    f->grows = f->rose >= OAKI_PERSIST;
+}
+
+/* The same, of looks that stand for many. */
+static void judge_slow(const oaki_detector *d, oaki_figure *f, double least, double part)
+{
+    const oaki_trend *t = &f->seen.slow;
+    oaki_rise r;
+    if (!f->slow_news && f->slow_rose < OAKI_PERSIST) return;
+    bool up = oaki_trend_rises(t, (unsigned)d->cfg.looks_min, least, part, &r);
     if (f->slow_news) f->slow_rose = up ? f->slow_rose + 1 : 0;
     f->slow_news = false;
-    if (!up || f->slow_rose < OAKI_PERSIST) return false;
-    *r = slow;
-    r->slope /= OAKI_SLOW;
-    *looks = OAKI_SLOW * oaki_trend_len(&f->seen.slow);
-    return true;
+    if (f->grows || !up || f->slow_rose < OAKI_PERSIST) return;
+    f->rise = r;
+    f->rise.slope /= OAKI_SLOW;
+    f->looks = OAKI_SLOW * oaki_trend_len(t);
+    f->grows = true;
+}
+
+bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, double percent,
+                       oaki_rise *r, unsigned *looks)
+{
+    if (f->news) {
+        judge_fast(d, f, least, percent / 100);
+        judge_slow(d, f, least, percent / 100);
+    }
+    f->news = false;
+    *r = f->rise;
+    *looks = f->looks;
+    return f->grows;
 }
 
 /* ---- series of sites and types ---- */
@@ -64,7 +83,7 @@ static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t 
         d->nseries++;
         s->kind = kind;
         s->key = key;
-        s->look = d->looks - 1;
+        s->look = d->paces - d->paced;
         oaki_figure_init(d, &s->figure);
         return s;
     }
@@ -73,9 +92,10 @@ static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t 
 /* When it was not there to be seen it was small. */
 static void add(const oaki_detector *d, oaki_series *s, double value)
 {
-    for (; s->look + 1 < d->looks; s->look++) oaki_figure_add(&s->figure, 0);
-    oaki_figure_add(&s->figure, value);
-    s->look = d->looks;
+    if (!d->paced) return;
+    for (; s->look + 1 < d->paces; s->look++) oaki_figure_add(d, &s->figure, 0);
+    oaki_figure_add(d, &s->figure, value);
+    s->look = d->paces;
 }
 
 /* All series that nobody has seen for a whole window go, and the others are put in anew. */
@@ -85,7 +105,7 @@ static void forget_old(oaki_detector *d)
     if (d->nseries < OAKI_SERIES - OAKI_SERIES / 4) return;
     for (size_t i = 0; i < 2 * OAKI_SERIES; i++) {
         oaki_series *s = &d->series[i];
-        if (s->key && d->looks - s->look <= (uint64_t)d->cfg.looks_max)
+        if (s->key && d->paces - s->look <= (uint64_t)d->cfg.looks_max)
             d->series[2 * OAKI_SERIES + n++] = *s;
     }
     memset(d->series, 0, 2 * OAKI_SERIES * sizeof *d->series);
@@ -116,11 +136,11 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
     oaki_rise r;
     unsigned looks;
     bool fresh;
-    oaki_figure_add(&d->heap, (double)l->cycles.live);
+    oaki_figure_add(d, &d->heap, (double)l->cycles.live);
     double slow = oaki_trend_rise(&d->heap.seen.slow).slope / OAKI_SLOW;
     d->heap_slope = OAKI_MAX(oaki_trend_rise(&d->heap.seen.fast).slope, slow);
-    if (oaki_figure_grows(d, l, &d->heap, (double)d->cfg.growth_bytes,
-                          d->cfg.growth_percent / 10.0, &r, &looks)) {
+    if (oaki_figure_grows(d, &d->heap, (double)d->cfg.growth_bytes, d->cfg.growth_percent / 10.0,
+                          &r, &looks)) {
         oak_finding *f = oaki_raise(d, l, OAK_FINDING_HEAP_GROWTH, 1, &fresh);
         if (!f) return;
         if (fresh) oaki_format(f->subject, sizeof f->subject, "the heap");
@@ -157,7 +177,7 @@ static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_rea
     add(d, e, live);
     double sigma = l->rate > 1 ? sqrt((double)l->rate * live) : 0;
     double least = OAKI_MAX((double)d->cfg.growth_bytes, 4 * sigma);
-    if (!oaki_figure_grows(d, l, &e->figure, least, d->cfg.growth_percent, &r, &looks)) return;
+    if (!oaki_figure_grows(d, &e->figure, least, d->cfg.growth_percent, &r, &looks)) return;
     if (d->heap_slope < r.slope / 2) return;
     bool fresh;
     oak_finding *f = oaki_raise(d, l, OAK_FINDING_SITE_GROWTH, e->key, &fresh);
@@ -190,7 +210,7 @@ static void judge_types(oaki_detector *d, const oaki_look *l)
         unsigned looks;
         if (!e) continue;
         add(d, e, (double)t->bytes);
-        if (!oaki_figure_grows(d, l, &e->figure, (double)d->cfg.growth_bytes, d->cfg.growth_percent,
+        if (!oaki_figure_grows(d, &e->figure, (double)d->cfg.growth_bytes, d->cfg.growth_percent,
                                &r, &looks))
             continue;
         bool fresh;
@@ -232,11 +252,11 @@ static void judge_counts(oaki_detector *d, const oaki_look *l)
     oaki_rise r;
     unsigned looks;
     double least = d->cfg.threads, percent = d->cfg.growth_percent;
-    oaki_figure_add(&d->threads, (double)(l->census->threads_seen - l->census->fibers));
-    if (oaki_figure_grows(d, l, &d->threads, least, percent, &r, &looks))
+    oaki_figure_add(d, &d->threads, (double)(l->census->threads_seen - l->census->fibers));
+    if (oaki_figure_grows(d, &d->threads, least, percent, &r, &looks))
         tell_count(d, l, OAK_FINDING_THREAD_GROWTH, &r, looks, "attached threads");
-    oaki_figure_add(&d->fibers, (double)l->census->fibers);
-    if (oaki_figure_grows(d, l, &d->fibers, 10 * least, percent, &r, &looks))
+    oaki_figure_add(d, &d->fibers, (double)l->census->fibers);
+    if (oaki_figure_grows(d, &d->fibers, 10 * least, percent, &r, &looks))
         tell_count(d, l, OAK_FINDING_FIBER_GROWTH, &r, looks, "parked fibers");
 }
 

@@ -35,12 +35,16 @@ typedef struct oaki_row {
     uint64_t since; /* the first of them */
 } oaki_row;
 
-/* A figure that may grow. */
+/* A figure that may grow. Of looks in quick succession it takes one. */
 typedef struct oaki_figure {
     oaki_growth seen;
-    oaki_row rose;      /* at every look */
-    bool slow_news;     /* the slow series has one more, that is not judged yet */
+    unsigned rose;      /* looks in a row at which it did */
+    bool news;          /* it has one more look, that is not judged yet */
+    bool slow_news;     /* and so has the slow series */
     unsigned slow_rose; /* of these, how many times in a row */
+    bool grows;         /* the verdict, and what it says */
+    unsigned looks;
+    oaki_rise rise;
 } oaki_figure;
 
 typedef struct oaki_look {
@@ -56,7 +60,7 @@ typedef struct oaki_look {
 typedef struct oaki_series {
     oak_finding_kind kind;
     uint64_t key;    /* 0: free */
-    uint64_t look;   /* the last one that had it */
+    uint64_t look;   /* the last one that had it, of those at the usual pace */
     oaki_figure figure;
 } oaki_series;
 
@@ -79,6 +83,8 @@ typedef struct oaki_detector {
     oak_detector_config cfg;
     uint64_t looks;
     uint64_t when, at; /* the last one: monotonic, and as oaki_look.at */
+    uint64_t paces, paced_at; /* looks at the usual pace, and the last one's time */
+    bool paced;               /* this look is one of them */
     oaki_figure heap, threads, fibers;
     double heap_slope; /* at this look */
     oaki_series *series; /* by hash */
@@ -102,6 +108,12 @@ typedef struct oaki_detector {
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
                         bool *fresh);
 
+/* What looks that are n paces apart must have between them, clocks and schedulers allowed for. */
+OAKI_INLINE uint64_t oaki_paces_ns(const oaki_detector *d, int n)
+{
+    return (uint64_t)n * (uint64_t)d->cfg.pace_ms * 900000;
+}
+
 /* Does it show now, and has it at so many looks in a row, for as long as they take at the usual
  * pace? Looks in quick succession, as collections come while a heap is filled, see one moment. */
 bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, const oaki_look *l);
@@ -109,9 +121,9 @@ bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, 
 /* What it was at this look; then, does it grow: by so much at least, and by such a part? *looks:
  * that it takes to see it. */
 void oaki_figure_init(const oaki_detector *d, oaki_figure *f);
-void oaki_figure_add(oaki_figure *f, double value);
-bool oaki_figure_grows(const oaki_detector *d, const oaki_look *l, oaki_figure *f, double least,
-                       double percent, oaki_rise *r, unsigned *looks);
+void oaki_figure_add(const oaki_detector *d, oaki_figure *f, double value);
+bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, double percent,
+                       oaki_rise *r, unsigned *looks);
 
 /* "12.3 MiB" in buf. */
 const char *oaki_size_text(double bytes, char buf[32]);

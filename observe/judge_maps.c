@@ -79,7 +79,7 @@ static void judge_growth(oaki_detector *d, const oaki_look *l, oaki_map_track *t
     unsigned looks;
     char a[32];
     double least = (double)d->cfg.growth_bytes / (double)OAKI_MAX(v->entry_bytes, 1);
-    if (!oaki_figure_grows(d, l, &t->len, least, d->cfg.growth_percent, &r, &looks)) return;
+    if (!oaki_figure_grows(d, &t->len, least, d->cfg.growth_percent, &r, &looks)) return;
     oak_finding *f = raise(d, l, OAK_FINDING_MAP_GROWTH, t);
     if (!f) return;
     f->before = (uint64_t)r.before;
@@ -158,7 +158,7 @@ void oaki_judge_maps(oaki_detector *d, const oaki_look *l)
         t->view = m->view;
         t->look = d->looks;
         t->most = OAKI_MAX(t->most, m->view.len);
-        oaki_figure_add(&t->len, (double)m->view.len);
+        oaki_figure_add(d, &t->len, (double)m->view.len);
         judge_growth(d, l, t);
         judge_sparse(d, l, t);
         judge_stuck(d, l, t);

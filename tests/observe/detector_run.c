@@ -120,6 +120,12 @@ END_TEST
 
 /* ---- in the background ---- */
 
+/* When looks are rare, a step is seen before the growth. */
+static void note_leaks(const oak_finding *f, void *ctx)
+{
+    if (f->severity == OAK_SEVERITY_LEAK) note(f, ctx);
+}
+
 static void *leak_for_long(void *arg)
 {
     for (size_t i = 0; !AO_load(&told) && i < 400000; i++) {
@@ -133,7 +139,7 @@ START_TEST(the_thread_finds_a_leak_by_itself)
 {
     oak_detector_config cfg;
     oak_detector_config_default(&cfg);
-    cfg.found = note;
+    cfg.found = note_leaks;
     cfg.ctx = &told;
     cfg.interval_ms = 0;
     cfg.pace_ms = 0;
