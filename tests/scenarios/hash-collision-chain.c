@@ -14,7 +14,7 @@
 #define KEYS ((int64_t)100000)
 #define EQUAL ((int64_t)10000)
 #define MILLISECONDS INT64_C(1672531200000) /* of 2023-01-01 */
-#define ROUNDS 9
+#define ROUNDS 25
 
 static const scn_map_policy *policy;
 static void *map;
