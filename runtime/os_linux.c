@@ -18,11 +18,22 @@
 #include <unistd.h>
 
 #define NS 1000000000u
+#define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; few pairs of small numbers end in a 7 */
 
+static char *map_near(void *hint, size_t size)
+{
+    void *p = mmap(hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Where the system likes, but not where 32 bits of a hash or of a length point, which would keep
+ * what is there. Valgrind gives such addresses. */
 static char *map_inaccessible(size_t size)
 {
-    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    char *p = map_near(NULL, size);
+    if (!p || (uintptr_t)p > UINT32_MAX) return p;
+    munmap(p, size);
+    return map_near(HIGH, size);
 }
 
 void *oaki_os_reserve(size_t size, size_t align)

@@ -48,6 +48,7 @@ START_TEST(without_a_wish_it_is_a_tebibyte)
     oak_heap_info_read(&info);
     ck_assert_uint_eq((uintptr_t)info.base, oaki_the_heap.base);
     ck_assert_uint_eq((uintptr_t)info.base % OAKI_CHUNK, 0);
+    ck_assert_uint_gt((uintptr_t)info.base, UINT32_MAX); /* where numbers don't point */
     getrlimit(RLIMIT_AS, &rl);
     if (rl.rlim_cur == RLIM_INFINITY && !test_slow())
         ck_assert_uint_eq(info.reserved, (size_t)1 << 40);
