@@ -1,7 +1,8 @@
 /* snapgraph.c - a snapshot that was read: what is in it, paths, and who retains most.
  *
- * Owns nothing. Bounds: an object by address O(log objects); a path linear in the snapshot; the
- * analysis as dominators.h says. */
+ * Owns nothing. Bounds: an object by address, an edge, and the pairs of a key O(log snapshot),
+ * however many have that key; a path linear in the snapshot but for that; the analysis as
+ * dominators.h says; the top O(objects * log max). A file may have been made to take long. */
 #include "dominators.h"
 #include "path.h"
 #include "snapread.h"
@@ -51,7 +52,8 @@ const char *oaki_snapkey_of(const oak_snapshot *s, uint32_t object, uint32_t wor
     return found ? oaki_snapstring(s, k[lo].text) : NULL;
 }
 
-const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size_t *n)
+/* The first pair whose key is not below this one. */
+static size_t pair_from(const oak_snapshot *s, uint64_t key)
 {
     const oaki_snappair *p = s->pairs.item;
     size_t lo = 0, hi = s->pairs.n;
@@ -62,9 +64,14 @@ const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size
         else
             hi = mid;
     }
-    for (hi = lo; hi < s->pairs.n && p[hi].key == key; hi++) {}
-    *n = hi - lo;
-    return p + lo;
+    return lo;
+}
+
+const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size_t *n)
+{
+    size_t lo = pair_from(s, key);
+    *n = s->pairs.n ? pair_from(s, (uint64_t)key + 1) - lo : 0;
+    return (const oaki_snappair *)s->pairs.item + lo;
 }
 
 void oak_snapshot_info_read(const oak_snapshot *s, oak_snapshot_info *out)
@@ -319,16 +326,51 @@ static bool is_told_by_dominator(const oak_snapshot *s, size_t i)
     return s->retained[d] - s->retained[i] < s->retained[i] / 8;
 }
 
+/* Does a come behind b? Of the same size the first one comes first. */
+static bool is_behind(const oak_snapshot *s, uint64_t a, uint64_t b)
+{
+    if (s->retained[a] != s->retained[b]) return s->retained[a] < s->retained[b];
+    return a > b;
+}
+
+/* A heap with the last of all at its top. */
+static void sift(const oak_snapshot *s, uint64_t *heap, size_t i, size_t n)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && is_behind(s, heap[child + 1], heap[child])) child++;
+        if (!is_behind(s, heap[child], heap[i])) return;
+        uint64_t x = heap[i];
+        heap[i] = heap[child];
+        heap[child] = x;
+    }
+}
+
+static void make_heap(const oak_snapshot *s, uint64_t *heap, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) sift(s, heap, i, n);
+}
+
 size_t oak_snapshot_top(const oak_snapshot *s, uint64_t *out, size_t max)
 {
     size_t n = 0;
     if (!s->idom || max == 0) return 0;
     for (size_t i = 0; i < s->objects.n; i++) {
-        if (n == max && s->retained[i] <= s->retained[out[n - 1]]) continue;
+        if (n == max && is_behind(s, i, out[0])) continue;
         if (is_told_by_dominator(s, i)) continue;
-        size_t at = n < max ? n++ : n - 1;
-        for (; at > 0 && s->retained[out[at - 1]] < s->retained[i]; at--) out[at] = out[at - 1];
-        out[at] = i;
+        if (n < max) {
+            out[n++] = i;
+            if (n == max) make_heap(s, out, n);
+        } else {
+            out[0] = i;
+            sift(s, out, 0, n);
+        }
+    }
+    if (n < max) make_heap(s, out, n);
+    for (size_t left = n; left-- > 1;) {
+        uint64_t last = out[0];
+        out[0] = out[left];
+        out[left] = last;
+        sift(s, out, 0, left);
     }
     return n;
 }

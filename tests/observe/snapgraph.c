@@ -1,0 +1,158 @@
+/* snapgraph.c - tests of what is asked of a snapshot, on snapshots whose shape makes a search that
+ * goes over the same again and again take minutes: many pairs on one key, much that retains more
+ * than what came before. Tests that are slow by a factor pass. */
+#include "observe/path.h"
+#include "observe/snapread.h"
+
+#include "tests/heap.h"
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_observe_snapgraph(void);
+
+static void *table(oaki_snaptable *t, size_t n, size_t size)
+{
+    t->item = calloc(n + 1, size);
+    ck_assert_ptr_nonnull(t->item);
+    t->n = t->cap = n;
+    return t->item;
+}
+
+/* Objects of a granule each, side by side; object 0 is the root. */
+static oak_snapshot *make(size_t nobjects, size_t npairs)
+{
+    oak_snapshot *s = calloc(1, sizeof *s);
+    ck_assert_ptr_nonnull(s);
+    oaki_snapobject *o = table(&s->objects, nobjects, sizeof *o);
+    oaki_snaproot *r = table(&s->roots, 1, sizeof *r);
+    table(&s->strings, 1, 1);
+    table(&s->edges, 0, sizeof(oaki_snapedge));
+    table(&s->pairs, npairs, sizeof(oaki_snappair));
+    for (size_t i = 0; i < nobjects; i++)
+        o[i] = (oaki_snapobject){ .address = i, .granules = 1, .type = OAKI_SHAPE_NOSCAN };
+    r->kind = OAK_ROOT_GLOBAL;
+    s->info.heap_used = nobjects << 4;
+    return s;
+}
+
+static uint32_t pairs_with(const oak_snapshot *s, uint32_t key, uint32_t first)
+{
+    size_t n;
+    const oaki_snappair *p = oaki_snappairs_of(s, key, &n);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_uint_eq(p[i].key, key);
+        ck_assert_uint_eq(p[i].value, first + i);
+    }
+    return (uint32_t)n;
+}
+
+START_TEST(the_pairs_of_a_key_are_found)
+{
+    static const uint32_t keys[] = { 1, 1, 1, 3, 4, 4, 7 };
+    oak_snapshot *s = make(8, OAKI_COUNT(keys));
+    oaki_snappair *p = s->pairs.item;
+    for (uint32_t i = 0; i < OAKI_COUNT(keys); i++) p[i] = (oaki_snappair){ 0, keys[i], i };
+    static const uint32_t counts[] = { 0, 3, 0, 1, 2, 0, 0, 1 };
+    for (uint32_t key = 0, first = 0; key < 8; key++) {
+        ck_assert_uint_eq(pairs_with(s, key, first), counts[key]);
+        first += counts[key];
+    }
+    ck_assert_uint_eq(pairs_with(s, UINT32_MAX, 0), 0);
+    s->pairs.n = 0;
+    ck_assert_uint_eq(pairs_with(s, 1, 0), 0);
+    oak_snapshot_close(s);
+}
+END_TEST
+
+#define PAIRS 600000u
+
+START_TEST(many_ephemerons_on_one_key)
+{
+    uint64_t top[4];
+    oak_snapshot_object o;
+    oak_snapshot_edge e;
+    oak_snapshot *s = make(PAIRS + 1, PAIRS);
+    oaki_snappair *p = s->pairs.item;
+    for (uint32_t i = 0; i < PAIRS; i++) p[i] = (oaki_snappair){ 0, 0, i + 1 };
+    ck_assert_int_eq(oak_snapshot_analyse(s), 0);
+    ck_assert_uint_eq(oak_snapshot_top(s, top, 4), 4);
+    ck_assert_uint_eq(top[0], 0);
+    ck_assert_int_eq(oak_snapshot_object_read(s, 0, &o), 0);
+    ck_assert_uint_eq(o.retained, (PAIRS + 1) * UINT64_C(16));
+    for (uint64_t i = 0; i < PAIRS; i++) {
+        ck_assert_int_eq(oak_snapshot_edge_read(s, 0, i, &e), 0);
+        if (e.target != i + 1 || !e.ephemeron) ck_abort_msg("edge %llu", (unsigned long long)i);
+    }
+    ck_assert_int_eq(oak_snapshot_edge_read(s, 0, PAIRS, &e), -1);
+    oak_path *path = oak_snapshot_why(s, (uint64_t)PAIRS << 4);
+    ck_assert_ptr_nonnull(path);
+    ck_assert_uint_eq(path->length, 2);
+    ck_assert_str_eq(path->steps[1].label, "ephemeron");
+    oak_path_free(path);
+    oak_snapshot_close(s);
+}
+END_TEST
+
+/* ---- top ---- */
+
+static oak_snapshot *with_sizes(size_t n)
+{
+    oak_snapshot *s = make(n, 0);
+    s->idom = malloc(n * sizeof *s->idom);
+    s->retained = malloc(n * sizeof *s->retained);
+    ck_assert(s->idom && s->retained);
+    memset(s->idom, 0xff, n * sizeof *s->idom);
+    return s;
+}
+
+/* As it is defined: by size, of the same size the first first. */
+START_TEST(the_top_is_in_order)
+{
+    enum { N = 300 };
+    uint64_t out[N + 1];
+    test_seed("observe/snapgraph");
+    oak_snapshot *s = with_sizes(N);
+    for (size_t max = 1; max <= N + 1; max += 1 + test_below(20)) {
+        bool taken[N] = { false };
+        for (size_t i = 0; i < N; i++) s->retained[i] = 16 * test_below(50);
+        size_t n = oak_snapshot_top(s, out, max);
+        ck_assert_uint_eq(n, OAKI_MIN(max, (size_t)N));
+        for (size_t k = 0; k < n; k++) {
+            size_t best = N;
+            for (size_t i = 0; i < N; i++)
+                if (!taken[i] && (best == N || s->retained[i] > s->retained[best])) best = i;
+            ck_assert_uint_eq(out[k], best);
+            taken[best] = true;
+        }
+    }
+    oak_snapshot_close(s);
+}
+END_TEST
+
+START_TEST(a_long_top_of_what_retains_more_and_more)
+{
+    enum { N = 3000000 };
+    oak_snapshot *s = with_sizes(N);
+    uint64_t *out = malloc(N / 2 * sizeof *out);
+    ck_assert_ptr_nonnull(out);
+    for (size_t i = 0; i < N; i++) s->retained[i] = i;
+    ck_assert_uint_eq(oak_snapshot_top(s, out, N / 2), N / 2);
+    for (size_t i = 0; i < N / 2; i++)
+        if (out[i] != N - 1 - i) ck_abort_msg("%zu", i);
+    free(out);
+    oak_snapshot_close(s);
+}
+END_TEST
+
+Suite *suite_observe_snapgraph(void)
+{
+    Suite *s = suite_create("observe/snapgraph");
+    TCase *c = tcase_create("snapgraph");
+    tcase_add_test(c, the_pairs_of_a_key_are_found);
+    tcase_add_test(c, many_ephemerons_on_one_key);
+    tcase_add_test(c, the_top_is_in_order);
+    tcase_add_test(c, a_long_top_of_what_retains_more_and_more);
+    suite_add_tcase(s, c);
+    return s;
+}
