@@ -3,13 +3,17 @@
  * Owns: struct self: strings, each once, and a table from code addresses to frames. Neither
  *   shrinks: both are bounded by the code that allocates. Lock: `lock`, one of the host's, never
  *   held while anything of Oakum's is waited for but the end of a fork.
- * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols). */
+ * Invariant: what is remembered of an address is true of the object that is loaded there, or of the
+ *   last one that was; the loader's counts of what it has loaded and unloaded say when to look.
+ * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols); after
+ *   something was unloaded, O(loaded objects) more, once for each address. */
 #include "symbol.h"
 #include "dwarf.h"
 #include "elfsym.h"
 #include "object.h"
 #include "runtime/thread.h"
 #include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +25,16 @@ typedef struct text {
     char s[];
 } text;
 
+/* The loader's counts. */
+typedef struct loads {
+    unsigned long long adds, subs;
+} loads;
+
 typedef struct entry {
     struct entry *next;
     uintptr_t pc;
+    loads seen;  /* when it was last known to be true */
+    bool placed; /* an object was there then */
     size_t n;
     oak_frame frame[];
 } entry;
@@ -35,6 +46,7 @@ static struct {
     pthread_mutex_t lock;
     text *texts[BUCKETS];
     entry *entries[BUCKETS];
+    loads loads;
     bool no_dwarf; /* it was tried, and there is none */
 } self = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -50,6 +62,21 @@ static void once(void)
     self.no_dwarf = !oaki_dwarf_load();
 }
 
+static int read_loads(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size;
+    *(loads *)ctx = (loads){ info->dlpi_adds, info->dlpi_subs };
+    return 1;
+}
+
+/* What libdw has opened says nothing of what came in the place of an object that has gone. */
+static void look_at_loader(void)
+{
+    unsigned long long subs = self.loads.subs;
+    (void)dl_iterate_phdr(read_loads, &self.loads);
+    if (self.loads.subs != subs) oaki_dwarf_close();
+}
+
 /* A fork waits: in the child the loader's list of objects would stay locked by who reads it here.
  * What takes the loader's other lock, as a library's constructor that forks may hold it, stays
  * outside: loading libdw, and asking for symbols. */
@@ -58,6 +85,7 @@ static void lock(void)
     (void)pthread_once(&self.once, once);
     pthread_mutex_lock(&self.lock);
     oaki_fork_hold();
+    look_at_loader();
 }
 
 static void unlock(void)
@@ -156,23 +184,56 @@ static size_t look_up(uintptr_t pc, oak_frame *out)
 
 /* ---- code ---- */
 
-static entry *find(uintptr_t pc)
+static entry **place_of(uintptr_t pc)
 {
-    entry *e = self.entries[(pc ^ pc >> 12) % BUCKETS];
-    while (e && e->pc != pc) e = e->next;
-    return e;
+    entry **at = &self.entries[(pc ^ pc >> 12) % BUCKETS];
+    while (*at && (*at)->pc != pc) at = &(*at)->next;
+    return at;
+}
+
+static bool is_loaded(uintptr_t pc)
+{
+    oaki_objects objects;
+    if (oaki_objects_read(&objects) != 0) return false;
+    bool found = oaki_objects_find(&objects, pc, NULL) != NULL;
+    oaki_objects_free(&objects);
+    return found;
+}
+
+/* What was loaded stays until something is unloaded, and nothing comes without being loaded. */
+static bool is_up_to_date(const entry *e)
+{
+    return e->seen.subs == self.loads.subs && (e->placed || e->seen.adds == self.loads.adds);
+}
+
+/* What is remembered, unless there may be something else by now; where nothing is, it says what
+ * was. */
+static const entry *find(uintptr_t pc)
+{
+    entry **at = place_of(pc), *e = *at;
+    if (!e || is_up_to_date(e)) return e;
+    if (!is_loaded(pc)) {
+        e->seen = self.loads;
+        e->placed = false;
+        return e;
+    }
+    *at = e->next;
+    free(e);
+    return NULL;
 }
 
 static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
 {
-    entry *e = malloc(sizeof *e + n * sizeof *frame), **head;
+    entry *e = malloc(sizeof *e + n * sizeof *frame), **at;
     if (!e) return;
-    head = &self.entries[(pc ^ pc >> 12) % BUCKETS];
-    e->pc = pc;
-    e->n = n;
+    at = place_of(pc);
+    *e = (entry){ .next = *at,
+                  .pc = pc,
+                  .seen = self.loads,
+                  .placed = frame[0].object != NULL,
+                  .n = n };
     memcpy(e->frame, frame, n * sizeof *frame);
-    e->next = *head;
-    *head = e;
+    *at = e;
 }
 
 size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])

@@ -4,9 +4,10 @@
  * linked. Without it, or where there is no such information, ELF symbol tables tell names
  * (elfsym.h), then the loader's, and otherwise an address is all there is.
  *
- * Strings that are handed out live as long as the process: each is kept once. What was found for an
- * address is kept too. Not in a stop, nor inside oaki_enter, nor in the child of a bare fork: this
- * calls malloc and opens files. Any thread. */
+ * Strings that are handed out live as long as the process: each is kept once. What was found for
+ * an address is kept too, until another object is loaded there: code that has gone keeps the name
+ * that was asked for while it was there. Not in a stop, nor inside oaki_enter, nor in the child of
+ * a bare fork: this calls malloc and opens files. Any thread. */
 #ifndef OAKI_SYMBOL_H
 #define OAKI_SYMBOL_H
 

@@ -4,9 +4,11 @@
 #include "observe/object.h"
 #include "observe/stack.h"
 #include "tests/heap.h"
+#include "tests/observe/files.h"
 #include "tests/threads.h"
 
 #include <check.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -114,6 +116,61 @@ START_TEST(threads_may_look_up_at_once)
     for (int i = 0; i < 5 && !test_breaks_asan(); i++) test_child(look_up_in_child, NULL);
     for (size_t i = 0; i < 3; i++) test_join(id[i]);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- code that goes ---- */
+
+/* The function, which must be at this address unless that is 0. A library that lands elsewhere
+ * stays where it is, so that a copy of it may find the place. */
+static uintptr_t load_plugin(const char *file, const char *function, uintptr_t wanted, void **lib)
+{
+    for (int i = 0; i < 16; i++) {
+        char copy[128], command[512];
+        snprintf(copy, sizeof copy, "%s.%d", test_path(strrchr(file, '/') + 1), i);
+        snprintf(command, sizeof command, "cp '%s' '%s'", file, copy);
+        ck_assert_int_eq(system(command), 0);
+        *lib = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+        ck_assert_msg(*lib != NULL, "%s", dlerror());
+        uintptr_t at = (uintptr_t)dlsym(*lib, function);
+        if (!wanted || at == wanted) return at;
+    }
+    ck_abort_msg("no library was loaded at the place of another");
+}
+
+static const char *function_at(uintptr_t pc)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    return f[oaki_symbol_of_code(pc, f) - 1].function;
+}
+
+START_TEST(code_that_went_keeps_its_name_until_other_code_comes)
+{
+    void *lib;
+    uintptr_t pc = load_plugin(TEST_MODULES "/libplugin1.so", "plugin_before", 0, &lib), other;
+    ck_assert_str_eq(function_at(pc + 1), "plugin_before");
+    ck_assert_str_eq(function_at((uintptr_t)outer), "outer");
+    ck_assert_int_eq(dlclose(lib), 0);
+    for (int i = 0; i < 2; i++) ck_assert_str_eq(function_at(pc + 1), "plugin_before");
+    ck_assert_ptr_null(function_at(pc + 2)); /* nobody asked in time */
+    ck_assert_str_eq(function_at((uintptr_t)outer), "outer");
+    other = load_plugin(TEST_MODULES "/libplugin2.so", "plugin_behind", pc, &lib);
+    ck_assert_uint_eq(other, pc);
+    for (int i = 0; i < 3; i++) ck_assert_str_eq(function_at(pc + i), "plugin_behind");
+    ck_assert_int_eq(dlclose(lib), 0);
+    ck_assert_str_eq(function_at(pc + 1), "plugin_behind");
+}
+END_TEST
+
+/* Without a look in between. */
+START_TEST(code_that_came_in_the_place_of_other_code_has_its_own_name)
+{
+    void *lib;
+    uintptr_t pc = load_plugin(TEST_MODULES "/libplugin2.so", "plugin_behind", 0, &lib);
+    ck_assert_str_eq(function_at(pc + 1), "plugin_behind");
+    ck_assert_int_eq(dlclose(lib), 0);
+    load_plugin(TEST_MODULES "/libplugin1.so", "plugin_before", pc, &lib);
+    for (int i = 0; i < 3; i++) ck_assert_str_eq(function_at(pc + i), "plugin_before");
 }
 END_TEST
 
@@ -238,6 +295,8 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, an_address_has_its_functions_and_lines);
     tcase_add_test(c, what_has_no_name_is_an_address);
     tcase_add_test(c, threads_may_look_up_at_once);
+    tcase_add_test(c, code_that_went_keeps_its_name_until_other_code_comes);
+    tcase_add_test(c, code_that_came_in_the_place_of_other_code_has_its_own_name);
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
     tcase_add_test(c, damaged_files_are_harmless);
