@@ -1,7 +1,9 @@
 /* gclog.c - a log of collections in JSON (oakum/gclog.h).
  *
  * Owns: the descriptor and the account of lines. A line is formatted in the frame of the listener
- *   and goes out in one write, so that lines of several processes with one file stay whole.
+ *   and goes out in one write, so that lines of several processes with one file stay whole. Of a
+ *   line that a full disk has cut, the piece stays, as others may have written behind it; the next
+ *   one begins with a newline.
  * Lock: the turn, for starting and stopping; lines are written by the listener alone, which is
  *   called by one thread at a time and by none once it has been taken off.
  * Bound: a line is at most LINE bytes; a pipe that is full is not waited for. */
@@ -30,6 +32,7 @@ static struct {
     bool file;     /* a regular one: it never makes us wait */
     bool forks;    /* the child's handler is registered */
     int fd, error; /* errno of the first line that failed, or 0 */
+    bool torn;     /* a piece of a line is the last that was written */
     uint64_t lost; /* lines since the last that was written */
 } self;
 
@@ -128,16 +131,24 @@ static bool has_room(void)
     return false;
 }
 
+static int put_line(const char *p, size_t n)
+{
+    size_t done;
+    int r = oaki_write_counted(self.fd, p, n, &done);
+    if (done > 0) self.torn = p[done - 1] != '\n';
+    return r;
+}
+
 static void write_line(const oaki_cycle *c, void *ctx)
 {
-    char line[LINE];
-    oaki_json_text text = { .p = line, .size = sizeof line };
+    char line[LINE + 1] = "\n"; /* which is written when the one before was torn */
+    oaki_json_text text = { .p = line + 1, .size = LINE };
     oaki_json j;
     (void)ctx;
     oaki_json_init(&j, oaki_json_to_text, &text);
     oaki_gclog_cycle(&j, c, self.lost + c->lost);
     OAKI_INVARIANT(oaki_json_finish(&j), "a line of the log is longer than LINE");
-    if (has_room() && oaki_write_all(self.fd, line, text.len) == 0) {
+    if (has_room() && put_line(line + !self.torn, text.len + self.torn) == 0) {
         self.lost = 0;
         return;
     }
@@ -175,7 +186,18 @@ static int stop(void)
     return -1;
 }
 
-static int start(int fd, bool own)
+/* Does the file end in the middle of a line, left by another program? */
+static bool ends_torn(const char *path)
+{
+    char last = '\n';
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return false;
+    if (lseek(fd, -1, SEEK_END) >= 0) (void)!read(fd, &last, 1);
+    close(fd);
+    return last != '\n';
+}
+
+static int start(int fd, bool own, const char *path)
 {
     struct stat st;
     (void)stop();
@@ -185,6 +207,7 @@ static int start(int fd, bool own)
     self.file = S_ISREG(st.st_mode);
     self.error = 0;
     self.lost = 0;
+    self.torn = path && self.file && ends_torn(path);
     if (!self.forks) oaki_fork_register(fork_child);
     self.forks = true;
     self.on = oaki_gc_on_cycle(write_line, NULL) == 0;
@@ -195,7 +218,7 @@ int oak_gclog_start_fd(int fd)
 {
     if (!oaki_heap_ready()) return -1;
     take_turn();
-    int r = start(fd, false), saved = errno;
+    int r = start(fd, false, NULL), saved = errno;
     give_turn();
     errno = saved;
     return r;
@@ -207,7 +230,7 @@ int oak_gclog_start(const char *path)
     take_turn();
     (void)stop();
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    int r = fd >= 0 ? start(fd, true) : -1, saved = errno;
+    int r = fd >= 0 ? start(fd, true, path) : -1, saved = errno;
     if (r != 0 && fd >= 0) close(fd);
     give_turn();
     errno = saved;

@@ -20,13 +20,12 @@
 /* ---- writing ---- */
 
 /* One that can't be written to now is waited for. */
-static int write_pieces(int fd, const char *p, size_t n)
+static int write_pieces(int fd, const char *p, size_t n, size_t *done)
 {
-    while (n > 0) {
-        ssize_t w = write(fd, p, OAKI_MIN(n, (size_t)1 << 30));
+    while (*done < n) {
+        ssize_t w = write(fd, p + *done, OAKI_MIN(n - *done, (size_t)1 << 30));
         if (w >= 0) {
-            p += w;
-            n -= (size_t)w;
+            *done += (size_t)w;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             struct pollfd f = { .fd = fd, .events = POLLOUT };
             (void)poll(&f, 1, -1);
@@ -38,14 +37,15 @@ static int write_pieces(int fd, const char *p, size_t n)
 }
 
 /* SIGPIPE is held back, and taken away if it is ours: one that waited already stays. */
-int oaki_write_all(int fd, const void *p, size_t n)
+int oaki_write_counted(int fd, const void *p, size_t n, size_t *done)
 {
     sigset_t sigpipe, before, waiting;
     sigemptyset(&sigpipe);
     sigaddset(&sigpipe, SIGPIPE);
     sigpending(&waiting);
     pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
-    int r = write_pieces(fd, p, n), saved = errno;
+    *done = 0;
+    int r = write_pieces(fd, p, n, done), saved = errno;
     if (r != 0 && saved == EPIPE && !sigismember(&waiting, SIGPIPE)) {
         struct timespec now = { 0, 0 };
         while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
@@ -53,6 +53,12 @@ int oaki_write_all(int fd, const void *p, size_t n)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;
     return r;
+}
+
+int oaki_write_all(int fd, const void *p, size_t n)
+{
+    size_t done;
+    return oaki_write_counted(fd, p, n, &done);
 }
 
 /* ---- files ---- */

@@ -8,6 +8,8 @@
 
 /* All n bytes, whatever the pieces. 0, or -1 with errno. */
 int oaki_write_all(int fd, const void *p, size_t n);
+/* The same, with how many of them were written when it fails. */
+int oaki_write_counted(int fd, const void *p, size_t n, size_t *done);
 
 /* A file that takes its name when it is whole. */
 typedef struct oaki_output {

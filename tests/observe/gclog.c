@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 Suite *suite_observe_gclog(void);
@@ -225,6 +226,71 @@ START_TEST(a_full_disk_is_told_of_at_the_end)
 }
 END_TEST
 
+static void limit_files(size_t bytes)
+{
+    struct rlimit r;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &r), 0);
+    r.rlim_cur = bytes ? bytes : r.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+/* The pieces of lines in the file: what is no JSON; *whole: what is. */
+static size_t count_pieces(const char *path, size_t *whole)
+{
+    size_t pieces = 0;
+    char *text = test_read_file(path), *save;
+    ck_assert_ptr_null(strstr(text, "\n\n"));
+    *whole = 0;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (json_valid(line, strlen(line))) ++*whole;
+        else pieces++;
+    return pieces;
+}
+
+/* The disk is full, has a bit of room for a while, is full, and has room again. */
+START_TEST(a_torn_line_tears_no_other)
+{
+    const char *path = test_path("log");
+    size_t whole, room = 1;
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(oak_gclog_start(path), 0);
+    oak_collect();
+    for (size_t i = 0; i < 5; i++) {
+        struct stat st;
+        ck_assert_int_eq(stat(path, &st), 0);
+        limit_files((size_t)st.st_size + room);
+        for (int k = 0; k < 3; k++) oak_collect();
+        limit_files(0);
+        oak_collect();
+        room = room * 3;
+    }
+    ck_assert_int_eq(oak_gclog_stop(), -1);
+    ck_assert_int_eq(errno, EFBIG);
+    ck_assert_uint_eq(count_pieces(path, &whole), 5);
+    ck_assert_uint_eq(whole, 6);
+}
+END_TEST
+
+START_TEST(a_log_goes_on_behind_a_torn_line)
+{
+    const char *path = test_path("log");
+    size_t whole;
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(100);
+    ck_assert_int_eq(oak_gclog_start(path), 0);
+    oak_collect();
+    ck_assert_int_eq(oak_gclog_stop(), -1);
+    limit_files(0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(oak_gclog_start(path), 0);
+        oak_collect();
+        ck_assert_int_eq(oak_gclog_stop(), 0);
+    }
+    ck_assert_uint_eq(count_pieces(path, &whole), 1);
+    ck_assert_uint_eq(whole, 2);
+}
+END_TEST
+
 START_TEST(a_closed_pipe_raises_no_signal)
 {
     int fd[2];
@@ -346,6 +412,8 @@ Suite *suite_observe_gclog(void)
     tcase_add_test(c, a_second_start_goes_on_in_the_same_file);
     tcase_add_test(c, what_can_not_be_opened_is_an_error);
     tcase_add_test(c, a_full_disk_is_told_of_at_the_end);
+    tcase_add_test(c, a_torn_line_tears_no_other);
+    tcase_add_test(c, a_log_goes_on_behind_a_torn_line);
     tcase_add_test(c, a_closed_pipe_raises_no_signal);
     tcase_add_test(c, a_full_pipe_holds_nobody_up_and_lost_lines_are_counted);
     tcase_add_test(c, lines_are_whole_and_in_order_beside_threads);
