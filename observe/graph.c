@@ -218,6 +218,17 @@ void oaki_search_value(oaki_search *s, uintptr_t value)
     look(s, to);
 }
 
+void oaki_search_unblock(oaki_search *s)
+{
+    size_t n = s->nblocked;
+    s->nblocked = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = s->blocked[i];
+        *oaki_mark_word(oaki_the_heap.mark, slot) &= ~((uint64_t)1 << oaki_mark_shift(slot));
+        oaki_search_value(s, oaki_the_heap.base + slot);
+    }
+}
+
 void oaki_search_root(oaki_search *s, const oaki_root_word *w)
 {
     oaki_search_value(s, w->value);
@@ -233,6 +244,30 @@ void oaki_search_all(oaki_search *s)
 {
     oaki_root_words(s->im, add_root, s);
     oaki_search_run(s);
+}
+
+/* ---- lists of the blocked ---- */
+
+static void sift(size_t *a, size_t i, size_t n)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && a[child + 1] > a[child]) child++;
+        if (a[i] >= a[child]) return;
+        size_t x = a[i];
+        a[i] = a[child];
+        a[child] = x;
+    }
+}
+
+void oaki_sort_sizes(size_t *a, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) sift(a, i, n);
+    while (n-- > 1) {
+        size_t x = a[0];
+        a[0] = a[n];
+        a[n] = x;
+        sift(a, 0, n);
+    }
 }
 
 /* ---- numbers ---- */

@@ -41,6 +41,9 @@ bool oaki_search_begin(oaki_search *s, oaki_image *im, bool parents);
 /* M as it was at the beginning, and nothing found. The blocked are marked. */
 void oaki_search_reset(oaki_search *s);
 
+/* The blocked are there after all, and are found. */
+void oaki_search_unblock(oaki_search *s);
+
 /* What this value, or the root's word, leads to is found. */
 void oaki_search_value(oaki_search *s, uintptr_t value);
 void oaki_search_root(oaki_search *s, const oaki_root_word *w);
@@ -67,6 +70,9 @@ size_t oaki_graph_bytes(size_t slot);
 
 /* Everything that is alive: all roots, followed. */
 void oaki_search_all(oaki_search *s);
+
+/* Ascending, in place: a heapsort, as libc's may call malloc. */
+void oaki_sort_sizes(size_t *a, size_t n);
 
 /* ---- numbers ---- */
 

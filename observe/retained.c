@@ -19,29 +19,6 @@ typedef struct reply {
     uint64_t bytes, count;
 } reply;
 
-static void sift(size_t *a, size_t i, size_t n)
-{
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && a[child + 1] > a[child]) child++;
-        if (a[i] >= a[child]) return;
-        size_t x = a[i];
-        a[i] = a[child];
-        a[child] = x;
-    }
-}
-
-/* Heapsort: libc's may call malloc. */
-static void sort(size_t *a, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;) sift(a, i, n);
-    while (n-- > 1) {
-        size_t x = a[0];
-        a[0] = a[n];
-        a[n] = x;
-        sift(a, 0, n);
-    }
-}
-
 static int search(oaki_image *im, const query *q, size_t *slots)
 {
     oaki_search s;
@@ -49,7 +26,7 @@ static int search(oaki_image *im, const query *q, size_t *slots)
         slots[i] = oaki_graph_object(im, (uintptr_t)q->objects[i]);
         if (slots[i] == SIZE_MAX) return EINVAL;
     }
-    sort(slots, q->n);
+    oaki_sort_sizes(slots, q->n);
     if (!oaki_search_begin(&s, im, false)) return ENOMEM;
     oaki_search_all(&s);
     reply r = { s.bytes, s.n };
