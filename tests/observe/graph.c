@@ -158,6 +158,62 @@ START_TEST(a_snapshot_says_the_same)
 }
 END_TEST
 
+void *graph_top;
+static uintptr_t keyed[5]; /* key, two handles, value, what it refers to: inverted */
+
+static void make_pairs(void *arg)
+{
+    void **top = oak_alloc(96), *key = oak_alloc(32), **value = oak_alloc(64), **next = value;
+    top[0] = key;
+    for (size_t i = 0; i < 3; i++) next = *next = oak_alloc(48);
+    top[1] = oak_ephemeron_new(key, value);
+    top[2] = oak_ephemeron_new(key, oak_alloc(128));
+    void *const all[] = { key, top[1], top[2], value, value[0] };
+    for (size_t i = 0; i < OAKI_COUNT(all); i++) keyed[i] = ~(uintptr_t)all[i];
+    *(void **)arg = top;
+}
+
+/* Its number is its dominator's for what hangs on it. */
+static uint64_t keyed_object(const oak_snapshot *s, size_t i, oak_snapshot_object *out)
+{
+    uint64_t number;
+    ck_assert_int_eq(oak_snapshot_find(s, ~keyed[i], &number), 0);
+    ck_assert_int_eq(oak_snapshot_object_read(s, number, out), 0);
+    return number;
+}
+
+START_TEST(an_ephemerons_value_is_dominated_by_its_key)
+{
+    char path[] = "/tmp/oakum-test-XXXXXX", error[200];
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    test_heap_start(test_config());
+    test_away(make_pairs, &graph_top);
+    ck_assert_int_eq(oak_snapshot_save(path), 0);
+    oak_snapshot *s = oak_snapshot_open(path, error, sizeof error);
+    ck_assert_msg(s != NULL, "%s", error);
+    ck_assert_int_eq(oak_snapshot_analyse(s), 0);
+    oak_snapshot_object o, handle;
+    uint64_t key = keyed_object(s, 0, &o);
+    ck_assert_uint_eq(o.retained, 32 + 64 + 3 * 48 + 128);
+    for (size_t i = 1; i < 3; i++) {
+        keyed_object(s, i, &handle);
+        ck_assert_uint_eq(handle.retained, handle.size);
+        ck_assert_uint_eq(handle.dominator, o.dominator);
+    }
+    uint64_t value = keyed_object(s, 3, &o);
+    ck_assert_uint_eq(o.retained, 64 + 3 * 48);
+    ck_assert_uint_eq(o.dominator, key);
+    keyed_object(s, 4, &o);
+    ck_assert_uint_eq(o.retained, 3 * 48);
+    ck_assert_uint_eq(o.dominator, value);
+    oak_snapshot_close(s);
+    unlink(path);
+    graph_top = NULL;
+}
+END_TEST
+
 /* ---- edges ---- */
 
 static size_t nfound;
@@ -248,6 +304,9 @@ Suite *suite_observe_graph(void)
     tcase_add_loop_test(t, retained_sizes_agree_with_removal, 0, 3);
     tcase_add_test(t, of_no_object_there_is_no_retained_size);
     tcase_add_loop_test(t, a_snapshot_says_the_same, 0, 6);
+    suite_add_tcase(s, t);
+    t = tcase_create("ephemerons");
+    tcase_add_test(t, an_ephemerons_value_is_dominated_by_its_key);
     suite_add_tcase(s, t);
     t = tcase_create("edges");
     tcase_add_test(t, what_a_mark_function_marks_is_found_in_the_object);

@@ -101,6 +101,29 @@ START_TEST(arrays_agree_with_counts_and_fields)
 }
 END_TEST
 
+/* DevTools and memlab show this name. */
+START_TEST(an_ephemeron_is_an_edge_from_key_to_value)
+{
+    test_heap_start(test_config());
+    test_away(fill, &heapsnapshot_global);
+    const json *all = convert(), *nodes = json_get(all, "nodes"), *edges = json_get(all, "edges"),
+               *strings = json_get(all, "strings");
+    const json *meta = json_get(json_get(all, "snapshot"), "meta");
+    const json *types = &json_get(meta, "edge_types")->item[0];
+    size_t found = 0, nf = json_get(meta, "node_fields")->length, edge = 0;
+    for (size_t node = 0; node < nodes->length; node += nf)
+        for (size_t left = at(nodes, node + 4); left > 0; left--, edge += 3) {
+            if (strcmp(types->item[at(edges, edge)].string, "internal") != 0) continue;
+            found++;
+            ck_assert_str_eq(strings->item[at(edges, edge + 1)].string, "ephemeron");
+            ck_assert_uint_eq(at(nodes, node + 3), 32);
+            ck_assert_uint_eq(at(nodes, at(edges, edge + 2) + 3), 80);
+        }
+    ck_assert_uint_eq(edge, edges->length);
+    ck_assert_uint_eq(found, 1);
+}
+END_TEST
+
 START_TEST(a_full_disk_is_an_error)
 {
     char error[200];
@@ -127,6 +150,7 @@ Suite *suite_observe_heapsnapshot(void)
     Suite *s = suite_create("observe_heapsnapshot");
     TCase *t = tcase_create("heapsnapshot");
     tcase_add_test(t, arrays_agree_with_counts_and_fields);
+    tcase_add_test(t, an_ephemeron_is_an_edge_from_key_to_value);
     tcase_add_test(t, a_full_disk_is_an_error);
     suite_add_tcase(s, t);
     return s;
