@@ -30,7 +30,9 @@ static bool start(const oak_serve_options *o)
     classic = oak_classic_new(&oak_classic_int_int, 0);
     for (uint64_t i = 0; i < 300; i++) (void)oak_classic_put(classic, &i);
     oak_collect();
-    return http_serve(NULL, o);
+    if (!http_serve(NULL, o)) return false;
+    while (AO_load(&oaki_the_heap.nthreads) < 3) oaki_os_yield(); /* its two workers, and this */
+    return true;
 }
 
 /* ---- every address ---- */
