@@ -6,13 +6,11 @@
  * held. The thread is attached while it looks only, so that it is no root and no program waits for
  * it to end.
  *
- * Owns: the one detector. Lock: the turn, held for a whole look; and a spin lock around what the
- *   listener notes, which is a few words. A child of a fork has no detector: that of the parent may
- *   have been in the middle of a look.
+ * Owns: the one detector. Lock: the turn, held for a whole look. A child of a fork has no detector:
+ *   that of the parent may have been in the middle of a look.
  * Bound: a look stops the world for a census, and then costs what the judges do. */
 #include "judge.h"
 
-#include "gc/event.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include <errno.h>
@@ -23,25 +21,13 @@
 
 #define WAIT_NS 50000u
 #define USUAL_RATE ((size_t)512 << 10)
-#define LATEST 4 /* cycles whose times are kept */
-
-typedef struct cycle_times {
-    uint64_t begin, end;
-    size_t freed, before, live;
-    bool forced, over; /* over: the memory limit, by what is live alone */
-} cycle_times;
 
 static struct {
     AO_t turn;
     oaki_detector *d; /* the turn */
     oaki_census census;
-    AO_t spin;        /* what follows; the listener and who looks */
-    oaki_cycles cycles;
-    cycle_times latest[LATEST];
-    unsigned nlatest;
-    int share, freed; /* percent, of the configuration */
     AO_t background;  /* the thread is wanted */
-    AO_t running;     /* there is one */
+    AO_t running;     /* there is one: 1, then its number */
     unsigned int wake; /* AO_int, futex: counts cycles */
     bool forks;
 } self;
@@ -52,7 +38,7 @@ static const char *const names[OAK_FINDING_KINDS] = {
     "heap-growth",  "site-growth",     "type-growth",     "map-growth",      "thread-growth",
     "fiber-growth", "map-sparse",      "map-stuck",       "map-hash",        "threads-blocked",
     "finalizer-cycle", "finalizer-stuck", "weak-dead",    "thrash",          "fragmented",
-    "step",         "watermark"
+    "step",         "watermark",       "stacks-hold"
 };
 
 const char *oak_finding_name(oak_finding_kind kind)
@@ -90,65 +76,12 @@ static void give_turn(void)
     AO_store_release(&self.turn, 0);
 }
 
-static void spin(void)
-{
-    while (!AO_compare_and_swap_full(&self.spin, 0, 1)) oaki_os_yield();
-}
-
-static void unspin(void)
-{
-    AO_store_release(&self.spin, 0);
-}
-
 /* ---- cycles: the listener ---- */
-
-/* Did each of the last three free little, and all together take much of the time? A heap that is
- * being filled has nothing to free; but then there is ever more that is live. Under a limit below
- * what lives they free more, as they wait until the program has had its share. */
-static void look_for_thrash(uint64_t cycle)
-{
-    uint64_t paused = 0;
-    double best = 0;
-    bool over = true;
-    if (self.nlatest < LATEST) return;
-    for (unsigned i = self.nlatest - 3; i < self.nlatest; i++) {
-        const cycle_times *c = &self.latest[i % LATEST];
-        double freed = c->before ? 100.0 * (double)c->freed / (double)c->before : 0;
-        if (c->forced || (freed >= self.freed && !c->over)) return;
-        over = over && c->over;
-        best = OAKI_MAX(best, freed);
-        paused += c->end - c->begin;
-    }
-    const cycle_times *first = &self.latest[(self.nlatest - 4) % LATEST];
-    const cycle_times *last = &self.latest[(self.nlatest - 1) % LATEST];
-    if (last->live > first->live + first->live / 6) return;
-    uint64_t from = first->end, to = last->end;
-    double share = to > from ? 100.0 * (double)paused / (double)(to - from) : 0;
-    if (share < self.share) return;
-    self.cycles.thrashed++;
-    self.cycles.thrash_cycle = cycle;
-    self.cycles.share = share;
-    self.cycles.freed = best;
-    self.cycles.over = over;
-}
 
 static void on_cycle(const oaki_cycle *c, void *ctx)
 {
-    size_t limit = AO_load(&oaki_the_heap.memory_limit);
     (void)ctx;
-    spin();
-    self.cycles.live = c->line.heap_live;
-    self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
-    self.latest[self.nlatest++ % LATEST] =
-        (cycle_times){ .begin = c->begin,
-                       .end = c->end,
-                       .freed = c->freed,
-                       .before = c->line.heap_start,
-                       .live = c->line.heap_live,
-                       .forced = c->line.forced,
-                       .over = limit && c->line.heap_live > limit };
-    look_for_thrash(c->line.cycle);
-    unspin();
+    oaki_cycles_note(c);
     if (!AO_load(&self.background)) return;
     AO_int_fetch_and_add_full(&self.wake, 1);
     oaki_futex_wake(&self.wake, 1);
@@ -279,9 +212,7 @@ static int look_at(oaki_detector *d, oaki_look *l, bool asked)
     l->census = &self.census;
     l->wall = oaki_os_wall_ns();
     l->at = time_of_look(d, asked);
-    spin();
-    l->cycles = self.cycles;
-    unspin();
+    l->cycles = oaki_cycles_read();
     d->looks++;
     oaki_judge_growth(d, l);
     oaki_judge_maps(d, l);
@@ -291,6 +222,18 @@ static int look_at(oaki_detector *d, oaki_look *l, bool asked)
     d->stats.stop_ns = self.census.stop;
     d->stats.look_ns = oaki_os_now_ns() - began;
     return settle(d, l);
+}
+
+static void ask_about_standing(oaki_standing *s)
+{
+    uint64_t began = oaki_os_now_ns();
+    bool whole = oaki_standing_measure(s) == 0;
+    take_turn();
+    if (self.d)
+        oaki_standing_answer(self.d, s, whole, oaki_os_now_ns() - began);
+    else
+        free(s);
+    give_turn();
 }
 
 /* With the turn, which it gives up before anybody is told. asked: not by the thread. */
@@ -303,9 +246,11 @@ static int look_and_tell(bool asked)
     int faults = look_at(self.d, &l, asked);
     cfg = self.d->cfg;
     if (faults >= 0) fresh = take_fresh(self.d, &n);
+    oaki_standing *wanted = faults >= 0 ? oaki_standing_wanted(self.d, &self.census) : NULL;
     give_turn();
     if (fresh) tell(fresh, n, &cfg);
     free(fresh);
+    if (wanted) ask_about_standing(wanted);
     return faults;
 }
 
@@ -330,6 +275,7 @@ static uint64_t interval(void)
 static void *background(void *arg)
 {
     unsigned seen = (unsigned)(uintptr_t)arg;
+    AO_store(&self.running, (AO_t)oaki_os_tid());
     while (AO_load_acquire(&self.background)) {
         unsigned now = AO_int_load_acquire(&self.wake);
         if (now == seen) {
@@ -351,9 +297,17 @@ static void *background(void *arg)
     return NULL;
 }
 
+/* As a callback is. */
+static bool is_that_thread(void)
+{
+    return AO_load(&self.running) == (AO_t)oaki_os_tid();
+}
+
+/* That thread itself ends when it gets round to it. */
 static void end_thread(void)
 {
     AO_store_full(&self.background, 0);
+    if (is_that_thread()) return;
     AO_int_fetch_and_add_full(&self.wake, 1);
     oaki_futex_wake(&self.wake, 1);
     while (AO_load_acquire(&self.running)) oaki_os_sleep_ns(WAIT_NS);
@@ -377,7 +331,7 @@ static int begin_thread(void)
 static void fork_child(void)
 {
     AO_store(&self.turn, 0);
-    AO_store(&self.spin, 0);
+    oaki_cycles_child();
     AO_store(&self.background, 0);
     AO_store(&self.running, 0);
     self.d = NULL;
@@ -412,6 +366,7 @@ static void free_detector(oaki_detector *d)
     free(d->series);
     free(d->tracks);
     free(d->still);
+    free(d->held);
     free(d);
 }
 
@@ -451,15 +406,20 @@ static int prepare(const oak_detector_config *cfg)
     oaki_gc_off_cycle(on_cycle, NULL);
     free_detector(self.d);
     self.d = d;
-    memset(&self.cycles, 0, sizeof self.cycles);
-    self.nlatest = 0;
-    self.share = cfg->thrash_share;
-    self.freed = cfg->thrash_freed;
+    oaki_cycles_begin(cfg);
     return oaki_gc_on_cycle(on_cycle, NULL);
+}
+
+static bool may_begin(void)
+{
+    if (!is_that_thread()) return true;
+    errno = EDEADLK;
+    return false;
 }
 
 int oak_detector_prepare(const oak_detector_config *cfg)
 {
+    if (!may_begin()) return -1;
     end_thread();
     take_turn();
     int r = prepare(cfg);
@@ -469,6 +429,7 @@ int oak_detector_prepare(const oak_detector_config *cfg)
 
 int oak_detector_start(const oak_detector_config *cfg)
 {
+    if (!may_begin()) return -1;
     end_thread();
     take_turn();
     int r = prepare(cfg);

@@ -2,15 +2,19 @@
  *
  * detector.c     starting and ending, the thread, the look itself, findings
  * judge.c        what grows: heap, sites, types, threads, fibers
+ * judge_cycles.c what is known of collections
  * judge_maps.c   maps
  * judge_state.c  what is held or wasted, without growing
+ * judge_standing.c  what threads hold that stand still
  *
  * Owns: struct oaki_detector, the host's malloc's. Lock: the detector's turn, for all of it. */
 #ifndef OAKI_JUDGE_H
 #define OAKI_JUDGE_H
 
 #include "census.h"
+#include "gc/event.h"
 #include "site.h"
+#include "standing.h"
 #include "trend.h"
 #include <oakum/detector.h>
 
@@ -77,6 +81,7 @@ typedef struct oaki_still { /* a thread that may have stopped for good */
     int tid;
     uintptr_t sp;
     oaki_row row;
+    bool lasts; /* and has, for as many looks as it takes */
 } oaki_still;
 
 typedef struct oaki_detector {
@@ -95,6 +100,9 @@ typedef struct oaki_detector {
     size_t nstill;
     oaki_row fragmented, weak_dead, finalizer_cycles;
     uint64_t thrashed; /* told of */
+    oaki_standing *held; /* what those that stood still held, when it was asked for; or NULL */
+    uint64_t held_next;  /* monotonic: not again before */
+    bool held_stopped;   /* to know it stops the world: not again */
     oak_finding finding[OAKI_FINDINGS];
     bool fresh[OAKI_FINDINGS];
     uint64_t told[OAKI_FINDINGS]; /* the look at which it was */
@@ -128,11 +136,23 @@ bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, dou
 /* "12.3 MiB" in buf. */
 const char *oaki_size_text(double bytes, char buf[32]);
 
+/* The listener's, and what it has noted since the detector began. Any thread. */
+void oaki_cycles_note(const oaki_cycle *c);
+oaki_cycles oaki_cycles_read(void);
+void oaki_cycles_begin(const oak_detector_config *cfg);
+void oaki_cycles_child(void); /* of a fork: nobody has the lock */
+
 /* Start it if OAKUM_DETECTOR says so. */
 void oaki_detector_from_environment(void);
 
 void oaki_judge_growth(oaki_detector *d, const oaki_look *l);
 void oaki_judge_maps(oaki_detector *d, const oaki_look *l);
 void oaki_judge_state(oaki_detector *d, const oaki_look *l);
+void oaki_judge_standing(oaki_detector *d, const oaki_look *l);
+
+/* What is to be asked about those that stand still, the host's malloc's; NULL: nothing now. */
+oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c);
+/* It was asked, which took so many nanoseconds; s is the detector's from here on. */
+void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took);
 
 #endif

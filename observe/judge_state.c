@@ -49,10 +49,10 @@ static void judge_threads(oaki_detector *d, const oaki_look *l)
         const oaki_census_thread *t = &c->threads[i];
         if (t->place != OAKI_PLACE_THREAD || !t->blocked) continue;
         oaki_still *s = &now[n++];
-        *s = (oaki_still){ t->tid, t->sp, row_of(d, t->tid, t->sp) };
-        bool lasts = oaki_row_lasts(&s->row, true, d->cfg.blocked_looks, d, l);
+        *s = (oaki_still){ t->tid, t->sp, row_of(d, t->tid, t->sp), false };
+        s->lasts = oaki_row_lasts(&s->row, true, d->cfg.blocked_looks, d, l);
         oldest = OAKI_MAX(oldest, s->row.looks);
-        if (!lasts) continue;
+        if (!s->lasts) continue;
         old++;
         bytes += t->stack_bytes;
     }
@@ -166,6 +166,7 @@ static void judge_memory(oaki_detector *d, const oaki_look *l)
 void oaki_judge_state(oaki_detector *d, const oaki_look *l)
 {
     judge_threads(d, l);
+    oaki_judge_standing(d, l);
     judge_finalizers(d, l);
     judge_weak(d, l);
     judge_thrash(d, l);

@@ -104,6 +104,7 @@ OAKI_NOINLINE int oaki_standing_measure(oaki_standing *s)
     if (oaki_image_take(&r, &a) != 0) return -1;
     bool whole = a.n == sizeof *s;
     if (whole) memcpy(s, a.data, sizeof *s);
+    s->stopped = a.stopped;
     oaki_image_answer_free(&a);
     if (whole) return 0;
     errno = EIO;

@@ -21,6 +21,7 @@ typedef struct oaki_standing {
     size_t nfibers;
     uint64_t fiber_bytes, fiber_objects; /* that these hold, their own stacks included */
     uint64_t live_bytes;                 /* in the heap, all in all */
+    bool stopped;                        /* the world stood for it: no fork was to be had */
 } oaki_standing;
 
 /* One search of what is alive, in an image (image.h): a fork's pause. 0, or -1 with errno: ENOMEM,

@@ -39,6 +39,7 @@ typedef enum oak_finding_kind {
     OAK_FINDING_FRAGMENTED,       /* warning: a few objects keep many spans */
     OAK_FINDING_STEP,             /* note: live bytes are above mean + 3 sigma */
     OAK_FINDING_WATERMARK,        /* note: the heap was much larger, what is idle is not a leak */
+    OAK_FINDING_STACKS_HOLD,      /* note: the stack of one that stands still alone holds much */
     OAK_FINDING_KINDS
 } oak_finding_kind;
 
@@ -63,7 +64,8 @@ typedef struct oak_finding {
 } oak_finding;
 
 /** Called for what is found anew, and for what is found again after it was over, with no lock held,
- * by the thread that looked. It may call everything but oak_detector_start and _stop. */
+ * by the thread that looked. It may call everything; but on the detector's own thread
+ * oak_detector_start and _prepare fail with EDEADLK, and oak_detector_stop doesn't wait. */
 typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
 
 /* Every threshold, once: field, type (size, int), default, least, most, what it is. */
@@ -83,6 +85,7 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
     X(threads,          int,  16,      1, 1000000,  "growth of threads by less is none; of fibers, ten times this") \
     X(blocked_threads,  int,  256,     1, 1000000,  "fewer blocked threads are never reported") \
     X(blocked_looks,    int,  3,       1, 1000,     "looks at which a thread has not moved") \
+    X(held_bytes,       size, 16777216,0, SIZE_MAX, "what stacks hold alone that stand still: less is not reported") \
     X(finalizer_ms,     int,  1000,    1, 86400000, "a finalizer that runs for longer is stuck") \
     X(finalizer_cycles, int,  16,      1, 1000000,  "fewer objects in finalizer cycles are not reported") \
     X(weak_dead,        size, 1024,    1, SIZE_MAX, "fewer dead weak references are not reported") \

@@ -2,7 +2,9 @@
 #include "observe/standing.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include <errno.h>
 #include <oakum/gc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -119,6 +121,82 @@ START_TEST(parked_fibers_hold_what_their_stacks_do)
 }
 END_TEST
 
+/* ---- the detector ---- */
+
+static const oak_finding *found(void)
+{
+    static oak_finding all[16];
+    size_t n = oak_detector_findings(all, OAKI_COUNT(all));
+    for (size_t i = 0; i < OAKI_MIN(n, OAKI_COUNT(all)); i++)
+        if (all[i].kind == OAK_FINDING_STACKS_HOLD && all[i].active) return &all[i];
+    return NULL;
+}
+
+START_TEST(the_detector_tells_of_it)
+{
+    oak_detector_config cfg;
+    char who[64];
+    test_heap_start(test_config());
+    oak_detector_config_default(&cfg);
+    cfg.held_bytes = BYTES / 2;
+    ck_assert_int_eq(oak_detector_prepare(&cfg), 0);
+    pthread_t id = test_start(hold, &tid[0]);
+    test_wait(&standing, 1);
+    for (int i = 0; i < cfg.blocked_looks; i++) {
+        ck_assert_int_eq(oak_detector_scan(), 0);
+        ck_assert_ptr_null(found());
+    }
+    ck_assert_int_eq(oak_detector_scan(), 0); /* a note is no fault */
+    const oak_finding *f = found();
+    ck_assert_ptr_nonnull(f);
+    snprintf(who, sizeof who, "thread %d", (int)AO_load(&tid[0]));
+    ck_assert_str_eq(f->subject, who);
+    ck_assert_int_eq(f->severity, OAK_SEVERITY_NOTE);
+    assert_holds(f->now, LIST, 1);
+    static const char evidence[] = "has stood still for 4 looks and holds 1.2 MiB alone";
+    ck_assert_msg(strstr(f->evidence, evidence) == f->evidence, "%s", f->evidence);
+    AO_store_release(&phase, 1);
+    test_join(id);
+    ck_assert_int_eq(oak_detector_scan(), 0);
+    ck_assert_ptr_null(found());
+}
+END_TEST
+
+static AO_t told;
+
+/* What a callback may do, on the detector's own thread too. */
+static void interfere(const oak_finding *f, void *ctx)
+{
+    (void)f;
+    (void)ctx;
+    test_expect(oak_detector_prepare(NULL) == -1 && errno == EDEADLK, __LINE__);
+    test_expect(oak_detector_start(NULL) == -1 && errno == EDEADLK, __LINE__);
+    oak_detector_stop();
+    AO_store_release(&told, 1);
+}
+
+START_TEST(a_callback_may_stop_the_detector)
+{
+    oak_detector_config cfg;
+    test_heap_start(test_config());
+    oak_detector_config_default(&cfg);
+    cfg.interval_ms = 0;
+    cfg.pace_ms = 0;
+    cfg.watermark_bytes = 1 << 20;
+    cfg.found = interfere;
+    ck_assert_int_eq(oak_detector_start(&cfg), 0);
+    while (!AO_load_acquire(&told)) { /* a high-water mark: it was there, and is garbage */
+        void *p = oak_alloc_noscan((size_t)8 << 20);
+        if (!p) ck_abort_msg("out of memory");
+        oak_collect();
+    }
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+    oak_detector_stop();
+    ck_assert_int_eq(oak_detector_start(NULL), 0); /* and another may begin */
+    oak_detector_stop();
+}
+END_TEST
+
 Suite *suite_observe_standing(void)
 {
     Suite *s = suite_create("observe_standing");
@@ -126,6 +204,8 @@ Suite *suite_observe_standing(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, each_thread_holds_its_own);
     tcase_add_test(c, parked_fibers_hold_what_their_stacks_do);
+    tcase_add_test(c, the_detector_tells_of_it);
+    tcase_add_test(c, a_callback_may_stop_the_detector);
     suite_add_tcase(s, c);
     return s;
 }

@@ -1,0 +1,105 @@
+/* judge_cycles.c - what the detector knows of the collections between two looks (judge.h).
+ *
+ * Owns: struct self. Lock: a spin lock, as the listener and who looks may meet; held for a few
+ *   words. */
+#include "judge.h"
+
+#include "runtime/os.h"
+#include <string.h>
+
+#define LATEST 4 /* cycles whose times are kept */
+
+typedef struct cycle_times {
+    uint64_t begin, end;
+    size_t freed, before, live;
+    bool forced, over; /* over: the memory limit, by what is live alone */
+} cycle_times;
+
+static struct {
+    AO_t spin;
+    oaki_cycles cycles;
+    cycle_times latest[LATEST];
+    unsigned nlatest;
+    int share, freed; /* percent, of the configuration */
+} self;
+
+static void spin(void)
+{
+    while (!AO_compare_and_swap_full(&self.spin, 0, 1)) oaki_os_yield();
+}
+
+static void unspin(void)
+{
+    AO_store_release(&self.spin, 0);
+}
+
+/* Did each of the last three free little, and all together take much of the time? A heap that is
+ * being filled has nothing to free; but then there is ever more that is live. Under a limit below
+ * what lives they free more, as they wait until the program has had its share. */
+static void look_for_thrash(uint64_t cycle)
+{
+    uint64_t paused = 0;
+    double best = 0;
+    bool over = true;
+    if (self.nlatest < LATEST) return;
+    for (unsigned i = self.nlatest - 3; i < self.nlatest; i++) {
+        const cycle_times *c = &self.latest[i % LATEST];
+        double freed = c->before ? 100.0 * (double)c->freed / (double)c->before : 0;
+        if (c->forced || (freed >= self.freed && !c->over)) return;
+        over = over && c->over;
+        best = OAKI_MAX(best, freed);
+        paused += c->end - c->begin;
+    }
+    const cycle_times *first = &self.latest[(self.nlatest - 4) % LATEST];
+    const cycle_times *last = &self.latest[(self.nlatest - 1) % LATEST];
+    if (last->live > first->live + first->live / 6) return;
+    uint64_t from = first->end, to = last->end;
+    double share = to > from ? 100.0 * (double)paused / (double)(to - from) : 0;
+    if (share < self.share) return;
+    self.cycles.thrashed++;
+    self.cycles.thrash_cycle = cycle;
+    self.cycles.share = share;
+    self.cycles.freed = best;
+    self.cycles.over = over;
+}
+
+void oaki_cycles_note(const oaki_cycle *c)
+{
+    size_t limit = AO_load(&oaki_the_heap.memory_limit);
+    spin();
+    self.cycles.live = c->line.heap_live;
+    self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
+    self.latest[self.nlatest++ % LATEST] =
+        (cycle_times){ .begin = c->begin,
+                       .end = c->end,
+                       .freed = c->freed,
+                       .before = c->line.heap_start,
+                       .live = c->line.heap_live,
+                       .forced = c->line.forced,
+                       .over = limit && c->line.heap_live > limit };
+    look_for_thrash(c->line.cycle);
+    unspin();
+}
+
+oaki_cycles oaki_cycles_read(void)
+{
+    spin();
+    oaki_cycles c = self.cycles;
+    unspin();
+    return c;
+}
+
+void oaki_cycles_begin(const oak_detector_config *cfg)
+{
+    spin();
+    memset(&self.cycles, 0, sizeof self.cycles);
+    self.nlatest = 0;
+    self.share = cfg->thrash_share;
+    self.freed = cfg->thrash_freed;
+    unspin();
+}
+
+void oaki_cycles_child(void)
+{
+    AO_store(&self.spin, 0);
+}

@@ -1,0 +1,104 @@
+/* judge_standing.c - what threads and fibers that stand still hold alone (judge.h, standing.h).
+ *
+ * To know it takes a search of the heap, in an image beside the program. So it is asked for when
+ * there is enough in the heap and somebody stands still, at most a twentieth of the time, and with
+ * the turn given up; the look after that tells the answer.
+ *
+ * Bound: linear in the threads. */
+#include "judge.h"
+
+#include "runtime/os.h"
+#include "runtime/print.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define REST 20 /* times as long as it took, until it is asked for again */
+
+static size_t count_fibers(const oaki_census *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->nthreads; i++) n += c->threads[i].place == OAKI_PLACE_FIBER;
+    return n;
+}
+
+static void take_fibers(const oaki_census *c, uintptr_t *out)
+{
+    for (size_t i = 0; i < c->nthreads; i++)
+        if (c->threads[i].place == OAKI_PLACE_FIBER) *out++ = c->threads[i].hidden;
+}
+
+static void take_threads(const oaki_detector *d, oaki_standing *s)
+{
+    for (size_t i = 0; i < d->nstill && s->nthreads < OAKI_STANDING_THREADS; i++)
+        if (d->still[i].lasts) s->thread[s->nthreads++].tid = d->still[i].tid;
+}
+
+oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c)
+{
+    if (c->bytes < d->cfg.held_bytes || d->held_stopped || oaki_os_now_ns() < d->held_next)
+        return NULL;
+    size_t nfibers = count_fibers(c);
+    oaki_standing *s = calloc(1, sizeof *s + nfibers * sizeof *s->fibers);
+    if (!s) return NULL;
+    take_threads(d, s);
+    take_fibers(c, (uintptr_t *)(s + 1));
+    s->fibers = (const uintptr_t *)(s + 1);
+    s->nfibers = nfibers;
+    if (s->nthreads + nfibers > 0) return s;
+    free(s);
+    return NULL;
+}
+
+void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took)
+{
+    d->held_next = oaki_os_now_ns() + REST * took;
+    d->held_stopped = s->stopped;
+    free(d->held);
+    d->held = whole ? s : NULL;
+    if (!whole) free(s);
+}
+
+/* ---- what is told ---- */
+
+static const oaki_still *standing(const oaki_detector *d, int tid)
+{
+    for (size_t i = 0; i < d->nstill; i++)
+        if (d->still[i].tid == tid && d->still[i].lasts) return &d->still[i];
+    return NULL;
+}
+
+static void tell(oaki_detector *d, const oaki_look *l, uint64_t key, const char *who,
+                 uint64_t bytes, uint64_t objects, const char *what)
+{
+    bool fresh;
+    char a[32], b[32];
+    oak_finding *f = oaki_raise(d, l, OAK_FINDING_STACKS_HOLD, key, &fresh);
+    if (!f) return;
+    if (fresh) oaki_format(f->subject, sizeof f->subject, "%s", who);
+    f->now = bytes;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%s and holds %s alone, in %llu objects; %s are live", what,
+                oaki_size_text((double)bytes, a), (unsigned long long)objects,
+                oaki_size_text((double)d->held->live_bytes, b));
+}
+
+static void tell_thread(oaki_detector *d, const oaki_look *l, const oaki_standing_thread *t)
+{
+    const oaki_still *s = standing(d, t->tid);
+    char who[64], what[64];
+    if (!s || t->bytes < d->cfg.held_bytes) return;
+    oaki_format(who, sizeof who, "thread %d", t->tid);
+    oaki_format(what, sizeof what, "has stood still for %u looks", s->row.looks);
+    tell(d, l, (uint64_t)t->tid, who, t->bytes, t->objects, what);
+}
+
+void oaki_judge_standing(oaki_detector *d, const oaki_look *l)
+{
+    const oaki_standing *s = d->held;
+    char what[64];
+    if (!s) return;
+    for (size_t i = 0; i < s->nthreads; i++) tell_thread(d, l, &s->thread[i]);
+    if (s->fiber_bytes < d->cfg.held_bytes || count_fibers(l->census) == 0) return;
+    oaki_format(what, sizeof what, "of %zu fibers each is parked", s->nfibers);
+    tell(d, l, UINT64_MAX, "parked fibers", s->fiber_bytes, s->fiber_objects, what);
+}
