@@ -62,7 +62,7 @@ void cmd_tell_unknown(const char *command, const char *what, const char *word,
 {
     const char *near = closest(word, candidate, ctx);
 
-    fprintf(stderr, "%s: unknown %s '%s'", command, what, word);
+    cmd_say(stderr, "%s: unknown %s '%s'", command, what, word);
     if (near != NULL)
         fprintf(stderr, "; did you mean '%s'?\n", near);
     else
@@ -79,7 +79,7 @@ static const char *option_name(size_t i, const void *ctx)
 static int complain(const cmd_args *args, const char *format, const char *name)
 {
     fprintf(stderr, "%s: ", args->command);
-    fprintf(stderr, format, name);
+    cmd_say(stderr, format, name);
     fputc('\n', stderr);
     return CMD_ARG_BAD;
 }
@@ -163,7 +163,7 @@ bool cmd_parse_number(const char *command, const char *option, unsigned long mos
     *out = (unsigned)n;
     if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= 1 && n <= most)
         return true;
-    fprintf(stderr, "%s: --%s takes a number from 1 to %lu, not '%s'\n", command, option, most,
+    cmd_say(stderr, "%s: --%s takes a number from 1 to %lu, not '%s'\n", command, option, most,
             text);
     return false;
 }

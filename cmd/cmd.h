@@ -92,6 +92,18 @@ int cmd_output_close(cmd_output *o, int result);
  * on stderr. */
 int cmd_output_put(const char *command, const char *path, const char *p, size_t n);
 
+/* ---- text of others (text.c) ---- */
+
+/* Bytes of the character that the n > 0 bytes of text begin with; 0 for a control character and for
+ * what is no UTF-8. */
+size_t cmd_character(const char *text, size_t n);
+
+/* Bytes that a terminal may not have become '?'; the control characters of `kept` stay. */
+void cmd_clean(char *text, size_t n, const char *kept);
+
+/* One line: what is in it is cleaned, whoever wrote it; a newline stays where the format ends. */
+void cmd_say(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* ---- JSON (json.c) ---- */
 
 /* Text in quotes, escaped. */

@@ -23,9 +23,10 @@ static void put_text(const oak_snapshot_change *c)
     char bytes[24], after[24];
     double grown = (double)c->bytes_after - (double)c->bytes_before;
 
-    printf("%12s %+12lld %12s %12llu  %s\n", cmd_bytes(bytes, grown),
-           (long long)(c->objects_after - c->objects_before),
-           cmd_bytes(after, (double)c->bytes_after), (unsigned long long)c->objects_after, c->type);
+    cmd_say(stdout, "%12s %+12lld %12s %12llu  %s\n", cmd_bytes(bytes, grown),
+            (long long)(c->objects_after - c->objects_before),
+            cmd_bytes(after, (double)c->bytes_after), (unsigned long long)c->objects_after,
+            c->type);
 }
 
 static void put_json(const oak_snapshot_change *c, bool first)

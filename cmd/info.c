@@ -65,8 +65,8 @@ static void put_options(const oak_config *cfg)
     put_option(#field, value, def, text);
     OAK_OPTIONS(PUT)
 #undef PUT
-    printf("  %-24s %-10s %-10s switches for debugging: see oakum(1)\n", "OAKUM_DEBUG",
-           getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
+    cmd_say(stdout, "  %-24s %-10s %-10s switches for debugging: see oakum(1)\n", "OAKUM_DEBUG",
+            getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
 }
 
 static int info(void)
@@ -104,6 +104,6 @@ int cmd_info(int argc, char **argv)
         cmd_options_print(options);
         return CMD_OK;
     }
-    if (what == CMD_ARG_NAME) fprintf(stderr, "oakum info: takes no arguments, got '%s'\n", text);
+    if (what == CMD_ARG_NAME) cmd_say(stderr, "oakum info: takes no arguments, got '%s'\n", text);
     return CMD_USAGE;
 }

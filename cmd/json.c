@@ -1,22 +1,32 @@
 /* json.c - rows, series and scenarios as JSON (RFC 8259).
  *
- * Text is ASCII or UTF-8 as it comes; control characters, quotes and backslashes are escaped.
+ * Text is ASCII or UTF-8 as it comes; control characters, quotes and backslashes are escaped, and
+ * what is no UTF-8 is U+FFFD.
  * Numbers that JSON cannot write (infinities, not a number) are null. */
 #include "cmd.h"
 
 #include "report.h"
 #include <math.h>
+#include <string.h>
 
 void cmd_json_string(FILE *out, const char *text)
 {
+    size_t n = strlen(text), len;
+
     fputc('"', out);
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(out, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(out, "\\u%04x", *p);
+    for (; n > 0; text += len, n -= len) {
+        unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+
+        len = cmd_character(text, n);
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (len != 0)
+            fwrite(text, 1, len, out);
+        else if (c < 0x80)
+            fprintf(out, "\\u%04x", c);
         else
-            fputc(*p, out);
+            fprintf(out, "\\u%04x", c == 0xc2 && next >= 0x80 && next < 0xa0 ? next : 0xfffd);
+        if (len == 0) len = c == 0xc2 && next >= 0x80 && next < 0xa0 ? 2 : 1;
     }
     fputc('"', out);
 }

@@ -87,7 +87,7 @@ static bool parse_number(const char *option, const char *of_what, const char *te
     unsigned long n = strtoul(text, &end, 10);
 
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || n < 1 || n > most) {
-        fprintf(stderr, "oakum leaks: --%s takes %s from 1 to %u, not '%s'\n", option, of_what,
+        cmd_say(stderr, "oakum leaks: --%s takes %s from 1 to %u, not '%s'\n", option, of_what,
                 most, text);
         return false;
     }
@@ -109,7 +109,7 @@ static bool take_option(request *r, int option, const char *value)
         return true;
     case OPTION_COLOR:
         if (cmd_color_parse(value, &r->color)) return true;
-        fprintf(stderr, "oakum leaks: --color takes auto, always or never, not '%s'\n", value);
+        cmd_say(stderr, "oakum leaks: --color takes auto, always or never, not '%s'\n", value);
         return false;
     case OPTION_TIMEOUT:
         return parse_number("timeout", "seconds", value, LIMIT_MOST, &r->limit_s);

@@ -75,7 +75,7 @@ static int cmd_help(int argc, char **argv)
 static int cmd_version(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
-        fprintf(stderr, "oakum version: takes no arguments, got '%s'\n", argv[1]);
+        cmd_say(stderr, "oakum version: takes no arguments, got '%s'\n", argv[1]);
         return CMD_USAGE;
     }
     printf(argc > 1 ? "usage: oakum version\nPrint the version, %s.\n" : "oakum %s\n",

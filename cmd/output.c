@@ -86,6 +86,6 @@ int cmd_output_put(const char *command, const char *path, const char *p, size_t 
         fwrite(p, 1, n, o.stream);
         if (cmd_output_close(&o, 0) == 0) return CMD_OK;
     }
-    fprintf(stderr, "%s: %s: %s\n", command, path, strerror(errno));
+    cmd_say(stderr, "%s: %s: %s\n", command, path, strerror(errno));
     return CMD_FAILED;
 }

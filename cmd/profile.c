@@ -70,6 +70,7 @@ int cmd_profile(int argc, char **argv)
              text);
     if (!cmd_server_find("oakum profile", where, &s)) return CMD_FAILED;
     if (!cmd_server_get("oakum profile", &s, path, WAIT_S + r.seconds, &reply)) return CMD_FAILED;
+    if (r.output == NULL) cmd_clean(reply.body, reply.n, "\t\n");
     status = cmd_output_put("oakum profile", r.output, reply.body, reply.n);
     free(reply.body);
     return status;
@@ -88,7 +89,7 @@ int cmd_why_live(const char *where, const char *address, bool json)
     digits += prefixed ? 2 : 0;
     if (digits[0] == '\0' || strlen(digits) > 16 ||
         digits[strspn(digits, site ? "0123456789" : "0123456789abcdefABCDEF")] != '\0') {
-        fprintf(stderr, "oakum why: '%s' is no address, nor as site=4\n", address);
+        cmd_say(stderr, "oakum why: '%s' is no address, nor as site=4\n", address);
         return CMD_USAGE;
     }
     snprintf(path, sizeof(path), "/debug/why?%s%s%s", site ? "site=" : "addr=0x", digits,

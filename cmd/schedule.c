@@ -74,8 +74,9 @@ static void tell_missed(const cmd_schedule *plan, const scn_result *row)
 
     for (unsigned i = row->expectation_count; i-- > 0;)
         if (!row->expectations[i].ok) cmd_expectation(text, sizeof(text), &row->expectations[i]);
-    fprintf(stderr, "%s%s: not as expected: \"%s\", %s; once more\n", plan->new_line,
-            row->scenario->id, row->what, text);
+    fputs(plan->new_line, stderr);
+    cmd_say(stderr, "%s: not as expected: \"%s\", %s; once more\n", row->scenario->id, row->what,
+            text);
 }
 
 /* To a conservative collector one stray word, be it a bucket's hashes, can point to a whole array.

@@ -131,7 +131,7 @@ bool cmd_server_find(const char *command, const char *where, cmd_server *out)
     if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
     if (is_number(where)) return find_process(command, where, out);
     if (parse_url(where, out)) return true;
-    fprintf(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
+    cmd_say(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
             where);
     return false;
 }
@@ -231,7 +231,7 @@ static bool split(char *text, size_t n, cmd_reply *out)
 
 static bool fail(const char *command, const cmd_server *s, const char *what)
 {
-    fprintf(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
+    cmd_say(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
     return false;
 }
 
@@ -273,12 +273,6 @@ bool cmd_live_args(cmd_args *args, bool (*take)(void *ctx, int option, const cha
     return false;
 }
 
-/* Moves a terminal. */
-static bool is_control(char c)
-{
-    return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-}
-
 int cmd_server_print(const char *command, const char *where, const char *path, unsigned timeout_s)
 {
     cmd_server s;
@@ -286,8 +280,7 @@ int cmd_server_print(const char *command, const char *where, const char *path, u
 
     if (!cmd_server_find(command, where, &s)) return CMD_FAILED;
     if (!cmd_server_get(command, &s, path, timeout_s, &reply)) return CMD_FAILED;
-    for (size_t i = 0; i < reply.n; i++)
-        if (is_control(reply.body[i])) reply.body[i] = '?';
+    cmd_clean(reply.body, reply.n, "\t\n");
     fwrite(reply.body, 1, reply.n, stdout);
     if (reply.n > 0 && reply.body[reply.n - 1] != '\n') fputc('\n', stdout);
     free(reply.body);

@@ -29,7 +29,7 @@ oak_snapshot *cmd_snapshot_open(const char *command, const char *path)
     char error[256];
     oak_snapshot *s = oak_snapshot_open(path, error, sizeof(error));
 
-    if (s == NULL) fprintf(stderr, "%s: %s: %s\n", command, path, error);
+    if (s == NULL) cmd_say(stderr, "%s: %s: %s\n", command, path, error);
     return s;
 }
 
@@ -57,8 +57,8 @@ static void info_text(const oak_snapshot_info *i)
     struct tm tm;
 
     if (gmtime_r(&t, &tm) != NULL) strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
-    printf("program   %s, process %llu\n", i->program, (unsigned long long)i->pid);
-    printf("taken     %s, by oakum %s, format %u\n", when, i->oakum, i->version);
+    cmd_say(stdout, "program   %s, process %llu\n", i->program, (unsigned long long)i->pid);
+    cmd_say(stdout, "taken     %s, by oakum %s, format %u\n", when, i->oakum, i->version);
     printf("heap      0x%llx, %s in use\n", (unsigned long long)i->heap_base,
            cmd_bytes(size, (double)i->heap_used));
     printf("objects   %llu, %s\n", (unsigned long long)i->objects,
@@ -116,8 +116,8 @@ static void top_line(const oak_snapshot_object *o)
 {
     char retained[24], size[24];
 
-    printf("%12s %12s  0x%-14llx %s\n", cmd_bytes(retained, (double)o->retained),
-           cmd_bytes(size, (double)o->size), (unsigned long long)o->address, o->type);
+    cmd_say(stdout, "%12s %12s  0x%-14llx %s\n", cmd_bytes(retained, (double)o->retained),
+            cmd_bytes(size, (double)o->size), (unsigned long long)o->address, o->type);
 }
 
 static void top_json(const oak_snapshot_object *o, bool first)
@@ -135,7 +135,7 @@ static int top(const request *r, oak_snapshot *s)
     size_t n;
 
     if (list == NULL || oak_snapshot_analyse(s) != 0) {
-        fprintf(stderr, "oakum snapshot: %s: out of memory\n", r->file);
+        cmd_say(stderr, "oakum snapshot: %s: out of memory\n", r->file);
         free(list);
         return CMD_FAILED;
     }
@@ -174,7 +174,7 @@ static int convert(const request *r, const oak_snapshot *s)
     if (result == 0) return CMD_OK;
     /* a reader of standard output that has gone is no error of ours */
     if (r->output != NULL || errno != EPIPE)
-        fprintf(stderr, "oakum snapshot: cannot write %s: %s\n",
+        cmd_say(stderr, "oakum snapshot: cannot write %s: %s\n",
                 r->output != NULL ? r->output : "the output", strerror(errno));
     return CMD_FAILED;
 }

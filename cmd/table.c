@@ -83,7 +83,7 @@ static void put_cell(const cmd_table *t, const char *line, size_t n, const cell 
 {
     if (c->right) put_spaces(t->out, c->width - n);
     if (n != 0 && c->color != NULL) put_color(t, c->color);
-    fwrite(line, 1, n, t->out);
+    cmd_say(t->out, "%.*s", (int)n, line);
     if (n != 0 && c->color != NULL) put_color(t, PLAIN);
 }
 
@@ -193,7 +193,7 @@ static void put_expectation(const cmd_table *t, const scn_expectation *e)
     fputs(e->ok ? "ok    " : "FAIL  ", t->out);
     put_color(t, PLAIN);
     cmd_expectation(text, sizeof(text), e);
-    fprintf(t->out, "%s\n", text);
+    cmd_say(t->out, "%s\n", text);
 }
 
 /* What a row missed; when verbose, all it expected and its further figures. */
@@ -204,14 +204,14 @@ static void put_details(const cmd_table *t, const scn_result *r)
     if (scn_result_ok(r) && !t->verbose) return;
     if (several) {
         put_spaces(t->out, INDENT + GAP);
-        fprintf(t->out, "%s: %s\n", r->policy->name, r->pointed);
+        cmd_say(t->out, "%s: %s\n", r->policy->name, r->pointed);
     }
     if (r->failure[0] != '\0') {
         put_spaces(t->out, INDENT + GAP);
         put_color(t, RED);
         fputs("FAIL  ", t->out);
         put_color(t, PLAIN);
-        fprintf(t->out, "%s\n", r->failure);
+        cmd_say(t->out, "%s\n", r->failure);
     } else if (r->expectation_count == 0 && r->skipped[0] == '\0') {
         put_spaces(t->out, INDENT + GAP);
         fputs("FAIL  the row expects nothing\n", t->out);
@@ -223,7 +223,7 @@ static void put_details(const cmd_table *t, const scn_result *r)
 
         scn_format(value, sizeof(value), r->figures[i].value, r->figures[i].unit);
         put_spaces(t->out, INDENT + GAP);
-        fprintf(t->out, "      %s: %s\n", r->figures[i].name, value);
+        cmd_say(t->out, "      %s: %s\n", r->figures[i].name, value);
     }
 }
 

@@ -42,7 +42,7 @@ static bool take(void *ctx, int option, const char *value)
     if (option == OPT_INTERVAL)
         return cmd_parse_number("oakum top", "interval", CMD_SECONDS_MOST, value, &r->interval);
     if (option != OPT_COLOR || cmd_color_parse(value, &r->color)) return true;
-    fprintf(stderr, "oakum top: --color takes auto, always or never, not '%s'\n", value);
+    cmd_say(stderr, "oakum top: --color takes auto, always or never, not '%s'\n", value);
     return false;
 }
 
@@ -113,6 +113,7 @@ static cmd_json *ask(const screen *s, char **text)
         fprintf(stderr, "oakum top: what answers there is process %.0f\n",
                 cmd_json_number(v, "pid"));
     } else {
+        cmd_clean(reply.body, strlen(reply.body), "\t");
         *text = reply.body;
         return v;
     }

@@ -1,7 +1,7 @@
 /* topview.c - the state of a running program's heap, as a page for a terminal or as a line.
  *
- * A page is cut to the terminal's columns and rows. Strings of the server have been cleaned when
- * they were read (jsonread.c). */
+ * A page is cut to the terminal's columns and rows, and its lines are cleaned: the server's strings
+ * may be anything. */
 #include "live.h"
 
 #include <stdarg.h>
@@ -81,6 +81,7 @@ static void put(page *p, const char *color, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
+    cmd_clean(line, strlen(line), "");
     if (p->v->color) fputs(color, p->v->out);
     fprintf(p->v->out, "%.*s", fits(line, p->v->columns), line);
     if (p->v->color && color[0] != '\0') fputs(END, p->v->out);

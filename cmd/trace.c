@@ -61,6 +61,7 @@ int cmd_trace(int argc, char **argv)
     snprintf(path, sizeof(path), "/debug/trace?seconds=%u", r.seconds);
     if (!cmd_server_find("oakum trace", where, &s)) return CMD_FAILED;
     if (!cmd_server_get("oakum trace", &s, path, WAIT_S + r.seconds, &reply)) return CMD_FAILED;
+    if (r.output == NULL) cmd_clean(reply.body, reply.n, "\t\n");
     status = cmd_output_put("oakum trace", r.output, reply.body, reply.n);
     free(reply.body);
     return status;

@@ -52,6 +52,7 @@ static int put_text(const oak_path *p)
 
     if (text == NULL) return CMD_FAILED;
     oak_path_format(p, text, n);
+    cmd_clean(text, strlen(text), "\n");
     fputs(text, stdout);
     free(text);
     return CMD_OK;
@@ -67,9 +68,9 @@ static int why(const char *file, const char *word, unsigned long long address, b
     p = oak_snapshot_why(s, address);
     if (p == NULL) {
         if (errno == EINVAL)
-            fprintf(stderr, "oakum why: %s is in no object of %s\n", word, file);
+            cmd_say(stderr, "oakum why: %s is in no object of %s\n", word, file);
         else
-            fprintf(stderr, "oakum why: %s: %s\n", file, strerror(errno));
+            cmd_say(stderr, "oakum why: %s: %s\n", file, strerror(errno));
         status = CMD_FAILED;
     } else if (json) {
         put_json(p);
@@ -125,7 +126,7 @@ int cmd_why(int argc, char **argv)
     errno = 0;
     address = strtoull(name[1], &end, 16);
     if (end == name[1] || *end != '\0' || errno != 0 || name[1][0] == '-') {
-        fprintf(stderr, "oakum why: '%s' is no address\n", name[1]);
+        cmd_say(stderr, "oakum why: '%s' is no address\n", name[1]);
         return CMD_USAGE;
     }
     return why(name[0], name[1], address, r.json);

@@ -272,6 +272,8 @@ static const struct {
 typedef struct fake {
     int listener;
     const char *reply;
+    char asked[4096];
+    pthread_t thread;
 } fake;
 
 static void *reply_once(void *arg)
@@ -279,34 +281,86 @@ static void *reply_once(void *arg)
     fake *f = arg;
     char some[4096];
     int fd = accept(f->listener, NULL, NULL);
-    if (recv(fd, some, sizeof some, 0) > 0) http_send(fd, f->reply);
+    if (recv(fd, f->asked, sizeof f->asked - 1, 0) > 0) http_send(fd, f->reply);
     shutdown(fd, SHUT_WR);
     while (recv(fd, some, sizeof some, 0) > 0) {}
     close(fd);
     return NULL;
 }
 
-START_TEST(a_strange_server_does_no_harm)
+/* Its address is url. */
+static void fake_start(fake *f, const char *reply)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof a;
-    fake f = { socket(AF_INET, SOCK_STREAM, 0), strange[_i].reply };
-    ck_assert_int_eq(bind(f.listener, (struct sockaddr *)&a, sizeof a), 0);
-    ck_assert_int_eq(listen(f.listener, 1), 0);
-    ck_assert_int_eq(getsockname(f.listener, (struct sockaddr *)&a, &n), 0);
+    *f = (fake){ .listener = socket(AF_INET, SOCK_STREAM, 0), .reply = reply };
+    ck_assert_int_eq(bind(f->listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(f->listener, 1), 0);
+    ck_assert_int_eq(getsockname(f->listener, (struct sockaddr *)&a, &n), 0);
     snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(a.sin_port));
-    pthread_t id = test_start(reply_once, &f);
+    f->thread = test_start(reply_once, f);
+}
+
+static void fake_end(fake *f)
+{
+    test_join(f->thread);
+    close(f->listener);
+}
+
+static void has_no_controls(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        ck_assert_msg((unsigned char)*p >= 0x20 || *p == '\n' || *p == '\t', "%s", text);
+    ck_assert_ptr_null(strchr(text, 0x7f));
+    ck_assert_ptr_null(strstr(text, "\xc2\x9b"));
+    ck_assert_ptr_null(strchr(text, '\xff'));
+}
+
+START_TEST(a_strange_server_does_no_harm)
+{
+    fake f;
+    fake_start(&f, strange[_i].reply);
     OAKUM("top", "--once", url);
-    test_join(id);
-    if (strange[_i].why) {
+    fake_end(&f);
+    if (strange[_i].why)
         fails_with(strange[_i].why);
-        return;
-    }
+    else
+        ok();
+    has_no_controls(r.out);
+    has_no_controls(r.err);
+}
+END_TEST
+
+#define EVIL "\033]0;x\007\x7f\xc2\x9b\xff\tand\nmore"
+
+static const char *const shown[][3] = {
+    { "why", "0x10" }, { "diff" }, { "profile" }, { "trace" }, { "top", "--json", "--count=1" },
+};
+
+/* As text or as JSON, as it comes: what it says is for a terminal. */
+START_TEST(an_answer_is_shown_without_what_a_terminal_obeys)
+{
+    static const char reply[] = "HTTP/1.1 200 OK\r\n\r\n{\"memory\":{\"heap_alloc\":1},"
+                                "\"x\":\"\033]0;x\007\x7f\xc2\x9b\xff\"}\n";
+    fake f;
+    fake_start(&f, reply);
+    OAKUM(shown[_i][0], url, shown[_i][1], shown[_i][2]);
+    fake_end(&f);
     ok();
-    for (const char *p = r.out; *p; p++)
-        ck_assert_msg((unsigned char)*p >= 0x20 || *p == '\n', "%s", r.out);
-    ck_assert_ptr_null(strchr(r.out, 0x7f));
-    ck_assert_ptr_null(strstr(r.out, "\xc2\x9b"));
+    ck_assert_msg(strstr(r.out, "?]0;x?" "?" "?" "?" "?") != NULL, "%s", r.out);
+    has_no_controls(r.out);
+}
+END_TEST
+
+START_TEST(a_refusal_is_shown_without_what_a_terminal_obeys)
+{
+    fake f;
+    fake_start(&f, "HTTP/1.1 403 No\r\n\r\n" EVIL);
+    OAKUM("why", url, "0x10");
+    fake_end(&f);
+    fails_with(": ?]0;x?" "?" "?" "?" "?\tand\n");
+    ck_assert_uint_eq(test_count(r.err, "\n"), 1);
+    has_no_controls(r.err);
 }
 END_TEST
 
@@ -351,6 +405,8 @@ Suite *suite_cmd_live(void)
     tcase_add_test(c, a_file_that_others_may_have_written_is_not_believed);
     tcase_add_test(c, what_is_not_there_is_told);
     tcase_add_loop_test(c, a_strange_server_does_no_harm, 0, COUNT(strange));
+    tcase_add_loop_test(c, an_answer_is_shown_without_what_a_terminal_obeys, 0, COUNT(shown));
+    tcase_add_test(c, a_refusal_is_shown_without_what_a_terminal_obeys);
     tcase_add_test(c, the_environment_starts_a_server);
     suite_add_tcase(s, c);
     return s;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 Suite *suite_cmd_snapshot(void);
 
@@ -123,6 +124,105 @@ START_TEST(damaged_files_and_strange_addresses_are_told)
 }
 END_TEST
 
+/* ---- names that somebody else has chosen ---- */
+
+#define EVIL "\x1b\x07\n\x7f\xc2\x9b\xff"
+#define SHOWN "?" "?" "?" "?" "?" "?" "?"
+
+/* Each `name`, which is as long as EVIL, is EVIL in the file, and the checksum is right. */
+static void corrupt(const char *name)
+{
+    static unsigned char data[1 << 22];
+    size_t n, at, found = 0;
+    uint64_t sum;
+    FILE *f = fopen(file, "r+");
+
+    n = fread(data, 1, sizeof(data), f);
+    ck_assert_uint_lt(n, sizeof(data));
+    for (at = 0; at + strlen(name) <= n; at++) {
+        if (memcmp(data + at, name, strlen(name)) != 0) continue;
+        memcpy(data + at, EVIL, strlen(name));
+        found++;
+    }
+    ck_assert_uint_gt(found, 0);
+    sum = XXH64(data, n - 8, 0);
+    for (size_t i = 0; i < 8; i++) data[n - 8 + i] = (unsigned char)(sum >> 8 * i);
+    rewind(f);
+    ck_assert_uint_eq(fwrite(data, 1, n, f), n);
+    fclose(f);
+}
+
+static oak_map *named;
+
+/* A program, a type, a file and a key with EVIL in their names. */
+static void save_evil(void)
+{
+    static const uint64_t bitmap = 0;
+    static const char key[] = "HOSTILE";
+    const char *k = key;
+    void *v;
+
+    test_heap_start(test_config());
+    named = oak_map_new(&oak_map_cstring_ptr, 0);
+    v = oak_alloc_typed(oak_type_bitmap("type-HOSTILE", 64, &bitmap), 1);
+    ck_assert_ptr_nonnull(v);
+    *(void **)oak_map_put(named, &k) = v;
+    snprintf(address, sizeof(address), "%p", v);
+    snprintf(file, sizeof(file), "/tmp/oakum-snap-XXXXXX");
+    close(mkstemp(file));
+    ck_assert_int_eq(oak_snapshot_save(file), 0);
+    corrupt("HOSTILE");
+    corrupt("check_o"); /* the program, whose file the variable is in */
+}
+
+static void is_printable(size_t names)
+{
+    ck_assert_msg(r.status == 0, "%s", r.err);
+    ck_assert_msg(test_count(r.out, SHOWN) >= names, "%s", r.out);
+    for (const char *p = r.out; *p != '\0'; p++)
+        ck_assert_msg(*p == '\n' || (*p >= 0x20 && *p < 0x7f), "%s", r.out);
+}
+
+START_TEST(names_in_a_snapshot_are_shown_without_what_a_terminal_obeys)
+{
+    save_evil();
+    OAKUM("snapshot", "info", file);
+    is_printable(1);
+    ck_assert_ptr_nonnull(strstr(r.out, "/" SHOWN "akum, process "));
+    OAKUM("snapshot", "top", file);
+    is_printable(1);
+    OAKUM("diff", file, file);
+    is_printable(1);
+    ck_assert_ptr_nonnull(strstr(r.out, "  type-" SHOWN "\n"));
+    OAKUM("why", file, address);
+    is_printable(3); /* the file, the key and the type */
+    forget();
+}
+END_TEST
+
+START_TEST(names_in_a_snapshot_are_escaped_in_json)
+{
+    save_evil();
+    switch (_i) {
+    case 0:
+        OAKUM("snapshot", "info", "--json", file);
+        break;
+    case 1:
+        OAKUM("snapshot", "top", "--json", file);
+        break;
+    case 2:
+        OAKUM("diff", "--json", file, file);
+        break;
+    default:
+        OAKUM("why", "--json", file, address);
+    }
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_ptr_null(test_json_error(r.out));
+    ck_assert_msg(strstr(r.out, "\\u001b\\u0007\\u000a\\u007f\\u009b\\ufffd") != NULL, "%s", r.out);
+    forget();
+}
+END_TEST
+
 START_TEST(nothing_is_left_of_a_conversion_that_failed)
 {
     save();
@@ -143,6 +243,8 @@ Suite *suite_cmd_snapshot(void)
     tcase_add_test(t, a_snapshot_is_looked_into);
     tcase_add_loop_test(t, what_makes_no_sense_is_refused, 0, (int)OAKI_COUNT(refused));
     tcase_add_test(t, damaged_files_and_strange_addresses_are_told);
+    tcase_add_test(t, names_in_a_snapshot_are_shown_without_what_a_terminal_obeys);
+    tcase_add_loop_test(t, names_in_a_snapshot_are_escaped_in_json, 0, 4);
     tcase_add_test(t, nothing_is_left_of_a_conversion_that_failed);
     suite_add_tcase(s, t);
     return s;

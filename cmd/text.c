@@ -1,0 +1,55 @@
+/* text.c - text that somebody else has written, as a terminal may have it: a server, a snapshot, a
+ * command line, a scenario.
+ *
+ * All that the command prints of these goes through here, but for JSON, which is escaped (json.c).
+ * What is no character of UTF-8 and what a terminal obeys is shown as '?', byte by byte: C0 but
+ * for what is to stay, DEL, and C1, which terminals also take as UTF-8. */
+#include "cmd.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t cmd_character(const char *text, size_t n)
+{
+    static const unsigned least[] = { 0, 0, 0xa0, 0x800, 0x10000 };
+    const unsigned char *p = (const unsigned char *)text;
+    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    unsigned c = p[0] & (0x7fu >> len);
+
+    if (len == 1) return p[0] >= 0x20 && p[0] < 0x7f;
+    if (p[0] < 0xc0 || p[0] >= 0xf8 || len > n) return 0;
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
+}
+
+void cmd_clean(char *text, size_t n, const char *kept)
+{
+    for (size_t i = 0, len; i < n; i += len) {
+        len = cmd_character(text + i, n - i);
+        if (len != 0) continue;
+        if (text[i] == '\0' || strchr(kept, text[i]) == NULL) text[i] = '?';
+        len = 1;
+    }
+}
+
+void cmd_say(FILE *out, const char *format, ...)
+{
+    size_t ends = strlen(format), n;
+    char *text;
+    va_list ap;
+    int got;
+
+    va_start(ap, format);
+    got = vasprintf(&text, format, ap);
+    va_end(ap);
+    if (got < 0) return;
+    n = (size_t)got;
+    if (n > 0 && ends > 0 && format[ends - 1] == '\n') n--;
+    cmd_clean(text, n, "\t");
+    fwrite(text, 1, (size_t)got, out);
+    free(text);
+}

@@ -1,0 +1,107 @@
+/* text.c - tests of what a terminal gets of names that others have chosen. */
+#include "run.h"
+
+#include "cmd/cmd.h"
+#include "tests/heap.h"
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_cmd_text(void);
+
+static test_run r;
+
+#define CHARACTERS "\xc2\xa0\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" /* of 2, 2, 3 and 4 bytes */
+
+static const struct {
+    const char *text, *kept, *clean, *json;
+} texts[] = {
+    { "plain ~ text", "", "plain ~ text", "plain ~ text" },
+    { "\x1b]0;x\x07", "", "?]0;x?", "\\u001b]0;x\\u0007" },
+    { "a\tb\nc", "", "a?b?c", "a\\u0009b\\u000ac" },
+    { "a\tb\nc", "\t", "a\tb?c", "a\\u0009b\\u000ac" },
+    { "a\tb\nc", "\t\n", "a\tb\nc", "a\\u0009b\\u000ac" },
+    { "a\rb\x7f", "\t\n", "a?b?", "a\\u000db\\u007f" },
+    { "\xc2\x80\xc2\x9b\xc2\x9f", "", "??????", "\\u0080\\u009b\\u009f" },
+    { CHARACTERS, "", CHARACTERS, CHARACTERS },
+    { "\x9b", "", "?", "\\ufffd" },
+    { "\xff\xfe", "", "??", "\\ufffd\\ufffd" },
+    { "\xc0\x9b", "", "??", "\\ufffd\\ufffd" },
+    { "\xe0\x82\x9b", "", "???", "\\ufffd\\ufffd\\ufffd" },
+    { "\xed\xa0\x80", "", "???", "\\ufffd\\ufffd\\ufffd" },
+    { "\xf4\x90\x80\x80", "", "????", "\\ufffd\\ufffd\\ufffd\\ufffd" },
+    { "\xe2\x82", "", "??", "\\ufffd\\ufffd" },
+    { "\xc3\xc2\x9b", "", "???", "\\ufffd\\u009b" },
+    { "\xc2", "", "?", "\\ufffd" },
+};
+
+START_TEST(what_a_terminal_obeys_is_shown_as_a_question_mark)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "%s", texts[_i].text);
+    cmd_clean(text, strlen(text), texts[_i].kept);
+    ck_assert_str_eq(text, texts[_i].clean);
+}
+END_TEST
+
+START_TEST(json_is_escaped_and_loses_nothing_that_it_can_say)
+{
+    char *text = NULL, quoted[128];
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+
+    cmd_json_string(f, texts[_i].text);
+    fclose(f);
+    snprintf(quoted, sizeof(quoted), "\"%s\"", texts[_i].json);
+    ck_assert_str_eq(text, quoted);
+    ck_assert_ptr_null(test_json_error(text));
+    free(text);
+}
+END_TEST
+
+START_TEST(a_line_ends_where_its_format_does)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+
+    cmd_say(f, "%s: %s\n", "one\nline", "ends\n");
+    cmd_say(f, "%s", "none\n");
+    cmd_say(f, "%s", "");
+    fclose(f);
+    ck_assert_str_eq(text, "one?line: ends?\nnone?");
+    free(text);
+}
+END_TEST
+
+/* Arguments may come from a file's name that somebody else has chosen. */
+START_TEST(a_command_line_is_repeated_without_its_escapes)
+{
+    static char why[] = "why", evil[] = "/\x1b[2J\n\xc2\x9b", address[] = "0x10";
+    char *first[] = { evil, NULL }, *file[] = { why, evil, address, NULL },
+         *word[] = { why, evil, evil, NULL };
+
+    test_run_oakum(&r, first);
+    ck_assert_msg(strstr(r.err, "unknown command '/?[2J?" "?" "?'") != NULL, "%s", r.err);
+    test_run_oakum(&r, file);
+    ck_assert_str_eq(r.err, "oakum why: /?[2J???: No such file or directory\n");
+    test_run_oakum(&r, word);
+    ck_assert_str_eq(r.err, "oakum why: '/?[2J?" "?" "?' is no address\n");
+}
+END_TEST
+
+Suite *suite_cmd_text(void)
+{
+    Suite *s = suite_create("cmd_text");
+    TCase *c = tcase_create("text");
+
+    tcase_add_loop_test(c, what_a_terminal_obeys_is_shown_as_a_question_mark, 0,
+                        (int)OAKI_COUNT(texts));
+    tcase_add_loop_test(c, json_is_escaped_and_loses_nothing_that_it_can_say, 0,
+                        (int)OAKI_COUNT(texts));
+    tcase_add_test(c, a_line_ends_where_its_format_does);
+    tcase_add_test(c, a_command_line_is_repeated_without_its_escapes);
+    suite_add_tcase(s, c);
+    return s;
+}
