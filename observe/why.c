@@ -1,5 +1,8 @@
 /* why.c - the calls of why.h that ask for a path, and paths and roots in words.
  *
+ * Names come from outside: of a thread, of a type, from a snapshot. In words control characters of
+ * theirs, and what is no UTF-8, are '?': a terminal may be what shows them.
+ *
  * Owns nothing; a path is its caller's. */
 #include "path.h"
 
@@ -7,6 +10,7 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "rootwords.h"
+#include "utf8.h"
 #include <errno.h>
 #include <string.h>
 
@@ -58,18 +62,47 @@ static void put(text *t, const char *format, ...)
     va_end(ap);
 }
 
+/* C1 are 0xc2 and a byte below 0xa0. */
+static bool is_control(const char *s)
+{
+    unsigned char c = (unsigned char)*s;
+    return c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s[1] < 0xa0);
+}
+
+static void put_name(text *t, const char *s)
+{
+    size_t n = strlen(s);
+    while (n > 0) {
+        size_t len = is_control(s) ? 0 : oaki_utf8_length(s, n);
+        put(t, "%.*s", (int)len, s);
+        if (len == 0) put(t, "?");
+        s += len > 0 ? len : 1;
+        n -= len > 0 ? len : 1;
+    }
+}
+
 static void put_thread(text *t, const oak_root_info *r)
 {
     put(t, "thread %d", r->thread);
-    if (r->thread_name[0]) put(t, " (%s%s)", r->thread_name, r->caller ? ", which asks" : "");
+    if (!r->thread_name[0]) return;
+    put(t, " (");
+    put_name(t, r->thread_name);
+    put(t, r->caller ? ", which asks)" : ")");
+}
+
+static void put_quoted(text *t, const char *before, const char *name, const char *behind)
+{
+    put(t, "%s", before);
+    put_name(t, name);
+    put(t, "%s", behind);
 }
 
 /* Symbol, offset and file. */
 static void put_place(text *t, const oak_root_info *r)
 {
-    if (r->where[0]) put(t, " `%s`", r->where);
+    if (r->where[0]) put_quoted(t, " `", r->where, "`");
     if (r->offset != SIZE_MAX && (r->offset > 0 || !r->where[0])) put(t, "+%zu", r->offset);
-    if (r->file[0]) put(t, " in %s", r->file);
+    if (r->file[0]) put_quoted(t, " in ", r->file, "");
 }
 
 static void put_word(text *t, const oak_root_info *r)
@@ -79,7 +112,7 @@ static void put_word(text *t, const oak_root_info *r)
 
 static void put_function(text *t, const oak_root_info *r)
 {
-    if (r->where[0]) put(t, " %s()", r->where);
+    if (r->where[0]) put_quoted(t, " ", r->where, "()");
 }
 
 static void put_root(text *t, const oak_root_info *r)
@@ -108,11 +141,11 @@ static void put_root(text *t, const oak_root_info *r)
     case OAK_ROOT_FIBER:
         put(t, r->kind == OAK_ROOT_STACK ? "stack of " : "stack of the fiber that runs on ");
         put_thread(t, r);
-        if (r->where[0]) put(t, " in %s()", r->where);
+        if (r->where[0]) put_quoted(t, " in ", r->where, "()");
         put_word(t, r);
         break;
     case OAK_ROOT_REGISTER:
-        put(t, "register%s%s of ", r->where[0] ? " " : "", r->where);
+        put_quoted(t, r->where[0] ? "register " : "register", r->where, " of ");
         put_thread(t, r);
         break;
     case OAK_ROOT_FINALIZER:
@@ -139,15 +172,16 @@ static void put_root(text *t, const oak_root_info *r)
 static void put_step(text *t, const oak_step *s, bool first)
 {
     put(t, "  %s", first ? "" : "-> ");
+    put_name(t, s->label);
     if (!first && s->label[0] && s->offset != SIZE_MAX)
-        put(t, "%s (+%zu) ", s->label, s->offset);
-    else if (!first && s->label[0])
-        put(t, "%s ", s->label);
+        put(t, " (+%zu) ", s->offset);
     else if (!first && s->offset != SIZE_MAX)
         put(t, "+%zu ", s->offset);
-    else if (first && s->label[0])
-        put(t, "%s: ", s->label);
-    put(t, "%p, %s, %zu bytes", s->object, s->type, s->size);
+    else if (s->label[0])
+        put(t, first ? ": " : " ");
+    put(t, "%p, ", s->object);
+    put_name(t, s->type);
+    put(t, ", %zu bytes", s->size);
     if (s->interior) put(t, ", interior +%zu", s->interior);
     put(t, "\n");
 }

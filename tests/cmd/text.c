@@ -1,4 +1,5 @@
-/* text.c - tests of what a terminal gets of names that others have chosen. */
+/* text.c - tests of what a terminal gets of names that others have chosen: from the command, and
+ * from the library where it puts paths and roots into words. */
 #include "run.h"
 
 #include "cmd/cmd.h"
@@ -6,6 +7,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Suite *suite_cmd_text(void);
 
@@ -91,6 +93,77 @@ START_TEST(a_command_line_is_repeated_without_its_escapes)
 }
 END_TEST
 
+/* ---- the library's words ---- */
+
+#define EVIL "\x1b]0;\x07\n\xc2\x9b\xff"
+#define CLEAN "?]0;?????"
+
+static oak_path path(const oak_step *steps)
+{
+    return (oak_path){
+        .object = (void *)0x2000,
+        .size = 16,
+        .length = 2,
+        .nsteps = 2,
+        .steps = steps,
+        .root = { .kind = OAK_ROOT_STACK,
+                  .thread = 7,
+                  .thread_name = EVIL,
+                  .where = EVIL "\xc3\xa9" },
+    };
+}
+
+static const oak_step steps[] = {
+    { .object = (void *)0x1000, .size = 32, .type = EVIL, .offset = SIZE_MAX },
+    { .object = (void *)0x2000, .size = 16, .type = "plain", .offset = 8, .label = "key " EVIL },
+};
+
+#define WORDS                                                                       \
+    "0x2000 (16 bytes) is alive, 2 objects from a root:\n"                          \
+    "stack of thread 7 (" CLEAN ") in " CLEAN "\xc3\xa9()\n"                        \
+    "  0x1000, " CLEAN ", 32 bytes\n"                                               \
+    "  -> key " CLEAN " (+8) 0x2000, plain, 16 bytes\n"
+
+START_TEST(a_path_in_words_has_no_control_characters)
+{
+    oak_path p = path(steps);
+    char text[1024], again[1024] = "";
+    int fds[2];
+
+    ck_assert_uint_eq(oak_path_format(&p, text, sizeof(text)), strlen(WORDS));
+    ck_assert_str_eq(text, WORDS);
+    ck_assert_uint_eq(oak_path_format(&p, text, 60), strlen(WORDS)); /* of all */
+    ck_assert_uint_eq(strlen(text), 59);
+    ck_assert_int_eq(pipe(fds), 0);
+    ck_assert_int_eq(oak_path_write(&p, fds[1]), 0);
+    ck_assert_int_eq(read(fds[0], again, sizeof(again) - 1), (int)strlen(WORDS));
+    ck_assert_str_eq(again, WORDS);
+}
+END_TEST
+
+static const oak_root_info roots[] = {
+    { .kind = OAK_ROOT_GLOBAL, .where = EVIL, .file = EVIL, .offset = SIZE_MAX },
+    { .kind = OAK_ROOT_RANGE, .where = EVIL, .file = EVIL, .offset = 8 },
+    { .kind = OAK_ROOT_TLS, .where = EVIL, .file = EVIL, .thread = 7, .thread_name = EVIL },
+    { .kind = OAK_ROOT_FIBER, .where = EVIL, .thread = 7, .thread_name = EVIL, .caller = true },
+    { .kind = OAK_ROOT_REGISTER, .where = EVIL, .thread = 7, .thread_name = EVIL },
+    { .kind = OAK_ROOT_FINALIZER, .where = EVIL },
+    { .kind = OAK_ROOT_CLEANUP, .where = EVIL },
+    { .kind = OAK_ROOT_WAITING, .where = EVIL },
+    { .kind = OAK_ROOT_RUNTIME, .thread = 7, .thread_name = EVIL },
+};
+
+START_TEST(a_root_in_words_has_no_control_characters)
+{
+    char text[512];
+
+    oak_root_format(&roots[_i], text, sizeof(text));
+    ck_assert_ptr_nonnull(strstr(text, CLEAN));
+    for (const char *p = text; *p != '\0'; p++)
+        ck_assert_msg((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f, "%s", text);
+}
+END_TEST
+
 Suite *suite_cmd_text(void)
 {
     Suite *s = suite_create("cmd_text");
@@ -102,6 +175,8 @@ Suite *suite_cmd_text(void)
                         (int)OAKI_COUNT(texts));
     tcase_add_test(c, a_line_ends_where_its_format_does);
     tcase_add_test(c, a_command_line_is_repeated_without_its_escapes);
+    tcase_add_test(c, a_path_in_words_has_no_control_characters);
+    tcase_add_loop_test(c, a_root_in_words_has_no_control_characters, 0, (int)OAKI_COUNT(roots));
     suite_add_tcase(s, c);
     return s;
 }
