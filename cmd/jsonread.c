@@ -1,7 +1,6 @@
 /* jsonread.c - a small reader of JSON (RFC 8259), for what a server sends.
  *
- * What comes may be anything: depth is bounded, and characters that would move a terminal are
- * replaced. */
+ * What comes may be anything: depth is bounded, and nothing is read behind the text's end. */
 #include "live.h"
 
 #include <stdlib.h>
@@ -33,55 +32,46 @@ static bool word(const char **p, const char *w)
     return true;
 }
 
-/* Escapes of ASCII are meant as they are, others are '?': names are mostly plain. */
+/* Behind the backslash. Escapes of ASCII are meant as they are, others are '?': names are mostly
+ * plain. '\0' when it is no escape; no quote is eaten but that of \". */
 static char escaped(const char **p)
 {
-    static const char plain[] = "\"\\/";
-    char hex[5] = { 0 };
-    unsigned long c;
+    char c = *(*p)++, hex[5] = { 0 };
+    unsigned long code;
 
-    if (**p != 'u') {
-        char e = *(*p)++;
-
-        return strchr(plain, e) != NULL ? e : '?';
-    }
-    for (int i = 0; i < 4 && (*p)[1] != '\0'; i++) hex[i] = *++*p;
-    (*p)++;
-    c = strtoul(hex, NULL, 16);
-    return c >= 0x20 && c < 0x7f ? (char)c : '?';
+    if (c == '"' || c == '\\' || c == '/') return c;
+    if (c != 'u') return c != '\0' && strchr("bfnrt", c) != NULL ? '?' : '\0';
+    if (strspn(*p, "0123456789abcdefABCDEF") < 4) return '\0';
+    memcpy(hex, *p, 4);
+    *p += 4;
+    code = strtoul(hex, NULL, 16);
+    return code >= 0x20 && code < 0x7f ? (char)code : '?';
 }
 
-/* Bytes up to the closing quote: what is read has no more. */
-static size_t string_length(const char *p)
+/* The closing quote, or the end of the text. */
+static const char *string_end(const char *p)
 {
-    size_t n = 0;
-
-    while (p[n] != '\0' && p[n] != '"') n += 1 + (p[n] == '\\' && p[n + 1] != '\0');
-    return n;
+    while (*p != '\0' && *p != '"') p += 1 + (p[0] == '\\' && p[1] != '\0');
+    return p;
 }
 
-/* Behind the first quote. UTF-8 stays, but for control characters: bytes below 0x20, 0x7f, and
- * U+0080 to U+009f, which are 0xc2 and a byte below 0xa0. */
+/* Behind the first quote. NULL when it has no end, has a wrong escape, or memory is short. */
 static char *string(const char **p)
 {
-    char *out = malloc(string_length(*p) + 1);
+    const char *end = string_end(*p);
+    char *out = *end == '"' ? malloc((size_t)(end - *p) + 1) : NULL;
     size_t n = 0;
 
-    for (; out != NULL && **p != '"'; n++) {
-        unsigned char c = (unsigned char)*(*p)++;
+    if (out == NULL) return NULL;
+    while (*p < end) {
+        char c = *(*p)++;
 
-        if (c == '\0' || (c == '\\' && **p == '\0')) {
+        out[n++] = c == '\\' ? escaped(p) : c;
+        if (out[n - 1] == '\0') {
             free(out);
             return NULL;
         }
-        if (c == '\\')
-            out[n] = escaped(p);
-        else
-            out[n] = (char)(c < 0x20 || c == 0x7f ? '?' : c);
-        if (n > 0 && (unsigned char)out[n - 1] == 0xc2 && (unsigned char)out[n] < 0xa0)
-            out[n - 1] = out[n] = '?';
     }
-    if (out == NULL) return NULL;
     (*p)++;
     out[n] = '\0';
     return out;
@@ -142,7 +132,7 @@ static bool read_into(cmd_json *v, const char **p, unsigned depth)
     v->kind = CMD_JSON_NUMBER;
     if (**p == '\0' || strchr("-0123456789", **p) == NULL) return false;
     v->number = strtod(*p, &end);
-    if (end == *p) return false;
+    if (end == *p || end > *p + strspn(*p, "+-.0123456789eE")) return false;
     *p = end;
     return true;
 }
@@ -163,6 +153,7 @@ cmd_json *cmd_json_read(const char *text)
 {
     cmd_json *v = value(&text, 0);
 
+    if (v == NULL) return NULL;
     skip(&text);
     if (*text == '\0') return v;
     cmd_json_free(v);

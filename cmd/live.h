@@ -58,7 +58,7 @@ typedef enum cmd_json_kind {
 typedef struct cmd_json {
     cmd_json_kind kind;
     double number;       /* of a number; 1 for true */
-    char *string;        /* what a terminal may not take is replaced by '?' */
+    char *string;        /* escapes that are no visible character of ASCII are '?' */
     char *key;           /* in an object */
     struct cmd_json *first, *next; /* elements, members; and the next one */
 } cmd_json;

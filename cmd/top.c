@@ -109,7 +109,7 @@ static cmd_json *ask(const screen *s, char **text)
     v = cmd_json_read(reply.body);
     if (v == NULL || cmd_json_at(v, "memory.heap_alloc") == NULL) {
         fputs("oakum top: what answers there is no debug server of Oakum's\n", stderr);
-    } else if (s->server.pid != 0 && (pid_t)cmd_json_number(v, "pid") != s->server.pid) {
+    } else if (s->server.pid != 0 && cmd_json_number(v, "pid") != (double)s->server.pid) {
         fprintf(stderr, "oakum top: what answers there is process %.0f\n",
                 cmd_json_number(v, "pid"));
     } else {
