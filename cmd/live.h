@@ -26,7 +26,8 @@ typedef struct cmd_reply {
     size_t n;
 } cmd_reply;
 
-/* One GET. false when there is no answer of 200, and that has been told on stderr. */
+/* One GET, within this time, however slowly the answer comes. false when there is no answer of 200,
+ * and that has been told on stderr. */
 bool cmd_server_get(const char *command, const cmd_server *s, const char *path, unsigned timeout_s,
                     cmd_reply *out);
 

@@ -2,17 +2,20 @@
  * a connection.
  *
  * A process id leads to the file that the server has written. Only a file of the process's owner
- * that nobody else may write is believed. Bound: a reply of at most REPLY_MOST bytes. */
+ * that nobody else may write is believed. Bounds: a reply of at most REPLY_MOST bytes, and one
+ * deadline for all of an exchange; looking up a name ends when the resolver gives up. */
 #include "live.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPLY_MOST ((size_t)256 << 20)
@@ -138,10 +141,44 @@ bool cmd_server_find(const char *command, const char *where, cmd_server *out)
 
 /* ---- asking ---- */
 
-static int connect_to(const cmd_server *s, unsigned timeout_s)
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Whether the socket is ready before the deadline; else errno is ETIMEDOUT. */
+static bool ready(int fd, short events, int64_t deadline)
+{
+    struct pollfd p = { fd, events, 0 };
+    int64_t left;
+
+    while ((left = deadline - now_ms()) > 0) {
+        int n = poll(&p, 1, (int)left);
+
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return false;
+    }
+    errno = ETIMEDOUT;
+    return false;
+}
+
+static bool connected(int fd, const struct addrinfo *a, int64_t deadline)
+{
+    int error = 0;
+    socklen_t n = sizeof(error);
+
+    if (connect(fd, a->ai_addr, a->ai_addrlen) == 0) return true;
+    if (errno != EINPROGRESS || !ready(fd, POLLOUT, deadline)) return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0) errno = error;
+    return error == 0;
+}
+
+static int connect_to(const cmd_server *s, int64_t deadline)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *all = NULL;
-    struct timeval limit = { (time_t)timeout_s, 0 };
     int fd = -1, error = getaddrinfo(s->host, s->port, &hints, &all);
 
     if (error != 0) {
@@ -149,11 +186,8 @@ static int connect_to(const cmd_server *s, unsigned timeout_s)
         return -1;
     }
     for (struct addrinfo *a = all; a != NULL && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, 0);
-        if (fd < 0) continue;
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-        if (connect(fd, a->ai_addr, a->ai_addrlen) == 0) break;
+        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || connected(fd, a, deadline)) continue;
         error = errno;
         close(fd);
         errno = error;
@@ -163,7 +197,7 @@ static int connect_to(const cmd_server *s, unsigned timeout_s)
     return fd;
 }
 
-static bool send_request(int fd, const cmd_server *s, const char *path)
+static bool send_request(int fd, const cmd_server *s, const char *path, int64_t deadline)
 {
     char text[2048];
     bool v6 = strchr(s->host, ':') != NULL;
@@ -173,40 +207,51 @@ static bool send_request(int fd, const cmd_server *s, const char *path)
                      s->token[0] != '\0' ? "Authorization: Bearer " : "", s->token,
                      s->token[0] != '\0' ? "\r\n" : "");
 
-    for (int at = 0; n < (int)sizeof(text) && at < n;) {
-        ssize_t sent = send(fd, text + at, (size_t)(n - at), MSG_NOSIGNAL);
+    errno = EMSGSIZE;
+    if (n >= (int)sizeof(text)) return false;
+    for (int at = 0; at < n;) {
+        ssize_t sent;
 
-        if (sent <= 0) return false;
-        at += (int)sent;
+        if (!ready(fd, POLLOUT, deadline)) return false;
+        sent = send(fd, text + at, (size_t)(n - at), MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
+        if (sent > 0) at += (int)sent;
     }
-    return n < (int)sizeof(text);
+    return true;
+}
+
+/* Room for 4096 bytes more. */
+static bool enlarge(char **text, size_t n, size_t *cap)
+{
+    size_t larger = *cap != 0 ? 2 * *cap : 16384;
+    char *more;
+
+    if (*cap - n >= 4096) return true;
+    errno = EFBIG;
+    more = larger <= REPLY_MOST ? realloc(*text, larger) : NULL;
+    if (more == NULL) return false;
+    *text = more;
+    *cap = larger;
+    return true;
 }
 
 /* All that comes until the end, with a NUL. */
-static char *read_all(int fd, size_t *out)
+static char *read_all(int fd, size_t *out, int64_t deadline)
 {
     size_t n = 0, cap = 0;
     char *text = NULL;
 
-    for (;;) {
-        ssize_t got;
+    while (enlarge(&text, n, &cap) && ready(fd, POLLIN, deadline)) {
+        ssize_t got = recv(fd, text + n, cap - n - 1, 0);
 
-        if (cap - n < 4096) {
-            char *more = cap < REPLY_MOST ? realloc(text, cap = cap != 0 ? 2 * cap : 16384) : NULL;
-
-            if (more == NULL) break;
-            text = more;
-        }
-        got = recv(fd, text + n, cap - n - 1, 0);
         if (got == 0) {
             text[n] = '\0';
             *out = n;
             return text;
         }
-        if (got < 0) break;
-        n += (size_t)got;
+        if (got < 0 && errno != EAGAIN && errno != EINTR) break;
+        if (got > 0) n += (size_t)got;
     }
-    if (errno == EAGAIN) errno = ETIMEDOUT;
     free(text);
     return NULL;
 }
@@ -238,16 +283,17 @@ static bool fail(const char *command, const cmd_server *s, const char *what)
 bool cmd_server_get(const char *command, const cmd_server *s, const char *path, unsigned timeout_s,
                     cmd_reply *out)
 {
-    int fd = connect_to(s, timeout_s);
+    int64_t deadline = now_ms() + (int64_t)timeout_s * 1000;
+    int fd = connect_to(s, deadline);
     char *text;
     size_t n = 0;
 
     memset(out, 0, sizeof(*out));
     if (fd < 0) return fail(command, s, strerror(errno));
-    errno = EIO;
-    text = send_request(fd, s, path) ? read_all(fd, &n) : NULL;
+    text = send_request(fd, s, path, deadline) ? read_all(fd, &n, deadline) : NULL;
+    if (text == NULL) fail(command, s, strerror(errno));
     close(fd);
-    if (text == NULL) return fail(command, s, strerror(errno));
+    if (text == NULL) return false;
     if (!split(text, n, out)) {
         free(text);
         out->body = NULL;

@@ -2,6 +2,7 @@
  * that are none of ours. */
 #include "run.h"
 
+#include "cmd/live.h"
 #include "observe/mhd.h"
 #include "tests/heap.h"
 #include "tests/observe/http.h"
@@ -273,6 +274,7 @@ static const struct {
 typedef struct fake {
     int listener;
     const char *reply;
+    bool drips;      /* it goes on with a byte at a time, until the client has gone */
     char asked[4096];
     pthread_t thread;
 } fake;
@@ -283,6 +285,7 @@ static void *reply_once(void *arg)
     char some[4096];
     int fd = accept(f->listener, NULL, NULL);
     if (recv(fd, f->asked, sizeof f->asked - 1, 0) > 0) http_send(fd, f->reply);
+    while (f->drips && send(fd, "x", 1, MSG_NOSIGNAL) == 1) usleep(20000);
     shutdown(fd, SHUT_WR);
     while (recv(fd, some, sizeof some, 0) > 0) {}
     close(fd);
@@ -290,11 +293,11 @@ static void *reply_once(void *arg)
 }
 
 /* Its address is url. */
-static void fake_start(fake *f, const char *reply)
+static void fake_start(fake *f, const char *reply, bool drips)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof a;
-    *f = (fake){ .listener = socket(AF_INET, SOCK_STREAM, 0), .reply = reply };
+    *f = (fake){ .listener = socket(AF_INET, SOCK_STREAM, 0), .reply = reply, .drips = drips };
     ck_assert_int_eq(bind(f->listener, (struct sockaddr *)&a, sizeof a), 0);
     ck_assert_int_eq(listen(f->listener, 1), 0);
     ck_assert_int_eq(getsockname(f->listener, (struct sockaddr *)&a, &n), 0);
@@ -320,7 +323,7 @@ static void has_no_controls(const char *text)
 START_TEST(a_strange_server_does_no_harm)
 {
     fake f;
-    fake_start(&f, strange[_i].reply);
+    fake_start(&f, strange[_i].reply, false);
     OAKUM("top", "--once", url);
     fake_end(&f);
     if (strange[_i].why)
@@ -344,7 +347,7 @@ START_TEST(an_answer_is_shown_without_what_a_terminal_obeys)
     static const char reply[] = "HTTP/1.1 200 OK\r\n\r\n{\"memory\":{\"heap_alloc\":1},"
                                 "\"x\":\"\033]0;x\007\x7f\xc2\x9b\xff\"}\n";
     fake f;
-    fake_start(&f, reply);
+    fake_start(&f, reply, false);
     OAKUM(shown[_i][0], url, shown[_i][1], shown[_i][2]);
     fake_end(&f);
     ok();
@@ -356,12 +359,34 @@ END_TEST
 START_TEST(a_refusal_is_shown_without_what_a_terminal_obeys)
 {
     fake f;
-    fake_start(&f, "HTTP/1.1 403 No\r\n\r\n" EVIL);
+    fake_start(&f, "HTTP/1.1 403 No\r\n\r\n" EVIL, false);
     OAKUM("why", url, "0x10");
     fake_end(&f);
     fails_with(": ?]0;x?" "?" "?" "?" "?\tand\n");
     ck_assert_uint_eq(test_count(r.err, "\n"), 1);
     has_no_controls(r.err);
+}
+END_TEST
+
+static int ask_for_a_second(int argc, char **argv)
+{
+    cmd_server s;
+    cmd_reply reply;
+    (void)argc;
+    if (!cmd_server_find("oakum test", argv[0], &s)) return 2;
+    return cmd_server_get("oakum test", &s, "/debug/state", 1, &reply) ? 0 : 1;
+}
+
+/* Each byte comes soon after the one before; the server ends when the client has. */
+START_TEST(a_server_that_drips_holds_nobody)
+{
+    static const char *const begun[] = { "", "HTTP/1.1 200 OK\r\nX-", "HTTP/1.1 200 OK\r\n\r\n" };
+    char *argv[] = { url, NULL };
+    fake f;
+    fake_start(&f, begun[_i], true);
+    test_run_function(&r, ask_for_a_second, argv);
+    fake_end(&f);
+    fails_with("Connection timed out");
 }
 END_TEST
 
@@ -408,6 +433,7 @@ Suite *suite_cmd_live(void)
     tcase_add_loop_test(c, a_strange_server_does_no_harm, 0, COUNT(strange));
     tcase_add_loop_test(c, an_answer_is_shown_without_what_a_terminal_obeys, 0, COUNT(shown));
     tcase_add_test(c, a_refusal_is_shown_without_what_a_terminal_obeys);
+    tcase_add_loop_test(c, a_server_that_drips_holds_nobody, 0, 3);
     tcase_add_test(c, the_environment_starts_a_server);
     suite_add_tcase(s, c);
     return s;
