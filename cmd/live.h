@@ -16,8 +16,8 @@ typedef struct cmd_server {
 /* A process id or the beginning of an address, and not a file's name? */
 bool cmd_is_server(const char *word);
 
-/* PID or URL. The token of a URL is OAKUM_DEBUG_TOKEN's. false when it has been told on stderr what
- * is wrong. */
+/* PID or URL. The token of a URL is OAKUM_DEBUG_TOKEN's, that of a PID its file's alone. false when
+ * it has been told on stderr what is wrong. */
 bool cmd_server_find(const char *command, const char *where, cmd_server *out);
 
 typedef struct cmd_reply {

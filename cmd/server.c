@@ -126,13 +126,16 @@ static bool find_process(const char *command, const char *word, cmd_server *out)
     return false;
 }
 
+/* The environment's token is for an address that the user gave, not for one that a file leads to:
+ * its server has written its own token there if it wants one, and the address may be another
+ * user's, or one whose server is gone and whose port somebody else has taken. */
 bool cmd_server_find(const char *command, const char *where, cmd_server *out)
 {
     const char *token = getenv("OAKUM_DEBUG_TOKEN");
 
     memset(out, 0, sizeof(*out));
-    if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
     if (is_number(where)) return find_process(command, where, out);
+    if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
     if (parse_url(where, out)) return true;
     cmd_say(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
             where);

@@ -390,6 +390,49 @@ START_TEST(a_server_that_drips_holds_nobody)
 }
 END_TEST
 
+/* The file that leads to a server, which is another one than the file's process. */
+static void write_file(const char *token)
+{
+    char name[64];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
+    (void)unlink(name);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    ck_assert_int_ge(fd, 0);
+    dprintf(fd, "url %s/\n%s%s%s", url, token ? "token " : "", token ? token : "",
+            token ? "\n" : "");
+    close(fd);
+}
+
+START_TEST(the_environment_s_token_is_for_an_address_only)
+{
+    static const char no[] = "HTTP/1.1 401 No\r\n\r\nno";
+    char name[64];
+    fake f;
+    unsetenv("XDG_RUNTIME_DIR");
+    setenv("OAKUM_DEBUG_TOKEN", "sesame", 1);
+    fake_start(&f, no, false);
+    write_file(NULL);
+    OAKUM("top", "--once", pid);
+    fake_end(&f);
+    fails_with(": no\n");
+    ck_assert_ptr_nonnull(strstr(f.asked, "GET /debug/state"));
+    ck_assert_ptr_null(strstr(f.asked, "Authorization"));
+    ck_assert_ptr_null(strstr(f.asked, "sesame"));
+    fake_start(&f, no, false);
+    write_file("thistle");
+    OAKUM("top", "--once", pid);
+    fake_end(&f);
+    ck_assert_ptr_nonnull(strstr(f.asked, "Authorization: Bearer thistle\r\n"));
+    fake_start(&f, no, false);
+    OAKUM("top", "--once", url);
+    fake_end(&f);
+    ck_assert_ptr_nonnull(strstr(f.asked, "Authorization: Bearer sesame\r\n"));
+    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
+    ck_assert_int_eq(unlink(name), 0);
+}
+END_TEST
+
 /* ---- the variable ---- */
 
 static int print_info(int argc, char **argv)
@@ -434,6 +477,7 @@ Suite *suite_cmd_live(void)
     tcase_add_loop_test(c, an_answer_is_shown_without_what_a_terminal_obeys, 0, COUNT(shown));
     tcase_add_test(c, a_refusal_is_shown_without_what_a_terminal_obeys);
     tcase_add_loop_test(c, a_server_that_drips_holds_nobody, 0, 3);
+    tcase_add_test(c, the_environment_s_token_is_for_an_address_only);
     tcase_add_test(c, the_environment_starts_a_server);
     suite_add_tcase(s, c);
     return s;
