@@ -2,7 +2,7 @@
  * live heap over time, one line for each policy.
  *
  * The page needs nothing else: no script, no other file. Colours are the reader's, light or dark.
- * Everything that is not written here is escaped. The file takes its name when it is whole. */
+ * Everything that is not written here is escaped. */
 #include "cmd.h"
 
 #include "report.h"
@@ -296,7 +296,7 @@ static void put_summary(FILE *out, const cmd_outcome *outcomes, size_t count,
     fputs("</nav>\n", out);
 }
 
-static void put_page(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally)
+void cmd_html_page(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
@@ -307,14 +307,4 @@ static void put_page(FILE *out, const cmd_outcome *outcomes, size_t count, const
     put_summary(out, outcomes, count, tally);
     for (size_t i = 0; i < count; i++) put_scenario(out, &outcomes[i]);
     fputs("</body>\n</html>\n", out);
-}
-
-int cmd_html_save(const char *path, const cmd_outcome *outcomes, size_t count,
-                  const cmd_tally *tally)
-{
-    cmd_output o;
-
-    if (cmd_output_open(&o, path) != 0) return -1;
-    put_page(o.stream, outcomes, count, tally);
-    return cmd_output_close(&o, 0);
 }

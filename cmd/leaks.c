@@ -250,7 +250,13 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int report(const request *r, const session *s)
+static int tell_unwritten(const request *r)
+{
+    cmd_say(stderr, "oakum leaks: cannot write %s: %s\n", r->html, strerror(errno));
+    return CMD_FAILED;
+}
+
+static int report(const request *r, const session *s, cmd_output *page)
 {
     int status = s->tally.failed_rows == 0 ? CMD_OK : CMD_FAILED;
 
@@ -258,11 +264,9 @@ static int report(const request *r, const session *s)
         cmd_json_results(stdout, s->outcomes, r->count, &s->tally);
     else
         cmd_table_end(&s->table, &s->tally);
-    if (r->html != NULL && cmd_html_save(r->html, s->outcomes, r->count, &s->tally) != 0) {
-        fprintf(stderr, "oakum leaks: cannot write %s: %s\n", r->html, strerror(errno));
-        status = CMD_FAILED;
-    }
-    return status;
+    if (r->html == NULL) return status;
+    cmd_html_page(page->stream, s->outcomes, r->count, &s->tally);
+    return cmd_output_close(page, 0) == 0 ? status : tell_unwritten(r);
 }
 
 static int run(const request *r)
@@ -284,17 +288,23 @@ static int run(const request *r)
         .ctx = &s,
     };
     double began = seconds_now();
+    cmd_output page;
     int status;
 
     if (s.outcomes == NULL) {
         fputs("oakum leaks: out of memory\n", stderr);
         return CMD_FAILED;
     }
+    if (r->html != NULL && cmd_output_open(&page, r->html) != 0) {
+        status = tell_unwritten(r); /* before the minutes that all scenarios take */
+        free(s.outcomes);
+        return status;
+    }
     for (size_t i = 0; i < r->count; i++) s.outcomes[i].scenario = r->chosen[i];
     if (!r->json) cmd_table_begin(&s.table);
     cmd_schedule_run(&plan);
     s.tally.seconds = seconds_now() - began;
-    status = report(r, &s);
+    status = report(r, &s, &page);
     for (size_t i = 0; i < r->count; i++) {
         scn_results_free(&s.outcomes[i].rows);
         for (unsigned p = 0; p < scn_policy_count; p++) scn_series_free(&s.outcomes[i].series[p]);

@@ -1,12 +1,74 @@
-/* output.c - writing files: whole, or not at all. */
+/* output.c - writing files: whole, or not at all.
+ *
+ * While one is open, a signal that ends the command, or exit, takes what was begun along. One is
+ * open at a time. */
 #include "cmd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* ---- what was begun ---- */
+
+static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGXFSZ };
+
+#define ENDING (sizeof(ending) / sizeof(ending[0]))
+
+static struct {
+    const char *name;
+    pid_t owner; /* children of the command inherit the handler, and leave the file alone */
+    struct sigaction before[ENDING];
+} begun;
+
+static void remove_begun(void)
+{
+    if (begun.name != NULL && begun.owner == getpid()) unlink(begun.name);
+}
+
+static void end(int sig)
+{
+    remove_begun();
+    signal(sig, SIG_DFL);
+    raise(sig); /* when the handler returns */
+}
+
+/* A signal that is ignored stays so. */
+static void guard(const char *name)
+{
+    static bool at_exit;
+
+    if (!at_exit) atexit(remove_begun);
+    at_exit = true;
+    begun.owner = getpid();
+    begun.name = name;
+    for (size_t i = 0; i < ENDING; i++) {
+        struct sigaction action = { .sa_handler = end };
+
+        sigaction(ending[i], NULL, &begun.before[i]);
+        if (begun.before[i].sa_handler == SIG_DFL) sigaction(ending[i], &action, NULL);
+    }
+}
+
+static void unguard(void)
+{
+    for (size_t i = 0; i < ENDING; i++) sigaction(ending[i], &begun.before[i], NULL);
+    begun.name = NULL;
+}
+
+static void hold_signals(sigset_t *before)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < ENDING; i++) sigaddset(&set, ending[i]);
+    sigprocmask(SIG_BLOCK, &set, before);
+}
+
+/* ---- files ---- */
 
 static bool is_special(const char *path)
 {
@@ -19,6 +81,7 @@ static bool is_special(const char *path)
 static int open_beside(const char *path, char **name)
 {
     mode_t mask = umask(0);
+    sigset_t before;
     int fd;
 
     umask(mask);
@@ -27,8 +90,13 @@ static int open_beside(const char *path, char **name)
         errno = ENOMEM;
         return -1;
     }
+    hold_signals(&before);
     fd = mkostemp(*name, O_CLOEXEC);
-    if (fd >= 0) fchmod(fd, 0666 & ~mask);
+    if (fd >= 0) {
+        fchmod(fd, 0666 & ~mask);
+        guard(*name);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return fd;
 }
 
@@ -37,7 +105,10 @@ static int forget(cmd_output *o, bool there)
 {
     int error = errno;
 
-    if (there && o->name != NULL) unlink(o->name);
+    if (there && o->name != NULL) {
+        unlink(o->name);
+        unguard();
+    }
     free(o->name);
     errno = error;
     return -1;
@@ -70,6 +141,7 @@ int cmd_output_close(cmd_output *o, int result)
     errno = error;
     if (!failed && o->name != NULL) failed = rename(o->name, o->path) != 0;
     if (failed) return forget(o, true);
+    if (o->name != NULL) unguard();
     free(o->name);
     return 0;
 }

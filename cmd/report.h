@@ -77,9 +77,6 @@ void cmd_json_list(FILE *out, const scn_scenario *const *scenarios);
 
 /* ---- a page (html.c) ---- */
 
-/* Write it to the file of this name, which is replaced when all has been written; when that fails,
- * it is as it was. 0, or -1 with errno. */
-int cmd_html_save(const char *path, const cmd_outcome *outcomes, size_t count,
-                  const cmd_tally *tally);
+void cmd_html_page(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally);
 
 #endif

@@ -1,5 +1,5 @@
 /* runner.c - tests of `oakum leaks` on scenarios that are made to pass, to miss, to crash and to
- * hang, and of the page that shows them.
+ * hang.
  *
  * This file takes the place of tests/scenarios/list.c: the command sees these scenarios only. */
 #include "run.h"
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 Suite *suite_cmd_runner(void);
@@ -168,6 +167,14 @@ static void dawdle(scn *s)
     scn_expect_true(s, "a truth", true);
 }
 
+/* What a terminal sends to the command, in the middle of a scenario. */
+static void interrupt(scn *s)
+{
+    scn_row(s, "interrupted");
+    kill(getppid(), SIGINT);
+    for (;;) pause(); /* it ends with its parent */
+}
+
 static void say_nothing(scn *s)
 {
     (void)s;
@@ -201,7 +208,8 @@ static void skip(scn *s)
     X(right, meet_left)          \
     X(guest, guest)              \
     X(hostile, hostile_text)     \
-    X(dawdles, dawdle)
+    X(dawdles, dawdle)           \
+    X(interrupts, interrupt)
 
 #define DEFINE(name, fn) \
     { .id = #name, .class = 'N', .source = "tests", .leak = "leak of " #name, .run = fn },
@@ -218,7 +226,7 @@ static const scn_scenario fakes[] = {
 const scn_scenario *const scn_scenarios[] = {
     &fakes[0],  &fakes[1],  &fakes[2],  &fakes[3],  &fakes[4],  &fakes[5],
     &fakes[6],  &fakes[7],  &fakes[8],  &fakes[9],  &fakes[10], &fakes[11],
-    &fakes[12], &fakes[13], &fakes[14], &fakes[15], &fakes[16], NULL,
+    &fakes[12], &fakes[13], &fakes[14], &fakes[15], &fakes[16], &fakes[17], NULL,
 };
 
 /* ---- tests ---- */
@@ -357,7 +365,7 @@ static void enter_folder(void)
 
 static void leave_folder(void)
 {
-    static const char *const names[] = { "left", "right", "hermit", "guest", "page.html", "old" };
+    static const char *const names[] = { "left", "right", "hermit", "guest" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) unlink(names[i]);
     ck_assert_int_eq(chdir("/"), 0);
@@ -396,108 +404,6 @@ START_TEST(the_table_keeps_its_order_whoever_ends_first)
     ck_assert_int_eq(r.status, 0);
     ck_assert_ptr_nonnull(strstr(r.err, "[1/2] skips"));
     ck_assert(strstr(r.out, "dawdles: ") < strstr(r.out, "skips: "));
-}
-END_TEST
-
-/* ---- the page ---- */
-
-static char *read_file(const char *name)
-{
-    FILE *f = fopen(name, "r");
-    char *text = calloc(1, 1 << 20);
-
-    ck_assert_ptr_nonnull(f);
-    ck_assert_uint_lt(fread(text, 1, 1 << 20, f), 1 << 20);
-    fclose(f);
-    return text;
-}
-
-START_TEST(a_page_has_the_rows_and_a_plot_and_needs_nothing_else)
-{
-    char *page;
-
-    enter_folder();
-    LEAKS("keeps", "skips", "--html=page.html");
-    ck_assert_msg(r.status == 0, "%s", r.err);
-    ck_assert_ptr_nonnull(strstr(r.out, "all as expected")); /* the table is printed too */
-    page = read_file("page.html");
-    ck_assert_int_eq(strncmp(page, "<!DOCTYPE html>", 15), 0);
-    ck_assert_str_eq(strchr(page, '\0') - 8, "</html>\n");
-    ck_assert_ptr_nonnull(strstr(page, "1,048,576"));
-    ck_assert_uint_eq(test_count(page, "<svg"), 1); /* the other measured nothing */
-    ck_assert_ptr_nonnull(strstr(page, "class=\"curve p0\" d=\"M"));
-    ck_assert_ptr_nonnull(strstr(page, "prefers-color-scheme:dark"));
-    ck_assert_ptr_null(strstr(page, "://"));
-    ck_assert_ptr_null(strstr(page, "<script"));
-    ck_assert_ptr_null(strstr(page, "src="));
-    free(page);
-    leave_folder();
-}
-END_TEST
-
-START_TEST(a_page_escapes_what_it_shows)
-{
-    char *page;
-
-    enter_folder();
-    LEAKS("hostile", "--html=page.html");
-    ck_assert_int_eq(r.status, 1);
-    page = read_file("page.html");
-    ck_assert_ptr_nonnull(strstr(page, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; "
-                                       "&quot;quotes&quot;"));
-    ck_assert_ptr_null(strstr(page, "<script"));
-    ck_assert_ptr_null(strstr(page, "<b>1"));
-    ck_assert_ptr_null(strstr(page, "<i>one"));
-    ck_assert_uint_eq(test_count(page, "</table>"), 1);
-    free(page);
-    leave_folder();
-}
-END_TEST
-
-START_TEST(a_page_that_can_not_be_written_is_an_error)
-{
-    enter_folder();
-    LEAKS("skips", "--html=nowhere/page.html");
-    ck_assert_int_eq(r.status, 1);
-    ck_assert_ptr_nonnull(strstr(r.err, "cannot write nowhere/page.html: No such file"));
-    LEAKS("skips", "--html=/dev/full");
-    ck_assert_int_eq(r.status, 1);
-    ck_assert_ptr_nonnull(strstr(r.err, "cannot write /dev/full: No space left"));
-    LEAKS("skips", "--html=/dev/null");
-    ck_assert_int_eq(r.status, 0);
-    leave_folder();
-}
-END_TEST
-
-static int with_little_room(int argc, char **argv)
-{
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 2048, 2048 });
-    return cmd_leaks(argc, argv);
-}
-
-START_TEST(a_page_replaces_an_old_one_whole_or_not_at_all)
-{
-    static char name[] = "leaks", scenario[] = "skips", option[] = "--html=page.html";
-    char *argv[] = { name, scenario, option, NULL }, *page;
-    FILE *old;
-
-    enter_folder();
-    old = fopen("page.html", "w");
-    fputs("an old page", old);
-    fclose(old);
-    test_run_function(&r, with_little_room, argv);
-    ck_assert_int_eq(r.status, 1);
-    ck_assert_msg(strstr(r.err, "cannot write page.html: File too large") != NULL, "%s", r.err);
-    page = read_file("page.html");
-    ck_assert_str_eq(page, "an old page");
-    free(page);
-    LEAKS("skips", "--html=page.html");
-    ck_assert_int_eq(r.status, 0);
-    page = read_file("page.html");
-    ck_assert_ptr_null(strstr(page, "an old page"));
-    free(page);
-    leave_folder(); /* nothing else is in it */
 }
 END_TEST
 
@@ -564,10 +470,6 @@ Suite *suite_cmd_runner(void)
     tcase_add_test(c, scenarios_run_side_by_side_if_there_is_room);
     tcase_add_loop_test(c, one_that_measures_time_runs_alone, 0, 2);
     tcase_add_test(c, the_table_keeps_its_order_whoever_ends_first);
-    tcase_add_test(c, a_page_has_the_rows_and_a_plot_and_needs_nothing_else);
-    tcase_add_test(c, a_page_escapes_what_it_shows);
-    tcase_add_test(c, a_page_that_can_not_be_written_is_an_error);
-    tcase_add_test(c, a_page_replaces_an_old_one_whole_or_not_at_all);
     tcase_add_test(c, json_has_the_heap_over_time);
     tcase_add_test(c, a_scenario_named_twice_runs_once);
     tcase_add_test(c, colour_is_only_there_when_it_is_asked_for);
