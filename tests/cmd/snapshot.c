@@ -3,9 +3,11 @@
 
 #include "tests/heap.h"
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -223,7 +225,9 @@ START_TEST(names_in_a_snapshot_are_escaped_in_json)
 }
 END_TEST
 
-START_TEST(nothing_is_left_of_a_conversion_that_failed)
+/* ---- output ---- */
+
+START_TEST(what_can_not_be_written_is_told)
 {
     save();
     OAKUM("snapshot", "convert", file, "/dev/full");
@@ -232,6 +236,47 @@ START_TEST(nothing_is_left_of_a_conversion_that_failed)
     ck_assert_int_eq(access("/dev/full", F_OK), 0);
     OAKUM("snapshot", "convert", file, "/nowhere/x");
     ck_assert_int_eq(r.status, 1);
+    forget();
+}
+END_TEST
+
+static bool deadly; /* the signal that tells of it */
+
+/* A file ends after the first bytes of it. */
+static int with_little_room(int argc, char **argv)
+{
+    (void)argc;
+    signal(SIGXFSZ, deadly ? SIG_DFL : SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 4096, 4096 });
+    execv(argv[0], argv);
+    return 127;
+}
+
+START_TEST(nothing_is_left_of_a_conversion_that_failed)
+{
+    static char built[] = TEST_OAKUM, snapshot[] = "snapshot", convert[] = "convert";
+    char folder[] = "/tmp/oakum-test-XXXXXX", out[64], text[64] = "";
+    char *argv[] = { getenv("OAKUM_BIN") != NULL ? getenv("OAKUM_BIN") : built, snapshot, convert,
+                     file, out, NULL };
+    FILE *f;
+
+    save();
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(out, sizeof(out), "%s/out", folder);
+    f = fopen(out, "w");
+    fputs("an older file", f);
+    fclose(f);
+    deadly = _i == 1;
+    test_run_function(&r, with_little_room, argv);
+    ck_assert_int_eq(r.status, deadly ? -1 : 1);
+    ck_assert_msg(deadly || strstr(r.err, "File too large") != NULL, "%s", r.err);
+    f = fopen(out, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof(text), f));
+    fclose(f);
+    ck_assert_str_eq(text, "an older file");
+    ck_assert_int_eq(unlink(out), 0);
+    ck_assert_msg(rmdir(folder) == 0, "something is left in %s", folder);
     forget();
 }
 END_TEST
@@ -245,7 +290,8 @@ Suite *suite_cmd_snapshot(void)
     tcase_add_test(t, damaged_files_and_strange_addresses_are_told);
     tcase_add_test(t, names_in_a_snapshot_are_shown_without_what_a_terminal_obeys);
     tcase_add_loop_test(t, names_in_a_snapshot_are_escaped_in_json, 0, 4);
-    tcase_add_test(t, nothing_is_left_of_a_conversion_that_failed);
+    tcase_add_test(t, what_can_not_be_written_is_told);
+    tcase_add_loop_test(t, nothing_is_left_of_a_conversion_that_failed, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }
