@@ -44,7 +44,7 @@ typedef struct oaki_cycle {
     int tid;             /* of the thread that collected */
     unsigned threads;    /* attached; all but the one that collected were stopped */
     unsigned markers;    /* that could take part */
-    size_t allocated;    /* since the cycle before */
+    size_t allocated;    /* since the cycle before, less what was freed by hand */
     size_t freed;        /* found dead by this one */
     size_t trigger;      /* live bytes at which the next one is due */
     size_t heap_inuse, heap_idle, heap_released;
