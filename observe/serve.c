@@ -131,19 +131,25 @@ static void child(void)
     run.error[0] = '\0';
 }
 
-/* A handler that ends the program may have interrupted anything, malloc too, so this one waits for
- * a while only. A worker may be at it for long: it is left alone. */
+/* Whoever stops or starts it just now has the lock, maybe for as long as a worker is at a path; and
+ * a handler that ends the program may have interrupted anything, malloc too. So this one waits for
+ * a while only, and then leaves alone what may be another's to join. A worker may be at it for
+ * long: it is left alone too. */
 static void at_exit(void)
 {
     struct timespec until;
-    if (!run.running || run.pid != getpid()) return;
-    oaki_serve_file_remove();
-    AO_int_store_release(&self->quit, 1);
-    oaki_serve_loop_wake();
+    if (run.pid != getpid()) return;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += EXIT_WAIT_S;
-    (void)pthread_timedjoin_np(run.loop, NULL, &until);
-    run.running = false;
+    if (pthread_mutex_timedlock(&run.lock, &until) != 0) return;
+    if (run.running) {
+        oaki_serve_file_remove();
+        AO_int_store_release(&self->quit, 1);
+        oaki_serve_loop_wake();
+        (void)pthread_timedjoin_np(run.loop, NULL, &until);
+        run.running = false;
+    }
+    pthread_mutex_unlock(&run.lock);
 }
 
 static int start(const char *address, const oak_serve_options *o)

@@ -243,6 +243,43 @@ START_TEST(it_ends_with_the_program)
 }
 END_TEST
 
+static void *stop_it(void *unused)
+{
+    oak_debug_serve_stop();
+    return unused;
+}
+
+/* By a thread that isn't attached, in a stop, which holds up the worker that is at a path. */
+static void *exit_while_it_stops(void *unused)
+{
+    http_send(http_connect(), "GET /debug/why?addr=0x10 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    (void)http_get("/debug/");
+    (void)test_start(stop_it, NULL);
+    while (access(file_of(getpid()), F_OK) == 0) oaki_os_yield();
+    exit(0);
+    return unused;
+}
+
+static void exit_in_a_stop(void)
+{
+    start();
+    ck_assert(http_serve(NULL, NULL));
+    (void)oaki_gc_stop_begin();
+    (void)test_start(exit_while_it_stops, NULL);
+    for (;;) pause();
+}
+
+START_TEST(the_program_ends_while_it_is_being_stopped)
+{
+    if (!have_mhd()) return;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) exit_in_a_stop();
+    int status = test_wait_child(pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+END_TEST
+
 /* ---- forks ---- */
 
 static int go_on[2], told[2];
@@ -425,6 +462,7 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, started_and_stopped_a_hundred_times);
     tcase_add_test(c, the_file_that_says_where_is_its_owner_s_alone);
     tcase_add_test(c, it_ends_with_the_program);
+    tcase_add_test(c, the_program_ends_while_it_is_being_stopped);
     tcase_add_test(c, a_child_has_none_and_holds_nothing_of_it);
     tcase_add_test(c, forks_while_it_is_busy);
     tcase_add_test(c, scrapes_while_others_collect_without_pause);
