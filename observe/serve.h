@@ -3,6 +3,7 @@
  * serve.c        starting and stopping, forks, the end of the program
  * serve_listen.c addresses and sockets; the file that says where
  * serve_loop.c   the thread that does all input and output, and all that is libmicrohttpd's
+ * serve_peer.c   whether a client has gone
  * serve_http.c   requests: what is refused, which route, the answer's headers
  * serve_work.c   the two threads that make answers which read the heap
  * serve_routes.c the list of addresses
@@ -29,7 +30,10 @@
 #define OAKI_SERVE_HOST_MAX 255
 #define OAKI_SERVE_LISTENERS 2
 #define OAKI_SERVE_SECONDS_MAX 600 /* of a difference of profiles, and of a trace */
-#define OAKI_SERVE_DIFFS 16        /* that wait at once */
+/* At once, and never more than the part of all clients that this is of OAKI_SERVE_CLIENTS: so there
+ * are places left for others. */
+#define OAKI_SERVE_DIFFS 16 /* requests that wait for their time */
+#define OAKI_SERVE_HEAVY 8  /* that the heavy worker has, or is to have */
 
 /* ---- requests ---- */
 
@@ -101,6 +105,9 @@ const oaki_route *oaki_route_find(const char *path);
 /* Start the workers; they write to wake_fd when answers are made. 0 or an error number. */
 int oaki_works_start(int wake_fd);
 void oaki_works_give(oaki_request *r);
+oaki_request_state oaki_works_state(const oaki_request *r);
+/* Nobody waits for the answer. false: it is too late, it is being made. */
+bool oaki_works_withdraw(oaki_request *r);
 /* Answers that have been made, as a list; their owner is the loop again. */
 oaki_request *oaki_works_take(void);
 /* The loop has no use for it any more, whatever its state: freed now or when it has been made. */
@@ -153,6 +160,7 @@ typedef struct oaki_client {
     dev_t dev;
     ino_t ino;
     bool closing, cut;
+    bool nul; /* it has sent one */
     oaki_client_phase phase;
     uint64_t since; /* of the phase, monotonic */
     oaki_request *request; /* while it is suspended */
@@ -190,13 +198,24 @@ oaki_client *oaki_client_of(struct MHD_Connection *c);
 void oaki_client_enter(oaki_client *c, oaki_client_phase phase);
 /* Give it to its maker; its client waits. */
 void oaki_client_suspend(oaki_client *c, oaki_request *r);
-/* How many wait for a difference of profiles. */
-unsigned oaki_client_diffs(void);
+/* Are there as many already as may be, of requests that wait for their time, or for the heavy
+ * worker? */
+bool oaki_client_diffs_full(void);
+bool oaki_client_heavy_full(void);
 
 /* Block all signals, and a name. For threads that a server starts. */
 void oaki_serve_thread_begin(const char *name);
 
+/* ---- serve_peer.c ---- */
+
+/* Has the client gone? Not one that only sends no more. */
+bool oaki_serve_peer_gone(int fd);
+
 /* ---- serve_http.c ---- */
+
+/* Decode a part of an address in place; its length. What stands for a NUL stays as it is, as
+ * nothing that is asked for has one. */
+size_t oaki_http_unescape(char *s);
 
 /* A request, or more of it, or its answer can be sent. false: cut the connection. */
 bool oaki_http_request(struct MHD_Connection *c, const char *path, const char *method,

@@ -173,6 +173,9 @@ static unsigned check(struct MHD_Connection *c, const char *method, const oaki_r
                       const char **why)
 {
     headers h = { 0 };
+    const oaki_client *client = oaki_client_of(c);
+    *why = "no request has a NUL in it\n";
+    if (client && client->nul) return 400;
     (void)oaki_mhd.MHD_get_connection_values(c, MHD_HEADER_KIND, (MHD_KeyValueIterator)look, &h);
     *why = "the Host header must have an address, localhost, or the name that the server knows\n";
     if (h.hosts != 1) return 400;
@@ -194,6 +197,26 @@ static unsigned check(struct MHD_Connection *c, const char *method, const oaki_r
 }
 
 /* ---- what is asked for ---- */
+
+static int digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c | ('A' <= c && c <= 'F' ? 0x20 : 0)) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+size_t oaki_http_unescape(char *s)
+{
+    char *out = s;
+    for (const char *in = s; *in; in++) {
+        int high = *in == '%' ? digit(in[1]) : -1, low = high >= 0 ? digit(in[2]) : -1;
+        bool is_code = low >= 0 && high + low > 0;
+        *out++ = is_code ? (char)(high << 4 | low) : *in;
+        if (is_code) in += 2;
+    }
+    *out = '\0';
+    return (size_t)(out - s);
+}
 
 static const char *argument(oaki_request *r, const char *name)
 {
@@ -266,7 +289,7 @@ static bool begin(struct MHD_Connection *c, const char *path, const char *method
         oaki_request_free(r);
         return refuse(c, 400, why);
     }
-    if (r->has_seconds && oaki_client_diffs() >= OAKI_SERVE_DIFFS) {
+    if (r->has_seconds && oaki_client_diffs_full()) {
         oaki_request_free(r);
         return refuse(c, 503, why);
     }
@@ -283,6 +306,8 @@ static bool give(oaki_request *r)
         r->state = OAKI_REQUEST_READY;
         return answer(r);
     }
+    if (r->route->maker == OAKI_MAKER_HEAVY && oaki_client_heavy_full())
+        return refuse(r->connection, 503, "too many wait for a path already: ask again later\n");
     oaki_client_suspend(client, r);
     return true;
 }

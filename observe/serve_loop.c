@@ -86,14 +86,41 @@ static void resume(oaki_client *c)
     oaki_mhd.MHD_resume_connection(r->connection);
 }
 
-unsigned oaki_client_diffs(void)
+/* Of `most` in OAKI_SERVE_CLIENTS places, how many in those that there are; one at least. */
+static unsigned share(unsigned most)
+{
+    unsigned n = self->max_clients / (OAKI_SERVE_CLIENTS / most);
+    return OAKI_MAX(OAKI_MIN(n, most), 1u);
+}
+
+static unsigned count(bool (*is_one)(const oaki_request *r))
 {
     unsigned n = 0;
     for (unsigned i = 0; i < self->max_clients; i++) {
         const oaki_client *c = &self->clients[i];
-        n += c->fd >= 0 && c->request && c->request->has_seconds;
+        n += c->fd >= 0 && c->request && is_one(c->request);
     }
     return n;
+}
+
+static bool is_diff(const oaki_request *r)
+{
+    return r->has_seconds;
+}
+
+static bool is_heavy(const oaki_request *r)
+{
+    return r->route->maker == OAKI_MAKER_HEAVY;
+}
+
+bool oaki_client_diffs_full(void)
+{
+    return count(is_diff) >= share(OAKI_SERVE_DIFFS);
+}
+
+bool oaki_client_heavy_full(void)
+{
+    return count(is_heavy) >= share(OAKI_SERVE_HEAVY);
 }
 
 /* libmicrohttpd sees the end, and closes it. */
@@ -102,6 +129,20 @@ static void cut(oaki_client *c)
     if (c->cut) return;
     c->cut = true;
     shutdown(c->fd, SHUT_RDWR);
+}
+
+/* No request has a NUL in it, but libmicrohttpd takes one for the end of what it stands in. So it
+ * is looked for before that reads; what comes in between is not seen, to the sender's own cost. And
+ * who has sent all, and has got all answers, is let go, as libmicrohttpd may miss the end. */
+static void look_ahead(char *buf)
+{
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        oaki_client *c = &self->clients[i];
+        if (c->fd < 0 || c->closing || c->nul || c->phase != OAKI_CLIENT_READING) continue;
+        ssize_t n = recv(c->fd, buf, MEMORY_OF_CONNECTION, MSG_PEEK | MSG_DONTWAIT);
+        c->nul = n > 0 && memchr(buf, '\0', (size_t)n);
+        if (n == 0) cut(c);
+    }
 }
 
 /* ---- accepting ---- */
@@ -150,21 +191,19 @@ static void accept_all(int listen_fd)
 
 /* ---- clocks ---- */
 
-static bool has_gone(const oaki_client *c)
-{
-    char byte;
-    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-/* It waits for a difference of profiles: is it due, or has the client lost patience? */
-static void look_at_waiting(oaki_client *c, uint64_t now)
+/* It waits for a difference of profiles, or for a worker: is it due, or has the client lost
+ * patience? */
+static void look_at_working(oaki_client *c, uint64_t now)
 {
     oaki_request *r = c->request;
-    if (!r || r->state != OAKI_REQUEST_WAITING) return;
-    if (now >= r->due) {
+    if (!r) return;
+    oaki_request_state state = oaki_works_state(r);
+    if (state == OAKI_REQUEST_WAITING && now >= r->due) {
         r->due = 0;
         oaki_works_give(r);
-    } else if (has_gone(c)) {
+    } else if ((state == OAKI_REQUEST_WAITING || state == OAKI_REQUEST_QUEUED) &&
+               oaki_serve_peer_gone(c->fd) && oaki_works_withdraw(r)) {
+        cut(c);
         resume(c);
     }
 }
@@ -187,7 +226,7 @@ static void look_at_clocks(uint64_t now)
         oaki_client *c = &self->clients[i];
         if (c->fd < 0 || c->closing) continue;
         uint64_t age = now - c->since;
-        if (c->phase == OAKI_CLIENT_WORKING) look_at_waiting(c, now);
+        if (c->phase == OAKI_CLIENT_WORKING) look_at_working(c, now);
         else if (age > patience_with(c)) cut(c);
     }
 }
@@ -283,10 +322,12 @@ void *oaki_serve_loop(void *unused)
 {
     oaki_serve_thread_begin("oakum-serve");
     int epoll = epoll_fd();
+    static char buf[MEMORY_OF_CONNECTION]; /* of the one thread */
     while (!AO_int_load_acquire(&self->quit)) {
         wait_and_accept(epoll);
         take_answers();
         look_at_clocks(oaki_os_now_ns());
+        look_ahead(buf);
         oaki_mhd.MHD_run(self->daemon);
         forget_closed();
     }
@@ -314,6 +355,12 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     *request = NULL;
 }
 
+static size_t on_escaped(void *ctx, struct MHD_Connection *c, char *s)
+{
+    (void)ctx, (void)c;
+    return oaki_http_unescape(s);
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *connection, void **unused,
                           enum MHD_ConnectionNotificationCode what)
 {
@@ -335,7 +382,8 @@ int oaki_serve_loop_open(void)
         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_LIMIT,
         self->max_clients, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_OF_CONNECTION,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(oaki_serve_patiences.send / SECOND) + 1,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, on_escaped, NULL,
+        MHD_OPTION_END);
     if (self->daemon) return 0;
     if (errno == 0) errno = ENOMEM;
     return -1;

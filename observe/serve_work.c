@@ -166,6 +166,26 @@ void oaki_works_give(oaki_request *r)
     pthread_mutex_unlock(&works.lock);
 }
 
+oaki_request_state oaki_works_state(const oaki_request *r)
+{
+    pthread_mutex_lock(&works.lock);
+    oaki_request_state state = r->state;
+    pthread_mutex_unlock(&works.lock);
+    return state;
+}
+
+bool oaki_works_withdraw(oaki_request *r)
+{
+    pthread_mutex_lock(&works.lock);
+    bool queued = r->state == OAKI_REQUEST_QUEUED, waits = r->state == OAKI_REQUEST_WAITING;
+    if (queued) {
+        unlink_queued(&works.worker[r->route->maker], r);
+        r->state = OAKI_REQUEST_WAITING;
+    }
+    pthread_mutex_unlock(&works.lock);
+    return queued || waits;
+}
+
 oaki_request *oaki_works_take(void)
 {
     pthread_mutex_lock(&works.lock);

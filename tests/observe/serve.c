@@ -288,7 +288,7 @@ static const struct {
     { "/debug/why?addr=hello", 400, "addr must be an address" },
     { "/debug/why?addr=0x", 400, "addr must be an address" },
     { "/debug/why?addr=-1", 400, "addr must be an address" },
-    { "/debug/why?addr=0x1%00", 404, "no live object" },
+    { "/debug/why?addr=0x1%00", 400, "addr must be an address" },
     { "/debug/why?addr=0x12345678901234567890", 400, "addr must be an address" },
     { "/debug/why?addr=0", 404, "no live object" },
     { "/debug/why?addr=0xdeadbeef", 404, "no live object" },

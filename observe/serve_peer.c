@@ -1,0 +1,93 @@
+/* serve_peer.c - has the other end of a connection gone, or only said that it will send no more?
+ *
+ * Both are a FIN, and nothing else comes: TCP tells that the other end is closed only to who sends.
+ * A client may say what it asks for, shut down its side for writing, and read the answer. If it is
+ * on this machine, which is the rule, the kernel knows the other socket too, and whether anybody
+ * has it open (sock_diag(7): one that nobody has shows no inode). Of a client elsewhere, and where
+ * the kernel doesn't say, a FIN counts as the end.
+ *
+ * Owns: nothing; runs on the loop's thread, and waits for nothing. */
+#include "runtime/thread.h"
+#include "serve.h"
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ADDRESS_MAX 16
+
+/* Port and address, in the order of the network, as the kernel has them in a request. */
+static bool put_end(const struct sockaddr_storage *a, __be16 *port, __be32 *address)
+{
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+        *port = v4->sin_port;
+        memcpy(address, &v4->sin_addr, sizeof v4->sin_addr);
+        return true;
+    }
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    *port = v6->sin6_port;
+    memcpy(address, &v6->sin6_addr, ADDRESS_MAX);
+    return a->ss_family == AF_INET6;
+}
+
+typedef struct question {
+    struct nlmsghdr head;
+    struct inet_diag_req_v2 what;
+} question;
+
+/* For the socket whose end is our other one, and the other way round. */
+static bool make_question(int fd, question *q)
+{
+    struct sockaddr_storage ours, theirs;
+    socklen_t n = sizeof ours, m = sizeof theirs;
+    *q = (question){ .head = { .nlmsg_len = sizeof *q,
+                               .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                               .nlmsg_flags = NLM_F_REQUEST } };
+    if (getsockname(fd, (struct sockaddr *)&ours, &n) != 0 ||
+        getpeername(fd, (struct sockaddr *)&theirs, &m) != 0)
+        return false;
+    struct inet_diag_sockid *id = &q->what.id;
+    q->what.sdiag_family = (__u8)ours.ss_family;
+    q->what.sdiag_protocol = IPPROTO_TCP;
+    q->what.idiag_states = UINT32_MAX;
+    id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    return put_end(&theirs, &id->idiag_sport, id->idiag_src) &&
+           put_end(&ours, &id->idiag_dport, id->idiag_dst);
+}
+
+/* The kernel answers at once, before send returns. */
+static bool is_held(int netlink, const question *q)
+{
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_msg socket;
+        char rest[512];
+    } answer;
+    if (send(netlink, q, sizeof *q, MSG_DONTWAIT) != (ssize_t)sizeof *q) return false;
+    ssize_t n = recv(netlink, &answer, sizeof answer, MSG_DONTWAIT);
+    return n >= (ssize_t)(sizeof answer.head + sizeof answer.socket) &&
+           answer.head.nlmsg_type == SOCK_DIAG_BY_FAMILY && answer.socket.idiag_inode != 0;
+}
+
+static bool somebody_has_it(int fd)
+{
+    question q;
+    if (!make_question(fd, &q)) return false;
+    oaki_fork_hold();
+    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    bool held = netlink >= 0 && is_held(netlink, &q);
+    if (netlink >= 0) close(netlink);
+    oaki_fork_release();
+    return held;
+}
+
+bool oaki_serve_peer_gone(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+    return n == 0 && !somebody_has_it(fd);
+}

@@ -1,0 +1,247 @@
+/* serve_crowd.c - tests of the debug server with many who want what takes long, and some who went:
+ * there is room for others, and nobody works for who isn't there. What takes long waits here for a
+ * world that is stopped, so that no test depends on how long it takes. */
+#include "observe/serve.h"
+
+#include "http.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <dirent.h>
+#include <linux/netlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_observe_serve_crowd(void);
+
+#define WHY "GET /debug/why?addr=0x10 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define CROWD 150
+
+static bool start(unsigned clients)
+{
+    test_heap_start(test_config());
+    if (!http_serve(NULL, &(oak_serve_options){ .max_clients = clients })) return false;
+    oaki_serve_patiences.slow_read = oaki_serve_patiences.read; /* a machine with much to do */
+    return true;
+}
+
+static size_t descriptors(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d)) n++;
+    closedir(d);
+    return n;
+}
+
+/* By a thread that isn't attached, while the world is stopped. */
+static void in_a_stop(void *(*fn)(void *arg))
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    pthread_t id = test_start(fn, NULL);
+    while (!AO_load_acquire(&test_moved)) oaki_os_sleep_ns(1000000);
+    oaki_gc_stop_end(t);
+    test_join(id);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+
+static int crowd[CROWD];
+
+static int status_of(const char *path)
+{
+    http_answer a = http_ask("GET", path, "");
+    free(a.head);
+    free(a.body);
+    return a.status;
+}
+
+static void *crowd_and_ask(void *unused)
+{
+    for (int i = 0; i < CROWD; i++) http_send(crowd[i] = http_connect(), WHY);
+    test_expect(status_of("/debug/") == 200, __LINE__);
+    test_expect(status_of("/debug/why?addr=0x10") == 503, __LINE__);
+    AO_store_release(&test_moved, 1);
+    return unused;
+}
+
+START_TEST(who_asks_why_keeps_nobody_out)
+{
+    int found[600] = { 0 };
+    if (!start(0)) return;
+    in_a_stop(crowd_and_ask);
+    for (int i = 0; i < CROWD; i++) found[http_receive(crowd[i], false).status]++;
+    ck_assert_int_eq(found[404], OAKI_SERVE_HEAVY);
+    ck_assert_int_eq(found[503], CROWD - OAKI_SERVE_HEAVY);
+    ck_assert_int_eq(status_of("/debug/why?addr=0x10"), 404);
+}
+END_TEST
+
+/* A why, a difference and a place for others, though there are few. */
+static void *crowd_a_small_one(void *unused)
+{
+    http_send(http_connect(), WHY);
+    while (status_of("/debug/why?addr=0x10") != 503) oaki_os_sleep_ns(1000000);
+    test_expect(status_of("/debug/") == 200, __LINE__);
+    AO_store_release(&test_moved, 1);
+    return unused;
+}
+
+START_TEST(there_is_room_in_a_small_one_too)
+{
+    if (start(4)) in_a_stop(crowd_a_small_one);
+}
+END_TEST
+
+/* All but the first go: what was queued for them is dropped, and one at most is being made. */
+static void *crowd_and_go(void *unused)
+{
+    size_t fds = descriptors();
+    for (int i = 0; i < OAKI_SERVE_HEAVY; i++) http_send(crowd[i] = http_connect(), WHY);
+    while (status_of("/debug/why?addr=0x10") != 503) oaki_os_sleep_ns(1000000);
+    for (int i = 1; i < OAKI_SERVE_HEAVY; i++) close(crowd[i]);
+    while (descriptors() > fds + 3) oaki_os_sleep_ns(10000000);
+    AO_store_release(&test_moved, 1);
+    return unused;
+}
+
+START_TEST(nobody_looks_for_who_has_gone)
+{
+    if (!start(0)) return;
+    in_a_stop(crowd_and_go);
+    ck_assert_int_eq(http_receive(crowd[0], false).status, 404);
+}
+END_TEST
+
+/* ---- who sends no more ---- */
+
+/* Some sandboxes know nothing of it. */
+static bool kernel_tells(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+    if (fd < 0) printf("skipped: there is no sock_diag\n");
+    else close(fd);
+    return fd >= 0;
+}
+
+START_TEST(who_sends_no_more_gets_the_answer)
+{
+    if (!kernel_tells() || !start(0)) return;
+    ck_assert_int_eq(oak_profile_set_rate(1), 0);
+    void *kept = oak_alloc(100);
+    int fd = http_connect();
+    http_send(fd, "GET /debug/pprof/profile-diff?seconds=1&debug=1 HTTP/1.1\r\n"
+                  "Host: localhost\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    ck_assert_int_eq(http_receive(fd, false).status, 200);
+    ck_assert(http_ended(fd));
+    ck_assert_ptr_nonnull(kept);
+}
+END_TEST
+
+/* The two ends of a connection. */
+static bool connect_pair(int family, int end[2])
+{
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr *a = family == AF_INET ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
+    socklen_t n = family == AF_INET ? sizeof v4 : sizeof v6;
+    int listener = socket(family, SOCK_STREAM, 0);
+    if (listener < 0 || bind(listener, a, n) != 0) return false;
+    ck_assert_int_eq(listen(listener, 1), 0);
+    ck_assert_int_eq(getsockname(listener, a, &n), 0);
+    end[0] = socket(family, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(end[0], a, n), 0);
+    end[1] = accept(listener, NULL, NULL);
+    ck_assert_int_ge(end[1], 0);
+    close(listener);
+    return true;
+}
+
+START_TEST(who_has_gone_is_told_from_who_sends_no_more)
+{
+    int end[2];
+    if (!kernel_tells() || !connect_pair(_i ? AF_INET6 : AF_INET, end)) return;
+    ck_assert(!oaki_serve_peer_gone(end[1]));
+    ck_assert_int_eq(write(end[0], "x", 1), 1);
+    ck_assert(!oaki_serve_peer_gone(end[1]));
+    char byte;
+    ck_assert_int_eq(read(end[1], &byte, 1), 1);
+    shutdown(end[0], SHUT_WR);
+    while (recv(end[1], &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) oaki_os_yield();
+    ck_assert(!oaki_serve_peer_gone(end[1]));
+    close(end[0]);
+    ck_assert(oaki_serve_peer_gone(end[1]));
+    close(end[1]);
+    ck_assert(connect_pair(_i ? AF_INET6 : AF_INET, end));
+    struct linger reset = { 1, 0 };
+    setsockopt(end[0], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(end[0]);
+    while (!oaki_serve_peer_gone(end[1])) oaki_os_yield();
+}
+END_TEST
+
+/* ---- bytes that mean something to C ---- */
+
+static const struct {
+    const char *text;
+    size_t n;
+} nuls[] = {
+#define TEXT(s) { s, sizeof(s) - 1 }
+    TEXT("GET /metrics\0x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    TEXT("GET /metrics HTTP/1.1\r\nHost: localhost\0.example.com\r\n\r\n"),
+    TEXT("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: \0\r\n\r\n"),
+    TEXT("GET /metrics?addr=0x1\0 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    TEXT("GET /debug/\0 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+};
+
+START_TEST(a_request_with_a_nul_is_refused)
+{
+    if (!start(0)) return;
+    int fd = http_connect();
+    ck_assert_int_eq(send(fd, nuls[_i].text, nuls[_i].n, MSG_NOSIGNAL), (ssize_t)nuls[_i].n);
+    ck_assert_int_eq(http_receive(fd, false).status, 400);
+    ck_assert(http_ended(fd));
+    ck_assert_int_eq(status_of("/metrics"), 200);
+}
+END_TEST
+
+static const struct {
+    const char *escaped, *plain;
+} parts[] = {
+    { "", "" },
+    { "/debug/", "/debug/" },
+    { "%2Fmetrics%3f", "/metrics?" },
+    { "/metrics%00x", "/metrics%00x" },
+    { "%", "%" },
+    { "%4", "%4" },
+    { "%zz%4", "%zz%4" },
+    { "%%41%C3%a4%ff", "%A\xc3\xa4\xff" },
+    { "%2500", "%00" },
+    { "%40%0", "@%0" },
+};
+
+START_TEST(parts_of_an_address_are_decoded)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%s", parts[_i].escaped);
+    ck_assert_uint_eq(oaki_http_unescape(text), strlen(parts[_i].plain));
+    ck_assert_str_eq(text, parts[_i].plain);
+}
+END_TEST
+
+Suite *suite_observe_serve_crowd(void)
+{
+    Suite *s = suite_create("observe_serve_crowd");
+    TCase *c = tcase_create("crowd");
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, who_asks_why_keeps_nobody_out);
+    tcase_add_test(c, there_is_room_in_a_small_one_too);
+    tcase_add_test(c, nobody_looks_for_who_has_gone);
+    tcase_add_test(c, who_sends_no_more_gets_the_answer);
+    tcase_add_loop_test(c, who_has_gone_is_told_from_who_sends_no_more, 0, 2);
+    tcase_add_loop_test(c, a_request_with_a_nul_is_refused, 0, OAKI_COUNT(nuls));
+    tcase_add_loop_test(c, parts_of_an_address_are_decoded, 0, OAKI_COUNT(parts));
+    suite_add_tcase(s, c);
+    return s;
+}
