@@ -33,7 +33,7 @@ typedef struct known {
 } known;
 
 static known seen[CYCLES];
-static void *kept[64];
+void *gclog_fields_kept[64]; /* not static: nobody reads it */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static AO_t ready;
 
@@ -83,12 +83,12 @@ static void run_cycles(void)
         id[i] = test_start(hold_a_deep_stack, NULL);
         test_wait(&ready, i + 1);
     }
-    for (size_t i = 0; i < 5; i++) kept[i] = oak_alloc_noscan(MB);
-    for (size_t i = 5; i < 7; i++) kept[i] = oak_alloc(MB);
-    kept[7] = oak_alloc_typed(t, MB / 16);
+    for (size_t i = 0; i < 5; i++) gclog_fields_kept[i] = oak_alloc_noscan(MB);
+    for (size_t i = 5; i < 7; i++) gclog_fields_kept[i] = oak_alloc(MB);
+    gclog_fields_kept[7] = oak_alloc_typed(t, MB / 16);
     for (size_t i = 0; i < CYCLES; i++) {
-        for (size_t k = 8; k < 16; k++) kept[k] = oak_alloc_noscan((i + 3) * 128 * KB);
-        memset(kept + 8, 0, 8 * sizeof *kept);
+        for (size_t k = 8; k < 16; k++) gclog_fields_kept[k] = oak_alloc_noscan((i + 3) * 128 * KB);
+        memset(gclog_fields_kept + 8, 0, 8 * sizeof *gclog_fields_kept);
         if (i == 2) oak_scavenge();
         oak_free(oak_alloc_noscan(BY_HAND)); /* so idle pages are of both kinds */
         if (i % 2) test_away(collect, &seen[i]);
