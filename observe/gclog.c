@@ -9,6 +9,7 @@
  * Bound: a line is at most LINE bytes; a pipe that is full is not waited for. */
 #include "gclog.h"
 
+#include "cancel.h"
 #include "output.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -216,6 +217,7 @@ static int start(int fd, bool own, const char *path)
 
 int oak_gclog_start_fd(int fd)
 {
+    OAKI_NO_CANCEL;
     if (!oaki_heap_ready()) return -1;
     take_turn();
     int r = start(fd, false, NULL), saved = errno;
@@ -226,6 +228,7 @@ int oak_gclog_start_fd(int fd)
 
 int oak_gclog_start(const char *path)
 {
+    OAKI_NO_CANCEL;
     if (!oaki_heap_ready()) return -1;
     take_turn();
     (void)stop();
@@ -239,6 +242,7 @@ int oak_gclog_start(const char *path)
 
 int oak_gclog_stop(void)
 {
+    OAKI_NO_CANCEL;
     take_turn();
     int r = stop(), saved = errno;
     self.error = 0;

@@ -13,6 +13,7 @@
  * Owns nothing. Bound: linear in the snapshot. */
 #include "snapread.h"
 
+#include "cancel.h"
 #include "json.h"
 #include "output.h"
 #include "path.h"
@@ -377,6 +378,7 @@ static int convert(converter *c)
 
 int oak_snapshot_convert(const oak_snapshot *s, int fd)
 {
+    OAKI_NO_CANCEL;
     converter c = { .s = s, .fd = fd };
     int error = convert(&c);
     free(c.buf);

@@ -12,6 +12,7 @@
  * Lock: gc_lock, for the stop. Several threads may each have a child. */
 #include "image.h"
 
+#include "cancel.h"
 #include "gc/mark.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
@@ -425,6 +426,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
 
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
 {
+    OAKI_NO_CANCEL;
     int pipe_fd[2], error = 0;
     *out = (oaki_image_answer){ 0 };
     oaki_thread *t = oaki_enter();

@@ -6,6 +6,7 @@
  *
  * Owns: nothing beyond a call; memory is the host's malloc's. Bound: O(sites * frames) in time, 24
  * bytes for each string, function and place, and what zlib wants: 300 KB. */
+#include "cancel.h"
 #include "object.h"
 #include "output.h"
 #include "packing.h"
@@ -355,6 +356,7 @@ static int write_profile(writer *w, const oak_profile *p)
 
 int oak_profile_write(const oak_profile *p, int fd)
 {
+    OAKI_NO_CANCEL;
     if (oaki_packing_load() != 0) return -1;
     const oak_profile *r = oaki_profile_borrow(p);
     writer *w = r ? calloc(1, sizeof *w) : NULL;
@@ -379,6 +381,7 @@ int oak_profile_write(const oak_profile *p, int fd)
 
 int oak_profile_save(const oak_profile *p, const char *path)
 {
+    OAKI_NO_CANCEL;
     oaki_output out;
     if (oaki_output_open(&out, path) != 0) return -1;
     return oaki_output_close(&out, oak_profile_write(p, out.fd));

@@ -1,6 +1,7 @@
 /* profile_print.c - the heap profile as text: a line for each of the first sites.
  *
  * Owns: nothing. Output is collected in memory and written at once. */
+#include "cancel.h"
 #include "output.h"
 #include "profile.h"
 #include <errno.h>
@@ -113,6 +114,7 @@ static int print(const oak_profile *r, FILE *out, oak_profile_order order, size_
 
 int oak_profile_print(const oak_profile *p, int fd, oak_profile_order order, size_t top)
 {
+    OAKI_NO_CANCEL;
     char *text = NULL;
     size_t n = 0;
     if ((unsigned)order > OAK_PROFILE_ALLOC_OBJECTS) {

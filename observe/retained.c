@@ -4,6 +4,7 @@
  * Owns nothing that outlives the call. Bound: two searches of what is alive. */
 #include "graph.h"
 
+#include "cancel.h"
 #include "runtime/os.h"
 #include <errno.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static int work(oaki_image *im, void *arg)
 
 OAKI_NOINLINE size_t oak_retained_size(const void *const *objects, size_t n, size_t *count)
 {
+    OAKI_NO_CANCEL;
     query q = { objects, n };
     oaki_image_request r = { .work = work,
                              .arg = &q,

@@ -12,6 +12,7 @@
  * root word. */
 #include "graph.h"
 
+#include "cancel.h"
 #include "gc/follow.h"
 #include "path.h"
 #include "rootname.h"
@@ -327,6 +328,7 @@ static void make_public(const char *data, oak_suspect *out)
 
 OAKI_NOINLINE int oak_false_retention(oak_suspect *out, size_t max)
 {
+    OAKI_NO_CANCEL;
     oaki_image_answer a;
     oaki_code_map *code = oaki_os_map(sizeof *code);
     if (!code) return -1;

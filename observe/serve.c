@@ -4,6 +4,7 @@
  * Owns: oaki_the_server, struct run. Lock: run.lock, a host's mutex, around starting and stopping,
  *   and what is told of both. */
 #include "serve.h"
+#include "cancel.h"
 #include "mhd.h"
 #include "runtime/heap.h"
 #include "runtime/print.h"
@@ -182,6 +183,7 @@ static int start(const char *address, const oak_serve_options *o)
 
 int oak_debug_serve_with(const char *address, const oak_serve_options *options)
 {
+    OAKI_NO_CANCEL;
     if (!oaki_heap_ready()) return -1;
     pthread_mutex_lock(&run.lock);
     int port = start(address ? address : "127.0.0.1:0", options);
@@ -198,6 +200,7 @@ int oak_debug_serve(const char *address)
 
 void oak_debug_serve_stop(void)
 {
+    OAKI_NO_CANCEL;
     pthread_mutex_lock(&run.lock);
     if (run.running) {
         oaki_serve_file_remove();

@@ -8,6 +8,7 @@
  * Owns the snapshot until it is closed. Bound: linear in the file, some 4 bytes of memory for each
  * of its. */
 #include "snapread.h"
+#include "cancel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -437,6 +438,7 @@ void oak_snapshot_close(oak_snapshot *s)
 
 oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n)
 {
+    OAKI_NO_CANCEL;
     bool is_stdin = strcmp(path, "-") == 0;
     reader *r = calloc(1, sizeof *r);
     if (n > 0) error[0] = '\0';

@@ -7,6 +7,7 @@
  * Owns nothing. Bound: that of the image; a look-up of a symbol for each root that is named. */
 #include "snapwrite.h"
 
+#include "cancel.h"
 #include "output.h"
 #include "rootname.h"
 #include "runtime/os.h"
@@ -226,12 +227,14 @@ static int save(int fd, const char *own_sp, const oak_snapshot_options *options,
 OAKI_NOINLINE int oak_snapshot_write(int fd, const oak_snapshot_options *options,
                                      oak_snapshot_cost *cost)
 {
+    OAKI_NO_CANCEL;
     return save(fd, OAKI_IMAGE_OWN_SP, options, cost);
 }
 
 OAKI_NOINLINE int oak_snapshot_save_with(const char *path, const oak_snapshot_options *options,
                                          oak_snapshot_cost *cost)
 {
+    OAKI_NO_CANCEL;
     oaki_output o;
     if (oaki_output_open(&o, path) != 0) return -1;
     return oaki_output_close(&o, save(o.fd, OAKI_IMAGE_OWN_SP, options, cost));

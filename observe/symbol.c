@@ -8,6 +8,7 @@
  * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols); after
  *   something was unloaded, O(loaded objects) more, once for each address. */
 #include "symbol.h"
+#include "cancel.h"
 #include "dwarf.h"
 #include "elfsym.h"
 #include "object.h"
@@ -238,6 +239,7 @@ static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
 
 size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
 {
+    OAKI_NO_CANCEL;
     lock();
     const entry *e = find(pc);
     size_t n = e ? e->n : look_up(pc, out);
@@ -271,6 +273,7 @@ static const char *data_by_elf(const oaki_object *o, uintptr_t addr, oaki_symbol
 
 bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
 {
+    OAKI_NO_CANCEL;
     oaki_objects objects;
     *out = (oaki_symbol){ .name = NULL };
     lock();
@@ -290,6 +293,7 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
 
 void oaki_symbols_release(void)
 {
+    OAKI_NO_CANCEL;
     lock();
     oaki_dwarf_close();
     unlock();

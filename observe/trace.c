@@ -11,6 +11,7 @@
  * Bound: recording is O(1). */
 #include "trace.h"
 
+#include "cancel.h"
 #include "gc/sweep.h"
 #include "maps/resizehook.h"
 #include "runtime/heap.h"
@@ -413,6 +414,7 @@ static int finish(AO_t generation, const char *path, int fd)
 
 int oak_trace_start(size_t events_per_thread)
 {
+    OAKI_NO_CANCEL;
     if (events_per_thread > EVENTS_MAX) {
         errno = EINVAL;
         return -1;
@@ -425,6 +427,7 @@ int oak_trace_start(size_t events_per_thread)
 
 int oak_trace_write(const char *path)
 {
+    OAKI_NO_CANCEL;
     take_turn();
     AO_t generation = AO_load(&self.generation);
     int r = -1;
@@ -440,6 +443,7 @@ int oak_trace_write(const char *path)
 
 int oak_trace_stop(const char *path)
 {
+    OAKI_NO_CANCEL;
     take_turn();
     AO_t generation = AO_load(&self.generation);
     int r = 0;
@@ -455,6 +459,7 @@ int oak_trace_stop(const char *path)
 
 AO_t oaki_trace_begin(size_t events_per_thread)
 {
+    OAKI_NO_CANCEL;
     AO_t trace = 0;
     take_turn();
     if (AO_load(&self.generation) != 0)
@@ -467,6 +472,7 @@ AO_t oaki_trace_begin(size_t events_per_thread)
 
 int oaki_trace_end(AO_t trace, int fd)
 {
+    OAKI_NO_CANCEL;
     int r = -1;
     take_turn();
     if (AO_load(&self.generation) == trace)

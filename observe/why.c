@@ -6,6 +6,7 @@
  * Owns nothing; a path is its caller's. */
 #include "path.h"
 
+#include "cancel.h"
 #include "output.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
@@ -18,6 +19,7 @@
 
 OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
 {
+    OAKI_NO_CANCEL;
     oak_path *path = NULL;
     oaki_image_answer answer;
     if (!oaki_heap_contains(p) && !oaki_heap_ready()) return NULL;
@@ -221,6 +223,7 @@ size_t oak_path_format(const oak_path *path, char *out, size_t n)
 
 int oak_path_write(const oak_path *path, int fd)
 {
+    OAKI_NO_CANCEL;
     text t = { NULL, 0, 0 };
     put_path(&t, path);
     size_t mapped = t.n + 1;
