@@ -291,6 +291,71 @@ START_TEST(what_waits_for_a_finalizer_that_cannot_run_is_told)
 }
 END_TEST
 
+/* Two paths: a short one from what waits for ever, as it reaches itself, and one by *arg. */
+static void make_cycle_and_chain(void *arg)
+{
+    void **waits = oak_alloc(64), **first = oak_alloc(32), **p = first;
+    for (int i = 0; i < 3; i++) p = p[1] = oak_alloc(32);
+    waits[0] = waits;
+    waits[1] = p;
+    hidden = HIDE(p);
+    ck_assert_int_eq(oak_finalizer_set(waits, path_finalize, NULL), 0);
+    *(void **)arg = first;
+}
+
+/* From a snapshot: the turns are the same. */
+static void expect_in_snapshot(oak_root_kind kind, size_t length)
+{
+    char file[] = "/tmp/oakum-test-XXXXXX", error[200];
+    int fd = mkstemp(file);
+    ck_assert_int_eq(oak_snapshot_save(file), 0);
+    oak_snapshot *s = oak_snapshot_open(file, error, sizeof error);
+    ck_assert_msg(s != NULL, "%s", error);
+    oak_path *p = oak_snapshot_why(s, HIDE(hidden));
+    ck_assert_ptr_nonnull(p);
+    ck_assert_msg(p->root.kind == kind && p->length == length, "kind %d, %zu objects",
+                  (int)p->root.kind, p->length);
+    oak_path_free(p);
+    oak_snapshot_close(s);
+    close(fd);
+    unlink(file);
+}
+
+START_TEST(what_waits_is_told_only_when_nothing_else_keeps_it)
+{
+    start();
+    test_away(make_cycle_and_chain, &path_global);
+    expect(OAK_ROOT_GLOBAL, 4, "global `path_global`");
+    expect_in_snapshot(OAK_ROOT_GLOBAL, 4);
+    path_global = NULL;
+    expect(OAK_ROOT_WAITING, 2, "path_finalize");
+    expect_in_snapshot(OAK_ROOT_WAITING, 2);
+}
+END_TEST
+
+/* Also after what the calling thread holds. */
+static void hold_and_ask(void *arg)
+{
+    void *mine[2] = { NULL };
+    test_away(make_cycle_and_chain, &mine[1]);
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
+    *(oak_path **)arg = oak_why_alive((void *)HIDE(hidden));
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
+}
+
+START_TEST(what_waits_comes_after_the_callers_words)
+{
+    oak_path *p;
+    start();
+    test_away(hold_and_ask, &p);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_int_eq(p->root.kind, OAK_ROOT_STACK);
+    ck_assert(p->root.caller);
+    ck_assert_uint_le(p->length, 4); /* a relic may be nearer */
+    oak_path_free(p);
+}
+END_TEST
+
 static void make_ready(void *arg)
 {
     void **a = oak_alloc(64);
@@ -505,6 +570,8 @@ Suite *suite_observe_path(void)
     tcase_add_test(t, a_pinned_object_is_a_root);
     tcase_add_test(t, a_cleanup_keeps_its_context);
     tcase_add_test(t, what_waits_for_a_finalizer_that_cannot_run_is_told);
+    tcase_add_test(t, what_waits_is_told_only_when_nothing_else_keeps_it);
+    tcase_add_test(t, what_waits_comes_after_the_callers_words);
     tcase_add_test(t, a_finalizer_that_is_due_keeps_its_object);
     tcase_add_test(t, a_parked_fibers_stack_is_on_the_way);
     suite_add_tcase(s, t);
