@@ -220,14 +220,14 @@ END_TEST
 
 /* ---- collections ---- */
 
-static void *held[64];
+void *trace_held[64]; /* not static: nobody reads it */
 
 START_TEST(pauses_have_phases_and_the_heap_is_seen)
 {
     oaki_debug_switches.verify = 0; /* the world stands for it, and MemStats don't count that */
     ck_assert_int_eq(oak_trace_start(0), 0);
     for (size_t i = 0; i < 20; i++) {
-        for (size_t k = 0; k < 64; k++) held[k] = oak_alloc_noscan(100000);
+        for (size_t k = 0; k < 64; k++) trace_held[k] = oak_alloc_noscan(100000);
         oak_collect();
     }
     oak_memstats s = test_stats();
@@ -255,6 +255,41 @@ START_TEST(pauses_have_phases_and_the_heap_is_seen)
     }
     ck_assert_double_ge(top, 64 * 100000);
     ck_assert_uint_eq(count("sweep", "X"), 19); /* that of the last cycle may go on */
+}
+END_TEST
+
+START_TEST(pauses_tell_the_heap_and_the_next_goal)
+{
+    enum { N = 8 };
+    static oak_memstats before[N], after[N];
+    oak_set_gc_percent(1000); /* none is due */
+    ck_assert_int_eq(oak_trace_start(0), 0);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t k = 0; k < 10 + 4 * i; k++) trace_held[k] = oak_alloc_noscan(100000);
+        for (size_t k = 0; k < 7; k++) (void)!oak_alloc_noscan(100000);
+        before[i] = test_stats();
+        oak_collect();
+        after[i] = test_stats();
+    }
+    stop_and_load();
+    ck_assert_uint_eq(count("GC pause", "X"), N);
+    ck_assert_uint_eq(count("heap goal", "C"), N);
+    for (size_t i = 0; i < N; i++) {
+        const json *p = find("GC pause", "X", i), *a = json_get(p, "args");
+        const json *goal = find("heap goal", "C", i);
+        ck_assert_str_eq(json_string(a, "why"), "asked");
+        ck_assert_uint_eq(json_u64(a, "heap_start"), before[i].heap_alloc);
+        ck_assert_uint_eq(json_u64(a, "heap_live"), after[i].heap_alloc);
+        ck_assert_uint_eq(json_u64(a, "freed"), before[i].heap_alloc - after[i].heap_alloc);
+        ck_assert_uint_gt(json_u64(a, "freed"), 0);
+        ck_assert_uint_ne(json_u64(a, "freed"), json_u64(a, "heap_live"));
+        if (i > 0) ck_assert_uint_eq(json_u64(a, "goal"), after[i - 1].next_gc);
+        ck_assert_uint_eq(json_u64(a, "threads"), after[i].threads);
+        ck_assert_uint_eq(json_u64(a, "by_thread"), (uint64_t)oaki_os_tid());
+        ck_assert_uint_eq(json_u64(json_get(goal, "args"), "bytes"), after[i].next_gc);
+        ck_assert_double_eq_tol(from(goal), until(p), 0.01);
+    }
+    ck_assert_uint_ne(after[0].next_gc, after[N - 1].next_gc);
 }
 END_TEST
 
@@ -504,6 +539,7 @@ Suite *suite_observe_trace(void)
     tcase_add_test(c, a_full_buffer_drops_and_says_so);
     tcase_add_test(c, spans_that_are_open_are_shown);
     tcase_add_test(c, pauses_have_phases_and_the_heap_is_seen);
+    tcase_add_test(c, pauses_tell_the_heap_and_the_next_goal);
     tcase_add_test(c, sweeping_for_credit_is_seen_with_its_thread);
     tcase_add_test(c, pause_and_fall_of_the_heap_and_slow_request_are_at_one_time);
     tcase_add_test(c, resizes_of_maps_begin_and_end);
