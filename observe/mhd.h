@@ -12,7 +12,7 @@
     X(MHD_get_daemon_info) X(MHD_add_connection) X(MHD_get_connection_info)                       \
     X(MHD_get_connection_values) X(MHD_lookup_connection_value) X(MHD_suspend_connection)         \
     X(MHD_resume_connection) X(MHD_create_response_from_buffer) X(MHD_add_response_header)        \
-    X(MHD_queue_response) X(MHD_destroy_response)
+    X(MHD_queue_response) X(MHD_destroy_response) X(MHD_set_connection_option)
 
 typedef struct oaki_mhd_table {
 #define OAKI_MHD_POINTER(fn) __typeof__(&fn) fn;

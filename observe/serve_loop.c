@@ -22,6 +22,7 @@
 
 #define SECOND UINT64_C(1000000000)
 #define LOOK_MS 250 /* at the clocks, while there are clients */
+#define TIMEOUT_S ((unsigned)(oaki_serve_patiences.send / SECOND) + 1) /* libmicrohttpd's */
 #define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
 
 oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
@@ -70,11 +71,20 @@ void oaki_client_enter(oaki_client *c, oaki_client_phase phase)
     c->since = oaki_os_now_ns();
 }
 
+/* When a connection goes on, libmicrohttpd reads from it before it asks for the answer, and closes
+ * it when the client has said that it sends no more. But all that have a time limit of their own,
+ * i.e. another one than the daemon's, are asked about first. */
+static void have_asked_first(struct MHD_Connection *c)
+{
+    (void)oaki_mhd.MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, TIMEOUT_S + 1);
+}
+
 void oaki_client_suspend(oaki_client *c, oaki_request *r)
 {
     oaki_client_enter(c, OAKI_CLIENT_WORKING);
     c->request = r;
     r->client = c;
+    have_asked_first(r->connection);
     oaki_mhd.MHD_suspend_connection(r->connection);
     oaki_works_give(r);
 }
@@ -381,7 +391,7 @@ int oaki_serve_loop_open(void)
         (MHD_AccessHandlerCallback)on_request, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_LIMIT,
         self->max_clients, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_OF_CONNECTION,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(oaki_serve_patiences.send / SECOND) + 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, on_escaped, NULL,
         MHD_OPTION_END);
     if (self->daemon) return 0;
