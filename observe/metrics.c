@@ -101,6 +101,26 @@ static void put_heap(oaki_body *b, const oak_memstats *s)
     one(b, "weak_references", "gauge", "Weak references whose object is there.", s->weak_refs);
 }
 
+/* Those that are set. */
+static void put_limits(oaki_body *b)
+{
+    size_t limit = AO_load(&oaki_the_heap.memory_limit), max = AO_load(&oaki_the_heap.heap_max);
+    if (limit) one(b, "memory_limit_bytes", "gauge", "The soft memory limit.", limit);
+    if (max) one(b, "heap_max_bytes", "gauge", "The most that the heap may have.", max);
+}
+
+/* Spans of small objects, by how many percent of their slots are in use at least. */
+static void put_spans(oaki_body *b, const oaki_census *c)
+{
+    char percent[8];
+    head(b, "span_bytes", "gauge",
+         "Bytes of spans that hold small objects, by how full they are: this percentage at least.");
+    for (unsigned i = 0; i < OAKI_CENSUS_FILLS; i++) {
+        oaki_format(percent, sizeof percent, "%u", 10 * i);
+        labelled(b, "span_bytes", "full", percent, c->fill_bytes[i]);
+    }
+}
+
 static void put_live(oaki_body *b, const oaki_census *c)
 {
     static const char *const names[OAKI_KINDS] = { [OAKI_SCAN] = "conservative",
@@ -205,7 +225,9 @@ void oaki_serve_metrics(oaki_request *r)
     r->type = "text/plain; version=0.0.4; charset=utf-8";
     put_info(b);
     put_heap(b, &c->stats);
+    put_limits(b);
     put_live(b, c);
+    put_spans(b, c);
     put_gc(b, &c->stats);
     put_pauses(b);
     put_maps(b, c);

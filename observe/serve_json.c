@@ -212,8 +212,9 @@ void oaki_serve_threads(oaki_request *r)
 
 /* ---- all that the dashboard and `oakum top` draw, in one ---- */
 
-static void put_memory(oaki_json *j, const oak_memstats *s)
+static void put_memory(oaki_json *j, const oaki_census *c)
 {
+    const oak_memstats *s = &c->stats;
     oaki_json_object(j);
     oaki_json_put_u64(j, "heap_alloc", s->heap_alloc);
     oaki_json_put_u64(j, "heap_inuse", s->heap_inuse);
@@ -231,6 +232,10 @@ static void put_memory(oaki_json *j, const oak_memstats *s)
     oaki_json_put_double(j, "gc_cpu_fraction", s->gc_cpu_fraction);
     oaki_json_put_u64(j, "threads", s->threads);
     oaki_json_put_u64(j, "finalizers_ready", s->finalizers_ready);
+    oaki_json_key(j, "span_bytes_by_tenths"); /* of their slots that are in use: 0, 1, ... all */
+    oaki_json_array(j);
+    for (unsigned i = 0; i < OAKI_CENSUS_FILLS; i++) oaki_json_u64(j, c->fill_bytes[i]);
+    oaki_json_array_end(j);
     oaki_json_object_end(j);
 }
 
@@ -259,7 +264,7 @@ void oaki_serve_state(oaki_request *r)
     oaki_json_put_u64(&j, "stop_ns", c->stop);
     oaki_json_put_u64(&j, "profile_rate", oak_profile_rate());
     oaki_json_key(&j, "memory");
-    put_memory(&j, &c->stats);
+    put_memory(&j, c);
     oaki_json_key(&j, "cycles");
     put_cycles(&j, r->since, put_short_cycle);
     oaki_json_key(&j, "maps");

@@ -179,6 +179,45 @@ START_TEST(live_bytes_are_told_by_kind)
 }
 END_TEST
 
+/* One of a hundred objects of 64 bytes lives on. */
+static void keep_few(void *arg)
+{
+    void **few = arg;
+    for (size_t i = 0; i < 20000; i++) {
+        void *p = oak_alloc_noscan(64);
+        if (i % 100 == 0) few[i / 100] = p;
+    }
+}
+
+START_TEST(limits_and_how_full_spans_are_is_told)
+{
+    if (!start()) return;
+    ck_assert_ptr_null(strstr(http_get("/metrics").body, "oakum_memory_limit_bytes"));
+    keep_few(serve_fields_kept[5] = oak_alloc(200 * sizeof(void *)));
+    oak_set_memory_limit(900 * MB);
+    oak_set_heap_max(1000 * MB);
+    oak_collect();
+    oaki_os_sleep_ns(1100000000); /* who asks within a second is told the same */
+    const char *text = http_get("/metrics").body;
+    ck_assert(metric(text, "memory_limit_bytes") == 900.0 * (double)MB);
+    ck_assert(metric(text, "heap_max_bytes") == 1000.0 * (double)MB);
+    const json *tenths = json_get(json_get(json_read(http_get("/debug/state").body), "memory"),
+                                  "span_bytes_by_tenths");
+    ck_assert_uint_eq(tenths->length, 11);
+    double all = 0;
+    for (unsigned i = 0; i < 11; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "span_bytes{full=\"%u\"}", 10 * i);
+        ck_assert(metric(text, name) == tenths->item[i].number);
+        all += tenths->item[i].number;
+    }
+    ck_assert_double_ge(tenths->item[0].number, 1e6);
+    ck_assert_double_le(tenths->item[0].number, 1.5e6);
+    ck_assert_double_le(all, (double)test_stats().heap_inuse);
+    oak_debug_serve_stop();
+}
+END_TEST
+
 /* ---- maps ---- */
 
 static const json *map_at(const json *maps, const void *p)
@@ -386,6 +425,7 @@ Suite *suite_observe_serve_fields(void)
     tcase_add_test(t, memory_is_what_memstats_say);
     tcase_add_test(t, metrics_are_what_memstats_say);
     tcase_add_test(t, live_bytes_are_told_by_kind);
+    tcase_add_test(t, limits_and_how_full_spans_are_is_told);
     tcase_add_test(t, maps_are_what_they_say_of_themselves);
     tcase_add_test(t, stacks_are_as_deep_as_they_are);
     tcase_add_test(t, findings_are_the_detectors);

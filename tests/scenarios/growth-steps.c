@@ -27,6 +27,7 @@ static void fill(void *arg)
         if (st.growths == growths) continue;
         if (growths < MOST) grown_at[growths] = (size_t)k + 1;
         growths = st.growths;
+        scn_sample_live((double)st.array_bytes);
     }
 }
 
