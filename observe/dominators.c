@@ -1,7 +1,7 @@
-/* dominators.c - dominators of a graph: semidominators (Lengauer and Tarjan, "A fast algorithm for
- * finding dominators in a flowgraph", 1979) with path compression, and from them dominators as
- * nearest common ancestors (semi-NCA: Georgiadis, "Linear-time algorithms for dominators and
- * related problems", 2005), which needs no buckets.
+/* dominators.c - dominators of a graph: Lengauer and Tarjan, "A fast algorithm for finding
+ * dominators in a flowgraph", 1979, with path compression. To find them as nearest common ancestors
+ * instead (Georgiadis 2005) needs no buckets, but is quadratic for a long list whose end refers to
+ * many objects that the beginning refers to, too.
  *
  * Everything is in numbers of a depth-first search: 1 is the root of roots, nodes follow; 0 is
  * none. An ancestor has a lower number than what it leads to, so nodes are gone through from the
@@ -115,19 +115,21 @@ static uint32_t evaluate(tables *t, uint32_t *link, uint32_t v, uint32_t last)
     return t->label[v];
 }
 
-static bool find_dominators(tables *t)
+/* Nodes with the semidominator p: their dominator is that, or that of one on the way from p. Until
+ * it is told, `dom` has the next node of the bucket. */
+static void empty_bucket(tables *t, uint32_t *link, uint32_t *bucket, uint32_t p, uint32_t last)
 {
-    size_t bytes = ((size_t)t->count + 1) * sizeof(uint32_t);
-    uint32_t *link = malloc(bytes);
-    t->semi = malloc(bytes);
-    t->label = malloc(bytes);
-    t->dom = malloc(bytes);
-    if (!link || !t->semi || !t->label || !t->dom) {
-        free(link);
-        return false;
+    uint32_t v = bucket[p];
+    bucket[p] = 0;
+    while (v != 0) {
+        uint32_t next = t->dom[v], u = evaluate(t, link, v, last);
+        t->dom[v] = t->semi[u] < p ? u : p;
+        v = next;
     }
-    memcpy(link, t->parent, bytes);
-    for (uint32_t n = 0; n <= t->count; n++) t->semi[n] = t->label[n] = n;
+}
+
+static void find_semidominators(tables *t, uint32_t *link, uint32_t *bucket)
+{
     for (uint32_t w = t->count; w > 1; w--) {
         uint32_t semi = t->parent[w];
         for (uint64_t i = t->first[w]; i < t->first[w + 1]; i++) {
@@ -135,16 +137,30 @@ static bool find_dominators(tables *t)
             semi = OAKI_MIN(semi, s);
         }
         t->semi[w] = semi;
+        t->dom[w] = bucket[semi];
+        bucket[semi] = w;
+        empty_bucket(t, link, bucket, t->parent[w], w - 1);
+    }
+}
+
+static bool find_dominators(tables *t)
+{
+    size_t n = (size_t)t->count + 1, bytes = n * sizeof(uint32_t);
+    uint32_t *link = malloc(bytes), *bucket = calloc(n, sizeof *bucket);
+    t->semi = malloc(bytes);
+    t->label = malloc(bytes);
+    t->dom = calloc(n, sizeof *t->dom);
+    bool done = link && bucket && t->semi && t->label && t->dom;
+    if (done) {
+        memcpy(link, t->parent, bytes);
+        for (uint32_t i = 0; i <= t->count; i++) t->semi[i] = t->label[i] = i;
+        find_semidominators(t, link, bucket);
+        for (uint32_t w = 2; w <= t->count; w++)
+            if (t->dom[w] != t->semi[w]) t->dom[w] = t->dom[t->dom[w]];
     }
     free(link);
-    t->dom[0] = 0;
-    t->dom[1] = 0;
-    for (uint32_t w = 2; w <= t->count; w++) {
-        uint32_t d = t->parent[w];
-        while (d > t->semi[w]) d = t->dom[d];
-        t->dom[w] = d;
-    }
-    return true;
+    free(bucket);
+    return done;
 }
 
 /* ---- */

@@ -20,7 +20,7 @@ typedef struct oaki_dom_graph {
 } oaki_dom_graph;
 
 /* idom[v]: the dominator next to v; OAKI_DOM_NONE: only the roots together, or v is not reached.
- * 0 or -1 with ENOMEM. Takes 24 bytes a node and 4 an edge, O(edges * log nodes). */
+ * 0 or -1 with ENOMEM. Takes 28 bytes a node and 4 an edge, O(edges * log nodes). */
 int oaki_dominators(const oaki_dom_graph *g, uint32_t *idom);
 
 /* retained[v], which holds v's own size before, becomes its retained size. As oaki_dominators,

@@ -94,6 +94,32 @@ START_TEST(many_ephemerons_on_one_key)
 }
 END_TEST
 
+/* A list; its end refers to all that the root refers to as well: the root dominates them, and each
+ * way up from one goes along the list. Object 0 is the root, 1 to LIST are the list. */
+START_TEST(a_list_whose_end_knows_what_the_root_knows)
+{
+    enum { LIST = 400000, N = 2 * LIST };
+    oak_snapshot *s = make(N, 0);
+    oaki_snapobject *o = s->objects.item;
+    free(s->edges.item);
+    oaki_snapedge *e = table(&s->edges, 3 * (size_t)LIST, sizeof *e);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i <= LIST; i++) {
+        o[i].edge = n;
+        if (i < LIST) e[n++].target = i + 1;
+        for (uint32_t k = LIST + 1; k < N && (i == 0 || i == LIST); k++) e[n++].target = k;
+        o[i].nedges = n - (uint32_t)o[i].edge;
+    }
+    ck_assert_int_eq(oak_snapshot_analyse(s), 0);
+    for (uint32_t i = 1; i < N; i++)
+        if (s->idom[i] != (i <= LIST ? i - 1 : 0)) ck_abort_msg("%u: %u", i, s->idom[i]);
+    ck_assert_uint_eq(s->retained[0], (uint64_t)N * 16);
+    ck_assert_uint_eq(s->retained[1], (uint64_t)LIST * 16);
+    ck_assert_uint_eq(s->retained[LIST], 16);
+    oak_snapshot_close(s);
+}
+END_TEST
+
 /* ---- top ---- */
 
 static oak_snapshot *with_sizes(size_t n)
@@ -151,6 +177,7 @@ Suite *suite_observe_snapgraph(void)
     TCase *c = tcase_create("snapgraph");
     tcase_add_test(c, the_pairs_of_a_key_are_found);
     tcase_add_test(c, many_ephemerons_on_one_key);
+    tcase_add_test(c, a_list_whose_end_knows_what_the_root_knows);
     tcase_add_test(c, the_top_is_in_order);
     tcase_add_test(c, a_long_top_of_what_retains_more_and_more);
     suite_add_tcase(s, c);
