@@ -325,11 +325,10 @@ START_TEST(what_waits_is_told_only_when_nothing_else_keeps_it)
 {
     start();
     test_away(make_cycle_and_chain, &path_global);
+    expect_in_snapshot(OAK_ROOT_GLOBAL, 4); /* first, as a question leaves relics on stacks */
     expect(OAK_ROOT_GLOBAL, 4, "global `path_global`");
-    expect_in_snapshot(OAK_ROOT_GLOBAL, 4);
     path_global = NULL;
     expect(OAK_ROOT_WAITING, 2, "path_finalize");
-    expect_in_snapshot(OAK_ROOT_WAITING, 2);
 }
 END_TEST
 
