@@ -260,6 +260,8 @@ static void put_objects(state *s)
 
 /* ---- keys of map entries ---- */
 
+#define CHAIN 4096 /* overflow buckets behind one another that are followed */
+
 typedef struct keyed {
     state *s;
     size_t slot;
@@ -290,12 +292,38 @@ static void take_keys(void *ctx, const oaki_edge *edge, size_t n)
     }
 }
 
+/* The object that this bucket's last word refers to, if it can be one more bucket. */
+static size_t overflow_of(const state *s, const char *bucket, size_t size)
+{
+    const char *next;
+    memcpy(&next, bucket + size - sizeof next, sizeof next);
+    size_t slot = next ? oaki_graph_object(s->im, (uintptr_t)next) : SIZE_MAX;
+    bool fits = slot != SIZE_MAX && (const char *)oaki_the_heap.base + slot == next &&
+                oaki_ranks_has(&s->ranks, slot) && oaki_object_size(slot) >= size;
+    return fits ? slot : SIZE_MAX;
+}
+
+/* Those that are objects of their own; the array's spare ones are part of it. */
+static void take_overflow(state *s, const oak_classic_map *m, size_t array)
+{
+    size_t size = oaki_classic_bucket_size(m->type), n = oaki_object_size(array) / size;
+    const char *first = (const char *)oaki_the_heap.base + array;
+    for (size_t i = 0; i < n && s->count < s->query->max_keys; i++) {
+        size_t slot = overflow_of(s, first + i * size, size);
+        for (unsigned k = 0; slot != SIZE_MAX && slot != array && k < CHAIN; k++) {
+            oaki_follow_edges(slot, true, take_keys, &(keyed){ s, slot, m });
+            slot = overflow_of(s, (const char *)oaki_the_heap.base + slot, size);
+        }
+    }
+}
+
 /* The buckets of a classic map: an array, if it is in the snapshot. */
 static void take_buckets(state *s, const oak_classic_map *m, const void *array)
 {
     size_t slot = array ? oaki_graph_object(s->im, (uintptr_t)array) : SIZE_MAX;
     if (slot == SIZE_MAX || !oaki_ranks_has(&s->ranks, slot)) return;
     oaki_follow_edges(slot, true, take_keys, &(keyed){ s, slot, m });
+    if (oaki_classic_scanned(m->type)) take_overflow(s, m, slot);
 }
 
 static bool take_map(void *ctx, size_t slot)
