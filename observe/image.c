@@ -447,3 +447,16 @@ int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
     errno = error;
     return -1;
 }
+
+int oaki_image_ask(const oaki_image_request *r, void *out, size_t n, bool *stopped)
+{
+    oaki_image_answer a;
+    if (oaki_image_take(r, &a) != 0) return -1;
+    bool whole = a.n == n;
+    if (whole) memcpy(out, a.data, n);
+    if (stopped) *stopped = a.stopped;
+    oaki_image_answer_free(&a);
+    if (whole) return 0;
+    errno = EIO;
+    return -1;
+}

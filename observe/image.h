@@ -47,6 +47,10 @@ typedef struct oaki_image_answer {
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out);
 void oaki_image_answer_free(oaki_image_answer *a);
 
+/* Take one whose answer is these n bytes. *stopped, unless NULL: as in the answer. 0, or -1 with
+ * errno. */
+int oaki_image_ask(const oaki_image_request *r, void *out, size_t n, bool *stopped);
+
 /* ---- for work ---- */
 
 /* Append to the answer. false when the parent has gone or there is no memory: work returns. */

@@ -7,7 +7,6 @@
 #include "cancel.h"
 #include "runtime/os.h"
 #include <errno.h>
-#include <string.h>
 
 #define TIMEOUT_NS (UINT64_C(120) * 1000000000)
 
@@ -61,16 +60,8 @@ OAKI_NOINLINE size_t oak_retained_size(const void *const *objects, size_t n, siz
                              .timeout_ns = TIMEOUT_NS,
                              .own_sp = OAKI_IMAGE_OWN_SP,
                              .keep_fd = -1 };
-    oaki_image_answer a;
     reply out = { 0, 0 };
-    if (oaki_image_take(&r, &a) != 0) return SIZE_MAX;
-    bool whole = a.n == sizeof out;
-    if (whole) memcpy(&out, a.data, sizeof out);
-    oaki_image_answer_free(&a);
-    if (!whole) {
-        errno = EIO;
-        return SIZE_MAX;
-    }
+    if (oaki_image_ask(&r, &out, sizeof out, NULL) != 0) return SIZE_MAX;
     if (count) *count = (size_t)out.count;
     return (size_t)out.bytes;
 }

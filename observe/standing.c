@@ -5,11 +5,11 @@
  *   that is asked about. */
 #include "standing.h"
 
+#include "cancel.h"
 #include "census.h"
 #include "graph.h"
 #include "runtime/os.h"
 #include <errno.h>
-#include <string.h>
 
 #define TIMEOUT_NS (UINT64_C(60) * 1000000000)
 
@@ -94,19 +94,15 @@ static int work(oaki_image *im, void *arg)
 
 OAKI_NOINLINE int oaki_standing_measure(oaki_standing *s)
 {
+    OAKI_NO_CANCEL;
     oaki_standing asked = *s;
     oaki_image_request r = { .work = work,
                              .arg = &asked,
                              .timeout_ns = TIMEOUT_NS,
                              .own_sp = OAKI_IMAGE_OWN_SP,
                              .keep_fd = -1 };
-    oaki_image_answer a;
-    if (oaki_image_take(&r, &a) != 0) return -1;
-    bool whole = a.n == sizeof *s;
-    if (whole) memcpy(s, a.data, sizeof *s);
-    s->stopped = a.stopped;
-    oaki_image_answer_free(&a);
-    if (whole) return 0;
-    errno = EIO;
-    return -1;
+    bool stopped = false;
+    int result = oaki_image_ask(&r, s, sizeof *s, &stopped);
+    s->stopped = stopped;
+    return result;
 }

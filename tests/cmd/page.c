@@ -14,16 +14,7 @@ Suite *suite_cmd_page(void);
 
 static test_run r;
 
-#define LEAKS(...) leaks((const char *[3]){ __VA_ARGS__ })
-
-static void leaks(const char *const args[3])
-{
-    static char name[] = "leaks";
-    char *argv[5] = { name };
-
-    for (int i = 0; i < 3; i++) argv[i + 1] = (char *)(uintptr_t)args[i];
-    test_run_function(&r, cmd_leaks, argv);
-}
+#define LEAKS(...) test_run_leaks(&r, (const char *[3]){ __VA_ARGS__ })
 
 /* In a folder of its own, in which no more than the page may be left. */
 static char folder[64];
@@ -126,6 +117,22 @@ START_TEST(a_page_that_can_not_be_written_is_told_before_anything_runs)
 }
 END_TEST
 
+/* A run that fails over an old page, which stays as it is. */
+static void fail_over_a_page(char *scenario, int (*main_fn)(int argc, char **argv), int status)
+{
+    static char name[] = "leaks", option[] = "--html=page.html";
+    char *argv[] = { name, scenario, option, NULL }, *page;
+    FILE *old = fopen("page.html", "w");
+
+    fputs("an old page", old);
+    fclose(old);
+    test_run_function(&r, main_fn, argv);
+    ck_assert_int_eq(r.status, status);
+    page = read_file("page.html");
+    ck_assert_str_eq(page, "an old page");
+    free(page);
+}
+
 static int with_little_room(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN);
@@ -135,20 +142,12 @@ static int with_little_room(int argc, char **argv)
 
 START_TEST(a_page_replaces_an_old_one_whole_or_not_at_all)
 {
-    static char name[] = "leaks", scenario[] = "skips", option[] = "--html=page.html";
-    char *argv[] = { name, scenario, option, NULL }, *page;
-    FILE *old;
+    static char scenario[] = "skips";
+    char *page;
 
     enter_folder();
-    old = fopen("page.html", "w");
-    fputs("an old page", old);
-    fclose(old);
-    test_run_function(&r, with_little_room, argv);
-    ck_assert_int_eq(r.status, 1);
+    fail_over_a_page(scenario, with_little_room, 1);
     ck_assert_msg(strstr(r.err, "cannot write page.html: File too large") != NULL, "%s", r.err);
-    page = read_file("page.html");
-    ck_assert_str_eq(page, "an old page");
-    free(page);
     LEAKS("skips", "--html=page.html");
     ck_assert_int_eq(r.status, 0);
     page = read_file("page.html");
@@ -167,19 +166,10 @@ static int as_from_a_shell(int argc, char **argv)
 
 START_TEST(nothing_is_left_when_scenarios_are_interrupted)
 {
-    static char name[] = "leaks", scenario[] = "interrupts", option[] = "--html=page.html";
-    char *argv[] = { name, scenario, option, NULL }, *page;
-    FILE *old;
+    static char scenario[] = "interrupts";
 
     enter_folder();
-    old = fopen("page.html", "w");
-    fputs("an old page", old);
-    fclose(old);
-    test_run_function(&r, as_from_a_shell, argv);
-    ck_assert_int_eq(r.status, -1);
-    page = read_file("page.html");
-    ck_assert_str_eq(page, "an old page");
-    free(page);
+    fail_over_a_page(scenario, as_from_a_shell, -1);
     leave_folder(); /* nothing else is in it */
 }
 END_TEST

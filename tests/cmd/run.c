@@ -1,6 +1,7 @@
 /* run.c - children whose output goes to files, which are read back when they have ended. */
 #include "run.h"
 
+#include "cmd/cmd.h"
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,15 @@ static void run(test_run *r, const call *c)
 void test_run_function(test_run *r, int (*main_fn)(int argc, char **argv), char *const *argv)
 {
     run(r, &(call){ main_fn, argv });
+}
+
+void test_run_leaks(test_run *r, const char *const args[3])
+{
+    static char name[] = "leaks";
+    char *argv[5] = { name };
+
+    for (int i = 0; i < 3; i++) argv[i + 1] = (char *)(uintptr_t)args[i];
+    test_run_function(r, cmd_leaks, argv);
 }
 
 void test_run_oakum(test_run *r, char *const *args)

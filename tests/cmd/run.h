@@ -13,6 +13,9 @@ typedef struct test_run {
 /* main_fn(argc, argv) with its stdout and stderr in files. argv ends in NULL. */
 void test_run_function(test_run *r, int (*main_fn)(int argc, char **argv), char *const *argv);
 
+/* `oakum leaks` with up to three arguments and the scenarios of runner.c, as a function. */
+void test_run_leaks(test_run *r, const char *const args[3]);
+
 /* The built oakum command, OAKUM_BIN or the one of the build, with these arguments. */
 void test_run_oakum(test_run *r, char *const *args);
 

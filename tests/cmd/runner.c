@@ -241,16 +241,7 @@ const scn_scenario *const scn_scenarios[] = {
 
 static test_run r;
 
-#define LEAKS(...) leaks((const char *[3]){ __VA_ARGS__ })
-
-static void leaks(const char *const args[3])
-{
-    static char name[] = "leaks";
-    char *argv[5] = { name };
-
-    for (int i = 0; i < 3; i++) argv[i + 1] = (char *)(uintptr_t)args[i];
-    test_run_function(&r, cmd_leaks, argv);
-}
+#define LEAKS(...) test_run_leaks(&r, (const char *[3]){ __VA_ARGS__ })
 
 START_TEST(a_scenario_that_holds_exits_0_and_shows_what_it_measured)
 {
