@@ -48,7 +48,7 @@ static void *held[256];
 
 static void *drop(void *arg)
 {
-    for (size_t i = 0; i < 2000; i++) (void)!oak_alloc_noscan(16384);
+    for (size_t i = 0; i < 6000; i++) (void)!oak_alloc_noscan(16384); /* beyond a goal of 40 MB */
     return arg;
 }
 
