@@ -242,7 +242,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     gc.gc_cpu_ns += c.cpu;
     uint64_t pause = c.end - c.begin - c.verify;
     count_pause(pause);
-    oaki_pace_cycle(c.end, OAKI_MIN(c.cpu, pause));
+    oaki_pace_cycle(c.end, pause);
     note_times(&c, cpu2 - cpu1);
     note_after(&c);
     oaki_event_note(&c);

@@ -74,10 +74,10 @@ void oaki_pace_marked(size_t live, size_t roots)
     set_goal();
 }
 
-void oaki_pace_cycle(uint64_t end_ns, uint64_t used_ns)
+void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns)
 {
     pace.cycle_end = end_ns;
-    pace.last_cycle = used_ns;
+    pace.last_cycle = pause_ns;
 }
 
 size_t oaki_pace_goal(void)

@@ -12,8 +12,8 @@ void oaki_pace_init(void);
  * live and trigger. */
 void oaki_pace_marked(size_t live, size_t roots);
 
-/* After a cycle: when it ended, how long the collector worked. */
-void oaki_pace_cycle(uint64_t end_ns, uint64_t used_ns);
+/* After a cycle: when it ended, how long the world stood. */
+void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns);
 
 /* Is a collection due? */
 bool oaki_pace_due(void);
