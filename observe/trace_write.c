@@ -206,8 +206,8 @@ static void put_event(writer *w, const oaki_trace_buffer *b, const oaki_trace_ev
 }
 
 /* Another thread may open and close spans meanwhile: what has changed under our eyes is left
- * out. */
-static void put_open_spans(writer *w, const oaki_trace_buffer *b, uint64_t now)
+ * out. They last until now at least, after whatever has ended inside of them. */
+static void put_open_spans(writer *w, const oaki_trace_buffer *b)
 {
     oaki_trace_event open[OAKI_TRACE_NEST];
     if (AO_load(&b->gone)) return;
@@ -215,6 +215,7 @@ static void put_open_spans(writer *w, const oaki_trace_buffer *b, uint64_t now)
     memcpy(open, b->open, depth * sizeof open[0]);
     AO_nop_full();
     if (moves % 2 != 0 || AO_load(&b->moves) != moves) return;
+    uint64_t now = oaki_os_now_ns();
     for (AO_t i = 0; i < depth; i++)
         put_span(w, b, &open[i], now > open[i].when ? now - open[i].when : 0, true);
 }
@@ -336,7 +337,6 @@ static bool put_in_order(writer *w, size_t room)
 static bool put_events(writer *w)
 {
     const oaki_trace_view *v = w->v;
-    uint64_t now = oaki_os_now_ns();
     size_t room = 2 * v->ncycles;
     track(w, COLLECTOR, "collector", -2);
     track(w, SWEEP, "sweep", -1);
@@ -347,7 +347,7 @@ static bool put_events(writer *w)
         track(w, b->tid, b->thread, 0);
         size_t n = AO_load_acquire(&b->n);
         for (size_t i = 0; i < n; i++) put_event(w, b, &b->event[i]);
-        put_open_spans(w, b, now);
+        put_open_spans(w, b);
         room += AO_load(&b->n);
     }
     return put_in_order(w, room);
