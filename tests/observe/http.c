@@ -69,7 +69,7 @@ void http_send(int fd, const char *text)
 const char *http_header(const http_answer *a, const char *name)
 {
     size_t n = strlen(name);
-    static char value[1024];
+    static _Thread_local char value[1024];
     for (const char *line = strchr(a->head, '\n'); line; line = strchr(line, '\n')) {
         line++;
         if (strncasecmp(line, name, n) != 0 || line[n] != ':') continue;

@@ -28,7 +28,7 @@ bool http_ended(int fd);                 /* read until the end: it came, or a re
 http_answer http_ask(const char *method, const char *path, const char *headers);
 http_answer http_get(const char *path);  /* which must be 200 */
 
-/* A header's value, or NULL. */
+/* A header's value, until this thread asks again; or NULL. */
 const char *http_header(const http_answer *a, const char *name);
 
 #endif
