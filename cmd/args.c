@@ -152,8 +152,8 @@ int cmd_args_read(cmd_args *args, bool (*take)(void *ctx, int option, const char
     return names;
 }
 
-bool cmd_parse_number(const char *command, const char *option, unsigned long most, const char *text,
-                      unsigned *out)
+bool cmd_parse_amount(const char *command, const char *option, const char *of_what,
+                      unsigned long most, const char *text, unsigned *out)
 {
     char *end;
     unsigned long n;
@@ -163,9 +163,15 @@ bool cmd_parse_number(const char *command, const char *option, unsigned long mos
     *out = (unsigned)n;
     if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= 1 && n <= most)
         return true;
-    cmd_say(stderr, "%s: --%s takes a number from 1 to %lu, not '%s'\n", command, option, most,
+    cmd_say(stderr, "%s: --%s takes %s from 1 to %lu, not '%s'\n", command, option, of_what, most,
             text);
     return false;
+}
+
+bool cmd_parse_number(const char *command, const char *option, unsigned long most, const char *text,
+                      unsigned *out)
+{
+    return cmd_parse_amount(command, option, "a number", most, text, out);
 }
 
 void cmd_options_print(const cmd_option *options)

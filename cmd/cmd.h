@@ -55,6 +55,10 @@ int cmd_args_read(cmd_args *args, bool (*take)(void *ctx, int option, const char
 bool cmd_parse_number(const char *command, const char *option, unsigned long most, const char *text,
                       unsigned *out);
 
+/* The same where it takes so many of something: "seconds". */
+bool cmd_parse_amount(const char *command, const char *option, const char *of_what,
+                      unsigned long most, const char *text, unsigned *out);
+
 /* Lines that describe the options. */
 void cmd_options_print(const cmd_option *options);
 

@@ -80,21 +80,6 @@ static bool choose(request *r, const char *name)
     return false;
 }
 
-static bool parse_number(const char *option, const char *of_what, const char *text, unsigned most,
-                         unsigned *out)
-{
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n < 1 || n > most) {
-        cmd_say(stderr, "oakum leaks: --%s takes %s from 1 to %u, not '%s'\n", option, of_what,
-                most, text);
-        return false;
-    }
-    *out = (unsigned)n;
-    return true;
-}
-
 static bool take_option(request *r, int option, const char *value)
 {
     switch (option) {
@@ -112,9 +97,10 @@ static bool take_option(request *r, int option, const char *value)
         cmd_say(stderr, "oakum leaks: --color takes auto, always or never, not '%s'\n", value);
         return false;
     case OPTION_TIMEOUT:
-        return parse_number("timeout", "seconds", value, LIMIT_MOST, &r->limit_s);
+        return cmd_parse_amount("oakum leaks", "timeout", "seconds", LIMIT_MOST, value,
+                                &r->limit_s);
     case OPTION_JOBS:
-        return parse_number("jobs", "a number", value, SCN_RUNS_MOST, &r->jobs);
+        return cmd_parse_number("oakum leaks", "jobs", SCN_RUNS_MOST, value, &r->jobs);
     case OPTION_HTML:
         r->html = value;
         if (value[0] != '\0') return true;
