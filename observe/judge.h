@@ -96,7 +96,7 @@ typedef struct oaki_detector {
     size_t nseries;
     oaki_map_track *tracks; /* by address */
     size_t ntracks;
-    oaki_still *still;
+    oaki_still *still; /* by tid */
     size_t nstill;
     oaki_row fragmented, weak_dead, finalizer_cycles;
     uint64_t thrashed; /* told of */
@@ -125,6 +125,9 @@ OAKI_INLINE uint64_t oaki_paces_ns(const oaki_detector *d, int n)
 /* Does it show now, and has it at so many looks in a row, for as long as they take at the usual
  * pace? Looks in quick succession, as collections come while a heap is filled, see one moment. */
 bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, const oaki_look *l);
+
+/* What is known of a thread that is in a blocking region; NULL: it was in none. */
+const oaki_still *oaki_still_of(const oaki_detector *d, int tid);
 
 /* What it was at this look; then, does it grow: by so much at least, and by such a part? *looks:
  * that it takes to see it. */

@@ -60,13 +60,6 @@ void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64
 
 /* ---- what is told ---- */
 
-static const oaki_still *standing(const oaki_detector *d, int tid)
-{
-    for (size_t i = 0; i < d->nstill; i++)
-        if (d->still[i].tid == tid && d->still[i].lasts) return &d->still[i];
-    return NULL;
-}
-
 static void tell(oaki_detector *d, const oaki_look *l, uint64_t key, const char *who,
                  uint64_t bytes, uint64_t objects, const char *what)
 {
@@ -84,9 +77,9 @@ static void tell(oaki_detector *d, const oaki_look *l, uint64_t key, const char 
 
 static void tell_thread(oaki_detector *d, const oaki_look *l, const oaki_standing_thread *t)
 {
-    const oaki_still *s = standing(d, t->tid);
+    const oaki_still *s = oaki_still_of(d, t->tid);
     char who[64], what[64];
-    if (!s || t->bytes < d->cfg.held_bytes) return;
+    if (!s || !s->lasts || t->bytes < d->cfg.held_bytes) return;
     oaki_format(who, sizeof who, "thread %d", t->tid);
     oaki_format(what, sizeof what, "has stood still for %u looks", s->row.looks);
     tell(d, l, (uint64_t)t->tid, who, t->bytes, t->objects, what);

@@ -29,12 +29,16 @@ static int by_tid(const void *a, const void *b)
     return x->tid < y->tid ? -1 : x->tid > y->tid;
 }
 
+const oaki_still *oaki_still_of(const oaki_detector *d, int tid)
+{
+    oaki_still key = { .tid = tid };
+    return d->nstill ? bsearch(&key, d->still, d->nstill, sizeof key, by_tid) : NULL;
+}
+
 /* Where it stood at the look before, if it did. */
 static oaki_row row_of(const oaki_detector *d, int tid, uintptr_t sp)
 {
-    oaki_still key = { .tid = tid };
-    const oaki_still *s =
-        d->nstill ? bsearch(&key, d->still, d->nstill, sizeof key, by_tid) : NULL;
+    const oaki_still *s = oaki_still_of(d, tid);
     return s && s->sp == sp ? s->row : (oaki_row){ 0 };
 }
 
