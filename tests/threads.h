@@ -106,6 +106,19 @@ OAKI_UNUSED static void *test_allocate(void *arg)
     return arg;
 }
 
+/* Attached, in a blocking region until test_go is set; counted in test_standing. */
+OAKI_UNUSED static AO_t test_standing, test_go;
+
+OAKI_UNUSED static void *test_stand(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oak_blocking_enter();
+    AO_fetch_and_add_full(&test_standing, 1);
+    while (!AO_load_acquire(&test_go)) oaki_os_sleep_ns(5000000);
+    oak_blocking_leave();
+    return arg;
+}
+
 OAKI_UNUSED static void test_stop_and_start(void)
 {
     oaki_gc_stop_end(oaki_gc_stop_begin());

@@ -416,31 +416,19 @@ END_TEST
 
 /* ---- threads ---- */
 
-static AO_t standing, go;
-
-static void *stand(void *arg)
-{
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    oak_blocking_enter();
-    AO_fetch_and_add_full(&standing, 1);
-    while (!AO_load_acquire(&go)) oaki_os_sleep_ns(5000000);
-    oak_blocking_leave();
-    return arg;
-}
-
 START_TEST(threads_that_stand_still_are_found_once_they_are_many)
 {
     static pthread_t ids[300];
     ck_assert_int_eq(oak_detector_scan(), 0);
-    for (size_t i = 0; i < 200; i++) ids[i] = test_start(stand, NULL);
-    test_wait(&standing, 200);
+    for (size_t i = 0; i < 200; i++) ids[i] = test_start(test_stand, NULL);
+    test_wait(&test_standing, 200);
     for (int i = 0; i < 4; i++) ck_assert_int_eq(oak_detector_scan(), 0);
-    for (size_t i = 200; i < 300; i++) ids[i] = test_start(stand, NULL);
-    test_wait(&standing, 300);
+    for (size_t i = 200; i < 300; i++) ids[i] = test_start(test_stand, NULL);
+    test_wait(&test_standing, 300);
     for (int i = 0; i < 2; i++) ck_assert_int_eq(oak_detector_scan(), 0);
     ck_assert_int_eq(oak_detector_scan(), 1);
     assert_found(OAK_FINDING_THREADS_BLOCKED, "300 threads have stood still");
-    AO_store_release(&go, 1);
+    AO_store_release(&test_go, 1);
     for (size_t i = 0; i < 300; i++) test_join(ids[i]);
     ck_assert_int_eq(oak_detector_scan(), 0);
 }
@@ -452,15 +440,15 @@ static size_t nleaked;
 static void leak_threads(size_t i)
 {
     (void)i;
-    for (size_t k = 0; k < 8; k++) leaked[nleaked++] = test_start(stand, NULL);
-    test_wait(&standing, nleaked);
+    for (size_t k = 0; k < 8; k++) leaked[nleaked++] = test_start(test_stand, NULL);
+    test_wait(&test_standing, nleaked);
 }
 
 START_TEST(threads_that_become_more_are_found)
 {
     (void)run(leak_threads, 14);
     assert_found(OAK_FINDING_THREAD_GROWTH, "their stacks hold");
-    AO_store_release(&go, 1);
+    AO_store_release(&test_go, 1);
     for (size_t i = 0; i < nleaked; i++) test_join(leaked[i]);
 }
 END_TEST

@@ -146,29 +146,18 @@ START_TEST(a_slow_start_that_levels_off_is_healthy)
 }
 END_TEST
 
-static AO_t standing, go;
 static pthread_t threads[400];
 static size_t nthreads;
 
-static void *serve(void *arg)
-{
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    oak_blocking_enter();
-    AO_fetch_and_add_full(&standing, 1);
-    while (!AO_load_acquire(&go)) oaki_os_sleep_ns(5000000);
-    oak_blocking_leave();
-    return arg;
-}
-
 static void start_threads(size_t n)
 {
-    while (n-- > 0) threads[nthreads++] = test_start(serve, NULL);
-    test_wait(&standing, nthreads);
+    while (n-- > 0) threads[nthreads++] = test_start(test_stand, NULL);
+    test_wait(&test_standing, nthreads);
 }
 
 static void end_threads(void)
 {
-    AO_store_release(&go, 1);
+    AO_store_release(&test_go, 1);
     while (nthreads > 0) test_join(threads[--nthreads]);
 }
 
