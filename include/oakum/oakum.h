@@ -20,5 +20,6 @@
 #include <oakum/trace.h>
 #include <oakum/weakmap.h>
 #include <oakum/why.h>
+#include <oakum/zone.h>
 
 #endif
