@@ -7,6 +7,7 @@
  *   before that; else `settled` is out of date, and `now` is what it should be.
  * Bound: note O(frames), a mark's end O(sampled objects), reading O(sites). */
 #include "site.h"
+#include "frames.h"
 #include "gc/gc.h"
 #include "gc/ptrtable.h"
 #include "symbol.h"
@@ -183,6 +184,7 @@ static void note(void *obj, size_t bytes, size_t rate)
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
     size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
+    n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (self.epoch - self.trimmed >= TRIM_EVERY) {

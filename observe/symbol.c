@@ -11,6 +11,7 @@
 #include "cancel.h"
 #include "dwarf.h"
 #include "elfsym.h"
+#include "frames.h"
 #include "object.h"
 #include "runtime/thread.h"
 #include <dlfcn.h>
@@ -240,6 +241,10 @@ static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
 size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
 {
     OAKI_NO_CANCEL;
+    if (oaki_frames_is(pc)) {
+        out[0] = oaki_frames_name(pc);
+        return 1;
+    }
     lock();
     const entry *e = find(pc);
     size_t n = e ? e->n : look_up(pc, out);

@@ -59,6 +59,8 @@ typedef struct oaki_thread {
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
     unsigned int signalled;           /* AO_int: is a stop signal on its way to it? (stop.c) */
     struct oaki_labels *labels;       /* (self) of its allocations, or NULL (label.h) */
+    /* (self) an interpreter's, or NULL (<oakum/frames.h>) */
+    const struct oak_frame_source *frames;
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */

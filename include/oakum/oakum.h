@@ -6,6 +6,7 @@
 #include <oakum/cache.h>
 #include <oakum/classic.h>
 #include <oakum/detector.h>
+#include <oakum/frames.h>
 #include <oakum/gc.h>
 #include <oakum/gclog.h>
 #include <oakum/heap.h>
