@@ -5,6 +5,8 @@
  * Lock: everything here is under gc_lock, save the counters that others read. */
 #include "event.h"
 #include "gc.h"
+#include "host.h"
+#include "link.h"
 #include "mark.h"
 #include "pace.h"
 #include "runtime/collector.h"
@@ -23,7 +25,9 @@ typedef struct hooks {
 } hooks;
 
 static struct {
+    hooks start;         /* before the stop */
     hooks before, after; /* the mark */
+    bool start_told;     /* in a cycle whose stop may have to be repeated */
     AO_t disabled; /* depth of oak_gc_disable */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
@@ -95,15 +99,18 @@ static void mark_all(oaki_cycle *c, uint64_t *t)
     gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
     oaki_roots_visit(mark_root, NULL);
     oaki_pinned_visit(mark_pinned, NULL);
+    oaki_host_mark_roots();
     oaki_finalizers_mark_roots();
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(false);
+    oaki_links_clear(false);
     oaki_finalizers_decide();
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(true);
+    oaki_links_clear(true);
     oaki_ephemerons_clear();
     end_phase(c, OAKI_PHASE_FINISH, t);
 }
@@ -215,6 +222,8 @@ static void note_after(oaki_cycle *c)
 static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
     oaki_cycle c = { .why = why };
+    if (!gc.start_told) call(&gc.start);
+    gc.start_told = true;
     oaki_workers_spawn();
     oaki_sweep_spawn();
     oaki_helpers_hold();
@@ -245,6 +254,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_pace_cycle(c.end, pause);
     note_times(&c, cpu2 - cpu1);
     note_after(&c);
+    gc.start_told = false;
     oaki_event_note(&c);
     return true;
 }
@@ -303,6 +313,11 @@ static int add_hook(hooks *list, void (*fn)(void))
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_leave(t);
     return 0;
+}
+
+int oaki_gc_at_start(void (*fn)(void))
+{
+    return add_hook(&gc.start, fn);
 }
 
 int oaki_gc_at_cycle(void (*fn)(void))
@@ -382,6 +397,8 @@ void oaki_gc_object_freed(void *obj)
     oaki_finalizers_forget(obj);
     oaki_weak_forget(obj);
     oaki_ephemerons_forget(obj);
+    oaki_links_forget(obj);
+    oaki_hold_forget(obj);
 }
 
 void oaki_gc_stats(oak_memstats *out)
@@ -406,7 +423,8 @@ int oaki_gc_init(void)
     oaki_mark_init();
     oaki_pace_init();
     return oaki_event_init() || oaki_workers_init() || oaki_sweep_init() ||
-                   oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init()
+                   oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init() ||
+                   oaki_links_init() || oaki_hold_init()
                ? -1
                : 0;
 }

@@ -32,15 +32,17 @@
  */
 #include "finalizer.h"
 #include "follow.h"
+#include "host.h"
+#include "link.h"
 #include "ptrtable.h"
 
 #include <errno.h>
 
 typedef enum state { WAITING = 0, READY } state;
 
-enum { CLEANUP = 2 }; /* a kind beside OAK_FINALIZER_ORDERED and OAK_FINALIZER_NO_ORDER */
+enum { CLEANUP = OAK_FINALIZER_UNREACHABLE + 1 }; /* a kind beside those of gc.h */
 
-#define KINDS 3
+#define KINDS (CLEANUP + 1)
 #define AGES 8    /* the last one: that long or longer */
 #define BATCH 512 /* objects whose contents are queued before the marker drains */
 
@@ -59,6 +61,7 @@ static struct {
     uint32_t head, tail; /* of the queue */
     AO_t waiting[KINDS], ready, stuck;
     AO_t fresh; /* queued by a collection and not yet asked for */
+    bool ordered_first; /* gc_lock */
 } self;
 
 static record *at(uint32_t i)
@@ -95,6 +98,12 @@ static void queue_remove(uint32_t i)
     else
         self.tail = r->prev;
     oaki_count_sub(&self.ready, 1);
+}
+
+/* The first of the queue behind `last`, or of all. */
+static uint32_t first_behind(uint32_t last)
+{
+    return last != OAKI_PTR_NONE ? at(last)->next : self.head;
 }
 
 /* ---- records ---- */
@@ -157,7 +166,7 @@ int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_
                          void **old_ctx)
 {
     check_object(obj, "oak_finalizer_set");
-    if (flags != OAK_FINALIZER_ORDERED && flags != OAK_FINALIZER_NO_ORDER) {
+    if (flags < OAK_FINALIZER_ORDERED || flags > OAK_FINALIZER_UNREACHABLE) {
         errno = EINVAL;
         return -1;
     }
@@ -242,19 +251,59 @@ static bool unreachable(const record *r)
 /* Mark the objects of all that was queued behind `last`, and what they reach. */
 static void resurrect(uint32_t last)
 {
-    uint32_t i = last != OAKI_PTR_NONE ? at(last)->next : self.head;
+    uint32_t i = first_behind(last);
     if (i == OAKI_PTR_NONE) return;
     for (; i != OAKI_PTR_NONE; i = at(i)->next) oaki_mark_pointer(at(i)->link.obj);
     oaki_ephemerons_fixpoint();
+}
+
+static bool is_ordered(const record *r)
+{
+    return r->kind != OAK_FINALIZER_NO_ORDER && r->kind != CLEANUP;
+}
+
+static size_t ordered_waiting(void)
+{
+    return oaki_count_get(&self.waiting[OAK_FINALIZER_ORDERED]) +
+           oaki_count_get(&self.waiting[OAK_FINALIZER_IGNORE_SELF]) +
+           oaki_count_get(&self.waiting[OAK_FINALIZER_UNREACHABLE]);
+}
+
+/* An object's place, for whom its pointers to itself don't count. */
+typedef struct place {
+    size_t slot, size;
+} place;
+
+static void mark_others(void *ctx, const oaki_edge *edge, size_t n)
+{
+    const place *self_place = ctx;
+    for (size_t i = 0; i < n; i++)
+        if (edge[i].to - self_place->slot >= self_place->size)
+            oaki_mark_pointer((const char *)oaki_the_heap.base + edge[i].to);
+}
+
+static void mark_contents(const record *r)
+{
+    if (r->kind != OAK_FINALIZER_IGNORE_SELF) {
+        oaki_mark_contents(r->link.obj);
+        return;
+    }
+    size_t slot = oaki_heap_offset(r->link.obj);
+    oaki_follow_edges(slot, false, mark_others, &(place){ slot, oaki_object_size(slot) });
+}
+
+static void queue_unordered(void)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++)
+        if (at(i)->kind == OAK_FINALIZER_NO_ORDER && at(i)->state == WAITING && unreachable(at(i)))
+            queue_append(i);
 }
 
 static void decide_no_order(void)
 {
     uint32_t last = self.tail;
     if (oaki_count_get(&self.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
-    for (uint32_t i = 0; i < self.table.records.len; i++)
-        if (at(i)->kind == OAK_FINALIZER_NO_ORDER && at(i)->state == WAITING && unreachable(at(i)))
-            queue_append(i);
+    queue_unordered();
     resurrect(last);
 }
 
@@ -264,7 +313,7 @@ static void collect_candidates(uint32_t list[AGES])
     for (unsigned a = 0; a < AGES; a++) list[a] = OAKI_PTR_NONE;
     for (uint32_t i = (uint32_t)self.table.records.len; i-- > 0;) {
         record *r = at(i);
-        if (r->kind != OAK_FINALIZER_ORDERED || r->state != WAITING) continue;
+        if (!is_ordered(r) || r->state != WAITING) continue;
         if (unreachable(r)) {
             r->next = list[r->age];
             list[r->age] = i;
@@ -305,7 +354,7 @@ static bool mark_group(uint32_t list)
     size_t batch = 0;
     for (uint32_t i = list; i != OAKI_PTR_NONE; i = at(i)->next) {
         if (!unreachable(at(i))) continue;
-        oaki_mark_contents(at(i)->link.obj);
+        mark_contents(at(i));
         if (++batch % BATCH == 0) oaki_mark_drain();
     }
     oaki_ephemerons_fixpoint();
@@ -331,11 +380,12 @@ static size_t mark_groups(uint32_t list[AGES])
     return stuck;
 }
 
-static void decide_ordered(void)
+/* What they reach is marked, they themselves are not. */
+static void queue_ordered(void)
 {
-    uint32_t list[AGES], last = self.tail;
+    uint32_t list[AGES];
     size_t stuck = 0;
-    if (oaki_count_get(&self.waiting[OAK_FINALIZER_ORDERED]) > 0) {
+    if (ordered_waiting() > 0) {
         collect_candidates(list);
         stuck = mark_groups(list);
         for (unsigned a = AGES; a-- > 0;) {
@@ -348,9 +398,41 @@ static void decide_ordered(void)
                     grow_older(at(i));
             }
         }
-        resurrect(last);
     }
     AO_store(&self.stuck, stuck);
+}
+
+static void decide_ordered(void)
+{
+    uint32_t last = self.tail;
+    queue_ordered();
+    resurrect(last);
+}
+
+/* ---- in the order of Boehm's collector (host.h) ---- */
+
+static void dequeue(uint32_t i)
+{
+    queue_remove(i);
+    at(i)->state = WAITING;
+    grow_older(at(i));
+    oaki_count_add(&self.waiting[at(i)->kind], 1);
+}
+
+static void decide_ordered_first(void)
+{
+    uint32_t last = self.tail, next;
+    queue_ordered();
+    queue_unordered();
+    if (first_behind(last) == OAKI_PTR_NONE) return;
+    for (uint32_t i = first_behind(last); i != OAKI_PTR_NONE; i = at(i)->next)
+        if (at(i)->kind == OAK_FINALIZER_NO_ORDER) oaki_mark_contents(at(i)->link.obj);
+    oaki_ephemerons_fixpoint();
+    for (uint32_t i = first_behind(last); i != OAKI_PTR_NONE; i = next) {
+        next = at(i)->next;
+        if (at(i)->kind == OAK_FINALIZER_UNREACHABLE && !unreachable(at(i))) dequeue(i);
+    }
+    resurrect(last);
 }
 
 static void decide_cleanups(void)
@@ -366,10 +448,22 @@ static void decide_cleanups(void)
 void oaki_finalizers_decide(void)
 {
     size_t before = oaki_finalizers_ready();
-    decide_no_order();
-    decide_ordered();
+    if (self.ordered_first) {
+        decide_ordered_first();
+    } else {
+        decide_no_order();
+        decide_ordered();
+    }
     decide_cleanups();
     if (oaki_finalizers_ready() > before) AO_store(&self.fresh, 1);
+}
+
+int oaki_finalizers_order(oaki_finalizer_order order)
+{
+    if (oaki_gc_hold() != 0) return -1;
+    self.ordered_first = order == OAKI_ORDERED_FIRST;
+    oaki_gc_release();
+    return 0;
 }
 
 /* ---- for finalrun.c ---- */
@@ -403,6 +497,8 @@ void oaki_finalizers_trim(void)
     oaki_ptrtable_trim(&self.table);
     oaki_weak_trim();
     oaki_ephemerons_trim();
+    oaki_links_trim();
+    oaki_hold_trim();
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 

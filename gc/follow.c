@@ -55,7 +55,10 @@ OAKI_NO_ASAN static void scan(size_t slot)
 {
     const uintptr_t *p = (const uintptr_t *)(oaki_the_heap.base + slot);
     const uintptr_t *end = p + oaki_object_size(slot) / sizeof *p;
-    for (; p < end; p++) look(*p - oaki_the_heap.base);
+    for (; p < end; p++) {
+        size_t off = *p - oaki_the_heap.base;
+        if (off < AO_load(&oaki_the_heap.used) && oaki_mark_counts(off)) look(off);
+    }
 }
 
 void oaki_follow(const void *p, void (*found)(void *obj))
@@ -103,7 +106,7 @@ OAKI_NO_ASAN static void tell_words(const char *p, const char *lo, const char *h
     size_t used = AO_load(&oaki_the_heap.used);
     for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
         size_t to = *(const uintptr_t *)lo - base;
-        if (to < used) tell(to, (size_t)(lo - p));
+        if (to < used && oaki_mark_counts(to)) tell(to, (size_t)(lo - p));
     }
 }
 
@@ -115,7 +118,7 @@ OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t si
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1) {
                 size_t word = at + (i + oaki_ctz(set)) * sizeof(uintptr_t);
                 size_t to = *(const uintptr_t *)(p + word) - oaki_the_heap.base;
-                if (to < used) tell(to, word);
+                if (to < used && oaki_mark_counts(to)) tell(to, word);
             }
 }
 
@@ -164,6 +167,7 @@ static void give_up_places(void)
 
 static void note(size_t to)
 {
+    if (!oaki_mark_counts(to)) return;
     if (edges.set && (edges.used + 1) * 2 > edges.cap && !grow(edges.cap * 2)) give_up_places();
     if (!edges.set) {
         tell(to, SIZE_MAX);
@@ -206,7 +210,7 @@ void oaki_follow_trim(void)
     edges.cap = edges.mapped = 0;
 }
 
-static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
+static oak_marker *recorder_begin(void)
 {
     oak_marker *m = &edges.recorder;
     m->base = oaki_the_heap.base;
@@ -215,16 +219,39 @@ static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
     m->head = m->tail = 0;
     m->record = record;
     edges.chunk.n = edges.used = 0;
-    edges.set = where ? edges.memory : NULL;
+    edges.set = NULL;
+    return m;
+}
+
+static void recorder_end(oak_marker *m)
+{
+    record(m);
+    for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
+}
+
+static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
+{
+    oak_marker *m = recorder_begin();
+    if (where) edges.set = edges.memory;
     if (where && !edges.memory) {
         edges.cap = 0;
         (void)grow(SET_MIN);
     }
     t->mark(m, p, size);
-    record(m);
-    for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
+    recorder_end(m);
     if (edges.set) tell_places(p, size);
     if (edges.cap > SET_MIN) oaki_follow_trim(); /* the next object's is cleared in proportion */
+}
+
+void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx)
+{
+    edges.fn = fn;
+    edges.ctx = ctx;
+    edges.n = 0;
+    oak_marker *m = recorder_begin();
+    oaki_host_call_roots(m);
+    recorder_end(m);
+    flush_edges();
 }
 
 void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx)

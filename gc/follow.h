@@ -28,6 +28,10 @@ typedef void (*oaki_edge_fn)(void *ctx, const oaki_edge *edge, size_t n);
 #define OAKI_EDGES 64
 void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx);
 
+/* The same for what the functions of oaki_gc_at_roots mark (host.h): `at` is SIZE_MAX. What is held
+ * by hand is told by oaki_hold_each. */
+void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx);
+
 /* Memory for those mark functions' words that are to be found: given back. */
 void oaki_follow_trim(void);
 

@@ -80,6 +80,6 @@ void oaki_ephemerons_clear(void);
 void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 
 /* ---- the oak_marker handed to mark functions is a worker ---- */
-/* (mark.c defines oak_mark_ptr and oak_mark_range) */
+/* (push.c defines oak_mark_ptr and oak_mark_range) */
 
 #endif

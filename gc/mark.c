@@ -20,7 +20,6 @@
 #define PATIENCE_MAX 1024
 #define ROOM (FEW * DEEP_WORDS) /* words that may be added to the queue without asking for room */
 #define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
-#define QUEUE_HIGH 256 /* words in the queue: above it, some go to the stack */
 #define BLOCK 64       /* moved at a time */
 /* An object in the delay line: its words to scan, and above them its offset. */
 #define WORDS_BITS 8
@@ -35,6 +34,17 @@ typedef struct class_info {
 #define SPECIAL UINT32_MAX
 
 static class_info infos[OAKI_PTE_SPANCLASS + 1];
+
+OAKI_INLINE bool is_allowed(size_t d)
+{
+    return d < OAKI_DISPLACEMENTS && (oaki_displacements.allowed[d / 64] >> (d % 64) & 1);
+}
+
+bool oaki_mark_counts_strictly(size_t off)
+{
+    size_t slot = oaki_slot_offset(off);
+    return slot != SIZE_MAX && is_allowed(off - slot);
+}
 
 void oaki_mark_init(void)
 {
@@ -123,14 +133,12 @@ static size_t large_bytes(size_t slot)
     return s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
 }
 
-void oaki_mark_only(oak_marker *m, size_t off)
+bool oaki_mark_alone(oak_marker *m, size_t slot)
 {
-    if (off >= m->used) return;
-    size_t slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX || !set_mark(oaki_the_heap.mark, slot, true)) return;
+    if (!set_mark(oaki_the_heap.mark, slot, true)) return false;
     unsigned cls = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
     m->bytes += cls == OAKI_CLASS_LARGE ? large_bytes(slot) : oaki_classes[cls].size;
-    oaki_mark_overflow();
+    return true;
 }
 
 /* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and
@@ -144,7 +152,7 @@ static bool has_room(hot *h, oak_marker *m, size_t n)
     return (size_t)(h->hi - h->sp) >= n;
 }
 
-/* The queue is above QUEUE_HIGH: its newest words go to the stack. */
+/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack. */
 static OAKI_NOINLINE void spill(hot *h, oak_marker *m)
 {
     bool room = has_room(h, m, BLOCK);
@@ -171,7 +179,7 @@ OAKI_INLINE void put_word(hot *h, uintptr_t word)
  * memory, whose end is moved to its beginning now and then. */
 OAKI_INLINE void make_room(hot *h, oak_marker *m)
 {
-    if (OAKI_UNLIKELY(h->tail - h->head > QUEUE_HIGH)) spill(h, m);
+    if (OAKI_UNLIKELY(h->tail - h->head > OAKI_QUEUE_HIGH)) spill(h, m);
     if (OAKI_LIKELY(h->tail + ROOM < OAKI_QUEUE)) return;
     memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
     h->tail -= h->head;
@@ -196,19 +204,12 @@ OAKI_NO_ASAN void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi)
     save(&h, m);
 }
 
-static void push_one(oak_marker *m, uintptr_t word)
+OAKI_NOINLINE void oaki_mark_push_slowly(oak_marker *m, uintptr_t word)
 {
-    if (word - m->base >= m->used) return;
     hot h = load(m);
     make_room(&h, m);
     put_word(&h, word);
     save(&h, m);
-}
-
-void oaki_mark_ambiguous(oak_marker *m, uintptr_t word)
-{
-    push_one(m, word);
-    push_one(m, word - 1);
 }
 
 /* ---- objects ---- */
@@ -218,7 +219,7 @@ OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const cha
     for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                push_one(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
+                oaki_mark_push(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
 }
 
 static void scan_typed(oak_marker *m, const char *p, size_t size)
@@ -284,7 +285,7 @@ OAKI_INLINE unsigned filter(hot *h, unsigned n, size_t *found)
 
 /* Mark the object that offset off is in, if there is one and it isn't, and put it into the delay
  * line, prefetched. */
-OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared)
+OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared, bool strict)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
     oaki_pte e = h->pte[page];
@@ -293,10 +294,13 @@ OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared)
     size_t i = ((off - first) * c->magic) >> 32;
     /* large; else not reached, as only objects have clear bits */
     if (OAKI_UNLIKELY(i >= c->nslots)) {
-        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) mark_large(h, m, page, shared);
+        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE &&
+            (!strict || oaki_mark_counts_strictly(off)))
+            mark_large(h, m, page, shared);
         return;
     }
     size_t slot = first + i * c->size, n = c->words;
+    if (strict && !is_allowed(off - slot)) return;
     if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += c->size;
     if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
@@ -323,7 +327,7 @@ OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
     }
 }
 
-_Static_assert(ROOM >= INLINE_WORDS && QUEUE_HIGH + ROOM < OAKI_QUEUE, "what is added fits");
+_Static_assert(ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + ROOM < OAKI_QUEUE, "what is added fits");
 
 /* ---- depth first, for small objects that lie in order ---- */
 
@@ -377,7 +381,7 @@ static void settle(hot *h, held *b, bool shared, size_t size, unsigned *marked, 
 /* Of the queue, the newest few at a time, prefetched a round ahead; up to WINDOW, and until nothing
  * is in the air. Fast where an object's neighbours in the graph are on its page, and are not
  * marked. */
-OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared)
+OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool strict)
 {
     const uintptr_t base = h->base;
     const size_t used = h->used;
@@ -405,7 +409,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared)
                 if (!c->mask) {
                     if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
                     h->tail = tail;
-                    enter(h, m, off, shared);
+                    enter(h, m, off, shared, strict);
                     leave(h, m, OAKI_DELAY);
                     make_room(h, m);
                     tail = h->tail;
@@ -416,6 +420,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared)
                 size = c->size;
             }
             size_t slot = off & mask;
+            if (strict && !is_allowed(off - slot)) continue;
             size_t plane = slot / OAKI_GRANULE % OAKI_PLANES;
             uint64_t *word = &b.bits[plane * 2 + slot / OAKI_PLANE_WORD % 2];
             uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
@@ -501,7 +506,8 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
     return true;
 }
 
-OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
+/* strict: words count only where oaki_mark_displacements says so. */
+OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
 {
     hot h = load(m);
     size_t found[BATCH];
@@ -509,7 +515,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
         unsigned n = h.tail - h.head;
         if (m->in_order) {
             if (n == 0 && !replenish(&h, m)) break;
-            deep(&h, m, shared);
+            deep(&h, m, shared, strict);
             judge(m);
             if (!look_around(&h, m, shared)) break;
             continue;
@@ -521,7 +527,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
         n = OAKI_MIN(n, BATCH);
         m->scanned += n;
         n = filter(&h, n, found);
-        for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared);
+        for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
         leave(&h, m, OAKI_DELAY);
         if (OAKI_LIKELY(--look)) continue;
         look = LOOK_EVERY;
@@ -531,13 +537,24 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared)
     save(&h, m);
 }
 
+/* Not in one function with the usual loops, which it would take registers from. */
+OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
+{
+    if (m->shared_bits)
+        loop(m, true, true);
+    else
+        loop(m, false, true);
+}
+
 OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
 {
     do {
-        if (m->shared_bits)
-            loop(m, true);
+        if (OAKI_UNLIKELY(oaki_displacements.strict))
+            loop_strictly(m);
+        else if (m->shared_bits)
+            loop(m, true, false);
         else
-            loop(m, false);
+            loop(m, false, false);
     } while (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
              m->range_lo < m->range_hi);
 }
@@ -548,49 +565,7 @@ void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
     m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
 }
 
-/* ---- for the rest of the collector, and for mark functions ---- */
-
-void oaki_mark_pointer(const void *p)
-{
-    push_one(oaki_worker(0), (uintptr_t)p);
-}
-
 void oaki_mark_contents(void *obj)
 {
     scan_by_page(oaki_worker(0), obj);
-}
-
-void oak_mark_ptr(oak_marker *m, const void *p)
-{
-    push_one(m, (uintptr_t)p);
-}
-
-void oak_mark_range(oak_marker *m, const void *p, size_t n)
-{
-    oaki_mark_scan(m, p, (const char *)p + n);
-}
-
-/* ---- overflow ---- */
-
-static void rescan_span(oak_marker *m, oaki_span *s)
-{
-    const oaki_heap *h = &oaki_the_heap;
-    if (s->kind == OAKI_NOSCAN) return;
-    size_t base = oaki_heap_offset(oaki_span_start(s));
-    size_t words = s->cls == OAKI_CLASS_LARGE ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
-    for (size_t w = 0; w < words; w++) {
-        size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
-        for (uint64_t set = h->alloc[at] & oaki_mark_gather(at); set; set &= set - 1) {
-            scan_by_page(m, (char *)(h->base + ((at * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT)));
-            oaki_mark_local(m);
-        }
-    }
-}
-
-void oaki_mark_rescan(oak_marker *m)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    for (size_t page = 0; page < end; page += h->spans[page].npages)
-        if (h->pte[page] & OAKI_PTE_CLASS) rescan_span(m, &h->spans[page]);
 }

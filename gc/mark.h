@@ -19,8 +19,10 @@
 #define OAKI_MARK_H
 
 #include "gc.h"
+#include "host.h"
 
 #define OAKI_QUEUE 1024       /* words */
+#define OAKI_QUEUE_HIGH 256   /* above it, some go to the stack */
 #define OAKI_LINE 128         /* objects; a power of two */
 #define OAKI_DELAY 16         /* objects marked before an object is scanned */
 #define OAKI_PATIENCE 16      /* rounds of batches before depth first is tried again, at first */
@@ -87,10 +89,44 @@ void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi);
 /* mark the object there, if any, without scanning it: the stack has overflowed */
 void oaki_mark_only(oak_marker *m, size_t off);
+/* mark the object at this offset, a slot's start, without scanning it. false: it was marked */
+bool oaki_mark_alone(oak_marker *m, size_t slot);
 void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: after an overflow */
 
 /* World stopped, from a stack or register: the word itself, and the object before it if it is an
  * object's start. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
+
+/* ---- one word more for the queue (push.c) ---- */
+
+void oaki_mark_push_slowly(oak_marker *m, uintptr_t word); /* mark.c */
+
+OAKI_INLINE void oaki_mark_push(oak_marker *m, uintptr_t word)
+{
+    size_t off = word - m->base;
+    if (off >= m->used) return;
+    if (OAKI_LIKELY(m->tail - m->head < OAKI_QUEUE_HIGH && m->tail < OAKI_QUEUE - 1))
+        m->queue[m->tail++] = off;
+    else
+        oaki_mark_push_slowly(m, word);
+}
+
+/* ---- which pointers into an object count (host.h); changed under gc_lock or at start-up ---- */
+
+typedef struct oaki_mark_rule {
+    bool strict;
+    uint64_t allowed[OAKI_DISPLACEMENTS / 64]; /* bit 0 is set */
+} oaki_mark_rule;
+
+extern OAKI_HIDDEN oaki_mark_rule oaki_displacements;
+
+bool oaki_mark_counts_strictly(size_t off);
+
+/* Does a word of an object, of data or of a registered range that leads to offset off < used count
+ * as a reference? When it leads to no object, the answer means nothing. */
+OAKI_INLINE bool oaki_mark_counts(size_t off)
+{
+    return OAKI_LIKELY(!oaki_displacements.strict) || oaki_mark_counts_strictly(off);
+}
 
 #endif

@@ -6,46 +6,61 @@
  * M is closed: the roots' objects are in M, and the objects that those in M refer to. Mark
  * functions need a marker, so objects with one are not followed. */
 #include "verify.h"
-#include "gc.h"
+#include "follow.h"
+#include "mark.h"
 #include "runtime/track.h"
 
 static const char *broken_by;
 static const void *broken_at;
 
-OAKI_NO_ASAN static void check_word(uintptr_t w, const char *by, const void *at)
+/* any: whichever byte of an object it points to. */
+OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t off = w - h->base;
-    if (off >= AO_load(&h->used)) return;
+    if (off >= AO_load(&h->used) || !(any || oaki_mark_counts(off))) return;
     size_t slot = oaki_slot_offset(off);
     if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
     broken_by = by;
     broken_at = at;
 }
 
-OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, const char *by)
+OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, bool any, const char *by)
 {
     lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
     for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
-        check_word(*(const uintptr_t *)lo, by, lo);
+        check_word(*(const uintptr_t *)lo, any, by, lo);
 }
 
 static void check_root(const oaki_root *r, void *ctx)
 {
     (void)ctx;
-    check_range(r->lo, r->hi, "a root");
+    check_range(r->lo, r->hi, r->past_end, "a root");
+}
+
+static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++)
+        check_word(oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
+}
+
+static void check_held(void *ctx, void *obj)
+{
+    (void)ctx;
+    check_word((uintptr_t)obj, true, "what is held", NULL);
 }
 
 OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
     if (!t)
-        check_range(p, p + size, "an object");
+        check_range(p, p + size, false, "an object");
     else if (!t->mark)
         for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
             for (size_t i = 0; i < t->nwords; i++)
                 if (t->bitmap[i / 64] >> (i % 64) & 1)
-                    check_word(((const uintptr_t *)p)[i], "a typed object", p);
+                    check_word(((const uintptr_t *)p)[i], false, "a typed object", p);
 }
 
 static void check_span(const oaki_span *s)
@@ -59,11 +74,12 @@ static void check_span(const oaki_span *s)
     for (size_t i = 0; i < slots; i++) {
         size_t off = base + i * s->size;
         const char *p = (const char *)h->base + off;
-        if (!oaki_bit_get(h->alloc, off) || !oaki_mark_get(off)) continue;
+        if (!oaki_bit_get(h->alloc, off) || !oaki_mark_get(off) || oaki_host_is_unscanned(off))
+            continue;
         if (s->kind == OAKI_TYPED)
             check_typed(p, s->size);
         else
-            check_range(p + head, p + s->size, "an object");
+            check_range(p + head, p + s->size, false, "an object");
     }
 }
 
@@ -74,6 +90,8 @@ void oaki_verify(void)
     const char *rule = oaki_pages_check();
     if (rule) oak_fatal("oakum: verify: %s", rule);
     oaki_roots_visit(check_root, NULL);
+    oaki_follow_host_roots(check_host_root, NULL);
+    oaki_hold_each(check_held, NULL);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);

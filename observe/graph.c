@@ -187,7 +187,7 @@ OAKI_NO_ASAN static void scan(oaki_search *s, size_t slot)
     const uintptr_t *p = (const uintptr_t *)(base + slot),
                     *end = p + oaki_classes[cls].size / sizeof *p;
     for (; p < end; p++)
-        if (*p - base < used) look(s, *p - base);
+        if (*p - base < used && oaki_mark_counts(*p - base)) look(s, *p - base);
 }
 
 void oaki_search_run(oaki_search *s)

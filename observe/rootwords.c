@@ -71,6 +71,7 @@ OAKI_NO_ASAN static void visit_range(const oaki_root *r, void *ctx)
     for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
         uintptr_t value = *(const uintptr_t *)p;
         if (value - base >= used && !(r->past_end && value - 1 - base < used)) continue;
+        if (!r->past_end && !oaki_mark_counts(value - base)) continue;
         oaki_root_word word = { .kind = public_kind(r, p),
                                 .past_end = r->past_end,
                                 .thread = r->thread,
@@ -101,6 +102,17 @@ static void keep(const walk *w, oak_root_kind kind, const void *value, const voi
     w->fn(w->ctx, &word);
 }
 
+static void visit_held(void *ctx, void *obj)
+{
+    keep(ctx, OAK_ROOT_PINNED, obj, NULL);
+}
+
+static void visit_host_roots(void *ctx, const oaki_edge *edge, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        keep(ctx, OAK_ROOT_RUNTIME, (const char *)oaki_the_heap.base + edge[i].to, NULL);
+}
+
 static void visit_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
     const walk *w = ctx;
@@ -118,6 +130,8 @@ void oaki_root_words(oaki_image *im, void (*fn)(void *ctx, const oaki_root_word 
     walk w = { im, fn, ctx };
     oaki_roots_visit(visit_range, &w);
     oaki_pinned_visit(visit_pinned, &w);
+    oaki_hold_each(visit_held, &w);
+    oaki_follow_host_roots(visit_host_roots, &w);
     oaki_finalizers_each(visit_finalizer, &w);
     oaki_finalizers_each(visit_waiting, &w);
 }

@@ -164,6 +164,10 @@ static void put_root(text *t, const oak_root_info *r)
         put(t, " has run");
         break;
     case OAK_ROOT_RUNTIME:
+        if (r->thread == 0) {
+            put(t, "marked by a function of the host");
+            break;
+        }
         put(t, "fiber that ");
         put_thread(t, r);
         put(t, " runs on");

@@ -57,4 +57,9 @@ void oaki_gc_stats(struct oak_memstats *out);
 void oaki_memstats_in_stop(struct oak_memstats *out);
 size_t oaki_thread_stack_inuse(const oaki_thread *t);
 
+/* In a mark function or a root hook, world stopped: the words of [lo, hi) as a stack's. Interior
+ * pointers count, and a word that equals an object's start keeps the object before it too. */
+struct oak_marker;
+void oaki_mark_range_ambiguous(struct oak_marker *m, const void *lo, const void *hi);
+
 #endif

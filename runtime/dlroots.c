@@ -32,6 +32,7 @@
 typedef struct segment {
     const char *lo, *hi;
     size_t name;
+    bool main;   /* of the program itself */
     bool copied;
     size_t copy; /* offset in the copies */
 } segment;
@@ -58,6 +59,7 @@ static struct known {
     oaki_vec lasting;            /* addresses of the objects that start-up loaded */
     bool started;                /* those are known */
     unsigned tls_retries;
+    unsigned int unwanted;       /* AO_int: the complement of what oaki_roots_objects asked for */
     /* read without a lock, before a stop */
     unsigned int stale;          /* AO_int: stops in a row that saw a change */
     AO_t modules;                /* of the table */
@@ -68,6 +70,7 @@ static struct known {
 typedef struct reading {
     objects *to;
     bool first, full;
+    bool main; /* the object that is being read is the program */
     size_t copies;
 } reading;
 
@@ -113,7 +116,7 @@ static void push_segment(reading *r, const char *lo, const char *hi, size_t name
     size_t size = (size_t)(hi - lo);
     segment *s = push(&r->to->segments, r, 1);
     copied = copied && size <= COPY_MAX;
-    if (s) *s = (segment){ lo, hi, name, copied, r->copies };
+    if (s) *s = (segment){ lo, hi, name, r->main, copied, r->copies };
     if (copied) r->copies += OAKI_ALIGN_UP(size, 16);
 }
 
@@ -173,6 +176,7 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     reading *r = ctx;
     (void)size;
+    r->main = r->first; /* it is told of first */
     if (r->first) {
         r->to->adds = info->dlpi_adds;
         r->to->subs = info->dlpi_subs;
@@ -389,10 +393,17 @@ bool oaki_roots_consistent(void)
     return true;
 }
 
+void oaki_roots_objects(unsigned which)
+{
+    AO_int_store(&known.unwanted, ~which & OAKI_OBJECTS_ALL);
+}
+
 void oaki_dlroots_visit(const oaki_root_visitor *v)
 {
     const segment *s = table.segments.items;
+    unsigned unwanted = AO_int_load(&known.unwanted);
     for (size_t i = 0; i < table.segments.len; i++) {
+        if (unwanted & (s[i].main ? OAKI_OBJECTS_MAIN : OAKI_OBJECTS_LIBRARIES)) continue;
         oaki_root root = { .kind = OAKI_ROOT_DATA,
                            .lo = s[i].lo,
                            .hi = s[i].hi,

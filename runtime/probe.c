@@ -55,6 +55,18 @@ const char *oaki_probe_start(const char *lo, const char *hi)
     return good > lo ? good : hi;
 }
 
+const char *oaki_probe_down(const char *lo, const char *hi)
+{
+    size_t page = oaki_os_page_size();
+    const char *p = hi;
+    while (p > lo) {
+        const char *next = (const char *)OAKI_ALIGN_DOWN((uintptr_t)p - 1, page);
+        if (!oaki_probe(next)) break;
+        p = next;
+    }
+    return OAKI_MAX(p, lo);
+}
+
 /* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and
  * says ENOMEM when there is a gap. */
 bool oaki_probe_range(const char *lo, const char *hi)

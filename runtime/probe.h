@@ -20,6 +20,10 @@ const char *oaki_probe_end(const char *lo, const char *hi);
  * down. Logarithmic in the pages. */
 const char *oaki_probe_start(const char *lo, const char *hi);
 
+/* The same for what need not be one mapping: start of what can be read up to hi without a gap. One
+ * probe a page. */
+const char *oaki_probe_down(const char *lo, const char *hi);
+
 /* Is every page of [lo, hi) mapped, and can the first and the last be read? Two or three system
  * calls however long it is. */
 bool oaki_probe_range(const char *lo, const char *hi);

@@ -148,6 +148,18 @@ int oak_root_remove(void *p, size_t n)
     return r;
 }
 
+void oaki_roots_clear(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&oaki_the_heap.roots_lock);
+    oaki_meta_free(roots.range, roots.cap * sizeof *roots.range, OAKI_META_OTHER);
+    roots.range = NULL;
+    roots.cap = roots.used = 0;
+    oaki_lock_release(&oaki_the_heap.roots_lock);
+    oaki_leave(t);
+}
+
 /* ---- exclusions ---- */
 
 /* Index of the first exclusion that ends after `at`. */

@@ -41,6 +41,19 @@ typedef struct oaki_root {
 /* Call fn for every root range, exclusions cut out. World stopped. */
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 
+/* Whose data is scanned, of the objects that the loader loaded: bits, all at first. Thread-local
+ * storage always is. Any thread, at any time. */
+enum {
+    OAKI_OBJECTS_NONE = 0,
+    OAKI_OBJECTS_MAIN = 1,      /* the program */
+    OAKI_OBJECTS_LIBRARIES = 2, /* the others */
+    OAKI_OBJECTS_ALL = 3
+};
+void oaki_roots_objects(unsigned which);
+
+/* Forget all ranges of oak_root_add. Outside oaki_enter. */
+void oaki_roots_clear(void);
+
 int oaki_roots_init(void);
 /* Before a stop, and again when one failed: read the loaded objects if they changed. Inside
  * oaki_enter, with no lock held: waits for the loader as oaki_lock_acquire_parked does. */

@@ -8,7 +8,8 @@
  * Where a thread runs is told by its stack pointer: on its own stack, on the fiber that the record
  * names, on the fiber that it is about to leave, on an alternate signal stack, or on a stack
  * that we weren't told of. Every stack that it may come back to is scanned from where it was
- * left. */
+ * left. A program that tells the end of the stack it runs on (oaki_thread_stack_bottom) marks its
+ * other stacks itself. */
 #include "dlroots.h"
 
 #include "fiber.h"
@@ -135,8 +136,60 @@ static const char *native_end(const oaki_thread *t)
     return within(lo, t->stack_lo, t->stack_hi) && hi > lo ? lo : t->stack_hi;
 }
 
+/* ---- a stack whose end the program told ---- */
+
+void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom)
+{
+    AO_store((AO_t *)&t->bottom, (AO_t)bottom);
+}
+
+/* NULL: t is on a stack that we know. */
+static const char *told_bottom(const oaki_thread *t)
+{
+    char *const *where = (char *const *)AO_load((const AO_t *)&t->bottom);
+    const char *bottom = where && !t->fiber && !t->fiber_left ? *where : NULL;
+    return bottom && (bottom <= t->stack_lo || bottom > t->stack_hi) ? bottom : NULL;
+}
+
+/* Of the told stack, what is in use; all of it where that isn't known. A stack of the program's
+ * may have another right below it, with a guard page between, so each page is asked for. */
+static const char *told_from(const oaki_thread *t, const char *bottom)
+{
+    const char *lo = bottom - UNKNOWN_MAX, *sp = t->sp;
+    if (within(sp, t->alt_lo, t->alt_hi)) {
+        lo = oaki_probe_down(lo, bottom);
+        const char *lowest = lowest_into(t, sp, lo, bottom);
+        return lowest ? lowest : lo;
+    }
+    if (within(sp, lo, bottom) && oaki_probe_end(sp, bottom) == bottom) return sp;
+    return oaki_probe_down(lo, bottom);
+}
+
+static void visit_told(const oaki_root_visitor *v, oaki_thread *t, const char *bottom)
+{
+    const char *from = told_from(t, bottom), *sp = t->sp;
+    extent e = { .native = NULL };
+    emit(v, OAKI_ROOT_STACK, t, from, bottom);
+    if (!t->interrupted_sp) emit_regs(v, t, t->regs);
+    if (from == sp) return;
+    if (within(sp, t->alt_lo, t->alt_hi)) {
+        emit(v, OAKI_ROOT_STACK, t, sp, t->alt_hi);
+        widen(&e.native, t, sp, t->stack_lo, t->stack_hi);
+    } else {
+        visit_current(v, t, sp, &e);
+    }
+    if (e.native) emit(v, OAKI_ROOT_STACK, t, e.native, native_end(t));
+}
+
+/* ---- all of them ---- */
+
 void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
 {
+    const char *bottom = told_bottom(t);
+    if (OAKI_UNLIKELY(bottom != NULL)) {
+        visit_told(v, t, bottom);
+        return;
+    }
     extent e = { .native_parked = t->fiber || t->fiber_left,
                  .fiber_parked = t->fiber && t->fiber->sp };
     if (e.native_parked) e.native = oaki_fiber_from(t->stack_lo, t->native_sp);

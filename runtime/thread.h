@@ -61,6 +61,7 @@ typedef struct oaki_thread {
     struct oaki_labels *labels;       /* (self) of its allocations, or NULL (label.h) */
     /* (self) an interpreter's, or NULL (<oakum/frames.h>) */
     const struct oak_frame_source *frames;
+    char *const *bottom;              /* AO: oaki_thread_stack_bottom's, or NULL */
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */
@@ -135,6 +136,15 @@ void oaki_lock_acquire_parked(oaki_thread *t, struct oaki_lock *l);
  * that a stopped world may delay. */
 void oaki_blocking_begin(oaki_thread *t);
 void oaki_blocking_end(oaki_thread *t);
+
+/* From here on *bottom, read in each stop, is the cold end of the stack that t runs on: for a
+ * program that switches stacks by itself and tells so by assigning a variable. NULL, or an address
+ * in t's own stack, in *bottom: t is on its own. Otherwise, while t's stack pointer lies below
+ * *bottom in one stretch of memory with it, what lies between them is scanned and t's own stack is
+ * not, which the program marks where it needs to (gc/host.h). When it doesn't, as between the
+ * assignment and the switch, both stacks are scanned. `bottom` NULL: undo. Any thread, for one that
+ * is attached; *bottom must stay readable until t has detached. */
+void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom);
 
 /* Stop every attached thread but the caller, which is inside oaki_enter and holds gc_lock (and
  * so is the only one that stops). Takes threads_lock. On return each is parked, blocked, or

@@ -93,7 +93,8 @@ static oak_type *build(const char *name, size_t elem_size, const uint64_t *bitma
     return t;
 }
 
-static oak_type *add(const char *name, size_t elem_size, const uint64_t *bitmap, oak_mark_fn mark)
+static oak_type *add(const char *name, size_t elem_size, const uint64_t *bitmap, oak_mark_fn mark,
+                     const void *data)
 {
     if (!name || elem_size == 0 || elem_size % sizeof(void *) != 0 || elem_size > PTRDIFF_MAX) {
         errno = EINVAL;
@@ -105,6 +106,7 @@ static oak_type *add(const char *name, size_t elem_size, const uint64_t *bitmap,
     oak_type *t = build(name, elem_size, bitmap, &bytes);
     if (t) {
         t->mark = mark;
+        t->data = data;
         oaki_lock_acquire(&oaki_the_heap.types_lock);
         bool published = publish(t) == 0;
         oaki_lock_release(&oaki_the_heap.types_lock);
@@ -124,7 +126,7 @@ oak_type *oak_type_bitmap(const char *name, size_t elem_size, const uint64_t *bi
         errno = EINVAL;
         return NULL;
     }
-    return add(name, elem_size, bitmap, NULL);
+    return add(name, elem_size, bitmap, NULL, NULL);
 }
 
 oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark_fn fn)
@@ -133,7 +135,17 @@ oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark_fn fn)
         errno = EINVAL;
         return NULL;
     }
-    return add(name, elem_size, NULL, fn);
+    return add(name, elem_size, NULL, fn, NULL);
+}
+
+const oak_type *oaki_type_host(const char *name, size_t elem_size, oak_mark_fn mark,
+                               const void *data)
+{
+    if (!mark) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return add(name, elem_size, NULL, mark, data);
 }
 
 const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, oak_mark_fn mark)
@@ -160,6 +172,12 @@ uint32_t oaki_type_id_at(size_t off)
     if (!s->types) return 0;
     size_t in_span = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
     return s->types[(in_span * oaki_classes[s->cls].magic) >> 32];
+}
+
+const void *oaki_type_data_of(const void *obj)
+{
+    const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(obj)));
+    return t ? t->data : NULL;
 }
 
 const oak_type *oak_type_of(const void *p)

@@ -28,6 +28,15 @@ uint32_t oaki_type_count(void);
  * both make one: types are never freed, and either will do. NULL with ENOMEM. */
 const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, oak_mark_fn mark);
 
+/* A type that a function marks, with data of the host's, which the function finds by
+ * oaki_type_data_of. NULL with EINVAL or ENOMEM. */
+const oak_type *oaki_type_host(const char *name, size_t elem_size, oak_mark_fn mark,
+                               const void *data);
+
+/* In a mark function, or anywhere for a live object that begins at obj: the data of its type. NULL
+ * when it has none. */
+const void *oaki_type_data_of(const void *obj);
+
 /* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
 uint32_t oaki_type_id_at(size_t off);
 

@@ -32,6 +32,8 @@ void test_only_root(const void *p, size_t n);
 
 /* As in tests/gc/away.h, whose test_start is another one than that of tests/threads.h. */
 void test_away(void (*fn)(void *arg), void *arg);
+void test_build(void (*fn)(void *arg), void *arg);
+size_t test_run_finalizers(void);
 
 /* ---- looking ---- */
 

@@ -98,7 +98,12 @@ typedef void (*oak_finalizer)(void *obj, void *ctx);
 enum {
     /* waits while the object is reachable from another finalizable object, or from itself (Go) */
     OAK_FINALIZER_ORDERED = 0,
-    OAK_FINALIZER_NO_ORDER = 1 /* runs as soon as the program can't reach the object */
+    OAK_FINALIZER_NO_ORDER = 1,    /* runs as soon as the program can't reach the object */
+    OAK_FINALIZER_IGNORE_SELF = 2, /* as ordered, but the object's pointers to itself don't count */
+    /* as ordered, and waits as well while the object is reachable from one whose finalizer has no
+     * order; ordered ones of a program's own do so too, those of another collector's interface on
+     * Oakum don't */
+    OAK_FINALIZER_UNREACHABLE = 3
 };
 
 /** When obj can no longer be reached, fn(obj, ctx) runs once, outside the collector, on the

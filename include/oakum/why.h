@@ -29,7 +29,9 @@ typedef enum oak_root_kind {
     /* nothing reaches it, and it stays until a finalizer has run: its own, or that of an object
      * that reaches it. One that is reachable from itself stays for ever */
     OAK_ROOT_WAITING,
-    OAK_ROOT_RUNTIME    /* Oakum's own: the fiber that a thread runs on */
+    /* Oakum's own: the fiber that a thread runs on; or, without a thread, what a language on top of
+     * Oakum has marked by itself */
+    OAK_ROOT_RUNTIME
 } oak_root_kind;
 
 /** A root word, or what is a root without being in a word. */

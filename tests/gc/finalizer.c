@@ -438,7 +438,7 @@ static void replace(void *arg)
     ck_assert(old == count);
     ck_assert_int_eq(oak_finalizer_set(n, NULL, NULL), 0);
     errno = 0;
-    ck_assert_int_eq(oak_finalizer_set_ex(n, count, NULL, 2, NULL, NULL), -1);
+    ck_assert_int_eq(oak_finalizer_set_ex(n, count, NULL, 4, NULL, NULL), -1);
     ck_assert_int_eq(errno, EINVAL);
 }
 

@@ -1,0 +1,97 @@
+/* hold.c - objects that are kept alive by hand, whatever their kind: a root for each.
+ *
+ * Pinned objects (span.h) are scanned conservatively and cost nothing beside; these may be noscan
+ * or typed, and cost a record.
+ *
+ * Owns: the table of them by their address.
+ * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); O(records) in a mark. */
+#include "host.h"
+
+#include "ptrtable.h"
+
+static oaki_ptrtable held;
+
+static oaki_thread *lock(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (t) oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    return t;
+}
+
+static void unlock(oaki_thread *t)
+{
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+}
+
+int oaki_hold(void *obj)
+{
+    if (!obj || oaki_object_base(obj) != obj)
+        oak_fatal("oakum: hold: %p is not the start of a live object", obj);
+    oaki_thread *t = lock();
+    if (!t) return -1;
+    bool is_new = oaki_ptrtable_first(&held, obj) == OAKI_PTR_NONE;
+    int result = is_new ? oaki_ptrtable_reserve(&held) : 0;
+    if (is_new && result == 0) {
+        (void)oaki_ptrtable_add(&held, obj, OAKI_PTR_NONE);
+        oaki_special_note(obj);
+    }
+    unlock(t);
+    return result;
+}
+
+bool oaki_drop(void *obj)
+{
+    oaki_thread *t = lock();
+    if (!t) return false;
+    uint32_t i = oaki_ptrtable_first(&held, obj);
+    if (i != OAKI_PTR_NONE) oaki_ptrtable_remove(&held, i);
+    unlock(t);
+    return i != OAKI_PTR_NONE;
+}
+
+bool oaki_is_held(const void *obj)
+{
+    oaki_thread *t = lock();
+    if (!t) return false;
+    bool is_there = oaki_ptrtable_first(&held, obj) != OAKI_PTR_NONE;
+    unlock(t);
+    return is_there;
+}
+
+/* ---- for the collector ---- */
+
+static void *object_of(size_t i)
+{
+    return ((const oaki_ptrlink *)oaki_ptrtable_at(&held, (uint32_t)i))->obj;
+}
+
+void oaki_hold_mark_roots(void)
+{
+    for (size_t i = 0; i < held.records.len; i++) oaki_mark_pointer(object_of(i));
+}
+
+void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx)
+{
+    for (size_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));
+}
+
+void oaki_hold_forget(void *obj)
+{
+    if (!oaki_special_possible(obj)) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = oaki_ptrtable_first(&held, obj);
+    if (i != OAKI_PTR_NONE) oaki_ptrtable_remove(&held, i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+void oaki_hold_trim(void)
+{
+    oaki_ptrtable_trim(&held);
+}
+
+int oaki_hold_init(void)
+{
+    oaki_ptrtable_init(&held, sizeof(oaki_ptrlink));
+    return 0;
+}

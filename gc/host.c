@@ -1,0 +1,119 @@
+/* host.c - hooks of a host with marking rules of its own, and moments without a collection.
+ *
+ * Owns: the list of root hooks; the rule for displacements (mark.h), which the marker reads; and,
+ *   with verify=1, the list of what the hooks have marked unscanned, as the verifier is not to ask
+ *   for the closure of those.
+ * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system; when there
+ *   is none the verifier may complain of what is right, so it is fatal. */
+#include "host.h"
+
+#include "mark.h"
+#include "runtime/os.h"
+
+#include <string.h>
+
+#define HOOKS 8
+#define UNSCANNED_MIN ((size_t)512)
+
+oaki_mark_rule oaki_displacements;
+
+static struct {
+    void (*roots[HOOKS])(oak_marker *m);
+    size_t nroots;
+    size_t *unscanned; /* offsets */
+    size_t n, cap;
+} host;
+
+/* ---- no collection ---- */
+
+/* A frame of its own, as the thread may count as stopped in it. */
+OAKI_NOINLINE int oaki_gc_hold(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    return 0;
+}
+
+void oaki_gc_release(void)
+{
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(oaki_thread_self());
+}
+
+/* ---- roots ---- */
+
+int oaki_gc_at_roots(void (*fn)(oak_marker *m))
+{
+    if (oaki_gc_hold() != 0) return -1;
+    size_t i = 0;
+    while (i < host.nroots && host.roots[i] != fn) i++;
+    OAKI_INVARIANT(i < HOOKS, "more hooks than places");
+    host.roots[i] = fn;
+    host.nroots = OAKI_MAX(host.nroots, i + 1);
+    oaki_gc_release();
+    return 0;
+}
+
+void oaki_host_call_roots(oak_marker *m)
+{
+    for (size_t i = 0; i < host.nroots; i++) host.roots[i](m);
+}
+
+void oaki_host_mark_roots(void)
+{
+    host.n = 0;
+    oaki_hold_mark_roots();
+    oaki_host_call_roots(oaki_worker(0));
+}
+
+/* ---- marked and not scanned ---- */
+
+static void note_unscanned(size_t slot)
+{
+    if (host.n == host.cap) {
+        size_t cap = OAKI_MAX(host.cap * 2, UNSCANNED_MIN);
+        size_t *more = oaki_os_map(cap * sizeof *more);
+        if (!more) oak_fatal("oakum: verify: out of memory");
+        if (host.n > 0) memcpy(more, host.unscanned, host.n * sizeof *more);
+        if (host.cap > 0) oaki_os_release(host.unscanned, host.cap * sizeof *more);
+        host.unscanned = more;
+        host.cap = cap;
+    }
+    host.unscanned[host.n++] = slot;
+}
+
+void oaki_mark_unscanned(oak_marker *m, void *obj)
+{
+    size_t off = oaki_heap_offset(obj), slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
+    if (slot == SIZE_MAX) return;
+    if (m->record) oak_mark_ptr(m, obj);
+    else if (oaki_mark_alone(m, slot) && oaki_debug_switches.verify) note_unscanned(slot);
+}
+
+bool oaki_host_is_unscanned(size_t slot)
+{
+    for (size_t i = 0; i < host.n; i++)
+        if (host.unscanned[i] == slot) return true;
+    return false;
+}
+
+/* ---- displacements ---- */
+
+int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
+{
+    oaki_mark_rule *r = &oaki_displacements;
+    if (oaki_gc_hold() != 0) return -1;
+    r->strict = allowed != NULL;
+    memset(r->allowed, 0, sizeof r->allowed);
+    r->allowed[0] = 1;
+    for (size_t d = 0; allowed && d < OAKI_MIN(nbits, (size_t)OAKI_DISPLACEMENTS); d++)
+        r->allowed[d / 64] |= (allowed[d / 64] >> (d % 64) & 1) << (d % 64);
+    oaki_gc_release();
+    return 0;
+}
+
+bool oaki_mark_is_strict(void)
+{
+    return oaki_displacements.strict;
+}

@@ -1,0 +1,307 @@
+/* link.c - links: words of the program's that are cleared when their object goes.
+ *
+ * Owns: for each sort a table of links by object (ptrtable.h), and an index of its records by the
+ *   address of the link.
+ *
+ * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
+ *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
+ *   that the link lies in are noted as special, so that oak_free asks here. A record's object is
+ *   the start of a live object, or outside the heap; its holder, if the link lies in the heap, was
+ *   alive when the last collection ended or was made since.
+ * Lock: finalizer_lock, or the world is stopped. */
+#include "link.h"
+
+#include "ptrtable.h"
+
+#include <errno.h>
+
+#define MIN_PLACES 64
+
+typedef struct record {
+    oaki_ptrlink object;
+    void **link;
+} record;
+
+typedef struct sort {
+    oaki_ptrtable table;
+    uint32_t *place; /* number + 1 of a record; 0: free */
+    size_t nplaces;  /* a power of two, or 0 */
+} sort;
+
+static sort sorts[2]; /* short, long */
+
+static record *at(const sort *s, uint32_t i)
+{
+    return oaki_ptrtable_at(&s->table, i);
+}
+
+static bool in_heap(const void *p)
+{
+    return oaki_heap_contains(p);
+}
+
+/* ---- the index ---- */
+
+static size_t home_of(const sort *s, void **link)
+{
+    return ((uintptr_t)link >> 3) * 0x9e3779b97f4a7c15u >> 32 & (s->nplaces - 1);
+}
+
+/* The place of the link's record, or the free one where it would be. There is a free one. */
+static size_t place_of(const sort *s, void **link)
+{
+    size_t i = home_of(s, link), mask = s->nplaces - 1;
+    while (s->place[i] != 0 && at(s, s->place[i] - 1)->link != link) i = (i + 1) & mask;
+    return i;
+}
+
+/* Number of the link's record, or OAKI_PTR_NONE. */
+static uint32_t find(const sort *s, void **link)
+{
+    return s->nplaces > 0 ? s->place[place_of(s, link)] - 1 : OAKI_PTR_NONE;
+}
+
+static void place_clear(sort *s, void **link)
+{
+    size_t mask = s->nplaces - 1, hole = place_of(s, link);
+    for (size_t i = (hole + 1) & mask; s->place[i] != 0; i = (i + 1) & mask) {
+        /* it may move to the hole unless its home lies behind the hole */
+        size_t home = home_of(s, at(s, s->place[i] - 1)->link);
+        if (((i - home) & mask) < ((i - hole) & mask)) continue;
+        s->place[hole] = s->place[i];
+        hole = i;
+    }
+    s->place[hole] = 0;
+}
+
+static int resize(sort *s, size_t n)
+{
+    uint32_t *fresh = oaki_meta_zalloc(n * sizeof *fresh, OAKI_META_OTHER), *old = s->place;
+    if (!fresh) return -1;
+    oaki_meta_free(old, s->nplaces * sizeof *old, OAKI_META_OTHER);
+    s->place = fresh;
+    s->nplaces = n;
+    for (uint32_t i = 0; i < s->table.records.len; i++) fresh[place_of(s, at(s, i)->link)] = i + 1;
+    return 0;
+}
+
+static int reserve(sort *s)
+{
+    if (oaki_ptrtable_reserve(&s->table) != 0) return -1;
+    if ((s->table.records.len + 1) * 4 <= s->nplaces * 3) return 0;
+    if (resize(s, s->nplaces ? s->nplaces * 2 : MIN_PLACES) == 0) return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+/* ---- records ---- */
+
+/* The spans of what oak_free has to ask here for. */
+static void note_holder(void **link)
+{
+    const void *holder = in_heap(link) ? oaki_object_base(link) : NULL;
+    if (holder) oaki_special_note(holder);
+}
+
+static void record_add(sort *s, void **link, char *obj)
+{
+    uint32_t i = oaki_ptrtable_add(&s->table, obj, OAKI_PTR_NONE);
+    at(s, i)->link = link;
+    s->place[place_of(s, link)] = i + 1;
+    if (in_heap(obj)) oaki_special_note(obj);
+    note_holder(link);
+}
+
+static void record_remove(sort *s, uint32_t i)
+{
+    uint32_t last = (uint32_t)s->table.records.len - 1;
+    place_clear(s, at(s, i)->link);
+    if (i != last) s->place[place_of(s, at(s, last)->link)] = i + 1;
+    oaki_ptrtable_remove(&s->table, i);
+}
+
+static void record_clear(sort *s, uint32_t i)
+{
+    AO_store((AO_t *)at(s, i)->link, 0);
+    record_remove(s, i);
+}
+
+/* ---- for everybody ---- */
+
+static oaki_thread *lock(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (t) oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    return t;
+}
+
+static void unlock(oaki_thread *t)
+{
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+}
+
+int oaki_link_add(void **link, const void *obj, bool is_long)
+{
+    sort *s = &sorts[is_long];
+    char *start = in_heap(obj) ? oaki_object_base(obj) : (char *)(uintptr_t)obj;
+    if (!start) oak_fatal("oakum: a link to %p, which is not in a live object", obj);
+    oaki_thread *t = lock();
+    if (!t) return -1;
+    int result = reserve(s);
+    if (result == 0) {
+        uint32_t old = find(s, link);
+        result = old != OAKI_PTR_NONE;
+        if (result) record_remove(s, old);
+        record_add(s, link, start);
+    }
+    unlock(t);
+    return result;
+}
+
+bool oaki_link_remove(void **link, bool is_long)
+{
+    sort *s = &sorts[is_long];
+    oaki_thread *t = lock();
+    if (!t) return false;
+    uint32_t i = find(s, link);
+    if (i != OAKI_PTR_NONE) record_remove(s, i);
+    unlock(t);
+    return i != OAKI_PTR_NONE;
+}
+
+/* 0, 1 or -1 as oaki_link_move. Lock held. */
+static int move(sort *s, void **from, void **to)
+{
+    uint32_t i = find(s, from);
+    if (i == OAKI_PTR_NONE) return -1;
+    if (from == to) return 0;
+    if (find(s, to) != OAKI_PTR_NONE) return 1;
+    place_clear(s, from);
+    at(s, i)->link = to;
+    s->place[place_of(s, to)] = i + 1;
+    note_holder(to);
+    return 0;
+}
+
+int oaki_link_move(void **from, void **to, bool is_long)
+{
+    oaki_thread *t = lock();
+    if (!t) return -1;
+    int result = move(&sorts[is_long], from, to);
+    unlock(t);
+    return result;
+}
+
+size_t oaki_link_count(bool is_long)
+{
+    oaki_thread *t = lock();
+    size_t n = t ? sorts[is_long].table.records.len : 0;
+    if (t) unlock(t);
+    return n;
+}
+
+/* ---- in a collection ---- */
+
+static bool is_gone(const void *p)
+{
+    if (!in_heap(p)) return false;
+    size_t slot = oaki_slot_offset(oaki_heap_offset(p));
+    return slot != SIZE_MAX && !oaki_mark_get(slot);
+}
+
+static void clear_unreachable(sort *s)
+{
+    for (uint32_t i = 0; i < s->table.records.len;)
+        if (is_gone(at(s, i)->object.obj))
+            record_clear(s, i);
+        else
+            i++;
+}
+
+static void drop_homeless(sort *s)
+{
+    for (uint32_t i = 0; i < s->table.records.len;)
+        if (is_gone(at(s, i)->link))
+            record_remove(s, i);
+        else
+            i++;
+}
+
+void oaki_links_clear(bool decided)
+{
+    clear_unreachable(&sorts[decided]);
+    if (!decided) return;
+    drop_homeless(&sorts[0]);
+    drop_homeless(&sorts[1]);
+}
+
+/* ---- the rest ---- */
+
+/* The links that lie in [lo, lo + size): looked for word by word, or record by record. */
+static void drop_links_in(sort *s, char *lo, size_t size)
+{
+    uint32_t i;
+    if (size / sizeof(void *) > s->table.records.len) {
+        for (i = 0; i < s->table.records.len;)
+            if ((size_t)((char *)at(s, i)->link - lo) < size)
+                record_remove(s, i);
+            else
+                i++;
+        return;
+    }
+    for (char *p = lo; p + sizeof(void *) <= lo + size; p += sizeof(void *))
+        if ((i = find(s, (void **)(void *)p)) != OAKI_PTR_NONE) record_remove(s, i);
+}
+
+void oaki_links_forget(void *obj)
+{
+    if (!oaki_special_possible(obj)) return;
+    size_t size = oaki_object_size(oaki_heap_offset(obj));
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        uint32_t i;
+        if (s->table.records.len == 0) continue;
+        while ((i = oaki_ptrtable_first(&s->table, obj)) != OAKI_PTR_NONE) record_clear(s, i);
+        drop_links_in(s, obj, size);
+    }
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+void oaki_links_trim(void)
+{
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        size_t n = s->nplaces, len = s->table.records.len;
+        oaki_ptrtable_trim(&s->table);
+        while (n > MIN_PLACES && len < n / 8) n /= 2;
+        if (n < s->nplaces) (void)resize(s, n); /* without memory it stays as it was */
+    }
+}
+
+const char *oaki_links_check(void)
+{
+    for (const sort *s = sorts; s < sorts + 2; s++) {
+        size_t taken = 0;
+        const char *rule = oaki_ptrtable_check(&s->table);
+        if (rule) return rule;
+        for (size_t i = 0; i < s->nplaces; i++) {
+            if (s->place[i] == 0) continue;
+            taken++;
+            if (s->place[i] > s->table.records.len) return "link: places name records";
+            if (place_of(s, at(s, s->place[i] - 1)->link) != i)
+                return "link: a place is found by its link";
+        }
+        if (taken != s->table.records.len) return "link: a place for each record";
+        if (taken * 4 > s->nplaces * 3) return "link: a quarter of the places is free";
+    }
+    return NULL;
+}
+
+int oaki_links_init(void)
+{
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        *s = (sort){ .place = NULL };
+        oaki_ptrtable_init(&s->table, sizeof(record));
+    }
+    return 0;
+}

@@ -1,0 +1,36 @@
+/* overflow.c - marking on when there is no memory for a mark stack: what can't be pushed is marked
+ * and not scanned, and later every marked object is scanned again (workers.c).
+ *
+ * Owns nothing. World stopped. Bound: a rescan is O(marked objects) and what it finds. */
+#include "mark.h"
+
+void oaki_mark_only(oak_marker *m, size_t off)
+{
+    if (off >= m->used || !oaki_mark_counts(off)) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_mark_overflow();
+}
+
+static void rescan_span(oak_marker *m, oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (s->kind == OAKI_NOSCAN) return;
+    size_t base = oaki_heap_offset(oaki_span_start(s));
+    size_t words = s->cls == OAKI_CLASS_LARGE ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
+    for (size_t w = 0; w < words; w++) {
+        size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
+        for (uint64_t set = h->alloc[at] & oaki_mark_gather(at); set; set &= set - 1) {
+            size_t off = (at * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT;
+            oaki_mark_contents((char *)(h->base + off));
+            oaki_mark_local(m);
+        }
+    }
+}
+
+void oaki_mark_rescan(oak_marker *m)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) rescan_span(m, &h->spans[page]);
+}
