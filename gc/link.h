@@ -11,8 +11,8 @@
  * A word may be a link of each sort. oak_free of the object clears both.
  *
  * Links are cleared in a stop; a thread that reads one and makes an address of what it reads does
- * so between oaki_gc_hold and oaki_gc_release (host.h), or loads the address itself in one
- * instruction.
+ * so between oaki_gc_hold and oaki_gc_release (host.h), the address in a register or on its stack
+ * before the latter: a compiler may put the arithmetic off.
  *
  * Lock: finalizer_lock, or the world is stopped. The functions that change links may be called by
  * any thread, outside oaki_enter. Bounds: O(1); clearing, O(links); oak_free of an object in a
