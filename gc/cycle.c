@@ -141,6 +141,7 @@ static void stopped_part(oaki_cycle *c, uint64_t *t)
     prepare_bits();
     end_phase(c, OAKI_PHASE_PREPARE, t);
     mark_all(c, t);
+    oaki_zones_marked();
     call(&gc.after);
     verify(c, t);
     size_t live = oaki_workers_bytes();
@@ -228,6 +229,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();
+    (void)oaki_zones_reap(SIZE_MAX);
     oaki_gc_sweep_all();
     note_before(&c, why);
     c.begin = oaki_os_now_ns();

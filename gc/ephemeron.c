@@ -238,6 +238,21 @@ void oaki_ephemerons_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
+/* A value in the zone goes from a pair that stays. */
+void oaki_ephemerons_forget_zone(uint32_t zone)
+{
+    for (uint32_t i = 0; i < self.table.records.len;) {
+        const record *r = at(i);
+        bool key = oaki_zone_id_of(r->link.obj) == zone;
+        if (key) AO_store(&r->handle->key, 0);
+        if (key || oaki_zone_id_of(value_of(i)) == zone) AO_store(&r->handle->value, 0);
+        if (key || oaki_zone_id_of(r->handle) == zone)
+            record_remove(i);
+        else
+            i++;
+    }
+}
+
 void oaki_ephemerons_trim(void)
 {
     oaki_ptrtable_trim(&self.table);

@@ -232,6 +232,18 @@ void oaki_finalizers_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
+/* Also those elsewhere whose context is in the zone: there is nothing left to call them with. */
+void oaki_finalizers_forget_zone(uint32_t zone)
+{
+    for (uint32_t i = 0; i < self.table.records.len;) {
+        const record *r = at(i);
+        if (oaki_zone_id_of(r->link.obj) == zone || oaki_zone_id_of(r->ctx) == zone)
+            record_remove(i);
+        else
+            i++;
+    }
+}
+
 /* ---- in a collection ---- */
 
 void oaki_finalizers_mark_roots(void)

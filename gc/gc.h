@@ -79,6 +79,21 @@ void oaki_ephemerons_fixpoint(void);
 void oaki_ephemerons_clear(void);
 void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 
+/* ---- zones (zone.c) ---- */
+
+/* World stopped, M final. */
+void oaki_zones_marked(void);
+
+/* As oak_zone_destroy; when it is referred to, *survivor is the offset of an object of it that the
+ * program can reach, or 0. */
+int oaki_zone_destroy(oak_zone *z, size_t *survivor);
+
+/* finalizer_lock held: drop what is known of objects in this zone, as when they are freed by
+ * hand. */
+void oaki_finalizers_forget_zone(uint32_t zone);
+void oaki_weak_forget_zone(uint32_t zone);
+void oaki_ephemerons_forget_zone(uint32_t zone);
+
 /* ---- the oak_marker handed to mark functions is a worker ---- */
 /* (push.c defines oak_mark_ptr and oak_mark_range) */
 

@@ -100,6 +100,12 @@ bool oaki_pace_due(void)
     return AO_load(&h->live) >= AO_load(&h->trigger) && may_collect();
 }
 
+void oaki_gc_dropped(size_t bytes)
+{
+    pace.live -= OAKI_MIN(bytes, pace.live);
+    set_goal();
+}
+
 void oaki_gc_settings_changed(void)
 {
     set_goal();

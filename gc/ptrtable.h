@@ -69,7 +69,9 @@ const char *oaki_ptrtable_check(const oaki_ptrtable *t);
 
 OAKI_INLINE void oaki_special_note(const void *obj)
 {
-    oaki_span_of_offset(oaki_heap_offset(obj))->special = 1;
+    oaki_span *s = oaki_span_of_offset(oaki_heap_offset(obj));
+    s->special = 1;
+    if (s->zone) AO_store(&oaki_zone_by_id(s->zone)->special, 1);
 }
 
 OAKI_INLINE bool oaki_special_possible(const void *obj)

@@ -25,6 +25,7 @@ static struct {
     AO_t kept[OAKI_KINDS]; /* bytes in objects that were found alive in it */
     AO_t ended;         /* when nothing waited any more */
     AO_t assisted;      /* void (*)(uint64_t begin, size_t bytes) */
+    AO_t at;            /* zone * OAKI_SPANCLASSES + span class: before it nothing waits */
     size_t live_at_end; /* of the mark */
     double ratio;       /* bytes to sweep for a byte allocated */
     bool started;
@@ -52,6 +53,7 @@ static bool sweep_large(oaki_span *s)
     }
     oaki_count_add(&h->frees[OAKI_CLASS_LARGE], 1);
     oaki_count_add(&h->large_free_bytes, bytes);
+    oaki_zone_count_frees(s->zone, 1, bytes);
     oaki_pages_free(s);
     return false;
 }
@@ -105,7 +107,10 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     s->cursor = 0;
     s->needzero = 1;
     oaki_count_add(&sweeper.kept[s->kind], live * s->size);
-    if (before != live) oaki_count_add(&h->frees[s->cls], before - live);
+    if (before != live) {
+        oaki_count_add(&h->frees[s->cls], before - live);
+        oaki_zone_count_frees(s->zone, before - live, (before - live) * s->size);
+    }
     AO_nop_full();
     s->swept = (uint32_t)AO_load(&h->cycle);
     if (live > 0 || keep) return true;
@@ -114,16 +119,32 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     return false;
 }
 
-/* Sweep one waiting span; *hint is the span class to look at first. false when nothing waits. */
-static bool sweep_one(unsigned *hint)
+static void sweep(oaki_span *s)
 {
-    oaki_zone *z = &oaki_the_heap.zone0;
-    for (; *hint < OAKI_SPANCLASSES; ++*hint) {
-        oaki_span *s = oaki_central_next_waiting(z, *hint);
+    if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
+}
+
+/* What waits only gets less until the next mark: so where nothing did, nobody looks again. */
+static void found_at(size_t at)
+{
+    AO_t old;
+    do old = AO_load(&sweeper.at);
+    while (old < at && !AO_compare_and_swap(&sweeper.at, old, at));
+}
+
+/* Sweep one waiting span. false when nothing waits. */
+static bool sweep_one(void)
+{
+    size_t at = AO_load(&sweeper.at), zones = AO_load(&oaki_the_heap.zones.used);
+    for (; at < zones * OAKI_SPANCLASSES; at++) {
+        const oak_zone *z = oaki_zone_by_id((uint32_t)(at / OAKI_SPANCLASSES));
+        oaki_span *s = oaki_central_next_waiting(z, at % OAKI_SPANCLASSES);
         if (!s) continue;
-        if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
+        found_at(at);
+        sweep(s);
         return true;
     }
+    found_at(at);
     return false;
 }
 
@@ -135,11 +156,19 @@ static void finished(void)
 
 void oaki_gc_sweep_all(void)
 {
-    unsigned hint = 0;
     if (!AO_load(&sweeper.waiting)) return;
-    while (sweep_one(&hint)) {
+    while (sweep_one()) {
     }
     finished();
+}
+
+void oaki_gc_sweep_zone(const oak_zone *z)
+{
+    if (!AO_load(&sweeper.waiting)) return;
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        oaki_span *s;
+        while ((s = oaki_central_next_waiting(z, sc)) != NULL) sweep(s);
+    }
 }
 
 void oaki_sweep_kept(size_t bytes[OAKI_KINDS])
@@ -164,9 +193,8 @@ void oaki_sweep_pay(void)
     if ((double)swept >= due) return;
     void (*fn)(uint64_t, size_t) = (void (*)(uint64_t, size_t))AO_load(&sweeper.assisted);
     uint64_t begin = fn ? oaki_os_now_ns() : 0;
-    unsigned hint = 0;
     bool more = true;
-    while (more && (double)AO_load(&sweeper.bytes) < due) more = sweep_one(&hint);
+    while (more && (double)AO_load(&sweeper.bytes) < due) more = sweep_one();
     if (!more) finished();
     swept = AO_load(&sweeper.bytes) - swept;
     if (fn && swept > 0) fn(begin, swept);
@@ -189,9 +217,8 @@ static void *background(void *arg)
             oaki_futex_wait(&sweeper.wake, seen, 0);
         seen = now;
         for (bool more = true; more && AO_load(&sweeper.waiting);) {
-            unsigned hint = 0; /* anew: there may have been a cycle since the last batch */
             oaki_helper_begin();
-            for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one(&hint);
+            for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one();
             if (!more) finished();
             oaki_helper_end();
             oaki_os_yield();
@@ -228,6 +255,7 @@ void oaki_sweep_begin(size_t live, size_t trigger)
     sweeper.ratio = 1.1 * bytes / room;
     AO_store(&sweeper.bytes, 0);
     AO_store(&sweeper.ended, 0);
+    AO_store(&sweeper.at, 0);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) AO_store(&sweeper.kept[kind], 0);
     AO_store(&sweeper.waiting, 1);
 }

@@ -94,7 +94,7 @@ oak_weak *oak_weak_new(void *p)
     if (!obj) oak_fatal("oakum: oak_weak_new: %p is not in a live object", p);
     oak_weak *w = obj == p ? locked_add(obj, p, NULL) : NULL;
     if (w) return w;
-    w = oak_alloc_noscan(sizeof *w);
+    w = oak_zone_alloc_noscan(NULL, sizeof *w); /* others share it, so it outlives any zone */
     return w ? locked_add(obj, p, w) : NULL;
 }
 
@@ -140,6 +140,17 @@ void oaki_weak_forget(void *obj)
     }
     if ((i = record_of_handle(obj)) != OAKI_PTR_NONE) record_remove(i);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+void oaki_weak_forget_zone(uint32_t zone)
+{
+    for (uint32_t i = 0; i < self.table.records.len;) {
+        if (oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
+        if (oaki_zone_id_of(at(i)->handle) == zone)
+            record_remove(i);
+        else
+            i++;
+    }
 }
 
 size_t oaki_weak_count(void)

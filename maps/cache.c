@@ -2,6 +2,7 @@
 #include "cache.h"
 
 #include "runtime/os.h"
+#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
@@ -27,7 +28,7 @@ uint64_t oaki_cache_now(const oak_cache *c)
 static bool make_wheel(oak_cache *c, uint64_t now)
 {
     if (oaki_cache_wheel(c)) return true;
-    oaki_wheel *w = oak_alloc_noscan(sizeof *w);
+    oaki_wheel *w = OAKI_BESIDE(c, oak_alloc_noscan(sizeof *w));
     if (!w) return false;
     oaki_wheel_init(w, now);
     AO_store_release(&c->wheel, (AO_t)w);
@@ -120,8 +121,9 @@ static bool insert(oak_cache *c, const what *p)
 {
     size_t size = c->in.type.key_size;
     bool scanned = oaki_cache_scans_keys(c);
-    node *n = oak_alloc_noscan(sizeof *n + (scanned ? sizeof(void *) : size));
-    void *key = n && scanned ? oak_alloc(size) : n ? n->key : NULL;
+    size_t room = sizeof(node) + (scanned ? sizeof(void *) : size);
+    node *n = OAKI_BESIDE(c, oak_alloc_noscan(room));
+    void *key = n && scanned ? OAKI_BESIDE(c, oak_alloc(size)) : n ? n->key : NULL;
     slot *s = key ? oak_map_put(c->in.map, p->key) : NULL;
     if (!s) return false;
     memcpy(key, p->key, size);

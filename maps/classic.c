@@ -10,7 +10,7 @@
  *        array. */
 #include "classic.h"
 #include "inspect.h"
-#include "runtime/mcache.h"
+#include "runtime/heap.h"
 #include <errno.h>
 
 /* Beyond this no system could serve: Go takes such a hint as a mistake, and as 0. */
@@ -233,6 +233,12 @@ static search search_for_put(const oak_classic_type *t, oaki_bmap *b, const void
     return s;
 }
 
+/* For a key or a value, in the map's zone. */
+static void *some(const oak_classic_map *m, size_t size, bool scanned)
+{
+    return OAKI_BESIDE(m, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
+}
+
 /* A new entry in the free slot, or in a new overflow bucket after s->last. All that it needs is
  * allocated before anything changes. Returns the value, or NULL with ENOMEM. */
 static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_t tag)
@@ -241,13 +247,11 @@ static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_
     void *kmem = NULL, *vmem = NULL;
     oaki_classic_slot slot = s->free;
     if (oaki_classic_key_indirect(t)) {
-        kmem = (t->flags & OAK_CLASSIC_KEY_POINTERS) ? oak_alloc(t->key_size)
-                                                     : oak_alloc_noscan(t->key_size);
+        kmem = some(m, t->key_size, (t->flags & OAK_CLASSIC_KEY_POINTERS) != 0);
         if (!kmem) return NULL;
     }
     if (oaki_classic_value_indirect(t)) {
-        vmem = (t->flags & OAK_CLASSIC_VALUE_POINTERS) ? oak_alloc(t->value_size)
-                                                       : oak_alloc_noscan(t->value_size);
+        vmem = some(m, t->value_size, (t->flags & OAK_CLASSIC_VALUE_POINTERS) != 0);
         if (!vmem) return NULL;
     }
     if (!slot.b) {

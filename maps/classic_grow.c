@@ -11,6 +11,7 @@
  * Bound:      evacuating is O(one chain); growing allocates, and zeroes, an array. */
 #include "classic.h"
 #include "resizehook.h"
+#include "runtime/heap.h"
 #include <errno.h>
 
 enum { MARK_STEPS = 1024 }; /* evacuated buckets that one write may skip */
@@ -58,7 +59,7 @@ static bool make_array(const oak_classic_type *t, uint8_t B, fresh *f)
     return true;
 }
 
-static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
+static bool make_parts(oak_classic_map *m, uint8_t B, fresh *f)
 {
     bool listed = !oaki_classic_scanned(m->type);
     *f = (fresh){ NULL, NULL, NULL };
@@ -66,6 +67,15 @@ static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
     if (!make_array(m->type, B, f)) return false;
     if (!m->extra && (listed || f->spare)) m->extra = oak_alloc(sizeof *m->extra);
     return m->extra || !(listed || f->spare);
+}
+
+/* In the map's zone. */
+static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
+{
+    int away = oaki_zone_go(m);
+    bool made = away >= 0 && make_parts(m, B, f);
+    if (away > 0) oaki_zone_back();
+    return made;
 }
 
 bool oaki_classic_make(oak_classic_map *m, uint8_t B)
@@ -97,7 +107,7 @@ void oaki_classic_reset(oak_classic_map *m)
      * for one it stays, and keeps them until the map grows. */
     oaki_classic_list *old = m->extra->overflow;
     if (old && old->len > 0) {
-        oaki_classic_list *list = oak_alloc(sizeof *list);
+        oaki_classic_list *list = OAKI_BESIDE(m, oak_alloc(sizeof *list));
         if (list) m->extra->overflow = list;
     }
 }
@@ -109,7 +119,7 @@ static bool list_reserve(oaki_classic_list *l)
 {
     if (l->len < l->cap) return true;
     size_t cap = l->cap == 0 ? 1 : l->cap < 256 ? 2 * l->cap : l->cap + (l->cap + 3 * 256) / 4;
-    oaki_bmap **data = oak_alloc(cap * sizeof *data);
+    oaki_bmap **data = OAKI_BESIDE(l, oak_alloc(cap * sizeof *data));
     if (!data) return false;
     if (l->len > 0) memcpy(data, l->data, l->len * sizeof *data);
     l->data = data;
@@ -139,7 +149,7 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
         *oaki_classic_link(t, more) = NULL;
     } else {
         size_t size = oaki_classic_bucket_size(t);
-        more = list ? oak_alloc_noscan(size) : oak_alloc(size);
+        more = OAKI_BESIDE(m, list ? oak_alloc_noscan(size) : oak_alloc(size));
         if (!more) return NULL;
     }
     count_overflow(m);

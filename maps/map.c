@@ -116,13 +116,13 @@ static uint64_t choose_nan(const oak_map *m, void *key)
 }
 
 /* The objects of a large key and value; false when there is no memory. */
-static bool make_cells(const oak_map_type *t, void **key, void **value)
+static bool make_cells(const oak_map *m, const oak_map_type *t, void **key, void **value)
 {
     if (t->key_size > OAK_MAP_INDIRECT_ &&
-        !(*key = oaki_map_cell_new(t->key_size, (t->flags & OAK_MAP_SCAN_KEY) != 0)))
+        !(*key = oaki_map_cell_new(m, t->key_size, (t->flags & OAK_MAP_SCAN_KEY) != 0)))
         return false;
     return t->value_size <= OAK_MAP_INDIRECT_ ||
-           (*value = oaki_map_cell_new(t->value_size, (t->flags & OAK_MAP_SCAN_VALUE) != 0));
+           (*value = oaki_map_cell_new(m, t->value_size, (t->flags & OAK_MAP_SCAN_VALUE) != 0));
 }
 
 static void *fill(const oak_map_type *t, char *e, const void *key, void *key_cell, void *value_cell)
@@ -180,7 +180,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     }
     if (m->len >= m->limit && !m->resizing) oaki_map_grow(m);
     uint64_t p = oak_map_position_(hash);
-    uint8_t *tag = make_cells(t, &key_cell, &value_cell)
+    uint8_t *tag = make_cells(m, t, &key_cell, &value_cell)
                        ? oaki_map_take_slot(m, p > m->last, p, oak_map_tag_(hash), &e, &past)
                        : NULL;
     if (!tag) {

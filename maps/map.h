@@ -88,21 +88,21 @@ OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
 
 const oaki_map_layout *oaki_map_layout_get(const oak_map_type *t); /* NULL: EINVAL, ENOMEM */
 /* An empty map's header, a directory of n segments of so many bytes, zeroed. NULL when out of
- * memory. */
+ * memory. What is made for a map lies in its zone, whatever zone the thread is in. */
 oak_map *oaki_map_header_new(void);
 bool oaki_map_is_header(const oak_map *m); /* a live one */
-char **oaki_map_dir_new(size_t n, size_t stride);
+char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride);
 void oaki_map_dir_free(char **dir);
-char *oaki_map_tags_new(size_t groups, bool zero);
+char *oaki_map_tags_new(const oak_map *m, size_t groups, bool zero);
 /* Room for the entries of so many groups of so many slots, whose tags these are; its first
  * entry. */
-char *oaki_map_segment_new(const oaki_map_layout *l, const char *tags, size_t groups,
-                           size_t slots);
+char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, size_t slots);
 /* The tags have moved. */
 void oaki_map_segment_set_tags(const oaki_map_layout *l, char *segment, const char *tags);
 void oaki_map_segment_free(const oaki_map_layout *l, char *segment);
 size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment);
-void *oaki_map_cell_new(size_t size, bool scanned); /* for a large key or value */
+/* For a large key or value. */
+void *oaki_map_cell_new(const void *owner, size_t size, bool scanned);
 /* Bytes that array i holds, in a stop that may have come in the middle of a write. */
 size_t oaki_map_array_held(const oak_map *m, unsigned i);
 

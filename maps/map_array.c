@@ -6,6 +6,7 @@
  *   `more->tail` says. The directory always has a place for one of those.
  * Bound: making an array writes its directory, and no tags unless it must. */
 #include "map.h"
+#include "runtime/zone.h"
 #include <oakum/heap.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static size_t segments_of(const struct oak_map_array_ *a)
 bool oaki_map_need_more(oak_map *m)
 {
     if (m->more) return true;
-    struct oak_map_more_ *more = oak_alloc_noscan(sizeof *more);
+    struct oak_map_more_ *more = OAKI_BESIDE(m, oak_alloc_noscan(sizeof *more));
     if (!more) return false;
     more->segments[0] = more->segments[1] = 2;
     more->groups[0] = more->groups[1] = 1;
@@ -42,8 +43,8 @@ bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, 
     size_t stride = ((size_t)OAK_MAP_SLOTS_ * m->entry_size) << gbits;
     if (bits > 0) {
         groups += OAKI_MIN(groups / 2, TAIL_GROUPS);
-        if (!oaki_map_need_more(m) || !(tags = oaki_map_tags_new(groups, zero))) return false;
-        if (n > 2 && !(dir = oaki_map_dir_new(n, stride))) {
+        if (!oaki_map_need_more(m) || !(tags = oaki_map_tags_new(m, groups, zero))) return false;
+        if (n > 2 && !(dir = oaki_map_dir_new(m, n, stride))) {
             oak_free(tags);
             return false;
         }
@@ -145,7 +146,7 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
     uint8_t *tags = oaki_map_tags(a, s << a->gbits);
     memset(tags, 0, groups * OAKI_MAP_GROUP);
     AO_compiler_barrier(); /* before anybody reads them through the segment */
-    char *p = oaki_map_segment_new(oaki_map_layout_of(m), (char *)tags, groups, slots);
+    char *p = oaki_map_segment_new(m, (char *)tags, groups, slots);
     if (p) a->dir[s] = p - s * oaki_map_stride(m, a);
     return p != NULL;
 }
@@ -156,7 +157,7 @@ static bool longer_tags(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t had = m->more->groups[i], homes = oaki_map_homes(a), n = homes + 2 * (had - homes) + 2;
-    char *old = a->tags, *tags = oaki_map_tags_new(n, false);
+    char *old = a->tags, *tags = oaki_map_tags_new(m, n, false);
     if (!tags) return false;
     memcpy(tags, old, had * OAKI_MAP_GROUP);
     memset(tags + had * OAKI_MAP_GROUP, 0, (n - had) * OAKI_MAP_GROUP);
@@ -177,7 +178,7 @@ static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more->segments[i];
-    char **old = a->dir, **dir = oaki_map_dir_new(n + 1, oaki_map_stride(m, a));
+    char **old = a->dir, **dir = oaki_map_dir_new(m, n + 1, oaki_map_stride(m, a));
     if (!dir) return false;
     memcpy(dir, old, n * sizeof *dir);
     AO_compiler_barrier();
@@ -201,7 +202,7 @@ static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
     want = OAKI_MIN(want, m->more->groups[i] - (s << a->gbits));
     memset(oaki_map_tags(a, (s << a->gbits) + have), 0, (want - have) * OAKI_MAP_GROUP);
     char *old = oaki_map_segment(m, a, s);
-    char *p = oaki_map_segment_new(l, tags, want, OAK_MAP_SLOTS_);
+    char *p = oaki_map_segment_new(m, tags, want, OAK_MAP_SLOTS_);
     if (!p) return false;
     if (have) memcpy(p, old, have * OAK_MAP_SLOTS_ * l->entry_size);
     AO_compiler_barrier();

@@ -148,12 +148,12 @@ bool oaki_map_is_header(const oak_map *m)
            oaki_type_id_at(oaki_heap_offset(m)) == t->id;
 }
 
-char **oaki_map_dir_new(size_t n, size_t stride)
+char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride)
 {
     const oak_type *t =
         oaki_type_once(&self.directory, "map directory", sizeof(void *), mark_directory);
     dir_head *head =
-        t ? oak_alloc_typed(t, sizeof *head / sizeof(void *) + n) : NULL;
+        t ? OAKI_BESIDE(m, oak_alloc_typed(t, sizeof *head / sizeof(void *) + n)) : NULL;
     if (!head) return NULL;
     head->n = n;
     head->stride = stride;
@@ -172,18 +172,19 @@ static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
     return oaki_large_alloc(bytes, 1, kind, type, zero);
 }
 
-char *oaki_map_tags_new(size_t groups, bool zero)
+char *oaki_map_tags_new(const oak_map *m, size_t groups, bool zero)
 {
-    return raw(groups * OAKI_MAP_GROUP, OAKI_NOSCAN, 0, zero);
+    return OAKI_BESIDE(m, raw(groups * OAKI_MAP_GROUP, OAKI_NOSCAN, 0, zero));
 }
 
-char *oaki_map_segment_new(const oaki_map_layout *l, const char *tags, size_t groups, size_t slots)
+char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, size_t slots)
 {
+    const oaki_map_layout *l = oaki_map_layout_of(m);
     size_t bytes = groups * slots * l->entry_size;
-    if (!l->words) return raw(bytes, OAKI_NOSCAN, 0, false);
+    if (!l->words) return OAKI_BESIDE(m, raw(bytes, OAKI_NOSCAN, 0, false));
     uint32_t type = segment_type(l);
     oaki_map_head *head =
-        type ? (void *)raw(sizeof *head + bytes, OAKI_TYPED, type, false) : NULL;
+        type ? OAKI_BESIDE(m, raw(sizeof *head + bytes, OAKI_TYPED, type, false)) : NULL;
     if (!head) return NULL;
     head->tags = tags;
     AO_compiler_barrier(); /* a segment of no groups is not read */
@@ -211,9 +212,9 @@ size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment)
     return oak_usable_size(segment - head_size(l));
 }
 
-void *oaki_map_cell_new(size_t size, bool scanned)
+void *oaki_map_cell_new(const void *owner, size_t size, bool scanned)
 {
-    return scanned ? oak_alloc(size) : oak_alloc_noscan(size);
+    return OAKI_BESIDE(owner, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
 }
 
 oaki_map_part oaki_map_part_of(const oak_type *t, const oaki_map_layout **layout)

@@ -429,7 +429,7 @@ static bool widen(oak_map *m)
     struct oak_map_array_ *a = &m->array[0];
     unsigned slots = a->slots == 0x7 ? 0x7f : OAK_MAP_USED_;
     const oaki_map_layout *l = oaki_map_layout_of(m);
-    char *old = a->dir[0], *p = oaki_map_segment_new(l, a->tags, 1, oaki_popcount(slots));
+    char *old = a->dir[0], *p = oaki_map_segment_new(m, a->tags, 1, oaki_popcount(slots));
     if (!p) return false;
     if (old) memcpy(p, old, oaki_popcount(a->slots) * m->entry_size);
     AO_compiler_barrier();

@@ -179,7 +179,7 @@ static bool get_ready(void)
 
 oak_pool *oak_pool_new(void *(*make)(void *ctx), void (*reset)(void *obj, void *ctx), void *ctx)
 {
-    oak_pool *p = oak_alloc(sizeof *p);
+    oak_pool *p = oak_zone_alloc(NULL, sizeof *p); /* on a list of all pools: outlives any zone */
     if (!p || !get_ready()) return NULL;
     p->make = make;
     p->reset = reset;
@@ -252,7 +252,7 @@ static bool put(oak_pool *p, void *obj)
         oaki_leave(t);
         if (OAKI_LIKELY(done == DONE)) return true;
         if (done == PUT_TWICE) oaki_pool_put_twice(p, obj);
-        spare = oak_alloc_aligned(LINE, sizeof *spare);
+        spare = OAKI_BESIDE(p, oak_alloc_aligned(LINE, sizeof *spare));
         if (!spare) return false;
     }
 }

@@ -7,6 +7,7 @@
  *   it finds it only if it is there. Magazines that are looked at stay, as the caller's stack holds
  *   them. */
 #include "pool.h"
+#include "runtime/zone.h"
 #include <string.h>
 
 #define MODEL 4096 /* bytes that are compared, at most */
@@ -44,7 +45,7 @@ void oaki_pool_note_new(oak_pool *p, const void *obj)
 {
     size_t size = OAKI_MIN(oak_usable_size(obj), MODEL);
     if (AO_load(&p->model) || size == 0) return;
-    void *copy = oak_alloc_noscan(size);
+    void *copy = OAKI_BESIDE(p, oak_alloc_noscan(size));
     if (!copy) return;
     memcpy(copy, obj, size);
     (void)AO_compare_and_swap_release(&p->model, 0, (AO_t)copy);

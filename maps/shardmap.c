@@ -13,6 +13,7 @@
 #include "inner.h"
 #include "map.h"
 #include "runtime/os.h"
+#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
 #include <oakum/shardmap.h>
@@ -120,7 +121,7 @@ bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 /* The slot of a key in s, which has been entered; NULL with ENOMEM. */
 static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 {
-    if (!s->map) s->map = oak_map_new(m->type, m->hint);
+    if (!s->map) s->map = OAKI_BESIDE(m, oak_map_new(m->type, m->hint));
     return s->map ? oak_map_put(s->map, key) : NULL;
 }
 

@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "inner.h"
 #include "map.h"
+#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
@@ -68,11 +69,11 @@ oak_syncmap *oak_syncmap_new(const oak_map_type *keys)
 static oaki_sync_entry *new_entry(const oak_syncmap *m, uint64_t hash, const void *key, void *value)
 {
     const oak_map_type *t = m->type;
-    oaki_sync_entry *e = oak_alloc_typed(m->entry_type, 1);
+    oaki_sync_entry *e = OAKI_BESIDE(m, oak_alloc_typed(m->entry_type, 1));
     if (!e) return NULL;
     void *at = e->key;
     if (t->key_size > OAK_MAP_INDIRECT_) {
-        at = oaki_map_cell_new(t->key_size, (t->flags & OAK_MAP_SCAN_KEY) != 0);
+        at = oaki_map_cell_new(m, t->key_size, (t->flags & OAK_MAP_SCAN_KEY) != 0);
         if (!at) return NULL;
         *(void **)(void *)e->key = at;
     }
@@ -122,7 +123,7 @@ static oaki_sync_root *root_for_adding(oak_syncmap *m)
 {
     oaki_sync_root *r = root_of(m);
     if (OAKI_LIKELY(r)) return r;
-    r = oak_alloc_aligned(LINE, sizeof *r);
+    r = OAKI_BESIDE(m, oak_alloc_aligned(LINE, sizeof *r));
     if (!r || AO_compare_and_swap_full(&m->root, 0, (AO_t)r)) return r;
     r = root_of(m);
     return r ? r : root_for_adding(m);

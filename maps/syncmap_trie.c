@@ -13,6 +13,7 @@
  *   same.
  * Bound: 16 levels, 16 slots of each node that is looked through. */
 #include "syncmap.h"
+#include "runtime/zone.h"
 #include <oakum/heap.h>
 
 const char oaki_sync_dead;
@@ -105,7 +106,7 @@ static unsigned content(const oaki_sync_node *n, AO_t *word)
 static bool substitute(const oaki_sync_node *n, AO_t *word)
 {
     if (content(n, word) <= 1) return true;
-    oaki_sync_node *copy = oak_alloc(sizeof *copy);
+    oaki_sync_node *copy = OAKI_BESIDE(n, oak_alloc(sizeof *copy));
     if (!copy) return false;
     for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++)
         copy->slot[i] = AO_load_acquire(&n->slot[i]) & ~(AO_t)OAKI_SYNC_FROZEN;
@@ -167,6 +168,7 @@ static bool locate(oaki_sync_root *r, uint64_t hash, place *at)
 static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
 {
     oaki_sync_entry *one, **old, *single = e;
+    oaki_sync_list *l;
     size_t n = oaki_sync_entries(word, &one, &old), live = e != NULL;
     for (size_t i = 0; i < n; i++) {
         if (oaki_sync_is_dead(old[i])) continue;
@@ -175,7 +177,8 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
     }
     *out = live ? tagged(single, OAKI_SYNC_ENTRY) : 0;
     if (live <= 1) return true;
-    oaki_sync_list *l = oak_alloc(sizeof *l + live * sizeof l->entry[0]);
+    size_t bytes = sizeof *l + live * sizeof l->entry[0];
+    l = OAKI_BESIDE(single, oak_alloc(bytes));
     if (!l) return false;
     for (size_t i = 0; i < n && l->n < live - (e != NULL); i++)
         if (!oaki_sync_is_dead(old[i])) l->entry[l->n++] = old[i];
@@ -194,7 +197,7 @@ static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
     uint64_t old = word_hash(word);
     oaki_sync_node *first = NULL, *n;
     for (AO_t *where = NULL;; shift -= OAKI_SYNC_BITS) {
-        n = oak_alloc(sizeof *n);
+        n = OAKI_BESIDE(e, oak_alloc(sizeof *n));
         if (!n) return 0;
         if (where)
             *where = (AO_t)n;

@@ -6,6 +6,7 @@
  * still has its key is that of the object at this address, and any other is as good as removed. */
 #include "weakmap.h"
 
+#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/gc.h>
 #include <oakum/heap.h>
@@ -46,8 +47,10 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
     oak_ephemeron *e = oaki_weakmap_find(&m->w, &key);
     if (e && alive(e))
         oak_ephemeron_set(e, value);
+    else if ((e = OAKI_BESIDE(m, oak_ephemeron_new(key, value))) != NULL)
+        result = oaki_weakmap_set(&m->w, &key, e);
     else
-        result = (e = oak_ephemeron_new(key, value)) ? oaki_weakmap_set(&m->w, &key, e) : -1;
+        result = -1;
     oaki_weakmap_leave(&m->w);
     return result;
 }

@@ -13,6 +13,9 @@ typedef struct oaki_path_query {
 
 int oaki_path_work(oaki_image *im, void *arg);
 
+/* As oak_why_alive; frames below own_sp (OAKI_IMAGE_OWN_SP) are the call's own. */
+oak_path *oaki_why_alive(const void *p, const char *own_sp);
+
 /* What an object is, where its type's number doesn't tell: oak_step.type of it. */
 typedef enum oaki_shape {
     OAKI_SHAPE_CONSERVATIVE,

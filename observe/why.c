@@ -17,7 +17,7 @@
 
 #define TIMEOUT_NS (UINT64_C(60) * 1000000000)
 
-OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
+oak_path *oaki_why_alive(const void *p, const char *own_sp)
 {
     OAKI_NO_CANCEL;
     oak_path *path = NULL;
@@ -33,7 +33,7 @@ OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
     oaki_image_request r = { .work = oaki_path_work,
                              .arg = &query,
                              .timeout_ns = TIMEOUT_NS,
-                             .own_sp = OAKI_IMAGE_OWN_SP,
+                             .own_sp = own_sp,
                              .keep_fd = -1 };
     if (oaki_image_take(&r, &answer) == 0) {
         path = oaki_path_read(answer.data, answer.n);
@@ -45,6 +45,11 @@ OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
     oaki_os_release(code, sizeof *code);
     errno = saved;
     return path;
+}
+
+OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
+{
+    return oaki_why_alive(p, OAKI_IMAGE_OWN_SP);
 }
 
 /* ---- in words ---- */

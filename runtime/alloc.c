@@ -21,14 +21,16 @@ bool oaki_mcache_is_fast_path(uintptr_t word)
 
 static void *small_slow(unsigned spanclass)
 {
-    oaki_thread *t = oaki_enter();
-    if (!t) return NULL;
-    void *p = oaki_mcache_refill(t, spanclass);
-    size_t rate = oaki_sample_take_due(t->mcache);
-    oaki_leave(t);
-    if (OAKI_UNLIKELY(rate != 0))
-        oaki_the_heap.sampler.on.note(p, oaki_classes[spanclass % OAKI_CLASSES].size, rate);
-    return p;
+    size_t size = oaki_classes[spanclass % OAKI_CLASSES].size;
+    for (;;) {
+        oaki_thread *t = oaki_enter();
+        if (!t) return NULL;
+        void *p = oaki_mcache_refill(t, spanclass);
+        size_t rate = oaki_sample_take_due(t->mcache);
+        oaki_leave(t);
+        if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, size, rate);
+        if (OAKI_LIKELY(p != NULL) || !oaki_zone_full(size)) return p;
+    }
 }
 
 static OAKI_COLD void *alloc_slow(size_t n, oaki_kind kind)

@@ -19,7 +19,14 @@ static unsigned swept_parity(void)
 
 oaki_central *oaki_central_of(const oaki_span *s)
 {
-    return &oaki_the_heap.zone0.central[OAKI_SPANCLASS(s->kind, s->cls)];
+    return (oaki_central *)AO_load(&oaki_zone_by_id(s->zone)->central[s->kind]) + s->cls;
+}
+
+/* NULL while the zone has never had a span of that kind. */
+static oaki_central *central_at(const oak_zone *z, unsigned spanclass)
+{
+    oaki_central *c = (oaki_central *)AO_load_acquire(&z->central[spanclass / OAKI_CLASSES]);
+    return c ? c + spanclass % OAKI_CLASSES : NULL;
 }
 
 static void push(oaki_central *c, oaki_span *s, oaki_span_list list, unsigned parity)
@@ -122,12 +129,17 @@ static oaki_span *sweep_for(oaki_central *c, oaki_span_list list, unsigned tries
     return NULL;
 }
 
-static oaki_span *new_span(unsigned spanclass)
+static oaki_span *new_span(oak_zone *z, unsigned spanclass)
 {
     unsigned cls = spanclass % OAKI_CLASSES;
     oaki_kind kind = (oaki_kind)(spanclass / OAKI_CLASSES);
+    if (!oaki_zone_charge(z, oaki_classes[cls].npages)) return NULL;
     oaki_span *s = oaki_pages_alloc(oaki_classes[cls].npages, 1, cls, kind);
-    if (!s) return NULL;
+    if (!s) {
+        oaki_zone_uncharge(z->id, oaki_classes[cls].npages);
+        return NULL;
+    }
+    s->zone = z->id;
     s->size = oaki_classes[cls].size;
     s->swept = (uint32_t)AO_load(&oaki_the_heap.cycle);
     if (kind == OAKI_TYPED && !oaki_span_make_types(s)) {
@@ -137,22 +149,40 @@ static oaki_span *new_span(unsigned spanclass)
     return s;
 }
 
-oaki_span *oaki_central_take(oaki_zone *z, unsigned spanclass)
+oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass)
 {
-    oaki_central *c = &z->central[spanclass];
+    oaki_central *c = oaki_zone_make_centrals(z, (oaki_kind)(spanclass / OAKI_CLASSES));
+    if (!c) return NULL;
+    c += spanclass % OAKI_CLASSES;
     oaki_span *s = locked_pop(c, OAKI_LIST_PARTIAL, swept_parity());
     if (!s) s = sweep_for(c, OAKI_LIST_PARTIAL, ~0u);
     if (!s) s = sweep_for(c, OAKI_LIST_FULL, SWEEP_TRIES);
-    if (!s) s = new_span(spanclass);
+    if (!s) s = new_span(z, spanclass);
     if (s) s->list = OAKI_LIST_CACHED;
     return s;
 }
 
-oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass)
+static oaki_span *pop_either(oaki_central *c, unsigned parity)
 {
-    unsigned waiting = swept_parity() ^ 1;
-    oaki_span *s = locked_pop(&z->central[spanclass], OAKI_LIST_PARTIAL, waiting);
-    return s ? s : locked_pop(&z->central[spanclass], OAKI_LIST_FULL, waiting);
+    oaki_span *s = locked_pop(c, OAKI_LIST_PARTIAL, parity);
+    return s ? s : locked_pop(c, OAKI_LIST_FULL, parity);
+}
+
+oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass)
+{
+    oaki_central *c = central_at(z, spanclass);
+    return c ? pop_either(c, swept_parity() ^ 1) : NULL;
+}
+
+oaki_span *oaki_central_pop_any(const oak_zone *z, unsigned *spanclass)
+{
+    for (; *spanclass < OAKI_SPANCLASSES; ++*spanclass) {
+        oaki_central *c = central_at(z, *spanclass);
+        oaki_span *s = c ? pop_either(c, 0) : NULL;
+        if (c && !s) s = pop_either(c, 1);
+        if (s) return s;
+    }
+    return NULL;
 }
 
 void oaki_central_freed(oaki_span *s)
@@ -169,11 +199,11 @@ void oaki_central_freed(oaki_span *s)
     oaki_lock_release(&c->lock);
 }
 
-uint32_t oaki_central_take_empty(oaki_zone *z)
+uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first)
 {
-    uint32_t first = 0;
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
-        oaki_central *c = &z->central[sc];
+        oaki_central *c = central_at(z, sc);
+        if (!c) continue;
         oaki_lock_acquire(&c->lock);
         unsigned parity = swept_parity();
         for (int list = OAKI_LIST_PARTIAL; list <= OAKI_LIST_FULL; list++)
@@ -188,4 +218,21 @@ uint32_t oaki_central_take_empty(oaki_zone *z)
         oaki_lock_release(&c->lock);
     }
     return first;
+}
+
+static bool each_in_list(uint32_t i, bool (*fn)(oaki_span *s, void *ctx), void *ctx)
+{
+    for (; i; i = oaki_the_heap.spans[i - 1].next)
+        if (!fn(&oaki_the_heap.spans[i - 1], ctx)) return false;
+    return true;
+}
+
+void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx)
+{
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        const oaki_central *c = central_at(z, sc);
+        for (unsigned parity = 0; c && parity < 2; parity++)
+            for (int list = OAKI_LIST_PARTIAL; list <= OAKI_LIST_FULL; list++)
+                if (!each_in_list(c->head[parity][list], fn, ctx)) return;
+    }
 }

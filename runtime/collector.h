@@ -8,6 +8,7 @@
 #include "thread.h"
 
 struct oaki_span;
+struct oak_zone;
 
 int oaki_gc_init(void);
 
@@ -30,14 +31,21 @@ void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
  * returned. Nobody else looks at the span meanwhile. */
 bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);
 
-/* Sweep all that waits. */
+/* Sweep all that waits; all that waits in a zone. */
 void oaki_gc_sweep_all(void);
+void oaki_gc_sweep_zone(const struct oak_zone *z);
 
 /* With OAKUM_DEBUG=stress=N: collect if this is an Nth allocation. */
 void oaki_gc_stress(oaki_thread *t);
 
 /* An object is being freed by hand: forget its finalizer and weak references. */
 void oaki_gc_object_freed(void *obj);
+
+/* The same for all objects of a zone that is discarded. O(all such records). */
+void oaki_gc_zone_forget(uint32_t zone);
+
+/* What was given back with a zone, and had counted as live when the trigger was computed. */
+void oaki_gc_dropped(size_t bytes);
 
 /* World stopped by oaki_gc_stop_begin: flush every cache. */
 void oaki_gc_flush_caches(void);

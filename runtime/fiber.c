@@ -96,7 +96,7 @@ oak_fiber *oak_fiber_new(void *stack, size_t size, void *data)
         return NULL;
     }
     const oak_type *t = fiber_type();
-    oak_fiber *f = t ? oak_alloc_typed(t, 1) : NULL;
+    oak_fiber *f = t ? oak_zone_alloc_typed(NULL, t, 1) : NULL; /* outlives its zone */
     if (!f) return NULL;
     oaki_thread *self = oaki_enter();
     f->lo = (char *)lo;
@@ -156,6 +156,7 @@ __attribute__((used)) void oaki_fiber_switch(oak_fiber *to, const uintptr_t *reg
     if (!t) oak_fatal("oakum: oak_fiber_switch: out of memory for the record of the thread");
     const char *wrong = to && to != t->fiber ? claim(t, to) : NULL;
     if (!wrong && to != t->fiber) {
+        oaki_zones_switch(t, t->fiber, to);
         park(t, regs);
         t->fiber_left = t->fiber;
         t->fiber = to;
@@ -183,7 +184,10 @@ void oak_fiber_free(oak_fiber *f)
     oaki_thread *t = oaki_enter();
     if (!t) oak_fatal("oakum: oak_fiber_free: out of memory for the record of the thread");
     bool busy = AO_load(&f->thread) != 0;
-    if (!busy) f->lo = f->hi = f->sp = NULL;
+    if (!busy) {
+        f->lo = f->hi = f->sp = NULL;
+        oaki_zones_drop_fiber(f);
+    }
     oaki_leave(t);
     if (busy) oak_fatal("oakum: oak_fiber_free: a thread runs on fiber %p", (void *)f);
 }

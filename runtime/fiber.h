@@ -13,6 +13,7 @@ struct oak_fiber {
     uintptr_t top[OAKI_FIBER_TOP]; /* the words at sp, as they were */
     void *data;
     AO_t thread; /* the oaki_thread that runs on it, or 0 */
+    struct oaki_mcache *zones; /* that it is in while it waits (zonecache.c), or NULL */
 };
 
 /* Lowest address to be scanned of a stack [lo, ...) that was left at sp. */

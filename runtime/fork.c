@@ -146,16 +146,18 @@ static void give(oaki_lock *l)
     oaki_futex_wake(&l->word, INT_MAX);
 }
 
-/* All but gc_lock. */
+/* All but gc_lock, and the mcentrals' of zones: as nobody is inside, all are free, and of these
+ * there may be thousands. */
 static void for_each_lock(void (*fn)(oaki_lock *l))
 {
     oaki_heap *h = &oaki_the_heap;
     fn(&h->threads_lock);
+    fn(&h->zones.lock);
     fn(&h->roots_lock);
     fn(&h->finalizer_lock);
     fn(&h->types_lock);
     fn(&h->observe_lock);
-    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) fn(&h->zone0.central[sc].lock);
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) fn(&h->central0[sc].lock);
     fn(&h->pages_lock);
 }
 

@@ -30,10 +30,11 @@ static oaki_span *object_at(const void *p, const char *what)
     return oaki_span_of_offset(off);
 }
 
-static void count_free(unsigned cls, size_t bytes)
+static void count_free(const oaki_span *s, size_t bytes)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_count_add(&h->frees[cls], 1);
+    oaki_count_add(&h->frees[s->cls], 1);
+    oaki_zone_count_frees(s->zone, 1, bytes);
     oaki_count_sub_most(&h->live, bytes);
 }
 
@@ -41,7 +42,7 @@ static void free_large(oaki_span *s)
 {
     size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
     oaki_central_remove(s);
-    count_free(OAKI_CLASS_LARGE, bytes);
+    count_free(s, bytes);
     oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);
     oaki_pages_free(s);
 }
@@ -54,7 +55,7 @@ static void free_small(oaki_span *s, void *p)
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
     unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
-    count_free(s->cls, c->size);
+    count_free(s, c->size);
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 
@@ -126,7 +127,7 @@ void *oak_realloc(void *p, size_t n)
     oaki_span *s = checked_object(p, "oak_realloc");
     if (resize_in_place(s, p, n)) return p;
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
-    void *q = oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type);
+    void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
     if (!q) return NULL;
     memcpy(q, p, OAKI_MIN(n, s->size));
     oak_free(p);

@@ -23,7 +23,8 @@ static void init_locks(oaki_heap *h)
     oaki_lock_init(&h->types_lock, OAKI_RANK_TYPES);
     oaki_lock_init(&h->observe_lock, OAKI_RANK_OBSERVE);
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++)
-        oaki_lock_init(&h->zone0.central[sc].lock, OAKI_RANK_CENTRAL);
+        oaki_lock_init(&h->central0[sc].lock, OAKI_RANK_CENTRAL);
+    oaki_zones_init();
 }
 
 static int start(const oak_config *cfg)
@@ -43,7 +44,7 @@ static int start(const oak_config *cfg)
     AO_store(&h->memory_limit, h->config.memory_limit);
     if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
         oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_scavenger_init() != 0 ||
-        oaki_ahead_init() != 0 || oaki_gc_init() != 0) {
+        oaki_ahead_init() != 0 || oaki_zones_reaper_init() != 0 || oaki_gc_init() != 0) {
         errno = ENOMEM;
         return -1;
     }

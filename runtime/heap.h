@@ -11,20 +11,7 @@
 #include "options.h"
 #include "sample.h"
 #include "span.h"
-
-/* One mcentral: the spans of one span class in one zone that no thread has cached. Two sets of
- * lists, by parity: those swept in this cycle, and those that still wait for their sweep; the
- * end of a mark swaps them by counting the cycle up. */
-typedef struct oaki_central {
-    oaki_lock lock;
-    uint32_t head[2][3]; /* [parity][oaki_span_list]: page number + 1 */
-} oaki_central;
-
-/* A part of the heap with lists and accounts of its own. */
-typedef struct oaki_zone {
-    uint8_t id;
-    oaki_central central[OAKI_SPANCLASSES];
-} oaki_zone;
+#include "zone.h"
 
 #define OAKI_HUGE_FROM ((size_t)8 << 20) /* the range asks for huge pages past this size */
 #define OAKI_BIN_STEPS 8
@@ -84,7 +71,9 @@ typedef struct oaki_heap {
 
     oaki_sampler sampler;
 
-    oaki_zone zone0;
+    oak_zone zone0; /* the default one; its centrals are central0 */
+    oaki_central central0[OAKI_SPANCLASSES];
+    oaki_zones zones; /* all others: lock in it */
 } oaki_heap;
 
 extern OAKI_HIDDEN oaki_heap oaki_the_heap;
@@ -122,6 +111,13 @@ OAKI_INLINE size_t oaki_page_first(size_t page)
     }
 }
 
+OAKI_INLINE oak_zone *oaki_zone_by_id(uint32_t id)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (OAKI_LIKELY(id == 0)) return &h->zone0;
+    return &h->zones.chunk[id / OAKI_ZONE_CHUNK][id % OAKI_ZONE_CHUNK];
+}
+
 /* ---- objects: an offset is an address less the base of the range ---- */
 
 /* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free
@@ -143,6 +139,15 @@ OAKI_INLINE size_t oaki_slot_offset(size_t off)
 OAKI_INLINE oaki_span *oaki_span_of_offset(size_t off)
 {
     return &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
+}
+
+/* Of the span that p leads to; 0 when it leads to none. */
+OAKI_INLINE uint32_t oaki_zone_id_of(const void *p)
+{
+    if (!oaki_heap_contains(p)) return 0;
+    size_t off = oaki_heap_offset(p);
+    if ((oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS) == 0) return 0;
+    return oaki_span_of_offset(off)->zone;
 }
 
 OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
@@ -211,20 +216,25 @@ void oaki_span_set_type(void *p, uint32_t type); /* of the small typed object th
 oaki_central *oaki_central_of(const oaki_span *s);
 /* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so,
  * else new pages. NULL when out of memory. */
-oaki_span *oaki_central_take(oaki_zone *z, unsigned spanclass);
+oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
 void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in this cycle */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
 void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
 /* Take a span of this class that waits for its sweep off its list; NULL when there is none. */
-oaki_span *oaki_central_next_waiting(oaki_zone *z, unsigned spanclass);
+oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass);
+/* Take any span off its list, swept or not; *spanclass is where to look first, and then where it
+ * was. NULL when there is none. */
+oaki_span *oaki_central_pop_any(const oak_zone *z, unsigned *spanclass);
 /* A full span has had many slots freed by hand: offer it again. */
 void oaki_central_freed(oaki_span *s);
 /* A large object off its list: once a sweep that has found it alive has put it back there. */
 void oaki_central_remove(oaki_span *s);
-/* Take the swept spans in which nothing is left off their lists: page number + 1 of the first, the
- * others by `next`. A thread that freed an object in one may still look at it, until the world has
- * stopped once. */
-uint32_t oaki_central_take_empty(oaki_zone *z);
+/* World stopped: fn for each span of the zone that no thread has cached, until it returns false. */
+void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx);
+/* Take the swept spans in which nothing is left off their lists, and put them before `first`, the
+ * first of others: page number + 1, or 0. Returns the first; the others by `next`. A thread that
+ * freed an object in one may still look at it, until the world has stopped once. */
+uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 
 /* ---- touching ahead (ahead.c) ---- */
 
@@ -253,5 +263,7 @@ int oaki_scavenger_init(void);
 void oaki_scavenger_spawn(void);
 /* By a helper: as oaki_pages_scavenge. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
+/* Bytes of memory beyond what the heap is likely to need soon. */
+size_t oaki_scavenge_excess(void);
 
 #endif

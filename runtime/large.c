@@ -13,34 +13,44 @@
 #define TYPED_HEAD 64 /* bytes that are zero when a typed object is handed out, whatever is asked:
                        * a mark function may look at it from then on */
 
-/* Sweep waiting large objects of every kind until `pages` came free, so that the heap doesn't
- * grow beside garbage. */
-static void sweep_large(size_t pages)
+/* Sweep waiting large objects of a zone, of every kind, until `pages` came free, so that the heap
+ * doesn't grow beside garbage. Whether they did. */
+static bool sweep_large(const oak_zone *z, size_t pages)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t before = AO_load(&h->pages_inuse);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         unsigned sc = OAKI_SPANCLASS(kind, OAKI_CLASS_LARGE);
         oaki_span *s;
-        while ((s = oaki_central_next_waiting(&h->zone0, sc)) != NULL) {
+        while ((s = oaki_central_next_waiting(z, sc)) != NULL) {
             if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
             if (before - AO_load(&h->pages_inuse) >= pages && AO_load(&h->pages_inuse) < before)
-                return;
+                return true;
         }
     }
+    return false;
+}
+
+static oaki_span *charged_pages(oak_zone *z, size_t pages, size_t align, oaki_kind kind)
+{
+    if (!oaki_zone_make_centrals(z, kind) || !oaki_zone_charge(z, pages)) return NULL;
+    oaki_span *s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
+    if (!s) oaki_zone_uncharge(z->id, pages);
+    return s;
 }
 
 static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_kind kind)
 {
+    oak_zone *z = t->mcache->zone;
+    unsigned tries = 0;
+    oaki_span *s;
     oaki_gc_stress(t);
     oaki_gc_before_alloc(t, pages << OAKI_PAGE_SHIFT);
-    sweep_large(pages);
-    oaki_span *s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
-    if (!s && oaki_gc_collect(t, OAKI_GC_NEEDED)) {
-        oaki_gc_sweep_all();
-        s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
-    }
-    if (s) s->size = pages << OAKI_PAGE_SHIFT;
+    if (!sweep_large(z, pages) && z->id) (void)sweep_large(&oaki_the_heap.zone0, pages);
+    while (!(s = charged_pages(z, pages, align, kind)))
+        if (!oaki_zone_make_room(t, z, &tries)) return NULL;
+    s->zone = z->id;
+    s->size = pages << OAKI_PAGE_SHIFT;
     return s;
 }
 
@@ -58,12 +68,8 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     return oaki_sample_large(t->mcache, s->size);
 }
 
-void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
+static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
 {
-    if (n > SIZE_MAX - OAKI_PAGE) {
-        errno = ENOMEM;
-        return NULL;
-    }
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
@@ -90,6 +96,18 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
     return p;
 }
 
+void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
+{
+    void *p = NULL;
+    if (n > SIZE_MAX - OAKI_PAGE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    do p = large(n, align, kind, type, zero);
+    while (OAKI_UNLIKELY(!p) && oaki_zone_full(n));
+    return p;
+}
+
 void oaki_large_give_back(void *p, size_t from, size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -106,6 +124,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     size_t left = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT), gone = before - left;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.resized(p, left);
     oaki_count_add(&h->large_free_bytes, gone);
+    oaki_zone_count_frees(s->zone, 0, gone);
     oaki_count_sub_most(&h->live, gone);
     oaki_leave(t);
 }

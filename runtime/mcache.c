@@ -16,7 +16,7 @@
 /* Past its end even by the sizes that classes have before the heap is started: 0. */
 oaki_mcache oaki_mcache_none = { .run = { [0 ... OAKI_SPANCLASSES - 1] = { .next = (char *)1 } } };
 
-oaki_mcache *oaki_mcache_new(oaki_thread *t, oaki_zone *z)
+oaki_mcache *oaki_mcache_new(oaki_thread *t, oak_zone *z)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache *mc = oaki_meta_zalloc(sizeof *mc, OAKI_META_MCACHE);
@@ -31,13 +31,29 @@ oaki_mcache *oaki_mcache_new(oaki_thread *t, oaki_zone *z)
     return mc;
 }
 
+void oaki_mcache_settle(oaki_mcache *mc)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t n = 0, bytes = mc->large_bytes;
+    for (unsigned c = 0; c < OAKI_CLASSES; c++) {
+        if (mc->mallocs[c] == 0) continue;
+        oaki_count_add(&h->past_mallocs[c], mc->mallocs[c]);
+        n += mc->mallocs[c];
+        bytes += mc->mallocs[c] * oaki_classes[c].size; /* 0 for the large ones */
+        mc->mallocs[c] = 0;
+    }
+    oaki_count_add(&h->past_large_bytes, mc->large_bytes);
+    mc->large_bytes = 0;
+    if (mc->zone->id == 0) return;
+    oaki_count_add(&mc->zone->past_mallocs, n);
+    oaki_count_add(&mc->zone->past_bytes, bytes);
+}
+
 void oaki_mcache_free(oaki_mcache *mc)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache_flush(mc);
-    for (unsigned c = 0; c < OAKI_CLASSES; c++)
-        oaki_count_add(&h->past_mallocs[c], mc->mallocs[c]);
-    oaki_count_add(&h->past_large_bytes, mc->large_bytes);
+    oaki_mcache_settle(mc);
     if (mc->next) mc->next->prev = mc->prev;
     if (mc->prev)
         mc->prev->next = mc->next;
@@ -156,19 +172,17 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
     oaki_mcache *mc = t->mcache;
     oaki_run *r = &mc->run[sc];
     size_t size = oaki_classes[sc % OAKI_CLASSES].size;
-    bool collected = false;
+    unsigned tries = 0;
     oaki_gc_stress(t);
     while ((size_t)(r->end - r->next) < size || r->end < r->next) {
         if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, size);
         if (run_from_cached(mc, sc)) continue;
         oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
         if (cache_span(mc, sc)) continue;
-        if (collected || !oaki_gc_collect(t, OAKI_GC_NEEDED)) {
+        if (!oaki_zone_make_room(t, mc->zone, &tries)) {
             errno = ENOMEM;
             return NULL;
         }
-        oaki_gc_sweep_all(); /* other classes' empty spans are what is needed */
-        collected = true;
     }
     char *p = r->next;
     r->next = p + size;

@@ -15,7 +15,8 @@
 #include "span.h"
 #include "thread.h"
 
-struct oaki_zone;
+struct oak_zone;
+struct oak_fiber;
 
 typedef struct oaki_run {
     char *next, *end; /* next + size <= end: a zeroed slot that A already says is handed out */
@@ -29,7 +30,7 @@ typedef struct oaki_mcache {
     char *flushed[OAKI_SPANCLASSES];   /* `next` at the last flush */
     uint64_t active[OAKI_KINDS];       /* bit cls: span[] is set */
     oaki_thread *thread;
-    struct oaki_zone *zone;
+    struct oak_zone *zone;
     struct oaki_mcache *next, *prev; /* all caches; oaki_heap.mcaches, threads_lock */
     /* all slots of every run taken, by size class; what is left in runs is taken off when read. And
      * large objects, with their bytes */
@@ -37,6 +38,13 @@ typedef struct oaki_mcache {
     size_t sample_left[OAKI_SPANCLASSES]; /* bytes in front of the next sampled one (sample.h) */
     size_t sample_due;  /* rate at which the object that is being taken is to be noted, or 0 */
     uint64_t random;
+    /* Of an entry in a zone (zonecache.c): the one before it on its stack; how often in a row; the
+     * fiber that it waits with, or NULL. Of a spare one: the next of these */
+    struct oaki_mcache *outer;
+    size_t depth;
+    struct oak_fiber *fiber;
+    /* of a parked one: of its zone, and of all by when they were parked */
+    struct oaki_mcache *zone_next, *zone_prev, *older, *newer;
 } oaki_mcache;
 
 /* Bytes left of what was taken for a run, that is, counted and not handed out. */
@@ -69,12 +77,15 @@ OAKI_INLINE void oaki_attach(const char *what)
         oak_fatal("oakum: %s: no memory to attach the thread", what);
 }
 
-oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oaki_zone *z); /* NULL when out of memory */
+oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oak_zone *z); /* NULL when out of memory */
 /* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */
 void oaki_mcache_free(oaki_mcache *mc);
 
-/* World stopped, or the thread gone: hand every cached span back. */
+/* World stopped, or no thread uses it: hand every cached span back. */
 void oaki_mcache_flush(oaki_mcache *mc);
+
+/* After a flush: its counts become its zone's and the heap's. */
+void oaki_mcache_settle(oaki_mcache *mc);
 
 /* World stopped, after the flush: keep the slots that the fast path may have in its hands. */
 void oaki_mcache_in_flight(oaki_mcache *mc);

@@ -238,12 +238,14 @@ void oaki_pages_free(oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t page = oaki_span_page(s), n = s->npages;
-    bool large = s->cls == OAKI_CLASS_LARGE;
+    size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
+    uint32_t zone = s->zone;
     oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
     oaki_count_sub(&h->nspans, 1);
-    free_run(page, n, large ? s->cursor : 0);
+    free_run(page, n, head);
     oaki_lock_release(&h->pages_lock);
+    oaki_zone_uncharge(zone, n - head);
 }
 
 void oaki_pages_free_tail(oaki_span *s, size_t keep)
@@ -257,6 +259,7 @@ void oaki_pages_free_tail(oaki_span *s, size_t keep)
     s->size = keep << OAKI_PAGE_SHIFT;
     free_run(page + keep, n - keep, 0);
     oaki_lock_release(&oaki_the_heap.pages_lock);
+    oaki_zone_uncharge(s->zone, n - keep);
 }
 
 void oaki_pages_release_head(oaki_span *s, size_t upto)
@@ -272,6 +275,7 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
     oaki_count_add(&h->pages_free, upto - from);
     oaki_count_add(&h->pages_released, upto - from);
     oaki_lock_release(&h->pages_lock);
+    oaki_zone_uncharge(s->zone, upto - from);
 }
 
 /* ---- scavenging ---- */

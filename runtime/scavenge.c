@@ -26,7 +26,9 @@ static void free_empty_spans(void)
     oaki_thread *t = oaki_enter();
     if (!t) return;
     oaki_gc_sweep_all();
-    uint32_t i = oaki_central_take_empty(&h->zone0);
+    uint32_t i = 0;
+    for (uint32_t id = 0; id < AO_load(&h->zones.used); id++)
+        i = oaki_central_take_empty(oaki_zone_by_id(id), i);
     oaki_leave(t);
     if (!i || !(t = oaki_gc_stop_begin())) return;
     oaki_gc_stop_end(t);
@@ -54,7 +56,7 @@ size_t oak_scavenge(void)
     return total;
 }
 
-static size_t excess(void)
+size_t oaki_scavenge_excess(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t held = (AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released))
@@ -81,7 +83,7 @@ static void *scavenger(void *arg)
     (void)arg;
     for (;;) {
         oaki_os_sleep_ns(PERIOD_NS);
-        size_t now = excess(), n = OAKI_MIN(OAKI_MIN(now, last), RATE), done = 1;
+        size_t now = oaki_scavenge_excess(), n = OAKI_MIN(OAKI_MIN(now, last), RATE), done = 1;
         for (size_t total = 0; total < n && done; total += done)
             done = oaki_scavenge_step(OAKI_MIN(n - total, BACKGROUND_STEP), MIN_PAGES);
         last = now;
@@ -103,7 +105,7 @@ int oaki_scavenger_init(void)
 void oaki_scavenger_spawn(void)
 {
     if (OAKI_LIKELY(AO_int_load(&started)) || !oaki_the_heap.config.scavenge) return;
-    if (excess() < OAKI_CHUNK) return;
+    if (oaki_scavenge_excess() < OAKI_CHUNK) return;
     if (!AO_int_compare_and_swap_full(&started, 0, 1)) return;
     if (oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false) != 0)
         AO_int_store(&started, 0);

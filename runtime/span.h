@@ -68,13 +68,13 @@ typedef struct oaki_span {
     uint8_t list;     /* oaki_span_list */
     uint8_t parity;   /* of the lists that it is in (central.c) */
     uint8_t needzero; /* the memory may be dirty */
-    uint8_t zone;
     /* an object in it had a finalizer, a weak reference or an ephemeron, or is one of the
      * latter: set, never cleared while the span lives */
     uint8_t special;
     /* objects in it that the heap profile has noted and that live, 255 or more; observe_lock, and
      * read without it by who frees one of them */
     unsigned char sampled;
+    uint32_t zone;       /* oak_zone.id; 0: the default one */
     uint32_t next, prev; /* page number + 1 of its neighbours in a list */
     uint32_t swept;      /* cycle whose sweep it has had */
     /* bytes; of a large object, pages of its head whose memory was given back */

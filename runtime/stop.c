@@ -274,7 +274,7 @@ static void put_aside(oaki_thread *t)
 
 static void flush_gone(void)
 {
-    for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_mcache_flush(t->mcache);
+    for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_zones_flush(t);
 }
 
 /* Those whose death no signal would tell, while the world still runs: a call of the system for

@@ -62,7 +62,8 @@ void oaki_thread_unlink(oaki_thread *t)
 
 void oaki_thread_free(oaki_thread *t)
 {
-    oaki_mcache_free(t->mcache);
+    oaki_zones_leave_all(t);
+    oaki_mcache_free(t->home);
     oaki_labels_free(t->labels);
     oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
 }
@@ -121,7 +122,7 @@ static oaki_thread *new_thread(char *lo, char *hi)
 {
     oaki_thread *t = oaki_meta_zalloc(sizeof *t, OAKI_META_OTHER);
     if (!t) return NULL;
-    t->mcache = oaki_mcache_new(t, &oaki_the_heap.zone0);
+    t->mcache = t->home = oaki_mcache_new(t, &oaki_the_heap.zone0);
     if (!t->mcache) {
         oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
         return NULL;
@@ -290,7 +291,7 @@ static void disinherit(oaki_labels *l)
 
 int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg)
 {
-    start *s = oak_alloc_pinned(sizeof *s);
+    start *s = oak_zone_alloc_pinned(NULL, sizeof *s); /* the new thread outlives the zone */
     pthread_t id;
     if (!s) return ENOMEM;
     s->fn = fn;

@@ -31,7 +31,12 @@ typedef enum oaki_thread_state {
 
 typedef struct oaki_thread {
     struct oaki_thread *next, *prev;  /* heap's list */
-    struct oaki_mcache *mcache;       /* its cache in the default zone */
+    struct oaki_mcache *mcache;       /* (self) that it allocates from */
+    struct oaki_mcache *home;         /* its cache in the default zone */
+    /* (self) of the zones that it has entered, the latest first, or NULL (zonecache.c); and of
+     * those that its own stack is in while it runs on a fiber */
+    struct oaki_mcache *zones, *native_zones;
+    bool in_full;                     /* (self) a zone's handler for lack of memory is running */
     unsigned int in_runtime;          /* (self) oaki_runtime_depth: the handler only takes note */
     unsigned int stop_pending;        /* (self) the handler saw in_runtime */
     unsigned int state;               /* AO_int, oaki_thread_state */

@@ -203,6 +203,7 @@ const char *test_check_heap(void)
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end && !broken; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) broken = check_span(&h->spans[page]);
+    if (!broken) broken = oaki_zones_check();
     oaki_gc_stop_end(t);
     return broken;
 }

@@ -1,0 +1,149 @@
+/* zone.c - what the collector does for zones: forgets a discarded one's objects, and says whether a
+ * zone is referred to.
+ *
+ * One mark goes across all zones, so an object of a zone that nothing outside refers to is reached
+ * by none: whether a zone may be destroyed is whether a mark found anything in it. While that is
+ * looked at the zone is closed: nobody is in it, so what the mark didn't find stays out of reach.
+ *
+ * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
+ * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
+#include "finalizer.h"
+#include "gc.h"
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include <errno.h>
+#include <string.h>
+
+#define ROUNDS 16 /* collections, each after finalizers have run */
+#define SCRUB_BYTES 4096
+#define POLL_NS 1000000 /* for what the finalizer thread is at */
+#define POLLS 200
+
+static AO_t closing; /* zones that are */
+static AO_t ready;   /* finalizers that the last mark left to be run, while any is */
+
+void oaki_gc_zone_forget(uint32_t zone)
+{
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    oaki_finalizers_forget_zone(zone);
+    oaki_weak_forget_zone(zone);
+    oaki_ephemerons_forget_zone(zone);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+/* ---- is anything of it alive? ---- */
+
+/* Offset of the first object of the span that is marked, or 0, which is none's. */
+static size_t marked_in(const oaki_span *s)
+{
+    size_t base = oaki_heap_offset(oaki_span_start(s)), first = base >> 10;
+    if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(base) ? base : 0;
+    const uint64_t *a = oaki_the_heap.alloc + first, *starts = oaki_class_starts[s->cls];
+    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
+        uint64_t x = a[w] & starts[w] & oaki_mark_gather(first + w);
+        if (x) return ((first + w) * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT;
+    }
+    return 0;
+}
+
+static bool look(oaki_span *s, void *ctx)
+{
+    size_t *survivor = ctx;
+    *survivor = marked_in(s);
+    return *survivor == 0;
+}
+
+static bool is_marked(const void *obj)
+{
+    return oaki_is_marked(obj);
+}
+
+void oaki_zones_marked(void)
+{
+    oaki_zones_drop_fibers(is_marked);
+    if (AO_load(&closing) == 0) return;
+    AO_store(&ready, oaki_finalizers_ready());
+    size_t n = AO_load(&oaki_the_heap.zones.used);
+    for (uint32_t id = 1; id < n; id++) {
+        oak_zone *z = oaki_zone_by_id(id);
+        if (z->state != OAKI_ZONE_CLOSING) continue;
+        z->survivor = 0;
+        oaki_central_each(z, look, &z->survivor);
+    }
+}
+
+/* ---- destroying ---- */
+
+static bool collect(void)
+{
+    oaki_thread *t = oaki_enter();
+    bool done = t && oaki_gc_collect(t, OAKI_GC_ASKED);
+    if (t) oaki_leave(t);
+    return done;
+}
+
+/* What the functions that have returned left on the stack below would keep objects. */
+static OAKI_NOINLINE void scrub(void)
+{
+    char dead[SCRUB_BYTES];
+    memset(dead, 0, sizeof dead);
+    __asm__ __volatile__("" : : "r"(dead) : "memory");
+}
+
+/* Those that the mark found ready have run, here or on the finalizer thread. false: there was
+ * none. */
+static bool finalizers_ran(void)
+{
+    if (AO_load(&ready) == 0) return false;
+    (void)oak_finalizers_run();
+    for (unsigned i = 0; i < POLLS && oak_finalizer_running_ns() > 0; i++)
+        oaki_os_sleep_ns(POLL_NS);
+    scrub();
+    return true;
+}
+
+/* Collect until a mark finds nothing in the zone. 0, EBUSY, EAGAIN. */
+static int look_for_survivors(const oak_zone *z)
+{
+    for (unsigned round = 0;; round++) {
+        if (!collect()) return EAGAIN;
+        if (z->survivor == 0) return 0;
+        if (round == ROUNDS || !finalizers_ran()) return EBUSY;
+    }
+}
+
+static int shut(oak_zone *z)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return ENOMEM;
+    int e = oaki_zone_shut(z, OAKI_ZONE_CLOSING);
+    oaki_leave(t);
+    return e;
+}
+
+static void decide(oak_zone *z, bool gone)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_zone_decide(z, gone ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
+    if (gone) oaki_zone_drop(z);
+    oaki_leave(t);
+    if (gone) oaki_zones_reaper_wake();
+}
+
+int oaki_zone_destroy(oak_zone *z, size_t *survivor)
+{
+    *survivor = 0;
+    if (!z) oak_fatal("oakum: oak_zone_destroy: the zone is NULL");
+    int e = shut(z);
+    if (e == EINVAL) oak_fatal("oakum: oak_zone_destroy: zone %p was discarded", (void *)z);
+    if (e == 0) {
+        (void)AO_fetch_and_add_full(&closing, 1);
+        e = look_for_survivors(z);
+        (void)AO_fetch_and_add_full(&closing, (AO_t)-1);
+        if (e == EBUSY) *survivor = z->survivor;
+        decide(z, e == 0);
+    }
+    if (e == 0) return 0;
+    errno = e;
+    return -1;
+}

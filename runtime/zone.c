@@ -1,0 +1,212 @@
+/* zone.c - the table of zones, their limits and their names (zone.h).
+ *
+ * Owns: the records, the list of free ones, limits and handlers.
+ * Invariants: an id below oaki_zones.used has a record; pages <= limit, unless the limit was
+ *             lowered since; the default zone, id 0, is always open, and has neither limit nor
+ *             handler.
+ * Lock: oaki_zones.lock. pages is charged by compare-and-swap, before the pages are taken. */
+#include "collector.h"
+#include "heap.h"
+#include "meta.h"
+#include "print.h"
+#include <errno.h>
+#include <string.h>
+
+#define NO_LIMIT SIZE_MAX
+
+void oaki_zones_init(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_lock_init(&h->zones.lock, OAKI_RANK_ZONES);
+    AO_store(&h->zones.used, 1);
+    h->zone0.state = OAKI_ZONE_OPEN;
+    AO_store(&h->zone0.limit, NO_LIMIT);
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
+        AO_store(&h->zone0.central[kind], (AO_t)(h->central0 + kind * OAKI_CLASSES));
+}
+
+/* ---- records ---- */
+
+/* Lock held. NULL with EAGAIN or ENOMEM. */
+static oak_zone *new_record(void)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    uint32_t id = zs->free;
+    if (id) {
+        oak_zone *z = oaki_zone_by_id(id);
+        zs->free = z->next;
+        return z;
+    }
+    id = (uint32_t)AO_load(&zs->used);
+    if (id == OAKI_ZONES_MAX) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    oak_zone **chunk = &zs->chunk[id / OAKI_ZONE_CHUNK];
+    if (!*chunk) *chunk = oaki_meta_zalloc(OAKI_ZONE_CHUNK * sizeof **chunk, OAKI_META_OTHER);
+    if (!*chunk) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    oak_zone *z = &(*chunk)[id % OAKI_ZONE_CHUNK];
+    z->id = id;
+    AO_store_release(&zs->used, id + 1);
+    return z;
+}
+
+static size_t limit_pages(size_t bytes)
+{
+    return bytes ? bytes >> OAKI_PAGE_SHIFT : NO_LIMIT;
+}
+
+static void open_zone(oak_zone *z, const oak_zone_options *o, size_t number)
+{
+    oak_zone fresh = { .id = z->id, .state = OAKI_ZONE_OPEN };
+    memcpy(fresh.central, z->central, sizeof fresh.central);
+    fresh.limit_bytes = o->limit;
+    AO_store(&fresh.limit, limit_pages(o->limit));
+    fresh.on_full = o->on_full;
+    fresh.ctx = o->ctx;
+    if (o->name) oaki_format(fresh.name, sizeof fresh.name, "%s", o->name);
+    else oaki_format(fresh.name, sizeof fresh.name, "zone %zu", number);
+    *z = fresh;
+}
+
+oak_zone *oak_zone_new(const oak_zone_options *o)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    oak_zone_options none = { 0 };
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    oaki_lock_acquire(&zs->lock);
+    oak_zone *z = new_record();
+    if (z) {
+        open_zone(z, o ? o : &none, ++zs->serial);
+        oaki_count_add(&zs->count, 1);
+    }
+    oaki_lock_release(&zs->lock);
+    oaki_leave(t);
+    return z;
+}
+
+static void check(const oak_zone *z, const char *caller)
+{
+    if (!z) oak_fatal("oakum: %s: the zone is NULL", caller);
+    if (z->state == OAKI_ZONE_FREE || z->state == OAKI_ZONE_DEAD)
+        oak_fatal("oakum: %s: zone %p was discarded", caller, (const void *)z);
+}
+
+const char *oak_zone_name(const oak_zone *z)
+{
+    if (!z) return "default";
+    check(z, "oak_zone_name");
+    return z->name;
+}
+
+void *oak_zone_context(const oak_zone *z)
+{
+    check(z, "oak_zone_context");
+    return z->ctx;
+}
+
+oak_zone *oak_zone_of(const void *p)
+{
+    const void *obj = oaki_object_base(p);
+    uint32_t id = obj ? oaki_zone_id_of(obj) : 0;
+    return id ? oaki_zone_by_id(id) : NULL;
+}
+
+/* Two threads may make them at once: one keeps its own. */
+oaki_central *oaki_zone_make_centrals(oak_zone *z, oaki_kind kind)
+{
+    size_t bytes = OAKI_CLASSES * sizeof(oaki_central);
+    oaki_central *c = (oaki_central *)AO_load_acquire(&z->central[kind]);
+    if (OAKI_LIKELY(c != NULL)) return c;
+    c = oaki_meta_zalloc(bytes, OAKI_META_MSPAN);
+    if (!c) return NULL;
+    for (size_t i = 0; i < OAKI_CLASSES; i++) oaki_lock_init(&c[i].lock, OAKI_RANK_CENTRAL);
+    if (AO_compare_and_swap_full(&z->central[kind], 0, (AO_t)c)) return c;
+    oaki_meta_free(c, bytes, OAKI_META_MSPAN);
+    return (oaki_central *)AO_load_acquire(&z->central[kind]);
+}
+
+/* ---- the limit ---- */
+
+bool oaki_zone_charge(oak_zone *z, size_t pages)
+{
+    AO_t old;
+    if (z->id == 0) return true;
+    do {
+        size_t limit = AO_load(&z->limit);
+        old = AO_load(&z->pages);
+        if (old > limit || pages > limit - old) {
+            errno = ENOMEM;
+            return false;
+        }
+    } while (!AO_compare_and_swap(&z->pages, old, old + pages));
+    return true;
+}
+
+/* Who gives an empty zone's record away reads 0 there, and then its other words. */
+void oaki_zone_uncharge(uint32_t id, size_t pages)
+{
+    if (id) (void)AO_fetch_and_add_full(&oaki_zone_by_id(id)->pages, (AO_t)0 - pages);
+}
+
+void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes)
+{
+    if (OAKI_LIKELY(id == 0)) return;
+    oak_zone *z = oaki_zone_by_id(id);
+    oaki_count_add(&z->frees, objects);
+    oaki_count_add(&z->free_bytes, bytes);
+}
+
+size_t oak_zone_set_limit(oak_zone *z, size_t bytes)
+{
+    check(z, "oak_zone_set_limit");
+    oaki_thread *t = oaki_enter();
+    if (!t) return 0;
+    oaki_lock_acquire(&oaki_the_heap.zones.lock);
+    size_t old = z->limit_bytes;
+    if (bytes != SIZE_MAX) {
+        z->limit_bytes = bytes;
+        AO_store(&z->limit, limit_pages(bytes));
+    }
+    oaki_lock_release(&oaki_the_heap.zones.lock);
+    oaki_leave(t);
+    return old;
+}
+
+/* ---- out of memory ---- */
+
+/* First what waits for its sweep, in a zone's own lists; then a collection. */
+bool oaki_zone_make_room(oaki_thread *t, oak_zone *z, unsigned *tries)
+{
+    if (*tries == 0 && z->id == 0) ++*tries;
+    switch ((*tries)++) {
+    case 0: oaki_gc_sweep_zone(z); return true;
+    case 1:
+        if (!oaki_gc_collect(t, OAKI_GC_NEEDED)) return false;
+        if (z->id) oaki_count_add(&z->collections, 1);
+        oaki_gc_sweep_all(); /* other classes' empty spans are what is needed */
+        return true;
+    default: return false;
+    }
+}
+
+bool oaki_zone_full(size_t n)
+{
+    oak_zone *z = oaki_tls_mcache->zone;
+    oaki_thread *t = oaki_tls_thread;
+    errno = ENOMEM;
+    if (!t || !z || z->id == 0) return false;
+    bool again = false;
+    if (z->on_full && !t->in_full) {
+        t->in_full = true;
+        again = z->on_full(z, n, z->ctx);
+        t->in_full = false;
+        errno = ENOMEM;
+    }
+    if (!again) oaki_count_add(&z->failures, 1);
+    return again;
+}

@@ -1,0 +1,205 @@
+/* zonedrop.c - giving back what a dead zone has: by a thread in the background, or by the collector
+ * before its next mark.
+ *
+ * Discarding a zone takes its caches' spans, drops the records that others keep of its objects, and
+ * puts it into the list of the dead; that is all that its caller waits for. Then span after span
+ * goes back to the page heap, and when the last one has gone, the zone's number is free again. A
+ * collection gives back the rest before its mark: so no mark looks at a zone that was dead when the
+ * cycle began, and one that dies meanwhile is whole until the next.
+ *
+ * Owns: the list of dead zones, the reaper. Lock: oaki_zones.lock for the list; helper_lock for
+ *   taking spans from what is in it. A span that a thread is sweeping at the moment is in no list,
+ *   and comes back into one, or goes; the zone waits for it. */
+#include "collector.h"
+#include "heap.h"
+#include "os.h"
+#include "track.h"
+#include <errno.h>
+#include <oakum/heap.h>
+#include <string.h>
+
+#define PIECE 64 /* spans given back between two looks whether somebody waits */
+#define WAIT_NS 200000 /* for what a thread is sweeping */
+#define RELEASE_STEP ((size_t)4 << 20) /* bytes */
+#define RELEASE_MIN 8 /* pages: shorter runs are left to be reused */
+#define POISON 0xdb
+
+static struct {
+    unsigned int wake; /* AO_int, futex: counts the zones that died */
+    unsigned int started; /* AO_int: the thread */
+    AO_t freed; /* bytes of zones that it may release to the system */
+} reaper;
+
+/* ---- one span ---- */
+
+static void forget_samples(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(oaki_span_start(s));
+    size_t slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < slots; i++, off += s->size)
+        if (oaki_bit_get(h->alloc, off)) h->sampler.on.freed((char *)h->base + off);
+}
+
+/* It is in no list, and in no cache. */
+static void give_back(oak_zone *z, oaki_span *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    size_t objects = AO_int_load(&s->nalloc);
+    size_t bytes = large ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : objects * s->size;
+    if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) forget_samples(s);
+    if (oaki_debug_switches.poison && !large) memset(oaki_span_start(s), POISON,
+                                                     (size_t)s->npages << OAKI_PAGE_SHIFT);
+    if (objects > 0) oaki_count_add(&h->frees[s->cls], objects);
+    if (large) oaki_count_add(&h->large_free_bytes, bytes);
+    oaki_zone_count_frees(z->id, objects, bytes);
+    oaki_count_sub_most(&h->live, bytes);
+    z->dropped += bytes;
+    if (s->types && !large) oaki_span_free_types(s);
+    oaki_pages_free(s);
+}
+
+/* ---- zones ---- */
+
+void oaki_zone_drop(oak_zone *z)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    oaki_lock_acquire(&zs->lock);
+    z->had = AO_load(&z->pages);
+    z->next = 0;
+    if (zs->dead) oaki_zone_by_id(zs->last_dead)->next = z->id;
+    else zs->dead = z->id;
+    zs->last_dead = z->id;
+    oaki_count_sub(&zs->count, 1);
+    oaki_count_add(&zs->ndead, 1);
+    oaki_lock_release(&zs->lock);
+}
+
+/* The first of the dead has nothing any more. */
+static void bury(oak_zone *z)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    oaki_count_add(&reaper.freed, z->had << OAKI_PAGE_SHIFT);
+    oaki_gc_dropped(z->dropped);
+    oaki_lock_acquire(&zs->lock);
+    zs->past_mallocs += AO_load(&z->past_mallocs);
+    zs->past_bytes += AO_load(&z->past_bytes);
+    AO_store(&z->past_mallocs, 0);
+    AO_store(&z->past_bytes, 0);
+    AO_store(&z->frees, 0);
+    AO_store(&z->free_bytes, 0);
+    z->state = OAKI_ZONE_FREE;
+    zs->dead = z->next;
+    z->next = zs->free;
+    zs->free = z->id;
+    oaki_count_sub(&zs->ndead, 1);
+    oaki_lock_release(&zs->lock);
+}
+
+static oak_zone *first_dead(void)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    if (AO_load(&zs->ndead) == 0) return NULL;
+    oaki_lock_acquire(&zs->lock);
+    uint32_t id = zs->dead;
+    oaki_lock_release(&zs->lock);
+    return id ? oaki_zone_by_id(id) : NULL;
+}
+
+bool oaki_zones_reap(size_t spans)
+{
+    oak_zone *z;
+    while ((z = first_dead()) != NULL) {
+        unsigned sc = 0; /* from the start: what was being swept may have come back anywhere */
+        oaki_span *s = NULL;
+        for (; spans > 0 && (s = oaki_central_pop_any(z, &sc)) != NULL; spans--) give_back(z, s);
+        if (spans == 0) return true;
+        if (AO_load_acquire(&z->pages) != 0) return false;
+        bury(z);
+    }
+    return false;
+}
+
+int oak_zone_discard(oak_zone *z)
+{
+    if (!z) oak_fatal("oakum: oak_zone_discard: the zone is NULL");
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    int e = oaki_zone_shut(z, OAKI_ZONE_DEAD);
+    if (e == 0) {
+        if (AO_load(&z->special)) oaki_gc_zone_forget(z->id);
+        oaki_zone_drop(z);
+    }
+    oaki_leave(t);
+    if (e == EINVAL) oak_fatal("oakum: oak_zone_discard: zone %p was discarded", (void *)z);
+    if (e == 0) oaki_zones_reaper_wake();
+    errno = e ? e : errno;
+    return e ? -1 : 0;
+}
+
+/* ---- the thread ---- */
+
+/* What went back to the page heap goes on to the system, as far as the heap won't need it soon. */
+static void release(void)
+{
+    size_t left = AO_load(&reaper.freed), n = 1;
+    oaki_count_sub(&reaper.freed, left);
+    if (!oaki_the_heap.config.scavenge) return;
+    while (left > 0 && n > 0) {
+        size_t step = OAKI_MIN(OAKI_MIN(left, oaki_scavenge_excess()), RELEASE_STEP);
+        if (step == 0) return;
+        n = oaki_scavenge_step(step, RELEASE_MIN);
+        left -= OAKI_MIN(left, n);
+    }
+}
+
+/* Between the mark's beginning and its end, what it knows of is left alone. */
+static bool reap_piece(void)
+{
+    oaki_helper_begin();
+    bool more = !AO_load(&oaki_the_heap.marking) && oaki_zones_reap(PIECE);
+    oaki_helper_end();
+    return more;
+}
+
+static void *thread_main(void *arg)
+{
+    unsigned seen = 0;
+    (void)arg;
+    for (;;) {
+        unsigned now;
+        while ((now = AO_int_load_acquire(&reaper.wake)) == seen)
+            oaki_futex_wait(&reaper.wake, seen, 0);
+        seen = now;
+        while (AO_load(&oaki_the_heap.zones.ndead)) {
+            if (!reap_piece() && AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
+        }
+        release();
+    }
+    return NULL;
+}
+
+static void after_fork(void)
+{
+    AO_int_store(&reaper.started, 0);
+}
+
+int oaki_zones_reaper_init(void)
+{
+    oaki_fork_register(after_fork);
+    return 0;
+}
+
+/* Without a thread the next collection does it. The thread begins with `seen` 0, so it doesn't
+ * sleep through what it was started for. */
+void oaki_zones_reaper_wake(void)
+{
+    (void)AO_int_fetch_and_add_full(&reaper.wake, 1);
+    oaki_futex_wake(&reaper.wake, 1);
+    if (OAKI_LIKELY(AO_int_load(&reaper.started)) ||
+        !AO_int_compare_and_swap_full(&reaper.started, 0, 1))
+        return;
+    if (oaki_thread_spawn("oakum/zones", thread_main, NULL, false) != 0)
+        AO_int_store(&reaper.started, 0);
+}
