@@ -1,0 +1,68 @@
+; basics.scm - what the language is. Prints one line for each thing; Guile prints the same ones.
+(define (show . all)
+  (for-each (lambda (x) (write x) (display " ")) all)
+  (newline))
+
+; ---- numbers ----
+(show (+) (+ 1) (+ 1 2 3) (- 5) (- 5 1 1) (* 2 3 4) (quotient 17 5) (remainder -17 5) (modulo -17 5))
+(show (+ 0.5 1) (* 1.5 2) (sqrt 16) (sqrt 2) (max 1 3 2) (min 4 2 3) (exact (floor 2.5)) (round 3.5))
+(show (= 1 1.0) (eqv? 1 1.0) (< 1 2 3) (< 1 3 2) (>= 3 3 2) (even? 4) (odd? 4) (zero? 0.0))
+(show (number->string 42) (string->number "1e3") (string->number "x") 1e21 -0.75 100000000000000000)
+
+; ---- data ----
+(show '(1 . 2) '(1 (2 3) . 4) '() #t #f 'symbol "text \"quoted\"\n" #\a #\space #(1 "x" (y)))
+(show (car '(1 2)) (cdr '(1 2)) (cadr '(1 2)) (caddr '(1 2 3)) (list 1 2) (cons 1 '(2)))
+(show (length '(1 2 3)) (append '(1) '(2 3) '() '(4 . 5)) (reverse '(1 2 3)) (list-ref '(a b c) 1))
+(show (memq 'c '(a b c d)) (member "b" '("a" "b")) (assq 'b '((a 1) (b 2))) (assoc 2.0 '((1 a) (2 b))))
+(show (eq? 'a 'a) (eq? '() '()) (equal? '(1 #(2 "x")) '(1 #(2 "x"))) (eqv? "a" "a") (equal? 1.5 1.5))
+(show (map + '(1 2 3) '(10 20 30)) (apply + 1 2 '(3 4)) (list-tail '(1 2 3) 2))
+(show (string-append "ab" "" "cd") (substring "hello" 1 3) (string-length "abc") (string<? "ab" "b"))
+(show (string->symbol "x y") (symbol->string 'abc) (list->string '(#\h #\i)) (string->list "hi"))
+(show (vector-ref #(1 2 3) 1) (vector->list #(1 2)) (list->vector '(1 2)) (vector-length (make-vector 3 0)))
+(show (char->integer #\A) (integer->char 97) (procedure? car) (procedure? (lambda () 1)) (symbol? 'x))
+
+; ---- syntax ----
+(define x 10)
+(set! x (+ x 1))
+(define (rest a . more) (list a more))
+(show x (rest 1) (rest 1 2 3) ((lambda all all) 1 2))
+(show (let ((a 1) (b 2)) (+ a b)) (let* ((a 1) (b (+ a 1))) (* a b)) (let () 5))
+(show (letrec ((even (lambda (n) (if (= n 0) #t (odd (- n 1)))))
+               (odd (lambda (n) (if (= n 0) #f (even (- n 1))))))
+        (even 101)))
+(show (let loop ((i 0) (acc '())) (if (= i 4) acc (loop (+ i 1) (cons i acc)))))
+(show (do ((i 0 (+ i 1)) (sum 0 (+ sum i))) ((= i 5) sum)))
+(show (cond ((assv 2 '((1 a) (2 b))) => cadr) (else 'none)) (cond (#f 1) (2)) (cond (else 1 2)))
+(show (case 3 ((1 2) 'low) ((3 4) 'mid) (else 'high)) (case 'z ((a) 1) (else 2)))
+(show (and) (and 1 2) (and #f 1) (or) (or #f 3) (or #f #f))
+(show (when (> 2 1) 'a 'b) (unless (> 1 2) 'c))
+(show `(1 ,(+ 1 1) ,@(list 3 4) . 5) `#(a ,x ,@'(b c)) `(a `(b ,(c ,(+ 1 2)))))
+(define (counter)
+  (define n 0)
+  (define (step) (set! n (+ n 1)) n)
+  step)
+(define c1 (counter))
+(define c2 (counter))
+(c1)
+(c1)
+(show (c1) (c2))
+(define (tree-insert tree x)
+  (cond ((null? tree) (list x '() '()))
+        ((< x (car tree)) (list (car tree) (tree-insert (cadr tree) x) (caddr tree)))
+        (else (list (car tree) (cadr tree) (tree-insert (caddr tree) x)))))
+(show (let loop ((l '(5 2 8 1)) (t '())) (if (null? l) t (loop (cdr l) (tree-insert t (car l))))))
+
+; names of syntax are names like others
+(show (let ((if list)) (if 1 2 3)) (let ((list +)) `(1 ,@(cdr '(0 2)))) (let ((cons 1)) `(,cons)))
+
+; ---- escapes and errors ----
+(show (call/cc (lambda (k) (+ 1 (k 42)))))
+(define (find-first ok? l)
+  (call/cc (lambda (return) (for-each (lambda (x) (if (ok? x) (return x))) l) #f)))
+(show (find-first even? '(1 3 4 5)) (find-first even? '(1 3)))
+(show (guard (e (#t (list 'caught e))) (+ 1 (raise 'oops))))
+(show (guard (e ((symbol? e) 'symbol) ((string? e) 'string)) (raise "s")))
+(show (guard (e ((error-object? e) (list (error-object-message e) (error-object-irritants e))))
+        (error "bad thing:" 1 "two")))
+(show (guard (e ((eq? e 'outer) 'got-outer)) (guard (e2 ((eq? e2 'inner) 'got-inner)) (raise 'outer))))
+
