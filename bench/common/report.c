@@ -1,4 +1,4 @@
-/* report.c - the figures of a suite as a text table, as Markdown and as JSON.
+/* report.c - the figures of a suite as a text table, as Markdown, as JSON and as plain lines.
  *
  * A ratio is Oakum's figure divided by that of a peer, or by the least of several, so that below 1
  * Oakum is better; its bar, where there is one, stands beside it with `met` or `missed`. A few
@@ -24,13 +24,14 @@ static const char *digits(char *cell, double v)
 /* Oakum's figure by the least of the column's; negative when one of the two is not there. */
 static double ratio(const options *o, const metric *m, unsigned column)
 {
-    double ours = figure(o, m, OAKUM), least = -1;
+    double ours = figure(o, m, m->ours), least = -1;
+    if (ours < 0) ours = figure(o, m, OAKUM);
     for (unsigned p = 0; p < the_suite.npeers; p++) {
         double theirs = figure(o, m, p);
         if (!(the_suite.columns[column].peers & PEER_BIT(p)) || theirs <= 0) continue;
         if (least < 0 || theirs < least) least = theirs;
     }
-    return ours >= 0 && least > 0 ? ours / least : -1;
+    return ours >= 0 && least > 0 && !m->larger ? ours / least : -1;
 }
 
 static const char *figure_cell(const options *o, const bench *b, const metric *m, unsigned peer,
@@ -80,6 +81,23 @@ static bool any_most(const options *o)
     return false;
 }
 
+static const metric *next_metric(const bench *b, const metric *m)
+{
+    m = m ? m + 1 : b->metrics;
+    return m < b->metrics + MAX_METRICS && m->key ? m : NULL;
+}
+
+/* What a reader must know of all figures. */
+static const char *better(void)
+{
+    for (size_t i = 0; i < the_suite.nbenches; i++) {
+        for (const metric *m = NULL; (m = next_metric(&the_suite.benches[i], m)) != NULL;) {
+            if (m->larger) return "of what has a ratio, smaller is better";
+        }
+    }
+    return "smaller is better";
+}
+
 /* One line on the machine; what can't be read is left out. */
 static void machine(char *text, size_t size)
 {
@@ -107,12 +125,6 @@ static void method(const options *o, char *text, size_t size)
                  o->quick ? ", --quick: a part of the work, no bars" : "");
 }
 
-static const metric *next_metric(const bench *b, const metric *m)
-{
-    m = m ? m + 1 : b->metrics;
-    return m < b->metrics + MAX_METRICS && m->key ? m : NULL;
-}
-
 static int width_of(const char *title)
 {
     int n = (int)strlen(title);
@@ -132,7 +144,7 @@ static void print_text(const options *o)
     machine(line, sizeof line);
     printf("%s\n", line);
     method(o, line, sizeof line);
-    printf("%s; smaller is better\n\n%-*s %-4s", line, WHAT_WIDTH, "", "");
+    printf("%s; %s\n\n%-*s %-4s", line, better(), WHAT_WIDTH, "", "");
     for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (o->title[p]) printf(" %*s", width_of(o->title[p]), o->title[p]);
     }
@@ -159,7 +171,7 @@ static void print_markdown(const options *o, FILE *f)
     machine(line, sizeof line);
     fprintf(f, "%s; ", line);
     method(o, line, sizeof line);
-    fprintf(f, "%s. Smaller is better.\n\n| |", line);
+    fprintf(f, "%s; %s.\n\n| |", line, better());
     for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (o->title[p]) fprintf(f, " %s |", o->title[p]);
     }
@@ -264,6 +276,19 @@ static void print_json(const options *o, FILE *f)
     fputs("\n]}\n", f);
 }
 
+/* benchmark, figure, peer, value */
+static void print_plain(const options *o, FILE *f)
+{
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
+        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
+            for (unsigned p = 0; p < the_suite.npeers; p++) {
+                double v = figure(o, m, p);
+                if (v >= 0) fprintf(f, "%s %s %s %.6g\n", b->name, m->key, the_suite.peers[p], v);
+            }
+        }
+    }
+}
+
 /* To the named file, or to stdout when it is "-". */
 static int write_to(const char *path, const options *o, void (*print)(const options *, FILE *))
 {
@@ -286,6 +311,7 @@ int report(const options *o)
 {
     print_text(o);
     int json = write_to(o->json, o, print_json),
-        markdown = write_to(o->markdown, o, print_markdown);
-    return json || markdown ? -1 : 0;
+        markdown = write_to(o->markdown, o, print_markdown),
+        plain = write_to(o->plain, o, print_plain);
+    return json || markdown || plain ? -1 : 0;
 }

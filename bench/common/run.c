@@ -4,7 +4,8 @@
  * up in between so weighs on all of them alike, which is why the answer is a ratio and not a
  * time. Every program is a process of its own; its peak RSS is what wait4 says of it. All peers
  * must print the same `check`: else they didn't do the same work, and the run fails. Bound: a
- * program that is silent for LIMIT_S seconds is killed and counts as failed. */
+ * program that is silent for LIMIT_S seconds, or what the suite says, is killed and counts as
+ * failed. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ double figure(const options *o, const metric *m, unsigned peer)
     if (n == 0) return -1;
     memcpy(v, m->value[peer], n * sizeof v[0]);
     qsort(v, n, sizeof v[0], by_value);
-    if (o->minimum) return v[0];
+    if (o->minimum) return m->larger ? v[n - 1] : v[0];
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
@@ -103,14 +104,20 @@ static void command_line(const options *o, const bench *b, unsigned peer, char *
     argv[argc] = NULL;
 }
 
+static unsigned limit_s(void)
+{
+    return the_suite.limit_s ? the_suite.limit_s : LIMIT_S;
+}
+
 /* Read what the program prints until it closes its end. 0, or -1 when it was silent for too
  * long. */
 static int read_all(int fd, char *text, size_t size)
 {
     size_t used = 0;
+    int limit_ms = (int)limit_s() * 1000;
     for (;;) {
         struct pollfd p = { .fd = fd, .events = POLLIN };
-        int ready = poll(&p, 1, LIMIT_S * 1000);
+        int ready = poll(&p, 1, limit_ms);
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) return -1;
         ssize_t got = read(fd, text + used, size - 1 - used);
@@ -119,6 +126,11 @@ static int read_all(int fd, char *text, size_t size)
     }
     text[used] = '\0';
     return 0;
+}
+
+static double seconds(struct timeval t)
+{
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
 static void run_program(const options *o, bench *b, unsigned peer)
@@ -155,7 +167,7 @@ static void run_program(const options *o, bench *b, unsigned peer)
     if (silent || status != 0) {
         char why[80];
         if (silent)
-            snprintf(why, sizeof why, "killed after %d s of silence", LIMIT_S);
+            snprintf(why, sizeof why, "killed after %u s of silence", limit_s());
         else if (WIFSIGNALED(status))
             snprintf(why, sizeof why, "killed by signal %d", WTERMSIG(status));
         else
@@ -163,7 +175,9 @@ static void run_program(const options *o, bench *b, unsigned peer)
         complain(b->name, peer, why);
         return;
     }
-    if (record_output(b, peer, text)) record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
+    if (!record_output(b, peer, text)) return;
+    record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
+    record(b, peer, "cpu_s", seconds(usage.ru_utime) + seconds(usage.ru_stime));
 }
 
 /* From before the fork to after the wait, in microseconds; negative when the program failed. */
@@ -200,7 +214,7 @@ static void run_spawns(const options *o, bench *b, unsigned peer)
 static void run_round(const options *o, unsigned round)
 {
     for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
-        if (!b->selected || (b->once && round > 1)) continue;
+        if (!b->selected || !b->program || (b->once && round > 1)) continue;
         if (!isatty(2))
             fprintf(stderr, "%s: round %u of %u: %s\n", the_suite.name, round, o->rounds, b->name);
         for (unsigned peer = 0; peer < the_suite.npeers; peer++) {
@@ -215,6 +229,29 @@ static void run_round(const options *o, unsigned round)
         }
     }
     if (isatty(2)) fputs("\r\033[K", stderr);
+}
+
+static double figure_of(const options *o, const char *name, const char *key, unsigned peer)
+{
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
+        if (strcmp(b->name, name) != 0) continue;
+        for (const metric *m = b->metrics; m < b->metrics + MAX_METRICS && m->key; m++) {
+            if (strcmp(m->key, key) == 0) return figure(o, m, peer);
+        }
+    }
+    return -1;
+}
+
+/* The figures that are made of others. */
+static void derive(const options *o, bench *b)
+{
+    for (metric *m = b->metrics; m < b->metrics + MAX_METRICS && m->key; m++) {
+        for (unsigned peer = 0; peer < the_suite.npeers && m->over[0]; peer++) {
+            double one = figure_of(o, m->over[0], m->key, peer);
+            double other = figure_of(o, m->over[1], m->key, peer);
+            if (one >= 0 && other > 0) record(b, peer, m->key, one / other);
+        }
+    }
 }
 
 static void die(const char *what, const char *arg)
@@ -284,6 +321,8 @@ static void take_arguments(options *o, char **argv)
             o->json = value_of(argv, &i);
         } else if (strcmp(argv[i], "--markdown") == 0) {
             o->markdown = value_of(argv, &i);
+        } else if (strcmp(argv[i], "--plain") == 0) {
+            o->plain = value_of(argv, &i);
         } else if (strcmp(argv[i], "--quick") == 0) {
             o->quick = true;
         } else if (strcmp(argv[i], "--minimum") == 0) {
@@ -305,5 +344,6 @@ int main(int argc, char **argv)
     if (o.rounds == 0) o.rounds = o.quick ? 1 : o.usual_rounds;
     o.spawns = o.quick ? 20 : 200;
     for (unsigned round = 1; round <= o.rounds; round++) run_round(&o, round);
+    for (size_t i = 0; i < the_suite.nbenches; i++) derive(&o, &the_suite.benches[i]);
     return report(&o) || failed;
 }

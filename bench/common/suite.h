@@ -9,15 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_PEERS = 12, MAX_COLUMNS = 3, MAX_METRICS = 12, MAX_ROUNDS = 99 };
+enum { MAX_PEERS = 12, MAX_COLUMNS = 3, MAX_METRICS = 16, MAX_ROUNDS = 99 };
 enum { OAKUM }; /* always the first peer */
 
 #define PEER_BIT(p) (1u << (p))
 
-/* A figure that a program prints as "key value"; the keys rss_mib and spawn_us are measured by
- * the runner. Smaller is better in all. */
+/* A figure that a program prints as "key value"; the keys rss_mib, cpu_s and spawn_us are measured
+ * by the runner. Smaller is better in all but those that say `larger`, which have no ratio. */
 typedef struct metric {
     const char *key, *what, *unit;
+    const char *over[2];     /* no figure of a program, but this key's of the one by the other's */
+    unsigned ours;           /* the peer that stands for Oakum in ratios, where it is there */
+    bool larger;
     double bar[MAX_COLUMNS]; /* the most that Oakum's figure may be of a column's; 0: no bar */
     double most;             /* the most that it may be by itself; 0: no bar */
     double value[MAX_PEERS][MAX_ROUNDS];
@@ -25,11 +28,13 @@ typedef struct metric {
 } metric;
 
 typedef struct bench {
-    const char *name, *program, *full, *quick; /* arguments, divided by spaces */
-    unsigned peers;                            /* PEER_BITs of those that it makes sense for */
-    bool once;                                 /* first round only: it hardly varies */
-    metric metrics[MAX_METRICS];               /* up to the first without a key */
-    uint64_t check;                            /* what every peer must print, once one has */
+    const char *name;
+    const char *program;      /* NULL: none is run, all metrics have `over` */
+    const char *full, *quick; /* arguments, divided by spaces */
+    unsigned peers;           /* PEER_BITs of those that it makes sense for */
+    bool once;                /* first round only: it hardly varies */
+    metric metrics[MAX_METRICS]; /* up to the first without a key */
+    uint64_t check;              /* what every peer must print, once one has */
     bool checked, selected;
 } bench;
 
@@ -46,10 +51,11 @@ typedef struct suite {
     column columns[MAX_COLUMNS];
     bench *benches;
     size_t nbenches;
+    unsigned limit_s; /* for which a program may be silent; 0: the usual */
 } suite;
 
 typedef struct options {
-    const char *dir, *json, *markdown;
+    const char *dir, *json, *markdown, *plain;
     const char *title[MAX_PEERS]; /* NULL: left out */
     unsigned rounds, usual_rounds, spawns;
     bool quick, minimum; /* minimum: the least of the rounds, not their median */
@@ -60,8 +66,8 @@ extern suite the_suite;
 /* The figure that stands for all rounds; negative when there is none. */
 double figure(const options *o, const metric *m, unsigned peer);
 
-/* Text to stdout, JSON and Markdown to where the options say. 0, or -1 when a file could not be
- * written. */
+/* Text to stdout, JSON, Markdown and plain lines, for plots, to where the options say. 0, or -1
+ * when a file could not be written. */
 int report(const options *o);
 
 #endif

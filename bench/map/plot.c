@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/svg.h"
+
 enum { WIDTH = 980, LEFT = 78, RIGHT = 838, TOP = 62, HEIGHT = 330, GAP = 66 };
-enum { MAX_BUCKETS = 128, MAX_ROUNDS = 99, MAX_PEERS = 16, PANELS = 2, LABEL = 15 };
+enum { MAX_BUCKETS = 128, MAX_ROUNDS = 99, MAX_PEERS = SVG_MAX_LABELS, PANELS = 2 };
 static const double least_size = 1000, least_ns = 10, most_ns = 1e9;
 
 typedef struct bucket {
@@ -97,37 +99,17 @@ static double y_of(double ns, int panel)
     return bottom - HEIGHT * log(ns / least_ns) / log(most_ns / least_ns);
 }
 
-static void text(double x, double y, const char *anchor, const char *colour, const char *s)
-{
-    printf("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" fill=\"%s\">", x, y, anchor, colour);
-    for (; *s; s++) {
-        if (*s == '<')
-            fputs("&lt;", stdout);
-        else if (*s == '&')
-            fputs("&amp;", stdout);
-        else
-            putchar(*s);
-    }
-    puts("</text>");
-}
-
-static void rule(double x1, double y1, double x2, double y2, const char *style)
-{
-    printf("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" style=\"%s\"/>\n", x1, y1, x2, y2,
-           style);
-}
-
 /* Grid and scales. */
 static void draw_panel(int panel, double most_size, const char *what)
 {
     static const char *const times[] = { "10 ns", "100 ns", "1 us",   "10 us", "100 us",
                                          "1 ms",  "10 ms",  "100 ms", "1 s" };
     double bottom = y_of(least_ns, panel), top = y_of(most_ns, panel);
-    text(LEFT, top - 10, "start", "#222", what);
+    svg_text(LEFT, top - 10, "start", "#222", what);
     double ns = least_ns;
     for (unsigned i = 0; i < sizeof times / sizeof times[0]; i++, ns *= 10) {
-        rule(LEFT, y_of(ns, panel), RIGHT, y_of(ns, panel), "stroke:#e4e4e4");
-        text(LEFT - 8, y_of(ns, panel) + 4, "end", "#555", times[i]);
+        svg_rule(LEFT, y_of(ns, panel), RIGHT, y_of(ns, panel), "stroke:#e4e4e4");
+        svg_text(LEFT - 8, y_of(ns, panel) + 4, "end", "#555", times[i]);
     }
     for (double size = least_size; size <= most_size * 1.001; size *= 10) {
         char cell[32];
@@ -135,16 +117,17 @@ static void draw_panel(int panel, double most_size, const char *what)
             snprintf(cell, sizeof cell, "%.0f,000", size / 1e3);
         else
             snprintf(cell, sizeof cell, "%.0f million", size / 1e6);
-        rule(x_of(size, most_size), top, x_of(size, most_size), bottom, "stroke:#e4e4e4");
-        text(x_of(size, most_size), bottom + 18, "middle", "#555", cell);
+        svg_rule(x_of(size, most_size), top, x_of(size, most_size), bottom, "stroke:#e4e4e4");
+        svg_text(x_of(size, most_size), bottom + 18, "middle", "#555", cell);
     }
 }
 
 /* What Oakum is to stay below; over the lines. */
 static void draw_bar(int panel, double bar, const char *label)
 {
-    rule(LEFT, y_of(bar, panel), RIGHT, y_of(bar, panel), "stroke:#d4380d;stroke-dasharray:2 4");
-    text(LEFT + 6, y_of(bar, panel) - 4, "start", "#d4380d", label);
+    double y = y_of(bar, panel);
+    svg_rule(LEFT, y, RIGHT, y, "stroke:#d4380d;stroke-dasharray:2 4");
+    svg_text(LEFT + 6, y - 4, "start", "#d4380d", label);
 }
 
 static void draw_line(line *l, int panel, double most_size)
@@ -159,36 +142,18 @@ static void draw_line(line *l, int panel, double most_size)
     puts("\"/>");
 }
 
-/* The titles beside where the lines end, from the top, moved apart where they would touch: down,
- * and up again from the bottom of the panel. */
+/* The titles beside where the lines end. */
 static void draw_labels(const line *lines, unsigned count, int panel)
 {
-    const line *order[MAX_PEERS];
-    double at[MAX_PEERS], y[MAX_PEERS], bottom = y_of(least_ns, panel);
+    svg_label labels[MAX_PEERS];
     unsigned n = 0;
     for (unsigned i = 0; i < count; i++) {
         if (lines[i].count == 0) continue;
         bucket b = lines[i].buckets[lines[i].count - 1];
-        double end = y_of(median(b.ns[panel], b.rounds), panel);
-        unsigned k = n++;
-        for (; k > 0 && at[k - 1] > end; k--) {
-            at[k] = at[k - 1];
-            order[k] = order[k - 1];
-        }
-        at[k] = end;
-        order[k] = &lines[i];
+        labels[n++] = (svg_label){ y_of(median(b.ns[panel], b.rounds), panel),
+                                   looks[look_of(lines[i].name)].colour, lines[i].title };
     }
-    for (unsigned k = 0; k < n; k++)
-        y[k] = k > 0 && at[k] < y[k - 1] + LABEL ? y[k - 1] + LABEL : at[k];
-    for (unsigned k = n; k-- > 0;) {
-        double most = k + 1 < n ? y[k + 1] - LABEL : bottom;
-        if (y[k] > most) y[k] = most;
-        const char *colour = looks[look_of(order[k]->name)].colour;
-        char style[64];
-        snprintf(style, sizeof style, "stroke:%s", colour);
-        rule(RIGHT + 2, at[k], RIGHT + 18, y[k], style);
-        text(RIGHT + 22, y[k] + 4, "start", colour, order[k]->title);
-    }
+    svg_labels(labels, n, RIGHT, y_of(least_ns, panel));
 }
 
 int main(int argc, char **argv)
@@ -208,12 +173,7 @@ int main(int argc, char **argv)
         read_line(&lines[count++], argv[1], what);
     }
     int height = TOP + PANELS * (HEIGHT + GAP) + 4;
-    printf("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
-           "height=\"%d\" font-family=\"sans-serif\" font-size=\"12.5\">\n"
-           "<style>polyline{fill:none;stroke-linejoin:round}"
-           "text{paint-order:stroke;stroke:#fff;stroke-width:3px}</style>\n"
-           "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-           WIDTH, height, WIDTH, height);
+    svg_begin(WIDTH, height);
     printf("<text x=\"%d\" y=\"24\" font-size=\"16\" fill=\"#111\">Time of a single %s, by the "
            "size of the map%s</text>\n",
            LEFT, what, deletes ? " (read from right to left)" : "");
@@ -224,7 +184,7 @@ int main(int argc, char **argv)
         draw_bar(panel, panel == 0 ? 1e5 : 3e3, panel == 0 ? "bar: 100 us" : "bar: 3 us");
         draw_labels(lines, count, panel);
     }
-    text((LEFT + RIGHT) / 2.0, height - 8, "middle", "#555", "entries in the map");
-    puts("</svg>");
+    svg_text((LEFT + RIGHT) / 2.0, height - 8, "middle", "#555", "entries in the map");
+    svg_end();
     return 0;
 }
