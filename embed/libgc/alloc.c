@@ -1,0 +1,308 @@
+/* alloc.c - allocating, resizing, freeing.
+ *
+ * GC_malloc and GC_malloc_atomic are fast paths of the heap: they lie in its section oaki_fast,
+ * bump through the calling thread's run, and call nothing but the slow path, in tail position
+ * (runtime/alloc.c). GC_generic_malloc_many hands out a piece of a run as a list.
+ *
+ * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
+ * Bound: O(1), and what a refill costs. Lock: none. */
+#include "libgc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
+#define FAST_MAX 2047  /* with the byte that may be added, what the table of small classes holds */
+#define MANY_BYTES 4096 /* of objects in a list, as in libgc */
+
+/* ---- the slow path ---- */
+
+/* Large ones that are not scanned are handed out as they are, as in libgc. */
+static void *take(size_t want, oaki_kind kind, uint32_t type)
+{
+    if (kind == OAKI_NOSCAN && want > OAKI_SMALL_MAX)
+        return oaki_large_alloc(want, 1, kind, 0, false);
+    return oaki_alloc_kind(want, 1, kind, type);
+}
+
+void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
+{
+    size_t want;
+    lgc_ready();
+    if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
+    if (__builtin_add_overflow(n, lgc.extra, &want)) return NULL;
+    return take(want, kind, type);
+}
+
+void *lgc_out_of_memory(size_t n)
+{
+    size_t inuse = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
+    lgc.warn_proc("GC Warning: Out of Memory! Heap size: %lu MiB. Returning NULL!\n",
+                  (GC_word)(inuse >> 20));
+    errno = ENOMEM;
+    return GC_oom_fn(n);
+}
+
+void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type)
+{
+    void *p = lgc_try(n, kind, type);
+    return OAKI_LIKELY(p != NULL) ? p : lgc_out_of_memory(n);
+}
+
+static OAKI_COLD void *scan_slow(size_t n)
+{
+    return lgc_alloc(n, OAKI_SCAN, 0);
+}
+
+static OAKI_COLD void *noscan_slow(size_t n)
+{
+    return lgc_alloc(n, OAKI_NOSCAN, 0);
+}
+
+/* ---- the fast paths ---- */
+
+FAST void *GC_malloc(size_t n)
+{
+    if (OAKI_UNLIKELY(n > FAST_MAX)) return scan_slow(n);
+    unsigned cls = oaki_class_small[(n + lgc.extra + 15) / 16];
+    oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_SCAN, cls)];
+    char *p = r->next, *next = p + oaki_classes[cls].size;
+    if (OAKI_UNLIKELY(next > r->end)) return scan_slow(n);
+    r->next = next;
+    return p;
+}
+
+FAST void *GC_malloc_atomic(size_t n)
+{
+    if (OAKI_UNLIKELY(n > FAST_MAX)) return noscan_slow(n);
+    unsigned cls = oaki_class_small[(n + lgc.extra + 15) / 16];
+    oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_NOSCAN, cls)];
+    char *p = r->next, *next = p + oaki_classes[cls].size;
+    if (OAKI_UNLIKELY(next > r->end)) return noscan_slow(n);
+    r->next = next;
+    return p;
+}
+
+/* ---- other kinds ---- */
+
+static void count_non_gc(const void *p, bool more)
+{
+    size_t n = oak_usable_size(p);
+    AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, more ? n : (AO_t)0 - n);
+}
+
+void *GC_malloc_uncollectable(size_t n)
+{
+    void *p = lgc_alloc(n, OAKI_PINNED, 0);
+    if (p) count_non_gc(p, true);
+    return p;
+}
+
+static void *hold(void *p, size_t n)
+{
+    if (!p) return NULL;
+    if (oaki_hold(p) != 0) return lgc_out_of_memory(n);
+    count_non_gc(p, true);
+    return p;
+}
+
+void *GC_malloc_atomic_uncollectable(size_t n)
+{
+    return hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
+}
+
+/* The promise that a pointer to the object's beginning is kept needs no heeding. */
+void *GC_malloc_ignore_off_page(size_t n)
+{
+    return GC_malloc(n);
+}
+
+void *GC_malloc_atomic_ignore_off_page(size_t n)
+{
+    return GC_malloc_atomic(n);
+}
+
+void *GC_malloc_stubborn(size_t n)
+{
+    return GC_malloc(n);
+}
+
+void *GC_generic_malloc(size_t n, int kind)
+{
+    switch (kind) {
+    case GC_KIND_ATOMIC: return GC_malloc_atomic(n);
+    case GC_KIND_NORMAL: return GC_malloc(n);
+    case GC_KIND_UNCOLLECTABLE: return GC_malloc_uncollectable(n);
+    case GC_KIND_ATOMIC_UNCOLLECTABLE: return GC_malloc_atomic_uncollectable(n);
+    default: return lgc_alloc_layout(n, lgc_kind(kind));
+    }
+}
+
+void *GC_generic_malloc_ignore_off_page(size_t n, int kind)
+{
+    return GC_generic_malloc(n, kind);
+}
+
+void *GC_malloc_kind(size_t n, int kind)
+{
+    return GC_generic_malloc(n, kind);
+}
+
+void *GC_malloc_kind_global(size_t n, int kind)
+{
+    return GC_generic_malloc(n, kind);
+}
+
+void *GC_generic_or_special_malloc(size_t n, int kind)
+{
+    return GC_generic_malloc(n, kind);
+}
+
+void *GC_generic_malloc_uncollectable(size_t n, int kind)
+{
+    if (kind == GC_KIND_NORMAL) return GC_malloc_uncollectable(n);
+    if (kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
+        return GC_generic_malloc(n, kind);
+    return hold(GC_generic_malloc(n, kind), n);
+}
+
+void *GC_memalign(size_t align, size_t n)
+{
+    size_t want;
+    lgc_ready();
+    if (align <= OAKI_GRANULE) return GC_malloc(n);
+    if ((align & (align - 1)) != 0 || __builtin_add_overflow(n, lgc.extra, &want))
+        return lgc_out_of_memory(n);
+    void *p = oaki_alloc_kind(want, align, OAKI_SCAN, 0);
+    return p ? p : lgc_out_of_memory(n);
+}
+
+int GC_posix_memalign(void **out, size_t align, size_t n)
+{
+    if (align < sizeof(void *) || (align & (align - 1)) != 0) return EINVAL;
+    void *p = GC_memalign(align, n);
+    if (!p) return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+static char *copy_string(const char *s, size_t len)
+{
+    char *copy = GC_malloc_atomic(len + 1);
+    if (!copy) return NULL;
+    memcpy(copy, s, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *GC_strdup(const char *s)
+{
+    return s ? copy_string(s, strlen(s)) : NULL;
+}
+
+char *GC_strndup(const char *s, size_t n)
+{
+    return copy_string(s, strnlen(s, n));
+}
+
+/* ---- freeing, resizing ---- */
+
+void GC_free(void *p)
+{
+    if (!p) return;
+    const oaki_span *s = lgc_span_of(p);
+    if (s) {
+        lgc_stats_freed(s->size);
+        if (s->kind == OAKI_PINNED || (GC_non_gc_bytes > 0 && oaki_is_held(p)))
+            count_non_gc(p, false);
+    }
+    oak_free(p);
+}
+
+void *GC_realloc(void *p, size_t n)
+{
+    size_t want;
+    if (!p) return GC_malloc(n);
+    if (n == 0) {
+        GC_free(p);
+        return NULL;
+    }
+    if (__builtin_add_overflow(n, lgc.extra, &want)) return lgc_out_of_memory(n);
+    const oaki_span *s = lgc_span_of(p);
+    bool held = s && GC_non_gc_bytes > 0 && oaki_is_held(p);
+    bool counted = held || (s && s->kind == OAKI_PINNED);
+    size_t before = counted ? oak_usable_size(p) : 0;
+    void *q = oak_realloc(p, want);
+    if (!q) return lgc_out_of_memory(n);
+    if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
+    if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
+    return q;
+}
+
+/* ---- lists ---- */
+
+/* The rest of the run, up to so many bytes, as a list behind `first`, which was taken from it. In
+ * the runtime, so that it can't be flushed. */
+static void link_run(oaki_mcache *mc, unsigned sc, char *first, uint32_t type)
+{
+    oaki_run *r = &mc->run[sc];
+    size_t size = oaki_classes[sc % OAKI_CLASSES].size;
+    char *last = first, *end = OAKI_MIN(r->end, first + OAKI_MAX(MANY_BYTES, size));
+    if (type) oaki_span_set_type(first, type);
+    while (r->next == last + size && r->next + size <= end) {
+        char *p = r->next;
+        if (type) oaki_span_set_type(p, type);
+        r->next = p + size;
+        *(char **)last = p;
+        last = p;
+    }
+    *(char **)last = NULL;
+}
+
+/* In the runtime until *result holds the list: of objects that are not scanned, only what is in
+ * the list's head would be found. */
+static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
+{
+    unsigned sc = OAKI_SPANCLASS(kind, oaki_class_small[(n + 15) / 16]);
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    oaki_run *r = &t->mcache->run[sc];
+    size_t size = oaki_classes[sc % OAKI_CLASSES].size;
+    char *p = r->next;
+    if (r->end && p + size <= r->end) r->next = p + size;
+    else p = oaki_mcache_refill(t, sc);
+    if (p) link_run(t->mcache, sc, p, type);
+    *result = p;
+    size_t rate = oaki_sample_take_due(t->mcache);
+    oaki_leave(t);
+    if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, size, rate);
+    return p != NULL;
+}
+
+/* n is a multiple of 16 and the room of an object: nothing is added to it. */
+void GC_generic_malloc_many(size_t n, int kind, void **result)
+{
+    lgc_ready();
+    *result = NULL;
+    uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
+    if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
+        void *p = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);
+        if (p) *(void **)p = NULL;
+        *result = p;
+        return;
+    }
+    oaki_kind k = kind == GC_KIND_ATOMIC          ? OAKI_NOSCAN
+                  : kind == GC_KIND_NORMAL        ? OAKI_SCAN
+                  : kind == GC_KIND_UNCOLLECTABLE ? OAKI_PINNED
+                                                  : OAKI_TYPED;
+    if (!many(n, k, type, result)) *result = NULL;
+}
+
+void *GC_malloc_many(size_t n)
+{
+    void *result;
+    lgc_ready();
+    if (n > FAST_MAX) n = OAKI_MIN(n, SIZE_MAX - 2 * OAKI_GRANULE);
+    GC_generic_malloc_many(OAKI_ALIGN_UP(n + lgc.extra, OAKI_GRANULE), GC_KIND_NORMAL, &result);
+    return result;
+}

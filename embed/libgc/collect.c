@@ -1,0 +1,273 @@
+/* collect.c - when the heap is collected, and what is called on the way.
+ *
+ * Collections are the heap's own. A veto (gc/host.h) heeds GC_dont_gc, which programs assign, and
+ * the stop function; the start hook reads the variables anew, and calls the program's start
+ * callback with the allocation lock held; events are told from the heap's hooks.
+ *
+ * Lock: the callbacks run under gc_lock; those between stop and start in a stopped world. */
+#include "libgc.h"
+
+#include "gc/event.h"
+#include "gc/pace.h"
+#include <oakum/gc.h>
+
+/* Bytes that live from where on markers help each other: less is marked before they are awake. */
+#define HELP_FROM ((size_t)32 << 20)
+
+static struct {
+    GC_word divisor; /* what the pacing was made from */
+    size_t heap_told; /* size at the last GC_on_heap_resize */
+} self;
+
+/* ---- in a cycle ---- */
+
+static void tell(GC_EventType event)
+{
+    GC_on_collection_event_proc fn = lgc.on_event;
+    if (fn) fn(event);
+}
+
+static bool vetoed(oaki_gc_why why)
+{
+    if (GC_dont_gc) return true;
+    if (why == OAKI_GC_DUE && lgc.no_automatic) return true;
+    return why != OAKI_GC_NEEDED && lgc.stop_func();
+}
+
+/* What programs may have assigned since the last time. */
+static void read_variables(void)
+{
+    lgc_roots_apply();
+    lgc_apply_pace();
+}
+
+static void start(void)
+{
+    GC_start_callback_proc fn = lgc.start_callback;
+    GC_gc_no++;
+    read_variables();
+    tell(GC_EVENT_START);
+    if (fn) fn();
+    lgc_toggle_start();
+    tell(GC_EVENT_PRE_STOP_WORLD);
+}
+
+static void tell_threads(GC_EventType event)
+{
+    GC_on_thread_event_proc fn = lgc.on_thread_event;
+    if (!fn) return;
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (t != oaki_thread_self() && AO_int_load(&t->state) == OAKI_THREAD_STOPPED)
+            fn(event, (void *)t->pthread);
+}
+
+static void stopped(void)
+{
+    tell_threads(GC_EVENT_THREAD_SUSPENDED);
+    tell(GC_EVENT_POST_STOP_WORLD);
+    tell(GC_EVENT_MARK_START);
+    lgc_stats_marked();
+}
+
+static void tell_heap_size(void)
+{
+    size_t now = GC_get_heap_size();
+    GC_on_heap_resize_proc fn = GC_on_heap_resize;
+    if (fn && now != self.heap_told) fn(now);
+    self.heap_told = now;
+}
+
+static void marked(void)
+{
+    lgc_toggle_marked();
+    lgc_leak_marked();
+    tell(GC_EVENT_MARK_END);
+    tell_heap_size();
+    tell(GC_EVENT_PRE_START_WORLD);
+    tell_threads(GC_EVENT_THREAD_UNSUSPENDED);
+}
+
+/* In the thread that collected, the world running. */
+static void over(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    lgc_stats_cycle(c->end - c->begin);
+    if (!lgc.markers && c->line.heap_live >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
+    GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
+    tell(GC_EVENT_POST_START_WORLD);
+    tell(GC_EVENT_RECLAIM_START);
+    tell(GC_EVENT_RECLAIM_END);
+    tell(GC_EVENT_END);
+    if (lgc.print_stats)
+        lgc_log("Collection %lu: pause %lu us, %lu KiB live, %lu KiB in the heap\n", GC_gc_no,
+                (unsigned long)((c->end - c->begin) / 1000),
+                (unsigned long)(c->line.heap_live >> 10), (unsigned long)(c->heap_inuse >> 10));
+    if (lgc.dump_regularly) GC_dump_named(NULL);
+}
+
+/* libgc's rule lets the program allocate (2 * scanned + the rest + roots) / divisor bytes in
+ * between; the heap's is in percent of what lives. */
+void lgc_apply_pace(void)
+{
+    GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
+    if (divisor == self.divisor) return;
+    self.divisor = divisor;
+    (void)oak_set_gc_percent((int)OAKI_MAX(200 / divisor, 1));
+}
+
+void lgc_collect_init(void)
+{
+    oaki_gc_unless(vetoed);
+    if (oaki_gc_at_start(start) != 0 || oaki_gc_at_cycle(stopped) != 0 ||
+        oaki_gc_after_mark(marked) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
+        oak_fatal("oakum: libgc: no memory to start");
+}
+
+/* ---- asking for one ---- */
+
+static bool collect(void)
+{
+    GC_word before = GC_gc_no;
+    oak_collect();
+    if (AO_load(&lgc.unfinished)) lgc_final_resume();
+    lgc_debug_check();
+    lgc_leak_report();
+    return GC_gc_no != before;
+}
+
+void GC_gcollect(void)
+{
+    lgc_ready();
+    (void)collect();
+    if (lgc.force_unmap) (void)oak_scavenge();
+}
+
+void GC_gcollect_and_unmap(void)
+{
+    lgc_ready();
+    (void)collect();
+    (void)oak_scavenge();
+}
+
+/* A collection is not given up once it has begun. */
+int GC_try_to_collect(GC_stop_func stop)
+{
+    lgc_ready();
+    if (GC_dont_gc || stop()) return 0;
+    return collect();
+}
+
+/* All of one, if it is due: nothing is left to do after it. */
+int GC_collect_a_little(void)
+{
+    lgc_ready();
+    if (oaki_pace_due()) (void)collect();
+    return 0;
+}
+
+void GC_disable(void)
+{
+    (void)AO_int_fetch_and_add_full((unsigned *)&GC_dont_gc, 1);
+}
+
+void GC_enable(void)
+{
+    if (AO_int_fetch_and_add_full((unsigned *)&GC_dont_gc, -1u) == 0)
+        oak_fatal("oakum: GC_enable: without GC_disable");
+}
+
+int GC_is_disabled(void)
+{
+    return GC_dont_gc;
+}
+
+/* ---- incremental: not a mode here ---- */
+
+void GC_enable_incremental(void)
+{
+    lgc_ready();
+}
+
+int GC_is_incremental_mode(void)
+{
+    return 0;
+}
+
+int GC_incremental_protection_needs(void)
+{
+    return 0;
+}
+
+void GC_start_incremental_collection(void)
+{
+}
+
+/* ---- the allocation lock ---- */
+
+void GC_alloc_lock(void)
+{
+    lgc_ready();
+    if (oaki_gc_hold() != 0) oak_fatal("oakum: GC_alloc_lock: no memory to attach the thread");
+}
+
+void GC_alloc_unlock(void)
+{
+    oaki_gc_release();
+}
+
+void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)
+{
+    GC_alloc_lock();
+    void *result = fn(arg);
+    GC_alloc_unlock();
+    return result;
+}
+
+/* The thread that stopped it. */
+static oaki_thread *stopper;
+
+void GC_stop_world_external(void)
+{
+    lgc_ready();
+    stopper = oaki_gc_stop_begin();
+    if (!stopper) oak_fatal("oakum: GC_stop_world_external: no memory to attach the thread");
+}
+
+void GC_start_world_external(void)
+{
+    oaki_thread *t = stopper;
+    stopper = NULL;
+    if (!t) oak_fatal("oakum: GC_start_world_external: without GC_stop_world_external");
+    oaki_gc_stop_end(t);
+}
+
+/* ---- the heap's size ---- */
+
+/* The heap is not collected while it is smaller than it was made. */
+static void promise(size_t bytes)
+{
+    GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
+    size_t percent = OAKI_MAX(200 / divisor, 1), least = bytes / percent * 100;
+    lgc.expanded = OAKI_MAX(lgc.expanded, bytes);
+    if (least <= oaki_the_heap.config.min_heap) return;
+    oaki_the_heap.config.min_heap = least;
+    oaki_gc_settings_changed();
+}
+
+int GC_expand_hp(size_t n)
+{
+    size_t now;
+    lgc_ready();
+    size_t max = AO_load(&oaki_the_heap.heap_max);
+    if (__builtin_add_overflow(GC_get_heap_size(), n, &now) || now > oaki_the_heap.reserved ||
+        (max && now > max))
+        return 0;
+    promise(now);
+    return 1;
+}
+
+void GC_set_max_heap_size(GC_word n)
+{
+    lgc.max_heap = n;
+    if (AO_load_acquire(&lgc.started)) AO_store(&oaki_the_heap.heap_max, n);
+}

@@ -1,0 +1,272 @@
+/* debug.c - objects with a note of where they were allocated, and a guard behind them.
+ *
+ * The note is at the end of the object's slot, and what lies between the bytes that were asked for
+ * and the note is filled, so that what writes past the end is found: by GC_debug_free, and in each
+ * GC_gcollect. There is no header: the address is the object's start. Such objects have types of
+ * their own, by which they are told from others.
+ *
+ * Owns: those types. Lock: none. Bound: a check is O(slots of the heap). */
+#include "libgc.h"
+
+#include <string.h>
+
+#define MAGIC ((uintptr_t)0xfeedface0badcafe)
+#define FILL 0xe5
+#define SMASHED_MAX 32
+
+typedef struct note {
+    uintptr_t magic;
+    const char *file;
+    size_t size; /* that was asked for */
+    int line;
+} note;
+
+static lgc_layout composite = { .plain = true, .kind = GC_KIND_NORMAL },
+                  atomic = { .descr = GC_DS_LENGTH, .kind = GC_KIND_ATOMIC };
+
+static note *note_of(const void *obj)
+{
+    return (note *)((char *)(uintptr_t)obj + oak_usable_size(obj) - sizeof(note));
+}
+
+static bool is_debug(const void *obj)
+{
+    const oaki_span *s = lgc_span_of(obj);
+    const void *l = s && s->kind == OAKI_TYPED ? oaki_type_data_of(obj) : NULL;
+    return l == &composite || l == &atomic;
+}
+
+/* The first byte that somebody else wrote, or NULL. */
+static const char *smashed_at(const void *obj)
+{
+    const note *k = note_of(obj);
+    if (k->magic != MAGIC || k->size > (size_t)((const char *)k - (const char *)obj))
+        return (const char *)k;
+    const char *p = (const char *)obj + k->size;
+    while (p < (const char *)k && *(const unsigned char *)p == FILL) p++;
+    return p < (const char *)k ? p : NULL;
+}
+
+static void tell_smashed(const void *obj, const char *at)
+{
+    const note *k = note_of(obj);
+    if (k->magic == MAGIC)
+        lgc_log("%p in or near object at %p (%s:%d, sz=%zu)\n", (const void *)at, obj, k->file,
+                k->line, k->size);
+    else
+        lgc_log("%p in or near object at %p\n", (const void *)at, obj);
+}
+
+bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size)
+{
+    if (!is_debug(obj) || note_of(obj)->magic != MAGIC) return false;
+    const note *k = note_of(obj);
+    *file = k->file;
+    *line = k->line;
+    *size = k->size;
+    return true;
+}
+
+/* ---- allocating ---- */
+
+static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
+{
+    size_t want;
+    if (__builtin_add_overflow(n, sizeof(note), &want)) return lgc_out_of_memory(n);
+    char *p = lgc_alloc_layout(want, l);
+    if (!p || !is_debug(p)) return p; /* GC_oom_fn's own */
+    note *k = note_of(p);
+    memset(p + n, FILL, (size_t)((char *)k - (p + n)));
+    *k = (note){ MAGIC, file, n, line };
+    return p;
+}
+
+static void *keep(void *p, size_t n)
+{
+    if (p && oaki_hold(p) != 0) return lgc_out_of_memory(n);
+    return p;
+}
+
+void *GC_debug_malloc(size_t n, LIBGC_WHERE)
+{
+    return alloc(n, &composite, file, line);
+}
+
+void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE)
+{
+    return alloc(n, &atomic, file, line);
+}
+
+void *GC_debug_malloc_uncollectable(size_t n, LIBGC_WHERE)
+{
+    return keep(alloc(n, &composite, file, line), n);
+}
+
+void *GC_debug_malloc_atomic_uncollectable(size_t n, LIBGC_WHERE)
+{
+    return keep(alloc(n, &atomic, file, line), n);
+}
+
+void *GC_debug_malloc_stubborn(size_t n, LIBGC_WHERE)
+{
+    return alloc(n, &composite, file, line);
+}
+
+void *GC_debug_malloc_ignore_off_page(size_t n, LIBGC_WHERE)
+{
+    return alloc(n, &composite, file, line);
+}
+
+void *GC_debug_malloc_atomic_ignore_off_page(size_t n, LIBGC_WHERE)
+{
+    return alloc(n, &atomic, file, line);
+}
+
+void *GC_debug_generic_or_special_malloc(size_t n, int kind, LIBGC_WHERE)
+{
+    switch (kind) {
+    case GC_KIND_ATOMIC: return GC_debug_malloc_atomic(n, file, line);
+    case GC_KIND_NORMAL: return GC_debug_malloc(n, file, line);
+    case GC_KIND_UNCOLLECTABLE: return GC_debug_malloc_uncollectable(n, file, line);
+    case GC_KIND_ATOMIC_UNCOLLECTABLE:
+        return GC_debug_malloc_atomic_uncollectable(n, file, line);
+    default: return GC_generic_malloc(n, kind);
+    }
+}
+
+void *GC_debug_malloc_replacement(size_t n)
+{
+    return GC_debug_malloc(n, "unknown", 0);
+}
+
+char *GC_debug_strndup(const char *s, size_t n, LIBGC_WHERE)
+{
+    size_t len = strnlen(s, n);
+    char *copy = GC_debug_malloc_atomic(len + 1, file, line);
+    if (!copy) return NULL;
+    memcpy(copy, s, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *GC_debug_strdup(const char *s, LIBGC_WHERE)
+{
+    return s ? GC_debug_strndup(s, SIZE_MAX - 1, file, line) : NULL;
+}
+
+/* ---- freeing, resizing ---- */
+
+void GC_debug_free(void *p)
+{
+    if (!p) return;
+    lgc_ready();
+    const char *at = is_debug(p) ? smashed_at(p) : NULL;
+    if (at) {
+        lgc_log("GC_debug_free: found smashed location at ");
+        tell_smashed(p, at);
+    }
+    GC_free(p);
+}
+
+void *GC_debug_realloc(void *p, size_t n, LIBGC_WHERE)
+{
+    int kind;
+    if (!p) return GC_debug_malloc(n, file, line);
+    if (n == 0) {
+        GC_debug_free(p);
+        return NULL;
+    }
+    if (!is_debug(p)) return GC_realloc(p, n);
+    bool held = oaki_is_held(p);
+    kind = oaki_type_data_of(p) == &atomic ? GC_KIND_ATOMIC : GC_KIND_NORMAL;
+    if (held) kind = kind ? GC_KIND_UNCOLLECTABLE : GC_KIND_ATOMIC_UNCOLLECTABLE;
+    size_t old = note_of(p)->size;
+    void *q = GC_debug_generic_or_special_malloc(n, kind, file, line);
+    if (!q) return NULL;
+    memcpy(q, p, OAKI_MIN(old, n));
+    GC_debug_free(p);
+    return q;
+}
+
+void *GC_debug_realloc_replacement(void *p, size_t n)
+{
+    return GC_debug_realloc(p, n, "unknown", 0);
+}
+
+/* ---- checking ---- */
+
+typedef struct smashed {
+    size_t n;
+    const void *obj[SMASHED_MAX];
+} smashed;
+
+static void look(void *obj, size_t size, void *ctx)
+{
+    smashed *s = ctx;
+    (void)size;
+    if (s->n < SMASHED_MAX && is_debug(obj) && note_of(obj)->magic && smashed_at(obj))
+        s->obj[s->n++] = obj;
+}
+
+void lgc_debug_check(void)
+{
+    smashed s = { .n = 0 };
+    if (!AO_load(&composite.type) && !AO_load(&atomic.type)) return;
+    if (oaki_gc_hold() != 0) return;
+    GC_enumerate_reachable_objects_inner(look, &s);
+    oaki_gc_release();
+    if (s.n == 0) return;
+    lgc_log("GC_check_heap_block: found %zu smashed heap objects:\n", s.n);
+    for (size_t i = 0; i < s.n; i++) tell_smashed(s.obj[i], smashed_at(s.obj[i]));
+}
+
+/* ---- what is the same without a note ---- */
+
+size_t GC_get_debug_header_size(void)
+{
+    return 0;
+}
+
+void GC_debug_change_stubborn(const void *p)
+{
+    (void)p;
+}
+
+void GC_debug_end_stubborn_change(const void *p)
+{
+    (void)p;
+}
+
+void GC_debug_ptr_store_and_dirty(void *p, const void *q)
+{
+    GC_ptr_store_and_dirty(GC_is_visible(p), GC_is_valid_displacement((void *)(uintptr_t)q));
+}
+
+void GC_debug_register_displacement(size_t n)
+{
+    GC_register_displacement(n);
+}
+
+void GC_debug_register_finalizer(void *obj, GC_finalization_proc fn, void *cd,
+                                 GC_finalization_proc *ofn, void **ocd)
+{
+    GC_register_finalizer(obj, fn, cd, ofn, ocd);
+}
+
+void GC_debug_register_finalizer_ignore_self(void *obj, GC_finalization_proc fn, void *cd,
+                                             GC_finalization_proc *ofn, void **ocd)
+{
+    GC_register_finalizer_ignore_self(obj, fn, cd, ofn, ocd);
+}
+
+void GC_debug_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd,
+                                          GC_finalization_proc *ofn, void **ocd)
+{
+    GC_register_finalizer_no_order(obj, fn, cd, ofn, ocd);
+}
+
+void GC_debug_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void *cd,
+                                             GC_finalization_proc *ofn, void **ocd)
+{
+    GC_register_finalizer_unreachable(obj, fn, cd, ofn, ocd);
+}

@@ -1,0 +1,94 @@
+/* dump.c - the heap's state in words, for people.
+ *
+ * Lock: none is needed: figures are read as stats.c reads them. Bound: GC_dump_regions, O(pages);
+ * GC_dump_finalization, O(finalizers), which are looked up a batch at a time. */
+#include "libgc.h"
+
+#include "gc/follow.h"
+#include "gc/link.h"
+
+void GC_dump_named(const char *name)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (name) lgc_print("***GC Dump %s\n", name);
+    else lgc_print("***GC Dump collection #%lu\n", GC_gc_no);
+    lgc_print("Heap: %zu bytes, %zu of them free, %zu returned to the system\n",
+              GC_get_heap_size(), GC_get_free_bytes(), GC_get_unmapped_bytes());
+    lgc_print("Objects: %zu bytes live or new, collected again at %zu\n",
+              (size_t)AO_load(&h->live), (size_t)AO_load(&h->trigger));
+    lgc_print("Range: %p to %p, %zu bytes used\n", (void *)h->base,
+              (void *)(h->base + h->reserved), (size_t)AO_load(&h->used));
+    lgc_print("Threads: %zu, markers: %d\n", (size_t)AO_load(&h->nthreads), GC_parallel + 1);
+    lgc_print("Uncollectable: %lu bytes\n", GC_non_gc_bytes);
+    lgc_print("Disappearing links: %zu short, %zu long\n", oaki_link_count(false),
+              oaki_link_count(true));
+    GC_dump_regions();
+}
+
+void GC_dump(void)
+{
+    lgc_ready();
+    GC_dump_named(NULL);
+}
+
+static const char *kind_name(unsigned kind)
+{
+    static const char *const names[OAKI_KINDS] = { "normal", "atomic", "typed", "uncollectable" };
+    return names[kind % OAKI_KINDS];
+}
+
+/* Runs of spans of one size and kind, a line each. */
+void GC_dump_regions(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    lgc_ready();
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, next;
+    for (size_t page = 0; page < end; page = next) {
+        const oaki_span *s = &h->spans[page];
+        size_t objects = 0;
+        unsigned cls = s->cls, kind = s->kind;
+        for (next = page; next < end && h->spans[next].cls == cls &&
+                          (!cls || h->spans[next].kind == kind) && h->spans[next].npages > 0;
+             next += h->spans[next].npages) {
+            objects += cls && cls != OAKI_CLASS_LARGE ? h->spans[next].nalloc : 1;
+            if (cls == OAKI_CLASS_LARGE) {
+                next += h->spans[next].npages;
+                break;
+            }
+        }
+        if (next == page) next++;
+        const void *from = oaki_page_address(page);
+        size_t bytes = (next - page) << OAKI_PAGE_SHIFT;
+        if (!cls) lgc_print("%p: %zu bytes free\n", from, bytes);
+        else
+            lgc_print("%p: %zu bytes, %s, objects of %zu bytes: %zu\n", from, bytes,
+                      kind_name(kind), s->size, objects);
+    }
+}
+
+static void print_record(void *ctx, const oaki_finalizer_record *r)
+{
+    (void)ctx;
+    if (!r->cleanup)
+        lgc_print("Finalizable object: %p%s\n", r->obj, r->ready ? ", waits to be finalized" : "");
+}
+
+void GC_dump_finalization(void)
+{
+    lgc_ready();
+    lgc_print("Disappearing (short) links: %zu\nDisappearing long links: %zu\n",
+              oaki_link_count(false), oaki_link_count(true));
+    oaki_thread *t = lgc_enter();
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    oaki_finalizers_each(print_record, NULL);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    lgc_leave(t);
+}
+
+/* The program's lists of free objects are its own; the heap keeps bitmaps. */
+void GC_print_free_list(int kind, size_t granules)
+{
+    lgc_ready();
+    lgc_print("Free list of kind %d, %zu bytes: kept as a bitmap\n", kind,
+              granules * GC_GRANULE_BYTES);
+}

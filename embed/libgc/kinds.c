@@ -1,0 +1,223 @@
+/* kinds.c - kinds of the program's own, mark procedures, and marking by a descriptor.
+ *
+ * A kind from 4 up is a type of the heap's, whose mark function finds the kind's layout by the
+ * object and follows its descriptor. A mark procedure gets the marker as its mark stack: what it
+ * pushes by GC_mark_and_push goes to the marker, which has room for any number, and what it
+ * returns doesn't matter.
+ *
+ * Owns: the tables of kinds and of procedures. Lock: `lock`, inside the runtime, to add to them; an
+ *   entry is whole before its number is known to anyone. */
+#include "libgc.h"
+
+#include "runtime/meta.h"
+
+#define FIRST_KIND 4
+
+static struct {
+    oaki_lock lock;
+    lgc_layout kind[GC_KINDS_MAX];
+    unsigned kinds; /* numbers given, from FIRST_KIND */
+    GC_mark_proc proc[GC_MAX_MARK_PROCS];
+    unsigned procs; /* likewise, from GC_RESERVED_MARK_PROCS */
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
+
+/* ---- marking ---- */
+
+/* Entry and limit of a mark stack, as a procedure is given them. */
+static struct GC_ms_entry *as_stack(oak_marker *m, size_t room)
+{
+    return (struct GC_ms_entry *)((char *)m + room);
+}
+
+static void mark_bitmap(oak_marker *m, const uintptr_t *p, size_t words, GC_word descr)
+{
+    uint64_t bits = descr & ~(GC_word)GC_DS_TAGS;
+    for (size_t i = 0; bits && i < words; i++, bits <<= 1)
+        if (bits >> 63) oaki_mark_displaced(m, (const void *)p[i]);
+}
+
+static void mark_by_proc(oak_marker *m, char *obj, size_t size, GC_word descr)
+{
+    unsigned index = (unsigned)(descr >> GC_DS_TAG_BITS) % GC_MAX_MARK_PROCS;
+    GC_word env = descr >> (GC_DS_TAG_BITS + GC_LOG_MAX_MARK_PROCS);
+    if (index == LGC_PROC_LONG && !self.proc[index]) {
+        lgc_mark_long(m, obj, size, env);
+        return;
+    }
+    if (!self.proc[index])
+        oak_fatal("oakum: an object's descriptor names mark procedure %u, which nobody has "
+                  "registered", index);
+    (void)self.proc[index]((GC_word *)obj, as_stack(m, 0), as_stack(m, (size_t)1 << 20), env);
+}
+
+/* The descriptor that is in the object or where its first word points; 0 when there is none: the
+ * object is new, or on a list of free ones that the program keeps. */
+static GC_word descr_in_object(const char *obj, size_t size, GC_word descr)
+{
+    intptr_t at = (intptr_t)descr;
+    if (at >= 0) {
+        size_t offset = (size_t)(descr & ~(GC_word)GC_DS_TAGS);
+        return offset + sizeof(GC_word) <= size ? *(const GC_word *)(obj + offset) : 0;
+    }
+    const char *type = *(const char *const *)obj;
+    if (!type) return 0;
+    return *(const GC_word *)(type - (at - GC_DS_PER_OBJECT + GC_INDIR_PER_OBJ_BIAS));
+}
+
+void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr)
+{
+    if ((descr & GC_DS_TAGS) == GC_DS_PER_OBJECT) descr = descr_in_object(obj, size, descr);
+    switch (descr & GC_DS_TAGS) {
+    case GC_DS_LENGTH:
+        oak_mark_range(m, obj, OAKI_MIN(size, (size_t)descr));
+        break;
+    case GC_DS_BITMAP:
+        mark_bitmap(m, (const uintptr_t *)obj, size / sizeof(uintptr_t), descr);
+        break;
+    case GC_DS_PROC:
+        mark_by_proc(m, obj, size, descr);
+        break;
+    default: /* one descriptor leads to another: every word may be a pointer */
+        oak_mark_range(m, obj, size);
+        break;
+    }
+}
+
+static void mark_object(oak_marker *m, void *obj, size_t size)
+{
+    const lgc_layout *l = oaki_type_data_of(obj);
+    if (l->plain) {
+        oak_mark_range(m, obj, size);
+    } else if (l->element) {
+        char *p = obj;
+        for (size_t left = size; left >= l->element; left -= l->element, p += l->element)
+            lgc_mark_by(m, p, l->element, l->descr);
+    } else {
+        lgc_mark_by(m, obj, size, l->adjust ? l->descr + size : l->descr);
+    }
+}
+
+struct GC_ms_entry *GC_mark_and_push(void *obj, struct GC_ms_entry *top,
+                                     struct GC_ms_entry *limit, void **src)
+{
+    (void)limit;
+    (void)src;
+    oaki_mark_displaced(top ? (oak_marker *)top : lgc.marker, obj);
+    return top;
+}
+
+/* ---- the tables ---- */
+
+static void lock_tables(void)
+{
+    oaki_lock_acquire(&self.lock);
+}
+
+static void unlock_tables(void)
+{
+    oaki_lock_release(&self.lock);
+}
+
+static unsigned add_proc(GC_mark_proc proc)
+{
+    lock_tables();
+    unsigned index = GC_RESERVED_MARK_PROCS + self.procs;
+    if (index < GC_MAX_MARK_PROCS) {
+        self.proc[index] = proc;
+        self.procs++;
+    }
+    unlock_tables();
+    return index;
+}
+
+static unsigned check_proc(unsigned index)
+{
+    if (index >= GC_MAX_MARK_PROCS)
+        oak_fatal("oakum: GC_new_proc: there are %d mark procedures already", GC_MAX_MARK_PROCS);
+    return index;
+}
+
+unsigned GC_new_proc(GC_mark_proc proc)
+{
+    lgc_ready();
+    oaki_thread *t = lgc_enter();
+    unsigned index = add_proc(proc);
+    lgc_leave(t);
+    return check_proc(index);
+}
+
+unsigned GC_new_proc_inner(GC_mark_proc proc)
+{
+    return GC_new_proc(proc);
+}
+
+void lgc_set_proc(unsigned index, GC_mark_proc proc)
+{
+    self.proc[index % GC_MAX_MARK_PROCS] = proc;
+}
+
+/* The lists of free objects are the heap's own affair; what the program gives is left alone. */
+void **GC_new_free_list(void)
+{
+    return GC_malloc_uncollectable(2 * GC_GRANULE_BYTES * sizeof(void *));
+}
+
+/* Nothing is looked for in it, and the caller may be under the allocation lock. */
+void **GC_new_free_list_inner(void)
+{
+    static void *list[2 * GC_GRANULE_BYTES];
+    return list;
+}
+
+unsigned GC_new_kind(void **free_list, GC_word descr, int adjust, int clear)
+{
+    (void)free_list;
+    (void)clear; /* every object is */
+    lgc_ready();
+    oaki_thread *t = lgc_enter();
+    lock_tables();
+    unsigned number = FIRST_KIND + self.kinds;
+    if (number < GC_KINDS_MAX) {
+        self.kind[number] = (lgc_layout){ .descr = descr,
+                                          .adjust = adjust != 0,
+                                          .plain = descr == GC_DS_LENGTH && adjust,
+                                          .kind = (int)number };
+        self.kinds++;
+    }
+    unlock_tables();
+    lgc_leave(t);
+    if (number >= GC_KINDS_MAX)
+        oak_fatal("oakum: GC_new_kind: there are %d kinds already", GC_KINDS_MAX);
+    return number;
+}
+
+unsigned GC_new_kind_inner(void **free_list, GC_word descr, int adjust, int clear)
+{
+    return GC_new_kind(free_list, descr, adjust, clear);
+}
+
+lgc_layout *lgc_kind(int kind)
+{
+    if (kind < FIRST_KIND || (unsigned)kind >= FIRST_KIND + self.kinds)
+        oak_fatal("oakum: GC_generic_malloc: there is no kind %d", kind);
+    return &self.kind[kind];
+}
+
+uint32_t lgc_layout_type(lgc_layout *l)
+{
+    const oak_type *t = (const oak_type *)AO_load_acquire(&l->type);
+    if (OAKI_LIKELY(t != NULL)) return t->id;
+    const char *name = l->kind < FIRST_KIND ? "GC_malloc_explicitly_typed" : "GC_new_kind";
+    t = oaki_type_host(name, sizeof(void *), mark_object, l);
+    if (!t) return 0;
+    /* two threads may both make one, and either will do */
+    AO_store_release(&l->type, (AO_t)t);
+    return t->id;
+}
+
+void *lgc_alloc_layout(size_t n, lgc_layout *l)
+{
+    lgc_ready();
+    uint32_t type = lgc_layout_type(l);
+    return type ? lgc_alloc(n, OAKI_TYPED, type) : lgc_out_of_memory(n);
+}

@@ -1,0 +1,72 @@
+/* leak.c - GC_find_leak: what a collection finds unreachable is told of as leaked.
+ *
+ * Objects are found when the mark is done and before the sweep has freed them; they are told of
+ * after the collection, in GC_gcollect or at exit. Uncollectable objects are reachable by
+ * themselves. Owns: what was found and is not told yet. Lock: the world is stopped, or none. */
+#include "libgc.h"
+
+#include "runtime/markbits.h"
+#include <stdlib.h>
+
+#define LEAKS_MAX 64
+
+typedef struct leak {
+    uintptr_t hidden; /* its address, inverted */
+    size_t size;
+    const char *file; /* NULL: not known */
+    int line;
+    bool composite;
+} leak;
+
+static struct {
+    size_t n, more;
+    leak found[LEAKS_MAX];
+} self;
+
+static void note(const char *p, const oaki_span *s)
+{
+    if (self.n == LEAKS_MAX) {
+        self.more++;
+        return;
+    }
+    leak *l = &self.found[self.n++];
+    *l = (leak){ .hidden = ~(uintptr_t)p, .size = s->size, .composite = s->kind != OAKI_NOSCAN };
+    (void)lgc_debug_where(p, &l->file, &l->line, &l->size);
+}
+
+static void look_in(const oaki_span *s)
+{
+    const char *start = oaki_span_start(s);
+    size_t count = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < count; i++) {
+        const char *p = start + i * s->size;
+        size_t off = oaki_heap_offset(p);
+        if (oaki_bit_get(oaki_the_heap.alloc, off) && !oaki_mark_get(off)) note(p, s);
+    }
+}
+
+void lgc_leak_marked(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (!GC_find_leak) return;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) look_in(&h->spans[page]);
+}
+
+void lgc_leak_report(void)
+{
+    if (self.n == 0) return;
+    for (size_t i = 0; i < self.n; i++) {
+        const leak *l = &self.found[i];
+        const void *p = (const void *)~l->hidden;
+        const char *what = l->composite ? "composite" : "atomic";
+        if (l->file)
+            lgc_log("Leaked %s object at %p (%s:%d, sz=%zu)\n", what, p, l->file, l->line, l->size);
+        else
+            lgc_log("Leaked %s object at %p (appr. size = %zu)\n", what, p, l->size);
+    }
+    if (self.more) lgc_log("... and %zu more\n", self.more);
+    self.n = self.more = 0;
+    if (lgc.abort_on_leak) abort();
+}

@@ -1,0 +1,83 @@
+/* log.c - what is told on standard output, on the log, and as warnings.
+ *
+ * Each line is one write of the system's, as it may come with the world stopped.
+ * Owns: the log's file. Lock: none; it is opened at start-up. */
+#include "libgc.h"
+
+#include "runtime/print.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LINE 1024
+
+static void put(int fd, const char *format, va_list ap)
+{
+    char line[LINE];
+    size_t n = oaki_vformat(line, sizeof line, format, ap), at = 0;
+    n = OAKI_MIN(n, sizeof line - 1);
+    while (at < n) {
+        ssize_t done = write(fd, line + at, n - at);
+        if (done <= 0) return;
+        at += (size_t)done;
+    }
+}
+
+static int log_file(void)
+{
+    return lgc.log_fd >= 0 ? lgc.log_fd : STDERR_FILENO;
+}
+
+void lgc_print(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put(lgc.log_fd >= 0 ? lgc.log_fd : STDOUT_FILENO, format, ap);
+    va_end(ap);
+}
+
+void lgc_log(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put(log_file(), format, ap);
+    va_end(ap);
+}
+
+static void put_with(int fd, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put(fd, format, ap);
+    va_end(ap);
+}
+
+/* The format is the caller's of GC_set_warn_proc's function, with one word for it. */
+void lgc_warn(const char *format, GC_word arg)
+{
+    void (*print)(int, const char *, ...) = put_with;
+    print(log_file(), format, arg);
+}
+
+void GC_ignore_warn_proc(char *message, GC_word arg)
+{
+    if (lgc.print_stats) lgc_warn(message, arg);
+}
+
+void GC_set_log_fd(int fd)
+{
+    lgc.log_fd = fd;
+}
+
+void lgc_log_open(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd >= 0) lgc.log_fd = fd;
+    else lgc_log("GC Warning: can't open the log %s\n", path);
+}
+
+void GC_abort_on_oom(void)
+{
+    lgc.abort_func("Insufficient memory for the allocation");
+    abort();
+}

@@ -1,0 +1,154 @@
+/* roots.c - static roots, and which pointers into an object count.
+ *
+ * Owns: the list of ranges that the program has added, which GC_remove_roots looks through; the
+ *   displacements. Lock: `lock`, inside the runtime.
+ * Bound: adding O(1), removing O(ranges). */
+#include "libgc.h"
+
+#include "runtime/meta.h"
+#include "runtime/roots.h"
+#include <oakum/gc.h>
+#include <string.h>
+
+typedef struct range {
+    char *lo;
+    size_t n;
+} range;
+
+static struct {
+    oaki_lock lock;
+    oaki_vec ranges;
+    uint64_t allowed[OAKI_DISPLACEMENTS / 64];
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
+
+/* ---- ranges ---- */
+
+static bool trim(void *lo, void *hi, range *out)
+{
+    uintptr_t from = OAKI_ALIGN_UP((uintptr_t)lo, sizeof(void *)),
+              to = OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(void *));
+    *out = (range){ (char *)from, to > from ? to - from : 0 };
+    return to > from;
+}
+
+static bool note(const range *r)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    oaki_lock_acquire(&self.lock);
+    range *place = oaki_vec_push(&self.ranges);
+    if (place) *place = *r;
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    return place != NULL;
+}
+
+/* What is in the heap is scanned by what it is. */
+void GC_add_roots(void *lo, void *hi)
+{
+    range r;
+    lgc_ready();
+    if (!trim(lo, hi, &r) || oaki_heap_contains(r.lo)) return;
+    if (oak_root_add(r.lo, r.n) != 0 || !note(&r))
+        oak_fatal("oakum: GC_add_roots: no memory to note %zu bytes at %p", r.n, (void *)r.lo);
+}
+
+/* One range that lies in [lo, hi), taken off the list. */
+static bool take_within(const char *lo, const char *hi, range *out)
+{
+    bool found = false;
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    oaki_lock_acquire(&self.lock);
+    range *r = self.ranges.items;
+    for (size_t i = 0; i < self.ranges.len && !found; i++) {
+        if (r[i].lo < lo || r[i].lo + r[i].n > hi) continue;
+        *out = r[i];
+        r[i] = r[--self.ranges.len];
+        found = true;
+    }
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    return found;
+}
+
+void GC_remove_roots(void *lo, void *hi)
+{
+    range r;
+    lgc_ready();
+    while (take_within(lo, hi, &r)) (void)oak_root_remove(r.lo, r.n);
+}
+
+/* All of them, the program's data too; that of libraries unless GC_no_dls says to leave it. */
+void GC_clear_roots(void)
+{
+    lgc_ready();
+    lgc.roots_cleared = true;
+    oaki_roots_clear();
+    oaki_thread *t = oaki_enter();
+    if (t) {
+        oaki_lock_acquire(&self.lock);
+        oaki_vec_free(&self.ranges);
+        oaki_vec_init(&self.ranges, sizeof(range), OAKI_META_OTHER);
+        oaki_lock_release(&self.lock);
+        oaki_leave(t);
+    }
+    lgc_roots_apply();
+}
+
+void lgc_roots_apply(void)
+{
+    unsigned without = lgc.roots_cleared ? OAKI_OBJECTS_NONE : OAKI_OBJECTS_MAIN;
+    oaki_roots_objects(GC_no_dls ? without : OAKI_OBJECTS_ALL);
+}
+
+void GC_exclude_static_roots(void *lo, void *hi)
+{
+    lgc_ready();
+    if ((char *)hi > (char *)lo) (void)oak_root_exclude(lo, (size_t)((char *)hi - (char *)lo));
+}
+
+/* The loader may be stopped in the middle: the heap notices, and tries again. */
+void *GC_dlopen(const char *path, int mode)
+{
+    return dlopen(path, mode);
+}
+
+/* ---- displacements ---- */
+
+static void apply_rule(void)
+{
+    oaki_mark_displacements(lgc.interior ? NULL : self.allowed, OAKI_DISPLACEMENTS);
+}
+
+bool lgc_is_displacement(size_t d)
+{
+    return d < OAKI_DISPLACEMENTS && (self.allowed[d / 64] >> d % 64 & 1);
+}
+
+void GC_register_displacement(size_t n)
+{
+    if (n >= OAKI_DISPLACEMENTS)
+        oak_fatal("oakum: GC_register_displacement: %zu is not below %d", n, OAKI_DISPLACEMENTS);
+    self.allowed[n / 64] |= (uint64_t)1 << n % 64;
+    if (AO_load_acquire(&lgc.started) && !lgc.interior) apply_rule();
+}
+
+void GC_set_all_interior_pointers(int value)
+{
+    GC_all_interior_pointers = value != 0;
+    if (!AO_load_acquire(&lgc.started)) return;
+    lgc.interior = value != 0;
+    lgc.extra = lgc.interior;
+    apply_rule();
+}
+
+void lgc_roots_init(void)
+{
+    oaki_vec_init(&self.ranges, sizeof(range), OAKI_META_OTHER);
+    self.allowed[0] |= 1;
+    lgc.interior = GC_all_interior_pointers != 0;
+    lgc.extra = lgc.interior;
+    apply_rule();
+    lgc_roots_apply();
+}

@@ -1,0 +1,101 @@
+/* stacks.c - where stacks end, and regions in which a thread is not looked at.
+ *
+ * A program that switches stacks by itself tells the collector by assigning GC_stackbottom (the
+ * first thread), or by GC_set_stackbottom: the heap reads the word in each stop
+ * (oaki_thread_stack_bottom).
+ *
+ * Owns: each thread's own word. Lock: none; a thread's record is changed by the thread. */
+#include "libgc.h"
+
+#include <oakum/gc.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of the calling thread, unless it is the first. NULL: its own stack. */
+static __thread char *bottom __attribute__((tls_model("initial-exec")));
+
+/* The first thread's, once it is here: its own end, unless the program has said another. */
+void lgc_stacks_init(void)
+{
+    oaki_thread *t = oaki_thread_self();
+    if (!t || t->tid != (int)getpid()) return;
+    if (!GC_stackbottom) GC_stackbottom = t->stack_hi;
+    lgc.main_pid = t->tid;
+    oaki_thread_stack_bottom(t, &GC_stackbottom);
+}
+
+int GC_get_stack_base(struct GC_stack_base *base)
+{
+    pthread_attr_t attr;
+    void *low;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attr) != 0) return GC_UNIMPLEMENTED;
+    int e = pthread_attr_getstack(&attr, &low, &size);
+    pthread_attr_destroy(&attr);
+    if (e != 0) return GC_UNIMPLEMENTED;
+    base->mem_base = (char *)low + size;
+    return GC_SUCCESS;
+}
+
+/* Its word is where the heap looks from here on. */
+void *GC_get_my_stackbottom(struct GC_stack_base *base)
+{
+    lgc_ready();
+    oaki_thread *t = oaki_thread_self();
+    if (!t) {
+        (void)GC_get_stack_base(base);
+        return NULL;
+    }
+    if (!t->bottom) oaki_thread_stack_bottom(t, &bottom);
+    base->mem_base = *t->bottom ? *t->bottom : t->stack_hi;
+    return t;
+}
+
+void GC_set_stackbottom(void *thread, const struct GC_stack_base *base)
+{
+    oaki_thread *t = thread ? thread : oaki_thread_self();
+    if (!AO_load_acquire(&lgc.started) || !t) {
+        GC_stackbottom = base->mem_base;
+        return;
+    }
+    if (!t->bottom && t == oaki_thread_self()) oaki_thread_stack_bottom(t, &bottom);
+    char **where = (char **)(uintptr_t)t->bottom;
+    if (where) *where = base->mem_base;
+}
+
+/* The frame stays: what is returned is used after the call. */
+OAKI_NOINLINE void *GC_call_with_stack_base(GC_stack_base_func fn, void *arg)
+{
+    struct GC_stack_base base = { .mem_base = __builtin_frame_address(0) };
+    void *result = fn(&base, arg);
+    __asm__ __volatile__("" : : "r"(&base) : "memory");
+    return result;
+}
+
+void *GC_do_blocking(GC_fn_type fn, void *arg)
+{
+    lgc_ready();
+    return oak_blocking_call(fn, arg);
+}
+
+/* Out of all regions that the thread is in, and back into the same: where the scan of its stack
+ * began is where it begins again, in a frame that is there still. */
+OAKI_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
+{
+    uintptr_t regs[OAKI_REGS];
+    oaki_thread *t = oaki_thread_self();
+    if (!t || t->in_runtime != OAKI_IN_BLOCKING) return fn(arg);
+    char *sp = t->sp;
+    unsigned depth = t->blocking_depth;
+    memcpy(regs, t->regs, sizeof regs);
+    t->blocking_depth = 1;
+    oaki_blocking_end(t);
+    void *result = fn(arg);
+    t->in_runtime = OAKI_IN_BLOCKING;
+    AO_compiler_barrier();
+    memcpy(t->regs, regs, sizeof regs);
+    t->sp = sp;
+    t->blocking_depth = depth;
+    oaki_stop_block(t);
+    return result;
+}

@@ -1,0 +1,89 @@
+/* start.c - GC_init: the heap's options from libgc's settings and environment, and the order in
+ * which the parts come to life.
+ *
+ * Any entry starts the library, and GC_init is one more. A program may call it from several threads
+ * or from a constructor. Lock: `once`. */
+#include "libgc.h"
+
+#include "runtime/os.h"
+#include <oakum/gc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MIN_HEAP ((size_t)1 << 20)
+
+static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+
+/* What Oakum's own variables say stays. */
+static void configure(oak_config *cfg)
+{
+    oak_config_default(cfg);
+    cfg->finalizer_thread = 0;
+    cfg->touch_ahead = 0;
+    if (!secure_getenv("OAKUM_MIN_HEAP")) cfg->min_heap = MIN_HEAP;
+    if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
+    else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
+    if (lgc.max_heap) cfg->heap_max = lgc.max_heap;
+    cfg->gc_threads = (int)OAKI_MIN(OAKI_MAX(lgc.markers, 1u), 64u);
+}
+
+/* libgc's abort function is told what Oakum has to say before it aborts. */
+static void on_fatal(const char *message)
+{
+    lgc.abort_func(message);
+    while (lgc.loop_on_abort) oaki_os_sleep_ns(100000000);
+}
+
+static void find_leaks_at_exit(void)
+{
+    GC_gcollect();
+}
+
+static void start(void)
+{
+    oak_config cfg;
+    lgc_env_read();
+    configure(&cfg);
+    if (oak_init(&cfg) != 0)
+        oak_fatal("oakum: libgc: the heap can't be started: no address space?");
+    (void)oak_set_fatal_handler(on_fatal);
+    lgc_roots_init();
+    lgc_final_init();
+    lgc_push_init();
+    lgc_collect_init();
+    lgc_threads_init();
+    lgc_apply_pace();
+    GC_least_plausible_heap_addr = (void *)oaki_the_heap.base;
+    GC_greatest_plausible_heap_addr = (void *)(oaki_the_heap.base + oaki_the_heap.reserved);
+    if (oak_thread_attach() != 0) oak_fatal("oakum: libgc: no memory to attach the first thread");
+    lgc_stacks_init();
+    if (!GC_dont_precollect) GC_gc_no = 1; /* libgc collects here, and so did we: nothing */
+    AO_store_release(&lgc.started, 1);
+    size_t initial = lgc.expanded;
+    lgc.expanded = 0;
+    if (initial > GC_get_heap_size()) (void)GC_expand_hp(initial - GC_get_heap_size());
+    if (GC_find_leak) (void)atexit(find_leaks_at_exit);
+    if (lgc.dump_regularly) GC_dump();
+}
+
+void lgc_start(void)
+{
+    pthread_mutex_lock(&once);
+    if (!AO_load(&lgc.started)) start();
+    pthread_mutex_unlock(&once);
+}
+
+void GC_init(void)
+{
+    lgc_ready();
+}
+
+int GC_is_init_called(void)
+{
+    return AO_load_acquire(&lgc.started) != 0;
+}
+
+/* The heap stays: threads that run on at exit may use it. */
+void GC_deinit(void)
+{
+}

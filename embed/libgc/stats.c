@@ -1,0 +1,232 @@
+/* stats.c - figures. docs/libgc.md says what each is made of.
+ *
+ * Getters take no lock, as programs call them from callbacks with the world stopped or the
+ * allocation lock held: figures that belong together may be of slightly different moments.
+ *
+ * Owns: what the last collection saw, and the largest size so far. Written in stops, or added to
+ *   atomically. Bound: those that count what was allocated, O(threads * size classes); walking,
+ *   O(slots). */
+#include "libgc.h"
+
+#include "runtime/markbits.h"
+#include "runtime/meta.h"
+#include <string.h>
+
+static struct {
+    AO_t peak;              /* most bytes of heap that were backed by memory, as seen */
+    AO_t obtained;
+    size_t total_at_gc;     /* allocated when the last collection began */
+    size_t live_at_gc;      /* of the heap's count, likewise */
+    size_t reclaimed;       /* by all collections but the last one; by that one */
+    size_t reclaimed_last;
+    AO_t freed;             /* by GC_free since then */
+    bool measuring;
+    uint64_t full_ns;
+} self;
+
+/* ---- sizes ---- */
+
+static size_t backed(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t inuse = AO_load(&h->pages_inuse), idle = AO_load(&h->pages_free),
+           released = AO_load(&h->pages_released);
+    return (inuse + (idle > released ? idle - released : 0)) << OAKI_PAGE_SHIFT;
+}
+
+static void raise_to(AO_t *most, size_t n)
+{
+    AO_t old;
+    do old = AO_load(most);
+    while (n > old && !AO_compare_and_swap(most, old, n));
+}
+
+size_t GC_get_heap_size(void)
+{
+    size_t now = backed();
+    raise_to(&self.peak, now);
+    return OAKI_MAX(now, lgc.expanded);
+}
+
+size_t GC_get_free_bytes(void)
+{
+    size_t all = GC_get_heap_size(), inuse = AO_load(&oaki_the_heap.pages_inuse)
+                                             << OAKI_PAGE_SHIFT;
+    return all > inuse ? all - inuse : 0;
+}
+
+/* What had memory behind it and has not now; never more than there is without. */
+size_t GC_get_unmapped_bytes(void)
+{
+    size_t now = GC_get_heap_size(), peak = AO_load(&self.peak);
+    size_t released = AO_load(&oaki_the_heap.pages_released) << OAKI_PAGE_SHIFT;
+    return peak > now ? OAKI_MIN(peak - now, released) : 0;
+}
+
+size_t GC_get_obtained_from_os_bytes(void)
+{
+    raise_to(&self.obtained, GC_get_heap_size() + GC_get_unmapped_bytes() + oaki_meta_mapped());
+    return AO_load(&self.obtained);
+}
+
+size_t GC_get_memory_use(void)
+{
+    return AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
+}
+
+/* ---- what was allocated ---- */
+
+/* Of runs that were taken, all but what is left of them. */
+static size_t allocated_by(const oaki_mcache *mc)
+{
+    size_t n = mc->large_bytes;
+    for (unsigned c = 1; c < oaki_nclasses; c++) n += mc->mallocs[c] * oaki_classes[c].size;
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
+        for (uint64_t set = mc->active[kind]; set; set &= set - 1)
+            n -= oaki_mcache_left(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));
+    return n;
+}
+
+static size_t total(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t n = AO_load(&h->past_large_bytes);
+    for (unsigned c = 1; c < oaki_nclasses; c++)
+        n += AO_load(&h->past_mallocs[c]) * oaki_classes[c].size;
+    for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) n += allocated_by(mc);
+    return n;
+}
+
+/* The list of caches changes only under threads_lock, which a stop holds; who is in the runtime
+ * here has gc_lock, so that nobody else stops the world. */
+size_t GC_get_total_bytes(void)
+{
+    if (!AO_load_acquire(&lgc.started)) return 0;
+    oaki_thread *t = oaki_thread_self();
+    bool inside = t && t->in_runtime;
+    if (inside && oaki_world_stopped()) return total();
+    if (inside) {
+        oaki_lock_acquire(&oaki_the_heap.threads_lock);
+    } else {
+        t = oaki_enter();
+        if (!t) return 0;
+        oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
+    }
+    size_t n = total();
+    oaki_lock_release(&oaki_the_heap.threads_lock);
+    if (!inside) oaki_leave(t);
+    return n;
+}
+
+size_t GC_get_bytes_since_gc(void)
+{
+    size_t now = GC_get_total_bytes();
+    return now > self.total_at_gc ? now - self.total_at_gc : 0;
+}
+
+void lgc_stats_freed(size_t bytes)
+{
+    oaki_count_add(&self.freed, bytes);
+}
+
+size_t GC_get_expl_freed_bytes_since_gc(void)
+{
+    return AO_load(&self.freed);
+}
+
+void lgc_stats_marked(void)
+{
+    self.reclaimed += self.reclaimed_last;
+    self.total_at_gc = total();
+    self.live_at_gc = AO_load(&oaki_the_heap.live);
+    AO_store(&self.freed, 0);
+}
+
+void lgc_stats_cycle(uint64_t pause_ns)
+{
+    size_t live = AO_load(&oaki_the_heap.live);
+    self.reclaimed_last = self.live_at_gc > live ? self.live_at_gc - live : 0;
+    if (self.measuring) self.full_ns += pause_ns;
+    raise_to(&self.peak, backed());
+}
+
+void GC_start_performance_measurement(void)
+{
+    self.measuring = true;
+}
+
+unsigned long GC_get_full_gc_total_time(void)
+{
+    return (unsigned long)(self.full_ns / 1000000);
+}
+
+/* ---- several at once ---- */
+
+void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_word *unmapped,
+                            GC_word *since_gc, GC_word *all)
+{
+    if (heap) *heap = GC_get_heap_size();
+    if (free_bytes) *free_bytes = GC_get_free_bytes();
+    if (unmapped) *unmapped = GC_get_unmapped_bytes();
+    if (since_gc) *since_gc = GC_get_bytes_since_gc();
+    if (all) *all = GC_get_total_bytes();
+}
+
+size_t GC_get_prof_stats_unsafe(struct GC_prof_stats_s *out, size_t size)
+{
+    size_t heap = GC_get_heap_size(), unmapped = GC_get_unmapped_bytes(),
+           since = GC_get_bytes_since_gc(), all = GC_get_total_bytes();
+    struct GC_prof_stats_s s = {
+        .heapsize_full = heap + unmapped,
+        .free_bytes_full = GC_get_free_bytes() + unmapped,
+        .unmapped_bytes = unmapped,
+        .bytes_allocd_since_gc = since,
+        .allocd_bytes_before_gc = all - since,
+        .non_gc_bytes = GC_non_gc_bytes,
+        .gc_no = GC_gc_no,
+        .markers_m1 = (GC_word)GC_parallel,
+        .bytes_reclaimed_since_gc = self.reclaimed_last,
+        .reclaimed_bytes_before_gc = self.reclaimed,
+        .expl_freed_bytes_since_gc = GC_get_expl_freed_bytes_since_gc(),
+        .obtained_from_os_bytes = GC_get_obtained_from_os_bytes(),
+    };
+    size_t known = OAKI_MIN(size, sizeof s);
+    memcpy(out, &s, known);
+    if (size > known) memset((char *)out + known, 0xff, size - known);
+    return known;
+}
+
+size_t GC_get_prof_stats(struct GC_prof_stats_s *out, size_t size)
+{
+    return GC_get_prof_stats_unsafe(out, size);
+}
+
+/* ---- every object ---- */
+
+/* Has it been handed out? What a thread has taken for its run and not used is set in A too. */
+static bool is_used(const oaki_span *s, const char *p)
+{
+    if (s->list != OAKI_LIST_CACHED && s->list != OAKI_LIST_NONE) return true;
+    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
+    for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
+        if (mc->span[sc] == s) return !(p >= mc->run[sc].next && p < mc->run_end[sc]);
+    return true;
+}
+
+static void walk_span(const oaki_span *s, GC_reachable_object_proc fn, void *ctx)
+{
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    char *p = oaki_span_start(s), *end = p + (large ? 1 : (size_t)s->npages << OAKI_PAGE_SHIFT);
+    size_t size = large ? s->size : oaki_classes[s->cls].size;
+    for (; large ? p < end : p + size <= end; p += size)
+        if (oaki_object_base(p) == p && is_used(s, p)) fn(p, size, ctx);
+}
+
+/* The caller holds the allocation lock, so no span comes or goes by a collection. */
+void GC_enumerate_reachable_objects_inner(GC_reachable_object_proc fn, void *ctx)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) walk_span(&h->spans[page], fn, ctx);
+}

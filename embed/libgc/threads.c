@@ -1,0 +1,274 @@
+/* threads.c - creating, joining, registering threads; signals; fork.
+ *
+ * The heap attaches a thread when it first allocates, so registering is a courtesy here: a thread
+ * that forgets it is scanned all the same. What a thread returned is kept alive until it is joined,
+ * as libgc does: in a pinned record, which is listed by thread.
+ *
+ * Owns: the records. Lock: `lock`, a mutex of the host's; nothing is allocated and nobody waits
+ *   for a thread while it is held, and no callback of a collection takes it. A forked child starts
+ *   with it free. Bound: joining and detaching, O(records). */
+#include "libgc.h"
+
+#include <errno.h>
+#include <oakum/gc.h>
+
+typedef struct record {
+    struct record *next, *prev;
+    void *(*fn)(void *);
+    void *arg, *result;
+    pthread_t thread;
+    /* its creator has listed it; its thread is over; nobody will ask for the result. With all
+     * three it goes */
+    bool listed, over, unwanted;
+} record;
+
+static struct {
+    pthread_mutex_t lock;
+    record *all; /* pinned objects */
+} self = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* The calling thread's; pinned, so that this word need not be scanned. */
+static __thread record *mine __attribute__((tls_model("initial-exec")));
+
+/* ---- records ---- */
+
+static void *lock(void *unused)
+{
+    pthread_mutex_lock(&self.lock);
+    return unused;
+}
+
+/* A thread that was stopped by a signal may hold it: who waits counts as stopped. */
+static void lock_records(void)
+{
+    if (pthread_mutex_trylock(&self.lock) != 0) (void)oak_blocking_call(lock, NULL);
+}
+
+/* And let go of this record, if that was the last use of it. */
+static void unlock_records(record *r)
+{
+    bool gone = r && r->listed && r->over && r->unwanted;
+    if (gone) {
+        if (r->next) r->next->prev = r->prev;
+        if (r->prev) r->prev->next = r->next;
+        else self.all = r->next;
+    }
+    pthread_mutex_unlock(&self.lock);
+    if (gone) oak_free(r);
+}
+
+static void list(record *r, pthread_t thread)
+{
+    lock_records();
+    r->thread = thread;
+    r->listed = true;
+    r->next = self.all;
+    if (r->next) r->next->prev = r;
+    self.all = r;
+    unlock_records(r);
+}
+
+/* One that is detached and over may have the number of another. */
+static record *find(pthread_t thread)
+{
+    record *r = self.all;
+    if (mine && pthread_equal(thread, pthread_self())) return mine;
+    while (r && (r->unwanted || !pthread_equal(r->thread, thread))) r = r->next;
+    return r;
+}
+
+/* The calling thread is over, with this result. */
+static void finish(void *result)
+{
+    record *r = mine;
+    if (!r) return;
+    mine = NULL;
+    lock_records();
+    r->result = result;
+    r->over = true;
+    unlock_records(r);
+}
+
+static void *run(void *arg)
+{
+    void *result;
+    mine = arg;
+    pthread_cleanup_push(finish, NULL);
+    result = mine->fn(mine->arg);
+    pthread_cleanup_pop(0);
+    finish(result);
+    return result;
+}
+
+static bool is_detached(const pthread_attr_t *attr)
+{
+    int state = PTHREAD_CREATE_JOINABLE;
+    if (attr) pthread_attr_getdetachstate(attr, &state);
+    return state == PTHREAD_CREATE_DETACHED;
+}
+
+int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    lgc_ready();
+    record *r = oak_alloc_pinned(sizeof *r);
+    if (!r) return ENOMEM;
+    *r = (record){ .fn = fn, .arg = arg, .unwanted = is_detached(attr) };
+    int e = oak_thread_create(thread, attr, run, r);
+    if (e == 0) list(r, *thread);
+    else oak_free(r);
+    return e;
+}
+
+typedef struct joining {
+    pthread_t thread;
+    void **result;
+} joining;
+
+static void *join(void *arg)
+{
+    const joining *j = arg;
+    return (void *)(intptr_t)pthread_join(j->thread, j->result);
+}
+
+int GC_pthread_join(pthread_t thread, void **result)
+{
+    joining j = { thread, result };
+    int e = (int)(intptr_t)oak_blocking_call(join, &j);
+    if (e != 0) return e;
+    lock_records();
+    record *r = find(thread);
+    if (r) r->over = r->unwanted = true;
+    unlock_records(r);
+    return 0;
+}
+
+int GC_pthread_detach(pthread_t thread)
+{
+    lock_records();
+    record *r = find(thread);
+    if (r) r->unwanted = true;
+    unlock_records(r);
+    return pthread_detach(thread);
+}
+
+int GC_pthread_cancel(pthread_t thread)
+{
+    return pthread_cancel(thread);
+}
+
+void GC_pthread_exit(void *result)
+{
+    finish(result);
+    pthread_exit(result);
+}
+
+/* ---- registering ---- */
+
+void GC_allow_register_threads(void)
+{
+    lgc_ready();
+    GC_start_mark_threads();
+}
+
+int GC_register_my_thread(const struct GC_stack_base *base)
+{
+    (void)base; /* the whole stack is scanned, from where the thread is on it */
+    lgc_ready();
+    if (oaki_thread_self()) return GC_DUPLICATE;
+    return oak_thread_attach() == 0 ? GC_SUCCESS : GC_NO_MEMORY;
+}
+
+int GC_unregister_my_thread(void)
+{
+    oak_thread_detach();
+    return GC_SUCCESS;
+}
+
+int GC_thread_is_registered(void)
+{
+    return oaki_thread_self() != NULL;
+}
+
+/* Alternate signal stacks are found where the kernel has them. */
+void GC_register_altstack(void *stack, GC_word size, void *altstack, GC_word altsize)
+{
+    (void)stack;
+    (void)size;
+    (void)altstack;
+    (void)altsize;
+}
+
+/* They start when there is something to mark. */
+void GC_start_mark_threads(void)
+{
+    lgc_ready();
+}
+
+/* ---- signals ---- */
+
+int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    sigset_t without;
+    if (set && (how == SIG_BLOCK || how == SIG_SETMASK)) {
+        without = *set;
+        sigdelset(&without, lgc.suspend_signal);
+        set = &without;
+    }
+    return pthread_sigmask(how, set, old);
+}
+
+static bool is_settable(int sig)
+{
+    return !AO_load_acquire(&lgc.started) && sig > 0 && sig <= SIGRTMAX;
+}
+
+void GC_set_suspend_signal(int sig)
+{
+    if (is_settable(sig)) lgc.suspend_signal = sig;
+}
+
+/* No second signal is needed: a stopped thread waits for a word in memory. */
+void GC_set_thr_restart_signal(int sig)
+{
+    if (is_settable(sig)) lgc.restart_signal = sig;
+}
+
+int GC_get_suspend_signal(void)
+{
+    return lgc.suspend_signal;
+}
+
+int GC_get_thr_restart_signal(void)
+{
+    return lgc.restart_signal;
+}
+
+/* ---- fork ---- */
+
+/* The heap has handlers of its own, always: a child can allocate and collect. */
+void GC_set_handle_fork(int value)
+{
+    (void)value;
+}
+
+void GC_atfork_prepare(void)
+{
+}
+
+void GC_atfork_parent(void)
+{
+}
+
+void GC_atfork_child(void)
+{
+}
+
+static void fork_child(void)
+{
+    pthread_mutex_init(&self.lock, NULL);
+}
+
+void lgc_threads_init(void)
+{
+    oaki_fork_register(fork_child);
+}

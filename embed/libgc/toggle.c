@@ -1,0 +1,83 @@
+/* toggle.c - toggle references: to objects that a function of the program's, called before each
+ * collection, says to keep or not to keep.
+ *
+ * Owns: the table of them, its addresses hidden from the collector. Lock: `lock`, inside the
+ *   runtime; in a stop, none. Bound: O(references) a collection. */
+#include "libgc.h"
+
+#include "runtime/meta.h"
+
+typedef struct ref {
+    uintptr_t hidden; /* the object's address, inverted */
+    bool strong;
+} ref;
+
+static struct {
+    oaki_lock lock;
+    bool started;
+    oaki_vec refs;
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
+
+static void *object_of(const ref *r)
+{
+    return (void *)~r->hidden;
+}
+
+int GC_toggleref_add(void *obj, int is_strong)
+{
+    lgc_ready();
+    if (!lgc.toggleref) return GC_SUCCESS;
+    oaki_thread *t = oaki_enter();
+    if (!t) return GC_NO_MEMORY;
+    oaki_lock_acquire(&self.lock);
+    if (!self.started) oaki_vec_init(&self.refs, sizeof(ref), OAKI_META_OTHER);
+    self.started = true;
+    ref *r = oaki_vec_push(&self.refs);
+    if (r) *r = (ref){ ~(uintptr_t)obj, is_strong != 0 };
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    return r ? GC_SUCCESS : GC_NO_MEMORY;
+}
+
+/* Under gc_lock, so no object goes meanwhile; the world runs, and may add some at the end. */
+void lgc_toggle_start(void)
+{
+    GC_toggleref_func fn = lgc.toggleref;
+    if (!fn) return;
+    oaki_lock_acquire(&self.lock);
+    size_t n = self.refs.len, kept = 0;
+    oaki_lock_release(&self.lock);
+    for (size_t i = 0; i < n; i++) {
+        oaki_lock_acquire(&self.lock);
+        ref r = ((ref *)self.refs.items)[i];
+        oaki_lock_release(&self.lock);
+        GC_ToggleRefStatus status = fn(object_of(&r));
+        if (status == GC_TOGGLE_REF_DROP) continue;
+        r.strong = status == GC_TOGGLE_REF_STRONG;
+        oaki_lock_acquire(&self.lock);
+        ((ref *)self.refs.items)[kept++] = r;
+        oaki_lock_release(&self.lock);
+    }
+    oaki_lock_acquire(&self.lock);
+    ref *all = self.refs.items;
+    for (size_t i = n; i < self.refs.len; i++) all[kept++] = all[i];
+    self.refs.len = kept;
+    oaki_lock_release(&self.lock);
+}
+
+void lgc_toggle_mark(oak_marker *m)
+{
+    const ref *r = self.refs.items;
+    for (size_t i = 0; i < self.refs.len; i++)
+        if (r[i].strong) oak_mark_ptr(m, object_of(&r[i]));
+}
+
+/* Those to objects that are gone are dropped. */
+void lgc_toggle_marked(void)
+{
+    ref *r = self.refs.items;
+    size_t kept = 0;
+    for (size_t i = 0; i < self.refs.len; i++)
+        if (oaki_is_marked(object_of(&r[i]))) r[kept++] = r[i];
+    self.refs.len = kept;
+}

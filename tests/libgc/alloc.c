@@ -1,0 +1,150 @@
+/* alloc.c - allocating, resizing, freeing, asking. */
+#include "api.h"
+
+static bool is_zero(const void *p, size_t n)
+{
+    const char *c = p;
+    for (size_t i = 0; i < n; i++)
+        if (c[i]) return false;
+    return true;
+}
+
+static void sizes(void)
+{
+    static const size_t want[] = { 0, 1, 15, 16, 17, 24, 31, 32, 48, 63, 64, 100, 127, 128, 200 };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        printf("size of %zu: %zu, atomic %zu\n", want[i], GC_size(GC_malloc(want[i])),
+               GC_size(GC_malloc_atomic(want[i])));
+    long good = 0;
+    for (size_t n = 200; n < 200000; n += n / 3) {
+        char *p = GC_malloc(n);
+        good += GC_size(p) > n && is_zero(p, n) && (uintptr_t)p % 16 == 0;
+        memset(p, 0xff, n);
+    }
+    say("sizes above 200", good);
+    say("size map of 16", (long)GC_get_size_map_at(16));
+}
+
+static void ask(void)
+{
+    char *p = GC_malloc(100), *big = GC_malloc(100000);
+    int local = 0;
+    size_t size = 0;
+    say("base of the start", GC_base(p) == p);
+    say("base of the inside", GC_base(p + 99) == p);
+    say("base of a large one's inside", GC_base(big + 70000) == big);
+    say("base of the stack", GC_base(&local) == NULL);
+    say("heap pointer", GC_is_heap_ptr(p) != 0);
+    say("heap pointer on the stack", GC_is_heap_ptr(&local));
+    say("kind of normal", GC_get_kind_and_size(p, &size));
+    say("its size", (long)size);
+    say("kind of atomic", GC_get_kind_and_size(GC_malloc_atomic(100), NULL));
+    say("kind of uncollectable", GC_get_kind_and_size(GC_malloc_uncollectable(100), NULL));
+    say("kind of atomic uncollectable",
+        GC_get_kind_and_size(GC_malloc_atomic_uncollectable(100), NULL));
+    say("same object", GC_same_obj(p + 50, p) == p + 50);
+    void *q = p;
+    say("pre-increment", GC_pre_incr(&q, 8) == p + 8);
+    say("post-increment", GC_post_incr(&q, 8) == p + 8 && q == p + 16);
+    say("visible", GC_is_visible(&q) == &q);
+    say("valid displacement", GC_is_valid_displacement(p + 8) == p + 8);
+}
+
+static void resize(void)
+{
+    char *p = NULL;
+    long good = 0;
+    p = GC_realloc(p, 10);
+    strcpy(p, "something");
+    for (size_t n = 20; n < 300000; n = n * 3 / 2) {
+        p = GC_realloc(p, n);
+        good += strcmp(p, "something") == 0 && is_zero(p + 10, n - 10);
+    }
+    say("grown", good);
+    p = GC_realloc(p, 12);
+    say("shrunk", strcmp(p, "something") == 0 && GC_size(p) < 100);
+    p = GC_malloc_atomic(20);
+    say("atomic stays atomic", GC_get_kind_and_size(GC_realloc(p, 5000), NULL));
+    p = GC_malloc_uncollectable(20);
+    say("uncollectable stays so", GC_get_kind_and_size(GC_realloc(p, 5000), NULL));
+    say("resized to nothing", GC_realloc(GC_malloc(10), 0) == NULL);
+    GC_free(NULL);
+    GC_free(GC_malloc(10));
+    GC_free(GC_malloc(100000));
+    GC_free(GC_malloc_atomic_uncollectable(100000));
+}
+
+static void strings(void)
+{
+    void *p = NULL;
+    say("strdup", strcmp(GC_strdup("a string"), "a string") == 0);
+    say("strndup", strcmp(GC_strndup("a string", 3), "a s") == 0);
+    say("memalign 256", (uintptr_t)GC_memalign(256, 100) % 256 == 0);
+    say("memalign 4096", (uintptr_t)GC_memalign(4096, 10000) % 4096 == 0);
+    say("posix_memalign", GC_posix_memalign(&p, 64, 100) == 0 && (uintptr_t)p % 64 == 0);
+    say("posix_memalign of 24", GC_posix_memalign(&p, 24, 100) != 0);
+    say("ignore_off_page", GC_malloc_ignore_off_page(300000) != NULL);
+    say("atomic ignore_off_page", GC_malloc_atomic_ignore_off_page(300000) != NULL);
+}
+
+static void lists(void)
+{
+    static void *list[2];
+    for (int kind = 0; kind < 2; kind++) {
+        long n = 0, good = 0;
+        GC_generic_malloc_many(64, kind, &list[kind]);
+        for (void *p = list[kind]; p; p = GC_NEXT(p), n++)
+            good += GC_base(p) == p && GC_size(p) == 64 &&
+                    (kind == 0 || is_zero((char *)p + 8, 56));
+        printf("list of kind %d: %s, good: %d\n", kind, n > 30 ? "many" : "few", good == n);
+    }
+    long n = 0;
+    for (void *p = GC_malloc_many(40); p; p = GC_NEXT(p)) n++;
+    say("malloc_many", n > 30);
+}
+
+/* Inline allocation of gc_inline.h. */
+static void inline_lists(void)
+{
+    static void *lists_of[GC_TINY_FREELISTS];
+    long good = 0;
+    for (int i = 0; i < 1000; i++) {
+        void **p;
+        GC_MALLOC_WORDS(p, 4, lists_of);
+        good += p && p[0] == NULL && p[1] == NULL && GC_size(p) == 32;
+        p[3] = p;
+        void *pair;
+        GC_CONS(pair, p, NULL, lists_of);
+        good += *(void **)pair == p;
+    }
+    say("inline", good);
+}
+
+static NOINLINE void drop_many(watch *w, bool keep)
+{
+    for (int i = 0; i < MANY; i++)
+        watch_add(w, keep ? GC_malloc_uncollectable(40) : GC_malloc(40));
+}
+
+static void collected(void)
+{
+    watch gone, kept;
+    watch_init(&gone);
+    watch_init(&kept);
+    drop_many(&gone, false);
+    drop_many(&kept, true);
+    collect();
+    say_of_many("dropped and there", watch_alive(&gone));
+    say_of_many("uncollectable and there", watch_alive(&kept));
+}
+
+void test_alloc(void)
+{
+    sizes();
+    ask();
+    resize();
+    strings();
+    lists();
+    inline_lists();
+    collected();
+}

@@ -1,0 +1,60 @@
+/* api.h - what the parts of the test of libgc's public interface share.
+ *
+ * The program is compiled with libgc's own headers and runs once on the system's library and once
+ * on Oakum's: what it prints is the same for each library that does what the headers say. So it
+ * prints no addresses, and of what a conservative collector may keep by accident only whether it
+ * was few. */
+#ifndef TEST_LIBGC_API_H
+#define TEST_LIBGC_API_H
+
+#ifndef GC_THREADS
+#define GC_THREADS
+#endif
+#define GC_NO_THREAD_REDIRECTS
+#include <gc/gc.h>
+#include <gc/gc_gcj.h>
+#include <gc/gc_inline.h>
+#include <gc/gc_mark.h>
+#include <gc/gc_typed.h>
+#include <gc/javaxfc.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOINLINE __attribute__((noinline))
+#define MANY 200 /* objects of which stray words may keep a few */
+
+/* Prints "what: value". */
+void say(const char *what, long value);
+/* The same with "all", "some" or "none" of MANY, give or take a tenth. */
+void say_of_many(const char *what, long n);
+
+/* Overwrites what dead frames hold, and collects, so often that chains of finalizers run. */
+void collect(void);
+
+/* Weak references by disappearing links: to count how many objects are there. */
+typedef struct watch {
+    size_t n;
+    void **link; /* hidden addresses, in an object that is not scanned */
+} watch;
+void watch_init(watch *w);
+void watch_add(watch *w, void *obj);
+long watch_alive(const watch *w);
+
+void test_alloc(void);
+void test_kinds(void);
+void test_typed(void);
+void test_finalizers(void);
+void test_links(void);
+void test_roots(void);
+void test_threads(void);
+void test_collecting(void);
+void test_figures(void);
+void test_debug(void);
+void test_strict(void);
+void test_oom(void);
+
+#endif

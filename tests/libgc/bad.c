@@ -1,0 +1,192 @@
+/* bad.c - what programs do that libgc's documentation forbids, or that goes wrong with it, and that
+ * is to work, or to end with a line that says why. Runs on Oakum's library alone.
+ *
+ * usage: bad NAME */
+#include "api.h"
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void **list(long n)
+{
+    void **head = NULL;
+    for (long i = 0; i < n; i++) {
+        void **p = GC_malloc(24);
+        p[0] = head;
+        head = p;
+        GC_malloc(50);
+    }
+    return head;
+}
+
+static long length(void **head)
+{
+    long n = 0;
+    for (; head; head = head[0]) n++;
+    return n;
+}
+
+/* Threads of pthread_create that nobody registers. */
+
+static void *unregistered(void *arg)
+{
+    void **mine = list(20000);
+    (void)arg;
+    GC_gcollect();
+    return (void *)length(mine);
+}
+
+static int unknown_threads(void)
+{
+    pthread_t t[4];
+    void *n;
+    long sum = 0;
+    for (int i = 0; i < 4; i++) pthread_create(&t[i], NULL, unregistered, NULL);
+    for (int i = 0; i < 10; i++) GC_gcollect();
+    for (int i = 0; i < 4; i++) {
+        pthread_join(t[i], &n);
+        sum += (long)n;
+    }
+    return sum == 80000 ? 0 : 1;
+}
+
+/* A finalizer that leaves the allocation it runs in. */
+
+static jmp_buf out;
+static volatile sig_atomic_t left;
+
+static void leave(void *obj, void *cd)
+{
+    (void)obj;
+    (void)cd;
+    left++;
+    longjmp(out, 1);
+}
+
+static NOINLINE void make_leaving(void)
+{
+    for (int i = 0; i < 100; i++) GC_register_finalizer(GC_malloc(40), leave, NULL, NULL, NULL);
+}
+
+static int longjmp_from_finalizer(void)
+{
+    make_leaving();
+    for (volatile sig_atomic_t i = 0; i < 200; i++) {
+        if (setjmp(out) == 0) list(10000);
+        if (i % 10 == 0 && setjmp(out) == 0) GC_gcollect();
+    }
+    return left > 10 && length(list(10000)) == 10000 ? 0 : 1;
+}
+
+/* A fork while other threads allocate, by a program that has said nothing of it. */
+
+static volatile sig_atomic_t stop;
+
+static void *churns(void *arg)
+{
+    while (!stop) list(1000);
+    return arg;
+}
+
+static int fork_beside_threads(void)
+{
+    pthread_t t[3];
+    int bad = 0;
+    for (int i = 0; i < 3; i++) GC_pthread_create(&t[i], NULL, churns, NULL);
+    for (int i = 0; i < 20; i++) {
+        int status = 1;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(60);
+            void **mine = list(20000);
+            GC_gcollect();
+            pthread_t more;
+            GC_pthread_create(&more, NULL, unregistered, NULL);
+            GC_pthread_join(more, NULL);
+            _exit(length(mine) == 20000 ? 0 : 1);
+        }
+        waitpid(child, &status, 0);
+        bad += status != 0;
+    }
+    stop = 1;
+    for (int i = 0; i < 3; i++) GC_pthread_join(t[i], NULL);
+    return bad;
+}
+
+/* Nothing comes from the environment of a program that has the privileges of its file: 0 when that
+ * is so, 77 when this is none. */
+static int privileges(void)
+{
+    if (!getauxval(AT_SECURE)) return 77;
+    return GC_is_disabled() || GC_get_free_space_divisor() != 3 ? 1 : 0;
+}
+
+static int freed_twice(void)
+{
+    void *p = GC_malloc(40);
+    GC_free(p);
+    GC_free(p);
+    return 0;
+}
+
+static int interior_freed(void)
+{
+    GC_free((char *)GC_malloc(40) + 16);
+    return 0;
+}
+
+static int no_kind(void)
+{
+    return GC_generic_malloc(10, 60) == NULL;
+}
+
+/* As GC_debug_malloc's users have it: written past the end, found by a collection. */
+static int smashed(void)
+{
+    static char *p;
+    p = GC_debug_malloc(20, "place.c", 17);
+    p[20] = 1;
+    GC_gcollect();
+    return 0;
+}
+
+static NOINLINE void leak_one(void)
+{
+    memset(GC_debug_malloc(100, "leak.c", 3), 1, 100);
+}
+
+static int leaks(void)
+{
+    char dead[4096];
+    leak_one();
+    memset(dead, 0, sizeof dead);
+    __asm__ __volatile__("" : : "r"(dead) : "memory");
+    GC_gcollect();
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(void);
+} parts[] = {
+    { "unknown-threads", unknown_threads },
+    { "longjmp", longjmp_from_finalizer },
+    { "fork", fork_beside_threads },
+    { "privileges", privileges },
+    { "freed-twice", freed_twice },
+    { "interior-freed", interior_freed },
+    { "no-kind", no_kind },
+    { "smashed", smashed },
+    { "leaks", leaks },
+};
+
+int main(int argc, char **argv)
+{
+    GC_INIT();
+    for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
+        if (strcmp(argv[1], parts[i].name) == 0) return parts[i].run();
+    return 2;
+}

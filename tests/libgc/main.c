@@ -1,0 +1,79 @@
+/* main.c - runs the parts of the test of libgc's interface that its arguments name, or all that can
+ * share a process. */
+#include "api.h"
+
+void say(const char *what, long value)
+{
+    printf("%s: %ld\n", what, value);
+}
+
+/* A stray word keeps one or two, or lets them go in a later part: no library is the worse for
+ * it. */
+void say_of_many(const char *what, long n)
+{
+    const char *word = n <= MANY / 10 ? "none" : n >= MANY - MANY / 10 ? "all" : "some";
+    printf("%s: %s\n", what, word);
+}
+
+static NOINLINE void scrub(void)
+{
+    char dead[16384];
+    memset(dead, 0, sizeof dead);
+    __asm__ __volatile__("" : : "r"(dead) : "memory");
+}
+
+void collect(void)
+{
+    for (int i = 0; i < 3; i++) {
+        scrub();
+        GC_gcollect();
+    }
+}
+
+void watch_init(watch *w)
+{
+    w->n = 0;
+    w->link = GC_malloc_atomic_uncollectable(MANY * sizeof *w->link);
+    memset(w->link, 0, MANY * sizeof *w->link);
+}
+
+void watch_add(watch *w, void *obj)
+{
+    void **link = &w->link[w->n++];
+    *link = (void *)GC_HIDE_POINTER(obj);
+    GC_general_register_disappearing_link(link, obj);
+}
+
+long watch_alive(const watch *w)
+{
+    long n = 0;
+    for (size_t i = 0; i < w->n; i++) n += w->link[i] != NULL;
+    return n;
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    bool alone; /* in a process of its own */
+} parts[] = {
+    { "alloc", test_alloc, false },       { "kinds", test_kinds, false },
+    { "typed", test_typed, false },       { "finalizers", test_finalizers, false },
+    { "links", test_links, false },       { "roots", test_roots, false },
+    { "collecting", test_collecting, false }, { "figures", test_figures, false },
+    { "debug", test_debug, false },       { "threads", test_threads, false },
+    { "strict", test_strict, true },      { "oom", test_oom, true },
+};
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        bool wanted = argc == 1 && !parts[i].alone;
+        for (int a = 1; a < argc; a++) wanted |= strcmp(argv[a], parts[i].name) == 0;
+        if (!wanted) continue;
+        printf("== %s\n", parts[i].name);
+        if (!parts[i].alone) GC_INIT();
+        parts[i].run();
+    }
+    return 0;
+}

@@ -1,0 +1,116 @@
+/* roots.c - static roots, roots that the program pushes, displacements. */
+#include "api.h"
+#include <sys/mman.h>
+
+static NOINLINE void fill(watch *w, void **where, size_t displaced)
+{
+    for (int i = 0; i < MANY; i++) {
+        char *p = GC_malloc(40);
+        where[i] = p + displaced;
+        watch_add(w, p);
+    }
+}
+
+static void **map_words(void)
+{
+    void *p = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p;
+}
+
+static void **pushed;
+static void (*others)(void);
+
+static void push_all(void)
+{
+    GC_push_all(pushed, pushed + MANY);
+    if (others) others();
+}
+
+static void push_eagerly(void)
+{
+    GC_push_all_eager(pushed, pushed + MANY);
+    if (others) others();
+}
+
+static void push_if_dirty(void)
+{
+    GC_push_conditional(pushed, pushed + MANY, 1);
+    if (others) others();
+}
+
+static void with_hook(const char *what, void (*hook)(void), size_t displaced)
+{
+    watch w;
+    watch_init(&w);
+    others = GC_get_push_other_roots();
+    GC_set_push_other_roots(hook);
+    fill(&w, pushed, displaced);
+    collect();
+    say_of_many(what, watch_alive(&w));
+    GC_set_push_other_roots(others);
+    collect();
+    say_of_many("and without", watch_alive(&w));
+}
+
+static void *statics[MANY];
+
+void test_roots(void)
+{
+    void **words = map_words();
+    watch w, s, e;
+    watch_init(&w);
+    watch_init(&s);
+    watch_init(&e);
+    fill(&s, statics, 0);
+    fill(&w, words, 0);
+    collect();
+    say_of_many("in static data", watch_alive(&s));
+    say_of_many("in mapped memory", watch_alive(&w));
+    watch_init(&w);
+    GC_add_roots(words, words + MANY);
+    GC_add_roots(words, words + MANY);
+    fill(&w, words, 0);
+    collect();
+    say_of_many("in added roots", watch_alive(&w));
+    GC_remove_roots(words, words + MANY);
+    collect();
+    say_of_many("in removed roots", watch_alive(&w));
+    pushed = map_words();
+    say("there is a hook", GC_get_push_other_roots() != NULL);
+    with_hook("pushed", push_all, 0);
+    with_hook("pushed eagerly", push_eagerly, 8);
+    with_hook("pushed if dirty", push_if_dirty, 0);
+    memset(statics, 0, sizeof statics);
+}
+
+/* Without interior pointers, but for displacement 1. */
+void test_strict(void)
+{
+    static void *at[3][MANY];
+    watch w[3], e;
+    GC_set_all_interior_pointers(0);
+    GC_INIT();
+    say("interior pointers", GC_get_all_interior_pointers());
+    GC_register_displacement(1);
+    say("size of 16", (long)GC_size(GC_malloc(16)));
+    say("size of 0", (long)GC_size(GC_malloc(0)));
+    say("size of 17", (long)GC_size(GC_malloc(17)));
+    void *list;
+    GC_generic_malloc_many(32, 1, &list);
+    say("size of 32 in a list", (long)GC_size(list));
+    for (size_t d = 0; d < 3; d++) {
+        watch_init(&w[d]);
+        fill(&w[d], at[d], d);
+    }
+    collect();
+    say_of_many("displacement 0", watch_alive(&w[0]));
+    say_of_many("displacement 1", watch_alive(&w[1]));
+    say_of_many("displacement 2", watch_alive(&w[2]));
+    pushed = map_words();
+    with_hook("pushed eagerly, displaced", push_eagerly, 8);
+    watch_init(&e);
+    with_hook("pushed, displaced", push_all, 8);
+    GC_clear_roots();
+    collect();
+    say_of_many("no roots", watch_alive(&w[0]));
+}
