@@ -268,7 +268,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&gc.disabled)) return false;
+    if (AO_load(&gc.disabled) || oaki_host_vetoes(why)) return false;
     size_t cycle = AO_load(&h->cycle);
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);

@@ -18,6 +18,7 @@
 oaki_mark_rule oaki_displacements;
 
 static struct {
+    AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
     void (*roots[HOOKS])(oak_marker *m);
     size_t nroots;
     size_t *unscanned; /* offsets */
@@ -25,6 +26,17 @@ static struct {
 } host;
 
 /* ---- no collection ---- */
+
+void oaki_gc_unless(bool (*fn)(oaki_gc_why why))
+{
+    AO_store_release(&host.unless, (AO_t)fn);
+}
+
+bool oaki_host_vetoes(oaki_gc_why why)
+{
+    bool (*fn)(oaki_gc_why) = (bool (*)(oaki_gc_why))AO_load_acquire(&host.unless);
+    return fn && fn(why);
+}
 
 /* A frame of its own, as the thread may count as stopped in it. */
 OAKI_NOINLINE int oaki_gc_hold(void)

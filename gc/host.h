@@ -65,6 +65,10 @@ bool oaki_is_held(const void *obj);
  * otherwise. */
 int oaki_gc_at_start(void (*fn)(void));
 
+/* No collection is begun while fn says true. It is asked whenever one would begin, for whichever
+ * reason, inside oaki_enter, no lock held; so it may only look at memory. NULL: no more. */
+void oaki_gc_unless(bool (*fn)(oaki_gc_why why));
+
 /* Between hold and release there is no collection, no link is cleared (link.h), and no other thread
  * is between its own: 0, or -1 with ENOMEM. The thread is inside the runtime: it may not allocate,
  * nor call what enters it, save oak_base and the like, which take no lock. They don't nest. */
@@ -87,6 +91,7 @@ int oaki_finalizers_order(oaki_finalizer_order order);
 
 /* ---- for the collector (cycle.c, verify.c, follow.c) ---- */
 
+bool oaki_host_vetoes(oaki_gc_why why);
 /* What is held, and what the functions of oaki_gc_at_roots mark: with worker 0, or a marker that is
  * none. */
 void oaki_host_mark_roots(void);

@@ -107,8 +107,8 @@ int GC_invoke_finalizers(void)
     return run_all();
 }
 
-/* A finalizer that left by longjmp leaves its mark behind: a frame that is not deeper proves that it
- * is gone, and a frame that no longer holds its mark. Stacks grow down. */
+/* A finalizer that left by longjmp leaves its mark behind: a frame that is not deeper proves that
+ * it is gone, and a frame that no longer holds its mark. Stacks grow down. */
 static bool inside_finalizer(void)
 {
     run *r = running;

@@ -85,8 +85,8 @@ OAKI_INLINE void lgc_leave(oaki_thread *t)
 
 /* ---- env.c ---- */
 
-/* Before the start, from the environment; nothing of it where the program runs with privileges of
- * its file. */
+/* Before the start, from the environment; nothing of it where the program runs with privileges
+ * of its file. */
 void lgc_env_read(void);
 
 /* ---- alloc.c ---- */

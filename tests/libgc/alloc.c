@@ -55,7 +55,7 @@ static void resize(void)
     char *p = NULL;
     long good = 0;
     p = GC_realloc(p, 10);
-    strcpy(p, "something");
+    memcpy(p, "something", 10);
     for (size_t n = 20; n < 300000; n = n * 3 / 2) {
         p = GC_realloc(p, n);
         good += strcmp(p, "something") == 0 && is_zero(p + 10, n - 10);
