@@ -106,7 +106,7 @@ oaki_span *lgc_span_of(const void *p);
 
 /* The layout of kind 4 or more; NULL when there is no such kind. */
 lgc_layout *lgc_kind(int kind);
-/* The id of its type, which is made if need be; 0 when there is no memory. Not inside oaki_enter. */
+/* The id of its type, which is made if need be; 0 without memory. Not inside oaki_enter. */
 uint32_t lgc_layout_type(lgc_layout *l);
 void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr);
 void *lgc_alloc_layout(size_t n, lgc_layout *l);

@@ -144,11 +144,17 @@ static int no_kind(void)
 }
 
 /* As GC_debug_malloc's users have it: written past the end, found by a collection. */
+static char *victim;
+
+static NOINLINE void write_at(size_t n)
+{
+    victim[n] = 1;
+}
+
 static int smashed(void)
 {
-    static char *p;
-    p = GC_debug_malloc(20, "place.c", 17);
-    p[20] = 1;
+    victim = GC_debug_malloc(20, "place.c", 17);
+    write_at(20);
     GC_gcollect();
     return 0;
 }
