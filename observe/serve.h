@@ -100,6 +100,9 @@ void oaki_request_free(oaki_request *r);
 /* NULL: no such address. */
 const oaki_route *oaki_route_find(const char *path);
 
+/* One more, of a host's own, that lives for ever; before the server starts. */
+void oaki_route_add(const oaki_route *route);
+
 /* ---- serve_work.c ---- */
 
 /* Start the workers; they write to wake_fd when answers are made. 0 or an error number. */

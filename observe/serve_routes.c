@@ -1,7 +1,7 @@
 /* serve_routes.c - the server's addresses; and the two pages that say nothing of the program: the
  * dashboard, which asks for all that it shows, and the list of addresses.
  *
- * Owns: the list. The dashboard is observe/dashboard.html, which the build makes an array of. */
+ * Owns: the list, and the one address that a host adds to it. The dashboard is observe/dashboard.html, which the build makes an array of. */
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve_json.h"
@@ -71,19 +71,32 @@ static const oaki_route routes[] = {
           "a trace of seconds=N, 1 to 600, for Perfetto; 5 if not said"),
 };
 
-static void make_list(oaki_request *r)
+/* A host's own; before the server starts. */
+static const oaki_route *added;
+
+void oaki_route_add(const oaki_route *route)
+{
+    added = route;
+}
+
+static void list_route(oaki_request *r, const oaki_route *route)
 {
     static const char blanks[] = "                             ";
-    for (size_t i = 0; i < OAKI_COUNT(routes); i++) {
-        size_t n = OAKI_MIN(strlen(routes[i].path), sizeof blanks - 2);
-        oaki_body_format(&r->body, "%s%s%s\n", routes[i].path, blanks + n, routes[i].help);
-    }
+    size_t n = OAKI_MIN(strlen(route->path), sizeof blanks - 2);
+    oaki_body_format(&r->body, "%s%s%s\n", route->path, blanks + n, route->help);
+}
+
+static void make_list(oaki_request *r)
+{
+    for (size_t i = 0; i < OAKI_COUNT(routes); i++) list_route(r, &routes[i]);
+    if (added) list_route(r, added);
 }
 
 const oaki_route *oaki_route_find(const char *path)
 {
     for (size_t i = 0; i < OAKI_COUNT(routes); i++)
         if (strcmp(path, routes[i].path) == 0) return &routes[i];
+    if (added && strcmp(path, added->path) == 0) return added;
     if (strcmp(path, "/debug") == 0) return oaki_route_find("/debug/");
     return NULL;
 }

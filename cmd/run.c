@@ -1,0 +1,311 @@
+/* run.c - `oakum run`: a program whose malloc is Oakum's.
+ *
+ * The library (embed/malloc/) goes into LD_PRELOAD, behind what is there already, and what it is to
+ * do into the environment; then the program takes this process's place, so its number and its status
+ * are its own. Programs that can't be served are found out first, where the loader would be silent.
+ *
+ * Exit status: 127 when there is no such program, 126 when it can't be run so. */
+#include "cmd.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RUN_CANNOT = 126, RUN_NOT_FOUND = 127 };
+
+enum {
+    OPT_LEAKS,
+    OPT_COLLECT,
+    OPT_PROFILE,
+    OPT_GROWTH,
+    OPT_SERVE,
+    OPT_SIGNAL,
+    OPT_LOG,
+    OPT_CHILDREN,
+    OPT_STATUS,
+    OPT_FRAMES,
+    OPT_POSSIBLE,
+    OPT_ALL,
+    OPT_QUIET,
+    OPT_HELP
+};
+
+static const cmd_option options[] = {
+    [OPT_LEAKS] = { "leaks", 'l', NULL, "report at the end what nothing refers to" },
+    [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
+    [OPT_PROFILE] = { "profile", 0, "FILE", "save a heap profile for pprof at the end" },
+    [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
+    [OPT_SERVE] = { "serve", 0, "ADDRESS", "a debug server, as 127.0.0.1:0" },
+    [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },
+    [OPT_LOG] = { "log", 0, "FILE", "write reports there; %p is the process id" },
+    [OPT_CHILDREN] = { "children", 0, "WHICH", "follow: those of the program too; no" },
+    [OPT_STATUS] = { "error-exitcode", 0, "N", "status of a program that leaks" },
+    [OPT_FRAMES] = { "frames", 0, "N", "of a stack that are shown and told apart, 12" },
+    [OPT_POSSIBLE] = { "possible", 0, NULL, "list what is possibly lost" },
+    [OPT_ALL] = { "all", 0, NULL, "list what is kept, too" },
+    [OPT_QUIET] = { "quiet", 'q', NULL, "say nothing where nothing is lost" },
+    [OPT_HELP] = { "help", 'h', NULL, "print this" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const char command[] = "oakum run";
+
+typedef struct request {
+    bool help, leaks, follow;
+} request;
+
+static void help(void)
+{
+    fputs("usage: oakum run [OPTION...] PROGRAM [ARGUMENT...]\n"
+          "Run a dynamically linked program on Oakum's malloc.\n\n",
+          stdout);
+    cmd_options_print(options);
+    fputs("\ndocs/malloc.md tells what a leak is, and what to make of a report.\n", stdout);
+}
+
+/* ---- options ---- */
+
+static bool tell(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) == 0) return true;
+    fprintf(stderr, "%s: no memory\n", command);
+    return false;
+}
+
+static bool tell_number(const char *name, const char *option, unsigned long most, const char *value,
+                        unsigned times)
+{
+    char text[16];
+    unsigned n;
+
+    if (!cmd_parse_number(command, option, most, value, &n)) return false;
+    snprintf(text, sizeof(text), "%u", n * times);
+    return tell(name, text);
+}
+
+/* A number, or a name with SIG in front or without. */
+static bool tell_signal(const char *value)
+{
+    const char *name = strncmp(value, "SIG", 3) == 0 ? value + 3 : value;
+    char text[16];
+    int found = 0;
+
+    for (int s = 1; s < NSIG && found == 0; s++) {
+        const char *known = sigabbrev_np(s);
+
+        if (known != NULL && strcmp(known, name) == 0) found = s;
+    }
+    if (found == 0 && value[strspn(value, "0123456789")] == '\0') found = atoi(value);
+    if (found < 1 || found >= NSIG || found == SIGKILL || found == SIGSTOP) {
+        cmd_say(stderr, "%s: --signal takes a signal as USR2 or 12, not '%s'\n", command, value);
+        return false;
+    }
+    snprintf(text, sizeof(text), "%d", found);
+    return tell("OAKUM_MALLOC_SIGNAL", text);
+}
+
+/* Names stay what they are wherever the program goes. */
+static bool tell_file(const char *name, const char *value)
+{
+    char *here, *path;
+    size_t n;
+    bool told;
+
+    if (value[0] == '/') return tell(name, value);
+    here = getcwd(NULL, 0);
+    n = (here != NULL ? strlen(here) : 0) + strlen(value) + 2;
+    path = malloc(n);
+    if (path != NULL) snprintf(path, n, "%s%s%s", here ? here : "", here ? "/" : "", value);
+    told = tell(name, path != NULL ? path : value);
+    free(path);
+    free(here);
+    return told;
+}
+
+static bool take_children(request *r, const char *value)
+{
+    r->follow = strcmp(value, "follow") == 0;
+    if (r->follow) return tell("OAKUM_MALLOC_CHILDREN", "1");
+    if (strcmp(value, "no") == 0) return true;
+    cmd_say(stderr, "%s: --children takes follow or no, not '%s'\n", command, value);
+    return false;
+}
+
+static bool take(request *r, int option, const char *value)
+{
+    switch (option) {
+    case OPT_LEAKS: return tell("OAKUM_MALLOC_LEAKS", "1");
+    case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
+    case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value);
+    case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
+    case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value);
+    case OPT_SIGNAL: return tell("OAKUM_MALLOC_LEAKS", "1") && tell_signal(value);
+    case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
+    case OPT_CHILDREN: return take_children(r, value);
+    case OPT_STATUS:
+        return tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
+    case OPT_FRAMES: return tell_number("OAKUM_MALLOC_FRAMES", "frames", 64, value, 1);
+    case OPT_POSSIBLE: return tell("OAKUM_MALLOC_POSSIBLE", "1");
+    case OPT_ALL: return tell("OAKUM_MALLOC_ALL", "1");
+    case OPT_QUIET: return tell("OAKUM_MALLOC_QUIET", "1");
+    default: r->help = true; return true;
+    }
+}
+
+/* ---- the library ---- */
+
+static bool is_library(char *path, size_t n, const char *folder, size_t length, const char *rest)
+{
+    int got = snprintf(path, n, "%.*s%s/liboakum-malloc.so", (int)length, folder, rest);
+
+    return got > 0 && (size_t)got < n && access(path, R_OK) == 0;
+}
+
+/* Beside this program where it was built, or where it is installed. */
+static bool find_library(char *path, size_t n)
+{
+    const char *asked = getenv("OAKUM_MALLOC_LIBRARY");
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    self[length > 0 ? length : 0] = '\0';
+    slash = strrchr(self, '/');
+    length = slash != NULL ? slash - self : 0;
+    if (asked != NULL && snprintf(path, n, "%s", asked) < (int)n) return access(path, R_OK) == 0;
+    return is_library(path, n, self, (size_t)length, "/embed/malloc") ||
+           is_library(path, n, self, (size_t)length, "/../embed/malloc") ||
+           is_library(path, n, CMD_PKGLIBDIR, strlen(CMD_PKGLIBDIR), "") ||
+           is_library(path, n, self, (size_t)length, "/../lib/oakum");
+}
+
+static bool preload(void)
+{
+    const char *others = getenv("LD_PRELOAD");
+    char library[4096], list[8192];
+
+    if (!find_library(library, sizeof(library))) {
+        fprintf(stderr, "%s: liboakum-malloc.so is not where it was installed\n", command);
+        return false;
+    }
+    if (strpbrk(library, ": ") != NULL) {
+        cmd_say(stderr, "%s: %s: a path with blanks or colons can't be preloaded\n", command,
+                library);
+        return false;
+    }
+    if (snprintf(list, sizeof(list), "%s%s%s", others ? others : "", others && *others ? ":" : "",
+                 library) >= (int)sizeof(list)) {
+        fprintf(stderr, "%s: LD_PRELOAD is too long\n", command);
+        return false;
+    }
+    return tell("LD_PRELOAD", list) && tell("OAKUM_MALLOC_LIBRARY", library);
+}
+
+/* ---- the program ---- */
+
+/* Where execvp will find it. */
+static bool find_program(const char *name, char *path, size_t n)
+{
+    const char *folder = getenv("PATH"), *end;
+
+    if (strchr(name, '/') != NULL)
+        return snprintf(path, n, "%s", name) < (int)n && access(path, F_OK) == 0;
+    for (folder = folder ? folder : "/usr/bin:/bin"; ; folder = end + 1) {
+        int length;
+
+        end = folder + strcspn(folder, ":");
+        length = (int)(end - folder);
+        if (snprintf(path, n, "%.*s%s%s", length, folder, length ? "/" : "", name) < (int)n &&
+            access(path, X_OK) == 0)
+            return true;
+        if (*end == '\0') return false;
+    }
+}
+
+/* What the loader will use; "" when there is none. */
+static bool read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
+{
+    for (int i = 0; i < e->e_phnum; i++) {
+        Elf64_Phdr p;
+        ssize_t got;
+
+        if (pread(fd, &p, sizeof(p), (off_t)(e->e_phoff + (size_t)i * sizeof(p))) != sizeof(p))
+            return false;
+        if (p.p_type != PT_INTERP) continue;
+        got = pread(fd, out, n - 1, (off_t)p.p_offset);
+        out[got > 0 ? got : 0] = '\0';
+        return got > 0;
+    }
+    return false;
+}
+
+/* Why the library can't get into it; NULL when it can, or it is no ELF file. */
+static const char *obstacle(int fd, const struct stat *s)
+{
+    Elf64_Ehdr e;
+    char interpreter[256];
+
+    if ((s->st_mode & S_ISUID) != 0 && s->st_uid != geteuid())
+        return "is set-user-ID: nothing can be loaded into it";
+    if ((s->st_mode & S_ISGID) != 0 && (s->st_mode & S_IXGRP) != 0 && s->st_gid != getegid())
+        return "is set-group-ID: nothing can be loaded into it";
+    if (pread(fd, &e, sizeof(e), 0) != sizeof(e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
+        return NULL;
+    if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program";
+    if (!read_interpreter(fd, &e, interpreter, sizeof(interpreter)))
+        return "is statically linked: its malloc can't be replaced";
+    if (strstr(interpreter, "musl") != NULL) return "is not linked with the GNU C library";
+    return NULL;
+}
+
+static int check_program(const char *name)
+{
+    char path[4096];
+    const char *why;
+    struct stat s;
+    int fd;
+
+    if (!find_program(name, path, sizeof(path))) {
+        cmd_say(stderr, "%s: %s: there is no such program\n", command, name);
+        return RUN_NOT_FOUND;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return CMD_OK; /* one may run what one can't read */
+    why = fstat(fd, &s) == 0 ? obstacle(fd, &s) : NULL;
+    close(fd);
+    if (why == NULL) return CMD_OK;
+    cmd_say(stderr, "%s: %s %s\n", command, path, why);
+    return RUN_CANNOT;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    request r = { 0 };
+    cmd_args args = { command, options, argc, 1, argv, false };
+    const char *text;
+    int which, status;
+
+    while ((which = cmd_args_next(&args, &text)) >= 0)
+        if (!take(&r, which, text)) return CMD_USAGE;
+    if (which == CMD_ARG_BAD) return CMD_USAGE;
+    if (r.help) {
+        help();
+        return CMD_OK;
+    }
+    if (which == CMD_ARG_END) {
+        fprintf(stderr, "%s: wants a program to run\n", command);
+        return CMD_USAGE;
+    }
+    status = check_program(text);
+    if (status != CMD_OK) return status;
+    if (!preload()) return RUN_CANNOT;
+    execvp(text, argv + args.at - 1);
+    status = errno == ENOENT ? RUN_NOT_FOUND : RUN_CANNOT;
+    cmd_say(stderr, "%s: %s: %s\n", command, text, strerror(errno));
+    return status;
+}

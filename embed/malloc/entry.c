@@ -1,0 +1,178 @@
+/* entry.c - malloc and its kin: the fast path, and when it can't be taken.
+ *
+ * The fast path is oak_alloc's (runtime/alloc.c), and lies in the same section of code. What can't
+ * enter the heap gets memory from the side (side.c).
+ *
+ * Small objects are zero when they are handed out, as a run is cleared when it is taken: so calloc
+ * of one is malloc. Sizes above PTRDIFF_MAX fail, as in glibc.
+ * Owns: oaki_my. Lock: none. */
+#include "preload.h"
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CALLER __builtin_return_address(0)
+#define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
+
+__thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
+
+/* ---- entering ---- */
+
+/* Once in a thread's life: the bounds of its stack are asked of libc, which calls malloc. */
+static OAKI_COLD bool attach(void)
+{
+    if (oaki_my.busy || oaki_my.was_attached) return false;
+    if (!AO_load_acquire(&oaki_the_heap.started) && !oaki_start_heap()) return false;
+    oaki_my.busy = true;
+    oaki_my.was_attached = oaki_thread_attach_self() != NULL;
+    oaki_my.busy = false;
+    return oaki_my.was_attached;
+}
+
+bool oaki_can_enter(void)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    if (OAKI_UNLIKELY(!t)) return attach();
+    if (OAKI_UNLIKELY(t->in_runtime != 0)) return false;
+    return OAKI_LIKELY(AO_int_load(&oaki_fork_gate) != (unsigned int)t->tid);
+}
+
+/* ---- allocating ---- */
+
+static void *out_of_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static void *from_heap(size_t n, size_t align, bool zero)
+{
+    oaki_kind kind = oaki_my.quiet ? OAKI_PINNED : OAKI_SCAN;
+    if (n > OAKI_SMALL_MAX && align <= OAKI_PAGE) return oaki_large_alloc(n, 1, kind, 0, zero);
+    return oaki_alloc_kind(n, align, kind, 0);
+}
+
+static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const void *caller)
+{
+    int saved = errno;
+    if (n > PTRDIFF_MAX) return out_of_memory();
+    if (!oaki_can_enter()) return oaki_side_alloc(n, align);
+    oaki_free_put_off();
+    if (OAKI_UNLIKELY(oaki_wanted.collect)) oaki_lost_grown();
+    oaki_my.asked = n;
+    oaki_my.caller = caller;
+    void *p = from_heap(n, align, zero);
+    oaki_my.asked = 0;
+    if (p) errno = saved;
+    return p;
+}
+
+/* Jumped to, so the caller is malloc's. */
+static OAKI_NOINLINE void *small_slow(size_t n)
+{
+    return alloc_slow(n, 1, false, CALLER);
+}
+
+FAST OAKI_EXPORT void *malloc(size_t n)
+{
+    if (OAKI_UNLIKELY(n > 2048 || oaki_my.quiet)) return small_slow(n);
+    unsigned cls = oaki_class_small[(n + 15) / 16];
+    oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_SCAN, cls)];
+    char *p = r->next, *next = p + oaki_classes[cls].size;
+    if (OAKI_UNLIKELY(next > r->end)) return small_slow(n);
+    r->next = next;
+    return p;
+}
+
+extern __typeof__(malloc) oaki_entry_malloc
+    __attribute__((alias("malloc"), malloc, nothrow, leaf));
+
+OAKI_EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t n;
+    if (__builtin_mul_overflow(count, size, &n)) return out_of_memory();
+    return n > OAKI_SMALL_MAX ? alloc_slow(n, 1, true, CALLER) : malloc(n);
+}
+
+/* ---- aligned ---- */
+
+static void *aligned(size_t align, size_t n)
+{
+    if (align <= OAKI_GRANULE) return malloc(n);
+    if (align > (size_t)1 << 30) return out_of_memory();
+    return alloc_slow(n, align, false, CALLER);
+}
+
+/* As glibc's: an alignment that is no power of two becomes the next one. */
+OAKI_EXPORT void *memalign(size_t align, size_t n)
+{
+    if (align > PTRDIFF_MAX / 2) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (align & (align - 1)) align = (size_t)2 << oaki_log2(align);
+    return aligned(align, n);
+}
+
+OAKI_EXPORT void *aligned_alloc(size_t align, size_t n)
+{
+    return memalign(align, n);
+}
+
+OAKI_EXPORT int posix_memalign(void **out, size_t align, size_t n)
+{
+    if (align % sizeof(void *) != 0 || align == 0 || (align & (align - 1)) != 0) return EINVAL;
+    int saved = errno;
+    void *p = aligned(align, n);
+    errno = saved;
+    if (!p) return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+OAKI_EXPORT void *valloc(size_t n)
+{
+    return aligned((size_t)getpagesize(), n);
+}
+
+OAKI_EXPORT void *pvalloc(size_t n)
+{
+    size_t page = (size_t)getpagesize();
+    if (n > PTRDIFF_MAX - page) return out_of_memory();
+    return aligned(page, OAKI_ALIGN_UP(OAKI_MAX(n, (size_t)1), page));
+}
+
+/* ---- what glibc has besides ---- */
+
+OAKI_EXPORT int mallopt(int what, int value)
+{
+    (void)what, (void)value;
+    return 1;
+}
+
+OAKI_EXPORT struct mallinfo2 mallinfo2(void)
+{
+    struct mallinfo2 m = { 0 };
+    if (!oaki_can_enter()) return m;
+    const oaki_heap *h = &oaki_the_heap;
+    m.arena = AO_load(&h->used);
+    m.fordblks = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
+    m.uordblks = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    m.keepcost = (AO_load(&h->pages_free) - AO_load(&h->pages_released)) << OAKI_PAGE_SHIFT;
+    return m;
+}
+
+static int as_int(size_t n)
+{
+    return n > INT32_MAX ? INT32_MAX : (int)n;
+}
+
+OAKI_EXPORT struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){ .arena = as_int(m.arena),
+                              .uordblks = as_int(m.uordblks),
+                              .fordblks = as_int(m.fordblks),
+                              .keepcost = as_int(m.keepcost) };
+}

@@ -1,0 +1,216 @@
+/* free.c - free, realloc, and what is freed where the heap can't be entered.
+ *
+ * What comes from a thread that has taken its leave, or from inside of the runtime, is put off: into
+ * a list through the objects' first words, which the next call that may enter works off.
+ *
+ * A pointer that malloc never gave, or that is free already, ends the program with one line. Before
+ * main it is let be: it may be what the loader got from its own malloc, before there was another.
+ *
+ * Memory goes back to the system when much has been freed since the last time.
+ *
+ * Owns: the list of what was put off; oaki_freed, bytes since memory was last given back.
+ * Lock: none; both are atomic. */
+#include "preload.h"
+#include "runtime/collector.h"
+#include "runtime/track.h"
+#include <errno.h>
+#include <malloc.h>
+#include <oakum/heap.h>
+#include <string.h>
+
+#define COUNT_EVERY ((size_t)1 << 20)
+#define TRIM_LEAST ((size_t)32 << 20)
+#define ROOM(n) ((n) / 8) /* that a large block gets behind it when it grows */
+
+static AO_t put_off;    /* a list; an object's first word leads to the next */
+static AO_t oaki_freed;
+
+/* ---- giving back to the system ---- */
+
+static size_t held(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    return (AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released))
+           << OAKI_PAGE_SHIFT;
+}
+
+/* Outside of oaki_enter. What is freed in pieces lies in spans that only a look at all of them
+ * finds empty, which takes a stop. */
+static OAKI_COLD void trim(void)
+{
+    size_t freed = oaki_my.freed;
+    oaki_my.freed = 0;
+    size_t total = AO_fetch_and_add(&oaki_freed, freed) + freed, was = total;
+    if (total < TRIM_LEAST + held() / 2) return;
+    if (!AO_compare_and_swap(&oaki_freed, was, 0)) return;
+    int saved = errno;
+    (void)oak_scavenge();
+    errno = saved;
+}
+
+OAKI_EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    if (!oaki_can_enter()) return 0;
+    AO_store(&oaki_freed, 0);
+    return oak_scavenge() > 0;
+}
+
+/* ---- freeing ---- */
+
+static OAKI_COLD OAK_NORETURN void bad_free(const void *p, const char *why)
+{
+    oak_fatal("oakum: free: %p %s", p, why);
+}
+
+/* Inside of oaki_enter: the object's class and span are sound, and it is not a large one. */
+static void free_small(oaki_span *s, void *p, size_t off)
+{
+    oaki_heap *h = &oaki_the_heap;
+    const oaki_class *c = &oaki_classes[s->cls];
+    oaki_track_free(p, c->size);
+    oaki_bits_clear(h->alloc, off, c->size);
+    AO_int_fetch_and_add(&s->nalloc, -1u);
+    unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
+    oaki_count_add(&h->frees[s->cls], 1);
+    if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
+}
+
+static bool in_own_run(const oaki_span *s, const char *p)
+{
+    const oaki_mcache *mc = oaki_tls_mcache;
+    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
+    return s->list == OAKI_LIST_CACHED && p >= mc->run[sc].next && p < mc->run_end[sc];
+}
+
+void oaki_free_here(oaki_thread *t, void *p, size_t off)
+{
+    oaki_heap *h = &oaki_the_heap;
+    (void)oaki_enter();
+    size_t slot = oaki_slot_offset(off);
+    if (OAKI_UNLIKELY(slot != off)) {
+        bool inside = slot != SIZE_MAX && oaki_bit_get(h->alloc, slot);
+        bad_free(p, inside ? "points into a block, not to its beginning" : "is free memory");
+    }
+    oaki_span *s = oaki_span_of_offset(off);
+    if (OAKI_UNLIKELY(!oaki_bit_get(h->alloc, off) || in_own_run(s, p)))
+        bad_free(p, "is free memory: was it freed already?");
+    size_t size = s->size;
+    if (OAKI_UNLIKELY(s->cls == OAKI_CLASS_LARGE || s->special)) {
+        oaki_leave(t);
+        oak_free(p);
+    } else {
+        if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.freed(p);
+        free_small(s, p, off);
+        oaki_leave(t);
+    }
+    if (OAKI_UNLIKELY((oaki_my.freed += size) >= COUNT_EVERY)) trim();
+}
+
+static void put_off_free(void *p)
+{
+    AO_t next;
+    do {
+        next = AO_load(&put_off);
+        *(AO_t *)p = next;
+    } while (!AO_compare_and_swap_release(&put_off, next, (AO_t)p));
+}
+
+void oaki_free_put_off(void)
+{
+    AO_t first;
+    if (OAKI_LIKELY(AO_load(&put_off) == 0)) return;
+    do first = AO_load_acquire(&put_off);
+    while (first && !AO_compare_and_swap_acquire(&put_off, first, 0));
+    while (first) {
+        void *p = (void *)first;
+        first = *(AO_t *)p;
+        oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
+    }
+}
+
+static OAKI_COLD void free_elsewhere(void *p)
+{
+    int saved = errno;
+    if (oaki_side_has(p)) oaki_side_free(p);
+    else if (!oaki_heap_contains(p)) {
+        if (AO_load(&oaki_started)) bad_free(p, "is not memory from malloc");
+    } else if (!oaki_can_enter()) put_off_free(p);
+    else oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
+    errno = saved;
+}
+
+OAKI_EXPORT void free(void *p)
+{
+    if (!p) return;
+    oaki_thread *t = oaki_tls_thread;
+    size_t off = oaki_heap_offset(p);
+    if (OAKI_UNLIKELY(!t || t->in_runtime != 0 || AO_int_load(&oaki_fork_gate) != 0 ||
+                      off >= AO_load(&oaki_the_heap.used)))
+        free_elsewhere(p);
+    else
+        oaki_free_here(t, p, off);
+}
+
+/* ---- resizing ---- */
+
+/* Bytes of the block, which is checked to be one. */
+static size_t size_of(const void *p, const char *what)
+{
+    if (oaki_side_has(p)) return oaki_side_size(p);
+    if (!oaki_heap_contains(p)) oak_fatal("oakum: %s: %p is not memory from malloc", what, p);
+    size_t off = oaki_heap_offset(p);
+    if (oaki_slot_offset(off) != off || !oaki_bit_get(oaki_the_heap.alloc, off))
+        oak_fatal("oakum: %s: %p is not the beginning of a block: was it freed?", what, p);
+    return oaki_object_size(off);
+}
+
+OAKI_EXPORT size_t malloc_usable_size(void *p)
+{
+    return p ? size_of(p, "malloc_usable_size") : 0;
+}
+
+/* What is left is used well enough; a large block may give up its last pages. */
+static bool fits(void *p, size_t have, size_t n)
+{
+    if (n > have || oaki_side_has(p)) return n <= have;
+    if (n >= have / 2 || have <= 2 * OAKI_GRANULE) return true;
+    if (have <= OAKI_SMALL_MAX || n <= OAKI_SMALL_MAX || !oaki_can_enter()) return false;
+    oaki_large_give_back(p, 0, n);
+    return true;
+}
+
+/* A large block that grows will grow again, and pages that nobody touches cost nothing. */
+static void *moved(size_t have, size_t n)
+{
+    bool grows = n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2 && !oaki_wanted.leaks;
+    void *q = grows ? malloc(n + ROOM(n)) : NULL;
+    return q ? q : malloc(n);
+}
+
+OAKI_EXPORT void *realloc(void *p, size_t n)
+{
+    if (!p) return malloc(n);
+    if (n == 0) {
+        free(p);
+        return NULL;
+    }
+    size_t have = size_of(p, "realloc");
+    if (n <= PTRDIFF_MAX && fits(p, have, n)) {
+        oaki_note_again(p, n);
+        return p;
+    }
+    void *q = moved(have, n);
+    if (!q) return NULL;
+    memcpy(q, p, OAKI_MIN(have, n));
+    free(p);
+    return q;
+}
+
+OAKI_EXPORT void *reallocarray(void *p, size_t count, size_t size)
+{
+    size_t n;
+    if (!__builtin_mul_overflow(count, size, &n)) return realloc(p, n);
+    errno = ENOMEM;
+    return NULL;
+}

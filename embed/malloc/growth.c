@@ -1,0 +1,171 @@
+/* growth.c - what runs beside the program: the thread that looks for growth, the one that a signal
+ * wakes, and the debug server with an address of its own.
+ *
+ * A look is the leak detector's (observe/detector.c), which is told by the clock here, as there are
+ * no collections. What it finds is told at once, with a path to something that the site has made.
+ *
+ * Owns: `asked`. Threads are Oakum's own: all signals blocked but the one that stops. */
+#include "observe/census.h"
+#include "observe/serve.h"
+#include "observe/site.h"
+#include "preload.h"
+#include "runtime/collector.h"
+#include "runtime/os.h"
+#include <limits.h>
+#include <oakum/detector.h>
+#include <oakum/why.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CANDIDATES 8
+#define PATH_ROOM 8192
+
+static unsigned int asked; /* AO_int: reports that a signal has asked for and that are due */
+
+/* ---- one of what a site has made ---- */
+
+/* Addresses inverted, so as to keep nothing. The first are the oldest, which a leak keeps. */
+typedef struct candidates {
+    int64_t site;
+    size_t n;
+    uintptr_t hidden[CANDIDATES];
+} candidates;
+
+static void note(void *obj, size_t bytes, double weight, const oaki_site *s, void *ctx)
+{
+    candidates *c = ctx;
+    (void)bytes, (void)weight;
+    if ((int64_t)s->id == c->site && c->n < CANDIDATES) c->hidden[c->n++] = oaki_hide(obj);
+}
+
+static void tell_path(int64_t site)
+{
+    candidates c = { .site = site };
+    oaki_thread *t = site >= 0 ? oaki_gc_stop_begin() : NULL;
+    if (!t) return;
+    oaki_samples_visit(note, &c);
+    oaki_gc_stop_end(t);
+    for (size_t i = 0; i < c.n; i++) {
+        oak_path *p = oak_why_alive(oaki_unhide(c.hidden[i]));
+        bool kept = p && p->root.kind != OAK_ROOT_NONE && !p->root.caller;
+        char *text = kept ? malloc(PATH_ROOM) : NULL;
+        if (text) {
+            size_t n = oak_path_format(p, text, PATH_ROOM);
+            oaki_tell(text, OAKI_MIN(n, (size_t)PATH_ROOM - 1));
+        }
+        free(text);
+        if (p) oak_path_free(p);
+        if (kept) return;
+    }
+    if (c.n > 0) oaki_say("oakum: no root was found that keeps it: is it lost? --leaks tells");
+}
+
+/* ---- growth ---- */
+
+static void found(const oak_finding *f, void *ctx)
+{
+    (void)ctx;
+    if (f->severity != OAK_SEVERITY_LEAK) return;
+    oaki_say("oakum: %s: %s: %s", oak_finding_name(f->kind), f->subject, f->evidence);
+    tell_path(f->site);
+}
+
+static void wait_ms(unsigned ms)
+{
+    oaki_thread *t = oaki_tls_thread;
+    oaki_blocking_begin(t);
+    oaki_os_sleep_ns((uint64_t)ms * 1000000);
+    oaki_blocking_end(t);
+}
+
+static OAK_NORETURN void *watch(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        wait_ms(oaki_wanted.growth_ms);
+        (void)oak_detector_scan();
+    }
+}
+
+void oaki_growth_start(void)
+{
+    oak_detector_config cfg;
+    oak_detector_config_default(&cfg);
+    cfg.interval_ms = cfg.sites = 0;
+    cfg.pace_ms = (int)oaki_wanted.growth_ms;
+    cfg.found = found;
+    if (oak_detector_prepare(&cfg) != 0 ||
+        oaki_thread_spawn("oakum/growth", watch, NULL, true) != 0)
+        oaki_say("oakum: no memory to look for growth");
+}
+
+/* ---- reports on demand ---- */
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    AO_int_fetch_and_add1_full(&asked);
+    oaki_futex_wake(&asked, 1);
+}
+
+static OAKI_NOINLINE void report_now(void)
+{
+    OAKI_SAVE_REGISTERS;
+    (void)oaki_report_leaks(OAKI_SAVED_SP);
+}
+
+static OAK_NORETURN void *answer(void *arg)
+{
+    oaki_thread *t = oaki_tls_thread;
+    (void)arg;
+    for (unsigned int done = 0;;) {
+        unsigned int now;
+        oaki_blocking_begin(t);
+        while ((now = AO_int_load_acquire(&asked)) == done) oaki_futex_wait(&asked, done, 0);
+        oaki_blocking_end(t);
+        done = now;
+        report_now();
+    }
+}
+
+void oaki_signal_start(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_handler = on_signal;
+    sa.sa_flags = SA_RESTART;
+    if (sigaction(oaki_wanted.signal, &sa, NULL) != 0)
+        oaki_say("oakum: signal %d can't be handled", oaki_wanted.signal);
+    else if (oaki_thread_spawn("oakum/report", answer, NULL, true) != 0)
+        oaki_say("oakum: no thread to answer signal %d", oaki_wanted.signal);
+}
+
+/* ---- the debug server ---- */
+
+static void make_lost(oaki_request *r)
+{
+    size_t n;
+    char *text = oaki_report_text(&n);
+    if (!text) {
+        oaki_request_refuse(r, 503, "no memory for an image of the heap");
+        return;
+    }
+    oaki_body_put(&r->body, text, n);
+    free(text);
+}
+
+void oaki_serve_start(void)
+{
+    static const oaki_route lost = { "/debug/lost", OAKI_MAKER_HEAVY, false, 0, make_lost,
+                                     "what is unreachable, by where it was allocated" };
+    char text[256];
+    oaki_route_add(&lost);
+    if (oak_debug_serve(oaki_wanted.serve) < 0) {
+        oak_debug_serve_error(text, sizeof text);
+        oaki_say("oakum: no debug server: %s", text);
+        return;
+    }
+    oak_debug_serve_url(text, sizeof text);
+    oaki_say("oakum: the debug server is at %s", text);
+}

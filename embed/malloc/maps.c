@@ -1,0 +1,285 @@
+/* maps.c - roots that nobody declares: memory that the program has mapped. An allocator of its own
+ * (Python's), a coroutine's stack, the break: any of it may refer to what malloc gave.
+ *
+ * The kernel's list says what there is. Looked at is what is private and writable, data of loaded
+ * objects once more, but for Oakum's own (own.c) and threads' stacks. Of those, libc
+ * keeps some for the next thread when theirs has ended; what an ended thread had in its variables is
+ * there still, and refers to nothing that anybody can reach. Such a stack is known by the thread's
+ * descriptor at its end: it begins with its own address, has it again two words on, and names the
+ * stack. Only the descriptor's vector of thread-local blocks counts there, as the next thread will
+ * use it.
+ *
+ * Pages that were never touched are left out, as the kernel's page map tells.
+ *
+ * Owns: struct self, written once. In an image: no lock, no malloc.
+ * Bound: the words of what is mapped and touched. */
+#include "preload.h"
+#include "runtime/dlroots.h"
+#include "runtime/os.h"
+#include "runtime/track.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DESCRIPTOR 2304                /* bytes in which the stack is named */
+#define ABOVE ((uintptr_t)64 << 10)    /* of a stack behind the descriptor's start, at most */
+#define PRESENT ((uint64_t)3 << 62)    /* of a page map's entry: in memory, or swapped out */
+#define PAGES 512                      /* entries read at a time */
+
+static struct {
+    size_t tid; /* offset of a thread's id in its descriptor; 0: not known */
+} self;
+
+typedef struct walk {
+    void (*fn)(const char *lo, const char *hi, void *ctx);
+    void *ctx;
+    const oaki_extent *own;
+    size_t nown;
+    int pagemap;
+} walk;
+
+/* The first thread's descriptor has its id, and so have all. */
+void oaki_maps_learn(void)
+{
+    const char *tp = oaki_thread_pointer();
+    int tid = oaki_os_tid();
+    for (size_t at = 64; at < 1024 && !self.tid; at += sizeof tid)
+        if (memcmp(tp + at, &tid, sizeof tid) == 0) self.tid = at;
+}
+
+/* ---- stacks ---- */
+
+#if defined(__x86_64__)
+static bool is_descriptor(const uintptr_t *p)
+{
+    return p[0] == (uintptr_t)p && p[2] == (uintptr_t)p;
+}
+#else
+static bool is_descriptor(const uintptr_t *p)
+{
+    (void)p;
+    return false;
+}
+#endif
+
+/* The stack that the descriptor at p names. */
+static OAKI_NO_ASAN bool names_stack(const uintptr_t *p, uintptr_t end, oaki_extent *out)
+{
+    uintptr_t at = (uintptr_t)p, page = oaki_os_page_size();
+    for (size_t i = 3; i < DESCRIPTOR / sizeof *p && (uintptr_t)(p + i + 2) <= end; i++) {
+        uintptr_t lo = p[i], n = p[i + 1];
+        if (lo == 0 || n == 0 || (lo | n) % page != 0 || lo >= at || lo + n <= at) continue;
+        if (lo + n - at > ABOVE) continue;
+        *out = (oaki_extent){ lo, lo + n };
+        return true;
+    }
+    return false;
+}
+
+static bool is_attached(uintptr_t tp)
+{
+    for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if ((uintptr_t)t->tp == tp) return true;
+    return false;
+}
+
+/* A thread that lives and was never met: all of its stack may be in use. */
+static bool is_unknown(const uintptr_t *p)
+{
+    int tid = 0;
+    if (self.tid) memcpy(&tid, (const char *)p + self.tid, sizeof tid);
+    return tid != 0 && !is_attached((uintptr_t)p);
+}
+
+static void give(const oaki_root *r, void *ctx)
+{
+    const walk *w = ctx;
+    w->fn(r->lo, r->hi, w->ctx);
+}
+
+/* But for what is excluded: tables of the unwinder's, which hold words of stacks. */
+static void give_rest(const walk *w, uintptr_t lo, uintptr_t hi)
+{
+    oaki_root_visitor v = { give, (void *)w };
+    oaki_root_emit_cut(&v, (oaki_root){ .kind = OAKI_ROOT_RANGE,
+                                        .lo = (const char *)lo,
+                                        .hi = (const char *)hi });
+}
+
+/* [lo, hi) is there, but for stacks. */
+static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t hi)
+{
+    for (uintptr_t at = OAKI_ALIGN_UP(lo, 64); at + DESCRIPTOR <= hi; at += 64) {
+        const uintptr_t *p = (const uintptr_t *)at;
+        oaki_extent stack;
+        if (!is_descriptor(p) || !names_stack(p, hi, &stack) || is_unknown(p)) continue;
+        if (stack.lo > lo) give_rest(w, lo, OAKI_MIN(stack.lo, at));
+        give_rest(w, (uintptr_t)(p + 1), (uintptr_t)(p + 2));
+        lo = OAKI_MIN(stack.hi, hi);
+        at = OAKI_MAX(at, OAKI_ALIGN_DOWN(lo, 64) - 64);
+    }
+    if (lo < hi) give_rest(w, lo, hi);
+}
+
+/* ---- pages ---- */
+
+/* Runs of pages that are there; a descriptor and its stack lie in one, save what of the stack was
+ * never touched. */
+static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
+{
+    uint64_t entry[PAGES];
+    uintptr_t page = oaki_os_page_size(), from = 0;
+    for (uintptr_t at = lo; at < hi;) {
+        size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
+        ssize_t n = syscall(SYS_pread64, w->pagemap, entry, want * sizeof *entry,
+                            (long)(at / page * sizeof *entry));
+        if (n < (ssize_t)sizeof *entry) break;
+        for (size_t i = 0; i < (size_t)n / sizeof *entry; i++, at += page) {
+            bool there = (entry[i] & PRESENT) != 0;
+            if (there && !from) from = at;
+            if (!there && from) {
+                without_stacks(w, from, at);
+                from = 0;
+            }
+        }
+    }
+    if (from) without_stacks(w, from, hi);
+}
+
+/* Of a mapping that is no stack of a thread we know. */
+static bool in_known_stack(uintptr_t at, uintptr_t *end)
+{
+    for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (at >= (uintptr_t)t->stack_lo && at < (uintptr_t)t->stack_hi) {
+            *end = OAKI_ALIGN_UP((uintptr_t)t->stack_hi, oaki_os_page_size());
+            return true;
+        }
+    return false;
+}
+
+static uintptr_t next_known_stack(uintptr_t at, uintptr_t hi)
+{
+    for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if ((uintptr_t)t->stack_lo > at && (uintptr_t)t->stack_lo < hi) hi = (uintptr_t)t->stack_lo;
+    return OAKI_ALIGN_DOWN(hi, oaki_os_page_size());
+}
+
+/* Neighbours that are alike are one mapping to the kernel: so the program's begins and ends in the
+ * middle of one. */
+static void without_known_stacks(const walk *w, uintptr_t lo, uintptr_t hi)
+{
+    while (lo < hi) {
+        uintptr_t end;
+        if (in_known_stack(lo, &end)) {
+            lo = end;
+            continue;
+        }
+        end = next_known_stack(lo, hi);
+        if (end <= lo) return;
+        touched_pages(w, lo, end);
+        lo = end;
+    }
+}
+
+static void without_own(const walk *w, uintptr_t lo, uintptr_t hi)
+{
+    size_t a = 0, b = w->nown; /* first extent that ends after lo */
+    while (a < b) {
+        size_t mid = (a + b) / 2;
+        if (w->own[mid].hi <= lo) a = mid + 1;
+        else b = mid;
+    }
+    for (; a < w->nown && w->own[a].lo < hi; a++) {
+        if (w->own[a].lo > lo) without_known_stacks(w, lo, w->own[a].lo);
+        lo = OAKI_MAX(lo, w->own[a].hi);
+    }
+    if (lo < hi) without_known_stacks(w, lo, hi);
+}
+
+/* ---- the kernel's list ---- */
+
+typedef struct text {
+    int fd;
+    size_t n, at;
+    bool end;
+    char buf[8192];
+} text;
+
+/* The next line without its end, or NULL. */
+static char *next_line(text *t)
+{
+    for (;;) {
+        char *nl = memchr(t->buf + t->at, '\n', t->n - t->at);
+        if (nl) {
+            char *line = t->buf + t->at;
+            *nl = '\0';
+            t->at = (size_t)(nl - t->buf) + 1;
+            return line;
+        }
+        if (t->end) return NULL;
+        memmove(t->buf, t->buf + t->at, t->n - t->at);
+        t->n -= t->at;
+        t->at = 0;
+        ssize_t got = syscall(SYS_read, t->fd, t->buf + t->n, sizeof t->buf - t->n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) t->end = true;
+        else t->n += (size_t)got;
+    }
+}
+
+static uintptr_t hexadecimal(char **s)
+{
+    uintptr_t x = 0;
+    for (;; (*s)++) {
+        unsigned c = (unsigned char)**s;
+        if (c >= '0' && c <= '9') x = x << 4 | (c - '0');
+        else if (c >= 'a' && c <= 'f') x = x << 4 | (c - 'a' + 10);
+        else return x;
+    }
+}
+
+/* The file's name, or what the kernel says in its place, is behind the fourth blank. */
+static const char *name_in(const char *s)
+{
+    for (int i = 0; i < 4 && s; i++) {
+        s = strchr(s, ' ');
+        if (s) s++;
+    }
+    while (s && *s == ' ') s++;
+    return s ? s : "";
+}
+
+static void look_at(const walk *w, char *line)
+{
+    uintptr_t lo = hexadecimal(&line);
+    if (*line++ != '-') return;
+    uintptr_t hi = hexadecimal(&line);
+    if (*line++ != ' ' || strncmp(line, "rw", 2) != 0 || line[3] != 'p') return;
+    const char *name = name_in(line);
+    if (strncmp(name, "[stack", 6) == 0 || strncmp(name, "/dev/", 5) == 0) return;
+    without_own(w, lo, hi);
+}
+
+static int open_own(const char *path)
+{
+    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+}
+
+bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void *ctx)
+{
+    size_t mapped = 0;
+    walk w = { .fn = fn, .ctx = ctx, .pagemap = open_own("/proc/self/pagemap") };
+    text *t = oaki_os_map(sizeof *t);
+    w.own = oaki_own_sorted(&w.nown, &mapped);
+    bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;
+    if (can) {
+        for (char *line; (line = next_line(t)) != NULL;) look_at(&w, line);
+        syscall(SYS_close, t->fd);
+    }
+    if (w.own) oaki_os_release((void *)w.own, mapped);
+    if (t) oaki_os_release(t, sizeof *t);
+    if (w.pagemap >= 0) syscall(SYS_close, w.pagemap);
+    return can;
+}

@@ -1,0 +1,85 @@
+/* note.c - which allocations are noted, and with how many bytes.
+ *
+ * The sampler's hooks (runtime/sample.h) lead to the table of sites (observe/site.h) by way of this:
+ * what Oakum itself allocates is left out, and so is what the loader does for itself (vectors of
+ * threads whose stacks libc keeps for the next thread, where nobody sees them). An object counts
+ * with the bytes that malloc was asked for.
+ *
+ * Owns: struct self; written before the first hook is set. */
+#include "preload.h"
+#include "observe/profile.h"
+#include "observe/site.h"
+#include "runtime/sample.h"
+#include <link.h>
+#include <sys/auxv.h>
+
+static struct {
+    const oaki_sample_hooks *sites;
+    size_t rate;
+    uintptr_t loader_lo, loader_hi; /* its code */
+} self;
+
+static int find_loader(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    (void)size, (void)ctx;
+    if (info->dlpi_addr != getauxval(AT_BASE)) return 0;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
+        self.loader_lo = info->dlpi_addr + p->p_vaddr;
+        self.loader_hi = self.loader_lo + p->p_memsz;
+    }
+    return 1;
+}
+
+static bool is_loaders(void)
+{
+    uintptr_t pc = (uintptr_t)oaki_my.caller;
+    return pc >= self.loader_lo && pc < self.loader_hi;
+}
+
+/* What is captured may load tables, which calls malloc. */
+static void note(void *obj, size_t bytes, size_t rate)
+{
+    if (oaki_my.quiet) return;
+    size_t asked = oaki_my.asked;
+    oaki_quiet_begin();
+    if (!is_loaders()) self.sites->note(obj, rate == 1 && asked ? asked : bytes, rate);
+    oaki_quiet_end();
+}
+
+static void freed(void *obj)
+{
+    self.sites->freed(obj);
+}
+
+static void resized(void *obj, size_t bytes)
+{
+    self.sites->resized(obj, bytes);
+}
+
+void oaki_note_again(void *p, size_t asked)
+{
+    if (self.rate != 1 || oaki_my.quiet || oaki_side_has(p) || !oaki_can_enter()) return;
+    const oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
+    if (s->kind != OAKI_SCAN) return;
+    oaki_thread *t = oaki_enter();
+    if (AO_char_load(&s->sampled) != 0) self.sites->freed(p);
+    oaki_leave(t);
+    oaki_my.asked = asked;
+    note(p, s->size, 1);
+    oaki_my.asked = 0;
+}
+
+int oaki_note_start(size_t rate)
+{
+    static const oaki_sample_hooks hooks = { note, freed, resized };
+    oaki_quiet_begin();
+    (void)dl_iterate_phdr(find_loader, NULL);
+    self.sites = oaki_sites_hooks();
+    self.rate = rate;
+    int r = oaki_sites_init();
+    if (r == 0) r = oaki_sample_set_rate(rate, &hooks, 0);
+    oaki_quiet_end();
+    return r;
+}

@@ -1,0 +1,151 @@
+/* own.c - what Oakum itself has mapped: the heap's range and tables, metadata, images. It holds
+ * addresses of all objects, and so is no place to look for references.
+ *
+ * The functions of runtime/os.h that map and unmap are called through these here (the linker's
+ * --wrap), so that the runtime needs to know nothing of it.
+ *
+ * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, the process that
+ * has it: a spin lock, as it is held for some instructions; a forked child, an image's too, that
+ * finds its parent there takes it over. At worst an extent is missing there that another thread was
+ * about to add.
+ * Bound: O(1) expected. */
+#include "preload.h"
+#include "runtime/os.h"
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define FIRST 1024 /* places, a power of two */
+#define GONE ((uintptr_t)1)
+
+static oaki_extent first[FIRST];
+static struct {
+    unsigned int holder; /* AO_int */
+    oaki_extent *place;
+    size_t cap, used; /* used counts those that are gone */
+    size_t n;
+} own = { .place = first, .cap = FIRST };
+
+static void lock(void)
+{
+    unsigned int me = (unsigned int)getpid(), other;
+    while ((other = AO_int_load(&own.holder)) == me ||
+           !AO_int_compare_and_swap_acquire(&own.holder, other, me))
+        oaki_os_yield();
+}
+
+static void unlock(void)
+{
+    AO_int_store_release(&own.holder, 0);
+}
+
+static size_t hash(uintptr_t lo)
+{
+    return (size_t)(((lo >> 12) * 0x9e3779b97f4a7c15u) >> 32) & (own.cap - 1);
+}
+
+static void put(oaki_extent e)
+{
+    size_t i = hash(e.lo);
+    while (own.place[i].lo > GONE && own.place[i].lo != e.lo) i = (i + 1) & (own.cap - 1);
+    if (own.place[i].lo == 0) own.used++;
+    if (own.place[i].lo != e.lo) own.n++;
+    own.place[i] = e;
+}
+
+/* Without memory the table stays, and at worst is searched for long. */
+static void make_room(void)
+{
+    if (own.used * 2 < own.cap) return;
+    size_t cap = own.n * 4 > own.cap ? own.cap * 2 : own.cap, old_cap = own.cap;
+    oaki_extent *old = own.place;
+    void *p = mmap(NULL, cap * sizeof *old, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                   0);
+    if (p == MAP_FAILED) return;
+    own.place = p;
+    own.cap = cap;
+    own.used = own.n = 0;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i].lo > GONE && old[i].lo != (uintptr_t)old) put(old[i]);
+    put((oaki_extent){ (uintptr_t)p, (uintptr_t)p + cap * sizeof *old });
+    if (old != first) munmap(old, old_cap * sizeof *old);
+}
+
+void oaki_own_add(const void *p, size_t n)
+{
+    lock();
+    make_room();
+    if (own.used + 1 < own.cap) put((oaki_extent){ (uintptr_t)p, (uintptr_t)p + n });
+    unlock();
+}
+
+void oaki_own_remove(const void *p)
+{
+    lock();
+    size_t i = hash((uintptr_t)p);
+    while (own.place[i].lo != 0 && own.place[i].lo != (uintptr_t)p) i = (i + 1) & (own.cap - 1);
+    if (own.place[i].lo != 0) {
+        own.place[i] = (oaki_extent){ GONE, 0 };
+        own.n--;
+    }
+    unlock();
+}
+
+static void sift(oaki_extent *a, size_t i, size_t n)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && a[child + 1].lo > a[child].lo) child++;
+        if (a[i].lo >= a[child].lo) return;
+        oaki_extent x = a[i];
+        a[i] = a[child];
+        a[child] = x;
+    }
+}
+
+/* No lock: in an image nobody has it, or somebody who isn't there. Room for what is mapped here. */
+oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
+{
+    size_t got = 0;
+    *mapped = OAKI_ALIGN_UP((own.n + 2) * sizeof(oaki_extent), oaki_os_page_size());
+    oaki_extent *a = oaki_os_map(*mapped);
+    if (!a) return NULL;
+    for (size_t i = 0; i < own.cap && got < *mapped / sizeof *a; i++)
+        if (own.place[i].lo > GONE) a[got++] = own.place[i];
+    *n = got;
+    for (size_t i = got / 2; i-- > 0;) sift(a, i, got);
+    while (got-- > 1) {
+        oaki_extent x = a[0];
+        a[0] = a[got];
+        a[got] = x;
+        sift(a, 0, got);
+    }
+    return a;
+}
+
+/* ---- in place of runtime/os.h's ---- */
+
+void *__real_oaki_os_map(size_t size);
+void *__real_oaki_os_reserve(size_t size, size_t align);
+void __real_oaki_os_release(void *p, size_t size);
+void *__wrap_oaki_os_map(size_t size);
+void *__wrap_oaki_os_reserve(size_t size, size_t align);
+void __wrap_oaki_os_release(void *p, size_t size);
+
+void *__wrap_oaki_os_map(size_t size)
+{
+    void *p = __real_oaki_os_map(size);
+    if (p) oaki_own_add(p, OAKI_ALIGN_UP(size, oaki_os_page_size()));
+    return p;
+}
+
+void *__wrap_oaki_os_reserve(size_t size, size_t align)
+{
+    void *p = __real_oaki_os_reserve(size, align);
+    if (p) oaki_own_add(p, size);
+    return p;
+}
+
+void __wrap_oaki_os_release(void *p, size_t size)
+{
+    oaki_own_remove(p);
+    __real_oaki_os_release(p, size);
+}

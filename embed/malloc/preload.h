@@ -1,0 +1,191 @@
+/* preload.h - what the files of liboakum-malloc.so share.
+ *
+ * entry.c   malloc and its kin: the fast path, and when it can't be taken
+ * free.c    free, realloc, and what is freed where the heap can't be entered
+ * side.c    memory for calls that come where the heap can't be entered
+ * start.c   start-up, the environment, the program's end
+ * thread.c  threads from their first instruction on; the stop signal stays open
+ * own.c     what Oakum itself has mapped
+ * maps.c    roots that nobody declares: memory that the program has mapped
+ * walk.c    what is reached from roots, and from where nothing is
+ * lost.c    the leak check: an image, and what it tells
+ * report.c  the check in words
+ * tell.c    where they go
+ * note.c    which allocations are noted
+ * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
+ *
+ * The program's memory is of kind OAKI_SCAN and freed by the program only: no collection runs, ever.
+ * What Oakum itself, or a library that it calls, allocates by malloc (between oaki_quiet_begin and
+ * _end) is of kind OAKI_PINNED: not the program's, so neither reported nor looked into. */
+#ifndef OAKI_PRELOAD_H
+#define OAKI_PRELOAD_H
+
+#include "runtime/heap.h"
+#include <stdlib.h>
+
+#define OAKI_EXPORT __attribute__((visibility("default")))
+
+/* The calling thread's. */
+typedef struct oaki_mine {
+    unsigned quiet; /* depth: what is allocated is not the program's */
+    bool busy;      /* starting the heap, or attaching: malloc comes from the side */
+    bool was_attached;
+    size_t asked;   /* bytes that malloc was asked for, while the heap allocates; else 0 */
+    const void *caller; /* of malloc, likewise */
+    size_t freed;   /* bytes freed by hand and not yet counted in oaki_freed */
+} oaki_mine;
+
+extern OAKI_HIDDEN __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
+
+OAKI_INLINE void oaki_quiet_begin(void) { oaki_my.quiet++; }
+OAKI_INLINE void oaki_quiet_end(void) { oaki_my.quiet--; }
+
+/* ---- what was asked for (start.c); constant once the program runs ---- */
+
+typedef struct oaki_asked {
+    bool tracks; /* leaks, collect or growth: threads are attached from their start */
+    bool leaks, collect, quiet, all, possible;
+    unsigned frames;    /* of a stack that are shown and told apart */
+    int error_exit;     /* status of a program that leaks; 0: its own */
+    int signal;         /* that asks for a report; 0: none */
+    unsigned growth_ms; /* between two looks; 0: none */
+    const char *log, *profile, *serve; /* or NULL */
+    int stop_signal;
+} oaki_asked;
+
+extern OAKI_HIDDEN oaki_asked oaki_wanted;
+
+/* The program's main is about to run, or runs. */
+extern OAKI_HIDDEN AO_t oaki_started;
+
+/* The heap of this process is usable, now that it isn't yet; starts it. false in a nested call. */
+bool oaki_start_heap(void);
+
+/* This process is the one that was asked to report: not a child by vfork or clone. */
+bool oaki_is_process(void);
+
+/* Write to where reports go, whatever the program has closed. */
+void oaki_tell(const char *text, size_t n);
+void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the process's number */
+
+/* ---- entering (entry.c) ---- */
+
+/* May the calling thread use the heap here? Attaches it. false: inside of the runtime, in a
+ * handler that interrupted it, while attaching, or after the thread has detached for good. */
+bool oaki_can_enter(void);
+
+/* malloc, whatever others have found under that name. */
+extern OAKI_HIDDEN __typeof__(malloc) oaki_entry_malloc;
+
+/* ---- free.c ---- */
+
+/* Free what was put off because the heap could not be entered. Where it can be. */
+void oaki_free_put_off(void);
+/* Heap object, offset `off`, of the program's; where the heap can be entered. */
+void oaki_free_here(oaki_thread *t, void *p, size_t off);
+
+/* ---- side.c ---- */
+
+void *oaki_side_alloc(size_t n, size_t align); /* zeroed; NULL with ENOMEM */
+void oaki_side_free(void *p);
+size_t oaki_side_size(const void *p);
+bool oaki_side_has(const void *p);
+void oaki_side_range(const char **lo, const char **hi); /* that may hold references */
+
+/* ---- own.c ---- */
+
+void oaki_own_add(const void *p, size_t n);
+void oaki_own_remove(const void *p);
+
+typedef struct oaki_extent {
+    uintptr_t lo, hi;
+} oaki_extent;
+
+/* All of it, sorted, in memory of its own; in an image. NULL without memory. */
+oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
+
+/* ---- thread.c ---- */
+
+/* The library's own static data; NULL when it can't be told. */
+void *oaki_own_data(size_t *n);
+
+/* ---- maps.c ---- */
+
+/* Call fn with each piece of memory that the program has mapped and may hold references: not
+ * Oakum's own, no stack of a thread that is known or has ended. In an image. false when it can't be
+ * told. */
+bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void *ctx);
+void oaki_maps_learn(void); /* by the first thread, once */
+
+/* ---- note.c ---- */
+
+/* Note each object with where it was allocated; or a sample, for a profile. 0 or -1. */
+int oaki_note_start(size_t rate);
+/* The object has been resized in place, by a call that counts as its allocation. */
+void oaki_note_again(void *p, size_t asked);
+
+/* ---- lost.c ---- */
+
+/* First in a function from which the heap is looked at: what its callers have in registers goes to
+ * its frame, at OAKI_SAVED_SP and above. What lies below is Oakum's, and relics. */
+#if defined(__x86_64__)
+#define OAKI_SAVE_REGISTERS __asm__("" ::: "rbx", "r12", "r13", "r14", "r15")
+#define OAKI_SAVED_SP ((const char *)__builtin_frame_address(0) - 5 * sizeof(void *))
+#else
+#define OAKI_SAVE_REGISTERS                                                                        \
+    __asm__("" ::: "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28")
+#define OAKI_SAVED_SP ((const char *)__builtin_frame_address(0))
+#endif
+
+typedef enum oaki_loss {
+    OAKI_KEPT,     /* reached from roots by pointers to beginnings */
+    OAKI_POSSIBLE, /* reached, but only by way of pointers into objects */
+    OAKI_INDIRECT, /* reached only from what is lost */
+    OAKI_LOST,
+    OAKI_LOSSES
+} oaki_loss;
+
+typedef struct oaki_sum {
+    uint64_t blocks, bytes;
+} oaki_sum;
+
+/* Of one site. */
+typedef struct oaki_lost_site {
+    uint32_t id, pad;
+    oaki_sum of[OAKI_LOSSES];
+    oaki_sum below; /* reached only from what this site has lost */
+} oaki_lost_site;
+
+typedef struct oaki_lost {
+    oaki_sum of[OAKI_LOSSES]; /* of what was noted */
+    oaki_sum unknown;         /* lost, and allocated before anything was noted */
+    uint64_t pause_ns;
+    bool blind;               /* what the program has mapped could not be looked at */
+    size_t n;
+    oaki_lost_site *site;
+} oaki_lost;
+
+/* 0, or -1 with errno. Quiet; where the heap can be entered. */
+int oaki_lost_find(oaki_lost *out, const char *own_sp);
+void oaki_lost_free(oaki_lost *l);
+
+/* Find what is lost and free it. Returns the bytes. */
+size_t oaki_lost_collect(const char *own_sp);
+
+/* Where collections are wanted, before an allocation: collect if the heap has grown enough. */
+void oaki_lost_grown(void);
+
+/* ---- report.c ---- */
+
+/* Write it; returns how many blocks are lost. */
+uint64_t oaki_report_leaks(const char *own_sp);
+/* The same into a text of malloc's, for the debug server. NULL without memory. */
+char *oaki_report_text(size_t *n);
+
+/* ---- growth.c ---- */
+
+void oaki_growth_start(void);
+void oaki_signal_start(void);
+void oaki_serve_start(void);
+
+#endif

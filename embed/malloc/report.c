@@ -1,0 +1,276 @@
+/* report.c - the leak check in words, as memcheck's users know them.
+ *
+ * Sites whose stacks begin alike are one record, the largest first. What is kept, or lost by way of
+ * something else, is in the summary alone, unless all is asked for.
+ *
+ * Owns nothing; memory is malloc's, and quiet. Bound: looking up names, O(sites that are shown). */
+#include "observe/output.h"
+#include "observe/site.h"
+#include "observe/symbol.h"
+#include "preload.h"
+#include "runtime/print.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct text {
+    char *p;
+    size_t n, cap;
+    bool failed;
+} text;
+
+static void put(text *t, const char *format, ...) OAK_PRINTF(2, 3);
+static void put(text *t, const char *format, ...)
+{
+    va_list ap;
+    for (;;) {
+        va_start(ap, format);
+        size_t room = t->cap - t->n, n = oaki_vformat(t->p ? t->p + t->n : NULL, room, format, ap);
+        va_end(ap);
+        if (n < room) {
+            t->n += n;
+            return;
+        }
+        size_t cap = OAKI_MAX(t->cap * 2, t->n + n + 4096);
+        char *p = realloc(t->p, cap);
+        if (!p) {
+            t->failed = true;
+            return;
+        }
+        t->p = p;
+        t->cap = cap;
+    }
+}
+
+/* Every line begins with the process's number: those of several may go to one place. */
+static void begin_line(text *t)
+{
+    put(t, "==%d== ", (int)getpid());
+}
+
+/* ---- records ---- */
+
+typedef struct record {
+    const oaki_site *site;
+    oaki_sum of[OAKI_LOSSES], below;
+} record;
+
+static size_t compared(const oaki_site *s)
+{
+    return OAKI_MIN((size_t)s->nframes, (size_t)oaki_wanted.frames);
+}
+
+static int by_stack(const void *a, const void *b)
+{
+    const oaki_site *x = ((const record *)a)->site, *y = ((const record *)b)->site;
+    size_t n = compared(x), m = compared(y);
+    if (n != m) return n < m ? -1 : 1;
+    return memcmp(x->frame, y->frame, n * sizeof x->frame[0]);
+}
+
+static uint64_t weight(const record *r)
+{
+    return r->of[OAKI_LOST].bytes + r->below.bytes;
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    const record *x = a, *y = b;
+    if (weight(x) != weight(y)) return weight(x) < weight(y) ? 1 : -1;
+    for (int i = OAKI_LOSSES; i-- > 0;)
+        if (x->of[i].bytes != y->of[i].bytes) return x->of[i].bytes < y->of[i].bytes ? 1 : -1;
+    return by_stack(a, b);
+}
+
+static void add(oaki_sum *to, const oaki_sum *s)
+{
+    to->blocks += s->blocks;
+    to->bytes += s->bytes;
+}
+
+/* Sorted by stack: join those that are alike. Returns how many are left. */
+static size_t join(record *r, size_t n)
+{
+    size_t last = 0;
+    if (n == 0) return 0;
+    for (size_t i = 1; i < n; i++) {
+        if (by_stack(&r[last], &r[i]) != 0) {
+            r[++last] = r[i];
+            continue;
+        }
+        for (int k = 0; k < OAKI_LOSSES; k++) add(&r[last].of[k], &r[i].of[k]);
+        add(&r[last].below, &r[i].below);
+    }
+    return last + 1;
+}
+
+static record *make_records(const oaki_lost *l, size_t *out)
+{
+    size_t n = 0;
+    record *r = malloc((l->n + 1) * sizeof *r);
+    if (!r) return NULL;
+    oaki_thread *t = oaki_enter();
+    for (size_t i = 0; i < l->n; i++) {
+        const oaki_site *s = oaki_site_by_id(l->site[i].id);
+        if (!s) continue;
+        r[n].site = s;
+        memcpy(r[n].of, l->site[i].of, sizeof r[n].of);
+        r[n++].below = l->site[i].below;
+    }
+    oaki_leave(t);
+    qsort(r, n, sizeof *r, by_stack);
+    n = join(r, n);
+    qsort(r, n, sizeof *r, by_weight);
+    *out = n;
+    return r;
+}
+
+/* ---- in words ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void put_frame(text *t, const oak_frame *f, bool first)
+{
+    begin_line(t);
+    put(t, "   %s ", first ? "at" : "by");
+    if (f->function) put(t, "%s", f->function);
+    else put(t, "0x%lx", (unsigned long)f->address);
+    if (f->file && f->line > 0) put(t, " (%s:%d)\n", base_name(f->file), f->line);
+    else if (f->object) put(t, " (in %s)\n", f->object);
+    else put(t, "\n");
+}
+
+static bool is_main(const oak_frame *f)
+{
+    return f->function && strcmp(f->function, "main") == 0;
+}
+
+static void put_stack(text *t, const oaki_site *s)
+{
+    oak_frame frame[OAKI_SYMBOL_INLINED];
+    bool first = true, more = true;
+    for (size_t i = 0; i < compared(s) && more; i++) {
+        if (i > 0 && oaki_stack_is_own(s->frame[i] - 1)) break; /* where a thread began */
+        size_t n = oaki_symbol_of_code(s->frame[i] - 1, frame);
+        for (size_t k = 0; k < n && more; k++) {
+            put_frame(t, &frame[k], first);
+            first = false;
+            more = !is_main(&frame[k]);
+        }
+    }
+    begin_line(t);
+    put(t, "\n");
+}
+
+static void put_sum(text *t, const oaki_sum *s)
+{
+    put(t, "%llu byte%s in %llu block%s", (unsigned long long)s->bytes, s->bytes == 1 ? "" : "s",
+        (unsigned long long)s->blocks, s->blocks == 1 ? "" : "s");
+}
+
+static void put_record(text *t, const record *r, oaki_loss loss)
+{
+    static const char *const words[] = { "still reachable", "possibly lost", "indirectly lost",
+                                         "definitely lost" };
+    const oaki_sum *s = &r->of[loss];
+    if (s->blocks == 0) return;
+    begin_line(t);
+    put_sum(t, s);
+    put(t, " %s %s", s->blocks == 1 ? "is" : "are", words[loss]);
+    if (loss == OAKI_LOST && r->below.blocks > 0) {
+        put(t, ", and ");
+        put_sum(t, &r->below);
+        put(t, " with %s", s->blocks == 1 ? "it" : "them");
+    }
+    put(t, "\n");
+    put_stack(t, r->site);
+}
+
+static void put_line(text *t, const char *what, const oaki_sum *s)
+{
+    begin_line(t);
+    put(t, "   %s: ", what);
+    put_sum(t, s);
+    put(t, "\n");
+}
+
+static void put_summary(text *t, const oaki_lost *l)
+{
+    begin_line(t);
+    put(t, "oakum: %s\n", l->of[OAKI_LOST].blocks ? "leaks:" : "no leaks:");
+    put_line(t, "definitely lost", &l->of[OAKI_LOST]);
+    put_line(t, "indirectly lost", &l->of[OAKI_INDIRECT]);
+    put_line(t, "  possibly lost", &l->of[OAKI_POSSIBLE]);
+    put_line(t, "still reachable", &l->of[OAKI_KEPT]);
+    if (oaki_wanted.all && l->unknown.blocks)
+        put_line(t, "lost, allocated before main or by the loader", &l->unknown);
+    if (l->blind) {
+        begin_line(t);
+        put(t, "   what the program has mapped could not be looked at: some of this may be in use\n");
+    }
+}
+
+static void put_all(text *t, const oaki_lost *l)
+{
+    size_t n;
+    record *r = make_records(l, &n);
+    t->failed = t->failed || !r;
+    for (size_t i = 0; r && i < n; i++) {
+        put_record(t, &r[i], OAKI_LOST);
+        if (oaki_wanted.all) put_record(t, &r[i], OAKI_INDIRECT);
+        if (oaki_wanted.all || oaki_wanted.possible) put_record(t, &r[i], OAKI_POSSIBLE);
+    }
+    for (size_t i = 0; r && oaki_wanted.all && i < n; i++) put_record(t, &r[i], OAKI_KEPT);
+    oaki_symbols_release();
+    free(r);
+    if (!oaki_wanted.quiet || l->of[OAKI_LOST].blocks) put_summary(t, l);
+}
+
+/* ---- */
+
+static int make_text(text *t, oaki_lost *l, const char *own_sp)
+{
+    if (oaki_lost_find(l, own_sp) != 0) {
+        begin_line(t);
+        put(t, "oakum: the heap can't be looked at: error %d\n", errno);
+        return -1;
+    }
+    put_all(t, l);
+    oaki_lost_free(l);
+    return 0;
+}
+
+uint64_t oaki_report_leaks(const char *own_sp)
+{
+    text t = { 0 };
+    oaki_lost l;
+    if (!oaki_can_enter()) {
+        oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
+        return 0;
+    }
+    oaki_quiet_begin();
+    uint64_t lost = make_text(&t, &l, own_sp) == 0 ? l.of[OAKI_LOST].blocks : 0;
+    if (t.failed) oaki_say("oakum: no memory for all of the report");
+    oaki_tell(t.p, t.n);
+    free(t.p);
+    oaki_quiet_end();
+    return lost;
+}
+
+char *oaki_report_text(size_t *n)
+{
+    text t = { 0 };
+    oaki_lost l;
+    (void)make_text(&t, &l, NULL);
+    if (t.failed) {
+        free(t.p);
+        return NULL;
+    }
+    *n = t.n;
+    return t.p;
+}

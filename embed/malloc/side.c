@@ -1,0 +1,157 @@
+/* side.c - memory for calls of malloc that come where the heap can't be entered: while it starts,
+ * while a thread attaches, from inside of the runtime (pthread_create, which asks for a stack's
+ * vectors), from a signal handler that interrupted it, and from a thread that has taken its leave.
+ *
+ * A range of its own, so that an address tells where it belongs. Blocks are powers of two with 16
+ * bytes in front; freed ones wait in a list of their size. Little is expected here.
+ *
+ * Owns: the range. Lock: `owner`, the id of the thread that is in here; who finds its own id has
+ *   interrupted itself in a signal handler. Never held by a thread that a stop may halt: such a
+ *   thread is unattached, inside of the runtime, or the one that forks.
+ * Bound: O(1); a wait for another thread's few instructions. */
+#include "preload.h"
+#include "runtime/os.h"
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define RESERVE ((size_t)4 << 30)
+#define RESERVE_LEAST ((size_t)4 << 20)
+#define COMMIT ((size_t)256 << 10)
+#define CLASSES 40
+#define MAGIC 0x6f616b756d736964u
+
+/* In front of what is handed out. */
+typedef struct head {
+    uint64_t magic;
+    uint32_t class, back; /* bytes from the block's start to what is handed out */
+} head;
+
+typedef struct block {
+    struct block *next;
+} block;
+
+static struct {
+    unsigned int owner; /* AO_int */
+    char *base, *end;
+    AO_t at, committed; /* offsets */
+    block *free[CLASSES];
+} side;
+
+static void enter(void)
+{
+    unsigned int me = (unsigned int)oaki_os_tid();
+    while (!AO_int_compare_and_swap_full(&side.owner, 0, me)) {
+        if (AO_int_load(&side.owner) == me)
+            oak_fatal("oakum: malloc: called by a signal handler that interrupted malloc");
+        oaki_os_yield();
+    }
+}
+
+static void leave(void)
+{
+    AO_int_store_release(&side.owner, 0);
+}
+
+/* Under the lock. */
+static bool reserve(void)
+{
+    for (size_t n = RESERVE; !side.base && n >= RESERVE_LEAST; n /= 2) {
+        char *p = oaki_os_reserve(n, COMMIT);
+        if (!p) continue;
+        side.end = p + n;
+        AO_compiler_barrier();
+        side.base = p;
+    }
+    return side.base != NULL;
+}
+
+static void *carve(size_t bytes)
+{
+    size_t at = AO_load(&side.at);
+    if (!side.base && !reserve()) return NULL;
+    if (bytes > (size_t)(side.end - side.base) - at) return NULL;
+    size_t need = OAKI_ALIGN_UP(at + bytes, COMMIT), have = AO_load(&side.committed);
+    if (need > have) {
+        if (oaki_os_commit(side.base + have, need - have) != 0) return NULL;
+        AO_store_release(&side.committed, need);
+    }
+    AO_store_release(&side.at, at + bytes);
+    return side.base + at;
+}
+
+void *oaki_side_alloc(size_t n, size_t align)
+{
+    int saved = errno;
+    size_t want = n + sizeof(head) + (align > 16 ? align : 0);
+    if (n > (size_t)1 << 38 || align > (size_t)1 << 30) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    unsigned class = oaki_log2(OAKI_MAX(want, (size_t)32) - 1) + 1;
+    enter();
+    block *b = side.free[class];
+    if (b) side.free[class] = b->next;
+    else b = carve((size_t)1 << class);
+    leave();
+    if (!b) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memset(b, 0, want);
+    char *p = (char *)OAKI_ALIGN_UP((uintptr_t)b + sizeof(head), OAKI_MAX(align, (size_t)16));
+    ((head *)p)[-1] = (head){ MAGIC, class, (uint32_t)(p - (char *)b) };
+    errno = saved;
+    return p;
+}
+
+bool oaki_side_has(const void *p)
+{
+    return side.base && (const char *)p >= side.base && (const char *)p < side.end;
+}
+
+static head *head_of(const void *p, const char *what)
+{
+    head *h = (head *)p - 1;
+    if (((uintptr_t)p & 15) != 0 || (const char *)p >= side.base + AO_load(&side.at) ||
+        h->magic != MAGIC)
+        oak_fatal("oakum: %s: %p is not memory from malloc: was it freed already?", what, p);
+    return h;
+}
+
+void oaki_side_free(void *p)
+{
+    head *h = head_of(p, "free");
+    block *b = (block *)((char *)p - h->back);
+    unsigned class = h->class;
+    h->magic = 0;
+    enter();
+    b->next = side.free[class];
+    side.free[class] = b;
+    leave();
+}
+
+size_t oaki_side_size(const void *p)
+{
+    const head *h = head_of(p, "realloc");
+    return ((size_t)1 << h->class) - h->back;
+}
+
+void oaki_side_range(const char **lo, const char **hi)
+{
+    *lo = side.base;
+    *hi = side.base ? side.base + AO_load(&side.at) : NULL;
+}
+
+/* ---- fork: the innermost of all, as others may call malloc in their handlers ---- */
+
+static void in_child(void)
+{
+    AO_int_store(&side.owner, 0);
+}
+
+static __attribute__((constructor(101))) void register_handlers(void)
+{
+    (void)pthread_atfork(enter, leave, in_child);
+}

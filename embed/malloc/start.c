@@ -1,0 +1,284 @@
+/* start.c - start-up, the environment, the program's end.
+ *
+ * The heap starts with the first call of malloc, which the loader makes, long before libc is ready:
+ * no thread, no file, no environment needed. What was asked for begins in __libc_start_main, when
+ * all libraries have been initialised and nothing of the program has run.
+ *
+ * The report is made after the program's handlers of atexit and all destructors, or when it calls
+ * _exit.
+ *
+ * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
+#include "preload.h"
+#include "runtime/observer.h"
+#include "tell.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <oakum/oakum.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+oaki_asked oaki_wanted = { .frames = 12 };
+AO_t oaki_started;
+
+static struct {
+    pid_t pid;             /* that is to report */
+    unsigned int reported; /* AO_int */
+    bool follow;
+} self;
+
+/* ---- the heap ---- */
+
+static int free_signal(void)
+{
+    struct sigaction now;
+    for (int s = SIGRTMAX - 1; s >= SIGRTMIN; s--)
+        if (sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+            now.sa_handler == SIG_DFL)
+            return s;
+    return 0;
+}
+
+/* No threads of Oakum's own: programs count theirs, and fork. */
+bool oaki_start_heap(void)
+{
+    oak_config cfg;
+    if (oaki_my.busy) return false;
+    oaki_my.busy = true;
+    oak_config_default(&cfg);
+    cfg.gc_percent = -1;
+    cfg.gc_threads = 1;
+    cfg.background_sweep = cfg.scavenge = cfg.touch_ahead = cfg.finalizer_thread = 0;
+    if (!cfg.stop_signal) cfg.stop_signal = free_signal();
+    oaki_wanted.stop_signal = cfg.stop_signal;
+    bool first = oak_init(&cfg) == 0;
+    if (first) oak_gc_disable();
+    oaki_my.busy = false;
+    return first || AO_load_acquire(&oaki_the_heap.started) != 0;
+}
+
+/* In place of what the heap calls when it starts (runtime/observer.h). */
+void __wrap_oaki_observe_start(const oak_config *config);
+void __wrap_oaki_observe_start(const oak_config *config)
+{
+    (void)config;
+}
+
+/* ---- the environment: what `oakum run` has put there (cmd/run.c) ---- */
+
+static const char *asked(const char *name)
+{
+    const char *value = secure_getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static unsigned number(const char *name, unsigned usual)
+{
+    const char *value = asked(name);
+    return value ? (unsigned)strtoul(value, NULL, 10) : usual;
+}
+
+static void read_environment(oaki_asked *w)
+{
+    w->leaks = asked("OAKUM_MALLOC_LEAKS");
+    w->collect = asked("OAKUM_MALLOC_COLLECT");
+    w->all = asked("OAKUM_MALLOC_ALL");
+    w->possible = asked("OAKUM_MALLOC_POSSIBLE");
+    w->quiet = asked("OAKUM_MALLOC_QUIET");
+    w->frames = number("OAKUM_MALLOC_FRAMES", 12);
+    w->error_exit = (int)number("OAKUM_MALLOC_ERROR_EXITCODE", 0);
+    w->signal = (int)number("OAKUM_MALLOC_SIGNAL", 0);
+    w->growth_ms = number("OAKUM_MALLOC_GROWTH", 0);
+    w->log = asked("OAKUM_MALLOC_LOG");
+    w->profile = asked("OAKUM_MALLOC_PROFILE");
+    w->serve = asked("OAKUM_MALLOC_SERVE");
+    w->tracks = w->leaks || w->collect || w->growth_ms || w->serve;
+    self.follow = asked("OAKUM_MALLOC_CHILDREN");
+}
+
+/* Take one name out of a list with colons or blanks. */
+static void take_out(char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (char *at = list; (at = strstr(at, name)) != NULL; at += n) {
+        bool begins = at == list || at[-1] == ':' || at[-1] == ' ';
+        if (!begins || (at[n] && at[n] != ':' && at[n] != ' ')) continue;
+        char *from = at[n] ? at + n + 1 : at + n;
+        memmove(at, from, strlen(from) + 1);
+        size_t left = strlen(list);
+        if (!*at && left > 0) list[left - 1] = '\0';
+        return;
+    }
+}
+
+/* What this program executes is not to know. */
+static void forget_environment(void)
+{
+    static const char *const prefix = "OAKUM_MALLOC_";
+    char *preload = getenv("LD_PRELOAD");
+    const char *library = getenv("OAKUM_MALLOC_LIBRARY");
+    if (preload && library) take_out(preload, library);
+    if (preload && !*preload) unsetenv("LD_PRELOAD");
+    char **to = environ;
+    for (char **e = environ; *e; e++)
+        if (strncmp(*e, prefix, strlen(prefix)) != 0) *to++ = *e;
+    *to = NULL;
+}
+
+/* The strings are the environment's, which the program may change. */
+static void keep(const char **s)
+{
+    if (*s) *s = strdup(*s);
+}
+
+/* ---- the end ---- */
+
+bool oaki_is_process(void)
+{
+    return self.pid == getpid();
+}
+
+static void save_profile(void)
+{
+    char name[4096];
+    oaki_tell_name(oaki_wanted.profile, name, sizeof name);
+    oaki_quiet_begin();
+    if (oak_profile_save(NULL, name) != 0)
+        oaki_say("oakum: the heap profile can't be saved in %.900s: error %d", name, errno);
+    oaki_quiet_end();
+}
+
+/* The status to end with. */
+static int end(int status, const char *own_sp)
+{
+    if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
+    if (oaki_wanted.profile && oaki_can_enter()) save_profile();
+    if (!oaki_wanted.leaks) return status;
+    uint64_t lost = oaki_report_leaks(own_sp);
+    return lost && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
+}
+
+/* Where the thread that ends the program was when it said so. libc's way from there to here leads
+ * over the remains of what was called before, whose words are nobody's any more. */
+static __thread const char *ending_sp __attribute__((tls_model("initial-exec")));
+
+/* libc goes on with the handlers that are left, and takes the new status. */
+static void at_exit(void)
+{
+    OAKI_SAVE_REGISTERS;
+    int status = end(-1, ending_sp ? ending_sp : OAKI_SAVED_SP);
+    if (status != -1) exit(status);
+}
+
+OAKI_EXPORT OAK_NORETURN void exit(int status)
+{
+    OAKI_SAVE_REGISTERS;
+    void (*real)(int);
+    if (!ending_sp) ending_sp = OAKI_SAVED_SP;
+    *(void **)&real = dlsym(RTLD_NEXT, "exit");
+    for (;;) real(status);
+}
+
+static OAKI_NOINLINE OAK_NORETURN void end_now(int status)
+{
+    OAKI_SAVE_REGISTERS;
+    status = end(status, OAKI_SAVED_SP);
+    for (;;) syscall(SYS_exit_group, status);
+}
+
+OAKI_EXPORT OAK_NORETURN void _exit(int status)
+{
+    end_now(status);
+}
+
+OAKI_EXPORT OAK_NORETURN void _Exit(int status)
+{
+    end_now(status);
+}
+
+/* ---- the beginning ---- */
+
+static void in_child(void)
+{
+    if (!self.follow) return;
+    self.pid = getpid();
+    AO_int_store(&self.reported, 0);
+}
+
+static void exclude_own_data(void)
+{
+    size_t n;
+    void *data = oaki_own_data(&n);
+    if (!data) return;
+    oaki_own_add(data, n);
+    (void)oak_root_exclude(data, n);
+}
+
+/* The symbol that everybody else has found. */
+static bool is_replaced(void)
+{
+    return dlsym(RTLD_DEFAULT, "malloc") != (void *)oaki_entry_malloc;
+}
+
+static void observe(const oaki_asked *w)
+{
+    oaki_maps_learn();
+    exclude_own_data();
+    if (w->leaks && oaki_note_start(1) != 0) oaki_say("oakum: no memory to note allocations");
+    if (!w->leaks && (w->profile || w->serve || w->growth_ms))
+        (void)oaki_note_start(OAK_PROFILE_RATE);
+    if (w->growth_ms) oaki_growth_start();
+    if (w->signal) oaki_signal_start();
+    if (w->serve) oaki_serve_start();
+    if (w->leaks || w->profile) (void)atexit(at_exit);
+}
+
+static void begin(void)
+{
+    oaki_asked *w = &oaki_wanted;
+    read_environment(w);
+    self.pid = getpid();
+    oaki_tell_start();
+    (void)pthread_atfork(NULL, NULL, in_child);
+    oaki_quiet_begin();
+    keep(&w->log);
+    keep(&w->profile);
+    keep(&w->serve);
+    if (!self.follow && asked("OAKUM_MALLOC_LIBRARY")) forget_environment();
+    if (is_replaced())
+        oaki_say("oakum: the program has a malloc of its own: nothing is noted or reported");
+    else if (oaki_can_enter())
+        observe(w);
+    oaki_quiet_end();
+    AO_store_release(&oaki_started, 1);
+}
+
+typedef int start_main(int (*main)(int, char **, char **), int argc, char **argv,
+                       void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+                       void *stack_end);
+start_main __libc_start_main;
+
+static int (*program)(int, char **, char **);
+
+/* Nothing of what main and its callees leave on the stack is in use when it has returned. */
+static OAKI_NOINLINE int run_main(int argc, char **argv, char **envp)
+{
+    int status = program(argc, argv, envp);
+    ending_sp = __builtin_frame_address(0);
+    return status;
+}
+
+OAKI_EXPORT int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
+                                  void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+                                  void *stack_end)
+{
+    start_main *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "__libc_start_main");
+    if (!environ) environ = argv + argc + 1;
+    begin();
+    program = main;
+    return real(run_main, argc, argv, init, fini, rtld_fini, stack_end);
+}

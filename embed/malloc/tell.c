@@ -1,0 +1,115 @@
+/* tell.c - where reports go, whatever the program closes.
+ *
+ * A copy of standard error, made before main, with a number that no program gets to by itself; the
+ * file that was asked for instead is opened when something is written. If the program closes all
+ * descriptors, and perhaps has others at that number since, the copy is known by what it leads to;
+ * then what it led to is opened anew, if it has a name, and else standard error is used if it is
+ * still the same.
+ *
+ * Owns: struct self. Lock: none; a line is one write. */
+#include "observe/cancel.h"
+#include "observe/output.h"
+#include "preload.h"
+#include "runtime/print.h"
+#include "tell.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HIGH 1000
+
+static struct {
+    int fd; /* -1: none */
+    dev_t dev;
+    ino_t ino;
+    char name[256];
+} self = { .fd = -1 };
+
+static bool is_it(int fd)
+{
+    struct stat s;
+    return fd >= 0 && fstat(fd, &s) == 0 && s.st_dev == self.dev && s.st_ino == self.ino;
+}
+
+void oaki_tell_start(void)
+{
+    struct stat s;
+    struct rlimit limit;
+    if (fstat(STDERR_FILENO, &s) != 0) return;
+    self.dev = s.st_dev;
+    self.ino = s.st_ino;
+    int high = HIGH;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= HIGH)
+        high = (int)OAKI_MAX(limit.rlim_cur, (rlim_t)4) - 1;
+    self.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, high);
+    ssize_t n = readlink("/proc/self/fd/2", self.name, sizeof self.name - 1);
+    self.name[OAKI_MAX(n, 0)] = '\0';
+    if (self.name[0] != '/') self.name[0] = '\0';
+}
+
+/* %p is the process's number. */
+void oaki_tell_name(const char *pattern, char *out, size_t n)
+{
+    size_t at = 0;
+    for (const char *p = pattern; *p && at + 1 < n; p++) {
+        if (p[0] != '%' || p[1] != 'p') {
+            out[at++] = *p;
+            continue;
+        }
+        at += OAKI_MIN(oaki_format(out + at, n - at, "%d", (int)getpid()), n - at - 1);
+        p++;
+    }
+    out[at] = '\0';
+}
+
+static int open_log(void)
+{
+    char name[4096];
+    oaki_tell_name(oaki_wanted.log, name, sizeof name);
+    return open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+}
+
+/* *close_it: it is for this time only. */
+static int find(bool *close_it)
+{
+    int fd;
+    *close_it = true;
+    if (oaki_wanted.log && (fd = open_log()) >= 0) return fd;
+    *close_it = false;
+    if (is_it(self.fd)) return self.fd;
+    if (is_it(STDERR_FILENO)) return STDERR_FILENO;
+    *close_it = true;
+    fd = self.name[0] ? open(self.name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY) : -1;
+    if (is_it(fd)) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+void oaki_tell(const char *text, size_t n)
+{
+    OAKI_NO_CANCEL;
+    int saved = errno;
+    bool close_it;
+    int fd = n > 0 ? find(&close_it) : -1;
+    if (fd >= 0) {
+        (void)oaki_write_all(fd, text, n);
+        if (close_it) close(fd);
+    }
+    errno = saved;
+}
+
+void oaki_say(const char *format, ...)
+{
+    char line[1024];
+    size_t n = oaki_format(line, sizeof line, "==%d== ", (int)getpid());
+    va_list ap;
+    va_start(ap, format);
+    n += oaki_vformat(line + n, sizeof line - n, format, ap);
+    va_end(ap);
+    n = OAKI_MIN(n, sizeof line - 2);
+    line[n++] = '\n';
+    oaki_tell(line, n);
+}

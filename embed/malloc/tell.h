@@ -1,0 +1,13 @@
+/* tell.h - where reports go: see tell.c. What is written is in preload.h. */
+#ifndef OAKI_TELL_H
+#define OAKI_TELL_H
+
+#include <stddef.h>
+
+/* Before the program can close anything. */
+void oaki_tell_start(void);
+
+/* The pattern with the process's number for %p. */
+void oaki_tell_name(const char *pattern, char *out, size_t n);
+
+#endif

@@ -1,0 +1,138 @@
+/* thread.c - threads from their first instruction on, and the stop signal, which stays open.
+ *
+ * A thread that may hold the only reference to something must be known before it has called malloc:
+ * where that matters, pthread_create starts it in a function of ours that attaches it. And a thread
+ * that blocks all signals, as many do that leave them to another, must still be stopped: so the one
+ * signal that stops threads is taken out of what is to be blocked, as libc does with its own.
+ *
+ * Owns: what the wrapped functions are; written at first use, the same by whoever comes first. */
+#include "preload.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+
+static struct {
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    int (*mask)(int, const sigset_t *, sigset_t *);
+} real;
+
+static void *next(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+/* ---- starting ---- */
+
+typedef struct first {
+    void *(*fn)(void *);
+    void *arg;
+} first;
+
+static void *run(void *p)
+{
+    first f = *(first *)p;
+    oaki_side_free(p);
+    (void)oaki_can_enter();
+    return f.fn(f.arg);
+}
+
+OAKI_EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *),
+                               void *arg)
+{
+    if (!real.create) *(void **)&real.create = next("pthread_create");
+    if (!oaki_wanted.tracks || oaki_my.quiet) return real.create(id, attr, fn, arg);
+    first *f = oaki_side_alloc(sizeof *f, 1);
+    if (!f) return EAGAIN;
+    *f = (first){ fn, arg };
+    int e = real.create(id, attr, run, f);
+    if (e != 0) oaki_side_free(f);
+    return e;
+}
+
+/* What Oakum's own threads allocate is not the program's. */
+typedef struct own_start {
+    void *(*fn)(void *);
+    void *arg;
+} own_start;
+
+int __real_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
+int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
+
+static void *run_own(void *p)
+{
+    own_start s = *(own_start *)p;
+    oaki_side_free(p);
+    oaki_my.quiet = 1;
+    return s.fn(s.arg);
+}
+
+int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
+{
+    own_start *s = oaki_side_alloc(sizeof *s, 1);
+    if (!s) return ENOMEM;
+    *s = (own_start){ fn, arg };
+    oaki_quiet_begin();
+    int e = __real_oaki_thread_spawn(name, run_own, s, attach);
+    oaki_quiet_end();
+    if (e != 0) oaki_side_free(s);
+    return e;
+}
+
+/* ---- signals ---- */
+
+static const sigset_t *without_stop(int how, const sigset_t *set, sigset_t *room)
+{
+    int s = oaki_wanted.stop_signal;
+    if (!set || !s || how == SIG_UNBLOCK || sigismember(set, s) != 1) return set;
+    *room = *set;
+    sigdelset(room, s);
+    return room;
+}
+
+OAKI_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    sigset_t room;
+    if (!real.mask) *(void **)&real.mask = next("pthread_sigmask");
+    return real.mask(how, without_stop(how, set, &room), old);
+}
+
+OAKI_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    int e = pthread_sigmask(how, set, old);
+    if (e == 0) return 0;
+    errno = e;
+    return -1;
+}
+
+/* ---- our own data ---- */
+
+typedef struct data {
+    uintptr_t lo, hi;
+} data;
+
+static int find_data(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    data *d = ctx;
+    bool ours = false;
+    (void)size;
+    *d = (data){ UINTPTR_MAX, 0 };
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t lo = info->dlpi_addr + p->p_vaddr, hi = lo + p->p_memsz;
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_W)) continue;
+        d->lo = OAKI_MIN(d->lo, lo);
+        d->hi = OAKI_MAX(d->hi, hi);
+        ours = ours || ((uintptr_t)&real >= lo && (uintptr_t)&real < hi);
+    }
+    return ours;
+}
+
+void *oaki_own_data(size_t *n)
+{
+    data d;
+    if (dl_iterate_phdr(find_data, &d) != 1) return NULL;
+    *n = d.hi - d.lo;
+    return (void *)d.lo;
+}

@@ -1,0 +1,238 @@
+/* walk.c - the walk of walk.h, depth first with a stack of its own.
+ *
+ * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
+ * of all that is no object of the program's (what threads have taken to allocate from and not handed
+ * out, Oakum's own). kept and inner: reached by beginnings, by way of an inner pointer. */
+#include "walk.h"
+#include "observe/rootwords.h"
+#include "runtime/os.h"
+#include "runtime/track.h"
+
+#define LOOK_EVERY 4096
+
+static void bit_set(uint64_t *map, size_t off)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT;
+    map[g / 64] |= (uint64_t)1 << g % 64;
+}
+
+/* ---- objects ---- */
+
+/* Call fn for the slot of each object that A has. */
+static void each_object(void (*fn)(void *ctx, size_t slot, unsigned kind), void *ctx)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages) {
+        const oaki_span *s = &h->spans[page];
+        unsigned cls = h->pte[page] & OAKI_PTE_CLASS;
+        size_t base = page << OAKI_PAGE_SHIFT;
+        if (cls == 0) continue;
+        size_t n = cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[cls].nslots;
+        for (size_t i = 0; i < n; i++)
+            if (oaki_bit_get(h->alloc, base + i * s->size)) fn(ctx, base + i * s->size, s->kind);
+    }
+}
+
+static void count(void *ctx, size_t slot, unsigned kind)
+{
+    oaki_walk *w = ctx;
+    (void)slot;
+    if (kind == OAKI_PINNED) bit_set(w->seen, slot);
+    else w->cap++;
+}
+
+/* ---- following ---- */
+
+static void reach(oaki_walk *w, size_t slot)
+{
+    bit_set(w->seen, slot);
+    if (w->current) w->head_of[slot >> OAKI_GRANULE_SHIFT] = w->current;
+    else bit_set(w->interior ? w->inner : w->kept, slot);
+    w->stack[w->depth++] = slot;
+}
+
+/* What is lost leads to a head that came before: that one, and what it leads to, is this one's. */
+static void meet_head(oaki_walk *w, size_t slot)
+{
+    uint32_t other = w->head_of[slot >> OAKI_GRANULE_SHIFT];
+    if (!other || other == w->current) return;
+    oaki_head *h = &w->head[other - 1];
+    if (h->slot == slot && !h->into) h->into = w->current;
+}
+
+static inline void look(oaki_walk *w, uintptr_t value)
+{
+    size_t off = value - oaki_the_heap.base;
+    if (off >= AO_load(&oaki_the_heap.used)) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX || (slot != off && !w->interior)) return;
+    if (!oaki_bit_get(oaki_the_heap.alloc, slot)) return;
+    if (!oaki_bit_get(w->seen, slot)) reach(w, slot);
+    else if (w->current) meet_head(w, slot);
+}
+
+static OAKI_NO_ASAN void look_between(oaki_walk *w, const char *lo, const char *hi)
+{
+    uintptr_t base = oaki_the_heap.base, used = AO_load(&oaki_the_heap.used);
+    const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
+    for (; (const char *)(p + 1) <= hi; p++)
+        if (*p - base < used) look(w, *p);
+}
+
+static void look_in(oaki_walk *w, size_t slot)
+{
+    const char *p = (const char *)(oaki_the_heap.base + slot);
+    look_between(w, p, p + oaki_object_size(slot));
+}
+
+static bool follow(oaki_walk *w)
+{
+    for (size_t i = 1; w->depth > 0; i++) {
+        if (i % LOOK_EVERY == 0 && oaki_image_late(w->im)) return false;
+        look_in(w, w->stack[--w->depth]);
+    }
+    return true;
+}
+
+/* ---- roots ---- */
+
+static void root_word(void *ctx, const oaki_root_word *word)
+{
+    oaki_walk *w = ctx;
+    if (word->ours || word->kind == OAK_ROOT_PINNED) return;
+    look(w, word->value);
+}
+
+static void root_memory(const char *lo, const char *hi, void *ctx)
+{
+    oaki_walk *w = ctx;
+    look_between(w, lo, hi);
+    (void)follow(w);
+}
+
+static bool all_roots(oaki_walk *w)
+{
+    const char *lo, *hi;
+    oaki_root_words(w->im, root_word, w);
+    if (!follow(w)) return false;
+    oaki_side_range(&lo, &hi);
+    look_between(w, lo, hi);
+    if (!oaki_maps_each(root_memory, w)) w->blind = true;
+    return follow(w);
+}
+
+static void again(void *ctx, size_t slot, unsigned kind)
+{
+    oaki_walk *w = ctx;
+    (void)kind;
+    if (oaki_bit_get(w->kept, slot)) look_in(w, slot);
+}
+
+/* The second time round, with all that is kept as a root. */
+bool oaki_walk_roots(oaki_walk *w)
+{
+    w->interior = false;
+    if (!all_roots(w)) return false;
+    w->interior = true;
+    each_object(again, w);
+    return follow(w) && all_roots(w);
+}
+
+/* ---- what is left ---- */
+
+static void head(void *ctx, size_t slot, unsigned kind)
+{
+    oaki_walk *w = ctx;
+    (void)kind;
+    if (oaki_bit_get(w->seen, slot) || oaki_image_late(w->im)) return;
+    w->head[w->nheads] = (oaki_head){ slot, 0 };
+    w->current = (uint32_t)++w->nheads;
+    reach(w, slot);
+    (void)follow(w);
+}
+
+bool oaki_walk_lost(oaki_walk *w)
+{
+    w->interior = true;
+    each_object(head, w);
+    w->current = 0;
+    return !oaki_image_late(w->im);
+}
+
+uint32_t oaki_walk_head(const oaki_walk *w, size_t slot)
+{
+    uint32_t i = w->head_of[slot >> OAKI_GRANULE_SHIFT] - 1;
+    while (w->head[i].into) i = w->head[i].into - 1;
+    return i;
+}
+
+oaki_loss oaki_walk_loss(const oaki_walk *w, size_t slot)
+{
+    if (oaki_bit_get(w->kept, slot)) return OAKI_KEPT;
+    if (oaki_bit_get(w->inner, slot)) return OAKI_POSSIBLE;
+    uint32_t first = w->head_of[slot >> OAKI_GRANULE_SHIFT];
+    if (!first) return OAKI_KEPT; /* handed out to nobody yet */
+    const oaki_head *h = &w->head[first - 1];
+    return h->slot == slot && !h->into ? OAKI_LOST : OAKI_INDIRECT;
+}
+
+typedef struct lost_visit {
+    const oaki_walk *w;
+    void (*fn)(void *ctx, size_t slot);
+    void *ctx;
+} lost_visit;
+
+static void if_lost(void *ctx, size_t slot, unsigned kind)
+{
+    const lost_visit *v = ctx;
+    if (kind == OAKI_SCAN && v->w->head_of[slot >> OAKI_GRANULE_SHIFT]) v->fn(v->ctx, slot);
+}
+
+void oaki_walk_each_lost(const oaki_walk *w, void (*fn)(void *ctx, size_t slot), void *ctx)
+{
+    lost_visit v = { w, fn, ctx };
+    each_object(if_lost, &v);
+}
+
+/* ---- beginning and end ---- */
+
+/* Slots in runs are no objects. */
+static void hide_runs(oaki_walk *w)
+{
+    for (size_t i = 0; i < oaki_image_runs(w->im); i++) {
+        size_t lo, hi;
+        oaki_image_run(w->im, i, &lo, &hi);
+        for (; lo < hi; lo += OAKI_GRANULE) bit_set(w->seen, lo);
+    }
+}
+
+bool oaki_walk_begin(oaki_walk *w, oaki_image *im)
+{
+    size_t granules = AO_load(&oaki_the_heap.used) / OAKI_GRANULE;
+    *w = (oaki_walk){ .im = im, .bytes = OAKI_MAX(granules / 8, (size_t)4096) };
+    w->seen = oaki_os_map(w->bytes);
+    w->kept = oaki_os_map(w->bytes);
+    w->inner = oaki_os_map(w->bytes);
+    w->head_of = oaki_os_map(w->bytes * 32);
+    if (w->seen && w->kept && w->inner && w->head_of) {
+        w->cap = 1;
+        each_object(count, w);
+        hide_runs(w);
+        w->stack = oaki_os_map(w->cap * sizeof *w->stack);
+        w->head = oaki_os_map(w->cap * sizeof *w->head);
+        if (w->stack && w->head) return true;
+    }
+    oaki_walk_end(w);
+    return false;
+}
+
+void oaki_walk_end(oaki_walk *w)
+{
+    if (w->seen) oaki_os_release(w->seen, w->bytes);
+    if (w->kept) oaki_os_release(w->kept, w->bytes);
+    if (w->inner) oaki_os_release(w->inner, w->bytes);
+    if (w->head_of) oaki_os_release(w->head_of, w->bytes * 32);
+    if (w->stack) oaki_os_release(w->stack, w->cap * sizeof *w->stack);
+    if (w->head) oaki_os_release(w->head, w->cap * sizeof *w->head);
+}
