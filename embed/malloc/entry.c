@@ -85,9 +85,6 @@ FAST OAKI_EXPORT void *malloc(size_t n)
     return p;
 }
 
-extern __typeof__(malloc) oaki_entry_malloc
-    __attribute__((alias("malloc"), malloc, nothrow, leaf));
-
 OAKI_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t n;

@@ -74,9 +74,6 @@ void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the p
  * handler that interrupted it, while attaching, or after the thread has detached for good. */
 bool oaki_can_enter(void);
 
-/* malloc, whatever others have found under that name. */
-extern OAKI_HIDDEN __typeof__(malloc) oaki_entry_malloc;
-
 /* ---- free.c ---- */
 
 /* Free what was put off because the heap could not be entered. Where it can be. */

@@ -217,10 +217,16 @@ static void exclude_own_data(void)
     (void)oak_root_exclude(data, n);
 }
 
-/* The symbol that everybody else has found. */
+/* What everybody else has found under that name; its address may be one that the program's own
+ * table of calls has. */
 static bool is_replaced(void)
 {
-    return dlsym(RTLD_DEFAULT, "malloc") != (void *)oaki_entry_malloc;
+    __typeof__(malloc) *found;
+    *(void **)&found = dlsym(RTLD_DEFAULT, "malloc");
+    void *p = found(1);
+    bool ours = oaki_side_has(p) || oaki_heap_contains(p);
+    if (ours) free(p);
+    return !ours;
 }
 
 static void observe(const oaki_asked *w)
