@@ -1,11 +1,16 @@
 /* entry.c - malloc and its kin: the fast path, and when it can't be taken.
  *
+ * A signal handler that calls malloc, and so breaks the rules, finds the heap as it was left: inside
+ * of the runtime it gets memory from the side. Only the fast path's few instructions can't tell,
+ * which is why it isn't taken where leaks are looked for.
+ *
  * The fast path is oak_alloc's (runtime/alloc.c), and lies in the same section of code. What can't
  * enter the heap gets memory from the side (side.c).
  *
  * Small objects are zero when they are handed out, as a run is cleared when it is taken: so calloc
  * of one is malloc. Sizes above PTRDIFF_MAX fail, as in glibc.
  * Owns: oaki_my. Lock: none. */
+#include "cache.h"
 #include "preload.h"
 #include <errno.h>
 #include <malloc.h>
@@ -59,6 +64,7 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
     if (n > PTRDIFF_MAX) return out_of_memory();
     if (!oaki_can_enter()) return oaki_side_alloc(n, align);
     oaki_free_put_off();
+    if (OAKI_UNLIKELY(oaki_wanted.caches && !oaki_my.no_cache)) oaki_cache_make();
     if (OAKI_UNLIKELY(oaki_wanted.collect)) oaki_lost_grown();
     oaki_my.asked = n;
     oaki_my.caller = caller;
@@ -76,8 +82,11 @@ static OAKI_NOINLINE void *small_slow(size_t n)
 
 FAST OAKI_EXPORT void *malloc(size_t n)
 {
-    if (OAKI_UNLIKELY(n > 2048 || oaki_my.quiet)) return small_slow(n);
+    if (OAKI_UNLIKELY(n > OAKI_CACHE_BYTES || oaki_my.quiet || oaki_wanted.leaks))
+        return small_slow(n);
     unsigned cls = oaki_class_small[(n + 15) / 16];
+    void *freed = oaki_cache_take(cls);
+    if (freed) return freed;
     oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_SCAN, cls)];
     char *p = r->next, *next = p + oaki_classes[cls].size;
     if (OAKI_UNLIKELY(next > r->end)) return small_slow(n);
@@ -89,7 +98,9 @@ OAKI_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t n;
     if (__builtin_mul_overflow(count, size, &n)) return out_of_memory();
-    return n > OAKI_SMALL_MAX ? alloc_slow(n, 1, true, CALLER) : malloc(n);
+    if (n > OAKI_CACHE_BYTES || oaki_my.quiet) return alloc_slow(n, 1, true, CALLER);
+    void *freed = oaki_cache_take(oaki_class_small[(n + 15) / 16]);
+    return freed ? memset(freed, 0, n) : malloc(n);
 }
 
 /* ---- aligned ---- */

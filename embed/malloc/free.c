@@ -10,6 +10,7 @@
  *
  * Owns: the list of what was put off; oaki_freed, bytes since memory was last given back.
  * Lock: none; both are atomic. */
+#include "cache.h"
 #include "preload.h"
 #include "runtime/collector.h"
 #include "runtime/track.h"
@@ -148,7 +149,7 @@ OAKI_EXPORT void free(void *p)
     if (OAKI_UNLIKELY(!t || t->in_runtime != 0 || AO_int_load(&oaki_fork_gate) != 0 ||
                       off >= AO_load(&oaki_the_heap.used)))
         free_elsewhere(p);
-    else
+    else if (!oaki_cache_put(p, off))
         oaki_free_here(t, p, off);
 }
 

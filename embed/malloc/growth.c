@@ -5,7 +5,9 @@
  * no collections. What it finds is told at once, with a path to something that the site has made.
  *
  * Owns: `asked`. Threads are Oakum's own: all signals blocked but the one that stops. */
+#include "gc/event.h"
 #include "observe/census.h"
+#include "observe/judge.h"
 #include "observe/serve.h"
 #include "observe/site.h"
 #include "preload.h"
@@ -18,14 +20,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CANDIDATES 8
-#define PATH_ROOM 8192
+#define CANDIDATES 4
+#define PATH_ROOM 16384
+#define PATH_LINES 10
 
 static unsigned int asked; /* AO_int: reports that a signal has asked for and that are due */
 
 /* ---- one of what a site has made ---- */
 
-/* Addresses inverted, so as to keep nothing. The first are the oldest, which a leak keeps. */
+/* Addresses inverted, so as to keep nothing. The last of the table are the newest, mostly. */
 typedef struct candidates {
     int64_t site;
     size_t n;
@@ -36,7 +39,32 @@ static void note(void *obj, size_t bytes, double weight, const oaki_site *s, voi
 {
     candidates *c = ctx;
     (void)bytes, (void)weight;
-    if ((int64_t)s->id == c->site && c->n < CANDIDATES) c->hidden[c->n++] = oaki_hide(obj);
+    if ((int64_t)s->id == c->site) c->hidden[c->n++ % CANDIDATES] = oaki_hide(obj);
+}
+
+/* The shortest of the paths to them, or NULL. */
+static oak_path *shortest(const candidates *c)
+{
+    oak_path *best = NULL;
+    for (size_t i = 0; i < OAKI_MIN(c->n, (size_t)CANDIDATES); i++) {
+        oak_path *p = oak_why_alive(oaki_unhide(c->hidden[i]));
+        bool kept = p && p->root.kind != OAK_ROOT_NONE && !p->root.caller;
+        if (kept && (!best || p->length < best->length)) {
+            oak_path *other = best;
+            best = p;
+            p = other;
+        }
+        if (p) oak_path_free(p);
+    }
+    return best;
+}
+
+/* The end of the first `lines` lines. */
+static size_t first_lines(const char *text, size_t n, unsigned lines)
+{
+    for (size_t i = 0; i < n; i++)
+        if (text[i] == '\n' && --lines == 0) return i + 1;
+    return n;
 }
 
 static void tell_path(int64_t site)
@@ -46,19 +74,18 @@ static void tell_path(int64_t site)
     if (!t) return;
     oaki_samples_visit(note, &c);
     oaki_gc_stop_end(t);
-    for (size_t i = 0; i < c.n; i++) {
-        oak_path *p = oak_why_alive(oaki_unhide(c.hidden[i]));
-        bool kept = p && p->root.kind != OAK_ROOT_NONE && !p->root.caller;
-        char *text = kept ? malloc(PATH_ROOM) : NULL;
-        if (text) {
-            size_t n = oak_path_format(p, text, PATH_ROOM);
-            oaki_tell(text, OAKI_MIN(n, (size_t)PATH_ROOM - 1));
-        }
-        free(text);
-        if (p) oak_path_free(p);
-        if (kept) return;
+    oak_path *p = shortest(&c);
+    char *text = p ? malloc(PATH_ROOM) : NULL;
+    if (text) {
+        size_t n = OAKI_MIN(oak_path_format(p, text, PATH_ROOM), (size_t)PATH_ROOM - 1);
+        size_t shown = first_lines(text, n, PATH_LINES);
+        oaki_tell(text, shown);
+        if (shown < n) oaki_say("  and so on");
+    } else if (c.n > 0) {
+        oaki_say("oakum: no root was found that keeps it: is it lost? --leaks tells");
     }
-    if (c.n > 0) oaki_say("oakum: no root was found that keeps it: is it lost? --leaks tells");
+    free(text);
+    if (p) oak_path_free(p);
 }
 
 /* ---- growth ---- */
@@ -79,11 +106,22 @@ static void wait_ms(unsigned ms)
     oaki_blocking_end(t);
 }
 
+/* The detector hears of the heap's size from collections. */
+static void note_size(void)
+{
+    oaki_cycle c = { .begin = oaki_os_now_ns() };
+    c.end = c.begin;
+    c.line.forced = true;
+    c.line.heap_live = c.line.heap_start = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
+    oaki_cycles_note(&c);
+}
+
 static OAK_NORETURN void *watch(void *arg)
 {
     (void)arg;
     for (;;) {
         wait_ms(oaki_wanted.growth_ms);
+        note_size();
         (void)oak_detector_scan();
     }
 }

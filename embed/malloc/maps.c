@@ -90,7 +90,7 @@ static bool is_unknown(const uintptr_t *p)
 {
     int tid = 0;
     if (self.tid) memcpy(&tid, (const char *)p + self.tid, sizeof tid);
-    return tid != 0 && !is_attached((uintptr_t)p);
+    return tid > 0 && !is_attached((uintptr_t)p);
 }
 
 static void give(const oaki_root *r, void *ctx)

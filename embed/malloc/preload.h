@@ -2,6 +2,7 @@
  *
  * entry.c   malloc and its kin: the fast path, and when it can't be taken
  * free.c    free, realloc, and what is freed where the heap can't be entered
+ * cache.c   what a thread frees and uses again, where nothing is observed
  * side.c    memory for calls that come where the heap can't be entered
  * start.c   start-up, the environment, the program's end
  * thread.c  threads from their first instruction on; the stop signal stays open
@@ -30,6 +31,8 @@ typedef struct oaki_mine {
     unsigned quiet; /* depth: what is allocated is not the program's */
     bool busy;      /* starting the heap, or attaching: malloc comes from the side */
     bool was_attached;
+    bool no_cache;  /* it has one, or is to have none */
+    struct oaki_cache *cache; /* or NULL */
     size_t asked;   /* bytes that malloc was asked for, while the heap allocates; else 0 */
     const void *caller; /* of malloc, likewise */
     size_t freed;   /* bytes freed by hand and not yet counted in oaki_freed */
@@ -45,6 +48,7 @@ OAKI_INLINE void oaki_quiet_end(void) { oaki_my.quiet--; }
 typedef struct oaki_asked {
     bool tracks; /* leaks, collect or growth: threads are attached from their start */
     bool leaks, collect, quiet, all, possible;
+    bool caches; /* nothing is observed: threads keep what they free */
     unsigned frames;    /* of a stack that are shown and told apart */
     int error_exit;     /* status of a program that leaks; 0: its own */
     int signal;         /* that asks for a report; 0: none */

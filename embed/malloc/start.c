@@ -95,6 +95,7 @@ static void read_environment(oaki_asked *w)
     w->log = asked("OAKUM_MALLOC_LOG");
     w->profile = asked("OAKUM_MALLOC_PROFILE");
     w->serve = asked("OAKUM_MALLOC_SERVE");
+    w->caches = !(w->leaks || w->collect || w->growth_ms || w->serve || w->profile);
     w->tracks = w->leaks || w->collect || w->growth_ms || w->serve;
     self.follow = asked("OAKUM_MALLOC_CHILDREN");
 }

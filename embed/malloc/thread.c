@@ -55,6 +55,7 @@ OAKI_EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *
 typedef struct own_start {
     void *(*fn)(void *);
     void *arg;
+    bool attach;
 } own_start;
 
 int __real_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
@@ -65,6 +66,7 @@ static void *run_own(void *p)
     own_start s = *(own_start *)p;
     oaki_side_free(p);
     oaki_my.quiet = 1;
+    if (s.attach && !oaki_can_enter()) return NULL;
     return s.fn(s.arg);
 }
 
@@ -72,9 +74,9 @@ int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, b
 {
     own_start *s = oaki_side_alloc(sizeof *s, 1);
     if (!s) return ENOMEM;
-    *s = (own_start){ fn, arg };
+    *s = (own_start){ fn, arg, attach };
     oaki_quiet_begin();
-    int e = __real_oaki_thread_spawn(name, run_own, s, attach);
+    int e = __real_oaki_thread_spawn(name, run_own, s, false);
     oaki_quiet_end();
     if (e != 0) oaki_side_free(s);
     return e;

@@ -1,0 +1,205 @@
+/* api - malloc and its kin do what the C library's manual says. Runs on any malloc. */
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int failed;
+
+#define CHECK(x) \
+    do { \
+        if (!(x)) { \
+            fprintf(stderr, "api.c:%d: %s\n", __LINE__, #x); \
+            failed = 1; \
+        } \
+    } while (0)
+
+static int is_aligned(const void *p, size_t align)
+{
+    return p && (uintptr_t)p % align == 0;
+}
+
+/* Sizes and pointers that the compiler can't see through. */
+static __attribute__((noipa)) size_t huge(size_t less)
+{
+    return SIZE_MAX - less;
+}
+
+static __attribute__((noipa)) char *same(char *p)
+{
+    return p;
+}
+
+static void sizes(void)
+{
+    for (size_t n = 0; n < 200000; n = n * 5 / 4 + 1) {
+        char *p = malloc(n);
+        CHECK(is_aligned(p, 16));
+        CHECK(malloc_usable_size(p) >= n);
+        memset(p, 0xa5, malloc_usable_size(p));
+        char *z = calloc(1, n);
+        CHECK(is_aligned(z, 16));
+        for (size_t i = 0; i < n; i++)
+            if (z[i] != 0) {
+                CHECK(!"calloc gives zeroes");
+                break;
+            }
+        free(p);
+        free(z);
+    }
+    char *again = malloc(100);
+    memset(again, 0xff, 100);
+    free(again);
+    again = calloc(10, 10);
+    for (int i = 0; i < 100; i++) CHECK(again[i] == 0);
+    free(again);
+    CHECK(malloc_usable_size(NULL) == 0);
+}
+
+static void nothing(void)
+{
+    void *a = malloc(0), *b = malloc(0), *c = calloc(0, 8), *d = calloc(8, 0);
+    CHECK(a && b && c && d && a != b && c != d);
+    free(a);
+    free(b);
+    free(c);
+    free(d);
+    free(NULL);
+    void *p = realloc(NULL, 0);
+    CHECK(p);
+    CHECK(realloc(p, 0) == NULL);
+}
+
+static void too_much(void)
+{
+    errno = 0;
+    CHECK(!malloc(huge(0)) && errno == ENOMEM);
+    errno = 0;
+    CHECK(!malloc(huge(0) / 2 + 1) && errno == ENOMEM);
+    errno = 0;
+    CHECK(!calloc(huge(0) / 2, 3) && errno == ENOMEM);
+    char *p = malloc(10);
+    memcpy(p, "unchanged", 10);
+    errno = 0;
+    CHECK(!realloc(same(p), huge(100)) && errno == ENOMEM);
+    errno = 0;
+    CHECK(!reallocarray(same(p), huge(0) / 2, 3) && errno == ENOMEM);
+    CHECK(strcmp(p, "unchanged") == 0);
+    p = reallocarray(p, 100, 10);
+    CHECK(p && strcmp(p, "unchanged") == 0);
+    free(p);
+    errno = 0;
+    CHECK(!pvalloc(huge(1)) && errno == ENOMEM);
+}
+
+static void resizing(void)
+{
+    unsigned char *p = NULL;
+    for (size_t n = 1; n < 3000000; n = n * 7 / 5 + 3) {
+        p = realloc(p, n);
+        CHECK(is_aligned(p, 16));
+        p[n - 1] = (unsigned char)n;
+        p[0] = 1;
+    }
+    for (size_t n = 2000000; n > 0; n = n * 3 / 5) {
+        p = realloc(p, n);
+        CHECK(p && p[0] == 1 && malloc_usable_size(p) >= n);
+    }
+    free(p);
+    char *text = strdup("kept across sizes");
+    for (size_t n = 18; n < 100000; n *= 2) text = realloc(text, n);
+    CHECK(strcmp(text, "kept across sizes") == 0);
+    text = realloc(text, 18);
+    CHECK(strcmp(text, "kept across sizes") == 0);
+    free(text);
+}
+
+static void aligned(void)
+{
+    void *p = (void *)1;
+    CHECK(posix_memalign(&p, 3, 10) == EINVAL);
+    CHECK(posix_memalign(&p, 4, 10) == EINVAL);
+    CHECK(posix_memalign(&p, 0, 10) == EINVAL);
+    CHECK(p == (void *)1);
+    CHECK(posix_memalign(&p, 64, huge(100)) == ENOMEM);
+    for (size_t align = 8; align <= (size_t)4 << 20; align *= 2)
+        for (size_t n = 0; n < 100000; n = n * 9 + 1) {
+            CHECK(posix_memalign(&p, align, n) == 0 && is_aligned(p, align));
+            memset(p, 0x5a, n);
+            free(p);
+            p = aligned_alloc(align, n);
+            CHECK(is_aligned(p, align));
+            p = realloc(p, n + 100);
+            CHECK(p);
+            free(p);
+            p = memalign(align, n);
+            CHECK(is_aligned(p, align));
+            free(p);
+        }
+    p = memalign(48, 100);
+    CHECK(is_aligned(p, 64));
+    free(p);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    p = valloc(10);
+    CHECK(is_aligned(p, page));
+    free(p);
+    p = pvalloc(10);
+    CHECK(is_aligned(p, page) && malloc_usable_size(p) >= page);
+    free(p);
+}
+
+static void errno_stays(void)
+{
+    errno = E2BIG;
+    void *p = malloc(1000000);
+    CHECK(errno == E2BIG);
+    free(p);
+    CHECK(errno == E2BIG);
+    p = strndup("hello", 3);
+    CHECK(strcmp(p, "hel") == 0);
+    free(p);
+    CHECK(errno == E2BIG);
+    CHECK((unsigned)malloc_trim(0) <= 1);
+    CHECK(mallinfo2().uordblks > 0);
+}
+
+/* Blocks don't overlap, whatever is freed in between: each is full of its own number. */
+static void model(void)
+{
+    enum { N = 3000 };
+    static unsigned char *block[N];
+    static size_t size[N];
+    unsigned x = 12345;
+    for (int i = 0; i < 200000; i++) {
+        x = x * 1103515245 + 12345;
+        unsigned k = (x >> 8) % N;
+        for (size_t j = 0; j < size[k]; j += 61) CHECK(block[k][j] == (unsigned char)k);
+        if (x >> 30 && block[k]) {
+            free(block[k]);
+            block[k] = NULL;
+            size[k] = 0;
+        } else {
+            size_t n = (x >> 4) % ((x >> 28) ? 300 : 60000) + 1;
+            block[k] = realloc(block[k], n);
+            size[k] = n;
+            memset(block[k], (int)(unsigned char)k, n);
+        }
+        if (failed) return;
+    }
+    for (int k = 0; k < N; k++) free(block[k]);
+}
+
+int main(void)
+{
+    sizes();
+    nothing();
+    too_much();
+    resizing();
+    aligned();
+    errno_stays();
+    model();
+    return failed;
+}

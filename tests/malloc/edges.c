@@ -1,0 +1,150 @@
+/* edges - what programs do that is wrong or unusual: edges WHAT. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void lose(size_t n)
+{
+    char *p = malloc(n);
+    if (!p) abort();
+    memset(p, 1, n);
+}
+
+/* Where no later call's frame happens to keep the pointer. */
+static __attribute__((noinline)) void leak(void)
+{
+    for (int i = 0; i < 10; i++) lose(1000);
+}
+
+static void free_twice(void)
+{
+    char *p = malloc(100), *q = malloc(100);
+    free(p);
+    free(q);
+    free(p);
+}
+
+static void free_inside(void)
+{
+    char *p = malloc(100);
+    free(p + 16);
+}
+
+static void free_foreign(void)
+{
+    static char data[64];
+    free(data + 16);
+}
+
+static void close_all(void)
+{
+    leak();
+    for (int fd = 0; fd < 4096; fd++) close(fd);
+}
+
+static void close_stderr(void)
+{
+    leak();
+    close(2);
+    if (open("/dev/null", O_WRONLY) < 0) abort();
+}
+
+static void leave_at_once(void)
+{
+    leak();
+    _exit(5);
+}
+
+static void execute(char **argv)
+{
+    leak();
+    execvp(argv[0], argv);
+}
+
+/* What only memory refers to that the program has mapped itself, and a reference in the middle. */
+static void hidden(void)
+{
+    char **page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < 10; i++) page[i] = malloc(2000);
+    page[10] = (char *)malloc(500) + 100;
+}
+
+/* 4,000 times 256 KiB that nothing refers to, and some that something does. */
+static void waste(void)
+{
+    static char *kept[100];
+    for (int i = 0; i < 4000; i++) {
+        char *p = malloc(256 << 10);
+        if (!p) abort();
+        memset(p, i, 256 << 10);
+        if (i % 40 == 0) kept[i / 40] = p;
+    }
+    for (int i = 0; i < 100; i++)
+        if (kept[i][100] != (char)(i * 40)) abort();
+}
+
+typedef struct item {
+    struct item *next;
+    char data[1000];
+} item;
+
+static item *items;
+
+static __attribute__((noinline)) void add_item(void)
+{
+    item *new = malloc(sizeof *new);
+    if (!new) abort();
+    new->next = items;
+    items = new;
+}
+
+/* A list that only grows, for some seconds. */
+static void grow(void)
+{
+    for (int i = 0; i < 400; i++) {
+        for (int k = 0; k < 100; k++) add_item();
+        usleep(10000);
+    }
+}
+
+static void await_signal(void)
+{
+    leak();
+    raise(SIGUSR2);
+    for (int i = 0; i < 200; i++) usleep(10000); /* a stop cuts a sleep short */
+    _exit(0);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct edge {
+        const char *name;
+        void (*run)(void);
+    } edges[] = { { "twice", free_twice },      { "inside", free_inside },
+                  { "foreign", free_foreign },  { "close-all", close_all },
+                  { "close-stderr", close_stderr }, { "leave", leave_at_once },
+                  { "hidden", hidden },         { "waste", waste },
+                  { "grow", grow },             { "signal", await_signal } };
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "exec") == 0) execute(argv + 2);
+    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
+        if (strcmp(what, edges[i].name) == 0) edges[i].run();
+    return strcmp(what, "three") == 0 ? 3 : 0;
+}
+
+#ifdef OWN_MALLOC
+/* A program with an allocator of its own. */
+void *malloc(size_t n)
+{
+    static char arena[1 << 20];
+    static size_t at;
+    at = (at + n + 31) & ~(size_t)15;
+    return at < sizeof arena ? arena + at - ((n + 15) & ~(size_t)15) : NULL;
+}
+void free(void *p) { (void)p; }
+#endif

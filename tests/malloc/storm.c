@@ -1,0 +1,218 @@
+/* storm - threads, forks, keys, signals and programs executed, with malloc everywhere: storm PART. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define THREADS 6
+#define ROUNDS 20000
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "storm: %s: %s\n", what, strerror(errno));
+    exit(3);
+}
+
+/* ---- threads: what one allocates another frees ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *shared[512];
+
+static void swap_blocks(unsigned *x, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        *x = *x * 1103515245 + 12345;
+        size_t n = (*x >> 20) % 9 ? (*x >> 8) % 500 + 8 : (*x >> 8) % 60000 + 8;
+        char *mine = malloc(n);
+        if (!mine) fail("malloc");
+        memset(mine, (int)(*x >> 24), n < 64 ? n : 64);
+        pthread_mutex_lock(&lock);
+        char **at = &shared[(*x >> 10) % 512], *other = *at;
+        *at = mine;
+        pthread_mutex_unlock(&lock);
+        free(other);
+    }
+}
+
+static void *swapper(void *arg)
+{
+    unsigned x = (unsigned)(uintptr_t)arg;
+    swap_blocks(&x, ROUNDS);
+    return NULL;
+}
+
+static void threads(void)
+{
+    pthread_t id[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
+        if (pthread_create(&id[i], NULL, swapper, (void *)(i + 1)) != 0) fail("thread");
+    for (int i = 0; i < THREADS; i++) pthread_join(id[i], NULL);
+    for (int i = 0; i < 512; i++) free(shared[i]);
+}
+
+/* ---- keys: destructors that allocate, in every round ---- */
+
+static pthread_key_t keys[40];
+
+static void destroy(void *value)
+{
+    static __thread int again;
+    char *p = realloc(value, 300);
+    free(p);
+    int i = again++ % 40;
+    if (again < 100 && !pthread_getspecific(keys[i])) pthread_setspecific(keys[i], malloc(50));
+}
+
+static void *with_keys(void *arg)
+{
+    for (int i = 0; i < 40; i++) pthread_setspecific(keys[i], malloc(100));
+    return arg;
+}
+
+static void key_threads(void)
+{
+    for (int i = 0; i < 40; i++)
+        if (pthread_key_create(&keys[i], destroy) != 0) fail("key");
+    for (int i = 0; i < 200; i++) {
+        pthread_t id[2];
+        for (int k = 0; k < 2; k++)
+            if (pthread_create(&id[k], NULL, with_keys, NULL) != 0) fail("thread");
+        for (int k = 0; k < 2; k++) pthread_join(id[k], NULL);
+    }
+}
+
+/* ---- forks: in threads, with handlers that allocate, while others allocate ---- */
+
+static void in_handler(void) { free(malloc(1234)); }
+
+static void wait_for(pid_t pid)
+{
+    int status;
+    if (pid < 0) fail("fork");
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    if (status != 0) {
+        fprintf(stderr, "storm: a child ended with %x\n", (unsigned)status);
+        exit(4);
+    }
+}
+
+static void *child_thread(void *arg)
+{
+    unsigned x = 99;
+    swap_blocks(&x, 100);
+    return arg;
+}
+
+static void *forker(void *arg)
+{
+    for (int i = 0; i < 15; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            pthread_t id;
+            pthread_mutex_init(&lock, NULL);
+            unsigned x = (unsigned)i;
+            swap_blocks(&x, 200);
+            if (pthread_create(&id, NULL, child_thread, NULL) != 0) _exit(5);
+            pthread_join(id, NULL);
+            _exit(0);
+        }
+        wait_for(pid);
+    }
+    return arg;
+}
+
+static void forks(void)
+{
+    pthread_t id[4];
+    if (pthread_atfork(in_handler, in_handler, in_handler) != 0) fail("atfork");
+    for (uintptr_t i = 0; i < 4; i++)
+        if (pthread_create(&id[i], NULL, i % 2 ? forker : swapper, (void *)(i + 1)) != 0)
+            fail("thread");
+    for (int i = 0; i < 4; i++) pthread_join(id[i], NULL);
+}
+
+/* ---- programs executed by vfork, and by a shell ---- */
+
+static void programs(void)
+{
+    for (int i = 0; i < 20; i++) {
+        char *const argv[] = { "true", NULL };
+        pid_t pid = vfork();
+        if (pid == 0) {
+            execvp("true", argv);
+            _exit(9);
+        }
+        wait_for(pid);
+        if (system("exit 0") != 0) fail("system");
+    }
+}
+
+/* ---- signals: a handler that allocates, which is wrong; and threads that block all ---- */
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    free(malloc(64));
+    free(malloc(100000));
+}
+
+static void signals(void)
+{
+    struct itimerval every = { { 0, 500 }, { 0, 500 } };
+    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigaction(SIGALRM, &sa, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    unsigned x = 7;
+    swap_blocks(&x, 100000);
+    every = (struct itimerval){ { 0, 0 }, { 0, 0 } };
+    setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static int ready[2];
+
+static void *blocker(void *arg)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    free(malloc(10));
+    if (write(ready[1], "", 1) != 1) fail("write");
+    for (;;) pause();
+    return arg;
+}
+
+/* A fork stops the other thread, and so does a report at the end. */
+static void blocked(void)
+{
+    pthread_t id;
+    char c;
+    if (pipe(ready) != 0 || pthread_create(&id, NULL, blocker, NULL) != 0) fail("thread");
+    if (read(ready[0], &c, 1) != 1) fail("read");
+    pid_t pid = fork();
+    if (pid == 0) {
+        free(malloc(10));
+        _exit(0);
+    }
+    wait_for(pid);
+}
+
+/* ---- */
+
+static const struct part {
+    const char *name;
+    void (*run)(void);
+} parts[] = { { "threads", threads }, { "keys", key_threads },  { "forks", forks },
+              { "programs", programs }, { "signals", signals }, { "blocked", blocked } };
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
+        if (strcmp(argv[1], parts[i].name) == 0) parts[i].run();
+    return 0;
+}
