@@ -1,8 +1,9 @@
 /* run.c - `oakum run`: a program whose malloc is Oakum's.
  *
- * The library (embed/malloc/) goes into LD_PRELOAD, behind what is there already, and what it is to
- * do into the environment; then the program takes this process's place, so its number and its status
- * are its own. Programs that can't be served are found out first, where the loader would be silent.
+ * The library (embed/malloc/) goes into LD_PRELOAD, behind what is there already, and what it is
+ * to do into the environment; then the program takes this process's place, so its number and its
+ * status are its own. Programs that can't be served are found out first, where the loader would be
+ * silent.
  *
  * Exit status: 127 when there is no such program, 126 when it can't be run so. */
 #include "cmd.h"

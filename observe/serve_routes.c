@@ -1,7 +1,8 @@
 /* serve_routes.c - the server's addresses; and the two pages that say nothing of the program: the
  * dashboard, which asks for all that it shows, and the list of addresses.
  *
- * Owns: the list, and the one address that a host adds to it. The dashboard is observe/dashboard.html, which the build makes an array of. */
+ * Owns: the list, and the one address that a host adds to it. The dashboard is
+ * observe/dashboard.html, which the build makes an array of. */
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve_json.h"

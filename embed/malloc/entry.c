@@ -1,8 +1,8 @@
 /* entry.c - malloc and its kin: the fast path, and when it can't be taken.
  *
- * A signal handler that calls malloc, and so breaks the rules, finds the heap as it was left: inside
- * of the runtime it gets memory from the side. Only the fast path's few instructions can't tell,
- * which is why it isn't taken where leaks are looked for.
+ * A signal handler that calls malloc, and so breaks the rules, finds the heap as it was left:
+ * inside of the runtime it gets memory from the side. Only the fast path's few instructions can't
+ * tell, which is why it isn't taken where leaks are looked for.
  *
  * The fast path is oak_alloc's (runtime/alloc.c), and lies in the same section of code. What can't
  * enter the heap gets memory from the side (side.c).

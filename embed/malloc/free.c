@@ -1,10 +1,11 @@
 /* free.c - free, realloc, and what is freed where the heap can't be entered.
  *
- * What comes from a thread that has taken its leave, or from inside of the runtime, is put off: into
- * a list through the objects' first words, which the next call that may enter works off.
+ * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
+ * into a list through the objects' first words, which the next call that may enter works off.
  *
- * A pointer that malloc never gave, or that is free already, ends the program with one line. Before
- * main it is let be: it may be what the loader got from its own malloc, before there was another.
+ * A pointer that malloc never gave, or that is free already, ends the program with one line.
+ * Before main it is let be: it may be what the loader got from its own malloc, before there was
+ * another.
  *
  * Memory goes back to the system when much has been freed since the last time.
  *

@@ -1,11 +1,11 @@
 /* lost.c - the leak check: an image of the heap is walked, and what it tells comes back.
  *
- * Nothing of the program's is written: the walk has bitmaps of its own. What is lost in an image is
- * lost for good, unless the program hides its pointers; so a collection is the same walk, and the
- * parent frees what it is told.
+ * Nothing of the program's is written: the walk has bitmaps of its own. What is lost in an image
+ * is lost for good, unless the program hides its pointers; so a collection is the same walk, and
+ * the parent frees what it is told.
  *
- * Owns: struct self: how large the heap was after the last collection. Lock: `collecting`, an atomic
- *   flag: one collection at a time, the others go on.
+ * Owns: struct self: how large the heap was after the last collection. Lock: `collecting`, an
+ * atomic flag: one collection at a time, the others go on.
  * Bound: a check O(the heap), beside the program, that stands for as long as a fork takes. */
 #include "observe/site.h"
 #include "runtime/os.h"

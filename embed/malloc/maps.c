@@ -2,9 +2,9 @@
  * (Python's), a coroutine's stack, the break: any of it may refer to what malloc gave.
  *
  * The kernel's list says what there is. Looked at is what is private and writable, data of loaded
- * objects once more, but for Oakum's own (own.c) and threads' stacks. Of those, libc
- * keeps some for the next thread when theirs has ended; what an ended thread had in its variables is
- * there still, and refers to nothing that anybody can reach. Such a stack is known by the thread's
+ * objects once more, but for Oakum's own (own.c) and threads' stacks. Of those, libc keeps some
+ * for the next thread when theirs has ended; what an ended thread had in its variables is there
+ * still, and refers to nothing that anybody can reach. Such a stack is known by the thread's
  * descriptor at its end: it begins with its own address, has it again two words on, and names the
  * stack. Only the descriptor's vector of thread-local blocks counts there, as the next thread will
  * use it.

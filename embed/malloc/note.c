@@ -1,9 +1,9 @@
 /* note.c - which allocations are noted, and with how many bytes.
  *
- * The sampler's hooks (runtime/sample.h) lead to the table of sites (observe/site.h) by way of this:
- * what Oakum itself allocates is left out, and so is what the loader does for itself (vectors of
- * threads whose stacks libc keeps for the next thread, where nobody sees them). An object counts
- * with the bytes that malloc was asked for.
+ * The sampler's hooks (runtime/sample.h) lead to the table of sites (observe/site.h) by way of
+ * this: what Oakum itself allocates is left out, and so is what the loader does for itself
+ * (vectors of threads whose stacks libc keeps for the next thread, where nobody sees them). An
+ * object counts with the bytes that malloc was asked for.
  *
  * Owns: struct self; written before the first hook is set. */
 #include "preload.h"

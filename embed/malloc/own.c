@@ -4,10 +4,10 @@
  * The functions of runtime/os.h that map and unmap are called through these here (the linker's
  * --wrap), so that the runtime needs to know nothing of it.
  *
- * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, the process that
- * has it: a spin lock, as it is held for some instructions; a forked child, an image's too, that
- * finds its parent there takes it over. At worst an extent is missing there that another thread was
- * about to add.
+ * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, the process
+ * that has it: a spin lock, as it is held for some instructions; a forked child, an image's too,
+ * that finds its parent there takes it over. At worst an extent is missing there that another
+ * thread was about to add.
  * Bound: O(1) expected. */
 #include "preload.h"
 #include "runtime/os.h"

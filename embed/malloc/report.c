@@ -211,7 +211,7 @@ static void put_summary(text *t, const oaki_lost *l)
         put_line(t, "lost, allocated before main or by the loader", &l->unknown);
     if (l->blind) {
         begin_line(t);
-        put(t, "   what the program has mapped could not be looked at: some of this may be in use\n");
+        put(t, "   what the program has mapped was not looked at: some of this may be in use\n");
     }
 }
 

@@ -1,8 +1,8 @@
 /* walk.c - the walk of walk.h, depth first with a stack of its own.
  *
  * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
- * of all that is no object of the program's (what threads have taken to allocate from and not handed
- * out, Oakum's own). kept and inner: reached by beginnings, by way of an inner pointer. */
+ * of all that is no object of the program's (what threads have taken to allocate from and not
+ * handed out, Oakum's own). kept and inner: reached by beginnings, by way of an inner pointer. */
 #include "walk.h"
 #include "observe/rootwords.h"
 #include "runtime/os.h"

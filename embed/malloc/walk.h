@@ -2,12 +2,12 @@
  *
  * Each object of the program's is in one of five states, a letter that one bit in each of three
  * bitmaps over granules spells (walk.c). Roots are walked twice: by pointers to the beginnings of
- * objects alone, then by those into them. What is left is lost: the first object of each part of it
- * that nothing in the rest reaches is its head, what heads reach is lost with them.
+ * objects alone, then by those into them. What is left is lost: the first object of each part of
+ * it that nothing in the rest reaches is its head, what heads reach is lost with them.
  *
- * Owns: a walk, its caller's, in mapped memory. Bound: twice the words of what is kept, once those of
- * what is lost; memory: heap / 32, of which pages are touched where there are objects, and 8 bytes
- * an object of the longest branch. */
+ * Owns: a walk, its caller's, in mapped memory. Bound: twice the words of what is kept, once those
+ * of what is lost; memory: heap / 32, of which pages are touched where there are objects, and 8
+ * bytes an object of the longest branch. */
 #ifndef OAKI_WALK_H
 #define OAKI_WALK_H
 

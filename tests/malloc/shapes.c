@@ -1,7 +1,8 @@
 /* shapes - five leaks as real programs have them, and each without: shapes SHAPE leaky|repaired.
  *
- * What is said to be lost, and where it was allocated, is in tests/malloc/check; so the names of the
- * functions that allocate matter. Values are used, so that the compiler keeps what is done here. */
+ * What is said to be lost, and where it was allocated, is in tests/malloc/check; so the names of
+ * the functions that allocate matter. Values are used, so that the compiler keeps what is done
+ * here. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* storm - threads, forks, keys, signals and programs executed, with malloc everywhere: storm PART. */
+/* storm - threads, forks, keys, signals and programs executed, with malloc everywhere: storm PART.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
