@@ -24,8 +24,8 @@ typedef struct record {
 
 typedef struct sort {
     oaki_ptrtable table;
-    uint32_t *place; /* number + 1 of a record; 0: free */
-    size_t nplaces;  /* a power of two, or 0 */
+    oaki_ptrslot *place;
+    size_t nplaces; /* a power of two, or 0 */
 } sort;
 
 static sort sorts[2]; /* short, long */
@@ -42,46 +42,57 @@ static bool in_heap(const void *p)
 
 /* ---- the index ---- */
 
-static size_t home_of(const sort *s, void **link)
+static uint32_t hash_of(void **link)
 {
-    return ((uintptr_t)link >> 3) * 0x9e3779b97f4a7c15u >> 32 & (s->nplaces - 1);
+    return (uint32_t)(((uintptr_t)link >> 3) * 0x9e3779b97f4a7c15u >> 32);
 }
 
 /* The place of the link's record, or the free one where it would be. There is a free one. */
-static size_t place_of(const sort *s, void **link)
+static oaki_ptrslot *place_of(const sort *s, void **link)
 {
-    size_t i = home_of(s, link), mask = s->nplaces - 1;
-    while (s->place[i] != 0 && at(s, s->place[i] - 1)->link != link) i = (i + 1) & mask;
-    return i;
+    uint32_t hash = hash_of(link);
+    for (size_t i = hash;; i++) {
+        oaki_ptrslot *p = &s->place[i & (s->nplaces - 1)];
+        if (p->record == 0 || (p->hash == hash && at(s, p->record - 1)->link == link)) return p;
+    }
 }
 
 /* Number of the link's record, or OAKI_PTR_NONE. */
 static uint32_t find(const sort *s, void **link)
 {
-    return s->nplaces > 0 ? s->place[place_of(s, link)] - 1 : OAKI_PTR_NONE;
+    return s->nplaces > 0 ? place_of(s, link)->record - 1 : OAKI_PTR_NONE;
+}
+
+static void place_set(const sort *s, void **link, uint32_t i)
+{
+    *place_of(s, link) = (oaki_ptrslot){ .hash = hash_of(link), .record = i + 1 };
 }
 
 static void place_clear(sort *s, void **link)
 {
-    size_t mask = s->nplaces - 1, hole = place_of(s, link);
-    for (size_t i = (hole + 1) & mask; s->place[i] != 0; i = (i + 1) & mask) {
+    size_t mask = s->nplaces - 1, hole = (size_t)(place_of(s, link) - s->place);
+    for (size_t i = (hole + 1) & mask; s->place[i].record != 0; i = (i + 1) & mask) {
         /* it may move to the hole unless its home lies behind the hole */
-        size_t home = home_of(s, at(s, s->place[i] - 1)->link);
-        if (((i - home) & mask) < ((i - hole) & mask)) continue;
+        if (((i - s->place[i].hash) & mask) < ((i - hole) & mask)) continue;
         s->place[hole] = s->place[i];
         hole = i;
     }
-    s->place[hole] = 0;
+    s->place[hole].record = 0;
 }
 
 static int resize(sort *s, size_t n)
 {
-    uint32_t *fresh = oaki_meta_zalloc(n * sizeof *fresh, OAKI_META_OTHER), *old = s->place;
+    oaki_ptrslot *fresh = oaki_meta_zalloc(n * sizeof *fresh, OAKI_META_OTHER);
     if (!fresh) return -1;
-    oaki_meta_free(old, s->nplaces * sizeof *old, OAKI_META_OTHER);
+    for (size_t i = 0; i < s->nplaces; i++) {
+        if (s->place[i].record == 0) continue;
+        size_t j = s->place[i].hash & (n - 1);
+        while (fresh[j].record != 0) j = (j + 1) & (n - 1);
+        fresh[j] = s->place[i];
+    }
+    oaki_meta_free(s->place, s->nplaces * sizeof *fresh, OAKI_META_OTHER);
     s->place = fresh;
     s->nplaces = n;
-    for (uint32_t i = 0; i < s->table.records.len; i++) fresh[place_of(s, at(s, i)->link)] = i + 1;
     return 0;
 }
 
@@ -107,7 +118,7 @@ static void record_add(sort *s, void **link, char *obj)
 {
     uint32_t i = oaki_ptrtable_add(&s->table, obj, OAKI_PTR_NONE);
     at(s, i)->link = link;
-    s->place[place_of(s, link)] = i + 1;
+    place_set(s, link, i);
     if (in_heap(obj)) oaki_special_note(obj);
     note_holder(link);
 }
@@ -116,7 +127,7 @@ static void record_remove(sort *s, uint32_t i)
 {
     uint32_t last = (uint32_t)s->table.records.len - 1;
     place_clear(s, at(s, i)->link);
-    if (i != last) s->place[place_of(s, at(s, last)->link)] = i + 1;
+    if (i != last) place_of(s, at(s, last)->link)->record = i + 1;
     oaki_ptrtable_remove(&s->table, i);
 }
 
@@ -179,7 +190,7 @@ static int move(sort *s, void **from, void **to)
     if (find(s, to) != OAKI_PTR_NONE) return 1;
     place_clear(s, from);
     at(s, i)->link = to;
-    s->place[place_of(s, to)] = i + 1;
+    place_set(s, to, i);
     note_holder(to);
     return 0;
 }
@@ -285,10 +296,10 @@ const char *oaki_links_check(void)
         const char *rule = oaki_ptrtable_check(&s->table);
         if (rule) return rule;
         for (size_t i = 0; i < s->nplaces; i++) {
-            if (s->place[i] == 0) continue;
+            if (s->place[i].record == 0) continue;
             taken++;
-            if (s->place[i] > s->table.records.len) return "link: places name records";
-            if (place_of(s, at(s, s->place[i] - 1)->link) != i)
+            if (s->place[i].record > s->table.records.len) return "link: places name records";
+            if (place_of(s, at(s, s->place[i].record - 1)->link) != &s->place[i])
                 return "link: a place is found by its link";
         }
         if (taken != s->table.records.len) return "link: a place for each record";

@@ -21,7 +21,7 @@
 #define ROOM (FEW * DEEP_WORDS) /* words that may be added to the queue without asking for room */
 #define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
 #define BLOCK 64       /* moved at a time */
-/* An object in the delay line: its words to scan, and above them its offset. */
+/* An object in the delay line: its words to scan, 0 if it is special, and above them its offset. */
 #define WORDS_BITS 8
 #define WORDS_MASK 0xff
 
@@ -222,9 +222,17 @@ OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const cha
                 oaki_mark_push(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
 }
 
-static void scan_typed(oak_marker *m, const char *p, size_t size)
+/* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
+OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
 {
-    const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
+    if (s->cls == OAKI_CLASS_LARGE) return &s->type;
+    size_t in_span = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
+    return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
+}
+
+static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size)
+{
+    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
     if (!t)
         oaki_mark_scan(m, p, p + size);
     else if (t->mark)
@@ -236,16 +244,14 @@ static void scan_typed(oak_marker *m, const char *p, size_t size)
 static OAKI_NOINLINE void scan_by_page(oak_marker *m, char *p)
 {
     size_t off = oaki_heap_offset(p);
-    oaki_pte e = oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT];
-    oaki_kind kind = (oaki_kind)((e & OAKI_PTE_SPANCLASS) >> 6);
-    size_t size = oaki_object_size(off), head = 0;
-    if (kind == OAKI_NOSCAN) return;
-    if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
-        head = (size_t)oaki_span_of_offset(off)->cursor << OAKI_PAGE_SHIFT;
-    if (kind == OAKI_TYPED) {
-        scan_typed(m, p, size);
+    const oaki_span *s = oaki_span_of_offset(off);
+    size_t size = s->size, head = 0;
+    if (s->kind == OAKI_NOSCAN) return;
+    if (s->kind == OAKI_TYPED) {
+        scan_typed(m, type_id(s, off), p, size);
         return;
     }
+    if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
     oaki_mark_scan(m, p + head, p + size);
 }
@@ -256,7 +262,19 @@ static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 {
     save(h, m);
     scan_by_page(m, (char *)h->base + slot);
-    *h = load(m);
+    h->head = m->head;
+    h->tail = m->tail;
+    h->first = m->first;
+    h->last = m->last;
+    load_stack(h, m);
+}
+
+/* What it takes to scan a small object that isn't simply its words. */
+static OAKI_NOINLINE void expect_special(const hot *h, size_t slot)
+{
+    const oaki_span *s = oaki_span_of_offset(slot);
+    __builtin_prefetch((const void *)(h->base + slot));
+    if (s->kind == OAKI_TYPED) __builtin_prefetch(type_id(s, slot));
 }
 
 static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
@@ -304,7 +322,9 @@ OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared, bool stri
     if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += c->size;
     if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
-        if (n == SPECIAL) mark_special(h, m, slot);
+        if (n != SPECIAL) return;
+        expect_special(h, slot);
+        h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS;
         return;
     }
     __builtin_prefetch((const void *)(h->base + slot));
@@ -318,6 +338,10 @@ OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
 {
     while (h->last - h->first > keep) {
         uint64_t object = h->line[h->first++ % OAKI_LINE];
+        if (OAKI_UNLIKELY((object & WORDS_MASK) == 0)) {
+            mark_special(h, m, object >> WORDS_BITS);
+            continue;
+        }
         const uintptr_t *p = (const uintptr_t *)(h->base + (object >> WORDS_BITS));
         make_room(h, m);
         for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {

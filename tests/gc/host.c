@@ -287,6 +287,26 @@ START_TEST(what_oakum_itself_refers_to_counts_whatever_the_rule)
 }
 END_TEST
 
+#define CROWD 4000 /* words in one object: more than queue and stack have room for */
+
+static void make_crowd(void *add)
+{
+    void **p = oak_alloc(CROWD * sizeof *p);
+    for (size_t i = 0; i < CROWD; i++)
+        p[i] = (char *)(group[0].hidden[i % ROOTS_N] ^ ROOTS_MASK) + *(size_t *)add;
+    kept[0] = p;
+}
+
+static size_t alive_from_crowd(size_t add)
+{
+    roots_make(&group[0], 64);
+    test_away(make_crowd, &add);
+    size_t alive = roots_alive(&group[0]);
+    kept[0] = NULL;
+    roots_assert_gone(roots_alive(&group[0]));
+    return alive;
+}
+
 /* Marks that overflow the stack keep to the rule as well. */
 START_TEST(an_overflow_keeps_to_the_rule)
 {
@@ -302,6 +322,8 @@ START_TEST(an_overflow_keeps_to_the_rule)
     }
     roots_assert_kept(alive_from(FROM_OBJECT, 64, 8));
     roots_assert_gone(alive_from(FROM_OBJECT, 64, 9));
+    roots_assert_kept(alive_from_crowd(8));
+    roots_assert_gone(alive_from_crowd(9));
     size_t n = 0;
     for (void **p = list; p; p = (void **)((uintptr_t)p[0] & ~(uintptr_t)15)) n++;
     ck_assert_uint_eq(n, test_scale(20000));
