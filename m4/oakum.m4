@@ -6,6 +6,22 @@ AC_DEFUN([OAK_PKG], [
         [AC_MSG_ERROR([pkg-config does not find $2: run ./autogen.sh, which installs what packages.txt lists])])
 ])
 
+# OAK_LUA - Lua 5.4, for embed/lua: --with-lua=auto builds it where the headers are. HAVE_LUA, LUA_CFLAGS,
+# LUA_LIBS, and LUA, the interpreter, or empty.
+AC_DEFUN([OAK_LUA], [
+    AC_ARG_WITH([lua],
+        [AS_HELP_STRING([--with-lua=auto|yes|no], [Lua 5.4 on Oakum, and the module for it])],
+        [], [with_lua=auto])
+    oak_have_lua=no
+    AS_IF([test "$with_lua" != no],
+          [PKG_CHECK_MODULES([LUA], [lua5.4 >= 5.4], [oak_have_lua=yes],
+              [PKG_CHECK_MODULES([LUA], [lua-5.4 >= 5.4], [oak_have_lua=yes], [:])])
+           AS_IF([test "$with_lua$oak_have_lua" = yesno],
+                 [AC_MSG_ERROR([pkg-config does not find lua5.4: run ./autogen.sh --with=lua])])
+           AC_CHECK_PROGS([LUA], [lua5.4 lua])])
+    AM_CONDITIONAL([HAVE_LUA], [test "$oak_have_lua" = yes])
+])
+
 # OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
 AC_DEFUN([OAK_WARNINGS], [
     AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])

@@ -1,0 +1,129 @@
+/* lines.c - lines of the script as frames of the heap profile (<oakum/frames.h>).
+ *
+ * A sample falls due in the allocator function, which isn't told on which coroutine Lua runs. What
+ * is known: the blocks of coroutines, by what Lua says that an allocation is for; which of them are
+ * active, running or having resumed another, as they are in no error and have a frame; and that
+ * each active one's lua_State is somewhere on the C stack, as the interpreter works with it. So
+ * the C stack is searched from its top, and the active ones are taken in the order in which they
+ * are met. A running Lua function is met by the one that runs only, and so that one goes first.
+ *
+ * Owns: oaki_lua.threads, thread_size, source, stack_*. Bound: a sample O(words of the C stack, at
+ *   most STACK_WORDS, and Lua's frames). */
+#include "frame.h"
+#include "state.h"
+#include <oakum/map.h>
+#include <string.h>
+
+#define ACTIVE 16            /* coroutines that have resumed each other, at most */
+#define STACK_WORDS (1u << 17)
+
+/* ---- coroutines ---- */
+
+void oaki_lua_thread_made(oaki_lua *s, void *block, size_t size)
+{
+    if (!s->threads) s->threads = oak_map_new(&oak_map_ptr_u64, 0);
+    if (!s->threads || !oak_map_put(s->threads, &block)) return;
+    uintptr_t at = (uintptr_t)block;
+    if (!s->thread_size || at < s->threads_lo) s->threads_lo = at;
+    if (at > s->threads_hi) s->threads_hi = at;
+    s->thread_size = size;
+}
+
+void oaki_lua_thread_freed(oaki_lua *s, void *block)
+{
+    (void)oak_map_delete(s->threads, &block);
+}
+
+/* One that is just being made has no frame yet. */
+static bool is_active(lua_State *L)
+{
+    lua_Debug d;
+    return lua_status(L) == LUA_OK && lua_getstack(L, 0, &d) && d.i_ci;
+}
+
+static bool runs_lua(lua_State *L)
+{
+    lua_Debug d;
+    return lua_getstack(L, 0, &d) && lua_getinfo(L, "S", &d) && d.what[0] != 'C';
+}
+
+static lua_State *coroutine_at(const oaki_lua *s, uintptr_t word)
+{
+    uintptr_t at = word - LUA_EXTRASPACE;
+    if (s->main && word == (uintptr_t)s->main) return s->main;
+    if (at < s->threads_lo || at > s->threads_hi || at % 16 != 0) return NULL;
+    void *block = (void *)at;
+    return oak_map_get(s->threads, &block) ? (lua_State *)word : NULL;
+}
+
+static void find_stack(oaki_lua *s)
+{
+    pthread_attr_t a;
+    void *lo;
+    size_t n;
+    if (s->stack_hi && pthread_equal(s->stack_of, pthread_self())) return;
+    s->stack_hi = 0;
+    if (pthread_getattr_np(pthread_self(), &a) != 0) return;
+    if (pthread_attr_getstack(&a, &lo, &n) == 0) {
+        s->stack_of = pthread_self();
+        s->stack_lo = (uintptr_t)lo;
+        s->stack_hi = (uintptr_t)lo + n;
+    }
+    pthread_attr_destroy(&a);
+}
+
+static size_t add(lua_State **out, size_t n, lua_State *L)
+{
+    for (size_t i = 0; i < n; i++)
+        if (out[i] == L) return n;
+    if (n < ACTIVE) out[n++] = L;
+    return n;
+}
+
+/* Reads words of frames that are not its own. */
+__attribute__((no_sanitize("address"), noinline)) static size_t
+search_stack(const oaki_lua *s, lua_State **out)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    size_t n = 0;
+    if (here < s->stack_lo || here >= s->stack_hi) return 0;
+    const uintptr_t *w = (const uintptr_t *)here;
+    size_t words = OAKI_LUA_MIN((s->stack_hi - here) / sizeof *w, (size_t)STACK_WORDS);
+    for (size_t i = 0; i < words; i++) {
+        lua_State *L = coroutine_at(s, w[i]);
+        if (L && is_active(L)) n = add(out, n, L);
+    }
+    return n;
+}
+
+/* The active ones, the one that runs first. */
+static size_t active(oaki_lua *s, lua_State **out)
+{
+    size_t n = 0;
+    if (oak_map_len(s->threads) > 0) {
+        find_stack(s);
+        n = search_stack(s, out);
+    }
+    if (s->main && is_active(s->main)) n = add(out, n, s->main);
+    for (size_t i = 1; i < n; i++) {
+        if (!runs_lua(out[i])) continue;
+        lua_State *L = out[i];
+        memmove(out + 1, out, i * sizeof *out);
+        out[0] = L;
+        break;
+    }
+    return n;
+}
+
+static size_t read_lines(uintptr_t *frame, size_t max, void *ctx)
+{
+    lua_State *list[ACTIVE];
+    size_t n = active(ctx, list), told = 0;
+    for (size_t i = 0; i < n; i++) told += oaki_lua_frames(list[i], frame + told, max - told);
+    return told;
+}
+
+void oaki_lua_lines_init(oaki_lua *s)
+{
+    s->source = oaki_lua_frame_source(read_lines, s);
+}

@@ -1,0 +1,9 @@
+/* module.h - what opens the module: Lua finds it in oakum.so by this name. */
+#ifndef OAKI_LUA_MODULE_H
+#define OAKI_LUA_MODULE_H
+
+#include "lua_base.h"
+
+__attribute__((visibility("default"))) int luaopen_oakum(lua_State *L);
+
+#endif

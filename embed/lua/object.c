@@ -1,0 +1,342 @@
+/* object.c - host objects that refer to Lua values, and Lua values to them (<oakum/lua.h>).
+ *
+ * Neither collector sees all of a circle through both heaps, so an object belongs to one of them
+ * at a time, and goes over when that one has found that it is not reached:
+ *
+ * held     The host may hold it. Its proxy is in a table of the registry, so that what is in the
+ *          slots lives. The proxy has its address hidden, so that Oakum's collector reaches it
+ *          through the host's pointers only; when there are none left, its finalizer runs.
+ * Lua's    Then: the proxy has its address plainly, and so keeps it, and is in no table but a weak
+ *          one. When Lua's collector doesn't reach it, its __gc lets go of the object. When the
+ *          host asks for the object, it is held again.
+ *
+ * (Toggle references of bindings to counted objects do this with counts: here reachability is what
+ * is counted.) The finalizer is an ordered one: an object that another host object points to isn't
+ * let go before that one, whose proxy then keeps both; so nothing that can be used goes too early.
+ *
+ * Finalizers run on a thread of Oakum's, so they only put the object in a list, which the state's
+ * thread empties at the next call here, and in each cycle of Lua's: a sentinel is collected in
+ * each, and its __gc makes the next one. An object that the host has asked for since then, as its
+ * finalizer was on its way already, gets another one and is held as before.
+ *
+ * Owns: oaki_lua.objects, held, released; of the registry what has its key here. Lock:
+ *   oaki_lua.lock guards `released` and `open`. Bound: all are O(1) but oak_lua_collect. */
+#include "object.h"
+#include <oakum/gc.h>
+#include <oakum/heap.h>
+#include <sched.h>
+#include <string.h>
+
+#define ROUNDS 16 /* of oak_lua_collect, at most: each has let something go */
+
+typedef struct proxy {
+    uintptr_t hidden; /* the object, inverted; 0: it has gone */
+    void *plain;      /* the object, while it is Lua's; else NULL */
+    bool asked;       /* for, while it was held */
+} proxy;
+
+/* Keys of the registry: proxies by hidden address, all of them weakly, and those that are held;
+ * the metatable of sentinels; a mark of our metatables. */
+static const char all_key = 0, held_key = 0, sentinel_key = 0, type_key = 0;
+
+static void *object_of(const proxy *p)
+{
+    return p->hidden ? (void *)~p->hidden : NULL;
+}
+
+static void *hide(const void *object)
+{
+    return (void *)~(uintptr_t)object;
+}
+
+static oaki_lua *state_of(lua_State *L)
+{
+    oaki_lua *s = oaki_lua_of(L);
+    if (!s) luaL_error(L, "oakum: this Lua state is not one of oak_lua_newstate");
+    return s;
+}
+
+/* ---- tables of the registry ---- */
+
+/* Push it, made at first use. */
+static void push_table(lua_State *L, const char *key, const char *mode)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    if (mode) {
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, mode);
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+static void push_all(lua_State *L)
+{
+    push_table(L, &all_key, "v");
+}
+
+/* Push the proxy; nil, and NULL, when there is none. */
+static proxy *push_proxy(lua_State *L, const void *object)
+{
+    push_all(L);
+    lua_rawgetp(L, -1, hide(object));
+    lua_remove(L, -2);
+    return lua_touserdata(L, -1);
+}
+
+/* ---- going over ---- */
+
+/* On any thread. */
+static void released(void *object, void *ctx)
+{
+    oaki_lua *s = ctx;
+    oaki_lua_released *r = oak_alloc(sizeof *r);
+    pthread_mutex_lock(&s->lock);
+    if (r && s->open) {
+        r->object = object;
+        r->next = s->released;
+        s->released = r;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!r) (void)oak_finalizer_set(object, released, s); /* again, when there is memory */
+}
+
+/* The proxy at the top of the stack. */
+static void hold(lua_State *L, oaki_lua *s, proxy *p)
+{
+    void *object = object_of(p);
+    p->asked = object && !p->plain;
+    if (!object || !p->plain) return;
+    push_table(L, &held_key, NULL);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, hide(object));
+    lua_pop(L, 1);
+    if (oak_finalizer_set(object, released, s) != 0) return; /* it stays as it was, and is held */
+    p->plain = NULL;
+    s->held++;
+}
+
+static void let_lua_have(lua_State *L, oaki_lua *s, void *object)
+{
+    proxy *p = push_proxy(L, object);
+    bool again = p && p->asked && oak_finalizer_set(object, released, s) == 0;
+    s->changes++;
+    if (again) {
+        p->asked = false;
+    } else if (p && !p->plain) {
+        p->plain = object;
+        s->held--;
+        push_table(L, &held_key, NULL);
+        lua_pushnil(L);
+        lua_rawsetp(L, -2, hide(object));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void empty_released(lua_State *L, oaki_lua *s)
+{
+    pthread_mutex_lock(&s->lock);
+    oaki_lua_released *r = s->released;
+    s->released = NULL;
+    pthread_mutex_unlock(&s->lock);
+    for (; r; r = r->next) let_lua_have(L, s, r->object);
+}
+
+/* ---- Lua's cycles ---- */
+
+static void watch(lua_State *L)
+{
+    lua_newuserdatauv(L, 0, 0);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
+static int sentinel_gc(lua_State *L)
+{
+    oaki_lua *s = oaki_lua_of(L);
+    if (!s || !s->open) return 0;
+    empty_released(L, s);
+    watch(L);
+    return 0;
+}
+
+static void start_watching(lua_State *L, oaki_lua *s)
+{
+    if (s->watching) return;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, sentinel_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+    watch(L);
+    s->watching = true;
+}
+
+/* Lua can't reach the proxy; or the state is being closed, and then it may still be held. */
+static int proxy_gc(lua_State *L)
+{
+    oaki_lua *s = oaki_lua_of(L);
+    proxy *p = lua_touserdata(L, 1);
+    void *object = p ? object_of(p) : NULL;
+    if (!s || !object) return 0;
+    if (!p->plain) {
+        (void)oak_finalizer_set(object, NULL, NULL);
+        s->held--;
+    }
+    s->objects--;
+    p->hidden = 0;
+    p->plain = NULL;
+    return 0;
+}
+
+void oaki_lua_objects_close(oaki_lua *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->open = false;
+    s->released = NULL;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the interface ---- */
+
+void oak_lua_newtype(lua_State *L, const char *type)
+{
+    (void)state_of(L);
+    luaL_newmetatable(L, type);
+    lua_pushcfunction(L, proxy_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, 1);
+    lua_rawsetp(L, -2, &type_key);
+}
+
+/* Push the metatable of this type; fails when it isn't one. */
+static void push_type(lua_State *L, const char *type)
+{
+    bool ours = luaL_getmetatable(L, type) == LUA_TTABLE;
+    if (ours) {
+        ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
+        lua_pop(L, 1);
+    }
+    if (!ours) luaL_error(L, "oakum: %s is no type of oak_lua_newtype", type);
+}
+
+void *oak_lua_newobject(lua_State *L, size_t size, int slots, const char *type)
+{
+    oaki_lua *s = state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_newobject");
+    if (slots < 0 || slots > 65535) luaL_error(L, "oakum: %d slots", slots);
+    start_watching(L, s);
+    empty_released(L, s);
+    proxy *p = lua_newuserdatauv(L, sizeof *p, slots);
+    memset(p, 0, sizeof *p);
+    push_type(L, type);
+    lua_setmetatable(L, -2);
+    void *object = oak_alloc(size);
+    if (!object) luaL_error(L, "not enough memory");
+    p->hidden = ~(uintptr_t)object;
+    p->plain = object;
+    s->objects++;
+    push_all(L);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, hide(object));
+    lua_pop(L, 1);
+    hold(L, s, p);
+    return object;
+}
+
+void oak_lua_pushobject(lua_State *L, void *object)
+{
+    oaki_lua *s = state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_pushobject");
+    empty_released(L, s);
+    (void)push_proxy(L, object);
+}
+
+static proxy *proxy_at(lua_State *L, int idx, const char *type)
+{
+    proxy *p = luaL_testudata(L, idx, type);
+    if (!p || !lua_getmetatable(L, idx)) return NULL;
+    bool ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
+    lua_pop(L, 2);
+    return ours ? p : NULL;
+}
+
+void *oak_lua_toobject(lua_State *L, int idx, const char *type)
+{
+    oaki_lua *s = state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_toobject");
+    empty_released(L, s);
+    proxy *p = proxy_at(L, idx, type);
+    if (!p) return NULL;
+    lua_pushvalue(L, idx);
+    hold(L, s, p);
+    lua_pop(L, 1);
+    return object_of(p);
+}
+
+void *oak_lua_checkobject(lua_State *L, int idx, const char *type)
+{
+    proxy *p = luaL_checkudata(L, idx, type);
+    void *object = proxy_at(L, idx, type) ? object_of(p) : NULL;
+    if (!object) luaL_argerror(L, idx, "the host object has gone");
+    return object;
+}
+
+void oak_lua_setslot(lua_State *L, void *object, int slot)
+{
+    (void)state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_setslot");
+    if (push_proxy(L, object)) {
+        lua_insert(L, -2);
+        lua_setiuservalue(L, -2, slot);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void oak_lua_getslot(lua_State *L, void *object, int slot)
+{
+    (void)state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_getslot");
+    if (push_proxy(L, object)) {
+        if (lua_getiuservalue(L, -1, slot) == LUA_TNONE) lua_pop(L, 1), lua_pushnil(L);
+        lua_remove(L, -2);
+    }
+}
+
+/* Until what Oakum's collector has queued has run, here or on the finalizer thread. */
+static void run_finalizers(void)
+{
+    oak_memstats m;
+    for (unsigned i = 0; i < 1000; i++) {
+        (void)oak_finalizers_run();
+        oak_memstats_read(&m);
+        if (m.finalizers_ready == 0 && oak_finalizer_running_ns() == 0) return;
+        (void)sched_yield();
+    }
+}
+
+size_t oak_lua_collect(lua_State *L)
+{
+    oaki_lua *s = state_of(L);
+    luaL_checkstack(L, 6, "oak_lua_collect");
+    size_t begin = s->objects;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t changes = s->changes;
+        size_t objects = s->objects;
+        lua_gc(L, LUA_GCCOLLECT);
+        oak_collect();
+        run_finalizers();
+        empty_released(L, s);
+        lua_gc(L, LUA_GCCOLLECT);
+        if (objects == s->objects && changes == s->changes) break;
+    }
+    oak_collect();
+    return begin > s->objects ? begin - s->objects : 0;
+}

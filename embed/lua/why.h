@@ -1,0 +1,10 @@
+/* why.h - why is a Lua value alive; as oak_lua_why and oak_lua_why_pointer of <oakum/lua.h>. */
+#ifndef OAKI_LUA_WHY_H
+#define OAKI_LUA_WHY_H
+
+#include "lua_base.h"
+
+bool oaki_lua_why(lua_State *L, int idx);
+bool oaki_lua_why_pointer(lua_State *L, const void *p);
+
+#endif

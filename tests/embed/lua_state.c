@@ -1,0 +1,218 @@
+/* lua_state.c - tests of embed/lua/state.c: Lua's memory in Oakum's heap, its limit, its end. */
+#include "tests/embed/lua_run.h"
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_embed_lua_state(void);
+
+static const char work[] =
+    "local t = {}\n"
+    "for i = 1, 20000 do\n"
+    "    t[i % 500] = { i, tostring(i), function() return i end, ('x'):rep(i % 100) }\n"
+    "    if i % 4000 == 0 then collect() end\n"
+    "end\n"
+    "for i = 0, 499 do\n"
+    "    local e = t[i]\n"
+    "    assert(e[1] % 500 == i and tonumber(e[2]) == e[1] and e[3]() == e[1])\n"
+    "    assert(#e[4] == e[1] % 100)\n"
+    "end\n";
+
+START_TEST(oakums_collector_frees_nothing_of_luas)
+{
+    lua_State *L = test_lua_state(NULL);
+    for (int i = 0; i < 3; i++) {
+        test_lua_run(L, work);
+        oak_collect();
+    }
+    lua_gc(L, LUA_GCGEN, 0, 0);
+    test_lua_run(L, work);
+    lua_close(L);
+}
+END_TEST
+
+START_TEST(a_closed_state_leaves_nothing)
+{
+    lua_close(test_lua_state(NULL));
+    size_t before = test_lua_objects();
+    for (int i = 0; i < 20; i++) {
+        lua_State *L = test_lua_state(&(oak_lua_config){ .name = "one of many" });
+        test_lua_run(L, "kept = {} for i = 1, 1000 do kept[i] = { i } end");
+        test_lua_run(L, "co = coroutine.create(function() coroutine.yield() end)"
+                        " coroutine.resume(co)");
+        lua_close(L);
+    }
+    ck_assert_uint_le(test_lua_objects(), before + 20);
+    oak_zone_stats z[8];
+    ck_assert_uint_eq(oak_zones_read(z, 8, NULL), 2);
+}
+END_TEST
+
+START_TEST(the_account_is_luas_own)
+{
+    lua_State *L = test_lua_state(NULL);
+    test_lua_run(L, work);
+    lua_gc(L, LUA_GCCOLLECT);
+    oak_lua_stats s;
+    ck_assert(oak_lua_stats_read(L, &s));
+    size_t own = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
+    ck_assert_uint_eq(s.bytes, own);
+    ck_assert_uint_ge(s.inuse, s.bytes);
+    ck_assert_uint_ge(s.peak, s.bytes);
+    ck_assert_uint_gt(s.blocks, 100);
+    lua_close(L);
+    lua_State *other = luaL_newstate();
+    ck_assert(!oak_lua_stats_read(other, &s));
+    ck_assert_uint_eq(s.bytes, 0);
+    ck_assert_uint_eq(oak_lua_set_limit(other, 1), SIZE_MAX);
+    lua_close(other);
+}
+END_TEST
+
+/* ---- the limit ---- */
+
+static const char grow_forever[] = "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end";
+
+START_TEST(beyond_its_limit_a_state_has_luas_error)
+{
+    lua_State *a = test_lua_state(&(oak_lua_config){ .name = "small", .limit = 8 << 20 });
+    lua_State *b = test_lua_state(NULL);
+    for (int i = 0; i < 3; i++) {
+        const char *error = test_lua_fails(a, grow_forever);
+        ck_assert_ptr_nonnull(error);
+        ck_assert_ptr_nonnull(strstr(error, "not enough memory"));
+        lua_settop(a, 0);
+        oak_lua_stats s;
+        oak_lua_stats_read(a, &s);
+        ck_assert_uint_le(s.inuse, 8 << 20);
+        ck_assert_uint_gt(s.peak, 4 << 20);
+        ck_assert_uint_gt(s.failures, 0);
+        test_lua_run(a, "assert(#string.rep('y', 100000) == 100000)");
+        test_lua_run(b, "local t = {} for i = 1, 20000 do t[i] = ('x'):rep(1000) .. i end");
+    }
+    test_lua_run(a, "assert(not pcall(string.rep, 'x', 20 << 20))");
+    ck_assert_uint_eq(oak_lua_set_limit(a, 64 << 20), 8 << 20);
+    test_lua_run(a, "assert(#string.rep('x', 20 << 20) == 20 << 20)");
+    ck_assert_uint_eq(oak_lua_set_limit(a, SIZE_MAX), 64 << 20);
+    lua_close(a);
+    lua_close(b);
+}
+END_TEST
+
+START_TEST(garbage_counts_until_lua_needs_the_room)
+{
+    lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 4 << 20 });
+    lua_gc(L, LUA_GCSTOP);
+    test_lua_run(L, "for i = 1, 100000 do local t = { i } end");
+    lua_close(L);
+}
+END_TEST
+
+START_TEST(a_state_that_does_not_fit_is_none)
+{
+    errno = 0;
+    ck_assert_ptr_null(oak_lua_newstate(&(oak_lua_config){ .limit = 1000 }));
+    ck_assert_int_eq(errno, ENOMEM);
+    lua_State *L = oak_lua_newstate(NULL);
+    ck_assert_ptr_nonnull(L);
+    lua_close(L);
+}
+END_TEST
+
+/* ---- what Lua refers to ---- */
+
+static oak_weak *weak;
+
+static __attribute__((noinline)) void hang_on_userdata(lua_State *L)
+{
+    void **u = lua_newuserdatauv(L, sizeof *u, 0);
+    *u = oak_alloc(100);
+    weak = oak_weak_new(*u);
+    lua_setglobal(L, "holder");
+}
+
+static __attribute__((noinline)) void hang_on_a_table(lua_State *L)
+{
+    void *p = oak_alloc(100);
+    weak = oak_weak_new(p);
+    lua_pushlightuserdata(L, p);
+    lua_setglobal(L, "holder");
+}
+
+START_TEST(what_lua_refers_to_lives_as_long_as_that)
+{
+    lua_State *L = test_lua_state(NULL);
+    void (*const ways[])(lua_State *) = { hang_on_userdata, hang_on_a_table };
+    ck_assert_int_eq(oak_root_add(&weak, sizeof weak), 0);
+    ways[_i](L);
+    test_lua_wipe();
+    oak_collect();
+    ck_assert_ptr_nonnull(oak_weak_get(weak));
+    test_lua_run(L, "holder = nil collectgarbage() collectgarbage()");
+    test_lua_wipe();
+    oak_collect();
+    ck_assert_ptr_null(oak_weak_get(weak));
+    oak_root_remove(&weak, sizeof weak);
+    lua_close(L);
+}
+END_TEST
+
+/* ---- warnings, threads, many ---- */
+
+static void *run_work(void *arg)
+{
+    test_lua_run(arg, work);
+    return NULL;
+}
+
+START_TEST(states_go_from_thread_to_thread)
+{
+    lua_State *L[4];
+    pthread_t t[4];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 4; i++) L[i] = test_lua_state(NULL);
+        for (int i = 0; i < 4; i++)
+            ck_assert_int_eq(pthread_create(&t[i], NULL, run_work, L[i]), 0);
+        for (int i = 0; i < 10; i++) oak_collect();
+        for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
+        for (int i = 0; i < 4; i++) test_lua_run(L[i], "collectgarbage()");
+        for (int i = 3; i >= 0; i--) lua_close(L[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_hundred_states_at_a_time)
+{
+    lua_State *L[100];
+    for (int i = 0; i < 100; i++) {
+        L[i] = test_lua_state(NULL);
+        test_lua_run(L[i], "x = {} for i = 1, 100 do x[i] = tostring(i) end");
+    }
+    for (int i = 0; i < 100; i += 2) lua_close(L[i]);
+    oak_collect();
+    for (int i = 1; i < 100; i += 2) {
+        test_lua_run(L[i], "for i = 1, 100 do assert(x[i] == tostring(i)) end");
+        lua_close(L[i]);
+    }
+}
+END_TEST
+
+Suite *suite_embed_lua_state(void)
+{
+    Suite *s = suite_create("embed/lua_state");
+    TCase *tc = tcase_create("state");
+    tcase_add_test(tc, oakums_collector_frees_nothing_of_luas);
+    tcase_add_test(tc, a_closed_state_leaves_nothing);
+    tcase_add_test(tc, the_account_is_luas_own);
+    tcase_add_test(tc, beyond_its_limit_a_state_has_luas_error);
+    tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
+    tcase_add_test(tc, a_state_that_does_not_fit_is_none);
+    tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
+    tcase_add_test(tc, states_go_from_thread_to_thread);
+    tcase_add_test(tc, a_hundred_states_at_a_time);
+    suite_add_tcase(s, tc);
+    return s;
+}
