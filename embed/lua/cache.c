@@ -1,7 +1,7 @@
 /* cache.c - oakum.cache: an oak_cache of Lua values.
  *
- * The cache has records, which are objects of Oakum's; their Lua values are in anchors. What it lets
- * go is put in a list of the records that are out, and told to the script's function when the
+ * The cache has records, which are objects of Oakum's; their Lua values are in anchors. What it
+ * lets go is put in a list of the records that are out, and told to the script's function when the
  * operation is over: so that function may use the cache, and raise errors.
  *
  * Owns: its cell. User value 2 is the script's function. Bound: O(1), and that of what an operation
@@ -367,7 +367,8 @@ static int new_cache(lua_State *L)
     int type = lua_getfield(L, 1, "evicted");
     if (type != LUA_TNIL && type != LUA_TFUNCTION)
         return luaL_error(L, "oakum: evicted must be a function");
-    if (!config.max_entries && !config.max_bytes && (!config.ttl || config.ttl == OAK_CACHE_FOREVER))
+    bool lasts = config.ttl == 0 || config.ttl == OAK_CACHE_FOREVER;
+    if (!config.max_entries && !config.max_bytes && lasts)
         return luaL_error(L, "oakum: a cache must be bounded: by entries, bytes or ttl");
     cache *c = oaki_lua_cell_new(L, sizeof *c, OAKI_LUA_CACHE, 2);
     lua_pushvalue(L, -2);

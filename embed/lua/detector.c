@@ -1,8 +1,8 @@
 /* detector.c - oakum.detector: which table grows from collection to collection, by its path.
  *
- * Each scan collects, walks over all that is left (walk.h), and notes how many pairs each table has,
- * and each oakum.map: a series of figures for each that is large enough. One whose figures rise
- * beyond doubt (observe/trend.h) is told, with the path to it.
+ * Each scan collects, walks over all that is left (walk.h), and notes how many pairs each table
+ * has, and each oakum.map: a series of figures for each that is large enough. One whose figures
+ * rise beyond doubt (observe/trend.h) is told, with the path to it.
  *
  * Owns: its cell, with the series. User value 2 is a table with weak keys, from tables and maps to
  *   the numbers of their series. Bound: a scan O(the state's objects), and that of a judgement for
@@ -199,7 +199,8 @@ static int scan_now(lua_State *L)
 
 static int close(lua_State *L)
 {
-    if (oaki_lua_cell_or_null(L, 1, OAKI_LUA_DETECTOR)) oaki_lua_cell_close(L, 1, OAKI_LUA_DETECTOR);
+    const detector *d = oaki_lua_cell_or_null(L, 1, OAKI_LUA_DETECTOR);
+    if (d) oaki_lua_cell_close(L, 1, OAKI_LUA_DETECTOR);
     return 0;
 }
 

@@ -27,7 +27,8 @@ static int step(lua_State *L)
 
 static int close_iterator(lua_State *L)
 {
-    if (oaki_lua_cell_or_null(L, 1, OAKI_LUA_ITERATOR)) oaki_lua_cell_close(L, 1, OAKI_LUA_ITERATOR);
+    const iterator *it = oaki_lua_cell_or_null(L, 1, OAKI_LUA_ITERATOR);
+    if (it) oaki_lua_cell_close(L, 1, OAKI_LUA_ITERATOR);
     return 0;
 }
 

@@ -5,7 +5,10 @@
  * active, running or having resumed another, as they are in no error and have a frame; and that
  * each active one's lua_State is somewhere on the C stack, as the interpreter works with it. So
  * the C stack is searched from its top, and the active ones are taken in the order in which they
- * are met. A running Lua function is met by the one that runs only, and so that one goes first.
+ * are met for the last time: as one that has resumed another has frames behind all of that one's,
+ * while what is met first may be left from another time. The main one comes last, as nobody can
+ * resume it. Only the one that runs can be in a Lua function at its innermost level, and so such a
+ * one goes first.
  *
  * Owns: oaki_lua.threads, thread_size, source, stack_*. Bound: a sample O(words of the C stack, at
  *   most STACK_WORDS, and Lua's frames). */
@@ -50,7 +53,6 @@ static bool runs_lua(lua_State *L)
 static lua_State *coroutine_at(const oaki_lua *s, uintptr_t word)
 {
     uintptr_t at = word - LUA_EXTRASPACE;
-    if (s->main && word == (uintptr_t)s->main) return s->main;
     if (at < s->threads_lo || at > s->threads_hi || at % 16 != 0) return NULL;
     void *block = (void *)at;
     return oak_map_get(s->threads, &block) ? (lua_State *)word : NULL;
@@ -72,11 +74,15 @@ static void find_stack(oaki_lua *s)
     pthread_attr_destroy(&a);
 }
 
+/* As the last one; the oldest of them goes if there are too many. */
 static size_t add(lua_State **out, size_t n, lua_State *L)
 {
-    for (size_t i = 0; i < n; i++)
-        if (out[i] == L) return n;
-    if (n < ACTIVE) out[n++] = L;
+    size_t i = 0;
+    while (i < n && out[i] != L) i++;
+    if (i == n && n < ACTIVE) n++;
+    if (i == ACTIVE) i = 0;
+    memmove(out + i, out + i + 1, (n - 1 - i) * sizeof *out);
+    out[n - 1] = L;
     return n;
 }
 

@@ -77,7 +77,7 @@ static int stats(lua_State *L)
     return 1;
 }
 
-/* oakum.collect(): with Lua's collector first, then Oakum's, as the one lets go what the other has */
+/* oakum.collect(): Lua's collector first, then Oakum's, as the one lets go what the other has */
 static int collect(lua_State *L)
 {
     lua_gc(L, LUA_GCCOLLECT);

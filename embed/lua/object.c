@@ -88,6 +88,18 @@ static proxy *push_proxy(lua_State *L, const void *object)
     return lua_touserdata(L, -1);
 }
 
+/* Take the entry out of the table at the top of the stack, which is popped. What is nil in a table
+ * of Lua's still has the bits of what was there, and Oakum's collector would see the address of a
+ * proxy that has gone, where an object may be by then: so it becomes 0 first. */
+static void remove_entry(lua_State *L, const void *object)
+{
+    lua_pushinteger(L, 0);
+    lua_rawsetp(L, -2, hide(object));
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, hide(object));
+    lua_pop(L, 1);
+}
+
 /* ---- going over ---- */
 
 /* On any thread. */
@@ -131,20 +143,24 @@ static void let_lua_have(lua_State *L, oaki_lua *s, void *object)
         p->plain = object;
         s->held--;
         push_table(L, &held_key, NULL);
-        lua_pushnil(L);
-        lua_rawsetp(L, -2, hide(object));
-        lua_pop(L, 1);
+        remove_entry(L, object);
     }
     lua_pop(L, 1);
 }
 
+/* One at a time, and each record is freed: a chain of them that a stale word leads to would keep
+ * all of its objects. */
 static void empty_released(lua_State *L, oaki_lua *s)
 {
-    pthread_mutex_lock(&s->lock);
-    oaki_lua_released *r = s->released;
-    s->released = NULL;
-    pthread_mutex_unlock(&s->lock);
-    for (; r; r = r->next) let_lua_have(L, s, r->object);
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        oaki_lua_released *r = s->released;
+        if (r) s->released = r->next;
+        pthread_mutex_unlock(&s->lock);
+        if (OAKI_LUA_LIKELY(!r)) return;
+        let_lua_have(L, s, r->object);
+        oak_free(r);
+    }
 }
 
 /* ---- Lua's cycles ---- */
@@ -187,7 +203,11 @@ static int proxy_gc(lua_State *L)
     if (!p->plain) {
         (void)oak_finalizer_set(object, NULL, NULL);
         s->held--;
+        push_table(L, &held_key, NULL);
+        remove_entry(L, object);
     }
+    push_all(L);
+    remove_entry(L, object);
     s->objects--;
     p->hidden = 0;
     p->plain = NULL;
@@ -310,14 +330,12 @@ void oak_lua_getslot(lua_State *L, void *object, int slot)
     }
 }
 
-/* Until what Oakum's collector has queued has run, here or on the finalizer thread. */
+/* Until what Oakum's collector has queued has run, here or on the finalizer thread. That one may
+ * have taken one out of the queue and not begun: a little patience. */
 static void run_finalizers(void)
 {
-    oak_memstats m;
-    for (unsigned i = 0; i < 1000; i++) {
-        (void)oak_finalizers_run();
-        oak_memstats_read(&m);
-        if (m.finalizers_ready == 0 && oak_finalizer_running_ns() == 0) return;
+    for (unsigned idle = 0; idle < 3; idle++) {
+        if (oak_finalizers_run() > 0 || oak_finalizer_running_ns() != 0) idle = 0;
         (void)sched_yield();
     }
 }

@@ -64,7 +64,8 @@ static void add_edge(luaL_Buffer *b, oaki_lua_walk *w, const oaki_lua_edge *e, u
     case OAKI_LUA_INDEX: snprintf(text, sizeof text, "[%lld]", (long long)e->as.i); break;
     case OAKI_LUA_NUMBER: snprintf(text, sizeof text, "[%.14g]", e->as.n); break;
     case OAKI_LUA_OTHER_KEY:
-        if (e->type == LUA_TBOOLEAN) snprintf(text, sizeof text, "[%s]", e->as.i ? "true" : "false");
+        if (e->type == LUA_TBOOLEAN)
+            snprintf(text, sizeof text, "[%s]", e->as.i ? "true" : "false");
         else snprintf(text, sizeof text, "[%s: %p]", lua_typename(w->L, e->type), e->as.p);
         break;
     case OAKI_LUA_KEY: snprintf(text, sizeof text, " (a key)"); break;

@@ -1,8 +1,8 @@
 /* walk.h - a walk over all that is reachable in a Lua state, and paths in words.
  *
- * Breadth first from the registry, by Lua's public interface: pairs of tables, metatables, upvalues,
- * user values, and the functions and locals of coroutines. References of weak tables aren't
- * followed. Lua's collector is stopped meanwhile, so no code of the script runs.
+ * Breadth first from the registry, by Lua's public interface: pairs of tables, metatables,
+ * upvalues, user values, and the functions and locals of coroutines. References of weak tables
+ * aren't followed. Lua's collector is stopped meanwhile, so no code of the script runs.
  *
  * Owns: struct oaki_lua_walk, whose memory is userdata on the stack of the state, so that an error
  * gives it back. Bound: O(objects + references); 40 to 80 bytes of the state's memory an

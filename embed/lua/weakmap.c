@@ -1,9 +1,9 @@
 /* weakmap.c - oakum.weakmap: maps with weak keys, weak values or both, that never stall.
  *
- * Pairs lie in weak tables of Lua's with up to 256 each (anchor.h), so that Lua's collector says what
- * lives, ephemerons included; an oak_map says in which of them a key is. An entry whose pair has gone
- * is absent at once. It is removed when its chunk's turn comes: each TURN operations one chunk is
- * looked through. A new object at the address of a dead one takes over its entry.
+ * Pairs lie in weak tables of Lua's with up to 256 each (anchor.h), so that Lua's collector says
+ * what lives, ephemerons included; an oak_map says in which of them a key is. An entry whose pair
+ * has gone is absent at once. It is removed when its chunk's turn comes: each TURN operations one
+ * chunk is looked through. A new object at the address of a dead one takes over its entry.
  *
  * Owns: its cell. Bound: an operation is O(1), and up to that of 256 pairs: a chunk's table that is
  *   rebuilt by Lua, or looked through. */

@@ -5,7 +5,8 @@
  * into it for pointers: so a userdata may hold a pointer to an object of Oakum's, and keeps it.
  *
  * A state is used by one thread at a time, as Lua's are. Functions that say so raise Lua's errors,
- * "not enough memory" among them, and are called where Lua's own may be. docs/lua.md has the tour. */
+ * "not enough memory" among them, and are called where Lua's own may be. docs/lua.md is the tour.
+ */
 #ifndef OAKUM_LUA_H
 #define OAKUM_LUA_H
 

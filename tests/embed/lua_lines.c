@@ -125,7 +125,7 @@ END_TEST
 START_TEST(a_sample_may_fall_due_anywhere)
 {
     lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 8 << 20 });
-    test_lua_run(L, "local function deep(n) if n > 0 then return 1 + deep(n - 1) end return 0 end\n"
+    test_lua_run(L, "local function deep(n) return n > 0 and 1 + deep(n - 1) or 0 end\n"
                     "local list = {}\n"
                     "for i = 1, 300 do\n"
                     "    local co\n"

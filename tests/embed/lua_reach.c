@@ -1,4 +1,4 @@
-/* lua_reach.c - tests of embed/lua/walk.c, path.c, why.c from a host: paths to values and objects. */
+/* lua_reach.c - tests of embed/lua/walk.c, path.c, why.c: paths to values and to objects. */
 #include "tests/embed/lua_run.h"
 
 #include <check.h>

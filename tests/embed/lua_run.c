@@ -34,7 +34,7 @@ const char *test_lua_fails(lua_State *L, const char *script)
 void test_lua_run(lua_State *L, const char *script)
 {
     const char *error = test_lua_fails(L, script);
-    ck_assert_msg(!error, "%s", error);
+    ck_assert_msg(!error, "%s, in %.60s", error, script);
 }
 
 lua_Integer test_lua_value(lua_State *L, const char *expression)

@@ -1,4 +1,4 @@
-/* lua_run.h - what tests of Lua on Oakum share: states with libraries, and scripts that must run. */
+/* lua_run.h - what tests of Lua on Oakum share: states with libraries, scripts that must run. */
 #ifndef TESTS_EMBED_LUA_RUN_H
 #define TESTS_EMBED_LUA_RUN_H
 
