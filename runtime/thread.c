@@ -257,9 +257,9 @@ typedef struct start {
     char name[16];
 } start;
 
-static void *run_attached(void *p)
+static void *run_attached(void *hidden)
 {
-    start *s = p;
+    start *s = (start *)~(uintptr_t)hidden;
     /* Out of memory: the object stays for good, and the argument with it. */
     bool attached = oaki_thread_attach_self() != NULL;
     void *(*fn)(void *) = s->fn;
@@ -297,7 +297,9 @@ int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void 
     s->fn = fn;
     s->arg = arg;
     s->labels = inherited();
-    int e = pthread_create(thread ? thread : &id, attr, run_attached, s);
+    /* The C library has the argument in the thread's descriptor as long as the thread runs, and so
+     * would keep whatever gets the memory of this record once it is freed. */
+    int e = pthread_create(thread ? thread : &id, attr, run_attached, (void *)~(uintptr_t)s);
     if (e != 0) {
         disinherit(s->labels);
         oak_free(s);

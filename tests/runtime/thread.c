@@ -342,6 +342,27 @@ START_TEST(the_argument_of_a_new_thread_is_kept)
 }
 END_TEST
 
+/* Words of the C library's record of this thread that refer to the heap. */
+static void *count_references(void *arg)
+{
+    oak_heap_info heap;
+    oak_heap_info_read(&heap);
+    const uintptr_t *words = (const uintptr_t *)pthread_self();
+    for (size_t i = 0; i < 2048 / sizeof *words; i++)
+        if (words[i] - (uintptr_t)heap.base < heap.reserved) ++*(size_t *)arg;
+    return NULL;
+}
+
+START_TEST(the_descriptor_of_a_new_thread_refers_to_nothing)
+{
+    pthread_t id;
+    size_t references = 0;
+    ck_assert_int_eq(oak_thread_create(&id, NULL, count_references, &references), 0);
+    test_join(id);
+    ck_assert_uint_eq(references, 0);
+}
+END_TEST
+
 static AO_t blocked_signals, attached;
 
 static void *own(void *arg)
@@ -398,6 +419,7 @@ Suite *suite_runtime_thread(void)
     tcase_add_loop_test(c, the_first_thread_may_leave_the_others_behind, 0, 2);
     tcase_add_loop_test(c, a_thread_cancelled_in_a_blocking_region_detaches, 0, 2);
     tcase_add_test(c, the_argument_of_a_new_thread_is_kept);
+    tcase_add_test(c, the_descriptor_of_a_new_thread_refers_to_nothing);
     tcase_add_loop_test(c, the_runtimes_own_threads_take_no_signals_and_attach_on_request, 0, 2);
     tcase_add_test(c, oakum_inside_oakum_is_fatal);
     suite_add_tcase(s, c);
