@@ -159,7 +159,7 @@ static value call_next(struct scheme *s, struct closure **c, struct vector **arg
 
 value apply(struct scheme *s, value f, size_t n, value *arg)
 {
-    struct closure *c = AS(closure, f);
+    struct closure *c = is(f, CLOSURE) ? AS(closure, f) : NULL;
     struct vector *args = NULL;
     if (!is(f, CLOSURE)) {
         check_stack(s);

@@ -105,17 +105,15 @@ static struct port *open_port(struct scheme *s, const char *path, const char *mo
     return p;
 }
 
-static value open_file(struct scheme *s, value name, const char *mode)
+static const char *path_of(struct scheme *s, value name)
 {
     struct string *t = AS(string, name);
     if (memchr(t->bytes, 0, t->length)) fail(s, name, "there is a zero byte in this name");
-    char *path = checked(s, oak_alloc_noscan(t->length + 1));
-    memcpy(path, t->bytes, t->length);
-    return VALUE(open_port(s, path, mode));
+    return t->bytes;
 }
 
-EXPRESSION(open_input, open_file(s, arg[0], "re"))
-EXPRESSION(open_output, open_file(s, arg[0], "we"))
+EXPRESSION(open_input, VALUE(open_port(s, path_of(s, arg[0]), "re")))
+EXPRESSION(open_output, VALUE(open_port(s, path_of(s, arg[0]), "we")))
 
 PROCEDURE(close_port)
 {
@@ -167,11 +165,7 @@ struct string *read_file(struct scheme *s, const char *path)
 
 PROCEDURE(load)
 {
-    struct string *name = AS(string, arg[0]);
-    char path[4096];
-    if (name->length >= sizeof path) fail(s, arg[0], "load: this name is too long");
-    memcpy(path, name->bytes, name->length);
-    path[name->length] = 0;
+    const char *path = path_of(s, arg[0]);
     struct string *text = read_file(s, path);
     struct source in = { path, text->bytes, text->bytes + text->length, .line = 1 };
     return run_source(s, &in);

@@ -139,10 +139,12 @@ value flonum(struct scheme *s, double d)
     return VALUE(f);
 }
 
+/* With a zero byte at the end, for C; and so that a pointer to the end of the text points into the
+ * string still, and not to whatever object comes next, which it would keep. */
 struct string *new_string(struct scheme *s, const char *bytes, size_t length)
 {
-    if (length > PTRDIFF_MAX) checked(s, NULL);
-    struct string *t = allocate(s, STRING, sizeof *t + length);
+    if (length >= PTRDIFF_MAX) checked(s, NULL);
+    struct string *t = allocate(s, STRING, sizeof *t + length + 1);
     t->kind = STRING;
     t->length = length;
     if (bytes) memcpy(t->bytes, bytes, length);

@@ -24,11 +24,13 @@
  *
  * A word. Its low bits say what it is:
  *   ...1     an integer of 63 bits
- *   0000     an object that begins with its kind
  *   0010     a pair, which has no room for a kind
+ *   0100     an object that begins with its kind
  *   0110     one of a kind: (), #f, ...
  *   1110     a character, in the bits from 8 up
- * A pointer with a tag is a pointer into its object, and so keeps it alive as any other would.
+ * A pointer with a tag is a pointer into its object, and so keeps it alive as any other would. It
+ * is better than one without: a word on a stack that is an object's very beginning may also be the
+ * end of the object before, which so is kept as well.
  * The null pointer is no value: fresh memory is zero, and so a fresh variable is unassigned. */
 typedef struct object *value;
 
@@ -126,15 +128,19 @@ static inline bool is_pair(value v) { return (bits_of(v) & 15) == 2; }
 static inline struct pair *pair_of(value v) { return (struct pair *)(bits_of(v) - 2); }
 static inline value car(value v) { return pair_of(v)->car; }
 static inline value cdr(value v) { return pair_of(v)->cdr; }
-static inline bool is_object(value v) { return (bits_of(v) & 15) == 0; }
-static inline bool is(value v, enum kind kind) { return is_object(v) && v->kind == kind; }
+static inline bool is_object(value v) { return (bits_of(v) & 15) == 4; }
+static inline struct object *object_of(value v) { return (struct object *)(bits_of(v) - 4); }
+static inline bool is(value v, enum kind kind)
+{
+    return is_object(v) && object_of(v)->kind == kind;
+}
 static inline bool is_char(value v) { return (bits_of(v) & 255) == 14; }
 static inline value character(unsigned char c) { return (value)((uintptr_t)c << 8 | 14); }
 static inline unsigned char char_of(value v) { return (unsigned char)(bits_of(v) >> 8); }
 
 /* What a value is, once is() or of_type() has told: AS(string, v)->length. */
-#define AS(type, v) ((struct type *)(v))
-#define VALUE(object) ((value)(object))
+#define AS(type, v) ((struct type *)object_of(v))
+#define VALUE(object) ((value)((uintptr_t)(object) + 4))
 
 /* ---- object.c ---- */
 

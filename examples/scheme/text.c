@@ -328,7 +328,7 @@ static void print_vector(FILE *out, const struct vector *v, bool quoted, const s
 static void print_object(FILE *out, value v, bool quoted, const struct outer *up)
 {
     char text[64];
-    switch (v->kind) {
+    switch (object_of(v)->kind) {
     case FLONUM:
         number_text(v, text, sizeof text);
         fputs(text, out);
