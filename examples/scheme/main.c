@@ -16,7 +16,9 @@
 #include <editline/readline.h>
 #endif
 
+#ifndef STACK_SIZE /* AddressSanitizer takes up to 64 MiB */
 #define STACK_SIZE ((size_t)256 << 20)
+#endif
 #define STACK_LEFT ((size_t)4 << 20) /* below the depth that programs may reach, for C's own use */
 
 struct job {
