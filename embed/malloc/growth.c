@@ -23,6 +23,7 @@
 #define CANDIDATES 4
 #define PATH_ROOM 16384
 #define PATH_LINES 10
+#define PASSING 4 /* objects that a way round is worth */
 
 static unsigned int asked; /* AO_int: reports that a signal has asked for and that are due */
 
@@ -42,6 +43,13 @@ static void note(void *obj, size_t bytes, double weight, const oaki_site *s, voi
     if ((int64_t)s->id == c->site) c->hidden[c->n++ % CANDIDATES] = oaki_hide(obj);
 }
 
+/* What is in a register or on a stack may be on its way elsewhere. */
+static size_t weight(const oak_path *p)
+{
+    bool passing = p->root.kind == OAK_ROOT_REGISTER || p->root.kind == OAK_ROOT_STACK;
+    return p->length + (passing ? PASSING : 0);
+}
+
 /* The shortest of the paths to them, or NULL. */
 static oak_path *shortest(const candidates *c)
 {
@@ -49,7 +57,7 @@ static oak_path *shortest(const candidates *c)
     for (size_t i = 0; i < OAKI_MIN(c->n, (size_t)CANDIDATES); i++) {
         oak_path *p = oak_why_alive(oaki_unhide(c->hidden[i]));
         bool kept = p && p->root.kind != OAK_ROOT_NONE && !p->root.caller;
-        if (kept && (!best || p->length < best->length)) {
+        if (kept && (!best || weight(p) < weight(best))) {
             oak_path *other = best;
             best = p;
             p = other;

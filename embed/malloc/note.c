@@ -78,7 +78,7 @@ int oaki_note_start(size_t rate)
     (void)dl_iterate_phdr(find_loader, NULL);
     self.sites = oaki_sites_hooks();
     self.rate = rate;
-    int r = oaki_sites_init();
+    int r = oak_profile_set_rate(rate); /* so that profiles tell the rate */
     if (r == 0) r = oaki_sample_set_rate(rate, &hooks, 0);
     oaki_quiet_end();
     return r;

@@ -9,6 +9,7 @@
 #include "observe/symbol.h"
 #include "preload.h"
 #include "runtime/print.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,11 +135,23 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* A program in C++ brings what reads its names. */
+static void put_name(text *t, const char *name)
+{
+    char *(*demangle)(const char *, char *, size_t *, int *) = NULL;
+    int status = -1;
+    if (strncmp(name, "_Z", 2) == 0)
+        *(void **)&demangle = dlsym(RTLD_DEFAULT, "__cxa_demangle");
+    char *plain = demangle ? demangle(name, NULL, NULL, &status) : NULL;
+    put(t, "%s", plain && status == 0 ? plain : name);
+    free(plain);
+}
+
 static void put_frame(text *t, const oak_frame *f, bool first)
 {
     begin_line(t);
     put(t, "   %s ", first ? "at" : "by");
-    if (f->function) put(t, "%s", f->function);
+    if (f->function) put_name(t, f->function);
     else put(t, "0x%lx", (unsigned long)f->address);
     if (f->file && f->line > 0) put(t, " (%s:%d)\n", base_name(f->file), f->line);
     else if (f->object) put(t, " (in %s)\n", f->object);

@@ -38,47 +38,38 @@ static void *run(void *p)
     return f.fn(f.arg);
 }
 
+/* One of Oakum's own: what it allocates is not the program's. The runtime attaches it if it wants
+ * to; until then it has the side, as libc calls malloc in the middle of that. */
+static void *run_own(void *p)
+{
+    first f = *(first *)p;
+    oaki_side_free(p);
+    oaki_my.quiet = 1;
+    oaki_my.was_attached = true;
+    return f.fn(f.arg);
+}
+
 OAKI_EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *),
                                void *arg)
 {
     if (!real.create) *(void **)&real.create = next("pthread_create");
-    if (!oaki_wanted.tracks || oaki_my.quiet) return real.create(id, attr, fn, arg);
+    if (!oaki_wanted.tracks && !oaki_my.quiet) return real.create(id, attr, fn, arg);
     first *f = oaki_side_alloc(sizeof *f, 1);
     if (!f) return EAGAIN;
     *f = (first){ fn, arg };
-    int e = real.create(id, attr, run, f);
+    int e = real.create(id, attr, oaki_my.quiet ? run_own : run, f);
     if (e != 0) oaki_side_free(f);
     return e;
 }
 
-/* What Oakum's own threads allocate is not the program's. */
-typedef struct own_start {
-    void *(*fn)(void *);
-    void *arg;
-    bool attach;
-} own_start;
-
 int __real_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
 int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
 
-static void *run_own(void *p)
-{
-    own_start s = *(own_start *)p;
-    oaki_side_free(p);
-    oaki_my.quiet = 1;
-    if (s.attach && !oaki_can_enter()) return NULL;
-    return s.fn(s.arg);
-}
-
 int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
-    own_start *s = oaki_side_alloc(sizeof *s, 1);
-    if (!s) return ENOMEM;
-    *s = (own_start){ fn, arg, attach };
     oaki_quiet_begin();
-    int e = __real_oaki_thread_spawn(name, run_own, s, false);
+    int e = __real_oaki_thread_spawn(name, fn, arg, attach);
     oaki_quiet_end();
-    if (e != 0) oaki_side_free(s);
     return e;
 }
 
