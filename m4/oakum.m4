@@ -54,6 +54,7 @@ AC_DEFUN([OAK_MODES], [
            OAK_MODE_CFLAGS="-Wno-unknown-warning-option -Wno-tsan"])
     AS_IF([test -n "$OAK_MODE_LDFLAGS"],
           [OAK_MODE_CFLAGS="$OAK_MODE_LDFLAGS $OAK_MODE_CFLAGS -fno-omit-frame-pointer"])
+    AM_CONDITIONAL([OAK_PRELOAD], [test -z "$OAK_MODE_LDFLAGS"]) # a sanitizer has its own malloc
     AC_SUBST([OAK_MODE_CPPFLAGS])
     AC_SUBST([OAK_MODE_CFLAGS])
     AC_SUBST([OAK_MODE_LDFLAGS])

@@ -23,13 +23,20 @@ static int is_aligned(const void *p, size_t align)
 }
 
 /* Sizes and pointers that the compiler can't see through. */
-static __attribute__((noipa)) size_t huge(size_t less)
+static size_t some(size_t n)
 {
-    return SIZE_MAX - less;
+    __asm__("" : "+r"(n));
+    return n;
 }
 
-static __attribute__((noipa)) char *same(char *p)
+static size_t huge(size_t less)
 {
+    return some(SIZE_MAX) - less;
+}
+
+static char *same(char *p)
+{
+    __asm__("" : "+r"(p));
     return p;
 }
 
@@ -139,7 +146,7 @@ static void aligned(void)
             CHECK(is_aligned(p, align));
             free(p);
         }
-    p = memalign(48, 100);
+    p = memalign(some(48), 100);
     CHECK(is_aligned(p, 64));
     free(p);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -25,6 +25,9 @@ static void fail(const char *what)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *shared[512];
 
+/* Of forklib.c, where that is preloaded. */
+__attribute__((weak)) void forklib_use(void);
+
 static void swap_blocks(unsigned *x, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
@@ -38,6 +41,7 @@ static void swap_blocks(unsigned *x, int rounds)
         *at = mine;
         pthread_mutex_unlock(&lock);
         free(other);
+        if (forklib_use) forklib_use();
     }
 }
 
