@@ -1,7 +1,9 @@
 /* map.c - oakum.map: a map with Lua values that grows and shrinks in small steps.
  *
- * An oak_map from keys to values (value.h); objects among them are in anchors. What may raise an
- * error or run Lua code comes before the map is changed, or after it.
+ * An oak_map from keys to values (value.h); objects and strings among them are in anchors. So Oakum's
+ * collector has nothing to look for in it: a key that is a string has the address of Lua's bytes,
+ * which stay where they are. What may raise an error or run Lua code comes before the map is
+ * changed, or after it.
  *
  * Owns: its cell. Bound: an operation is the map's, O(1), and that of at most two anchors. */
 #include "cell.h"
@@ -20,7 +22,6 @@ typedef struct map {
 
 static const oak_map_type map_type = {
     .key = OAK_KEY_CUSTOM,
-    .flags = OAK_MAP_SCAN_KEY, /* copies of strings */
     .key_size = sizeof(oaki_lua_key),
     .value_size = sizeof(oaki_lua_value),
     .value_offset = sizeof(oaki_lua_key),
@@ -110,9 +111,8 @@ static uint32_t anchor(lua_State *L, map *m, int idx)
 
 static void insert(lua_State *L, map *m, oaki_lua_key *k, oaki_lua_value v, bool anchored)
 {
-    bool object = oaki_lua_is_object(k->type);
     if (anchored) v.anchor = anchor(L, m, 3);
-    if (object) k->anchor = anchor(L, m, 2);
+    if (oaki_lua_needs_anchor((int)k->type)) k->anchor = anchor(L, m, 2);
     oaki_lua_lines_begin(L);
     oaki_lua_value *slot = oak_map_put(m->map, k);
     oaki_lua_lines_end();
@@ -132,11 +132,10 @@ static bool erase(lua_State *L, map *m, const oaki_lua_key *k)
     if (!v) return false;
     const oaki_lua_key *stored = (const void *)((const char *)v - sizeof *stored);
     uint32_t of_value = v->anchor, of_key = stored->anchor;
-    size_t bytes = ENTRY_BYTES + stored->len;
     (void)oak_map_delete(m->map, k);
     if (of_value) oaki_lua_anchor_drop(L, 1, &m->cell.anchors, of_value);
     if (of_key) oaki_lua_anchor_drop(L, 1, &m->cell.anchors, of_key);
-    oaki_lua_cell_uncharge(&m->cell, bytes);
+    oaki_lua_cell_uncharge(&m->cell, ENTRY_BYTES);
     return true;
 }
 
@@ -150,9 +149,8 @@ static void put(lua_State *L, map *m)
         replace(L, m, slot, oaki_lua_value_at(L, 3), anchored);
         return;
     }
-    oaki_lua_key_keep(L, &k);
     insert(L, m, &k, oaki_lua_value_at(L, 3), anchored);
-    oaki_lua_cell_charge(L, &m->cell, ENTRY_BYTES + k.len);
+    oaki_lua_cell_charge(L, &m->cell, ENTRY_BYTES);
 }
 
 static int set(lua_State *L)

@@ -1,9 +1,9 @@
 /* value.h - Lua values in structures of Oakum's.
  *
  * A key is found by what it is: numbers by value (a float that is a whole number is that integer,
- * as in tables), strings by their bytes, of which the structure has a copy, other objects by their
- * address. A value is kept as it is if it is no object. Objects, and strings that are values, are
- * kept for Lua's collector in anchors (anchor.h). */
+ * as in tables), strings by their bytes, other objects by their address. A value is kept as it is
+ * if it is no object. Objects and strings are kept for Lua's collector in anchors (anchor.h), or
+ * a structure has a copy of a key that is a string. */
 #ifndef OAKI_LUA_VALUE_H
 #define OAKI_LUA_VALUE_H
 
