@@ -43,7 +43,7 @@ OAKI_NOINLINE int oaki_gc_hold(void)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
-    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    oaki_gc_lock_barge(t);
     return 0;
 }
 

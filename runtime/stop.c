@@ -34,6 +34,7 @@
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
 #define TURN_NS 20000u           /* between stops in a row: for threads that sleep still ... */
 #define TURNS 4                  /* ... so often, and once more */
+#define BARGES 64                /* times that gc_lock is taken ahead of those who wait */
 
 static struct stopper {
     unsigned int epoch;    /* AO_int */
@@ -41,6 +42,7 @@ static struct stopper {
     unsigned int stray;    /* AO_int: id of a thread that got the signal and is not attached */
     AO_t awaited;          /* the thread whose answer the stopper sleeps for */
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
+    unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
     sigset_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
@@ -157,6 +159,18 @@ OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
     if (in_turn) acquire_in_turn(l);
     else oaki_lock_acquire(l);
     oaki_stop_unblock(t);
+}
+
+OAKI_NOINLINE void oaki_gc_lock_barge(oaki_thread *t)
+{
+    oaki_lock *l = &oaki_the_heap.gc_lock;
+    unsigned int n = AO_int_load(&stopper.barges);
+    if (n < BARGES && oaki_lock_try(l)) {
+        AO_int_store(&stopper.barges, AO_int_load(&stopper.queue) > 0 ? n + 1 : 0);
+        return;
+    }
+    oaki_lock_acquire_parked(t, l);
+    AO_int_store(&stopper.barges, 0);
 }
 
 #if defined(__x86_64__)

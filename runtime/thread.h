@@ -137,6 +137,11 @@ OAKI_INLINE void oaki_leave(oaki_thread *t)
  * collected around, and its cache flushed. */
 void oaki_lock_acquire_parked(oaki_thread *t, struct oaki_lock *l);
 
+/* gc_lock, as above, for who holds it for a moment and comes often: ahead of those who wait, as
+ * waking each in its turn takes many times as long. Now and then it waits for its own turn, so
+ * that nobody waits forever. */
+void oaki_gc_lock_barge(oaki_thread *t);
+
 /* As oak_blocking_enter and _leave, for runtime code outside oaki_enter: to wait for something
  * that a stopped world may delay. */
 void oaki_blocking_begin(oaki_thread *t);
