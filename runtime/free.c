@@ -5,6 +5,7 @@
  * been freed. */
 #include "collector.h"
 #include "heap.h"
+#include "plain.h"
 #include "track.h"
 #include "type.h"
 #include <errno.h>
@@ -34,7 +35,7 @@ static void count_free(const oaki_span *s, size_t bytes)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_count_add(&h->frees[s->cls], 1);
-    oaki_zone_count_frees(s->zone, 1, bytes);
+    if (OAKI_UNLIKELY(s->zone != 0)) oaki_zone_count_frees(s->zone, 1, bytes);
     oaki_count_sub_most(&h->live, bytes);
 }
 
@@ -64,7 +65,13 @@ void oak_free(void *p)
     if (!p) return;
     oaki_thread *t = oaki_enter();
     if (!t) oak_fatal("oakum: oak_free: %p: this thread can't be attached: out of memory", p);
-    oaki_span *s = object_at(p, "oak_free");
+    oaki_span *s = oaki_plain_span(p);
+    if (OAKI_LIKELY(s != NULL)) {
+        free_small(s, p);
+        oaki_leave(t);
+        return;
+    }
+    s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) oaki_the_heap.sampler.on.freed(p);
     oaki_central_ensure_swept(s);
@@ -112,7 +119,8 @@ static oaki_span *checked_object(void *p, const char *what)
 {
     oaki_thread *t = oaki_enter();
     if (!t) oak_fatal("oakum: %s: %p: this thread can't be attached: out of memory", what, p);
-    oaki_span *s = object_at(p, what);
+    oaki_span *s = oaki_plain_span(p);
+    if (OAKI_UNLIKELY(!s)) s = object_at(p, what);
     oaki_leave(t);
     return s;
 }

@@ -34,6 +34,7 @@ typedef struct oaki_heap {
     AO_t used;
     AO_t started;
     oak_config config;
+    bool dirty_noscan; /* a host's choice, at its start: small noscan objects are not zeroed */
 
     /* page heap: pages_lock */
     oaki_lock pages_lock;

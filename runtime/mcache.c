@@ -119,7 +119,8 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     oaki_bits_set(oaki_the_heap.alloc, from, to - from);
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
-    if (s->needzero) memset(p, 0, to - from);
+    if (s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan))
+        memset(p, 0, to - from);
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
     AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
     s->cursor = (uint32_t)(to - base);

@@ -6,7 +6,7 @@
  *
  * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
  * Bound: O(1), and what a refill costs. Lock: none. */
-#include "libgc.h"
+#include "reuse.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +14,8 @@
 #define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
 #define FAST_MAX 2047  /* with the byte that may be added, what the table of small classes holds */
 #define MANY_BYTES 4096 /* of objects in a list, as in libgc */
+
+__thread lgc_reuse lgc_reused;
 
 /* ---- the slow path ---- */
 
@@ -49,14 +51,22 @@ void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type)
     return OAKI_LIKELY(p != NULL) ? p : lgc_out_of_memory(n);
 }
 
-static OAKI_COLD void *scan_slow(size_t n)
+static OAKI_NOINLINE void *slow(size_t n, oaki_kind kind)
 {
-    return lgc_alloc(n, OAKI_SCAN, 0);
+    void *p = NULL;
+    if (OAKI_LIKELY(n <= FAST_MAX))
+        p = lgc_reuse_take(kind, oaki_class_small[(n + lgc.extra + 15) / 16]);
+    return p ? p : lgc_alloc(n, kind, 0);
 }
 
-static OAKI_COLD void *noscan_slow(size_t n)
+static OAKI_NOINLINE void *scan_slow(size_t n)
 {
-    return lgc_alloc(n, OAKI_NOSCAN, 0);
+    return slow(n, OAKI_SCAN);
+}
+
+static OAKI_NOINLINE void *noscan_slow(size_t n)
+{
+    return slow(n, OAKI_NOSCAN);
 }
 
 /* ---- the fast paths ---- */
@@ -207,35 +217,64 @@ char *GC_strndup(const char *s, size_t n)
 
 /* ---- freeing, resizing ---- */
 
+/* Is there a figure of it to be kept, because it isn't collectable? */
+OAKI_INLINE bool is_counted(const void *p)
+{
+    size_t off = oaki_heap_offset(p);
+    if (OAKI_UNLIKELY(off >= AO_load(&oaki_the_heap.used))) return false;
+    unsigned kind = (oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_SPANCLASS) >> 6;
+    return OAKI_UNLIKELY(kind == OAKI_PINNED) || (GC_non_gc_bytes > 0 && oaki_is_held(p));
+}
+
 void GC_free(void *p)
 {
     if (!p) return;
-    const oaki_span *s = lgc_span_of(p);
-    if (s) {
+    const oaki_span *s = oaki_plain_span(p);
+    if (OAKI_LIKELY(s != NULL)) {
         lgc_stats_freed(s->size);
-        if (s->kind == OAKI_PINNED || (GC_non_gc_bytes > 0 && oaki_is_held(p)))
-            count_non_gc(p, false);
+        if (OAKI_LIKELY(lgc_reuse_give(s, p))) return;
+    } else {
+        lgc_stats_freed(oak_usable_size(p));
     }
+    if (is_counted(p)) count_non_gc(p, false);
     oak_free(p);
 }
 
-void *GC_realloc(void *p, size_t n)
+/* Not of a kind that the fast paths serve, or large. */
+static void *resize(void *p, size_t n)
 {
     size_t want;
+    if (__builtin_add_overflow(n, lgc.extra, &want)) return lgc_out_of_memory(n);
+    bool counted = is_counted(p), held = counted && oaki_is_held(p);
+    size_t before = counted ? oak_usable_size(p) : 0;
+    void *q = oak_realloc(p, want);
+    if (OAKI_UNLIKELY(!q)) return lgc_out_of_memory(n);
+    if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
+    if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
+    return q;
+}
+
+/* In place unless it would be less than half of the object, as in libgc; what is behind it refers
+ * to nothing any more. */
+void *GC_realloc(void *p, size_t n)
+{
     if (!p) return GC_malloc(n);
     if (n == 0) {
         GC_free(p);
         return NULL;
     }
-    if (__builtin_add_overflow(n, lgc.extra, &want)) return lgc_out_of_memory(n);
-    const oaki_span *s = lgc_span_of(p);
-    bool held = s && GC_non_gc_bytes > 0 && oaki_is_held(p);
-    bool counted = held || (s && s->kind == OAKI_PINNED);
-    size_t before = counted ? oak_usable_size(p) : 0;
-    void *q = oak_realloc(p, want);
-    if (!q) return lgc_out_of_memory(n);
-    if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
-    if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
+    const oaki_span *s = oaki_plain_span(p);
+    if (OAKI_UNLIKELY(!s || s->kind > OAKI_NOSCAN)) return resize(p, n);
+    size_t size = s->size, room = size - lgc.extra;
+    bool scanned = s->kind == OAKI_SCAN;
+    if (n <= room && (n >= size / 2 || size <= 2 * OAKI_GRANULE)) {
+        if (scanned) memset((char *)p + n, 0, size - n);
+        return p;
+    }
+    void *q = scanned ? GC_malloc(n) : GC_malloc_atomic(n);
+    if (OAKI_UNLIKELY(!q)) return NULL;
+    memcpy(q, p, OAKI_MIN(n, size));
+    GC_free(p);
     return q;
 }
 

@@ -14,6 +14,8 @@
 /* Bytes that live from where on markers help each other: less is marked before they are awake. */
 #define HELP_FROM ((size_t)32 << 20)
 
+#define PERCENT 260 /* for a divisor of 1 */
+
 static struct {
     GC_word divisor; /* what the pacing was made from */
     size_t heap_told; /* size at the last GC_on_heap_resize */
@@ -105,14 +107,15 @@ static void over(const oaki_cycle *c, void *ctx)
     if (lgc.dump_regularly) GC_dump_named(NULL);
 }
 
-/* libgc's rule lets the program allocate (2 * scanned + the rest + roots) / divisor bytes in
- * between; the heap's is in percent of what lives. */
+/* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
+ * in between, and goes on while there is room in the heap, which is about as much again; the heap's
+ * is in percent of what lives. */
 void lgc_apply_pace(void)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
     if (divisor == self.divisor) return;
     self.divisor = divisor;
-    (void)oak_set_gc_percent((int)OAKI_MAX(200 / divisor, 1));
+    (void)oak_set_gc_percent((int)OAKI_MAX(PERCENT / divisor, 1));
 }
 
 void lgc_collect_init(void)
@@ -247,7 +250,7 @@ void GC_start_world_external(void)
 static void promise(size_t bytes)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
-    size_t percent = OAKI_MAX(200 / divisor, 1), least = bytes / percent * 100;
+    size_t percent = OAKI_MAX(PERCENT / divisor, 1), least = bytes / percent * 100;
     lgc.expanded = OAKI_MAX(lgc.expanded, bytes);
     if (least <= oaki_the_heap.config.min_heap) return;
     oaki_the_heap.config.min_heap = least;

@@ -155,7 +155,7 @@ bool lgc_is_displacement(size_t d);
 
 void lgc_stats_marked(void);             /* in the stop */
 void lgc_stats_cycle(uint64_t pause_ns); /* after it */
-void lgc_stats_freed(size_t bytes);
+void lgc_stats_freed(size_t bytes);      /* by hand */
 
 /* ---- debug.c, leak.c ---- */
 

@@ -5,12 +5,21 @@
  * or from a constructor. Lock: `once`. */
 #include "libgc.h"
 
+#include "runtime/observer.h"
 #include "runtime/os.h"
 #include <oakum/gc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Nothing is collected while less than this was allocated since the last time. */
 #define MIN_HEAP ((size_t)1 << 20)
+
+/* Profiles, the debug server and what they need stay out of the library: a program that is run on
+ * it for its collector is not to be larger for them. */
+void oaki_observe_start(const oak_config *config)
+{
+    (void)config;
+}
 
 static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
 
@@ -47,6 +56,7 @@ static void start(void)
     if (oak_init(&cfg) != 0)
         oak_fatal("oakum: libgc: the heap can't be started: no address space?");
     (void)oak_set_fatal_handler(on_fatal);
+    oaki_the_heap.dirty_noscan = true; /* GC_malloc_atomic promises nothing */
     lgc_roots_init();
     lgc_final_init();
     lgc_push_init();

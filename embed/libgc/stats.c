@@ -124,9 +124,10 @@ size_t GC_get_bytes_since_gc(void)
     return now > self.total_at_gc ? now - self.total_at_gc : 0;
 }
 
+/* Two threads at once may lose one: the figure is approximate, and GC_free is not to wait. */
 void lgc_stats_freed(size_t bytes)
 {
-    oaki_count_add(&self.freed, bytes);
+    AO_store(&self.freed, AO_load(&self.freed) + bytes);
 }
 
 size_t GC_get_expl_freed_bytes_since_gc(void)

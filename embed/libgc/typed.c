@@ -138,7 +138,7 @@ static void *alloc_typed(size_t n, size_t element, GC_word descr)
     lgc_ready();
     if (descr == 0) {
         void *p = lgc_alloc(n, OAKI_NOSCAN, 0);
-        if (p && n > OAKI_SMALL_MAX - lgc.extra) memset(p, 0, n);
+        if (p) memset(p, 0, n);
         return p;
     }
     size_t size = element ? element : n;

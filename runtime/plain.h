@@ -1,0 +1,32 @@
+/* plain.h - the quick look at an object that is to be freed or resized.
+ *
+ * Lock: none; the caller holds a reference to the object, so that it is not collected meanwhile. */
+#ifndef OAKI_PLAIN_H
+#define OAKI_PLAIN_H
+
+#include "heap.h"
+
+/* The span of the small object that begins at p, when it is swept and nothing is known of its
+ * objects but what A says, so that nobody else need be asked: nearly always. NULL proves nothing. */
+OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(p), page = off >> OAKI_PAGE_SHIFT;
+    if (OAKI_UNLIKELY(off >= AO_load(&h->used))) return NULL;
+    oaki_pte e = h->pte[page];
+    unsigned cls = e & OAKI_PTE_CLASS;
+    if (OAKI_UNLIKELY(cls == 0 || cls == OAKI_CLASS_LARGE)) return NULL;
+    page -= e >> OAKI_PTE_OFFSET_SHIFT;
+    oaki_span *s = &h->spans[page];
+    const oaki_class *c = &oaki_classes[cls];
+    size_t in = off - (page << OAKI_PAGE_SHIFT), slot = (in * c->magic) >> 32;
+    if (OAKI_UNLIKELY(slot * c->size != in || slot >= c->nslots)) return NULL;
+    if (!oaki_bit_get(h->alloc, off) || s->swept != (uint32_t)AO_load(&h->cycle)) return NULL;
+    if (s->special || AO_char_load(&s->sampled)) return NULL;
+    const oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(s->kind, cls)];
+    bool unused = s->list == OAKI_LIST_CACHED && (const char *)p >= r->next &&
+                  (const char *)p < oaki_tls_mcache->run_end[OAKI_SPANCLASS(s->kind, cls)];
+    return OAKI_LIKELY(!unused) ? s : NULL;
+}
+
+#endif
