@@ -7,7 +7,8 @@
 #include "heap.h"
 
 /* The span of the small object that begins at p, when it is swept and nothing is known of its
- * objects but what A says, so that nobody else need be asked: nearly always. NULL proves nothing. */
+ * objects but what A says, so that nobody else need be asked: nearly always. NULL proves
+ * nothing. */
 OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
 {
     const oaki_heap *h = &oaki_the_heap;

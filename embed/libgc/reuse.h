@@ -1,4 +1,4 @@
-/* reuse.h - small objects that GC_free gave back, kept by the thread that did, for its next requests
+/* reuse.h - small objects that GC_free gave back: kept by the thread, for its next requests
  * of the same size and kind.
  *
  * A program that frees much of what it allocates would otherwise pay the heap's bitmaps and counts,
