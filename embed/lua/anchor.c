@@ -126,16 +126,16 @@ static void more_chunks(lua_State *L, oaki_lua_anchors *a)
     if (a->nchunks == a->room) {
         size_t room = a->room ? a->room * 2 : 16;
         oaki_lua_chunk **more = NULL;
-        oaki_lua_lines_begin(L);
+        oaki_lua_alloc_begin(L);
         if (room <= UINT32_MAX / OAKI_LUA_CHUNK) more = oak_realloc(a->chunk, room * sizeof *more);
-        oaki_lua_lines_end();
+        oaki_lua_alloc_end();
         if (!more) luaL_error(L, "not enough memory");
         a->chunk = more;
         a->room = room;
     }
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     oaki_lua_chunk *c = oak_alloc(sizeof *c);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!c) luaL_error(L, "not enough memory");
     c->index = (uint32_t)a->nchunks;
     c->free = NONE;

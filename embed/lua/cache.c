@@ -165,9 +165,9 @@ static uint32_t anchor(lua_State *L, cache *c, int idx, int type)
 static record *make_record(lua_State *L, cache *c, oaki_lua_key *k)
 {
     oaki_lua_key_keep(L, k);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     record *r = oak_alloc(sizeof *r);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!r) luaL_error(L, "not enough memory");
     r->value = oaki_lua_value_at(L, 3);
     r->value.anchor = anchor(L, c, 3, lua_type(L, 3));
@@ -189,9 +189,9 @@ static int put(lua_State *L)
     oaki_lua_anchors_reserve(L, 1, &c->cell.anchors);
     c = cache_at(L); /* finalizers may have run */
     record *r = make_record(L, c, &k);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     int status = oak_cache_put_ex(c->cache, &r->key, r, bytes, ttl);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     int error = errno;
     if (status == 0) c->cell.charged += ENTRY_BYTES + r->key.len;
     else drop_anchors(L, c, r);
@@ -374,9 +374,9 @@ static int new_cache(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 2);
     config.ctx = c;
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     c->cache = oak_cache_new(&config);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     return c->cache ? 1 : luaL_error(L, "not enough memory");
 }
 

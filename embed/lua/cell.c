@@ -27,9 +27,9 @@ void *oaki_lua_cell_new(lua_State *L, size_t size, const char *type, int values)
     oaki_lua_cell **u = lua_newuserdatauv(L, sizeof *u, values);
     *u = NULL;
     luaL_setmetatable(L, type);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     *u = oak_alloc_pinned(size);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!*u) luaL_error(L, "not enough memory");
     (*u)->pacing = p;
     return *u;

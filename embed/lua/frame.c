@@ -71,7 +71,7 @@ oak_frame_source oaki_lua_frame_source(size_t (*read)(uintptr_t *frame, size_t m
     return (oak_frame_source){ read, ctx, self.hidden, self.n };
 }
 
-/* ---- a source for one call ---- */
+/* ---- around an allocation ---- */
 
 static size_t read_lines(uintptr_t *frame, size_t max, void *ctx)
 {
@@ -82,19 +82,25 @@ static __thread struct {
     oak_frame_source source;
     const oak_frame_source *outer;
     bool set;
-} lines;
+    oak_zone *zone; /* that was entered, or NULL */
+} around;
 
-void oaki_lua_lines_begin(lua_State *L)
+oak_zone *(*oaki_lua_zone_of)(lua_State *L);
+
+void oaki_lua_alloc_begin(lua_State *L)
 {
+    oak_zone *z = oaki_lua_zone_of ? oaki_lua_zone_of(L) : NULL;
+    around.zone = z && oak_zone_enter(z) == 0 ? z : NULL;
     if (OAKI_LUA_LIKELY(oak_profile_rate() == 0)) return;
-    lines.source = oaki_lua_frame_source(read_lines, L);
-    lines.outer = oak_frame_source_set(&lines.source);
-    lines.set = true;
+    around.source = oaki_lua_frame_source(read_lines, L);
+    around.outer = oak_frame_source_set(&around.source);
+    around.set = true;
 }
 
-void oaki_lua_lines_end(void)
+void oaki_lua_alloc_end(void)
 {
-    if (OAKI_LUA_LIKELY(!lines.set)) return;
-    (void)oak_frame_source_set(lines.outer);
-    lines.set = false;
+    if (around.zone) oak_zone_leave(around.zone);
+    if (OAKI_LUA_LIKELY(!around.set)) return;
+    (void)oak_frame_source_set(around.outer);
+    around.set = false;
 }

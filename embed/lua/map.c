@@ -1,8 +1,8 @@
 /* map.c - oakum.map: a map with Lua values that grows and shrinks in small steps.
  *
- * An oak_map from keys to values (value.h); objects and strings among them are in anchors. So Oakum's
- * collector has nothing to look for in it: a key that is a string has the address of Lua's bytes,
- * which stay where they are. What may raise an error or run Lua code comes before the map is
+ * An oak_map from keys to values (value.h); objects and strings among them are in anchors. So
+ * Oakum's collector has nothing to look for in it: a key that is a string has the address of Lua's
+ * bytes, which stay where they are. What may raise an error or run Lua code comes before the map is
  * changed, or after it.
  *
  * Owns: its cell. Bound: an operation is the map's, O(1), and that of at most two anchors. */
@@ -113,9 +113,9 @@ static void insert(lua_State *L, map *m, oaki_lua_key *k, oaki_lua_value v, bool
 {
     if (anchored) v.anchor = anchor(L, m, 3);
     if (oaki_lua_needs_anchor((int)k->type)) k->anchor = anchor(L, m, 2);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     oaki_lua_value *slot = oak_map_put(m->map, k);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (slot) {
         *slot = v;
         return;
@@ -230,9 +230,9 @@ static int new_map(lua_State *L)
     luaL_argcheck(L, hint >= 0, 1, "a number of entries, or a table");
     lua_settop(L, 1);
     map *m = oaki_lua_cell_new(L, sizeof *m, OAKI_LUA_MAP, 1);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     m->map = oak_map_new(&map_type, (size_t)hint);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!m->map) return luaL_error(L, "not enough memory");
     if (!filled) return 1;
     lua_insert(L, 1); /* the map, the table */

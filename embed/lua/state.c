@@ -10,6 +10,7 @@
  *
  * Owns: struct oaki_lua. Bound: an allocation O(1), but for collections. */
 #include "state.h"
+#include "frame.h"
 #include "object.h"
 #include <errno.h>
 #include <oakum/gc.h>
@@ -110,6 +111,12 @@ oaki_lua *oaki_lua_of(lua_State *L)
     return lua_getallocf(L, &ud) == allocate ? ud : NULL;
 }
 
+static oak_zone *zone_of(lua_State *L)
+{
+    const oaki_lua *s = oaki_lua_of(L);
+    return s ? s->zone : NULL;
+}
+
 /* ---- states ---- */
 
 static int panic(lua_State *L)
@@ -142,6 +149,7 @@ lua_State *oak_lua_newstate(const oak_lua_config *config)
     s->open = true;
     pthread_mutex_init(&s->lock, NULL);
     oaki_lua_lines_init(s);
+    oaki_lua_zone_of = zone_of;
     s->zone = oak_zone_new(&o);
     lua_State *L = s->zone ? lua_newstate(allocate, s) : NULL;
     if (!L) { /* and what it had is freed */

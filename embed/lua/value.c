@@ -93,9 +93,9 @@ oaki_lua_key oaki_lua_check_key(lua_State *L, int idx)
 void oaki_lua_key_keep(lua_State *L, oaki_lua_key *k)
 {
     if (k->type != LUA_TSTRING) return;
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     void *copy = oak_alloc_noscan(k->len + 1);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!copy) luaL_error(L, "not enough memory");
     memcpy(copy, k->as.p, k->len);
     k->as.p = copy;

@@ -111,15 +111,17 @@ static void reserve(lua_State *L, weakmap *m)
 {
     oaki_lua_anchors_reserve(L, 1, &m->cell.anchors);
     size_t n = m->cell.anchors.nchunks;
-    if (n > m->nkey) {
-        oaki_lua_key **more = oak_realloc(m->key, m->cell.anchors.room * sizeof *more);
-        if (!more) luaL_error(L, "not enough memory");
-        m->key = more;
-    }
-    for (; m->nkey < n; m->nkey++) {
+    oaki_lua_key **more = m->key;
+    if (OAKI_LUA_LIKELY(n == m->nkey)) return;
+    oaki_lua_alloc_begin(L);
+    more = oak_realloc(more, m->cell.anchors.room * sizeof *more);
+    if (more) m->key = more;
+    for (; more && m->nkey < n; m->nkey++) {
         m->key[m->nkey] = oak_alloc(OAKI_LUA_CHUNK * sizeof(oaki_lua_key));
-        if (!m->key[m->nkey]) luaL_error(L, "not enough memory");
+        if (!m->key[m->nkey]) break;
     }
+    oaki_lua_alloc_end();
+    if (m->nkey < n) luaL_error(L, "not enough memory");
 }
 
 /* The pair of 2 and 3; 3 may be nil. */
@@ -136,9 +138,9 @@ static void insert(lua_State *L, weakmap *m, oaki_lua_key *k)
 {
     oaki_lua_key_keep(L, k);
     uint32_t a = oaki_lua_anchor_take(&m->cell.anchors);
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     uint64_t *slot = oak_map_put(m->map, k);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     if (!slot) {
         oaki_lua_anchor_drop(L, 1, &m->cell.anchors, a);
         luaL_error(L, "not enough memory");
@@ -292,9 +294,9 @@ static int new_weakmap(lua_State *L)
     weakmap *m = oaki_lua_cell_new(L, sizeof *m, OAKI_LUA_WEAKMAP, 1);
     m->cell.anchors.pairs = true;
     m->cell.anchors.metatable = keys[mode];
-    oaki_lua_lines_begin(L);
+    oaki_lua_alloc_begin(L);
     m->map = oak_map_new(&weak_type, 0);
-    oaki_lua_lines_end();
+    oaki_lua_alloc_end();
     return m->map ? 1 : luaL_error(L, "not enough memory");
 }
 

@@ -104,6 +104,25 @@ START_TEST(beyond_its_limit_a_state_has_luas_error)
 }
 END_TEST
 
+START_TEST(maps_and_caches_count_as_the_states_own)
+{
+    static const char *const grow[] = {
+        "local m = require 'oakum'.map() for i = 1, 1e9 do m[i] = i end",
+        "local m = require 'oakum'.weakmap 'k' for i = 1, 1e9 do m['k' .. i] = i end",
+        "local c = require 'oakum'.cache { entries = 1e9 | 0 } for i = 1, 1e9 do c:put(i, i) end",
+    };
+    for (size_t i = 0; i < sizeof grow / sizeof grow[0]; i++) {
+        lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 8 << 20 });
+        const char *error = test_lua_fails(L, grow[i]);
+        ck_assert_msg(error && strstr(error, "not enough memory"), "%s", error);
+        lua_settop(L, 0);
+        lua_gc(L, LUA_GCCOLLECT);
+        test_lua_run(L, "local m = require 'oakum'.map { 1, 2, 3 } assert(#m == 3)");
+        lua_close(L);
+    }
+}
+END_TEST
+
 START_TEST(garbage_counts_until_lua_needs_the_room)
 {
     lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 4 << 20 });
@@ -210,6 +229,7 @@ Suite *suite_embed_lua_state(void)
     tcase_add_test(tc, a_closed_state_leaves_nothing);
     tcase_add_test(tc, the_account_is_luas_own);
     tcase_add_test(tc, beyond_its_limit_a_state_has_luas_error);
+    tcase_add_test(tc, maps_and_caches_count_as_the_states_own);
     tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
     tcase_add_test(tc, a_state_that_does_not_fit_is_none);
     tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
