@@ -41,15 +41,6 @@ static value run_form(struct scheme *s, const struct source *in, value form)
     return v;
 }
 
-/* What calls leave on the stack is not looked at below the stack pointer, but it shows again where
- * the next call's frame has a hole: a word that nobody wrote since, and that keeps an object. One
- * that forms leave to forms can be had away. */
-static __attribute__((noinline)) void wipe_stack(void)
-{
-    char below[64 << 10];
-    explicit_bzero(below, sizeof below);
-}
-
 value run_source(struct scheme *s, void *source)
 {
     struct source *in = source;

@@ -197,6 +197,7 @@ value apply(struct scheme *s, value f, size_t n, value *args);
 value tail_call(struct scheme *s, value f, struct vector *args); /* for primitives to return */
 bool try(struct scheme *s, value (*run)(struct scheme *s, void *), void *what, value *result);
 void check_stack(struct scheme *s);
+void wipe_stack(void);
 
 _Noreturn void raise_value(struct scheme *s, value v);
 _Noreturn void fail(struct scheme *s, value irritant, const char *format, ...) OAK_PRINTF(3, 4);
