@@ -41,7 +41,7 @@ static bool is_loaders(void)
 /* What is captured may load tables, which calls malloc. */
 static void note(void *obj, size_t bytes, size_t rate)
 {
-    if (oaki_my.quiet) return;
+    if (oaki_my.quiet || OAKI_UNLIKELY(oaki_sealed_strictly())) return;
     size_t asked = oaki_my.asked;
     oaki_quiet_begin();
     if (!is_loaders()) self.sites->note(obj, rate == 1 && asked ? asked : bytes, rate);

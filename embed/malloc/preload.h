@@ -12,6 +12,7 @@
  * lost.c    the leak check: an image, and what it tells
  * report.c  the check in words
  * tell.c    where they go
+ * seal.c    programs that forbid themselves system calls
  * note.c    which allocations are noted
  * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
  *
@@ -105,6 +106,13 @@ typedef struct oaki_extent {
 
 /* All of it, sorted, in memory of its own; in an image. NULL without memory. */
 oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
+
+/* ---- seal.c ---- */
+
+void oaki_seal_start(void);
+/* Since then the program has forbidden itself system calls: a report may end it. */
+bool oaki_sealed(void);
+bool oaki_sealed_strictly(void); /* all but read, write and the thread's end */
 
 /* ---- thread.c ---- */
 

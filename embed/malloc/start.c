@@ -155,6 +155,13 @@ static void save_profile(void)
 /* The status to end with. */
 static int end(int status, const char *own_sp)
 {
+    if (!oaki_wanted.leaks && !oaki_wanted.profile) return status;
+    if (oaki_sealed()) {
+        static const char line[] =
+            "oakum: the program has forbidden itself system calls: no report\n";
+        (void)!write(STDERR_FILENO, line, sizeof line - 1);
+        return status;
+    }
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
     if (oaki_wanted.profile && oaki_can_enter()) save_profile();
     if (!oaki_wanted.leaks) return status;
@@ -241,6 +248,7 @@ static void observe(const oaki_asked *w)
     if (w->signal) oaki_signal_start();
     if (w->serve) oaki_serve_start();
     if (w->leaks || w->profile) (void)atexit(at_exit);
+    if (w->leaks || w->profile) oaki_seal_start();
 }
 
 static void begin(void)

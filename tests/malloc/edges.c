@@ -1,11 +1,14 @@
 /* edges - what programs do that is wrong or unusual: edges WHAT. */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void lose(size_t n)
@@ -120,6 +123,31 @@ static void await_signal(void)
     _exit(0);
 }
 
+/* From here on nothing but read, write and the end of the thread. */
+static void seal(void)
+{
+    leak();
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) exit(6);
+    free(malloc(100));
+    syscall(SYS_exit, 4);
+}
+
+/* And here no fork. */
+static void filter(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof code / sizeof code[0], code };
+    leak();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(6);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) exit(6);
+    exit(4);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -129,7 +157,8 @@ int main(int argc, char **argv)
                   { "foreign", free_foreign },  { "close-all", close_all },
                   { "close-stderr", close_stderr }, { "leave", leave_at_once },
                   { "hidden", hidden },         { "waste", waste },
-                  { "grow", grow },             { "signal", await_signal } };
+                  { "grow", grow },             { "signal", await_signal },
+                  { "seal", seal },             { "filter", filter } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
