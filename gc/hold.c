@@ -85,6 +85,15 @@ void oaki_hold_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
+void oaki_hold_forget_zone(uint32_t zone)
+{
+    for (uint32_t i = 0; i < held.records.len;)
+        if (oaki_zone_id_of(object_of(i)) == zone)
+            oaki_ptrtable_remove(&held, i);
+        else
+            i++;
+}
+
 void oaki_hold_trim(void)
 {
     oaki_ptrtable_trim(&held);

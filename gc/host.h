@@ -103,6 +103,7 @@ int oaki_hold_init(void);
 void oaki_hold_mark_roots(void);
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx);
 void oaki_hold_forget(void *obj); /* freed by hand */
+void oaki_hold_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
 void oaki_hold_trim(void);        /* finalizer_lock held */
 
 #endif

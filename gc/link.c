@@ -279,6 +279,18 @@ void oaki_links_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
+void oaki_links_forget_zone(uint32_t zone)
+{
+    for (sort *s = sorts; s < sorts + 2; s++)
+        for (uint32_t i = 0; i < s->table.records.len;)
+            if (oaki_zone_id_of(at(s, i)->object.obj) == zone)
+                record_clear(s, i);
+            else if (oaki_zone_id_of(at(s, i)->link) == zone)
+                record_remove(s, i);
+            else
+                i++;
+}
+
 void oaki_links_trim(void)
 {
     for (sort *s = sorts; s < sorts + 2; s++) {

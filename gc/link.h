@@ -44,6 +44,7 @@ int oaki_links_init(void);
  * has gone are dropped. */
 void oaki_links_clear(bool decided);
 void oaki_links_forget(void *obj); /* freed by hand: as object and as holder */
+void oaki_links_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
 void oaki_links_trim(void);        /* finalizer_lock held */
 const char *oaki_links_check(void); /* the rule that is broken, or NULL; world stopped */
 

@@ -9,6 +9,8 @@
  * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
 #include "finalizer.h"
 #include "gc.h"
+#include "host.h"
+#include "link.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include <errno.h>
@@ -28,6 +30,8 @@ void oaki_gc_zone_forget(uint32_t zone)
     oaki_finalizers_forget_zone(zone);
     oaki_weak_forget_zone(zone);
     oaki_ephemerons_forget_zone(zone);
+    oaki_links_forget_zone(zone);
+    oaki_hold_forget_zone(zone);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 

@@ -29,6 +29,8 @@ int oaki_os_tid(void);
 void oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_yield(void);
+/* The calling thread won't be run before the one that wakes it, as one that slept long would. */
+void oaki_os_prefer_others(void);
 
 /* Sleep while *word == seen; spurious returns are allowed. timeout_ns 0: none. Safe in signal
  * handlers. */

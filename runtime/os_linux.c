@@ -182,6 +182,12 @@ void oaki_os_sleep_ns(uint64_t ns)
     errno = saved;
 }
 
+void oaki_os_prefer_others(void)
+{
+    struct sched_param none = { 0 };
+    (void)syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &none);
+}
+
 void oaki_os_yield(void)
 {
     syscall(SYS_sched_yield);

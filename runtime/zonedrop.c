@@ -167,6 +167,7 @@ static void *thread_main(void *arg)
 {
     unsigned seen = 0;
     (void)arg;
+    oaki_os_prefer_others();
     for (;;) {
         unsigned now;
         while ((now = AO_int_load_acquire(&reaper.wake)) == seen)
