@@ -24,7 +24,8 @@
     X(u64, "MetaSys", meta_sys) X(u64, "HeapReserved", heap_reserved) X(u64, "Threads", threads)  \
     X(u64, "Finalizers", finalizers) X(u64, "FinalizersReady", finalizers_ready)                  \
     X(u64, "FinalizerCycles", finalizer_cycles) X(u64, "WeakRefs", weak_refs)                     \
-    X(u64, "WeakRefsCleared", weak_refs_cleared)
+    X(u64, "WeakRefsCleared", weak_refs_cleared) X(u64, "Zones", zones)                           \
+    X(u64, "ZonesInuse", zones_inuse)
 
 static void put_ring(oaki_json *j, const char *key, const uint64_t *ring, size_t n)
 {

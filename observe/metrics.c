@@ -99,6 +99,9 @@ static void put_heap(oaki_body *b, const oak_memstats *s)
     one(b, "finalizers_ready", "gauge", "Finalizers that are due and have not run.",
         s->finalizers_ready);
     one(b, "weak_references", "gauge", "Weak references whose object is there.", s->weak_refs);
+    one(b, "zones", "gauge", "Zones that there are, without the default one.", s->zones);
+    one(b, "zones_inuse_bytes", "gauge", "Bytes in spans of zones, discarded ones included.",
+        s->zones_inuse);
 }
 
 /* Those that are set. */

@@ -98,6 +98,16 @@ static void read_heap(oak_memstats *out)
     }
 }
 
+static void read_zones(oak_memstats *out)
+{
+    const oaki_zones *zs = &oaki_the_heap.zones;
+    size_t pages = 0;
+    for (uint32_t id = 1; id < AO_load(&zs->used); id++)
+        pages += AO_load(&oaki_zone_by_id(id)->pages);
+    out->zones = AO_load(&zs->count);
+    out->zones_inuse = (uint64_t)pages << OAKI_PAGE_SHIFT;
+}
+
 /* The arena holds more than it has handed out; what is not in use counts as other. */
 static void add_up(oak_memstats *out)
 {
@@ -116,6 +126,7 @@ void oaki_memstats_in_stop(oak_memstats *out)
     read_classes(out);
     read_objects(out);
     read_heap(out);
+    read_zones(out);
     oaki_gc_stats(out);
     add_up(out);
 }

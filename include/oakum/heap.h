@@ -148,6 +148,8 @@ typedef struct oak_memstats {
     uint64_t weak_refs;       /* weak references whose object is there */
     /* whose object has gone, and that the program still holds: dead entries of maps of them */
     uint64_t weak_refs_cleared;
+    uint64_t zones;           /* that there are, without the default one (zone.h) */
+    uint64_t zones_inuse;     /* of heap_inuse, what is in spans of those, and of discarded ones */
 } oak_memstats;
 
 /** Fill *out. Stops the world for some microseconds. */

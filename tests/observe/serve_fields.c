@@ -139,6 +139,8 @@ START_TEST(metrics_are_what_memstats_say)
     METRIC("gc_forced_cycles_total", num_forced_gc, 0);
     METRIC("finalizers", finalizers, 0);
     METRIC("weak_references", weak_refs, 0);
+    METRIC("zones", zones, 0);
+    METRIC("zones_inuse_bytes", zones_inuse, 0);
     METRIC("threads", threads, 0);
     METRIC("stacks_inuse_bytes", stack_inuse, 64 * KB);
     METRIC("sys_bytes{use=\"heap\"}", heap_sys, 0);
