@@ -138,6 +138,10 @@ static bool sweep_one(void)
     size_t at = AO_load(&sweeper.at), zones = AO_load(&oaki_the_heap.zones.used);
     for (; at < zones * OAKI_SPANCLASSES; at++) {
         const oak_zone *z = oaki_zone_by_id((uint32_t)(at / OAKI_SPANCLASSES));
+        if (!AO_load(&z->central[at % OAKI_SPANCLASSES / OAKI_CLASSES])) {
+            at |= OAKI_CLASSES - 1; /* nothing of that kind: to its last class */
+            continue;
+        }
         oaki_span *s = oaki_central_next_waiting(z, at % OAKI_SPANCLASSES);
         if (!s) continue;
         found_at(at);

@@ -83,6 +83,8 @@ static void bury(oak_zone *z)
     oaki_count_add(&reaper.freed, z->had << OAKI_PAGE_SHIFT);
     oaki_gc_dropped(z->dropped);
     oaki_lock_acquire(&zs->lock);
+    OAKI_ASSERT(AO_load(&z->frees) == AO_load(&z->past_mallocs));
+    OAKI_ASSERT(AO_load(&z->free_bytes) == AO_load(&z->past_bytes));
     zs->past_mallocs += AO_load(&z->past_mallocs);
     zs->past_bytes += AO_load(&z->past_bytes);
     AO_store(&z->past_mallocs, 0);

