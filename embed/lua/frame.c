@@ -85,11 +85,9 @@ static __thread struct {
     oak_zone *zone; /* that was entered, or NULL */
 } around;
 
-oak_zone *(*oaki_lua_zone_of)(lua_State *L);
-
 void oaki_lua_alloc_begin(lua_State *L)
 {
-    oak_zone *z = oaki_lua_zone_of ? oaki_lua_zone_of(L) : NULL;
+    oak_zone *z = oaki_lua_zone_of(L);
     around.zone = z && oak_zone_enter(z) == 0 ? z : NULL;
     if (OAKI_LUA_LIKELY(oak_profile_rate() == 0)) return;
     around.source = oaki_lua_frame_source(read_lines, L);

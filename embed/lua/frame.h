@@ -20,8 +20,7 @@ oak_frame_source oaki_lua_frame_source(size_t (*read)(uintptr_t *frame, size_t m
 void oaki_lua_alloc_begin(lua_State *L);
 void oaki_lua_alloc_end(void);
 
-/* Tells the zone of a state of oak_lua_newstate, and NULL for others; NULL where there are none, as
- * in the module. Set before the first such state is there. */
-extern __attribute__((visibility("hidden"))) oak_zone *(*oaki_lua_zone_of)(lua_State *L);
+/* The zone of a state of oak_lua_newstate; NULL for others (state.c, nozone.c). */
+oak_zone *oaki_lua_zone_of(lua_State *L);
 
 #endif

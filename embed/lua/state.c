@@ -111,7 +111,7 @@ oaki_lua *oaki_lua_of(lua_State *L)
     return lua_getallocf(L, &ud) == allocate ? ud : NULL;
 }
 
-static oak_zone *zone_of(lua_State *L)
+oak_zone *oaki_lua_zone_of(lua_State *L)
 {
     const oaki_lua *s = oaki_lua_of(L);
     return s ? s->zone : NULL;
@@ -149,7 +149,6 @@ lua_State *oak_lua_newstate(const oak_lua_config *config)
     s->open = true;
     pthread_mutex_init(&s->lock, NULL);
     oaki_lua_lines_init(s);
-    oaki_lua_zone_of = zone_of;
     s->zone = oak_zone_new(&o);
     lua_State *L = s->zone ? lua_newstate(allocate, s) : NULL;
     if (!L) { /* and what it had is freed */
