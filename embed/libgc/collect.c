@@ -14,12 +14,20 @@
 /* Bytes that live from where on markers help each other: less is marked before they are awake. */
 #define HELP_FROM ((size_t)32 << 20)
 
-#define PERCENT 260 /* for a divisor of 1 */
+#define MORE 130 /* percent of libgc's rule */
 
 static struct {
-    GC_word divisor; /* what the pacing was made from */
+    unsigned scanned; /* percent of what lives */
+    int percent;      /* that was set */
     size_t heap_told; /* size at the last GC_on_heap_resize */
-} self;
+} self = { .scanned = 100 };
+
+/* What may be allocated before a collection, however little lives: the heap takes percent of it. */
+static void set_least(int percent)
+{
+    size_t least = OAKI_MAX(lgc.least, lgc.expanded);
+    oaki_the_heap.config.min_heap = least / (unsigned)percent * 100;
+}
 
 /* ---- in a cycle ---- */
 
@@ -89,11 +97,29 @@ static void marked(void)
     tell_threads(GC_EVENT_THREAD_UNSUSPENDED);
 }
 
+/* How much of what lives is scanned, in percent, by the pages of its spans. The world runs: spans
+ * that come and go meanwhile make it a little wrong. */
+static unsigned scanned_percent(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, scanned = 0, all = 0;
+    for (size_t page = 0, n; page < end; page += n) {
+        const oaki_span *s = &h->spans[page];
+        n = OAKI_MAX(s->npages, 1);
+        if (!(h->pte[page] & OAKI_PTE_CLASS)) continue;
+        all += n;
+        if (s->kind != OAKI_NOSCAN) scanned += n;
+    }
+    return all > 0 ? (unsigned)(scanned * 100 / all) : 100;
+}
+
 /* In the thread that collected, the world running. */
 static void over(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
     lgc_stats_cycle(c->end - c->begin);
+    self.scanned = scanned_percent();
+    lgc_apply_pace();
     if (!lgc.markers && c->line.heap_live >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
@@ -108,14 +134,21 @@ static void over(const oaki_cycle *c, void *ctx)
 }
 
 /* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
- * in between, and goes on while there is room in the heap, which is about as much again; the heap's
- * is in percent of what lives. */
-void lgc_apply_pace(void)
+ * in between, and it goes on while there is room in the heap, which is half as much again; the
+ * heap's is in percent of what lives. */
+static int percent(void)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
-    if (divisor == self.divisor) return;
-    self.divisor = divisor;
-    (void)oak_set_gc_percent((int)OAKI_MAX(PERCENT / divisor, 1));
+    return (int)OAKI_MAX((100 + self.scanned) * MORE / 100 / divisor, 1);
+}
+
+void lgc_apply_pace(void)
+{
+    int now = percent();
+    if (now == self.percent) return;
+    self.percent = now;
+    set_least(now);
+    (void)oak_set_gc_percent(now);
 }
 
 void lgc_collect_init(void)
@@ -249,11 +282,8 @@ void GC_start_world_external(void)
 /* The heap is not collected while it is smaller than it was made. */
 static void promise(size_t bytes)
 {
-    GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
-    size_t percent = OAKI_MAX(PERCENT / divisor, 1), least = bytes / percent * 100;
     lgc.expanded = OAKI_MAX(lgc.expanded, bytes);
-    if (least <= oaki_the_heap.config.min_heap) return;
-    oaki_the_heap.config.min_heap = least;
+    set_least(self.percent);
     oaki_gc_settings_changed();
 }
 

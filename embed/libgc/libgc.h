@@ -56,6 +56,7 @@ typedef struct lgc_state {
     oak_marker *marker; /* while roots are pushed: worker 0's */
     int main_pid;       /* not 0: that process's main thread was given GC_stackbottom */
     size_t expanded;    /* bytes that GC_expand_hp promised the heap to have */
+    size_t least;       /* bytes before a collection, at least */
 } lgc_state;
 
 extern OAKI_HIDDEN lgc_state lgc;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Nothing is collected while less than this was allocated since the last time. */
-#define MIN_HEAP ((size_t)1 << 20)
+#define LEAST ((size_t)900 << 10)
 
 /* Profiles, the debug server and what they need stay out of the library: a program that is run on
  * it for its collector is not to be larger for them. */
@@ -29,7 +29,7 @@ static void configure(oak_config *cfg)
     oak_config_default(cfg);
     cfg->finalizer_thread = 0;
     cfg->touch_ahead = 0;
-    if (!secure_getenv("OAKUM_MIN_HEAP")) cfg->min_heap = MIN_HEAP;
+    lgc.least = secure_getenv("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
     if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
     if (lgc.max_heap) cfg->heap_max = lgc.max_heap;
