@@ -7,7 +7,6 @@
 #include "runtime/track.h"
 #include <string.h>
 
-#define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 #define INLINE_WORDS 64          /* objects up to this are scanned by the loop itself */
 #define BATCH 64                 /* words looked at in one go */
 /* words that stay in the queue while there are others: their bits are on the way */
@@ -18,6 +17,7 @@
 #define DEEP_WORDS 8
 #define WINDOW 1024
 #define PATIENCE_MAX 1024
+#define THIN 64 /* batches of less than FEW words, one after the other, and it is asked anew */
 #define ROOM (FEW * DEEP_WORDS) /* words that may be added to the queue without asking for room */
 #define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
 #define BLOCK 64       /* moved at a time */
@@ -37,7 +37,8 @@ static class_info infos[OAKI_PTE_SPANCLASS + 1];
 
 OAKI_INLINE bool is_allowed(size_t d)
 {
-    return d < OAKI_DISPLACEMENTS && (oaki_displacements.allowed[d / 64] >> (d % 64) & 1);
+    return d == 0 || (d < OAKI_DISPLACEMENTS &&
+                      (oaki_displacements.allowed[d / 64] >> (d % 64) & 1));
 }
 
 bool oaki_mark_counts_strictly(size_t off)
@@ -212,69 +213,17 @@ OAKI_NOINLINE void oaki_mark_push_slowly(oak_marker *m, uintptr_t word)
     save(&h, m);
 }
 
-/* ---- objects ---- */
-
-OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t size)
-{
-    for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
-        for (size_t i = 0; i < t->nwords; i += 64)
-            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                oaki_mark_push(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
-}
-
-/* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
-OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
-{
-    if (s->cls == OAKI_CLASS_LARGE) return &s->type;
-    size_t in_span = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
-    return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
-}
-
-static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size)
-{
-    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
-    if (!t)
-        oaki_mark_scan(m, p, p + size);
-    else if (t->mark)
-        t->mark(m, (void *)p, size);
-    else
-        scan_bitmap(m, t, p, size);
-}
-
-static OAKI_NOINLINE void scan_by_page(oak_marker *m, char *p)
-{
-    size_t off = oaki_heap_offset(p);
-    const oaki_span *s = oaki_span_of_offset(off);
-    size_t size = s->size, head = 0;
-    if (s->kind == OAKI_NOSCAN) return;
-    if (s->kind == OAKI_TYPED) {
-        scan_typed(m, type_id(s, off), p, size);
-        return;
-    }
-    if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
-    if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
-    oaki_mark_scan(m, p + head, p + size);
-}
-
 /* ---- the loop ---- */
 
 static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 {
     save(h, m);
-    scan_by_page(m, (char *)h->base + slot);
+    oaki_mark_object(m, (char *)h->base + slot);
     h->head = m->head;
     h->tail = m->tail;
     h->first = m->first;
     h->last = m->last;
     load_stack(h, m);
-}
-
-/* What it takes to scan a small object that isn't simply its words. */
-static OAKI_NOINLINE void expect_special(const hot *h, size_t slot)
-{
-    const oaki_span *s = oaki_span_of_offset(slot);
-    __builtin_prefetch((const void *)(h->base + slot));
-    if (s->kind == OAKI_TYPED) __builtin_prefetch(type_id(s, slot));
 }
 
 static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
@@ -323,7 +272,7 @@ OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared, bool stri
     h->bytes += c->size;
     if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
         if (n != SPECIAL) return;
-        expect_special(h, slot);
+        oaki_mark_expect(slot);
         h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS;
         return;
     }
@@ -402,6 +351,50 @@ static void settle(hot *h, held *b, bool shared, size_t size, unsigned *marked, 
     *marked = 0;
 }
 
+OAKI_INLINE uint64_t *held_bits(held *b, size_t slot)
+{
+    size_t plane = slot / OAKI_GRANULE % OAKI_PLANES;
+    return &b->bits[plane * 2 + slot / OAKI_PLANE_WORD % 2];
+}
+
+typedef struct chased {
+    unsigned tail, n; /* of the queue; objects that were marked */
+} chased;
+
+/* The newest word of the queue is an object's only reference, as in a list: follow it at once, and
+ * so on, for as long as that leads to unmarked objects on the page that is held. Where it ends is
+ * in the queue. */
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase(hot *h, held *b, size_t size, unsigned tail,
+                                               bool strict)
+{
+    const uintptr_t base = h->base;
+    const size_t used = h->used, mask = ~(size - 1);
+    size_t off = h->queue[--tail];
+    unsigned n = 0;
+    while (n < WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
+        size_t slot = off & mask;
+        uint64_t *word = held_bits(b, slot), bit = (uint64_t)1 << oaki_mark_shift(slot);
+        if ((strict && !is_allowed(off - slot)) || (*word & bit)) break;
+        *word |= bit;
+        n++;
+        const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
+        /* no way through memory for what is next, where it is likely to be */
+        if (end - p == 2 && p[0] - base >= used && p[1] - base < used) {
+            off = p[1] - base;
+            continue;
+        }
+        unsigned from = tail;
+        for (; p < end; p++) {
+            h->queue[tail] = *p - base;
+            tail += *p - base < used;
+        }
+        if (tail - from != 1) return (chased){ tail, n };
+        off = h->queue[--tail];
+    }
+    h->queue[tail++] = off;
+    return (chased){ tail, n };
+}
+
 /* Of the queue, the newest few at a time, prefetched a round ahead; up to WINDOW, and until nothing
  * is in the air. Fast where an object's neighbours in the graph are on its page, and are not
  * marked. */
@@ -445,8 +438,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool stri
             }
             size_t slot = off & mask;
             if (strict && !is_allowed(off - slot)) continue;
-            size_t plane = slot / OAKI_GRANULE % OAKI_PLANES;
-            uint64_t *word = &b.bits[plane * 2 + slot / OAKI_PLANE_WORD % 2];
+            uint64_t *word = held_bits(&b, slot);
             uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
             if (OAKI_UNLIKELY(*word & bit)) {
                 stray++;
@@ -455,6 +447,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool stri
             *word |= bit;
             marked++;
             const uintptr_t *p = (const uintptr_t *)(base + slot);
+            unsigned from = tail;
             for (const uintptr_t *end = p + size / sizeof *p; p < end; p += 2) {
                 size_t x = p[0] - base, y = p[1] - base;
                 queue[tail] = x;
@@ -462,6 +455,11 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool stri
                 queue[tail] = y;
                 tail += y < used;
             }
+            if (OAKI_LIKELY(tail - from != 1)) continue;
+            chased c = chase(h, &b, size, tail, strict);
+            tail = c.tail;
+            done += c.n;
+            marked += c.n;
         }
         h->tail = tail;
     }
@@ -535,7 +533,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
 {
     hot h = load(m);
     size_t found[BATCH];
-    for (unsigned look = LOOK_EVERY;;) {
+    for (unsigned look = LOOK_EVERY, thin = 0;;) {
         unsigned n = h.tail - h.head;
         if (m->in_order) {
             if (n == 0 && !replenish(&h, m)) break;
@@ -547,6 +545,13 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
         if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
+            /* few words overlap nothing, as in a list: depth first costs no more, or much less */
+            thin = n < FEW ? thin + 1 : 0;
+            m->in_order = thin == THIN;
+            if (m->in_order) {
+                thin = 0;
+                continue;
+            }
         }
         n = OAKI_MIN(n, BATCH);
         m->scanned += n;
@@ -587,9 +592,4 @@ void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
 {
     m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
     m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
-}
-
-void oaki_mark_contents(void *obj)
-{
-    scan_by_page(oaki_worker(0), obj);
 }

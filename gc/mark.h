@@ -85,6 +85,10 @@ void oaki_mark_release(void);
 void oaki_mark_init(void);                  /* size classes are known */
 void oaki_mark_local(oak_marker *m);        /* until this worker's own queues are empty */
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
+/* contents.c: queue what the object that begins at p refers to, as its kind and type say */
+void oaki_mark_object(oak_marker *m, char *p);
+/* have ready what that takes for the small object whose slot is there */
+void oaki_mark_expect(size_t slot);
 /* a piece, in the loop */
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi);
 /* mark the object there, if any, without scanning it: the stack has overflowed */

@@ -1,0 +1,64 @@
+/* contents.c - scanning an object as its kind and type say: conservatively, by a bitmap, or by a
+ * mark function. The marker's loops do so themselves for small objects that are scanned
+ * conservatively.
+ *
+ * Owns nothing. World stopped; a marker is used by its own thread alone. Bound: the object's
+ * words. */
+#include "mark.h"
+#include "runtime/track.h"
+
+#define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
+
+OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t size)
+{
+    for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
+        for (size_t i = 0; i < t->nwords; i += 64)
+            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
+                oaki_mark_push(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
+}
+
+/* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
+OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
+{
+    if (s->cls == OAKI_CLASS_LARGE) return &s->type;
+    size_t in_span = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
+    return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
+}
+
+static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size)
+{
+    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
+    if (!t)
+        oaki_mark_scan(m, p, p + size);
+    else if (t->mark)
+        t->mark(m, (void *)p, size);
+    else
+        scan_bitmap(m, t, p, size);
+}
+
+void oaki_mark_object(oak_marker *m, char *p)
+{
+    size_t off = oaki_heap_offset(p);
+    const oaki_span *s = oaki_span_of_offset(off);
+    size_t size = s->size, head = 0;
+    if (s->kind == OAKI_NOSCAN) return;
+    if (s->kind == OAKI_TYPED) {
+        scan_typed(m, type_id(s, off), p, size);
+        return;
+    }
+    if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
+    if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
+    oaki_mark_scan(m, p + head, p + size);
+}
+
+void oaki_mark_expect(size_t slot)
+{
+    const oaki_span *s = oaki_span_of_offset(slot);
+    __builtin_prefetch((const void *)(oaki_the_heap.base + slot));
+    if (s->kind == OAKI_TYPED) __builtin_prefetch(type_id(s, slot));
+}
+
+void oaki_mark_contents(void *obj)
+{
+    oaki_mark_object(oaki_worker(0), obj);
+}
