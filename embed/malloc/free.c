@@ -131,6 +131,11 @@ void oaki_free_put_off(void)
     }
 }
 
+const void *oaki_free_first_put_off(void)
+{
+    return (const void *)AO_load_acquire(&put_off);
+}
+
 static OAKI_COLD void free_elsewhere(void *p)
 {
     int saved = errno;

@@ -18,8 +18,7 @@
  *
  * The program's memory is of kind OAKI_SCAN and freed by the program only: no collection runs,
  * ever. What Oakum itself, or a library that it calls, allocates by malloc (between
- * oaki_quiet_begin and _end) is of kind OAKI_PINNED: not the program's, so neither reported nor
- * looked into. */
+ * oaki_quiet_begin and _end) is of kind OAKI_PINNED: not the program's, and so never lost. */
 #ifndef OAKI_PRELOAD_H
 #define OAKI_PRELOAD_H
 
@@ -84,6 +83,9 @@ bool oaki_can_enter(void);
 
 /* Free what was put off because the heap could not be entered. Where it can be. */
 void oaki_free_put_off(void);
+/* The first of what is put off; the next one's address is in its first word. They are free, and
+ * nobody else's to free. */
+const void *oaki_free_first_put_off(void);
 /* Heap object, offset `off`, of the program's; where the heap can be entered. */
 void oaki_free_here(oaki_thread *t, void *p, size_t off);
 

@@ -1,8 +1,9 @@
 /* walk.c - the walk of walk.h, depth first with a stack of its own.
  *
  * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
- * of all that is no object of the program's (what threads have taken to allocate from and not
- * handed out, Oakum's own). kept and inner: reached by beginnings, by way of an inner pointer. */
+ * in what threads have taken to allocate from and not handed out. What is Oakum's own is followed
+ * where it is reached, as libc and the loader put it into lists of theirs; it is never lost.
+ * kept and inner: reached by beginnings, by way of an inner pointer. */
 #include "walk.h"
 #include "observe/rootwords.h"
 #include "runtime/os.h"
@@ -37,9 +38,8 @@ static void each_object(void (*fn)(void *ctx, size_t slot, unsigned kind), void 
 static void count(void *ctx, size_t slot, unsigned kind)
 {
     oaki_walk *w = ctx;
-    (void)slot;
-    if (kind == OAKI_PINNED) bit_set(w->seen, slot);
-    else w->cap++;
+    (void)slot, (void)kind;
+    w->cap++;
 }
 
 /* ---- following ---- */
@@ -118,6 +118,7 @@ static bool all_roots(oaki_walk *w)
     if (!follow(w)) return false;
     oaki_side_range(&lo, &hi);
     look_between(w, lo, hi);
+    look(w, (uintptr_t)oaki_free_first_put_off());
     if (!oaki_maps_each(root_memory, w)) w->blind = true;
     return follow(w);
 }
@@ -144,8 +145,7 @@ bool oaki_walk_roots(oaki_walk *w)
 static void head(void *ctx, size_t slot, unsigned kind)
 {
     oaki_walk *w = ctx;
-    (void)kind;
-    if (oaki_bit_get(w->seen, slot) || oaki_image_late(w->im)) return;
+    if (kind == OAKI_PINNED || oaki_bit_get(w->seen, slot) || oaki_image_late(w->im)) return;
     w->head[w->nheads] = (oaki_head){ slot, 0 };
     w->current = (uint32_t)++w->nheads;
     reach(w, slot);
