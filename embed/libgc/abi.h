@@ -31,7 +31,6 @@ typedef void (*GC_abort_func)(const char *);
 typedef int (*GC_stop_func)(void);
 typedef void (*GC_finalization_proc)(void *, void *);
 typedef void (*GC_finalizer_notifier_proc)(void);
-typedef void (*GC_await_finalize_proc)(void *);
 typedef void (*GC_start_callback_proc)(void);
 typedef void (*GC_push_other_roots_proc)(void);
 typedef void (*GC_on_heap_resize_proc)(GC_word);
@@ -168,7 +167,6 @@ OAK_API extern int GC_gcj_kind, GC_gcj_debug_kind;
     X(warn_proc, GC_warn_proc, lgc.warn_proc)                             \
     X(abort_func, GC_abort_func, lgc.abort_func)                          \
     X(start_callback, GC_start_callback_proc, lgc.start_callback)         \
-    X(await_finalize_proc, GC_await_finalize_proc, lgc.await_finalize)    \
     X(on_collection_event, GC_on_collection_event_proc, lgc.on_event)     \
     X(on_thread_event, GC_on_thread_event_proc, lgc.on_thread_event)      \
     X(toggleref_func, GC_toggleref_func, lgc.toggleref)

@@ -39,7 +39,6 @@ typedef struct lgc_state {
     GC_warn_proc warn_proc;
     GC_abort_func abort_func;
     GC_start_callback_proc start_callback;
-    GC_await_finalize_proc await_finalize;
     GC_on_collection_event_proc on_event;
     GC_on_thread_event_proc on_thread_event;
     GC_toggleref_func toggleref;
