@@ -14,7 +14,7 @@
 /* Bytes that live from where on markers help each other: less is marked before they are awake. */
 #define HELP_FROM ((size_t)32 << 20)
 
-#define MORE 130 /* percent of libgc's rule */
+#define MORE 120 /* percent of libgc's rule */
 
 static struct {
     unsigned scanned; /* percent of what lives */
@@ -134,8 +134,8 @@ static void over(const oaki_cycle *c, void *ctx)
 }
 
 /* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
- * in between, and it goes on while there is room in the heap, which is half as much again; the
- * heap's is in percent of what lives. */
+ * in between, and it goes on while there is room in the heap, which is MORE; the heap's is in
+ * percent of what lives. */
 static int percent(void)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Nothing is collected while less than this was allocated since the last time. */
-#define LEAST ((size_t)900 << 10)
+#define LEAST ((size_t)1 << 20)
 
 /* Profiles, the debug server and what they need stay out of the library: a program that is run on
  * it for its collector is not to be larger for them. */
