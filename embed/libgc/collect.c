@@ -16,7 +16,10 @@
 
 #define MORE 120 /* percent of libgc's rule */
 
+#define LEAST_MOST ((size_t)2 << 20)
+
 static struct {
+    uint64_t last_end; /* of a cycle, monotonic */
     unsigned scanned; /* percent of what lives */
     int percent;      /* that was set */
     size_t heap_told; /* size at the last GC_on_heap_resize */
@@ -113,6 +116,19 @@ static unsigned scanned_percent(void)
     return all > 0 ? (unsigned)(scanned * 100 / all) : 100;
 }
 
+/* A small heap that is collected for more than a tenth of the time may grow a little, up to
+ * LEAST_MOST between collections. */
+static void adapt_least(const oaki_cycle *c)
+{
+    uint64_t worked = c->end - c->begin, since = c->begin - self.last_end;
+    if (self.last_end && worked * 10 > since && lgc.least < LEAST_MOST) {
+        lgc.least += lgc.least / 4;
+        set_least(self.percent);
+        oaki_gc_settings_changed();
+    }
+    self.last_end = c->end;
+}
+
 /* In the thread that collected, the world running. */
 static void over(const oaki_cycle *c, void *ctx)
 {
@@ -120,6 +136,7 @@ static void over(const oaki_cycle *c, void *ctx)
     lgc_stats_cycle(c->end - c->begin);
     self.scanned = scanned_percent();
     lgc_apply_pace();
+    if (c->why == OAKI_GC_DUE) adapt_least(c);
     if (!lgc.markers && c->line.heap_live >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
