@@ -16,7 +16,7 @@
 
 #define MORE 120 /* percent of libgc's rule */
 
-#define LEAST_MOST ((size_t)2 << 20)
+#define LEAST_MOST ((size_t)1536 << 10)
 
 static struct {
     uint64_t last_end; /* of a cycle, monotonic */
