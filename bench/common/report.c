@@ -164,6 +164,14 @@ static void print_text(const options *o)
     }
 }
 
+/* Of "10,000 integers: insert" or "16 bytes, one thread", what names the group. */
+static int group_length(const char *group)
+{
+    size_t n = strcspn(group, ":,");
+    while (group[n] == ',' && group[n + 1] != ' ') n += 1 + strcspn(group + n + 1, ":,");
+    return (int)n;
+}
+
 static void print_markdown(const options *o, FILE *f)
 {
     char a[CELL], line[256];
@@ -187,7 +195,7 @@ static void print_markdown(const options *o, FILE *f)
             /* What stands indented below a line of the text table names that line here. */
             bool below = m->what[0] == ' ';
             if (!below) group = m->what;
-            fprintf(f, "| %.*s%s%s%s%s%s |", below ? (int)strcspn(group, ":,") : 0, group,
+            fprintf(f, "| %.*s%s%s%s%s%s |", below ? group_length(group) : 0, group,
                     below ? ": " : "", m->what + strspn(m->what, " "), *m->unit ? " (" : "",
                     m->unit, *m->unit ? ")" : "");
             for (unsigned p = 0; p < the_suite.npeers; p++) {
