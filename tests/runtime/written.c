@@ -1,0 +1,156 @@
+/* written.c - tests of what the system tells of written pages. */
+#include "runtime/written.h"
+
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+Suite *suite_runtime_written(void);
+
+#define PAGES 64
+#define SYSTEM_PAGE ((size_t)4096)
+
+typedef struct told {
+    size_t n, first; /* pages; offset of the first */
+    bool page[PAGES];
+} told;
+
+static char *memory;
+
+static size_t offset_of(size_t page)
+{
+    return oaki_heap_offset(memory) + page * SYSTEM_PAGE;
+}
+
+static void note(size_t from, size_t to, void *ctx)
+{
+    told *x = ctx;
+    for (; from < to; from += SYSTEM_PAGE) {
+        x->n++;
+        x->page[(from - x->first) / SYSTEM_PAGE] = true;
+    }
+}
+
+static told take(bool again)
+{
+    told x = { .first = offset_of(0) };
+    size_t n = oaki_written_take(offset_of(0), offset_of(PAGES), again, note, &x);
+    ck_assert_uint_eq(n, x.n);
+    return x;
+}
+
+/* PAGES pages of a large object, each with memory. false: this system can't tell. */
+static bool start(void)
+{
+    test_heap_start(test_config());
+    memory = oak_alloc(PAGES * SYSTEM_PAGE);
+    memset(memory, 1, PAGES * SYSTEM_PAGE);
+    if (oaki_written_start() && oaki_os_page_size() == SYSTEM_PAGE) return true;
+    printf("skipped: this system doesn't tell of written pages\n");
+    return false;
+}
+
+START_TEST(what_is_written_is_told_once)
+{
+    if (!start()) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    ck_assert_uint_eq(take(true).n, 0);
+    memory[3 * SYSTEM_PAGE] = 2;
+    memory[3 * SYSTEM_PAGE + 100] = 2;
+    memory[PAGES * SYSTEM_PAGE - 1] = 2;
+    told x = take(true);
+    ck_assert_uint_eq(x.n, 2);
+    ck_assert(x.page[3] && x.page[PAGES - 1]);
+    ck_assert_uint_eq(take(true).n, 0);
+    ck_assert_int_eq(memory[3 * SYSTEM_PAGE + 100], 2);
+}
+END_TEST
+
+START_TEST(a_look_without_protecting_changes_nothing)
+{
+    if (!start()) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    memory[7 * SYSTEM_PAGE] = 2;
+    ck_assert_uint_eq(take(false).n, 1);
+    ck_assert_uint_eq(take(false).n, 1);
+    ck_assert_uint_eq(take(true).n, 1);
+    ck_assert_uint_eq(take(false).n, 0);
+}
+END_TEST
+
+START_TEST(what_was_never_protected_counts_as_written)
+{
+    if (!start()) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(10)));
+    ck_assert_uint_eq(take(false).n, PAGES - 10);
+    ck_assert(oaki_written_protect(offset_of(10), offset_of(PAGES)));
+    oaki_written_release(offset_of(20), offset_of(25));
+    ck_assert_uint_eq(take(false).n, 5);
+}
+END_TEST
+
+START_TEST(a_page_that_gets_its_memory_later_counts_as_written)
+{
+    if (!start()) return;
+    oaki_os_purge(memory, 8 * SYSTEM_PAGE);
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    ck_assert_uint_eq(take(false).n, 0);
+    memory[5 * SYSTEM_PAGE] = 1;
+    told x = take(false);
+    ck_assert_uint_eq(x.n, 1);
+    ck_assert(x.page[5]);
+}
+END_TEST
+
+START_TEST(what_the_system_writes_is_told_too)
+{
+    int fd[2];
+    if (!start()) return;
+    ck_assert_int_eq(pipe(fd), 0);
+    ck_assert_int_eq(write(fd[1], "0123456789", 10), 10);
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    ck_assert_int_eq(read(fd[0], memory + 9 * SYSTEM_PAGE - 5, 10), 10);
+    told x = take(true);
+    ck_assert_uint_eq(x.n, 2);
+    ck_assert(x.page[8] && x.page[9]);
+    ck_assert_int_eq(memcmp(memory + 9 * SYSTEM_PAGE - 5, "0123456789", 10), 0);
+}
+END_TEST
+
+static void in_child(void *arg)
+{
+    (void)arg;
+    ck_assert(oaki_written_start());
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    memory[0] = 5;
+    ck_assert_uint_eq(take(true).n, 1);
+}
+
+START_TEST(a_child_of_a_fork_begins_anew)
+{
+    if (!start()) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    test_child(in_child, NULL);
+    ck_assert_uint_eq(take(true).n, 0);
+    memory[SYSTEM_PAGE] = 5;
+    ck_assert_uint_eq(take(true).n, 1);
+}
+END_TEST
+
+Suite *suite_runtime_written(void)
+{
+    Suite *s = suite_create("runtime_written");
+    TCase *t = tcase_create("written");
+    tcase_add_test(t, what_is_written_is_told_once);
+    tcase_add_test(t, a_look_without_protecting_changes_nothing);
+    tcase_add_test(t, what_was_never_protected_counts_as_written);
+    tcase_add_test(t, a_page_that_gets_its_memory_later_counts_as_written);
+    tcase_add_test(t, what_the_system_writes_is_told_too);
+    tcase_add_test(t, a_child_of_a_fork_begins_anew);
+    suite_add_tcase(s, t);
+    return s;
+}
