@@ -2,19 +2,22 @@
  * mark function. The marker's loops do so themselves for small objects that are scanned
  * conservatively.
  *
- * Owns nothing. World stopped; a marker is used by its own thread alone. Bound: the object's
- * words. */
+ * Owns nothing. World stopped, or a mark beside the program; a marker is used by its own thread
+ * alone. Bound: the object's words. */
 #include "mark.h"
 #include "runtime/track.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 
-OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *p, size_t size)
+/* The elements that [from, to) of the object touches. */
+OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj, size_t size,
+                                     size_t from, size_t to)
 {
-    for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
+    for (size_t at = from - from % t->elem_size; at < to && size - at >= t->elem_size;
+         at += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                oaki_mark_push(m, ((const uintptr_t *)p)[i + oaki_ctz(set)]);
+                oaki_mark_push(m, ((const uintptr_t *)(obj + at))[i + oaki_ctz(set)]);
 }
 
 /* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
@@ -25,15 +28,18 @@ OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
     return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
 }
 
-static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size)
+/* Of the object at p, [from, to), or all of it where a function marks it; some of those want the
+ * world to stand. */
+static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size, size_t from,
+                       size_t to)
 {
     const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
     if (!t)
-        oaki_mark_scan(m, p, p + size);
-    else if (t->mark)
+        oaki_mark_scan(m, p + from, p + to);
+    else if (!t->mark)
+        scan_bitmap(m, t, p, size, from, to);
+    else if (!m->beside || t->anytime)
         t->mark(m, (void *)p, size);
-    else
-        scan_bitmap(m, t, p, size);
 }
 
 void oaki_mark_object(oak_marker *m, char *p)
@@ -43,12 +49,23 @@ void oaki_mark_object(oak_marker *m, char *p)
     size_t size = s->size, head = 0;
     if (s->kind == OAKI_NOSCAN) return;
     if (s->kind == OAKI_TYPED) {
-        scan_typed(m, type_id(s, off), p, size);
+        scan_typed(m, type_id(s, off), p, size, 0, size);
         return;
     }
     if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
     oaki_mark_scan(m, p + head, p + size);
+}
+
+void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+{
+    const char *p = (const char *)m->base + slot;
+    const oaki_span *s = oaki_span_of_offset(slot);
+    size_t from = lo > slot ? lo - slot : 0, to = OAKI_MIN(hi - slot, size);
+    if (s->kind == OAKI_TYPED)
+        scan_typed(m, type_id(s, slot), p, size, from, to);
+    else
+        oaki_mark_scan(m, p + from, p + to);
 }
 
 void oaki_mark_expect(size_t slot)

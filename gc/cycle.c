@@ -3,6 +3,7 @@
  * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h.
  * A thread waits for gc_lock in a blocking region, as the holder may be stopping the world.
  * Lock: everything here is under gc_lock, save the counters that others read. */
+#include "beside.h"
 #include "event.h"
 #include "gc.h"
 #include "host.h"
@@ -38,6 +39,7 @@ static struct {
     uint64_t gc_cpu_ns;
     uint64_t pause_total_ns, last_gc_ns;
     uint64_t pause_ns[256], pause_end[256];
+    oaki_cycle begun; /* what the first stop of a cycle noted whose mark is beside the program */
 } gc;
 
 /* ---- roots ---- */
@@ -55,9 +57,11 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
     if (in_flight && r->thread && r->thread->pc) oaki_mcache_in_flight(r->thread->mcache);
 }
 
+/* Not as ranges for all workers where the world runs before they are scanned: they may be unmapped
+ * then. */
 static void mark_root(const oaki_root *r, void *ctx)
 {
-    (void)ctx;
+    const bool *whole = ctx;
     if (r->hi <= r->lo) return;
     size_t n = (size_t)(r->hi - r->lo);
     gc.roots_bytes += n;
@@ -65,8 +69,16 @@ static void mark_root(const oaki_root *r, void *ctx)
     if (r->kind == OAKI_ROOT_DATA) gc.data_bytes += n;
     if (r->past_end)
         mark_stack_words(r);
-    else if (n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi))
+    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi))
         oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
+}
+
+static void mark_roots(bool whole)
+{
+    gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
+    oaki_roots_visit(mark_root, &whole);
+    if (whole) oaki_host_mark_roots();
+    oaki_finalizers_mark_roots();
 }
 
 static void mark_pinned(size_t off, void *ctx)
@@ -94,13 +106,15 @@ static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
     *t = now;
 }
 
-static void mark_all(oaki_cycle *c, uint64_t *t)
+/* Pinned objects were queued already where the mark is beside the program, or are marked from
+ * birth. */
+static void mark_all(oaki_cycle *c, bool beside, uint64_t *t)
 {
-    gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
-    oaki_roots_visit(mark_root, NULL);
-    oaki_pinned_visit(mark_pinned, NULL);
-    oaki_host_mark_roots();
-    oaki_finalizers_mark_roots();
+    mark_roots(true);
+    if (beside)
+        oaki_beside_finish();
+    else
+        oaki_pinned_visit(mark_pinned, NULL);
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
@@ -130,23 +144,48 @@ static void call(const hooks *list)
     for (size_t i = 0; i < list->n; i++) list->fn[i]();
 }
 
-/* *t: when it began, and then when it ended. */
+static void flush_caches(void)
+{
+    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+}
+
+static void begin_mark(void)
+{
+    call(&gc.before);
+    AO_store(&oaki_the_heap.marking, 1);
+    oaki_workers_begin();
+}
+
+static size_t live_bytes(bool beside)
+{
+    size_t live = oaki_workers_bytes();
+    if (!beside) return live;
+    live += oaki_beside_born();
+    return live - OAKI_MIN(oaki_beside_freed(), live);
+}
+
+/* *t: when it began, and then when it ended. A mark that is under way beside the program ends here;
+ * one that has only begun is begun anew. */
 static void stopped_part(oaki_cycle *c, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
-    for (oaki_mcache *mc = h->mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
-    call(&gc.before);
-    AO_store(&h->marking, 1);
-    oaki_workers_begin();
-    prepare_bits();
+    bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING;
+    flush_caches();
+    if (!beside) {
+        if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
+        begin_mark();
+        prepare_bits();
+    }
     end_phase(c, OAKI_PHASE_PREPARE, t);
-    mark_all(c, t);
+    mark_all(c, beside, t);
     oaki_zones_marked();
     call(&gc.after);
     verify(c, t);
-    size_t live = oaki_workers_bytes();
+    size_t live = live_bytes(beside);
+    oaki_beside_end();
     oaki_mark_release();
     AO_store(&h->marking, 0);
+    AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
     oaki_pace_marked(live, gc.roots_bytes);
     oaki_sweep_begin(live, AO_load(&h->trigger));
@@ -174,6 +213,14 @@ static void count_pause(uint64_t ns)
 static void note_before(oaki_cycle *c, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
+    if (oaki_beside_state() != OAKI_BESIDE_NONE) {
+        *c = gc.begun;
+        c->why = why;
+        c->line.forced = why == OAKI_GC_ASKED;
+        c->line.heap_end = AO_load(&h->live);
+        c->allocated = c->line.heap_end - OAKI_MIN(gc.live, c->line.heap_end);
+        return;
+    }
     c->why = why;
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
@@ -195,6 +242,13 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
     l->mark = p[OAKI_PHASE_PREPARE] + p[OAKI_PHASE_ROOTS] + p[OAKI_PHASE_DRAIN] +
               p[OAKI_PHASE_FINISH] + p[OAKI_PHASE_PACE];
     l->mark_end = p[OAKI_PHASE_START];
+    if (c->first_begin) { /* as Go: a stop, the mark beside the program, a stop */
+        l->since_start = c->first_begin - gc.start_ns;
+        l->mark_end += l->stop + l->mark;
+        l->stop = c->first;
+        l->mark = c->begin - c->first_begin - c->first;
+        mark_cpu += oaki_beside_cpu();
+    }
     l->processors = oaki_os_cpus();
     l->stop_cpu = l->stop * l->processors;
     l->mark_cpu = mark_cpu;
@@ -218,22 +272,53 @@ static void note_after(oaki_cycle *c)
     c->markers = oaki_workers_count();
 }
 
-/* Not part of the frame that is scanned: it would hold words that sweeping left there. false when
- * the world could not be stopped yet. */
-static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
+/* Helpers are held from here on; nothing waits to be swept. When it began. */
+static uint64_t sweep_rest(void)
 {
-    oaki_cycle c = { .why = why };
     if (!gc.start_told) call(&gc.start);
     gc.start_told = true;
     oaki_workers_spawn();
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();
-    (void)oaki_zones_reap(SIZE_MAX);
+    if (oaki_beside_state() == OAKI_BESIDE_NONE) (void)oaki_zones_reap(SIZE_MAX);
     oaki_gc_sweep_all();
+    return at;
+}
+
+/* As run_cycle. */
+OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
+{
+    oaki_cycle c = { .why = OAKI_GC_DUE };
+    uint64_t at = sweep_rest();
+    note_before(&c, OAKI_GC_DUE);
+    c.first_begin = oaki_os_now_ns();
+    c.sweep_rest = c.first_begin - at;
+    if (!oaki_world_stop(t)) {
+        oaki_helpers_release();
+        return false;
+    }
+    flush_caches();
+    begin_mark();
+    AO_store(&oaki_the_heap.preparing, 1);
+    mark_roots(false);
+    oaki_beside_begin();
+    c.first = oaki_os_now_ns() - c.first_begin;
+    gc.begun = c;
+    oaki_world_start(t);
+    oaki_helpers_release();
+    return true;
+}
+
+/* Not part of the frame that is scanned: it would hold words that sweeping left there. false when
+ * the world could not be stopped yet. */
+static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
+{
+    oaki_cycle c = { .why = why };
+    uint64_t at = sweep_rest();
     note_before(&c, why);
     c.begin = oaki_os_now_ns();
-    c.sweep_rest = c.begin - at;
+    if (!c.first_begin) c.sweep_rest = c.begin - at;
     at = c.begin;
     uint64_t cpu0 = oaki_os_cpu_ns();
     if (!oaki_world_stop(t)) {
@@ -252,8 +337,10 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.cpu = oaki_os_cpu_ns() - cpu0;
     gc.gc_cpu_ns += c.cpu;
     uint64_t pause = c.end - c.begin - c.verify;
-    count_pause(pause);
+    count_pause(c.first + pause);
     oaki_pace_cycle(c.end, pause);
+    size_t begun = c.line.heap_start, ended = c.line.heap_end;
+    if (c.first_begin) oaki_pace_beside(ended - OAKI_MIN(begun, ended));
     note_times(&c, cpu2 - cpu1);
     note_after(&c);
     gc.start_told = false;
@@ -263,18 +350,30 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 
 /* ---- entries ---- */
 
-/* The frame of this function holds the caller's registers until the end: noinline, and the
- * context is saved in it. */
-OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
+bool oaki_gc_refuses(oaki_gc_why why)
+{
+    return AO_load(&gc.disabled) || oaki_host_vetoes(why);
+}
+
+/* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
+ * now is to go, so the end of a mark that began earlier is not enough. gc_lock held. */
+static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
+{
+    if (why == OAKI_GC_DUE) return AO_load(&oaki_the_heap.cycle) != number || run_cycle(t, why);
+    bool whole = oaki_beside_state() != OAKI_BESIDE_MARKING;
+    return run_cycle(t, why) && whole;
+}
+
+/* Inlined in functions that are not, whose frames hold their callers' registers until the end: the
+ * context is saved there, and each frame less has fewer words in it that nobody wrote. */
+OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&gc.disabled) || oaki_host_vetoes(why)) return false;
-    size_t cycle = AO_load(&h->cycle);
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
         oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
-        done = (why == OAKI_GC_DUE && AO_load(&h->cycle) != cycle) || run_cycle(t, why);
+        done = one_cycle(t, why, number);
         oaki_lock_release(&h->gc_lock);
     }
     oaki_sweep_wake();
@@ -284,6 +383,19 @@ OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
     oaki_scavenger_spawn();
     oaki_ahead_spawn();
     (void)oaki_enter();
+}
+
+OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
+{
+    if (oaki_gc_refuses(why)) return false;
+    collect(t, why, AO_load(&oaki_the_heap.cycle));
+    return true;
+}
+
+OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
+{
+    if (oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    collect(t, OAKI_GC_DUE, number);
     return true;
 }
 
@@ -291,15 +403,16 @@ void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
     (void)bytes;
     oaki_sweep_pay();
-    if (OAKI_UNLIKELY(oaki_pace_due())) (void)oaki_gc_collect(t, OAKI_GC_DUE);
+    if (OAKI_LIKELY(!oaki_pace_due()) || oaki_beside_instead(t)) return;
+    (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
 
 void oaki_gc_stress(oaki_thread *t)
 {
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
-    if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every == 0)
-        (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
+    if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every != 0) return;
+    if (!oaki_beside_now(t)) (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
 }
 
 static int add_hook(hooks *list, void (*fn)(void))
@@ -426,7 +539,7 @@ int oaki_gc_init(void)
     oaki_pace_init();
     return oaki_event_init() || oaki_workers_init() || oaki_sweep_init() ||
                    oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init() ||
-                   oaki_links_init() || oaki_hold_init()
+                   oaki_links_init() || oaki_hold_init() || oaki_beside_init()
                ? -1
                : 0;
 }

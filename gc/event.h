@@ -35,7 +35,9 @@ typedef enum oaki_phase {
 typedef struct oaki_cycle {
     oaki_trace line; /* what gctrace prints; its times are sums of the phases' */
     oaki_gc_why why;
-    uint64_t begin, end; /* of the pause */
+    uint64_t begin, end; /* of the pause, or the last one */
+    /* where the mark was beside the program: the stop before it, and how long that was; else 0 */
+    uint64_t first_begin, first;
     uint64_t wall;       /* its end, since 1970 */
     uint64_t phase[OAKI_PHASES];
     uint64_t verify;     /* of OAKUM_DEBUG=verify, inside of the pause and part of no phase */

@@ -501,7 +501,7 @@ static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
         oaki_mark_share(m);
         load_stack(h, m);
     }
-    return m->shared_bits == shared;
+    return m->shared_bits == shared && m->scanned < m->until;
 }
 
 /* The queue has run low: get words from the stack, from a range, or from the delay line. false:
@@ -584,8 +584,9 @@ OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
             loop(m, true, false);
         else
             loop(m, false, false);
-    } while (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
-             m->range_lo < m->range_hi);
+    } while (m->scanned < m->until &&
+             (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
+              m->range_lo < m->range_hi));
 }
 
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)

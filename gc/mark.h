@@ -47,7 +47,9 @@ struct oak_marker {
      * verdict, those that were not in order; rounds until it is tried again, and the next time. */
     bool in_order;
     unsigned looked, stray, rest, patience;
-    bool shared_bits;         /* other workers mark too: M is changed atomically */
+    bool shared_bits;         /* others change M too: it is changed atomically */
+    bool beside;              /* the program runs meanwhile (concurrent.c) */
+    size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */
@@ -64,6 +66,8 @@ int oaki_workers_init(void);
 oak_marker *oaki_worker(unsigned id);
 void oaki_workers_begin(void);              /* of a mark: workers are empty, counts zero */
 size_t oaki_workers_bytes(void);            /* marked by all of them */
+/* What waits is forgotten: a mark begins anew. World stopped. */
+void oaki_workers_discard(void);
 /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
 bool oaki_mark_take(oak_marker *m);
 /* top is full or missing: a new top, the old one behind it or given to who is hungry */
@@ -83,7 +87,19 @@ void oaki_mark_release(void);
 /* ---- mark.c ---- */
 
 void oaki_mark_init(void);                  /* size classes are known */
-void oaki_mark_local(oak_marker *m);        /* until this worker's own queues are empty */
+/* until this worker's own queues are empty, or m->until is reached */
+void oaki_mark_local(oak_marker *m);
+/* About so many words' worth of marking, by worker 0 alone. Is there more? */
+bool oaki_mark_some(oak_marker *m, size_t words);
+/* The words in [lo, hi) of the object at offset `slot`, which is marked, are looked at again, or
+ * all of it where a function marks it. */
+void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
+/* The same for all marked objects on the pages of [from, to), offsets in the range; ctx is the
+ * marker. (clean.c) */
+void oaki_clean(size_t from, size_t to, void *ctx);
+/* Objects that are marked and were left out beside the program, as their functions want the world
+ * to stand. World stopped. */
+void oaki_mark_left_out(oak_marker *m);
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
 /* contents.c: queue what the object that begins at p refers to, as its kind and type say */
 void oaki_mark_object(oak_marker *m, char *p);

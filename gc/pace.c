@@ -1,8 +1,9 @@
 /* pace.c - when the next collection is due: gc percent, soft memory limit, minimum heap.
  *
  * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent /
- * 100; a memory limit lowers it to what the limit leaves for the heap. As the world stands still
- * for a mark, a cycle starts when the goal is reached, not before. A limit that can't be met
+ * 100; a memory limit lowers it to what the limit leaves for the heap. Where the world stands still
+ * for a mark, a cycle starts when the goal is reached, not before; where the program runs on, as
+ * much before as it allocated during the last mark, and a quarter. A limit that can't be met
  * would collect without end: the collector then takes at most half of the time, by putting the
  * next cycle off until the program has had as long as the last one worked; the time that a stop
  * waited for a processor would put it off for long on a busy machine, and the heap would grow.
@@ -21,6 +22,7 @@ static struct {
     AO_t percent;        /* as unsigned; (AO_t)-1: never */
     size_t live, roots;  /* of the last mark */
     size_t goal;
+    size_t runway;       /* bytes before the goal at which a mark beside the program begins */
     uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     bool limited;        /* the limit, not the percentage, set the goal */
@@ -57,7 +59,9 @@ static void set_goal(void)
     pace.limited = by_limit < by_percent;
     pace.goal = OAKI_MIN(by_percent, by_limit);
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
-    AO_store(&oaki_the_heap.trigger, OAKI_MAX(pace.goal, pace.live + step));
+    size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
+    size_t early = OAKI_MIN(pace.runway, (goal - least) / 4 * 3);
+    AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
 void oaki_pace_init(void)
@@ -78,6 +82,17 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns)
 {
     pace.cycle_end = end_ns;
     pace.last_cycle = pause_ns;
+}
+
+void oaki_pace_beside(size_t allocated)
+{
+    pace.runway = allocated + allocated / 4;
+    set_goal();
+}
+
+size_t oaki_pace_live(void)
+{
+    return pace.live;
 }
 
 size_t oaki_pace_goal(void)

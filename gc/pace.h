@@ -15,6 +15,13 @@ void oaki_pace_marked(size_t live, size_t roots);
 /* After a cycle: when it ended, how long the world stood. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns);
 
+/* A mark was beside the program, which has allocated so much meanwhile: the next one begins that
+ * much earlier. */
+void oaki_pace_beside(size_t allocated);
+
+/* Bytes that the last mark found alive. */
+size_t oaki_pace_live(void);
+
 /* Is a collection due? */
 bool oaki_pace_due(void);
 

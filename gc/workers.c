@@ -150,6 +150,21 @@ void oaki_mark_release(void)
     for (oaki_mark_chunk *b = shared.batches; b; b = b->next) cut_batch(b);
 }
 
+void oaki_workers_discard(void)
+{
+    for (unsigned i = 0; i < shared.nworkers; i++) {
+        oak_marker *m = &shared.workers[i];
+        m->top = m->full = NULL;
+        m->head = m->tail = m->first = m->last = 0;
+        m->range_lo = m->range_hi = NULL;
+    }
+    shared.chunks = NULL;
+    AO_int_store(&shared.waiting, 0);
+    shared.nranges = 0;
+    AO_int_store(&shared.overflowed, 0);
+    oaki_mark_release();
+}
+
 /* ---- giving ---- */
 
 /* Not those for whom there is a chunk already: a helper may be scheduled late. */
@@ -307,6 +322,18 @@ bool oaki_mark_take(oak_marker *m)
     return true;
 }
 
+/* ---- a piece ---- */
+
+bool oaki_mark_some(oak_marker *m, size_t words)
+{
+    m->until = m->scanned + words;
+    do oaki_mark_local(m);
+    while (m->scanned < m->until && oaki_mark_take(m));
+    bool more = m->scanned >= m->until;
+    m->until = SIZE_MAX;
+    return more;
+}
+
 /* ---- a drain ---- */
 
 static bool work_in_sight(void)
@@ -403,6 +430,8 @@ void oaki_workers_begin(void)
         m->base = h->base;
         m->used = AO_load(&h->used);
         m->bytes = m->scanned = 0;
+        m->beside = false;
+        m->until = SIZE_MAX;
         m->in_order = true;
         m->looked = m->stray = 0;
         m->patience = OAKI_PATIENCE;

@@ -191,6 +191,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     void *value = fill(t, e, key, key_cell, value_cell);
     AO_compiler_barrier();
     *tag = (uint8_t)oak_map_tag_(hash);
+    oaki_map_told(e);
     m->len++;
     m->moves++;
     if (past >= NEAR && !m->resizing && m->len > (size_t)SPARSE << m->bits && past < CROWDED)
@@ -225,6 +226,7 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
     void *value = fill(t, e, key, NULL, NULL);
     AO_compiler_barrier();
     tags[slot] = (uint8_t)oak_map_tag_(hash);
+    oaki_map_told(e);
     m->len++;
     m->moves++;
     m->busy = 0;

@@ -129,6 +129,13 @@ OAKI_INLINE char *oaki_map_entry(const oak_map *m, const struct oak_map_array_ *
     return oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
 }
 
+/* The tag of the entry at e was stored after the entry. A collector that marks beside the program
+ * may have looked at the entry in between; that its page is written once more has it look again. */
+OAKI_INLINE void oaki_map_told(char *e)
+{
+    AO_char_store_release((unsigned char *)e, *(unsigned char *)e);
+}
+
 /* Bytes of a segment's entries; and segment s itself, or NULL. */
 OAKI_INLINE size_t oaki_map_stride(const oak_map *m, const struct oak_map_array_ *a)
 {

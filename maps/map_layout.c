@@ -29,18 +29,29 @@ static struct {
 
 #define GATHER 128
 
+/* The map may be changing meanwhile (oaki_type_anytime): what is read once is believed only as far
+ * as it stays inside the segment and the heap. The change is told, and then it is read again. */
+static size_t groups_of(const oaki_map_layout *l, const oaki_map_head *head, const uint8_t *tags,
+                        size_t bytes)
+{
+    size_t most = (bytes - sizeof *head) / l->entry_size / OAK_MAP_SLOTS_;
+    size_t n = OAKI_MIN((size_t)head->groups, OAKI_MAX(most, 1));
+    if (!oaki_heap_contains(tags) || !oaki_heap_contains(tags + n * OAKI_MAP_GROUP - 1)) return 0;
+    return n;
+}
+
 /* Pointers are gathered, as the marker takes many at once at less cost than one by one. */
 static void mark_segment(oak_marker *marker, void *object, size_t bytes)
 {
     const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
     const oaki_map_head *head = object;
+    const uint8_t *tags = (const uint8_t *)AO_load((const AO_t *)(const void *)&head->tags);
     const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
-    size_t n = 0;
-    (void)bytes;
-    oak_mark_ptr(marker, head->tags);
-    for (size_t g = 0; g < head->groups; g++) {
-        unsigned used = oak_map_used_(head->tags + g * OAKI_MAP_GROUP);
+    size_t n = 0, groups = groups_of(l, head, tags, bytes);
+    oak_mark_ptr(marker, tags);
+    for (size_t g = 0; g < groups; g++) {
+        unsigned used = oak_map_used_((const char *)tags + g * OAKI_MAP_GROUP);
         for (; used; used &= used - 1) {
             const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
             for (uint64_t w = l->words; w; w &= w - 1)
@@ -63,6 +74,7 @@ static uint32_t segment_type(const oaki_map_layout *layout)
                                     mark_segment);
     if (!t) return 0;
     t->data = l; /* two threads may both make one: either will do */
+    oaki_type_anytime(t);
     AO_store_release(&l->segment_type, t->id);
     return t->id;
 }
@@ -74,15 +86,17 @@ typedef struct dir_head {
 
 static void mark_places(oak_marker *marker, char *const *dir, size_t n, size_t stride)
 {
-    for (size_t s = 0; s < n; s++)
-        if (dir[s]) oak_mark_ptr(marker, dir[s] + s * stride);
+    for (size_t s = 0; s < n; s++) {
+        const char *place = (const char *)AO_load((const AO_t *)(const void *)&dir[s]);
+        if (place) oak_mark_ptr(marker, place + s * stride);
+    }
 }
 
 static void mark_directory(oak_marker *marker, void *object, size_t bytes)
 {
     const dir_head *head = object;
-    (void)bytes;
-    mark_places(marker, (char *const *)(const void *)(head + 1), head->n, head->stride);
+    size_t n = OAKI_MIN(head->n, (bytes - sizeof *head) / sizeof(char *));
+    mark_places(marker, (char *const *)(const void *)(head + 1), n, head->stride);
 }
 
 static void mark_header(oak_marker *marker, void *object, size_t bytes)
@@ -93,10 +107,11 @@ static void mark_header(oak_marker *marker, void *object, size_t bytes)
     for (unsigned i = 0; i < 2; i++) {
         const struct oak_map_array_ *a = &m->array[i];
         oak_mark_ptr(marker, a->tags);
-        if (a->dir == m->few_dir[i])
-            mark_places(marker, a->dir, OAKI_COUNT(m->few_dir[i]), oaki_map_stride(m, a));
+        char *const *dir = (char *const *)AO_load((const AO_t *)(const void *)&a->dir);
+        if (dir == m->few_dir[i])
+            mark_places(marker, dir, OAKI_COUNT(m->few_dir[i]), oaki_map_stride(m, a));
         else
-            oak_mark_ptr(marker, a->dir);
+            oak_mark_ptr(marker, dir);
     }
 }
 

@@ -83,6 +83,7 @@ static void move_entry(oak_map *m, const char *from, uint8_t tag)
     copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
+    oaki_map_told(to);
 }
 
 /* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
@@ -110,8 +111,10 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         copy[k][slot] = tags[from];
     }
     AO_compiler_barrier();
-    for (unsigned k = 0; k < nhomes; k++)
+    for (unsigned k = 0; k < nhomes; k++) {
         memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
+        oaki_map_told(place[k]);
+    }
 }
 
 static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
@@ -294,7 +297,7 @@ static bool move_back(oak_map *m)
             copy_entry(place, e, m->entry_size);
             AO_compiler_barrier();
             *place_tag = (uint8_t)tag;
-            AO_compiler_barrier();
+            oaki_map_told(place);
             tags[slot] = 0;
             if (g != home) oaki_map_untell(m, a, home, g, tag);
         }

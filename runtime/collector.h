@@ -46,6 +46,10 @@ void oaki_gc_zone_forget(uint32_t zone);
 
 /* What was given back with a zone, and had counted as live when the trigger was computed. */
 void oaki_gc_dropped(size_t bytes);
+/* An object that the page heap would take back, or that a function marks, is being freed by hand:
+ * true while a mark is under way beside the program, which may be looking at it; then it is freed
+ * when that is over. Inside oaki_enter. */
+bool oaki_gc_keep_freed(void *obj, size_t bytes);
 
 /* World stopped by oaki_gc_stop_begin: flush every cache. */
 void oaki_gc_flush_caches(void);

@@ -157,6 +157,7 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
     fn(&h->finalizer_lock);
     fn(&h->types_lock);
     fn(&h->observe_lock);
+    fn(&h->bits_lock);
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) fn(&h->central0[sc].lock);
     fn(&h->pages_lock);
 }

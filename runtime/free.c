@@ -39,9 +39,29 @@ static void count_free(const oaki_span *s, size_t bytes)
     oaki_count_sub_most(&h->live, bytes);
 }
 
+static size_t large_bytes(const oaki_span *s)
+{
+    return s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+}
+
+/* Does a mark that is under way look at more of it than its words? */
+static bool is_looked_at(const oaki_span *s, const void *p)
+{
+    if (s->cls == OAKI_CLASS_LARGE) return true;
+    const oak_type *t =
+        s->kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p))) : NULL;
+    return t && t->mark;
+}
+
+static bool keep_freed(const oaki_span *s, void *p)
+{
+    if (OAKI_LIKELY(AO_load(&oaki_the_heap.marking) == 0) || !is_looked_at(s, p)) return false;
+    return oaki_gc_keep_freed(p, s->cls == OAKI_CLASS_LARGE ? large_bytes(s) : s->size);
+}
+
 static void free_large(oaki_span *s)
 {
-    size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+    size_t bytes = large_bytes(s);
     oaki_central_remove(s);
     count_free(s, bytes);
     oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);
@@ -76,7 +96,8 @@ void oak_free(void *p)
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) oaki_the_heap.sampler.on.freed(p);
     oaki_central_ensure_swept(s);
     bool large = s->cls == OAKI_CLASS_LARGE;
-    if (large) free_large(s);
+    if (keep_freed(s, p)) large = false;
+    else if (large) free_large(s);
     else free_small(s, p);
     oaki_leave(t);
     if (large) {

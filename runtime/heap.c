@@ -22,6 +22,7 @@ static void init_locks(oaki_heap *h)
     oaki_lock_init(&h->finalizer_lock, OAKI_RANK_FINALIZER);
     oaki_lock_init(&h->types_lock, OAKI_RANK_TYPES);
     oaki_lock_init(&h->observe_lock, OAKI_RANK_OBSERVE);
+    oaki_lock_init(&h->bits_lock, OAKI_RANK_BITS);
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++)
         oaki_lock_init(&h->central0[sc].lock, OAKI_RANK_CENTRAL);
     oaki_zones_init();

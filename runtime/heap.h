@@ -69,6 +69,10 @@ typedef struct oaki_heap {
     AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
+    /* 1 while M is being prepared beside the program: what is allocated meanwhile changes A, and
+     * then M, under bits_lock */
+    AO_t preparing;
+    oaki_lock bits_lock;
 
     oaki_sampler sampler;
 
@@ -161,6 +165,10 @@ OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
  * changed atomically. */
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
+
+/* [off, off + bytes) is allocated: A is set, and where a mark is under way beside the program, M,
+ * so that what is in it counts as marked. Inside oaki_enter. */
+void oaki_bits_allocate(size_t off, size_t bytes, size_t marked);
 
 /* Slot size of the object that begins at off, its span's start given by the page table. */
 size_t oaki_object_size(size_t off);

@@ -60,7 +60,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
-    oaki_bits_set(h->alloc, oaki_heap_offset(oaki_span_start(s)), s->size);
+    oaki_bits_allocate(oaki_heap_offset(oaki_span_start(s)), s->size, OAKI_GRANULE);
     t->mcache->mallocs[OAKI_CLASS_LARGE]++;
     t->mcache->large_bytes += s->size;
     oaki_count_add(&h->live, s->size);

@@ -8,7 +8,9 @@
  * take one for another (seen: marking took twice as long).
  *
  * A has its bits in order; pack and spread are the way between them.
- * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark. */
+ * Beside the program, what is allocated is born marked: its bits are set, all or the first.
+ * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark, or where
+ * the program runs meanwhile. */
 #ifndef OAKI_MARKBITS_H
 #define OAKI_MARKBITS_H
 
@@ -81,5 +83,10 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
 
 /* M = ~A for n words of A from w on; both are multiples of four. (span.c) */
 void oaki_mark_prepare(size_t w, size_t n);
+/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. */
+void oaki_mark_prepare_beside(size_t w, size_t n);
+
+/* Set all bits of M for [off, off + bytes), by atomic operations. */
+void oaki_mark_fill(size_t off, size_t bytes);
 
 #endif

@@ -116,12 +116,12 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
         if (OAKI_LIKELY(n > 0)) break; /* else another thread is still clearing this slot */
     }
     to = from + n * c->size;
-    oaki_bits_set(oaki_the_heap.alloc, from, to - from);
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
     if (s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan))
         memset(p, 0, to - from);
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
+    oaki_bits_allocate(from, to - from, to - from); /* what is allocated may be looked at at once */
     AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
     s->cursor = (uint32_t)(to - base);
     mc->mallocs[s->cls] += n;

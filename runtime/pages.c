@@ -12,6 +12,7 @@
  *             OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
 #include "heap.h"
+#include "markbits.h"
 #include "os.h"
 #include <errno.h>
 #include <string.h>
@@ -204,6 +205,10 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
                   (h->base >> OAKI_PAGE_SHIFT);
     carve(s, page, n, &released);
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
+    /* a mark beside the program has words that lead here: they mark nothing */
+    if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
+        oaki_mark_fill(page << OAKI_PAGE_SHIFT,
+                       cls == OAKI_CLASS_LARGE ? OAKI_GRANULE : n << OAKI_PAGE_SHIFT);
     fill_entries(page, n, cls, kind);
     count_chunks(page, n, 1);
     oaki_count_add(&h->pages_inuse, n);

@@ -33,9 +33,14 @@ static void free_empty_spans(void)
     if (!i || !(t = oaki_gc_stop_begin())) return;
     oaki_gc_stop_end(t);
     t = oaki_enter();
+    bool marking = AO_load(&h->marking) != 0; /* beside the program: no page is freed meanwhile */
     while (i) {
         oaki_span *s = &h->spans[i - 1];
         i = s->next;
+        if (marking) {
+            oaki_central_give(s);
+            continue;
+        }
         if (s->types) oaki_span_free_types(s);
         oaki_pages_free(s);
     }

@@ -74,6 +74,48 @@ void oaki_mark_prepare(size_t w, size_t n)
     }
 }
 
+#define PREPARE_WORDS 64 /* of A, under the lock */
+
+void oaki_mark_prepare_beside(size_t w, size_t n)
+{
+    for (size_t i = 0; i < n; i += PREPARE_WORDS) {
+        oaki_lock_acquire(&oaki_the_heap.bits_lock);
+        oaki_mark_prepare(w + i, OAKI_MIN(n - i, PREPARE_WORDS));
+        oaki_lock_release(&oaki_the_heap.bits_lock);
+    }
+}
+
+void oaki_mark_fill(size_t off, size_t bytes)
+{
+    uint64_t *const *plane = oaki_the_heap.mark;
+    size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
+    for (size_t w = g / 64; w * 64 < end; w++) {
+        uint64_t all = edge_mask(w * 64 < g ? g % 64 : 0, OAKI_MIN(end - w * 64, 64));
+        for (size_t p = 0; p < OAKI_PLANES; p++) {
+            uint64_t bits = oaki_mark_pack(all >> p) << w % 4 * 16;
+            if (bits) AO_or((AO_t *)&plane[p][oaki_mark_index(p, w / 4)], bits);
+        }
+    }
+}
+
+static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes, size_t marked)
+{
+    oaki_heap *h = &oaki_the_heap;
+    bool preparing = AO_load_acquire(&h->preparing) != 0;
+    if (preparing) oaki_lock_acquire(&h->bits_lock);
+    oaki_bits_set(h->alloc, off, bytes);
+    oaki_mark_fill(off, marked);
+    if (preparing) oaki_lock_release(&h->bits_lock);
+}
+
+void oaki_bits_allocate(size_t off, size_t bytes, size_t marked)
+{
+    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
+        allocate_beside(off, bytes, marked);
+    else
+        oaki_bits_set(oaki_the_heap.alloc, off, bytes);
+}
+
 size_t oaki_object_size(size_t off)
 {
     unsigned cls = oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;

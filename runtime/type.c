@@ -157,6 +157,11 @@ const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, 
     return t;
 }
 
+void oaki_type_anytime(const oak_type *t)
+{
+    ((oak_type *)(uintptr_t)t)->anytime = true;
+}
+
 const char *oak_type_name(const oak_type *t)
 {
     return t->name;

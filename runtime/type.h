@@ -15,6 +15,7 @@ struct oak_type {
     size_t nwords;    /* bits in the bitmap: elem_size / 8 */
     const uint64_t *bitmap;
     const void *data; /* the mark function's own */
+    bool anytime;     /* it may be called while the program runs, and writes to the object */
     uint32_t id;
 };
 
@@ -36,6 +37,11 @@ const oak_type *oaki_type_host(const char *name, size_t elem_size, oak_mark_fn m
 /* In a mark function, or anywhere for a live object that begins at obj: the data of its type. NULL
  * when it has none. */
 const void *oaki_type_data_of(const void *obj);
+/* A type made by oaki_type_once or oak_type_function, before there is an object of it: its function
+ * may run while the program does. It reads each word that may change once, goes nowhere that it has
+ * not checked, and what it misses must be written to the object after what it has read: the object
+ * is then looked at again. */
+void oaki_type_anytime(const oak_type *t);
 
 /* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
 uint32_t oaki_type_id_at(size_t off);

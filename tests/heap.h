@@ -20,8 +20,9 @@ bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
 
 /* ---- start ---- */
 
-/* No thread of the runtime's own but markers if gc_threads says so, small pages, no collection
- * unless asked for, whatever the environment says. */
+/* No thread of the runtime's own but markers if gc_threads says so, and the collector's where
+ * OAKUM_DEBUG has beside=1; small pages, no collection unless asked for, whatever else the
+ * environment says. */
 oak_config test_config(void);
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */

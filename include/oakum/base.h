@@ -49,6 +49,7 @@ OAK_BEGIN_DECLS
     X(gc_percent,       int,  100, -1, 100000,  "growth over live data before a collection; -1: never") \
     X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
+    X(concurrent,       int,  1,   0, 1,        "mark while the program runs, where the system tells what it writes; 0: in a stop") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
     X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \

@@ -1,0 +1,55 @@
+/* beside.h - marking beside the program: what cycle.c, which owns the cycle, and beside.c, which
+ * does the part of it that needs no stop, ask of each other. */
+#ifndef OAKI_BESIDE_H
+#define OAKI_BESIDE_H
+
+#include "gc.h"
+#include "runtime/collector.h"
+#include "runtime/thread.h"
+
+/* How far the mark has come that is under way beside the program. */
+typedef enum oaki_beside {
+    OAKI_BESIDE_NONE,
+    OAKI_BESIDE_BEGUN,  /* roots are queued; bits and write tracking are being prepared */
+    OAKI_BESIDE_MARKING /* writes are noted, and what is queued is being marked */
+} oaki_beside;
+
+/* World stopped, or gc_lock held. */
+oaki_beside oaki_beside_state(void);
+
+/* A collection is due: can it be done beside the program? Then it is under way when this returns,
+ * or will be soon, and the caller has helped if the program outran it. false: collect now. Inside
+ * oaki_enter, with no lock held. */
+bool oaki_beside_instead(oaki_thread *t);
+
+/* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not beside. */
+bool oaki_beside_now(oaki_thread *t);
+
+/* ---- for cycle.c, world stopped ---- */
+
+/* The stop that ends a mark: look at what was written since, and drop what was freed by hand. */
+void oaki_beside_finish(void);
+/* The first stop: it is under way. */
+void oaki_beside_begin(void);
+/* It is over. */
+void oaki_beside_end(void);
+/* Bytes allocated since it began: marked from birth. */
+size_t oaki_beside_born(void);
+/* Processor time that it took so far, in nanoseconds. */
+uint64_t oaki_beside_cpu(void);
+/* Bytes, less what was freed by hand meanwhile. After oaki_beside_finish. */
+size_t oaki_beside_freed(void);
+
+int oaki_beside_init(void);
+
+/* ---- of cycle.c, for beside.c ---- */
+
+/* The first stop: caches flushed, hooks called, roots queued, `marking` set. gc_lock is held, the
+ * caller's context saved. false when the world could not be stopped yet. */
+bool oaki_cycle_begin(oaki_thread *t);
+/* The last: as oaki_gc_collect, unless cycle `number` is over already. */
+bool oaki_cycle_finish(oaki_thread *t, size_t number);
+/* The program forbids it. */
+bool oaki_gc_refuses(oaki_gc_why why);
+
+#endif

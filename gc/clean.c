@@ -1,0 +1,69 @@
+/* clean.c - looking again at what was written while a mark was under way: the words that marked
+ * objects have on written pages.
+ *
+ * What is not marked need not be looked at: if it is marked later, all of it is. So a page costs a
+ * look at the bits of its slots, and the words of those that are marked.
+ * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that a
+ * function marks: each of those once a call. */
+#include "mark.h"
+#include "runtime/track.h"
+
+/* An object may be on pages of several calls; a function marks all of it each time. */
+static void clean_slots(oak_marker *m, size_t first, const oaki_class *c, size_t lo, size_t hi)
+{
+    size_t i = ((lo - first) * c->magic) >> 32;
+    for (size_t slot = first + i * c->size; i < c->nslots && slot < hi; i++, slot += c->size)
+        if (oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot))
+            oaki_mark_part(m, slot, c->size, lo, hi);
+}
+
+void oaki_clean(size_t from, size_t to, void *ctx)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    oak_marker *m = ctx;
+    for (size_t lo = from, hi; lo < to; lo = hi) {
+        size_t page = lo >> OAKI_PAGE_SHIFT;
+        oaki_pte e = AO_int_load(&h->pte[page]);
+        unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+        hi = OAKI_MIN(to, (page + 1) << OAKI_PAGE_SHIFT);
+        if (cls == 0 || kind == OAKI_NOSCAN || kind >= OAKI_KINDS) continue;
+        size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+        if (cls != OAKI_CLASS_LARGE) {
+            clean_slots(m, first, &oaki_classes[cls], lo, hi);
+            continue;
+        }
+        if (!oaki_bit_get(h->alloc, first) || !oaki_mark_get(first)) continue;
+        size_t size = oaki_object_size(first);
+        hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
+        oaki_mark_part(m, first, size, lo, hi);
+    }
+}
+
+/* ---- what was left out ---- */
+
+static bool mark_left_out(oaki_span *s, void *ctx)
+{
+    oak_marker *m = ctx;
+    if (s->kind != OAKI_TYPED) return true;
+    size_t base = oaki_heap_offset(oaki_span_start(s));
+    size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = base + i * s->size;
+        if (!oaki_bit_get(oaki_the_heap.alloc, slot) || !oaki_mark_get(slot)) continue;
+        const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
+        if (t && t->mark && !t->anytime)
+            t->mark(m, (char *)oaki_the_heap.base + slot, s->size);
+    }
+    return true;
+}
+
+void oaki_mark_left_out(oak_marker *m)
+{
+    bool any = false;
+    for (uint32_t id = oaki_type_count(); id > 0 && !any; id--) {
+        const oak_type *t = oaki_type_by_id(id);
+        any = t && t->mark && !t->anytime;
+    }
+    for (uint32_t id = 0; any && id < AO_load(&oaki_the_heap.zones.used); id++)
+        oaki_central_each(oaki_zone_by_id(id), mark_left_out, m);
+}

@@ -1,0 +1,467 @@
+/* beside.c - marking while the program runs: programs that move their only references about behind
+ * the marker's back. What is lost shows as a changed value, in the poison, or to the verifier,
+ * which goes over all that is marked after each cycle. */
+#include "gc/beside.h"
+
+#include "runtime/os.h"
+#include "runtime/written.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+Suite *suite_gc_beside(void);
+
+#define SEAL 0x5ea1ed00c0ffee11u
+#define SLOTS 4096 /* of a table */
+
+/* Cycles are asked for without end, whatever the pacing says. false: this system can't. */
+static bool start(void)
+{
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    test_heap_start(c);
+    oaki_debug_switches.beside = 1;
+    oaki_debug_switches.poison = 1;
+    oaki_debug_switches.verify = 1;
+    if (oaki_written_start()) return true;
+    printf("skipped: this system doesn't tell of written pages\n");
+    return false;
+}
+
+static void ask(void)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_beside_now(t));
+    oaki_leave(t);
+}
+
+/* Until a mark is under way that began after this was called; then it stays so for a moment. */
+static void wait_for_mark(void)
+{
+    do {
+        ask();
+        oaki_os_yield();
+    } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
+}
+
+typedef struct thing {
+    uint64_t seal;
+    struct thing *next;
+    uint64_t id, sum;
+    char more[32];
+} thing;
+
+static thing *new_thing(uint64_t id)
+{
+    thing *x = oak_alloc(sizeof *x);
+    *x = (thing){ .seal = SEAL, .id = id, .sum = id * 3 };
+    return x;
+}
+
+static bool is_whole(const thing *x)
+{
+    return x->seal == SEAL && x->sum == x->id * 3;
+}
+
+/* ---- references that move ---- */
+
+/* Every thing is in one slot of one table, and in a chain behind another thing now and then. */
+static void *move_about(void *arg)
+{
+    uint64_t draw = (uint64_t)(uintptr_t)arg * 7919 + 1;
+    thing **table[4];
+    size_t n = test_scale(400000);
+    for (size_t i = 0; i < 4; i++) table[i] = oak_alloc(SLOTS * sizeof *table[i]);
+    for (size_t k = 0; k < n; k++) {
+        thing **from = &table[test_draw(&draw) % 4][test_draw(&draw) % SLOTS];
+        thing **to = &table[test_draw(&draw) % 4][test_draw(&draw) % SLOTS];
+        switch (test_draw(&draw) % 8) {
+        case 0:
+        case 1:
+            *from = new_thing(k);
+            break;
+        case 2: /* into a chain, and what hung there before goes */
+            if (*from && *to && from != to) {
+                (*to)->next = *from;
+                *from = NULL;
+            }
+            break;
+        case 3: /* out of it */
+            if (*from && (*from)->next) {
+                thing *x = (*from)->next;
+                (*from)->next = x->next;
+                x->next = NULL;
+                *to = x;
+            }
+            break;
+        default: { /* change places */
+            thing *x = *from;
+            *from = *to;
+            *to = x;
+        }
+        }
+        if (*to) test_expect(is_whole(*to), __LINE__);
+        if (k % 2000 == 0) ask();
+    }
+    for (size_t i = 0; i < 4; i++)
+        for (size_t s = 0; s < SLOTS; s++)
+            for (const thing *x = table[i][s]; x; x = x->next) test_expect(is_whole(x), __LINE__);
+    return arg;
+}
+
+START_TEST(the_only_reference_moves)
+{
+    if (!start()) return;
+    for (uintptr_t i = 1; test_stats().num_gc < 3; i++) move_about((void *)i);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+START_TEST(several_threads_move_references)
+{
+    pthread_t id[3];
+    if (!start()) return;
+    for (uintptr_t i = 0; i < 3; i++) id[i] = test_start(move_about, (void *)(i + 1));
+    for (int i = 0; i < 3; i++) test_join(id[i]);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- what becomes garbage goes ---- */
+
+START_TEST(what_is_dead_when_it_begins_is_freed)
+{
+    if (!start()) return;
+    thing **keep = oak_alloc(1000 * sizeof *keep);
+    for (size_t i = 0; i < 100000; i++) {
+        thing *x = new_thing(i);
+        if (i % 100 == 0) keep[i / 100] = x;
+    }
+    uint32_t before = test_stats().num_gc;
+    while (test_stats().num_gc < before + 2) ask();
+    oaki_thread *t = oaki_enter();
+    oaki_gc_sweep_all();
+    oaki_leave(t);
+    ck_assert_uint_le(test_stats().heap_objects, 1500);
+    for (size_t i = 0; i < 1000; i++) ck_assert(keep[i]->id == i * 100 && is_whole(keep[i]));
+}
+END_TEST
+
+START_TEST(a_collection_that_is_asked_for_is_a_whole_one)
+{
+    if (!start()) return;
+    for (int round = 0; round < 20; round++) {
+        size_t n = test_scale(20000);
+        thing **keep = oak_alloc(n * sizeof *keep);
+        for (size_t i = 0; i < n; i++) keep[i] = new_thing(i);
+        ask(); /* it is marked, or half of it is */
+        oaki_os_sleep_ns((uint64_t)round * 100000);
+        memset(keep, 0, n * sizeof *keep);
+        oak_collect();
+        ck_assert_uint_le(test_stats().heap_objects, 100);
+    }
+}
+END_TEST
+
+/* ---- what the system writes ---- */
+
+START_TEST(references_that_come_by_a_system_call)
+{
+    int fd[2];
+    if (!start()) return;
+    ck_assert_int_eq(pipe(fd), 0);
+    thing **table = oak_alloc(SLOTS * sizeof *table);
+    size_t n = test_scale(20000);
+    for (size_t k = 0; k < n; k++) {
+        thing *x = new_thing(k);
+        ck_assert_int_eq(write(fd[1], &x, sizeof x), sizeof x);
+        ck_assert_int_eq(read(fd[0], &table[k * 7 % SLOTS], sizeof x), sizeof x);
+        x = NULL;
+        if (k % 500 == 0) ask();
+    }
+    for (size_t i = 0; i < SLOTS; i++)
+        if (table[i]) ck_assert(is_whole(table[i]));
+}
+END_TEST
+
+/* ---- maps ---- */
+
+OAK_MAP_DEFINE(things, uint64_t, thing *);
+OAK_MAP_DEFINE(owned, thing *, char);
+
+START_TEST(maps_that_grow_and_shrink)
+{
+    if (!start()) return;
+    things *m = things_new(0);
+    owned *o = owned_new(0);
+    size_t n = test_scale(150000);
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t k = 0; k < n; k++) {
+            *things_put(m, k) = new_thing(k);
+            *owned_put(o, new_thing(k)) = 1;
+            if (k % 3000 == 0) ask();
+        }
+        owned_iter it;
+        owned_iter_init(&it, o);
+        while (owned_iter_next(&it)) ck_assert(is_whole(*it.key));
+        for (size_t k = 0; k < n; k++) ck_assert((*things_get(m, k))->id == k);
+        for (size_t k = 0; k < n; k++) {
+            ck_assert(is_whole(*things_get(m, k)));
+            things_delete(m, k);
+            if (k % 3000 == 0) ask();
+        }
+        owned_clear(o);
+    }
+}
+END_TEST
+
+/* ---- freed by hand meanwhile ---- */
+
+START_TEST(large_objects_freed_by_hand_meanwhile)
+{
+    if (!start()) return;
+    size_t objects = 0;
+    for (int round = 0; round < 30; round++) {
+        char *large[8];
+        for (int i = 0; i < 8; i++) large[i] = oak_alloc(200000);
+        wait_for_mark();
+        for (int i = 0; i < 8; i++) oak_free(large[i]);
+        for (int i = 0; i < 8; i++) large[i] = memset(oak_alloc(200000), 1, 200000);
+        for (int i = 0; i < 8; i++) oak_free(large[i]);
+        memset(large, 0, sizeof large);
+        oak_collect();
+        if (round == 3) objects = test_stats().heap_objects;
+    }
+    ck_assert_uint_le(test_stats().heap_objects, objects + 4);
+    test_assert_sound();
+}
+END_TEST
+
+/* ---- weak references, finalizers, pinned objects, mark functions ---- */
+
+static AO_t finalized;
+
+static void on_final(void *obj, void *ctx)
+{
+    (void)ctx;
+    test_expect(is_whole(obj), __LINE__);
+    AO_fetch_and_add1(&finalized);
+}
+
+typedef struct weak_things {
+    oak_weak *weak[100];
+    thing *keep[50];
+} weak_things;
+
+static void make_weak_things(void *arg)
+{
+    weak_things *w = arg;
+    for (size_t i = 0; i < 100; i++) {
+        thing *x = new_thing(i);
+        w->weak[i] = oak_weak_new(x);
+        ck_assert_int_eq(oak_finalizer_set(x, on_final, NULL), 0);
+        if (i % 2 == 0) w->keep[i / 2] = x;
+    }
+}
+
+START_TEST(what_a_cycle_decides)
+{
+    if (!start()) return;
+    weak_things *w = oak_alloc(sizeof *w); /* on the stack each would keep the one before it, too */
+    test_away(make_weak_things, w);
+    uint32_t before = test_stats().num_gc;
+    while (test_stats().num_gc < before + 2) ask();
+    (void)oak_finalizers_run();
+    size_t gone = 0;
+    for (size_t i = 0; i < 100; i++) {
+        thing *x = oak_weak_get(w->weak[i]);
+        if (i % 2 == 0) ck_assert_ptr_eq(x, w->keep[i / 2]);
+        gone += x == NULL;
+    }
+    ck_assert_uint_ge(gone, 49); /* one may be in a register still */
+    ck_assert_uint_ge(AO_load(&finalized), 49);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+typedef struct hidden {
+    uintptr_t inverted;
+} hidden;
+
+static void mark_hidden(oak_marker *m, void *obj, size_t size)
+{
+    (void)size;
+    test_expect(oaki_world_stopped(), __LINE__); /* no assertion of Check's, which takes locks */
+    if (((hidden *)obj)->inverted) oak_mark_ptr(m, (void *)~((hidden *)obj)->inverted);
+}
+
+START_TEST(mark_functions_find_the_world_standing)
+{
+    if (!start()) return;
+    const oak_type *t = oak_type_function("hidden", sizeof(hidden), mark_hidden);
+    hidden **table = oak_alloc(SLOTS * sizeof *table);
+    size_t n = test_scale(40000);
+    for (size_t k = 0; k < n; k++) {
+        hidden *h = oak_alloc_typed(t, 1);
+        h->inverted = ~(uintptr_t)new_thing(k);
+        table[k % SLOTS] = h;
+        hidden *other = table[k * 31 % SLOTS];
+        if (other) {
+            uintptr_t x = other->inverted;
+            other->inverted = h->inverted;
+            h->inverted = x;
+        }
+        if (k % 1000 == 0) ask();
+    }
+    for (size_t i = 0; i < SLOTS; i++)
+        if (table[i]) ck_assert(is_whole((thing *)~table[i]->inverted));
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+START_TEST(pinned_objects_are_roots)
+{
+    if (!start()) return;
+    thing **pinned = oak_alloc_pinned(SLOTS * sizeof *pinned);
+    thing **small[20];
+    for (int i = 0; i < 20; i++) small[i] = oak_alloc_pinned(2 * sizeof *small[i]);
+    size_t n = test_scale(40000);
+    for (size_t k = 0; k < n; k++) {
+        pinned[k * 13 % SLOTS] = new_thing(k);
+        small[k % 20][k % 2] = pinned[k % SLOTS];
+        if (k % 1000 == 0) ask();
+    }
+    for (size_t i = 0; i < SLOTS; i++)
+        if (pinned[i]) ck_assert(is_whole(pinned[i]));
+    for (int i = 0; i < 40; i++)
+        if (small[i / 2][i % 2]) ck_assert(is_whole(small[i / 2][i % 2]));
+}
+END_TEST
+
+/* ---- others that stop the world ---- */
+
+static thing *chain(size_t n)
+{
+    thing *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        thing *x = new_thing(i);
+        x->next = first;
+        first = x;
+    }
+    return first;
+}
+
+static size_t length(const thing *x)
+{
+    size_t n = 0;
+    for (; x; x = x->next) n += is_whole(x);
+    return n;
+}
+
+static void in_child(void *arg)
+{
+    ck_assert_uint_eq(length(arg), 30000);
+    thing *more = chain(1000);
+    oak_collect();
+    ck_assert_uint_eq(length(arg) + length(more), 31000);
+    ck_assert_int_eq(oaki_beside_state(), OAKI_BESIDE_NONE);
+    wait_for_mark(); /* the child has its own thread for it */
+    oak_collect();
+    ck_assert_uint_eq(length(arg) + length(more), 31000);
+}
+
+START_TEST(forks_in_the_middle)
+{
+    if (test_breaks_asan() || !start()) return;
+    thing *first = chain(30000);
+    for (int i = 0; i < 5; i++) {
+        wait_for_mark();
+        test_child(in_child, first);
+    }
+    ck_assert_uint_eq(length(first), 30000);
+}
+END_TEST
+
+START_TEST(readings_in_the_middle)
+{
+    if (!start()) return;
+    thing *first = chain(30000);
+    for (int i = 0; i < 200; i++) {
+        ask();
+        ck_assert_uint_ge(test_stats().heap_objects, 30000);
+        first->next = chain(10);
+        thing *last = first->next;
+        while (last->next) last = last->next;
+        last->next = chain(29989);
+    }
+    ck_assert_uint_eq(length(first), 30000);
+}
+END_TEST
+
+START_TEST(disabled_in_the_middle)
+{
+    if (!start()) return;
+    thing *first = chain(30000);
+    for (int i = 0; i < 10; i++) {
+        wait_for_mark();
+        oak_gc_disable();
+        uint32_t before = test_stats().num_gc;
+        thing *more = chain(20000);
+        ck_assert_uint_le(test_stats().num_gc, before + 1); /* the last stop had begun */
+        ck_assert_uint_eq(length(more), 20000);
+        oak_gc_enable();
+    }
+    oak_collect();
+    ck_assert_uint_eq(length(first), 30000);
+}
+END_TEST
+
+/* ---- pacing ---- */
+
+START_TEST(a_heap_that_grows_is_collected_beside_the_program)
+{
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    c.gc_percent = 100;
+    test_heap_start(c);
+    oaki_debug_switches.verify = 1;
+    if (!oaki_written_start()) return;
+    size_t live = (size_t)24 << 20, n = live / sizeof(thing);
+    thing *first = chain(n);
+    oak_collect();
+    uint32_t before = test_stats().num_gc;
+    size_t most = 0;
+    for (size_t i = 0; i < 10 * n; i++) {
+        (void)!new_thing(i);
+        if (i % 10000 == 0) most = OAKI_MAX(most, test_stats().heap_alloc);
+    }
+    ck_assert_uint_ge(test_stats().num_gc, before + 4);
+    ck_assert_uint_le(most, 3 * live);
+    ck_assert_uint_eq(length(first), n);
+}
+END_TEST
+
+Suite *suite_gc_beside(void)
+{
+    Suite *s = suite_create("gc_beside");
+    TCase *t = tcase_create("beside");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, the_only_reference_moves);
+    tcase_add_test(t, several_threads_move_references);
+    tcase_add_test(t, what_is_dead_when_it_begins_is_freed);
+    tcase_add_test(t, a_collection_that_is_asked_for_is_a_whole_one);
+    tcase_add_test(t, references_that_come_by_a_system_call);
+    tcase_add_test(t, maps_that_grow_and_shrink);
+    tcase_add_test(t, large_objects_freed_by_hand_meanwhile);
+    tcase_add_test(t, what_a_cycle_decides);
+    tcase_add_test(t, mark_functions_find_the_world_standing);
+    tcase_add_test(t, pinned_objects_are_roots);
+    tcase_add_test(t, forks_in_the_middle);
+    tcase_add_test(t, readings_in_the_middle);
+    tcase_add_test(t, disabled_in_the_middle);
+    tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
+    suite_add_tcase(s, t);
+    return s;
+}
