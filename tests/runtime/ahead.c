@@ -40,7 +40,7 @@ static size_t touch(size_t near, size_t least)
         bool more = oaki_pages_touch(near, STEP, least);
         oaki_helper_end();
         if (!more) return n;
-        ck_assert_ptr_null(oaki_pages_check());
+        test_assert_sound(); /* in a stop: the thread may have a run out */
     }
     ck_abort_msg("never enough");
 }
@@ -89,7 +89,7 @@ START_TEST(what_is_zeroed_is_zero)
         if (test_below(4) == 0) (void)touch(test_below(1000), 0);
         if (test_below(40) == 0) oak_scavenge();
     }
-    ck_assert_ptr_null(oaki_pages_check());
+    test_assert_sound(); /* in a stop: the thread may have a run out */
 }
 END_TEST
 
@@ -169,7 +169,7 @@ START_TEST(what_was_not_taken_goes_back)
     oaki_ahead_want(30 * MB);
     ck_assert(comes(some_backed));
     ck_assert(comes(little_backed));
-    ck_assert_ptr_null(oaki_pages_check());
+    test_assert_sound(); /* in a stop: the thread may have a run out */
 }
 END_TEST
 
