@@ -86,6 +86,9 @@ static int info(void)
     printf("address range  %p to %p, %s reserved\n", heap.base,
            (void *)((char *)heap.base + heap.reserved), size);
     printf("metadata       %s\n", heap.metadata);
+    printf("marking        %s\n", heap.tells_writes
+                                       ? "beside the program (userfaultfd)"
+                                       : "in a stop: this system doesn't tell what is written");
     put_options(&cfg);
     return CMD_OK;
 }

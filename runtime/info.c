@@ -1,8 +1,9 @@
 /* info.c - where the heap is, for tools.
  *
- * Owns: nothing. What it reads is constant after start-up, and so needs no lock. */
+ * Owns: nothing. What it reads of the heap is constant after start-up, and so needs no lock. */
 #include "heap.h"
 #include "meta.h"
+#include "written.h"
 #include <oakum/heap.h>
 
 void oak_heap_info_read(oak_heap_info *out)
@@ -13,4 +14,7 @@ void oak_heap_info_read(oak_heap_info *out)
     out->base = (void *)h->base;
     out->reserved = h->reserved;
     out->metadata = oaki_meta_backend();
+    oaki_thread *t = oaki_enter();
+    out->tells_writes = t && oaki_written_start();
+    if (t) oaki_leave(t);
 }

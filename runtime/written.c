@@ -20,9 +20,10 @@
 #define RUNS 512
 
 static struct {
+    oaki_lock lock; /* for opening */
     bool tried;
     int uffd, pagemap; /* -1: none */
-} self = { false, -1, -1 };
+} self = { OAKI_LOCK_INIT(OAKI_RANK_BITS), false, -1, -1 };
 
 static long control(int fd, unsigned long request, void *arg)
 {
@@ -56,13 +57,14 @@ static bool open_all(void)
 
 bool oaki_written_start(void)
 {
-    if (!self.tried) {
-        int saved = errno;
-        self.tried = true;
-        if (!open_all()) close_all();
-        errno = saved;
-    }
-    return self.uffd >= 0;
+    int saved = errno;
+    oaki_lock_acquire(&self.lock);
+    if (!self.tried && !open_all()) close_all();
+    self.tried = true;
+    bool can = self.uffd >= 0;
+    oaki_lock_release(&self.lock);
+    errno = saved;
+    return can;
 }
 
 /* ---- asking ---- */
@@ -130,6 +132,7 @@ void oaki_written_release(size_t from, size_t to)
 /* The child's copy of the range is not registered, nor protected. */
 static void after_fork(void)
 {
+    oaki_lock_reset(&self.lock);
     close_all();
     self.tried = false;
 }

@@ -8,7 +8,8 @@
  *
  * All addresses are offsets in the range, multiples of the system's page size.
  * Owns: the userfaultfd and the page map's descriptor.
- * Lock: gc_lock for start; afterwards calls may come from any thread, one at a time.
+ * Lock: its own for the start, inside oaki_enter; afterwards calls may come from any thread, one at
+ * a time.
  * Bound: linear in the mapped pages of what is asked about; 0.1 ms for 256 MiB of small pages. */
 #ifndef OAKI_WRITTEN_H
 #define OAKI_WRITTEN_H

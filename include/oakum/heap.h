@@ -164,6 +164,7 @@ OAK_API size_t oak_memstats_json(const oak_memstats *s, char *buf, size_t n);
 typedef struct oak_heap_info {
     void *base;           /* of the reserved range */
     size_t reserved;      /* its bytes */
+    bool tells_writes;    /* the system tells what the program writes: a mark can run beside it */
     const char *metadata; /* what keeps the metadata: "jemalloc 5.3.0", "built-in" */
 } oak_heap_info;
 
