@@ -35,7 +35,9 @@
 #define CLEAN ((size_t)2 << 20)       /* bytes of it whose written pages are looked at at a time */
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define FEW_PAGES 128                 /* written ones that are left to the last stop */
-#define ROUNDS 8                      /* of looking at written pages, at most */
+#define SPARSE 8192                   /* fewer written pages than this: looked at in larger steps */
+#define SPARSE_CLEAN ((size_t)128 << 20) /* bytes, then */
+#define ROUNDS 16                     /* of looking at written pages, at most */
 #define FROM ((size_t)16 << 20)       /* live bytes; less is marked in a stop at once */
 #define NAP_NS 100000u                /* of a thread that outruns the marker */
 
@@ -49,6 +51,7 @@ static struct {
     AO_t worked;         /* nanoseconds, by whoever */
     size_t freed_bytes;
     size_t at, end, written; /* of the step that is done in pieces: offsets; pages it found */
+    size_t clean;            /* bytes whose written pages are looked at in a piece */
     oaki_lock marker, freed_lock;
     oaki_vec freed;      /* void *: by hand, since the mark began */
 } self = {
@@ -106,7 +109,7 @@ static bool mark_piece(void)
 static bool clean_piece(void)
 {
     if (self.at >= self.end) return false;
-    size_t to = OAKI_MIN(self.at + CLEAN, self.end);
+    size_t to = OAKI_MIN(self.at + self.clean, self.end);
     oaki_lock_acquire(&self.marker);
     size_t n = oaki_written_take(self.at, to, true, oaki_clean, oaki_worker(0));
     (void)oaki_mark_some(oaki_worker(0), PIECE);
@@ -134,14 +137,18 @@ static bool go(bool (*piece)(void))
     return true;
 }
 
-/* Until so few are left that a stop for them is short, or the program writes as fast as that. */
+/* Until so few are left that a stop for them is short, or the program writes as fast as that: the
+ * shorter a round, the fewer it writes meanwhile. */
 static bool clean(void)
 {
     size_t before = SIZE_MAX;
+    self.clean = CLEAN;
     for (unsigned round = 0; round < ROUNDS; round++) {
         self.written = 0;
         if (!go(clean_piece) || !go(mark_piece)) return false;
-        if (self.written <= FEW_PAGES || self.written > before / 4 * 3) break;
+        bool sparse = self.written < SPARSE, settled = self.written > before / 8 * 7;
+        if (self.written <= FEW_PAGES || (settled && self.clean == SPARSE_CLEAN)) break;
+        if (sparse) self.clean = SPARSE_CLEAN;
         before = self.written;
     }
     return true;
@@ -235,6 +242,10 @@ static void *collector(void *arg)
 {
     unsigned seen = 0;
     (void)arg;
+    oaki_thread *t = oaki_enter();
+    t->own = true;
+    AO_store(&oaki_the_heap.nown, 1);
+    oaki_leave(t);
     for (;;) {
         unsigned now;
         oaki_blocking_begin(oaki_thread_self());
@@ -371,6 +382,7 @@ void oaki_beside_end(void)
 static void after_fork(void)
 {
     AO_store(&self.started, 0);
+    AO_store(&oaki_the_heap.nown, 0);
     AO_int_store(&self.asked, 0);
     oaki_lock_reset(&self.marker);
     oaki_lock_reset(&self.freed_lock);

@@ -247,7 +247,7 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
         l->mark = c->begin - c->first_begin - c->first;
-        mark_cpu += oaki_beside_cpu();
+        mark_cpu += c->beside;
     }
     l->processors = oaki_os_cpus();
     l->stop_cpu = l->stop * l->processors;
@@ -268,7 +268,7 @@ static void note_after(oaki_cycle *c)
     c->heap_inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     c->heap_idle = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
     c->heap_released = AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
-    c->threads = (unsigned)AO_load(&h->nthreads);
+    c->threads = (unsigned)(AO_load(&h->nthreads) - AO_load(&h->nown));
     c->markers = oaki_workers_count();
 }
 
@@ -335,10 +335,11 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.end = at;
     c.stop_cpu = cpu1 - cpu0;
     c.cpu = oaki_os_cpu_ns() - cpu0;
-    gc.gc_cpu_ns += c.cpu;
+    if (c.first_begin) c.beside = oaki_beside_cpu();
+    gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = c.end - c.begin - c.verify;
     count_pause(c.first + pause);
-    oaki_pace_cycle(c.end, pause);
+    oaki_pace_cycle(c.end, pause + c.first + c.beside);
     size_t begun = c.line.heap_start, ended = c.line.heap_end;
     if (c.first_begin) oaki_pace_beside(ended - OAKI_MIN(begun, ended));
     note_times(&c, cpu2 - cpu1);

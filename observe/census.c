@@ -66,6 +66,7 @@ static oaki_census_thread *add_thread(oaki_census *c)
 static void count_threads(oaki_census *c, const oaki_thread *self)
 {
     for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next) {
+        if (t->own) continue;
         oaki_census_thread *row = add_thread(c);
         if (!row) continue;
         *row = (oaki_census_thread){ .place = OAKI_PLACE_THREAD,

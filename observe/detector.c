@@ -260,7 +260,8 @@ static int look_and_tell(bool asked)
 static void detach(void)
 {
     oak_thread_detach();
-    if (AO_load(&oaki_the_heap.nthreads) <= 1) oaki_last_thread_exits(false);
+    const oaki_heap *h = &oaki_the_heap;
+    if (AO_load(&h->nthreads) <= 1 + AO_load(&h->nown)) oaki_last_thread_exits(false);
 }
 
 static uint64_t interval(void)

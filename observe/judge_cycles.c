@@ -10,7 +10,7 @@
 #define LATEST 4 /* cycles whose times are kept */
 
 typedef struct cycle_times {
-    uint64_t begin, end;
+    uint64_t worked, end;
     size_t freed, before, live;
     bool forced, over; /* over: the memory limit, by what is live alone */
 } cycle_times;
@@ -38,7 +38,7 @@ static void unspin(void)
  * what lives they free more, as they wait until the program has had its share. */
 static void look_for_thrash(uint64_t cycle)
 {
-    uint64_t paused = 0;
+    uint64_t worked = 0;
     double best = 0;
     bool over = true;
     if (self.nlatest < LATEST) return;
@@ -48,13 +48,13 @@ static void look_for_thrash(uint64_t cycle)
         if (c->forced || (freed >= self.freed && !c->over)) return;
         over = over && c->over;
         best = OAKI_MAX(best, freed);
-        paused += c->end - c->begin;
+        worked += c->worked;
     }
     const cycle_times *first = &self.latest[(self.nlatest - 4) % LATEST];
     const cycle_times *last = &self.latest[(self.nlatest - 1) % LATEST];
     if (last->live > first->live + first->live / 6) return;
     uint64_t from = first->end, to = last->end;
-    double share = to > from ? 100.0 * (double)paused / (double)(to - from) : 0;
+    double share = to > from ? 100.0 * (double)worked / (double)(to - from) : 0;
     if (share < self.share) return;
     self.cycles.thrashed++;
     self.cycles.thrash_cycle = cycle;
@@ -70,7 +70,7 @@ void oaki_cycles_note(const oaki_cycle *c)
     self.cycles.live = c->line.heap_live;
     self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
     self.latest[self.nlatest++ % LATEST] =
-        (cycle_times){ .begin = c->begin,
+        (cycle_times){ .worked = c->end - c->begin + c->first + c->beside,
                        .end = c->end,
                        .freed = c->freed,
                        .before = c->line.heap_start,

@@ -1,9 +1,9 @@
 /* last.c - a process ends with the last of its own threads; the runtime's helpers don't count.
  *
  * POSIX ends a process when its last thread calls pthread_exit, but helper threads would stay for
- * ever, with all signals blocked. So when an attached thread exits and nobody else is attached
- * but the finalizer thread, and the main thread is gone, a watcher looks at the process's threads
- * until only helpers are left, and then does what libc would have done: exit(0).
+ * ever, with all signals blocked. So when an attached thread exits and nobody else is attached but
+ * the finalizer thread and the collector's, and the main thread is gone, a watcher looks at the
+ * process's threads until only helpers are left, and then does what libc would have done: exit(0).
  * Owns: the watcher, one at a time. Lock: none. */
 #include "heap.h"
 #include "os.h"
@@ -75,7 +75,8 @@ static void *watch(void *arg)
  * here; the watcher waits for its end. */
 void oaki_last_thread_exits(bool is_main)
 {
-    if (AO_load(&oaki_the_heap.started) == 0 || AO_load(&oaki_the_heap.nthreads) > 1) return;
+    const oaki_heap *h = &oaki_the_heap;
+    if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1 + AO_load(&h->nown)) return;
     if (!is_main && main_is_alive()) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);

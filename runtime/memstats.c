@@ -93,6 +93,7 @@ static void read_heap(oak_memstats *out)
     out->buck_hash_sys = oaki_meta_in_use(OAKI_META_BUCKHASH);
     out->gc_sys += tables_bytes(used) + oaki_meta_in_use(OAKI_META_GC);
     for (const oaki_thread *t = h->threads; t; t = t->next) {
+        if (t->own) continue;
         out->threads++;
         out->stack_inuse += oaki_thread_stack_inuse(t);
     }

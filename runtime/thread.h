@@ -43,6 +43,7 @@ typedef struct oaki_thread {
     unsigned int stop_epoch;          /* AO_int: the stop that it has answered last */
     unsigned int blocking_depth;      /* (self) */
     int tid;
+    bool own; /* the collector's */
     pthread_t pthread;
     char *stack_lo, *stack_hi;        /* its own stack */
     char *sp;                         /* (self) valid when stopped or blocked; may be on alt */
