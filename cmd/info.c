@@ -86,7 +86,7 @@ static int info(void)
     printf("address range  %p to %p, %s reserved\n", heap.base,
            (void *)((char *)heap.base + heap.reserved), size);
     printf("metadata       %s\n", heap.metadata);
-    printf("marking        %s\n", heap.tells_writes
+    printf("marking        %s\n", oak_heap_tells_writes()
                                        ? "beside the program (userfaultfd)"
                                        : "in a stop: this system doesn't tell what is written");
     put_options(&cfg);

@@ -14,7 +14,12 @@ void oak_heap_info_read(oak_heap_info *out)
     out->base = (void *)h->base;
     out->reserved = h->reserved;
     out->metadata = oaki_meta_backend();
+}
+
+bool oak_heap_tells_writes(void)
+{
     oaki_thread *t = oaki_enter();
-    out->tells_writes = t && oaki_written_start();
+    bool told = t && oaki_written_start();
     if (t) oaki_leave(t);
+    return told;
 }

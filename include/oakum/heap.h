@@ -164,11 +164,14 @@ OAK_API size_t oak_memstats_json(const oak_memstats *s, char *buf, size_t n);
 typedef struct oak_heap_info {
     void *base;           /* of the reserved range */
     size_t reserved;      /* its bytes */
-    bool tells_writes;    /* the system tells what the program writes: a mark can run beside it */
     const char *metadata; /* what keeps the metadata: "jemalloc 5.3.0", "built-in" */
 } oak_heap_info;
 
 OAK_API void oak_heap_info_read(oak_heap_info *out);
+
+/** Does the system tell what the program writes, so that a mark can run while it does? Two file
+ * descriptors are opened to find out, and kept, as by the first such mark. */
+OAK_API bool oak_heap_tells_writes(void);
 
 OAK_END_DECLS
 
