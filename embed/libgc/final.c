@@ -12,9 +12,6 @@
 #include "libgc.h"
 
 #include <oakum/gc.h>
-#include <string.h>
-
-#define SCRUB_BYTES 2048
 
 /* In the frame that runs finalizers; `self` marks it as live. */
 typedef struct run {
@@ -67,35 +64,6 @@ void GC_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void 
 
 /* ---- running ---- */
 
-static OAKI_NOINLINE bool run_one(void)
-{
-    oaki_ready r;
-    oaki_thread *t = oaki_enter();
-    if (!t) return false;
-    bool found = oaki_finalizers_pop(&r);
-    oaki_leave(t);
-    if (!found) return false;
-    if (r.obj) r.fn.finalizer(r.obj, r.ctx);
-    else r.fn.cleanup(r.ctx);
-    return true;
-}
-
-/* What dead frames still refer to is not to be kept by them. */
-static OAKI_NOINLINE void scrub(void)
-{
-    char dead[SCRUB_BYTES];
-    memset(dead, 0, sizeof dead);
-    __asm__ __volatile__("" : : "r"(dead) : "memory");
-}
-
-static int run_all(void)
-{
-    int n = 0;
-    while (run_one()) n++;
-    if (n > 0) scrub();
-    return n;
-}
-
 int GC_should_invoke_finalizers(void)
 {
     return oaki_finalizers_ready() > 0;
@@ -104,7 +72,7 @@ int GC_should_invoke_finalizers(void)
 int GC_invoke_finalizers(void)
 {
     lgc_ready();
-    return run_all();
+    return (int)oak_finalizers_run();
 }
 
 /* A finalizer that left by longjmp leaves its mark behind: a frame that is not deeper proves that
@@ -122,7 +90,7 @@ static OAKI_NOINLINE void run_here(void)
     AO_store(&mark.self, (AO_t)&mark);
     running = &mark;
     AO_store(&lgc.unfinished, 1);
-    (void)run_all();
+    (void)oak_finalizers_run();
     AO_store(&lgc.unfinished, 0);
     AO_store(&mark.self, 0);
     running = NULL;
@@ -185,10 +153,10 @@ void GC_finalize_all(void)
 {
     batch b;
     lgc_ready();
-    (void)run_all();
+    (void)oak_finalizers_run();
     for (next_batch(&b); b.n > 0; next_batch(&b)) {
         for (size_t i = 0; i < b.n; i++) run_now(b.obj[i]);
-        (void)run_all();
+        (void)oak_finalizers_run();
     }
 }
 
