@@ -91,6 +91,11 @@ void test_no_stress(void)
     oaki_debug_switches.stress = 0;
 }
 
+void test_no_beside(void)
+{
+    oaki_the_heap.config.concurrent = 0;
+}
+
 void test_heap_start(oak_config c)
 {
     test_heap_start_stressed(c);
@@ -146,6 +151,11 @@ size_t test_objects(void)
     return test_stats().heap_objects;
 }
 
+size_t test_threads(void)
+{
+    return AO_load(&oaki_the_heap.nthreads) - AO_load(&oaki_the_heap.nown);
+}
+
 size_t test_rss(void)
 {
     char text[128];
@@ -194,6 +204,29 @@ static const char *check_span(const oaki_span *s)
         return "a full span is not partial";
     if ((s->kind == OAKI_TYPED) != (s->types != NULL)) return "typed spans have types";
     return NULL;
+}
+
+size_t test_zones_add_up(oak_zone_stats *all, size_t most)
+{
+    oak_zone_stats sum = { 0 };
+    oak_memstats m;
+    size_t n = oak_zones_read(all, most, &m);
+    ck_assert_uint_le(n, most);
+    for (size_t i = 0; i < n; i++) {
+        sum.inuse += all[i].inuse;
+        sum.live_bytes += all[i].live_bytes;
+        sum.live_objects += all[i].live_objects;
+        sum.total_alloc += all[i].total_alloc;
+        sum.mallocs += all[i].mallocs;
+        sum.frees += all[i].frees;
+    }
+    ck_assert_uint_eq(sum.inuse, m.heap_inuse);
+    ck_assert_uint_eq(sum.live_bytes, m.heap_alloc);
+    ck_assert_uint_eq(sum.live_objects, m.heap_objects);
+    ck_assert_uint_eq(sum.total_alloc, m.total_alloc);
+    ck_assert_uint_eq(sum.mallocs, m.mallocs);
+    ck_assert_uint_eq(sum.frees, m.frees);
+    return n;
 }
 
 const char *test_check_heap(void)

@@ -27,6 +27,7 @@ oak_config test_config(void);
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
 void test_heap_start(oak_config c); /* both: without stress */
+void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */
 
 /* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */
 void test_only_root(const void *p, size_t n);
@@ -40,9 +41,14 @@ size_t test_run_finalizers(void);
 
 oak_memstats test_stats(void);
 size_t test_objects(void); /* heap_objects */
+size_t test_threads(void); /* attached, the collector's own left out */
 size_t test_rss(void);     /* of the process, bytes */
 size_t test_smaps_rss(uintptr_t lo, uintptr_t hi); /* of mappings that lie in [lo, hi) */
 bool test_is_zero(const void *p, size_t n);
+
+/* Reads the zones, at most `most`, into all[]: what they say adds up to what MemStats says. Returns
+ * how many there are. */
+size_t test_zones_add_up(oak_zone_stats *all, size_t most);
 
 /* Holds the heap's structures to their rules, with the world stopped. The broken one, or NULL. */
 const char *test_check_heap(void);

@@ -4,6 +4,7 @@
 #include "runtime/heap.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
+#include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <errno.h>
@@ -31,14 +32,14 @@ static void *allocate_once(void *arg)
 static int use_heap(unsigned nthreads)
 {
     pthread_t id;
-    if (oaki_the_heap.nthreads != nthreads) return 2;
+    if (test_threads() != nthreads) return 2;
     for (int i = 0; i < 1000; i++) {
         void **p = oak_alloc(16u << (i % 8));
         if (!p || *p) return 3;
         *p = p;
     }
     const oaki_thread *t = oaki_thread_self();
-    if (!t || t->tid != getpid() || oaki_the_heap.nthreads != 1) return 4;
+    if (!t || t->tid != getpid() || test_threads() != 1) return 4;
     oak_collect();
     oaki_gc_sweep_all();
     const char *broken = oaki_pages_check();
@@ -49,7 +50,7 @@ static int use_heap(unsigned nthreads)
     if (pthread_create(&id, NULL, allocate_once, NULL) != 0) return 6;
     if (pthread_join(id, NULL) != 0) return 6;
     oak_collect();
-    return oaki_the_heap.nthreads == 1 ? 0 : 7;
+    return test_threads() == 1 ? 0 : 7;
 }
 
 static void fork_and_use(unsigned nthreads)
@@ -132,7 +133,7 @@ START_TEST(the_child_of_many_threads_works)
     for (int i = 0; i < 25; i++) fork_and_use(1);
     AO_store(&quit, 1);
     for (int i = 0; i < N; i++) test_join(id[i]);
-    ck_assert_uint_eq(oaki_the_heap.nthreads, 1);
+    ck_assert_uint_eq(test_threads(), 1);
     oak_collect();
     ck_assert_ptr_null(oaki_pages_check());
 }

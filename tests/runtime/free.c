@@ -69,6 +69,7 @@ END_TEST
 START_TEST(pages_of_large_objects_are_reused_at_once)
 {
     size_t inuse = test_stats().heap_inuse, sys = 0;
+    test_no_beside();
     for (int i = 0; i < 2000; i++) {
         char *p = oak_alloc_noscan((size_t)3 << 20);
         ck_assert_ptr_nonnull(p);
@@ -92,6 +93,7 @@ START_TEST(counts_and_bytes_are_exact)
 {
     size_t objects = 0, bytes = 0, mallocs = 0, total = 0;
     test_seed("runtime/free");
+    test_no_beside();
     for (size_t i = 0, n = test_scale(60000); i < n; i++) {
         size_t k = test_below(MODEL);
         if (held[k]) {

@@ -2,6 +2,7 @@
  * and that what is saved of them is what they had. While the world is stopped nothing is asserted,
  * as Check takes a lock that a stopped thread may hold. */
 #include "runtime/heap.h"
+#include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <signal.h>
@@ -61,7 +62,7 @@ static void stop_against(void *(*const fn[])(void *), int n, int stops, bool sho
     AO_store(&test_quit, 1);
     for (int i = 0; i < n; i++) test_join(id[i]);
     test_stop_and_start();
-    ck_assert_uint_eq(oaki_the_heap.nthreads, 1);
+    ck_assert_uint_eq(test_threads(), 1);
     ck_assert_uint_gt(AO_load(&test_moved), 0);
 }
 
@@ -233,7 +234,7 @@ START_TEST(a_thread_on_its_alternate_stack_says_so)
     ck_assert_ptr_eq(o.alt_lo, alt);
     ck_assert_ptr_eq(o.alt_hi, alt + ALT_SIZE);
     ck_assert(alt < o.sp && o.sp < o.interrupted_sp && o.interrupted_sp < alt + ALT_SIZE);
-    ck_assert_uint_eq(oaki_the_heap.nthreads, 1);
+    ck_assert_uint_eq(test_threads(), 1);
 }
 END_TEST
 
