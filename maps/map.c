@@ -13,8 +13,9 @@
 #define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
 
 #define NEAR 32     /* the same, in an array that is filled as it should be */
-#define SPARSE 7    /* entries a group: a larger array wouldn't be too large */
+#define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
+#define HINT_DELETES ((size_t)64) /* that a hint outlives, at least; and a fourth of its groups */
 
 /* ---- making ---- */
 
@@ -279,6 +280,29 @@ static void release(oak_map *m)
     oaki_map_set_limits(m);
 }
 
+/* Do deletes come in the order of positions; if so, with adds between them? */
+OAKI_INLINE void note_order(struct oak_map_more_ *more, uint64_t p, size_t len)
+{
+    bool next = ((p - more->deleted + OAKI_MAP_HALF / 32) & (OAKI_MAP_HALF - 1)) <
+                OAKI_MAP_HALF / 16;
+    bool after = len + 1 == more->left;
+    more->left = len;
+    more->deleted = p;
+    more->run = next ? more->run + (more->run < OAKI_MAP_RUNS) : 0;
+    if (OAKI_LIKELY(more->mixed < OAKI_MAP_RUN))
+        more->mixed = next ? more->mixed + !after : 0;
+    else if (after && more->run == OAKI_MAP_RUNS)
+        more->mixed = 0;
+}
+
+/* It was filled no further, but is in use: what the hint asked for was enough. */
+static OAKI_NOINLINE void forget_hint(oak_map *m)
+{
+    if (++m->more->looked < OAKI_MAX((size_t)1 << m->bits >> 2, HINT_DELETES)) return;
+    m->flags &= (uint8_t)~OAKI_MAP_HINTED;
+    oaki_map_set_limits(m);
+}
+
 void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
@@ -288,6 +312,8 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     *tag = 0;
     if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;
+    if (OAKI_LIKELY(m->more != NULL)) note_order(m->more, p, m->len);
+    if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) forget_hint(m);
     if (OAKI_UNLIKELY(m->len == 0 && !(m->flags & OAKI_MAP_HINTED)))
         release(m);
     else if (OAKI_UNLIKELY(m->resizing))
@@ -300,7 +326,9 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 
 void *oak_map_get(const oak_map *m, const void *key)
 {
-    return m ? oak_map_get_as_(m, m->type, m->entry_size, m->value_offset, key) : NULL;
+    if (OAKI_UNLIKELY(!m)) return NULL;
+    if (OAKI_UNLIKELY(m->type->key == OAK_KEY_CUSTOM)) return oaki_map_get_custom(m, key);
+    return oak_map_get_as_(m, m->type, m->entry_size, m->value_offset, key);
 }
 
 void *oak_map_put(oak_map *m, const void *key)

@@ -3,7 +3,9 @@
  * map.c         creation, adding and removing an entry, clearing
  * map_layout.c  what entries look like, and how the collector reads a segment
  * map_array.c   arrays: tags, directories, segments, finding a free slot
- * map_resize.c  growing, shrinking, a new seed: moving homes from the old array to the new one
+ * map_far.c     lookups of keys that may have one hash
+ * map_resize.c  growing, shrinking, a new seed: when, and how far
+ * map_move.c    moving homes from the old array to the new one, and back
  * map_iter.c    iterators
  * map_stats.c   what it looks like inside
  * map_types.c   ready types and hashes
@@ -35,6 +37,8 @@
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
 #define OAKI_MAP_COLLISIONS 16 /* entries of one full hash: no seed will part them */
 #define OAKI_MAP_GROUP (OAK_MAP_SLOTS_ + 1u) /* bytes of a group's tags */
+#define OAKI_MAP_RUN 8 /* deletes side by side, which chance doesn't do */
+#define OAKI_MAP_RUNS 64
 
 /* oak_map.flags */
 enum {
@@ -72,11 +76,17 @@ struct oak_map_more_ {
     size_t groups[2];     /* that each array has tags for, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */
+    size_t released;      /* groups of array[1], at its beginning, whose tags have no memory */
     size_t looked;        /* segments that were looked at while shrinking waited */
     uint32_t wait;        /* writes until a resize is tried again that found no memory */
     size_t same_hash;
     bool bad_hash;
     bool back;            /* shrinking was given up: the frontier goes back */
+    bool halve;           /* it had gone too far: then not by more than half */
+    uint64_t deleted;     /* the position of the last entry that was */
+    size_t left;          /* after that */
+    uint32_t run;         /* up to it, deletes each near the one before; RUNS, if there are more */
+    uint32_t mixed;       /* of these, after an add; RUN stay, until a run without is long */
 };
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
@@ -175,10 +185,29 @@ uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, ch
                             size_t *past);
 bool oaki_map_need_more(oak_map *m);
 
+/* The tags of array[1] before the frontier, whole segments', give their memory back, when that is
+ * much; and get it again, whole. */
+void oaki_map_release_tags(oak_map *m);
+bool oaki_map_restore_tags(oak_map *m); /* false: no memory, nothing has changed */
+
 /* ---- map.c ---- */
 
 /* An entry of this tag, of home h, has left group g behind it. */
 void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
+
+/* ---- map_far.c ---- */
+
+/* oak_map_get of a custom key; m is not NULL. */
+void *oaki_map_get_custom(const oak_map *m, const void *key);
+
+/* ---- map_move.c ---- */
+
+void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag); /* there is room for it */
+/* The frontier goes over home h of the old array, or over all of segment s, which isn't there; or
+ * back by half of a new home, but at least an old one. false: no memory, nothing was moved. */
+bool oaki_map_move_home(oak_map *m, size_t h);
+void oaki_map_skip_segment(oak_map *m, size_t s);
+bool oaki_map_move_back(oak_map *m);
 
 /* ---- map_resize.c ---- */
 

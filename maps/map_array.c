@@ -6,11 +6,13 @@
  *   `more->tail` says. The directory always has a place for one of those.
  * Bound: making an array writes its directory, and no tags unless it must. */
 #include "map.h"
+#include "runtime/heap.h"
 #include "runtime/zone.h"
 #include <oakum/heap.h>
 #include <string.h>
 
 #define TAIL_GROUPS 16 /* that there are tags for at first, in an array that isn't small */
+#define RELEASE ((size_t)64 << 10) /* bytes of tags, at least */
 
 static size_t segments_of(const struct oak_map_array_ *a)
 {
@@ -86,6 +88,7 @@ void oaki_map_array_free(oak_map *m, unsigned i)
     for (size_t s = 0; s < n; s++) oaki_map_drop_segment(m, i, s);
     a->dir = NULL;
     a->tags = NULL;
+    if (i == 1 && m->more) m->more->released = 0;
     if (dir != m->few_dir[i]) oaki_map_dir_free(dir);
     if (tags != m->few_tags[i]) oak_free(tags);
 }
@@ -107,6 +110,7 @@ void oaki_map_array_move(oak_map *m, unsigned i, unsigned j)
         m->more->tail[j] = m->more->tail[i];
         m->more->segments[j] = m->more->segments[i];
         m->more->groups[j] = m->more->groups[i];
+        m->more->released = 0;
     }
     m->array[j] = a;
     AO_compiler_barrier();
@@ -124,6 +128,7 @@ size_t oaki_map_array_bytes(const oak_map *m, unsigned i)
             bytes += oaki_map_segment_bytes(oaki_map_layout_of(m), oaki_map_segment(m, a, s));
     if (a->dir != m->few_dir[i]) bytes += oak_usable_size(a->dir);
     if (a->tags != m->few_tags[i]) bytes += oak_usable_size(a->tags);
+    if (i == 1 && m->more) bytes -= m->more->released * OAKI_MAP_GROUP;
     return bytes;
 }
 
@@ -151,16 +156,14 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
     return p != NULL;
 }
 
-/* Tags for more groups behind the last home. Only a hash that puts hundreds of keys into the last
- * homes asks for that; it costs a copy. */
-static bool longer_tags(oak_map *m, unsigned i)
+/* Array i gets tags for n groups, which say what they did. */
+static bool new_tags(oak_map *m, unsigned i, size_t n)
 {
     struct oak_map_array_ *a = &m->array[i];
-    size_t had = m->more->groups[i], homes = oaki_map_homes(a), n = homes + 2 * (had - homes) + 2;
-    char *old = a->tags, *tags = oaki_map_tags_new(m, n, false);
+    size_t from = i == 1 ? m->more->released * OAKI_MAP_GROUP : 0;
+    char *old = a->tags, *tags = oaki_map_tags_new(m, n, true);
     if (!tags) return false;
-    memcpy(tags, old, had * OAKI_MAP_GROUP);
-    memset(tags + had * OAKI_MAP_GROUP, 0, (n - had) * OAKI_MAP_GROUP);
+    memcpy(tags + from, old + from, m->more->groups[i] * OAKI_MAP_GROUP - from);
     AO_compiler_barrier();
     for (size_t s = 0; s < m->more->segments[i]; s++)
         if (a->dir[s])
@@ -168,9 +171,33 @@ static bool longer_tags(oak_map *m, unsigned i)
                                       tags + (s << a->gbits) * OAKI_MAP_GROUP);
     a->tags = tags;
     m->more->groups[i] = n;
+    if (i == 1) m->more->released = 0;
     m->moves++;
     if (old != m->few_tags[i]) oak_free(old);
     return true;
+}
+
+/* Tags for more groups behind the last home. Only a hash that puts hundreds of keys into the last
+ * homes asks for that; it costs a copy. */
+static bool longer_tags(oak_map *m, unsigned i)
+{
+    size_t homes = oaki_map_homes(&m->array[i]);
+    return new_tags(m, i, homes + 2 * (m->more->groups[i] - homes) + 2);
+}
+
+bool oaki_map_restore_tags(oak_map *m)
+{
+    return new_tags(m, 1, m->more->groups[1]);
+}
+
+void oaki_map_release_tags(oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    size_t g = oaki_map_home(a, m->last) & ~(size_t)a->gmask;
+    size_t bytes = OAKI_ALIGN_DOWN(g * OAKI_MAP_GROUP, OAKI_PAGE);
+    if (bytes < m->more->released * OAKI_MAP_GROUP + RELEASE) return;
+    m->more->released = bytes / OAKI_MAP_GROUP;
+    oaki_large_give_back(a->tags, bytes, oak_usable_size(a->tags));
 }
 
 /* A place for one more segment. */

@@ -438,11 +438,21 @@ static void init(oak_map_iter *it, const oak_map *m, uint64_t start)
     it->moves = m->moves;
 }
 
-/* Not always at the beginning: who deletes what an iterator gives first, again and again, would
- * empty the array from there, and crowd the rest. */
+/* At the beginning, as shrinking does: who deletes what an iterator gives goes before it. But who
+ * deletes what it gives first, again and again, would leave ever more empty groups to look at, and,
+ * if he adds as much, crowd the rest; he goes on where he was, or anywhere. */
+static uint64_t start_of(const oak_map *m)
+{
+    const struct oak_map_more_ *more = m ? m->more : NULL;
+    if (!more) return 0;
+    if (more->mixed == OAKI_MAP_RUN && more->run < OAKI_MAP_RUNS)
+        return oak_map_position_(oak_map_mix_(m->moves + m->len, m->seed, m->mult));
+    return more->run >= OAKI_MAP_RUN ? home_of(m, more->deleted).lo : 0;
+}
+
 void oak_map_iter_init(oak_map_iter *it, const oak_map *m)
 {
-    init(it, m, m ? oak_map_position_(oak_map_mix_(m->moves + m->len, m->seed, m->mult)) : 0);
+    init(it, m, start_of(m));
 }
 
 void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m)

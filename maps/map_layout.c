@@ -137,6 +137,7 @@ size_t oaki_map_array_held(const oak_map *m, unsigned i)
     char *const *dir = a->dir;
     size_t n = OAKI_COUNT(m->few_dir[i]), stride = oaki_map_stride(m, a);
     size_t bytes = a->tags == m->few_tags[i] ? 0 : held_at(a->tags);
+    if (i == 1 && m->more && bytes > 0) bytes -= m->more->released * OAKI_MAP_GROUP;
     if (!dir) return bytes;
     if (dir != m->few_dir[0] && dir != m->few_dir[1]) {
         const dir_head *head = (const dir_head *)(const void *)dir - 1;
@@ -281,7 +282,7 @@ static bool geometry(oaki_map_layout *l)
     t->key_size = key_size_of(t);
     if (t->key_size == 0 || t->key_size > PTRDIFF_MAX / 4 || t->value_size > PTRDIFF_MAX / 4)
         return false;
-    if ((t->key == OAK_KEY_CUSTOM) != (t->hash && t->equal)) return false;
+    if (t->key == OAK_KEY_CUSTOM ? !t->hash : t->hash && t->equal) return false;
     size_t key = cell(t->key_size), value = cell(t->value_size);
     if (t->flags & ~(unsigned)(OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE | OAK_MAP_KEY_UPDATE))
         return false;

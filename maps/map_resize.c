@@ -2,15 +2,13 @@
  *
  * Owns: m->last, the frontier. array[1] is left behind in hash order: a step takes the next home
  * group's entries, in it and behind it, to the homes that they have in array[0], and then moves
- * the frontier over them. What lies before the frontier in array[1] is clear, and its segments
- * are freed one by one.
- * Invariants: a home is moved whole or not at all: memory for it is there before the first entry
- *   moves.
- * Shrinking stops before homes that don't fit into half as many, as they are left by deletes in
+ * the frontier over them (map_move.c). What lies before the frontier in array[1] is clear, and its
+ * segments are freed one by one.
+ * Shrinking stops before homes that don't fit into the new ones, as they are left by deletes in
  * the order of positions; deletes that go on get there, adds turn it back.
- * Bound: a step moves HOMES homes, or all of an array of up to WHOLE groups. A new seed is
- * O(entries); only an attack, or a hash that no seed mends, asks for it, or a map of FEW entries
- * at most that were left side by side in a large array. */
+ * Bound: a step moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to
+ * WHOLE groups. A new seed is O(entries); only an attack, or a hash that no seed mends, asks for
+ * it, or a map of FEW entries at most that were left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
 #include "resizehook.h"
@@ -19,7 +17,11 @@
 #include <string.h>
 
 #define HOMES 2        /* that a write moves */
-#define LOOK 8         /* homes that are looked at before shrinking takes them */
+#define EMPTY 16       /* homes without entries that count as one */
+#define LOOK 4         /* new homes whose entries are counted before shrinking makes them */
+#define SAMPLE 256     /* old ones, at the beginning, by which it chooses how many become one */
+#define LEVELS 6u      /* log2 of them, at most */
+#define THIN 4         /* entries in a new home, on average, if it is more than two */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define FEW 2048       /* entries that may be moved at one go */
@@ -60,180 +62,13 @@ void oaki_map_set_limits(oak_map *m)
     }
 }
 
-/* ---- moving a home ---- */
-
-OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
-{
-    if (size == 16)
-        memcpy(to, from, 16);
-    else if (size == 8)
-        memcpy(to, from, 8);
-    else
-        memcpy(to, from, size);
-}
-
-/* There is room. */
-static void move_entry(oak_map *m, const char *from, uint8_t tag)
-{
-    const oak_map_type *t = m->type;
-    uint64_t p = oaki_map_entry_position(m, t, from);
-    size_t past;
-    char *to;
-    uint8_t *slot = oaki_map_take_slot(m, 0, p, tag, &to, &past);
-    copy_entry(to, from, m->entry_size);
-    AO_compiler_barrier();
-    *slot = tag;
-    oaki_map_told(to);
-}
-
-/* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
- * which have room for it whatever the hashes say: the usual case, done without going through
- * take_slot for each entry. The new tags are stored when all entries are there. */
-OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
-                               const char *entries, size_t home, unsigned nhomes)
-{
-    const struct oak_map_array_ *to = &m->array[0];
-    uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
-    unsigned free[2];
-    char *place[2];
-    for (unsigned k = 0; k < nhomes; k++) {
-        memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
-        free[k] = ~oaki_map_used(copy[k]) & OAK_MAP_USED_;
-        place[k] = oaki_map_entries(to, home + k, size);
-    }
-    for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-        unsigned from = oaki_ctz(used);
-        const char *e = entries + from * size;
-        uint64_t p = oaki_map_entry_position(m, t, e);
-        unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
-        free[k] &= free[k] - 1;
-        copy_entry(place[k] + slot * size, e, size);
-        copy[k][slot] = tags[from];
-    }
-    AO_compiler_barrier();
-    for (unsigned k = 0; k < nhomes; k++) {
-        memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
-        oaki_map_told(place[k]);
-    }
-}
-
-static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
-                       const char *entries)
-{
-    static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
-    const oak_map_type *t = m->type;
-    if (t->key == OAK_KEY_U64 && m->entry_size == 16)
-        move_group_as(m, &u64, 16, tags, entries, home, nhomes);
-    else
-        move_group_as(m, t, m->entry_size, tags, entries, home, nhomes);
-}
-
-static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
-{
-    return a->dir[g >> a->gbits] &&
-           OAK_MAP_SLOTS_ - oaki_popcount(oaki_map_used(oaki_map_tags(a, g))) >= n;
-}
-
-/* The frontier comes to home g of the new array: its tags are sound from here on, even if nothing
- * is put there. */
-static void make_sound(const struct oak_map_array_ *a, size_t g)
-{
-    if ((g & a->gmask) == 0 && !a->dir[g >> a->gbits])
-        memset(oaki_map_tags(a, g), 0, ((size_t)a->gmask + 1) * OAKI_MAP_GROUP);
-}
-
-/* How many entries of home h may lie behind it: those of the kinds that went past, as far as their
- * chain goes. */
-static size_t behind(const struct oak_map_array_ *a, size_t h)
-{
-    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
-    size_t n = 0;
-    while (told) {
-        const uint8_t *tags = oaki_map_tags(a, ++h);
-        n += oaki_popcount(oaki_map_of_class(tags, told));
-        told &= tags[OAK_MAP_SLOTS_];
-    }
-    return n;
-}
-
-/* Home h's entries that lie behind it. Those of later homes among them stay; what the groups
- * tell of those that went past isn't mended, as this array is being left. */
-static void move_overflow(oak_map *m, size_t h)
-{
-    const struct oak_map_array_ *a = &m->array[1];
-    const oak_map_type *t = m->type;
-    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
-    for (size_t g = h; told;) {
-        uint8_t *tags = oaki_map_tags(a, ++g);
-        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
-            unsigned slot = oaki_ctz(some);
-            const char *e = oaki_map_entry(m, a, g, slot);
-            if (oaki_map_home(a, oaki_map_entry_position(m, t, e)) != h) continue;
-            move_entry(m, e, tags[slot]);
-            AO_compiler_barrier();
-            tags[slot] = 0;
-        }
-        told &= tags[OAK_MAP_SLOTS_];
-    }
-}
-
-/* Everything in home h itself is of home h: what was of earlier homes has moved already. false: no
- * memory, nothing was moved. */
-static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
-{
-    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
-    uint8_t *tags = oaki_map_tags(a, h);
-    unsigned used = oaki_map_used(tags), own = oaki_popcount(used);
-    size_t n = own + (OAKI_UNLIKELY(tags[OAK_MAP_SLOTS_]) ? behind(a, h) : 0);
-    if (n == 0) return true;
-    if (!has_room(to, first, n) || !has_room(to, last, n))
-        if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
-            return false;
-    if (own > 0) {
-        if (OAKI_LIKELY(has_room(to, first, own) && has_room(to, last, own)))
-            move_group(m, first, (unsigned)(last - first) + 1, tags,
-                       oaki_map_entries(a, h, m->entry_size));
-        else
-            for (; used; used &= used - 1)
-                move_entry(m, oaki_map_entry(m, a, h, oaki_ctz(used)), tags[oaki_ctz(used)]);
-    }
-    if (n > own) move_overflow(m, h);
-    AO_compiler_barrier();
-    memset(tags, 0, OAKI_MAP_GROUP);
-    return true;
-}
-
-/* Segment s of the old array isn't there: no home in it has entries, in it or behind it, and the
- * frontier moves over them all. */
-static void skip_segment(oak_map *m, size_t s)
-{
-    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
-    uint64_t lo = (uint64_t)(s << a->gbits) << a->shift;
-    uint64_t hi = (uint64_t)((s + 1) << a->gbits) << a->shift;
-    size_t last = oaki_map_home(to, hi - 1);
-    for (size_t g = oaki_map_home(to, lo); g <= last; g = (g | to->gmask) + 1) make_sound(to, g);
-    m->last = hi - 1;
-    m->moves++;
-}
-
-static bool move_home(oak_map *m, size_t h)
-{
-    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
-    uint64_t lo = (uint64_t)h << a->shift, hi = lo + (UINT64_C(1) << a->shift);
-    size_t first = oaki_map_home(to, lo), last = oaki_map_home(to, hi - 1);
-    make_sound(to, first);
-    make_sound(to, last);
-    if (!move_entries(m, h, first, last)) return false;
-    m->last = hi - 1;
-    m->moves++;
-    if ((h & a->gmask) == a->gmask) oaki_map_drop_segment(m, 1, h >> a->gbits);
-    return true;
-}
+/* ---- the frontier ---- */
 
 static void finish(oak_map *m)
 {
     oaki_map_array_free(m, 1); /* the tail, the tags, the directory */
     m->resizing = 0;
+    m->more->halve = false;
     m->last = UINT64_MAX;
     m->moves++;
     oaki_map_set_limits(m);
@@ -253,60 +88,27 @@ static bool move_next(oak_map *m)
     const struct oak_map_array_ *a = &m->array[1];
     size_t h = oaki_map_home(a, m->last + 1);
     if ((h & a->gmask) == 0 && !a->dir[h >> a->gbits])
-        skip_segment(m, h >> a->gbits);
-    else if (!move_home(m, h))
+        oaki_map_skip_segment(m, h >> a->gbits);
+    else if (!oaki_map_move_home(m, h))
         return false;
     if (m->last == OAKI_MAP_HALF - 1) finish(m);
     return true;
 }
 
-/* Shrinking halves homes in twos. Entries that were deleted in the order of positions leave the
- * rest as dense as it was: do the homes that come next fit into half as many? */
-static bool is_dense(const struct oak_map_array_ *a, size_t h)
+/* Shrinking makes one home of 2^levels. Entries that were deleted in the order of positions leave
+ * the rest as dense as it was: do the homes that come next, from where a new one begins, fit? */
+static bool is_dense(const struct oak_map_array_ *a, size_t h, unsigned levels)
 {
-    size_t end = OAKI_MIN(h + LOOK, oaki_map_homes(a)), n = 0;
+    size_t end = OAKI_MIN(h + ((size_t)LOOK << levels), oaki_map_homes(a)), n = 0;
     for (size_t g = h; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
-    return n * 4 > (end - h) * OAKI_MAP_FILL;
+    return n << (levels + 1) > (end - h) * OAKI_MAP_FILL;
 }
 
-/* The frontier goes back by one home of the old array: what lies before it in the new one is put
- * back. false: no memory, nothing was moved. */
-static bool move_back(oak_map *m)
+static bool turn_back(oak_map *m)
 {
-    const struct oak_map_array_ *a = &m->array[0], *to = &m->array[1];
-    const oak_map_type *t = m->type;
-    size_t h = oaki_map_home(to, m->last), home, n = 0;
-    uint64_t lo = (uint64_t)h << to->shift;
-    home = oaki_map_home(a, lo);
-    for (size_t g = home;; g++) {
-        n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
-        if (oaki_map_tags(a, g)[OAK_MAP_SLOTS_] == 0) break;
-    }
-    if (n > 0 && !oaki_map_make_room(m, 1, h, n)) return false;
-    for (size_t g = home;; g++) {
-        uint8_t *tags = oaki_map_tags(a, g);
-        unsigned told = tags[OAK_MAP_SLOTS_];
-        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-            unsigned slot = oaki_ctz(used), tag = tags[slot];
-            const char *e = oaki_map_entry(m, a, g, slot);
-            uint64_t p = oaki_map_entry_position(m, t, e);
-            if (p < lo || p > m->last) continue;
-            size_t past;
-            char *place;
-            uint8_t *place_tag = oaki_map_take_slot(m, 1, p, tag, &place, &past);
-            copy_entry(place, e, m->entry_size);
-            AO_compiler_barrier();
-            *place_tag = (uint8_t)tag;
-            oaki_map_told(place);
-            tags[slot] = 0;
-            if (g != home) oaki_map_untell(m, a, home, g, tag);
-        }
-        if (told == 0) break;
-    }
-    m->moves++;
-    m->last = lo - 1;
-    if (lo > 0) return true;
-    swap_back(m, 63u - to->shift);
+    if (!oaki_map_move_back(m)) return false;
+    if (m->last != UINT64_MAX) return true;
+    swap_back(m, 63u - m->array[1].shift);
     m->resizing = 0;
     oaki_map_set_limits(m);
     oaki_resize_ends(m, false, m->len);
@@ -348,6 +150,27 @@ static void restart(oak_map *m)
     oaki_map_set_limits(m);
 }
 
+/* Before shrinking goes on: is what comes next dense, or is there an entry to add beyond what the
+ * new array is for? */
+static bool is_too_much(const oak_map *m, bool adds)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    unsigned levels = m->array[0].shift - a->shift;
+    size_t h = oaki_map_home(a, m->last + 1), most = ((size_t)OAKI_MAP_FILL << m->bits) / 2;
+    if (adds && levels > 1 && m->len >= most) return true;
+    return (h & (((size_t)1 << (levels - 1)) - 1)) == 0 && is_dense(a, h, levels);
+}
+
+/* In EMPTYths of a home that isn't. */
+static unsigned cost_of_next(const oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    size_t h = oaki_map_home(a, m->last + 1);
+    const uint8_t *tags = oaki_map_tags(a, h);
+    if (!a->dir[h >> a->gbits]) return EMPTY;
+    return (oak_map_load8_(tags) | oak_map_load8_(tags + 8)) == 0 ? 1 : EMPTY;
+}
+
 void oaki_map_step(oak_map *m, bool adds)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
@@ -355,20 +178,23 @@ void oaki_map_step(oak_map *m, bool adds)
         return;
     }
     const struct oak_map_array_ *a = &m->array[1];
-    unsigned n = HOMES, old = 63u - a->shift;
+    unsigned old = 63u - a->shift;
     bool shrinks = old > m->bits;
-    if (((size_t)1 << old) <= WHOLE) n = WHOLE;
-    for (; n > 0 && m->resizing; n--) {
-        bool dense = shrinks && is_dense(a, oaki_map_home(a, m->last + 1));
-        if (!adds && dense) { /* deletes that go on get there */
+    int left = EMPTY * (((size_t)1 << old) <= WHOLE ? WHOLE : HOMES);
+    while (left > 0 && m->resizing) {
+        bool much = shrinks && is_too_much(m, adds);
+        if (!adds && much) { /* deletes that go on get there */
             m->more->looked++;
             free_if_empty(m, 1);
             free_if_empty(m, 0);
+            if (m->last >= OAKI_MAP_HALF / 2) oaki_map_release_tags(m);
             if (is_sparse(m, old)) restart(m);
             return;
         }
-        m->more->back = adds && (dense || m->more->back);
-        if (m->more->back ? move_back(m) : move_next(m)) continue;
+        m->more->back = adds && (much || m->more->back);
+        m->more->halve |= m->more->back;
+        left -= m->more->back ? EMPTY : (int)cost_of_next(m);
+        if (m->more->back ? turn_back(m) : move_next(m)) continue;
         m->more->wait = RETRY;
         return;
     }
@@ -470,20 +296,37 @@ void oaki_map_grow(oak_map *m)
 void oaki_map_grow_next(oak_map *m)
 {
     m->flags &= (uint8_t)~OAKI_MAP_SOON;
-    m->limit = m->len;
+    m->limit = 0; /* however many are deleted before */
+}
+
+/* How far to shrink, 0: not yet. Where deletes come in the order of positions, the homes at the
+ * beginning tell what the others will be like. */
+static unsigned levels_of(const oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t end = OAKI_MIN((size_t)SAMPLE, oaki_map_homes(a)), n = 0;
+    unsigned levels = 1;
+    if (is_dense(a, 0, 1)) return 0;
+    for (size_t g = 0; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+    if (n * 4 > end * OAKI_MAP_FILL) return 0;
+    if (!m->more || m->more->halve) return 1;
+    while (levels < OAKI_MIN(LEVELS, (unsigned)m->bits) && n << (levels + 1) <= end * THIN)
+        levels++;
+    return levels;
 }
 
 void oaki_map_shrink(oak_map *m)
 {
+    unsigned levels;
     if (m->flags & OAKI_MAP_SOON_LESS) { /* of entries, room comes free as it goes */
         m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
         m->shrink_at -= m->shrink_at / SOON;
         oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
-    } else if (is_dense(&m->array[0], 0)) {
+    } else if ((levels = levels_of(m)) == 0) {
         m->more->looked++;
         free_if_empty(m, 0);
         if (is_sparse(m, m->bits)) restart(m);
-    } else if (begin(m, m->bits - 1u)) {
+    } else if (begin(m, m->bits - levels)) {
         m->more->shrinks++;
     } else {
         put_off(m);
@@ -505,7 +348,7 @@ static bool copy_all(oak_map *m)
             uint64_t hash = oaki_map_entry_hash(m, t, e);
             size_t home = oaki_map_home(&m->array[0], oak_map_position_(hash));
             if (!oaki_map_make_room(m, 0, home, 1)) return false;
-            move_entry(m, e, (uint8_t)oak_map_tag_(hash));
+            oaki_map_move_entry(m, e, (uint8_t)oak_map_tag_(hash));
         }
     }
     return true;

@@ -62,7 +62,8 @@ typedef struct oak_map_type {
     size_t value_size; /* may be 0: a set */
     /** Custom keys: any spread will do, the map mixes its seed in once more. Neither function may
      * write to the map; a write is fatal. hash may leave by longjmp while a key is looked up or
-     * put, not otherwise. Both may allocate. */
+     * put, not otherwise. Both may allocate. equal may be NULL: keys are equal when their bytes
+     * are. */
     uint64_t (*hash)(const void *key, uint64_t seed, size_t size);
     bool (*equal)(const void *a, const void *b, size_t size);
     /** Where the value is in an entry, and an entry's size; 0: the map chooses. */
@@ -82,9 +83,9 @@ OAK_API uint64_t oak_hash_cstring(const char *s, uint64_t seed);
 OAK_API uint64_t oak_hash_double(double d, uint64_t seed);
 
 /** An empty map. `hint` entries fit without a resize; nothing is touched for them before they are
- * there; and it doesn't shrink before it has been a fifth full. A hint too large for memory is
- * taken as the largest that fits. NULL with EINVAL for a type that makes no sense, ENOMEM. The
- * seed is random. */
+ * there; and it doesn't shrink before it has been a fifth full, or much was deleted. A hint too
+ * large for memory is taken as the largest that fits. NULL with EINVAL for a type that makes no
+ * sense, ENOMEM. The seed is random. */
 OAK_API oak_map *oak_map_new(const oak_map_type *t, size_t hint);
 
 /** The value's slot, or NULL when the key is absent. With value_size 0: not NULL when present. */

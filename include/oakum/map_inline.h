@@ -155,7 +155,8 @@ OAK_MAP_INLINE_ bool oak_map_equal_(const oak_map_type *t, const void *a, const 
     case OAK_KEY_DOUBLE:
         return oak_map_load_real_(a, t->key_size) == oak_map_load_real_(b, t->key_size);
     case OAK_KEY_CUSTOM:
-        return t->equal(a, b, t->key_size);
+        if (t->equal) return t->equal(a, b, t->key_size);
+        return memcmp(a, b, t->key_size) == 0;
     case OAK_KEY_BYTES:
     default:
         return memcmp(a, b, t->key_size) == 0;

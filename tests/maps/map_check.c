@@ -79,6 +79,9 @@ const char *map_check(const oak_map *m)
     size_t len = 0;
     const char *broken = check_array(m, 0, &len);
     if (!broken && m->resizing) broken = check_array(m, 1, &len);
+    if (!broken && m->more && m->more->released > 0 &&
+        (!m->resizing || m->more->released > (size_t)((m->last + 1) >> m->array[1].shift)))
+        broken = "tags without memory lie before the frontier";
     if (!broken && len != m->len) broken = "there are as many entries as it has counted";
     return broken;
 }

@@ -70,6 +70,84 @@ static size_t array_bytes(void)
 
 /* ---- giving back ---- */
 
+/* In which order entries are deleted. */
+typedef enum order {
+    ONE_ITERATOR,   /* what it gives, until so many are left: these lie side by side in the end */
+    FIRST_GIVEN,    /* by a new iterator each time */
+    REVERSE,        /* what one iterator gives, from its end on */
+    TWO_PLACES,     /* what two of them give, by turns */
+    FEW_KEPT,       /* what one gives, but every so many: these lie all over */
+    ORDERS
+} order;
+
+static uint64_t *given;
+
+/* The keys, in the order in which they will be deleted. */
+static void sort_keys(size_t n, order how)
+{
+    oak_map_iter it;
+    size_t len = 0;
+    given = realloc(given, n * sizeof *given);
+    for (oak_map_iter_init(&it, w.m); oak_map_iter_next(&it); len++)
+        given[len] = *(const uint64_t *)it.key;
+    ck_assert_uint_eq(len, n);
+    uint64_t *sorted = malloc(n * sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = how == REVERSE      ? given[n - 1 - i]
+                    : how == TWO_PLACES ? given[i % 2 ? n / 2 + i / 2 : i / 2]
+                                        : given[i];
+    free(given);
+    given = sorted;
+}
+
+static void delete_key(uint64_t key)
+{
+    if (!oak_map_delete(w.m, &key)) ck_abort_msg("a key is missing");
+}
+
+static void delete_first_given(void)
+{
+    oak_map_iter it;
+    oak_map_iter_init(&it, w.m);
+    if (!oak_map_iter_next(&it)) ck_abort_msg("there is none");
+    delete_key(*(const uint64_t *)it.key);
+}
+
+/* Of n entries the keys of which are sorted, so many are left. */
+static void delete_as(order how, size_t n, size_t left)
+{
+    size_t each = n / left;
+    for (size_t i = 0, kept = 0; oak_map_len(w.m) > left; i++) {
+        if (how == FIRST_GIVEN) delete_first_given();
+        else if (how == FEW_KEPT && i % each == 0 && kept < left) kept++;
+        else delete_key(given[i]);
+    }
+    size_t len = 0;
+    oak_map_iter it;
+    for (oak_map_iter_init(&it, w.m); oak_map_iter_next(&it); len++) {}
+    ck_assert_uint_eq(len, left);
+}
+
+/* However many are left, in whatever order: what is held is in proportion, nearly. */
+START_TEST(deletes_in_any_order_give_it_back)
+{
+    static const struct {
+        size_t part, most; /* one entry of so many is left; thousandths of the array */
+    } steps[] = { { 1000, 50 }, { 300, 90 }, { 50, 110 } };
+    order how = (order)(_i % ORDERS);
+    begin(_i / ORDERS % 2 ? &oak_map_u64_ptr : &oak_map_u64_u64);
+    size_t before = held(), n = test_scale(MILLION), part = steps[_i / ORDERS / 2].part;
+    grow_to(n);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    size_t full = held() - before, array = array_bytes(), most = steps[_i / ORDERS / 2].most;
+    sort_keys(n, how);
+    delete_as(how, n, n / part);
+    size_t now = array_bytes(), all = held() - before;
+    ck_assert_msg(now <= array / 1000 * most, "%zu of %zu", now, array);
+    ck_assert_msg(all <= OAKI_MAX(full / 1000 * most, (size_t)128 << 10), "%zu of %zu", all, full);
+}
+END_TEST
+
 /* What one iterator gives, until so many are left: they lie side by side in the end. Each entry is
  * given once, whatever becomes of the order. */
 static void delete_in_order(size_t left)
@@ -152,6 +230,22 @@ START_TEST(a_hinted_map_shrinks_too)
     size_t full = held() - before;
     delete_from(10);
     ck_assert_uint_le(held() - before, full / 20 + 65536);
+}
+END_TEST
+
+START_TEST(a_hint_outlives_a_few_deletes)
+{
+    begin(&oak_map_u64_u64);
+    size_t n = test_scale(100000);
+    w.m = oak_map_new(&oak_map_u64_u64, n);
+    for (uint64_t k = 0; k < 60; k++) {
+        put(k);
+        ck_assert(oak_map_delete(w.m, &k));
+    }
+    grow_to(n);
+    oak_map_stats s;
+    oak_map_stats_read(w.m, &s);
+    ck_assert_uint_eq(s.growths, 0);
 }
 END_TEST
 
@@ -421,10 +515,12 @@ Suite *suite_maps_map_memory(void)
 {
     Suite *s = suite_create("maps_map_memory");
     TCase *tc = tcase_create("memory");
+    tcase_add_loop_test(tc, deletes_in_any_order_give_it_back, 0, ORDERS * 2 * 3);
     tcase_add_loop_test(tc, deletes_in_order_give_it_back_too, 0, 2);
     tcase_add_loop_test(tc, deletes_give_the_array_back, 0, 2);
     tcase_add_test(tc, shrinking_follows_the_entries_there_are);
-    tcase_add_loop_test(tc, a_hinted_map_shrinks_too, 1, 2);
+    tcase_add_loop_test(tc, a_hinted_map_shrinks_too, 0, 2);
+    tcase_add_test(tc, a_hint_outlives_a_few_deletes);
     tcase_add_test(tc, a_clear_releases_everything);
     tcase_add_test(tc, empty_and_small_maps);
     tcase_add_loop_test(tc, idle_in_mid_growth_costs_nothing, 0, 4);

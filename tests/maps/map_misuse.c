@@ -96,9 +96,10 @@ static void do_settle(void)
     oak_map_settle(map);
 }
 
+/* Into the next group: it is looked once a group. */
 static void do_next(void)
 {
-    oak_map_iter_next(&iter);
+    for (unsigned n = 0; n <= OAK_MAP_SLOTS_; n++) oak_map_iter_next(&iter);
 }
 
 typedef struct meeting {

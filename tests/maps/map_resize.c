@@ -226,6 +226,34 @@ START_TEST(turned_back_in_the_middle_it_goes_on)
 }
 END_TEST
 
+/* An entry of home 0 lay in group 2. It has moved, home 1 has not; it comes back, into group 0, and
+ * group 1 tells of it no more. */
+START_TEST(turned_back_before_the_end_of_a_chain)
+{
+    start(&oak_map_u64_u64);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t home = 0; home < HOMES; home++) put(home, i);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    ck_assert_uint_eq(w.m->bits, BITS);
+    for (size_t i = 8; i < OAK_MAP_SLOTS_; i++) {
+        put(0, i);
+        put(1, i);
+        put(8, i);
+    }
+    put(0, OAK_MAP_SLOTS_);
+    for (size_t home = HOMES; home-- > 2;)
+        for (size_t i = home > 8 ? 0 : home > 4 ? 6 : 5; home != 8 && i < 8; i++) delete(home, i);
+    ck_assert(!w.m->resizing);
+    for (size_t i = 0; i < OAK_MAP_SLOTS_ - 1; i++) delete(0, i); /* too many before the last */
+    ck_assert(w.m->resizing);
+    ck_assert_uint_eq(frontier(), 1);
+    look();
+    put(60, 20);
+    ck_assert(!w.m->resizing);
+    look();
+}
+END_TEST
+
 /* ---- at any instruction ---- */
 
 #if defined(__x86_64__)
@@ -330,6 +358,7 @@ Suite *suite_maps_map_resize(void)
     TCase *tc = tcase_create("turning back");
     tcase_add_test(tc, adds_turn_shrinking_back);
     tcase_add_loop_test(tc, turned_back_in_the_middle_it_goes_on, 30, 42);
+    tcase_add_test(tc, turned_back_before_the_end_of_a_chain);
     suite_add_tcase(s, tc);
 #if defined(__x86_64__)
     tc = tcase_create("at any instruction");

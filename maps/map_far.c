@@ -1,0 +1,50 @@
+/* map_far.c - lookups of keys whose hash is the type's own, of which many may have one hash.
+ *
+ * Others share no full hash but by chance. Where these do, a lookup goes past many groups, of which
+ * nearly all slots have the tag that is looked for, and what counts is how long a comparison takes:
+ * keys of 8 bytes that are equal when their bytes are get a loop without branches on what the tags
+ * say. Apart from the other keys' lookup, which it would take registers from.
+ *
+ * Owns nothing. Lock: none, as for a lookup. Bound: the entries behind the home. */
+#include "map.h"
+
+/* Slots of a group whose 8 bytes are `key`. */
+OAKI_INLINE unsigned same_words(const char *e, size_t size, uint64_t key)
+{
+    unsigned same = 0;
+    for (unsigned slot = 0; slot < OAK_MAP_SLOTS_; slot++, e += size)
+        same |= (unsigned)(oak_map_load8_(e) == key) << slot;
+    return same;
+}
+
+/* In an array whose groups have all their slots. */
+static char *find_word(const oak_map *m, const struct oak_map_array_ *a, uint64_t hash,
+                       uint64_t key)
+{
+    oak_map_tags_ tag = oak_map_tags_of_(hash);
+    size_t size = m->entry_size;
+    for (size_t g = oaki_map_home(a, oak_map_position_(hash));; g++) {
+        char *tags = (char *)oaki_map_tags(a, g);
+        unsigned hit = oak_map_match_(tags, tag);
+        if (hit) {
+            char *e = oaki_map_entries(a, g, size);
+            hit &= same_words(e, size, key);
+            if (hit) return e + oaki_ctz(hit) * size;
+        }
+        if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return NULL;
+    }
+}
+
+void *oaki_map_get_custom(const oak_map *m, const void *key)
+{
+    const oak_map_type *t = m->type;
+    if (t->equal || t->key_size != 8)
+        return oak_map_get_as_(m, t, m->entry_size, m->value_offset, key);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
+    if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
+    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
+    char *at, *e = a->slots == OAK_MAP_USED_
+                       ? find_word(m, a, hash, oak_map_load8_(key))
+                       : oak_map_find_in_(m, a, t, m->entry_size, hash, key, &at);
+    return e ? oak_map_value_(t, e, m->value_offset) : NULL;
+}

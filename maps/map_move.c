@@ -1,0 +1,238 @@
+/* map_move.c - moving entries over the frontier, home by home, and back.
+ *
+ * Owns: nothing; array[1] is the one that is left, array[0] the one that is filled.
+ * Invariants: a home is moved whole or not at all: memory for it is there before the first entry
+ *   moves. The tags tell of every entry at each instruction: a new one is set before the old one
+ *   is cleared.
+ * Bound: the entries of a home and those behind it that belong to it. */
+#include "map.h"
+#include <string.h>
+
+/* ---- moving a home ---- */
+
+OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
+{
+    if (size == 16)
+        memcpy(to, from, 16);
+    else if (size == 8)
+        memcpy(to, from, 8);
+    else
+        memcpy(to, from, size);
+}
+
+/* There is room. */
+void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
+{
+    const oak_map_type *t = m->type;
+    uint64_t p = oaki_map_entry_position(m, t, from);
+    size_t past;
+    char *to;
+    uint8_t *slot = oaki_map_take_slot(m, 0, p, tag, &to, &past);
+    copy_entry(to, from, m->entry_size);
+    AO_compiler_barrier();
+    *slot = tag;
+    oaki_map_told(to);
+}
+
+/* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
+ * which have room for it whatever the hashes say: the usual case, done without going through
+ * take_slot for each entry. The new tags are stored when all entries are there. */
+OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
+                               const char *entries, size_t home, unsigned nhomes)
+{
+    const struct oak_map_array_ *to = &m->array[0];
+    uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
+    unsigned free[2];
+    char *place[2];
+    for (unsigned k = 0; k < nhomes; k++) {
+        memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
+        free[k] = ~oaki_map_used(copy[k]) & OAK_MAP_USED_;
+        place[k] = oaki_map_entries(to, home + k, size);
+    }
+    for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
+        unsigned from = oaki_ctz(used);
+        const char *e = entries + from * size;
+        uint64_t p = oaki_map_entry_position(m, t, e);
+        unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
+        free[k] &= free[k] - 1;
+        copy_entry(place[k] + slot * size, e, size);
+        copy[k][slot] = tags[from];
+    }
+    AO_compiler_barrier();
+    for (unsigned k = 0; k < nhomes; k++) {
+        memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
+        oaki_map_told(place[k]);
+    }
+}
+
+static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
+                       const char *entries)
+{
+    static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
+    const oak_map_type *t = m->type;
+    if (t->key == OAK_KEY_U64 && m->entry_size == 16)
+        move_group_as(m, &u64, 16, tags, entries, home, nhomes);
+    else
+        move_group_as(m, t, m->entry_size, tags, entries, home, nhomes);
+}
+
+static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
+{
+    return a->dir[g >> a->gbits] &&
+           OAK_MAP_SLOTS_ - oaki_popcount(oaki_map_used(oaki_map_tags(a, g))) >= n;
+}
+
+/* The frontier comes to home g of the new array: its tags are sound from here on, even if nothing
+ * is put there. */
+static void make_sound(const struct oak_map_array_ *a, size_t g)
+{
+    if (OAKI_UNLIKELY((g & a->gmask) == 0 && !a->dir[g >> a->gbits]))
+        memset(oaki_map_tags(a, g), 0, ((size_t)a->gmask + 1) * OAKI_MAP_GROUP);
+}
+
+/* How many entries of home h may lie behind it: those of the kinds that went past, as far as their
+ * chain goes. */
+static size_t behind(const struct oak_map_array_ *a, size_t h)
+{
+    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    size_t n = 0;
+    while (told) {
+        const uint8_t *tags = oaki_map_tags(a, ++h);
+        n += oaki_popcount(oaki_map_of_class(tags, told));
+        told &= tags[OAK_MAP_SLOTS_];
+    }
+    return n;
+}
+
+/* Home h's entries that lie behind it. Those of later homes among them stay. What the groups tell
+ * of those that went past is mended only in an array that the map may come back to. */
+static void move_overflow(oak_map *m, size_t h)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    const oak_map_type *t = m->type;
+    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    bool shrinks = m->array[0].shift > a->shift;
+    for (size_t g = h; told;) {
+        uint8_t *tags = oaki_map_tags(a, ++g);
+        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
+            unsigned slot = oaki_ctz(some);
+            const char *e = oaki_map_entry(m, a, g, slot);
+            if (oaki_map_home(a, oaki_map_entry_position(m, t, e)) != h) continue;
+            unsigned tag = tags[slot];
+            oaki_map_move_entry(m, e, (uint8_t)tag);
+            AO_compiler_barrier();
+            tags[slot] = 0;
+            if (shrinks) oaki_map_untell(m, a, h, g, tag);
+        }
+        told &= tags[OAK_MAP_SLOTS_];
+    }
+}
+
+/* Everything in home h itself is of home h: what was of earlier homes has moved already. false: no
+ * memory, nothing was moved. */
+static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint8_t *tags = oaki_map_tags(a, h);
+    unsigned used = oaki_map_used(tags), own = oaki_popcount(used);
+    size_t n = own + (OAKI_UNLIKELY(tags[OAK_MAP_SLOTS_]) ? behind(a, h) : 0);
+    if (n == 0) return true;
+    if (!has_room(to, first, n) || !has_room(to, last, n))
+        if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
+            return false;
+    if (own > 0) {
+        if (OAKI_LIKELY(has_room(to, first, own) && has_room(to, last, own)))
+            move_group(m, first, (unsigned)(last - first) + 1, tags,
+                       oaki_map_entries(a, h, m->entry_size));
+        else
+            for (unsigned slot; used; used &= used - 1) {
+                slot = oaki_ctz(used);
+                oaki_map_move_entry(m, oaki_map_entry(m, a, h, slot), tags[slot]);
+            }
+    }
+    if (n > own) move_overflow(m, h);
+    AO_compiler_barrier();
+    memset(tags, 0, OAKI_MAP_GROUP);
+    return true;
+}
+
+/* Segment s of the old array isn't there: no home in it has entries, in it or behind it, and the
+ * frontier moves over them all. */
+void oaki_map_skip_segment(oak_map *m, size_t s)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint64_t lo = (uint64_t)(s << a->gbits) << a->shift;
+    uint64_t hi = (uint64_t)((s + 1) << a->gbits) << a->shift;
+    size_t last = oaki_map_home(to, hi - 1);
+    for (size_t g = oaki_map_home(to, lo); g <= last; g = (g | to->gmask) + 1) make_sound(to, g);
+    m->last = hi - 1;
+    m->moves++;
+}
+
+bool oaki_map_move_home(oak_map *m, size_t h)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    uint64_t lo = (uint64_t)h << a->shift, hi = lo + (UINT64_C(1) << a->shift);
+    size_t first = oaki_map_home(to, lo), last = oaki_map_home(to, hi - 1);
+    if (lo == (uint64_t)first << to->shift) make_sound(to, first);
+    make_sound(to, last);
+    if (!move_entries(m, h, first, last)) return false;
+    m->last = hi - 1;
+    m->moves++;
+    if ((h & a->gmask) == a->gmask) oaki_map_drop_segment(m, 1, h >> a->gbits);
+    return true;
+}
+
+/* ---- and back ---- */
+
+/* What lies between position lo and the frontier, in the new array's group `from` or behind it, is
+ * put back. */
+static void put_back(oak_map *m, uint64_t lo, size_t from)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    const oak_map_type *t = m->type;
+    for (size_t g = from;; g++) {
+        uint8_t *tags = oaki_map_tags(a, g);
+        unsigned told = tags[OAK_MAP_SLOTS_];
+        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
+            unsigned slot = oaki_ctz(used), tag = tags[slot];
+            const char *e = oaki_map_entry(m, a, g, slot);
+            uint64_t p = oaki_map_entry_position(m, t, e);
+            if (p < lo || p > m->last) continue;
+            size_t past;
+            char *place;
+            uint8_t *place_tag = oaki_map_take_slot(m, 1, p, tag, &place, &past);
+            copy_entry(place, e, m->entry_size);
+            AO_compiler_barrier();
+            *place_tag = (uint8_t)tag;
+            oaki_map_told(place);
+            tags[slot] = 0;
+            if (g != from) oaki_map_untell(m, a, from, g, tag);
+        }
+        if (told == 0) break;
+    }
+}
+
+/* The frontier goes back by half of a new home: what lies before it there is put back. false: no
+ * memory, nothing was moved. */
+bool oaki_map_move_back(oak_map *m)
+{
+    const struct oak_map_array_ *a = &m->array[0], *to = &m->array[1];
+    unsigned half = a->shift - to->shift - 1u;
+    size_t last = oaki_map_home(to, m->last), h = last >> half << half, n = 0;
+    uint64_t lo = (uint64_t)h << to->shift;
+    size_t home = oaki_map_home(a, lo);
+    if (h < m->more->released && !oaki_map_restore_tags(m)) return false;
+    for (size_t g = home;; g++) {
+        n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+        if (oaki_map_tags(a, g)[OAK_MAP_SLOTS_] == 0) break;
+    }
+    if (n > 0) {
+        for (size_t g = h; g <= last; g++)
+            if (!oaki_map_make_room(m, 1, g, g < last ? 1 : n)) return false;
+        put_back(m, lo, home);
+    }
+    m->moves++;
+    m->last = lo - 1;
+    return true;
+}
