@@ -74,6 +74,7 @@ static void count_threads(oaki_census *c, const oaki_thread *self)
                                      .stack_bytes = oaki_thread_stack_inuse(t),
                                      .sp = oaki_hide(t->sp),
                                      .blocked = t->in_runtime == OAKI_IN_BLOCKING,
+                                     .waits = t->waits_for != 0,
                                      .self = t == self };
     }
 }

@@ -48,6 +48,7 @@ typedef struct oaki_census_thread {
     size_t stack_bytes;  /* that are scanned */
     uintptr_t sp;        /* inverted: the same in two censuses says that it has not moved */
     bool blocked;        /* in a blocking region, or on its way out of one */
+    bool waits;          /* and for an object that it has told of */
     bool self;           /* the thread that takes the census */
 } oaki_census_thread;
 

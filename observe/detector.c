@@ -37,8 +37,8 @@ static struct {
 static const char *const names[OAK_FINDING_KINDS] = {
     "heap-growth",  "site-growth",     "type-growth",     "map-growth",      "thread-growth",
     "fiber-growth", "map-sparse",      "map-stuck",       "map-hash",        "threads-blocked",
-    "finalizer-cycle", "finalizer-stuck", "weak-dead",    "thrash",          "fragmented",
-    "step",         "watermark",       "stacks-hold"
+    "threads-stranded", "finalizer-cycle", "finalizer-stuck", "weak-dead",    "thrash",
+    "fragmented",   "step",            "watermark",       "stacks-hold"
 };
 
 const char *oak_finding_name(oak_finding_kind kind)
@@ -78,11 +78,12 @@ static void give_turn(void)
 
 /* ---- cycles: the listener ---- */
 
+/* What a minor one leaves is not what lives. */
 static void on_cycle(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
     oaki_cycles_note(c);
-    if (!AO_load(&self.background)) return;
+    if (c->minor || !AO_load(&self.background)) return;
     AO_int_fetch_and_add_full(&self.wake, 1);
     oaki_futex_wake(&self.wake, 1);
 }
@@ -236,6 +237,18 @@ static void ask_about_standing(oaki_standing *s)
     give_turn();
 }
 
+static void ask_about_stranded(oaki_stranded *s)
+{
+    uint64_t began = oaki_os_now_ns();
+    bool whole = oaki_stranded_find(s) == 0;
+    take_turn();
+    if (self.d)
+        oaki_stranded_answer(self.d, s, whole, oaki_os_now_ns() - began);
+    else
+        free(s);
+    give_turn();
+}
+
 /* With the turn, which it gives up before anybody is told. asked: not by the thread. */
 static int look_and_tell(bool asked)
 {
@@ -247,10 +260,12 @@ static int look_and_tell(bool asked)
     cfg = self.d->cfg;
     if (faults >= 0) fresh = take_fresh(self.d, &n);
     oaki_standing *wanted = faults >= 0 ? oaki_standing_wanted(self.d, &self.census) : NULL;
+    oaki_stranded *waits = faults >= 0 ? oaki_stranded_wanted(self.d) : NULL;
     give_turn();
     if (fresh) tell(fresh, n, &cfg);
     free(fresh);
     if (wanted) ask_about_standing(wanted);
+    if (waits) ask_about_stranded(waits);
     return faults;
 }
 
@@ -368,6 +383,7 @@ static void free_detector(oaki_detector *d)
     free(d->tracks);
     free(d->still);
     free(d->held);
+    free(d->stranded);
     free(d);
 }
 

@@ -5,7 +5,7 @@
  * judge_cycles.c what is known of collections
  * judge_maps.c   maps
  * judge_state.c  what is held or wasted, without growing
- * judge_standing.c  what threads hold that stand still
+ * judge_standing.c  what threads hold that stand still, and whether they wait for ever
  *
  * Owns: struct oaki_detector, the host's malloc's. Lock: the detector's turn, for all of it. */
 #ifndef OAKI_JUDGE_H
@@ -15,6 +15,7 @@
 #include "gc/event.h"
 #include "site.h"
 #include "standing.h"
+#include "stranded.h"
 #include "trend.h"
 #include <oakum/detector.h>
 
@@ -82,6 +83,7 @@ typedef struct oaki_still { /* a thread that may have stopped for good */
     uintptr_t sp;
     oaki_row row;
     bool lasts; /* and has, for as many looks as it takes */
+    bool waits; /* for an object that it has told of */
 } oaki_still;
 
 typedef struct oaki_detector {
@@ -103,6 +105,9 @@ typedef struct oaki_detector {
     oaki_standing *held; /* what those that stood still held, when it was asked for; or NULL */
     uint64_t held_next;  /* monotonic: not again before */
     bool held_stopped;   /* to know it stops the world: not again */
+    oaki_stranded *stranded; /* the waits that nobody ends, when it was asked; or NULL */
+    uint64_t stranded_next;  /* as for held */
+    bool stranded_stopped;
     oak_finding finding[OAKI_FINDINGS];
     bool fresh[OAKI_FINDINGS];
     uint64_t told[OAKI_FINDINGS]; /* the look at which it was */
@@ -152,10 +157,15 @@ void oaki_judge_growth(oaki_detector *d, const oaki_look *l);
 void oaki_judge_maps(oaki_detector *d, const oaki_look *l);
 void oaki_judge_state(oaki_detector *d, const oaki_look *l);
 void oaki_judge_standing(oaki_detector *d, const oaki_look *l);
+void oaki_judge_stranded(oaki_detector *d, const oaki_look *l);
 
 /* What is to be asked about those that stand still, the host's malloc's; NULL: nothing now. */
 oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c);
 /* It was asked, which took so many nanoseconds; s is the detector's from here on. */
 void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took);
+
+/* The same for those that wait, and whether anybody could wake them. */
+oaki_stranded *oaki_stranded_wanted(const oaki_detector *d);
+void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64_t took);
 
 #endif

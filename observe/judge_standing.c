@@ -1,4 +1,5 @@
-/* judge_standing.c - what threads and fibers that stand still hold alone (judge.h, standing.h).
+/* judge_standing.c - what threads and fibers that stand still hold alone, and which of the threads
+ * wait for ever (judge.h, standing.h, stranded.h).
  *
  * To know it takes a search of the heap, in an image beside the program. So it is asked for when
  * there is enough in the heap and somebody stands still, at most a twentieth of the time, and with
@@ -94,4 +95,51 @@ void oaki_judge_standing(oaki_detector *d, const oaki_look *l)
     if (s->fiber_bytes < d->cfg.held_bytes || count_fibers(l->census) == 0) return;
     oaki_format(what, sizeof what, "of %zu fibers each is parked", s->nfibers);
     tell(d, l, UINT64_MAX, "parked fibers", s->fiber_bytes, s->fiber_objects, what);
+}
+
+/* ---- who waits for ever ---- */
+
+oaki_stranded *oaki_stranded_wanted(const oaki_detector *d)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < d->nstill; i++) n += d->still[i].waits && d->still[i].lasts;
+    if (n == 0 || d->stranded_stopped || oaki_os_now_ns() < d->stranded_next) return NULL;
+    oaki_stranded *s = calloc(1, oaki_stranded_size(n));
+    for (size_t i = 0; s && i < d->nstill; i++)
+        if (d->still[i].waits && d->still[i].lasts) s->tid[s->asked++] = d->still[i].tid;
+    return s;
+}
+
+void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64_t took)
+{
+    d->stranded_next = oaki_os_now_ns() + REST * took;
+    d->stranded_stopped = s->stopped;
+    free(d->stranded);
+    d->stranded = whole ? s : NULL;
+    if (!whole) free(s);
+}
+
+/* Of those that were found, who is there still. */
+void oaki_judge_stranded(oaki_detector *d, const oaki_look *l)
+{
+    const oaki_stranded *s = d->stranded;
+    size_t n = 0;
+    int one = 0;
+    for (size_t i = 0; s && i < s->n; i++) {
+        const oaki_still *t = oaki_still_of(d, s->tid[i]);
+        if (!t || !t->lasts || !t->waits) continue;
+        n++;
+        one = t->tid;
+    }
+    if (n == 0) return;
+    bool fresh;
+    char a[32];
+    oak_finding *f = oaki_raise(d, l, OAK_FINDING_THREADS_STRANDED, 1, &fresh);
+    if (!f) return;
+    if (fresh) oaki_format(f->subject, sizeof f->subject, "stranded threads");
+    f->now = n;
+    oaki_format(f->evidence, sizeof f->evidence,
+                "%zu threads, %d for one, wait for what nothing reaches but they and their like: "
+                "nobody can wake them; they alone hold %s, in %llu objects",
+                n, one, oaki_size_text((double)s->bytes, a), (unsigned long long)s->objects);
 }

@@ -53,7 +53,7 @@ static void judge_threads(oaki_detector *d, const oaki_look *l)
         const oaki_census_thread *t = &c->threads[i];
         if (t->place != OAKI_PLACE_THREAD || !t->blocked) continue;
         oaki_still *s = &now[n++];
-        *s = (oaki_still){ t->tid, t->sp, row_of(d, t->tid, t->sp), false };
+        *s = (oaki_still){ t->tid, t->sp, row_of(d, t->tid, t->sp), false, t->waits };
         s->lasts = oaki_row_lasts(&s->row, true, d->cfg.blocked_looks, d, l);
         oldest = OAKI_MAX(oldest, s->row.looks);
         if (!s->lasts) continue;
@@ -171,6 +171,7 @@ void oaki_judge_state(oaki_detector *d, const oaki_look *l)
 {
     judge_threads(d, l);
     oaki_judge_standing(d, l);
+    oaki_judge_stranded(d, l);
     judge_finalizers(d, l);
     judge_weak(d, l);
     judge_thrash(d, l);

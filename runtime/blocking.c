@@ -7,8 +7,8 @@
  * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until
  * oak_blocking_leave.
  *
- * Owns: of a thread blocking_depth, and in_runtime == OAKI_IN_BLOCKING, which keeps the stop
- * signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
+ * Owns: of a thread blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps the
+ * stop signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
  * errno is kept. */
 #include "thread.h"
 
@@ -47,6 +47,7 @@ void oaki_blocking_end(oaki_thread *t)
 {
     if (t->blocking_depth == 0) oak_fatal("oakum: oak_blocking_leave without oak_blocking_enter");
     if (--t->blocking_depth > 0) return;
+    t->waits_for = 0;
     oaki_stop_unblock(t);
     oaki_leave(t);
 }
@@ -71,5 +72,19 @@ OAKI_NOINLINE void *oak_blocking_call(void *(*fn)(void *), void *arg)
     }
     void *result = fn(arg);
     oaki_blocking_end(t);
+    return result;
+}
+
+/* The object stays in this frame. */
+OAKI_NOINLINE void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void *object)
+{
+    oaki_thread *t = oaki_tls_thread;
+    const void *const held[] = { object };
+    if (!t) return fn(arg);
+    uintptr_t before = t->waits_for;
+    t->waits_for = ~(uintptr_t)object;
+    void *result = oak_blocking_call(fn, arg);
+    t->waits_for = before;
+    __asm__ __volatile__("" : : "r"(held) : "memory");
     return result;
 }

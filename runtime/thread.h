@@ -42,6 +42,7 @@ typedef struct oaki_thread {
     unsigned int state;               /* AO_int, oaki_thread_state */
     unsigned int stop_epoch;          /* AO_int: the stop that it has answered last */
     unsigned int blocking_depth;      /* (self) */
+    uintptr_t waits_for;              /* (self) oak_blocking_wait's object, inverted; 0: none */
     int tid;
     bool own; /* the collector's */
     pthread_t pthread;

@@ -32,6 +32,7 @@ typedef enum oak_finding_kind {
     OAK_FINDING_MAP_STUCK,        /* warning: old buckets are held by a growth that stands still */
     OAK_FINDING_MAP_HASH,         /* warning: keys collide far beyond chance */
     OAK_FINDING_THREADS_BLOCKED,  /* warning: many threads have stood still for long */
+    OAK_FINDING_THREADS_STRANDED, /* warning: threads in oak_blocking_wait that nobody can wake */
     OAK_FINDING_FINALIZER_CYCLE,  /* warning: objects whose finalizers never run */
     OAK_FINDING_FINALIZER_STUCK,  /* warning: a finalizer runs for long, others wait */
     OAK_FINDING_WEAK_DEAD,        /* warning: weak references are kept whose objects have gone */

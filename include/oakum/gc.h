@@ -50,6 +50,12 @@ OAK_API void oak_blocking_leave(void);
 /** The same around fn(arg). */
 OAK_API void *oak_blocking_call(void *(*fn)(void *), void *arg);
 
+/** The same, and says that the thread waits for what others do with `object`: a channel, a queue, a
+ * condition, in an object of the heap. A thread that waits for what nothing but waiting threads
+ * reaches waits for ever: the leak detector tells of those (detector.h). Not for waits that end by
+ * themselves, or by what the system does. The call keeps `object` alive. */
+OAK_API void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void *object);
+
 /* ---- roots ---- */
 
 /* The data of all loaded objects is scanned, those of dlopen included. Not that of other link
