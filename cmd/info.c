@@ -37,6 +37,17 @@ static void format_int(char *out, size_t n, int value)
     snprintf(out, n, "%d", value);
 }
 
+static void format_tracking(char *out, size_t n, oak_tracking value)
+{
+    static const char *const names[] = {
+#define NAME(name, text) text,
+        OAK_TRACKINGS(NAME)
+#undef NAME
+    };
+
+    snprintf(out, n, "%s", names[value]);
+}
+
 static void environment_name(char *out, size_t n, const char *field)
 {
     size_t at = (size_t)snprintf(out, n, "OAKUM_");
@@ -69,6 +80,36 @@ static void put_options(const oak_config *cfg)
             getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
 }
 
+/* "userfaultfd: Operation not permitted (EPERM)" */
+static void put_refused(const oak_writes_told *told)
+{
+    const char *name = strerrorname_np(told->error);
+
+    if (told->refused == NULL) return;
+    printf("; %s: %s", told->refused,
+           told->error != 0 ? strerror(told->error) : "the program handles SIGSEGV itself");
+    if (told->error != 0 && name != NULL) printf(" (%s)", name);
+}
+
+static void put_marking(const oak_config *cfg)
+{
+    oak_writes_told told;
+
+    printf("marking        ");
+    if (!cfg->concurrent)
+        printf("in a stop, as OAKUM_CONCURRENT says");
+    else if (oak_heap_tells_writes(&told)) {
+        printf("beside the program (%s)", told.by);
+        put_refused(&told);
+    } else if (cfg->tracking == OAK_TRACKING_NONE)
+        printf("in a stop, as OAKUM_TRACKING says");
+    else {
+        printf("in a stop");
+        put_refused(&told);
+    }
+    putchar('\n');
+}
+
 static int info(void)
 {
     oak_config cfg;
@@ -86,9 +127,7 @@ static int info(void)
     printf("address range  %p to %p, %s reserved\n", heap.base,
            (void *)((char *)heap.base + heap.reserved), size);
     printf("metadata       %s\n", heap.metadata);
-    printf("marking        %s\n", oak_heap_tells_writes()
-                                       ? "beside the program (userfaultfd)"
-                                       : "in a stop: this system doesn't tell what is written");
+    put_marking(&cfg);
     put_options(&cfg);
     return CMD_OK;
 }

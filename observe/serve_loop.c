@@ -14,7 +14,6 @@
 #include "serve.h"
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,9 +30,7 @@ static oaki_server *const self = &oaki_the_server;
 
 void oaki_serve_thread_begin(const char *name)
 {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    oaki_thread_mask_signals();
     pthread_setname_np(pthread_self(), name);
 }
 

@@ -3,7 +3,6 @@
  * Owns: nothing. What it reads of the heap is constant after start-up, and so needs no lock. */
 #include "heap.h"
 #include "meta.h"
-#include "written.h"
 #include <oakum/heap.h>
 
 void oak_heap_info_read(oak_heap_info *out)
@@ -14,12 +13,4 @@ void oak_heap_info_read(oak_heap_info *out)
     out->base = (void *)h->base;
     out->reserved = h->reserved;
     out->metadata = oaki_meta_backend();
-}
-
-bool oak_heap_tells_writes(void)
-{
-    oaki_thread *t = oaki_enter();
-    bool told = t && oaki_written_start();
-    if (t) oaki_leave(t);
-    return told;
 }

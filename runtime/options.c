@@ -97,6 +97,11 @@ static bool in_range_int(int v, int min, int max)
     return v >= min && v <= max;
 }
 
+static bool in_range_tracking(oak_tracking v, int min, int max)
+{
+    return in_range_int((int)v, min, max);
+}
+
 /* Not those that the kernel or libc keep, nor those that tell of a fault or of a child. */
 static bool may_stop(int sig)
 {
@@ -147,6 +152,29 @@ static void read_int(reading *r, unsigned variable, const char *field, int *out,
     if (!value || oaki_parse_int(value, min, max, out) == 0 || !is_news(r, variable)) return;
     oaki_log("oakum: %s=%.100s is ignored: it must be a whole number from %d to %d\n", name, value,
              min, max);
+}
+
+static const char *const tracking_names[] = {
+#define NAME(name, text) text,
+    OAK_TRACKINGS(NAME)
+#undef NAME
+};
+
+#define NAME_LIST(name, text) " " text
+
+static void read_tracking(reading *r, unsigned variable, const char *field, oak_tracking *out,
+                          int min, int max)
+{
+    char name[64];
+    const char *value = variable_of(field, name, sizeof name);
+    for (int i = min; value && i <= max; i++)
+        if (strcmp(value, tracking_names[i]) == 0) {
+            *out = (oak_tracking)i;
+            return;
+        }
+    if (value && is_news(r, variable))
+        oaki_log("oakum: %s=%.100s is ignored: it must be one of" OAK_TRACKINGS(NAME_LIST) "\n",
+                 name, value);
 }
 
 #define SWITCH_LIST(name, min, max, help) " " #name

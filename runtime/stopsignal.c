@@ -6,6 +6,7 @@
 #include "stopsignal.h"
 #include "heap.h"
 #include "print.h"
+#include "written.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,7 @@ void oaki_stopsignal_allow(void)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, self.signal);
+    if (oaki_written_faults()) sigaddset(&set, SIGSEGV);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 

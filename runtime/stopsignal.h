@@ -10,7 +10,7 @@
  * with errno. */
 int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *));
 
-void oaki_stopsignal_allow(void);        /* in the calling thread's mask */
+void oaki_stopsignal_allow(void);        /* in its mask: the calling thread attaches */
 void oaki_stopsignal_refresh(void);      /* before a stop */
 int oaki_stopsignal_send(int tid);       /* 0, ESRCH when there is no such thread, EAGAIN */
 bool oaki_stopsignal_gone(int tid);      /* there is no such thread */

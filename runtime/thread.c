@@ -20,6 +20,7 @@
 #include "roots.h"
 #include "thread.h"
 #include "track.h"
+#include "written.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -307,11 +308,17 @@ int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void 
     return e;
 }
 
-static void *run_own(void *p)
+void oaki_thread_mask_signals(void)
 {
     sigset_t all;
     sigfillset(&all);
+    if (oaki_written_faults()) sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static void *run_own(void *p)
+{
+    oaki_thread_mask_signals();
     oaki_fork_hold();
     start s = *(start *)p;
     oaki_meta_free(p, sizeof s, OAKI_META_OTHER);

@@ -204,6 +204,10 @@ void oaki_thread_free(oaki_thread *t);
  * oaki_enter unless gc_lock is held, and not in a stop. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
 
+/* In the calling thread, one that runs nothing of the program's: all signals blocked, save SIGSEGV
+ * where a write to the heap may raise it. */
+void oaki_thread_mask_signals(void);
+
 /* No fork may come in between: hold waits until none is under way, and a fork waits for release. No
  * gc_lock, nothing that waits for a thread of the program in between. */
 void oaki_fork_hold(void);

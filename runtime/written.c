@@ -1,139 +1,132 @@
-/* written.c - written pages by userfaultfd's asynchronous write protection (written.h). */
-#include "written.h"
+/* written.c - which way the system tells of written pages (written.h): chosen at the start, given
+ * up for good where it fails later.
+ *
+ * Owns: `self`. Lock: self.lock for the choice; `by` is then read without. */
+#include "writer.h"
 
 #include "heap.h"
-#include "os.h"
-#include "pagemap.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* What the headers of older systems lack. */
-#define FEATURE_WP_ASYNC ((uint64_t)1 << 15)
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY 1
-#endif
-
-#define RUNS 512
+#include <oakum/heap.h>
 
 static struct {
-    oaki_lock lock; /* for opening */
+    oaki_lock lock;
     bool tried;
-    int uffd, pagemap; /* -1: none */
-} self = { OAKI_LOCK_INIT(OAKI_RANK_BITS), false, -1, -1 };
+    AO_t by;            /* const oaki_writer *; 0: none */
+    AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
+    oak_writes_told told;
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
 
-static long control(int fd, unsigned long request, void *arg)
+static const oaki_writer *writer(void)
 {
-    return syscall(SYS_ioctl, fd, request, arg);
+    return (const oaki_writer *)AO_load_acquire(&self.by);
 }
 
-static void close_all(void)
+static bool try_one(const oaki_writer *w)
 {
-    if (self.uffd >= 0) syscall(SYS_close, self.uffd);
-    if (self.pagemap >= 0) syscall(SYS_close, self.pagemap);
-    self.uffd = self.pagemap = -1;
+    const char *what = w->name;
+    int error = w->open(&what);
+    if (error == 0) {
+        self.told.by = w->name;
+        AO_store_release(&self.by, (AO_t)w);
+        return true;
+    }
+    self.told.refused = what;
+    self.told.error = error;
+    return false;
 }
 
-static bool register_range(void)
+static void choose(void)
 {
-    struct uffdio_register r = {
-        .range = { .start = oaki_the_heap.base, .len = oaki_the_heap.reserved },
-        .mode = UFFDIO_REGISTER_MODE_WP,
-    };
-    return control(self.uffd, UFFDIO_REGISTER, &r) == 0;
-}
-
-static bool open_all(void)
-{
-    struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_WP_ASYNC };
-    self.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    self.pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    return self.uffd >= 0 && self.pagemap >= 0 && control(self.uffd, UFFDIO_API, &api) == 0 &&
-           register_range();
+    oak_tracking want = oaki_the_heap.config.tracking;
+    self.told = (oak_writes_told){ 0 };
+    if (want == OAK_TRACKING_USERFAULTFD || want == OAK_TRACKING_ANY)
+        if (try_one(&oaki_writer_uffd)) return;
+    if (oaki_written_faults()) (void)try_one(&oaki_writer_fault);
 }
 
 bool oaki_written_start(void)
 {
     int saved = errno;
     oaki_lock_acquire(&self.lock);
-    if (!self.tried && !open_all()) close_all();
+    if (!self.tried) choose();
     self.tried = true;
-    bool can = self.uffd >= 0;
+    bool can = writer() != NULL;
     oaki_lock_release(&self.lock);
     errno = saved;
     return can;
 }
 
-/* ---- asking ---- */
-
-/* Of [from, to), the written pages, protected again with `flags`. */
-static size_t walk(size_t from, size_t to, uint64_t flags,
-                   void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
+bool oaki_written_faults(void)
 {
-    oaki_page_run run[RUNS];
-    uintptr_t base = oaki_the_heap.base, end = base + to;
-    size_t pages = 0;
-    for (uintptr_t at = base + from; at < end;) {
-        oaki_page_scan scan = {
-            .size = sizeof scan,
-            .flags = flags,
-            .start = at,
-            .end = end,
-            .runs = (uintptr_t)run,
-            .runs_n = RUNS,
-            .required = OAKI_PAGE_WRITTEN | OAKI_PAGE_TRACKABLE,
-            .returned = OAKI_PAGE_WRITTEN,
-        };
-        long n = control(self.pagemap, OAKI_PAGEMAP_SCAN, &scan);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 || scan.stopped_at <= at) return SIZE_MAX;
-        at = scan.stopped_at;
-        for (long i = 0; i < n; i++) {
-            pages += (run[i].end - run[i].start) / oaki_os_page_size();
-            if (fn) fn(run[i].start - base, run[i].end - base, ctx);
-        }
-    }
-    return pages;
+    oak_tracking want = oaki_the_heap.config.tracking;
+    return want == OAK_TRACKING_FAULTS || want == OAK_TRACKING_ANY;
 }
 
-bool oaki_written_protect(size_t from, size_t to)
+bool oak_heap_tells_writes(oak_writes_told *out)
 {
+    oaki_thread *t = oaki_enter();
+    bool can = t && oaki_written_start();
+    if (out) *out = self.told;
+    if (t) oaki_leave(t);
+    return can;
+}
+
+/* What was protected stays readable, and writable in the way that it was. */
+static void give_up(const oaki_writer *w, const char *refused, int error)
+{
+    self.told = (oak_writes_told){ .refused = refused, .error = error };
+    AO_store_release(&self.by, 0);
+    w->release(0, AO_load(&oaki_the_heap.used));
+}
+
+bool oaki_written_may(void)
+{
+    return writer() && AO_load(&self.not_after) != AO_load(&oaki_the_heap.cycle) + 1;
+}
+
+bool oaki_written_begin(void)
+{
+    const oaki_writer *w = writer();
+    bool gone = false;
     int saved = errno;
-    bool done = walk(from, to, OAKI_SCAN_PROTECT | OAKI_SCAN_NEED_TRACKED, NULL, NULL) != SIZE_MAX;
+    const char *why = w ? w->begin(&gone) : NULL;
+    if (why && gone) give_up(w, why, 0);
+    else if (why) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
     errno = saved;
-    return done;
+    return w && !why;
 }
 
-size_t oaki_written_take(size_t from, size_t to, bool again,
-                         void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
+size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
 {
+    const oaki_writer *w = writer();
     int saved = errno;
-    size_t n = walk(from, to, again ? OAKI_SCAN_PROTECT | OAKI_SCAN_NEED_TRACKED : 0, fn, ctx);
+    size_t n = w ? w->take(from, to, again, fn, ctx) : SIZE_MAX;
+    if (w && n == SIZE_MAX) give_up(w, w->name, errno);
     errno = saved;
     return n;
 }
 
+bool oaki_written_protect(size_t from, size_t to)
+{
+    return oaki_written_take(from, to, true, NULL, NULL) != SIZE_MAX;
+}
+
 void oaki_written_release(size_t from, size_t to)
 {
+    const oaki_writer *w = writer();
     int saved = errno;
-    struct uffdio_writeprotect w = {
-        .range = { .start = oaki_the_heap.base + from, .len = to - from },
-    };
-    while (control(self.uffd, UFFDIO_WRITEPROTECT, &w) != 0 && errno == EAGAIN) {
-    }
+    if (w) w->release(from, to);
     errno = saved;
 }
 
-/* ---- start ---- */
-
-/* The child's copy of the range is not registered, nor protected. */
 static void after_fork(void)
 {
+    const oaki_writer *w = writer();
     oaki_lock_reset(&self.lock);
-    close_all();
+    if (w) w->child();
+    AO_store(&self.by, 0);
+    AO_store(&self.not_after, 0);
     self.tried = false;
 }
 

@@ -1,37 +1,55 @@
 /* written.h - which pages of the heap the program has written since they were protected.
  *
  * What a collector without a write barrier lives on: it marks while the program runs, and
- * afterwards looks again at what was written meanwhile. The system tells: the heap's range is
- * registered with userfaultfd for asynchronous write protection (Linux 6.7), where a first write to
- * a protected page takes a fault that the kernel resolves by itself, inside of system calls too;
- * PAGEMAP_SCAN lists the written pages and protects them again in one step.
+ * afterwards looks again at what was written meanwhile. The system tells, in one of two ways:
+ *   written_uffd.c: the heap's range is registered with userfaultfd for asynchronous write
+ *     protection (Linux 6.7), where a first write to a protected page takes a fault that the kernel
+ *     resolves by itself, inside of system calls too;
+ *   written_fault.c: pages are made read only, and a handler of SIGSEGV takes note of the first
+ *     write. A system call that writes to such a page fails with EFAULT, so the program has to ask
+ *     for it: the option `tracking`.
  *
  * All addresses are offsets in the range, multiples of the system's page size.
- * Owns: the userfaultfd and the page map's descriptor.
+ * Owns: which way it is, and why a better one isn't.
  * Lock: its own for the start, inside oaki_enter; afterwards calls may come from any thread, one at
  * a time.
- * Bound: linear in the mapped pages of what is asked about; 0.1 ms for 256 MiB of small pages. */
+ * Bound: linear in the pages of what is asked about; 0.1 ms for 256 MiB of small pages. */
 #ifndef OAKI_WRITTEN_H
 #define OAKI_WRITTEN_H
 
 #include "base.h"
 
+typedef void oaki_written_fn(size_t from, size_t to, void *ctx);
+
 /* Can writes be told? Opens what it takes, once in a process and once in each child of a fork. */
 bool oaki_written_start(void);
 
-/* The program's writes to [from, to) are noted from here on. Pages that have no memory yet are not
- * protected: they count as written once they have. false when the system refuses. */
+/* As oaki_written_start said, and still so, and not refused for the collection that comes next. */
+bool oaki_written_may(void);
+
+/* Before pages are protected for a cycle. false: not now, as the system or the program has taken
+ * away what it takes; the next collection is one in a stop. Outside of oaki_enter. */
+bool oaki_written_begin(void);
+
+/* The program's writes to [from, to) are noted from here on. Pages that have no memory yet, or
+ * nothing that is scanned, need not be protected: they count as written once they have. false when
+ * the system refuses. */
 bool oaki_written_protect(size_t from, size_t to);
 
 /* Call fn for each run of pages in [from, to) that were written since they were protected, or were
  * never protected and have memory; with again they are protected first, so that what is written
  * while fn looks at them is told the next time. Returns how many pages, SIZE_MAX when the system
- * refuses. */
-size_t oaki_written_take(size_t from, size_t to, bool again,
-                         void (*fn)(size_t from, size_t to, void *ctx), void *ctx);
+ * refuses: then all may have been written. */
+size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
 
 /* Writes to [from, to) cost nothing any more. */
 void oaki_written_release(size_t from, size_t to);
+
+/* By the page heap, pages_lock held: [from, to) is about to become a span. */
+void oaki_written_taken(size_t from, size_t to);
+
+/* May a thread's writes to the heap raise SIGSEGV? Then no thread may block it. */
+bool oaki_written_faults(void);
 
 int oaki_written_init(void);
 

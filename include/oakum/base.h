@@ -37,10 +37,10 @@
 
 OAK_BEGIN_DECLS
 
-/* Every option, once: field, type (size or int), default, min, max, help. The struct below, the
- * environment (OAKUM_ and the field's name in capitals), `oakum info` and the manual are made
- * from this table. A size is in bytes; in the environment it may end in K, M, G or T (powers of
- * 1024). */
+/* Every option, once: field, type (size, int or tracking), default, min, max, help. The struct
+ * below, the environment (OAKUM_ and the field's name in capitals), `oakum info` and the manual are
+ * made from this table. A size is in bytes; in the environment it may end in K, M, G or T (powers
+ * of 1024). */
 /* clang-format off */
 #define OAK_OPTIONS(X)                                                                                    \
     X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \
@@ -50,6 +50,8 @@ OAK_BEGIN_DECLS
     X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark while the program runs, where the system tells what it writes; 0: in a stop") \
+    X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to learn what the program writes: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
+    X(generations,      int,  1,   0, 1,        "between two full collections, minor ones look only at what is young or was written; with concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
     X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \
@@ -61,6 +63,22 @@ OAK_BEGIN_DECLS
 
 typedef size_t oak_option_size;
 typedef int oak_option_int;
+
+/** Ways to learn of the program's writes, by the names that the environment has for them. */
+#define OAK_TRACKINGS(X)          \
+    X(USERFAULTFD, "userfaultfd") \
+    X(FAULTS, "faults")           \
+    X(ANY, "any")                 \
+    X(NONE, "none")
+
+typedef enum oak_tracking {
+#define OAK_TRACKING_VALUE(name, text) OAK_TRACKING_##name,
+    OAK_TRACKINGS(OAK_TRACKING_VALUE)
+#undef OAK_TRACKING_VALUE
+    OAK_TRACKINGS_N
+} oak_tracking;
+
+typedef oak_tracking oak_option_tracking;
 
 /** Options of oak_init. Fill it with oak_config_default first, then change what you need. */
 typedef struct oak_config {

@@ -169,9 +169,16 @@ typedef struct oak_heap_info {
 
 OAK_API void oak_heap_info_read(oak_heap_info *out);
 
-/** Does the system tell what the program writes, so that a mark can run while it does? Two file
- * descriptors are opened to find out, and kept, as by the first such mark. */
-OAK_API bool oak_heap_tells_writes(void);
+/** How Oakum learns what the program writes. */
+typedef struct oak_writes_told {
+    const char *by;      /* "userfaultfd", "page faults"; NULL: it doesn't, and marks in a stop */
+    const char *refused; /* what was wanted rather than that, and can't be had; NULL: nothing */
+    int error;           /* why: errno; 0: the program handles SIGSEGV itself by now */
+} oak_writes_told;
+
+/** Does the system tell what the program writes, so that a mark can run while it does? What it
+ * takes is opened to find out, and kept, as by the first such mark. out may be NULL. */
+OAK_API bool oak_heap_tells_writes(oak_writes_told *out);
 
 OAK_END_DECLS
 

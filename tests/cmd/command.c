@@ -1,6 +1,7 @@
 /* command.c - tests of the oakum command as it is built: what it accepts, what it refuses, and
  * how it exits. */
 #include "run.h"
+#include "tests/refuse.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 Suite *suite_cmd_command(void);
@@ -114,6 +116,29 @@ START_TEST(info_shows_every_option_with_its_value)
     OAK_OPTIONS(HAS)
 #undef HAS
     ck_assert_uint_ge(test_count(r.out, "OAKUM_"), sizeof(oak_config) / sizeof(size_t));
+}
+END_TEST
+
+START_TEST(info_says_why_marks_are_in_stops)
+{
+    OAKUM("info");
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        "));
+    setenv("OAKUM_CONCURRENT", "0", 1);
+    OAKUM("info");
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop, as OAKUM_CONCURRENT says\n"));
+    unsetenv("OAKUM_CONCURRENT");
+    setenv("OAKUM_TRACKING", "none", 1);
+    OAKUM("info");
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop, as OAKUM_TRACKING says\n"));
+    test_refuse(SYS_userfaultfd);
+    setenv("OAKUM_TRACKING", "userfaultfd", 1);
+    OAKUM("info");
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop; userfaultfd: Operation not "
+                                        "permitted (EPERM)\n"));
+    setenv("OAKUM_TRACKING", "any", 1);
+    OAKUM("info");
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        beside the program (page faults); "
+                                        "userfaultfd: Operation not permitted (EPERM)\n"));
 }
 END_TEST
 
@@ -272,6 +297,7 @@ Suite *suite_cmd_command(void)
     tcase_add_loop_test(c, help_goes_to_stdout_and_exits_0, 0, COUNT(told));
     tcase_add_test(c, version_is_the_library_s);
     tcase_add_test(c, info_shows_every_option_with_its_value);
+    tcase_add_test(c, info_says_why_marks_are_in_stops);
     tcase_add_test(c, every_scenario_is_listed);
     tcase_add_test(c, a_scenario_runs_and_prints_json);
     tcase_add_test(c, a_scenario_runs_and_prints_a_plain_table);

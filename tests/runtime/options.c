@@ -134,6 +134,7 @@ static void read_environment(void *arg)
 static void without_switches(void)
 {
     unsetenv("OAKUM_DEBUG");
+    unsetenv("OAKUM_TRACKING");
 }
 
 static void expect(const char *variable, const char *value, const char *text)
@@ -183,6 +184,42 @@ START_TEST(a_bad_value_is_named_with_the_form_that_is_accepted)
            "oakum: OAKUM_MEMORY_LIMIT=-1 is ignored: it must be a number of bytes, which may end "
            "in K, M, G or T\n"
            "100 4194304 0 0 0 0");
+}
+END_TEST
+
+static void read_tracking(void *arg)
+{
+    oak_config cfg;
+    (void)arg;
+    oak_config_default(&cfg);
+    fprintf(stderr, "%d", (int)cfg.tracking);
+}
+
+START_TEST(a_name_is_one_of_those_that_there_are)
+{
+    static const struct {
+        const char *value, *text;
+    } cases[] = {
+        { "userfaultfd", "0" },
+        { "faults", "1" },
+        { "any", "2" },
+        { "none", "3" },
+        { "fault", "oakum: OAKUM_TRACKING=fault is ignored: it must be one of userfaultfd faults "
+                   "any none\n0" },
+        { "", "oakum: OAKUM_TRACKING= is ignored: it must be one of userfaultfd faults any "
+              "none\n0" },
+    };
+    char err[256];
+    oak_config cfg;
+    for (size_t i = 0; i < OAKI_COUNT(cases); i++) {
+        setenv("OAKUM_TRACKING", cases[i].value, 1);
+        ck_assert_int_eq(test_capture(read_tracking, NULL, err, sizeof err), 0);
+        ck_assert_str_eq(err, cases[i].text);
+    }
+    unsetenv("OAKUM_TRACKING");
+    oak_config_default(&cfg);
+    cfg.tracking = OAK_TRACKINGS_N;
+    ck_assert_str_eq(oaki_options_check(&cfg), "tracking");
 }
 END_TEST
 
@@ -262,6 +299,7 @@ Suite *suite_runtime_options(void)
     tcase_add_test(tc, the_first_field_out_of_range_is_named);
     tcase_add_test(tc, good_values_are_taken_silently);
     tcase_add_test(tc, a_bad_value_is_named_with_the_form_that_is_accepted);
+    tcase_add_test(tc, a_name_is_one_of_those_that_there_are);
     tcase_add_test(tc, a_bad_switch_is_named_and_the_others_count);
     tcase_add_test(tc, each_bad_variable_is_named_once);
     tcase_add_test(tc, a_very_long_value_is_refused_in_one_line);

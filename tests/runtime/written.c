@@ -4,6 +4,7 @@
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -20,6 +21,7 @@ typedef struct told {
 } told;
 
 static char *memory;
+static oak_tracking tracking; /* of the test case */
 
 static size_t offset_of(size_t page)
 {
@@ -46,7 +48,9 @@ static told take(bool again)
 /* PAGES pages of a large object, each with memory. false: this system can't tell. */
 static bool start(void)
 {
-    test_heap_start(test_config());
+    oak_config c = test_config();
+    c.tracking = tracking;
+    test_heap_start(c);
     memory = oak_alloc(PAGES * SYSTEM_PAGE);
     memset(memory, 1, PAGES * SYSTEM_PAGE);
     if (oaki_written_start() && oaki_os_page_size() == SYSTEM_PAGE) return true;
@@ -106,6 +110,7 @@ START_TEST(a_page_that_gets_its_memory_later_counts_as_written)
 }
 END_TEST
 
+/* By faults it isn't, but is refused. */
 START_TEST(what_the_system_writes_is_told_too)
 {
     int fd[2];
@@ -113,6 +118,12 @@ START_TEST(what_the_system_writes_is_told_too)
     ck_assert_int_eq(pipe(fd), 0);
     ck_assert_int_eq(write(fd[1], "0123456789", 10), 10);
     ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    if (tracking == OAK_TRACKING_FAULTS) {
+        ck_assert_int_eq(read(fd[0], memory + 9 * SYSTEM_PAGE - 5, 10), -1);
+        ck_assert_int_eq(errno, EFAULT);
+        ck_assert_uint_eq(take(true).n, 0);
+        memory[9 * SYSTEM_PAGE - 1] = memory[9 * SYSTEM_PAGE] = 1;
+    }
     ck_assert_int_eq(read(fd[0], memory + 9 * SYSTEM_PAGE - 5, 10), 10);
     told x = take(true);
     ck_assert_uint_eq(x.n, 2);
@@ -141,16 +152,59 @@ START_TEST(a_child_of_a_fork_begins_anew)
 }
 END_TEST
 
-Suite *suite_runtime_written(void)
+/* As a program does that becomes a daemon. */
+static void close_userfaultfd(void)
 {
-    Suite *s = suite_create("runtime_written");
-    TCase *t = tcase_create("written");
+    char path[64], to[64];
+    for (int fd = 3; fd < 256; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, to, sizeof to - 1);
+        if (n > 0 && memmem(to, (size_t)n, "userfaultfd", 11)) close(fd);
+    }
+}
+
+START_TEST(a_closed_descriptor_is_no_all_clear)
+{
+    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    memory[0] = 2;
+    close_userfaultfd();
+    memory[SYSTEM_PAGE] = 2;
+    told x = { .first = offset_of(0) };
+    for (int again = 0; again < 2; again++)
+        ck_assert_uint_eq(oaki_written_take(offset_of(0), offset_of(PAGES), again, note, &x),
+                          SIZE_MAX);
+}
+END_TEST
+
+static void by_userfaultfd(void)
+{
+    tracking = OAK_TRACKING_USERFAULTFD;
+}
+
+static void by_faults(void)
+{
+    tracking = OAK_TRACKING_FAULTS;
+}
+
+static TCase *tests(const char *name, void (*setup)(void))
+{
+    TCase *t = tcase_create(name);
+    tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, what_is_written_is_told_once);
     tcase_add_test(t, a_look_without_protecting_changes_nothing);
     tcase_add_test(t, what_was_never_protected_counts_as_written);
     tcase_add_test(t, a_page_that_gets_its_memory_later_counts_as_written);
     tcase_add_test(t, what_the_system_writes_is_told_too);
     tcase_add_test(t, a_child_of_a_fork_begins_anew);
-    suite_add_tcase(s, t);
+    tcase_add_test(t, a_closed_descriptor_is_no_all_clear);
+    return t;
+}
+
+Suite *suite_runtime_written(void)
+{
+    Suite *s = suite_create("runtime_written");
+    suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
+    suite_add_tcase(s, tests("faults", by_faults));
     return s;
 }

@@ -1,0 +1,186 @@
+/* faultsignal.c - the handler of SIGSEGV for written_fault.c, and the one that was there before,
+ * which has all faults that are not ours.
+ *
+ * Owns: the disposition of SIGSEGV, from the start of written_fault.c for good: a handler that the
+ * program installs later may have noted ours as the one before it, and so we don't install it
+ * again. Lock: none; `before` is written before the handler is there, and by SA_RESETHAND.
+ * Reaches nothing of the host's but system calls. */
+#include "heap.h"
+#include "os.h"
+#include "writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static struct {
+    struct sigaction before;
+    bool installed;
+} self;
+
+/* ---- the handler before ours ---- */
+
+static void set_default(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_handler = SIG_DFL;
+    sigaction(SIGSEGV, &sa, NULL);
+}
+
+/* What a process sent, rather than an instruction of this thread's caused. */
+static bool was_sent(const siginfo_t *info)
+{
+    return info->si_code <= 0;
+}
+
+/* The default action, with all that a core file tells: the instruction is executed again, or the
+ * signal comes again, when the handler returns. */
+static void die(siginfo_t *info)
+{
+    set_default();
+    if (was_sent(info))
+        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), oaki_os_tid(), SIGSEGV, info);
+}
+
+/* As the system would have called it: with those signals blocked that were, and its own. */
+static void call_before(int sig, siginfo_t *info, void *context)
+{
+    struct sigaction sa = self.before;
+    const ucontext_t *uc = context;
+    uint64_t mask, own, bit = (uint64_t)1 << (SIGSEGV - 1);
+    if (sa.sa_flags & (int)SA_RESETHAND) {
+        self.before.sa_flags &= ~SA_SIGINFO;
+        self.before.sa_handler = SIG_DFL;
+    }
+    memcpy(&mask, &uc->uc_sigmask, sizeof mask);
+    memcpy(&own, &sa.sa_mask, sizeof own);
+    mask |= own | (sa.sa_flags & SA_NODEFER ? 0 : bit);
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+    if (sa.sa_flags & SA_SIGINFO) sa.sa_sigaction(sig, info, context);
+    else sa.sa_handler(sig);
+}
+
+/* An ignored fault of an instruction ends the process all the same. */
+static void chain(int sig, siginfo_t *info, void *context)
+{
+    bool plain = !(self.before.sa_flags & SA_SIGINFO);
+    if (plain && self.before.sa_handler == SIG_IGN && was_sent(info)) return;
+    if (plain && (self.before.sa_handler == SIG_DFL || self.before.sa_handler == SIG_IGN))
+        die(info);
+    else call_before(sig, info, context);
+}
+
+static void handler(int sig, siginfo_t *info, void *context)
+{
+    int saved = errno;
+    bool ours = info->si_code == SEGV_ACCERR && oaki_fault_resolve((uintptr_t)info->si_addr);
+    errno = saved;
+    if (!ours) chain(sig, info, context);
+}
+
+/* ---- its place ---- */
+
+bool oaki_faultsignal_is_ours(void)
+{
+    struct sigaction now;
+    return sigaction(SIGSEGV, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == handler;
+}
+
+/* On the alternate stack, if the handler before is there too: that has to run where it expects. */
+static bool on_alternate_stack(const struct sigaction *before)
+{
+    bool plain = !(before->sa_flags & SA_SIGINFO);
+    bool none = plain && (before->sa_handler == SIG_DFL || before->sa_handler == SIG_IGN);
+    return none || (before->sa_flags & SA_ONSTACK);
+}
+
+/* The mask has libc's own signals too: no thread may be cancelled in there. */
+int oaki_faultsignal_install(void)
+{
+    struct sigaction sa;
+    if (self.installed) return oaki_faultsignal_is_ours() ? 0 : EBUSY;
+    if (sigaction(SIGSEGV, NULL, &self.before) != 0) return errno;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_sigaction = handler;
+    sa.sa_flags = SA_SIGINFO | SA_RESTART;
+    if (on_alternate_stack(&self.before)) sa.sa_flags |= SA_ONSTACK;
+    memset(&sa.sa_mask, 0xff, sizeof sa.sa_mask);
+    if (sigaction(SIGSEGV, &sa, NULL) != 0) return errno;
+    self.installed = true;
+    return 0;
+}
+
+/* ---- threads that block it ---- */
+
+/* As the system gives names in a folder. */
+typedef struct entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short size;
+    unsigned char type;
+    char name[];
+} entry;
+
+static bool read_all(int folder, const char *name, char *text, size_t n)
+{
+    int fd = (int)syscall(SYS_openat, folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t got = 0;
+    long r = 1;
+    while (got < n - 1 && (r > 0 || errno == EINTR)) {
+        r = syscall(SYS_read, fd, text + got, n - 1 - got);
+        if (r == 0) break;
+        if (r > 0) got += (size_t)r;
+    }
+    text[got] = '\0';
+    syscall(SYS_close, fd);
+    return r >= 0;
+}
+
+static const char *value_of(const char *text, const char *label)
+{
+    const char *p = strstr(text, label);
+    return p ? p + strlen(label) : "";
+}
+
+/* Of a thread that is gone by now: no; nor of the process's first, which stays as a zombie. */
+static bool blocks(int task, const char *tid)
+{
+    char path[32], text[4096];
+    size_t len = strlen(tid);
+    if (tid[0] == '.' || len > sizeof path - sizeof "/status") return false;
+    memcpy(path, tid, len);
+    memcpy(path + len, "/status", sizeof "/status");
+    if (!read_all(task, path, text, sizeof text)) return false;
+    const char *state = value_of(text, "\nState:\t");
+    uint64_t mask = 0;
+    if (*state == 'Z' || *state == 'X') return false;
+    for (const char *p = value_of(text, "\nSigBlk:\t"); *p && *p != '\n'; p++)
+        mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+    return mask >> (SIGSEGV - 1) & 1;
+}
+
+int oaki_faultsignal_blocked(void)
+{
+    char buffer[2048] __attribute__((aligned(8)));
+    int found = 0, task;
+    long n;
+    task = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (task < 0) return -1;
+    while (!found && (n = syscall(SYS_getdents64, task, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < n && !found;) {
+            const entry *e = (const entry *)(buffer + at);
+            at += e->size;
+            if (blocks(task, e->name))
+                for (const char *p = e->name; *p; p++) found = found * 10 + (*p - '0');
+        }
+    syscall(SYS_close, task);
+    return found;
+}

@@ -1,0 +1,37 @@
+/* writer.h - what written.c asks of each way to learn of writes (written.h). */
+#ifndef OAKI_WRITER_H
+#define OAKI_WRITER_H
+
+#include "written.h"
+
+typedef struct oaki_writer {
+    const char *name;
+    /* 0, or errno, and in *what the call or file that failed. Inside oaki_enter. */
+    int (*open)(const char **what);
+    /* As oaki_written_begin: NULL, or why not. *gone: never again. */
+    const char *(*begin)(bool *gone);
+    /* As oaki_written_take, fn may be NULL. SIZE_MAX with errno: never again. */
+    size_t (*take)(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
+    void (*release)(size_t from, size_t to);
+    void (*child)(void); /* after a fork: the range is as if nothing had been opened */
+} oaki_writer;
+
+extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
+
+/* ---- written_fault.c, for the rest of it ---- */
+
+/* A thread has written, or read, where it may not: true when that was a page of ours that it may
+ * write now. In the handler, all signals blocked. */
+bool oaki_fault_resolve(uintptr_t at);
+/* Of [from, to) nothing is protected any more. */
+void oaki_fault_release(size_t from, size_t to);
+
+/* ---- faultsignal.c ---- */
+
+int oaki_faultsignal_install(void); /* 0, or errno; once */
+bool oaki_faultsignal_is_ours(void);
+/* A thread of the process that blocks SIGSEGV, 0: none, -1: that can't be found out. Reads /proc,
+ * so outside of oaki_enter. */
+int oaki_faultsignal_blocked(void);
+
+#endif

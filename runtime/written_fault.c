@@ -1,0 +1,422 @@
+/* written_fault.c - written pages by faults: what is scanned is made read only, and the first write
+ * to a page raises SIGSEGV, whose handler (faultsignal.c) makes it writable again.
+ *
+ * Objects without references are never protected, so that a system call may write to them.
+ *
+ * A change of protection in the middle of a mapping parts it, and a process has so many mappings
+ * (vm.max_map_count, 65,530) and no more, the program's among them. So we count the places where
+ * ours change: a sixteenth of the limit by runs of pages that are protected, past which they stay
+ * as they are and count as written; another sixteenth by single pages that are written, past which
+ * a write opens a whole block of its surroundings, of which the heap has as many as a sixteenth of
+ * the limit. Never more than a quarter, then, save after a fork: the child's mappings don't
+ * join again, and what it began with is taken off its share.
+ *
+ * Owns: `self`; the bitmap P, a bit for each page of the system.
+ * Invariant: whenever the lock is free, a page is protected just if its bit in P is set.
+ * Lock: self.lock, of its own kind, as the handler takes it wherever a write came from, under any
+ * lock of the runtime; all signals are blocked while it is held, so that nobody who holds it is
+ * interrupted, and a stopped thread doesn't; it lies in a page that a fork wipes. pages_lock
+ * while pages are protected, so that they don't change their kind meanwhile.
+ * Bound: HELD bytes and RUNS runs under pages_lock at a time. */
+#include "heap.h"
+#include "os.h"
+#include "print.h"
+#include "writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HELD ((size_t)4 << 20)
+#define RUNS 64
+#define BLOCK_LEAST ((size_t)64 << 10)
+#define MAPS_DEFAULT 65530
+#define LOOKS 10 /* at the masks of threads */
+#define LOOK_NS 500000u
+
+typedef struct run {
+    size_t from, to; /* pages of the system */
+} run;
+
+static struct {
+    unsigned int *lock; /* AO_int: 0 free, 1 held, 2 held with waiters */
+    AO_t *written_not;  /* P */
+    AO_t changes;       /* of protection, since the start */
+    AO_t any;           /* pages protected */
+    unsigned shift;     /* of a page of the system */
+    size_t share;       /* of the limit on mappings */
+    size_t ends;        /* places where a run of protected pages ends */
+    size_t stuck;       /* those of before a fork */
+} self;
+
+/* A page of the heap that this thread has found unprotected when it couldn't write there, plus 1;
+ * self.changes then. */
+static __thread struct {
+    size_t page;
+    AO_t changes;
+} puzzle __attribute__((tls_model("initial-exec")));
+
+/* ---- the lock ---- */
+
+/* Who has waited once takes it as one with waiters: there may be others. */
+static void acquire(void)
+{
+    unsigned int mine = 1;
+    while (!AO_int_compare_and_swap_full(self.lock, 0, mine)) {
+        unsigned int seen = AO_int_load(self.lock);
+        if (seen == 0 || (seen == 1 && !AO_int_compare_and_swap_full(self.lock, 1, 2))) continue;
+        oaki_futex_wait(self.lock, 2, 0);
+        mine = 2;
+    }
+}
+
+static void release_lock(void)
+{
+    if (AO_int_compare_and_swap_full(self.lock, 1, 0)) return;
+    AO_int_store_release(self.lock, 0);
+    oaki_futex_wake(self.lock, 1);
+}
+
+/* By the system's call, as libc's leaves those alone that it uses itself. */
+static void lock(uint64_t *mask)
+{
+    uint64_t all = ~(uint64_t)0;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, sizeof all);
+    acquire();
+}
+
+static void unlock(const uint64_t *mask)
+{
+    release_lock();
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, NULL, sizeof *mask);
+}
+
+/* ---- P ---- */
+
+static bool is_protected(size_t page)
+{
+    return AO_load(&self.written_not[page / 64]) >> (page % 64) & 1;
+}
+
+static void note(run r, bool on)
+{
+    for (size_t page = r.from; page < r.to;) {
+        size_t n = OAKI_MIN(r.to - page, 64 - page % 64);
+        AO_t mask = ~(AO_t)0 >> (64 - n) << (page % 64), *word = &self.written_not[page / 64];
+        AO_store(word, on ? AO_load(word) | mask : AO_load(word) & ~mask);
+        page += n;
+    }
+}
+
+/* The first page in [page, end) whose bit is as said, or end. */
+static size_t next_page(size_t page, size_t end, bool on)
+{
+    while (page < end) {
+        AO_t word = AO_load(&self.written_not[page / 64]);
+        word = (on ? word : ~word) >> (page % 64);
+        if (word) return OAKI_MIN(page + oaki_ctz(word), end);
+        page = (page / 64 + 1) * 64;
+    }
+    return end;
+}
+
+static size_t pages_used(void)
+{
+    return AO_load(&oaki_the_heap.used) >> self.shift;
+}
+
+/* What `ends` changes by when r, which is as a whole, changes. */
+static int ends_more(run r, bool on)
+{
+    bool left = r.from > 0 && is_protected(r.from - 1);
+    bool right = r.to < pages_used() && is_protected(r.to);
+    return on ? 2 - 2 * (left + right) : 2 * (left + right) - 2;
+}
+
+static bool protect_system(run r, int prot)
+{
+    char *p = (char *)oaki_the_heap.base + (r.from << self.shift);
+    return mprotect(p, (r.to - r.from) << self.shift, prot) == 0;
+}
+
+/* The lock is held; all of r is as it was. One that fails changes nothing. */
+static bool change(run r, bool on)
+{
+    int more = ends_more(r, on);
+    if (!protect_system(r, on ? PROT_READ : PROT_READ | PROT_WRITE)) {
+        /* half of it may be done; back there are no more mappings than before */
+        bool back = protect_system(r, on ? PROT_READ | PROT_WRITE : PROT_READ);
+        OAKI_INVARIANT(back, "the heap's protection can't be put back");
+        return false;
+    }
+    note(r, on);
+    self.ends += (size_t)more;
+    size_t n = r.to - r.from;
+    AO_store(&self.any, on ? AO_load(&self.any) + n : AO_load(&self.any) - n);
+    AO_store(&self.changes, AO_load(&self.changes) + 1);
+    return true;
+}
+
+static bool is_within(int more, size_t shares)
+{
+    return more <= 0 || self.ends + self.stuck + (size_t)more <= shares * self.share;
+}
+
+/* Nothing in [from, to) is protected any more. The lock is held. */
+static bool open_run(size_t from, size_t to)
+{
+    bool done = true;
+    for (run r = { from, from };; r.from = r.to) {
+        r.from = next_page(r.from, to, true);
+        if (r.from == to) return done;
+        r.to = next_page(r.from, to, false);
+        if (!change(r, false)) done = false;
+    }
+}
+
+/* ---- the handler's part ---- */
+
+static size_t block_pages(size_t used)
+{
+    size_t n = BLOCK_LEAST >> self.shift;
+    while (used / n > self.share) n *= 2;
+    return n;
+}
+
+/* The program itself may have left no mapping: then all that is protected around the page, which
+ * takes none. */
+static bool open_around(size_t page, size_t used)
+{
+    size_t n = block_pages(used), from = page / n * n;
+    if (open_run(from, OAKI_MIN(from + n, used))) return true;
+    for (from = page; from > 0 && is_protected(from - 1);) from--;
+    return open_run(from, next_page(page, used, false));
+}
+
+static bool open_page(size_t page, size_t used)
+{
+    run r = { page, page + 1 };
+    return (is_within(ends_more(r, false), 2) && change(r, false)) || open_around(page, used);
+}
+
+/* Not protected: another thread may have had the same fault, and so it is writable by now. If it
+ * isn't the next time, and nothing has changed since, somebody else has protected it. */
+static bool may_try_again(size_t page)
+{
+    AO_t changes = AO_load(&self.changes);
+    if (puzzle.page == page + 1 && puzzle.changes == changes) {
+        puzzle.page = 0;
+        return false;
+    }
+    puzzle.page = page + 1;
+    puzzle.changes = changes;
+    return true;
+}
+
+bool oaki_fault_resolve(uintptr_t at)
+{
+    size_t off = at - oaki_the_heap.base, used = AO_load(&oaki_the_heap.used);
+    if (off >= used) return false;
+    size_t page = off >> self.shift;
+    acquire();
+    bool resolved = is_protected(page) ? open_page(page, used >> self.shift) : may_try_again(page);
+    release_lock();
+    return resolved;
+}
+
+/* ---- for the collector ---- */
+
+void oaki_fault_release(size_t from, size_t to)
+{
+    uint64_t mask;
+    lock(&mask);
+    (void)open_run(from >> self.shift, to >> self.shift);
+    unlock(&mask);
+}
+
+/* New spans are written at once; and one without references may not be protected. */
+void oaki_written_taken(size_t from, size_t to)
+{
+    if (OAKI_LIKELY(AO_load(&self.any) == 0)) return;
+    int saved = errno;
+    from >>= self.shift;
+    to >>= self.shift;
+    if (next_page(from, to, true) < to) oaki_fault_release(from << self.shift, to << self.shift);
+    errno = saved;
+}
+
+static bool is_scanned(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page >> (OAKI_PAGE_SHIFT - self.shift)]);
+    unsigned kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    return (e & OAKI_PTE_CLASS) != 0 && kind < OAKI_KINDS && kind != OAKI_NOSCAN;
+}
+
+/* The next run of pages in [page, end) that are scanned and not protected; empty: none. */
+static run next_written(size_t page, size_t end)
+{
+    run r = { end, end };
+    for (page = next_page(page, end, false); page < end; page = next_page(page + 1, end, false)) {
+        if (!is_scanned(page)) continue;
+        r.from = page;
+        for (r.to = page + 1; r.to < end && !is_protected(r.to) && is_scanned(r.to);) r.to++;
+        return r;
+    }
+    return r;
+}
+
+/* What is not protected stays written. */
+static void close_runs(const run *r, size_t n)
+{
+    uint64_t mask;
+    lock(&mask);
+    for (size_t i = 0; i < n; i++)
+        if (is_within(ends_more(r[i], true), 1)) (void)change(r[i], true);
+    unlock(&mask);
+}
+
+/* Runs from *at, which is moved on to where the last of them ends. */
+static size_t find_runs(size_t *at, size_t end, bool again, run *r)
+{
+    size_t n = 0, stop = OAKI_MIN(end, *at + (HELD >> self.shift));
+    if (again) oaki_lock_acquire(&oaki_the_heap.pages_lock);
+    while (n < RUNS && *at < stop) {
+        r[n] = next_written(*at, stop);
+        *at = r[n].to;
+        n += r[n].from < r[n].to;
+    }
+    if (again) {
+        close_runs(r, n);
+        oaki_lock_release(&oaki_the_heap.pages_lock);
+    }
+    return n;
+}
+
+/* Faults go to a handler that the program has set since, and what it does about them is not
+ * known. Told once, as that is for good. */
+static bool lost(void)
+{
+    if (oaki_faultsignal_is_ours()) return false;
+    oaki_log("oakum: the program handles SIGSEGV by now: collections mark in stops from here on\n");
+    return true;
+}
+
+static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+{
+    run r[RUNS];
+    size_t pages = 0;
+    if (lost()) {
+        errno = 0;
+        return SIZE_MAX;
+    }
+    for (size_t at = from >> self.shift, end = to >> self.shift; at < end;) {
+        size_t n = find_runs(&at, end, again, r);
+        for (size_t i = 0; i < n; i++) {
+            pages += r[i].to - r[i].from;
+            if (fn) fn(r[i].from << self.shift, r[i].to << self.shift, ctx);
+        }
+    }
+    return pages;
+}
+
+/* Libc blocks all signals for a moment where a thread begins and ends: so one look is no evidence,
+ * and two collections in a row are, for what is said to the user. */
+static const char *begin(bool *gone)
+{
+    static int last, told;
+    int tid = 0;
+    *gone = lost();
+    if (*gone) return oaki_writer_fault.name;
+    for (unsigned i = 0; i < LOOKS && (tid = oaki_faultsignal_blocked()) != 0; i++)
+        oaki_os_sleep_ns(LOOK_NS);
+    if (tid && tid == last && !told) {
+        if (tid > 0)
+            oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in stops meanwhile\n", tid);
+        else
+            oaki_log("oakum: /proc/self/task can't be read: collections mark in stops\n");
+        told = tid;
+    }
+    last = tid;
+    return tid ? "SIGSEGV is blocked" : NULL;
+}
+
+/* ---- start ---- */
+
+static size_t max_maps(void)
+{
+    char text[32] = "";
+    size_t n = 0;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return MAPS_DEFAULT;
+    if (syscall(SYS_read, fd, text, sizeof text - 1) < 0) text[0] = '\0';
+    syscall(SYS_close, fd);
+    for (const char *p = text; *p >= '0' && *p <= '9' && n < SIZE_MAX / 20; p++)
+        n = n * 10 + (size_t)(*p - '0');
+    return n > 0 ? n : MAPS_DEFAULT;
+}
+
+static bool make_lock(void)
+{
+    if (self.lock) return true;
+    size_t size = oaki_os_page_size();
+    void *p = oaki_os_map(size);
+    if (!p) return false;
+    if (madvise(p, size, MADV_WIPEONFORK) != 0) {
+        int error = errno;
+        oaki_os_release(p, size);
+        errno = error;
+        return false;
+    }
+    self.lock = p;
+    return true;
+}
+
+static bool make_bitmap(void)
+{
+    if (self.written_not) return true;
+    size_t size = OAKI_ALIGN_UP(oaki_the_heap.reserved >> self.shift >> 3, oaki_os_page_size());
+    void *p = oaki_os_reserve(size, oaki_os_page_size());
+    if (!p) return false;
+    if (oaki_os_commit(p, size) != 0) {
+        oaki_os_release(p, size);
+        errno = ENOMEM;
+        return false;
+    }
+    self.written_not = p;
+    return true;
+}
+
+static int open_or_not(const char **what)
+{
+    size_t size = oaki_os_page_size();
+    if (size > OAKI_PAGE) {
+        *what = "page faults, as the system's pages are too large";
+        return ENOTSUP;
+    }
+    self.shift = oaki_log2(size);
+    self.share = max_maps() / 16;
+    if (!make_lock() || !make_bitmap()) return errno;
+    return oaki_faultsignal_install();
+}
+
+/* What the other threads were about is forgotten, with the lock. The mappings stay parted. */
+static void child(void)
+{
+    self.stuck += self.ends;
+    oaki_fault_release(0, AO_load(&oaki_the_heap.used));
+    self.ends = 0;
+    AO_store(&self.any, 0);
+}
+
+const oaki_writer oaki_writer_fault = {
+    .name = "page faults",
+    .open = open_or_not,
+    .begin = begin,
+    .take = take,
+    .release = oaki_fault_release,
+    .child = child,
+};

@@ -1,0 +1,135 @@
+/* written_uffd.c - written pages by userfaultfd's asynchronous write protection: PAGEMAP_SCAN lists
+ * the written pages and protects them again in one step.
+ *
+ * Owns: the userfaultfd and the page map's descriptor. Lock: as written.h says. */
+#include "heap.h"
+#include "os.h"
+#include "pagemap.h"
+#include "writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What the headers of older systems lack. */
+#define FEATURE_WP_ASYNC ((uint64_t)1 << 15)
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+
+#define RUNS 512
+
+static struct {
+    int uffd, pagemap; /* -1: none */
+} self = { -1, -1 };
+
+static long control(int fd, unsigned long request, void *arg)
+{
+    return syscall(SYS_ioctl, fd, request, arg);
+}
+
+static void close_all(void)
+{
+    if (self.uffd >= 0) syscall(SYS_close, self.uffd);
+    if (self.pagemap >= 0) syscall(SYS_close, self.pagemap);
+    self.uffd = self.pagemap = -1;
+}
+
+/* ---- asking ---- */
+
+/* Refused where the range isn't tracked any more, as when the program has closed descriptors that
+ * it doesn't know: nothing would count as written. */
+static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+{
+    oaki_page_run run[RUNS];
+    uintptr_t base = oaki_the_heap.base, end = base + to;
+    size_t pages = 0;
+    for (uintptr_t at = base + from; at < end;) {
+        oaki_page_scan scan = {
+            .size = sizeof scan,
+            .flags = OAKI_SCAN_NEED_TRACKED | (again ? OAKI_SCAN_PROTECT : 0),
+            .start = at,
+            .end = end,
+            .runs = (uintptr_t)run,
+            .runs_n = RUNS,
+            .required = OAKI_PAGE_WRITTEN | OAKI_PAGE_TRACKABLE,
+            .returned = OAKI_PAGE_WRITTEN,
+        };
+        long n = control(self.pagemap, OAKI_PAGEMAP_SCAN, &scan);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 || scan.stopped_at <= at) return SIZE_MAX;
+        at = scan.stopped_at;
+        for (long i = 0; i < n; i++) {
+            pages += (run[i].end - run[i].start) / oaki_os_page_size();
+            if (fn) fn(run[i].start - base, run[i].end - base, ctx);
+        }
+    }
+    return pages;
+}
+
+static void release(size_t from, size_t to)
+{
+    struct uffdio_writeprotect w = {
+        .range = { .start = oaki_the_heap.base + from, .len = to - from },
+    };
+    while (control(self.uffd, UFFDIO_WRITEPROTECT, &w) != 0 && errno == EAGAIN) {
+    }
+}
+
+static const char *begin(bool *gone)
+{
+    *gone = false;
+    return NULL;
+}
+
+/* ---- start ---- */
+
+static bool register_range(void)
+{
+    struct uffdio_register r = {
+        .range = { .start = oaki_the_heap.base, .len = oaki_the_heap.reserved },
+        .mode = UFFDIO_REGISTER_MODE_WP,
+    };
+    return control(self.uffd, UFFDIO_REGISTER, &r) == 0;
+}
+
+/* A range of one page, for a kernel that knows the first half of it only. */
+static bool can_scan(void)
+{
+    return take(0, oaki_os_page_size(), false, NULL, NULL) != SIZE_MAX;
+}
+
+static bool open_all(const char **what)
+{
+    struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_WP_ASYNC };
+    *what = "userfaultfd";
+    self.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    if (self.uffd < 0) return false;
+    *what = "userfaultfd's asynchronous write protection";
+    if (control(self.uffd, UFFDIO_API, &api) != 0 || !register_range()) return false;
+    *what = "/proc/self/pagemap";
+    self.pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (self.pagemap < 0) return false;
+    *what = "PAGEMAP_SCAN";
+    return can_scan();
+}
+
+static int open_or_not(const char **what)
+{
+    if (open_all(what)) return 0;
+    int error = errno;
+    close_all();
+    return error;
+}
+
+/* The child's copy of the range is not registered, nor protected. */
+const oaki_writer oaki_writer_uffd = {
+    .name = "userfaultfd",
+    .open = open_or_not,
+    .begin = begin,
+    .take = take,
+    .release = release,
+    .child = close_all,
+};

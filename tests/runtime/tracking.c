@@ -1,0 +1,220 @@
+/* tracking.c - tests of what is done where the system doesn't tell of written pages in the way that
+ * was asked for, and what is said about it. */
+#include "gc/beside.h"
+#include "runtime/os.h"
+#include "runtime/written.h"
+#include "tests/heap.h"
+#include "tests/refuse.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+Suite *suite_runtime_tracking(void);
+
+#define PAGE ((size_t)4096)
+
+static void start(oak_tracking tracking)
+{
+    oak_config c = test_config();
+    c.concurrent = 1;
+    c.tracking = tracking;
+    test_heap_start(c);
+    oaki_debug_switches.beside = 1;
+    oaki_debug_switches.verify = 1;
+}
+
+static bool asked_beside(void)
+{
+    oaki_thread *t = oaki_enter();
+    bool beside = oaki_beside_now(t);
+    oaki_leave(t);
+    return beside;
+}
+
+/* Whichever way they mark, collections do what they should. */
+static void collect_a_bit(void)
+{
+    void **keep = oak_alloc(1000 * sizeof *keep);
+    for (size_t i = 0; i < 20000; i++) {
+        size_t *x = oak_alloc(40);
+        *x = i;
+        keep[i % 1000] = x;
+        if (i % 500 == 0) (void)asked_beside();
+    }
+    oak_collect();
+    for (size_t i = 0; i < 1000; i++) ck_assert_uint_eq(*(size_t *)keep[i], 19000 + i);
+    ck_assert_uint_le(test_stats().heap_objects, 3100); /* the stack may have older tables */
+    test_assert_sound();
+}
+
+static void expect_stops(const char *refused, int error)
+{
+    oak_writes_told told;
+    ck_assert(!oak_heap_tells_writes(&told));
+    ck_assert_ptr_null(told.by);
+    if (refused) ck_assert_str_eq(told.refused, refused);
+    else ck_assert_ptr_null(told.refused);
+    ck_assert_int_eq(told.error, error);
+    ck_assert(!asked_beside());
+    collect_a_bit();
+}
+
+static void expect_faults(const char *refused, int error)
+{
+    oak_writes_told told;
+    ck_assert(oak_heap_tells_writes(&told));
+    ck_assert_str_eq(told.by, "page faults");
+    if (refused) ck_assert_str_eq(told.refused, refused);
+    else ck_assert_ptr_null(told.refused);
+    ck_assert_int_eq(told.error, error);
+    ck_assert(asked_beside());
+    collect_a_bit();
+}
+
+START_TEST(none_is_none)
+{
+    start(OAK_TRACKING_NONE);
+    expect_stops(NULL, 0);
+}
+END_TEST
+
+START_TEST(a_filter_that_refuses_userfaultfd)
+{
+    test_refuse(SYS_userfaultfd);
+    start(OAK_TRACKING_USERFAULTFD);
+    expect_stops("userfaultfd", EPERM);
+}
+END_TEST
+
+START_TEST(faults_where_userfaultfd_is_refused)
+{
+    test_refuse(SYS_userfaultfd);
+    start(OAK_TRACKING_ANY);
+    expect_faults("userfaultfd", EPERM);
+}
+END_TEST
+
+START_TEST(faults_that_were_asked_for)
+{
+    start(OAK_TRACKING_FAULTS);
+    expect_faults(NULL, 0);
+}
+END_TEST
+
+START_TEST(userfaultfd_is_the_first_of_any)
+{
+    oak_writes_told first, any;
+    start(OAK_TRACKING_ANY);
+    ck_assert(oak_heap_tells_writes(&any));
+    bool has = strcmp(any.by, "userfaultfd") == 0;
+    ck_assert(has == !any.refused);
+    ck_assert(oak_heap_tells_writes(&first));
+    ck_assert_str_eq(first.by, any.by);
+    ck_assert(oak_heap_tells_writes(NULL));
+}
+END_TEST
+
+static void take_all_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    struct rlimit limit = { (rlim_t)fd + 1, (rlim_t)fd + 1 };
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+START_TEST(no_descriptor_is_left)
+{
+    start(OAK_TRACKING_USERFAULTFD);
+    take_all_descriptors();
+    expect_stops("userfaultfd", EMFILE);
+}
+END_TEST
+
+/* By faults it can be told, but not which threads block SIGSEGV: so not now. */
+START_TEST(no_descriptor_is_left_for_faults)
+{
+    start(OAK_TRACKING_ANY);
+    take_all_descriptors();
+    oak_writes_told told;
+    ck_assert(oak_heap_tells_writes(&told));
+    ck_assert_str_eq(told.refused, "userfaultfd");
+    ck_assert_int_eq(told.error, EMFILE);
+    ck_assert(!oaki_written_begin());
+    collect_a_bit();
+}
+END_TEST
+
+/* ---- a program that has a userfaultfd of its own ---- */
+
+static const oak_tracking both[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
+
+typedef struct filler {
+    int fd;
+    AO_t filled;
+} filler;
+
+/* Every missing page gets its number. */
+static void *fill(void *arg)
+{
+    filler *f = arg;
+    struct uffd_msg msg;
+    static uint64_t page[512];
+    while (read(f->fd, &msg, sizeof msg) == sizeof msg) {
+        for (size_t i = 0; i < OAKI_COUNT(page); i++) page[i] = msg.arg.pagefault.address;
+        struct uffdio_copy copy = { .dst = msg.arg.pagefault.address & ~(PAGE - 1),
+                                    .src = (uintptr_t)page,
+                                    .len = PAGE };
+        ioctl(f->fd, UFFDIO_COPY, &copy);
+        AO_fetch_and_add1(&f->filled);
+    }
+    return arg;
+}
+
+START_TEST(a_program_with_a_userfaultfd_of_its_own)
+{
+    filler f = { .fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) };
+    if (f.fd < 0 || oaki_os_page_size() != PAGE) return;
+    struct uffdio_api api = { .api = UFFD_API };
+    ck_assert_int_eq(ioctl(f.fd, UFFDIO_API, &api), 0);
+    char *own = oaki_os_map(64 * PAGE);
+    struct uffdio_register r = { .range = { (uintptr_t)own, 64 * PAGE },
+                                 .mode = UFFDIO_REGISTER_MODE_MISSING };
+    ck_assert_int_eq(ioctl(f.fd, UFFDIO_REGISTER, &r), 0);
+    pthread_t id = test_start(fill, &f);
+    start(both[_i]);
+    if (!oaki_written_start()) return;
+    for (size_t i = 0; i < 64; i++) {
+        ck_assert_uint_eq(*(uint64_t *)(own + i * PAGE), (uintptr_t)(own + i * PAGE));
+        if (i % 16 == 0) collect_a_bit();
+    }
+    test_wait(&f.filled, 64);
+    ck_assert(oaki_written_start());
+    pthread_cancel(id);
+    test_join(id);
+}
+END_TEST
+
+Suite *suite_runtime_tracking(void)
+{
+    Suite *s = suite_create("runtime_tracking");
+    TCase *t = tcase_create("tracking");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, none_is_none);
+    tcase_add_test(t, a_filter_that_refuses_userfaultfd);
+    tcase_add_test(t, faults_where_userfaultfd_is_refused);
+    tcase_add_test(t, faults_that_were_asked_for);
+    tcase_add_test(t, userfaultfd_is_the_first_of_any);
+    tcase_add_test(t, no_descriptor_is_left);
+    tcase_add_test(t, no_descriptor_is_left_for_faults);
+    tcase_add_loop_test(t, a_program_with_a_userfaultfd_of_its_own, 0, 2);
+    suite_add_tcase(s, t);
+    return s;
+}
