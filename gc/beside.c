@@ -1,14 +1,15 @@
 /* beside.c - marking while the program runs, with no write barrier in it (docs/concurrent.md).
  *
  * A thread of its own does it, in pieces of about a tenth of a millisecond, each inside oaki_enter:
- * so every stop finds the marker at rest between two pieces, and a fork too. A cycle is
- *   all pages protected, so that writes are noted from before anything is marked, at birth too;
- *   a first stop (cycle.c): caches flushed, stacks and globals queued; from here on what is
- *     allocated is marked from birth (runtime/markbits.h);
+ * so every stop finds the marker at rest between two pieces, and a fork too. A full cycle is
+ *   all pages protected, so that writes are noted from before anything is marked;
+ *   a first stop (cycle.c): caches flushed, stacks and globals queued;
  *   M = ~A; pinned objects queued;
  *   marking, by worker 0; and looking again at the objects on written pages, in rounds, until few
- *     are left;
+ *     are left; what is allocated meanwhile is found in this way, or by a stop for the roots alone;
  *   a last stop: the pages written since, the roots once more, and all that a cycle decides.
+ * A minor one begins with what the last cycle has marked, and with the pages written since then
+ * (young.c): M = M | ~A, written pages first, then the same.
  * Whoever else collects meanwhile ends the cycle with its own stop, and the thread finds out before
  * its next piece.
  *
@@ -28,17 +29,24 @@
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
+#include "watch.h"
 #include <oakum/gc.h>
 
 #define PIECE ((size_t)8192)          /* words marked at a time */
 #define STEP ((size_t)64 << 20)       /* bytes of the range protected at a time */
 #define CLEAN ((size_t)2 << 20)       /* bytes of it whose written pages are looked at at a time */
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
-#define FEW_PAGES 128                 /* written ones that are left to the last stop */
+#define FEW_WORDS ((size_t)1 << 16)   /* to look at, that are left to the last stop */
+#define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
+#define ROOT_STOPS 3                  /* for the roots alone, at most */
+#define LONG_NS 2000000u              /* a mark that takes less has none of them */
 #define SPARSE 8192                   /* fewer written pages than this: looked at in larger steps */
 #define SPARSE_CLEAN ((size_t)128 << 20) /* bytes, then */
 #define ROUNDS 16                     /* of looking at written pages, at most */
-#define FROM ((size_t)16 << 20)       /* live bytes; less is marked in a stop at once */
+/* Live bytes; less is marked in a stop at once, of some 15 ms at most, and in less time overall. */
+#define FROM ((size_t)64 << 20)
+#define REGION ((size_t)256 << 10)    /* bytes that lose their protection where one allocates */
+#define REGIONS 64
 #define NAP_NS 100000u                /* of a thread that outruns the marker */
 
 static struct {
@@ -47,11 +55,15 @@ static struct {
     unsigned int asked;  /* AO_int: one is to be begun */
     AO_t started;        /* 1: there is a thread, 2: it could not be had */
     AO_t cycle;          /* oaki_heap.cycle of the one that is under way */
-    size_t live;         /* when it began */
     AO_t worked;         /* nanoseconds, by whoever */
-    size_t freed_bytes;
     size_t at, end, written; /* of the step that is done in pieces: offsets; pages it found */
     size_t clean;            /* bytes whose written pages are looked at in a piece */
+    size_t taken;            /* pages that were protected, again and again */
+    uint64_t begun_ns, stops_ns; /* the first stop's end; time in stops before the last */
+    bool minor;              /* it is one; before it has begun: it is to be one */
+    bool slow;               /* the program gets half of the time */
+    bool refused;            /* the system has not told of written pages */
+    AO_t released[REGIONS];  /* regions + 1 that are being allocated from */
     oaki_lock marker, freed_lock;
     oaki_vec freed;      /* void *: by hand, since the mark began */
 } self = {
@@ -66,14 +78,14 @@ oaki_beside oaki_beside_state(void)
 
 /* ---- pieces: true when there is more to do ---- */
 
-/* Up to where the marker follows words. What the heap has grown by since is all born marked, and
- * stays so. */
+/* Where the heap ended at the first stop. What it grows by afterwards is prepared as it is
+ * allocated. */
 static bool prepare_piece(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t words = OAKI_CHUNK / OAKI_GRANULE / 64, c = self.at / OAKI_CHUNK;
     if (self.at >= oaki_worker(0)->used) return false;
-    if (h->chunk_inuse[c]) oaki_mark_prepare_beside(c * words, words);
+    if (h->chunk_inuse[c]) oaki_mark_prepare_beside(c * words, words, self.minor);
     self.at += OAKI_CHUNK;
     return true;
 }
@@ -98,12 +110,26 @@ static bool pinned_piece(void)
     return true;
 }
 
+/* Words count up to where the heap ends now: before this, no word was read that led to what it has
+ * grown by since, unless on a page that is written and will be looked at. */
+static void reach(oak_marker *m)
+{
+    m->used = AO_load(&oaki_the_heap.used);
+}
+
 static bool mark_piece(void)
 {
     oaki_lock_acquire(&self.marker);
+    reach(oaki_worker(0));
     bool more = oaki_mark_some(oaki_worker(0), PIECE);
     oaki_lock_release(&self.marker);
     return more;
+}
+
+static void clean_run(size_t from, size_t to, void *ctx)
+{
+    reach(ctx); /* after these pages were protected */
+    oaki_clean(from, to, ctx);
 }
 
 static bool clean_piece(void)
@@ -111,12 +137,46 @@ static bool clean_piece(void)
     if (self.at >= self.end) return false;
     size_t to = OAKI_MIN(self.at + self.clean, self.end);
     oaki_lock_acquire(&self.marker);
-    size_t n = oaki_written_take(self.at, to, true, oaki_clean, oaki_worker(0));
+    size_t n = oaki_watch_take(self.at, to, true, clean_run, oaki_worker(0));
     (void)oaki_mark_some(oaki_worker(0), PIECE);
     oaki_lock_release(&self.marker);
-    if (n != SIZE_MAX) self.written += n;
+    if (n == SIZE_MAX) self.refused = true;
+    else self.written += n;
+    self.taken += n == SIZE_MAX ? 0 : n;
     self.at = to;
     return true;
+}
+
+static bool is_mine(void)
+{
+    return oaki_beside_state() != OAKI_BESIDE_NONE &&
+           AO_load(&oaki_the_heap.cycle) == AO_load(&self.cycle);
+}
+
+/* Noinline, and the context saved in it: as oaki_gc_collect. */
+static OAKI_NOINLINE bool go_stopped(bool (*piece)(void), bool *more)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool mine = t && is_mine();
+    uint64_t at = oaki_os_now_ns();
+    *more = mine && piece();
+    at = oaki_os_now_ns() - at;
+    self.stops_ns += at;
+    oaki_count_add(&self.worked, at);
+    if (t) oaki_gc_stop_end(t);
+    if (*more) oaki_os_sleep_ns((unsigned)OAKI_MIN(at, LONG_NS));
+    return mine;
+}
+
+static bool go_running(bool (*piece)(void), bool *more)
+{
+    oaki_thread *t = oaki_enter();
+    bool mine = is_mine();
+    uint64_t at = oaki_os_now_ns();
+    *more = mine && piece();
+    oaki_count_add(&self.worked, oaki_os_now_ns() - at);
+    oaki_leave(t);
+    return mine;
 }
 
 /* All of a step, unless somebody else ends the cycle: false. */
@@ -124,32 +184,74 @@ static bool go(bool (*piece)(void))
 {
     self.at = 0;
     self.end = AO_load(&oaki_the_heap.used);
-    for (bool more = true; more;) {
-        oaki_thread *t = oaki_enter();
-        bool mine = oaki_beside_state() != OAKI_BESIDE_NONE &&
-                    AO_load(&oaki_the_heap.cycle) == AO_load(&self.cycle);
-        uint64_t at = oaki_os_now_ns();
-        more = mine && piece();
-        oaki_count_add(&self.worked, oaki_os_now_ns() - at);
-        oaki_leave(t);
-        if (!mine) return false;
-    }
+    for (bool more = true; more;)
+        if (!(self.slow ? go_stopped : go_running)(piece, &more)) return false;
     return true;
 }
 
-/* Until so few are left that a stop for them is short, or the program writes as fast as that: the
- * shorter a round, the fewer it writes meanwhile. */
+static void forget_regions(void)
+{
+    for (size_t i = 0; i < REGIONS; i++) AO_store(&self.released[i], 0);
+}
+
+/* What a look at the pages of a round has cost, in words; most pages that are being allocated from
+ * cost a look at their bits. */
+static size_t cost(size_t scanned)
+{
+    return oaki_worker(0)->scanned - scanned + self.written * 8;
+}
+
+/* Until so few are left that a stop for them is short. The shorter a round, the fewer the program
+ * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time,
+ * between short stops for a piece each. */
 static bool clean(void)
 {
     size_t before = SIZE_MAX;
     self.clean = CLEAN;
+    self.slow = false;
     for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t scanned = oaki_worker(0)->scanned;
         self.written = 0;
-        if (!go(clean_piece) || !go(mark_piece)) return false;
-        bool sparse = self.written < SPARSE, settled = self.written > before / 8 * 7;
-        if (self.written <= FEW_PAGES || (settled && self.clean == SPARSE_CLEAN)) break;
-        if (sparse) self.clean = SPARSE_CLEAN;
-        before = self.written;
+        forget_regions();
+        if (!go(clean_piece) || !go(mark_piece)) break;
+        size_t now = cost(scanned);
+        bool settled = now > before / 4 * 3;
+        if (now <= FEW_WORDS) break;
+        self.slow |= settled;
+        if (self.written < SPARSE && !self.slow) self.clean = SPARSE_CLEAN;
+        else self.clean = CLEAN;
+        before = now;
+    }
+    self.slow = false;
+    return is_mine();
+}
+
+/* A stop for the roots alone: what has been allocated since the first one may hang on them, and is
+ * marked before the last one then. Noinline, and the context saved in it: as oaki_gc_collect. */
+static OAKI_NOINLINE bool look_at_roots(void)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool mine = t && is_mine();
+    if (mine) {
+        uint64_t at = oaki_os_now_ns();
+        reach(oaki_worker(0));
+        oaki_cycle_queue_roots();
+        self.stops_ns += oaki_os_now_ns() - at;
+    }
+    if (t) oaki_gc_stop_end(t);
+    return mine;
+}
+
+/* Until what hangs on the roots is little, too. */
+static bool converge(void)
+{
+    if (!clean()) return false;
+    for (unsigned n = 0; n < ROOT_STOPS; n++) {
+        size_t scanned = oaki_worker(0)->scanned;
+        if (oaki_os_now_ns() - self.begun_ns < LONG_NS) break;
+        if (!look_at_roots() || !go(mark_piece)) return false;
+        if (oaki_worker(0)->scanned - scanned <= FEW_WORDS) break;
+        if (!clean()) return false;
     }
     return true;
 }
@@ -194,15 +296,21 @@ static bool start_marking(void)
     return false;
 }
 
-/* The program wants no collection now: nothing has happened. What it has freed by hand meanwhile is
- * left to the next one. */
-static bool drop(void)
+/* As if it had not begun. What was freed by hand meanwhile is left to the next one. */
+static void forget(void)
 {
-    oaki_lock_acquire(&self.marker);
     self.freed.len = 0;
     oaki_workers_discard();
     AO_store(&oaki_the_heap.marking, 0);
+    AO_store(&oaki_the_heap.preparing, 0);
     oaki_beside_end();
+}
+
+/* The program wants no collection now. */
+static bool drop(void)
+{
+    oaki_lock_acquire(&self.marker);
+    forget();
     oaki_lock_release(&self.marker);
     return false;
 }
@@ -215,27 +323,34 @@ static void finish(void)
     if (!done) (void)go(drop);
 }
 
-/* What could not be protected counts as written. */
-static void protect(bool on)
+static void in_steps(void (*fn)(size_t from, size_t to))
 {
     size_t end = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at < end; at += STEP) {
         oaki_thread *t = oaki_enter();
-        size_t to = OAKI_MIN(at + STEP, end);
-        if (on) (void)oaki_written_protect(at, to);
-        else oaki_written_release(at, to);
+        fn(at, OAKI_MIN(at + STEP, end));
         oaki_leave(t);
     }
 }
 
+static void release(size_t from, size_t to)
+{
+    if (AO_load(&oaki_the_heap.keeps_marks)) oaki_watch_old(from, to);
+    else oaki_written_release(from, to);
+}
+
+/* What was written before is forgotten by protecting, so the next cycle can't be a minor one any
+ * more, whether this one comes to its end or not. A minor one takes it in its first round; until
+ * then pages are as they have been since the last cycle. */
 static void run(void)
 {
-    if (!is_due()) return;
-    protect(true);
-    if (begin() && go(prepare_piece) && go(start_marking) && go(pinned_piece) && go(mark_piece) &&
-        clean())
+    if (!is_due() || !oaki_written_begin()) return;
+    self.minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
+    if (!self.minor) in_steps(oaki_watch);
+    if (begin() && go(prepare_piece) && go(start_marking) && go(pinned_piece) &&
+        (self.minor || go(mark_piece)) && converge())
         finish();
-    protect(false);
+    in_steps(release);
 }
 
 static void *collector(void *arg)
@@ -279,7 +394,7 @@ static bool may(oaki_thread *t)
     if (!cfg->concurrent || oaki_mark_is_strict() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     if (!oaki_debug_switches.beside && oaki_pace_live() < FROM) return false;
     AO_t started = AO_load(&self.started);
-    return started == 1 || (started == 0 && spawn(t));
+    return (started == 1 || (started == 0 && spawn(t))) && oaki_written_may();
 }
 
 static void ask(void)
@@ -294,8 +409,9 @@ static void help(oaki_thread *t)
 {
     if (oaki_beside_state() == OAKI_BESIDE_MARKING && oaki_lock_try(&self.marker)) {
         uint64_t at = oaki_os_now_ns();
-        bool more = oaki_beside_state() == OAKI_BESIDE_MARKING &&
-                    oaki_mark_some(oaki_worker(0), PIECE);
+        bool more = oaki_beside_state() == OAKI_BESIDE_MARKING;
+        if (more) reach(oaki_worker(0));
+        more = more && oaki_mark_some(oaki_worker(0), PIECE);
         oaki_count_add(&self.worked, oaki_os_now_ns() - at);
         oaki_lock_release(&self.marker);
         if (more) return;
@@ -326,18 +442,48 @@ bool oaki_gc_keep_freed(void *obj, size_t bytes)
 {
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return false;
     oaki_lock_acquire(&self.freed_lock);
-    if (oaki_vec_reserve(&self.freed, self.freed.len + 1) == 0) {
+    if (oaki_vec_reserve(&self.freed, self.freed.len + 1) == 0)
         ((void **)self.freed.items)[self.freed.len++] = obj;
-        self.freed_bytes += bytes;
-    }
     oaki_lock_release(&self.freed_lock);
     oaki_count_sub_most(&oaki_the_heap.live, bytes);
     return true;
 }
 
+bool oaki_beside_is_minor(void)
+{
+    return self.minor && oaki_beside_state() == OAKI_BESIDE_MARKING;
+}
+
+/* ---- allocated meanwhile ---- */
+
+/* Releasing is always safe: what is released counts as written. */
+void oaki_gc_will_write(size_t off, size_t bytes)
+{
+    size_t region = off / REGION, to = OAKI_ALIGN_UP(off + bytes, REGION);
+    AO_t *place = &self.released[region % REGIONS];
+    if (oaki_beside_state() == OAKI_BESIDE_NONE || AO_load(place) == region + 1) return;
+    AO_store(place, region + 1);
+    oaki_written_release(region * REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
+}
+
 size_t oaki_beside_freed(void)
 {
-    return self.freed_bytes;
+    size_t bytes = 0;
+    for (size_t i = 0; i < self.freed.len; i++) {
+        size_t slot = oaki_heap_offset(((void **)self.freed.items)[i]);
+        if (oaki_mark_get(slot)) bytes += oaki_object_size(slot);
+    }
+    return bytes;
+}
+
+size_t oaki_beside_work(void)
+{
+    return oaki_workers_scanned() + self.taken * PAGE_WORDS;
+}
+
+uint64_t oaki_beside_root_stops(void)
+{
+    return self.stops_ns;
 }
 
 uint64_t oaki_beside_cpu(void)
@@ -345,28 +491,31 @@ uint64_t oaki_beside_cpu(void)
     return AO_load(&self.worked);
 }
 
-size_t oaki_beside_born(void)
-{
-    size_t live = AO_load(&oaki_the_heap.live);
-    return live > self.live ? live - self.live : 0;
-}
-
 /* ---- in the stops ---- */
 
 void oaki_beside_begin(void)
 {
+    self.minor = self.minor && AO_load(&oaki_the_heap.keeps_marks) && !oaki_zones_closing();
+    self.refused = false;
+    forget_regions();
+    AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
-    self.live = AO_load(&oaki_the_heap.live);
     self.worked = 0;
+    self.stops_ns = 0;
+    self.taken = self.minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
+    self.begun_ns = oaki_os_now_ns();
     set_state(OAKI_BESIDE_BEGUN);
 }
 
+/* Pinned objects once more: some have come since they were queued, or before all were. */
 void oaki_beside_finish(void)
 {
     oak_marker *m = oaki_worker(0);
     m->beside = m->shared_bits = false;
-    m->used = AO_load(&oaki_the_heap.used);
-    if (oaki_written_take(0, m->used, false, oaki_clean, m) == SIZE_MAX) oaki_clean(0, m->used, m);
+    for (unsigned i = 0; i < oaki_workers_count(); i++) reach(oaki_worker(i));
+    oaki_cycle_mark_pinned();
+    if (self.refused || oaki_watch_take(0, m->used, false, oaki_clean, m) == SIZE_MAX)
+        oaki_clean(0, m->used, m);
     oaki_mark_left_out(m);
 }
 
@@ -375,20 +524,25 @@ void oaki_beside_end(void)
     void **obj = self.freed.items;
     for (size_t i = 0; i < self.freed.len; i++) oaki_mark_clear(oaki_heap_offset(obj[i]));
     self.freed.len = 0;
-    self.freed_bytes = 0;
     set_state(OAKI_BESIDE_NONE);
+}
+
+void oaki_beside_give_up_marks(void)
+{
+    AO_store(&oaki_the_heap.keeps_marks, 0);
+    if (oaki_beside_state() != OAKI_BESIDE_NONE) forget();
 }
 
 static void after_fork(void)
 {
     AO_store(&self.started, 0);
     AO_store(&oaki_the_heap.nown, 0);
+    AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_int_store(&self.asked, 0);
     oaki_lock_reset(&self.marker);
     oaki_lock_reset(&self.freed_lock);
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;
     self.freed.len = 0;
-    self.freed_bytes = 0;
     set_state(OAKI_BESIDE_NONE);
     AO_store(&oaki_the_heap.marking, 0);
     oaki_workers_discard();

@@ -33,8 +33,15 @@ void oaki_beside_finish(void);
 void oaki_beside_begin(void);
 /* It is over. */
 void oaki_beside_end(void);
-/* Bytes allocated since it began: marked from birth. */
-size_t oaki_beside_born(void);
+/* A minor one is under way: what is marked at its beginning is what the last one marked. */
+bool oaki_beside_is_minor(void);
+/* What it has cost, in words looked at. */
+size_t oaki_beside_work(void);
+/* How long the world stood for the roots alone, between the first stop and the last. */
+uint64_t oaki_beside_root_stops(void);
+/* M is about to be used for something else: a mark that is under way has not happened, and the next
+ * one begins with nothing. gc_lock is held. */
+void oaki_beside_give_up_marks(void);
 /* Processor time that it took so far, in nanoseconds. */
 uint64_t oaki_beside_cpu(void);
 /* Bytes, less what was freed by hand meanwhile. After oaki_beside_finish. */
@@ -49,6 +56,10 @@ int oaki_beside_init(void);
 bool oaki_cycle_begin(oaki_thread *t);
 /* The last: as oaki_gc_collect, unless cycle `number` is over already. */
 bool oaki_cycle_finish(oaki_thread *t, size_t number);
+/* World stopped, in the midst of a mark beside the program: what the roots refer to is queued. */
+void oaki_cycle_queue_roots(void);
+/* World stopped: pinned objects are queued. */
+void oaki_cycle_mark_pinned(void);
 /* The program forbids it. */
 bool oaki_gc_refuses(oaki_gc_why why);
 

@@ -8,13 +8,26 @@
 #include "mark.h"
 #include "runtime/track.h"
 
-/* An object may be on pages of several calls; a function marks all of it each time. */
-static void clean_slots(oak_marker *m, size_t first, const oaki_class *c, size_t lo, size_t hi)
+static bool is_marked(size_t slot)
 {
-    size_t i = ((lo - first) * c->magic) >> 32;
-    for (size_t slot = first + i * c->size; i < c->nslots && slot < hi; i++, slot += c->size)
-        if (oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot))
-            oaki_mark_part(m, slot, c->size, lo, hi);
+    return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
+}
+
+/* An object may be on pages of several calls; a function marks all of it each time. Most pages of a
+ * minor cycle have young objects only: a look at the words of their bits is enough. */
+static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo, size_t hi)
+{
+    const oaki_class *c = &oaki_classes[cls];
+    const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
+    size_t i = ((lo - first) * c->magic) >> 32, slot = first + i * c->size;
+    if (i < c->nslots && slot < lo && is_marked(slot)) oaki_mark_part(m, slot, c->size, lo, hi);
+    for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
+        uint64_t x = oaki_the_heap.alloc[w] & *starts;
+        if (x) x &= oaki_mark_gather(w);
+        if (x && !typed) oaki_mark_scan_slots(m, w << 10, x, c->size, hi);
+        for (; x && typed; x &= x - 1)
+            oaki_mark_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
+    }
 }
 
 void oaki_clean(size_t from, size_t to, void *ctx)
@@ -29,10 +42,10 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         if (cls == 0 || kind == OAKI_NOSCAN || kind >= OAKI_KINDS) continue;
         size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
         if (cls != OAKI_CLASS_LARGE) {
-            clean_slots(m, first, &oaki_classes[cls], lo, hi);
+            clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi);
             continue;
         }
-        if (!oaki_bit_get(h->alloc, first) || !oaki_mark_get(first)) continue;
+        if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
         oaki_mark_part(m, first, size, lo, hi);
@@ -49,7 +62,7 @@ static bool mark_left_out(oaki_span *s, void *ctx)
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < n; i++) {
         size_t slot = base + i * s->size;
-        if (!oaki_bit_get(oaki_the_heap.alloc, slot) || !oaki_mark_get(slot)) continue;
+        if (!is_marked(slot)) continue;
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
         if (t && t->mark && !t->anytime)
             t->mark(m, (char *)oaki_the_heap.base + slot, s->size);

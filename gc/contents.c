@@ -68,6 +68,12 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
         oaki_mark_scan(m, p + from, p + to);
 }
 
+void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
+{
+    m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
+    m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
+}
+
 void oaki_mark_expect(size_t slot)
 {
     const oaki_span *s = oaki_span_of_offset(slot);

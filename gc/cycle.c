@@ -15,6 +15,7 @@
 #include "runtime/track.h"
 #include "sweep.h"
 #include "verify.h"
+#include "young.h"
 #include <oakum/gc.h>
 #include <string.h>
 
@@ -81,10 +82,29 @@ static void mark_roots(bool whole)
     oaki_finalizers_mark_roots();
 }
 
-static void mark_pinned(size_t off, void *ctx)
+/* Caches are not flushed: what a thread is about to take is allocated, as far as a mark knows. */
+static void queue_root(const oaki_root *r, void *ctx)
+{
+    oak_marker *m = ctx;
+    if (r->hi <= r->lo) return;
+    if (r->past_end) oaki_mark_range_ambiguous(m, r->lo, r->hi);
+    else oaki_mark_scan(m, r->lo, r->hi);
+}
+
+void oaki_cycle_queue_roots(void)
+{
+    oaki_roots_visit(queue_root, oaki_worker(0));
+}
+
+static void mark_one_pinned(size_t off, void *ctx)
 {
     (void)ctx;
     oaki_mark_pointer((char *)oaki_the_heap.base + off);
+}
+
+void oaki_cycle_mark_pinned(void)
+{
+    oaki_pinned_visit(mark_one_pinned, NULL);
 }
 
 /* ---- the stop ---- */
@@ -106,15 +126,13 @@ static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
     *t = now;
 }
 
-/* Pinned objects were queued already where the mark is beside the program, or are marked from
- * birth. */
+/* Pinned objects were queued already where the mark is beside the program. Roots come second there:
+ * from oaki_beside_finish on words count up to where the heap ends now. */
 static void mark_all(oaki_cycle *c, bool beside, uint64_t *t)
 {
+    if (beside) oaki_beside_finish();
+    else oaki_cycle_mark_pinned();
     mark_roots(true);
-    if (beside)
-        oaki_beside_finish();
-    else
-        oaki_pinned_visit(mark_pinned, NULL);
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
@@ -156,12 +174,13 @@ static void begin_mark(void)
     oaki_workers_begin();
 }
 
-static size_t live_bytes(bool beside)
+/* Of a minor one's old objects it is not known which were freed by hand. */
+static size_t live_bytes(bool beside, bool minor)
 {
     size_t live = oaki_workers_bytes();
     if (!beside) return live;
-    live += oaki_beside_born();
-    return live - OAKI_MIN(oaki_beside_freed(), live);
+    live -= OAKI_MIN(oaki_beside_freed(), live);
+    return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
 /* *t: when it began, and then when it ended. A mark that is under way beside the program ends here;
@@ -169,7 +188,7 @@ static size_t live_bytes(bool beside)
 static void stopped_part(oaki_cycle *c, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
-    bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING;
+    bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING, minor = oaki_beside_is_minor();
     flush_caches();
     if (!beside) {
         if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
@@ -181,13 +200,17 @@ static void stopped_part(oaki_cycle *c, uint64_t *t)
     oaki_zones_marked();
     call(&gc.after);
     verify(c, t);
-    size_t live = live_bytes(beside);
+    size_t live = live_bytes(beside, minor), before = c->line.heap_end;
     oaki_beside_end();
     oaki_mark_release();
     AO_store(&h->marking, 0);
     AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
-    oaki_pace_marked(live, gc.roots_bytes);
+    oaki_pace_marked(live, gc.roots_bytes, minor);
+    bool young = beside && oaki_young_pays(minor, oaki_beside_work(),
+                                           before - OAKI_MIN(live, before));
+    AO_store(&h->keeps_marks, young);
+    c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
     c->line.heap_live = live;
     end_phase(c, OAKI_PHASE_PACE, t);
@@ -272,6 +295,14 @@ static void note_after(oaki_cycle *c)
     c->markers = oaki_workers_count();
 }
 
+/* What it allocated before, and during it. */
+static void pace_beside(const oaki_cycle *c)
+{
+    size_t begun = c->line.heap_start, ended = c->line.heap_end;
+    oaki_pace_beside(begun - OAKI_MIN(gc.live, begun), c->first_begin,
+                     ended - OAKI_MIN(begun, ended), c->end);
+}
+
 /* Helpers are held from here on; nothing waits to be swept. When it began. */
 static uint64_t sweep_rest(void)
 {
@@ -334,14 +365,15 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_helpers_release();
     c.end = at;
     c.stop_cpu = cpu1 - cpu0;
-    c.cpu = oaki_os_cpu_ns() - cpu0;
+    uint64_t cpu3 = oaki_os_cpu_ns();
+    c.cpu = cpu3 - cpu0;
     if (c.first_begin) c.beside = oaki_beside_cpu();
+    if (c.first_begin) c.first += oaki_beside_root_stops();
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = c.end - c.begin - c.verify;
     count_pause(c.first + pause);
-    oaki_pace_cycle(c.end, pause + c.first + c.beside);
-    size_t begun = c.line.heap_start, ended = c.line.heap_end;
-    if (c.first_begin) oaki_pace_beside(ended - OAKI_MIN(begun, ended));
+    if (c.first_begin) pace_beside(&c);
+    oaki_pace_cycle(c.end, pause + c.first + c.beside, cpu3, c.cpu + c.beside);
     note_times(&c, cpu2 - cpu1);
     note_after(&c);
     gc.start_told = false;

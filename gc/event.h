@@ -38,6 +38,7 @@ typedef struct oaki_cycle {
     uint64_t begin, end; /* of the pause, or the last one */
     /* where the mark was beside the program: the stop before it, and how long that was; else 0 */
     uint64_t first_begin, first;
+    bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* worked beside the program, by whichever thread */
     uint64_t wall;       /* its end, since 1970 */
     uint64_t phase[OAKI_PHASES];

@@ -21,7 +21,8 @@ static struct {
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
     void (*roots[HOOKS])(oak_marker *m);
     size_t nroots;
-    size_t *unscanned; /* offsets */
+    bool any_unscanned; /* in the last mark */
+    size_t *unscanned;  /* offsets */
     size_t n, cap;
 } host;
 
@@ -75,6 +76,7 @@ void oaki_host_call_roots(oak_marker *m)
 void oaki_host_mark_roots(void)
 {
     host.n = 0;
+    host.any_unscanned = false;
     oaki_hold_mark_roots();
     oaki_host_call_roots(oaki_worker(0));
 }
@@ -99,8 +101,18 @@ void oaki_mark_unscanned(oak_marker *m, void *obj)
 {
     size_t off = oaki_heap_offset(obj), slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
     if (slot == SIZE_MAX) return;
-    if (m->record) oak_mark_ptr(m, obj);
-    else if (oaki_mark_alone(m, slot) && oaki_debug_switches.verify) note_unscanned(slot);
+    if (m->record) {
+        oak_mark_ptr(m, obj);
+        return;
+    }
+    if (!oaki_mark_alone(m, slot)) return;
+    host.any_unscanned = true;
+    if (oaki_debug_switches.verify) note_unscanned(slot);
+}
+
+bool oaki_host_has_unscanned(void)
+{
+    return host.any_unscanned;
 }
 
 bool oaki_host_is_unscanned(size_t slot)

@@ -96,6 +96,8 @@ bool oaki_host_vetoes(oaki_gc_why why);
  * none. */
 void oaki_host_mark_roots(void);
 void oaki_host_call_roots(oak_marker *m);
+/* Has the last mark marked any in that way? */
+bool oaki_host_has_unscanned(void);
 /* With verify=1: was the object at this offset marked by oaki_mark_unscanned in this cycle? */
 bool oaki_host_is_unscanned(size_t slot);
 

@@ -1,8 +1,8 @@
 /* mark.c - marking: from a word to an object, from an object to its words.
  *
  * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is on its
- * stack or was scanned by it; workers that race for one object may each scan it, which is
- * harmless. Bound: each object is scanned once, and once more by each worker that raced for it. */
+ * stack or was scanned by it; workers that race for one object may each scan it, which is harmless.
+ * Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "mark.h"
 #include "runtime/track.h"
 #include <string.h>
@@ -117,8 +117,7 @@ OAKI_INLINE void save(hot *h, oak_marker *m)
 
 OAKI_INLINE bool set_mark(uint64_t *const plane[OAKI_PLANES], size_t slot, bool shared)
 {
-    uint64_t *word = oaki_mark_word(plane, slot);
-    uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
+    uint64_t *word = oaki_mark_word(plane, slot), bit = (uint64_t)1 << oaki_mark_shift(slot);
     if (*word & bit) return false;
     if (shared)
         AO_or((AO_t *)word, bit);
@@ -202,6 +201,17 @@ OAKI_NO_ASAN void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi)
     hot h = load(m);
     put_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
               (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
+    save(&h, m);
+}
+
+OAKI_NO_ASAN void oaki_mark_scan_slots(oak_marker *m, size_t off, uint64_t starts, size_t size,
+                                       size_t hi)
+{
+    hot h = load(m);
+    for (; starts; starts &= starts - 1) {
+        uintptr_t p = h.base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
+        put_words(&h, m, (void *)p, (void *)OAKI_MIN(p + size, h.base + hi));
+    }
     save(&h, m);
 }
 
@@ -306,11 +316,11 @@ _Static_assert(ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + ROOM < OAKI_QUEUE, "wha
 
 /* A page's words of M, taken out while the loop stays in it, so that a mark costs no locked
  * instruction. Until it is put back others may mark the same objects, which is harmless, and counts
- * as being out of order, so that two workers don't follow the same path side by side for long. M
- * only gains bits. */
+ * as being out of order, so that two workers don't follow the same path side by side for long. Only
+ * new ones are put back: the program may allocate there meanwhile, which clears bits. */
 typedef struct held {
     size_t page; /* SIZE_MAX: none */
-    uint64_t bits[OAKI_PAGE_WORDS];
+    uint64_t bits[OAKI_PAGE_WORDS], was[OAKI_PAGE_WORDS];
 } held;
 
 OAKI_INLINE uint64_t *held_word(const hot *h, size_t page, size_t i)
@@ -322,7 +332,7 @@ OAKI_INLINE uint64_t *held_word(const hot *h, size_t page, size_t i)
 static void take_out(const hot *h, held *b, size_t page)
 {
     b->page = page;
-    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = *held_word(h, page, i);
+    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
 }
 
 /* Returns how many marks were new: the others have been set by somebody else meanwhile. */
@@ -332,7 +342,7 @@ static unsigned put_back(const hot *h, held *b, bool shared)
     if (b->page == SIZE_MAX) return 0;
     for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) {
         AO_t *word = (AO_t *)held_word(h, b->page, i), old = AO_load(word), more;
-        while ((more = b->bits[i] & ~old) != 0) {
+        while ((more = b->bits[i] & ~b->was[i] & ~old) != 0) {
             if (!shared) AO_store(word, old | more);
             if (!shared || AO_compare_and_swap_full(word, old, old | more)) break;
             old = AO_load(word);
@@ -587,10 +597,4 @@ OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
     } while (m->scanned < m->until &&
              (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
               m->range_lo < m->range_hi));
-}
-
-void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
-{
-    m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
-    m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
 }

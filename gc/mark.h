@@ -66,6 +66,7 @@ int oaki_workers_init(void);
 oak_marker *oaki_worker(unsigned id);
 void oaki_workers_begin(void);              /* of a mark: workers are empty, counts zero */
 size_t oaki_workers_bytes(void);            /* marked by all of them */
+size_t oaki_workers_scanned(void);          /* words looked at by all of them, about */
 /* What waits is forgotten: a mark begins anew. World stopped. */
 void oaki_workers_discard(void);
 /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
@@ -101,6 +102,9 @@ void oaki_clean(size_t from, size_t to, void *ctx);
  * to stand. World stopped. */
 void oaki_mark_left_out(oak_marker *m);
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
+/* The same for objects of `size` bytes at offsets off + 16 * each bit of `starts`, up to offset
+ * hi. */
+void oaki_mark_scan_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi);
 /* contents.c: queue what the object that begins at p refers to, as its kind and type say */
 void oaki_mark_object(oak_marker *m, char *p);
 /* have ready what that takes for the small object whose slot is there */

@@ -11,15 +11,20 @@ void oaki_mark_only(oak_marker *m, size_t off)
     if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_mark_overflow();
 }
 
+/* What was born marked, or is old, may have all of its bits. */
 static void rescan_span(oak_marker *m, oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (s->kind == OAKI_NOSCAN) return;
+    static const uint64_t only_first = 1;
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    const uint64_t *starts = large ? &only_first : oaki_class_starts[s->cls];
     size_t base = oaki_heap_offset(oaki_span_start(s));
-    size_t words = s->cls == OAKI_CLASS_LARGE ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
+    size_t words = large ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
     for (size_t w = 0; w < words; w++) {
         size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
-        for (uint64_t set = h->alloc[at] & oaki_mark_gather(at); set; set &= set - 1) {
+        uint64_t set = h->alloc[at] & starts[w] & oaki_mark_gather(at);
+        for (; set; set &= set - 1) {
             size_t off = (at * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT;
             oaki_mark_contents((char *)(h->base + off));
             oaki_mark_local(m);

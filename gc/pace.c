@@ -1,12 +1,13 @@
 /* pace.c - when the next collection is due: gc percent, soft memory limit, minimum heap.
  *
  * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent /
- * 100; a memory limit lowers it to what the limit leaves for the heap. Where the world stands still
- * for a mark, a cycle starts when the goal is reached, not before; where the program runs on, as
- * much before as it allocated during the last mark, and a quarter. A limit that can't be met
- * would collect without end: the collector then takes at most half of the time, by putting the
- * next cycle off until the program has had as long as the last one worked; the time that a stop
- * waited for a processor would put it off for long on a busy machine, and the heap would grow.
+ * 100; a memory limit lowers it to what the limit leaves for the heap. Live is what the last full
+ * collection found: what minor ones leave of the dead does not raise the goal. Where the world
+ * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
+ * runs on, as much before as it would allocate during a mark like the last one, and a quarter, at
+ * most three quarters of the way. A limit that can't be met would collect without end: the
+ * collector then takes at most half of the time, by putting the next cycle off until the program
+ * has had as long as the last one worked.
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
  * torn decision only moves a cycle. */
@@ -21,10 +22,12 @@
 static struct {
     AO_t percent;        /* as unsigned; (AO_t)-1: never */
     size_t live, roots;  /* of the last mark */
+    size_t base;         /* live, of the last full one */
     size_t goal;
     size_t runway;       /* bytes before the goal at which a mark beside the program begins */
     uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
+    uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
     bool limited;        /* the limit, not the percentage, set the goal */
 } pace;
 
@@ -32,8 +35,8 @@ static size_t percent_goal(void)
 {
     size_t percent = AO_load(&pace.percent);
     if (percent == (AO_t)-1) return SIZE_MAX;
-    double grow = (double)(pace.live + pace.roots) * (double)percent / 100;
-    double goal = (double)pace.live + grow;
+    double grow = (double)(pace.base + pace.roots) * (double)percent / 100;
+    double goal = (double)pace.base + grow;
     double least = (double)oaki_the_heap.config.min_heap * (double)percent / 100;
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
@@ -70,24 +73,36 @@ void oaki_pace_init(void)
     set_goal();
 }
 
-void oaki_pace_marked(size_t live, size_t roots)
+void oaki_pace_marked(size_t live, size_t roots, bool minor)
 {
     pace.live = live;
+    if (!minor) pace.base = live;
     pace.roots = roots;
     AO_store(&oaki_the_heap.live, live);
     set_goal();
 }
 
-void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns)
+void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu)
 {
     pace.cycle_end = end_ns;
-    pace.last_cycle = pause_ns;
+    pace.last_cycle = took_ns;
+    pace.cpu_end = end_cpu;
+    pace.last_cpu = took_cpu;
 }
 
-void oaki_pace_beside(size_t allocated)
+void oaki_pace_beside(size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns)
 {
-    pace.runway = allocated + allocated / 4;
+    double ran = (double)(begin_ns - pace.cycle_end), took = (double)(end_ns - begin_ns);
+    double bytes = ran > 0 && pace.cycle_end ? (double)before / ran * took : 0;
+    bytes = OAKI_MIN(OAKI_MAX(bytes, (double)during), 9e18);
+    pace.runway = (size_t)(bytes * 1.25);
     set_goal();
+}
+
+bool oaki_pace_has_room(void)
+{
+    size_t whole = pace.goal - OAKI_MIN(pace.base, pace.goal);
+    return pace.goal - OAKI_MIN(pace.live, pace.goal) > whole / 2;
 }
 
 size_t oaki_pace_live(void)
@@ -100,11 +115,14 @@ size_t oaki_pace_goal(void)
     return OAKI_MAX(pace.goal, pace.live);
 }
 
-/* Under a limit: has the program had its half of the time? Otherwise let it go on for a while. */
+/* Under a limit: has the program had its half of the time? Otherwise let it go on for a while. By
+ * the clock alone, a collector that had to wait for a processor would wait as long again; by
+ * processor time alone, one of a program that sleeps. */
 static bool may_collect(void)
 {
     if (!pace.limited) return true;
     if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle) return true;
+    if (oaki_os_cpu_ns() - pace.cpu_end >= pace.last_cpu) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
     return false;
 }
@@ -118,6 +136,7 @@ bool oaki_pace_due(void)
 void oaki_gc_dropped(size_t bytes)
 {
     pace.live -= OAKI_MIN(bytes, pace.live);
+    pace.base -= OAKI_MIN(bytes, pace.base);
     set_goal();
 }
 

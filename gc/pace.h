@@ -10,14 +10,20 @@ void oaki_pace_init(void);
 
 /* After a mark, in the stop: live bytes, bytes of stacks and globals that were scanned. Sets
  * live and trigger. */
-void oaki_pace_marked(size_t live, size_t roots);
+void oaki_pace_marked(size_t live, size_t roots, bool minor);
 
-/* After a cycle: when it ended, how long the world stood. */
-void oaki_pace_cycle(uint64_t end_ns, uint64_t pause_ns);
+/* After a cycle: when it ended, how long the collector was at it; and the process's processor time
+ * then, and the collector's. */
+void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu);
 
-/* A mark was beside the program, which has allocated so much meanwhile: the next one begins that
- * much earlier. */
-void oaki_pace_beside(size_t allocated);
+/* A mark was beside the program, which had allocated so much before it since the last cycle, and so
+ * much during it: the next one begins earlier by as much as the program would allocate in that time
+ * if nothing held it up. Before oaki_pace_cycle. */
+void oaki_pace_beside(size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns);
+
+/* Have minor collections left more than half of what lies between the last full one's live bytes
+ * and the goal? */
+bool oaki_pace_has_room(void);
 
 /* Bytes that the last mark found alive. */
 size_t oaki_pace_live(void);

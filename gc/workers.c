@@ -445,6 +445,13 @@ size_t oaki_workers_bytes(void)
     return n;
 }
 
+size_t oaki_workers_scanned(void)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].scanned;
+    return n;
+}
+
 unsigned oaki_workers_count(void)
 {
     return shared.nworkers;

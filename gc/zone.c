@@ -76,6 +76,11 @@ void oaki_zones_marked(void)
     }
 }
 
+bool oaki_zones_closing(void)
+{
+    return AO_load(&closing) != 0;
+}
+
 /* ---- destroying ---- */
 
 static bool collect(void)

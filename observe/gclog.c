@@ -96,6 +96,16 @@ static void put_sweep(oaki_json *j, const oaki_cycle *c)
     oaki_json_object_end(j);
 }
 
+static void put_beside(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "beside_ns");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "first_stop", c->first);
+    oaki_json_put_u64(j, "mark", c->first_begin ? c->begin - c->first_begin - c->first : 0);
+    oaki_json_put_u64(j, "cpu", c->beside);
+    oaki_json_object_end(j);
+}
+
 void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
 {
     static const char *const why[] = { "due", "needed", "asked" };
@@ -110,6 +120,8 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     oaki_json_put_u64(j, "since_start_ns", c->line.since_start);
     oaki_json_put_u64(j, "pause_ns", c->end - c->begin - c->verify);
     put_phases(j, c);
+    oaki_json_put_bool(j, "minor", c->minor);
+    put_beside(j, c);
     put_cpu(j, c);
     put_heap(j, c);
     oaki_json_put_u64(j, "threads", c->threads);

@@ -13,6 +13,7 @@
 #include "image.h"
 
 #include "cancel.h"
+#include "gc/beside.h"
 #include "gc/mark.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
@@ -414,6 +415,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
     if (pid == 0) child(im, parent);
     if (pid < 0) {
         out->stopped = im->in_stop = true;
+        oaki_beside_give_up_marks();
         *error = work_on(im);
         if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
     }

@@ -5,7 +5,8 @@
  * work runs in the stop. Both ways it may call nothing of the host that takes a lock, no
  * oaki_meta_, no loader: it reads memory, maps memory (oaki_os_map), writes file descriptors, and
  * uses what gc/ offers for a stop. Everything has been swept, so A alone says what is allocated,
- * but for what is left in threads' runs (oaki_image_run_has); M is free for use.
+ * but for what is left in threads' runs (oaki_image_run_has); M is free for use: in a stop, a mark
+ * beside the program is given up for it, and the next collection is no minor one.
  *
  * The child is told by nothing: no SIGCHLD, no place in wait(), no descriptors but its own, all
  * signals blocked, none handled. It is killed when its time is over or the parent dies.

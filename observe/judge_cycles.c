@@ -67,7 +67,7 @@ void oaki_cycles_note(const oaki_cycle *c)
 {
     size_t limit = AO_load(&oaki_the_heap.memory_limit);
     spin();
-    self.cycles.live = c->line.heap_live;
+    if (!c->minor) self.cycles.live = c->line.heap_live;
     self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
     self.latest[self.nlatest++ % LATEST] =
         (cycle_times){ .worked = c->end - c->begin + c->first + c->beside,

@@ -133,6 +133,7 @@ static void put_cycle(writer *w, const oaki_cycle *c, const oaki_cycle *next)
     args(w);
     oaki_json_put_u64(&w->j, "gc", c->line.cycle);
     oaki_json_put_string(&w->j, "why", why[c->why]);
+    oaki_json_put_bool(&w->j, "minor", c->minor);
     oaki_json_put_u64(&w->j, "heap_start", c->line.heap_start);
     oaki_json_put_u64(&w->j, "heap_live", c->line.heap_live);
     oaki_json_put_u64(&w->j, "freed", c->freed);

@@ -51,6 +51,10 @@ void oaki_gc_dropped(size_t bytes);
  * when that is over. Inside oaki_enter. */
 bool oaki_gc_keep_freed(void *obj, size_t bytes);
 
+/* Memory from off on is about to be allocated while a mark is under way: writes to it, and to a
+ * little more, need no fault each. Inside oaki_enter. */
+void oaki_gc_will_write(size_t off, size_t bytes);
+
 /* World stopped by oaki_gc_stop_begin: flush every cache. */
 void oaki_gc_flush_caches(void);
 

@@ -87,7 +87,7 @@ void oak_free(void *p)
     if (!t) oak_fatal("oakum: oak_free: %p: this thread can't be attached: out of memory", p);
     oaki_span *s = oaki_plain_span(p);
     if (OAKI_LIKELY(s != NULL)) {
-        free_small(s, p);
+        if (OAKI_LIKELY(!keep_freed(s, p))) free_small(s, p);
         oaki_leave(t);
         return;
     }

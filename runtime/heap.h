@@ -74,6 +74,9 @@ typedef struct oaki_heap {
      * then M, under bits_lock */
     AO_t preparing;
     oaki_lock bits_lock;
+    /* 1 between two marks while the next may be a minor one: then M is kept (markbits.h). Set in a
+     * stop. */
+    AO_t keeps_marks;
 
     oaki_sampler sampler;
 
@@ -167,9 +170,9 @@ OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
 
-/* [off, off + bytes) is allocated: A is set, and where a mark is under way beside the program, M,
- * so that what is in it counts as marked. Inside oaki_enter. */
-void oaki_bits_allocate(size_t off, size_t bytes, size_t marked);
+/* [off, off + bytes) is allocated: A is set, and where a mark is under way beside the program, M is
+ * cleared, as of all that is not marked yet. Inside oaki_enter. */
+void oaki_bits_allocate(size_t off, size_t bytes);
 
 /* Slot size of the object that begins at off, its span's start given by the page table. */
 size_t oaki_object_size(size_t off);

@@ -51,6 +51,8 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
         if (!oaki_zone_make_room(t, z, &tries)) return NULL;
     s->zone = z->id;
     s->size = pages << OAKI_PAGE_SHIFT;
+    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
+        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)), s->size);
     return s;
 }
 
@@ -60,7 +62,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
-    oaki_bits_allocate(oaki_heap_offset(oaki_span_start(s)), s->size, OAKI_GRANULE);
+    oaki_bits_allocate(oaki_heap_offset(oaki_span_start(s)), s->size);
     t->mcache->mallocs[OAKI_CLASS_LARGE]++;
     t->mcache->large_bytes += s->size;
     oaki_count_add(&h->live, s->size);

@@ -8,7 +8,9 @@
  * take one for another (seen: marking took twice as long).
  *
  * A has its bits in order; pack and spread are the way between them.
- * Beside the program, what is allocated is born marked: its bits are set, all or the first.
+ * What is allocated beside a mark is not marked: its bits are cleared.
+ * While heap.keeps_marks, M tells between two marks what the last one found (docs/concurrent.md):
+ * of a small object's slot that is free, and of a free page that is taken, M is clear.
  * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark, or where
  * the program runs meanwhile. */
 #ifndef OAKI_MARKBITS_H
@@ -83,8 +85,13 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
 
 /* M = ~A for n words of A from w on; both are multiples of four. (span.c) */
 void oaki_mark_prepare(size_t w, size_t n);
-/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. */
-void oaki_mark_prepare_beside(size_t w, size_t n);
+/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. With `young`, what
+ * is marked stays so: M = M | ~A. */
+void oaki_mark_prepare_beside(size_t w, size_t n, bool young);
+/* M = A: between two marks, what has been swept is old, and what is handed out will be young. */
+void oaki_mark_retain(size_t w, size_t n);
+/* M = 0 for whole pages: what will be in them is young. */
+void oaki_mark_empty(size_t off, size_t bytes);
 
 /* Set all bits of M for [off, off + bytes), by atomic operations. */
 void oaki_mark_fill(size_t off, size_t bytes);

@@ -121,7 +121,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     if (s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan))
         memset(p, 0, to - from);
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
-    oaki_bits_allocate(from, to - from, to - from); /* what is allocated may be looked at at once */
+    oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
     AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
     s->cursor = (uint32_t)(to - base);
     mc->mallocs[s->cls] += n;
@@ -162,6 +162,10 @@ static bool cache_span(oaki_mcache *mc, unsigned sc)
     if (!s) return false;
     const oaki_class *c = &oaki_classes[s->cls];
     (void)start_over(s);
+    bool empty = AO_int_load(&s->nalloc) < c->nslots / 4;
+    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0) && empty)
+        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)),
+                           (size_t)s->npages << OAKI_PAGE_SHIFT);
     mc->span[sc] = s;
     mc->active[s->kind] |= (uint64_t)1 << s->cls;
     oaki_count_add(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
@@ -210,6 +214,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     size_t left = oaki_mcache_left(mc, sc), n = left / c->size;
     if (left > 0) {
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
+        if (AO_load(&oaki_the_heap.marking)) oaki_mark_fill(oaki_heap_offset(r->next), left);
         AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
         mc->mallocs[s->cls] -= n;
         mc->flushed[sc] = r->next;

@@ -14,6 +14,7 @@
     X(poison, 0, 1, "fill freed objects with 0xdb")                                                \
     X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
     X(beside, 0, 1, "mark while the program runs however small the heap is")                       \
+    X(minor, 0, 1000000, "N minor collections between two full ones, whatever they find")          \
     X(markstack, 0, 1000000, "at most N chunks of mark stack a marker: forces the overflow path")
 
 typedef struct oaki_debug {

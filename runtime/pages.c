@@ -14,6 +14,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
+#include "written.h"
 #include <errno.h>
 #include <string.h>
 
@@ -207,8 +208,10 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
     /* a mark beside the program has words that lead here: they mark nothing */
     if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
-        oaki_mark_fill(page << OAKI_PAGE_SHIFT,
-                       cls == OAKI_CLASS_LARGE ? OAKI_GRANULE : n << OAKI_PAGE_SHIFT);
+        oaki_mark_fill(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
+    else if (AO_load(&h->keeps_marks) != 0)
+        oaki_mark_empty(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
+    oaki_written_taken(page << OAKI_PAGE_SHIFT, (page + n) << OAKI_PAGE_SHIFT);
     fill_entries(page, n, cls, kind);
     count_chunks(page, n, 1);
     oaki_count_add(&h->pages_inuse, n);

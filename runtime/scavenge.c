@@ -38,6 +38,7 @@ static void free_empty_spans(void)
         oaki_span *s = &h->spans[i - 1];
         i = s->next;
         if (marking) {
+            s->swept = (uint32_t)AO_load(&h->cycle); /* it may have been in no list */
             oaki_central_give(s);
             continue;
         }

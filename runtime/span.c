@@ -54,7 +54,16 @@ void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
     if (tail) AO_and((AO_t *)&map[end / 64], ~tail);
 }
 
-void oaki_mark_prepare(size_t w, size_t n)
+typedef enum change { PREPARE, PREPARE_YOUNG, RETAIN } change;
+
+OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
+{
+    if (how == PREPARE) *m = ~a;
+    else if (how == RETAIN) *m = a;
+    else *m |= ~a;
+}
+
+OAKI_INLINE void change_marks(size_t w, size_t n, change how)
 {
     const uint64_t *a = oaki_the_heap.alloc + w;
     uint64_t *const *plane = oaki_the_heap.mark;
@@ -64,28 +73,48 @@ void oaki_mark_prepare(size_t w, size_t n)
         uint64_t any = a[i] | a[i + 1] | a[i + 2] | a[i + 3];
         if (all == ~(uint64_t)0 || any == 0) { /* full or empty, as most are */
             for (size_t p = 0; p < OAKI_PLANES; p++)
-                plane[p][oaki_mark_index(p, (w + i) / 4)] = ~all;
+                change_word(&plane[p][oaki_mark_index(p, (w + i) / 4)], all, how);
             continue;
         }
         for (size_t k = 0; k < 4; k++)
             for (size_t p = 0; p < OAKI_PLANES; p++)
                 x[p] |= oaki_mark_pack(a[i + k] >> p) << 16 * k;
-        for (size_t p = 0; p < OAKI_PLANES; p++) plane[p][oaki_mark_index(p, (w + i) / 4)] = ~x[p];
+        for (size_t p = 0; p < OAKI_PLANES; p++)
+            change_word(&plane[p][oaki_mark_index(p, (w + i) / 4)], x[p], how);
     }
+}
+
+void oaki_mark_prepare(size_t w, size_t n)
+{
+    change_marks(w, n, PREPARE);
+}
+
+void oaki_mark_retain(size_t w, size_t n)
+{
+    change_marks(w, n, RETAIN);
 }
 
 #define PREPARE_WORDS 64 /* of A, under the lock */
 
-void oaki_mark_prepare_beside(size_t w, size_t n)
+void oaki_mark_prepare_beside(size_t w, size_t n, bool young)
 {
     for (size_t i = 0; i < n; i += PREPARE_WORDS) {
+        size_t some = OAKI_MIN(n - i, PREPARE_WORDS);
         oaki_lock_acquire(&oaki_the_heap.bits_lock);
-        oaki_mark_prepare(w + i, OAKI_MIN(n - i, PREPARE_WORDS));
+        if (young) change_marks(w + i, some, PREPARE_YOUNG);
+        else oaki_mark_prepare(w + i, some);
         oaki_lock_release(&oaki_the_heap.bits_lock);
     }
 }
 
-void oaki_mark_fill(size_t off, size_t bytes)
+void oaki_mark_empty(size_t off, size_t bytes)
+{
+    uint64_t *const *plane = oaki_the_heap.mark;
+    for (size_t n = off / OAKI_PLANE_WORD; n < (off + bytes) / OAKI_PLANE_WORD; n++)
+        for (size_t p = 0; p < OAKI_PLANES; p++) plane[p][oaki_mark_index(p, n)] = 0;
+}
+
+OAKI_INLINE void change_bits(size_t off, size_t bytes, bool set)
 {
     uint64_t *const *plane = oaki_the_heap.mark;
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
@@ -93,25 +122,35 @@ void oaki_mark_fill(size_t off, size_t bytes)
         uint64_t all = edge_mask(w * 64 < g ? g % 64 : 0, OAKI_MIN(end - w * 64, 64));
         for (size_t p = 0; p < OAKI_PLANES; p++) {
             uint64_t bits = oaki_mark_pack(all >> p) << w % 4 * 16;
-            if (bits) AO_or((AO_t *)&plane[p][oaki_mark_index(p, w / 4)], bits);
+            AO_t *word = (AO_t *)&plane[p][oaki_mark_index(p, w / 4)];
+            if (!bits) continue;
+            if (set) AO_or(word, bits);
+            else AO_and(word, ~bits);
         }
     }
 }
 
-static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes, size_t marked)
+void oaki_mark_fill(size_t off, size_t bytes)
+{
+    change_bits(off, bytes, true);
+}
+
+/* A first: a bit that is clear is an object's. */
+static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {
     oaki_heap *h = &oaki_the_heap;
     bool preparing = AO_load_acquire(&h->preparing) != 0;
     if (preparing) oaki_lock_acquire(&h->bits_lock);
     oaki_bits_set(h->alloc, off, bytes);
-    oaki_mark_fill(off, marked);
+    AO_nop_full();
+    change_bits(off, bytes, false);
     if (preparing) oaki_lock_release(&h->bits_lock);
 }
 
-void oaki_bits_allocate(size_t off, size_t bytes, size_t marked)
+void oaki_bits_allocate(size_t off, size_t bytes)
 {
     if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
-        allocate_beside(off, bytes, marked);
+        allocate_beside(off, bytes);
     else
         oaki_bits_set(oaki_the_heap.alloc, off, bytes);
 }

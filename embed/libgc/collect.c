@@ -47,9 +47,11 @@ static bool vetoed(oaki_gc_why why)
     return why != OAKI_GC_NEEDED && lgc.stop_func();
 }
 
-/* What programs may have assigned since the last time. */
+/* What programs may have assigned since the last time. Leaks are found in one stop: in others some
+ * of what was freed by hand is still there, or some of what is dead is kept. */
 static void read_variables(void)
 {
+    if (GC_find_leak) oaki_the_heap.config.concurrent = 0;
     lgc_roots_apply();
     lgc_apply_pace();
 }

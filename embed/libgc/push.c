@@ -52,11 +52,12 @@ void GC_set_mark_bit(const void *p)
     if (obj) oaki_mark_unscanned(lgc.marker, obj);
 }
 
-/* In a mark, whether it is marked so far. Outside of one, whether the object is there: what the
- * last collection did not mark is gone. */
+/* In a mark, whether it is marked so far. Outside of one, and while one goes on beside the program,
+ * whether the object is there: what the last collection did not mark is gone. */
 int GC_is_marked(const void *p)
 {
     const void *obj = oaki_object_base(p);
     if (!obj) return 0;
-    return AO_load(&oaki_the_heap.marking) ? oaki_is_marked(obj) : 1;
+    bool in_mark = AO_load(&oaki_the_heap.marking) && oaki_world_stopped();
+    return in_mark ? oaki_is_marked(obj) : 1;
 }

@@ -16,24 +16,30 @@ Suite *suite_gc_beside(void);
 #define SEAL 0x5ea1ed00c0ffee11u
 #define SLOTS 4096 /* of a table */
 
+static oak_tracking tracking; /* of the test case */
+static size_t minors;         /* between two full cycles */
+
 /* Cycles are asked for without end, whatever the pacing says. false: this system can't. */
 static bool start(void)
 {
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
+    c.tracking = tracking;
     test_heap_start(c);
     oaki_debug_switches.beside = 1;
     oaki_debug_switches.poison = 1;
     oaki_debug_switches.verify = 1;
+    oaki_debug_switches.minor = minors;
     if (oaki_written_start()) return true;
     printf("skipped: this system doesn't tell of written pages\n");
     return false;
 }
 
+/* By faults it isn't always to be had: while libc has a new thread block all signals, say. */
 static void ask(void)
 {
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_beside_now(t));
+    ck_assert(oaki_beside_now(t) || tracking == OAK_TRACKING_FAULTS);
     oaki_leave(t);
 }
 
@@ -167,10 +173,11 @@ END_TEST
 
 /* ---- what the system writes ---- */
 
+/* By faults such a call would be refused. */
 START_TEST(references_that_come_by_a_system_call)
 {
     int fd[2];
-    if (!start()) return;
+    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
     ck_assert_int_eq(pipe(fd), 0);
     thing **table = oak_alloc(SLOTS * sizeof *table);
     size_t n = test_scale(20000);
@@ -235,6 +242,41 @@ START_TEST(large_objects_freed_by_hand_meanwhile)
         if (round == 3) objects = test_stats().heap_objects;
     }
     ck_assert_uint_le(test_stats().heap_objects, objects + 4);
+    test_assert_sound();
+}
+END_TEST
+
+static void mark_nothing(oak_marker *m, void *obj, size_t size)
+{
+    (void)m, (void)obj, (void)size;
+}
+
+/* Its function may be looking at it. */
+START_TEST(small_objects_that_a_function_marks_stay_until_the_mark_is_over)
+{
+    if (!start()) return;
+    const oak_type *t = oak_type_function("nothing", sizeof(thing), mark_nothing);
+    thing *keep = new_thing(0);
+    for (size_t i = 0; i < 20000; i++) { /* so that a mark takes a while */
+        thing *x = new_thing(i);
+        x->next = keep;
+        keep = x;
+    }
+    for (int looked = 0; looked < 20;) {
+        thing *x = oak_alloc_typed(t, 1);
+        size_t off = oaki_heap_offset(x);
+        wait_for_mark();
+        AO_t cycle = AO_load(&oaki_the_heap.cycle);
+        bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+        oak_free(x);
+        bool is_there = oaki_bit_get(oaki_the_heap.alloc, off);
+        marking &= oaki_beside_state() == OAKI_BESIDE_MARKING;
+        marking &= AO_load(&oaki_the_heap.cycle) == cycle;
+        if (marking) ck_assert(is_there);
+        looked += marking;
+    }
+    ck_assert(is_whole(keep));
+    oak_collect();
     test_assert_sound();
 }
 END_TEST
@@ -342,6 +384,36 @@ END_TEST
 
 /* ---- others that stop the world ---- */
 
+static uintptr_t pinned_table; /* inverted: nothing refers to it */
+
+static void make_late(void *arg)
+{
+    thing **p = oak_alloc_pinned(sizeof *p);
+    *p = new_thing(*(size_t *)arg);
+    pinned_table = ~(uintptr_t)p;
+}
+
+static void free_late(void *arg)
+{
+    thing **p = (thing **)~pinned_table;
+    test_expect(is_whole(*p) && (*p)->id == *(size_t *)arg, __LINE__);
+    oak_free(p);
+}
+
+START_TEST(what_is_pinned_during_the_mark_is_a_root)
+{
+    if (!start()) return;
+    for (size_t k = 0; k < 200; k++) {
+        uint32_t before = test_stats().num_gc;
+        wait_for_mark();
+        test_away(make_late, &k);
+        while (test_stats().num_gc < before + 2) ask();
+        test_away(free_late, &k);
+    }
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
 static thing *chain(size_t n)
 {
     thing *first = NULL;
@@ -424,11 +496,12 @@ START_TEST(a_heap_that_grows_is_collected_beside_the_program)
 {
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
+    c.tracking = tracking;
     c.gc_percent = 100;
     test_heap_start(c);
     oaki_debug_switches.verify = 1;
     if (!oaki_written_start()) return;
-    size_t live = (size_t)24 << 20, n = live / sizeof(thing);
+    size_t live = (size_t)72 << 20, n = live / sizeof(thing);
     thing *first = chain(n);
     oak_collect();
     uint32_t before = test_stats().num_gc;
@@ -443,11 +516,29 @@ START_TEST(a_heap_that_grows_is_collected_beside_the_program)
 }
 END_TEST
 
-Suite *suite_gc_beside(void)
+static void by_userfaultfd(void)
 {
-    Suite *s = suite_create("gc_beside");
-    TCase *t = tcase_create("beside");
+    tracking = OAK_TRACKING_USERFAULTFD;
+    minors = 0;
+}
+
+static void mostly_minor(void)
+{
+    by_userfaultfd();
+    minors = 3;
+}
+
+static void by_faults(void)
+{
+    tracking = OAK_TRACKING_FAULTS;
+    minors = 3; /* of which there are none: asked for in vain */
+}
+
+static TCase *tests(const char *name, void (*setup)(void))
+{
+    TCase *t = tcase_create(name);
     tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, the_only_reference_moves);
     tcase_add_test(t, several_threads_move_references);
     tcase_add_test(t, what_is_dead_when_it_begins_is_freed);
@@ -455,13 +546,23 @@ Suite *suite_gc_beside(void)
     tcase_add_test(t, references_that_come_by_a_system_call);
     tcase_add_test(t, maps_that_grow_and_shrink);
     tcase_add_test(t, large_objects_freed_by_hand_meanwhile);
+    tcase_add_test(t, small_objects_that_a_function_marks_stay_until_the_mark_is_over);
     tcase_add_test(t, what_a_cycle_decides);
     tcase_add_test(t, mark_functions_find_the_world_standing);
     tcase_add_test(t, pinned_objects_are_roots);
+    tcase_add_test(t, what_is_pinned_during_the_mark_is_a_root);
     tcase_add_test(t, forks_in_the_middle);
     tcase_add_test(t, readings_in_the_middle);
     tcase_add_test(t, disabled_in_the_middle);
     tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
-    suite_add_tcase(s, t);
+    return t;
+}
+
+Suite *suite_gc_beside(void)
+{
+    Suite *s = suite_create("gc_beside");
+    suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
+    suite_add_tcase(s, tests("minor", mostly_minor));
+    suite_add_tcase(s, tests("faults", by_faults));
     return s;
 }

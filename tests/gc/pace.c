@@ -261,7 +261,7 @@ START_TEST(the_limit_counts_with_the_percentage_off)
     start(-1, 4 * MB);
     oak_set_memory_limit(50 * MB);
     drop(500 * MB);
-    ck_assert_uint_gt(cycles(), 8);
+    ck_assert_uint_gt(cycles(), oaki_debug_switches.beside ? 5 : 8); /* it allocates meanwhile */
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
 }
 END_TEST

@@ -61,7 +61,8 @@ START_TEST(trees_on_the_stack)
     start(1 + _i, 1 + _i % 2);
     build_trees(&wrong);
     ck_assert_uint_eq(wrong, 0);
-    ck_assert_uint_ge(test_stats().num_gc, 100 / (size_t)(1 + _i));
+    if (!oaki_debug_switches.beside) /* then one may go on through several calls for it */
+        ck_assert_uint_ge(test_stats().num_gc, 100 / (size_t)(1 + _i));
 }
 END_TEST
 
@@ -167,6 +168,7 @@ END_TEST
 START_TEST(every_nth_allocation_collects)
 {
     start(10, 1);
+    test_no_beside();
     oaki_debug_switches.verify = 0;
     size_t before = test_stats().num_gc;
     for (int i = 0; i < 1000; i++) (void)!oak_alloc(5000);

@@ -77,17 +77,9 @@ byte pending, value;       /* 1 + the slot that a store goes to, and what it sto
 
 /* ---- what collector and mutator tell each other ---- */
 
-bool marking;              /* objects are born marked */
+bool sweeping;             /* what is allocated lies where a sweep is over, and stays */
 bool over;                 /* the cycle */
 byte mark, grey;           /* objects; grey: marked, and to be scanned */
-
-/* Objects that were born marked are scanned too, if their page was written. */
-#ifdef BREAK_BORN
-byte born;
-#define RESCANNED(o) !HAS(born, o)
-#else
-#define RESCANNED(o) true
-#endif
 
 inline shade(w)
 {
@@ -125,11 +117,7 @@ inline make(o, r)
 {
     ADD(allocated, o);
     if
-    :: marking ->
-        ADD(mark, o);
-#ifdef BREAK_BORN
-        ADD(born, o)
-#endif
+    :: sweeping -> ADD(mark, o)
     :: else
     fi;
     regs[r] = o
@@ -281,7 +269,7 @@ inline finish()
     do
     :: at <= OBJECTS ->
         if
-        :: HAS(written, PAGE(at)) && HAS(mark, at) && HAS(allocated, at) && RESCANNED(at) ->
+        :: HAS(written, PAGE(at)) && HAS(mark, at) && HAS(allocated, at) ->
             ADD(grey, at)
         :: else
         fi;
@@ -386,15 +374,9 @@ active proctype collector()
 
     do
     :: cycle < CYCLES ->
-        /* An object that is born marked isn't scanned unless it is written; so none may be before
-         * its page is protected, or what is written to it by then goes unseen. */
-#ifdef BREAK_BORN_EARLY
-        marking = true;
-#endif
 #ifndef BREAK_PROTECT_LATE
         begin();
 #endif
-        marking = true;
 
         /* Some roots as they are now, for a start: nothing relies on it. */
         atomic {
@@ -431,14 +413,14 @@ active proctype collector()
                 p = 0;
                 f = 0;
                 at = 1;
-#ifdef BREAK_BORN_SWEPT
-                marking = false;
+#ifndef BREAK_BORN_SWEPT
+                sweeping = true;
 #endif
                 written = (CYCLES > 1 -> 0 : written)
             }
         }
         sweep();
-        marking = false;
+        sweeping = false;
         cycle++
     :: else -> break
     od;

@@ -2,7 +2,9 @@
  * what happens when the child dies, is late, or can't be had. */
 #include "observe/image.h"
 
+#include "gc/beside.h"
 #include "observe/graph.h"
+#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <errno.h>
@@ -306,6 +308,89 @@ START_TEST(numbers_are_ranks)
 }
 END_TEST
 
+/* ---- M, where no child is to be had ---- */
+
+typedef struct chained {
+    struct chained *next;
+    uint64_t id;
+} chained;
+
+#define LINKS 20000
+
+static chained *first;
+
+static void make_links(void *arg)
+{
+    for (size_t i = 0; i < LINKS; i++) {
+        chained *x = oak_alloc(sizeof *x);
+        *x = (chained){ first, i };
+        first = x;
+    }
+    (void)arg;
+}
+
+static void assert_links(void)
+{
+    size_t n = LINKS;
+    for (const chained *x = first; x; x = x->next) ck_assert_uint_eq(x->id, --n);
+    ck_assert_uint_eq(n, 0);
+}
+
+/* A search that stops at its target: that one is marked, and nothing of what it refers to. */
+static int find_first(oaki_image *im, void *arg)
+{
+    oaki_search s;
+    if (!oaki_search_begin(&s, im, false)) return ENOMEM;
+    s.target = oaki_heap_offset(arg);
+    oaki_search_value(&s, (uintptr_t)arg);
+    oaki_search_run(&s);
+    oaki_search_end(&s);
+    return s.found ? 0 : ENOENT;
+}
+
+static void ask_for_cycle(void)
+{
+    oaki_thread *t = oaki_enter();
+    (void)oaki_beside_now(t);
+    oaki_leave(t);
+}
+
+static void wait_for_cycle(void)
+{
+    for (uint32_t n = test_stats().num_gc; test_stats().num_gc == n;) {
+        ask_for_cycle();
+        oaki_os_yield();
+    }
+}
+
+/* Between two cycles, where the next would be a minor one; and in the middle of a mark. */
+START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
+{
+    oak_config c = test_config();
+    oaki_image_answer a;
+    c.concurrent = 1;
+    c.tracking = OAK_TRACKING_USERFAULTFD;
+    test_heap_start(c);
+    oaki_debug_switches.beside = oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
+    oaki_debug_switches.minor = _i ? 0 : 1000;
+    oaki_the_heap.config.generations = !_i;
+    if (!oaki_written_start()) return;
+    test_away(make_links, NULL);
+    for (int round = 0; round < 20; round++) {
+        while (_i ? oaki_beside_state() != OAKI_BESIDE_MARKING
+                  : !AO_load(&oaki_the_heap.keeps_marks)) {
+            ask_for_cycle();
+            oaki_os_yield();
+        }
+        ck_assert_int_eq(take(find_first, first, 20000, true, &a), 0);
+        oaki_image_answer_free(&a);
+        wait_for_cycle();
+        assert_links();
+    }
+    test_assert_sound();
+}
+END_TEST
+
 Suite *suite_observe_image(void)
 {
     Suite *s = suite_create("observe_image");
@@ -319,6 +404,7 @@ Suite *suite_observe_image(void)
     tcase_add_test(t, the_child_has_no_files_of_the_program);
     tcase_add_test(t, threads_stand_in_an_image_and_go_on_outside);
     tcase_add_loop_test(t, numbers_are_ranks, 0, 2);
+    tcase_add_loop_test(t, a_search_in_a_stop_leaves_no_marks_behind, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }

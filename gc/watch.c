@@ -1,0 +1,108 @@
+/* watch.c - which pages are protected (watch.h).
+ *
+ * Bound: a look at the page table's entries, and for oaki_watch_old at the bits of the pages; the
+ * world runs, so what they see may be out of date. That costs faults, or a look at a page for
+ * nothing: a page is asked about again in each round and in the last stop, whatever was on it
+ * before. */
+#include "watch.h"
+
+#include "gc.h"
+#include "runtime/written.h"
+
+#define GAP ((size_t)8)           /* pages between two runs that are treated as one */
+#define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
+#define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
+
+typedef struct taking {
+    bool again;
+    void (*fn)(size_t from, size_t to, void *ctx);
+    void *ctx;
+    size_t pages; /* SIZE_MAX: refused */
+} taking;
+
+/* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. */
+OAKI_INLINE void each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
+                          void (*fn)(size_t from, size_t to, taking *t), taking *t)
+{
+    size_t page = from >> OAKI_PAGE_SHIFT, end = to >> OAKI_PAGE_SHIFT, first = 0, last = 0;
+    for (; page < end; page++) {
+        if (is(page)) {
+            if (last == 0) first = page;
+            last = page + 1;
+        } else if (last > 0 && page - last >= gap) {
+            fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, t);
+            last = 0;
+        }
+    }
+    if (last > 0) fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, t);
+}
+
+static bool is_scanned(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
+    unsigned kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    return (e & OAKI_PTE_CLASS) != 0 && kind != OAKI_NOSCAN;
+}
+
+/* ---- protecting, asking ---- */
+
+static void protect(size_t from, size_t to, taking *t)
+{
+    (void)t;
+    (void)oaki_written_protect(from, to);
+}
+
+void oaki_watch(size_t from, size_t to)
+{
+    each_run(from, to, GAP, is_scanned, protect, NULL);
+}
+
+static void take(size_t from, size_t to, taking *t)
+{
+    size_t n = oaki_written_take(from, to, t->again, t->fn, t->ctx);
+    t->pages = n == SIZE_MAX || t->pages == SIZE_MAX ? SIZE_MAX : t->pages + n;
+}
+
+size_t oaki_watch_take(size_t from, size_t to, bool again,
+                       void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
+{
+    taking t = { .again = again, .fn = fn, .ctx = ctx };
+    each_run(from, to, GAP, is_scanned, take, &t);
+    return t.pages;
+}
+
+/* ---- between two cycles ---- */
+
+static bool is_dense(size_t page)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    oaki_pte e = AO_int_load(&h->pte[page]);
+    unsigned cls = e & OAKI_PTE_CLASS;
+    if (!is_scanned(page)) return false;
+    if (cls == OAKI_CLASS_LARGE) return oaki_mark_get(oaki_page_first(page) << OAKI_PAGE_SHIFT);
+    size_t size = oaki_classes[cls].size, bytes = 0, word = page * OAKI_PAGE_WORDS;
+    const uint64_t *starts =
+        oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
+    for (size_t w = 0; w < OAKI_PAGE_WORDS; w++) {
+        uint64_t x = h->alloc[word + w] & starts[w];
+        if (x) bytes += oaki_popcount(x & oaki_mark_gather(word + w)) * size;
+    }
+    return bytes >= DENSE;
+}
+
+static bool is_sparse(size_t page)
+{
+    return !is_dense(page);
+}
+
+static void release(size_t from, size_t to, taking *t)
+{
+    (void)t;
+    oaki_written_release(from, to);
+}
+
+void oaki_watch_old(size_t from, size_t to)
+{
+    each_run(from, to, ISLAND, is_sparse, release, NULL);
+}

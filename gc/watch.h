@@ -1,0 +1,23 @@
+/* watch.h - which pages of the heap are protected, so that writes to them are told.
+ *
+ * Between runtime/written.h, which knows pages, and the collector, which knows what is on them:
+ * only pages with objects that are scanned are worth a fault. What is not protected counts as
+ * written.
+ * All addresses are offsets in the range, multiples of OAKI_PAGE. */
+#ifndef OAKI_WATCH_H
+#define OAKI_WATCH_H
+
+#include "runtime/base.h"
+
+/* Protect the pages of [from, to) that have, or had a moment ago, objects that are scanned. */
+void oaki_watch(size_t from, size_t to);
+
+/* Of those, the pages that were written: as oaki_written_take. */
+size_t oaki_watch_take(size_t from, size_t to, bool again,
+                       void (*fn)(size_t from, size_t to, void *ctx), void *ctx);
+
+/* Of [from, to), only the pages stay protected that are nearly full of marked objects: where slots
+ * are free, the program is about to allocate, and each page would cost it a fault. */
+void oaki_watch_old(size_t from, size_t to);
+
+#endif

@@ -1,0 +1,482 @@
+/* young.c - minor collections: what they find, what they leave, and when they are tried. That
+ * nothing alive is lost is gc/beside's, which runs with them too. */
+#include "gc/young.h"
+
+#include "gc/beside.h"
+#include "gc/event.h"
+#include "gc/gc.h"
+#include "gc/host.h"
+#include "runtime/os.h"
+#include "runtime/written.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+Suite *suite_gc_young(void);
+
+typedef struct node {
+    struct node *next;
+    uint64_t id;
+    char more[48];
+} node;
+
+static struct {
+    AO_t full, minor;     /* cycles beside the program */
+    AO_t last_was_minor;
+    AO_t most_goal;
+} seen;
+
+static void on_cycle(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    if (!c->first_begin) return;
+    AO_store(&seen.last_was_minor, c->minor);
+    AO_fetch_and_add1_full(c->minor ? &seen.minor : &seen.full);
+    if (c->line.goal > AO_load(&seen.most_goal)) AO_store(&seen.most_goal, c->line.goal);
+}
+
+static bool start_with(oak_config c, size_t minors)
+{
+    c.concurrent = c.background_sweep = 1;
+    c.tracking = OAK_TRACKING_USERFAULTFD; /* by faults none is minor */
+    test_heap_start(c);
+    oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
+    oaki_debug_switches.minor = minors;
+    ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
+    if (oaki_written_start()) return true;
+    printf("skipped: this system doesn't tell of written pages\n");
+    return false;
+}
+
+static bool start(size_t minors)
+{
+    oaki_debug_switches.beside = 1;
+    bool can = start_with(test_config(), minors);
+    oaki_debug_switches.beside = 1;
+    return can;
+}
+
+static void ask(void)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_beside_now(t));
+    oaki_leave(t);
+}
+
+/* One that began after this was called. */
+static void next(void)
+{
+    while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+    AO_t before = AO_load(&seen.full) + AO_load(&seen.minor);
+    while (AO_load(&seen.full) + AO_load(&seen.minor) == before) {
+        ask();
+        oaki_os_yield();
+    }
+}
+
+/* The same, of the kind. */
+static void cycle(bool minor)
+{
+    for (bool done = false; !done;) {
+        next();
+        done = AO_load(&seen.last_was_minor) == minor;
+    }
+}
+
+static size_t objects(void)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_gc_sweep_all();
+    oaki_leave(t);
+    return test_stats().heap_objects;
+}
+
+static node *chain(size_t n)
+{
+    node *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        node *x = oak_alloc(sizeof *x);
+        x->next = first;
+        x->id = i;
+        first = x;
+    }
+    return first;
+}
+
+static size_t length(const node *x)
+{
+    size_t n = 0;
+    for (; x; x = x->next) n++;
+    return n;
+}
+
+static void make_garbage(void *arg)
+{
+    (void)chain(*(size_t *)arg);
+}
+
+#define OLD 30000
+#define FEW 300 /* what registers, stacks and spans that are being allocated from may keep */
+
+START_TEST(what_dies_young_goes_in_a_minor_cycle)
+{
+    size_t n = 100000;
+    if (!start(1000)) return;
+    node *old = chain(OLD);
+    cycle(true);
+    for (int round = 0; round < 5; round++) {
+        test_away(make_garbage, &n);
+        cycle(true);
+        ck_assert_uint_le(objects(), OLD + FEW);
+        ck_assert_uint_eq(length(old), OLD);
+    }
+}
+END_TEST
+
+typedef struct holder {
+    node *chain;
+} holder;
+
+static void make_chain(void *arg)
+{
+    ((holder *)arg)->chain = chain(OLD);
+}
+
+START_TEST(what_dies_old_waits_for_a_full_one)
+{
+    if (!start(1000)) return;
+    holder *h = oak_alloc(sizeof *h);
+    test_away(make_chain, h);
+    cycle(true);
+    cycle(true);
+    h->chain = NULL;
+    cycle(true);
+    ck_assert_uint_ge(objects(), OLD);
+    oak_collect();
+    ck_assert_uint_le(objects(), FEW);
+}
+END_TEST
+
+START_TEST(a_full_one_comes_after_so_many)
+{
+    if (!start(3)) return;
+    node *old = chain(OLD);
+    cycle(false);
+    AO_t full = AO_load(&seen.full), minor = AO_load(&seen.minor);
+    for (int i = 0; i < 8; i++) next();
+    ck_assert_uint_ge(AO_load(&seen.minor) - minor, 6);
+    ck_assert_uint_ge(AO_load(&seen.full) - full, 2);
+    ck_assert_uint_eq(length(old), OLD);
+}
+END_TEST
+
+START_TEST(none_when_they_are_off)
+{
+    oak_config c = test_config();
+    c.generations = 0;
+    oaki_debug_switches.beside = 1;
+    if (!start_with(c, 0)) return;
+    oaki_debug_switches.beside = 1;
+    node *old = chain(OLD);
+    for (int i = 0; i < 5; i++) cycle(false);
+    ck_assert_uint_eq(AO_load(&seen.minor), 0);
+    ck_assert_uint_eq(length(old), OLD);
+}
+END_TEST
+
+/* Slots and pages that go round between two cycles: freed by hand when old, and taken again.
+ * Nothing refers any more to what is freed: such a word would be a reference to what comes there
+ * next, and a minor cycle does not see it. */
+START_TEST(memory_that_is_freed_by_hand_and_used_again)
+{
+    enum { SLOTS = 2000 };
+    uint64_t draw = 7;
+    if (!start(4)) return;
+    node **table = oak_alloc(SLOTS * sizeof *table), **large = oak_alloc(20 * sizeof *large);
+    for (size_t k = 0; k < test_scale(200000); k++) {
+        node **slot = &table[test_draw(&draw) % SLOTS];
+        if (*slot) oak_free(*slot);
+        *slot = oak_alloc(sizeof **slot);
+        (*slot)->id = k;
+        if (k % 3 == 0) (*slot)->next = oak_alloc(16 + test_draw(&draw) % 500);
+        if (k % 50 == 0) { /* held by a pointer into its last page only */
+            node **l = &large[test_draw(&draw) % 20];
+            char *p = oak_alloc(40000);
+            ((node **)p)[0] = chain(3);
+            *l = (node *)(p + 36000);
+        }
+        if (k % 1000 == 0) ask();
+    }
+    for (size_t i = 0; i < 20; i++)
+        if (large[i]) ck_assert_uint_eq(length(((node **)((char *)large[i] - 36000))[0]), 3);
+    test_assert_sound();
+}
+END_TEST
+
+/* ---- what makes the next one a full one, or leaves it to look at everything ---- */
+
+static uintptr_t unscanned; /* inverted; 0: none */
+
+static void mark_it_alone(oak_marker *m)
+{
+    if (unscanned) oaki_mark_unscanned(m, (void *)~unscanned);
+}
+
+typedef struct two {
+    node *keeps; /* until the other one does */
+    node *outer;
+} two;
+
+static void make_unscanned(void *arg)
+{
+    two *t = arg;
+    node *x = oak_alloc(sizeof *x);
+    t->keeps = x->next = chain(10);
+    unscanned = ~(uintptr_t)x;
+}
+
+static void hand_over(void *arg)
+{
+    two *t = arg;
+    t->outer = (node *)~unscanned;
+    t->keeps = NULL;
+    unscanned = 0;
+}
+
+/* What was marked and not scanned has words that nobody has looked at: it is not old. */
+START_TEST(a_full_one_comes_after_what_was_not_scanned)
+{
+    if (!start(1000)) return;
+    two *t = oak_alloc(sizeof *t);
+    ck_assert_int_eq(oaki_gc_at_roots(mark_it_alone), 0);
+    for (int round = 0; round < 10; round++) {
+        cycle(true);
+        AO_t full = AO_load(&seen.full);
+        test_away(make_unscanned, t);
+        next();
+        test_away(hand_over, t);
+        next();
+        ck_assert_uint_gt(AO_load(&seen.full), full);
+        ck_assert_uint_eq(length(t->outer->next), 10);
+    }
+}
+END_TEST
+
+/* As a program does that closes all descriptors that it doesn't know. */
+static bool close_userfaultfd(void)
+{
+    char path[64], to[64];
+    bool closed = false;
+    for (int fd = 3; fd < 256; fd++) {
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, to, sizeof to - 1);
+        to[n > 0 ? n : 0] = '\0';
+        if (strstr(to, "userfaultfd")) closed |= close(fd) == 0;
+    }
+    return closed;
+}
+
+START_TEST(a_descriptor_that_is_closed_between_two)
+{
+    if (!start(1000)) return;
+    holder **table = oak_alloc(50 * sizeof *table);
+    for (size_t i = 0; i < 50; i++) table[i] = oak_alloc(sizeof **table);
+    cycle(true);
+    cycle(true);
+    for (size_t i = 0; i < 50; i += 2) table[i]->chain = chain(100);
+    AO_t before = AO_load(&seen.minor);
+    ck_assert(close_userfaultfd());
+    for (size_t i = 1; i < 50; i += 2) table[i]->chain = chain(100);
+    oaki_thread *t = oaki_enter();
+    (void)oaki_beside_now(t); /* or an earlier one goes on */
+    oaki_leave(t);
+    while (AO_load(&seen.minor) == before) oaki_os_yield();
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < 50; i++) ck_assert_uint_eq(length(table[i]->chain), 100);
+        oak_collect();
+    }
+    test_assert_sound();
+}
+END_TEST
+
+/* ---- out of memory for a mark stack ---- */
+
+typedef struct checked {
+    void *to;
+    char more[56];
+} checked;
+
+static void mark_checked(oak_marker *m, void *obj, size_t size)
+{
+    size_t off = oaki_heap_offset(obj);
+    test_expect(oaki_slot_offset(off) == off && size == sizeof(checked), __LINE__);
+    oak_mark_ptr(m, ((checked *)obj)->to);
+}
+
+/* All that is marked is scanned again: each object once, from its beginning, though the old ones
+ * have all of their bits. */
+START_TEST(a_mark_stack_that_overflows)
+{
+    enum { CHECKED = 1001, WIDE = 7500 }; /* that is scanned at once */
+    if (!start(1000)) return;
+    const oak_type *t = oak_type_function("checked", sizeof(checked), mark_checked);
+    checked **table = oak_alloc(CHECKED * sizeof *table);
+    for (size_t i = 0; i < CHECKED; i++) {
+        table[i] = oak_alloc_typed(t, 1);
+        table[i]->to = chain(2);
+    }
+    oaki_debug_switches.markstack = 1;
+    cycle(true);
+    for (int round = 0; round < 5; round++) {
+        node **wide = oak_alloc(WIDE * sizeof *wide);
+        for (size_t i = 0; i < WIDE; i++) wide[i] = chain(1);
+        cycle(true);
+        for (size_t i = 0; i < WIDE; i++) ck_assert_uint_eq(length(wide[i]), 1);
+    }
+    for (size_t i = 0; i < CHECKED; i++) ck_assert_uint_eq(length(table[i]->to), 2);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- zones ---- */
+
+static oak_zone *zone;
+
+static void fill_zone(void *arg)
+{
+    node *first = NULL;
+    for (size_t i = 0; i < 1000; i++) {
+        node *x = oak_zone_alloc(zone, i % 100 ? sizeof *x : 50000);
+        x->next = first;
+        first = x;
+    }
+    ((holder *)arg)->chain = first;
+}
+
+/* Its objects are old, and one that is old refers to them until a moment ago. */
+START_TEST(a_zone_is_destroyed_meanwhile)
+{
+    if (!start(1000)) return;
+    holder *h = oak_alloc(sizeof *h);
+    for (int round = 0; round < 20; round++) {
+        zone = oak_zone_new(NULL);
+        test_away(fill_zone, h);
+        next();
+        cycle(true);
+        h->chain = NULL;
+        for (int i = 0; i < round % 4; i++) next();
+        ask();
+        if (round % 2) oaki_os_sleep_ns((uint64_t)round * 50000);
+        ck_assert_int_eq(oak_zone_destroy(zone, NULL), 0);
+    }
+    test_assert_sound();
+}
+END_TEST
+
+/* ---- pacing ---- */
+
+#define LIVE ((size_t)72 << 20)
+static AO_t finalized;
+
+static void on_final(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+    AO_fetch_and_add1(&finalized);
+}
+
+static void make_final(void *arg)
+{
+    node *x = oak_alloc(sizeof *x);
+    ck_assert_int_eq(oak_finalizer_set(x, on_final, NULL), 0);
+    ((holder *)arg)->chain = x;
+}
+
+/* They free all there is, at nearly no cost; but the old are not looked at. */
+START_TEST(however_well_they_pay_a_full_one_comes)
+{
+    size_t n = 2000;
+    if (!start(0)) return;
+    holder *h = oak_alloc(sizeof *h);
+    node *old = chain(OLD);
+    test_away(make_final, h);
+    cycle(false);
+    cycle(true);
+    h->chain = NULL;
+    for (int i = 0; i < 300 && AO_load(&finalized) == 0; i++) {
+        test_away(make_garbage, &n);
+        next();
+        (void)oak_finalizers_run();
+    }
+    ck_assert_uint_eq(AO_load(&finalized), 1);
+    ck_assert_uint_ge(AO_load(&seen.minor), 20);
+    ck_assert_uint_eq(length(old), OLD);
+}
+END_TEST
+
+
+static bool start_paced(void)
+{
+    oak_config c = test_config();
+    c.gc_percent = 100;
+    return start_with(c, 0);
+}
+
+START_TEST(minor_ones_where_most_dies_young)
+{
+    size_t n = LIVE / sizeof(node), most = 0;
+    if (!start_paced()) return;
+    node *old = chain(n);
+    oak_collect();
+    for (size_t i = 0; i < 10 * n; i++) {
+        (void)!oak_alloc(sizeof(node));
+        if (i % 20000 == 0) most = OAKI_MAX(most, test_stats().heap_alloc);
+    }
+    ck_assert_uint_ge(AO_load(&seen.minor), 3);
+    ck_assert_uint_gt(AO_load(&seen.minor), 2 * AO_load(&seen.full));
+    ck_assert_uint_le(most, 4 * LIVE);
+    ck_assert_uint_eq(length(old), n);
+}
+END_TEST
+
+/* Each new one lives for long, and what dies is old. */
+START_TEST(few_where_most_dies_old)
+{
+    size_t n = LIVE / sizeof(node), most = 0;
+    uint64_t draw = 11;
+    if (!start_paced()) return;
+    node **table = oak_alloc(n * sizeof *table);
+    for (size_t i = 0; i < n; i++) table[i] = oak_alloc(sizeof **table);
+    oak_collect();
+    for (size_t i = 0; i < 10 * n; i++) {
+        table[test_draw(&draw) % n] = oak_alloc(sizeof **table);
+        if (i % 20000 == 0) most = OAKI_MAX(most, test_stats().heap_alloc);
+    }
+    ck_assert_uint_ge(AO_load(&seen.full), 3);
+    ck_assert_uint_le(AO_load(&seen.minor), AO_load(&seen.full) / 2 + 2);
+    ck_assert_uint_le(most, 6 * LIVE);
+}
+END_TEST
+
+Suite *suite_gc_young(void)
+{
+    Suite *s = suite_create("gc_young");
+    TCase *t = tcase_create("young");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, what_dies_young_goes_in_a_minor_cycle);
+    tcase_add_test(t, what_dies_old_waits_for_a_full_one);
+    tcase_add_test(t, a_full_one_comes_after_so_many);
+    tcase_add_test(t, none_when_they_are_off);
+    tcase_add_test(t, memory_that_is_freed_by_hand_and_used_again);
+    tcase_add_test(t, a_full_one_comes_after_what_was_not_scanned);
+    tcase_add_test(t, a_descriptor_that_is_closed_between_two);
+    tcase_add_test(t, a_mark_stack_that_overflows);
+    tcase_add_test(t, a_zone_is_destroyed_meanwhile);
+    tcase_add_test(t, however_well_they_pay_a_full_one_comes);
+    tcase_add_test(t, minor_ones_where_most_dies_young);
+    tcase_add_test(t, few_where_most_dies_old);
+    suite_add_tcase(s, t);
+    return s;
+}
