@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define FINDINGS 32
+#define MOST_FINDINGS 128
 #define LAST_LOOKS 4 /* what is held or stands still is told after two or three */
 
 static bool watching;
@@ -130,6 +131,30 @@ void scn_expect_found(scn *s, oak_finding_kind kind, const char *subject)
              subject != NULL ? " of " : "", subject != NULL ? subject : "");
     scn_expect_true(s, name, c.found);
     if (c.seen[0] != '\0') scn_pointed_too(s, "detector: %s", c.seen);
+}
+
+typedef struct count {
+    oak_finding_kind kind;
+    double now;
+} count;
+
+static void count_finding(void *arg)
+{
+    count *c = arg;
+    oak_finding all[MOST_FINDINGS];
+    size_t n = oak_detector_findings(all, MOST_FINDINGS);
+
+    c->now = 0;
+    for (size_t i = 0; i < n && i < MOST_FINDINGS; i++)
+        if (all[i].active && all[i].kind == c->kind) c->now += (double)all[i].now;
+}
+
+double scn_detector_counts(oak_finding_kind kind)
+{
+    count c = { kind, 0 };
+
+    scn_on_thread(count_finding, &c);
+    return c.now;
 }
 
 void scn_expect_quiet(scn *s)

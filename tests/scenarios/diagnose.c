@@ -122,6 +122,43 @@ void scn_expect_site(scn *s, const char *function)
                         (double)top->bytes / (double)r.flat.total * 100);
 }
 
+typedef struct site_call {
+    const char *function;
+    scn_site site;
+} site_call;
+
+static bool add_to_site(const oak_profile_site *site, void *ctx)
+{
+    site_call *c = ctx;
+    size_t i = 0;
+
+    while (i < site->nframes && is_between(&site->frames[i])) i++;
+    if (i == site->nframes || site->frames[i].function == NULL) return true;
+    c->site.named = true;
+    if (!is_function(site->frames[i].function, c->function)) return true;
+    c->site.alloc_objects += (double)site->alloc_objects;
+    c->site.alloc_bytes += (double)site->alloc_bytes;
+    c->site.inuse_objects += (double)site->inuse_objects;
+    c->site.inuse_bytes += (double)site->inuse_bytes;
+    return true;
+}
+
+static void read_site(void *arg)
+{
+    site_call *c = arg;
+
+    if (oak_profile_each(NULL, OAK_PROFILE_ALLOC_BYTES, add_to_site, c) != 0)
+        scn_die("no memory for the profile");
+}
+
+scn_site scn_site_of(const char *function)
+{
+    site_call c = { .function = function };
+
+    scn_on_thread(read_site, &c);
+    return c.site;
+}
+
 static void mark(void *arg)
 {
     (void)arg;
@@ -236,6 +273,8 @@ size_t scn_expect_path(scn *s, scn_find *object, oak_root_kind kind, const char 
     tell(s, p);
     snprintf(name, sizeof(name), "the path begins at %s %s", root_names[kind], where);
     scn_expect_true(s, name, is_kind(p->root.kind, kind) && is_where(&p->root, where));
+    if (kind == OAK_ROOT_STACK)
+        scn_expect_true(s, "the path names the thread", p->root.thread != 0);
     if (step != NULL) {
         snprintf(name, sizeof(name), "the path goes through %s", step);
         scn_expect_true(s, name, on_path(p, step));

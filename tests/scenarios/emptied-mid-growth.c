@@ -17,6 +17,7 @@
 
 static const scn_map_policy *policy;
 static void *map;
+static oak_weak *old_array; /* that the growth is to leave: an iterator tells where it is */
 
 static int64_t key_of(int64_t group, int64_t i)
 {
@@ -40,6 +41,15 @@ static void leave_chain(int64_t group, size_t overflow)
     }
 }
 
+static void note_array(void)
+{
+    scn_iter it;
+
+    policy->iter_init(&it, map);
+    if (policy->leaks_as_go && old_array == NULL)
+        old_array = scn_must(oak_weak_new(it.u.classic.buckets));
+}
+
 /* One chain leaves half of the overflow buckets, a second nearly all that may be, and a third,
  * short one begins the growth; then its keys go too. */
 static void empty_in_growth(void *arg)
@@ -58,6 +68,7 @@ static void empty_in_growth(void *arg)
     do {
         scn_put_int(policy, map, key_of(GROUPS - 1, n++), 0);
         policy->stats(map, &st);
+        if (!st.growing) note_array();
     } while (!st.growing && n < 4 * BUCKET);
     while (n-- > 0) {
         int64_t key = key_of(GROUPS - 1, n);
@@ -79,6 +90,7 @@ static void insert_one(void *arg)
 }
 
 SCN_FIND(find_map, map)
+SCN_FIND(find_old_array, oak_weak_get(old_array))
 
 static void run(scn *s)
 {
@@ -110,6 +122,7 @@ static void run(scn *s)
         scn_expect(s, "old buckets moved by the deletes",
                    (double)later.evacuated - (double)emptied.evacuated, 0, 0);
         scn_expect_path(s, find_map, OAK_ROOT_GLOBAL, "map", NULL);
+        scn_expect_path(s, find_old_array, OAK_ROOT_GLOBAL, "map", "oldbuckets");
     } else {
         scn_expect_true(s, "not growing", !later.growing);
         scn_expect(s, "old array", (double)later.old_array_bytes, 0, 0);

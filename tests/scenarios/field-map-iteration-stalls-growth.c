@@ -10,6 +10,7 @@
 #define OLD_BUCKETS 4096
 #define STEPS_WITHOUT_WRITE 100
 #define STRIDE 16
+#define MOMENTS 16 /* of a growth, at which it is looked at */
 
 typedef struct holder {
     void *map; /* in a field, as the article has it */
@@ -177,18 +178,34 @@ static void step_and_write(void *arg)
     iterator = (scn_iter){ 0 };
 }
 
-/* What is live half-way, of what is when the growth is done: the default map's promise. */
-static void write_half(void *arg)
+/* What is live at any moment of a growth, of what is when it is done: the default map's promise. */
+static void write_part(void *part)
 {
     scn_map_stats st;
-    int64_t n = 0;
+    static int64_t n;
 
-    (void)arg;
-    begin_growth();
     do {
         for (int i = 0; i < STRIDE; i++) write_once(n++);
         policy->stats(global->map, &st);
-    } while (st.growing && st.evacuated < st.old_buckets / 2);
+    } while (st.growing && (double)st.evacuated < *(double *)part * (double)st.old_buckets);
+}
+
+static void begin(void *arg)
+{
+    (void)arg;
+    begin_growth();
+}
+
+/* Without a look of the detector: moments follow each other too fast to be a leak. */
+static double live_unseen(void)
+{
+    static oak_memstats st;
+
+    scn_clear_stack();
+    oak_collect();
+    oak_collect();
+    oak_memstats_read(&st);
+    return (double)st.heap_alloc;
 }
 
 static void write_rest(void *arg)
@@ -199,21 +216,29 @@ static void write_rest(void *arg)
 
 static void held_row(scn *s)
 {
-    double start = scn_live(), half, done;
+    double start = scn_live(), half = 0, done, most = 0;
 
     scn_row(s, "half-way through the growth: live, of that at its end");
     scn_on_thread(fill, NULL);
-    scn_on_thread(write_half, NULL);
-    half = scn_live() - start;
+    scn_on_thread(begin, NULL);
+    for (int i = 0; i < MOMENTS; i++) {
+        double part = (double)i / MOMENTS, live;
+
+        if (i > 0) scn_on_thread(write_part, &part);
+        live = live_unseen() - start;
+        if (live > most) most = live;
+        if (i == MOMENTS / 2) half = live;
+    }
     scn_on_thread(write_rest, NULL);
     done = scn_live() - start;
+    scn_figure(s, "the most at 16 moments, of the end", most / done, SCN_RATIO);
     scn_retained(s, half / done, SCN_RATIO);
     scn_go(s, "1.58 x");
     scn_pointed(s, "live %s B half-way, %s B at the end", scn_thousands(half), scn_thousands(done));
     if (policy->leaks_as_go)
         scn_expect(s, "half-way, of the end", half / done, 1.1, 1.7);
     else
-        scn_expect(s, "half-way, of the end", half / done, 0, 1.1);
+        scn_expect(s, "at any of 16 moments, of the end", most / done, 0, 1.1);
     global = NULL;
 }
 

@@ -274,6 +274,7 @@ static void stuck(scn *s)
                 scn_thousands((double)st.finalizers_ready), (double)running / 1e6);
     scn_expect(s, "finalized while blocked", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "held while blocked", held, 1001.0 * NODE, 5);
+    scn_expect(s, "finalizers_ready", (double)st.finalizers_ready, PAIRS, PAIRS);
     scn_expect_true(s, "a finalizer is known to be running", running != 0);
     expect_stuck(s);
     pthread_mutex_unlock(&gate);

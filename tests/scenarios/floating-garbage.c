@@ -73,12 +73,13 @@ static double live_after_collection(void)
 
 /* Collect while a thread bears or drops; what was live after that collection, after the next, and
  * after one more. */
-static void beside(scn *s, void *(*mutate)(void *), double start)
+static void beside(scn *s, void *(*mutate)(void *), bool born, double start)
 {
     static oak_memstats before, after;
     double during, first, second;
     pthread_t thread;
 
+    scn_log_begin();
     oak_memstats_read(&before);
     AO_store_release(&started, 0);
     thread = scn_thread_start(mutate, NULL, 0);
@@ -88,6 +89,10 @@ static void beside(scn *s, void *(*mutate)(void *), double start)
     first = live_after_collection() - start;
     second = live_after_collection() - start;
     oak_memstats_read(&after);
+    scn_log_end();
+    if (born)
+        scn_expect(s, "allocated, by the log of collections, of all",
+                   scn_log_sum("allocated") / BYTES, 0.99, 1.05);
     scn_retained(s, first, SCN_BYTES);
     scn_figure(s, "live after the collection beside it", during, SCN_BYTES);
     scn_figure(s, "live after collection 2 (Go: 568 to 1,184)", second, SCN_BYTES);
@@ -112,13 +117,13 @@ static void run(scn *s)
     scn_on_thread(fill_list, NULL);
     start = scn_live();
     scn_go(s, "8,190,000");
-    beside(s, bear_and_drop, start);
+    beside(s, bear_and_drop, true, start);
 
     scn_row(s, "2,000 objects of 4 KiB that lived, dropped beside a mark");
     start = scn_live();
     scn_on_thread(fill_held, NULL);
     scn_go(s, "8,190,000");
-    beside(s, drop_held, start);
+    beside(s, drop_held, false, start);
     scn_expect_site(s, "fill_list");
     scn_expect_path(s, find_list, OAK_ROOT_GLOBAL, "list", NULL);
     scn_expect(s, "nodes of the list that live", (double)list->number + 1, (double)NODES,

@@ -15,6 +15,7 @@
 #define EQUAL ((int64_t)10000)
 #define MILLISECONDS INT64_C(1672531200000) /* of 2023-01-01 */
 #define ROUNDS 25
+#define LOOKUP_ROUNDS 4
 
 static const scn_map_policy *policy;
 static void *map;
@@ -134,13 +135,34 @@ static void few_rows(scn *s)
 
 /* ---- hostile keys ---- */
 
+/* The same keys in a map of each policy, looked up in turn, so that what else the machine does is
+ * met by both. The best of all rounds. */
+static double lookups_of_classic(void)
+{
+    static void *maps[2];
+    grouped_run run[2] = { { policy, SCN_GROUPED_INT, EQUAL, 1, 0 },
+                           { scn_policies[0], SCN_GROUPED_INT, EQUAL, 1, 0 } };
+    double best[2] = { 1e9, 1e9 };
+
+    for (int i = 0; i < 2; i++) {
+        scn_on_thread(fill, &run[i]);
+        maps[i] = map;
+    }
+    for (int i = 0; i < 2 * LOOKUP_ROUNDS; i++) {
+        map = maps[i % 2];
+        scn_on_thread(look_up, &run[i % 2]);
+        if (run[i % 2].lookup_us < best[i % 2]) best[i % 2] = run[i % 2].lookup_us;
+    }
+    maps[0] = maps[1] = map = NULL;
+    return best[0] / best[1];
+}
+
 static void hostile_row(scn *s)
 {
-    grouped_run ours = { policy, SCN_GROUPED_INT, EQUAL, 1, 0 }, classic = ours;
+    grouped_run ours = { policy, SCN_GROUPED_INT, EQUAL, 1, 0 };
     double start = scn_live(), began = scn_wall_us(), seconds;
     scn_map_stats st;
 
-    classic.policy = scn_policies[0];
     scn_row(s, "10,000 keys with one hash");
     scn_on_thread(fill, &ours);
     seconds = (scn_wall_us() - began) / 1e6;
@@ -160,11 +182,7 @@ static void hostile_row(scn *s)
     if (!policy->leaks_as_go) {
         scn_expect_none(s, "retained after all were deleted", scn_live() - start);
         map = NULL;
-        scn_on_thread(fill, &classic);
-        scn_on_thread(look_up, &classic);
-        scn_figure(s, "lookup on the classic map, in ns", classic.lookup_us * 1e3, SCN_COUNT);
-        scn_figure(s, "a lookup, of the classic map's", ours.lookup_us / classic.lookup_us,
-                   SCN_RATIO);
+        scn_expect(s, "a lookup, of the classic map's", lookups_of_classic(), 0, 1);
     }
     scn_pointed_too(s, "map: longest chain %zu%s; a lookup takes %.0f ns", st.longest_chain,
                     st.bad_hash ? ", bad hash" : "", ours.lookup_us * 1e3);

@@ -241,6 +241,8 @@ static void no_limit(scn *s)
     point(s, &before, &after);
     scn_expect(s, "open connections", open_conns(), HOSTS, HOSTS);
     scn_expect(s, "threads", (double)(after.threads - before.threads), 2 * HOSTS, 2 * HOSTS);
+    scn_expect(s, "mspan_inuse, bytes more", (double)after.mspan_inuse - (double)before.mspan_inuse,
+               HOSTS, 1e9);
     scn_detector_begin(NULL);
     for (int i = 0; i < 5; i++) scn_detector_look();
     scn_expect_found(s, OAK_FINDING_THREADS_BLOCKED, NULL);
@@ -301,6 +303,7 @@ static void with_limit(scn *s)
     scn_go(s, "197,504");
     point(s, &before, &after);
     scn_expect(s, "open connections", open_conns(), 1, LIMIT);
+    scn_expect(s, "threads", (double)(after.threads - before.threads), 1, 2 * LIMIT);
     scn_detector_begin(NULL);
     for (int i = 0; i < 4; i++) scn_detector_look();
     scn_expect_quiet(s);

@@ -98,6 +98,7 @@ static double collection_ms(void)
 
 typedef struct full_map {
     double bytes, objects, ms;
+    double scanned, noscan; /* live bytes, by the log of collections */
 } full_map;
 
 static full_map fill_and_measure(scn *s, scn_kind kind, double empty_ms)
@@ -117,6 +118,11 @@ static full_map fill_and_measure(scn *s, scn_kind kind, double empty_ms)
     scn_pointed(s, "memstats: %s objects; collection %.2f ms (empty heap %.2f)",
                 scn_thousands(f.objects), f.ms, empty_ms);
     scn_expect_site(s, "put_key");
+    scn_log_collection();
+    f.scanned = scn_log_figure("scan") + scn_log_figure("typed");
+    f.noscan = scn_log_figure("noscan");
+    scn_pointed_too(s, "log: %s B scanned, %s B not", scn_thousands(f.scanned),
+                    scn_thousands(f.noscan));
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - (double)before.heap_alloc);
     return f;
@@ -152,16 +158,21 @@ static void million_keys(scn *s)
     scn_go(s, "22,323,392");
     expect_map(s, &f, 22323392, 0);
     scn_expect(s, "collection, in ms", f.ms, 0, fmax(2 * empty_ms, FAST_MS));
+    scn_expect(s, "scanned bytes, of what the map holds", f.scanned / f.bytes, 0, 0.02);
+    scn_expect(s, "noscan bytes, of what the map holds", f.noscan / f.bytes, 0.98, 1.02);
 
     scn_row(s, "map of 1,000,000 strings of 16 bytes");
     f = fill_and_measure(s, SCN_STRING_NONE, empty_ms);
     scn_go(s, "56,108,104");
     expect_map(s, &f, 56108104, KEYS);
+    scn_expect(s, "scanned bytes, at least the keys' headers", f.scanned, 16.0 * KEYS, f.bytes);
 
     scn_row(s, "map of 1,000,000 pointers to 32 bytes");
     f = fill_and_measure(s, SCN_PTR_NONE, empty_ms);
     scn_go(s, "54,282,504");
     expect_map(s, &f, 54282504, KEYS);
+    scn_expect(s, "scanned bytes, at least the keys", f.scanned, 8.0 * KEYS, f.bytes);
+    scn_expect(s, "noscan bytes, at least what they point to", f.noscan, 32.0 * KEYS, f.bytes);
 
     scn_row(s, "map of 1,000,000 ints in an interface");
     f = fill_and_measure(s, SCN_ANY_NONE, empty_ms);

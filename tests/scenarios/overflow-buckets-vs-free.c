@@ -79,6 +79,7 @@ static void run(scn *s)
         scn_expect(s, "overflow buckets", (double)slide.most_overflow, 1, 4096);
         scn_expect(s, "most live", most, 0, 3 * ARRAY_12);
         scn_expect(s, "same-size growths", (double)slide.st.same_size_growths, 50, 1e6);
+        scn_expect(s, "doublings, all as it was filled", (double)slide.st.growths, 10, 12);
     } else {
         scn_expect(s, "most live", most, 0, 1.5 * ARRAY_12);
     }

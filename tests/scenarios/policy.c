@@ -248,8 +248,7 @@ static void default_type_set(oak_map_type *t, scn_key_class key, size_t key_size
         break;
     case SCN_KEY_GROUPED:
         t->key = OAK_KEY_CUSTOM;
-        t->hash = grouped_hash;
-        t->equal = oak_classic_int_int.equal;
+        t->hash = grouped_hash; /* and compared by their bytes, as the classic map does */
         break;
     }
 }

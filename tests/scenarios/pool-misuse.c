@@ -143,6 +143,9 @@ static void idle_row(scn *s)
     scn_pointed(s, "pool: %zu objects, %s B, before; %s B after collection 1, %s after 2",
                 pst.objects, scn_thousands((double)pst.bytes), scn_thousands(first),
                 scn_thousands(second));
+    scn_expect(s, "objects, by the pool's statistics", (double)pst.objects, PUTS, PUTS);
+    scn_expect_ratio(s, "bytes, by the pool's statistics", (double)pst.bytes,
+                     (double)PUTS * PUT_BYTES, 1);
     scn_expect_bytes(s, "held after the puts", held, (double)PUTS * PUT_BYTES, 5);
     scn_expect_none(s, "after collection 2", second);
     pool = NULL;
@@ -192,6 +195,9 @@ static void service_row(scn *s, bool limited)
     scn_go(s, limited ? "~0" : "67,109,160");
     scn_pointed(s, "pool: %zu objects, the largest of %s B; %llu puts dropped", v.st.objects,
                 scn_thousands((double)v.st.largest), (unsigned long long)v.st.dropped);
+    scn_expect(s, "largest, by the pool's statistics", (double)v.st.largest,
+               limited ? SMALL : LARGE, limited ? LIMIT : LARGE);
+    scn_expect(s, "puts dropped", (double)v.st.dropped, limited, limited);
     if (limited)
         scn_expect_none(s, "held under steady use", v.live - start);
     else {

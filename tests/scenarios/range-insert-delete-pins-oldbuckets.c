@@ -150,6 +150,8 @@ static void ranges_in_place(scn *s)
                 (unsigned long long)(st.growths + st.same_size_growths),
                 (unsigned long long)st.same_size_growths, scn_thousands((double)st.array_bytes));
     scn_expect(s, "most live", most, 0, 3 * ARRAY_12);
+    if (policy->leaks_as_go)
+        scn_expect(s, "same-size growths", (double)st.same_size_growths, 1, RANGES);
     map = NULL;
     scn_expect_none(s, "retained after the map is dropped", scn_live() - start);
 }

@@ -185,6 +185,14 @@ OAK_NORETURN void scn_die(const char *format, ...) OAK_PRINTF(1, 2);
 
 /* ---- what must point at it (diagnose.c) ---- */
 
+/* What the function, of the scenario's file, has allocated, by the profile. */
+typedef struct scn_site {
+    double alloc_objects, alloc_bytes, inuse_objects, inuse_bytes;
+    bool named; /* functions have names in this program */
+} scn_site;
+
+scn_site scn_site_of(const char *function);
+
 /* The function in which most of the bytes in use were allocated is this one, of the scenario's
  * file. What was allocated since the last collection doesn't count: after scn_live. */
 void scn_expect_site(scn *s, const char *function);
@@ -225,8 +233,26 @@ void scn_expect_found(scn *s, oak_finding_kind kind, const char *subject);
 /* Whether there was one, which is then expected: of a program that is over when its row begins. */
 bool scn_detector_finds(oak_finding_kind kind, const char *subject);
 
+/* How many it is about, now: threads of blocked ones. 0: there is none. Expected by nobody. */
+double scn_detector_counts(oak_finding_kind kind);
+
 /* Nothing but notes was found since the beginning. */
 void scn_expect_quiet(scn *s);
+
+/* ---- logs and metrics (figures.c) ---- */
+
+/* The log of collections is on in between, for some dozens of them; then a figure of the last line,
+ * by its name, or the sum of all lines'. scn_log_collection: two that are asked for. */
+void scn_log_begin(void);
+void scn_log_end(void);
+void scn_log_collection(void);
+double scn_log_figure(const char *member);
+double scn_log_sum(const char *member);
+
+/* Scrape /metrics of the debug server, if there can be one; then a figure of it, by its name with
+ * labels. */
+bool scn_metrics_read(void);
+double scn_metric(const char *name);
 
 /* ---- measuring (measure.c) ---- */
 

@@ -47,6 +47,23 @@ static void churn_and_keep(void *arg)
     }
 }
 
+/* What the profile at rate 1 has of a function that allocates so many objects. */
+static void expect_site(scn *s, const char *function, double allocated, double in_use)
+{
+    scn_site at = scn_site_of(function);
+
+    if (!at.named) return;
+    scn_pointed_too(s, "profile: %s: alloc %s, %s B; inuse %s, %s B", function,
+                    scn_thousands(at.alloc_objects), scn_thousands(at.alloc_bytes),
+                    scn_thousands(at.inuse_objects), scn_thousands(at.inuse_bytes));
+    scn_expect_ratio(s, "alloc_objects", at.alloc_objects, allocated, 0.1);
+    scn_expect_ratio(s, "alloc_space", at.alloc_bytes, allocated * OBJECT_BYTES, 0.1);
+    /* a stray word may keep a few */
+    scn_expect(s, "inuse_objects", at.inuse_objects, in_use, in_use + 5);
+    scn_expect(s, "inuse_space", at.inuse_bytes, in_use * OBJECT_BYTES,
+               (in_use + 5) * OBJECT_BYTES);
+}
+
 static void dropped(scn *s)
 {
     static oak_memstats before, after;
@@ -74,6 +91,7 @@ static void dropped(scn *s)
     scn_expect_ratio(s, "objects allocated", objects, (double)ROUNDS * OBJECTS, 0.1);
     scn_expect_ratio(s, "bytes allocated", bytes, (double)ROUNDS * OBJECTS * OBJECT_BYTES, 0.1);
     scn_expect(s, "objects in use after any round", most, -64, 64);
+    expect_site(s, "churn_object", (double)ROUNDS * OBJECTS, 0);
     scn_expect_none(s, "bytes in use", in_use);
 }
 
@@ -96,6 +114,7 @@ static void one_in_a_hundred(scn *s)
                 scn_thousands(bytes));
     scn_expect(s, "objects in use", objects - 1, 2000, 2000 + 5);
     scn_expect_ratio(s, "bytes in use", bytes, 128000, 1);
+    expect_site(s, "kept_object", OBJECTS, (double)OBJECTS / KEEP_EVERY);
     scn_expect_site(s, "kept_object");
     scn_expect_path(s, find_kept, OAK_ROOT_GLOBAL, "kept", NULL);
     kept = NULL;

@@ -29,6 +29,17 @@ static void allocate(void *keep)
 
 SCN_FIND(find_kept, kept[77])
 
+/* Nearly all of it is in spans that are less than a tenth full. */
+static void expect_histogram(scn *s, double in_use)
+{
+    double sparse;
+
+    if (!scn_metrics_read()) return; /* without libmicrohttpd */
+    sparse = scn_metric("oakum_span_bytes{full=\"0\"}");
+    scn_pointed_too(s, "metrics: %s B in spans less than 10 %% full", scn_thousands(sparse));
+    scn_expect(s, "in spans less than 10 % full, of heap_inuse", sparse / in_use, 0.95, 1.05);
+}
+
 static void pinned_row(scn *s, bool keep)
 {
     static char yes;
@@ -51,6 +62,7 @@ static void pinned_row(scn *s, bool keep)
                 keep ? scn_thousands(in_use / live) : "");
     if (keep) {
         scn_expect(s, "heap_inuse, of heap_alloc", in_use / live, 100, 1e6);
+        expect_histogram(s, in_use);
         scn_detector_begin(NULL);
         for (int i = 0; i < 4; i++) scn_detector_look();
         scn_expect_found(s, OAK_FINDING_FRAGMENTED, NULL);

@@ -205,6 +205,7 @@ static void moment_row(scn *s, const moment *m)
     point_at_iterator(s);
     if (policy->leaks_as_go && m->place == SCN_PLACE_NEW && !m->mid_growth)
         scn_expect_path(s, find_pinned_array, OAK_ROOT_GLOBAL, "iterators", NULL);
+    if (policy->leaks_as_go) scn_expect_site(s, "put");
     expect_pinned(s, pinned_and_drop(s, start), m->want);
 }
 

@@ -108,6 +108,8 @@ static void read_held(void *arg)
 }
 
 /* A step, what is live after it, and what the map says then. */
+static held seen; /* after the last step */
+
 static double after(scn *s, void (*step)(void *), double start)
 {
     held h;
@@ -116,6 +118,7 @@ static double after(scn *s, void (*step)(void *), double start)
     scn_on_thread(step, NULL);
     live = scn_live() - start;
     scn_on_thread(read_held, &h);
+    seen = h;
     scn_retained(s, live, SCN_BYTES);
     scn_pointed(s, "map: %s live keys, %s entries held", scn_thousands((double)h.live),
                 scn_thousands((double)h.held));
@@ -137,6 +140,7 @@ static void run(scn *s)
     else
         scn_expect(s, "full, from the values to Go's", full, (double)KEYS * VALUE,
                    111961384 * 1.05);
+    scn_expect(s, "live keys", (double)seen.live, KEYS, KEYS);
     scn_expect_site(s, "fill");
     scn_expect_path(s, some_value, OAK_ROOT_GLOBAL, "map", NULL);
 
@@ -144,6 +148,9 @@ static void run(scn *s)
     deleted = after(s, delete_all, start);
     scn_go(s, "7,961,392");
     scn_figure(s, "kept for each deleted key", deleted / KEYS, SCN_BYTES);
+    scn_expect(s, "live keys", (double)seen.live, 0, 0);
+    scn_expect(s, "entries held", (double)seen.held, policy->leaks_as_go ? KEYS : 0,
+               policy->leaks_as_go ? KEYS : 0);
     if (policy->leaks_as_go)
         scn_expect(s, "kept for each deleted key", deleted / KEYS, 60, 100);
     else

@@ -136,6 +136,7 @@ static void run(scn *s)
         scn_expect(s, "first store at 100,000 keys, of that at 10,000",
                    t100k.store_us / t10k.store_us, 5, 40);
         scn_expect(s, "entries copied", (double)t100k.copied, 100000, 100000);
+        scn_expect(s, "promotions", (double)t100k.promotions, 1, 100);
     } else {
         scn_expect(s, "first store in us", t100k.store_us, 0, 1000);
     }

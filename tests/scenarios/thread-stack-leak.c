@@ -181,6 +181,20 @@ static bool end_divers(void)
     return intact;
 }
 
+/* What a stack alone holds is told where it is much: here, half of a diver's objects. */
+static void expect_held_alone(scn *s)
+{
+    oak_detector_config cfg;
+
+    oak_detector_config_default(&cfg);
+    cfg.held_bytes = DEPTH * OBJECT / 2;
+    scn_detector_begin(&cfg);
+    for (int i = 0; i < 6; i++) scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_STACKS_HOLD, "thread ");
+    scn_expect_ratio(s, "bytes that 64 of the stacks alone hold",
+                     scn_detector_counts(OAK_FINDING_STACKS_HOLD), 64.0 * DEPTH * OBJECT, 5);
+}
+
 static void deep_row(scn *s, bool stay_down)
 {
     static oak_memstats before, after;
@@ -201,6 +215,10 @@ static void deep_row(scn *s, bool stay_down)
                 scn_thousands((double)(after.threads - before.threads)),
                 scn_thousands((double)after.stack_inuse - (double)before.stack_inuse),
                 scn_thousands(objects));
+    scn_expect(s, "threads", (double)(after.threads - before.threads), THREADS, THREADS);
+    scn_expect(s, "stack_inuse of each",
+               ((double)after.stack_inuse - (double)before.stack_inuse) / THREADS,
+               stay_down ? DEPTH * FRAME : 0, stay_down ? 2 * DEPTH * FRAME : 16 << 10);
     if (stay_down) {
         scn_expect(s, "objects held by live frames", objects, OBJECTS, OBJECTS * 1.05);
         scn_expect_found(s, OAK_FINDING_THREAD_GROWTH, NULL);
@@ -208,6 +226,7 @@ static void deep_row(scn *s, bool stay_down)
         scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "dive");
         scn_expect_site(s, "dive");
         scn_expect_path(s, find_deepest, OAK_ROOT_STACK, "dive", NULL);
+        expect_held_alone(s);
     } else
         scn_expect(s, "objects held by dead frames", objects, -1, OBJECTS / 100);
     intact = end_divers();

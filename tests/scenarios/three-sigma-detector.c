@@ -108,6 +108,8 @@ static void alarm_row(scn *s, const char *what, const char *go, bool leaks, bool
     scn_figure(s, "alarms of heap_alloc", alarms(seen.heap_alloc), SCN_COUNT);
     scn_pointed(s, "sys > mu + 3 sigma %u times, heap_alloc %u times", alarms(seen.sys),
                 alarms(seen.heap_alloc));
+    scn_expect(s, "alarms of either, by steps", fmax(alarms(seen.sys), alarms(seen.heap_alloc)), 1,
+               SAMPLES);
     leaked = NULL;
     scn_expect_none(s, "retained when dropped", scn_live() - start);
 }
@@ -137,7 +139,7 @@ static void slope_row(scn *s, const char *what, const char *go, bool leaks, bool
     scn_on_thread(run_program, &p);
     live = scn_live() - start;
     scn_retained(s, rises(), SCN_COUNT);
-    scn_go(s, go);
+    if (go != NULL) scn_go(s, go);
     scn_pointed(s, "live after collections: %s B at first, %s B at last",
                 scn_thousands(seen.live[0] - start), scn_thousands(seen.live[INTERVALS] - start));
     if (leaks) {
@@ -161,6 +163,7 @@ static void run(scn *s)
     ramp_row(s);
     alarm_row(s, "no leak, one object of 64 MiB for a moment", "3 to 4", false, true);
     slope_row(s, "the leak", "29", true, false);
+    slope_row(s, "the leak, and one object of 64 MiB for a moment", NULL, true, true);
     slope_row(s, "no leak", "1", false, false);
     slope_row(s, "no leak, one object of 64 MiB for a moment", "1", false, true);
 }

@@ -13,6 +13,7 @@
 
 static const scn_map_policy *policy;
 static void *global_map;
+static oak_weak *local_weak;
 
 static __attribute__((noinline)) void *fill(int64_t keys)
 {
@@ -36,8 +37,14 @@ static void fill_local(void *arg)
     oak_gc_disable();
     m = fill(LOCAL_KEYS);
     oak_memstats_read(arg);
+    local_weak = scn_must(oak_weak_new(m));
     scn_keep(m);
     oak_gc_enable();
+}
+
+static void look_for_local(void *there)
+{
+    *(bool *)there = oak_weak_get(local_weak) != NULL;
 }
 
 static void local_map(scn *s, double start)
@@ -45,6 +52,7 @@ static void local_map(scn *s, double start)
     static oak_memstats peak, after;
     double peak_bytes, first;
     size_t released;
+    bool there = true;
 
     scn_row(s, "local map of 1,000,000 after return and 2 collections");
     scn_on_thread(fill_local, &peak);
@@ -62,6 +70,10 @@ static void local_map(scn *s, double start)
                 scn_thousands((double)peak.heap_alloc - (double)after.heap_alloc),
                 scn_thousands((double)after.heap_idle - (double)peak.heap_idle));
     scn_expect_none(s, "retained after 2 collections", (double)after.heap_alloc - start);
+    scn_on_thread(look_for_local, &there);
+    scn_expect_true(s, "no root leads to the map", !there);
+    scn_detector_look();
+    scn_expect_found(s, OAK_FINDING_WATERMARK, NULL); /* a note */
     if (policy->leaks_as_go)
         scn_expect_bytes(s, "peak, against Go's", peak_bytes, 87600000, 5);
     else

@@ -90,6 +90,9 @@ static void without_cleanup(scn *s)
                 scn_thousands((double)st.weak_refs));
     scn_expect(s, "objects alive", (double)c.alive, 0, 5);
     scn_expect(s, "dead entries", (double)(c.entries - c.alive), OBJECTS - 5, OBJECTS);
+    scn_expect(s, "weak references whose object has gone", (double)st.weak_refs_cleared,
+               OBJECTS - 5, OBJECTS);
+    scn_expect(s, "weak references whose object is there", (double)st.weak_refs, 0, 8);
     scn_expect_site(s, "add_object");
     scn_detector_begin(NULL);
     for (int i = 0; i < 4; i++) scn_detector_look();
