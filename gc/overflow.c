@@ -11,7 +11,7 @@ void oaki_mark_only(oak_marker *m, size_t off)
     if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_mark_overflow();
 }
 
-/* What was born marked, or is old, may have all of its bits. */
+/* An old object may have all of its bits. */
 static void rescan_span(oak_marker *m, oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;

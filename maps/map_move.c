@@ -20,18 +20,21 @@ OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
         memcpy(to, from, size);
 }
 
-/* There is room. */
-void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
+/* Into array i, where there is room for it. */
+OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, uint8_t tag)
 {
-    const oak_map_type *t = m->type;
-    uint64_t p = oaki_map_entry_position(m, t, from);
     size_t past;
     char *to;
-    uint8_t *slot = oaki_map_take_slot(m, 0, p, tag, &to, &past);
+    uint8_t *slot = oaki_map_take_slot(m, i, p, tag, &to, &past);
     copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
     oaki_map_told(to);
+}
+
+void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
+{
+    put_copy(m, 0, oaki_map_entry_position(m, m->type, from), from, tag);
 }
 
 /* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
@@ -199,13 +202,7 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
             const char *e = oaki_map_entry(m, a, g, slot);
             uint64_t p = oaki_map_entry_position(m, t, e);
             if (p < lo || p > m->last) continue;
-            size_t past;
-            char *place;
-            uint8_t *place_tag = oaki_map_take_slot(m, 1, p, tag, &place, &past);
-            copy_entry(place, e, m->entry_size);
-            AO_compiler_barrier();
-            *place_tag = (uint8_t)tag;
-            oaki_map_told(place);
+            put_copy(m, 1, p, e, (uint8_t)tag);
             tags[slot] = 0;
             if (g != from) oaki_map_untell(m, a, from, g, tag);
         }
