@@ -202,8 +202,9 @@ static size_t cost(size_t scanned)
 }
 
 /* Until so few are left that a stop for them is short. The shorter a round, the fewer the program
- * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time,
- * between short stops for a piece each. */
+ * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time, between
+ * short stops for a piece each; and where that is no help, as it writes the same pages again and
+ * again, they are left to the last stop. */
 static bool clean(void)
 {
     size_t before = SIZE_MAX;
@@ -216,7 +217,7 @@ static bool clean(void)
         if (!go(clean_piece) || !go(mark_piece)) break;
         size_t now = cost(scanned);
         bool settled = now > before / 4 * 3;
-        if (now <= FEW_WORDS) break;
+        if (now <= FEW_WORDS || (settled && self.slow)) break;
         self.slow |= settled;
         if (self.written < SPARSE && !self.slow) self.clean = SPARSE_CLEAN;
         else self.clean = CLEAN;

@@ -8,9 +8,26 @@
 #include "mark.h"
 #include "runtime/track.h"
 
+#define SHARED ((size_t)64 << 10)
+
 static bool is_marked(size_t slot)
 {
     return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
+}
+
+static void clean_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+{
+    oaki_mark_part(m, slot, size, lo, hi);
+    m->scanned += (OAKI_MIN(slot + size, hi) - OAKI_MAX(slot, lo)) / sizeof(uintptr_t);
+}
+
+/* In a stop, a piece of a large object is for all workers. */
+static bool share(oak_marker *m, size_t lo, size_t hi)
+{
+    const char *base = (const char *)m->base;
+    if (m->beside || hi < lo + SHARED || !oaki_ranges_add(base + lo, base + hi)) return false;
+    m->scanned += (hi - lo) / sizeof(uintptr_t);
+    return true;
 }
 
 /* An object may be on pages of several calls; a function marks all of it each time. Most pages of a
@@ -20,13 +37,17 @@ static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, s
     const oaki_class *c = &oaki_classes[cls];
     const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
     size_t i = ((lo - first) * c->magic) >> 32, slot = first + i * c->size;
-    if (i < c->nslots && slot < lo && is_marked(slot)) oaki_mark_part(m, slot, c->size, lo, hi);
+    if (i < c->nslots && slot < lo && is_marked(slot)) clean_part(m, slot, c->size, lo, hi);
+    if (oaki_mark_none(lo >> OAKI_PAGE_SHIFT)) return;
     for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
         uint64_t x = oaki_the_heap.alloc[w] & *starts;
         if (x) x &= oaki_mark_gather(w);
-        if (x && !typed) oaki_mark_scan_slots(m, w << 10, x, c->size, hi);
+        if (x && !typed) {
+            oaki_mark_scan_slots(m, w << 10, x, c->size, hi);
+            m->scanned += oaki_popcount(x) * c->size / sizeof(uintptr_t);
+        }
         for (; x && typed; x &= x - 1)
-            oaki_mark_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
+            clean_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
     }
 }
 
@@ -48,7 +69,8 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
-        oaki_mark_part(m, first, size, lo, hi);
+        if (kind != OAKI_SCAN || !share(m, lo, OAKI_MIN(hi, first + size)))
+            clean_part(m, first, size, lo, hi);
     }
 }
 
