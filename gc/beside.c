@@ -43,8 +43,6 @@
 #define SPARSE 8192                   /* fewer written pages than this: looked at in larger steps */
 #define SPARSE_CLEAN ((size_t)128 << 20) /* bytes, then */
 #define ROUNDS 16                     /* of looking at written pages, at most */
-/* Live bytes; less is marked in a stop at once, of some 15 ms at most, and in less time overall. */
-#define FROM ((size_t)64 << 20)
 #define REGION ((size_t)256 << 10)    /* bytes that lose their protection where one allocates */
 #define REGIONS 64
 #define NAP_NS 100000u                /* of a thread that outruns the marker */
@@ -61,6 +59,7 @@ static struct {
     size_t taken;            /* pages that were protected, again and again */
     uint64_t begun_ns, stops_ns; /* the first stop's end; time in stops before the last */
     bool minor;              /* it is one; before it has begun: it is to be one */
+    AO_t forgets;            /* pages are being protected for a full one */
     bool slow;               /* the program gets half of the time */
     bool refused;            /* the system has not told of written pages */
     AO_t released[REGIONS];  /* regions + 1 that are being allocated from */
@@ -340,15 +339,20 @@ static void release(size_t from, size_t to)
     else oaki_written_release(from, to);
 }
 
-/* What was written before is forgotten by protecting, so the next cycle can't be a minor one any
- * more, whether this one comes to its end or not. A minor one takes it in its first round; until
- * then pages are as they have been since the last cycle. */
+/* What was written before is forgotten by protecting. So whoever collects in a stop meanwhile keeps
+ * no marks, and the next cycle is a full one, whether this one comes to its end or not. A minor one
+ * takes it in its first round; until then pages are as they have been since the last cycle. */
 static void run(void)
 {
     if (!is_due() || !oaki_written_begin()) return;
+    oaki_thread *t = oaki_enter();
     self.minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
+    AO_store(&self.forgets, !self.minor);
+    oaki_leave(t);
     if (!self.minor) in_steps(oaki_watch);
-    if (begin() && go(prepare_piece) && go(start_marking) && go(pinned_piece) &&
+    bool begun = begin();
+    AO_store(&self.forgets, 0);
+    if (begun && go(prepare_piece) && go(start_marking) && go(pinned_piece) &&
         (self.minor || go(mark_piece)) && converge())
         finish();
     in_steps(release);
@@ -393,7 +397,7 @@ static bool may(oaki_thread *t)
 {
     const oak_config *cfg = &oaki_the_heap.config;
     if (!cfg->concurrent || oaki_mark_is_strict() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
-    if (!oaki_debug_switches.beside && oaki_pace_live() < FROM) return false;
+    if (!oaki_debug_switches.beside && !oaki_pace_is_large()) return false;
     AO_t started = AO_load(&self.started);
     return (started == 1 || (started == 0 && spawn(t))) && oaki_written_may();
 }
@@ -448,6 +452,11 @@ bool oaki_gc_keep_freed(void *obj, size_t bytes)
     oaki_lock_release(&self.freed_lock);
     oaki_count_sub_most(&oaki_the_heap.live, bytes);
     return true;
+}
+
+bool oaki_beside_forgets(void)
+{
+    return AO_load(&self.forgets) != 0;
 }
 
 bool oaki_beside_is_minor(void)
@@ -514,10 +523,7 @@ void oaki_beside_finish(void)
     oak_marker *m = oaki_worker(0);
     m->beside = m->shared_bits = false;
     for (unsigned i = 0; i < oaki_workers_count(); i++) reach(oaki_worker(i));
-    oaki_cycle_mark_pinned();
-    if (self.refused || oaki_watch_take(0, m->used, false, oaki_clean, m) == SIZE_MAX)
-        oaki_clean(0, m->used, m);
-    oaki_mark_left_out(m);
+    oaki_watch_last(self.refused);
 }
 
 void oaki_beside_end(void)
@@ -539,6 +545,7 @@ static void after_fork(void)
     AO_store(&self.started, 0);
     AO_store(&oaki_the_heap.nown, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
+    AO_store(&self.forgets, 0);
     AO_int_store(&self.asked, 0);
     oaki_lock_reset(&self.marker);
     oaki_lock_reset(&self.freed_lock);

@@ -33,6 +33,8 @@ void oaki_beside_finish(void);
 void oaki_beside_begin(void);
 /* It is over. */
 void oaki_beside_end(void);
+/* One is about to begin, and forgets what is written meanwhile. */
+bool oaki_beside_forgets(void);
 /* A minor one is under way: what is marked at its beginning is what the last one marked. */
 bool oaki_beside_is_minor(void);
 /* What it has cost, in words looked at. */

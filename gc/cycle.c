@@ -109,13 +109,13 @@ void oaki_cycle_mark_pinned(void)
 
 /* ---- the stop ---- */
 
-/* M = ~A wherever there are spans. */
-static void prepare_bits(void)
+/* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
+static void prepare_bits(bool minor)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t chunks = AO_load(&h->used) / OAKI_CHUNK, words = OAKI_CHUNK / OAKI_GRANULE / 64;
     for (size_t c = 0; c < chunks; c++)
-        if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words);
+        if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words, minor);
 }
 
 /* The phase that began at *t ends now, and the next one begins. */
@@ -128,9 +128,10 @@ static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
 
 /* Pinned objects were queued already where the mark is beside the program. Roots come second there:
  * from oaki_beside_finish on words count up to where the heap ends now. */
-static void mark_all(oaki_cycle *c, bool beside, uint64_t *t)
+static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 {
     if (beside) oaki_beside_finish();
+    else if (minor) oaki_young_look();
     else oaki_cycle_mark_pinned();
     mark_roots(true);
     end_phase(c, OAKI_PHASE_ROOTS, t);
@@ -178,37 +179,40 @@ static void begin_mark(void)
 static size_t live_bytes(bool beside, bool minor)
 {
     size_t live = oaki_workers_bytes();
-    if (!beside) return live;
-    live -= OAKI_MIN(oaki_beside_freed(), live);
+    if (beside) live -= OAKI_MIN(oaki_beside_freed(), live);
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
 /* *t: when it began, and then when it ended. A mark that is under way beside the program ends here;
  * one that has only begun is begun anew. */
-static void stopped_part(oaki_cycle *c, uint64_t *t)
+static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
     bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING, minor = oaki_beside_is_minor();
     flush_caches();
     if (!beside) {
         if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
+        minor = why == OAKI_GC_DUE && oaki_young_begins();
+        AO_store(&h->keeps_marks, 0);
         begin_mark();
-        prepare_bits();
+        prepare_bits(minor);
     }
     end_phase(c, OAKI_PHASE_PREPARE, t);
-    mark_all(c, beside, t);
+    mark_all(c, beside, minor, t);
     oaki_zones_marked();
     call(&gc.after);
     verify(c, t);
     size_t live = live_bytes(beside, minor), before = c->line.heap_end;
+    size_t scanned = oaki_workers_scanned();
     oaki_beside_end();
     oaki_mark_release();
     AO_store(&h->marking, 0);
     AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
     oaki_pace_marked(live, gc.roots_bytes, minor);
-    bool young = beside && oaki_young_pays(minor, oaki_beside_work(),
-                                           before - OAKI_MIN(live, before));
+    size_t work = beside ? oaki_beside_work() : scanned;
+    bool young = oaki_young_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
+                 (beside || oaki_young_keep(minor));
     AO_store(&h->keeps_marks, young);
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
@@ -299,7 +303,7 @@ static void note_after(oaki_cycle *c)
 static void pace_beside(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
-    oaki_pace_beside(begun - OAKI_MIN(gc.live, begun), c->first_begin,
+    oaki_pace_beside(c->minor, begun - OAKI_MIN(gc.live, begun), c->first_begin,
                      ended - OAKI_MIN(begun, ended), c->end);
 }
 
@@ -358,7 +362,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     }
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
-    stopped_part(&c, &at);
+    stopped_part(&c, why, &at);
     uint64_t cpu2 = oaki_os_cpu_ns();
     oaki_world_start(t);
     end_phase(&c, OAKI_PHASE_START, &at);
@@ -404,6 +408,7 @@ OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
     oaki_heap *h = &oaki_the_heap;
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
+        oaki_young_prepare();
         oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
         done = one_cycle(t, why, number);
@@ -445,7 +450,8 @@ void oaki_gc_stress(oaki_thread *t)
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
     if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every != 0) return;
-    if (!oaki_beside_now(t)) (void)oaki_gc_collect(t, OAKI_GC_NEEDED);
+    if (oaki_beside_now(t)) return;
+    (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
 }
 
 static int add_hook(hooks *list, void (*fn)(void))

@@ -18,7 +18,7 @@
 
 /* ---- hooks (cycle.c) ---- */
 
-/* From now on fn is called once in each full collection, in its stop and before its mark, so that
+/* From now on fn is called once in each collection, in its first stop and before its mark, so that
  * caches may let go of what they hold. Every thread but the one that collects is outside of the
  * runtime or parked on its way out, so what is changed inside oaki_enter only is whole. fn may read
  * and write memory, heap objects too; nothing else. The same fn twice is once; there is no way

@@ -4,10 +4,10 @@
  * 100; a memory limit lowers it to what the limit leaves for the heap. Live is what the last full
  * collection found: what minor ones leave of the dead does not raise the goal. Where the world
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
- * runs on, as much before as it would allocate during a mark like the last one, and a quarter, at
- * most three quarters of the way. A limit that can't be met would collect without end: the
- * collector then takes at most half of the time, by putting the next cycle off until the program
- * has had as long as the last one worked.
+ * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
+ * quarter, at most three quarters of the way. A limit that can't be met would collect without end:
+ * the collector then takes at most half of the time, by putting the next cycle off until the
+ * program has had as long as the last one worked.
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
  * torn decision only moves a cycle. */
@@ -19,12 +19,16 @@
 
 #include <oakum/gc.h>
 
+/* Live bytes; less is marked in a stop at once, of some 15 ms at most, and in less time overall. */
+#define LARGE ((size_t)64 << 20)
+
 static struct {
     AO_t percent;        /* as unsigned; (AO_t)-1: never */
     size_t live, roots;  /* of the last mark */
     size_t base;         /* live, of the last full one */
     size_t goal;
-    size_t runway;       /* bytes before the goal at which a mark beside the program begins */
+    double rate;         /* bytes a nanosecond that the program allocated, around the last mark */
+    uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
     uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
@@ -56,6 +60,20 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
+bool oaki_pace_is_large(void)
+{
+    return pace.base >= LARGE;
+}
+
+/* What the program allocates during a mark beside it, and a quarter. */
+static size_t runway(void)
+{
+    bool minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
+    uint64_t took = pace.took[minor] ? pace.took[minor] : pace.took[!minor];
+    if (!oaki_pace_is_large()) return 0;
+    return (size_t)OAKI_MIN(pace.rate * (double)took * 1.25, 9e18);
+}
+
 static void set_goal(void)
 {
     size_t by_percent = percent_goal(), by_limit = limit_goal();
@@ -63,7 +81,7 @@ static void set_goal(void)
     pace.goal = OAKI_MIN(by_percent, by_limit);
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
-    size_t early = OAKI_MIN(pace.runway, (goal - least) / 4 * 3);
+    size_t early = OAKI_MIN(runway(), (goal - least) / 4 * 3);
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
@@ -90,12 +108,12 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace.last_cpu = took_cpu;
 }
 
-void oaki_pace_beside(size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns)
+void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns)
 {
     double ran = (double)(begin_ns - pace.cycle_end), took = (double)(end_ns - begin_ns);
-    double bytes = ran > 0 && pace.cycle_end ? (double)before / ran * took : 0;
-    bytes = OAKI_MIN(OAKI_MAX(bytes, (double)during), 9e18);
-    pace.runway = (size_t)(bytes * 1.25);
+    double rate = ran > 0 && pace.cycle_end ? (double)before / ran : 0;
+    pace.rate = OAKI_MAX(rate, took > 0 ? (double)during / took : 0);
+    pace.took[minor] = end_ns - begin_ns;
     set_goal();
 }
 

@@ -18,8 +18,8 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
 
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
  * much during it: the next one begins earlier by as much as the program would allocate in that time
- * if nothing held it up. Before oaki_pace_cycle. */
-void oaki_pace_beside(size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns);
+ * if nothing held it up. After keeps_marks is set, before oaki_pace_cycle. */
+void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns);
 
 /* Have minor collections left more than half of what lies between the last full one's live bytes
  * and the goal? */
@@ -27,6 +27,9 @@ bool oaki_pace_has_room(void);
 
 /* Bytes that the last mark found alive. */
 size_t oaki_pace_live(void);
+
+/* Is the heap so large that it is marked beside the program? */
+bool oaki_pace_is_large(void);
 
 /* Is a collection due? */
 bool oaki_pace_due(void);

@@ -6,11 +6,14 @@
  * before. */
 #include "watch.h"
 
+#include "beside.h"
 #include "gc.h"
+#include "mark.h"
 #include "runtime/written.h"
 
 #define GAP ((size_t)8)           /* pages between two runs that are treated as one */
 #define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
+#define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
 #define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
 typedef struct taking {
@@ -84,11 +87,25 @@ static bool is_dense(size_t page)
     const uint64_t *starts =
         oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
     if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
+    if (oaki_mark_none(page)) return false;
     for (size_t w = 0; w < OAKI_PAGE_WORDS; w++) {
         uint64_t x = h->alloc[word + w] & starts[w];
         if (x) bytes += oaki_popcount(x & oaki_mark_gather(word + w)) * size;
     }
     return bytes >= DENSE;
+}
+
+static void protect_run(size_t from, size_t to, taking *t)
+{
+    if (to - from < LEAST || t->pages == SIZE_MAX) return;
+    if (!oaki_written_protect(from, to)) t->pages = SIZE_MAX;
+}
+
+bool oaki_watch_dense(size_t from, size_t to)
+{
+    taking t = { .again = true };
+    each_run(from, to, 1, is_dense, protect_run, &t);
+    return t.pages != SIZE_MAX;
 }
 
 static bool is_sparse(size_t page)
@@ -105,4 +122,15 @@ static void release(size_t from, size_t to, taking *t)
 void oaki_watch_old(size_t from, size_t to)
 {
     each_run(from, to, ISLAND, is_sparse, release, NULL);
+}
+
+/* ---- in the last stop ---- */
+
+void oaki_watch_last(bool all)
+{
+    oak_marker *m = oaki_worker(0);
+    oaki_cycle_mark_pinned();
+    if (all || oaki_watch_take(0, m->used, false, oaki_clean, m) == SIZE_MAX)
+        oaki_clean(0, m->used, m);
+    oaki_mark_left_out(m);
 }

@@ -20,4 +20,12 @@ size_t oaki_watch_take(size_t from, size_t to, bool again,
  * are free, the program is about to allocate, and each page would cost it a fault. */
 void oaki_watch_old(size_t from, size_t to);
 
+/* World stopped, M final: protect the pages that are nearly full of marked objects. false: the
+ * system refuses. */
+bool oaki_watch_dense(size_t from, size_t to);
+
+/* World stopped: queue pinned objects, and what marked objects on written pages refer to, or with
+ * `all` on all pages. */
+void oaki_watch_last(bool all);
+
 #endif

@@ -4,23 +4,30 @@
  * is old, what is allocated afterwards is young, in the same places: nothing moves. A minor cycle
  * marks from the roots and from old objects on written pages, so it costs what is young and alive,
  * and what was written; garbage among the old waits for a full one, and so do its finalizers and
- * weak references: so there is one after ROW_MAX minor ones, however well they pay.
+ * weak references: so there is one after ROW_MAX minor ones, however well they pay. It is one that
+ * begins beside the program (beside.c), or, of a smaller heap, one in a single stop.
  *
  * Owns: what full and minor cycles have cost and brought. Lock: written in a stop. Bound: O(1). */
 #include "young.h"
 
+#include "beside.h"
 #include "gc.h"
 #include "host.h"
+#include "mark.h"
 #include "pace.h"
 #include "runtime/options.h"
 #include "runtime/written.h"
+#include "watch.h"
 
+#define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
 #define SKIP_MAX 64
+#define FEW 32    /* a part of the live bytes */
 #define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
 
 typedef struct work {
     size_t words; /* looked at */
-    size_t freed; /* bytes */
+    size_t freed; /* bytes; of a full one, as if no more were alive than before: in the middle of a
+                   * growth nearly none are freed, and all that follows would look good */
 } work;
 
 static struct {
@@ -28,12 +35,13 @@ static struct {
     unsigned skip;       /* full cycles until a minor one is tried again */
     unsigned next_skip;  /* the next time that one doesn't pay */
     unsigned in_a_row;   /* minor ones since the last full one */
+    size_t looked;       /* words of old objects, in a minor one in a stop */
 } self;
 
 /* ---- does it pay? ---- */
 
-/* A word looked at brought at least as much as in the last full cycle, and a third more: for its
- * garbage among the old ones comes on top. */
+/* A word looked at brought at least as much as in a full cycle, and a third more: for its garbage
+ * among the old ones comes on top. */
 static bool is_cheaper(const work *minor, const work *full)
 {
     return (double)minor->words * (double)full->freed * 4 <=
@@ -58,15 +66,50 @@ static void after_full(const work *w)
     if (self.skip > 0) self.skip--;
 }
 
-bool oaki_young_pays(bool minor, size_t words, size_t freed)
+bool oaki_young_pays(bool minor, size_t words, size_t freed, size_t allocated)
 {
-    work w = { words, freed };
+    work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
     else after_full(&w);
     /* Pages that stay read only between cycles would be in the way of system calls all the time. */
-    if (oaki_written_faults()) return false;
+    if (oaki_written_denies()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
     if (forced) return self.in_a_row < forced;
     return self.skip == 0 && self.in_a_row < ROW_MAX && oaki_pace_has_room();
+}
+
+/* ---- in one stop ---- */
+
+static bool is_wanted(void)
+{
+    const oak_config *c = &oaki_the_heap.config;
+    if (!c->concurrent || !c->generations || oaki_written_denies()) return false;
+    if (oaki_mark_is_strict()) return false;
+    return oaki_pace_live() >= FROM || oaki_debug_switches.minor;
+}
+
+void oaki_young_prepare(void)
+{
+    if (is_wanted()) (void)oaki_written_start();
+}
+
+bool oaki_young_begins(void)
+{
+    return AO_load(&oaki_the_heap.keeps_marks) && oaki_written_may() && !oaki_zones_closing();
+}
+
+void oaki_young_look(void)
+{
+    oaki_watch_last(false);
+    self.looked = oaki_workers_scanned();
+}
+
+/* What has become old since the last full one stays unprotected, and is looked at again each time,
+ * until that is a part of the heap that counts. */
+bool oaki_young_keep(bool minor)
+{
+    if (!is_wanted() || !oaki_written_may() || oaki_beside_forgets()) return false;
+    if (minor && self.looked * sizeof(uintptr_t) < oaki_pace_live() / FEW) return true;
+    return oaki_watch_dense(0, AO_load(&oaki_the_heap.used));
 }

@@ -83,10 +83,20 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
            oaki_mark_spread(x[3]) << 3;
 }
 
-/* M = ~A for n words of A from w on; both are multiples of four. (span.c) */
-void oaki_mark_prepare(size_t w, size_t n);
-/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. With `young`, what
- * is marked stays so: M = M | ~A. */
+/* Is no bit of M set of that page? */
+OAKI_INLINE bool oaki_mark_none(size_t page)
+{
+    uint64_t *const *plane = oaki_the_heap.mark, any = 0;
+    for (size_t n = 0; n < OAKI_PAGE / OAKI_PLANE_WORD; n++)
+        for (size_t p = 0; p < OAKI_PLANES; p++)
+            any |= plane[p][oaki_mark_index(p, page * (OAKI_PAGE / OAKI_PLANE_WORD) + n)];
+    return any == 0;
+}
+
+/* M = ~A for n words of A from w on; both are multiples of four. With `young`, what is marked stays
+ * so: M = M | ~A. (span.c) */
+void oaki_mark_prepare(size_t w, size_t n, bool young);
+/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. */
 void oaki_mark_prepare_beside(size_t w, size_t n, bool young);
 /* M = A: between two marks, what has been swept is old, and what is handed out will be young. */
 void oaki_mark_retain(size_t w, size_t n);

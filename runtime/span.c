@@ -84,9 +84,10 @@ OAKI_INLINE void change_marks(size_t w, size_t n, change how)
     }
 }
 
-void oaki_mark_prepare(size_t w, size_t n)
+void oaki_mark_prepare(size_t w, size_t n, bool young)
 {
-    change_marks(w, n, PREPARE);
+    if (young) change_marks(w, n, PREPARE_YOUNG);
+    else change_marks(w, n, PREPARE);
 }
 
 void oaki_mark_retain(size_t w, size_t n)
@@ -101,8 +102,7 @@ void oaki_mark_prepare_beside(size_t w, size_t n, bool young)
     for (size_t i = 0; i < n; i += PREPARE_WORDS) {
         size_t some = OAKI_MIN(n - i, PREPARE_WORDS);
         oaki_lock_acquire(&oaki_the_heap.bits_lock);
-        if (young) change_marks(w + i, some, PREPARE_YOUNG);
-        else oaki_mark_prepare(w + i, some);
+        oaki_mark_prepare(w + i, some, young);
         oaki_lock_release(&oaki_the_heap.bits_lock);
     }
 }

@@ -63,6 +63,11 @@ bool oaki_written_faults(void)
     return want == OAK_TRACKING_FAULTS || want == OAK_TRACKING_ANY;
 }
 
+bool oaki_written_denies(void)
+{
+    return writer() == &oaki_writer_fault;
+}
+
 bool oak_heap_tells_writes(oak_writes_told *out)
 {
     oaki_thread *t = oaki_enter();

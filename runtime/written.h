@@ -48,6 +48,9 @@ void oaki_written_release(size_t from, size_t to);
 /* By the page heap, pages_lock held: [from, to) is about to become a span. */
 void oaki_written_taken(size_t from, size_t to);
 
+/* Do protected pages keep system calls from writing to them? */
+bool oaki_written_denies(void);
+
 /* May a thread's writes to the heap raise SIGSEGV? Then no thread may block it. */
 bool oaki_written_faults(void);
 

@@ -66,7 +66,7 @@ START_TEST(mark_bits_are_in_planes_as_in_an_array)
             a[w] = test_below(4) ? test_random() : test_below(2) ? ~(uint64_t)0 : 0;
             want[w] = ~a[w];
         }
-        oaki_mark_prepare(SPARE / 1024, SPARE_WORDS);
+        oaki_mark_prepare(SPARE / 1024, SPARE_WORDS, false);
         assert_marks(want);
         for (int i = 0; i < 100; i++) {
             size_t g = test_below(SPARE_WORDS * 64), off = SPARE + g * OAKI_GRANULE;
