@@ -201,9 +201,9 @@ static size_t cost(size_t scanned)
 }
 
 /* Until so few are left that a stop for them is short. The shorter a round, the fewer the program
- * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time, between
- * short stops for a piece each; and where that is no help, as it writes the same pages again and
- * again, they are left to the last stop. */
+ * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time,
+ * between short stops for a piece each; and where that is no help, as it writes the same pages
+ * again and again, they are left to the last stop. */
 static bool clean(void)
 {
     size_t before = SIZE_MAX;
