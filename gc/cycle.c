@@ -212,7 +212,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     oaki_pace_marked(live, gc.roots_bytes, minor);
     size_t work = beside ? oaki_beside_work() : scanned;
     bool young = oaki_young_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
-                 (beside || oaki_young_keep(minor));
+                 (beside || (why == OAKI_GC_DUE && oaki_young_keep(minor)));
     AO_store(&h->keeps_marks, young);
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));

@@ -110,6 +110,7 @@ void oaki_young_look(void)
 bool oaki_young_keep(bool minor)
 {
     if (!is_wanted() || !oaki_written_may() || oaki_beside_forgets()) return false;
+    if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
     if (minor && self.looked * sizeof(uintptr_t) < oaki_pace_live() / FEW) return true;
     return oaki_watch_dense(0, AO_load(&oaki_the_heap.used));
 }

@@ -20,8 +20,8 @@ bool oaki_young_begins(void);
 /* World stopped, in one that is: queue what old objects on written pages refer to. */
 void oaki_young_look(void);
 
-/* World stopped, after the mark of one that was or was not, when M is final: old pages are
- * protected, so that the next one can be minor. false: it can't. */
+/* World stopped, after the mark of one that was due and was minor or was not, when M is final: old
+ * pages are protected, so that the next one can be minor. false: it can't. */
 bool oaki_young_keep(bool minor);
 
 #endif
