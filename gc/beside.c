@@ -526,10 +526,14 @@ void oaki_beside_finish(void)
     oaki_watch_last(self.refused);
 }
 
+/* An old object may have all of its bits, and what comes to its place is to have none. */
 void oaki_beside_end(void)
 {
     void **obj = self.freed.items;
-    for (size_t i = 0; i < self.freed.len; i++) oaki_mark_clear(oaki_heap_offset(obj[i]));
+    for (size_t i = 0; i < self.freed.len; i++) {
+        size_t slot = oaki_heap_offset(obj[i]);
+        oaki_mark_wipe(slot, OAKI_MIN(oaki_object_size(slot), OAKI_SMALL_MAX));
+    }
     self.freed.len = 0;
     set_state(OAKI_BESIDE_NONE);
 }

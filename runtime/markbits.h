@@ -103,7 +103,8 @@ void oaki_mark_retain(size_t w, size_t n);
 /* M = 0 for whole pages: what will be in them is young. */
 void oaki_mark_empty(size_t off, size_t bytes);
 
-/* Set all bits of M for [off, off + bytes), by atomic operations. */
+/* Set all bits of M for [off, off + bytes), by atomic operations; or clear them. */
 void oaki_mark_fill(size_t off, size_t bytes);
+void oaki_mark_wipe(size_t off, size_t bytes);
 
 #endif

@@ -135,6 +135,11 @@ void oaki_mark_fill(size_t off, size_t bytes)
     change_bits(off, bytes, true);
 }
 
+void oaki_mark_wipe(size_t off, size_t bytes)
+{
+    change_bits(off, bytes, false);
+}
+
 /* A first: a bit that is clear is an object's. */
 static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {

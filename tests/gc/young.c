@@ -88,6 +88,11 @@ static void cycle(bool minor)
     }
 }
 
+static void wait_for_minor_mark(void)
+{
+    while (!oaki_beside_is_minor()) ask();
+}
+
 static size_t objects(void)
 {
     oaki_thread *t = oaki_enter();
@@ -215,6 +220,64 @@ START_TEST(memory_that_is_freed_by_hand_and_used_again)
     for (size_t i = 0; i < 20; i++)
         if (large[i]) ck_assert_uint_eq(length(((node **)((char *)large[i] - 36000))[0]), 3);
     test_assert_sound();
+}
+END_TEST
+
+/* ---- freed by hand during a minor mark ---- */
+
+typedef struct big {
+    node *chain;
+    char more[88];
+} big;
+
+static void mark_big(oak_marker *m, void *obj, size_t size)
+{
+    (void)size;
+    oak_mark_ptr(m, ((big *)obj)->chain);
+}
+
+static big *make_big(const oak_type *t)
+{
+    big *b = oak_alloc_typed(t, 1);
+    b->chain = chain(1);
+    return b;
+}
+
+/* Freed while a minor mark goes on, when its span has no free slot: the slot's next object is found
+ * by a pointer into it, as any other. */
+START_TEST(an_old_object_that_is_freed_during_a_mark)
+{
+    enum { BIGS = 500 };
+    if (!start(1000)) return;
+    const oak_type *t = oak_type_function("big", sizeof(big), mark_big);
+    big **of = oak_alloc(BIGS * sizeof *of);
+    char **into = oak_alloc(BIGS * sizeof *into);
+    node *old = chain(OLD);
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < BIGS; i++) of[i] = i % 2 ? NULL : make_big(t);
+        for (int i = 0; i < 2; i++) cycle(true);
+        (void)objects();
+        for (size_t i = 1; i < BIGS; i += 2) of[i] = make_big(t);
+        cycle(true);
+        (void)objects();
+        wait_for_minor_mark();
+        for (size_t i = 0; i < BIGS; i += 2) {
+            oak_free(of[i]);
+            of[i] = NULL;
+        }
+        next();
+        (void)objects();
+        for (size_t i = 0; i < BIGS; i += 2) into[i] = (char *)make_big(t) + 64;
+        cycle(true);
+        (void)objects();
+        for (size_t i = 0; i < BIGS; i += 2) {
+            const big *b = (const big *)(const void *)(into[i] - 64);
+            ck_assert_ptr_eq(oak_base(into[i]), b);
+            ck_assert_uint_eq(length(b->chain), 1);
+            into[i] = NULL;
+        }
+    }
+    ck_assert_uint_eq(length(old), OLD);
 }
 END_TEST
 
@@ -516,6 +579,7 @@ Suite *suite_gc_young(void)
     tcase_add_test(t, a_full_one_comes_after_so_many);
     tcase_add_test(t, none_when_they_are_off);
     tcase_add_test(t, memory_that_is_freed_by_hand_and_used_again);
+    tcase_add_test(t, an_old_object_that_is_freed_during_a_mark);
     tcase_add_test(t, a_full_one_comes_after_what_was_not_scanned);
     tcase_add_test(t, a_descriptor_that_is_closed_between_two);
     tcase_add_test(t, a_mark_stack_that_overflows);
