@@ -5,11 +5,13 @@
 #include "heap.h"
 #include "os.h"
 #include "pagemap.h"
+#include "print.h"
 #include "writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,10 +32,20 @@ static long control(int fd, unsigned long request, void *arg)
     return syscall(SYS_ioctl, fd, request, arg);
 }
 
+/* Unless the program has closed it, and something else has its number by now. */
+static void close_own(int fd, const char *what)
+{
+    char path[32], to[64] = "";
+    if (fd < 0) return;
+    oaki_format(path, sizeof path, "/proc/self/fd/%d", fd);
+    long n = syscall(SYS_readlinkat, AT_FDCWD, path, to, sizeof to - 1);
+    if (n > 0 && strstr(to, what)) syscall(SYS_close, fd);
+}
+
 static void close_all(void)
 {
-    if (self.uffd >= 0) syscall(SYS_close, self.uffd);
-    if (self.pagemap >= 0) syscall(SYS_close, self.pagemap);
+    close_own(self.uffd, "userfaultfd");
+    close_own(self.pagemap, "/pagemap");
     self.uffd = self.pagemap = -1;
 }
 

@@ -5,6 +5,7 @@
 #include "tests/heap.h"
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -177,6 +178,41 @@ START_TEST(a_closed_descriptor_is_no_all_clear)
 }
 END_TEST
 
+/* In place of each of the library's descriptors a file of the program's. Returns how many. */
+static size_t take_descriptors(int *files, size_t most)
+{
+    char path[64], to[64];
+    size_t n = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(path, to, sizeof to - 1);
+        to[len > 0 ? len : 0] = '\0';
+        if (n == most || !(strstr(to, "userfaultfd") || strstr(to, "/pagemap"))) continue;
+        ck_assert_int_eq(dup2(STDERR_FILENO, fd), fd);
+        files[n++] = fd;
+    }
+    return n;
+}
+
+static int files[8];
+static size_t nfiles;
+
+static void has_files(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < nfiles; i++) ck_assert_int_ge(fcntl(files[i], F_GETFD), 0);
+    ck_assert(oaki_written_start());
+}
+
+START_TEST(a_child_closes_no_file_of_the_program)
+{
+    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    nfiles = take_descriptors(files, OAKI_COUNT(files));
+    ck_assert_uint_eq(nfiles, 2);
+    test_child(has_files, NULL);
+}
+END_TEST
+
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
@@ -198,6 +234,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, what_the_system_writes_is_told_too);
     tcase_add_test(t, a_child_of_a_fork_begins_anew);
     tcase_add_test(t, a_closed_descriptor_is_no_all_clear);
+    tcase_add_test(t, a_child_closes_no_file_of_the_program);
     return t;
 }
 
