@@ -16,6 +16,7 @@
 #include "runtime/collector.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/written.h"
 
 #include <oakum/gc.h>
 
@@ -70,7 +71,7 @@ static size_t runway(void)
 {
     bool minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
     uint64_t took = pace.took[minor] ? pace.took[minor] : pace.took[!minor];
-    if (!oaki_pace_is_large()) return 0;
+    if (!oaki_pace_is_large() || !oaki_written_may()) return 0;
     return (size_t)OAKI_MIN(pace.rate * (double)took * 1.25, 9e18);
 }
 

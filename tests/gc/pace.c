@@ -4,6 +4,7 @@
 #include "gc/trace.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
+#include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 
@@ -196,6 +197,31 @@ END_TEST
 
 /* ---- disabled ---- */
 
+static void large_one_beside(void)
+{
+    oaki_thread *t = oaki_enter();
+    uint64_t now = oaki_os_now_ns();
+    oaki_pace_marked(200 * MB, 0, false);
+    oaki_pace_beside(false, 100 * MB, now - 50000000, 100 * MB, now);
+    oaki_leave(t);
+}
+
+/* What is allocated during a mark counts only where there is a way to mark beside the program. */
+START_TEST(a_cycle_in_a_stop_begins_at_the_goal)
+{
+    oak_config c = test_config();
+    c.gc_percent = 100;
+    c.tracking = OAK_TRACKING_USERFAULTFD;
+    test_heap_start(c);
+    large_one_beside();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.trigger), 400 * MB);
+    if (!oaki_written_start()) return;
+    large_one_beside();
+    ck_assert_uint_lt(AO_load(&oaki_the_heap.trigger), 300 * MB);
+    ck_assert_uint_eq(oaki_pace_goal(), 400 * MB);
+}
+END_TEST
+
 START_TEST(disable_nests)
 {
     start(100, MB);
@@ -349,6 +375,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, the_setting_can_be_changed_while_running);
     tcase_add_test(c, next_gc_is_where_the_next_one_starts);
     tcase_add_loop_test(c, roots_count_as_what_lives_does, 0, 3);
+    tcase_add_test(c, a_cycle_in_a_stop_begins_at_the_goal);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
