@@ -140,7 +140,7 @@ static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(false);
     oaki_links_clear(false);
-    oaki_finalizers_decide();
+    oaki_finalizers_decide(minor);
     oaki_ephemerons_fixpoint();
     oaki_weak_clear(true);
     oaki_links_clear(true);

@@ -62,6 +62,7 @@ static struct {
     AO_t waiting[KINDS], ready, stuck;
     AO_t fresh; /* queued by a collection and not yet asked for */
     bool ordered_first; /* gc_lock */
+    bool minor; /* the decision's cycle: of what is marked in it, some has been waiting */
 } self;
 
 static record *at(uint32_t i)
@@ -329,7 +330,7 @@ static void collect_candidates(uint32_t list[AGES])
         if (unreachable(r)) {
             r->next = list[r->age];
             list[r->age] = i;
-        } else {
+        } else if (!self.minor) {
             r->age = 0;
         }
     }
@@ -411,7 +412,7 @@ static void queue_ordered(void)
             }
         }
     }
-    AO_store(&self.stuck, stuck);
+    if (!self.minor) AO_store(&self.stuck, stuck);
 }
 
 static void decide_ordered(void)
@@ -457,8 +458,9 @@ static void decide_cleanups(void)
     }
 }
 
-void oaki_finalizers_decide(void)
+void oaki_finalizers_decide(bool minor)
 {
+    self.minor = minor;
     size_t before = oaki_finalizers_ready();
     if (self.ordered_first) {
         decide_ordered_first();

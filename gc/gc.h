@@ -53,8 +53,9 @@ int oaki_finalizers_init(void);
 /* At the start of a mark: mark what records keep alive whatever happens (contexts, and objects
  * that are queued). */
 void oaki_finalizers_mark_roots(void);
-/* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. */
-void oaki_finalizers_decide(void);
+/* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. What a full
+ * cycle has found waiting for ever is counted until the next one. */
+void oaki_finalizers_decide(bool minor);
 /* World running, after the cycle, outside oaki_enter: wake the finalizer thread, or notify. */
 void oaki_finalizers_dispatch(void);
 void oaki_finalizers_stats(struct oak_memstats *out);

@@ -337,6 +337,31 @@ START_TEST(weak_references_and_finalizers_of_young_ones)
 }
 END_TEST
 
+static void make_cycle(void *arg)
+{
+    node *a = make(1), *b = make(2);
+    (void)arg;
+    a->next = b;
+    b->next = a;
+    ck_assert_int_eq(oak_finalizer_set(a, on_final, NULL), 0);
+    ck_assert_int_eq(oak_finalizer_set(b, on_final, NULL), 0);
+}
+
+START_TEST(what_waits_for_ever_is_counted_by_full_ones)
+{
+    if (!start(2)) return;
+    for (int i = 0; i < 20; i++) test_away(make_cycle, NULL);
+    cycle(false);
+    uint64_t stuck = test_stats().finalizer_cycles;
+    ck_assert_uint_ge(stuck, 38); /* one may be in a register still */
+    for (int i = 0; i < 12; i++) {
+        collect(OAKI_GC_DUE);
+        ck_assert_uint_ge(test_stats().finalizer_cycles, stuck);
+    }
+    ck_assert_uint_ge(AO_load(&seen.minor), 6);
+}
+END_TEST
+
 static int use_in_child(const node *old)
 {
     size_t n = 0;
