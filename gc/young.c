@@ -89,8 +89,11 @@ static bool is_wanted(void)
     return oaki_pace_live() >= FROM || oaki_debug_switches.minor;
 }
 
+/* Where it can only be by faults, nothing is taken for it before a mark beside the program needs
+ * it. */
 void oaki_young_prepare(void)
 {
+    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
     if (is_wanted()) (void)oaki_written_start();
 }
 

@@ -11,6 +11,7 @@
 
 #include <check.h>
 #include <oakum/oakum.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -154,6 +155,21 @@ START_TEST(the_way_of_tracking_decides)
     if (_i == OAK_TRACKING_USERFAULTFD) ck_assert(!oaki_written_denies());
     if (_i == OAK_TRACKING_FAULTS) ck_assert_int_eq(can, oaki_written_denies());
     if (_i == OAK_TRACKING_NONE) ck_assert(!can);
+}
+END_TEST
+
+/* Nor is the program's way with SIGSEGV changed for what is not to be. */
+START_TEST(faults_are_left_alone_where_marks_are_in_stops)
+{
+    struct sigaction a;
+    oak_config c = test_config();
+    c.tracking = OAK_TRACKING_FAULTS;
+    c.concurrent = 1;
+    test_heap_start(c);
+    oaki_debug_switches.minor = 3;
+    for (int i = 0; i < 5; i++) collect(OAKI_GC_DUE);
+    ck_assert_int_eq(sigaction(SIGSEGV, NULL, &a), 0);
+    ck_assert(a.sa_handler == SIG_DFL);
 }
 END_TEST
 
@@ -424,12 +440,14 @@ Suite *suite_gc_young_stop(void)
     tcase_add_test(t, what_dies_young_goes_and_what_dies_old_waits);
     tcase_add_test(t, one_that_is_asked_for_is_a_full_one);
     tcase_add_loop_test(t, the_way_of_tracking_decides, 0, OAK_TRACKINGS_N);
+    tcase_add_test(t, faults_are_left_alone_where_marks_are_in_stops);
     tcase_add_loop_test(t, none_when_generations_or_concurrency_are_off, 0, 2);
     tcase_add_loop_test(t, old_objects_that_are_written_keep_young_ones, 0, 2);
     tcase_add_test(t, many_threads_write_and_collect);
     tcase_add_test(t, marks_beside_the_program_in_between);
     tcase_add_test(t, old_maps_that_grow_and_shrink);
     tcase_add_test(t, weak_references_and_finalizers_of_young_ones);
+    tcase_add_test(t, what_waits_for_ever_is_counted_by_full_ones);
     tcase_add_test(t, a_child_has_marks_of_its_own);
     tcase_add_test(t, a_heap_that_grows_and_shrinks);
     suite_add_tcase(s, t);
