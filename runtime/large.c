@@ -6,6 +6,7 @@
  * A, so that no collection looks at it. Lock: that mcentral's. */
 #include "collector.h"
 #include "heap.h"
+#include "markbits.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
@@ -56,10 +57,21 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     return s;
 }
 
+/* A mark that has ended since its pages were taken left their bits as those of free ones, and it
+ * would be old, and no part of what lives. */
+static void make_young(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(oaki_span_start(s));
+    if (AO_load(&h->keeps_marks) == 0 || AO_load(&h->marking) != 0) return;
+    if (oaki_mark_get(off)) oaki_mark_empty(off, s->size);
+}
+
 /* Returns the rate at which it is to be noted, or 0. */
 static size_t publish(oaki_thread *t, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
+    make_young(s);
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
     oaki_bits_allocate(oaki_heap_offset(oaki_span_start(s)), s->size);

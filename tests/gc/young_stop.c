@@ -378,6 +378,46 @@ START_TEST(what_waits_for_ever_is_counted_by_full_ones)
 }
 END_TEST
 
+#define BUFFER ((size_t)8 << 20)
+
+static void use_buffer(void *arg)
+{
+    (void)arg;
+    memset(oak_alloc(BUFFER), 1, BUFFER);
+}
+
+static AO_t buffers;
+
+static void *use_buffers(void *arg)
+{
+    for (size_t i = 0; i < 40; i++) {
+        test_away(use_buffer, NULL);
+        AO_fetch_and_add1_full(&buffers);
+        AO_t n = AO_load(&seen.minor);
+        while (AO_load(&seen.minor) < n + 3) oaki_os_yield();
+    }
+    AO_store(&buffers, SIZE_MAX);
+    return arg;
+}
+
+/* Its memory is cleared outside of the runtime, and stops fall there more often than not. */
+START_TEST(large_objects_that_are_being_made_are_young)
+{
+    size_t most = 0;
+    if (!start(1000)) return;
+    oaki_debug_switches.poison = oaki_debug_switches.verify = 0;
+    cycle(true);
+    pthread_t id = test_start(use_buffers, NULL);
+    while (AO_load(&buffers) != SIZE_MAX) {
+        collect(OAKI_GC_DUE);
+        (void)objects();
+        most = OAKI_MAX(most, test_stats().heap_inuse);
+    }
+    test_join(id);
+    ck_assert_uint_le(most, 5 * BUFFER);
+}
+END_TEST
+
 static int use_in_child(const node *old)
 {
     size_t n = 0;
@@ -448,6 +488,7 @@ Suite *suite_gc_young_stop(void)
     tcase_add_test(t, old_maps_that_grow_and_shrink);
     tcase_add_test(t, weak_references_and_finalizers_of_young_ones);
     tcase_add_test(t, what_waits_for_ever_is_counted_by_full_ones);
+    tcase_add_test(t, large_objects_that_are_being_made_are_young);
     tcase_add_test(t, a_child_has_marks_of_its_own);
     tcase_add_test(t, a_heap_that_grows_and_shrinks);
     suite_add_tcase(s, t);
