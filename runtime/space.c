@@ -63,10 +63,13 @@ static bool try_reserve(size_t size)
 static size_t reserve_wanted(size_t asked)
 {
     size_t want = asked ? OAKI_MIN(asked, RESERVE_MAX) : RESERVE_DEFAULT;
+    size_t least = TABLE_STEP;
     struct rlimit rl;
-    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) {
         want = OAKI_MIN(want, (size_t)rl.rlim_cur / 2);
-    size_t size = TABLE_STEP;
+        while (least > RESERVE_MIN && least > (size_t)rl.rlim_cur / 2) least /= 2;
+    }
+    size_t size = least;
     while (size <= want / 2) size *= 2;
     return size;
 }

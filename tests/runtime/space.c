@@ -195,7 +195,7 @@ static void limited(void *arg)
 START_TEST(a_small_ulimit_gets_a_small_heap)
 {
     if (test_slow()) return; /* tools need address space themselves */
-    for (size_t mb = 150; mb <= 2000; mb = mb * 2 + 1) test_child(limited, (void *)(mb * MB));
+    for (size_t mb = 100; mb <= 2000; mb = mb * 2 + 1) test_child(limited, (void *)(mb * MB));
 }
 END_TEST
 
