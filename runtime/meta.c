@@ -1,31 +1,39 @@
-/* meta.c - accounts of the metadata, over the back end that this build has, and the growing table.
+/* meta.c - accounts of the metadata, over one of the back ends that this build has, and the growing
+ * table.
  *
- * Owns: the bytes in use for each purpose, as the back end rounds them. What an allocation takes is
- * a function of its size alone, and every caller gives the size back when it frees, so the accounts
- * are exact without asking for a block's size.
+ * Owns: which back end it is, chosen once; the bytes in use for each purpose, as it rounds them.
+ * What an allocation takes is a function of its size alone, and every caller gives the size back
+ * when it frees, so the accounts are exact without asking for a block's size.
  * Lock: none; the counters are atomic, the back end locks itself, a table is its owner's. */
 #include "meta_backend.h"
 
+#include "os.h"
 #include <errno.h>
 #include <string.h>
 
 #ifdef OAKI_META_JEMALLOC
-#define BACKEND oaki_meta_jemalloc
+#define USUAL oaki_meta_jemalloc
 #else
-#define BACKEND oaki_meta_builtin
+#define USUAL oaki_meta_builtin
 #endif
 
+static const oaki_meta_ops *backend = &USUAL;
+static bool chosen;
 static AO_t in_use[OAKI_META_USES];
 
+/* jemalloc gives each few threads an arena, and crashes where there is no address space for one
+ * (docs/metadata.md). */
 int oaki_meta_init(void)
 {
-    return BACKEND.init();
+    if (!chosen && oaki_os_limited()) backend = &oaki_meta_builtin;
+    chosen = true;
+    return backend->init();
 }
 
 static void *alloc(size_t n, oaki_meta_use use, void *(*fn)(size_t))
 {
     n = OAKI_MAX(n, 1);
-    size_t rounded = BACKEND.rounded(n);
+    size_t rounded = backend->rounded(n);
     void *p = rounded > 0 ? fn(n) : NULL;
     if (p)
         oaki_count_add(&in_use[use], rounded);
@@ -36,12 +44,12 @@ static void *alloc(size_t n, oaki_meta_use use, void *(*fn)(size_t))
 
 void *oaki_meta_alloc(size_t n, oaki_meta_use use)
 {
-    return alloc(n, use, BACKEND.alloc);
+    return alloc(n, use, backend->alloc);
 }
 
 void *oaki_meta_zalloc(size_t n, oaki_meta_use use)
 {
-    return alloc(n, use, BACKEND.zalloc);
+    return alloc(n, use, backend->zalloc);
 }
 
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
@@ -49,9 +57,9 @@ void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
     if (!p) return oaki_meta_alloc(n, use);
     old = OAKI_MAX(old, 1);
     n = OAKI_MAX(n, 1);
-    size_t before = BACKEND.rounded(old), after = BACKEND.rounded(n);
+    size_t before = backend->rounded(old), after = backend->rounded(n);
     if (after == before) return p;
-    void *q = after > 0 ? BACKEND.realloc(p, old, n) : NULL;
+    void *q = after > 0 ? backend->realloc(p, old, n) : NULL;
     if (!q) {
         errno = ENOMEM;
         return NULL;
@@ -64,8 +72,8 @@ void oaki_meta_free(void *p, size_t n, oaki_meta_use use)
 {
     if (!p) return;
     n = OAKI_MAX(n, 1);
-    oaki_count_sub(&in_use[use], BACKEND.rounded(n));
-    BACKEND.free(p, n);
+    oaki_count_sub(&in_use[use], backend->rounded(n));
+    backend->free(p, n);
 }
 
 size_t oaki_meta_in_use(oaki_meta_use use)
@@ -75,27 +83,27 @@ size_t oaki_meta_in_use(oaki_meta_use use)
 
 const void *oaki_meta_library(void)
 {
-    return BACKEND.library;
+    return USUAL.library;
 }
 
 size_t oaki_meta_mapped(void)
 {
-    return BACKEND.mapped();
+    return backend->mapped();
 }
 
 size_t oaki_meta_resident(void)
 {
-    return BACKEND.resident();
+    return backend->resident();
 }
 
 const char *oaki_meta_backend(void)
 {
-    return BACKEND.name();
+    return backend->name();
 }
 
 void oaki_meta_fork(int stage)
 {
-    BACKEND.fork(stage);
+    backend->fork(stage);
 }
 
 void oaki_vec_init(oaki_vec *v, size_t item, oaki_meta_use use)

@@ -21,6 +21,7 @@ void *oaki_os_map(size_t size);                   /* committed, zeroed, of its o
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
 size_t oaki_os_page_size(void);
 size_t oaki_os_memory(void);                      /* bytes that the machine has */
+bool oaki_os_limited(void);                       /* is address space, or what of it is in use? */
 unsigned oaki_os_cpus(void);                      /* that this process may run on */
 uint64_t oaki_os_now_ns(void);                    /* monotonic */
 uint64_t oaki_os_wall_ns(void);                   /* since 1970 */

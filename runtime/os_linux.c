@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,6 +113,15 @@ size_t oaki_os_memory(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
     return pages > 0 ? (size_t)pages * oaki_os_page_size() : SIZE_MAX;
+}
+
+bool oaki_os_limited(void)
+{
+    static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
+    struct rlimit rl;
+    for (size_t i = 0; i < OAKI_COUNT(limits); i++)
+        if (getrlimit(limits[i], &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) return true;
+    return false;
 }
 
 unsigned oaki_os_cpus(void)

@@ -1,8 +1,11 @@
 /* consumer.c - a host's program: allocates, collects, and tells whose malloc it has.
  *
  * usage: consumer LIBRARY [MODULE]: fails unless malloc comes from a file named LIBRARY*. Calls
- * module_run of the module, which it dlopens. With -DMODULE it links nothing of Oakum's. */
+ * module_run of the module, which it dlopens. With -DMODULE it links nothing of Oakum's.
+ * consumer fill: uses all memory that there is, in one thread and then in two. */
 #include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,10 +21,39 @@ static int use(void)
     oak_memstats_read(&stats);
     return stats.num_gc > 0 ? 0 : -1;
 }
+
+static void *fill(void *arg)
+{
+    void **list = NULL, **object;
+    while ((object = oak_alloc(4096)) != NULL) {
+        *object = list;
+        list = object;
+    }
+    return errno == ENOMEM ? arg : NULL;
+}
+
+/* In threads, whose stacks hold nothing of it any more when they have ended. */
+static int fill_by(int n)
+{
+    static char yes;
+    pthread_t t[2];
+    pthread_attr_t attr;
+    void *filled;
+    int r = pthread_attr_init(&attr) || pthread_attr_setstacksize(&attr, 256 << 10);
+    for (int i = 0; i < n; i++) r |= pthread_create(&t[i], &attr, fill, &yes);
+    for (int i = 0; i < n && r == 0; i++)
+        if (pthread_join(t[i], &filled) != 0 || !filled) r = -1;
+    return r == 0 && use() == 0 ? 0 : -1;
+}
 #else
 static int use(void)
 {
     return 0;
+}
+
+static int fill_by(int n)
+{
+    return -n;
 }
 #endif
 
@@ -42,6 +74,7 @@ static int run_module(const char *module)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "fill") == 0) return fill_by(1) || fill_by(2) ? 4 : 0;
     if (argc < 2 || use() != 0 || (argc > 2 && run_module(argv[2]) != 0)) return 1;
     Dl_info info;
     void *address = dlsym(RTLD_DEFAULT, "malloc");
