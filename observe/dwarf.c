@@ -5,6 +5,7 @@
  * has the code. The line table gives the line of the innermost; each inlined call says from which
  * line of the next one it was made. */
 #include "dwarf.h"
+#include "object.h"
 #include <dlfcn.h>
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -40,7 +41,7 @@ bool oaki_dwarf_load(void)
 {
     if (self.tried) return self.library != NULL;
     self.tried = true;
-    void *lib = dlopen("libdw.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *lib = oaki_object_reader("libdw.so.1");
     if (!lib) return false;
 #define FIND(fn) \
     if (!(*(void **)&self.dw.fn = dlsym(lib, #fn))) return false;

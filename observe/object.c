@@ -2,6 +2,7 @@
  *
  * Owns: nothing. Bound: O(objects * segments). */
 #include "object.h"
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
@@ -97,4 +98,20 @@ const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
             return &o->item[i];
         }
     return NULL;
+}
+
+/* 2: the program, which comes first, has a dynamic linker. */
+static int look_for_linker(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    for (size_t i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_INTERP) return 2;
+    return 1;
+}
+
+void *oaki_object_reader(const char *library)
+{
+    if (dl_iterate_phdr(look_for_linker, NULL) != 2) return NULL;
+    return dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }

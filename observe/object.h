@@ -38,4 +38,9 @@ void oaki_objects_free(oaki_objects *o);
 const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
                                      const oaki_segment **segment);
 
+/* A library that reads the program's own code, loaded for good; NULL where there is none, or where
+ * the program is linked with -static: it would ask the C library that it brings along, which knows
+ * nothing of the program, and crash. */
+void *oaki_object_reader(const char *library);
+
 #endif

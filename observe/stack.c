@@ -4,6 +4,7 @@
  * A fork waits for a capture: it may hold a lock of the unwinder's, which the child would inherit.
  * Bound: O(frames), plus one search of a table for each of Oakum's own. */
 #include "stack.h"
+#include "object.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
 #include <dlfcn.h>
@@ -107,7 +108,7 @@ static void exclude_roots(void *lib)
 
 static void init(void)
 {
-    void *warm[4], *lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    void *warm[4], *lib = oaki_object_reader("libunwind.so.8");
     if (lib) exclude_roots(lib);
     void *fn = lib ? dlsym(lib, "unw_backtrace") : NULL;
     self.unwind = backtrace;

@@ -2,7 +2,7 @@
  *
  * usage: consumer LIBRARY [MODULE]: fails unless malloc comes from a file named LIBRARY*. Calls
  * module_run of the module, which it dlopens. With -DMODULE it links nothing of Oakum's.
- * consumer fill: uses all memory that there is, in one thread and then in two. */
+ * consumer fill: uses all memory that a limit allows, in one thread and then in two. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -25,7 +25,8 @@ static int use(void)
 static void *fill(void *arg)
 {
     void **list = NULL, **object;
-    while ((object = oak_alloc(4096)) != NULL) {
+    for (int n = 0; (object = oak_alloc(4096)) != NULL; n++) {
+        if (n == 100000) return NULL; /* nobody set a limit */
         *object = list;
         list = object;
     }
