@@ -91,6 +91,30 @@ START_TEST(help_goes_to_stdout_and_exits_0)
 }
 END_TEST
 
+/* Each command of the help, which has them indented by two, once more among the first lines of the
+ * manual. */
+START_TEST(the_manual_begins_with_every_command)
+{
+    static char manual[65536];
+    FILE *f = fopen(TEST_SRCDIR "/../docs/oakum.1.in", "r");
+    ck_assert_ptr_nonnull(f);
+    manual[fread(manual, 1, sizeof(manual) - 1, f)] = '\0';
+    fclose(f);
+    char *end = strstr(manual, ".SH DESCRIPTION");
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    OAKUM("help");
+    size_t n = 0;
+    for (const char *at = r.out; (at = strstr(at, "\n  ")) != NULL; n++) {
+        char name[16], line[32];
+        ck_assert_int_eq(sscanf(at += 3, "%15s", name), 1);
+        snprintf(line, sizeof(line), "oakum %s", name);
+        ck_assert_msg(strstr(manual, line) != NULL, "%s is missing", name);
+    }
+    ck_assert_uint_ge(n, 10);
+}
+END_TEST
+
 START_TEST(version_is_the_library_s)
 {
     char line[64];
@@ -295,6 +319,7 @@ Suite *suite_cmd_command(void)
     tcase_add_loop_test(c, the_test_s_own_json_reader_can_tell, 0, COUNT(json));
     tcase_add_loop_test(c, what_makes_no_sense_exits_2_with_one_clear_line, 0, COUNT(refused));
     tcase_add_loop_test(c, help_goes_to_stdout_and_exits_0, 0, COUNT(told));
+    tcase_add_test(c, the_manual_begins_with_every_command);
     tcase_add_test(c, version_is_the_library_s);
     tcase_add_test(c, info_shows_every_option_with_its_value);
     tcase_add_test(c, info_says_why_marks_are_in_stops);
