@@ -41,8 +41,8 @@ static size_t groups_of(const oaki_map_layout *l, const oaki_map_head *head, con
     return n;
 }
 
-/* Pointers are gathered, as the marker takes many at once at less cost than one by one. The tags may
- * have been freed by now: without checks of AddressSanitizer's. */
+/* Pointers are gathered, as the marker takes many at once at less cost than one by one. The tags
+ * may have been freed by now: without checks of AddressSanitizer's. */
 OAKI_NO_ASAN static void mark_segment(oak_marker *marker, void *object, size_t bytes)
 {
     const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
