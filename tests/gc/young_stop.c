@@ -230,7 +230,7 @@ static void *mutate(void *arg)
     size_t rounds = test_scale(400);
     for (size_t round = 0; round < rounds; round++) {
         write_some(t, &draw, &next);
-        if (round % 8 == 0) collect(OAKI_GC_DUE);
+        if (round % (rounds / 50 + 1) == 0) collect(OAKI_GC_DUE);
         if (test_draw(&draw) % 64 == 0) collect(OAKI_GC_ASKED);
         if (round % 50 == 0) check(t, next);
         AO_fetch_and_add1(&turns);
@@ -293,12 +293,12 @@ START_TEST(old_maps_that_grow_and_shrink)
     for (int round = 0; round < 3; round++) {
         for (size_t k = 0; k < n; k++) {
             *nodes_put(m, k) = make(k);
-            if (k % 3000 == 0) collect(OAKI_GC_DUE);
+            if (k % (n / 20) == 0) collect(OAKI_GC_DUE);
         }
         for (size_t k = 0; k < n; k++) {
             ck_assert(is_node(*nodes_get(m, k), k));
             nodes_delete(m, k);
-            if (k % 3000 == 0) collect(OAKI_GC_DUE);
+            if (k % (n / 20) == 0) collect(OAKI_GC_DUE);
         }
     }
     ck_assert_uint_ge(AO_load(&seen.minor), 40);
@@ -457,7 +457,7 @@ START_TEST(a_heap_that_grows_and_shrinks)
     c.tracking = OAK_TRACKING_USERFAULTFD;
     if (!start_with(c, 0)) return;
     oaki_debug_switches.verify = 0;
-    size_t most = test_slow() ? (size_t)20 << 20 : (size_t)100 << 20;
+    size_t most = (size_t)(test_slow() ? 60 : 100) << 20;
     for (int round = 0; round < 2; round++) {
         size_t n = most / sizeof(node), few = n / 6;
         node *keep = chain(few), *more = chain(n);

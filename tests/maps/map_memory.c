@@ -128,6 +128,9 @@ static void delete_as(order how, size_t n, size_t left)
     ck_assert_uint_eq(len, left);
 }
 
+/* Bytes; of the maps of a slow run each segment is a part that counts. */
+#define SEGMENTS ((size_t)384 << 10)
+
 /* However many are left, in whatever order: what is held is in proportion, nearly. */
 START_TEST(deletes_in_any_order_give_it_back)
 {
@@ -143,7 +146,7 @@ START_TEST(deletes_in_any_order_give_it_back)
     sort_keys(n, how);
     delete_as(how, n, n / part);
     size_t now = array_bytes(), all = held() - before;
-    ck_assert_msg(now <= array / 1000 * most, "%zu of %zu", now, array);
+    ck_assert_msg(now <= OAKI_MAX(array / 1000 * most, SEGMENTS), "%zu of %zu", now, array);
     ck_assert_msg(all <= OAKI_MAX(full / 1000 * most, (size_t)128 << 10), "%zu of %zu", all, full);
 }
 END_TEST

@@ -151,7 +151,7 @@ static void end_all(void)
 START_TEST(what_was_swept_is_filled_again)
 {
     begin();
-    size_t n = test_slow() ? 20000 : 120000;
+    size_t n = test_slow() ? 60000 : 120000;
     add_until(n);
     watch_all();
     sweep(n / 20, 0, 0);
