@@ -44,7 +44,7 @@ struct oak_zone {
     AO_t collections, failures;
     AO_t special;           /* 1: an object in it had a finalizer, a weak reference, ... (span.h) */
     size_t limit_bytes;     /* as it was given */
-    size_t dropped;         /* bytes that were in live objects of it when it was given back */
+    size_t dropped;         /* bytes of what was given back that the last mark has counted */
     size_t had;             /* pages, when it was discarded */
     uint64_t mallocs, bytes; /* by all caches: while a reader has stopped the world */
     size_t seen;            /* pages, by the checker; likewise */

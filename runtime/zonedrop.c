@@ -12,6 +12,7 @@
  *   and comes back into one, or goes; the zone waits for it. */
 #include "collector.h"
 #include "heap.h"
+#include "markbits.h"
 #include "os.h"
 #include "track.h"
 #include <errno.h>
@@ -41,6 +42,20 @@ static void forget_samples(const oaki_span *s)
         if (oaki_bit_get(h->alloc, off)) h->sampler.on.freed((char *)h->base + off);
 }
 
+/* Of the span's bytes, those that the last mark has counted, while its marks are there. */
+static size_t marked_bytes(const oaki_span *s, size_t bytes)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(oaki_span_start(s)), first = off >> 10, n = 0;
+    if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(off) ? bytes : 0;
+    const uint64_t *starts = oaki_class_starts[s->cls];
+    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
+        uint64_t x = h->alloc[first + w] & starts[w];
+        if (x) n += oaki_popcount(x & oaki_mark_gather(first + w));
+    }
+    return n * s->size;
+}
+
 /* It is in no list, and in no cache. */
 static void give_back(oak_zone *z, oaki_span *s)
 {
@@ -54,8 +69,10 @@ static void give_back(oak_zone *z, oaki_span *s)
     if (objects > 0) oaki_count_add(&h->frees[s->cls], objects);
     if (large) oaki_count_add(&h->large_free_bytes, bytes);
     oaki_zone_count_frees(z->id, objects, bytes);
-    oaki_count_sub_most(&h->live, bytes);
-    z->dropped += bytes;
+    bool waits = s->swept != (uint32_t)AO_load(&h->cycle);
+    size_t marked = waits || AO_load(&h->keeps_marks) != 0 ? marked_bytes(s, bytes) : bytes;
+    oaki_count_sub_most(&h->live, waits ? marked : bytes);
+    z->dropped += marked;
     if (s->types && !large) oaki_span_free_types(s);
     oaki_pages_free(s);
 }

@@ -4,6 +4,7 @@
 #include "gc/beside.h"
 #include "gc/event.h"
 #include "gc/gc.h"
+#include "gc/pace.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
@@ -378,6 +379,39 @@ START_TEST(what_waits_for_ever_is_counted_by_full_ones)
 }
 END_TEST
 
+static void fill_zone(void *arg)
+{
+    for (size_t i = 0; i < 100; i++) {
+        ck_assert_ptr_nonnull(oak_zone_alloc(arg, 40000));
+        for (size_t k = 0; k < 100; k++) ck_assert_ptr_nonnull(oak_zone_alloc(arg, 64));
+    }
+}
+
+/* Of what a zone had, only the old was part of what lives. */
+START_TEST(zones_that_come_and_go)
+{
+    if (!start(1000)) return;
+    size_t least = OLD * sizeof(node);
+    node **all = oak_alloc(100 * sizeof *all), *old = chain(OLD);
+    cycle(true);
+    for (int round = 0; round < 20; round++) {
+        oak_zone *z = oak_zone_new(NULL);
+        test_away(fill_zone, z);
+        for (size_t i = 0; i < 100; i++) all[i] = oak_zone_alloc(z, 40000);
+        if (round % 2) collect(OAKI_GC_DUE);
+        size_t live = oaki_pace_live();
+        memset(all, 0, 100 * sizeof *all);
+        ck_assert_int_eq(oak_zone_discard(z), 0);
+        collect(OAKI_GC_DUE);
+        ck_assert_uint_ge(oaki_pace_live(), least);
+        if (round % 2) ck_assert_uint_le(oaki_pace_live() + 100 * 40000, live);
+    }
+    ck_assert_uint_eq(AO_load(&seen.last_was_minor), 1);
+    ck_assert(is_node(old, OLD - 1));
+    test_assert_sound();
+}
+END_TEST
+
 #define BUFFER ((size_t)8 << 20)
 
 static void use_buffer(void *arg)
@@ -488,6 +522,7 @@ Suite *suite_gc_young_stop(void)
     tcase_add_test(t, old_maps_that_grow_and_shrink);
     tcase_add_test(t, weak_references_and_finalizers_of_young_ones);
     tcase_add_test(t, what_waits_for_ever_is_counted_by_full_ones);
+    tcase_add_test(t, zones_that_come_and_go);
     tcase_add_test(t, large_objects_that_are_being_made_are_young);
     tcase_add_test(t, a_child_has_marks_of_its_own);
     tcase_add_test(t, a_heap_that_grows_and_shrinks);
