@@ -208,6 +208,51 @@ START_TEST(memory_of_large_blocks_is_given_back)
 }
 END_TEST
 
+#ifdef OAKI_META_JEMALLOC
+/* What lies in mappings that hold one of the blocks. The built-in back end's may be one mapping
+ * with whatever lies beside them. */
+static size_t smaps_rss(const block *blocks, size_t n)
+{
+    char line[512];
+    size_t sum = 0, rss;
+    bool ours = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f)) {
+        uintptr_t lo, hi;
+        if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2) {
+            ours = false;
+            for (size_t i = 0; i < n && !ours; i++)
+                ours = (uintptr_t)blocks[i].p >= lo && (uintptr_t)blocks[i].p < hi;
+        } else if (ours && sscanf(line, "Rss: %zu kB", &rss) == 1) {
+            sum += rss << 10;
+        }
+    }
+    fclose(f);
+    return sum;
+}
+
+/* All that is handed out has been written, so that the system has memory for it; jemalloc's
+ * bookkeeping, which comes in 2 MiB, and the rest of its slabs have none yet. */
+START_TEST(what_is_said_to_be_held_is_what_smaps_says)
+{
+    unsigned seed = 1;
+    block *blocks = calloc(BLOCKS, sizeof *blocks);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i].n = random_size(&seed) + 1;
+        blocks[i].p = oaki_meta_alloc(blocks[i].n, OAKI_META_OTHER);
+        ck_assert_ptr_nonnull(blocks[i].p);
+        memset(blocks[i].p, 1, blocks[i].n);
+    }
+    size_t mapped = oaki_meta_mapped(), rss = smaps_rss(blocks, BLOCKS);
+    ck_assert_uint_ge(rss + ((size_t)4 << 20), mapped);
+    ck_assert_uint_le(rss, mapped + ((size_t)1 << 20));
+    for (size_t i = 0; i < BLOCKS; i++) oaki_meta_free(blocks[i].p, blocks[i].n, OAKI_META_OTHER);
+    free(blocks);
+}
+END_TEST
+#endif
+
 START_TEST(no_memory_is_a_value)
 {
     errno = 0;
@@ -305,6 +350,9 @@ Suite *suite_runtime_meta(void)
     tcase_add_test(tc, sizes_round_up_by_a_quarter_at_most);
     tcase_add_test(tc, freed_small_blocks_are_used_again);
     tcase_add_test(tc, memory_of_large_blocks_is_given_back);
+#ifdef OAKI_META_JEMALLOC
+    tcase_add_test(tc, what_is_said_to_be_held_is_what_smaps_says);
+#endif
     tcase_add_test(tc, no_memory_is_a_value);
     tcase_add_test(tc, a_table_grows_by_doubling);
     tcase_add_test(tc, a_forked_child_can_allocate);
