@@ -114,7 +114,7 @@ void oak_ephemeron_set(oak_ephemeron *e, void *value)
     void *key = (void *)AO_load(&e->key);
     if (key) AO_store(&e->value, (AO_t)value);
     /* in hand until here, so that the store doesn't come after a stop that has cleared both */
-    __asm__ __volatile__("" : : "r"(key) : "memory");
+    OAKI_HOLD(key);
 }
 
 /* ---- in a collection ---- */

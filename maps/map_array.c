@@ -75,6 +75,7 @@ void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s)
     struct oak_map_array_ *a = &m->array[i];
     char *segment = oaki_map_segment(m, a, s);
     if (!segment) return;
+    OAKI_HOLD(segment);
     a->dir[s] = NULL;
     oaki_map_segment_free(oaki_map_layout_of(m), segment);
 }
@@ -143,6 +144,14 @@ size_t oaki_map_array_groups(const oak_map *m, unsigned i)
 
 /* ---- segments ---- */
 
+/* What the directory says of a segment is no pointer into it: who takes one out or puts one in has
+ * the segment itself in hand all the while. */
+static void set_place(const oak_map *m, struct oak_map_array_ *a, size_t s, char *segment)
+{
+    a->dir[s] = segment - s * oaki_map_stride(m, a);
+    OAKI_HOLD(segment);
+}
+
 static bool make_segment(oak_map *m, unsigned i, size_t s)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -152,7 +161,7 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
     memset(tags, 0, groups * OAKI_MAP_GROUP);
     AO_compiler_barrier(); /* before anybody reads them through the segment */
     char *p = oaki_map_segment_new(m, (char *)tags, groups, slots);
-    if (p) a->dir[s] = p - s * oaki_map_stride(m, a);
+    if (p) set_place(m, a, s, p);
     return p != NULL;
 }
 
@@ -233,7 +242,8 @@ static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
     if (!p) return false;
     if (have) memcpy(p, old, have * OAK_MAP_SLOTS_ * l->entry_size);
     AO_compiler_barrier();
-    a->dir[s] = p - s * oaki_map_stride(m, a);
+    OAKI_HOLD(old);
+    set_place(m, a, s, p);
     m->more->tail[i] = (uint32_t)want;
     m->moves++;
     if (have) oaki_map_segment_free(l, old);

@@ -53,6 +53,11 @@
 #define OAKI_MAX(a, b) OAKI_PICK(OAKI_UNIQUE(left), OAKI_UNIQUE(right), a, >, b)
 #define OAKI_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* The pointer in variable p is in a register or on the stack here, as it is, and from here on the
+ * compiler knows no other value that it follows from. For one that elsewhere is only in a form that
+ * the collector doesn't know: a stop may come at any instruction outside of the runtime. */
+#define OAKI_HOLD(p) __asm__ __volatile__("" : "+r"(p) : : "memory")
+
 /* Round up or down to a power of two. Up wraps: the caller has bounded n. */
 #define OAKI_ALIGN_UP(n, a) (((n) + ((a)-1)) & ~(size_t)((a)-1))
 #define OAKI_ALIGN_DOWN(n, a) ((n) & ~(size_t)((a)-1))

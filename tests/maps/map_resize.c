@@ -6,6 +6,7 @@
 #include "tests/heap.h"
 #include "tests/maps/map_check.h"
 #include "tests/maps/model.h"
+#include "tests/step.h"
 
 #include <check.h>
 #include <signal.h>
@@ -85,31 +86,15 @@ static void on_trap(int sig)
         if (w.there[n / EACH][n % EACH] && !each.seen[n / EACH][n % EACH])
             each.broken = "each entry has a tag";
 }
-
-/* The trap flag, without a word below the stack pointer being touched. */
-static OAKI_NOINLINE void single_step(bool on)
-{
-    if (on)
-        __asm__ volatile("subq $128, %%rsp\n pushfq\n orq $0x100, (%%rsp)\n popfq\n"
-                         "leaq 128(%%rsp), %%rsp" ::: "cc", "memory");
-    else
-        __asm__ volatile("subq $128, %%rsp\n pushfq\n andq $~0x100, (%%rsp)\n popfq\n"
-                         "leaq 128(%%rsp), %%rsp" ::: "cc", "memory");
-}
-#else
-static void single_step(bool on)
-{
-    (void)on;
-}
 #endif
 
 static void put(size_t home, size_t i)
 {
     uint64_t k = key_of(home, i), *v;
     each.added = k;
-    if (each.on) single_step(true);
+    if (each.on) test_single_step(true);
     v = oak_map_put(w.m, &k);
-    if (each.on) single_step(false);
+    if (each.on) test_single_step(false);
     if (!v) ck_abort_msg("no memory");
     *v = home * EACH + i;
     w.len += !w.there[home][i];
@@ -122,9 +107,9 @@ static void delete(size_t home, size_t i)
     each.added = k;
     w.there[home][i] = false;
     w.len--;
-    if (each.on) single_step(true);
+    if (each.on) test_single_step(true);
     bool was = oak_map_delete(w.m, &k);
-    if (each.on) single_step(false);
+    if (each.on) test_single_step(false);
     ck_assert(was);
 }
 
