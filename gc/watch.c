@@ -78,21 +78,16 @@ size_t oaki_watch_take(size_t from, size_t to, bool again,
 
 static bool is_dense(size_t page)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    oaki_pte e = AO_int_load(&h->pte[page]);
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
     unsigned cls = e & OAKI_PTE_CLASS;
     if (!is_scanned(page)) return false;
     if (cls == OAKI_CLASS_LARGE) return oaki_mark_get(oaki_page_first(page) << OAKI_PAGE_SHIFT);
-    size_t size = oaki_classes[cls].size, bytes = 0, word = page * OAKI_PAGE_WORDS;
+    size_t size = oaki_classes[cls].size;
     const uint64_t *starts =
         oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
     if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
     if (oaki_mark_none(page)) return false;
-    for (size_t w = 0; w < OAKI_PAGE_WORDS; w++) {
-        uint64_t x = h->alloc[word + w] & starts[w];
-        if (x) bytes += oaki_popcount(x & oaki_mark_gather(word + w)) * size;
-    }
-    return bytes >= DENSE;
+    return oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, starts) * size >= DENSE;
 }
 
 static void protect_run(size_t from, size_t to, taking *t)

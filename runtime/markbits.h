@@ -83,6 +83,19 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
            oaki_mark_spread(x[3]) << 3;
 }
 
+/* Objects that are in A and in M, of `n` words of A from w on; `starts` has a bit for each slot's
+ * first granule in those words (oaki_class_starts). */
+OAKI_INLINE size_t oaki_mark_count(size_t w, size_t n, const uint64_t *starts)
+{
+    const uint64_t *alloc = oaki_the_heap.alloc + w;
+    size_t objects = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t x = alloc[i] & starts[i];
+        if (x) objects += oaki_popcount(x & oaki_mark_gather(w + i));
+    }
+    return objects;
+}
+
 /* Is no bit of M set of that page? */
 OAKI_INLINE bool oaki_mark_none(size_t page)
 {

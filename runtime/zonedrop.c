@@ -45,15 +45,9 @@ static void forget_samples(const oaki_span *s)
 /* Of the span's bytes, those that the last mark has counted, while its marks are there. */
 static size_t marked_bytes(const oaki_span *s, size_t bytes)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t off = oaki_heap_offset(oaki_span_start(s)), first = off >> 10, n = 0;
+    size_t off = oaki_heap_offset(oaki_span_start(s)), words = (size_t)s->npages * OAKI_PAGE_WORDS;
     if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(off) ? bytes : 0;
-    const uint64_t *starts = oaki_class_starts[s->cls];
-    for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        uint64_t x = h->alloc[first + w] & starts[w];
-        if (x) n += oaki_popcount(x & oaki_mark_gather(first + w));
-    }
-    return n * s->size;
+    return oaki_mark_count(off >> 10, words, oaki_class_starts[s->cls]) * s->size;
 }
 
 /* It is in no list, and in no cache. */
