@@ -2,6 +2,7 @@
 #include "tests/heap.h"
 
 #include "runtime/collector.h"
+#include "runtime/written.h"
 #include "tests/capture.h"
 
 #include <check.h>
@@ -100,6 +101,16 @@ void test_heap_start(oak_config c)
 {
     test_heap_start_stressed(c);
     test_no_stress();
+}
+
+bool test_heap_tracked(oak_config c, size_t minors)
+{
+    test_heap_start(c);
+    oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
+    oaki_debug_switches.minor = minors;
+    if (oaki_written_start()) return true;
+    printf("skipped: this system doesn't tell of written pages\n");
+    return false;
 }
 
 /* ---- roots ---- */

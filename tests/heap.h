@@ -27,6 +27,9 @@ oak_config test_config(void);
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
 void test_heap_start(oak_config c); /* both: without stress */
+/* Poison and the verifier, so many minor collections between two full ones, and pages are tracked.
+ * false: this system can't, which has been said. */
+bool test_heap_tracked(oak_config c, size_t minors);
 void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */
 
 /* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */

@@ -25,14 +25,9 @@ static bool start(void)
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
     c.tracking = tracking;
-    test_heap_start(c);
+    bool can = test_heap_tracked(c, minors);
     oaki_debug_switches.beside = 1;
-    oaki_debug_switches.poison = 1;
-    oaki_debug_switches.verify = 1;
-    oaki_debug_switches.minor = minors;
-    if (oaki_written_start()) return true;
-    printf("skipped: this system doesn't tell of written pages\n");
-    return false;
+    return can;
 }
 
 /* By faults it isn't always to be had: while libc has a new thread block all signals, say. */

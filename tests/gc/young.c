@@ -43,13 +43,9 @@ static bool start_with(oak_config c, size_t minors)
 {
     c.concurrent = c.background_sweep = 1;
     c.tracking = OAK_TRACKING_USERFAULTFD; /* by faults none is minor */
-    test_heap_start(c);
-    oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
-    oaki_debug_switches.minor = minors;
+    bool can = test_heap_tracked(c, minors);
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
-    if (oaki_written_start()) return true;
-    printf("skipped: this system doesn't tell of written pages\n");
-    return false;
+    return can;
 }
 
 static bool start(size_t minors)

@@ -278,16 +278,12 @@ static bool start(size_t beside)
     c.concurrent = 1;
     c.tracking = OAK_TRACKING_USERFAULTFD;
     if (beside) oaki_debug_switches.beside = 1;
-    test_heap_start(c);
+    bool can = test_heap_tracked(c, 5);
     oaki_debug_switches.beside = beside;
-    oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
-    oaki_debug_switches.minor = 5;
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
     bits = oak_type_bitmap("bits", LEAST, words);
     function = oak_type_function("function", LEAST, mark_function);
-    if (oaki_written_start()) return true;
-    printf("skipped: this system doesn't tell of written pages\n");
-    return false;
+    return can;
 }
 
 START_TEST(trees_are_whole)
