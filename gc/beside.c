@@ -53,7 +53,7 @@ static struct {
     unsigned int asked;  /* AO_int: one is to be begun */
     AO_t started;        /* 1: there is a thread, 2: it could not be had */
     AO_t cycle;          /* oaki_heap.cycle of the one that is under way */
-    AO_t worked;         /* nanoseconds, by whoever */
+    AO_t worked;         /* nanoseconds of processors, by whoever */
     size_t at, end, written; /* of the step that is done in pieces: offsets; pages it found */
     size_t clean;            /* bytes whose written pages are looked at in a piece */
     size_t taken;            /* pages that were protected, again and again */
@@ -157,11 +157,11 @@ static OAKI_NOINLINE bool go_stopped(bool (*piece)(void), bool *more)
 {
     oaki_thread *t = oaki_gc_stop_begin();
     bool mine = t && is_mine();
-    uint64_t at = oaki_os_now_ns();
+    uint64_t at = oaki_os_now_ns(), cpu = oaki_os_thread_cpu_ns();
     *more = mine && piece();
     at = oaki_os_now_ns() - at;
     self.stops_ns += at;
-    oaki_count_add(&self.worked, at);
+    oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
     if (t) oaki_gc_stop_end(t);
     if (*more) oaki_os_sleep_ns((unsigned)OAKI_MIN(at, LONG_NS));
     return mine;
@@ -171,9 +171,9 @@ static bool go_running(bool (*piece)(void), bool *more)
 {
     oaki_thread *t = oaki_enter();
     bool mine = is_mine();
-    uint64_t at = oaki_os_now_ns();
+    uint64_t cpu = oaki_os_thread_cpu_ns();
     *more = mine && piece();
-    oaki_count_add(&self.worked, oaki_os_now_ns() - at);
+    oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
     oaki_leave(t);
     return mine;
 }
@@ -413,11 +413,11 @@ static void ask(void)
 static void help(oaki_thread *t)
 {
     if (oaki_beside_state() == OAKI_BESIDE_MARKING && oaki_lock_try(&self.marker)) {
-        uint64_t at = oaki_os_now_ns();
+        uint64_t cpu = oaki_os_thread_cpu_ns();
         bool more = oaki_beside_state() == OAKI_BESIDE_MARKING;
         if (more) reach(oaki_worker(0));
         more = more && oaki_mark_some(oaki_worker(0), PIECE);
-        oaki_count_add(&self.worked, oaki_os_now_ns() - at);
+        oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
         oaki_lock_release(&self.marker);
         if (more) return;
     }

@@ -371,13 +371,15 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.stop_cpu = cpu1 - cpu0;
     uint64_t cpu3 = oaki_os_cpu_ns();
     c.cpu = cpu3 - cpu0;
+    c.cpu_end = cpu3;
     if (c.first_begin) c.beside = oaki_beside_cpu();
     if (c.first_begin) c.first += oaki_beside_root_stops();
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = c.end - c.begin - c.verify;
     count_pause(c.first + pause);
     if (c.first_begin) pace_beside(&c);
-    oaki_pace_cycle(c.end, pause + c.first + c.beside, cpu3, c.cpu + c.beside);
+    bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
+    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, cpu3, own ? c.cpu + c.beside : 0);
     note_times(&c, cpu2 - cpu1);
     note_after(&c);
     gc.start_told = false;

@@ -39,11 +39,12 @@ typedef struct oaki_cycle {
     /* where the mark was beside the program: the stop before it, and how long that was; else 0 */
     uint64_t first_begin, first;
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
-    uint64_t beside; /* worked beside the program, by whichever thread */
+    uint64_t beside; /* ns of processors beside the program, of whichever thread */
     uint64_t wall;       /* its end, since 1970 */
     uint64_t phase[OAKI_PHASES];
     uint64_t verify;     /* of OAKUM_DEBUG=verify, inside of the pause and part of no phase */
     uint64_t cpu;        /* of the process, from begin to end: stopping, marking, starting */
+    uint64_t cpu_end;    /* what the process had used at its end */
     uint64_t stop_cpu;   /* of these, stopping; line.mark_cpu is marking */
     int tid;             /* of the thread that collected */
     unsigned threads;    /* attached; all but the one that collected were stopped */

@@ -6,8 +6,8 @@
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
  * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
  * quarter, at most three quarters of the way. A limit that can't be met would collect without end:
- * the collector then takes at most half of the time, by putting the next cycle off until the
- * program has had as long as the last one worked.
+ * the collector then takes at most half of the processor time, by putting the next cycle off until
+ * the program has had as much as the last one.
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
  * torn decision only moves a cycle. */
@@ -22,6 +22,10 @@
 
 /* Live bytes; less is marked in a stop at once, of some 15 ms at most, and in less time overall. */
 #define LARGE ((size_t)64 << 20)
+
+/* The program counts as asleep when so many times what a cycle took go by before it has used the
+ * processor for as long. */
+#define ASLEEP 8
 
 static struct {
     AO_t percent;        /* as unsigned; (AO_t)-1: never */
@@ -134,13 +138,13 @@ size_t oaki_pace_goal(void)
     return OAKI_MAX(pace.goal, pace.live);
 }
 
-/* Under a limit: has the program had its half of the time? Otherwise let it go on for a while. By
- * the clock alone, a collector that had to wait for a processor would wait as long again; by
- * processor time alone, one of a program that sleeps. */
+/* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a
+ * while. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
+ * machine, where both wait for a processor. */
 static bool may_collect(void)
 {
     if (!pace.limited) return true;
-    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle) return true;
+    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle * ASLEEP) return true;
     if (oaki_os_cpu_ns() - pace.cpu_end >= pace.last_cpu) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
     return false;

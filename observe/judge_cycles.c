@@ -10,9 +10,9 @@
 #define LATEST 4 /* cycles whose times are kept */
 
 typedef struct cycle_times {
-    uint64_t worked, end;
-    size_t freed, before, live;
-    bool forced, over; /* over: the memory limit, by what is live alone */
+    uint64_t worked, end;       /* of processor time */
+    size_t freed, before, live; /* freed: or could have been, had it begun at its goal */
+    bool forced, over;          /* over: the memory limit, by what is live alone */
 } cycle_times;
 
 static struct {
@@ -33,9 +33,10 @@ static void unspin(void)
     AO_store_release(&self.spin, 0);
 }
 
-/* Did each of the last three free little, and all together take much of the time? A heap that is
- * being filled has nothing to free; but then there is ever more that is live. Under a limit below
- * what lives they free more, as they wait until the program has had its share. */
+/* Did each of the last three free little, and all together take much of the processor time that the
+ * process had? (The clock would count what other processes took.) A heap that is being filled has
+ * nothing to free; but then there is ever more that is live. Under a limit below what lives they
+ * free more, as they wait until the program has had its share. */
 static void look_for_thrash(uint64_t cycle)
 {
     uint64_t worked = 0;
@@ -63,20 +64,28 @@ static void look_for_thrash(uint64_t cycle)
     self.cycles.over = over;
 }
 
+/* A cycle beside the program begins before its goal, the earlier the slower the last one was: what
+ * it leaves for the next is not held against it. */
+static void note_freed(cycle_times *t, const oaki_cycle *c)
+{
+    bool due = c->why == OAKI_GC_DUE && c->line.goal > c->line.heap_start;
+    t->before = due ? c->line.goal : c->line.heap_start;
+    t->freed = t->before - OAKI_MIN(c->line.heap_live, t->before);
+}
+
 void oaki_cycles_note(const oaki_cycle *c)
 {
     size_t limit = AO_load(&oaki_the_heap.memory_limit);
     spin();
     if (!c->minor) self.cycles.live = c->line.heap_live;
     self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
-    self.latest[self.nlatest++ % LATEST] =
-        (cycle_times){ .worked = c->end - c->begin + c->first + c->beside,
-                       .end = c->end,
-                       .freed = c->freed,
-                       .before = c->line.heap_start,
-                       .live = c->line.heap_live,
-                       .forced = c->line.forced,
-                       .over = limit && c->line.heap_live > limit };
+    cycle_times *t = &self.latest[self.nlatest++ % LATEST];
+    *t = (cycle_times){ .worked = c->cpu + c->beside,
+                        .end = c->cpu_end,
+                        .live = c->line.heap_live,
+                        .forced = c->line.forced,
+                        .over = limit && c->line.heap_live > limit };
+    note_freed(t, c);
     look_for_thrash(c->line.cycle);
     unspin();
 }

@@ -126,8 +126,8 @@ static void judge_thrash(oaki_detector *d, const oaki_look *l)
     if (!f) return;
     f->now = (uint64_t)c->share;
     oaki_format(f->evidence, sizeof f->evidence,
-                "%.0f %% of the time in three collections up to cycle %llu, none of which freed "
-                "more than %.1f %% of the heap%s",
+                "%.0f %% of the processor time in three collections up to cycle %llu, none of "
+                "which could free more than %.1f %% of the heap%s",
                 c->share, (unsigned long long)c->thrash_cycle, c->freed,
                 c->over ? "; more is live than the memory limit allows" : "");
 }

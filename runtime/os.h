@@ -26,6 +26,7 @@ unsigned oaki_os_cpus(void);                      /* that this process may run o
 uint64_t oaki_os_now_ns(void);                    /* monotonic */
 uint64_t oaki_os_wall_ns(void);                   /* since 1970 */
 uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
+uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */
 int oaki_os_tid(void);
 void oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);

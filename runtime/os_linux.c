@@ -155,6 +155,11 @@ uint64_t oaki_os_cpu_ns(void)
     return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+uint64_t oaki_os_thread_cpu_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int oaki_os_tid(void)
 {
     return (int)syscall(SYS_gettid);

@@ -90,7 +90,7 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
     X(finalizer_ms,     int,  1000,    1, 86400000, "a finalizer that runs for longer is stuck") \
     X(finalizer_cycles, int,  16,      1, 1000000,  "fewer objects in finalizer cycles are not reported") \
     X(weak_dead,        size, 1024,    1, SIZE_MAX, "fewer dead weak references are not reported") \
-    X(thrash_share,     int,  25,      1, 100,      "percent of the time in collections, at least, over the last three") \
+    X(thrash_share,     int,  25,      1, 100,      "percent of the processor time in collections, at least, over the last three") \
     X(thrash_freed,     int,  10,      1, 100,      "and percent of the heap freed by each, at most") \
     X(fragmented_bytes, size, 16777216,0, SIZE_MAX, "smaller heaps are never called fragmented") \
     X(fragmented_ratio, int,  8,       2, 10000,    "bytes in spans for a live byte") \

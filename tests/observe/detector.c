@@ -481,7 +481,7 @@ START_TEST(thrashing_is_found_at_a_small_growth_setting_only)
     test_away(make_garbage, (void *)(uintptr_t)60000);
     oak_set_gc_percent(-1);
     ck_assert_int_eq(oak_detector_scan(), 1);
-    assert_found(OAK_FINDING_THRASH, "of the time in three collections");
+    assert_found(OAK_FINDING_THRASH, "of the processor time in three collections");
 }
 END_TEST
 

@@ -185,7 +185,7 @@ static outcome at_percent(scn *s, const char *what, const char *go, int percent)
 }
 
 /* Percent stays at 100: the limit alone makes it collect. So many tries, until the detector finds
- * thrash: it goes by the clock on the wall, by which collections take less of a busy machine. */
+ * thrash. */
 static outcome at_limit(scn *s, const char *what, const char *go, size_t bytes, int tries)
 {
     size_t old;
