@@ -16,6 +16,7 @@
  * of the homes that the unit's home has become. */
 #include "map.h"
 #include "hash.h"
+#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
 #include <string.h>
@@ -137,7 +138,7 @@ static bool was_given(const oak_map_iter *it, const oak_map_type *t, const char 
 static bool more_room(oak_map_iter *it)
 {
     uint32_t n = it->more_size ? it->more_size * 2 : 4 * OAK_MAP_UNIT;
-    struct oak_map_unit_ *unit = oak_alloc_noscan(n * sizeof *unit);
+    struct oak_map_unit_ *unit = OAKI_BESIDE(it->map, oak_alloc_noscan(n * sizeof *unit));
     if (!unit) return false;
     for (uint32_t i = 0; i < it->count; i++)
         unit[i] = it->more ? it->more[i]
@@ -308,7 +309,7 @@ static bool note_reseed(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (it->state == FIRST || it->state == WRAPPED) {
-        struct oak_map_order_ *o = oak_alloc(sizeof *o);
+        struct oak_map_order_ *o = OAKI_BESIDE(m, oak_alloc(sizeof *o));
         if (!o) return false;
         *o = (struct oak_map_order_){
             .before = it->given,

@@ -92,6 +92,37 @@ START_TEST(a_map_grows_at_home)
 }
 END_TEST
 
+/* What one notes of a crowded group is the map's neighbour, not of the zone that a step is in. */
+static uint64_t one_hash(const void *key, uint64_t seed, size_t size)
+{
+    (void)key;
+    (void)size;
+    return seed;
+}
+
+START_TEST(an_iterator_notes_at_home)
+{
+    enum { SAME = 500 };
+    static const oak_map_type type = { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = one_hash };
+    static oak_map_iter it;
+    static bool given[SAME];
+    oak_map *m = oak_map_new(&type, 0);
+    for (uint64_t k = 0; k < SAME; k++) ck_assert_ptr_nonnull(oak_map_put(m, &k));
+    oak_map_iter_init(&it, m);
+    (void)oak_zone_enter(away);
+    for (size_t i = 0; i < SAME / 2; i++) {
+        ck_assert(oak_map_iter_next(&it));
+        given[*(const uint64_t *)it.key] = true;
+    }
+    oak_zone_leave(away);
+    assert_nothing_away();
+    ck_assert_ptr_nonnull(oak_map_put(m, &(uint64_t){ SAME }));
+    while (oak_map_iter_next(&it))
+        if (*(const uint64_t *)it.key < SAME) given[*(const uint64_t *)it.key] = true;
+    for (size_t k = 0; k < SAME; k++) ck_assert_msg(given[k], "%zu was left out", k);
+}
+END_TEST
+
 START_TEST(a_map_of_the_default_zone_stays_there)
 {
     static oak_map *m;
@@ -181,6 +212,7 @@ Suite *suite_maps_zone(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 60);
     tcase_add_test(c, a_map_grows_at_home);
+    tcase_add_test(c, an_iterator_notes_at_home);
     tcase_add_test(c, a_map_of_the_default_zone_stays_there);
     tcase_add_test(c, the_classic_map_grows_at_home);
     tcase_add_test(c, what_is_built_on_maps_grows_at_home);
