@@ -284,7 +284,7 @@ static bool geometry(oaki_map_layout *l)
     t->key_size = key_size_of(t);
     if (t->key_size == 0 || t->key_size > PTRDIFF_MAX / 4 || t->value_size > PTRDIFF_MAX / 4)
         return false;
-    if (t->key == OAK_KEY_CUSTOM ? !t->hash : t->hash && t->equal) return false;
+    if (t->key == OAK_KEY_CUSTOM ? !t->hash : t->hash || t->equal) return false;
     size_t key = cell(t->key_size), value = cell(t->value_size);
     if (t->flags & ~(unsigned)(OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE | OAK_MAP_KEY_UPDATE))
         return false;
@@ -304,7 +304,8 @@ static bool geometry(oaki_map_layout *l)
     if (scan_value) l->words |= words_of(t->value_offset, value);
     if (l->words && t->entry_size % 8 != 0) return false;
     if (((t->flags & OAK_MAP_SCAN_KEY) && t->key_size % 8 != 0) ||
-        ((t->flags & OAK_MAP_SCAN_VALUE) && (t->value_size % 8 != 0 || t->value_offset % 8 != 0)))
+        ((t->flags & OAK_MAP_SCAN_VALUE) && t->value_size % 8 != 0) ||
+        (scan_value && t->value_offset % 8 != 0))
         return false;
     return true;
 }

@@ -7,9 +7,9 @@
  *
  * Threads: any number may read one map at once; reads never write. A write beside anything else
  * is misuse, which is fatal where it is seen, as in Go. Slots that a call returns are valid
- * until the next delete, clear, or put of a new key. A write attaches its thread; one that only
- * reads has to be attached (oak_thread_attach) to keep what it finds, as its stack is no root
- * otherwise. Everything that adds may collect; lookups,
+ * until the next delete, clear, or put of a new key. What changes a map's entries attaches its
+ * thread; one that only finds what is there, by get or put, has to be attached (oak_thread_attach)
+ * to keep it, as its stack is no root otherwise. Everything that adds may collect; lookups,
  * deletes and iterators allocate nothing, save an iterator that meets more than 30 keys in one
  * home group.
  *
@@ -61,7 +61,8 @@ typedef struct oak_map_type {
     size_t key_size; /* may be 0 where `key` tells */
     size_t value_size; /* may be 0: a set */
     /** Custom keys: any spread will do, the map mixes its seed in once more. Neither function may
-     * write to the map; a write is fatal. hash may leave by longjmp while a key is looked up or
+     * use the map: a write is fatal, and so is a read while the map moves entries. Without
+     * OAK_KEY_CUSTOM both are NULL. hash may leave by longjmp while a key is looked up or
      * put, not otherwise. Both may allocate. equal may be NULL: keys are equal when their bytes
      * are. */
     uint64_t (*hash)(const void *key, uint64_t seed, size_t size);

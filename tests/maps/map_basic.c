@@ -328,6 +328,9 @@ static const oak_map_type senseless[] = {
     { .key = OAK_KEY_CUSTOM, .hash = some_hash, .equal = some_equal },
     { .key = OAK_KEY_CUSTOM, .key_size = 8, .equal = some_equal },
     { .key = OAK_KEY_U64, .hash = some_hash, .equal = some_equal },
+    { .key = OAK_KEY_U64, .hash = some_hash },
+    { .key = OAK_KEY_U64, .equal = some_equal },
+    { .key = OAK_KEY_U64, .value_size = 200, .value_offset = 12, .entry_size = 24 }, /* in a cell */
     { .key = OAK_KEY_U32, .key_size = 8 },
     { .key = OAK_KEY_U64, .key_size = 4 },
     { .key = OAK_KEY_POINTER, .key_size = 2 },
