@@ -9,7 +9,8 @@
  * once are fatal where it is seen. Callbacks run with no lock held, in the thread whose call made
  * them due, and may use the cache; they may not leave by longjmp. Functions of the key's type run
  * under the lock: they may not use the cache, which is fatal, nor another locked structure, nor
- * leave by longjmp.
+ * leave by longjmp. As with any lock of a program, what another thread holds at a fork stays
+ * held in the child.
  *
  * A NULL cache reads as empty; to write to it is fatal. */
 #ifndef OAKUM_CACHE_H

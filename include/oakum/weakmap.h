@@ -8,7 +8,8 @@
  * Threads: with OAK_WEAK_LOCKED any may use a map at any time; without, one at a time, gets
  * included, and two at once are fatal where it is seen. Functions of the key's type run under the
  * lock: they may not use the map, which is fatal, nor another locked structure, nor leave by
- * longjmp.
+ * longjmp. As with any lock of a program, what another thread holds at a fork stays held in the
+ * child.
  *
  * A NULL map reads as empty; to write to it is fatal. */
 #ifndef OAKUM_WEAKMAP_H
@@ -26,9 +27,10 @@ enum { OAK_WEAK_LOCKED = 1 };
  * interning. A heap object. */
 typedef struct oak_weakvalue oak_weakvalue;
 
-/** Of the type, key, key_size, hash, equal and OAK_MAP_SCAN_KEY count, and are copied. A key that
- * points into its value keeps it: leave OAK_MAP_SCAN_KEY out then, the value keeps the key. NULL
- * with EINVAL or ENOMEM. */
+/** Of the type, key, key_size, hash, equal and OAK_MAP_SCAN_KEY count, and are copied. A key
+ * must not lead to its value, which it would keep: give a string its own copy. Nor may it live by
+ * its value alone, without OAK_MAP_SCAN_KEY: an entry, and so its key, is still looked at when the
+ * value has gone. NULL with EINVAL or ENOMEM. */
 OAK_API oak_weakvalue *oak_weakvalue_new(const oak_map_type *keys, unsigned flags, size_t hint);
 
 /** The value, or NULL when there is none or it has gone: it goes when no other reference is left,
