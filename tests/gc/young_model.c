@@ -294,7 +294,7 @@ START_TEST(trees_are_whole)
     for (uintptr_t i = 0; i < 2; i++) id[i] = test_start(run, (void *)(test_random() | 1));
     for (size_t i = 0; i < 2; i++) test_join(id[i]);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
-    ck_assert_uint_ge(AO_load(&seen.minor), 10);
+    ck_assert_uint_ge(AO_load(&seen.minor), test_slow() ? 1 : 10);
     test_assert_sound();
 }
 END_TEST
