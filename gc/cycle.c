@@ -152,7 +152,9 @@ static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 static void verify(oaki_cycle *c, uint64_t *t)
 {
     if (!oaki_debug_switches.verify) return;
+    uint64_t cpu = oaki_os_cpu_ns();
     oaki_verify();
+    c->verify_cpu = oaki_os_cpu_ns() - cpu;
     uint64_t now = oaki_os_now_ns();
     c->verify = now - *t;
     *t = now;
@@ -304,7 +306,7 @@ static void pace_beside(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
     oaki_pace_beside(c->minor, begun - OAKI_MIN(gc.live, begun), c->first_begin,
-                     ended - OAKI_MIN(begun, ended), c->end);
+                     ended - OAKI_MIN(begun, ended), c->end - c->verify);
 }
 
 /* Helpers are held from here on; nothing waits to be swept. When it began. */
@@ -370,7 +372,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.end = at;
     c.stop_cpu = cpu1 - cpu0;
     uint64_t cpu3 = oaki_os_cpu_ns();
-    c.cpu = cpu3 - cpu0;
+    c.cpu = cpu3 - cpu0 - c.verify_cpu;
     c.cpu_end = cpu3;
     if (c.first_begin) c.beside = oaki_beside_cpu();
     if (c.first_begin) c.first += oaki_beside_root_stops();
@@ -380,7 +382,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     if (c.first_begin) pace_beside(&c);
     bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
     oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, cpu3, own ? c.cpu + c.beside : 0);
-    note_times(&c, cpu2 - cpu1);
+    note_times(&c, cpu2 - cpu1 - c.verify_cpu);
     note_after(&c);
     gc.start_told = false;
     oaki_event_note(&c);

@@ -43,6 +43,7 @@ typedef struct oaki_cycle {
     uint64_t wall;       /* its end, since 1970 */
     uint64_t phase[OAKI_PHASES];
     uint64_t verify;     /* of OAKUM_DEBUG=verify, inside of the pause and part of no phase */
+    uint64_t verify_cpu; /* of all processors, for it; in no other figure either */
     uint64_t cpu;        /* of the process, from begin to end: stopping, marking, starting */
     uint64_t cpu_end;    /* what the process had used at its end */
     uint64_t stop_cpu;   /* of these, stopping; line.mark_cpu is marking */

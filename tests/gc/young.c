@@ -494,7 +494,7 @@ START_TEST(minor_ones_where_most_dies_young)
     if (!start_paced()) return;
     node *old = chain(n);
     oak_collect();
-    for (size_t i = 0; i < 10 * n; i++) {
+    for (size_t i = 0; i < 10 * n || (i < 40 * n && AO_load(&seen.minor) < 3); i++) {
         (void)!oak_alloc(sizeof(node));
         if (i % 20000 == 0) most = OAKI_MAX(most, test_stats().heap_alloc);
     }
