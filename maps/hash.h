@@ -1,6 +1,6 @@
 /* hash.h - the hashes that maps use, and the randomness behind their seeds.
  *
- * Owns:       nothing but a counter from which random numbers are made.
+ * Owns:       nothing but a secret and a counter from which random numbers are made.
  * Invariants: every bit of a hash depends on every bit of key and seed, so that a map may take its
  *             bucket from the low bits and its tag from the high ones.
  * Lock:       none; the counter is advanced by an atomic add.
@@ -27,7 +27,11 @@ uint64_t oaki_hash_bytes(const void *p, size_t n, uint64_t seed);
 /* +0 and -0 hash alike; a NaN hashes differently each time. */
 uint64_t oaki_hash_double(double d, uint64_t seed);
 
-/* 64 random bits, different in each process. Any thread. */
+/* SipHash-2-4 of the eight bytes of x (Aumasson and Bernstein, 2012): who doesn't have the key
+ * learns nothing from any number of results. */
+uint64_t oaki_hash_secret(uint64_t x, const uint64_t key[2]);
+
+/* 64 random bits, different in each process, a fork's child included. Any thread. */
 uint64_t oaki_hash_random(void);
 
 #endif

@@ -2,6 +2,8 @@
 #include "maps/hash.h"
 #include <check.h>
 #include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Pinned, as stored hashes and recorded runs depend on them. */
 START_TEST(golden_values)
@@ -91,6 +93,33 @@ START_TEST(random_numbers_differ)
 }
 END_TEST
 
+/* The value that its authors publish for the bytes 0 to 7 under the key of the bytes 0 to 15. */
+START_TEST(siphash_is_siphash)
+{
+    const uint64_t key[2] = { UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908) };
+    ck_assert_uint_eq(oaki_hash_secret(key[0], key), UINT64_C(0x93f5f5799a932462));
+}
+END_TEST
+
+START_TEST(a_forks_child_has_its_own)
+{
+    uint64_t mine, its;
+    int pipes[2], status;
+    (void)oaki_hash_random();
+    ck_assert_int_eq(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        its = oaki_hash_random();
+        _exit(write(pipes[1], &its, sizeof its) != sizeof its);
+    }
+    mine = oaki_hash_random();
+    ck_assert_int_eq(read(pipes[0], &its, sizeof its), sizeof its);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_uint_ne(its, mine);
+}
+END_TEST
+
 Suite *suite_maps_hash(void)
 {
     Suite *s = suite_create("maps_hash");
@@ -102,6 +131,8 @@ Suite *suite_maps_hash(void)
     tcase_add_test(tc, the_seed_matters);
     tcase_add_test(tc, doubles);
     tcase_add_test(tc, random_numbers_differ);
+    tcase_add_test(tc, siphash_is_siphash);
+    tcase_add_test(tc, a_forks_child_has_its_own);
     suite_add_tcase(s, tc);
     return s;
 }
