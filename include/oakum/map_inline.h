@@ -349,7 +349,7 @@ OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, s
     return e ? oak_map_value_(t, e, value_offset) : NULL;
 }
 
-/* The key may be one that an iterator gave: it is looked at no more once entries move. */
+/* The key may lie in the map: nobody looks at it there once entries move. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
@@ -399,12 +399,28 @@ OAK_END_DECLS
 
 /* ---- typed maps ---- */
 
+#ifdef __SIZEOF_INT128__
+__extension__ typedef __int128 oak_map_int128_;
+__extension__ typedef unsigned __int128 oak_map_uint128_;
+#endif
+
 /* Is T scanned; what kind of key is it? */
 #ifdef __cplusplus
 extern "C++" {
+template <class T> struct oak_map_number_ {
+    static constexpr bool value = std::is_arithmetic<T>::value || std::is_enum<T>::value;
+};
+#ifdef __SIZEOF_INT128__ /* no arithmetic types where extensions are off */
+template <> struct oak_map_number_<oak_map_int128_> {
+    static constexpr bool value = true;
+};
+template <> struct oak_map_number_<oak_map_uint128_> {
+    static constexpr bool value = true;
+};
+#endif
 template <class T> struct oak_map_traits_ {
-    static constexpr bool scanned = !std::is_arithmetic<T>::value && !std::is_enum<T>::value &&
-                                    sizeof(T) % 8 == 0;
+    static constexpr bool scanned = !oak_map_number_<T>::value && sizeof(T) % 8 == 0;
+    static constexpr bool wide = std::is_same<T, long double>::value;
     static constexpr bool text = std::is_same<T, const char *>::value ||
                                  std::is_same<T, char *>::value;
     static constexpr bool real = std::is_same<T, float>::value || std::is_same<T, double>::value;
@@ -418,11 +434,18 @@ template <class T> struct oak_map_traits_ {
 }
 #define OAK_MAP_SCANNED_(T) (oak_map_traits_<T>::scanned)
 #define OAK_MAP_KIND_(T) (oak_map_traits_<T>::kind)
+#define OAK_MAP_WIDE_(T) (oak_map_traits_<T>::wide)
 #else
 /* clang-format off */
-#define OAK_MAP_SCANNED_(T) (sizeof(T) % 8 == 0 && _Generic(*(T *)0, \
+#ifdef __SIZEOF_INT128__
+#define OAK_MAP_INT128_ oak_map_int128_: 0, oak_map_uint128_: 0,
+#else
+#define OAK_MAP_INT128_
+#endif
+#define OAK_MAP_SCANNED_(T) (sizeof(T) % 8 == 0 && _Generic(*(T *)0, OAK_MAP_INT128_ \
     long: 0, unsigned long: 0, long long: 0, unsigned long long: 0, double: 0, long double: 0, \
     default: 1))
+#define OAK_MAP_WIDE_(T) _Generic(*(T *)0, long double: 1, default: 0)
 #define OAK_MAP_KIND_(T) _Generic(*(T *)0, \
     char *: OAK_KEY_CSTRING, const char *: OAK_KEY_CSTRING, oak_slice: OAK_KEY_SLICE, \
     float: OAK_KEY_DOUBLE, double: OAK_KEY_DOUBLE, \
@@ -446,9 +469,13 @@ template <class T> struct oak_map_traits_ {
  * name_iter_init(&it, m); while (name_iter_next(&it)) it.key, it.value are pointers. They mean what
  * the oak_map_ functions of that name do, and name_map(m) is the map that those take. Integers,
  * enums and pointers are compared as such, char pointers by their text, oak_slice by its bytes,
- * floating point as by ==, structs by their bytes, padding included. Keys and values that are no
- * numbers and whose size is a multiple of 8 are scanned for pointers. */
-#define OAK_MAP_DEFINE(name, K, V) OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
+ * floating point as by ==, structs by their bytes, padding included. A long double, with padding of
+ * any kind, needs OAK_MAP_DEFINE_WITH. Keys and values that are no numbers and whose size is a
+ * multiple of 8 are scanned for pointers. */
+#define OAK_MAP_DEFINE(name, K, V) \
+    typedef char name##_with_long_double_keys_needs_OAK_MAP_DEFINE_WITH \
+        [OAK_MAP_WIDE_(K) ? -1 : 1]; \
+    OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
 
 /** The same with functions of your own: uint64_t hash(const K *key, uint64_t seed), bool
  * equal(const K *a, const K *b). */
