@@ -10,9 +10,8 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define CROWDED 200 /* groups behind its home: chance puts no entry there (docs/maps.md) */
-
-#define NEAR 32     /* the same, in an array that is filled as it should be */
+#define CROWDED 200 /* groups in a row that entries went past: no chance (docs/maps.md) */
+#define NEAR 32     /* groups behind its home: none, in an array that is filled as it should be */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
 #define HINT_DELETES ((size_t)64) /* that a hint outlives, at least; and a fourth of its groups */
@@ -153,17 +152,52 @@ static bool is_nan(const oak_map_type *t, const void *key)
     return t->key == OAK_KEY_DOUBLE && !oak_map_equal_(t, key, key);
 }
 
-/* Put far behind its home: that may have given the map a new seed, and the entry another place. */
-static OAKI_COLD void *value_when_crowded(oak_map *m, uint64_t hash, const void *key, void *value)
+/* Groups in a row, before the home of a tag and from there on, that entries of its kind went past:
+ * whoever looks for one that isn't there goes through them. */
+static size_t run_of(const oak_map *m, size_t home, unsigned tag)
 {
-    const oak_map_type *t = m->type;
-    uint64_t moves = m->moves;
-    oaki_map_crowded(m, hash);
-    if (m->moves == moves) return value;
-    hash = oak_map_hash_with_(t, key, m->seed, m->mult);
-    char *at, *e = oak_map_find_(m, t, m->entry_size, hash, key, &at);
-    return oak_map_value_(t, e, m->value_offset);
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t from = home, to = home;
+    while (from > 0 && a->dir[(from - 1) >> a->gbits] &&
+           oak_map_went_past_((char *)oaki_map_tags(a, from - 1), tag))
+        from--;
+    while (oak_map_went_past_((char *)oaki_map_tags(a, to), tag)) to++;
+    return to - from;
 }
+
+/* Its tag's place; where entries crowd, perhaps after the map has taken a new seed. NULL: no
+ * memory. */
+static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
+{
+    size_t past = 0;
+    uint64_t p = oak_map_position_(*hash);
+    uint8_t *tag = oaki_map_take_slot(m, p > m->last, p, oak_map_tag_(*hash), e, &past);
+    if (!tag || past == 0 || m->resizing) return tag;
+    size_t run = run_of(m, oaki_map_home(&m->array[0], p), oak_map_tag_(*hash));
+    if (run < CROWDED) {
+        if (past >= NEAR && m->len >= (size_t)SPARSE << m->bits)
+            oaki_map_grow_next(m); /* dense in places */
+        return tag;
+    }
+    if (m->len >= m->limit || !oaki_map_crowded(m, *hash, run)) return tag;
+    *hash = oak_map_hash_with_(m->type, key, m->seed, m->mult);
+    p = oak_map_position_(*hash);
+    return oaki_map_take_slot(m, false, p, oak_map_tag_(*hash), e, &past);
+}
+
+/* A key may lie in the map, as a value or as what an iterator gave: it is read no more once entries
+ * move. Larger ones never lie among them. */
+OAKI_INLINE const void *keep_key(const oak_map_type *t, void *own, const void *key)
+{
+    if (t->key_size > OAK_MAP_INDIRECT_) return key;
+    if (t->key_size == 8) return memcpy(own, key, 8);
+    return memcpy(own, key, t->key_size);
+}
+
+typedef union own_key {
+    char bytes[OAK_MAP_INDIRECT_];
+    long double aligned;
+} own_key;
 
 /* All that is rare: a NaN, a resize that begins, a large key or value, a group that is full or not
  * there. */
@@ -172,18 +206,12 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     const oak_map_type *t = m->type;
     void *key_cell = NULL, *value_cell = NULL;
     char *e;
-    size_t past = 0;
-    uint64_t own[2]; /* a NaN's key */
-    if (is_nan(t, key)) {
-        memcpy(own, key, t->key_size);
-        hash = choose_nan(m, own);
-        key = own;
-    }
+    own_key own;
+    key = keep_key(t, &own, key);
+    if (is_nan(t, key)) hash = choose_nan(m, own.bytes);
     if (m->len >= m->limit && !m->resizing) oaki_map_grow(m);
-    uint64_t p = oak_map_position_(hash);
-    uint8_t *tag = make_cells(m, t, &key_cell, &value_cell)
-                       ? oaki_map_take_slot(m, p > m->last, p, oak_map_tag_(hash), &e, &past)
-                       : NULL;
+    uint8_t *tag =
+        make_cells(m, t, &key_cell, &value_cell) ? take_slot(m, &hash, key, &e) : NULL;
     if (!tag) {
         m->busy = 0;
         errno = ENOMEM;
@@ -195,10 +223,6 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     oaki_map_told(e);
     m->len++;
     m->moves++;
-    if (past >= NEAR && !m->resizing && m->len > (size_t)SPARSE << m->bits && past < CROWDED)
-        oaki_map_grow_next(m); /* dense in places */
-    if (past >= CROWDED && !m->resizing && m->len <= m->limit)
-        value = value_when_crowded(m, hash, key, value);
     m->busy = 0;
     return value;
 }
@@ -209,12 +233,10 @@ static void begin_write(void)
     oaki_attach("a map is written");
 }
 
-void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
+OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
-    begin_write();
-    if (OAKI_UNLIKELY(m->resizing)) oaki_map_step(m, true);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t g = oaki_map_home(a, p);
     uint8_t *tags = oaki_map_tags(a, g);
@@ -232,6 +254,21 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
     m->moves++;
     m->busy = 0;
     return value;
+}
+
+static OAKI_NOINLINE void *step_and_add(oak_map *m, uint64_t hash, const void *key)
+{
+    own_key own;
+    key = keep_key(m->type, &own, key);
+    oaki_map_step(m, true);
+    return add(m, hash, key);
+}
+
+void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
+{
+    begin_write();
+    if (OAKI_UNLIKELY(m->resizing)) return step_and_add(m, hash, key);
+    return add(m, hash, key);
 }
 
 /* ---- removing ---- */
@@ -362,7 +399,8 @@ void oak_map_clear(oak_map *m)
 void oak_map_misuse_(const oak_map *m, int what)
 {
     static const char *const text[] = {
-        [OAK_MAP_READ_] = "concurrent map read and map write",
+        [OAK_MAP_READ_] =
+            "concurrent map read and map write, or a read by the map's own hash or equal",
         [OAK_MAP_WRITE_] = "concurrent map writes, or a write by the map's own hash or equal",
         [OAK_MAP_ITERATE_] = "concurrent map iteration and map write",
         [OAK_MAP_NIL_] = "assignment to entry in nil map",

@@ -72,15 +72,15 @@ typedef struct oaki_map_head {
 /* What a map of one group does without. */
 struct oak_map_more_ {
     uint64_t growths, shrinks, reseeds;
-    uint64_t reorder_at;  /* oak_map.moves from which on crowding may have a new seed */
+    uint64_t crowding;    /* groups that puts where entries crowd had in a row, since a new seed */
     size_t groups[2];     /* that each array has tags for, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */
     size_t released;      /* groups of array[1], at its beginning, whose tags have no memory */
     size_t looked;        /* segments that were looked at while shrinking waited */
     uint32_t wait;        /* writes until a resize is tried again that found no memory */
-    size_t same_hash;
     bool bad_hash;
+    bool reseeded;        /* or tried to */
     bool back;            /* shrinking was given up: the frontier goes back */
     bool halve;           /* it had gone too far: then not by more than half */
     uint64_t deleted;     /* the position of the last entry that was */
@@ -219,9 +219,9 @@ void oaki_map_set_limits(oak_map *m);
 void oaki_map_grow(oak_map *m);
 void oaki_map_grow_next(oak_map *m); /* at the next entry */
 void oaki_map_shrink(oak_map *m); /* begin */
-/* An entry of this hash was put far behind its home: is it the hash function? May give the map a
- * new seed. */
-void oaki_map_crowded(oak_map *m, uint64_t hash);
+/* An entry of this hash is to be put where entries went past so many groups in a row: is it the
+ * hash function? true: the map has a new seed. */
+bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
 
 /* ---- map_stats.c ---- */
 

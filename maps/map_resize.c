@@ -26,6 +26,7 @@
 #define RETRY 64       /* writes until a resize is tried again that found no memory */
 #define FEW 2048       /* entries that may be moved at one go */
 #define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
+#define CHARGE 16      /* groups for an entry */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define SOON 16 /* part of the limit, at its end, in which an array's memory is made ready */
 #define SOON_FROM ((size_t)1 << 20) /* bytes of a larger array */
@@ -374,19 +375,21 @@ static bool reorder(oak_map *m, unsigned bits)
     return done;
 }
 
-/* As many writes lie between two new seeds as there were entries to move, at least: who sees each
- * seed can't have more than a constant share of the time. */
-void oaki_map_crowded(oak_map *m, uint64_t hash)
+/* A new seed costs as much as looking at CHARGE groups for each entry, and comes when that many
+ * were looked at for want of one. */
+bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
 {
-    if (!oaki_map_need_more(m) || m->more->bad_hash) return;
-    if (m->moves < m->more->reorder_at) return;
-    uint64_t p = oak_map_position_(hash);
-    const struct oak_map_array_ *a = &m->array[p > m->last];
-    size_t same = oaki_map_same_hash(m, a, oaki_map_home(a, p), hash);
-    m->more->same_hash = OAKI_MAX(m->more->same_hash, same);
-    if (same >= OAKI_MAP_COLLISIONS)
-        m->more->bad_hash = true;
-    else if (reorder(m, m->bits))
-        m->more->reseeds++;
-    m->more->reorder_at = m->moves + m->len;
+    if (!oaki_map_need_more(m) || m->more->bad_hash) return false;
+    m->more->crowding += run;
+    if (m->more->reseeded && m->more->crowding < m->len * CHARGE) return false;
+    m->more->reseeded = true;
+    m->more->crowding = 0;
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t home = oaki_map_home(a, oak_map_position_(hash));
+    size_t same = oaki_map_same_hash(m, a, home, hash) + 1;
+    /* what keys of another kind share under one seed, they don't under the next */
+    m->more->bad_hash = same >= OAKI_MAP_COLLISIONS && m->type->key == OAK_KEY_CUSTOM;
+    if (m->more->bad_hash || !reorder(m, m->bits)) return false;
+    m->more->reseeds++;
+    return true;
 }

@@ -130,6 +130,51 @@ START_TEST(an_attacker_who_sees_each_seed)
 }
 END_TEST
 
+/* It takes few entries to crowd a piece of a large map, and a new seed takes them all. */
+START_TEST(a_new_seed_comes_when_its_cost_was_paid)
+{
+    enum { N = 180000, FROM = 100, ROW = 230, EACH = 8, ROUNDS = 10 };
+    start();
+    oak_map *m = oak_map_new(&oak_map_u64_u64, N);
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t k = oak_map_mix_(i, 0, 1);
+        oak_map_put(m, &k);
+    }
+    for (int round = 0; round < ROUNDS; round++)
+        for (uint64_t i = EACH * (uint64_t)round; i < EACH * ((uint64_t)round + 1); i++)
+            for (uint64_t h = FROM; h < FROM + ROW; h++) {
+                uint64_t hash = h << (64 - m->bits) | UINT64_C(1) << 24 | (i + 1);
+                uint64_t k = model_unmix(hash, m->seed, m->mult);
+                oak_map_put(m, &k);
+            }
+    ck_assert_uint_ge(stats_of(m).reseeds, 1);
+    ck_assert_uint_le(stats_of(m).reseeds, 2);
+}
+END_TEST
+
+/* One full home after the other, each of which pushes one entry into the next: no entry is far from
+ * its home, but a lookup goes through all of them. */
+START_TEST(an_attacker_who_builds_a_row)
+{
+    enum { BITS = 12, ROW = 1500 };
+    start();
+    oak_map *m = oak_map_new(&oak_map_u64_u64, (size_t)12 << BITS);
+    oak_map_set_seed(m, test_random());
+    uint64_t seed = m->seed, mult = m->mult, from = 100;
+    size_t bits = m->bits, n = 0;
+    for (uint64_t h = from; h < from + ROW; h++)
+        for (uint64_t i = 0; i < OAK_MAP_SLOTS_ + (h == from); i++) {
+            uint64_t hash = h << (64 - bits) | (i << 3 | 1) << 24 | i;
+            uint64_t k = model_unmix(hash, seed, mult);
+            *(uint64_t *)oak_map_put(m, &k) = n++;
+        }
+    oak_map_stats s = stats_of(m);
+    ck_assert_uint_eq(bits, BITS);
+    ck_assert_uint_ge(s.reseeds, 1);
+    assert_spread(m);
+}
+END_TEST
+
 /* Iterators on their way while the map takes new seeds: the model holds them to their rule. Here,
  * that many reseeds between two steps are survived. */
 START_TEST(iterators_that_reseeds_pass)
@@ -208,6 +253,46 @@ START_TEST(a_reseed_while_an_iterator_is_among_overflow)
                     ck_abort_msg("stop %zu: key %zu of home %zu was given %d times", stop, i, h,
                                  given[i << BITS | h]);
     }
+}
+END_TEST
+
+/* ---- keys that equal nothing ---- */
+
+static bool seed_is_known;
+
+static uint64_t crowds_once(const void *key, uint64_t seed, size_t size)
+{
+    uint64_t k = oak_map_load8_(key);
+    (void)size;
+    return seed_is_known && seed == 1 ? k : oak_map_mix_(k, seed, seed | 1);
+}
+
+static bool never(const void *a, const void *b, size_t size)
+{
+    (void)a, (void)b, (void)size;
+    return false;
+}
+
+/* The value that a put returns is the new entry's, though none can be looked up. */
+START_TEST(a_new_seed_for_keys_that_equal_nothing)
+{
+    static const oak_map_type t = { .key = OAK_KEY_CUSTOM, .key_size = 8, .value_size = 8,
+                                    .hash = crowds_once, .equal = never };
+    static bool given[ATTACK];
+    start();
+    seed_is_known = true;
+    oak_map *m = oak_map_new(&t, 0);
+    oak_map_iter it;
+    oak_map_set_seed(m, 1);
+    craft(m, 7);
+    put_all(m);
+    ck_assert_uint_ge(stats_of(m).reseeds, 1);
+    for (oak_map_iter_init(&it, m); oak_map_iter_next(&it);) {
+        uint64_t i = *(uint64_t *)it.value;
+        if (i >= ATTACK || keys[i] != *(const uint64_t *)it.key || given[i]) ck_abort_msg("given");
+        given[i] = true;
+    }
+    ck_assert_uint_eq(oak_map_len(m), ATTACK);
 }
 END_TEST
 
@@ -343,6 +428,9 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_loop_test(tc, an_attacker_with_the_seed_is_noticed, 0, OAKI_COUNT(tops));
     tcase_add_loop_test(tc, an_attacker_without_the_seed_gets_nothing, 0, 2);
     tcase_add_test(tc, an_attacker_who_sees_each_seed);
+    tcase_add_test(tc, a_new_seed_comes_when_its_cost_was_paid);
+    tcase_add_test(tc, an_attacker_who_builds_a_row);
+    tcase_add_test(tc, a_new_seed_for_keys_that_equal_nothing);
     tcase_add_test(tc, iterators_that_reseeds_pass);
     tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);

@@ -109,7 +109,7 @@ typedef struct meeting {
 } meeting;
 
 #define WRITES "oakum: concurrent map writes"
-#define READ "oakum: concurrent map read and map write"
+#define READ "oakum: concurrent map read and map write, or a read by the map's own hash or equal"
 #define ITERATION "oakum: concurrent map iteration and map write"
 #define WRITTEN "in a lookup"
 #define FROM_HASH "a write by the map's own hash"

@@ -1,6 +1,7 @@
 /* map_semantics.c - what Go's own tests of its map check, each with a test of this map: NaN keys,
  * zeros of both signs, which key stays, iteration while entries are deleted, added or cleared and
  * while the map grows or shrinks, the order of iteration. (A hash that leaves: map_misuse.c.) */
+#include "maps/map.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -80,6 +81,68 @@ START_TEST(many_nans_lie_as_far_apart_as_other_keys)
     ck_assert_uint_le(s.longest_probe, 12);
     ck_assert_uint_eq(s.reseeds, 0);
     ck_assert(!s.bad_hash && s.mean_probe < 1.5);
+}
+END_TEST
+
+/* ---- keys that lie in the map ---- */
+
+/* Of the entries that the next write moves, whose segment it may free; or of any. */
+static uint64_t *value_that_moves(oak_map *m, uint64_t any)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    if (!m->resizing) return oak_map_get(m, &any);
+    for (size_t h = oaki_map_home(a, m->last + 1), n = 0; n < 2; n++, h++) {
+        unsigned used = h < oaki_map_homes(a) ? oaki_map_used(oaki_map_tags(a, h)) : 0;
+        if (used) return (uint64_t *)(void *)(oaki_map_entry(m, a, h, oaki_ctz(used)) + 8);
+    }
+    return oak_map_get(m, &any);
+}
+
+/* A value is the next key: what a put reads as its key moves, and its memory goes, in that put. */
+START_TEST(a_value_as_the_next_key)
+{
+    enum { N = 30000, LEFT = 100 };
+    start();
+    oaki_debug_switches.poison = 1;
+    oak_map *m = oak_map_new(&oak_map_u64_u64, 0);
+    oak_map_put(m, &(uint64_t){ 0 });
+    for (uint64_t i = 1; i < N; i++) {
+        uint64_t *v = value_that_moves(m, i - 1);
+        *v = i;
+        if (*(uint64_t *)oak_map_put(m, v) != 0) ck_abort_msg("%lu: not new", (unsigned long)i);
+        if (!oak_map_get(m, &i)) ck_abort_msg("%lu: another key", (unsigned long)i);
+    }
+    for (uint64_t i = LEFT, key; i < N; i++) {
+        if (!oak_map_delete(m, &i)) ck_abort_msg("%lu", (unsigned long)i);
+        uint64_t *v = value_that_moves(m, i % LEFT);
+        *v = key = N + i;
+        *(uint64_t *)oak_map_put(m, v) = i;
+        if (!oak_map_delete(m, &key)) ck_abort_msg("%lu: another key", (unsigned long)i);
+    }
+    ck_assert_uint_eq(oak_map_len(m), LEFT);
+}
+END_TEST
+
+/* The only keys that an iterator gives and a put adds again. */
+START_TEST(a_nan_that_an_iterator_gave)
+{
+    enum { N = 20000 };
+    start();
+    oak_map *m = oak_map_new(&oak_map_double_u64, 0);
+    oak_map_iter it;
+    *(uint64_t *)oak_map_put(m, &(double){ NAN }) = 1;
+    while (oak_map_len(m) < N) {
+        oak_map_iter_init(&it, m);
+        for (size_t n = 0; n < 100 && oak_map_iter_next(&it); n++) {
+            uint64_t *v = oak_map_put(m, it.key);
+            if (*v != 0) ck_abort_msg("not new");
+            *v = 1;
+        }
+    }
+    size_t given = 0;
+    for (oak_map_iter_init(&it, m); oak_map_iter_next(&it); given++)
+        if (!isnan(*(const double *)it.key) || *(uint64_t *)it.value != 1) ck_abort_msg("given");
+    ck_assert_uint_eq(given, oak_map_len(m));
 }
 END_TEST
 
@@ -325,6 +388,8 @@ Suite *suite_maps_map_semantics(void)
     TCase *tc = tcase_create("semantics");
     tcase_add_test(tc, each_put_of_a_nan_adds_an_entry);
     tcase_add_test(tc, many_nans_lie_as_far_apart_as_other_keys);
+    tcase_add_test(tc, a_value_as_the_next_key);
+    tcase_add_test(tc, a_nan_that_an_iterator_gave);
     tcase_add_test(tc, a_put_of_the_other_zero_changes_the_key);
     tcase_add_loop_test(tc, an_equal_key_stays_or_is_replaced_as_the_type_says, 0, 2);
     tcase_add_loop_test(tc, the_same_with_keys_of_their_own_object, 0, 2);
