@@ -96,13 +96,23 @@ static bool move_next(oak_map *m)
     return true;
 }
 
+/* In groups from h to `end`; if these are the last homes, in what lies behind them, too. */
+static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
+{
+    const struct oak_map_array_ *a = &m->array[i];
+    size_t n = 0, to = end == oaki_map_homes(a) ? oaki_map_array_groups(m, i) : end;
+    for (size_t g = h; g < to; g++)
+        if (g < end || a->dir[g >> a->gbits])
+            n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+    return n;
+}
+
 /* Shrinking makes one home of 2^levels. Entries that were deleted in the order of positions leave
  * the rest as dense as it was: do the homes that come next, from where a new one begins, fit? */
-static bool is_dense(const struct oak_map_array_ *a, size_t h, unsigned levels)
+static bool is_dense(const oak_map *m, unsigned i, size_t h, unsigned levels)
 {
-    size_t end = OAKI_MIN(h + ((size_t)LOOK << levels), oaki_map_homes(a)), n = 0;
-    for (size_t g = h; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
-    return n << (levels + 1) > (end - h) * OAKI_MAP_FILL;
+    size_t end = OAKI_MIN(h + ((size_t)LOOK << levels), oaki_map_homes(&m->array[i]));
+    return entries_in(m, i, h, end) << (levels + 1) > (end - h) * OAKI_MAP_FILL;
 }
 
 static bool turn_back(oak_map *m)
@@ -159,7 +169,7 @@ static bool is_too_much(const oak_map *m, bool adds)
     unsigned levels = m->array[0].shift - a->shift;
     size_t h = oaki_map_home(a, m->last + 1), most = ((size_t)OAKI_MAP_FILL << m->bits) / 2;
     if (adds && levels > 1 && m->len >= most) return true;
-    return (h & (((size_t)1 << (levels - 1)) - 1)) == 0 && is_dense(a, h, levels);
+    return (h & (((size_t)1 << (levels - 1)) - 1)) == 0 && is_dense(m, 1, h, levels);
 }
 
 /* In EMPTYths of a home that isn't. */
@@ -305,10 +315,10 @@ void oaki_map_grow_next(oak_map *m)
 static unsigned levels_of(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0];
-    size_t end = OAKI_MIN((size_t)SAMPLE, oaki_map_homes(a)), n = 0;
+    size_t end = OAKI_MIN((size_t)SAMPLE, oaki_map_homes(a)), n;
     unsigned levels = 1;
-    if (is_dense(a, 0, 1)) return 0;
-    for (size_t g = 0; g < end; g++) n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+    if (is_dense(m, 0, 0, 1)) return 0;
+    n = entries_in(m, 0, 0, end);
     if (n * 4 > end * OAKI_MAP_FILL) return 0;
     if (!m->more || m->more->halve) return 1;
     while (levels < OAKI_MIN(LEVELS, (unsigned)m->bits) && n << (levels + 1) <= end * THIN)

@@ -239,6 +239,22 @@ START_TEST(turned_back_before_the_end_of_a_chain)
 }
 END_TEST
 
+/* Entries that lie behind the last home count where it is decided how far to shrink: those in homes
+ * are deleted first. */
+START_TEST(what_lies_behind_the_homes_needs_room)
+{
+    start(&oak_map_u64_u64);
+    for (size_t n = 0; n < 2 * EACH; n++) put(62 + n / EACH, n % EACH);
+    for (size_t n = 0; n < 2 * EACH; n++) {
+        oak_map_stats s;
+        delete(62 + n / EACH, n % EACH);
+        look();
+        oak_map_stats_read(w.m, &s);
+        if (s.load > 1) ck_abort_msg("%zu keys in %zu groups", s.len, s.groups);
+    }
+}
+END_TEST
+
 /* ---- at any instruction ---- */
 
 #if defined(__x86_64__)
@@ -344,6 +360,7 @@ Suite *suite_maps_map_resize(void)
     tcase_add_test(tc, adds_turn_shrinking_back);
     tcase_add_loop_test(tc, turned_back_in_the_middle_it_goes_on, 30, 42);
     tcase_add_test(tc, turned_back_before_the_end_of_a_chain);
+    tcase_add_test(tc, what_lies_behind_the_homes_needs_room);
     suite_add_tcase(s, tc);
 #if defined(__x86_64__)
     tc = tcase_create("at any instruction");
