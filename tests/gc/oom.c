@@ -22,13 +22,22 @@ static void start(void)
 
 static void **list; /* what is held, each by its first word */
 
-static size_t fill(size_t size)
+static size_t filled; /* objects, by the last fill */
+
+static void fill_list(void *arg)
 {
-    size_t n = 0;
+    size_t size = *(size_t *)arg, n = 0;
     errno = 0;
     for (void **p; (p = oak_alloc(size)) != NULL; list = p, n++) *p = list;
     ck_assert_int_eq(errno, ENOMEM);
-    return n;
+    filled = n;
+}
+
+/* On a stack of its own: the list's head, left anywhere on this one, would hold all of it. */
+static size_t fill(size_t size)
+{
+    test_away(fill_list, &size);
+    return filled;
 }
 
 /* ---- heap_max ---- */
