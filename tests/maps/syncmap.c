@@ -230,7 +230,7 @@ START_TEST(deleted_entries_are_gone_with_the_next_collection)
     oak_syncmap_stats full = stats();
     ck_assert_uint_eq(full.entries, KEYS);
     ck_assert_uint_le(full.bytes, 96 * KEYS);
-    ck_assert_uint_le(full.deepest, 10);
+    ck_assert_uint_le(full.deepest, 14); /* two hashes share 56 bits in 1 of 10^7 such maps */
     ck_assert_uint_eq(full.same_hash, 1);
     test_away(delete_all, NULL);
     ck_assert_uint_eq(stats().entries, 0);
