@@ -100,6 +100,7 @@ oak_weak *oak_weak_new(void *p)
 
 void *oak_weak_get(oak_weak *w)
 {
+    if (OAKI_UNLIKELY(!w)) return NULL;
     /* what is read has to be in a stack that is scanned */
     if (OAKI_UNLIKELY(oaki_tls_mcache == &oaki_mcache_none) && !oaki_thread_attach_self())
         return NULL;

@@ -85,6 +85,7 @@ uint64_t oaki_classic_random(oak_classic_map *m)
 
 void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
 {
+    if (!m) oak_fatal("oakum: oak_classic_set_seed: NULL is no map");
     if (m->written) oak_fatal("oakum: oak_classic_set_seed: the map has been written already");
     m->seeded = true;
     m->rng = seed;

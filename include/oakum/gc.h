@@ -148,7 +148,7 @@ typedef struct oak_weak oak_weak;
 /** NULL with ENOMEM. p may point into an object. Fatal when p is not ours. */
 OAK_API oak_weak *oak_weak_new(void *p);
 
-/** What it refers to, or NULL when that has gone. Cleared before finalizers run. */
+/** What it refers to, or NULL when that has gone, or w is NULL. Cleared before finalizers run. */
 OAK_API void *oak_weak_get(oak_weak *w);
 
 /** A heap object that keeps value alive while both it and key are alive (Hayes 1997). */

@@ -173,6 +173,7 @@ START_TEST(oak_free_of_the_object_clears)
     ck_assert_ptr_null(oak_weak_get(a));
     ck_assert_ptr_null(oak_weak_get(b));
     ck_assert_uint_eq(oaki_weak_count(), 0);
+    ck_assert_ptr_null(oak_weak_get(NULL)); /* what oak_weak_new gives when there is no memory */
 }
 END_TEST
 

@@ -181,9 +181,15 @@ static void seed_late(void *arg OAKI_UNUSED)
     oak_classic_set_seed(map, 1);
 }
 
-START_TEST(a_seed_after_a_put)
+static void seed_nil(void *arg OAKI_UNUSED)
 {
-    expect(seed_late, NULL, "oak_classic_set_seed");
+    oak_classic_set_seed(NULL, 1);
+}
+
+START_TEST(a_seed_after_a_put_or_of_no_map)
+{
+    expect(seed_late, NULL, "oak_classic_set_seed: the map has been written");
+    expect(seed_nil, NULL, "oak_classic_set_seed: NULL is no map");
 }
 END_TEST
 
@@ -195,7 +201,7 @@ Suite *suite_maps_classic_misuse(void)
     tcase_add_test(tc, a_write_from_the_hash_of_an_evacuation);
     tcase_add_test(tc, a_write_that_ends_after_another_did);
     tcase_add_test(tc, a_put_in_a_nil_map);
-    tcase_add_test(tc, a_seed_after_a_put);
+    tcase_add_test(tc, a_seed_after_a_put_or_of_no_map);
     suite_add_tcase(s, tc);
     return s;
 }
