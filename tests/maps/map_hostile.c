@@ -175,6 +175,34 @@ START_TEST(an_attacker_who_builds_a_row)
 }
 END_TEST
 
+static void assert_apart(const oak_map *a, const oak_map *b)
+{
+    ck_assert_uint_ne(a->seed, b->seed);
+    ck_assert_uint_ne(a->mult, b->mult);
+    ck_assert(a->mult % 2 == 1 && b->mult % 2 == 1); /* a bijection */
+}
+
+/* When it is made, when somebody knew them, and when a test says which. */
+START_TEST(seeds_and_multipliers_are_each_maps_own)
+{
+    oak_map *m[4], before;
+    start();
+    for (size_t i = 0; i < 4; i++) m[i] = oak_map_new(&oak_map_u64_u64, 0);
+    assert_apart(m[0], m[1]);
+    for (size_t i = 0; i < 2; i++) {
+        before = *m[i];
+        for (uint64_t n = 0; m[i]->seed == before.seed; n++) {
+            uint64_t k = crafted(m[i], 5, 30, n);
+            oak_map_put(m[i], &k);
+        }
+        assert_apart(m[i], &before);
+        oak_map_set_seed(m[i + 2], 1 + i);
+    }
+    assert_apart(m[0], m[1]);
+    assert_apart(m[2], m[3]);
+}
+END_TEST
+
 /* Iterators on their way while the map takes new seeds: the model holds them to their rule. Here,
  * that many reseeds between two steps are survived. */
 START_TEST(iterators_that_reseeds_pass)
@@ -431,6 +459,7 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_test(tc, a_new_seed_comes_when_its_cost_was_paid);
     tcase_add_test(tc, an_attacker_who_builds_a_row);
     tcase_add_test(tc, a_new_seed_for_keys_that_equal_nothing);
+    tcase_add_test(tc, seeds_and_multipliers_are_each_maps_own);
     tcase_add_test(tc, iterators_that_reseeds_pass);
     tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);
