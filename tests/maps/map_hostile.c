@@ -375,6 +375,22 @@ START_TEST(a_bad_hash_is_right_and_reported)
 }
 END_TEST
 
+/* Though few of its entries are left: no new seed will be tried. */
+START_TEST(a_bad_hash_stays_known)
+{
+    enum { LEFT = 8 };
+    start();
+    spread = to_one;
+    oak_map *m = oak_map_new(&custom, 0);
+    for (uint64_t k = 0; k < ATTACK; k++) oak_map_put(m, &k);
+    for (uint64_t k = LEFT; k < ATTACK; k++) oak_map_delete(m, &k);
+    oak_map_stats s = stats_of(m);
+    ck_assert_uint_eq(s.same_hash, LEFT);
+    ck_assert(s.bad_hash);
+    ck_assert_uint_eq(s.reseeds, 0);
+}
+END_TEST
+
 /* ---- good hashes ---- */
 
 static uint64_t counted(uint64_t k)
@@ -463,6 +479,7 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_test(tc, iterators_that_reseeds_pass);
     tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);
+    tcase_add_test(tc, a_bad_hash_stays_known);
     tcase_add_loop_test(tc, good_hashes_are_as_expected, 0, OAKI_COUNT(sequences));
     suite_add_tcase(s, tc);
     return s;
