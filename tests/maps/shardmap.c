@@ -132,6 +132,41 @@ START_TEST(keys_spread_over_parts_and_in_them)
 }
 END_TEST
 
+typedef struct ranged {
+    const void *key[2];
+    size_t n;
+} ranged;
+
+static bool note_key(const void *key, void *value, void *ctx)
+{
+    ranged *r = ctx;
+    (void)value;
+    r->key[r->n++] = *(const void *const *)key;
+    return true;
+}
+
+/* Which of two keys is in the part before is another question for each map: nobody knows keys that
+ * are all in one part. Of texts, whose hash takes nothing but the seed, too. */
+START_TEST(no_two_maps_part_keys_alike)
+{
+    enum { MAPS = 64 };
+    static const void *const numbers[] = { (void *)8, (void *)16 }, *const texts[] = { "a", "b" };
+    const void *const *key = _i ? texts : numbers;
+    size_t first = 0;
+    for (size_t i = 0; i < MAPS; i++) {
+        ranged r = { .n = 0 };
+        map = oak_shardmap_new(_i ? &oak_map_cstring_u64 : &oak_map_ptr_u64, 256, 0);
+        for (size_t k = 0; k < 2; k++)
+            ck_assert_int_eq(oak_shardmap_put(map, &key[k], NULL), 0);
+        ck_assert_int_eq(oak_shardmap_range(map, note_key, &r), 0);
+        ck_assert_uint_eq(r.n, 2);
+        first += r.key[0] == key[0];
+    }
+    ck_assert_uint_gt(first, 0);
+    ck_assert_uint_lt(first, MAPS);
+}
+END_TEST
+
 START_TEST(a_hint_spares_growth)
 {
     map = oak_shardmap_new(&oak_map_u64_u64, 8, 100000);
@@ -415,6 +450,7 @@ Suite *suite_maps_shardmap(void)
     tcase_add_test(c, an_unmade_map_reads_as_empty);
     tcase_add_test(c, parts_are_counted_in_powers_of_two);
     tcase_add_test(c, keys_spread_over_parts_and_in_them);
+    tcase_add_loop_test(c, no_two_maps_part_keys_alike, 0, 2);
     tcase_add_test(c, a_hint_spares_growth);
     tcase_add_test(c, range_gives_each_entry_once);
     tcase_add_test(c, deleted_entries_are_gone_with_the_next_collection);
