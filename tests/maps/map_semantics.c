@@ -84,6 +84,28 @@ START_TEST(many_nans_lie_as_far_apart_as_other_keys)
 }
 END_TEST
 
+/* Iterators tell keys by their bytes. Of a float's four million payloads, chance would give some to
+ * two of so many NaNs. */
+START_TEST(no_two_nans_have_the_same_bytes)
+{
+    enum { N = 20000, PAYLOADS = 1 << 22 };
+    static bool seen[PAYLOADS];
+    const oak_map_type t = { .key = OAK_KEY_DOUBLE, .key_size = sizeof(float), .value_size = 8 };
+    start();
+    oak_map *m = oak_map_new(&t, 0);
+    for (int i = 0; i < N; i++) oak_map_put(m, &(float){ NAN });
+    oak_map_iter it;
+    size_t given = 0;
+    for (oak_map_iter_init(&it, m); oak_map_iter_next(&it); given++) {
+        uint32_t bits;
+        memcpy(&bits, it.key, sizeof bits);
+        if (seen[bits % PAYLOADS]) ck_abort_msg("%x twice", bits);
+        seen[bits % PAYLOADS] = true;
+    }
+    ck_assert_uint_eq(given, N);
+}
+END_TEST
+
 /* ---- keys that lie in the map ---- */
 
 /* Of the entries that the next write moves, whose segment it may free; or of any. */
@@ -387,6 +409,7 @@ Suite *suite_maps_map_semantics(void)
     Suite *s = suite_create("maps_map_semantics");
     TCase *tc = tcase_create("semantics");
     tcase_add_test(tc, each_put_of_a_nan_adds_an_entry);
+    tcase_add_test(tc, no_two_nans_have_the_same_bytes);
     tcase_add_test(tc, many_nans_lie_as_far_apart_as_other_keys);
     tcase_add_test(tc, a_value_as_the_next_key);
     tcase_add_test(tc, a_nan_that_an_iterator_gave);
