@@ -181,6 +181,26 @@ START_TEST(who_was_never_attached_may_write)
 }
 END_TEST
 
+static void *add_one(void *arg)
+{
+    test_expect(oaki_thread_self() == NULL, __LINE__);
+    *(uint64_t *)oak_map_put(map, &(uint64_t){ 2 }) = 2;
+    test_expect(oaki_thread_self() != NULL, __LINE__);
+    return arg;
+}
+
+/* Nothing is allocated: the write itself attaches. */
+START_TEST(who_adds_where_there_is_room_is_attached)
+{
+    start();
+    map = oak_map_new(&oak_map_u64_u64, 0);
+    *(uint64_t *)oak_map_put(map, &(uint64_t){ 1 }) = 1;
+    test_join(test_start(add_one, NULL));
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+    ck_assert_uint_eq(oak_map_len(map), 2);
+}
+END_TEST
+
 /* ---- and that do nothing but read, of what guards itself ---- */
 
 static oak_cache *cache;
@@ -228,6 +248,7 @@ Suite *suite_maps_map_threads(void)
     TCase *tc = tcase_create("threads");
     tcase_add_test(tc, segments_come_and_go_beside_a_collection);
     tcase_add_loop_test(tc, who_was_never_attached_may_write, 0, OAKI_COUNT(writers));
+    tcase_add_test(tc, who_adds_where_there_is_room_is_attached);
     tcase_add_test(tc, a_reader_holds_what_it_got);
     suite_add_tcase(s, tc);
     return s;
