@@ -291,6 +291,22 @@ START_TEST(growing_loses_no_entry_at_any_instruction)
 }
 END_TEST
 
+/* Into larger segments, one after the other, which have to hold the entries before they are
+ * there. */
+START_TEST(a_tail_that_grows_loses_no_entry_at_any_instruction)
+{
+    if (test_slow()) return;
+    start(&oak_map_u64_u64);
+    for (size_t n = 0; n < HOMES * 8; n++) put(n % HOMES, n / HOMES);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    ck_assert_uint_eq(w.m->bits, BITS);
+    begin_to_look();
+    for (size_t i = 8; i < EACH; i++) put(HOMES - 1, i);
+    ck_assert_uint_ge(w.m->more->tail[0], 4);
+    end_looking();
+}
+END_TEST
+
 START_TEST(shrinking_and_turning_back_lose_no_entry_at_any_instruction)
 {
     if (test_slow()) return;
@@ -365,6 +381,7 @@ Suite *suite_maps_map_resize(void)
 #if defined(__x86_64__)
     tc = tcase_create("at any instruction");
     tcase_add_test(tc, growing_loses_no_entry_at_any_instruction);
+    tcase_add_test(tc, a_tail_that_grows_loses_no_entry_at_any_instruction);
     tcase_add_test(tc, shrinking_and_turning_back_lose_no_entry_at_any_instruction);
     suite_add_tcase(s, tc);
 #endif
