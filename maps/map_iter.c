@@ -45,14 +45,26 @@ struct oak_map_order_ {
 
 /* ---- fingerprints ---- */
 
-static uint64_t fingerprint(const oak_map_type *t, const char *e)
+/* Of an entry that is looked at here and now, under any seed; a custom hash may not write. */
+static uint64_t hash_under(const oak_map *m, const char *e, uint64_t seed, uint64_t mult)
 {
+    const oak_map_type *t = m->type;
+    uint64_t moves = m->moves;
+    size_t len = m->len;
+    uint64_t hash = oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult);
+    if (t->key == OAK_KEY_CUSTOM && (m->moves != moves || m->len != len))
+        oak_map_misuse_(m, OAK_MAP_HASH_);
+    return hash;
+}
+
+static uint64_t fingerprint(const oak_map *m, const char *e)
+{
+    const oak_map_type *t = m->type;
     if (t->key == OAK_KEY_DOUBLE) {
         double d = oak_map_load_real_(e, t->key_size) + 0.0; /* a put may change the sign of 0 */
         return ~oak_map_load8_(&d);
     }
-    if (t->flags & OAK_MAP_KEY_UPDATE)
-        return oak_map_hash_with_(t, oaki_map_entry_key(t, e), 1, 1);
+    if (t->flags & OAK_MAP_KEY_UPDATE) return hash_under(m, e, 1, 1);
     if (t->key_size == 8 || t->key_size > OAK_MAP_INDIRECT_) return ~oak_map_load8_(e);
     if (t->key_size == 4) return oak_map_load4_(e);
     if (t->key_size < 8) {
@@ -83,12 +95,9 @@ static home home_of(const oak_map *m, uint64_t p)
     return h;
 }
 
-/* Where an entry that is looked at here and now has its home; a custom hash may not write. */
-static uint64_t position(const oak_map *m, const oak_map_type *t, const char *e)
+static uint64_t position(const oak_map *m, const char *e)
 {
-    uint64_t moves = m->moves, p = oaki_map_entry_position(m, t, e);
-    if (t->key == OAK_KEY_CUSTOM && m->moves != moves) oak_map_misuse_(m, OAK_MAP_HASH_);
-    return p;
+    return oak_map_position_(hash_under(m, e, m->seed, m->mult));
 }
 
 /* The entry of group g that has this fingerprint and whose position is in [lo, hi), or NULL. (The
@@ -96,12 +105,11 @@ static uint64_t position(const oak_map *m, const oak_map_type *t, const char *e)
 static char *find_in_group(const oak_map *m, const struct oak_map_array_ *a, size_t g,
                            uint64_t print, uint64_t lo, uint64_t hi)
 {
-    const oak_map_type *t = m->type;
     unsigned used = oaki_map_used(oaki_map_tags(a, g));
     for (; used; used &= used - 1) {
         char *e = oaki_map_entry(m, a, g, oaki_ctz(used));
-        if (fingerprint(t, e) != print) continue;
-        uint64_t p = position(m, t, e);
+        if (fingerprint(m, e) != print) continue;
+        uint64_t p = position(m, e);
         if (p >= lo && p < hi) return e;
     }
     return NULL;
@@ -125,11 +133,10 @@ static char *find_print(const oak_map *m, uint64_t lo, uint64_t hi, uint64_t pri
 /* ---- making a unit ---- */
 
 /* A reseed gave up an order: was this entry given in it? */
-static bool was_given(const oak_map_iter *it, const oak_map_type *t, const char *e)
+static bool was_given(const oak_map_iter *it, const char *e)
 {
     for (const struct oak_map_order_ *o = it->given; o; o = o->before) {
-        uint64_t p =
-            oak_map_position_(oak_map_hash_with_(t, oaki_map_entry_key(t, e), o->seed, o->mult));
+        uint64_t p = oak_map_position_(hash_under(it->map, e, o->seed, o->mult));
         if (o->wrapped ? p >= o->start || p < o->hi : p >= o->start && p < o->hi) return true;
     }
     return false;
@@ -164,15 +171,14 @@ static bool append(oak_map_iter *it, uint64_t print, uint32_t at)
 static bool make_list(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
-    const oak_map_type *t = m->type;
     for (size_t g = h->g;; g++) {
         const uint8_t *tags = oaki_map_tags(h->a, g);
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used);
             const char *e = oaki_map_entry(m, h->a, g, slot);
-            uint64_t p = position(m, t, e);
-            if (p < it->lo || p >= it->hi || (it->given && was_given(it, t, e))) continue;
-            if (!append(it, fingerprint(t, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
+            uint64_t p = position(m, e);
+            if (p < it->lo || p >= it->hi || (it->given && was_given(it, e))) continue;
+            if (!append(it, fingerprint(m, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
         if (tags[OAK_MAP_SLOTS_] == 0) return true;
     }
@@ -188,15 +194,14 @@ static bool is_crossed(const struct oak_map_array_ *a, size_t g)
 static bool note_crossers(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
-    const oak_map_type *t = m->type;
     unsigned told = oaki_map_tags(h->a, h->g)[OAK_MAP_SLOTS_];
     it->count = OAK_MAP_SLOTS_;
     for (size_t g = h->g; told;) {
         const uint8_t *tags = oaki_map_tags(h->a, ++g);
         for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
             const char *e = oaki_map_entry(m, h->a, g, oaki_ctz(some));
-            if (position(m, t, e) >= h->hi) continue;
-            if (!append(it, fingerprint(t, e), 0)) return false;
+            if (position(m, e) >= h->hi) continue;
+            if (!append(it, fingerprint(m, e), 0)) return false;
         }
         told &= tags[OAK_MAP_SLOTS_];
     }
@@ -226,7 +231,7 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
         return;
     }
     for (; used; used &= used - 1)
-        it->print[oaki_ctz(used)] = fingerprint(t, e + oaki_ctz(used) * size);
+        it->print[oaki_ctz(used)] = fingerprint(m, e + oaki_ctz(used) * size);
 }
 
 /* The unit is what is in the home group. */
@@ -296,7 +301,7 @@ static char *next_of_list(oak_map_iter *it)
         size_t g = h.g + where / 16;
         if (!oaki_map_tags(h.a, g)[slot]) continue;
         e = oaki_map_entry(m, h.a, g, slot);
-        if (fingerprint(m->type, e) == print) return e;
+        if (fingerprint(m, e) == print) return e;
     }
     it->next = it->count = 0;
     it->searching = false;

@@ -1,0 +1,126 @@
+/* map_iter.c - the default map's iterators where it is the hash that decides: entries that lie
+ * outside of their homes, and hashes that write. */
+#include "maps/map.h"
+#include "tests/capture.h"
+#include "tests/heap.h"
+#include "tests/maps/model.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+Suite *suite_maps_map_iter(void);
+
+/* Of two homes, which one group each has, the first has two entries more than its group takes. */
+enum { FIRST = OAK_MAP_SLOTS_ + 2, SECOND = 3, ALL = FIRST + SECOND };
+
+static oak_map *map;
+static size_t calls_left;     /* of the hash, until it writes */
+static void (*in_hash)(void); /* then, once */
+static bool wrote;
+
+/* A key's first word is its hash, but for what the map makes of it. */
+static uint64_t hash(const void *key, uint64_t seed OAKI_UNUSED, size_t size OAKI_UNUSED)
+{
+    void (*fn)(void) = in_hash;
+    if (fn && calls_left-- == 0) {
+        in_hash = NULL;
+        wrote = true;
+        fn();
+    }
+    return oak_map_load8_(key);
+}
+
+/* Under the seed that the map has now. */
+static uint64_t word_of(uint64_t home, uint64_t i)
+{
+    return model_unmix(home << 63 | (i + 1) << 24 | i, map->seed, map->mult);
+}
+
+static void new_map(const oak_map_type *t)
+{
+    test_heap_start_stressed(test_config());
+    map = oak_map_new(t, 0);
+    oak_map_set_seed(map, 7);
+}
+
+/* ---- hashes that write ---- */
+
+static const oak_map_type words[] = {
+    { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = hash },
+    { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = hash, .flags = OAK_MAP_KEY_UPDATE },
+};
+
+static void put_word(uint64_t word)
+{
+    ck_assert_ptr_nonnull(oak_map_put(map, &word));
+}
+
+static void add_one(void)
+{
+    put_word(~UINT64_C(0));
+}
+
+static uint64_t first_word; /* under the first seed */
+
+static void delete_one(void)
+{
+    (void)oak_map_delete(map, &first_word);
+}
+
+typedef struct writing {
+    const oak_map_type *type;
+    bool reseeds;
+    size_t call;
+} writing;
+
+static void write_in_hash(void *arg)
+{
+    const writing *w = arg;
+    void (*write)(void) = w->call % 2 ? add_one : delete_one;
+    oak_map_iter it;
+    new_map(w->type);
+    for (uint64_t n = 0; n < ALL; n++) put_word(word_of(n >= FIRST, n));
+    first_word = word_of(0, 0);
+    oak_map_iter_init(&it, map);
+    calls_left = w->call;
+    if (!w->reseeds) in_hash = write;
+    ck_assert(oak_map_iter_next(&it));
+    if (w->reseeds) {
+        for (uint64_t n = ALL, seed = map->seed; map->seed == seed; n++) put_word(word_of(0, n));
+        in_hash = write;
+    } else {
+        put_word(word_of(1, ALL)); /* ends the walk */
+    }
+    while (oak_map_iter_next(&it)) {}
+    if (wrote) fprintf(stderr, "the hash wrote\n");
+}
+
+/* Whichever call of the hash it is, that tells a position, that takes a key down, or that asks what
+ * was given before a new seed. */
+START_TEST(a_hash_that_writes_under_an_iterator)
+{
+    enum { CALLS = 60 };
+    char out[512];
+    size_t died = 0;
+    for (size_t call = 0; call < CALLS; call++) {
+        writing w = { &words[_i % 2], _i / 2, call };
+        int status = test_capture(write_in_hash, &w, out, sizeof out);
+        bool told = WIFSIGNALED(status) && strstr(out, "oakum: a write by the map's own hash");
+        if (!told && (status != 0 || *out))
+            ck_abort_msg("call %zu: status %x: %s", call, (unsigned)status, out);
+        died += told;
+    }
+    ck_assert_uint_ge(died, 5);
+}
+END_TEST
+
+Suite *suite_maps_map_iter(void)
+{
+    Suite *s = suite_create("maps_map_iter");
+    TCase *tc = tcase_create("iterators");
+    tcase_add_loop_test(tc, a_hash_that_writes_under_an_iterator, 0, 4);
+    suite_add_tcase(s, tc);
+    return s;
+}
