@@ -1,5 +1,5 @@
 /* map_iter.c - the default map's iterators where it is the hash that decides: entries that lie
- * outside of their homes, and hashes that write. */
+ * outside of their homes, keys whose object was another's, and hashes that write. */
 #include "maps/map.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
@@ -44,6 +44,67 @@ static void new_map(const oak_map_type *t)
     map = oak_map_new(t, 0);
     oak_map_set_seed(map, 7);
 }
+
+/* ---- objects of keys ---- */
+
+typedef struct large {
+    uint64_t word, n;
+    char rest[OAK_MAP_INDIRECT_];
+} large;
+
+static const oak_map_type large_type = { .key = OAK_KEY_CUSTOM, .key_size = sizeof(large),
+                                         .value_size = 8, .hash = hash };
+
+static large large_key(uint64_t n)
+{
+    return (large){ .word = n < FIRST ? word_of(0, n) : word_of(1, n), .n = n };
+}
+
+static void put_large(uint64_t n)
+{
+    large k = large_key(n);
+    ck_assert_ptr_nonnull(oak_map_put(map, &k));
+}
+
+/* The place of the pointer to the key's object. */
+static void *cell_of(uint64_t n)
+{
+    const struct oak_map_array_ *a = &map->array[0];
+    for (size_t g = 0; g < oaki_map_array_groups(map, 0); g++)
+        for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1) {
+            char *e = oaki_map_entry(map, a, g, oaki_ctz(used));
+            if (((const large *)oaki_map_entry_key(map->type, e))->n == n) return e;
+        }
+    ck_abort_msg("no key %lu", (unsigned long)n);
+    return NULL;
+}
+
+/* An iterator has taken down a key that is deleted then, and another one, which it comes to later,
+ * is in the object that was the deleted one's. It is given there, and not before. */
+START_TEST(a_key_in_the_object_of_a_deleted_one_is_given_once)
+{
+    enum { DELETED = 5 };
+    oak_map_iter it;
+    unsigned char given[ALL + 1] = { 0 };
+    new_map(&large_type);
+    for (uint64_t n = 0; n < ALL; n++) put_large(n);
+    ck_assert(map->bits == 1 && !map->resizing);
+    oak_map_iter_init(&it, map);
+    ck_assert(oak_map_iter_next(&it));
+    given[((const large *)it.key)->n]++;
+    ck_assert_uint_eq(given[DELETED], 0);
+    large *object, *place, k = large_key(DELETED);
+    memcpy(&object, cell_of(DELETED), sizeof object);
+    ck_assert(oak_map_delete(map, &k));
+    put_large(ALL);
+    memcpy(&place, cell_of(ALL), sizeof place);
+    *object = *place;
+    memcpy(cell_of(ALL), &object, sizeof object);
+    while (oak_map_iter_next(&it)) given[((const large *)it.key)->n]++;
+    for (size_t n = 0; n <= ALL; n++)
+        if (given[n] != (n != DELETED)) ck_abort_msg("key %zu was given %d times", n, given[n]);
+}
+END_TEST
 
 /* ---- hashes that write ---- */
 
@@ -120,6 +181,7 @@ Suite *suite_maps_map_iter(void)
 {
     Suite *s = suite_create("maps_map_iter");
     TCase *tc = tcase_create("iterators");
+    tcase_add_test(tc, a_key_in_the_object_of_a_deleted_one_is_given_once);
     tcase_add_loop_test(tc, a_hash_that_writes_under_an_iterator, 0, 4);
     suite_add_tcase(s, tc);
     return s;
