@@ -1,5 +1,6 @@
 /* map_iter.c - the default map's iterators where it is the hash that decides: entries that lie
- * outside of their homes, keys whose object was another's, and hashes that write. */
+ * outside of their homes, keys whose object was another's, hashes that write, and where an
+ * iterator begins. */
 #include "maps/map.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
@@ -177,12 +178,38 @@ START_TEST(a_hash_that_writes_under_an_iterator)
 }
 END_TEST
 
+/* ---- where it begins ---- */
+
+/* Who takes what a new iterator gives first, and adds as much, takes from everywhere: no homes are
+ * crowded for it, and no larger array is wanted. */
+START_TEST(a_queue_by_new_iterators_needs_no_larger_array)
+{
+    enum { N = 15000, TURNS = 4 * N };
+    oak_map_stats before, after;
+    oak_map_iter it;
+    uint64_t next = 0;
+    new_map(&oak_map_u64_u64);
+    while (next < N) oak_map_put(map, &(uint64_t){ next++ });
+    ck_assert_int_eq(oak_map_settle(map), 0);
+    oak_map_stats_read(map, &before);
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        oak_map_iter_init(&it, map);
+        ck_assert(oak_map_iter_next(&it) && oak_map_delete(map, it.key));
+        oak_map_put(map, &(uint64_t){ next++ });
+    }
+    oak_map_stats_read(map, &after);
+    ck_assert_uint_eq(after.groups, before.groups);
+    ck_assert_uint_eq(after.growths, before.growths);
+}
+END_TEST
+
 Suite *suite_maps_map_iter(void)
 {
     Suite *s = suite_create("maps_map_iter");
     TCase *tc = tcase_create("iterators");
     tcase_add_test(tc, a_key_in_the_object_of_a_deleted_one_is_given_once);
     tcase_add_loop_test(tc, a_hash_that_writes_under_an_iterator, 0, 4);
+    tcase_add_test(tc, a_queue_by_new_iterators_needs_no_larger_array);
     suite_add_tcase(s, tc);
     return s;
 }
