@@ -1,6 +1,7 @@
 /* map_stats.c - what a map looks like inside, and what chance would make of it.
  *
- * Owns: nothing. Bound: O(entries) hashes, and the distribution of overflow at the map's load. */
+ * Owns: nothing. Lock: none, as for a lookup; that nobody writes is looked at once a group.
+ * Bound: O(entries) hashes, and the distribution of overflow at the map's load. */
 #include "map.h"
 #include <string.h>
 
@@ -66,18 +67,22 @@ static expected expect(double mean)
 typedef struct tally {
     size_t entries, overflowed, probes, longest, same;
     uint64_t counted; /* the hash that was last looked for in full */
+    uint64_t moves;   /* of the map, from the beginning on */
 } tally;
+
+static uint64_t hash_of(const oak_map *m, const char *e)
+{
+    return oak_map_hash_of_(m, m->type, oaki_map_entry_key(m->type, e));
+}
 
 size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
                           uint64_t hash)
 {
-    const oak_map_type *t = m->type;
     size_t n = 0;
     for (;; g++) {
         const char *tags = (char *)oaki_map_tags(a, g);
-        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1) {
-            n += oaki_map_entry_hash(m, t, oaki_map_entry(m, a, g, oaki_ctz(hit))) == hash;
-        }
+        for (unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash)); hit; hit &= hit - 1)
+            n += hash_of(m, oaki_map_entry(m, a, g, oaki_ctz(hit))) == hash;
         if (!oak_map_went_past_(tags, oak_map_tag_(hash))) return n;
     }
 }
@@ -85,7 +90,7 @@ size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size
 static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t g, const char *e,
                         tally *sum)
 {
-    uint64_t hash = oaki_map_entry_hash(m, m->type, e);
+    uint64_t hash = hash_of(m, e);
     size_t past = g - oaki_map_home(a, oak_map_position_(hash));
     sum->entries++;
     sum->overflowed += past > 0;
@@ -105,6 +110,7 @@ static void count_array(const oak_map *m, unsigned i, tally *sum)
     const struct oak_map_array_ *a = &m->array[i];
     size_t n = oaki_map_array_groups(m, i);
     for (size_t g = 0; g < n; g++) {
+        if (m->busy || m->moves != sum->moves) oak_map_misuse_(m, OAK_MAP_READ_);
         if (!a->dir[g >> a->gbits]) continue;
         for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1)
             count_entry(m, a, g, oaki_map_entry(m, a, g, oaki_ctz(used)), sum);
@@ -116,6 +122,7 @@ void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
     tally sum = { 0 };
     memset(out, 0, sizeof *out);
     if (!m) return;
+    sum.moves = m->moves;
     count_array(m, 0, &sum);
     count_array(m, 1, &sum);
     out->len = m->len;

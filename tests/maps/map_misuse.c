@@ -102,6 +102,12 @@ static void do_next(void)
     for (unsigned n = 0; n <= OAK_MAP_SLOTS_; n++) oak_map_iter_next(&iter);
 }
 
+static void do_stats(void)
+{
+    oak_map_stats s;
+    oak_map_stats_read(map, &s);
+}
+
 typedef struct meeting {
     void (*outer)(void), (*inner)(void);
     bool from_hash;
@@ -134,6 +140,12 @@ static const meeting meetings[] = {
     { do_get, do_delete, true, FROM_HASH },
     { do_put, do_grow, true, FROM_HASH },
     { do_delete, do_clear, true, FROM_HASH },
+    { do_put, do_stats, false, READ },
+    { do_delete, do_stats, false, READ },
+    { do_get, do_stats, false, NULL },
+    { do_stats, do_add, true, FROM_HASH },
+    { do_stats, do_delete, true, FROM_HASH },
+    { do_stats, do_get, true, NULL },
     { do_get, do_get, true, NULL },
     { do_put, do_get, true, NULL },
     { do_put, do_next, true, NULL },
@@ -299,7 +311,14 @@ static void *walk_for_ever(void *arg OAKI_UNUSED)
     return NULL;
 }
 
-static void *(*const beside[])(void *) = { put_for_ever, get_for_ever, walk_for_ever };
+static void *look_for_ever(void *arg OAKI_UNUSED)
+{
+    for (;;) do_stats();
+    return NULL;
+}
+
+static void *(*const beside[])(void *) = { put_for_ever, get_for_ever, walk_for_ever,
+                                           look_for_ever };
 
 static void write_beside(void *arg)
 {
@@ -313,7 +332,7 @@ static void write_beside(void *arg)
 
 START_TEST(a_write_beside_another_thread)
 {
-    static const char *const seen[] = { WRITES, READ, ITERATION };
+    static const char *const seen[] = { WRITES, READ, ITERATION, READ };
     char text[512];
 #ifdef __SANITIZE_THREAD__
     return;
