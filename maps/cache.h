@@ -49,7 +49,7 @@ struct oak_cache {
     AO_t wheel; /* oaki_wheel *, set once */
     oaki_cache_walk *walks;
     uint64_t era;
-    unsigned callbacks; /* that run now */
+    unsigned callbacks; /* that run now, of all threads */
     oak_cache_stats stats;
 };
 

@@ -7,6 +7,8 @@ typedef oaki_cache_node node;
 
 #define NESTED_MAX 1000
 
+static __thread unsigned nested __attribute__((tls_model("initial-exec"))); /* callbacks */
+
 /* ---- the order of use ---- */
 
 static void order_remove(oak_cache *c, node *n)
@@ -45,13 +47,15 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)
 {
     if (!c->config.evicted) return;
-    if (OAKI_UNLIKELY(++c->callbacks > NESTED_MAX))
+    if (OAKI_UNLIKELY(++nested > NESTED_MAX))
         oak_fatal("oakum: oak_cache: %d evicted callbacks in each other: each evicts again",
                   NESTED_MAX);
+    c->callbacks++;
     oaki_inner_leave(&c->in);
     c->config.evicted(c, key, value, why, c->config.ctx);
     oaki_inner_enter(&c->in);
     c->callbacks--;
+    nested--;
 }
 
 void oaki_cache_drop(oak_cache *c, node *n, oak_cache_reason why)

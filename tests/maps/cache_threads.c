@@ -3,9 +3,12 @@
  * */
 #include "maps/cache.h"
 #include "tests/heap.h"
+#include "tests/threads.h"
 
 #include <check.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 Suite *suite_maps_cache_threads(void);
@@ -120,11 +123,53 @@ START_TEST(threads_share_a_cache)
 }
 END_TEST
 
+/* ---- callbacks at once ---- */
+
+enum { AT_ONCE = 1005 }; /* more than may be in each other */
+
+static void stay(oak_cache *of, const void *key, void *value, oak_cache_reason why, void *ctx)
+{
+    (void)of, (void)key, (void)value, (void)why, (void)ctx;
+    AO_fetch_and_add_full(&test_standing, 1);
+    while (!AO_load_acquire(&test_go)) oaki_os_sleep_ns(5000000);
+}
+
+static void *put_one(void *arg)
+{
+    uint64_t key = (uint64_t)(uintptr_t)arg;
+    if (oak_cache_put(c, &key, &c) != 0) AO_store(&wrong, 1);
+    return NULL;
+}
+
+START_TEST(callbacks_of_many_threads_are_not_in_each_other)
+{
+    static pthread_t id[AT_ONCE];
+    pthread_attr_t small;
+    if (test_slow()) return; /* fewer threads are to be had */
+    test_heap_start(test_config());
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = 1, .flags = OAK_CACHE_LOCKED,
+                           .evicted = stay };
+    c = oak_cache_new(&f);
+    put_one(NULL);
+    ck_assert_int_eq(pthread_attr_init(&small), 0);
+    ck_assert_int_eq(pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN + (128 << 10)), 0);
+    size_t n = 0;
+    while (n < AT_ONCE && pthread_create(&id[n], &small, put_one, (void *)(n + 1)) == 0) n++;
+    if (n < AT_ONCE) printf("this system has %zu threads at most: too few\n", n);
+    test_wait(&test_standing, n);
+    AO_store_release(&test_go, 1);
+    while (n > 0) test_join(id[--n]);
+    ck_assert_uint_eq(AO_load(&wrong), 0);
+    ck_assert_ptr_null(oaki_cache_check(c));
+}
+END_TEST
+
 Suite *suite_maps_cache_threads(void)
 {
     Suite *s = suite_create("maps_cache_threads");
     TCase *tc = tcase_create("threads");
     tcase_add_test(tc, threads_share_a_cache);
+    tcase_add_test(tc, callbacks_of_many_threads_are_not_in_each_other);
     suite_add_tcase(s, tc);
     return s;
 }
