@@ -232,6 +232,40 @@ START_TEST(puts_alone_keep_a_pool_small)
 }
 END_TEST
 
+/* ---- no memory to look at them ---- */
+
+static uint64_t one_hash(const void *key, uint64_t seed, size_t size)
+{
+    (void)key;
+    (void)size;
+    return seed;
+}
+
+/* So many entries share a home that to walk over them takes memory. Where there is none the look at
+ * the dead begins again, and not with the next collection: there may be none. */
+START_TEST(a_look_that_finds_no_memory_begins_again)
+{
+    static const oak_map_type crowded = { .key = OAK_KEY_CUSTOM, .key_size = 8, .hash = one_hash };
+    test_heap_start(test_config());
+    make(&crowded, 0);
+    test_build(fill_many, (void *)N);
+    oak_collect();
+    oak_gc_disable();
+    uint32_t cycles = test_stats().num_gc;
+    oaki_debug_switches.failalloc = 1;
+    for (size_t size = 16; size <= 32768; size *= 2)
+        while (oak_alloc_noscan(size)) {
+        }
+    for (int i = 0; i < 3; i++) ck_assert(oak_weakvalue_purge(m, SIZE_MAX));
+    ck_assert_uint_eq(m->w.in.map->len, N);
+    oaki_debug_switches.failalloc = 0;
+    while (oak_weakvalue_purge(m, SIZE_MAX)) {
+    }
+    ck_assert_uint_le(m->w.in.map->len, LUCK);
+    ck_assert_uint_eq(test_stats().num_gc, cycles);
+}
+END_TEST
+
 /* ---- walks ---- */
 
 static size_t seen[N];
@@ -379,6 +413,7 @@ Suite *suite_maps_weakvalue(void)
     tcase_add_test(tc, keys_live_as_long_as_their_entries);
     tcase_add_test(tc, many_dead_values_leave_in_small_steps);
     tcase_add_test(tc, puts_alone_keep_a_pool_small);
+    tcase_add_test(tc, a_look_that_finds_no_memory_begins_again);
     tcase_add_loop_test(tc, a_walk_gives_the_living_once, 0, 2);
     tcase_add_test(tc, bad_input);
     tcase_add_test(tc, threads_share_one_of_each);
