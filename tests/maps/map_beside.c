@@ -1,0 +1,158 @@
+/* map_beside.c - the default map beside a collector that marks while it is written: what is told to
+ * one that has looked at a segment between the store of an entry and the store of its tag. */
+#include "maps/map.h"
+#include "runtime/written.h"
+#include "tests/heap.h"
+#include "tests/step.h"
+
+#include <check.h>
+#include <signal.h>
+#include <string.h>
+
+Suite *suite_maps_map_beside(void);
+
+#if defined(__x86_64__)
+enum { SEGMENTS = 32, GROUPS = 16, PAGES = 1 << 16, SYSTEM_PAGE = 4096 };
+
+/* What a collector has seen of a segment. */
+typedef struct seen {
+    const char *segment;
+    uint16_t used[GROUPS];
+    bool untold; /* a tag was stored since, and no page of the segment written after it */
+    bool there;
+} seen;
+
+static struct {
+    oak_map *m;
+    seen seen[SEGMENTS];
+    bool written[PAGES]; /* since the last look */
+    size_t traps, stored;
+} w;
+
+static void note(size_t from, size_t to, void *ctx)
+{
+    (void)ctx;
+    for (; from < to; from += SYSTEM_PAGE)
+        if (from / SYSTEM_PAGE < PAGES) w.written[from / SYSTEM_PAGE] = true;
+}
+
+static bool is_written(const char *segment, size_t bytes)
+{
+    size_t at = oaki_heap_offset(segment) / SYSTEM_PAGE;
+    size_t end = oaki_heap_offset(segment + bytes - 1) / SYSTEM_PAGE;
+    for (; at <= end; at++)
+        if (w.written[at]) return true;
+    return false;
+}
+
+static seen *seen_of(const char *segment)
+{
+    size_t i = 0;
+    while (i < SEGMENTS && w.seen[i].segment && w.seen[i].segment != segment) i++;
+    return i < SEGMENTS ? &w.seen[i] : NULL;
+}
+
+/* One that is new is looked at when the directory is, which was written. */
+static void look_at(unsigned i, size_t s)
+{
+    const struct oak_map_array_ *a = &w.m->array[i];
+    char *segment = oaki_map_segment(w.m, a, s);
+    seen *o = seen_of(segment);
+    size_t first = s << a->gbits, end = oaki_map_array_groups(w.m, i);
+    if (!o) return;
+    bool is_new = !o->segment;
+    if (is_written(segment, ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * w.m->entry_size))
+        o->untold = false;
+    for (size_t g = first; g < end && g <= first + a->gmask; g++) {
+        uint16_t used = (uint16_t)oaki_map_used(oaki_map_tags(a, g));
+        if (!is_new && (used & ~o->used[g - first])) {
+            o->untold = true;
+            w.stored++;
+        }
+        o->used[g - first] = used;
+    }
+    o->segment = segment;
+    o->there = true;
+}
+
+static void look(void)
+{
+    memset(w.written, 0, sizeof w.written);
+    (void)oaki_written_take(0, AO_load(&oaki_the_heap.used), true, note, NULL);
+    for (size_t i = 0; i < SEGMENTS; i++) w.seen[i].there = false;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct oak_map_array_ *a = &w.m->array[i];
+        for (size_t s = 0; a->dir && s < w.m->more->segments[i]; s++)
+            if (a->dir[s]) look_at(i, s);
+    }
+    for (size_t i = 0; i < SEGMENTS; i++) /* the memory may be another's soon */
+        if (w.seen[i].segment && !w.seen[i].there) w.seen[i] = (seen){ .segment = "" };
+}
+
+static void on_trap(int sig)
+{
+    (void)sig;
+    w.traps++;
+    look();
+}
+
+static void write_map(uint64_t k, bool deletes)
+{
+    void *v = NULL;
+    memset(w.seen, 0, sizeof w.seen);
+    look();
+    test_single_step(true);
+    if (deletes) oak_map_delete(w.m, &k);
+    else v = oak_map_put(w.m, &k);
+    test_single_step(false);
+    look();
+    for (size_t i = 0; i < SEGMENTS; i++)
+        if (w.seen[i].untold) ck_abort_msg("key %lu: a segment isn't told", (unsigned long)k);
+    if (v) *(void **)v = w.m;
+}
+
+static const oak_map_type large_values = { .key = OAK_KEY_U64, .flags = OAK_MAP_SCAN_VALUE,
+                                           .value_size = 200 };
+
+static bool start(const oak_map_type *t)
+{
+    struct sigaction act = { .sa_handler = on_trap };
+    oak_config c = test_config();
+    c.tracking = OAK_TRACKING_USERFAULTFD; /* a fault of its own would be traced, too */
+    if (!test_can_step() || !test_heap_tracked(c, 0)) return false;
+    ck_assert_int_eq(sigaction(SIGTRAP, &act, NULL), 0);
+    w.m = oak_map_new(t, 0);
+    oak_map_set_seed(w.m, 7);
+    return true;
+}
+
+/* A put of either kind, and the moves of a resize. */
+START_TEST(a_segment_is_written_after_each_tag)
+{
+    enum { FULL = 400, MORE = 40 }; /* in 32 groups */
+    uint64_t k = 0;
+    if (!start(_i ? &large_values : &oak_map_u64_ptr)) return;
+    while (k < FULL) oak_map_put(w.m, &(uint64_t){ k++ });
+    ck_assert(!w.m->resizing);
+    for (size_t n = 0; n < MORE; n++) write_map(k++, false);
+    ck_assert_uint_eq(w.m->bits, 6);
+    ck_assert_int_eq(oak_map_settle(w.m), 0);
+    while (!w.m->resizing) oak_map_delete(w.m, &(uint64_t){ --k });
+    for (size_t n = 0; n < MORE / 2; n++) write_map(--k, true);
+    ck_assert_uint_lt(w.m->bits, 6);
+    ck_assert_uint_gt(w.stored, 2 * MORE);
+    ck_assert_uint_gt(w.traps, 1000);
+}
+END_TEST
+#endif
+
+Suite *suite_maps_map_beside(void)
+{
+    Suite *s = suite_create("maps_map_beside");
+    TCase *tc = tcase_create("beside");
+#if defined(__x86_64__)
+    tcase_add_loop_test(tc, a_segment_is_written_after_each_tag, 0, 2);
+#endif
+    suite_add_tcase(s, tc);
+    return s;
+}
