@@ -215,7 +215,7 @@ Suite *suite_maps_map_steps(void)
     TCase *tc = tcase_create("any instruction");
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, crowded_homes, 0, 2);
-    tcase_add_test(tc, a_new_seed_against_an_attack);
+    if (test_scale(1) > 1) tcase_add_test(tc, a_new_seed_against_an_attack); /* half a minute */
     tcase_add_loop_test(tc, a_new_seed_for_what_is_left, 0, 2);
     tcase_add_loop_test(tc, adds_turn_a_shrink_back, 0, 2);
     suite_add_tcase(s, tc);
