@@ -1,7 +1,8 @@
 /* hash.c - byte, string and float hashing, seeds.
  *
  * Owns:       the secret and the counter from which oaki_hash_random makes its numbers: what it has
- *             given, a NaN's payload say, tells nothing of what it will give, a map's seed.
+ *             given, a NaN's payload say, tells nothing of what it will give, a map's seed. And one
+ *             of the numbers.
  * Invariants: both words of the secret are 0 only until the first number is asked for, and in the
  *             child of a fork until its first.
  * Lock:       none; atomic words. */
@@ -12,7 +13,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static AO_t secret[2], counter;
+static AO_t secret[2], counter, lasting;
 
 uint64_t oaki_hash_bytes(const void *p, size_t n, uint64_t seed)
 {
@@ -106,4 +107,11 @@ uint64_t oaki_hash_random(void)
     if (OAKI_UNLIKELY(AO_load(&secret[0]) == 0 || AO_load(&secret[1]) == 0)) make_secret();
     const uint64_t key[2] = { AO_load(&secret[0]), AO_load(&secret[1]) };
     return oaki_hash_secret(AO_fetch_and_add1(&counter), key);
+}
+
+uint64_t oaki_hash_lasting(void)
+{
+    if (OAKI_UNLIKELY(AO_load(&lasting) == 0))
+        (void)AO_compare_and_swap_full(&lasting, 0, (AO_t)oaki_hash_random() | 1);
+    return AO_load(&lasting);
 }

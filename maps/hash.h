@@ -34,4 +34,7 @@ uint64_t oaki_hash_secret(uint64_t x, const uint64_t key[2]);
 /* 64 random bits, different in each process, a fork's child included. Any thread. */
 uint64_t oaki_hash_random(void);
 
+/* One of them that stays the same, in a fork's child too. Any thread. */
+uint64_t oaki_hash_lasting(void);
+
 #endif

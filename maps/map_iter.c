@@ -14,8 +14,8 @@
  * take them for pointers. An iterator writes to nothing but itself.
  * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a search
  * of the homes that the unit's home has become. */
-#include "map.h"
 #include "hash.h"
+#include "map.h"
 #include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
@@ -64,7 +64,7 @@ static uint64_t fingerprint(const oak_map *m, const char *e)
         double d = oak_map_load_real_(e, t->key_size) + 0.0; /* a put may change the sign of 0 */
         return ~oak_map_load8_(&d);
     }
-    if (t->flags & OAK_MAP_KEY_UPDATE) return hash_under(m, e, 1, 1);
+    if (t->flags & OAK_MAP_KEY_UPDATE) return hash_under(m, e, oaki_hash_lasting(), 1);
     if (t->key_size == 8 || t->key_size > OAK_MAP_INDIRECT_) return ~oak_map_load8_(e);
     if (t->key_size == 4) return oak_map_load4_(e);
     if (t->key_size < 8) {
@@ -72,7 +72,7 @@ static uint64_t fingerprint(const oak_map *m, const char *e)
         memcpy(&x, e, t->key_size);
         return x;
     }
-    return oak_hash_bytes(e, t->key_size, 0);
+    return oak_hash_bytes(e, t->key_size, oaki_hash_lasting());
 }
 
 /* ---- where the unit is now ---- */

@@ -47,7 +47,8 @@ enum {
     OAK_MAP_SCAN_KEY = 1,   /* keys may hold pointers that keep objects alive */
     OAK_MAP_SCAN_VALUE = 2, /* values may */
     /* A put over an equal key stores the new key; always so with doubles. Iterators then tell
-     * keys by their hashes, which should differ. */
+     * keys by their hashes: of custom keys that share one, some may be left out when a write comes
+     * in between. */
     OAK_MAP_KEY_UPDATE = 4
 };
 

@@ -71,11 +71,39 @@ START_TEST(keys_that_share_a_hash_under_one_seed_only)
 }
 END_TEST
 
+/* Iterators tell keys of 16 bytes by a hash of them, which the map's seed has no part in. */
+START_TEST(keys_that_no_seed_of_ours_leaves_out)
+{
+    enum { N = 13, MORE = 100 };
+    const oak_map_type bytes = { .key = OAK_KEY_BYTES, .key_size = sizeof(pair), .value_size = 8,
+                                 .flags = _i ? OAK_MAP_KEY_UPDATE : 0 };
+    test_heap_start_stressed(test_config());
+    oak_map *m = oak_map_new(&bytes, 0);
+    oak_map_iter it;
+    size_t given[N + 1] = { 0 };
+    uint64_t n = 0, sum = 0;
+    for (uint64_t lo = 0; n < N; lo += 2) {
+        pair k = crafted(lo, (uint64_t)_i);
+        uint64_t hash = XXH3_64bits_withSeed(&k, sizeof k, (uint64_t)_i);
+        if (lo == 0) sum = hash;
+        if (hash == sum) *(uint64_t *)oak_map_put(m, &k) = n++;
+    }
+    oak_map_iter_init(&it, m);
+    for (size_t at = 0; oak_map_iter_next(&it); at++) {
+        given[*(uint64_t *)it.value]++;
+        for (uint64_t i = 0; at == 3 && i < MORE; i++)
+            *(uint64_t *)oak_map_put(m, &(pair){ i, i }) = N;
+    }
+    for (size_t i = 0; i < N; i++) ck_assert_uint_eq(given[i], 1);
+}
+END_TEST
+
 Suite *suite_maps_map_attack(void)
 {
     Suite *s = suite_create("maps_map_attack");
     TCase *tc = tcase_create("attack");
     tcase_add_test(tc, keys_that_share_a_hash_under_one_seed_only);
+    tcase_add_loop_test(tc, keys_that_no_seed_of_ours_leaves_out, 0, 2);
     suite_add_tcase(s, tc);
     return s;
 }
