@@ -10,9 +10,6 @@
 #define MOST ((int64_t)826176) /* keys: B = 17 */
 #define INSERTS 32             /* a step */
 #define RANGES 20
-#define RANGES_DEFAULT \
-    5 /* half a second each: the homes that a range has left behind are empty, and
-                          * what is inserted meanwhile crowds those ahead of it */
 #define ARRAY_12 626688.0
 #define CONSTANT_KEYS 100
 #define WRITES 1000000
@@ -130,13 +127,12 @@ static void range_in_place(void *arg)
 
 static void ranges_in_place(scn *s)
 {
-    int ranges = policy->leaks_as_go ? RANGES : RANGES_DEFAULT;
     double start = scn_live(), most = 0;
     scn_map_stats st;
 
     scn_row(s, "20 ranges that delete one and insert one: most live");
     scn_on_thread(fill, NULL);
-    for (int i = 0; i < ranges; i++) {
+    for (int i = 0; i < RANGES; i++) {
         double live;
 
         scn_on_thread(range_in_place, NULL);
