@@ -159,6 +159,42 @@ scn_site scn_site_of(const char *function)
     return c.site;
 }
 
+typedef struct label_call {
+    const char *key, *value;
+    double bytes, all;
+} label_call;
+
+static bool add_to_label(const oak_profile_site *site, void *ctx)
+{
+    label_call *c = ctx;
+
+    c->all += (double)site->inuse_bytes;
+    for (size_t i = 0; i < site->nlabels; i++)
+        if (strcmp(site->labels[i].key, c->key) == 0 &&
+            strcmp(site->labels[i].value, c->value) == 0)
+            c->bytes += (double)site->inuse_bytes;
+    return true;
+}
+
+static void read_label(void *arg)
+{
+    label_call *c = arg;
+
+    if (oak_profile_each(NULL, OAK_PROFILE_INUSE_BYTES, add_to_label, c) != 0)
+        scn_die("no memory for the profile");
+}
+
+void scn_expect_label(scn *s, const char *key, const char *value, double low, double high)
+{
+    label_call c = { .key = key, .value = value };
+    char name[72];
+
+    scn_on_thread(read_label, &c);
+    snprintf(name, sizeof(name), "in use with the label %s=%s, of all", key, value);
+    scn_expect(s, name, c.bytes / c.all, low, high);
+    scn_pointed_too(s, "label %s=%s: %.0f %%", key, value, c.bytes / c.all * 100);
+}
+
 static void mark(void *arg)
 {
     (void)arg;

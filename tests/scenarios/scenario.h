@@ -202,6 +202,9 @@ void scn_expect_site(scn *s, const char *function);
 void scn_profile_mark(void);
 void scn_expect_growth(scn *s, const char *function, double bytes, double percent);
 
+/* The part of the bytes in use, by the profile, that was allocated with this label. */
+void scn_expect_label(scn *s, const char *key, const char *value, double low, double high);
+
 /* Finds an object. It is called on a thread that ends, so that no word of its search stays. */
 typedef void *scn_find(void);
 
