@@ -6,8 +6,9 @@
  *             assume so for a thread of the system, even if the channel is reachable from that
  *             thread alone. The cure is to release the thread.
  * Seen by:    the count of threads and the bytes of their stacks; the maps are reachable from
- *             those stacks only. The detector tells how many wait for a channel that nothing but
- *             threads like them reaches: all of those with one each, none with the global one.
+ *             those stacks only. The detector sees threads and bytes rise, and tells how many wait
+ *             for a channel that nothing but threads like them reaches: all of those with one
+ *             each, none with the global one.
  *
  * The third part shows what does not leak: writers that store one constant key each keep ten
  * keys, however often they store. */
@@ -18,6 +19,7 @@
 
 #define THREADS 1000
 #define ENTRIES 1000
+#define LOOKS 20 /* of the detector, as threads start */
 #define WRITERS 10
 #define STORES ((size_t)500000) /* a writer: five million in all, about a second */
 #define STACK ((size_t)256 << 10)
@@ -104,6 +106,7 @@ static void start_threads(pthread_t *threads, bool global)
                                       global ? global_channel : channel_new());
 
         if (error != 0) scn_die("thread %zu: %s", i, strerror(error));
+        if (i % (THREADS / LOOKS) == 0) scn_detector_look();
     }
     pthread_attr_destroy(&attr);
 }
@@ -123,9 +126,21 @@ static void start_private(void *arg)
     start_threads(threads, false);
 }
 
-static double start_and_measure(void (*start)(void *), size_t want, oak_memstats *st)
+/* While they start, and the first of them stand still already. */
+static void expect_growth(scn *s, bool stranded)
 {
+    scn_expect_found(s, OAK_FINDING_THREAD_GROWTH, NULL);
+    scn_expect_found(s, OAK_FINDING_SITE_GROWTH, "fill_map");
+    scn_expect_found(s, OAK_FINDING_HEAP_GROWTH, NULL);
+    scn_expect_found(s, OAK_FINDING_THREADS_BLOCKED, NULL);
+    if (stranded) scn_detector_finds(OAK_FINDING_THREADS_STRANDED, NULL);
+}
+
+static double start_and_measure(scn *s, void (*start)(void *), size_t want, oak_memstats *st)
+{
+    scn_detector_begin(NULL);
     scn_on_thread(start, NULL);
+    expect_growth(s, start == start_private);
     while (scn_count(&blocked) < want) sched_yield();
     scn_live_stats(st);
     return (double)st->heap_alloc;
@@ -193,12 +208,12 @@ static void blocked_threads(scn *s)
     each = map_bytes();
     scn_live_stats(&before);
     start = (double)before.heap_alloc;
-    held = start_and_measure(start_global, THREADS, &after) - start;
+    held = start_and_measure(s, start_global, THREADS, &after) - start;
     scn_retained(s, held, SCN_BYTES);
     scn_go(s, "41,630,000");
-    scn_pointed(s, "memstats: %s threads more, stack_inuse +%s B",
-                scn_thousands((double)(after.threads - before.threads)),
-                scn_thousands((double)after.stack_inuse - (double)before.stack_inuse));
+    scn_pointed_too(s, "memstats: %s threads more, stack_inuse +%s B",
+                    scn_thousands((double)(after.threads - before.threads)),
+                    scn_thousands((double)after.stack_inuse - (double)before.stack_inuse));
     scn_figure(s, "bytes of one such map", each, SCN_BYTES);
     scn_expect_bytes(s, "held, against 1,000 maps", held, each * THREADS, 5);
     if (policy->leaks_as_go)
@@ -214,13 +229,13 @@ static void blocked_threads(scn *s)
     scn_row(s, "the same, each channel known to its blocked thread only");
     scn_live_stats(&before);
     start = (double)before.heap_alloc;
-    held = start_and_measure(start_private, 2 * THREADS, &after) - start;
+    held = start_and_measure(s, start_private, 2 * THREADS, &after) - start;
     for (int i = 0; i < 3; i++) oak_collect();
     held = scn_live() - start;
     scn_retained(s, held, SCN_BYTES);
     scn_go(s, "41,730,000");
-    scn_pointed(s, "memstats: %s threads that never end",
-                scn_thousands((double)(after.threads - before.threads)));
+    scn_pointed_too(s, "memstats: %s threads that never end",
+                    scn_thousands((double)(after.threads - before.threads)));
     scn_expect_bytes(s, "held after five collections, against 1,000 maps", held, each * THREADS, 5);
     scn_expect(s, "threads", (double)(after.threads - before.threads), THREADS, THREADS);
     expect_blocked(s, true);

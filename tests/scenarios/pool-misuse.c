@@ -20,6 +20,7 @@
 #define GROWN ((size_t)1 << 20)
 #define PUTS 64
 #define PUT_BYTES ((size_t)1 << 20)
+#define LOOKS 12 /* of the detector, before what is large comes */
 
 /* What requests write their answers to: a buffer that grows. */
 typedef struct buffer {
@@ -172,6 +173,7 @@ static void serve_all(void *arg)
     service *v = arg;
 
     serve(LARGE);
+    scn_detector_look();
     for (int i = 1; i <= REQUESTS; i++) {
         serve(SMALL);
         if (i % REQUESTS_PER_COLLECTION == 0) v->live = live_after_collection();
@@ -190,6 +192,7 @@ static void service_row(scn *s, bool limited)
                        : "one request of 64 MiB, then 100,000 of 512 bytes");
     pool = scn_must(oak_pool_new(buffer_new, buffer_reset, NULL));
     oak_pool_limit(pool, limited ? LIMIT : 0, buffer_size);
+    for (int i = 0; i < LOOKS; i++) scn_detector_look();
     scn_on_thread(serve_all, &v);
     scn_retained(s, v.live - start, SCN_BYTES);
     scn_go(s, limited ? "~0" : "67,109,160");
@@ -202,6 +205,7 @@ static void service_row(scn *s, bool limited)
         scn_expect_none(s, "held under steady use", v.live - start);
     else {
         scn_expect_bytes(s, "held under steady use", v.live - start, (double)LARGE, 5);
+        scn_expect_found(s, OAK_FINDING_STEP, NULL);
         scn_expect_site(s, "buffer_write");
         scn_expect_path(s, find_large, OAK_ROOT_GLOBAL, "pool", NULL);
     }

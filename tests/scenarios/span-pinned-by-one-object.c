@@ -79,6 +79,7 @@ static void run(scn *s)
     pinned_row(s, true);
     scn_detector_begin(NULL);
     pinned_row(s, false);
+    scn_expect_found(s, OAK_FINDING_WATERMARK, NULL);
     scn_expect_quiet(s);
 }
 

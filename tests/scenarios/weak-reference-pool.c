@@ -85,9 +85,10 @@ static void without_cleanup(scn *s)
     scn_figure(s, "an entry", kept / OBJECTS, SCN_BYTES);
     scn_figure(s, "objects alive", (double)c.alive, SCN_COUNT);
     scn_pointed(s,
-                "map: %s entries, of which %s still find an object; memstats: %s weak references",
+                "map: %s entries, of which %s still find an object; memstats: %s weak references "
+                "whose object is there, %s whose has gone",
                 scn_thousands((double)c.entries), scn_thousands((double)c.alive),
-                scn_thousands((double)st.weak_refs));
+                scn_thousands((double)st.weak_refs), scn_thousands((double)st.weak_refs_cleared));
     scn_expect(s, "objects alive", (double)c.alive, 0, 5);
     scn_expect(s, "dead entries", (double)(c.entries - c.alive), OBJECTS - 5, OBJECTS);
     scn_expect(s, "weak references whose object has gone", (double)st.weak_refs_cleared,
