@@ -59,7 +59,7 @@ _Static_assert(sizeof(record) == 48, "docs/finalizers.md says so");
 static struct {
     oaki_ptrtable table;
     uint32_t head, tail; /* of the queue */
-    AO_t waiting[KINDS], ready, stuck;
+    AO_t waiting[KINDS], ready, stuck, stuck_bytes;
     AO_t fresh; /* queued by a collection and not yet asked for */
     bool ordered_first; /* gc_lock */
     bool minor; /* the decision's cycle: of what is marked in it, some has been waiting */
@@ -341,24 +341,33 @@ static void grow_older(record *r)
     if (r->age < AGES - 1) r->age++;
 }
 
-/* Take those off the list that are marked already, on account of a younger group. Returns how many
- * they are; *left is how many remain. */
-static size_t drop_marked(uint32_t *list, size_t *left)
+typedef struct tally {
+    size_t objects, bytes;
+} tally;
+
+static void count(tally *t, const record *r)
 {
-    size_t dropped = 0;
-    *left = 0;
+    t->objects++;
+    t->bytes += oaki_object_size(oaki_heap_offset(r->link.obj));
+}
+
+/* Take those off the list that are marked already, on account of a younger group. Returns how many
+ * remain. */
+static size_t drop_marked(uint32_t *list, tally *dropped)
+{
+    size_t left = 0;
     for (uint32_t *p = list; *p != OAKI_PTR_NONE;) {
         record *r = at(*p);
         if (unreachable(r)) {
             p = &r->next;
-            ++*left;
+            left++;
         } else {
             grow_older(r);
             *p = r->next;
-            dropped++;
+            if (dropped) count(dropped, r);
         }
     }
-    return dropped;
+    return left;
 }
 
 /* Mark the contents of a group's objects. Returns whether that marked all of them. */
@@ -376,19 +385,18 @@ static bool mark_group(uint32_t list)
     return true;
 }
 
-/* The groups in turn. Returns how many are known to be stuck. */
-static size_t mark_groups(uint32_t list[AGES])
+/* The groups in turn. Returns those that are known to be stuck. */
+static tally mark_groups(uint32_t list[AGES])
 {
-    size_t stuck = 0, left;
+    tally stuck = { 0, 0 };
     bool all_stuck = true; /* in the groups so far: then so is all that they mark */
     for (unsigned a = 0; a < AGES; a++) {
-        size_t dropped = drop_marked(&list[a], &left);
-        if (all_stuck) stuck += dropped;
-        if (left == 0) continue;
-        if (mark_group(list[a]))
-            stuck += left;
-        else
+        if (drop_marked(&list[a], all_stuck ? &stuck : NULL) == 0) continue;
+        if (!mark_group(list[a])) {
             all_stuck = false;
+            continue;
+        }
+        for (uint32_t i = list[a]; i != OAKI_PTR_NONE; i = at(i)->next) count(&stuck, at(i));
     }
     return stuck;
 }
@@ -397,7 +405,7 @@ static size_t mark_groups(uint32_t list[AGES])
 static void queue_ordered(void)
 {
     uint32_t list[AGES];
-    size_t stuck = 0;
+    tally stuck = { 0, 0 };
     if (ordered_waiting() > 0) {
         collect_candidates(list);
         stuck = mark_groups(list);
@@ -412,7 +420,9 @@ static void queue_ordered(void)
             }
         }
     }
-    if (!self.minor) AO_store(&self.stuck, stuck);
+    if (self.minor) return;
+    AO_store(&self.stuck, stuck.objects);
+    AO_store(&self.stuck_bytes, stuck.bytes);
 }
 
 static void decide_ordered(void)
@@ -522,6 +532,7 @@ void oaki_finalizers_stats(struct oak_memstats *out)
     for (unsigned k = 0; k < KINDS; k++) out->finalizers += oaki_count_get(&self.waiting[k]);
     out->finalizers_ready = oaki_count_get(&self.ready);
     out->finalizer_cycles = oaki_count_get(&self.stuck);
+    out->finalizer_cycle_bytes = oaki_count_get(&self.stuck_bytes);
 }
 
 /* ---- for who follows references (follow.h) ---- */

@@ -80,14 +80,17 @@ static void judge_threads(oaki_detector *d, const oaki_look *l)
 static void judge_finalizers(oaki_detector *d, const oaki_look *l)
 {
     const oak_memstats *s = &l->census->stats;
+    char a[32];
     bool many = s->finalizer_cycles >= (uint64_t)d->cfg.finalizer_cycles;
     if (oaki_row_lasts(&d->finalizer_cycles, many, FEW_IN_A_ROW, d, l)) {
         oak_finding *f = raise(d, l, OAK_FINDING_FINALIZER_CYCLE, "finalizers");
         if (f) {
             f->now = s->finalizer_cycles;
             oaki_format(f->evidence, sizeof f->evidence,
-                        "%llu objects with ordered finalizers reach themselves: they never run",
-                        (unsigned long long)s->finalizer_cycles);
+                        "%llu objects with ordered finalizers, of %s, reach themselves: they never "
+                        "run",
+                        (unsigned long long)s->finalizer_cycles,
+                        oaki_size_text((double)s->finalizer_cycle_bytes, a));
         }
     }
     uint64_t running = oak_finalizer_running_ns();

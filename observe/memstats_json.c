@@ -23,7 +23,8 @@
 #define OWN_FIELDS(X)                                                                             \
     X(u64, "MetaSys", meta_sys) X(u64, "HeapReserved", heap_reserved) X(u64, "Threads", threads)  \
     X(u64, "Finalizers", finalizers) X(u64, "FinalizersReady", finalizers_ready)                  \
-    X(u64, "FinalizerCycles", finalizer_cycles) X(u64, "WeakRefs", weak_refs)                     \
+    X(u64, "FinalizerCycles", finalizer_cycles)                                                   \
+    X(u64, "FinalizerCycleBytes", finalizer_cycle_bytes) X(u64, "WeakRefs", weak_refs)            \
     X(u64, "WeakRefsCleared", weak_refs_cleared) X(u64, "Zones", zones)                           \
     X(u64, "ZonesInuse", zones_inuse)
 

@@ -114,6 +114,7 @@ START_TEST(cycles_never_run_and_are_counted)
     for (int i = 0; i < 3; i++) {
         ck_assert_uint_eq(turn(), 0);
         near(stats().finalizer_cycles, 2 * MANY);
+        ck_assert_uint_eq(stats().finalizer_cycle_bytes, stats().finalizer_cycles * NODE);
         ck_assert_uint_ge(stats().heap_alloc, (size_t)2 * MANY * NODE);
     }
 }

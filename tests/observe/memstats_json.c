@@ -55,8 +55,8 @@ START_TEST(every_field_has_its_own_value)
     for (size_t i = 0; i < 60; i++)
         s.by_size[i] = (oak_size_stats){ (uint32_t)i + 1, 3000 + i, 4000 + i };
     s.meta_sys = 51, s.heap_reserved = 52, s.threads = 53, s.finalizers = 54;
-    s.finalizers_ready = 55, s.finalizer_cycles = 56, s.weak_refs = 57, s.weak_refs_cleared = 58;
-    s.zones = 59, s.zones_inuse = 60;
+    s.finalizers_ready = 55, s.finalizer_cycles = 56, s.finalizer_cycle_bytes = 57;
+    s.weak_refs = 58, s.weak_refs_cleared = 59, s.zones = 60, s.zones_inuse = 61;
     const json *v = read_stats(&s);
     ck_assert_uint_eq(words, 24);
     for (size_t i = 0; i < words; i++) ck_assert_uint_eq(json_u64(v, go_names[i]), UINT64_MAX - i);
@@ -80,8 +80,9 @@ START_TEST(every_field_has_its_own_value)
         ck_assert_uint_eq(json_u64(&sizes->item[i], "Frees"), 4000 + i);
     }
     static const char *const own[] = { "MetaSys", "HeapReserved", "Threads", "Finalizers",
-                                       "FinalizersReady", "FinalizerCycles", "WeakRefs",
-                                       "WeakRefsCleared", "Zones", "ZonesInuse" };
+                                       "FinalizersReady", "FinalizerCycles",
+                                       "FinalizerCycleBytes", "WeakRefs", "WeakRefsCleared",
+                                       "Zones", "ZonesInuse" };
     for (size_t i = 0; i < OAKI_COUNT(own); i++) ck_assert_uint_eq(json_u64(v, own[i]), 51 + i);
 }
 END_TEST

@@ -139,11 +139,15 @@ static void cycles_with_finalizers(scn *s)
     kept = (double)st.heap_alloc - start;
     scn_retained(s, kept, SCN_BYTES);
     scn_go(s, "2,048,088");
-    scn_pointed(s, "memstats: finalizer_cycles %s, finalizers %s",
-                scn_thousands((double)st.finalizer_cycles), scn_thousands((double)st.finalizers));
+    scn_pointed(s, "memstats: finalizer_cycles %s of %s B, finalizers %s",
+                scn_thousands((double)st.finalizer_cycles),
+                scn_thousands((double)st.finalizer_cycle_bytes),
+                scn_thousands((double)st.finalizers));
     scn_expect(s, "finalized", (double)scn_count(&finalized), 0, 0);
     scn_expect_bytes(s, "retained after four collections", kept, 2.0 * PAIRS * NODE, 5);
     scn_expect(s, "finalizer_cycles", (double)st.finalizer_cycles, 2 * PAIRS, 2 * PAIRS);
+    scn_expect(s, "finalizer_cycle_bytes", (double)st.finalizer_cycle_bytes, 2 * PAIRS * NODE,
+               2 * PAIRS * NODE);
     scn_detector_begin(NULL);
     for (int i = 0; i < 4; i++) scn_detector_look();
     scn_expect_found(s, OAK_FINDING_FINALIZER_CYCLE, NULL);
