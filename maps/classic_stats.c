@@ -2,14 +2,24 @@
  *
  * Owns:  nothing; reads.
  * Lock:  none; as any reader.
- * Bound: O(buckets) for the statistics, O(entries) for the check. */
+ * Bound: O(buckets) for the statistics, of keys that may not equal themselves O(entries), as for
+ *        the check. */
 #include "classic.h"
+
+static size_t count_unfindable(const oak_classic_type *t, oaki_bmap *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < OAKI_SLOTS; i++)
+        n += b->tags[i] >= OAKI_TAG_MIN && !oaki_classic_reflexive(t, oaki_classic_key(t, b, i));
+    return n;
+}
 
 /* Adds the chain that begins at head. */
 static void count_chain(const oak_classic_type *t, oaki_bmap *head, oak_classic_stats *out)
 {
     size_t length = 0;
     for (oaki_bmap *b = head; b; b = oaki_classic_overflow(t, b)) {
+        out->unfindable += count_unfindable(t, b);
         if (length++ == 0) continue;
         for (size_t i = 0; i < OAKI_SLOTS; i++) out->in_overflow += b->tags[i] >= OAKI_TAG_MIN;
     }

@@ -65,7 +65,7 @@ static expected expect(double mean)
 /* ---- what is there ---- */
 
 typedef struct tally {
-    size_t entries, overflowed, probes, longest, same;
+    size_t entries, overflowed, probes, longest, same, unfindable;
     uint64_t counted; /* the hash that was last looked for in full */
     uint64_t moves;   /* of the map, from the beginning on */
 } tally;
@@ -96,6 +96,8 @@ static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t
     sum->overflowed += past > 0;
     sum->probes += past + 1;
     sum->longest = OAKI_MAX(sum->longest, past + 1);
+    const void *key = oaki_map_entry_key(m->type, e);
+    sum->unfindable += !oak_map_equal_(m->type, key, key);
     if (hash == sum->counted && sum->entries > 1) return;
     const char *tags = (char *)oaki_map_tags(a, g);
     unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash));
@@ -142,6 +144,7 @@ void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
     out->expected_overflowed = e.overflowed * (double)m->len;
     out->expected_probe = sum.entries ? e.probe : 0;
     out->same_hash = sum.same;
+    out->unfindable = sum.unfindable;
     out->bad_hash = sum.same >= OAKI_MAP_COLLISIONS;
     if (!m->more) return;
     out->growths = m->more->growths;

@@ -107,9 +107,11 @@ typedef struct oak_classic_stats {
     size_t in_overflow;      /* entries that live in overflow buckets */
     /* doublings, and growths to the same size, since the map was made */
     uint64_t growths, same_size_growths;
+    /* entries whose key does not equal itself, a NaN: no lookup or delete finds them */
+    size_t unfindable;
 } oak_classic_stats;
 
-/** O(buckets). Zeroes for a nil map. */
+/** O(buckets); O(entries) where a key may not equal itself. Zeroes for a nil map. */
 OAK_API void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out);
 
 /** Fix the seed, so that a run can be repeated. Before the first put only; fatal later. */

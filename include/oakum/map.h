@@ -169,6 +169,8 @@ typedef struct oak_map_stats {
     uint64_t growths, shrinks, reseeds;
     size_t same_hash;          /* the most entries found to share one full hash */
     bool bad_hash;             /* keys collide far beyond chance, and a new seed didn't help */
+    /* entries whose key does not equal itself, a NaN: no lookup or delete finds them */
+    size_t unfindable;
 } oak_map_stats;
 
 /** O(entries). Zeroes for NULL. */

@@ -77,6 +77,7 @@ START_TEST(many_nans_lie_as_far_apart_as_other_keys)
     for (size_t i = 0; i < n; i++) oak_map_put(m, &(double){ NAN });
     oak_map_stats_read(m, &s);
     ck_assert_uint_eq(s.len, n);
+    ck_assert_uint_eq(s.unfindable, n);
     ck_assert_uint_le(s.same_hash, 3);
     ck_assert_uint_le(s.longest_probe, 12);
     ck_assert_uint_eq(s.reseeds, 0);

@@ -4,7 +4,7 @@
  * Why:        a delete looks for an equal key, and there is none; a range that deletes what it
  *             meets does the same. Only what needs no comparison can remove them: to drop the map,
  *             or to clear it, for which Go 1.19 has nothing where keys may not equal themselves.
- * Seen by:    the count of the map against the keys that a lookup finds. */
+ * Seen by:    the map's statistics: its count against the entries that no lookup can find. */
 #include "scenario.h"
 
 #include <math.h>
@@ -82,9 +82,10 @@ static void run(scn *s)
     scn_stats(policy, &map, &st);
     scn_retained(s, deleted, SCN_BYTES);
     scn_go(s, "2,770,000");
-    scn_pointed(s, "map: count %s, of which lookups find %zu", scn_thousands((double)st.count),
-                found);
+    scn_pointed(s, "map: count %s, of which %s can't be found, and lookups find %zu",
+                scn_thousands((double)st.count), scn_thousands((double)st.unfindable), found);
     scn_expect(s, "entries", (double)st.count, KEYS, KEYS);
+    scn_expect(s, "entries that can't be found", (double)st.unfindable, KEYS, KEYS);
     scn_expect(s, "entries that a lookup finds", (double)found, 0, 0);
     scn_expect_bytes(s, "retained, as before", deleted, full, 5);
     scn_expect_site(s, "fill");

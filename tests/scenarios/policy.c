@@ -175,6 +175,7 @@ static void classic_stats(const void *m, scn_map_stats *out)
     out->longest_chain = st.longest_chain;
     out->mean_chain = st.mean_chain;
     out->in_overflow = st.in_overflow;
+    out->unfindable = st.unfindable;
     out->growing = st.growing;
     out->growths = st.growths;
     out->same_size_growths = st.same_size_growths;
@@ -344,6 +345,7 @@ static void default_stats(const void *m, scn_map_stats *out)
     out->longest_chain = st.longest_probe;
     out->mean_chain = st.mean_probe;
     out->in_overflow = st.overflowed;
+    out->unfindable = st.unfindable;
     out->bad_hash = st.bad_hash;
     out->growths = st.growths;
 }

@@ -95,6 +95,7 @@ typedef struct scn_map_stats {
     size_t longest_chain;
     double mean_chain;
     size_t in_overflow; /* entries that are not in the bucket, or group, of their hash */
+    size_t unfindable;  /* whose key equals nothing */
     bool growing, bad_hash;
     uint64_t growths, same_size_growths;
 } scn_map_stats;
