@@ -1,12 +1,14 @@
 /* jsonread.c - a small reader of JSON (RFC 8259), for what a server sends.
  *
- * What comes may be anything: depth is bounded, and nothing is read behind the text's end. */
+ * What comes may be anything: depth and the number of values are bounded, as a value takes many
+ * times the memory of its text, and nothing is read behind the text's end. */
 #include "live.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define DEPTH 32
+#define VALUES_MOST ((size_t)1 << 20) /* a server's state has some thousands */
 
 static cmd_json *value(const char **p, unsigned depth);
 
@@ -149,9 +151,19 @@ static cmd_json *value(const char **p, unsigned depth)
     return v;
 }
 
+/* Each value but the first stands behind one of these. */
+static bool has_too_many(const char *text)
+{
+    size_t n = 0;
+
+    for (; (text = strpbrk(text, "[{,")) != NULL; text++)
+        if (++n > VALUES_MOST) return true;
+    return false;
+}
+
 cmd_json *cmd_json_read(const char *text)
 {
-    cmd_json *v = value(&text, 0);
+    cmd_json *v = has_too_many(text) ? NULL : value(&text, 0);
 
     if (v == NULL) return NULL;
     skip(&text);

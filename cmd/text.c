@@ -3,7 +3,8 @@
  *
  * All that the command prints of these goes through here, but for JSON, which is escaped (json.c).
  * What is no character of UTF-8 and what a terminal obeys is shown as '?', byte by byte: C0 but
- * for what is to stay, DEL, and C1, which terminals also take as UTF-8. */
+ * for what is to stay, DEL, C1, which terminals also take as UTF-8, and what turns the order of the
+ * characters around. */
 #include "cmd.h"
 
 #include <stdarg.h>
@@ -26,11 +27,21 @@ size_t cmd_character(const char *text, size_t n)
     return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
 }
 
+/* U+202A to U+202E, U+2066 to U+2069: a name could be shown as another. */
+static bool reorders(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    if (p[0] != 0xe2) return false;
+    return p[1] == 0x80 ? p[2] >= 0xaa && p[2] <= 0xae
+                        : p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9;
+}
+
 void cmd_clean(char *text, size_t n, const char *kept)
 {
     for (size_t i = 0, len; i < n; i += len) {
         len = cmd_character(text + i, n - i);
-        if (len != 0) continue;
+        if (len != 0 && !(len == 3 && reorders(text + i))) continue;
         if (text[i] == '\0' || strchr(kept, text[i]) == NULL) text[i] = '?';
         len = 1;
     }

@@ -95,6 +95,27 @@ START_TEST(what_is_no_value_is_refused)
 }
 END_TEST
 
+/* A text of some megabytes would take a hundred times that. */
+START_TEST(more_values_than_a_state_can_have_are_refused)
+{
+    size_t values = (size_t)3 << 19, n = 2 * values + 1;
+    char *text = malloc(n + 1);
+
+    ck_assert_ptr_nonnull(text);
+    for (size_t i = 0; i < n; i++) text[i] = i % 2 == 0 ? ',' : '0';
+    text[0] = '[';
+    text[n - 1] = ']';
+    text[n] = '\0';
+    ck_assert_ptr_null(test_json_error(text));
+    ck_assert_ptr_null(cmd_json_read(text));
+    memmove(text + n / 2, text + n - 3, 4); /* the first half of them */
+    cmd_json *half = cmd_json_read(text);
+    ck_assert_uint_ge(cmd_json_count(half, ""), values / 2 - 1);
+    cmd_json_free(half);
+    free(text);
+}
+END_TEST
+
 /* ---- random texts ---- */
 
 static const char *const pieces[] = {
@@ -160,6 +181,7 @@ Suite *suite_cmd_jsonread(void)
                         (int)OAKI_COUNT(strings));
     tcase_add_test(c, an_escape_that_holds_a_quote_is_refused);
     tcase_add_loop_test(c, what_is_no_value_is_refused, 0, (int)OAKI_COUNT(none));
+    tcase_add_test(c, more_values_than_a_state_can_have_are_refused);
     tcase_add_test(c, random_texts_are_read_or_refused);
     suite_add_tcase(s, c);
     return s;
