@@ -375,7 +375,8 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.cpu = cpu3 - cpu0 - c.verify_cpu;
     c.cpu_end = cpu3;
     if (c.first_begin) c.beside = oaki_beside_cpu();
-    if (c.first_begin) c.first += oaki_beside_root_stops();
+    if (c.first_begin) c.between = oaki_beside_root_stops();
+    c.first += c.between;
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = c.end - c.begin - c.verify;
     count_pause(c.first + pause);

@@ -36,8 +36,9 @@ typedef struct oaki_cycle {
     oaki_trace line; /* what gctrace prints; its times are sums of the phases' */
     oaki_gc_why why;
     uint64_t begin, end; /* of the pause, or the last one */
-    /* where the mark was beside the program: the stop before it, and how long that was; else 0 */
-    uint64_t first_begin, first;
+    /* where the mark was beside the program: when the stop before it began, how long all stops
+     * before the last were, and of these the ones in between; else 0 */
+    uint64_t first_begin, first, between;
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */
     uint64_t wall;       /* its end, since 1970 */

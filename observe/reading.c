@@ -23,16 +23,24 @@ static struct {
 
 /* ---- collections ---- */
 
-static void note(const oaki_cycle *c, void *ctx)
+static void count_pause(uint64_t pause)
 {
-    (void)ctx;
-    uint64_t pause = c->end - c->begin;
     size_t i = 0;
     while (i < OAKI_READING_BUCKETS && pause > oaki_reading_bounds[i]) i++;
-    pthread_mutex_lock(&notes.lock);
     notes.pauses.count++;
     notes.pauses.sum_ns += pause;
     notes.pauses.bucket[i]++;
+}
+
+/* Where it marks beside the program there is more than one pause; those between the first and the
+ * last are known as a sum. */
+static void note(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    pthread_mutex_lock(&notes.lock);
+    count_pause(c->end - c->begin);
+    if (c->first_begin) count_pause(c->first - c->between);
+    if (c->between) count_pause(c->between);
     if (notes.ring) notes.ring[notes.n++ % OAKI_READING_CYCLES] = *c;
     pthread_mutex_unlock(&notes.lock);
 }

@@ -126,9 +126,29 @@ static void put_phases(writer *w, const oaki_cycle *c)
     }
 }
 
+/* The mark beside the program, and the stop before it; what was before the trace is left out. */
+static void put_beside(writer *w, const oaki_cycle *c)
+{
+    uint64_t from = OAKI_MAX(c->first_begin, w->v->begin);
+    uint64_t begun = OAKI_MAX(c->first_begin + c->first - c->between, from);
+    if (begun > from) {
+        span(w, "first GC pause", "gc", COLLECTOR, from, begun - from);
+        args(w);
+        oaki_json_put_u64(&w->j, "gc", c->line.cycle);
+        end_args(w);
+    }
+    span(w, "mark beside", "gc", COLLECTOR, begun, c->begin - begun);
+    args(w);
+    oaki_json_put_u64(&w->j, "gc", c->line.cycle);
+    oaki_json_put_u64(&w->j, "cpu_ns", c->beside);
+    oaki_json_put_u64(&w->j, "stops_ns", c->between);
+    end_args(w);
+}
+
 static void put_cycle(writer *w, const oaki_cycle *c, const oaki_cycle *next)
 {
     static const char *const why[] = { "due", "needed", "asked" };
+    if (c->first_begin) put_beside(w, c);
     span(w, "GC pause", "gc", COLLECTOR, c->begin, c->end - c->begin);
     args(w);
     oaki_json_put_u64(&w->j, "gc", c->line.cycle);
@@ -301,7 +321,9 @@ static size_t add_moments(const writer *w, moment *m)
     size_t k = 0;
     for (size_t i = 0; i < w->v->ncycles; i++) {
         const oaki_cycle *c = &w->v->cycles[i];
-        m[k++] = (moment){ c->begin, c->line.heap_start, NULL, 0 };
+        if (c->first_begin >= w->v->begin)
+            m[k++] = (moment){ c->first_begin, c->line.heap_start, NULL, 0 };
+        m[k++] = (moment){ c->begin, c->line.heap_end, NULL, 0 };
         m[k++] = (moment){ c->end, c->line.heap_live, NULL, 0 };
     }
     return k;
@@ -338,7 +360,7 @@ static bool put_in_order(writer *w, size_t room)
 static bool put_events(writer *w)
 {
     const oaki_trace_view *v = w->v;
-    size_t room = 2 * v->ncycles;
+    size_t room = 3 * v->ncycles;
     track(w, COLLECTOR, "collector", -2);
     track(w, SWEEP, "sweep", -1);
     for (size_t i = 0; i < v->ncycles; i++)

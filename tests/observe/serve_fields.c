@@ -3,6 +3,7 @@
  *
  * The program stands still while it is asked. Both maps are in the middle of a resize, idle pages
  * are partly released, and stacks differ, so that no two figures are the same by chance. */
+#include "gc/beside.h"
 #include "http.h"
 #include "promtext.h"
 #include "readjson.h"
@@ -155,6 +156,31 @@ START_TEST(metrics_are_what_memstats_say)
     ck_assert_uint_ne(after.num_gc, 0);
     ck_assert(fabs(metric(text, "gc_stopped_seconds_total") - (double)after.pause_total_ns / 1e9) <
               1e-6);
+    oak_debug_serve_stop();
+}
+END_TEST
+
+/* Where marks are beside the program, each has more than one. */
+START_TEST(all_pauses_are_in_the_histogram)
+{
+    oak_config c = test_config();
+    c.concurrent = 1;
+    if (!test_heap_tracked(c, 0) || !http_serve(NULL, NULL)) return;
+    oaki_debug_switches.verify = 0;
+    oaki_debug_switches.beside = 1;
+    before = test_stats();
+    while (test_stats().num_gc < before.num_gc + 5) {
+        oaki_thread *t = oaki_enter();
+        (void)oaki_beside_now(t);
+        oaki_leave(t);
+        serve_fields_kept[0] = oak_alloc(1000);
+    }
+    oak_collect();
+    after = test_stats();
+    const char *text = http_get("/metrics").body;
+    double total = (double)(after.pause_total_ns - before.pause_total_ns) / 1e9;
+    ck_assert_double_eq_tol(metric(text, "gc_pause_seconds_sum"), total, 1e-6);
+    ck_assert_double_ge(metric(text, "gc_pause_seconds_count"), after.num_gc - before.num_gc + 4);
     oak_debug_serve_stop();
 }
 END_TEST
@@ -426,6 +452,7 @@ Suite *suite_observe_serve_fields(void)
     TCase *t = tcase_create("fields");
     tcase_add_test(t, memory_is_what_memstats_say);
     tcase_add_test(t, metrics_are_what_memstats_say);
+    tcase_add_test(t, all_pauses_are_in_the_histogram);
     tcase_add_test(t, live_bytes_are_told_by_kind);
     tcase_add_test(t, limits_and_how_full_spans_are_is_told);
     tcase_add_test(t, maps_are_what_they_say_of_themselves);

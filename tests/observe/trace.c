@@ -1,5 +1,6 @@
 /* trace.c - tests of observe/trace*.c: what is written is a trace that a reader of Chrome's format
  * takes, with all that happened, on one clock; and it is whole or not there. */
+#include "gc/beside.h"
 #include "tests/heap.h"
 #include "tests/observe/files.h"
 #include "tests/observe/readjson.h"
@@ -255,6 +256,47 @@ START_TEST(pauses_have_phases_and_the_heap_is_seen)
     }
     ck_assert_double_ge(top, 64 * 100000);
     ck_assert_uint_eq(count("sweep", "X"), 19); /* that of the last cycle may go on */
+}
+END_TEST
+
+static void mark_beside(uint32_t cycles)
+{
+    for (uint32_t n = test_stats().num_gc; test_stats().num_gc < n + cycles;) {
+        oaki_thread *t = oaki_enter();
+        (void)oaki_beside_now(t);
+        oaki_leave(t);
+        (void)!oak_alloc(1000);
+    }
+}
+
+START_TEST(a_mark_beside_the_program_is_between_two_pauses)
+{
+    oak_config c = test_config();
+    c.concurrent = 1;
+    if (!test_heap_tracked(c, 0)) return;
+    oaki_debug_switches.verify = 0;
+    oaki_debug_switches.beside = 1;
+    for (size_t k = 0; k < 64; k++) trace_held[k] = oak_alloc(100000);
+    ck_assert_int_eq(oak_trace_start(0), 0);
+    mark_beside(10);
+    oak_memstats s = test_stats();
+    stop_and_load();
+    assert_is_a_trace();
+    size_t n = count("mark beside", "X");
+    ck_assert_uint_ge(n, 5);
+    ck_assert_uint_eq(count("first GC pause", "X"), n);
+    for (size_t i = 0, k = 0; i < n; i++, k++) {
+        const json *first = find("first GC pause", "X", i), *mark = find("mark beside", "X", i);
+        uint64_t gc = json_u64(json_get(mark, "args"), "gc");
+        while (json_u64(json_get(find("GC pause", "X", k), "args"), "gc") != gc) k++;
+        const json *last = find("GC pause", "X", k);
+        ck_assert_uint_eq(json_u64(json_get(first, "args"), "gc"), gc);
+        ck_assert_double_eq_tol(until(first), from(mark), 0.01);
+        ck_assert_double_eq_tol(until(mark), from(last), 0.01);
+        double pauses = (json_number(first, "dur") + json_number(last, "dur")) * 1000 +
+                        json_number(json_get(mark, "args"), "stops_ns");
+        ck_assert_double_eq_tol(pauses, (double)s.pause_ns[(gc + 255) % 256], 3);
+    }
 }
 END_TEST
 
@@ -546,6 +588,9 @@ Suite *suite_observe_trace(void)
     tcase_add_test(c, traces_start_and_end_at_any_time_beside_threads);
     tcase_add_test(c, a_trace_that_can_not_be_written_leaves_nothing);
     tcase_add_test(c, a_child_has_no_trace_and_may_start_its_own);
+    suite_add_tcase(s, c);
+    c = tcase_create("trace beside");
+    tcase_add_test(c, a_mark_beside_the_program_is_between_two_pauses);
     suite_add_tcase(s, c);
     return s;
 }
