@@ -156,12 +156,13 @@ typedef enum oaki_client_phase {
     OAKI_CLIENT_SENDING
 } oaki_client_phase;
 
-/* A connection. The descriptor is libmicrohttpd's to close; dev and ino tell whether it is still
+/* A connection. The descriptor is libmicrohttpd's to close once it was told of it; dev and ino tell whether it is still
  * the same. */
 typedef struct oaki_client {
     int fd; /* -1: none */
     dev_t dev;
     ino_t ino;
+    bool told; /* libmicrohttpd has been, and closes it */
     bool closing, cut;
     bool nul; /* it has sent one */
     oaki_client_phase phase;

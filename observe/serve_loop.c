@@ -4,7 +4,8 @@
  * Owns: the_server's daemon and clients. It alone calls libmicrohttpd once the daemon is there. A
  *   child of a fork, where nobody runs it, only closes what is open.
  * Invariants: of each connection there is a client from before libmicrohttpd knows of it until
- *   after it has closed it.
+ *   after it has closed it. It is told when there is something to read, so that look_ahead sees a
+ *   first request before it does.
  * Bound: max_clients connections, and patience with each (serve.h); when all places are taken and
  *   others wait, the one that has been slow for longest goes sooner. */
 #include "gc/event.h"
@@ -145,7 +146,8 @@ static void look_ahead(char *buf)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
         oaki_client *c = &self->clients[i];
-        if (c->fd < 0 || c->closing || c->nul || c->phase != OAKI_CLIENT_READING) continue;
+        if (c->fd < 0 || !c->told || c->closing || c->nul || c->phase != OAKI_CLIENT_READING)
+            continue;
         ssize_t n = recv(c->fd, buf, MEMORY_OF_CONNECTION, MSG_PEEK | MSG_DONTWAIT);
         c->nul = n > 0 && memchr(buf, '\0', (size_t)n);
         if (n == 0) cut(c);
@@ -162,13 +164,13 @@ static oaki_client *free_client(void)
 }
 
 /* A child of a fork knows of all that it has to close. */
-static oaki_client *accept_one(int listen_fd, struct sockaddr_storage *addr, socklen_t *len)
+static oaki_client *accept_one(int listen_fd)
 {
     struct stat s;
     oaki_client *c = free_client();
     if (!c) return NULL;
     oaki_fork_hold();
-    int fd = accept4(listen_fd, (struct sockaddr *)addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0 && fstat(fd, &s) != 0) {
         close(fd);
         fd = -1;
@@ -181,19 +183,32 @@ static oaki_client *accept_one(int listen_fd, struct sockaddr_storage *addr, soc
     return fd >= 0 ? c : NULL;
 }
 
-/* libmicrohttpd closes what it doesn't take. */
 static void accept_all(int listen_fd)
 {
-    for (;;) {
-        struct sockaddr_storage addr;
-        socklen_t len = sizeof addr;
-        oaki_client *c = accept_one(listen_fd, &addr, &len);
-        if (!c) return;
+    for (oaki_client *c; (c = accept_one(listen_fd)) != NULL;)
         oaki_client_enter(c, OAKI_CLIENT_READING);
-        if (oaki_mhd.MHD_add_connection(self->daemon, c->fd, (struct sockaddr *)&addr, len) !=
-            MHD_YES)
-            c->closing = true;
+}
+
+/* Who has said nothing yet. */
+static nfds_t silent_ones(struct pollfd *out)
+{
+    nfds_t n = 0;
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        const oaki_client *c = &self->clients[i];
+        if (c->fd >= 0 && !c->told) out[n++] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
     }
+    return n;
+}
+
+/* It closes what it doesn't take. */
+static void tell(oaki_client *c)
+{
+    struct sockaddr_storage addr = { .ss_family = AF_INET };
+    socklen_t len = sizeof addr;
+    if (getpeername(c->fd, (struct sockaddr *)&addr, &len) != 0) len = sizeof(struct sockaddr_in);
+    c->told = true;
+    if (oaki_mhd.MHD_add_connection(self->daemon, c->fd, (struct sockaddr *)&addr, len) != MHD_YES)
+        c->closing = true;
 }
 
 /* ---- clocks ---- */
@@ -301,19 +316,23 @@ static int epoll_fd(void)
  * waits is seen. */
 static void wait_and_accept(int epoll)
 {
-    struct pollfd fds[2 + OAKI_SERVE_LISTENERS] = { { .fd = self->wake_fd, .events = POLLIN },
-                                                    { .fd = epoll, .events = POLLIN } };
-    unsigned n = self->listener.n;
+    static struct pollfd fds[2 + OAKI_SERVE_CLIENTS_MAX + OAKI_SERVE_LISTENERS]; /* of one thread */
+    fds[0] = (struct pollfd){ .fd = self->wake_fd, .events = POLLIN };
+    fds[1] = (struct pollfd){ .fd = epoll, .events = POLLIN };
+    nfds_t silent = silent_ones(&fds[2]), n = self->listener.n;
+    struct pollfd *listeners = &fds[2 + silent];
     bool full = self->nclients >= self->max_clients;
     for (unsigned i = 0; i < n; i++)
-        fds[2 + i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
-    if (poll(fds, full ? 2 : 2 + n, timeout_of()) < 0) return;
-    if (full && poll(&fds[2], n, 0) > 0) {
+        listeners[i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
+    if (poll(fds, 2 + silent + (full ? 0 : n), timeout_of()) < 0) return;
+    for (nfds_t i = 0; i < silent; i++)
+        if (fds[2 + i].revents) tell(client_with(fds[2 + i].fd));
+    if (full && poll(listeners, n, 0) > 0) {
         make_way(oaki_os_now_ns());
         return;
     }
     for (unsigned i = 0; i < n; i++)
-        if (fds[2 + i].revents) accept_all(self->listener.fd[i]);
+        if (listeners[i].revents) accept_all(self->listener.fd[i]);
 }
 
 /* libmicrohttpd's callers must resume what they have suspended. */
@@ -323,6 +342,8 @@ static void close_daemon(void)
         if (self->clients[i].fd >= 0 && self->clients[i].request) resume(&self->clients[i]);
     oaki_mhd.MHD_stop_daemon(self->daemon);
     self->daemon = NULL;
+    for (unsigned i = 0; i < self->max_clients; i++)
+        if (self->clients[i].fd >= 0 && !self->clients[i].told) close(self->clients[i].fd);
 }
 
 void *oaki_serve_loop(void *unused)
