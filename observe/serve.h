@@ -156,8 +156,8 @@ typedef enum oaki_client_phase {
     OAKI_CLIENT_SENDING
 } oaki_client_phase;
 
-/* A connection. The descriptor is libmicrohttpd's to close once it was told of it; dev and ino tell whether it is still
- * the same. */
+/* A connection. The descriptor is libmicrohttpd's to close once it was told of it; dev and ino tell
+ * whether it is still the same. */
 typedef struct oaki_client {
     int fd; /* -1: none */
     dev_t dev;
