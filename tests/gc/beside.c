@@ -380,6 +380,25 @@ END_TEST
 
 /* ---- others that stop the world ---- */
 
+/* Of some length: so that a mark takes a while. */
+static thing *chain(size_t n)
+{
+    thing *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        thing *x = new_thing(i);
+        x->next = first;
+        first = x;
+    }
+    return first;
+}
+
+static size_t length(const thing *x)
+{
+    size_t n = 0;
+    for (; x; x = x->next) n += is_whole(x);
+    return n;
+}
+
 static uintptr_t pinned_table; /* inverted: nothing refers to it */
 
 static void make_late(void *arg)
@@ -399,6 +418,7 @@ static void free_late(void *arg)
 START_TEST(what_is_pinned_during_the_mark_is_a_root)
 {
     if (!start()) return;
+    thing *first = chain(20000);
     for (size_t k = 0; k < 200; k++) {
         uint32_t before = test_stats().num_gc;
         wait_for_mark();
@@ -406,27 +426,10 @@ START_TEST(what_is_pinned_during_the_mark_is_a_root)
         while (test_stats().num_gc < before + 2) ask();
         test_away(free_late, &k);
     }
+    ck_assert_uint_eq(length(first), 20000);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
 }
 END_TEST
-
-static thing *chain(size_t n)
-{
-    thing *first = NULL;
-    for (size_t i = 0; i < n; i++) {
-        thing *x = new_thing(i);
-        x->next = first;
-        first = x;
-    }
-    return first;
-}
-
-static size_t length(const thing *x)
-{
-    size_t n = 0;
-    for (; x; x = x->next) n += is_whole(x);
-    return n;
-}
 
 static void in_child(void *arg)
 {
