@@ -1,6 +1,7 @@
 /* heap.c - helpers of the tests of the heap and the collector. */
 #include "tests/heap.h"
 
+#include "gc/beside.h"
 #include "runtime/collector.h"
 #include "runtime/written.h"
 #include "tests/capture.h"
@@ -90,6 +91,14 @@ void test_heap_start_stressed(oak_config c)
 void test_no_stress(void)
 {
     oaki_debug_switches.stress = 0;
+}
+
+bool test_ask_beside(void)
+{
+    oaki_thread *t = oaki_enter();
+    bool asked = oaki_beside_now(t);
+    oaki_leave(t); /* no lock of the host's before that: a thread that stands may have it */
+    return asked;
 }
 
 void test_no_beside(void)

@@ -30,6 +30,7 @@ void test_heap_start(oak_config c); /* both: without stress */
 /* Poison and the verifier, so many minor collections between two full ones, and pages are tracked.
  * false: this system can't, which has been said. */
 bool test_heap_tracked(oak_config c, size_t minors);
+bool test_ask_beside(void); /* for a mark beside the program; false: there will be none */
 void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */
 
 /* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */

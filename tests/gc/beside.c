@@ -33,9 +33,7 @@ static bool start(void)
 /* By faults it isn't always to be had: while libc has a new thread block all signals, say. */
 static void ask(void)
 {
-    oaki_thread *t = oaki_enter();
-    bool asked = oaki_beside_now(t);
-    oaki_leave(t); /* no lock of the host's before that: a thread that stands may have it */
+    bool asked = test_ask_beside();
     ck_assert(asked || tracking == OAK_TRACKING_FAULTS);
 }
 

@@ -58,10 +58,7 @@ static bool start(size_t minors)
 
 static void ask(void)
 {
-    oaki_thread *t = oaki_enter();
-    bool asked = oaki_beside_now(t);
-    oaki_leave(t); /* no lock of the host's before that: a thread that stands may have it */
-    ck_assert(asked);
+    ck_assert(test_ask_beside());
 }
 
 /* One that began after this was called. */
@@ -351,9 +348,7 @@ START_TEST(a_descriptor_that_is_closed_between_two)
     AO_t before = AO_load(&seen.minor);
     ck_assert(close_userfaultfd());
     for (size_t i = 1; i < 50; i += 2) table[i]->chain = chain(100);
-    oaki_thread *t = oaki_enter();
-    (void)oaki_beside_now(t); /* or an earlier one goes on */
-    oaki_leave(t);
+    (void)test_ask_beside(); /* or an earlier one goes on */
     while (AO_load(&seen.minor) == before) oaki_os_yield();
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < 50; i++) ck_assert_uint_eq(length(table[i]->chain), 100);

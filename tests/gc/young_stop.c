@@ -1,7 +1,6 @@
 /* young_stop.c - minor collections in one stop, as heaps have them that are too small to be marked
  * beside the program: what they find, what they leave; and both kinds in turn, in all sorts of
  * order. With the verifier after each, and the dead poisoned. */
-#include "gc/beside.h"
 #include "gc/event.h"
 #include "gc/gc.h"
 #include "gc/pace.h"
@@ -271,9 +270,7 @@ START_TEST(marks_beside_the_program_in_between)
     AO_store(&turns, 0);
     for (uintptr_t i = 0; i < 2; i++) id[i] = test_start(mutate, (void *)(i + 11));
     while (AO_load(&turns) < 2 * test_scale(400)) {
-        oaki_thread *t = oaki_enter();
-        (void)oaki_beside_now(t);
-        oaki_leave(t);
+        (void)test_ask_beside();
         oaki_os_yield();
     }
     for (size_t i = 0; i < 2; i++) test_join(id[i]);

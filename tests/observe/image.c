@@ -348,17 +348,10 @@ static int find_first(oaki_image *im, void *arg)
     return s.found ? 0 : ENOENT;
 }
 
-static void ask_for_cycle(void)
-{
-    oaki_thread *t = oaki_enter();
-    (void)oaki_beside_now(t);
-    oaki_leave(t);
-}
-
 static void wait_for_cycle(void)
 {
     for (uint32_t n = test_stats().num_gc; test_stats().num_gc == n;) {
-        ask_for_cycle();
+        (void)test_ask_beside();
         oaki_os_yield();
     }
 }
@@ -379,7 +372,7 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
     for (int round = 0; round < 20; round++) {
         while (_i ? oaki_beside_state() != OAKI_BESIDE_MARKING
                   : !AO_load(&oaki_the_heap.keeps_marks)) {
-            ask_for_cycle();
+            (void)test_ask_beside();
             oaki_os_yield();
         }
         ck_assert_int_eq(take(find_first, first, 20000, true, &a), 0);

@@ -3,7 +3,6 @@
  *
  * The program stands still while it is asked. Both maps are in the middle of a resize, idle pages
  * are partly released, and stacks differ, so that no two figures are the same by chance. */
-#include "gc/beside.h"
 #include "http.h"
 #include "promtext.h"
 #include "readjson.h"
@@ -169,9 +168,7 @@ START_TEST(all_pauses_are_told)
     oaki_debug_switches.beside = 1;
     before = test_stats();
     while (test_stats().num_gc < before.num_gc + 5) {
-        oaki_thread *t = oaki_enter();
-        (void)oaki_beside_now(t);
-        oaki_leave(t);
+        (void)test_ask_beside();
         serve_fields_kept[0] = oak_alloc(1000);
     }
     oak_collect();

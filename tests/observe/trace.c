@@ -1,6 +1,5 @@
 /* trace.c - tests of observe/trace*.c: what is written is a trace that a reader of Chrome's format
  * takes, with all that happened, on one clock; and it is whole or not there. */
-#include "gc/beside.h"
 #include "tests/heap.h"
 #include "tests/observe/files.h"
 #include "tests/observe/readjson.h"
@@ -262,9 +261,7 @@ END_TEST
 static void mark_beside(uint32_t cycles)
 {
     for (uint32_t n = test_stats().num_gc; test_stats().num_gc < n + cycles;) {
-        oaki_thread *t = oaki_enter();
-        (void)oaki_beside_now(t);
-        oaki_leave(t);
+        (void)test_ask_beside();
         (void)!oak_alloc(1000);
     }
 }

@@ -1,6 +1,5 @@
 /* tracking.c - tests of what is done where the system doesn't tell of written pages in the way that
  * was asked for, and what is said about it. */
-#include "gc/beside.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
@@ -32,14 +31,6 @@ static void start(oak_tracking tracking)
     oaki_debug_switches.verify = 1;
 }
 
-static bool asked_beside(void)
-{
-    oaki_thread *t = oaki_enter();
-    bool beside = oaki_beside_now(t);
-    oaki_leave(t);
-    return beside;
-}
-
 /* Whichever way they mark, collections do what they should. */
 static void collect_a_bit(void)
 {
@@ -48,7 +39,7 @@ static void collect_a_bit(void)
         size_t *x = oak_alloc(40);
         *x = i;
         keep[i % 1000] = x;
-        if (i % 500 == 0) (void)asked_beside();
+        if (i % 500 == 0) (void)test_ask_beside();
     }
     oak_collect();
     for (size_t i = 0; i < 1000; i++) ck_assert_uint_eq(*(size_t *)keep[i], 19000 + i);
@@ -64,7 +55,7 @@ static void expect_stops(const char *refused, int error)
     if (refused) ck_assert_str_eq(told.refused, refused);
     else ck_assert_ptr_null(told.refused);
     ck_assert_int_eq(told.error, error);
-    ck_assert(!asked_beside());
+    ck_assert(!test_ask_beside());
     collect_a_bit();
 }
 
@@ -76,7 +67,7 @@ static void expect_faults(const char *refused, int error)
     if (refused) ck_assert_str_eq(told.refused, refused);
     else ck_assert_ptr_null(told.refused);
     ck_assert_int_eq(told.error, error);
-    ck_assert(asked_beside());
+    ck_assert(test_ask_beside());
     collect_a_bit();
 }
 
