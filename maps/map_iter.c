@@ -45,16 +45,9 @@ struct oak_map_order_ {
 
 /* ---- fingerprints ---- */
 
-/* Of an entry that is looked at here and now, under any seed; a custom hash may not write. */
 static uint64_t hash_under(const oak_map *m, const char *e, uint64_t seed, uint64_t mult)
 {
-    const oak_map_type *t = m->type;
-    uint64_t moves = m->moves;
-    size_t len = m->len;
-    uint64_t hash = oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult);
-    if (t->key == OAK_KEY_CUSTOM && (m->moves != moves || m->len != len))
-        oak_map_misuse_(m, OAK_MAP_HASH_);
-    return hash;
+    return oak_map_hash_under_(m, m->type, oaki_map_entry_key(m->type, e), seed, mult);
 }
 
 static uint64_t fingerprint(const oak_map *m, const char *e)

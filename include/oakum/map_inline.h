@@ -323,15 +323,21 @@ OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
     return both;
 }
 
-/* A custom hash may not write to the map. */
-OAK_MAP_INLINE_ uint64_t oak_map_hash_of_(const oak_map *m, const oak_map_type *t, const void *key)
+/* Under any seed. A custom hash may not write to the map. */
+OAK_MAP_INLINE_ uint64_t oak_map_hash_under_(const oak_map *m, const oak_map_type *t,
+                                             const void *key, uint64_t seed, uint64_t mult)
 {
     uint64_t moves = m->moves;
     size_t len = m->len;
-    uint64_t hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+    uint64_t hash = oak_map_hash_with_(t, key, seed, mult);
     if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
         oak_map_misuse_(m, OAK_MAP_HASH_);
     return hash;
+}
+
+OAK_MAP_INLINE_ uint64_t oak_map_hash_of_(const oak_map *m, const oak_map_type *t, const void *key)
+{
+    return oak_map_hash_under_(m, t, key, m->seed, m->mult);
 }
 
 OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, size_t entry_size,
