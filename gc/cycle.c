@@ -378,7 +378,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     if (c.first_begin) c.between = oaki_beside_root_stops();
     c.first += c.between;
     gc.gc_cpu_ns += c.cpu + c.beside;
-    uint64_t pause = c.end - c.begin - c.verify;
+    uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);
     if (c.first_begin) pace_beside(&c);
     bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */

@@ -62,6 +62,12 @@ typedef struct oaki_cycle {
     size_t lost; /* events before this one that nobody was told of */
 } oaki_cycle;
 
+/* Of the stop, or the last one. */
+OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
+{
+    return c->end - c->begin - c->verify;
+}
+
 /* A listener is called outside of oaki_enter, with no lock held and the world running, by a thread
  * that has collected, whatever that thread was about to allocate for: so it takes no lock that the
  * program may hold while it allocates, and calls nothing of the program's. It may call everything

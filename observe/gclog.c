@@ -118,7 +118,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     oaki_json_put_u64(j, "end_unix_ns", c->wall);
     oaki_json_put_u64(j, "begin_ns", c->begin);
     oaki_json_put_u64(j, "since_start_ns", c->line.since_start);
-    oaki_json_put_u64(j, "pause_ns", c->end - c->begin - c->verify);
+    oaki_json_put_u64(j, "pause_ns", oaki_cycle_pause(c));
     put_phases(j, c);
     oaki_json_put_bool(j, "minor", c->minor);
     put_beside(j, c);

@@ -38,7 +38,7 @@ static void note(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
     pthread_mutex_lock(&notes.lock);
-    count_pause(c->end - c->begin - c->verify);
+    count_pause(oaki_cycle_pause(c));
     if (c->first_begin) count_pause(c->first - c->between);
     if (c->between) count_pause(c->between);
     if (notes.ring) notes.ring[notes.n++ % OAKI_READING_CYCLES] = *c;

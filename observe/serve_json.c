@@ -244,7 +244,7 @@ static void put_short_cycle(oaki_json *j, const oaki_cycle *c)
     oaki_json_object(j);
     oaki_json_put_u64(j, "gc", c->line.cycle);
     oaki_json_put_u64(j, "end_unix_ns", c->wall);
-    oaki_json_put_u64(j, "pause_ns", c->first + c->end - c->begin - c->verify);
+    oaki_json_put_u64(j, "pause_ns", c->first + oaki_cycle_pause(c));
     oaki_json_put_u64(j, "live", c->line.heap_live);
     oaki_json_put_bool(j, "forced", c->line.forced);
     oaki_json_put_bool(j, "minor", c->minor);
