@@ -65,19 +65,17 @@ static void *write_on(void *arg)
     return arg;
 }
 
-static void print_cost(const oak_snapshot_cost *c, double cpu)
+static void print_cost(const oak_snapshot_cost *c, double cpu, bool bars)
 {
+    double extra = (double)c->extra_memory / (double)(nodes * sizeof(node));
     printf("snapshot: %.2f s, %.2f s of CPU, pause %.2f ms, ", (double)c->total_ns / 1e9, cpu,
            (double)c->pause_ns / 1e6);
     printf("file %.0f MB, extra memory %.1f MB, %.3f of the nodes", (double)c->bytes / 1e6,
-           (double)c->extra_memory / 1e6, (double)c->extra_memory / (double)(nodes * sizeof(node)));
-}
-
-static void print_bars(const oak_snapshot_cost *c)
-{
-    double extra = (double)c->extra_memory / (double)(nodes * sizeof(node));
-    printf(" (< 10 s %s, <= 0.3 %s)", c->total_ns < 10000000000u ? "met" : "missed",
-           extra <= 0.3 ? "met" : "missed");
+           (double)c->extra_memory / 1e6, extra);
+    if (bars)
+        printf(" (< 10 s %s, <= 0.3 %s)", c->total_ns < 10000000000u ? "met" : "missed",
+               extra <= 0.3 ? "met" : "missed");
+    putchar('\n');
 }
 
 int main(int argc, char **argv)
@@ -101,9 +99,7 @@ int main(int argc, char **argv)
             perror(argv[1]);
             return 1;
         }
-        print_cost(&c, children() - cpu);
-        if (!writes) print_bars(&c);
-        putchar('\n');
+        print_cost(&c, children() - cpu, !writes);
     }
     if (writes) {
         quit = 1;
