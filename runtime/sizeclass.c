@@ -1,8 +1,9 @@
 /* sizeclass.c - makes the table of size classes (sizeclass.h) and the table from size to class.
  *
  * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256;
- * above it six, a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, and is made
- * long enough that its tail wastes at most an eighth of it. */
+ * above it six, a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, four of up to 8,
+ * two of more, as its free slots are nobody else's; and it is made long enough that its tail wastes
+ * at most an eighth of it. */
 #include "sizeclass.h"
 
 #define STARTS_WORDS 8192
@@ -16,7 +17,7 @@ const uint64_t *oaki_class_starts[OAKI_CLASSES];
 static uint64_t starts[STARTS_WORDS];
 
 #define PAGE 8192u
-#define SPAN_MAX (128u << 10)
+#define SPAN_MAX (64u << 10)
 
 static unsigned next_size(unsigned size)
 {
@@ -33,7 +34,7 @@ static unsigned next_size(unsigned size)
 
 static void fill_class(oaki_class *c, unsigned size)
 {
-    unsigned want = size <= 1024 ? 32 : 4;
+    unsigned want = size <= 1024 ? 32 : size <= 8192 ? 4 : 2;
     unsigned bytes = (unsigned)OAKI_ALIGN_UP((size_t)size * want, PAGE);
     while ((bytes % size) * 8 > bytes && bytes < SPAN_MAX) bytes += PAGE;
     c->size = size;
