@@ -53,6 +53,7 @@ static void judge_slow(const oaki_detector *d, oaki_figure *f, double least, dou
     if (f->grows || !up || f->slow_rose < OAKI_PERSIST) return;
     f->rise = r;
     f->rise.slope /= OAKI_SLOW;
+    f->rise.late /= OAKI_SLOW;
     f->looks = OAKI_SLOW * oaki_trend_len(t);
     f->grows = true;
 }
@@ -137,8 +138,10 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
     unsigned looks;
     bool fresh;
     oaki_figure_add(d, &d->heap, (double)l->cycles.live);
-    double slow = oaki_trend_rise(&d->heap.seen.slow).slope / OAKI_SLOW;
-    d->heap_slope = OAKI_MAX(oaki_trend_rise(&d->heap.seen.fast).slope, slow);
+    oaki_rise fast = oaki_trend_rise(&d->heap.seen.fast);
+    oaki_rise slow = oaki_trend_rise(&d->heap.seen.slow);
+    d->heap_slope = OAKI_MAX(fast.slope, slow.slope / OAKI_SLOW);
+    d->heap_late = OAKI_MAX(fast.late, slow.late / OAKI_SLOW);
     if (oaki_figure_grows(d, &d->heap, (double)d->cfg.growth_bytes, d->cfg.growth_percent / 10.0,
                           &r, &looks)) {
         oak_finding *f = oaki_raise(d, l, OAK_FINDING_HEAP_GROWTH, 1, &fresh);
@@ -165,8 +168,10 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
 
 /* ---- sites ---- */
 
-/* A site's bytes are an estimate: what is one standard deviation of it is no growth, nor is what
- * comes in when sampling begins in a heap that is full already; so the heap has to grow too. */
+/* A site's bytes are an estimate: what is a few standard deviations of it is no growth, and whether
+ * it levels off doesn't show in less either: then the heap must not, whose bytes are exact. What
+ * comes in when sampling begins in a heap that is full already is none; so the heap has to grow
+ * too. */
 static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_reading *s)
 {
     double live = s->settled.live_bytes;
@@ -179,6 +184,7 @@ static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_rea
     double least = OAKI_MAX((double)d->cfg.growth_bytes, 4 * sigma);
     if (!oaki_figure_grows(d, &e->figure, least, d->cfg.growth_percent, &r, &looks)) return;
     if (d->heap_slope < r.slope / 2) return;
+    if (r.late * (looks / 2) < 6 * sigma && d->heap_late < r.slope / 2) return;
     bool fresh;
     oak_finding *f = oaki_raise(d, l, OAK_FINDING_SITE_GROWTH, e->key, &fresh);
     if (!f) return;

@@ -93,7 +93,7 @@ typedef struct oaki_detector {
     uint64_t paces, paced_at; /* looks at the usual pace, and the last one's time */
     bool paced;               /* this look is one of them */
     oaki_figure heap, threads, fibers;
-    double heap_slope; /* at this look */
+    double heap_slope, heap_late; /* at this look */
     oaki_series *series; /* by hash */
     size_t nseries;
     oaki_map_track *tracks; /* by address */

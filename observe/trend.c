@@ -104,15 +104,15 @@ static double slope_of(const oaki_trend *t, unsigned k, unsigned n, double *sign
 }
 
 /* What fills up levels off. A step, as when an array doubles, is none of a half's pace. */
-static bool keeps_pace(const oaki_trend *t, unsigned n)
+static bool keeps_pace(const oaki_trend *t, unsigned n, double late)
 {
     double signs = 0, first = slope_of(t, 0, n / 2, &signs);
-    return slope_of(t, n - n / 2, n / 2, &signs) >= (n < SHORT ? PACE_SHORT : PACE_LONG) * first;
+    return late >= (n < SHORT ? PACE_SHORT : PACE_LONG) * first;
 }
 
 /* The last third is above the first whichever looks are compared, and beyond what was before the
  * window. */
-static bool is_steady(const oaki_trend *t, unsigned n)
+static bool is_steady(const oaki_trend *t, unsigned n, double late)
 {
     unsigned third = n / 3;
     double top_of_first = oaki_trend_at(t, 0), least_of_last = oaki_trend_at(t, n - 1);
@@ -120,19 +120,21 @@ static bool is_steady(const oaki_trend *t, unsigned n)
         top_of_first = OAKI_MAX(top_of_first, oaki_trend_at(t, i));
         least_of_last = OAKI_MIN(least_of_last, oaki_trend_at(t, n - 1 - i));
     }
-    return least_of_last > top_of_first && around(t, n - 3) > t->peak * 1.02 && keeps_pace(t, n);
+    return least_of_last > top_of_first && around(t, n - 3) > t->peak * 1.02 &&
+           keeps_pace(t, n, late);
 }
 
 oaki_rise oaki_trend_rise(const oaki_trend *t)
 {
     static const oaki_rise none;
     unsigned n = oaki_trend_len(t);
-    double signs = 0;
+    double signs = 0, of_half = 0;
     if (n < 4) return none;
     oaki_rise r = { .slope = slope_of(t, 0, n, &signs),
+                    .late = slope_of(t, n - n / 2, n / 2, &of_half),
                     .before = around(t, 0),
-                    .now = around(t, n - 3),
-                    .steady = is_steady(t, n) };
+                    .now = around(t, n - 3) };
+    r.steady = is_steady(t, n, r.late);
     double alike = hardly_falls(t, n) ? 0 : likeness(t, n, r.slope);
     double var = variance(t, n) * (1 + alike) / (1 - alike);
     if (var > 0 && signs != 0) r.z = (signs - (signs > 0 ? 1 : -1)) / sqrt(var);

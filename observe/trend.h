@@ -37,6 +37,7 @@ OAKI_INLINE double oaki_trend_at(const oaki_trend *t, unsigned k)
 typedef struct oaki_rise {
     double z;             /* standard deviations that chance would have to be off by */
     double slope;         /* a look: the median */
+    double late;          /* the same, of the second half */
     double before, now;   /* medians of the first and the last three looks */
     bool steady;          /* it is still rising, and above what was before */
 } oaki_rise;
