@@ -75,7 +75,8 @@ __attribute__((noinline)) void wipe_stack(void)
     explicit_bzero(below, sizeof below);
 }
 
-/* run(s, what), with its result; or false, with what it raised. */
+/* run(s, what), with its result; or false, with what it raised. Who catches that there is no memory
+ * needs some: before anything new lies behind what died, whose end is the new object's address. */
 bool try(struct scheme *s, value (*run)(struct scheme *, void *), void *what, value *result)
 {
     struct catch c = { .up = s->top };
@@ -86,6 +87,7 @@ bool try(struct scheme *s, value (*run)(struct scheme *, void *), void *what, va
         return true;
     }
     wipe_stack();
+    if (c.thrown == s->out_of_memory) oak_collect();
     *result = c.thrown;
     return false;
 }
