@@ -455,7 +455,7 @@ static void *use_buffers(void *arg)
  * its bits as those of what is old. */
 START_TEST(large_objects_that_are_being_made_are_young)
 {
-    if (test_slow() || !start(1000)) return;
+    if (!start(1000)) return;
     struct sigaction fault = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
     ck_assert_int_eq(sigaction(SIGSEGV, &fault, NULL), 0);
     oaki_debug_switches.poison = oaki_debug_switches.verify = 0;
