@@ -53,9 +53,13 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
     AO_fetch_and_add1_full(c->minor ? &seen.minor : &seen.full);
 }
 
+/* In hand from here on: without the barrier a compiler inverts it when it is used, maybe long after
+ * the only word that led to it is gone. */
 static uintptr_t *words_of(const thing *t)
 {
-    return (uintptr_t *)~t->p;
+    uintptr_t *p = (uintptr_t *)~t->p;
+    __asm__ __volatile__("" : "+r"(p) : : "memory");
+    return p;
 }
 
 static size_t place_of(const thing *t, int i)
