@@ -341,14 +341,15 @@ START_TEST(mark_functions_find_the_world_standing)
     size_t n = test_scale(40000);
     for (size_t k = 0; k < n; k++) {
         hidden *h = oak_alloc_typed(t, 1);
-        h->inverted = ~(uintptr_t)new_thing(k);
+        thing *mine = new_thing(k), *its = mine;
         table[k % SLOTS] = h;
         hidden *other = table[k * 31 % SLOTS];
-        if (other) {
-            uintptr_t x = other->inverted;
-            other->inverted = h->inverted;
-            h->inverted = x;
-        }
+        if (other && other != h) its = (thing *)~other->inverted;
+        OAKI_HOLD(its); /* in hand until both have been written: a stop may come in between */
+        h->inverted = ~(uintptr_t)its;
+        if (other && other != h) other->inverted = ~(uintptr_t)mine;
+        OAKI_HOLD(mine);
+        OAKI_HOLD(its);
         if (k % 1000 == 0) ask();
     }
     for (size_t i = 0; i < SLOTS; i++)
