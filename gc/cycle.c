@@ -41,6 +41,7 @@ static struct {
     uint64_t pause_total_ns, last_gc_ns;
     uint64_t pause_ns[256], pause_end[256];
     oaki_cycle begun; /* what the first stop of a cycle noted whose mark is beside the program */
+    bool ended;       /* the last stop ended such a mark; gc_lock */
 } gc;
 
 /* ---- roots ---- */
@@ -191,6 +192,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
     bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING, minor = oaki_beside_is_minor();
+    gc.ended = beside;
     flush_caches();
     if (!beside) {
         if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
@@ -402,8 +404,7 @@ bool oaki_gc_refuses(oaki_gc_why why)
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
 {
     if (why == OAKI_GC_DUE) return AO_load(&oaki_the_heap.cycle) != number || run_cycle(t, why);
-    bool whole = oaki_beside_state() != OAKI_BESIDE_MARKING;
-    return run_cycle(t, why) && whole;
+    return run_cycle(t, why) && !gc.ended; /* in the stop: one may begin until then */
 }
 
 /* Inlined in functions that are not, whose frames hold their callers' registers until the end: the

@@ -358,6 +358,29 @@ START_TEST(mark_functions_find_the_world_standing)
 }
 END_TEST
 
+static oak_weak *of_dead;
+
+static void make_dead(void *arg)
+{
+    of_dead = oak_weak_new(oak_alloc(40));
+    (void)arg;
+}
+
+/* Also where a mark begins, and what is allocated is born marked, between the call and its stop. */
+START_TEST(what_is_dead_goes_when_it_is_asked_for)
+{
+    if (!start()) return;
+    oaki_debug_switches.verify = 0;
+    for (size_t n = test_scale(400); n > 0; n--) {
+        ask();
+        for (int i = 0; i < 1000 && oaki_beside_state() == OAKI_BESIDE_NONE; i++) oaki_os_yield();
+        test_away(make_dead, NULL);
+        oak_collect();
+        ck_assert_ptr_null(oak_weak_get(of_dead));
+    }
+}
+END_TEST
+
 START_TEST(pinned_objects_are_roots)
 {
     if (!start()) return;
@@ -547,6 +570,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, small_objects_that_a_function_marks_stay_until_the_mark_is_over);
     tcase_add_test(t, what_a_cycle_decides);
     tcase_add_test(t, mark_functions_find_the_world_standing);
+    tcase_add_test(t, what_is_dead_goes_when_it_is_asked_for);
     tcase_add_test(t, pinned_objects_are_roots);
     tcase_add_test(t, what_is_pinned_during_the_mark_is_a_root);
     tcase_add_test(t, forks_in_the_middle);
