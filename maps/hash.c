@@ -7,7 +7,7 @@
  *             child of a fork until its first.
  * Lock:       none; atomic words. */
 #include "hash.h"
-#include "runtime/thread.h"
+#include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,7 +63,7 @@ static void after_fork(void)
 
 static __attribute__((constructor)) void register_after_fork(void)
 {
-    oaki_fork_register(after_fork);
+    (void)pthread_atfork(NULL, NULL, after_fork);
 }
 
 OAKI_INLINE uint64_t rotate(uint64_t x, int by)

@@ -1,6 +1,5 @@
 /* hash.c - hashes: seeded, well mixed at both ends, golden values, NaN and -0. */
 #include "maps/hash.h"
-#include "tests/heap.h"
 #include <check.h>
 #include <math.h>
 #include <sys/wait.h>
@@ -106,7 +105,6 @@ START_TEST(a_forks_child_has_its_own)
 {
     uint64_t mine, its;
     int pipes[2], status;
-    test_heap_start(test_config());
     (void)oaki_hash_random();
     ck_assert_int_eq(pipe(pipes), 0);
     pid_t child = fork();
