@@ -342,12 +342,15 @@ START_TEST(mark_functions_find_the_world_standing)
     for (size_t k = 0; k < n; k++) {
         hidden *h = oak_alloc_typed(t, 1);
         thing *mine = new_thing(k), *its = mine;
+        h->inverted = ~(uintptr_t)mine;
         table[k % SLOTS] = h;
         hidden *other = table[k * 31 % SLOTS];
-        if (other && other != h) its = (thing *)~other->inverted;
-        OAKI_HOLD(its); /* in hand until both have been written: a stop may come in between */
-        h->inverted = ~(uintptr_t)its;
-        if (other && other != h) other->inverted = ~(uintptr_t)mine;
+        if (other) {
+            its = (thing *)~other->inverted;
+            OAKI_HOLD(its); /* in hand until both are written: a stop may come in between */
+            other->inverted = ~(uintptr_t)mine;
+            h->inverted = ~(uintptr_t)its;
+        }
         OAKI_HOLD(mine);
         OAKI_HOLD(its);
         if (k % 1000 == 0) ask();

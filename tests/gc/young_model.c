@@ -58,7 +58,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
 static uintptr_t *words_of(const thing *t)
 {
     uintptr_t *p = (uintptr_t *)~t->p;
-    __asm__ __volatile__("" : "+r"(p) : : "memory");
+    OAKI_HOLD(p);
     return p;
 }
 
