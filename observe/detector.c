@@ -376,7 +376,7 @@ static bool is_valid(const oak_detector_config *c)
     return valid;
 }
 
-static void free_detector(oaki_detector *d)
+void oaki_detector_free(oaki_detector *d)
 {
     if (!d) return;
     free(d->series);
@@ -387,7 +387,7 @@ static void free_detector(oaki_detector *d)
     free(d);
 }
 
-static oaki_detector *new_detector(const oak_detector_config *cfg)
+oaki_detector *oaki_detector_new(const oak_detector_config *cfg)
 {
     oaki_detector *d = calloc(1, sizeof *d);
     if (!d) return NULL;
@@ -398,7 +398,7 @@ static oaki_detector *new_detector(const oak_detector_config *cfg)
     oaki_figure_init(d, &d->threads);
     oaki_figure_init(d, &d->fibers);
     if (d->series && d->tracks) return d;
-    free_detector(d);
+    oaki_detector_free(d);
     return NULL;
 }
 
@@ -412,7 +412,7 @@ static int prepare(const oak_detector_config *cfg)
         errno = EINVAL;
         return -1;
     }
-    oaki_detector *d = oaki_heap_ready() ? new_detector(cfg) : NULL;
+    oaki_detector *d = oaki_heap_ready() ? oaki_detector_new(cfg) : NULL;
     if (!d) {
         errno = ENOMEM;
         return -1;
@@ -421,7 +421,7 @@ static int prepare(const oak_detector_config *cfg)
     self.forks = true;
     if (cfg->sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
     oaki_gc_off_cycle(on_cycle, NULL);
-    free_detector(self.d);
+    oaki_detector_free(self.d);
     self.d = d;
     oaki_cycles_begin(cfg);
     return oaki_gc_on_cycle(on_cycle, NULL);

@@ -150,6 +150,10 @@ oaki_cycles oaki_cycles_read(void);
 void oaki_cycles_begin(const oak_detector_config *cfg);
 void oaki_cycles_child(void); /* of a fork: nobody has the lock */
 
+/* One that has seen nothing yet, the caller's to free; NULL: out of memory. */
+oaki_detector *oaki_detector_new(const oak_detector_config *cfg);
+void oaki_detector_free(oaki_detector *d); /* or NULL */
+
 /* Start it if OAKUM_DETECTOR says so. */
 void oaki_detector_from_environment(void);
 

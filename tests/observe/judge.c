@@ -20,20 +20,15 @@ static void start(void)
 {
     test_heap_start(test_config());
     site = calloc(1, sizeof *site);
-    d = calloc(1, sizeof *d);
+    oak_detector_config cfg;
+    oak_detector_config_default(&cfg);
+    d = oaki_detector_new(&cfg);
     ck_assert(site && d);
-    oak_detector_config_default(&d->cfg);
-    d->series = calloc((size_t)3 * OAKI_SERIES, sizeof *d->series);
-    ck_assert_ptr_nonnull(d->series);
-    oaki_figure_init(d, &d->heap);
-    oaki_figure_init(d, &d->threads);
-    oaki_figure_init(d, &d->fibers);
 }
 
 static void end(void)
 {
-    free(d->series);
-    free(d);
+    oaki_detector_free(d);
     free(site);
 }
 
