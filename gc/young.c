@@ -20,6 +20,7 @@
 #include "watch.h"
 
 #define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
+#define SKIP_FIRST 3
 #define SKIP_MAX 64
 #define FEW 32    /* a part of the live bytes */
 #define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
@@ -52,11 +53,11 @@ static void after_minor(const work *w)
 {
     self.in_a_row++;
     if (is_cheaper(w, &self.full)) {
-        self.next_skip = 1;
+        self.next_skip = SKIP_FIRST;
         return;
     }
-    self.skip = OAKI_MAX(self.next_skip, 1);
-    self.next_skip = OAKI_MIN(self.skip * 2, SKIP_MAX);
+    self.skip = OAKI_MAX(self.next_skip, SKIP_FIRST);
+    self.next_skip = OAKI_MIN(self.skip * 4, SKIP_MAX);
 }
 
 static void after_full(const work *w)

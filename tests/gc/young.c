@@ -521,7 +521,7 @@ START_TEST(minor_ones_go_on_while_they_pay)
 }
 END_TEST
 
-/* They are left out for one full cycle, for two, for four, at most for 64; one that pays is a new
+/* They are left out for 3 full cycles, for 12, for 48, at most for 64; one that pays is a new
  * beginning. */
 START_TEST(minor_ones_are_tried_ever_more_rarely)
 {
@@ -530,13 +530,14 @@ START_TEST(minor_ones_are_tried_ever_more_rarely)
     test_heap_start(c);
     oak_collect();
     ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
-    for (int round = 0, skip = 1; round < 9; round++, skip = skip < 64 ? skip * 2 : 64) {
+    for (int round = 0, skip = 3; round < 9; round++, skip = skip < 48 ? skip * 4 : 64) {
         ck_assert(!oaki_young_pays(true, 1000, MIB, MIB));
         for (int i = 1; i < skip; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
         ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
     }
     ck_assert(oaki_young_pays(true, 1, MIB, MIB));
     ck_assert(!oaki_young_pays(true, 1000, MIB, MIB));
+    for (int i = 1; i < 3; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
     ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
 }
 END_TEST
