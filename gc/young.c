@@ -20,7 +20,7 @@
 #include "watch.h"
 
 #define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
-#define SKIP_FIRST 3
+#define SKIP_UNPROVEN 3 /* where none has paid yet */
 #define SKIP_MAX 64
 #define FEW 32    /* a part of the live bytes */
 #define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
@@ -33,11 +33,11 @@ typedef struct work {
 
 static struct {
     work full;           /* the last one's */
-    unsigned skip;       /* full cycles until a minor one is tried again */
+    unsigned skip;       /* full cycles until a minor one is tried, but for those of a growth */
     unsigned next_skip;  /* the next time that one doesn't pay */
     unsigned in_a_row;   /* minor ones since the last full one */
     size_t looked;       /* words of old objects, in a minor one in a stop */
-} self;
+} self = { .skip = SKIP_UNPROVEN, .next_skip = SKIP_UNPROVEN };
 
 /* ---- does it pay? ---- */
 
@@ -53,18 +53,19 @@ static void after_minor(const work *w)
 {
     self.in_a_row++;
     if (is_cheaper(w, &self.full)) {
-        self.next_skip = SKIP_FIRST;
+        self.next_skip = 1;
         return;
     }
-    self.skip = OAKI_MAX(self.next_skip, SKIP_FIRST);
+    self.skip = self.next_skip;
     self.next_skip = OAKI_MIN(self.skip * 4, SKIP_MAX);
 }
 
-static void after_full(const work *w)
+/* In a growth what is young lives on: a minor one would say nothing of what comes after it. */
+static void after_full(const work *w, bool grows)
 {
     self.full = *w;
     self.in_a_row = 0;
-    if (self.skip > 0) self.skip--;
+    if (self.skip > 0 && !grows) self.skip--;
 }
 
 bool oaki_young_pays(bool minor, size_t words, size_t freed, size_t allocated)
@@ -72,7 +73,7 @@ bool oaki_young_pays(bool minor, size_t words, size_t freed, size_t allocated)
     work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
-    else after_full(&w);
+    else after_full(&w, freed <= allocated / 2);
     /* Pages that stay read only between cycles would be in the way of system calls all the time. */
     if (oaki_written_denies()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;

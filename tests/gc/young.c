@@ -509,6 +509,7 @@ START_TEST(minor_ones_go_on_while_they_pay)
     c.concurrent = 0; /* none but these */
     test_heap_start(c);
     oak_collect();
+    for (int i = 0; i < 2; i++) ck_assert(!oaki_young_pays(false, 16000000, MIB, MIB));
     for (int grows = 0; grows < 2; grows++) {
         size_t freed = grows ? 0 : 80 * MIB, allocated = grows ? 80 * MIB : 0;
         ck_assert(oaki_young_pays(false, 16000000, freed, allocated));
@@ -521,24 +522,30 @@ START_TEST(minor_ones_go_on_while_they_pay)
 }
 END_TEST
 
-/* They are left out for 3 full cycles, for 12, for 48, at most for 64; one that pays is a new
- * beginning. */
+/* One that doesn't pay, and the full ones until the next is tried; so many times. */
+static void left_out_for(int skip, int rounds)
+{
+    for (; rounds > 0; rounds--, skip = OAKI_MIN(skip * 4, 64)) {
+        ck_assert(!oaki_young_pays(true, 1000, MIB, MIB));
+        for (int i = 1; i < skip; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
+        ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
+    }
+}
+
+/* Where none has paid yet they are left out for 3 full cycles, for 12, for 48, at most for 64; one
+ * that pays is a better beginning: 1, 4, 16, 64. */
 START_TEST(minor_ones_are_tried_ever_more_rarely)
 {
     oak_config c = test_config();
     c.concurrent = 0;
     test_heap_start(c);
     oak_collect();
-    ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
-    for (int round = 0, skip = 3; round < 9; round++, skip = skip < 48 ? skip * 4 : 64) {
-        ck_assert(!oaki_young_pays(true, 1000, MIB, MIB));
-        for (int i = 1; i < skip; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
-        ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
-    }
+    for (int i = 0; i < 10; i++) ck_assert(!oaki_young_pays(false, 1000, 0, MIB)); /* it grows */
+    for (int i = 0; i < 2; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
+    ck_assert(oaki_young_pays(false, 1000, MIB / 2 + 1, MIB));
+    left_out_for(3, 9);
     ck_assert(oaki_young_pays(true, 1, MIB, MIB));
-    ck_assert(!oaki_young_pays(true, 1000, MIB, MIB));
-    for (int i = 1; i < 3; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
-    ck_assert(oaki_young_pays(false, 1000, MIB, MIB));
+    left_out_for(1, 6);
 }
 END_TEST
 
