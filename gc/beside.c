@@ -94,12 +94,12 @@ static bool pinned_piece(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t page = self.at >> OAKI_PAGE_SHIFT, end = self.end >> OAKI_PAGE_SHIFT;
-    if (page >= end) return false;
+    if (page >= end || AO_load(&h->npinned) == 0) return false;
     end = OAKI_MIN(end, page + PINNED_PAGES);
     oaki_lock_acquire(&self.marker);
     for (; page < end; page++) {
         oaki_pte e = AO_int_load(&h->pte[page]);
-        if ((e & OAKI_PTE_CLASS) == 0 || (e & OAKI_PTE_SPANCLASS) >> 6 != OAKI_PINNED) continue;
+        if ((e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_PINNED) continue;
         size_t off = page << OAKI_PAGE_SHIFT;
         for (size_t g = 0; g < OAKI_PAGE; g += OAKI_GRANULE)
             if (oaki_bit_get(h->alloc, off + g)) oaki_mark_pointer((char *)h->base + off + g);

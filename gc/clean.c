@@ -58,7 +58,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
     for (size_t lo = from, hi; lo < to; lo = hi) {
         size_t page = lo >> OAKI_PAGE_SHIFT;
         oaki_pte e = AO_int_load(&h->pte[page]);
-        unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+        unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
         hi = OAKI_MIN(to, (page + 1) << OAKI_PAGE_SHIFT);
         if (cls == 0 || kind == OAKI_NOSCAN || kind >= OAKI_KINDS) continue;
         size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;

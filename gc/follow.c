@@ -39,7 +39,7 @@ static void look(size_t off)
     if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
     void *obj = (void *)(h->base + slot);
     oaki_pte e = h->pte[slot >> OAKI_PAGE_SHIFT];
-    unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
     bool scanned = kind == OAKI_SCAN || kind == OAKI_PINNED;
     if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED || (scanned && self.n == DEPTH)) {
         oaki_mark_pointer(obj);
@@ -257,7 +257,7 @@ void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx)
 void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
 {
     oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
-    oaki_kind kind = (oaki_kind)((e & OAKI_PTE_SPANCLASS) >> 6);
+    oaki_kind kind = oaki_pte_kind(e);
     if (kind == OAKI_NOSCAN) return;
     char *p = (char *)oaki_the_heap.base + slot;
     size_t size = oaki_object_size(slot), head = 0;

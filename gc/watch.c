@@ -43,7 +43,7 @@ OAKI_INLINE void each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t 
 static bool is_scanned(size_t page)
 {
     oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
-    unsigned kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    unsigned kind = oaki_pte_kind(e);
     return (e & OAKI_PTE_CLASS) != 0 && kind != OAKI_NOSCAN;
 }
 

@@ -176,7 +176,7 @@ static void look_at_pair(void *ctx, void *handle, void *key, void *value)
 OAKI_NO_ASAN static void scan(oaki_search *s, size_t slot)
 {
     oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
-    unsigned cls = e & OAKI_PTE_CLASS, kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
     if (kind == OAKI_NOSCAN) return;
     if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED) {
         oaki_follow_edges(slot, false, look_all, s);

@@ -88,7 +88,7 @@ static void find_root(void *ctx, const oaki_root_word *w)
 oaki_shape oaki_shape_of(size_t slot)
 {
     oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
-    switch ((oaki_kind)((e & OAKI_PTE_SPANCLASS) >> 6)) {
+    switch (oaki_pte_kind(e)) {
     case OAKI_NOSCAN: return OAKI_SHAPE_NOSCAN;
     case OAKI_TYPED: return OAKI_SHAPE_TYPED;
     case OAKI_PINNED: return OAKI_SHAPE_PINNED;

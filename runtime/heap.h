@@ -45,6 +45,7 @@ typedef struct oaki_heap {
     AO_t pages_released;      /* of these, without memory behind them */
     AO_t touched;             /* page up to which they are backed ahead (ahead.c) */
     AO_t nspans;
+    AO_t npinned;             /* of these, those of pinned objects */
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */

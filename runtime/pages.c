@@ -218,6 +218,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     oaki_count_sub(&h->pages_free, n);
     oaki_count_sub(&h->pages_released, released);
     oaki_count_add(&h->nspans, 1);
+    oaki_count_add(&h->npinned, kind == OAKI_PINNED);
     s = &h->spans[page];
     memset(s, 0, sizeof *s);
     s->npages = (uint32_t)n;
@@ -251,6 +252,7 @@ void oaki_pages_free(oaki_span *s)
     oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
     oaki_count_sub(&h->nspans, 1);
+    oaki_count_sub(&h->npinned, s->kind == OAKI_PINNED);
     free_run(page, n, head);
     oaki_lock_release(&h->pages_lock);
     oaki_zone_uncharge(zone, n - head);
@@ -450,7 +452,8 @@ static const char *check_run(size_t page, const oaki_span *s, size_t *nreleased)
 static const char *check_all(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, free = 0, inuse = 0, released = 0;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    size_t free = 0, inuse = 0, released = 0, pinned = 0;
     for (size_t page = 0, n; page < end; page += n) {
         oaki_span *s = &h->spans[page];
         n = s->npages;
@@ -465,11 +468,13 @@ static const char *check_all(void)
             return "pages: a span's entries lead to its first page";
         size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
         inuse += n - head;
+        pinned += s->kind == OAKI_PINNED;
         free += head;
         released += head;
     }
     if (inuse != AO_load(&h->pages_inuse)) return "pages: pages_inuse counts the spans' pages";
     if (free != AO_load(&h->pages_free)) return "pages: pages_free counts the free runs";
+    if (pinned != AO_load(&h->npinned)) return "pages: npinned counts pinned spans";
     if (released != AO_load(&h->pages_released))
         return "pages: pages_released counts released pages";
     return NULL;

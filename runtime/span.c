@@ -212,13 +212,17 @@ void oaki_span_free_types(oaki_span *s)
 void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    for (size_t page = 0; page < end; page += h->spans[page].npages) {
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
+    for (size_t page = 0, n; page < end && left > 0; page += n) {
         const oaki_span *s = &h->spans[page];
-        if ((h->pte[page] & OAKI_PTE_CLASS) == 0 || s->kind != OAKI_PINNED) continue;
+        oaki_pte e = h->pte[page]; /* of spans that aren't pinned nothing else is read */
+        n = 1;
+        if ((e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_PINNED) continue;
         size_t base = page << OAKI_PAGE_SHIFT,
                slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
         for (size_t i = 0; i < slots; i++)
             if (oaki_bit_get(h->alloc, base + i * s->size)) fn(base + i * s->size, ctx);
+        n = s->npages;
+        left--;
     }
 }

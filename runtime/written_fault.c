@@ -252,7 +252,7 @@ void oaki_written_taken(size_t from, size_t to)
 static bool is_scanned(size_t page)
 {
     oaki_pte e = AO_int_load(&oaki_the_heap.pte[page >> (OAKI_PAGE_SHIFT - self.shift)]);
-    unsigned kind = (e & OAKI_PTE_SPANCLASS) >> 6;
+    unsigned kind = oaki_pte_kind(e);
     return (e & OAKI_PTE_CLASS) != 0 && kind < OAKI_KINDS && kind != OAKI_NOSCAN;
 }
 

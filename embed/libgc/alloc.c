@@ -222,7 +222,7 @@ OAKI_INLINE bool is_counted(const void *p)
 {
     size_t off = oaki_heap_offset(p);
     if (OAKI_UNLIKELY(off >= AO_load(&oaki_the_heap.used))) return false;
-    unsigned kind = (oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_SPANCLASS) >> 6;
+    unsigned kind = oaki_pte_kind(oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT]);
     return OAKI_UNLIKELY(kind == OAKI_PINNED) || (GC_non_gc_bytes > 0 && oaki_is_held(p));
 }
 

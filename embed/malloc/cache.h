@@ -47,7 +47,7 @@ OAKI_INLINE bool oaki_cache_put(void *p, size_t off)
     if (!c) return false;
     oaki_pte e = h->pte[off >> OAKI_PAGE_SHIFT];
     unsigned cls = e & OAKI_PTE_CLASS;
-    if ((e & OAKI_PTE_SPANCLASS) >> 6 != OAKI_SCAN || cls == 0 || cls >= OAKI_CACHE_CLASSES ||
+    if (oaki_pte_kind(e) != OAKI_SCAN || cls == 0 || cls >= OAKI_CACHE_CLASSES ||
         oaki_classes[cls].size > OAKI_CACHE_BYTES)
         return false;
     if (oaki_slot_offset(off) != off || !oaki_bit_get(h->alloc, off)) return false;
