@@ -24,7 +24,7 @@
 #define KEEP_BATCHES 4
 #define HUGE_BATCH ((size_t)4 << 20)
 #define KEEP_SHARE 16 /* of what is live: as much is kept */
-#define WAKE_AFTER 4096 /* words that worker 0 looks at before it wakes the others */
+#define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 #define SPINS 2000
 
 typedef struct range {
@@ -49,14 +49,23 @@ static struct {
     size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
+    size_t from;           /* what it had looked at before; its own */
     unsigned nworkers;     /* worker 0 included */
     unsigned nhelpers;     /* threads started */
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
+/* Another worker does something short; unless it has lost its processor, maybe to this one. */
+static void wait_a_little(unsigned spins)
+{
+    oaki_pause();
+    if (spins > SPINS) oaki_os_yield();
+}
+
 static void lock(void)
 {
-    while (!AO_int_compare_and_swap_acquire(&shared.lock, 0, 1)) oaki_pause();
+    for (unsigned n = 0; !AO_int_compare_and_swap_acquire(&shared.lock, 0, 1); n++)
+        wait_a_little(n);
 }
 
 static void unlock(void)
@@ -206,14 +215,14 @@ static void close_drain(void)
     lock();
     AO_int_store(&shared.open, 0);
     unlock();
-    while (AO_int_load_acquire(&shared.awake)) oaki_pause();
+    for (unsigned n = 0; AO_int_load_acquire(&shared.awake); n++) wait_a_little(n);
 }
 
 /* Worker 0 starts alone; others are worth waking once it has seen that there is much to do. */
 static bool anybody_there(oak_marker *m)
 {
     if (m->id != 0 || shared.called) return true;
-    if (m->scanned < WAKE_AFTER) return false;
+    if (m->scanned - shared.from < WAKE_AFTER) return false;
     wake_helpers();
     return true;
 }
@@ -356,8 +365,7 @@ static bool wait_for_work(void)
             return true;
         }
         if (AO_int_load_acquire(&shared.busy) == 0) return false;
-        oaki_pause();
-        if (spins > SPINS) oaki_os_yield();
+        wait_a_little(spins);
     }
 }
 
@@ -390,6 +398,7 @@ static void drain_once(oak_marker *m)
     /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are
      * made. */
     AO_int_store(&shared.hungry, shared.nworkers - 1);
+    shared.from = m->scanned;
     for (;;) {
         do oaki_mark_local(m);
         while (oaki_mark_take(m));
