@@ -186,9 +186,11 @@ uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, ch
 bool oaki_map_need_more(oak_map *m);
 
 /* The tags of array[1] before the frontier, whole segments', give their memory back, when that is
- * much; and get it again, whole. */
+ * much. */
 void oaki_map_release_tags(oak_map *m);
-bool oaki_map_restore_tags(oak_map *m); /* false: no memory, nothing has changed */
+/* Those of group g of array[1], and behind it, have memory again, and are clear. false: no memory,
+ * nothing has changed. */
+bool oaki_map_restore_tags(oak_map *m, size_t g);
 
 /* ---- map.c ---- */
 

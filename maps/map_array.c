@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define TAIL_GROUPS 16 /* that there are tags for at first, in an array that isn't small */
-#define RELEASE ((size_t)64 << 10) /* bytes of tags, at least */
+#define RELEASE ((size_t)64 << 10) /* bytes of tags at a time */
 
 static size_t segments_of(const struct oak_map_array_ *a)
 {
@@ -194,17 +194,26 @@ static bool longer_tags(oak_map *m, unsigned i)
     return new_tags(m, i, homes + 2 * (m->more->groups[i] - homes) + 2);
 }
 
-bool oaki_map_restore_tags(oak_map *m)
+/* Of the segments before group g, in whole pieces. */
+static size_t tag_bytes_before(const struct oak_map_array_ *a, size_t g)
 {
-    return new_tags(m, 1, m->more->groups[1]);
+    return OAKI_ALIGN_DOWN((g & ~(size_t)a->gmask) * OAKI_MAP_GROUP, RELEASE);
+}
+
+bool oaki_map_restore_tags(oak_map *m, size_t g)
+{
+    const struct oak_map_array_ *a = &m->array[1];
+    size_t bytes = tag_bytes_before(a, g);
+    if (!OAKI_BESIDE(m, oaki_large_take_back(a->tags, bytes))) return false;
+    m->more->released = bytes / OAKI_MAP_GROUP;
+    return true;
 }
 
 void oaki_map_release_tags(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
-    size_t g = oaki_map_home(a, m->last) & ~(size_t)a->gmask;
-    size_t bytes = OAKI_ALIGN_DOWN(g * OAKI_MAP_GROUP, OAKI_PAGE);
-    if (bytes < m->more->released * OAKI_MAP_GROUP + RELEASE) return;
+    size_t bytes = tag_bytes_before(a, oaki_map_home(a, m->last));
+    if (bytes <= m->more->released * OAKI_MAP_GROUP) return;
     m->more->released = bytes / OAKI_MAP_GROUP;
     oaki_large_give_back(a->tags, bytes, oak_usable_size(a->tags));
 }

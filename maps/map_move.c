@@ -219,7 +219,7 @@ bool oaki_map_move_back(oak_map *m)
     size_t last = oaki_map_home(to, m->last), h = last >> half << half, n = 0;
     uint64_t lo = (uint64_t)h << to->shift;
     size_t home = oaki_map_home(a, lo);
-    if (h < m->more->released && !oaki_map_restore_tags(m)) return false;
+    if (h < m->more->released && !oaki_map_restore_tags(m, h)) return false;
     for (size_t g = home;; g++) {
         n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
         if (oaki_map_tags(a, g)[OAK_MAP_SLOTS_] == 0) break;

@@ -196,6 +196,8 @@ void oaki_pages_free_tail(oaki_span *s, size_t keep);
 /* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as
  * zero. */
 void oaki_pages_release_head(oaki_span *s, size_t upto);
+/* The other way round: from page `from` on they have memory again. false: there is a limit. */
+bool oaki_pages_retake_head(oaki_span *s, size_t from);
 /* Return free memory to the system: runs of at least min_pages, until `bytes` are returned.
  * Returns how many were. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
@@ -216,6 +218,9 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
 /* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
  * their memory, those of the tail go. */
 void oaki_large_give_back(void *p, size_t from, size_t to);
+/* p, and what lies behind byte `from`, but for a part of a page, has memory again, which is zero.
+ * NULL with ENOMEM. In the zone that it was made in; not inside oaki_enter; may collect. */
+void *oaki_large_take_back(void *p, size_t from);
 
 /* Any size, kind and type. Not inside oaki_enter. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);

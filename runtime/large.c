@@ -142,3 +142,28 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     oaki_count_sub_most(&h->live, gone);
     oaki_leave(t);
 }
+
+void *oaki_large_take_back(void *p, size_t from)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
+    size_t page = from >> OAKI_PAGE_SHIFT;
+    oaki_central_ensure_swept(s);
+    if (page < s->cursor) {
+        size_t n = (s->cursor - page) << OAKI_PAGE_SHIFT;
+        oaki_gc_before_alloc(t, n);
+        if (!oaki_pages_retake_head(s, page)) {
+            p = NULL;
+            errno = ENOMEM;
+        } else {
+            if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0))
+                h->sampler.on.resized(p, s->size - (page << OAKI_PAGE_SHIFT));
+            t->mcache->large_bytes += n;
+            oaki_count_add(&h->live, n);
+        }
+    }
+    oaki_leave(t);
+    return p;
+}

@@ -288,6 +288,25 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
     oaki_zone_uncharge(s->zone, upto - from);
 }
 
+bool oaki_pages_retake_head(oaki_span *s, size_t from)
+{
+    oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && from < s->cursor);
+    size_t n = s->cursor - from;
+    if (!oaki_zone_charge(oaki_zone_by_id(s->zone), n)) return false;
+    oaki_lock_acquire(&h->pages_lock);
+    bool may = !over_limit(n);
+    if (may) {
+        s->cursor = (uint32_t)from;
+        oaki_count_add(&h->pages_inuse, n);
+        oaki_count_sub(&h->pages_free, n);
+        oaki_count_sub(&h->pages_released, n);
+    }
+    oaki_lock_release(&h->pages_lock);
+    if (!may) oaki_zone_uncharge(s->zone, n);
+    return may;
+}
+
 /* ---- scavenging ---- */
 
 /* The tables' memory behind whole chunks of a free run: nothing in it is needed but the run's

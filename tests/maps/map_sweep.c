@@ -167,6 +167,30 @@ START_TEST(what_was_swept_is_filled_again)
 }
 END_TEST
 
+/* Adds and deletes by turns where the rest is dense: tags lose their memory and get it again piece
+ * by piece, and stay where they are, so that no write costs a copy of them. */
+START_TEST(turning_back_copies_no_tags)
+{
+    begin();
+    size_t n = 200000;
+    add_until(n);
+    sweep(n / 5, 0, 0);
+    ck_assert(w.m->resizing);
+    const struct oak_map_more_ *more = w.m->more;
+    const char *tags = w.m->array[1].tags;
+    for (int turns = 0; turns < 6; turns++) {
+        size_t before = more->released;
+        ck_assert_uint_gt(before, 0);
+        while (more->released == before) add();
+        ck_assert_ptr_eq(w.m->array[1].tags, tags);
+        look();
+        while (more->released < before) drop(test_below(w.next));
+        ck_assert_ptr_eq(w.m->array[1].tags, tags);
+        look();
+    }
+}
+END_TEST
+
 /* Deletes and adds by turns, where shrinking by much has been tried: it isn't tried again and
  * again. */
 START_TEST(turns_take_no_array_each)
@@ -239,6 +263,7 @@ Suite *suite_maps_map_sweep(void)
     Suite *s = suite_create("maps_map_sweep");
     TCase *tc = tcase_create("sweep");
     tcase_add_test(tc, what_was_swept_is_filled_again);
+    tcase_add_test(tc, turning_back_copies_no_tags);
     tcase_add_test(tc, turns_take_no_array_each);
     tcase_add_loop_test(tc, what_is_swept_and_added_is_not_crowded, 0, 4);
     tcase_add_loop_test(tc, sweeps_and_adds_at_random, 0, 8);
