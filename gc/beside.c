@@ -503,9 +503,14 @@ uint64_t oaki_beside_cpu(void)
 
 /* ---- in the stops ---- */
 
+bool oaki_beside_begins_minor(void)
+{
+    return self.minor && AO_load(&oaki_the_heap.keeps_marks) && !oaki_zones_closing();
+}
+
 void oaki_beside_begin(void)
 {
-    self.minor = self.minor && AO_load(&oaki_the_heap.keeps_marks) && !oaki_zones_closing();
+    self.minor = oaki_beside_begins_minor();
     self.refused = false;
     forget_regions();
     AO_store(&oaki_the_heap.keeps_marks, 0);

@@ -29,7 +29,8 @@ bool oaki_beside_now(oaki_thread *t);
 
 /* The stop that ends a mark: look at what was written since, and drop what was freed by hand. */
 void oaki_beside_finish(void);
-/* The first stop: it is under way. */
+/* The first stop: is it to be a minor one? From then on it is under way. */
+bool oaki_beside_begins_minor(void);
 void oaki_beside_begin(void);
 /* It is over. */
 void oaki_beside_end(void);

@@ -29,6 +29,7 @@ typedef struct hooks {
 static struct {
     hooks start;         /* before the stop */
     hooks before, after; /* the mark */
+    bool minor;          /* the cycle that is under way, or the last one */
     bool start_told;     /* in a cycle whose stop may have to be repeated */
     AO_t disabled; /* depth of oak_gc_disable */
     AO_t forced;   /* collections asked for */
@@ -171,8 +172,9 @@ static void flush_caches(void)
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
 }
 
-static void begin_mark(void)
+static void begin_mark(bool minor)
 {
+    gc.minor = minor;
     call(&gc.before);
     AO_store(&oaki_the_heap.marking, 1);
     oaki_workers_begin();
@@ -198,7 +200,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
         if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
         minor = why == OAKI_GC_DUE && oaki_young_begins();
         AO_store(&h->keeps_marks, 0);
-        begin_mark();
+        begin_mark(minor);
         prepare_bits(minor);
     }
     end_phase(c, OAKI_PHASE_PREPARE, t);
@@ -338,7 +340,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
         return false;
     }
     flush_caches();
-    begin_mark();
+    begin_mark(oaki_beside_begins_minor());
     AO_store(&oaki_the_heap.preparing, 1);
     mark_roots(false);
     oaki_beside_begin();
@@ -483,6 +485,14 @@ int oaki_gc_at_start(void (*fn)(void))
 int oaki_gc_at_cycle(void (*fn)(void))
 {
     return add_hook(&gc.before, fn);
+}
+
+bool oaki_gc_begins(size_t *seen, bool full)
+{
+    size_t cycle = AO_load(&oaki_the_heap.cycle) + 1;
+    if (*seen == cycle || (full && gc.minor)) return false;
+    *seen = cycle;
+    return true;
 }
 
 int oaki_gc_after_mark(void (*fn)(void))

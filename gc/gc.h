@@ -18,12 +18,17 @@
 
 /* ---- hooks (cycle.c) ---- */
 
-/* From now on fn is called once in each collection, in its first stop and before its mark, so that
- * caches may let go of what they hold. Every thread but the one that collects is outside of the
+/* From now on fn is called in each collection, in its first stop and before its mark, so that
+ * caches may let go of what they hold; again if another collection ends that one before its mark,
+ * and begins it anew. Every thread but the one that collects is outside of the
  * runtime or parked on its way out, so what is changed inside oaki_enter only is whole. fn may read
  * and write memory, heap objects too; nothing else. The same fn twice is once; there is no way
  * back. 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_gc_at_cycle(void (*fn)(void));
+
+/* In fn: is it the first time for this collection, which is a full one, if `full`? *seen is the
+ * caller's, 0 at first. */
+bool oaki_gc_begins(size_t *seen, bool full);
 
 /* The same after its mark, when M is final: who keeps addresses of objects drops those that are not
  * marked. */

@@ -50,8 +50,11 @@ static oaki_magazine *put_aside(oak_pool *p, oaki_magazine *m, oaki_magazine *as
     return aside;
 }
 
+/* Minor collections come often, and what they would let go of is old: garbage until a full one. */
 static void turn(void)
 {
+    static size_t seen;
+    if (!oaki_gc_begins(&seen, true)) return;
     oak_pool *p = (oak_pool *)AO_load(&pools.first), *kept = NULL;
     for (oak_pool *next; p; p = next) {
         oaki_magazine *aside = put_aside(p, (oaki_magazine *)p->full, NULL);

@@ -78,6 +78,8 @@ static void tell_threads(GC_EventType event)
 
 static void stopped(void)
 {
+    static size_t seen;
+    if (!oaki_gc_begins(&seen, false)) return;
     tell_threads(GC_EVENT_THREAD_SUSPENDED);
     tell(GC_EVENT_POST_STOP_WORLD);
     tell(GC_EVENT_MARK_START);

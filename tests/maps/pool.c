@@ -1,5 +1,8 @@
 /* pool.c - tests of maps/pool.c and pool_check.c: what a pool holds, for how long, and for whom. */
+#include "gc/event.h"
 #include "maps/pool.h"
+#include "runtime/options.h"
+#include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -98,6 +101,44 @@ START_TEST(an_idle_pool_holds_nothing_after_two_collections)
     ck_assert_int_eq(alive(), 0);
     ck_assert_uint_eq(stats().objects, 0);
     ck_assert_uint_eq(stats().puts, MANY);
+}
+END_TEST
+
+static AO_t full, minor; /* collections */
+
+static void on_cycle(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    AO_fetch_and_add1_full(c->minor ? &minor : &full);
+}
+
+static void wait_for_minor(AO_t n)
+{
+    for (n += AO_load(&minor); AO_load(&minor) < n; oaki_os_yield()) ck_assert(test_ask_beside());
+}
+
+/* They come often, and would only make an old object garbage that a full one has to find. */
+START_TEST(minor_collections_leave_it_as_it_is)
+{
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    c.tracking = OAK_TRACKING_USERFAULTFD; /* by faults none is minor */
+    oaki_debug_switches.beside = 1;
+    bool can = test_heap_tracked(c, 60);
+    oaki_debug_switches.beside = 1;
+    if (!can) return;
+    ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
+    pool = oak_pool_new(NULL, NULL, NULL);
+    wait_for_minor(1);
+    AO_t before = AO_load(&full);
+    oak_pool_put(pool, oak_alloc(100));
+    wait_for_minor(5);
+    ck_assert_uint_eq(AO_load(&full), before);
+    ck_assert_uint_eq(stats().objects, 1);
+    oak_collect();
+    ck_assert_uint_eq(stats().objects, 1);
+    oak_collect();
+    ck_assert_uint_eq(stats().objects, 0);
 }
 END_TEST
 
@@ -445,5 +486,8 @@ Suite *suite_maps_pool(void)
     tcase_add_test(c, debug_mode_counts_what_was_not_reset);
     tcase_add_test(c, without_memory_a_put_drops);
     suite_add_tcase(s, c);
+    TCase *m = tcase_create("minor");
+    tcase_add_test(m, minor_collections_leave_it_as_it_is);
+    suite_add_tcase(s, m);
     return s;
 }
