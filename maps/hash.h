@@ -31,7 +31,8 @@ uint64_t oaki_hash_double(double d, uint64_t seed);
  * learns nothing from any number of results. */
 uint64_t oaki_hash_secret(uint64_t x, const uint64_t key[2]);
 
-/* 64 random bits, different in each process, a fork's child included. Any thread. */
+/* 64 random bits, different in each process, a fork's child included, but for one by _Fork(), which
+ * calls no handlers. Any thread. */
 uint64_t oaki_hash_random(void);
 
 /* One of them that stays the same, in a fork's child too. Any thread. */

@@ -311,7 +311,7 @@ static void idle_in_mid_growth(uint64_t n)
     ck_assert_msg(arrays <= array_bytes() * 11 / 10, "arrays %zu, %zu", arrays, array_bytes());
 }
 
-START_TEST(idle_in_mid_growth_costs_nothing)
+START_TEST(idle_in_mid_growth_costs_a_tenth_at_most)
 {
     static const uint64_t sizes[] = { 20000, 60000, 300000, MILLION };
     idle_in_mid_growth(test_slow() && _i > 1 ? sizes[1] : sizes[_i]);
@@ -526,7 +526,7 @@ Suite *suite_maps_map_memory(void)
     tcase_add_test(tc, a_hint_outlives_a_few_deletes);
     tcase_add_test(tc, a_clear_releases_everything);
     tcase_add_test(tc, empty_and_small_maps);
-    tcase_add_loop_test(tc, idle_in_mid_growth_costs_nothing, 0, 4);
+    tcase_add_loop_test(tc, idle_in_mid_growth_costs_a_tenth_at_most, 0, 4);
     tcase_add_test(tc, the_peak_while_growing_is_near_what_is_held_at_the_end);
     tcase_add_test(tc, integers_keep_nothing_alive);
     tcase_add_test(tc, pointer_keys_keep_their_objects_alive);
