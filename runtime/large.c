@@ -150,10 +150,10 @@ void *oaki_large_take_back(void *p, size_t from)
     if (!t) return NULL;
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
     size_t page = from >> OAKI_PAGE_SHIFT;
-    oaki_central_ensure_swept(s);
     if (page < s->cursor) {
         size_t n = (s->cursor - page) << OAKI_PAGE_SHIFT;
         oaki_gc_before_alloc(t, n);
+        oaki_central_ensure_swept(s);
         if (!oaki_pages_retake_head(s, page)) {
             p = NULL;
             errno = ENOMEM;

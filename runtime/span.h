@@ -54,7 +54,7 @@ typedef uint32_t oaki_pte;
 #define OAKI_PTE_FAR 0x7fffffu
 #define OAKI_PTE_RELEASED (1u << OAKI_PTE_OFFSET_SHIFT)
 
-/* Of a page that isn't free. */
+/* Says something of a page that isn't free. */
 OAKI_INLINE oaki_kind oaki_pte_kind(oaki_pte e)
 {
     return (oaki_kind)((e & OAKI_PTE_SPANCLASS) >> 6);

@@ -539,6 +539,7 @@ START_TEST(threads_that_write_the_same_pages)
     AO_store(&test_quit, 1);
     for (int i = 0; i < 3; i++) test_join(id[i]);
     ck_assert_uint_eq(wrong, 0);
+    ck_assert_uint_gt(AO_load(&test_moved), 0);
 }
 END_TEST
 
