@@ -252,7 +252,6 @@ OAK_API void GC_push_all_eager(void *bottom, void *top);
 OAK_API void GC_push_conditional(void *bottom, void *top, int all);
 OAK_API void GC_push_finalizer_structures(void);
 OAK_API int GC_is_marked(const void *p);
-OAK_API void GC_clear_mark_bit(const void *p);
 OAK_API void GC_set_mark_bit(const void *p);
 
 /* ---- typed (typed.c, gcj.c) ---- */

@@ -5,11 +5,13 @@
  * pushes by GC_mark_and_push goes to the marker, which has room for any number, and what it
  * returns doesn't matter.
  *
- * Owns: the tables of kinds and of procedures. Lock: `lock`, inside the runtime, to add to them; an
- *   entry is whole before its number is known to anyone. */
+ * Owns: the tables of kinds and of procedures, and the functions that describe objects of a kind.
+ * Lock: `lock`, inside the runtime, to add to the tables; an entry is whole before its number is
+ *   known to anyone. */
 #include "libgc.h"
 
 #include "runtime/meta.h"
+#include <string.h>
 
 #define FIRST_KIND 4
 
@@ -19,6 +21,7 @@ static struct {
     unsigned kinds; /* numbers given, from FIRST_KIND */
     GC_mark_proc proc[GC_MAX_MARK_PROCS];
     unsigned procs; /* likewise, from GC_RESERVED_MARK_PROCS */
+    GC_describe_type_fn describe[GC_KINDS_MAX];
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
 
 /* ---- marking ---- */
@@ -194,6 +197,20 @@ unsigned GC_new_kind(void **free_list, GC_word descr, int adjust, int clear)
 unsigned GC_new_kind_inner(void **free_list, GC_word descr, int adjust, int clear)
 {
     return GC_new_kind(free_list, descr, adjust, clear);
+}
+
+void GC_register_describe_type_fn(int kind, GC_describe_type_fn fn)
+{
+    if ((unsigned)kind >= GC_KINDS_MAX)
+        oak_fatal("oakum: GC_register_describe_type_fn: there is no kind %d", kind);
+    self.describe[kind] = fn;
+}
+
+void lgc_describe(void *obj, int kind, char out[GC_TYPE_DESCR_LEN + 1])
+{
+    memset(out, 0, GC_TYPE_DESCR_LEN + 1);
+    if (self.describe[kind]) self.describe[kind](obj, out);
+    out[GC_TYPE_DESCR_LEN] = '\0';
 }
 
 lgc_layout *lgc_kind(int kind)

@@ -1,7 +1,8 @@
 /* leak.c - GC_find_leak: what a collection finds unreachable is told of as leaked.
  *
- * Objects are found when the mark is done and before the sweep has freed them; they are told of
- * after the collection, in GC_gcollect or at exit. Uncollectable objects are reachable by
+ * Objects are found, and described by the program's function for their kind, when the mark is done
+ * and before the sweep has freed them; they are told of after the collection, in GC_gcollect or at
+ * exit. Uncollectable objects are reachable by
  * themselves. Owns: what was found and is not told yet. Lock: the world is stopped, or none. */
 #include "libgc.h"
 
@@ -16,6 +17,7 @@ typedef struct leak {
     const char *file; /* NULL: not known */
     int line;
     bool composite;
+    char described[GC_TYPE_DESCR_LEN + 1];
 } leak;
 
 static struct {
@@ -23,23 +25,33 @@ static struct {
     leak found[LEAKS_MAX];
 } self;
 
-static void note(const char *p, const oaki_span *s)
+/* Of one that is neither pinned nor held. */
+static int kind_of(const void *p, const oaki_span *s)
+{
+    const lgc_layout *l = s->kind == OAKI_TYPED ? oaki_type_data_of(p) : NULL;
+    if (l) return l->kind;
+    return s->kind == OAKI_NOSCAN ? GC_KIND_ATOMIC : GC_KIND_NORMAL;
+}
+
+static void note(char *p, const oaki_span *s)
 {
     if (self.n == LEAKS_MAX) {
         self.more++;
         return;
     }
     leak *l = &self.found[self.n++];
-    *l = (leak){ .hidden = ~(uintptr_t)p, .size = s->size, .composite = s->kind != OAKI_NOSCAN };
+    int kind = kind_of(p, s);
+    *l = (leak){ .hidden = ~(uintptr_t)p, .size = s->size, .composite = kind != GC_KIND_ATOMIC };
+    lgc_describe(p, kind, l->described);
     (void)lgc_debug_where(p, &l->file, &l->line, &l->size);
 }
 
 static void look_in(const oaki_span *s)
 {
-    const char *start = oaki_span_start(s);
+    char *start = oaki_span_start(s);
     size_t count = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < count; i++) {
-        const char *p = start + i * s->size;
+        char *p = start + i * s->size;
         size_t off = oaki_heap_offset(p);
         if (oaki_bit_get(oaki_the_heap.alloc, off) && !oaki_mark_get(off)) note(p, s);
     }
@@ -54,18 +66,22 @@ void lgc_leak_marked(void)
         if (h->pte[page] & OAKI_PTE_CLASS) look_in(&h->spans[page]);
 }
 
+static void tell(const leak *l)
+{
+    const void *p = (const void *)~l->hidden;
+    const char *what = l->composite ? "composite" : "atomic", *comma = l->described[0] ? ", " : "";
+    if (l->file)
+        lgc_log("Leaked %s object at %p (%s:%d, sz=%zu%s%s)\n", what, p, l->file, l->line, l->size,
+                comma, l->described);
+    else
+        lgc_log("Leaked %s object at %p (appr. size = %zu%s%s)\n", what, p, l->size, comma,
+                l->described);
+}
+
 void lgc_leak_report(void)
 {
     if (self.n == 0) return;
-    for (size_t i = 0; i < self.n; i++) {
-        const leak *l = &self.found[i];
-        const void *p = (const void *)~l->hidden;
-        const char *what = l->composite ? "composite" : "atomic";
-        if (l->file)
-            lgc_log("Leaked %s object at %p (%s:%d, sz=%zu)\n", what, p, l->file, l->line, l->size);
-        else
-            lgc_log("Leaked %s object at %p (appr. size = %zu)\n", what, p, l->size);
-    }
+    for (size_t i = 0; i < self.n; i++) tell(&self.found[i]);
     if (self.more) lgc_log("... and %zu more\n", self.more);
     self.n = self.more = 0;
     if (lgc.abort_on_leak) abort();

@@ -110,6 +110,8 @@ lgc_layout *lgc_kind(int kind);
 uint32_t lgc_layout_type(lgc_layout *l);
 void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr);
 void *lgc_alloc_layout(size_t n, lgc_layout *l);
+/* What the program says of an object of this kind (GC_register_describe_type_fn), or "". */
+void lgc_describe(void *obj, int kind, char out[GC_TYPE_DESCR_LEN + 1]);
 /* Mark by the procedure with this number. */
 void lgc_set_proc(unsigned index, GC_mark_proc proc);
 

@@ -159,14 +159,23 @@ static int smashed(void)
     return 0;
 }
 
+static void describe(void *obj, char *out)
+{
+    memcpy(out, "a leaked thing", *(char *)obj == 1 ? 15 : 5);
+}
+
 static NOINLINE void leak_one(void)
 {
-    memset(GC_debug_malloc(100, "leak.c", 3), 1, 100);
+    char *p = memset(GC_debug_malloc(100, "leak.c", 3), 1, 100);
+    GC_reachable_here(p);
+    p = GC_malloc_atomic(3000);
+    GC_reachable_here(p);
 }
 
 static int leaks(void)
 {
     char dead[4096];
+    GC_register_describe_type_fn(1, describe);
     leak_one();
     memset(dead, 0, sizeof dead);
     __asm__ __volatile__("" : : "r"(dead) : "memory");
