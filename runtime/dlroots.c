@@ -398,12 +398,17 @@ void oaki_roots_objects(unsigned which)
     AO_int_store(&known.unwanted, ~which & OAKI_OBJECTS_ALL);
 }
 
+static bool is_wanted(const segment *s)
+{
+    unsigned whose = s->main ? OAKI_OBJECTS_MAIN : OAKI_OBJECTS_LIBRARIES;
+    return !(AO_int_load(&known.unwanted) & whose);
+}
+
 void oaki_dlroots_visit(const oaki_root_visitor *v)
 {
     const segment *s = table.segments.items;
-    unsigned unwanted = AO_int_load(&known.unwanted);
     for (size_t i = 0; i < table.segments.len; i++) {
-        if (unwanted & (s[i].main ? OAKI_OBJECTS_MAIN : OAKI_OBJECTS_LIBRARIES)) continue;
+        if (!is_wanted(&s[i])) continue;
         oaki_root root = { .kind = OAKI_ROOT_DATA,
                            .lo = s[i].lo,
                            .hi = s[i].hi,
@@ -421,6 +426,14 @@ void oaki_dlroots_visit(const oaki_root_visitor *v)
         }
         oaki_root_emit_cut(v, root);
     }
+}
+
+bool oaki_roots_in_object(const void *p)
+{
+    const segment *s = table.segments.items;
+    for (size_t i = 0; i < table.segments.len; i++)
+        if ((const char *)p >= s[i].lo && (const char *)p < s[i].hi) return is_wanted(&s[i]);
+    return false;
 }
 
 const oaki_tls_module *oaki_dlroots_tls(size_t *n)

@@ -51,6 +51,10 @@ enum {
 };
 void oaki_roots_objects(unsigned which);
 
+/* Is p in data of loaded objects that is scanned, as of the last collection or the start? gc_lock
+ * held, or the world stopped. O(segments). */
+bool oaki_roots_in_object(const void *p);
+
 /* Forget all ranges of oak_root_add. Outside oaki_enter. */
 void oaki_roots_clear(void);
 

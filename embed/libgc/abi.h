@@ -229,7 +229,6 @@ OAK_API void *GC_pre_incr(void **p, ptrdiff_t how_much);
 OAK_API void *GC_post_incr(void **p, ptrdiff_t how_much);
 OAK_API void *GC_is_visible(void *p);
 OAK_API void *GC_is_valid_displacement(void *p);
-OAK_API int GC_is_tmp_root(void *p);
 OAK_API void GC_change_stubborn(const void *p);
 OAK_API void GC_end_stubborn_change(const void *p);
 OAK_API void GC_ptr_store_and_dirty(void *p, const void *q);
@@ -291,6 +290,7 @@ OAK_API void GC_add_roots(void *lo, void *hi);
 OAK_API void GC_remove_roots(void *lo, void *hi);
 OAK_API void GC_clear_roots(void);
 OAK_API void GC_exclude_static_roots(void *lo, void *hi);
+OAK_API int GC_is_tmp_root(void *p);
 OAK_API void GC_register_displacement(size_t n);
 OAK_API void *GC_dlopen(const char *path, int mode);
 

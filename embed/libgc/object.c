@@ -98,13 +98,6 @@ void *GC_is_valid_displacement(void *p)
     return p;
 }
 
-/* Data of loaded objects is looked up anew in each collection, and is told of as such by nobody. */
-int GC_is_tmp_root(void *p)
-{
-    (void)p;
-    return 0;
-}
-
 /* ---- what other collectors need to be told ---- */
 
 void GC_change_stubborn(const void *p)

@@ -114,6 +114,20 @@ void *GC_dlopen(const char *path, int mode)
     return dlopen(path, mode);
 }
 
+/* In libgc all data of loaded objects is temporary, the program's own too: it is looked up anew in
+ * each collection. Under the allocation lock, and in a collection's callbacks, the caller has
+ * gc_lock. */
+int GC_is_tmp_root(void *p)
+{
+    lgc_ready();
+    const oaki_thread *t = oaki_thread_self();
+    bool inside = t && t->in_runtime;
+    if (!inside && oaki_gc_hold() != 0) return 0;
+    bool found = oaki_roots_in_object(p);
+    if (!inside) oaki_gc_release();
+    return found;
+}
+
 /* ---- displacements ---- */
 
 static void apply_rule(void)

@@ -52,6 +52,31 @@ static void with_hook(const char *what, void (*hook)(void), size_t displaced)
     say_of_many("and without", watch_alive(&w));
 }
 
+/* ---- data of loaded objects ---- */
+
+static void *asked_under_lock(void *p)
+{
+    return (void *)(intptr_t)GC_is_tmp_root(p);
+}
+
+static void temporary(void **added)
+{
+    static void *word;
+    int local = 0;
+    say("the program's data is temporary", GC_is_tmp_root(&word));
+    say("the C library's", GC_is_tmp_root(stdout));
+    say("asked under the lock", GC_call_with_alloc_lock(asked_under_lock, stdout) != NULL);
+    say("a stack", GC_is_tmp_root(&local));
+    say("an object", GC_is_tmp_root(GC_malloc(10)));
+    say("added roots", GC_is_tmp_root(added));
+    GC_set_no_dls(1);
+    GC_gcollect();
+    say("the C library's when it is not scanned", GC_is_tmp_root(stdout));
+    GC_set_no_dls(0);
+    GC_gcollect();
+    say("and when it is again", GC_is_tmp_root(stdout));
+}
+
 static void *statics[MANY];
 
 void test_roots(void)
@@ -81,6 +106,9 @@ void test_roots(void)
     with_hook("pushed eagerly", push_eagerly, 8);
     with_hook("pushed if dirty", push_if_dirty, 0);
     memset(statics, 0, sizeof statics);
+    GC_add_roots(words, words + MANY);
+    temporary(words);
+    GC_remove_roots(words, words + MANY);
 }
 
 /* Without interior pointers, but for displacement 1. */
