@@ -33,7 +33,9 @@ void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
     lgc_ready();
     if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
     if (__builtin_add_overflow(n, lgc.extra, &want)) return NULL;
-    return take(want, kind, type);
+    void *p = take(want, kind, type);
+    lgc_grown();
+    return p;
 }
 
 void *lgc_out_of_memory(size_t n)
@@ -184,6 +186,7 @@ void *GC_memalign(size_t align, size_t n)
     if ((align & (align - 1)) != 0 || __builtin_add_overflow(n, lgc.extra, &want))
         return lgc_out_of_memory(n);
     void *p = oaki_alloc_kind(want, align, OAKI_SCAN, 0);
+    lgc_grown();
     return p ? p : lgc_out_of_memory(n);
 }
 
@@ -248,6 +251,7 @@ static void *resize(void *p, size_t n)
     bool counted = is_counted(p), held = counted && oaki_is_held(p);
     size_t before = counted ? oak_usable_size(p) : 0;
     void *q = oak_realloc(p, want);
+    lgc_grown();
     if (OAKI_UNLIKELY(!q)) return lgc_out_of_memory(n);
     if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
     if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
@@ -315,6 +319,7 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
     size_t rate = oaki_sample_take_due(t->mcache);
     oaki_leave(t);
     if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, size, rate);
+    lgc_grown();
     return p != NULL;
 }
 

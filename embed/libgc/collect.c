@@ -18,11 +18,14 @@
 
 #define LEAST_MOST ((size_t)1536 << 10)
 
+/* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
+#define GROWTH ((size_t)1 << 20)
+
 static struct {
     uint64_t last_end; /* of a cycle, monotonic */
     unsigned scanned; /* percent of what lives */
     int percent;      /* that was set */
-    size_t heap_told; /* size at the last GC_on_heap_resize */
+    AO_t heap_told;   /* size at the last GC_on_heap_resize */
 } self = { .scanned = 100 };
 
 /* What may be allocated before a collection, however little lives: the heap takes percent of it. */
@@ -86,12 +89,25 @@ static void stopped(void)
     lgc_stats_marked();
 }
 
+/* In a stop, or under gc_lock. */
 static void tell_heap_size(void)
 {
-    size_t now = GC_get_heap_size();
+    size_t now = GC_get_heap_size(), told = AO_load(&self.heap_told);
     GC_on_heap_resize_proc fn = GC_on_heap_resize;
-    if (fn && now != self.heap_told) fn(now);
-    self.heap_told = now;
+    AO_store(&self.heap_told, now);
+    if (fn && now != told) fn(now);
+}
+
+static void tell_outside(void)
+{
+    if (!GC_on_heap_resize || oaki_gc_hold() != 0) return;
+    tell_heap_size();
+    oaki_gc_release();
+}
+
+OAKI_NOINLINE void lgc_tell_growth(void)
+{
+    if (GC_get_heap_size() >= AO_load(&self.heap_told) + GROWTH) tell_outside();
 }
 
 static void marked(void)
@@ -317,6 +333,7 @@ int GC_expand_hp(size_t n)
         (max && now > max))
         return 0;
     promise(now);
+    tell_outside();
     return 1;
 }
 

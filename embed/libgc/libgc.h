@@ -129,6 +129,13 @@ void lgc_push_init(void);
 
 void lgc_collect_init(void);
 void lgc_apply_pace(void);
+void lgc_tell_growth(void);
+
+/* Where the heap may have grown, outside of the runtime. */
+OAKI_INLINE void lgc_grown(void)
+{
+    if (OAKI_UNLIKELY(GC_on_heap_resize != NULL)) lgc_tell_growth();
+}
 
 /* ---- threads.c, stacks.c ---- */
 

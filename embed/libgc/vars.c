@@ -52,7 +52,7 @@ GC_word GC_free_space_divisor = 3;
 int GC_parallel, GC_find_leak, GC_finalize_on_demand, GC_dont_gc, GC_dont_expand,
     GC_use_entire_heap, GC_no_dls, GC_dont_precollect;
 int GC_all_interior_pointers = 1, GC_java_finalization = 1, GC_full_freq = 19;
-unsigned long GC_time_limit = 15;
+unsigned long GC_time_limit = GC_TIME_UNLIMITED;
 char *GC_stackbottom;
 void *GC_least_plausible_heap_addr = (void *)UINTPTR_MAX, *GC_greatest_plausible_heap_addr;
 GC_oom_func GC_oom_fn = out_of_memory;
@@ -69,7 +69,7 @@ lgc_state lgc = {
     .allocd_bytes_per_finalizer = 10000,
     .min_bytes_allocd = 1,
     .rate = 10,
-    .max_prior_attempts = 3,
+    .max_prior_attempts = 1,
     .stop_func = never_stop,
     .warn_proc = warn_on_log,
     .abort_func = print_abort,

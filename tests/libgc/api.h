@@ -27,6 +27,9 @@
 #define NOINLINE __attribute__((noinline))
 #define MANY 200 /* objects of which stray words may keep a few */
 
+/* Exported, written by programs, and declared by no header. */
+extern GC_push_other_roots_proc GC_push_other_roots;
+
 /* Prints "what: value". */
 void say(const char *what, long value);
 /* The same with "all", "some" or "none" of MANY, give or take a tenth. */
@@ -56,5 +59,7 @@ void test_figures(void);
 void test_debug(void);
 void test_strict(void);
 void test_oom(void);
+void test_settings(void);
+void test_callbacks(void);
 
 #endif

@@ -54,14 +54,23 @@ long watch_alive(const watch *w)
 static const struct {
     const char *name;
     void (*run)(void);
-    bool alone; /* in a process of its own */
+    bool alone;  /* in a process of its own */
+    bool starts; /* and it starts the library itself */
 } parts[] = {
-    { "alloc", test_alloc, false },       { "kinds", test_kinds, false },
-    { "typed", test_typed, false },       { "finalizers", test_finalizers, false },
-    { "links", test_links, false },       { "roots", test_roots, false },
-    { "collecting", test_collecting, false }, { "figures", test_figures, false },
-    { "debug", test_debug, false },       { "threads", test_threads, false },
-    { "strict", test_strict, true },      { "oom", test_oom, true },
+    { "alloc", test_alloc, false, false },
+    { "kinds", test_kinds, false, false },
+    { "typed", test_typed, false, false },
+    { "finalizers", test_finalizers, false, false },
+    { "links", test_links, false, false },
+    { "roots", test_roots, false, false },
+    { "collecting", test_collecting, false, false },
+    { "figures", test_figures, false, false },
+    { "debug", test_debug, false, false },
+    { "threads", test_threads, false, false },
+    { "callbacks", test_callbacks, true, false },
+    { "settings", test_settings, true, false },
+    { "strict", test_strict, true, true },
+    { "oom", test_oom, true, true },
 };
 
 int main(int argc, char **argv)
@@ -72,7 +81,7 @@ int main(int argc, char **argv)
         for (int a = 1; a < argc; a++) wanted |= strcmp(argv[a], parts[i].name) == 0;
         if (!wanted) continue;
         printf("== %s\n", parts[i].name);
-        if (!parts[i].alone) GC_INIT();
+        if (!parts[i].starts) GC_INIT();
         parts[i].run();
     }
     return 0;
