@@ -78,6 +78,7 @@ void lgc_log_open(const char *path)
 
 void GC_abort_on_oom(void)
 {
-    lgc.abort_func("Insufficient memory for the allocation");
-    abort();
+    lgc_log("Insufficient memory for the allocation\n");
+    lgc.abort_func(NULL);
+    exit(1);
 }

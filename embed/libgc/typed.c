@@ -175,8 +175,11 @@ void GC_init_gcj_malloc(int index, void *proc)
     if (GC_gcj_kind) return;
     lgc_set_proc((unsigned)index, (GC_mark_proc)(uintptr_t)proc);
     GC_word in_type = ((GC_word)0 - GC_DESCR_IN_TYPE(GCJ_DESCR_OFFSET)) | GC_DS_PER_OBJECT;
-    GC_gcj_kind = (int)(lgc.conservative_gcj ? GC_new_kind(NULL, GC_DS_LENGTH, 1, 1)
-                                             : GC_new_kind(NULL, in_type, 0, 1));
+    if (lgc.conservative_gcj) {
+        GC_gcj_kind = GC_gcj_debug_kind = (int)GC_new_kind(NULL, GC_DS_LENGTH, 1, 1);
+        return;
+    }
+    GC_gcj_kind = (int)GC_new_kind(NULL, in_type, 0, 1);
     GC_gcj_debug_kind = (int)GC_new_kind(NULL, GC_MAKE_PROC(index, 1), 0, 1);
 }
 

@@ -25,6 +25,30 @@ static void sizes(void)
     say("size map of 16", (long)GC_get_size_map_at(16));
 }
 
+static long told;
+
+static void tell_one(void *p)
+{
+    told += p != NULL;
+}
+
+static void tell_two(void *p, void *q)
+{
+    told += p != q;
+}
+
+void GC_noop1(GC_word); /* gc.h has it where there is no asm */
+
+/* Calls that do nothing that could be seen. */
+static void nothing(void)
+{
+    static char stack[1 << 16];
+    char *p = GC_malloc(10);
+    GC_noop1((GC_word)p);
+    say("a clear stack", GC_clear_stack(p) == p);
+    GC_register_altstack(stack, sizeof stack / 2, stack + sizeof stack / 2, sizeof stack / 2);
+}
+
 static void ask(void)
 {
     char *p = GC_malloc(100), *big = GC_malloc(100000);
@@ -46,7 +70,13 @@ static void ask(void)
     void *q = p;
     say("pre-increment", GC_pre_incr(&q, 8) == p + 8);
     say("post-increment", GC_post_incr(&q, 8) == p + 8 && q == p + 16);
-    say("visible", GC_is_visible(&q) == &q);
+    GC_is_visible_print_proc = tell_one;
+    say("visible", GC_is_visible(&q) == &q && told == 0);
+    GC_same_obj_print_proc = tell_two;
+    GC_same_obj(p + 8, p);
+    say("told of one object", told);
+    GC_same_obj(big, p);
+    say("told of two", told);
     say("valid displacement", GC_is_valid_displacement(p + 8) == p + 8);
 }
 
@@ -146,5 +176,6 @@ void test_alloc(void)
     strings();
     lists();
     inline_lists();
+    nothing();
     collected();
 }

@@ -61,5 +61,14 @@ void test_strict(void);
 void test_oom(void);
 void test_settings(void);
 void test_callbacks(void);
+void test_exiting(void);
+void test_dumps(void);
+void test_log(void);
+void test_early(void);
+void test_incremental(void);
+void test_environment(void);
+void test_limit(void);
+void test_leaking(void);
+void test_markers(void);
 
 #endif

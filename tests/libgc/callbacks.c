@@ -1,5 +1,8 @@
-/* callbacks.c - what the program is told of: the heap's size. */
+/* callbacks.c - what the program is told of: the heap's size, threads that are stopped; and what it
+ * is asked: whether a collection may come. */
 #include "api.h"
+#include <pthread.h>
+#include <semaphore.h>
 
 /* ---- the heap's size ---- */
 
@@ -45,7 +48,102 @@ static void heap_size(void)
     say("told no more", resizes);
 }
 
+/* ---- threads ---- */
+
+static long stopped, started;
+static pthread_t told_of;
+
+static void on_thread(GC_EventType e, void *thread)
+{
+    stopped += e == GC_EVENT_THREAD_SUSPENDED;
+    started += e == GC_EVENT_THREAD_UNSUSPENDED;
+    told_of = (pthread_t)thread;
+}
+
+static sem_t ready, done;
+
+static void *waits(void *arg)
+{
+    sem_post(&ready);
+    while (sem_wait(&done) != 0) continue;
+    return arg;
+}
+
+static void thread_events(void)
+{
+    pthread_t t;
+    sem_init(&ready, 0, 0);
+    sem_init(&done, 0, 0);
+    GC_pthread_create(&t, NULL, waits, NULL);
+    while (sem_wait(&ready) != 0) continue;
+    GC_gcollect();
+    GC_set_on_thread_event(on_thread);
+    GC_gcollect();
+    GC_set_on_thread_event(NULL);
+    say("told of a stopped thread", stopped);
+    say("and that it goes on", started);
+    say("which it is", pthread_equal(told_of, t) != 0);
+    GC_gcollect();
+    say("told no more", stopped);
+    sem_post(&done);
+    GC_pthread_join(t, NULL);
+}
+
+/* ---- asking ---- */
+
+static long asked;
+
+static int stop(void)
+{
+    asked++;
+    return 1;
+}
+
+static NOINLINE void drop_many(watch *w)
+{
+    for (int i = 0; i < MANY; i++) watch_add(w, GC_malloc(40));
+}
+
+static void stop_function(void)
+{
+    GC_stop_func was = GC_get_stop_func();
+    watch w;
+    watch_init(&w);
+    drop_many(&w);
+    GC_set_stop_func(stop);
+    collect();
+    say("asked", asked > 0);
+    say_of_many("there while they are given up", watch_alive(&w));
+    GC_set_stop_func(was);
+    collect();
+    say_of_many("there after others", watch_alive(&w));
+}
+
+static void churn(size_t bytes)
+{
+    for (size_t n = 0; n < bytes; n += 1000) *(char *)GC_malloc(1000) = 1;
+}
+
+static void automatic(void)
+{
+    GC_set_disable_automatic_collection(1);
+    GC_word before = GC_get_gc_no();
+    churn(32 << 20);
+    say("by themselves while they may not", (long)(GC_get_gc_no() - before));
+    GC_gcollect();
+    say("asked for", GC_get_gc_no() > before);
+    GC_set_disable_automatic_collection(0);
+    before = GC_get_gc_no();
+    GC_dont_gc = 1;
+    churn(32 << 20);
+    say("while the variable says no", (long)(GC_get_gc_no() - before));
+    GC_dont_gc = 0;
+}
+
 void test_callbacks(void)
 {
     heap_size();
+    thread_events();
+    stop_function();
+    automatic();
 }

@@ -1,5 +1,4 @@
-/* collecting.c - asking for collections, forbidding them, callbacks, figures, debugging, memory
- * that runs out. */
+/* collecting.c - asking for collections, forbidding them, callbacks, memory that runs out. */
 #include "api.h"
 
 /* ---- callbacks ---- */
@@ -97,80 +96,6 @@ void test_collecting(void)
     say("objects", objects > 100);
     GC_stop_world_external();
     GC_start_world_external();
-}
-
-/* ---- figures ---- */
-
-void test_figures(void)
-{
-    struct GC_prof_stats_s s, t;
-    GC_word heap, idle, unmapped, since, total, again;
-    say("divisor", (long)GC_get_free_space_divisor());
-    say("full frequency", GC_get_full_freq());
-    say("java finalization", GC_get_java_finalization());
-    say("find leak", GC_get_find_leak());
-    say("dont expand", GC_get_dont_expand());
-    say("no dls", GC_get_no_dls());
-    say("retries", (long)GC_get_max_retries());
-    say("bytes per finalizer", (long)GC_get_allocd_bytes_per_finalizer());
-    say("automatic", GC_get_disable_automatic_collection());
-    say("incremental", GC_is_incremental_mode());
-    size_t n = GC_get_prof_stats(&s, sizeof s);
-    say("all figures", n == sizeof s);
-    say("heap", s.heapsize_full - s.unmapped_bytes == GC_get_heap_size());
-    say("free", s.free_bytes_full - s.unmapped_bytes <= GC_get_heap_size());
-    say("collections", s.gc_no == GC_get_gc_no());
-    say("obtained", s.obtained_from_os_bytes >= s.heapsize_full);
-    memset(&t, 0, sizeof t);
-    say("two of them", GC_get_prof_stats(&t, 2 * sizeof(GC_word)) == 2 * sizeof(GC_word));
-    say("no more", t.unmapped_bytes == 0);
-    GC_get_heap_usage_safe(&heap, &idle, &unmapped, &since, &total);
-    GC_get_heap_usage_safe(NULL, NULL, NULL, NULL, NULL);
-    say("heap again", heap == GC_get_heap_size() && idle <= heap);
-    GC_disable();
-    for (int i = 0; i < 1000; i++) GC_malloc(1000);
-    GC_get_heap_usage_safe(NULL, NULL, NULL, NULL, &again);
-    long bytes = (long)(again - total);
-    say("bytes counted", bytes >= 1000000 && bytes < 1300000);
-    say("and since the last", GC_get_bytes_since_gc() >= 1000000);
-    GC_enable();
-    GC_gcollect();
-    say("few since the last", GC_get_bytes_since_gc() < 100000);
-    size_t size = GC_get_heap_size();
-    say("expand", GC_expand_hp(32 << 20));
-    say("expanded", GC_get_heap_size() >= size + (32 << 20));
-    GC_free(GC_malloc_uncollectable(1000)); /* libgc doesn't count the first of a size */
-    GC_word non_gc = GC_get_non_gc_bytes();
-    void *p = GC_malloc_uncollectable(1000);
-    say("uncollectable counts", GC_get_non_gc_bytes() - non_gc >= 1000);
-    GC_free(p);
-    say("and is freed", GC_get_non_gc_bytes() == non_gc);
-    say("plausible", (void *)p >= GC_least_plausible_heap_addr &&
-                         (void *)p <= GC_greatest_plausible_heap_addr);
-    say("memory use", GC_get_memory_use() > 0);
-    GC_start_performance_measurement();
-    GC_gcollect();
-    say("time", GC_get_full_gc_total_time() < 10000);
-}
-
-/* ---- objects that are checked ---- */
-
-void test_debug(void)
-{
-    char *p = GC_debug_malloc(100, "here.c", 1);
-    memset(p, 1, 100);
-    p = GC_debug_realloc(p, 1000, "here.c", 2);
-    say("resized", p[99] == 1);
-    say("string", strcmp(GC_debug_strdup("abc", "here.c", 3), "abc") == 0);
-    say("string of two", strcmp(GC_debug_strndup("abc", 2, "here.c", 3), "ab") == 0);
-    char *q = GC_debug_malloc_uncollectable(100, "here.c", 4);
-    memset(q, 2, 100);
-    collect();
-    say("kept", q[99] == 2);
-    GC_debug_free(q);
-    GC_debug_free(p);
-    GC_debug_free(GC_debug_malloc_atomic(50, "here.c", 5));
-    GC_debug_free(NULL);
 }
 
 /* ---- memory that runs out ---- */

@@ -267,6 +267,10 @@ void test_links(void)
     say("unregister long", GC_unregister_long_link(&cell[3]));
     say("unregister short", GC_unregister_disappearing_link(&cell[0]));
     GC_reachable_here(obj);
+    void **inside = GC_malloc_atomic(40);
+    *inside = (void *)GC_HIDE_POINTER(inside);
+    say("of the object it is in", GC_register_disappearing_link(inside));
+    say("unregister it", GC_unregister_disappearing_link(inside));
     watch_init(&w);
     make_linked(&w, holder);
     collect();

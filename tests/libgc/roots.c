@@ -1,5 +1,6 @@
 /* roots.c - static roots, roots that the program pushes, displacements. */
 #include "api.h"
+#include <dlfcn.h>
 #include <sys/mman.h>
 
 static NOINLINE void fill(watch *w, void **where, size_t displaced)
@@ -52,6 +53,64 @@ static void with_hook(const char *what, void (*hook)(void), size_t displaced)
     say_of_many("and without", watch_alive(&w));
 }
 
+/* ---- mark bits ---- */
+
+static void **hidden; /* of objects that nothing leads to, each of which leads to another */
+static long unmarked_before, marked_after;
+
+static void set_mark_bits(void)
+{
+    unmarked_before = marked_after = 0;
+    for (int i = 0; i < MANY; i++) {
+        void *p = GC_REVEAL_POINTER(hidden[i]);
+        unmarked_before += !GC_is_marked(p);
+        GC_set_mark_bit(p);
+        marked_after += GC_is_marked(p);
+    }
+    GC_push_finalizer_structures();
+    if (others) others();
+}
+
+static NOINLINE void make_hidden(watch *first, watch *second)
+{
+    for (int i = 0; i < MANY; i++) {
+        void **p = GC_malloc(40);
+        *p = GC_malloc(40);
+        watch_add(first, p);
+        watch_add(second, *p);
+        hidden[i] = (void *)GC_HIDE_POINTER(p);
+    }
+}
+
+static void *is_marked(void *p)
+{
+    return (void *)(intptr_t)GC_is_marked(p);
+}
+
+/* The hook is the variable's here, as ecl has it. */
+static void mark_bits(void)
+{
+    watch first, second;
+    watch_init(&first);
+    watch_init(&second);
+    hidden = GC_malloc_atomic_uncollectable(MANY * sizeof *hidden);
+    make_hidden(&first, &second);
+    others = GC_push_other_roots;
+    GC_push_other_roots = set_mark_bits;
+    collect();
+    GC_push_other_roots = others;
+    say_of_many("not marked before", unmarked_before);
+    say("marked after", marked_after);
+    say_of_many("with a mark bit", watch_alive(&first));
+    say_of_many("and what it leads to", watch_alive(&second));
+    collect();
+    say_of_many("with none", watch_alive(&first));
+    void *p = GC_malloc(40);
+    collect();
+    say("marked outside", GC_call_with_alloc_lock(is_marked, p) != NULL);
+    GC_reachable_here(p);
+}
+
 /* ---- data of loaded objects ---- */
 
 static void *asked_under_lock(void *p)
@@ -77,7 +136,7 @@ static void temporary(void **added)
     say("and when it is again", GC_is_tmp_root(stdout));
 }
 
-static void *statics[MANY];
+static void *statics[MANY], *excluded[MANY];
 
 void test_roots(void)
 {
@@ -85,7 +144,6 @@ void test_roots(void)
     watch w, s, e;
     watch_init(&w);
     watch_init(&s);
-    watch_init(&e);
     fill(&s, statics, 0);
     fill(&w, words, 0);
     collect();
@@ -105,10 +163,24 @@ void test_roots(void)
     with_hook("pushed", push_all, 0);
     with_hook("pushed eagerly", push_eagerly, 8);
     with_hook("pushed if dirty", push_if_dirty, 0);
+    mark_bits();
+    watch_init(&e);
+    GC_exclude_static_roots(excluded, excluded + MANY);
+    fill(&e, excluded, 0);
+    collect();
+    say_of_many("in excluded data", watch_alive(&e));
+    say("loaded", GC_dlopen("libm.so.6", RTLD_NOW) != NULL);
     memset(statics, 0, sizeof statics);
     GC_add_roots(words, words + MANY);
     temporary(words);
     GC_remove_roots(words, words + MANY);
+}
+
+static long refused;
+
+static void not_valid(void *p)
+{
+    refused += p != NULL;
 }
 
 /* Without interior pointers, but for displacement 1. */
@@ -138,6 +210,12 @@ void test_strict(void)
     with_hook("pushed eagerly, displaced", push_eagerly, 8);
     watch_init(&e);
     with_hook("pushed, displaced", push_all, 8);
+    GC_is_valid_displacement_print_proc = not_valid;
+    char *p = GC_malloc(40);
+    GC_is_valid_displacement(p + 1);
+    say("a displacement that is registered", refused);
+    GC_is_valid_displacement(p + 2);
+    say("one that is not", refused);
     GC_clear_roots();
     collect();
     say_of_many("no roots", watch_alive(&w[0]));

@@ -1,10 +1,12 @@
 /* threads.c - threads, blocking regions, stacks, the allocation lock, fork. */
 #include "api.h"
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define THREADS 6
@@ -52,6 +54,63 @@ static void *exits(void *arg)
     GC_pthread_exit(build(arg));
 }
 
+/* What a thread that is over has returned is there until it is joined, and its stack is not. */
+
+typedef struct ending {
+    watch w;
+    pid_t tid;
+    sem_t told; /* it is known */
+    bool exits;
+} ending;
+
+static NOINLINE void *make_result(watch *w)
+{
+    void **head = NULL;
+    for (int i = 0; i < MANY; i++) {
+        void **p = GC_malloc(40);
+        *p = head;
+        head = p;
+        watch_add(w, p);
+    }
+    return head;
+}
+
+static void *returns(void *arg)
+{
+    ending *e = arg;
+    e->tid = gettid();
+    sem_post(&e->told);
+    void *result = make_result(&e->w);
+    if (e->exits) GC_pthread_exit(result);
+    return result;
+}
+
+static NOINLINE void join_and_drop(pthread_t t)
+{
+    void **head;
+    long n = 0;
+    GC_pthread_join(t, (void **)&head);
+    for (; head; head = *head) n++;
+    say("  its length", n);
+}
+
+static void result_lives(const char *what, bool exits)
+{
+    pthread_t t;
+    ending e = { .exits = exits };
+    watch_init(&e.w);
+    sem_init(&e.told, 0, 0);
+    GC_pthread_create(&t, NULL, returns, &e);
+    while (sem_wait(&e.told) != 0) continue;
+    while (tgkill(getpid(), e.tid, 0) == 0) usleep(1000);
+    collect();
+    printf("%s\n", what);
+    say_of_many("  before the join", watch_alive(&e.w));
+    join_and_drop(t);
+    collect();
+    say_of_many("  and after it", watch_alive(&e.w));
+}
+
 static void *sleeps(void *arg)
 {
     for (;;) pause();
@@ -67,6 +126,7 @@ static void ends(void)
     collect();
     GC_pthread_join(t, &result);
     say("exited, result whole", length(result, 10) == 10000);
+    result_lives("a result that is returned", false);
     GC_pthread_create(&t, NULL, sleeps, NULL);
     GC_pthread_cancel(t);
     GC_pthread_join(t, &result);
@@ -144,6 +204,49 @@ static void *with_base(struct GC_stack_base *base, void *arg)
     char here;
     say("base of a frame", (char *)base->mem_base > &here);
     return arg;
+}
+
+/* A stack of the program's own, told of by GC_set_stackbottom: what only it refers to lives. */
+
+#define STACK ((size_t)256 << 10)
+
+static ucontext_t back, fiber;
+static struct GC_stack_base own, other;
+static void *handle;
+static long on_fiber;
+
+static void run_fiber(void)
+{
+    void **head = build((void *)6);
+    collect();
+    on_fiber = length(head, 6);
+    GC_set_stackbottom(handle, &own);
+    swapcontext(&fiber, &back);
+}
+
+static void *switches(void *what)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    handle = GC_get_my_stackbottom(&own);
+    other.mem_base = stack + STACK;
+    getcontext(&fiber);
+    fiber.uc_stack.ss_sp = stack;
+    fiber.uc_stack.ss_size = STACK;
+    makecontext(&fiber, run_fiber, 0);
+    on_fiber = 0;
+    GC_set_stackbottom(handle, &other);
+    swapcontext(&back, &fiber);
+    say(what, on_fiber);
+    munmap(stack, STACK);
+    return NULL;
+}
+
+static void fibers(void)
+{
+    pthread_t t;
+    switches("on a stack of the first thread's");
+    GC_pthread_create(&t, NULL, switches, "on a stack of another's");
+    GC_pthread_join(t, NULL);
 }
 
 static void stacks(void)
@@ -247,6 +350,7 @@ static void jumps(void)
 void test_threads(void)
 {
     stacks();
+    fibers();
     create();
     ends();
     register_by_hand();
@@ -255,4 +359,10 @@ void test_threads(void)
     signals();
     jumps();
     forked();
+}
+
+/* libgc lets go of it. */
+void test_exiting(void)
+{
+    result_lives("a result of GC_pthread_exit", true);
 }

@@ -1,0 +1,177 @@
+/* debug.c - objects that are checked, and what is printed for people. */
+#include "api.h"
+#include <unistd.h>
+
+/* ---- objects that are checked ---- */
+
+#define HERE "here.c", __LINE__
+
+static void resized(void)
+{
+    char *p = GC_debug_malloc(100, HERE);
+    memset(p, 1, 100);
+    p = GC_debug_realloc(p, 1000, HERE);
+    say("resized", p[99] == 1);
+    GC_debug_free(p);
+    p = GC_debug_malloc_replacement(10);
+    memset(p, 1, 10);
+    p = GC_debug_realloc_replacement(p, 100);
+    say("replacements", p[9] == 1);
+    GC_debug_free(p);
+    say("string", strcmp(GC_debug_strdup("abc", HERE), "abc") == 0);
+    say("string of two", strcmp(GC_debug_strndup("abc", 2, HERE), "ab") == 0);
+}
+
+static void freed(void)
+{
+    char *q = GC_debug_malloc_uncollectable(100, HERE);
+    memset(q, 2, 100);
+    collect();
+    say("kept", q[99] == 2);
+    GC_debug_free(q);
+    GC_debug_free(GC_debug_malloc_atomic(50, HERE));
+    GC_debug_free(GC_debug_malloc_atomic_uncollectable(50, HERE));
+    GC_debug_free(NULL);
+}
+
+static long kind_of(const void *p)
+{
+    return GC_get_kind_and_size(GC_base((void *)p), NULL);
+}
+
+static void kinds(void)
+{
+    say("normal", kind_of(GC_debug_malloc(40, HERE)));
+    say("atomic", kind_of(GC_debug_malloc_atomic(40, HERE)));
+    say("stubborn", kind_of(GC_debug_malloc_stubborn(40, HERE)));
+    say("off page", kind_of(GC_debug_malloc_ignore_off_page(40000, HERE)));
+    say("atomic off page", kind_of(GC_debug_malloc_atomic_ignore_off_page(40000, HERE)));
+    for (int kind = 0; kind < 2; kind++)
+        say("by its kind", kind_of(GC_debug_generic_or_special_malloc(40, kind, HERE)));
+}
+
+/* Checked stores, and calls that other collectors need. */
+static void stores(void)
+{
+    void **p = GC_debug_malloc(40, HERE), *q = GC_debug_malloc(40, HERE);
+    GC_debug_ptr_store_and_dirty(p, q);
+    say("stored", p[0] == q);
+    GC_ptr_store_and_dirty(p, p);
+    say("stored again", p[0] == p);
+    GC_debug_change_stubborn(p);
+    GC_debug_end_stubborn_change(p);
+    GC_change_stubborn(p);
+    GC_end_stubborn_change(p);
+    GC_debug_register_displacement(8);
+}
+
+/* ---- their finalizers ---- */
+
+static long ran;
+
+static void count(void *obj, void *cd)
+{
+    ran += ((long *)obj)[1] == 7 && cd == &ran;
+}
+
+typedef void (*register_fn)(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **);
+
+static NOINLINE void make(register_fn fn, bool to_itself)
+{
+    for (int i = 0; i < MANY; i++) {
+        void **p = GC_debug_malloc(40, HERE);
+        p[0] = to_itself ? p : NULL;
+        p[1] = (void *)7;
+        fn(p, count, &ran, NULL, NULL);
+    }
+}
+
+static void finalized(const char *what, register_fn fn, bool to_itself)
+{
+    ran = 0;
+    make(fn, to_itself);
+    collect();
+    say_of_many(what, ran);
+}
+
+static void finalizers(void)
+{
+    GC_finalization_proc fn = count;
+    void *p = GC_debug_malloc(40, HERE), *cd = p;
+    GC_debug_register_finalizer(p, count, &ran, &fn, &cd);
+    say("none before", !fn && !cd);
+    GC_debug_register_finalizer(p, NULL, NULL, NULL, NULL);
+    finalized("ordered", GC_debug_register_finalizer, false);
+    finalized("ordered to itself", GC_debug_register_finalizer, true);
+    finalized("ignore self", GC_debug_register_finalizer_ignore_self, true);
+    finalized("no order", GC_debug_register_finalizer_no_order, true);
+    finalized("unreachable", GC_debug_register_finalizer_unreachable, false);
+}
+
+void test_debug(void)
+{
+    resized();
+    freed();
+    kinds();
+    stores();
+    finalizers();
+}
+
+/* ---- what is printed ---- */
+
+/* Does it say anything, on standard output or on the log? */
+static void printed(const char *what, void (*fn)(void))
+{
+    FILE *f = tmpfile();
+    fflush(stdout);
+    int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
+    dup2(fileno(f), STDOUT_FILENO);
+    dup2(fileno(f), STDERR_FILENO);
+    fn();
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    close(out);
+    close(err);
+    say(what, lseek(fileno(f), 0, SEEK_END) > 0);
+    fclose(f);
+}
+
+static void dump_named(void)
+{
+    GC_dump_named("a name");
+    GC_print_free_list(1, 2); /* which may be empty */
+}
+
+
+static void warn(void)
+{
+    GC_get_warn_proc()("GC Warning: a number: %lu\n", 5);
+}
+
+static void ignore(void)
+{
+    GC_ignore_warn_proc("GC Warning: a number: %lu\n", 5);
+}
+
+void test_dumps(void)
+{
+    static void *kept[10];
+    for (int i = 0; i < 10; i++) kept[i] = GC_malloc(16);
+    GC_free(kept[5]);
+    GC_gcollect();
+    printed("dump", GC_dump);
+    printed("a named dump", dump_named);
+    printed("regions", GC_dump_regions);
+    printed("finalization", GC_dump_finalization);
+    printed("a warning", warn);
+    printed("a warning that is ignored", ignore);
+}
+
+/* With GC_PRINT_STATS, to another place. */
+void test_log(void)
+{
+    FILE *f = tmpfile();
+    GC_set_log_fd(fileno(f));
+    GC_gcollect();
+    say("logged", lseek(fileno(f), 0, SEEK_END) > 0);
+}

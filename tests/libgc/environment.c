@@ -1,0 +1,59 @@
+/* environment.c - what the variables GC_* change: a part is run under each of them (compare). */
+#include "api.h"
+
+void test_environment(void)
+{
+    GC_set_all_interior_pointers(0);
+    GC_INIT();
+    say("heap of 40 MiB", GC_get_heap_size() >= 40 << 20);
+    say("divisor", (long)GC_get_free_space_divisor());
+    say("disabled", GC_is_disabled());
+    say("interior", GC_get_all_interior_pointers());
+    say("find leak", GC_get_find_leak());
+    say("full frequency", GC_get_full_freq());
+    say("time limit", (long)GC_get_time_limit());
+    say("entire heap", GC_use_entire_heap);
+    say("unmap", GC_get_force_unmap_on_gcollect());
+}
+
+/* libgc starts them with the first thread. */
+void test_markers(void)
+{
+    GC_allow_register_threads();
+    GC_start_mark_threads();
+    GC_gcollect();
+    say("several", GC_get_parallel() > 0);
+}
+
+/* Is there a limit? 200 MiB are asked for. */
+void test_limit(void)
+{
+    static void *kept[200];
+    long n = 0;
+    GC_set_warn_proc(GC_ignore_warn_proc);
+    while (n < 200 && (kept[n] = GC_malloc_atomic(1 << 20))) n++;
+    say("all of it", n == 200);
+    say("a part", n > 20 && n < 100);
+    say("the last", kept[n - 1] != NULL);
+}
+
+static long described;
+
+static void describe(void *obj, char *out)
+{
+    described += GC_base(obj) != NULL;
+    memcpy(out, "a leaked thing", 15);
+}
+
+static NOINLINE void leak(void)
+{
+    for (int i = 0; i < 20; i++) GC_reachable_here(GC_debug_malloc(100, "leak.c", 3));
+}
+
+void test_leaking(void)
+{
+    GC_register_describe_type_fn(1, describe);
+    leak();
+    collect();
+    say("described", described > 0);
+}
