@@ -206,38 +206,55 @@ static void *with_base(struct GC_stack_base *base, void *arg)
     return arg;
 }
 
-/* A stack of the program's own, told of by GC_set_stackbottom: what only it refers to lives. */
+/* A stack of the program's own, told of by GC_set_stackbottom: what it refers to lives, and what
+ * lies behind its bottom does not count. */
 
 #define STACK ((size_t)256 << 10)
 
 static ucontext_t back, fiber;
 static struct GC_stack_base own, other;
 static void *handle;
-static long on_fiber;
+static watch on_fiber, behind;
+static long on_fiber_alive, behind_alive;
+
+static NOINLINE void fill(watch *w, void **where)
+{
+    watch_init(w);
+    for (int i = 0; i < MANY; i++) {
+        where[i] = GC_malloc(40);
+        watch_add(w, where[i]);
+    }
+}
 
 static void run_fiber(void)
 {
-    void **head = build((void *)6);
+    void *slots[MANY];
+    fill(&on_fiber, slots);
+    fill(&behind, other.mem_base);
     collect();
-    on_fiber = length(head, 6);
+    on_fiber_alive = watch_alive(&on_fiber);
+    behind_alive = watch_alive(&behind);
+    GC_reachable_here(slots);
     GC_set_stackbottom(handle, &own);
     swapcontext(&fiber, &back);
 }
 
 static void *switches(void *what)
 {
-    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *stack = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     handle = GC_get_my_stackbottom(&own);
     other.mem_base = stack + STACK;
     getcontext(&fiber);
     fiber.uc_stack.ss_sp = stack;
     fiber.uc_stack.ss_size = STACK;
     makecontext(&fiber, run_fiber, 0);
-    on_fiber = 0;
     GC_set_stackbottom(handle, &other);
     swapcontext(&back, &fiber);
-    say(what, on_fiber);
-    munmap(stack, STACK);
+    say_of_many(what, on_fiber_alive);
+    say_of_many("behind its bottom", behind_alive);
+    munmap(stack, 2 * STACK);
+    collect();
+    say_of_many("and when that is gone", watch_alive(&on_fiber));
     return NULL;
 }
 
