@@ -2,6 +2,7 @@
  * objects, registered ranges, the end of a stack that the program switches without fibers. */
 #include "runtime/roots.h"
 
+#include "gc/host.h"
 #include "runtime/lock.h"
 #include "tests/gc/roots_support.h"
 #include "tests/threads.h"
@@ -10,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,6 +53,27 @@ START_TEST(data_counts_as_far_as_it_is_wanted)
     }
     oaki_roots_objects(OAKI_OBJECTS_ALL);
     expect(slots, OAKI_OBJECTS_ALL, true);
+}
+END_TEST
+
+static bool in_object(const void *p)
+{
+    ck_assert_int_eq(oaki_gc_hold(), 0);
+    bool found = oaki_roots_in_object(p);
+    oaki_gc_release();
+    return found;
+}
+
+START_TEST(an_address_in_data_is_told_as_far_as_it_is_wanted)
+{
+    int local;
+    roots_start();
+    for (unsigned which = 0; which <= OAKI_OBJECTS_ALL; which++) {
+        oaki_roots_objects(which);
+        ck_assert_int_eq(in_object(&slots[1]), (which & OAKI_OBJECTS_MAIN) != 0);
+        ck_assert_int_eq(in_object(stdout), (which & OAKI_OBJECTS_LIBRARIES) != 0);
+        ck_assert(!in_object(&local) && !in_object(NULL));
+    }
 }
 END_TEST
 
@@ -311,6 +334,7 @@ Suite *suite_gc_roots_host(void)
     TCase *t = tcase_create("host");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, data_counts_as_far_as_it_is_wanted);
+    tcase_add_test(t, an_address_in_data_is_told_as_far_as_it_is_wanted);
     tcase_add_test(t, thread_local_storage_counts_always);
     tcase_add_test(t, cleared_ranges_are_gone);
     tcase_add_test(t, only_the_told_stack_counts);
