@@ -10,8 +10,10 @@ typedef struct oaki_writer {
     int (*open)(const char **what);
     /* As oaki_written_begin: NULL, or why not. *gone: never again. */
     const char *(*begin)(bool *gone);
-    /* As oaki_written_take, fn may be NULL. SIZE_MAX with errno: never again. */
+    /* As oaki_written_take, fn may be NULL. SIZE_MAX with errno: never again, unless mend, if there
+     * is one, says that it may be asked the next time. */
     size_t (*take)(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
+    bool (*mend)(void);
     void (*release)(size_t from, size_t to);
     void (*child)(void); /* after a fork: the range is as if nothing had been opened */
 } oaki_writer;

@@ -5,6 +5,7 @@
 #include "writer.h"
 
 #include "heap.h"
+#include "print.h"
 
 #include <errno.h>
 #include <oakum/heap.h>
@@ -107,7 +108,11 @@ size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn
     const oaki_writer *w = writer();
     int saved = errno;
     size_t n = w ? w->take(from, to, again, fn, ctx) : SIZE_MAX;
-    if (w && n == SIZE_MAX) give_up(w, w->name, errno);
+    int error = errno;
+    if (w && n == SIZE_MAX && !(w->mend && w->mend())) {
+        give_up(w, w->name, error);
+        oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
+    }
     errno = saved;
     return n;
 }

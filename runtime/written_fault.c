@@ -418,5 +418,6 @@ const oaki_writer oaki_writer_fault = {
     .begin = begin,
     .take = take,
     .release = oaki_fault_release,
+    .mend = NULL,
     .child = child,
 };

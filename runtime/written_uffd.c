@@ -5,13 +5,12 @@
 #include "heap.h"
 #include "os.h"
 #include "pagemap.h"
-#include "print.h"
 #include "writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,27 +24,33 @@
 
 static struct {
     int uffd, pagemap; /* -1: none */
-} self = { -1, -1 };
+    dev_t dev;         /* of the page map */
+    ino_t ino;
+} self = { -1, -1, 0, 0 };
 
 static long control(int fd, unsigned long request, void *arg)
 {
     return syscall(SYS_ioctl, fd, request, arg);
 }
 
-/* Unless the program has closed it, and something else has its number by now. */
-static void close_own(int fd, const char *what)
+/* The program may have closed what it doesn't know, and something else have its number by now. A
+ * userfaultfd that is in use has no second API call, and says so. */
+static bool is_uffd(int fd)
 {
-    char path[32], to[64] = "";
-    if (fd < 0) return;
-    oaki_format(path, sizeof path, "/proc/self/fd/%d", fd);
-    long n = syscall(SYS_readlinkat, AT_FDCWD, path, to, sizeof to - 1);
-    if (n > 0 && strstr(to, what)) syscall(SYS_close, fd);
+    struct uffdio_api api = { .api = UFFD_API };
+    return control(fd, UFFDIO_API, &api) != 0 && errno == EINVAL;
+}
+
+static bool is_pagemap(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_dev == self.dev && st.st_ino == self.ino;
 }
 
 static void close_all(void)
 {
-    close_own(self.uffd, "userfaultfd");
-    close_own(self.pagemap, "/pagemap");
+    if (self.uffd >= 0 && is_uffd(self.uffd)) syscall(SYS_close, self.uffd);
+    if (self.pagemap >= 0 && is_pagemap(self.pagemap)) syscall(SYS_close, self.pagemap);
     self.uffd = self.pagemap = -1;
 }
 
@@ -123,7 +128,10 @@ static bool open_all(const char **what)
     if (control(self.uffd, UFFDIO_API, &api) != 0 || !register_range()) return false;
     *what = "/proc/self/pagemap";
     self.pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    if (self.pagemap < 0) return false;
+    struct stat st;
+    if (self.pagemap < 0 || fstat(self.pagemap, &st) != 0) return false;
+    self.dev = st.st_dev;
+    self.ino = st.st_ino;
     *what = "PAGEMAP_SCAN";
     return can_scan();
 }
@@ -132,8 +140,16 @@ static int open_or_not(const char **what)
 {
     if (open_all(what)) return 0;
     int error = errno;
-    close_all();
+    if (self.uffd >= 0) syscall(SYS_close, self.uffd);
+    if (self.pagemap >= 0) syscall(SYS_close, self.pagemap);
+    self.uffd = self.pagemap = -1;
     return error;
+}
+
+/* What the program has mapped over a part of the heap is in the range again. */
+static bool mend(void)
+{
+    return is_uffd(self.uffd) && is_pagemap(self.pagemap) && register_range();
 }
 
 /* The child's copy of the range is not registered, nor protected. */
@@ -143,5 +159,6 @@ const oaki_writer oaki_writer_uffd = {
     .begin = begin,
     .take = take,
     .release = release,
+    .mend = mend,
     .child = close_all,
 };

@@ -3,11 +3,14 @@
 
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/refuse.h"
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +47,17 @@ static told take(bool again)
     size_t n = oaki_written_take(offset_of(0), offset_of(PAGES), again, note, &x);
     ck_assert_uint_eq(n, x.n);
     return x;
+}
+
+typedef struct many {
+    size_t from;
+    bool page[4000];
+} many;
+
+static void note_many(size_t from, size_t to, void *ctx)
+{
+    many *x = ctx;
+    for (; from < to; from += SYSTEM_PAGE) x->page[(from - x->from) / SYSTEM_PAGE] = true;
 }
 
 /* PAGES pages of a large object, each with memory. false: this system can't tell. */
@@ -213,6 +227,66 @@ START_TEST(a_child_closes_no_file_of_the_program)
 }
 END_TEST
 
+/* As where a container's filter came while it was being opened, or there is no /proc. */
+static void without_proc(void *arg)
+{
+    (void)arg;
+    test_refuse(SYS_readlinkat);
+    test_refuse(SYS_openat);
+    int before = dup(STDERR_FILENO);
+    ck_assert(!oaki_written_start());
+    int after = dup(STDERR_FILENO);
+    ck_assert_int_eq(after, before + 1);
+}
+
+START_TEST(what_was_opened_in_vain_is_closed)
+{
+    oak_config c = test_config();
+    c.tracking = tracking;
+    if (tracking == OAK_TRACKING_FAULTS) return;
+    test_heap_start(c);
+    test_child(without_proc, NULL);
+}
+END_TEST
+
+START_TEST(memory_of_the_program_s_own_in_the_middle_is_watched_again)
+{
+    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    char *own = mmap(memory + 8 * SYSTEM_PAGE, 4 * SYSTEM_PAGE, PROT_READ | PROT_WRITE,
+                     MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(own == memory + 8 * SYSTEM_PAGE);
+    memset(own, 1, 4 * SYSTEM_PAGE);
+    memory[0] = 2;
+    told x = { .first = offset_of(0) };
+    size_t n = oaki_written_take(offset_of(0), offset_of(PAGES), true, note, &x);
+    ck_assert(n == SIZE_MAX || (x.page[0] && x.page[8] && x.page[11]));
+    ck_assert(oaki_written_may());
+    ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
+    memory[9 * SYSTEM_PAGE] = 2;
+    x = take(true);
+    ck_assert(x.page[9]);
+}
+END_TEST
+
+/* More runs than are asked for at a time. */
+START_TEST(every_other_page_of_many)
+{
+    enum { MANY = 4000 };
+    if (!start()) return;
+    char *big = oak_alloc(MANY * SYSTEM_PAGE);
+    size_t from = oaki_heap_offset(big), to = from + MANY * SYSTEM_PAGE;
+    memset(big, 1, MANY * SYSTEM_PAGE);
+    ck_assert(oaki_written_protect(from, to));
+    for (int again = 1; again >= 0; again--) {
+        for (size_t i = 0; i < MANY; i += 2) big[i * SYSTEM_PAGE] = 2;
+        many seen = { .from = from };
+        ck_assert_uint_eq(oaki_written_take(from, to, again, note_many, &seen), MANY / 2);
+        for (size_t i = 0; i < MANY; i++) ck_assert_int_eq(seen.page[i], i % 2 == 0);
+    }
+}
+END_TEST
+
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
@@ -235,6 +309,9 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, a_child_of_a_fork_begins_anew);
     tcase_add_test(t, a_closed_descriptor_is_no_all_clear);
     tcase_add_test(t, a_child_closes_no_file_of_the_program);
+    tcase_add_test(t, what_was_opened_in_vain_is_closed);
+    tcase_add_test(t, memory_of_the_program_s_own_in_the_middle_is_watched_again);
+    tcase_add_test(t, every_other_page_of_many);
     return t;
 }
 
