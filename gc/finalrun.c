@@ -29,7 +29,7 @@ static struct {
 
 static AO_t *clock_start(void)
 {
-    AO_t now = (AO_t)oaki_os_now_ns();
+    AO_t now = (AO_t)oaki_os_lately_ns();
     for (unsigned i = 0; i < RUNNERS; i++)
         if (AO_load(&self.since[i]) == 0 && AO_compare_and_swap_full(&self.since[i], 0, now))
             return &self.since[i];
@@ -84,7 +84,7 @@ uint64_t oak_finalizer_running_ns(void)
         if (t != 0 && (first == 0 || t < first)) first = t;
     }
     if (first == 0) return 0;
-    uint64_t now = oaki_os_now_ns();
+    uint64_t now = oaki_os_lately_ns();
     return now > first ? now - first : 1;
 }
 

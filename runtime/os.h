@@ -24,6 +24,7 @@ size_t oaki_os_memory(void);                      /* bytes that the machine has 
 bool oaki_os_limited(void);                       /* is address space, or what of it is in use? */
 unsigned oaki_os_cpus(void);                      /* that this process may run on */
 uint64_t oaki_os_now_ns(void);                    /* monotonic */
+uint64_t oaki_os_lately_ns(void);                 /* the same, to some ms, for less */
 uint64_t oaki_os_wall_ns(void);                   /* since 1970 */
 uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
 uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */

@@ -145,6 +145,11 @@ uint64_t oaki_os_now_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t oaki_os_lately_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 uint64_t oaki_os_wall_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);
