@@ -15,10 +15,10 @@
  *
  * While a mark is under way no memory changes its kind: pages are not freed, and objects that are
  * large, or that a function marks, are not handed out again when they are freed by hand; they lose
- * their mark in the last stop instead.
+ * their mark in the last stop instead (freed.c).
  *
- * Owns: the thread, what is under way, the objects freed by hand meanwhile.
- * Lock: `marker` for worker 0 while the world runs; the list of freed objects has its own.
+ * Owns: the thread, what is under way.
+ * Lock: `marker` for worker 0 while the world runs.
  * Bound: a piece is PIECE words of marking, STEP bytes of protecting, CLEAN bytes of written pages,
  * PINNED_PAGES pages. */
 #include "beside.h"
@@ -26,7 +26,6 @@
 #include "host.h"
 #include "mark.h"
 #include "pace.h"
-#include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "watch.h"
@@ -46,6 +45,9 @@
 #define REGION ((size_t)256 << 10)    /* bytes that lose their protection where one allocates */
 #define REGIONS 64
 #define NAP_NS 100000u                /* of a thread that outruns the marker */
+#define WAIT_NAPS 100u                /* at most, for each of what it is about to allocate: */
+#define WAIT_BYTES ((size_t)64 << 10) /* begun; of these at most: */
+#define WAIT_MOST 20u
 
 static struct {
     unsigned int state;  /* AO_int: oaki_beside */
@@ -54,6 +56,8 @@ static struct {
     AO_t started;        /* 1: there is a thread, 2: it could not be had */
     AO_t cycle;          /* oaki_heap.cycle of the one that is under way */
     AO_t worked;         /* nanoseconds of processors, by whoever */
+    AO_t done;           /* words that have been looked at */
+    AO_t expected[2];    /* as many as the last one did, full or minor */
     size_t at, end, written; /* of the step that is done in pieces: offsets; pages it found */
     size_t clean;            /* bytes whose written pages are looked at in a piece */
     size_t taken;            /* pages that were protected, again and again */
@@ -63,12 +67,8 @@ static struct {
     bool slow;               /* the program gets half of the time */
     bool refused;            /* the system has not told of written pages */
     AO_t released[REGIONS];  /* regions + 1 that are being allocated from */
-    oaki_lock marker, freed_lock;
-    oaki_vec freed;      /* void *: by hand, since the mark began */
-} self = {
-    .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER),
-    .freed_lock = OAKI_LOCK_INIT(OAKI_RANK_FREED),
-};
+    oaki_lock marker;
+} self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
 
 oaki_beside oaki_beside_state(void)
 {
@@ -116,11 +116,20 @@ static void reach(oak_marker *m)
     m->used = AO_load(&oaki_the_heap.used);
 }
 
+/* The marker's lock held. */
+static bool mark_some(void)
+{
+    oak_marker *m = oaki_worker(0);
+    reach(m);
+    bool more = oaki_mark_some(m, PIECE);
+    AO_store(&self.done, m->scanned);
+    return more;
+}
+
 static bool mark_piece(void)
 {
     oaki_lock_acquire(&self.marker);
-    reach(oaki_worker(0));
-    bool more = oaki_mark_some(oaki_worker(0), PIECE);
+    bool more = mark_some();
     oaki_lock_release(&self.marker);
     return more;
 }
@@ -137,7 +146,7 @@ static bool clean_piece(void)
     size_t to = OAKI_MIN(self.at + self.clean, self.end);
     oaki_lock_acquire(&self.marker);
     size_t n = oaki_watch_take(self.at, to, true, clean_run, oaki_worker(0));
-    (void)oaki_mark_some(oaki_worker(0), PIECE);
+    (void)mark_some();
     oaki_lock_release(&self.marker);
     if (n == SIZE_MAX) self.refused = true;
     else self.written += n;
@@ -200,10 +209,9 @@ static size_t cost(size_t scanned)
     return oaki_worker(0)->scanned - scanned + self.written * 8;
 }
 
-/* Until so few are left that a stop for them is short. The shorter a round, the fewer the program
- * writes meanwhile; where it writes as fast as they are looked at, it gets half of the time,
- * between short stops for a piece each; and where that is no help, as it writes the same pages
- * again and again, they are left to the last stop. */
+/* Until so few are left that a stop for them is short. The shorter a round, the fewer are written
+ * meanwhile; where the program writes as fast as they are looked at, it gets half of the time,
+ * between short stops for a piece each; where that is no help, they are left to the last stop. */
 static bool clean(void)
 {
     size_t before = SIZE_MAX;
@@ -296,10 +304,10 @@ static bool start_marking(void)
     return false;
 }
 
-/* As if it had not begun. What was freed by hand meanwhile is left to the next one. */
+/* As if it had not begun. What was freed by hand is left to the next one. */
 static void forget(void)
 {
-    self.freed.len = 0;
+    oaki_freed_forget();
     oaki_workers_discard();
     AO_store(&oaki_the_heap.marking, 0);
     AO_store(&oaki_the_heap.preparing, 0);
@@ -361,7 +369,10 @@ static void run(void)
 static void *collector(void *arg)
 {
     unsigned seen = 0;
-    (void)arg;
+    if (!oaki_thread_attach_self()) {
+        AO_store(&self.started, 0); /* the next need tries again */
+        return arg;
+    }
     oaki_thread *t = oaki_enter();
     t->own = true;
     AO_store(&oaki_the_heap.nown, 1);
@@ -387,7 +398,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
     if (!AO_compare_and_swap_full(&self.started, 0, 1)) return AO_load(&self.started) == 1;
     bool told = oaki_written_start();
     oaki_leave(t);
-    told = told && oaki_thread_spawn("oakum/gc", collector, NULL, true) == 0;
+    told = told && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
     (void)oaki_enter();
     if (!told) AO_store(&self.started, 2);
     return told;
@@ -409,28 +420,43 @@ static void ask(void)
     oaki_futex_wake(&self.wake, 1);
 }
 
-/* The program allocates faster than the marker marks: it marks a piece itself, or waits a bit. */
-static void help(oaki_thread *t)
+/* If nobody else is at it. */
+static bool mark_instead(void)
 {
-    if (oaki_beside_state() == OAKI_BESIDE_MARKING && oaki_lock_try(&self.marker)) {
-        uint64_t cpu = oaki_os_thread_cpu_ns();
-        bool more = oaki_beside_state() == OAKI_BESIDE_MARKING;
-        if (more) reach(oaki_worker(0));
-        more = more && oaki_mark_some(oaki_worker(0), PIECE);
-        oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
-        oaki_lock_release(&self.marker);
-        if (more) return;
-    }
-    oaki_leave(t);
-    oaki_os_sleep_ns(NAP_NS);
-    (void)oaki_enter();
+    if (oaki_beside_state() != OAKI_BESIDE_MARKING || !oaki_lock_try(&self.marker)) return false;
+    uint64_t cpu = oaki_os_thread_cpu_ns();
+    bool more = oaki_beside_state() == OAKI_BESIDE_MARKING && mark_some();
+    oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
+    oaki_lock_release(&self.marker);
+    return more;
 }
 
-bool oaki_beside_instead(oaki_thread *t)
+static bool is_ahead(void)
+{
+    return oaki_pace_outruns(AO_load(&self.done), AO_load(&self.expected[self.minor]));
+}
+
+/* The program has reached its goal before the mark is over: it marks itself, and where it allocates
+ * faster than all mark, it waits until the mark is as far as it is. Not for ever: what the marker
+ * waits for may be held by who allocates. */
+static void help(oaki_thread *t, size_t bytes)
+{
+    size_t most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NAPS;
+    for (size_t n = 0; n < most; n++) {
+        bool marked = mark_instead();
+        if (!is_ahead()) return;
+        if (marked) continue;
+        oaki_leave(t);
+        oaki_os_sleep_ns(NAP_NS);
+        (void)oaki_enter();
+    }
+}
+
+bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
     if (!may(t)) return false;
     ask();
-    if (AO_load(&oaki_the_heap.live) >= oaki_pace_goal()) help(t);
+    if (AO_load(&oaki_the_heap.live) >= oaki_pace_goal()) help(t, bytes);
     return true;
 }
 
@@ -441,18 +467,7 @@ bool oaki_beside_now(oaki_thread *t)
     return true;
 }
 
-/* ---- freed by hand meanwhile ---- */
-
-bool oaki_gc_keep_freed(void *obj, size_t bytes)
-{
-    if (oaki_beside_state() == OAKI_BESIDE_NONE) return false;
-    oaki_lock_acquire(&self.freed_lock);
-    if (oaki_vec_reserve(&self.freed, self.freed.len + 1) == 0)
-        ((void **)self.freed.items)[self.freed.len++] = obj;
-    oaki_lock_release(&self.freed_lock);
-    oaki_count_sub_most(&oaki_the_heap.live, bytes);
-    return true;
-}
+/* ---- what others ask ---- */
 
 bool oaki_beside_forgets(void)
 {
@@ -474,16 +489,6 @@ void oaki_gc_will_write(size_t off, size_t bytes)
     if (oaki_beside_state() == OAKI_BESIDE_NONE || AO_load(place) == region + 1) return;
     AO_store(place, region + 1);
     oaki_written_release(region * REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
-}
-
-size_t oaki_beside_freed(void)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < self.freed.len; i++) {
-        size_t slot = oaki_heap_offset(((void **)self.freed.items)[i]);
-        if (oaki_mark_get(slot)) bytes += oaki_object_size(slot);
-    }
-    return bytes;
 }
 
 size_t oaki_beside_work(void)
@@ -516,6 +521,7 @@ void oaki_beside_begin(void)
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
     self.worked = 0;
+    AO_store(&self.done, 0);
     self.stops_ns = 0;
     self.taken = self.minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     self.begun_ns = oaki_os_now_ns();
@@ -527,19 +533,15 @@ void oaki_beside_finish(void)
 {
     oak_marker *m = oaki_worker(0);
     m->beside = m->shared_bits = false;
+    AO_store(&self.expected[self.minor], m->scanned);
     for (unsigned i = 0; i < oaki_workers_count(); i++) reach(oaki_worker(i));
     oaki_watch_last(self.refused);
 }
 
-/* An old object may have all of its bits, and what comes to its place is to have none. */
 void oaki_beside_end(void)
 {
-    void **obj = self.freed.items;
-    for (size_t i = 0; i < self.freed.len; i++) {
-        size_t slot = oaki_heap_offset(obj[i]);
-        oaki_mark_wipe(slot, OAKI_MIN(oaki_object_size(slot), OAKI_SMALL_MAX));
-    }
-    self.freed.len = 0;
+    oaki_freed_wipe();
+    AO_store(&self.done, 0);
     set_state(OAKI_BESIDE_NONE);
 }
 
@@ -557,9 +559,8 @@ static void after_fork(void)
     AO_store(&self.forgets, 0);
     AO_int_store(&self.asked, 0);
     oaki_lock_reset(&self.marker);
-    oaki_lock_reset(&self.freed_lock);
+    AO_store(&oaki_the_heap.preparing, 0);
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;
-    self.freed.len = 0;
     set_state(OAKI_BESIDE_NONE);
     AO_store(&oaki_the_heap.marking, 0);
     oaki_workers_discard();
@@ -567,7 +568,7 @@ static void after_fork(void)
 
 int oaki_beside_init(void)
 {
-    oaki_vec_init(&self.freed, sizeof(void *), OAKI_META_OTHER);
     oaki_fork_register(after_fork);
+    oaki_freed_init();
     return oaki_written_init();
 }

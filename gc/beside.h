@@ -18,9 +18,9 @@ typedef enum oaki_beside {
 oaki_beside oaki_beside_state(void);
 
 /* A collection is due: can it be done beside the program? Then it is under way when this returns,
- * or will be soon, and the caller has helped if the program outran it. false: collect now. Inside
- * oaki_enter, with no lock held. */
-bool oaki_beside_instead(oaki_thread *t);
+ * or will be soon, and the caller, who is about to allocate so many bytes, has helped or waited if
+ * the program outran it. false: collect now. Inside oaki_enter, with no lock held. */
+bool oaki_beside_instead(oaki_thread *t, size_t bytes);
 
 /* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not beside. */
 bool oaki_beside_now(oaki_thread *t);
@@ -47,10 +47,17 @@ uint64_t oaki_beside_root_stops(void);
 void oaki_beside_give_up_marks(void);
 /* Processor time that it took so far, in nanoseconds. */
 uint64_t oaki_beside_cpu(void);
-/* Bytes, less what was freed by hand meanwhile. After oaki_beside_finish. */
-size_t oaki_beside_freed(void);
 
 int oaki_beside_init(void);
+
+/* ---- freed.c, world stopped, or nothing under way ---- */
+
+/* Bytes that are marked of what was freed by hand. After oaki_beside_finish. */
+size_t oaki_freed_marked(void);
+/* They lose their marks, and are forgotten. */
+void oaki_freed_wipe(void);
+void oaki_freed_forget(void);
+void oaki_freed_init(void);
 
 /* ---- of cycle.c, for beside.c ---- */
 

@@ -184,7 +184,7 @@ static void begin_mark(bool minor)
 static size_t live_bytes(bool beside, bool minor)
 {
     size_t live = oaki_workers_bytes();
-    if (beside) live -= OAKI_MIN(oaki_beside_freed(), live);
+    if (beside) live -= OAKI_MIN(oaki_freed_marked(), live);
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
@@ -313,16 +313,18 @@ static void pace_beside(const oaki_cycle *c)
                      ended - OAKI_MIN(begun, ended), c->end - c->verify);
 }
 
-/* Helpers are held from here on; nothing waits to be swept. When it began. */
+/* Helpers are held from here on; nothing waits to be swept. When it began. No worker comes in mid
+ * mark, as it would know nothing of it. */
 static uint64_t sweep_rest(void)
 {
     if (!gc.start_told) call(&gc.start);
     gc.start_told = true;
-    oaki_workers_spawn();
+    bool none = oaki_beside_state() == OAKI_BESIDE_NONE;
+    if (none) oaki_workers_spawn();
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();
-    if (oaki_beside_state() == OAKI_BESIDE_NONE) (void)oaki_zones_reap(SIZE_MAX);
+    if (none) (void)oaki_zones_reap(SIZE_MAX);
     oaki_gc_sweep_all();
     return at;
 }
@@ -351,8 +353,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     return true;
 }
 
-/* Not part of the frame that is scanned: it would hold words that sweeping left there. false when
- * the world could not be stopped yet. */
+/* Not part of the frame that is scanned, where sweeping leaves words. false: no stop yet. */
 static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
     oaki_cycle c = { .why = why };
@@ -447,10 +448,9 @@ OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
-    (void)bytes;
     oaki_sweep_pay();
-    if (OAKI_LIKELY(!oaki_pace_due()) || oaki_beside_instead(t)) return;
-    (void)oaki_gc_collect(t, OAKI_GC_DUE);
+    if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_beside_instead(t, bytes))
+        (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
 
 void oaki_gc_stress(oaki_thread *t)

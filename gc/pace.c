@@ -5,7 +5,8 @@
  * collection found: what minor ones leave of the dead does not raise the goal. Where the world
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
  * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
- * quarter, at most three quarters of the way. A limit that can't be met would collect without end:
+ * quarter, at most half of the way: what dies meanwhile counts as live, and makes the next goal
+ * larger. A limit that can't be met would collect without end:
  * the collector then takes at most half of the processor time, by putting the next cycle off until
  * the program has had as much as the last one.
  *
@@ -26,6 +27,9 @@
 /* The program counts as asleep when so many times what a cycle took go by before it has used the
  * processor for as long. */
 #define ASLEEP 8
+
+/* A mark that ends late lets the heap grow by so much of the room that the goal gave it, 1/LATE. */
+#define LATE 8
 
 static struct {
     AO_t percent;        /* as unsigned; (AO_t)-1: never */
@@ -86,7 +90,7 @@ static void set_goal(void)
     pace.goal = OAKI_MIN(by_percent, by_limit);
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
-    size_t early = OAKI_MIN(runway(), (goal - least) / 4 * 3);
+    size_t early = OAKI_MIN(runway(), (goal - least) / 2);
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
@@ -136,6 +140,14 @@ size_t oaki_pace_live(void)
 size_t oaki_pace_goal(void)
 {
     return OAKI_MAX(pace.goal, pace.live);
+}
+
+bool oaki_pace_outruns(size_t done, size_t whole)
+{
+    size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace.live, goal);
+    double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);
+    double part = whole > done ? (double)done / (double)whole : 1;
+    return (double)AO_load(&oaki_the_heap.live) > (double)goal + room * part;
 }
 
 /* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a

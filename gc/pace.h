@@ -37,4 +37,8 @@ bool oaki_pace_due(void);
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);
 
+/* Of a mark beside the program `done` of `whole` is behind it, in any unit. Has the program come
+ * further on its way past the goal? */
+bool oaki_pace_outruns(size_t done, size_t whole);
+
 #endif
