@@ -199,6 +199,17 @@ void oaki_central_freed(oaki_span *s)
     oaki_lock_release(&c->lock);
 }
 
+void oaki_central_filled(oaki_span *s)
+{
+    oaki_central *c = oaki_central_of(s);
+    oaki_lock_acquire(&c->lock);
+    if (s->list == OAKI_LIST_PARTIAL && !has_room(s)) {
+        unlink_span(c, s);
+        push(c, s, OAKI_LIST_FULL, s->parity);
+    }
+    oaki_lock_release(&c->lock);
+}
+
 uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first)
 {
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {

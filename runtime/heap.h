@@ -246,6 +246,8 @@ oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass);
 oaki_span *oaki_central_pop_any(const oak_zone *z, unsigned *spanclass);
 /* A full span has had many slots freed by hand: offer it again. */
 void oaki_central_freed(oaki_span *s);
+/* One that is in no thread's cache has got an object: is it full now? */
+void oaki_central_filled(oaki_span *s);
 /* A large object off its list: once a sweep that has found it alive has put it back there. */
 void oaki_central_remove(oaki_span *s);
 /* World stopped: fn for each span of the zone that no thread has cached, until it returns false. */

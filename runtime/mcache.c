@@ -250,6 +250,7 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         oaki_bits_set(oaki_the_heap.alloc, off, size);
         for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);
         AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
+        oaki_central_filled(oaki_span_of_offset(off));
         mc->mallocs[sc % OAKI_CLASSES]++;
     }
 }

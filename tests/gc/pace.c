@@ -118,6 +118,7 @@ END_TEST
 START_TEST(next_gc_is_where_the_next_one_starts)
 {
     start(100, 4 * MB);
+    test_no_beside();
     hold(30 * MB);
     for (int i = 0; i < 5; i++) {
         oak_memstats s = test_stats();

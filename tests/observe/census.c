@@ -211,6 +211,7 @@ START_TEST(a_map_in_the_middle_of_a_write_is_read)
 {
     static const oak_map_type crowded = { .key = OAK_KEY_CUSTOM, .key_size = 8, .value_size = 8,
                                           .hash = zero, .equal = same, .name = "crowded" };
+    test_no_beside();
     ck_assert_int_eq(oaki_gc_on_cycle(look, NULL), 0);
     oaki_debug_switches.stress = 1;
     maps[0] = oak_map_new(&oak_map_u64_u64, 0);

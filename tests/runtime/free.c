@@ -201,6 +201,7 @@ START_TEST(objects_in_spans_that_wait_can_be_freed)
 {
     enum { N = 6000 };
     static char *live[N], *large[20];
+    test_no_beside();
     for (int i = 0; i < N; i++) {
         live[i] = oak_alloc(16 + (size_t)i % 2000);
         (void)!oak_alloc(16 + (size_t)i % 2000); /* garbage between them */

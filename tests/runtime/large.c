@@ -110,6 +110,7 @@ START_TEST(parts_at_random_keep_the_accounts)
     static char *p[40];
     static size_t from[40], to[40];
     size_t held = 0;
+    test_no_beside();
     test_seed("runtime/large");
     for (size_t i = 0, n = test_scale(4000); i < n; i++) {
         size_t k = test_below(40);
