@@ -83,6 +83,7 @@ END_TEST
 START_TEST(a_small_heap_is_not_collected)
 {
     start(100, 10 * MB);
+    test_no_beside();
     drop(9 * MB);
     ck_assert_uint_eq(cycles(), 0);
     drop(2 * MB);
