@@ -12,28 +12,29 @@
 #include <oakum/gc.h>
 
 /* Bytes that live from where on markers help each other: less is marked before they are awake. */
-#define HELP_FROM ((size_t)32 << 20)
+#define HELP_FROM ((size_t)4 << 20)
 
-#define MORE 120 /* percent of libgc's rule */
-
-#define LEAST_MOST ((size_t)1536 << 10)
+/* Memory is traded for time while collections take more than 15 % of it, and back below 8 %: room
+ * in percent of libgc's rule, and bytes between two collections where that comes to less. */
+#define DEAR 150 /* permille */
+#define CHEAP 80
+#define SHARE_LEAST 90
+#define SHARE_MOST 130
+#define SMALL_MOST ((size_t)2 << 20)
 
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
 #define GROWTH ((size_t)1 << 20)
 
 static struct {
     uint64_t last_end; /* of a cycle, monotonic */
-    unsigned scanned; /* percent of what lives */
-    int percent;      /* that was set */
-    AO_t heap_told;   /* size at the last GC_on_heap_resize */
-} self = { .scanned = 100 };
-
-/* What may be allocated before a collection, however little lives: the heap takes percent of it. */
-static void set_least(int percent)
-{
-    size_t least = OAKI_MAX(lgc.least, lgc.expanded);
-    oaki_the_heap.config.min_heap = least / (unsigned)percent * 100;
-}
+    unsigned cost;     /* permille of the time, of late */
+    unsigned share;    /* percent of libgc's rule */
+    size_t live;       /* bytes, after the last cycle */
+    unsigned scanned;  /* percent of what lives */
+    int percent;       /* that was set */
+    size_t least;      /* likewise */
+    AO_t heap_told;    /* size at the last GC_on_heap_resize */
+} self = { .scanned = 100, .share = 100 };
 
 /* ---- in a cycle ---- */
 
@@ -136,17 +137,21 @@ static unsigned scanned_percent(void)
     return all > 0 ? (unsigned)(scanned * 100 / all) : 100;
 }
 
-/* A small heap that is collected for more than a tenth of the time may grow a little, up to
- * LEAST_MOST between collections. */
-static void adapt_least(const oaki_cycle *c)
+/* A cycle that was due: what the last few cost decides how much room there is from now on. */
+static void adapt(const oaki_cycle *c)
 {
     uint64_t worked = c->end - c->begin, since = c->begin - self.last_end;
-    if (self.last_end && worked * 10 > since && lgc.least < LEAST_MOST) {
-        lgc.least += lgc.least / 4;
-        set_least(self.percent);
-        oaki_gc_settings_changed();
-    }
+    bool grows = c->line.heap_live / 8 * 7 > self.live; /* which is dear, and over soon */
+    if (self.last_end && worked + since > 0)
+        self.cost = (self.cost * 3 + (unsigned)(worked * 1000 / (worked + since))) / 4;
     self.last_end = c->end;
+    self.live = c->line.heap_live;
+    if (self.cost > DEAR && !grows) {
+        self.share = OAKI_MIN(self.share + self.share / 8, SHARE_MOST);
+        lgc.least = OAKI_MIN(lgc.least + lgc.least / 8, OAKI_MAX(lgc.least, SMALL_MOST));
+    } else if (self.cost < CHEAP) {
+        self.share = OAKI_MAX(self.share - self.share / 16, SHARE_LEAST);
+    }
 }
 
 /* In the thread that collected, the world running. */
@@ -155,8 +160,8 @@ static void over(const oaki_cycle *c, void *ctx)
     (void)ctx;
     lgc_stats_cycle(c->end - c->begin);
     self.scanned = scanned_percent();
+    if (c->why == OAKI_GC_DUE) adapt(c);
     lgc_apply_pace();
-    if (c->why == OAKI_GC_DUE) adapt_least(c);
     if (!lgc.markers && c->line.heap_live >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
@@ -171,20 +176,22 @@ static void over(const oaki_cycle *c, void *ctx)
 }
 
 /* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
- * in between, and it goes on while there is room in the heap, which is MORE; the heap's is in
- * percent of what lives. */
+ * in between, and it goes on while there is room in the heap, which is a share of that more or
+ * less; the heap's is in percent of what lives. */
 static int percent(void)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
-    return (int)OAKI_MAX((100 + self.scanned) * MORE / 100 / divisor, 1);
+    return (int)OAKI_MAX((100 + self.scanned) * self.share / 100 / divisor, 1);
 }
 
 void lgc_apply_pace(void)
 {
     int now = percent();
-    if (now == self.percent) return;
+    size_t least = OAKI_MAX(lgc.least, lgc.expanded);
+    if (now == self.percent && least == self.least) return;
     self.percent = now;
-    set_least(now);
+    self.least = least;
+    oaki_the_heap.config.min_heap = least / (unsigned)now * 100; /* it takes percent of that */
     (void)oak_set_gc_percent(now);
 }
 
@@ -320,8 +327,7 @@ void GC_start_world_external(void)
 static void promise(size_t bytes)
 {
     lgc.expanded = OAKI_MAX(lgc.expanded, bytes);
-    set_least(self.percent);
-    oaki_gc_settings_changed();
+    lgc_apply_pace();
 }
 
 int GC_expand_hp(size_t n)
