@@ -1,0 +1,343 @@
+/* mix.c - all at once, while collections mark beside the program: threads that move references,
+ * children of forks, libraries that come and go, maps, weak references, finalizers, and system
+ * calls that write references into the heap. What is lost shows as a changed value, in the poison,
+ * or to the verifier, which goes over all that is marked after each cycle. OAKUM_TEST_LONG=1 makes
+ * ten times as much of it; its seed is printed. */
+#include "gc/beside.h"
+
+#include "runtime/os.h"
+#include "runtime/written.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <oakum/gc.h>
+#include <oakum/map.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+Suite *suite_gc_mix(void);
+
+#define SEAL 0x5ea1ed00c0ffee11u
+#define SLOTS 60000 /* of the table that the movers share */
+#define MOVERS 2
+#define BLOCK 512 /* references that a system call writes */
+#define KEYS 5000
+#define CYCLES 12 /* at least */
+
+typedef struct thing {
+    uint64_t seal, id;
+    struct thing *a, *b;
+} thing;
+
+static struct {
+    oak_tracking tracking;
+    size_t minors;
+    int huge;
+} with; /* the test case's */
+
+static thing **table;
+static uint64_t seed;
+
+static thing *new_thing(uint64_t id)
+{
+    thing *x = oak_alloc(sizeof *x);
+    *x = (thing){ .seal = SEAL, .id = id };
+    return x;
+}
+
+/* Check may not be asked here: this thread may stand while another one has its lock. */
+static bool is_whole(const thing *x, uint64_t id)
+{
+    bool whole = x && x->seal == SEAL && x->id == id;
+    test_expect(whole, __LINE__);
+    return whole;
+}
+
+static uint64_t draws(uintptr_t who)
+{
+    return seed * 31 + who + 1;
+}
+
+/* ---- the movers, which say when it is over ---- */
+
+static AO_t moved; /* movers that are through */
+
+static bool goes_on(void)
+{
+    return AO_load(&moved) < MOVERS && AO_load(&test_wrong) == 0;
+}
+
+/* Of each slot there is one thing, of its number; on its way it hangs on another one alone. */
+static void *move(void *arg)
+{
+    uint64_t draw = draws((uintptr_t)arg);
+    size_t first = (uintptr_t)arg * (SLOTS / MOVERS), n = SLOTS / MOVERS;
+    for (size_t i = 0; i < test_scale(400000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
+        if (AO_load(&test_wrong) != 0) break;
+        size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
+        thing *x = table[at], *y = new_thing(at);
+        if (!is_whole(x, at) || !is_whole(table[to], to)) break;
+        y->a = x;
+        table[at] = NULL;
+        x = NULL;
+        y->b = y->a;
+        y->a = NULL;
+        table[at] = test_draw(&draw) % 2 ? y : y->b;
+        y->b = NULL;
+        if (!is_whole(table[at], at)) break;
+    }
+    AO_fetch_and_add1(&moved);
+    return NULL;
+}
+
+/* ---- forks ---- */
+
+/* The C library leaves a loader's lock locked in a child, if another thread had it. */
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+
+static void in_child(void)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < SLOTS; i++) {
+        const thing *x = table[i];
+        wrong += x && (x->seal != SEAL || x->id != i);
+    }
+    for (size_t i = 0; i < 5000; i++) table[i] = new_thing(i);
+    oak_collect();
+    for (size_t i = 0; i < 5000; i++) wrong += table[i]->seal != SEAL || table[i]->id != i;
+    _exit(wrong > 0);
+}
+
+static void *fork_now_and_then(void *arg)
+{
+    while (goes_on() && !test_breaks_asan()) {
+        pthread_mutex_lock(&loading);
+        pid_t pid = fork();
+        if (pid == 0) in_child();
+        pthread_mutex_unlock(&loading);
+        int status = -1;
+        while (waitpid(pid, &status, 0) < 0) {}
+        test_expect(pid > 0 && status == 0, __LINE__);
+        oaki_os_sleep_ns(50000000);
+    }
+    return arg;
+}
+
+/* ---- libraries ---- */
+
+static void *load_and_unload(void *arg)
+{
+    while (goes_on()) {
+        pthread_mutex_lock(&loading);
+        void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
+        pthread_mutex_unlock(&loading);
+        thing **data = lib ? dlsym(lib, "libdata_bss") : NULL;
+        test_expect(data != NULL, __LINE__);
+        if (!data) break;
+        for (size_t i = 0; i < 64; i++) data[i] = new_thing(i);
+        for (size_t i = 0; i < 20000; i++) {
+            (void)is_whole(data[i % 64], i % 64);
+            if (i % 7 == 0) data[i % 64] = new_thing(i % 64);
+        }
+        memset(data, 0, 64 * sizeof *data);
+        pthread_mutex_lock(&loading);
+        dlclose(lib);
+        pthread_mutex_unlock(&loading);
+    }
+    return arg;
+}
+
+/* ---- maps ---- */
+
+static void *fill_and_empty(void *arg)
+{
+    uint64_t draw = draws((uintptr_t)arg);
+    oak_map *m = oak_map_new(&oak_map_u64_ptr, 0);
+    while (goes_on()) {
+        for (uint64_t k = 0; k < KEYS; k++) {
+            thing **slot = oak_map_put(m, &k);
+            test_expect(slot != NULL, __LINE__);
+            if (slot) *slot = new_thing(k);
+        }
+        for (size_t i = 0; i < KEYS; i++) {
+            uint64_t k = test_draw(&draw) % KEYS;
+            thing **slot = oak_map_get(m, &k);
+            if (slot) (void)is_whole(*slot, k);
+            if (i % 2) oak_map_delete(m, &k);
+        }
+        if (test_draw(&draw) % 4 == 0) oak_map_clear(m);
+    }
+    return NULL;
+}
+
+/* ---- weak references and finalizers ---- */
+
+static AO_t finalized;
+
+static void note(void *obj, void *ctx)
+{
+    AO_fetch_and_add1(&finalized);
+    (void)is_whole(ctx, ((thing *)obj)->id);
+}
+
+static void *hold_weakly(void *arg)
+{
+    enum { N = 500 };
+    uint64_t draw = draws((uintptr_t)arg);
+    thing **keep = oak_alloc(N * sizeof *keep);
+    oak_weak **weak = oak_alloc(N * sizeof *weak);
+    while (goes_on()) {
+        uint64_t i = test_draw(&draw) % N;
+        if (weak[i]) {
+            thing *x = oak_weak_get(weak[i]);
+            test_expect(!keep[i] || x == keep[i], __LINE__);
+            if (x) (void)is_whole(x, i);
+        }
+        keep[i] = new_thing(i);
+        weak[i] = oak_weak_new(keep[i]);
+        if (test_draw(&draw) % 4 == 0) {
+            thing *dying = new_thing(i);
+            test_expect(oak_finalizer_set(dying, note, new_thing(i)) == 0, __LINE__);
+        }
+        keep[test_draw(&draw) % N] = NULL;
+        (void)oak_finalizers_run();
+    }
+    return NULL;
+}
+
+/* ---- what the system writes ---- */
+
+static bool by_pipe(const int fd[2], void *to, void *from)
+{
+    return write(fd[1], from, BLOCK * 8) == BLOCK * 8 && read(fd[0], to, BLOCK * 8) == BLOCK * 8;
+}
+
+static bool by_socket(const int fd[2], void *to, void *from)
+{
+    struct iovec out = { from, BLOCK * 8 }, in = { to, BLOCK * 8 };
+    struct msghdr sent = { .msg_iov = &out, .msg_iovlen = 1 };
+    struct msghdr got = { .msg_iov = &in, .msg_iovlen = 1 };
+    return sendmsg(fd[1], &sent, 0) == BLOCK * 8 && recvmsg(fd[0], &got, 0) == BLOCK * 8;
+}
+
+static bool by_file(const int fd[2], void *to, void *from)
+{
+    struct iovec in[2] = { { to, 100 }, { (char *)to + 100, BLOCK * 8 - 100 } };
+    return pwrite(fd[0], from, BLOCK * 8, 0) == BLOCK * 8 && preadv(fd[0], in, 2, 0) == BLOCK * 8;
+}
+
+static bool by_another_process(const int fd[2], void *to, void *from)
+{
+    struct iovec local = { from, BLOCK * 8 }, remote = { to, BLOCK * 8 };
+    (void)fd;
+    return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == BLOCK * 8;
+}
+
+/* The only references are on their way through the system; by faults they may not be. */
+static void *let_the_system_write(void *arg)
+{
+    static bool (*const by[])(const int fd[2], void *to, void *from) = {
+        by_pipe, by_socket, by_file, by_another_process
+    };
+    int fd[OAKI_COUNT(by)][2] = { { -1, -1 } };
+    thing **from = oak_alloc(BLOCK * 8), **to = oak_alloc(16 * BLOCK * 8);
+    bool can = pipe(fd[0]) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, fd[1]) == 0 &&
+               (fd[2][0] = memfd_create("mix", MFD_CLOEXEC)) >= 0;
+    test_expect(can, __LINE__);
+    for (size_t turn = 0; goes_on() && with.tracking == OAK_TRACKING_USERFAULTFD; turn++) {
+        thing **there = to + turn % 16 * BLOCK;
+        size_t way = turn / 3 % OAKI_COUNT(by);
+        for (size_t i = 0; i < BLOCK; i++) from[i] = new_thing(i);
+        test_expect(by[way](fd[way], there, from), __LINE__);
+        memset(from, 0, BLOCK * 8);
+        for (size_t i = 0; i < 16 * BLOCK; i++)
+            if (to[i]) (void)is_whole(to[i], i % BLOCK);
+    }
+    return arg;
+}
+
+/* ---- all of them ---- */
+
+static void *(*const parts[])(void *) = { move, move, fork_now_and_then, load_and_unload,
+                                          fill_and_empty, hold_weakly, let_the_system_write };
+
+START_TEST(all_at_once)
+{
+    pthread_t id[OAKI_COUNT(parts)];
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    c.tracking = with.tracking;
+    c.huge_pages = with.huge;
+    c.gc_threads = 2;
+    test_seed("gc/mix");
+    seed = test_random();
+    if (!test_heap_tracked(c, with.minors)) return;
+    oaki_debug_switches.beside = 1;
+    char *ballast = with.huge ? oak_alloc(OAKI_HUGE_FROM) : NULL; /* from there on */
+    table = oak_alloc(SLOTS * sizeof *table);
+    for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
+    for (size_t i = 0; i < OAKI_COUNT(parts); i++) id[i] = test_start(parts[i], (void *)i);
+    while (goes_on()) {
+        (void)test_ask_beside();
+        oaki_os_sleep_ns(3000000);
+    }
+    for (size_t i = 0; i < OAKI_COUNT(parts); i++) test_join(id[i]);
+    ck_assert_msg(AO_load(&test_wrong) == 0, "mix.c:%zu", (size_t)AO_load(&test_wrong));
+    for (size_t i = 0; i < SLOTS; i++) ck_assert(is_whole(table[i], i));
+    ck_assert(!ballast || ballast[0] == 0);
+    test_assert_sound();
+}
+END_TEST
+
+static void by_userfaultfd(void)
+{
+    with.tracking = OAK_TRACKING_USERFAULTFD;
+}
+
+static void in_huge_pages(void)
+{
+    by_userfaultfd();
+    with.huge = 1;
+}
+
+static void mostly_minor(void)
+{
+    by_userfaultfd();
+    with.minors = 3;
+}
+
+static void by_faults(void)
+{
+    with.tracking = OAK_TRACKING_FAULTS;
+}
+
+static void by_faults_in_huge_pages(void)
+{
+    by_faults();
+    with.huge = 1;
+}
+
+static void add(Suite *s, const char *name, void (*setup)(void))
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, 300);
+    tcase_add_checked_fixture(t, setup, NULL);
+    tcase_add_test(t, all_at_once);
+    suite_add_tcase(s, t);
+}
+
+Suite *suite_gc_mix(void)
+{
+    Suite *s = suite_create("gc_mix");
+    add(s, "userfaultfd", by_userfaultfd);
+    add(s, "huge", in_huge_pages);
+    add(s, "minor", mostly_minor);
+    add(s, "faults", by_faults);
+    add(s, "faults_huge", by_faults_in_huge_pages);
+    return s;
+}
