@@ -274,6 +274,7 @@ START_TEST(all_at_once)
     c.tracking = with.tracking;
     c.huge_pages = with.huge;
     c.gc_threads = 2;
+    c.gc_percent = 100;
     test_seed("gc/mix");
     seed = test_random();
     if (!test_heap_tracked(c, with.minors)) return;
