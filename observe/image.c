@@ -35,6 +35,7 @@
 #define LAST UINT32_MAX      /* in place of a frame's length */
 #define LOOK_MS 100          /* between two looks at whether a silent child lives */
 #define GRACE_NS 2000000000u /* that the child may be late before it is killed */
+#define STOP_NS UINT64_C(10000000000) /* until the threads stand; EBUSY when one does not */
 #define ANSWER_MIN ((size_t)64 << 10)
 
 typedef struct run {
@@ -394,7 +395,8 @@ static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t de
 }
 
 /* The stop, and the fork in it. The frame stays until the world runs, as the thread's context is
- * saved in it. Returns the child's number, or -1 when work has run in the stop. */
+ * saved in it. Returns the child's number, or -1 when work has run in the stop, or none was
+ * possible. */
 static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_image_answer *out,
                                          int *error)
 {
@@ -407,9 +409,11 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
         oaki_helpers_hold();
         oaki_gc_sweep_all();
         out->pause_ns = oaki_os_now_ns();
-        if (oaki_world_stop(t)) break;
+        *error = oaki_world_try_stop(t, STOP_NS);
+        if (*error == 0) break;
         oaki_helpers_release();
         oaki_lock_release(&h->gc_lock);
+        if (*error == EBUSY) return -1;
     }
     if (!im->request->in_stop) pid = fork_bare();
     if (pid == 0) child(im, parent);

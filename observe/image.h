@@ -44,7 +44,8 @@ typedef struct oaki_image_answer {
 /* The end of the frame that asks, with what its prologue saved of its caller's registers. */
 #define OAKI_IMAGE_OWN_SP ((const char *)__builtin_frame_address(0) + 2 * sizeof(void *))
 
-/* 0, or -1 with errno: what work returned, ETIMEDOUT, EIO when the child died, ENOMEM. */
+/* 0, or -1 with errno: what work returned, ETIMEDOUT, EIO when the child died, ENOMEM, EBUSY when a
+ * thread didn't stop for 10 s. */
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out);
 void oaki_image_answer_free(oaki_image_answer *a);
 

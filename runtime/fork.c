@@ -2,17 +2,16 @@
  * left.
  *
  * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so
- * that no collection is under way; stops the world once, only to close a gate with everybody either
- * outside the runtime or parked on the way out of it, and lets it run again; waits for the
- * runtime's own threads to finish what they do (oaki_fork_hold); and takes every lock. The world
- * runs while the fork is made, as libc then takes the locks of malloc and stdio, which a stopped
- * thread may hold.
+ * that no collection is under way; closes a gate, so that nobody comes into the runtime; waits
+ * until everybody has left it (pass.c), and until the runtime's own threads have finished what they
+ * do (oaki_fork_hold); and takes every lock. The world runs all the time: libc takes the locks of
+ * malloc and stdio, which a stopped thread may hold.
  *
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
  * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
  *             oaki_leave or oaki_fork_hold and _release, and all locks are taken.
- * Bound: one stop, O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
+ * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
 #include "meta.h"
@@ -115,10 +114,9 @@ void oaki_helpers_release(void)
 
 static void close_gate(oaki_thread *t)
 {
-    oaki_world_halt(t);
     AO_int_store_release(&oaki_fork_gate, (unsigned int)oaki_os_tid());
     AO_nop_full();
-    oaki_world_start(t);
+    oaki_world_pass(t);
     unsigned int n;
     while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
         oaki_futex_wait(&forking.held_off, n, 0);

@@ -30,9 +30,10 @@ static void free_empty_spans(void)
     for (uint32_t id = 0; id < AO_load(&h->zones.used); id++)
         i = oaki_central_take_empty(oaki_zone_by_id(id), i);
     oaki_leave(t);
-    if (!i || !(t = oaki_gc_stop_begin())) return;
-    oaki_gc_stop_end(t);
-    t = oaki_enter();
+    if (!i || !(t = oaki_enter())) return;
+    oaki_lock_acquire_parked(t, &h->gc_lock);
+    oaki_world_pass(t); /* somebody may have been at one of them */
+    oaki_lock_release(&h->gc_lock);
     bool marking = AO_load(&h->marking) != 0; /* beside the program: no page is freed meanwhile */
     while (i) {
         oaki_span *s = &h->spans[i - 1];

@@ -242,12 +242,15 @@ OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
            AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING;
 }
 
-/* Wait until t stands; false when it is dead. Time is summed up from short sleeps, so that a
- * process that was suspended doesn't find everybody late. */
-static bool await(oaki_thread *t, unsigned int epoch)
+enum waiting { STANDS, DEAD, LATE };
+
+/* Wait until t stands, is dead, or has not answered for limit nanoseconds, unless that is 0. Time
+ * is summed up from short sleeps, so that a process that was suspended doesn't find everybody
+ * late. */
+static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t limit)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (answered(t, epoch)) return true;
+        if (answered(t, epoch)) return STANDS;
         oaki_pause();
     }
     AO_store(&stopper.awaited, (AO_t)t);
@@ -256,21 +259,22 @@ static bool await(oaki_thread *t, unsigned int epoch)
     bool complained = false;
     for (;;) {
         unsigned int seen = AO_int_load_acquire(&t->stop_epoch);
-        if (answered(t, epoch)) return true;
+        if (answered(t, epoch)) return STANDS;
         oaki_futex_wait(&t->stop_epoch, seen, LOOK_NS);
         uint64_t now = oaki_os_now_ns();
         waited += OAKI_MIN(now - last, 2 * LOOK_NS);
         last = now;
         if (waited - looked < LOOK_NS) continue;
         looked = waited;
-        if (answered(t, epoch)) return true;
-        if (oaki_stopsignal_dead(t->tid)) return false;
-        if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return false;
+        if (answered(t, epoch)) return STANDS;
+        if (oaki_stopsignal_dead(t->tid)) return DEAD;
+        if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return DEAD;
+        if (limit && waited >= limit) return LATE;
         if (waited >= resend) {
             resend *= 2;
             AO_int_store(&t->signalled, SIGNAL_NONE);
         }
-        if (!AO_int_load(&t->signalled) && !signal_thread(t)) return false;
+        if (!AO_int_load(&t->signalled) && !signal_thread(t)) return DEAD;
         if (waited >= COMPLAIN_NS && !complained) {
             complained = true;
             oaki_stopsignal_complain(t->tid);
@@ -319,7 +323,7 @@ static void let_others_run(void)
     oaki_os_sleep_ns(TURN_NS);
 }
 
-void oaki_world_halt(oaki_thread *self)
+bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
 {
     oaki_heap *h = &oaki_the_heap;
     int saved = errno;
@@ -337,13 +341,19 @@ void oaki_world_halt(oaki_thread *self)
         if (t == self || AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING) continue;
         if (!signal_thread(t)) put_aside(t);
     }
-    for (oaki_thread *t = h->threads; t; t = next) {
+    enum waiting w = STANDS;
+    for (oaki_thread *t = h->threads; t && w != LATE; t = next) {
         next = t->next;
-        if (t != self && !await(t, epoch)) put_aside(t);
+        if (t == self) continue;
+        w = await(t, epoch, limit_ns);
+        if (w == DEAD) put_aside(t);
     }
-    AO_int_store_release(&stopper.stopped, 1);
-    flush_gone();
+    if (w != LATE) {
+        AO_int_store_release(&stopper.stopped, 1);
+        flush_gone();
+    }
     errno = saved;
+    return w != LATE;
 }
 
 /* The stopping thread's signals wait too: a handler of the program's that ran meanwhile could move
@@ -357,13 +367,18 @@ static void mask_signals(void)
     stopper.masked = pthread_sigmask(SIG_BLOCK, &all, &stopper.mask) == 0;
 }
 
-bool oaki_world_stop(oaki_thread *self)
+int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
 {
     mask_signals();
-    oaki_world_halt(self);
-    if (oaki_roots_consistent()) return true;
+    bool all = oaki_world_halt(self, limit_ns);
+    if (all && oaki_roots_consistent()) return 0;
     oaki_world_start(self);
-    return false;
+    return all ? EAGAIN : EBUSY;
+}
+
+bool oaki_world_stop(oaki_thread *self)
+{
+    return oaki_world_try_stop(self, 0) == 0;
 }
 
 void oaki_world_start(oaki_thread *self)

@@ -114,7 +114,7 @@ void oaki_thread_park(oaki_thread *t);             /* answer a stop that the han
  * can't be attached. Fatal when it is inside already (a signal handler that interrupted the
  * allocator, or a mark function, called Oakum), or in a blocking region. Keeps errno.
  * Budget: 7 instructions. The flag is for the handler on the same thread, and for a fork, which
- * stops the world before it closes the gate: so compiler barriers are enough. */
+ * makes all threads' fences once it has closed the gate: so compiler barriers are enough. */
 OAKI_INLINE oaki_thread *oaki_enter(void)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -170,8 +170,17 @@ bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
 
-/* The same, whatever the loader is doing: what is stopped can't be scanned. For fork. */
-void oaki_world_halt(oaki_thread *self);
+/* The same, but for a thread that doesn't stop within so many nanoseconds. 0; EAGAIN when the
+ * loaded objects have changed, or EBUSY when one didn't stop: the world runs. */
+int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);
+
+/* The same, whatever the loader is doing: what is stopped can't be scanned. Limit 0: none. false
+ * when a thread didn't stop: others may stand, until oaki_world_start. */
+bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns);
+
+/* Wait until each attached thread but the caller, which holds gc_lock, has been outside of the
+ * runtime: it has let go of what it found there before (pass.c). */
+void oaki_world_pass(oaki_thread *self);
 
 /* Save the calling frame's registers and stack pointer in t. A macro, as it must expand in the
  * frame that stays: what its function pushed in its prologue lies above the stack pointer. */

@@ -5,7 +5,8 @@
  * cache.c   what a thread frees and uses again, where nothing is observed
  * side.c    memory for calls that come where the heap can't be entered
  * start.c   start-up, the environment, the program's end
- * thread.c  threads from their first instruction on; the stop signal stays open
+ * thread.c  threads from their first instruction on
+ * signals.c the stop signal, which stays open
  * own.c     what Oakum itself has mapped
  * maps.c    roots that nobody declares: memory that the program has mapped
  * walk.c    what is reached from roots, and from where nothing is
@@ -108,6 +109,17 @@ typedef struct oaki_extent {
 
 /* All of it, sorted, in memory of its own; in an image. NULL without memory. */
 oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
+
+/* ---- signals.c ---- */
+
+/* The address of that name behind this library, looked up once: *known. */
+void *oaki_real(AO_t *known, const char *name);
+
+#define OAKI_REAL(name)                                                                            \
+    ({                                                                                             \
+        static AO_t known;                                                                         \
+        (__typeof__(&name))oaki_real(&known, #name);                                               \
+    })
 
 /* ---- seal.c ---- */
 

@@ -249,8 +249,10 @@ static void put_all(text *t, const oaki_lost *l)
 static int make_text(text *t, oaki_lost *l, const char *own_sp)
 {
     if (oaki_lost_find(l, own_sp) != 0) {
+        int error = errno;
         begin_line(t);
-        put(t, "oakum: the heap can't be looked at: error %d\n", errno);
+        if (error == EBUSY) put(t, "oakum: a thread does not stop: no report\n");
+        else put(t, "oakum: the heap can't be looked at: error %d\n", error);
         return -1;
     }
     put_all(t, l);

@@ -1,9 +1,7 @@
-/* thread.c - threads from their first instruction on, and the stop signal, which stays open.
+/* thread.c - threads from their first instruction on.
  *
  * A thread that may hold the only reference to something must be known before it has called malloc:
- * where that matters, pthread_create starts it in a function of ours that attaches it. And a thread
- * that blocks all signals, as many do that leave them to another, must still be stopped: so the one
- * signal that stops threads is taken out of what is to be blocked, as libc does with its own.
+ * where that matters, pthread_create starts it in a function of ours that attaches it.
  *
  * Owns: what the wrapped functions are; written at first use, the same by whoever comes first. */
 #include "preload.h"
@@ -11,11 +9,9 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
-#include <signal.h>
 
 static struct {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    int (*mask)(int, const sigset_t *, sigset_t *);
 } real;
 
 static void *next(const char *name)
@@ -71,32 +67,6 @@ int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, b
     int e = __real_oaki_thread_spawn(name, fn, arg, attach);
     oaki_quiet_end();
     return e;
-}
-
-/* ---- signals ---- */
-
-static const sigset_t *without_stop(int how, const sigset_t *set, sigset_t *room)
-{
-    int s = oaki_wanted.stop_signal;
-    if (!set || !s || how == SIG_UNBLOCK || sigismember(set, s) != 1) return set;
-    *room = *set;
-    sigdelset(room, s);
-    return room;
-}
-
-OAKI_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
-{
-    sigset_t room;
-    if (!real.mask) *(void **)&real.mask = next("pthread_sigmask");
-    return real.mask(how, without_stop(how, set, &room), old);
-}
-
-OAKI_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
-{
-    int e = pthread_sigmask(how, set, old);
-    if (e == 0) return 0;
-    errno = e;
-    return -1;
 }
 
 /* ---- our own data ---- */

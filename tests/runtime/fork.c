@@ -232,6 +232,29 @@ START_TEST(a_fork_waits_for_a_helper_and_a_helper_for_a_fork)
 }
 END_TEST
 
+static void *block_signals(void *arg)
+{
+    sigset_t all;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    AO_store_release(&ready, 1);
+    while (!AO_load(&quit)) oaki_os_sleep_ns(1000000);
+    return arg;
+}
+
+/* A stop would wait for it forever. */
+START_TEST(a_thread_that_blocks_signals_holds_up_no_fork)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_t id = test_start(block_signals, NULL);
+    test_wait(&ready, 1);
+    for (int i = 0; i < 5; i++) fork_and_use(1);
+    AO_store(&quit, 1);
+    test_join(id);
+}
+END_TEST
+
 START_TEST(a_signal_that_was_on_its_way_is_not_expected_in_the_child)
 {
     oaki_thread *t = oaki_thread_attach_self();
@@ -333,6 +356,7 @@ Suite *suite_runtime_fork(void)
     if (!test_breaks_asan()) { /* others may be in malloc at the fork */
         tcase_add_test(c, the_child_of_many_threads_works);
         tcase_add_test(c, a_thread_that_is_not_attached_may_fork);
+        tcase_add_test(c, a_thread_that_blocks_signals_holds_up_no_fork);
         tcase_add_test(c, a_child_may_fork);
         tcase_add_test(c, a_thread_in_a_blocking_region_may_fork);
         tcase_add_loop_test(c, a_fork_beside_the_start_works, 0, 40);

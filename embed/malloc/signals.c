@@ -1,0 +1,182 @@
+/* signals.c - the stop signal is Oakum's: the program can neither block it, take it, nor handle it.
+ *
+ * It is taken out of every set of signals that the program gives to libc, as libc does with those
+ * of its own; a handler for it is not installed, and the program is told that it has the default.
+ * What libc itself waits with, and programs that call the system by themselves, don't come here:
+ * then a stop gives up (image.c).
+ *
+ * Owns: the addresses of the real functions, the same whoever looks them up. Lock: none. Bound: a
+ * call of the real function. */
+#include "preload.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
+
+#define REAL OAKI_REAL
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* the oldest are served, too */
+
+/* dlsym takes a lock of the loader's, and forgets what dlerror would have said. */
+void *oaki_real(AO_t *known, const char *name)
+{
+    void *fn = (void *)AO_load(known);
+    if (OAKI_LIKELY(fn != NULL)) return fn;
+    fn = dlsym(RTLD_NEXT, name);
+    AO_store(known, (AO_t)fn);
+    return fn;
+}
+
+static bool is_stop(int sig)
+{
+    return sig != 0 && sig == oaki_wanted.stop_signal;
+}
+
+static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
+{
+    int s = oaki_wanted.stop_signal;
+    if (!set || !s || sigismember(set, s) != 1) return set;
+    *room = *set;
+    sigdelset(room, s);
+    return room;
+}
+
+/* ---- what is blocked ---- */
+
+OAKI_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    sigset_t room;
+    return REAL(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop(set, &room), old);
+}
+
+OAKI_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    int e = pthread_sigmask(how, set, old);
+    if (e == 0) return 0;
+    errno = e;
+    return -1;
+}
+
+OAKI_EXPORT int sighold(int sig)
+{
+    return is_stop(sig) ? 0 : REAL(sighold)(sig);
+}
+
+/* ---- what is handled ---- */
+
+/* For the runtime's own handler (--wrap). */
+int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+    return REAL(sigaction)(sig, act, old);
+}
+
+OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+    struct sigaction a;
+    if (is_stop(sig)) {
+        if (old) memset(old, 0, sizeof *old);
+        return 0;
+    }
+    if (act) {
+        a = *act;
+        (void)without_stop(&act->sa_mask, &a.sa_mask);
+        act = &a;
+    }
+    return REAL(sigaction)(sig, act, old);
+}
+
+#define SET_HANDLER(name)                                                                          \
+    OAKI_EXPORT __sighandler_t name(int sig, __sighandler_t fn)                                    \
+    {                                                                                              \
+        return is_stop(sig) ? SIG_DFL : REAL(name)(sig, fn);                                       \
+    }
+
+__sighandler_t bsd_signal(int sig, __sighandler_t fn);
+SET_HANDLER(signal)
+SET_HANDLER(bsd_signal)
+SET_HANDLER(ssignal)
+SET_HANDLER(sysv_signal)
+SET_HANDLER(__sysv_signal)
+SET_HANDLER(sigset)
+
+OAKI_EXPORT int sigignore(int sig)
+{
+    return is_stop(sig) ? 0 : REAL(sigignore)(sig);
+}
+
+/* ---- what is waited for ---- */
+
+OAKI_EXPORT int sigwait(const sigset_t *set, int *sig)
+{
+    sigset_t room;
+    return REAL(sigwait)(without_stop(set, &room), sig);
+}
+
+OAKI_EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+    sigset_t room;
+    return REAL(sigwaitinfo)(without_stop(set, &room), info);
+}
+
+OAKI_EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *limit)
+{
+    sigset_t room;
+    return REAL(sigtimedwait)(without_stop(set, &room), info, limit);
+}
+
+OAKI_EXPORT int signalfd(int fd, const sigset_t *set, int flags)
+{
+    sigset_t room;
+    return REAL(signalfd)(fd, without_stop(set, &room), flags);
+}
+
+/* ---- what is blocked while something else is waited for ---- */
+
+OAKI_EXPORT int sigsuspend(const sigset_t *set)
+{
+    sigset_t room;
+    return REAL(sigsuspend)(without_stop(set, &room));
+}
+
+OAKI_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *limit,
+                      const sigset_t *set)
+{
+    sigset_t room;
+    return REAL(ppoll)(fds, n, limit, without_stop(set, &room));
+}
+
+/* What -D_FORTIFY_SOURCE makes of it. */
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *limit, const sigset_t *set,
+                size_t room);
+OAKI_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *limit,
+                            const sigset_t *set, size_t size)
+{
+    sigset_t room;
+    return REAL(__ppoll_chk)(fds, n, limit, without_stop(set, &room), size);
+}
+
+OAKI_EXPORT int pselect(int n, fd_set *in, fd_set *out, fd_set *error,
+                        const struct timespec *limit, const sigset_t *set)
+{
+    sigset_t room;
+    return REAL(pselect)(n, in, out, error, limit, without_stop(set, &room));
+}
+
+OAKI_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int limit,
+                            const sigset_t *set)
+{
+    sigset_t room;
+    return REAL(epoll_pwait)(fd, events, n, limit, without_stop(set, &room));
+}
+
+OAKI_EXPORT int epoll_pwait2(int fd, struct epoll_event *events, int n,
+                             const struct timespec *limit, const sigset_t *set)
+{
+    sigset_t room;
+    return REAL(epoll_pwait2)(fd, events, n, limit, without_stop(set, &room));
+}
