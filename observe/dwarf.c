@@ -5,6 +5,7 @@
  * has the code. The line table gives the line of the innermost; each inlined call says from which
  * line of the next one it was made. */
 #include "dwarf.h"
+#include "runtime/os.h"
 #include "object.h"
 #include <dlfcn.h>
 #include <dwarf.h>
@@ -62,7 +63,8 @@ bool oaki_dwarf_open(void)
                                                         : self.dw.dwfl_standard_find_debuginfo;
     self.dwfl = self.dw.dwfl_begin(&self.callbacks);
     if (!self.dwfl) return false;
-    if (self.dw.dwfl_linux_proc_report(self.dwfl, getpid()) == 0 &&
+    /* Of this thread's number: the process's leads nowhere when its first thread has ended. */
+    if (self.dw.dwfl_linux_proc_report(self.dwfl, oaki_os_tid()) == 0 &&
         self.dw.dwfl_report_end(self.dwfl, NULL, NULL) == 0)
         return true;
     oaki_dwarf_close();

@@ -415,7 +415,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
         oaki_lock_release(&h->gc_lock);
         if (*error == EBUSY) return -1;
     }
-    if (!im->request->in_stop) pid = fork_bare();
+    if (!im->in_stop) pid = fork_bare();
     if (pid == 0) child(im, parent);
     if (pid < 0) {
         out->stopped = im->in_stop = true;
@@ -437,17 +437,16 @@ int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
     *out = (oaki_image_answer){ 0 };
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
-    if (pipe2(pipe_fd, O_CLOEXEC) != 0) {
-        oaki_leave(t);
-        return -1;
-    }
-    oaki_image im = { .request = r, .answer = out, .self = t, .fd = pipe_fd[1] };
+    oaki_image im = { .request = r, .answer = out, .self = t };
+    im.in_stop = r->in_stop || pipe2(pipe_fd, O_CLOEXEC) != 0;
+    if (im.in_stop) pipe_fd[0] = pipe_fd[1] = -1;
+    im.fd = pipe_fd[1];
     im.deadline = oaki_os_now_ns() + r->timeout_ns;
     pid_t pid = stop_and_fork(t, &im, out, &error);
     oaki_leave(t);
-    close(pipe_fd[1]);
+    if (pipe_fd[1] >= 0) close(pipe_fd[1]);
     if (pid > 0) error = hear_out(t, pipe_fd[0], pid, im.deadline, out);
-    close(pipe_fd[0]);
+    if (pipe_fd[0] >= 0) close(pipe_fd[0]);
     if (error == 0) return 0;
     oaki_image_answer_free(out);
     errno = error;

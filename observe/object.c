@@ -13,7 +13,7 @@
 static char *program_path(void)
 {
     char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    ssize_t n = readlink("/proc/thread-self/exe", path, sizeof path - 1);
     path[n > 0 ? n : 0] = '\0';
     return strdup(path);
 }

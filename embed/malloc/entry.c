@@ -43,6 +43,13 @@ bool oaki_can_enter(void)
     return OAKI_LIKELY(AO_int_load(&oaki_fork_gate) != (unsigned int)t->tid);
 }
 
+/* The last thread of the process ends it after its destructors, in which it took its leave. */
+bool oaki_can_enter_again(void)
+{
+    if (!oaki_tls_thread) oaki_my.was_attached = false;
+    return oaki_can_enter();
+}
+
 /* ---- allocating ---- */
 
 static void *out_of_memory(void)

@@ -79,6 +79,7 @@ void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the p
 /* May the calling thread use the heap here? Attaches it. false: inside of the runtime, in a
  * handler that interrupted it, while attaching, or after the thread has detached for good. */
 bool oaki_can_enter(void);
+bool oaki_can_enter_again(void); /* ... or attached again: by who ends the process */
 
 /* ---- free.c ---- */
 
@@ -124,8 +125,9 @@ void *oaki_real(AO_t *known, const char *name);
 /* ---- seal.c ---- */
 
 void oaki_seal_start(void);
-/* Since then the program has forbidden itself system calls: a report may end it. */
-bool oaki_sealed(void);
+/* Since then the program has forbidden itself system calls, so that a report may end it: why there
+ * is none, or NULL. */
+const char *oaki_sealed(void);
 bool oaki_sealed_strictly(void); /* all but read, write and the thread's end */
 
 /* ---- thread.c ---- */

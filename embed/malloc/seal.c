@@ -2,9 +2,10 @@
  * files, may be what ends it, with a status that isn't its own.
  *
  * The kernel tells how many filters a process has; a container's are there from the beginning, so
- * what counts is whether there are more at the end. The strict mode, in which not even that may be
- * asked, is seen when it is entered; from then on nothing is noted either, as the unwinder calls
- * the system.
+ * what counts is whether there are more at the end. Where that can't be read, as after chroot or
+ * without descriptors, whether there are any can still be asked. The strict mode, in which not even
+ * that may be asked, is seen when it is entered; from then on nothing is noted either, as the
+ * unwinder calls the system.
  *
  * Owns: struct self: written by the first thread at the start, and by who enters that mode. */
 #include "preload.h"
@@ -46,10 +47,18 @@ bool oaki_sealed_strictly(void)
     return AO_int_load(&self.strict) != 0;
 }
 
-bool oaki_sealed(void)
+const char *oaki_sealed(void)
 {
-    if (oaki_sealed_strictly()) return true;
-    return self.filters >= 0 && count_filters() != self.filters;
+    static const char sealed[] =
+        "oakum: the program has forbidden itself system calls: no report\n";
+    static const char unknown[] =
+        "oakum: the program may have forbidden itself system calls: no report\n";
+    if (oaki_sealed_strictly()) return sealed;
+    if (self.filters < 0) return NULL;
+    long now = count_filters();
+    if (now >= 0) return now == self.filters ? NULL : sealed;
+    if (syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) == 0) return NULL;
+    return self.filters == 0 ? sealed : unknown;
 }
 
 OAKI_EXPORT int prctl(int option, ...)

@@ -156,14 +156,14 @@ static void save_profile(void)
 static int end(int status, const char *own_sp)
 {
     if (!oaki_wanted.leaks && !oaki_wanted.profile) return status;
-    if (oaki_sealed()) {
-        static const char line[] =
-            "oakum: the program has forbidden itself system calls: no report\n";
-        (void)!write(STDERR_FILENO, line, sizeof line - 1);
+    const char *why = oaki_sealed();
+    if (why) {
+        (void)!write(STDERR_FILENO, why, strlen(why));
         return status;
     }
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
-    if (oaki_wanted.profile && oaki_can_enter()) save_profile();
+    bool can = oaki_can_enter_again();
+    if (oaki_wanted.profile && can) save_profile();
     if (!oaki_wanted.leaks) return status;
     uint64_t lost = oaki_report_leaks(own_sp);
     return lost && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;

@@ -2,12 +2,14 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -148,6 +150,38 @@ static void filter(void)
     exit(4);
 }
 
+/* From here on no file can be opened. */
+static void no_files(void)
+{
+    leak();
+    if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, 3 }) != 0) exit(6);
+}
+
+/* Nor is there anything: /proc, for one. */
+static void elsewhere(void)
+{
+    leak();
+    if (chdir("/proc/self/fdinfo") != 0 || chroot(".") != 0) exit(6);
+}
+
+/* The thread that ends last ends the program. */
+static void *end_last(void *first)
+{
+    pthread_join(*(pthread_t *)first, NULL);
+    leak();
+    return NULL;
+}
+
+static void outlived(void)
+{
+    static pthread_t first;
+    pthread_t id;
+    first = pthread_self();
+    if (pthread_create(&id, NULL, end_last, &first) != 0) exit(6);
+    pthread_detach(id);
+    pthread_exit(NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -158,7 +192,9 @@ int main(int argc, char **argv)
                   { "close-stderr", close_stderr }, { "leave", leave_at_once },
                   { "hidden", hidden },         { "waste", waste },
                   { "grow", grow },             { "signal", await_signal },
-                  { "seal", seal },             { "filter", filter } };
+                  { "seal", seal },             { "filter", filter },
+                  { "no-files", no_files },     { "elsewhere", elsewhere },
+                  { "outlived", outlived } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
