@@ -205,9 +205,10 @@ size_t oaki_lost_collect(const char *own_sp)
                              .keep_fd = -1 };
     oaki_image_answer a;
     size_t bytes = 0;
-    if (oaki_image_take(&r, &a) != 0) return 0;
+    if (oaki_threads_unknown() || oaki_image_take(&r, &a) != 0) return 0;
     const size_t *slot = (const size_t *)(const void *)a.data;
-    for (size_t i = 0; i < a.n / sizeof *slot; i++) {
+    size_t n = oaki_threads_unknown() ? 0 : a.n / sizeof *slot;
+    for (size_t i = 0; i < n; i++) {
         if (!oaki_bit_get(oaki_the_heap.alloc, slot[i])) continue;
         bytes += oaki_object_size(slot[i]);
         oaki_free_here(oaki_tls_thread, (void *)(oaki_the_heap.base + slot[i]), slot[i]);

@@ -2,14 +2,15 @@
  * (Python's), a coroutine's stack, the break: any of it may refer to what malloc gave.
  *
  * The kernel's list says what there is. Looked at is what is private and writable, data of loaded
- * objects once more, but for Oakum's own (own.c) and threads' stacks. Of those, libc keeps some
- * for the next thread when theirs has ended; what an ended thread had in its variables is there
- * still, and refers to nothing that anybody can reach. Such a stack is known by the thread's
- * descriptor at its end: it begins with its own address, has it again two words on, and names the
- * stack. Only the descriptor's vector of thread-local blocks counts there, as the next thread will
- * use it.
+ * objects once more, but for Oakum's own (own.c) and threads' stacks; and what is shared and lies
+ * in no file on disk: anonymous memory, memfd, shm. Of stacks, libc keeps some for the next thread
+ * when theirs has ended; what an ended thread had in its variables is there still, and refers to
+ * nothing that anybody can reach. Such a stack is known by the thread's descriptor at its end: it
+ * begins with its own address, has it again two words on, and names the stack. Only the
+ * descriptor's vector of thread-local blocks counts there, as the next thread will use it.
  *
- * Pages that were never touched are left out, as the kernel's page map tells.
+ * Pages that were never touched are left out, as the kernel's page map tells. An image has none of
+ * a shared mapping's pages in its page map; mincore tells which exist, but for those in the swap.
  *
  * Owns: struct self, written once. In an image: no lock, no malloc.
  * Bound: the words of what is mapped and touched. */
@@ -20,7 +21,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define DESCRIPTOR 2304                /* bytes in which the stack is named */
@@ -38,6 +41,8 @@ typedef struct walk {
     const oaki_extent *own;
     size_t nown;
     int pagemap;
+    bool shared; /* what is looked at */
+    bool swaps;  /* something may be in the swap */
 } walk;
 
 /* The first thread's descriptor has its id, and so have all. */
@@ -125,21 +130,39 @@ static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t h
 
 /* ---- pages ---- */
 
+/* Which of at most PAGES pages are there. Returns how many were looked at. */
+static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
+{
+    uint64_t entry[PAGES];
+    uintptr_t page = oaki_os_page_size();
+    ssize_t got = syscall(SYS_pread64, w->pagemap, entry, n * sizeof *entry,
+                          (long)(at / page * sizeof *entry));
+    n = got > 0 ? (size_t)got / sizeof *entry : 0;
+    for (size_t i = 0; i < n; i++) there[i] = (entry[i] & PRESENT) != 0;
+    return n;
+}
+
+static size_t are_in_memory(const walk *w, uintptr_t at, size_t n, bool *there)
+{
+    unsigned char in[PAGES];
+    bool known = !w->swaps && mincore((void *)at, n * oaki_os_page_size(), in) == 0;
+    for (size_t i = 0; i < n; i++) there[i] = !known || (in[i] & 1);
+    return n;
+}
+
 /* Runs of pages that are there; a descriptor and its stack lie in one, save what of the stack was
  * never touched. */
 static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
 {
-    uint64_t entry[PAGES];
+    bool there[PAGES];
     uintptr_t page = oaki_os_page_size(), from = 0;
     for (uintptr_t at = lo; at < hi;) {
         size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
-        ssize_t n = syscall(SYS_pread64, w->pagemap, entry, want * sizeof *entry,
-                            (long)(at / page * sizeof *entry));
-        if (n < (ssize_t)sizeof *entry) break;
-        for (size_t i = 0; i < (size_t)n / sizeof *entry; i++, at += page) {
-            bool there = (entry[i] & PRESENT) != 0;
-            if (there && !from) from = at;
-            if (!there && from) {
+        size_t n = w->shared ? are_in_memory(w, at, want, there) : are_touched(w, at, want, there);
+        if (n == 0) break;
+        for (size_t i = 0; i < n; i++, at += page) {
+            if (there[i] && !from) from = at;
+            if (!there[i] && from) {
                 without_stacks(w, from, at);
                 from = 0;
             }
@@ -251,15 +274,34 @@ static const char *name_in(const char *s)
     return s ? s : "";
 }
 
-static void look_at(const walk *w, char *line)
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+static bool is_shared_memory(const char *name)
+{
+    return begins(name, "/dev/zero") || begins(name, "/memfd:") || begins(name, "/SYSV") ||
+           begins(name, "/dev/shm/") || begins(name, "/anon_hugepage");
+}
+
+static void look_at(walk *w, char *line)
 {
     uintptr_t lo = hexadecimal(&line);
     if (*line++ != '-') return;
     uintptr_t hi = hexadecimal(&line);
-    if (*line++ != ' ' || strncmp(line, "rw", 2) != 0 || line[3] != 'p') return;
+    if (*line++ != ' ' || !begins(line, "rw")) return;
     const char *name = name_in(line);
-    if (strncmp(name, "[stack", 6) == 0 || strncmp(name, "/dev/", 5) == 0) return;
+    w->shared = line[3] == 's';
+    if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || begins(name, "/dev/"))
+        return;
     without_own(w, lo, hi);
+}
+
+static bool swap_is_used(void)
+{
+    struct sysinfo s;
+    return sysinfo(&s) != 0 || s.freeswap < s.totalswap;
 }
 
 static int open_own(const char *path)
@@ -271,6 +313,7 @@ bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void 
 {
     size_t mapped = 0;
     walk w = { .fn = fn, .ctx = ctx, .pagemap = open_own("/proc/self/pagemap") };
+    w.swaps = swap_is_used();
     text *t = oaki_os_map(sizeof *t);
     w.own = oaki_own_sorted(&w.nown, &mapped);
     bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;

@@ -132,6 +132,10 @@ bool oaki_sealed_strictly(void); /* all but read, write and the thread's end */
 
 /* ---- thread.c ---- */
 
+/* There is a thread that has not attached: of libc's own making, or by clone. Nobody stops it, and
+ * what it has in registers is not seen. Outside of oaki_enter, quiet. */
+bool oaki_threads_unknown(void);
+
 /* The library's own static data; NULL when it can't be told. */
 void *oaki_own_data(size_t *n);
 

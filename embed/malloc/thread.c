@@ -1,28 +1,28 @@
 /* thread.c - threads from their first instruction on.
  *
  * A thread that may hold the only reference to something must be known before it has called malloc:
- * where that matters, pthread_create starts it in a function of ours that attaches it.
+ * where that matters, pthread_create and thrd_create start it in a function of ours that attaches
+ * it.
  *
- * Owns: what the wrapped functions are; written at first use, the same by whoever comes first. */
+ * Owns nothing. Lock: none. */
 #include "preload.h"
-#include <dlfcn.h>
+#include "runtime/print.h"
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
-
-static struct {
-    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-} real;
-
-static void *next(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
+#include <string.h>
+#include <threads.h>
+#include <unistd.h>
 
 /* ---- starting ---- */
 
 typedef struct first {
-    void *(*fn)(void *);
+    union {
+        void *(*posix)(void *);
+        thrd_start_t c11;
+    } fn;
     void *arg;
 } first;
 
@@ -31,7 +31,15 @@ static void *run(void *p)
     first f = *(first *)p;
     oaki_side_free(p);
     (void)oaki_can_enter();
-    return f.fn(f.arg);
+    return f.fn.posix(f.arg);
+}
+
+static int run_c11(void *p)
+{
+    first f = *(first *)p;
+    oaki_side_free(p);
+    (void)oaki_can_enter();
+    return f.fn.c11(f.arg);
 }
 
 /* One of Oakum's own: what it allocates is not the program's. The runtime attaches it if it wants
@@ -42,19 +50,29 @@ static void *run_own(void *p)
     oaki_side_free(p);
     oaki_my.quiet = 1;
     oaki_my.was_attached = true;
-    return f.fn(f.arg);
+    return f.fn.posix(f.arg);
 }
 
 OAKI_EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)(void *),
                                void *arg)
 {
-    if (!real.create) *(void **)&real.create = next("pthread_create");
-    if (!oaki_wanted.tracks && !oaki_my.quiet) return real.create(id, attr, fn, arg);
+    if (!oaki_wanted.tracks && !oaki_my.quiet) return OAKI_REAL(pthread_create)(id, attr, fn, arg);
     first *f = oaki_side_alloc(sizeof *f, 1);
     if (!f) return EAGAIN;
-    *f = (first){ fn, arg };
-    int e = real.create(id, attr, oaki_my.quiet ? run_own : run, f);
+    *f = (first){ .fn.posix = fn, .arg = arg };
+    int e = OAKI_REAL(pthread_create)(id, attr, oaki_my.quiet ? run_own : run, f);
     if (e != 0) oaki_side_free(f);
+    return e;
+}
+
+OAKI_EXPORT int thrd_create(thrd_t *id, thrd_start_t fn, void *arg)
+{
+    if (!oaki_wanted.tracks) return OAKI_REAL(thrd_create)(id, fn, arg);
+    first *f = oaki_side_alloc(sizeof *f, 1);
+    if (!f) return thrd_nomem;
+    *f = (first){ .fn.c11 = fn, .arg = arg };
+    int e = OAKI_REAL(thrd_create)(id, run_c11, f);
+    if (e != thrd_success) oaki_side_free(f);
     return e;
 }
 
@@ -67,6 +85,44 @@ int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, b
     int e = __real_oaki_thread_spawn(name, fn, arg, attach);
     oaki_quiet_end();
     return e;
+}
+
+/* ---- others ---- */
+
+static bool is_attached(int tid)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *me = oaki_enter(), *t;
+    oaki_lock_acquire_parked(me, &h->threads_lock);
+    for (t = h->threads; t && t->tid != tid; t = t->next) {}
+    oaki_lock_release(&h->threads_lock);
+    oaki_leave(me);
+    return t != NULL;
+}
+
+/* "12 (name) S ...": one of Oakum's, or the remains of one that has ended. */
+static bool is_harmless(const char *tid)
+{
+    char path[64], text[256];
+    oaki_format(path, sizeof path, "/proc/self/task/%s/stat", tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[OAKI_MAX(n, (ssize_t)0)] = '\0';
+    const char *name = strchr(text, '('), *end = strrchr(text, ')');
+    if (n <= 0) return errno == ESRCH;
+    return name && end && (strncmp(name, "(oakum", 6) == 0 || end[2] == 'Z' || end[2] == 'X');
+}
+
+bool oaki_threads_unknown(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    bool unknown = d == NULL;
+    for (struct dirent *e; !unknown && (e = readdir(d)) != NULL;)
+        unknown = e->d_name[0] != '.' && !is_attached(atoi(e->d_name)) && !is_harmless(e->d_name);
+    if (d) closedir(d);
+    return unknown;
 }
 
 /* ---- our own data ---- */
@@ -87,7 +143,7 @@ static int find_data(struct dl_phdr_info *info, size_t size, void *ctx)
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_W)) continue;
         d->lo = OAKI_MIN(d->lo, lo);
         d->hi = OAKI_MAX(d->hi, hi);
-        ours = ours || ((uintptr_t)&real >= lo && (uintptr_t)&real < hi);
+        ours = ours || ((uintptr_t)&oaki_wanted >= lo && (uintptr_t)&oaki_wanted < hi);
     }
     return ours;
 }

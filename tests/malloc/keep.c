@@ -1,0 +1,162 @@
+/* keep - memory that only an odd place refers to, and that no collection may free: keep PLACE. */
+#include <atomic_ops.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <threads.h>
+#include <unistd.h>
+
+#define OWN __attribute__((noinline))
+#define SIZE 200
+#define MARK 0x5a
+
+static OWN unsigned char *make(void)
+{
+    unsigned char *p = malloc(SIZE);
+    if (!p) abort();
+    return memset(p, MARK, SIZE);
+}
+
+static bool is_whole(const unsigned char *p)
+{
+    for (int i = 0; i < SIZE; i++)
+        if (p[i] != MARK) return false;
+    return true;
+}
+
+/* What is left on the stack of those that were called. */
+static OWN void wipe(void)
+{
+    char rest[20000];
+    memset(rest, 0, sizeof rest);
+    __asm__("" ::"r"(rest) : "memory");
+}
+
+/* Enough for a collection or two, and then whatever was freed is used again. */
+static OWN void waste(void)
+{
+    for (int i = 0; i < 3000; i++) {
+        char *p = malloc(100000);
+        if (!p) abort();
+        memset(p, 1, 100000);
+    }
+    for (int i = 0; i < 200000; i++) {
+        char *p = malloc(SIZE);
+        if (!p) abort();
+        memset(p, 2, SIZE);
+    }
+}
+
+/* ---- shared memory ---- */
+
+static OWN void fill(void **at)
+{
+    at[0] = make();
+}
+
+static int in_memory(void *at)
+{
+    void **slot = (void **)((char *)at + 64 * 4096); /* the pages before were never touched */
+    if (at == MAP_FAILED) return 6;
+    fill(slot);
+    wipe();
+    waste();
+    return is_whole(*slot) ? 0 : 5;
+}
+
+static int in_shared(void)
+{
+    int flags = MAP_SHARED | MAP_ANONYMOUS;
+    return in_memory(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0));
+}
+
+static int in_memfd(void)
+{
+    int fd = memfd_create("keep", 0);
+    if (fd < 0 || ftruncate(fd, 1 << 20) != 0) return 6;
+    return in_memory(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+}
+
+static int in_shm(void)
+{
+    int id = shmget(IPC_PRIVATE, 1 << 20, 0600);
+    void *at = shmat(id, NULL, 0);
+    shmctl(id, IPC_RMID, NULL);
+    return in_memory(at);
+}
+
+/* ---- a thread that has not called malloc ---- */
+
+static AO_t box, taken, go;
+
+/* Has it in a register, and no call that would save it comes in between. */
+static int keep_in_register(void *arg)
+{
+    unsigned char *p;
+    (void)arg;
+    while (!(p = (unsigned char *)AO_load_acquire(&box))) {}
+    AO_store(&box, 0);
+    AO_store_release(&taken, 1);
+    while (!AO_load(&go)) __asm__("" : "+r"(p));
+    return is_whole(p) ? 0 : 5;
+}
+
+static OWN void give(void)
+{
+    AO_store_release(&box, (AO_t)make());
+    while (!AO_load_acquire(&taken)) sched_yield();
+}
+
+static void give_and_waste(void)
+{
+    give();
+    wipe();
+    waste();
+    AO_store_release(&go, 1);
+}
+
+static int in_c11_thread(void)
+{
+    thrd_t id;
+    int result = 6;
+    if (thrd_create(&id, keep_in_register, NULL) != thrd_success) return 6;
+    give_and_waste();
+    thrd_join(id, &result);
+    return result;
+}
+
+/* One that libc doesn't know. */
+static char stack[1 << 16] __attribute__((aligned(16)));
+
+static int run(void *result)
+{
+    AO_store_release(result, (AO_t)keep_in_register(NULL));
+    return 0;
+}
+
+static int in_clone(void)
+{
+    static AO_t result = 6;
+    int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    if (clone(run, stack + sizeof stack, flags, &result) < 0) return 6;
+    give_and_waste();
+    while (AO_load_acquire(&result) == 6) sched_yield();
+    return (int)AO_load(&result);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct place {
+        const char *name;
+        int (*run)(void);
+    } places[] = { { "shared", in_shared }, { "memfd", in_memfd },  { "shm", in_shm },
+                   { "c11", in_c11_thread }, { "clone", in_clone } };
+    for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
+        if (strcmp(argv[1], places[i].name) == 0) return places[i].run();
+    return 2;
+}
