@@ -2,7 +2,7 @@
  * asks of it.
  *
  * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves;
- * `base`, the tables and `reserved` are constant after start-up. */
+ * `base` and the tables are constant after start-up, and `reserved` but for oaki_space_limit. */
 #ifndef OAKI_HEAP_H
 #define OAKI_HEAP_H
 
@@ -276,6 +276,8 @@ bool oaki_heap_ready(void); /* start it if need be */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
+/* Give back the range's end: keep `most` bytes, or what is used. For good. pages_lock held. */
+void oaki_space_limit(size_t most);
 /* Have memory behind that part of the range, and the tables that serve it. */
 void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);

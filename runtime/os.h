@@ -11,6 +11,7 @@
 /* inaccessible address space, no memory behind it */
 void *oaki_os_reserve(size_t size, size_t align);
 void oaki_os_release(void *p, size_t size);       /* munmap */
+void oaki_os_shorten(void *p, size_t size, size_t keep); /* release what is behind keep */
 /* readable, writable, zero when never touched; ENOMEM */
 int oaki_os_commit(void *p, size_t size);
 /* drop the memory, keep it committed: reads as zero */

@@ -60,6 +60,11 @@ void oaki_os_release(void *p, size_t size)
     OAKI_INVARIANT(munmap(p, size) == 0, "address space can't be given back");
 }
 
+void oaki_os_shorten(void *p, size_t size, size_t keep)
+{
+    if (keep < size) oaki_os_release((char *)p + keep, size - keep);
+}
+
 int oaki_os_commit(void *p, size_t size)
 {
     return mprotect(p, size, PROT_READ | PROT_WRITE);

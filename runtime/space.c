@@ -1,7 +1,7 @@
 /* space.c - the reserved address range of the heap, and the tables that lie beside it.
  *
- * Owns: the mapping of the range (never unmapped, never moved) and of the page table, span
- * structs, bitmaps and chunk counts. All are reserved in full at start and made accessible as
+ * Owns: the mapping of the range (never moved; its end may be given back) and of the page table,
+ * span structs, bitmaps and chunk counts. All are reserved in full at start and made accessible as
  * the range grows, the tables in larger steps. Lock: pages_lock. */
 #include "heap.h"
 #include "os.h"
@@ -80,6 +80,21 @@ int oaki_space_init(size_t reserve)
         if (try_reserve(size)) return 0;
     errno = ENOMEM;
     return -1;
+}
+
+void oaki_space_limit(size_t most)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t used = AO_load(&h->used), had = h->reserved;
+    size_t keep = OAKI_MAX(OAKI_ALIGN_DOWN(most, RESERVE_MIN), OAKI_ALIGN_UP(used, RESERVE_MIN));
+    keep = OAKI_MAX(keep, RESERVE_MIN);
+    if (keep >= had) return;
+    h->reserved = keep;
+    oaki_os_shorten((void *)h->base, had, keep);
+    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
+        unsigned shift = tables[i].shift;
+        oaki_os_shorten(*table_pointer(&tables[i]), had >> shift, keep >> shift);
+    }
 }
 
 static bool commit_tables(size_t from, size_t to)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define TIMEOUT_NS (UINT64_C(120) * 1000000000)
+#define ROOM_LEAST ((size_t)4 << 20)     /* that can be mapped; else a check isn't begun */
 #define COLLECT_LEAST ((size_t)64 << 20) /* that the heap grows by before it is collected */
 
 static struct {
@@ -134,6 +135,15 @@ static size_t count_sites(void)
     return n;
 }
 
+/* For the runtime's own tables, which it can't do without, and for the walk. */
+static bool has_room(void)
+{
+    void *p = oaki_os_map(ROOM_LEAST);
+    if (!p) return false;
+    oaki_os_release(p, ROOM_LEAST);
+    return true;
+}
+
 int oaki_lost_find(oaki_lost *out, const char *own_sp)
 {
     query q = { count_sites() };
@@ -145,7 +155,7 @@ int oaki_lost_find(oaki_lost *out, const char *own_sp)
     oaki_image_answer a;
     memset(out, 0, sizeof *out);
     oaki_free_put_off();
-    if (oaki_image_take(&r, &a) != 0) return -1;
+    if (!has_room() || oaki_image_take(&r, &a) != 0) return -1;
     int error = EIO;
     if (a.n >= sizeof *out) {
         memcpy(out, a.data, sizeof *out);

@@ -126,9 +126,11 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
 void *__real_oaki_os_map(size_t size);
 void *__real_oaki_os_reserve(size_t size, size_t align);
 void __real_oaki_os_release(void *p, size_t size);
+void __real_oaki_os_shorten(void *p, size_t size, size_t keep);
 void *__wrap_oaki_os_map(size_t size);
 void *__wrap_oaki_os_reserve(size_t size, size_t align);
 void __wrap_oaki_os_release(void *p, size_t size);
+void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep);
 
 void *__wrap_oaki_os_map(size_t size)
 {
@@ -148,4 +150,10 @@ void __wrap_oaki_os_release(void *p, size_t size)
 {
     oaki_own_remove(p);
     __real_oaki_os_release(p, size);
+}
+
+void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep)
+{
+    if (keep < size) oaki_own_add(p, keep);
+    __real_oaki_os_shorten(p, size, keep);
 }

@@ -14,6 +14,7 @@
  * report.c  the check in words
  * tell.c    where they go
  * seal.c    programs that forbid themselves system calls
+ * limit.c   programs that limit their own address space
  * note.c    which allocations are noted
  * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
  *
@@ -97,6 +98,8 @@ void *oaki_side_alloc(size_t n, size_t align); /* zeroed; NULL with ENOMEM */
 void oaki_side_free(void *p);
 size_t oaki_side_size(const void *p);
 bool oaki_side_has(const void *p);
+/* The address space is limited to so many bytes: give back what is reserved beyond a share. */
+void oaki_side_limit(size_t limit);
 void oaki_side_range(const char **lo, const char **hi); /* that may hold references */
 
 /* ---- own.c ---- */

@@ -252,6 +252,7 @@ static int make_text(text *t, oaki_lost *l, const char *own_sp)
         int error = errno;
         begin_line(t);
         if (error == EBUSY) put(t, "oakum: a thread does not stop: no report\n");
+        else if (error == ENOMEM) put(t, "oakum: no memory to look at the heap: no report\n");
         else put(t, "oakum: the heap can't be looked at: error %d\n", error);
         return -1;
     }

@@ -15,9 +15,11 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define RESERVE ((size_t)4 << 30)
 #define RESERVE_LEAST ((size_t)4 << 20)
+#define LIMIT_SHARE 64 /* of a limit of address space, at most */
 #define COMMIT ((size_t)256 << 10)
 #define CLASSES 40
 #define MAGIC 0x6f616b756d736964u
@@ -54,10 +56,19 @@ static void leave(void)
     AO_int_store_release(&side.owner, 0);
 }
 
+/* Bytes for the range under a limit of address space. */
+static size_t share_of(size_t limit)
+{
+    size_t n = OAKI_ALIGN_DOWN(OAKI_MIN(limit / LIMIT_SHARE, RESERVE), RESERVE_LEAST);
+    return OAKI_MAX(n, RESERVE_LEAST);
+}
+
 /* Under the lock. */
 static bool reserve(void)
 {
-    for (size_t n = RESERVE; !side.base && n >= RESERVE_LEAST; n /= 2) {
+    struct rlimit l;
+    size_t most = getrlimit(RLIMIT_AS, &l) == 0 ? share_of((size_t)l.rlim_cur) : RESERVE;
+    for (size_t n = most; !side.base && n >= RESERVE_LEAST; n /= 2) {
         char *p = oaki_os_reserve(n, COMMIT);
         if (!p) continue;
         side.end = p + n;
@@ -79,6 +90,17 @@ static void *carve(size_t bytes)
     }
     AO_store_release(&side.at, at + bytes);
     return side.base + at;
+}
+
+void oaki_side_limit(size_t limit)
+{
+    enter();
+    size_t keep = OAKI_MAX(share_of(limit), AO_load(&side.committed));
+    if (side.base && keep < (size_t)(side.end - side.base)) {
+        oaki_os_shorten(side.base, (size_t)(side.end - side.base), keep);
+        side.end = side.base + keep;
+    }
+    leave();
 }
 
 void *oaki_side_alloc(size_t n, size_t align)

@@ -157,6 +157,36 @@ static void no_files(void)
     if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, 3 }) != 0) exit(6);
 }
 
+static void *get_some(void *arg)
+{
+    (void)arg;
+    return malloc(100);
+}
+
+/* What the limit leaves room for is to be had, and no more. */
+static void limited(void)
+{
+    size_t much = (size_t)200 << 20;
+    pthread_t id;
+    leak();
+    if (setrlimit(RLIMIT_AS, &(struct rlimit){ 1 << 30, 1 << 30 }) != 0) exit(6);
+    if (mmap(NULL, much, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) exit(5);
+    char *p = malloc(much), *q = malloc(6 * much);
+    if (!p || q) exit(5);
+    memset(p, 1, much);
+    free(p);
+    if (pthread_create(&id, NULL, get_some, NULL) != 0) exit(5);
+    pthread_join(id, (void **)&p);
+    free(p);
+}
+
+/* Not even a report is. */
+static void starved(void)
+{
+    leak();
+    if (setrlimit(RLIMIT_AS, &(struct rlimit){ 1 << 20, 1 << 20 }) != 0) exit(6);
+}
+
 /* Nor is there anything: /proc, for one. */
 static void elsewhere(void)
 {
@@ -194,7 +224,8 @@ int main(int argc, char **argv)
                   { "grow", grow },             { "signal", await_signal },
                   { "seal", seal },             { "filter", filter },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
-                  { "outlived", outlived } };
+                  { "outlived", outlived },     { "limited", limited },
+                  { "starved", starved } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)

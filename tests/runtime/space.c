@@ -56,6 +56,30 @@ START_TEST(without_a_wish_it_is_a_tebibyte)
 }
 END_TEST
 
+/* Not below what is used; and what is left works. */
+START_TEST(the_end_of_the_range_can_be_given_back)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t most = (size_t)(_i == 1 ? 20 : 300) * MB;
+    start_with(1024 * MB);
+    char *p = oak_alloc(100 * MB), *end = (char *)h->base + h->reserved;
+    ck_assert_ptr_nonnull(p);
+    oaki_lock_acquire(&h->pages_lock);
+    oaki_space_limit(most);
+    oaki_lock_release(&h->pages_lock);
+    size_t reserved = h->reserved;
+    ck_assert_uint_eq(reserved % (16 * MB), 0);
+    if (_i == 2) ck_assert_uint_eq(reserved, 288 * MB);
+    else ck_assert_uint_lt(reserved - AO_load(&h->used), 16 * MB);
+    unsigned char in;
+    ck_assert_int_ne(mincore(end - MB, 4096, &in), 0);
+    p[100 * MB - 1] = 1;
+    ck_assert_ptr_null(oak_alloc(500 * MB));
+    oak_free(p);
+    assert_works();
+}
+END_TEST
+
 START_TEST(a_wish_is_rounded_down_to_a_power_of_two)
 {
     start_with(700 * MB);
@@ -231,6 +255,7 @@ Suite *suite_runtime_space(void)
     Suite *s = suite_create("runtime/space");
     TCase *c = tcase_create("space");
     tcase_add_test(c, without_a_wish_it_is_a_tebibyte);
+    tcase_add_loop_test(c, the_end_of_the_range_can_be_given_back, 1, 3);
     tcase_add_test(c, a_wish_is_rounded_down_to_a_power_of_two);
     tcase_add_test(c, a_small_wish_gets_a_little_more);
     tcase_add_test(c, the_largest_wish_is_what_page_numbers_can_count);
