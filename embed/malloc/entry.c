@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define CALLER __builtin_return_address(0)
+#define ALIGN_MAX ((size_t)16 << 30) /* as much of the range is used up by one that is aligned so */
 #define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
 
 __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
@@ -115,14 +116,14 @@ OAKI_EXPORT void *calloc(size_t count, size_t size)
 static void *aligned(size_t align, size_t n)
 {
     if (align <= OAKI_GRANULE) return malloc(n);
-    if (align > (size_t)1 << 30) return out_of_memory();
+    if (align > ALIGN_MAX) return out_of_memory();
     return alloc_slow(n, align, false, CALLER);
 }
 
 /* As glibc's: an alignment that is no power of two becomes the next one. */
 OAKI_EXPORT void *memalign(size_t align, size_t n)
 {
-    if (align > PTRDIFF_MAX / 2) {
+    if (align > SIZE_MAX / 2 + 1) {
         errno = EINVAL;
         return NULL;
     }
@@ -157,6 +158,12 @@ OAKI_EXPORT void *pvalloc(size_t n)
     if (n > PTRDIFF_MAX - page) return out_of_memory();
     return aligned(page, OAKI_ALIGN_UP(OAKI_MAX(n, (size_t)1), page));
 }
+
+OAKI_LIBC_NAME(malloc);
+OAKI_LIBC_NAME(calloc);
+OAKI_LIBC_NAME(memalign);
+OAKI_LIBC_NAME(valloc);
+OAKI_LIBC_NAME(pvalloc);
 
 /* ---- what glibc has besides ---- */
 

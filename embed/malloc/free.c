@@ -159,6 +159,8 @@ OAKI_EXPORT void free(void *p)
         oaki_free_here(t, p, off);
 }
 
+OAKI_LIBC_NAME(free);
+
 /* ---- resizing ---- */
 
 /* Bytes of the block, which is checked to be one. */
@@ -213,6 +215,8 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     free(p);
     return q;
 }
+
+OAKI_LIBC_NAME(realloc);
 
 OAKI_EXPORT void *reallocarray(void *p, size_t count, size_t size)
 {

@@ -29,6 +29,15 @@
 
 #define OAKI_EXPORT __attribute__((visibility("default")))
 
+/* What glibc's function is called where the usual name is taken. In the file that defines it. */
+#if __has_attribute(copy)
+#define OAKI_COPY(name) __attribute__((copy(name)))
+#else
+#define OAKI_COPY(name)
+#endif
+#define OAKI_LIBC_NAME(name)                                                                       \
+    OAKI_EXPORT OAKI_COPY(name) extern __typeof__(name) __libc_##name __attribute__((alias(#name)))
+
 /* The calling thread's. */
 typedef struct oaki_mine {
     unsigned quiet; /* depth: what is allocated is not the program's */

@@ -158,6 +158,38 @@ static void aligned(void)
     free(p);
 }
 
+/* Of these little is there at a time: the addresses are. */
+static void aligned_much(void)
+{
+    void *p = memalign(some((size_t)2 << 30), 100), *q = memalign(some((size_t)3 << 30), 100);
+    CHECK(is_aligned(p, (size_t)2 << 30) && is_aligned(q, (size_t)4 << 30));
+    free(p);
+    free(q);
+    errno = 0;
+    CHECK(!memalign(some((size_t)1 << 62), 100) && errno == ENOMEM);
+    errno = 0;
+    CHECK(!memalign(huge(100), 100) && errno == EINVAL);
+}
+
+/* glibc's other names are of the same malloc. */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t align, size_t n);
+void __libc_free(void *p);
+
+static void other_names(void)
+{
+    free(__libc_malloc(100));
+    free(__libc_calloc(10, 10));
+    void *p = __libc_realloc(malloc(100), 10000);
+    CHECK(malloc_usable_size(p) >= 10000);
+    __libc_free(p);
+    p = __libc_memalign(256, 100);
+    CHECK(is_aligned(p, 256));
+    free(p);
+}
+
 static void errno_stays(void)
 {
     errno = E2BIG;
@@ -206,6 +238,8 @@ int main(void)
     too_much();
     resizing();
     aligned();
+    aligned_much();
+    other_names();
     errno_stays();
     model();
     return failed;
