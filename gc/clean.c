@@ -8,26 +8,52 @@
 #include "mark.h"
 #include "runtime/track.h"
 
-#define SHARED ((size_t)64 << 10)
+#define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
+#define BATCH 64                 /* words */
 
 static bool is_marked(size_t slot)
 {
     return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
 }
 
-static void clean_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+/* No branch on whether a word is a pointer, or leads to what is marked; nor is a bit waited for
+ * before the next is asked for. */
+OAKI_NO_ASAN void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
-    oaki_mark_part(m, slot, size, lo, hi);
-    m->scanned += (OAKI_MIN(slot + size, hi) - OAKI_MAX(slot, lo)) / sizeof(uintptr_t);
+    uint64_t *const *plane = oaki_the_heap.mark;
+    const uintptr_t base = m->base;
+    const size_t used = m->used;
+    size_t found[BATCH], looked = 0;
+    if (used == 0) return; /* there are no bits */
+    for (const uintptr_t *stop; p < end; p = stop) {
+        size_t n = 0;
+        stop = end - p > BATCH ? p + BATCH : end;
+        for (const uintptr_t *q = p; q < stop; q++) {
+            size_t off = *q - base, in = off < used, at = in ? off : 0;
+            found[n] = off;
+            n += in & ~(*oaki_mark_word(plane, at) >> oaki_mark_shift(at));
+            looked += in;
+        }
+        for (size_t i = 0; i < n; i++) oaki_mark_push(m, base + found[i]);
+    }
+    m->scanned += looked;
+}
+
+/* Of the objects of `size` bytes at 16 times each bit of `starts` from offset `off`, up to hi. */
+static void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi)
+{
+    for (; starts; starts &= starts - 1) {
+        uintptr_t p = m->base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
+        oaki_mark_sift(m, (const uintptr_t *)p,
+                       (const uintptr_t *)OAKI_MIN(p + size, m->base + hi));
+    }
 }
 
 /* In a stop, a piece of a large object is for all workers. */
 static bool share(oak_marker *m, size_t lo, size_t hi)
 {
     const char *base = (const char *)m->base;
-    if (m->beside || hi < lo + SHARED || !oaki_ranges_add(base + lo, base + hi)) return false;
-    m->scanned += (hi - lo) / sizeof(uintptr_t);
-    return true;
+    return !m->beside && lo + SHARED <= hi && oaki_ranges_add(base + lo, base + hi);
 }
 
 /* An object may be on pages of several calls; a function marks all of it each time. Most pages of a
@@ -37,17 +63,14 @@ static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, s
     const oaki_class *c = &oaki_classes[cls];
     const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
     size_t i = ((lo - first) * c->magic) >> 32, slot = first + i * c->size;
-    if (i < c->nslots && slot < lo && is_marked(slot)) clean_part(m, slot, c->size, lo, hi);
+    if (i < c->nslots && slot < lo && is_marked(slot)) oaki_mark_part(m, slot, c->size, lo, hi);
     if (oaki_mark_none(lo >> OAKI_PAGE_SHIFT)) return;
     for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
         uint64_t x = oaki_the_heap.alloc[w] & *starts;
         if (x) x &= oaki_mark_gather(w);
-        if (x && !typed) {
-            oaki_mark_scan_slots(m, w << 10, x, c->size, hi);
-            m->scanned += oaki_popcount(x) * c->size / sizeof(uintptr_t);
-        }
+        if (x && !typed) sift_slots(m, w << 10, x, c->size, hi);
         for (; x && typed; x &= x - 1)
-            clean_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
+            oaki_mark_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
     }
 }
 
@@ -70,7 +93,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
         if (kind != OAKI_SCAN || !share(m, lo, OAKI_MIN(hi, first + size)))
-            clean_part(m, first, size, lo, hi);
+            oaki_mark_part(m, first, size, lo, hi);
     }
 }
 

@@ -62,10 +62,12 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
     const char *p = (const char *)m->base + slot;
     const oaki_span *s = oaki_span_of_offset(slot);
     size_t from = lo > slot ? lo - slot : 0, to = OAKI_MIN(hi - slot, size);
-    if (s->kind == OAKI_TYPED)
-        scan_typed(m, type_id(s, slot), p, size, from, to);
-    else
-        oaki_mark_scan(m, p + from, p + to);
+    if (s->kind != OAKI_TYPED) {
+        oaki_mark_sift(m, (const uintptr_t *)(p + from), (const uintptr_t *)(p + to));
+        return;
+    }
+    scan_typed(m, type_id(s, slot), p, size, from, to);
+    m->scanned += (to - from) / sizeof(uintptr_t);
 }
 
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)

@@ -371,23 +371,23 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     uint64_t cpu1 = oaki_os_cpu_ns();
     stopped_part(&c, why, &at);
     uint64_t cpu2 = oaki_os_cpu_ns();
-    oaki_world_start(t);
-    end_phase(&c, OAKI_PHASE_START, &at);
-    oaki_helpers_release();
     c.end = at;
+    oaki_world_start(t);
+    end_phase(&c, OAKI_PHASE_START, &c.end);
+    oaki_helpers_release();
+    oaki_mark_trim();
     c.stop_cpu = cpu1 - cpu0;
-    uint64_t cpu3 = oaki_os_cpu_ns();
-    c.cpu = cpu3 - cpu0 - c.verify_cpu;
-    c.cpu_end = cpu3;
+    c.cpu_end = oaki_os_cpu_ns();
+    c.cpu = c.cpu_end - cpu0 - c.verify_cpu;
     if (c.first_begin) c.beside = oaki_beside_cpu();
-    if (c.first_begin) c.between = oaki_beside_root_stops();
-    c.first += c.between;
+    if (c.first_begin) c.first += c.between = oaki_beside_stops();
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);
     if (c.first_begin) pace_beside(&c);
     bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
-    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, cpu3, own ? c.cpu + c.beside : 0);
+    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, c.cpu_end,
+                    own ? c.cpu + c.beside : 0);
     note_times(&c, cpu2 - cpu1 - c.verify_cpu);
     note_after(&c);
     gc.start_told = false;

@@ -87,18 +87,23 @@ OAKI_INLINE void load_stack(hot *h, oak_marker *m)
     h->hi = c ? c->entry + OAKI_CHUNK_ENTRIES : NULL;
 }
 
+OAKI_INLINE void reload(hot *h, oak_marker *m)
+{
+    h->head = m->head;
+    h->tail = m->tail;
+    h->first = m->first;
+    h->last = m->last;
+    load_stack(h, m);
+}
+
 OAKI_INLINE hot load(oak_marker *m)
 {
     hot h = {
         .base = m->base, .used = m->used, .pte = oaki_the_heap.pte, .plane = oaki_the_heap.mark
     };
     h.queue = m->queue;
-    h.head = m->head;
-    h.tail = m->tail;
     h.line = m->line;
-    h.first = m->first;
-    h.last = m->last;
-    load_stack(&h, m);
+    reload(&h, m);
     return h;
 }
 
@@ -204,17 +209,6 @@ OAKI_NO_ASAN void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi)
     save(&h, m);
 }
 
-OAKI_NO_ASAN void oaki_mark_scan_slots(oak_marker *m, size_t off, uint64_t starts, size_t size,
-                                       size_t hi)
-{
-    hot h = load(m);
-    for (; starts; starts &= starts - 1) {
-        uintptr_t p = h.base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
-        put_words(&h, m, (void *)p, (void *)OAKI_MIN(p + size, h.base + hi));
-    }
-    save(&h, m);
-}
-
 OAKI_NOINLINE void oaki_mark_push_slowly(oak_marker *m, uintptr_t word)
 {
     hot h = load(m);
@@ -229,11 +223,7 @@ static OAKI_NOINLINE void mark_special(hot *h, oak_marker *m, size_t slot)
 {
     save(h, m);
     oaki_mark_object(m, (char *)h->base + slot);
-    h->head = m->head;
-    h->tail = m->tail;
-    h->first = m->first;
-    h->last = m->last;
-    load_stack(h, m);
+    reload(h, m);
 }
 
 static OAKI_NOINLINE void mark_large(hot *h, oak_marker *m, size_t page, bool shared)
@@ -514,6 +504,18 @@ static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
     return m->shared_bits == shared && m->scanned < m->until;
 }
 
+/* Until there is enough for a batch. */
+static OAKI_NOINLINE void sift_range(hot *h, oak_marker *m)
+{
+    save(h, m);
+    while (m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD) {
+        const char *lo = m->range_lo;
+        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
+        oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)m->range_lo);
+    }
+    reload(h, m);
+}
+
 /* The queue has run low: get words from the stack, from a range, or from the delay line. false:
  * there are none. */
 OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
@@ -525,10 +527,8 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(hot *h, oak_marker *m)
         return true;
     }
     if (m->range_lo < m->range_hi) {
-        const char *lo = m->range_lo;
-        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
-        put_words(h, m, (const uintptr_t *)lo, (const uintptr_t *)m->range_lo);
-        return true;
+        sift_range(h, m);
+        if (h->tail != h->head) return true;
     }
     leave(h, m, 0);
     if (h->tail != h->head) return true;

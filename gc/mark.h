@@ -48,7 +48,7 @@ struct oak_marker {
     bool in_order;
     unsigned looked, stray, rest, patience;
     bool shared_bits;         /* others change M too: it is changed atomically */
-    bool beside;              /* the program runs meanwhile (concurrent.c) */
+    bool beside;              /* the program runs meanwhile (piece.c) */
     size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
@@ -82,8 +82,10 @@ unsigned oaki_workers_count(void);
 void oaki_workers_spawn(void);
 bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
-/* after a mark: give chunk memory beyond a little back */
+/* After a mark: all chunks are free. */
 void oaki_mark_release(void);
+/* Chunk memory beyond a little goes back to the system. No mark is under way, gc_lock is held. */
+void oaki_mark_trim(void);
 
 /* ---- mark.c ---- */
 
@@ -102,9 +104,8 @@ void oaki_clean(size_t from, size_t to, void *ctx);
  * to stand. World stopped. */
 void oaki_mark_left_out(oak_marker *m);
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
-/* The same for objects of `size` bytes at offsets off + 16 * each bit of `starts`, up to offset
- * hi. */
-void oaki_mark_scan_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi);
+/* The same, where most words lead to marked objects; whole words. (clean.c) */
+void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
 /* contents.c: queue what the object that begins at p refers to, as its kind and type say */
 void oaki_mark_object(oak_marker *m, char *p);
 /* have ready what that takes for the small object whose slot is there */

@@ -43,8 +43,10 @@ static struct {
     oaki_mark_chunk *free;
     size_t nranges;
     range ranges[RANGES];
-    /* all that was mapped, by the first chunk of each, which is used for nothing else */
-    oaki_mark_chunk *batches;
+    /* all that was mapped, by the first chunk of each, which is used for nothing else; what lies
+     * before place `at` of `cut` has been taken */
+    oaki_mark_chunk *batches, *last, *cut;
+    size_t at;
     size_t nbatches, mapped; /* bytes */
     size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
@@ -75,36 +77,42 @@ static void unlock(void)
 
 /* ---- chunks ---- */
 
-/* Cut a batch into chunks; the first is its link. */
-static void cut_batch(oaki_mark_chunk *batch)
+static oaki_mark_chunk *map_batch(void)
 {
-    for (size_t i = 1; (i + 1) * sizeof *batch <= batch->n; i++) {
-        batch[i].next = shared.free;
-        shared.free = &batch[i];
+    size_t size = shared.nbatches < KEEP_BATCHES ? BATCH : HUGE_BATCH;
+    oaki_mark_chunk *batch = oaki_os_map(size);
+    if (!batch) return NULL;
+    if (size == HUGE_BATCH && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
+    batch->n = size;
+    batch->next = NULL;
+    shared.mapped += size;
+    shared.nbatches++;
+    if (shared.last) shared.last->next = batch;
+    else shared.batches = batch;
+    return shared.last = batch;
+}
+
+/* The next one of the batch that is being cut, or of the one behind it. A batch's first chunk is
+ * its link. */
+static oaki_mark_chunk *cut_chunk(void)
+{
+    if (!shared.cut || (shared.at + 1) * sizeof *shared.cut > shared.cut->n) {
+        oaki_mark_chunk *batch = shared.cut ? shared.cut->next : shared.batches;
+        if (!batch && !(batch = map_batch())) return NULL;
+        shared.cut = batch;
+        shared.at = 1;
     }
+    return &shared.cut[shared.at++];
 }
 
 static oaki_mark_chunk *new_chunk_locked(void)
 {
     size_t limit = (size_t)oaki_debug_switches.markstack * shared.nworkers;
     if (limit && shared.ntaken >= limit) return NULL;
-    if (!shared.free) {
-        size_t size = shared.nbatches < KEEP_BATCHES ? BATCH : HUGE_BATCH;
-        oaki_mark_chunk *batch = oaki_os_map(size);
-        if (!batch) return NULL;
-        if (size == HUGE_BATCH && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
-        batch->n = size;
-        shared.mapped += size;
-        batch->next = shared.batches;
-        shared.batches = batch;
-        shared.nbatches++;
-        cut_batch(batch);
-    }
     oaki_mark_chunk *c = shared.free;
-    if (c) {
-        shared.free = c->next;
-        shared.ntaken++;
-    }
+    if (c) shared.free = c->next;
+    else c = cut_chunk();
+    if (c) shared.ntaken++;
     return c;
 }
 
@@ -143,10 +151,16 @@ size_t oaki_mark_stack_bytes(void)
     return shared.mapped + sizeof shared;
 }
 
-/* All chunks are free now: their batches are cut anew. */
+/* All chunks are free now: their batches are to be cut anew. */
 void oaki_mark_release(void)
 {
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].top = NULL;
+    shared.free = shared.cut = NULL;
+    shared.ntaken = 0;
+}
+
+void oaki_mark_trim(void)
+{
     size_t keep = OAKI_MAX(KEEP_BATCHES * BATCH, oaki_workers_bytes() / KEEP_SHARE);
     for (; shared.mapped > keep; shared.nbatches--) {
         oaki_mark_chunk *batch = shared.batches;
@@ -154,9 +168,7 @@ void oaki_mark_release(void)
         shared.mapped -= batch->n;
         oaki_os_release(batch, batch->n);
     }
-    shared.free = NULL;
-    shared.ntaken = 0;
-    for (oaki_mark_chunk *b = shared.batches; b; b = b->next) cut_batch(b);
+    if (!shared.batches) shared.last = NULL;
 }
 
 void oaki_workers_discard(void)
@@ -325,7 +337,6 @@ bool oaki_mark_take(oak_marker *m)
     }
     range r;
     if (!take_range(&r)) return false;
-    m->scanned += (size_t)(r.hi - r.lo) / 512; /* most words of a range are no pointers */
     if (oaki_others_hungry()) (void)anybody_there(m);
     oaki_mark_range_lazily(m, r.lo, r.hi);
     return true;

@@ -1,0 +1,161 @@
+/* piece.c - the pieces of a mark beside the program: a tenth of a millisecond each, inside
+ * oaki_enter, so that every stop finds the marker at rest between two of them, and a fork too.
+ * Whoever else collects meanwhile ends the mark with its own stop; it is found out before the next
+ * piece.
+ *
+ * Owns: how far the mark has come that is under way, and what it has cost.
+ * Lock: `marker` for worker 0 while the world runs. */
+#include "piece.h"
+
+#include "mark.h"
+#include "runtime/os.h"
+
+#define WORDS ((size_t)8192) /* marked at a time */
+#define LONG_NS 2000000u     /* the program has no more between two stops */
+
+static struct {
+    unsigned int state; /* AO_int: oaki_beside */
+    AO_t cycle;         /* oaki_heap.cycle of the one that is under way */
+    AO_t worked;        /* nanoseconds of processors, by whoever */
+    AO_t done;          /* words that have been looked at */
+    uint64_t stops_ns;  /* in stops between the first and the last */
+    oaki_lock marker;
+} self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
+
+oaki_beside oaki_beside_state(void)
+{
+    return (oaki_beside)AO_int_load_acquire(&self.state);
+}
+
+void oaki_pieces_state(oaki_beside state)
+{
+    if (state == OAKI_BESIDE_NONE) AO_store(&self.done, 0);
+    AO_int_store_release(&self.state, (unsigned)state);
+}
+
+void oaki_pieces_begin(void)
+{
+    AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
+    AO_store(&self.worked, 0);
+    AO_store(&self.done, 0);
+    self.stops_ns = 0;
+    oaki_pieces_state(OAKI_BESIDE_BEGUN);
+}
+
+size_t oaki_pieces_cycle(void)
+{
+    return AO_load(&self.cycle);
+}
+
+bool oaki_pieces_go_on(void)
+{
+    return oaki_beside_state() != OAKI_BESIDE_NONE &&
+           AO_load(&oaki_the_heap.cycle) == AO_load(&self.cycle);
+}
+
+uint64_t oaki_beside_stops(void)
+{
+    return self.stops_ns;
+}
+
+uint64_t oaki_beside_cpu(void)
+{
+    return AO_load(&self.worked);
+}
+
+size_t oaki_pieces_done(void)
+{
+    return AO_load(&self.done);
+}
+
+/* ---- a step ---- */
+
+static oaki_step whole(void)
+{
+    return (oaki_step){ 0, AO_load(&oaki_the_heap.used) };
+}
+
+static bool work(oaki_piece *piece, oaki_step *s)
+{
+    uint64_t cpu = oaki_os_thread_cpu_ns();
+    bool more = piece(s);
+    oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
+    return more;
+}
+
+static bool work_running(oaki_piece *piece, oaki_step *s, bool *more)
+{
+    oaki_thread *t = oaki_enter();
+    bool mine = oaki_pieces_go_on();
+    oaki_lock_acquire(&self.marker);
+    *more = mine && work(piece, s);
+    oaki_lock_release(&self.marker);
+    oaki_leave(t);
+    return mine;
+}
+
+/* Noinline, and the context saved in it: as oaki_gc_collect. */
+static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *more, unsigned part)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool mine = t && oaki_pieces_go_on();
+    uint64_t at = oaki_os_now_ns();
+    *more = mine && work(piece, s);
+    at = oaki_os_now_ns() - at;
+    self.stops_ns += at;
+    if (t) oaki_gc_stop_end(t);
+    if (*more) oaki_os_sleep_ns((unsigned)OAKI_MIN(at / part, LONG_NS));
+    return mine;
+}
+
+bool oaki_pieces(oaki_piece *piece)
+{
+    oaki_step s = whole();
+    for (bool more = true; more;)
+        if (!work_running(piece, &s, &more)) return false;
+    return true;
+}
+
+bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)
+{
+    oaki_step s = whole();
+    for (bool more = true; more;)
+        if (!work_stopped(piece, &s, &more, part)) return false;
+    return true;
+}
+
+/* ---- marking ---- */
+
+void oaki_workers_reach(void)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (unsigned i = 0; i < oaki_workers_count(); i++) oaki_worker(i)->used = used;
+}
+
+bool oaki_piece_mark(oaki_step *s)
+{
+    (void)s;
+    oak_marker *m = oaki_worker(0);
+    oaki_workers_reach();
+    bool more = oaki_mark_some(m, WORDS);
+    AO_store(&self.done, m->scanned);
+    return more;
+}
+
+bool oaki_piece_mark_instead(void)
+{
+    if (oaki_beside_state() != OAKI_BESIDE_MARKING || !oaki_lock_try(&self.marker)) return false;
+    bool more = oaki_beside_state() == OAKI_BESIDE_MARKING && work(oaki_piece_mark, NULL);
+    oaki_lock_release(&self.marker);
+    return more;
+}
+
+static void after_fork(void)
+{
+    oaki_lock_reset(&self.marker);
+}
+
+void oaki_pieces_init(void)
+{
+    oaki_fork_register(after_fork);
+}

@@ -1,0 +1,54 @@
+/* piece.h - what a mark beside the program is made of: steps that are done in pieces. What beside.c
+ * and rounds.c, which looks at written pages, share. */
+#ifndef OAKI_PIECE_H
+#define OAKI_PIECE_H
+
+#include "beside.h"
+
+/* A step goes through [at, end), offsets in the range, in a way that its piece knows. */
+typedef struct oaki_step {
+    size_t at, end;
+} oaki_step;
+
+/* A short part of it. true when there is more to do. */
+typedef bool oaki_piece(oaki_step *s);
+
+void oaki_pieces_init(void);
+/* The first stop: the mark that is under way is that of the cycle that begins now. */
+void oaki_pieces_begin(void);
+void oaki_pieces_state(oaki_beside state);
+/* oaki_heap.cycle of that one. */
+size_t oaki_pieces_cycle(void);
+/* It is still that one: nobody else has ended it. */
+bool oaki_pieces_go_on(void);
+
+/* All of a step, a piece at a time while the program runs, under the marker's lock, for worker 0.
+ * false: somebody else ended the mark. Outside of oaki_enter. */
+bool oaki_pieces(oaki_piece *piece);
+/* The same in short stops, a piece each; between two of them the program has 1/part of the time. */
+bool oaki_pieces_stopped(oaki_piece *piece, unsigned part);
+
+/* As much of marking as a piece is. Worker 0 is the caller's. */
+oaki_piece oaki_piece_mark;
+/* The same for who allocates, if nobody else is at it. Is there more? */
+bool oaki_piece_mark_instead(void);
+/* Words of the mark that have been looked at, about. Anybody may ask. */
+size_t oaki_pieces_done(void);
+
+/* Words count up to where the heap ends now. Before this no word was read that led to what it has
+ * grown by since, unless on a page that is written and will be looked at. */
+void oaki_workers_reach(void);
+
+/* ---- rounds.c ---- */
+
+void oaki_rounds_begin(bool minor);
+/* Look at what was written, until little is left. false: somebody else ended the mark. */
+bool oaki_rounds(uint64_t begun_ns);
+/* Written pages were not told at some time: all counts as written. */
+bool oaki_rounds_refused(void);
+/* Pages that were protected for it. */
+size_t oaki_rounds_taken(void);
+/* What is being allocated from is forgotten: it may be protected by now. */
+void oaki_rounds_forget(void);
+
+#endif

@@ -1,0 +1,210 @@
+/* rounds.c - looking again at the pages that the program writes while it is being marked, until so
+ * few are left that the stop for them is short (docs/concurrent.md).
+ *
+ * A round protects the written pages again, and then looks at the words that marked objects have on
+ * them. The shorter a round, the fewer pages are written meanwhile, unless the program writes them
+ * as fast as they are looked at. Then they are looked at in short stops, by all workers, and the
+ * program has little time between two of them, until a round has little to do.
+ * What the roots refer to is asked for once more before that: what was allocated since the first
+ * stop may hang on them.
+ *
+ * Owns: the round that is under way; where the program allocates from meanwhile.
+ * Lock: as the pieces that it is done in. Bound: a piece is CLEAN bytes of written pages while the
+ * program runs, and about SLICE_NS in a stop, and what is marked from there. */
+#include "piece.h"
+
+#include "mark.h"
+#include "runtime/os.h"
+#include "runtime/written.h"
+#include "watch.h"
+
+#define CLEAN ((size_t)2 << 20)       /* bytes of the range whose written pages a piece looks at */
+#define SPARSE 8192                   /* fewer written pages than this: more bytes at a time */
+#define SPARSE_CLEAN ((size_t)128 << 20)
+#define FEW_WORDS ((size_t)1 << 16)   /* to look at, that are left to the last stop */
+#define ROUNDS 16                     /* at most */
+#define ROOT_STOPS 3                  /* for the roots alone, at most */
+#define LONG_NS 2000000u              /* a mark that takes less has none of them */
+#define SLICE_NS 700000u              /* a stop for a part of a round */
+#define LEAST_PAGES ((size_t)64)      /* looked at in one */
+#define MOST_PAGES ((size_t)4096)
+#define MOST_STEP ((size_t)8 << 20)   /* bytes asked about at a time in a stop */
+#define PART 4                        /* of the time, for the program between stops: 1/4 at first */
+#define LEAST_PART 16
+#define REGION ((size_t)256 << 10)    /* bytes that lose their protection where one allocates */
+#define REGIONS 64
+
+static struct {
+    size_t written; /* pages that the round has found so far */
+    size_t taken;   /* pages that were protected, by all rounds */
+    size_t step;    /* bytes that are asked about at a time */
+    size_t pages;   /* that a stop is to look at */
+    bool refused;
+    AO_t released[REGIONS]; /* regions + 1 that are being allocated from */
+} self;
+
+/* ---- pieces ---- */
+
+static void clean_run(size_t from, size_t to, void *ctx)
+{
+    oaki_workers_reach(); /* after these pages were protected */
+    oaki_clean(from, to, ctx);
+}
+
+static void take(oaki_step *s)
+{
+    size_t to = OAKI_MIN(s->at + self.step, s->end);
+    size_t n = oaki_watch_take(s->at, to, true, clean_run, oaki_worker(0));
+    if (n == SIZE_MAX) {
+        self.refused = true;
+    } else {
+        self.written += n;
+        self.taken += n;
+    }
+    s->at = to;
+}
+
+static bool clean_piece(oaki_step *s)
+{
+    if (s->at >= s->end) return false;
+    take(s);
+    (void)oaki_piece_mark(s);
+    return true;
+}
+
+/* How many pages the next stop is to look at, as this one looked at n. */
+static void learn(size_t n, uint64_t ns)
+{
+    if (n == 0 || ns == 0) return;
+    size_t pages = (size_t)((double)n * SLICE_NS / (double)ns);
+    self.pages = OAKI_MAX(OAKI_MIN(OAKI_MIN(pages, 2 * self.pages), MOST_PAGES), LEAST_PAGES);
+}
+
+static bool clean_in_stop(oaki_step *s)
+{
+    oak_marker *m = oaki_worker(0);
+    uint64_t begun = oaki_os_now_ns();
+    size_t before = self.written;
+    m->beside = false;
+    while (s->at < s->end && self.written - before < self.pages &&
+           oaki_os_now_ns() - begun < SLICE_NS / 2)
+        take(s);
+    oaki_mark_drain();
+    m->beside = m->shared_bits = true;
+    learn(self.written - before, oaki_os_now_ns() - begun);
+    return s->at < s->end;
+}
+
+/* What has been allocated since the first stop is marked before the last one then. */
+static bool queue_roots(oaki_step *s)
+{
+    (void)s;
+    oaki_workers_reach();
+    oaki_cycle_queue_roots();
+    return false;
+}
+
+/* ---- rounds ---- */
+
+/* What a look at the pages of a round has cost, in words; most pages that are being allocated from
+ * cost a look at their bits. */
+static size_t cost(size_t scanned)
+{
+    return oaki_workers_scanned() - scanned + self.written * 8;
+}
+
+static size_t begin_round(void)
+{
+    self.written = 0;
+    oaki_rounds_forget();
+    return oaki_workers_scanned();
+}
+
+static bool hardly_shrinks(size_t now, size_t before)
+{
+    return now > before / 4 * 3;
+}
+
+/* While the program runs. *rest: words that the last round looked at. */
+static bool clean(size_t *rest)
+{
+    size_t before = SIZE_MAX;
+    self.step = CLEAN;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t scanned = begin_round();
+        if (!oaki_pieces(clean_piece) || !oaki_pieces(oaki_piece_mark)) return false;
+        *rest = cost(scanned);
+        if (*rest <= FEW_WORDS || hardly_shrinks(*rest, before)) break;
+        self.step = self.written < SPARSE ? SPARSE_CLEAN : CLEAN;
+        before = *rest;
+    }
+    return true;
+}
+
+/* In short stops. The program has less and less of the time where that has no end. */
+static bool clean_in_stops(void)
+{
+    size_t before = SIZE_MAX;
+    unsigned part = PART;
+    self.pages = LEAST_PAGES;
+    self.step = LEAST_PAGES * OAKI_PLANE_WORD;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t scanned = begin_round();
+        if (!oaki_pieces_stopped(clean_in_stop, part)) return false;
+        size_t now = cost(scanned);
+        if (now <= FEW_WORDS) break;
+        if (hardly_shrinks(now, before) && (part *= 2) > LEAST_PART) break;
+        size_t each = AO_load(&oaki_the_heap.used) / (self.written + 1) * LEAST_PAGES;
+        self.step = OAKI_ALIGN_DOWN(OAKI_MIN(each, MOST_STEP), OAKI_PAGE) + OAKI_PAGE;
+        before = now;
+    }
+    return true;
+}
+
+bool oaki_rounds(uint64_t begun_ns)
+{
+    size_t rest;
+    if (!clean(&rest)) return false;
+    for (unsigned n = 0; n < ROOT_STOPS; n++) {
+        size_t scanned = oaki_workers_scanned();
+        if (oaki_os_now_ns() - begun_ns < LONG_NS) break;
+        if (!oaki_pieces_stopped(queue_roots, 1) || !oaki_pieces(oaki_piece_mark)) return false;
+        if (oaki_workers_scanned() - scanned <= FEW_WORDS) break;
+        if (!clean(&rest)) return false;
+    }
+    return rest <= FEW_WORDS ? oaki_pieces_go_on() : clean_in_stops();
+}
+
+void oaki_rounds_begin(bool minor)
+{
+    self.refused = false;
+    self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
+    oaki_rounds_forget();
+}
+
+bool oaki_rounds_refused(void)
+{
+    return self.refused;
+}
+
+size_t oaki_rounds_taken(void)
+{
+    return self.taken;
+}
+
+/* ---- allocated meanwhile ---- */
+
+void oaki_rounds_forget(void)
+{
+    for (size_t i = 0; i < REGIONS; i++) AO_store(&self.released[i], 0);
+}
+
+/* Releasing is always safe: what is released counts as written. */
+void oaki_gc_will_write(size_t off, size_t bytes)
+{
+    size_t region = off / REGION, to = OAKI_ALIGN_UP(off + bytes, REGION);
+    AO_t *place = &self.released[region % REGIONS];
+    if (oaki_beside_state() == OAKI_BESIDE_NONE || AO_load(place) == region + 1) return;
+    AO_store(place, region + 1);
+    oaki_written_release(region * REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
+}
