@@ -265,9 +265,9 @@ static int read_objects(oaki_thread *t, objects *to)
 {
     for (bool done = false; !done;) {
         reading r = { .to = to, .first = true };
-        if (t) oaki_stop_block(t);
+        oaki_loader_begin(t);
         done = read_once(&r);
-        if (t) oaki_stop_unblock(t);
+        oaki_loader_end(t);
         if (reserve(to, r.copies) != 0) return -1;
     }
     return 0;
@@ -316,9 +316,9 @@ static bool needs_reading(oaki_thread *t)
 {
     if (AO_int_load(&known.stale)) return true;
     if (known.debug && AO_load(&known.modules) == 0) return false;
-    oaki_stop_block(t);
+    oaki_loader_begin(t);
     bool same = dl_iterate_phdr(unchanged, NULL) == 1;
-    oaki_stop_unblock(t);
+    oaki_loader_end(t);
     return !same;
 }
 

@@ -10,7 +10,8 @@
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
  * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
- *             oaki_leave or oaki_fork_hold and _release, and all locks are taken.
+ *             oaki_leave or oaki_fork_hold and _release, and all locks are taken; and if it is to
+ *             be had in 0.2 s, none has the loader's lock in our name.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
@@ -25,10 +26,13 @@ unsigned int oaki_fork_gate;
 
 #define CHILD_MAX 16
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
+#define LOADER_NAP_NS 20000 /* for those who ask the loader; of these at most: */
+#define LOADER_NAPS 10000
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
     unsigned int held_off; /* AO_int: threads that a fork waits for */
+    unsigned int asking;   /* AO_int: threads that have the loader's lock, or wait for it */
     void (*child[CHILD_MAX])(void);
     size_t nchild;
 } forking;
@@ -79,6 +83,26 @@ void oaki_fork_release(void)
         oaki_futex_wake(&forking.held_off, 1);
 }
 
+/* As oaki_fork_hold, but a fork doesn't wait for ever: who has the loader's lock may be at the
+ * gate, if it is the program that goes through what is loaded, and allocates there. */
+void oaki_loader_begin(oaki_thread *t)
+{
+    if (t) oaki_stop_block(t);
+    for (;;) {
+        AO_int_fetch_and_add_full(&forking.asking, 1);
+        unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
+        if (OAKI_LIKELY(gate == 0)) return;
+        AO_int_fetch_and_sub1_full(&forking.asking);
+        pass_gate(gate);
+    }
+}
+
+void oaki_loader_end(oaki_thread *t)
+{
+    AO_int_fetch_and_sub1_full(&forking.asking);
+    if (t) oaki_stop_unblock(t);
+}
+
 /* ---- helpers ---- */
 
 /* Stops that wait for helpers. A helper that does piece after piece would take the lock again
@@ -120,6 +144,8 @@ static void close_gate(oaki_thread *t)
     unsigned int n;
     while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
         oaki_futex_wait(&forking.held_off, n, 0);
+    for (n = 0; n < LOADER_NAPS && AO_int_load_acquire(&forking.asking) != 0; n++)
+        oaki_os_sleep_ns(LOADER_NAP_NS);
 }
 
 static void open_gate(void)
@@ -236,6 +262,7 @@ static void child_of_all(void)
     oaki_lock_release(&h->threads_lock);
     oaki_stop_child();
     AO_int_store(&forking.held_off, 0);
+    AO_int_store(&forking.asking, 0);
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_lock_reset(&h->gc_lock);
     leave(t);

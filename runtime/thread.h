@@ -222,6 +222,11 @@ void oaki_thread_mask_signals(void);
 void oaki_fork_hold(void);
 void oaki_fork_release(void);
 
+/* Around a call of dl_iterate_phdr, whose lock a child would find locked for ever: no fork comes in
+ * between. t, which may be NULL, counts as stopped meanwhile, its context saved. */
+void oaki_loader_begin(oaki_thread *t);
+void oaki_loader_end(oaki_thread *t);
+
 /* No stop halts a helper, so its pieces of work on the heap, one at a time and small, go between
  * begin and end: neither a stop nor a fork comes in between. */
 void oaki_helper_begin(void);

@@ -5,8 +5,12 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Suite *suite_gc_fork_gc(void);
 
@@ -140,6 +144,57 @@ START_TEST(with_all_of_the_runtimes_own_threads)
 }
 END_TEST
 
+/* ---- beside a collection that asks the loader what is loaded ---- */
+
+/* The program keeps its own loading and its forks apart, as it has to. */
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+
+static void *load_and_collect(void *arg)
+{
+    while (!AO_load_acquire(&stop)) {
+        pthread_mutex_lock(&loading);
+        void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
+        pthread_mutex_unlock(&loading);
+        oak_collect();
+        pthread_mutex_lock(&loading);
+        if (!lib || dlclose(lib) != 0) AO_store(&wrong, 1);
+        pthread_mutex_unlock(&loading);
+        oak_collect();
+    }
+    return arg;
+}
+
+static int nothing(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)info;
+    (void)size;
+    (void)arg;
+    return 0;
+}
+
+START_TEST(no_child_finds_the_loader_locked_by_a_collection)
+{
+    pthread_t id;
+    test_heap_start(test_config());
+    ck_assert_int_eq(pthread_create(&id, NULL, load_and_collect, NULL), 0);
+    for (size_t i = 0, n = test_scale(2000); i < n; i++) {
+        pthread_mutex_lock(&loading);
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(30);
+            (void)dl_iterate_phdr(nothing, NULL);
+            _exit(0);
+        }
+        pthread_mutex_unlock(&loading);
+        int status = test_wait_child(pid);
+        ck_assert_msg(status == 0, "child %zu: status %x", i, (unsigned)status);
+    }
+    AO_store_release(&stop, 1);
+    test_join(id);
+    ck_assert_uint_eq(AO_load(&wrong), 0);
+}
+END_TEST
+
 Suite *suite_gc_fork_gc(void)
 {
     Suite *s = suite_create("gc/fork_gc");
@@ -147,6 +202,7 @@ Suite *suite_gc_fork_gc(void)
     if (!test_breaks_asan()) { /* others may be in malloc at the fork */
         tcase_add_test(c, the_child_of_a_busy_program_works);
         tcase_add_test(c, with_all_of_the_runtimes_own_threads);
+        tcase_add_test(c, no_child_finds_the_loader_locked_by_a_collection);
     }
     suite_add_tcase(s, c);
     return s;
