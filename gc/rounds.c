@@ -113,6 +113,12 @@ static size_t cost(size_t scanned)
     return oaki_workers_scanned() - scanned + self.written * 8;
 }
 
+/* So little that it is left to the last stop. With OAKUM_DEBUG=beside=2 nothing is. */
+static bool is_little(size_t words)
+{
+    return words <= (oaki_debug_switches.beside > 1 ? 0 : FEW_WORDS);
+}
+
 static size_t begin_round(void)
 {
     self.written = 0;
@@ -134,7 +140,7 @@ static bool clean(size_t *rest)
         size_t scanned = begin_round();
         if (!oaki_pieces(clean_piece) || !oaki_pieces(oaki_piece_mark)) return false;
         *rest = cost(scanned);
-        if (*rest <= FEW_WORDS || hardly_shrinks(*rest, before)) break;
+        if (is_little(*rest) || hardly_shrinks(*rest, before)) break;
         self.step = self.written < SPARSE ? SPARSE_CLEAN : CLEAN;
         before = *rest;
     }
@@ -152,7 +158,7 @@ static bool clean_in_stops(void)
         size_t scanned = begin_round();
         if (!oaki_pieces_stopped(clean_in_stop, part)) return false;
         size_t now = cost(scanned);
-        if (now <= FEW_WORDS) break;
+        if (is_little(now)) break;
         if (hardly_shrinks(now, before) && (part *= 2) > LEAST_PART) break;
         size_t each = AO_load(&oaki_the_heap.used) / (self.written + 1) * LEAST_PAGES;
         self.step = OAKI_ALIGN_DOWN(OAKI_MIN(each, MOST_STEP), OAKI_PAGE) + OAKI_PAGE;
@@ -172,7 +178,7 @@ bool oaki_rounds(uint64_t begun_ns)
         if (oaki_workers_scanned() - scanned <= FEW_WORDS) break;
         if (!clean(&rest)) return false;
     }
-    return rest <= FEW_WORDS ? oaki_pieces_go_on() : clean_in_stops();
+    return is_little(rest) ? oaki_pieces_go_on() : clean_in_stops();
 }
 
 void oaki_rounds_begin(bool minor)

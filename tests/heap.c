@@ -75,7 +75,7 @@ oak_config test_config(void)
     oak_config c;
     const char *debug = getenv("OAKUM_DEBUG");
     oak_config_default(&c);
-    c.concurrent = debug && strstr(debug, "beside=1");
+    c.concurrent = debug && strstr(debug, "beside=");
     c.heap_max = c.memory_limit = 0;
     c.gc_percent = -1;
     c.gc_threads = 1;

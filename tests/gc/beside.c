@@ -18,6 +18,7 @@ Suite *suite_gc_beside(void);
 
 static oak_tracking tracking; /* of the test case */
 static size_t minors;         /* between two full cycles */
+static size_t stops;          /* written pages are looked at in stops, however few they are */
 
 /* Cycles are asked for without end, whatever the pacing says. false: this system can't. */
 static bool start(void)
@@ -25,8 +26,9 @@ static bool start(void)
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
     c.tracking = tracking;
+    if (stops) c.gc_threads = 3;
     bool can = test_heap_tracked(c, minors);
-    oaki_debug_switches.beside = 1;
+    oaki_debug_switches.beside = 1 + stops;
     return can;
 }
 
@@ -543,7 +545,13 @@ END_TEST
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
-    minors = 0;
+    minors = stops = 0;
+}
+
+static void in_short_stops(void)
+{
+    by_userfaultfd();
+    stops = 1;
 }
 
 static void mostly_minor(void)
@@ -555,7 +563,7 @@ static void mostly_minor(void)
 static void by_faults(void)
 {
     tracking = OAK_TRACKING_FAULTS;
-    minors = 3; /* of which there are none: asked for in vain */
+    minors = 3, stops = 0; /* of minor ones there are none: asked for in vain */
 }
 
 static TCase *tests(const char *name, void (*setup)(void))
@@ -588,6 +596,7 @@ Suite *suite_gc_beside(void)
     Suite *s = suite_create("gc_beside");
     suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
     suite_add_tcase(s, tests("minor", mostly_minor));
+    suite_add_tcase(s, tests("stops", in_short_stops));
     suite_add_tcase(s, tests("faults", by_faults));
     return s;
 }
