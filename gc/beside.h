@@ -40,8 +40,8 @@ bool oaki_beside_forgets(void);
 bool oaki_beside_is_minor(void);
 /* What it has cost, in words looked at. */
 size_t oaki_beside_work(void);
-/* How long the world stood between the first stop and the last. */
-uint64_t oaki_beside_stops(void);
+/* How long the world stood between the first stop and the last, and the longest time at once. */
+uint64_t oaki_beside_stops(uint64_t *longest);
 /* M is about to be used for something else: a mark that is under way has not happened, and the next
  * one begins with nothing. gc_lock is held. */
 void oaki_beside_give_up_marks(void);

@@ -39,6 +39,7 @@ typedef struct oaki_cycle {
     /* where the mark was beside the program: when the stop before it began, how long all stops
      * before the last were, and of these the ones in between; else 0 */
     uint64_t first_begin, first, between;
+    uint64_t longest_between; /* the longest of those */
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */
     uint64_t wall;       /* its end, since 1970 */
@@ -66,6 +67,13 @@ typedef struct oaki_cycle {
 OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
 {
     return c->end - c->begin - c->verify;
+}
+
+/* The longest of all its stops. */
+OAKI_INLINE uint64_t oaki_cycle_longest(const oaki_cycle *c)
+{
+    uint64_t first = c->first - c->between;
+    return OAKI_MAX(oaki_cycle_pause(c), OAKI_MAX(first, c->longest_between));
 }
 
 /* A listener is called outside of oaki_enter, with no lock held and the world running, by a thread

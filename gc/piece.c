@@ -18,7 +18,7 @@ static struct {
     AO_t cycle;         /* oaki_heap.cycle of the one that is under way */
     AO_t worked;        /* nanoseconds of processors, by whoever */
     AO_t done;          /* words that have been looked at */
-    uint64_t stops_ns;  /* in stops between the first and the last */
+    uint64_t stops_ns, longest_ns; /* in stops between the first and the last, and in one */
     oaki_lock marker;
 } self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
 
@@ -38,7 +38,7 @@ void oaki_pieces_begin(void)
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
     AO_store(&self.worked, 0);
     AO_store(&self.done, 0);
-    self.stops_ns = 0;
+    self.stops_ns = self.longest_ns = 0;
     oaki_pieces_state(OAKI_BESIDE_BEGUN);
 }
 
@@ -53,8 +53,9 @@ bool oaki_pieces_go_on(void)
            AO_load(&oaki_the_heap.cycle) == AO_load(&self.cycle);
 }
 
-uint64_t oaki_beside_stops(void)
+uint64_t oaki_beside_stops(uint64_t *longest)
 {
+    *longest = self.longest_ns;
     return self.stops_ns;
 }
 
@@ -103,6 +104,7 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
     *more = mine && work(piece, s);
     at = oaki_os_now_ns() - at;
     self.stops_ns += at;
+    self.longest_ns = OAKI_MAX(self.longest_ns, at);
     if (t) oaki_gc_stop_end(t);
     if (*more) oaki_os_sleep_ns((unsigned)OAKI_MIN(at / part, LONG_NS));
     return mine;

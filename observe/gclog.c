@@ -100,7 +100,8 @@ static void put_beside(oaki_json *j, const oaki_cycle *c)
 {
     oaki_json_key(j, "beside_ns");
     oaki_json_object(j);
-    oaki_json_put_u64(j, "first_stop", c->first);
+    oaki_json_put_u64(j, "first_stop", c->first - c->between);
+    oaki_json_put_u64(j, "short_stops", c->between);
     oaki_json_put_u64(j, "mark", c->first_begin ? c->begin - c->first_begin - c->first : 0);
     oaki_json_put_u64(j, "cpu", c->beside);
     oaki_json_object_end(j);
@@ -119,6 +120,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     oaki_json_put_u64(j, "begin_ns", c->begin);
     oaki_json_put_u64(j, "since_start_ns", c->line.since_start);
     oaki_json_put_u64(j, "pause_ns", oaki_cycle_pause(c));
+    oaki_json_put_u64(j, "longest_stop_ns", oaki_cycle_longest(c));
     put_phases(j, c);
     oaki_json_put_bool(j, "minor", c->minor);
     put_beside(j, c);

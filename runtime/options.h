@@ -13,7 +13,7 @@
     X(verify, 0, 1, "mark again with the world stopped after each collection, and compare")        \
     X(poison, 0, 1, "fill freed objects with 0xdb")                                                \
     X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
-    X(beside, 0, 2, "mark while the program runs however small the heap is; 2: written pages in stops")\
+    X(beside, 0, 2, "mark while the program runs in small heaps too; 2: written pages in stops")   \
     X(minor, 0, 1000000, "N minor collections between two full ones, whatever they find")          \
     X(markstack, 0, 1000000, "at most N chunks of mark stack a marker: forces the overflow path")
 

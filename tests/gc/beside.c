@@ -8,7 +8,6 @@
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
-#include <stdio.h>
 #include <string.h>
 
 Suite *suite_gc_beside(void);
@@ -26,7 +25,7 @@ static bool start(void)
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
     c.tracking = tracking;
-    if (stops) c.gc_threads = 3;
+    c.gc_threads = stops ? 3 : 1;
     bool can = test_heap_tracked(c, minors);
     oaki_debug_switches.beside = 1 + stops;
     return can;
@@ -545,25 +544,24 @@ END_TEST
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
-    minors = stops = 0;
 }
 
 static void in_short_stops(void)
 {
-    by_userfaultfd();
+    tracking = OAK_TRACKING_USERFAULTFD;
     stops = 1;
 }
 
 static void mostly_minor(void)
 {
-    by_userfaultfd();
+    tracking = OAK_TRACKING_USERFAULTFD;
     minors = 3;
 }
 
 static void by_faults(void)
 {
     tracking = OAK_TRACKING_FAULTS;
-    minors = 3, stops = 0; /* of minor ones there are none: asked for in vain */
+    minors = 3; /* of which there are none: asked for in vain */
 }
 
 static TCase *tests(const char *name, void (*setup)(void))

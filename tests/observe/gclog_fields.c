@@ -120,6 +120,7 @@ static void check_times(const json *l, const known *k)
     ck_assert_uint_eq(json_u64(l, "tid"), (uint64_t)k->tid);
     ck_assert_uint_eq(json_u64(l, "end_unix_ns"), k->after.last_gc);
     ck_assert_uint_eq(pause, k->after.pause_total_ns - k->before.pause_total_ns);
+    ck_assert_uint_eq(json_u64(l, "longest_stop_ns"), pause);
     ck_assert_uint_ge(begin, k->begin);
     ck_assert_uint_le(begin + pause, k->end);
     ck_assert_uint_gt(mark, 0);

@@ -1,0 +1,112 @@
+/* rounds.c - looking at written pages in short stops: a program that writes all over a table of
+ * references while it is being marked. */
+#include "gc/beside.h"
+
+#include "gc/event.h"
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+
+Suite *suite_gc_rounds(void);
+
+#define SLOTS ((size_t)1 << 18) /* 2 MiB, or 512 pages */
+#define CYCLES 20
+
+typedef struct thing {
+    uint64_t id, seal;
+} thing;
+
+static struct {
+    AO_t cycles, in_stops, wrong;
+} seen;
+
+/* Such a small heap is marked in less time than after which roots are asked for in a stop. */
+static void look(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    if (!c->first_begin) return;
+    AO_fetch_and_add1(&seen.cycles);
+    if (c->longest_between > 0) AO_fetch_and_add1(&seen.in_stops);
+    if (c->longest_between > c->between || c->between > c->first ||
+        oaki_cycle_longest(c) < c->longest_between || oaki_cycle_longest(c) < oaki_cycle_pause(c))
+        AO_fetch_and_add1(&seen.wrong);
+}
+
+static thing *new_thing(uint64_t id)
+{
+    thing *t = oak_alloc(sizeof *t);
+    ck_assert_ptr_nonnull(t);
+    *t = (thing){ id, ~id };
+    return t;
+}
+
+static thing **table;
+
+static void check(size_t from)
+{
+    for (size_t i = from; i < SLOTS; i += 97)
+        if (table[i]) ck_assert_uint_eq(table[i]->id, ~table[i]->seal);
+}
+
+/* One write a page, on all pages in turn, so that each is written again soon. */
+static void write_all_over(void)
+{
+    uint64_t draw = 88172645463325252u;
+    for (size_t i = 0; AO_load(&seen.cycles) < CYCLES; i++) {
+        size_t at = (i * 512 + test_draw(&draw) % 512) % SLOTS, to = test_draw(&draw) % SLOTS;
+        table[at] = new_thing(i);
+        table[to] = table[at]; /* then its only reference may be one that moved */
+        table[at] = NULL;
+        if (i % 50000 == 0) {
+            (void)test_ask_beside();
+            check(i / 50000 % 97);
+        }
+    }
+}
+
+static void run(unsigned beside, int markers)
+{
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    c.gc_threads = markers;
+    c.tracking = OAK_TRACKING_USERFAULTFD;
+    if (!test_heap_tracked(c, 0)) return;
+    oaki_debug_switches.beside = beside;
+    ck_assert_int_eq(oaki_gc_on_cycle(look, NULL), 0);
+    table = oak_alloc(SLOTS * sizeof *table);
+    write_all_over();
+    check(0);
+    ck_assert_uint_eq(AO_load(&seen.wrong), 0);
+    if (beside == 2) ck_assert_uint_gt(AO_load(&seen.in_stops), 0);
+}
+
+START_TEST(a_table_that_is_written_all_over)
+{
+    run(1, 1);
+}
+END_TEST
+
+START_TEST(in_stops_by_one_marker)
+{
+    run(2, 1);
+}
+END_TEST
+
+START_TEST(in_stops_by_several_markers)
+{
+    run(2, 3);
+}
+END_TEST
+
+Suite *suite_gc_rounds(void)
+{
+    Suite *s = suite_create("gc_rounds");
+    TCase *c = tcase_create("rounds");
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, a_table_that_is_written_all_over);
+    tcase_add_test(c, in_stops_by_one_marker);
+    tcase_add_test(c, in_stops_by_several_markers);
+    suite_add_tcase(s, c);
+    return s;
+}
