@@ -3,6 +3,7 @@
 #ifndef OAKI_BESIDE_H
 #define OAKI_BESIDE_H
 
+#include "event.h"
 #include "gc.h"
 #include "runtime/collector.h"
 #include "runtime/thread.h"
@@ -40,14 +41,11 @@ bool oaki_beside_forgets(void);
 bool oaki_beside_is_minor(void);
 /* What it has cost, in words looked at. */
 size_t oaki_beside_work(void);
-/* How long the world stood between the first stop and the last, and the longest time at once. */
-uint64_t oaki_beside_stops(uint64_t *longest);
+/* What it has cost: stops between the first and the last, processor time, rounds. */
+void oaki_beside_note(oaki_cycle *c);
 /* M is about to be used for something else: a mark that is under way has not happened, and the next
  * one begins with nothing. gc_lock is held. */
 void oaki_beside_give_up_marks(void);
-/* Processor time that it took so far, in nanoseconds. */
-uint64_t oaki_beside_cpu(void);
-
 int oaki_beside_init(void);
 
 /* ---- freed.c, world stopped, or nothing under way ---- */

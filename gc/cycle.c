@@ -379,8 +379,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     c.stop_cpu = cpu1 - cpu0;
     c.cpu_end = oaki_os_cpu_ns();
     c.cpu = c.cpu_end - cpu0 - c.verify_cpu;
-    if (c.first_begin) c.beside = oaki_beside_cpu();
-    if (c.first_begin) c.first += c.between = oaki_beside_stops(&c.longest_between);
+    if (c.first_begin) oaki_beside_note(&c);
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);

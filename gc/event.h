@@ -40,6 +40,7 @@ typedef struct oaki_cycle {
      * before the last were, and of these the ones in between; else 0 */
     uint64_t first_begin, first, between;
     uint64_t longest_between; /* the longest of those */
+    unsigned rounds, stopped; /* of looking at written pages, and in short stops */
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */
     uint64_t wall;       /* its end, since 1970 */

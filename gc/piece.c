@@ -53,15 +53,13 @@ bool oaki_pieces_go_on(void)
            AO_load(&oaki_the_heap.cycle) == AO_load(&self.cycle);
 }
 
-uint64_t oaki_beside_stops(uint64_t *longest)
+void oaki_beside_note(oaki_cycle *c)
 {
-    *longest = self.longest_ns;
-    return self.stops_ns;
-}
-
-uint64_t oaki_beside_cpu(void)
-{
-    return AO_load(&self.worked);
+    c->between = self.stops_ns;
+    c->longest_between = self.longest_ns;
+    c->first += c->between;
+    c->beside = AO_load(&self.worked);
+    oaki_rounds_note(c);
 }
 
 size_t oaki_pieces_done(void)

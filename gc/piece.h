@@ -48,6 +48,8 @@ bool oaki_rounds(uint64_t begun_ns);
 bool oaki_rounds_refused(void);
 /* Pages that were protected for it. */
 size_t oaki_rounds_taken(void);
+/* How many there were. */
+void oaki_rounds_note(oaki_cycle *c);
 /* What is being allocated from is forgotten: it may be protected by now. */
 void oaki_rounds_forget(void);
 

@@ -40,6 +40,7 @@ static struct {
     size_t step;    /* bytes that are asked about at a time */
     size_t pages;   /* that a stop is to look at */
     bool refused;
+    unsigned rounds, stopped; /* so far, while the program ran and in stops */
     AO_t released[REGIONS]; /* regions + 1 that are being allocated from */
 } self;
 
@@ -138,6 +139,7 @@ static bool clean(size_t *rest)
     self.step = CLEAN;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
+        self.rounds++;
         if (!oaki_pieces(clean_piece) || !oaki_pieces(oaki_piece_mark)) return false;
         *rest = cost(scanned);
         if (is_little(*rest) || hardly_shrinks(*rest, before)) break;
@@ -156,6 +158,7 @@ static bool clean_in_stops(void)
     self.step = LEAST_PAGES * OAKI_PLANE_WORD;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
+        self.stopped++;
         if (!oaki_pieces_stopped(clean_in_stop, part)) return false;
         size_t now = cost(scanned);
         if (is_little(now)) break;
@@ -184,8 +187,15 @@ bool oaki_rounds(uint64_t begun_ns)
 void oaki_rounds_begin(bool minor)
 {
     self.refused = false;
+    self.rounds = self.stopped = 0;
     self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     oaki_rounds_forget();
+}
+
+void oaki_rounds_note(oaki_cycle *c)
+{
+    c->rounds = self.rounds;
+    c->stopped = self.stopped;
 }
 
 bool oaki_rounds_refused(void)

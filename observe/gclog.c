@@ -96,6 +96,15 @@ static void put_sweep(oaki_json *j, const oaki_cycle *c)
     oaki_json_object_end(j);
 }
 
+static void put_rounds(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "rounds");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "running", c->rounds);
+    oaki_json_put_u64(j, "stopped", c->stopped);
+    oaki_json_object_end(j);
+}
+
 static void put_beside(oaki_json *j, const oaki_cycle *c)
 {
     oaki_json_key(j, "beside_ns");
@@ -124,6 +133,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     put_phases(j, c);
     oaki_json_put_bool(j, "minor", c->minor);
     put_beside(j, c);
+    put_rounds(j, c);
     put_cpu(j, c);
     put_heap(j, c);
     oaki_json_put_u64(j, "threads", c->threads);

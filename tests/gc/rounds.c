@@ -21,15 +21,15 @@ static struct {
     AO_t cycles, in_stops, wrong;
 } seen;
 
-/* Such a small heap is marked in less time than after which roots are asked for in a stop. */
 static void look(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
     if (!c->first_begin) return;
     AO_fetch_and_add1(&seen.cycles);
-    if (c->longest_between > 0) AO_fetch_and_add1(&seen.in_stops);
-    if (c->longest_between > c->between || c->between > c->first ||
-        oaki_cycle_longest(c) < c->longest_between || oaki_cycle_longest(c) < oaki_cycle_pause(c))
+    if (c->stopped > 0) AO_fetch_and_add1(&seen.in_stops);
+    bool stood = c->between > 0 || c->stopped == 0;
+    if (!stood || c->longest_between > c->between || c->between > c->first ||
+        oaki_cycle_longest(c) < OAKI_MAX(c->longest_between, oaki_cycle_pause(c)))
         AO_fetch_and_add1(&seen.wrong);
 }
 
