@@ -228,21 +228,30 @@ static struct {
 
 #if defined(MEM_OAKUM)
 
+static FILE *stops_log; /* a line a cycle */
+
 static inline void stops_begin(void)
 {
     oak_memstats s;
     oak_memstats_read(&s);
     stops.cycles = s.num_gc;
+    stops_log = tmpfile();
+    if (stops_log) (void)oak_gclog_start_fd(fileno(stops_log));
 }
 
 static inline void stops_end(void)
 {
+    static const char member[] = "\"longest_stop_ns\":";
+    char line[4096];
     oak_memstats s;
     oak_memstats_read(&s);
     stops.cycles = s.num_gc - stops.cycles;
     stops.known = true;
-    for (uint32_t i = 0; i < stops.cycles && i < 256; i++) {
-        uint64_t ns = s.pause_ns[(s.num_gc - i + 255) % 256];
+    (void)oak_gclog_stop();
+    if (stops_log) rewind(stops_log);
+    while (stops_log && fgets(line, sizeof line, stops_log)) {
+        const char *at = strstr(line, member);
+        uint64_t ns = at ? strtoull(at + sizeof member - 1, NULL, 10) : 0;
         if (ns > stops.most_ns) stops.most_ns = ns;
     }
 }
