@@ -5,6 +5,7 @@
  * Owns nothing. World stopped, or a mark beside the program; a marker is used by its own thread
  * alone. Bound: the object's words. */
 #include "mark.h"
+#include "runtime/written.h"
 #include "runtime/track.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
@@ -28,8 +29,8 @@ OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
     return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
 }
 
-/* Of the object at p, [from, to), or all of it where a function marks it; some of those want the
- * world to stand. */
+/* Of the object at p, [from, to), or all of it where a function marks it that knows no parts; some
+ * of those want the world to stand. */
 static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size, size_t from,
                        size_t to)
 {
@@ -38,6 +39,8 @@ static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t 
         oaki_mark_scan(m, p + from, p + to);
     else if (!t->mark)
         scan_bitmap(m, t, p, size, from, to);
+    else if (t->part)
+        t->part(m, (void *)p, size, from, to);
     else if (!m->beside || t->anytime)
         t->mark(m, (void *)p, size);
 }
@@ -66,8 +69,14 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
         oaki_mark_sift(m, (const uintptr_t *)(p + from), (const uintptr_t *)(p + to));
         return;
     }
-    scan_typed(m, type_id(s, slot), p, size, from, to);
-    m->scanned += (to - from) / sizeof(uintptr_t);
+    const uint32_t *id = type_id(s, slot);
+    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
+    bool whole = t && t->mark && !t->part;
+    if (whole && m->whole == slot && m->batch == oaki_written_batch) return;
+    scan_typed(m, id, p, size, from, to);
+    m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
+    m->whole = whole ? slot : SIZE_MAX;
+    m->batch = oaki_written_batch;
 }
 
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)

@@ -49,6 +49,9 @@ struct oak_marker {
     unsigned looked, stray, rest, patience;
     bool shared_bits;         /* others change M too: it is changed atomically */
     bool beside;              /* the program runs meanwhile (piece.c) */
+    /* the object of several pages that a function has marked last, and the batch of written pages
+     * that it was for: it need not be marked again for the others of them */
+    size_t whole, batch;
     size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;

@@ -124,6 +124,7 @@ void oaki_watch_old(size_t from, size_t to)
 void oaki_watch_last(bool all)
 {
     oak_marker *m = oaki_worker(0);
+    m->whole = SIZE_MAX;
     oaki_cycle_mark_pinned();
     if (all || oaki_watch_take(0, m->used, false, oaki_clean, m) == SIZE_MAX)
         oaki_clean(0, m->used, m);

@@ -451,6 +451,7 @@ void oaki_workers_begin(void)
         m->used = AO_load(&h->used);
         m->bytes = m->scanned = 0;
         m->beside = false;
+        m->whole = SIZE_MAX;
         m->until = SIZE_MAX;
         m->in_order = true;
         m->looked = m->stray = 0;

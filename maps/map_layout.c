@@ -43,16 +43,19 @@ static size_t groups_of(const oaki_map_layout *l, const oaki_map_head *head, con
 
 /* Pointers are gathered, as the marker takes many at once at less cost than one by one. The tags
  * may have been freed by now: without checks of AddressSanitizer's. */
-OAKI_NO_ASAN static void mark_segment(oak_marker *marker, void *object, size_t bytes)
+OAKI_NO_ASAN static void mark_part(oak_marker *marker, void *object, size_t bytes, size_t from,
+                                   size_t to)
 {
     const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
     const oaki_map_head *head = object;
     const uint8_t *tags = (const uint8_t *)AO_load((const AO_t *)(const void *)&head->tags);
     const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
-    size_t n = 0, groups = groups_of(l, head, tags, bytes);
+    size_t n = 0, groups = groups_of(l, head, tags, bytes), each = OAK_MAP_SLOTS_ * l->entry_size;
+    size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
+    groups = OAKI_MIN(groups, to > sizeof *head ? (to - sizeof *head + each - 1) / each : 0);
     oak_mark_ptr(marker, tags);
-    for (size_t g = 0; g < groups; g++) {
+    for (; g < groups; g++) {
         unsigned used = oak_map_used_((const char *)tags + g * OAKI_MAP_GROUP);
         for (; used; used &= used - 1) {
             const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
@@ -66,6 +69,11 @@ OAKI_NO_ASAN static void mark_segment(oak_marker *marker, void *object, size_t b
     oak_mark_range(marker, found, n * sizeof found[0]);
 }
 
+static void mark_segment(oak_marker *marker, void *object, size_t bytes)
+{
+    mark_part(marker, object, bytes, 0, bytes);
+}
+
 /* The type's number, made at first need. 0: no memory. */
 static uint32_t segment_type(const oaki_map_layout *layout)
 {
@@ -76,7 +84,7 @@ static uint32_t segment_type(const oaki_map_layout *layout)
                                     mark_segment);
     if (!t) return 0;
     t->data = l; /* two threads may both make one: either will do */
-    oaki_type_anytime(t);
+    oaki_type_in_parts(t, mark_part);
     AO_store_release(&l->segment_type, t->id);
     return t->id;
 }
@@ -117,9 +125,18 @@ static void mark_header(oak_marker *marker, void *object, size_t bytes)
     }
 }
 
+/* Headers and directories too are read while they change: from what is torn come addresses of
+ * nothing, or of something else, and what has changed is read again. */
+static const oak_type *type_once(AO_t *where, const char *name, oak_mark_fn mark)
+{
+    const oak_type *t = oaki_type_once(where, name, sizeof(void *), mark);
+    if (t && !t->anytime) oaki_type_anytime(t);
+    return t;
+}
+
 static const oak_type *header_type(void)
 {
-    return oaki_type_once(&self.header, "oak_map", sizeof(void *), mark_header);
+    return type_once(&self.header, "oak_map", mark_header);
 }
 
 bool oaki_map_is_header_type(const oak_type *t)
@@ -168,8 +185,7 @@ bool oaki_map_is_header(const oak_map *m)
 
 char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride)
 {
-    const oak_type *t =
-        oaki_type_once(&self.directory, "map directory", sizeof(void *), mark_directory);
+    const oak_type *t = type_once(&self.directory, "map directory", mark_directory);
     dir_head *head =
         t ? OAKI_BESIDE(m, oak_alloc_typed(t, sizeof *head / sizeof(void *) + n)) : NULL;
     if (!head) return NULL;

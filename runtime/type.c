@@ -162,6 +162,12 @@ void oaki_type_anytime(const oak_type *t)
     ((oak_type *)(uintptr_t)t)->anytime = true;
 }
 
+void oaki_type_in_parts(const oak_type *t, oaki_mark_part_fn *part)
+{
+    ((oak_type *)(uintptr_t)t)->part = part;
+    oaki_type_anytime(t);
+}
+
 const char *oak_type_name(const oak_type *t)
 {
     return t->name;

@@ -8,10 +8,14 @@
 #include "base.h"
 #include <oakum/heap.h>
 
+/* Marks what the words of bytes [from, to) of the object refer to, and may mark more of it. */
+typedef void oaki_mark_part_fn(oak_marker *m, void *object, size_t bytes, size_t from, size_t to);
+
 struct oak_type {
     const char *name;
     size_t elem_size; /* bytes, a multiple of 8 */
     oak_mark_fn mark; /* or NULL: the bitmap tells */
+    oaki_mark_part_fn *part; /* or NULL: `mark` has to go over all of it each time */
     size_t nwords;    /* bits in the bitmap: elem_size / 8 */
     const uint64_t *bitmap;
     const void *data; /* the mark function's own */
@@ -42,6 +46,9 @@ const void *oaki_type_data_of(const void *obj);
  * not checked, and what it misses must be written to the object after what it has read: the object
  * is then looked at again. */
 void oaki_type_anytime(const oak_type *t);
+/* The same, and a part of a large object can be marked by itself: of what is read together, such as
+ * the words of an entry, all is marked where any of it lies in the part. */
+void oaki_type_in_parts(const oak_type *t, oaki_mark_part_fn *part);
 
 /* Id of the type of the object at offset off (a slot's start), 0 when it has none. */
 uint32_t oaki_type_id_at(size_t off);

@@ -18,6 +18,8 @@ static struct {
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
 
+size_t oaki_written_batch;
+
 static const oaki_writer *writer(void)
 {
     return (const oaki_writer *)AO_load_acquire(&self.by);

@@ -42,6 +42,10 @@ bool oaki_written_protect(size_t from, size_t to);
  * refuses: then all may have been written. */
 size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
 
+/* Counts the runs' batches: what fn is told of with the same number was protected before the first
+ * of it was told. */
+extern OAKI_HIDDEN size_t oaki_written_batch;
+
 /* Writes to [from, to) cost nothing any more. */
 void oaki_written_release(size_t from, size_t to);
 

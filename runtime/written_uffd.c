@@ -78,6 +78,7 @@ static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 || scan.stopped_at <= at) return SIZE_MAX;
         at = scan.stopped_at;
+        oaki_written_batch++;
         for (long i = 0; i < n; i++) {
             pages += (run[i].end - run[i].start) / oaki_os_page_size();
             if (fn) fn(run[i].start - base, run[i].end - base, ctx);
