@@ -221,6 +221,8 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     AO_compiler_barrier();
     *tag = (uint8_t)oak_map_tag_(hash);
     oaki_map_told(e);
+    OAKI_HOLD(key_cell);
+    OAKI_HOLD(value_cell);
     m->len++;
     m->moves++;
     m->busy = 0;

@@ -41,14 +41,17 @@ static size_t groups_of(const oaki_map_layout *l, const oaki_map_head *head, con
     return n;
 }
 
+static const uint8_t *tags_of(const oaki_map_head *head)
+{
+    return (const uint8_t *)AO_load((const AO_t *)(const void *)&head->tags);
+}
+
 /* Pointers are gathered, as the marker takes many at once at less cost than one by one. The tags
  * may have been freed by now: without checks of AddressSanitizer's. */
-OAKI_NO_ASAN static void mark_part(oak_marker *marker, void *object, size_t bytes, size_t from,
-                                   size_t to)
+OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout *l,
+                                      const oaki_map_head *head, const uint8_t *tags, size_t bytes,
+                                      size_t from, size_t to)
 {
-    const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
-    const oaki_map_head *head = object;
-    const uint8_t *tags = (const uint8_t *)AO_load((const AO_t *)(const void *)&head->tags);
     const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
     size_t n = 0, groups = groups_of(l, head, tags, bytes), each = OAK_MAP_SLOTS_ * l->entry_size;
@@ -67,6 +70,18 @@ OAKI_NO_ASAN static void mark_part(oak_marker *marker, void *object, size_t byte
         }
     }
     oak_mark_range(marker, found, n * sizeof found[0]);
+}
+
+/* Once more where the tags are others by then: those that were read may have been freed on the way,
+ * and be something else's. The segment had its new ones before that. */
+static void mark_part(oak_marker *marker, void *object, size_t bytes, size_t from, size_t to)
+{
+    const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
+    const uint8_t *tags, *now = tags_of(object);
+    do {
+        tags = now;
+        mark_by_tags(marker, l, object, tags, bytes, from, to);
+    } while ((now = tags_of(object)) != tags);
 }
 
 static void mark_segment(oak_marker *marker, void *object, size_t bytes)

@@ -10,8 +10,9 @@
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
  * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
- *             oaki_leave or oaki_fork_hold and _release, and all locks are taken; and if it is to
- *             be had in 0.2 s, none has the loader's lock in our name.
+ *             oaki_leave or oaki_fork_hold and _release, save where it waits for a lock that is
+ *             taken, and all locks are; and if it is to be had in 0.2 s, none has the loader's
+ *             lock in our name.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
@@ -26,8 +27,8 @@ unsigned int oaki_fork_gate;
 
 #define CHILD_MAX 16
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
-#define LOADER_NAP_NS 20000 /* for those who ask the loader; of these at most: */
-#define LOADER_NAPS 10000
+#define LOADER_NAP_NS 20000 /* for those who ask the loader; in all: */
+#define LOADER_NS 200000000u
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
@@ -144,7 +145,8 @@ static void close_gate(oaki_thread *t)
     unsigned int n;
     while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
         oaki_futex_wait(&forking.held_off, n, 0);
-    for (n = 0; n < LOADER_NAPS && AO_int_load_acquire(&forking.asking) != 0; n++)
+    uint64_t until = oaki_os_now_ns() + LOADER_NS;
+    while (AO_int_load_acquire(&forking.asking) != 0 && oaki_os_now_ns() < until)
         oaki_os_sleep_ns(LOADER_NAP_NS);
 }
 
