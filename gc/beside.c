@@ -31,7 +31,7 @@
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
 #define NAP_NS 100000u                /* of a thread that outruns the marker */
-#define WAIT_NAPS 10u                /* at most, for each of what it is about to allocate: */
+#define WAIT_NAPS 10u                 /* at most, for each of what it is about to allocate: */
 #define WAIT_BYTES ((size_t)64 << 10) /* begun; of these at most: */
 #define WAIT_MOST 20u
 
@@ -331,7 +331,6 @@ static void after_fork(void)
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;
     oaki_pieces_state(OAKI_BESIDE_NONE);
     AO_store(&oaki_the_heap.marking, 0);
-    oaki_workers_discard();
 }
 
 int oaki_beside_init(void)

@@ -3,8 +3,8 @@
  *
  * What is not marked need not be looked at: if it is marked later, all of it is. So a page costs a
  * look at the bits of its slots, and the words of those that are marked.
- * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that a
- * function marks: each of those once a call. */
+ * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
+ * marked by functions that know no parts: each of those once a batch (written.h). */
 #include "mark.h"
 #include "runtime/track.h"
 
@@ -56,8 +56,8 @@ static bool share(oak_marker *m, size_t lo, size_t hi)
     return !m->beside && lo + SHARED <= hi && oaki_ranges_add(base + lo, base + hi);
 }
 
-/* An object may be on pages of several calls; a function marks all of it each time. Most pages of a
- * minor cycle have young objects only: a look at the words of their bits is enough. */
+/* An object may be on pages of several calls. Most pages of a minor cycle have young objects only:
+ * a look at the words of their bits is enough. */
 static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo, size_t hi)
 {
     const oaki_class *c = &oaki_classes[cls];

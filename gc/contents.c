@@ -5,8 +5,8 @@
  * Owns nothing. World stopped, or a mark beside the program; a marker is used by its own thread
  * alone. Bound: the object's words. */
 #include "mark.h"
-#include "runtime/written.h"
 #include "runtime/track.h"
+#include "runtime/written.h"
 
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 
@@ -29,12 +29,17 @@ OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
     return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
 }
 
+OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
+{
+    const uint32_t *id = type_id(s, off);
+    return id ? oaki_type_by_id(*id) : NULL;
+}
+
 /* Of the object at p, [from, to), or all of it where a function marks it that knows no parts; some
  * of those want the world to stand. */
-static void scan_typed(oak_marker *m, const uint32_t *id, const char *p, size_t size, size_t from,
+static void scan_typed(oak_marker *m, const oak_type *t, const char *p, size_t size, size_t from,
                        size_t to)
 {
-    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
     if (!t)
         oaki_mark_scan(m, p + from, p + to);
     else if (!t->mark)
@@ -52,7 +57,7 @@ void oaki_mark_object(oak_marker *m, char *p)
     size_t size = s->size, head = 0;
     if (s->kind == OAKI_NOSCAN) return;
     if (s->kind == OAKI_TYPED) {
-        scan_typed(m, type_id(s, off), p, size, 0, size);
+        scan_typed(m, type_of(s, off), p, size, 0, size);
         return;
     }
     if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
@@ -69,11 +74,10 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
         oaki_mark_sift(m, (const uintptr_t *)(p + from), (const uintptr_t *)(p + to));
         return;
     }
-    const uint32_t *id = type_id(s, slot);
-    const oak_type *t = id ? oaki_type_by_id(*id) : NULL;
+    const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
     if (whole && m->whole == slot && m->batch == oaki_written_batch) return;
-    scan_typed(m, id, p, size, from, to);
+    scan_typed(m, t, p, size, from, to);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;
     m->batch = oaki_written_batch;

@@ -50,7 +50,5 @@ bool oaki_rounds_refused(void);
 size_t oaki_rounds_taken(void);
 /* How many there were. */
 void oaki_rounds_note(oaki_cycle *c);
-/* What is being allocated from is forgotten: it may be protected by now. */
-void oaki_rounds_forget(void);
 
 #endif

@@ -120,10 +120,16 @@ static bool is_little(size_t words)
     return words <= (oaki_debug_switches.beside > 1 ? 0 : FEW_WORDS);
 }
 
+/* What is being allocated from may be protected by now. */
+static void forget_regions(void)
+{
+    for (size_t i = 0; i < REGIONS; i++) AO_store(&self.released[i], 0);
+}
+
 static size_t begin_round(void)
 {
     self.written = 0;
-    oaki_rounds_forget();
+    forget_regions();
     return oaki_workers_scanned();
 }
 
@@ -189,7 +195,7 @@ void oaki_rounds_begin(bool minor)
     self.refused = false;
     self.rounds = self.stopped = 0;
     self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
-    oaki_rounds_forget();
+    forget_regions();
 }
 
 void oaki_rounds_note(oaki_cycle *c)
@@ -209,11 +215,6 @@ size_t oaki_rounds_taken(void)
 }
 
 /* ---- allocated meanwhile ---- */
-
-void oaki_rounds_forget(void)
-{
-    for (size_t i = 0; i < REGIONS; i++) AO_store(&self.released[i], 0);
-}
 
 /* Releasing is always safe: what is released counts as written. */
 void oaki_gc_will_write(size_t off, size_t bytes)

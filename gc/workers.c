@@ -492,8 +492,8 @@ void oaki_workers_spawn(void)
     shared.nworkers = shared.nhelpers + 1;
 }
 
-/* A helper keeps its last chunk until the end of a mark, which the child may not see; and it may
- * have had the lock for a moment, as no fork waits for those that come late to a drain. */
+/* What a mark had under way is forgotten while helpers are still counted, as theirs is too; and
+ * one may have had the lock, as no fork waits for those that come late to a drain. */
 static void after_fork(void)
 {
     AO_int_store(&shared.lock, 0);
@@ -501,8 +501,7 @@ static void after_fork(void)
     AO_int_store(&shared.awake, 0);
     AO_int_store(&shared.hungry, 0);
     shared.called = false;
-    for (unsigned i = 1; i < shared.nworkers; i++)
-        shared.workers[i].top = shared.workers[i].full = NULL;
+    oaki_workers_discard();
     shared.nhelpers = 0;
     shared.nworkers = 1;
 }

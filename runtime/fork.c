@@ -27,8 +27,7 @@ unsigned int oaki_fork_gate;
 
 #define CHILD_MAX 16
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
-#define LOADER_NAP_NS 20000 /* for those who ask the loader; in all: */
-#define LOADER_NS 200000000u
+#define LOADER_NS 200000000u /* for those who ask the loader */
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
@@ -65,42 +64,45 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
     }
 }
 
-/* Dekker with close_gate. */
-void oaki_fork_hold(void)
+static void count_out(unsigned int *count)
+{
+    AO_int_fetch_and_sub1_full(count);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0)) oaki_futex_wake(count, 1);
+}
+
+/* Dekker with close_gate: counted, or waits until no fork is under way. */
+static void count_in(unsigned int *count)
 {
     for (;;) {
-        AO_int_fetch_and_add_full(&forking.held_off, 1);
+        AO_int_fetch_and_add_full(count, 1);
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
         if (OAKI_LIKELY(gate == 0)) return;
-        oaki_fork_release();
+        count_out(count);
         pass_gate(gate);
     }
+}
+
+void oaki_fork_hold(void)
+{
+    count_in(&forking.held_off);
 }
 
 void oaki_fork_release(void)
 {
-    AO_int_fetch_and_sub1_full(&forking.held_off);
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0))
-        oaki_futex_wake(&forking.held_off, 1);
+    count_out(&forking.held_off);
 }
 
-/* As oaki_fork_hold, but a fork doesn't wait for ever: who has the loader's lock may be at the
- * gate, if it is the program that goes through what is loaded, and allocates there. */
+/* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is
+ * the program that goes through what is loaded, and allocates there. */
 void oaki_loader_begin(oaki_thread *t)
 {
     if (t) oaki_stop_block(t);
-    for (;;) {
-        AO_int_fetch_and_add_full(&forking.asking, 1);
-        unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (OAKI_LIKELY(gate == 0)) return;
-        AO_int_fetch_and_sub1_full(&forking.asking);
-        pass_gate(gate);
-    }
+    count_in(&forking.asking);
 }
 
 void oaki_loader_end(oaki_thread *t)
 {
-    AO_int_fetch_and_sub1_full(&forking.asking);
+    count_out(&forking.asking);
     if (t) oaki_stop_unblock(t);
 }
 
@@ -145,9 +147,9 @@ static void close_gate(oaki_thread *t)
     unsigned int n;
     while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
         oaki_futex_wait(&forking.held_off, n, 0);
-    uint64_t until = oaki_os_now_ns() + LOADER_NS;
-    while (AO_int_load_acquire(&forking.asking) != 0 && oaki_os_now_ns() < until)
-        oaki_os_sleep_ns(LOADER_NAP_NS);
+    uint64_t now, until = oaki_os_now_ns() + LOADER_NS;
+    while ((n = AO_int_load_acquire(&forking.asking)) != 0 && (now = oaki_os_now_ns()) < until)
+        oaki_futex_wait(&forking.asking, n, until - now);
 }
 
 static void open_gate(void)
