@@ -76,11 +76,11 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
     }
     const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
-    if (whole && m->whole == slot && m->batch == oaki_written_batch) return;
+    if (whole && m->whole == slot && m->batch == AO_load(&oaki_written_batch)) return;
     scan_typed(m, t, p, size, from, to);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;
-    m->batch = oaki_written_batch;
+    m->batch = AO_load(&oaki_written_batch);
 }
 
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)

@@ -52,6 +52,7 @@ struct oak_marker {
     /* the object of several pages that a function has marked last, and the batch of written pages
      * that it was for: it need not be marked again for the others of them */
     size_t whole, batch;
+    size_t again;             /* words looked at again in this stop, on written pages */
     size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
@@ -80,6 +81,9 @@ void oaki_mark_offer(oak_marker *m);
 void oaki_mark_overflow(void);
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
 bool oaki_ranges_add(const char *lo, const char *hi); /* false: full, scan it yourself */
+/* The drain that follows looks at what was written below `end` (watch.h). World stopped. */
+void oaki_looks_begin(size_t end);
+size_t oaki_looks_words(void);              /* looked at in this way */
 unsigned oaki_workers_count(void);
 /* start the helpers that are missing; outside of a stop */
 void oaki_workers_spawn(void);

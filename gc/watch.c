@@ -121,12 +121,24 @@ void oaki_watch_old(size_t from, size_t to)
 
 /* ---- in the last stop ---- */
 
+static bool all_count; /* as written; set in the stop */
+
 void oaki_watch_last(bool all)
 {
     oak_marker *m = oaki_worker(0);
-    m->whole = SIZE_MAX;
+    all_count = all;
     oaki_cycle_mark_pinned();
-    if (all || oaki_watch_take(0, m->used, false, oaki_clean, m) == SIZE_MAX)
-        oaki_clean(0, m->used, m);
+    oaki_looks_begin(m->used);
     oaki_mark_left_out(m);
+}
+
+/* What is refused for one part is not known of that part alone. A page costs about as much as a
+ * word, if it was not written. */
+void oaki_watch_look(oak_marker *m, size_t from, size_t to)
+{
+    size_t before = m->scanned;
+    if (all_count || oaki_watch_take(from, to, false, oaki_clean, m) == SIZE_MAX)
+        oaki_clean(from, to, m);
+    m->again += m->scanned - before;
+    m->scanned += (to - from) >> OAKI_PAGE_SHIFT;
 }

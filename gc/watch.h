@@ -8,6 +8,7 @@
 #define OAKI_WATCH_H
 
 #include "runtime/base.h"
+#include <oakum/heap.h>
 
 /* Protect the pages of [from, to) that have, or had a moment ago, objects that are scanned. */
 void oaki_watch(size_t from, size_t to);
@@ -24,8 +25,10 @@ void oaki_watch_old(size_t from, size_t to);
  * system refuses. */
 bool oaki_watch_dense(size_t from, size_t to);
 
-/* World stopped: queue pinned objects, and what marked objects on written pages refer to, or with
- * `all` on all pages. */
+/* World stopped: queue pinned objects, and have what marked objects on written pages refer to, or
+ * with `all` on all pages, marked by all workers in the drain that follows: */
 void oaki_watch_last(bool all);
+/* a part of that, by m. */
+void oaki_watch_look(oak_marker *m, size_t from, size_t to);
 
 #endif

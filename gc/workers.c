@@ -3,8 +3,9 @@
  *
  * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has
  * work to give away, so that a small heap never wakes them. What is given away are whole chunks
- * of the mark stack and ranges; who has nothing left takes from there. A drain is over when no
- * worker is busy: a worker is busy while it has, or is about to take, work.
+ * of the mark stack, ranges, and in the last stop of a cycle looks at parts of the heap that were
+ * written; who has nothing left takes from there. A drain is over when no worker is busy: a worker
+ * is busy while it has, or is about to take, work.
  *
  * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks,
  * ranges and free chunks. Memory is mapped straight from the system: a stopped thread may hold a
@@ -13,6 +14,7 @@
  * nothing that way, so each has brought something. */
 #include "mark.h"
 #include "runtime/os.h"
+#include "watch.h"
 #include <string.h>
 
 #define RANGES 1024
@@ -26,6 +28,7 @@
 #define KEEP_SHARE 16 /* of what is live: as much is kept */
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 #define SPINS 2000
+#define LOOK ((size_t)2 << 20) /* bytes of the heap: as many as a table of the system's pages has */
 
 typedef struct range {
     const char *lo, *hi;
@@ -43,6 +46,8 @@ static struct {
     oaki_mark_chunk *free;
     size_t nranges;
     range ranges[RANGES];
+    AO_t look_at;          /* offset of the next look; */
+    size_t look_end;       /* there are none from here on */
     /* all that was mapped, by the first chunk of each, which is used for nothing else; what lies
      * before place `at` of `cut` has been taken */
     oaki_mark_chunk *batches, *last, *cut;
@@ -182,6 +187,7 @@ void oaki_workers_discard(void)
     shared.chunks = NULL;
     AO_int_store(&shared.waiting, 0);
     shared.nranges = 0;
+    shared.look_end = 0;
     AO_int_store(&shared.overflowed, 0);
     oaki_mark_release();
 }
@@ -286,6 +292,23 @@ void oaki_mark_share(oak_marker *m)
     give(c);
 }
 
+void oaki_looks_begin(size_t end)
+{
+    for (unsigned i = 0; i < shared.nworkers; i++) {
+        shared.workers[i].whole = SIZE_MAX;
+        shared.workers[i].again = 0;
+    }
+    AO_store(&shared.look_at, 0);
+    shared.look_end = end;
+}
+
+size_t oaki_looks_words(void)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].again;
+    return n;
+}
+
 bool oaki_ranges_add(const char *lo, const char *hi)
 {
     lock();
@@ -324,6 +347,21 @@ static oaki_mark_chunk *take_chunk(void)
     return c;
 }
 
+static bool look_in_sight(void)
+{
+    return AO_load(&shared.look_at) < shared.look_end;
+}
+
+static bool take_look(oak_marker *m)
+{
+    if (!look_in_sight()) return false;
+    size_t from = AO_fetch_and_add(&shared.look_at, LOOK);
+    if (from >= shared.look_end) return false;
+    if (oaki_others_hungry()) (void)anybody_there(m);
+    oaki_watch_look(m, from, OAKI_MIN(from + LOOK, shared.look_end));
+    return true;
+}
+
 bool oaki_mark_take(oak_marker *m)
 {
     oaki_mark_chunk *c = m->full;
@@ -336,7 +374,7 @@ bool oaki_mark_take(oak_marker *m)
         return true;
     }
     range r;
-    if (!take_range(&r)) return false;
+    if (!take_range(&r)) return take_look(m);
     if (oaki_others_hungry()) (void)anybody_there(m);
     oaki_mark_range_lazily(m, r.lo, r.hi);
     return true;
@@ -361,7 +399,7 @@ static bool work_in_sight(void)
     lock();
     bool any = shared.chunks || shared.nranges;
     unlock();
-    return any;
+    return any || look_in_sight();
 }
 
 /* Nothing of its own left. Returns false when nobody has. */
@@ -420,6 +458,7 @@ static void drain_once(oak_marker *m)
         AO_int_store(&shared.busy, 1); /* alone, with what the last to leave had left */
     }
     shared.called = false;
+    shared.look_end = 0;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
     AO_int_store(&shared.hungry, 0);
 }

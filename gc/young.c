@@ -36,7 +36,6 @@ static struct {
     unsigned skip;       /* full cycles until a minor one is tried, but for those of a growth */
     unsigned next_skip;  /* the next time that one doesn't pay */
     unsigned in_a_row;   /* minor ones since the last full one */
-    size_t looked;       /* words of old objects, in a minor one in a stop */
 } self = { .skip = SKIP_UNPROVEN, .next_skip = SKIP_UNPROVEN };
 
 /* ---- does it pay? ---- */
@@ -107,7 +106,6 @@ bool oaki_young_begins(void)
 void oaki_young_look(void)
 {
     oaki_watch_last(false);
-    self.looked = oaki_workers_scanned();
 }
 
 /* What has become old since the last full one stays unprotected, and is looked at again each time,
@@ -116,6 +114,6 @@ bool oaki_young_keep(bool minor)
 {
     if (!is_wanted() || !oaki_written_may() || oaki_beside_forgets()) return false;
     if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
-    if (minor && self.looked * sizeof(uintptr_t) < oaki_pace_live() / FEW) return true;
+    if (minor && oaki_looks_words() * sizeof(uintptr_t) < oaki_pace_live() / FEW) return true;
     return oaki_watch_dense(0, AO_load(&oaki_the_heap.used));
 }

@@ -18,7 +18,7 @@ static struct {
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
 
-size_t oaki_written_batch;
+AO_t oaki_written_batch;
 
 static const oaki_writer *writer(void)
 {
@@ -88,6 +88,16 @@ static void give_up(const oaki_writer *w, const char *refused, int error)
     w->release(0, AO_load(&oaki_the_heap.used));
 }
 
+static void refused(const oaki_writer *w, int error)
+{
+    oaki_lock_acquire(&self.lock);
+    if (writer() == w && !(w->mend && w->mend())) {
+        give_up(w, w->name, error);
+        oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
+    }
+    oaki_lock_release(&self.lock);
+}
+
 bool oaki_written_may(void)
 {
     return writer() && AO_load(&self.not_after) != AO_load(&oaki_the_heap.cycle) + 1;
@@ -110,11 +120,7 @@ size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn
     const oaki_writer *w = writer();
     int saved = errno;
     size_t n = w ? w->take(from, to, again, fn, ctx) : SIZE_MAX;
-    int error = errno;
-    if (w && n == SIZE_MAX && !(w->mend && w->mend())) {
-        give_up(w, w->name, error);
-        oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
-    }
+    if (w && n == SIZE_MAX) refused(w, errno);
     errno = saved;
     return n;
 }

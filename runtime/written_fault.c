@@ -315,7 +315,7 @@ static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void
     }
     for (size_t at = from >> self.shift, end = to >> self.shift; at < end;) {
         size_t n = find_runs(&at, end, again, r);
-        oaki_written_batch++;
+        (void)AO_fetch_and_add1(&oaki_written_batch);
         for (size_t i = 0; i < n; i++) {
             pages += r[i].to - r[i].from;
             if (fn) fn(r[i].from << self.shift, r[i].to << self.shift, ctx);
