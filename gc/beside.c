@@ -79,9 +79,13 @@ static bool pinned_piece(oaki_step *s)
 
 /* ---- a cycle ---- */
 
-static bool is_due(void)
+/* Asks the host, too. */
+static bool is_due(oaki_thread *t)
 {
-    return !oaki_gc_refuses(OAKI_GC_DUE) && (oaki_debug_switches.beside || oaki_pace_due());
+    t->bare = false;
+    bool refused = oaki_gc_refuses(OAKI_GC_DUE);
+    t->bare = true;
+    return !refused && (oaki_debug_switches.beside || oaki_pace_due());
 }
 
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
@@ -94,7 +98,7 @@ static OAKI_NOINLINE bool begin(void)
         oaki_roots_refresh(t);
         oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
-        due = is_due();
+        due = is_due(t);
         done = !due || oaki_cycle_begin(t);
         oaki_lock_release(&h->gc_lock);
     }
@@ -160,8 +164,9 @@ static void release(size_t from, size_t to)
  * takes it in its first round; until then pages are as they have been since the last cycle. */
 static void run(void)
 {
-    if (!is_due() || !oaki_written_begin()) return;
-    oaki_thread *t = oaki_enter();
+    oaki_thread *t = oaki_thread_self();
+    if (!is_due(t) || !oaki_written_begin()) return;
+    (void)oaki_enter();
     self.minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
     AO_store(&self.forgets, !self.minor);
     oaki_leave(t);
@@ -183,7 +188,7 @@ static void *collector(void *arg)
         return arg;
     }
     oaki_thread *t = oaki_enter();
-    t->own = true;
+    t->own = t->bare = true;
     AO_store(&oaki_the_heap.nown, 1);
     oaki_leave(t);
     for (;;) {

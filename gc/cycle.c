@@ -385,8 +385,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     count_pause(c.first + pause);
     if (c.first_begin) pace_beside(&c);
     bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
-    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, c.cpu_end,
-                    own ? c.cpu + c.beside : 0);
+    oaki_pace_cycle(c.end, own * (pause + c.first + c.beside), c.cpu_end, own * (c.cpu + c.beside));
     note_times(&c, cpu2 - cpu1 - c.verify_cpu);
     note_after(&c);
     gc.start_told = false;
@@ -413,21 +412,17 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
 OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
 {
-    oaki_heap *h = &oaki_the_heap;
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
         oaki_young_prepare();
-        oaki_lock_acquire_parked(t, &h->gc_lock);
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
         done = one_cycle(t, why, number);
-        oaki_lock_release(&h->gc_lock);
+        oaki_lock_release(&oaki_the_heap.gc_lock);
     }
     oaki_sweep_wake();
     oaki_leave(t);
-    oaki_event_tell();
-    oaki_finalizers_dispatch();
-    oaki_scavenger_spawn();
-    oaki_ahead_spawn();
+    oaki_event_over(t);
     (void)oaki_enter();
 }
 

@@ -88,7 +88,7 @@ static void tell_all(void)
 }
 
 /* A listener that writes somewhere may be cancelled there, with the turn in its hands. */
-void oaki_event_tell(void)
+static void tell_in_turn(void)
 {
     int cancel, saved = errno;
     if (OAKI_LIKELY(!waiting())) return;
@@ -101,10 +101,22 @@ void oaki_event_tell(void)
     errno = saved;
 }
 
+/* What is called here may be the program's. */
+void oaki_event_over(oaki_thread *t)
+{
+    bool bare = t->bare;
+    t->bare = false;
+    tell_in_turn();
+    oaki_finalizers_dispatch();
+    oaki_scavenger_spawn();
+    oaki_ahead_spawn();
+    t->bare = bare;
+}
+
 void oaki_gc_flush_events(void)
 {
     AO_t end = AO_load_acquire(&self.tail);
-    oaki_event_tell();
+    tell_in_turn();
     while (AO_load(&self.turn) != me() && (intptr_t)(end - AO_load_acquire(&self.head)) > 0)
         oaki_os_sleep_ns(WAIT_NS);
     if (wait_for_turn()) give_turn(); /* the last of them is taken, and may not have been told */
@@ -130,7 +142,7 @@ int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx)
         AO_fetch_and_add1(&self.told_to);
     }
     if (waited) give_turn();
-    oaki_event_tell();
+    tell_in_turn();
     if (i < OAKI_LISTENERS) return 0;
     errno = ENOMEM;
     return -1;
@@ -146,7 +158,7 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
         AO_fetch_and_sub1(&self.told_to);
     }
     if (waited) give_turn();
-    oaki_event_tell();
+    tell_in_turn();
 }
 
 /* ---- start ---- */

@@ -98,8 +98,9 @@ void oaki_gc_flush_events(void);
 
 /* Under gc_lock. */
 void oaki_event_note(const oaki_cycle *c);
-/* Outside of oaki_enter. */
-void oaki_event_tell(void);
+/* A collection is over: listeners, finalizers, and the threads that a heap of this size wants.
+ * Outside of oaki_enter. */
+void oaki_event_over(oaki_thread *t);
 int oaki_event_init(void);
 
 #endif

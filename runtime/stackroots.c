@@ -8,8 +8,9 @@
  * Where a thread runs is told by its stack pointer: on its own stack, on the fiber that the record
  * names, on the fiber that it is about to leave, on an alternate signal stack, or on a stack
  * that we weren't told of. Every stack that it may come back to is scanned from where it was
- * left. A program that tells the end of the stack it runs on (oaki_thread_stack_bottom) marks its
- * other stacks itself. */
+ * left. The collector's own thread has none, save where it calls the program: what it has looked at
+ * is in its frames, and would live on. A program that tells the end of the stack it runs on
+ * (oaki_thread_stack_bottom) marks its other stacks itself. */
 #include "dlroots.h"
 
 #include "fiber.h"
@@ -185,6 +186,7 @@ static void visit_told(const oaki_root_visitor *v, oaki_thread *t, const char *b
 
 void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
 {
+    if (t->bare) return;
     const char *bottom = told_bottom(t);
     if (OAKI_UNLIKELY(bottom != NULL)) {
         visit_told(v, t, bottom);

@@ -44,7 +44,8 @@ typedef struct oaki_thread {
     unsigned int blocking_depth;      /* (self) */
     uintptr_t waits_for;              /* (self) oak_blocking_wait's object, inverted; 0: none */
     int tid;
-    bool own; /* the collector's */
+    bool own;                         /* the collector's */
+    bool bare;                        /* (self) no reference of the program is in its frames */
     pthread_t pthread;
     char *stack_lo, *stack_hi;        /* its own stack */
     char *sp;                         /* (self) valid when stopped or blocked; may be on alt */

@@ -363,7 +363,6 @@ START_TEST(mark_functions_find_the_world_standing)
 END_TEST
 
 static oak_weak *of_dead;
-
 static void make_dead(void *arg)
 {
     of_dead = oak_weak_new(oak_alloc(40));
@@ -377,7 +376,8 @@ START_TEST(what_is_dead_goes_when_it_is_asked_for)
     oaki_debug_switches.verify = 0;
     for (size_t n = test_scale(400); n > 0; n--) {
         ask();
-        for (int i = 0; i < 1000 && oaki_beside_state() == OAKI_BESIDE_NONE; i++) oaki_os_yield();
+        uint64_t until = oaki_os_now_ns() + 10000000;
+        while (oaki_beside_state() == OAKI_BESIDE_NONE && oaki_os_now_ns() < until) oaki_os_yield();
         test_away(make_dead, NULL);
         oak_collect();
         ck_assert_ptr_null(oak_weak_get(of_dead));

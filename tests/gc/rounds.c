@@ -4,6 +4,7 @@
 
 #include "gc/event.h"
 #include "runtime/os.h"
+#include "runtime/roots.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
@@ -99,6 +100,43 @@ START_TEST(in_stops_by_several_markers)
 }
 END_TEST
 
+/* ---- what its thread holds ---- */
+
+static size_t of_collector, of_program;
+
+static void count_frames(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    if (r->kind != OAKI_ROOT_STACK && r->kind != OAKI_ROOT_REGS) return;
+    if (r->thread && r->thread->own) of_collector++;
+    else of_program++;
+}
+
+static void look_at_frames(bool marks)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+    if (marking == marks) oaki_roots_visit(count_frames, NULL);
+    oaki_gc_stop_end(t);
+}
+
+/* What it has marked is in its frames, and must not live for that. */
+START_TEST(the_frames_of_the_collector_are_no_roots)
+{
+    oak_config c = test_config();
+    c.concurrent = 1;
+    c.tracking = OAK_TRACKING_USERFAULTFD;
+    if (!test_heap_tracked(c, 0)) return;
+    oaki_debug_switches.beside = 1;
+    table = oak_alloc(SLOTS * sizeof *table);
+    for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
+    for (int marks = 0; marks < 2; marks++)
+        for (of_program = 0; of_program < 10; look_at_frames(marks))
+            if (marks) (void)test_ask_beside();
+    ck_assert_uint_eq(of_collector, 0);
+}
+END_TEST
+
 Suite *suite_gc_rounds(void)
 {
     Suite *s = suite_create("gc_rounds");
@@ -107,6 +145,7 @@ Suite *suite_gc_rounds(void)
     tcase_add_test(c, a_table_that_is_written_all_over);
     tcase_add_test(c, in_stops_by_one_marker);
     tcase_add_test(c, in_stops_by_several_markers);
+    tcase_add_test(c, the_frames_of_the_collector_are_no_roots);
     suite_add_tcase(s, c);
     return s;
 }
