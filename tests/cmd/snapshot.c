@@ -134,13 +134,14 @@ END_TEST
 /* Each `name`, which is as long as EVIL, is EVIL in the file, and the checksum is right. */
 static void corrupt(const char *name)
 {
-    static unsigned char data[1 << 22];
+    const size_t room = (size_t)1 << 22;
+    unsigned char *data = malloc(room);
     size_t n, at, found = 0;
     uint64_t sum;
     FILE *f = fopen(file, "r+");
 
-    n = fread(data, 1, sizeof(data), f);
-    ck_assert_uint_lt(n, sizeof(data));
+    n = fread(data, 1, room, f);
+    ck_assert_uint_lt(n, room);
     for (at = 0; at + strlen(name) <= n; at++) {
         if (memcmp(data + at, name, strlen(name)) != 0) continue;
         memcpy(data + at, EVIL, strlen(name));
@@ -152,6 +153,7 @@ static void corrupt(const char *name)
     rewind(f);
     ck_assert_uint_eq(fwrite(data, 1, n, f), n);
     fclose(f);
+    free(data);
 }
 
 static oak_map *named;

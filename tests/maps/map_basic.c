@@ -137,7 +137,8 @@ static void assert_aligned(const void *p, size_t size)
 
 static void assert_entry(const void *key, const void *value, size_t ks, size_t vs, unsigned i)
 {
-    static unsigned char k[4096], v[1 << 20];
+    static unsigned char k[4096], *v;
+    if (!v) v = malloc(1 << 20);
     assert_aligned(key, ks);
     assert_aligned(value, vs);
     if (memcmp(key, fill(k, ks, i), ks) != 0 || memcmp(value, fill(v, vs, i), vs) != 0)

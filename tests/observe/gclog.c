@@ -22,6 +22,7 @@ Suite *suite_observe_gclog(void);
 
 #define MB ((size_t)1 << 20)
 #define LINES 4096
+#define TEXT MB
 
 static void start(void)
 {
@@ -172,10 +173,10 @@ static void cross_check(const char *line, const json *l)
 
 START_TEST(the_log_and_the_line_agree)
 {
-    static char text[1 << 20];
+    char *text = malloc(TEXT);
     size_t n = 0;
     snprintf(log_path, sizeof log_path, "%s", test_path("log"));
-    ck_assert_int_eq(test_capture(collect_in_many_ways, NULL, text, sizeof text), 0);
+    ck_assert_int_eq(test_capture(collect_in_many_ways, NULL, text, TEXT), 0);
     size_t count = read_log(log_path, lines);
     char *save;
     for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
@@ -185,6 +186,7 @@ START_TEST(the_log_and_the_line_agree)
     }
     ck_assert_uint_eq(n, count);
     ck_assert_uint_ge(n, 15);
+    free(text);
 }
 END_TEST
 
@@ -310,16 +312,16 @@ END_TEST
 START_TEST(a_full_pipe_holds_nobody_up_and_lost_lines_are_counted)
 {
     int fd[2];
-    static char text[1 << 20];
+    char *text = malloc(TEXT);
     ck_assert_int_eq(pipe(fd), 0);
     ck_assert_int_eq(oak_gclog_start_fd(fd[1]), 0);
     for (int i = 0; i < 300; i++) oak_collect(); /* far more than the 64 KiB of a pipe */
-    ssize_t n = read(fd[0], text, sizeof text - 1);
+    ssize_t n = read(fd[0], text, TEXT - 1);
     ck_assert_int_gt(n, 10000);
     oak_collect();
     ck_assert_int_eq(oak_gclog_stop(), -1);
     ck_assert_int_eq(errno, EAGAIN);
-    ssize_t more = read(fd[0], text + n, sizeof text - 1 - (size_t)n);
+    ssize_t more = read(fd[0], text + n, TEXT - 1 - (size_t)n);
     text[n + more] = '\0';
     size_t count = 0;
     uint64_t lost = 0;
@@ -328,6 +330,7 @@ START_TEST(a_full_pipe_holds_nobody_up_and_lost_lines_are_counted)
         lost += json_u64(json_read(l), "lost");
     ck_assert_uint_gt(lost, 0);
     ck_assert_uint_eq(lost + count, 301);
+    free(text);
 }
 END_TEST
 

@@ -22,7 +22,9 @@ static char error[256];
 
 /* ---- a file that is made by hand ---- */
 
-static unsigned char file[1 << 20];
+#define ROOM ((size_t)1 << 20)
+
+static unsigned char *file; /* ROOM bytes */
 static size_t length;
 
 /* Which number is another one than it should be: the one with this name, or the one of this index,
@@ -36,7 +38,8 @@ static struct {
 
 static void put_byte(unsigned c)
 {
-    ck_assert_uint_lt(length, sizeof file);
+    ck_assert_uint_lt(length, ROOM);
+    if (!file) file = malloc(ROOM);
     file[length++] = (unsigned char)c;
 }
 
@@ -504,15 +507,16 @@ static void damage(size_t n)
 
 START_TEST(damage_with_a_right_checksum_is_refused_or_sound)
 {
-    static unsigned char whole[sizeof file / 2];
+    unsigned char *whole = malloc(ROOM);
+    file = malloc(ROOM);
     make_memory();
     test_seed("observe_snapbad");
     test_heap_start(test_config());
     test_away(fill, &kept);
     ck_assert_int_eq(oak_profile_set_rate(1), 0);
     ck_assert_int_eq(oak_snapshot_write(memory, NULL, NULL), 0);
-    ssize_t size = pread(memory, whole, sizeof whole, 0);
-    ck_assert(size > 100 && size < (ssize_t)sizeof whole);
+    ssize_t size = pread(memory, whole, ROOM, 0);
+    ck_assert(size > 100 && size < (ssize_t)ROOM);
     size_t n = (size_t)size - 8;
     for (size_t i = 0; i < test_scale(3000); i++) {
         memcpy(file, whole, n);
@@ -523,6 +527,7 @@ START_TEST(damage_with_a_right_checksum_is_refused_or_sound)
         ck_assert(i > 0 || (accepted == 1 && memcmp(file, whole, n + 8) == 0));
     }
     assert_both_were_seen();
+    free(whole);
 }
 END_TEST
 
