@@ -65,10 +65,13 @@ START_TEST(each_cycle_has_its_line_and_memstats_agree)
     }
     oak_set_gc_percent(100);
     test_join(test_start(drop, NULL));
+    size_t least = test_stats().num_gc; /* a mark beside the program may end now */
     ck_assert_int_eq(oak_gclog_stop(), 0);
+    size_t most = test_stats().num_gc;
     oak_collect();
     size_t n = read_log(path, lines);
-    ck_assert_uint_eq(n, test_stats().num_gc - 1);
+    ck_assert_uint_ge(n, least);
+    ck_assert_uint_le(n, most);
     ck_assert_uint_gt(n, 20);
     for (size_t i = 0; i < n; i++) {
         const json *l = lines[i], *heap = json_get(l, "heap"), *phases = json_get(l, "phases_ns");
