@@ -215,7 +215,8 @@ inline rescan(p)
     od
 }
 
-/* A round of pre-cleaning takes the written pages, protects them again, and then scans. */
+/* A round of pre-cleaning takes the written pages, protects them again, and then scans. One in short
+ * stops is one of these in which the mutator comes between some pages only. */
 inline clean()
 {
     do
@@ -231,6 +232,23 @@ inline clean()
 #endif
     :: atomic { p == PAGES -> p = 0; break }
     od
+}
+
+/* Some roots as they are now, for a start, and again between rounds: nothing relies on it. */
+inline some_roots()
+{
+    atomic {
+        do
+        :: at < REGISTERS ->
+            if
+            :: shade(regs[at])
+            :: true
+            fi;
+            at++
+        :: else -> break
+        od;
+        at = 0
+    }
 }
 
 inline drain()
@@ -378,25 +396,14 @@ active proctype collector()
         begin();
 #endif
 
-        /* Some roots as they are now, for a start: nothing relies on it. */
-        atomic {
-            do
-            :: at < REGISTERS ->
-                if
-                :: shade(regs[at])
-                :: true
-                fi;
-                at++
-            :: else -> break
-            od;
-            at = 0
-        }
+        some_roots();
         drain();
 #ifdef BREAK_PROTECT_LATE
         begin();
 #endif
         do
         :: atomic { rounds < ROUNDS -> rounds++ };
+            some_roots();
             clean();
             drain()
         :: atomic { true -> rounds = 0; break }
