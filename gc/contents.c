@@ -76,7 +76,8 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
     }
     const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
-    if (whole && m->whole == slot && m->batch == AO_load(&oaki_written_batch)) return;
+    bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_written_batch));
+    if (whole && (done || (m->looks && !t->anytime))) return; /* by left_out */
     scan_typed(m, t, p, size, from, to);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;

@@ -77,6 +77,7 @@ void oaki_host_mark_roots(void)
 {
     host.n = 0;
     host.any_unscanned = false;
+    if (host.nroots > 0) oaki_looks_finish(); /* what these mark unscanned is not to be looked at */
     oaki_hold_mark_roots();
     oaki_host_call_roots(oaki_worker(0));
 }

@@ -52,7 +52,8 @@ struct oak_marker {
     /* the object of several pages that a function has marked last, and the batch of written pages
      * that it was for: it need not be marked again for the others of them */
     size_t whole, batch;
-    size_t again;             /* words looked at again in this stop, on written pages */
+    bool looks;               /* the last stop's looks have begun, and in them, */
+    size_t again;             /* so many words on written pages were looked at again */
     size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
@@ -84,6 +85,7 @@ bool oaki_ranges_add(const char *lo, const char *hi); /* false: full, scan it yo
 /* The drain that follows looks at what was written below `end` (watch.h). World stopped. */
 void oaki_looks_begin(size_t end);
 size_t oaki_looks_words(void);              /* looked at in this way */
+void oaki_looks_finish(void);               /* now, if they are not over */
 unsigned oaki_workers_count(void);
 /* start the helpers that are missing; outside of a stop */
 void oaki_workers_spawn(void);

@@ -121,24 +121,26 @@ void oaki_watch_old(size_t from, size_t to)
 
 /* ---- in the last stop ---- */
 
-static bool all_count; /* as written; set in the stop */
+/* Set in the stop: all pages count as written; how often the system had refused before. */
+static bool all_count;
+static size_t refused;
 
 void oaki_watch_last(bool all)
 {
     oak_marker *m = oaki_worker(0);
     all_count = all;
+    refused = oaki_written_refusals();
     oaki_cycle_mark_pinned();
     oaki_looks_begin(m->used);
     oaki_mark_left_out(m);
 }
 
-/* What is refused for one part is not known of that part alone. A page costs about as much as a
- * word, if it was not written. */
+/* Where one part is refused, the range may have been made whole again before another is asked
+ * about, and what was written there before isn't told then. */
 void oaki_watch_look(oak_marker *m, size_t from, size_t to)
 {
     size_t before = m->scanned;
-    if (all_count || oaki_watch_take(from, to, false, oaki_clean, m) == SIZE_MAX)
-        oaki_clean(from, to, m);
+    bool all = all_count || oaki_watch_take(from, to, false, oaki_clean, m) == SIZE_MAX;
+    if (all || oaki_written_refusals() != refused) oaki_clean(from, to, m);
     m->again += m->scanned - before;
-    m->scanned += (to - from) >> OAKI_PAGE_SHIFT;
 }

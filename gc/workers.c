@@ -29,6 +29,7 @@
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 #define SPINS 2000
 #define LOOK ((size_t)2 << 20) /* bytes of the heap: as many as a table of the system's pages has */
+#define LOOK_ALONE (LOOK * 8)  /* that worker 0 looks at before it wakes the others */
 
 typedef struct range {
     const char *lo, *hi;
@@ -297,6 +298,7 @@ void oaki_looks_begin(size_t end)
     for (unsigned i = 0; i < shared.nworkers; i++) {
         shared.workers[i].whole = SIZE_MAX;
         shared.workers[i].again = 0;
+        shared.workers[i].looks = true;
     }
     AO_store(&shared.look_at, 0);
     shared.look_end = end;
@@ -357,7 +359,7 @@ static bool take_look(oak_marker *m)
     if (!look_in_sight()) return false;
     size_t from = AO_fetch_and_add(&shared.look_at, LOOK);
     if (from >= shared.look_end) return false;
-    if (oaki_others_hungry()) (void)anybody_there(m);
+    if (m->id == 0 && from >= LOOK_ALONE) wake_helpers();
     oaki_watch_look(m, from, OAKI_MIN(from + LOOK, shared.look_end));
     return true;
 }
@@ -463,6 +465,11 @@ static void drain_once(oak_marker *m)
     AO_int_store(&shared.hungry, 0);
 }
 
+void oaki_looks_finish(void)
+{
+    if (look_in_sight()) oaki_mark_drain();
+}
+
 void oaki_mark_drain(void)
 {
     oak_marker *m = &shared.workers[0];
@@ -489,7 +496,7 @@ void oaki_workers_begin(void)
         m->base = h->base;
         m->used = AO_load(&h->used);
         m->bytes = m->scanned = 0;
-        m->beside = false;
+        m->beside = m->looks = false;
         m->whole = SIZE_MAX;
         m->until = SIZE_MAX;
         m->in_order = true;

@@ -15,6 +15,7 @@ static struct {
     bool tried;
     AO_t by;            /* const oaki_writer *; 0: none */
     AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
+    AO_t refusals;
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
 
@@ -90,12 +91,18 @@ static void give_up(const oaki_writer *w, const char *refused, int error)
 
 static void refused(const oaki_writer *w, int error)
 {
+    (void)AO_fetch_and_add1_full(&self.refusals);
     oaki_lock_acquire(&self.lock);
     if (writer() == w && !(w->mend && w->mend())) {
         give_up(w, w->name, error);
         oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
     }
     oaki_lock_release(&self.lock);
+}
+
+size_t oaki_written_refusals(void)
+{
+    return AO_load_acquire(&self.refusals);
 }
 
 bool oaki_written_may(void)

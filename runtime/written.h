@@ -46,6 +46,9 @@ size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn
  * of it was told. */
 extern OAKI_HIDDEN AO_t oaki_written_batch;
 
+/* How often the system has refused. It is counted before what can be mended is. */
+size_t oaki_written_refusals(void);
+
 /* Writes to [from, to) cost nothing any more. */
 void oaki_written_release(size_t from, size_t to);
 

@@ -300,7 +300,9 @@ static size_t find_runs(size_t *at, size_t end, bool again, run *r)
  * known. Told once, as that is for good. */
 static bool lost(void)
 {
+    static AO_t told;
     if (oaki_faultsignal_is_ours()) return false;
+    if (!AO_compare_and_swap(&told, 0, 1)) return true;
     oaki_log("oakum: the program handles SIGSEGV by now: collections mark in stops from here on\n");
     return true;
 }
