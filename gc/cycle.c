@@ -385,7 +385,8 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     count_pause(c.first + pause);
     if (c.first_begin) pace_beside(&c);
     bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
-    oaki_pace_cycle(c.end, own * (pause + c.first + c.beside), c.cpu_end, own * (c.cpu + c.beside));
+    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, c.cpu_end,
+                    own ? c.cpu + c.beside : 0);
     note_times(&c, cpu2 - cpu1 - c.verify_cpu);
     note_after(&c);
     gc.start_told = false;

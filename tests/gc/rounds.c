@@ -66,14 +66,21 @@ static void write_all_over(void)
     }
 }
 
-static void run(unsigned beside, int markers)
+/* false: this system can't. */
+static bool start(unsigned beside, int markers)
 {
     oak_config c = test_config();
     c.concurrent = c.background_sweep = 1;
     c.gc_threads = markers;
     c.tracking = OAK_TRACKING_USERFAULTFD;
-    if (!test_heap_tracked(c, 0)) return;
+    if (!test_heap_tracked(c, 0)) return false;
     oaki_debug_switches.beside = beside;
+    return true;
+}
+
+static void run(unsigned beside, int markers)
+{
+    if (!start(beside, markers)) return;
     ck_assert_int_eq(oaki_gc_on_cycle(look, NULL), 0);
     table = oak_alloc(SLOTS * sizeof *table);
     write_all_over();
@@ -123,11 +130,7 @@ static void look_at_frames(bool marks)
 /* What it has marked is in its frames, and must not live for that. */
 START_TEST(the_frames_of_the_collector_are_no_roots)
 {
-    oak_config c = test_config();
-    c.concurrent = 1;
-    c.tracking = OAK_TRACKING_USERFAULTFD;
-    if (!test_heap_tracked(c, 0)) return;
-    oaki_debug_switches.beside = 1;
+    if (!start(1, 1)) return;
     table = oak_alloc(SLOTS * sizeof *table);
     for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
     for (int marks = 0; marks < 2; marks++)

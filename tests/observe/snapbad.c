@@ -507,7 +507,8 @@ static void damage(size_t n)
 
 START_TEST(damage_with_a_right_checksum_is_refused_or_sound)
 {
-    unsigned char *whole = malloc(ROOM);
+    const size_t half = ROOM / 2;
+    unsigned char *whole = malloc(half);
     file = malloc(ROOM);
     make_memory();
     test_seed("observe_snapbad");
@@ -515,8 +516,8 @@ START_TEST(damage_with_a_right_checksum_is_refused_or_sound)
     test_away(fill, &kept);
     ck_assert_int_eq(oak_profile_set_rate(1), 0);
     ck_assert_int_eq(oak_snapshot_write(memory, NULL, NULL), 0);
-    ssize_t size = pread(memory, whole, ROOM, 0);
-    ck_assert(size > 100 && size < (ssize_t)ROOM);
+    ssize_t size = pread(memory, whole, half, 0);
+    ck_assert(size > 100 && size < (ssize_t)half);
     size_t n = (size_t)size - 8;
     for (size_t i = 0; i < test_scale(3000); i++) {
         memcpy(file, whole, n);
