@@ -110,9 +110,8 @@ static OAKI_NOINLINE bool begin(void)
 static bool start_marking(oaki_step *s)
 {
     (void)s;
-    oak_marker *m = oaki_worker(0);
     AO_store_release(&oaki_the_heap.preparing, 0);
-    m->beside = m->shared_bits = true;
+    oaki_workers_beside(true);
     oaki_pieces_state(OAKI_BESIDE_MARKING);
     return false;
 }
@@ -306,9 +305,8 @@ void oaki_beside_begin(void)
 /* Pinned objects once more: some have come since they were queued, or before all were. */
 void oaki_beside_finish(void)
 {
-    oak_marker *m = oaki_worker(0);
-    m->beside = m->shared_bits = false;
-    AO_store(&self.expected[self.minor], m->scanned);
+    oaki_workers_beside(false);
+    AO_store(&self.expected[self.minor], oaki_workers_scanned());
     oaki_workers_reach();
     oaki_watch_last(oaki_rounds_refused());
 }

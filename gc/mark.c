@@ -21,9 +21,7 @@
 #define ROOM (FEW * DEEP_WORDS) /* words that may be added to the queue without asking for room */
 #define LOOK_EVERY 16  /* batches between two looks at whether others have nothing to do */
 #define BLOCK 64       /* moved at a time */
-/* An object in the delay line: its words to scan, 0 if it is special, and above them its offset. */
-#define WORDS_BITS 8
-#define WORDS_MASK 0xff
+#define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
 
 /* What the loop has to know of a span class, in one place. */
 typedef struct class_info {
@@ -273,11 +271,11 @@ OAKI_INLINE void enter(hot *h, oak_marker *m, size_t off, bool shared, bool stri
     if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
         if (n != SPECIAL) return;
         oaki_mark_expect(slot);
-        h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS;
+        h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS;
         return;
     }
     __builtin_prefetch((const void *)(h->base + slot));
-    h->line[h->last++ % OAKI_LINE] = slot << WORDS_BITS | n;
+    h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS | n;
 }
 
 _Static_assert(BATCH + OAKI_DELAY <= OAKI_LINE, "a batch fits the delay line");
@@ -288,10 +286,10 @@ OAKI_NO_ASAN OAKI_INLINE void leave(hot *h, oak_marker *m, unsigned keep)
     while (h->last - h->first > keep) {
         uint64_t object = h->line[h->first++ % OAKI_LINE];
         if (OAKI_UNLIKELY((object & WORDS_MASK) == 0)) {
-            mark_special(h, m, object >> WORDS_BITS);
+            mark_special(h, m, oaki_line_slot(object));
             continue;
         }
-        const uintptr_t *p = (const uintptr_t *)(h->base + (object >> WORDS_BITS));
+        const uintptr_t *p = (const uintptr_t *)(h->base + oaki_line_slot(object));
         make_room(h, m);
         for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
             put_word(h, p[0]);
@@ -501,7 +499,7 @@ static OAKI_NOINLINE bool look_around(hot *h, oak_marker *m, bool shared)
         oaki_mark_share(m);
         load_stack(h, m);
     }
-    return m->shared_bits == shared && m->scanned < m->until;
+    return m->shared_bits == shared && !oaki_mark_is_over(m);
 }
 
 /* Until there is enough for a batch. */
@@ -594,7 +592,7 @@ OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
             loop(m, true, false);
         else
             loop(m, false, false);
-    } while (m->scanned < m->until &&
+    } while (!oaki_mark_is_over(m) &&
              (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
               m->range_lo < m->range_hi));
 }

@@ -25,6 +25,7 @@
 #define OAKI_QUEUE_HIGH 256   /* above it, some go to the stack */
 #define OAKI_LINE 128         /* objects; a power of two */
 #define OAKI_DELAY 16         /* objects marked before an object is scanned */
+#define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, or 0: special; above, the offset */
 #define OAKI_PATIENCE 16      /* rounds of batches before depth first is tried again, at first */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64
@@ -54,7 +55,9 @@ struct oak_marker {
     size_t whole, batch;
     bool looks;               /* the last stop's looks have begun, and in them, */
     size_t again;             /* so many words on written pages were looked at again */
-    size_t until;             /* `scanned` at which a piece of a mark is over; else SIZE_MAX */
+    AO_t until;               /* `scanned` at which a piece of a mark is over; else SIZE_MAX. Of a
+                               * helper, set to 0 by worker 0 at the end of a piece. */
+    const unsigned int *stop; /* AO_int: a piece is over as well once that is set; or NULL */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */
@@ -74,6 +77,10 @@ size_t oaki_workers_bytes(void);            /* marked by all of them */
 size_t oaki_workers_scanned(void);          /* words looked at by all of them, about */
 /* What waits is forgotten: a mark begins anew. World stopped. */
 void oaki_workers_discard(void);
+/* World stopped, or in a piece: do all mark beside the program from here on? */
+void oaki_workers_beside(bool beside);
+unsigned oaki_workers_helping(void);        /* helpers for a piece of a mark beside the program */
+uint64_t oaki_workers_helped(void);         /* ns that those have worked in this mark */
 /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
 bool oaki_mark_take(oak_marker *m);
 /* top is full or missing: a new top, the old one behind it or given to who is hungry */
@@ -93,7 +100,15 @@ bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
 /* After a mark: all chunks are free. */
 void oaki_mark_release(void);
-/* Chunk memory beyond a little goes back to the system. No mark is under way, gc_lock is held. */
+
+/* ---- chunks.c ---- */
+
+void oaki_chunks_init(void);
+oaki_mark_chunk *oaki_chunk_new(void);      /* empty; NULL: there is no memory */
+void oaki_chunk_free(oaki_mark_chunk *c);
+void oaki_chunks_release(void);             /* all are free; no worker has any */
+size_t oaki_chunks_mapped(void);            /* bytes */
+/* Memory beyond a little goes back to the system. No mark is under way, gc_lock is held. */
 void oaki_mark_trim(void);
 
 /* ---- mark.c ---- */
@@ -101,8 +116,9 @@ void oaki_mark_trim(void);
 void oaki_mark_init(void);                  /* size classes are known */
 /* until this worker's own queues are empty, or m->until is reached */
 void oaki_mark_local(oak_marker *m);
-/* About so many words' worth of marking, by worker 0 alone. Is there more? */
-bool oaki_mark_some(oak_marker *m, size_t words);
+/* About so many words' worth of marking by worker 0, the caller, and as much by each of so many
+ * helpers; or less, if a stop wants it (m->stop). Is there more? (workers.c) */
+bool oaki_mark_some(oak_marker *m, size_t words, unsigned helpers);
 /* The words in [lo, hi) of the object at offset `slot`, which is marked, are looked at again, or
  * all of it where a function marks it. */
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
@@ -130,6 +146,17 @@ void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: a
 /* World stopped, from a stack or register: the word itself, and the object before it if it is an
  * object's start. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
+
+/* A piece is over for this worker. */
+OAKI_INLINE bool oaki_mark_is_over(const oak_marker *m)
+{
+    return m->scanned >= AO_load(&m->until) || (m->stop && AO_int_load(m->stop));
+}
+
+OAKI_INLINE size_t oaki_line_slot(uint64_t entry)
+{
+    return entry >> OAKI_LINE_WORDS_BITS;
+}
 
 /* ---- one word more for the queue (push.c) ---- */
 

@@ -11,6 +11,8 @@
 #include "runtime/os.h"
 
 #define WORDS ((size_t)8192) /* marked at a time */
+#define SHARED_WORDS ((size_t)65536) /* by each, where helpers take part: waking them costs as much
+                                      * as some thousand; a stop ends it sooner */
 #define LONG_NS 2000000u     /* the program has no more between two stops */
 
 static struct {
@@ -58,7 +60,7 @@ void oaki_beside_note(oaki_cycle *c)
     c->between = self.stops_ns;
     c->longest_between = self.longest_ns;
     c->first += c->between;
-    c->beside = AO_load(&self.worked);
+    c->beside = AO_load(&self.worked) + oaki_workers_helped();
     oaki_rounds_note(c);
 }
 
@@ -132,20 +134,34 @@ void oaki_workers_reach(void)
     for (unsigned i = 0; i < oaki_workers_count(); i++) oaki_worker(i)->used = used;
 }
 
+static bool mark(unsigned helpers)
+{
+    oak_marker *m = oaki_worker(0);
+    oaki_workers_reach();
+    m->stop = &oaki_thread_self()->stop_pending;
+    bool more = oaki_mark_some(m, helpers ? SHARED_WORDS : WORDS, helpers);
+    m->stop = NULL;
+    AO_store(&self.done, oaki_workers_scanned());
+    return more;
+}
+
 bool oaki_piece_mark(oaki_step *s)
 {
     (void)s;
-    oak_marker *m = oaki_worker(0);
-    oaki_workers_reach();
-    bool more = oaki_mark_some(m, WORDS);
-    AO_store(&self.done, m->scanned);
-    return more;
+    return mark(oaki_workers_helping());
+}
+
+/* Helpers might lose their processors, and the program would wait for them. */
+static bool mark_alone(oaki_step *s)
+{
+    (void)s;
+    return mark(0);
 }
 
 bool oaki_piece_mark_instead(void)
 {
     if (oaki_beside_state() != OAKI_BESIDE_MARKING || !oaki_lock_try(&self.marker)) return false;
-    bool more = oaki_beside_state() == OAKI_BESIDE_MARKING && work(oaki_piece_mark, NULL);
+    bool more = oaki_beside_state() == OAKI_BESIDE_MARKING && work(mark_alone, NULL);
     oaki_lock_release(&self.marker);
     return more;
 }

@@ -83,15 +83,14 @@ static void learn(size_t n, uint64_t ns)
 
 static bool clean_in_stop(oaki_step *s)
 {
-    oak_marker *m = oaki_worker(0);
     uint64_t begun = oaki_os_now_ns();
     size_t before = self.written;
-    m->beside = false;
+    oaki_workers_beside(false);
     while (s->at < s->end && self.written - before < self.pages &&
            oaki_os_now_ns() - begun < SLICE_NS / 2)
         take(s);
     oaki_mark_drain();
-    m->beside = m->shared_bits = true;
+    oaki_workers_beside(true);
     learn(self.written - before, oaki_os_now_ns() - begun);
     return s->at < s->end;
 }

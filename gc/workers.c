@@ -1,5 +1,4 @@
-/* workers.c - the threads that mark together: their chunks of mark stack, stealing, and the end
- * of a drain.
+/* workers.c - the threads that mark together: stealing, and the end of a drain.
  *
  * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has
  * work to give away, so that a small heap never wakes them. What is given away are whole chunks
@@ -7,27 +6,24 @@
  * written; who has nothing left takes from there. A drain is over when no worker is busy: a worker
  * is busy while it has, or is about to take, work.
  *
- * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards chunks,
- * ranges and free chunks. Memory is mapped straight from the system: a stopped thread may hold a
- * lock of jemalloc's. When there is none, objects are marked without being scanned, and the
- * overflow is noted; the drain then goes over all marked objects again, until a pass has marked
- * nothing that way, so each has brought something. */
+ * A piece of a mark beside the program is a drain that ends early: once worker 0 has done its part,
+ * or is wanted by a stop. Helpers then give away all that they have, and are at rest before the
+ * piece is over, so that nobody but worker 0 has to be asked for between two pieces. A quarter of
+ * the workers takes part, so that the program keeps its processors.
+ *
+ * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards what was
+ * given away, and who may join. When there is no memory for a chunk, objects are marked without
+ * being scanned, and the overflow is noted; the drain then goes over all marked objects again,
+ * until a pass has marked nothing that way, so each has brought something. */
 #include "mark.h"
 #include "runtime/os.h"
+#include "spin.h"
 #include "watch.h"
 #include <string.h>
 
 #define RANGES 1024
 #define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
-/* Chunks are mapped by this; who needs more than a few needs much more, and gets it in huge pages.
- * What is kept from one mark to the next need not be faulted in anew, which costs most where a
- * hypervisor has taken the memory back meanwhile. */
-#define BATCH ((size_t)256 << 10)
-#define KEEP_BATCHES 4
-#define HUGE_BATCH ((size_t)4 << 20)
-#define KEEP_SHARE 16 /* of what is live: as much is kept */
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
-#define SPINS 2000
 #define LOOK ((size_t)2 << 20) /* bytes of the heap: as many as a table of the system's pages has */
 #define LOOK_ALONE (LOOK * 8)  /* that worker 0 looks at before it wakes the others */
 
@@ -36,145 +32,50 @@ typedef struct range {
 } range;
 
 static struct {
-    unsigned int lock;     /* AO_int */
+    oaki_spin lock;
     unsigned int hungry;   /* AO_int: workers, asleep or idle, that would take work */
     unsigned int busy;     /* AO_int: workers that have work */
     unsigned int awake;    /* AO_int: helpers that take part in this drain */
     unsigned int open;     /* AO_int: more may join; lock */
+    unsigned seats;        /* helpers that may take part in this drain */
+    bool piece;            /* which is a piece of a mark beside the program */
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
     unsigned int waiting;  /* AO_int: chunks that nobody has taken yet; lock */
     oaki_mark_chunk *chunks;
-    oaki_mark_chunk *free;
     size_t nranges;
     range ranges[RANGES];
     AO_t look_at;          /* offset of the next look; */
     size_t look_end;       /* there are none from here on */
-    /* all that was mapped, by the first chunk of each, which is used for nothing else; what lies
-     * before place `at` of `cut` has been taken */
-    oaki_mark_chunk *batches, *last, *cut;
-    size_t at;
-    size_t nbatches, mapped; /* bytes */
-    size_t ntaken;         /* chunks that workers have, or that are given away */
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
     size_t from;           /* what it had looked at before; its own */
+    AO_t helped;           /* ns of processors, of helpers beside the program in this mark */
     unsigned nworkers;     /* worker 0 included */
     unsigned nhelpers;     /* threads started */
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
-/* Another worker does something short; unless it has lost its processor, maybe to this one. */
-static void wait_a_little(unsigned spins)
-{
-    oaki_pause();
-    if (spins > SPINS) oaki_os_yield();
-}
-
-static void lock(void)
-{
-    for (unsigned n = 0; !AO_int_compare_and_swap_acquire(&shared.lock, 0, 1); n++)
-        wait_a_little(n);
-}
-
-static void unlock(void)
-{
-    AO_int_store_release(&shared.lock, 0);
-}
-
-/* ---- chunks ---- */
-
-static oaki_mark_chunk *map_batch(void)
-{
-    size_t size = shared.nbatches < KEEP_BATCHES ? BATCH : HUGE_BATCH;
-    oaki_mark_chunk *batch = oaki_os_map(size);
-    if (!batch) return NULL;
-    if (size == HUGE_BATCH && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
-    batch->n = size;
-    batch->next = NULL;
-    shared.mapped += size;
-    shared.nbatches++;
-    if (shared.last) shared.last->next = batch;
-    else shared.batches = batch;
-    return shared.last = batch;
-}
-
-/* The next one of the batch that is being cut, or of the one behind it. A batch's first chunk is
- * its link. */
-static oaki_mark_chunk *cut_chunk(void)
-{
-    if (!shared.cut || (shared.at + 1) * sizeof *shared.cut > shared.cut->n) {
-        oaki_mark_chunk *batch = shared.cut ? shared.cut->next : shared.batches;
-        if (!batch && !(batch = map_batch())) return NULL;
-        shared.cut = batch;
-        shared.at = 1;
-    }
-    return &shared.cut[shared.at++];
-}
-
-static oaki_mark_chunk *new_chunk_locked(void)
-{
-    size_t limit = (size_t)oaki_debug_switches.markstack * shared.nworkers;
-    if (limit && shared.ntaken >= limit) return NULL;
-    oaki_mark_chunk *c = shared.free;
-    if (c) shared.free = c->next;
-    else c = cut_chunk();
-    if (c) shared.ntaken++;
-    return c;
-}
-
-static oaki_mark_chunk *new_chunk(void)
-{
-    lock();
-    oaki_mark_chunk *c = new_chunk_locked();
-    unlock();
-    if (c) {
-        c->next = NULL;
-        c->n = 0;
-    }
-    return c;
-}
-
-static void free_chunk(oaki_mark_chunk *c)
-{
-    lock();
-    c->next = shared.free;
-    shared.free = c;
-    shared.ntaken--;
-    unlock();
-}
+/* ---- giving ---- */
 
 static void give(oaki_mark_chunk *c)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     c->next = shared.chunks;
     shared.chunks = c;
     AO_int_store(&shared.waiting, shared.waiting + 1);
-    unlock();
+    oaki_spin_unlock(&shared.lock);
 }
 
 size_t oaki_mark_stack_bytes(void)
 {
-    return shared.mapped + sizeof shared;
+    return oaki_chunks_mapped() + sizeof shared;
 }
 
-/* All chunks are free now: their batches are to be cut anew. */
+/* All chunks are free now. */
 void oaki_mark_release(void)
 {
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].top = NULL;
-    shared.free = shared.cut = NULL;
-    shared.ntaken = 0;
-}
-
-void oaki_mark_trim(void)
-{
-    size_t keep = OAKI_MAX(KEEP_BATCHES * BATCH, oaki_workers_bytes() / KEEP_SHARE);
-    for (; shared.mapped > keep; shared.nbatches--) {
-        oaki_mark_chunk *batch = shared.batches;
-        shared.batches = batch->next;
-        shared.mapped -= batch->n;
-        oaki_os_release(batch, batch->n);
-    }
-    if (!shared.batches) shared.last = NULL;
+    oaki_chunks_release();
 }
 
 void oaki_workers_discard(void)
@@ -193,8 +94,6 @@ void oaki_workers_discard(void)
     oaki_mark_release();
 }
 
-/* ---- giving ---- */
-
 /* Not those for whom there is a chunk already: a helper may be scheduled late. */
 bool oaki_others_hungry(void)
 {
@@ -203,8 +102,8 @@ bool oaki_others_hungry(void)
 
 static void wake_helpers(void)
 {
-    if (shared.called || shared.nworkers < 2) return;
-    unsigned n = shared.nworkers - 1;
+    unsigned n = shared.seats;
+    if (shared.called || n == 0) return;
     shared.called = true;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = true;
     AO_int_store(&shared.hungry, n);
@@ -216,25 +115,29 @@ static void wake_helpers(void)
 
 /* A helper takes part if it comes while there is something to do: on a busy machine it may be
  * scheduled long after it was woken, and nobody waits for it until it has joined. */
-static bool join_drain(void)
+static bool join_drain(oak_marker *m)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     bool open = AO_int_load_acquire(&shared.open); /* and so shared_bits, which was set before */
+    open = open && AO_int_load(&shared.awake) < shared.seats;
     if (open) {
+        AO_store(&m->until, SIZE_MAX);
         AO_int_fetch_and_add_full(&shared.awake, 1);
         AO_int_fetch_and_add_full(&shared.busy, 1);
         AO_int_fetch_and_add_full(&shared.hungry, -1u);
     }
-    unlock();
+    oaki_spin_unlock(&shared.lock);
     return open;
 }
 
 static void close_drain(void)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     AO_int_store(&shared.open, 0);
-    unlock();
-    for (unsigned n = 0; AO_int_load_acquire(&shared.awake); n++) wait_a_little(n);
+    oaki_spin_unlock(&shared.lock);
+    for (unsigned i = 1; shared.piece && i < shared.nworkers; i++)
+        AO_store(&shared.workers[i].until, 0);
+    for (unsigned n = 0; AO_int_load_acquire(&shared.awake); n++) oaki_spin_wait(n);
 }
 
 /* Worker 0 starts alone; others are worth waking once it has seen that there is much to do. */
@@ -257,7 +160,7 @@ void oaki_mark_offer(oak_marker *m)
         m->record(m);
         return;
     }
-    oaki_mark_chunk *c = new_chunk(), *old = m->top;
+    oaki_mark_chunk *c = oaki_chunk_new(), *old = m->top;
     if (!c) {
         for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;)
             oaki_mark_only(m, old->entry[--old->n]);
@@ -284,7 +187,7 @@ void oaki_mark_share(oak_marker *m)
         return;
     }
     size_t half = m->top ? (m->top->n + 1) / 2 : 0;
-    if (half == 0 || !(c = new_chunk())) return;
+    if (half == 0 || !(c = oaki_chunk_new())) return;
     /* The lower half was pushed earlier and is likely to lead to more. */
     memcpy(c->entry, m->top->entry, half * sizeof c->entry[0]);
     memmove(m->top->entry, m->top->entry + half, (m->top->n - half) * sizeof c->entry[0]);
@@ -313,10 +216,10 @@ size_t oaki_looks_words(void)
 
 bool oaki_ranges_add(const char *lo, const char *hi)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     bool room = shared.nranges < RANGES;
     if (room) shared.ranges[shared.nranges++] = (range){ lo, hi };
-    unlock();
+    oaki_spin_unlock(&shared.lock);
     return room;
 }
 
@@ -324,7 +227,7 @@ bool oaki_ranges_add(const char *lo, const char *hi)
 
 static bool take_range(range *out)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     bool any = shared.nranges > 0;
     if (any) {
         range *r = &shared.ranges[shared.nranges - 1];
@@ -333,19 +236,19 @@ static bool take_range(range *out)
         r->lo = out->hi;
         if (r->lo >= r->hi) shared.nranges--;
     }
-    unlock();
+    oaki_spin_unlock(&shared.lock);
     return any;
 }
 
 static oaki_mark_chunk *take_chunk(void)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     oaki_mark_chunk *c = shared.chunks;
     if (c) {
         shared.chunks = c->next;
         AO_int_store(&shared.waiting, shared.waiting - 1);
     }
-    unlock();
+    oaki_spin_unlock(&shared.lock);
     return c;
 }
 
@@ -370,7 +273,7 @@ bool oaki_mark_take(oak_marker *m)
     if (c) m->full = c->next;
     else c = take_chunk();
     if (c) {
-        if (m->top) free_chunk(m->top);
+        if (m->top) oaki_chunk_free(m->top);
         c->next = NULL;
         m->top = c;
         return true;
@@ -382,50 +285,74 @@ bool oaki_mark_take(oak_marker *m)
     return true;
 }
 
-/* ---- a piece ---- */
-
-bool oaki_mark_some(oak_marker *m, size_t words)
-{
-    m->until = m->scanned + words;
-    do oaki_mark_local(m);
-    while (m->scanned < m->until && oaki_mark_take(m));
-    bool more = m->scanned >= m->until;
-    m->until = SIZE_MAX;
-    return more;
-}
-
 /* ---- a drain ---- */
 
 static bool work_in_sight(void)
 {
-    lock();
+    oaki_spin_lock(&shared.lock);
     bool any = shared.chunks || shared.nranges;
-    unlock();
+    oaki_spin_unlock(&shared.lock);
     return any || look_in_sight();
 }
 
-/* Nothing of its own left. Returns false when nobody has. */
-static bool wait_for_work(void)
+/* Nothing of its own left. Returns false when nobody has, or its part is over. */
+static bool wait_for_work(oak_marker *m)
 {
     AO_int_fetch_and_add_full(&shared.hungry, 1);
     AO_int_fetch_and_add_full(&shared.busy, -1u);
-    for (unsigned spins = 0;; spins++) {
+    for (unsigned spins = 0; !oaki_mark_is_over(m); spins++) {
         if (work_in_sight()) {
             AO_int_fetch_and_add_full(&shared.busy, 1);
             AO_int_fetch_and_add_full(&shared.hungry, -1u);
             return true;
         }
-        if (AO_int_load_acquire(&shared.busy) == 0) return false;
-        wait_a_little(spins);
+        if (AO_int_load_acquire(&shared.busy) == 0) break;
+        oaki_spin_wait(spins);
     }
+    return false;
+}
+
+static void mark_alone(oak_marker *m)
+{
+    do oaki_mark_local(m);
+    while (!oaki_mark_is_over(m) && oaki_mark_take(m));
 }
 
 static void work(oak_marker *m)
 {
     do {
-        do oaki_mark_local(m);
-        while (oaki_mark_take(m));
-    } while (wait_for_work());
+        mark_alone(m);
+        if (oaki_mark_is_over(m)) {
+            AO_int_fetch_and_add_full(&shared.busy, -1u);
+            break;
+        }
+    } while (wait_for_work(m));
+}
+
+/* Of a helper whose part of a piece is over: all that it has is for others. */
+static void hand_over(oak_marker *m)
+{
+    for (; m->first != m->last; m->first++)
+        oaki_mark_object(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
+    if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi))
+        oaki_mark_scan(m, m->range_lo, m->range_hi);
+    m->range_lo = m->range_hi = NULL;
+    for (; m->head != m->tail; m->head++) {
+        if (!m->top || m->top->n == OAKI_CHUNK_ENTRIES) oaki_mark_offer(m);
+        if (m->top) m->top->entry[m->top->n++] = m->queue[m->head];
+        else oaki_mark_only(m, m->queue[m->head]);
+    }
+    for (oaki_mark_chunk *c; (c = m->full) != NULL; give(c)) m->full = c->next;
+    if (m->top) give(m->top);
+    m->top = NULL;
+}
+
+static void help_in_piece(oak_marker *m)
+{
+    uint64_t cpu = oaki_os_thread_cpu_ns();
+    work(m);
+    hand_over(m);
+    AO_fetch_and_add(&shared.helped, oaki_os_thread_cpu_ns() - cpu);
 }
 
 static void *helper(void *arg)
@@ -437,32 +364,59 @@ static void *helper(void *arg)
         while ((now = AO_int_load_acquire(&shared.drain)) == seen)
             oaki_futex_wait(&shared.drain, seen, 0);
         seen = now;
-        if (!join_drain()) continue;
-        work(m);
+        if (!join_drain(m)) continue;
+        if (shared.piece) help_in_piece(m);
+        else work(m);
         AO_int_fetch_and_add_full(&shared.awake, -1u);
     }
     return NULL;
 }
 
+/* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are made. */
+static void begin_drain(oak_marker *m, bool piece, unsigned seats)
+{
+    shared.piece = piece;
+    shared.seats = seats;
+    shared.from = m->scanned;
+    AO_int_store(&shared.hungry, seats);
+}
+
+static void end_drain(void)
+{
+    shared.called = false;
+    AO_int_store(&shared.hungry, 0);
+}
+
+bool oaki_mark_some(oak_marker *m, size_t words, unsigned helpers)
+{
+    AO_store(&m->until, m->scanned + words);
+    begin_drain(m, true, helpers);
+    if (work_in_sight()) wake_helpers();
+    mark_alone(m);
+    if (shared.called) {
+        work(m);
+        close_drain();
+    }
+    end_drain();
+    bool more = oaki_mark_is_over(m) || work_in_sight();
+    AO_store(&m->until, SIZE_MAX);
+    return more;
+}
+
 static void drain_once(oak_marker *m)
 {
-    /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are
-     * made. */
-    AO_int_store(&shared.hungry, shared.nworkers - 1);
-    shared.from = m->scanned;
+    begin_drain(m, false, shared.nworkers - 1);
     for (;;) {
-        do oaki_mark_local(m);
-        while (oaki_mark_take(m));
+        mark_alone(m);
         if (!shared.called) break;
         work(m);
         close_drain();
         if (!work_in_sight()) break;
         AO_int_store(&shared.busy, 1); /* alone, with what the last to leave had left */
     }
-    shared.called = false;
     shared.look_end = 0;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
-    AO_int_store(&shared.hungry, 0);
+    end_drain();
 }
 
 void oaki_looks_finish(void)
@@ -491,6 +445,7 @@ oak_marker *oaki_worker(unsigned id)
 void oaki_workers_begin(void)
 {
     oaki_heap *h = &oaki_the_heap;
+    AO_store(&shared.helped, 0);
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
         m->base = h->base;
@@ -498,11 +453,29 @@ void oaki_workers_begin(void)
         m->bytes = m->scanned = 0;
         m->beside = m->looks = false;
         m->whole = SIZE_MAX;
-        m->until = SIZE_MAX;
+        AO_store(&m->until, SIZE_MAX);
         m->in_order = true;
         m->looked = m->stray = 0;
         m->patience = OAKI_PATIENCE;
     }
+}
+
+void oaki_workers_beside(bool beside)
+{
+    for (unsigned i = 0; i < shared.nworkers; i++)
+        shared.workers[i].beside = shared.workers[i].shared_bits = beside;
+}
+
+unsigned oaki_workers_helping(void)
+{
+    unsigned forced = (unsigned)oaki_debug_switches.markers;
+    unsigned n = forced ? forced : (shared.nworkers + 3) / 4;
+    return OAKI_MIN(n, shared.nworkers) - 1;
+}
+
+uint64_t oaki_workers_helped(void)
+{
+    return AO_load(&shared.helped);
 }
 
 size_t oaki_workers_bytes(void)
@@ -542,7 +515,7 @@ void oaki_workers_spawn(void)
  * one may have had the lock, as no fork waits for those that come late to a drain. */
 static void after_fork(void)
 {
-    AO_int_store(&shared.lock, 0);
+    shared.lock = 0;
     AO_int_store(&shared.open, 0);
     AO_int_store(&shared.awake, 0);
     AO_int_store(&shared.hungry, 0);
@@ -555,6 +528,7 @@ static void after_fork(void)
 int oaki_workers_init(void)
 {
     shared.nworkers = 1;
+    oaki_chunks_init();
     oaki_fork_register(after_fork);
     return oaki_roots_exclude(&shared, sizeof shared);
 }

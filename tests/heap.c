@@ -83,6 +83,14 @@ oak_config test_config(void)
     return c;
 }
 
+oak_config test_config_beside(oak_tracking tracking)
+{
+    oak_config c = test_config();
+    c.concurrent = c.background_sweep = 1;
+    c.tracking = tracking;
+    return c;
+}
+
 void test_heap_start_stressed(oak_config c)
 {
     ck_assert_int_eq(oak_init(&c), 0);
@@ -117,6 +125,7 @@ bool test_heap_tracked(oak_config c, size_t minors)
     test_heap_start(c);
     oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
     oaki_debug_switches.minor = minors;
+    oaki_debug_switches.markers = c.gc_threads;
     if (oaki_written_start()) return true;
     printf("skipped: this system doesn't tell of written pages\n");
     return false;

@@ -24,11 +24,12 @@ bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
  * OAKUM_DEBUG has beside=1; small pages, no collection unless asked for, whatever else the
  * environment says. */
 oak_config test_config(void);
+oak_config test_config_beside(oak_tracking tracking); /* marks are beside the program */
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
 void test_heap_start(oak_config c); /* both: without stress */
-/* Poison and the verifier, so many minor collections between two full ones, and pages are tracked.
- * false: this system can't, which has been said. */
+/* Poison and the verifier, so many minor collections between two full ones, pages are tracked, and
+ * all markers mark beside the program, too. false: this system can't, which has been said. */
 bool test_heap_tracked(oak_config c, size_t minors);
 bool test_ask_beside(void); /* for a mark beside the program; false: there will be none */
 void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */

@@ -1,7 +1,8 @@
-/* assist.c - who else works on a mark beside the program: markers that help in the last stop, and
- * threads that allocate faster than it gets on. */
+/* assist.c - who else works on a mark beside the program: markers that help, then and in the last
+ * stop, and threads that allocate faster than it gets on. */
 #include "gc/beside.h"
 
+#include "gc/mark.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
@@ -51,9 +52,7 @@ static size_t lost(thing **table)
 /* false: this system can't. */
 static bool start(int markers)
 {
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = tracking;
+    oak_config c = test_config_beside(tracking);
     c.gc_threads = markers;
     bool can = test_heap_tracked(c, 0);
     oaki_debug_switches.beside = 1;
@@ -98,6 +97,71 @@ START_TEST(markers_know_what_the_heap_has_grown_by)
 }
 END_TEST
 
+/* ---- beside the program ---- */
+
+/* A tree whose nodes lie in no order: what markers have at hand when a piece is over is words,
+ * marked objects that wait to be scanned, and chunks. */
+static thing *new_tree(void)
+{
+    uint64_t draw = 1;
+    thing **node = oak_alloc(THINGS * sizeof *node);
+    for (size_t i = 0; i < THINGS; i++) {
+        size_t at = test_draw(&draw) % (i + 1);
+        node[i] = node[at];
+        node[at] = new_thing(0);
+    }
+    for (size_t i = 0; i < THINGS; i++) {
+        node[i]->id = i;
+        for (size_t k = 0; k < 2 && 2 * i + 1 + k < THINGS; k++)
+            node[i]->more[k] = node[2 * i + 1 + k];
+    }
+    thing *root = node[0];
+    oak_free(node);
+    return root;
+}
+
+static size_t count_tree(const thing *x, size_t id)
+{
+    if (!x) return 0;
+    ck_assert(x->seal == SEAL && x->id == id);
+    return 1 + count_tree(x->more[0], 2 * id + 1) + count_tree(x->more[1], 2 * id + 2);
+}
+
+static bool is_at_rest(const oak_marker *m)
+{
+    return !m->top && !m->full && m->head == m->tail && m->first == m->last &&
+           m->range_lo == m->range_hi;
+}
+
+/* In a stop, a mark is between two pieces. Returns how long the others have helped in this one. */
+static uint64_t look_at_helpers(void)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    bool marks = oaki_beside_state() == OAKI_BESIDE_MARKING, rest = true;
+    uint64_t helped = marks ? oaki_workers_helped() : 0;
+    for (unsigned i = 1; marks && i < oaki_workers_count(); i++)
+        rest = rest && is_at_rest(oaki_worker(i));
+    oaki_gc_stop_end(t);
+    ck_assert(rest);
+    return helped;
+}
+
+/* With one chunk of mark stack for each, they also give away what there is no room for. */
+START_TEST(markers_help_while_the_program_runs)
+{
+    if (!start(4)) return;
+    oaki_debug_switches.markstack = _i;
+    thing *root = new_tree();
+    uint32_t before = test_stats().num_gc;
+    for (unsigned helped = 0; helped < 20 || test_stats().num_gc < before + 3;) {
+        (void)test_ask_beside();
+        helped += look_at_helpers() > 0;
+        oaki_os_sleep_ns(200000);
+    }
+    ck_assert_uint_eq(count_tree(root, 0), THINGS);
+}
+END_TEST
+
 /* ---- outrunning it ---- */
 
 #define LIVE ((size_t)72 << 20)
@@ -119,28 +183,55 @@ static void *allocate(void *arg)
     return arg;
 }
 
-START_TEST(threads_that_outrun_it_wait)
+/* NULL: this system can't. */
+static thing *start_paced(bool verify)
 {
-    pthread_t id[THREADS];
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = tracking;
+    oak_config c = test_config_beside(tracking);
     c.gc_percent = 100;
     test_heap_start(c);
-    if (!oaki_written_start()) return;
+    if (verify) oaki_debug_switches.verify = 1;
     thing *first = NULL;
+    if (!oaki_written_start()) return NULL;
     for (size_t i = 0; i < LIVE / sizeof(thing); i++) {
         thing *x = new_thing(i);
         x->more[0] = first;
         first = x;
     }
     oak_collect();
+    return first;
+}
+
+static void check_chain(const thing *first)
+{
+    for (size_t i = LIVE / sizeof(thing); i-- > 0; first = first->more[0])
+        ck_assert_uint_eq(first->id, i);
+}
+
+START_TEST(a_heap_that_grows_is_collected_beside_the_program)
+{
+    thing *first = start_paced(true);
+    if (!first) return;
+    uint32_t before = test_stats().num_gc;
+    for (size_t i = 0; i < 10 * LIVE / sizeof(thing); i++) {
+        (void)!new_thing(i);
+        if (i % 10000 == 0) AO_store(&most, OAKI_MAX(AO_load(&most), test_stats().heap_alloc));
+    }
+    ck_assert_uint_ge(test_stats().num_gc, before + 4);
+    ck_assert_uint_le(AO_load(&most), 3 * LIVE);
+    check_chain(first);
+}
+END_TEST
+
+START_TEST(threads_that_outrun_it_wait)
+{
+    pthread_t id[THREADS];
+    thing *first = start_paced(false);
+    if (!first) return;
     for (int i = 0; i < THREADS; i++) id[i] = test_start(allocate, NULL);
     for (int i = 0; i < THREADS; i++) test_join(id[i]);
     ck_assert_uint_gt(AO_load(&most), LIVE);
     ck_assert_uint_le(AO_load(&most), 5 * LIVE);
-    for (size_t i = LIVE / sizeof(thing); i-- > 0; first = first->more[0])
-        ck_assert_uint_eq(first->id, i);
+    check_chain(first);
 }
 END_TEST
 
@@ -161,6 +252,8 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, a_marker_that_comes_in_the_middle);
     tcase_add_test(t, markers_know_what_the_heap_has_grown_by);
+    tcase_add_loop_test(t, markers_help_while_the_program_runs, 0, 2);
+    tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
     tcase_add_test(t, threads_that_outrun_it_wait);
     return t;
 }

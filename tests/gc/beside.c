@@ -18,14 +18,13 @@ Suite *suite_gc_beside(void);
 static oak_tracking tracking; /* of the test case */
 static size_t minors;         /* between two full cycles */
 static size_t stops;          /* written pages are looked at in stops, however few they are */
+static int markers = 1;
 
 /* Cycles are asked for without end, whatever the pacing says. false: this system can't. */
 static bool start(void)
 {
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = tracking;
-    c.gc_threads = stops ? 3 : 1;
+    oak_config c = test_config_beside(tracking);
+    c.gc_threads = markers;
     bool can = test_heap_tracked(c, minors);
     oaki_debug_switches.beside = 1 + stops;
     return can;
@@ -515,46 +514,26 @@ START_TEST(disabled_in_the_middle)
 }
 END_TEST
 
-/* ---- pacing ---- */
-
-START_TEST(a_heap_that_grows_is_collected_beside_the_program)
-{
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = tracking;
-    c.gc_percent = 100;
-    test_heap_start(c);
-    oaki_debug_switches.verify = 1;
-    if (!oaki_written_start()) return;
-    size_t live = (size_t)72 << 20, n = live / sizeof(thing);
-    thing *first = chain(n);
-    oak_collect();
-    uint32_t before = test_stats().num_gc;
-    size_t most = 0;
-    for (size_t i = 0; i < 10 * n; i++) {
-        (void)!new_thing(i);
-        if (i % 10000 == 0) most = OAKI_MAX(most, test_stats().heap_alloc);
-    }
-    ck_assert_uint_ge(test_stats().num_gc, before + 4);
-    ck_assert_uint_le(most, 3 * live);
-    ck_assert_uint_eq(length(first), n);
-}
-END_TEST
-
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
 }
 
+static void by_several(void)
+{
+    by_userfaultfd();
+    markers = 4;
+}
+
 static void in_short_stops(void)
 {
-    tracking = OAK_TRACKING_USERFAULTFD;
+    by_several();
     stops = 1;
 }
 
 static void mostly_minor(void)
 {
-    tracking = OAK_TRACKING_USERFAULTFD;
+    by_userfaultfd();
     minors = 3;
 }
 
@@ -585,7 +564,6 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, forks_in_the_middle);
     tcase_add_test(t, readings_in_the_middle);
     tcase_add_test(t, disabled_in_the_middle);
-    tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
     return t;
 }
 
@@ -593,6 +571,7 @@ Suite *suite_gc_beside(void)
 {
     Suite *s = suite_create("gc_beside");
     suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
+    suite_add_tcase(s, tests("markers", by_several));
     suite_add_tcase(s, tests("minor", mostly_minor));
     suite_add_tcase(s, tests("stops", in_short_stops));
     suite_add_tcase(s, tests("faults", by_faults));

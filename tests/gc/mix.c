@@ -269,9 +269,7 @@ static void *(*const parts[])(void *) = { move, move, fork_now_and_then, load_an
 START_TEST(all_at_once)
 {
     pthread_t id[OAKI_COUNT(parts)];
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = with.tracking;
+    oak_config c = test_config_beside(with.tracking);
     c.huge_pages = with.huge;
     c.gc_threads = 2;
     c.gc_percent = 100;

@@ -69,10 +69,8 @@ static void write_all_over(void)
 /* false: this system can't. */
 static bool start(unsigned beside, int markers)
 {
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
+    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
     c.gc_threads = markers;
-    c.tracking = OAK_TRACKING_USERFAULTFD;
     if (!test_heap_tracked(c, 0)) return false;
     oaki_debug_switches.beside = beside;
     return true;

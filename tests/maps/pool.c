@@ -120,9 +120,7 @@ static void wait_for_minor(AO_t n)
 /* They come often, and would only make an old object garbage that a full one has to find. */
 START_TEST(minor_collections_leave_it_as_it_is)
 {
-    oak_config c = test_config();
-    c.concurrent = c.background_sweep = 1;
-    c.tracking = OAK_TRACKING_USERFAULTFD; /* by faults none is minor */
+    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD); /* by faults none is minor */
     oaki_debug_switches.beside = 1;
     bool can = test_heap_tracked(c, 60);
     oaki_debug_switches.beside = 1;
