@@ -308,7 +308,7 @@ void oaki_beside_finish(void)
     oaki_workers_beside(false);
     AO_store(&self.expected[self.minor], oaki_workers_scanned());
     oaki_workers_reach();
-    oaki_watch_last(oaki_rounds_refused());
+    oaki_watch_last(oaki_rounds_refusals());
 }
 
 void oaki_beside_end(void)

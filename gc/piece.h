@@ -44,8 +44,8 @@ void oaki_workers_reach(void);
 void oaki_rounds_begin(bool minor);
 /* Look at what was written, until little is left. false: somebody else ended the mark. */
 bool oaki_rounds(uint64_t begun_ns);
-/* Written pages were not told at some time: all counts as written. */
-bool oaki_rounds_refused(void);
+/* oaki_written_refusals at the first stop. */
+size_t oaki_rounds_refusals(void);
 /* Pages that were protected for it. */
 size_t oaki_rounds_taken(void);
 /* How many there were. */

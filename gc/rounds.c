@@ -39,7 +39,7 @@ static struct {
     size_t taken;   /* pages that were protected, by all rounds */
     size_t step;    /* bytes that are asked about at a time */
     size_t pages;   /* that a stop is to look at */
-    bool refused;
+    size_t refusals; /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
     AO_t released[REGIONS]; /* regions + 1 that are being allocated from */
 } self;
@@ -56,9 +56,7 @@ static void take(oaki_step *s)
 {
     size_t to = OAKI_MIN(s->at + self.step, s->end);
     size_t n = oaki_watch_take(s->at, to, true, clean_run, oaki_worker(0));
-    if (n == SIZE_MAX) {
-        self.refused = true;
-    } else {
+    if (n != SIZE_MAX) {
         self.written += n;
         self.taken += n;
     }
@@ -191,7 +189,7 @@ bool oaki_rounds(uint64_t begun_ns)
 
 void oaki_rounds_begin(bool minor)
 {
-    self.refused = false;
+    self.refusals = oaki_written_refusals();
     self.rounds = self.stopped = 0;
     self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     forget_regions();
@@ -203,9 +201,9 @@ void oaki_rounds_note(oaki_cycle *c)
     c->stopped = self.stopped;
 }
 
-bool oaki_rounds_refused(void)
+size_t oaki_rounds_refusals(void)
 {
-    return self.refused;
+    return self.refusals;
 }
 
 size_t oaki_rounds_taken(void)

@@ -121,15 +121,17 @@ void oaki_watch_old(size_t from, size_t to)
 
 /* ---- in the last stop ---- */
 
-/* Set in the stop: all pages count as written; how often the system had refused before. */
-static bool all_count;
-static size_t refused;
+static size_t refusals; /* set in the stop */
 
-void oaki_watch_last(bool all)
+static bool is_told(void)
+{
+    return oaki_written_refusals() == refusals;
+}
+
+void oaki_watch_last(size_t before)
 {
     oak_marker *m = oaki_worker(0);
-    all_count = all;
-    refused = oaki_written_refusals();
+    refusals = before;
     oaki_cycle_mark_pinned();
     oaki_looks_begin(m->used);
     oaki_mark_left_out(m);
@@ -140,7 +142,7 @@ void oaki_watch_last(bool all)
 void oaki_watch_look(oak_marker *m, size_t from, size_t to)
 {
     size_t before = m->scanned;
-    bool all = all_count || oaki_watch_take(from, to, false, oaki_clean, m) == SIZE_MAX;
-    if (all || oaki_written_refusals() != refused) oaki_clean(from, to, m);
+    if (is_told()) (void)oaki_watch_take(from, to, false, oaki_clean, m);
+    if (!is_told()) oaki_clean(from, to, m);
     m->again += m->scanned - before;
 }

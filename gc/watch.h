@@ -25,9 +25,10 @@ void oaki_watch_old(size_t from, size_t to);
  * system refuses. */
 bool oaki_watch_dense(size_t from, size_t to);
 
-/* World stopped: queue pinned objects, and have what marked objects on written pages refer to, or
- * with `all` on all pages, marked by all workers in the drain that follows: */
-void oaki_watch_last(bool all);
+/* World stopped: queue pinned objects, and have what marked objects on written pages refer to
+ * marked by all workers in the drain that follows: on all pages, if the system has refused since
+ * oaki_written_refusals said so much; */
+void oaki_watch_last(size_t refusals);
 /* a part of that, by m. */
 void oaki_watch_look(oak_marker *m, size_t from, size_t to);
 

@@ -105,7 +105,7 @@ bool oaki_young_begins(void)
 
 void oaki_young_look(void)
 {
-    oaki_watch_last(false);
+    oaki_watch_last(oaki_written_refusals());
 }
 
 /* What has become old since the last full one stays unprotected, and is looked at again each time,

@@ -91,9 +91,8 @@ static void give_up(const oaki_writer *w, const char *refused, int error)
 
 static void refused(const oaki_writer *w, int error)
 {
-    (void)AO_fetch_and_add1_full(&self.refusals);
     oaki_lock_acquire(&self.lock);
-    if (writer() == w && !(w->mend && w->mend())) {
+    if (w && writer() == w && !(w->mend && w->mend())) {
         give_up(w, w->name, error);
         oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
     }
@@ -127,7 +126,10 @@ size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn
     const oaki_writer *w = writer();
     int saved = errno;
     size_t n = w ? w->take(from, to, again, fn, ctx) : SIZE_MAX;
-    if (w && n == SIZE_MAX) refused(w, errno);
+    if (n == SIZE_MAX) {
+        (void)AO_fetch_and_add1_full(&self.refusals);
+        refused(w, errno);
+    }
     errno = saved;
     return n;
 }

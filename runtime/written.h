@@ -46,7 +46,8 @@ size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn
  * of it was told. */
 extern OAKI_HIDDEN AO_t oaki_written_batch;
 
-/* How often the system has refused. It is counted before what can be mended is. */
+/* How often oaki_written_take has said SIZE_MAX. It is counted before what can be mended is: after
+ * that, what was written before isn't told. */
 size_t oaki_written_refusals(void);
 
 /* Writes to [from, to) cost nothing any more. */
