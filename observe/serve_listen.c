@@ -68,7 +68,7 @@ static int read_address(const char *address, place out[OAKI_SERVE_LISTENERS])
     char host[INET6_ADDRSTRLEN + 2];
     struct in_addr v4;
     struct in6_addr v6;
-    uint16_t port;
+    uint16_t port = 0;
     const char *colon = strrchr(address, ':');
     size_t n = colon ? (size_t)(colon - address) : 0;
     if (!colon || n >= sizeof host || read_port(colon + 1, &port) != 0) return no_address();

@@ -144,16 +144,22 @@ static void forks(void)
 
 /* ---- programs executed by vfork, and by a shell ---- */
 
+/* Not inlined: the child writes to its caller's variables. */
+static __attribute__((noinline)) pid_t start_true(void)
+{
+    char *const argv[] = { "true", NULL };
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execvp("true", argv);
+        _exit(9);
+    }
+    return pid;
+}
+
 static void programs(void)
 {
     for (int i = 0; i < 20; i++) {
-        char *const argv[] = { "true", NULL };
-        pid_t pid = vfork();
-        if (pid == 0) {
-            execvp("true", argv);
-            _exit(9);
-        }
-        wait_for(pid);
+        wait_for(start_true());
         if (system("exit 0") != 0) fail("system");
     }
 }
