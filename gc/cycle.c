@@ -310,7 +310,7 @@ static void pace_beside(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
     oaki_pace_beside(c->minor, begun - OAKI_MIN(gc.live, begun), c->first_begin,
-                     ended - OAKI_MIN(begun, ended), c->end - c->verify);
+                     ended - OAKI_MIN(begun, ended), c->end - c->verify, c->cpu + c->beside);
 }
 
 /* Helpers are held from here on; nothing waits to be swept. When it began. No worker comes in mid

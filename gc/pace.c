@@ -6,9 +6,11 @@
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
  * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
  * quarter, at most half of the way: what dies meanwhile counts as live, and makes the next goal
- * larger. A limit that can't be met would collect without end:
- * the collector then takes at most half of the processor time, by putting the next cycle off until
- * the program has had as much as the last one.
+ * larger. Where a large heap is marked beside the program for less than a part of a processor's
+ * time (what faults and sweeping cost is not counted), the goal is lower, so that memory is not
+ * taken for what hardly costs anything. A limit that can't be met would collect without end: the
+ * collector then takes at most half of the processor time, by putting the next cycle off until the
+ * program has had as much as the last one.
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
  * torn decision only moves a cycle. */
@@ -28,6 +30,11 @@
  * processor for as long. */
 #define ASLEEP 8
 
+/* Live bytes from which on thrift is worth it, and the part of a processor's time that marks may
+ * take for its sake, 1/SHARE. */
+#define THRIFT_FROM ((size_t)128 << 20)
+#define SHARE 4
+
 /* A mark that ends late lets the heap grow by so much of the room that the goal gave it, 1/LATE. */
 #define LATE 8
 
@@ -38,18 +45,30 @@ static struct {
     size_t goal;
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
+    uint64_t cost;       /* ns of processors that the last full one took */
     uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
     bool limited;        /* the limit, not the percentage, set the goal */
 } pace;
 
+/* Of so many bytes between what lives and the goal, those that pay: in the time that the program
+ * takes to allocate them, a mark's cost is the part of a processor's that is allowed. At least half
+ * of them, as what is known is one mark's cost. */
+static double room(double most)
+{
+    bool thrifty = oaki_the_heap.config.thrift && pace.base >= THRIFT_FROM && pace.cost &&
+                   oaki_written_may();
+    double pays = pace.rate * (double)pace.cost * SHARE;
+    return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
+}
+
 static size_t percent_goal(void)
 {
     size_t percent = AO_load(&pace.percent);
     if (percent == (AO_t)-1) return SIZE_MAX;
-    double grow = (double)(pace.base + pace.roots) * (double)percent / 100;
-    double goal = (double)pace.base + grow;
+    double base = (double)pace.base;
+    double goal = base + room((base + (double)pace.roots) * (double)percent / 100);
     double least = (double)oaki_the_heap.config.min_heap * (double)percent / 100;
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
@@ -117,12 +136,14 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace.last_cpu = took_cpu;
 }
 
-void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns)
+void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
+                      uint64_t cpu_ns)
 {
     double ran = (double)(begin_ns - pace.cycle_end), took = (double)(end_ns - begin_ns);
     double rate = ran > 0 && pace.cycle_end ? (double)before / ran : 0;
     pace.rate = OAKI_MAX(rate, took > 0 ? (double)during / took : 0);
     pace.took[minor] = end_ns - begin_ns;
+    if (!minor) pace.cost = cpu_ns;
     set_goal();
 }
 

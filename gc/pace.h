@@ -17,9 +17,11 @@ void oaki_pace_marked(size_t live, size_t roots, bool minor);
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu);
 
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
- * much during it: the next one begins earlier by as much as the program would allocate in that time
- * if nothing held it up. After keeps_marks is set, before oaki_pace_cycle. */
-void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns);
+ * much during it; it took so much of processors. The next one begins earlier by as much as the
+ * program would allocate in that time if nothing held it up. After keeps_marks is set, before
+ * oaki_pace_cycle. */
+void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
+                      uint64_t cpu_ns);
 
 /* Have minor collections left more than half of what lies between the last full one's live bytes
  * and the goal? */

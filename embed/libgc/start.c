@@ -29,6 +29,7 @@ static void configure(oak_config *cfg)
     oak_config_default(cfg);
     cfg->finalizer_thread = 0;
     cfg->touch_ahead = 0;
+    cfg->thrift = 0; /* its room follows what collections cost by a rule of its own (collect.c) */
     lgc.least = secure_getenv("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
     if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;

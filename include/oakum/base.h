@@ -47,6 +47,7 @@ OAK_BEGIN_DECLS
     X(heap_max,         size, 0,   0, SIZE_MAX, "hard limit on the heap: beyond it allocation fails with ENOMEM; 0: none") \
     X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
     X(gc_percent,       int,  100, -1, 100000,  "growth over live data before a collection; -1: never") \
+    X(thrift,           int,  1,   0, 1,        "collect a large heap up to twice as often as gc_percent says, where that costs little") \
     X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark while the program runs, where the system tells what it writes; 0: in a stop") \

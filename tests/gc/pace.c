@@ -200,12 +200,15 @@ END_TEST
 
 /* ---- disabled ---- */
 
-static void large_one_beside(void)
+#define TOOK 50000000u /* ns */
+
+/* A mark in which the program allocated 100 MB, and that took so much of processors. */
+static void large_one_beside(size_t live_mb, uint64_t cpu)
 {
     oaki_thread *t = oaki_enter();
     uint64_t now = oaki_os_now_ns();
-    oaki_pace_marked(200 * MB, 0, false);
-    oaki_pace_beside(false, 100 * MB, now - 50000000, 100 * MB, now);
+    oaki_pace_marked(live_mb * MB, 0, false);
+    oaki_pace_beside(false, 100 * MB, now - TOOK, 100 * MB, now, cpu);
     oaki_leave(t);
 }
 
@@ -216,12 +219,34 @@ START_TEST(a_cycle_in_a_stop_begins_at_the_goal)
     c.gc_percent = 100;
     c.tracking = OAK_TRACKING_USERFAULTFD;
     test_heap_start(c);
-    large_one_beside();
+    large_one_beside(200, TOOK);
     ck_assert_uint_eq(AO_load(&oaki_the_heap.trigger), 400 * MB);
     if (!oaki_written_start()) return;
-    large_one_beside();
+    large_one_beside(200, TOOK);
     ck_assert_uint_lt(AO_load(&oaki_the_heap.trigger), 304 * MB); /* half of the way */
     ck_assert_uint_eq(oaki_pace_goal(), 400 * MB);
+}
+END_TEST
+
+/* While it allocates the room that there is, a mark may cost a quarter of a processor. */
+START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
+{
+    oak_config c = test_config();
+    c.gc_percent = 100;
+    c.tracking = OAK_TRACKING_USERFAULTFD;
+    test_heap_start(c);
+    large_one_beside(200, TOOK / 10); /* there is no mark beside the program yet */
+    assert_near(oaki_pace_goal(), 400 * MB);
+    if (!oaki_written_start()) return;
+    large_one_beside(200, TOOK * 2 / 5); /* of 160 MB */
+    assert_near(oaki_pace_goal(), 360 * MB);
+    large_one_beside(200, TOOK / 10); /* would be 40: at least half */
+    assert_near(oaki_pace_goal(), 300 * MB);
+    large_one_beside(100, TOOK / 10); /* not worth it */
+    assert_near(oaki_pace_goal(), 200 * MB);
+    oaki_the_heap.config.thrift = 0;
+    large_one_beside(200, TOOK / 10);
+    assert_near(oaki_pace_goal(), 400 * MB);
 }
 END_TEST
 
@@ -391,6 +416,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, next_gc_is_where_the_next_one_starts);
     tcase_add_loop_test(c, roots_count_as_what_lives_does, 0, 3);
     tcase_add_test(c, a_cycle_in_a_stop_begins_at_the_goal);
+    tcase_add_test(c, a_large_heap_that_is_cheap_to_mark_has_less_room);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
