@@ -25,7 +25,7 @@
 
 unsigned int oaki_fork_gate;
 
-#define CHILD_MAX 16
+#define CHILD_MAX 24
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
 #define LOADER_NS 200000000u /* for those who ask the loader */
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */

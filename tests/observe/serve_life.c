@@ -189,6 +189,32 @@ START_TEST(both_loopbacks)
 }
 END_TEST
 
+static void collect(void *arg)
+{
+    (void)arg;
+    oak_collect();
+}
+
+/* Each has something to do in a child of a fork. */
+START_TEST(beside_all_others_that_observe)
+{
+    start();
+    int null = open("/dev/null", O_WRONLY);
+    ck_assert_int_eq(oak_gclog_start("/dev/null"), 0);
+    ck_assert_int_eq(oak_trace_start(1000), 0);
+    ck_assert_int_eq(oak_detector_start(NULL), 0);
+    oak_profile_set_rate(1);
+    for (int i = 0; i < 100; i++) (void)!oak_alloc(100);
+    oak_profile *p = oak_profile_read(0);
+    ck_assert_int_eq(oak_profile_write(p, null), 0);
+    oak_profile_free(p);
+    if (have_mhd()) ck_assert(http_serve(NULL, NULL));
+    test_child(collect, NULL);
+    oak_collect();
+    close(null);
+}
+END_TEST
+
 /* ---- nothing stays ---- */
 
 START_TEST(started_and_stopped_a_hundred_times)
@@ -483,6 +509,7 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, without_the_library_it_says_what_is_missing);
     tcase_add_test(c, a_port_that_is_taken_is_told);
     tcase_add_test(c, both_loopbacks);
+    tcase_add_test(c, beside_all_others_that_observe);
     tcase_add_test(c, started_and_stopped_a_hundred_times);
     tcase_add_test(c, the_file_that_says_where_is_its_owner_s_alone);
     tcase_add_test(c, it_ends_with_the_program);
