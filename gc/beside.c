@@ -144,18 +144,20 @@ static void finish(void)
 
 static void in_steps(void (*fn)(size_t from, size_t to))
 {
+    uint64_t cpu = oaki_os_thread_cpu_ns();
     size_t end = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at < end; at += STEP) {
         oaki_thread *t = oaki_enter();
         fn(at, OAKI_MIN(at + STEP, end));
         oaki_leave(t);
     }
+    oaki_pieces_cost(oaki_os_thread_cpu_ns() - cpu);
 }
 
 static void release(size_t from, size_t to)
 {
     if (AO_load(&oaki_the_heap.keeps_marks)) oaki_watch_old(from, to);
-    else oaki_written_release(from, to);
+    else oaki_watch_end(from, to);
 }
 
 /* What was written before is forgotten by protecting. So whoever collects in a stop meanwhile keeps
@@ -247,7 +249,7 @@ static void help(oaki_thread *t, size_t bytes)
     for (size_t n = 0; n < most; n++) {
         bool marked = oaki_piece_mark_instead();
         if (!is_ahead()) return;
-        if (marked) continue;
+        if (marked && !t->stop_pending) continue;
         oaki_leave(t);
         oaki_os_sleep_ns(NAP_NS);
         (void)oaki_enter();

@@ -2,8 +2,8 @@
  *
  * After a mark all of them are free again, and the batches are cut anew by the next.
  *
- * Owns: `self`. Lock: self.lock. Memory is mapped straight from the system: a stopped thread may
- * hold a lock of jemalloc's. */
+ * Owns: `self`. Lock: self.lock, also while a batch is mapped: the others need one as well. Memory
+ * is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. */
 #include "mark.h"
 #include "runtime/os.h"
 #include "spin.h"
@@ -110,12 +110,7 @@ size_t oaki_chunks_mapped(void)
     return self.mapped;
 }
 
-static void after_fork(void)
+void oaki_chunks_after_fork(void)
 {
     self.lock = 0;
-}
-
-void oaki_chunks_init(void)
-{
-    oaki_fork_register(after_fork);
 }

@@ -20,6 +20,7 @@
 
 #include "gc.h"
 #include "host.h"
+#include "runtime/os.h"
 
 #define OAKI_QUEUE 1024       /* words */
 #define OAKI_QUEUE_HIGH 256   /* above it, some go to the stack */
@@ -58,6 +59,7 @@ struct oak_marker {
     AO_t until;               /* `scanned` at which a piece of a mark is over; else SIZE_MAX. Of a
                                * helper, set to 0 by worker 0 at the end of a piece. */
     const unsigned int *stop; /* AO_int: a piece is over as well once that is set; or NULL */
+    uint64_t end_ns;          /* and at this time; 0: whenever */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */
@@ -80,7 +82,7 @@ void oaki_workers_discard(void);
 /* World stopped, or in a piece: do all mark beside the program from here on? */
 void oaki_workers_beside(bool beside);
 unsigned oaki_workers_helping(void);        /* helpers for a piece of a mark beside the program */
-uint64_t oaki_workers_helped(void);         /* ns that those have worked in this mark */
+uint64_t oaki_workers_helped(void);         /* ns of processors that helpers have used so far */
 /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
 bool oaki_mark_take(oak_marker *m);
 /* top is full or missing: a new top, the old one behind it or given to who is hungry */
@@ -103,7 +105,7 @@ void oaki_mark_release(void);
 
 /* ---- chunks.c ---- */
 
-void oaki_chunks_init(void);
+void oaki_chunks_after_fork(void);          /* in the child */
 oaki_mark_chunk *oaki_chunk_new(void);      /* empty; NULL: there is no memory */
 void oaki_chunk_free(oaki_mark_chunk *c);
 void oaki_chunks_release(void);             /* all are free; no worker has any */
@@ -116,9 +118,10 @@ void oaki_mark_trim(void);
 void oaki_mark_init(void);                  /* size classes are known */
 /* until this worker's own queues are empty, or m->until is reached */
 void oaki_mark_local(oak_marker *m);
-/* About so many words' worth of marking by worker 0, the caller, and as much by each of so many
- * helpers; or less, if a stop wants it (m->stop). Is there more? (workers.c) */
-bool oaki_mark_some(oak_marker *m, size_t words, unsigned helpers);
+/* About so many words' worth of marking by worker 0, the caller, alone. Is there more? */
+bool oaki_mark_some(oak_marker *m, size_t words);
+/* As much as it and so many helpers do in this time. Is there more? */
+bool oaki_mark_together(oak_marker *m, uint64_t ns, unsigned helpers);
 /* The words in [lo, hi) of the object at offset `slot`, which is marked, are looked at again, or
  * all of it where a function marks it. */
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
@@ -150,7 +153,8 @@ void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
 /* A piece is over for this worker. */
 OAKI_INLINE bool oaki_mark_is_over(const oak_marker *m)
 {
-    return m->scanned >= AO_load(&m->until) || (m->stop && AO_int_load(m->stop));
+    return m->scanned >= AO_load(&m->until) || (m->stop && AO_int_load(m->stop)) ||
+           (m->end_ns && oaki_os_now_ns() >= m->end_ns);
 }
 
 OAKI_INLINE size_t oaki_line_slot(uint64_t entry)

@@ -11,14 +11,14 @@
 #include "runtime/os.h"
 
 #define WORDS ((size_t)8192) /* marked at a time */
-#define SHARED_WORDS ((size_t)65536) /* by each, where helpers take part: waking them costs as much
-                                      * as some thousand; a stop ends it sooner */
+#define SHARED_NS 500000u    /* with helpers, as it costs something to wake them; a stop ends it
+                              * sooner */
 #define LONG_NS 2000000u     /* the program has no more between two stops */
 
 static struct {
     unsigned int state; /* AO_int: oaki_beside */
     AO_t cycle;         /* oaki_heap.cycle of the one that is under way */
-    AO_t worked;        /* nanoseconds of processors, by whoever */
+    AO_t worked;        /* nanoseconds of processors, by whoever, since the last one was over */
     AO_t done;          /* words that have been looked at */
     uint64_t stops_ns, longest_ns; /* in stops between the first and the last, and in one */
     oaki_lock marker;
@@ -38,7 +38,6 @@ void oaki_pieces_state(oaki_beside state)
 void oaki_pieces_begin(void)
 {
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
-    AO_store(&self.worked, 0);
     AO_store(&self.done, 0);
     self.stops_ns = self.longest_ns = 0;
     oaki_pieces_state(OAKI_BESIDE_BEGUN);
@@ -60,13 +59,19 @@ void oaki_beside_note(oaki_cycle *c)
     c->between = self.stops_ns;
     c->longest_between = self.longest_ns;
     c->first += c->between;
-    c->beside = AO_load(&self.worked) + oaki_workers_helped();
+    c->beside = AO_load(&self.worked);
     oaki_rounds_note(c);
+    AO_store(&self.worked, 0);
 }
 
 size_t oaki_pieces_done(void)
 {
     return AO_load(&self.done);
+}
+
+void oaki_pieces_cost(uint64_t cpu_ns)
+{
+    oaki_count_add(&self.worked, cpu_ns);
 }
 
 /* ---- a step ---- */
@@ -78,9 +83,10 @@ static oaki_step whole(void)
 
 static bool work(oaki_piece *piece, oaki_step *s)
 {
-    uint64_t cpu = oaki_os_thread_cpu_ns();
+    uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
     bool more = piece(s);
-    oaki_count_add(&self.worked, oaki_os_thread_cpu_ns() - cpu);
+    helped = oaki_workers_helped() - helped; /* all are at rest between two pieces */
+    oaki_pieces_cost(oaki_os_thread_cpu_ns() - cpu + helped);
     return more;
 }
 
@@ -139,7 +145,7 @@ static bool mark(unsigned helpers)
     oak_marker *m = oaki_worker(0);
     oaki_workers_reach();
     m->stop = &oaki_thread_self()->stop_pending;
-    bool more = oaki_mark_some(m, helpers ? SHARED_WORDS : WORDS, helpers);
+    bool more = helpers ? oaki_mark_together(m, SHARED_NS, helpers) : oaki_mark_some(m, WORDS);
     m->stop = NULL;
     AO_store(&self.done, oaki_workers_scanned());
     return more;

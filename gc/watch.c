@@ -108,10 +108,21 @@ static bool is_sparse(size_t page)
     return !is_dense(page);
 }
 
+static bool may_be_protected(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
+    return (e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_NOSCAN;
+}
+
 static void release(size_t from, size_t to, taking *t)
 {
     (void)t;
     oaki_written_release(from, to);
+}
+
+void oaki_watch_end(size_t from, size_t to)
+{
+    each_run(from, to, GAP, may_be_protected, release, NULL);
 }
 
 void oaki_watch_old(size_t from, size_t to)

@@ -17,6 +17,10 @@ void oaki_watch(size_t from, size_t to);
 size_t oaki_watch_take(size_t from, size_t to, bool again,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx);
 
+/* They are not any more, nor is what has become free since. What has other objects by now may be:
+ * that costs the program a fault for each page, where it is not made writable for them anyway. */
+void oaki_watch_end(size_t from, size_t to);
+
 /* Of [from, to), only the pages stay protected that are nearly full of marked objects: where slots
  * are free, the program is about to allocate, and each page would cost it a fault. */
 void oaki_watch_old(size_t from, size_t to);

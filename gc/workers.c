@@ -6,8 +6,8 @@
  * written; who has nothing left takes from there. A drain is over when no worker is busy: a worker
  * is busy while it has, or is about to take, work.
  *
- * A piece of a mark beside the program is a drain that ends early: once worker 0 has done its part,
- * or is wanted by a stop. Helpers then give away all that they have, and are at rest before the
+ * A piece of a mark beside the program is a drain that ends early: when its time is over, or worker
+ * 0 is wanted by a stop. Helpers then give away all that they have, and are at rest before the
  * piece is over, so that nobody but worker 0 has to be asked for between two pieces. A quarter of
  * the workers takes part, so that the program keeps its processors.
  *
@@ -49,7 +49,7 @@ static struct {
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
     size_t from;           /* what it had looked at before; its own */
-    AO_t helped;           /* ns of processors, of helpers beside the program in this mark */
+    AO_t helped;           /* ns of processors that helpers have used */
     unsigned nworkers;     /* worker 0 included */
     unsigned nhelpers;     /* threads started */
     oak_marker workers[OAKI_WORKERS_MAX];
@@ -337,21 +337,23 @@ static void hand_over(oak_marker *m)
     if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi))
         oaki_mark_scan(m, m->range_lo, m->range_hi);
     m->range_lo = m->range_hi = NULL;
-    for (; m->head != m->tail; m->head++) {
-        if (!m->top || m->top->n == OAKI_CHUNK_ENTRIES) oaki_mark_offer(m);
-        if (m->top) m->top->entry[m->top->n++] = m->queue[m->head];
+    for (bool room = true; m->head != m->tail; m->head++) {
+        if (room && (!m->top || m->top->n == OAKI_CHUNK_ENTRIES)) oaki_mark_offer(m);
+        room = m->top && m->top->n < OAKI_CHUNK_ENTRIES;
+        if (room) m->top->entry[m->top->n++] = m->queue[m->head];
         else oaki_mark_only(m, m->queue[m->head]);
     }
     for (oaki_mark_chunk *c; (c = m->full) != NULL; give(c)) m->full = c->next;
-    if (m->top) give(m->top);
+    if (m->top && m->top->n > 0) give(m->top);
+    else if (m->top) oaki_chunk_free(m->top);
     m->top = NULL;
 }
 
-static void help_in_piece(oak_marker *m)
+static void help(oak_marker *m)
 {
     uint64_t cpu = oaki_os_thread_cpu_ns();
     work(m);
-    hand_over(m);
+    if (shared.piece) hand_over(m);
     AO_fetch_and_add(&shared.helped, oaki_os_thread_cpu_ns() - cpu);
 }
 
@@ -365,8 +367,7 @@ static void *helper(void *arg)
             oaki_futex_wait(&shared.drain, seen, 0);
         seen = now;
         if (!join_drain(m)) continue;
-        if (shared.piece) help_in_piece(m);
-        else work(m);
+        help(m);
         AO_int_fetch_and_add_full(&shared.awake, -1u);
     }
     return NULL;
@@ -387,9 +388,18 @@ static void end_drain(void)
     AO_int_store(&shared.hungry, 0);
 }
 
-bool oaki_mark_some(oak_marker *m, size_t words, unsigned helpers)
+bool oaki_mark_some(oak_marker *m, size_t words)
 {
     AO_store(&m->until, m->scanned + words);
+    mark_alone(m);
+    bool more = oaki_mark_is_over(m);
+    AO_store(&m->until, SIZE_MAX);
+    return more;
+}
+
+bool oaki_mark_together(oak_marker *m, uint64_t ns, unsigned helpers)
+{
+    m->end_ns = oaki_os_now_ns() + ns;
     begin_drain(m, true, helpers);
     if (work_in_sight()) wake_helpers();
     mark_alone(m);
@@ -399,7 +409,7 @@ bool oaki_mark_some(oak_marker *m, size_t words, unsigned helpers)
     }
     end_drain();
     bool more = oaki_mark_is_over(m) || work_in_sight();
-    AO_store(&m->until, SIZE_MAX);
+    m->end_ns = 0;
     return more;
 }
 
@@ -445,7 +455,6 @@ oak_marker *oaki_worker(unsigned id)
 void oaki_workers_begin(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    AO_store(&shared.helped, 0);
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
         m->base = h->base;
@@ -515,6 +524,7 @@ void oaki_workers_spawn(void)
  * one may have had the lock, as no fork waits for those that come late to a drain. */
 static void after_fork(void)
 {
+    oaki_chunks_after_fork();
     shared.lock = 0;
     AO_int_store(&shared.open, 0);
     AO_int_store(&shared.awake, 0);
@@ -528,7 +538,6 @@ static void after_fork(void)
 int oaki_workers_init(void)
 {
     shared.nworkers = 1;
-    oaki_chunks_init();
     oaki_fork_register(after_fork);
     return oaki_roots_exclude(&shared, sizeof shared);
 }

@@ -368,7 +368,7 @@ static void make_dead(void *arg)
     (void)arg;
 }
 
-/* Also where a mark begins, and what is allocated is born marked, between the call and its stop. */
+/* Also where a mark begins between the call and its stop. */
 START_TEST(what_is_dead_goes_when_it_is_asked_for)
 {
     if (!start()) return;
