@@ -88,9 +88,11 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
+/* One large object may bring it far past the goal of a small one: what lives is not known then. */
 bool oaki_pace_is_large(void)
 {
-    return pace.base >= LARGE;
+    size_t live = AO_load(&oaki_the_heap.live), goal = oaki_pace_goal();
+    return pace.base >= LARGE || (live > goal && live - goal >= LARGE);
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */

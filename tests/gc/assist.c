@@ -2,6 +2,7 @@
  * stop, and threads that allocate faster than it gets on. */
 #include "gc/beside.h"
 
+#include "gc/event.h"
 #include "gc/mark.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
@@ -222,6 +223,29 @@ START_TEST(a_heap_that_grows_is_collected_beside_the_program)
 }
 END_TEST
 
+static AO_t in_one_stop; /* cycles */
+
+static void count_stops(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    if (!c->first_begin) AO_fetch_and_add1(&in_one_stop);
+}
+
+/* Nothing is known of what lives then. */
+START_TEST(a_small_heap_that_gets_a_large_table_is_collected_beside_the_program)
+{
+    oak_config c = test_config_beside(tracking);
+    c.gc_percent = 100;
+    test_heap_start(c);
+    if (!oaki_written_start()) return;
+    ck_assert_int_eq(oaki_gc_on_cycle(count_stops, NULL), 0);
+    thing **large = oak_alloc(LIVE);
+    for (size_t i = 0; test_stats().num_gc == 0; i++) large[i % 1000] = new_thing(i);
+    oaki_gc_flush_events();
+    ck_assert_uint_eq(AO_load(&in_one_stop), 0);
+}
+END_TEST
+
 START_TEST(threads_that_outrun_it_wait)
 {
     pthread_t id[THREADS];
@@ -254,6 +278,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, markers_know_what_the_heap_has_grown_by);
     tcase_add_loop_test(t, markers_help_while_the_program_runs, 0, 2);
     tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
+    tcase_add_test(t, a_small_heap_that_gets_a_large_table_is_collected_beside_the_program);
     tcase_add_test(t, threads_that_outrun_it_wait);
     return t;
 }
