@@ -60,8 +60,8 @@ void oaki_beside_note(oaki_cycle *c)
     c->longest_between = self.longest_ns;
     c->first += c->between;
     c->beside = AO_load(&self.worked);
+    oaki_count_sub(&self.worked, c->beside); /* releasing pages may add to it meanwhile */
     oaki_rounds_note(c);
-    AO_store(&self.worked, 0);
 }
 
 size_t oaki_pieces_done(void)
