@@ -9,7 +9,7 @@
  * stop may hang on them.
  *
  * Owns: the round that is under way; where the program allocates from meanwhile.
- * Lock: as the pieces that it is done in. Bound: a piece is CLEAN bytes of written pages while the
+ * Lock: as the pieces that it is done in. Bound: a piece is PAGES written pages while the
  * program runs, and about SLICE_NS in a stop, and what is marked from there. */
 #include "piece.h"
 
@@ -18,30 +18,28 @@
 #include "runtime/written.h"
 #include "watch.h"
 
-#define CLEAN ((size_t)2 << 20)       /* bytes of the range whose written pages a piece looks at */
-#define SPARSE 8192                   /* fewer written pages than this: more bytes at a time */
-#define SPARSE_CLEAN ((size_t)128 << 20)
-#define FEW_WORDS ((size_t)1 << 16)   /* to look at, that are left to the last stop */
-#define ROUNDS 16                     /* at most */
-#define ROOT_STOPS 3                  /* for the roots alone, at most */
-#define LONG_NS 2000000u              /* a mark that takes less has none of them */
-#define SLICE_NS 700000u              /* a stop for a part of a round */
-#define LEAST_PAGES ((size_t)64)      /* looked at in one */
+#define STEP ((size_t)64 << 20)     /* bytes of the range that are asked about at a time */
+#define PAGES ((size_t)256)         /* written ones, that a piece looks at */
+#define FEW_WORDS ((size_t)1 << 16) /* to look at, that are left to the last stop */
+#define ROUNDS 16                   /* at most */
+#define ROOT_STOPS 3                /* for the roots alone, at most */
+#define LONG_NS 2000000u            /* a mark that takes less has none of them */
+#define SLICE_NS 700000u            /* a stop for a part of a round */
+#define LEAST_PAGES ((size_t)64)    /* that one has the time for */
 #define MOST_PAGES ((size_t)4096)
-#define MOST_STEP ((size_t)8 << 20)   /* bytes asked about at a time in a stop */
-#define PART 4                        /* of the time, for the program between stops: 1/4 at first */
+#define STOP_STEP ((size_t)8 << 20) /* bytes that are asked about at a time in one */
+#define PART 4                      /* of the time, for the program between stops: 1/4 at first */
 #define LEAST_PART 16
-#define REGION ((size_t)256 << 10)    /* bytes that lose their protection where one allocates */
+#define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
 #define REGIONS 64
 
 static struct {
-    size_t written; /* pages that the round has found so far */
-    size_t taken;   /* pages that were protected, by all rounds */
-    size_t step;    /* bytes that are asked about at a time */
-    size_t pages;   /* that a stop is to look at */
-    size_t refusals; /* by the system, at the first stop */
+    size_t written;           /* pages that the round has found so far */
+    size_t taken;             /* pages that were protected, by all rounds */
+    uint64_t page_ns;         /* what marking from a page takes in a stop, as the last ones tell */
+    size_t refusals;          /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
-    AO_t released[REGIONS]; /* regions + 1 that are being allocated from */
+    AO_t released[REGIONS];   /* regions + 1 that are being allocated from */
 } self;
 
 /* ---- pieces ---- */
@@ -52,44 +50,51 @@ static void clean_run(size_t from, size_t to, void *ctx)
     oaki_clean(from, to, ctx);
 }
 
-static void take(oaki_step *s)
+/* Returns how many pages were found, `most` at most. */
+static size_t take(oaki_step *s, size_t step, size_t most)
 {
-    size_t to = OAKI_MIN(s->at + self.step, s->end);
-    size_t n = oaki_watch_take(s->at, to, true, clean_run, oaki_worker(0));
-    if (n != SIZE_MAX) {
-        self.written += n;
-        self.taken += n;
-    }
-    s->at = to;
+    size_t to = OAKI_MIN(s->at + step, s->end);
+    size_t n = oaki_watch_take(&s->at, to, most, clean_run, oaki_worker(0));
+    if (n == SIZE_MAX) return 0;
+    self.written += n;
+    self.taken += n;
+    return n;
 }
 
 static bool clean_piece(oaki_step *s)
 {
     if (s->at >= s->end) return false;
-    take(s);
+    (void)take(s, STEP, PAGES);
     (void)oaki_piece_mark(s);
     return true;
 }
 
-/* How many pages the next stop is to look at, as this one looked at n. */
+/* Marking from n pages took so long. */
 static void learn(size_t n, uint64_t ns)
 {
-    if (n == 0 || ns == 0) return;
-    size_t pages = (size_t)((double)n * SLICE_NS / (double)ns);
-    self.pages = OAKI_MAX(OAKI_MIN(OAKI_MIN(pages, 2 * self.pages), MOST_PAGES), LEAST_PAGES);
+    if (n == 0) return;
+    ns = OAKI_MAX(OAKI_MAX(ns / n, self.page_ns / 2), SLICE_NS / MOST_PAGES);
+    self.page_ns = OAKI_MIN(ns, SLICE_NS / LEAST_PAGES);
+}
+
+/* How many pages more there is time for in a stop that has found n and is so old; half of it is for
+ * finding them. */
+static size_t room(size_t n, uint64_t ns)
+{
+    uint64_t all = ns + n * self.page_ns;
+    return ns < SLICE_NS / 2 && all < SLICE_NS ? (SLICE_NS - all) / self.page_ns : 0;
 }
 
 static bool clean_in_stop(oaki_step *s)
 {
-    uint64_t begun = oaki_os_now_ns();
-    size_t before = self.written;
+    uint64_t begun = oaki_os_now_ns(), now = begun;
+    size_t n = 0;
     oaki_workers_beside(false);
-    while (s->at < s->end && self.written - before < self.pages &&
-           oaki_os_now_ns() - begun < SLICE_NS / 2)
-        take(s);
+    for (size_t more; s->at < s->end && (more = room(n, now - begun)) > 0; now = oaki_os_now_ns())
+        n += take(s, STOP_STEP, more);
     oaki_mark_drain();
     oaki_workers_beside(true);
-    learn(self.written - before, oaki_os_now_ns() - begun);
+    learn(n, oaki_os_now_ns() - now);
     return s->at < s->end;
 }
 
@@ -139,14 +144,12 @@ static bool hardly_shrinks(size_t now, size_t before)
 static bool clean(size_t *rest)
 {
     size_t before = SIZE_MAX;
-    self.step = CLEAN;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
         self.rounds++;
         if (!oaki_pieces(clean_piece) || !oaki_pieces(oaki_piece_mark)) return false;
         *rest = cost(scanned);
         if (is_little(*rest) || hardly_shrinks(*rest, before)) break;
-        self.step = self.written < SPARSE ? SPARSE_CLEAN : CLEAN;
         before = *rest;
     }
     return true;
@@ -157,8 +160,7 @@ static bool clean_in_stops(void)
 {
     size_t before = SIZE_MAX;
     unsigned part = PART;
-    self.pages = LEAST_PAGES;
-    self.step = LEAST_PAGES * OAKI_PLANE_WORD;
+    self.page_ns = SLICE_NS / LEAST_PAGES;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
         self.stopped++;
@@ -166,8 +168,6 @@ static bool clean_in_stops(void)
         size_t now = cost(scanned);
         if (is_little(now)) break;
         if (hardly_shrinks(now, before) && (part *= 2) > LEAST_PART) break;
-        size_t each = AO_load(&oaki_the_heap.used) / (self.written + 1) * LEAST_PAGES;
-        self.step = OAKI_ALIGN_DOWN(OAKI_MIN(each, MOST_STEP), OAKI_PAGE) + OAKI_PAGE;
         before = now;
     }
     return true;

@@ -16,16 +16,10 @@
 #define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
 #define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
-typedef struct taking {
-    bool again;
-    void (*fn)(size_t from, size_t to, void *ctx);
-    void *ctx;
-    size_t pages; /* SIZE_MAX: refused */
-} taking;
-
-/* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. */
-OAKI_INLINE void each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
-                          void (*fn)(size_t from, size_t to, taking *t), taking *t)
+/* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. It may end that
+ * with false. */
+OAKI_INLINE bool each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
+                          bool (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
     size_t page = from >> OAKI_PAGE_SHIFT, end = to >> OAKI_PAGE_SHIFT, first = 0, last = 0;
     for (; page < end; page++) {
@@ -33,11 +27,11 @@ OAKI_INLINE void each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t 
             if (last == 0) first = page;
             last = page + 1;
         } else if (last > 0 && page - last >= gap) {
-            fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, t);
+            if (!fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, ctx)) return false;
             last = 0;
         }
     }
-    if (last > 0) fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, t);
+    return last == 0 || fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, ctx);
 }
 
 static bool is_scanned(size_t page)
@@ -49,29 +43,42 @@ static bool is_scanned(size_t page)
 
 /* ---- protecting, asking ---- */
 
-static void protect(size_t from, size_t to, taking *t)
+static bool protect(size_t from, size_t to, void *ctx)
 {
-    (void)t;
-    (void)oaki_written_protect(from, to);
+    (void)ctx;
+    return oaki_written_protect(from, to);
 }
 
 void oaki_watch(size_t from, size_t to)
 {
-    each_run(from, to, GAP, is_scanned, protect, NULL);
+    (void)each_run(from, to, GAP, is_scanned, protect, NULL);
 }
 
-static void take(size_t from, size_t to, taking *t)
+typedef struct taking {
+    void (*fn)(size_t from, size_t to, void *ctx);
+    void *ctx;
+    size_t left; /* pages to be found */
+    size_t at;   /* where the last one was */
+    bool refused;
+} taking;
+
+static bool take(size_t from, size_t to, void *ctx)
 {
-    size_t n = oaki_written_take(from, to, t->again, t->fn, t->ctx);
-    t->pages = n == SIZE_MAX || t->pages == SIZE_MAX ? SIZE_MAX : t->pages + n;
+    taking *t = ctx;
+    t->at = from;
+    size_t n = oaki_written_take_some(&t->at, to, t->left, t->fn, t->ctx);
+    t->refused = n == SIZE_MAX;
+    if (!t->refused) t->left -= n;
+    return !t->refused && t->left > 0;
 }
 
-size_t oaki_watch_take(size_t from, size_t to, bool again,
+size_t oaki_watch_take(size_t *from, size_t to, size_t most,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
-    taking t = { .again = again, .fn = fn, .ctx = ctx };
-    each_run(from, to, GAP, is_scanned, take, &t);
-    return t.pages;
+    taking t = { .fn = fn, .ctx = ctx, .left = most };
+    bool all = each_run(*from, to, GAP, is_scanned, take, &t);
+    *from = all || t.refused ? to : t.at;
+    return t.refused ? SIZE_MAX : most - t.left;
 }
 
 /* ---- between two cycles ---- */
@@ -90,17 +97,15 @@ static bool is_dense(size_t page)
     return oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, starts) * size >= DENSE;
 }
 
-static void protect_run(size_t from, size_t to, taking *t)
+static bool protect_run(size_t from, size_t to, void *ctx)
 {
-    if (to - from < LEAST || t->pages == SIZE_MAX) return;
-    if (!oaki_written_protect(from, to)) t->pages = SIZE_MAX;
+    (void)ctx;
+    return to - from < LEAST || oaki_written_protect(from, to);
 }
 
 bool oaki_watch_dense(size_t from, size_t to)
 {
-    taking t = { .again = true };
-    each_run(from, to, 1, is_dense, protect_run, &t);
-    return t.pages != SIZE_MAX;
+    return each_run(from, to, 1, is_dense, protect_run, NULL);
 }
 
 static bool is_sparse(size_t page)
@@ -114,20 +119,21 @@ static bool may_be_protected(size_t page)
     return (e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_NOSCAN;
 }
 
-static void release(size_t from, size_t to, taking *t)
+static bool release(size_t from, size_t to, void *ctx)
 {
-    (void)t;
+    (void)ctx;
     oaki_written_release(from, to);
+    return true;
 }
 
 void oaki_watch_end(size_t from, size_t to)
 {
-    each_run(from, to, GAP, may_be_protected, release, NULL);
+    (void)each_run(from, to, GAP, may_be_protected, release, NULL);
 }
 
 void oaki_watch_old(size_t from, size_t to)
 {
-    each_run(from, to, ISLAND, is_sparse, release, NULL);
+    (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
 }
 
 /* ---- in the last stop ---- */
@@ -148,12 +154,17 @@ void oaki_watch_last(size_t before)
     oaki_mark_left_out(m);
 }
 
+static bool look(size_t from, size_t to, void *m)
+{
+    return oaki_written_take(from, to, false, oaki_clean, m) != SIZE_MAX;
+}
+
 /* Where one part is refused, the range may have been made whole again before another is asked
  * about, and what was written there before isn't told then. */
 void oaki_watch_look(oak_marker *m, size_t from, size_t to)
 {
     size_t before = m->scanned;
-    if (is_told()) (void)oaki_watch_take(from, to, false, oaki_clean, m);
+    if (is_told()) (void)each_run(from, to, GAP, is_scanned, look, m);
     if (!is_told()) oaki_clean(from, to, m);
     m->again += m->scanned - before;
 }

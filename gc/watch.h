@@ -13,8 +13,9 @@
 /* Protect the pages of [from, to) that have, or had a moment ago, objects that are scanned. */
 void oaki_watch(size_t from, size_t to);
 
-/* Of those, the pages that were written: as oaki_written_take. */
-size_t oaki_watch_take(size_t from, size_t to, bool again,
+/* Of those, the pages that were written: as oaki_written_take_some; where the system refuses, *from
+ * is moved on to `to`. */
+size_t oaki_watch_take(size_t *from, size_t to, size_t most,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx);
 
 /* They are not any more, nor is what has become free since. What has other objects by now may be:

@@ -4,15 +4,23 @@
 
 #include "written.h"
 
+typedef struct oaki_taking {
+    size_t from, to; /* from is moved on */
+    size_t most;     /* pages */
+    bool again;
+    oaki_written_fn *fn;
+    void *ctx;
+} oaki_taking;
+
 typedef struct oaki_writer {
     const char *name;
     /* 0, or errno, and in *what the call or file that failed. Inside oaki_enter. */
     int (*open)(const char **what);
     /* As oaki_written_begin: NULL, or why not. *gone: never again. */
     const char *(*begin)(bool *gone);
-    /* As oaki_written_take, fn may be NULL. SIZE_MAX with errno: never again, unless mend, if there
-     * is one, says that it may be asked the next time. */
-    size_t (*take)(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
+    /* As oaki_written_take and oaki_written_take_some, fn may be NULL. SIZE_MAX with errno: never
+     * again, unless mend, if there is one, says that it may be asked the next time. */
+    size_t (*take)(oaki_taking *x);
     bool (*mend)(void);
     void (*release)(size_t from, size_t to);
     void (*child)(void); /* after a fork: the range is as if nothing had been opened */

@@ -13,8 +13,8 @@
 static struct {
     oaki_lock lock;
     bool tried;
-    AO_t by;            /* const oaki_writer *; 0: none */
-    AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
+    AO_t by;        /* const oaki_writer *; 0: none */
+    AO_t not_after; /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
     AO_t refusals;
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
@@ -115,22 +115,38 @@ bool oaki_written_begin(void)
     bool gone = false;
     int saved = errno;
     const char *why = w ? w->begin(&gone) : NULL;
-    if (why && gone) give_up(w, why, 0);
-    else if (why) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
+    if (why && gone)
+        give_up(w, why, 0);
+    else if (why)
+        AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
     errno = saved;
     return w && !why;
 }
 
-size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+static size_t take(oaki_taking *x)
 {
     const oaki_writer *w = writer();
     int saved = errno;
-    size_t n = w ? w->take(from, to, again, fn, ctx) : SIZE_MAX;
+    size_t n = w ? w->take(x) : SIZE_MAX;
     if (n == SIZE_MAX) {
         (void)AO_fetch_and_add1_full(&self.refusals);
         refused(w, errno);
     }
     errno = saved;
+    return n;
+}
+
+size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+{
+    oaki_taking x = { from, to, SIZE_MAX, again, fn, ctx };
+    return take(&x);
+}
+
+size_t oaki_written_take_some(size_t *from, size_t to, size_t most, oaki_written_fn *fn, void *ctx)
+{
+    oaki_taking x = { *from, to, most, true, fn, ctx };
+    size_t n = take(&x);
+    *from = x.from;
     return n;
 }
 

@@ -42,6 +42,10 @@ bool oaki_written_protect(size_t from, size_t to);
  * how many pages, SIZE_MAX when the system refuses: then all may have been written. */
 size_t oaki_written_take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx);
 
+/* The same with again, until `most` pages have been found, 1 or more: *from is moved on to where it
+ * ended. */
+size_t oaki_written_take_some(size_t *from, size_t to, size_t most, oaki_written_fn *fn, void *ctx);
+
 /* Counts the runs' batches: what fn is told of with the same number was protected before the first
  * of it was told. */
 extern OAKI_HIDDEN AO_t oaki_written_batch;

@@ -279,14 +279,16 @@ static void close_runs(const run *r, size_t n)
     unlock(&mask);
 }
 
-/* Runs from *at, which is moved on to where the last of them ends. */
-static size_t find_runs(size_t *at, size_t end, bool again, run *r)
+/* Runs from *at, which is moved on to where the last of them ends, of `most` pages in all. */
+static size_t find_runs(size_t *at, size_t end, size_t most, bool again, run *r)
 {
     size_t n = 0, stop = OAKI_MIN(end, *at + (HELD >> self.shift));
     if (again) oaki_lock_acquire(&oaki_the_heap.pages_lock);
-    while (n < RUNS && *at < stop) {
+    while (n < RUNS && most > 0 && *at < stop) {
         r[n] = next_written(*at, stop);
+        if (r[n].to - r[n].from > most) r[n].to = r[n].from + most;
         *at = r[n].to;
+        most -= r[n].to - r[n].from;
         n += r[n].from < r[n].to;
     }
     if (again) {
@@ -307,22 +309,23 @@ static bool lost(void)
     return true;
 }
 
-static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+static size_t take(oaki_taking *x)
 {
     run r[RUNS];
-    size_t pages = 0;
+    size_t pages = 0, at = x->from >> self.shift, end = x->to >> self.shift;
     if (lost()) {
         errno = 0;
         return SIZE_MAX;
     }
-    for (size_t at = from >> self.shift, end = to >> self.shift; at < end;) {
-        size_t n = find_runs(&at, end, again, r);
+    while (at < end && pages < x->most) {
+        size_t n = find_runs(&at, end, x->most - pages, x->again, r);
         (void)AO_fetch_and_add1(&oaki_written_batch);
         for (size_t i = 0; i < n; i++) {
             pages += r[i].to - r[i].from;
-            if (fn) fn(r[i].from << self.shift, r[i].to << self.shift, ctx);
+            if (x->fn) x->fn(r[i].from << self.shift, r[i].to << self.shift, x->ctx);
         }
     }
+    x->from = at << self.shift;
     return pages;
 }
 

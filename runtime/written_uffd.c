@@ -59,30 +59,31 @@ static void close_all(void)
 /* Refused where the range isn't tracked any more, as when the program has closed descriptors that
  * it doesn't know: nothing would count as written. The flag sees to that; a second category would
  * take the kernel off its short path, 4.9 ns a page instead of 1.8. */
-static size_t take(size_t from, size_t to, bool again, oaki_written_fn *fn, void *ctx)
+static size_t take(oaki_taking *x)
 {
     oaki_page_run run[RUNS];
-    uintptr_t base = oaki_the_heap.base, end = base + to;
+    uintptr_t base = oaki_the_heap.base;
     size_t pages = 0;
-    for (uintptr_t at = base + from; at < end;) {
+    while (x->from < x->to && pages < x->most) {
         oaki_page_scan scan = {
             .size = sizeof scan,
-            .flags = OAKI_SCAN_NEED_TRACKED | (again ? OAKI_SCAN_PROTECT : 0),
-            .start = at,
-            .end = end,
+            .flags = OAKI_SCAN_NEED_TRACKED | (x->again ? OAKI_SCAN_PROTECT : 0),
+            .start = base + x->from,
+            .end = base + x->to,
             .runs = (uintptr_t)run,
             .runs_n = RUNS,
+            .max_pages = x->most == SIZE_MAX ? 0 : x->most - pages,
             .required = OAKI_PAGE_WRITTEN,
             .returned = OAKI_PAGE_WRITTEN,
         };
         long n = control(self.pagemap, OAKI_PAGEMAP_SCAN, &scan);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0 || scan.stopped_at <= at) return SIZE_MAX;
-        at = scan.stopped_at;
+        if (n < 0 || scan.stopped_at <= scan.start) return SIZE_MAX;
+        x->from = scan.stopped_at - base;
         (void)AO_fetch_and_add1(&oaki_written_batch);
         for (long i = 0; i < n; i++) {
             pages += (run[i].end - run[i].start) / oaki_os_page_size();
-            if (fn) fn(run[i].start - base, run[i].end - base, ctx);
+            if (x->fn) x->fn(run[i].start - base, run[i].end - base, x->ctx);
         }
     }
     return pages;
@@ -117,7 +118,8 @@ static bool register_range(void)
 /* A range of one page, for a kernel that knows the first half of it only. */
 static bool can_scan(void)
 {
-    return take(0, oaki_os_page_size(), false, NULL, NULL) != SIZE_MAX;
+    oaki_taking x = { .to = oaki_os_page_size(), .most = SIZE_MAX };
+    return take(&x) != SIZE_MAX;
 }
 
 static bool open_all(const char **what)

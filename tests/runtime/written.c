@@ -287,6 +287,31 @@ START_TEST(every_other_page_of_many)
 }
 END_TEST
 
+/* One of two runs has more pages than are asked for. */
+START_TEST(so_many_pages_at_a_time)
+{
+    enum { MOST = 3 };
+    if (!start()) return;
+    size_t at = offset_of(0), to = offset_of(PAGES), all = 0;
+    ck_assert(oaki_written_protect(at, to));
+    memset(memory + 2 * SYSTEM_PAGE, 2, 7 * SYSTEM_PAGE);
+    memory[12 * SYSTEM_PAGE] = 2;
+    while (at < to) {
+        told x = { .first = offset_of(0) };
+        size_t before = at, n = oaki_written_take_some(&at, to, MOST, note, &x);
+        ck_assert_uint_eq(n, x.n);
+        ck_assert_uint_le(n, MOST);
+        ck_assert(at > before && (n == MOST || at == to));
+        for (size_t i = 0; i < PAGES; i++)
+            if (x.page[i]) ck_assert(offset_of(i) >= before && offset_of(i) < at);
+        all += n;
+    }
+    ck_assert_uint_eq(at, to);
+    ck_assert_uint_eq(all, 8);
+    ck_assert_uint_eq(take(true).n, 0); /* each was protected */
+}
+END_TEST
+
 static void by_userfaultfd(void)
 {
     tracking = OAK_TRACKING_USERFAULTFD;
@@ -312,6 +337,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, what_was_opened_in_vain_is_closed);
     tcase_add_test(t, memory_of_the_program_s_own_in_the_middle_is_watched_again);
     tcase_add_test(t, every_other_page_of_many);
+    tcase_add_test(t, so_many_pages_at_a_time);
     return t;
 }
 
