@@ -53,7 +53,9 @@ static void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, 
 static bool share(oak_marker *m, size_t lo, size_t hi)
 {
     const char *base = (const char *)m->base;
-    return !m->beside && lo + SHARED <= hi && oaki_ranges_add(base + lo, base + hi);
+    if (m->beside || lo + SHARED > hi || !oaki_ranges_add(base + lo, base + hi)) return false;
+    m->left += hi - lo;
+    return true;
 }
 
 /* An object may be on pages of several calls. Most pages of a minor cycle have young objects only:

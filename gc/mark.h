@@ -56,6 +56,7 @@ struct oak_marker {
     size_t whole, batch;
     bool looks;               /* the last stop's looks have begun, and in them, */
     size_t again;             /* so many words on written pages were looked at again */
+    size_t left;              /* bytes on them that were left to all workers, so far */
     AO_t until;               /* `scanned` at which a piece of a mark is over; else SIZE_MAX. Of a
                                * helper, set to 0 by worker 0 at the end of a piece. */
     const unsigned int *stop; /* AO_int: a piece is over as well once that is set; or NULL */

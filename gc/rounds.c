@@ -25,9 +25,9 @@
 #define ROOT_STOPS 3                /* for the roots alone, at most */
 #define LONG_NS 2000000u            /* a mark that takes less has none of them */
 #define SLICE_NS 700000u            /* a stop for a part of a round */
-#define LEAST_PAGES ((size_t)64)    /* that one has the time for */
-#define MOST_PAGES ((size_t)4096)
 #define STOP_STEP ((size_t)8 << 20) /* bytes that are asked about at a time in one */
+#define STOP_PAGES ((size_t)64)     /* written ones, that it looks at then */
+#define MOST_PAGES ((size_t)4096)   /* that it has the time for */
 #define PART 4                      /* of the time, for the program between stops: 1/4 at first */
 #define LEAST_PART 16
 #define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
@@ -36,7 +36,7 @@
 static struct {
     size_t written;           /* pages that the round has found so far */
     size_t taken;             /* pages that were protected, by all rounds */
-    uint64_t page_ns;         /* what marking from a page takes in a stop, as the last ones tell */
+    uint64_t page_ns;         /* what a page that is left to all workers takes in a stop */
     size_t refusals;          /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
     AO_t released[REGIONS];   /* regions + 1 that are being allocated from */
@@ -50,51 +50,47 @@ static void clean_run(size_t from, size_t to, void *ctx)
     oaki_clean(from, to, ctx);
 }
 
-/* Returns how many pages were found, `most` at most. */
-static size_t take(oaki_step *s, size_t step, size_t most)
+static void take(oaki_step *s, size_t step, size_t pages)
 {
     size_t to = OAKI_MIN(s->at + step, s->end);
-    size_t n = oaki_watch_take(&s->at, to, most, clean_run, oaki_worker(0));
-    if (n == SIZE_MAX) return 0;
+    size_t n = oaki_watch_take(&s->at, to, pages, clean_run, oaki_worker(0));
+    if (n == SIZE_MAX) return;
     self.written += n;
     self.taken += n;
-    return n;
 }
 
 static bool clean_piece(oaki_step *s)
 {
     if (s->at >= s->end) return false;
-    (void)take(s, STEP, PAGES);
+    take(s, STEP, PAGES);
     (void)oaki_piece_mark(s);
     return true;
 }
 
-/* Marking from n pages took so long. */
+/* n pages were left to all workers, who took so long. */
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
     ns = OAKI_MAX(OAKI_MAX(ns / n, self.page_ns / 2), SLICE_NS / MOST_PAGES);
-    self.page_ns = OAKI_MIN(ns, SLICE_NS / LEAST_PAGES);
+    self.page_ns = OAKI_MIN(ns, SLICE_NS / STOP_PAGES);
 }
 
-/* How many pages more there is time for in a stop that has found n and is so old; half of it is for
- * finding them. */
-static size_t room(size_t n, uint64_t ns)
-{
-    uint64_t all = ns + n * self.page_ns;
-    return ns < SLICE_NS / 2 && all < SLICE_NS ? (SLICE_NS - all) / self.page_ns : 0;
-}
-
+/* Small objects are looked at as their pages are found, pieces of large ones by all workers
+ * afterwards: the stop is as long as both. */
 static bool clean_in_stop(oaki_step *s)
 {
+    const oak_marker *m = oaki_worker(0);
     uint64_t begun = oaki_os_now_ns(), now = begun;
-    size_t n = 0;
+    size_t before = m->left, left = 0;
     oaki_workers_beside(false);
-    for (size_t more; s->at < s->end && (more = room(n, now - begun)) > 0; now = oaki_os_now_ns())
-        n += take(s, STOP_STEP, more);
+    while (s->at < s->end && now - begun + left * self.page_ns < SLICE_NS) {
+        take(s, STOP_STEP, STOP_PAGES);
+        left = (m->left - before) / OAKI_PAGE;
+        now = oaki_os_now_ns();
+    }
     oaki_mark_drain();
     oaki_workers_beside(true);
-    learn(n, oaki_os_now_ns() - now);
+    learn(left, oaki_os_now_ns() - now);
     return s->at < s->end;
 }
 
@@ -160,7 +156,7 @@ static bool clean_in_stops(void)
 {
     size_t before = SIZE_MAX;
     unsigned part = PART;
-    self.page_ns = SLICE_NS / LEAST_PAGES;
+    self.page_ns = SLICE_NS / STOP_PAGES;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
         self.stopped++;
