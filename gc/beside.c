@@ -150,6 +150,7 @@ static void in_steps(void (*fn)(size_t from, size_t to))
         oaki_thread *t = oaki_enter();
         fn(at, OAKI_MIN(at + STEP, end));
         oaki_leave(t);
+        oaki_ahead_led_step();
     }
     oaki_pieces_cost(oaki_os_thread_cpu_ns() - cpu);
 }
@@ -163,10 +164,8 @@ static void release(size_t from, size_t to)
 /* What was written before is forgotten by protecting. So whoever collects in a stop meanwhile keeps
  * no marks, and the next cycle is a full one, whether this one comes to its end or not. A minor one
  * takes it in its first round; until then pages are as they have been since the last cycle. */
-static void run(void)
+static void run(oaki_thread *t)
 {
-    oaki_thread *t = oaki_thread_self();
-    if (!is_due(t) || !oaki_written_begin()) return;
     (void)oaki_enter();
     self.minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
     AO_store(&self.forgets, !self.minor);
@@ -199,7 +198,11 @@ static void *collector(void *arg)
             oaki_futex_wait(&self.wake, seen, 0);
         oaki_blocking_end(oaki_thread_self());
         seen = now;
-        run();
+        if (is_due(t) && oaki_written_begin()) {
+            oaki_ahead_lead(true);
+            run(t);
+            oaki_ahead_lead(false);
+        }
         AO_int_store_release(&self.asked, 0);
     }
     return NULL;

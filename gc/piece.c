@@ -119,7 +119,7 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
 bool oaki_pieces(oaki_piece *piece)
 {
     oaki_step s = whole();
-    for (bool more = true; more;)
+    for (bool more = true; more; oaki_ahead_led_step())
         if (!work_running(piece, &s, &more)) return false;
     return true;
 }

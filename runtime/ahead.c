@@ -4,19 +4,24 @@
  * page, 100 to 400 us for a huge one, which has to be cleared. A heap that grows asks a thread for
  * it: as soon as an allocation comes near the end of what is touched, the next huge page is; and a
  * map that will soon grow says what it will take.
- * Owns: that thread, `poked`, `wanted`.
+ * While a mark goes on beside the program, its thread leads, on machines with few processors: the
+ * marker has one, and a third thread would take another from the program, for as long as the system
+ * clears a huge page.
+ * Owns: that thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
  * Invariants: what is touched ahead and free counts as free memory that is backed; there are at
  *   most STEP + NEAR pages of it, in a heap of at least FROM, and WANTED_MOST of what was wanted
  *   within the last PATIENCE_NS.
- * Lock: helper_lock while it works, as neither a stop nor a fork may meet a run that is out;
- *   pages_lock inside oaki_pages_touch, never while the system works. */
+ * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter;
+ *   none while the system works: what is touched stays in its free run, and may be taken. */
 #include "heap.h"
 #include "os.h"
 
 #define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: for who knows the future */
 #define FROM ((size_t)64 << 20)      /* the same, for whoever allocates */
-#define NEAR ((size_t)512 << 10 >> OAKI_PAGE_SHIFT) /* pages */
+#define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
+#define FEW_CPUS 4
+#define REST 3 /* times as long as the last step has the leader for itself */
 
 #define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
 #define PATIENCE_NS UINT64_C(2000000000) /* until what was wanted goes back */
@@ -24,7 +29,10 @@
 
 static struct {
     unsigned int started, poked; /* AO_int */
+    unsigned int asked;          /* AO_int: the heap has come near the end of what is touched */
+    unsigned int led;            /* AO_int */
     AO_t wanted;                 /* pages */
+    uint64_t rest_until;
 } ahead;
 
 static void poke(void)
@@ -37,8 +45,10 @@ void oaki_ahead_taken(size_t end)
 {
     oaki_heap *h = &oaki_the_heap;
     if (OAKI_LIKELY(end + NEAR <= AO_load(&h->touched)) || !AO_int_load(&ahead.started)) return;
-    AO_store(&h->touched, NOT_YET); /* once; the thread says how far it came */
-    poke();
+    AO_store(&h->touched, NOT_YET); /* once; who does it says how far it came */
+    AO_int_store(&ahead.asked, 1);
+    AO_nop_full(); /* as in oaki_ahead_lead */
+    if (!AO_int_load(&ahead.led)) poke();
 }
 
 void oaki_ahead_want(size_t bytes)
@@ -48,14 +58,64 @@ void oaki_ahead_want(size_t bytes)
     poke();
 }
 
-/* Whether there may be more to do. */
-static bool step(size_t near, size_t least)
+/* ---- a step ---- */
+
+static void begin(bool led)
 {
-    oaki_helper_begin();
-    bool more = oaki_pages_touch(near, STEP, least);
-    oaki_helper_end();
+    if (led) (void)oaki_enter();
+    else oaki_helper_begin();
+}
+
+static void end(bool led)
+{
+    if (led) oaki_leave(oaki_thread_self());
+    else oaki_helper_end();
+}
+
+bool oaki_ahead_step(size_t near, size_t least, bool led)
+{
+    oaki_touching x;
+    begin(led);
+    bool some = oaki_pages_untouched(near, STEP, least, &x);
+    end(led);
+    if (!some) return false;
+    oaki_space_touch(x.page << OAKI_PAGE_SHIFT, x.n << OAKI_PAGE_SHIFT);
+    begin(led);
+    oaki_pages_touched(&x);
+    end(led);
+    return true;
+}
+
+/* Of what the heap has asked for. */
+static bool step(bool led)
+{
+    AO_int_store(&ahead.asked, 0);
+    bool more = oaki_ahead_step(NEAR, FROM >> OAKI_PAGE_SHIFT, led);
+    if (more) AO_int_store(&ahead.asked, 1);
     return more;
 }
+
+/* ---- by the marker ---- */
+
+void oaki_ahead_lead(bool on)
+{
+    if (on && (!AO_int_load(&ahead.started) || oaki_os_cpus() > FEW_CPUS)) return;
+    AO_int_store(&ahead.led, on);
+    AO_nop_full(); /* who asks sees that nobody leads, or is seen here */
+    if (!on && AO_int_load(&ahead.asked)) poke();
+}
+
+void oaki_ahead_led_step(void)
+{
+    if (!AO_int_load(&ahead.asked) || !AO_int_load(&ahead.led)) return;
+    uint64_t now = oaki_os_now_ns();
+    if (now < ahead.rest_until) return;
+    (void)step(true);
+    uint64_t after = oaki_os_now_ns();
+    ahead.rest_until = after + REST * (after - now);
+}
+
+/* ---- by the thread ---- */
 
 /* What was wanted and not taken. */
 static void give_back(void)
@@ -63,7 +123,7 @@ static void give_back(void)
     size_t n;
     do {
         oaki_helper_begin();
-        n = oaki_pages_untouch(STEP + NEAR);
+        n = oaki_pages_untouch(STEP);
         oaki_helper_end();
     } while (n > 0);
 }
@@ -87,9 +147,9 @@ static void *thread(void *arg)
         size_t wanted = AO_load_acquire(&ahead.wanted);
         AO_store(&ahead.wanted, 0);
         if (wanted) until = oaki_os_now_ns() + PATIENCE_NS;
-        for (size_t n = wanted / STEP; n > 0 && step(wanted, 0); n--) {
+        for (size_t n = wanted / STEP; n > 0 && oaki_ahead_step(wanted, 0, false); n--) {
         }
-        while (step(NEAR, FROM >> OAKI_PAGE_SHIFT)) {
+        while (!AO_int_load(&ahead.led) && step(false)) {
         }
     }
     return NULL;
@@ -98,6 +158,7 @@ static void *thread(void *arg)
 static void after_fork(void)
 {
     AO_int_store(&ahead.started, 0);
+    AO_int_store(&ahead.led, 0);
     AO_store(&ahead.wanted, 0);
 }
 

@@ -30,8 +30,9 @@ typedef struct oaki_heap {
     uint64_t *mark[OAKI_PLANES]; /* bitmap M (markbits.h) */
     uint32_t *chunk_inuse;    /* by chunk: pages in spans; pages_lock */
 
-    /* bytes from base that are committed; grows under pages_lock, read by all */
+    /* bytes from base that are in use or in free runs; grows under pages_lock, read by all */
     AO_t used;
+    size_t committed;         /* bytes, `used` or more; pages_lock */
     AO_t started;
     oak_config config;
     bool dirty_noscan; /* a host's choice, at its start: small noscan objects are not zeroed */
@@ -41,7 +42,7 @@ typedef struct oaki_heap {
     uint32_t bin[OAKI_BINS];  /* heads of lists of free runs: page number + 1 */
     uint64_t bin_set[OAKI_BINS / 64];
     AO_t pages_inuse;         /* in spans */
-    AO_t pages_free;          /* committed and in free runs */
+    AO_t pages_free;          /* in free runs */
     AO_t pages_released;      /* of these, without memory behind them */
     AO_t touched;             /* page up to which they are backed ahead (ahead.c) */
     AO_t nspans;
@@ -49,6 +50,7 @@ typedef struct oaki_heap {
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
+    size_t purges;            /* free runs that the scavenger has had out */
 
     /* threads: threads_lock */
     oaki_lock threads_lock;
@@ -92,7 +94,7 @@ extern OAKI_HIDDEN oaki_heap oaki_the_heap;
 
 OAKI_INLINE size_t oaki_heap_offset(const void *p) { return (uintptr_t)p - oaki_the_heap.base; }
 
-/* Is p in the committed part of the range? */
+/* Is p in the used part of the range? */
 OAKI_INLINE bool oaki_heap_contains(const void *p)
 {
     return oaki_heap_offset(p) < AO_load(&oaki_the_heap.used);
@@ -198,13 +200,19 @@ void oaki_pages_free_tail(oaki_span *s, size_t keep);
 void oaki_pages_release_head(oaki_span *s, size_t upto);
 /* The other way round: from page `from` on they have memory again. false: there is a limit. */
 bool oaki_pages_retake_head(oaki_span *s, size_t from);
+typedef struct oaki_touching {
+    size_t page, n, purges; /* oaki_heap.purges at the time */
+} oaki_touching;
+
 /* Return free memory to the system: runs of at least min_pages, until `bytes` are returned.
  * Returns how many were. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
-/* By a helper: of the free run at the end of the used part, which grows for it, touch the next
- * pages, up to a multiple of `step`, unless `near` of them are backed. Not in a heap of less than
- * `least` pages, nor past the memory limit. Whether that was done. */
-bool oaki_pages_touch(size_t near, size_t step, size_t least);
+/* Of the free run at the end of the used part, which grows for it: the next pages that are not
+ * backed, up to a multiple of `step`. false: `near` of them are, or less than `least` pages are in
+ * use, or the memory limit is near. By a helper or inside oaki_enter. */
+bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x);
+/* Those have been touched since. */
+void oaki_pages_touched(const oaki_touching *x);
 /* By a helper: the other way round, of the pages that are backed there all but `keep`, a stretch at
  * a time. Returns how many. */
 size_t oaki_pages_untouch(size_t keep);
@@ -263,6 +271,13 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 void oaki_ahead_taken(size_t end);
 /* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
+/* While the collector marks beside the program, its thread leads: it does what a growing heap asks
+ * for, between two pieces, as the thread for it would take a processor from the program. One at a
+ * time; outside of oaki_enter. */
+void oaki_ahead_lead(bool on);
+void oaki_ahead_led_step(void);
+/* A step of oaki_pages_untouched, by the thread or by who leads: false when there is none. */
+bool oaki_ahead_step(size_t near, size_t least, bool led);
 int oaki_ahead_init(void);
 /* Start its thread if the heap is large enough: as oaki_scavenger_spawn. */
 void oaki_ahead_spawn(void);
@@ -276,8 +291,10 @@ bool oaki_heap_ready(void); /* start it if need be */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
-/* Give back the range's end: keep `most` bytes, or what is used. For good. pages_lock held. */
+/* Give back the range's end: keep `most` bytes, or what is committed. For good. pages_lock held. */
 void oaki_space_limit(size_t most);
+/* The next growth costs no call of the system, if that can be had. pages_lock held. */
+void oaki_space_prepare(void);
 /* Have memory behind that part of the range, and the tables that serve it. */
 void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);

@@ -359,6 +359,7 @@ static size_t purge_part(oaki_span *s, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t released;
+    h->purges++;
     run_remove(s);
     carve(s, page, n, &released);
     h->pte[page] = h->pte[page + n - 1] = PTE_BUSY;
@@ -405,32 +406,38 @@ static bool may_touch(size_t n, size_t least)
     return !limit || held + n <= limit >> OAKI_PAGE_SHIFT;
 }
 
-bool oaki_pages_touch(size_t near, size_t step, size_t least)
+bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;
-    bool touched = false;
     oaki_lock_acquire(&h->pages_lock);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first;
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
-    if (at >= first + near) {
-        AO_store(&h->touched, at);
-    } else if (may_touch(step, least) && (at < end || grow(end - first + 1))) {
-        oaki_span *s = &h->spans[is_free(first) ? first : end];
-        size_t n = OAKI_ALIGN_UP(at + 1, step) - at, released;
-        run_remove(s);
-        carve(s, at, n, &released);
-        h->pte[at] = h->pte[at + n - 1] = PTE_BUSY;
-        oaki_lock_release(&h->pages_lock);
-        oaki_space_touch(at << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
-        oaki_lock_acquire(&h->pages_lock);
-        for (size_t i = 0; i < n; i++) h->pte[at + i] = 0;
+    bool is_near = at < first + near;
+    bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));
+    if (!is_near) AO_store(&h->touched, at);
+    if (some) oaki_space_prepare();
+    *x = (oaki_touching){ at, OAKI_ALIGN_UP(at + 1, step) - at, h->purges };
+    oaki_lock_release(&h->pages_lock);
+    return some;
+}
+
+/* Of what is free still; the rest is whoever's who took it. A run that was purged meanwhile may
+ * have been touched before or after. */
+void oaki_pages_touched(const oaki_touching *x)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_lock_acquire(&h->pages_lock);
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), released = 0;
+    if (h->purges == x->purges) {
+        for (size_t i = OAKI_MAX(x->page, first); i < OAKI_MIN(x->page + x->n, end); i++) {
+            released += (h->pte[i] & OAKI_PTE_RELEASED) != 0;
+            h->pte[i] = 0;
+        }
+        if (first < end) h->spans[first].nreleased -= (uint32_t)released;
         oaki_count_sub(&h->pages_released, released);
-        run_add(at, n, 0);
-        touched = true;
     }
     oaki_lock_release(&h->pages_lock);
-    return touched;
 }
 
 size_t oaki_pages_untouch(size_t keep)

@@ -1,8 +1,10 @@
 /* space.c - the reserved address range of the heap, and the tables that lie beside it.
  *
  * Owns: the mapping of the range (never moved; its end may be given back) and of the page table,
- * span structs, bitmaps and chunk counts. All are reserved in full at start and made accessible as
- * the range grows, the tables in larger steps. Lock: pages_lock. */
+ * span structs, bitmaps and chunk counts; `committed`. All are reserved in full at start and made
+ * accessible as the range grows, in steps: each is a change of the process's mappings, which waits
+ * until nobody's page fault is under way, the clearing of a huge page among them.
+ * Lock: pages_lock. */
 #include "heap.h"
 #include "os.h"
 #include <errno.h>
@@ -12,6 +14,7 @@
 #define RESERVE_MIN ((size_t)16 << 20)
 #define RESERVE_MAX ((size_t)1 << 44) /* as the table of options says */
 #define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
+#define PART 16 /* of what is committed: a step of the range, from a chunk to TABLE_STEP */
 
 /* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages
  * in all of them. */
@@ -85,8 +88,8 @@ int oaki_space_init(size_t reserve)
 void oaki_space_limit(size_t most)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t used = AO_load(&h->used), had = h->reserved;
-    size_t keep = OAKI_MAX(OAKI_ALIGN_DOWN(most, RESERVE_MIN), OAKI_ALIGN_UP(used, RESERVE_MIN));
+    size_t had = h->reserved, least = OAKI_ALIGN_UP(h->committed, RESERVE_MIN);
+    size_t keep = OAKI_MAX(OAKI_ALIGN_DOWN(most, RESERVE_MIN), least);
     keep = OAKI_MAX(keep, RESERVE_MIN);
     if (keep >= had) return;
     h->reserved = keep;
@@ -111,6 +114,33 @@ static bool commit_tables(size_t from, size_t to)
     return true;
 }
 
+static bool commit(size_t to)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t from = h->committed;
+    char *p = (char *)(h->base + from);
+    if (to <= from) return true;
+    if (!commit_tables(from, to) || oaki_os_commit(p, to - from) != 0) return false;
+    if (h->config.huge_pages && to > OAKI_HUGE_FROM) oaki_os_huge(p, to - from, true);
+    h->committed = to;
+    return true;
+}
+
+/* A whole step, or what is needed if there isn't room for more. */
+static bool commit_step(size_t to)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t step = OAKI_MIN(OAKI_ALIGN_UP(h->committed / PART, OAKI_CHUNK), TABLE_STEP);
+    size_t more = OAKI_MIN(OAKI_MAX(to, h->committed + step), h->reserved);
+    return to <= h->committed || commit(more) || commit(to);
+}
+
+void oaki_space_prepare(void)
+{
+    size_t to = AO_load(&oaki_the_heap.used) + OAKI_CHUNK;
+    if (to <= oaki_the_heap.reserved) (void)commit_step(to);
+}
+
 void oaki_space_touch(size_t off, size_t bytes)
 {
     for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
@@ -130,12 +160,10 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
         return -1;
     }
     size_t bytes = OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK);
-    char *p = (char *)(h->base + used);
-    if (!commit_tables(used, used + bytes) || oaki_os_commit(p, bytes) != 0) {
+    if (!commit_step(used + bytes)) {
         errno = ENOMEM;
         return -1;
     }
-    if (h->config.huge_pages && used + bytes > OAKI_HUGE_FROM) oaki_os_huge(p, bytes, true);
     *page = used >> OAKI_PAGE_SHIFT;
     *npages = bytes >> OAKI_PAGE_SHIFT;
     AO_store_release(&h->used, used + bytes);

@@ -11,7 +11,7 @@
 Suite *suite_runtime_ahead(void);
 
 #define MB ((size_t)1 << 20)
-#define STEP ((2 * MB) >> OAKI_PAGE_SHIFT)
+
 
 static void start(bool thread)
 {
@@ -36,11 +36,8 @@ static size_t touch(size_t near, size_t least)
 {
     size_t n = 0;
     for (; n < 1000; n++) {
-        oaki_helper_begin();
-        bool more = oaki_pages_touch(near, STEP, least);
-        oaki_helper_end();
-        if (!more) return n;
-        test_assert_sound(); /* in a stop: the thread may have a run out */
+        if (!oaki_ahead_step(near, least, n % 2)) return n;
+        test_assert_sound();
     }
     ck_abort_msg("never enough");
 }
@@ -89,7 +86,72 @@ START_TEST(what_is_zeroed_is_zero)
         if (test_below(4) == 0) (void)touch(test_below(1000), 0);
         if (test_below(40) == 0) oak_scavenge();
     }
-    test_assert_sound(); /* in a stop: the thread may have a run out */
+    test_assert_sound();
+}
+END_TEST
+
+/* Between the two halves of a step. */
+START_TEST(what_was_purged_meanwhile_is_not_counted)
+{
+    oaki_touching x;
+    start(false);
+    memset(oak_alloc_noscan(MB), 1, MB);
+    (void)oak_scavenge();
+    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    (void)touch(4 * MB >> OAKI_PAGE_SHIFT, 0);
+    oak_scavenge();
+    oaki_pages_touched(&x);
+    ck_assert_uint_eq(backed(), 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(what_was_taken_meanwhile_is_not_counted)
+{
+    oaki_touching x;
+    start(false);
+    memset(oak_alloc_noscan(MB), 1, MB);
+    (void)oak_scavenge();
+    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    size_t bytes = (size_t)_i * (x.n << OAKI_PAGE_SHIFT) / 2; /* half of it, all, more */
+    size_t had = AO_load(&oaki_the_heap.pages_inuse);
+    char *p = oak_alloc_noscan(bytes);
+    size_t taken = AO_load(&oaki_the_heap.pages_inuse) - had;
+    oaki_pages_touched(&x);
+    ck_assert_uint_eq(backed(), taken < x.n ? (x.n - taken) << OAKI_PAGE_SHIFT : 0);
+    ck_assert(test_is_zero(p, bytes));
+    test_assert_sound();
+}
+END_TEST
+
+static bool is_asked(void)
+{
+    return AO_load(&oaki_the_heap.touched) > AO_load(&oaki_the_heap.used) >> OAKI_PAGE_SHIFT;
+}
+
+/* A mark beside the program would do what the heap asks for; now the test does. */
+START_TEST(who_leads_does_it_in_place_of_the_thread)
+{
+    static char *held[200]; /* a root */
+    if (oaki_os_cpus() == 1 || oaki_os_cpus() > 4) return;
+    start(true);
+    size_t n = 0;
+    for (; n < 90; n++) held[n] = oak_alloc_noscan(MB);
+    oak_collect(); /* starts the thread */
+    oaki_ahead_lead(true);
+    for (; n < 200 && !is_asked(); n++) held[n] = oak_alloc_noscan(MB);
+    ck_assert(is_asked());
+    oaki_os_sleep_ns(20000000);
+    ck_assert(is_asked());
+    for (n = 0; n < 100 && is_asked(); n++) {
+        oaki_ahead_led_step();
+        oaki_os_sleep_ns(1000000); /* it rests between two */
+    }
+    ck_assert(!is_asked());
+    ck_assert_uint_ge(backed(), 2 * MB);
+    ck_assert_ptr_nonnull(held[0]);
+    oaki_ahead_lead(false);
+    test_assert_sound();
 }
 END_TEST
 
@@ -169,7 +231,7 @@ START_TEST(what_was_not_taken_goes_back)
     oaki_ahead_want(30 * MB);
     ck_assert(comes(some_backed));
     ck_assert(comes(little_backed));
-    test_assert_sound(); /* in a stop: the thread may have a run out */
+    test_assert_sound();
 }
 END_TEST
 
@@ -202,6 +264,9 @@ Suite *suite_runtime_ahead(void)
     tcase_add_test(tc, what_is_near_is_touched_and_counted);
     tcase_add_test(tc, not_past_the_memory_limit);
     tcase_add_test(tc, what_is_zeroed_is_zero);
+    tcase_add_test(tc, what_was_purged_meanwhile_is_not_counted);
+    tcase_add_loop_test(tc, what_was_taken_meanwhile_is_not_counted, 1, 4);
+    tcase_add_test(tc, who_leads_does_it_in_place_of_the_thread);
     tcase_add_test(tc, beside_everything_else);
     tcase_add_test(tc, a_wish_is_fulfilled);
     tcase_add_test(tc, what_was_not_taken_goes_back);

@@ -6,6 +6,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -196,6 +197,80 @@ START_TEST(the_last_free_run_counts_for_a_large_request)
 }
 END_TEST
 
+/* ---- steps ---- */
+
+/* Until what is accessible is in use. */
+static void fill_committed(void)
+{
+    static char *held; /* a root */
+    const oaki_heap *h = &oaki_the_heap;
+    start_with(0);
+    held = oak_alloc_noscan(200 * MB);
+    do ck_assert_ptr_nonnull(oak_alloc_noscan(2 * MB));
+    while (AO_load(&h->used) < h->committed);
+    ck_assert_ptr_nonnull(held);
+}
+
+START_TEST(a_larger_heap_grows_in_larger_steps)
+{
+    oaki_heap *h = &oaki_the_heap;
+    fill_committed();
+    size_t had = h->committed;
+    while (h->committed == had) ck_assert_ptr_nonnull(oak_alloc_noscan(2 * MB));
+    ck_assert_uint_eq(h->committed - had, OAKI_ALIGN_UP(had / 16, OAKI_CHUNK));
+    ck_assert_uint_eq(AO_load(&h->used) - had, OAKI_CHUNK);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(the_next_step_can_be_had_before_it_is_needed)
+{
+    oaki_heap *h = &oaki_the_heap;
+    fill_committed();
+    oaki_lock_acquire(&h->pages_lock);
+    oaki_space_prepare();
+    oaki_lock_release(&h->pages_lock);
+    size_t had = h->committed;
+    ck_assert_uint_ge(had - AO_load(&h->used), OAKI_CHUNK);
+    ck_assert_ptr_nonnull(oak_alloc_noscan(3 * MB));
+    ck_assert_uint_eq(h->committed, had);
+}
+END_TEST
+
+static size_t data_bytes(void)
+{
+    char line[200];
+    unsigned long kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    ck_assert_ptr_nonnull(f);
+    while (kb == 0 && fgets(line, sizeof line, f)) (void)!sscanf(line, "VmData: %lu kB", &kb);
+    fclose(f);
+    return kb << 10;
+}
+
+static void no_whole_step(void *arg)
+{
+    (void)arg;
+    fill_committed();
+    rlim_t most = data_bytes() + 8 * MB; /* tables, too */
+    ck_assert_int_eq(setrlimit(RLIMIT_DATA, &(struct rlimit){ most, RLIM_INFINITY }), 0);
+    size_t had = AO_load(&oaki_the_heap.used);
+    char *p = oak_alloc_noscan(3 * MB);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_gt(AO_load(&oaki_the_heap.used), had);
+    p[3 * MB - 1] = 1;
+    errno = 0;
+    ck_assert_ptr_null(oak_alloc_noscan(100 * MB));
+    ck_assert_int_eq(errno, ENOMEM);
+    test_assert_sound();
+}
+
+START_TEST(what_is_needed_can_be_had_where_a_step_cannot)
+{
+    if (!test_slow()) test_child(no_whole_step, NULL);
+}
+END_TEST
+
 /* ---- under a limit on address space ---- */
 
 static void limited(void *arg)
@@ -263,6 +338,9 @@ Suite *suite_runtime_space(void)
     tcase_add_test(c, what_is_not_in_use_is_not_accessible);
     tcase_add_test(c, at_its_end_memory_is_out_and_comes_back);
     tcase_add_test(c, the_last_free_run_counts_for_a_large_request);
+    tcase_add_test(c, a_larger_heap_grows_in_larger_steps);
+    tcase_add_test(c, the_next_step_can_be_had_before_it_is_needed);
+    tcase_add_test(c, what_is_needed_can_be_had_where_a_step_cannot);
     tcase_add_test(c, a_small_ulimit_gets_a_small_heap);
     tcase_add_test(c, none_at_all_is_out_of_memory_and_no_crash);
     suite_add_tcase(s, c);
