@@ -30,10 +30,9 @@
 #define STEP ((size_t)64 << 20)       /* bytes of the range protected at a time */
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
-#define NAP_NS 100000u                /* of a thread that outruns the marker */
-#define WAIT_NAPS 10u                 /* at most, for each of what it is about to allocate: */
-#define WAIT_BYTES ((size_t)64 << 10) /* begun; of these at most: */
-#define WAIT_MOST 20u
+#define WAIT_NS 1000000u              /* of a thread that outruns the marker, at most, for each */
+#define WAIT_BYTES ((size_t)64 << 10) /* of these that it is about to allocate; */
+#define WAIT_MOST 20u                 /* so many times */
 
 static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
@@ -248,15 +247,16 @@ static bool is_ahead(void)
  * waits for may be held by who allocates. */
 static void help(oaki_thread *t, size_t bytes)
 {
-    size_t most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NAPS;
-    for (size_t n = 0; n < most; n++) {
+    uint64_t begun = oaki_os_now_ns();
+    uint64_t most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
+    do {
         bool marked = oaki_piece_mark_instead();
         if (!is_ahead()) return;
         if (marked && !t->stop_pending) continue;
         oaki_leave(t);
-        oaki_os_sleep_ns(NAP_NS);
+        oaki_pieces_wait();
         (void)oaki_enter();
-    }
+    } while (oaki_os_now_ns() - begun < most);
 }
 
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)

@@ -82,7 +82,8 @@ size_t oaki_workers_scanned(void);          /* words looked at by all of them, a
 void oaki_workers_discard(void);
 /* World stopped, or in a piece: do all mark beside the program from here on? */
 void oaki_workers_beside(bool beside);
-unsigned oaki_workers_helping(void);        /* helpers for a piece of a mark beside the program */
+/* Helpers for a piece of a mark beside the program, which leaves so many processors of its own. */
+unsigned oaki_workers_helping(unsigned spare);
 uint64_t oaki_workers_helped(void);         /* ns of processors that helpers have used so far */
 /* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
 bool oaki_mark_take(oak_marker *m);

@@ -14,12 +14,14 @@
 #define SHARED_NS 500000u    /* with helpers, as it costs something to wake them; a stop ends it
                               * sooner */
 #define LONG_NS 2000000u     /* the program has no more between two stops */
+#define NAP_NS 100000u       /* of a thread that waits for the marker */
 
 static struct {
     unsigned int state; /* AO_int: oaki_beside */
     AO_t cycle;         /* oaki_heap.cycle of the one that is under way */
     AO_t worked;        /* nanoseconds of processors, by whoever, since the last one was over */
     AO_t done;          /* words that have been looked at */
+    AO_t waiting;       /* threads that wait for the marker */
     uint64_t stops_ns, longest_ns; /* in stops between the first and the last, and in one */
     oaki_lock marker;
 } self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
@@ -151,10 +153,11 @@ static bool mark(unsigned helpers)
     return more;
 }
 
+/* Who waits leaves a processor to a helper. */
 bool oaki_piece_mark(oaki_step *s)
 {
     (void)s;
-    return mark(oaki_workers_helping());
+    return mark(oaki_workers_helping((unsigned)AO_load(&self.waiting)));
 }
 
 /* Helpers might lose their processors, and the program would wait for them. */
@@ -172,8 +175,16 @@ bool oaki_piece_mark_instead(void)
     return more;
 }
 
+void oaki_pieces_wait(void)
+{
+    AO_fetch_and_add1(&self.waiting);
+    oaki_os_sleep_ns(NAP_NS);
+    AO_fetch_and_sub1(&self.waiting);
+}
+
 static void after_fork(void)
 {
+    AO_store(&self.waiting, 0);
     oaki_lock_reset(&self.marker);
 }
 

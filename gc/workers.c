@@ -475,10 +475,10 @@ void oaki_workers_beside(bool beside)
         shared.workers[i].beside = shared.workers[i].shared_bits = beside;
 }
 
-unsigned oaki_workers_helping(void)
+unsigned oaki_workers_helping(unsigned spare)
 {
     unsigned forced = (unsigned)oaki_debug_switches.markers;
-    unsigned n = forced ? forced : (shared.nworkers + 3) / 4;
+    unsigned n = forced ? forced : (shared.nworkers + 3) / 4 + spare;
     return OAKI_MIN(n, shared.nworkers) - 1;
 }
 
