@@ -14,6 +14,7 @@
 #define GAP ((size_t)8)           /* pages between two runs that are treated as one */
 #define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
 #define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
+#define BLOCK ((size_t)512 << 10) /* bytes whose entries are looked at at once */
 #define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
 /* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. It may end that
@@ -159,12 +160,37 @@ static bool look(size_t from, size_t to, void *m)
     return oaki_written_take(from, to, false, oaki_clean, m) != SIZE_MAX;
 }
 
+/* is_scanned for all of a block, without a branch on any, so that several are looked at at once. */
+static bool are_scanned(const oaki_pte *e)
+{
+    unsigned other = 0;
+    for (size_t i = 0; i < BLOCK / OAKI_PAGE; i++)
+        other |= (unsigned)((e[i] & OAKI_PTE_CLASS) == 0) | (oaki_pte_kind(e[i]) == OAKI_NOSCAN);
+    return other == 0;
+}
+
+/* Most of a large heap is pages that are scanned: as few questions as there can be. */
+static void look_at_all(size_t from, size_t to, oak_marker *m)
+{
+    size_t at = from;
+    for (size_t block = from, end; block < to; block = end) {
+        end = OAKI_MIN(block + BLOCK, to);
+        if (end - block == BLOCK && are_scanned(oaki_the_heap.pte + (block >> OAKI_PAGE_SHIFT)))
+            continue;
+        if ((at < block && !look(at, block, m)) ||
+            !each_run(block, end, GAP, is_scanned, look, m))
+            return;
+        at = end;
+    }
+    if (at < to) (void)look(at, to, m);
+}
+
 /* Where one part is refused, the range may have been made whole again before another is asked
  * about, and what was written there before isn't told then. */
 void oaki_watch_look(oak_marker *m, size_t from, size_t to)
 {
     size_t before = m->scanned;
-    if (is_told()) (void)each_run(from, to, GAP, is_scanned, look, m);
+    if (is_told()) look_at_all(from, to, m);
     if (!is_told()) oaki_clean(from, to, m);
     m->again += m->scanned - before;
 }

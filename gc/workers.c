@@ -24,8 +24,11 @@
 #define RANGES 1024
 #define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
-#define LOOK ((size_t)2 << 20) /* bytes of the heap: as many as a table of the system's pages has */
-#define LOOK_ALONE (LOOK * 8)  /* that worker 0 looks at before it wakes the others */
+/* Bytes of the heap that are looked at by one: a question to the system has its price. */
+#define LOOK_LEAST ((size_t)2 << 20)
+#define LOOK_MOST ((size_t)32 << 20)
+#define LOOKS 64
+#define LOOK_ALONE ((size_t)16 << 20) /* that worker 0 looks at before it wakes the others */
 
 typedef struct range {
     const char *lo, *hi;
@@ -44,7 +47,8 @@ static struct {
     oaki_mark_chunk *chunks;
     size_t nranges;
     range ranges[RANGES];
-    AO_t look_at;          /* offset of the next look; */
+    AO_t look_at;          /* offset of the next look, of so many bytes; */
+    size_t look_bytes;
     size_t look_end;       /* there are none from here on */
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
@@ -204,6 +208,8 @@ void oaki_looks_begin(size_t end)
         shared.workers[i].looks = true;
     }
     AO_store(&shared.look_at, 0);
+    shared.look_bytes = OAKI_MAX(OAKI_MIN(end / LOOKS, LOOK_MOST), LOOK_LEAST);
+    shared.look_bytes = OAKI_ALIGN_DOWN(shared.look_bytes, LOOK_LEAST);
     shared.look_end = end;
 }
 
@@ -260,10 +266,10 @@ static bool look_in_sight(void)
 static bool take_look(oak_marker *m)
 {
     if (!look_in_sight()) return false;
-    size_t from = AO_fetch_and_add(&shared.look_at, LOOK);
+    size_t from = AO_fetch_and_add(&shared.look_at, shared.look_bytes);
     if (from >= shared.look_end) return false;
     if (m->id == 0 && from >= LOOK_ALONE) wake_helpers();
-    oaki_watch_look(m, from, OAKI_MIN(from + LOOK, shared.look_end));
+    oaki_watch_look(m, from, OAKI_MIN(from + shared.look_bytes, shared.look_end));
     return true;
 }
 
