@@ -186,6 +186,7 @@ static void *collector(void *arg)
         AO_store(&self.started, 0); /* the next need tries again */
         return arg;
     }
+    oaki_os_sleep_exactly(); /* between short stops */
     oaki_thread *t = oaki_enter();
     t->own = t->bare = true;
     AO_store(&oaki_the_heap.nown, 1);

@@ -29,7 +29,7 @@
 #define STOP_PAGES ((size_t)64)     /* written ones, that it looks at then */
 #define MOST_PAGES ((size_t)4096)   /* that it has the time for */
 #define PART 4                      /* of the time, for the program between stops: 1/4 at first */
-#define LEAST_PART 16
+#define LEAST_PART 64
 #define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
 #define REGIONS 64
 

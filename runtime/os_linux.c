@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -204,6 +205,13 @@ void oaki_os_sleep_ns(uint64_t ns)
     while (syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0 &&
            errno == EINTR)
         continue;
+    errno = saved;
+}
+
+void oaki_os_sleep_exactly(void)
+{
+    int saved = errno;
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul);
     errno = saved;
 }
 
