@@ -16,6 +16,7 @@
  * torn decision only moves a cycle. */
 #include "pace.h"
 #include "gc.h"
+#include "mark.h"
 #include "runtime/collector.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
@@ -23,8 +24,13 @@
 
 #include <oakum/gc.h>
 
-/* Live bytes; less is marked in a stop at once, of some 15 ms at most, and in less time overall. */
+/* Live bytes; less is marked in a stop at once, in less time overall, */
 #define LARGE ((size_t)64 << 20)
+/* unless that would take longer, as the last full mark tells: all that there will be at the goal
+ * might live. It tells nothing where less lives. */
+#define LONG_NS 10000000u
+#define LONG_FROM ((size_t)8 << 20)
+#define TELLING ((size_t)1 << 20)
 
 /* The program counts as asleep when so many times what a cycle took go by before it has used the
  * processor for as long. */
@@ -39,17 +45,18 @@
 #define LATE 8
 
 static struct {
-    AO_t percent;        /* as unsigned; (AO_t)-1: never */
-    size_t live, roots;  /* of the last mark */
-    size_t base;         /* live, of the last full one */
+    AO_t percent;       /* as unsigned; (AO_t)-1: never */
+    size_t live, roots; /* of the last mark */
+    size_t base;        /* live, of the last full one */
     size_t goal;
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark */
+    double stop_rate;    /* ns that a stop would take for each byte that lives */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
     uint64_t cost;       /* ns of processors that the last full one took */
     uint64_t cycle_end;  /* monotonic, ns */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
-    bool limited;        /* the limit, not the percentage, set the goal */
+    bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
 
 /* Of so many bytes between what lives and the goal, those that pay: in the time that the program
@@ -57,8 +64,8 @@ static struct {
  * of them, as what is known is one mark's cost. */
 static double room(double most)
 {
-    bool thrifty = oaki_the_heap.config.thrift && pace.base >= THRIFT_FROM && pace.cost &&
-                   oaki_written_may();
+    bool thrifty =
+        oaki_the_heap.config.thrift && pace.base >= THRIFT_FROM && pace.cost && oaki_written_may();
     double pays = pace.rate * (double)pace.cost * SHARE;
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
 }
@@ -88,11 +95,19 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
+void oaki_pace_stopped(uint64_t ns)
+{
+    if (pace.base >= TELLING) pace.stop_rate = (double)ns / (double)pace.base;
+}
+
 /* One large object may bring it far past the goal of a small one: what lives is not known then. */
 bool oaki_pace_is_large(void)
 {
-    size_t live = AO_load(&oaki_the_heap.live), goal = oaki_pace_goal();
-    return pace.base >= LARGE || (live > goal && live - goal >= LARGE);
+    const oaki_heap *h = &oaki_the_heap;
+    size_t live = AO_load(&h->live), goal = oaki_pace_goal();
+    if (pace.base >= LARGE || (live > goal && live - goal >= LARGE)) return true;
+    size_t next = OAKI_MAX(live, goal);
+    return h->config.concurrent && next >= LONG_FROM && pace.stop_rate * (double)next > LONG_NS;
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */
@@ -145,7 +160,10 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
     double rate = ran > 0 && pace.cycle_end ? (double)before / ran : 0;
     pace.rate = OAKI_MAX(rate, took > 0 ? (double)during / took : 0);
     pace.took[minor] = end_ns - begin_ns;
-    if (!minor) pace.cost = cpu_ns;
+    if (!minor) {
+        pace.cost = cpu_ns;
+        oaki_pace_stopped(cpu_ns / oaki_workers_count());
+    }
     set_goal();
 }
 

@@ -16,6 +16,9 @@ void oaki_pace_marked(size_t live, size_t roots, bool minor);
  * then, and the collector's. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu);
 
+/* A full mark was in a stop, which took so long, or would have. */
+void oaki_pace_stopped(uint64_t ns);
+
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
  * much during it; it took so much of processors. The next one begins earlier by as much as the
  * program would allocate in that time if nothing held it up. After keeps_marks is set, before
@@ -30,7 +33,7 @@ bool oaki_pace_has_room(void);
 /* Bytes that the last mark found alive. */
 size_t oaki_pace_live(void);
 
-/* Is the heap so large that it is marked beside the program? */
+/* Is the heap so large, or would a stop for it be so long, that it is marked beside the program? */
 bool oaki_pace_is_large(void);
 
 /* Is a collection due? */

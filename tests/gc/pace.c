@@ -250,6 +250,32 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
 }
 END_TEST
 
+/* As the last one tells, for all that there may be at the goal. */
+START_TEST(a_stop_that_would_be_long_is_none)
+{
+    oak_config c = test_config();
+    c.gc_percent = 100;
+    c.min_heap = MB;
+    c.concurrent = _i;
+    test_heap_start(c);
+    test_only_root(&live, sizeof live);
+    hold(6 * MB);
+    oaki_pace_stopped(1000);
+    ck_assert(!oaki_pace_is_large());
+    oaki_pace_stopped(4000000); /* 8 ms at the goal */
+    ck_assert(!oaki_pace_is_large());
+    oaki_pace_stopped(8000000); /* 16 */
+    ck_assert_int_eq(oaki_pace_is_large(), _i);
+    hold(2 * MB); /* too small a heap */
+    oaki_pace_stopped(100000000);
+    ck_assert(!oaki_pace_is_large());
+    oaki_pace_stopped(1000);
+    hold(MB / 2); /* too little to tell anything by */
+    oaki_pace_stopped(4000000000);
+    ck_assert(!oaki_pace_is_large());
+}
+END_TEST
+
 START_TEST(disable_nests)
 {
     start(100, MB);
@@ -417,6 +443,7 @@ Suite *suite_gc_pace(void)
     tcase_add_loop_test(c, roots_count_as_what_lives_does, 0, 3);
     tcase_add_test(c, a_cycle_in_a_stop_begins_at_the_goal);
     tcase_add_test(c, a_large_heap_that_is_cheap_to_mark_has_less_room);
+    tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
