@@ -30,6 +30,7 @@
 #define STEP ((size_t)64 << 20)       /* bytes of the range protected at a time */
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
+#define FEW_CPUS 4                    /* another thread would take the program's */
 #define WAIT_NS 1000000u              /* of a thread that outruns the marker, at most, for each */
 #define WAIT_BYTES ((size_t)64 << 10) /* of these that it is about to allocate; */
 #define WAIT_MOST 20u                 /* so many times */
@@ -186,7 +187,6 @@ static void *collector(void *arg)
         AO_store(&self.started, 0); /* the next need tries again */
         return arg;
     }
-    oaki_os_sleep_exactly(); /* between short stops */
     oaki_thread *t = oaki_enter();
     t->own = t->bare = true;
     AO_store(&oaki_the_heap.nown, 1);
@@ -199,7 +199,7 @@ static void *collector(void *arg)
         oaki_blocking_end(oaki_thread_self());
         seen = now;
         if (is_due(t) && oaki_written_begin()) {
-            oaki_ahead_lead(true);
+            if (oaki_os_cpus() <= FEW_CPUS) oaki_ahead_lead(true);
             run(t);
             oaki_ahead_lead(false);
         }

@@ -13,7 +13,8 @@
 #define WORDS ((size_t)8192) /* marked at a time */
 #define SHARED_NS 500000u    /* with helpers, as it costs something to wake them; a stop ends it
                               * sooner */
-#define LONG_NS 2000000u     /* the program has no more between two stops */
+#define LONG_NS 2000000u     /* the program has no more between two stops, */
+#define LEAST_NS 40000u      /* and no less */
 #define NAP_NS 100000u       /* of a thread that waits for the marker */
 
 static struct {
@@ -114,7 +115,7 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
     self.stops_ns += at;
     self.longest_ns = OAKI_MAX(self.longest_ns, at);
     if (t) oaki_gc_stop_end(t);
-    if (*more) oaki_os_sleep_ns((unsigned)OAKI_MIN(at / part, LONG_NS));
+    if (*more) oaki_os_sleep_exactly_ns(OAKI_MAX(OAKI_MIN(at / part, LONG_NS), LEAST_NS));
     return mine;
 }
 
@@ -129,7 +130,7 @@ bool oaki_pieces(oaki_piece *piece)
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)
 {
     oaki_step s = whole();
-    for (bool more = true; more;)
+    for (bool more = true; more; oaki_ahead_led_step())
         if (!work_stopped(piece, &s, &more, part)) return false;
     return true;
 }
@@ -179,7 +180,7 @@ void oaki_pieces_wait(void)
 {
     AO_fetch_and_add1(&self.waiting);
     oaki_os_sleep_ns(NAP_NS);
-    AO_fetch_and_sub1(&self.waiting);
+    if (AO_load(&self.waiting)) AO_fetch_and_sub1(&self.waiting); /* not in a child of meanwhile */
 }
 
 static void after_fork(void)

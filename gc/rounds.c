@@ -9,7 +9,7 @@
  * stop may hang on them.
  *
  * Owns: the round that is under way; where the program allocates from meanwhile.
- * Lock: as the pieces that it is done in. Bound: a piece is PAGES written pages while the
+ * Lock: as the pieces that it is done in. Bound: a piece is MOST_PAGES written pages while the
  * program runs, and about SLICE_NS in a stop, and what is marked from there. */
 #include "piece.h"
 
@@ -18,17 +18,19 @@
 #include "runtime/written.h"
 #include "watch.h"
 
-#define STEP ((size_t)64 << 20)     /* bytes of the range that are asked about at a time */
-#define PAGES ((size_t)256)         /* written ones, that a piece looks at */
-#define FEW_WORDS ((size_t)1 << 16) /* to look at, that are left to the last stop */
-#define ROUNDS 16                   /* at most */
-#define ROOT_STOPS 3                /* for the roots alone, at most */
-#define LONG_NS 2000000u            /* a mark that takes less has none of them */
-#define SLICE_NS 700000u            /* a stop for a part of a round */
-#define STOP_STEP ((size_t)8 << 20) /* bytes that are asked about at a time in one */
-#define STOP_PAGES ((size_t)64)     /* written ones, that it looks at then */
-#define MOST_PAGES ((size_t)4096)   /* that it has the time for */
-#define PART 4                      /* of the time, for the program between stops: 1/4 at first */
+#define LEAST_STEP ((size_t)2 << 20) /* bytes of the range that are asked about at a time: a huge */
+#define MOST_STEP ((size_t)64 << 20) /* page that is written is one still when it was asked about */
+#define PAGES ((size_t)512)          /* written ones, that a piece is to look at; */
+#define MOST_PAGES ((size_t)2048)    /* it looks at no more */
+#define FEW_WORDS ((size_t)1 << 16)  /* to look at, that are left to the last stop */
+#define ROUNDS 16                    /* at most */
+#define ROOT_STOPS 3                 /* for the roots alone, at most */
+#define LONG_NS 2000000u             /* a mark that takes less has none of them */
+#define SLICE_NS 700000u             /* a stop for a part of a round */
+#define STOP_STEP ((size_t)8 << 20)  /* bytes that are asked about at a time in one */
+#define STOP_PAGES ((size_t)64)      /* written ones, that it looks at then */
+#define LEAST_NS 100                 /* for a page of those that are left to all workers */
+#define PART 4                       /* of the time, for the program between stops: 1/4 at first */
 #define LEAST_PART 64
 #define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
 #define REGIONS 64
@@ -36,6 +38,7 @@
 static struct {
     size_t written;           /* pages that the round has found so far */
     size_t taken;             /* pages that were protected, by all rounds */
+    size_t step;              /* bytes that are asked about at a time while the program runs */
     uint64_t page_ns;         /* what a page that is left to all workers takes in a stop */
     size_t refusals;          /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
@@ -50,19 +53,25 @@ static void clean_run(size_t from, size_t to, void *ctx)
     oaki_clean(from, to, ctx);
 }
 
-static void take(oaki_step *s, size_t step, size_t pages)
+/* Returns how many were written. */
+static size_t take(oaki_step *s, size_t step, size_t pages)
 {
-    size_t to = OAKI_MIN(s->at + step, s->end);
+    size_t to = OAKI_MIN(OAKI_ALIGN_DOWN(s->at, step) + step, s->end);
     size_t n = oaki_watch_take(&s->at, to, pages, clean_run, oaki_worker(0));
-    if (n == SIZE_MAX) return;
+    if (n == SIZE_MAX) return 0;
     self.written += n;
     self.taken += n;
+    return n;
 }
 
 static bool clean_piece(oaki_step *s)
 {
     if (s->at >= s->end) return false;
-    take(s, STEP, PAGES);
+    size_t n = take(s, self.step, MOST_PAGES);
+    if (n > PAGES)
+        self.step = OAKI_MAX(self.step / 2, LEAST_STEP);
+    else if (n < PAGES / 2)
+        self.step = OAKI_MIN(self.step * 2, MOST_STEP);
     (void)oaki_piece_mark(s);
     return true;
 }
@@ -71,7 +80,7 @@ static bool clean_piece(oaki_step *s)
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
-    ns = OAKI_MAX(OAKI_MAX(ns / n, self.page_ns / 2), SLICE_NS / MOST_PAGES);
+    ns = OAKI_MAX(OAKI_MAX(ns / n, self.page_ns / 2), LEAST_NS);
     self.page_ns = OAKI_MIN(ns, SLICE_NS / STOP_PAGES);
 }
 
@@ -84,7 +93,7 @@ static bool clean_in_stop(oaki_step *s)
     size_t before = m->left, left = 0;
     oaki_workers_beside(false);
     while (s->at < s->end && now - begun + left * self.page_ns < SLICE_NS) {
-        take(s, STOP_STEP, STOP_PAGES);
+        (void)take(s, STOP_STEP, STOP_PAGES);
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
@@ -140,6 +149,7 @@ static bool hardly_shrinks(size_t now, size_t before)
 static bool clean(size_t *rest)
 {
     size_t before = SIZE_MAX;
+    self.step = LEAST_STEP;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
         self.rounds++;

@@ -9,7 +9,8 @@
  * A piece of a mark beside the program is a drain that ends early: when its time is over, or worker
  * 0 is wanted by a stop. Helpers then give away all that they have, and are at rest before the
  * piece is over, so that nobody but worker 0 has to be asked for between two pieces. A quarter of
- * the workers takes part, so that the program keeps its processors.
+ * the workers takes part, so that the program keeps its processors, and one for each thread that
+ * waits for the mark.
  *
  * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards what was
  * given away, and who may join. When there is no memory for a chunk, objects are marked without
@@ -26,7 +27,7 @@
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 /* Bytes of the heap that are looked at by one: a question to the system has its price. */
 #define LOOK_LEAST ((size_t)2 << 20)
-#define LOOK_MOST ((size_t)32 << 20)
+#define LOOK_MOST ((size_t)16 << 20) /* what is found in it is for one, save large objects */
 #define LOOKS 64
 #define LOOK_ALONE ((size_t)16 << 20) /* that worker 0 looks at before it wakes the others */
 

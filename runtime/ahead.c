@@ -4,9 +4,9 @@
  * page, 100 to 400 us for a huge one, which has to be cleared. A heap that grows asks a thread for
  * it: as soon as an allocation comes near the end of what is touched, the next huge page is; and a
  * map that will soon grow says what it will take.
- * While a mark goes on beside the program, its thread leads, on machines with few processors: the
- * marker has one, and a third thread would take another from the program, for as long as the system
- * clears a huge page.
+ * While a mark goes on beside the program, its thread leads, on machines with few processors: it
+ * does what a growing heap asks for. The marker has a processor, and a third thread would take
+ * another from the program, for as long as the system clears a huge page.
  * Owns: that thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
  * Invariants: what is touched ahead and free counts as free memory that is backed; there are at
  *   most STEP + NEAR pages of it, in a heap of at least FROM, and WANTED_MOST of what was wanted
@@ -20,7 +20,6 @@
 #define FROM ((size_t)64 << 20)      /* the same, for whoever allocates */
 #define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
-#define FEW_CPUS 4
 #define REST 3 /* times as long as the last step has the leader for itself */
 
 #define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
@@ -79,7 +78,9 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
     bool some = oaki_pages_untouched(near, STEP, least, &x);
     end(led);
     if (!some) return false;
+    if (led) oaki_blocking_begin(oaki_thread_self()); /* no stop waits for the system */
     oaki_space_touch(x.page << OAKI_PAGE_SHIFT, x.n << OAKI_PAGE_SHIFT);
+    if (led) oaki_blocking_end(oaki_thread_self());
     begin(led);
     oaki_pages_touched(&x);
     end(led);
@@ -92,6 +93,7 @@ static bool step(bool led)
     AO_int_store(&ahead.asked, 0);
     bool more = oaki_ahead_step(NEAR, FROM >> OAKI_PAGE_SHIFT, led);
     if (more) AO_int_store(&ahead.asked, 1);
+    AO_nop_full(); /* as in oaki_ahead_lead */
     return more;
 }
 
@@ -99,9 +101,9 @@ static bool step(bool led)
 
 void oaki_ahead_lead(bool on)
 {
-    if (on && (!AO_int_load(&ahead.started) || oaki_os_cpus() > FEW_CPUS)) return;
+    if (on && !AO_int_load(&ahead.started)) return;
     AO_int_store(&ahead.led, on);
-    AO_nop_full(); /* who asks sees that nobody leads, or is seen here */
+    AO_nop_full(); /* who asks, or has a step left, sees who leads, or is seen here */
     if (!on && AO_int_load(&ahead.asked)) poke();
 }
 

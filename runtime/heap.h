@@ -50,7 +50,7 @@ typedef struct oaki_heap {
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
-    size_t purges;            /* free runs that the scavenger has had out */
+    size_t purges;            /* times that memory was given back */
 
     /* threads: threads_lock */
     oaki_lock threads_lock;
@@ -271,9 +271,8 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 void oaki_ahead_taken(size_t end);
 /* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
-/* While the collector marks beside the program, its thread leads: it does what a growing heap asks
- * for, between two pieces, as the thread for it would take a processor from the program. One at a
- * time; outside of oaki_enter. */
+/* While the collector marks beside the program, its thread may lead: it does what a growing heap
+ * asks for, between two pieces. One at a time; outside of oaki_enter. */
 void oaki_ahead_lead(bool on);
 void oaki_ahead_led_step(void);
 /* A step of oaki_pages_untouched, by the thread or by who leads: false when there is none. */

@@ -32,9 +32,7 @@ uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */
 int oaki_os_tid(void);
 void oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
-/* The calling thread's sleeps are as long as they are said to be, within a microsecond or two; by
- * themselves they may be 50 longer. */
-void oaki_os_sleep_exactly(void);
+void oaki_os_sleep_exactly_ns(uint64_t ns); /* not up to 50 us longer, as that one */
 void oaki_os_yield(void);
 /* The calling thread won't be run before the one that wakes it, as one that slept long would. */
 void oaki_os_prefer_others(void);

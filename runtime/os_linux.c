@@ -208,10 +208,12 @@ void oaki_os_sleep_ns(uint64_t ns)
     errno = saved;
 }
 
-void oaki_os_sleep_exactly(void)
+void oaki_os_sleep_exactly_ns(uint64_t ns)
 {
-    int saved = errno;
+    int saved = errno, slack = prctl(PR_GET_TIMERSLACK);
     (void)prctl(PR_SET_TIMERSLACK, 1000ul);
+    oaki_os_sleep_ns(ns);
+    if (slack > 0) (void)prctl(PR_SET_TIMERSLACK, (unsigned long)slack);
     errno = saved;
 }
 

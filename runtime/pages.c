@@ -280,6 +280,7 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
     if (upto <= from) return;
     oaki_os_purge(oaki_span_start(s) + (from << OAKI_PAGE_SHIFT), (upto - from) << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
+    h->purges++;
     s->cursor = (uint32_t)upto;
     oaki_count_sub(&h->pages_inuse, upto - from);
     oaki_count_add(&h->pages_free, upto - from);

@@ -3,11 +3,14 @@
 #include "gc/beside.h"
 
 #include "gc/event.h"
+#include "gc/watch.h"
 #include "runtime/os.h"
 #include "runtime/roots.h"
+#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
+#include <string.h>
 
 Suite *suite_gc_rounds(void);
 
@@ -105,6 +108,39 @@ START_TEST(in_stops_by_several_markers)
 }
 END_TEST
 
+/* ---- a part of a round ---- */
+
+#define SYSTEM_PAGE ((size_t)4096)
+
+static void count_pages(size_t from, size_t to, void *ctx)
+{
+    *(size_t *)ctx += (to - from) / SYSTEM_PAGE;
+}
+
+/* The pages of a table, a few at a time: none is left out, and each is protected. */
+START_TEST(all_that_was_written_is_taken_in_parts)
+{
+    enum { MOST = 100 };
+    size_t pages = SLOTS * sizeof *table / SYSTEM_PAGE;
+    if (!start(0, 1) || !oaki_written_start()) return;
+    table = oak_alloc(SLOTS * sizeof *table);
+    size_t from = oaki_heap_offset(table), to = from + pages * SYSTEM_PAGE, at = from, all = 0;
+    memset(table, 0, pages * SYSTEM_PAGE);
+    oaki_watch(from, to);
+    for (size_t i = 0; i < pages; i++) table[i * (SYSTEM_PAGE / sizeof *table)] = NULL;
+    for (size_t n = MOST; at < to; all += n) {
+        size_t told = 0;
+        ck_assert_uint_eq(n, MOST);
+        n = oaki_watch_take(&at, to, MOST, count_pages, &told);
+        ck_assert_uint_eq(n, told);
+        ck_assert_uint_le(n, MOST);
+    }
+    ck_assert_uint_eq(all, pages);
+    ck_assert_uint_eq(oaki_watch_take(&from, to, MOST, count_pages, &all), 0);
+    ck_assert_uint_eq(from, to);
+}
+END_TEST
+
 /* ---- what its thread holds ---- */
 
 static size_t of_collector, of_program;
@@ -146,6 +182,7 @@ Suite *suite_gc_rounds(void)
     tcase_add_test(c, a_table_that_is_written_all_over);
     tcase_add_test(c, in_stops_by_one_marker);
     tcase_add_test(c, in_stops_by_several_markers);
+    tcase_add_test(c, all_that_was_written_is_taken_in_parts);
     tcase_add_test(c, the_frames_of_the_collector_are_no_roots);
     suite_add_tcase(s, c);
     return s;
