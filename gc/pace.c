@@ -26,9 +26,9 @@
 
 /* Live bytes; less is marked in a stop at once, in less time overall, */
 #define LARGE ((size_t)64 << 20)
-/* unless that would take longer, as the last full mark tells: all that there will be at the goal
- * might live. It tells nothing where less lives. */
-#define LONG_NS 10000000u
+/* unless that would take longer, as the last full mark tells: what it took for each byte that
+ * lived, and what part of all that was. It tells nothing where less lives. */
+#define LONG_NS 40000000u
 #define LONG_FROM ((size_t)8 << 20)
 #define TELLING ((size_t)1 << 20)
 
@@ -50,7 +50,8 @@ static struct {
     size_t base;        /* live, of the last full one */
     size_t goal;
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark */
-    double stop_rate;    /* ns that a stop would take for each byte that lives */
+    double stop_rate;    /* ns that a stop would take for each byte that lives, and */
+    double lived;        /* the part of all bytes that did, of the last full one */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
     uint64_t cost;       /* ns of processors that the last full one took */
     uint64_t cycle_end;  /* monotonic, ns */
@@ -107,7 +108,8 @@ bool oaki_pace_is_large(void)
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
     if (pace.base >= LARGE || (live > goal && live - goal >= LARGE)) return true;
     size_t next = OAKI_MAX(live, goal);
-    return h->config.concurrent && next >= LONG_FROM && pace.stop_rate * (double)next > LONG_NS;
+    return h->config.concurrent && next >= LONG_FROM &&
+           pace.stop_rate * pace.lived * (double)next > LONG_NS;
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */
@@ -139,7 +141,11 @@ void oaki_pace_init(void)
 void oaki_pace_marked(size_t live, size_t roots, bool minor)
 {
     pace.live = live;
-    if (!minor) pace.base = live;
+    if (!minor) {
+        size_t all = AO_load(&oaki_the_heap.live);
+        pace.base = live;
+        pace.lived = live < all ? (double)live / (double)all : 1;
+    }
     pace.roots = roots;
     AO_store(&oaki_the_heap.live, live);
     set_goal();

@@ -262,12 +262,16 @@ START_TEST(a_stop_that_would_be_long_is_none)
     hold(6 * MB);
     oaki_pace_stopped(1000);
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_stopped(4000000); /* 8 ms at the goal */
+    oaki_pace_stopped(16000000); /* 32 ms at the goal, if as much lives */
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_stopped(8000000); /* 16 */
+    oaki_pace_stopped(32000000); /* 64 */
     ck_assert_int_eq(oaki_pace_is_large(), _i);
+    drop(4 * MB);
+    oak_collect(); /* three fifths live */
+    oaki_pace_stopped(32000000);
+    ck_assert(!oaki_pace_is_large());
     hold(2 * MB); /* too small a heap */
-    oaki_pace_stopped(100000000);
+    oaki_pace_stopped(400000000);
     ck_assert(!oaki_pace_is_large());
     oaki_pace_stopped(1000);
     hold(MB / 2); /* too little to tell anything by */
