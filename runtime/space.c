@@ -119,7 +119,6 @@ static bool commit(size_t to)
     oaki_heap *h = &oaki_the_heap;
     size_t from = h->committed;
     char *p = (char *)(h->base + from);
-    if (to <= from) return true;
     if (!commit_tables(from, to) || oaki_os_commit(p, to - from) != 0) return false;
     if (h->config.huge_pages && to > OAKI_HUGE_FROM) oaki_os_huge(p, to - from, true);
     h->committed = to;

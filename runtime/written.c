@@ -13,8 +13,8 @@
 static struct {
     oaki_lock lock;
     bool tried;
-    AO_t by;        /* const oaki_writer *; 0: none */
-    AO_t not_after; /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
+    AO_t by;            /* const oaki_writer *; 0: none */
+    AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
     AO_t refusals;
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
@@ -115,10 +115,8 @@ bool oaki_written_begin(void)
     bool gone = false;
     int saved = errno;
     const char *why = w ? w->begin(&gone) : NULL;
-    if (why && gone)
-        give_up(w, why, 0);
-    else if (why)
-        AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
+    if (why && gone) give_up(w, why, 0);
+    else if (why) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
     errno = saved;
     return w && !why;
 }

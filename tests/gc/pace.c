@@ -250,7 +250,7 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
 }
 END_TEST
 
-/* As the last one tells, for all that there may be at the goal. */
+/* As the last one tells, for the part of the goal that will live. */
 START_TEST(a_stop_that_would_be_long_is_none)
 {
     oak_config c = test_config();

@@ -89,14 +89,21 @@ START_TEST(what_is_zeroed_is_zero)
 }
 END_TEST
 
-/* Between the two halves of a step. */
-START_TEST(what_was_purged_meanwhile_is_not_counted)
+/* ---- between the two halves of a step ---- */
+
+static oaki_touching choose_step(void)
 {
     oaki_touching x;
     start(false);
     memset(oak_alloc_noscan(MB), 1, MB);
     (void)oak_scavenge();
     ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    return x;
+}
+
+START_TEST(what_was_purged_meanwhile_is_not_counted)
+{
+    oaki_touching x = choose_step();
     (void)touch(4 * MB >> OAKI_PAGE_SHIFT, 0);
     oak_scavenge();
     oaki_pages_touched(&x);
@@ -107,11 +114,7 @@ END_TEST
 
 START_TEST(what_was_taken_meanwhile_is_not_counted)
 {
-    oaki_touching x;
-    start(false);
-    memset(oak_alloc_noscan(MB), 1, MB);
-    (void)oak_scavenge();
-    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    oaki_touching x = choose_step();
     size_t bytes = (size_t)_i * (x.n << OAKI_PAGE_SHIFT) / 2; /* half of it, all, more */
     size_t had = AO_load(&oaki_the_heap.pages_inuse);
     char *p = oak_alloc_noscan(bytes);
@@ -126,11 +129,7 @@ END_TEST
 /* What was taken has given its memory back, and come back itself. */
 START_TEST(what_gave_its_head_back_meanwhile_is_not_counted)
 {
-    oaki_touching x;
-    start(false);
-    memset(oak_alloc_noscan(MB), 1, MB);
-    (void)oak_scavenge();
-    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    oaki_touching x = choose_step();
     size_t bytes = 2 * (x.n << OAKI_PAGE_SHIFT);
     char *p = oak_alloc_noscan(bytes);
     oaki_large_give_back(p, bytes / 2, bytes); /* keeps the second half */
@@ -141,6 +140,8 @@ START_TEST(what_gave_its_head_back_meanwhile_is_not_counted)
     test_assert_sound();
 }
 END_TEST
+
+/* ---- the thread, and who leads ---- */
 
 static bool comes(bool (*what)(void))
 {
