@@ -31,9 +31,9 @@
 #define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
 #define FEW_CPUS 4                    /* another thread would take the program's */
-#define WAIT_NS 1000000u              /* of a thread that outruns the marker, at most, for each */
-#define WAIT_BYTES ((size_t)64 << 10) /* of these that it is about to allocate; */
-#define WAIT_MOST 20u                 /* so many times */
+#define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
+#define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate; */
+#define WAIT_MOST 80u                 /* so many times */
 
 static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
