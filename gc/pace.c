@@ -31,6 +31,13 @@
 #define LONG_NS 40000000u
 #define LONG_FROM ((size_t)8 << 20)
 #define TELLING ((size_t)1 << 20)
+/* Or unless it would be noticed, and hardly cost anything beside the program, which would allocate
+ * at most 1/LITTLE of the heap in the time of the stop: beside it a mark takes some times as long,
+ * and what is allocated meanwhile counts as live. */
+#define NOTICED_NS 1000000u
+#define CHEAP_NS 4000000u
+#define CHEAP_FROM ((size_t)16 << 20)
+#define LITTLE 8
 
 /* The program counts as asleep when so many times what a cycle took go by before it has used the
  * processor for as long. */
@@ -96,20 +103,17 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
-void oaki_pace_stopped(uint64_t ns)
-{
-    if (pace.base >= TELLING) pace.stop_rate = (double)ns / (double)pace.base;
-}
-
 /* One large object may bring it far past the goal of a small one: what lives is not known then. */
 bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
     if (pace.base >= LARGE || (live > goal && live - goal >= LARGE)) return true;
-    size_t next = OAKI_MAX(live, goal);
-    return h->config.concurrent && next >= LONG_FROM &&
-           pace.stop_rate * pace.lived * (double)next > LONG_NS;
+    double next = (double)OAKI_MAX(live, goal), ns = pace.stop_rate * pace.lived * next;
+    if (!h->config.concurrent) return false;
+    if (next >= LONG_FROM && ns > LONG_NS) return true;
+    bool cheap = ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
+    return next >= CHEAP_FROM && ns > NOTICED_NS && cheap;
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */
@@ -159,16 +163,33 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace.last_cpu = took_cpu;
 }
 
+static void note_stop(uint64_t ns)
+{
+    if (pace.base >= TELLING) pace.stop_rate = (double)ns / (double)pace.base;
+}
+
+static double rate_before(size_t bytes, uint64_t begin_ns)
+{
+    double ran = (double)(begin_ns - pace.cycle_end);
+    return ran > 0 && pace.cycle_end ? (double)bytes / ran : 0;
+}
+
+void oaki_pace_stopped(bool minor, size_t before, uint64_t begin_ns, uint64_t ns)
+{
+    pace.rate = rate_before(before, begin_ns);
+    if (!minor) note_stop(ns);
+    set_goal();
+}
+
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
                       uint64_t cpu_ns)
 {
-    double ran = (double)(begin_ns - pace.cycle_end), took = (double)(end_ns - begin_ns);
-    double rate = ran > 0 && pace.cycle_end ? (double)before / ran : 0;
-    pace.rate = OAKI_MAX(rate, took > 0 ? (double)during / took : 0);
+    double took = (double)(end_ns - begin_ns);
+    pace.rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
     pace.took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace.cost = cpu_ns;
-        oaki_pace_stopped(cpu_ns / oaki_workers_count());
+        note_stop(cpu_ns / oaki_workers_count());
     }
     set_goal();
 }

@@ -23,13 +23,24 @@ static void **live;
 
 /* Roots count for the goal, and the libraries of a sanitizer have as much data as these tests
  * allocate: so of all data, only `live` is a root. */
-static void start(int percent, size_t min_heap)
+static void start_with(oak_config c, int percent, size_t min_heap)
 {
-    oak_config c = test_config();
     c.gc_percent = percent;
     c.min_heap = min_heap;
     test_heap_start(c);
     test_only_root(&live, sizeof live);
+}
+
+static void start(int percent, size_t min_heap)
+{
+    start_with(test_config(), percent, min_heap);
+}
+
+static void start_beside(bool concurrent, int percent, size_t min_heap)
+{
+    oak_config c = test_config();
+    c.concurrent = concurrent;
+    start_with(c, percent, min_heap);
 }
 
 static size_t cycles(void)
@@ -183,7 +194,7 @@ START_TEST(roots_count_as_what_lives_does)
     static const int percents[] = { 100, 50, 300 };
     size_t percent = (size_t)percents[_i];
     char *area = calloc(1, 16 * MB);
-    start(percents[_i], MB);
+    start_beside(false, percents[_i], MB); /* no mark beside, which would begin before the goal */
     hold(8 * MB);
     size_t plain = next_gc();
     ck_assert_uint_ge(plain + MB, 8 * MB + 8 * MB * percent / 100); /* a sanitizer has more roots */
@@ -250,32 +261,56 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
 }
 END_TEST
 
+/* A full mark in a stop, after a second in which so much was allocated. */
+static void stopped(uint64_t ns, size_t mb)
+{
+    oaki_pace_stopped(false, mb * MB, oaki_os_now_ns() + UINT64_C(1000000000), ns);
+}
+
+#define MUCH 100000 /* MB */
+
 /* As the last one tells, for the part of the goal that will live. */
 START_TEST(a_stop_that_would_be_long_is_none)
 {
-    oak_config c = test_config();
-    c.gc_percent = 100;
-    c.min_heap = MB;
-    c.concurrent = _i;
-    test_heap_start(c);
-    test_only_root(&live, sizeof live);
+    start_beside(_i, 100, MB);
     hold(6 * MB);
-    oaki_pace_stopped(1000);
+    stopped(1000, MUCH);
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_stopped(16000000); /* 32 ms at the goal, if as much lives */
+    stopped(16000000, MUCH); /* 32 ms at the goal, if as much lives */
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_stopped(32000000); /* 64 */
+    stopped(32000000, MUCH); /* 64 */
     ck_assert_int_eq(oaki_pace_is_large(), _i);
     drop(4 * MB);
     oak_collect(); /* three fifths live */
-    oaki_pace_stopped(32000000);
+    stopped(32000000, MUCH);
     ck_assert(!oaki_pace_is_large());
     hold(2 * MB); /* too small a heap */
-    oaki_pace_stopped(400000000);
+    stopped(400000000, MUCH);
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_stopped(1000);
+    stopped(1000, MUCH);
     hold(MB / 2); /* too little to tell anything by */
-    oaki_pace_stopped(4000000000);
+    stopped(4000000000, MUCH);
+    ck_assert(!oaki_pace_is_large());
+}
+END_TEST
+
+/* 20 MB at the goal. */
+START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
+{
+    start_beside(_i, 100, MB);
+    hold(10 * MB);
+    stopped(400000, 0);
+    ck_assert(!oaki_pace_is_large()); /* nobody would notice */
+    stopped(700000, 0);
+    ck_assert_int_eq(oaki_pace_is_large(), _i);
+    stopped(700000, 1000); /* 1.5 MB in the time of the stop */
+    ck_assert_int_eq(oaki_pace_is_large(), _i);
+    stopped(700000, 3000);
+    ck_assert(!oaki_pace_is_large());
+    stopped(2500000, 0); /* 5 ms */
+    ck_assert(!oaki_pace_is_large());
+    hold(7 * MB);
+    stopped(700000, 0); /* too small a heap */
     ck_assert(!oaki_pace_is_large());
 }
 END_TEST
@@ -448,6 +483,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, a_cycle_in_a_stop_begins_at_the_goal);
     tcase_add_test(c, a_large_heap_that_is_cheap_to_mark_has_less_room);
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
+    tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
