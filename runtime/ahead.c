@@ -17,7 +17,7 @@
 #include "os.h"
 
 #define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: for who knows the future */
-#define FROM ((size_t)64 << 20)      /* the same, for whoever allocates */
+#define FROM ((size_t)32 << 20)      /* the same, for whoever allocates */
 #define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
 #define REST 3 /* times as long as the last step has the leader for itself */

@@ -209,7 +209,8 @@ typedef struct oaki_touching {
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
 /* Of the free run at the end of the used part, which grows for it: the next pages that are not
  * backed, up to a multiple of `step`. false: `near` of them are, or less than `least` pages are in
- * use, or the memory limit is near. By a helper or inside oaki_enter. */
+ * use, or the memory limit is near; or there is a `least`, and much that is backed is free
+ * elsewhere. By a helper or inside oaki_enter. */
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x);
 /* Those have been touched since. */
 void oaki_pages_touched(const oaki_touching *x);

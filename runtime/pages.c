@@ -22,6 +22,7 @@
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
 #define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
 #define TOUCH_LOOK ((size_t)4096)    /* pages looked at, behind those that were asked for */
+#define ELSEWHERE 16                 /* of the pages in use, a 16th */
 #define UNTOUCH_LOOK ((size_t)16384) /* the same, for some that are backed */
 #define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
 
@@ -407,6 +408,15 @@ static bool may_touch(size_t n, size_t least)
     return !limit || held + n <= limit >> OAKI_PAGE_SHIFT;
 }
 
+/* Of what is backed and free, is a part that counts outside of the last run, `here` of which are?
+ * That will be taken, too: who allocates does not need the range to grow. */
+static bool is_elsewhere(size_t here)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t backed = AO_load(&h->pages_free) - AO_load(&h->pages_released);
+    return backed > here + AO_load(&h->pages_inuse) / ELSEWHERE;
+}
+
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -414,7 +424,7 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching 
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first;
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
-    bool is_near = at < first + near;
+    bool is_near = at < first + near && !(least && is_elsewhere(at - first));
     bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));
     if (!is_near) AO_store(&h->touched, at);
     if (some) oaki_space_prepare();

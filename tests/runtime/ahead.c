@@ -59,6 +59,26 @@ START_TEST(what_is_near_is_touched_and_counted)
 }
 END_TEST
 
+/* Free memory in the middle of the range is taken as well as what would be at its end. */
+START_TEST(not_while_as_much_is_free_elsewhere)
+{
+    enum { N = 48 };
+    char *p[N];
+    start(false);
+    for (int i = 0; i < N; i++) memset(p[i] = oak_alloc_noscan(MB), 1, MB);
+    (void)touch(2 * MB >> OAKI_PAGE_SHIFT, 0); /* what is backed there is not elsewhere */
+    (void)oak_scavenge();
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (int i = 10; i < 14; i++) oak_free(p[i]); /* more than a 16th */
+    ck_assert_uint_eq(touch(8 * MB >> OAKI_PAGE_SHIFT, 1), 0);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.used), used);
+    ck_assert_uint_gt(touch(8 * MB >> OAKI_PAGE_SHIFT, 0), 0); /* somebody said what it needs */
+    (void)oak_scavenge();
+    ck_assert_uint_gt(touch(8 * MB >> OAKI_PAGE_SHIFT, 1), 2); /* nothing is backed elsewhere */
+    ck_assert_ptr_nonnull(p[0]);
+}
+END_TEST
+
 START_TEST(not_past_the_memory_limit)
 {
     start(false);
@@ -283,6 +303,7 @@ Suite *suite_runtime_ahead(void)
     Suite *s = suite_create("runtime_ahead");
     TCase *tc = tcase_create("ahead");
     tcase_add_test(tc, what_is_near_is_touched_and_counted);
+    tcase_add_test(tc, not_while_as_much_is_free_elsewhere);
     tcase_add_test(tc, not_past_the_memory_limit);
     tcase_add_test(tc, what_is_zeroed_is_zero);
     tcase_add_test(tc, what_was_purged_meanwhile_is_not_counted);
