@@ -61,7 +61,7 @@ static struct {
     double lived;        /* the part of all bytes that did, of the last full one */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
     uint64_t cost;       /* ns of processors that the last full one took */
-    uint64_t cycle_end;  /* monotonic, ns */
+    uint64_t cycle_end;  /* monotonic, ns; the heap's start, before there is one */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
     bool limited;               /* the limit, not the percentage, set the goal */
@@ -139,6 +139,7 @@ static void set_goal(void)
 void oaki_pace_init(void)
 {
     AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
+    pace.cycle_end = oaki_os_now_ns();
     set_goal();
 }
 
@@ -171,7 +172,7 @@ static void note_stop(uint64_t ns)
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
     double ran = (double)(begin_ns - pace.cycle_end);
-    return ran > 0 && pace.cycle_end ? (double)bytes / ran : 0;
+    return ran > 0 ? (double)bytes / ran : 0;
 }
 
 void oaki_pace_stopped(bool minor, size_t before, uint64_t begin_ns, uint64_t ns)

@@ -315,6 +315,19 @@ START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
 }
 END_TEST
 
+START_TEST(what_is_allocated_before_the_first_one_counts)
+{
+    start_beside(true, 100, MB);
+    oaki_thread *t = oaki_enter();
+    oaki_pace_marked(10 * MB, 0, false);
+    stopped(700000, 3000);
+    ck_assert(!oaki_pace_is_large());
+    stopped(700000, 1000);
+    ck_assert(oaki_pace_is_large());
+    oaki_leave(t);
+}
+END_TEST
+
 START_TEST(disable_nests)
 {
     start(100, MB);
@@ -484,6 +497,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, a_large_heap_that_is_cheap_to_mark_has_less_room);
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
+    tcase_add_test(c, what_is_allocated_before_the_first_one_counts);
     tcase_add_test(c, disable_nests);
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
