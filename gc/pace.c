@@ -38,6 +38,7 @@
 #define CHEAP_NS 4000000u
 #define CHEAP_FROM ((size_t)16 << 20)
 #define LITTLE 8
+#define CHANGED 4 /* times as much as was seen in a stop: what lives is of another kind */
 
 /* The program counts as asleep when so many times what a cycle took go by before it has used the
  * processor for as long. */
@@ -56,8 +57,10 @@ static struct {
     size_t live, roots; /* of the last mark */
     size_t base;        /* live, of the last full one */
     size_t goal;
-    double rate;         /* bytes a nanosecond that the program allocated, around the last mark */
-    double stop_rate;    /* ns that a stop would take for each byte that lives, and */
+    double rate;         /* bytes a nanosecond that the program allocated, around the last mark
+                          * that it didn't ask for; 0: not known */
+    double stop_rate;    /* ns that a stop would take for each byte that lives, */
+    double seen_rate;    /* that the last one took, unless a mark cost much more since, and */
     double lived;        /* the part of all bytes that did, of the last full one */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
     uint64_t cost;       /* ns of processors that the last full one took */
@@ -103,17 +106,26 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
+/* Not on one processor, which it would take from the program; nor where watching is in the way of
+ * system calls. */
+static bool is_cheap(double next)
+{
+    double ns = pace.seen_rate * pace.lived * next;
+    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_written_denies()) return false;
+    if (oaki_os_cpus() == 1 || pace.rate <= 0) return false;
+    return ns > NOTICED_NS && ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
+}
+
 /* One large object may bring it far past the goal of a small one: what lives is not known then. */
 bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
     if (pace.base >= LARGE || (live > goal && live - goal >= LARGE)) return true;
-    double next = (double)OAKI_MAX(live, goal), ns = pace.stop_rate * pace.lived * next;
+    double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    if (next >= LONG_FROM && ns > LONG_NS) return true;
-    bool cheap = ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
-    return next >= CHEAP_FROM && ns > NOTICED_NS && cheap;
+    if (next >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
+    return next >= CHEAP_FROM && is_cheap(next);
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */
@@ -164,9 +176,14 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace.last_cpu = took_cpu;
 }
 
-static void note_stop(uint64_t ns)
+/* What a mark beside the program takes says less of a stop: it goes with the number of workers, and
+ * has faults in it. A heap that was marked so for its sake should not be marked in a stop again
+ * each time for that. */
+static void note_stop(uint64_t ns, bool seen)
 {
-    if (pace.base >= TELLING) pace.stop_rate = (double)ns / (double)pace.base;
+    if (pace.base < TELLING) return;
+    pace.stop_rate = (double)ns / (double)pace.base;
+    if (seen || pace.stop_rate > CHANGED * pace.seen_rate) pace.seen_rate = pace.stop_rate;
 }
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
@@ -175,11 +192,10 @@ static double rate_before(size_t bytes, uint64_t begin_ns)
     return ran > 0 ? (double)bytes / ran : 0;
 }
 
-void oaki_pace_stopped(bool minor, size_t before, uint64_t begin_ns, uint64_t ns)
+void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns)
 {
-    pace.rate = rate_before(before, begin_ns);
-    if (!minor) note_stop(ns);
-    set_goal();
+    if (!asked) pace.rate = rate_before(before, begin_ns);
+    if (!minor) note_stop(ns, true);
 }
 
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
@@ -190,7 +206,7 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
     pace.took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace.cost = cpu_ns;
-        note_stop(cpu_ns / oaki_workers_count());
+        note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();
 }

@@ -16,8 +16,9 @@ void oaki_pace_marked(size_t live, size_t roots, bool minor);
  * then, and the collector's. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu);
 
-/* A mark was in a stop, which took so long, after the program had allocated so much. */
-void oaki_pace_stopped(bool minor, size_t before, uint64_t begin_ns, uint64_t ns);
+/* A mark was in a stop that took `ns`; since the last cycle the program had allocated so much until
+ * it began. After one that was asked for at any time that tells nothing. Before oaki_pace_cycle. */
+void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns);
 
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
  * much during it; it took so much of processors. The next one begins earlier by as much as the

@@ -31,6 +31,7 @@ static struct {
     unsigned int asked;          /* AO_int: the heap has come near the end of what is touched */
     unsigned int led;            /* AO_int */
     AO_t wanted;                 /* pages */
+    AO_t like;                   /* pages that were taken when it was asked */
     uint64_t rest_until;
 } ahead;
 
@@ -40,11 +41,13 @@ static void poke(void)
     oaki_futex_wake(&ahead.poked, 1);
 }
 
-void oaki_ahead_taken(size_t end)
+void oaki_ahead_taken(size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (OAKI_LIKELY(end + NEAR <= AO_load(&h->touched)) || !AO_int_load(&ahead.started)) return;
+    if (OAKI_LIKELY(page + n + NEAR <= AO_load(&h->touched))) return;
+    if (!AO_int_load(&ahead.started)) return;
     AO_store(&h->touched, NOT_YET); /* once; who does it says how far it came */
+    AO_store(&ahead.like, n);
     AO_int_store(&ahead.asked, 1);
     AO_nop_full(); /* as in oaki_ahead_lead */
     if (!AO_int_load(&ahead.led)) poke();
@@ -75,7 +78,8 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
 {
     oaki_touching x;
     begin(led);
-    bool some = oaki_pages_untouched(near, STEP, least, &x);
+    size_t like = least ? OAKI_MAX(AO_load(&ahead.like), STEP / 4) : 0;
+    bool some = oaki_pages_untouched(near, STEP, least, like, &x);
     end(led);
     if (!some) return false;
     if (led) oaki_blocking_begin(oaki_thread_self()); /* no stop waits for the system */

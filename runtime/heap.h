@@ -209,9 +209,9 @@ typedef struct oaki_touching {
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
 /* Of the free run at the end of the used part, which grows for it: the next pages that are not
  * backed, up to a multiple of `step`. false: `near` of them are, or less than `least` pages are in
- * use, or the memory limit is near; or there is a `least`, and much that is backed is free
- * elsewhere. By a helper or inside oaki_enter. */
-bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x);
+ * use, or the memory limit is near; or `like` is not 0, and a run that is backed for so many is
+ * free elsewhere. By a helper or inside oaki_enter. */
+bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x);
 /* Those have been touched since. */
 void oaki_pages_touched(const oaki_touching *x);
 /* By a helper: the other way round, of the pages that are backed there all but `keep`, a stretch at
@@ -268,8 +268,8 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 
 /* ---- touching ahead (ahead.c) ---- */
 
-/* Pages up to here have been taken. With no lock held. */
-void oaki_ahead_taken(size_t end);
+/* Those pages have been taken. With no lock held. */
+void oaki_ahead_taken(size_t page, size_t n);
 /* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
 /* While the collector marks beside the program, its thread may lead: it does what a growing heap

@@ -22,7 +22,6 @@
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
 #define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
 #define TOUCH_LOOK ((size_t)4096)    /* pages looked at, behind those that were asked for */
-#define ELSEWHERE 16                 /* of the pages in use, a 16th */
 #define UNTOUCH_LOOK ((size_t)16384) /* the same, for some that are backed */
 #define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
 
@@ -228,7 +227,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     if (cls == OAKI_CLASS_LARGE) s->fresh = (uint32_t)fresh;
     s->needzero = fresh != n;
     oaki_lock_release(&h->pages_lock);
-    oaki_ahead_taken(page + n);
+    oaki_ahead_taken(page, n);
     return s;
 }
 
@@ -332,15 +331,16 @@ static void purge_tables(const oaki_span *run, size_t page, size_t n)
     if (lo < hi) oaki_os_purge(lo, (size_t)(hi - lo));
 }
 
-/* A free run that has memory behind it; the longest bins first. */
-static oaki_span *find_dirty_run(size_t min_pages)
+/* A free run with memory behind `backed` of its pages or more, but the one at `but`; the longest
+ * bins first. */
+static oaki_span *find_dirty_run(size_t min_pages, size_t backed, size_t but)
 {
     oaki_heap *h = &oaki_the_heap;
     for (unsigned b = OAKI_BINS; b-- > bin_of(min_pages);)
         for (uint32_t i = h->bin[b]; i; i = h->spans[i - 1].next) {
             oaki_span *s = &h->spans[i - 1];
-            if (s->nreleased >= s->npages || s->npages < min_pages) continue;
-            return s;
+            if (s->npages < min_pages || s->npages - s->nreleased < backed) continue;
+            if (i - 1 != but) return s;
         }
     return NULL;
 }
@@ -380,7 +380,7 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
     size_t done = 0;
     oaki_lock_acquire(&h->pages_lock);
     while (done < bytes) {
-        oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1));
+        oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1), 1, SIZE_MAX);
         if (!s) break;
         size_t page = oaki_span_page(s), n = OAKI_MIN(s->npages, SCAVENGE_PAGES);
         skip_released(s, &page, &n);
@@ -408,25 +408,19 @@ static bool may_touch(size_t n, size_t least)
     return !limit || held + n <= limit >> OAKI_PAGE_SHIFT;
 }
 
-/* Of what is backed and free, is a part that counts outside of the last run, `here` of which are?
- * That will be taken, too: who allocates does not need the range to grow. */
-static bool is_elsewhere(size_t here)
-{
-    const oaki_heap *h = &oaki_the_heap;
-    size_t backed = AO_load(&h->pages_free) - AO_load(&h->pages_released);
-    return backed > here + AO_load(&h->pages_inuse) / ELSEWHERE;
-}
-
-bool oaki_pages_untouched(size_t near, size_t step, size_t least, oaki_touching *x)
+bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_lock_acquire(&h->pages_lock);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first;
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
-    bool is_near = at < first + near && !(least && is_elsewhere(at - first));
+    bool is_near = at < first + near;
+    /* The fit may prefer the last run, as the shorter one. */
+    bool elsewhere = like && is_near && find_dirty_run(like, like, first);
+    if (elsewhere) is_near = false;
     bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));
-    if (!is_near) AO_store(&h->touched, at);
+    if (!is_near) AO_store(&h->touched, elsewhere ? first + near + step : at);
     if (some) oaki_space_prepare();
     *x = (oaki_touching){ at, OAKI_ALIGN_UP(at + 1, step) - at, h->purges };
     oaki_lock_release(&h->pages_lock);

@@ -345,6 +345,24 @@ START_TEST(interior_pointers_keep_objects_of_every_class)
 }
 END_TEST
 
+/* Any number of words, the last one of which leads to an object. */
+START_TEST(no_word_of_a_part_is_left_out)
+{
+    static uintptr_t words[140];
+    static oak_marker m;
+    test_heap_start(test_config());
+    uintptr_t p = (uintptr_t)oak_alloc(64);
+    for (size_t n = 0; n <= 140; n++) {
+        for (size_t i = 0; i < 140; i++) words[i] = _i ? 1234 : 0;
+        if (n > 0) words[n - 1] = p;
+        m = (oak_marker){ .base = oaki_the_heap.base, .used = AO_load(&oaki_the_heap.used) };
+        oaki_mark_sift(&m, words, words + n);
+        ck_assert_uint_eq(m.scanned, n > 0);
+        ck_assert_uint_eq(m.tail - m.head, n > 0);
+    }
+}
+END_TEST
+
 Suite *suite_gc_mark(void)
 {
     Suite *s = suite_create("gc/mark");
@@ -360,6 +378,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
+    tcase_add_loop_test(c, no_word_of_a_part_is_left_out, 0, 2);
     suite_add_tcase(s, c);
     return s;
 }

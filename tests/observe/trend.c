@@ -4,7 +4,6 @@
 
 #include "tests/heap.h"
 #include <check.h>
-
 #include <math.h>
 
 Suite *suite_observe_trend(void);

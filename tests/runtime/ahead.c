@@ -69,9 +69,12 @@ START_TEST(not_while_as_much_is_free_elsewhere)
     (void)touch(2 * MB >> OAKI_PAGE_SHIFT, 0); /* what is backed there is not elsewhere */
     (void)oak_scavenge();
     size_t used = AO_load(&oaki_the_heap.used);
-    for (int i = 10; i < 14; i++) oak_free(p[i]); /* more than a 16th */
+    for (int i = 10; i < 14; i++) oak_free(p[i]);
     ck_assert_uint_eq(touch(8 * MB >> OAKI_PAGE_SHIFT, 1), 0);
     ck_assert_uint_eq(AO_load(&oaki_the_heap.used), used);
+    size_t end = used >> OAKI_PAGE_SHIFT, asked = AO_load(&oaki_the_heap.touched);
+    ck_assert_uint_gt(asked, 10 * MB >> OAKI_PAGE_SHIFT); /* it is asked again */
+    ck_assert_uint_le(asked, end + (12 * MB >> OAKI_PAGE_SHIFT)); /* after a step */
     ck_assert_uint_gt(touch(8 * MB >> OAKI_PAGE_SHIFT, 0), 0); /* somebody said what it needs */
     (void)oak_scavenge();
     ck_assert_uint_gt(touch(8 * MB >> OAKI_PAGE_SHIFT, 1), 2); /* nothing is backed elsewhere */
@@ -117,7 +120,7 @@ static oaki_touching choose_step(void)
     start(false);
     memset(oak_alloc_noscan(MB), 1, MB);
     (void)oak_scavenge();
-    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, &x));
+    ck_assert(oaki_pages_untouched(8 * MB >> OAKI_PAGE_SHIFT, 256, 0, 0, &x));
     return x;
 }
 
