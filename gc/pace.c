@@ -67,6 +67,7 @@ static struct {
     uint64_t cycle_end;  /* monotonic, ns; the heap's start, before there is one */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
+    bool alone;                 /* there was one processor, after the last stop */
     bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
 
@@ -112,7 +113,7 @@ static bool is_cheap(double next)
 {
     double ns = pace.seen_rate * pace.lived * next;
     if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_written_denies()) return false;
-    if (oaki_os_cpus() == 1 || pace.rate <= 0) return false;
+    if (pace.alone || pace.rate <= 0) return false;
     return ns > NOTICED_NS && ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
 }
 
@@ -196,6 +197,7 @@ void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns,
 {
     if (!asked) pace.rate = rate_before(before, begin_ns);
     if (!minor) note_stop(ns, true);
+    pace.alone = oaki_os_cpus() == 1;
 }
 
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
