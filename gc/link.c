@@ -1,7 +1,8 @@
 /* link.c - links: words of the program's that are cleared when their object goes.
  *
  * Owns: for each sort a table of links by object (ptrtable.h), and an index of its records by the
- *   address of the link.
+ *   address of the link. Only oak_free asks for an object's links: by object the table is indexed
+ *   when it does, until a collection clears many.
  *
  * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
  *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
@@ -14,8 +15,11 @@
 #include "ptrtable.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define MIN_PLACES 64
+#define FEW 64   /* records that a collection takes out one by one */
+#define AHEAD 16 /* records whose object's mark is fetched ahead */
 
 typedef struct record {
     oaki_ptrlink object;
@@ -63,9 +67,22 @@ static uint32_t find(const sort *s, void **link)
     return s->nplaces > 0 ? place_of(s, link)->record - 1 : OAKI_PTR_NONE;
 }
 
-static void place_set(const sort *s, void **link, uint32_t i)
+static void place_set(oaki_ptrslot *p, void **link, uint32_t i)
 {
-    *place_of(s, link) = (oaki_ptrslot){ .hash = hash_of(link), .record = i + 1 };
+    *p = (oaki_ptrslot){ .hash = hash_of(link), .record = i + 1 };
+}
+
+/* All records anew. There are no more than there were. */
+static void place_all(sort *s)
+{
+    size_t n = s->table.records.len, mask = s->nplaces - 1;
+    memset(s->place, 0, s->nplaces * sizeof *s->place);
+    for (uint32_t i = 0; i < n; i++) {
+        void **link = at(s, i)->link;
+        size_t j = hash_of(link) & mask;
+        while (s->place[j].record != 0) j = (j + 1) & mask;
+        place_set(&s->place[j], link, i);
+    }
 }
 
 static void place_clear(sort *s, void **link)
@@ -110,15 +127,17 @@ static int reserve(sort *s)
 /* The spans of what oak_free has to ask here for. */
 static void note_holder(void **link)
 {
-    const void *holder = in_heap(link) ? oaki_object_base(link) : NULL;
-    if (holder) oaki_special_note(holder);
+    if (!in_heap(link)) return;
+    oaki_pte e = oaki_the_heap.pte[oaki_heap_offset(link) >> OAKI_PAGE_SHIFT];
+    if (e & OAKI_PTE_CLASS) oaki_special_note(link);
 }
 
-static void record_add(sort *s, void **link, char *obj)
+/* Its place is p. */
+static void record_add(sort *s, oaki_ptrslot *p, void **link, char *obj)
 {
     uint32_t i = oaki_ptrtable_add(&s->table, obj, OAKI_PTR_NONE);
     at(s, i)->link = link;
-    place_set(s, link, i);
+    place_set(p, link, i);
     if (in_heap(obj)) oaki_special_note(obj);
     note_holder(link);
 }
@@ -161,10 +180,13 @@ int oaki_link_add(void **link, const void *obj, bool is_long)
     if (!t) return -1;
     int result = reserve(s);
     if (result == 0) {
-        uint32_t old = find(s, link);
-        result = old != OAKI_PTR_NONE;
-        if (result) record_remove(s, old);
-        record_add(s, link, start);
+        oaki_ptrslot *p = place_of(s, link);
+        result = p->record != 0;
+        if (result) {
+            record_remove(s, p->record - 1);
+            p = place_of(s, link);
+        }
+        record_add(s, p, link, start);
     }
     unlock(t);
     return result;
@@ -190,7 +212,7 @@ static int move(sort *s, void **from, void **to)
     if (find(s, to) != OAKI_PTR_NONE) return 1;
     place_clear(s, from);
     at(s, i)->link = to;
-    place_set(s, to, i);
+    place_set(place_of(s, to), to, i);
     note_holder(to);
     return 0;
 }
@@ -214,29 +236,67 @@ size_t oaki_link_count(bool is_long)
 
 /* ---- in a collection ---- */
 
-static bool is_gone(const void *p)
+static bool object_gone(const record *r)
 {
-    if (!in_heap(p)) return false;
-    size_t slot = oaki_slot_offset(oaki_heap_offset(p));
+    return in_heap(r->object.obj) && !oaki_mark_get(oaki_heap_offset(r->object.obj));
+}
+
+static bool holder_gone(const record *r)
+{
+    if (!in_heap(r->link)) return false;
+    size_t slot = oaki_slot_offset(oaki_heap_offset(r->link));
     return slot != SIZE_MAX && !oaki_mark_get(slot);
+}
+
+/* Fetch what object_gone looks at. */
+OAKI_INLINE void expect(const record *r)
+{
+    size_t off = oaki_heap_offset(r->object.obj);
+    if (in_heap(r->object.obj)) __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, off));
+}
+
+/* Of the records from number `from` on, those that are not gone, side by side: the index of places
+ * has to be made anew. */
+OAKI_INLINE void keep_others(sort *s, bool (*gone)(const record *), bool clear, uint32_t from)
+{
+    uint32_t n = (uint32_t)s->table.records.len, kept = from;
+    oaki_ptrtable_unindex(&s->table);
+    for (uint32_t i = from; i < n; i++) {
+        const record *r = at(s, i);
+        if (i + AHEAD < n) expect(at(s, i + AHEAD));
+        if (!gone(r)) *at(s, kept++) = *r;
+        else if (clear) AO_store((AO_t *)r->link, 0);
+    }
+    s->table.records.len = kept;
+    place_all(s);
+}
+
+OAKI_INLINE void drop(sort *s, bool (*gone)(const record *), bool clear)
+{
+    uint32_t few[FEW], found = 0, n = (uint32_t)s->table.records.len;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i + AHEAD < n) expect(at(s, i + AHEAD));
+        if (!gone(at(s, i))) continue;
+        if (found == FEW) {
+            keep_others(s, gone, clear, few[0]);
+            return;
+        }
+        few[found++] = i;
+    }
+    while (found > 0) { /* from behind: what fills the hole is not gone */
+        if (clear) record_clear(s, few[--found]);
+        else record_remove(s, few[--found]);
+    }
 }
 
 static void clear_unreachable(sort *s)
 {
-    for (uint32_t i = 0; i < s->table.records.len;)
-        if (is_gone(at(s, i)->object.obj))
-            record_clear(s, i);
-        else
-            i++;
+    drop(s, object_gone, true);
 }
 
 static void drop_homeless(sort *s)
 {
-    for (uint32_t i = 0; i < s->table.records.len;)
-        if (is_gone(at(s, i)->link))
-            record_remove(s, i);
-        else
-            i++;
+    drop(s, holder_gone, false);
 }
 
 void oaki_links_clear(bool decided)
@@ -273,6 +333,7 @@ void oaki_links_forget(void *obj)
     for (sort *s = sorts; s < sorts + 2; s++) {
         uint32_t i;
         if (s->table.records.len == 0) continue;
+        (void)oaki_ptrtable_index(&s->table); /* without memory, the next looks at each record */
         while ((i = oaki_ptrtable_first(&s->table, obj)) != OAKI_PTR_NONE) record_clear(s, i);
         drop_links_in(s, obj, size);
     }
@@ -325,6 +386,7 @@ int oaki_links_init(void)
     for (sort *s = sorts; s < sorts + 2; s++) {
         *s = (sort){ .place = NULL };
         oaki_ptrtable_init(&s->table, sizeof(record));
+        oaki_ptrtable_unindex(&s->table);
     }
     return 0;
 }

@@ -3,7 +3,7 @@
  * Invariants: an object has a slot when it has a record in a chain; that slot names the chain's
  *   first record, whose prev is OAKI_PTR_NONE. The index is probed linearly and holds no
  *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
- *   of the slots are taken.
+ *   of the slots are taken. In a plain table no slot is taken.
  * Lock: the owner's. Bound: O(1) expected, save reserve and trim, which are O(slots) and
  *   O(records). */
 #include "ptrtable.h"
@@ -76,12 +76,48 @@ int oaki_ptrtable_reserve(oaki_ptrtable *t)
     oaki_vec *v = &t->records;
     if ((v->len == v->cap && oaki_vec_reserve(v, v->cap ? v->cap * 2 : MIN_RECORDS) != 0) ||
         v->len >= OAKI_PTR_NONE - 1 ||
-        ((t->nkeys + 1) * 4 > t->nslots * 3 &&
+        (!t->plain && (t->nkeys + 1) * 4 > t->nslots * 3 &&
          resize(t, t->nslots ? t->nslots * 2 : MIN_SLOTS) != 0)) {
         errno = ENOMEM;
         return -1;
     }
     return 0;
+}
+
+/* Record i becomes the first of its object's chain. There is a free slot. */
+static void chain_first(oaki_ptrtable *t, uint32_t i)
+{
+    oaki_ptrlink *l = link_at(t, i);
+    oaki_ptrslot *s = slot_of(t, l->obj);
+    l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
+    if (s->record == 0) t->nkeys++;
+    else link_at(t, l->next)->prev = i;
+    *s = (oaki_ptrslot){ .hash = hash_of(l->obj), .record = i + 1 };
+}
+
+int oaki_ptrtable_index(oaki_ptrtable *t)
+{
+    size_t n = OAKI_MAX(t->nslots, (size_t)MIN_SLOTS);
+    if (!t->plain) return 0;
+    while ((t->records.len + 1) * 4 > n * 3) n *= 2;
+    if (n > t->nslots && resize(t, n) != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    t->plain = false;
+    for (uint32_t i = 0; i < t->records.len; i++)
+        if (link_at(t, i)->obj) chain_first(t, i);
+    return 0;
+}
+
+void oaki_ptrtable_unindex(oaki_ptrtable *t)
+{
+    if (t->plain) return;
+    if (t->nkeys > 0) memset(t->slots, 0, t->nslots * sizeof *t->slots);
+    t->nkeys = 0;
+    t->plain = true;
+    for (uint32_t i = 0; i < t->records.len; i++)
+        link_at(t, i)->next = link_at(t, i)->prev = OAKI_PTR_NONE;
 }
 
 void oaki_ptrtable_trim(oaki_ptrtable *t)
@@ -104,6 +140,8 @@ void oaki_ptrtable_trim(oaki_ptrtable *t)
 
 uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
 {
+    for (uint32_t i = 0; t->plain && i < t->records.len; i++)
+        if (link_at(t, i)->obj == obj) return i;
     if (t->nkeys == 0) return OAKI_PTR_NONE;
     uint32_t record = slot_of(t, obj)->record;
     return record != 0 ? record - 1 : OAKI_PTR_NONE;
@@ -111,22 +149,21 @@ uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
 
 uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
 {
-    OAKI_INVARIANT(t->records.len < t->records.cap && t->nkeys < t->nslots,
+    OAKI_INVARIANT(t->records.len < t->records.cap && (t->plain || t->nkeys < t->nslots),
                    "a record without room");
     uint32_t i = (uint32_t)t->records.len++;
     oaki_ptrlink *l = link_at(t, i);
     memset(l, 0, t->records.item);
     l->obj = obj;
-    l->prev = after;
-    if (after != OAKI_PTR_NONE) {
-        l->next = link_at(t, after)->next;
-        link_at(t, after)->next = i;
-    } else {
-        oaki_ptrslot *s = slot_of(t, obj);
-        l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
-        if (s->record == 0) t->nkeys++;
-        *s = (oaki_ptrslot){ .hash = hash_of(obj), .record = i + 1 };
+    l->next = OAKI_PTR_NONE;
+    l->prev = t->plain ? OAKI_PTR_NONE : after;
+    if (t->plain) return i;
+    if (after == OAKI_PTR_NONE) {
+        chain_first(t, i);
+        return i;
     }
+    l->next = link_at(t, after)->next;
+    link_at(t, after)->next = i;
     if (l->next != OAKI_PTR_NONE) link_at(t, l->next)->prev = i;
     return i;
 }
@@ -134,6 +171,7 @@ uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
 void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i)
 {
     oaki_ptrlink *l = link_at(t, i);
+    if (t->plain) l->obj = NULL;
     if (!l->obj) return;
     if (l->prev != OAKI_PTR_NONE) {
         link_at(t, l->prev)->next = l->next;
@@ -155,7 +193,7 @@ void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i)
     uint32_t last = (uint32_t)--t->records.len;
     if (i == last) return;
     oaki_ptrlink *l = link_at(t, last);
-    if (l->obj) {
+    if (l->obj && !t->plain) {
         if (l->prev != OAKI_PTR_NONE)
             link_at(t, l->prev)->next = i;
         else
@@ -168,7 +206,12 @@ void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i)
 const char *oaki_ptrtable_check(const oaki_ptrtable *t)
 {
     size_t keys = 0, chained = 0, linked = 0;
-    for (size_t i = 0; i < t->records.len; i++) linked += link_at(t, (uint32_t)i)->obj != NULL;
+    for (uint32_t i = 0; i < t->records.len; i++) {
+        const oaki_ptrlink *l = link_at(t, i);
+        bool chains = l->next != OAKI_PTR_NONE || l->prev != OAKI_PTR_NONE;
+        linked += l->obj != NULL && !t->plain;
+        if (t->plain && chains) return "ptrtable: without an index there are no chains";
+    }
     for (size_t i = 0; i < t->nslots; i++) {
         if (t->slots[i].record == 0) continue;
         keys++;

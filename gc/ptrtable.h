@@ -6,8 +6,11 @@
  * its number, which changes when the record is moved to fill a hole: whoever keeps numbers puts
  * them right after each oaki_ptrtable_remove.
  *
- * Lock: the owner's (finalizer_lock), or the world is stopped. Only oaki_ptrtable_reserve and
- *   oaki_ptrtable_trim allocate or free, so that all others may be called in a stop. */
+ * Who seldom asks for an object's records does without the index, and has it made when it is asked
+ * for: then a record is in no chain.
+ *
+ * Lock: the owner's (finalizer_lock), or the world is stopped. Only oaki_ptrtable_reserve, _trim
+ *   and _index allocate or free, so that all others may be called in a stop. */
 #ifndef OAKI_PTRTABLE_H
 #define OAKI_PTRTABLE_H
 
@@ -32,12 +35,19 @@ typedef struct oaki_ptrtable {
     oaki_ptrslot *slots;
     size_t nslots; /* a power of two, or 0 */
     size_t nkeys;
+    bool plain; /* has no index now */
 } oaki_ptrtable;
 
 void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size);
 
 /* Room for one more record. 0 or -1 with ENOMEM. */
 int oaki_ptrtable_reserve(oaki_ptrtable *t);
+
+/* Make the index, if there is none. 0 or -1 with ENOMEM. */
+int oaki_ptrtable_index(oaki_ptrtable *t);
+
+/* From here on there is none. O(records). */
+void oaki_ptrtable_unindex(oaki_ptrtable *t);
 
 /* Give back what a table that has shrunk doesn't need. */
 void oaki_ptrtable_trim(oaki_ptrtable *t);
@@ -47,7 +57,8 @@ OAKI_INLINE void *oaki_ptrtable_at(const oaki_ptrtable *t, uint32_t i)
     return (char *)t->records.items + (size_t)i * t->records.item;
 }
 
-/* The first record of the object that begins at obj, or OAKI_PTR_NONE. */
+/* The first record of the object that begins at obj, or OAKI_PTR_NONE. Without an index, any record
+ * of it, and O(records). */
 uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj);
 
 /* A record of obj, which room was reserved for: first in its chain, or behind record `after`. Zero

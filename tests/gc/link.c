@@ -271,6 +271,73 @@ START_TEST(the_links_of_a_freed_holder_are_found_among_many)
 }
 END_TEST
 
+/* ---- many at once ---- */
+
+/* Those whose number isn't a multiple of n. */
+static void forget_all_but(size_t n)
+{
+    for (size_t i = 0; i < MANY; i++)
+        if (i % n != 0) strong[i] = NULL;
+    oak_collect();
+}
+
+static size_t freed_by_hand(bool is_long)
+{
+    size_t before = links(is_long), n = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        if (!strong[i]) continue;
+        oak_free(strong[i]);
+        strong[i] = NULL;
+        ck_assert_ptr_null(word[i]);
+        n++;
+    }
+    ck_assert_uint_eq(links(is_long), before - n);
+    return n;
+}
+
+START_TEST(what_is_left_when_most_went_is_found_by_object_and_by_link)
+{
+    bool is_long = _i % 2;
+    test_build(make_all, &is_long);
+    forget_all_but(_i < 2 ? 10 : MANY - 20); /* most go, or nearly all */
+    size_t left = links(is_long);
+    strong[0] = NULL;
+    ck_assert(oaki_link_remove(&word[0], is_long));
+    ck_assert_uint_eq(links(is_long), left - 1);
+    ck_assert_uint_eq(freed_by_hand(is_long), _i < 2 ? MANY / 10 - 1 : 1);
+    ck_assert_uint_le(links(is_long), LUCK);
+}
+END_TEST
+
+static void make_holders(void *is_long)
+{
+    void *obj = oak_alloc(32);
+    for (size_t i = 0; i < MANY; i++) {
+        void **holder = strong[i] = oak_alloc_noscan(48);
+        holder[3] = disguise(obj);
+        ck_assert_int_eq(oaki_link_add(&holder[3], obj, *(bool *)is_long), 0);
+    }
+    word[0] = obj;
+    ck_assert_int_eq(oak_root_add(&word[0], sizeof word[0]), 0);
+}
+
+START_TEST(the_links_of_many_dead_holders_are_dropped)
+{
+    bool is_long = _i;
+    test_build(make_holders, &is_long);
+    ck_assert_uint_eq(links(is_long), MANY);
+    forget_all_but(3);
+    ck_assert_uint_ge(links(is_long), MANY / 3);
+    ck_assert_uint_le(links(is_long), MANY / 3 + LUCK);
+    for (size_t i = 0; i < MANY; i += 3) {
+        ck_assert_ptr_eq(((void **)strong[i])[3], disguise(word[0]));
+        ck_assert(oaki_link_remove((void **)strong[i] + 3, is_long));
+    }
+    ck_assert_uint_le(links(is_long), LUCK);
+    ck_assert_int_eq(oak_root_remove(&word[0], sizeof word[0]), 0);
+}
+END_TEST
+
 /* ---- a model ---- */
 
 enum { SLOTS = 200, OBJECTS = 100 };
@@ -449,6 +516,8 @@ Suite *suite_gc_link(void)
     tcase_add_loop_test(t, a_link_in_a_dead_object_is_dropped, 0, 2);
     tcase_add_loop_test(t, freeing_by_hand_clears_and_drops, 0, 2);
     tcase_add_loop_test(t, the_links_of_a_freed_holder_are_found_among_many, 0, 2);
+    tcase_add_loop_test(t, what_is_left_when_most_went_is_found_by_object_and_by_link, 0, 4);
+    tcase_add_loop_test(t, the_links_of_many_dead_holders_are_dropped, 0, 2);
     tcase_add_test(t, the_tables_agree_with_a_model);
     tcase_add_test(t, readers_see_whole_objects_or_none);
     tcase_add_test(t, a_forked_child_has_links_of_its_own);

@@ -28,6 +28,8 @@ static record *at(uint32_t i)
 
 static uint32_t number_of(unsigned tag)
 {
+    for (uint32_t i = 0; table.plain && i < table.records.len; i++)
+        if (at(i)->tag == tag) return i;
     for (uint32_t i = oaki_ptrtable_first(&table, object_of[tag]); i != OAKI_PTR_NONE;
          i = at(i)->link.next)
         if (at(i)->tag == tag) return i;
@@ -40,7 +42,8 @@ static void add(unsigned tag, char *obj)
     ck_assert_int_eq(oaki_ptrtable_reserve(&table), 0);
     uint32_t i = oaki_ptrtable_add(&table, obj, after);
     ck_assert_ptr_eq(at(i)->link.obj, obj);
-    if (after == OAKI_PTR_NONE) ck_assert_uint_eq(oaki_ptrtable_first(&table, obj), i);
+    if (after == OAKI_PTR_NONE && !table.plain)
+        ck_assert_uint_eq(oaki_ptrtable_first(&table, obj), i);
     at(i)->tag = tag;
     object_of[tag] = obj;
 }
@@ -52,6 +55,20 @@ static void check_all(size_t live)
     ck_assert_uint_eq(table.records.len, live);
     for (unsigned tag = 0; tag < TAGS; tag++)
         if (object_of[tag]) ck_assert_uint_ne(number_of(tag), OAKI_PTR_NONE);
+}
+
+/* With an index, and without. */
+static void change_index(void)
+{
+    if (table.plain) ck_assert_int_eq(oaki_ptrtable_index(&table), 0);
+    else oaki_ptrtable_unindex(&table);
+}
+
+static void expect_first(unsigned tag)
+{
+    uint32_t i = oaki_ptrtable_first(&table, object_of[tag]);
+    ck_assert_uint_lt(i, table.records.len);
+    ck_assert_ptr_eq(at(i)->link.obj, object_of[tag]);
 }
 
 /* Few objects make long chains, many make long probes. */
@@ -67,10 +84,12 @@ static void random_walk(unsigned objects, bool shrinking)
         } else {
             uint32_t i = number_of(tag);
             ck_assert_uint_ne(i, OAKI_PTR_NONE);
+            expect_first(tag);
             oaki_ptrtable_remove(&table, i);
             object_of[tag] = NULL;
             live--;
         }
+        if (rand() % 4096 == 0) change_index();
         if (step % 1024 == 0) oaki_ptrtable_trim(&table);
         if (step % 4096 == 0) check_all(live);
     }
