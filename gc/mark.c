@@ -307,7 +307,8 @@ _Static_assert(ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + ROOM < OAKI_QUEUE, "wha
  * as being out of order, so that two workers don't follow the same path side by side for long. Only
  * new ones are put back: the program may allocate there meanwhile, which clears bits. */
 typedef struct held {
-    size_t page; /* SIZE_MAX: none */
+    size_t page;    /* SIZE_MAX: none */
+    unsigned dirty; /* words that differ from what they were, as bits */
     uint64_t bits[OAKI_PAGE_WORDS], was[OAKI_PAGE_WORDS];
 } held;
 
@@ -319,7 +320,7 @@ OAKI_INLINE uint64_t *held_word(const hot *h, size_t page, size_t i)
 
 static void take_out(const hot *h, held *b, size_t page)
 {
-    b->page = page;
+    b->page = page; /* nothing is dirty: the last one was put back */
     for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
 }
 
@@ -328,8 +329,9 @@ static unsigned put_back(const hot *h, held *b, bool shared)
 {
     unsigned fresh = 0;
     if (b->page == SIZE_MAX) return 0;
-    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) {
-        AO_t *word = (AO_t *)held_word(h, b->page, i), old = AO_load(word), more;
+    for (; b->dirty; b->dirty &= b->dirty - 1) {
+        int i = __builtin_ctz(b->dirty);
+        AO_t *word = (AO_t *)held_word(h, b->page, (size_t)i), old = AO_load(word), more;
         while ((more = b->bits[i] & ~b->was[i] & ~old) != 0) {
             if (!shared) AO_store(word, old | more);
             if (!shared || AO_compare_and_swap_full(word, old, old | more)) break;
@@ -349,10 +351,15 @@ static void settle(hot *h, held *b, bool shared, size_t size, unsigned *marked, 
     *marked = 0;
 }
 
-OAKI_INLINE uint64_t *held_bits(held *b, size_t slot)
+/* Set the mark of the object at this slot. false: it is set. */
+OAKI_INLINE bool held_set(held *b, size_t slot)
 {
-    size_t plane = slot / OAKI_GRANULE % OAKI_PLANES;
-    return &b->bits[plane * 2 + slot / OAKI_PLANE_WORD % 2];
+    size_t i = slot / OAKI_GRANULE % OAKI_PLANES * 2 + slot / OAKI_PLANE_WORD % 2;
+    uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
+    if (b->bits[i] & bit) return false;
+    b->bits[i] |= bit;
+    b->dirty |= 1u << i;
+    return true;
 }
 
 typedef struct chased {
@@ -371,9 +378,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE chased chase(hot *h, held *b, size_t size, uns
     unsigned n = 0;
     while (n < WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
         size_t slot = off & mask;
-        uint64_t *word = held_bits(b, slot), bit = (uint64_t)1 << oaki_mark_shift(slot);
-        if ((strict && !is_allowed(off - slot)) || (*word & bit)) break;
-        *word |= bit;
+        if ((strict && !is_allowed(off - slot)) || !held_set(b, slot)) break;
         n++;
         const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
         /* no way through memory for what is next, where it is likely to be */
@@ -401,7 +406,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool stri
     const uintptr_t base = h->base;
     const size_t used = h->used;
     size_t *const queue = h->queue;
-    held b = { .page = SIZE_MAX };
+    held b = { .page = SIZE_MAX, .dirty = 0 };
     size_t mask = 0, size = 0, few[2][FEW];
     unsigned done = 0, stray = 0, turn = 0, marked = 0;
     for (unsigned n = 0, next;; n = next) {
@@ -436,13 +441,10 @@ OAKI_NO_ASAN OAKI_INLINE void deep(hot *h, oak_marker *m, bool shared, bool stri
             }
             size_t slot = off & mask;
             if (strict && !is_allowed(off - slot)) continue;
-            uint64_t *word = held_bits(&b, slot);
-            uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
-            if (OAKI_UNLIKELY(*word & bit)) {
+            if (OAKI_UNLIKELY(!held_set(&b, slot))) {
                 stray++;
                 continue;
             }
-            *word |= bit;
             marked++;
             const uintptr_t *p = (const uintptr_t *)(base + slot);
             unsigned from = tail;
