@@ -13,7 +13,7 @@
 #include "span.h"
 #include "zone.h"
 
-#define OAKI_HUGE_FROM ((size_t)8 << 20) /* the range asks for huge pages past this size */
+#define OAKI_HUGE_FROM ((size_t)16 << 20) /* the range asks for huge pages past this size */
 #define OAKI_BIN_STEPS 8
 #define OAKI_BINS (32 * OAKI_BIN_STEPS)
 /* the range grows by this, and bookkeeping is cleared by this */
