@@ -11,8 +11,9 @@
 #include "gc/pace.h"
 #include <oakum/gc.h>
 
-/* Bytes that live from where on markers help each other: less is marked before they are awake. */
-#define HELP_FROM ((size_t)4 << 20)
+/* Markers help each other once a stop was as long, in ns: one shorter is over before they are
+ * awake. */
+#define HELP_FROM 400000
 
 /* Memory is traded for time while collections take more than 15 % of it, and back below 8 %: room
  * in percent of libgc's rule, and bytes between two collections where that comes to less. */
@@ -20,6 +21,8 @@
 #define CHEAP 80
 #define SHARE_LEAST 90
 #define SHARE_MOST 130
+#define SHARE_LARGE 180 /* at most, of heaps that a program's memory is not mostly room for */
+#define LARGE ((size_t)4 << 20) /* which more bytes live in */
 #define SMALL_MOST ((size_t)2 << 20)
 
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
@@ -147,7 +150,8 @@ static void adapt(const oaki_cycle *c)
     self.last_end = c->end;
     self.live = c->line.heap_live;
     if (self.cost > DEAR && !grows) {
-        self.share = OAKI_MIN(self.share + self.share / 8, SHARE_MOST);
+        unsigned most = c->line.heap_live >= LARGE ? SHARE_LARGE : SHARE_MOST;
+        self.share = OAKI_MAX(self.share, OAKI_MIN(self.share + self.share / 8, most));
         lgc.least = OAKI_MIN(lgc.least + lgc.least / 8, OAKI_MAX(lgc.least, SMALL_MOST));
     } else if (self.cost < CHEAP) {
         self.share = OAKI_MAX(self.share - self.share / 16, SHARE_LEAST);
@@ -162,7 +166,7 @@ static void over(const oaki_cycle *c, void *ctx)
     self.scanned = scanned_percent();
     if (c->why == OAKI_GC_DUE) adapt(c);
     lgc_apply_pace();
-    if (!lgc.markers && c->line.heap_live >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
+    if (!lgc.markers && c->end - c->begin >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
     tell(GC_EVENT_RECLAIM_START);
