@@ -84,7 +84,7 @@ static int complain(const cmd_args *args, const char *format, const char *name)
     return CMD_ARG_BAD;
 }
 
-/* --name, --name=value or --name value */
+/* --name, --name=value or --name value; the last not where the value may be left out */
 static int long_option(cmd_args *args, const char *word, const char **text)
 {
     size_t n = strcspn(word, "=");
@@ -100,7 +100,7 @@ static int long_option(cmd_args *args, const char *word, const char **text)
     }
     if (o->value == NULL && value != NULL)
         return complain(args, "option '%s' takes no value", name);
-    if (o->value != NULL && value == NULL) {
+    if (o->value != NULL && o->value[0] != '[' && value == NULL) {
         if (args->at == args->argc) return complain(args, "option '%s' needs a value", name);
         value = args->argv[args->at++];
     }
@@ -179,8 +179,11 @@ void cmd_options_print(const cmd_option *options)
     for (const cmd_option *o = options; o->name != NULL; o++) {
         char left[WORD_MOST];
 
-        snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value != NULL ? "=" : "",
-                 o->value != NULL ? o->value : "");
+        if (o->value != NULL && o->value[0] == '[')
+            snprintf(left, sizeof(left), "--%s[=%s", o->name, o->value + 1);
+        else
+            snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value != NULL ? "=" : "",
+                     o->value != NULL ? o->value : "");
         if (o->letter != 0)
             printf("  -%c, %-18s %s\n", o->letter, left, o->help);
         else

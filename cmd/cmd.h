@@ -29,7 +29,8 @@ int cmd_run(int argc, char **argv);
 typedef struct cmd_option {
     const char *name;  /* without the dashes */
     char letter;       /* 0: none */
-    const char *value; /* what its value is called; NULL: it takes none */
+    const char *value; /* what its value is called; NULL: it takes none. In brackets: it may be left
+                        * out, and what follows = is one */
     const char *help;
 } cmd_option;
 

@@ -39,7 +39,7 @@ enum {
 static const cmd_option options[] = {
     [OPT_LEAKS] = { "leaks", 'l', NULL, "report at the end what nothing refers to" },
     [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
-    [OPT_PROFILE] = { "profile", 0, "FILE", "save a heap profile for pprof at the end" },
+    [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof at the end" },
     [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
     [OPT_SERVE] = { "serve", 0, "ADDRESS", "a debug server, as 127.0.0.1:0" },
     [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },
@@ -142,7 +142,7 @@ static bool take(request *r, int option, const char *value)
     switch (option) {
     case OPT_LEAKS: return tell("OAKUM_MALLOC_LEAKS", "1");
     case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
-    case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value);
+    case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
     case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value);
     case OPT_SIGNAL: return tell("OAKUM_MALLOC_LEAKS", "1") && tell_signal(value);
