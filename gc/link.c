@@ -2,14 +2,16 @@
  *
  * Owns: for each sort a table of links by object (ptrtable.h), and an index of its records by the
  *   address of the link. Only oak_free asks for an object's links: by object the table is indexed
- *   when it does, until a collection clears many.
+ *   from the first time on that it does so near one.
  *
  * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
  *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
  *   that the link lies in are noted as special, so that oak_free asks here. A record's object is
  *   the start of a live object, or outside the heap; its holder, if the link lies in the heap, was
  *   alive when the last collection ended or was made since.
- * Lock: finalizer_lock, or the world is stopped. */
+ * Lock: finalizer_lock, or the world is stopped.
+ * Bound: O(1) expected for each link; O(links) once, at that first time; a collection looks at
+ *   each link, and takes time for those that go. */
 #include "link.h"
 
 #include "ptrtable.h"
@@ -18,7 +20,7 @@
 #include <string.h>
 
 #define MIN_PLACES 64
-#define FEW 64   /* records that a collection takes out one by one */
+#define MANY 8   /* as large a part goes: the others are moved and indexed anew */
 #define AHEAD 16 /* records whose object's mark is fetched ahead */
 
 typedef struct record {
@@ -125,11 +127,13 @@ static int reserve(sort *s)
 /* ---- records ---- */
 
 /* The spans of what oak_free has to ask here for. */
-static void note_holder(void **link)
+static void note(const void *p)
 {
-    if (!in_heap(link)) return;
-    oaki_pte e = oaki_the_heap.pte[oaki_heap_offset(link) >> OAKI_PAGE_SHIFT];
-    if (e & OAKI_PTE_CLASS) oaki_special_note(link);
+    if (!in_heap(p)) return;
+    size_t off = oaki_heap_offset(p);
+    if ((oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS) == 0) return;
+    oaki_special_note(p);
+    oaki_span_of_offset(off)->linked = 1;
 }
 
 /* Its place is p. */
@@ -138,8 +142,8 @@ static void record_add(sort *s, oaki_ptrslot *p, void **link, char *obj)
     uint32_t i = oaki_ptrtable_add(&s->table, obj, OAKI_PTR_NONE);
     at(s, i)->link = link;
     place_set(p, link, i);
-    if (in_heap(obj)) oaki_special_note(obj);
-    note_holder(link);
+    note(obj);
+    note(link);
 }
 
 static void record_remove(sort *s, uint32_t i)
@@ -213,7 +217,7 @@ static int move(sort *s, void **from, void **to)
     place_clear(s, from);
     at(s, i)->link = to;
     place_set(place_of(s, to), to, i);
-    note_holder(to);
+    note(to);
     return 0;
 }
 
@@ -255,13 +259,22 @@ OAKI_INLINE void expect(const record *r)
     if (in_heap(r->object.obj)) __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, off));
 }
 
-/* Of the records from number `from` on, those that are not gone, side by side: the index of places
- * has to be made anew. */
-OAKI_INLINE void keep_others(sort *s, bool (*gone)(const record *), bool clear, uint32_t from)
+OAKI_INLINE size_t count_gone(const sort *s, bool (*gone)(const record *))
 {
-    uint32_t n = (uint32_t)s->table.records.len, kept = from;
-    oaki_ptrtable_unindex(&s->table);
-    for (uint32_t i = from; i < n; i++) {
+    uint32_t n = (uint32_t)s->table.records.len;
+    size_t found = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i + AHEAD < n) expect(at(s, i + AHEAD));
+        found += gone(at(s, i));
+    }
+    return found;
+}
+
+/* Those that stay, side by side. */
+OAKI_INLINE void keep_others(sort *s, bool (*gone)(const record *), bool clear)
+{
+    uint32_t n = (uint32_t)s->table.records.len, kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
         const record *r = at(s, i);
         if (i + AHEAD < n) expect(at(s, i + AHEAD));
         if (!gone(r)) *at(s, kept++) = *r;
@@ -269,23 +282,24 @@ OAKI_INLINE void keep_others(sort *s, bool (*gone)(const record *), bool clear, 
     }
     s->table.records.len = kept;
     place_all(s);
+    oaki_ptrtable_rechain(&s->table);
 }
 
 OAKI_INLINE void drop(sort *s, bool (*gone)(const record *), bool clear)
 {
-    uint32_t few[FEW], found = 0, n = (uint32_t)s->table.records.len;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i + AHEAD < n) expect(at(s, i + AHEAD));
-        if (!gone(at(s, i))) continue;
-        if (found == FEW) {
-            keep_others(s, gone, clear, few[0]);
-            return;
-        }
-        few[found++] = i;
+    size_t left = count_gone(s, gone);
+    if (left > s->table.records.len / MANY) {
+        keep_others(s, gone, clear);
+        return;
     }
-    while (found > 0) { /* from behind: what fills the hole is not gone */
-        if (clear) record_clear(s, few[--found]);
-        else record_remove(s, few[--found]);
+    for (uint32_t i = 0; left > 0;) {
+        if (!gone(at(s, i))) {
+            i++;
+            continue;
+        }
+        if (clear) record_clear(s, i);
+        else record_remove(s, i);
+        left--;
     }
 }
 
@@ -327,7 +341,7 @@ static void drop_links_in(sort *s, char *lo, size_t size)
 
 void oaki_links_forget(void *obj)
 {
-    if (!oaki_special_possible(obj)) return;
+    if (!oaki_span_of_offset(oaki_heap_offset(obj))->linked) return;
     size_t size = oaki_object_size(oaki_heap_offset(obj));
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     for (sort *s = sorts; s < sorts + 2; s++) {

@@ -5,7 +5,7 @@
  *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
  *   of the slots are taken. In a plain table no slot is taken.
  * Lock: the owner's. Bound: O(1) expected, save reserve and trim, which are O(slots) and
- *   O(records). */
+ *   O(records), index and unindex, and first in a plain table, O(records). */
 #include "ptrtable.h"
 
 #include <errno.h>
@@ -90,6 +90,7 @@ static void chain_first(oaki_ptrtable *t, uint32_t i)
     oaki_ptrlink *l = link_at(t, i);
     oaki_ptrslot *s = slot_of(t, l->obj);
     l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
+    l->prev = OAKI_PTR_NONE;
     if (s->record == 0) t->nkeys++;
     else link_at(t, l->next)->prev = i;
     *s = (oaki_ptrslot){ .hash = hash_of(l->obj), .record = i + 1 };
@@ -105,15 +106,23 @@ int oaki_ptrtable_index(oaki_ptrtable *t)
         return -1;
     }
     t->plain = false;
+    oaki_ptrtable_rechain(t);
+    return 0;
+}
+
+void oaki_ptrtable_rechain(oaki_ptrtable *t)
+{
+    if (t->plain) return;
+    memset(t->slots, 0, t->nslots * sizeof *t->slots);
+    t->nkeys = 0;
     for (uint32_t i = 0; i < t->records.len; i++)
         if (link_at(t, i)->obj) chain_first(t, i);
-    return 0;
 }
 
 void oaki_ptrtable_unindex(oaki_ptrtable *t)
 {
     if (t->plain) return;
-    if (t->nkeys > 0) memset(t->slots, 0, t->nslots * sizeof *t->slots);
+    if (t->nslots > 0) memset(t->slots, 0, t->nslots * sizeof *t->slots);
     t->nkeys = 0;
     t->plain = true;
     for (uint32_t i = 0; i < t->records.len; i++)

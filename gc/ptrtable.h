@@ -43,11 +43,15 @@ void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size);
 /* Room for one more record. 0 or -1 with ENOMEM. */
 int oaki_ptrtable_reserve(oaki_ptrtable *t);
 
-/* Make the index, if there is none. 0 or -1 with ENOMEM. */
+/* Make the index, if there is none. 0 or -1 with ENOMEM. O(records). */
 int oaki_ptrtable_index(oaki_ptrtable *t);
 
 /* From here on there is none. O(records). */
 void oaki_ptrtable_unindex(oaki_ptrtable *t);
+
+/* The owner has moved records, and left some out: all are chained anew, if there is an index.
+ * O(records + slots). */
+void oaki_ptrtable_rechain(oaki_ptrtable *t);
 
 /* Give back what a table that has shrunk doesn't need. */
 void oaki_ptrtable_trim(oaki_ptrtable *t);

@@ -77,6 +77,7 @@ typedef struct oaki_span {
     /* an object in it had a finalizer, a weak reference or an ephemeron, or is one of the
      * latter: set, never cleared while the span lives */
     uint8_t special;
+    uint8_t linked; /* likewise: one is a link's object, or has a link in it */
     /* objects in it that the heap profile has noted and that live, 255 or more; observe_lock, and
      * read without it by who frees one of them */
     unsigned char sampled;
