@@ -109,6 +109,13 @@ bool test_ask_beside(void)
     return asked;
 }
 
+void test_ask_or_collect(void)
+{
+    if (test_ask_beside()) return;
+    ck_assert(oaki_written_denies());
+    oak_collect();
+}
+
 void test_no_beside(void)
 {
     oaki_the_heap.config.concurrent = 0;

@@ -32,6 +32,9 @@ void test_heap_start(oak_config c); /* both: without stress */
  * all markers mark beside the program, too. false: this system can't, which has been said. */
 bool test_heap_tracked(oak_config c, size_t minors);
 bool test_ask_beside(void); /* for a mark beside the program; false: there will be none */
+/* The same of a heap that can. By faults it isn't always to be had: while libc has a new thread
+ * block all signals, say. Then the next cycle is in a stop, and is over before this returns. */
+void test_ask_or_collect(void);
 void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */
 
 /* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */

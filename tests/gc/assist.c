@@ -64,8 +64,7 @@ static void wait_for_mark(void)
 {
     while (oaki_beside_state() == OAKI_BESIDE_MARKING) oaki_os_yield();
     do {
-        bool asked = test_ask_beside();
-        ck_assert(asked || tracking == OAK_TRACKING_FAULTS);
+        test_ask_or_collect();
         oaki_os_yield();
     } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
 }

@@ -30,18 +30,11 @@ static bool start(void)
     return can;
 }
 
-/* By faults it isn't always to be had: while libc has a new thread block all signals, say. */
-static void ask(void)
-{
-    bool asked = test_ask_beside();
-    ck_assert(asked || tracking == OAK_TRACKING_FAULTS);
-}
-
 /* Until a mark is under way that began after this was called; then it stays so for a moment. */
 static void wait_for_mark(void)
 {
     do {
-        ask();
+        test_ask_or_collect();
         oaki_os_yield();
     } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
 }
@@ -103,7 +96,7 @@ static void *move_about(void *arg)
         }
         }
         if (*to) test_expect(is_whole(*to), __LINE__);
-        if (k % 2000 == 0) ask();
+        if (k % 2000 == 0) test_ask_or_collect();
     }
     for (size_t i = 0; i < 4; i++)
         for (size_t s = 0; s < SLOTS; s++)
@@ -140,7 +133,7 @@ START_TEST(what_is_dead_when_it_begins_is_freed)
         if (i % 100 == 0) keep[i / 100] = x;
     }
     uint32_t before = test_stats().num_gc;
-    while (test_stats().num_gc < before + 2) ask();
+    while (test_stats().num_gc < before + 2) test_ask_or_collect();
     oaki_thread *t = oaki_enter();
     oaki_gc_sweep_all();
     oaki_leave(t);
@@ -156,7 +149,7 @@ START_TEST(a_collection_that_is_asked_for_is_a_whole_one)
         size_t n = test_scale(20000);
         thing **keep = oak_alloc(n * sizeof *keep);
         for (size_t i = 0; i < n; i++) keep[i] = new_thing(i);
-        ask(); /* it is marked, or half of it is */
+        test_ask_or_collect(); /* it is marked, or half of it is */
         oaki_os_sleep_ns((uint64_t)round * 100000);
         memset(keep, 0, n * sizeof *keep);
         oak_collect();
@@ -180,7 +173,7 @@ START_TEST(references_that_come_by_a_system_call)
         ck_assert_int_eq(write(fd[1], &x, sizeof x), sizeof x);
         ck_assert_int_eq(read(fd[0], &table[k * 7 % SLOTS], sizeof x), sizeof x);
         x = NULL;
-        if (k % 500 == 0) ask();
+        if (k % 500 == 0) test_ask_or_collect();
     }
     for (size_t i = 0; i < SLOTS; i++)
         if (table[i]) ck_assert(is_whole(table[i]));
@@ -202,7 +195,7 @@ START_TEST(maps_that_grow_and_shrink)
         for (size_t k = 0; k < n; k++) {
             *things_put(m, k) = new_thing(k);
             *owned_put(o, new_thing(k)) = 1;
-            if (k % 3000 == 0) ask();
+            if (k % 3000 == 0) test_ask_or_collect();
         }
         owned_iter it;
         owned_iter_init(&it, o);
@@ -211,7 +204,7 @@ START_TEST(maps_that_grow_and_shrink)
         for (size_t k = 0; k < n; k++) {
             ck_assert(is_whole(*things_get(m, k)));
             things_delete(m, k);
-            if (k % 3000 == 0) ask();
+            if (k % 3000 == 0) test_ask_or_collect();
         }
         owned_clear(o);
     }
@@ -308,7 +301,7 @@ START_TEST(what_a_cycle_decides)
     weak_things *w = oak_alloc(sizeof *w); /* on the stack each would keep the one before it, too */
     test_away(make_weak_things, w);
     uint32_t before = test_stats().num_gc;
-    while (test_stats().num_gc < before + 2) ask();
+    while (test_stats().num_gc < before + 2) test_ask_or_collect();
     (void)oak_finalizers_run();
     size_t gone = 0;
     for (size_t i = 0; i < 100; i++) {
@@ -353,7 +346,7 @@ START_TEST(mark_functions_find_the_world_standing)
         }
         OAKI_HOLD(mine);
         OAKI_HOLD(its);
-        if (k % 1000 == 0) ask();
+        if (k % 1000 == 0) test_ask_or_collect();
     }
     for (size_t i = 0; i < SLOTS; i++)
         if (table[i]) ck_assert(is_whole((thing *)~table[i]->inverted));
@@ -374,7 +367,7 @@ START_TEST(what_is_dead_goes_when_it_is_asked_for)
     if (!start()) return;
     oaki_debug_switches.verify = 0;
     for (size_t n = test_scale(400); n > 0; n--) {
-        ask();
+        test_ask_or_collect();
         uint64_t until = oaki_os_now_ns() + 10000000;
         while (oaki_beside_state() == OAKI_BESIDE_NONE && oaki_os_now_ns() < until) oaki_os_yield();
         test_away(make_dead, NULL);
@@ -394,7 +387,7 @@ START_TEST(pinned_objects_are_roots)
     for (size_t k = 0; k < n; k++) {
         pinned[k * 13 % SLOTS] = new_thing(k);
         small[k % 20][k % 2] = pinned[k % SLOTS];
-        if (k % 1000 == 0) ask();
+        if (k % 1000 == 0) test_ask_or_collect();
     }
     for (size_t i = 0; i < SLOTS; i++)
         if (pinned[i]) ck_assert(is_whole(pinned[i]));
@@ -448,7 +441,7 @@ START_TEST(what_is_pinned_during_the_mark_is_a_root)
         uint32_t before = test_stats().num_gc;
         wait_for_mark();
         test_away(make_late, &k);
-        while (test_stats().num_gc < before + 2) ask();
+        while (test_stats().num_gc < before + 2) test_ask_or_collect();
         test_away(free_late, &k);
     }
     ck_assert_uint_eq(length(first), 20000);
@@ -485,7 +478,7 @@ START_TEST(readings_in_the_middle)
     if (!start()) return;
     thing *first = chain(30000);
     for (int i = 0; i < 200; i++) {
-        ask();
+        test_ask_or_collect();
         ck_assert_uint_ge(test_stats().heap_objects, 30000);
         first->next = chain(10);
         thing *last = first->next;
