@@ -12,8 +12,8 @@
  * collector then takes at most half of the processor time, by putting the next cycle off until the
  * program has had as much as the last one.
  *
- * Owns: trigger; struct pace. Lock: written under gc_lock in a stop, or by settings_changed; a
- * torn decision only moves a cycle. */
+ * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its stop or right
+ * after it, or by settings_changed; a torn decision only moves a cycle. */
 #include "pace.h"
 #include "gc.h"
 #include "mark.h"
