@@ -11,8 +11,8 @@
 #include "gc/pace.h"
 #include <oakum/gc.h>
 
-/* Markers help each other once a stop was as long, in ns: one shorter is over before they are
- * awake. */
+/* Markers help each other once two marks, one after the other, took as long, in ns: one shorter is
+ * over before they are awake. */
 #define HELP_FROM 400000
 
 /* Memory is traded for time while collections take more than 15 % of it, and back below 8 %: room
@@ -21,8 +21,8 @@
 #define CHEAP 80
 #define SHARE_LEAST 90
 #define SHARE_MOST 130
-#define SHARE_LARGE 180 /* at most, of heaps that a program's memory is not mostly room for */
-#define LARGE ((size_t)4 << 20) /* which more bytes live in */
+#define SHARE_LARGE 150 /* where LARGE bytes live, as a mark takes longer the more do */
+#define LARGE ((size_t)4 << 20)
 #define SMALL_MOST ((size_t)2 << 20)
 
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
@@ -32,6 +32,7 @@ static struct {
     uint64_t last_end; /* of a cycle, monotonic */
     unsigned cost;     /* permille of the time, of late */
     unsigned share;    /* percent of libgc's rule */
+    bool long_mark;    /* the last cycle had one */
     size_t live;       /* bytes, after the last cycle */
     unsigned scanned;  /* percent of what lives */
     int percent;       /* that was set */
@@ -151,7 +152,7 @@ static void adapt(const oaki_cycle *c)
     self.live = c->line.heap_live;
     if (self.cost > DEAR && !grows) {
         unsigned most = c->line.heap_live >= LARGE ? SHARE_LARGE : SHARE_MOST;
-        self.share = OAKI_MAX(self.share, OAKI_MIN(self.share + self.share / 8, most));
+        self.share = OAKI_MIN(self.share + self.share / 8, most);
         lgc.least = OAKI_MIN(lgc.least + lgc.least / 8, OAKI_MAX(lgc.least, SMALL_MOST));
     } else if (self.cost < CHEAP) {
         self.share = OAKI_MAX(self.share - self.share / 16, SHARE_LEAST);
@@ -166,7 +167,9 @@ static void over(const oaki_cycle *c, void *ctx)
     self.scanned = scanned_percent();
     if (c->why == OAKI_GC_DUE) adapt(c);
     lgc_apply_pace();
-    if (!lgc.markers && c->end - c->begin >= HELP_FROM) oaki_the_heap.config.gc_threads = 0;
+    bool is_long = c->phase[OAKI_PHASE_ROOTS] + c->phase[OAKI_PHASE_DRAIN] >= HELP_FROM;
+    if (!lgc.markers && is_long && self.long_mark) oaki_the_heap.config.gc_threads = 0;
+    self.long_mark = is_long;
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
     tell(GC_EVENT_RECLAIM_START);
