@@ -6,7 +6,7 @@
  *
  * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
  *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
- *   that the link lies in are noted as special, so that oak_free asks here. A record's object is
+ *   that the link lies in are noted as linked, so that oak_free asks here. A record's object is
  *   the start of a live object, or outside the heap; its holder, if the link lies in the heap, was
  *   alive when the last collection ended or was made since.
  * Lock: finalizer_lock, or the world is stopped.
@@ -77,14 +77,9 @@ static void place_set(oaki_ptrslot *p, void **link, uint32_t i)
 /* All records anew. There are no more than there were. */
 static void place_all(sort *s)
 {
-    size_t n = s->table.records.len, mask = s->nplaces - 1;
     memset(s->place, 0, s->nplaces * sizeof *s->place);
-    for (uint32_t i = 0; i < n; i++) {
-        void **link = at(s, i)->link;
-        size_t j = hash_of(link) & mask;
-        while (s->place[j].record != 0) j = (j + 1) & mask;
-        place_set(&s->place[j], link, i);
-    }
+    for (uint32_t i = 0; i < s->table.records.len; i++)
+        place_set(place_of(s, at(s, i)->link), at(s, i)->link, i);
 }
 
 static void place_clear(sort *s, void **link)
@@ -252,65 +247,64 @@ static bool holder_gone(const record *r)
     return slot != SIZE_MAX && !oaki_mark_get(slot);
 }
 
-/* Fetch what object_gone looks at. */
-OAKI_INLINE void expect(const record *r)
+/* Of record i: its holder, or its object, whose mark is fetched ahead for a later record. */
+OAKI_INLINE bool is_gone(const sort *s, uint32_t i, bool holder)
 {
-    size_t off = oaki_heap_offset(r->object.obj);
-    if (in_heap(r->object.obj)) __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, off));
+    if (holder) return holder_gone(at(s, i));
+    if (i + AHEAD < s->table.records.len) {
+        const void *p = at(s, i + AHEAD)->object.obj;
+        if (in_heap(p))
+            __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, oaki_heap_offset(p)));
+    }
+    return object_gone(at(s, i));
 }
 
-OAKI_INLINE size_t count_gone(const sort *s, bool (*gone)(const record *))
+OAKI_INLINE size_t count_gone(const sort *s, bool holder)
 {
-    uint32_t n = (uint32_t)s->table.records.len;
     size_t found = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i + AHEAD < n) expect(at(s, i + AHEAD));
-        found += gone(at(s, i));
-    }
+    for (uint32_t i = 0; i < s->table.records.len; i++) found += is_gone(s, i, holder);
     return found;
 }
 
 /* Those that stay, side by side. */
-OAKI_INLINE void keep_others(sort *s, bool (*gone)(const record *), bool clear)
+OAKI_INLINE void keep_others(sort *s, bool holder)
 {
-    uint32_t n = (uint32_t)s->table.records.len, kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const record *r = at(s, i);
-        if (i + AHEAD < n) expect(at(s, i + AHEAD));
-        if (!gone(r)) *at(s, kept++) = *r;
-        else if (clear) AO_store((AO_t *)r->link, 0);
-    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->table.records.len; i++)
+        if (!is_gone(s, i, holder)) *at(s, kept++) = *at(s, i);
+        else if (!holder) AO_store((AO_t *)at(s, i)->link, 0);
     s->table.records.len = kept;
     place_all(s);
     oaki_ptrtable_rechain(&s->table);
 }
 
-OAKI_INLINE void drop(sort *s, bool (*gone)(const record *), bool clear)
+/* Links in dead holders; or those to dead objects, which are cleared. */
+OAKI_INLINE void drop(sort *s, bool holder)
 {
-    size_t left = count_gone(s, gone);
+    size_t left = count_gone(s, holder);
     if (left > s->table.records.len / MANY) {
-        keep_others(s, gone, clear);
+        keep_others(s, holder);
         return;
     }
     for (uint32_t i = 0; left > 0;) {
-        if (!gone(at(s, i))) {
+        if (!is_gone(s, i, holder)) {
             i++;
             continue;
         }
-        if (clear) record_clear(s, i);
-        else record_remove(s, i);
+        if (holder) record_remove(s, i);
+        else record_clear(s, i);
         left--;
     }
 }
 
 static void clear_unreachable(sort *s)
 {
-    drop(s, object_gone, true);
+    drop(s, false);
 }
 
 static void drop_homeless(sort *s)
 {
-    drop(s, holder_gone, false);
+    drop(s, true);
 }
 
 void oaki_links_clear(bool decided)
