@@ -43,13 +43,15 @@ OAKI_NO_ASAN OAKI_INLINE size_t inside(const oak_marker *m, const uintptr_t *p,
 OAKI_NO_ASAN void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
     uint64_t *const *plane = oaki_the_heap.mark;
+    const size_t large = m->large, large_size = m->large_size;
     size_t found[BATCH];
     for (const uintptr_t *stop; p < end; p = stop) {
         stop = end - p > BATCH ? p + BATCH : end;
         size_t in = inside(m, p, stop, found), n = 0;
         for (size_t i = 0; i < in; i++) {
             size_t off = found[n] = found[i];
-            n += ~(*oaki_mark_word(plane, off) >> oaki_mark_shift(off)) & 1;
+            n += ~(*oaki_mark_word(plane, off) >> oaki_mark_shift(off)) &
+                 (off - large >= large_size);
         }
         for (size_t i = 0; i < n; i++) oaki_mark_push(m, m->base + found[i]);
         m->scanned += in;

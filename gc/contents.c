@@ -8,6 +8,9 @@
 #include "runtime/track.h"
 #include "runtime/written.h"
 
+/* Larger objects, if they are one at a time, are scanned as the queue has room: no words go to the
+ * stack, and those that lead to marked objects not to the queue. */
+#define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 
 /* The elements that [from, to) of the object touches. */
@@ -62,7 +65,10 @@ void oaki_mark_object(oak_marker *m, char *p)
     }
     if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
-    oaki_mark_scan(m, p + head, p + size);
+    if (size > LAZY && m->range_lo >= m->range_hi)
+        oaki_mark_range_lazily(m, p + head, p + size);
+    else
+        oaki_mark_scan(m, p + head, p + size);
 }
 
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)

@@ -125,8 +125,9 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
         for (unsigned k = 0; k < n; k++) {
             size_t off = few[turn][k], page = off >> OAKI_PAGE_SHIFT;
             if (OAKI_UNLIKELY(page != b.page)) {
-                const oaki_class_info *c = &oaki_class_infos[h->pte[page] & OAKI_PTE_SPANCLASS];
                 stray++;
+                if (oaki_mark_in_large(m, off)) continue;
+                const oaki_class_info *c = &oaki_class_infos[h->pte[page] & OAKI_PTE_SPANCLASS];
                 settle(h, &b, shared, size, &marked, &stray);
                 if (!c->mask) {
                     if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;

@@ -133,6 +133,10 @@ static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
 static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
 {
     size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+    if (!m->beside) {
+        m->large = slot;
+        m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
+    }
     if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += large_bytes(slot);
     mark_special(h, m, slot);
@@ -331,6 +335,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 
 OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
 {
+    m->large_size = 0;
     do {
         if (OAKI_UNLIKELY(oaki_displacements.strict))
             loop_strictly(m);
@@ -341,4 +346,5 @@ OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
     } while (!oaki_mark_is_over(m) &&
              (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
               m->range_lo < m->range_hi));
+    m->large_size = 0;
 }

@@ -54,6 +54,9 @@ struct oak_marker {
     /* the object of several pages that a function has marked last, and the batch of written pages
      * that it was for: it need not be marked again for the others of them */
     size_t whole, batch;
+    /* The large object that was met last, which is marked; none while the program runs, and none
+     * from one call of oaki_mark_local to the next: it might be freed, and its pages taken anew. */
+    size_t large, large_size;
     bool looks;               /* the last stop's looks have begun, and in them, */
     size_t again;             /* so many words on written pages were looked at again */
     size_t left;              /* bytes on them that were left to all workers, so far */
@@ -157,6 +160,13 @@ OAKI_INLINE bool oaki_mark_is_over(const oak_marker *m)
 {
     return m->scanned >= AO_load(&m->until) || (m->stop && AO_int_load(m->stop)) ||
            (m->end_ns && oaki_os_now_ns() >= m->end_ns);
+}
+
+/* Does offset `off` lead into the large object that was met last? Many words may, as of a table
+ * into an array; and each would cost a way through the queue. */
+OAKI_INLINE bool oaki_mark_in_large(const oak_marker *m, size_t off)
+{
+    return off - m->large < m->large_size;
 }
 
 OAKI_INLINE size_t oaki_line_slot(uint64_t entry)

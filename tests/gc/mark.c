@@ -217,7 +217,7 @@ static void make_random(void *n)
         if (i == 0) root = index[0];
         void **at = index[i];
         void **from = index[test_below(i + 1)];
-        at[0] = from;          /* every object keeps an older one, and a chain keeps them all */
+        at[0] = from; /* every object keeps an older one, and a chain keeps them all */
         at[1] = i > 0 ? (char *)index[i - 1] + test_below(oak_usable_size(index[i - 1])) : NULL;
         root = index[i];
     }
@@ -259,6 +259,43 @@ START_TEST(large_objects_for_which_there_is_no_room)
 }
 END_TEST
 
+#define LARGES 12
+
+/* Tables of several sizes, whose words lead in runs to anywhere in large objects that lie side by
+ * side, and now and then to a small one. Of two large ones of three the last word counts. */
+static void make_tables(void *n)
+{
+    static const size_t sizes[] = { 1024, 4096, 48 << 10, 200 << 10 };
+    char *large[LARGES];
+    size_t bytes[LARGES], runs = 0;
+    root = count(oak_alloc(OAKI_COUNT(sizes) * sizeof *root));
+    for (size_t i = 0; i < LARGES; i++) {
+        bytes[i] = OAKI_PAGE * (5 + test_random() % 20);
+        large[i] = count(i % 3 ? oak_alloc(bytes[i]) : oak_alloc_noscan(bytes[i]));
+        if (i % 3) *(void **)(large[i] + bytes[i] - sizeof(void *)) = count(oak_alloc(24));
+    }
+    for (size_t t = 0; t < OAKI_COUNT(sizes); t++) {
+        void **table = root[t] = count(oak_alloc(sizes[t]));
+        size_t to = 0, left = 0;
+        for (size_t i = 0; i < sizes[t] / sizeof *table; i++, left--) {
+            if (left == 0) {
+                left = 1 + test_random() % *(size_t *)n;
+                to = runs++ * 5 % LARGES;
+            }
+            table[i] =
+                test_random() % 50 ? large[to] + test_random() % bytes[to] : count(oak_alloc(32));
+        }
+    }
+}
+
+START_TEST(tables_that_lead_into_large_objects)
+{
+    test_seed("gc/mark");
+    start(_i % MODES);
+    check_graph(make_tables, _i < MODES ? 4 : 200);
+}
+END_TEST
+
 /* ---- what is not a reference ---- */
 
 static void make_unreferenced(void *n)
@@ -267,9 +304,9 @@ static void make_unreferenced(void *n)
     root = (void **)holder;
     for (size_t i = 0; i < *(size_t *)n; i++) {
         uintptr_t *leaf = oak_alloc_noscan(4096);
-        leaf[0] = (uintptr_t)oak_alloc(32);                  /* in what is never scanned */
+        leaf[0] = (uintptr_t)oak_alloc(32); /* in what is never scanned */
         char *p = oak_alloc_noscan(64);
-        ((uintptr_t *)holder)[1] = ~(uintptr_t)p;            /* disguised */
+        ((uintptr_t *)holder)[1] = ~(uintptr_t)p; /* disguised */
         ((char **)holder)[2] = (char *)oaki_the_heap.base - 1;
         ((char **)holder)[3] = (char *)oaki_the_heap.base + oaki_the_heap.reserved;
     }
@@ -375,6 +412,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, all_to_all, 0, MODES);
     tcase_add_loop_test(c, a_random_graph_with_cycles, 0, MODES);
     tcase_add_loop_test(c, large_objects_for_which_there_is_no_room, 0, MODES);
+    tcase_add_loop_test(c, tables_that_lead_into_large_objects, 0, 2 * MODES);
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
