@@ -63,11 +63,33 @@ OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
     else *m |= ~a;
 }
 
+#define RUN 32 /* words of A for a line of each plane: they are permuted in greater pieces */
+
+/* The same for RUN words of A from w on, if they are alike: full, as within a large object, or
+ * empty. */
+OAKI_INLINE bool change_run(size_t w, change how)
+{
+    const uint64_t *a = oaki_the_heap.alloc + w, first = a[0];
+    uint64_t differ = 0;
+    if (first + 1 > 1) return false;
+    for (size_t i = 0; i < RUN; i++) differ |= a[i] ^ first;
+    if (differ) return false;
+    for (size_t p = 0; p < OAKI_PLANES; p++) {
+        uint64_t *m = &oaki_the_heap.mark[p][oaki_mark_index(p, w / 4)];
+        for (size_t i = 0; i < RUN / 4; i++) change_word(&m[i], first, how);
+    }
+    return true;
+}
+
 OAKI_INLINE void change_marks(size_t w, size_t n, change how)
 {
     const uint64_t *a = oaki_the_heap.alloc + w;
     uint64_t *const *plane = oaki_the_heap.mark;
     for (size_t i = 0; i < n; i += 4) {
+        if ((w + i) % RUN == 0 && n - i >= RUN && change_run(w + i, how)) {
+            i += RUN - 4;
+            continue;
+        }
         uint64_t x[OAKI_PLANES] = { 0 };
         uint64_t all = a[i] & a[i + 1] & a[i + 2] & a[i + 3];
         uint64_t any = a[i] | a[i + 1] | a[i + 2] | a[i + 3];
