@@ -184,6 +184,8 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
         return;
     }
     __builtin_prefetch((const void *)(h->base + slot));
+    for (size_t at = 64; at < n * 8; at += 64)
+        __builtin_prefetch((const void *)(h->base + slot + at));
     h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS | n;
 }
 
