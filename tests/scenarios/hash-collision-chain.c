@@ -14,7 +14,6 @@
 #define KEYS ((int64_t)100000)
 #define EQUAL ((int64_t)10000)
 #define MILLISECONDS INT64_C(1672531200000) /* of 2023-01-01 */
-#define ROUNDS 25
 #define LOOKUP_ROUNDS 4
 
 static const scn_map_policy *policy;
@@ -251,15 +250,16 @@ static void harmless_row(scn *s)
 /* ---- how long a collection takes ---- */
 
 typedef struct mark_figures {
-    double bytes, us, mean;
+    double bytes, mean;
     bool found; /* by the detector */
+    scn_twin twin;
 } mark_figures;
 
 static mark_figures mark_with(int64_t groups)
 {
     grouped_run g = { policy, groups != 0 ? SCN_GROUPED_PTR : SCN_INT_PTR, MANY, groups, 0 };
     double start = scn_live();
-    mark_figures f = { .us = 1e9 };
+    mark_figures f;
     scn_map_stats st;
 
     scn_detector_begin(NULL);
@@ -268,13 +268,7 @@ static mark_figures mark_with(int64_t groups)
     f.found = groups != 0 ? scn_detector_finds(OAK_FINDING_MAP_HASH, NULL) : false;
     scn_stats(policy, &map, &st);
     f.mean = st.mean_chain;
-    for (int i = 0; i < ROUNDS; i++) {
-        double began = scn_thread_us(), us;
-
-        oak_collect();
-        us = scn_thread_us() - began;
-        if (us < f.us) f.us = us;
-    }
+    scn_twin_begin(&f.twin);
     map = NULL;
     scn_live();
     return f;
@@ -285,14 +279,17 @@ static mark_figures mark_with(int64_t groups)
 static void marks_row(scn *s)
 {
     mark_figures own = mark_with(0), bad = mark_with(8333), worse = mark_with(3571);
+    scn_twin *all[] = { &own.twin, &bad.twin, &worse.twin };
 
+    scn_twins_time(all, 3);
+    for (size_t i = 0; i < 3; i++) scn_twin_end(all[i]);
     scn_row(s, "400,000 keys, 3,571 hashes: a collection, of own hash's");
-    scn_retained(s, worse.us / own.us, SCN_RATIO);
+    scn_retained(s, worse.twin.ms / own.twin.ms, SCN_RATIO);
     scn_go(s, "1.2 to 1.5 x");
-    scn_figure(s, "8,333 hashes", bad.us / own.us, SCN_RATIO);
+    scn_figure(s, "8,333 hashes", bad.twin.ms / own.twin.ms, SCN_RATIO);
     scn_figure(s, "bytes, of own hash's", worse.bytes / own.bytes, SCN_RATIO);
     scn_pointed(s, "mean chain %.2f, %.2f, %.2f; a collection %.1f, %.1f, %.1f ms; live %s, %s, %s",
-                own.mean, bad.mean, worse.mean, own.us / 1e3, bad.us / 1e3, worse.us / 1e3,
+                own.mean, bad.mean, worse.mean, own.twin.ms, bad.twin.ms, worse.twin.ms,
                 scn_thousands(own.bytes), scn_thousands(bad.bytes), scn_thousands(worse.bytes));
     if (policy->leaks_as_go) {
         scn_expect(s, "bytes with 8,333 hashes, of own's", bad.bytes / own.bytes, 1.2, 1.5);
@@ -300,8 +297,8 @@ static void marks_row(scn *s)
     }
     scn_expect_true(s, "the detector finds map-hash, 8,333 hashes", bad.found);
     scn_expect_true(s, "the detector finds map-hash, 3,571 hashes", worse.found);
-    scn_expect(s, "a collection with 8,333 hashes, of own's", bad.us / own.us, 0, 2);
-    scn_expect(s, "a collection with 3,571 hashes, of own's", worse.us / own.us, 0, 2);
+    scn_expect(s, "a collection with 8,333 hashes, of own's", bad.twin.ms / own.twin.ms, 0, 2);
+    scn_expect(s, "a collection with 3,571 hashes, of own's", worse.twin.ms / own.twin.ms, 0, 2);
 }
 
 static void run(scn *s)

@@ -7,20 +7,8 @@
  * Seen by:    the count of objects, and what a collection costs: nothing for a million integers. */
 #include "scenario.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
 #define KEYS ((size_t)1000000)
 #define FINALIZED 1000
-
-/* Collections timed, in turn with those of an empty heap; the fastest of each counts. */
-#define TURNS 20
-#define TURN_MOST 10 /* collections */
-#define TURN_MS 10.0
 
 /* Objects of a map itself, besides its keys. Go's array is one. The default map's lies in 128
  * segments of 1,024 groups each, beside a header, a directory and tags. */
@@ -77,109 +65,18 @@ static void fill(void *arg)
     for (size_t i = 0; i < KEYS; i++) put_key(kind, i);
 }
 
-static double cpu_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-/* The fastest of some collections, in milliseconds of processor time. One thread marks: more would
- * burn time while they wait for one that the system has put aside. */
-static double collection_ms(void)
-{
-    double best = 1e9, total = 0;
-
-    for (int i = 0; i < TURN_MOST && total < TURN_MS; i++) {
-        double start = cpu_ms(), ms;
-
-        oak_collect();
-        ms = cpu_ms() - start;
-        total += ms;
-        if (ms < best) best = ms;
-    }
-    return best;
-}
-
-/* An empty heap is a child's that was forked before there was a map. It collects when it is asked
- * to, and on the same processor: on a machine that is shared, one may be half as fast as another,
- * and this moment as the next. */
-static struct {
-    pid_t pid;
-    int fd; /* a byte asks; a time is the answer */
-} empty;
-
-static void be_empty(int fd)
-{
-    char ask;
-
-    while (read(fd, &ask, 1) == 1) {
-        double ms = collection_ms();
-
-        if (write(fd, &ms, sizeof(ms)) != sizeof(ms)) break;
-    }
-    _exit(0);
-}
-
-static void begin_empty(void)
-{
-    int fds[2];
-
-    scn_live();
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 || (empty.pid = fork()) < 0)
-        scn_die("no process for an empty heap");
-    if (empty.pid == 0) {
-        close(fds[0]);
-        be_empty(fds[1]);
-    }
-    close(fds[1]);
-    empty.fd = fds[0];
-}
-
-static double empty_ms(void)
-{
-    double ms;
-
-    if (write(empty.fd, "", 1) != 1 || read(empty.fd, &ms, sizeof(ms)) != sizeof(ms))
-        scn_die("the process with an empty heap is gone");
-    return ms;
-}
-
-static void end_empty(void)
-{
-    close(empty.fd);
-    while (waitpid(empty.pid, NULL, 0) < 0 && errno == EINTR) continue;
-}
+static scn_twin empty; /* a heap without a map */
 
 typedef struct full_map {
     double bytes, objects;
-    double ms, empty_ms;    /* a collection's, and an empty heap's */
+    double times; /* a collection's, of an empty heap's */
     double scanned, noscan; /* live bytes, by the log of collections */
 } full_map;
-
-static void measure_collections(full_map *f)
-{
-    cpu_set_t all, one;
-
-    CPU_ZERO(&one);
-    CPU_SET((size_t)sched_getcpu(), &one);
-    sched_getaffinity(0, sizeof(all), &all);
-    sched_setaffinity(0, sizeof(one), &one);
-    sched_setaffinity(empty.pid, sizeof(one), &one);
-    f->ms = f->empty_ms = 1e9;
-    for (int i = 0; i < TURNS; i++) {
-        double ms = collection_ms(), none = empty_ms();
-
-        if (ms < f->ms) f->ms = ms;
-        if (none < f->empty_ms) f->empty_ms = none;
-    }
-    sched_setaffinity(0, sizeof(all), &all);
-}
 
 static full_map fill_and_measure(scn *s, scn_kind kind)
 {
     static oak_memstats before, after;
+    scn_twin twin, *both[] = { &empty, &twin };
     full_map f;
 
     scn_live_stats(&before);
@@ -187,12 +84,15 @@ static full_map fill_and_measure(scn *s, scn_kind kind)
     scn_live_stats(&after);
     f.bytes = (double)after.heap_alloc - (double)before.heap_alloc;
     f.objects = (double)after.heap_objects - (double)before.heap_objects;
-    measure_collections(&f);
+    scn_twin_begin(&twin);
+    scn_twins_time(both, 2);
+    scn_twin_end(&twin);
+    f.times = twin.ms / empty.ms;
     scn_retained(s, f.bytes, SCN_BYTES);
     scn_figure(s, "objects", f.objects, SCN_COUNT);
-    scn_figure(s, "collection, of an empty heap's", f.ms / f.empty_ms, SCN_RATIO);
+    scn_figure(s, "collection, of an empty heap's", f.times, SCN_RATIO);
     scn_pointed(s, "memstats: %s objects; collection %.2f ms (empty heap %.2f)",
-                scn_thousands(f.objects), f.ms, f.empty_ms);
+                scn_thousands(f.objects), twin.ms, empty.ms);
     scn_expect_site(s, "put_key");
     scn_log_collection();
     f.scanned = scn_log_figure("scan") + scn_log_figure("typed");
@@ -223,13 +123,14 @@ static void million_keys(scn *s)
 {
     full_map f;
 
-    begin_empty();
+    scn_live();
+    scn_twin_begin(&empty);
 
     scn_row(s, "map of 1,000,000 int64 keys");
     f = fill_and_measure(s, SCN_INT_NONE);
     scn_go(s, "22,323,392");
     expect_map(s, &f, 22323392, 0);
-    scn_expect(s, "collection, of an empty heap's", f.ms / f.empty_ms, 0, 2);
+    scn_expect(s, "collection, of an empty heap's", f.times, 0, 2);
     scn_expect(s, "scanned bytes, of what the map holds", f.scanned / f.bytes, 0, 0.02);
     scn_expect(s, "noscan bytes, of what the map holds", f.noscan / f.bytes, 0.98, 1.02);
 
@@ -250,7 +151,7 @@ static void million_keys(scn *s)
     f = fill_and_measure(s, SCN_ANY_NONE);
     scn_go(s, "48,106,088");
     expect_objects(s, &f, KEYS); /* Go packs two to an object: half as many, 8 MB less */
-    end_empty();
+    scn_twin_end(&empty);
 }
 
 /* ---- deleted keys go ---- */

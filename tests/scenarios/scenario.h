@@ -314,6 +314,23 @@ void scn_lock(pthread_mutex_t *lock);
 double scn_thread_us(void);
 double scn_wall_us(void);
 
+/* ---- what a collection takes (twin.c) ---- */
+
+/* A child with the heap as it was when it began. */
+typedef struct scn_twin {
+    pid_t pid;
+    int fd;    /* a byte asks, a time answers */
+    double ms; /* of processor time: its fastest collection */
+} scn_twin;
+
+/* Only the thread that calls is in the child. */
+void scn_twin_begin(scn_twin *t);
+
+/* Their collections, in turn and on the same processor: times that can be compared. They may be
+ * timed again. */
+void scn_twins_time(scn_twin *const *twins, size_t n);
+void scn_twin_end(scn_twin *t);
+
 /* ---- waiting for finalizers (measure.c) ---- */
 
 /* Wait until count reaches `want`, two seconds at most; then until no finalizer is due or runs. */
