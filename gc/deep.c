@@ -2,7 +2,8 @@
  * refer to each other.
  *
  * Owns: nothing between two calls. A page's words of M are taken out while the loop stays on it.
- * Lock: as mark.c's. Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (chase). */
+ * Lock: as the loop's in mark.c, which calls it.
+ * Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (chase). */
 #include "hot.h"
 #include "runtime/track.h"
 

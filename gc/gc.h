@@ -46,7 +46,8 @@ OAKI_INLINE bool oaki_is_marked(const void *obj)
  * oaki_mark_drain. On worker 0 only. */
 void oaki_mark_pointer(const void *p);
 
-/* Queue the contents of the live object at obj, as its kind and type say, without marking it. */
+/* Queue the contents of the live object at obj, as its kind and type say, without marking it.
+ * Then, at the end, oaki_mark_drain. On worker 0 only. */
 void oaki_mark_contents(void *obj);
 
 /* Scan until nothing is left, all workers together. */

@@ -1,7 +1,8 @@
 /* mark.c - marking: from a word to an object, from an object to its words.
  *
- * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is on its
- * stack or was scanned by it; workers that race for one object may each scan it, which is harmless.
+ * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is in its
+ * delay line, is its range, or was scanned by it; workers that race for one object may each scan
+ * it, which is harmless.
  * Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "hot.h"
 #include "runtime/track.h"

@@ -1,5 +1,4 @@
-/* mark.h - the marker's worker, its queues, and the inline paths that mark.c and workers.c
- * share.
+/* mark.h - the marker's worker, its queues, and the inline paths that its files share.
  *
  * A word that points into the range goes into a queue. In batches, the words whose bit in M is
  * clear are picked out, their bits prefetched a batch ahead; the objects that they lead to are
@@ -42,7 +41,7 @@ struct oak_marker {
     oaki_mark_chunk *full;    /* behind it, all full */
     size_t queue[OAKI_QUEUE]; /* offsets in the range */
     unsigned head, tail;      /* of the queue: words lie in [head, tail) */
-    const char *range_lo, *range_hi; /* a piece of a range that is being scanned */
+    const char *range_lo, *range_hi; /* being scanned: a piece of a range, or an object */
     uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
     unsigned first, last;     /* of the line, as head and tail */
     /* What is marked lies in order: depth first. Of the words that were looked at since the last
@@ -139,7 +138,8 @@ void oaki_mark_left_out(oak_marker *m);
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
 /* The same, where most words lead to marked objects; whole words. (clean.c) */
 void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
-/* contents.c: queue what the object that begins at p refers to, as its kind and type say */
+/* contents.c: queue what the object that begins at p refers to, as its kind and type say;
+ * or make it the worker's range: the caller sees to that it is scanned */
 void oaki_mark_object(oak_marker *m, char *p);
 /* have ready what that takes for the small object whose slot is there */
 void oaki_mark_expect(size_t slot);

@@ -259,6 +259,7 @@ const scn_scenario scn_key_type_reachability = {
     .source = "A0 3.3",
     .leak = "keys that hold pointers keep their objects while they are in the map",
     .maps = true,
+    .alone = true,
     .environment = "OAKUM_GC_THREADS=1",
     .run = run,
 };

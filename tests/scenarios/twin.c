@@ -72,7 +72,7 @@ static double ask(const scn_twin *t)
 {
     double ms;
 
-    if (write(t->fd, "", 1) != 1 || read(t->fd, &ms, sizeof(ms)) != sizeof(ms))
+    if (send(t->fd, "", 1, MSG_NOSIGNAL) != 1 || read(t->fd, &ms, sizeof(ms)) != sizeof(ms))
         scn_die("a heap's twin is gone");
     return ms;
 }
