@@ -15,7 +15,10 @@
  *               array, `extra->oldoverflow` for the old one), and an iterator holds both lists.
  *               `extra` and its list exist from the moment such a map has buckets, so that starting
  *               an iterator neither allocates nor writes more than a flag. (Go makes the list when
- *               it is first needed; the difference is at most 64 bytes a map.)
+ *               it is first needed; the difference is at most 72 bytes a map.)
+ *             - the old list loses what is evacuated, a little in each step, unless an iterator may
+ *               read it. (Go keeps it whole until the growth ends, and so for a moment more than
+ *               three arrays' bytes.)
  *             - a preallocated overflow bucket with a NULL overflow pointer is followed by another;
  *               the last one's points to the array, which says that it is the last.
  * Lock:       none. The caller lets writes exclude everything else; a flag detects most of what
@@ -72,6 +75,7 @@ typedef struct oaki_classic_extra {
     oaki_classic_list *overflow;    /* of buckets; NULL when buckets are scanned */
     oaki_classic_list *oldoverflow; /* of oldbuckets */
     oaki_bmap *next_overflow;       /* first free preallocated overflow bucket */
+    size_t look;                    /* at this place in oldoverflow evacuate() looks next */
 } oaki_classic_extra;
 
 /* The first 48 bytes are Go's hmap, field by field. */

@@ -16,6 +16,10 @@
 
 enum { MARK_STEPS = 1024 }; /* evacuated buckets that one write may skip */
 
+/* Of the old list, places that the evacuation of a bucket looks at. The list is hardly longer than
+ * the old array, so each is looked at more than once in a growth. */
+enum { LOOKS = 2 };
+
 /* ---- arrays ---- */
 
 /* What a map needs to have before it can use another array. */
@@ -199,6 +203,7 @@ bool oaki_classic_grow(oak_classic_map *m)
         OAKI_INVARIANT(!m->extra->oldoverflow, "classic map: the last growth is not over");
         m->extra->oldoverflow = m->extra->overflow;
         m->extra->overflow = f.list;
+        m->extra->look = 0;
         /* What is left of the old array's spares goes with it; an array without any leaves them as
          * they are. */
         if (f.spare) m->extra->next_overflow = f.spare;
@@ -364,6 +369,21 @@ static void advance_mark(oak_classic_map *m, size_t nold)
     }
 }
 
+/* Take overflow buckets that are evacuated out of the old list. */
+static void thin_old_list(oaki_classic_extra *x)
+{
+    oaki_classic_list *l = x->oldoverflow;
+    for (int n = 0; n < LOOKS && l->len > 0; n++) {
+        if (x->look >= l->len) x->look = 0;
+        if (oaki_classic_evacuated(l->data[x->look])) {
+            l->data[x->look] = l->data[--l->len];
+            l->data[l->len] = NULL;
+        } else {
+            x->look++;
+        }
+    }
+}
+
 /* Returns false when there was no memory; then the bucket is as it was. */
 static bool evacuate(oak_classic_map *m, size_t old)
 {
@@ -381,8 +401,12 @@ static bool evacuate(oak_classic_map *m, size_t old)
         }
         /* Drop what the old copy refers to, its overflow buckets included, unless an iterator is
          * reading it. */
-        if (!(oaki_classic_flags(m) & OAKI_OLD_ITERATOR) && oaki_classic_scanned(t))
-            memset((char *)b + OAKI_TAGS_SIZE, 0, oaki_classic_bucket_size(t) - OAKI_TAGS_SIZE);
+        if (!(oaki_classic_flags(m) & OAKI_OLD_ITERATOR)) {
+            if (oaki_classic_scanned(t))
+                memset((char *)b + OAKI_TAGS_SIZE, 0, oaki_classic_bucket_size(t) - OAKI_TAGS_SIZE);
+            else
+                thin_old_list(m->extra);
+        }
     }
     if (old == m->nevacuate) advance_mark(m, nold);
     return true;

@@ -70,13 +70,18 @@ void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
 
 /* ---- the check ---- */
 
+typedef struct counted {
+    size_t entries, overflow; /* overflow buckets */
+} counted;
+
 /* Rules of the chain that begins at head, bucket i of an array that is masked with `mask`. */
 static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t i, size_t mask,
-                               size_t *entries)
+                               counted *n)
 {
     const oak_classic_type *t = m->type;
     bool rest = false, one = false;
     for (oaki_bmap *b = head; b; b = oaki_classic_overflow(t, b)) {
+        if (b != head) n->overflow++;
         for (size_t s = 0; s < OAKI_SLOTS; s++) {
             uint8_t tag = b->tags[s];
             if (rest && tag != OAKI_EMPTY_REST) return "classic: nothing follows EMPTY_REST";
@@ -85,7 +90,7 @@ static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t
             one = tag == OAKI_EMPTY_ONE;
             if (oaki_classic_empty(tag)) continue;
             if (tag < OAKI_TAG_MIN) return "classic: a chain is evacuated whole or not at all";
-            ++*entries;
+            n->entries++;
             const void *key = oaki_classic_key(t, b, s);
             if (!oaki_classic_reflexive(t, key)) continue;
             uint64_t hash = oaki_classic_hash(m, key);
@@ -96,53 +101,62 @@ static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t
     return one ? "classic: empty slots at the end of a chain are EMPTY_REST" : NULL;
 }
 
-static const char *check_list(const oaki_classic_list *l)
+static const char *check_list(const oaki_classic_list *l, size_t overflow)
 {
     if (!l) return "classic: an unscanned array has a list of overflow buckets";
+    if (l->len < overflow) return "classic: a list holds all overflow buckets";
     if (l->len > l->cap) return "classic: list length within capacity";
     for (size_t i = 0; i < l->len; i++)
         if (!l->data[i]) return "classic: a list holds buckets";
     return NULL;
 }
 
-static const char *check_arrays(const oak_classic_map *m, size_t *entries)
+/* Of what the old array still holds. */
+static const char *check_old(const oak_classic_map *m, counted *n)
 {
-    const oak_classic_type *t = m->type;
-    bool growing = oaki_classic_growing(m);
-    size_t n = oaki_classic_nbuckets(m->B), nold = growing ? oaki_classic_noldbuckets(m) : 0;
+    size_t nold = oaki_classic_noldbuckets(m);
     const char *broken = NULL;
     for (size_t i = 0; i < nold && !broken; i++) {
-        oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, i);
+        oaki_bmap *b = oaki_classic_bucket(m->type, m->oldbuckets, i);
         if (oaki_classic_evacuated(b)) continue;
         if (i < m->nevacuate) return "classic: old buckets below nevacuate are evacuated";
-        broken = check_chain(m, b, i, nold - 1, entries);
+        broken = check_chain(m, b, i, nold - 1, n);
     }
+    if (!broken && !oaki_classic_scanned(m->type))
+        broken = check_list(m->extra->oldoverflow, n->overflow);
+    return broken;
+}
+
+static const char *check_new(const oak_classic_map *m, counted *sum)
+{
+    const oak_classic_type *t = m->type;
+    size_t n = oaki_classic_nbuckets(m->B), overflow = sum->overflow;
+    const char *broken = NULL;
     for (size_t i = 0; i < n && !broken; i++) {
-        size_t before = *entries;
-        oaki_bmap *b = oaki_classic_bucket(t, m->buckets, i);
-        broken = check_chain(m, b, i, n - 1, entries);
-        if (growing && *entries != before &&
-            !oaki_classic_evacuated(oaki_classic_bucket(t, m->oldbuckets, i & (nold - 1))))
+        size_t before = sum->entries;
+        broken = check_chain(m, oaki_classic_bucket(t, m->buckets, i), i, n - 1, sum);
+        if (oaki_classic_growing(m) && sum->entries != before &&
+            !oaki_classic_evacuated(oaki_classic_bucket(
+                t, m->oldbuckets, i & (oaki_classic_noldbuckets(m) - 1))))
             return "classic: a new bucket is empty until its old one is evacuated";
     }
+    if (!broken && !oaki_classic_scanned(t))
+        broken = check_list(m->extra->overflow, sum->overflow - overflow);
     return broken;
 }
 
 const char *oaki_classic_check(const oak_classic_map *m)
 {
-    size_t entries = 0;
+    counted n = { 0, 0 };
     const char *broken = NULL;
     if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: nobody writes";
     if (!m->buckets)
         return m->count != 0 || m->oldbuckets || m->B != 0 ? "classic: no array, no entries" : NULL;
     if (oaki_classic_same_size(m) && !oaki_classic_growing(m))
         return "classic: same-size only while growing";
-    if (!oaki_classic_scanned(m->type)) {
-        if (!m->extra) return "classic: an unscanned array has lists";
-        broken = check_list(m->extra->overflow);
-        if (!broken && oaki_classic_growing(m)) broken = check_list(m->extra->oldoverflow);
-    }
-    if (!broken) broken = check_arrays(m, &entries);
-    if (!broken && entries != m->count) return "classic: count is the number of entries";
+    if (!oaki_classic_scanned(m->type) && !m->extra) return "classic: an unscanned array has lists";
+    if (oaki_classic_growing(m)) broken = check_old(m, &n);
+    if (!broken) broken = check_new(m, &n);
+    if (!broken && n.entries != m->count) return "classic: count is the number of entries";
     return broken;
 }

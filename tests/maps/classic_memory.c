@@ -11,6 +11,9 @@
 
 enum { VALUES = 500 };
 
+/* 90 % of what 256 buckets hold, and 4,096. */
+enum { WINDOW = 1500, LARGE_WINDOW = 23961 };
+
 /* A stack or a register may hold a stray word: so many of VALUES objects may stay by chance. */
 enum { LUCK = 4 };
 
@@ -273,6 +276,101 @@ START_TEST(an_iterator_keeps_overflow_buckets_of_an_old_array)
 }
 END_TEST
 
+/* Insert one, delete the oldest. */
+static void slide(int64_t window)
+{
+    int64_t oldest = w.next - window;
+    put(w.next++);
+    oak_classic_delete(w.m, &oldest);
+}
+
+static void fill_window(int64_t window)
+{
+    w.m = oak_classic_new(&oak_classic_int_int, 0);
+    for (w.next = 0; w.next < window; w.next++) put(w.next);
+    while (oaki_classic_growing(w.m)) slide(window);
+}
+
+static void slide_until_growing(void *arg OAKI_UNUSED)
+{
+    fill_window(WINDOW);
+    while (!oaki_classic_same_size(w.m)) slide(WINDOW);
+}
+
+/* Of a list's buckets those that aren't part of an array, and the list. */
+static size_t list_bytes(const oaki_classic_list *l)
+{
+    size_t n = oak_usable_size(l);
+    if (l->data) n += oak_usable_size(l->data);
+    for (size_t i = 0; i < l->len; i++)
+        if (oak_base(l->data[i]) == l->data[i]) n += oak_usable_size(l->data[i]);
+    return n;
+}
+
+static void slide_and_weigh(void *arg OAKI_UNUSED)
+{
+    fill_window(LARGE_WINDOW);
+    size_t array = oak_usable_size(w.m->buckets);
+    while (w.m->same_size_growths < 8 || oaki_classic_growing(w.m)) {
+        slide(LARGE_WINDOW);
+        if (!oaki_classic_growing(w.m) || w.next % 16) continue;
+        size_t held = list_bytes(w.m->extra->overflow) + list_bytes(w.m->extra->oldoverflow);
+        ck_assert_uint_le(2 * array + held, 3 * array);
+    }
+}
+
+START_TEST(a_sliding_window_never_holds_more_than_three_arrays)
+{
+    test_start(0);
+    test_away(slide_and_weigh, NULL);
+}
+END_TEST
+
+static size_t old_list(void)
+{
+    return w.m->extra->oldoverflow->len;
+}
+
+/* What in it isn't part of the old array. */
+static void watch_old_list(void *watched)
+{
+    size_t *n = watched;
+    for (size_t i = 0; i < old_list(); i++) {
+        oaki_bmap *b = w.m->extra->oldoverflow->data[i];
+        if (oak_base(b) == b) w.value[(*n)++] = oak_weak_new(b);
+    }
+}
+
+/* Writes that evacuate only, until `limit` old buckets are evacuated. */
+static void evacuate_to(void *limit)
+{
+    int64_t gone = -1;
+    while (w.m->nevacuate < (uintptr_t)limit) oak_classic_delete(w.m, &gone);
+}
+
+START_TEST(the_old_list_loses_what_is_evacuated)
+{
+    test_start(0);
+    test_away(slide_until_growing, NULL);
+    size_t nold = oaki_classic_noldbuckets(w.m), first = old_list(), watched = 0;
+    ck_assert_uint_gt(first, nold / 2);
+    ck_assert_uint_le(first, VALUES);
+    test_away(watch_old_list, &watched);
+    for (unsigned i = 1; i < 8; i++) {
+        test_away(evacuate_to, (void *)(nold * i / 8));
+        ck_assert_ptr_null(oaki_classic_check(w.m));
+    }
+    ck_assert_uint_le(old_list(), first / 2);
+    collect();
+    size_t alive = 0;
+    for (size_t i = 0; i < watched; i++) alive += oak_weak_get(w.value[i]) != NULL;
+    ck_assert_uint_le(alive, old_list() + LUCK);
+    test_away(litter, NULL);
+    for (int64_t k = w.next - WINDOW; k < w.next; k++)
+        if (!oak_classic_get(w.m, &k)) ck_abort_msg("key %d", (int)k);
+}
+END_TEST
+
 /* ---- growth ---- */
 
 static const oak_classic_type *const growing_types[] = { &oak_classic_int_int,
@@ -419,6 +517,8 @@ Suite *suite_maps_classic_memory(void)
     tcase_add_test(tc, overflow_buckets_stay_though_nothing_scanned_points_to_them);
     tcase_add_test(tc, an_iterator_keeps_overflow_buckets_that_the_map_dropped);
     tcase_add_test(tc, an_iterator_keeps_overflow_buckets_of_an_old_array);
+    tcase_add_test(tc, the_old_list_loses_what_is_evacuated);
+    tcase_add_test(tc, a_sliding_window_never_holds_more_than_three_arrays);
     tcase_add_loop_test(tc, the_old_array_lives_until_growth_ends, 0, 2);
     tcase_add_loop_test(tc, an_iterator_holds_the_array_that_it_began_with, 0, 2);
     tcase_add_loop_test(tc, an_iterator_at_its_end_holds_nothing, 0, 2);
