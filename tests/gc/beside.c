@@ -268,6 +268,33 @@ START_TEST(small_objects_that_a_function_marks_stay_until_the_mark_is_over)
 }
 END_TEST
 
+/* `type` NULL: a large one. */
+static void free_twice_meanwhile(void *type)
+{
+    thing *keep = new_thing(0);
+    for (size_t i = 0; i < 20000; i++) { /* so that a mark takes a while */
+        thing *x = new_thing(i);
+        x->next = keep;
+        keep = x;
+    }
+    for (int n = 0; n < 20; n++) {
+        void *obj = type ? oak_alloc_typed(type, 1) : oak_alloc(200000);
+        wait_for_mark();
+        oak_free(obj);
+        if (oaki_beside_state() == OAKI_BESIDE_MARKING) oak_free(obj);
+    }
+    test_expect(is_whole(keep), __LINE__);
+}
+
+START_TEST(what_is_freed_twice_meanwhile_is_noticed)
+{
+    if (!start()) return;
+    const oak_type *t = oak_type_function("nothing", sizeof(thing), mark_nothing);
+    test_dies(free_twice_meanwhile, (void *)(uintptr_t)t, "was it freed already?");
+    test_dies(free_twice_meanwhile, NULL, "oakum: oak_free: ");
+}
+END_TEST
+
 /* ---- weak references, finalizers, pinned objects, mark functions ---- */
 
 static AO_t finalized;
@@ -549,6 +576,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, maps_that_grow_and_shrink);
     tcase_add_test(t, large_objects_freed_by_hand_meanwhile);
     tcase_add_test(t, small_objects_that_a_function_marks_stay_until_the_mark_is_over);
+    tcase_add_test(t, what_is_freed_twice_meanwhile_is_noticed);
     tcase_add_test(t, what_a_cycle_decides);
     tcase_add_test(t, mark_functions_find_the_world_standing);
     tcase_add_test(t, what_is_dead_goes_when_it_is_asked_for);

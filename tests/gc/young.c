@@ -41,7 +41,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
 
 static bool start_with(oak_config c, size_t minors)
 {
-    c.concurrent = c.background_sweep = 1;
+    c.concurrent = c.background_sweep = c.generations = 1;
     c.tracking = OAK_TRACKING_USERFAULTFD; /* by faults none is minor */
     bool can = test_heap_tracked(c, minors);
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
@@ -175,11 +175,8 @@ END_TEST
 
 START_TEST(none_when_they_are_off)
 {
-    oak_config c = test_config();
-    c.generations = 0;
-    oaki_debug_switches.beside = 1;
-    if (!start_with(c, 0)) return;
-    oaki_debug_switches.beside = 1;
+    if (!start(0)) return;
+    oaki_the_heap.config.generations = 0;
     node *old = chain(OLD);
     for (int i = 0; i < 5; i++) cycle(false);
     ck_assert_uint_eq(AO_load(&seen.minor), 0);
@@ -506,6 +503,7 @@ enum { MIB = 1 << 20 };
 START_TEST(minor_ones_go_on_while_they_pay)
 {
     oak_config c = test_config();
+    c.generations = 1;
     c.concurrent = 0; /* none but these */
     test_heap_start(c);
     oak_collect();
@@ -537,6 +535,7 @@ static void left_out_for(int skip, int rounds)
 START_TEST(minor_ones_are_tried_ever_more_rarely)
 {
     oak_config c = test_config();
+    c.generations = 1;
     c.concurrent = 0;
     test_heap_start(c);
     oak_collect();

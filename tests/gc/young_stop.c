@@ -42,7 +42,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
 /* One full collection, then `minors` minor ones. */
 static bool start_with(oak_config c, size_t minors)
 {
-    c.concurrent = 1;
+    c.concurrent = c.generations = 1;
     bool can = test_heap_tracked(c, minors);
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
     return can;
