@@ -1,7 +1,8 @@
 /* ahead.c - memory that will be needed soon, touched before anybody waits for it.
  *
  * The first write to a fresh page costs its thread what the system does then: 0.5 us for a small
- * page, 100 to 400 us for a huge one, which has to be cleared. A heap that grows asks a thread for
+ * page, 100 to 400 us for a huge one, which has to be cleared, and 2 to 8 ms where the host of a
+ * virtual machine has to find memory for it. A heap that grows asks a thread for
  * it: as soon as an allocation comes near the end of what is touched, the next huge page is; and a
  * map that will soon grow says what it will take.
  * While a mark goes on beside the program, its thread leads, on machines with few processors: it
@@ -9,8 +10,8 @@
  * another from the program, for as long as the system clears a huge page.
  * Owns: that thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
  * Invariants: what is touched ahead and free counts as free memory that is backed; there are at
- *   most STEP + NEAR pages of it, in a heap of at least FROM, and WANTED_MOST of what was wanted
- *   within the last PATIENCE_NS.
+ *   most near_end() + STEP pages of it, in a heap of at least FROM, and WANTED_MOST of what was
+ *   wanted within the last PATIENCE_NS.
  * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter;
  *   none while the system works: what is touched stays in its free run, and may be taken. */
 #include "heap.h"
@@ -18,9 +19,12 @@
 
 #define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: for who knows the future */
 #define FROM ((size_t)32 << 20)      /* the same, for whoever allocates */
-#define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages */
+#define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages; */
+#define NEAR_PART 32                              /* of a large heap this part, */
+#define NEAR_MOST ((size_t)16 << 20 >> OAKI_PAGE_SHIFT) /* and no more */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
-#define REST 3 /* times as long as the last step has the leader for itself */
+#define REST 3 /* times as long as the last step has the leader for itself, */
+#define REST_MOST_NS UINT64_C(2500000) /* and no longer: the program would do slow steps itself */
 
 #define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
 #define PATIENCE_NS UINT64_C(2000000000) /* until what was wanted goes back */
@@ -41,10 +45,17 @@ static void poke(void)
     oaki_futex_wake(&ahead.poked, 1);
 }
 
+/* Pages that are to be touched. A mark leads in turn with its own work, and a large heap grows by
+ * more meanwhile. */
+static size_t near_end(void)
+{
+    return OAKI_MIN(OAKI_MAX(AO_load(&oaki_the_heap.pages_inuse) / NEAR_PART, NEAR), NEAR_MOST);
+}
+
 void oaki_ahead_taken(size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (OAKI_LIKELY(page + n + NEAR <= AO_load(&h->touched))) return;
+    if (OAKI_LIKELY(page + n + near_end() <= AO_load(&h->touched))) return;
     if (!AO_int_load(&ahead.started)) return;
     AO_store(&h->touched, NOT_YET); /* once; who does it says how far it came */
     AO_store(&ahead.like, n);
@@ -95,7 +106,7 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
 static bool step(bool led)
 {
     AO_int_store(&ahead.asked, 0);
-    bool more = oaki_ahead_step(NEAR, FROM >> OAKI_PAGE_SHIFT, led);
+    bool more = oaki_ahead_step(near_end(), FROM >> OAKI_PAGE_SHIFT, led);
     if (more) AO_int_store(&ahead.asked, 1);
     AO_nop_full(); /* as in oaki_ahead_lead */
     return more;
@@ -118,7 +129,7 @@ void oaki_ahead_led_step(void)
     if (now < ahead.rest_until) return;
     (void)step(true);
     uint64_t after = oaki_os_now_ns();
-    ahead.rest_until = after + REST * (after - now);
+    ahead.rest_until = after + OAKI_MIN(REST * (after - now), REST_MOST_NS);
 }
 
 /* ---- by the thread ---- */
