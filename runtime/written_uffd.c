@@ -22,36 +22,43 @@
 
 #define RUNS 512
 
+typedef struct file {
+    int fd; /* -1: none */
+    dev_t dev;
+    ino_t ino; /* each userfaultfd has one of its own since Linux 5.13 */
+} file;
+
 static struct {
-    int uffd, pagemap; /* -1: none */
-    dev_t dev;         /* of the page map */
-    ino_t ino;
-} self = { -1, -1, 0, 0 };
+    file uffd, pagemap;
+} self = { { -1, 0, 0 }, { -1, 0, 0 } };
 
 static long control(int fd, unsigned long request, void *arg)
 {
     return syscall(SYS_ioctl, fd, request, arg);
 }
 
-/* The program may have closed what it doesn't know, and something else have its number by now. A
- * userfaultfd that is in use has no second API call, and says so. */
-static bool is_uffd(int fd)
-{
-    struct uffdio_api api = { .api = UFFD_API };
-    return control(fd, UFFDIO_API, &api) != 0 && errno == EINVAL;
-}
-
-static bool is_pagemap(int fd)
+static bool note_file(file *f)
 {
     struct stat st;
-    return fstat(fd, &st) == 0 && st.st_dev == self.dev && st.st_ino == self.ino;
+    if (f->fd < 0 || fstat(f->fd, &st) != 0) return false;
+    f->dev = st.st_dev;
+    f->ino = st.st_ino;
+    return true;
+}
+
+/* The program may have closed what it doesn't know, and something else have its number by now, be
+ * it a userfaultfd of its own. */
+static bool is_ours(const file *f)
+{
+    struct stat st;
+    return f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
 static void close_all(void)
 {
-    if (self.uffd >= 0 && is_uffd(self.uffd)) syscall(SYS_close, self.uffd);
-    if (self.pagemap >= 0 && is_pagemap(self.pagemap)) syscall(SYS_close, self.pagemap);
-    self.uffd = self.pagemap = -1;
+    if (is_ours(&self.uffd)) syscall(SYS_close, self.uffd.fd);
+    if (is_ours(&self.pagemap)) syscall(SYS_close, self.pagemap.fd);
+    self.uffd.fd = self.pagemap.fd = -1;
 }
 
 /* ---- asking ---- */
@@ -76,7 +83,7 @@ static size_t take(oaki_taking *x)
             .required = OAKI_PAGE_WRITTEN,
             .returned = OAKI_PAGE_WRITTEN,
         };
-        long n = control(self.pagemap, OAKI_PAGEMAP_SCAN, &scan);
+        long n = control(self.pagemap.fd, OAKI_PAGEMAP_SCAN, &scan);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 || scan.stopped_at <= scan.start) return SIZE_MAX;
         x->from = scan.stopped_at - base;
@@ -94,7 +101,7 @@ static void release(size_t from, size_t to)
     struct uffdio_writeprotect w = {
         .range = { .start = oaki_the_heap.base + from, .len = to - from },
     };
-    while (control(self.uffd, UFFDIO_WRITEPROTECT, &w) != 0 && errno == EAGAIN) {
+    while (control(self.uffd.fd, UFFDIO_WRITEPROTECT, &w) != 0 && errno == EAGAIN) {
     }
 }
 
@@ -112,7 +119,7 @@ static bool register_range(void)
         .range = { .start = oaki_the_heap.base, .len = oaki_the_heap.reserved },
         .mode = UFFDIO_REGISTER_MODE_WP,
     };
-    return control(self.uffd, UFFDIO_REGISTER, &r) == 0;
+    return control(self.uffd.fd, UFFDIO_REGISTER, &r) == 0;
 }
 
 /* A range of one page, for a kernel that knows the first half of it only. */
@@ -126,16 +133,14 @@ static bool open_all(const char **what)
 {
     struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_WP_ASYNC };
     *what = "userfaultfd";
-    self.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    if (self.uffd < 0) return false;
+    self.uffd.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    if (!note_file(&self.uffd)) return false;
     *what = "userfaultfd's asynchronous write protection";
-    if (control(self.uffd, UFFDIO_API, &api) != 0 || !register_range()) return false;
+    if (control(self.uffd.fd, UFFDIO_API, &api) != 0 || !register_range()) return false;
     *what = "/proc/self/pagemap";
-    self.pagemap = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (self.pagemap < 0 || fstat(self.pagemap, &st) != 0) return false;
-    self.dev = st.st_dev;
-    self.ino = st.st_ino;
+    self.pagemap.fd =
+        (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (!note_file(&self.pagemap)) return false;
     *what = "PAGEMAP_SCAN";
     return can_scan();
 }
@@ -144,16 +149,14 @@ static int open_or_not(const char **what)
 {
     if (open_all(what)) return 0;
     int error = errno;
-    if (self.uffd >= 0) syscall(SYS_close, self.uffd);
-    if (self.pagemap >= 0) syscall(SYS_close, self.pagemap);
-    self.uffd = self.pagemap = -1;
+    close_all();
     return error;
 }
 
 /* What the program has mapped over a part of the heap is in the range again. */
 static bool mend(void)
 {
-    return is_uffd(self.uffd) && is_pagemap(self.pagemap) && register_range();
+    return is_ours(&self.uffd) && is_ours(&self.pagemap) && register_range();
 }
 
 /* The child's copy of the range is not registered, nor protected. */

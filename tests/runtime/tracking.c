@@ -9,6 +9,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -194,6 +195,39 @@ START_TEST(a_program_with_a_userfaultfd_of_its_own)
 }
 END_TEST
 
+/* The number of the runtime's; -1: none. */
+static int find_userfaultfd(void)
+{
+    for (int fd = 0; fd < 1000; fd++) {
+        char link[64], name[64];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, name, sizeof name - 1);
+        if (n > 0 && strncmp(name, "anon_inode:[userfaultfd]", (size_t)n) == 0) return fd;
+    }
+    return -1;
+}
+
+static void expect_open(void *fd)
+{
+    ck_assert_int_ge(fcntl((int)(intptr_t)fd, F_GETFD), 0);
+}
+
+/* A program that has closed what it doesn't know has made its own since. */
+START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
+{
+    start(OAK_TRACKING_USERFAULTFD);
+    if (!oaki_written_start()) return;
+    int ours = find_userfaultfd();
+    ck_assert_int_ge(ours, 0);
+    int own = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = { .api = UFFD_API };
+    ck_assert_int_eq(ioctl(own, UFFDIO_API, &api), 0);
+    ck_assert_int_eq(dup3(own, ours, O_CLOEXEC), ours);
+    test_child(expect_open, (void *)(intptr_t)ours);
+    for (int i = 0; i < 3; i++) collect_a_bit(); /* in stops from the first that notices on */
+}
+END_TEST
+
 Suite *suite_runtime_tracking(void)
 {
     Suite *s = suite_create("runtime_tracking");
@@ -211,5 +245,6 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, no_descriptor_is_left);
     tcase_add_test(t, no_descriptor_is_left_for_faults);
     tcase_add_loop_test(t, a_program_with_a_userfaultfd_of_its_own, 0, 2);
+    tcase_add_test(t, a_child_of_a_program_whose_own_has_the_same_number);
     return s;
 }
