@@ -238,7 +238,8 @@ static bool by_another_process(const int fd[2], void *to, void *from)
     return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == BLOCK * 8;
 }
 
-/* The only references are on their way through the system; by faults they may not be. */
+/* The only references are on their way through the system, into scanned objects. By faults it may
+ * not write to those: then into another object, from which they are taken before `from` lets go. */
 static void *let_the_system_write(void *arg)
 {
     static bool (*const by[])(const int fd[2], void *to, void *from) = {
@@ -246,14 +247,16 @@ static void *let_the_system_write(void *arg)
     };
     int fd[OAKI_COUNT(by)][2] = { { -1, -1 } };
     thing **from = oak_alloc(BLOCK * 8), **to = oak_alloc(16 * BLOCK * 8);
+    thing **outside = with.tracking == OAK_TRACKING_FAULTS ? oak_alloc_noscan(BLOCK * 8) : NULL;
     bool can = pipe(fd[0]) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, fd[1]) == 0 &&
                (fd[2][0] = memfd_create("mix", MFD_CLOEXEC)) >= 0;
     test_expect(can, __LINE__);
-    for (size_t turn = 0; goes_on() && with.tracking == OAK_TRACKING_USERFAULTFD; turn++) {
+    for (size_t turn = 0; goes_on(); turn++) {
         thing **there = to + turn % 16 * BLOCK;
         size_t way = turn / 3 % OAKI_COUNT(by);
         for (size_t i = 0; i < BLOCK; i++) from[i] = new_thing(i);
-        test_expect(by[way](fd[way], there, from), __LINE__);
+        test_expect(by[way](fd[way], outside ? outside : there, from), __LINE__);
+        if (outside) memcpy(there, outside, BLOCK * 8);
         memset(from, 0, BLOCK * 8);
         for (size_t i = 0; i < 16 * BLOCK; i++)
             if (to[i]) (void)is_whole(to[i], i % BLOCK);
@@ -266,17 +269,30 @@ static void *let_the_system_write(void *arg)
 static void *(*const parts[])(void *) = { move, move, fork_now_and_then, load_and_unload,
                                           fill_and_empty, hold_weakly, let_the_system_write };
 
+static struct {
+    AO_t beside, minor;
+} cycles;
+
+static void on_cycle(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    if (c->first_begin) AO_fetch_and_add1(&cycles.beside);
+    if (c->minor) AO_fetch_and_add1(&cycles.minor);
+}
+
 START_TEST(all_at_once)
 {
     pthread_t id[OAKI_COUNT(parts)];
     oak_config c = test_config_beside(with.tracking);
     c.huge_pages = with.huge;
+    c.generations = with.minors > 0;
     c.gc_threads = 2;
     c.gc_percent = 100;
     test_seed("gc/mix");
     seed = test_random();
     if (!test_heap_tracked(c, with.minors)) return;
     oaki_debug_switches.beside = 1;
+    ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
     char *ballast = with.huge ? oak_alloc(OAKI_HUGE_FROM) : NULL; /* from there on */
     table = oak_alloc(SLOTS * sizeof *table);
     for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
@@ -289,6 +305,9 @@ START_TEST(all_at_once)
     ck_assert_msg(AO_load(&test_wrong) == 0, "mix.c:%zu", (size_t)AO_load(&test_wrong));
     for (size_t i = 0; i < SLOTS; i++) ck_assert(is_whole(table[i], i));
     ck_assert(!ballast || ballast[0] == 0);
+    ck_assert_uint_ge(AO_load(&cycles.beside), CYCLES / 2);
+    if (with.minors) ck_assert_uint_gt(AO_load(&cycles.minor), 0);
+    if (with.tracking == OAK_TRACKING_FAULTS) ck_assert_uint_eq(AO_load(&cycles.minor), 0);
     test_assert_sound();
 }
 END_TEST
