@@ -34,11 +34,14 @@
 #define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
 #define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate; */
 #define WAIT_MOST 80u                 /* so many times */
+#define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
+#define FIRST_NAP_NS 50000u
 
 static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
     unsigned int asked;  /* AO_int: one is to be begun */
-    AO_t started;        /* 1: there is a thread, 2: it could not be had */
+    AO_t started;        /* 1: there is a thread, 2: nothing tells it of writes */
+    AO_t not_before;     /* oaki_heap.cycle: no thread could be had, until then none is tried */
     AO_t expected[2];    /* words that the last one looked at, full or minor */
     uint64_t begun_ns;   /* the first stop's end */
     bool minor;          /* it is one; before it has begun: it is to be one */
@@ -210,16 +213,20 @@ static void *collector(void *arg)
 
 /* ---- for those who allocate ---- */
 
-/* Outside of oaki_enter, as it takes locks of the host. */
+/* Outside of oaki_enter, as it takes locks of the host. Where there is no thread to be had now, the
+ * program collects itself, and the next collection tries again. */
 static OAKI_COLD bool spawn(oaki_thread *t)
 {
+    AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
+    if (AO_load(&self.not_before) == next) return false;
     if (!AO_compare_and_swap_full(&self.started, 0, 1)) return AO_load(&self.started) == 1;
     bool told = oaki_written_start();
     oaki_leave(t);
-    told = told && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
+    bool runs = told && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
     (void)oaki_enter();
-    if (!told) AO_store(&self.started, 2);
-    return told;
+    if (!runs) AO_store(&self.not_before, next);
+    if (!runs) AO_store_release(&self.started, told ? 0 : 2);
+    return runs;
 }
 
 static bool may(oaki_thread *t)
@@ -273,6 +280,23 @@ bool oaki_beside_now(oaki_thread *t)
     if (!oaki_debug_switches.beside || !may(t)) return false;
     ask();
     return true;
+}
+
+void oaki_beside_first(oaki_thread *t)
+{
+    uint64_t begun = oaki_os_now_ns();
+    bool asked = false;
+    if (OAKI_LIKELY(!oaki_debug_switches.twice) || !may(t)) return;
+    while (oaki_os_now_ns() - begun < FIRST_NS) {
+        if (!AO_int_load(&self.asked)) {
+            if (asked) return;
+            ask();
+            asked = true;
+        }
+        oaki_leave(t);
+        oaki_os_sleep_ns(FIRST_NAP_NS);
+        (void)oaki_enter();
+    }
 }
 
 /* ---- what others ask ---- */
@@ -332,6 +356,7 @@ void oaki_beside_give_up_marks(void)
 static void after_fork(void)
 {
     AO_store(&self.started, 0);
+    AO_store(&self.not_before, 0);
     AO_store(&oaki_the_heap.nown, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);

@@ -501,6 +501,7 @@ void oak_collect(void)
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&gc.forced, 1);
+    oaki_beside_first(t);
     if (oaki_gc_collect(t, OAKI_GC_ASKED)) oaki_gc_sweep_all();
     oaki_leave(t);
 }

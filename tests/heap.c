@@ -101,6 +101,11 @@ void test_no_stress(void)
     oaki_debug_switches.stress = 0;
 }
 
+void test_once(void)
+{
+    oaki_debug_switches.twice = 0;
+}
+
 bool test_ask_beside(void)
 {
     oaki_thread *t = oaki_enter();

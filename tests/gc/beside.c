@@ -268,7 +268,6 @@ START_TEST(small_objects_that_a_function_marks_stay_until_the_mark_is_over)
 }
 END_TEST
 
-/* `type` NULL: a large one. */
 static void free_twice_meanwhile(void *type)
 {
     thing *keep = new_thing(0);
@@ -492,6 +491,7 @@ START_TEST(forks_in_the_middle)
 {
     if (test_breaks_asan() || !start()) return;
     thing *first = chain(30000);
+    test_once();
     for (int i = 0; i < 5; i++) {
         wait_for_mark();
         test_child(in_child, first);

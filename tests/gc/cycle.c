@@ -185,6 +185,7 @@ static void *collect_and_build(void *arg)
 START_TEST(threads_collect_at_the_same_time)
 {
     pthread_t ids[4];
+    test_once();
     size_t before = test_stats().num_gc;
     for (size_t i = 0; i < 4; i++) ids[i] = test_start(collect_and_build, (void *)(i * 1000000));
     for (size_t i = 0; i < 4; i++) test_join(ids[i]);

@@ -4,6 +4,7 @@
 
 #include "tests/capture.h"
 #include "tests/gc/away.h"
+#include "tests/heap.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -249,6 +250,7 @@ START_TEST(a_long_chain_lives_by_its_first_link_and_costs_a_few_looks_a_link)
 {
     chain c = chains[_i];
     size_t alive = c.link == DIRECT ? (size_t)2 * CHAIN : (size_t)3 * CHAIN;
+    test_once();
     test_build(make_chain, &c);
     size_t before = oaki_ephemerons_looks();
     oak_collect();

@@ -14,6 +14,7 @@ Suite *suite_gc_event(void);
 static void start(void)
 {
     test_heap_start(test_config());
+    test_once();
 }
 
 /* What a listener that only takes notes has heard. */

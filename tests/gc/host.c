@@ -107,6 +107,7 @@ END_TEST
 
 START_TEST(a_host_is_asked_once_in_a_cycle_and_once_by_the_verifier)
 {
+    test_once();
     roots_make(&group[0], 48);
     use_hook(POINTERS, &group[0], 0);
     roots_collect();

@@ -9,7 +9,9 @@
 #include <check.h>
 #include <errno.h>
 #include <oakum/gc.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 Suite *suite_gc_midway(void);
@@ -93,9 +95,11 @@ END_TEST
 
 /* ---- no more memory ---- */
 
+static const oak_tracking ways[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
+
 START_TEST(out_of_memory)
 {
-    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
+    oak_config c = test_config_beside(ways[_i]);
     c.heap_max = 24 * MB;
     c.gc_percent = 100;
     if (!start(c)) return;
@@ -114,6 +118,59 @@ START_TEST(out_of_memory)
     }
     oak_collect();
     ck_assert_uint_le(test_stats().heap_alloc, 4 * MB);
+}
+END_TEST
+
+/* The heap's range is there; what tables, stacks of markers and threads need is not. */
+static size_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert(f && fscanf(f, "%lu", &pages) == 1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void collect_without_address_space(void *way)
+{
+    if (!start(test_config_beside(ways[(uintptr_t)way]))) return;
+    for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
+    while (!marks()) (void)test_ask_beside();
+    struct rlimit rl = { address_space(), RLIM_INFINITY };
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &rl), 0);
+    for (uint32_t before = test_stats().num_gc; test_stats().num_gc < before + 30;) {
+        (void)test_ask_beside();
+        move_some();
+    }
+    check_table();
+}
+
+START_TEST(out_of_address_space)
+{
+    if (!test_slow()) test_child(collect_without_address_space, (void *)(uintptr_t)_i);
+}
+END_TEST
+
+static void collect_without_thread(void *way)
+{
+    struct rlimit rl;
+    if (!start(test_config_beside(ways[(uintptr_t)way]))) return;
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &rl), 0);
+    rl.rlim_cur = address_space();
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &rl), 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!test_ask_beside());
+        oak_collect();
+    }
+    rl.rlim_cur = rl.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &rl), 0);
+    ck_assert(test_ask_beside());
+}
+
+/* The program collects in stops until there can be one. */
+START_TEST(no_thread_to_be_had_for_a_while)
+{
+    if (!test_slow()) test_child(collect_without_thread, (void *)(uintptr_t)_i);
 }
 END_TEST
 
@@ -145,7 +202,9 @@ Suite *suite_gc_midway(void)
     TCase *c = tcase_create("midway");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, memory_mapped_over_a_part_of_an_object);
-    tcase_add_test(c, out_of_memory);
+    tcase_add_loop_test(c, out_of_memory, 0, 2);
+    tcase_add_loop_test(c, out_of_address_space, 0, 2);
+    tcase_add_loop_test(c, no_thread_to_be_had_for_a_while, 0, 2);
     tcase_add_test(c, pages_may_be_written_afterwards);
     suite_add_tcase(s, c);
     return s;

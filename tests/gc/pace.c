@@ -371,6 +371,7 @@ START_TEST(disable_nests)
     oak_gc_enable();
     drop(MB);
     ck_assert_uint_ge(cycles(), 1);
+    test_once();
     size_t before = cycles();
     oak_collect();
     ck_assert_uint_eq(cycles(), before + 1);

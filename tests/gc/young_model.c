@@ -282,6 +282,7 @@ static bool start(size_t beside)
     c.concurrent = 1;
     c.tracking = OAK_TRACKING_USERFAULTFD;
     if (beside) oaki_debug_switches.beside = 1;
+    c.generations = 1;
     bool can = test_heap_tracked(c, 5);
     oaki_debug_switches.beside = beside;
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);

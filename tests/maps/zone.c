@@ -188,6 +188,7 @@ START_TEST(a_pool_is_in_no_zone)
 {
     static oak_pool *p;
     static void *obj[200];
+    test_once();
     (void)oak_zone_enter(home);
     p = oak_pool_new(NULL, NULL, NULL);
     oak_zone_leave(home);

@@ -24,6 +24,7 @@ Suite *suite_observe_detector_programs(void);
 static void start(void)
 {
     test_heap_start(test_config());
+    test_once();
     oak_profile_set_rate(16 * KB);
 }
 

@@ -27,6 +27,7 @@ Suite *suite_observe_gclog(void);
 static void start(void)
 {
     test_heap_start(test_config());
+    test_once();
 }
 
 /* The objects of a log, one a line. */
@@ -343,6 +344,7 @@ static void start_with_log(void *arg)
 {
     setenv("OAKUM_GC_LOG", arg, 1);
     (void)!oak_alloc(1);
+    test_once();
     oak_collect();
     ck_assert_int_eq(oak_gclog_stop(), 0);
 }

@@ -192,6 +192,7 @@ START_TEST(each_figure_is_what_others_say)
     c.gc_threads = MARKERS;
     c.gc_percent = 1000;
     test_heap_start(c);
+    test_once();
     const char *path = test_path("log");
     ck_assert_int_eq(oak_gclog_start(path), 0);
     run_cycles();

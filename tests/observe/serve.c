@@ -33,6 +33,7 @@ static size_t waiting_threads(void)
 static bool start(const oak_serve_options *o)
 {
     test_heap_start(test_config());
+    test_once();
     ck_assert_int_eq(oak_profile_set_rate(1), 0);
     for (size_t i = 0; i < 1000; i++) kept[i] = oak_alloc(64);
     numbers = oak_map_new(&oak_map_u64_u64, 0);

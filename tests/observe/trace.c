@@ -17,6 +17,7 @@ Suite *suite_observe_trace(void);
 static void start(void)
 {
     test_heap_start(test_config());
+    test_once();
 }
 
 /* ---- reading ---- */
