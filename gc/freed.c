@@ -5,7 +5,7 @@
  * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
  * it is not noticed.
  *
- * Owns: the table. Lock: its own while the world runs; none where it stands. */
+ * Owns: the table. Lock: its own, which nobody has where the world stands. */
 #include "beside.h"
 #include "host.h"
 #include "mark.h"
@@ -37,34 +37,45 @@ static char *at(size_t i)
 size_t oaki_freed_marked(void)
 {
     size_t bytes = 0;
+    oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.objects.records.len; i++) {
         size_t slot = oaki_heap_offset(at(i));
         if (oaki_mark_get(slot)) bytes += oaki_object_size(slot);
     }
+    oaki_lock_release(&self.lock);
     return bytes;
 }
 
-void oaki_freed_forget(void)
+static void empty(void)
 {
     if (self.objects.records.len == 0) return;
     self.objects.records.len = 0;
     oaki_ptrtable_rechain(&self.objects);
 }
 
+void oaki_freed_forget(void)
+{
+    oaki_lock_acquire(&self.lock);
+    empty();
+    oaki_lock_release(&self.lock);
+}
+
 /* An old object may have all of its bits, and what comes to its place is to have none. */
 void oaki_freed_wipe(void)
 {
+    oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.objects.records.len; i++) {
         size_t slot = oaki_heap_offset(at(i));
         oaki_mark_wipe(slot, OAKI_MIN(oaki_object_size(slot), OAKI_SMALL_MAX));
     }
-    oaki_freed_forget();
+    empty();
+    oaki_lock_release(&self.lock);
 }
 
 static void after_fork(void)
 {
     oaki_lock_reset(&self.lock);
-    oaki_freed_forget();
+    empty();
 }
 
 void oaki_freed_init(void)

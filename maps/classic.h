@@ -16,9 +16,9 @@
  *               `extra` and its list exist from the moment such a map has buckets, so that starting
  *               an iterator neither allocates nor writes more than a flag. (Go makes the list when
  *               it is first needed; the difference is at most 72 bytes a map.)
- *             - the old list loses what is evacuated, a little in each step, unless an iterator may
- *               read it. (Go keeps it whole until the growth ends, and so for a moment more than
- *               three arrays' bytes.)
+ *             - in a growth to the same size the old list loses what is evacuated, a little in each
+ *               step, unless an iterator may read it. (Go keeps it whole until the growth ends, and
+ *               so for a moment more than three arrays' bytes.)
  *             - a preallocated overflow bucket with a NULL overflow pointer is followed by another;
  *               the last one's points to the array, which says that it is the last.
  * Lock:       none. The caller lets writes exclude everything else; a flag detects most of what

@@ -404,7 +404,7 @@ static bool evacuate(oak_classic_map *m, size_t old)
         if (!(oaki_classic_flags(m) & OAKI_OLD_ITERATOR)) {
             if (oaki_classic_scanned(t))
                 memset((char *)b + OAKI_TAGS_SIZE, 0, oaki_classic_bucket_size(t) - OAKI_TAGS_SIZE);
-            else
+            else if (oaki_classic_same_size(m))
                 thin_old_list(m->extra);
         }
     }

@@ -25,7 +25,7 @@
 typedef struct file {
     int fd; /* -1: none */
     dev_t dev;
-    ino_t ino; /* each userfaultfd has one of its own since Linux 5.13 */
+    ino_t ino; /* a userfaultfd that knows WP_ASYNC has one of its own */
 } file;
 
 static struct {
