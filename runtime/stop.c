@@ -34,7 +34,7 @@
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
 #define TURN_NS 20000u           /* between stops in a row: for threads that sleep still ... */
 #define TURNS 4                  /* ... so often, and once more */
-#define BARGES 64                /* times that gc_lock is taken ahead of those who wait */
+#define BARGES 1024              /* times that gc_lock is taken ahead of those who wait */
 
 static struct stopper {
     unsigned int epoch;    /* AO_int */
