@@ -7,7 +7,6 @@
  * program that is silent for LIMIT_S seconds, or what the suite says, is killed and counts as
  * failed. */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -134,7 +133,7 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-static void run_program(const options *o, bench *b, unsigned peer)
+static void run_program(const options *o, bench *b, unsigned peer, bool counts)
 {
     char words[512], text[4096], *argv[MAX_ARGS];
     int fds[2];
@@ -176,25 +175,9 @@ static void run_program(const options *o, bench *b, unsigned peer)
         complain(b->name, peer, why);
         return;
     }
-    if (!record_output(b, peer, text)) return;
+    if (!counts || !record_output(b, peer, text)) return;
     record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
     record(b, peer, "cpu_s", seconds(usage.ru_utime) + seconds(usage.ru_stime));
-}
-
-/* A run that counts for nobody: whoever comes first waits for memory that the system, or a virtual
- * machine's host, has to find; those after it get what the one before them has given back. */
-static void warm_up(const options *o, bench *b, unsigned peer)
-{
-    char words[512], *argv[MAX_ARGS];
-    posix_spawn_file_actions_t actions;
-    pid_t pid;
-    command_line(o, b, peer, words, sizeof words, argv);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    int err = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    while (!err && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-    }
 }
 
 /* From before the fork to after the wait, in microseconds; negative when the program failed. */
@@ -228,6 +211,9 @@ static void run_spawns(const options *o, bench *b, unsigned peer)
     record(b, peer, "spawn_us", us[o->spawns / 2]);
 }
 
+/* Before the first peer there is a run that counts for nobody: whoever comes first waits for memory
+ * that the system, or a virtual machine's host, has to find; those after it get what the one before
+ * them has given back. */
 static void run_round(const options *o, unsigned round)
 {
     for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
@@ -237,7 +223,7 @@ static void run_round(const options *o, unsigned round)
         bool warm = o->quick || strcmp(b->metrics[0].key, "spawn_us") == 0;
         for (unsigned peer = 0; peer < the_suite.npeers; peer++) {
             if (!o->title[peer] || !(b->peers & PEER_BIT(peer))) continue;
-            if (!warm) warm_up(o, b, peer);
+            if (!warm) run_program(o, b, peer, false);
             warm = true;
             if (isatty(2))
                 fprintf(stderr, "\r\033[Kround %u of %u: %s, %s", round, o->rounds, b->name,
@@ -245,7 +231,7 @@ static void run_round(const options *o, unsigned round)
             if (strcmp(b->metrics[0].key, "spawn_us") == 0)
                 run_spawns(o, b, peer);
             else
-                run_program(o, b, peer);
+                run_program(o, b, peer, true);
         }
     }
     if (isatty(2)) fputs("\r\033[K", stderr);
