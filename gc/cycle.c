@@ -591,7 +591,8 @@ int oaki_gc_init(void)
     oaki_pace_init();
     return oaki_event_init() || oaki_workers_init() || oaki_sweep_init() ||
                    oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init() ||
-                   oaki_links_init() || oaki_hold_init() || oaki_beside_init()
+                   oaki_links_init() || oaki_hold_init() || oaki_beside_init() ||
+                   oaki_zones_closing_init()
                ? -1
                : 0;
 }

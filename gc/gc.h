@@ -92,6 +92,7 @@ void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 void oaki_zones_marked(void);
 /* One is to be destroyed, which only a full mark can tell whether it may be. */
 bool oaki_zones_closing(void);
+int oaki_zones_closing_init(void);
 
 /* As oak_zone_destroy; when it is referred to, *survivor is the offset of an object of it that the
  * program can reach, or 0. */

@@ -4,6 +4,8 @@
  * One mark goes across all zones, so an object of a zone that nothing outside refers to is reached
  * by none: whether a zone may be destroyed is whether a mark found anything in it. While that is
  * looked at the zone is closed: nobody is in it, so what the mark didn't find stays out of reach.
+ * Who puts something beside an object of it comes in nevertheless, and shows by that that it can be
+ * reached.
  *
  * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
  * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
@@ -112,9 +114,10 @@ static bool finalizers_ran(void)
 }
 
 /* Collect until a mark finds nothing in the zone. 0, EBUSY, EAGAIN. */
-static int look_for_survivors(const oak_zone *z)
+static int look_for_survivors(oak_zone *z)
 {
     for (unsigned round = 0;; round++) {
+        oaki_zone_look(z);
         if (!collect()) return EAGAIN;
         if (z->survivor == 0) return 0;
         if (round == ROUNDS || !finalizers_ran()) return EBUSY;
@@ -130,13 +133,15 @@ static int shut(oak_zone *z)
     return e;
 }
 
-static void decide(oak_zone *z, bool gone)
+/* Is it gone? */
+static bool decide(oak_zone *z, bool may_go)
 {
     oaki_thread *t = oaki_enter();
-    oaki_zone_decide(z, gone ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
+    bool gone = oaki_zone_decide(z, may_go ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
     if (gone) oaki_zone_drop(z);
     oaki_leave(t);
     if (gone) oaki_zones_reaper_wake();
+    return gone;
 }
 
 int oaki_zone_destroy(oak_zone *z, size_t *survivor)
@@ -150,9 +155,20 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
         e = look_for_survivors(z);
         (void)AO_fetch_and_add_full(&closing, (AO_t)-1);
         if (e == EBUSY) *survivor = z->survivor;
-        decide(z, e == 0);
+        if (!decide(z, e == 0) && e == 0) e = EBUSY;
     }
     if (e == 0) return 0;
     errno = e;
     return -1;
+}
+
+static void after_fork(void)
+{
+    AO_store(&closing, oaki_zones_reopen());
+}
+
+int oaki_zones_closing_init(void)
+{
+    oaki_fork_register(after_fork);
+    return 0;
 }

@@ -25,7 +25,7 @@ typedef struct oaki_central {
 typedef enum oaki_zone_state {
     OAKI_ZONE_FREE,    /* the record waits for a new zone */
     OAKI_ZONE_OPEN,
-    OAKI_ZONE_CLOSING, /* nobody is in it, nobody comes in: it is looked at whether it may go */
+    OAKI_ZONE_CLOSING, /* it is looked at; only who has an object of it comes in */
     OAKI_ZONE_DEAD     /* its memory is being given back */
 } oaki_zone_state;
 
@@ -34,6 +34,8 @@ struct oak_zone {
     unsigned int state;     /* oaki_zone_state; lock */
     uint32_t entries;       /* in it: lock */
     uint32_t next;          /* id of the next free or dead one, or 0; lock */
+    bool called;            /* somebody with an object of it came in while it was closing; lock */
+    const struct oaki_thread *closer; /* whose call it is that closes it; lock */
     AO_t central[OAKI_KINDS]; /* oaki_central[OAKI_CLASSES], made with the first span; or NULL */
     struct oaki_mcache *parked; /* caches of it that no thread is in; lock */
     /* The default zone's are what is left of the heap's: its own are not counted. */
@@ -99,7 +101,8 @@ bool oaki_zone_make_room(struct oaki_thread *t, oak_zone *z, unsigned *tries);
 /* ---- zonecache.c: who is in which zone ---- */
 
 /* While the calling thread does something for owner, an object, it is in the zone of owner. 1: it
- * has entered it, and owes an oaki_zone_back; 0: it is in it anyway; -1: ENOMEM. */
+ * has entered it, and owes an oaki_zone_back; 0: it is in it anyway; -1: ENOMEM. A zone that is
+ * being destroyed lets it in, and stays: who has an object of it can reach it. */
 int oaki_zone_go(const void *owner);
 void oaki_zone_back(void);
 
@@ -127,9 +130,15 @@ void oaki_zones_drop_fiber(struct oak_fiber *f);
 void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
 
 /* From open to closing or dead, if nobody is in it; its caches are empty then. 0, EBUSY, or EINVAL:
- * it is gone already. Then from closing, by who closed it, to open or dead. Inside oaki_enter. */
+ * it is gone already. Then from closing, by who closed it, to open or dead: false when it is open
+ * after all, as somebody came in since oaki_zone_look. Inside oaki_enter. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
-void oaki_zone_decide(oak_zone *z, oaki_zone_state to);
+void oaki_zone_look(oak_zone *z);
+bool oaki_zone_decide(oak_zone *z, oaki_zone_state to);
+
+/* In the child of a fork: those that other threads were closing are open. Returns how many are left
+ * that close. */
+size_t oaki_zones_reopen(void);
 
 /* ---- zonedrop.c: giving back ---- */
 

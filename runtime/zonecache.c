@@ -90,11 +90,16 @@ static oaki_mcache *find_cache(oak_zone *z)
 
 /* ---- entering ---- */
 
-/* Take part in the zone. 0, EBUSY, or EINVAL: there is no such zone. */
-static int come_in(oak_zone *z, oaki_mcache **mc)
+/* Take part in the zone; `called`: for an object of it. 0, EBUSY, or EINVAL: there is no such
+ * zone. */
+static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
 {
     oaki_lock_acquire(&zones()->lock);
     int e = z->state == OAKI_ZONE_OPEN ? 0 : z->state == OAKI_ZONE_CLOSING ? EBUSY : EINVAL;
+    if (e == EBUSY && called) {
+        z->called = true;
+        e = 0;
+    }
     if (e == 0) {
         z->entries++;
         *mc = find_cache(z);
@@ -124,14 +129,14 @@ static void set_current(oaki_thread *t)
 }
 
 /* 0 or an error number. */
-static int enter(oaki_thread *t, oak_zone *z)
+static int enter(oaki_thread *t, oak_zone *z, bool called)
 {
     oaki_mcache *mc = t->zones;
     if (mc && mc->zone == z) {
         mc->depth++;
         return 0;
     }
-    int e = come_in(z, &mc);
+    int e = come_in(z, &mc, called);
     if (e != 0) return e;
     if (!mc) mc = make_cache(t, z);
     if (!mc) return ENOMEM;
@@ -143,16 +148,21 @@ static int enter(oaki_thread *t, oak_zone *z)
     return 0;
 }
 
-int oak_zone_enter(oak_zone *z)
+static int come_and_say(oak_zone *z, bool called)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
-    int e = enter(t, z ? z : &oaki_the_heap.zone0);
+    int e = enter(t, z ? z : &oaki_the_heap.zone0, called);
     oaki_leave(t);
     if (e == 0) return 0;
     if (e == EINVAL) oak_fatal("oakum: oak_zone_enter: zone %p was discarded", (void *)z);
     errno = e;
     return -1;
+}
+
+int oak_zone_enter(oak_zone *z)
+{
+    return come_and_say(z, false);
 }
 
 static void leave(oaki_thread *t)
@@ -248,7 +258,7 @@ int oaki_zone_go(const void *owner)
     const oak_zone *here = oaki_tls_mcache->zone;
     uint32_t id = oaki_zone_id_of(owner);
     if (OAKI_LIKELY(id == (here ? here->id : 0))) return 0;
-    return oak_zone_enter(id ? oaki_zone_by_id(id) : NULL) == 0 ? 1 : -1;
+    return come_and_say(id ? oaki_zone_by_id(id) : NULL, true) == 0 ? 1 : -1;
 }
 
 void oaki_zone_back(void)
@@ -357,15 +367,41 @@ int oaki_zone_shut(oak_zone *z, oaki_zone_state to)
     } else {
         while (z->parked) make_spare(z->parked);
         z->state = to;
+        z->called = false;
+        z->closer = oaki_tls_thread;
     }
     oaki_lock_release(&zones()->lock);
     return e;
 }
 
-void oaki_zone_decide(oak_zone *z, oaki_zone_state to)
+void oaki_zone_look(oak_zone *z)
 {
     oaki_lock_acquire(&zones()->lock);
-    OAKI_INVARIANT(z->state == OAKI_ZONE_CLOSING && z->entries == 0, "a zone that closes is empty");
+    z->called = z->entries > 0;
+    oaki_lock_release(&zones()->lock);
+}
+
+bool oaki_zone_decide(oak_zone *z, oaki_zone_state to)
+{
+    oaki_lock_acquire(&zones()->lock);
+    OAKI_INVARIANT(z->state == OAKI_ZONE_CLOSING, "a zone is decided on that does not close");
+    if (z->called || z->entries > 0) to = OAKI_ZONE_OPEN;
+    while (to != OAKI_ZONE_OPEN && z->parked) make_spare(z->parked);
     z->state = to;
     oaki_lock_release(&zones()->lock);
+    return to != OAKI_ZONE_OPEN;
+}
+
+size_t oaki_zones_reopen(void)
+{
+    size_t left = 0, n = AO_load(&zones()->used);
+    oaki_lock_acquire(&zones()->lock);
+    for (uint32_t id = 1; id < n; id++) {
+        oak_zone *z = oaki_zone_by_id(id);
+        if (z->state != OAKI_ZONE_CLOSING) continue;
+        if (z->closer == oaki_tls_thread) left++;
+        else z->state = OAKI_ZONE_OPEN;
+    }
+    oaki_lock_release(&zones()->lock);
+    return left;
 }

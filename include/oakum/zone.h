@@ -51,7 +51,7 @@ OAK_API void *oak_zone_context(const oak_zone *z);
 /** From here on what the calling thread allocates lies in z, NULL the default zone, until the
  * matching oak_zone_leave. Nests, with the same zone or others; any number of threads may be in a
  * zone. Inside, allocation costs what it costs outside. Enter and leave take about as long as a few
- * allocations together. 0, or -1 with ENOMEM.
+ * allocations together. 0, or -1 with ENOMEM, or with EBUSY while oak_zone_destroy looks at it.
  *
  * Entries belong to the stack that made them: oak_fiber_switch leaves the zone with the fiber that
  * is left, and takes up the zone of the one that is switched to. They end with the thread, with
@@ -71,7 +71,7 @@ OAK_API size_t oak_zone_depth(void);
 OAK_API void oak_zone_unwind(size_t depth);
 
 /** As oak_alloc and so on, in this zone, NULL the default one. As fast as those when the thread is
- * in it, otherwise as an entry and a leave around it. */
+ * in it, otherwise as an entry and a leave around it, with the same errors. */
 OAK_API OAK_MALLOC void *oak_zone_alloc(oak_zone *z, size_t n);
 OAK_API OAK_MALLOC void *oak_zone_alloc_noscan(oak_zone *z, size_t n);
 OAK_API OAK_MALLOC void *oak_zone_alloc_pinned(oak_zone *z, size_t n);
@@ -131,7 +131,7 @@ OAK_API size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m);
  * elsewhere that lies in it dangles. Objects that the heap profile has noted count as freed. If
  * the zone has objects with such references, the call takes as long as a look at each finalizer,
  * weak reference and ephemeron of the program. 0, or -1 with EBUSY while a thread or a waiting
- * fiber is in it. */
+ * fiber is in it, or oak_zone_destroy looks at it. */
 OAK_API int oak_zone_discard(oak_zone *z);
 
 /** The same for a zone that nothing refers to: collects, and if anything outside can still reach an

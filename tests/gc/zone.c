@@ -7,8 +7,11 @@
 #include <check.h>
 #include <errno.h>
 #include <oakum/oakum.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 Suite *suite_gc_zone(void);
 
@@ -272,6 +275,78 @@ START_TEST(words_of_the_caller_count)
 }
 END_TEST
 
+/* ---- other threads, while it is looked at ---- */
+
+static AO_t over, failed;
+
+static void *change_size(void *arg)
+{
+    for (size_t i = 0; !AO_load_acquire(&over); i++) {
+        void *p = oak_realloc(*global, 100 + i % 5000);
+        if (p) *global = p;
+        else AO_store(&failed, 1);
+    }
+    return arg;
+}
+
+static void *ask_again(void *arg)
+{
+    while (!AO_load_acquire(&over))
+        if (oak_zone_destroy(zone, NULL) == 0) AO_store(&failed, 1);
+    return arg;
+}
+
+static pthread_t beside(void *(*fn)(void *))
+{
+    pthread_t id;
+    AO_store(&over, 0);
+    AO_store(&failed, 0);
+    zone = oak_zone_new(NULL);
+    global = oak_alloc_pinned(sizeof *global);
+    *global = oak_zone_alloc(zone, 100);
+    ck_assert_int_eq(oak_thread_create(&id, NULL, fn, NULL), 0);
+    return id;
+}
+
+static void end(pthread_t id)
+{
+    AO_store_release(&over, 1);
+    ck_assert_int_eq(pthread_join(id, NULL), 0);
+    ck_assert_uint_eq(AO_load(&failed), 0);
+    ck_assert_ptr_null(test_check_heap());
+}
+
+START_TEST(who_has_an_object_of_it_goes_on)
+{
+    pthread_t id = beside(change_size);
+    for (int i = 0; i < 30; i++) {
+        ck_assert_int_eq(oak_zone_destroy(zone, NULL), -1);
+        ck_assert_int_eq(errno, EBUSY);
+    }
+    end(id);
+    *global = NULL;
+    assert_destroyed();
+}
+END_TEST
+
+#ifndef OAKI_ASAN /* whose own runtime doesn't survive such forks */
+/* Nearly always it closes in the moment of the fork. */
+START_TEST(it_is_open_in_the_child_of_a_fork)
+{
+    pthread_t id = beside(ask_again);
+    for (int i = 0; i < 10; i++) {
+        pid_t pid = fork();
+        if (pid == 0) _exit(oak_zone_enter(zone) != 0 || oak_zones_read(NULL, 0, NULL) == 0);
+        int status = -1;
+        ck_assert_int_gt(pid, 0);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+    }
+    end(id);
+}
+END_TEST
+#endif
+
 Suite *suite_gc_zone(void)
 {
     Suite *s = suite_create("gc/zone");
@@ -288,6 +363,10 @@ Suite *suite_gc_zone(void)
     tcase_add_test(c, weak_references_neither_keep_it_nor_dangle);
     tcase_add_test(c, it_is_refused_while_somebody_is_in_it_or_nothing_is_collected);
     tcase_add_test(c, words_of_the_caller_count);
+    tcase_add_test(c, who_has_an_object_of_it_goes_on);
+#ifndef OAKI_ASAN
+    tcase_add_test(c, it_is_open_in_the_child_of_a_fork);
+#endif
     suite_add_tcase(s, c);
     return s;
 }
