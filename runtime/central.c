@@ -89,14 +89,20 @@ void oaki_central_put(oaki_span *s, oaki_span_list list)
     oaki_lock_release(&c->lock);
 }
 
+static bool is_swept(const oaki_span *s)
+{
+    return s->swept == (uint32_t)AO_load_acquire(&oaki_the_heap.cycle);
+}
+
 /* Only a span that another thread is sweeping at this moment is in no list and not swept; that
- * takes microseconds. */
+ * takes microseconds. It is asked again under the lock: who swept it meanwhile may have given it
+ * back, with new objects in it, which another sweep would take for dead. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
-    while (s->swept != (uint32_t)AO_load_acquire(&oaki_the_heap.cycle)) {
+    while (!is_swept(s)) {
         oaki_central *c = oaki_central_of(s);
         oaki_lock_acquire(&c->lock);
-        bool waits = s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL;
+        bool waits = !is_swept(s) && (s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL);
         if (waits) unlink_span(c, s);
         oaki_lock_release(&c->lock);
         if (!waits) continue;

@@ -239,7 +239,9 @@ void oaki_mcache_flush(oaki_mcache *mc)
 }
 
 /* The slots are clear in A and so set in M: once A has them too, they live through this cycle,
- * empty as they are. Of an allocated slot M has the first granule at most. */
+ * empty as they are. Of an allocated slot M has the first granule at most. They lie at their spans'
+ * cursors, not below: who caches such a span, and has not looked there yet, may find one free
+ * again, with what was written to it. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
@@ -247,10 +249,12 @@ void oaki_mcache_in_flight(oaki_mcache *mc)
         if (!p) continue;
         mc->flushed[sc] = NULL;
         size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
+        oaki_span *s = oaki_span_of_offset(off);
+        s->needzero = 1;
         oaki_bits_set(oaki_the_heap.alloc, off, size);
         for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);
-        AO_int_fetch_and_add(&oaki_span_of_offset(off)->nalloc, 1);
-        oaki_central_filled(oaki_span_of_offset(off));
+        AO_int_fetch_and_add(&s->nalloc, 1);
+        oaki_central_filled(s);
         mc->mallocs[sc % OAKI_CLASSES]++;
     }
 }

@@ -1,5 +1,6 @@
 /* mcache.c - tests of runtime/mcache.c and central.c: runs, flushes, caches of threads that end. */
 #include "runtime/collector.h"
+#include "runtime/markbits.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -86,9 +87,10 @@ static void *half_way(void *arg)
     return arg;
 }
 
-START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
+/* Returns how many slots it may have. */
+static size_t start_half_way(pthread_t *id)
 {
-    pthread_t id = test_start(half_way, NULL);
+    *id = test_start(half_way, NULL);
     test_wait(&ready, 1);
     size_t slots = 0;
     for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
@@ -97,6 +99,13 @@ START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
         in_hand[cls] = held[cls] + c->size;
         slots++;
     }
+    return slots;
+}
+
+START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
+{
+    pthread_t id;
+    size_t slots = start_half_way(&id);
     for (int i = 0; i < 3; i++) {
         oak_collect();
         test_assert_sound();
@@ -113,6 +122,25 @@ START_TEST(the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle)
     oak_collect();
     ck_assert_uint_le(test_objects(), 4);
     test_assert_sound();
+}
+END_TEST
+
+/* Another may cache the span before that thread frees it again, as while a mark goes on: there is
+ * no sweep in between. */
+START_TEST(its_span_counts_as_written_to)
+{
+    pthread_t id;
+    (void)start_half_way(&id);
+    oaki_thread *t = oaki_gc_stop_begin();
+    ck_assert_ptr_nonnull(t);
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++)
+        if (in_hand[cls]) ck_assert(!oaki_span_of_offset(oaki_heap_offset(in_hand[cls]))->needzero);
+    oaki_gc_flush_caches();
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++)
+        if (in_hand[cls]) ck_assert(oaki_span_of_offset(oaki_heap_offset(in_hand[cls]))->needzero);
+    oaki_gc_stop_end(t);
+    AO_store_release(&go, 1);
+    test_join(id);
 }
 END_TEST
 
@@ -240,6 +268,38 @@ START_TEST(threads_do_not_share_slots)
 }
 END_TEST
 
+static void *free_it(void *p)
+{
+    oak_free(p);
+    return NULL;
+}
+
+/* Who frees finds a span that waits for its sweep, and waits for its lock; meanwhile another has
+ * swept it and given it back, with objects in it that the last mark knew nothing of. */
+START_TEST(a_span_that_another_has_swept_is_not_swept_again)
+{
+    void *p[8];
+    for (size_t i = 0; i < 8; i++) p[i] = oak_alloc(8192);
+    size_t off = oaki_heap_offset(p[0]);
+    oaki_span *s = oaki_span_of_offset(off);
+    oaki_central *c = &oaki_the_heap.central0[OAKI_SPANCLASS(s->kind, s->cls)];
+    ck_assert_uint_eq(s->list, OAKI_LIST_FULL);
+    ck_assert_ptr_eq(oaki_span_of_offset(oaki_heap_offset(p[1])), s);
+    oaki_mark_set(off);
+    ck_assert(!oaki_mark_get(oaki_heap_offset(p[1])));
+    oaki_lock_acquire(&c->lock);
+    s->swept--;
+    pthread_t id = test_start(free_it, p[0]);
+    while (AO_int_load_acquire(&c->lock.word) != 2) oaki_os_yield();
+    s->swept++;
+    oaki_lock_release(&c->lock);
+    test_join(id);
+    ck_assert_ptr_null(oak_base(p[0]));
+    for (size_t i = 1; i < 8; i++) ck_assert_ptr_eq(oak_base(p[i]), p[i]);
+    test_assert_sound();
+}
+END_TEST
+
 Suite *suite_runtime_mcache(void)
 {
     Suite *s = suite_create("runtime/mcache");
@@ -249,11 +309,13 @@ Suite *suite_runtime_mcache(void)
     tcase_add_test(c, counts_leave_out_what_is_left_in_runs);
     tcase_add_test(c, only_the_fast_path_is_the_fast_path);
     tcase_add_test(c, the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle);
+    tcase_add_test(c, its_span_counts_as_written_to);
     tcase_add_test(c, the_next_thread_goes_on_where_the_last_one_ended);
     tcase_add_test(c, threads_that_come_and_go_do_not_cause_collections);
     tcase_add_test(c, freeing_by_hand_and_ending_causes_none_either);
     tcase_add_test(c, the_cache_of_a_thread_that_ended_is_recovered);
     tcase_add_test(c, threads_do_not_share_slots);
+    tcase_add_test(c, a_span_that_another_has_swept_is_not_swept_again);
     suite_add_tcase(s, c);
     return s;
 }
