@@ -59,13 +59,14 @@ static void forget(lua_State *L, int owner, weakmap *m, uint32_t anchor)
     oaki_lua_anchor_drop(L, owner, &m->cell.anchors, anchor);
 }
 
-/* No Lua code runs in it, and nothing is allocated. */
+/* No Lua code runs in it, and nothing is allocated. A chunk that was made has no room for keys yet
+ * while it is reserved, or when there was no memory for it: then it has no pairs. */
 static void look_through(lua_State *L, int owner, weakmap *m, uint32_t chunk)
 {
     bool alive[OAKI_LUA_CHUNK] = { false };
     uint32_t first = chunk * OAKI_LUA_CHUNK + 1;
     oaki_lua_key k;
-    if (!m->cell.anchors.chunk[chunk]->made) return;
+    if (chunk >= m->nkey || !m->cell.anchors.chunk[chunk]->made) return;
     oaki_lua_anchor_push_chunk(L, owner, first);
     lua_pushnil(L);
     while (lua_next(L, -2)) {

@@ -123,6 +123,30 @@ START_TEST(maps_and_caches_count_as_the_states_own)
 }
 END_TEST
 
+/* There are free slots of all sizes that it takes, but for that of the keys of a chunk. */
+START_TEST(a_weak_map_that_has_no_room_for_keys_is_empty)
+{
+    lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 64 << 20 });
+    test_lua_run(L, "local oakum, numbers, names = require 'oakum', {}, {}\n"
+                    "map, w = oakum.map { {} }, oakum.weakmap 'v'\n"
+                    "for i = 1, 256 do numbers[i], names[i] = i, 'k' .. i end\n"
+                    "kept = {}\n"
+                    "for i = 1, 100 do\n"
+                    "    local t = {}\n"
+                    "    for _, k in ipairs(names) do t[k] = 1 end\n"
+                    "    kept[i] = { { table.unpack(numbers) }, t }\n"
+                    "end\n"
+                    "for i = 1, 100, 2 do kept[i] = 0 end\n"
+                    "collectgarbage()");
+    oak_lua_set_limit(L, 1);
+    test_lua_run(L, "assert(not pcall(function() w[1] = w end))\n"
+                    "for i = 1, 200 do assert(w[i] == nil) end\n");
+    oak_lua_set_limit(L, 0);
+    test_lua_run(L, "for i = 1, 600 do w[i] = w end for i = 1, 600 do assert(w[i] == w) end");
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(garbage_counts_until_lua_needs_the_room)
 {
     lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 4 << 20 });
@@ -230,6 +254,7 @@ Suite *suite_embed_lua_state(void)
     tcase_add_test(tc, the_account_is_luas_own);
     tcase_add_test(tc, beyond_its_limit_a_state_has_luas_error);
     tcase_add_test(tc, maps_and_caches_count_as_the_states_own);
+    tcase_add_test(tc, a_weak_map_that_has_no_room_for_keys_is_empty);
     tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
     tcase_add_test(tc, a_state_that_does_not_fit_is_none);
     tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
