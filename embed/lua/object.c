@@ -193,11 +193,21 @@ static void start_watching(lua_State *L, oaki_lua *s)
     s->watching = true;
 }
 
+/* The proxy at idx, or NULL: a script can call a method of a proxy with anything, __gc too. */
+static proxy *as_proxy(lua_State *L, int idx)
+{
+    if (lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) != sizeof(proxy)) return NULL;
+    if (!lua_getmetatable(L, idx)) return NULL;
+    bool ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
+    lua_pop(L, 2);
+    return ours ? lua_touserdata(L, idx) : NULL;
+}
+
 /* Lua can't reach the proxy; or the state is being closed, and then it may still be held. */
 static int proxy_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
-    proxy *p = lua_touserdata(L, 1);
+    proxy *p = as_proxy(L, 1);
     void *object = p ? object_of(p) : NULL;
     if (!s || !object) return 0;
     if (!p->plain) {
@@ -279,11 +289,7 @@ void oak_lua_pushobject(lua_State *L, void *object)
 
 static proxy *proxy_at(lua_State *L, int idx, const char *type)
 {
-    proxy *p = luaL_testudata(L, idx, type);
-    if (!p || !lua_getmetatable(L, idx)) return NULL;
-    bool ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
-    lua_pop(L, 2);
-    return ours ? p : NULL;
+    return luaL_testudata(L, idx, type) ? as_proxy(L, idx) : NULL;
 }
 
 void *oak_lua_toobject(lua_State *L, int idx, const char *type)

@@ -129,6 +129,22 @@ START_TEST(circles_go_in_the_course_of_things)
 }
 END_TEST
 
+START_TEST(a_finalizer_takes_proxies_only)
+{
+    lua_State *L = state();
+    run(L, "local o, m = object(5), require 'oakum'.map()\n"
+           "local gc = getmetatable(o).__gc\n"
+           "m[1] = 'x'\n"
+           "for _, v in ipairs { m, io.stdout, 5, 'text', {}, print } do gc(v) end\n"
+           "gc()\n"
+           "assert(m[1] == 'x' and io.stdout:write('') and o:number() == 5)\n"
+           "gc(o) gc(o)\n"
+           "assert(not pcall(o.number, o))");
+    ck_assert_uint_eq(left(L), 0);
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(what_lua_has_stays_with_what_is_in_its_slots)
 {
     lua_State *L = state();
@@ -287,6 +303,7 @@ Suite *suite_embed_lua_object(void)
     TCase *tc = tcase_create("object");
     tcase_add_test(tc, of_ten_thousand_circles_none_is_left);
     tcase_add_test(tc, circles_go_in_the_course_of_things);
+    tcase_add_test(tc, a_finalizer_takes_proxies_only);
     tcase_add_test(tc, what_lua_has_stays_with_what_is_in_its_slots);
     tcase_add_test(tc, what_the_host_has_stays_with_what_is_in_its_slots);
     tcase_add_test(tc, a_pointer_between_two_counts);
