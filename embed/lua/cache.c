@@ -4,7 +4,8 @@
  * lets go is put in a list of the records that are out, and told to the script's function when the
  * operation is over: so that function may use the cache, and raise errors.
  *
- * Owns: its cell. User value 2 is the script's function. Bound: O(1), and that of what an operation
+ * Owns: its cell, and those of lists of records, for pairs(), whose first user value is the cache.
+ *   User value 2 is the script's function. Bound: O(1), and that of what an operation
  *   evicts. */
 #include "cell.h"
 #include "structs.h"
@@ -288,6 +289,13 @@ typedef struct list {
     size_t at, n, room;
 } list;
 
+static int close_list(lua_State *L)
+{
+    const list *l = oaki_lua_cell_or_null(L, 1, OAKI_LUA_LIST);
+    if (l) oaki_lua_cell_close(L, 1, OAKI_LUA_LIST);
+    return 0;
+}
+
 static bool add(const void *key, void *value, void *ctx)
 {
     list *l = ctx;
@@ -296,11 +304,13 @@ static bool add(const void *key, void *value, void *ctx)
     return l->n < l->room;
 }
 
+/* Of the list's own cache, whatever it is called with. */
 static int next(lua_State *L)
 {
+    list *l = oaki_lua_cell_or_null(L, lua_upvalueindex(1), OAKI_LUA_LIST);
+    lua_settop(L, 0);
+    lua_getiuservalue(L, lua_upvalueindex(1), 1);
     (void)cache_at(L);
-    list *l = oaki_lua_cell_or_null(L, lua_upvalueindex(1), OAKI_LUA_ITERATOR);
-    lua_settop(L, 1);
     while (l && l->at < l->n) {
         const record *r = l->record[l->at++];
         if (r->out) continue;
@@ -316,7 +326,9 @@ static int pairs(lua_State *L)
 {
     cache *c = cache_at(L);
     oak_cache_stats s;
-    list *l = oaki_lua_cell_new(L, sizeof *l, OAKI_LUA_ITERATOR, 1);
+    list *l = oaki_lua_cell_new(L, sizeof *l, OAKI_LUA_LIST, 1);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
     oak_cache_stats_read(c->cache, &s);
     l->room = s.entries;
     l->record = oak_alloc((s.entries + 1) * sizeof *l->record);
@@ -391,6 +403,11 @@ void oaki_lua_open_cache(lua_State *L)
         { "clear", clear }, { "purge", purge }, { "limit", limit }, { "stats", stats },
         { "close", close }, { NULL, NULL },
     };
+    static const luaL_Reg list_meta[] = { { "__gc", close_list },
+                                          { "__close", close_list },
+                                          { NULL, NULL } };
+    oaki_lua_cell_type(L, OAKI_LUA_LIST, list_meta);
+    lua_pop(L, 1);
     oaki_lua_cell_type(L, OAKI_LUA_CACHE, meta);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");

@@ -12,6 +12,7 @@
 #define OAKI_LUA_CACHE "oakum.cache"
 #define OAKI_LUA_DETECTOR "oakum.detector"
 #define OAKI_LUA_ITERATOR "oakum.iterator"
+#define OAKI_LUA_LIST "oakum.list" /* of a cache's entries */
 
 /* Register the types, and put what makes one into the module's table at the top of the stack. */
 void oaki_lua_open_map(lua_State *L);

@@ -63,5 +63,22 @@ local meta = getmetatable(oakum.map())
 fails("oakum.map expected", meta.__gc, io.stdout)
 fails("oakum.map expected", meta.__index, oakum.weakmap "k", 1)
 
+-- What steps through one structure steps through no other.
+local c1, c2 = oakum.cache { entries = 10 }, oakum.cache { entries = 10 }
+local key, value = {}, {}
+c1:put(key, value)
+local k, v = pairs(c1)(c2)
+assert(k == key and v == value)
+local _, _, _, list = getmetatable(c1).__pairs(c1)
+local step, iterator = pairs(oakum.map { 1, 2, 3 })
+fails("oakum.iterator expected", step, list)
+fails("oakum.iterator expected", step, c1)
+fails("oakum.list expected", getmetatable(list).__gc, iterator)
+c2 = c1
+local each = pairs(c1)
+c1:close()
+fails("the cache is closed", each, c2)
+fails("the cache is closed", each, oakum.cache { entries = 1 })
+
 local nowhere, why = oakum.profile.save "/no/such/folder/profile"
 assert(nowhere == nil and why:find("/no/such/folder/profile", 1, true))
