@@ -81,7 +81,8 @@ static void drop_anchors(lua_State *L, cache *c, record *r)
     oaki_lua_cell_uncharge(&c->cell, ENTRY_BYTES + r->key.len);
 }
 
-/* Tell the script, one at a time: it may use the cache, and close it. */
+/* Tell the script, one at a time: it may use the cache, and close it. So may finalizers, which a
+ * string that is pushed may run: anchors are dropped before. */
 static void tell(lua_State *L)
 {
     static const char *const reason[] = { "capacity", "expired", "replaced", "deleted", "cleared" };
@@ -89,16 +90,20 @@ static void tell(lua_State *L)
     while ((c = oaki_lua_cell_or_null(L, 1, OAKI_LUA_CACHE)) != NULL && c->out) {
         record *r = c->out;
         c->out = r->next;
-        bool told = lua_getiuservalue(L, 1, 2) == LUA_TFUNCTION;
-        if (told) {
-            push_record_value(L, r);
-            push_record_key(L, r);
-            lua_insert(L, -2);
-            lua_pushstring(L, reason[r->why]);
-        }
+        bool told = lua_getiuservalue(L, 1, 2) == LUA_TFUNCTION, anchored = r->key.anchor != 0;
+        if (told && anchored) push_record_key(L, r);
+        if (told) push_record_value(L, r);
         drop_anchors(L, c, r);
-        if (told) lua_call(L, 3, 0);
-        else lua_pop(L, 1);
+        if (told) {
+            if (!anchored) {
+                oaki_lua_push_key(L, &r->key);
+                lua_insert(L, -2);
+            }
+            lua_pushstring(L, reason[r->why]);
+            lua_call(L, 3, 0);
+        } else {
+            lua_pop(L, 1);
+        }
     }
 }
 
@@ -180,13 +185,14 @@ static record *make_record(lua_State *L, cache *c, oaki_lua_key *k)
 /* c:put(key, value [, { ttl = seconds, bytes = n }]): true, or false if it is too large */
 static int put(lua_State *L)
 {
-    cache *c = cache_at(L);
+    (void)cache_at(L);
     size_t bytes;
     uint64_t ttl;
     lua_settop(L, 4);
     oaki_lua_key k = oaki_lua_check_key(L, 2);
     if (lua_isnil(L, 3)) luaL_error(L, "oakum: a cache holds no nil: use delete");
     entry_options(L, &bytes, &ttl);
+    cache *c = cache_at(L); /* metamethods of the options may have closed it */
     oaki_lua_anchors_reserve(L, 1, &c->cell.anchors);
     c = cache_at(L); /* finalizers may have run */
     record *r = make_record(L, c, &k);
@@ -248,10 +254,10 @@ static size_t limit_field(lua_State *L, int table, const char *name)
 /* c:limit{ entries = n, bytes = n } */
 static int limit(lua_State *L)
 {
-    cache *c = cache_at(L);
+    (void)cache_at(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     size_t entries = limit_field(L, 2, "entries"), bytes = limit_field(L, 2, "bytes");
-    if (oak_cache_set_limit(c->cache, entries, bytes) != 0)
+    if (oak_cache_set_limit(cache_at(L)->cache, entries, bytes) != 0)
         luaL_error(L, "oakum: a cache must be bounded: by entries, bytes or ttl");
     tell(L);
     return 0;

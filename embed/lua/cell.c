@@ -5,6 +5,11 @@
 #include <oakum/heap.h>
 #include <string.h>
 
+typedef struct handle {
+    oaki_lua_cell *cell;
+    oaki_lua_cell **pin; /* keeps it */
+} handle;
+
 static const char pacing_key = 0;
 
 static oaki_lua_pacing *pacing(lua_State *L)
@@ -24,20 +29,22 @@ void *oaki_lua_cell_new(lua_State *L, size_t size, const char *type, int values)
 {
     luaL_checkstack(L, 10, type);
     oaki_lua_pacing *p = pacing(L);
-    oaki_lua_cell **u = lua_newuserdatauv(L, sizeof *u, values);
-    *u = NULL;
+    handle *h = lua_newuserdatauv(L, sizeof *h, values);
+    *h = (handle){ NULL, NULL };
     luaL_setmetatable(L, type);
     oaki_lua_alloc_begin(L);
-    *u = oak_alloc_pinned(size);
+    oaki_lua_cell *c = oak_alloc(size);
+    h->pin = c ? oak_alloc_pinned(sizeof *h->pin) : NULL;
     oaki_lua_alloc_end();
-    if (!*u) luaL_error(L, "not enough memory");
-    (*u)->pacing = p;
-    return *u;
+    if (!h->pin) luaL_error(L, "not enough memory");
+    *h->pin = h->cell = c;
+    c->pacing = p;
+    return c;
 }
 
 void *oaki_lua_cell_or_null(lua_State *L, int idx, const char *type)
 {
-    return *(void **)luaL_checkudata(L, idx, type);
+    return ((const handle *)luaL_checkudata(L, idx, type))->cell;
 }
 
 void *oaki_lua_cell_at(lua_State *L, int idx, const char *type)
@@ -49,14 +56,17 @@ void *oaki_lua_cell_at(lua_State *L, int idx, const char *type)
 
 void oaki_lua_cell_close(lua_State *L, int idx, const char *type)
 {
-    oaki_lua_cell **u = luaL_checkudata(L, idx, type), *c = *u;
-    *u = NULL;
+    handle *h = luaL_checkudata(L, idx, type);
+    oaki_lua_cell *c = h->cell;
+    oak_free(h->pin);
+    *h = (handle){ NULL, NULL };
     oaki_lua_cell_uncharge(c, c->charged);
-    oak_free(c);
+    c->pacing = NULL;
 }
 
 void oaki_lua_cell_charge(lua_State *L, oaki_lua_cell *c, size_t bytes)
 {
+    if (!c->pacing) return;
     c->charged += bytes;
     oaki_lua_pacing_add(L, c->pacing, bytes);
 }
@@ -64,6 +74,7 @@ void oaki_lua_cell_charge(lua_State *L, oaki_lua_cell *c, size_t bytes)
 void oaki_lua_cell_uncharge(oaki_lua_cell *c, size_t bytes)
 {
     bytes = OAKI_LUA_MIN(bytes, c->charged);
+    if (bytes == 0) return;
     c->charged -= bytes;
     oaki_lua_pacing_sub(c->pacing, bytes);
 }

@@ -1,8 +1,13 @@
 /* cell.h - structures of Oakum's as Lua objects.
  *
  * The stock interpreter's memory is no place where Oakum's collector looks. So a userdata has a
- * pointer to a *cell*, a pinned object of Oakum's, in which all else is; it is freed by the
- * userdata's __gc or __close, and until then all that it refers to lives.
+ * pointer to a *cell*, an object of Oakum's in which all else is, and to a pinned one that refers
+ * to the cell; that one is freed by the userdata's __gc or __close, and until then all lives.
+ *
+ * Whatever runs Lua's collector may run a finalizer, and that may close or empty the structure in
+ * the middle of an operation on it. The cell isn't freed when it is closed: it lives on, empty, as
+ * long as an operation has it on its stack, and what is done to it then is lost. So an operation
+ * has to be ready to find its cell empty after such a call, and no more.
  *
  * Owns: cells. Invariant: a closed object's userdata has no cell. Bound: O(1). */
 #ifndef OAKI_LUA_CELL_H
@@ -15,7 +20,7 @@
 /* What each cell begins with. */
 typedef struct oaki_lua_cell {
     oaki_lua_anchors anchors;
-    oaki_lua_pacing *pacing; /* the state's */
+    oaki_lua_pacing *pacing; /* the state's; NULL: it is closed */
     size_t charged;          /* bytes that were told to it */
 } oaki_lua_cell;
 
@@ -29,7 +34,7 @@ void *oaki_lua_cell_at(lua_State *L, int idx, const char *type);
 /* The same; NULL when it is closed. */
 void *oaki_lua_cell_or_null(lua_State *L, int idx, const char *type);
 
-/* Free the cell. What it referred to is the caller's to free before, if it wants to. */
+/* Let go of the cell, which the caller has emptied. */
 void oaki_lua_cell_close(lua_State *L, int idx, const char *type);
 
 /* So many bytes more are hanging on it. May run Lua's finalizers: last of all. */
