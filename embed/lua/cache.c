@@ -337,7 +337,10 @@ static int pairs(lua_State *L)
     lua_setiuservalue(L, -2, 1);
     oak_cache_stats_read(c->cache, &s);
     l->room = s.entries;
-    l->record = oak_alloc((s.entries + 1) * sizeof *l->record);
+    size_t bytes = (s.entries + 1) * sizeof *l->record;
+    oaki_lua_alloc_begin(L);
+    l->record = oak_alloc(bytes);
+    oaki_lua_alloc_end();
     if (!l->record) return luaL_error(L, "not enough memory");
     if (l->room > 0) oak_cache_each(c->cache, add, l);
     lua_pushvalue(L, -1);
@@ -347,6 +350,7 @@ static int pairs(lua_State *L)
     lua_insert(L, -2);
     lua_pushnil(L);
     lua_insert(L, -2);
+    oaki_lua_cell_charge(L, &l->cell, bytes);
     return 4;
 }
 

@@ -43,20 +43,27 @@ static detector *detector_at(lua_State *L)
 
 /* ---- series ---- */
 
+/* While the walk is on Lua's collector is stopped, so to charge runs nothing. */
 static size_t new_series(lua_State *L, detector *d)
 {
     size_t i = 0;
     while (i < d->n && d->series[i]->used) i++;
     if (i == d->room) {
         size_t room = d->room ? d->room * 2 : 64;
+        oaki_lua_alloc_begin(L);
         series **more = oak_realloc(d->series, room * sizeof *more);
+        oaki_lua_alloc_end();
         if (!more) luaL_error(L, "not enough memory");
+        oaki_lua_cell_charge(L, &d->cell, (room - d->room) * sizeof *more);
         d->series = more;
         d->room = room;
     }
     if (i == d->n) {
+        oaki_lua_alloc_begin(L);
         d->series[i] = oak_alloc_noscan(sizeof(series));
+        oaki_lua_alloc_end();
         if (!d->series[i]) luaL_error(L, "not enough memory");
+        oaki_lua_cell_charge(L, &d->cell, sizeof(series));
         d->n++;
     }
     memset(d->series[i], 0, sizeof(series));

@@ -110,6 +110,12 @@ START_TEST(maps_and_caches_count_as_the_states_own)
         "local m = require 'oakum'.map() for i = 1, 1e9 do m[i] = i end",
         "local m = require 'oakum'.weakmap 'k' for i = 1, 1e9 do m['k' .. i] = i end",
         "local c = require 'oakum'.cache { entries = 1e9 | 0 } for i = 1, 1e9 do c:put(i, i) end",
+        "local c, kept = require 'oakum'.cache { entries = 10000 }, {}\n"
+        "for i = 1, 10000 do c:put(i, i) end\n"
+        "for i = 1, 3000 do kept[i] = { pairs(c) } end",
+        "local d, t = require 'oakum'.detector { entries = 4, collect = false }, {}\n"
+        "for i = 1, 16000 do t[i] = { 1, 2, 3, 4 } end\n"
+        "d:scan()",
     };
     for (size_t i = 0; i < sizeof grow / sizeof grow[0]; i++) {
         lua_State *L = test_lua_state(&(oak_lua_config){ .limit = 8 << 20 });
