@@ -22,9 +22,18 @@
 
 /* ---- coroutines ---- */
 
+/* Not in the zone that the caller is in, which may be discarded before the state is closed. */
+static oak_map *new_map(void)
+{
+    if (oak_zone_enter(NULL) != 0) return NULL;
+    oak_map *m = oak_map_new(&oak_map_ptr_u64, 0);
+    oak_zone_leave(NULL);
+    return m;
+}
+
 void oaki_lua_thread_made(oaki_lua *s, void *block, size_t size)
 {
-    if (!s->threads) s->threads = oak_map_new(&oak_map_ptr_u64, 0);
+    if (!s->threads) s->threads = new_map();
     if (!s->threads || !oak_map_put(s->threads, &block)) return;
     uintptr_t at = (uintptr_t)block;
     if (!s->thread_size || at < s->threads_lo) s->threads_lo = at;

@@ -102,11 +102,11 @@ static void remove_entry(lua_State *L, const void *object)
 
 /* ---- going over ---- */
 
-/* On any thread. */
+/* On any thread, in any zone. */
 static void released(void *object, void *ctx)
 {
     oaki_lua *s = ctx;
-    oaki_lua_released *r = oak_alloc(sizeof *r);
+    oaki_lua_released *r = oak_zone_alloc(NULL, sizeof *r);
     pthread_mutex_lock(&s->lock);
     if (r && s->open) {
         r->object = object;

@@ -144,7 +144,7 @@ lua_State *oak_lua_newstate(const oak_lua_config *config)
     static const oak_lua_config none;
     const oak_lua_config *c = config ? config : &none;
     oak_zone_options o = { .name = c->name ? c->name : "lua", .limit = c->limit };
-    oaki_lua *s = oak_alloc(sizeof *s);
+    oaki_lua *s = oak_zone_alloc(NULL, sizeof *s); /* in no zone that the caller may discard */
     if (!s) return NULL;
     s->open = true;
     pthread_mutex_init(&s->lock, NULL);

@@ -211,6 +211,31 @@ START_TEST(what_lua_refers_to_lives_as_long_as_that)
 }
 END_TEST
 
+/* ---- zones of the host's ---- */
+
+START_TEST(a_state_has_nothing_in_the_callers_zone)
+{
+    oak_zone *made = oak_zone_new(NULL), *used = oak_zone_new(NULL);
+    oak_zone_stats z;
+    ck_assert_int_eq(oak_zone_enter(made), 0);
+    lua_State *L = test_lua_state(NULL);
+    oak_zone_leave(made);
+    ck_assert_int_eq(oak_zone_enter(used), 0);
+    test_lua_run(L, "kept = {}\n"
+                    "for i = 1, 100 do kept[i] = coroutine.create(function() end) end");
+    oak_zone_leave(used);
+    oak_zone_stats_read(made, &z);
+    ck_assert_uint_eq(z.mallocs, 0);
+    oak_zone_stats_read(used, &z);
+    ck_assert_uint_eq(z.mallocs, 0);
+    ck_assert_int_eq(oak_zone_discard(made), 0);
+    ck_assert_int_eq(oak_zone_discard(used), 0);
+    test_lua_run(L, "for i = 1, 5000 do kept[i] = coroutine.create(function() end) end\n"
+                    "kept = nil collectgarbage()");
+    lua_close(L);
+}
+END_TEST
+
 /* ---- warnings, threads, many ---- */
 
 static void *run_work(void *arg)
@@ -264,6 +289,7 @@ Suite *suite_embed_lua_state(void)
     tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
     tcase_add_test(tc, a_state_that_does_not_fit_is_none);
     tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
+    tcase_add_test(tc, a_state_has_nothing_in_the_callers_zone);
     tcase_add_test(tc, states_go_from_thread_to_thread);
     tcase_add_test(tc, a_hundred_states_at_a_time);
     suite_add_tcase(s, tc);
