@@ -30,6 +30,7 @@ typedef struct detector {
     oaki_lua_cell cell;
     series **series;
     size_t n, room;
+    size_t taken;    /* all before that one are in use */
     size_t min;      /* entries that make a series */
     unsigned scans;  /* figures that a judgement wants */
     bool collects;
@@ -46,8 +47,8 @@ static detector *detector_at(lua_State *L)
 /* While the walk is on Lua's collector is stopped, so to charge runs nothing. */
 static size_t new_series(lua_State *L, detector *d)
 {
-    size_t i = 0;
-    while (i < d->n && d->series[i]->used) i++;
+    while (d->taken < d->n && d->series[d->taken]->used) d->taken++;
+    size_t i = d->taken;
     if (i == d->room) {
         size_t room = d->room ? d->room * 2 : 64;
         oaki_lua_alloc_begin(L);
@@ -150,6 +151,7 @@ static size_t judge(detector *d, series **risen)
 {
     oaki_rise rise;
     size_t n = 0;
+    d->taken = 0; /* here alone series get free */
     for (size_t i = 0; i < d->n; i++) {
         series *s = d->series[i];
         s->used = s->used && s->seen;
