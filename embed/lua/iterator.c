@@ -1,7 +1,8 @@
 /* iterator.c - pairs() over structures that are oak_maps inside.
  *
  * An iterator is a userdata whose cell has the position, and whose first user value is the
- * structure. A loop that ends early closes it, as it is the loop's closing value too.
+ * structure. It is offered as the loop's closing value too, but pairs() of Lua 5.4 hands on three
+ * values only: one whose loop ends early is left to Lua's collector.
  *
  * Owns: its cell. Bound: a step is the map's. */
 #include "cell.h"
