@@ -121,7 +121,8 @@ static void *fork_now_and_then(void *arg)
         if (pid == 0) in_child();
         pthread_mutex_unlock(&loading);
         int status = -1;
-        while (waitpid(pid, &status, 0) < 0) {}
+        while (waitpid(pid, &status, 0) < 0) {
+        }
         test_expect(pid > 0 && status == 0, __LINE__);
         oaki_os_sleep_ns(50000000);
     }
@@ -148,6 +149,27 @@ static void *load_and_unload(void *arg)
         pthread_mutex_lock(&loading);
         dlclose(lib);
         pthread_mutex_unlock(&loading);
+    }
+    return arg;
+}
+
+/* ---- freed by hand ---- */
+
+/* Of sizes of which a span has four or five: each free may have to sweep it, and brings it from
+ * full to partial. Its first and last words say whose it is. */
+static void *free_by_hand(void *arg)
+{
+    uint64_t draw = draws((uintptr_t)arg), *mine[32] = { NULL };
+    size_t words[32] = { 0 };
+    for (size_t i = 0; goes_on(); i++) {
+        size_t k = test_draw(&draw) % OAKI_COUNT(mine), n = (6000 + test_draw(&draw) % 3000) / 8;
+        uint64_t *p = mine[k], stamp = (uintptr_t)arg << 32 | k;
+        if (p) test_expect(p[0] == stamp && p[words[k] - 1] == stamp, __LINE__);
+        if (p && i % 3 == 0) oak_free(p);
+        mine[k] = p = i % 2 ? oak_alloc(n * 8) : oak_alloc_noscan(n * 8);
+        test_expect(p && test_is_zero(p, n * 8), __LINE__);
+        p[0] = p[n - 1] = stamp;
+        words[k] = n;
     }
     return arg;
 }
@@ -242,9 +264,8 @@ static bool by_another_process(const int fd[2], void *to, void *from)
  * not write to those: then into another object, from which they are taken before `from` lets go. */
 static void *let_the_system_write(void *arg)
 {
-    static bool (*const by[])(const int fd[2], void *to, void *from) = {
-        by_pipe, by_socket, by_file, by_another_process
-    };
+    static bool (*const by[])(const int fd[2], void *to,
+                              void *from) = { by_pipe, by_socket, by_file, by_another_process };
     int fd[OAKI_COUNT(by)][2] = { { -1, -1 } };
     thing **from = oak_alloc(BLOCK * 8), **to = oak_alloc(16 * BLOCK * 8);
     thing **outside = with.tracking == OAK_TRACKING_FAULTS ? oak_alloc_noscan(BLOCK * 8) : NULL;
@@ -266,8 +287,11 @@ static void *let_the_system_write(void *arg)
 
 /* ---- all of them ---- */
 
-static void *(*const parts[])(void *) = { move, move, fork_now_and_then, load_and_unload,
-                                          fill_and_empty, hold_weakly, let_the_system_write };
+static void *(*const parts[])(void *) = {
+    move,           move,         fork_now_and_then,    load_and_unload,
+    fill_and_empty, hold_weakly,  let_the_system_write, free_by_hand,
+    free_by_hand,   free_by_hand, free_by_hand
+};
 
 static struct {
     AO_t beside, minor;
