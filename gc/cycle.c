@@ -383,11 +383,10 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);
-    bool own = why != OAKI_GC_ASKED; /* what the program asks for is no part of the half */
+    bool asked = why == OAKI_GC_ASKED;
     if (c.first_begin) pace_beside(&c);
-    else oaki_pace_stopped(c.minor, !own, c.allocated, c.begin, pause);
-    oaki_pace_cycle(c.end, own ? pause + c.first + c.beside : 0, c.cpu_end,
-                    own ? c.cpu + c.beside : 0);
+    else oaki_pace_stopped(c.minor, asked, c.allocated, c.begin, pause);
+    oaki_pace_cycle(c.end, pause + c.first + c.beside, c.cpu_end, c.cpu + c.beside, asked);
     note_times(&c, cpu2 - cpu1 - c.verify_cpu);
     note_after(&c);
     gc.start_told = false;

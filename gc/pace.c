@@ -10,7 +10,9 @@
  * time (what faults and sweeping cost is not counted), the goal is lower, so that memory is not
  * taken for what hardly costs anything. A limit that can't be met would collect without end: the
  * collector then takes at most half of the processor time, by putting the next cycle off until the
- * program has had as much as the last one.
+ * program has had as much. What it had more than the collector before, up to a second, it has to
+ * its credit, so that one cycle that costs much does not take the heap past a limit that can be met
+ * (as the bucket of Go's CPU limiter, runtime/mgclimit.go).
  *
  * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its stop or right
  * after it, or by settings_changed; a torn decision only moves a cycle. */
@@ -44,6 +46,8 @@
  * processor for as long. */
 #define ASLEEP 8
 
+#define CREDIT_NS 1000000000
+
 /* Live bytes from which on thrift is worth it, and the part of a processor's time that marks may
  * take for its sake, 1/SHARE. */
 #define THRIFT_FROM ((size_t)128 << 20)
@@ -66,7 +70,8 @@ static struct {
     uint64_t cost;       /* ns of processors that the last full one took */
     uint64_t cycle_end;  /* monotonic, ns; the heap's start, before there is one */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
-    uint64_t cpu_end, last_cpu; /* the same in processor time, of the process */
+    uint64_t cpu_end;           /* its end in processor time, of the process; and by how much */
+    int64_t credit;             /* of it the program had more than the collector until then */
     bool alone;                 /* there was one processor, after the last stop */
     bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
@@ -169,12 +174,16 @@ void oaki_pace_marked(size_t live, size_t roots, bool minor)
     set_goal();
 }
 
-void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu)
+/* A debt is of the last cycle alone: those before it were let go on by the clock. */
+void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
+                     bool asked)
 {
+    int64_t ran = (int64_t)(end_cpu - pace.cpu_end) - (int64_t)took_cpu;
+    int64_t credit = OAKI_MAX(pace.credit + OAKI_MAX(ran, 0), 0);
+    pace.credit = OAKI_MIN(credit, CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
     pace.cycle_end = end_ns;
-    pace.last_cycle = took_ns;
+    pace.last_cycle = asked ? 0 : took_ns;
     pace.cpu_end = end_cpu;
-    pace.last_cpu = took_cpu;
 }
 
 /* What a mark beside the program takes says less of a stop: it goes with the number of workers, and
@@ -244,7 +253,7 @@ static bool may_collect(void)
 {
     if (!pace.limited) return true;
     if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle * ASLEEP) return true;
-    if (oaki_os_cpu_ns() - pace.cpu_end >= pace.last_cpu) return true;
+    if (pace.credit + (int64_t)(oaki_os_cpu_ns() - pace.cpu_end) >= 0) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
     return false;
 }
@@ -262,8 +271,10 @@ void oaki_gc_dropped(size_t bytes)
     set_goal();
 }
 
+/* What the program had before a limit came says nothing of one that can't be met. */
 void oaki_gc_settings_changed(void)
 {
+    pace.credit = OAKI_MIN(pace.credit, 0);
     set_goal();
 }
 

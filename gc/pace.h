@@ -13,8 +13,9 @@ void oaki_pace_init(void);
 void oaki_pace_marked(size_t live, size_t roots, bool minor);
 
 /* After a cycle: when it ended, how long the collector was at it; and the process's processor time
- * then, and the collector's. */
-void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu);
+ * then, and the collector's. What the program asks for is no part of the collector's half. */
+void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
+                     bool asked);
 
 /* A mark was in a stop that took `ns`; since the last cycle the program had allocated so much until
  * it began. After one that was asked for at any time that tells nothing. Before oaki_pace_cycle. */

@@ -275,7 +275,7 @@ static void marked(size_t live_kb, size_t of_kb)
 static void stopped(uint64_t us, size_t mb)
 {
     uint64_t now = oaki_os_now_ns();
-    oaki_pace_cycle(now, 0, 0, 0);
+    oaki_pace_cycle(now, 0, 0, 0, false);
     oaki_pace_stopped(false, false, mb * MB, now + UINT64_C(1000000000), us * 1000);
 }
 
@@ -345,7 +345,7 @@ START_TEST(a_mark_beside_that_is_cheap_stays_so)
     stopped(700, 1000);
     uint64_t now = oaki_os_now_ns();
     for (uint64_t cpu = 1000; cpu < 4000000; cpu *= 2) {
-        oaki_pace_cycle(now, 0, 0, 0);
+        oaki_pace_cycle(now, 0, 0, 0, false);
         oaki_pace_beside(false, MB, now + 1000000000, MB, now + 1004000000, cpu);
         ck_assert(oaki_pace_is_large());
     }
@@ -425,6 +425,24 @@ START_TEST(the_limit_counts_with_the_percentage_off)
     drop(500 * MB);
     ck_assert_uint_gt(cycles(), oaki_debug_switches.beside ? 5 : 8); /* it allocates meanwhile */
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
+}
+END_TEST
+
+/* With the credit that the program had, and without: then it is put off. */
+START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
+{
+    if (test_slow() || oaki_debug_switches.beside) return; /* marks have another share of it then */
+    start(-1, 4 * MB);
+    oak_set_memory_limit(50 * MB);
+    drop(500 * MB);
+    oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false);
+    drop(200 * MB);
+    ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
+    oak_set_memory_limit(49 * MB);
+    size_t before = cycles();
+    oaki_pace_cycle(oaki_os_now_ns(), 2000000000, oaki_os_cpu_ns(), 2000000000, false);
+    drop(100 * MB);
+    ck_assert_uint_eq(cycles(), before);
 }
 END_TEST
 
@@ -532,6 +550,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, enable_without_disable_is_fatal);
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
     tcase_add_test(c, the_limit_counts_with_the_percentage_off);
+    tcase_add_test(c, one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit);
     tcase_add_test(c, what_spans_waste_is_left_out_of_what_the_limit_leaves);
     tcase_add_test(c, an_impossible_limit_takes_half_the_time_at_most);
     tcase_add_test(c, each_cycle_prints_its_line);
