@@ -51,6 +51,30 @@
 
 #endif
 
+/* A part of the heap that goes at once, where there is such a thing; elsewhere its objects are
+ * freed one by one before. mem_held: bytes of memory that is not yet back. */
+#if defined(MEM_OAKUM)
+#define MEM_ZONE oak_zone
+#define MEM_ZONE_NEW() oak_zone_new(NULL)
+#define MEM_ZONE_ALLOC(z, n) oak_zone_alloc(z, n)
+#define MEM_ZONE_DISCARD(z) ((void)!oak_zone_discard(z))
+static inline size_t mem_held(void)
+{
+    oak_memstats s;
+    oak_memstats_read(&s);
+    return s.heap_inuse;
+}
+#else
+#define MEM_ZONE void
+#define MEM_ZONE_NEW() NULL
+#define MEM_ZONE_ALLOC(z, n) ((void)(z), MEM_ALLOC(n))
+#define MEM_ZONE_DISCARD(z) ((void)(z))
+static inline size_t mem_held(void)
+{
+    return 0;
+}
+#endif
+
 #if MEM_COLLECTS
 #define MEM_FREE(p) ((void)(p))
 #else

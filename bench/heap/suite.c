@@ -6,6 +6,7 @@ enum { BOEHM = OAKUM + 1, GO, GLIBC, JEMALLOC, PEERS };
 enum { TO_BOEHM, TO_GO, COLUMNS };
 
 #define ALL_PEERS (PEER_BIT(PEERS) - 1u)
+#define BY_HAND (PEER_BIT(OAKUM) | PEER_BIT(GLIBC) | PEER_BIT(JEMALLOC))
 #define COLLECTORS (PEER_BIT(OAKUM) | PEER_BIT(BOEHM) | PEER_BIT(GO))
 
 /* clang-format off */
@@ -34,6 +35,12 @@ static bench benches[] = {
      .metrics = {{.key = "worst", .what = "message window: worst push", .unit = "us"},
                  {.key = "total", .what = "  2 million pushes", .unit = "s"},
                  {.key = "rss_mib", .what = "  peak RSS", .unit = "MiB"}}},
+    {.name = "discard-64", .program = "discard", .full = "64 1073741824", .quick = "64 67108864", .peers = BY_HAND,
+     .metrics = {{.key = "worst", .what = "let go of 1 GiB in 64 bytes, worst of 5", .unit = "ms", .most = 5},
+                 {.key = "cpu", .what = "  processor time in that one", .unit = "ms"}}},
+    {.name = "discard-1000", .program = "discard", .full = "1000 1073741824", .quick = "1000 67108864", .peers = BY_HAND,
+     .metrics = {{.key = "worst", .what = "let go of 1 GiB in 1,000 bytes, worst of 5", .unit = "ms", .most = 5},
+                 {.key = "cpu", .what = "  processor time in that one", .unit = "ms"}}},
     {.name = "startup", .program = "startup", .full = "", .quick = "", .peers = ALL_PEERS,
      .metrics = {{.key = "spawn_us", .what = "start-up: one object, exit", .unit = "us"}}},
     {.name = "startup-empty", .program = "empty", .full = "", .quick = "", .peers = PEER_BIT(GLIBC),
