@@ -183,7 +183,8 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
         if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, size);
         if (run_from_cached(mc, sc)) continue;
         oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
-        if (cache_span(mc, sc)) continue;
+        /* The program may have allocated meanwhile: by a finalizer, or what is told of them. */
+        if (mc->span[sc] || cache_span(mc, sc)) continue;
         if (!oaki_zone_make_room(t, mc->zone, &tries)) {
             errno = ENOMEM;
             return NULL;

@@ -2,6 +2,7 @@
 #include "gc/finalizer.h"
 #include "tests/capture.h"
 #include "tests/gc/away.h"
+#include "tests/heap.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -58,6 +59,49 @@ START_TEST(the_notifier_is_called_once_for_each_collection_that_found_some)
     ck_assert_uint_eq(notified, 1);
     ck_assert_uint_ge(test_run_finalizers(), MANY - LUCK);
     ck_assert(oak_finalizer_notify(NULL) == notify);
+}
+END_TEST
+
+static void **notes; /* a list, each in a slot of the class that the program fills meanwhile */
+
+static void allocate_notes(void)
+{
+    for (int i = 0; i < 3; i++) {
+        void **note = oak_alloc(NODE);
+        note[0] = notes;
+        notes = note;
+    }
+}
+
+static void do_nothing(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+}
+
+/* In the midst of its search for a span, the thread has another one of that class by now. */
+START_TEST(what_the_notifier_allocates_from_stays_in_a_cache)
+{
+    test_no_stress();
+    oak_finalizer_notify(allocate_notes);
+    oak_set_gc_percent(100);
+    for (int i = 0; i < 400000 && stats().num_gc < 30; i++) {
+        void *p = oak_alloc(NODE);
+        if (i % 100 == 0) oak_finalizer_set(p, do_nothing, NULL);
+        if (i % 5000 == 0) (void)oak_finalizers_run();
+    }
+    oak_finalizer_notify(NULL);
+    oak_collect();
+    ck_assert_uint_ge(stats().num_gc, 30);
+    ck_assert_ptr_nonnull(notes);
+    for (void **n = notes; n; n = n[0])
+        ck_assert_uint_ne(oaki_span_of_offset(oaki_heap_offset(n))->list, OAKI_LIST_NONE);
+    for (void **n = notes, **next; n; n = next) {
+        next = n[0];
+        ck_assert_uint_ne(oaki_span_of_offset(oaki_heap_offset(n))->list, OAKI_LIST_CACHED);
+        oak_free(n);
+    }
+    test_assert_sound();
 }
 END_TEST
 
@@ -166,6 +210,7 @@ Suite *suite_gc_finalrun(void)
     TCase *c = tcase_create("on demand");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, the_notifier_is_called_once_for_each_collection_that_found_some);
+    tcase_add_test(c, what_the_notifier_allocates_from_stays_in_a_cache);
     suite_add_tcase(s, c);
     c = tcase_create("thread");
     tcase_add_checked_fixture(c, start_thread, NULL);
