@@ -154,8 +154,15 @@ static void set_goal(void)
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
+/* A child's processor time begins anew. */
+static void after_fork(void)
+{
+    pace.cpu_end = oaki_os_cpu_ns();
+}
+
 void oaki_pace_init(void)
 {
+    oaki_fork_register(after_fork);
     AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
     pace.cycle_end = oaki_os_now_ns();
     set_goal();

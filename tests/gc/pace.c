@@ -446,6 +446,27 @@ START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
 }
 END_TEST
 
+static void drop_and_count(void *arg)
+{
+    (void)arg;
+    size_t before = cycles();
+    drop(200 * MB);
+    ck_assert_uint_ge(cycles(), before + 2);
+}
+
+/* Its clock of processor time begins anew: the parent's says nothing of it. */
+START_TEST(a_child_has_no_debt_of_its_parents_time)
+{
+    if (test_slow() || oaki_debug_switches.beside) return;
+    start(-1, 4 * MB);
+    drop(500 * MB);
+    oak_set_memory_limit(50 * MB);
+    oaki_pace_cycle(oaki_os_now_ns(), UINT64_C(10000000000), oaki_os_cpu_ns(), 0, false);
+    oak_set_memory_limit(49 * MB); /* and no credit */
+    test_child(drop_and_count, NULL);
+}
+END_TEST
+
 /* Of 64 objects 8 stay, each in other pages' midst: the rest of those pages is held and no use. */
 START_TEST(what_spans_waste_is_left_out_of_what_the_limit_leaves)
 {
@@ -551,6 +572,7 @@ Suite *suite_gc_pace(void)
     tcase_add_test(c, under_a_limit_the_heap_stays_near_it);
     tcase_add_test(c, the_limit_counts_with_the_percentage_off);
     tcase_add_test(c, one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit);
+    tcase_add_test(c, a_child_has_no_debt_of_its_parents_time);
     tcase_add_test(c, what_spans_waste_is_left_out_of_what_the_limit_leaves);
     tcase_add_test(c, an_impossible_limit_takes_half_the_time_at_most);
     tcase_add_test(c, each_cycle_prints_its_line);
