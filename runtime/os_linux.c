@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -297,4 +298,36 @@ size_t oaki_os_resident(const void *p, size_t n)
     }
     errno = saved;
     return found;
+}
+
+/* "from-to rwxs": hexadecimal, and the fourth letter of the permissions. */
+static bool line_is_shared(const char *line, uintptr_t from, uintptr_t to)
+{
+    char *end;
+    uintptr_t lo = strtoul(line, &end, 16), hi = *end == '-' ? strtoul(end + 1, &end, 16) : 0;
+    return lo < to && hi > from && strlen(end) > 4 && end[4] == 's';
+}
+
+/* Of a line only the beginning is kept, which has all that counts. */
+bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
+{
+    char in[2048], line[64];
+    size_t len = 0;
+    ssize_t n = -1;
+    bool shared = false;
+    int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps",
+                                         O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && !shared && (n = read(fd, in, sizeof in)) > 0)
+        for (ssize_t i = 0; i < n; i++) {
+            if (in[i] != '\n') {
+                if (len < sizeof line - 1) line[len++] = in[i];
+                continue;
+            }
+            line[len] = '\0';
+            len = 0;
+            shared = shared || line_is_shared(line, from, to);
+        }
+    if (fd >= 0) syscall(SYS_close, fd);
+    errno = saved;
+    return shared || n < 0;
 }

@@ -21,6 +21,7 @@
 #endif
 
 #define RUNS 512
+#define TRIES 100 /* what stays protected costs a fault a page, no more */
 
 typedef struct file {
     int fd; /* -1: none */
@@ -101,8 +102,8 @@ static void release(size_t from, size_t to)
     struct uffdio_writeprotect w = {
         .range = { .start = oaki_the_heap.base + from, .len = to - from },
     };
-    while (control(self.uffd.fd, UFFDIO_WRITEPROTECT, &w) != 0 && errno == EAGAIN) {
-    }
+    for (int i = 0; i < TRIES && is_ours(&self.uffd); i++)
+        if (control(self.uffd.fd, UFFDIO_WRITEPROTECT, &w) == 0 || errno != EAGAIN) return;
 }
 
 static const char *begin(bool *gone)
@@ -153,10 +154,14 @@ static int open_or_not(const char **what)
     return error;
 }
 
-/* What the program has mapped over a part of the heap is in the range again. */
+/* What the program has mapped over a part of the heap is in the range again. Not what it shares:
+ * another mapping of the same memory has page table entries of its own, and writes by way of those
+ * are not told. */
 static bool mend(void)
 {
-    return is_ours(&self.uffd) && is_ours(&self.pagemap) && register_range();
+    const oaki_heap *h = &oaki_the_heap;
+    return is_ours(&self.uffd) && is_ours(&self.pagemap) && register_range() && can_scan() &&
+           !oaki_os_is_shared(h->base, h->base + h->reserved);
 }
 
 /* The child's copy of the range is not registered, nor protected. */

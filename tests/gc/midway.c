@@ -93,6 +93,36 @@ START_TEST(memory_mapped_over_a_part_of_an_object)
 }
 END_TEST
 
+/* What is written to it by way of another mapping is not told, wherever it is asked. */
+START_TEST(shared_memory_mapped_over_a_part_of_an_object)
+{
+    if (!start(test_config_beside(OAK_TRACKING_USERFAULTFD))) return;
+    char *hole = oak_alloc(HOLE);
+    char *at = (char *)OAKI_ALIGN_UP((uintptr_t)hole, OAKI_PAGE) + HOLE / 2;
+    int fd = memfd_create("shared", MFD_CLOEXEC), flags = MAP_SHARED;
+    ck_assert(fd >= 0 && ftruncate(fd, OAKI_PAGE) == 0);
+    ck_assert(!oaki_os_is_shared((uintptr_t)hole, (uintptr_t)hole + HOLE));
+    ck_assert_ptr_eq(mmap(at, OAKI_PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0), at);
+    ck_assert(oaki_os_is_shared((uintptr_t)hole, (uintptr_t)hole + HOLE));
+    ck_assert(!oaki_os_is_shared((uintptr_t)hole, (uintptr_t)at));
+    thing **alias = mmap(NULL, OAKI_PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+    ck_assert_ptr_ne(alias, MAP_FAILED);
+    for (uint64_t i = 0; i < 50; i++) {
+        if (!test_ask_beside()) oak_collect();
+        for (size_t k = 0; k < OAKI_PAGE / 8; k++) {
+            const thing *had = ((thing **)at)[k];
+            if (had) ck_assert_uint_eq(had->id, ~had->seal);
+            alias[k] = new_thing(i);
+        }
+        move_some();
+    }
+    ck_assert(!oaki_written_may());
+    check_table();
+    munmap(alias, OAKI_PAGE);
+    close(fd);
+}
+END_TEST
+
 /* ---- no more memory ---- */
 
 static const oak_tracking ways[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
@@ -202,6 +232,7 @@ Suite *suite_gc_midway(void)
     TCase *c = tcase_create("midway");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, memory_mapped_over_a_part_of_an_object);
+    tcase_add_test(c, shared_memory_mapped_over_a_part_of_an_object);
     tcase_add_loop_test(c, out_of_memory, 0, 2);
     tcase_add_loop_test(c, out_of_address_space, 0, 2);
     tcase_add_loop_test(c, no_thread_to_be_had_for_a_while, 0, 2);
