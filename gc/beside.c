@@ -122,11 +122,10 @@ static bool start_marking(oaki_step *s)
 /* As if it had not begun. What was freed by hand is left to the next one. */
 static void forget(void)
 {
-    oaki_freed_forget();
     oaki_workers_discard();
     AO_store(&oaki_the_heap.marking, 0);
     AO_store(&oaki_the_heap.preparing, 0);
-    oaki_beside_end();
+    oaki_pieces_state(OAKI_BESIDE_NONE);
 }
 
 /* The program wants no collection now. */

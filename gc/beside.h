@@ -58,7 +58,6 @@ int oaki_beside_init(void);
 size_t oaki_freed_marked(void);
 /* They lose their marks, and are forgotten. */
 void oaki_freed_wipe(void);
-void oaki_freed_forget(void);
 void oaki_freed_init(void);
 
 /* ---- of cycle.c, for beside.c ---- */

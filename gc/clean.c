@@ -130,8 +130,8 @@ static bool mark_left_out(oaki_span *s, void *ctx)
         size_t slot = base + i * s->size;
         if (!is_marked(slot)) continue;
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
-        if (t && t->mark && !t->anytime)
-            t->mark(m, (char *)oaki_the_heap.base + slot, s->size);
+        char *p = (char *)oaki_the_heap.base + slot;
+        if (t && t->mark && !t->anytime && !oaki_freed_has(p)) t->mark(m, p, s->size);
     }
     return true;
 }

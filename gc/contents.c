@@ -49,7 +49,7 @@ static void scan_typed(oak_marker *m, const oak_type *t, const char *p, size_t s
         scan_bitmap(m, t, p, size, from, to);
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
-    else if (!m->beside || t->anytime)
+    else if ((!m->beside || t->anytime) && !oaki_freed_has(p))
         t->mark(m, (void *)p, size);
 }
 

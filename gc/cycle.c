@@ -181,10 +181,10 @@ static void begin_mark(bool minor)
 }
 
 /* Of a minor one's old objects it is not known which were freed by hand. */
-static size_t live_bytes(bool beside, bool minor)
+static size_t live_bytes(bool minor)
 {
     size_t live = oaki_workers_bytes();
-    if (beside) live -= OAKI_MIN(oaki_freed_marked(), live);
+    live -= OAKI_MIN(oaki_freed_marked(), live);
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
@@ -208,7 +208,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     oaki_zones_marked();
     call(&gc.after);
     verify(c, t);
-    size_t live = live_bytes(beside, minor), before = c->line.heap_end;
+    size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t scanned = oaki_workers_scanned();
     oaki_beside_end();
     oaki_mark_release();

@@ -3,7 +3,9 @@
  * The page heap must not have them before it is over, and what a function marks must not be handed
  * out again: they stay allocated, and lose their mark in the last stop, so that the sweep frees
  * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
- * it is not noticed.
+ * it is not noticed. Until then their memory counts as live, so that a program that frees and
+ * allocates faster than all mark is held up as one that only allocates; and no mark function is
+ * called for them. A mark that is given up leaves them to the next one.
  *
  * Owns: the table. Lock: its own, which nobody has where the world stands. */
 #include "beside.h"
@@ -16,17 +18,32 @@ static struct {
     oaki_ptrtable objects;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_FREED) };
 
-bool oaki_gc_keep_freed(void *obj, size_t bytes)
+static void note(void *obj)
 {
-    if (oaki_beside_state() == OAKI_BESIDE_NONE) return false;
+    if (oaki_ptrtable_reserve(&self.objects) != 0) return;
+    oaki_ptrtable_add(&self.objects, obj, OAKI_PTR_NONE);
+    AO_store(&oaki_the_heap.nkept, self.objects.records.len);
+}
+
+bool oaki_gc_keep_freed(void *obj)
+{
+    bool keep = oaki_beside_state() != OAKI_BESIDE_NONE;
+    if (!keep && AO_load(&oaki_the_heap.nkept) == 0) return false;
     oaki_lock_acquire(&self.lock);
     bool again = oaki_ptrtable_first(&self.objects, obj) != OAKI_PTR_NONE;
-    if (!again && oaki_ptrtable_reserve(&self.objects) == 0)
-        oaki_ptrtable_add(&self.objects, obj, OAKI_PTR_NONE);
+    if (!again && keep) note(obj);
     oaki_lock_release(&self.lock);
     if (again) oak_fatal("oakum: oak_free: %p is not in a live object: was it freed already?", obj);
-    oaki_count_sub_most(&oaki_the_heap.live, bytes);
-    return true;
+    return keep;
+}
+
+bool oaki_freed_has(const void *obj)
+{
+    if (OAKI_LIKELY(AO_load(&oaki_the_heap.nkept) == 0)) return false;
+    oaki_lock_acquire(&self.lock);
+    bool has = oaki_ptrtable_first(&self.objects, obj) != OAKI_PTR_NONE;
+    oaki_lock_release(&self.lock);
+    return has;
 }
 
 static char *at(size_t i)
@@ -50,14 +67,8 @@ static void empty(void)
 {
     if (self.objects.records.len == 0) return;
     self.objects.records.len = 0;
+    AO_store(&oaki_the_heap.nkept, 0);
     oaki_ptrtable_rechain(&self.objects);
-}
-
-void oaki_freed_forget(void)
-{
-    oaki_lock_acquire(&self.lock);
-    empty();
-    oaki_lock_release(&self.lock);
 }
 
 /* An old object may have all of its bits, and what comes to its place is to have none. */
@@ -72,10 +83,10 @@ void oaki_freed_wipe(void)
     oaki_lock_release(&self.lock);
 }
 
+/* Nobody was in the midst of a change, and the child's next mark is to know of them. */
 static void after_fork(void)
 {
     oaki_lock_reset(&self.lock);
-    empty();
 }
 
 void oaki_freed_init(void)

@@ -48,8 +48,9 @@ void oaki_gc_zone_forget(uint32_t zone);
 void oaki_gc_dropped(size_t bytes);
 /* An object that the page heap would take back, or that a function marks, is being freed by hand:
  * true while a mark is under way beside the program, which may be looking at it; then it is freed
- * when that is over. Inside oaki_enter. */
-bool oaki_gc_keep_freed(void *obj, size_t bytes);
+ * when that is over, and its bytes are live until then. Fatal where it was freed since the last
+ * collection. Inside oaki_enter. */
+bool oaki_gc_keep_freed(void *obj);
 
 /* Memory from off on is about to be allocated while a mark is under way: writes to it, and to a
  * little more, need no fault each. Inside oaki_enter. */

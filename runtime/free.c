@@ -55,8 +55,9 @@ static bool is_looked_at(const oaki_span *s, const void *p)
 
 static bool keep_freed(const oaki_span *s, void *p)
 {
-    if (OAKI_LIKELY(AO_load(&oaki_the_heap.marking) == 0) || !is_looked_at(s, p)) return false;
-    return oaki_gc_keep_freed(p, s->cls == OAKI_CLASS_LARGE ? large_bytes(s) : s->size);
+    const oaki_heap *h = &oaki_the_heap;
+    if (OAKI_LIKELY((AO_load(&h->marking) | AO_load(&h->nkept)) == 0)) return false;
+    return is_looked_at(s, p) && oaki_gc_keep_freed(p);
 }
 
 static void free_large(oaki_span *s)
@@ -131,8 +132,11 @@ static bool resize_in_place(oaki_span *s, char *p, size_t n)
     }
     if (n <= OAKI_SMALL_MAX) return false;
     size_t pages = (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT;
-    if (pages < s->npages) oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
-    memset(p + n, 0, (pages << OAKI_PAGE_SHIFT) - n);
+    if (pages < s->npages) {
+        if (oaki_large_is_read(s) && n < s->size / 2) return false;
+        oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+    }
+    memset(p + n, 0, s->size - n);
     return true;
 }
 

@@ -73,6 +73,7 @@ typedef struct oaki_heap {
     AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
+    AO_t nkept;               /* objects freed by hand that wait for the end of one */
     /* 1 while M is being prepared beside the program: what is allocated meanwhile changes A, and
      * then M, under bits_lock */
     AO_t preparing;
@@ -225,8 +226,11 @@ const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes t
  * Not inside oaki_enter, as clearing may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero);
 /* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
- * their memory, those of the tail go. */
+ * their memory, those of the tail go; but not while the object's words may be read. */
 void oaki_large_give_back(void *p, size_t from, size_t to);
+/* By a mark that is under way, which may know where they ended when it came upon the object. May
+ * change at any time outside of oaki_enter. */
+bool oaki_large_is_read(const oaki_span *s);
 /* p, and what lies behind byte `from`, but for a part of a page, has memory again, which is zero.
  * NULL with ENOMEM. In the zone that it was made in; not inside oaki_enter; may collect. */
 void *oaki_large_take_back(void *p, size_t from);

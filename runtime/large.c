@@ -122,6 +122,11 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bo
     return p;
 }
 
+bool oaki_large_is_read(const oaki_span *s)
+{
+    return AO_load(&oaki_the_heap.marking) != 0 && s->kind != OAKI_NOSCAN;
+}
+
 void oaki_large_give_back(void *p, size_t from, size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -133,7 +138,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     oaki_central_ensure_swept(s);
     size_t keep = OAKI_MAX((to + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, (size_t)s->cursor + 1);
     size_t before = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
-    if (keep < s->npages) oaki_pages_free_tail(s, keep);
+    if (keep < s->npages && !oaki_large_is_read(s)) oaki_pages_free_tail(s, keep);
     oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
     size_t left = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT), gone = before - left;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.resized(p, left);

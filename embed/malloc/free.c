@@ -185,6 +185,7 @@ static bool fits(void *p, size_t have, size_t n)
     if (n > have || oaki_side_has(p)) return n <= have;
     if (n >= have / 2 || have <= 2 * OAKI_GRANULE) return true;
     if (have <= OAKI_SMALL_MAX || n <= OAKI_SMALL_MAX || !oaki_can_enter()) return false;
+    if (oaki_large_is_read(oaki_span_of_offset(oaki_heap_offset(p)))) return false;
     oaki_large_give_back(p, 0, n);
     return true;
 }

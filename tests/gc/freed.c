@@ -1,0 +1,230 @@
+/* freed.c - tests of gc/freed.c, and of what else a program gives up in the midst of a mark beside
+ * it: objects and parts of objects that the mark may be looking at. */
+#include "gc/beside.h"
+
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <oakum/gc.h>
+#include <string.h>
+
+Suite *suite_gc_freed(void);
+
+#define NODES 30000 /* so that a mark takes a while */
+#define BIG ((size_t)4 << 20)
+
+static void **nodes;
+
+static bool start(void)
+{
+    if (!test_heap_tracked(test_config_beside(OAK_TRACKING_USERFAULTFD), 0)) return false;
+    oaki_debug_switches.beside = 1;
+    nodes = oak_alloc(NODES * sizeof *nodes);
+    for (size_t i = 0; i < NODES; i++) nodes[i] = oak_alloc(64);
+    return true;
+}
+
+static bool marks(void)
+{
+    return oaki_beside_state() == OAKI_BESIDE_MARKING;
+}
+
+static void wait_for_mark(void)
+{
+    while (!marks()) {
+        test_ask_or_collect();
+        oaki_os_yield();
+    }
+}
+
+/* One mark was under way from here to there. */
+static bool still_marks(AO_t cycle)
+{
+    return marks() && AO_load(&oaki_the_heap.cycle) == cycle;
+}
+
+/* ---- objects ---- */
+
+START_TEST(what_is_kept_is_live_until_the_mark_is_over)
+{
+    if (!start()) return;
+    for (int seen = 0; seen < 10;) {
+        void *p = oak_alloc_noscan(BIG);
+        wait_for_mark();
+        AO_t cycle = AO_load(&oaki_the_heap.cycle);
+        size_t before = AO_load(&oaki_the_heap.live);
+        oak_free(p);
+        size_t after = AO_load(&oaki_the_heap.live);
+        if (!still_marks(cycle)) continue;
+        ck_assert_uint_ge(after, before);
+        seen++;
+    }
+    oak_collect();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.nkept), 0);
+    ck_assert_uint_lt(AO_load(&oaki_the_heap.live), BIG);
+    test_assert_sound();
+}
+END_TEST
+
+/* The program frees what the function follows, and then the object. */
+typedef struct holder {
+    void **held;
+    AO_t freed;
+} holder;
+
+static AO_t looked_at, looked_at_freed;
+
+static void mark_holder(oak_marker *m, void *obj, size_t size)
+{
+    const holder *h = obj;
+    (void)size;
+    AO_fetch_and_add1(&looked_at);
+    if (AO_load(&h->freed))
+        AO_fetch_and_add1(&looked_at_freed);
+    else if (h->held)
+        oak_mark_ptr(m, h->held[0]);
+}
+
+START_TEST(no_function_is_called_for_what_is_freed)
+{
+    enum { HOLDERS = 500 };
+    if (!start()) return;
+    const oak_type *t = oak_type_function("holder", sizeof(holder), mark_holder);
+    holder **all = oak_alloc(HOLDERS * sizeof *all);
+    size_t kept = 0;
+    for (int round = 0; round < 30; round++) {
+        for (int i = 0; i < HOLDERS; i++) {
+            if (!all[i]) all[i] = oak_alloc_typed(t, 1);
+            all[i]->held = nodes;
+        }
+        wait_for_mark();
+        for (int i = round % 2; i < HOLDERS; i += 2) {
+            holder *h = all[i];
+            all[i] = NULL;
+            AO_store(&h->freed, 1);
+            oak_free(h);
+        }
+        kept += AO_load(&oaki_the_heap.nkept);
+        if (round % 3 == 0) oak_collect();
+    }
+    ck_assert_uint_gt(kept, 0);
+    ck_assert_uint_gt(AO_load(&looked_at), 0);
+    ck_assert_uint_eq(AO_load(&looked_at_freed), 0);
+    test_assert_sound();
+}
+END_TEST
+
+/* What waits for a mark that is given up goes with the next one, and is known until then. */
+static void *give_up(void)
+{
+    void *p = NULL;
+    do {
+        if (!p) p = oak_alloc_noscan(BIG);
+        wait_for_mark();
+        oak_gc_disable();
+        oak_free(p);
+        while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+        oak_gc_enable();
+        p = AO_load(&oaki_the_heap.nkept) ? p : NULL; /* the last stop had begun */
+    } while (!p);
+    return p;
+}
+
+START_TEST(what_is_kept_goes_with_the_next_mark)
+{
+    if (!start()) return;
+    (void)give_up();
+    oak_collect();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.nkept), 0);
+    ck_assert_uint_lt(AO_load(&oaki_the_heap.live), BIG);
+    test_assert_sound();
+}
+END_TEST
+
+static void free_once_more(void *arg)
+{
+    (void)arg;
+    oak_free(give_up());
+}
+
+START_TEST(what_waits_for_the_next_mark_is_not_freed_twice)
+{
+    if (!start()) return;
+    test_dies(free_once_more, NULL, "was it freed already?");
+}
+END_TEST
+
+/* ---- parts of objects ---- */
+
+static char *filled(char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 512) memset(p + i, (int)(i / 512 % 120 + 1), 512);
+    return p;
+}
+
+static bool is_filled(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != (char)(i / 512 % 120 + 1)) return false;
+    return true;
+}
+
+/* The marker may have its end in its hands; the memory behind must be what it was. */
+START_TEST(what_may_be_read_does_not_lose_its_tail)
+{
+    if (!start()) return;
+    for (int seen = 0; seen < 10;) {
+        char *p = filled(oak_alloc(BIG), BIG), *q = filled(oak_alloc(BIG), BIG);
+        wait_for_mark();
+        AO_t cycle = AO_load(&oaki_the_heap.cycle);
+        char *less = oak_realloc(p, BIG / 4), *most = oak_realloc(q, BIG / 4 * 3);
+        size_t usable = oak_usable_size(most);
+        bool tail = oaki_slot_offset(oaki_heap_offset(p) + BIG / 2) == oaki_heap_offset(p);
+        if (still_marks(cycle)) {
+            ck_assert_ptr_ne(less, p);
+            ck_assert(tail);
+            ck_assert_ptr_eq(most, q);
+            ck_assert_uint_eq(usable, BIG);
+            ck_assert(test_is_zero(most + BIG / 4 * 3, BIG / 4));
+            seen++;
+        }
+        ck_assert(is_filled(less, BIG / 4));
+        ck_assert(is_filled(most, BIG / 4 * 3));
+    }
+    oak_collect();
+    char *p = filled(oak_alloc(BIG), BIG);
+    ck_assert_ptr_eq(oak_realloc(p, BIG / 4), p);
+    ck_assert_uint_eq(oak_usable_size(p), BIG / 4);
+    test_assert_sound();
+}
+END_TEST
+
+/* No marker reads it. */
+START_TEST(what_nobody_reads_loses_it_at_once)
+{
+    if (!start()) return;
+    for (int i = 0; i < 10; i++) {
+        char *p = oak_alloc_noscan(BIG);
+        wait_for_mark();
+        ck_assert_ptr_eq(oak_realloc(p, BIG / 4), p);
+        ck_assert_uint_eq(oak_usable_size(p), BIG / 4);
+    }
+    test_assert_sound();
+}
+END_TEST
+
+Suite *suite_gc_freed(void)
+{
+    Suite *s = suite_create("gc_freed");
+    TCase *c = tcase_create("freed");
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, what_is_kept_is_live_until_the_mark_is_over);
+    tcase_add_test(c, no_function_is_called_for_what_is_freed);
+    tcase_add_test(c, what_is_kept_goes_with_the_next_mark);
+    tcase_add_test(c, what_waits_for_the_next_mark_is_not_freed_twice);
+    tcase_add_test(c, what_may_be_read_does_not_lose_its_tail);
+    tcase_add_test(c, what_nobody_reads_loses_it_at_once);
+    suite_add_tcase(s, c);
+    return s;
+}
