@@ -131,7 +131,7 @@ static bool mark_left_out(oaki_span *s, void *ctx)
         if (!is_marked(slot)) continue;
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
         char *p = (char *)oaki_the_heap.base + slot;
-        if (t && t->mark && !t->anytime && !oaki_freed_has(p)) t->mark(m, p, s->size);
+        if (t && t->mark && !t->anytime && oaki_freed_may_call(s, p)) t->mark(m, p, s->size);
     }
     return true;
 }

@@ -40,16 +40,17 @@ OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
 
 /* Of the object at p, [from, to), or all of it where a function marks it that knows no parts; some
  * of those want the world to stand. */
-static void scan_typed(oak_marker *m, const oak_type *t, const char *p, size_t size, size_t from,
-                       size_t to)
+static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
+                       size_t from, size_t to)
 {
+    size_t size = s->size;
     if (!t)
         oaki_mark_scan(m, p + from, p + to);
     else if (!t->mark)
         scan_bitmap(m, t, p, size, from, to);
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
-    else if ((!m->beside || t->anytime) && !oaki_freed_has(p))
+    else if ((!m->beside || t->anytime) && oaki_freed_may_call(s, p))
         t->mark(m, (void *)p, size);
 }
 
@@ -60,7 +61,7 @@ void oaki_mark_object(oak_marker *m, char *p)
     size_t size = s->size, head = 0;
     if (s->kind == OAKI_NOSCAN) return;
     if (s->kind == OAKI_TYPED) {
-        scan_typed(m, type_of(s, off), p, size, 0, size);
+        scan_typed(m, s, type_of(s, off), p, 0, size);
         return;
     }
     if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
@@ -84,7 +85,7 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
     bool whole = t && t->mark && !t->part;
     bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_written_batch));
     if (whole && (done || (m->looks && !t->anytime))) return; /* by left_out */
-    scan_typed(m, t, p, size, from, to);
+    scan_typed(m, s, t, p, from, to);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;
     m->batch = AO_load(&oaki_written_batch);

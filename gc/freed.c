@@ -5,7 +5,8 @@
  * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
  * it is not noticed. Until then their memory counts as live, so that a program that frees and
  * allocates faster than all mark is held up as one that only allocates; and no mark function is
- * called for them. A mark that is given up leaves them to the next one.
+ * called for them, nor for those of a zone that was discarded. A mark that is given up leaves them
+ * to the next one.
  *
  * Owns: the table. Lock: its own, which nobody has where the world stands. */
 #include "beside.h"
@@ -37,13 +38,18 @@ bool oaki_gc_keep_freed(void *obj)
     return keep;
 }
 
-bool oaki_freed_has(const void *obj)
+static bool has(const void *obj)
 {
     if (OAKI_LIKELY(AO_load(&oaki_the_heap.nkept) == 0)) return false;
     oaki_lock_acquire(&self.lock);
-    bool has = oaki_ptrtable_first(&self.objects, obj) != OAKI_PTR_NONE;
+    bool found = oaki_ptrtable_first(&self.objects, obj) != OAKI_PTR_NONE;
     oaki_lock_release(&self.lock);
-    return has;
+    return found;
+}
+
+bool oaki_freed_may_call(const oaki_span *s, const void *obj)
+{
+    return (!s->zone || oaki_zone_by_id(s->zone)->state != OAKI_ZONE_DEAD) && !has(obj);
 }
 
 static char *at(size_t i)
@@ -69,6 +75,23 @@ static void empty(void)
     self.objects.records.len = 0;
     AO_store(&oaki_the_heap.nkept, 0);
     oaki_ptrtable_rechain(&self.objects);
+}
+
+/* Its pages may be another object's before a mark ends. */
+void oaki_freed_forget_zone(uint32_t zone)
+{
+    size_t n = 0;
+    if (AO_load(&oaki_the_heap.nkept) == 0) return;
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.objects.records.len; i++) {
+        const oaki_ptrlink *l = oaki_ptrtable_at(&self.objects, (uint32_t)i);
+        if (oaki_span_of_offset(oaki_heap_offset(l->obj))->zone == zone) continue;
+        *(oaki_ptrlink *)oaki_ptrtable_at(&self.objects, (uint32_t)n++) = *l;
+    }
+    self.objects.records.len = n;
+    AO_store(&oaki_the_heap.nkept, n);
+    oaki_ptrtable_rechain(&self.objects);
+    oaki_lock_release(&self.lock);
 }
 
 /* An old object may have all of its bits, and what comes to its place is to have none. */

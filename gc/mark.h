@@ -141,8 +141,8 @@ void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
 /* contents.c: queue what the object that begins at p refers to, as its kind and type say;
  * or make it the worker's range: the caller sees to that it is scanned */
 void oaki_mark_object(oak_marker *m, char *p);
-/* freed.c: was it freed by hand, and waits for the end of a mark? No function is called for it */
-bool oaki_freed_has(const void *obj);
+/* freed.c: no mark function is called for what the program has given up */
+bool oaki_freed_may_call(const oaki_span *s, const void *obj);
 /* have ready what that takes for the small object whose slot is there */
 void oaki_mark_expect(size_t slot);
 /* a piece, in the loop */

@@ -9,6 +9,7 @@
  *
  * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
  * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
+#include "beside.h"
 #include "finalizer.h"
 #include "gc.h"
 #include "host.h"
@@ -35,6 +36,7 @@ void oaki_gc_zone_forget(uint32_t zone)
     oaki_links_forget_zone(zone);
     oaki_hold_forget_zone(zone);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_freed_forget_zone(zone);
 }
 
 /* ---- is anything of it alive? ---- */
@@ -138,6 +140,7 @@ static bool decide(oak_zone *z, bool may_go)
 {
     oaki_thread *t = oaki_enter();
     bool gone = oaki_zone_decide(z, may_go ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
+    if (gone) oaki_freed_forget_zone(z->id);
     if (gone) oaki_zone_drop(z);
     oaki_leave(t);
     if (gone) oaki_zones_reaper_wake();

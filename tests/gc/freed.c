@@ -7,6 +7,7 @@
 #include "tests/threads.h"
 #include <check.h>
 #include <oakum/gc.h>
+#include <oakum/zone.h>
 #include <string.h>
 
 Suite *suite_gc_freed(void);
@@ -142,6 +143,56 @@ START_TEST(what_is_kept_goes_with_the_next_mark)
 }
 END_TEST
 
+/* What comes to the place of a zone's objects is another's. */
+START_TEST(what_is_kept_goes_with_its_zone)
+{
+    if (!start()) return;
+    void *mine = give_up();
+    oak_zone *z = oak_zone_new(NULL);
+    size_t with_zone = 0;
+    while (with_zone < 2) {
+        void *p = oak_zone_alloc_noscan(z, BIG);
+        wait_for_mark();
+        oak_gc_disable();
+        oak_free(p);
+        while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+        oak_gc_enable();
+        with_zone = AO_load(&oaki_the_heap.nkept);
+        if (with_zone < 2) mine = give_up(); /* the last stop had begun */
+    }
+    ck_assert_ptr_nonnull(mine);
+    oak_gc_disable();
+    ck_assert_int_eq(oak_zone_discard(z), 0);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.nkept), 1);
+    oak_gc_enable();
+    oak_collect();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.nkept), 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(no_function_is_called_for_a_zone_that_is_discarded)
+{
+    enum { HOLDERS = 500 };
+    if (!start()) return;
+    const oak_type *t = oak_type_function("holder", sizeof(holder), mark_holder);
+    holder **all = oak_alloc(HOLDERS * sizeof *all);
+    for (int round = 0; round < 20; round++) {
+        oak_zone *z = oak_zone_new(NULL);
+        for (int i = 0; i < HOLDERS; i++) {
+            all[i] = oak_zone_alloc_typed(z, t, 1);
+            all[i]->held = nodes;
+        }
+        wait_for_mark();
+        for (int i = 0; i < HOLDERS; i++) AO_store(&all[i]->freed, 1);
+        ck_assert_int_eq(oak_zone_discard(z), 0);
+        oak_collect();
+    }
+    ck_assert_uint_eq(AO_load(&looked_at_freed), 0);
+    test_assert_sound();
+}
+END_TEST
+
 static void free_once_more(void *arg)
 {
     (void)arg;
@@ -222,6 +273,8 @@ Suite *suite_gc_freed(void)
     tcase_add_test(c, what_is_kept_is_live_until_the_mark_is_over);
     tcase_add_test(c, no_function_is_called_for_what_is_freed);
     tcase_add_test(c, what_is_kept_goes_with_the_next_mark);
+    tcase_add_test(c, what_is_kept_goes_with_its_zone);
+    tcase_add_test(c, no_function_is_called_for_a_zone_that_is_discarded);
     tcase_add_test(c, what_waits_for_the_next_mark_is_not_freed_twice);
     tcase_add_test(c, what_may_be_read_does_not_lose_its_tail);
     tcase_add_test(c, what_nobody_reads_loses_it_at_once);
