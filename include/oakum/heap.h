@@ -56,7 +56,7 @@ typedef struct oak_marker oak_marker;
 /** Mark what `size` bytes at obj (a whole object, all its elements) refer to, with the calls
  * below. Runs while the world is stopped, perhaps on several threads at once, and now and then on
  * two for the same object: it may only read memory and call oak_mark_*. Not for what was given to
- * oak_free. */
+ * oak_free, or went with its zone. */
 typedef void (*oak_mark_fn)(oak_marker *m, void *obj, size_t size);
 
 /** An element of elem_size bytes (a multiple of 8) whose word i may hold a pointer when bit i of
