@@ -313,11 +313,11 @@ bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
 {
     char in[2048], line[64];
     size_t len = 0;
-    ssize_t n = -1;
+    ssize_t n;
     bool shared = false;
     int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps",
                                          O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && !shared && (n = read(fd, in, sizeof in)) > 0)
+    while (fd >= 0 && !shared && ((n = read(fd, in, sizeof in)) > 0 || (n < 0 && errno == EINTR)))
         for (ssize_t i = 0; i < n; i++) {
             if (in[i] != '\n') {
                 if (len < sizeof line - 1) line[len++] = in[i];
@@ -329,5 +329,5 @@ bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
         }
     if (fd >= 0) syscall(SYS_close, fd);
     errno = saved;
-    return shared || n < 0;
+    return shared;
 }

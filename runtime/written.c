@@ -5,6 +5,7 @@
 #include "writer.h"
 
 #include "heap.h"
+#include "os.h"
 #include "print.h"
 
 #include <errno.h>
@@ -43,7 +44,13 @@ static bool try_one(const oaki_writer *w)
 static void choose(void)
 {
     oak_tracking want = oaki_the_heap.config.tracking;
+    const oaki_heap *h = &oaki_the_heap;
     self.told = (oak_writes_told){ 0 };
+    if (oaki_os_is_shared(h->base, h->base + h->reserved)) {
+        self.told = (oak_writes_told){ .refused = "shared memory mapped over the heap",
+                                       .error = EBUSY };
+        return;
+    }
     if (want == OAK_TRACKING_USERFAULTFD || want == OAK_TRACKING_ANY)
         if (try_one(&oaki_writer_uffd)) return;
     if (oaki_written_faults()) (void)try_one(&oaki_writer_fault);

@@ -25,6 +25,8 @@ typedef struct thing {
     struct thing *next;
 } thing;
 
+static const oak_tracking ways[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
+
 static thing **table;
 static uint64_t draw = 88172645463325252u;
 
@@ -123,9 +125,30 @@ START_TEST(shared_memory_mapped_over_a_part_of_an_object)
 }
 END_TEST
 
-/* ---- no more memory ---- */
+static void ask_in_vain(void *arg)
+{
+    (void)arg;
+    ck_assert(!test_ask_beside());
+    ck_assert(!oaki_written_may());
+    oak_collect();
+    check_table();
+}
 
-static const oak_tracking ways[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
+/* It inherits the mapping, and opens the way anew. */
+START_TEST(shared_memory_that_was_there_before)
+{
+    if (!start(test_config_beside(ways[_i]))) return;
+    char *hole = oak_alloc(HOLE);
+    char *at = (char *)OAKI_ALIGN_UP((uintptr_t)hole, OAKI_PAGE) + HOLE / 2;
+    for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
+    ck_assert(test_ask_beside());
+    ck_assert_ptr_eq(mmap(at, OAKI_PAGE, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0), at);
+    test_child(ask_in_vain, NULL);
+}
+END_TEST
+
+/* ---- no more memory ---- */
 
 START_TEST(out_of_memory)
 {
@@ -233,6 +256,7 @@ Suite *suite_gc_midway(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, memory_mapped_over_a_part_of_an_object);
     tcase_add_test(c, shared_memory_mapped_over_a_part_of_an_object);
+    tcase_add_loop_test(c, shared_memory_that_was_there_before, 0, 2);
     tcase_add_loop_test(c, out_of_memory, 0, 2);
     tcase_add_loop_test(c, out_of_address_space, 0, 2);
     tcase_add_loop_test(c, no_thread_to_be_had_for_a_while, 0, 2);
