@@ -160,8 +160,16 @@ void *oak_realloc(void *p, size_t n)
     oaki_span *s = checked_object(p, "oak_realloc");
     if (resize_in_place(s, p, n)) return p;
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
+    int saved = errno;
     void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
-    if (!q) return NULL;
+    if (!q && n > s->size) return NULL;
+    if (!q) { /* less is to be had where it is */
+        if (s->cls == OAKI_CLASS_LARGE)
+            oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+        memset((char *)p + n, 0, s->size - n);
+        errno = saved;
+        return p;
+    }
     memcpy(q, p, OAKI_MIN(n, s->size));
     oak_free(p);
     return q;

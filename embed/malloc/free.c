@@ -210,8 +210,14 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
         oaki_note_again(p, n);
         return p;
     }
+    int saved = errno;
     void *q = moved(have, n);
-    if (!q) return NULL;
+    if (!q && n > have) return NULL;
+    if (!q) { /* less is to be had where it is */
+        errno = saved;
+        oaki_note_again(p, n);
+        return p;
+    }
     memcpy(q, p, OAKI_MIN(have, n));
     free(p);
     return q;

@@ -17,13 +17,18 @@ Suite *suite_gc_freed(void);
 
 static void **nodes;
 
-static bool start(void)
+static bool start_with(oak_config c)
 {
-    if (!test_heap_tracked(test_config_beside(OAK_TRACKING_USERFAULTFD), 0)) return false;
+    if (!test_heap_tracked(c, 0)) return false;
     oaki_debug_switches.beside = 1;
     nodes = oak_alloc(NODES * sizeof *nodes);
     for (size_t i = 0; i < NODES; i++) nodes[i] = oak_alloc(64);
     return true;
+}
+
+static bool start(void)
+{
+    return start_with(test_config_beside(OAK_TRACKING_USERFAULTFD));
 }
 
 static bool marks(void)
@@ -251,6 +256,27 @@ START_TEST(what_may_be_read_does_not_lose_its_tail)
 }
 END_TEST
 
+START_TEST(what_may_be_read_becomes_less_though_there_is_no_more)
+{
+    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
+    c.heap_max = 6 * BIG;
+    if (!start_with(c)) return;
+    for (int round = 0; round < 10; round++) {
+        char *p = filled(oak_alloc(3 * BIG), 3 * BIG), *rest = oak_alloc_noscan(BIG);
+        ck_assert(p && rest);
+        wait_for_mark();
+        char *less = oak_realloc(p, 3 * BIG / 2 - OAKI_PAGE);
+        ck_assert_ptr_nonnull(less);
+        ck_assert(is_filled(less, 3 * BIG / 2 - OAKI_PAGE));
+        ck_assert(rest != less);
+        oak_free(less);
+        oak_free(rest);
+        oak_collect();
+    }
+    test_assert_sound();
+}
+END_TEST
+
 /* No marker reads it. */
 START_TEST(what_nobody_reads_loses_it_at_once)
 {
@@ -277,6 +303,7 @@ Suite *suite_gc_freed(void)
     tcase_add_test(c, no_function_is_called_for_a_zone_that_is_discarded);
     tcase_add_test(c, what_waits_for_the_next_mark_is_not_freed_twice);
     tcase_add_test(c, what_may_be_read_does_not_lose_its_tail);
+    tcase_add_test(c, what_may_be_read_becomes_less_though_there_is_no_more);
     tcase_add_test(c, what_nobody_reads_loses_it_at_once);
     suite_add_tcase(s, c);
     return s;
