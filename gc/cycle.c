@@ -424,7 +424,8 @@ OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
     oaki_sweep_wake();
     oaki_leave(t);
     oaki_event_over(t);
-    (void)oaki_enter();
+    if (oaki_enter() != t)
+        oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
 }
 
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
