@@ -162,10 +162,9 @@ void *oak_realloc(void *p, size_t n)
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
     int saved = errno;
     void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
-    if (!q && n > s->size) return NULL;
-    if (!q) { /* less is to be had where it is */
-        if (s->cls == OAKI_CLASS_LARGE)
-            oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+    if (!q && (n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
+    if (!q) { /* but for a mark it would have stayed where it is */
+        oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
         memset((char *)p + n, 0, s->size - n);
         errno = saved;
         return p;

@@ -28,9 +28,9 @@ OAK_API OAK_MALLOC void *oak_alloc_aligned_noscan(size_t align, size_t n);
 
 /** Resize in place where it fits, otherwise move. Keeps the kind (scan, noscan, pinned) and the
  * old contents up to the smaller size; what is new is zero. p = NULL acts as oak_alloc; n = 0
- * frees and returns NULL. Typed objects may shrink or grow in whole elements. On failure, which
- * comes where it grows only, returns NULL with ENOMEM and p is as it was. Fatal when p is not the
- * start of a live object. Finalizers and weak references stay with p and do not move. */
+ * frees and returns NULL. Typed objects may shrink or grow in whole elements. On failure returns
+ * NULL with ENOMEM and p is as it was. Fatal when p is not the start of a live object.
+ * Finalizers and weak references stay with p and do not move. */
 OAK_API void *oak_realloc(void *p, size_t n);
 
 /** Give an object back now; optional, except for pinned ones. NULL is allowed. Interior pointers,
