@@ -293,6 +293,40 @@ static void free_running(void *unused)
     co_go(-1, 0);
 }
 
+static void do_nothing(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+}
+
+static void notify_and_leave(void)
+{
+    oak_finalizer_notify(NULL);
+    co_go(0, -1);
+}
+
+static void collect_and_leave(int i)
+{
+    (void)i;
+    oak_finalizer_notify(notify_and_leave);
+    for (int n = 0; n < 100; n++) oak_finalizer_set(oak_alloc(48), do_nothing, NULL);
+    roots_collect();
+}
+
+/* The collection's notifier parks the fiber, which another thread goes on with. */
+static void collect_there_and_end_here(void *unused)
+{
+    pthread_t t;
+    (void)unused;
+    co_start();
+    co_make(0);
+    co.act[0] = collect_and_leave;
+    co_go(-1, 0);
+    free(co.home);
+    pthread_create(&t, NULL, run_fiber, NULL);
+    pthread_join(t, NULL);
+}
+
 static const struct {
     void (*fn)(void *);
     const char *says;
@@ -301,6 +335,7 @@ static const struct {
     { switch_to_freed, "has been freed" },
     { switch_to_object, "is not a fiber" },
     { free_running, "a thread runs on fiber" },
+    { collect_there_and_end_here, "began on one thread and ended on another" },
 };
 
 START_TEST(misuse_is_fatal)
