@@ -7,11 +7,13 @@
  * Reaches nothing of the host's but system calls. */
 #include "heap.h"
 #include "os.h"
+#include "task.h"
 #include "writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -149,7 +151,8 @@ static const char *value_of(const char *text, const char *label)
     return p ? p + strlen(label) : "";
 }
 
-/* Of a thread that is gone by now: no; nor of the process's first, which stays as a zombie. */
+/* Of a thread that is gone by now: no; nor of the process's first, which stays as a zombie, nor of
+ * one of the system's, whose writes fail where a signal would be sent. */
 static bool blocks(int task, const char *tid)
 {
     char path[32], text[4096];
@@ -163,7 +166,8 @@ static bool blocks(int task, const char *tid)
     if (*state == 'Z' || *state == 'X') return false;
     for (const char *p = value_of(text, "\nSigBlk:\t"); *p && *p != '\n'; p++)
         mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
-    return mask >> (SIGSEGV - 1) & 1;
+    oaki_task t;
+    return mask >> (SIGSEGV - 1) & 1 && !(oaki_task_read(atoi(tid), &t) && t.worker);
 }
 
 int oaki_faultsignal_blocked(void)

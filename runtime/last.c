@@ -7,11 +7,10 @@
  * Owns: the watcher, one at a time. Lock: none. */
 #include "heap.h"
 #include "os.h"
-#include "print.h"
+#include "task.h"
 #include "thread.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,47 +20,29 @@
 /* AO_int: to the process's end, as the main thread doesn't come back */
 static unsigned int watching;
 
-static bool read_task(const char *tid, const char *file, char *out, size_t n)
+/* It is there and runs: it isn't the remains of one that has exited, nor one of the system's. */
+static bool is_alive(const oaki_task *task)
 {
-    char path[64];
-    oaki_format(path, sizeof path, "/proc/self/task/%s/%s", tid, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, out, n - 1) : -1;
-    if (fd >= 0) close(fd);
-    out[len > 0 ? len : 0] = '\0';
-    return len > 0;
-}
-
-/* A thread that is there and runs: not the remains of one that has exited. */
-static bool is_alive(const char *tid)
-{
-    char stat[256];
-    if (!read_task(tid, "stat", stat, sizeof stat)) return false;
-    const char *state = strrchr(stat, ')'); /* the name in front of it may hold anything */
-    return state && state[1] && state[2] != 'Z' && state[2] != 'X';
-}
-
-static bool is_helper(const char *tid)
-{
-    char name[32];
-    return read_task(tid, "comm", name, sizeof name) && strncmp(name, "oakum/", 6) == 0;
+    return !oaki_task_is_dead(task) && !task->worker;
 }
 
 static bool only_helpers_left(void)
 {
     DIR *d = opendir("/proc/self/task");
     bool only = d != NULL;
-    for (struct dirent *e; only && (e = readdir(d)) != NULL;)
-        only = e->d_name[0] == '.' || is_helper(e->d_name) || !is_alive(e->d_name);
+    for (struct dirent *e; only && (e = readdir(d)) != NULL;) {
+        oaki_task task;
+        only = e->d_name[0] == '.' || !oaki_task_read(atoi(e->d_name), &task) || !is_alive(&task) ||
+               strncmp(task.name, "oakum/", 6) == 0;
+    }
     if (d) closedir(d);
     return only;
 }
 
 static bool main_is_alive(void)
 {
-    char pid[16];
-    oaki_format(pid, sizeof pid, "%d", (int)getpid());
-    return is_alive(pid);
+    oaki_task task;
+    return oaki_task_read((int)getpid(), &task) && is_alive(&task);
 }
 
 static void *watch(void *arg)

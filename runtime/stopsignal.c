@@ -6,10 +6,10 @@
 #include "stopsignal.h"
 #include "heap.h"
 #include "print.h"
+#include "task.h"
 #include "written.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -110,17 +110,8 @@ bool oaki_stopsignal_gone(int tid)
  * stays, as a zombie, until the last has gone, so /proc is asked for its state. */
 bool oaki_stopsignal_dead(int tid)
 {
-    char path[64], text[256];
-    if (oaki_stopsignal_gone(tid)) return true;
-    oaki_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
-    syscall(SYS_close, fd);
-    if (n <= 0) return false;
-    text[n] = '\0';
-    const char *p = strrchr(text, ')');
-    return p && p + 2 < text + n && (p[2] == 'Z' || p[2] == 'X');
+    oaki_task task;
+    return oaki_stopsignal_gone(tid) || (oaki_task_read(tid, &task) && oaki_task_is_dead(&task));
 }
 
 void oaki_stopsignal_complain(int tid)

@@ -6,15 +6,14 @@
  *
  * Owns nothing. Lock: none. */
 #include "preload.h"
-#include "runtime/print.h"
+#include "runtime/task.h"
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <threads.h>
-#include <unistd.h>
 
 /* ---- starting ---- */
 
@@ -100,19 +99,18 @@ static bool is_attached(int tid)
     return t != NULL;
 }
 
-/* "12 (name) S ...": one of Oakum's, or the remains of one that has ended. */
-static bool is_harmless(const char *tid)
+/* One of Oakum's, one of the system's, or the remains of one that has ended. */
+static bool is_harmless(int tid)
 {
-    char path[64], text[256];
-    oaki_format(path, sizeof path, "/proc/self/task/%s/stat", tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[OAKI_MAX(n, (ssize_t)0)] = '\0';
-    const char *name = strchr(text, '('), *end = strrchr(text, ')');
-    if (n <= 0) return errno == ESRCH;
-    return name && end && (strncmp(name, "(oakum", 6) == 0 || end[2] == 'Z' || end[2] == 'X');
+    oaki_task task;
+    if (!oaki_task_read(tid, &task)) return errno == ENOENT || errno == ESRCH;
+    return strncmp(task.name, "oakum", 5) == 0 || task.worker || oaki_task_is_dead(&task);
+}
+
+static bool is_unknown(const char *name)
+{
+    int tid = atoi(name);
+    return name[0] != '.' && !is_attached(tid) && !is_harmless(tid);
 }
 
 bool oaki_threads_unknown(void)
@@ -120,7 +118,7 @@ bool oaki_threads_unknown(void)
     DIR *d = opendir("/proc/self/task");
     bool unknown = d == NULL;
     for (struct dirent *e; !unknown && (e = readdir(d)) != NULL;)
-        unknown = e->d_name[0] != '.' && !is_attached(atoi(e->d_name)) && !is_harmless(e->d_name);
+        unknown = is_unknown(e->d_name);
     if (d) closedir(d);
     return unknown;
 }

@@ -1,0 +1,52 @@
+/* task.c - see task.h. The file's fields: proc_pid_stat(5). */
+#include "task.h"
+
+#include "base.h"
+#include "print.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FIELDS_TO_FLAGS 6 /* from the state */
+#define PF_IO_WORKER 0x10 /* of the kernel's include/linux/sched.h, since 5.12 */
+
+static ssize_t read_stat(int tid, char *text, size_t n)
+{
+    char path[64];
+    oaki_format(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    ssize_t got;
+    do got = syscall(SYS_read, fd, text, n);
+    while (got < 0 && errno == EINTR);
+    int saved = errno;
+    syscall(SYS_close, fd);
+    errno = saved;
+    return got;
+}
+
+/* "12 (name) S 1 12 12 0 -1 4194368 ...", where the name may hold anything. */
+bool oaki_task_read(int tid, oaki_task *task)
+{
+    char text[512];
+    ssize_t got = read_stat(tid, text, sizeof text - 1);
+    if (got < 0) return false;
+    text[got] = '\0';
+    const char *name = strchr(text, '('), *end = strrchr(text, ')');
+    if (!name || !end || end + 2 >= text + got) return errno = EIO, false;
+    size_t n = OAKI_MIN((size_t)(end - name - 1), sizeof task->name - 1);
+    memcpy(task->name, name + 1, n);
+    task->name[n] = '\0';
+    task->state = end[2];
+    const char *flags = end + 2;
+    for (int i = 0; i < FIELDS_TO_FLAGS && flags; i++) {
+        flags = strchr(flags, ' ');
+        if (flags) flags++;
+    }
+    task->worker = flags && strtoul(flags, NULL, 10) & PF_IO_WORKER;
+    return true;
+}
