@@ -7,6 +7,7 @@
 
 #include "runtime/os.h"
 #include "runtime/written.h"
+#include "tests/gc/ring.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
@@ -260,21 +261,29 @@ static bool by_another_process(const int fd[2], void *to, void *from)
     return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == BLOCK * 8;
 }
 
+static bool by_ring(const int fd[2], void *to, void *from)
+{
+    return pwrite(fd[0], from, BLOCK * 8, 0) == BLOCK * 8 && test_ring_read(fd[0], to, BLOCK * 8);
+}
+
 /* The only references are on their way through the system, into scanned objects. By faults it may
  * not write to those: then into another object, from which they are taken before `from` lets go. */
 static void *let_the_system_write(void *arg)
 {
-    static bool (*const by[])(const int fd[2], void *to,
-                              void *from) = { by_pipe, by_socket, by_file, by_another_process };
+    static bool (*const by[])(const int fd[2], void *to, void *from) = {
+        by_pipe, by_socket, by_file, by_another_process, by_ring /* the last: not on all systems */
+    };
     int fd[OAKI_COUNT(by)][2] = { { -1, -1 } };
     thing **from = oak_alloc(BLOCK * 8), **to = oak_alloc(16 * BLOCK * 8);
     thing **outside = with.tracking == OAK_TRACKING_FAULTS ? oak_alloc_noscan(BLOCK * 8) : NULL;
+    size_t ways = OAKI_COUNT(by) - !test_ring_open();
     bool can = pipe(fd[0]) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, fd[1]) == 0 &&
                (fd[2][0] = memfd_create("mix", MFD_CLOEXEC)) >= 0;
+    fd[4][0] = fd[2][0];
     test_expect(can, __LINE__);
     for (size_t turn = 0; goes_on(); turn++) {
         thing **there = to + turn % 16 * BLOCK;
-        size_t way = turn / 3 % OAKI_COUNT(by);
+        size_t way = turn / 3 % ways;
         for (size_t i = 0; i < BLOCK; i++) from[i] = new_thing(i);
         test_expect(by[way](fd[way], outside ? outside : there, from), __LINE__);
         if (outside) memcpy(there, outside, BLOCK * 8);
