@@ -18,8 +18,8 @@
  * Bound: a piece of preparing is OAKI_CHUNK bytes of the range, one of protecting STEP. */
 #include "beside.h"
 
-#include "host.h"
 #include "mark.h"
+#include "off.h"
 #include "pace.h"
 #include "piece.h"
 #include "runtime/os.h"
@@ -36,6 +36,8 @@
 #define WAIT_MOST 80u                 /* so many times */
 #define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
 #define FIRST_NAP_NS 50000u
+#define KEPT_NAP_NS 500000u /* between two looks whether a mark may be ended now, */
+#define KEPT_NAPS 100       /* so many */
 
 static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
@@ -46,6 +48,8 @@ static struct {
     uint64_t begun_ns;   /* the first stop's end */
     bool minor;          /* it is one; before it has begun: it is to be one */
     AO_t forgets;        /* pages are being protected for a full one */
+    AO_t kept;           /* nothing but the last stop is left, which the program doesn't want now */
+    AO_t refused;        /* the last one wasn't wanted when it was to begin, or to end */
 } self;
 
 /* ---- pieces: true when there is more to do ---- */
@@ -88,6 +92,7 @@ static bool is_due(oaki_thread *t)
     t->bare = false;
     bool refused = oaki_gc_refuses(OAKI_GC_DUE);
     t->bare = true;
+    if (refused) AO_store(&self.refused, 1);
     return !refused && (oaki_debug_switches.beside || oaki_pace_due());
 }
 
@@ -128,7 +133,7 @@ static void forget(void)
     oaki_pieces_state(OAKI_BESIDE_NONE);
 }
 
-/* The program wants no collection now. */
+/* The program wants no collection. */
 static bool drop(oaki_step *s)
 {
     (void)s;
@@ -136,11 +141,26 @@ static bool drop(oaki_step *s)
     return false;
 }
 
-static void finish(void)
+static bool ended(void)
 {
     oaki_thread *t = oaki_enter();
     bool done = oaki_cycle_finish(t, oaki_pieces_cycle());
     oaki_leave(t);
+    return done;
+}
+
+/* Where the program wants no collection now it is kept for a while: who allocates when there may be
+ * one again ends it, as that may be over before this thread could. */
+static void finish(void)
+{
+    bool done = ended();
+    AO_store(&self.kept, !done);
+    for (int n = 0; !done && n < KEPT_NAPS; n++) {
+        oaki_os_sleep_ns(KEPT_NAP_NS);
+        done = ended();
+    }
+    AO_store(&self.kept, 0);
+    AO_store(&self.refused, !done);
     if (!done) (void)oaki_pieces(drop);
 }
 
@@ -266,9 +286,16 @@ static void help(oaki_thread *t, size_t bytes)
     } while (oaki_os_now_ns() - begun < most);
 }
 
+/* Now there may be a collection, and in a moment perhaps not: this thread is to do it. */
+static bool is_rare(void)
+{
+    return AO_load(&self.kept) ||
+           (AO_load(&self.refused) && AO_compare_and_swap_full(&self.refused, 1, 0));
+}
+
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
-    if (!may(t)) return false;
+    if (!may(t) || is_rare()) return false;
     ask();
     if (AO_load(&oaki_the_heap.live) >= oaki_pace_goal()) help(t, bytes);
     return true;
@@ -359,6 +386,8 @@ static void after_fork(void)
     AO_store(&oaki_the_heap.nown, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);
+    AO_store(&self.kept, 0);
+    AO_store(&self.refused, 0);
     AO_int_store(&self.asked, 0);
     AO_store(&oaki_the_heap.preparing, 0);
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;

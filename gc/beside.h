@@ -73,7 +73,5 @@ bool oaki_cycle_finish(oaki_thread *t, size_t number);
 void oaki_cycle_queue_roots(void);
 /* World stopped: pinned objects are queued. */
 void oaki_cycle_mark_pinned(void);
-/* The program forbids it. */
-bool oaki_gc_refuses(oaki_gc_why why);
 
 #endif

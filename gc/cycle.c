@@ -9,6 +9,7 @@
 #include "host.h"
 #include "link.h"
 #include "mark.h"
+#include "off.h"
 #include "pace.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
@@ -31,7 +32,6 @@ static struct {
     hooks before, after; /* the mark */
     bool minor;          /* the cycle that is under way, or the last one */
     bool start_told;     /* in a cycle whose stop may have to be repeated */
-    AO_t disabled; /* depth of oak_gc_disable */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
     size_t roots_bytes; /* stacks and globals scanned by the current mark */
@@ -353,6 +353,15 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     return true;
 }
 
+/* Not as long as the program wants none. */
+static bool stop_to_end(oaki_thread *t)
+{
+    if (!oaki_world_stop(t)) return false;
+    if (!oaki_gc_is_off()) return true;
+    oaki_world_start(t);
+    return false;
+}
+
 /* Not part of the frame that is scanned, where sweeping leaves words. false: no stop yet. */
 static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
@@ -363,7 +372,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     if (!c.first_begin) c.sweep_rest = c.begin - at;
     at = c.begin;
     uint64_t cpu0 = oaki_os_cpu_ns();
-    if (!oaki_world_stop(t)) {
+    if (!stop_to_end(t)) {
         oaki_helpers_release();
         return false;
     }
@@ -396,11 +405,6 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 
 /* ---- entries ---- */
 
-bool oaki_gc_refuses(oaki_gc_why why)
-{
-    return AO_load(&gc.disabled) || oaki_host_vetoes(why);
-}
-
 /* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
  * now is to go, so the end of a mark that began earlier is not enough. gc_lock held. */
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
@@ -411,14 +415,16 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
 
 /* Inlined in functions that are not, whose frames hold their callers' registers until the end: the
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
-OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
+OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
 {
+    bool off = false;
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
         oaki_young_prepare();
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
-        done = one_cycle(t, why, number);
+        off = oaki_gc_is_off();
+        done = off || one_cycle(t, why, number);
         oaki_lock_release(&oaki_the_heap.gc_lock);
     }
     oaki_sweep_wake();
@@ -426,20 +432,17 @@ OAKI_INLINE void collect(oaki_thread *t, oaki_gc_why why, size_t number)
     oaki_event_over(t);
     if (oaki_enter() != t)
         oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
+    return !off;
 }
 
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
-    if (oaki_gc_refuses(why)) return false;
-    collect(t, why, AO_load(&oaki_the_heap.cycle));
-    return true;
+    return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle));
 }
 
 OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 {
-    if (oaki_gc_refuses(OAKI_GC_DUE)) return false;
-    collect(t, OAKI_GC_DUE, number);
-    return true;
+    return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number);
 }
 
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
@@ -506,17 +509,6 @@ void oak_collect(void)
     oaki_leave(t);
 }
 
-void oak_gc_disable(void)
-{
-    AO_fetch_and_add_full(&gc.disabled, 1);
-}
-
-void oak_gc_enable(void)
-{
-    if (AO_fetch_and_add_full(&gc.disabled, (AO_t)-1) == 0)
-        oak_fatal("oakum: oak_gc_enable: without oak_gc_disable");
-}
-
 /* ---- stops for readers ---- */
 
 OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
@@ -576,7 +568,7 @@ void oaki_gc_stats(oak_memstats *out)
     out->last_gc = gc.last_gc_ns;
     memcpy(out->pause_ns, gc.pause_ns, sizeof gc.pause_ns);
     memcpy(out->pause_end, gc.pause_end, sizeof gc.pause_end);
-    out->enable_gc = AO_load(&gc.disabled) == 0;
+    out->enable_gc = !oaki_gc_is_disabled();
     out->gc_sys += oaki_mark_stack_bytes();
     out->gc_cpu_fraction = cpu_fraction();
     out->weak_refs = oaki_weak_count();

@@ -18,6 +18,7 @@
 oaki_mark_rule oaki_displacements;
 
 static struct {
+    AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
     void (*roots[HOOKS])(oak_marker *m);
     size_t nroots;
@@ -27,6 +28,17 @@ static struct {
 } host;
 
 /* ---- no collection ---- */
+
+void oaki_gc_off_while(bool (*fn)(void))
+{
+    AO_store_release(&host.off, (AO_t)fn);
+}
+
+bool oaki_host_is_off(void)
+{
+    bool (*fn)(void) = (bool (*)(void))AO_load_acquire(&host.off);
+    return fn && fn();
+}
 
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why))
 {

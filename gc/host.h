@@ -65,6 +65,11 @@ bool oaki_is_held(const void *obj);
  * otherwise. */
 int oaki_gc_at_start(void (*fn)(void));
 
+/* No collection is begun, nor ended, while fn says true. It is asked in stops, too, so it may only
+ * look at memory. NULL: no more. */
+void oaki_gc_off_while(bool (*fn)(void));
+bool oaki_host_is_off(void);
+
 /* No collection is begun while fn says true. It is asked whenever one would begin, for whichever
  * reason, inside oaki_enter, no lock held; so it may only look at memory. NULL: no more. */
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why));

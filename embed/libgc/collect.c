@@ -48,9 +48,13 @@ static void tell(GC_EventType event)
     if (fn) fn(event);
 }
 
+static bool is_off(void)
+{
+    return GC_dont_gc != 0;
+}
+
 static bool vetoed(oaki_gc_why why)
 {
-    if (GC_dont_gc) return true;
     if (why == OAKI_GC_DUE && lgc.no_automatic) return true;
     return why != OAKI_GC_NEEDED && lgc.stop_func();
 }
@@ -204,6 +208,7 @@ void lgc_apply_pace(void)
 
 void lgc_collect_init(void)
 {
+    oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
     if (oaki_gc_at_start(start) != 0 || oaki_gc_at_cycle(stopped) != 0 ||
         oaki_gc_after_mark(marked) != 0 || oaki_gc_on_cycle(over, NULL) != 0)

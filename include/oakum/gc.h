@@ -15,8 +15,9 @@ OAK_API void oak_collect(void);
  * off (the memory limit still counts). Returns the old value; a value below -1 changes nothing. */
 OAK_API int oak_set_gc_percent(int percent);
 
-/** No automatic collection until the matching oak_gc_enable; nests. oak_collect does nothing
- * meanwhile. */
+/** No collection decides what is dead from this call's return to the matching oak_gc_enable, in
+ * whichever thread it began; nests. oak_collect does nothing meanwhile. Marking may go on beside
+ * the program. Lock-free. */
 OAK_API void oak_gc_disable(void);
 OAK_API void oak_gc_enable(void);
 

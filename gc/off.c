@@ -1,0 +1,38 @@
+/* off.c - times in which the program wants no collection.
+ *
+ * What holds: once oak_gc_disable has returned, no collection decides what is dead, in whichever
+ * thread it began. So it is asked for before a cycle, and once more in the stop that would end it:
+ * who disables is stopped there before it has, or has been seen to.
+ * Owns: the depth of them. Lock: none. */
+#include "off.h"
+
+#include "host.h"
+#include <oakum/gc.h>
+
+static AO_t depth;
+
+bool oaki_gc_is_off(void)
+{
+    return AO_load(&depth) > 0 || oaki_host_is_off();
+}
+
+bool oaki_gc_refuses(oaki_gc_why why)
+{
+    return oaki_gc_is_off() || oaki_host_vetoes(why);
+}
+
+bool oaki_gc_is_disabled(void)
+{
+    return AO_load(&depth) > 0;
+}
+
+void oak_gc_disable(void)
+{
+    AO_fetch_and_add_full(&depth, 1);
+}
+
+void oak_gc_enable(void)
+{
+    if (AO_fetch_and_add_full(&depth, (AO_t)-1) == 0)
+        oak_fatal("oakum: oak_gc_enable: without oak_gc_disable");
+}

@@ -1,0 +1,149 @@
+/* off.c - tests of gc/off.c: while oak_gc_disable holds no collection ends, though one marks beside
+ * the program, or another thread asks for it; and a program that disables most of the time is
+ * collected in what is left. */
+#include "gc/beside.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <oakum/gc.h>
+#include <oakum/oakum.h>
+
+Suite *suite_gc_off(void);
+
+#define SEAL 0x0ff50ff5c0ffee11u
+#define HIDDEN 40000
+#define MIB ((size_t)1 << 20)
+
+typedef struct thing {
+    uint64_t seal;
+    uintptr_t next; /* an address, or one inverted */
+} thing;
+
+static oak_tracking tracking;
+static thing *first;
+
+static bool start(int percent)
+{
+    oak_config c = test_config_beside(tracking);
+    c.gc_percent = percent;
+    if (!test_heap_tracked(c, 0)) return false;
+    oaki_debug_switches.beside = 1;
+    return true;
+}
+
+static thing *new_thing(thing *next)
+{
+    thing *x = oak_alloc(sizeof *x);
+    *x = (thing){ SEAL, (uintptr_t)next };
+    return x;
+}
+
+/* The rest of the list hangs on inverted words, or on addresses again. */
+static void invert(bool hidden)
+{
+    size_t n = 0;
+    for (thing *x = first; x && x->seal == SEAL; n++) {
+        thing *next = (thing *)(hidden ? x->next : ~x->next);
+        x->next = ~x->next;
+        x = next;
+    }
+    ck_assert_msg(n == HIDDEN, "thing %zu is gone", n);
+}
+
+static void hide_in_sections(int sections)
+{
+    uint64_t draw = test_random() | 1;
+    for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
+    for (int i = 0; i < sections; i++) {
+        (void)test_ask_beside();
+        for (uint64_t n = test_draw(&draw) % 2000; n > 0; n--) (void)new_thing(NULL);
+        oak_gc_disable();
+        AO_t before = AO_load(&oaki_the_heap.cycle); /* oak_memstats_read would wait for its end */
+        invert(true);
+        for (int n = 0; n < 100; n++) (void)new_thing(NULL);
+        invert(false);
+        ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), before);
+        oak_gc_enable();
+    }
+}
+
+START_TEST(no_collection_ends_in_a_section)
+{
+    test_seed("gc/off");
+    if (start(-1)) hide_in_sections(400);
+}
+END_TEST
+
+static AO_t over;
+
+static void *collect(void *arg)
+{
+    while (!AO_load(&over)) oak_collect();
+    return arg;
+}
+
+START_TEST(nor_one_that_another_thread_asks_for)
+{
+    test_seed("gc/off");
+    bool can = start(-1);
+    pthread_t id = test_start(collect, NULL);
+    if (can) hide_in_sections(100);
+    AO_store(&over, 1);
+    test_join(id);
+}
+END_TEST
+
+static bool full;
+
+static void waste(size_t objects)
+{
+    for (size_t i = 0; i < objects; i++) full |= !oak_alloc(64);
+}
+
+/* 6 MiB of garbage in each, and a moment between two. */
+START_TEST(what_dies_in_sections_is_collected_between_them)
+{
+    if (!start(100)) return;
+    size_t most = 0;
+    for (int i = 0; i < 500000; i++) first = new_thing(first);
+    for (int i = 0; i < 200; i++) {
+        oak_gc_disable();
+        waste(100000);
+        oak_gc_enable();
+        waste(300);
+        most = OAKI_MAX(most, (size_t)AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT);
+    }
+    ck_assert(!full);
+    ck_assert_uint_le(most, 200 * MIB); /* of 1.2 GiB */
+}
+END_TEST
+
+static void by_userfaultfd(void)
+{
+    tracking = OAK_TRACKING_USERFAULTFD;
+}
+
+static void by_faults(void)
+{
+    tracking = OAK_TRACKING_FAULTS;
+}
+
+static void add(Suite *s, const char *name, void (*setup)(void))
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, NULL);
+    tcase_add_test(t, no_collection_ends_in_a_section);
+    tcase_add_test(t, nor_one_that_another_thread_asks_for);
+    tcase_add_test(t, what_dies_in_sections_is_collected_between_them);
+    suite_add_tcase(s, t);
+}
+
+Suite *suite_gc_off(void)
+{
+    Suite *s = suite_create("gc/off");
+    add(s, "userfaultfd", by_userfaultfd);
+    add(s, "faults", by_faults);
+    return s;
+}
