@@ -353,11 +353,12 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     return true;
 }
 
-/* Not as long as the program wants none. */
+/* Not as long as the program wants none: then this is no start. */
 static bool stop_to_end(oaki_thread *t)
 {
     if (!oaki_world_stop(t)) return false;
     if (!oaki_gc_is_off()) return true;
+    gc.start_told = false;
     oaki_world_start(t);
     return false;
 }

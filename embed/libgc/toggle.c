@@ -1,5 +1,6 @@
 /* toggle.c - toggle references: to objects that a function of the program's, called before each
- * collection, says to keep or not to keep.
+ * collection, says to keep or not to keep. What it says has to be true in the stop that follows: so
+ * where there are any, marks are in stops, done by the thread that has asked.
  *
  * Owns: the table of them, its addresses hidden from the collector. Lock: `lock`, inside the
  *   runtime; in a stop, none. Bound: O(references) a collection. */
@@ -9,7 +10,7 @@
 
 typedef struct ref {
     uintptr_t hidden; /* the object's address, inverted */
-    bool strong;
+    bool strong; /* as it was said last; one that nobody has asked about is */
 } ref;
 
 static struct {
@@ -25,15 +26,17 @@ static void *object_of(const ref *r)
 
 int GC_toggleref_add(void *obj, int is_strong)
 {
+    (void)is_strong;
     lgc_ready();
     if (!lgc.toggleref) return GC_SUCCESS;
+    oaki_the_heap.config.concurrent = 0;
     oaki_thread *t = oaki_enter();
     if (!t) return GC_NO_MEMORY;
     oaki_lock_acquire(&self.lock);
     if (!self.started) oaki_vec_init(&self.refs, sizeof(ref), OAKI_META_OTHER);
     self.started = true;
     ref *r = oaki_vec_push(&self.refs);
-    if (r) *r = (ref){ ~(uintptr_t)obj, is_strong != 0 };
+    if (r) *r = (ref){ ~(uintptr_t)obj, true };
     oaki_lock_release(&self.lock);
     oaki_leave(t);
     return r ? GC_SUCCESS : GC_NO_MEMORY;

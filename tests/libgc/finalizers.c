@@ -220,8 +220,13 @@ static NOINLINE void make_linked(watch *w, void **holder)
     }
 }
 
+static pthread_t program;
+static int asked, asked_elsewhere;
+
 static GC_ToggleRefStatus toggle(void *obj)
 {
+    asked++;
+    asked_elsewhere += !pthread_equal(pthread_self(), program);
     return ((node *)obj)->number == 7 ? GC_TOGGLE_REF_STRONG : GC_TOGGLE_REF_WEAK;
 }
 
@@ -278,6 +283,7 @@ void test_links(void)
     memset(holder, 0, sizeof holder);
     collect();
     say_of_many("dropped", watch_alive(&w));
+    program = pthread_self();
     GC_set_toggleref_func(toggle);
     watch_init(&strong);
     watch_init(&weak);
@@ -285,6 +291,10 @@ void test_links(void)
     collect();
     say_of_many("strong toggle references", watch_alive(&strong));
     say_of_many("weak toggle references", watch_alive(&weak));
+    asked = asked_elsewhere = 0;
+    for (int i = 0; i < 300000 && asked < 20 * MANY; i++) GC_reachable_here(GC_malloc(100));
+    say("toggled without being told to", asked > 0);
+    say("by another thread", asked_elsewhere);
     GC_set_toggleref_func(drop); /* NULL would do by the headers, and ends libgc */
     collect();
 }
