@@ -36,8 +36,9 @@
 #define WAIT_MOST 80u                 /* so many times */
 #define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
 #define FIRST_NAP_NS 50000u
-#define KEPT_NAP_NS 500000u /* between two looks whether a mark may be ended now, */
-#define KEPT_NAPS 100       /* so many */
+#define REFUSED_NAP_NS 500000u /* between two looks whether the program allows it now, */
+#define REFUSED_NAPS 100       /* so many */
+#define REFUSALS 3             /* after so many it is done in a stop */
 
 static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
@@ -49,7 +50,7 @@ static struct {
     bool minor;          /* it is one; before it has begun: it is to be one */
     AO_t forgets;        /* pages are being protected for a full one */
     AO_t kept;           /* nothing but the last stop is left, which the program doesn't want now */
-    AO_t refused;        /* the last one wasn't wanted when it was to begin, or to end */
+    AO_t refused;        /* so many in a row were not wanted when they were to begin, or to end */
 } self;
 
 /* ---- pieces: true when there is more to do ---- */
@@ -86,32 +87,53 @@ static bool pinned_piece(oaki_step *s)
 
 /* ---- a cycle ---- */
 
+/* Did it happen? */
+typedef enum answer { NOT_NEEDED, DONE, REFUSED } answer;
+
+/* What the program refuses now is tried again for a while. */
+static answer try_again(answer (*fn)(oaki_thread *t), oaki_thread *t)
+{
+    answer a = REFUSED;
+    for (int n = 0; a == REFUSED && n < REFUSED_NAPS; n++) {
+        oaki_os_sleep_ns(REFUSED_NAP_NS);
+        a = fn(t);
+    }
+    if (a == REFUSED) AO_fetch_and_add1(&self.refused);
+    return a;
+}
+
 /* Asks the host, too. */
-static bool is_due(oaki_thread *t)
+static answer due(oaki_thread *t)
 {
     t->bare = false;
     bool refused = oaki_gc_refuses(OAKI_GC_DUE);
     t->bare = true;
-    if (refused) AO_store(&self.refused, 1);
-    return !refused && (oaki_debug_switches.beside || oaki_pace_due());
+    if (refused) return REFUSED;
+    return oaki_debug_switches.beside || oaki_pace_due() ? DONE : NOT_NEEDED;
+}
+
+static bool is_due(oaki_thread *t)
+{
+    answer a = due(t);
+    return (a == REFUSED ? try_again(due, t) : a) == DONE;
 }
 
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
-static OAKI_NOINLINE bool begin(void)
+static OAKI_NOINLINE answer begin(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_thread *t = oaki_enter();
-    bool due = true;
+    answer a = DONE;
+    (void)oaki_enter();
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
         oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
-        due = is_due(t);
-        done = !due || oaki_cycle_begin(t);
+        a = due(t);
+        done = a != DONE || oaki_cycle_begin(t);
         oaki_lock_release(&h->gc_lock);
     }
     oaki_leave(t);
-    return due;
+    return a;
 }
 
 /* From here on what the marker sees stays true, or is told. */
@@ -141,27 +163,27 @@ static bool drop(oaki_step *s)
     return false;
 }
 
-static bool ended(void)
+static answer end(oaki_thread *t)
 {
-    oaki_thread *t = oaki_enter();
-    bool done = oaki_cycle_finish(t, oaki_pieces_cycle());
+    (void)oaki_enter();
+    answer a = NOT_NEEDED;
+    if (oaki_pieces_go_on()) a = oaki_cycle_finish(t, oaki_pieces_cycle()) ? DONE : REFUSED;
     oaki_leave(t);
-    return done;
+    return a;
 }
 
 /* Where the program wants no collection now it is kept for a while: who allocates when there may be
  * one again ends it, as that may be over before this thread could. */
-static void finish(void)
+static void finish(oaki_thread *t)
 {
-    bool done = ended();
-    AO_store(&self.kept, !done);
-    for (int n = 0; !done && n < KEPT_NAPS; n++) {
-        oaki_os_sleep_ns(KEPT_NAP_NS);
-        done = ended();
+    answer a = end(t);
+    if (a == REFUSED) {
+        AO_store(&self.kept, 1);
+        a = try_again(end, t);
+        AO_store(&self.kept, 0);
     }
-    AO_store(&self.kept, 0);
-    AO_store(&self.refused, !done);
-    if (!done) (void)oaki_pieces(drop);
+    if (a == REFUSED) (void)oaki_pieces(drop);
+    else AO_store(&self.refused, 0);
 }
 
 static void in_steps(void (*fn)(size_t from, size_t to))
@@ -193,12 +215,13 @@ static void run(oaki_thread *t)
     AO_store(&self.forgets, !self.minor);
     oaki_leave(t);
     if (!self.minor) in_steps(oaki_watch);
-    bool begun = begin();
+    answer begun = begin(t);
+    if (begun == REFUSED) begun = try_again(begin, t);
     AO_store(&self.forgets, 0);
-    if (begun && oaki_pieces(prepare_piece) && oaki_pieces(start_marking) &&
+    if (begun == DONE && oaki_pieces(prepare_piece) && oaki_pieces(start_marking) &&
         oaki_pieces(pinned_piece) && (self.minor || oaki_pieces(oaki_piece_mark)) &&
         oaki_rounds(self.begun_ns))
-        finish();
+        finish(t);
     in_steps(release);
 }
 
@@ -289,8 +312,9 @@ static void help(oaki_thread *t, size_t bytes)
 /* Now there may be a collection, and in a moment perhaps not: this thread is to do it. */
 static bool is_rare(void)
 {
-    return AO_load(&self.kept) ||
-           (AO_load(&self.refused) && AO_compare_and_swap_full(&self.refused, 1, 0));
+    if (AO_load(&self.refused) < REFUSALS) return AO_load(&self.kept) != 0;
+    AO_store(&self.refused, 0);
+    return true;
 }
 
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)
