@@ -428,6 +428,13 @@ START_TEST(the_limit_counts_with_the_percentage_off)
 }
 END_TEST
 
+/* The program's own work. */
+static void compute(uint64_t ns)
+{
+    uint64_t end = oaki_os_cpu_ns() + ns;
+    while (oaki_os_cpu_ns() < end) {}
+}
+
 /* With the credit that the program had, and without: then it is put off. */
 START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
 {
@@ -435,6 +442,7 @@ START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
     start(-1, 4 * MB);
     oak_set_memory_limit(50 * MB);
     drop(500 * MB);
+    compute(100000000);
     oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false);
     drop(200 * MB);
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
