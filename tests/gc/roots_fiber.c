@@ -2,6 +2,7 @@
  * misuse. */
 #include "tests/capture.h"
 #include "tests/gc/roots_coroutine.h"
+#include "tests/heap.h"
 
 #include <check.h>
 #include <errno.h>
@@ -319,6 +320,7 @@ static void collect_there_and_end_here(void *unused)
     pthread_t t;
     (void)unused;
     co_start();
+    test_no_beside(); /* the marker's thread would notify */
     co_make(0);
     co.act[0] = collect_and_leave;
     co_go(-1, 0);
