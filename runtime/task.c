@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #define FIELDS_TO_FLAGS 6 /* from the state */
-#define PF_IO_WORKER 0x10 /* of the kernel's include/linux/sched.h, since 5.12 */
+/* Of the kernel's include/linux/sched.h: PF_IO_WORKER, since 5.12, and PF_USER_WORKER, since 6.4,
+ * which KVM's and vhost's have. Before, that was of threads that load modules. */
+#define WORKER (0x10u | 0x4000u)
 
 static ssize_t read_stat(int tid, char *text, size_t n)
 {
@@ -47,6 +49,6 @@ bool oaki_task_read(int tid, oaki_task *task)
         flags = strchr(flags, ' ');
         if (flags) flags++;
     }
-    task->worker = flags && strtoul(flags, NULL, 10) & PF_IO_WORKER;
+    task->worker = flags && strtoul(flags, NULL, 10) & WORKER;
     return true;
 }

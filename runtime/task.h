@@ -8,8 +8,8 @@
 typedef struct oaki_task {
     char name[16];
     char state; /* as in /proc/PID/stat */
-    /* The kernel's own, which io_uring starts in the process: it runs none of the program's code,
-     * and blocks all signals. */
+    /* The kernel's own, which io_uring, KVM or vhost start in the process: it runs none of the
+     * program's code, and blocks signals. */
     bool worker;
 } oaki_task;
 
