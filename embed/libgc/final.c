@@ -2,7 +2,8 @@
  *
  * The heap decides what is ready (gc/finalizer.c), in Boehm's order. There is no finalizer thread:
  * as in libgc, the thread whose allocation or call has collected runs what is ready, or tells the
- * notifier of it when GC_finalize_on_demand is set.
+ * notifier of it when GC_finalize_on_demand is set. After a mark beside the program that is the
+ * first thread to allocate.
  *
  * A finalizer may allocate, collect, and leave by longjmp; what a running one makes ready is run
  * when it has returned, not inside of it.
@@ -83,7 +84,8 @@ static bool inside_finalizer(void)
     return r && (char *)__builtin_frame_address(0) < (char *)r && AO_load(&r->self) == (AO_t)r;
 }
 
-/* lgc.unfinished stays set when one leaves, and the next allocation goes on with the others. */
+/* lgc.unfinished stays set when one leaves, and the next allocation goes on with the others. It is
+ * never clear while something is ready that nobody runs. */
 static OAKI_NOINLINE void run_here(void)
 {
     run mark;
@@ -96,9 +98,7 @@ static OAKI_NOINLINE void run_here(void)
     running = NULL;
 }
 
-/* After a collection that has made finalizers ready, in the thread that collected, outside of the
- * runtime. */
-static void ready(void)
+static void run_or_notify(void)
 {
     if (GC_finalize_on_demand) {
         GC_finalizer_notifier_proc fn = GC_finalizer_notifier;
@@ -108,9 +108,19 @@ static void ready(void)
     }
 }
 
+/* After a collection that has made finalizers ready, in the thread that collected, outside of the
+ * runtime. */
+static void ready(void)
+{
+    if (oaki_thread_self()->own) AO_store_full(&lgc.unfinished, 1);
+    else run_or_notify();
+}
+
 void lgc_final_resume(void)
 {
-    if (!GC_finalize_on_demand && oaki_finalizers_ready() > 0 && !inside_finalizer()) run_here();
+    if (inside_finalizer()) return;
+    AO_store_full(&lgc.unfinished, 0);
+    if (oaki_finalizers_ready() > 0) run_or_notify();
 }
 
 /* ---- all that are registered ---- */

@@ -50,7 +50,7 @@ typedef struct lgc_state {
     int print_stats; /* 1, or 2 for more */
     bool dump_regularly, loop_on_abort, abort_on_leak, conservative_gcj;
 
-    AO_t unfinished; /* finalizers are being run, or one has left by longjmp */
+    AO_t unfinished; /* finalizers are being run, or wait for the next allocation */
     bool roots_cleared;
     oak_marker *marker; /* while roots are pushed: worker 0's */
     int main_pid;       /* not 0: that process's main thread was given GC_stackbottom */

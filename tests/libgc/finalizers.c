@@ -248,6 +248,22 @@ static NOINLINE void make_toggled(watch *strong, watch *weak)
     }
 }
 
+static int finalized, elsewhere;
+
+static void GC_CALLBACK note_thread(void *obj, void *cd)
+{
+    (void)obj;
+    (void)cd;
+    finalized++;
+    elsewhere += !pthread_equal(pthread_self(), program);
+}
+
+static NOINLINE void make_finalized(void)
+{
+    for (int i = 0; i < MANY; i++)
+        GC_register_finalizer(GC_malloc(24), note_thread, NULL, NULL, NULL);
+}
+
 void test_links(void)
 {
     static void *holder[MANY];
@@ -291,6 +307,12 @@ void test_links(void)
     collect();
     say_of_many("strong toggle references", watch_alive(&strong));
     say_of_many("weak toggle references", watch_alive(&weak));
+    elsewhere = 0;
+    finalized = 0;
+    make_finalized();
+    for (int i = 0; i < 300000 && finalized < MANY / 2; i++) GC_reachable_here(GC_malloc(100));
+    say("half of them finalized", finalized >= MANY / 2);
+    say("by another thread", elsewhere);
     asked = asked_elsewhere = 0;
     for (int i = 0; i < 300000 && asked < 20 * MANY; i++) GC_reachable_here(GC_malloc(100));
     say("toggled without being told to", asked > 0);
