@@ -18,6 +18,7 @@
  * Bound: a piece of preparing is OAKI_CHUNK bytes of the range, one of protecting STEP. */
 #include "beside.h"
 
+#include "event.h"
 #include "mark.h"
 #include "off.h"
 #include "pace.h"
@@ -49,6 +50,7 @@ static struct {
     uint64_t begun_ns;   /* the first stop's end */
     bool minor;          /* it is one; before it has begun: it is to be one */
     AO_t forgets;        /* pages are being protected for a full one */
+    AO_t telling;        /* of the end of the last one, by calls of the program's */
     AO_t kept;           /* nothing but the last stop is left, which the program doesn't want now */
     AO_t refused;        /* so many in a row were not wanted when they were to begin, or to end */
 } self;
@@ -186,6 +188,14 @@ static void finish(oaki_thread *t)
     else AO_store(&self.refused, 0);
 }
 
+/* What is called may take its time, or wait for who allocates, who collect themselves meanwhile. */
+static void tell(oaki_thread *t)
+{
+    AO_store(&self.telling, 1);
+    oaki_event_over(t);
+    AO_store(&self.telling, 0);
+}
+
 static void in_steps(void (*fn)(size_t from, size_t to))
 {
     uint64_t cpu = oaki_os_thread_cpu_ns();
@@ -223,6 +233,7 @@ static void run(oaki_thread *t)
         oaki_rounds(self.begun_ns))
         finish(t);
     in_steps(release);
+    tell(t);
 }
 
 static void *collector(void *arg)
@@ -309,17 +320,18 @@ static void help(oaki_thread *t, size_t bytes)
     } while (oaki_os_now_ns() - begun < most);
 }
 
-/* Now there may be a collection, and in a moment perhaps not: this thread is to do it. */
-static bool is_rare(void)
+/* Now there may be a collection, and in a moment perhaps not, or the marker has other things to do:
+ * this thread is to do it. */
+static bool is_mine(void)
 {
-    if (AO_load(&self.refused) < REFUSALS) return AO_load(&self.kept) != 0;
+    if (AO_load(&self.refused) < REFUSALS) return AO_load(&self.kept) || AO_load(&self.telling);
     AO_store(&self.refused, 0);
     return true;
 }
 
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
-    if (!may(t) || is_rare()) return false;
+    if (!may(t) || is_mine()) return false;
     ask();
     if (AO_load(&oaki_the_heap.live) >= oaki_pace_goal()) help(t, bytes);
     return true;
@@ -410,6 +422,7 @@ static void after_fork(void)
     AO_store(&oaki_the_heap.nown, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);
+    AO_store(&self.telling, 0);
     AO_store(&self.kept, 0);
     AO_store(&self.refused, 0);
     AO_int_store(&self.asked, 0);

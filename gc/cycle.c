@@ -414,7 +414,8 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
     return run_cycle(t, why) && !gc.ended; /* in the stop: one may begin until then */
 }
 
-/* Inlined in functions that are not, whose frames hold their callers' registers until the end: the
+/* The marker of beside.c tells of the end itself, where nobody waits for it.
+ * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
 {
@@ -430,7 +431,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
     }
     oaki_sweep_wake();
     oaki_leave(t);
-    oaki_event_over(t);
+    if (!t->own) oaki_event_over(t);
     if (oaki_enter() != t)
         oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
     return !off;

@@ -1,5 +1,6 @@
 /* finalrun.c - tests of gc/finalrun.c: the notifier, and the finalizer thread. */
 #include "gc/finalizer.h"
+#include "runtime/os.h"
 #include "tests/capture.h"
 #include "tests/gc/away.h"
 #include "tests/heap.h"
@@ -59,6 +60,31 @@ START_TEST(the_notifier_is_called_once_for_each_collection_that_found_some)
     ck_assert_uint_eq(notified, 1);
     ck_assert_uint_ge(test_run_finalizers(), MANY - LUCK);
     ck_assert(oak_finalizer_notify(NULL) == notify);
+}
+END_TEST
+
+static AO_t waited; /* cycles, or 1 when there were none */
+
+/* For two more collections, which another thread is to need. */
+static void wait_for_cycles(void)
+{
+    AO_t first = AO_load(&oaki_the_heap.cycle);
+    oak_finalizer_notify(NULL);
+    for (int i = 0; i < 5000 && AO_load(&oaki_the_heap.cycle) < first + 2; i++)
+        oaki_os_sleep_ns(1000000);
+    AO_store(&waited, AO_load(&oaki_the_heap.cycle) - first + 1);
+}
+
+/* It is called by the marker, if there is one. */
+START_TEST(collections_go_on_while_the_notifier_waits)
+{
+    oak_set_gc_percent(100);
+    oaki_debug_switches.beside = 1;
+    ck_assert(oak_finalizer_notify(wait_for_cycles) == NULL);
+    test_build(make_passing, NULL);
+    oak_set_gc_percent(100);
+    while (!AO_load(&waited)) (void)!oak_alloc(NODE);
+    ck_assert_uint_ge(AO_load(&waited), 3);
 }
 END_TEST
 
@@ -210,6 +236,7 @@ Suite *suite_gc_finalrun(void)
     TCase *c = tcase_create("on demand");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, the_notifier_is_called_once_for_each_collection_that_found_some);
+    tcase_add_test(c, collections_go_on_while_the_notifier_waits);
     tcase_add_test(c, what_the_notifier_allocates_from_stays_in_a_cache);
     suite_add_tcase(s, c);
     c = tcase_create("thread");
