@@ -5,8 +5,8 @@
  * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
  * it is not noticed. Until then their memory counts as live, so that a program that frees and
  * allocates faster than all mark is held up as one that only allocates; and no mark function is
- * called for them, nor for those of a zone that was discarded. A mark that is given up leaves them
- * to the next one.
+ * called for them, nor for those of a zone that was discarded. What a mark that was given up leaves
+ * is freed by the marker's thread, or by a collection that comes first.
  *
  * Owns: the table. Lock: its own, which nobody has where the world stands. */
 #include "beside.h"
@@ -92,6 +92,31 @@ void oaki_freed_forget_zone(uint32_t zone)
     AO_store(&oaki_the_heap.nkept, n);
     oaki_ptrtable_rechain(&self.objects);
     oaki_lock_release(&self.lock);
+}
+
+static char *take(void)
+{
+    char *obj = NULL;
+    oaki_lock_acquire(&self.lock);
+    size_t n = self.objects.records.len;
+    if (n > 0) {
+        obj = at(n - 1);
+        oaki_ptrtable_unlink(&self.objects, (uint32_t)n - 1);
+        oaki_ptrtable_remove(&self.objects, (uint32_t)n - 1);
+        AO_store(&oaki_the_heap.nkept, self.objects.records.len);
+    }
+    oaki_lock_release(&self.lock);
+    return obj;
+}
+
+void oaki_freed_release(oaki_thread *t)
+{
+    while (AO_load(&oaki_the_heap.nkept) > 0) {
+        (void)oaki_enter(); /* no stop, which may forget them, before it is freed */
+        char *obj = take();
+        if (obj) oaki_free_kept(obj);
+        oaki_leave(t);
+    }
 }
 
 /* An old object may have all of its bits, and what comes to its place is to have none. */

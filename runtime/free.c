@@ -107,6 +107,14 @@ void oak_free(void *p)
     }
 }
 
+void oaki_free_kept(void *p)
+{
+    oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
+    oaki_central_ensure_swept(s);
+    if (s->cls == OAKI_CLASS_LARGE) free_large(s);
+    else free_small(s, p);
+}
+
 size_t oak_usable_size(const void *p)
 {
     void *base = oaki_object_base(p);

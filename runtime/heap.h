@@ -251,6 +251,8 @@ oaki_central *oaki_central_of(const oaki_span *s);
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
 void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in this cycle */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
+/* One that oaki_gc_keep_freed kept: now it is freed. */
+void oaki_free_kept(void *p);
 void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
 /* Take a span of this class that waits for its sweep off its list; NULL when there is none. */
 oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass);
