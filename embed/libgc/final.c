@@ -89,11 +89,14 @@ static bool inside_finalizer(void)
 static OAKI_NOINLINE void run_here(void)
 {
     run mark;
+    size_t n;
     AO_store(&mark.self, (AO_t)&mark);
     running = &mark;
-    AO_store(&lgc.unfinished, 1);
-    (void)oak_finalizers_run();
-    AO_store(&lgc.unfinished, 0);
+    do {
+        AO_store(&lgc.unfinished, 1);
+        n = oak_finalizers_run();
+        AO_store_full(&lgc.unfinished, 0);
+    } while (n > 0 && oaki_finalizers_ready() > 0);
     AO_store(&mark.self, 0);
     running = NULL;
 }
