@@ -17,7 +17,8 @@ OAK_API int oak_set_gc_percent(int percent);
 
 /** No collection decides what is dead from this call's return to the matching oak_gc_enable, in
  * whichever thread it began; nests. oak_collect does nothing meanwhile. Marking may go on beside
- * the program. Lock-free. */
+ * the program. Lock-free. Called by a thread that isn't attached it doesn't wait for a collection
+ * that is under way in a stop. */
 OAK_API void oak_gc_disable(void);
 OAK_API void oak_gc_enable(void);
 
