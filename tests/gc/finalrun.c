@@ -1,6 +1,7 @@
 /* finalrun.c - tests of gc/finalrun.c: the notifier, and the finalizer thread. */
 #include "gc/finalizer.h"
 #include "runtime/os.h"
+#include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/gc/away.h"
 #include "tests/heap.h"
@@ -64,13 +65,15 @@ START_TEST(the_notifier_is_called_once_for_each_collection_that_found_some)
 END_TEST
 
 static AO_t waited; /* cycles, or 1 when there were none */
+static bool by_marker;
 
 /* For two more collections, which another thread is to need. */
 static void wait_for_cycles(void)
 {
     AO_t first = AO_load(&oaki_the_heap.cycle);
     oak_finalizer_notify(NULL);
-    for (int i = 0; i < 5000 && AO_load(&oaki_the_heap.cycle) < first + 2; i++)
+    by_marker = oaki_thread_self()->own;
+    for (int i = 0; by_marker && i < 5000 && AO_load(&oaki_the_heap.cycle) < first + 2; i++)
         oaki_os_sleep_ns(1000000);
     AO_store(&waited, AO_load(&oaki_the_heap.cycle) - first + 1);
 }
@@ -84,7 +87,8 @@ START_TEST(collections_go_on_while_the_notifier_waits)
     test_build(make_passing, NULL);
     oak_set_gc_percent(100);
     while (!AO_load(&waited)) (void)!oak_alloc(NODE);
-    ck_assert_uint_ge(AO_load(&waited), 3);
+    if (!by_marker) ck_assert(oaki_written_denies()); /* who would collect has called it */
+    else ck_assert_uint_ge(AO_load(&waited), 3);
 }
 END_TEST
 
