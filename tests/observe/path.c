@@ -310,19 +310,15 @@ static void make_cycle_and_chain(void *arg)
     *(void **)arg = first;
 }
 
-/* From a snapshot: the turns are the same. */
-static void expect_in_snapshot(oak_root_kind kind, size_t length)
+/* The turns are the same. On a thread of its own, as it leaves words of the heap in registers. */
+static void look_in_snapshot(void *path)
 {
     char file[] = "/tmp/oakum-test-XXXXXX", error[200];
     int fd = mkstemp(file);
     ck_assert_int_eq(oak_snapshot_save(file), 0);
     oak_snapshot *s = oak_snapshot_open(file, error, sizeof error);
     ck_assert_msg(s != NULL, "%s", error);
-    oak_path *p = oak_snapshot_why(s, HIDE(hidden));
-    ck_assert_ptr_nonnull(p);
-    ck_assert_msg(p->root.kind == kind && p->length == length, "kind %d, %zu objects",
-                  (int)p->root.kind, p->length);
-    oak_path_free(p);
+    *(oak_path **)path = oak_snapshot_why(s, HIDE(hidden));
     oak_snapshot_close(s);
     close(fd);
     unlink(file);
@@ -330,9 +326,14 @@ static void expect_in_snapshot(oak_root_kind kind, size_t length)
 
 START_TEST(what_waits_is_told_only_when_nothing_else_keeps_it)
 {
+    oak_path *p = NULL;
     start();
     test_away(make_cycle_and_chain, &path_global);
-    expect_in_snapshot(OAK_ROOT_GLOBAL, 4); /* first, as a question leaves relics on stacks */
+    test_away(look_in_snapshot, &p);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_int_eq(p->root.kind, OAK_ROOT_GLOBAL);
+    ck_assert_uint_eq(p->length, 4);
+    oak_path_free(p);
     expect(OAK_ROOT_GLOBAL, 4, "global `path_global`");
     path_global = NULL;
     expect(OAK_ROOT_WAITING, 2, "path_finalize");
