@@ -7,6 +7,7 @@
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 #include <check.h>
 #include <string.h>
 
@@ -15,7 +16,6 @@ Suite *suite_gc_beside(void);
 #define SEAL 0x5ea1ed00c0ffee11u
 #define SLOTS 4096 /* of a table */
 
-static oak_tracking tracking; /* of the test case */
 static size_t minors;         /* between two full cycles */
 static size_t stops;          /* written pages are looked at in stops, however few they are */
 static int markers = 1;
@@ -23,7 +23,7 @@ static int markers = 1;
 /* Cycles are asked for without end, whatever the pacing says. false: this system can't. */
 static bool start(void)
 {
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_threads = markers;
     bool can = test_heap_tracked(c, minors);
     oaki_debug_switches.beside = 1 + stops;
@@ -164,7 +164,7 @@ END_TEST
 START_TEST(references_that_come_by_a_system_call)
 {
     int fd[2];
-    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    if (!start() || test_tracking == OAK_TRACKING_FAULTS) return;
     ck_assert_int_eq(pipe(fd), 0);
     thing **table = oak_alloc(SLOTS * sizeof *table);
     size_t n = test_scale(20000);
@@ -534,14 +534,9 @@ START_TEST(disabled_in_the_middle)
 }
 END_TEST
 
-static void by_userfaultfd(void)
-{
-    tracking = OAK_TRACKING_USERFAULTFD;
-}
-
 static void by_several(void)
 {
-    by_userfaultfd();
+    test_by_userfaultfd();
     markers = 4;
 }
 
@@ -553,13 +548,13 @@ static void in_short_stops(void)
 
 static void mostly_minor(void)
 {
-    by_userfaultfd();
+    test_by_userfaultfd();
     minors = 3;
 }
 
 static void by_faults(void)
 {
-    tracking = OAK_TRACKING_FAULTS;
+    test_by_faults();
     minors = 3; /* of which there are none: asked for in vain */
 }
 
@@ -591,7 +586,7 @@ static TCase *tests(const char *name, void (*setup)(void))
 Suite *suite_gc_beside(void)
 {
     Suite *s = suite_create("gc_beside");
-    suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
     suite_add_tcase(s, tests("markers", by_several));
     suite_add_tcase(s, tests("minor", mostly_minor));
     suite_add_tcase(s, tests("stops", in_short_stops));

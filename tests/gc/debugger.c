@@ -6,6 +6,7 @@
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -274,7 +275,6 @@ static void take_turns(void)
     ck_assert_uint_ge(AO_load(&shared->halted), TURNS);
 }
 
-static oak_tracking tracking;
 static AO_t held[2]; /* what is shared is no root */
 
 START_TEST(a_debugger_is_attached)
@@ -282,10 +282,10 @@ START_TEST(a_debugger_is_attached)
     int go[2];
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert(shared != MAP_FAILED && pipe(go) == 0);
-    shared->writes = tracking != OAK_TRACKING_FAULTS;
+    shared->writes = test_tracking != OAK_TRACKING_FAULTS;
     pid_t child = fork();
     if (child == 0) be_the_debugger(go);
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_threads = 2;
     bool can = test_heap_tracked(c, 0);
     oaki_debug_switches.beside = 1;
@@ -309,16 +309,6 @@ START_TEST(a_debugger_is_attached)
 }
 END_TEST
 
-static void by_userfaultfd(void)
-{
-    tracking = OAK_TRACKING_USERFAULTFD;
-}
-
-static void by_faults(void)
-{
-    tracking = OAK_TRACKING_FAULTS;
-}
-
 static void add(Suite *s, const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -331,7 +321,7 @@ static void add(Suite *s, const char *name, void (*setup)(void))
 Suite *suite_gc_debugger(void)
 {
     Suite *s = suite_create("gc/debugger");
-    add(s, "userfaultfd", by_userfaultfd);
-    add(s, "faults", by_faults);
+    add(s, "userfaultfd", test_by_userfaultfd);
+    add(s, "faults", test_by_faults);
     return s;
 }

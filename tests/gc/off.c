@@ -4,6 +4,7 @@
 #include "gc/beside.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 
 #include <check.h>
 #include <oakum/gc.h>
@@ -20,12 +21,11 @@ typedef struct thing {
     uintptr_t next; /* an address, or one inverted */
 } thing;
 
-static oak_tracking tracking;
 static thing *first;
 
 static bool start(int percent)
 {
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_percent = percent;
     if (!test_heap_tracked(c, 0)) return false;
     oaki_debug_switches.beside = 1;
@@ -54,9 +54,10 @@ static void invert(bool hidden)
 static void hide_in_sections(int sections)
 {
     uint64_t draw = test_random() | 1;
+    size_t asked = 0;
     for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
     for (int i = 0; i < sections; i++) {
-        (void)test_ask_beside();
+        asked += test_ask_beside();
         for (uint64_t n = test_draw(&draw) % 2000; n > 0; n--) (void)new_thing(NULL);
         oak_gc_disable();
         AO_t before = AO_load(&oaki_the_heap.cycle); /* oak_memstats_read would wait for its end */
@@ -66,6 +67,7 @@ static void hide_in_sections(int sections)
         ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), before);
         oak_gc_enable();
     }
+    ck_assert_uint_gt(asked, 0);
 }
 
 START_TEST(no_collection_ends_in_a_section)
@@ -121,16 +123,6 @@ START_TEST(what_dies_in_sections_is_collected_between_them)
 }
 END_TEST
 
-static void by_userfaultfd(void)
-{
-    tracking = OAK_TRACKING_USERFAULTFD;
-}
-
-static void by_faults(void)
-{
-    tracking = OAK_TRACKING_FAULTS;
-}
-
 static void add(Suite *s, const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -145,7 +137,7 @@ static void add(Suite *s, const char *name, void (*setup)(void))
 Suite *suite_gc_off(void)
 {
     Suite *s = suite_create("gc/off");
-    add(s, "userfaultfd", by_userfaultfd);
-    add(s, "faults", by_faults);
+    add(s, "userfaultfd", test_by_userfaultfd);
+    add(s, "faults", test_by_faults);
     return s;
 }

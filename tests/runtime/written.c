@@ -3,6 +3,7 @@
 
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/tracked.h"
 #include "tests/refuse.h"
 #include <check.h>
 #include <errno.h>
@@ -25,7 +26,6 @@ typedef struct told {
 } told;
 
 static char *memory;
-static oak_tracking tracking; /* of the test case */
 
 static size_t offset_of(size_t page)
 {
@@ -64,7 +64,7 @@ static void note_many(size_t from, size_t to, void *ctx)
 static bool start(void)
 {
     oak_config c = test_config();
-    c.tracking = tracking;
+    c.tracking = test_tracking;
     test_heap_start(c);
     memory = oak_alloc(PAGES * SYSTEM_PAGE);
     memset(memory, 1, PAGES * SYSTEM_PAGE);
@@ -133,7 +133,7 @@ START_TEST(what_the_system_writes_is_told_too)
     ck_assert_int_eq(pipe(fd), 0);
     ck_assert_int_eq(write(fd[1], "0123456789", 10), 10);
     ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
-    if (tracking == OAK_TRACKING_FAULTS) {
+    if (test_tracking == OAK_TRACKING_FAULTS) {
         ck_assert_int_eq(read(fd[0], memory + 9 * SYSTEM_PAGE - 5, 10), -1);
         ck_assert_int_eq(errno, EFAULT);
         ck_assert_uint_eq(take(true).n, 0);
@@ -180,7 +180,7 @@ static void close_userfaultfd(void)
 
 START_TEST(a_closed_descriptor_is_no_all_clear)
 {
-    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    if (!start() || test_tracking == OAK_TRACKING_FAULTS) return;
     ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
     memory[0] = 2;
     close_userfaultfd();
@@ -220,7 +220,7 @@ static void has_files(void *arg)
 
 START_TEST(a_child_closes_no_file_of_the_program)
 {
-    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    if (!start() || test_tracking == OAK_TRACKING_FAULTS) return;
     nfiles = take_descriptors(files, OAKI_COUNT(files));
     ck_assert_uint_eq(nfiles, 2);
     test_child(has_files, NULL);
@@ -242,8 +242,8 @@ static void without_proc(void *arg)
 START_TEST(what_was_opened_in_vain_is_closed)
 {
     oak_config c = test_config();
-    c.tracking = tracking;
-    if (tracking == OAK_TRACKING_FAULTS) return;
+    c.tracking = test_tracking;
+    if (test_tracking == OAK_TRACKING_FAULTS) return;
     test_heap_start(c);
     test_child(without_proc, NULL);
 }
@@ -251,7 +251,7 @@ END_TEST
 
 START_TEST(memory_of_the_program_s_own_in_the_middle_is_watched_again)
 {
-    if (!start() || tracking == OAK_TRACKING_FAULTS) return;
+    if (!start() || test_tracking == OAK_TRACKING_FAULTS) return;
     ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
     char *own = mmap(memory + 8 * SYSTEM_PAGE, 4 * SYSTEM_PAGE, PROT_READ | PROT_WRITE,
                      MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -312,16 +312,6 @@ START_TEST(so_many_pages_at_a_time)
 }
 END_TEST
 
-static void by_userfaultfd(void)
-{
-    tracking = OAK_TRACKING_USERFAULTFD;
-}
-
-static void by_faults(void)
-{
-    tracking = OAK_TRACKING_FAULTS;
-}
-
 static TCase *tests(const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -344,7 +334,7 @@ static TCase *tests(const char *name, void (*setup)(void))
 Suite *suite_runtime_written(void)
 {
     Suite *s = suite_create("runtime_written");
-    suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
-    suite_add_tcase(s, tests("faults", by_faults));
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
+    suite_add_tcase(s, tests("faults", test_by_faults));
     return s;
 }
