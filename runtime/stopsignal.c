@@ -31,14 +31,16 @@ static bool is_unused(int sig)
            now.sa_handler == SIG_DFL;
 }
 
-/* Not on the alternate stack: the frame must lie below what it interrupts. */
+/* Not on the alternate stack: the frame must lie below what it interrupts. The mask has libc's own
+ * signals too, which sigfillset leaves out: a thread that is cancelled would clean up in a stopped
+ * world. */
 static int install(int sig)
 {
     struct sigaction sa;
     memset(&sa, 0, sizeof sa);
     sa.sa_sigaction = self.handler;
     sa.sa_flags = SA_SIGINFO | SA_RESTART;
-    sigfillset(&sa.sa_mask);
+    memset(&sa.sa_mask, 0xff, sizeof sa.sa_mask);
     return sigaction(sig, &sa, NULL);
 }
 
