@@ -306,17 +306,18 @@ static bool is_ahead(void)
 
 /* The program has reached its goal before the mark is over: it marks itself, and where it allocates
  * faster than all mark, it waits until the mark is as far as it is. Not for ever: what the marker
- * waits for may be held by who allocates. */
+ * waits for may be held by who allocates. What is allocated by many that wait is what one would:
+ * they are many for few processors, and each that runs takes the marker's. */
 static void help(oaki_thread *t, size_t bytes)
 {
-    uint64_t begun = oaki_os_now_ns();
-    uint64_t most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
+    uint64_t begun = oaki_os_now_ns(), most;
     do {
         bool marked = oaki_piece_mark_instead();
         if (!is_ahead()) return;
         if (marked && !t->stop_pending) continue;
+        most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
         oaki_leave(t);
-        oaki_pieces_wait();
+        most *= oaki_pieces_wait();
         (void)oaki_enter();
     } while (oaki_os_now_ns() - begun < most);
 }

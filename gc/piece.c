@@ -15,7 +15,8 @@
                               * sooner */
 #define LONG_NS 2000000u     /* the program has no more between two stops, */
 #define LEAST_NS 40000u      /* and no less */
-#define NAP_NS 100000u       /* of a thread that waits for the marker */
+#define NAP_NS 100000u       /* of a thread that waits for the marker, for each that does, */
+#define NAP_MOST 5000000u    /* as to wake up is work for the processors, too */
 
 static struct {
     unsigned int state; /* AO_int: oaki_beside */
@@ -176,11 +177,13 @@ bool oaki_piece_mark_instead(void)
     return more;
 }
 
-void oaki_pieces_wait(void)
+size_t oaki_pieces_wait(void)
 {
-    AO_fetch_and_add1(&self.waiting);
-    oaki_os_sleep_ns(NAP_NS);
-    if (AO_load(&self.waiting)) AO_fetch_and_sub1(&self.waiting); /* not in a child of meanwhile */
+    size_t n = AO_fetch_and_add1(&self.waiting) + 1;
+    oaki_os_sleep_ns(OAKI_MIN(n * NAP_NS, NAP_MOST));
+    n = AO_load(&self.waiting);
+    if (n) AO_fetch_and_sub1(&self.waiting); /* not in a child of meanwhile */
+    return n;
 }
 
 static void after_fork(void)

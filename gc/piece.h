@@ -32,8 +32,8 @@ bool oaki_pieces_stopped(oaki_piece *piece, unsigned part);
 oaki_piece oaki_piece_mark;
 /* The same for who allocates, if nobody else is at it. Is there more? */
 bool oaki_piece_mark_instead(void);
-/* Who allocates faster than all mark waits a moment. Outside of oaki_enter. */
-void oaki_pieces_wait(void);
+/* Who allocates faster than all mark waits a moment. How many did? Outside of oaki_enter. */
+size_t oaki_pieces_wait(void);
 /* It has cost so much of processors beyond its pieces: for this cycle, or the next one. */
 void oaki_pieces_cost(uint64_t cpu_ns);
 /* Words of the mark that have been looked at, about. Anybody may ask. */

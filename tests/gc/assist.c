@@ -8,6 +8,7 @@
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 #include <check.h>
 #include <string.h>
 
@@ -15,8 +16,6 @@ Suite *suite_gc_assist(void);
 
 #define SEAL 0x5ea1ed00c0ffee11u
 #define THINGS 300000u /* so many that markers are called for in the stop that ends the mark */
-
-static oak_tracking tracking; /* of the test case */
 
 typedef struct thing {
     uint64_t seal, id;
@@ -53,7 +52,7 @@ static size_t lost(thing **table)
 /* false: this system can't. */
 static bool start(int markers)
 {
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_threads = markers;
     bool can = test_heap_tracked(c, 0);
     oaki_debug_switches.beside = 1;
@@ -168,17 +167,24 @@ END_TEST
 #define PIECE ((size_t)1 << 20)
 #define PIECES 600 /* by each of the threads */
 #define THREADS 4
+#define MANY 64
+#define MANY_ALLOCATE 300000u /* each of them: nine times what lives, in all */
 
 static AO_t most;
+
+static void note_most(void)
+{
+    AO_t now = AO_load(&oaki_the_heap.live);
+    for (AO_t seen = AO_load(&most); now > seen; seen = AO_load(&most))
+        if (AO_compare_and_swap_full(&most, seen, now)) break;
+}
 
 /* Nobody touches them, so that this is much faster than any marker. */
 static void *allocate(void *arg)
 {
     for (size_t i = 0; i < test_scale(PIECES); i++) {
         (void)!oak_alloc_noscan(PIECE);
-        AO_t now = AO_load(&oaki_the_heap.live);
-        for (AO_t seen = AO_load(&most); now > seen; seen = AO_load(&most))
-            if (AO_compare_and_swap_full(&most, seen, now)) break;
+        note_most();
     }
     return arg;
 }
@@ -186,7 +192,7 @@ static void *allocate(void *arg)
 /* NULL: this system can't. */
 static thing *start_paced(bool verify)
 {
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_percent = 100;
     test_heap_start(c);
     if (verify) oaki_debug_switches.verify = 1;
@@ -233,7 +239,7 @@ static void count_stops(const oaki_cycle *c, void *ctx)
 /* Nothing is known of what lives then. */
 START_TEST(a_small_heap_that_gets_a_large_table_is_collected_beside_the_program)
 {
-    oak_config c = test_config_beside(tracking);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_percent = 100;
     test_heap_start(c);
     if (!oaki_written_start()) return;
@@ -258,15 +264,51 @@ START_TEST(threads_that_outrun_it_wait)
 }
 END_TEST
 
-static void by_userfaultfd(void)
+/* Each that runs takes the processor that the marker needs. */
+static void *allocate_little(void *arg)
 {
-    tracking = OAK_TRACKING_USERFAULTFD;
+    for (size_t i = 0; i < test_scale(MANY_ALLOCATE); i++) {
+        (void)!new_thing(i);
+        if (i % 1000 == 0) note_most();
+    }
+    return arg;
 }
 
-static void by_faults(void)
+/* A chain whose next is far away takes long to mark. */
+static thing *scatter(thing *first)
 {
-    tracking = OAK_TRACKING_FAULTS;
+    size_t n = LIVE / sizeof(thing);
+    uint64_t draw = test_random() | 1;
+    thing **all = oak_alloc(n * sizeof *all);
+    for (size_t i = 0; i < n; i++, first = first->more[0]) {
+        size_t at = test_draw(&draw) % (i + 1);
+        all[i] = all[at];
+        all[at] = first;
+    }
+    for (size_t i = 0; i < n; i++) {
+        all[i]->id = n - 1 - i;
+        all[i]->more[0] = i + 1 < n ? all[i + 1] : NULL;
+    }
+    first = all[0];
+    oak_free(all);
+    return first;
 }
+
+START_TEST(many_threads_for_few_processors_wait)
+{
+    pthread_t id[MANY];
+    test_seed("gc/assist");
+    thing *first = start_paced(false);
+    if (!first) return;
+    first = scatter(first);
+    oak_collect();
+    for (int i = 0; i < MANY; i++) id[i] = test_start(allocate_little, NULL);
+    for (int i = 0; i < MANY; i++) test_join(id[i]);
+    ck_assert_uint_gt(AO_load(&most), LIVE);
+    ck_assert_uint_le(AO_load(&most), 3 * LIVE);
+    check_chain(first);
+}
+END_TEST
 
 static TCase *tests(const char *name, void (*setup)(void))
 {
@@ -279,13 +321,14 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
     tcase_add_test(t, a_small_heap_that_gets_a_large_table_is_collected_beside_the_program);
     tcase_add_test(t, threads_that_outrun_it_wait);
+    tcase_add_test(t, many_threads_for_few_processors_wait);
     return t;
 }
 
 Suite *suite_gc_assist(void)
 {
     Suite *s = suite_create("gc_assist");
-    suite_add_tcase(s, tests("userfaultfd", by_userfaultfd));
-    suite_add_tcase(s, tests("faults", by_faults));
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
+    suite_add_tcase(s, tests("faults", test_by_faults));
     return s;
 }
