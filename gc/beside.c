@@ -234,7 +234,7 @@ static void run(oaki_thread *t)
         finish(t);
     in_steps(release);
     tell(t);
-    oaki_freed_release(t);
+    oaki_freed_release();
 }
 
 static void *collector(void *arg)

@@ -59,7 +59,7 @@ size_t oaki_freed_marked(void);
 /* They lose their marks, and are forgotten. */
 void oaki_freed_wipe(void);
 /* They are freed: nothing is under way. Outside of oaki_enter. */
-void oaki_freed_release(oaki_thread *t);
+void oaki_freed_release(void);
 /* Those of a zone that is about to go are. Inside oaki_enter. */
 void oaki_freed_forget_zone(uint32_t zone);
 void oaki_freed_init(void);

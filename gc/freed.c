@@ -109,13 +109,14 @@ static char *take(void)
     return obj;
 }
 
-void oaki_freed_release(oaki_thread *t)
+/* Before it is freed no stop may come, which would forget it, nor the reaper of its zone. */
+void oaki_freed_release(void)
 {
     while (AO_load(&oaki_the_heap.nkept) > 0) {
-        (void)oaki_enter(); /* no stop, which may forget them, before it is freed */
+        oaki_helper_begin();
         char *obj = take();
         if (obj) oaki_free_kept(obj);
-        oaki_leave(t);
+        oaki_helper_end();
     }
 }
 
