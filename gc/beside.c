@@ -194,6 +194,7 @@ static void tell(oaki_thread *t)
     AO_store(&self.telling, 1);
     oaki_event_over(t);
     AO_store(&self.telling, 0);
+    (void)oaki_written_start(); /* in a child, if it has forked */
 }
 
 static void in_steps(void (*fn)(size_t from, size_t to))
@@ -417,11 +418,14 @@ void oaki_beside_give_up_marks(void)
     if (oaki_beside_state() != OAKI_BESIDE_NONE) forget();
 }
 
+/* Where the thread has forked itself, by what it has called, it is the one that the child has. */
 static void after_fork(void)
 {
-    AO_store(&self.started, 0);
+    const oaki_thread *t = oaki_thread_self();
+    bool own = t && t->own;
+    AO_store(&self.started, own);
+    AO_store(&oaki_the_heap.nown, own);
     AO_store(&self.not_before, 0);
-    AO_store(&oaki_the_heap.nown, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);
     AO_store(&self.telling, 0);

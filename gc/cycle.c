@@ -431,7 +431,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
     }
     oaki_sweep_wake();
     oaki_leave(t);
-    if (!t->own) oaki_event_over(t);
+    if (!t->bare) oaki_event_over(t);
     if (oaki_enter() != t)
         oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
     return !off;

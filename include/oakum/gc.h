@@ -135,7 +135,8 @@ OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
 OAK_API size_t oak_finalizers_run(void);
 
 /** Called, with no lock held and the world running, by the thread whose collection made
- * finalizers ready, when there is no finalizer thread. NULL removes it. Returns the old one. */
+ * finalizers ready, when there is no finalizer thread: for a mark beside the program that is the
+ * collector's own. It may allocate, collect and fork. NULL removes it. Returns the old one. */
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
 /** Nanoseconds that the running finalizer has been running, to a few milliseconds, or 0 when none
