@@ -47,7 +47,7 @@ void oaki_futex_wake(unsigned int *word, int n);
 size_t oaki_os_resident(const void *p, size_t n);
 
 /* Is a part of [from, to) mapped so that what it shows may be written through another mapping, too
- * (MAP_SHARED)? By /proc/self/maps; false when that can't be read. Allocates nothing. */
+ * (MAP_SHARED)? By /proc/thread-self/maps; false when that can't be read. Allocates nothing. */
 bool oaki_os_is_shared(uintptr_t from, uintptr_t to);
 
 #endif

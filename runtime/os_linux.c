@@ -2,7 +2,8 @@
  *
  * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a
  * cancellation point: a cancelled thread must not unwind out of the runtime. What returns nothing
- * leaves errno as it was, as it may run in a signal handler. */
+ * leaves errno as it was, as it may run in a signal handler. It asks /proc/thread-self, as
+ * /proc/self has no memory once the process's first thread has ended. */
 #include "os.h"
 
 #include "pagemap.h"
@@ -288,7 +289,8 @@ size_t oaki_os_resident(const void *p, size_t n)
 {
     int saved = errno;
     size_t found = SIZE_MAX, page = oaki_os_page_size();
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap",
+                          O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         uintptr_t start = OAKI_ALIGN_DOWN((uintptr_t)p, page);
         uintptr_t end = OAKI_ALIGN_UP((uintptr_t)p + n, page);
@@ -315,9 +317,10 @@ bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
     size_t len = 0;
     ssize_t n;
     bool shared = false;
-    int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps",
+    int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps",
                                          O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && !shared && ((n = read(fd, in, sizeof in)) > 0 || (n < 0 && errno == EINTR)))
+    while (fd >= 0 && !shared &&
+           ((n = syscall(SYS_read, fd, in, sizeof in)) > 0 || (n < 0 && errno == EINTR)))
         for (ssize_t i = 0; i < n; i++) {
             if (in[i] != '\n') {
                 if (len < sizeof line - 1) line[len++] = in[i];

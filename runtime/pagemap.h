@@ -1,8 +1,8 @@
 /* pagemap.h - the PAGEMAP_SCAN call of Linux 6.7, which older systems' headers don't have.
  *
- * An ioctl on /proc/self/pagemap that walks a range and returns runs of pages by what they are. A
- * page matches when each category in `required` holds for it, or doesn't, where the category is in
- * `inverted` too. */
+ * An ioctl on /proc/thread-self/pagemap that walks a range and returns runs of pages by what they
+ * are. A page matches when each category in `required` holds for it, or doesn't, where the category
+ * is in `inverted` too. */
 #ifndef OAKI_PAGEMAP_H
 #define OAKI_PAGEMAP_H
 

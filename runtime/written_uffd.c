@@ -138,9 +138,9 @@ static bool open_all(const char **what)
     if (!note_file(&self.uffd)) return false;
     *what = "userfaultfd's asynchronous write protection";
     if (control(self.uffd.fd, UFFDIO_API, &api) != 0 || !register_range()) return false;
-    *what = "/proc/self/pagemap";
+    *what = "/proc/thread-self/pagemap";
     self.pagemap.fd =
-        (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (!note_file(&self.pagemap)) return false;
     *what = "PAGEMAP_SCAN";
     return can_scan();

@@ -1,6 +1,7 @@
 /* tracking.c - tests of what is done where the system doesn't tell of written pages in the way that
  * was asked for, and what is said about it. */
 #include "runtime/os.h"
+#include "runtime/task.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
@@ -228,6 +229,38 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 }
 END_TEST
 
+/* ---- without the first thread ---- */
+
+static void *tell(void *leader)
+{
+    oaki_task task;
+    while (leader && !(oaki_task_read(getpid(), &task) && oaki_task_is_dead(&task)))
+        oaki_os_yield();
+    start(OAK_TRACKING_USERFAULTFD);
+    _exit(oaki_written_start() ? 0 : 1);
+    return NULL;
+}
+
+/* Is there something that tells? In a child whose first thread has gone, or in any. */
+static int tells_in_child(bool gone)
+{
+    pthread_t id;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);
+        if (!gone) (void)tell(NULL);
+        if (pthread_create(&id, NULL, tell, &pid) != 0) _exit(2);
+        pthread_exit(NULL);
+    }
+    return test_wait_child(pid);
+}
+
+START_TEST(a_program_whose_first_thread_has_left)
+{
+    ck_assert_int_eq(tells_in_child(true), tells_in_child(false));
+}
+END_TEST
+
 Suite *suite_runtime_tracking(void)
 {
     Suite *s = suite_create("runtime_tracking");
@@ -242,6 +275,7 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, faults_where_userfaultfd_is_refused);
     tcase_add_test(t, faults_that_were_asked_for);
     tcase_add_test(t, userfaultfd_is_the_first_of_any);
+    tcase_add_test(t, a_program_whose_first_thread_has_left);
     tcase_add_test(t, no_descriptor_is_left);
     tcase_add_test(t, no_descriptor_is_left_for_faults);
     tcase_add_loop_test(t, a_program_with_a_userfaultfd_of_its_own, 0, 2);
