@@ -287,7 +287,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
 static bool may(oaki_thread *t)
 {
     const oak_config *cfg = &oaki_the_heap.config;
-    if (!cfg->concurrent || oaki_mark_is_strict() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    if (!cfg->concurrent || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     if (!oaki_debug_switches.beside && !oaki_pace_is_large()) return false;
     AO_t started = AO_load(&self.started);
     return (started == 1 || (started == 0 && spawn(t))) && oaki_written_may();
@@ -315,8 +315,8 @@ static void help(oaki_thread *t, size_t bytes)
     do {
         bool marked = oaki_piece_mark_instead();
         if (!is_ahead()) return;
-        if (marked && !t->stop_pending) continue;
         most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
+        if (marked && !t->stop_pending) continue;
         oaki_leave(t);
         most *= oaki_pieces_wait();
         (void)oaki_enter();

@@ -5,6 +5,7 @@
  *   for the closure of those.
  * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system; when there
  *   is none the verifier may complain of what is right, so it is fatal. */
+#include "beside.h"
 #include "host.h"
 
 #include "mark.h"
@@ -140,13 +141,15 @@ bool oaki_host_is_unscanned(size_t slot)
 int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
 {
     oaki_mark_rule *r = &oaki_displacements;
-    if (oaki_gc_hold() != 0) return -1;
+    oaki_thread *t = oaki_gc_stop_begin();
+    if (!t) return -1;
     r->strict = allowed != NULL;
     memset(r->allowed, 0, sizeof r->allowed);
     r->allowed[0] = 1;
     for (size_t d = 0; allowed && d < OAKI_MIN(nbits, (size_t)OAKI_DISPLACEMENTS); d++)
         r->allowed[d / 64] |= (allowed[d / 64] >> (d % 64) & 1) << (d % 64);
-    oaki_gc_release();
+    oaki_beside_give_up_marks();
+    oaki_gc_stop_end(t);
     return 0;
 }
 

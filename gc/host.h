@@ -42,7 +42,8 @@ void oaki_mark_unscanned(oak_marker *m, void *obj);
  * point to an object's start, or to start + d where bit d of `allowed` (bit d % 64 of
  * allowed[d / 64], d < nbits <= OAKI_DISPLACEMENTS) is set. Words of stacks and registers,
  * ambiguous ranges, and what is marked by oak_mark_ptr always count. To be called before there are
- * objects that a stricter rule would lose. 0, or -1 with ENOMEM. Not inside oaki_enter. */
+ * objects that a stricter rule would lose; a mark that is under way is given up. 0, or -1 with
+ * ENOMEM. Not inside oaki_enter. */
 int oaki_mark_displacements(const uint64_t *allowed, size_t nbits);
 
 /* Is there such a rule? */

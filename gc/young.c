@@ -86,7 +86,6 @@ static bool is_wanted(void)
 {
     const oak_config *c = &oaki_the_heap.config;
     if (!c->concurrent || !c->generations || oaki_written_denies()) return false;
-    if (oaki_mark_is_strict()) return false;
     return oaki_pace_live() >= FROM || oaki_debug_switches.minor;
 }
 
