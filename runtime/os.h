@@ -46,6 +46,9 @@ void oaki_futex_wake(unsigned int *word, int n);
  * when it can't tell. */
 size_t oaki_os_resident(const void *p, size_t n);
 
+/* The same of all of the process, as the kernel counts it, to some pages; 0 when it can't tell. */
+size_t oaki_os_rss(void);
+
 /* Is a part of [from, to) mapped so that what it shows may be written through another mapping, too
  * (MAP_SHARED)? By /proc/thread-self/maps; false when that can't be read. Allocates nothing. */
 bool oaki_os_is_shared(uintptr_t from, uintptr_t to);

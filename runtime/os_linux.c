@@ -302,6 +302,20 @@ size_t oaki_os_resident(const void *p, size_t n)
     return found;
 }
 
+/* Pages: all of the address space, and then what is resident. */
+size_t oaki_os_rss(void)
+{
+    char line[64];
+    int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/statm",
+                                         O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? syscall(SYS_read, fd, line, sizeof line - 1) : 0;
+    line[OAKI_MAX(n, 0)] = '\0';
+    const char *second = strchr(line, ' ');
+    if (fd >= 0) syscall(SYS_close, fd);
+    errno = saved;
+    return second ? strtoul(second, NULL, 10) * oaki_os_page_size() : 0;
+}
+
 /* "from-to rwxs": hexadecimal, and the fourth letter of the permissions. */
 static bool line_is_shared(const char *line, uintptr_t from, uintptr_t to)
 {

@@ -9,6 +9,7 @@
 
 #include "gc/event.h"
 #include "gc/pace.h"
+#include "runtime/os.h"
 #include <oakum/gc.h>
 
 /* Markers help each other once two marks, one after the other, took as long, in ns: one shorter is
@@ -24,6 +25,11 @@
 #define SHARE_LARGE 150 /* where LARGE bytes live, as a mark takes longer the more do */
 #define LARGE ((size_t)4 << 20)
 #define SMALL_MOST ((size_t)2 << 20)
+
+/* A program that is large for other reasons is hardly larger for more room: beyond those shares
+ * there is a quarter of what it has resident outside of the heap, less what any has. */
+#define ANY_HAS ((size_t)16 << 20)
+#define PART 4
 
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
 #define GROWTH ((size_t)1 << 20)
@@ -145,6 +151,15 @@ static unsigned scanned_percent(void)
     return all > 0 ? (unsigned)(scanned * 100 / all) : 100;
 }
 
+/* Percent of the rule. */
+static unsigned most_share(const oaki_cycle *c)
+{
+    size_t live = c->line.heap_live, rss = oaki_os_rss(), other = GC_get_heap_size() + ANY_HAS;
+    size_t rule = live / 100 * (100 + self.scanned) / 100 / OAKI_MAX(GC_free_space_divisor, 1);
+    size_t more = rss > other ? (rss - other) / PART : 0;
+    return (live >= LARGE ? SHARE_LARGE : SHARE_MOST) + (unsigned)(more / OAKI_MAX(rule, 1));
+}
+
 /* A cycle that was due: what the last few cost decides how much room there is from now on. */
 static void adapt(const oaki_cycle *c)
 {
@@ -155,8 +170,7 @@ static void adapt(const oaki_cycle *c)
     self.last_end = c->end;
     self.live = c->line.heap_live;
     if (self.cost > DEAR && !grows) {
-        unsigned most = c->line.heap_live >= LARGE ? SHARE_LARGE : SHARE_MOST;
-        self.share = OAKI_MIN(self.share + self.share / 8, most);
+        self.share = OAKI_MIN(self.share + self.share / 8, most_share(c));
         lgc.least = OAKI_MIN(lgc.least + lgc.least / 8, OAKI_MAX(lgc.least, SMALL_MOST));
     } else if (self.cost < CHEAP) {
         self.share = OAKI_MAX(self.share - self.share / 16, SHARE_LEAST);
