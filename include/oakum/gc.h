@@ -49,7 +49,10 @@ OAK_API int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *
 OAK_API void oak_blocking_enter(void);
 OAK_API void oak_blocking_leave(void);
 
-/** The same around fn(arg). */
+/** The same around fn(arg). When fn doesn't return because the thread is cancelled or calls
+ * pthread_exit (or a C++ exception passes), the region is left, too, so that cleanup handlers that
+ * were pushed before may use the heap; one that oak_blocking_enter began is not, until all of them
+ * have run: push a handler that calls oak_blocking_leave. Not by longjmp. */
 OAK_API void *oak_blocking_call(void *(*fn)(void *), void *arg);
 
 /** The same, and says that the thread waits for what others do with `object`: a channel, a queue, a

@@ -197,6 +197,59 @@ static void blocking(void)
     say("active when it is", (long)(intptr_t)GC_call_with_gc_active(active, (void *)2));
 }
 
+/* A thread that is cancelled in a region allocates in the handlers that it has pushed before, be it
+ * blocked, or active in the midst of it. */
+
+typedef struct cancelling {
+    sem_t there;
+    bool active;
+    long length;
+} cancelling;
+
+static void *waits(void *arg)
+{
+    cancelling *c = arg;
+    sem_post(&c->there);
+    for (;;) pause();
+    return arg;
+}
+
+static void *waits_in_region(void *arg)
+{
+    cancelling *c = arg;
+    return c->active ? GC_call_with_gc_active(waits, c) : GC_do_blocking(waits, c);
+}
+
+static void builds(void *arg)
+{
+    cancelling *c = arg;
+    c->length = length(build((void *)6), 6);
+}
+
+static void *is_cancelled(void *arg)
+{
+    pthread_cleanup_push(builds, arg);
+    GC_do_blocking(waits_in_region, arg);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+static void cancelled(void)
+{
+    for (int i = 0; i < 2; i++) {
+        pthread_t t;
+        void *result = NULL;
+        cancelling c = { .active = i == 1 };
+        sem_init(&c.there, 0, 0);
+        GC_pthread_create(&t, NULL, is_cancelled, &c);
+        while (sem_wait(&c.there) != 0) continue;
+        GC_pthread_cancel(t);
+        GC_pthread_join(t, &result);
+        say("cancelled in a region", result == PTHREAD_CANCELED);
+        say("  built by its handler", c.length);
+    }
+}
+
 /* ---- stacks ---- */
 
 static void *with_base(struct GC_stack_base *base, void *arg)
@@ -372,6 +425,7 @@ void test_threads(void)
     ends();
     register_by_hand();
     blocking();
+    cancelled();
     lock();
     signals();
     jumps();

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 Suite *suite_runtime_blocking(void);
 
@@ -240,6 +241,78 @@ START_TEST(what_a_blocked_frame_holds_is_kept)
 }
 END_TEST
 
+/* ---- unwound ---- */
+
+/* What a thread does in its regions, how deep they are, and whether it says for what it waits. */
+typedef struct ending {
+    void *(*fn)(void *);
+    unsigned depth;
+    bool waits;
+} ending;
+
+static void *wait_for_cancellation(void *arg)
+{
+    AO_store_release(&ready, 1);
+    for (;;) pause();
+    return arg;
+}
+
+static void *exit_thread(void *arg)
+{
+    AO_store_release(&ready, 1);
+    pthread_exit(arg);
+}
+
+static void use_heap(void *arg)
+{
+    const oaki_thread *t = oaki_thread_self();
+    ck_assert_uint_eq(t->state, OAKI_THREAD_RUNNING);
+    ck_assert_uint_eq(t->in_runtime, 0);
+    ck_assert_uint_eq(t->blocking_depth, 0);
+    ck_assert_uint_eq(t->waits_for, 0);
+    ck_assert_ptr_nonnull(oak_alloc(48));
+    oak_collect();
+    ck_assert_uint_eq(**(uintptr_t **)arg, 0xfeed);
+    AO_fetch_and_add1(&out);
+}
+
+static void *enter_regions(void *arg)
+{
+    ending *e = arg;
+    if (e->depth-- == 0) return e->fn(NULL);
+    return e->waits ? oak_blocking_wait(enter_regions, e, &e->depth)
+                    : oak_blocking_call(enter_regions, e);
+}
+
+static void *end_in_regions(void *arg)
+{
+    uintptr_t *p = oak_alloc(48);
+    *p = 0xfeed;
+    pthread_cleanup_push(use_heap, &p);
+    (void)enter_regions(arg);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+/* It has left them, all of them, when the handlers that were there before run. */
+START_TEST(an_unwound_region_is_left)
+{
+    static const ending endings[] = {
+        { wait_for_cancellation, 1, false }, { wait_for_cancellation, 3, false },
+        { wait_for_cancellation, 1, true },  { wait_for_cancellation, 2, true },
+        { exit_thread, 1, false },           { exit_thread, 2, true },
+    };
+    ending e = endings[_i];
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_t id = test_start(end_in_regions, &e);
+    test_wait(&ready, 1);
+    stop_and_start();
+    (void)pthread_cancel(id); /* it may have ended */
+    test_join(id);
+    ck_assert_uint_eq(AO_load(&out), 1);
+}
+END_TEST
+
 /* ---- use and misuse ---- */
 
 static void *check_depth(void *arg)
@@ -342,6 +415,7 @@ Suite *suite_runtime_blocking(void)
     tcase_add_test(c, a_spill_has_all_registers);
 #endif
     tcase_add_test(c, what_a_blocked_frame_holds_is_kept);
+    tcase_add_loop_test(c, an_unwound_region_is_left, 0, 6);
     tcase_add_test(c, regions_nest);
     tcase_add_test(c, a_thread_that_is_not_attached_may_use_regions);
     tcase_add_test(c, errno_is_kept);
