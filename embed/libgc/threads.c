@@ -17,8 +17,9 @@ typedef struct record {
     void *(*fn)(void *);
     void *arg, *result;
     pthread_t thread;
-    /* its creator has listed it; its thread is over; nobody will ask for the result. With all
-     * three it goes */
+    unsigned held; /* by its creator, and by who is joining: it stays */
+    /* it is in the list; its thread is over; nobody will ask for the result. With all three it
+     * goes, once nobody holds it */
     bool listed, over, unwanted;
 } record;
 
@@ -47,7 +48,7 @@ static void lock_records(void)
 /* And let go of this record, if that was the last use of it. */
 static void unlock_records(record *r)
 {
-    bool gone = r && r->listed && r->over && r->unwanted;
+    bool gone = r && !r->held && r->listed && r->over && r->unwanted;
     if (gone) {
         if (r->next) r->next->prev = r->prev;
         if (r->prev) r->prev->next = r->next;
@@ -57,22 +58,21 @@ static void unlock_records(record *r)
     if (gone) oak_free(r);
 }
 
+/* By the thread or by its creator, whichever comes first: so before others know its number. */
 static void list(record *r, pthread_t thread)
 {
-    lock_records();
+    if (r->listed) return;
     r->thread = thread;
     r->listed = true;
     r->next = self.all;
     if (r->next) r->next->prev = r;
     self.all = r;
-    unlock_records(r);
 }
 
-/* One that is detached and over may have the number of another. */
+/* The latest: one that is over may have had the same number. */
 static record *find(pthread_t thread)
 {
     record *r = self.all;
-    if (mine && pthread_equal(thread, pthread_self())) return mine;
     while (r && (r->unwanted || !pthread_equal(r->thread, thread))) r = r->next;
     return r;
 }
@@ -94,6 +94,9 @@ static void *run(void *arg)
     void *result;
     mine = arg;
     pthread_cleanup_push(finish, NULL);
+    lock_records();
+    list(mine, pthread_self());
+    unlock_records(NULL);
     result = mine->fn(mine->arg);
     pthread_cleanup_pop(0);
     finish(result);
@@ -112,11 +115,17 @@ int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)
     lgc_ready();
     record *r = oak_alloc_pinned(sizeof *r);
     if (!r) return ENOMEM;
-    *r = (record){ .fn = fn, .arg = arg, .unwanted = is_detached(attr) };
+    *r = (record){ .fn = fn, .arg = arg, .held = 1, .unwanted = is_detached(attr) };
     int e = oak_thread_create(thread, attr, run, r);
-    if (e == 0) list(r, *thread);
-    else oak_free(r);
-    return e;
+    if (e != 0) {
+        oak_free(r);
+        return e;
+    }
+    lock_records();
+    list(r, *thread);
+    r->held--;
+    unlock_records(r);
+    return 0;
 }
 
 typedef struct joining {
@@ -130,16 +139,34 @@ static void *join(void *arg)
     return (void *)(intptr_t)pthread_join(j->thread, j->result);
 }
 
+static void let_go(record *r, bool joined)
+{
+    if (!r) return;
+    lock_records();
+    r->held--;
+    if (joined) r->over = r->unwanted = true;
+    unlock_records(r);
+}
+
+static void is_cancelled(void *r)
+{
+    let_go(r, false);
+}
+
+/* Looked up first: once the thread is joined, another one may have its number. */
 int GC_pthread_join(pthread_t thread, void **result)
 {
+    int e;
     joining j = { thread, result };
-    int e = (int)(intptr_t)oak_blocking_call(join, &j);
-    if (e != 0) return e;
     lock_records();
     record *r = find(thread);
-    if (r) r->over = r->unwanted = true;
-    unlock_records(r);
-    return 0;
+    if (r) r->held++;
+    unlock_records(NULL);
+    pthread_cleanup_push(is_cancelled, r);
+    e = (int)(intptr_t)oak_blocking_call(join, &j);
+    pthread_cleanup_pop(0);
+    let_go(r, e == 0);
+    return e;
 }
 
 int GC_pthread_detach(pthread_t thread)

@@ -3,7 +3,10 @@
  *
  * usage: bad NAME */
 #include "api.h"
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -51,6 +54,105 @@ static int unknown_threads(void)
         sum += (long)n;
     }
     return sum == 80000 ? 0 : 1;
+}
+
+/* A thread that gets the number of the one that is being joined before GC_pthread_join knows that
+ * it has joined: in here, called from there, another thread starts it. */
+
+static struct {
+    bool on;
+    pthread_t next;
+    sem_t joined, started, end;
+} reuse;
+
+static void wait_for(sem_t *s)
+{
+    while (sem_wait(s) != 0) continue;
+}
+
+int pthread_join(pthread_t thread, void **result)
+{
+    int (*real)(pthread_t, void **);
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_join");
+    int e = real(thread, result);
+    if (!reuse.on) return e;
+    reuse.on = false;
+    sem_post(&reuse.joined);
+    wait_for(&reuse.started);
+    return e;
+}
+
+static void *returns_at_once(void *arg)
+{
+    return arg;
+}
+
+static void *returns_list(void *arg)
+{
+    void **mine = list((long)arg);
+    wait_for(&reuse.end);
+    return mine;
+}
+
+static void *starts(void *arg)
+{
+    wait_for(&reuse.joined);
+    GC_pthread_create(&reuse.next, NULL, returns_list, arg);
+    sem_post(&reuse.started);
+    return NULL;
+}
+
+/* Its result, of this length, is there though the heap has been collected. */
+static int ends_well(long n)
+{
+    void *result = NULL;
+    sem_post(&reuse.end);
+    usleep(10000);
+    for (int i = 0; i < 3; i++) {
+        list(10000);
+        GC_gcollect();
+    }
+    if (GC_pthread_join(reuse.next, &result) != 0) return 1;
+    return length(result) == n ? 0 : 1;
+}
+
+static int number_reused(void)
+{
+    pthread_t starter, first;
+    GC_pthread_create(&starter, NULL, starts, (void *)1000);
+    GC_pthread_create(&first, NULL, returns_at_once, NULL);
+    reuse.on = true;
+    GC_pthread_join(first, NULL);
+    int bad = ends_well(1000);
+    return bad + GC_pthread_join(starter, NULL);
+}
+
+/* Joins that fail, or are cancelled, take nothing from the one that doesn't. */
+
+static void *joins_itself(void *arg)
+{
+    if (GC_pthread_join(pthread_self(), NULL) != EDEADLK) return NULL;
+    return returns_list(arg);
+}
+
+static void *joins_next(void *arg)
+{
+    sem_post(&reuse.started);
+    GC_pthread_join(reuse.next, NULL);
+    return arg;
+}
+
+static int joins_that_fail(void)
+{
+    pthread_t joiner;
+    void *result;
+    GC_pthread_create(&reuse.next, NULL, joins_itself, (void *)1000);
+    GC_pthread_create(&joiner, NULL, joins_next, NULL);
+    wait_for(&reuse.started);
+    usleep(10000);
+    GC_pthread_cancel(joiner);
+    GC_pthread_join(joiner, &result);
+    return (result != PTHREAD_CANCELED) + ends_well(1000);
 }
 
 /* A finalizer that leaves the allocation it runs in. */
@@ -188,6 +290,8 @@ static const struct {
     int (*run)(void);
 } parts[] = {
     { "unknown-threads", unknown_threads },
+    { "number-reused", number_reused },
+    { "joins-that-fail", joins_that_fail },
     { "longjmp", longjmp_from_finalizer },
     { "fork", fork_beside_threads },
     { "privileges", privileges },
@@ -201,6 +305,9 @@ static const struct {
 int main(int argc, char **argv)
 {
     GC_INIT();
+    sem_init(&reuse.joined, 0, 0);
+    sem_init(&reuse.started, 0, 0);
+    sem_init(&reuse.end, 0, 0);
     for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
         if (strcmp(argv[1], parts[i].name) == 0) return parts[i].run();
     return 2;
