@@ -37,8 +37,8 @@ static struct forking {
     size_t nchild;
 } forking;
 
-/* What prepare did. */
-enum { FORK_ALL, FORK_UNSTARTED, FORK_INSIDE };
+/* What prepare did, in the thread that forks. */
+enum { FORK_NONE, FORK_ALL, FORK_UNSTARTED, FORK_INSIDE };
 static __thread int forked __attribute__((tls_model("initial-exec")));
 
 /* ---- the gate ---- */
@@ -226,7 +226,6 @@ static void prepare(void)
 static void parent(void)
 {
     int saved = errno;
-    if (forked == FORK_INSIDE) return;
     if (forked == FORK_ALL) {
         oaki_meta_fork(1);
         for_each_lock(give);
@@ -234,7 +233,8 @@ static void parent(void)
         oaki_lock_release(&oaki_the_heap.gc_lock);
         leave(oaki_tls_thread);
     }
-    oaki_heap_fork(1);
+    if (forked != FORK_INSIDE) oaki_heap_fork(1);
+    forked = FORK_NONE;
     errno = saved;
 }
 
@@ -279,7 +279,13 @@ static void child(void)
     if (forked == FORK_INSIDE) AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
     else oaki_heap_fork(2);
     if (forked == FORK_ALL) child_of_all();
+    forked = FORK_NONE;
     errno = saved;
+}
+
+bool oaki_fork_is_ours(void)
+{
+    return forked != FORK_NONE;
 }
 
 /* A start that failed and is tried again comes here again. */

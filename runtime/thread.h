@@ -238,6 +238,9 @@ void oaki_helper_end(void);
 void oaki_helpers_hold(void);
 void oaki_helpers_release(void);
 
+/* The calling thread is in fork, between our handlers of it: it may not attach. */
+bool oaki_fork_is_ours(void);
+
 /* fork.c calls these in the child, in the order of registration, with the world as it was, no
  * lock held: each layer that has threads to start again or tables to put right adds one. */
 void oaki_fork_register(void (*child)(void));

@@ -1,8 +1,8 @@
 /* entry.c - malloc and its kin: the fast path, and when it can't be taken.
  *
  * A signal handler that calls malloc, and so breaks the rules, finds the heap as it was left:
- * inside of the runtime it gets memory from the side. Only the fast path's few instructions can't
- * tell, which is why it isn't taken where leaks are looked for.
+ * inside of the runtime, or of fork, it gets memory from the side. Only the fast path's few
+ * instructions can't tell, which is why it isn't taken where leaks are looked for.
  *
  * The fast path is oak_alloc's (runtime/alloc.c), and lies in the same section of code. What can't
  * enter the heap gets memory from the side (side.c).
@@ -28,7 +28,7 @@ __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
 /* Once in a thread's life: the bounds of its stack are asked of libc, which calls malloc. */
 static OAKI_COLD bool attach(void)
 {
-    if (oaki_my.busy || oaki_my.was_attached) return false;
+    if (oaki_my.busy || oaki_my.was_attached || oaki_fork_is_ours()) return false;
     if (!AO_load_acquire(&oaki_the_heap.started) && !oaki_start_heap()) return false;
     oaki_my.busy = true;
     oaki_my.was_attached = oaki_thread_attach_self() != NULL;

@@ -5,17 +5,20 @@
  * A range of its own, so that an address tells where it belongs. Blocks are powers of two with 16
  * bytes in front; freed ones wait in a list of their size. Little is expected here.
  *
- * Owns: the range. Lock: `owner`, the id of the thread that is in here; who finds its own id has
- *   interrupted itself in a signal handler. Never held by a thread that a stop may halt: such a
- *   thread is unattached, inside of the runtime, or the one that forks.
+ * Owns: the range. Lock: `owner`, the id of the thread that is in here, with its signals masked: a
+ *   handler that calls malloc would find itself in its own way. Never held by a thread that a stop
+ *   may halt: such a thread is unattached, inside of the runtime, or the one that forks.
  * Bound: O(1); a wait for another thread's few instructions. */
 #include "preload.h"
 #include "runtime/os.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define RESERVE ((size_t)4 << 30)
 #define RESERVE_LEAST ((size_t)4 << 20)
@@ -41,19 +44,25 @@ static struct {
     block *free[CLASSES];
 } side;
 
-static void enter(void)
+/* By the system's call, as libc's leaves those alone that it uses itself, and we the stop signal.
+ * Returns the mask before. */
+static uint64_t enter(void)
 {
     unsigned int me = (unsigned int)oaki_os_tid();
+    uint64_t all = ~(uint64_t)0, before = 0;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     while (!AO_int_compare_and_swap_full(&side.owner, 0, me)) {
         if (AO_int_load(&side.owner) == me)
-            oak_fatal("oakum: malloc: called by a signal handler that interrupted malloc");
+            oak_fatal("oakum: malloc: called from a handler of pthread_atfork inside of Oakum's");
         oaki_os_yield();
     }
+    return before;
 }
 
-static void leave(void)
+static void leave(uint64_t before)
 {
     AO_int_store_release(&side.owner, 0);
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
 }
 
 /* Bytes for the range under a limit of address space. */
@@ -94,13 +103,13 @@ static void *carve(size_t bytes)
 
 void oaki_side_limit(size_t limit)
 {
-    enter();
+    uint64_t mask = enter();
     size_t keep = OAKI_MAX(share_of(limit), AO_load(&side.committed));
     if (side.base && keep < (size_t)(side.end - side.base)) {
         oaki_os_shorten(side.base, (size_t)(side.end - side.base), keep);
         side.end = side.base + keep;
     }
-    leave();
+    leave(mask);
 }
 
 void *oaki_side_alloc(size_t n, size_t align)
@@ -112,11 +121,11 @@ void *oaki_side_alloc(size_t n, size_t align)
         return NULL;
     }
     unsigned class = oaki_log2(OAKI_MAX(want, (size_t)32) - 1) + 1;
-    enter();
+    uint64_t mask = enter();
     block *b = side.free[class];
     if (b) side.free[class] = b->next;
     else b = carve((size_t)1 << class);
-    leave();
+    leave(mask);
     if (!b) {
         errno = ENOMEM;
         return NULL;
@@ -148,10 +157,10 @@ void oaki_side_free(void *p)
     block *b = (block *)((char *)p - h->back);
     unsigned class = h->class;
     h->magic = 0;
-    enter();
+    uint64_t mask = enter();
     b->next = side.free[class];
     side.free[class] = b;
-    leave();
+    leave(mask);
 }
 
 size_t oaki_side_size(const void *p)
@@ -168,12 +177,19 @@ void oaki_side_range(const char **lo, const char **hi)
 
 /* ---- fork: the innermost of all, as others may call malloc in their handlers ---- */
 
-static void in_child(void)
+static uint64_t mask_before; /* under the lock */
+
+static void before_fork(void)
 {
-    AO_int_store(&side.owner, 0);
+    mask_before = enter();
+}
+
+static void after_fork(void)
+{
+    leave(mask_before);
 }
 
 static __attribute__((constructor(101))) void register_handlers(void)
 {
-    (void)pthread_atfork(enter, leave, in_child);
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
 }

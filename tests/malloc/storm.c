@@ -185,6 +185,52 @@ static void signals(void)
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
+/* The same, and nothing but forks that it can interrupt: by a thread that has called malloc before,
+ * and by those that have not. */
+
+static void fork_often(int n)
+{
+    for (int i = 0; i < n; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            raise(SIGALRM);
+            _exit(0);
+        }
+        wait_for(pid);
+    }
+}
+
+static void *forks_first(void *arg)
+{
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+    fork_often(2);
+    pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+    return arg;
+}
+
+static void interrupted(void)
+{
+    struct itimerval every = { { 0, 200 }, { 0, 200 } };
+    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigset_t alarm;
+    sigaction(SIGALRM, &sa, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    fork_often(400);
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+    for (int i = 0; i < 100; i++) {
+        pthread_t id;
+        if (pthread_create(&id, NULL, forks_first, NULL) != 0) fail("thread");
+        pthread_join(id, NULL);
+    }
+    every = (struct itimerval){ { 0, 0 }, { 0, 0 } };
+    setitimer(ITIMER_REAL, &every, NULL);
+}
+
 static int ready[2];
 
 static void *blocker(void *arg)
@@ -219,7 +265,8 @@ static const struct part {
     const char *name;
     void (*run)(void);
 } parts[] = { { "threads", threads }, { "keys", key_threads },  { "forks", forks },
-              { "programs", programs }, { "signals", signals }, { "blocked", blocked } };
+              { "programs", programs }, { "signals", signals }, { "blocked", blocked },
+              { "interrupted", interrupted } };
 
 int main(int argc, char **argv)
 {
