@@ -1,7 +1,8 @@
 /* tell.c - where reports go, whatever the program closes.
  *
  * A copy of standard error, made before main, with a number that no program gets to by itself; the
- * file that was asked for instead is opened when something is written. If the program closes all
+ * file that was asked for instead is opened when something is written. When it can't be, the first
+ * report says so, and goes where it went without. If the program closes all
  * descriptors, and perhaps has others at that number since, the copy is known by what it leads to;
  * then what it led to is opened anew, if it has a name, and else standard error is used if it is
  * still the same.
@@ -26,6 +27,7 @@ static struct {
     dev_t dev;
     ino_t ino;
     char name[256];
+    unsigned int complained; /* AO_int: of the file */
 } self = { .fd = -1 };
 
 static bool is_it(int fd)
@@ -72,12 +74,22 @@ static int open_log(void)
     return open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
+static void complain(int fd, int error)
+{
+    char line[4096 + 256];
+    if (!AO_int_compare_and_swap_full(&self.complained, 0, 1)) return;
+    size_t n = oaki_format(line, sizeof line, "==%d== oakum: the log ", (int)getpid());
+    oaki_tell_name(oaki_wanted.log, line + n, 4096);
+    n += strlen(line + n);
+    const char *why = strerrordesc_np(error);
+    n += oaki_format(line + n, sizeof line - n, " can't be opened: %.100s\n", why ? why : "");
+    (void)oaki_write_all(fd, line, n);
+}
+
 /* *close_it: it is for this time only. */
-static int find(bool *close_it)
+static int find_other(bool *close_it)
 {
     int fd;
-    *close_it = true;
-    if (oaki_wanted.log && (fd = open_log()) >= 0) return fd;
     *close_it = false;
     if (is_it(self.fd)) return self.fd;
     if (is_it(STDERR_FILENO)) return STDERR_FILENO;
@@ -86,6 +98,16 @@ static int find(bool *close_it)
     if (is_it(fd)) return fd;
     if (fd >= 0) close(fd);
     return -1;
+}
+
+static int find(bool *close_it)
+{
+    int fd = oaki_wanted.log ? open_log() : -1, error = errno;
+    *close_it = fd >= 0;
+    if (fd >= 0) return fd;
+    fd = find_other(close_it);
+    if (fd >= 0 && oaki_wanted.log) complain(fd, error);
+    return fd;
 }
 
 void oaki_tell(const char *text, size_t n)
