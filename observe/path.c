@@ -3,11 +3,13 @@
  *
  * The call itself puts the object's address on the calling thread's stack. So roots come in turns,
  * and a later turn is looked at only when the earlier ones do not reach the object:
- *   1. all but the calling thread's stacks and registers;
- *   2. those, but for words that are the object itself;
- *   3. these too, in the frames of the caller;
- *   4. objects that nothing reaches and that wait for their finalizer;
- *   5. what is left: registers, and what the frames of the call saved of them.
+ *   1. all but those of the next turns;
+ *   2. other threads' registers, and words one past an object's end: relics mostly, which lead into
+ *      the middle of what a global has the beginning of;
+ *   3. the calling thread's stacks and registers, but for words that are the object itself;
+ *   4. these too, in the frames of the caller;
+ *   5. objects that nothing reaches and that wait for their finalizer;
+ *   6. what is left: registers, and what the frames of the call saved of them.
  * Within each the path is a shortest one.
  *
  * Owns nothing that outlives the image. Bound: the words of what is alive, 8 bytes an object. */
@@ -26,8 +28,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define TURNS 5
 #define HALF (OAK_PATH_STEPS / 2)
+
+#define RANKS 3 /* of a root's word; as many again for one that points past the end */
+
+enum { LASTING, RELICS, CALLER, CALLER_ITSELF, WAITING, OURS, TURNS };
 
 typedef struct head {
     oaki_root_found root;
@@ -47,7 +52,7 @@ typedef struct query {
     size_t target; /* offset of the object */
     /* looking for the root's word: what leads to `first` in this turn */
     size_t first;
-    bool named;
+    unsigned rank; /* of `root`: less is better */
     oaki_root_word root;
 } query;
 
@@ -61,26 +66,50 @@ static bool leads_to(const oaki_image *im, const oaki_root_word *w, size_t slot)
 
 static unsigned turn_of(const query *q, const oaki_root_word *w)
 {
-    if (w->kind == OAK_ROOT_WAITING) return 3;
-    if (!w->caller) return 0;
-    if (!leads_to(q->s.im, w, q->target)) return 1;
-    return w->ours ? 4 : 2;
+    if (w->kind == OAK_ROOT_WAITING) return WAITING;
+    if (!w->caller) return w->kind == OAK_ROOT_REGISTER ? RELICS : LASTING;
+    if (!leads_to(q->s.im, w, q->target)) return CALLER;
+    return w->ours ? OURS : CALLER_ITSELF;
+}
+
+/* In this turn, what the word points to; or with `before`, what ends where it points. */
+static bool counts(const query *q, const oaki_root_word *w, bool before)
+{
+    unsigned turn = turn_of(q, w);
+    if (!before) return turn == q->turn;
+    return w->past_end && (turn == LASTING ? RELICS : turn) == q->turn;
 }
 
 static void add_root(void *ctx, const oaki_root_word *w)
 {
     query *q = ctx;
-    if (turn_of(q, w) == q->turn) oaki_search_root(&q->s, w);
+    if (counts(q, w, false)) oaki_search_value(&q->s, w->value);
+    if (counts(q, w, true)) oaki_search_value(&q->s, w->value - 1);
 }
 
-/* The first; but what is in a register is mostly on the stack, too, whose frame says more. */
+/* What is in a register is mostly on the stack, too, whose frame says more; what is on the stack
+ * may be elsewhere, where it lasts. */
+static unsigned rank_of(const oaki_root_word *w)
+{
+    switch (w->kind) {
+    case OAK_ROOT_REGISTER: return 2;
+    case OAK_ROOT_STACK:
+    case OAK_ROOT_FIBER: return 1;
+    default: return 0;
+    }
+}
+
 static void find_root(void *ctx, const oaki_root_word *w)
 {
     query *q = ctx;
-    bool better = !q->named || (q->root.kind == OAK_ROOT_REGISTER && w->kind == OAK_ROOT_STACK);
-    if (!better || turn_of(q, w) != q->turn || !leads_to(q->s.im, w, q->first)) return;
+    unsigned rank = rank_of(w);
+    if (!counts(q, w, false) || oaki_graph_object(q->s.im, w->value) != q->first) {
+        if (!counts(q, w, true) || oaki_graph_object(q->s.im, w->value - 1) != q->first) return;
+        rank += RANKS;
+    }
+    if (rank >= q->rank) return;
     q->root = *w;
-    q->named = true;
+    q->rank = rank;
 }
 
 /* ---- steps ---- */
@@ -194,6 +223,7 @@ static int tell_path(query *q, uint32_t found)
     h.object = oaki_the_heap.base + q->target;
     h.size = oaki_object_size(q->target);
     q->first = oaki_search_at(&q->s, order[0]);
+    q->rank = 2 * RANKS;
     oaki_root_words(q->s.im, find_root, q);
     oaki_root_flatten(&q->root, q->asked->code, &h.root);
     if (!oaki_image_put(q->s.im, &h, sizeof h)) return EPIPE;

@@ -192,18 +192,22 @@ static void follow(paths *p, uint32_t object)
     for (size_t i = 0; i < npairs; i++) found(p, pair[i].value, object, 1);
 }
 
-/* As oak_why_alive: the calling thread's words, and what waits, come after the others. */
-static unsigned turn_of(const oaki_snaproot *r)
+/* As oak_why_alive: registers and words one past the end, the calling thread's words, and what
+ * waits, come after the others. */
+static unsigned turn_of(const paths *p, const oaki_snaproot *r)
 {
-    return r->kind == OAK_ROOT_WAITING ? 2 : r->caller;
+    if (r->kind == OAK_ROOT_WAITING) return 3;
+    if (r->caller) return 2;
+    return r->kind == OAK_ROOT_REGISTER ||
+           r->interior >= oaki_snapbytes(oaki_snapobject_at(p->s, r->target));
 }
 
 static void search(paths *p, uint32_t target)
 {
-    for (unsigned turn = 0; turn < 3 && !p->state[target]; turn++) {
+    for (unsigned turn = 0; turn < 4 && !p->state[target]; turn++) {
         for (size_t i = 0; i < p->s->roots.n; i++) {
             const oaki_snaproot *r = oaki_snaproot_at(p->s, i);
-            if (turn_of(r) == turn) found(p, r->target, (uint32_t)i, 2);
+            if (turn_of(p, r) == turn) found(p, r->target, (uint32_t)i, 2);
         }
         while (p->next < p->n && !p->state[target]) follow(p, p->queue[p->next++]);
     }

@@ -74,8 +74,9 @@ typedef struct oak_path {
 
 #define OAK_PATH_STEPS 128
 
-/** A shortest path from a root to the object that p points to or into. Words of the calling thread
- * are looked at after all others, and those that are p itself last, as the call alone makes some:
+/** A shortest path from a root to the object that p points to or into. Registers of other threads,
+ * and words one past an object's end, are looked at only when nothing else leads there. Words of
+ * the calling thread come after all others, those that are p itself last, as the call makes some:
  * `root.caller` says that nothing else keeps the object. NULL with EINVAL when p is in no live
  * object of the heap, ENOMEM, ETIMEDOUT after a minute, EIO when the child died. The path is freed
  * with oak_path_free; it keeps nothing alive. */
