@@ -19,6 +19,7 @@
 #include "runtime/print.h"
 #include "runtime/probe.h"
 #include "runtime/track.h"
+#include "stack.h"
 #include <link.h>
 #include <string.h>
 
@@ -154,6 +155,7 @@ static int read_code(struct dl_phdr_info *info, size_t size, void *ctx)
 void oaki_code_map_read(oaki_code_map *m)
 {
     m->n = 0;
+    oaki_stack_find_own();
     dl_iterate_phdr(read_code, m);
 }
 
@@ -183,6 +185,18 @@ static bool is_return_address(const oaki_code_map *m, uintptr_t word)
     return false;
 }
 
+/* Who has called a function of Oakum's, in whose frame this is: what such a frame has is mostly
+ * registers of the caller's. */
+OAKI_NO_ASAN static uintptr_t caller_of(const uintptr_t *p, const oaki_code_map *code,
+                                        uintptr_t own)
+{
+    for (size_t n = 0; n < FRAME_WORDS; n++, p++) {
+        if (((uintptr_t)p & 4095) == 0 && !oaki_probe(p)) break;
+        if (is_return_address(code, *p) && !oaki_stack_is_own(*p - 1)) return *p - 1;
+    }
+    return own;
+}
+
 /* An address in the function whose frame the word at `at` is in; 0: not known. */
 OAKI_NO_ASAN static uintptr_t function_of(const oaki_root_word *w, const oaki_code_map *code)
 {
@@ -195,7 +209,9 @@ OAKI_NO_ASAN static uintptr_t function_of(const oaki_root_word *w, const oaki_co
     for (size_t n = 0; n < FRAME_WORDS && (const char *)(p - 1) >= sp; n++) {
         p--;
         if (((uintptr_t)(p + 1) & 4095) == 0 && !oaki_probe(p)) return 0;
-        if (is_return_address(code, *p)) return *p - 1;
+        if (!is_return_address(code, *p)) continue;
+        if (!oaki_stack_is_own(*p - 1)) return *p - 1;
+        return caller_of((const uintptr_t *)(const void *)w->place + 1, code, *p - 1);
     }
     return (uintptr_t)t->pc;
 }

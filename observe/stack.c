@@ -21,11 +21,11 @@ typedef struct range {
 } range;
 
 static struct {
-    pthread_once_t once;
+    pthread_once_t once, own_once;
     int (*unwind)(void **pc, int max);
     range *own; /* sorted */
     size_t nown;
-} self = { .once = PTHREAD_ONCE_INIT };
+} self = { .once = PTHREAD_ONCE_INIT, .own_once = PTHREAD_ONCE_INIT };
 
 /* ---- Oakum's own code (owncode.h) ---- */
 
@@ -73,6 +73,11 @@ static void find_own(void)
     join_own();
 }
 
+void oaki_stack_find_own(void)
+{
+    (void)pthread_once(&self.own_once, find_own);
+}
+
 bool oaki_stack_is_own(uintptr_t pc)
 {
     size_t lo = 0, hi = self.nown;
@@ -114,7 +119,7 @@ static void init(void)
     self.unwind = backtrace;
     if (fn) self.unwind = (int (*)(void **, int))fn;
     (void)self.unwind(warm, OAKI_COUNT(warm));
-    find_own();
+    oaki_stack_find_own();
 }
 
 void oaki_stack_init(void)

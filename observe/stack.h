@@ -19,7 +19,9 @@ void oaki_stack_init(void);
  * loader's lock. */
 size_t oaki_stack_capture(uintptr_t *pc, size_t max);
 
-/* Does this address lie in Oakum's code? */
+/* Does this address lie in Oakum's code? Not known before oaki_stack_init or
+ * oaki_stack_find_own, which loads nothing, and is to be called outside of oaki_enter as well. */
 bool oaki_stack_is_own(uintptr_t pc);
+void oaki_stack_find_own(void);
 
 #endif
