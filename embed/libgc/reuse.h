@@ -10,7 +10,8 @@
  * program that frees as much as it allocates never gets a new run.
  *
  * Owns: the thread's table. Lock: none. Bound: LGC_REUSE_DEPTH looks, for an object that is given
- * back twice. A thread that ends leaves its objects to the collector. */
+ * back twice by this thread; that another one has kept it is not noticed. A thread that ends leaves
+ * its objects to the collector. */
 #ifndef LIBGC_REUSE_H
 #define LIBGC_REUSE_H
 
