@@ -284,7 +284,7 @@ void GC_enable(void)
 
 int GC_is_disabled(void)
 {
-    return GC_dont_gc;
+    return GC_dont_gc != 0;
 }
 
 /* ---- incremental: not a mode here ---- */

@@ -88,6 +88,7 @@ OAKI_INLINE void lgc_leave(oaki_thread *t)
 /* Before the start, from the environment; nothing of it where the program runs with privileges
  * of its file. */
 void lgc_env_read(void);
+void lgc_env_warn(void); /* of bad values; after the start */
 
 /* ---- alloc.c ---- */
 

@@ -73,7 +73,7 @@ void lgc_log_open(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd >= 0) lgc.log_fd = fd;
-    else lgc_log("GC Warning: can't open the log %s\n", path);
+    else lgc_log("Failed to open %s as log file\n", path);
 }
 
 void GC_abort_on_oom(void)

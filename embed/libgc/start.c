@@ -68,8 +68,10 @@ static void start(void)
     GC_greatest_plausible_heap_addr = (void *)(oaki_the_heap.base + oaki_the_heap.reserved);
     if (oak_thread_attach() != 0) oak_fatal("oakum: libgc: no memory to attach the first thread");
     lgc_stacks_init();
-    if (!GC_dont_precollect) GC_gc_no = 1; /* libgc collects here, and so did we: nothing */
+    /* libgc collects here, and so did we: nothing */
+    if (!GC_dont_precollect && !GC_dont_gc) GC_gc_no = 1;
     AO_store_release(&lgc.started, 1);
+    lgc_env_warn();
     size_t initial = lgc.expanded;
     lgc.expanded = 0;
     if (initial > GC_get_heap_size()) (void)GC_expand_hp(initial - GC_get_heap_size());

@@ -67,6 +67,7 @@ void test_log(void);
 void test_early(void);
 void test_incremental(void);
 void test_environment(void);
+void test_warnings(void);
 void test_limit(void);
 void test_leaking(void);
 void test_markers(void);

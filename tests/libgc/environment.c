@@ -16,6 +16,25 @@ void test_environment(void)
     say("unmap", GC_get_force_unmap_on_gcollect());
 }
 
+static void tell(char *message, GC_word arg)
+{
+    char text[200];
+    snprintf(text, sizeof text, message, arg);
+    printf("warned: %s", text);
+}
+
+/* Bad values; and what GC_DONT_GC makes of the number of collections. */
+void test_warnings(void)
+{
+    GC_set_warn_proc(tell);
+    GC_INIT();
+    GC_gcollect();
+    say("collections", (long)GC_get_gc_no());
+    GC_disable();
+    GC_disable();
+    say("disabled", GC_is_disabled());
+}
+
 /* libgc starts them with the first thread. */
 void test_markers(void)
 {

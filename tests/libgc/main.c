@@ -78,6 +78,7 @@ static const struct {
     { "markers", test_markers, true, false },
     { "early", test_early, true, true },
     { "environment", test_environment, true, true },
+    { "warnings", test_warnings, true, true },
     { "strict", test_strict, true, true },
     { "oom", test_oom, true, true },
 };
