@@ -61,17 +61,18 @@ static bool try_reserve(size_t size)
     return true;
 }
 
-/* Under an address space limit the heap takes half of it, so that the program has room for
- * stacks and libraries. */
+/* Under an address space limit the heap takes half of it at most, so that the program has room for
+ * stacks and libraries. Otherwise a power of two. */
 static size_t reserve_wanted(size_t asked)
 {
     size_t want = asked ? OAKI_MIN(asked, RESERVE_MAX) : RESERVE_DEFAULT;
-    size_t least = TABLE_STEP;
+    size_t least = TABLE_STEP, half = SIZE_MAX;
     struct rlimit rl;
     if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) {
-        want = OAKI_MIN(want, (size_t)rl.rlim_cur / 2);
-        while (least > RESERVE_MIN && least > (size_t)rl.rlim_cur / 2) least /= 2;
+        half = (size_t)rl.rlim_cur / 2;
+        while (least > RESERVE_MIN && least > half) least /= 2;
     }
+    if (half < want) return OAKI_MAX(OAKI_ALIGN_DOWN(half, RESERVE_MIN), least);
     size_t size = least;
     while (size <= want / 2) size *= 2;
     return size;
@@ -79,7 +80,8 @@ static size_t reserve_wanted(size_t asked)
 
 int oaki_space_init(size_t reserve)
 {
-    for (size_t size = reserve_wanted(reserve); size >= RESERVE_MIN; size /= 2)
+    size_t size = reserve_wanted(reserve);
+    for (; size >= RESERVE_MIN; size = OAKI_ALIGN_DOWN(size / 2, RESERVE_MIN))
         if (try_reserve(size)) return 0;
     errno = ENOMEM;
     return -1;
