@@ -1,25 +1,43 @@
-/* eval.c - running code: calls, tail calls, errors, escapes.
+/* eval.c - running programs: calls, tail calls, errors, escapes.
  *
- * eval() goes down with the program's own recursion, on the C stack, and stays where it is for a
- * tail call. Whatever a program holds is in its frames, which are objects, or in a local variable
- * of a function below, which the collector sees: there is nothing to register, and so nothing to
- * forget when an error leaves by longjmp. */
-#include "code.h"
+ * A program is data, and is run as it is. eval() goes down with the program's own recursion, on the
+ * C stack, and stays where it is for a tail call. Whatever a program holds is in objects, or in a
+ * local variable of a function below, which the collector sees: there is nothing to register, and
+ * so nothing to forget when an error leaves by longjmp. */
+#include "scheme.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-volatile sig_atomic_t scheme_interrupted;
+/* What isn't a call. Such a form is a value, so that a variable may have its name, and a macro may
+ * use it whatever the name means; the rest of the syntax is macros (prelude.scm). */
+static const struct form {
+    const char *name;
+    enum { QUOTE, IF, OR, BEGIN, LAMBDA, SET, DEFINE } op;
+    size_t least, most;
+} forms[] = {
+    { "quote", QUOTE, 2, 2 }, { "if", IF, 3, 4 }, { "or", OR, 1, MANY },
+    { "begin", BEGIN, 1, MANY }, { "lambda", LAMBDA, 3, MANY }, { "set!", SET, 3, 3 },
+    { "define", DEFINE, 3, MANY },
+};
+
+volatile sig_atomic_t interrupted;
+
+void define_forms(struct scheme *s)
+{
+    for (const struct form *f = forms; f < forms + sizeof forms / sizeof *forms; f++)
+        set_global(s, named(s, f->name), new_box(s, FORM, f));
+}
 
 /* ---- errors and escapes ---- */
 
-/* Back to `c`. Continuations of calls that are left on the way lead nowhere from here on. */
-static _Noreturn void jump_to(struct scheme *s, struct catch *c, value v)
+/* Back to the latest try() of that owner; returns if there is none. */
+static void jump(struct scheme *s, value owner, value v)
 {
-    for (; s->top != c; s->top = s->top->up)
-        if (s->top->by) s->top->by->at = NULL;
-    if (c->by) c->by->at = NULL;
+    struct catch *c = s->top;
+    while (c && c->owner != owner) c = c->up;
+    if (!c) return;
     s->top = c->up;
     c->thrown = v;
     longjmp(c->jump, 1);
@@ -27,42 +45,19 @@ static _Noreturn void jump_to(struct scheme *s, struct catch *c, value v)
 
 void raise_value(struct scheme *s, value v)
 {
-    struct catch *c = s->top;
-    while (c && c->by) c = c->up;
-    if (!c) {
-        print_error(stderr, v); /* before there is anything to come back to */
-        exit(EXIT_FAILURE);
-    }
-    jump_to(s, c, v);
+    jump(s, FALSE, v);
+    abort(); /* nothing runs but in a try() */
 }
 
-void fail(struct scheme *s, value irritant, const char *format, ...)
+void fail(struct scheme *s, value about, const char *format, ...)
 {
-    char text[256];
+    char message[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    struct string *message = new_string(s, text, strlen(text));
-    struct condition *c = new_object(s, CONDITION);
-    c->message = VALUE(message);
-    c->irritants = irritant ? cons(s, irritant, NIL) : NIL;
-    raise_value(s, VALUE(c));
-}
-
-void print_error(FILE *out, value v)
-{
-    fputs("error: ", out);
-    if (is(v, CONDITION)) {
-        print(out, AS(condition, v)->message, false);
-        for (v = AS(condition, v)->irritants; is_pair(v); v = cdr(v)) {
-            putc(' ', out);
-            print(out, car(v), true);
-        }
-    } else {
-        print(out, v, true);
-    }
-    putc('\n', out);
+    value irritants = about ? cons(s, about, NIL) : NIL;
+    raise_value(s, cons(s, new_string(s, message, strlen(message)), irritants));
 }
 
 /* What calls leave on the stack is not looked at below the stack pointer, but it shows again where
@@ -75,11 +70,12 @@ __attribute__((noinline)) void wipe_stack(void)
     explicit_bzero(below, sizeof below);
 }
 
-/* run(s, what), with its result; or false, with what it raised. Who catches that there is no memory
- * needs some: before anything new lies behind what died, whose end is the new object's address. */
-bool try(struct scheme *s, value (*run)(struct scheme *, void *), void *what, value *result)
+/* Runs run(s, what), and says whether nobody jumped to the owner; *result is what came of it. Who
+ * catches that there is no memory needs some: before anything new lies behind what died, whose end
+ * is the new object's address. */
+bool try(struct scheme *s, value owner, body *run, void *what, value *result)
 {
-    struct catch c = { .up = s->top };
+    struct catch c = { .up = s->top, .owner = owner };
     s->top = &c;
     if (setjmp(c.jump) == 0) {
         *result = run(s, what);
@@ -98,338 +94,157 @@ void check_stack(struct scheme *s)
         fail(s, UNASSIGNED, "recursion too deep");
 }
 
+/* ---- variables ---- */
+
+/* An environment is a list, from the innermost call outwards, of lists of (name . value). */
+static value *find(value name, value env)
+{
+    for (; env != NIL; env = cdr(env))
+        for (value v = car(env); v != NIL; v = cdr(v))
+            if (car(car(v)) == name) return &pair_of(car(v))->cdr;
+    return &AS(symbol, name)->value;
+}
+
+static void define(struct scheme *s, value name, value v, value env)
+{
+    if (!is(name, SYMBOL)) fail(s, name, "bad syntax: this is no name");
+    if (env == NIL) set_global(s, name, v);
+    else pair_of(env)->car = cons(s, cons(s, name, v), car(env));
+}
+
+static value lambda(struct scheme *s, value code, value env)
+{
+    return new_object(s, &(struct closure){ CLOSURE, code, env });
+}
+
+/* set! and define: of what follows the word in the form. */
+static value assign(struct scheme *s, bool new, value rest, value env)
+{
+    value name = car(rest), v;
+    if (new && is_pair(name)) { /* (name . parameters) body ... */
+        v = lambda(s, cons(s, cdr(name), cdr(rest)), env);
+        name = car(name);
+    } else {
+        v = eval(s, car(cdr(rest)), env);
+    }
+    if (new) define(s, name, v, env);
+    else if (!is(name, SYMBOL) || !*find(name, env)) fail(s, name, "set! of an unbound variable");
+    else *find(name, env) = v;
+    return NOTHING;
+}
+
 /* ---- calls ---- */
 
-static _Noreturn void wrong_count(struct scheme *s, value f, size_t n)
+/* The result; or TAIL_CALL, when a closure's body is to be run, which the caller finds in s. */
+value begin_call(struct scheme *s, value f, size_t n, value *arg)
 {
-    fail(s, f, "called with %zu argument%s", n, n == 1 ? "" : "s");
-}
-
-static const char *skip_bar(const char *t)
-{
-    return *t == '|' ? t + 1 : t;
-}
-
-static value call_primitive(struct scheme *s, struct primitive *p, size_t n, value *arg)
-{
-    const char *t = skip_bar(p->types);
-    if (n < p->least || n > p->most) wrong_count(s, VALUE(p), n);
-    for (size_t i = 0; i < n; i++) {
-        if (*t != '.' && !of_type(arg[i], *t))
-            fail(s, arg[i], "%s: argument %zu is no %s", p->name, i + 1, type_name(*t));
-        if (t[1] != '*' && t[1] != 0) t = skip_bar(t + 1);
-    }
-    return p->run(s, arg, n);
-}
-
-/* Anything but a closure. */
-static value call_other(struct scheme *s, value f, size_t n, value *arg)
-{
-    if (is(f, PRIMITIVE)) return call_primitive(s, AS(primitive, f), n, arg);
-    if (!is(f, CONTINUATION)) fail(s, f, "this is no procedure");
-    struct catch *to = AS(continuation, f)->at;
-    if (n != 1) wrong_count(s, f, n);
-    if (!to) fail(s, UNASSIGNED, "the call that this continuation would return from has returned");
-    jump_to(s, to, arg[0]);
-}
-
-/* A frame with arguments that are there already. */
-static struct frame *bind(struct scheme *s, struct closure *c, size_t n, value *arg)
-{
-    const struct node *lambda = c->lambda;
-    if (n < lambda->least || (n > lambda->least && !lambda->rest)) wrong_count(s, VALUE(c), n);
-    struct frame *f = new_frame(s, c->env, lambda->slots);
-    for (size_t i = 0; i < lambda->least; i++) f->slot[i] = arg[i];
-    if (!lambda->rest) return f;
-    value rest = NIL;
-    while (n > lambda->least) rest = cons(s, arg[--n], rest);
-    f->slot[lambda->least] = rest;
-    return f;
-}
-
-value tail_call(struct scheme *s, value f, struct vector *args)
-{
-    s->next = f;
-    s->next_args = args;
+    check_stack(s);
+    if (is(f, PRIMITIVE)) return call_primitive(s, AS(box, f)->to, n, arg);
+    if (is(f, CONTINUATION) && n == 1) jump(s, f, arg[0]);
+    if (is(f, CONTINUATION)) fail(s, f, "the call that this leads out of has returned");
+    if (!is(f, CLOSURE)) fail(s, f, "this is no procedure");
+    value env = cons(s, NIL, AS(closure, f)->env), names = car(AS(closure, f)->code);
+    size_t i = 0;
+    for (; is_pair(names) && i < n; names = cdr(names)) define(s, car(names), arg[i++], env);
+    if (is_pair(names) || (names == NIL && i < n)) fail(s, f, "called with %zu arguments", n);
+    if (names != NIL) define(s, names, list_of(s, arg + i, n - i, NIL), env);
+    s->body = cdr(AS(closure, f)->code);
+    s->env = env;
     return TAIL_CALL;
-}
-
-/* Calls what tail_call() said, until it is a closure's turn; that goes to *c, else the result is
- * returned. */
-static value call_next(struct scheme *s, struct closure **c, struct vector **args)
-{
-    for (;;) {
-        value f = s->next;
-        *args = s->next_args;
-        s->next = UNASSIGNED;
-        s->next_args = NULL;
-        *c = is(f, CLOSURE) ? AS(closure, f) : NULL;
-        if (*c) return TAIL_CALL;
-        value v = call_other(s, f, (*args)->length, (*args)->item);
-        if (v != TAIL_CALL) return v;
-    }
-}
-
-value apply(struct scheme *s, value f, size_t n, value *arg)
-{
-    struct closure *c = is(f, CLOSURE) ? AS(closure, f) : NULL;
-    struct vector *args = NULL;
-    if (!is(f, CLOSURE)) {
-        check_stack(s);
-        value v = call_other(s, f, n, arg);
-        if (v == TAIL_CALL) v = call_next(s, &c, &args);
-        if (v != TAIL_CALL) return v;
-    }
-    struct frame *env = args ? bind(s, c, args->length, args->item) : bind(s, c, n, arg);
-    return eval(s, c->lambda->kid[0], env);
-}
-
-/* ---- running nodes ---- */
-
-static _Noreturn void unbound(struct scheme *s, const struct node *n)
-{
-    if (n->op == GLOBAL) fail(s, n->datum, "unbound variable");
-    fail(s, UNASSIGNED, "a variable is used before its definition");
-}
-
-static inline struct frame *frame_at(struct frame *env, unsigned depth)
-{
-    for (; depth > 0; depth--) env = env->up;
-    return env;
-}
-
-/* The value of a node that is not the last thing to do; most are variables and constants. */
-static inline value operand(struct scheme *s, const struct node *n, struct frame *env)
-{
-    value v;
-    if (n->op == LOCAL) v = frame_at(env, n->depth)->slot[n->index];
-    else if (n->op == GLOBAL) v = AS(symbol, n->datum)->value;
-    else if (n->op == CONSTANT_OP) return n->datum;
-    else return eval(s, n, env);
-    if (!v) unbound(s, n);
-    return v;
-}
-
-static struct frame *operands_to_frame(struct scheme *s, struct closure *c, const struct node *n,
-                                       struct frame *env)
-{
-    const struct node *lambda = c->lambda;
-    size_t count = n->count - 1, i = 0;
-    if (count < lambda->least || (count > lambda->least && !lambda->rest))
-        wrong_count(s, VALUE(c), count);
-    struct frame *f = new_frame(s, c->env, lambda->slots);
-    for (; i < lambda->least; i++) f->slot[i] = operand(s, n->kid[i + 1], env);
-    if (!lambda->rest) return f;
-    value *end = &f->slot[i];
-    for (*end = NIL; i < count; i++) {
-        value v = operand(s, n->kid[i + 1], env);
-        end = add_last(s, end, v);
-    }
-    return f;
 }
 
 /* Arguments are in an array on the stack, which is a root; many are in a vector. Not part of
  * eval(), whose frame is to be small. */
-static __attribute__((noinline)) value call_with_operands(struct scheme *s, value f,
-                                                          const struct node *n, struct frame *env)
+static __attribute__((noinline)) value call(struct scheme *s, value f, value x, size_t n, value env)
 {
     value few[6], *arg = few;
-    size_t count = n->count - 1;
-    if (count > sizeof few / sizeof *few) arg = new_vector(s, count)->item;
-    for (size_t i = 0; i < count; i++) arg[i] = operand(s, n->kid[i + 1], env);
-    return call_other(s, f, count, arg);
-}
-
-static const struct node *select_clause(const struct node *n, value key)
-{
-    struct vector *lists = AS(vector, n->datum);
-    for (size_t i = 0; i < lists->length; i++) {
-        value list = lists->item[i];
-        while (is_pair(list) && !same(car(list), key)) list = cdr(list);
-        if (list != NIL) return n->kid[i + 1];
+    if (interrupted) {
+        interrupted = 0;
+        fail(s, UNASSIGNED, "interrupted");
     }
-    return NULL;
+    if (n > sizeof few / sizeof *few) arg = new_vector(s, n)->item;
+    size_t i = 0;
+    for (value rest; i < n && is_pair(x); x = rest) { /* it may change itself */
+        rest = cdr(x);
+        arg[i++] = eval(s, car(x), env);
+    }
+    return begin_call(s, f, i, arg);
 }
 
-static value make_closure(struct scheme *s, const struct node *n, struct frame *env)
+/* Of some forms all but the last, which is left to do. */
+static value begin(struct scheme *s, value body, value env)
 {
-    struct closure *c = new_object(s, CLOSURE);
-    c->lambda = n;
-    c->env = env;
-    return VALUE(c);
+    for (value rest; is_pair(rest = cdr(body)); body = rest) eval(s, car(body), env);
+    return car(body);
 }
 
-value eval(struct scheme *s, const struct node *n, struct frame *env)
+/* What is left to do of a TAIL_CALL, and where. */
+static value begin_body(struct scheme *s, value *env)
 {
-    value v;
+    value body = s->body;
+    *env = s->env;
+    s->body = s->env = NIL; /* they would keep what the call drops */
+    return begin(s, body, *env);
+}
+
+value apply(struct scheme *s, value f, size_t n, value *arg)
+{
+    value v = begin_call(s, f, n, arg), env;
+    if (v != TAIL_CALL) return v;
+    v = begin_body(s, &env);
+    return eval(s, v, env);
+}
+
+/* A macro's form becomes, once and for all, the form that it stands for. */
+static value expand(struct scheme *s, value macro, value form)
+{
+    struct vector *args = vector_of(s, cdr(form));
+    value v = apply(s, macro, args->length, args->item);
+    if (is_pair(v)) *pair_of(form) = *pair_of(v);
+    return v;
+}
+
+value eval(struct scheme *s, value x, value env)
+{
     check_stack(s);
-    for (;;) {
-        switch (n->op) {
-        case CONSTANT_OP:
-        case LOCAL:
-        case GLOBAL: return operand(s, n, env);
-        case SET_LOCAL:
-            v = operand(s, n->kid[0], env);
-            frame_at(env, n->depth)->slot[n->index] = v;
-            return NOTHING;
-        case SET_GLOBAL:
-            v = operand(s, n->kid[0], env);
-            if (!AS(symbol, n->datum)->value) fail(s, n->datum, "set! of an unbound variable");
-            AS(symbol, n->datum)->value = v;
-            return NOTHING;
-        case DEFINE_GLOBAL:
-            v = operand(s, n->kid[0], env);
-            set_global(s, AS(symbol, n->datum), v);
-            return NOTHING;
-        case TEST:
-            n = operand(s, n->kid[0], env) != FALSE ? n->kid[1] : n->kid[2];
-            continue;
-        case AND:
-        case OR: {
-            size_t i = 0;
-            for (; i < n->count - 1; i++) {
-                v = operand(s, n->kid[i], env);
-                if ((v != FALSE) == (n->op == OR)) return v;
-            }
-            n = n->kid[i];
+    while (is_pair(x)) {
+        value f = eval(s, car(x), env), v;
+        size_t n = list_length(s, x);
+        if (is(f, MACRO)) {
+            x = expand(s, AS(box, f)->to, x);
             continue;
         }
-        case SEQUENCE:
-            for (size_t i = 0; i < n->count - 1; i++) operand(s, n->kid[i], env);
-            n = n->kid[n->count - 1];
-            continue;
-        case MAKE_CLOSURE: return make_closure(s, n, env);
-        case ENTER: {
-            struct frame *f = new_frame(s, env, n->slots);
-            for (size_t i = 1; i < n->count; i++) f->slot[i - 1] = operand(s, n->kid[i], env);
-            env = f;
-            n = n->kid[0];
+        if (!is(f, FORM)) {
+            v = call(s, f, cdr(x), n - 1, env);
+            if (v != TAIL_CALL) return v;
+            x = begin_body(s, &env);
             continue;
         }
-        case SELECT:
-            n = select_clause(n, operand(s, n->kid[0], env));
-            if (!n) return NOTHING;
-            continue;
-        case CALL: {
-            struct closure *c;
-            struct vector *args;
-            value f = operand(s, n->kid[0], env);
-            if (scheme_interrupted) {
-                scheme_interrupted = 0;
-                fail(s, UNASSIGNED, "interrupted");
-            }
-            if (is(f, CLOSURE)) {
-                c = AS(closure, f);
-                env = operands_to_frame(s, c, n, env);
-            } else {
-                v = call_with_operands(s, f, n, env);
-                if (v == TAIL_CALL) v = call_next(s, &c, &args);
-                if (v != TAIL_CALL) return v;
-                env = bind(s, c, args->length, args->item);
-            }
-            n = c->lambda->kid[0];
-            continue;
-        }
+        const struct form *form = AS(box, f)->to;
+        if (n < form->least || n > form->most) fail(s, x, "bad syntax");
+        if (n == 1) return form->op == OR ? FALSE : NOTHING;
+        x = cdr(x);
+        switch (form->op) {
+        case QUOTE: return car(x);
+        case LAMBDA: return lambda(s, x, env);
+        case SET:
+        case DEFINE: return assign(s, form->op == DEFINE, x, env);
+        case BEGIN: x = begin(s, x, env); break;
+        case IF:
+            v = eval(s, car(x), env);
+            x = cdr(x);
+            if (v == FALSE && is_pair(x)) x = cdr(x);
+            if (!is_pair(x)) return NOTHING;
+            x = car(x);
+            break;
+        case OR:
+            for (value rest; is_pair(rest = cdr(x)); x = rest)
+                if ((v = eval(s, car(x), env)) != FALSE) return v;
+            x = car(x);
+            break;
         }
     }
-}
-
-/* ---- procedures about control ---- */
-
-PROCEDURE(apply_)
-{
-    value list = arg[n - 1];
-    size_t last = list_length(s, "apply", list), i = 0;
-    struct vector *args = new_vector(s, n - 2 + last);
-    for (; i < n - 2; i++) args->item[i] = arg[i + 1];
-    for (; list != NIL; list = cdr(list)) args->item[i++] = car(list);
-    return tail_call(s, arg[0], args);
-}
-
-/* A continuation is good until the call that made it returns. */
-PROCEDURE(call_cc)
-{
-    struct continuation *k = new_object(s, CONTINUATION);
-    struct catch c = { .up = s->top, .by = k };
-    value self = VALUE(k);
-    k->at = s->top = &c;
-    if (setjmp(c.jump) == 0) {
-        c.thrown = apply(s, arg[0], 1, &self);
-        c.by->at = NULL;
-        s->top = c.up;
-    }
-    return c.thrown;
-}
-
-static value call_thunk(struct scheme *s, void *f)
-{
-    return apply(s, f, 0, NULL);
-}
-
-PROCEDURE(guard)
-{
-    value v;
-    if (try(s, call_thunk, arg[0], &v)) return v;
-    struct vector *args = new_vector(s, 1);
-    args->item[0] = v;
-    return tail_call(s, arg[1], args);
-}
-
-PROCEDURE(raise_)
-{
-    raise_value(s, arg[0]);
-}
-
-PROCEDURE(error)
-{
-    struct condition *c = new_object(s, CONDITION);
-    c->message = arg[0];
-    c->irritants = NIL;
-    while (n > 1) c->irritants = cons(s, arg[--n], c->irritants);
-    raise_value(s, VALUE(c));
-}
-
-EXPRESSION(is_error, boolean(is(arg[0], CONDITION)))
-EXPRESSION(error_message, AS(condition, arg[0])->message)
-EXPRESSION(error_irritants, AS(condition, arg[0])->irritants)
-EXPRESSION(eval_, eval(s, compile(s, arg[0], NULL), NULL))
-
-PROCEDURE(exit_)
-{
-    fflush(stdout);
-    exit(n == 0 || arg[0] == TRUE ? 0 : is_fixnum(arg[0]) ? (int)(fixnum_of(arg[0]) & 255) : 1);
-}
-
-void define_all(struct scheme *s, const struct definition *d)
-{
-    for (; d->name; d++) {
-        struct primitive *p = new_object(s, PRIMITIVE);
-        size_t letters = strlen(d->types), least = strcspn(d->types, "|*");
-        bool any = letters > 0 && d->types[letters - 1] == '*';
-        p->name = d->name;
-        p->types = d->types;
-        p->least = (unsigned)(d->types[least] == '*' ? least - 1 : least);
-        p->most = any ? UINT32_MAX : (unsigned)(d->types[least] == '|' ? letters - 1 : letters);
-        p->run = d->run;
-        set_global(s, AS(symbol, named(s, d->name)), VALUE(p));
-    }
-}
-
-void define_control(struct scheme *s)
-{
-    static const struct definition all[] = {
-        { "apply", "...*", apply_ },
-        { "call/cc", ".", call_cc },
-        { "call-with-current-continuation", ".", call_cc },
-        { "%guard", "..", guard },
-        { "raise", ".", raise_ },
-        { "error", "..*", error },
-        { "error-object?", ".", is_error },
-        { "error-object-message", "e", error_message },
-        { "error-object-irritants", "e", error_irritants },
-        { "eval", ".", eval_ },
-        { "exit", "|.", exit_ },
-        { NULL, NULL, NULL },
-    };
-    define_all(s, all);
+    if (!is(x, SYMBOL)) return x;
+    if (!*find(x, env)) fail(s, x, "unbound variable");
+    return *find(x, env);
 }

@@ -1,9 +1,9 @@
-/* main.c - the command: arguments, the interpreter's thread, scripts, the prompt.
+/* main.c - the command: the interpreter's thread, its zone, scripts, the prompt.
  *
  * The interpreter runs on a thread of its own, whose stack may be as large as programs need that
- * recurse deeply; it is address space until it is used. main() makes the interpreter, holds it in
- * a local variable, which is what keeps it alive, and waits. All that the interpreter allocates is
- * in a zone, which may have a limit, and is given back at one go. */
+ * recurse deeply; it is address space until it is used. main() has the interpreter in a local
+ * variable, which is what keeps it alive. All that it allocates is in a zone, which may have a
+ * limit, and is given back at one go. */
 #include "scheme.h"
 
 #include <errno.h>
@@ -22,195 +22,149 @@
 #define STACK_LEFT ((size_t)4 << 20) /* below the depth that programs may reach, for C's own use */
 
 struct job {
-    oak_zone *zone;
     struct scheme *s;
-    const char *script; /* NULL: standard input */
+    oak_zone *zone;
+    char *script, *text; /* a path, or what -e says; neither: standard input */
     int status;
 };
 
+static const char prelude[] =
+#include "prelude.inc"
+    ;
+
 /* ---- running text ---- */
 
-/* Its place is what a heap profile calls the memory that it allocates. */
-static value run_form(struct scheme *s, const struct source *in, value form)
-{
-    char place[128];
-    snprintf(place, sizeof place, "%s:%u", in->name, in->form_line);
-    int labels = oak_label_push("form", place);
-    value v = eval(s, compile(s, form, NULL), NULL);
-    oak_labels_pop(labels);
-    return v;
-}
-
+/* A form's place is what a heap profile calls the memory that it allocates. */
 value run_source(struct scheme *s, void *source)
 {
     struct source *in = source;
-    value form;
-    while ((form = read_value(s, in)) != END) {
-        value v = run_form(s, in, form);
-        wipe_stack();
+    for (value form; (form = read_value(s, in)) != END; wipe_stack()) {
+        char where[128];
+        place(in, in->form, where, sizeof where);
+        int labels = oak_label_push("form", where);
+        value v = eval(s, form, NIL);
+        oak_labels_pop(labels);
         if (!in->show || v == NOTHING) continue;
-        print(stdout, v, true);
+        print(stdout, v, true, 0);
         putchar('\n');
     }
     return NOTHING;
 }
 
-/* Whether all went well; what didn't is told, unless the text only ends too early and `more` says
- * that there may be more of it. */
+/* An error is a list: a message, and what it is about. Anything else may be raised as well. */
+static void print_error(value e)
+{
+    bool message = is_pair(e) && is(car(e), STRING);
+    fputs("error: ", stderr);
+    print(stderr, message ? car(e) : e, !message, 0);
+    for (int few = 20; message && few > 0 && is_pair(e = cdr(e)); few--) {
+        putc(' ', stderr);
+        print(stderr, car(e), true, 0);
+    }
+    putc('\n', stderr);
+}
+
+static value define_all(struct scheme *s, void *prelude_text)
+{
+    s->out_of_memory = cons(s, new_string(s, "out of memory", 13), NIL);
+    define_forms(s);
+    define_procedures(s);
+    struct source in = { .name = "prelude", .text = prelude_text, .at = prelude_text };
+    return run_source(s, &in);
+}
+
+/* Whether all went well. What didn't is told, but not that the text has ended where there may be
+ * more of it. */
 static bool run_text(struct scheme *s, struct source *in, bool more)
 {
-    value error;
+    value e;
+    char where[128];
     int labels = oak_label_push("script", in->name); /* to pop those that an error has left, too */
-    scheme_interrupted = 0;
-    bool fine = try(s, run_source, in, &error);
+    interrupted = 0;
+    in->unfinished = false;
+    bool fine = try(s, FALSE, run_source, in, &e);
     oak_labels_pop(labels);
     fflush(stdout);
     if (fine || (in->unfinished && more)) return fine;
-    print_error(stderr, error);
-    if (!in->reading) fprintf(stderr, "  in the form at %s:%u\n", in->name, in->form_line);
+    print_error(e);
+    place(in, in->form, where, sizeof where);
+    fprintf(stderr, "  in the form at %s\n", where);
     return false;
 }
 
-static value open_text(struct scheme *s, void *path)
+/* Standard input is run to its end, with results, whatever goes wrong; a script up to an error. */
+static value run_file(struct scheme *s, void *path)
 {
-    return VALUE(read_file(s, path));
-}
-
-static int run_script(struct scheme *s, const char *path)
-{
-    value text;
-    if (!try(s, open_text, (void *)(uintptr_t)path, &text)) {
-        print_error(stderr, text);
-        return 1;
-    }
-    char *bytes = AS(string, text)->bytes;
-    struct source in = { path, bytes, bytes + AS(string, text)->length, .line = 1 };
-    return run_text(s, &in, false) ? 0 : 1;
-}
-
-/* What doesn't come from a terminal: results are shown, and what follows an error is run. */
-static int run_input(struct scheme *s)
-{
-    value text;
-    int status = 0;
-    if (!try(s, open_text, (void *)(uintptr_t)"/dev/stdin", &text)) {
-        print_error(stderr, text);
-        return 1;
-    }
-    char *bytes = AS(string, text)->bytes;
-    struct source in = { .name = "input", .at = bytes, .end = bytes + AS(string, text)->length,
-                         .line = 1, .show = true };
-    while (!run_text(s, &in, false)) {
-        status = 1;
-        if (in.reading) break;
-    }
-    return status;
+    bool show = strcmp(path, "/dev/stdin") == 0;
+    struct source in = { .name = show ? "input" : path, .show = show };
+    in.text = in.at = read_file(s, new_string(s, path, strlen(path)));
+    bool fine = run_text(s, &in, false);
+    while (show && *in.at) run_text(s, &in, false);
+    return boolean(fine);
 }
 
 /* ---- the prompt ---- */
 
-struct prompt {
-    const char *text;
-    char *line; /* the C library's; NULL: no more */
-};
-
-/* Waits for somebody to type, and so runs where a collection need not wait for it: nothing of the
- * heap is touched here. */
+/* A line, the C library's; NULL at the end. Waits for somebody to type, and so runs where a
+ * collection need not wait for it: nothing of the heap is touched here. */
 static void *read_terminal(void *prompt)
 {
-    struct prompt *p = prompt;
 #ifdef HAVE_LIBEDIT
-    free(p->line);
-    p->line = readline(p->text);
-    if (p->line && *p->line) add_history(p->line);
+    char *line = readline(prompt);
+    if (line && *line) add_history(line);
+    return line;
 #else
+    char *line = NULL;
     size_t room = 0;
-    free(p->line);
-    p->line = NULL;
-    fputs(p->text, stdout);
+    fputs(prompt, stdout);
     fflush(stdout);
-    if (getline(&p->line, &room, stdin) <= 0) {
-        free(p->line);
-        p->line = NULL;
-    }
+    return getline(&line, &room, stdin) < 0 ? NULL : line;
 #endif
-    return NULL;
 }
 
-struct turn {
-    const struct source *old; /* whose unfinished form goes on */
-    const char *line;
-};
-
-static value add_line(struct scheme *s, void *turn)
+/* A form that is not finished goes on with the next line. */
+static void run_prompt(struct scheme *s)
 {
-    const struct turn *t = turn;
-    size_t before = (size_t)(t->old->end - t->old->form), n = strlen(t->line);
-    struct string *text = new_string(s, NULL, before + n + 1);
-    if (before > 0) memcpy(text->bytes, t->old->form, before);
-    memcpy(text->bytes + before, t->line, n);
-    text->bytes[before + n] = '\n';
-    return VALUE(text);
-}
-
-static int run_prompt(struct scheme *s)
-{
-    static const struct source nothing = { "prompt", NULL, NULL, .line = 1, .show = true };
-    struct source in = nothing;
-    struct prompt p = { "> ", NULL };
-    for (;;) {
-        value text;
-        p.text = in.unfinished ? ". " : "> ";
-        oak_blocking_call(read_terminal, &p);
-        if (!p.line) break;
-        if (!try(s, add_line, &(struct turn){ &in, p.line }, &text)) {
-            print_error(stderr, text);
-            continue;
-        }
-        in = nothing;
-        in.at = in.form = AS(string, text)->bytes;
-        in.end = in.at + AS(string, text)->length;
-        if (run_text(s, &in, true) || !in.unfinished) in = nothing;
+    struct source in = { .name = "prompt", .show = true };
+    char *line, *text = NULL;
+    while ((line = oak_blocking_call(read_terminal, text ? ". " : "> "))) {
+        char *before = text;
+        if (asprintf(&text, "%s%s\n", before ? before : "", line) < 0) abort();
+        free(before);
+        free(line);
+        in.text = in.at = text;
+        if (!run_text(s, &in, true) && in.unfinished) continue;
+        free(text);
+        text = NULL;
     }
     putchar('\n');
-    return 0;
 }
 
 /* ---- the interpreter's thread ---- */
 
-static void interrupt(int signal)
+static void interrupt(UNUSED int signal)
 {
-    (void)signal;
-    scheme_interrupted = 1;
+    interrupted = 1;
 }
 
-/* The lowest address that calls may go down to. */
-static char *stack_end(void)
-{
-    pthread_attr_t attr;
-    void *lowest;
-    size_t size;
-    if (pthread_getattr_np(pthread_self(), &attr) != 0) abort();
-    pthread_attr_getstack(&attr, &lowest, &size);
-    pthread_attr_destroy(&attr);
-    return (char *)lowest + STACK_LEFT;
-}
-
-static __attribute__((noinline)) int run(struct job *j)
-{
-    j->s->stack_end = stack_end();
-    if (j->script) return run_script(j->s, j->script);
-    if (!isatty(STDIN_FILENO)) return run_input(j->s);
-    sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt, .sa_flags = SA_RESTART }, NULL);
-    return run_prompt(j->s);
-}
-
+/* Whoever makes the interpreter keeps it, in j->s. The zone is left as the thread ends. */
 static void *run_job(void *job)
 {
     struct job *j = job;
-    if (oak_zone_enter(j->zone) != 0) return NULL; /* ends with the thread */
-    wipe_stack();                                  /* of what starting a thread has left */
-    j->status = run(j);
+    char *here = __builtin_frame_address(0), *path = j->script ? j->script : "/dev/stdin";
+    struct source text = { .name = "-e", .text = j->text, .at = j->text };
+    value fine = TRUE;
+    if (oak_zone_enter(j->zone) != 0 || !(j->s = new_scheme(here - STACK_SIZE + STACK_LEFT)) ||
+        !try(j->s, FALSE, define_all, (void *)(uintptr_t)prelude, &fine)) {
+        fputs("scheme: not enough memory to begin\n", stderr);
+        return NULL;
+    }
+    sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt, .sa_flags = SA_RESTART }, NULL);
+    wipe_stack();
+    if (!j->text && !j->script && isatty(STDIN_FILENO)) run_prompt(j->s);
+    else if (j->text) fine = boolean(run_text(j->s, &text, false));
+    else if (!try(j->s, FALSE, run_file, path, &fine)) print_error(fine);
+    j->status = fine == TRUE ? 0 : 1;
     return NULL;
 }
 
@@ -220,40 +174,17 @@ static void *join(void *thread)
     return NULL;
 }
 
-static int die(const char *what, int error)
-{
-    fprintf(stderr, "scheme: %s: %s\n", what, strerror(error));
-    return 1;
-}
-
 static int run_thread(struct job *j)
 {
     pthread_t thread;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
-    int error = oak_thread_create(&thread, &attr, run_job, j);
+    errno = oak_thread_create(&thread, &attr, run_job, j);
     pthread_attr_destroy(&attr);
-    if (error != 0) return die("no thread for the interpreter", error);
-    oak_blocking_call(join, &thread);
+    if (errno == 0) oak_blocking_call(join, &thread);
+    else perror("scheme: no thread for the interpreter");
     return j->status;
-}
-
-/* Makes the interpreter in its zone, and with it the arguments: argv[0] is the script. */
-static int make_job(struct job *j, size_t limit, int argc, char **argv)
-{
-    j->zone = oak_zone_new(&(oak_zone_options){ .name = "scheme", .limit = limit });
-    if (!j->zone || oak_zone_enter(j->zone) != 0) return die("no zone", errno);
-    j->s = new_scheme();
-    if (!j->s) return die("no interpreter", errno);
-    if (argc > 0) j->script = argv[0];
-    while (argc > 0) {
-        const char *text = argv[--argc];
-        value argument = VALUE(new_string(j->s, text, strlen(text)));
-        j->s->arguments = cons(j->s, argument, j->s->arguments);
-    }
-    oak_zone_leave(j->zone);
-    return 0;
 }
 
 /* Bytes; K, M, G at the end count as powers of 1024. 0: this is no size. */
@@ -270,27 +201,31 @@ static size_t parse_size(const char *text)
 
 static int usage(FILE *out, int status)
 {
-    fputs("usage: scheme [--limit SIZE] [SCRIPT [ARGUMENT...]]\n"
-          "Without a script, reads what is typed, or standard input. With a limit, as 64M, a\n"
-          "program that needs more memory gets an error.\n",
-          out);
+    fputs("usage: scheme [--limit SIZE] [SCRIPT | -e TEXT]\n"
+          "Without either, reads what is typed, or standard input. With a limit, as 64M, a\n"
+          "program that needs more memory gets an error.\n", out);
     return status;
 }
 
 int main(int argc, char **argv)
 {
     struct job j = { .status = 1 };
-    size_t limit = 0;
+    oak_zone_options options = { .name = "scheme" };
     int i = 1;
     if (i < argc && strcmp(argv[i], "--help") == 0) return usage(stdout, 0);
+    if (i < argc && strcmp(argv[i], "--version") == 0) return puts(oak_version()) < 0;
     if (i + 1 < argc && strcmp(argv[i], "--limit") == 0) {
-        limit = parse_size(argv[i + 1]);
-        if (limit == 0) return usage(stderr, 2);
+        options.limit = parse_size(argv[i + 1]);
+        if (options.limit == 0) return usage(stderr, 2);
         i += 2;
     }
-    if (i < argc && argv[i][0] == '-') return usage(stderr, 2);
-    if (oak_init(NULL) != 0) return die("no heap", errno);
-    if (make_job(&j, limit, argc - i, argv + i) != 0) return 1;
+    if (i + 1 < argc && strcmp(argv[i], "-e") == 0) j.text = argv[i + 1];
+    else if (i < argc && argv[i][0] == '-') return usage(stderr, 2);
+    else if (i < argc) j.script = argv[i];
+    if (oak_init(NULL) != 0 || !(j.zone = oak_zone_new(&options))) {
+        perror("scheme");
+        return 1;
+    }
     int status = run_thread(&j);
     oak_zone_discard(j.zone); /* whatever there was of it, in no time */
     return status;

@@ -47,7 +47,7 @@
       (if (eof-object? next) (begin (close-port p) line) (loop next (read-line p))))))
 (define name "lines.txt")
 (let ((out (open-output-file name)))
-  (write '(a "b" #\c) out)
+  (write '(a "b" 1.5) out)
   (newline out)
   (display "end" out)
   (close-port out))
