@@ -281,7 +281,9 @@ void oaki_gc_dropped(size_t bytes)
 /* What the program had before a limit came says nothing of one that can't be met. */
 void oaki_gc_settings_changed(void)
 {
-    pace.credit = OAKI_MIN(pace.credit, 0);
+    uint64_t now = oaki_os_cpu_ns();
+    pace.credit = OAKI_MIN(pace.credit + (int64_t)(now - pace.cpu_end), 0);
+    pace.cpu_end = now;
     set_goal();
 }
 

@@ -435,7 +435,8 @@ static void compute(uint64_t ns)
     while (oaki_os_cpu_ns() < end) {}
 }
 
-/* With the credit that the program had, and without: then it is put off. */
+/* With the credit that the program had, and without: then it is put off. What it has worked before
+ * the limit is none. */
 START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
 {
     if (test_slow() || oaki_debug_switches.beside) return; /* marks have another share of it then */
@@ -446,9 +447,10 @@ START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
     oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false);
     drop(200 * MB);
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
+    compute(900000000);
     oak_set_memory_limit(49 * MB);
     size_t before = cycles();
-    oaki_pace_cycle(oaki_os_now_ns(), 2000000000, oaki_os_cpu_ns(), 2000000000, false);
+    oaki_pace_cycle(oaki_os_now_ns(), 400000000, oaki_os_cpu_ns(), 400000000, false);
     drop(100 * MB);
     ck_assert_uint_eq(cycles(), before);
 }

@@ -47,7 +47,7 @@ typedef struct outcome {
     double ms, cycles;
     double cpu_us;         /* of all of the process */
     double share;          /* of that in collection, percent */
-    double bounded;        /* the same without one collection: what the next wait is for */
+    double bounded;        /* under a limit: bounded_share */
     double freed;          /* a cycle, in percent of the heap */
     double goal_below;     /* samples with next_gc < heap_alloc */
     double inuse_above_80; /* samples with heap_inuse > 80 % of next_gc */
@@ -123,20 +123,24 @@ static double freed_percent(double each)
     return each / ((double)LIVE + each) * 100;
 }
 
+static moment asked; /* what collections that were asked for took, and their number */
+
 static outcome run_once(void)
 {
     outcome o = { 0 };
-    moment from, to;
+    moment from = now(), to;
 
+    asked.gc_us -= from.gc_us;
     oak_collect();
     from = now();
+    asked.gc_us += from.gc_us;
+    asked.cycles++;
     scn_on_thread(allocate_garbage, &o);
     to = now();
     o.ms = (to.us - from.us) / 1e3;
     o.cycles = to.cycles - from.cycles;
     o.cpu_us = to.cpu_us - from.cpu_us;
     o.share = (to.gc_us - from.gc_us) / o.cpu_us * 100;
-    o.bounded = o.cycles != 0 ? o.share * (o.cycles - 1) / o.cycles : 0;
     o.freed =
         o.cycles != 0 ? freed_percent((double)(times * GARBAGE) / o.cycles) : 0;
     return o;
@@ -184,10 +188,24 @@ static outcome at_percent(scn *s, const char *what, const char *go, int percent)
     return o;
 }
 
+/* Percent of the time since then that was in collections that nobody asked for, but for one of
+ * them, which the next wait is for: what a limit that can't be met bounds. From when the limit was
+ * set on, as the program saves up what it does not use of its half. */
+static double bounded_share(moment then)
+{
+    moment to = now();
+    double cycles = to.cycles - then.cycles - asked.cycles;
+    double gc_us = to.gc_us - then.gc_us - asked.gc_us;
+
+    if (cycles <= 0) return 0;
+    return gc_us * (cycles - 1) / cycles / (to.cpu_us - then.cpu_us - asked.gc_us) * 100;
+}
+
 /* Percent stays at 100: the limit alone makes it collect. So many tries, until the detector finds
  * thrash. */
 static outcome at_limit(scn *s, const char *what, const char *go, size_t bytes, int tries)
 {
+    moment set;
     size_t old;
     outcome o;
 
@@ -196,10 +214,13 @@ static outcome at_limit(scn *s, const char *what, const char *go, size_t bytes, 
     scn_go(s, go);
     scn_detector_begin(NULL);
     old = oak_set_memory_limit(bytes);
+    set = now();
+    asked = (moment){ 0 };
     do {
         o = run_once();
         scn_detector_look();
     } while (--tries > 0 && !scn_detector_finds(OAK_FINDING_THRASH, NULL));
+    o.bounded = bounded_share(set);
     oak_set_memory_limit(old);
     figures(s, &o);
     return o;
