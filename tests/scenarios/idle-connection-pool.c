@@ -51,13 +51,20 @@ static void add_serving(int n)
     pthread_mutex_unlock(&serving_lock);
 }
 
-/* Until no more than so many threads serve. */
 static void *await_serving(void *most)
 {
     pthread_mutex_lock(&serving_lock);
     while (serving > *(const size_t *)most) pthread_cond_wait(&serving_changed, &serving_lock);
     pthread_mutex_unlock(&serving_lock);
     return NULL;
+}
+
+/* Until the threads of no more than so many connections serve. */
+static void settle_threads(size_t conns)
+{
+    size_t most = conns < SIZE_MAX / 2 ? 2 * conns : SIZE_MAX;
+
+    oak_blocking_call(await_serving, &most);
 }
 
 static void *await_close(void *arg)
@@ -152,8 +159,12 @@ static void talk_to_all(void *arg)
     for (size_t i = 0; i < HOSTS; i++) {
         scn_string host = scn_string_new("host-%zu.example", i);
 
-        /* until a timeout has passed, nothing tells this one from the leak */
-        if (l->timeout == 0 && i % (HOSTS / LOOKS) == 0) scn_detector_look();
+        /* until a timeout has passed, nothing tells this one from the leak, nor while threads
+         * that have been told to end have had no processor to do so */
+        if (l->timeout == 0 && i % (HOSTS / LOOKS) == 0) {
+            settle_threads(l->most);
+            scn_detector_look();
+        }
         if (policy->leaks_as_go)
             scn_lru_put(policy, &idle, host, dial());
         else if (oak_cache_put(idle_cache, &host, dial()) != 0)
@@ -201,12 +212,10 @@ static void point(scn *s, const oak_memstats *before, const oak_memstats *after)
  * run. */
 static double settled(oak_memstats *after, const oak_memstats *before, size_t left)
 {
-    size_t threads = 2 * left;
-
-    oak_blocking_call(await_serving, &threads);
+    settle_threads(left);
     for (int i = 0; i < 2000; i++) { /* ms: threads attach and detach a moment later */
         oak_memstats_read(after);
-        if (after->threads == other_threads + threads) break;
+        if (after->threads == other_threads + 2 * left) break;
         nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
     }
     scn_live();
