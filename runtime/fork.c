@@ -41,6 +41,12 @@ static struct forking {
 enum { FORK_NONE, FORK_ALL, FORK_UNSTARTED, FORK_INSIDE };
 static __thread int forked __attribute__((tls_model("initial-exec")));
 
+/* A signal handler may have interrupted the calling thread, and fork: in the middle of a fork that
+ * has it so often, or of what a fork waits for. */
+static __thread unsigned nested __attribute__((tls_model("initial-exec")));
+static __thread unsigned held __attribute__((tls_model("initial-exec")));
+static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
+
 /* ---- the gate ---- */
 
 static void pass_gate(unsigned int gate)
@@ -84,12 +90,16 @@ static void count_in(unsigned int *count)
 
 void oaki_fork_hold(void)
 {
+    held++;
+    AO_compiler_barrier();
     count_in(&forking.held_off);
 }
 
 void oaki_fork_release(void)
 {
     count_out(&forking.held_off);
+    AO_compiler_barrier();
+    held--;
 }
 
 /* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is
@@ -205,27 +215,48 @@ static void leave(oaki_thread *t)
 }
 
 /* From a signal handler that interrupted the runtime there is nothing to wait for that would
- * come. */
+ * come; in the middle of another fork all is taken, and stays so until that one is over. No handler
+ * runs while others' handlers of fork hold their locks, jemalloc's for one: those that were there
+ * before ours come after them here, and before them afterwards. */
 static void prepare(void)
 {
     int saved = errno;
     oaki_thread *t = oaki_tls_thread;
+    if (forked != FORK_NONE) {
+        nested++;
+        return;
+    }
     forked = FORK_INSIDE;
-    if (t && t->in_runtime == OAKI_IN_RUNTIME) return;
-    oaki_heap_fork(0);
-    forked = FORK_UNSTARTED;
-    if (!AO_load(&oaki_the_heap.started)) return;
-    forked = FORK_ALL;
-    take_gc_lock(t);
+    if (!held && !(t && t->in_runtime == OAKI_IN_RUNTIME)) {
+        oaki_heap_fork(0);
+        forked = FORK_UNSTARTED;
+        if (AO_load(&oaki_the_heap.started)) {
+            forked = FORK_ALL;
+            take_gc_lock(t);
+        }
+    }
+    mask_before = oaki_os_mask_signals(); /* no stop comes any more that would ask for one */
+    if (forked != FORK_ALL) return;
     close_gate(t);
     for_each_lock(take);
     oaki_meta_fork(0);
     errno = saved;
 }
 
+static void let_signals_come(void)
+{
+    uint64_t mask = mask_before; /* a handler may fork */
+    forked = FORK_NONE;
+    oaki_os_unmask_signals(mask);
+}
+
 static void parent(void)
 {
     int saved = errno;
+    if (nested > 0) {
+        nested--;
+        return;
+    }
     if (forked == FORK_ALL) {
         oaki_meta_fork(1);
         for_each_lock(give);
@@ -234,7 +265,7 @@ static void parent(void)
         leave(oaki_tls_thread);
     }
     if (forked != FORK_INSIDE) oaki_heap_fork(1);
-    forked = FORK_NONE;
+    let_signals_come();
     errno = saved;
 }
 
@@ -276,10 +307,16 @@ static void child_of_all(void)
 static void child(void)
 {
     int saved = errno;
+    if (nested > 0) { /* and the fork that was interrupted has nothing to give back here */
+        nested = 0;
+        forked = FORK_INSIDE;
+        AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
+        return;
+    }
     if (forked == FORK_INSIDE) AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
     else oaki_heap_fork(2);
     if (forked == FORK_ALL) child_of_all();
-    forked = FORK_NONE;
+    let_signals_come();
     errno = saved;
 }
 

@@ -49,6 +49,11 @@ size_t oaki_os_resident(const void *p, size_t n);
 /* The same of all of the process, as the kernel counts it, to some pages; 0 when it can't tell. */
 size_t oaki_os_rss(void);
 
+/* Masks all signals of the calling thread, by the system's call, as libc's leaves those alone that
+ * it uses itself, and we the stop signal. Returns the mask before. */
+uint64_t oaki_os_mask_signals(void);
+void oaki_os_unmask_signals(uint64_t before);
+
 /* Is a part of [from, to) mapped so that what it shows may be written through another mapping, too
  * (MAP_SHARED)? By /proc/thread-self/maps; false when that can't be read. Allocates nothing. */
 bool oaki_os_is_shared(uintptr_t from, uintptr_t to);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -300,6 +301,25 @@ size_t oaki_os_resident(const void *p, size_t n)
     }
     errno = saved;
     return found;
+}
+
+static uint64_t set_mask(uint64_t mask)
+{
+    uint64_t before = 0;
+    int saved = errno;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
+    errno = saved;
+    return before;
+}
+
+uint64_t oaki_os_mask_signals(void)
+{
+    return set_mask(~(uint64_t)0);
+}
+
+void oaki_os_unmask_signals(uint64_t before)
+{
+    (void)set_mask(before);
 }
 
 /* Pages: all of the address space, and then what is resident. */

@@ -13,12 +13,9 @@
 #include "runtime/os.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define RESERVE ((size_t)4 << 30)
 #define RESERVE_LEAST ((size_t)4 << 20)
@@ -44,13 +41,11 @@ static struct {
     block *free[CLASSES];
 } side;
 
-/* By the system's call, as libc's leaves those alone that it uses itself, and we the stop signal.
- * Returns the mask before. */
+/* Returns the mask before. */
 static uint64_t enter(void)
 {
     unsigned int me = (unsigned int)oaki_os_tid();
-    uint64_t all = ~(uint64_t)0, before = 0;
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    uint64_t before = oaki_os_mask_signals();
     while (!AO_int_compare_and_swap_full(&side.owner, 0, me)) {
         if (AO_int_load(&side.owner) == me)
             oak_fatal("oakum: malloc: called from a handler of pthread_atfork inside of Oakum's");
@@ -62,7 +57,7 @@ static uint64_t enter(void)
 static void leave(uint64_t before)
 {
     AO_int_store_release(&side.owner, 0);
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+    oaki_os_unmask_signals(before);
 }
 
 /* Bytes for the range under a limit of address space. */

@@ -231,6 +231,41 @@ static void interrupted(void)
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
+/* A handler that forks, in the middle of malloc and of the program's own forks. */
+
+#define HANDLED 100
+
+static volatile sig_atomic_t handled;
+
+static void fork_in_handler(int sig)
+{
+    int saved = errno;
+    pid_t pid = fork();
+    (void)sig;
+    if (pid == 0) _exit(0);
+    wait_for(pid);
+    handled++;
+    errno = saved;
+}
+
+static void handlers(void)
+{
+    struct itimerval every = { { 0, 5000 }, { 0, 5000 } };
+    struct sigaction sa = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART };
+    unsigned x = 7;
+    sigaction(SIGALRM, &sa, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    while (handled < HANDLED) swap_blocks(&x, 1000);
+    while (handled < 2 * HANDLED) {
+        pid_t pid = fork();
+        if (pid == 0) _exit(0);
+        wait_for(pid);
+    }
+    every = (struct itimerval){ { 0, 0 }, { 0, 0 } };
+    setitimer(ITIMER_REAL, &every, NULL);
+    swap_blocks(&x, 100000);
+}
+
 static int ready[2];
 
 static void *blocker(void *arg)
@@ -266,7 +301,7 @@ static const struct part {
     void (*run)(void);
 } parts[] = { { "threads", threads }, { "keys", key_threads },  { "forks", forks },
               { "programs", programs }, { "signals", signals }, { "blocked", blocked },
-              { "interrupted", interrupted } };
+              { "interrupted", interrupted }, { "handlers", handlers } };
 
 int main(int argc, char **argv)
 {
