@@ -13,6 +13,7 @@
 #include "host.h"
 #include "mark.h"
 #include "ptrtable.h"
+#include "runtime/os.h"
 
 static struct {
     oaki_lock lock;
@@ -110,13 +111,22 @@ static char *take(void)
 }
 
 /* Before it is freed no stop may come, which would forget it, nor the reaper of its zone. */
+static bool release_one(void)
+{
+    if (!oaki_helper_try()) return false;
+    char *obj = take();
+    if (obj) oaki_free_kept(obj);
+    oaki_lock_release(&oaki_the_heap.helper_lock);
+    return true;
+}
+
 void oaki_freed_release(void)
 {
     while (AO_load(&oaki_the_heap.nkept) > 0) {
-        oaki_helper_begin();
-        char *obj = take();
-        if (obj) oaki_free_kept(obj);
-        oaki_helper_end();
+        oaki_thread *t = oaki_enter();
+        bool done = release_one();
+        oaki_leave(t);
+        if (!done) oaki_os_yield();
     }
 }
 

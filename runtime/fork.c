@@ -129,6 +129,11 @@ void oaki_helper_begin(void)
     oaki_lock_acquire(&oaki_the_heap.helper_lock);
 }
 
+bool oaki_helper_try(void)
+{
+    return AO_load(&stops_waiting) == 0 && oaki_lock_try(&oaki_the_heap.helper_lock);
+}
+
 void oaki_helper_end(void)
 {
     oaki_lock_release(&oaki_the_heap.helper_lock);

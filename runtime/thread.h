@@ -233,6 +233,10 @@ void oaki_loader_end(oaki_thread *t);
 void oaki_helper_begin(void);
 void oaki_helper_end(void);
 
+/* The same for a thread that a stop may halt, inside of oaki_enter: false when a stop or another
+ * helper goes first. oaki_lock_release of helper_lock ends it. */
+bool oaki_helper_try(void);
+
 /* By the thread that holds gc_lock, around a stop in which the heap is looked at: no helper is at
  * work. */
 void oaki_helpers_hold(void);
