@@ -155,6 +155,7 @@ static void forget(void)
     AO_store(&oaki_the_heap.marking, 0);
     AO_store(&oaki_the_heap.preparing, 0);
     oaki_pieces_state(OAKI_BESIDE_NONE);
+    oaki_cycle_dropped();
 }
 
 /* The program wants no collection. */
@@ -194,7 +195,9 @@ static void tell(oaki_thread *t)
     AO_store(&self.telling, 1);
     oaki_event_over(t);
     AO_store(&self.telling, 0);
+    (void)oaki_enter();
     (void)oaki_written_start(); /* in a child, if it has forked */
+    oaki_leave(t);
 }
 
 static void in_steps(void (*fn)(size_t from, size_t to))
@@ -428,11 +431,12 @@ static void after_fork(void)
     AO_store(&self.not_before, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);
-    AO_store(&self.telling, 0);
+    if (!own) AO_store(&self.telling, 0); /* it is at it still */
     AO_store(&self.kept, 0);
     AO_store(&self.refused, 0);
     AO_int_store(&self.asked, 0);
     AO_store(&oaki_the_heap.preparing, 0);
+    oaki_cycle_dropped();
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;
     oaki_pieces_state(OAKI_BESIDE_NONE);
     AO_store(&oaki_the_heap.marking, 0);

@@ -69,6 +69,8 @@ void oaki_freed_init(void);
 /* The first stop: caches flushed, hooks called, roots queued, `marking` set. gc_lock is held, the
  * caller's context saved. false when the world could not be stopped yet. */
 bool oaki_cycle_begin(oaki_thread *t);
+/* It is given up: the next one is told as begun. gc_lock held, or in a child. */
+void oaki_cycle_dropped(void);
 /* The last: as oaki_gc_collect, unless cycle `number` is over already. */
 bool oaki_cycle_finish(oaki_thread *t, size_t number);
 /* World stopped, in the midst of a mark beside the program: what the roots refer to is queued. */

@@ -353,6 +353,11 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     return true;
 }
 
+void oaki_cycle_dropped(void)
+{
+    gc.start_told = false;
+}
+
 /* Not as long as the program wants none: then this is no start. */
 static bool stop_to_end(oaki_thread *t)
 {

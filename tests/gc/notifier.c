@@ -3,6 +3,7 @@
 #include "gc/beside.h"
 #include "runtime/os.h"
 #include "runtime/task.h"
+#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
@@ -132,13 +133,45 @@ START_TEST(in_a_child_that_it_forks_its_thread_is_the_marker)
 }
 END_TEST
 
+/* ---- and what it has forked stays in it ---- */
+
+#define GARBAGE ((size_t)100 << 20)
+#define LEAST 5 /* collections of that, where each is due after a few MB */
+
+static void stay_in_it(void)
+{
+    (void)oak_finalizers_run();
+    if (!oaki_thread_self()->own || AO_load(&forked)) return;
+    child = fork();
+    AO_store_release(&forked, 1);
+    if (child != 0) return;
+    alarm(LIMIT);
+    AO_t before = AO_load(&oaki_the_heap.cycle);
+    (void)oak_set_gc_percent(100);
+    oaki_thread *t = oaki_enter();
+    (void)oaki_written_start(); /* as the first collection does where there are minor ones */
+    oaki_leave(t);
+    for (size_t done = 0; done < GARBAGE; done += 64) (void)!oak_alloc(64);
+    _exit(AO_load(&oaki_the_heap.cycle) >= before + LEAST ? 0 : 3);
+}
+
+START_TEST(a_child_that_stays_in_it_collects)
+{
+    if (!start(stay_in_it)) return;
+    mark_until(&forked);
+    ck_assert_int_eq(test_wait_child(child), 0);
+}
+END_TEST
+
 static TCase *tests(const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, what_it_collects_is_told_at_once);
-    if (!test_breaks_asan()) tcase_add_test(t, in_a_child_that_it_forks_its_thread_is_the_marker);
+    if (test_breaks_asan()) return t;
+    tcase_add_test(t, in_a_child_that_it_forks_its_thread_is_the_marker);
+    tcase_add_test(t, a_child_that_stays_in_it_collects);
     return t;
 }
 
