@@ -153,15 +153,19 @@ value begin_call(struct scheme *s, value f, size_t n, value *arg)
     return TAIL_CALL;
 }
 
+static void check_interrupt(struct scheme *s)
+{
+    if (!interrupted) return;
+    interrupted = 0;
+    fail(s, UNASSIGNED, "interrupted");
+}
+
 /* Arguments are in an array on the stack, which is a root; many are in a vector. Not part of
  * eval(), whose frame is to be small. */
 static __attribute__((noinline)) value call(struct scheme *s, value f, value x, size_t n, value env)
 {
     value few[6], *arg = few;
-    if (interrupted) {
-        interrupted = 0;
-        fail(s, UNASSIGNED, "interrupted");
-    }
+    check_interrupt(s);
     if (n > sizeof few / sizeof *few) arg = new_vector(s, n)->item;
     size_t i = 0;
     for (value rest; i < n && is_pair(x); x = rest) { /* it may change itself */
@@ -174,6 +178,7 @@ static __attribute__((noinline)) value call(struct scheme *s, value f, value x, 
 /* Of some forms all but the last, which is left to do. */
 static value begin(struct scheme *s, value body, value env)
 {
+    if (!is_pair(body)) fail(s, body, "this is no body");
     for (value rest; is_pair(rest = cdr(body)); body = rest) eval(s, car(body), env);
     return car(body);
 }
@@ -198,6 +203,7 @@ value apply(struct scheme *s, value f, size_t n, value *arg)
 /* A macro's form becomes, once and for all, the form that it stands for. */
 static value expand(struct scheme *s, value macro, value form)
 {
+    check_interrupt(s);
     struct vector *args = vector_of(s, cdr(form));
     value v = apply(s, macro, args->length, args->item);
     if (is_pair(v)) *pair_of(form) = *pair_of(v);

@@ -122,7 +122,7 @@ static void *read_terminal(void *prompt)
 #endif
 }
 
-/* A form that is not finished goes on with the next line. */
+/* A form that is not finished goes on with the next line; those before it have been run. */
 static void run_prompt(struct scheme *s)
 {
     struct source in = { .name = "prompt", .show = true };
@@ -133,9 +133,12 @@ static void run_prompt(struct scheme *s)
         free(before);
         free(line);
         in.text = in.at = text;
-        if (!run_text(s, &in, true) && in.unfinished) continue;
-        free(text);
-        text = NULL;
+        in.counted = NULL;
+        bool more = !run_text(s, &in, true) && in.unfinished;
+        before = text;
+        if (!more) text = NULL;
+        else if (!(text = strdup(in.form))) abort();
+        free(before);
     }
     putchar('\n');
 }

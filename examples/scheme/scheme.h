@@ -58,6 +58,8 @@ struct scheme {
 /* Text that is read, with a zero byte behind it. */
 struct source {
     const char *name, *text, *at, *form; /* form: where what is being run begins */
+    const char *counted;   /* how far lines have been counted: `line` of them before it */
+    unsigned line;
     bool show, unfinished; /* print results; the last error is that the text ended */
 };
 
@@ -101,7 +103,7 @@ void name_word(const char *type, size_t offset, char *out, size_t size);
 
 value read_value(struct scheme *s, struct source *in); /* END at the end */
 value parse_number(struct scheme *s, const char *text, size_t n); /* FALSE: it is none */
-void place(const struct source *in, const char *at, char *out, size_t size);
+void place(struct source *in, const char *at, char *out, size_t size);
 void print(FILE *out, value v, bool quoted, unsigned depth); /* quoted: as it is read */
 
 typedef value body(struct scheme *s, void *what);

@@ -9,11 +9,15 @@
 enum { DEEPEST = 10000, PRINTED = 100 };
 static const char blanks[] = " \t\r\n", delimiters[] = " \t\r\n()\"';`,";
 
-void place(const struct source *in, const char *at, char *out, size_t size)
+/* Places are asked for in the order of the text, mostly. */
+void place(struct source *in, const char *at, char *out, size_t size)
 {
-    unsigned line = 1;
-    for (const char *c = in->text; c < at; c++) line += *c == '\n';
-    snprintf(out, size, "%s:%u", in->name, line);
+    if (!in->counted || at < in->counted) {
+        in->counted = in->text;
+        in->line = 0;
+    }
+    for (; in->counted < at; in->counted++) in->line += *in->counted == '\n';
+    snprintf(out, size, "%s:%u", in->name, in->line + 1);
 }
 
 static _Noreturn void bad(struct scheme *s, struct source *in, const char *at, const char *what)
