@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { RUN_CANNOT = 126, RUN_NOT_FOUND = 127 };
@@ -255,6 +256,8 @@ static const char *obstacle(int fd, const struct stat *s)
         return "is set-user-ID: nothing can be loaded into it";
     if ((s->st_mode & S_ISGID) != 0 && (s->st_mode & S_IXGRP) != 0 && s->st_gid != getegid())
         return "is set-group-ID: nothing can be loaded into it";
+    if (getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0)
+        return "has file capabilities: nothing can be loaded into it";
     if (pread(fd, &e, sizeof(e), 0) != sizeof(e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
         return NULL;
     if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program";
