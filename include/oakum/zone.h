@@ -128,11 +128,11 @@ OAK_API size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m);
  * collector takes no harm: words that lead there mark nothing. As with oak_free, finalizers and
  * cleanups of its objects are dropped and never run (one that runs in another thread right now is
  * not waited for, and may not touch its object any more), weak references and ephemerons whose
- * object or key is in it are cleared; so are handles that lie in it themselves. A context of a finalizer
- * elsewhere that lies in it dangles. Objects that the heap profile has noted count as freed. If
- * the zone has objects with such references, the call takes as long as a look at each finalizer,
- * weak reference and ephemeron of the program. 0, or -1 with EBUSY while a thread or a waiting
- * fiber is in it, or oak_zone_destroy looks at it. */
+ * object or key is in it are cleared; so are handles that lie in it themselves. A context of a
+ * finalizer elsewhere that lies in it dangles. Objects that the heap profile has noted count as
+ * freed. If the zone has objects with such references, the call takes as long as a look at each
+ * finalizer, weak reference and ephemeron of the program. 0, or -1 with EBUSY while a thread or a
+ * waiting fiber is in it, or oak_zone_destroy looks at it. */
 OAK_API int oak_zone_discard(oak_zone *z);
 
 /** The same for a zone that nothing refers to: collects, and if anything outside can still reach an
