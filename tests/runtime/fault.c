@@ -1,6 +1,7 @@
 /* fault.c - tests of learning of writes by faults, beyond what tests/runtime/written.c asks of
  * every way: the program's own handlers, memory that changes its kind, mappings that run out. */
 #include "runtime/os.h"
+#include "runtime/task.h"
 #include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
@@ -298,7 +299,9 @@ END_TEST
 
 static void *look_at_zombie(void *arg)
 {
-    pthread_join(*(pthread_t *)arg, NULL);
+    oaki_task task;
+    pthread_join(*(pthread_t *)arg, NULL); /* it has all signals blocked, and is about to die */
+    while (!(oaki_task_read(getpid(), &task) && oaki_task_is_dead(&task))) oaki_os_yield();
     _exit(oaki_written_begin() ? 0 : 3);
 }
 
