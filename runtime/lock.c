@@ -6,12 +6,10 @@
  *
  * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be
  * waited for only when its rank is above all of them, so two threads can't wait for each other.
- * oaki_lock_try never waits, and is not held to it. They also check that a thread that may be
- * stopped takes locks inside of oaki_enter only. */
+ * oaki_lock_try never waits, and is not held to it. */
 #include "lock.h"
 
 #include "os.h"
-#include "thread.h"
 
 /* A critical section is tens to hundreds of instructions; a sleep costs thousands. */
 #define SPINS 100
@@ -27,18 +25,8 @@ typedef struct held_locks {
 
 static __thread held_locks held __attribute__((tls_model("initial-exec")));
 
-/* A thread that a stop may halt as it is holds none that a stop, or who is inside, may want. */
-static void place_check(const oaki_lock *l)
-{
-    const oaki_thread *t = oaki_tls_thread;
-    if (l->rank <= OAKI_RANK_GC || !t || oaki_fork_is_ours()) return;
-    if (t->state == OAKI_THREAD_RUNNING && t->in_runtime == 0)
-        oak_fatal("oakum: internal error: lock of rank %u taken outside of the runtime", l->rank);
-}
-
 static void order_check(const oaki_lock *l)
 {
-    place_check(l);
     for (size_t i = 0; i < held.n; i++)
         if (held.lock[i]->rank >= l->rank)
             oak_fatal("oakum: internal error: lock of rank %u taken while one of rank %u is held",
