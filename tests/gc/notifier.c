@@ -113,15 +113,21 @@ static void *live_on(void *arg)
     return arg;
 }
 
+/* Once, in the marker's thread. Is this the child? */
+static bool fork_once(void)
+{
+    (void)oak_finalizers_run();
+    if (!oaki_thread_self()->own || AO_load(&forked)) return false;
+    child = fork();
+    AO_store_release(&forked, 1);
+    if (child == 0) alarm(LIMIT);
+    return child == 0;
+}
+
 static void fork_in_it(void)
 {
     pthread_t id;
-    (void)oak_finalizers_run();
-    if (!oaki_thread_self()->own || AO_load(&forked)) return;
-    child = fork();
-    AO_store_release(&forked, 1);
-    if (child != 0) return;
-    alarm(LIMIT);
+    if (!fork_once()) return;
     if (pthread_create(&id, NULL, live_on, NULL) != 0) _exit(2);
 }
 
@@ -140,12 +146,7 @@ END_TEST
 
 static void stay_in_it(void)
 {
-    (void)oak_finalizers_run();
-    if (!oaki_thread_self()->own || AO_load(&forked)) return;
-    child = fork();
-    AO_store_release(&forked, 1);
-    if (child != 0) return;
-    alarm(LIMIT);
+    if (!fork_once()) return;
     AO_t before = AO_load(&oaki_the_heap.cycle);
     (void)oak_set_gc_percent(100);
     oaki_thread *t = oaki_enter();

@@ -91,6 +91,17 @@ static void end_holder(pthread_t t)
     test_join(t);
 }
 
+/* What fn holds of the chain's last is told once the global no longer has the first. */
+static void expect_after_global(void *(*fn)(void *), oak_root_kind kind, size_t interior)
+{
+    if (test_slow()) return;
+    pthread_t t = start_holder(fn);
+    expect(OAK_ROOT_GLOBAL, 3, 0);
+    path_turns_global = NULL;
+    expect(kind, 1, interior);
+    end_holder(t);
+}
+
 #ifdef __x86_64__
 /* The last of the chain is in r12, while the thread spins. */
 static void *hold_in_register(void *arg)
@@ -111,12 +122,7 @@ static void *hold_in_register(void *arg)
 
 START_TEST(a_register_gives_way_to_a_global)
 {
-    if (test_slow()) return;
-    pthread_t t = start_holder(hold_in_register);
-    expect(OAK_ROOT_GLOBAL, 3, 0);
-    path_turns_global = NULL;
-    expect(OAK_ROOT_REGISTER, 1, 0);
-    end_holder(t);
+    expect_after_global(hold_in_register, OAK_ROOT_REGISTER, 0);
 }
 END_TEST
 #endif
@@ -135,12 +141,7 @@ static void *hold_past_end(void *arg)
 
 START_TEST(a_word_past_the_end_gives_way_to_a_global)
 {
-    if (test_slow()) return;
-    pthread_t t = start_holder(hold_past_end);
-    expect(OAK_ROOT_GLOBAL, 3, 0);
-    path_turns_global = NULL;
-    expect(OAK_ROOT_STACK, 1, 64);
-    end_holder(t);
+    expect_after_global(hold_past_end, OAK_ROOT_STACK, 64);
 }
 END_TEST
 
