@@ -60,3 +60,13 @@ size_t test_entries(const char *path)
     if (d) closedir(d);
     return n;
 }
+
+oak_snapshot *test_snapshot(void)
+{
+    char error[200];
+    const char *path = test_path("snapshot");
+    ck_assert_int_eq(oak_snapshot_save(path), 0);
+    oak_snapshot *s = oak_snapshot_open(path, error, sizeof error);
+    ck_assert_msg(s != NULL, "%s", error);
+    return s;
+}

@@ -3,6 +3,7 @@
 #ifndef TESTS_OBSERVE_FILES_H
 #define TESTS_OBSERVE_FILES_H
 
+#include <oakum/oakum.h>
 #include <stddef.h>
 
 const char *test_directory(void);
@@ -12,5 +13,7 @@ const char *test_path(const char *name);
 char *test_read_file(const char *path);
 /* How many entries the directory has. */
 size_t test_entries(const char *path);
+/* Of the heap as it is, saved in it and opened. */
+oak_snapshot *test_snapshot(void);
 
 #endif

@@ -2,6 +2,7 @@
  * no object. */
 #include "maps/classic.h"
 #include "tests/heap.h"
+#include "tests/observe/files.h"
 #include "tests/threads.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -313,15 +314,9 @@ static void make_cycle_and_chain(void *arg)
 /* The turns are the same. On a thread of its own, as it leaves words of the heap in registers. */
 static void look_in_snapshot(void *path)
 {
-    char file[] = "/tmp/oakum-test-XXXXXX", error[200];
-    int fd = mkstemp(file);
-    ck_assert_int_eq(oak_snapshot_save(file), 0);
-    oak_snapshot *s = oak_snapshot_open(file, error, sizeof error);
-    ck_assert_msg(s != NULL, "%s", error);
+    oak_snapshot *s = test_snapshot();
     *(oak_path **)path = oak_snapshot_why(s, HIDE(hidden));
     oak_snapshot_close(s);
-    close(fd);
-    unlink(file);
 }
 
 START_TEST(what_waits_is_told_only_when_nothing_else_keeps_it)

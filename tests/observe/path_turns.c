@@ -1,10 +1,8 @@
 /* path_turns.c - tests of which root oak_why_alive and oak_snapshot_why tell of when several lead
  * to the object: what lasts, rather than relics that lead into the midst of it. */
 #include "tests/heap.h"
+#include "tests/observe/files.h"
 #include "tests/threads.h"
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 Suite *suite_observe_path_turns(void);
 
@@ -29,15 +27,9 @@ static void ask_away(void *arg)
 
 static void ask_snapshot_away(void *arg)
 {
-    char file[] = "/tmp/oakum-test-XXXXXX", error[200];
-    int fd = mkstemp(file);
-    ck_assert_int_eq(oak_snapshot_save(file), 0);
-    oak_snapshot *s = oak_snapshot_open(file, error, sizeof error);
-    ck_assert_msg(s != NULL, "%s", error);
+    oak_snapshot *s = test_snapshot();
     *(oak_path **)arg = oak_snapshot_why(s, HIDE(hidden));
     oak_snapshot_close(s);
-    close(fd);
-    unlink(file);
 }
 
 static void expect_of(void (*ask)(void *), oak_root_kind kind, size_t length, size_t interior)
