@@ -43,16 +43,21 @@ PROCEDURE(is_equal, "equal?", ".", 2, 2)
     return boolean(r);
 }
 
-/* What is equal hashes alike; what hashes alike need not be equal, so a few elements will do. */
-static uint64_t hash(value v, uint64_t seed, unsigned depth)
+/* What is equal hashes alike. Goes on for some steps, as long keys may begin alike; what goes
+ * round ends with them. */
+static uint64_t hash(value v, uint64_t seed, unsigned *steps)
 {
+    for (; is_pair(v) && *steps > 0; v = cdr(v)) {
+        --*steps;
+        seed = hash(car(v), seed, steps);
+    }
     if (is(v, STRING)) return oak_hash_bytes(AS(string, v)->bytes, AS(string, v)->length, seed);
     if (is(v, FLONUM)) return oak_hash_bytes(&AS(flonum, v)->number, sizeof(double), seed);
     if (!is_pair(v) && !is(v, VECTOR)) return oak_hash_bytes(&v, sizeof v, seed);
-    for (size_t i = 0; depth > 0 && is(v, VECTOR) && i < AS(vector, v)->length && i < 8; i++)
-        seed = hash(AS(vector, v)->item[i], seed, depth - 1);
-    for (size_t i = 0; depth > 0 && is_pair(v) && i < 8; i++, v = cdr(v))
-        seed = hash(car(v), seed, depth - 1);
+    for (size_t i = 0; is(v, VECTOR) && i < AS(vector, v)->length && *steps > 0; i++) {
+        --*steps;
+        seed = hash(AS(vector, v)->item[i], seed, steps);
+    }
     return seed;
 }
 
@@ -60,7 +65,8 @@ static uint64_t hash(value v, uint64_t seed, unsigned depth)
 
 static uint64_t hash_key(value const *key, uint64_t seed)
 {
-    return hash(*key, seed, 4);
+    unsigned steps = 1000;
+    return hash(*key, seed, &steps);
 }
 
 /* What is too deep to be compared equals itself only. */
@@ -153,6 +159,7 @@ static value read_until(struct scheme *s, FILE *in, int end)
     int c;
     for (; (c = getc(in)) != EOF && c != end; text[n++] = (char)c)
         if (n == room) text = checked(s, oak_realloc(text, room *= 2));
+    if (c == EOF && ferror(in)) fail(s, UNASSIGNED, "reading: %s", strerror(errno));
     return c == EOF && n == 0 && end != EOF ? END : new_string(s, text, n);
 }
 

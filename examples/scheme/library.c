@@ -230,6 +230,8 @@ static value call_thunk(struct scheme *s, void *f)
     return apply(s, f, 0, NULL);
 }
 
+EXPRESSION(is_out_of_memory, "%out-of-memory?", ".", 1, 1, boolean(arg[0] == s->out_of_memory))
+
 /* (%try owner thunk handler): errors have the owner #f. */
 PROCEDURE(try_, "%try", ".f", 3, 3)
 {

@@ -210,8 +210,18 @@ static int usage(FILE *out, int status)
     return status;
 }
 
+/* However the program ends: what it wrote must have got out. */
+static void close_stdout(void)
+{
+    bool lost = ferror(stdout);
+    if (fclose(stdout) == 0 && !lost) return;
+    fputs("scheme: the output could not be written\n", stderr);
+    _exit(1);
+}
+
 int main(int argc, char **argv)
 {
+    atexit(close_stdout);
     struct job j = { .status = 1 };
     oak_zone_options options = { .name = "scheme" };
     int i = 1;

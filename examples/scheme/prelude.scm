@@ -24,7 +24,8 @@
   (macro
     (lambda form
       (%try #f (lambda () (apply f form))
-            (lambda (e) (raise (list "bad syntax" (cons name form) e)))))))
+            (lambda (e)
+              (raise (if (%out-of-memory? e) e (list "bad syntax" (cons name form) e))))))))
 (define define-macro
   (macro
     (lambda (head . body)

@@ -4,6 +4,8 @@
 (tell (lambda () (grow '())))
 (tell (lambda () (make-vector 10000000 0)))
 (tell (lambda () (let loop ((s "x")) (loop (string-append s s)))))
+(define-macro (big) (make-vector 10000000 0))
+(tell (lambda () (big)))
 ; a table that can't grow is as it was
 (define t (make-hash-table))
 (define (fill-until i) (guard (e (#t i)) (let loop ((i i)) (hash-table-set! t i i) (set! last i) (loop (+ i 1)))))

@@ -27,6 +27,12 @@
 (hash-table-set! t ring 'ring)
 (write (hash-table-ref/default t ring #f))
 (newline)
+; keys that begin alike: each has a place of its own, or this would take hours
+(define alike (make-hash-table))
+(define (key i) (list 1 2 3 4 5 6 7 8 9 (vector 1 2 3 4 5 6 7 8 9 (list i)) i))
+(do ((i 0 (+ i 1))) ((= i 100000)) (hash-table-set! alike (key i) i))
+(write (list (hash-table-size alike) (hash-table-ref/default alike (key 777) #f)))
+(newline)
 ; a table that refers to itself is garbage like anything else
 (define (cycle) (let ((h (make-hash-table))) (hash-table-set! h h h) (make-weak h)))
 (define weak (map (lambda (i) (cycle)) '(1 2 3 4 5 6 7 8)))
