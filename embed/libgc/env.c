@@ -5,7 +5,7 @@
  * once the program's function may use the heap. Lock: that of the start. */
 #include "libgc.h"
 
-#include "runtime/options.h"
+#include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,6 @@ static bool is_set(const char *name)
     return secure_getenv(name) != NULL;
 }
 
-#define SIZE_LEAST ((size_t)64 << 10) /* what libgc begins with */
 #define MARKERS_USUAL 16 /* libgc's most: what it takes in place of a bad number */
 
 static struct {
@@ -24,18 +23,37 @@ static struct {
     int nmarkers;
 } bad;
 
-/* As libgc: a number of bytes that may end in k, M or G. Returns the value if it is a bad one. */
+/* As libgc: a number as strtoull takes it, which may end in k, M or G. 0: this is none. */
+static size_t parse_size(const char *s)
+{
+    static const char units[] = "kmg";
+    char *end;
+    size_t n = strtoull(s, &end, 10);
+    const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (*end && (!unit || end[1])) return 0;
+    return unit ? n << 10 * (unit - units + 1) : n;
+}
+
+/* Returns the value if it is less than that. */
 static const char *read_size(const char *name, size_t least, size_t *out)
 {
     const char *s = secure_getenv(name);
-    bool tera = s && *s && strchr("tT", s[strlen(s) - 1]);
-    return s && (tera || oaki_parse_size(s, least, SIZE_MAX, out) != 0) ? s : NULL;
+    if (s) *out = parse_size(s);
+    return s && *out < least ? s : NULL;
 }
 
-static bool read_int(const char *name, int min, int max, int *out)
+/* As libgc's atoi, but for what an int can't hold. */
+static int parse_int(const char *s)
+{
+    long n = strtol(s, NULL, 10);
+    return (int)OAKI_MAX(OAKI_MIN(n, INT_MAX), INT_MIN);
+}
+
+static bool read_positive(const char *name, int *out)
 {
     const char *s = secure_getenv(name);
-    return s && *s && oaki_parse_int(s, min, max, out) == 0;
+    *out = s ? parse_int(s) : 0;
+    return *out > 0;
 }
 
 static void read_log(void)
@@ -48,29 +66,30 @@ static void read_log(void)
     lgc.loop_on_abort = is_set("GC_LOOP_ON_ABORT");
 }
 
-/* As libgc's atoi, but for what an int can't hold. */
 static void read_markers(void)
 {
     const char *s = secure_getenv("GC_MARKERS");
     int n;
-    if (!s && read_int("GC_NPROCS", 1, 64, &n)) lgc.markers = (unsigned)n;
+    if (!s && read_positive("GC_NPROCS", &n) && n <= 64) lgc.markers = (unsigned)n;
     if (!s) return;
-    long markers = strtol(s, NULL, 10);
-    bad.nmarkers = (int)OAKI_MAX(OAKI_MIN(markers, INT_MAX), INT_MIN);
-    bad.markers = markers < 1 || markers > 64;
-    lgc.markers = bad.markers ? MARKERS_USUAL : (unsigned)markers;
+    bad.nmarkers = n = parse_int(s);
+    bad.markers = n < 1 || n > 64;
+    lgc.markers = bad.markers ? MARKERS_USUAL : (unsigned)n;
 }
 
+/* A maximum below what the heap begins with is heeded, though the warning says otherwise: there is
+ * no memory to start with (lgc_start). */
 static void read_pace(void)
 {
     int n;
-    if (read_int("GC_FREE_SPACE_DIVISOR", 1, 10000, &n)) GC_free_space_divisor = (GC_word)n;
-    if (read_int("GC_FULL_FREQUENCY", 1, 10000, &n)) GC_full_freq = n;
-    if (read_int("GC_PAUSE_TIME_TARGET", 1, GC_TIME_UNLIMITED, &n))
-        GC_time_limit = (unsigned long)n;
+    if (read_positive("GC_FREE_SPACE_DIVISOR", &n)) GC_free_space_divisor = (GC_word)n;
+    if (read_positive("GC_FULL_FREQUENCY", &n)) GC_full_freq = n;
+    if (read_positive("GC_PAUSE_TIME_TARGET", &n)) GC_time_limit = (unsigned long)n;
     read_markers();
-    bad.initial = read_size("GC_INITIAL_HEAP_SIZE", SIZE_LEAST + 1, &lgc.expanded);
-    bad.maximum = read_size("GC_MAXIMUM_HEAP_SIZE", SIZE_LEAST, &lgc.max_heap);
+    bad.initial = read_size("GC_INITIAL_HEAP_SIZE", LGC_HEAP_LEAST + 1, &lgc.expanded);
+    size_t least = OAKI_MAX(lgc.expanded, LGC_HEAP_LEAST);
+    bad.maximum = read_size("GC_MAXIMUM_HEAP_SIZE", least, &lgc.max_heap);
+    if (secure_getenv("GC_MAXIMUM_HEAP_SIZE") && GC_max_retries == 0) GC_max_retries = 2;
 }
 
 void lgc_env_read(void)

@@ -62,6 +62,8 @@ extern OAKI_HIDDEN lgc_state lgc;
 
 /* ---- start.c ---- */
 
+#define LGC_HEAP_LEAST ((size_t)64 << 10) /* what libgc begins with */
+
 OAKI_COLD void lgc_start(void);
 
 /* For every entry that needs the heap. */

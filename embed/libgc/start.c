@@ -8,6 +8,7 @@
 #include "runtime/observer.h"
 #include "runtime/os.h"
 #include <oakum/gc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -49,6 +50,18 @@ static void find_leaks_at_exit(void)
     GC_gcollect();
 }
 
+/* To what the environment asks for. */
+static void expand(void)
+{
+    size_t initial = lgc.expanded;
+    lgc.expanded = 0;
+    size_t now = GC_get_heap_size();
+    bool fits = lgc.max_heap == 0 || lgc.max_heap >= LGC_HEAP_LEAST;
+    if (fits && (initial <= now || GC_expand_hp(initial - now))) return;
+    fputs("Can't start up: not enough memory\n", stderr);
+    exit(1);
+}
+
 static void start(void)
 {
     oak_config cfg;
@@ -72,9 +85,7 @@ static void start(void)
     if (!GC_dont_precollect && !GC_dont_gc) GC_gc_no = 1;
     AO_store_release(&lgc.started, 1);
     lgc_env_warn();
-    size_t initial = lgc.expanded;
-    lgc.expanded = 0;
-    if (initial > GC_get_heap_size()) (void)GC_expand_hp(initial - GC_get_heap_size());
+    expand();
     if (GC_find_leak) (void)atexit(find_leaks_at_exit);
     if (lgc.dump_regularly) GC_dump();
 }

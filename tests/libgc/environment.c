@@ -7,6 +7,7 @@ void test_environment(void)
     GC_INIT();
     say("heap of 40 MiB", GC_get_heap_size() >= 40 << 20);
     say("divisor", (long)GC_get_free_space_divisor());
+    say("retries", (long)GC_get_max_retries());
     say("disabled", GC_is_disabled());
     say("interior", GC_get_all_interior_pointers());
     say("find leak", GC_get_find_leak());
