@@ -124,7 +124,7 @@ static int number_reused(void)
     reuse.on = true;
     GC_pthread_join(first, NULL);
     int bad = ends_well(1000);
-    return bad + GC_pthread_join(starter, NULL);
+    return bad + GC_pthread_join(starter, NULL) + !pthread_equal(first, reuse.next);
 }
 
 /* Joins that fail, or are cancelled, take nothing from the one that doesn't. */
