@@ -6,10 +6,12 @@
  *
  * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be
  * waited for only when its rank is above all of them, so two threads can't wait for each other.
- * oaki_lock_try never waits, and is not held to it. */
+ * oaki_lock_try never waits, and is not held to it. That an own thread is inside the runtime is
+ * checked of both. */
 #include "lock.h"
 
 #include "os.h"
+#include "thread.h"
 
 /* A critical section is tens to hundreds of instructions; a sleep costs thousands. */
 #define SPINS 100
@@ -31,6 +33,20 @@ static void order_check(const oaki_lock *l)
         if (held.lock[i]->rank >= l->rank)
             oak_fatal("oakum: internal error: lock of rank %u taken while one of rank %u is held",
                       l->rank, held.lock[i]->rank);
+}
+
+/* A stop, or a fork, must not meet a lock that is held: only those of a thread that is inside are
+ * waited for, and nobody begins either while this one has gc_lock. The program's threads enter by
+ * the public functions, and tests call what is behind those: so this looks at the own threads. */
+static void place_check(const oaki_lock *l)
+{
+    const oaki_thread *t = oaki_thread_self();
+    if (!t || !t->own || t->in_runtime == OAKI_IN_RUNTIME || l->rank <= OAKI_RANK_GC) return;
+    if (oaki_fork_is_ours()) return; /* in the child it is alone */
+    for (size_t i = 0; i < held.n; i++)
+        if (held.lock[i]->rank == OAKI_RANK_GC) return;
+    oak_fatal("oakum: internal error: lock of rank %u taken by an own thread that is outside",
+              l->rank);
 }
 
 static void order_push(const oaki_lock *l)
@@ -60,6 +76,10 @@ void oaki_lock_assert_none_held(void)
 #else
 
 OAKI_INLINE void order_check(const oaki_lock *l)
+{
+    (void)l;
+}
+OAKI_INLINE void place_check(const oaki_lock *l)
 {
     (void)l;
 }
@@ -95,12 +115,14 @@ static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
 void oaki_lock_acquire(oaki_lock *l)
 {
     order_check(l);
+    place_check(l);
     if (OAKI_UNLIKELY(!AO_int_compare_and_swap_acquire(&l->word, 0, 1))) acquire_slow(l);
     order_push(l);
 }
 
 bool oaki_lock_try(oaki_lock *l)
 {
+    place_check(l);
     if (!AO_int_compare_and_swap_acquire(&l->word, 0, 1)) return false;
     order_push(l);
     return true;

@@ -1,9 +1,11 @@
 /* lock.c - tests of runtime/lock.c: mutual exclusion, try, reset in a child, and the order check of
  * debug builds. */
 #include "runtime/lock.h"
+#include "runtime/thread.h"
 #include "tests/capture.h"
 
 #include <check.h>
+#include <oakum/gc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -145,6 +147,27 @@ static void expect_abort(void (*fn)(void *), oaki_lock *l, const char *what)
     ck_assert_msg(strstr(err, what) != NULL, "%s", err);
 }
 
+static void *take_outside(void *lock)
+{
+    oaki_thread_self()->own = true;
+    oaki_lock_acquire(lock);
+    return NULL;
+}
+
+static void own_thread_takes(void *lock)
+{
+    pthread_t t;
+    oak_thread_create(&t, NULL, take_outside, lock);
+    pthread_join(t, NULL);
+}
+
+START_TEST(an_own_thread_outside_takes_no_lock_in_debug_builds)
+{
+    oaki_lock l = OAKI_LOCK_INIT(OAKI_RANK_FREED);
+    expect_abort(own_thread_takes, &l, "of rank 12 taken by an own thread that is outside");
+}
+END_TEST
+
 START_TEST(a_lower_or_equal_rank_is_fatal_in_debug_builds)
 {
     oaki_lock lower[2] = { OAKI_LOCK_INIT(OAKI_RANK_PAGES), OAKI_LOCK_INIT(OAKI_RANK_CENTRAL) };
@@ -168,6 +191,7 @@ Suite *suite_runtime_lock(void)
     tcase_add_test(tc, rising_ranks_may_be_taken_and_released_in_any_order);
 #ifdef OAKI_DEBUG
     tcase_add_test(tc, a_lower_or_equal_rank_is_fatal_in_debug_builds);
+    tcase_add_test(tc, an_own_thread_outside_takes_no_lock_in_debug_builds);
 #endif
     suite_add_tcase(s, tc);
     return s;
