@@ -13,7 +13,7 @@
 #define FALL_PART 0.25
 #define DECAY 0.999  /* of the peak, a look */
 #define SPREAD_MIN 8
-#define PACE_SHORT 0.5 /* what the second half must have of the pace of the first */
+#define PACE_SHORT 0.6 /* what the second half must have of the pace of the first */
 #define PACE_LONG 0.3
 
 void oaki_trend_init(oaki_trend *t, unsigned max)
