@@ -69,6 +69,21 @@ static bool prepare_piece(oaki_step *s)
     return true;
 }
 
+/* The objects that begin on a page. */
+static void push_page(size_t page, oaki_pte e)
+{
+    static const uint64_t only_first[OAKI_PAGE_WORDS] = { 1 };
+    const oaki_heap *h = &oaki_the_heap;
+    unsigned cls = e & OAKI_PTE_CLASS;
+    bool large = cls == OAKI_CLASS_LARGE;
+    if (large && oaki_page_first(page) != page) return;
+    const uint64_t *starts = only_first;
+    if (!large) starts = oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    for (size_t w = 0, at = page * OAKI_PAGE_WORDS; w < OAKI_PAGE_WORDS; w++, at++)
+        for (uint64_t x = h->alloc[at] & starts[w]; x; x &= x - 1)
+            oaki_mark_pointer((char *)h->base + ((at * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT));
+}
+
 /* Pinned objects are roots. Page by page, as spans come and go meanwhile. */
 static bool pinned_piece(oaki_step *s)
 {
@@ -78,10 +93,7 @@ static bool pinned_piece(oaki_step *s)
     end = OAKI_MIN(end, page + PINNED_PAGES);
     for (; page < end; page++) {
         oaki_pte e = AO_int_load(&h->pte[page]);
-        if ((e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_PINNED) continue;
-        size_t off = page << OAKI_PAGE_SHIFT;
-        for (size_t g = 0; g < OAKI_PAGE; g += OAKI_GRANULE)
-            if (oaki_bit_get(h->alloc, off + g)) oaki_mark_pointer((char *)h->base + off + g);
+        if ((e & OAKI_PTE_CLASS) && oaki_pte_kind(e) == OAKI_PINNED) push_page(page, e);
     }
     s->at = end << OAKI_PAGE_SHIFT;
     return true;

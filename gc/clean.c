@@ -69,10 +69,12 @@ static void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, 
 }
 
 /* In a stop, a piece of a large object is for all workers. */
-static bool share(oak_marker *m, size_t lo, size_t hi)
+static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
-    if (m->beside || lo + SHARED > hi || !oaki_ranges_add(base + lo, base + hi)) return false;
+    if (m->beside || lo + SHARED > hi ||
+        !oaki_ranges_add(base + lo, base + hi, typed))
+        return false;
     m->left += hi - lo;
     return true;
 }
@@ -95,6 +97,13 @@ static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, s
     }
 }
 
+/* Is the large object marked by a function? */
+static bool is_called(size_t slot, unsigned kind)
+{
+    const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    return t && t->mark;
+}
+
 void oaki_clean(size_t from, size_t to, void *ctx)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -113,7 +122,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
-        if (kind != OAKI_SCAN || !share(m, lo, OAKI_MIN(hi, first + size)))
+        if (is_called(first, kind) || !share(m, lo, OAKI_MIN(hi, first + size), kind == OAKI_TYPED))
             oaki_mark_part(m, first, size, lo, hi);
     }
 }

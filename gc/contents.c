@@ -13,15 +13,28 @@
 #define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 
-/* The elements that [from, to) of the object touches. */
+/* Of an element its words from the ith to before the nth. */
+OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
+                                           size_t i, size_t n)
+{
+    const uintptr_t *word = (const uintptr_t *)element;
+    for (size_t at = i & ~(size_t)63; at < n; at += 64) {
+        uint64_t set = t->bitmap[at / 64];
+        if (at < i) set &= ~(uint64_t)0 << (i - at);
+        if (n - at < 64) set &= ((uint64_t)1 << (n - at)) - 1;
+        for (; set; set &= set - 1) oaki_mark_push(m, word[at + oaki_ctz(set)]);
+    }
+}
+
+/* The words of [from, to), a piece of an object. */
 OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj, size_t size,
                                      size_t from, size_t to)
 {
-    for (size_t at = from - from % t->elem_size; at < to && size - at >= t->elem_size;
-         at += t->elem_size)
-        for (size_t i = 0; i < t->nwords; i += 64)
-            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                oaki_mark_push(m, ((const uintptr_t *)(obj + at))[i + oaki_ctz(set)]);
+    const size_t each = t->elem_size, w = sizeof(uintptr_t);
+    for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
+        size_t i = at < from ? (from - at) / w : 0;
+        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w);
+    }
 }
 
 /* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
@@ -60,16 +73,27 @@ void oaki_mark_object(oak_marker *m, char *p)
     const oaki_span *s = oaki_span_of_offset(off);
     size_t size = s->size, head = 0;
     if (s->kind == OAKI_NOSCAN) return;
-    if (s->kind == OAKI_TYPED) {
-        scan_typed(m, s, type_of(s, off), p, 0, size);
+    const oak_type *t = s->kind == OAKI_TYPED ? type_of(s, off) : NULL;
+    bool called = t && t->mark; /* the function takes all of it */
+    if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
+        head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
+    if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
+    if (!called && size > LAZY && m->range_lo >= m->range_hi)
+        oaki_mark_range_lazily(m, p + head, p + size, t != NULL);
+    else
+        scan_typed(m, s, t, p, head, size);
+}
+
+void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
+{
+    if (!m->range_typed) {
+        oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
         return;
     }
-    if (s->cls == OAKI_CLASS_LARGE) head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
-    if (size > SPLIT && oaki_ranges_add(p + head, p + size)) return;
-    if (size > LAZY && m->range_lo >= m->range_hi)
-        oaki_mark_range_lazily(m, p + head, p + size);
-    else
-        oaki_mark_scan(m, p + head, p + size);
+    size_t slot = oaki_slot_offset(oaki_heap_offset(lo));
+    const oaki_span *s = oaki_span_of_offset(slot);
+    const char *p = (const char *)m->base + slot;
+    scan_bitmap(m, type_of(s, slot), p, s->size, (size_t)(lo - p), (size_t)(hi - p));
 }
 
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
@@ -91,8 +115,9 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
     m->batch = AO_load(&oaki_written_batch);
 }
 
-void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi)
+void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi, bool typed)
 {
+    m->range_typed = typed;
     m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
     m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
 }

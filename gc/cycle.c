@@ -72,7 +72,7 @@ static void mark_root(const oaki_root *r, void *ctx)
     if (r->kind == OAKI_ROOT_DATA) gc.data_bytes += n;
     if (r->past_end)
         mark_stack_words(r);
-    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi))
+    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
         oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
 }
 
@@ -382,6 +382,8 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         oaki_helpers_release();
         return false;
     }
+    /* the marker may have dropped its mark before the world stood */
+    if (oaki_beside_state() == OAKI_BESIDE_NONE) c.first_begin = 0;
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
     stopped_part(&c, why, &at);

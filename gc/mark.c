@@ -262,7 +262,7 @@ static OAKI_NOINLINE void sift_range(oaki_hot *h, oak_marker *m)
     while (m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD) {
         const char *lo = m->range_lo;
         m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
-        oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)m->range_lo);
+        oaki_mark_piece(m, lo, m->range_lo);
     }
     oaki_hot_reload(h, m);
 }

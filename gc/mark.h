@@ -42,6 +42,7 @@ struct oak_marker {
     size_t queue[OAKI_QUEUE]; /* offsets in the range */
     unsigned head, tail;      /* of the queue: words lie in [head, tail) */
     const char *range_lo, *range_hi; /* being scanned: a piece of a range, or an object */
+    bool range_typed;         /* whose type's bitmap tells */
     uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
     unsigned first, last;     /* of the line, as head and tail */
     /* What is marked lies in order: depth first. Of the words that were looked at since the last
@@ -94,7 +95,8 @@ void oaki_mark_offer(oak_marker *m);
 /* an object was marked that nobody will scan: go over all of them again */
 void oaki_mark_overflow(void);
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
-bool oaki_ranges_add(const char *lo, const char *hi); /* false: full, scan it yourself */
+/* typed: of an object whose type's bitmap tells. false: full, scan it yourself */
+bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
 /* The drain that follows looks at what was written below `end` (watch.h). World stopped. */
 void oaki_looks_begin(size_t end);
 size_t oaki_looks_words(void);              /* looked at in this way */
@@ -145,8 +147,10 @@ void oaki_mark_object(oak_marker *m, char *p);
 bool oaki_freed_may_call(const oaki_span *s, const void *obj);
 /* have ready what that takes for the small object whose slot is there */
 void oaki_mark_expect(size_t slot);
+/* [lo, hi), whole words, of the marker's range */
+void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi);
 /* a piece, in the loop */
-void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi);
+void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi, bool typed);
 /* mark the object there, if any, without scanning it: the stack has overflowed */
 void oaki_mark_only(oak_marker *m, size_t off);
 /* mark the object at this offset, a slot's start, without scanning it. false: it was marked */

@@ -33,6 +33,7 @@
 
 typedef struct range {
     const char *lo, *hi;
+    bool typed;
 } range;
 
 static struct {
@@ -221,11 +222,11 @@ size_t oaki_looks_words(void)
     return n;
 }
 
-bool oaki_ranges_add(const char *lo, const char *hi)
+bool oaki_ranges_add(const char *lo, const char *hi, bool typed)
 {
     oaki_spin_lock(&shared.lock);
     bool room = shared.nranges < RANGES;
-    if (room) shared.ranges[shared.nranges++] = (range){ lo, hi };
+    if (room) shared.ranges[shared.nranges++] = (range){ lo, hi, typed };
     oaki_spin_unlock(&shared.lock);
     return room;
 }
@@ -239,6 +240,7 @@ static bool take_range(range *out)
     if (any) {
         range *r = &shared.ranges[shared.nranges - 1];
         out->lo = r->lo;
+        out->typed = r->typed;
         out->hi = (size_t)(r->hi - r->lo) > RANGE_PIECE ? r->lo + RANGE_PIECE : r->hi;
         r->lo = out->hi;
         if (r->lo >= r->hi) shared.nranges--;
@@ -288,7 +290,7 @@ bool oaki_mark_take(oak_marker *m)
     range r;
     if (!take_range(&r)) return take_look(m);
     if (oaki_others_hungry()) (void)anybody_there(m);
-    oaki_mark_range_lazily(m, r.lo, r.hi);
+    oaki_mark_range_lazily(m, r.lo, r.hi, r.typed);
     return true;
 }
 
@@ -341,8 +343,8 @@ static void hand_over(oak_marker *m)
 {
     for (; m->first != m->last; m->first++)
         oaki_mark_object(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
-    if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi))
-        oaki_mark_scan(m, m->range_lo, m->range_hi);
+    if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi, m->range_typed))
+        oaki_mark_piece(m, m->range_lo, m->range_hi);
     m->range_lo = m->range_hi = NULL;
     for (bool room = true; m->head != m->tail; m->head++) {
         if (room && (!m->top || m->top->n == OAKI_CHUNK_ENTRIES)) oaki_mark_offer(m);

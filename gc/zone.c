@@ -27,8 +27,10 @@
 static AO_t closing; /* zones that are */
 static AO_t ready;   /* finalizers that the last mark left to be run, while any is */
 
-void oaki_gc_zone_forget(uint32_t zone)
+void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
+    oaki_freed_forget_zone(zone);
+    if (!special) return; /* the tables may be long */
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     oaki_finalizers_forget_zone(zone);
     oaki_weak_forget_zone(zone);
@@ -36,7 +38,6 @@ void oaki_gc_zone_forget(uint32_t zone)
     oaki_links_forget_zone(zone);
     oaki_hold_forget_zone(zone);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
-    oaki_freed_forget_zone(zone);
 }
 
 /* ---- is anything of it alive? ---- */

@@ -136,6 +136,7 @@ static oak_classic_map *new_header(void)
 {
     const oak_type *t =
         oaki_type_once(&header_type, "oak_classic_map", sizeof(oak_classic_map), mark_header);
+    if (t && !t->anytime) oaki_type_anytime(t); /* each word is read once, and may be any */
     return t ? oak_alloc_typed(t, 1) : NULL;
 }
 

@@ -56,10 +56,12 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
     uintptr_t found[GATHER];
     size_t n = 0, groups = groups_of(l, head, tags, bytes), each = OAK_MAP_SLOTS_ * l->entry_size;
     size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
+    size_t slots = (bytes - sizeof *head) / l->entry_size; /* a small map's are less than a group */
     groups = OAKI_MIN(groups, to > sizeof *head ? (to - sizeof *head + each - 1) / each : 0);
     oak_mark_ptr(marker, tags);
     for (; g < groups; g++) {
         unsigned used = oak_map_used_((const char *)tags + g * OAKI_MAP_GROUP);
+        used &= (1u << OAKI_MIN(slots - g * OAK_MAP_SLOTS_, OAK_MAP_SLOTS_)) - 1;
         for (; used; used &= used - 1) {
             const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
             for (uint64_t w = l->words; w; w &= w - 1)

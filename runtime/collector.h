@@ -41,8 +41,9 @@ void oaki_gc_stress(oaki_thread *t);
 /* An object is being freed by hand: forget its finalizer and weak references. */
 void oaki_gc_object_freed(void *obj);
 
-/* The same for all objects of a zone that is discarded. O(all such records). */
-void oaki_gc_zone_forget(uint32_t zone);
+/* The same for all objects of a zone that is discarded, and their deaths by hand. special: one of
+ * them may have a record; then this is O(all records). */
+void oaki_gc_zone_forget(uint32_t zone, bool special);
 
 /* What was given back with a zone, and had counted as live when the trigger was computed. */
 void oaki_gc_dropped(size_t bytes);

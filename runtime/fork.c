@@ -19,9 +19,11 @@
 #include "meta.h"
 #include "os.h"
 #include "thread.h"
+#include "written.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 
 unsigned int oaki_fork_gate;
 
@@ -86,6 +88,12 @@ static void count_in(unsigned int *count)
         count_out(count);
         pass_gate(gate);
     }
+}
+
+void oaki_fork_inside(bool on)
+{
+    held += on ? 1 : -1u;
+    AO_compiler_barrier();
 }
 
 void oaki_fork_hold(void)
@@ -240,7 +248,9 @@ static void prepare(void)
             take_gc_lock(t);
         }
     }
-    mask_before = oaki_os_mask_signals(); /* no stop comes any more that would ask for one */
+    /* No stop comes any more that would ask for one. Handlers that were there before ours may write
+     * to a page that is protected. */
+    mask_before = oaki_os_mask_signals(oaki_written_faults() ? SIGSEGV : 0);
     if (forked != FORK_ALL) return;
     close_gate(t);
     for_each_lock(take);

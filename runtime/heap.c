@@ -61,10 +61,12 @@ int oaki_heap_start(const oak_config *cfg)
         errno = EBUSY;
         return -1;
     }
+    oaki_fork_inside(true); /* else a signal handler's fork would wait for this thread */
     oaki_lock_acquire(&start_lock);
     bool first = !AO_load(&h->started);
     int r = first ? start(cfg) : 0;
     oaki_lock_release(&start_lock);
+    oaki_fork_inside(false);
     if (r == 0 && first) oaki_observe_start(&h->config);
     if (r == 0 && !first && cfg) {
         errno = EBUSY;

@@ -50,8 +50,9 @@ size_t oaki_os_resident(const void *p, size_t n);
 size_t oaki_os_rss(void);
 
 /* Masks all signals of the calling thread, by the system's call, as libc's leaves those alone that
- * it uses itself, and we the stop signal. Returns the mask before. */
-uint64_t oaki_os_mask_signals(void);
+ * it uses itself, and we the stop signal; but for that one, if it isn't 0. Returns the mask
+ * before. */
+uint64_t oaki_os_mask_signals(int but);
 void oaki_os_unmask_signals(uint64_t before);
 
 /* Is a part of [from, to) mapped so that what it shows may be written through another mapping, too

@@ -312,9 +312,9 @@ static uint64_t set_mask(uint64_t mask)
     return before;
 }
 
-uint64_t oaki_os_mask_signals(void)
+uint64_t oaki_os_mask_signals(int but)
 {
-    return set_mask(~(uint64_t)0);
+    return set_mask(but ? ~((uint64_t)1 << (but - 1)) : ~(uint64_t)0);
 }
 
 void oaki_os_unmask_signals(uint64_t before)

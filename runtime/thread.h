@@ -221,6 +221,9 @@ void oaki_thread_mask_signals(void);
 /* No fork may come in between: hold waits until none is under way, and a fork waits for release. No
  * gc_lock, nothing that waits for a thread of the program in between. */
 void oaki_fork_hold(void);
+/* A fork that comes from a signal handler meanwhile, in this thread, waits for nothing; its child
+ * can't use the heap. */
+void oaki_fork_inside(bool on);
 void oaki_fork_release(void);
 
 /* Around a call of dl_iterate_phdr, whose lock a child would find locked for ever: no fork comes in

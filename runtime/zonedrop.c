@@ -141,7 +141,7 @@ int oak_zone_discard(oak_zone *z)
     if (!t) return -1;
     int e = oaki_zone_shut(z, OAKI_ZONE_DEAD);
     if (e == 0) {
-        if (AO_load(&z->special) || AO_load(&oaki_the_heap.nkept)) oaki_gc_zone_forget(z->id);
+        oaki_gc_zone_forget(z->id, AO_load(&z->special) != 0);
         oaki_zone_drop(z);
     }
     oaki_leave(t);

@@ -45,7 +45,7 @@ static struct {
 static uint64_t enter(void)
 {
     unsigned int me = (unsigned int)oaki_os_tid();
-    uint64_t before = oaki_os_mask_signals();
+    uint64_t before = oaki_os_mask_signals(0);
     while (!AO_int_compare_and_swap_full(&side.owner, 0, me)) {
         if (AO_int_load(&side.owner) == me)
             oak_fatal("oakum: malloc: called from a handler of pthread_atfork inside of Oakum's");

@@ -346,6 +346,32 @@ START_TEST(of_a_typed_object_only_its_pointers_count)
 }
 END_TEST
 
+/* An element is larger than the pieces that a large object is marked in; every 7th word counts. */
+enum { WORDS = 5001, ELEMENTS = 9 };
+
+static void make_elements(void *arg)
+{
+    static uint64_t bits[(WORDS + 63) / 64];
+    (void)arg;
+    for (size_t i = 0; i < WORDS; i += 7) bits[i / 64] |= (uint64_t)1 << i % 64;
+    const oak_type *wide = oak_type_bitmap("wide", WORDS * sizeof(void *), bits);
+    void **p = oak_alloc_typed(wide, ELEMENTS);
+    for (size_t i = 0; i < WORDS * ELEMENTS; i++) p[i] = oak_alloc_noscan(16);
+    root = p;
+}
+
+START_TEST(of_large_elements_only_the_pointers_count)
+{
+    start(_i);
+    size_t before = test_objects(), kept = ELEMENTS * ((WORDS + 6) / 7);
+    test_away(make_elements, NULL);
+    oak_collect();
+    ck_assert_uint_eq(test_objects(), before + kept + 1);
+    for (size_t i = 0; i < WORDS * ELEMENTS; i++)
+        if (i % WORDS % 7 == 0) ck_assert_ptr_eq(oak_base(root[i]), root[i]);
+}
+END_TEST
+
 /* ---- a pointer may be anywhere in an object, and to any byte of one ---- */
 
 static uintptr_t hidden[OAKI_CLASSES];
@@ -415,6 +441,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, tables_that_lead_into_large_objects, 0, 2 * MODES);
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
+    tcase_add_loop_test(c, of_large_elements_only_the_pointers_count, 0, MODES);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
     tcase_add_loop_test(c, no_word_of_a_part_is_left_out, 0, 2);
     suite_add_tcase(s, c);
