@@ -8,6 +8,7 @@
  *   collector scans.
  * Lock: none; what is shared is atomic. */
 #include "finalizer.h"
+#include "host.h"
 
 #include "runtime/os.h"
 
@@ -23,6 +24,7 @@ static struct {
     unsigned int wake;   /* AO_int: counts what the thread is woken for */
     AO_t notify;         /* void (*)(void) */
     AO_t since[RUNNERS]; /* when it began, or 0 */
+    bool each;           /* oaki_finalizers_notify_each */
 } self;
 
 /* ---- running ---- */
@@ -132,6 +134,11 @@ void (*oak_finalizer_notify(void (*fn)(void)))(void)
     }
 }
 
+void oaki_finalizers_notify_each(void)
+{
+    self.each = true;
+}
+
 static void wake_or_notify(bool fresh)
 {
     oaki_finalizer_thread_ensure();
@@ -141,7 +148,7 @@ static void wake_or_notify(bool fresh)
         return;
     }
     void (*fn)(void) = (void (*)(void))AO_load_acquire(&self.notify);
-    if (fn && fresh) fn();
+    if (fn && (fresh || self.each)) fn();
 }
 
 void oaki_finalizers_dispatch(void)

@@ -92,6 +92,10 @@ typedef enum oaki_finalizer_order {
     OAKI_ORDERED_FIRST
 } oaki_finalizer_order;
 
+/* From now on what oak_finalizer_notify was given is called after each collection that leaves
+ * finalizers ready, be they new or not. At start-up. */
+void oaki_finalizers_notify_each(void);
+
 /* 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_finalizers_order(oaki_finalizer_order order);
 

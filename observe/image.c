@@ -232,17 +232,18 @@ static void close_others(int a, int b)
 }
 
 /* Nothing of the program's may run here: its handlers, its core dumps. And when memory runs out,
- * this is what is to go. */
+ * this is what is to go. By the system's calls: libc's may be replaced by functions that look up a
+ * name, and the loader's lock may be another thread's, for good in here. */
 static void settle_in(pid_t parent, int fd, int keep)
 {
     static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
-    struct sigaction standard;
-    memset(&standard, 0, sizeof standard);
-    standard.sa_handler = SIG_DFL;
-    for (size_t i = 0; i < OAKI_COUNT(faults); i++) sigaction(faults[i], &standard, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    static const struct rlimit none;
+    static const uint64_t standard[4]; /* the system's sigaction: SIG_DFL, and nothing else */
+    for (size_t i = 0; i < OAKI_COUNT(faults); i++)
+        syscall(SYS_rt_sigaction, faults[i], standard, NULL, sizeof(uint64_t));
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) syscall(SYS_exit_group, 1);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
     close_others(fd, keep);
     int oom = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (oom < 0) return;

@@ -97,7 +97,7 @@ FAST void *GC_malloc_atomic(size_t n)
 
 /* ---- other kinds ---- */
 
-static void count_non_gc(const void *p, bool more)
+void lgc_count_non_gc(const void *p, bool more)
 {
     size_t n = oak_usable_size(p);
     AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, more ? n : (AO_t)0 - n);
@@ -106,7 +106,7 @@ static void count_non_gc(const void *p, bool more)
 void *GC_malloc_uncollectable(size_t n)
 {
     void *p = lgc_alloc(n, OAKI_PINNED, 0);
-    if (p) count_non_gc(p, true);
+    if (p) lgc_count_non_gc(p, true);
     return p;
 }
 
@@ -114,7 +114,7 @@ static void *hold(void *p, size_t n)
 {
     if (!p) return NULL;
     if (oaki_hold(p) != 0) return lgc_out_of_memory(n);
-    count_non_gc(p, true);
+    lgc_count_non_gc(p, true);
     return p;
 }
 
@@ -239,7 +239,7 @@ void GC_free(void *p)
     } else {
         lgc_stats_freed(oak_usable_size(p));
     }
-    if (is_counted(p)) count_non_gc(p, false);
+    if (is_counted(p)) lgc_count_non_gc(p, false);
     oak_free(p);
 }
 
@@ -255,6 +255,7 @@ static void *resize(void *p, size_t n)
     if (OAKI_UNLIKELY(!q)) return lgc_out_of_memory(n);
     if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
     if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
+    memset((char *)q + n, 0, lgc.extra); /* it may have been the program's */
     return q;
 }
 

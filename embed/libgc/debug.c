@@ -51,10 +51,10 @@ static void tell_smashed(const void *obj, const char *at)
 {
     const note *k = note_of(obj);
     if (k->magic == MAGIC)
-        lgc_log("%p in or near object at %p (%s:%d, sz=%zu)\n", (const void *)at, obj, k->file,
+        lgc_err("%p in or near object at %p (%s:%d, sz=%zu)\n", (const void *)at, obj, k->file,
                 k->line, k->size);
     else
-        lgc_log("%p in or near object at %p\n", (const void *)at, obj);
+        lgc_err("%p in or near object at %p\n", (const void *)at, obj);
 }
 
 bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size)
@@ -84,6 +84,7 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
 static void *keep(void *p, size_t n)
 {
     if (p && oaki_hold(p) != 0) return lgc_out_of_memory(n);
+    if (p) lgc_count_non_gc(p, true);
     return p;
 }
 
@@ -162,7 +163,7 @@ void GC_debug_free(void *p)
     lgc_ready();
     const char *at = is_debug(p) ? smashed_at(p) : NULL;
     if (at) {
-        lgc_log("GC_debug_free: found smashed location at ");
+        lgc_err("GC_debug_free: found smashed location at ");
         tell_smashed(p, at);
     }
     GC_free(p);
@@ -216,7 +217,7 @@ void lgc_debug_check(void)
     GC_enumerate_reachable_objects_inner(look, &s);
     oaki_gc_release();
     if (s.n == 0) return;
-    lgc_log("GC_check_heap_block: found %zu smashed heap objects:\n", s.n);
+    lgc_err("GC_check_heap_block: found %zu smashed heap objects:\n", s.n);
     for (size_t i = 0; i < s.n; i++) tell_smashed(s.obj[i], smashed_at(s.obj[i]));
 }
 

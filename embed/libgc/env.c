@@ -56,6 +56,13 @@ static bool read_positive(const char *name, int *out)
     return *out > 0;
 }
 
+/* Of these two "0" is off. */
+static void read_switch(const char *name, int *out)
+{
+    const char *s = secure_getenv(name);
+    if (s) *out = strcmp(s, "0") != 0;
+}
+
 static void read_log(void)
 {
     const char *path = secure_getenv("GC_LOG_FILE");
@@ -98,8 +105,8 @@ void lgc_env_read(void)
     read_pace();
     if (is_set("GC_DONT_GC")) GC_dont_gc = 1;
     if (is_set("GC_ALL_INTERIOR_POINTERS")) GC_all_interior_pointers = 1;
-    if (is_set("GC_USE_ENTIRE_HEAP")) GC_use_entire_heap = 1;
-    if (is_set("GC_FORCE_UNMAP_ON_GCOLLECT")) lgc.force_unmap = 1;
+    read_switch("GC_USE_ENTIRE_HEAP", &GC_use_entire_heap);
+    read_switch("GC_FORCE_UNMAP_ON_GCOLLECT", &lgc.force_unmap);
     if (is_set("GC_FIND_LEAK")) GC_find_leak = 1;
     lgc.abort_on_leak = is_set("GC_ABORT_ON_LEAK");
     lgc.conservative_gcj = is_set("GC_IGNORE_GCJ_INFO");

@@ -177,4 +177,5 @@ void lgc_final_init(void)
 {
     (void)oaki_finalizers_order(OAKI_ORDERED_FIRST);
     (void)oak_finalizer_notify(ready);
+    oaki_finalizers_notify_each();
 }

@@ -71,10 +71,10 @@ static void tell(const leak *l)
     const void *p = (const void *)~l->hidden;
     const char *what = l->composite ? "composite" : "atomic", *comma = l->described[0] ? ", " : "";
     if (l->file)
-        lgc_log("Leaked %s object at %p (%s:%d, sz=%zu%s%s)\n", what, p, l->file, l->line, l->size,
+        lgc_err("Leaked %s object at %p (%s:%d, sz=%zu%s%s)\n", what, p, l->file, l->line, l->size,
                 comma, l->described);
     else
-        lgc_log("Leaked %s object at %p (appr. size = %zu%s%s)\n", what, p, l->size, comma,
+        lgc_err("Leaked %s object at %p (appr. size = %zu%s%s)\n", what, p, l->size, comma,
                 l->described);
 }
 
@@ -82,7 +82,7 @@ void lgc_leak_report(void)
 {
     if (self.n == 0) return;
     for (size_t i = 0; i < self.n; i++) tell(&self.found[i]);
-    if (self.more) lgc_log("... and %zu more\n", self.more);
+    if (self.more) lgc_err("... and %zu more\n", self.more);
     self.n = self.more = 0;
     if (lgc.abort_on_leak) abort();
 }

@@ -46,14 +46,13 @@ typedef struct lgc_state {
     unsigned markers;
     int suspend_signal, restart_signal;
     size_t max_heap;
-    int log_fd;
+    int log_fd, all_fd; /* or -1 */
     int print_stats; /* 1, or 2 for more */
     bool dump_regularly, loop_on_abort, abort_on_leak, conservative_gcj;
 
     AO_t unfinished; /* finalizers are being run, or wait for the next allocation */
     bool roots_cleared;
     oak_marker *marker; /* while roots are pushed: worker 0's */
-    int main_pid;       /* not 0: that process's main thread was given GC_stackbottom */
     size_t expanded;    /* bytes that GC_expand_hp promised the heap to have */
     size_t least;       /* bytes before a collection, at least */
 } lgc_state;
@@ -93,6 +92,9 @@ void lgc_env_read(void);
 void lgc_env_warn(void); /* of bad values; after the start */
 
 /* ---- alloc.c ---- */
+
+/* GC_non_gc_bytes */
+void lgc_count_non_gc(const void *p, bool more);
 
 /* n bytes and what is added to them, zeroed; NULL when out of memory. */
 void *lgc_try(size_t n, oaki_kind kind, uint32_t type);
@@ -181,6 +183,7 @@ bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size
 
 void lgc_print(const char *format, ...) OAK_PRINTF(1, 2);     /* what GC_dump and others show */
 void lgc_log(const char *format, ...) OAK_PRINTF(1, 2);       /* the log */
+void lgc_err(const char *format, ...) OAK_PRINTF(1, 2);       /* errors, leaks */
 void lgc_warn(const char *format, GC_word arg);
 void lgc_log_open(const char *path);
 

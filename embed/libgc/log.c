@@ -23,16 +23,17 @@ static void put(int fd, const char *format, va_list ap)
     }
 }
 
-static int log_file(void)
+/* GC_LOG_FILE takes all, GC_set_log_fd what is logged. */
+static int file_of(int usual)
 {
-    return lgc.log_fd >= 0 ? lgc.log_fd : STDERR_FILENO;
+    return lgc.all_fd >= 0 ? lgc.all_fd : usual;
 }
 
 void lgc_print(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    put(lgc.log_fd >= 0 ? lgc.log_fd : STDOUT_FILENO, format, ap);
+    put(file_of(STDOUT_FILENO), format, ap);
     va_end(ap);
 }
 
@@ -40,7 +41,15 @@ void lgc_log(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    put(log_file(), format, ap);
+    put(lgc.log_fd >= 0 ? lgc.log_fd : file_of(STDERR_FILENO), format, ap);
+    va_end(ap);
+}
+
+void lgc_err(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put(file_of(STDERR_FILENO), format, ap);
     va_end(ap);
 }
 
@@ -56,7 +65,7 @@ static void put_with(int fd, const char *format, ...)
 void lgc_warn(const char *format, GC_word arg)
 {
     void (*print)(int, const char *, ...) = put_with;
-    print(log_file(), format, arg);
+    print(file_of(STDERR_FILENO), format, arg);
 }
 
 void GC_ignore_warn_proc(char *message, GC_word arg)
@@ -72,13 +81,13 @@ void GC_set_log_fd(int fd)
 void lgc_log_open(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd >= 0) lgc.log_fd = fd;
-    else lgc_log("Failed to open %s as log file\n", path);
+    if (fd >= 0) lgc.all_fd = fd;
+    else lgc_err("Failed to open %s as log file\n", path);
 }
 
 void GC_abort_on_oom(void)
 {
-    lgc_log("Insufficient memory for the allocation\n");
+    lgc_err("Insufficient memory for the allocation\n");
     lgc.abort_func(NULL);
     exit(1);
 }

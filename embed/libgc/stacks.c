@@ -20,7 +20,6 @@ void lgc_stacks_init(void)
     oaki_thread *t = oaki_thread_self();
     if (!t || t->tid != (int)getpid()) return;
     if (!GC_stackbottom) GC_stackbottom = t->stack_hi;
-    lgc.main_pid = t->tid;
     oaki_thread_stack_bottom(t, &GC_stackbottom);
 }
 

@@ -29,7 +29,7 @@ static void warn_on_log(char *message, GC_word arg)
 
 static void print_abort(const char *message)
 {
-    if (message) lgc_log("%s\n", message);
+    if (message) lgc_err("%s\n", message);
 }
 
 static void same_obj_failed(void *p, void *q)
@@ -76,6 +76,7 @@ lgc_state lgc = {
     .suspend_signal = SIGPWR,
     .restart_signal = SIGXCPU,
     .log_fd = -1,
+    .all_fd = -1,
 };
 
 #define DEFINE(name, type, where)    \

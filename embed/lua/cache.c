@@ -78,7 +78,6 @@ static void drop_anchors(lua_State *L, cache *c, record *r)
     if (r->key.anchor) oaki_lua_anchor_drop(L, 1, &c->cell.anchors, r->key.anchor);
     if (r->value.anchor) oaki_lua_anchor_drop(L, 1, &c->cell.anchors, r->value.anchor);
     r->key.anchor = r->value.anchor = 0;
-    oaki_lua_cell_uncharge(&c->cell, ENTRY_BYTES + r->key.len);
 }
 
 /* Tell the script, one at a time: it may use the cache, and close it. So may finalizers, which a
@@ -94,6 +93,7 @@ static void tell(lua_State *L)
         if (told && anchored) push_record_key(L, r);
         if (told) push_record_value(L, r);
         drop_anchors(L, c, r);
+        oaki_lua_cell_uncharge(&c->cell, ENTRY_BYTES + r->key.len);
         if (told) {
             if (!anchored) {
                 oaki_lua_push_key(L, &r->key);

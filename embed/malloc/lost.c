@@ -232,6 +232,13 @@ static size_t in_use(void)
     return AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
 }
 
+/* Whoever collected is not here. */
+void oaki_lost_after_fork(void)
+{
+    AO_store(&self.collect_at, 0);
+    AO_int_store(&self.collecting, 0);
+}
+
 OAKI_NOINLINE void oaki_lost_grown(void)
 {
     OAKI_SAVE_REGISTERS;

@@ -285,16 +285,22 @@ static bool is_shared_memory(const char *name)
            begins(name, "/dev/shm/") || begins(name, "/anon_hugepage");
 }
 
+/* A private mapping of /dev/zero is memory as any other. */
+static bool is_device(const char *name)
+{
+    return begins(name, "/dev/") && !begins(name, "/dev/zero");
+}
+
 static void look_at(walk *w, char *line)
 {
     uintptr_t lo = hexadecimal(&line);
     if (*line++ != '-') return;
     uintptr_t hi = hexadecimal(&line);
-    if (*line++ != ' ' || !begins(line, "rw")) return;
+    if (*line++ != ' ' || *line != 'r') return;
     const char *name = name_in(line);
     w->shared = line[3] == 's';
-    if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || begins(name, "/dev/"))
-        return;
+    if (line[1] != 'w' && (w->shared || *name)) return; /* of a file; else it was written once */
+    if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || is_device(name)) return;
     without_own(w, lo, hi);
 }
 

@@ -216,6 +216,7 @@ size_t oaki_lost_collect(const char *own_sp);
 
 /* Where collections are wanted, before an allocation: collect if the heap has grown enough. */
 void oaki_lost_grown(void);
+void oaki_lost_after_fork(void); /* in the child */
 
 /* ---- report.c ---- */
 

@@ -30,13 +30,28 @@ static struct {
     bool follow;
 } self;
 
+/* ---- what was asked for ---- */
+
+static const char *asked(const char *name)
+{
+    const char *value = secure_getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static unsigned number(const char *name, unsigned usual)
+{
+    const char *value = asked(name);
+    return value ? (unsigned)strtoul(value, NULL, 10) : usual;
+}
+
 /* ---- the heap ---- */
 
 static int free_signal(void)
 {
     struct sigaction now;
+    int report = (int)number("OAKUM_MALLOC_SIGNAL", 0);
     for (int s = SIGRTMAX - 1; s >= SIGRTMIN; s--)
-        if (sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+        if (s != report && sigaction(s, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
             now.sa_handler == SIG_DFL)
             return s;
     return 0;
@@ -68,18 +83,6 @@ void __wrap_oaki_observe_start(const oak_config *config)
 }
 
 /* ---- the environment: what `oakum run` has put there (cmd/run.c) ---- */
-
-static const char *asked(const char *name)
-{
-    const char *value = secure_getenv(name);
-    return value && *value ? value : NULL;
-}
-
-static unsigned number(const char *name, unsigned usual)
-{
-    const char *value = asked(name);
-    return value ? (unsigned)strtoul(value, NULL, 10) : usual;
-}
 
 static void read_environment(oaki_asked *w)
 {
@@ -211,6 +214,7 @@ OAKI_EXPORT OAK_NORETURN void _Exit(int status)
 
 static void in_child(void)
 {
+    oaki_lost_after_fork();
     if (!self.follow) return;
     self.pid = getpid();
     AO_int_store(&self.reported, 0);

@@ -141,6 +141,7 @@ value begin_call(struct scheme *s, value f, size_t n, value *arg)
     check_stack(s);
     if (is(f, PRIMITIVE)) return call_primitive(s, AS(box, f)->to, n, arg);
     if (is(f, CONTINUATION) && n == 1) jump(s, f, arg[0]);
+    if (is(f, CONTINUATION) && n != 1) fail(s, f, "called with %zu arguments", n);
     if (is(f, CONTINUATION)) fail(s, f, "the call that this leads out of has returned");
     if (!is(f, CLOSURE)) fail(s, f, "this is no procedure");
     value env = cons(s, NIL, AS(closure, f)->env), names = car(AS(closure, f)->code);

@@ -174,7 +174,7 @@ void print(FILE *out, value v, bool quoted, unsigned depth)
 {
     static const char *const constants[] = { "()", "#f", "#t", "#<nothing>", "#<end of file>" };
     if (is_fixnum(v)) fprintf(out, "%ld", (long)fixnum_of(v));
-    else if (depth == PRINTED) fputs("...", out);
+    else if (depth == PRINTED || interrupted) fputs("...", out);
     else if (is_pair(v)) print_list(out, v, quoted, depth + 1);
     else if (!is_object(v)) fputs(constants[bits_of(v) >> 4], out);
     else if (is(v, FLONUM)) print_real(out, AS(flonum, v)->number);

@@ -302,7 +302,8 @@ bool is_wrong(const options *o, const work *w)
 {
     const figures *theirs = &w->side[LIBGC], *ours = &w->side[OAKUM];
     if (!o->oakum) return theirs->bad > 0 && !w->repeats;
-    return w->differs || ours->bad > theirs->bad;
+    bool nothing = theirs->bad == theirs->runs && ours->bad == ours->runs; /* to compare with */
+    return nothing || w->differs || ours->bad > theirs->bad;
 }
 
 /* ---- options ---- */

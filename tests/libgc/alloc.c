@@ -97,6 +97,9 @@ static void resize(void)
     say("atomic stays atomic", GC_get_kind_and_size(GC_realloc(p, 5000), NULL));
     p = GC_malloc_uncollectable(20);
     say("uncollectable stays so", GC_get_kind_and_size(GC_realloc(p, 5000), NULL));
+    p = memset(GC_malloc_uncollectable(500), 1, 500);
+    p = GC_realloc(GC_realloc(p, 400), 500);
+    say("zero where it grew again", is_zero(p + 400, 100));
     say("resized to nothing", GC_realloc(GC_malloc(10), 0) == NULL);
     GC_free(NULL);
     GC_free(GC_malloc(10));

@@ -104,6 +104,12 @@ void test_figures(void)
     say("uncollectable counts", GC_get_non_gc_bytes() - non_gc >= 1000);
     GC_free(p);
     say("and is freed", GC_get_non_gc_bytes() == non_gc);
+    GC_debug_free(GC_debug_malloc_uncollectable(1000, "figures.c", 1));
+    non_gc = GC_get_non_gc_bytes();
+    p = GC_debug_malloc_uncollectable(1000, "figures.c", 2);
+    say("so does one for debugging", GC_get_non_gc_bytes() - non_gc >= 1000);
+    GC_debug_free(p);
+    say("and is freed, too", GC_get_non_gc_bytes() == non_gc);
     say("plausible", (void *)p >= GC_least_plausible_heap_addr &&
                          (void *)p <= GC_greatest_plausible_heap_addr);
     say("memory use", GC_get_memory_use() > 0);

@@ -119,6 +119,9 @@ static void on_demand(void)
     collect();
     say("notified", notified > 0);
     say("ran by themselves", ran[0]);
+    notified = 0;
+    GC_gcollect();
+    say("notified again", notified);
     say("there is something to do", GC_should_invoke_finalizers() != 0);
     long n = GC_invoke_finalizers();
     say("the count is right", n == ran[0]);

@@ -1,5 +1,7 @@
 /* keep - memory that only an odd place refers to, and that no collection may free: keep PLACE. */
 #include <atomic_ops.h>
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -7,7 +9,9 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/wait.h>
 #include <threads.h>
 #include <unistd.h>
 
@@ -67,6 +71,24 @@ static int in_memory(void *at)
     wipe();
     waste();
     return is_whole(*slot) ? 0 : 5;
+}
+
+static int in_read_only(void)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void **at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (at == MAP_FAILED) return 6;
+    fill(at);
+    wipe();
+    if (mprotect(at, 1 << 20, PROT_READ) != 0) return 6;
+    waste();
+    return is_whole(*at) ? 0 : 5;
+}
+
+static int in_zero(void)
+{
+    int fd = open("/dev/zero", O_RDWR);
+    return in_memory(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
 }
 
 static int in_shared(void)
@@ -149,13 +171,67 @@ static int in_clone(void)
     return (int)AO_load(&result);
 }
 
+/* ---- others at work while there is a collection ---- */
+
+/* Has the loader's lock, more often than not. */
+static int look_up(void *arg)
+{
+    Dl_info info;
+    while (!AO_load(&go)) (void)dladdr(arg, &info);
+    return 0;
+}
+
+static int beside_loader(void)
+{
+    thrd_t id;
+    if (thrd_create(&id, look_up, stack) != thrd_success) return 6;
+    for (int i = 0; i < 4; i++) waste();
+    AO_store(&go, 1);
+    thrd_join(id, NULL);
+    return 0;
+}
+
+static int waste_on(void *arg)
+{
+    (void)arg;
+    while (!AO_load(&go)) waste();
+    return 0;
+}
+
+/* A child collects, whoever was collecting as it came to life. */
+static int child(void)
+{
+    struct rusage used;
+    for (int i = 0; i < 4; i++) waste();
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_maxrss < 700 << 10 ? 0 : 5;
+}
+
+static int in_children(void)
+{
+    thrd_t id;
+    int status, failed = 0;
+    if (thrd_create(&id, waste_on, NULL) != thrd_success) return 6;
+    for (int i = 0; i < 5; i++) {
+        usleep(150000);
+        pid_t pid = fork();
+        if (pid == 0) _exit(child());
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) failed++;
+    }
+    AO_store(&go, 1);
+    thrd_join(id, NULL);
+    return failed ? 5 : 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct place {
         const char *name;
         int (*run)(void);
     } places[] = { { "shared", in_shared }, { "memfd", in_memfd },  { "shm", in_shm },
-                   { "c11", in_c11_thread }, { "clone", in_clone } };
+                   { "c11", in_c11_thread }, { "clone", in_clone },
+                   { "read-only", in_read_only }, { "zero", in_zero },
+                   { "loader", beside_loader }, { "children", in_children } };
     for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
         if (strcmp(argv[1], places[i].name) == 0) return places[i].run();
     return 2;
