@@ -62,6 +62,7 @@ void oaki_freed_wipe(void);
 void oaki_freed_release(void);
 /* Those of a zone that is about to go are. Inside oaki_enter. */
 void oaki_freed_forget_zone(uint32_t zone);
+void oaki_freed_trim(void);
 void oaki_freed_init(void);
 
 /* ---- of cycle.c, for beside.c ---- */

@@ -31,6 +31,7 @@
  * Lock: finalizer_lock, or the world is stopped. Bound: a decision is O(records) and the marking.
  */
 #include "finalizer.h"
+#include "beside.h"
 #include "follow.h"
 #include "host.h"
 #include "link.h"
@@ -523,6 +524,7 @@ void oaki_finalizers_trim(void)
     oaki_ephemerons_trim();
     oaki_links_trim();
     oaki_hold_trim();
+    oaki_freed_trim();
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 

@@ -95,6 +95,13 @@ void oaki_freed_forget_zone(uint32_t zone)
     oaki_lock_release(&self.lock);
 }
 
+void oaki_freed_trim(void)
+{
+    oaki_lock_acquire(&self.lock);
+    oaki_ptrtable_trim(&self.objects);
+    oaki_lock_release(&self.lock);
+}
+
 static char *take(void)
 {
     char *obj = NULL;

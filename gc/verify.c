@@ -4,7 +4,7 @@
  * It asks nothing of the marker but that finalizers and ephemerons have done their part:
  * everything that a marked object of theirs keeps is marked already, so what is checked is that
  * M is closed: the roots' objects are in M, and the objects that those in M refer to. Mark
- * functions need a marker, so objects with one are not followed. */
+ * functions are called with a marker that only notes what they mark (follow.c). */
 #include "verify.h"
 #include "follow.h"
 #include "mark.h"
@@ -51,12 +51,20 @@ static void check_held(void *ctx, void *obj)
     check_word((uintptr_t)obj, true, "what is held", NULL);
 }
 
+static void check_marked(void *p, const oaki_edge *edge, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        check_word(oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
+}
+
 OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
     if (!t)
         check_range(p, p + size, false, "an object");
-    else if (!t->mark)
+    else if (t->mark)
+        oaki_follow_edges(oaki_heap_offset(p), false, check_marked, (void *)(uintptr_t)p);
+    else
         for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
             for (size_t i = 0; i < t->nwords; i++)
                 if (t->bitmap[i / 64] >> (i % 64) & 1)

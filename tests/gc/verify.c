@@ -11,7 +11,14 @@
 Suite *suite_gc_verify(void);
 
 static void **root, **victim, **array;
-static oak_type *pair;
+static oak_type *pair, *called;
+
+/* Marks what its second word hides. */
+static void mark_hidden(oak_marker *m, void *object, size_t size)
+{
+    (void)size;
+    oak_mark_ptr(m, (void *)~((uintptr_t *)object)[1]);
+}
 
 static void build(void *arg)
 {
@@ -19,6 +26,8 @@ static void build(void *arg)
     root = oak_alloc(64);
     root[3] = oak_alloc_typed(pair, 1000);
     ((void **)root[3])[2 * 500] = oak_alloc(200);
+    uintptr_t *hides = root[4] = oak_alloc_typed(called, 1);
+    hides[1] = ~(uintptr_t)oak_alloc(300);
     victim = oak_alloc(48);
     array = oak_alloc(500000);
     array[50000] = victim;
@@ -29,6 +38,7 @@ static void start(void)
     static const uint64_t bits[] = { 1 };
     test_heap_start(test_config());
     pair = oak_type_bitmap("pair", 16, bits);
+    called = oak_type_function("called", 16, mark_hidden);
     test_away(build, NULL);
 }
 
@@ -62,12 +72,12 @@ START_TEST(a_root_without_its_object_is_told)
 }
 END_TEST
 
-static void *from_object, *from_typed;
+static void *from_object, *from_typed, *from_called;
 
 static void verify_hidden(void *arg)
 {
     void *p = *(void **)arg;
-    from_object = from_typed = NULL;
+    from_object = from_typed = from_called = NULL;
     victim = NULL; /* the array alone refers to it */
     uintptr_t off = oaki_heap_offset(p);
     *(void **)arg = NULL;
@@ -87,6 +97,8 @@ START_TEST(an_object_without_what_it_refers_to_is_told)
     from_typed = ((void **)root[3])[2 * 500];
     test_dies(verify_hidden, &from_object, "refers to an object that is not marked");
     test_dies(verify_hidden, &from_typed, "refers to an object that is not marked");
+    from_called = (void *)~((uintptr_t *)root[4])[1];
+    test_dies(verify_hidden, &from_called, "a mark function's object");
 }
 END_TEST
 

@@ -190,12 +190,13 @@ END_TEST
 
 /* ---- waiting for each other ---- */
 
+/* In a blocking region, where a stop by itself holds nobody up. */
 static void *fork_late(void *arg)
 {
+    pid_t pid;
     ck_assert_int_eq(oak_thread_attach(), 0);
     AO_store_release(&ready, 1);
-    pid_t pid = fork();
-    if (pid == 0) _exit(use_heap(1));
+    oak_blocking_call(fork_blocked, &pid);
     AO_store_release(&done, 1);
     ck_assert_int_eq(test_wait_child(pid), 0);
     return arg;
