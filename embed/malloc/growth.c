@@ -23,6 +23,7 @@
 #define CANDIDATES 4
 #define PATH_ROOM 16384
 #define PATH_LINES 10
+#define FINDINGS 32
 #define PASSING 4 /* objects that a way round is worth */
 
 static unsigned int asked; /* AO_int: reports that a signal has asked for and that are due */
@@ -106,6 +107,20 @@ static void found(const oak_finding *f, void *ctx)
     tell_path(f->site);
 }
 
+void oaki_growth_tell(void)
+{
+    oak_finding *f = calloc(FINDINGS, sizeof *f);
+    size_t n = f ? OAKI_MIN(oak_detector_findings(f, FINDINGS), (size_t)FINDINGS) : 0;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!f[i].active || f[i].severity != OAK_SEVERITY_LEAK) continue;
+        if (!any) oaki_say("oakum: what grows, as of the last look:");
+        any = true;
+        found(&f[i], NULL);
+    }
+    free(f);
+}
+
 static void wait_ms(unsigned ms)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -172,6 +187,7 @@ static OAK_NORETURN void *answer(void *arg)
         oaki_blocking_end(t);
         done = now;
         report_now();
+        if (oaki_wanted.growth_ms) oaki_growth_tell();
     }
 }
 

@@ -228,6 +228,7 @@ char *oaki_report_text(size_t *n);
 /* ---- growth.c ---- */
 
 void oaki_growth_start(void);
+void oaki_growth_tell(void); /* again, of what still grows */
 void oaki_signal_start(void);
 void oaki_serve_start(void);
 

@@ -155,10 +155,17 @@ static void save_profile(void)
     oaki_quiet_end();
 }
 
+static void tell_growth(void)
+{
+    oaki_quiet_begin();
+    oaki_growth_tell();
+    oaki_quiet_end();
+}
+
 /* The status to end with. */
 static int end(int status, const char *own_sp)
 {
-    if (!oaki_wanted.leaks && !oaki_wanted.profile) return status;
+    if (!oaki_wanted.leaks && !oaki_wanted.profile && !oaki_wanted.growth_ms) return status;
     const char *why = oaki_sealed();
     if (why) {
         (void)!write(STDERR_FILENO, why, strlen(why));
@@ -167,6 +174,7 @@ static int end(int status, const char *own_sp)
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
     bool can = oaki_can_enter_again();
     if (oaki_wanted.profile && can) save_profile();
+    if (oaki_wanted.growth_ms && can) tell_growth();
     if (!oaki_wanted.leaks) return status;
     uint64_t lost = oaki_report_leaks(own_sp);
     return lost && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
@@ -251,8 +259,9 @@ static void observe(const oaki_asked *w)
     if (w->growth_ms) oaki_growth_start();
     if (w->signal) oaki_signal_start();
     if (w->serve) oaki_serve_start();
-    if (w->leaks || w->profile) (void)atexit(at_exit);
-    if (w->leaks || w->profile) oaki_seal_start();
+    if (!w->leaks && !w->profile && !w->growth_ms) return;
+    (void)atexit(at_exit);
+    oaki_seal_start();
 }
 
 static void begin(void)

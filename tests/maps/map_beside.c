@@ -1,6 +1,8 @@
 /* map_beside.c - the default map beside a collector that marks while it is written: what is told to
  * one that has looked at a segment between the store of an entry and the store of its tag. */
+#include "gc/follow.h"
 #include "maps/map.h"
+#include "runtime/collector.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/step.h"
@@ -146,6 +148,41 @@ START_TEST(a_segment_is_written_after_each_tag)
 END_TEST
 #endif
 
+static size_t told;
+
+static void count(void *ctx, const oaki_edge *edge, size_t n)
+{
+    (void)ctx, (void)edge;
+    told += n;
+}
+
+/* A cleared map's segment may be looked at with the tags of what came after it: they may say more
+ * than it has room for, and what is behind it may not be readable. */
+START_TEST(a_small_segment_is_read_to_its_end_only)
+{
+    enum { MAPS = 64, MORE = 12 };
+    static oak_map *small[MAPS], *full;
+    test_heap_start(test_config());
+    for (size_t i = 0; i < MAPS; i++) { /* side by side, so that one's words would show */
+        small[i] = oak_map_new(&oak_map_u64_ptr, 3);
+        for (uint64_t k = 0; k < 3; k++) *(void **)oak_map_put(small[i], &k) = small[0];
+    }
+    full = oak_map_new(&oak_map_u64_ptr, MORE);
+    for (uint64_t k = 0; k < MORE; k++) *(void **)oak_map_put(full, &k) = full;
+    char *segment = oaki_map_segment(small[0], &small[0]->array[0], 0);
+    oaki_map_head *head = (oaki_map_head *)(segment - sizeof(oaki_map_head));
+    size_t slot = oaki_heap_offset(head), room = oaki_object_size(slot) - sizeof *head;
+    oaki_thread *t = oaki_gc_stop_begin();
+    const void *own = head->tags;
+    head->tags = (void *)full->few_tags[0];
+    oaki_follow_edges(slot, false, count, NULL);
+    memcpy(&head->tags, &own, sizeof own);
+    oaki_gc_stop_end(t);
+    ck_assert_uint_gt(told, 3);
+    ck_assert_uint_le(told, 1 + room / 16);
+}
+END_TEST
+
 Suite *suite_maps_map_beside(void)
 {
     Suite *s = suite_create("maps_map_beside");
@@ -153,6 +190,7 @@ Suite *suite_maps_map_beside(void)
 #if defined(__x86_64__)
     tcase_add_loop_test(tc, a_segment_is_written_after_each_tag, 0, 2);
 #endif
+    tcase_add_test(tc, a_small_segment_is_read_to_its_end_only);
     suite_add_tcase(s, tc);
     return s;
 }
