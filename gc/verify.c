@@ -51,8 +51,10 @@ static void check_held(void *ctx, void *obj)
     check_word((uintptr_t)obj, true, "what is held", NULL);
 }
 
-static void check_marked(void *p, const oaki_edge *edge, size_t n)
+/* slot: as an offset, as it is kept, where a pointer would keep the object. */
+static void check_marked(void *slot, const oaki_edge *edge, size_t n)
 {
+    const char *p = (char *)oaki_the_heap.base + (uintptr_t)slot;
     for (size_t i = 0; i < n; i++)
         check_word(oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
 }
@@ -63,7 +65,7 @@ OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
     if (!t)
         check_range(p, p + size, false, "an object");
     else if (t->mark)
-        oaki_follow_edges(oaki_heap_offset(p), false, check_marked, (void *)(uintptr_t)p);
+        oaki_follow_edges(oaki_heap_offset(p), false, check_marked, (void *)oaki_heap_offset(p));
     else
         for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
             for (size_t i = 0; i < t->nwords; i++)
