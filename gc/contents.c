@@ -31,6 +31,7 @@ OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const cha
                                      size_t from, size_t to)
 {
     const size_t each = t->elem_size, w = sizeof(uintptr_t);
+    to = OAKI_MIN(to, size); /* it may have shrunk since it was cut into pieces */
     for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
         size_t i = at < from ? (from - at) / w : 0;
         scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w);
@@ -86,14 +87,14 @@ void oaki_mark_object(oak_marker *m, char *p)
 
 void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
 {
-    if (!m->range_typed) {
-        oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
-        return;
-    }
-    size_t slot = oaki_slot_offset(oaki_heap_offset(lo));
-    const oaki_span *s = oaki_span_of_offset(slot);
+    size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : 0;
+    const oaki_span *s = slot ? oaki_span_of_offset(slot) : NULL;
+    const oak_type *t = s ? type_of(s, slot) : NULL;
     const char *p = (const char *)m->base + slot;
-    scan_bitmap(m, type_of(s, slot), p, s->size, (size_t)(lo - p), (size_t)(hi - p));
+    if (t)
+        scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p));
+    else
+        oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
 }
 
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
