@@ -32,11 +32,9 @@ static struct {
 
 /* The map may be changing meanwhile (oaki_type_anytime): what is read once is believed only as far
  * as it stays inside the segment and the heap. The change is told, and then it is read again. */
-static size_t groups_of(const oaki_map_layout *l, const oaki_map_head *head, const uint8_t *tags,
-                        size_t bytes)
+static size_t groups_of(const oaki_map_head *head, const uint8_t *tags, size_t slots)
 {
-    size_t most = (bytes - sizeof *head) / l->entry_size / OAK_MAP_SLOTS_;
-    size_t n = OAKI_MIN((size_t)head->groups, OAKI_MAX(most, 1));
+    size_t n = OAKI_MIN((size_t)head->groups, OAKI_MAX(slots / OAK_MAP_SLOTS_, 1));
     if (!oaki_heap_contains(tags) || !oaki_heap_contains(tags + n * OAKI_MAP_GROUP - 1)) return 0;
     return n;
 }
@@ -54,9 +52,9 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
 {
     const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
-    size_t n = 0, groups = groups_of(l, head, tags, bytes), each = OAK_MAP_SLOTS_ * l->entry_size;
-    size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
     size_t slots = (bytes - sizeof *head) / l->entry_size; /* a small map's are less than a group */
+    size_t n = 0, groups = groups_of(head, tags, slots), each = OAK_MAP_SLOTS_ * l->entry_size;
+    size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
     groups = OAKI_MIN(groups, to > sizeof *head ? (to - sizeof *head + each - 1) / each : 0);
     oak_mark_ptr(marker, tags);
     for (; g < groups; g++) {

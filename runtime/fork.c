@@ -92,22 +92,21 @@ static void count_in(unsigned int *count)
 
 void oaki_fork_inside(bool on)
 {
+    AO_compiler_barrier();
     held += on ? 1 : -1u;
     AO_compiler_barrier();
 }
 
 void oaki_fork_hold(void)
 {
-    held++;
-    AO_compiler_barrier();
+    oaki_fork_inside(true);
     count_in(&forking.held_off);
 }
 
 void oaki_fork_release(void)
 {
     count_out(&forking.held_off);
-    AO_compiler_barrier();
-    held--;
+    oaki_fork_inside(false);
 }
 
 /* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is

@@ -97,7 +97,7 @@ FAST void *GC_malloc_atomic(size_t n)
 
 /* ---- other kinds ---- */
 
-void lgc_count_non_gc(const void *p, bool more)
+static void count_non_gc(const void *p, bool more)
 {
     size_t n = oak_usable_size(p);
     AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, more ? n : (AO_t)0 - n);
@@ -106,21 +106,21 @@ void lgc_count_non_gc(const void *p, bool more)
 void *GC_malloc_uncollectable(size_t n)
 {
     void *p = lgc_alloc(n, OAKI_PINNED, 0);
-    if (p) lgc_count_non_gc(p, true);
+    if (p) count_non_gc(p, true);
     return p;
 }
 
-static void *hold(void *p, size_t n)
+void *lgc_hold(void *p, size_t n)
 {
     if (!p) return NULL;
     if (oaki_hold(p) != 0) return lgc_out_of_memory(n);
-    lgc_count_non_gc(p, true);
+    count_non_gc(p, true);
     return p;
 }
 
 void *GC_malloc_atomic_uncollectable(size_t n)
 {
-    return hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
+    return lgc_hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
 }
 
 /* The promise that a pointer to the object's beginning is kept needs no heeding. */
@@ -175,7 +175,7 @@ void *GC_generic_malloc_uncollectable(size_t n, int kind)
     if (kind == GC_KIND_NORMAL) return GC_malloc_uncollectable(n);
     if (kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
         return GC_generic_malloc(n, kind);
-    return hold(GC_generic_malloc(n, kind), n);
+    return lgc_hold(GC_generic_malloc(n, kind), n);
 }
 
 void *GC_memalign(size_t align, size_t n)
@@ -239,7 +239,7 @@ void GC_free(void *p)
     } else {
         lgc_stats_freed(oak_usable_size(p));
     }
-    if (is_counted(p)) lgc_count_non_gc(p, false);
+    if (is_counted(p)) count_non_gc(p, false);
     oak_free(p);
 }
 

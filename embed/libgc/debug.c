@@ -81,13 +81,6 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
     return p;
 }
 
-static void *keep(void *p, size_t n)
-{
-    if (p && oaki_hold(p) != 0) return lgc_out_of_memory(n);
-    if (p) lgc_count_non_gc(p, true);
-    return p;
-}
-
 void *GC_debug_malloc(size_t n, LIBGC_WHERE)
 {
     return alloc(n, &composite, file, line);
@@ -100,12 +93,12 @@ void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE)
 
 void *GC_debug_malloc_uncollectable(size_t n, LIBGC_WHERE)
 {
-    return keep(alloc(n, &composite, file, line), n);
+    return lgc_hold(alloc(n, &composite, file, line), n);
 }
 
 void *GC_debug_malloc_atomic_uncollectable(size_t n, LIBGC_WHERE)
 {
-    return keep(alloc(n, &atomic, file, line), n);
+    return lgc_hold(alloc(n, &atomic, file, line), n);
 }
 
 void *GC_debug_malloc_stubborn(size_t n, LIBGC_WHERE)

@@ -93,8 +93,8 @@ void lgc_env_warn(void); /* of bad values; after the start */
 
 /* ---- alloc.c ---- */
 
-/* GC_non_gc_bytes */
-void lgc_count_non_gc(const void *p, bool more);
+/* p, an object that stays until it is freed, and counts in GC_non_gc_bytes; NULL stays NULL. */
+void *lgc_hold(void *p, size_t n);
 
 /* n bytes and what is added to them, zeroed; NULL when out of memory. */
 void *lgc_try(size_t n, oaki_kind kind, uint32_t type);
