@@ -1,11 +1,15 @@
-/* map_beside.c - the default map beside a collector that marks while it is written: what is told to
- * one that has looked at a segment between the store of an entry and the store of its tag. */
+/* map_beside.c - maps beside a collector that marks while they are written: what is told to one
+ * that has looked at a segment between the store of an entry and the store of its tag; what is
+ * marked of a classic map while the program runs, which grows meanwhile. */
 #include "gc/follow.h"
 #include "maps/map.h"
 #include "runtime/collector.h"
+#include "runtime/thread.h"
+#include "runtime/type.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/step.h"
+#include "tests/tracked.h"
 
 #include <check.h>
 #include <signal.h>
@@ -20,7 +24,7 @@ enum { SEGMENTS = 32, GROUPS = 16, PAGES = 1 << 16, SYSTEM_PAGE = 4096 };
 typedef struct seen {
     const char *segment;
     uint16_t used[GROUPS];
-    bool untold; /* a tag was stored since, and no page of the segment written after it */
+    uint16_t untold; /* groups: a tag stored since, and no page of the entries written after it */
     bool there;
 } seen;
 
@@ -38,10 +42,10 @@ static void note(size_t from, size_t to, void *ctx)
         if (from / SYSTEM_PAGE < PAGES) w.written[from / SYSTEM_PAGE] = true;
 }
 
-static bool is_written(const char *segment, size_t bytes)
+static bool is_written(const char *entries, size_t bytes)
 {
-    size_t at = oaki_heap_offset(segment) / SYSTEM_PAGE;
-    size_t end = oaki_heap_offset(segment + bytes - 1) / SYSTEM_PAGE;
+    size_t at = oaki_heap_offset(entries) / SYSTEM_PAGE;
+    size_t end = oaki_heap_offset(entries + bytes - 1) / SYSTEM_PAGE;
     for (; at <= end; at++)
         if (w.written[at]) return true;
     return false;
@@ -61,17 +65,17 @@ static void look_at(unsigned i, size_t s)
     char *segment = oaki_map_segment(w.m, a, s);
     seen *o = seen_of(segment);
     size_t first = s << a->gbits, end = oaki_map_array_groups(w.m, i);
+    size_t each = OAK_MAP_SLOTS_ * w.m->entry_size;
     if (!o) return;
     bool is_new = !o->segment;
-    if (is_written(segment, ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * w.m->entry_size))
-        o->untold = false;
-    for (size_t g = first; g < end && g <= first + a->gmask; g++) {
-        uint16_t used = (uint16_t)oaki_map_used(oaki_map_tags(a, g));
-        if (!is_new && (used & ~o->used[g - first])) {
-            o->untold = true;
+    for (size_t g = 0; first + g < end && g <= a->gmask; g++) {
+        uint16_t used = (uint16_t)oaki_map_used(oaki_map_tags(a, first + g)), bit = 1u << g;
+        if (is_written(segment + g * each, each)) o->untold &= (uint16_t)~bit;
+        if (!is_new && (used & ~o->used[g])) {
+            o->untold |= bit;
             w.stored++;
         }
-        o->used[g - first] = used;
+        o->used[g] = used;
     }
     o->segment = segment;
     o->there = true;
@@ -109,7 +113,7 @@ static void write_map(uint64_t k, bool deletes)
     test_single_step(false);
     look();
     for (size_t i = 0; i < SEGMENTS; i++)
-        if (w.seen[i].untold) ck_abort_msg("key %lu: a segment isn't told", (unsigned long)k);
+        if (w.seen[i].untold) ck_abort_msg("key %lu: a group isn't told", (unsigned long)k);
     if (v) *(void **)v = w.m;
 }
 
@@ -129,7 +133,7 @@ static bool start(const oak_map_type *t)
 }
 
 /* A put of either kind, and the moves of a resize. */
-START_TEST(a_segment_is_written_after_each_tag)
+START_TEST(entries_are_written_after_each_tag)
 {
     enum { FULL = 400, MORE = 40 }; /* in 32 groups */
     uint64_t k = 0;
@@ -183,14 +187,63 @@ START_TEST(a_small_segment_is_read_to_its_end_only)
 }
 END_TEST
 
+static AO_t while_it_runs, in_a_stop; /* calls of the mark function */
+
+typedef struct witness {
+    uintptr_t number, pad;
+} witness;
+
+static void mark_witness(oak_marker *m, void *obj, size_t size)
+{
+    (void)m, (void)obj, (void)size;
+    (void)AO_fetch_and_add1(oaki_world_stopped() ? &in_a_stop : &while_it_runs);
+}
+
+/* Nothing but the map leads to them, so they are marked when it is. */
+START_TEST(a_classic_map_is_marked_while_the_program_runs)
+{
+    oak_config c = test_config_beside(test_tracking);
+    c.gc_threads = 1;
+    if (!test_heap_tracked(c, 0)) return;
+    oaki_debug_switches.beside = 1;
+    oaki_debug_switches.verify = 0; /* it would call the function, too */
+    const oak_type *t = oak_type_function("witness", sizeof(witness), mark_witness);
+    oaki_type_anytime(t);
+    oak_classic_map *m = oak_classic_new(&oak_classic_int_ptr, 0);
+    for (uint64_t k = 0; k < 20000; k++) {
+        witness *x = oak_alloc_typed(t, 1);
+        x->number = k;
+        *(void **)oak_classic_put(m, &k) = x;
+        if (k % 1000 == 999) test_ask_or_collect();
+    }
+    uint32_t before = test_stats().num_gc;
+    while (test_stats().num_gc < before + 2) test_ask_or_collect();
+    for (uint64_t k = 0; k < 20000; k++)
+        ck_assert_uint_eq((*(witness **)oak_classic_get(m, &k))->number, k);
+    size_t running = AO_load(&while_it_runs), stopped = AO_load(&in_a_stop);
+    if (test_tracking == OAK_TRACKING_USERFAULTFD) ck_assert_uint_gt(running, stopped);
+    ck_assert_uint_ge(running + stopped, 20000);
+}
+END_TEST
+
+static void add_beside(Suite *s, const char *name, void (*setup)(void))
+{
+    TCase *tc = tcase_create(name);
+    tcase_add_checked_fixture(tc, setup, NULL);
+    tcase_add_test(tc, a_classic_map_is_marked_while_the_program_runs);
+    suite_add_tcase(s, tc);
+}
+
 Suite *suite_maps_map_beside(void)
 {
     Suite *s = suite_create("maps_map_beside");
     TCase *tc = tcase_create("beside");
 #if defined(__x86_64__)
-    tcase_add_loop_test(tc, a_segment_is_written_after_each_tag, 0, 2);
+    tcase_add_loop_test(tc, entries_are_written_after_each_tag, 0, 2);
 #endif
     tcase_add_test(tc, a_small_segment_is_read_to_its_end_only);
     suite_add_tcase(s, tc);
+    add_beside(s, "userfaultfd", test_by_userfaultfd);
+    add_beside(s, "faults", test_by_faults);
     return s;
 }
