@@ -165,20 +165,25 @@ static void empty_released(lua_State *L, oaki_lua *s)
 
 /* ---- Lua's cycles ---- */
 
-static void watch(lua_State *L)
+static int watch(lua_State *L)
 {
     lua_newuserdatauv(L, 0, 0);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key);
     lua_setmetatable(L, -2);
-    lua_pop(L, 1);
+    return 0;
 }
 
+/* Without memory for the next one this one is collected again: later, in generational mode. */
 static int sentinel_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
-    if (!s || !s->open) return 0;
+    if (!s || !s->open || lua_type(L, 1) != LUA_TUSERDATA) return 0;
     empty_released(L, s);
-    watch(L);
+    lua_settop(L, 1);
+    lua_pushcfunction(L, watch);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+    lua_setmetatable(L, 1);
     return 0;
 }
 
@@ -190,6 +195,7 @@ static void start_watching(lua_State *L, oaki_lua *s)
     lua_setfield(L, -2, "__gc");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
     watch(L);
+    lua_pop(L, 1);
     s->watching = true;
 }
 

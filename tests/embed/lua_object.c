@@ -129,6 +129,58 @@ START_TEST(circles_go_in_the_course_of_things)
 }
 END_TEST
 
+enum { ROOM = 200000 };
+
+static int new_userdata(lua_State *L)
+{
+    lua_newuserdatauv(L, 0, 0);
+    return 1;
+}
+
+/* A finalizer, of a table that has room: userdata are put into it until there is no memory. */
+static int use_up(lua_State *L)
+{
+    lua_Integer n = 0;
+    do lua_pushcfunction(L, new_userdata);
+    while (lua_pcall(L, 0, 1, 0) == LUA_OK && (lua_rawseti(L, 1, ++n), n < ROOM));
+    lua_pushinteger(L, n);
+    lua_setglobal(L, "made");
+    lua_settop(L, 1);
+    lua_setglobal(L, "full");
+    return 0;
+}
+
+/* What the host let go of is noticed in Lua's cycles, also after one that ran out of memory. */
+START_TEST(a_cycle_without_memory_is_not_the_last)
+{
+    lua_State *L = state();
+    run(L, "for i = 1, 100 do local o = object(i); o:set({ o }); hold(o) end hold(nil)"
+           " made, full = 0, 0");
+    lua_createtable(L, ROOM, 0);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, use_up);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2); /* after the sentinel, so it is finalized before it */
+    oak_lua_stats s;
+    oak_lua_stats_read(L, &s);
+    oak_lua_set_limit(L, s.bytes + (1 << 20));
+    lua_pop(L, 1);
+    lua_gc(L, LUA_GCCOLLECT);
+    oak_lua_set_limit(L, 0);
+    lua_Integer made = test_lua_value(L, "made");
+    ck_assert(made > 0 && made < ROOM);
+    run(L, "full = nil");
+    test_lua_wipe();
+    for (int i = 0; i < 100 && objects(L) > 0; i++) {
+        oak_collect();
+        (void)oak_finalizers_run();
+        lua_gc(L, LUA_GCCOLLECT);
+    }
+    ck_assert_uint_le(objects(L), 2); /* a stack may hold a stray word */
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(a_finalizer_takes_proxies_only)
 {
     lua_State *L = state();
@@ -303,6 +355,7 @@ Suite *suite_embed_lua_object(void)
     TCase *tc = tcase_create("object");
     tcase_add_test(tc, of_ten_thousand_circles_none_is_left);
     tcase_add_test(tc, circles_go_in_the_course_of_things);
+    tcase_add_test(tc, a_cycle_without_memory_is_not_the_last);
     tcase_add_test(tc, a_finalizer_takes_proxies_only);
     tcase_add_test(tc, what_lua_has_stays_with_what_is_in_its_slots);
     tcase_add_test(tc, what_the_host_has_stays_with_what_is_in_its_slots);
