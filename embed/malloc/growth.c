@@ -191,6 +191,12 @@ static OAK_NORETURN void *answer(void *arg)
     }
 }
 
+static void start_answering(void)
+{
+    if (oaki_thread_spawn("oakum/report", answer, NULL, true) != 0)
+        oaki_say("oakum: no thread to answer signal %d", oaki_wanted.signal);
+}
+
 void oaki_signal_start(void)
 {
     struct sigaction sa;
@@ -199,8 +205,20 @@ void oaki_signal_start(void)
     sa.sa_flags = SA_RESTART;
     if (sigaction(oaki_wanted.signal, &sa, NULL) != 0)
         oaki_say("oakum: signal %d can't be handled", oaki_wanted.signal);
-    else if (oaki_thread_spawn("oakum/report", answer, NULL, true) != 0)
-        oaki_say("oakum: no thread to answer signal %d", oaki_wanted.signal);
+    else
+        start_answering();
+}
+
+void oaki_growth_after_fork(void)
+{
+    struct sigaction sa;
+    int sig = oaki_wanted.signal;
+    AO_int_store(&asked, 0);
+    if (!oaki_can_enter()) return;
+    oaki_quiet_begin();
+    if (oaki_wanted.growth_ms) oaki_growth_start();
+    if (sig && sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == on_signal) start_answering();
+    oaki_quiet_end();
 }
 
 /* ---- the debug server ---- */

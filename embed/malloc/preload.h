@@ -230,6 +230,7 @@ char *oaki_report_text(size_t *n);
 void oaki_growth_start(void);
 void oaki_growth_tell(void); /* again, of what still grows */
 void oaki_signal_start(void);
+void oaki_growth_after_fork(void); /* both again, in a child that is followed */
 void oaki_serve_start(void);
 
 #endif

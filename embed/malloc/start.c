@@ -27,7 +27,7 @@ AO_t oaki_started;
 static struct {
     pid_t pid;             /* that is to report */
     unsigned int reported; /* AO_int */
-    bool follow;
+    bool follow, observes;
 } self;
 
 /* ---- what was asked for ---- */
@@ -226,6 +226,7 @@ static void in_child(void)
     if (!self.follow) return;
     self.pid = getpid();
     AO_int_store(&self.reported, 0);
+    if (self.observes) oaki_growth_after_fork();
 }
 
 static void exclude_own_data(void)
@@ -279,7 +280,7 @@ static void begin(void)
     if (is_replaced())
         oaki_say("oakum: the program has a malloc of its own: nothing is noted or reported");
     else if (oaki_can_enter())
-        observe(w);
+        observe(w), self.observes = true;
     oaki_quiet_end();
     AO_store_release(&oaki_started, 1);
 }

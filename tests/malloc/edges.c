@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void lose(size_t n)
@@ -125,6 +126,28 @@ static void await_signal(void)
     _exit(0);
 }
 
+/* The same two in a child, which has threads of its own for that. */
+static void in_child(void (*run)(void))
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        run();
+        exit(0);
+    }
+    if (waitpid(child, &status, 0) != child || status != 0) exit(6);
+}
+
+static void await_in_child(void)
+{
+    in_child(await_signal);
+}
+
+static void grow_in_child(void)
+{
+    in_child(grow);
+}
+
 /* From here on nothing but read, write and the end of the thread. */
 static void seal(void)
 {
@@ -222,6 +245,7 @@ int main(int argc, char **argv)
                   { "close-stderr", close_stderr }, { "leave", leave_at_once },
                   { "hidden", hidden },         { "waste", waste },
                   { "grow", grow },             { "signal", await_signal },
+                  { "signal-child", await_in_child }, { "grow-child", grow_in_child },
                   { "seal", seal },             { "filter", filter },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
                   { "outlived", outlived },     { "limited", limited },
