@@ -5,6 +5,7 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "tests/heap.h"
+#include "tests/step.h"
 #include "tests/threads.h"
 
 #include <errno.h>
@@ -343,6 +344,37 @@ START_TEST(a_fork_beside_the_start_works)
 }
 END_TEST
 
+static struct {
+    size_t traps, forks, failed;
+} steps;
+
+static void fork_now_and_then(int sig)
+{
+    (void)sig;
+    if (steps.traps++ % 199 != 0) return;
+    pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    steps.forks++;
+    steps.failed += test_wait_child(pid) != 0;
+}
+
+/* From a signal handler, which may come in the midst of the heap's start. */
+START_TEST(a_fork_in_the_start_waits_for_nothing)
+{
+    struct sigaction act = { .sa_handler = fork_now_and_then };
+    oak_config c = test_config();
+    if (!test_can_step()) return;
+    ck_assert_int_eq(sigaction(SIGTRAP, &act, NULL), 0);
+    test_single_step(true);
+    int r = oak_init(&c);
+    test_single_step(false);
+    ck_assert_int_eq(r, 0);
+    ck_assert_uint_gt(steps.forks, 20);
+    ck_assert_uint_eq(steps.failed, 0);
+    fork_and_use(0);
+}
+END_TEST
+
 Suite *suite_runtime_fork(void)
 {
     Suite *s = suite_create("runtime_fork");
@@ -353,6 +385,7 @@ Suite *suite_runtime_fork(void)
     tcase_add_test(c, a_signal_that_was_on_its_way_is_not_expected_in_the_child);
     tcase_add_test(c, posix_spawn_works_beside_collections);
     tcase_add_test(c, a_fork_inside_the_runtime_leaves_the_child_without_a_heap);
+    tcase_add_test(c, a_fork_in_the_start_waits_for_nothing);
     tcase_add_loop_test(c, the_programs_own_handlers_may_allocate, 0, 2);
     if (!test_breaks_asan()) { /* others may be in malloc at the fork */
         tcase_add_test(c, the_child_of_many_threads_works);
