@@ -289,6 +289,13 @@ static void visit_ranges(const oaki_root_visitor *v)
     }
 }
 
+static void visit_kept(const oaki_root_visitor *v, const oaki_thread *t)
+{
+    const char *lo = t->kept, *hi = lo + t->kept_bytes;
+    oaki_root r = { .kind = OAKI_ROOT_SLOT, .lo = lo, .hi = hi, .thread = t };
+    if (lo) oaki_root_emit(v, r);
+}
+
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 {
     oaki_root_visitor v = { fn, ctx };
@@ -297,6 +304,7 @@ void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next) {
         oaki_stackroots_visit(&v, t);
         oaki_tlsroots_visit(&v, t);
+        visit_kept(&v, t);
     }
     if (OAKI_UNLIKELY(AO_load(&oaki_root_masks))) oaki_root_masks_visited();
 }

@@ -23,7 +23,7 @@ typedef enum oaki_root_kind {
     OAKI_ROOT_RANGE,  /* oak_root_add */
     /* stack of a fiber that a thread runs on; parked fibers are marked as objects */
     OAKI_ROOT_FIBER,
-    OAKI_ROOT_SLOT    /* one word of the runtime's own that refers to an object */
+    OAKI_ROOT_SLOT    /* words of the runtime's own that refer to objects */
 } oaki_root_kind;
 
 typedef struct oaki_root {

@@ -66,6 +66,7 @@ void oaki_thread_free(oaki_thread *t)
     oaki_zones_leave_all(t);
     oaki_mcache_free(t->home);
     oaki_labels_free(t->labels);
+    oaki_meta_free(t->kept, t->kept_bytes, OAKI_META_OTHER);
     oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
 }
 

@@ -70,6 +70,10 @@ typedef struct oaki_thread {
     /* (self) an interpreter's, or NULL (<oakum/frames.h>) */
     const struct oak_frame_source *frames;
     char *const *bottom;              /* AO: oaki_thread_stack_bottom's, or NULL */
+    /* (self) metadata of who builds on the runtime, or NULL: its words are roots, and it is freed
+     * with this record */
+    void *kept;
+    size_t kept_bytes;
 } oaki_thread;
 
 /* What in_runtime says besides 0, user code. */

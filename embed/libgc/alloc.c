@@ -8,6 +8,7 @@
  * Bound: O(1), and what a refill costs. Lock: none. */
 #include "reuse.h"
 
+#include "runtime/meta.h"
 #include <errno.h>
 #include <string.h>
 
@@ -15,7 +16,15 @@
 #define FAST_MAX 2047  /* with the byte that may be added, what the table of small classes holds */
 #define MANY_BYTES 4096 /* of objects in a list, as in libgc */
 
-__thread lgc_reuse lgc_reused;
+lgc_reuse *lgc_reuse_new(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    t->kept = oaki_meta_zalloc(sizeof(lgc_reuse), OAKI_META_OTHER);
+    if (t->kept) t->kept_bytes = sizeof(lgc_reuse);
+    oaki_leave(t);
+    return t->kept;
+}
 
 /* ---- the slow path ---- */
 

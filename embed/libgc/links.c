@@ -6,13 +6,17 @@
 
 #include "gc/link.h"
 
+static void check(void **link, const char *function)
+{
+    if (!link || (uintptr_t)link % sizeof(void *) != 0)
+        oak_fatal("oakum: %s: %p is no place for a link", function, (void *)link);
+}
+
 static int add(void **link, const void *obj, bool is_long)
 {
     lgc_ready();
     if (GC_find_leak) return GC_UNIMPLEMENTED;
-    if (!link || (uintptr_t)link % sizeof(void *) != 0)
-        oak_fatal("oakum: GC_general_register_disappearing_link: %p is no place for a link",
-                  (void *)link);
+    check(link, "GC_general_register_disappearing_link");
     switch (oaki_link_add(link, obj, is_long)) {
     case 0: return GC_SUCCESS;
     case 1: return GC_DUPLICATE;
@@ -23,6 +27,7 @@ static int add(void **link, const void *obj, bool is_long)
 static int move(void **from, void **to, bool is_long)
 {
     lgc_ready();
+    check(to, is_long ? "GC_move_long_link" : "GC_move_disappearing_link");
     switch (oaki_link_move(from, to, is_long)) {
     case 0: return GC_SUCCESS;
     case 1: return GC_DUPLICATE;

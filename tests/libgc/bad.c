@@ -285,6 +285,71 @@ static int leaks(void)
     return 0;
 }
 
+/* What a thread freed before it was unregistered is another's when it comes back. */
+
+enum { SMALL = 100, OTHERS = 200000 };
+
+static struct {
+    sem_t freed, taken;
+    void *mine;
+} again;
+
+static void *comes_back(void *arg)
+{
+    struct GC_stack_base base;
+    (void)arg;
+    if (GC_get_stack_base(&base) != GC_SUCCESS || GC_register_my_thread(&base) != GC_SUCCESS)
+        return (void *)1;
+    again.mine = (void *)~(uintptr_t)GC_malloc(SMALL);
+    GC_free((void *)~(uintptr_t)again.mine);
+    GC_unregister_my_thread();
+    sem_post(&again.freed);
+    sem_wait(&again.taken);
+    GC_register_my_thread(&base);
+    long found = 0;
+    for (int i = 0; i < 1000; i++) found += GC_malloc(SMALL) == (void *)~(uintptr_t)again.mine;
+    GC_unregister_my_thread();
+    return (void *)found;
+}
+
+static int back_again(void)
+{
+    pthread_t t;
+    void *found;
+    void **others = GC_malloc(OTHERS * sizeof *others);
+    long taken = 0;
+    sem_init(&again.freed, 0, 0);
+    sem_init(&again.taken, 0, 0);
+    GC_allow_register_threads();
+    if (pthread_create(&t, NULL, comes_back, NULL) != 0) return 2;
+    sem_wait(&again.freed);
+    GC_gcollect();
+    for (int i = 0; i < OTHERS; i++) {
+        others[i] = GC_malloc(SMALL);
+        taken += others[i] == (void *)~(uintptr_t)again.mine;
+    }
+    sem_post(&again.taken);
+    pthread_join(t, &found);
+    GC_reachable_here(others);
+    printf("taken %ld, and again %ld\n", taken, (long)found);
+    return taken == 1 && !found ? 0 : 1;
+}
+
+static NOINLINE void *link_odd(void)
+{
+    void **from = GC_malloc_atomic(16);
+    static void *to[2];
+    *from = GC_malloc(16);
+    GC_general_register_disappearing_link(from, *from);
+    GC_move_disappearing_link(from, (void **)((char *)to + 1));
+    return *from;
+}
+
+static int odd_link(void)
+{
+    return link_odd() == NULL;
+}
+
 static const struct {
     const char *name;
     int (*run)(void);
@@ -299,6 +364,8 @@ static const struct {
     { "interior-freed", interior_freed },
     { "no-kind", no_kind },
     { "smashed", smashed },
+    { "back-again", back_again },
+    { "odd-link", odd_link },
     { "leaks", leaks },
 };
 
