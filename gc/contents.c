@@ -85,15 +85,17 @@ void oaki_mark_object(oak_marker *m, char *p)
         scan_typed(m, s, t, p, head, size);
 }
 
+/* A small object may have been freed since, and another one be in its place, of another type: that
+ * is marked by itself if it is to be. */
 void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
 {
-    size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : 0;
-    const oaki_span *s = slot ? oaki_span_of_offset(slot) : NULL;
-    const oak_type *t = s ? type_of(s, slot) : NULL;
+    size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : SIZE_MAX;
+    const oaki_span *s = slot != SIZE_MAX ? oaki_span_of_offset(slot) : NULL;
+    const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
     const char *p = (const char *)m->base + slot;
-    if (t)
+    if (t && !t->mark)
         scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p));
-    else
+    else if (!t)
         oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
 }
 
