@@ -103,6 +103,7 @@ void oaki_mark_trim(void)
         oaki_os_release(batch, batch->n);
     }
     if (!self.batches) self.last = NULL;
+    oaki_ranges_trim();
 }
 
 size_t oaki_chunks_mapped(void)

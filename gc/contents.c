@@ -13,28 +13,34 @@
 #define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
 #define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
 
-/* Of an element its words from the ith to before the nth. */
+/* Of an element its words from the ith to before the nth. sift: most lead to marked objects. */
 OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
-                                           size_t i, size_t n)
+                                           size_t i, size_t n, bool sift)
 {
     const uintptr_t *word = (const uintptr_t *)element;
+    uintptr_t found[64];
     for (size_t at = i & ~(size_t)63; at < n; at += 64) {
         uint64_t set = t->bitmap[at / 64];
+        size_t nfound = 0;
         if (at < i) set &= ~(uint64_t)0 << (i - at);
         if (n - at < 64) set &= ((uint64_t)1 << (n - at)) - 1;
-        for (; set; set &= set - 1) oaki_mark_push(m, word[at + oaki_ctz(set)]);
+        for (; set; set &= set - 1) {
+            if (sift) found[nfound++] = word[at + oaki_ctz(set)];
+            else oaki_mark_push(m, word[at + oaki_ctz(set)]);
+        }
+        if (sift) oaki_mark_sift(m, found, found + nfound);
     }
 }
 
 /* The words of [from, to), a piece of an object. */
-OAKI_NO_ASAN static void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj, size_t size,
-                                     size_t from, size_t to)
+OAKI_NO_ASAN OAKI_INLINE void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj,
+                                          size_t size, size_t from, size_t to, bool sift)
 {
     const size_t each = t->elem_size, w = sizeof(uintptr_t);
     to = OAKI_MIN(to, size); /* it may have shrunk since it was cut into pieces */
     for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
         size_t i = at < from ? (from - at) / w : 0;
-        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w);
+        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w, sift);
     }
 }
 
@@ -61,7 +67,7 @@ static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, con
     if (!t)
         oaki_mark_scan(m, p + from, p + to);
     else if (!t->mark)
-        scan_bitmap(m, t, p, size, from, to);
+        scan_bitmap(m, t, p, size, from, to, false);
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
     else if ((!m->beside || t->anytime) && oaki_freed_may_call(s, p))
@@ -79,10 +85,12 @@ void oaki_mark_object(oak_marker *m, char *p)
     if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
         head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
-    if (!called && size > LAZY && m->range_lo >= m->range_hi)
+    if (!called && size > LAZY && m->range_lo >= m->range_hi) {
         oaki_mark_range_lazily(m, p + head, p + size, t != NULL);
-    else
-        scan_typed(m, s, t, p, head, size);
+        return;
+    }
+    scan_typed(m, s, t, p, head, size);
+    m->heavy |= size > LAZY;
 }
 
 /* A small object may have been freed since, and another one be in its place, of another type: that
@@ -94,7 +102,7 @@ void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
     const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
     const char *p = (const char *)m->base + slot;
     if (t && !t->mark)
-        scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p));
+        scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p), true);
     else if (!t)
         oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
 }

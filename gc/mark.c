@@ -16,6 +16,8 @@
 #define THIN 64
 #define LOOK_EVERY 16 /* batches between two looks at whether others have nothing to do */
 #define BLOCK 64      /* moved at a time */
+#define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over */
+#define SPARSE 16     /* words that lead nowhere take as long as one that is followed */
 #define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
 
 oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
@@ -255,14 +257,17 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
     return m->shared_bits == shared && !oaki_mark_is_over(m);
 }
 
-/* Until there is enough for a batch. */
+/* Until there is enough for a batch, or the piece is over: words that lead nowhere count, too. */
 static OAKI_NOINLINE void sift_range(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_save(h, m);
-    while (m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD) {
+    for (unsigned n = 1; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD; n++) {
         const char *lo = m->range_lo;
         m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
         oaki_mark_piece(m, lo, m->range_lo);
+        if (n % BLOCKS != 0) continue;
+        m->scanned += BLOCKS * BLOCK / SPARSE;
+        if (oaki_mark_is_over(m)) break;
     }
     oaki_hot_reload(h, m);
 }
@@ -277,9 +282,10 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
             h->queue[h->tail++] = *--h->sp;
         return true;
     }
-    if (m->range_lo < m->range_hi) {
+    if (m->range_lo < m->range_hi && !m->full) {
         sift_range(h, m);
         if (h->tail != h->head) return true;
+        if (m->range_lo < m->range_hi) return false; /* the piece is over */
     }
     leave(h, m, 0);
     if (h->tail != h->head) return true;
@@ -319,8 +325,9 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
         n = filter(&h, n, found);
         for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
         leave(&h, m, OAKI_DELAY);
-        if (OAKI_LIKELY(--look)) continue;
+        if (OAKI_LIKELY(--look && !m->heavy)) continue;
         look = LOOK_EVERY;
+        m->heavy = false;
         m->in_order = --m->rest == 0;
         if (!look_around(&h, m, shared)) break;
     }

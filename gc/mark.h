@@ -59,6 +59,7 @@ struct oak_marker {
     size_t large, large_size;
     bool looks;               /* the last stop's looks have begun, and in them, */
     size_t again;             /* so many words on written pages were looked at again */
+    bool heavy;               /* an object was scanned at one go that is large for that */
     size_t left;              /* bytes on them that were left to all workers, so far */
     AO_t until;               /* `scanned` at which a piece of a mark is over; else SIZE_MAX. Of a
                                * helper, set to 0 by worker 0 at the end of a piece. */
@@ -95,8 +96,6 @@ void oaki_mark_offer(oak_marker *m);
 /* an object was marked that nobody will scan: go over all of them again */
 void oaki_mark_overflow(void);
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
-/* typed: of an object whose type's bitmap tells. false: full, scan it yourself */
-bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
 /* The drain that follows looks at what was written below `end` (watch.h). World stopped. */
 void oaki_looks_begin(size_t end);
 size_t oaki_looks_words(void);              /* looked at in this way */
@@ -108,6 +107,22 @@ bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
 /* After a mark: all chunks are free. */
 void oaki_mark_release(void);
+
+/* ---- ranges.c ---- */
+
+typedef struct oaki_range {
+    const char *lo, *hi;
+    bool typed; /* of an object whose type's bitmap tells */
+} oaki_range;
+
+int oaki_ranges_init(void);
+/* false: there is no memory, scan it yourself */
+bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
+bool oaki_ranges_take(oaki_range *out);     /* a piece of one. false: there is none */
+bool oaki_ranges_any(void);
+void oaki_ranges_forget(void);              /* world stopped */
+void oaki_ranges_trim(void);                /* no mark is under way, gc_lock is held */
+void oaki_ranges_after_fork(void);
 
 /* ---- chunks.c ---- */
 

@@ -2,9 +2,9 @@
  *
  * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has
  * work to give away, so that a small heap never wakes them. What is given away are whole chunks
- * of the mark stack, ranges, and in the last stop of a cycle looks at parts of the heap that were
- * written; who has nothing left takes from there. A drain is over when no worker is busy: a worker
- * is busy while it has, or is about to take, work.
+ * of the mark stack, ranges (ranges.c), and in the last stop of a cycle looks at parts of the heap
+ * that were written; who has nothing left takes from there. A drain is over when no worker is busy:
+ * a worker is busy while it has, or is about to take, work.
  *
  * A piece of a mark beside the program is a drain that ends early: when its time is over, or worker
  * 0 is wanted by a stop. Helpers then give away all that they have, and are at rest before the
@@ -22,19 +22,12 @@
 #include "watch.h"
 #include <string.h>
 
-#define RANGES 1024
-#define RANGE_PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 /* Bytes of the heap that are looked at by one: a question to the system has its price. */
 #define LOOK_LEAST ((size_t)2 << 20)
 #define LOOK_MOST ((size_t)16 << 20) /* what is found in it is for one, save large objects */
 #define LOOKS 64
 #define LOOK_ALONE ((size_t)16 << 20) /* that worker 0 looks at before it wakes the others */
-
-typedef struct range {
-    const char *lo, *hi;
-    bool typed;
-} range;
 
 static struct {
     oaki_spin lock;
@@ -47,8 +40,6 @@ static struct {
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
     unsigned int waiting;  /* AO_int: chunks that nobody has taken yet; lock */
     oaki_mark_chunk *chunks;
-    size_t nranges;
-    range ranges[RANGES];
     AO_t look_at;          /* offset of the next look, of so many bytes; */
     size_t look_bytes;
     size_t look_end;       /* there are none from here on */
@@ -94,7 +85,7 @@ void oaki_workers_discard(void)
     }
     shared.chunks = NULL;
     AO_int_store(&shared.waiting, 0);
-    shared.nranges = 0;
+    oaki_ranges_forget();
     shared.look_end = 0;
     AO_int_store(&shared.overflowed, 0);
     oaki_mark_release();
@@ -222,32 +213,7 @@ size_t oaki_looks_words(void)
     return n;
 }
 
-bool oaki_ranges_add(const char *lo, const char *hi, bool typed)
-{
-    oaki_spin_lock(&shared.lock);
-    bool room = shared.nranges < RANGES;
-    if (room) shared.ranges[shared.nranges++] = (range){ lo, hi, typed };
-    oaki_spin_unlock(&shared.lock);
-    return room;
-}
-
 /* ---- taking ---- */
-
-static bool take_range(range *out)
-{
-    oaki_spin_lock(&shared.lock);
-    bool any = shared.nranges > 0;
-    if (any) {
-        range *r = &shared.ranges[shared.nranges - 1];
-        out->lo = r->lo;
-        out->typed = r->typed;
-        out->hi = (size_t)(r->hi - r->lo) > RANGE_PIECE ? r->lo + RANGE_PIECE : r->hi;
-        r->lo = out->hi;
-        if (r->lo >= r->hi) shared.nranges--;
-    }
-    oaki_spin_unlock(&shared.lock);
-    return any;
-}
 
 static oaki_mark_chunk *take_chunk(void)
 {
@@ -287,8 +253,8 @@ bool oaki_mark_take(oak_marker *m)
         m->top = c;
         return true;
     }
-    range r;
-    if (!take_range(&r)) return take_look(m);
+    oaki_range r;
+    if (!oaki_ranges_take(&r)) return take_look(m);
     if (oaki_others_hungry()) (void)anybody_there(m);
     oaki_mark_range_lazily(m, r.lo, r.hi, r.typed);
     return true;
@@ -299,9 +265,9 @@ bool oaki_mark_take(oak_marker *m)
 static bool work_in_sight(void)
 {
     oaki_spin_lock(&shared.lock);
-    bool any = shared.chunks || shared.nranges;
+    bool any = shared.chunks != NULL;
     oaki_spin_unlock(&shared.lock);
-    return any || look_in_sight();
+    return any || oaki_ranges_any() || look_in_sight();
 }
 
 /* Nothing of its own left. Returns false when nobody has, or its part is over. */
@@ -534,6 +500,7 @@ void oaki_workers_spawn(void)
 static void after_fork(void)
 {
     oaki_chunks_after_fork();
+    oaki_ranges_after_fork();
     shared.lock = 0;
     AO_int_store(&shared.open, 0);
     AO_int_store(&shared.awake, 0);
@@ -548,5 +515,6 @@ int oaki_workers_init(void)
 {
     shared.nworkers = 1;
     oaki_fork_register(after_fork);
+    if (oaki_ranges_init() != 0) return -1;
     return oaki_roots_exclude(&shared, sizeof shared);
 }
