@@ -3,9 +3,10 @@
  * A thread of its own does it, in pieces (piece.h). A full cycle is
  *   all pages protected, so that writes are noted from before anything is marked;
  *   a first stop (cycle.c): caches flushed, stacks and globals queued;
- *   M = ~A; pinned objects queued;
- *   marking, by worker 0; and looking again at the objects on written pages, in rounds, until few
- *     are left (rounds.c); what is allocated meanwhile is found in this way;
+ *   M = ~A; pinned objects queued (early.c);
+ *   marking, by worker 0; then what ephemerons keep (early.c); and looking again at the objects
+ *     on written pages, in rounds, until few are left (rounds.c); what is allocated meanwhile is
+ *     found in this way;
  *   a last stop: the pages written since, the roots once more, and all that a cycle decides.
  * A minor one begins with what the last cycle has marked, and with the pages written since then
  * (young.c): M = M | ~A, written pages first, then the same.
@@ -29,7 +30,6 @@
 #include <oakum/gc.h>
 
 #define STEP ((size_t)64 << 20)       /* bytes of the range protected at a time */
-#define PINNED_PAGES ((size_t)16384)  /* pages looked at for pinned objects at a time */
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
 #define FEW_CPUS 4                    /* another thread would take the program's */
 #define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
@@ -66,36 +66,6 @@ static bool prepare_piece(oaki_step *s)
     if (s->at >= oaki_worker(0)->used) return false;
     if (h->chunk_inuse[c]) oaki_mark_prepare_beside(c * words, words, self.minor);
     s->at += OAKI_CHUNK;
-    return true;
-}
-
-/* The objects that begin on a page. */
-static void push_page(size_t page, oaki_pte e)
-{
-    static const uint64_t only_first[OAKI_PAGE_WORDS] = { 1 };
-    const oaki_heap *h = &oaki_the_heap;
-    unsigned cls = e & OAKI_PTE_CLASS;
-    bool large = cls == OAKI_CLASS_LARGE;
-    if (large && oaki_page_first(page) != page) return;
-    const uint64_t *starts = only_first;
-    if (!large) starts = oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
-    for (size_t w = 0, at = page * OAKI_PAGE_WORDS; w < OAKI_PAGE_WORDS; w++, at++)
-        for (uint64_t x = h->alloc[at] & starts[w]; x; x &= x - 1)
-            oaki_mark_pointer((char *)h->base + ((at * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT));
-}
-
-/* Pinned objects are roots. Page by page, as spans come and go meanwhile. */
-static bool pinned_piece(oaki_step *s)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT;
-    if (page >= end || AO_load(&h->npinned) == 0) return false;
-    end = OAKI_MIN(end, page + PINNED_PAGES);
-    for (; page < end; page++) {
-        oaki_pte e = AO_int_load(&h->pte[page]);
-        if ((e & OAKI_PTE_CLASS) && oaki_pte_kind(e) == OAKI_PINNED) push_page(page, e);
-    }
-    s->at = end << OAKI_PAGE_SHIFT;
     return true;
 }
 
@@ -245,7 +215,8 @@ static void run(oaki_thread *t)
     if (begun == REFUSED) begun = try_again(begin, t);
     AO_store(&self.forgets, 0);
     if (begun == DONE && oaki_pieces(prepare_piece) && oaki_pieces(start_marking) &&
-        oaki_pieces(pinned_piece) && (self.minor || oaki_pieces(oaki_piece_mark)) &&
+        oaki_early_roots() &&
+        (self.minor || (oaki_pieces(oaki_piece_mark) && oaki_early_values())) &&
         oaki_rounds(self.begun_ns))
         finish(t);
     in_steps(release);

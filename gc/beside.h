@@ -76,7 +76,5 @@ void oaki_cycle_dropped(void);
 bool oaki_cycle_finish(oaki_thread *t, size_t number);
 /* World stopped, in the midst of a mark beside the program: what the roots refer to is queued. */
 void oaki_cycle_queue_roots(void);
-/* World stopped: pinned objects are queued. */
-void oaki_cycle_mark_pinned(void);
 
 #endif

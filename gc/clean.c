@@ -132,7 +132,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
 static bool mark_left_out(oaki_span *s, void *ctx)
 {
     oak_marker *m = ctx;
-    if (s->kind != OAKI_TYPED) return true;
+    if (s->kind != OAKI_TYPED || (s->cls != OAKI_CLASS_LARGE && !s->waits)) return true;
     size_t base = oaki_heap_offset(oaki_span_start(s));
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < n; i++) {

@@ -98,17 +98,6 @@ void oaki_cycle_queue_roots(void)
     oaki_roots_visit(queue_root, oaki_worker(0));
 }
 
-static void mark_one_pinned(size_t off, void *ctx)
-{
-    (void)ctx;
-    oaki_mark_pointer((char *)oaki_the_heap.base + off);
-}
-
-void oaki_cycle_mark_pinned(void)
-{
-    oaki_pinned_visit(mark_one_pinned, NULL);
-}
-
 /* ---- the stop ---- */
 
 /* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
@@ -134,16 +123,16 @@ static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 {
     if (beside) oaki_beside_finish();
     else if (minor) oaki_young_look();
-    else oaki_cycle_mark_pinned();
+    else oaki_pinned_mark();
     mark_roots(true);
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
-    oaki_ephemerons_fixpoint();
+    oaki_ephemerons_fixpoint(false);
     oaki_weak_clear(false);
     oaki_links_clear(false);
     oaki_finalizers_decide(minor);
-    oaki_ephemerons_fixpoint();
+    oaki_ephemerons_fixpoint(true);
     oaki_weak_clear(true);
     oaki_links_clear(true);
     oaki_ephemerons_clear();

@@ -40,6 +40,7 @@ static struct {
     oaki_ptrtable table;
     uint32_t *pending; /* records that are not resolved */
     size_t npending;   /* its places, not all in use */
+    size_t left;       /* on the list, when the last fixpoint was over */
     uint32_t work;     /* resolved in a careful pass, value not marked yet */
     size_t looks;      /* at records, since the start */
 } self;
@@ -129,6 +130,13 @@ static void *value_of(uint32_t i)
     return (void *)AO_load(&at(i)->handle->value);
 }
 
+static bool leads_to_unmarked(const void *p)
+{
+    size_t off = oaki_heap_offset(p);
+    size_t slot = oaki_heap_contains(p) ? oaki_slot_offset(off) : SIZE_MAX;
+    return slot != SIZE_MAX && !oaki_mark_get(slot);
+}
+
 static void add_work(uint32_t i)
 {
     at(i)->resolved = true;
@@ -181,7 +189,7 @@ static size_t pass(size_t n, bool careful)
                 resolve_carefully(i);
             } else {
                 at(i)->resolved = true;
-                oaki_mark_pointer(value_of(i));
+                if (leads_to_unmarked(value_of(i))) oaki_mark_pointer(value_of(i));
             }
         }
         if (!at(i)->resolved) self.pending[left++] = i;
@@ -190,20 +198,34 @@ static size_t pass(size_t n, bool careful)
     return left;
 }
 
-void oaki_ephemerons_fixpoint(void)
+void oaki_ephemerons_fixpoint(bool again)
 {
     uint32_t n = (uint32_t)self.table.records.len;
     bool careful = false;
     oaki_mark_drain();
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; !again && i < n; i++) {
         at(i)->resolved = false;
         self.pending[i] = i;
     }
-    for (size_t before = n, left; before > 0; before = left) {
-        left = pass(before, careful);
-        if (left == before) break;
-        careful = before - left < before / FEW;
+    if (!again) self.left = n;
+    for (size_t before = self.left; before > 0; before = self.left) {
+        self.left = pass(before, careful);
+        if (self.left == before) break;
+        careful = before - self.left < before / FEW;
     }
+}
+
+size_t oaki_ephemerons_queue(size_t from, size_t to)
+{
+    size_t n = 0;
+    to = OAKI_MIN(to, self.table.records.len);
+    for (size_t i = from; i < to; i++) {
+        void *value = resolvable(at((uint32_t)i)) ? value_of((uint32_t)i) : NULL;
+        if (!leads_to_unmarked(value)) continue;
+        oaki_mark_pointer(value);
+        n++;
+    }
+    return n;
 }
 
 void oaki_ephemerons_clear(void)

@@ -268,7 +268,7 @@ static void resurrect(uint32_t last)
     uint32_t i = first_behind(last);
     if (i == OAKI_PTR_NONE) return;
     for (; i != OAKI_PTR_NONE; i = at(i)->next) oaki_mark_pointer(at(i)->link.obj);
-    oaki_ephemerons_fixpoint();
+    oaki_ephemerons_fixpoint(true);
 }
 
 static bool is_ordered(const record *r)
@@ -380,7 +380,7 @@ static bool mark_group(uint32_t list)
         mark_contents(at(i));
         if (++batch % BATCH == 0) oaki_mark_drain();
     }
-    oaki_ephemerons_fixpoint();
+    oaki_ephemerons_fixpoint(true);
     for (uint32_t i = list; i != OAKI_PTR_NONE; i = at(i)->next)
         if (unreachable(at(i))) return false;
     return true;
@@ -451,7 +451,7 @@ static void decide_ordered_first(void)
     if (first_behind(last) == OAKI_PTR_NONE) return;
     for (uint32_t i = first_behind(last); i != OAKI_PTR_NONE; i = at(i)->next)
         if (at(i)->kind == OAK_FINALIZER_NO_ORDER) oaki_mark_contents(at(i)->link.obj);
-    oaki_ephemerons_fixpoint();
+    oaki_ephemerons_fixpoint(true);
     for (uint32_t i = first_behind(last); i != OAKI_PTR_NONE; i = next) {
         next = at(i)->next;
         if (at(i)->kind == OAK_FINALIZER_UNREACHABLE && !unreachable(at(i))) dequeue(i);

@@ -79,11 +79,15 @@ size_t oaki_weak_count(void);
 size_t oaki_weak_cleared(void); /* whose object has gone, and that are still held */
 
 int oaki_ephemerons_init(void);
-/* Mark values whose ephemeron and key are marked, drain, until nothing changes. */
-void oaki_ephemerons_fixpoint(void);
+/* Mark values whose ephemeron and key are marked, drain, until nothing changes. again: there was a
+ * call in this stop, and more has been marked since. */
+void oaki_ephemerons_fixpoint(bool again);
 /* Clear those whose key is unmarked; drop those that are unmarked themselves. After finalizers
  * are decided. */
 void oaki_ephemerons_clear(void);
+/* Beside the program: values are queued of records numbered [from, to) that are marked so far, with
+ * their keys. How many? finalizer_lock is held. */
+size_t oaki_ephemerons_queue(size_t from, size_t to);
 void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 
 /* ---- zones (zone.c) ---- */

@@ -71,6 +71,12 @@ void oaki_hold_mark_roots(void)
     for (size_t i = 0; i < held.records.len; i++) oaki_mark_pointer(object_of(i));
 }
 
+bool oaki_hold_queue(size_t from, size_t to)
+{
+    for (size_t i = from; i < to && i < held.records.len; i++) oaki_mark_pointer(object_of(i));
+    return to < held.records.len;
+}
+
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx)
 {
     for (size_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));

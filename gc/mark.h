@@ -124,6 +124,11 @@ void oaki_ranges_forget(void);              /* world stopped */
 void oaki_ranges_trim(void);                /* no mark is under way, gc_lock is held */
 void oaki_ranges_after_fork(void);
 
+/* ---- early.c ---- */
+
+/* What is pinned and not marked is queued. World stopped. */
+void oaki_pinned_mark(void);
+
 /* ---- chunks.c ---- */
 
 void oaki_chunks_after_fork(void);          /* in the child */

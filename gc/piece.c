@@ -94,13 +94,15 @@ static bool work(oaki_piece *piece, oaki_step *s)
     return more;
 }
 
-static bool work_running(oaki_piece *piece, oaki_step *s, bool *more)
+static bool work_running(oaki_piece *piece, oaki_step *s, oaki_lock *first, bool *more)
 {
     oaki_thread *t = oaki_enter();
     bool mine = oaki_pieces_go_on();
+    if (first) oaki_lock_acquire(first);
     oaki_lock_acquire(&self.marker);
     *more = mine && work(piece, s);
     oaki_lock_release(&self.marker);
+    if (first) oaki_lock_release(first);
     oaki_leave(t);
     return mine;
 }
@@ -120,12 +122,17 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
     return mine;
 }
 
-bool oaki_pieces(oaki_piece *piece)
+bool oaki_pieces_locked(oaki_piece *piece, oaki_lock *lock)
 {
     oaki_step s = whole();
     for (bool more = true; more; oaki_ahead_led_step())
-        if (!work_running(piece, &s, &more)) return false;
+        if (!work_running(piece, &s, lock, &more)) return false;
     return true;
+}
+
+bool oaki_pieces(oaki_piece *piece)
+{
+    return oaki_pieces_locked(piece, NULL);
 }
 
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)

@@ -25,6 +25,8 @@ bool oaki_pieces_go_on(void);
 /* All of a step, a piece at a time while the program runs, under the marker's lock, for worker 0.
  * false: somebody else ended the mark. Outside of oaki_enter. */
 bool oaki_pieces(oaki_piece *piece);
+/* The same, with this lock as well. */
+bool oaki_pieces_locked(oaki_piece *piece, oaki_lock *lock);
 /* The same in short stops, a piece each; between two of them the program has 1/part of the time. */
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part);
 
@@ -42,6 +44,14 @@ size_t oaki_pieces_done(void);
 /* Words count up to where the heap ends now. Before this no word was read that led to what it has
  * grown by since, unless on a page that is written and will be looked at. */
 void oaki_workers_reach(void);
+
+/* ---- early.c. false: somebody else ended the mark ---- */
+
+/* What is pinned or held is queued. */
+bool oaki_early_roots(void);
+/* What ephemerons keep that are marked, with their keys, is marked. */
+bool oaki_early_values(void);
+
 
 /* ---- rounds.c ---- */
 

@@ -150,7 +150,7 @@ void oaki_watch_last(size_t before)
 {
     oak_marker *m = oaki_worker(0);
     refusals = before;
-    oaki_cycle_mark_pinned();
+    oaki_pinned_mark();
     oaki_looks_begin(m->used);
     oaki_mark_left_out(m);
 }

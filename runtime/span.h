@@ -99,6 +99,7 @@ typedef struct oaki_span {
         uint32_t type;   /* large typed object */
     };
     size_t size; /* slot size; of a large object, its pages' bytes */
+    uint8_t waits; /* small typed objects: one's type did (type.h); set and never cleared, too */
 } oaki_span;
 
 _Static_assert(sizeof(oaki_span) <= 64, "a span struct is a cache line");

@@ -20,6 +20,7 @@ struct oak_type {
     const uint64_t *bitmap;
     const void *data; /* the mark function's own */
     bool anytime;     /* it may be called while the program runs, and writes to the object */
+    bool waits;       /* it has a mark function that is not: spans of such objects are told apart */
     uint32_t id;
 };
 

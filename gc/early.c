@@ -1,0 +1,111 @@
+/* early.c - what a mark beside the program marks before its last stop, though no stack and no
+ * global leads to it: pinned objects, those that are held by hand, and values of ephemerons.
+ *
+ * The last stop goes over all of them again: what is marked by then costs it a look, and not all
+ * that hangs on it. A value whose key dies in between stays for one cycle more.
+ *
+ * Owns: `queued`. Lock: worker 0 is the caller's; of tables finalizer_lock. Bound: a piece is PAGES
+ * of the range, or SOME objects, or RECORDS of a table; and what is marked from there. */
+#include "piece.h"
+
+#include "follow.h"
+#include "mark.h"
+#include "runtime/markbits.h"
+
+#define PAGES ((size_t)16384) /* looked at for pinned objects in a piece, */
+#define SOME ((size_t)4096)   /* or so many are queued */
+#define RECORDS ((size_t)512)
+#define PASSES 8 /* over the pairs, each of which may lead to keys of others */
+
+static size_t queued; /* values, in this pass */
+
+/* ---- pinned ---- */
+
+/* Those that begin on a page, of class and kind e. Returns how many. */
+static size_t queue_page(size_t page, oaki_pte e)
+{
+    static const uint64_t only_first[OAKI_PAGE_WORDS] = { 1 };
+    const oaki_heap *h = &oaki_the_heap;
+    unsigned cls = e & OAKI_PTE_CLASS;
+    bool large = cls == OAKI_CLASS_LARGE;
+    size_t n = 0;
+    if (large && oaki_page_first(page) != page) return 0;
+    const uint64_t *starts = only_first;
+    if (!large) starts = oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    for (size_t w = 0, at = page * OAKI_PAGE_WORDS; w < OAKI_PAGE_WORDS; w++, at++) {
+        uint64_t x = h->alloc[at] & starts[w];
+        if (x) x &= ~oaki_mark_gather(at);
+        for (; x; x &= x - 1, n++)
+            oaki_mark_pointer((char *)h->base + ((at * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT));
+    }
+    return n;
+}
+
+static bool is_pinned(oaki_pte e)
+{
+    return (e & OAKI_PTE_CLASS) && oaki_pte_kind(e) == OAKI_PINNED;
+}
+
+void oaki_pinned_mark(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
+    for (size_t page = 0; page < end && left > 0; page++) {
+        if (!is_pinned(h->pte[page])) continue;
+        size_t n = h->spans[page].npages;
+        for (size_t i = 0; i < n; i++) (void)queue_page(page + i, h->pte[page + i]);
+        page += n - 1;
+        left--;
+    }
+}
+
+/* Page by page, as spans come and go meanwhile. */
+static bool pinned_piece(oaki_step *s)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT, n = 0;
+    if (page >= end || AO_load(&h->npinned) == 0) return false;
+    end = OAKI_MIN(end, page + PAGES);
+    for (; page < end && n < SOME; page++) {
+        oaki_pte e = AO_int_load(&h->pte[page]);
+        if (is_pinned(e)) n += queue_page(page, e);
+    }
+    s->at = page << OAKI_PAGE_SHIFT;
+    if (n >= SOME) (void)oaki_piece_mark(s);
+    return true;
+}
+
+/* ---- tables: a step goes through the numbers of records ---- */
+
+static bool held_piece(oaki_step *s)
+{
+    bool more = oaki_hold_queue(s->at, s->at + RECORDS);
+    s->at += RECORDS;
+    return more;
+}
+
+static bool pairs_piece(oaki_step *s)
+{
+    queued += oaki_ephemerons_queue(s->at, s->at + RECORDS);
+    s->at += RECORDS;
+    return s->at < oaki_ephemerons_count();
+}
+
+/* ---- */
+
+bool oaki_early_roots(void)
+{
+    return oaki_pieces(pinned_piece) &&
+           oaki_pieces_locked(held_piece, &oaki_the_heap.finalizer_lock);
+}
+
+bool oaki_early_values(void)
+{
+    for (unsigned n = 0; n < PASSES; n++) {
+        queued = 0;
+        if (!oaki_pieces_locked(pairs_piece, &oaki_the_heap.finalizer_lock)) return false;
+        if (queued == 0) return oaki_pieces_go_on();
+        if (!oaki_pieces(oaki_piece_mark)) return false;
+    }
+    return true;
+}
