@@ -24,4 +24,7 @@ size_t oaki_stack_capture(uintptr_t *pc, size_t max);
 bool oaki_stack_is_own(uintptr_t pc);
 void oaki_stack_find_own(void);
 
+/* Does this address lie in the unwinder's code? */
+bool oaki_stack_is_unwinder(const void *pc);
+
 #endif

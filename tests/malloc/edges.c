@@ -53,6 +53,30 @@ static void close_all(void)
     for (int fd = 0; fd < 4096; fd++) close(fd);
 }
 
+static void *volatile deepest;
+
+static __attribute__((noinline)) int call_deeply(int n)
+{
+    volatile char page[2000];
+    page[0] = (char)n;
+    return n == 0 ? (deepest = malloc(100)) != NULL : call_deeply(n - 1) + page[0];
+}
+
+/* As a daemon: it closes all, and opens files, which nobody else is to read or to write. */
+static void daemon_files(void)
+{
+    char name[2][32] = { "/tmp/oakum-a-XXXXXX", "/tmp/oakum-b-XXXXXX" };
+    int fd[2];
+    for (int i = 3; i < 1024; i++) close(i);
+    for (int i = 0; i < 2; i++) {
+        fd[i] = mkstemp(name[i]);
+        if (fd[i] < 0 || unlink(name[i]) != 0 || write(fd[i], "0123456789", 10) != 10) exit(6);
+    }
+    if (lseek(fd[0], 0, SEEK_SET) != 0) exit(6);
+    for (int i = 0; i < 2000; i++) (void)call_deeply(i % 40);
+    if (lseek(fd[0], 0, SEEK_CUR) != 0 || lseek(fd[1], 0, SEEK_END) != 10) exit(7);
+}
+
 static void close_stderr(void)
 {
     leak();
@@ -242,6 +266,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } edges[] = { { "twice", free_twice },      { "inside", free_inside },
                   { "foreign", free_foreign },  { "close-all", close_all },
+                  { "daemon-files", daemon_files },
                   { "close-stderr", close_stderr }, { "leave", leave_at_once },
                   { "hidden", hidden },         { "waste", waste },
                   { "grow", grow },             { "signal", await_signal },
