@@ -334,11 +334,13 @@ static bool is_pipe(int fd)
     return fstat(fd, &s) == 0 && S_ISFIFO(s.st_mode);
 }
 
-static OAKI_NOINLINE size_t allocate_deeply(int n)
+static OAKI_NOINLINE void allocate_deeply(int n)
 {
-    volatile char page[2000];
-    page[0] = 1;
-    return n == 0 ? oak_alloc(64) != NULL : allocate_deeply(n - 1) + (size_t)page[0];
+    char page[2000];
+    void *p = n == 0 ? oak_alloc(64) : page;
+    __asm__("" : : "r"(p) : "memory");
+    if (n > 0) allocate_deeply(n - 1);
+    __asm__("" : : "r"(page) : "memory");
 }
 
 /* The unwinder has a pipe. A program that closes it, and opens files there, has them for itself,
@@ -359,7 +361,7 @@ START_TEST(files_in_the_place_of_the_unwinders_pipe_are_left_alone)
         ck_assert_int_eq(dup2(other, fd), fd);
         file[n++] = fd;
     }
-    for (int i = 0; i < 2000; i++) (void)allocate_deeply(1 + i % DEEPEST);
+    for (int i = 0; i < 2000; i++) allocate_deeply(1 + i % DEEPEST);
     for (int i = 0; i < n; i++) {
         ck_assert_int_eq(lseek(file[i], 0, SEEK_CUR), 0);
         ck_assert_int_eq(lseek(file[i], 0, SEEK_END), 10);
