@@ -23,7 +23,8 @@
 #define LEVELS 6u      /* log2 of them, at most */
 #define THIN 4         /* entries in a new home, on average, if it is more than two */
 #define WHOLE 8        /* groups: smaller arrays are left at one go */
-#define RETRY 64       /* writes until a resize is tried again that found no memory */
+#define RETRY 64       /* writes until a resize is tried again that found no memory, */
+#define PATIENCE 8     /* or if these delete, that part of the entries */
 #define FEW 2048       /* entries that may be moved at one go */
 #define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
 #define CHARGE 16      /* groups for an entry */
@@ -149,12 +150,20 @@ static bool is_sparse(const oak_map *m, unsigned bits)
 
 static bool reorder(oak_map *m, unsigned bits);
 
+/* Each try is a collection. Entries to add need the room; one that only deletes can wait until much
+ * has gone. */
+static void wait_for_memory(oak_map *m, bool adds)
+{
+    size_t n = adds ? RETRY : OAKI_MAX(m->len / PATIENCE, (size_t)RETRY);
+    m->more->wait = (uint32_t)OAKI_MIN(n, (size_t)UINT32_MAX);
+}
+
 /* In the middle of a resize or not: at one go, over what segments are left. */
 static void restart(oak_map *m)
 {
     while (m->resizing)
         if (!move_next(m)) {
-            m->more->wait = RETRY;
+            wait_for_memory(m, false);
             return;
         }
     (void)reorder(m, oaki_map_bits_for(m->len));
@@ -185,6 +194,7 @@ static unsigned cost_of_next(const oak_map *m)
 void oaki_map_step(oak_map *m, bool adds)
 {
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
+        if (adds) m->more->wait = OAKI_MIN(m->more->wait, (uint32_t)RETRY);
         m->more->wait--;
         return;
     }
@@ -206,7 +216,7 @@ void oaki_map_step(oak_map *m, bool adds)
         m->more->halve |= m->more->back;
         left -= m->more->back ? EMPTY : (int)cost_of_next(m);
         if (m->more->back ? turn_back(m) : move_next(m)) continue;
-        m->more->wait = RETRY;
+        wait_for_memory(m, adds);
         return;
     }
 }
