@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -213,8 +214,8 @@ static int usage(FILE *out, int status)
 /* However the program ends: what it wrote must have got out. */
 static void close_stdout(void)
 {
-    bool lost = ferror(stdout);
-    if (fclose(stdout) == 0 && !lost) return;
+    bool lost = ferror(stdout), pending = __fpending(stdout) > 0;
+    if ((fclose(stdout) == 0 || (errno == EBADF && !pending)) && !lost) return;
     fputs("scheme: the output could not be written\n", stderr);
     _exit(1);
 }

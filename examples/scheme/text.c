@@ -155,11 +155,12 @@ static void print_string(FILE *out, const struct string *t, bool quoted)
     if (quoted) putc('"', out);
 }
 
-/* On a list that goes round, `slow` is met, at half the speed. */
+/* On a list that goes round, `slow` is met, at half the speed. ^C ends a long one. */
 static void print_list(FILE *out, value list, bool quoted, unsigned depth)
 {
     value slow = list;
     for (size_t i = 1; is_pair(list) && (i == 1 || list != slow); i++, list = cdr(list)) {
+        if (interrupted) break;
         putc(i == 1 ? '(' : ' ', out);
         print(out, car(list), quoted, depth);
         if (i % 2 == 0) slow = cdr(slow);
@@ -174,7 +175,7 @@ void print(FILE *out, value v, bool quoted, unsigned depth)
 {
     static const char *const constants[] = { "()", "#f", "#t", "#<nothing>", "#<end of file>" };
     if (is_fixnum(v)) fprintf(out, "%ld", (long)fixnum_of(v));
-    else if (depth == PRINTED || interrupted) fputs("...", out);
+    else if (depth == PRINTED) fputs("...", out);
     else if (is_pair(v)) print_list(out, v, quoted, depth + 1);
     else if (!is_object(v)) fputs(constants[bits_of(v) >> 4], out);
     else if (is(v, FLONUM)) print_real(out, AS(flonum, v)->number);
@@ -182,7 +183,7 @@ void print(FILE *out, value v, bool quoted, unsigned depth)
     else if (is(v, STRING)) print_string(out, AS(string, v), quoted);
     else if (!is(v, VECTOR)) fprintf(out, "#<%s>", kind_name(object_of(v)->kind));
     else {
-        for (size_t i = 0; i < AS(vector, v)->length; i++) {
+        for (size_t i = 0; i < AS(vector, v)->length && !interrupted; i++) {
             fputs(i == 0 ? "#(" : " ", out);
             print(out, AS(vector, v)->item[i], quoted, depth + 1);
         }
