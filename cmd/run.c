@@ -90,6 +90,12 @@ static bool tell_number(const char *name, const char *option, unsigned long most
     return tell(name, text);
 }
 
+/* A handler that returns would come to the same instruction again. */
+static bool is_fault(int sig)
+{
+    return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP;
+}
+
 /* A number, or a name with SIG in front or without. */
 static bool tell_signal(const char *value)
 {
@@ -103,7 +109,7 @@ static bool tell_signal(const char *value)
         if (known != NULL && strcmp(known, name) == 0) found = s;
     }
     if (found == 0 && value[strspn(value, "0123456789")] == '\0') found = atoi(value);
-    if (found < 1 || found >= NSIG || found == SIGKILL || found == SIGSTOP) {
+    if (found < 1 || found >= NSIG || found == SIGKILL || found == SIGSTOP || is_fault(found)) {
         cmd_say(stderr, "%s: --signal takes a signal as USR2 or 12, not '%s'\n", command, value);
         return false;
     }

@@ -13,6 +13,7 @@
 #include "preload.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
+#include "tell.h"
 #include <limits.h>
 #include <oakum/detector.h>
 #include <oakum/why.h>
@@ -144,6 +145,7 @@ static OAK_NORETURN void *watch(void *arg)
     (void)arg;
     for (;;) {
         wait_ms(oaki_wanted.growth_ms);
+        if (oaki_sealed()) continue;
         note_size();
         (void)oak_detector_scan();
     }
@@ -186,6 +188,9 @@ static OAK_NORETURN void *answer(void *arg)
         while ((now = AO_int_load_acquire(&asked)) == done) oaki_futex_wait(&asked, done, 0);
         oaki_blocking_end(t);
         done = now;
+        const char *why = oaki_sealed();
+        if (why) oaki_tell_plainly(why);
+        if (why) continue;
         report_now();
         if (oaki_wanted.growth_ms) oaki_growth_tell();
     }

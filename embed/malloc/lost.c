@@ -232,10 +232,15 @@ static size_t in_use(void)
     return AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
 }
 
+static void expect_more(void)
+{
+    AO_store(&self.collect_at, in_use() + OAKI_MAX(in_use(), COLLECT_LEAST));
+}
+
 /* Whoever collected is not here. */
 void oaki_lost_after_fork(void)
 {
-    AO_store(&self.collect_at, 0);
+    if (AO_int_load(&self.collecting)) expect_more();
     AO_int_store(&self.collecting, 0);
 }
 
@@ -244,7 +249,7 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     OAKI_SAVE_REGISTERS;
     if (oaki_my.quiet || !AO_load(&oaki_started)) return;
     size_t at = AO_load(&self.collect_at);
-    if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
+    if (in_use() < OAKI_MAX(at, COLLECT_LEAST) || oaki_sealed()) return;
     if (!AO_int_compare_and_swap_full(&self.collecting, 0, 1)) return;
     int saved = errno;
     oaki_quiet_begin();
@@ -252,6 +257,6 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     (void)oak_scavenge();
     oaki_quiet_end();
     errno = saved;
-    AO_store(&self.collect_at, in_use() + OAKI_MAX(in_use(), COLLECT_LEAST));
+    expect_more();
     AO_int_store_release(&self.collecting, 0);
 }

@@ -28,7 +28,8 @@
 
 #define DESCRIPTOR 2304                /* bytes in which the stack is named */
 #define ABOVE ((uintptr_t)64 << 10)    /* of a stack behind the descriptor's start, at most */
-#define PRESENT ((uint64_t)3 << 62)    /* of a page map's entry: in memory, or swapped out */
+#define PRESENT ((uint64_t)3 << 62)    /* of a page map's entry: in memory, or swapped out; */
+#define OF_FILE ((uint64_t)1 << 61)    /* not written since it was mapped, or shared */
 #define PAGES 512                      /* entries read at a time */
 
 static struct {
@@ -42,6 +43,7 @@ typedef struct walk {
     size_t nown;
     int pagemap;
     bool shared; /* what is looked at */
+    bool written_once; /* likewise: of a file, and read-only now: pages that were written */
     bool swaps;  /* something may be in the swap */
 } walk;
 
@@ -138,7 +140,8 @@ static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
     ssize_t got = syscall(SYS_pread64, w->pagemap, entry, n * sizeof *entry,
                           (long)(at / page * sizeof *entry));
     n = got > 0 ? (size_t)got / sizeof *entry : 0;
-    for (size_t i = 0; i < n; i++) there[i] = (entry[i] & PRESENT) != 0;
+    uint64_t wrong = w->written_once ? OF_FILE : 0;
+    for (size_t i = 0; i < n; i++) there[i] = (entry[i] & PRESENT) && !(entry[i] & wrong);
     return n;
 }
 
@@ -299,7 +302,8 @@ static void look_at(walk *w, char *line)
     if (*line++ != ' ' || *line != 'r') return;
     const char *name = name_in(line);
     w->shared = line[3] == 's';
-    if (line[1] != 'w' && (w->shared || *name)) return; /* of a file; else it was written once */
+    w->written_once = line[1] != 'w' && !w->shared && *name != '\0';
+    if (w->written_once && *name == '[' && !begins(name, "[anon")) return; /* the kernel's */
     if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || is_device(name)) return;
     without_own(w, lo, hi);
 }

@@ -9,6 +9,7 @@
  *
  * Owns: struct self: written by the first thread at the start, and by who enters that mode. */
 #include "preload.h"
+#include "tell.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -68,6 +69,9 @@ OAKI_EXPORT int prctl(int option, ...)
     va_start(ap, option);
     for (int i = 0; i < 4; i++) a[i] = va_arg(ap, unsigned long);
     va_end(ap);
-    if (option == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT) AO_int_store(&self.strict, 1);
-    return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+    bool strict = option == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT;
+    if (strict) oaki_tell_seal();
+    int result = (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+    if (strict && result == 0) AO_int_store(&self.strict, 1);
+    return result;
 }

@@ -168,7 +168,7 @@ static int end(int status, const char *own_sp)
     if (!oaki_wanted.leaks && !oaki_wanted.profile && !oaki_wanted.growth_ms) return status;
     const char *why = oaki_sealed();
     if (why) {
-        (void)!write(STDERR_FILENO, why, strlen(why));
+        oaki_tell_plainly(why);
         return status;
     }
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
@@ -252,6 +252,7 @@ static bool is_replaced(void)
 
 static void observe(const oaki_asked *w)
 {
+    if (w->tracks || w->profile || w->signal || w->serve) oaki_seal_start();
     oaki_maps_learn();
     exclude_own_data();
     if (w->leaks && oaki_note_start(1) != 0) oaki_say("oakum: no memory to note allocations");
@@ -262,7 +263,6 @@ static void observe(const oaki_asked *w)
     if (w->serve) oaki_serve_start();
     if (!w->leaks && !w->profile && !w->growth_ms) return;
     (void)atexit(at_exit);
-    oaki_seal_start();
 }
 
 static void begin(void)

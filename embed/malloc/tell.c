@@ -27,6 +27,7 @@ static struct {
     dev_t dev;
     ino_t ino;
     char name[256];
+    bool is_plain;           /* standard error was still the same when the strict mode began */
     unsigned int complained; /* AO_int: of the file */
 } self = { .fd = -1 };
 
@@ -121,6 +122,17 @@ void oaki_tell(const char *text, size_t n)
         if (close_it) close(fd);
     }
     errno = saved;
+}
+
+void oaki_tell_seal(void)
+{
+    self.is_plain = is_it(STDERR_FILENO);
+}
+
+void oaki_tell_plainly(const char *text)
+{
+    if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))
+        (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
 void oaki_say(const char *format, ...)

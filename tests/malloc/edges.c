@@ -182,7 +182,7 @@ static void seal(void)
 }
 
 /* And here no fork. */
-static void filter(void)
+static void forbid_fork(void)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -193,8 +193,28 @@ static void filter(void)
     struct sock_fprog program = { sizeof code / sizeof code[0], code };
     leak();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(6);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) exit(6);
+    /* all threads, Oakum's among them */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
+        exit(6);
+}
+
+static void filter(void)
+{
+    forbid_fork();
     exit(4);
+}
+
+/* A collection is due, and a report; it would fork. */
+static void filter_waste(void)
+{
+    forbid_fork();
+    waste();
+}
+
+static void filter_signal(void)
+{
+    forbid_fork();
+    await_signal();
 }
 
 /* From here on no file can be opened. */
@@ -272,6 +292,7 @@ int main(int argc, char **argv)
                   { "grow", grow },             { "signal", await_signal },
                   { "signal-child", await_in_child }, { "grow-child", grow_in_child },
                   { "seal", seal },             { "filter", filter },
+                  { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
                   { "outlived", outlived },     { "limited", limited },
                   { "starved", starved } };

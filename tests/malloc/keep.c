@@ -73,16 +73,33 @@ static int in_memory(void *at)
     return is_whole(*slot) ? 0 : 5;
 }
 
-static int in_read_only(void)
+static int in_what_becomes_read_only(int flags, int fd)
 {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    void **at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void **at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (at == MAP_FAILED) return 6;
     fill(at);
     wipe();
     if (mprotect(at, 1 << 20, PROT_READ) != 0) return 6;
     waste();
     return is_whole(*at) ? 0 : 5;
+}
+
+static int in_read_only(void)
+{
+    return in_what_becomes_read_only(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+static int in_shared_read_only(void)
+{
+    return in_what_becomes_read_only(MAP_SHARED | MAP_ANONYMOUS, -1);
+}
+
+static int in_file_read_only(void)
+{
+    char name[] = "/tmp/oakum-keep-XXXXXX";
+    int fd = mkstemp(name);
+    if (fd < 0 || unlink(name) != 0 || ftruncate(fd, 1 << 20) != 0) return 6;
+    return in_what_becomes_read_only(MAP_PRIVATE, fd);
 }
 
 static int in_zero(void)
@@ -231,6 +248,8 @@ int main(int argc, char **argv)
     } places[] = { { "shared", in_shared }, { "memfd", in_memfd },  { "shm", in_shm },
                    { "c11", in_c11_thread }, { "clone", in_clone },
                    { "read-only", in_read_only }, { "zero", in_zero },
+                   { "shared-read-only", in_shared_read_only },
+                   { "file-read-only", in_file_read_only },
                    { "loader", beside_loader }, { "children", in_children } };
     for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
         if (strcmp(argv[1], places[i].name) == 0) return places[i].run();
