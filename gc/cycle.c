@@ -13,6 +13,7 @@
 #include "pace.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
+#include "runtime/rootmask.h"
 #include "runtime/track.h"
 #include "sweep.h"
 #include "verify.h"
@@ -60,6 +61,13 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
     if (in_flight && r->thread && r->thread->pc) oaki_mcache_in_flight(r->thread->mcache);
 }
 
+/* Large registered ranges are read while the program runs (early.c), where they can be. */
+static bool is_for_later(const oaki_root *r)
+{
+    return r->kind == OAKI_ROOT_RANGE && (size_t)(r->hi - r->lo) >= OAKI_ROOT_LARGE &&
+           AO_load(&oaki_root_masks) == 0;
+}
+
 /* Not as ranges for all workers where the world runs before they are scanned: they may be unmapped
  * then. */
 static void mark_root(const oaki_root *r, void *ctx)
@@ -67,6 +75,7 @@ static void mark_root(const oaki_root *r, void *ctx)
     const bool *whole = ctx;
     if (r->hi <= r->lo) return;
     size_t n = (size_t)(r->hi - r->lo);
+    if (!*whole && is_for_later(r)) return;
     gc.roots_bytes += n;
     if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) gc.stack_bytes += n;
     if (r->kind == OAKI_ROOT_DATA) gc.data_bytes += n;
@@ -88,7 +97,7 @@ static void mark_roots(bool whole)
 static void queue_root(const oaki_root *r, void *ctx)
 {
     oak_marker *m = ctx;
-    if (r->hi <= r->lo) return;
+    if (r->hi <= r->lo || is_for_later(r)) return;
     if (r->past_end) oaki_mark_range_ambiguous(m, r->lo, r->hi);
     else oaki_mark_scan(m, r->lo, r->hi);
 }

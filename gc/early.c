@@ -1,11 +1,13 @@
 /* early.c - what a mark beside the program marks before its last stop, though no stack and no
- * global leads to it: pinned objects, those that are held by hand, and values of ephemerons.
+ * global leads to it: pinned objects, those that are held by hand, what large registered ranges
+ * refer to, and values of ephemerons.
  *
  * The last stop goes over all of them again: what is marked by then costs it a look, and not all
  * that hangs on it. A value whose key dies in between stays for one cycle more.
  *
- * Owns: `queued`. Lock: worker 0 is the caller's; of tables finalizer_lock. Bound: a piece is PAGES
- * of the range, or SOME objects, or RECORDS of a table; and what is marked from there. */
+ * Owns: `queued`, `place`. Lock: worker 0 is the caller's; of tables finalizer_lock, of registered
+ * ranges roots_lock. Bound: a piece is PAGES of the heap, SOME objects, RECORDS of a table or BYTES
+ * of a range; and what is marked from there. */
 #include "piece.h"
 
 #include "follow.h"
@@ -17,7 +19,10 @@
 #define RECORDS ((size_t)512)
 #define PASSES 8 /* over the pairs, each of which may lead to keys of others */
 
+#define BYTES ((size_t)128 << 10) /* of a range */
+
 static size_t queued; /* values, in this pass */
+static oaki_root_place place;
 
 /* ---- pinned ---- */
 
@@ -91,12 +96,32 @@ static bool pairs_piece(oaki_step *s)
     return s->at < oaki_ephemerons_count();
 }
 
+/* ---- registered ranges ---- */
+
+static void sift_root(const oaki_root *r, void *m)
+{
+    oaki_mark_sift(m, (const uintptr_t *)r->lo, (const uintptr_t *)r->hi);
+}
+
+static bool ranges_piece(oaki_step *s)
+{
+    bool more = oaki_roots_visit_some(&place, BYTES, sift_root, oaki_worker(0));
+    if (more) (void)oaki_piece_mark(s);
+    return more;
+}
+
 /* ---- */
+
+bool oaki_early_ranges(void)
+{
+    place = (oaki_root_place){ 0 };
+    return oaki_pieces_locked(ranges_piece, &oaki_the_heap.roots_lock);
+}
 
 bool oaki_early_roots(void)
 {
     return oaki_pieces(pinned_piece) &&
-           oaki_pieces_locked(held_piece, &oaki_the_heap.finalizer_lock);
+           oaki_pieces_locked(held_piece, &oaki_the_heap.finalizer_lock) && oaki_early_ranges();
 }
 
 bool oaki_early_values(void)

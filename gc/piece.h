@@ -47,8 +47,10 @@ void oaki_workers_reach(void);
 
 /* ---- early.c. false: somebody else ended the mark ---- */
 
-/* What is pinned or held is queued. */
+/* What is pinned or held is queued, and what large registered ranges refer to, which no other stop
+ * than the last one looks at. */
 bool oaki_early_roots(void);
+bool oaki_early_ranges(void); /* the last of these, once more */
 /* What ephemerons keep that are marked, with their keys, is marked. */
 bool oaki_early_values(void);
 

@@ -186,7 +186,9 @@ bool oaki_rounds(uint64_t begun_ns)
     for (unsigned n = 0; n < ROOT_STOPS; n++) {
         size_t scanned = oaki_workers_scanned();
         if (oaki_os_now_ns() - begun_ns < LONG_NS) break;
-        if (!oaki_pieces_stopped(queue_roots, 1) || !oaki_pieces(oaki_piece_mark)) return false;
+        if (!oaki_pieces_stopped(queue_roots, 1) || !oaki_early_ranges() ||
+            !oaki_pieces(oaki_piece_mark))
+            return false;
         if (oaki_workers_scanned() - scanned <= FEW_WORDS) break;
         if (!clean(&rest)) return false;
     }

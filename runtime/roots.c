@@ -289,6 +289,24 @@ static void visit_ranges(const oaki_root_visitor *v)
     }
 }
 
+bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
+                           void (*fn)(const oaki_root *root, void *ctx), void *ctx)
+{
+    oaki_root_visitor v = { fn, ctx };
+    if (AO_load(&oaki_root_masks)) return false;
+    for (; at->i < roots.cap; at->i++, at->done = 0) {
+        const range *r = &roots.range[at->i];
+        if (r->count == 0 || r->n < OAKI_ROOT_LARGE || at->done >= r->n) continue;
+        const char *lo = (const char *)r->lo + at->done;
+        bytes = OAKI_MIN(bytes, r->n - at->done);
+        at->done += bytes;
+        if (!oaki_probe_range(lo, lo + bytes)) return true; /* a stop will tell of it */
+        oaki_root_emit_cut(&v, (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + bytes });
+        return true;
+    }
+    return false;
+}
+
 static void visit_kept(const oaki_root_visitor *v, const oaki_thread *t)
 {
     const char *lo = t->kept, *hi = lo + t->kept_bytes;

@@ -38,6 +38,18 @@ typedef struct oaki_root {
     ptrdiff_t shift;
 } oaki_root;
 
+#define OAKI_ROOT_LARGE ((size_t)256 << 10) /* bytes of a registered range */
+
+typedef struct oaki_root_place {
+    size_t i, done;
+} oaki_root_place;
+
+/* Of the registered ranges that are large, the next bytes, at most so many, from *at on, which is
+ * zero at first. false: there are no more. roots_lock is held, so that who unmaps one removes it
+ * before or afterwards; the program may be writing to it. */
+bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
+                           void (*fn)(const oaki_root *root, void *ctx), void *ctx);
+
 /* Call fn for every root range, exclusions cut out. World stopped. */
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 
