@@ -1,14 +1,14 @@
 /* mix.c - all at once, while collections mark beside the program: threads that move references,
- * children of forks, libraries that come and go, maps, weak references, finalizers, and system
- * calls that write references into the heap. What is lost shows as a changed value, in the poison,
- * or to the verifier, which goes over all that is marked after each cycle. OAKUM_TEST_LONG=1 makes
- * ten times as much of it; its seed is printed. */
-#include "gc/beside.h"
+ * children of forks, libraries that come and go, maps, weak references, finalizers, objects of all
+ * kinds (mix_kinds.c), and system calls that write references into the heap. What is lost shows as
+ * a changed value, in the poison, or to the verifier, which goes over all that is marked after each
+ * cycle. OAKUM_TEST_LONG=1 makes ten times as much of it; its seed is printed. */
+#include "tests/gc/mix.h"
 
+#include "gc/beside.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/gc/ring.h"
-#include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
 #include <dlfcn.h>
@@ -30,10 +30,7 @@ Suite *suite_gc_mix(void);
 #define KEYS 5000
 #define CYCLES 12 /* at least */
 
-typedef struct thing {
-    uint64_t seal, id;
-    struct thing *a, *b;
-} thing;
+typedef mix_thing thing;
 
 static struct {
     oak_tracking tracking;
@@ -44,22 +41,22 @@ static struct {
 static thing **table;
 static uint64_t seed;
 
-static thing *new_thing(uint64_t id)
+thing *mix_new(uint64_t id)
 {
     thing *x = oak_alloc(sizeof *x);
     *x = (thing){ .seal = SEAL, .id = id };
     return x;
 }
 
-/* Check may not be asked here: this thread may stand while another one has its lock. */
-static bool is_whole(const thing *x, uint64_t id)
+/* This thread may stand while another one has a lock of Check's. */
+bool mix_is(const thing *x, uint64_t id)
 {
     bool whole = x && x->seal == SEAL && x->id == id;
     test_expect(whole, __LINE__);
     return whole;
 }
 
-static uint64_t draws(uintptr_t who)
+uint64_t mix_draws(uintptr_t who)
 {
     return seed * 31 + who + 1;
 }
@@ -68,7 +65,7 @@ static uint64_t draws(uintptr_t who)
 
 static AO_t moved; /* movers that are through */
 
-static bool goes_on(void)
+bool mix_goes_on(void)
 {
     return AO_load(&moved) < MOVERS && AO_load(&test_wrong) == 0;
 }
@@ -76,13 +73,13 @@ static bool goes_on(void)
 /* Of each slot there is one thing, of its number; on its way it hangs on another one alone. */
 static void *move(void *arg)
 {
-    uint64_t draw = draws((uintptr_t)arg);
+    uint64_t draw = mix_draws((uintptr_t)arg);
     size_t first = (uintptr_t)arg * (SLOTS / MOVERS), n = SLOTS / MOVERS;
     for (size_t i = 0; i < test_scale(400000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
         if (AO_load(&test_wrong) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
-        thing *x = table[at], *y = new_thing(at);
-        if (!is_whole(x, at) || !is_whole(table[to], to)) break;
+        thing *x = table[at], *y = mix_new(at);
+        if (!mix_is(x, at) || !mix_is(table[to], to)) break;
         y->a = x;
         table[at] = NULL;
         x = NULL;
@@ -90,7 +87,7 @@ static void *move(void *arg)
         y->a = NULL;
         table[at] = test_draw(&draw) % 2 ? y : y->b;
         y->b = NULL;
-        if (!is_whole(table[at], at)) break;
+        if (!mix_is(table[at], at)) break;
     }
     AO_fetch_and_add1(&moved);
     return NULL;
@@ -108,7 +105,7 @@ static void in_child(void)
         const thing *x = table[i];
         wrong += x && (x->seal != SEAL || x->id != i);
     }
-    for (size_t i = 0; i < 5000; i++) table[i] = new_thing(i);
+    for (size_t i = 0; i < 5000; i++) table[i] = mix_new(i);
     oak_collect();
     for (size_t i = 0; i < 5000; i++) wrong += table[i]->seal != SEAL || table[i]->id != i;
     _exit(wrong > 0);
@@ -116,7 +113,7 @@ static void in_child(void)
 
 static void *fork_now_and_then(void *arg)
 {
-    while (goes_on() && !test_breaks_asan()) {
+    while (mix_goes_on() && !test_breaks_asan()) {
         pthread_mutex_lock(&loading);
         pid_t pid = fork();
         if (pid == 0) in_child();
@@ -134,17 +131,17 @@ static void *fork_now_and_then(void *arg)
 
 static void *load_and_unload(void *arg)
 {
-    while (goes_on()) {
+    while (mix_goes_on()) {
         pthread_mutex_lock(&loading);
         void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
         pthread_mutex_unlock(&loading);
         thing **data = lib ? dlsym(lib, "libdata_bss") : NULL;
         test_expect(data != NULL, __LINE__);
         if (!data) break;
-        for (size_t i = 0; i < 64; i++) data[i] = new_thing(i);
+        for (size_t i = 0; i < 64; i++) data[i] = mix_new(i);
         for (size_t i = 0; i < 20000; i++) {
-            (void)is_whole(data[i % 64], i % 64);
-            if (i % 7 == 0) data[i % 64] = new_thing(i % 64);
+            (void)mix_is(data[i % 64], i % 64);
+            if (i % 7 == 0) data[i % 64] = mix_new(i % 64);
         }
         memset(data, 0, 64 * sizeof *data);
         pthread_mutex_lock(&loading);
@@ -160,9 +157,9 @@ static void *load_and_unload(void *arg)
  * full to partial. Its first and last words say whose it is. */
 static void *free_by_hand(void *arg)
 {
-    uint64_t draw = draws((uintptr_t)arg), *mine[32] = { NULL };
+    uint64_t draw = mix_draws((uintptr_t)arg), *mine[32] = { NULL };
     size_t words[32] = { 0 };
-    for (size_t i = 0; goes_on(); i++) {
+    for (size_t i = 0; mix_goes_on(); i++) {
         size_t k = test_draw(&draw) % OAKI_COUNT(mine), n = (6000 + test_draw(&draw) % 3000) / 8;
         uint64_t *p = mine[k], stamp = (uintptr_t)arg << 32 | k;
         if (p) test_expect(p[0] == stamp && p[words[k] - 1] == stamp, __LINE__);
@@ -179,18 +176,18 @@ static void *free_by_hand(void *arg)
 
 static void *fill_and_empty(void *arg)
 {
-    uint64_t draw = draws((uintptr_t)arg);
+    uint64_t draw = mix_draws((uintptr_t)arg);
     oak_map *m = oak_map_new(&oak_map_u64_ptr, 0);
-    while (goes_on()) {
+    while (mix_goes_on()) {
         for (uint64_t k = 0; k < KEYS; k++) {
             thing **slot = oak_map_put(m, &k);
             test_expect(slot != NULL, __LINE__);
-            if (slot) *slot = new_thing(k);
+            if (slot) *slot = mix_new(k);
         }
         for (size_t i = 0; i < KEYS; i++) {
             uint64_t k = test_draw(&draw) % KEYS;
             thing **slot = oak_map_get(m, &k);
-            if (slot) (void)is_whole(*slot, k);
+            if (slot) (void)mix_is(*slot, k);
             if (i % 2) oak_map_delete(m, &k);
         }
         if (test_draw(&draw) % 4 == 0) oak_map_clear(m);
@@ -205,27 +202,27 @@ static AO_t finalized;
 static void note(void *obj, void *ctx)
 {
     AO_fetch_and_add1(&finalized);
-    (void)is_whole(ctx, ((thing *)obj)->id);
+    (void)mix_is(ctx, ((thing *)obj)->id);
 }
 
 static void *hold_weakly(void *arg)
 {
     enum { N = 500 };
-    uint64_t draw = draws((uintptr_t)arg);
+    uint64_t draw = mix_draws((uintptr_t)arg);
     thing **keep = oak_alloc(N * sizeof *keep);
     oak_weak **weak = oak_alloc(N * sizeof *weak);
-    while (goes_on()) {
+    while (mix_goes_on()) {
         uint64_t i = test_draw(&draw) % N;
         if (weak[i]) {
             thing *x = oak_weak_get(weak[i]);
             test_expect(!keep[i] || x == keep[i], __LINE__);
-            if (x) (void)is_whole(x, i);
+            if (x) (void)mix_is(x, i);
         }
-        keep[i] = new_thing(i);
+        keep[i] = mix_new(i);
         weak[i] = oak_weak_new(keep[i]);
         if (test_draw(&draw) % 4 == 0) {
-            thing *dying = new_thing(i);
-            test_expect(oak_finalizer_set(dying, note, new_thing(i)) == 0, __LINE__);
+            thing *dying = mix_new(i);
+            test_expect(oak_finalizer_set(dying, note, mix_new(i)) == 0, __LINE__);
         }
         keep[test_draw(&draw) % N] = NULL;
         (void)oak_finalizers_run();
@@ -282,16 +279,16 @@ static void *let_the_system_write(void *arg)
                (fd[2][0] = memfd_create("mix", MFD_CLOEXEC)) >= 0;
     fd[4][0] = fd[2][0];
     test_expect(can, __LINE__);
-    for (size_t turn = 0; goes_on(); turn++) {
+    for (size_t turn = 0; mix_goes_on(); turn++) {
         thing **there = to + turn % 16 * BLOCK;
         size_t way = turn / 3 % ways;
-        for (size_t i = 0; i < BLOCK; i++) from[i] = new_thing(i);
+        for (size_t i = 0; i < BLOCK; i++) from[i] = mix_new(i);
         bool direct = with.tracking != OAK_TRACKING_FAULTS && by[way] != by_another_process;
         test_expect(by[way](fd[way], direct ? there : outside, from), __LINE__);
         if (!direct) memcpy(there, outside, BLOCK * 8);
         memset(from, 0, BLOCK * 8);
         for (size_t i = 0; i < 16 * BLOCK; i++)
-            if (to[i]) (void)is_whole(to[i], i % BLOCK);
+            if (to[i]) (void)mix_is(to[i], i % BLOCK);
     }
     return arg;
 }
@@ -301,7 +298,8 @@ static void *let_the_system_write(void *arg)
 static void *(*const parts[])(void *) = {
     move,           move,         fork_now_and_then,    load_and_unload,
     fill_and_empty, hold_weakly,  let_the_system_write, free_by_hand,
-    free_by_hand,   free_by_hand, free_by_hand
+    free_by_hand,   free_by_hand, free_by_hand,         mix_tables,
+    mix_pairs,      mix_zones
 };
 
 static struct {
@@ -330,15 +328,15 @@ START_TEST(all_at_once)
     ck_assert_int_eq(oaki_gc_on_cycle(on_cycle, NULL), 0);
     char *ballast = with.huge ? oak_alloc(OAKI_HUGE_FROM) : NULL; /* from there on */
     table = oak_alloc(SLOTS * sizeof *table);
-    for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
+    for (size_t i = 0; i < SLOTS; i++) table[i] = mix_new(i);
     for (size_t i = 0; i < OAKI_COUNT(parts); i++) id[i] = test_start(parts[i], (void *)i);
-    while (goes_on()) {
+    while (mix_goes_on()) {
         (void)test_ask_beside();
         oaki_os_sleep_ns(3000000);
     }
     for (size_t i = 0; i < OAKI_COUNT(parts); i++) test_join(id[i]);
     ck_assert_msg(AO_load(&test_wrong) == 0, "mix.c:%zu", (size_t)AO_load(&test_wrong));
-    for (size_t i = 0; i < SLOTS; i++) ck_assert(is_whole(table[i], i));
+    for (size_t i = 0; i < SLOTS; i++) ck_assert(mix_is(table[i], i));
     ck_assert(!ballast || ballast[0] == 0);
     ck_assert_uint_ge(AO_load(&cycles.beside), CYCLES / 2);
     if (with.minors) ck_assert_uint_gt(AO_load(&cycles.minor), 0);

@@ -1,0 +1,24 @@
+/* mix.h - what the parts of gc_mix share: things that know whose they are, and when it is over. */
+#ifndef TESTS_GC_MIX_H
+#define TESTS_GC_MIX_H
+
+#include "tests/heap.h"
+
+typedef struct mix_thing {
+    uint64_t seal, id;
+    struct mix_thing *a, *b;
+} mix_thing;
+
+mix_thing *mix_new(uint64_t id);
+/* Is it the one of this number? If not, that is noted: Check may not be asked by parts. */
+bool mix_is(const mix_thing *x, uint64_t id);
+bool mix_goes_on(void);
+uint64_t mix_draws(uintptr_t who); /* a seed of its own */
+
+/* ---- mix_kinds.c: parts, each a thread ---- */
+
+void *mix_tables(void *arg); /* typed objects, resized, and freed by hand */
+void *mix_pairs(void *arg);  /* ephemerons; pinned and held objects */
+void *mix_zones(void *arg);  /* zones that go at once, and classic maps */
+
+#endif
