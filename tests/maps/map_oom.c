@@ -233,6 +233,25 @@ START_TEST(shrinking_that_found_no_memory_lets_deletes_pass)
 }
 END_TEST
 
+/* Each try is a collection of the whole heap. */
+START_TEST(a_shrinking_that_stands_still_is_tried_seldom)
+{
+    test_heap_start(test_config());
+    oak_map *m = grown(false);
+    uint64_t k = 0;
+    while (!m->resizing) oak_map_delete(m, &(uint64_t){ k++ });
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    size_t before = collections(), half = oak_map_len(m) / 2;
+    for (; oak_map_len(m) > half; k++) oak_map_delete(m, &k);
+    ck_assert(m->resizing);
+    ck_assert_uint_le(collections(), before + 8);
+    oaki_debug_switches.failalloc = 0;
+    ck_assert_int_eq(oak_map_settle(m), 0);
+    for (; oak_map_len(m) > 0; k++) oak_map_delete(m, &k);
+}
+END_TEST
+
 /* 1024 homes, with a dense part that shrinking waits for. */
 static struct {
     oak_map *m;
@@ -392,6 +411,7 @@ Suite *suite_maps_map_oom(void)
     tcase_add_test(tc, a_resize_that_found_no_memory_lets_writes_pass);
     tcase_add_test(tc, growth_that_found_no_memory_lets_puts_pass);
     tcase_add_test(tc, shrinking_that_found_no_memory_lets_deletes_pass);
+    tcase_add_test(tc, a_shrinking_that_stands_still_is_tried_seldom);
     tcase_add_test(tc, a_new_order_that_found_no_memory_lets_deletes_pass);
     tcase_add_test(tc, making_and_settling);
     tcase_add_test(tc, an_iterator_without_memory_says_so);
