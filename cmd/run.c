@@ -273,24 +273,48 @@ static const char *obstacle(int fd, const struct stat *s)
     return NULL;
 }
 
-static int check_program(const char *name)
+/* What the script's first line says is to run it, which is what the library gets into. */
+static bool read_shebang(int fd, char *out, size_t n)
 {
-    char path[4096];
+    char line[256], *end;
+    ssize_t got = pread(fd, line, sizeof(line) - 1, 0);
+
+    if (got < 3 || line[0] != '#' || line[1] != '!') return false;
+    line[got] = '\0';
+    end = line + 2 + strspn(line + 2, " \t");
+    got = (ssize_t)strcspn(end, " \t\n");
+    if (got == 0 || (size_t)got >= n) return false;
+    memcpy(out, end, (size_t)got);
+    out[got] = '\0';
+    return true;
+}
+
+static int check_file(const char *path, bool may_be_script)
+{
+    char interpreter[256];
     const char *why;
     struct stat s;
+    bool script;
     int fd;
 
-    if (!find_program(name, path, sizeof(path))) {
-        cmd_say(stderr, "%s: %s: there is no such program\n", command, name);
-        return RUN_NOT_FOUND;
-    }
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return CMD_OK; /* one may run what one can't read */
     why = fstat(fd, &s) == 0 ? obstacle(fd, &s) : NULL;
+    script = why == NULL && may_be_script && read_shebang(fd, interpreter, sizeof(interpreter));
     close(fd);
+    if (script) return check_file(interpreter, false);
     if (why == NULL) return CMD_OK;
     cmd_say(stderr, "%s: %s %s\n", command, path, why);
     return RUN_CANNOT;
+}
+
+static int check_program(const char *name)
+{
+    char path[4096];
+
+    if (find_program(name, path, sizeof(path))) return check_file(path, true);
+    cmd_say(stderr, "%s: %s: there is no such program\n", command, name);
+    return RUN_NOT_FOUND;
 }
 
 int cmd_run(int argc, char **argv)
