@@ -249,14 +249,16 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     OAKI_SAVE_REGISTERS;
     if (oaki_my.quiet || !AO_load(&oaki_started)) return;
     size_t at = AO_load(&self.collect_at);
-    if (in_use() < OAKI_MAX(at, COLLECT_LEAST) || oaki_sealed()) return;
+    if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
     if (!AO_int_compare_and_swap_full(&self.collecting, 0, 1)) return;
     int saved = errno;
+    bool sealed = oaki_sealed() != NULL; /* and so it stays */
     oaki_quiet_begin();
-    (void)oaki_lost_collect(OAKI_SAVED_SP);
-    (void)oak_scavenge();
+    if (!sealed) (void)oaki_lost_collect(OAKI_SAVED_SP);
+    if (!sealed) (void)oak_scavenge();
     oaki_quiet_end();
     errno = saved;
     expect_more();
+    if (sealed) AO_store(&self.collect_at, SIZE_MAX);
     AO_int_store_release(&self.collecting, 0);
 }
