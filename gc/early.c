@@ -19,7 +19,7 @@
 #define RECORDS ((size_t)512)
 #define PASSES 8 /* over the pairs, each of which may lead to keys of others */
 
-#define BYTES ((size_t)128 << 10) /* of a range */
+#define BYTES ((size_t)16 << 10) /* of a range */
 
 static size_t queued; /* values, in this pass */
 static oaki_root_place place;

@@ -16,6 +16,7 @@
 #define LONG_NS 2000000u     /* the program has no more between two stops, */
 #define LEAST_NS 40000u      /* and no less */
 #define NAP_NS 100000u       /* of a thread that waits for the marker, for each that does, */
+#define TURN_NS 50000u       /* for who waits for a table, which would be taken again before that */
 #define NAP_MOST 5000000u    /* as to wake up is work for the processors, too */
 
 static struct {
@@ -102,8 +103,10 @@ static bool work_running(oaki_piece *piece, oaki_step *s, oaki_lock *first, bool
     oaki_lock_acquire(&self.marker);
     *more = mine && work(piece, s);
     oaki_lock_release(&self.marker);
+    bool waited = first && oaki_lock_is_awaited(first);
     if (first) oaki_lock_release(first);
     oaki_leave(t);
+    if (waited) oaki_os_sleep_ns(TURN_NS);
     return mine;
 }
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define PADDING 64    /* bytes between two functions */
+#define NEAR 64       /* descriptors, in which the pipe's other end is looked for */
 #define OWN_FRAMES 32 /* of Oakum's own at the top, at most */
 
 typedef struct range {
@@ -37,6 +38,7 @@ static struct {
     AO_t unwind;       /* unwinder * */
     range unwinder;    /* where its library lies */
     unsigned int pipe; /* AO_int: the end that it reads from, + 1; 0: none is known */
+    int other;         /* the end that it writes to */
     dev_t dev;
     ino_t ino;
     range *own; /* sorted */
@@ -129,6 +131,12 @@ static void exclude_roots(void *lib)
     if (dlinfo(lib, RTLD_DI_LINKMAP, &map) == 0) (void)dl_iterate_phdr(exclude_data, &map->l_addr);
 }
 
+static bool is_end(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && s.st_dev == self.dev && s.st_ino == self.ino;
+}
+
 /* Its first call makes the pipe: not of descriptors that are those of standard streams, if the
  * program was started without. */
 static void warm_up(unwinder *fn)
@@ -143,6 +151,7 @@ static void warm_up(unwinder *fn)
     if (fd < 0 || fstat(fd, &s) != 0 || !S_ISFIFO(s.st_mode)) return;
     self.dev = s.st_dev;
     self.ino = s.st_ino;
+    for (self.other = fd + 1; self.other < fd + NEAR && !is_end(self.other);) self.other++;
     AO_int_store(&self.pipe, (unsigned)fd + 1);
 }
 
@@ -166,9 +175,8 @@ bool oaki_stack_is_unwinder(const void *pc)
 static unwinder *find_unwinder(void)
 {
     unsigned pipe = AO_int_load(&self.pipe);
-    struct stat s;
     int saved = errno;
-    if (pipe && (fstat((int)pipe - 1, &s) != 0 || s.st_dev != self.dev || s.st_ino != self.ino)) {
+    if (pipe && !(is_end((int)pipe - 1) && is_end(self.other))) {
         AO_store(&self.unwind, (AO_t)backtrace);
         AO_int_store(&self.pipe, 0);
     }

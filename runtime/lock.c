@@ -137,6 +137,11 @@ void oaki_lock_release(oaki_lock *l)
     oaki_futex_wake(&l->word, 1);
 }
 
+bool oaki_lock_is_awaited(const oaki_lock *l)
+{
+    return AO_int_load(&l->word) == 2;
+}
+
 void oaki_lock_reset(oaki_lock *l)
 {
     (void)order_pop(l);

@@ -42,6 +42,7 @@ void oaki_lock_init(oaki_lock *l, oaki_rank rank);
 void oaki_lock_acquire(oaki_lock *l);    /* spins a little, then sleeps */
 bool oaki_lock_try(oaki_lock *l);
 void oaki_lock_release(oaki_lock *l);
+bool oaki_lock_is_awaited(const oaki_lock *l); /* by its holder: perhaps */
 void oaki_lock_reset(oaki_lock *l);      /* in a forked child: free, whoever held it */
 
 /* Body of a loop that waits for another thread's store. */

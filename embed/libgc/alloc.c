@@ -18,7 +18,9 @@
 
 lgc_reuse *lgc_reuse_new(void)
 {
-    oaki_thread *t = oaki_enter();
+    oaki_thread *t = oaki_tls_thread;
+    if (t && t->in_runtime) return NULL;
+    t = oaki_enter();
     if (!t) return NULL;
     t->kept = oaki_meta_zalloc(sizeof(lgc_reuse), OAKI_META_OTHER);
     if (t->kept) t->kept_bytes = sizeof(lgc_reuse);
@@ -249,6 +251,8 @@ void GC_free(void *p)
         lgc_stats_freed(oak_usable_size(p));
     }
     if (is_counted(p)) count_non_gc(p, false);
+    /* under the allocation lock, or while the world stands: it is left to the collector */
+    if (OAKI_UNLIKELY(oaki_tls_thread && oaki_tls_thread->in_runtime == OAKI_IN_RUNTIME)) return;
     oak_free(p);
 }
 

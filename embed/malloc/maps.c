@@ -288,10 +288,24 @@ static bool is_shared_memory(const char *name)
            begins(name, "/dev/shm/") || begins(name, "/anon_hugepage");
 }
 
-/* A private mapping of /dev/zero is memory as any other. */
+/* A private mapping of /dev/zero, or of what is a file, is memory as any other. */
 static bool is_device(const char *name)
 {
-    return begins(name, "/dev/") && !begins(name, "/dev/zero");
+    return begins(name, "/dev/") && !begins(name, "/dev/zero") && !begins(name, "/dev/shm/") &&
+           !begins(name, "/dev/hugepages/");
+}
+
+/* Not what the kernel shows there. */
+static bool is_memory(const char *name)
+{
+    return begins(name, "[anon") || begins(name, "[heap");
+}
+
+/* Of a file of somebody else's, which may only be read, the kernel says that all is in memory: a
+ * look would fault behind its end, and fill its holes. */
+static bool is_of_this_process(const char *name)
+{
+    return begins(name, "/dev/zero") || begins(name, "/memfd:");
 }
 
 static void look_at(walk *w, char *line)
@@ -303,7 +317,8 @@ static void look_at(walk *w, char *line)
     const char *name = name_in(line);
     w->shared = line[3] == 's';
     w->written_once = line[1] != 'w' && !w->shared && *name != '\0';
-    if (w->written_once && *name == '[' && !begins(name, "[anon")) return; /* the kernel's */
+    if (w->written_once && *name == '[' && !is_memory(name)) return;
+    if (w->shared && line[1] != 'w' && !is_of_this_process(name)) return;
     if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || is_device(name)) return;
     without_own(w, lo, hi);
 }

@@ -29,7 +29,7 @@ static long count_filters(void)
 {
     static const char label[] = "Seccomp_filters:";
     char text[4096];
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -1;
     ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
     syscall(SYS_close, fd);

@@ -347,13 +347,13 @@ static OAKI_NOINLINE void allocate_deeply(int n)
  * and stacks are still seen. */
 START_TEST(files_in_the_place_of_the_unwinders_pipe_are_left_alone)
 {
-    int file[2], n = 0;
+    int file[2], n = 0, ends = 0;
     bool before[DESCRIPTORS];
     for (int fd = 0; fd < DESCRIPTORS; fd++) before[fd] = is_pipe(fd);
     start();
     for (int fd = 0; fd < DESCRIPTORS; fd++) {
         char name[] = "/tmp/oakum-XXXXXX";
-        if (before[fd] || !is_pipe(fd)) continue;
+        if (before[fd] || !is_pipe(fd) || ends++ == _i) continue;
         int other = mkstemp(name);
         ck_assert(other >= 0 && unlink(name) == 0 && n < 2);
         ck_assert_int_eq(write(other, "0123456789", 10), 10);
@@ -407,7 +407,8 @@ Suite *suite_observe_profile(void)
     tcase_add_test(c, a_collection_at_each_allocation_loses_nothing);
     suite_add_tcase(s, c);
     c = tcase_create("descriptors");
-    tcase_add_test(c, files_in_the_place_of_the_unwinders_pipe_are_left_alone);
+    /* one end is left, the other one, or none */
+    tcase_add_loop_test(c, files_in_the_place_of_the_unwinders_pipe_are_left_alone, 0, 3);
     suite_add_tcase(s, c);
     return s;
 }
