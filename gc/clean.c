@@ -140,7 +140,7 @@ static bool mark_left_out(oaki_span *s, void *ctx)
         if (!is_marked(slot)) continue;
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
         char *p = (char *)oaki_the_heap.base + slot;
-        if (t && t->mark && !t->anytime && oaki_freed_may_call(s, p)) t->mark(m, p, s->size);
+        if (oaki_type_waits(t) && oaki_freed_may_call(s, p)) t->mark(m, p, s->size);
     }
     return true;
 }
@@ -148,10 +148,8 @@ static bool mark_left_out(oaki_span *s, void *ctx)
 void oaki_mark_left_out(oak_marker *m)
 {
     bool any = false;
-    for (uint32_t id = oaki_type_count(); id > 0 && !any; id--) {
-        const oak_type *t = oaki_type_by_id(id);
-        any = t && t->mark && !t->anytime;
-    }
+    for (uint32_t id = oaki_type_count(); id > 0 && !any; id--)
+        any = oaki_type_waits(oaki_type_by_id(id));
     for (uint32_t id = 0; any && id < AO_load(&oaki_the_heap.zones.used); id++)
         oaki_central_each(oaki_zone_by_id(id), mark_left_out, m);
 }

@@ -17,9 +17,8 @@
 #define PAGES ((size_t)16384) /* looked at for pinned objects in a piece, */
 #define SOME ((size_t)4096)   /* or so many are queued */
 #define RECORDS ((size_t)512)
-#define PASSES 8 /* over the pairs, each of which may lead to keys of others */
-
 #define BYTES ((size_t)16 << 10) /* of a range */
+#define PASSES 8 /* over the pairs, each of which may lead to keys of others */
 
 static size_t queued; /* values, in this pass */
 static oaki_root_place place;

@@ -119,7 +119,7 @@ void oaki_span_set_type(void *p, uint32_t type)
     size_t off = oaki_heap_offset(p);
     oaki_span *s = oaki_span_of_offset(off);
     size_t in = off - oaki_heap_offset(oaki_span_start(s));
-    if (oaki_type_by_id(type)->waits) s->waits = 1;
+    if (oaki_type_waits(oaki_type_by_id(type))) s->waits = 1;
     s->types[(in * oaki_classes[s->cls].magic) >> 32] = type;
 }
 
@@ -147,7 +147,7 @@ FAST void *oak_alloc_typed(const oak_type *t, size_t count)
     size_t off = oaki_heap_offset(p);
     oaki_span *s = &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
     size_t in = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
-    if (OAKI_UNLIKELY(t->waits)) s->waits = 1;
+    if (OAKI_UNLIKELY(oaki_type_waits(t))) s->waits = 1;
     s->types[(in * oaki_classes[cls].magic) >> 32] = t->id;
     return p;
 }

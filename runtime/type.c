@@ -106,7 +106,6 @@ static oak_type *add(const char *name, size_t elem_size, const uint64_t *bitmap,
     oak_type *t = build(name, elem_size, bitmap, &bytes);
     if (t) {
         t->mark = mark;
-        t->waits = mark != NULL;
         t->data = data;
         oaki_lock_acquire(&oaki_the_heap.types_lock);
         bool published = publish(t) == 0;
@@ -161,7 +160,6 @@ const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, 
 void oaki_type_anytime(const oak_type *t)
 {
     ((oak_type *)(uintptr_t)t)->anytime = true;
-    ((oak_type *)(uintptr_t)t)->waits = false;
 }
 
 void oaki_type_in_parts(const oak_type *t, oaki_mark_part_fn *part)

@@ -20,9 +20,14 @@ struct oak_type {
     const uint64_t *bitmap;
     const void *data; /* the mark function's own */
     bool anytime;     /* it may be called while the program runs, and writes to the object */
-    bool waits;       /* it has a mark function that is not: spans of such objects are told apart */
     uint32_t id;
 };
+
+/* Does its mark function want the world to stand? Spans with such objects are told apart. */
+OAKI_INLINE bool oaki_type_waits(const oak_type *t)
+{
+    return t && t->mark && !t->anytime;
+}
 
 /* The type with this id; id 0 is none: scanned conservatively. */
 const oak_type *oaki_type_by_id(uint32_t id);

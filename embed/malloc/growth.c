@@ -189,8 +189,10 @@ static OAK_NORETURN void *answer(void *arg)
         oaki_blocking_end(t);
         done = now;
         const char *why = oaki_sealed();
-        if (why) oaki_tell_plainly(why);
-        if (why) continue;
+        if (why) {
+            oaki_tell_plainly(why);
+            continue;
+        }
         report_now();
         if (oaki_wanted.growth_ms) oaki_growth_tell();
     }

@@ -252,13 +252,15 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
     if (!AO_int_compare_and_swap_full(&self.collecting, 0, 1)) return;
     int saved = errno;
-    bool sealed = oaki_sealed() != NULL; /* and so it stays */
-    oaki_quiet_begin();
-    if (!sealed) (void)oaki_lost_collect(OAKI_SAVED_SP);
-    if (!sealed) (void)oak_scavenge();
-    oaki_quiet_end();
+    if (oaki_sealed()) { /* and so it stays */
+        AO_store(&self.collect_at, SIZE_MAX);
+    } else {
+        oaki_quiet_begin();
+        (void)oaki_lost_collect(OAKI_SAVED_SP);
+        (void)oak_scavenge();
+        oaki_quiet_end();
+        expect_more();
+    }
     errno = saved;
-    expect_more();
-    if (sealed) AO_store(&self.collect_at, SIZE_MAX);
     AO_int_store_release(&self.collecting, 0);
 }
