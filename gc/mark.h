@@ -120,6 +120,7 @@ int oaki_ranges_init(void);
 bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
 bool oaki_ranges_take(oaki_range *out);     /* a piece of one. false: there is none */
 bool oaki_ranges_any(void);
+size_t oaki_ranges_mapped(void);            /* bytes of a table from the system */
 void oaki_ranges_forget(void);              /* world stopped */
 void oaki_ranges_trim(void);                /* no mark is under way, gc_lock is held */
 void oaki_ranges_after_fork(void);

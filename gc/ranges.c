@@ -70,6 +70,14 @@ bool oaki_ranges_any(void)
     return any;
 }
 
+size_t oaki_ranges_mapped(void)
+{
+    oaki_spin_lock(&self.lock);
+    size_t n = self.range == self.first ? 0 : self.room * sizeof *self.range;
+    oaki_spin_unlock(&self.lock);
+    return n;
+}
+
 void oaki_ranges_forget(void)
 {
     self.n = 0;

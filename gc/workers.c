@@ -65,7 +65,7 @@ static void give(oaki_mark_chunk *c)
 
 size_t oaki_mark_stack_bytes(void)
 {
-    return oaki_chunks_mapped() + sizeof shared;
+    return oaki_chunks_mapped() + oaki_ranges_mapped() + sizeof shared;
 }
 
 /* All chunks are free now. */
