@@ -57,7 +57,8 @@ void oaki_pinned_mark(void)
     for (size_t page = 0; page < end && left > 0; page++) {
         if (!is_pinned(h->pte[page])) continue;
         size_t n = h->spans[page].npages;
-        for (size_t i = 0; i < n; i++) (void)queue_page(page + i, h->pte[page + i]);
+        bool large = (h->pte[page] & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE;
+        for (size_t i = 0; i < (large ? 1 : n); i++) (void)queue_page(page + i, h->pte[page + i]);
         page += n - 1;
         left--;
     }
