@@ -372,6 +372,25 @@ START_TEST(of_large_elements_only_the_pointers_count)
 }
 END_TEST
 
+/* A mark beside the program looks at a few words at a time, of which it is said that they are few
+ * even where none of them leads to anything: a stop may wait for no more. */
+START_TEST(a_piece_ends_among_words_that_lead_nowhere)
+{
+    enum { ZEROS = 16 << 20 };
+    oaki_range rest = { 0 };
+    start(0);
+    char *zeros = oak_alloc_typed(node_type, ZEROS / sizeof(node));
+    oaki_thread *t = oaki_gc_stop_begin();
+    ck_assert(oaki_ranges_add(zeros, zeros + ZEROS, _i));
+    bool more = oaki_mark_some(oaki_worker(0), 8192);
+    bool any = oaki_ranges_take(&rest);
+    oaki_workers_discard();
+    oaki_gc_stop_end(t);
+    ck_assert(more && any);
+    ck_assert_uint_lt((size_t)(rest.lo - zeros), ZEROS / 8);
+}
+END_TEST
+
 /* ---- a pointer may be anywhere in an object, and to any byte of one ---- */
 
 static uintptr_t hidden[OAKI_CLASSES];
@@ -442,6 +461,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
     tcase_add_loop_test(c, of_large_elements_only_the_pointers_count, 0, MODES);
+    tcase_add_loop_test(c, a_piece_ends_among_words_that_lead_nowhere, 0, 2);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
     tcase_add_loop_test(c, no_word_of_a_part_is_left_out, 0, 2);
     suite_add_tcase(s, c);

@@ -72,6 +72,27 @@ START_TEST(try_fails_while_the_lock_is_held)
 }
 END_TEST
 
+static void *lock_once(void *arg)
+{
+    oaki_lock_acquire(&lock);
+    oaki_lock_release(&lock);
+    return arg;
+}
+
+START_TEST(the_holder_sees_who_waits)
+{
+    pthread_t t;
+    oaki_lock_init(&lock, OAKI_RANK_PAGES);
+    oaki_lock_acquire(&lock);
+    ck_assert(!oaki_lock_is_awaited(&lock));
+    ck_assert_int_eq(pthread_create(&t, NULL, lock_once, NULL), 0);
+    while (!oaki_lock_is_awaited(&lock)) usleep(100);
+    oaki_lock_release(&lock);
+    pthread_join(t, NULL);
+    ck_assert(!oaki_lock_is_awaited(&lock));
+}
+END_TEST
+
 /* Held by the child itself: the handlers of a fork take locks that come before this one. */
 static void take_after_reset(void *arg)
 {
@@ -186,6 +207,7 @@ Suite *suite_runtime_lock(void)
     TCase *tc = tcase_create("lock");
     tcase_add_test(tc, one_thread_at_a_time_is_inside);
     tcase_add_test(tc, try_fails_while_the_lock_is_held);
+    tcase_add_test(tc, the_holder_sees_who_waits);
     tcase_add_test(tc, reset_frees_a_held_lock);
     tcase_add_test(tc, releasing_a_free_lock_is_fatal);
     tcase_add_test(tc, rising_ranks_may_be_taken_and_released_in_any_order);
