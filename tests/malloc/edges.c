@@ -182,7 +182,7 @@ static void seal(void)
 }
 
 /* And here no fork. */
-static void forbid_fork(void)
+static void forbid_fork(unsigned flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -193,27 +193,46 @@ static void forbid_fork(void)
     struct sock_fprog program = { sizeof code / sizeof code[0], code };
     leak();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(6);
-    /* all threads, Oakum's among them */
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
-        exit(6);
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0) exit(6);
+}
+
+/* All threads, Oakum's among them. */
+static void forbid_all(void)
+{
+    forbid_fork(SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 static void filter(void)
 {
-    forbid_fork();
+    forbid_all();
     exit(4);
 }
 
 /* A collection is due, and a report; it would fork. */
 static void filter_waste(void)
 {
-    forbid_fork();
+    forbid_all();
     waste();
+}
+
+static void *waste_forbidden(void *arg)
+{
+    forbid_fork(0);
+    waste();
+    return arg;
+}
+
+/* Of a thread that has forbidden it only to itself. */
+static void filter_thread(void)
+{
+    pthread_t id;
+    if (pthread_create(&id, NULL, waste_forbidden, NULL) != 0) exit(6);
+    pthread_join(id, NULL);
 }
 
 static void filter_signal(void)
 {
-    forbid_fork();
+    forbid_all();
     await_signal();
 }
 
@@ -293,6 +312,7 @@ int main(int argc, char **argv)
                   { "signal-child", await_in_child }, { "grow-child", grow_in_child },
                   { "seal", seal },             { "filter", filter },
                   { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
+                  { "filter-thread", filter_thread },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
                   { "outlived", outlived },     { "limited", limited },
                   { "starved", starved } };

@@ -73,15 +73,20 @@ static int in_memory(void *at)
     return is_whole(*slot) ? 0 : 5;
 }
 
-static int in_what_becomes_read_only(int flags, int fd)
+static int in_memory_that_becomes_read_only(void **at)
 {
-    void **at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (at == MAP_FAILED) return 6;
     fill(at);
     wipe();
     if (mprotect(at, 1 << 20, PROT_READ) != 0) return 6;
     waste();
     return is_whole(*at) ? 0 : 5;
+}
+
+static int in_what_becomes_read_only(int flags, int fd)
+{
+    return in_memory_that_becomes_read_only(
+        mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, fd, 0));
 }
 
 static int in_read_only(void)
@@ -100,6 +105,21 @@ static int in_file_read_only(void)
     int fd = mkstemp(name);
     if (fd < 0 || unlink(name) != 0 || ftruncate(fd, 1 << 20) != 0) return 6;
     return in_what_becomes_read_only(MAP_PRIVATE, fd);
+}
+
+static int in_shm_file_read_only(void)
+{
+    int fd = shm_open("/oakum-keep", O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd < 0 || shm_unlink("/oakum-keep") != 0 || ftruncate(fd, 1 << 20) != 0) return 6;
+    return in_what_becomes_read_only(MAP_PRIVATE, fd);
+}
+
+/* What lies behind the end of the program's data, and is called its heap. */
+static int in_break_read_only(void)
+{
+    uintptr_t at = ((uintptr_t)sbrk(0) + 4095) & ~(uintptr_t)4095;
+    if (brk((void *)(at + (1 << 20))) != 0) return 6;
+    return in_memory_that_becomes_read_only((void **)at);
 }
 
 static int in_zero(void)
@@ -250,6 +270,8 @@ int main(int argc, char **argv)
                    { "read-only", in_read_only }, { "zero", in_zero },
                    { "shared-read-only", in_shared_read_only },
                    { "file-read-only", in_file_read_only },
+                   { "shm-read-only", in_shm_file_read_only },
+                   { "break-read-only", in_break_read_only },
                    { "loader", beside_loader }, { "children", in_children } };
     for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
         if (strcmp(argv[1], places[i].name) == 0) return places[i].run();
