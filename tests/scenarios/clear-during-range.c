@@ -21,7 +21,7 @@ static void clear_in_ranges(void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         scn_iter it;
 
-        map = policy->new (SCN_INT_INT, 0);
+        map = scn_new_limited(policy, SCN_INT_INT);
         for (int64_t k = 0; k < keys; k++) scn_put_int(policy, map, k, k);
         policy->iter_init(&it, map);
         policy->iter_next(&it);

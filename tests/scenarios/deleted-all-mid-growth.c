@@ -15,7 +15,7 @@ static int64_t keys;
 static void fill_and_begin(void *arg)
 {
     (void)arg;
-    map = policy->new (SCN_INT_INT, 0);
+    map = scn_new_limited(policy, SCN_INT_INT);
     keys = policy->limit(12) + 1;
     for (int64_t k = 0; k < keys; k++) scn_put_int(policy, map, k, k);
 }

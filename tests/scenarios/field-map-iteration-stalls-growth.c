@@ -27,7 +27,7 @@ static void fill(void *arg)
 {
     (void)arg;
     global = scn_must(oak_alloc(sizeof(*global)));
-    global->map = policy->new (SCN_INT_INT, 0);
+    global->map = scn_new_limited(policy, SCN_INT_INT);
     keys = policy->limit(12);
     for (int64_t k = 0; k < keys; k++) scn_put_int(policy, global->map, k, k);
 }

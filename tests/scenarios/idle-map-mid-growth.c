@@ -23,7 +23,7 @@ static size_t found;
 static void fill(void *arg)
 {
     (void)arg;
-    map = policy->new (SCN_INT_INT, 0);
+    map = scn_new_limited(policy, SCN_INT_INT);
     for (int64_t k = 0; k < full_count; k++) scn_put_int(policy, map, k, k);
 }
 

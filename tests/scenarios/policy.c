@@ -370,3 +370,11 @@ static const scn_map_policy default_policy = {
 
 const scn_map_policy *const scn_policies[] = { &classic_policy, &default_policy };
 const unsigned scn_policy_count = sizeof(scn_policies) / sizeof(scn_policies[0]);
+
+void *scn_new_limited(const scn_map_policy *p, scn_kind kind)
+{
+    void *m = p->new (kind, 0);
+
+    if (p == &default_policy) oak_map_set_seed(m, 1);
+    return m;
+}

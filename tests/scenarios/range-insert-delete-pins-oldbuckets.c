@@ -23,7 +23,7 @@ static int64_t next_key;
 static void fill(void *arg)
 {
     (void)arg;
-    map = policy->new (SCN_INT_INT, 0);
+    map = scn_new_limited(policy, SCN_INT_INT);
     for (next_key = 0; next_key < policy->limit(12); next_key++)
         scn_put_int(policy, map, next_key, next_key);
 }

@@ -27,7 +27,7 @@ static void fill(void *arg)
     static const int64_t some = 77;
 
     (void)arg;
-    map = policy->new (SCN_INT_PTR, 0);
+    map = scn_new_limited(policy, SCN_INT_PTR);
     keys = policy->limit(12);
     for (int64_t k = 0; k < keys; k++)
         put(k, k < PAYLOADS ? scn_must(oak_alloc_noscan(PAYLOAD)) : NULL);

@@ -41,7 +41,7 @@ static void put(int64_t key)
 
 static void fill_to(int64_t limit)
 {
-    if (map == NULL) map = policy->new (kind, 0);
+    if (map == NULL) map = scn_new_limited(policy, kind);
     if (shared_value == NULL) shared_value = scn_must(oak_alloc_noscan(16));
     for (int64_t k = (int64_t)policy->len(map); k < limit; k++) put(k);
 }
