@@ -289,6 +289,14 @@ static void visit_ranges(const oaki_root_visitor *v)
     }
 }
 
+/* Of one that can't be read any more a stop will tell. */
+static void hand_on_readable(const oaki_root *root, void *ctx)
+{
+    const oaki_root_visitor *v = ctx;
+    if (oaki_probe_range(root->lo, root->hi)) v->fn(root, v->ctx);
+}
+
+/* No word lies in two pieces. */
 bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
                            void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 {
@@ -298,10 +306,11 @@ bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
         const range *r = &roots.range[at->i];
         if (r->count == 0 || r->n < OAKI_ROOT_LARGE || at->done >= r->n) continue;
         const char *lo = (const char *)r->lo + at->done;
+        if (bytes < r->n - at->done) bytes -= (uintptr_t)(lo + bytes) % sizeof(uintptr_t);
         bytes = OAKI_MIN(bytes, r->n - at->done);
         at->done += bytes;
-        if (!oaki_probe_range(lo, lo + bytes)) return true; /* a stop will tell of it */
-        oaki_root_emit_cut(&v, (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + bytes });
+        oaki_root_emit_cut(&(oaki_root_visitor){ hand_on_readable, &v },
+                           (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + bytes });
         return true;
     }
     return false;
