@@ -39,6 +39,7 @@
 #define FIRST_NAP_NS 50000u
 #define REFUSED_NAP_NS 500000u /* between two looks whether the program allows it now, */
 #define REFUSED_NAPS 100       /* so many */
+#define NAPS_A_ROUND 8         /* for the rounds of a mark that is kept */
 #define REFUSALS 3             /* after so many it is done in a stop */
 
 static struct {
@@ -51,6 +52,7 @@ static struct {
     bool minor;          /* it is one; before it has begun: it is to be one */
     AO_t forgets;        /* pages are being protected for a full one */
     AO_t telling;        /* of the end of the last one, by calls of the program's */
+    unsigned naps;       /* of a mark that is kept, now or before */
     AO_t kept;           /* nothing but the last stop is left, which the program doesn't want now */
     AO_t refused;        /* so many in a row were not wanted when they were to begin, or to end */
 } self;
@@ -157,6 +159,13 @@ static answer end(oaki_thread *t)
     return a;
 }
 
+/* What the program writes meanwhile is looked at, or the last stop would have all of it. */
+static answer end_later(oaki_thread *t)
+{
+    if (++self.naps % NAPS_A_ROUND == 0 && !oaki_rounds(self.begun_ns)) return NOT_NEEDED;
+    return end(t);
+}
+
 /* Where the program wants no collection now it is kept for a while: who allocates when there may be
  * one again ends it, as that may be over before this thread could. */
 static void finish(oaki_thread *t)
@@ -164,7 +173,7 @@ static void finish(oaki_thread *t)
     answer a = end(t);
     if (a == REFUSED) {
         AO_store(&self.kept, 1);
-        a = try_again(end, t);
+        a = try_again(end_later, t);
         AO_store(&self.kept, 0);
     }
     if (a == REFUSED) (void)oaki_pieces(drop);
@@ -190,7 +199,7 @@ static void in_steps(void (*fn)(size_t from, size_t to))
         oaki_thread *t = oaki_enter();
         fn(at, OAKI_MIN(at + STEP, end));
         oaki_leave(t);
-        oaki_ahead_led_step();
+        oaki_pieces_lead();
     }
     oaki_pieces_cost(oaki_os_thread_cpu_ns() - cpu);
 }
@@ -216,8 +225,7 @@ static void run(oaki_thread *t)
     AO_store(&self.forgets, 0);
     if (begun == DONE && oaki_pieces(prepare_piece) && oaki_pieces(start_marking) &&
         oaki_early_roots() &&
-        (self.minor || (oaki_pieces(oaki_piece_mark) && oaki_early_values())) &&
-        oaki_rounds(self.begun_ns))
+        oaki_pieces(oaki_piece_mark) && oaki_early_values() && oaki_rounds(self.begun_ns))
         finish(t);
     in_steps(release);
     tell(t);

@@ -8,6 +8,7 @@
 #include "piece.h"
 
 #include "mark.h"
+#include "pace.h"
 #include "runtime/os.h"
 
 #define WORDS ((size_t)8192) /* marked at a time */
@@ -125,10 +126,16 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
     return mine;
 }
 
+/* Past the goal who allocates may wait for nothing, and only the mark's end helps. */
+void oaki_pieces_lead(void)
+{
+    oaki_ahead_led_step(AO_load(&oaki_the_heap.live) >= oaki_pace_goal());
+}
+
 bool oaki_pieces_locked(oaki_piece *piece, oaki_lock *lock)
 {
     oaki_step s = whole();
-    for (bool more = true; more; oaki_ahead_led_step())
+    for (bool more = true; more; oaki_pieces_lead())
         if (!work_running(piece, &s, lock, &more)) return false;
     return true;
 }
@@ -141,7 +148,7 @@ bool oaki_pieces(oaki_piece *piece)
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)
 {
     oaki_step s = whole();
-    for (bool more = true; more; oaki_ahead_led_step())
+    for (bool more = true; more; oaki_pieces_lead())
         if (!work_stopped(piece, &s, &more, part)) return false;
     return true;
 }

@@ -36,6 +36,8 @@ oaki_piece oaki_piece_mark;
 bool oaki_piece_mark_instead(void);
 /* Who allocates faster than all mark waits a moment. How many did? Outside of oaki_enter. */
 size_t oaki_pieces_wait(void);
+/* Between two of them: memory is touched ahead for the program (runtime/ahead.c). */
+void oaki_pieces_lead(void);
 /* It has cost so much of processors beyond its pieces: for this cycle, or the next one. */
 void oaki_pieces_cost(uint64_t cpu_ns);
 /* Words of the mark that have been looked at, about. Anybody may ask. */
@@ -53,7 +55,9 @@ bool oaki_early_roots(void);
 bool oaki_early_ranges(void); /* the last of these, once more */
 /* What ephemerons keep that are marked, with their keys, is marked. */
 bool oaki_early_values(void);
-
+/* Marked objects whose function wants the world to stand are marked by it, in short stops, and
+ * what it queues while the program runs. */
+bool oaki_early_waiting(void);
 
 /* ---- rounds.c ---- */
 

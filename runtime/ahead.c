@@ -122,14 +122,15 @@ void oaki_ahead_lead(bool on)
     if (!on && AO_int_load(&ahead.asked)) poke();
 }
 
-void oaki_ahead_led_step(void)
+void oaki_ahead_led_step(bool late)
 {
     if (!AO_int_load(&ahead.asked) || !AO_int_load(&ahead.led)) return;
     uint64_t now = oaki_os_now_ns();
     if (now < ahead.rest_until) return;
     (void)step(true);
     uint64_t after = oaki_os_now_ns();
-    ahead.rest_until = after + OAKI_MIN(REST * (after - now), REST_MOST_NS);
+    uint64_t rest = REST * (after - now);
+    ahead.rest_until = after + (late ? rest : OAKI_MIN(rest, REST_MOST_NS));
 }
 
 /* ---- by the thread ---- */

@@ -279,9 +279,10 @@ void oaki_ahead_taken(size_t page, size_t n);
 /* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
 /* While the collector marks beside the program, its thread may lead: it does what a growing heap
- * asks for, between two pieces. One at a time; outside of oaki_enter. */
+ * asks for, between two pieces. late: the mark is to get most of its time, whatever a step takes.
+ * One at a time; outside of oaki_enter. */
 void oaki_ahead_lead(bool on);
-void oaki_ahead_led_step(void);
+void oaki_ahead_led_step(bool late);
 /* A step of oaki_pages_untouched, by the thread or by who leads: false when there is none. */
 bool oaki_ahead_step(size_t near, size_t least, bool led);
 int oaki_ahead_init(void);

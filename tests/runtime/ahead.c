@@ -180,7 +180,7 @@ static bool is_asked(void)
 
 static bool is_led(void)
 {
-    oaki_ahead_led_step(); /* it rests between two */
+    oaki_ahead_led_step(false); /* it rests between two */
     return !is_asked();
 }
 
