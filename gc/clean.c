@@ -6,10 +6,12 @@
  * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
  * marked by functions that know no parts: each of those once a batch (written.h). */
 #include "mark.h"
+#include "runtime/os.h"
 #include "runtime/track.h"
 
 #define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
 #define BATCH 64                 /* words */
+#define LOOK_PAGES 1024          /* between two looks at the clock */
 
 static bool is_marked(size_t slot)
 {
@@ -129,10 +131,16 @@ void oaki_clean(size_t from, size_t to, void *ctx)
 
 /* ---- what was left out ---- */
 
+static bool has_left_out(const oaki_span *s)
+{
+    return s->kind == OAKI_TYPED && (s->cls == OAKI_CLASS_LARGE || s->waits);
+}
+
+/* In mid mark, what a thread has taken and not handed out yet is of no type. */
 static bool mark_left_out(oaki_span *s, void *ctx)
 {
     oak_marker *m = ctx;
-    if (s->kind != OAKI_TYPED || (s->cls != OAKI_CLASS_LARGE && !s->waits)) return true;
+    if (!has_left_out(s)) return true;
     size_t base = oaki_heap_offset(oaki_span_start(s));
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < n; i++) {
@@ -145,11 +153,32 @@ static bool mark_left_out(oaki_span *s, void *ctx)
     return true;
 }
 
-void oaki_mark_left_out(oak_marker *m)
+bool oaki_mark_leaves_out(void)
 {
     bool any = false;
     for (uint32_t id = oaki_type_count(); id > 0 && !any; id--)
         any = oaki_type_waits(oaki_type_by_id(id));
-    for (uint32_t id = 0; any && id < AO_load(&oaki_the_heap.zones.used); id++)
+    return any;
+}
+
+void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t ns)
+{
+    oaki_heap *h = &oaki_the_heap;
+    bool late = false;
+    for (size_t at = *page; at < end && !late; *page = ++at) {
+        if (at % LOOK_PAGES == 0) late = oaki_os_now_ns() > ns;
+        oaki_pte e = h->pte[at];
+        if (!(e & OAKI_PTE_CLASS) || oaki_pte_kind(e) != OAKI_TYPED) continue;
+        oaki_span *s = &h->spans[oaki_page_first(at)];
+        if (oaki_span_page(s) != at || !has_left_out(s)) continue;
+        (void)mark_left_out(s, m);
+        late = oaki_os_now_ns() > ns;
+    }
+}
+
+void oaki_mark_left_out(oak_marker *m)
+{
+    if (!oaki_mark_leaves_out()) return;
+    for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
         oaki_central_each(oaki_zone_by_id(id), mark_left_out, m);
 }

@@ -1,23 +1,26 @@
 /* early.c - what a mark beside the program marks before its last stop, though no stack and no
  * global leads to it: pinned objects, those that are held by hand, what large registered ranges
- * refer to, and values of ephemerons.
+ * refer to, values of ephemerons, and what hangs on objects whose function wants the world to
+ * stand, as fibers.
  *
  * The last stop goes over all of them again: what is marked by then costs it a look, and not all
  * that hangs on it. A value whose key dies in between stays for one cycle more.
  *
  * Owns: `queued`, `place`. Lock: worker 0 is the caller's; of tables finalizer_lock, of registered
- * ranges roots_lock. Bound: a piece is PAGES of the heap, SOME objects, RECORDS of a table or BYTES
- * of a range; and what is marked from there. */
+ * ranges roots_lock. Bound: a piece is PAGES of the heap, SOME objects, RECORDS of a table, BYTES
+ * of a range or STOP_NS of a stop; and what is marked from there. */
 #include "piece.h"
 
 #include "follow.h"
 #include "mark.h"
 #include "runtime/markbits.h"
+#include "runtime/os.h"
 
 #define PAGES ((size_t)16384) /* looked at for pinned objects in a piece, */
 #define SOME ((size_t)4096)   /* or so many are queued */
 #define RECORDS ((size_t)512)
 #define BYTES ((size_t)16 << 10) /* of a range */
+#define STOP_NS 700000u
 #define PASSES 8 /* over the pairs, each of which may lead to keys of others */
 
 static size_t queued; /* values, in this pass */
@@ -108,6 +111,24 @@ static bool ranges_piece(oaki_step *s)
     bool more = oaki_roots_visit_some(&place, BYTES, sift_root, oaki_worker(0));
     if (more) (void)oaki_piece_mark(s);
     return more;
+}
+
+/* ---- objects whose function wants the world to stand ---- */
+
+static bool waiting_piece(oaki_step *s)
+{
+    size_t page = s->at >> OAKI_PAGE_SHIFT;
+    oaki_workers_reach();
+    oaki_mark_left_out_until(oaki_worker(0), &page, s->end >> OAKI_PAGE_SHIFT,
+                             oaki_os_now_ns() + STOP_NS);
+    s->at = page << OAKI_PAGE_SHIFT;
+    return s->at < s->end;
+}
+
+bool oaki_early_waiting(void)
+{
+    if (!oaki_mark_leaves_out()) return true;
+    return oaki_pieces_stopped(waiting_piece, 1) && oaki_pieces(oaki_piece_mark);
 }
 
 /* ---- */

@@ -158,6 +158,10 @@ void oaki_clean(size_t from, size_t to, void *ctx);
 /* Objects that are marked and were left out beside the program, as their functions want the world
  * to stand. World stopped. */
 void oaki_mark_left_out(oak_marker *m);
+bool oaki_mark_leaves_out(void); /* is there a type of such objects? */
+/* Of the spans that begin on pages from *page to before end, until that time has come; *page is
+ * where it ended. */
+void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t ns);
 void oaki_mark_scan(oak_marker *m, const char *lo, const char *hi);
 /* The same, where most words lead to marked objects; whole words. (clean.c) */
 void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);

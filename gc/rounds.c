@@ -6,7 +6,8 @@
  * as fast as they are looked at. Then they are looked at in short stops, by all workers, and the
  * program has little time between two of them, until a round has little to do.
  * What the roots refer to is asked for once more before that: what was allocated since the first
- * stop may hang on them.
+ * stop may hang on them. So is what pairs keep, and what is marked by functions that want the world
+ * to stand.
  *
  * Owns: the round that is under way; where the program allocates from meanwhile.
  * Lock: as the pieces that it is done in. Bound: a piece is MOST_PAGES written pages while the
@@ -25,7 +26,7 @@
 #define FEW_WORDS ((size_t)1 << 16)  /* to look at, that are left to the last stop */
 #define ROUNDS 16                    /* at most */
 #define ROOT_STOPS 3                 /* for the roots alone, at most */
-#define LONG_NS 2000000u             /* a mark that takes less has none of them */
+#define LONG_NS 2000000u             /* a mark that takes less does not ask for roots */
 #define SLICE_NS 700000u             /* a stop for a part of a round */
 #define STOP_STEP ((size_t)8 << 20)  /* bytes that are asked about at a time in one */
 #define STOP_PAGES ((size_t)64)      /* written ones, that it looks at then */
@@ -179,16 +180,21 @@ static bool clean_in_stops(void)
     return true;
 }
 
+static bool ask_roots(void)
+{
+    return oaki_pieces_stopped(queue_roots, 1) && oaki_early_ranges() &&
+           oaki_pieces(oaki_piece_mark);
+}
+
 bool oaki_rounds(uint64_t begun_ns)
 {
     size_t rest;
     if (!clean(&rest)) return false;
     for (unsigned n = 0; n < ROOT_STOPS; n++) {
         size_t scanned = oaki_workers_scanned();
-        if (oaki_os_now_ns() - begun_ns < LONG_NS) break;
-        if (!oaki_pieces_stopped(queue_roots, 1) || !oaki_early_ranges() ||
-            !oaki_pieces(oaki_piece_mark))
-            return false;
+        bool brief = oaki_os_now_ns() - begun_ns < LONG_NS;
+        if (!brief && !ask_roots()) return false;
+        if (!oaki_early_values() || !oaki_early_waiting()) return false;
         if (oaki_workers_scanned() - scanned <= FEW_WORDS) break;
         if (!clean(&rest)) return false;
     }

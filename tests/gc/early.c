@@ -10,10 +10,15 @@
 #include <oakum/gc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 Suite *suite_gc_early(void);
 
-enum { WITNESSES = 20000, PAIRS = 2000 };
+enum { WITNESSES = 20000, PAIRS = 2000, FIBERS = 100 };
+
+#define FIBER_STACK ((size_t)4096)
+#define RANGE_PIECE ((size_t)16 << 10) /* as early.c reads it */
+#define RANGE_PIECES ((size_t)40)
 
 static AO_t while_it_runs, in_a_stop; /* calls of the mark function */
 
@@ -97,31 +102,113 @@ static void by_a_range(void *arg)
     for (size_t i = 0; i < WITNESSES; i++) table[4 * i] = new_witness(NULL, i);
 }
 
-static void (*const ways[])(void *arg) = { by_pairs, by_chained_pairs, by_holding, by_pinning,
-                                           by_a_range };
+/* Only words that would be cut in two if pieces began where the range does. */
+static void by_an_odd_range(void *arg)
+{
+    (void)arg;
+    char *room = calloc(RANGE_PIECES + 1, RANGE_PIECE);
+    ck_assert_int_eq(oak_root_add(room + 4, RANGE_PIECES * RANGE_PIECE), 0);
+    for (size_t i = 1; i < RANGE_PIECES; i++) {
+        witness **word = (witness **)(void *)(room + i * RANGE_PIECE);
+        while (*word == NULL || (*word)->number < WITNESSES / RANGE_PIECES)
+            *word = new_witness(*word, *word ? (*word)->number + 1 : 0);
+    }
+}
 
-START_TEST(what_hangs_on_it_is_marked_while_the_program_runs)
+/* The first page of the piece in which they are can't be read. */
+static void by_a_range_with_a_hole(void *arg)
+{
+    (void)arg;
+    size_t size = RANGE_PIECES * RANGE_PIECE;
+    char *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *hole = room + RANGE_PIECE;
+    ck_assert_ptr_ne(room, MAP_FAILED);
+    ck_assert_int_eq(oak_root_exclude(hole, 4096), 0);
+    ck_assert_int_eq(mprotect(hole, 4096, PROT_NONE), 0);
+    ck_assert_int_eq(oak_root_add(room, size), 0);
+    witness **word = (witness **)(void *)(hole + 4096);
+    for (size_t k = 0; k < WITNESSES; k++) *word = new_witness(*word, k);
+}
+
+/* By parked ones, for which the world stands. */
+static void by_fibers(void *arg)
+{
+    void **fibers = arg;
+    for (size_t i = 0; i < FIBERS; i++) {
+        witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / FIBERS; k++) list = new_witness(list, i);
+        fibers[i] = oak_fiber_new(calloc(1, FIBER_STACK), FIBER_STACK, list);
+    }
+}
+
+
+static void (*const ways[])(void *arg) = {
+    by_pairs,   by_chained_pairs, by_holding,             by_pinning,
+    by_a_range, by_an_odd_range,  by_a_range_with_a_hole, by_fibers,
+};
+
+/* false: nothing tells of written pages here. */
+static bool start(size_t minors)
 {
     static const uint64_t one[] = { 1 };
     oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
     c.gc_threads = 1;
-    if (!test_heap_tracked(c, 0)) return;
+    if (!test_heap_tracked(c, minors)) return false;
     oaki_debug_switches.beside = 1;
     oaki_debug_switches.verify = 0; /* it would call the function, too */
     type = oak_type_function("witness", sizeof(witness), mark_witness);
     oaki_type_anytime(type);
     words = oak_type_bitmap("words", sizeof(void *), one);
-    void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
-    test_build(ways[_i], keys);
+    return true;
+}
+
+static void cycles(unsigned n)
+{
     uint32_t before = test_stats().num_gc;
-    while (test_stats().num_gc < before + 2) test_ask_or_collect();
+    while (test_stats().num_gc < before + n) test_ask_or_collect();
+}
+
+/* So many calls in so many cycles, most of them while the program ran. */
+static void check_cycles(unsigned n, size_t least)
+{
     AO_store(&while_it_runs, 0);
     AO_store(&in_a_stop, 0);
-    before = test_stats().num_gc;
-    while (test_stats().num_gc < before + 3) test_ask_or_collect();
+    cycles(n);
     size_t running = AO_load(&while_it_runs), stopped = AO_load(&in_a_stop);
-    ck_assert_uint_ge(running + stopped, 2 * WITNESSES);
+    ck_assert_uint_ge(running + stopped, least);
     ck_assert_uint_gt(running, stopped);
+}
+
+START_TEST(what_hangs_on_it_is_marked_while_the_program_runs)
+{
+    if (!start(0)) return;
+    void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
+    test_build(ways[_i], keys);
+    cycles(2);
+    check_cycles(3, 2 * WITNESSES);
+    OAKI_HOLD(keys);
+}
+END_TEST
+
+static void new_values(void *arg)
+{
+    void **keys = arg;
+    for (size_t i = 0; i < PAIRS; i++) {
+        witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = new_witness(list, i);
+        oak_ephemeron_set(keys[2 * i + 1], list);
+    }
+}
+
+START_TEST(of_a_minor_cycle_too)
+{
+    if (!start(1000)) return;
+    void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
+    test_build(by_pairs, keys);
+    cycles(3);
+    ck_assert(AO_load(&oaki_the_heap.keeps_marks)); /* the next one is minor */
+    test_build(new_values, keys);
+    check_cycles(1, WITNESSES / 2);
     OAKI_HOLD(keys);
 }
 END_TEST
@@ -133,6 +220,7 @@ Suite *suite_gc_early(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, what_hangs_on_it_is_marked_while_the_program_runs, 0,
                         (int)OAKI_COUNT(ways));
+    tcase_add_test(c, of_a_minor_cycle_too);
     suite_add_tcase(s, c);
     return s;
 }
