@@ -123,6 +123,34 @@ START_TEST(what_dies_in_sections_is_collected_between_them)
 }
 END_TEST
 
+static AO_t most_rounds;
+
+static void note_rounds(const oaki_cycle *c, void *ctx)
+{
+    (void)ctx;
+    if (c->rounds > AO_load(&most_rounds)) AO_store(&most_rounds, c->rounds);
+}
+
+/* Nothing is written meanwhile, so one round is enough if there are no more for being kept. */
+START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
+{
+    if (!start(-1)) return;
+    ck_assert_int_eq(oaki_gc_on_cycle(note_rounds, NULL), 0);
+    for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
+    for (int i = 0; i < 200 && AO_load(&most_rounds) < 3; i++) {
+        do {
+            test_ask_or_collect();
+            oaki_os_yield();
+        } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
+        oak_gc_disable();
+        oaki_os_sleep_ns(30000000); /* less than a mark is kept */
+        oak_gc_enable();
+        while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+    }
+    ck_assert_uint_ge(AO_load(&most_rounds), 3);
+}
+END_TEST
+
 static void add(Suite *s, const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -131,6 +159,7 @@ static void add(Suite *s, const char *name, void (*setup)(void))
     tcase_add_test(t, no_collection_ends_in_a_section);
     tcase_add_test(t, nor_one_that_another_thread_asks_for);
     tcase_add_test(t, what_dies_in_sections_is_collected_between_them);
+    tcase_add_test(t, a_mark_that_is_kept_goes_on_looking_at_what_is_written);
     suite_add_tcase(s, t);
 }
 
