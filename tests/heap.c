@@ -3,6 +3,7 @@
 
 #include "gc/beside.h"
 #include "runtime/collector.h"
+#include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/capture.h"
 
@@ -119,6 +120,14 @@ void test_ask_or_collect(void)
     if (test_ask_beside()) return;
     ck_assert(oaki_written_denies());
     oak_collect();
+}
+
+void test_await_mark(void)
+{
+    do {
+        test_ask_or_collect();
+        oaki_os_yield();
+    } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
 }
 
 void test_no_beside(void)

@@ -62,10 +62,7 @@ static bool start(int markers)
 static void wait_for_mark(void)
 {
     while (oaki_beside_state() == OAKI_BESIDE_MARKING) oaki_os_yield();
-    do {
-        test_ask_or_collect();
-        oaki_os_yield();
-    } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
+    test_await_mark();
 }
 
 /* The number of processors that the process may use may change, and a thread that could not be had

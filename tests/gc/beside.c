@@ -30,15 +30,6 @@ static bool start(void)
     return can;
 }
 
-/* Until a mark is under way that began after this was called; then it stays so for a moment. */
-static void wait_for_mark(void)
-{
-    do {
-        test_ask_or_collect();
-        oaki_os_yield();
-    } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
-}
-
 typedef struct thing {
     uint64_t seal;
     struct thing *next;
@@ -220,7 +211,7 @@ START_TEST(large_objects_freed_by_hand_meanwhile)
     for (int round = 0; round < 30; round++) {
         char *large[8];
         for (int i = 0; i < 8; i++) large[i] = oak_alloc(200000);
-        wait_for_mark();
+        test_await_mark();
         for (int i = 0; i < 8; i++) oak_free(large[i]);
         for (int i = 0; i < 8; i++) large[i] = memset(oak_alloc(200000), 1, 200000);
         for (int i = 0; i < 8; i++) oak_free(large[i]);
@@ -252,7 +243,7 @@ START_TEST(small_objects_that_a_function_marks_stay_until_the_mark_is_over)
     for (int looked = 0; looked < 20;) {
         thing *x = oak_alloc_typed(t, 1);
         size_t off = oaki_heap_offset(x);
-        wait_for_mark();
+        test_await_mark();
         AO_t cycle = AO_load(&oaki_the_heap.cycle);
         bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
         oak_free(x);
@@ -278,7 +269,7 @@ static void free_twice_meanwhile(void *type)
     }
     for (int n = 0; n < 20; n++) {
         void *obj = type ? oak_alloc_typed(type, 1) : oak_alloc(200000);
-        wait_for_mark();
+        test_await_mark();
         oak_free(obj);
         if (oaki_beside_state() == OAKI_BESIDE_MARKING) oak_free(obj);
     }
@@ -465,7 +456,7 @@ START_TEST(what_is_pinned_during_the_mark_is_a_root)
     thing *first = chain(20000);
     for (size_t k = 0; k < 200; k++) {
         uint32_t before = test_stats().num_gc;
-        wait_for_mark();
+        test_await_mark();
         test_away(make_late, &k);
         while (test_stats().num_gc < before + 2) test_ask_or_collect();
         test_away(free_late, &k);
@@ -482,7 +473,7 @@ static void in_child(void *arg)
     oak_collect();
     ck_assert_uint_eq(length(arg) + length(more), 31000);
     ck_assert_int_eq(oaki_beside_state(), OAKI_BESIDE_NONE);
-    wait_for_mark(); /* the child has its own thread for it */
+    test_await_mark(); /* the child has its own thread for it */
     oak_collect();
     ck_assert_uint_eq(length(arg) + length(more), 31000);
 }
@@ -493,7 +484,7 @@ START_TEST(forks_in_the_middle)
     thing *first = chain(30000);
     test_once();
     for (int i = 0; i < 5; i++) {
-        wait_for_mark();
+        test_await_mark();
         test_child(in_child, first);
     }
     ck_assert_uint_eq(length(first), 30000);
@@ -521,7 +512,7 @@ START_TEST(disabled_in_the_middle)
     if (!start()) return;
     thing *first = chain(30000);
     for (int i = 0; i < 10; i++) {
-        wait_for_mark();
+        test_await_mark();
         oak_gc_disable();
         uint32_t before = test_stats().num_gc;
         thing *more = chain(20000);

@@ -3,9 +3,8 @@
 #include "gc/beside.h"
 
 #include "gc/host.h"
-#include "runtime/thread.h"
-#include "runtime/type.h"
 #include "tests/heap.h"
+#include "tests/witness.h"
 #include <check.h>
 #include <oakum/gc.h>
 #include <stdlib.h>
@@ -20,30 +19,8 @@ enum { WITNESSES = 20000, PAIRS = 2000, FIBERS = 100 };
 #define RANGE_PIECE ((size_t)16 << 10) /* as early.c reads it */
 #define RANGE_PIECES ((size_t)40)
 
-static AO_t while_it_runs, in_a_stop; /* calls of the mark function */
-
-typedef struct witness {
-    struct witness *next;
-    uintptr_t number;
-} witness;
-
-static void mark_witness(oak_marker *m, void *obj, size_t size)
-{
-    (void)size;
-    (void)AO_fetch_and_add1(oaki_world_stopped() ? &in_a_stop : &while_it_runs);
-    oak_mark_ptr(m, ((witness *)obj)->next);
-}
-
-static const oak_type *type, *words;
+static const oak_type *words;
 static void **table; /* not scanned: what is in it is kept alive in another way */
-
-static witness *new_witness(witness *next, size_t number)
-{
-    witness *x = oak_alloc_typed(type, 1);
-    x->next = next;
-    x->number = number;
-    return x;
-}
 
 /* ---- ways to keep them ---- */
 
@@ -51,8 +28,8 @@ static void by_pairs(void *arg)
 {
     void **keys = arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = new_witness(list, i);
+        test_witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
         keys[2 * i] = oak_alloc(16);
         keys[2 * i + 1] = oak_ephemeron_new(keys[2 * i], list);
     }
@@ -64,8 +41,8 @@ static void by_chained_pairs(void *arg)
     void **keys = arg, *key = keys[0] = oak_alloc(16);
     for (size_t i = 0; i < 4; i++) {
         void **next = oak_alloc(2 * sizeof *next);
-        witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / 4; k++) list = new_witness(list, i);
+        test_witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / 4; k++) list = test_witness_new(list, i);
         next[0] = list;
         keys[i + 1] = oak_ephemeron_new(key, next);
         key = next[1] = oak_alloc(16);
@@ -76,8 +53,8 @@ static void by_holding(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        witness *list = NULL, **held = oak_alloc_typed(words, 2);
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = new_witness(list, i);
+        test_witness *list = NULL, **held = oak_alloc_typed(words, 2);
+        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
         held[0] = list;
         ck_assert_int_eq(oaki_hold(held), 0);
     }
@@ -87,8 +64,8 @@ static void by_pinning(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        witness *list = NULL, **pinned = oak_alloc_pinned(sizeof *pinned);
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = new_witness(list, i);
+        test_witness *list = NULL, **pinned = oak_alloc_pinned(sizeof *pinned);
+        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
         *pinned = list;
     }
 }
@@ -99,7 +76,7 @@ static void by_a_range(void *arg)
     table = malloc(WITNESSES * 4 * sizeof *table); /* large enough to be read beside the program */
     memset(table, 0, WITNESSES * 4 * sizeof *table);
     ck_assert_int_eq(oak_root_add(table, WITNESSES * 4 * sizeof *table), 0);
-    for (size_t i = 0; i < WITNESSES; i++) table[4 * i] = new_witness(NULL, i);
+    for (size_t i = 0; i < WITNESSES; i++) table[4 * i] = test_witness_new(NULL, i);
 }
 
 /* Only words that would be cut in two if pieces began where the range does. */
@@ -109,9 +86,9 @@ static void by_an_odd_range(void *arg)
     char *room = calloc(RANGE_PIECES + 1, RANGE_PIECE);
     ck_assert_int_eq(oak_root_add(room + 4, RANGE_PIECES * RANGE_PIECE), 0);
     for (size_t i = 1; i < RANGE_PIECES; i++) {
-        witness **word = (witness **)(void *)(room + i * RANGE_PIECE);
+        test_witness **word = (test_witness **)(void *)(room + i * RANGE_PIECE);
         while (*word == NULL || (*word)->number < WITNESSES / RANGE_PIECES)
-            *word = new_witness(*word, *word ? (*word)->number + 1 : 0);
+            *word = test_witness_new(*word, *word ? (*word)->number + 1 : 0);
     }
 }
 
@@ -126,8 +103,8 @@ static void by_a_range_with_a_hole(void *arg)
     ck_assert_int_eq(oak_root_exclude(hole, 4096), 0);
     ck_assert_int_eq(mprotect(hole, 4096, PROT_NONE), 0);
     ck_assert_int_eq(oak_root_add(room, size), 0);
-    witness **word = (witness **)(void *)(hole + 4096);
-    for (size_t k = 0; k < WITNESSES; k++) *word = new_witness(*word, k);
+    test_witness **word = (test_witness **)(void *)(hole + 4096);
+    for (size_t k = 0; k < WITNESSES; k++) *word = test_witness_new(*word, k);
 }
 
 /* By parked ones, for which the world stands. */
@@ -135,8 +112,8 @@ static void by_fibers(void *arg)
 {
     void **fibers = arg;
     for (size_t i = 0; i < FIBERS; i++) {
-        witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / FIBERS; k++) list = new_witness(list, i);
+        test_witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / FIBERS; k++) list = test_witness_new(list, i);
         fibers[i] = oak_fiber_new(calloc(1, FIBER_STACK), FIBER_STACK, list);
     }
 }
@@ -155,9 +132,7 @@ static bool start(size_t minors)
     c.gc_threads = 1;
     if (!test_heap_tracked(c, minors)) return false;
     oaki_debug_switches.beside = 1;
-    oaki_debug_switches.verify = 0; /* it would call the function, too */
-    type = oak_type_function("witness", sizeof(witness), mark_witness);
-    oaki_type_anytime(type);
+    test_witness_start();
     words = oak_type_bitmap("words", sizeof(void *), one);
     return true;
 }
@@ -171,10 +146,10 @@ static void cycles(unsigned n)
 /* So many calls in so many cycles, most of them while the program ran. */
 static void check_cycles(unsigned n, size_t least)
 {
-    AO_store(&while_it_runs, 0);
-    AO_store(&in_a_stop, 0);
+    AO_store(&test_witness_running, 0);
+    AO_store(&test_witness_stopped, 0);
     cycles(n);
-    size_t running = AO_load(&while_it_runs), stopped = AO_load(&in_a_stop);
+    size_t running = AO_load(&test_witness_running), stopped = AO_load(&test_witness_stopped);
     ck_assert_uint_ge(running + stopped, least);
     ck_assert_uint_gt(running, stopped);
 }
@@ -194,8 +169,8 @@ static void new_values(void *arg)
 {
     void **keys = arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = new_witness(list, i);
+        test_witness *list = NULL;
+        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
         oak_ephemeron_set(keys[2 * i + 1], list);
     }
 }

@@ -138,10 +138,7 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
     ck_assert_int_eq(oaki_gc_on_cycle(note_rounds, NULL), 0);
     for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
     for (int i = 0; i < 200 && AO_load(&most_rounds) < 3; i++) {
-        do {
-            test_ask_or_collect();
-            oaki_os_yield();
-        } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
+        test_await_mark();
         oak_gc_disable();
         oaki_os_sleep_ns(30000000); /* less than a mark is kept */
         oak_gc_enable();

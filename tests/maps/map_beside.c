@@ -10,6 +10,7 @@
 #include "tests/heap.h"
 #include "tests/step.h"
 #include "tests/tracked.h"
+#include "tests/witness.h"
 
 #include <check.h>
 #include <signal.h>
@@ -187,18 +188,6 @@ START_TEST(a_small_segment_is_read_to_its_end_only)
 }
 END_TEST
 
-static AO_t while_it_runs, in_a_stop; /* calls of the mark function */
-
-typedef struct witness {
-    uintptr_t number, pad;
-} witness;
-
-static void mark_witness(oak_marker *m, void *obj, size_t size)
-{
-    (void)m, (void)obj, (void)size;
-    (void)AO_fetch_and_add1(oaki_world_stopped() ? &in_a_stop : &while_it_runs);
-}
-
 /* Nothing but the map leads to them, so they are marked when it is. */
 START_TEST(a_classic_map_is_marked_while_the_program_runs)
 {
@@ -206,21 +195,18 @@ START_TEST(a_classic_map_is_marked_while_the_program_runs)
     c.gc_threads = 1;
     if (!test_heap_tracked(c, 0)) return;
     oaki_debug_switches.beside = 1;
-    oaki_debug_switches.verify = 0; /* it would call the function, too */
-    const oak_type *t = oak_type_function("witness", sizeof(witness), mark_witness);
-    oaki_type_anytime(t);
+    test_witness_start();
     oak_classic_map *m = oak_classic_new(&oak_classic_int_ptr, 0);
     for (uint64_t k = 0; k < 20000; k++) {
-        witness *x = oak_alloc_typed(t, 1);
-        x->number = k;
+        void *x = test_witness_new(NULL, k);
         *(void **)oak_classic_put(m, &k) = x;
         if (k % 1000 == 999) test_ask_or_collect();
     }
     uint32_t before = test_stats().num_gc;
     while (test_stats().num_gc < before + 2) test_ask_or_collect();
     for (uint64_t k = 0; k < 20000; k++)
-        ck_assert_uint_eq((*(witness **)oak_classic_get(m, &k))->number, k);
-    size_t running = AO_load(&while_it_runs), stopped = AO_load(&in_a_stop);
+        ck_assert_uint_eq((*(test_witness **)oak_classic_get(m, &k))->number, k);
+    size_t running = AO_load(&test_witness_running), stopped = AO_load(&test_witness_stopped);
     if (test_tracking == OAK_TRACKING_USERFAULTFD) ck_assert_uint_gt(running, stopped);
     ck_assert_uint_ge(running + stopped, 20000);
 }
