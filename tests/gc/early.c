@@ -131,6 +131,7 @@ static bool start(size_t minors)
     static const uint64_t one[] = { 1 };
     oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
     c.gc_threads = 1;
+    c.generations = minors > 0;
     if (!test_heap_tracked(c, minors)) return false;
     oaki_debug_switches.beside = 1;
     test_witness_start();
