@@ -3,6 +3,8 @@
  * Owns: nothing. Invariant: the file at the path is the old one or the whole new one; what is
  *   written beside it is gone after oaki_output_close. */
 #include "output.h"
+
+#include "runtime/os.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,18 +41,18 @@ static int write_pieces(int fd, const char *p, size_t n, size_t *done)
 /* SIGPIPE is held back, and taken away if it is ours: one that waited already stays. */
 int oaki_write_counted(int fd, const void *p, size_t n, size_t *done)
 {
-    sigset_t sigpipe, before, waiting;
+    sigset_t sigpipe, waiting;
     sigemptyset(&sigpipe);
     sigaddset(&sigpipe, SIGPIPE);
     sigpending(&waiting);
-    pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+    uint64_t before = oaki_os_block_signals((uint64_t)1 << (SIGPIPE - 1));
     *done = 0;
     int r = write_pieces(fd, p, n, done), saved = errno;
     if (r != 0 && saved == EPIPE && !sigismember(&waiting, SIGPIPE)) {
         struct timespec now = { 0, 0 };
         while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    oaki_os_unmask_signals(before);
     errno = saved;
     return r;
 }

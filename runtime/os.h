@@ -53,6 +53,9 @@ size_t oaki_os_rss(void);
  * it uses itself, and we the stop signal; but for that one, if it isn't 0. Returns the mask
  * before. */
 uint64_t oaki_os_mask_signals(int but);
+/* Those of the set, bit i for signal i + 1, and no others. Returns the mask before. */
+uint64_t oaki_os_block_signals(uint64_t set);
+/* As it was, libc's own signals too: a thread of libc's has them blocked. */
 void oaki_os_unmask_signals(uint64_t before);
 
 /* Is a part of [from, to) mapped so that what it shows may be written through another mapping, too

@@ -303,23 +303,28 @@ size_t oaki_os_resident(const void *p, size_t n)
     return found;
 }
 
-static uint64_t set_mask(uint64_t mask)
+static uint64_t change_mask(int how, uint64_t mask)
 {
     uint64_t before = 0;
     int saved = errno;
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
+    (void)syscall(SYS_rt_sigprocmask, how, &mask, &before, sizeof mask);
     errno = saved;
     return before;
 }
 
+uint64_t oaki_os_block_signals(uint64_t set)
+{
+    return change_mask(SIG_BLOCK, set);
+}
+
 uint64_t oaki_os_mask_signals(int but)
 {
-    return set_mask(but ? ~((uint64_t)1 << (but - 1)) : ~(uint64_t)0);
+    return change_mask(SIG_SETMASK, but ? ~((uint64_t)1 << (but - 1)) : ~(uint64_t)0);
 }
 
 void oaki_os_unmask_signals(uint64_t before)
 {
-    (void)set_mask(before);
+    (void)change_mask(SIG_SETMASK, before);
 }
 
 /* Pages: all of the address space, and then what is resident. */

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <ucontext.h>
 
 #define SPINS 200                /* a thread in user code on another core answers in microseconds */
@@ -44,7 +45,7 @@ static struct stopper {
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
-    sigset_t mask;         /* the stopping thread's own; gc_lock */
+    uint64_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
 } stopper;
 
@@ -364,7 +365,10 @@ static void mask_signals(void)
     sigset_t all;
     sigfillset(&all);
     for (size_t i = 0; i < OAKI_COUNT(own); i++) sigdelset(&all, own[i]);
-    stopper.masked = pthread_sigmask(SIG_BLOCK, &all, &stopper.mask) == 0;
+    uint64_t set;
+    memcpy(&set, &all, sizeof set); /* libc's own signals are in no set of libc's */
+    stopper.mask = oaki_os_block_signals(set);
+    stopper.masked = true;
 }
 
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
@@ -384,7 +388,7 @@ bool oaki_world_stop(oaki_thread *self)
 void oaki_world_start(oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
-    sigset_t mask = stopper.mask;
+    uint64_t mask = stopper.mask;
     bool masked = stopper.masked;
     (void)self;
     stopper.masked = false;
@@ -397,7 +401,7 @@ void oaki_world_start(oaki_thread *self)
         oaki_thread_free(t);
     }
     oaki_lock_release(&h->threads_lock);
-    if (masked) pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    if (masked) oaki_os_unmask_signals(mask);
 }
 
 void oaki_stop_child(void)

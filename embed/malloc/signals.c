@@ -17,6 +17,8 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define REAL OAKI_REAL
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* the oldest are served, too */
@@ -47,9 +49,25 @@ static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
 
 /* ---- what is blocked ---- */
 
+/* libc's own signals, too, which its sets leave out: a thread of libc's blocks them, is unwound
+ * when it calls malloc, and would have them unblocked after that. */
+static int mask_exactly(int how, const sigset_t *set, sigset_t *old)
+{
+    uint64_t before = 0;
+    int saved = errno, e = 0;
+    if (syscall(SYS_rt_sigprocmask, how, set, &before, sizeof before) != 0) e = errno;
+    errno = saved;
+    if (old && e == 0) {
+        sigemptyset(old);
+        memcpy(old, &before, sizeof before);
+    }
+    return e;
+}
+
 OAKI_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
     sigset_t room;
+    if (oaki_my.quiet) return mask_exactly(how, without_stop(set, &room), old);
     return REAL(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop(set, &room), old);
 }
 

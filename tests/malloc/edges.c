@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void lose(size_t n)
@@ -172,6 +173,28 @@ static void grow_in_child(void)
     in_child(grow);
 }
 
+/* A thread of libc's, which keeps a signal of libc's to itself, allocates for each tick. */
+static int tick_pipe[2];
+
+static void tick(union sigval v)
+{
+    (void)v;
+    if (write(tick_pipe[1], "", 1) != 1) abort();
+}
+
+static void on_time(void)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD, .sigev_notify_function = tick };
+    struct itimerspec each = { { 0, 10000000 }, { 0, 10000000 } };
+    timer_t timer;
+    char byte;
+    leak();
+    if (pipe(tick_pipe) != 0 || timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) exit(6);
+    if (timer_settime(timer, 0, &each, NULL) != 0) exit(6);
+    for (int i = 0; i < 20; i++)
+        if (read(tick_pipe[0], &byte, 1) != 1) i--;
+}
+
 /* From here on nothing but read, write and the end of the thread. */
 static void seal(void)
 {
@@ -314,7 +337,7 @@ int main(int argc, char **argv)
                   { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
                   { "filter-thread", filter_thread },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
-                  { "outlived", outlived },     { "limited", limited },
+                  { "outlived", outlived },     { "limited", limited }, { "on-time", on_time },
                   { "starved", starved } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
