@@ -50,12 +50,18 @@ bool oaki_drop(void *obj)
     return i != OAKI_PTR_NONE;
 }
 
+/* Also from inside the runtime, as what the host is called for by a collection may ask. */
 bool oaki_is_held(const void *obj)
 {
-    oaki_thread *t = lock();
-    if (!t) return false;
+    if (!oaki_special_possible(obj)) return false;
+    const oaki_thread *self = oaki_thread_self();
+    bool inside = self && self->in_runtime == OAKI_IN_RUNTIME;
+    oaki_thread *t = inside ? NULL : oaki_enter();
+    if (!inside && !t) return false;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     bool is_there = oaki_ptrtable_first(&held, obj) != OAKI_PTR_NONE;
-    unlock(t);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    if (t) oaki_leave(t);
     return is_there;
 }
 

@@ -237,7 +237,7 @@ OAKI_INLINE bool is_counted(const void *p)
     size_t off = oaki_heap_offset(p);
     if (OAKI_UNLIKELY(off >= AO_load(&oaki_the_heap.used))) return false;
     unsigned kind = oaki_pte_kind(oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT]);
-    return OAKI_UNLIKELY(kind == OAKI_PINNED) || (GC_non_gc_bytes > 0 && oaki_is_held(p));
+    return OAKI_UNLIKELY(kind == OAKI_PINNED) || oaki_is_held(p);
 }
 
 void GC_free(void *p)
@@ -250,9 +250,9 @@ void GC_free(void *p)
     } else {
         lgc_stats_freed(oak_usable_size(p));
     }
-    if (is_counted(p)) count_non_gc(p, false);
     /* under the allocation lock, or while the world stands: it is left to the collector */
     if (OAKI_UNLIKELY(oaki_tls_thread && oaki_tls_thread->in_runtime == OAKI_IN_RUNTIME)) return;
+    if (is_counted(p)) count_non_gc(p, false);
     oak_free(p);
 }
 

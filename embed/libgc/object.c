@@ -32,8 +32,7 @@ static int kind_of(const void *obj)
     if (l) return l->kind;
     if (s->kind == OAKI_PINNED) return GC_KIND_UNCOLLECTABLE;
     if (s->kind != OAKI_NOSCAN) return GC_KIND_NORMAL;
-    bool held = GC_non_gc_bytes > 0 && oaki_is_held(obj);
-    return held ? GC_KIND_ATOMIC_UNCOLLECTABLE : GC_KIND_ATOMIC;
+    return oaki_is_held(obj) ? GC_KIND_ATOMIC_UNCOLLECTABLE : GC_KIND_ATOMIC;
 }
 
 int GC_get_kind_and_size(const void *p, size_t *size)

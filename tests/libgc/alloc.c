@@ -107,6 +107,28 @@ static void resize(void)
     GC_free(GC_malloc_atomic_uncollectable(100000));
 }
 
+static void *kind_of(void *p)
+{
+    return (void *)(intptr_t)GC_get_kind_and_size(p, NULL);
+}
+
+static long kind_under_lock(void *p)
+{
+    return (long)(intptr_t)GC_call_with_alloc_lock(kind_of, p);
+}
+
+/* Whatever the program says of bytes that it doesn't want counted. */
+static void kinds(void)
+{
+    void *p = GC_malloc_atomic_uncollectable(100);
+    GC_word bytes = GC_get_non_gc_bytes();
+    say("kind of atomic, under the lock", kind_under_lock(GC_malloc_atomic(100)));
+    GC_set_non_gc_bytes(0);
+    say("kind of uncollectable, under the lock", kind_under_lock(p));
+    say("kind of it elsewhere, larger", GC_get_kind_and_size(GC_realloc(p, 4000), NULL));
+    GC_set_non_gc_bytes(bytes);
+}
+
 static void strings(void)
 {
     void *p = NULL;
@@ -176,6 +198,7 @@ void test_alloc(void)
     sizes();
     ask();
     resize();
+    kinds();
     strings();
     lists();
     inline_lists();
