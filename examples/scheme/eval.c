@@ -166,7 +166,6 @@ static void check_interrupt(struct scheme *s)
 static __attribute__((noinline)) value call(struct scheme *s, value f, value x, size_t n, value env)
 {
     value few[6], *arg = few;
-    check_interrupt(s);
     if (n > sizeof few / sizeof *few) arg = new_vector(s, n)->item;
     size_t i = 0;
     for (value rest; i < n && is_pair(x); x = rest) { /* it may change itself */
@@ -204,7 +203,6 @@ value apply(struct scheme *s, value f, size_t n, value *arg)
 /* A macro's form becomes, once and for all, the form that it stands for. */
 static value expand(struct scheme *s, value macro, value form)
 {
-    check_interrupt(s);
     struct vector *args = vector_of(s, cdr(form));
     value v = apply(s, macro, args->length, args->item);
     if (is_pair(v)) *pair_of(form) = *pair_of(v);
@@ -215,6 +213,7 @@ value eval(struct scheme *s, value x, value env)
 {
     check_stack(s);
     while (is_pair(x)) {
+        check_interrupt(s);
         value f = eval(s, car(x), env), v;
         size_t n = list_length(s, x);
         if (is(f, MACRO)) {
