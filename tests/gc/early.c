@@ -23,16 +23,21 @@ enum { WITNESSES = 20000, PAIRS = 2000, FIBERS = 100 };
 static const oak_type *words;
 static void **table; /* not scanned: what is in it is kept alive in another way */
 
+static test_witness *list_of(size_t n, size_t number)
+{
+    test_witness *list = NULL;
+    while (n-- > 0) list = test_witness_new(list, number);
+    return list;
+}
+
 /* ---- ways to keep them ---- */
 
 static void by_pairs(void *arg)
 {
     void **keys = arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        test_witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
         keys[2 * i] = oak_alloc(16);
-        keys[2 * i + 1] = oak_ephemeron_new(keys[2 * i], list);
+        keys[2 * i + 1] = oak_ephemeron_new(keys[2 * i], list_of(WITNESSES / PAIRS, i));
     }
 }
 
@@ -42,9 +47,7 @@ static void by_chained_pairs(void *arg)
     void **keys = arg, *key = keys[0] = oak_alloc(16);
     for (size_t i = 0; i < 4; i++) {
         void **next = oak_alloc(2 * sizeof *next);
-        test_witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / 4; k++) list = test_witness_new(list, i);
-        next[0] = list;
+        next[0] = list_of(WITNESSES / 4, i);
         keys[i + 1] = oak_ephemeron_new(key, next);
         key = next[1] = oak_alloc(16);
     }
@@ -54,9 +57,8 @@ static void by_holding(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        test_witness *list = NULL, **held = oak_alloc_typed(words, 2);
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
-        held[0] = list;
+        test_witness **held = oak_alloc_typed(words, 2);
+        held[0] = list_of(WITNESSES / PAIRS, i);
         ck_assert_int_eq(oaki_hold(held), 0);
     }
 }
@@ -65,9 +67,8 @@ static void by_pinning(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < PAIRS; i++) {
-        test_witness *list = NULL, **pinned = oak_alloc_pinned(sizeof *pinned);
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
-        *pinned = list;
+        test_witness **pinned = oak_alloc_pinned(sizeof *pinned);
+        *pinned = list_of(WITNESSES / PAIRS, i);
     }
 }
 
@@ -88,8 +89,7 @@ static void by_an_odd_range(void *arg)
     ck_assert_int_eq(oak_root_add(room + 4, RANGE_PIECES * RANGE_PIECE), 0);
     for (size_t i = 1; i < RANGE_PIECES; i++) {
         test_witness **word = (test_witness **)(void *)(room + i * RANGE_PIECE);
-        while (*word == NULL || (*word)->number < WITNESSES / RANGE_PIECES)
-            *word = test_witness_new(*word, *word ? (*word)->number + 1 : 0);
+        *word = list_of(WITNESSES / RANGE_PIECES, i);
     }
 }
 
@@ -104,8 +104,7 @@ static void by_a_range_with_a_hole(void *arg)
     ck_assert_int_eq(oak_root_exclude(hole, 4096), 0);
     ck_assert_int_eq(mprotect(hole, 4096, PROT_NONE), 0);
     ck_assert_int_eq(oak_root_add(room, size), 0);
-    test_witness **word = (test_witness **)(void *)(hole + 4096);
-    for (size_t k = 0; k < WITNESSES; k++) *word = test_witness_new(*word, k);
+    *(test_witness **)(void *)(hole + 4096) = list_of(WITNESSES, 0);
 }
 
 /* By parked ones, for which the world stands. */
@@ -113,12 +112,10 @@ static void by_fibers(void *arg)
 {
     void **fibers = arg;
     for (size_t i = 0; i < FIBERS; i++) {
-        test_witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / FIBERS; k++) list = test_witness_new(list, i);
+        test_witness *list = list_of(WITNESSES / FIBERS, i);
         fibers[i] = oak_fiber_new(calloc(1, FIBER_STACK), FIBER_STACK, list);
     }
 }
-
 
 static void (*const ways[])(void *arg) = {
     by_pairs,   by_chained_pairs, by_holding,             by_pinning,
@@ -170,11 +167,8 @@ END_TEST
 static void new_values(void *arg)
 {
     void **keys = arg;
-    for (size_t i = 0; i < PAIRS; i++) {
-        test_witness *list = NULL;
-        for (size_t k = 0; k < WITNESSES / PAIRS; k++) list = test_witness_new(list, i);
-        oak_ephemeron_set(keys[2 * i + 1], list);
-    }
+    for (size_t i = 0; i < PAIRS; i++)
+        oak_ephemeron_set(keys[2 * i + 1], list_of(WITNESSES / PAIRS, i));
 }
 
 START_TEST(of_a_minor_cycle_too)
