@@ -250,8 +250,13 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
     large_one_beside(200, TOOK / 10); /* there is no mark beside the program yet */
     assert_near(oaki_pace_goal(), 400 * MB);
     if (!oaki_written_start()) return;
-    large_one_beside(200, TOOK * 2 / 5); /* of 160 MB */
+    large_one_beside(200, TOOK * 2 / 5); /* pays for itself in 160 MB, */
+    large_one_beside(200, TOOK * 2 / 5); /* and the one before it, too */
     assert_near(oaki_pace_goal(), 360 * MB);
+    large_one_beside(200, TOOK); /* the only dear one of the two */
+    assert_near(oaki_pace_goal(), 360 * MB);
+    large_one_beside(200, TOOK);
+    assert_near(oaki_pace_goal(), 400 * MB);
     large_one_beside(200, TOOK / 10); /* would be 40: at least half */
     assert_near(oaki_pace_goal(), 300 * MB);
     large_one_beside(100, TOOK / 10); /* not worth it */
