@@ -160,14 +160,17 @@ static void print_list(FILE *out, value list, bool quoted, unsigned depth)
 {
     value slow = list;
     for (size_t i = 1; is_pair(list) && (i == 1 || list != slow); i++, list = cdr(list)) {
-        if (interrupted) break;
         putc(i == 1 ? '(' : ' ', out);
+        if (interrupted) break;
         print(out, car(list), quoted, depth);
         if (i % 2 == 0) slow = cdr(slow);
     }
-    if (list != NIL) fputs(" . ", out);
-    if (is_pair(list)) fputs("...", out);
-    else if (list != NIL) print(out, list, quoted, depth);
+    if (is_pair(list)) {
+        fputs(interrupted ? "..." : " . ...", out);
+    } else if (list != NIL) {
+        fputs(" . ", out);
+        print(out, list, quoted, depth);
+    }
     putc(')', out);
 }
 
