@@ -151,8 +151,8 @@ START_TEST(what_is_kept_is_freed_when_the_mark_is_given_up)
         AO_t cycle = AO_load(&oaki_the_heap.cycle), live = AO_load(&oaki_the_heap.live);
         oak_free(p);
         while (marks() || AO_load(&oaki_the_heap.nkept) > 0) oaki_os_yield();
+        while (AO_load(&oaki_the_heap.live) + BIG > live) oaki_os_yield(); /* or for ever */
         ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), cycle);
-        ck_assert_uint_le(AO_load(&oaki_the_heap.live) + BIG, live);
         oak_gc_enable();
         oak_collect();
         test_assert_sound();
