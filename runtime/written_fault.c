@@ -51,6 +51,7 @@ static struct {
     size_t share;       /* of the limit on mappings */
     size_t ends;        /* places where a run of protected pages ends */
     size_t stuck;       /* those of before a fork */
+    int refused;        /* an error: mprotect is refused by now */
 } self;
 
 /* A page of the heap that this thread has found unprotected when it couldn't write there, plus 1;
@@ -143,11 +144,26 @@ static bool protect_system(run r, int prot)
     return mprotect(p, (r.to - r.from) << self.shift, prot) == 0;
 }
 
+/* A program that locks itself in (seccomp) may have refused the call as such: nothing has changed
+ * then, and what is protected stays so for good. */
+static void note_refused(bool on)
+{
+    self.refused = errno;
+    if (on) return;
+    oak_fatal("oakum: mprotect is refused by now (error %d): pages of the heap stay read only; "
+              "allow it, or begin with another OAKUM_TRACKING than faults",
+              self.refused);
+}
+
 /* The lock is held; all of r is as it was. One that fails changes nothing. */
 static bool change(run r, bool on)
 {
     int more = ends_more(r, on);
     if (!protect_system(r, on ? PROT_READ : PROT_READ | PROT_WRITE)) {
+        if (errno != ENOMEM) {
+            note_refused(on);
+            return false;
+        }
         /* half of it may be done; back there are no more mappings than before */
         bool back = protect_system(r, on ? PROT_READ | PROT_WRITE : PROT_READ);
         OAKI_INVARIANT(back, "the heap's protection can't be put back");
@@ -326,7 +342,8 @@ static size_t take(oaki_taking *x)
         }
     }
     x->from = at << self.shift;
-    return pages;
+    errno = self.refused;
+    return self.refused ? SIZE_MAX : pages;
 }
 
 /* Libc blocks all signals for a moment where a thread begins and ends: so one look is no evidence,

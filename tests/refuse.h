@@ -8,8 +8,10 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-/* From here on this process and its children get EPERM for system call `nr`. */
+/* From here on the threads of this process and its children get EPERM for system call `nr`. */
 static inline void test_refuse(int nr)
 {
     struct sock_filter code[] = {
@@ -20,7 +22,9 @@ static inline void test_refuse(int nr)
     };
     struct sock_fprog program = { sizeof code / sizeof code[0], code };
     ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+    ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                             &program),
+                     0);
 }
 
 #endif

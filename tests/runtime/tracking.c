@@ -23,14 +23,20 @@ Suite *suite_runtime_tracking(void);
 
 #define PAGE ((size_t)4096)
 
-static void start(oak_tracking tracking)
+static void start_with(oak_tracking tracking, bool generations)
 {
     oak_config c = test_config();
     c.concurrent = 1;
     c.tracking = tracking;
+    c.generations = generations;
     test_heap_start(c);
     oaki_debug_switches.beside = 1;
     oaki_debug_switches.verify = 1;
+}
+
+static void start(oak_tracking tracking)
+{
+    start_with(tracking, true);
 }
 
 /* Whichever way they mark, collections do what they should. */
@@ -100,6 +106,41 @@ START_TEST(faults_that_were_asked_for)
 {
     start(OAK_TRACKING_FAULTS);
     expect_faults(NULL, 0);
+}
+END_TEST
+
+/* Marked beside the program before, so that there is the thread; whose pages are writable now. */
+START_TEST(faults_that_are_refused_between_two_marks)
+{
+    start_with(OAK_TRACKING_FAULTS, false);
+    expect_faults(NULL, 0);
+    test_refuse(SYS_mprotect);
+    while (oak_heap_tells_writes(NULL)) {
+        (void)test_ask_beside();
+        oaki_os_yield();
+    }
+    expect_stops("page faults", EPERM);
+}
+END_TEST
+
+#define SAID_WHY 7 /* a status */
+
+static void end_with(const char *message)
+{
+    _exit(strstr(message, "mprotect is refused by now") ? SAID_WHY : 1);
+}
+
+/* They stay as they are: it can't go on, and says why. */
+START_TEST(faults_that_are_refused_while_pages_are_read_only)
+{
+    start_with(OAK_TRACKING_FAULTS, true);
+    expect_faults(NULL, 0);
+    void **old = oak_alloc(64 * PAGE);
+    oak_set_fatal_handler(end_with);
+    test_await_mark();
+    test_refuse(SYS_mprotect);
+    for (size_t i = 0; i < 64 * PAGE / sizeof *old; i += 64) old[i] = old;
+    while (oak_heap_tells_writes(NULL)) collect_a_bit();
 }
 END_TEST
 
@@ -274,6 +315,8 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, a_filter_that_refuses_userfaultfd);
     tcase_add_test(t, faults_where_userfaultfd_is_refused);
     tcase_add_test(t, faults_that_were_asked_for);
+    tcase_add_test(t, faults_that_are_refused_between_two_marks);
+    tcase_add_exit_test(t, faults_that_are_refused_while_pages_are_read_only, SAID_WHY);
     tcase_add_test(t, userfaultfd_is_the_first_of_any);
     tcase_add_test(t, a_program_whose_first_thread_has_left);
     tcase_add_test(t, no_descriptor_is_left);
