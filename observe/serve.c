@@ -15,13 +15,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define EXIT_WAIT_S 1 /* the program doesn't end later than that because of us */
 
-oaki_server oaki_the_server = { .wake_fd = -1 };
+oaki_server oaki_the_server;
 
 static oaki_server *const self = &oaki_the_server;
 
@@ -80,43 +79,45 @@ static int load(void)
     return fail(ELIBACC, run.error);
 }
 
-static int open_wake(void)
-{
-    oaki_fork_hold();
-    self->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    oaki_fork_release();
-    return self->wake_fd >= 0 ? 0 : fail(errno, "no descriptor is free");
-}
-
 static void close_all(void)
 {
-    oaki_listen_close(&self->listener);
-    if (self->wake_fd >= 0) close(self->wake_fd);
-    self->wake_fd = -1;
-    if (self->daemon) oaki_mhd.MHD_stop_daemon(self->daemon);
-    self->daemon = NULL;
+    if (!oaki_wake_is_apart()) oaki_listen_close(&self->listener);
+    oaki_wake_close();
+    self->listener.n = 0;
     free(self->clients);
     self->clients = NULL;
 }
 
-static int start_threads(void)
+/* Until it has opened what it needs, in its own table of descriptors. */
+static int start_loop(void)
 {
+    oaki_loop_start start;
+    sem_init(&start.ready, 0, 0);
     AO_int_store(&self->quit, 0);
-    int e = oaki_works_start(self->wake_fd);
+    int e = pthread_create(&run.loop, NULL, oaki_serve_loop, &start);
+    while (e == 0 && sem_wait(&start.ready) != 0) continue;
+    sem_destroy(&start.ready);
     if (e != 0) return fail(e, "no thread can be started");
-    e = pthread_create(&run.loop, NULL, oaki_serve_loop, NULL);
-    if (e == 0) return 0;
-    oaki_works_quit();
-    oaki_works_join();
-    return fail(e, "no thread can be started");
+    if (start.error == 0) {
+        oaki_wake_hand_over(&self->listener);
+        return 0;
+    }
+    pthread_join(run.loop, NULL);
+    return fail(start.error, "libmicrohttpd can't be started");
 }
 
 static int open_all(const char *address)
 {
     if (oaki_listen(address, &self->listener, run.error) != 0) return -1;
-    if (open_wake() != 0) return -1;
-    if (oaki_serve_loop_open() != 0) return fail(errno, "libmicrohttpd can't be started");
-    return start_threads();
+    if (oaki_wake_open() != 0) return fail(errno, "no descriptor is free");
+    int e = oaki_works_start();
+    if (e != 0) return fail(e, "no thread can be started");
+    if (start_loop() == 0) return 0;
+    int saved = errno;
+    oaki_works_quit();
+    oaki_works_join();
+    errno = saved;
+    return -1;
 }
 
 static void child(void)
@@ -124,9 +125,9 @@ static void child(void)
     pthread_mutex_init(&run.lock, NULL);
     oaki_works_child();
     oaki_serve_loop_child();
-    oaki_listen_close(&self->listener);
-    if (self->wake_fd >= 0) close(self->wake_fd);
-    self->wake_fd = -1;
+    if (!oaki_wake_is_apart()) oaki_listen_close(&self->listener);
+    self->listener.n = 0;
+    oaki_wake_close();
     oaki_serve_file_forget();
     run.running = false;
     run.error[0] = '\0';
@@ -146,7 +147,7 @@ static void at_exit(void)
     if (run.running) {
         oaki_serve_file_remove();
         AO_int_store_release(&self->quit, 1);
-        oaki_serve_loop_wake();
+        oaki_wake();
         (void)pthread_timedjoin_np(run.loop, NULL, &until);
         run.running = false;
     }
@@ -205,7 +206,7 @@ void oak_debug_serve_stop(void)
     if (run.running) {
         oaki_serve_file_remove();
         AO_int_store_release(&self->quit, 1);
-        oaki_serve_loop_wake();
+        oaki_wake();
         oaki_works_quit();
         pthread_join(run.loop, NULL);
         oaki_works_join();

@@ -21,6 +21,7 @@
 #include <netinet/in.h>
 #include <oakum/profile.h>
 #include <oakum/serve.h>
+#include <semaphore.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -105,8 +106,8 @@ void oaki_route_add(const oaki_route *route);
 
 /* ---- serve_work.c ---- */
 
-/* Start the workers; they write to wake_fd when answers are made. 0 or an error number. */
-int oaki_works_start(int wake_fd);
+/* Start the workers, who wake the loop when answers are made. 0 or an error number. */
+int oaki_works_start(void);
 void oaki_works_give(oaki_request *r);
 oaki_request_state oaki_works_state(const oaki_request *r);
 /* Nobody waits for the answer. false: it is too late, it is being made. */
@@ -148,6 +149,21 @@ void oaki_serve_file_write(const char *url, const char *token);
 void oaki_serve_file_remove(void);
 void oaki_serve_file_forget(void); /* it is the parent's */
 
+/* ---- serve_wake.c ---- */
+
+/* 0 or -1 with errno. A fork never comes in between. */
+int oaki_wake_open(void);
+/* Any thread. Or the loop looks around a second later. */
+void oaki_wake(void);
+/* By the loop's thread: a table of descriptors of its own from here on, if the system has it. */
+void oaki_wake_part(const oaki_listener *l);
+int oaki_wake_fd(void); /* to poll; -1: nobody can wake it any more */
+bool oaki_wake_take(void); /* false likewise */
+/* By the program, after that: what the loop has in its own table is closed in the program's. */
+void oaki_wake_hand_over(const oaki_listener *l);
+bool oaki_wake_is_apart(void); /* it is so */
+void oaki_wake_close(void);    /* after the loop has ended, or in a child */
+
 /* ---- serve_loop.c ---- */
 
 typedef enum oaki_client_phase {
@@ -172,7 +188,6 @@ typedef struct oaki_client {
 
 typedef struct oaki_server {
     oaki_listener listener;
-    int wake_fd; /* an eventfd */
     void *daemon;
     unsigned int quit; /* AO_int */
     unsigned max_clients, nclients;
@@ -183,8 +198,13 @@ typedef struct oaki_server {
 
 extern OAKI_HIDDEN oaki_server oaki_the_server;
 
-int oaki_serve_loop_open(void); /* the daemon. 0 or -1 with errno */
-void *oaki_serve_loop(void *unused);
+/* What the loop's thread begins with. It opens the daemon itself, and tells. */
+typedef struct oaki_loop_start {
+    sem_t ready;
+    int error; /* 0, or an error number: it has ended */
+} oaki_loop_start;
+
+void *oaki_serve_loop(void *start);
 
 /* Nanoseconds that a client has: for a request, from when it was accepted or answered; to take an
  * answer; and the same while others wait for its place. Tests have less patience. */
@@ -194,7 +214,6 @@ typedef struct oaki_serve_patience {
 
 extern OAKI_HIDDEN oaki_serve_patience oaki_serve_patiences;
 
-void oaki_serve_loop_wake(void);
 /* In a child: close what the parent has open. */
 void oaki_serve_loop_child(void);
 /* For the loop's thread. */

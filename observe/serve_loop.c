@@ -17,28 +17,23 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
-#define LOOK_MS 250 /* at the clocks, while there are clients */
+#define LOOK_MS 250  /* at the clocks, while there are clients */
+#define IDLE_MS 1000 /* a call to end may have been lost (serve_wake.c) */
 #define TIMEOUT_S ((unsigned)(oaki_serve_patiences.send / SECOND) + 1) /* libmicrohttpd's */
 #define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
 
 oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
 
 static oaki_server *const self = &oaki_the_server;
+static bool awake; /* the loop can be woken */
 
 void oaki_serve_thread_begin(const char *name)
 {
     oaki_thread_mask_signals();
     pthread_setname_np(pthread_self(), name);
-}
-
-void oaki_serve_loop_wake(void)
-{
-    uint64_t one = 1;
-    (void)!write(self->wake_fd, &one, sizeof one);
 }
 
 /* ---- clients ---- */
@@ -282,9 +277,8 @@ static void forget_closed(void)
 
 static void take_answers(void)
 {
-    uint64_t n;
-    (void)!read(self->wake_fd, &n, sizeof n);
     oaki_request *next;
+    awake = oaki_wake_take();
     for (oaki_request *r = oaki_works_take(); r; r = next) {
         next = r->next;
         r->next = NULL;
@@ -300,9 +294,9 @@ static void take_answers(void)
 static int timeout_of(void)
 {
     MHD_UNSIGNED_LONG_LONG ms = 0;
-    int limit = self->nclients > 0 ? LOOK_MS : -1;
-    if (oaki_mhd.MHD_get_timeout(self->daemon, &ms) != MHD_YES) return limit;
-    return limit < 0 || ms < (MHD_UNSIGNED_LONG_LONG)limit ? (int)OAKI_MIN(ms, 60000u) : limit;
+    unsigned limit = self->nclients > 0 || !awake ? LOOK_MS : IDLE_MS;
+    if (oaki_mhd.MHD_get_timeout(self->daemon, &ms) != MHD_YES) return (int)limit;
+    return (int)OAKI_MIN(ms, limit);
 }
 
 static int epoll_fd(void)
@@ -317,7 +311,7 @@ static int epoll_fd(void)
 static void wait_and_accept(int epoll)
 {
     static struct pollfd fds[2 + OAKI_SERVE_CLIENTS_MAX + OAKI_SERVE_LISTENERS]; /* of one thread */
-    fds[0] = (struct pollfd){ .fd = self->wake_fd, .events = POLLIN };
+    fds[0] = (struct pollfd){ .fd = oaki_wake_fd(), .events = POLLIN };
     fds[1] = (struct pollfd){ .fd = epoll, .events = POLLIN };
     nfds_t silent = silent_ones(&fds[2]), n = self->listener.n;
     struct pollfd *listeners = &fds[2 + silent];
@@ -346,9 +340,8 @@ static void close_daemon(void)
         if (self->clients[i].fd >= 0 && !self->clients[i].told) close(self->clients[i].fd);
 }
 
-void *oaki_serve_loop(void *unused)
+static void run(void)
 {
-    oaki_serve_thread_begin("oakum-serve");
     int epoll = epoll_fd();
     static char buf[MEMORY_OF_CONNECTION]; /* of the one thread */
     while (!AO_int_load_acquire(&self->quit)) {
@@ -360,7 +353,6 @@ void *oaki_serve_loop(void *unused)
         forget_closed();
     }
     close_daemon();
-    return unused;
 }
 
 /* ---- libmicrohttpd's side ---- */
@@ -398,7 +390,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **u
 }
 
 /* With so many headers and nothing of its own to listen to. */
-int oaki_serve_loop_open(void)
+static int open_daemon(void)
 {
     self->clients = calloc(self->max_clients, sizeof *self->clients);
     if (!self->clients) return -1;
@@ -417,12 +409,32 @@ int oaki_serve_loop_open(void)
     return -1;
 }
 
-/* The memory of libmicrohttpd's daemon stays, in whatever state. */
-void oaki_serve_loop_child(void)
+/* start is the caller's, until it is told. */
+void *oaki_serve_loop(void *arg)
+{
+    oaki_loop_start *start = arg;
+    oaki_serve_thread_begin("oakum-serve");
+    oaki_wake_part(&self->listener);
+    int error = open_daemon() == 0 ? 0 : errno;
+    awake = true;
+    start->error = error;
+    sem_post(&start->ready);
+    if (error == 0) run();
+    if (oaki_wake_is_apart()) oaki_listen_close(&self->listener);
+    return NULL;
+}
+
+static void close_what_is_open(void)
 {
     if (self->daemon) close(epoll_fd());
     for (unsigned i = 0; self->clients && i < self->max_clients; i++)
         if (self->clients[i].fd >= 0 && is_open(&self->clients[i])) close(self->clients[i].fd);
+}
+
+/* The memory of libmicrohttpd's daemon stays, in whatever state. */
+void oaki_serve_loop_child(void)
+{
+    if (!oaki_wake_is_apart()) close_what_is_open();
     self->daemon = NULL;
     self->clients = NULL;
     self->nclients = 0;

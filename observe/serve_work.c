@@ -23,7 +23,6 @@ static struct {
     pthread_mutex_t lock;
     worker worker[OAKI_MAKERS];
     oaki_request *done;
-    int wake_fd;
     bool quit;
 } works = { .lock = PTHREAD_MUTEX_INITIALIZER,
             .worker = { [OAKI_MAKER_LIGHT] = { .wanted = PTHREAD_COND_INITIALIZER,
@@ -79,8 +78,7 @@ static bool hand_back(oaki_request *r)
     r->state = OAKI_REQUEST_DONE;
     r->next = works.done;
     works.done = r;
-    uint64_t one = 1;
-    (void)!write(works.wake_fd, &one, sizeof one);
+    oaki_wake();
     return true;
 }
 
@@ -120,9 +118,8 @@ static int start(worker *w)
     return e;
 }
 
-int oaki_works_start(int wake_fd)
+int oaki_works_start(void)
 {
-    works.wake_fd = wake_fd;
     works.quit = false;
     int e = oaki_reading_begin();
     if (e == 0) e = start(&works.worker[OAKI_MAKER_LIGHT]);

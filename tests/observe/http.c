@@ -1,9 +1,12 @@
 /* http.c - a client for tests of the debug server (http.h). */
 #include "http.h"
 
+#include "files.h"
 #include "observe/mhd.h"
+#include "observe/serve.h"
 #include <arpa/inet.h>
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <oakum/serve.h>
@@ -29,6 +32,32 @@ bool http_serve(const char *address, const oak_serve_options *options)
     oak_debug_serve_error(error, sizeof error);
     ck_assert_msg(http_port > 0, "%s", error);
     return true;
+}
+
+static bool is_loop(const char *task)
+{
+    char path[300], name[32] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%s/comm", task);
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    bool is = fgets(name, sizeof name, f) && strcmp(name, "oakum-serve\n") == 0;
+    fclose(f);
+    return is;
+}
+
+size_t http_descriptors(void)
+{
+    char path[300];
+    size_t n = test_entries("/proc/self/fd");
+    if (!oaki_wake_is_apart()) return n;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *e; (e = readdir(tasks));) {
+        if (!is_loop(e->d_name)) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/fd", e->d_name);
+        n += test_entries(path);
+    }
+    closedir(tasks);
+    return n;
 }
 
 int http_connect(void)

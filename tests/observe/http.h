@@ -18,6 +18,9 @@ struct oak_serve_options;
 bool http_serve(const char *address, const struct oak_serve_options *options);
 extern int http_port;
 
+/* Open ones of the program, and of the server's loop, which has its own. */
+size_t http_descriptors(void);
+
 int http_connect(void);                  /* a socket; reads on it end after 20 s */
 void http_send(int fd, const char *text);
 /* The next answer on the socket: as long as its Content-Length says, none for a HEAD. */

@@ -7,7 +7,6 @@
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
-#include <dirent.h>
 #include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,15 +23,6 @@ static bool start(unsigned clients)
     if (!http_serve(NULL, &(oak_serve_options){ .max_clients = clients })) return false;
     oaki_serve_patiences.slow_read = oaki_serve_patiences.read; /* a machine with much to do */
     return true;
-}
-
-static size_t descriptors(void)
-{
-    size_t n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d)) n++;
-    closedir(d);
-    return n;
 }
 
 /* By a thread that isn't attached, while the world is stopped. */
@@ -96,11 +86,11 @@ END_TEST
 /* All but the first go: what was queued for them is dropped, and one at most is being made. */
 static void *crowd_and_go(void *unused)
 {
-    size_t fds = descriptors();
+    size_t fds = http_descriptors();
     for (int i = 0; i < OAKI_SERVE_HEAVY; i++) http_send(crowd[i] = http_connect(), WHY);
     while (status_of("/debug/why?addr=0x10") != 503) oaki_os_sleep_ns(1000000);
     for (int i = 1; i < OAKI_SERVE_HEAVY; i++) close(crowd[i]);
-    while (descriptors() > fds + 3) oaki_os_sleep_ns(10000000);
+    while (http_descriptors() > fds + 3) oaki_os_sleep_ns(10000000);
     AO_store_release(&test_moved, 1);
     return unused;
 }

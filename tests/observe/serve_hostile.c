@@ -7,7 +7,6 @@
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,19 +19,10 @@ static bool start(unsigned clients)
     return http_serve(NULL, &(oak_serve_options){ .max_clients = clients });
 }
 
-static size_t descriptors(void)
-{
-    size_t n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (readdir(d)) n++;
-    closedir(d);
-    return n;
-}
-
 /* Those of the server too, so: until it has closed them. */
 static void wait_for_descriptors(size_t n)
 {
-    while (descriptors() > n) oaki_os_sleep_ns(10000000);
+    while (http_descriptors() > n) oaki_os_sleep_ns(10000000);
 }
 
 static void assert_serves(void)
@@ -73,7 +63,7 @@ START_TEST(a_hundred_clients_of_whom_some_never_read)
     if (!start(0)) return;
     /* the others are slow too, where the machine has more to do */
     oaki_serve_patiences.slow_read = oaki_serve_patiences.read;
-    size_t fds = descriptors();
+    size_t fds = http_descriptors();
     for (int i = 0; i < CLIENTS / 4; i++) ask_without_reading(mute[i] = http_connect());
     for (uintptr_t i = 0; i < CLIENTS; i++) id[i] = test_start(one_of_many, (void *)i);
     for (int i = 0; i < CLIENTS; i++) test_join(id[i]);
@@ -147,7 +137,7 @@ END_TEST
 START_TEST(who_goes_before_the_answer_is_no_harm)
 {
     if (!start(0)) return;
-    size_t fds = descriptors();
+    size_t fds = http_descriptors();
     for (int i = 0; i < 200; i++) {
         int fd = http_connect();
         http_send(fd, i % 2 ? "GET /metrics HTTP/1.1\r\n"
@@ -181,7 +171,7 @@ static void ask_long(const char *begin, size_t n, const char *end)
 START_TEST(what_is_too_long_is_refused)
 {
     if (!start(0)) return;
-    size_t fds = descriptors();
+    size_t fds = http_descriptors();
     for (size_t n = 16 << 10; n <= (size_t)4 << 20; n *= 4) {
         ask_long("GET /", n, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
         ask_long("GET /metrics?addr=", n, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -261,7 +251,7 @@ START_TEST(random_bytes_do_no_harm)
     test_seed("serve_hostile");
     if (!start(0)) return;
     oaki_serve_patiences.read = 300000000;
-    size_t fds = descriptors(), times = test_scale(600);
+    size_t fds = http_descriptors(), times = test_scale(600);
     for (size_t i = 0; i < times; i++) {
         ask_random();
         if (i % 200 == 0) assert_serves();

@@ -1,0 +1,148 @@
+/* serve_wake.c - waking the server's loop, and the descriptors of its thread.
+ *
+ * The loop's thread has a table of descriptors of its own, so that a program that closes all that
+ * it doesn't know, as daemons do, closes nothing of the server's; and nothing of the program's is
+ * held open by it but standard error. Where the system has no close_range it is the program's.
+ * The program has one end of a pair of sockets. If it closes that, and something else has the
+ * number then, nothing is sent to it; the loop looks around by the clock from then on.
+ *
+ * Owns: self. Lock: serve.c's, but for oaki_wake, whose end is there while anybody may call it. */
+#include "runtime/thread.h"
+#include "serve.h"
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HIGH 1024 /* below which most tables end; our end is near it, where no program counts on */
+#define SPARE 24
+
+static struct {
+    int end; /* the program's, or -1 */
+    dev_t dev;
+    ino_t ino;
+    int loops; /* the loop's, or -1 */
+    bool apart; /* its table is its own, */
+    bool handed; /* and the program's has no copies of what is in it */
+} self = { .end = -1, .loops = -1 };
+
+static int move_up(int fd)
+{
+    struct rlimit limit;
+    rlim_t most = HIGH;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) most = OAKI_MIN(most, limit.rlim_cur);
+    int high = most > SPARE ? fcntl(fd, F_DUPFD_CLOEXEC, (int)most - SPARE) : -1;
+    if (high < 0) return fd;
+    close(fd);
+    return high;
+}
+
+int oaki_wake_open(void)
+{
+    int pair[2];
+    struct stat s;
+    oaki_fork_hold();
+    int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
+    if (result == 0 && fstat(pair[0], &s) == 0) {
+        self.end = move_up(pair[0]);
+        self.dev = s.st_dev;
+        self.ino = s.st_ino;
+        self.loops = pair[1];
+        self.apart = self.handed = false;
+    }
+    oaki_fork_release();
+    return result;
+}
+
+static bool is_ours(void)
+{
+    struct stat s;
+    if (self.end < 0 || fstat(self.end, &s) != 0) return false;
+    return s.st_dev == self.dev && s.st_ino == self.ino;
+}
+
+void oaki_wake(void)
+{
+    if (is_ours()) (void)send(self.end, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* ---- by the loop ---- */
+
+int oaki_wake_fd(void)
+{
+    return self.loops;
+}
+
+bool oaki_wake_take(void)
+{
+    char some[64];
+    ssize_t n;
+    while ((n = recv(self.loops, some, sizeof some, MSG_DONTWAIT)) > 0) continue;
+    if (n < 0) return self.loops >= 0;
+    close(self.loops);
+    self.loops = -1;
+    return false;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* The last range first, as it is there whatever is kept. */
+static bool close_but(const int *keep, size_t n)
+{
+    unsigned flags = CLOSE_RANGE_UNSHARE, to = ~0u;
+    for (size_t i = n + 1; i-- > 0; flags = 0) {
+        unsigned from = i > 0 ? (unsigned)keep[i - 1] + 1 : 0;
+        if (from <= to && syscall(SYS_close_range, from, to, flags) != 0 && flags) return false;
+        if (i > 0 && keep[i - 1] == 0) break;
+        if (i > 0) to = (unsigned)keep[i - 1] - 1;
+    }
+    return true;
+}
+
+void oaki_wake_part(const oaki_listener *l)
+{
+    int keep[OAKI_SERVE_LISTENERS + 2] = { STDERR_FILENO, self.loops }, fd;
+    size_t n = 2;
+    for (unsigned i = 0; i < l->n; i++) keep[n++] = l->fd[i];
+    qsort(keep, n, sizeof *keep, compare);
+    self.apart = close_but(keep, n);
+    /* what is opened later is none of the standard ones */
+    while (self.apart && (fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0) {
+        if (fd <= STDERR_FILENO) continue;
+        close(fd);
+        break;
+    }
+}
+
+/* ---- by the program ---- */
+
+bool oaki_wake_is_apart(void)
+{
+    return self.handed;
+}
+
+void oaki_wake_hand_over(const oaki_listener *l)
+{
+    if (!self.apart) return;
+    oaki_fork_hold();
+    close(self.loops);
+    for (unsigned i = 0; i < l->n; i++) close(l->fd[i]);
+    self.handed = true;
+    oaki_fork_release();
+}
+
+void oaki_wake_close(void)
+{
+    if (is_ours()) close(self.end);
+    if (!self.handed && self.loops >= 0) close(self.loops);
+    self.end = self.loops = -1;
+    self.apart = self.handed = false;
+}
