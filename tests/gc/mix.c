@@ -70,24 +70,39 @@ bool mix_goes_on(void)
     return AO_load(&moved) < MOVERS && AO_load(&test_wrong) == 0;
 }
 
-/* Of each slot there is one thing, of its number; on its way it hangs on another one alone. */
+/* Two things of the table, most of them old, swap what hangs on them alone: for a moment on nothing
+ * but a thread's registers. y takes the place of one of the two, or what hangs there. */
+static void swap(size_t at, size_t to, unsigned how)
+{
+    thing *p = table[at], *q = table[to], *x = p->a, *z = q->a;
+    p->a = NULL;
+    thing *y = mix_new(how == 0 ? at : x->id);
+    q->a = how == 1 ? y : x;
+    if (at != to) p->a = z;
+    if (how != 0) return;
+    y->a = p->a;
+    p->a = NULL;
+    table[at] = y;
+}
+
 static void *move(void *arg)
 {
+    static uint32_t hangs[SLOTS]; /* a number, less SLOTS */
     uint64_t draw = mix_draws((uintptr_t)arg);
     size_t first = (uintptr_t)arg * (SLOTS / MOVERS), n = SLOTS / MOVERS;
+    for (size_t i = first; i < first + n; i++) {
+        hangs[i] = (uint32_t)i;
+        table[i]->a = mix_new(SLOTS + i);
+    }
     for (size_t i = 0; i < test_scale(400000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
         if (AO_load(&test_wrong) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
-        thing *x = table[at], *y = mix_new(at);
-        if (!mix_is(x, at) || !mix_is(table[to], to)) break;
-        y->a = x;
-        table[at] = NULL;
-        x = NULL;
-        y->b = y->a;
-        y->a = NULL;
-        table[at] = test_draw(&draw) % 2 ? y : y->b;
-        y->b = NULL;
-        if (!mix_is(table[at], at)) break;
+        if (!mix_is(table[at], at) || !mix_is(table[at]->a, SLOTS + hangs[at])) break;
+        if (!mix_is(table[to], to) || !mix_is(table[to]->a, SLOTS + hangs[to])) break;
+        swap(at, to, test_draw(&draw) % 8);
+        uint32_t number = hangs[at];
+        hangs[at] = hangs[to];
+        hangs[to] = number;
     }
     AO_fetch_and_add1(&moved);
     return NULL;
