@@ -75,7 +75,8 @@ static int open_log(void)
     return open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
-static void complain(int fd, int error)
+/* Once, as the same would be said of each report. */
+static void complain(int fd, const char *what, int error)
 {
     char line[4096 + 256];
     if (!AO_int_compare_and_swap_full(&self.complained, 0, 1)) return;
@@ -83,7 +84,7 @@ static void complain(int fd, int error)
     oaki_tell_name(oaki_wanted.log, line + n, 4096);
     n += strlen(line + n);
     const char *why = strerrordesc_np(error);
-    n += oaki_format(line + n, sizeof line - n, " can't be opened: %.100s\n", why ? why : "");
+    n += oaki_format(line + n, sizeof line - n, " can't be %s: %.100s\n", what, why ? why : "");
     (void)oaki_write_all(fd, line, n);
 }
 
@@ -107,8 +108,17 @@ static int find(bool *close_it)
     *close_it = fd >= 0;
     if (fd >= 0) return fd;
     fd = find_other(close_it);
-    if (fd >= 0 && oaki_wanted.log) complain(fd, error);
+    if (fd >= 0 && oaki_wanted.log) complain(fd, "opened", error);
     return fd;
+}
+
+static void say_elsewhere(int error)
+{
+    bool close_it;
+    int fd = find_other(&close_it);
+    if (fd < 0) return;
+    complain(fd, "written", error);
+    if (close_it) close(fd);
 }
 
 void oaki_tell(const char *text, size_t n)
@@ -118,8 +128,9 @@ void oaki_tell(const char *text, size_t n)
     bool close_it;
     int fd = n > 0 ? find(&close_it) : -1;
     if (fd >= 0) {
-        (void)oaki_write_all(fd, text, n);
+        int error = oaki_write_all(fd, text, n) == 0 ? 0 : errno;
         if (close_it) close(fd);
+        if (error != 0 && oaki_wanted.log) say_elsewhere(error);
     }
     errno = saved;
 }
