@@ -96,6 +96,12 @@ static bool is_fault(int sig)
     return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP;
 }
 
+/* Of the realtime ones; nobody else may have them. */
+static bool is_libcs(int sig)
+{
+    return sig >= 32 && sig < SIGRTMIN;
+}
+
 /* A number, or a name with SIG in front or without. */
 static bool tell_signal(const char *value)
 {
@@ -108,8 +114,10 @@ static bool tell_signal(const char *value)
 
         if (known != NULL && strcmp(known, name) == 0) found = s;
     }
-    if (found == 0 && value[strspn(value, "0123456789")] == '\0') found = atoi(value);
-    if (found < 1 || found >= NSIG || found == SIGKILL || found == SIGSTOP || is_fault(found)) {
+    if (found == 0 && strlen(value) <= 2 && value[strspn(value, "0123456789")] == '\0')
+        found = atoi(value);
+    if (found < 1 || found >= NSIG || found == SIGKILL || found == SIGSTOP || is_fault(found) ||
+        is_libcs(found)) {
         cmd_say(stderr, "%s: --signal takes a signal as USR2 or 12, not '%s'\n", command, value);
         return false;
     }
@@ -297,7 +305,7 @@ static int check_file(const char *path, bool may_be_script)
     bool script;
     int fd;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe would wait */
     if (fd < 0) return CMD_OK; /* one may run what one can't read */
     why = fstat(fd, &s) == 0 ? obstacle(fd, &s) : NULL;
     script = why == NULL && may_be_script && read_shebang(fd, interpreter, sizeof(interpreter));

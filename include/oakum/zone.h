@@ -26,8 +26,8 @@ typedef struct oak_zone oak_zone;
 /** The zone has no room for an allocation of so many bytes, though a collection had its chance; or
  * the heap hasn't. Runs on the thread that allocates, with no lock held, and may call anything:
  * free objects, raise the limit. true: try again; false: the allocation fails with ENOMEM. It has
- * to return: no longjmp. Allocations that it makes in the zone itself don't call it again: they
- * fail. */
+ * to return: no longjmp. Allocations that it makes itself call no such function, be it another
+ * zone's: where there is no room they fail. */
 typedef bool (*oak_zone_full)(oak_zone *z, size_t bytes, void *ctx);
 
 /** How to make a zone; all zero is the default. */
@@ -78,7 +78,8 @@ OAK_API OAK_MALLOC void *oak_zone_alloc_pinned(oak_zone *z, size_t n);
 OAK_API OAK_MALLOC void *oak_zone_alloc_typed(oak_zone *z, const oak_type *t, size_t count);
 
 /** The zone of the object that p points to or into; NULL: the default one, or no live object of
- * ours. O(1), no lock. */
+ * ours. Of an object of a zone that was discarded, which the caller may not have any more, it may
+ * still be that zone for a while. O(1), no lock. */
 OAK_API oak_zone *oak_zone_of(const void *p);
 
 /** Ids (gettid) of threads that are in the zone, once for each entry that isn't nested in another
