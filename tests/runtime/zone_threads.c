@@ -93,6 +93,32 @@ START_TEST(detaching_leaves_all_zones)
 }
 END_TEST
 
+/* ---- the limit ---- */
+
+static void *take_and_give_back(void *unused)
+{
+    for (size_t i = test_scale(1000000); i > 0; i--) {
+        if (!oaki_zone_charge(shared, 3)) continue;
+        test_expect(AO_load(&shared->pages) <= AO_load(&shared->limit), __LINE__);
+        oaki_zone_uncharge(shared->id, 3);
+    }
+    return unused;
+}
+
+/* One of them has room at a time. */
+START_TEST(threads_do_not_pass_the_limit_together)
+{
+    pthread_t id[4];
+    shared = oak_zone_new(&(oak_zone_options){ .limit = 5 * OAKI_PAGE });
+    ck_assert_uint_eq(AO_load(&shared->limit), 5);
+    for (int i = 0; i < 4; i++) id[i] = test_start(take_and_give_back, NULL);
+    for (int i = 0; i < 4; i++) test_join(id[i]);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+    ck_assert_uint_eq(AO_load(&shared->pages), 0);
+    ck_assert_int_eq(oak_zone_discard(shared), 0);
+}
+END_TEST
+
 /* ---- many threads, many zones ---- */
 
 #define ZONES 40
@@ -101,7 +127,7 @@ END_TEST
 static struct {
     oak_zone *zone[ZONES];
     AO_t busy[ZONES]; /* threads that may use it; a discarder needs it alone */
-    AO_t mallocs, discarded, refused;
+    AO_t mallocs, discarded;
 } storm;
 
 static bool hold(size_t i, AO_t how_many)
@@ -326,6 +352,7 @@ Suite *suite_runtime_zone_threads(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, threads_inside_are_known_and_keep_the_zone);
     tcase_add_test(c, detaching_leaves_all_zones);
+    tcase_add_test(c, threads_do_not_pass_the_limit_together);
     tcase_add_test(c, threads_come_and_go_and_zones_die);
     tcase_add_test(c, the_child_has_the_zones_and_one_thread);
     tcase_add_test(c, a_fiber_takes_its_zone_along);
