@@ -18,12 +18,12 @@
 #define OAKI_SERVE_H
 
 #include "body.h"
+#include "runtime/fd.h"
 #include <netinet/in.h>
 #include <oakum/profile.h>
 #include <oakum/serve.h>
 #include <semaphore.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #define OAKI_SERVE_CLIENTS 64
 #define OAKI_SERVE_CLIENTS_MAX 1024
@@ -172,12 +172,11 @@ typedef enum oaki_client_phase {
     OAKI_CLIENT_SENDING
 } oaki_client_phase;
 
-/* A connection. The descriptor is libmicrohttpd's to close once it was told of it; dev and ino tell
+/* A connection. The descriptor is libmicrohttpd's to close once it was told of it; `file` tells
  * whether it is still the same. */
 typedef struct oaki_client {
     int fd; /* -1: none */
-    dev_t dev;
-    ino_t ino;
+    oaki_fd_file file;
     bool told; /* libmicrohttpd has been, and closes it */
     bool closing, cut;
     bool nul; /* it has sent one */

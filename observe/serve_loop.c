@@ -40,8 +40,7 @@ void oaki_serve_thread_begin(const char *name)
 
 static bool is_open(const oaki_client *c)
 {
-    struct stat s;
-    return fstat(c->fd, &s) == 0 && s.st_dev == c->dev && s.st_ino == c->ino;
+    return oaki_fd_is(c->fd, &c->file);
 }
 
 static oaki_client *client_with(int fd)
@@ -161,17 +160,17 @@ static oaki_client *free_client(void)
 /* A child of a fork knows of all that it has to close. */
 static oaki_client *accept_one(int listen_fd)
 {
-    struct stat s;
+    oaki_fd_file file;
     oaki_client *c = free_client();
     if (!c) return NULL;
     oaki_fork_hold();
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &s) != 0) {
+    if (fd >= 0 && !oaki_fd_note(fd, &file)) {
         close(fd);
         fd = -1;
     }
     if (fd >= 0) {
-        *c = (oaki_client){ .fd = fd, .dev = s.st_dev, .ino = s.st_ino };
+        *c = (oaki_client){ .fd = fd, .file = file };
         self->nclients++;
     }
     oaki_fork_release();

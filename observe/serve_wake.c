@@ -7,50 +7,31 @@
  * number then, nothing is sent to it; the loop looks around by the clock from then on.
  *
  * Owns: self. Lock: serve.c's, but for oaki_wake, whose end is there while anybody may call it. */
+#include "runtime/fd.h"
 #include "runtime/thread.h"
 #include "serve.h"
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define HIGH 1024 /* below which most tables end; our end is near it, where no program counts on */
-#define SPARE 24
-
 static struct {
     int end; /* the program's, or -1 */
-    dev_t dev;
-    ino_t ino;
+    oaki_fd_file file;
     int loops; /* the loop's, or -1 */
     bool apart; /* its table is its own, */
     bool handed; /* and the program's has no copies of what is in it */
 } self = { .end = -1, .loops = -1 };
 
-static int move_up(int fd)
-{
-    struct rlimit limit;
-    rlim_t most = HIGH;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) most = OAKI_MIN(most, limit.rlim_cur);
-    int high = most > SPARE ? fcntl(fd, F_DUPFD_CLOEXEC, (int)most - SPARE) : -1;
-    if (high < 0) return fd;
-    close(fd);
-    return high;
-}
-
 int oaki_wake_open(void)
 {
     int pair[2];
-    struct stat s;
     oaki_fork_hold();
     int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
-    if (result == 0 && fstat(pair[0], &s) == 0) {
-        self.end = move_up(pair[0]);
-        self.dev = s.st_dev;
-        self.ino = s.st_ino;
+    if (result == 0 && oaki_fd_note(pair[0], &self.file)) {
+        self.end = oaki_fd_move_high(pair[0]);
         self.loops = pair[1];
         self.apart = self.handed = false;
     }
@@ -60,9 +41,7 @@ int oaki_wake_open(void)
 
 static bool is_ours(void)
 {
-    struct stat s;
-    if (self.end < 0 || fstat(self.end, &s) != 0) return false;
-    return s.st_dev == self.dev && s.st_ino == self.ino;
+    return oaki_fd_is(self.end, &self.file);
 }
 
 void oaki_wake(void)

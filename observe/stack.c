@@ -11,6 +11,7 @@
  * Bound: O(frames), plus one search of a table for each of Oakum's own. */
 #include "stack.h"
 #include "object.h"
+#include "runtime/fd.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
 #include <dlfcn.h>
@@ -39,8 +40,7 @@ static struct {
     range unwinder;    /* where its library lies */
     unsigned int pipe; /* AO_int: the end that it reads from, + 1; 0: none is known */
     int other;         /* the end that it writes to */
-    dev_t dev;
-    ino_t ino;
+    oaki_fd_file file; /* of both */
     range *own; /* sorted */
     size_t nown;
 } self = { .once = PTHREAD_ONCE_INIT, .own_once = PTHREAD_ONCE_INIT };
@@ -131,12 +131,6 @@ static void exclude_roots(void *lib)
     if (dlinfo(lib, RTLD_DI_LINKMAP, &map) == 0) (void)dl_iterate_phdr(exclude_data, &map->l_addr);
 }
 
-static bool is_end(int fd)
-{
-    struct stat s;
-    return fstat(fd, &s) == 0 && s.st_dev == self.dev && s.st_ino == self.ino;
-}
-
 /* Its first call makes the pipe: not of descriptors that are those of standard streams, if the
  * program was started without. */
 static void warm_up(unwinder *fn)
@@ -149,9 +143,9 @@ static void warm_up(unwinder *fn)
     (void)fn(warm, OAKI_COUNT(warm));
     while (n > 0) close(held[--n]);
     if (fd < 0 || fstat(fd, &s) != 0 || !S_ISFIFO(s.st_mode)) return;
-    self.dev = s.st_dev;
-    self.ino = s.st_ino;
-    for (self.other = fd + 1; self.other < fd + NEAR && !is_end(self.other);) self.other++;
+    (void)oaki_fd_note(fd, &self.file);
+    self.other = fd + 1;
+    while (self.other < fd + NEAR && !oaki_fd_is(self.other, &self.file)) self.other++;
     AO_int_store(&self.pipe, (unsigned)fd + 1);
 }
 
@@ -176,7 +170,8 @@ static unwinder *find_unwinder(void)
 {
     unsigned pipe = AO_int_load(&self.pipe);
     int saved = errno;
-    if (pipe && !(is_end((int)pipe - 1) && is_end(self.other))) {
+    if (pipe &&
+        !(oaki_fd_is((int)pipe - 1, &self.file) && oaki_fd_is(self.other, &self.file))) {
         AO_store(&self.unwind, (AO_t)backtrace);
         AO_int_store(&self.pipe, 0);
     }

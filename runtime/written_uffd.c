@@ -2,6 +2,7 @@
  * the written pages and protects them again in one step.
  *
  * Owns: the userfaultfd and the page map's descriptor. Lock: as written.h says. */
+#include "fd.h"
 #include "heap.h"
 #include "os.h"
 #include "pagemap.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,34 +25,22 @@
 
 typedef struct file {
     int fd; /* -1: none */
-    dev_t dev;
-    ino_t ino; /* a userfaultfd that knows WP_ASYNC has one of its own */
+    oaki_fd_file id; /* a userfaultfd that knows WP_ASYNC has one of its own */
 } file;
 
 static struct {
     file uffd, pagemap;
-} self = { { -1, 0, 0 }, { -1, 0, 0 } };
+} self = { { .fd = -1 }, { .fd = -1 } };
 
 static long control(int fd, unsigned long request, void *arg)
 {
     return syscall(SYS_ioctl, fd, request, arg);
 }
 
-static bool note_file(file *f)
-{
-    struct stat st;
-    if (f->fd < 0 || fstat(f->fd, &st) != 0) return false;
-    f->dev = st.st_dev;
-    f->ino = st.st_ino;
-    return true;
-}
-
-/* The program may have closed what it doesn't know, and something else have its number by now, be
- * it a userfaultfd of its own. */
+/* The program may have closed it, and a userfaultfd of its own have the number by now. */
 static bool is_ours(const file *f)
 {
-    struct stat st;
-    return f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+    return oaki_fd_is(f->fd, &f->id);
 }
 
 static void close_all(void)
@@ -135,13 +123,13 @@ static bool open_all(const char **what)
     struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_WP_ASYNC };
     *what = "userfaultfd";
     self.uffd.fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    if (!note_file(&self.uffd)) return false;
+    if (!oaki_fd_note(self.uffd.fd, &self.uffd.id)) return false;
     *what = "userfaultfd's asynchronous write protection";
     if (control(self.uffd.fd, UFFDIO_API, &api) != 0 || !register_range()) return false;
     *what = "/proc/thread-self/pagemap";
     self.pagemap.fd =
         (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
-    if (!note_file(&self.pagemap)) return false;
+    if (!oaki_fd_note(self.pagemap.fd, &self.pagemap.id)) return false;
     *what = "PAGEMAP_SCAN";
     return can_scan();
 }

@@ -11,21 +11,18 @@
 #include "observe/cancel.h"
 #include "observe/output.h"
 #include "preload.h"
+#include "runtime/fd.h"
 #include "runtime/print.h"
 #include "tell.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HIGH 1000
-
 static struct {
     int fd; /* -1: none */
-    dev_t dev;
-    ino_t ino;
+    oaki_fd_file file; /* that of standard error at the start */
     char name[256];
     bool is_plain;           /* standard error was still the same when the strict mode began */
     unsigned int complained; /* AO_int: of the file */
@@ -33,21 +30,13 @@ static struct {
 
 static bool is_it(int fd)
 {
-    struct stat s;
-    return fd >= 0 && fstat(fd, &s) == 0 && s.st_dev == self.dev && s.st_ino == self.ino;
+    return oaki_fd_is(fd, &self.file);
 }
 
 void oaki_tell_start(void)
 {
-    struct stat s;
-    struct rlimit limit;
-    if (fstat(STDERR_FILENO, &s) != 0) return;
-    self.dev = s.st_dev;
-    self.ino = s.st_ino;
-    int high = HIGH;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= HIGH)
-        high = (int)OAKI_MAX(limit.rlim_cur, (rlim_t)4) - 1;
-    self.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, high);
+    if (!oaki_fd_note(STDERR_FILENO, &self.file)) return;
+    self.fd = oaki_fd_copy_high(STDERR_FILENO);
     ssize_t n = readlink("/proc/self/fd/2", self.name, sizeof self.name - 1);
     self.name[OAKI_MAX(n, 0)] = '\0';
     if (self.name[0] != '/') self.name[0] = '\0';

@@ -1,0 +1,47 @@
+/* fd.c - see fd.h. Owns nothing. */
+#include "fd.h"
+#include "base.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HIGH 1000
+#define SPARE 8 /* below a limit that is lower */
+
+bool oaki_fd_note(int fd, oaki_fd_file *file)
+{
+    struct stat s;
+    if (fd < 0 || fstat(fd, &s) != 0) return false;
+    *file = (oaki_fd_file){ .dev = s.st_dev, .ino = s.st_ino };
+    return true;
+}
+
+bool oaki_fd_is(int fd, const oaki_fd_file *file)
+{
+    oaki_fd_file now;
+    return oaki_fd_note(fd, &now) && now.dev == file->dev && now.ino == file->ino;
+}
+
+/* Never the number of a standard stream. */
+static int lowest(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > HIGH) return HIGH;
+    return (int)OAKI_MAX(limit.rlim_cur, (rlim_t)SPARE + STDERR_FILENO + 1) - SPARE;
+}
+
+int oaki_fd_copy_high(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, lowest());
+}
+
+int oaki_fd_move_high(int fd)
+{
+    int high = oaki_fd_copy_high(fd);
+    if (high < 0) return fd;
+    (void)syscall(SYS_close, fd);
+    return high;
+}
