@@ -7,6 +7,7 @@
  * Reaches nothing of the host's but system calls. */
 #include "heap.h"
 #include "os.h"
+#include "ownmask.h"
 #include "task.h"
 #include "writer.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 static struct {
@@ -53,13 +53,11 @@ static void die(siginfo_t *info)
 static void call_before(int sig, siginfo_t *info, void *context)
 {
     struct sigaction sa = self.before;
-    const ucontext_t *uc = context;
-    uint64_t mask, own, bit = (uint64_t)1 << (SIGSEGV - 1);
+    uint64_t mask = oaki_os_mask_of(context), own, bit = (uint64_t)1 << (SIGSEGV - 1);
     if (sa.sa_flags & (int)SA_RESETHAND) {
         self.before.sa_flags &= ~SA_SIGINFO;
         self.before.sa_handler = SIG_DFL;
     }
-    memcpy(&mask, &uc->uc_sigmask, sizeof mask);
     memcpy(&own, &sa.sa_mask, sizeof own);
     mask |= own | (sa.sa_flags & SA_NODEFER ? 0 : bit);
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
@@ -80,7 +78,9 @@ static void chain(int sig, siginfo_t *info, void *context)
 static void handler(int sig, siginfo_t *info, void *context)
 {
     int saved = errno;
+    oaki_ownmask_enter(oaki_os_mask_of(context));
     bool ours = info->si_code == SEGV_ACCERR && oaki_fault_resolve((uintptr_t)info->si_addr);
+    oaki_ownmask_leave();
     errno = saved;
     if (!ours) chain(sig, info, context);
 }
@@ -152,7 +152,8 @@ static const char *value_of(const char *text, const char *label)
 }
 
 /* Of a thread that is gone by now: no; nor of the process's first, which stays as a zombie, nor of
- * one of the system's, whose writes fail where a signal would be sent. */
+ * one of the system's, whose writes fail where a signal would be sent, nor of one in our
+ * handlers. */
 static bool blocks(int task, const char *tid)
 {
     char path[32], text[4096];
@@ -167,7 +168,8 @@ static bool blocks(int task, const char *tid)
     for (const char *p = value_of(text, "\nSigBlk:\t"); *p && *p != '\n'; p++)
         mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
     oaki_task t;
-    return mask >> (SIGSEGV - 1) & 1 && !(oaki_task_read(atoi(tid), &t) && t.worker);
+    return mask >> (SIGSEGV - 1) & 1 && !oaki_ownmask_has(atoi(tid)) &&
+           !(oaki_task_read(atoi(tid), &t) && t.worker);
 }
 
 int oaki_faultsignal_blocked(void)

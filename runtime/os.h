@@ -55,6 +55,8 @@ size_t oaki_os_rss(void);
 uint64_t oaki_os_mask_signals(int but);
 /* Those of the set, bit i for signal i + 1, and no others. Returns the mask before. */
 uint64_t oaki_os_block_signals(uint64_t set);
+/* That which was in force where the signal came, of a handler's context. */
+uint64_t oaki_os_mask_of(const void *context);
 /* As it was, libc's own signals too: a thread of libc's has them blocked. */
 void oaki_os_unmask_signals(uint64_t before);
 

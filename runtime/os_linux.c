@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define NS 1000000000u
@@ -325,6 +326,13 @@ uint64_t oaki_os_mask_signals(int but)
 void oaki_os_unmask_signals(uint64_t before)
 {
     (void)change_mask(SIG_SETMASK, before);
+}
+
+uint64_t oaki_os_mask_of(const void *context)
+{
+    uint64_t mask;
+    memcpy(&mask, &((const ucontext_t *)context)->uc_sigmask, sizeof mask);
+    return mask;
 }
 
 /* Pages: all of the address space, and then what is resident. */

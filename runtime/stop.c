@@ -19,9 +19,11 @@
  * docs/threads.md goes through the races. */
 #include "heap.h"
 #include "os.h"
+#include "ownmask.h"
 #include "roots.h"
 #include "stopsignal.h"
 #include "thread.h"
+#include "written.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -214,7 +216,10 @@ static void handler(int sig, siginfo_t *info, void *context)
         t->alt_lo = alt;
         t->alt_hi = alt + uc->uc_stack.ss_size;
     }
+    bool faults = oaki_written_faults();
+    if (faults) oaki_ownmask_enter(oaki_os_mask_of(uc));
     stand(t);
+    if (faults) oaki_ownmask_leave();
     not_interrupted(t);
     errno = saved;
 }

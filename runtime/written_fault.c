@@ -20,12 +20,12 @@
  * Bound: HELD bytes and RUNS runs under pages_lock at a time. */
 #include "heap.h"
 #include "os.h"
+#include "ownmask.h"
 #include "print.h"
 #include "writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -82,18 +82,19 @@ static void release_lock(void)
     oaki_futex_wake(self.lock, 1);
 }
 
-/* By the system's call, as libc's leaves those alone that it uses itself. */
-static void lock(uint64_t *mask)
+static uint64_t lock(void)
 {
-    uint64_t all = ~(uint64_t)0;
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, sizeof all);
+    uint64_t before = oaki_os_mask_signals(0);
+    oaki_ownmask_enter(before);
     acquire();
+    return before;
 }
 
-static void unlock(const uint64_t *mask)
+static void unlock(uint64_t before)
 {
     release_lock();
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, NULL, sizeof *mask);
+    oaki_ownmask_leave();
+    oaki_os_unmask_signals(before);
 }
 
 /* ---- P ---- */
@@ -248,10 +249,9 @@ bool oaki_fault_resolve(uintptr_t at)
 
 void oaki_fault_release(size_t from, size_t to)
 {
-    uint64_t mask;
-    lock(&mask);
+    uint64_t mask = lock();
     (void)open_run(from >> self.shift, to >> self.shift);
-    unlock(&mask);
+    unlock(mask);
 }
 
 /* New spans are written at once; and one without references may not be protected. */
@@ -288,11 +288,10 @@ static run next_written(size_t page, size_t end)
 /* What is not protected stays written. */
 static void close_runs(const run *r, size_t n)
 {
-    uint64_t mask;
-    lock(&mask);
+    uint64_t mask = lock();
     for (size_t i = 0; i < n; i++)
         if (is_within(ends_more(r[i], true), 1)) (void)change(r[i], true);
-    unlock(&mask);
+    unlock(mask);
 }
 
 /* Runs from *at, which is moved on to where the last of them ends, of `most` pages in all. */
@@ -346,24 +345,36 @@ static size_t take(oaki_taking *x)
     return self.refused ? SIZE_MAX : pages;
 }
 
-/* Libc blocks all signals for a moment where a thread begins and ends: so one look is no evidence,
- * and two collections in a row are, for what is said to the user. */
+/* A thread that blocks the signal, as oaki_faultsignal_blocked; *same: each look found that one.
+ * Libc blocks all signals for a moment where a thread begins and ends: one look is no evidence. */
+static int find_blocker(bool *same)
+{
+    int first = oaki_faultsignal_blocked(), tid = first;
+    *same = true;
+    for (unsigned i = 1; i < LOOKS && tid; i++) {
+        oaki_os_sleep_ns(LOOK_NS);
+        tid = oaki_faultsignal_blocked();
+        *same &= tid == first;
+    }
+    return tid;
+}
+
+/* The user is told of who does so in two collections in a row. */
 static const char *begin(bool *gone)
 {
     static int last, told;
-    int tid = 0;
+    bool same;
     *gone = lost();
     if (*gone) return oaki_writer_fault.name;
-    for (unsigned i = 0; i < LOOKS && (tid = oaki_faultsignal_blocked()) != 0; i++)
-        oaki_os_sleep_ns(LOOK_NS);
-    if (tid && tid == last && !told) {
+    int tid = find_blocker(&same);
+    if (tid && same && tid == last && !told) {
         if (tid > 0)
             oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in stops meanwhile\n", tid);
         else
             oaki_log("oakum: /proc/self/task can't be read: collections mark in stops\n");
         told = tid;
     }
-    last = tid;
+    last = same ? tid : 0;
     return tid ? "SIGSEGV is blocked" : NULL;
 }
 
@@ -429,6 +440,7 @@ static int open_or_not(const char **what)
 /* What the other threads were about is forgotten, with the lock. The mappings stay parted. */
 static void child(void)
 {
+    oaki_ownmask_forget();
     self.stuck += self.ends;
     oaki_fault_release(0, AO_load(&oaki_the_heap.used));
     self.ends = 0;

@@ -1,0 +1,43 @@
+/* ownmask.c - see ownmask.h.
+ *
+ * Owns: `inside`, where a thread's place goes by its number. Of two in one place the later has it,
+ * and the other isn't known. Invariant: a number that stands there is that of a thread inside, as
+ * each takes out its own, and nothing but. Lock: none. */
+#include "ownmask.h"
+#include "base.h"
+#include "os.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define PLACES 256u
+
+static unsigned int inside[PLACES]; /* AO_int */
+
+static unsigned int *place_of(int tid)
+{
+    return &inside[(unsigned)tid % PLACES];
+}
+
+void oaki_ownmask_enter(uint64_t before)
+{
+    if (before >> (SIGSEGV - 1) & 1) return;
+    int tid = oaki_os_tid();
+    AO_int_store(place_of(tid), (unsigned)tid);
+}
+
+void oaki_ownmask_leave(void)
+{
+    int tid = oaki_os_tid();
+    (void)AO_int_compare_and_swap(place_of(tid), (unsigned)tid, 0);
+}
+
+bool oaki_ownmask_has(int tid)
+{
+    return tid > 0 && AO_int_load(place_of(tid)) == (unsigned)tid;
+}
+
+void oaki_ownmask_forget(void)
+{
+    memset(inside, 0, sizeof inside);
+}
