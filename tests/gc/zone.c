@@ -97,6 +97,42 @@ START_TEST(a_reference_from_a_global_is_refused_with_the_path)
 }
 END_TEST
 
+/* Until one attempt to enter has come in the middle of one to destroy, and failed. */
+static void *enter_again_and_again(void *arg)
+{
+    AO_t *refused = arg;
+    while (AO_load(refused) == 0) {
+        int r = oak_zone_enter(zone);
+        if (r != 0) {
+            ck_assert_int_eq(errno, EBUSY);
+            AO_store_release(refused, 1);
+        } else {
+            oak_zone_leave(zone);
+            oaki_os_sleep_ns(100000);
+        }
+    }
+    return NULL;
+}
+
+START_TEST(who_enters_while_it_is_looked_at_is_refused)
+{
+    static AO_t refused;
+    zone = oak_zone_new(NULL);
+    test_build(fill, &global);
+    pthread_t id;
+    ck_assert_int_eq(pthread_create(&id, NULL, enter_again_and_again, &refused), 0);
+    while (AO_load_acquire(&refused) == 0) {
+        ck_assert_int_eq(oak_zone_destroy(zone, NULL), -1);
+        ck_assert_int_eq(errno, EBUSY);
+    }
+    ck_assert_int_eq(pthread_join(id, NULL), 0);
+    ck_assert_int_eq(oak_zone_enter(zone), 0); /* it is open again */
+    oak_zone_leave(zone);
+    global = NULL;
+    assert_destroyed();
+}
+END_TEST
+
 static void refer_from_outside(void *arg)
 {
     void **a = oak_alloc(64), **b = oak_alloc(64);
@@ -355,6 +391,7 @@ Suite *suite_gc_zone(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, what_nothing_refers_to_is_destroyed);
     tcase_add_test(c, a_reference_from_a_global_is_refused_with_the_path);
+    tcase_add_test(c, who_enters_while_it_is_looked_at_is_refused);
     tcase_add_test(c, the_path_goes_through_objects_elsewhere);
     tcase_add_test(c, references_from_inside_do_not_matter);
     tcase_add_test(c, a_pinned_object_keeps_its_zone);
