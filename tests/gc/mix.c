@@ -48,11 +48,22 @@ thing *mix_new(uint64_t id)
     return x;
 }
 
+static struct {
+    AO_t file, line; /* 0: nothing */
+} wrong;
+
 /* This thread may stand while another one has a lock of Check's. */
+void mix_expect_at(bool right, const char *file, size_t line)
+{
+    if (right) return;
+    AO_store(&wrong.file, (AO_t)file);
+    AO_store_release(&wrong.line, line);
+}
+
 bool mix_is(const thing *x, uint64_t id)
 {
     bool whole = x && x->seal == SEAL && x->id == id;
-    test_expect(whole, __LINE__);
+    mix_expect(whole);
     return whole;
 }
 
@@ -67,7 +78,7 @@ static AO_t moved; /* movers that are through */
 
 bool mix_goes_on(void)
 {
-    return AO_load(&moved) < MOVERS && AO_load(&test_wrong) == 0;
+    return AO_load(&moved) < MOVERS && AO_load(&wrong.line) == 0;
 }
 
 /* Two things of the table, most of them old, swap what hangs on them alone: for a moment on nothing
@@ -95,7 +106,7 @@ static void *move(void *arg)
         table[i]->a = mix_new(SLOTS + i);
     }
     for (size_t i = 0; i < test_scale(400000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
-        if (AO_load(&test_wrong) != 0) break;
+        if (AO_load(&wrong.line) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
         if (!mix_is(table[at], at) || !mix_is(table[at]->a, SLOTS + hangs[at])) break;
         if (!mix_is(table[to], to) || !mix_is(table[to]->a, SLOTS + hangs[to])) break;
@@ -136,7 +147,7 @@ static void *fork_now_and_then(void *arg)
         int status = -1;
         while (waitpid(pid, &status, 0) < 0) {
         }
-        test_expect(pid > 0 && status == 0, __LINE__);
+        mix_expect(pid > 0 && status == 0);
         oaki_os_sleep_ns(50000000);
     }
     return arg;
@@ -151,7 +162,7 @@ static void *load_and_unload(void *arg)
         void *lib = dlopen(TEST_MODULES "/libdata.so", RTLD_NOW | RTLD_LOCAL);
         pthread_mutex_unlock(&loading);
         thing **data = lib ? dlsym(lib, "libdata_bss") : NULL;
-        test_expect(data != NULL, __LINE__);
+        mix_expect(data != NULL);
         if (!data) break;
         for (size_t i = 0; i < 64; i++) data[i] = mix_new(i);
         for (size_t i = 0; i < 20000; i++) {
@@ -177,10 +188,10 @@ static void *free_by_hand(void *arg)
     for (size_t i = 0; mix_goes_on(); i++) {
         size_t k = test_draw(&draw) % OAKI_COUNT(mine), n = (6000 + test_draw(&draw) % 3000) / 8;
         uint64_t *p = mine[k], stamp = (uintptr_t)arg << 32 | k;
-        if (p) test_expect(p[0] == stamp && p[words[k] - 1] == stamp, __LINE__);
+        if (p) mix_expect(p[0] == stamp && p[words[k] - 1] == stamp);
         if (p && i % 3 == 0) oak_free(p);
         mine[k] = p = i % 2 ? oak_alloc(n * 8) : oak_alloc_noscan(n * 8);
-        test_expect(p && test_is_zero(p, n * 8), __LINE__);
+        mix_expect(p && test_is_zero(p, n * 8));
         p[0] = p[n - 1] = stamp;
         words[k] = n;
     }
@@ -196,7 +207,7 @@ static void *fill_and_empty(void *arg)
     while (mix_goes_on()) {
         for (uint64_t k = 0; k < KEYS; k++) {
             thing **slot = oak_map_put(m, &k);
-            test_expect(slot != NULL, __LINE__);
+            mix_expect(slot != NULL);
             if (slot) *slot = mix_new(k);
         }
         for (size_t i = 0; i < KEYS; i++) {
@@ -230,14 +241,14 @@ static void *hold_weakly(void *arg)
         uint64_t i = test_draw(&draw) % N;
         if (weak[i]) {
             thing *x = oak_weak_get(weak[i]);
-            test_expect(!keep[i] || x == keep[i], __LINE__);
+            mix_expect(!keep[i] || x == keep[i]);
             if (x) (void)mix_is(x, i);
         }
         keep[i] = mix_new(i);
         weak[i] = oak_weak_new(keep[i]);
         if (test_draw(&draw) % 4 == 0) {
             thing *dying = mix_new(i);
-            test_expect(oak_finalizer_set(dying, note, mix_new(i)) == 0, __LINE__);
+            mix_expect(oak_finalizer_set(dying, note, mix_new(i)) == 0);
         }
         keep[test_draw(&draw) % N] = NULL;
         (void)oak_finalizers_run();
@@ -293,13 +304,13 @@ static void *let_the_system_write(void *arg)
     bool can = pipe(fd[0]) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, fd[1]) == 0 &&
                (fd[2][0] = memfd_create("mix", MFD_CLOEXEC)) >= 0;
     fd[4][0] = fd[2][0];
-    test_expect(can, __LINE__);
+    mix_expect(can);
     for (size_t turn = 0; mix_goes_on(); turn++) {
         thing **there = to + turn % 16 * BLOCK;
         size_t way = turn / 3 % ways;
         for (size_t i = 0; i < BLOCK; i++) from[i] = mix_new(i);
         bool direct = with.tracking != OAK_TRACKING_FAULTS && by[way] != by_another_process;
-        test_expect(by[way](fd[way], direct ? there : outside, from), __LINE__);
+        mix_expect(by[way](fd[way], direct ? there : outside, from));
         if (!direct) memcpy(there, outside, BLOCK * 8);
         memset(from, 0, BLOCK * 8);
         for (size_t i = 0; i < 16 * BLOCK; i++)
@@ -330,7 +341,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
 
 START_TEST(all_at_once)
 {
-    pthread_t id[OAKI_COUNT(parts)];
+    pthread_t id[OAKI_COUNT(parts)], huge = 0;
     oak_config c = test_config_beside(with.tracking);
     c.huge_pages = with.huge;
     c.generations = with.minors > 0;
@@ -345,12 +356,18 @@ START_TEST(all_at_once)
     table = oak_alloc(SLOTS * sizeof *table);
     for (size_t i = 0; i < SLOTS; i++) table[i] = mix_new(i);
     for (size_t i = 0; i < OAKI_COUNT(parts); i++) id[i] = test_start(parts[i], (void *)i);
+    if (with.huge) huge = test_start(mix_huge, (void *)OAKI_COUNT(parts));
     while (mix_goes_on()) {
         (void)test_ask_beside();
         oaki_os_sleep_ns(3000000);
     }
     for (size_t i = 0; i < OAKI_COUNT(parts); i++) test_join(id[i]);
-    ck_assert_msg(AO_load(&test_wrong) == 0, "mix.c:%zu", (size_t)AO_load(&test_wrong));
+    if (with.huge) {
+        test_join(huge);
+        mix_huge_report();
+    }
+    size_t line = AO_load_acquire(&wrong.line);
+    ck_assert_msg(line == 0, "%s:%zu", (const char *)AO_load(&wrong.file), line);
     for (size_t i = 0; i < SLOTS; i++) ck_assert(mix_is(table[i], i));
     ck_assert(!ballast || ballast[0] == 0);
     ck_assert_uint_ge(AO_load(&cycles.beside), CYCLES / 2);

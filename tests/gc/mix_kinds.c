@@ -65,7 +65,7 @@ void *mix_tables(void *arg)
         void *p = table[i];
         if (p && test_draw(&draw) % 4 == 0) {
             void *q = oak_realloc(p, n * EACH * sizeof(void *));
-            test_expect(q != NULL, __LINE__);
+            mix_expect(q != NULL);
             fill(q, OAKI_MIN(old, n), n);
             table[i] = q;
         } else {
@@ -95,7 +95,7 @@ void *mix_pairs(void *arg)
     while (mix_goes_on()) {
         uint64_t i = test_draw(&draw) % PAIRS, n = 1 + test_draw(&draw) % LONGEST;
         void *value = NULL, *k = pair[i] ? oak_ephemeron_get(pair[i], &value) : NULL;
-        test_expect(!pair[i] || !key[i] || k == key[i], __LINE__);
+        mix_expect(!pair[i] || !key[i] || k == key[i]);
         if (k) check_list(value, i);
         mix_thing **p = (mix_thing **)~pinned[i];
         if (pinned[i]) check_list(*p, i);
@@ -105,9 +105,9 @@ void *mix_pairs(void *arg)
         pinned[i] = ~(uintptr_t)p;
         mix_thing *h = (mix_thing *)~held[i];
         if (held[i]) check_list(h, i);
-        if (held[i]) test_expect(oaki_drop(h), __LINE__);
+        if (held[i]) mix_expect(oaki_drop(h));
         h = list_of(i, n);
-        test_expect(oaki_hold(h) == 0, __LINE__);
+        mix_expect(oaki_hold(h) == 0);
         held[i] = ~(uintptr_t)h;
         key[i] = mix_new(i);
         pair[i] = oak_ephemeron_new(key[i], list_of(i, n));
@@ -123,10 +123,10 @@ enum { ENTRIES = 600 };
 static void fill_zone(oak_zone *z, uint64_t *draw)
 {
     mix_thing **all = oak_zone_alloc(z, ENTRIES * sizeof *all);
-    test_expect(all != NULL, __LINE__);
+    mix_expect(all != NULL);
     for (size_t i = 0; all && i < ENTRIES; i++) {
         mix_thing *x = oak_zone_alloc(z, sizeof *x);
-        test_expect(x != NULL, __LINE__);
+        mix_expect(x != NULL);
         if (!x) return;
         x->a = mix_new(i); /* of the default zone */
         all[i] = x;
@@ -141,12 +141,12 @@ void *mix_zones(void *arg)
     oak_classic_map *m = oak_classic_new(&oak_classic_int_ptr, 0);
     while (mix_goes_on()) {
         oak_zone *z = oak_zone_new(NULL);
-        test_expect(z != NULL, __LINE__);
+        mix_expect(z != NULL);
         fill_zone(z, &draw);
-        test_expect(oak_zone_discard(z) == 0, __LINE__);
+        mix_expect(oak_zone_discard(z) == 0);
         for (int64_t k = 0; k < ENTRIES; k++) {
             mix_thing **slot = oak_classic_put(m, &k);
-            test_expect(slot != NULL, __LINE__);
+            mix_expect(slot != NULL);
             if (slot) *slot = mix_new((uint64_t)k);
         }
         for (size_t i = 0; i < ENTRIES; i++) {
