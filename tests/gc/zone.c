@@ -114,6 +114,15 @@ static void *enter_again_and_again(void *arg)
     return NULL;
 }
 
+static void destroy_again_and_again(void *arg)
+{
+    AO_t *refused = arg;
+    while (AO_load_acquire(refused) == 0) {
+        ck_assert_int_eq(oak_zone_destroy(zone, NULL), -1);
+        ck_assert_int_eq(errno, EBUSY);
+    }
+}
+
 START_TEST(who_enters_while_it_is_looked_at_is_refused)
 {
     static AO_t refused;
@@ -121,10 +130,7 @@ START_TEST(who_enters_while_it_is_looked_at_is_refused)
     test_build(fill, &global);
     pthread_t id;
     ck_assert_int_eq(pthread_create(&id, NULL, enter_again_and_again, &refused), 0);
-    while (AO_load_acquire(&refused) == 0) {
-        ck_assert_int_eq(oak_zone_destroy(zone, NULL), -1);
-        ck_assert_int_eq(errno, EBUSY);
-    }
+    test_away(destroy_again_and_again, &refused);
     ck_assert_int_eq(pthread_join(id, NULL), 0);
     ck_assert_int_eq(oak_zone_enter(zone), 0); /* it is open again */
     oak_zone_leave(zone);
