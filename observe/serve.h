@@ -129,6 +129,7 @@ void oaki_serve_from_environment(void);
 
 typedef struct oaki_listener {
     int fd[OAKI_SERVE_LISTENERS];
+    oaki_fd_file file[OAKI_SERVE_LISTENERS]; /* the program may have closed them */
     unsigned n;
     int port;
     bool loopback;
@@ -143,6 +144,8 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
 /* Is it one, and is it loopback? -1 with EINVAL. */
 int oaki_listen_is_loopback(const char *address);
 void oaki_listen_close(oaki_listener *l);
+/* Closed in this table of descriptors; another one has them still. */
+void oaki_listen_let_go(const oaki_listener *l);
 
 /* The file oakum-PID: what it says, and that it is gone. */
 void oaki_serve_file_write(const char *url, const char *token);

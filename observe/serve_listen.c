@@ -136,7 +136,7 @@ static void name_place(const place *p, char *out, size_t n)
 
 /* ---- sockets ---- */
 
-static int open_place(place *p)
+static int open_place(place *p, oaki_fd_file *file)
 {
     int one = 1;
     int fd = socket(p->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -145,7 +145,7 @@ static int open_place(place *p)
     if (p->addr.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     socklen_t len = sizeof p->addr;
     if (bind(fd, (struct sockaddr *)&p->addr, p->len) == 0 && listen(fd, BACKLOG) == 0 &&
-        getsockname(fd, (struct sockaddr *)&p->addr, &len) == 0)
+        getsockname(fd, (struct sockaddr *)&p->addr, &len) == 0 && oaki_fd_note(fd, file))
         return fd;
     int saved = errno;
     close(fd);
@@ -157,7 +157,7 @@ static int open_place(place *p)
 static int open_second(place *p, oaki_listener *out)
 {
     set_port(p, out->port);
-    out->fd[1] = open_place(p);
+    out->fd[1] = open_place(p, &out->file[1]);
     if (out->fd[1] >= 0) {
         out->n = 2;
         return 0;
@@ -167,7 +167,7 @@ static int open_second(place *p, oaki_listener *out)
 
 static int open_all(place *p, int n, oaki_listener *out)
 {
-    out->fd[0] = open_place(&p[0]);
+    out->fd[0] = open_place(&p[0], &out->file[0]);
     if (out->fd[0] < 0) return -1;
     out->n = 1;
     out->port = port_of(&p[0]);
@@ -210,9 +210,15 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
     return 0;
 }
 
+void oaki_listen_let_go(const oaki_listener *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (oaki_fd_is(l->fd[i], &l->file[i])) close(l->fd[i]);
+}
+
 void oaki_listen_close(oaki_listener *l)
 {
-    for (unsigned i = 0; i < l->n; i++) close(l->fd[i]);
+    oaki_listen_let_go(l);
     l->n = 0;
 }
 

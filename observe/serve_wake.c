@@ -2,7 +2,7 @@
  *
  * The loop's thread has a table of descriptors of its own, so that a program that closes all that
  * it doesn't know, as daemons do, closes nothing of the server's; and nothing of the program's is
- * held open by it but standard error. Where the system has no close_range it is the program's.
+ * held open by it but standard error.
  * The program has one end of a pair of sockets. If it closes that, and something else has the
  * number then, nothing is sent to it; the loop looks around by the clock from then on.
  *
@@ -12,15 +12,19 @@
 #include "serve.h"
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define MANY (1 << 20) /* descriptors that are looked for one by one, where a limit says no less */
+
 static struct {
     int end; /* the program's, or -1 */
-    oaki_fd_file file;
     int loops; /* the loop's, or -1 */
+    oaki_fd_file file, loops_file;
     bool apart; /* its table is its own, */
     bool handed; /* and the program's has no copies of what is in it */
 } self = { .end = -1, .loops = -1 };
@@ -30,7 +34,8 @@ int oaki_wake_open(void)
     int pair[2];
     oaki_fork_hold();
     int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
-    if (result == 0 && oaki_fd_note(pair[0], &self.file)) {
+    if (result == 0 && oaki_fd_note(pair[0], &self.file) &&
+        oaki_fd_note(pair[1], &self.loops_file)) {
         self.end = oaki_fd_move_high(pair[0]);
         self.loops = pair[1];
         self.apart = self.handed = false;
@@ -73,13 +78,28 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* As close_range would, where a filter refuses it, and before Linux 5.9. `keep` is sorted. */
+static bool close_one_by_one(const int *keep, size_t n)
+{
+    struct rlimit limit = { .rlim_cur = MANY };
+    if (unshare(CLONE_FILES) != 0) return false;
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    int end = (int)OAKI_MIN(limit.rlim_cur, (rlim_t)MANY);
+    for (int fd = 0; fd < end; fd++) {
+        for (; n > 0 && *keep < fd; n--) keep++;
+        if (n == 0 || *keep != fd) close(fd);
+    }
+    return true;
+}
+
 /* The last range first, as it is there whatever is kept. */
 static bool close_but(const int *keep, size_t n)
 {
     unsigned flags = CLOSE_RANGE_UNSHARE, to = ~0u;
     for (size_t i = n + 1; i-- > 0; flags = 0) {
         unsigned from = i > 0 ? (unsigned)keep[i - 1] + 1 : 0;
-        if (from <= to && syscall(SYS_close_range, from, to, flags) != 0 && flags) return false;
+        if (from <= to && syscall(SYS_close_range, from, to, flags) != 0 && flags)
+            return close_one_by_one(keep, n);
         if (i > 0 && keep[i - 1] == 0) break;
         if (i > 0) to = (unsigned)keep[i - 1] - 1;
     }
@@ -103,6 +123,11 @@ void oaki_wake_part(const oaki_listener *l)
 
 /* ---- by the program ---- */
 
+static void close_loops(void)
+{
+    if (oaki_fd_is(self.loops, &self.loops_file)) close(self.loops);
+}
+
 bool oaki_wake_is_apart(void)
 {
     return self.handed;
@@ -112,8 +137,8 @@ void oaki_wake_hand_over(const oaki_listener *l)
 {
     if (!self.apart) return;
     oaki_fork_hold();
-    close(self.loops);
-    for (unsigned i = 0; i < l->n; i++) close(l->fd[i]);
+    close_loops();
+    oaki_listen_let_go(l);
     self.handed = true;
     oaki_fork_release();
 }
@@ -121,7 +146,7 @@ void oaki_wake_hand_over(const oaki_listener *l)
 void oaki_wake_close(void)
 {
     if (is_ours()) close(self.end);
-    if (!self.handed && self.loops >= 0) close(self.loops);
+    if (!self.handed) close_loops();
     self.end = self.loops = -1;
     self.apart = self.handed = false;
 }

@@ -29,7 +29,8 @@ bool oaki_fd_is(int fd, const oaki_fd_file *file)
 static int lowest(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > HIGH) return HIGH;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= HIGH + SPARE)
+        return HIGH;
     return (int)OAKI_MAX(limit.rlim_cur, (rlim_t)SPARE + STDERR_FILENO + 1) - SPARE;
 }
 
