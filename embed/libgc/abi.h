@@ -377,6 +377,7 @@ OAK_API void GC_abort_on_oom(void);
 OAK_API size_t GC_get_debug_header_size(void);
 OAK_API void *GC_debug_malloc(size_t n, LIBGC_WHERE);
 OAK_API void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE);
+OAK_API void *GC_debug_gcj_malloc(size_t n, void *vtable, LIBGC_WHERE); /* typed.c */
 OAK_API void *GC_debug_malloc_uncollectable(size_t n, LIBGC_WHERE);
 OAK_API void *GC_debug_malloc_atomic_uncollectable(size_t n, LIBGC_WHERE);
 OAK_API void *GC_debug_malloc_stubborn(size_t n, LIBGC_WHERE);

@@ -183,11 +183,25 @@ void GC_init_gcj_malloc(int index, void *proc)
     GC_gcj_debug_kind = (int)GC_new_kind(NULL, GC_MAKE_PROC(index, 1), 0, 1);
 }
 
-void *GC_gcj_malloc(size_t n, void *vtable)
+static void *alloc_gcj(size_t n, int kind, void *vtable)
 {
-    void *p = GC_generic_malloc(OAKI_MAX(n, 2 * sizeof(void *)), GC_gcj_kind);
+    void *p = GC_generic_malloc(OAKI_MAX(n, 2 * sizeof(void *)), kind);
     if (p) *(void **)p = vtable;
     return p;
+}
+
+void *GC_gcj_malloc(size_t n, void *vtable)
+{
+    return alloc_gcj(n, GC_gcj_kind, vtable);
+}
+
+/* Its mark procedure is called with 1 and so knows that there may be a header, which has no bytes
+ * here. Nor is there a note of who made it behind, where the type may have references. */
+void *GC_debug_gcj_malloc(size_t n, void *vtable, LIBGC_WHERE)
+{
+    (void)file;
+    (void)line;
+    return alloc_gcj(n, GC_gcj_debug_kind, vtable);
 }
 
 void *GC_gcj_malloc_ignore_off_page(size_t n, void *vtable)

@@ -168,8 +168,8 @@ static struct gcj_type gcj_type = { NULL, (GC_word)1 << 63 | GC_DS_BITMAP };
 static struct GC_ms_entry *mark_gcj(GC_word *addr, struct GC_ms_entry *top,
                                     struct GC_ms_entry *limit, GC_word env)
 {
-    (void)env;
-    return GC_MARK_AND_PUSH((void *)addr[1], top, limit, (void **)addr + 1);
+    void **p = env ? GC_USR_PTR_FROM_BASE(addr) : (void *)addr;
+    return GC_MARK_AND_PUSH(p[1], top, limit, p + 1);
 }
 
 /* The first word is the type's, so what is looked at is shifted by one. */
@@ -182,6 +182,11 @@ static void **make_gcj(void)
 static void **make_gcj_off_page(void)
 {
     return (void **)GC_gcj_malloc_ignore_off_page(40, &gcj_type) + 1;
+}
+
+static void **make_gcj_debug(void)
+{
+    return (void **)GC_debug_gcj_malloc(40, &gcj_type, GC_EXTRAS) + 1;
 }
 
 void test_typed(void)
@@ -210,4 +215,6 @@ void test_typed(void)
     run("gcj, off page", make_gcj_off_page);
     say("its kind", GC_get_kind_and_size(GC_base(make_gcj()), NULL) == GC_gcj_kind);
     say("and that of debugging", GC_gcj_debug_kind - GC_gcj_kind);
+    run("gcj, debugging", make_gcj_debug);
+    say("is of it", GC_get_kind_and_size(GC_base(make_gcj_debug()), NULL) == GC_gcj_debug_kind);
 }
