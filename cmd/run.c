@@ -224,6 +224,14 @@ static bool preload(void)
 
 /* ---- the program ---- */
 
+/* execvp goes on where it finds a folder. */
+static bool may_be_run(const char *path)
+{
+    struct stat s;
+
+    return access(path, X_OK) == 0 && stat(path, &s) == 0 && !S_ISDIR(s.st_mode);
+}
+
 /* Where execvp will find it. */
 static bool find_program(const char *name, char *path, size_t n)
 {
@@ -237,7 +245,7 @@ static bool find_program(const char *name, char *path, size_t n)
         end = folder + strcspn(folder, ":");
         length = (int)(end - folder);
         if (snprintf(path, n, "%.*s%s%s", length, folder, length ? "/" : "", name) < (int)n &&
-            access(path, X_OK) == 0)
+            may_be_run(path))
             return true;
         if (*end == '\0') return false;
     }
