@@ -6,6 +6,7 @@
 
 #include "heap.h"
 #include "os.h"
+#include "ownmask.h"
 #include "print.h"
 
 #include <errno.h>
@@ -172,6 +173,7 @@ static void after_fork(void)
 {
     const oaki_writer *w = writer();
     oaki_lock_reset(&self.lock);
+    oaki_ownmask_forget();
     if (w) w->child();
     AO_store(&self.by, 0);
     AO_store(&self.not_after, 0);

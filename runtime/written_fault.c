@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -145,37 +146,59 @@ static bool protect_system(run r, int prot)
     return mprotect(p, (r.to - r.from) << self.shift, prot) == 0;
 }
 
+static bool is_refused_as_such(void)
+{
+    return mprotect(self.lock, oaki_os_page_size(), PROT_READ | PROT_WRITE) != 0;
+}
+
 /* A program that locks itself in (seccomp) may have refused the call as such: nothing has changed
  * then, and what is protected stays so for good. */
-static void note_refused(bool on)
+static void note_refused(int error, bool on)
 {
-    self.refused = errno;
+    self.refused = error;
     if (on) return;
     oak_fatal("oakum: mprotect is refused by now (error %d): pages of the heap stay read only; "
               "allow it, or begin with another OAKUM_TRACKING than faults",
-              self.refused);
+              error);
 }
 
-/* The lock is held; all of r is as it was. One that fails changes nothing. */
-static bool change(run r, bool on)
+/* r is as a whole what it wasn't. */
+static void book(run r, bool on)
 {
-    int more = ends_more(r, on);
-    if (!protect_system(r, on ? PROT_READ : PROT_READ | PROT_WRITE)) {
-        if (errno != ENOMEM) {
-            note_refused(on);
-            return false;
-        }
-        /* half of it may be done; back there are no more mappings than before */
-        bool back = protect_system(r, on ? PROT_READ | PROT_WRITE : PROT_READ);
-        OAKI_INVARIANT(back, "the heap's protection can't be put back");
-        return false;
-    }
-    note(r, on);
-    self.ends += (size_t)more;
     size_t n = r.to - r.from;
+    self.ends += (size_t)ends_more(r, on);
+    note(r, on);
     AO_store(&self.any, on ? AO_load(&self.any) + n : AO_load(&self.any) - n);
     AO_store(&self.changes, AO_load(&self.changes) + 1);
-    return true;
+}
+
+/* Where a page refuses: a mapping of the program's is over it, or it has sealed it. It is left as
+ * it is, and is none of ours any more. */
+static bool open_singly(run r)
+{
+    bool all = true;
+    for (run one = { r.from, r.from + 1 }; one.from < r.to; one.from = one.to++) {
+        if (protect_system(one, PROT_READ | PROT_WRITE) || errno != ENOMEM) book(one, false);
+        else all = false;
+    }
+    return all;
+}
+
+/* The lock is held; all of r is as it was. false: nothing has changed, or when pages are opened,
+ * not all of them. */
+static bool change(run r, bool on)
+{
+    if (protect_system(r, on ? PROT_READ : PROT_READ | PROT_WRITE)) {
+        book(r, on);
+        return true;
+    }
+    int error = errno;
+    /* a part of it may be done, up to what refuses; back there are no more mappings than before */
+    bool back = protect_system(r, on ? PROT_READ | PROT_WRITE : PROT_READ);
+    OAKI_INVARIANT(back || errno != ENOMEM, "the heap's protection can't be put back");
+    if (error != ENOMEM && is_refused_as_such()) note_refused(error, on);
+    else if (error != ENOMEM && !on) return open_singly(r);
+    return false;
 }
 
 static bool is_within(int more, size_t shares)
@@ -240,8 +263,11 @@ bool oaki_fault_resolve(uintptr_t at)
     if (off >= used) return false;
     size_t page = off >> self.shift;
     acquire();
-    bool resolved = is_protected(page) ? open_page(page, used >> self.shift) : may_try_again(page);
+    bool ours = is_protected(page);
+    bool resolved = ours ? open_page(page, used >> self.shift) : may_try_again(page);
     release_lock();
+    if (ours && !resolved)
+        oak_fatal("oakum: no memory to make a page of the heap writable (RLIMIT_DATA?)");
     return resolved;
 }
 
@@ -359,6 +385,17 @@ static int find_blocker(bool *same)
     return tid;
 }
 
+/* Pages that are read only don't count for it: what they leave would be taken by others, and they
+ * could not be opened any more. */
+static bool is_data_limited(void)
+{
+    static bool told;
+    struct rlimit data;
+    if (getrlimit(RLIMIT_DATA, &data) != 0 || data.rlim_cur == RLIM_INFINITY) return false;
+    if (!told) oaki_log("oakum: RLIMIT_DATA is set: collections mark in stops meanwhile\n");
+    return told = true;
+}
+
 /* The user is told of who does so in two collections in a row. */
 static const char *begin(bool *gone)
 {
@@ -366,6 +403,7 @@ static const char *begin(bool *gone)
     bool same;
     *gone = lost();
     if (*gone) return oaki_writer_fault.name;
+    if (is_data_limited()) return "RLIMIT_DATA is set";
     int tid = find_blocker(&same);
     if (tid && same && tid == last && !told) {
         if (tid > 0)
@@ -440,7 +478,6 @@ static int open_or_not(const char **what)
 /* What the other threads were about is forgotten, with the lock. The mappings stay parted. */
 static void child(void)
 {
-    oaki_ownmask_forget();
     self.stuck += self.ends;
     oaki_fault_release(0, AO_load(&oaki_the_heap.used));
     self.ends = 0;

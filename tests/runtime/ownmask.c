@@ -7,8 +7,16 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 Suite *suite_runtime_ownmask(void);
 
@@ -64,6 +72,85 @@ START_TEST(threads_in_our_handlers_are_no_blockers)
 }
 END_TEST
 
+/* ---- a thread that stands in the midst of a change of protection ---- */
+
+static char *memory;
+static int listener = -1;
+
+/* Of this thread alone, mprotect waits until somebody who listens lets it go on (seccomp). */
+static bool hold_protection(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { OAKI_COUNT(code), code };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+    listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                            SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    return listener >= 0;
+}
+
+static void *write_once(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    if (!hold_protection()) return NULL;
+    AO_store_release(&step, 1);
+    test_wait(&step, 2);
+    if (arg) oaki_written_release(0, AO_load(&oaki_the_heap.used));
+    else memory[0] = 1;
+    AO_store_release(&step, 3);
+    return memory;
+}
+
+static void *write_too(void *arg)
+{
+    test_wait(&step, 2);
+    memory[4096] = 1;
+    return arg;
+}
+
+/* Returns whether there was one. */
+static bool let_one_go_on(bool *may)
+{
+    struct pollfd there = { .fd = listener, .events = POLLIN };
+    struct seccomp_notif asks = { 0 };
+    if (poll(&there, 1, 10) <= 0 || ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asks) != 0)
+        return false;
+    if (may) {
+        oaki_os_sleep_ns(20000000); /* for the other one, who comes to wait for the lock */
+        *may = oaki_written_begin();
+    }
+    struct seccomp_notif_resp answer = { .id = asks.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+    (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    return true;
+}
+
+/* In the handler of faults with its lock, another one there waiting for it; and in what opens pages
+ * otherwise. */
+START_TEST(threads_that_change_protection_are_no_blockers)
+{
+    bool may = false;
+    if (!start()) return;
+    memory = oak_alloc(2 * 4096 + 4096);
+    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    pthread_t id = test_start(write_once, (void *)(intptr_t)_i);
+    pthread_t other = test_start(write_too, NULL);
+    while (AO_load_acquire(&step) == 0 && pthread_tryjoin_np(id, NULL) != 0) oaki_os_yield();
+    if (AO_load_acquire(&step) == 0) _exit(0); /* a system without such filters */
+    AO_store_release(&step, 2);
+    while (!let_one_go_on(&may)) continue;
+    while (AO_load_acquire(&step) == 2) (void)let_one_go_on(NULL);
+    ck_assert(may);
+    close(listener);
+    test_join(other);
+}
+END_TEST
+
+/* ---- in a stop ---- */
+
 static void *run(void *arg)
 {
     ck_assert_int_eq(oak_thread_attach(), 0);
@@ -94,6 +181,7 @@ Suite *suite_runtime_ownmask(void)
     suite_add_tcase(s, t);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, threads_in_our_handlers_are_no_blockers);
+    tcase_add_loop_test(t, threads_that_change_protection_are_no_blockers, 0, 2);
     tcase_add_test(t, threads_in_a_stop_are_no_blockers);
     return s;
 }
