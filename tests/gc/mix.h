@@ -27,6 +27,6 @@ void *mix_zones(void *arg);  /* zones that go at once, and classic maps */
 /* ---- mix_huge.c ---- */
 
 void *mix_huge(void *arg);
-void mix_huge_report(void); /* none, where the system has some, is wrong */
+void mix_huge_report(void); /* no object in them, where the system has some, is wrong */
 
 #endif

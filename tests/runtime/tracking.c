@@ -270,6 +270,31 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 }
 END_TEST
 
+static size_t count_descriptors(void)
+{
+    size_t n = 0;
+    for (int fd = 0; fd < 1000; fd++) n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Each opens the way for itself, and closes what it has of its parent's. */
+static void open_in_child(void *left)
+{
+    static size_t first;
+    ck_assert(oaki_written_start());
+    if (!first) first = count_descriptors();
+    ck_assert_uint_eq(count_descriptors(), first);
+    if (left) test_child(open_in_child, (char *)left - 1);
+}
+
+START_TEST(generations_of_children_have_as_many_open)
+{
+    start(OAK_TRACKING_USERFAULTFD);
+    if (!oaki_written_start()) return;
+    test_child(open_in_child, (char *)3);
+}
+END_TEST
+
 /* ---- without the first thread ---- */
 
 static void *tell(void *leader)
@@ -323,5 +348,6 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, no_descriptor_is_left_for_faults);
     tcase_add_loop_test(t, a_program_with_a_userfaultfd_of_its_own, 0, 2);
     tcase_add_test(t, a_child_of_a_program_whose_own_has_the_same_number);
+    tcase_add_test(t, generations_of_children_have_as_many_open);
     return s;
 }
