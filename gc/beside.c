@@ -287,9 +287,14 @@ static bool may(oaki_thread *t)
     return (started == 1 || (started == 0 && spawn(t))) && oaki_written_may();
 }
 
+bool oaki_beside_asked(void)
+{
+    return AO_int_load_acquire(&self.asked) != 0;
+}
+
 static void ask(void)
 {
-    if (AO_int_load(&self.asked) || !AO_int_compare_and_swap_full(&self.asked, 0, 1)) return;
+    if (oaki_beside_asked() || !AO_int_compare_and_swap_full(&self.asked, 0, 1)) return;
     AO_int_fetch_and_add_full(&self.wake, 1);
     oaki_futex_wake(&self.wake, 1);
 }
@@ -347,7 +352,7 @@ void oaki_beside_first(oaki_thread *t)
     bool asked = false;
     if (OAKI_LIKELY(!oaki_debug_switches.twice) || !may(t)) return;
     while (oaki_os_now_ns() - begun < FIRST_NS) {
-        if (!AO_int_load(&self.asked)) {
+        if (!oaki_beside_asked()) {
             if (asked) return;
             ask();
             asked = true;

@@ -26,6 +26,9 @@ bool oaki_beside_instead(oaki_thread *t, size_t bytes);
 /* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not beside. */
 bool oaki_beside_now(oaki_thread *t);
 
+/* One was asked for, and isn't over with all that comes after it. Any thread. */
+bool oaki_beside_asked(void);
+
 /* With OAKUM_DEBUG=twice: return when one is over that began after this was called, or a second
  * later. Inside oaki_enter, with no lock held. */
 void oaki_beside_first(oaki_thread *t);

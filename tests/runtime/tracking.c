@@ -1,5 +1,6 @@
 /* tracking.c - tests of what is done where the system doesn't tell of written pages in the way that
  * was asked for, and what is said about it. */
+#include "gc/beside.h"
 #include "runtime/os.h"
 #include "runtime/task.h"
 #include "runtime/written.h"
@@ -109,11 +110,13 @@ START_TEST(faults_that_were_asked_for)
 }
 END_TEST
 
-/* Marked beside the program before, so that there is the thread; whose pages are writable now. */
+/* Marked beside the program before, so that there is the thread; whose pages are writable once
+ * nothing is under way: without generations none stay read only after that. */
 START_TEST(faults_that_are_refused_between_two_marks)
 {
     start_with(OAK_TRACKING_FAULTS, false);
     expect_faults(NULL, 0);
+    while (oaki_beside_asked()) oaki_os_yield();
     test_refuse(SYS_mprotect);
     while (oak_heap_tells_writes(NULL)) {
         (void)test_ask_beside();
@@ -130,6 +133,17 @@ static void end_with(const char *message)
     _exit(strstr(message, "mprotect is refused by now") ? SAID_WHY : 1);
 }
 
+/* With the world stopped, as a mark doesn't get on meanwhile. */
+static bool refuse_in_mid_mark(void)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    ck_assert_ptr_nonnull(t);
+    bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+    if (marking) test_refuse(SYS_mprotect);
+    oaki_gc_stop_end(t);
+    return marking;
+}
+
 /* They stay as they are: it can't go on, and says why. */
 START_TEST(faults_that_are_refused_while_pages_are_read_only)
 {
@@ -137,8 +151,9 @@ START_TEST(faults_that_are_refused_while_pages_are_read_only)
     expect_faults(NULL, 0);
     void **old = oak_alloc(64 * PAGE);
     oak_set_fatal_handler(end_with);
-    test_await_mark();
-    test_refuse(SYS_mprotect);
+    do {
+        test_await_mark();
+    } while (!refuse_in_mid_mark());
     for (size_t i = 0; i < 64 * PAGE / sizeof *old; i += 64) old[i] = old;
     while (oak_heap_tells_writes(NULL)) collect_a_bit();
 }
