@@ -38,6 +38,7 @@
 #define MAPS_DEFAULT 65530
 #define LOOKS 10 /* at the masks of threads */
 #define LOOK_NS 500000u
+#define LASTS_NS 1000000000u /* then it is said */
 
 typedef struct run {
     size_t from, to; /* pages of the system */
@@ -396,23 +397,33 @@ static bool is_data_limited(void)
     return told = true;
 }
 
-/* The user is told of who does so in two collections in a row. */
+/* The user is told of who does so, once it has lasted: each look at each collection found that
+ * thread, for a second. Where many threads come and go on few processors, libc's moment is as long
+ * as one has to wait for a processor. */
+static void tell_blocker(int tid)
+{
+    static int last;
+    static bool told;
+    static uint64_t since;
+    uint64_t now = oaki_os_now_ns();
+    if (tid != last) since = now;
+    last = tid;
+    if (!tid || told || now - since < LASTS_NS) return;
+    told = true;
+    if (tid > 0)
+        oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in stops meanwhile\n", tid);
+    else
+        oaki_log("oakum: /proc/self/task can't be read: collections mark in stops\n");
+}
+
 static const char *begin(bool *gone)
 {
-    static int last, told;
     bool same;
     *gone = lost();
     if (*gone) return oaki_writer_fault.name;
     if (is_data_limited()) return "RLIMIT_DATA is set";
     int tid = find_blocker(&same);
-    if (tid && same && tid == last && !told) {
-        if (tid > 0)
-            oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in stops meanwhile\n", tid);
-        else
-            oaki_log("oakum: /proc/self/task can't be read: collections mark in stops\n");
-        told = tid;
-    }
-    last = same ? tid : 0;
+    tell_blocker(same ? tid : 0);
     return tid ? "SIGSEGV is blocked" : NULL;
 }
 

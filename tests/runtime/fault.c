@@ -269,34 +269,6 @@ START_TEST(a_handler_that_comes_later_is_noticed)
 }
 END_TEST
 
-static void *block(void *arg)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGSEGV);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    AO_store_release((AO_t *)arg, 1);
-    test_wait(arg, 2);
-    return arg;
-}
-
-START_TEST(a_thread_that_blocks_the_signal)
-{
-    static AO_t step;
-    if (!start() || getenv("UNDER_VALGRIND")) return; /* it has masks of its own */
-    ck_assert(oaki_written_begin());
-    pthread_t id = test_start(block, &step);
-    test_wait(&step, 1);
-    ck_assert(!oaki_written_begin());
-    ck_assert(!oaki_written_may());
-    AO_store_release(&step, 2);
-    test_join(id);
-    oak_collect();
-    ck_assert(oaki_written_may());
-    ck_assert(oaki_written_begin());
-}
-END_TEST
-
 static void *look_at_zombie(void *arg)
 {
     oaki_task task;
@@ -556,7 +528,6 @@ Suite *suite_runtime_fault(void)
     tcase_add_test(t, guard_pages_in_objects_without_references);
     tcase_add_loop_test(t, without_a_handler_the_process_ends, 0, 2);
     tcase_add_test(t, a_handler_that_comes_later_is_noticed);
-    tcase_add_test(t, a_thread_that_blocks_the_signal);
     tcase_add_test(t, the_first_thread_has_left);
     tcase_add_test(t, threads_that_start_with_all_blocked);
     tcase_add_test(t, the_system_writes_to_objects_without_references);

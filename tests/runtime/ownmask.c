@@ -1,8 +1,9 @@
 /* ownmask.c - tests of runtime/ownmask.h: who blocks SIGSEGV for a moment as code of ours wants it,
- * and who does so himself, before a cycle by faults. */
+ * and who does so himself, before a cycle by faults; and what is said of that. */
 #include "runtime/ownmask.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
+#include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -13,9 +14,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 Suite *suite_runtime_ownmask(void);
@@ -174,6 +177,70 @@ START_TEST(threads_in_a_stop_are_no_blockers)
 }
 END_TEST
 
+static void *block_itself(void *arg)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGSEGV);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pause_at(1);
+    return arg;
+}
+
+START_TEST(a_thread_that_blocks_the_signal)
+{
+    if (!start()) return;
+    ck_assert(oaki_written_begin());
+    pthread_t id = test_start(block_itself, NULL);
+    test_wait(&step, 1);
+    ck_assert(!oaki_written_begin());
+    ck_assert(!oaki_written_may());
+    AO_store_release(&step, 2);
+    test_join(id);
+    oak_collect();
+    ck_assert(oaki_written_may());
+    ck_assert(oaki_written_begin());
+}
+END_TEST
+
+#define LONG_NS 2200000000u
+#define SHORT_NS 500000000u
+#define TOO_SLOW 9 /* a status */
+
+/* Three collections or more find a thread that blocks it. */
+static void block_for_a_while(void *is_long)
+{
+    uint64_t begun = oaki_os_now_ns(), took = 0;
+    ck_assert(oaki_written_start());
+    pthread_t id = test_start(block_itself, NULL);
+    test_wait(&step, 1);
+    for (int n = 0; n < 3 || (is_long && took < LONG_NS); n++) {
+        ck_assert(!oaki_written_begin());
+        took = oaki_os_now_ns() - begun;
+    }
+    AO_store_release(&step, 2);
+    test_join(id);
+    ck_assert(oaki_written_begin());
+    if (!is_long && took > SHORT_NS) _exit(TOO_SLOW);
+}
+
+/* Said of one that goes on with it, once; not of one that did so for a moment, as libc does. */
+START_TEST(who_blocks_it_for_long_is_told)
+{
+    static const char line[] = "blocks SIGSEGV";
+    char text[4096];
+    int status;
+    if (!start()) return;
+    do {
+        status = test_capture(block_for_a_while, _i ? text : NULL, text, sizeof text);
+    } while (WIFEXITED(status) && WEXITSTATUS(status) == TOO_SLOW);
+    ck_assert_int_eq(status, 0);
+    const char *said = strstr(text, line);
+    ck_assert_int_eq(said != NULL, _i);
+    if (said) ck_assert_ptr_null(strstr(said + 1, line));
+}
+END_TEST
+
 Suite *suite_runtime_ownmask(void)
 {
     Suite *s = suite_create("runtime_ownmask");
@@ -183,5 +250,7 @@ Suite *suite_runtime_ownmask(void)
     tcase_add_test(t, threads_in_our_handlers_are_no_blockers);
     tcase_add_loop_test(t, threads_that_change_protection_are_no_blockers, 0, 2);
     tcase_add_test(t, threads_in_a_stop_are_no_blockers);
+    tcase_add_test(t, a_thread_that_blocks_the_signal);
+    tcase_add_loop_test(t, who_blocks_it_for_long_is_told, 0, 2);
     return s;
 }
