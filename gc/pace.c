@@ -67,7 +67,8 @@ static struct {
     double seen_rate;    /* that the last one took, unless a mark cost much more since, and */
     double lived;        /* the part of all bytes that did, of the last full one */
     uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
-    double pays[2];      /* bytes that pay for a mark; of the last two full ones beside it */
+    double pays[2];      /* bytes that pay for a mark, for each that lives; of the last two full
+                          * ones beside the program */
     uint64_t cycle_end;  /* monotonic, ns; the heap's start, before there is one */
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end;           /* its end in processor time, of the process; and by how much */
@@ -78,11 +79,11 @@ static struct {
 
 /* Of so many bytes between what lives and the goal, those that pay: in the time that the program
  * takes to allocate them, a mark's cost is the part of a processor's that is allowed. At least half
- * of them, as what is known is the cost of two marks; the cheaper one counts, as whatever else the
- * machine does may double a mark's cost. */
+ * of them, as what is known is the cost of two marks; the cheaper one for what lived counts, as
+ * whatever else the machine does may double a mark's cost. */
 static double room(double most)
 {
-    double pays = OAKI_MIN(pace.pays[0], pace.pays[1]);
+    double pays = OAKI_MIN(pace.pays[0], pace.pays[1]) * (double)pace.base;
     bool thrifty =
         oaki_the_heap.config.thrift && pace.base >= THRIFT_FROM && pays > 0 && oaki_written_may();
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
@@ -225,7 +226,7 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
     pace.took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace.pays[1] = pace.pays[0];
-        pace.pays[0] = pace.rate * (double)cpu_ns * SHARE;
+        pace.pays[0] = pace.rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace.base, TELLING);
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();

@@ -253,6 +253,8 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
     large_one_beside(200, TOOK * 2 / 5); /* pays for itself in 160 MB, */
     large_one_beside(200, TOOK * 2 / 5); /* and the one before it, too */
     assert_near(oaki_pace_goal(), 360 * MB);
+    large_one_beside(400, TOOK * 4 / 5); /* it grows: as cheap as the two before */
+    assert_near(oaki_pace_goal(), 720 * MB);
     large_one_beside(200, TOOK); /* the only dear one of the two */
     assert_near(oaki_pace_goal(), 360 * MB);
     large_one_beside(200, TOOK);
