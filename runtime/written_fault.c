@@ -12,7 +12,8 @@
  * join again, and what it began with is taken off its share.
  *
  * Owns: `self`; the bitmap P, a bit for each page of the system.
- * Invariant: whenever the lock is free, a page is protected just if its bit in P is set.
+ * Invariant: whenever the lock is free, a page is protected just if its bit in P is set, but where
+ * the program itself keeps it read only, by a seal or a mapping of its own.
  * Lock: self.lock, of its own kind, as the handler takes it wherever a write came from, under any
  * lock of the runtime; all signals are blocked while it is held, so that nobody who holds it is
  * interrupted, and a stopped thread doesn't; it lies in a page that a fork wipes. pages_lock
@@ -173,32 +174,44 @@ static void book(run r, bool on)
     AO_store(&self.changes, AO_load(&self.changes) + 1);
 }
 
-/* Where a page refuses: a mapping of the program's is over it, or it has sealed it. It is left as
- * it is, and is none of ours any more. */
-static bool open_singly(run r)
+/* The lock is held; all of r is protected. Where the system refuses, a part may be open by then and
+ * be written, so less is tried, down to a page, which is opened or not. A page that refuses is the
+ * program's: a mapping of its own is over it, or it has sealed it. It is left as it is, and is none
+ * of ours any more. false: there is no memory for the mappings. */
+static bool open_all(run r)
 {
     bool all = true;
-    for (run one = { r.from, r.from + 1 }; one.from < r.to; one.from = one.to++) {
-        if (protect_system(one, PROT_READ | PROT_WRITE) || errno != ENOMEM) book(one, false);
-        else all = false;
+    for (size_t n = r.to - r.from; r.from < r.to;) {
+        run now = { r.from, OAKI_MIN(r.from + n, r.to) };
+        bool open = protect_system(now, PROT_READ | PROT_WRITE);
+        int error = open ? 0 : errno;
+        if (error && error != ENOMEM && is_refused_as_such()) note_refused(error, false);
+        n = now.to - now.from;
+        if (!open && n > 1) {
+            n /= 2;
+            continue;
+        }
+        if (error == ENOMEM) all = false;
+        else book(now, false);
+        if (open) n *= 2;
+        r.from = now.to;
     }
     return all;
 }
 
-/* The lock is held; all of r is as it was. false: nothing has changed, or when pages are opened,
- * not all of them. */
-static bool change(run r, bool on)
+/* The lock is held; all of r is open. false: it is so still. */
+static bool close_all(run r)
 {
-    if (protect_system(r, on ? PROT_READ : PROT_READ | PROT_WRITE)) {
-        book(r, on);
+    if (protect_system(r, PROT_READ)) {
+        book(r, true);
         return true;
     }
     int error = errno;
-    /* a part of it may be done, up to what refuses; back there are no more mappings than before */
-    bool back = protect_system(r, on ? PROT_READ | PROT_WRITE : PROT_READ);
+    /* a part of it was protected for a moment; back there are no more mappings than before */
+    bool back = protect_system(r, PROT_READ | PROT_WRITE);
     OAKI_INVARIANT(back || errno != ENOMEM, "the heap's protection can't be put back");
-    if (error != ENOMEM && is_refused_as_such()) note_refused(error, on);
-    else if (error != ENOMEM && !on) return open_singly(r);
+    AO_store(&self.changes, AO_load(&self.changes) + 1); /* who met that tries again */
+    if (error != ENOMEM && is_refused_as_such()) note_refused(error, true);
     return false;
 }
 
@@ -215,7 +228,7 @@ static bool open_run(size_t from, size_t to)
         r.from = next_page(r.from, to, true);
         if (r.from == to) return done;
         r.to = next_page(r.from, to, false);
-        if (!change(r, false)) done = false;
+        if (!open_all(r)) done = false;
     }
 }
 
@@ -241,7 +254,7 @@ static bool open_around(size_t page, size_t used)
 static bool open_page(size_t page, size_t used)
 {
     run r = { page, page + 1 };
-    return (is_within(ends_more(r, false), 2) && change(r, false)) || open_around(page, used);
+    return (is_within(ends_more(r, false), 2) && open_all(r)) || open_around(page, used);
 }
 
 /* Not protected: another thread may have had the same fault, and so it is writable by now. If it
@@ -317,7 +330,7 @@ static void close_runs(const run *r, size_t n)
 {
     uint64_t mask = lock();
     for (size_t i = 0; i < n; i++)
-        if (is_within(ends_more(r[i], true), 1)) (void)change(r[i], true);
+        if (is_within(ends_more(r[i], true), 1)) (void)close_all(r[i]);
     unlock(mask);
 }
 
@@ -390,11 +403,15 @@ static int find_blocker(bool *same)
  * could not be opened any more. */
 static bool is_data_limited(void)
 {
-    static bool told;
     struct rlimit data;
-    if (getrlimit(RLIMIT_DATA, &data) != 0 || data.rlim_cur == RLIM_INFINITY) return false;
+    return getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY;
+}
+
+static void tell_limited(void)
+{
+    static bool told;
     if (!told) oaki_log("oakum: RLIMIT_DATA is set: collections mark in stops meanwhile\n");
-    return told = true;
+    told = true;
 }
 
 /* The user is told of who does so, once it has lasted: each look at each collection found that
@@ -421,7 +438,10 @@ static const char *begin(bool *gone)
     bool same;
     *gone = lost();
     if (*gone) return oaki_writer_fault.name;
-    if (is_data_limited()) return "RLIMIT_DATA is set";
+    if (is_data_limited()) {
+        tell_limited();
+        return "RLIMIT_DATA is set";
+    }
     int tid = find_blocker(&same);
     tell_blocker(same ? tid : 0);
     return tid ? "SIGSEGV is blocked" : NULL;
@@ -478,6 +498,10 @@ static int open_or_not(const char **what)
     size_t size = oaki_os_page_size();
     if (size > OAKI_PAGE) {
         *what = "page faults, as the system's pages are too large";
+        return ENOTSUP;
+    }
+    if (is_data_limited()) {
+        *what = "page faults, as RLIMIT_DATA is set";
         return ENOTSUP;
     }
     self.shift = oaki_log2(size);

@@ -1,10 +1,12 @@
 /* foreign.c - tests of learning of writes by faults where a page can't be made writable again: the
- * program's own mappings over its objects, sealed ones, a limit on data. */
+ * program's own mappings over its objects, sealed ones, mappings that run out, a limit on data. */
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
+#include "tests/threads.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -118,6 +120,66 @@ START_TEST(a_write_to_a_sealed_page)
 }
 END_TEST
 
+#define ATTEMPTS 3000
+
+static void *write_first(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (AO_load_acquire((AO_t *)arg) == 0) memory[0]++;
+    return arg;
+}
+
+/* Before the seal that refuses it the pages are read only for a moment, again and again: who writes
+ * there meanwhile has done nothing wrong. */
+START_TEST(a_write_while_protecting_is_refused)
+{
+    static AO_t over;
+    signal(SIGSEGV, write_foreign);
+    if (!start()) return;
+    if (syscall(SYS_mseal, foreign(), foreign_size(), 0) != 0) return;
+    size_t from = oaki_heap_offset(memory);
+    pthread_t id = test_start(write_first, &over);
+    for (int i = 0; i < ATTEMPTS; i++)
+        ck_assert(oaki_written_protect(from, from + PAGES * PAGE));
+    AO_store_release(&over, 1);
+    test_join(id);
+}
+END_TEST
+
+/* ---- mappings that run out ---- */
+
+/* Each page of it takes one more; returns how much of the range it has used. */
+static char *use_up_mappings(size_t *n)
+{
+    *n = (size_t)1 << 33;
+    char *all = mmap(NULL, *n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(all, MAP_FAILED);
+    for (size_t at = PAGE; at < *n; at += 2 * PAGE)
+        if (mprotect(all + at, PAGE, PROT_READ) != 0) return all;
+    munmap(all, *n);
+    return NULL; /* no limit worth the name */
+}
+
+/* Pages that are opened, and others for which a mapping would have to be parted: those that were
+ * open for a moment may have been written. */
+START_TEST(pages_that_open_before_others_fail)
+{
+    size_t n, first = 32 * PAGE, some = 48 * PAGE;
+    if (!start()) return;
+    size_t from = oaki_heap_offset(memory);
+    ck_assert_int_eq(madvise(memory, first, MADV_DONTDUMP), 0); /* a mapping of its own */
+    protect_all();
+    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 0);
+    char *all = use_up_mappings(&n);
+    if (!all) return;
+    oaki_written_release(from, from + some);
+    munmap(all, n);
+    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 32);
+    memset(memory, 2, some);
+    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 48);
+}
+END_TEST
+
 /* ---- a limit on data ---- */
 
 static void limit_data(rlim_t n)
@@ -139,6 +201,19 @@ START_TEST(no_cycle_by_faults_while_data_is_limited)
     limit_data(RLIM_INFINITY);
     ck_assert(oaki_written_may());
     ck_assert(oaki_written_begin());
+}
+END_TEST
+
+START_TEST(no_faults_where_data_is_limited_at_the_start)
+{
+    oak_writes_told told;
+    oak_config c = test_config();
+    c.tracking = OAK_TRACKING_FAULTS;
+    test_heap_start(c);
+    limit_data((rlim_t)1 << 40);
+    ck_assert(!oak_heap_tells_writes(&told));
+    ck_assert_ptr_nonnull(strstr(told.refused, oaki_os_page_size() == PAGE ? "RLIMIT_DATA" : ""));
+    ck_assert_int_eq(told.error, ENOTSUP);
 }
 END_TEST
 
@@ -169,7 +244,10 @@ Suite *suite_runtime_foreign(void)
     tcase_add_test(t, a_file_over_an_object);
     tcase_add_loop_test(t, sealed_pages_of_an_object, 0, 2);
     tcase_add_exit_test(t, a_write_to_a_sealed_page, 3);
+    tcase_add_test(t, a_write_while_protecting_is_refused);
+    tcase_add_test(t, pages_that_open_before_others_fail);
     tcase_add_test(t, no_cycle_by_faults_while_data_is_limited);
+    tcase_add_test(t, no_faults_where_data_is_limited_at_the_start);
     tcase_add_exit_test(t, a_limit_that_comes_while_pages_are_read_only, SAID_WHY);
     return s;
 }
