@@ -2,7 +2,8 @@
  *
  * The loop's thread has a table of descriptors of its own, so that a program that closes all that
  * it doesn't know, as daemons do, closes nothing of the server's; and nothing of the program's is
- * held open by it but standard error.
+ * held open by it but standard error. Where a filter refuses both close_range and unshare it is the
+ * program's table, and a program that closes all takes the listeners from the server.
  * The program has one end of a pair of sockets. If it closes that, and something else has the
  * number then, nothing is sent to it; the loop looks around by the clock from then on.
  *
@@ -10,6 +11,7 @@
 #include "runtime/fd.h"
 #include "runtime/thread.h"
 #include "serve.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sched.h>
@@ -64,10 +66,11 @@ int oaki_wake_fd(void)
 bool oaki_wake_take(void)
 {
     char some[64];
-    ssize_t n;
-    while ((n = recv(self.loops, some, sizeof some, MSG_DONTWAIT)) > 0) continue;
-    if (n < 0) return self.loops >= 0;
-    close(self.loops);
+    ssize_t n = 0;
+    if (!oaki_fd_is(self.loops, &self.loops_file)) self.loops = -1;
+    while (self.loops >= 0 && (n = recv(self.loops, some, sizeof some, MSG_DONTWAIT)) > 0) continue;
+    if (n < 0) return true;
+    if (self.loops >= 0) close(self.loops);
     self.loops = -1;
     return false;
 }
@@ -78,17 +81,36 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* As close_range would, where a filter refuses it, and before Linux 5.9. `keep` is sorted. */
+/* [from, to) but what is kept, which is sorted. */
+static void close_each(int from, int to, const int *keep, size_t n)
+{
+    for (int fd = from; fd < to; fd++) {
+        for (; n > 0 && *keep < fd; n--) keep++;
+        if (n == 0 || *keep != fd) close(fd);
+    }
+}
+
+/* The number after the last that this thread has open. */
+static int end_of_all(void)
+{
+    int end = 0;
+    const struct dirent *e;
+    DIR *all = opendir("/proc/thread-self/fd");
+    while (all && (e = readdir(all))) end = OAKI_MAX(end, atoi(e->d_name) + 1);
+    if (all) closedir(all);
+    return end;
+}
+
+/* As close_range would, where a filter refuses it, and before Linux 5.9. There are some past the
+ * limit where it was lowered; with those below it closed there is room for a look. */
 static bool close_one_by_one(const int *keep, size_t n)
 {
     struct rlimit limit = { .rlim_cur = MANY };
     if (unshare(CLONE_FILES) != 0) return false;
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     int end = (int)OAKI_MIN(limit.rlim_cur, (rlim_t)MANY);
-    for (int fd = 0; fd < end; fd++) {
-        for (; n > 0 && *keep < fd; n--) keep++;
-        if (n == 0 || *keep != fd) close(fd);
-    }
+    close_each(0, end, keep, n);
+    close_each(end, end_of_all(), keep, n);
     return true;
 }
 

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 Suite *suite_observe_serve_life(void);
@@ -392,49 +391,6 @@ START_TEST(a_child_has_none_and_holds_nothing_of_it)
 }
 END_TEST
 
-#define SPARE 8
-
-/* All but the standard ones, as a daemon does; and something else gets all of the numbers, but some
- * for whoever asks, and for the workers: a socket, whose other end has what is sent to any of them.
- * The server has its own, and leaves those alone. */
-static void close_all_and_ask(void)
-{
-    char byte;
-    struct stat s;
-    int pair[2];
-    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
-    for (int i = 0; i < SPARE; i++) (void)open("/dev/null", O_RDWR); /* check writes to one */
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) _exit(3);
-    int last = pair[0];
-    for (int fd; (fd = dup(pair[0])) >= 0;) last = fd;
-    bool right = last > pair[1] + SPARE;
-    for (int i = 0; i < SPARE; i++) right = right && close(last--) == 0;
-    for (int i = 0; i < 3; i++) right = right && http_ask("GET", "/metrics", "").status == 200;
-    oak_debug_serve_stop();
-    right = right && recv(pair[1], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
-    for (int fd = pair[0]; fd <= last; fd++) right = right && fstat(fd, &s) == 0;
-    _exit(right ? 0 : 1);
-}
-
-/* By close_range, and where that is refused. */
-START_TEST(a_program_that_closes_all_descriptors)
-{
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return; /* one table for all threads */
-    start();
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct rlimit few = { 2000, 2000 };
-        if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(2);
-        if (_i) test_refuse(SYS_close_range);
-        if (!http_serve(NULL, NULL)) _exit(0);
-        if (!oaki_wake_is_apart()) _exit(4);
-        close_all_and_ask();
-    }
-    ck_assert_int_eq(test_wait_child(pid), 0);
-}
-END_TEST
-
 static void *ask_on(void *unused)
 {
     while (!AO_load(&test_quit)) {
@@ -561,7 +517,6 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, it_ends_with_the_program);
     tcase_add_test(c, the_program_ends_while_it_is_being_stopped);
     tcase_add_test(c, a_child_has_none_and_holds_nothing_of_it);
-    tcase_add_loop_test(c, a_program_that_closes_all_descriptors, 0, 2);
     tcase_add_test(c, forks_while_it_is_busy);
     tcase_add_test(c, scrapes_while_others_collect_without_pause);
     tcase_add_test(c, a_scrape_while_the_world_is_stopped_waits);

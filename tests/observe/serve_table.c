@@ -1,0 +1,156 @@
+/* serve_table.c - tests of the table of descriptors that the debug server's loop has for itself:
+ * what the program closes, and what has the numbers then; and where there can't be such a table. */
+#include "observe/serve.h"
+
+#include "http.h"
+#include "tests/heap.h"
+#include "tests/refuse.h"
+#include "tests/threads.h"
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Suite *suite_observe_serve_table(void);
+
+static void start(void)
+{
+    test_heap_start(test_config());
+}
+
+#define SPARE 8
+
+/* All but the standard ones, as a daemon does; and something else gets all of the numbers, but some
+ * for whoever asks, and for the workers: a socket, whose other end has what is sent to any of them.
+ * The server has its own, and leaves those alone. */
+static void close_all_and_ask(void)
+{
+    char byte;
+    struct stat s;
+    int pair[2];
+    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
+    for (int i = 0; i < SPARE; i++) (void)open("/dev/null", O_RDWR); /* check writes to one */
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) _exit(3);
+    int last = pair[0];
+    for (int fd; (fd = dup(pair[0])) >= 0;) last = fd;
+    bool right = last > pair[1] + SPARE;
+    for (int i = 0; i < SPARE; i++) right = right && close(last--) == 0;
+    for (int i = 0; i < 3; i++) right = right && http_ask("GET", "/metrics", "").status == 200;
+    oak_debug_serve_stop();
+    right = right && recv(pair[1], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    for (int fd = pair[0]; fd <= last; fd++) right = right && fstat(fd, &s) == 0;
+    _exit(right ? 0 : 1);
+}
+
+/* The table that it parts is the child's own, which has no threads yet. */
+static bool can_part_otherwise(void)
+{
+    test_refuse(SYS_close_range);
+    return unshare(CLONE_FILES) == 0;
+}
+
+/* By close_range, and where that is refused. */
+START_TEST(a_program_that_closes_all_descriptors)
+{
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return; /* one table for all threads */
+    start();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit few = { 2000, 2000 };
+        if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(2);
+        if (_i && !can_part_otherwise()) _exit(0);
+        if (!http_serve(NULL, NULL)) _exit(0);
+        if (!oaki_wake_is_apart()) _exit(4);
+        close_all_and_ask();
+    }
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
+#define PAIRS 12
+
+/* What comes in the server's numbers is read by nobody, and stays open when its other end goes. */
+static void close_all_and_look(void)
+{
+    char text[] = "precious";
+    int pair[PAIRS][2];
+    struct stat s;
+    bool right = true;
+    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
+    (void)open("/dev/null", O_RDWR); /* check writes to one */
+    for (int i = 0; i < PAIRS; i++) {
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair[i]) != 0) _exit(3);
+        right = right && send(pair[i][0], text, sizeof text, 0) == sizeof text &&
+                send(pair[i][1], text, sizeof text, 0) == sizeof text;
+    }
+    sleep(2); /* the loop looks around once a second */
+    for (int i = 0; i < PAIRS; i++) {
+        for (int end = 0; end < 2; end++)
+            right = right && recv(pair[i][end], text, sizeof text, MSG_DONTWAIT) == sizeof text;
+        close(pair[i][1]);
+    }
+    sleep(2);
+    for (int i = 0; i < PAIRS; i++) right = right && fstat(pair[i][0], &s) == 0;
+    _exit(right ? 0 : 1);
+}
+
+START_TEST(one_table_for_all_and_a_program_that_closes_all)
+{
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    start();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        test_refuse(SYS_close_range);
+        test_refuse(SYS_unshare);
+        if (!http_serve(NULL, NULL)) _exit(0);
+        if (oaki_wake_is_apart()) _exit(4);
+        close_all_and_look();
+    }
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
+/* A file above a limit that was lowered since isn't held open either. */
+START_TEST(a_file_above_the_limit)
+{
+    int ends[2];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    start();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit few = { 1000, 1000 };
+        if (!can_part_otherwise() || pipe(ends) != 0) _exit(0);
+        int high = fcntl(ends[1], F_DUPFD, 1010);
+        if (high < 0) _exit(0); /* the limit is as low before */
+        close(ends[1]);
+        if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(2);
+        if (!http_serve(NULL, NULL)) _exit(0);
+        close(high);
+        struct pollfd p = { .fd = ends[0], .events = POLLIN };
+        _exit(poll(&p, 1, 10000) == 1 && p.revents & POLLHUP ? 0 : 1);
+    }
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
+Suite *suite_observe_serve_table(void)
+{
+    Suite *s = suite_create("observe_serve_table");
+    TCase *c = tcase_create("table");
+    tcase_set_timeout(c, 60);
+    suite_add_tcase(s, c);
+    tcase_add_loop_test(c, a_program_that_closes_all_descriptors, 0, 2);
+    tcase_add_test(c, one_table_for_all_and_a_program_that_closes_all);
+    tcase_add_test(c, a_file_above_the_limit);
+    return s;
+}
