@@ -34,7 +34,8 @@
 #define FEW_CPUS 4                    /* another thread would take the program's */
 #define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
 #define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate; */
-#define WAIT_MOST 80u                 /* so many times */
+#define WAIT_MOST 80u                 /* so many times; */
+#define BUSY 4u /* of the clock so many times as long, where nobody marks meanwhile */
 #define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
 #define FIRST_NAP_NS 50000u
 #define REFUSED_NAP_NS 500000u /* between two looks whether the program allows it now, */
@@ -46,6 +47,7 @@ static struct {
     unsigned int wake;   /* AO_int, futex: counts the cycles that were asked for */
     unsigned int asked;  /* AO_int: one is to be begun */
     AO_t started;        /* 1: there is a thread, 2: nothing tells it of writes */
+    AO_t clock;          /* of its processor time; 0: there was none yet */
     AO_t not_before;     /* oaki_heap.cycle: no thread could be had, until then none is tried */
     AO_t expected[2];    /* words that the last one looked at, full or minor */
     uint64_t begun_ns;   /* the first stop's end */
@@ -242,6 +244,7 @@ static void *collector(void *arg)
     oaki_thread *t = oaki_enter();
     t->own = t->bare = true;
     AO_store(&oaki_the_heap.nown, 1);
+    AO_store(&self.clock, (AO_t)oaki_os_thread_clock());
     oaki_leave(t);
     for (;;) {
         unsigned now;
@@ -304,22 +307,40 @@ static bool is_ahead(void)
     return oaki_pace_outruns(oaki_pieces_done(), AO_load(&self.expected[self.minor]));
 }
 
+/* Processor time of the marker and of this thread. 0: not known. */
+static uint64_t marking_ns(void)
+{
+    int clock = (int)AO_load(&self.clock);
+    return clock ? oaki_os_clock_ns(clock) + oaki_os_thread_cpu_ns() : 0;
+}
+
+/* What a thread has waited since `begun`: processor time that was used for it, as on a machine that
+ * is busy with other things who marks gets along less; and where the marker itself waits for
+ * something, the clock's, at a fraction. */
+static uint64_t waited_ns(uint64_t begun, uint64_t marking)
+{
+    uint64_t all = oaki_os_now_ns() - begun, now = marking_ns();
+    if (!marking || now < marking) return all;
+    return OAKI_MAX(OAKI_MIN(now - marking, all), all / BUSY);
+}
+
 /* The program has reached its goal before the mark is over: it marks itself, and where it allocates
  * faster than all mark, it waits until the mark is as far as it is. Not for ever: what the marker
  * waits for may be held by who allocates. What is allocated by many that wait is what one would:
  * they are many for few processors, and each that runs takes the marker's. */
 static void help(oaki_thread *t, size_t bytes)
 {
-    uint64_t begun = oaki_os_now_ns(), most;
+    uint64_t begun = oaki_os_now_ns(), marking = 0, most;
     do {
         bool marked = oaki_piece_mark_instead();
         if (!is_ahead()) return;
+        if (!marking) marking = marking_ns();
         most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
         if (marked && !t->stop_pending) continue;
         oaki_leave(t);
         most *= oaki_pieces_wait();
         (void)oaki_enter();
-    } while (oaki_os_now_ns() - begun < most);
+    } while (waited_ns(begun, marking) < most);
 }
 
 /* Now there may be a collection, and in a moment perhaps not, or the marker has other things to do:
@@ -424,6 +445,7 @@ static void after_fork(void)
     bool own = t && t->own;
     AO_store(&self.started, own);
     AO_store(&oaki_the_heap.nown, own);
+    AO_store(&self.clock, own ? (AO_t)oaki_os_thread_clock() : 0);
     AO_store(&self.not_before, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.forgets, 0);

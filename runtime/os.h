@@ -29,6 +29,8 @@ uint64_t oaki_os_lately_ns(void);                 /* the same, to some ms, for l
 uint64_t oaki_os_wall_ns(void);                   /* since 1970 */
 uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
 uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */
+int oaki_os_thread_clock(void);                   /* for another one that asks; 0: none */
+uint64_t oaki_os_clock_ns(int clock);             /* 0: that thread is gone */
 int oaki_os_tid(void);
 void oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);

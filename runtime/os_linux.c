@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -173,6 +174,21 @@ uint64_t oaki_os_cpu_ns(void)
 uint64_t oaki_os_thread_cpu_ns(void)
 {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int oaki_os_thread_clock(void)
+{
+    clockid_t clock;
+    return pthread_getcpuclockid(pthread_self(), &clock) == 0 ? (int)clock : 0;
+}
+
+uint64_t oaki_os_clock_ns(int clock)
+{
+    int saved = errno;
+    struct timespec ts = { 0 };
+    (void)clock_gettime((clockid_t)clock, &ts);
+    errno = saved;
+    return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
 }
 
 int oaki_os_tid(void)

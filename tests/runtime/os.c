@@ -159,6 +159,33 @@ START_TEST(clocks_advance)
 }
 END_TEST
 
+static struct {
+    AO_t clock, over;
+} worker;
+
+static void *work(void *arg)
+{
+    AO_store_release(&worker.clock, (AO_t)oaki_os_thread_clock());
+    while (!AO_load_acquire(&worker.over)) continue;
+    return arg;
+}
+
+/* Of another thread: what it has used, and nothing once it is gone. */
+START_TEST(a_thread_has_a_clock)
+{
+    pthread_t id;
+    ck_assert_int_eq(pthread_create(&id, NULL, work, NULL), 0);
+    while (!AO_load_acquire(&worker.clock)) oaki_os_yield();
+    int clock = (int)AO_load(&worker.clock);
+    uint64_t first = oaki_os_clock_ns(clock);
+    while (oaki_os_clock_ns(clock) < first + 1000000) oaki_os_yield();
+    AO_store_release(&worker.over, 1);
+    pthread_join(id, NULL);
+    while (oaki_os_clock_ns(clock) != 0) oaki_os_yield();
+    ck_assert_uint_gt(oaki_os_clock_ns(oaki_os_thread_clock()), 0);
+}
+END_TEST
+
 START_TEST(random_bytes_differ)
 {
     unsigned char a[400] = { 0 }, b[400] = { 0 };
@@ -205,6 +232,7 @@ Suite *suite_runtime_os(void)
     tcase_add_test(tc, a_limit_on_address_space_is_a_value);
     tcase_add_test(tc, cpus_are_those_of_the_affinity_mask);
     tcase_add_test(tc, clocks_advance);
+    tcase_add_test(tc, a_thread_has_a_clock);
     tcase_add_test(tc, random_bytes_differ);
     tcase_add_test(tc, a_futex_wakes_its_sleepers);
     suite_add_tcase(s, tc);
