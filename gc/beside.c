@@ -48,6 +48,7 @@ static struct {
     unsigned int asked;  /* AO_int: one is to be begun */
     AO_t started;        /* 1: there is a thread, 2: nothing tells it of writes */
     AO_t clock;          /* of its processor time; 0: there was none yet */
+    AO_t helped;         /* ns that others have marked for it */
     AO_t not_before;     /* oaki_heap.cycle: no thread could be had, until then none is tried */
     AO_t expected[2];    /* words that the last one looked at, full or minor */
     uint64_t begun_ns;   /* the first stop's end */
@@ -307,21 +308,29 @@ static bool is_ahead(void)
     return oaki_pace_outruns(oaki_pieces_done(), AO_load(&self.expected[self.minor]));
 }
 
-/* Processor time of the marker and of this thread. 0: not known. */
+/* What the marker and all that helped it have had of processors, about. 0: not known. */
 static uint64_t marking_ns(void)
 {
     int clock = (int)AO_load(&self.clock);
-    return clock ? oaki_os_clock_ns(clock) + oaki_os_thread_cpu_ns() : 0;
+    return clock ? oaki_os_clock_ns(clock) + AO_load(&self.helped) : 0;
 }
 
-/* What a thread has waited since `begun`: processor time that was used for it, as on a machine that
- * is busy with other things who marks gets along less; and where the marker itself waits for
- * something, the clock's, at a fraction. */
+/* What a thread has waited since `begun`: the time of processors that was used for it, as on a
+ * machine that is busy with other things who marks gets along less; and where the marker itself
+ * waits for something, the clock's, at a fraction. */
 static uint64_t waited_ns(uint64_t begun, uint64_t marking)
 {
     uint64_t all = oaki_os_now_ns() - begun, now = marking_ns();
     if (!marking || now < marking) return all;
     return OAKI_MAX(OAKI_MIN(now - marking, all), all / BUSY);
+}
+
+static bool mark_instead(void)
+{
+    uint64_t begun = oaki_os_now_ns();
+    if (!oaki_piece_mark_instead()) return false;
+    (void)AO_fetch_and_add(&self.helped, oaki_os_now_ns() - begun);
+    return true;
 }
 
 /* The program has reached its goal before the mark is over: it marks itself, and where it allocates
@@ -332,7 +341,7 @@ static void help(oaki_thread *t, size_t bytes)
 {
     uint64_t begun = oaki_os_now_ns(), marking = 0, most;
     do {
-        bool marked = oaki_piece_mark_instead();
+        bool marked = mark_instead();
         if (!is_ahead()) return;
         if (!marking) marking = marking_ns();
         most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
