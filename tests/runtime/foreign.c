@@ -148,7 +148,7 @@ END_TEST
 
 /* ---- mappings that run out ---- */
 
-/* Each page of it takes one more; returns how much of the range it has used. */
+/* Each second page takes two more, until there are none; unmapping the n bytes gives them back. */
 static char *use_up_mappings(size_t *n)
 {
     *n = (size_t)1 << 33;
