@@ -216,6 +216,20 @@ size_t test_rss(void)
     return strtoul(strchr(text, ' '), NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Linux maps one page of zeros for all that is read before it is written. A guest's kernel may be
+ * told to have none (pvm_no_zero_page): there, reading is as touching. */
+bool test_reads_are_free(void)
+{
+    size_t n = (size_t)1 << 20;
+    const char *p = oaki_os_reserve(n, n);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_int_eq(oaki_os_commit((void *)p, n), 0);
+    ck_assert(test_is_zero(p, n));
+    bool free = oaki_os_resident(p, n) == 0;
+    oaki_os_release((void *)p, n);
+    return free;
+}
+
 size_t test_smaps_rss(uintptr_t lo, uintptr_t hi)
 {
     char line[512];

@@ -280,12 +280,13 @@ START_TEST(a_hint_touches_nothing)
         ck_assert_ptr_null(oak_map_get(m, &k));
         *(uint64_t *)oak_map_put(m, &k) = k;
     }
-    oak_map_iter it;
-    size_t n = 0;
-    for (oak_map_iter_init(&it, m); oak_map_iter_next(&it);) n++;
-    ck_assert_uint_eq(n, 100);
     /* 100 keys lie in as many pages, of tags and of entries, at most. */
     ck_assert_uint_le(test_rss(), before + ((size_t)7 << 20) + SLACK);
+    oak_map_iter it;
+    size_t n = 0;
+    for (oak_map_iter_init(&it, m); oak_map_iter_next(&it);) n++; /* reads all tags */
+    ck_assert_uint_eq(n, 100);
+    if (test_reads_are_free()) ck_assert_uint_le(test_rss(), before + ((size_t)7 << 20) + SLACK);
 }
 END_TEST
 

@@ -57,6 +57,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
     char *p = oak_alloc_noscan(10 * MB);
     memset(p, 7, 10 * MB);
     size_t before = inuse(), sys = test_stats().heap_sys;
+    bool reads = test_reads_are_free(); /* else what is read below would be resident */
     for (size_t from = MB; from < 9 * MB; from += MB) {
         oaki_large_give_back(p, from + 100, 10 * MB);
         oak_memstats s = test_stats();
@@ -66,7 +67,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
         ck_assert_uint_eq(s.heap_inuse + s.heap_idle, s.heap_sys);
         ck_assert_uint_ge(s.heap_released, from);
         ck_assert_uint_eq(s.heap_objects, 1);
-        ck_assert(test_is_zero(p, from));
+        ck_assert(!reads || test_is_zero(p, from));
         ck_assert(p[from] == 7 && p[10 * MB - 1] == 7);
         ck_assert_ptr_eq(oak_base(p + 5), p);
         ck_assert_ptr_eq(oak_base(p + 10 * MB - 1), p);
@@ -76,6 +77,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
         oaki_large_give_back(p, 9 * MB, 10 * MB);
         ck_assert_uint_eq(oaki_os_resident(p, 9 * MB), 0);
         ck_assert_uint_eq(oaki_os_resident(p, 10 * MB), MB);
+        ck_assert(test_is_zero(p, 9 * MB));
     }
     oak_free(p);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);

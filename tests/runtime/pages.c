@@ -31,6 +31,8 @@ static void start(void)
     self = oaki_enter();
 }
 
+static bool spare_heads; /* what is given back is not read, as that may touch it */
+
 static void finish(void)
 {
     oaki_leave(self);
@@ -51,7 +53,7 @@ static char *bytes_of(const piece *p)
 /* Every page of its own has its stamp at both ends; what is given back reads as zero. */
 static void check_stamps(const piece *p)
 {
-    for (size_t i = 0; i < p->n; i++) {
+    for (size_t i = spare_heads ? p->head : 0; i < p->n; i++) {
         const unsigned char *page = (unsigned char *)bytes_of(p) + i * OAKI_PAGE;
         unsigned char want = i < p->head ? 0 : p->stamp;
         if (page[0] != want || page[OAKI_PAGE - 1] != want || owner[p->page + i] != p->stamp ||
@@ -252,6 +254,7 @@ START_TEST(released_pages_are_what_the_kernel_says)
 {
     if (oaki_os_resident(self, 4096) == SIZE_MAX) return; /* it says nothing */
     test_seed("runtime/pages");
+    spare_heads = !test_reads_are_free();
     size_t slack = 64 << 10; /* the start's spans, not all touched */
     for (size_t i = 0, n = test_scale(300); i < n; i++) {
         if (npieces < 60) {
