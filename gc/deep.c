@@ -108,13 +108,14 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
 {
     const uintptr_t base = h->base;
     const size_t used = h->used;
+    const unsigned window = m->end_ns ? OAKI_DEEP_SOON : OAKI_DEEP_WINDOW;
     size_t *const queue = h->queue;
     held b = { .page = SIZE_MAX, .dirty = 0 };
     size_t mask = 0, size = 0, few[2][OAKI_DEEP_FEW];
     unsigned done = 0, stray = 0, turn = 0, marked = 0;
     for (unsigned n = 0, next;; n = next) {
         oaki_hot_room(h, m);
-        next = done < OAKI_DEEP_WINDOW ? OAKI_MIN(h->tail - h->head, OAKI_DEEP_FEW) : 0;
+        next = done < window ? OAKI_MIN(h->tail - h->head, OAKI_DEEP_FEW) : 0;
         if (!(n | next)) break;
         unsigned tail = h->tail - next;
         for (unsigned k = 0; k < next; k++) {

@@ -9,11 +9,13 @@
 #include "mark.h"
 #include <string.h>
 
-/* Depth first (deep.c): words taken at a time, the largest objects scanned at once, and the words
- * after which it is asked whether that is the right way. */
+/* Depth first (deep.c): words taken at a time, the largest objects scanned at once, the words after
+ * which it is asked whether that is the right way, and those after which it is asked for the time,
+ * where that counts. */
 #define OAKI_DEEP_FEW 16
 #define OAKI_DEEP_WORDS 8
 #define OAKI_DEEP_WINDOW 1024
+#define OAKI_DEEP_SOON 256
 /* words that may be added to the queue without asking for room */
 #define OAKI_HOT_ROOM (OAKI_DEEP_FEW * OAKI_DEEP_WORDS)
 
@@ -119,9 +121,9 @@ void oaki_hot_follow(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool s
 
 /* ---- depth first (deep.c) ---- */
 
-/* Of the queue, the newest few at a time, prefetched a round ahead; up to OAKI_DEEP_WINDOW, and
- * until nothing is in the air. Fast where an object's neighbours in the graph are on its page, and
- * are not marked. */
+/* Of the queue, the newest few at a time, prefetched a round ahead; up to OAKI_DEEP_WINDOW, or
+ * OAKI_DEEP_SOON, and until nothing is in the air. Fast where an object's neighbours in the graph
+ * are on its page, and are not marked. */
 void oaki_mark_deep(oaki_hot *h, oak_marker *m, bool shared, bool strict);
 
 #endif

@@ -391,6 +391,38 @@ START_TEST(a_piece_ends_among_words_that_lead_nowhere)
 }
 END_TEST
 
+/* Where each word takes long, as on machines that look a page up anew, a piece is over by the
+ * clock, which is asked after few words, depth first or not. */
+START_TEST(a_piece_is_over_when_its_time_is)
+{
+    start(0);
+    size_t depth = 14;
+    test_away(make_tree, &depth);
+    oaki_thread *t = oaki_gc_stop_begin();
+    oak_marker *m = oaki_worker(0);
+    for (size_t c = 0, words = OAKI_CHUNK / OAKI_GRANULE / 64;
+         c < AO_load(&oaki_the_heap.used) / OAKI_CHUNK; c++)
+        if (oaki_the_heap.chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
+    oaki_workers_begin();
+    m->in_order = false;
+    oaki_mark_push(m, (uintptr_t)root);
+    ck_assert(oaki_mark_some(m, 4096)); /* the queue is full then */
+    m->in_order = _i;
+    size_t before = m->scanned;
+    m->end_ns = 1; /* long ago */
+    bool more = oaki_mark_some(m, SIZE_MAX / 2);
+    m->end_ns = 0;
+    size_t scanned = m->scanned - before;
+    oaki_workers_discard();
+    oaki_gc_stop_end(t);
+    ck_assert(more);
+    ck_assert_uint_le(scanned, 512);
+    root = NULL;
+    oak_collect();
+    check_graph(make_tree, 10);
+}
+END_TEST
+
 /* ---- a pointer may be anywhere in an object, and to any byte of one ---- */
 
 static uintptr_t hidden[OAKI_CLASSES];
@@ -462,6 +494,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, of_a_typed_object_only_its_pointers_count, 0, MODES);
     tcase_add_loop_test(c, of_large_elements_only_the_pointers_count, 0, MODES);
     tcase_add_loop_test(c, a_piece_ends_among_words_that_lead_nowhere, 0, 2);
+    tcase_add_loop_test(c, a_piece_is_over_when_its_time_is, 0, 2);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
     tcase_add_loop_test(c, no_word_of_a_part_is_left_out, 0, 2);
     suite_add_tcase(s, c);
