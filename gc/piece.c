@@ -180,8 +180,9 @@ bool oaki_piece_mark(oaki_step *s)
     return mark(oaki_workers_helping((unsigned)AO_load(&self.waiting)));
 }
 
-/* Helpers might lose their processors, and the program would wait for them. By the clock, too: after
- * pages were protected each is looked up anew, which takes some virtual machines 4 us for a word. */
+/* Helpers might lose their processors, and the program would wait for them. By the clock, too:
+ * after pages were protected each is looked up anew, which takes some virtual machines 4 us for a
+ * word. */
 static bool mark_alone(oaki_step *s)
 {
     oak_marker *m = oaki_worker(0);

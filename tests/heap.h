@@ -53,7 +53,7 @@ oak_memstats test_stats(void);
 size_t test_objects(void); /* heap_objects */
 size_t test_threads(void); /* attached, the collector's own left out */
 size_t test_rss(void);     /* of the process, bytes */
-bool test_reads_are_free(void); /* what is only read takes no memory; false on some virtual machines */
+bool test_reads_are_free(void); /* what is only read takes no memory: not so on some machines */
 size_t test_smaps_rss(uintptr_t lo, uintptr_t hi); /* of mappings that lie in [lo, hi) */
 bool test_is_zero(const void *p, size_t n);
 
