@@ -78,15 +78,11 @@ static size_t new_series(lua_State *L, detector *d)
 static void note(lua_State *L, detector *d, int where, unsigned node, size_t entries)
 {
     lua_getiuservalue(L, where, 2);
-    if (lua_topointer(L, -1) == lua_topointer(L, -2)) { /* the table itself */
-        lua_pop(L, 1);
-        return;
-    }
     lua_pushvalue(L, -2);
     bool known = lua_rawget(L, -2) == LUA_TNUMBER;
     size_t i = known ? (size_t)lua_tointeger(L, -1) : 0;
     lua_pop(L, 1);
-    known = known && d->series[i]->used && d->series[i]->object == lua_topointer(L, -2);
+    known = known && i < d->n && d->series[i]->used && d->series[i]->object == lua_topointer(L, -2);
     if (!known && entries >= d->min) {
         i = new_series(L, d);
         d->series[i]->object = lua_topointer(L, -2);
@@ -129,7 +125,7 @@ static void note_object(oaki_lua_walk *w, unsigned number, size_t entries, const
 
 static void counted(oaki_lua_walk *w, unsigned number, size_t pairs, void *ctx)
 {
-    note_object(w, number, pairs, ctx);
+    if (!oaki_lua_walk_is_internal(w, number)) note_object(w, number, pairs, ctx);
 }
 
 static bool met(oaki_lua_walk *w, unsigned number, int type, const void *p, void *ctx)
@@ -176,8 +172,10 @@ static void done(oaki_lua_walk *w, unsigned found, void *ctx)
         lua_createtable(L, 0, 4);
         oaki_lua_walk_path(w, risen[i]->node);
         lua_setfield(L, -2, "path");
-        oaki_lua_walk_push(w, risen[i]->node);
-        lua_setfield(L, -2, "object");
+        if (!oaki_lua_walk_is_hidden(w, risen[i]->node)) {
+            oaki_lua_walk_push(w, risen[i]->node);
+            lua_setfield(L, -2, "object");
+        }
         lua_pushinteger(L, (lua_Integer)risen[i]->entries);
         lua_setfield(L, -2, "entries");
         lua_pushnumber(L, risen[i]->growth);
@@ -187,7 +185,8 @@ static void done(oaki_lua_walk *w, unsigned found, void *ctx)
     lua_remove(L, -2);
 }
 
-/* d:scan(): a list of { path =, object =, entries =, growth = entries a scan } */
+/* d:scan(): a list of { path =, object =, entries =, growth = entries a scan }; without an object
+ * where a script can't get at it by itself. */
 static int scan_now(lua_State *L)
 {
     detector *d = detector_at(L);

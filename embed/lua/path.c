@@ -1,8 +1,10 @@
-/* path.c - a path through a Lua state in words: _G.app.handler (upvalue queue)[3].
+/* path.c - a path through a Lua state in words: _G.app.handler (upvalue queue)[3]; and who may take
+ * it.
  *
  * Owns: nothing. Bound: O(length of the path); of one that is longer than STEPS the middle is left
  * out. */
 #include "path.h"
+#include "structs.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,4 +133,57 @@ void oaki_lua_walk_path(oaki_lua_walk *w, unsigned number)
         else add_edge(&b, w, &w->last, number);
     }
     luaL_pushresult(&b);
+}
+
+/* ---- who may take it ---- */
+
+#define ANCHOR_STEPS 3 /* the owner's user value, a branch, a chunk (anchor.c) */
+
+static bool is_ours(oaki_lua_walk *w, unsigned number)
+{
+    static const char *const types[] = { OAKI_LUA_MAP,  OAKI_LUA_WEAKMAP,  OAKI_LUA_CACHE,
+                                         OAKI_LUA_LIST, OAKI_LUA_ITERATOR, OAKI_LUA_DETECTOR };
+    bool ours = false;
+    oaki_lua_walk_push(w, number);
+    for (size_t i = 0; i < sizeof types / sizeof *types && !ours; i++)
+        ours = luaL_testudata(w->L, -1, types[i]) != NULL;
+    lua_pop(w->L, 1);
+    return ours;
+}
+
+bool oaki_lua_walk_is_internal(oaki_lua_walk *w, unsigned number)
+{
+    for (unsigned step = 0; step < ANCHOR_STEPS; step++) {
+        const oaki_lua_node *n = &w->node[number];
+        number = n->from;
+        if (n->edge.kind == OAKI_LUA_USER_VALUE) return is_ours(w, number);
+        if (n->edge.kind != OAKI_LUA_INDEX) return false;
+    }
+    return false;
+}
+
+/* What was loaded can be got at where there is `package`. */
+static bool is_open_root(oaki_lua_walk *w, const oaki_lua_edge *e)
+{
+    if (e->kind == OAKI_LUA_THREAD) return true;
+    if (e->kind == OAKI_LUA_INDEX) return e->as.i == LUA_RIDX_GLOBALS;
+    if (e->kind != OAKI_LUA_FIELD || strcmp(e->as.text, LUA_LOADED_TABLE) != 0) return false;
+    lua_rawgeti(w->L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_pushliteral(w->L, "package");
+    bool open = lua_istable(w->L, -2) && lua_rawget(w->L, -2) == LUA_TTABLE;
+    lua_pop(w->L, 2);
+    return open;
+}
+
+bool oaki_lua_walk_is_hidden(oaki_lua_walk *w, unsigned number)
+{
+    for (; number != 0; number = w->node[number].from) {
+        const oaki_lua_node *n = &w->node[number];
+        const oaki_lua_edge *e = &n->edge;
+        if (n->from == 0) return !is_open_root(w, e);
+        if (e->kind == OAKI_LUA_USER_VALUE && !is_ours(w, n->from)) return true;
+        if (e->kind == OAKI_LUA_UPVALUE && !*e->as.text) return true;
+        if (e->kind == OAKI_LUA_LOCAL && strncmp(e->as.text, "(C ", 3) == 0) return true;
+    }
+    return true; /* the registry itself */
 }

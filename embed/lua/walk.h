@@ -37,6 +37,14 @@ void oaki_lua_walk_all(lua_State *L, const oaki_lua_visit *v);
 /* The path to an object, pushed as a string. */
 void oaki_lua_walk_path(oaki_lua_walk *w, unsigned number);
 
+/* Is it a table in which one of the module's own structures keeps what it refers to (anchor.h)? No
+ * script may get hold of it: what is cut there, C still uses. */
+bool oaki_lua_walk_is_internal(oaki_lua_walk *w, unsigned number);
+
+/* Does the path lead where a script can't go by itself: through the registry, user values of what
+ * isn't the module's own, upvalues and temporaries of C functions? */
+bool oaki_lua_walk_is_hidden(oaki_lua_walk *w, unsigned number);
+
 /* Push the object with this number. */
 void oaki_lua_walk_push(oaki_lua_walk *w, unsigned number);
 

@@ -8,13 +8,24 @@ local queue = {}
 local function handler() return queue end
 app.handler = handler
 app.events = oakum.map()
+app.watched = oakum.weakmap "k"
+local watched, inside = {}, {}
+debug.getregistry().hosts_own = inside
 
-local d = oakum.detector { scans = 8 }
+-- What the structures themselves are made of isn't named, nor is another detector's table.
+local d, other = oakum.detector { scans = 8 }, oakum.detector { scans = 8 }
 local found
 for round = 1, 12 do
     for i = 1, 50 do app.sessions[#app.sessions + 1] = { id = i } end
     for i = 1, 40 do queue["q" .. round .. ":" .. i] = true end
-    for i = 1, 30 do app.events[round * 100 + i] = i end
+    for i = 1, 30 do app.events[round * 100 + i] = {} end
+    for i = 1, 20 do
+        local key = {}
+        watched[#watched + 1] = key
+        app.watched[key] = { round }
+    end
+    for i = 1, 15 do inside[#inside + 1] = i end
+    other:scan()
     local junk = {}
     for i = 1, math.random(100, 500) do junk[i] = {} end
     app.pool = junk                       -- another table each time
@@ -31,7 +42,17 @@ assert(paths["_G.app.sessions"].entries == 600 and paths["_G.app.sessions"].grow
 assert(paths["_G.app.sessions"].object == app.sessions)
 assert(paths["_G.app.handler (upvalue queue)"].entries == 480)
 assert(paths["_G.app.events"].growth == 30)
-assert(#found == 3 and found[1].path == "_G.app.sessions")
+assert(paths["_G.app.events"].object == app.events)
+local hidden = 0
+for path, f in pairs(paths) do
+    if f.growth == 15 then
+        assert(path == "registry.hosts_own" and f.object == nil)
+        hidden = hidden + 1
+    end
+    assert(not path:find "user value")
+end
+assert(hidden == 1)
+assert(#found == 5 and found[1].path == "_G.app.sessions") -- and the local `watched`
 
 -- What was cut is no leak any more; a table that died is forgotten.
 app.sessions = {}
