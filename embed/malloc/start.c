@@ -166,6 +166,8 @@ static void tell_growth(void)
 static int end(int status, const char *own_sp)
 {
     if (!oaki_wanted.leaks && !oaki_wanted.profile && !oaki_wanted.growth_ms) return status;
+    /* Before it is asked what is forbidden, as that may be just what is. */
+    if (AO_int_load(&self.reported)) return status;
     const char *why = oaki_sealed();
     if (why) {
         oaki_tell_plainly(why);
@@ -223,9 +225,9 @@ OAKI_EXPORT OAK_NORETURN void _Exit(int status)
 static void in_child(void)
 {
     oaki_lost_after_fork();
+    AO_int_store(&self.reported, !self.follow); /* who isn't followed has nothing to report */
     if (!self.follow) return;
     self.pid = getpid();
-    AO_int_store(&self.reported, 0);
     if (self.observes) oaki_growth_after_fork();
 }
 

@@ -231,6 +231,27 @@ static void filter(void)
     exit(4);
 }
 
+/* Of a child, which has nothing to report, and so is not to ask whether it may, by opening a file. */
+static void filter_child(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof code / sizeof code[0], code };
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(6);
+        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) _exit(6);
+        _exit(7);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child) exit(6);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 6);
+}
+
 /* A collection is due, and a report; it would fork. */
 static void filter_waste(void)
 {
@@ -334,6 +355,7 @@ int main(int argc, char **argv)
                   { "grow", grow },             { "signal", await_signal },
                   { "signal-child", await_in_child }, { "grow-child", grow_in_child },
                   { "seal", seal },             { "filter", filter },
+                  { "filter-child", filter_child },
                   { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
                   { "filter-thread", filter_thread },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
