@@ -108,7 +108,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
 {
     const uintptr_t base = h->base;
     const size_t used = h->used;
-    const unsigned window = m->end_ns ? OAKI_DEEP_SOON : OAKI_DEEP_WINDOW;
+    const unsigned window = m->soon ? OAKI_DEEP_SOON : OAKI_DEEP_WINDOW;
     size_t *const queue = h->queue;
     held b = { .page = SIZE_MAX, .dirty = 0 };
     size_t mask = 0, size = 0, few[2][OAKI_DEEP_FEW];

@@ -15,7 +15,7 @@
 /* batches of less than OAKI_DEEP_FEW words, one after the other, and it is asked anew */
 #define THIN 64
 #define LOOK_EVERY 16 /* batches between two looks at whether others have nothing to do; */
-#define LOOK_SOON 2   /* where the piece is over by the clock: a word may take microseconds */
+#define LOOK_SOON 2   /* where somebody waits for the piece: a word may take microseconds */
 #define BLOCK 64      /* moved at a time */
 #define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over */
 #define SPARSE 16     /* words that lead nowhere take as long as one that is followed */
@@ -301,7 +301,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
 {
     oaki_hot h = oaki_hot_load(m);
     size_t found[BATCH];
-    const unsigned every = m->end_ns ? LOOK_SOON : LOOK_EVERY;
+    const unsigned every = m->soon ? LOOK_SOON : LOOK_EVERY;
     for (unsigned look = every, thin = 0;;) {
         unsigned n = h.tail - h.head;
         if (m->in_order) {

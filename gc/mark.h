@@ -65,6 +65,7 @@ struct oak_marker {
                                * helper, set to 0 by worker 0 at the end of a piece. */
     const unsigned int *stop; /* AO_int: a piece is over as well once that is set; or NULL */
     uint64_t end_ns;          /* and at this time; 0: whenever */
+    bool soon;                /* the time is asked for after few words: somebody waits */
     uintptr_t base;           /* of the range, and its size in use: at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */

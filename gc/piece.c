@@ -188,7 +188,9 @@ static bool mark_alone(oaki_step *s)
     oak_marker *m = oaki_worker(0);
     (void)s;
     m->end_ns = oaki_os_now_ns() + INSTEAD_NS;
+    m->soon = true;
     bool more = mark(0);
+    m->soon = false;
     m->end_ns = 0;
     return more;
 }

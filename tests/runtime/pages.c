@@ -53,11 +53,12 @@ static char *bytes_of(const piece *p)
 /* Every page of its own has its stamp at both ends; what is given back reads as zero. */
 static void check_stamps(const piece *p)
 {
-    for (size_t i = spare_heads ? p->head : 0; i < p->n; i++) {
+    for (size_t i = 0; i < p->n; i++) {
         const unsigned char *page = (unsigned char *)bytes_of(p) + i * OAKI_PAGE;
         unsigned char want = i < p->head ? 0 : p->stamp;
-        if (page[0] != want || page[OAKI_PAGE - 1] != want || owner[p->page + i] != p->stamp ||
-            oaki_page_first(p->page + i) != p->page)
+        bool spared = spare_heads && i < p->head;
+        if ((!spared && (page[0] != want || page[OAKI_PAGE - 1] != want)) ||
+            owner[p->page + i] != p->stamp || oaki_page_first(p->page + i) != p->page)
             ck_abort_msg("page %zu of %zu, head %zu", i, p->n, p->head);
     }
 }
