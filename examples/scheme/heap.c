@@ -122,8 +122,9 @@ PROCEDURE(weak_ref, "weak-ref", "w", 1, 1)
 static void close_forgotten(void *object, UNUSED void *context)
 {
     struct box *port = object;
-    if (port->to) fclose(port->to);
-    port->to = NULL;
+    FILE *file = port->to;
+    port->to = NULL; /* to close it may take longer than the port's zone lives */
+    if (file) fclose(file);
 }
 
 static value open_port(struct scheme *s, value path, const char *mode)
