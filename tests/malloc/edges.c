@@ -231,7 +231,7 @@ static void filter(void)
     exit(4);
 }
 
-/* Of a child, which has nothing to report, and so is not to ask whether it may, by opening a file. */
+/* Of a child, which has nothing to report, and so is not to ask whether it may. */
 static void filter_child(void)
 {
     struct sock_filter code[] = {
