@@ -220,13 +220,14 @@ size_t test_rss(void)
  * told to have none (pvm_no_zero_page): there, reading is as touching. */
 bool test_reads_are_free(void)
 {
-    size_t n = (size_t)1 << 20;
-    const char *p = oaki_os_reserve(n, n);
+    size_t n = (size_t)8 << 20;
+    char *p = oaki_os_reserve(n, n);
     ck_assert_ptr_nonnull(p);
-    ck_assert_int_eq(oaki_os_commit((void *)p, n), 0);
+    ck_assert_int_eq(oaki_os_commit(p, n), 0);
+    size_t before = test_rss();
     ck_assert(test_is_zero(p, n));
-    bool free = oaki_os_resident(p, n) == 0;
-    oaki_os_release((void *)p, n);
+    bool free = test_rss() < before + n / 2;
+    oaki_os_release(p, n);
     return free;
 }
 

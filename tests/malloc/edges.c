@@ -204,19 +204,24 @@ static void seal(void)
     syscall(SYS_exit, 4);
 }
 
-/* And here no fork. */
-static void forbid_fork(unsigned flags)
+/* And here one call. */
+static void forbid(unsigned call, unsigned flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = { sizeof code / sizeof code[0], code };
-    leak();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(6);
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0) exit(6);
+}
+
+static void forbid_fork(unsigned flags)
+{
+    leak();
+    forbid(SYS_clone, flags);
 }
 
 /* All threads, Oakum's among them. */
@@ -234,18 +239,10 @@ static void filter(void)
 /* Of a child, which has nothing to report, and so is not to ask whether it may. */
 static void filter_child(void)
 {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof code / sizeof code[0], code };
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(6);
-        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) _exit(6);
+        forbid(SYS_openat, 0);
         _exit(7);
     }
     if (child < 0 || waitpid(child, &status, 0) != child) exit(6);

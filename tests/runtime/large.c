@@ -79,6 +79,7 @@ START_TEST(the_head_loses_its_memory_and_keeps_its_address)
         ck_assert_uint_eq(oaki_os_resident(p, 10 * MB), MB);
         ck_assert(test_is_zero(p, 9 * MB));
     }
+    ck_assert(test_is_zero(p, 8 * MB));
     oak_free(p);
     ck_assert_uint_eq(test_stats().heap_alloc, 0);
     test_assert_sound();

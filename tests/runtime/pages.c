@@ -23,6 +23,7 @@ static piece pieces[MODEL_MAX];
 static size_t npieces, nheld; /* pages that the model holds, heads not counted */
 static unsigned char *owner;
 static oaki_thread *self;
+static bool spare_heads; /* what is given back is not read, as that may touch it */
 
 static void start(void)
 {
@@ -30,8 +31,6 @@ static void start(void)
     oak_free(oak_alloc(1)); /* attached */
     self = oaki_enter();
 }
-
-static bool spare_heads; /* what is given back is not read, as that may touch it */
 
 static void finish(void)
 {
