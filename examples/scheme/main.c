@@ -53,16 +53,29 @@ value run_source(struct scheme *s, void *source)
 }
 
 /* An error is a list: a message, and what it is about. Anything else may be raised as well. */
-static void print_error(value e)
+static void print_error(FILE *out, value e)
 {
     bool message = is_pair(e) && is(car(e), STRING);
-    fputs("error: ", stderr);
-    print(stderr, message ? car(e) : e, !message, 0);
+    print(out, message ? car(e) : e, !message, 0);
     for (int few = 20; message && few > 0 && is_pair(e = cdr(e)); few--) {
-        putc(' ', stderr);
-        print(stderr, car(e), true, 0);
+        putc(' ', out);
+        print(out, car(e), true, 0);
     }
-    putc('\n', stderr);
+}
+
+/* As much as is read of it: what holds itself twice would be printed for ever. */
+static void report(value e)
+{
+    char text[4096];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    if (!out) abort();
+    print_error(out, e);
+    bool whole = fflush(out) == 0;
+    size_t n = whole ? (size_t)ftell(out) : sizeof text - 1;
+    fclose(out);
+    fputs("error: ", stderr);
+    fwrite(text, 1, n, stderr);
+    fputs(whole ? "\n" : "...\n", stderr);
 }
 
 static value define_all(struct scheme *s, void *prelude_text)
@@ -87,7 +100,7 @@ static bool run_text(struct scheme *s, struct source *in, bool more)
     oak_labels_pop(labels);
     fflush(stdout);
     if (fine || (in->unfinished && more)) return fine;
-    print_error(e);
+    report(e);
     place(in, in->form, where, sizeof where);
     fprintf(stderr, "  in the form at %s\n", where);
     return false;
@@ -167,7 +180,7 @@ static void *run_job(void *job)
     wipe_stack();
     if (!j->text && !j->script && isatty(STDIN_FILENO)) run_prompt(j->s);
     else if (j->text) fine = boolean(run_text(j->s, &text, false));
-    else if (!try(j->s, FALSE, run_file, path, &fine)) print_error(fine);
+    else if (!try(j->s, FALSE, run_file, path, &fine)) report(fine);
     j->status = fine == TRUE ? 0 : 1;
     return NULL;
 }

@@ -155,18 +155,24 @@ static void print_string(FILE *out, const struct string *t, bool quoted)
     if (quoted) putc('"', out);
 }
 
-/* On a list that goes round, `slow` is met, at half the speed. ^C ends a long one. */
+/* ^C, or a place that takes no more. */
+static bool is_over(FILE *out)
+{
+    return interrupted || ferror(out);
+}
+
+/* On a list that goes round, `slow` is met, at half the speed. */
 static void print_list(FILE *out, value list, bool quoted, unsigned depth)
 {
     value slow = list;
     for (size_t i = 1; is_pair(list) && (i == 1 || list != slow); i++, list = cdr(list)) {
         putc(i == 1 ? '(' : ' ', out);
-        if (interrupted) break;
+        if (is_over(out)) break;
         print(out, car(list), quoted, depth);
         if (i % 2 == 0) slow = cdr(slow);
     }
     if (is_pair(list)) {
-        fputs(interrupted ? "..." : " . ...", out);
+        fputs(is_over(out) ? "..." : " . ...", out);
     } else if (list != NIL) {
         fputs(" . ", out);
         print(out, list, quoted, depth);
@@ -186,7 +192,7 @@ void print(FILE *out, value v, bool quoted, unsigned depth)
     else if (is(v, STRING)) print_string(out, AS(string, v), quoted);
     else if (!is(v, VECTOR)) fprintf(out, "#<%s>", kind_name(object_of(v)->kind));
     else {
-        for (size_t i = 0; i < AS(vector, v)->length && !interrupted; i++) {
+        for (size_t i = 0; i < AS(vector, v)->length && !is_over(out); i++) {
             fputs(i == 0 ? "#(" : " ", out);
             print(out, AS(vector, v)->item[i], quoted, depth + 1);
         }
