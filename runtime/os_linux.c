@@ -146,8 +146,8 @@ unsigned oaki_os_cpus(void)
 
 static uint64_t clock_ns(clockid_t clock)
 {
-    struct timespec ts;
-    clock_gettime(clock, &ts);
+    struct timespec ts = { 0 };
+    (void)clock_gettime(clock, &ts);
     return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
 }
 
@@ -185,10 +185,9 @@ int oaki_os_thread_clock(void)
 uint64_t oaki_os_clock_ns(int clock)
 {
     int saved = errno;
-    struct timespec ts = { 0 };
-    (void)clock_gettime((clockid_t)clock, &ts);
+    uint64_t ns = clock_ns((clockid_t)clock);
     errno = saved;
-    return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
+    return ns;
 }
 
 int oaki_os_tid(void)
