@@ -29,6 +29,8 @@ Suite *suite_gc_mix(void);
 #define BLOCK 512 /* references that a system call writes */
 #define KEYS 5000
 #define CYCLES 12 /* at least */
+#define REST_NS 50000000u /* between two forks, as each page written after one costs a fault; */
+#define REST_PART 3       /* or so many times what the last one took */
 
 typedef mix_thing thing;
 
@@ -105,7 +107,7 @@ static void *move(void *arg)
         hangs[i] = (uint32_t)i;
         table[i]->a = mix_new(SLOTS + i);
     }
-    for (size_t i = 0; i < test_scale(400000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
+    for (size_t i = 0; i < test_scale(150000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
         if (AO_load(&wrong.line) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
         if (!mix_is(table[at], at) || !mix_is(table[at]->a, SLOTS + hangs[at])) break;
@@ -140,6 +142,7 @@ static void in_child(void)
 static void *fork_now_and_then(void *arg)
 {
     while (mix_goes_on() && !test_breaks_asan()) {
+        uint64_t begun = oaki_os_now_ns();
         pthread_mutex_lock(&loading);
         pid_t pid = fork();
         if (pid == 0) in_child();
@@ -148,7 +151,7 @@ static void *fork_now_and_then(void *arg)
         while (waitpid(pid, &status, 0) < 0) {
         }
         mix_expect(pid > 0 && status == 0);
-        oaki_os_sleep_ns(50000000);
+        oaki_os_sleep_ns(OAKI_MAX(REST_NS, REST_PART * (oaki_os_now_ns() - begun)));
     }
     return arg;
 }
@@ -408,7 +411,7 @@ static void by_faults_in_huge_pages(void)
 static void add(Suite *s, const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
-    tcase_set_timeout(t, 300);
+    tcase_set_timeout(t, 600);
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, all_at_once);
     suite_add_tcase(s, t);
