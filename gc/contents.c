@@ -81,7 +81,7 @@ void oaki_mark_object(oak_marker *m, char *p)
     size_t size = s->size, head = 0;
     if (s->kind == OAKI_NOSCAN) return;
     const oak_type *t = s->kind == OAKI_TYPED ? type_of(s, off) : NULL;
-    bool called = t && t->mark; /* the function takes all of it */
+    bool called = t && t->mark && !t->part; /* the function takes all of it */
     if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
         head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
@@ -90,7 +90,9 @@ void oaki_mark_object(oak_marker *m, char *p)
         return;
     }
     scan_typed(m, s, t, p, head, size);
-    m->heavy |= size > LAZY;
+    if (size <= LAZY) return;
+    m->heavy = true;
+    m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
 }
 
 /* A small object may have been freed since, and another one be in its place, of another type: that
@@ -101,7 +103,10 @@ void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
     const oaki_span *s = slot != SIZE_MAX ? oaki_span_of_offset(slot) : NULL;
     const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
     const char *p = (const char *)m->base + slot;
-    if (t && !t->mark)
+    if (t && t->part)
+        t->part(m, (void *)(uintptr_t)p, s->size, (size_t)(lo - p),
+                OAKI_MIN((size_t)(hi - p), s->size));
+    else if (t && !t->mark)
         scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p), true);
     else if (!t)
         oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);

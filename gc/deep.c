@@ -115,7 +115,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
     unsigned done = 0, stray = 0, turn = 0, marked = 0;
     for (unsigned n = 0, next;; n = next) {
         oaki_hot_room(h, m);
-        next = done < window ? OAKI_MIN(h->tail - h->head, OAKI_DEEP_FEW) : 0;
+        next = done < window && !m->heavy ? OAKI_MIN(h->tail - h->head, OAKI_DEEP_FEW) : 0;
         if (!(n | next)) break;
         unsigned tail = h->tail - next;
         for (unsigned k = 0; k < next; k++) {
@@ -133,6 +133,10 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
                 settle(h, &b, shared, size, &marked, &stray);
                 if (!c->mask) {
                     if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
+                    if (OAKI_UNLIKELY(m->heavy)) { /* one of these at a time */
+                        queue[tail++] = off;
+                        continue;
+                    }
                     h->tail = tail;
                     oaki_hot_follow(h, m, off, shared, strict);
                     tail = h->tail;

@@ -17,8 +17,8 @@
 #define LOOK_EVERY 16 /* batches between two looks at whether others have nothing to do; */
 #define LOOK_SOON 2   /* where somebody waits for the piece: a word may take microseconds */
 #define BLOCK 64      /* moved at a time */
-#define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over */
-#define SPARSE 16     /* words that lead nowhere take as long as one that is followed */
+#define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over; */
+#define TYPED_BLOCKS 8 /* at a time where a type tells, as what it takes together is taken whole */
 #define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
 
 oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
@@ -193,15 +193,17 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
     h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS | n;
 }
 
-_Static_assert(BATCH + OAKI_DELAY <= OAKI_LINE, "a batch fits the delay line");
+_Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
 
-/* Scan the delay line's oldest until `keep` are left. */
+/* Scan the delay line's oldest until `keep` are left, or up to one that takes long: a stop may wait
+ * for no more. */
 OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep)
 {
     while (h->last - h->first > keep) {
         uint64_t object = h->line[h->first++ % OAKI_LINE];
         if (OAKI_UNLIKELY((object & WORDS_MASK) == 0)) {
             mark_special(h, m, oaki_line_slot(object));
+            if (m->heavy) return;
             continue;
         }
         const uintptr_t *p = (const uintptr_t *)(h->base + oaki_line_slot(object));
@@ -261,13 +263,15 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
 /* Until there is enough for a batch, or the piece is over: words that lead nowhere count, too. */
 static OAKI_NOINLINE void sift_range(oaki_hot *h, oak_marker *m)
 {
+    const unsigned blocks = m->range_typed ? TYPED_BLOCKS : 1;
     oaki_hot_save(h, m);
-    for (unsigned n = 1; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD; n++) {
+    for (unsigned n = blocks; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD;
+         n += blocks) {
         const char *lo = m->range_lo;
-        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), BLOCK * sizeof(uintptr_t));
+        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), blocks * BLOCK * sizeof(uintptr_t));
         oaki_mark_piece(m, lo, m->range_lo);
         if (n % BLOCKS != 0) continue;
-        m->scanned += BLOCKS * BLOCK / SPARSE;
+        m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
         if (oaki_mark_is_over(m)) break;
     }
     oaki_hot_reload(h, m);
@@ -308,6 +312,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
             if (n == 0 && !replenish(&h, m)) break;
             oaki_mark_deep(&h, m, shared, strict);
             judge(m);
+            m->heavy = false;
             if (!look_around(&h, m, shared)) break;
             continue;
         }
@@ -322,7 +327,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
                 continue;
             }
         }
-        n = OAKI_MIN(n, BATCH);
+        n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
         m->scanned += n;
         n = filter(&h, n, found);
         for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);

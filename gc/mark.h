@@ -26,6 +26,7 @@
 #define OAKI_LINE 128         /* objects; a power of two */
 #define OAKI_DELAY 16         /* objects marked before an object is scanned */
 #define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, or 0: special; above, the offset */
+#define OAKI_SPARSE 16        /* words that lead nowhere take as long as one that is followed */
 #define OAKI_PATIENCE 16      /* rounds of batches before depth first is tried again, at first */
 #define OAKI_CHUNK_ENTRIES 1022 /* a chunk is 8 KiB */
 #define OAKI_WORKERS_MAX 64

@@ -391,6 +391,16 @@ START_TEST(a_piece_ends_among_words_that_lead_nowhere)
 }
 END_TEST
 
+/* World stopped: nothing is marked, and nothing queued. */
+static oak_marker *begin_marking(void)
+{
+    for (size_t c = 0, words = OAKI_CHUNK / OAKI_GRANULE / 64;
+         c < AO_load(&oaki_the_heap.used) / OAKI_CHUNK; c++)
+        if (oaki_the_heap.chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
+    oaki_workers_begin();
+    return oaki_worker(0);
+}
+
 /* Where each word takes long, as on machines that look a page up anew, a piece is over by the
  * clock, which is asked after few words, depth first or not. */
 START_TEST(a_piece_is_over_when_its_time_is)
@@ -399,11 +409,7 @@ START_TEST(a_piece_is_over_when_its_time_is)
     size_t depth = 14;
     test_away(make_tree, &depth);
     oaki_thread *t = oaki_gc_stop_begin();
-    oak_marker *m = oaki_worker(0);
-    for (size_t c = 0, words = OAKI_CHUNK / OAKI_GRANULE / 64;
-         c < AO_load(&oaki_the_heap.used) / OAKI_CHUNK; c++)
-        if (oaki_the_heap.chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
-    oaki_workers_begin();
+    oak_marker *m = begin_marking();
     m->in_order = false;
     oaki_mark_push(m, (uintptr_t)root);
     ck_assert(oaki_mark_some(m, 4096)); /* the queue is full then */
@@ -422,6 +428,59 @@ START_TEST(a_piece_is_over_when_its_time_is)
     root = NULL;
     oak_collect();
     check_graph(make_tree, 10);
+}
+END_TEST
+
+/* Nor waits a stop for more than two objects that take long by themselves, or than parts of one. */
+enum { LONG = 500, LONG_BYTES = 8 << 10, PARTED = 20, PARTED_BYTES = 256 << 10 };
+
+static size_t covered;
+
+static void cover(oak_marker *m, void *object, size_t bytes)
+{
+    (void)m;
+    (void)object;
+    covered += bytes;
+}
+
+static void cover_part(oak_marker *m, void *object, size_t bytes, size_t from, size_t to)
+{
+    (void)m;
+    (void)object;
+    ck_assert_uint_lt(from, to);
+    ck_assert_uint_le(to, bytes);
+    covered += to - from;
+}
+
+static void make_long(void *parts)
+{
+    const oak_type *t = oak_type_function(parts ? "parted" : "long", 8, cover);
+    size_t n = parts ? PARTED : LONG, bytes = parts ? PARTED_BYTES : LONG_BYTES;
+    if (parts) oaki_type_in_parts(t, cover_part);
+    root = oak_alloc(n * sizeof *root);
+    for (size_t i = 0; i < n; i++) root[i] = oak_alloc_typed(t, bytes / 8);
+}
+
+START_TEST(a_piece_is_over_among_long_objects)
+{
+    bool parts = _i & 1;
+    size_t most = 0, before = 0, all = parts ? PARTED * PARTED_BYTES : LONG * LONG_BYTES;
+    start(0);
+    test_away(make_long, parts ? &parts : NULL);
+    oaki_thread *t = oaki_gc_stop_begin();
+    oak_marker *m = begin_marking();
+    m->in_order = _i & 2;
+    oaki_mark_push(m, (uintptr_t)root);
+    covered = 0;
+    for (size_t n = 0; covered < all && n < 100000; before = covered, n++) {
+        (void)oaki_mark_some(m, 1);
+        most = OAKI_MAX(most, covered - before);
+    }
+    oaki_workers_discard();
+    oaki_gc_stop_end(t);
+    ck_assert_uint_eq(covered, all);
+    ck_assert_uint_le(most, 2 * LONG_BYTES);
+    root = NULL;
 }
 END_TEST
 
@@ -497,6 +556,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, of_large_elements_only_the_pointers_count, 0, MODES);
     tcase_add_loop_test(c, a_piece_ends_among_words_that_lead_nowhere, 0, 2);
     tcase_add_loop_test(c, a_piece_is_over_when_its_time_is, 0, 2);
+    tcase_add_loop_test(c, a_piece_is_over_among_long_objects, 0, 4);
     tcase_add_loop_test(c, interior_pointers_keep_objects_of_every_class, 0, MODES);
     tcase_add_loop_test(c, no_word_of_a_part_is_left_out, 0, 2);
     suite_add_tcase(s, c);
