@@ -199,20 +199,20 @@ static bool open_all(run r)
     return all;
 }
 
-/* The lock is held; all of r is open. false: it is so still. */
+/* The lock is held; all of r is open. false: the system refuses, and it is so still. A part of it
+ * may be protected by then, and is opened again as if all of it was: where that takes a mapping,
+ * and the program has taken the last one meanwhile, it stays protected and is known as such. */
 static bool close_all(run r)
 {
-    if (protect_system(r, PROT_READ)) {
-        book(r, true);
-        return true;
+    bool closed = protect_system(r, PROT_READ);
+    int error = closed ? 0 : errno;
+    if (error && error != ENOMEM && is_refused_as_such()) {
+        note_refused(error, true);
+        return false;
     }
-    int error = errno;
-    /* a part of it was protected for a moment; back there are no more mappings than before */
-    bool back = protect_system(r, PROT_READ | PROT_WRITE);
-    OAKI_INVARIANT(back || errno != ENOMEM, "the heap's protection can't be put back");
-    AO_store(&self.changes, AO_load(&self.changes) + 1); /* who met that tries again */
-    if (error != ENOMEM && is_refused_as_such()) note_refused(error, true);
-    return false;
+    book(r, true);
+    if (!closed) (void)open_all(r);
+    return closed;
 }
 
 static bool is_within(int more, size_t shares)

@@ -443,6 +443,27 @@ START_TEST(no_mapping_is_left)
 }
 END_TEST
 
+/* A part of them is protected when the system refuses, and a part of that can't be opened again at
+ * once, as when another thread takes the last mapping: here, as there is no memory at one page. */
+START_TEST(what_can_t_be_put_back_stays_protected)
+{
+    if (!start()) return;
+    char *page = memory + PAGES / 2 * PAGE;
+    ck_assert_int_eq(munmap(page, PAGE), 0);
+    protect_all();
+    size_t written = written_of(memory, PAGES * PAGE);
+    memset(memory, 2, (size_t)(page - memory));
+    memset(page + PAGE, 2, PAGES * PAGE - PAGE - (size_t)(page - memory));
+    void *back = mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    ck_assert_ptr_eq(back, page);
+    ck_assert_uint_eq(written, PAGES - 1);
+    ck_assert_uint_eq(written_of(page, PAGE), 0);
+    page[7] = 3;
+    ck_assert_uint_eq(written_of(page, PAGE), 1);
+    heap_is_told();
+}
+END_TEST
+
 static void write_and_fork(int depth)
 {
     ck_assert(oaki_written_start());
@@ -534,6 +555,7 @@ Suite *suite_runtime_fault(void)
     tcase_add_loop_test(t, memory_that_changes_its_kind, 0, 2);
     tcase_add_test(t, mappings_don_t_run_out);
     tcase_add_test(t, no_mapping_is_left);
+    tcase_add_test(t, what_can_t_be_put_back_stays_protected);
     tcase_add_test(t, children_of_children);
     tcase_add_test(t, threads_that_write_the_same_pages);
     suite_add_tcase(s, t);
