@@ -35,7 +35,6 @@
 #define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
 #define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate; */
 #define WAIT_MOST 80u                 /* so many times; */
-#define BUSY 4u /* of the clock so many times as long, where nobody marks meanwhile */
 #define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
 #define FIRST_NAP_NS 50000u
 #define REFUSED_NAP_NS 500000u /* between two looks whether the program allows it now, */
@@ -315,14 +314,10 @@ static uint64_t marking_ns(void)
     return clock ? oaki_os_clock_ns(clock) + AO_load(&self.helped) : 0;
 }
 
-/* What a thread has waited since `begun`: the time of processors that was used for it, as on a
- * machine that is busy with other things who marks gets along less; and where the marker itself
- * waits for something, the clock's, at a fraction. */
 static uint64_t waited_ns(uint64_t begun, uint64_t marking)
 {
     uint64_t all = oaki_os_now_ns() - begun, now = marking_ns();
-    if (!marking || now < marking) return all;
-    return OAKI_MAX(OAKI_MIN(now - marking, all), all / BUSY);
+    return oaki_pace_waited(all, marking && now >= marking ? now - marking : all);
 }
 
 static bool mark_instead(void)

@@ -56,6 +56,9 @@
 /* A mark that ends late lets the heap grow by so much of the room that the goal gave it, 1/LATE. */
 #define LATE 8
 
+/* Who waits for a mark waits so many times as long by the clock, where nobody marks meanwhile. */
+#define BUSY 4
+
 static struct {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */
@@ -254,6 +257,11 @@ bool oaki_pace_outruns(size_t done, size_t whole)
     double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);
     double part = whole > done ? (double)done / (double)whole : 1;
     return (double)AO_load(&oaki_the_heap.live) > (double)goal + room * part;
+}
+
+uint64_t oaki_pace_waited(uint64_t clock_ns, uint64_t marking_ns)
+{
+    return OAKI_MAX(OAKI_MIN(marking_ns, clock_ns), clock_ns / BUSY);
 }
 
 /* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a

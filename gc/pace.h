@@ -48,4 +48,9 @@ size_t oaki_pace_goal(void);
  * further on its way past the goal? */
 bool oaki_pace_outruns(size_t done, size_t whole);
 
+/* What a thread that waits for a mark has waited, of the clock's time since: the time of processors
+ * that was used for it, as on a machine that is busy with other things who marks gets along less;
+ * and where the marker itself waits for something, the clock's, at a fraction. */
+uint64_t oaki_pace_waited(uint64_t clock_ns, uint64_t marking_ns);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "gc/event.h"
 #include "gc/mark.h"
+#include "gc/pace.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
@@ -307,6 +308,23 @@ START_TEST(many_threads_for_few_processors_wait)
 }
 END_TEST
 
+START_TEST(who_waits_counts_the_time_that_the_marker_had)
+{
+    static const struct {
+        uint64_t clock, marking, waited;
+    } golden[] = {
+        { 1000, 1000, 1000 },
+        { 1000, 600, 600 },
+        { 1000, 2500, 1000 }, /* of several markers */
+        { 1000, 10, 250 },    /* of a machine that is busy with other things */
+        { 1000, 0, 250 },     /* of one that waits itself */
+        { 0, 5, 0 },
+    };
+    for (size_t i = 0; i < OAKI_COUNT(golden); i++)
+        ck_assert_uint_eq(oaki_pace_waited(golden[i].clock, golden[i].marking), golden[i].waited);
+}
+END_TEST
+
 static TCase *tests(const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -319,6 +337,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(t, a_small_heap_that_gets_a_large_table_is_collected_beside_the_program);
     tcase_add_test(t, threads_that_outrun_it_wait);
     tcase_add_test(t, many_threads_for_few_processors_wait);
+    tcase_add_test(t, who_waits_counts_the_time_that_the_marker_had);
     return t;
 }
 
