@@ -57,7 +57,9 @@ typedef struct pauses {
     char library[256];       /* where GC_malloc was found */
 } pauses;
 
-/* The figure that stands for all rounds; negative when there is none. */
+/* The figure that stands for all rounds; negative when there is none. Of times the least: whatever
+ * else a machine does only adds to them, and some run at two speeds, a minute at each. */
+double least(const double *values, unsigned n);
 double median(const double *values, unsigned n);
 
 /* Whether a work is worse on Oakum than on libgc: what makes the exit status 1. */

@@ -42,6 +42,13 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double least(const double *values, unsigned n)
+{
+    double v = n > 0 ? values[0] : -1;
+    for (unsigned i = 1; i < n; i++) v = values[i] < v ? values[i] : v;
+    return v;
+}
+
 double median(const double *values, unsigned n)
 {
     double v[MAX_ROUNDS];
@@ -408,7 +415,7 @@ int main(int argc, char **argv)
     options o = { .dir = ".", .source = "." };
     (void)argc;
     take_arguments(&o, argv);
-    if (o.rounds == 0) o.rounds = o.quick ? 1 : 3;
+    if (o.rounds == 0) o.rounds = o.quick ? 1 : 5;
     if (o.runs == 0) o.runs = o.quick ? 5 : 30;
     prepare(&o);
     run_rounds(&o, o.rounds, false, "round", run_timed);
