@@ -168,6 +168,12 @@ int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_
                          void **old_ctx)
 {
     check_object(obj, "oak_finalizer_set");
+    return oaki_finalizer_set(obj, fn, ctx, flags, old, old_ctx);
+}
+
+int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+                       void **old_ctx)
+{
     if (flags < OAK_FINALIZER_ORDERED || flags > OAK_FINALIZER_UNREACHABLE) {
         errno = EINVAL;
         return -1;

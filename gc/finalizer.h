@@ -21,6 +21,10 @@ typedef struct oaki_ready {
  * in the frame of an attached thread. Inside oaki_enter. False when there is none. */
 bool oaki_finalizers_pop(oaki_ready *out);
 
+/* As oak_finalizer_set_ex, of what is known to be the start of an object. */
+int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+                       void **old_ctx);
+
 /* How many are queued. Any thread, no lock. */
 size_t oaki_finalizers_ready(void);
 

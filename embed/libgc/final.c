@@ -31,7 +31,7 @@ static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_pr
     lgc_ready();
     if (GC_find_leak) return;
     if (oaki_object_base(obj) == obj && obj &&
-        oak_finalizer_set_ex(obj, fn, cd, flags, &old, &old_cd) != 0) {
+        oaki_finalizer_set(obj, fn, cd, flags, &old, &old_cd) != 0) {
         (void)lgc_out_of_memory(sizeof(void *));
         return;
     }
