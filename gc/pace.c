@@ -77,6 +77,7 @@ static struct {
     uint64_t cpu_end;           /* its end in processor time, of the process; and by how much */
     int64_t credit;             /* of it the program had more than the collector until then */
     bool alone;                 /* there was one processor, after the last stop */
+    bool stops;                 /* oaki_pace_prefer_stops */
     bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
 
@@ -132,11 +133,18 @@ bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
-    if (pace.base >= LARGE || (live > goal && live - goal >= LARGE)) return true;
+    bool known = pace.stops && pace.stop_rate > 0;
+    if ((pace.base >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    if (next >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
-    return next >= CHEAP_FROM && is_cheap(next);
+    size_t tells = pace.stops ? pace.base : (size_t)next; /* roots take time, too */
+    if (tells >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
+    return !pace.stops && next >= CHEAP_FROM && is_cheap(next);
+}
+
+void oaki_pace_prefer_stops(void)
+{
+    pace.stops = true;
 }
 
 /* What the program allocates during a mark beside it, and a quarter. */

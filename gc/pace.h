@@ -38,6 +38,10 @@ size_t oaki_pace_live(void);
 /* Is the heap so large, or would a stop for it be so long, that it is marked beside the program? */
 bool oaki_pace_is_large(void);
 
+/* From now on a mark is beside the program only where a stop for it would be long, of tens of
+ * milliseconds: it costs less of the processors in a stop. At the start. */
+void oaki_pace_prefer_stops(void);
+
 /* Is a collection due? */
 bool oaki_pace_due(void);
 

@@ -47,8 +47,8 @@ static struct {
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
     size_t from;           /* what it had looked at before; its own */
     AO_t helped;           /* ns of processors that helpers have used */
-    unsigned nworkers;     /* worker 0 included */
-    unsigned nhelpers;     /* threads started */
+    unsigned nworkers;     /* of this mark, worker 0 included */
+    unsigned nhelpers;     /* threads started: as many as were ever wanted */
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
@@ -116,7 +116,7 @@ static bool join_drain(oak_marker *m)
 {
     oaki_spin_lock(&shared.lock);
     bool open = AO_int_load_acquire(&shared.open); /* and so shared_bits, which was set before */
-    open = open && AO_int_load(&shared.awake) < shared.seats;
+    open = open && AO_int_load(&shared.awake) < shared.seats && m->id < shared.nworkers;
     if (open) {
         AO_store(&m->until, SIZE_MAX);
         AO_int_fetch_and_add_full(&shared.awake, 1);
@@ -492,7 +492,7 @@ void oaki_workers_spawn(void)
         if (oaki_thread_spawn("oakum/mark", helper, m, false) != 0) break;
         shared.nhelpers++;
     }
-    shared.nworkers = shared.nhelpers + 1;
+    shared.nworkers = OAKI_MIN(shared.nhelpers + 1, want);
 }
 
 /* What a mark had under way is forgotten while helpers are still counted, as theirs is too; and

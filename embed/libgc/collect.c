@@ -7,14 +7,9 @@
  * Lock: the callbacks run under gc_lock; those between stop and start in a stopped world. */
 #include "libgc.h"
 
-#include "gc/event.h"
 #include "gc/pace.h"
 #include "runtime/os.h"
 #include <oakum/gc.h>
-
-/* Markers help each other once two marks, one after the other, took as long, in ns: one shorter is
- * over before they are awake. */
-#define HELP_FROM 400000
 
 /* Memory is traded for time while collections take more than 15 % of it, and back below 8 %: room
  * in percent of libgc's rule, and bytes between two collections where that comes to less. */
@@ -38,7 +33,6 @@ static struct {
     uint64_t last_end; /* of a cycle, monotonic */
     unsigned cost;     /* permille of the time, of late */
     unsigned share;    /* percent of libgc's rule */
-    bool long_mark;    /* the last cycle had one */
     size_t live;       /* bytes, after the last cycle */
     unsigned scanned;  /* percent of what lives */
     int percent;       /* that was set */
@@ -185,9 +179,7 @@ static void over(const oaki_cycle *c, void *ctx)
     self.scanned = scanned_percent();
     if (c->why == OAKI_GC_DUE) adapt(c);
     lgc_apply_pace();
-    bool is_long = c->phase[OAKI_PHASE_ROOTS] + c->phase[OAKI_PHASE_DRAIN] >= HELP_FROM;
-    if (!lgc.markers && is_long && self.long_mark) oaki_the_heap.config.gc_threads = 0;
-    self.long_mark = is_long;
+    lgc_help_judge(c);
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
     tell(GC_EVENT_POST_START_WORLD);
     tell(GC_EVENT_RECLAIM_START);
@@ -222,6 +214,7 @@ void lgc_apply_pace(void)
 
 void lgc_collect_init(void)
 {
+    oaki_pace_prefer_stops();
     oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
     if (oaki_gc_at_start(start) != 0 || oaki_gc_at_cycle(stopped) != 0 ||

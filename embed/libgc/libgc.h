@@ -10,6 +10,7 @@
 #define LIBGC_H
 
 #include "abi.h"
+#include "gc/event.h"
 #include "gc/host.h"
 #include "runtime/heap.h"
 #include "runtime/type.h"
@@ -175,6 +176,9 @@ void lgc_stats_freed(size_t bytes);      /* by hand */
 
 void lgc_debug_check(void); /* report smashed objects */
 void lgc_leak_marked(void);
+
+/* help.c; after each cycle. */
+void lgc_help_judge(const oaki_cycle *c);
 void lgc_leak_report(void);
 /* Where the object was allocated, as far as GC_debug_malloc was told. */
 bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size);

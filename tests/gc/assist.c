@@ -66,18 +66,25 @@ static void wait_for_mark(void)
     test_await_mark();
 }
 
-/* The number of processors that the process may use may change, and a thread that could not be had
- * when the mark began may be had when it ends. */
-START_TEST(a_marker_that_comes_in_the_middle)
+/* The number of processors that the process may use may change, what is wanted of them too, and a
+ * thread that could not be had when the mark began may be had when it ends. */
+START_TEST(markers_that_come_and_go_in_the_middle)
 {
+    static const int wanted[] = { 2, 3, 1, 4, 2, 5, 1, 2 };
     if (!start(1)) return;
     thing **table = new_table();
-    for (int round = 2; round < 6; round++) {
+    for (size_t round = 0; round < OAKI_COUNT(wanted); round++) {
         wait_for_mark();
-        oaki_the_heap.config.gc_threads = round;
+        oaki_the_heap.config.gc_threads = wanted[round];
         oak_collect();
         ck_assert_uint_eq(lost(table), 0);
+        oak_collect(); /* no mark was under way when it began, or that has ended by now */
+        ck_assert_uint_eq(lost(table), 0);
     }
+    oaki_debug_switches.beside = 0;
+    oak_collect();
+    oak_collect();
+    ck_assert_uint_eq(oaki_workers_count(), 2);
 }
 END_TEST
 
@@ -249,6 +256,27 @@ START_TEST(a_small_heap_that_gets_a_large_table_is_collected_beside_the_program)
 }
 END_TEST
 
+/* Large, but marked in no time. */
+START_TEST(where_stops_are_preferred_a_short_one_is_had)
+{
+    oak_config c = test_config_beside(test_tracking);
+    c.gc_percent = 100;
+    test_heap_start(c);
+    if (!oaki_written_start()) return;
+    if (_i) oaki_pace_prefer_stops();
+    void **large = oak_alloc(LIVE / PIECE * 2 * sizeof *large);
+    for (size_t i = 0; i < LIVE / PIECE * 2; i++) large[i] = oak_alloc_noscan(PIECE);
+    oak_collect();
+    ck_assert_int_eq(oaki_gc_on_cycle(count_stops, NULL), 0);
+    uint32_t before = test_stats().num_gc;
+    for (size_t i = 0; test_stats().num_gc < before + 3; i++)
+        large[i % (LIVE / PIECE)] = oak_alloc_noscan(PIECE);
+    oaki_gc_flush_events();
+    if (_i) ck_assert_uint_ge(AO_load(&in_one_stop), 3);
+    else ck_assert_uint_eq(AO_load(&in_one_stop), 0);
+}
+END_TEST
+
 START_TEST(threads_that_outrun_it_wait)
 {
     pthread_t id[THREADS];
@@ -330,11 +358,12 @@ static TCase *tests(const char *name, void (*setup)(void))
     TCase *t = tcase_create(name);
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, setup, NULL);
-    tcase_add_test(t, a_marker_that_comes_in_the_middle);
+    tcase_add_test(t, markers_that_come_and_go_in_the_middle);
     tcase_add_test(t, markers_know_what_the_heap_has_grown_by);
     tcase_add_loop_test(t, markers_help_while_the_program_runs, 0, 2);
     tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
     tcase_add_test(t, a_small_heap_that_gets_a_large_table_is_collected_beside_the_program);
+    tcase_add_loop_test(t, where_stops_are_preferred_a_short_one_is_had, 0, 2);
     tcase_add_test(t, threads_that_outrun_it_wait);
     tcase_add_test(t, many_threads_for_few_processors_wait);
     tcase_add_test(t, who_waits_counts_the_time_that_the_marker_had);
