@@ -71,5 +71,6 @@ void test_warnings(void);
 void test_limit(void);
 void test_leaking(void);
 void test_markers(void);
+void test_helped(void);
 
 #endif

@@ -45,6 +45,25 @@ void test_markers(void)
     say("several", GC_get_parallel() > 0);
 }
 
+/* Marks that take long: by one marker, or by several where that is tried. */
+void test_helped(void)
+{
+    static void **list;
+    long several = 0;
+    GC_INIT();
+    for (long i = 0; i < 1000000; i++) {
+        void **next = GC_malloc(2 * sizeof *next);
+        *next = list;
+        list = next;
+    }
+    for (int i = 0; i < 16; i++) {
+        GC_gcollect();
+        several += GC_get_parallel() > 0;
+    }
+    say("alone", several < 16);
+    say("together", several > 0);
+}
+
 /* Is there a limit? 200 MiB are asked for. */
 void test_limit(void)
 {

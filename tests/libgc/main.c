@@ -76,6 +76,7 @@ static const struct {
     { "limit", test_limit, true, false },
     { "leaking", test_leaking, true, false },
     { "markers", test_markers, true, false },
+    { "helped", test_helped, true, false },
     { "early", test_early, true, true },
     { "environment", test_environment, true, true },
     { "warnings", test_warnings, true, true },
