@@ -137,7 +137,7 @@ bool oaki_pace_is_large(void)
     if ((pace.base >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    size_t tells = pace.stops ? pace.base : (size_t)next; /* roots take time, too */
+    double tells = pace.stops ? (double)pace.base : next; /* roots take time, too */
     if (tells >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
     return !pace.stops && next >= CHEAP_FROM && is_cheap(next);
 }

@@ -107,7 +107,8 @@ static void wake_helpers(void)
     AO_int_store(&shared.busy, 1);
     AO_int_store_release(&shared.open, 1);
     AO_int_fetch_and_add_full(&shared.drain, 1);
-    oaki_futex_wake(&shared.drain, (int)n);
+    /* some of those that sleep may not take part in this mark, and it is not known which wake up */
+    oaki_futex_wake(&shared.drain, (int)(shared.nhelpers < shared.nworkers ? n : shared.nhelpers));
 }
 
 /* A helper takes part if it comes while there is something to do: on a busy machine it may be

@@ -6,7 +6,8 @@
  * HELP_FROM each, TRIAL marks are done in one way and in the other in turn, and what was better is
  * kept for the next KEPT. All processors are worth it where they take a quarter less time.
  *
- * Nothing is decided where the user has said how many there are, nor by marks beside the program.
+ * Nothing is decided where the user has said how many there are. A mark beside the program is of a
+ * heap whose stops would be long: all are wanted for it and for its last stop.
  * Lock: none; listeners of cycles are called one at a time. */
 #include "libgc.h"
 
@@ -39,7 +40,12 @@ void lgc_help_judge(const oaki_cycle *c)
 {
     uint64_t ns = c->phase[OAKI_PHASE_ROOTS] + c->phase[OAKI_PHASE_DRAIN];
     uint64_t rate = (ns << 10) / OAKI_MAX(c->line.heap_live >> 10, 1);
-    if (lgc.markers || c->first_begin || c->minor) return;
+    if (lgc.markers) return;
+    if (c->first_begin) {
+        self.trial = self.kept = 0;
+        use(true);
+    }
+    if (c->first_begin || c->minor) return;
     if (self.trial == 0) {
         if (!is_worth_a_trial(ns)) return;
         self.trial = TRIAL;

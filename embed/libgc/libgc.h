@@ -134,6 +134,7 @@ void lgc_push_init(void);
 /* ---- collect.c ---- */
 
 void lgc_collect_init(void);
+void lgc_help_judge(const oaki_cycle *c); /* help.c; after each cycle */
 void lgc_apply_pace(void);
 void lgc_tell_growth(void);
 
@@ -176,9 +177,6 @@ void lgc_stats_freed(size_t bytes);      /* by hand */
 
 void lgc_debug_check(void); /* report smashed objects */
 void lgc_leak_marked(void);
-
-/* help.c; after each cycle. */
-void lgc_help_judge(const oaki_cycle *c);
 void lgc_leak_report(void);
 /* Where the object was allocated, as far as GC_debug_malloc was told. */
 bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size);
