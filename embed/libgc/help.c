@@ -44,8 +44,9 @@ void lgc_help_judge(const oaki_cycle *c)
     if (c->first_begin) {
         self.trial = self.kept = 0;
         use(true);
+        return;
     }
-    if (c->first_begin || c->minor) return;
+    if (c->minor) return;
     if (self.trial == 0) {
         if (!is_worth_a_trial(ns)) return;
         self.trial = TRIAL;

@@ -134,7 +134,6 @@ void lgc_push_init(void);
 /* ---- collect.c ---- */
 
 void lgc_collect_init(void);
-void lgc_help_judge(const oaki_cycle *c); /* help.c; after each cycle */
 void lgc_apply_pace(void);
 void lgc_tell_growth(void);
 
@@ -172,6 +171,10 @@ bool lgc_is_displacement(size_t d);
 void lgc_stats_marked(void);             /* in the stop */
 void lgc_stats_cycle(uint64_t pause_ns); /* after it */
 void lgc_stats_freed(size_t bytes);      /* by hand */
+
+/* ---- help.c ---- */
+
+void lgc_help_judge(const oaki_cycle *c); /* after each */
 
 /* ---- debug.c, leak.c ---- */
 
