@@ -5,12 +5,10 @@
  * look at the bits of its slots, and the words of those that are marked.
  * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
  * marked by functions that know no parts: each of those once a batch (written.h). */
-#include "mark.h"
 #include "runtime/os.h"
-#include "runtime/track.h"
+#include "sift.h"
 
 #define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
-#define BATCH 64                 /* words */
 #define LOOK_PAGES 1024          /* between two looks at the clock */
 
 static bool is_marked(size_t slot)
@@ -18,45 +16,13 @@ static bool is_marked(size_t slot)
     return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
 }
 
-/* The words that lead into the heap, as offsets. No branch on whether one does; but tables with
- * room have rows of zeros, of which nothing else need be known. */
-OAKI_NO_ASAN OAKI_INLINE size_t inside(const oak_marker *m, const uintptr_t *p,
-                                       const uintptr_t *end, size_t *out)
-{
-    const uintptr_t base = m->base;
-    const size_t used = m->used;
-    size_t n = 0;
-    for (; end - p >= 4; p += 4) {
-        if (!(p[0] | p[1] | p[2] | p[3])) continue;
-        for (unsigned i = 0; i < 4; i++) {
-            out[n] = p[i] - base;
-            n += out[n] < used;
-        }
-    }
-    for (; p < end; p++) {
-        out[n] = *p - base;
-        n += out[n] < used;
-    }
-    return n;
-}
-
-/* No branch on whether a word leads to what is marked; nor is a bit waited for before the next is
- * asked for. */
 OAKI_NO_ASAN void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
-    uint64_t *const *plane = oaki_the_heap.mark;
-    const size_t large = m->large, large_size = m->large_size;
-    size_t found[BATCH];
+    size_t found[OAKI_SIFT];
     for (const uintptr_t *stop; p < end; p = stop) {
-        stop = end - p > BATCH ? p + BATCH : end;
-        size_t in = inside(m, p, stop, found), n = 0;
-        for (size_t i = 0; i < in; i++) {
-            size_t off = found[n] = found[i];
-            n += ~(*oaki_mark_word(plane, off) >> oaki_mark_shift(off)) &
-                 (off - large >= large_size);
-        }
+        stop = end - p > OAKI_SIFT ? p + OAKI_SIFT : end;
+        size_t n = oaki_sift(m, p, stop, found);
         for (size_t i = 0; i < n; i++) oaki_mark_push(m, m->base + found[i]);
-        m->scanned += in;
     }
 }
 

@@ -149,3 +149,16 @@ void oaki_mark_contents(void *obj)
 {
     oaki_mark_object(oaki_worker(0), obj);
 }
+
+OAKI_NO_ASAN bool oaki_mark_others(const void *obj)
+{
+    const size_t off = oaki_heap_offset(obj);
+    const oaki_span *s = oaki_span_of_offset(off);
+    const uintptr_t *p = obj, *end = p + s->size / sizeof *p;
+    oak_marker *m = oaki_worker(0);
+    if (s->kind == OAKI_TYPED || s->cls == OAKI_CLASS_LARGE) return false;
+    if (s->kind == OAKI_NOSCAN) return true;
+    for (; p < end; p++)
+        if (*p - (uintptr_t)obj >= s->size) oaki_mark_push(m, *p);
+    return true;
+}

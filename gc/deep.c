@@ -1,36 +1,38 @@
 /* deep.c - marking depth first, for small objects that lie in memory in the order in which they
  * refer to each other.
  *
- * Owns: nothing between two calls. A page's words of M are taken out while the loop stays on it.
+ * Owns: nothing between two calls. Where bits are shared, a page's words of M are taken out while
+ *   the loop stays on it; one that marks alone sets them where they are.
  * Lock: as the loop's in mark.c, which calls it.
  * Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (chase). */
 #include "hot.h"
 #include "runtime/track.h"
 
-/* A page's words of M, taken out while the loop stays in it, so that a mark costs no locked
- * instruction. Until it is put back others may mark the same objects, which is harmless, and counts
- * as being out of order, so that two workers don't follow the same path side by side for long. Only
- * new ones are put back: the program may allocate there meanwhile, which clears bits. */
+/* Where bits are shared: a page's words of M, taken out while the loop stays in it, so that a mark
+ * costs no locked instruction. Until it is put back others may mark the same objects, which is
+ * harmless, and counts as being out of order, so that two workers don't follow the same path side
+ * by side for long. Only new ones are put back: the program may allocate there meanwhile, which
+ * clears bits. */
 typedef struct held {
     size_t page;    /* SIZE_MAX: none */
     unsigned dirty; /* words that differ from what they were, as bits */
     uint64_t bits[OAKI_PAGE_WORDS], was[OAKI_PAGE_WORDS];
 } held;
 
-OAKI_INLINE uint64_t *held_word(const oaki_hot *h, size_t page, size_t i)
+static uint64_t *held_word(const oaki_hot *h, size_t page, size_t i)
 {
     size_t off = (page << OAKI_PAGE_SHIFT) + i % 2 * OAKI_PLANE_WORD + i / 2 * OAKI_GRANULE;
     return oaki_mark_word(h->plane, off);
 }
 
-static void take_out(const oaki_hot *h, held *b, size_t page)
+static OAKI_NOINLINE void take_out(const oaki_hot *h, held *b, size_t page)
 {
     b->page = page; /* nothing is dirty: the last one was put back */
     for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
 }
 
 /* Returns how many marks were new: the others have been set by somebody else meanwhile. */
-static unsigned put_back(const oaki_hot *h, held *b, bool shared)
+static OAKI_NOINLINE unsigned put_back(const oaki_hot *h, held *b)
 {
     unsigned fresh = 0;
     if (b->page == SIZE_MAX) return 0;
@@ -38,8 +40,7 @@ static unsigned put_back(const oaki_hot *h, held *b, bool shared)
         int i = __builtin_ctz(b->dirty);
         AO_t *word = (AO_t *)held_word(h, b->page, (size_t)i), old = AO_load(word), more;
         while ((more = b->bits[i] & ~b->was[i] & ~old) != 0) {
-            if (!shared) AO_store(word, old | more);
-            if (!shared || AO_compare_and_swap_full(word, old, old | more)) break;
+            if (AO_compare_and_swap_full(word, old, old | more)) break;
             old = AO_load(word);
         }
         if (more) fresh += oaki_popcount(more);
@@ -48,23 +49,30 @@ static unsigned put_back(const oaki_hot *h, held *b, bool shared)
     return fresh;
 }
 
-static void settle(oaki_hot *h, held *b, bool shared, size_t size, unsigned *marked,
-                   unsigned *stray)
+OAKI_INLINE void settle(oaki_hot *h, held *b, bool shared, size_t size, unsigned *marked,
+                        unsigned *stray)
 {
-    unsigned fresh = put_back(h, b, shared);
+    unsigned fresh = shared ? put_back(h, b) : *marked;
     h->bytes += fresh * size;
     *stray += *marked - fresh;
     *marked = 0;
 }
 
+OAKI_INLINE void hold(const oaki_hot *h, held *b, bool shared, size_t page)
+{
+    if (shared) take_out(h, b, page);
+    else b->page = page;
+}
+
 /* Set the mark of the object at this slot. false: it is set. */
-OAKI_INLINE bool held_set(held *b, size_t slot)
+OAKI_INLINE bool held_set(const oaki_hot *h, held *b, bool shared, size_t slot)
 {
     size_t i = slot / OAKI_GRANULE % OAKI_PLANES * 2 + slot / OAKI_PLANE_WORD % 2;
     uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
-    if (b->bits[i] & bit) return false;
-    b->bits[i] |= bit;
-    b->dirty |= 1u << i;
+    uint64_t *word = shared ? &b->bits[i] : oaki_mark_word(h->plane, slot);
+    if (*word & bit) return false;
+    *word |= bit;
+    if (shared) b->dirty |= 1u << i;
     return true;
 }
 
@@ -75,8 +83,8 @@ typedef struct chased {
 /* The newest word of the queue is an object's only reference, as in a list: follow it at once, and
  * so on, for as long as that leads to unmarked objects on the page that is held. Where it ends is
  * in the queue. */
-OAKI_NO_ASAN static OAKI_NOINLINE chased chase(oaki_hot *h, held *b, size_t size, unsigned tail,
-                                               bool strict)
+OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, unsigned tail,
+                                            bool shared, bool strict)
 {
     const uintptr_t base = h->base;
     const size_t used = h->used, mask = ~(size - 1);
@@ -84,7 +92,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE chased chase(oaki_hot *h, held *b, size_t size
     unsigned n = 0;
     while (n < OAKI_DEEP_WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
         size_t slot = off & mask;
-        if ((strict && !oaki_is_allowed(off - slot)) || !held_set(b, slot)) break;
+        if ((strict && !oaki_is_allowed(off - slot)) || !held_set(h, b, shared, slot)) break;
         n++;
         const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
         /* no way through memory for what is next, where it is likely to be */
@@ -102,6 +110,18 @@ OAKI_NO_ASAN static OAKI_NOINLINE chased chase(oaki_hot *h, held *b, size_t size
     }
     h->queue[tail++] = off;
     return (chased){ tail, n };
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase_alone(oaki_hot *h, held *b, size_t size,
+                                                     unsigned tail, bool strict)
+{
+    return follow_list(h, b, size, tail, false, strict);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase_together(oaki_hot *h, held *b, size_t size,
+                                                        unsigned tail, bool strict)
+{
+    return follow_list(h, b, size, tail, true, strict);
 }
 
 OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool strict)
@@ -142,13 +162,13 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
                     tail = h->tail;
                     continue;
                 }
-                take_out(h, &b, page);
+                hold(h, &b, shared, page);
                 mask = c->mask;
                 size = c->size;
             }
             size_t slot = off & mask;
             if (strict && !oaki_is_allowed(off - slot)) continue;
-            if (OAKI_UNLIKELY(!held_set(&b, slot))) {
+            if (OAKI_UNLIKELY(!held_set(h, &b, shared, slot))) {
                 stray++;
                 continue;
             }
@@ -163,7 +183,8 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
                 tail += y < used;
             }
             if (OAKI_LIKELY(tail - from != 1)) continue;
-            chased c = chase(h, &b, size, tail, strict);
+            chased c = shared ? chase_together(h, &b, size, tail, strict) :
+                                chase_alone(h, &b, size, tail, strict);
             tail = c.tail;
             done += c.n;
             marked += c.n;
@@ -178,8 +199,10 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
 
 OAKI_NO_ASAN void oaki_mark_deep(oaki_hot *h, oak_marker *m, bool shared, bool strict)
 {
-    if (strict)
-        deep(h, m, shared, true);
+    if (strict && shared)
+        deep(h, m, true, true);
+    else if (strict)
+        deep(h, m, false, true);
     else if (shared)
         deep(h, m, true, false);
     else

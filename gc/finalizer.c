@@ -84,8 +84,8 @@ static void queue_append(uint32_t i)
     else
         self.head = i;
     self.tail = i;
-    oaki_count_add(&self.ready, 1);
-    oaki_count_sub(&self.waiting[r->kind], 1);
+    oaki_count_step(&self.ready, 1);
+    oaki_count_step(&self.waiting[r->kind], (size_t)-1);
 }
 
 static void queue_remove(uint32_t i)
@@ -99,7 +99,7 @@ static void queue_remove(uint32_t i)
         at(r->next)->prev = r->prev;
     else
         self.tail = r->prev;
-    oaki_count_sub(&self.ready, 1);
+    oaki_count_step(&self.ready, (size_t)-1);
 }
 
 /* The first of the queue behind `last`, or of all. */
@@ -115,7 +115,7 @@ static void record_remove(uint32_t i)
     if (at(i)->state == READY)
         queue_remove(i);
     else
-        oaki_count_sub(&self.waiting[at(i)->kind], 1);
+        oaki_count_step(&self.waiting[at(i)->kind], (size_t)-1);
     oaki_ptrtable_remove(&self.table, i);
     if (i == self.table.records.len || at(i)->state != READY) return;
     record *moved = at(i);
@@ -129,25 +129,31 @@ static void record_remove(uint32_t i)
         self.tail = i;
 }
 
-/* The waiting finalizer of obj, or OAKI_PTR_NONE. */
-static uint32_t find(const void *obj)
+/* The waiting finalizer of obj, or OAKI_PTR_NONE; and its object's place. */
+static uint32_t find(const void *obj, oaki_ptrslot **place)
 {
-    uint32_t i = oaki_ptrtable_first(&self.table, obj);
+    uint32_t i = oaki_ptrtable_look(&self.table, obj, place);
     if (i == OAKI_PTR_NONE || at(i)->state != WAITING || at(i)->kind == CLEANUP)
         return OAKI_PTR_NONE;
     return i;
 }
 
-static int add(void *obj, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
+static void fill(uint32_t i, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
 {
-    if (oaki_ptrtable_reserve(&self.table) != 0) return -1;
-    uint32_t after = kind == CLEANUP ? find(obj) : OAKI_PTR_NONE;
-    record *r = at(oaki_ptrtable_add(&self.table, obj, after));
+    record *r = at(i);
     r->fn = fn;
     r->ctx = ctx;
     r->kind = kind;
-    oaki_count_add(&self.waiting[kind], 1);
-    oaki_special_note(obj);
+    oaki_count_step(&self.waiting[kind], 1);
+    oaki_special_note(r->link.obj);
+}
+
+static int add_cleanup(void *obj, oaki_finalizer_fn fn, void *ctx)
+{
+    oaki_ptrslot *place;
+    if (oaki_ptrtable_reserve(&self.table) != 0) return -1;
+    uint32_t first = find(obj, &place);
+    fill(oaki_ptrtable_add(&self.table, obj, first), fn, ctx, CLEANUP);
     return 0;
 }
 
@@ -182,23 +188,23 @@ int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_fi
     void *ctx_before = NULL;
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
-    int result = 0;
+    oaki_ptrslot *place;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    uint32_t i = find(obj);
+    int result = fn ? oaki_ptrtable_reserve(&self.table) : 0;
+    uint32_t i = find(obj, &place);
     if (i != OAKI_PTR_NONE) {
         before = at(i)->fn;
         ctx_before = at(i)->ctx;
     }
     if (i == OAKI_PTR_NONE) {
-        if (fn) result = add(obj, now, ctx, (uint8_t)flags);
+        if (fn && result == 0)
+            fill(oaki_ptrtable_add_at(&self.table, obj, place), now, ctx, (uint8_t)flags);
     } else if (!fn) {
         record_remove(i);
     } else {
-        oaki_count_sub(&self.waiting[at(i)->kind], 1);
-        oaki_count_add(&self.waiting[flags], 1);
-        at(i)->fn = now;
-        at(i)->ctx = ctx;
-        at(i)->kind = (uint8_t)flags;
+        result = 0; /* needs no room */
+        oaki_count_step(&self.waiting[at(i)->kind], (size_t)-1);
+        fill(i, now, ctx, (uint8_t)flags);
         at(i)->age = 0;
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
@@ -224,7 +230,7 @@ int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx)
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    int result = add(obj, (oaki_finalizer_fn){ .cleanup = fn }, ctx, CLEANUP);
+    int result = add_cleanup(obj, (oaki_finalizer_fn){ .cleanup = fn }, ctx);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
     if (result == 0) oaki_finalizer_thread_ensure();
@@ -258,7 +264,7 @@ void oaki_finalizers_mark_roots(void)
 {
     for (uint32_t i = 0; i < self.table.records.len; i++) {
         const record *r = at(i);
-        oaki_mark_pointer(r->ctx);
+        if (r->ctx) oaki_mark_pointer(r->ctx);
         if (r->state == READY) oaki_mark_pointer(r->link.obj);
     }
 }
@@ -308,12 +314,14 @@ static void mark_contents(const record *r)
         oaki_mark_contents(r->link.obj);
         return;
     }
+    if (oaki_mark_others(r->link.obj)) return;
     size_t slot = oaki_heap_offset(r->link.obj);
     oaki_follow_edges(slot, false, mark_others, &(place){ slot, oaki_object_size(slot) });
 }
 
 static void queue_unordered(void)
 {
+    if (oaki_count_get(&self.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
     for (uint32_t i = 0; i < self.table.records.len; i++)
         if (at(i)->kind == OAK_FINALIZER_NO_ORDER && at(i)->state == WAITING && unreachable(at(i)))
             queue_append(i);
@@ -322,7 +330,6 @@ static void queue_unordered(void)
 static void decide_no_order(void)
 {
     uint32_t last = self.tail;
-    if (oaki_count_get(&self.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
     queue_unordered();
     resurrect(last);
 }
@@ -397,8 +404,11 @@ static tally mark_groups(uint32_t list[AGES])
 {
     tally stuck = { 0, 0 };
     bool all_stuck = true; /* in the groups so far: then so is all that they mark */
+    bool any = false;      /* group before this one, that may have marked some of it */
     for (unsigned a = 0; a < AGES; a++) {
-        if (drop_marked(&list[a], all_stuck ? &stuck : NULL) == 0) continue;
+        if (any && drop_marked(&list[a], all_stuck ? &stuck : NULL) == 0) continue;
+        if (list[a] == OAKI_PTR_NONE) continue;
+        any = true;
         if (!mark_group(list[a])) {
             all_stuck = false;
             continue;
@@ -446,7 +456,7 @@ static void dequeue(uint32_t i)
     queue_remove(i);
     at(i)->state = WAITING;
     grow_older(at(i));
-    oaki_count_add(&self.waiting[at(i)->kind], 1);
+    oaki_count_step(&self.waiting[at(i)->kind], 1);
 }
 
 static void decide_ordered_first(void)

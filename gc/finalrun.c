@@ -29,7 +29,8 @@ static struct {
 
 /* ---- running ---- */
 
-static AO_t *clock_start(void)
+/* A place for the start times of who runs some, or NULL. */
+static AO_t *clock_take(void)
 {
     AO_t now = (AO_t)oaki_os_lately_ns();
     for (unsigned i = 0; i < RUNNERS; i++)
@@ -39,7 +40,7 @@ static AO_t *clock_start(void)
 }
 
 /* Run the first of the queue. Outside oaki_enter. False when there was none. */
-static OAKI_NOINLINE bool run_one(void)
+static OAKI_NOINLINE bool run_one(AO_t *since)
 {
     oaki_ready r;
     oaki_thread *t = oaki_enter();
@@ -47,12 +48,11 @@ static OAKI_NOINLINE bool run_one(void)
     bool found = oaki_finalizers_pop(&r);
     oaki_leave(t);
     if (!found) return false;
-    AO_t *since = clock_start();
+    if (since) AO_store(since, (AO_t)oaki_os_lately_ns());
     if (r.obj)
         r.fn.finalizer(r.obj, r.ctx);
     else
         r.fn.cleanup(r.ctx);
-    if (since) AO_store(since, 0);
     return true;
 }
 
@@ -68,7 +68,10 @@ static OAKI_NOINLINE void scrub(void)
 static size_t run_all(void)
 {
     size_t n = 0;
-    while (run_one()) n++;
+    if (oaki_finalizers_ready() == 0) return 0;
+    AO_t *since = clock_take();
+    while (run_one(since)) n++;
+    if (since) AO_store(since, 0);
     if (n > 0) scrub();
     return n;
 }

@@ -5,7 +5,7 @@
  * it, which is harmless.
  * Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "hot.h"
-#include "runtime/track.h"
+#include "sift.h"
 
 #define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
 #define BATCH 64        /* words looked at in one go */
@@ -260,21 +260,67 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
     return m->shared_bits == shared && !oaki_mark_is_over(m);
 }
 
-/* Until there is enough for a batch, or the piece is over: words that lead nowhere count, too. */
-static OAKI_NOINLINE void sift_range(oaki_hot *h, oak_marker *m)
+/* A range's next words go to their objects at once, past the queue. Until there is enough for a
+ * batch, or one that takes long was scanned, or the piece is over: words that lead nowhere count,
+ * too. */
+OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared, bool strict)
 {
-    const unsigned blocks = m->range_typed ? TYPED_BLOCKS : 1;
+    size_t found[OAKI_SIFT];
+    leave(h, m, OAKI_DELAY);
+    for (unsigned n = 1; m->range_lo < m->range_hi && !m->range_typed && !m->heavy; n++) {
+        const uintptr_t *p = (const uintptr_t *)m->range_lo;
+        const uintptr_t *hi = (const uintptr_t *)m->range_hi;
+        if (h->tail - h->head >= BATCH + AHEAD) break;
+        hi = hi - p > BLOCK ? p + BLOCK : hi;
+        m->range_lo = (const char *)hi;
+        size_t k = oaki_sift(m, p, hi, found);
+        for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, strict);
+        m->scanned += k;
+        leave(h, m, OAKI_DELAY);
+        if (n % BLOCKS != 0) continue;
+        m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        if (oaki_mark_is_over(m)) break;
+    }
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
+{
+    follow_range(h, m, false, false);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker *m)
+{
+    if (oaki_displacements.strict)
+        follow_range(h, m, m->shared_bits, true);
+    else
+        follow_range(h, m, m->shared_bits, false);
+}
+
+/* Likewise, of one that a type tells of. */
+static OAKI_NOINLINE void queue_range(oaki_hot *h, oak_marker *m)
+{
     oaki_hot_save(h, m);
-    for (unsigned n = blocks; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD;
-         n += blocks) {
+    for (unsigned n = TYPED_BLOCKS; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD;
+         n += TYPED_BLOCKS) {
         const char *lo = m->range_lo;
-        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo), blocks * BLOCK * sizeof(uintptr_t));
+        m->range_lo +=
+            OAKI_MIN((size_t)(m->range_hi - lo), TYPED_BLOCKS * BLOCK * sizeof(uintptr_t));
         oaki_mark_piece(m, lo, m->range_lo);
         if (n % BLOCKS != 0) continue;
         m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
         if (oaki_mark_is_over(m)) break;
     }
     oaki_hot_reload(h, m);
+}
+
+static void next_of_range(oaki_hot *h, oak_marker *m)
+{
+    if (m->range_typed)
+        queue_range(h, m);
+    else if (m->shared_bits || oaki_displacements.strict)
+        follow_otherwise(h, m);
+    else
+        follow_alone(h, m);
 }
 
 /* The queue has run low: get words from the stack, from a range, or from the delay line. false:
@@ -288,8 +334,8 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
         return true;
     }
     if (m->range_lo < m->range_hi && !m->full) {
-        sift_range(h, m);
-        if (h->tail != h->head) return true;
+        next_of_range(h, m);
+        if (h->tail != h->head || m->heavy) return true;
         if (m->range_lo < m->range_hi) return false; /* the piece is over */
     }
     leave(h, m, 0);

@@ -84,16 +84,21 @@ int oaki_ptrtable_reserve(oaki_ptrtable *t)
     return 0;
 }
 
-/* Record i becomes the first of its object's chain. There is a free slot. */
-static void chain_first(oaki_ptrtable *t, uint32_t i)
+/* Record i becomes the first of its object's chain, whose slot this is. */
+static void chain_at(oaki_ptrtable *t, uint32_t i, oaki_ptrslot *s)
 {
     oaki_ptrlink *l = link_at(t, i);
-    oaki_ptrslot *s = slot_of(t, l->obj);
     l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
     l->prev = OAKI_PTR_NONE;
     if (s->record == 0) t->nkeys++;
     else link_at(t, l->next)->prev = i;
     *s = (oaki_ptrslot){ .hash = hash_of(l->obj), .record = i + 1 };
+}
+
+/* There is a free slot. */
+static void chain_first(oaki_ptrtable *t, uint32_t i)
+{
+    chain_at(t, i, slot_of(t, link_at(t, i)->obj));
 }
 
 int oaki_ptrtable_index(oaki_ptrtable *t)
@@ -156,21 +161,42 @@ uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
     return record != 0 ? record - 1 : OAKI_PTR_NONE;
 }
 
-uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
+uint32_t oaki_ptrtable_look(const oaki_ptrtable *t, const void *obj, oaki_ptrslot **place)
+{
+    OAKI_INVARIANT(!t->plain, "a place without an index");
+    if (t->nslots == 0) return OAKI_PTR_NONE;
+    *place = slot_of(t, obj);
+    return (*place)->record != 0 ? (*place)->record - 1 : OAKI_PTR_NONE;
+}
+
+static uint32_t append(oaki_ptrtable *t, void *obj)
 {
     OAKI_INVARIANT(t->records.len < t->records.cap && (t->plain || t->nkeys < t->nslots),
                    "a record without room");
     uint32_t i = (uint32_t)t->records.len++;
     oaki_ptrlink *l = link_at(t, i);
     memset(l, 0, t->records.item);
-    l->obj = obj;
-    l->next = OAKI_PTR_NONE;
-    l->prev = t->plain ? OAKI_PTR_NONE : after;
+    *l = (oaki_ptrlink){ .obj = obj, .next = OAKI_PTR_NONE, .prev = OAKI_PTR_NONE };
+    return i;
+}
+
+uint32_t oaki_ptrtable_add_at(oaki_ptrtable *t, void *obj, oaki_ptrslot *place)
+{
+    uint32_t i = append(t, obj);
+    chain_at(t, i, place);
+    return i;
+}
+
+uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
+{
+    uint32_t i = append(t, obj);
+    oaki_ptrlink *l = link_at(t, i);
     if (t->plain) return i;
     if (after == OAKI_PTR_NONE) {
         chain_first(t, i);
         return i;
     }
+    l->prev = after;
     l->next = link_at(t, after)->next;
     link_at(t, after)->next = i;
     if (l->next != OAKI_PTR_NONE) link_at(t, l->next)->prev = i;

@@ -65,6 +65,14 @@ OAKI_INLINE void *oaki_ptrtable_at(const oaki_ptrtable *t, uint32_t i)
  * of it, and O(records). */
 uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj);
 
+/* The same, with an index; and where that names the object's first record, or would: until the
+ * table changes, and not in a table that room was never reserved for. */
+uint32_t oaki_ptrtable_look(const oaki_ptrtable *t, const void *obj, oaki_ptrslot **place);
+
+/* A record of obj, first in its chain, at the place that was found after room was reserved for it.
+ * Zero but for its link. */
+uint32_t oaki_ptrtable_add_at(oaki_ptrtable *t, void *obj, oaki_ptrslot *place);
+
 /* A record of obj, which room was reserved for: first in its chain, or behind record `after`. Zero
  * but for its link. */
 uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after);

@@ -47,7 +47,7 @@ static oak_weak *find(const char *obj)
 
 static void record_remove(uint32_t i)
 {
-    oaki_count_sub(at(i)->link.obj ? &self.count : &self.cleared, 1);
+    oaki_count_step(at(i)->link.obj ? &self.count : &self.cleared, (size_t)-1);
     oaki_ptrtable_remove(&self.table, i);
     if (i < self.table.records.len) at(i)->handle->record = i;
 }
@@ -56,8 +56,8 @@ static void record_clear(uint32_t i)
 {
     AO_store(&at(i)->handle->target, 0);
     oaki_ptrtable_unlink(&self.table, i);
-    oaki_count_sub(&self.count, 1);
-    oaki_count_add(&self.cleared, 1);
+    oaki_count_step(&self.count, (size_t)-1);
+    oaki_count_step(&self.cleared, 1);
 }
 
 /* Make w a handle of p, in the object that begins at obj, or find the one that there is. NULL when
@@ -71,7 +71,7 @@ static oak_weak *record_add(char *obj, char *p, oak_weak *w)
     AO_store(&w->target, (AO_t)p);
     w->record = oaki_ptrtable_add(&self.table, obj, p == obj ? OAKI_PTR_NONE : first);
     at(w->record)->handle = w;
-    oaki_count_add(&self.count, 1);
+    oaki_count_step(&self.count, 1);
     oaki_special_note(obj);
     oaki_special_note(w);
     return w;

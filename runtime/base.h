@@ -88,6 +88,8 @@ OAKI_INLINE void oaki_count_sub_most(AO_t *c, size_t n)
     do old = AO_load(c);
     while (!AO_compare_and_swap(c, old, old - OAKI_MIN(old, (AO_t)n)));
 }
+/* Of one that is only written with a lock held, or in a stop: no locked instruction. */
+OAKI_INLINE void oaki_count_step(AO_t *c, size_t n) { AO_store(c, AO_load(c) + n); }
 OAKI_INLINE size_t oaki_count_get(const AO_t *c) { return AO_load(c); }
 
 #endif
