@@ -265,7 +265,8 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
  * too. */
 OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared, bool strict)
 {
-    size_t found[OAKI_SIFT];
+    const size_t every = (m->soon ? LOOK_SOON : LOOK_EVERY) * BATCH;
+    size_t found[OAKI_SIFT], since = 0;
     leave(h, m, OAKI_DELAY);
     for (unsigned n = 1; m->range_lo < m->range_hi && !m->range_typed && !m->heavy; n++) {
         const uintptr_t *p = (const uintptr_t *)m->range_lo;
@@ -275,10 +276,12 @@ OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shar
         m->range_lo = (const char *)hi;
         size_t k = oaki_sift(m, p, hi, found);
         for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, strict);
-        m->scanned += k;
         leave(h, m, OAKI_DELAY);
-        if (n % BLOCKS != 0) continue;
-        m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        m->scanned += k;
+        since += k;
+        if (n % BLOCKS == 0) m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        else if (since < every) continue;
+        since = 0;
         if (oaki_mark_is_over(m)) break;
     }
 }
