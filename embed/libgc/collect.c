@@ -26,6 +26,9 @@
 #define ANY_HAS ((size_t)16 << 20)
 #define PART 4
 
+/* Of the room that the heap had, this part is forgotten in each cycle. */
+#define FORGET 8
+
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
 #define GROWTH ((size_t)1 << 20)
 
@@ -35,6 +38,7 @@ static struct {
     unsigned share;    /* percent of libgc's rule */
     size_t live;       /* bytes, after the last cycle */
     unsigned scanned;  /* percent of what lives */
+    size_t had;        /* bytes that the rule let the heap have, of late */
     int percent;       /* that was set */
     size_t least;      /* likewise */
     AO_t heap_told;    /* size at the last GC_on_heap_resize */
@@ -154,6 +158,24 @@ static unsigned most_share(const oaki_cycle *c)
     return (live >= LARGE ? SHARE_LARGE : SHARE_MOST) + (unsigned)(more / OAKI_MAX(rule, 1));
 }
 
+/* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
+ * in between, and it goes on while there is room in the heap, which is a share of that more or
+ * less; the heap's is in percent of what lives. */
+static int percent(void)
+{
+    GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
+    return (int)OAKI_MAX((100 + self.scanned) * self.share / 100 / divisor, 1);
+}
+
+/* What the process has had is not given back at once, and costs nothing more: where less lives for
+ * a while, the heap may be that large all the same. (libgc: there is no collection while there is
+ * room in the heap.) */
+static void keep_room(size_t live)
+{
+    size_t room = live / 100 * (unsigned)percent();
+    self.had = OAKI_MAX(self.had - self.had / FORGET, live + room);
+}
+
 /* A cycle that was due: what the last few cost decides how much room there is from now on. */
 static void adapt(const oaki_cycle *c)
 {
@@ -178,6 +200,7 @@ static void over(const oaki_cycle *c, void *ctx)
     lgc_stats_cycle(c->end - c->begin);
     self.scanned = scanned_percent();
     if (c->why == OAKI_GC_DUE) adapt(c);
+    if (!c->minor) keep_room(c->line.heap_live);
     lgc_apply_pace();
     lgc_help_judge(c);
     GC_parallel = c->markers > 1 ? (int)c->markers - 1 : 0;
@@ -192,19 +215,11 @@ static void over(const oaki_cycle *c, void *ctx)
     if (lgc.dump_regularly) GC_dump_named(NULL);
 }
 
-/* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
- * in between, and it goes on while there is room in the heap, which is a share of that more or
- * less; the heap's is in percent of what lives. */
-static int percent(void)
-{
-    GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
-    return (int)OAKI_MAX((100 + self.scanned) * self.share / 100 / divisor, 1);
-}
-
 void lgc_apply_pace(void)
 {
     int now = percent();
     size_t least = OAKI_MAX(lgc.least, lgc.expanded);
+    if (self.cost > DEAR) least = OAKI_MAX(least, self.had);
     if (now == self.percent && least == self.least) return;
     self.percent = now;
     self.least = least;
