@@ -4,7 +4,7 @@
  * Owns: nothing between two calls. Where bits are shared, a page's words of M are taken out while
  *   the loop stays on it; one that marks alone sets them where they are.
  * Lock: as the loop's in mark.c, which calls it.
- * Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (chase). */
+ * Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (follow_list). */
 #include "hot.h"
 #include "runtime/track.h"
 

@@ -300,7 +300,7 @@ typedef struct place {
     size_t slot, size;
 } place;
 
-static void mark_others(void *ctx, const oaki_edge *edge, size_t n)
+static void push_others(void *ctx, const oaki_edge *edge, size_t n)
 {
     const place *self_place = ctx;
     for (size_t i = 0; i < n; i++)
@@ -316,7 +316,7 @@ static void mark_contents(const record *r)
     }
     if (oaki_mark_others(r->link.obj)) return;
     size_t slot = oaki_heap_offset(r->link.obj);
-    oaki_follow_edges(slot, false, mark_others, &(place){ slot, oaki_object_size(slot) });
+    oaki_follow_edges(slot, false, push_others, &(place){ slot, oaki_object_size(slot) });
 }
 
 static void queue_unordered(void)

@@ -29,7 +29,8 @@ static struct {
 
 /* ---- running ---- */
 
-/* A place for the start times of who runs some, or NULL. */
+/* A place for the start times of who runs some, or NULL. From one to the next it tells of the one
+ * before, so that nobody who waits for all of them sees a gap. */
 static AO_t *clock_take(void)
 {
     AO_t now = (AO_t)oaki_os_lately_ns();

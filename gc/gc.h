@@ -50,8 +50,8 @@ void oaki_mark_pointer(const void *p);
  * Then, at the end, oaki_mark_drain. On worker 0 only. */
 void oaki_mark_contents(void *obj);
 
-/* The same, save what leads into the object itself: of one whose words need nobody to tell what
- * they are. false: it is none. */
+/* The same, save what leads into the object itself: of a small one that no type tells of. false: it
+ * is none. */
 bool oaki_mark_others(const void *obj);
 
 /* Scan until nothing is left, all workers together. */

@@ -286,6 +286,8 @@ OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shar
     }
 }
 
+_Static_assert(BLOCK <= OAKI_SIFT && BLOCK + OAKI_DELAY < OAKI_LINE, "a block fits the delay line");
+
 OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
 {
     follow_range(h, m, false, false);
@@ -299,7 +301,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker 
         follow_range(h, m, m->shared_bits, false);
 }
 
-/* Likewise, of one that a type tells of. */
+/* The next words of one that a type tells of, into the queue. */
 static OAKI_NOINLINE void queue_range(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_save(h, m);
@@ -326,8 +328,9 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
         follow_alone(h, m);
 }
 
-/* The queue has run low: get words from the stack, from a range, or from the delay line. false:
- * there are none. */
+/* The queue has run low: get words from the stack, from a range, or from the delay line; there may
+ * be none in it yet where one that takes long was scanned. false: there are none left, or the piece
+ * is over, or a range that a type tells of is next. */
 OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_room(h, m);
@@ -339,7 +342,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
     if (m->range_lo < m->range_hi && !m->full) {
         next_of_range(h, m);
         if (h->tail != h->head || m->heavy) return true;
-        if (m->range_lo < m->range_hi) return false; /* the piece is over */
+        if (m->range_lo < m->range_hi) return false;
     }
     leave(h, m, 0);
     if (h->tail != h->head) return true;
@@ -369,18 +372,20 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
             /* few words overlap nothing, as in a list: depth first costs no more, or much less */
-            thin = n < OAKI_DEEP_FEW ? thin + 1 : 0;
+            thin = n < OAKI_DEEP_FEW && !m->heavy ? thin + 1 : 0;
             m->in_order = thin == THIN;
             if (m->in_order) {
                 thin = 0;
                 continue;
             }
         }
-        n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
-        m->scanned += n;
-        n = filter(&h, n, found);
-        for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
-        leave(&h, m, OAKI_DELAY);
+        if (OAKI_LIKELY(!m->heavy)) { /* unless one of the range's was, just now */
+            n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
+            m->scanned += n;
+            n = filter(&h, n, found);
+            for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
+            leave(&h, m, OAKI_DELAY);
+        }
         if (OAKI_LIKELY(--look && !m->heavy)) continue;
         look = every;
         m->heavy = false;

@@ -1,11 +1,12 @@
 /* mark.h - the marker's worker, its queues, and the inline paths that its files share.
  *
- * A word that points into the range goes into a queue. In batches, the words whose bit in M is
- * clear are picked out, their bits prefetched a batch ahead; the objects that they lead to are
- * marked, prefetched and put into a delay line; what comes out of it is scanned, and its words
- * go into the queue. So cache misses overlap, on bits and on objects (Cher, Hosking and Vitek,
- * 2004), and objects that are marked already are not touched. Where small objects lie in the order
- * in which they are reached, the newest words are taken instead, a few at a time: depth first.
+ * A word that points into the range goes into a queue, unless it is one of many side by side
+ * (sift.h). In batches, the words whose bit in M is clear are picked out, their bits prefetched a
+ * batch ahead; the objects that they lead to are marked, prefetched and put into a delay line; what
+ * comes out of it is scanned, and its words go into the queue. So cache misses overlap, on bits and
+ * on objects (Cher, Hosking and Vitek, 2004), and objects that are marked already are not touched.
+ * Where small objects lie in the order in which they are reached, the newest words are taken
+ * instead, a few at a time: depth first.
  *
  * A queue that fills spills its newest words to the worker's stack, from where they come back when
  * it runs low: breadth first in the small, depth first in the large. A stack is a list of chunks;

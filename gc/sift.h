@@ -1,6 +1,6 @@
 /* sift.h - of many words, most of which lead nowhere or to what is marked, those that do not.
  *
- * Without a branch on any of it. Owns nothing; a marker is used by its own thread alone.
+ * Without a branch on where a word leads. Owns nothing; a marker is used by its own thread alone.
  * Bound: linear in the words. */
 #ifndef OAKI_SIFT_H
 #define OAKI_SIFT_H

@@ -26,8 +26,9 @@
 #define ANY_HAS ((size_t)16 << 20)
 #define PART 4
 
-/* Of the room that the heap had, this part is forgotten in each cycle. */
+/* Of the room that the heap had, this part is forgotten in each full cycle. */
 #define FORGET 8
+#define MOST(max) ((max) / 4 * 3) /* of a heap that has a largest size */
 
 /* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
 #define GROWTH ((size_t)1 << 20)
@@ -39,6 +40,7 @@ static struct {
     size_t live;       /* bytes, after the last cycle */
     unsigned scanned;  /* percent of what lives */
     size_t had;        /* bytes that the rule let the heap have, of late */
+    GC_word divisor;   /* that it had it by */
     int percent;       /* that was set */
     size_t least;      /* likewise */
     AO_t heap_told;    /* size at the last GC_on_heap_resize */
@@ -176,6 +178,16 @@ static void keep_room(size_t live)
     self.had = OAKI_MAX(self.had - self.had / FORGET, live + room);
 }
 
+/* Of it, what counts now: not by another rule, and no reason to come to the largest size. */
+static size_t kept_room(void)
+{
+    size_t max = AO_load(&oaki_the_heap.heap_max);
+    if (self.divisor != GC_free_space_divisor) self.had = 0;
+    self.divisor = GC_free_space_divisor;
+    if (self.cost <= DEAR) return 0;
+    return max ? OAKI_MIN(self.had, MOST(max)) : self.had;
+}
+
 /* A cycle that was due: what the last few cost decides how much room there is from now on. */
 static void adapt(const oaki_cycle *c)
 {
@@ -218,8 +230,7 @@ static void over(const oaki_cycle *c, void *ctx)
 void lgc_apply_pace(void)
 {
     int now = percent();
-    size_t least = OAKI_MAX(lgc.least, lgc.expanded);
-    if (self.cost > DEAR) least = OAKI_MAX(least, self.had);
+    size_t least = OAKI_MAX(OAKI_MAX(lgc.least, lgc.expanded), kept_room());
     if (now == self.percent && least == self.least) return;
     self.percent = now;
     self.least = least;

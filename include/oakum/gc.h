@@ -144,7 +144,8 @@ OAK_API size_t oak_finalizers_run(void);
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
 /** Nanoseconds that the running finalizer has been running, to a few milliseconds, or 0 when none
- * runs. A stuck one holds up all others. */
+ * runs, is about to, or has just ended with another ready behind it. A stuck one holds up all
+ * others. */
 OAK_API uint64_t oak_finalizer_running_ns(void);
 
 /* ---- weak references ---- */

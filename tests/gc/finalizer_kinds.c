@@ -21,7 +21,7 @@ enum {
     PLAIN = -1 /* no finalizer */
 };
 
-enum { OF_WORDS, OF_BITMAP, OF_FUNCTION, OF_LARGE, SHAPES };
+enum { OF_WORDS, OF_BITMAP, OF_FUNCTION, OF_LARGE, SHAPES, OF_NOTHING };
 
 /* What a test wants: kinds, and the edges between its nodes. */
 typedef struct plan {
@@ -60,6 +60,7 @@ static void *new_node(void)
     case OF_BITMAP: return oak_alloc_typed(by_bitmap, 1);
     case OF_FUNCTION: return oak_alloc_typed(by_function, 1);
     case OF_LARGE: return oak_alloc(100000);
+    case OF_NOTHING: return oak_alloc_noscan(64);
     }
     return oak_alloc(64);
 }
@@ -142,6 +143,19 @@ START_TEST(only_pointers_to_itself_are_ignored)
     }
     run_turns(4);
     for (int i = 0; i < 3; i++) ck_assert_int_eq(run_in[i], i + 1);
+}
+END_TEST
+
+START_TEST(what_is_not_scanned_refers_to_nothing)
+{
+    clear_plan(3, OF_NOTHING);
+    for (int i = 0; i < 3; i++) {
+        want.kind[i] = i < 2 ? IGNORE_SELF : ORDERED;
+        edge(i, i);
+        edge(i, (i + 1) % 3);
+    }
+    run_turns(2);
+    for (int i = 0; i < 3; i++) ck_assert_int_eq(run_in[i], 1);
 }
 END_TEST
 
@@ -302,6 +316,7 @@ Suite *suite_gc_finalizer_kinds(void)
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, set_up, NULL);
     tcase_add_loop_test(t, only_pointers_to_itself_are_ignored, 0, SHAPES);
+    tcase_add_test(t, what_is_not_scanned_refers_to_nothing);
     tcase_add_test(t, pairs_in_oakums_order);
     tcase_add_test(t, pairs_in_boehms_order);
     tcase_add_loop_test(t, random_graphs_agree_with_the_rules, 0, 2);

@@ -40,7 +40,13 @@ static void add(unsigned tag, char *obj)
 {
     uint32_t after = rand() % 2 ? oaki_ptrtable_first(&table, obj) : OAKI_PTR_NONE;
     ck_assert_int_eq(oaki_ptrtable_reserve(&table), 0);
-    uint32_t i = oaki_ptrtable_add(&table, obj, after);
+    oaki_ptrslot *place;
+    bool looks = after == OAKI_PTR_NONE && !table.plain && rand() % 2;
+    if (looks)
+        ck_assert_uint_eq(oaki_ptrtable_look(&table, obj, &place),
+                          oaki_ptrtable_first(&table, obj));
+    uint32_t i = looks ? oaki_ptrtable_add_at(&table, obj, place) :
+                         oaki_ptrtable_add(&table, obj, after);
     ck_assert_ptr_eq(at(i)->link.obj, obj);
     if (after == OAKI_PTR_NONE && !table.plain)
         ck_assert_uint_eq(oaki_ptrtable_first(&table, obj), i);
