@@ -153,7 +153,9 @@ static int add_cleanup(void *obj, oaki_finalizer_fn fn, void *ctx)
     oaki_ptrslot *place;
     if (oaki_ptrtable_reserve(&self.table) != 0) return -1;
     uint32_t first = find(obj, &place);
-    fill(oaki_ptrtable_add(&self.table, obj, first), fn, ctx, CLEANUP);
+    fill(first == OAKI_PTR_NONE ? oaki_ptrtable_add_at(&self.table, obj, place) :
+                                  oaki_ptrtable_add(&self.table, obj, first),
+         fn, ctx, CLEANUP);
     return 0;
 }
 

@@ -152,21 +152,20 @@ void oaki_ptrtable_trim(oaki_ptrtable *t)
 
 /* ---- records ---- */
 
-uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
-{
-    for (uint32_t i = 0; t->plain && i < t->records.len; i++)
-        if (link_at(t, i)->obj == obj) return i;
-    if (t->nkeys == 0) return OAKI_PTR_NONE;
-    uint32_t record = slot_of(t, obj)->record;
-    return record != 0 ? record - 1 : OAKI_PTR_NONE;
-}
-
 uint32_t oaki_ptrtable_look(const oaki_ptrtable *t, const void *obj, oaki_ptrslot **place)
 {
     OAKI_INVARIANT(!t->plain, "a place without an index");
     if (t->nslots == 0) return OAKI_PTR_NONE;
     *place = slot_of(t, obj);
     return (*place)->record != 0 ? (*place)->record - 1 : OAKI_PTR_NONE;
+}
+
+uint32_t oaki_ptrtable_first(const oaki_ptrtable *t, const void *obj)
+{
+    for (uint32_t i = 0; t->plain && i < t->records.len; i++)
+        if (link_at(t, i)->obj == obj) return i;
+    oaki_ptrslot *place;
+    return t->nkeys > 0 ? oaki_ptrtable_look(t, obj, &place) : OAKI_PTR_NONE;
 }
 
 static uint32_t append(oaki_ptrtable *t, void *obj)
