@@ -18,7 +18,7 @@ bool oaki_gc_is_off(void)
 
 bool oaki_gc_refuses(oaki_gc_why why)
 {
-    return oaki_gc_is_off() || oaki_host_vetoes(why);
+    return oaki_gc_is_off() || oaki_fork_is_held() || oaki_host_vetoes(why);
 }
 
 bool oaki_gc_is_disabled(void)

@@ -6,7 +6,8 @@
 
 /* The program forbids all of them now. In a stop, too. */
 bool oaki_gc_is_off(void);
-/* Likewise, or its host does for this reason, which may call the program: before one begins. */
+/* Likewise, or its host does for this reason, which may call the program, or a fork, which has
+ * gc_lock, waits for the calling thread: before one begins. */
 bool oaki_gc_refuses(oaki_gc_why why);
 /* By oak_gc_disable. */
 bool oaki_gc_is_disabled(void);

@@ -46,6 +46,8 @@ static __thread int forked __attribute__((tls_model("initial-exec")));
 /* A signal handler may have interrupted the calling thread, and fork: in the middle of a fork that
  * has it so often, or of what a fork waits for. */
 static __thread unsigned nested __attribute__((tls_model("initial-exec")));
+/* What a fork waits for passes the gate, else each would wait for the other: the unwinder and
+ * libdw, between hold and release, call a malloc that may be ours. */
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
 static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
 
@@ -64,7 +66,7 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
 {
     for (;;) {
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (gate == 0) return t;
+        if (gate == 0 || held) return t;
         oaki_leave(t); /* waits outside, where it can be stopped */
         pass_gate(gate);
         t->in_runtime = OAKI_IN_RUNTIME;
@@ -79,12 +81,12 @@ static void count_out(unsigned int *count)
 }
 
 /* Dekker with close_gate: counted, or waits until no fork is under way. */
-static void count_in(unsigned int *count)
+static void count_in(unsigned int *count, bool was_held)
 {
     for (;;) {
         AO_int_fetch_and_add_full(count, 1);
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (OAKI_LIKELY(gate == 0)) return;
+        if (OAKI_LIKELY(gate == 0) || was_held) return;
         count_out(count);
         pass_gate(gate);
     }
@@ -99,8 +101,9 @@ void oaki_fork_inside(bool on)
 
 void oaki_fork_hold(void)
 {
+    bool was_held = held != 0;
     oaki_fork_inside(true);
-    count_in(&forking.held_off);
+    count_in(&forking.held_off, was_held);
 }
 
 void oaki_fork_release(void)
@@ -109,12 +112,17 @@ void oaki_fork_release(void)
     oaki_fork_inside(false);
 }
 
+bool oaki_fork_is_held(void)
+{
+    return held != 0;
+}
+
 /* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is
  * the program that goes through what is loaded, and allocates there. */
 void oaki_loader_begin(oaki_thread *t)
 {
     if (t) oaki_stop_block(t);
-    count_in(&forking.asking);
+    count_in(&forking.asking, held != 0);
 }
 
 void oaki_loader_end(oaki_thread *t)

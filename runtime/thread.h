@@ -223,12 +223,14 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
 void oaki_thread_mask_signals(void);
 
 /* No fork may come in between: hold waits until none is under way, and a fork waits for release. No
- * gc_lock, nothing that waits for a thread of the program in between. */
+ * gc_lock, nothing that waits for a thread of the program in between; the heap may be entered, and
+ * hold called again, but no collection begins. */
 void oaki_fork_hold(void);
 /* A fork that comes from a signal handler meanwhile, in this thread, waits for nothing; its child
  * can't use the heap. */
 void oaki_fork_inside(bool on);
 void oaki_fork_release(void);
+bool oaki_fork_is_held(void); /* by the calling thread, or the same as if */
 
 /* Around a call of dl_iterate_phdr, whose lock a child would find locked for ever: no fork comes in
  * between. t, which may be NULL, counts as stopped meanwhile, its context saved. */

@@ -234,6 +234,28 @@ START_TEST(a_fork_waits_for_a_helper_and_a_helper_for_a_fork)
 }
 END_TEST
 
+/* As where the unwinder calls a malloc that is ours: in the middle of what the fork waits for. */
+START_TEST(who_holds_a_fork_off_may_enter_the_heap)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oaki_fork_hold();
+    pthread_t id = test_start(fork_late, NULL);
+    while (!AO_int_load_acquire(&oaki_fork_gate)) oaki_os_yield();
+    for (int i = 0; i < 1000; i++) ck_assert_ptr_nonnull(oak_alloc_pinned(100));
+    oak_collect(); /* does nothing: the fork has gc_lock */
+    oaki_fork_hold();
+    oaki_loader_begin(NULL);
+    oaki_loader_end(NULL);
+    oaki_fork_release();
+    if (_i) oak_thread_detach();
+    ck_assert_ptr_nonnull(oak_alloc_pinned(100));
+    ck_assert_uint_eq(AO_load(&done), 0);
+    oaki_fork_release();
+    test_join(id);
+    fork_and_use(1);
+}
+END_TEST
+
 static void *block_signals(void *arg)
 {
     sigset_t all;
@@ -382,6 +404,7 @@ Suite *suite_runtime_fork(void)
     tcase_add_test(c, the_child_of_one_thread_works);
     tcase_add_test(c, a_fork_waits_for_the_end_of_a_stop);
     tcase_add_test(c, a_fork_waits_for_a_helper_and_a_helper_for_a_fork);
+    tcase_add_loop_test(c, who_holds_a_fork_off_may_enter_the_heap, 0, 2);
     tcase_add_test(c, a_signal_that_was_on_its_way_is_not_expected_in_the_child);
     tcase_add_test(c, posix_spawn_works_beside_collections);
     tcase_add_test(c, a_fork_inside_the_runtime_leaves_the_child_without_a_heap);
