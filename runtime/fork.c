@@ -9,10 +9,11 @@
  *
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
- * Invariant: while the gate is closed no thread but the forking one is between oaki_enter and
- *             oaki_leave or oaki_fork_hold and _release, save where it waits for a lock that is
- *             taken, and all locks are; and if it is to be had in 0.2 s, none has the loader's
- *             lock in our name.
+ * Invariant: once the gate is closed and all whom a fork waits for are out (until then these may
+ *             come in, as what they do is waited for), no thread but the forking one is between
+ *             oaki_enter and oaki_leave or oaki_fork_hold and _release, save where it waits for a
+ *             lock that is taken, and all locks are; and if it is to be had in 0.2 s, none has the
+ *             loader's lock in our name.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "heap.h"
@@ -46,9 +47,10 @@ static __thread int forked __attribute__((tls_model("initial-exec")));
 /* A signal handler may have interrupted the calling thread, and fork: in the middle of a fork that
  * has it so often, or of what a fork waits for. */
 static __thread unsigned nested __attribute__((tls_model("initial-exec")));
-/* What a fork waits for passes the gate, else each would wait for the other: the unwinder and
- * libdw, between hold and release, call a malloc that may be ours. */
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
+/* Of these, how often it is counted in held_off. Then it passes the gate, else each would wait for
+ * the other: the unwinder and libdw, between hold and release, call a malloc that may be ours. */
+static __thread unsigned counted __attribute__((tls_model("initial-exec")));
 static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
 
 /* ---- the gate ---- */
@@ -66,7 +68,7 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
 {
     for (;;) {
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (gate == 0 || held) return t;
+        if (gate == 0 || (counted && gate != GATE_FOR_EVER)) return t;
         oaki_leave(t); /* waits outside, where it can be stopped */
         pass_gate(gate);
         t->in_runtime = OAKI_IN_RUNTIME;
@@ -81,12 +83,12 @@ static void count_out(unsigned int *count)
 }
 
 /* Dekker with close_gate: counted, or waits until no fork is under way. */
-static void count_in(unsigned int *count, bool was_held)
+static void count_in(unsigned int *count)
 {
     for (;;) {
         AO_int_fetch_and_add_full(count, 1);
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (OAKI_LIKELY(gate == 0) || was_held) return;
+        if (OAKI_LIKELY(gate == 0) || (counted && gate != GATE_FOR_EVER)) return;
         count_out(count);
         pass_gate(gate);
     }
@@ -101,20 +103,23 @@ void oaki_fork_inside(bool on)
 
 void oaki_fork_hold(void)
 {
-    bool was_held = held != 0;
     oaki_fork_inside(true);
-    count_in(&forking.held_off, was_held);
+    count_in(&forking.held_off);
+    AO_compiler_barrier();
+    counted++;
 }
 
 void oaki_fork_release(void)
 {
+    counted--;
+    AO_compiler_barrier();
     count_out(&forking.held_off);
     oaki_fork_inside(false);
 }
 
 bool oaki_fork_is_held(void)
 {
-    return held != 0;
+    return counted != 0;
 }
 
 /* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is
@@ -122,7 +127,7 @@ bool oaki_fork_is_held(void)
 void oaki_loader_begin(oaki_thread *t)
 {
     if (t) oaki_stop_block(t);
-    count_in(&forking.asking, held != 0);
+    count_in(&forking.asking);
 }
 
 void oaki_loader_end(oaki_thread *t)

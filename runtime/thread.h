@@ -230,7 +230,7 @@ void oaki_fork_hold(void);
  * can't use the heap. */
 void oaki_fork_inside(bool on);
 void oaki_fork_release(void);
-bool oaki_fork_is_held(void); /* by the calling thread, or the same as if */
+bool oaki_fork_is_held(void); /* by the calling thread */
 
 /* Around a call of dl_iterate_phdr, whose lock a child would find locked for ever: no fork comes in
  * between. t, which may be NULL, counts as stopped meanwhile, its context saved. */

@@ -29,7 +29,8 @@
  *
  * Each BREAK_* breaks one rule; `make check-model` shows that spin then finds an object that is
  * lost. Not modelled: finalizers and weak references (they are decided in the stop, which is one
- * step here), oak_free. */
+ * step here), oak_free, a second marker, a heap that grows, the copies of M that a marker works on,
+ * and the lock of a fault's handler. */
 
 #ifndef OBJECTS
 #define OBJECTS 3

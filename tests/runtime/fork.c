@@ -242,7 +242,9 @@ START_TEST(who_holds_a_fork_off_may_enter_the_heap)
     pthread_t id = test_start(fork_late, NULL);
     while (!AO_int_load_acquire(&oaki_fork_gate)) oaki_os_yield();
     for (int i = 0; i < 1000; i++) ck_assert_ptr_nonnull(oak_alloc_pinned(100));
-    oak_collect(); /* does nothing: the fork has gc_lock */
+    uint32_t cycles = (uint32_t)AO_load(&oaki_the_heap.cycle);
+    oak_collect(); /* the fork has gc_lock */
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.cycle), cycles);
     oaki_fork_hold();
     oaki_loader_begin(NULL);
     oaki_loader_end(NULL);
@@ -330,6 +332,25 @@ START_TEST(a_fork_inside_the_runtime_leaves_the_child_without_a_heap)
 }
 END_TEST
 
+/* As from a signal handler that interrupted the unwinder: nothing was waited for. */
+START_TEST(a_fork_by_who_holds_forks_off_leaves_the_child_without_a_heap)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oaki_fork_hold();
+    pid_t pid = fork();
+    if (pid == 0) {
+        no_core();
+        if (_i) oaki_fork_hold();
+        else (void)!oak_alloc_pinned(16);
+        _exit(0);
+    }
+    oaki_fork_release();
+    int status = test_wait_child(pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    fork_and_use(1);
+}
+END_TEST
+
 static AO_t handlers;
 
 static void allocate_in_handler(void)
@@ -408,6 +429,7 @@ Suite *suite_runtime_fork(void)
     tcase_add_test(c, a_signal_that_was_on_its_way_is_not_expected_in_the_child);
     tcase_add_test(c, posix_spawn_works_beside_collections);
     tcase_add_test(c, a_fork_inside_the_runtime_leaves_the_child_without_a_heap);
+    tcase_add_loop_test(c, a_fork_by_who_holds_forks_off_leaves_the_child_without_a_heap, 0, 2);
     tcase_add_test(c, a_fork_in_the_start_waits_for_nothing);
     tcase_add_loop_test(c, the_programs_own_handlers_may_allocate, 0, 2);
     if (!test_breaks_asan()) { /* others may be in malloc at the fork */
