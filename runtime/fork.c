@@ -55,6 +55,12 @@ static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
 
 /* ---- the gate ---- */
 
+/* To the calling thread. */
+static bool is_open(unsigned int gate)
+{
+    return gate == 0 || (counted > 0 && gate != GATE_FOR_EVER);
+}
+
 static void pass_gate(unsigned int gate)
 {
     if (gate == GATE_FOR_EVER)
@@ -68,7 +74,7 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
 {
     for (;;) {
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (gate == 0 || (counted && gate != GATE_FOR_EVER)) return t;
+        if (is_open(gate)) return t;
         oaki_leave(t); /* waits outside, where it can be stopped */
         pass_gate(gate);
         t->in_runtime = OAKI_IN_RUNTIME;
@@ -88,7 +94,7 @@ static void count_in(unsigned int *count)
     for (;;) {
         AO_int_fetch_and_add_full(count, 1);
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
-        if (OAKI_LIKELY(gate == 0) || (counted && gate != GATE_FOR_EVER)) return;
+        if (OAKI_LIKELY(is_open(gate))) return;
         count_out(count);
         pass_gate(gate);
     }
