@@ -1,15 +1,17 @@
 /* verify.c - the second opinion on a mark: one thread, one stack, no prefetching, bits of its
  * own.
  *
- * It asks nothing of the marker but that finalizers and ephemerons have done their part:
- * everything that a marked object of theirs keeps is marked already, so what is checked is that
- * M is closed: the roots' objects are in M, and the objects that those in M refer to. Mark
- * functions are called with a marker that only notes what they mark (follow.c). */
+ * It asks nothing of the marker but which finalizers are to run; what is checked is that M is
+ * closed: the roots' objects are in M, and the objects that those in M refer to; the value of each
+ * pair whose handle and key are; the objects that finalizers have yet to see, and what these are
+ * called with. Mark functions are called with a marker that only notes what they mark (follow.c).
+ */
 #include "verify.h"
 #include "follow.h"
 #include "mark.h"
 #include "runtime/track.h"
 
+/* The first that is found: what is noted here may itself be a root. */
 static const char *broken_by;
 static const void *broken_at;
 
@@ -20,7 +22,7 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const
     size_t off = w - h->base;
     if (off >= AO_load(&h->used) || !(any || oaki_mark_counts(off))) return;
     size_t slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
+    if (slot == SIZE_MAX || oaki_mark_get(slot) || broken_by) return;
     broken_by = by;
     broken_at = at;
 }
@@ -49,6 +51,20 @@ static void check_held(void *ctx, void *obj)
 {
     (void)ctx;
     check_word((uintptr_t)obj, true, "what is held", NULL);
+}
+
+static void check_pair(void *ctx, void *handle, void *key, void *value)
+{
+    (void)ctx;
+    if (oaki_is_marked(handle) && oaki_is_marked(key))
+        check_word((uintptr_t)value, true, "an ephemeron", handle);
+}
+
+static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
+{
+    (void)ctx;
+    check_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    if (!r->cleanup) check_word((uintptr_t)r->obj, true, "a finalizer", r->obj);
 }
 
 /* slot: as an offset, as it is kept, where a pointer would keep the object. */
@@ -99,6 +115,8 @@ void oaki_verify(void)
     broken_by = NULL;
     const char *rule = oaki_pages_check();
     if (rule) oak_fatal("oakum: verify: %s", rule);
+    oaki_ephemerons_each(check_pair, NULL);
+    oaki_finalizers_each(check_finalizer, NULL);
     oaki_roots_visit(check_root, NULL);
     oaki_follow_host_roots(check_host_root, NULL);
     oaki_hold_each(check_held, NULL);

@@ -21,6 +21,7 @@
 #include "os.h"
 #include "ownmask.h"
 #include "roots.h"
+#include "sigframe.h"
 #include "stopsignal.h"
 #include "thread.h"
 #include "written.h"
@@ -37,6 +38,7 @@
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
 #define TURN_NS 20000u           /* between stops in a row: for threads that sleep still ... */
 #define TURNS 4                  /* ... so often, and once more */
+#define RED_ZONE 128             /* bytes, of x86-64 */
 #define BARGES 1024              /* times that gc_lock is taken ahead of those who wait */
 
 static struct stopper {
@@ -206,6 +208,7 @@ static void handler(int sig, siginfo_t *info, void *context)
     }
     int saved = errno;
     const ucontext_t *uc = context;
+    const char *top = (char *)CONTEXT_SP(uc) - RED_ZONE;
     char *here = __builtin_frame_address(0);
     t->sp = here;
     t->pc = (const void *)CONTEXT_PC(uc);
@@ -215,7 +218,9 @@ static void handler(int sig, siginfo_t *info, void *context)
     if (!(uc->uc_stack.ss_flags & SS_DISABLE) && here >= alt && here < alt + uc->uc_stack.ss_size) {
         t->alt_lo = alt;
         t->alt_hi = alt + uc->uc_stack.ss_size;
+        if (top < alt || top >= t->alt_hi) top = t->alt_hi;
     }
+    oaki_sigframe_clear(context, top);
     bool faults = oaki_written_faults();
     if (faults) oaki_ownmask_enter(oaki_os_mask_of(uc));
     stand(t);

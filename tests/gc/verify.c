@@ -12,6 +12,8 @@ Suite *suite_gc_verify(void);
 
 static void **root, **victim, **array;
 static oak_type *pair, *called;
+static oak_ephemeron *ephemeron;
+static uintptr_t hidden_value, hidden_ctx, hidden_ready; /* complements */
 
 /* Marks what its second word hides. */
 static void mark_hidden(oak_marker *m, void *object, size_t size)
@@ -20,10 +22,30 @@ static void mark_hidden(oak_marker *m, void *object, size_t size)
     oak_mark_ptr(m, (void *)~((uintptr_t *)object)[1]);
 }
 
+static void never(void *object, void *ctx)
+{
+    (void)object;
+    (void)ctx;
+}
+
+/* What only a pair and finalizers keep: a value, a ctx, and an object whose finalizer can run. */
+static void build_kept(void)
+{
+    void *value = oak_alloc(200), *ctx = oak_alloc(400), *ready = oak_alloc(300);
+    root[5] = oak_alloc(100);
+    ephemeron = oak_ephemeron_new(root[5], value);
+    ck_assert_int_eq(oak_finalizer_set(root[5], never, ctx), 0);
+    ck_assert_int_eq(oak_finalizer_set(ready, never, NULL), 0);
+    hidden_value = ~(uintptr_t)value;
+    hidden_ctx = ~(uintptr_t)ctx;
+    hidden_ready = ~(uintptr_t)ready;
+}
+
 static void build(void *arg)
 {
     (void)arg;
     root = oak_alloc(64);
+    build_kept();
     root[3] = oak_alloc_typed(pair, 1000);
     ((void **)root[3])[2 * 500] = oak_alloc(200);
     uintptr_t *hides = root[4] = oak_alloc_typed(called, 1);
@@ -102,6 +124,30 @@ START_TEST(an_object_without_what_it_refers_to_is_told)
 }
 END_TEST
 
+/* arg: of the complement of its address. */
+static void verify_kept(void *arg)
+{
+    uintptr_t off = ~*(uintptr_t *)arg - oaki_the_heap.base;
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    t = oaki_gc_stop_begin();
+    ck_assert(oaki_mark_get(off));
+    oaki_verify();
+    oaki_mark_clear(off);
+    oaki_verify();
+    oaki_gc_stop_end(t);
+}
+
+START_TEST(what_pairs_and_finalizers_keep_is_told)
+{
+    ck_assert_ptr_eq(oak_ephemeron_get(ephemeron, NULL), root[5]);
+    test_dies(verify_kept, &hidden_value, "oakum: verify: an ephemeron at ");
+    test_dies(verify_kept, &hidden_ctx, "oakum: verify: the ctx of a finalizer at ");
+    test_dies(verify_kept, &hidden_ready, "oakum: verify: a finalizer at ");
+}
+END_TEST
+
 static void break_accounts(void *arg)
 {
     (void)arg;
@@ -165,6 +211,7 @@ Suite *suite_gc_verify(void)
     tcase_add_test(c, a_sound_mark_is_sound);
     tcase_add_test(c, a_root_without_its_object_is_told);
     tcase_add_test(c, an_object_without_what_it_refers_to_is_told);
+    tcase_add_test(c, what_pairs_and_finalizers_keep_is_told);
     tcase_add_test(c, broken_structures_are_told_by_their_rule);
     tcase_add_test(c, a_busy_program_verifies);
     suite_add_tcase(s, c);

@@ -2,12 +2,14 @@
  * and that what is saved of them is what they had. While the world is stopped nothing is asserted,
  * as Check takes a lock that a stopped thread may hold. */
 #include "runtime/heap.h"
+#include "runtime/sigframe.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 Suite *suite_runtime_stop(void);
 
@@ -197,6 +199,58 @@ START_TEST(registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer
 END_TEST
 #endif
 
+/* ---- the frame of a signal ---- */
+
+#if defined(__x86_64__)
+#define WORDS 2048
+#define PAINT 0x5a5a600dcafe5a5au
+#define RED_ZONE 128
+
+static size_t painted_before, painted_after; /* words of the frame, registers left out */
+
+OAKI_NO_ASAN static size_t painted(const void *lo, const void *hi)
+{
+    size_t n = 0;
+    const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
+    for (; p + 1 <= (const uintptr_t *)hi; p++) n += *p == PAINT;
+    return n;
+}
+
+OAKI_NO_ASAN static void look_at_frame(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    const char *top = (char *)uc->uc_mcontext.gregs[REG_RSP] - RED_ZONE;
+    (void)sig;
+    (void)info;
+    painted_before = painted(&uc->uc_mcontext.fpregs, top);
+    oaki_sigframe_clear(context, top);
+    painted_after = painted(&uc->uc_mcontext.fpregs, top);
+}
+
+/* Below its caller's frame. */
+OAKI_NO_ASAN OAKI_NOINLINE static void paint(void)
+{
+    uintptr_t word[WORDS];
+    for (size_t i = 0; i < WORDS; i++) {
+        word[i] = PAINT;
+        __asm__ volatile("" : : "r"(word) : "memory");
+    }
+}
+
+/* It stands where the frames of other calls were. Valgrind makes frames of its own. */
+START_TEST(a_frame_has_nothing_that_was_there_before)
+{
+    struct sigaction sa = { .sa_sigaction = look_at_frame, .sa_flags = SA_SIGINFO };
+    if (test_slow()) return;
+    sigaction(SIGUSR1, &sa, NULL);
+    paint();
+    raise(SIGUSR1);
+    ck_assert_uint_gt(painted_before, 0);
+    ck_assert_uint_eq(painted_after, 0);
+}
+END_TEST
+#endif
+
 /* ---- an alternate stack ---- */
 
 static char *alt;
@@ -248,6 +302,9 @@ Suite *suite_runtime_stop(void)
     tcase_add_test(c, registers_of_a_thread_in_user_code_are_above_its_stack_pointer);
 #if defined(__x86_64__)
     tcase_add_test(c, registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer);
+#endif
+#if defined(__x86_64__)
+    tcase_add_test(c, a_frame_has_nothing_that_was_there_before);
 #endif
     tcase_add_test(c, a_thread_on_its_alternate_stack_says_so);
     suite_add_tcase(s, c);

@@ -1,0 +1,109 @@
+/* sigframe.c - what the kernel leaves unwritten in the frame of a signal.
+ *
+ * A thread that a signal stops is scanned with the frame that the kernel made on its stack, as the
+ * registers are in it. Some of the frame is never written: reserved words, room between the states
+ * of the processor's extensions, and what aligns its parts. There the stack has what was in it
+ * before, which may be addresses of objects that are long dead; and as each stop makes the same
+ * frame in the same place, such a word may keep an object for as long as the thread waits there.
+ *
+ * x86-64 alone (Linux: arch/x86/kernel/signal_64.c, fpu/signal.c; the layout of states: Intel SDM,
+ * CPUID leaf 0DH). The kernel reads none of these bytes when the handler returns.
+ *
+ * Owns: the places of the states, which each thread that asks finds the same. No lock. */
+#include "sigframe.h"
+
+#include "base.h"
+
+#if defined(__x86_64__)
+
+#include <atomic_ops.h>
+#include <cpuid.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <ucontext.h>
+
+#define LEGACY_FREE 416 /* of FXSAVE's area, up to what the kernel has for itself */
+#define LEGACY_SW 464
+#define STATES 576 /* where those begin that FXSAVE doesn't know; two come before */
+#define FIRST 2
+#define NSTATES 63
+#define SW_MAGIC 0x46505853u
+#define SW_END 4     /* another magic number behind the states */
+#define INFO 128     /* bytes of siginfo_t */
+#define ALIGNED 128u /* no room that aligns a part is larger */
+
+/* At LEGACY_SW, when there are more states (struct _fpx_sw_bytes). */
+typedef struct states {
+    uint32_t magic, extended_size;
+    uint64_t features;
+    uint32_t size;
+} states;
+
+static AO_t places[NSTATES]; /* offset and size of each, once asked for */
+
+static void place_of(int i, size_t *offset, size_t *size)
+{
+    AO_t place = AO_load(&places[i]);
+    if (!place) {
+        unsigned a, b, c, d;
+        __cpuid_count(0xd, i, a, b, c, d);
+        place = (AO_t)b << 32 | a;
+        AO_store(&places[i], place);
+    }
+    *offset = place >> 32;
+    *size = place & UINT32_MAX;
+}
+
+static void clear_between(char *lo, const char *hi)
+{
+    if (lo < hi && (size_t)(hi - lo) < ALIGNED) memset(lo, 0, (size_t)(hi - lo));
+}
+
+/* The next state from `at` on. false: there is none. */
+static bool next_state(const states *s, size_t at, size_t *offset, size_t *size)
+{
+    *offset = s->size;
+    for (uint64_t left = s->features << 1 >> 1 >> FIRST << FIRST; left; left &= left - 1) {
+        size_t o, n;
+        place_of(__builtin_ctzll(left), &o, &n);
+        if (o < at || o >= *offset) continue;
+        *offset = o;
+        *size = n;
+    }
+    return *offset < s->size;
+}
+
+static void clear_states(char *fp, const states *s, const char *top)
+{
+    size_t at = STATES, offset, size = 0;
+    while (next_state(s, at, &offset, &size)) {
+        memset(fp + at, 0, offset - at);
+        at = offset + size;
+    }
+    if (at < s->size) memset(fp + at, 0, s->size - at);
+    clear_between(fp + s->size + SW_END, top);
+}
+
+void oaki_sigframe_clear(void *context, const char *top)
+{
+    ucontext_t *uc = context;
+    char *fp = (char *)uc->uc_mcontext.fpregs;
+    memset(uc->uc_mcontext.__reserved1, 0, sizeof uc->uc_mcontext.__reserved1);
+    if (!fp) return;
+    clear_between((char *)&uc->uc_sigmask + sizeof(uint64_t) + INFO, fp);
+    memset(fp + LEGACY_FREE, 0, LEGACY_SW - LEGACY_FREE);
+    states s;
+    memcpy(&s, fp + LEGACY_SW, sizeof s);
+    if (s.magic == SW_MAGIC && s.extended_size == s.size + SW_END) clear_states(fp, &s, top);
+}
+
+#else
+
+void oaki_sigframe_clear(void *context, const char *top)
+{
+    (void)context;
+    (void)top;
+}
+
+#endif
