@@ -11,7 +11,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From here on the threads of this process and its children get EPERM for system call `nr`. */
+/* From here on the threads of this process and its children have this filter, too. */
+static inline void test_filter(struct sock_filter *code, size_t n)
+{
+    struct sock_fprog program = { (unsigned short)n, code };
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                             &program),
+                     0);
+}
+
+/* They get EPERM for system call `nr`. */
 static inline void test_refuse(int nr)
 {
     struct sock_filter code[] = {
@@ -20,11 +30,22 @@ static inline void test_refuse(int nr)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = { sizeof code / sizeof code[0], code };
-    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
-                             &program),
-                     0);
+    test_filter(code, sizeof code / sizeof code[0]);
+}
+
+/* They get `error` for this request, of any file. */
+static inline void test_refuse_ioctl(unsigned long request, int error)
+{
+    size_t low = offsetof(struct seccomp_data, args[1]); /* requests have 32 bits */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)low),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)request, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    test_filter(code, sizeof code / sizeof code[0]);
 }
 
 #endif

@@ -2,6 +2,7 @@
  * was asked for, and what is said about it. */
 #include "gc/beside.h"
 #include "runtime/os.h"
+#include "runtime/pagemap.h"
 #include "runtime/task.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
@@ -56,7 +57,7 @@ static void collect_a_bit(void)
     test_assert_sound();
 }
 
-static void expect_stops(const char *refused, int error)
+static void expect_refused(const char *refused, int error)
 {
     oak_writes_told told;
     ck_assert(!oak_heap_tells_writes(&told));
@@ -65,6 +66,11 @@ static void expect_stops(const char *refused, int error)
     else ck_assert_ptr_null(told.refused);
     ck_assert_int_eq(told.error, error);
     ck_assert(!test_ask_beside());
+}
+
+static void expect_stops(const char *refused, int error)
+{
+    expect_refused(refused, error);
     collect_a_bit();
 }
 
@@ -78,6 +84,13 @@ static void expect_faults(const char *refused, int error)
     ck_assert_int_eq(told.error, error);
     ck_assert(test_ask_beside());
     collect_a_bit();
+}
+
+static size_t count_descriptors(void)
+{
+    size_t n = 0;
+    for (int fd = 0; fd < 1000; fd++) n += fcntl(fd, F_GETFD) >= 0;
+    return n;
 }
 
 START_TEST(none_is_none)
@@ -100,6 +113,44 @@ START_TEST(faults_where_userfaultfd_is_refused)
     test_refuse(SYS_userfaultfd);
     start(OAK_TRACKING_ANY);
     expect_faults("userfaultfd", EPERM);
+}
+END_TEST
+
+/* Old kernels: userfaultfd without what we need of it, a page map that can't be scanned. */
+static const struct {
+    unsigned long request;
+    int error;
+    const char *told;
+} lacks[] = {
+    { UFFDIO_API, EINVAL, "userfaultfd's asynchronous write protection" },
+    { UFFDIO_REGISTER, EINVAL, "userfaultfd's asynchronous write protection" },
+    { OAKI_PAGEMAP_SCAN, ENOTTY, "PAGEMAP_SCAN" },
+};
+
+static bool has_userfaultfd(void)
+{
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
+START_TEST(a_kernel_that_lacks_a_part_of_it)
+{
+    if (!has_userfaultfd()) return;
+    size_t before = count_descriptors();
+    test_refuse_ioctl(lacks[_i].request, lacks[_i].error);
+    start(OAK_TRACKING_USERFAULTFD);
+    expect_stops(lacks[_i].told, lacks[_i].error);
+    ck_assert_uint_eq(count_descriptors(), before);
+}
+END_TEST
+
+START_TEST(faults_where_a_kernel_lacks_a_part_of_it)
+{
+    if (!has_userfaultfd()) return;
+    test_refuse_ioctl(lacks[_i].request, lacks[_i].error);
+    start(OAK_TRACKING_ANY);
+    expect_faults(lacks[_i].told, lacks[_i].error);
 }
 END_TEST
 
@@ -134,14 +185,19 @@ static void end_with(const char *message)
 }
 
 /* With the world stopped, as a mark doesn't get on meanwhile. */
-static bool refuse_in_mid_mark(void)
+static bool refuse_in_mid_mark(void (*refuse)(void))
 {
     oaki_thread *t = oaki_gc_stop_begin();
     ck_assert_ptr_nonnull(t);
     bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
-    if (marking) test_refuse(SYS_mprotect);
+    if (marking) refuse();
     oaki_gc_stop_end(t);
     return marking;
+}
+
+static void refuse_mprotect(void)
+{
+    test_refuse(SYS_mprotect);
 }
 
 /* They stay as they are: it can't go on, and says why. */
@@ -153,9 +209,35 @@ START_TEST(faults_that_are_refused_while_pages_are_read_only)
     oak_set_fatal_handler(end_with);
     do {
         test_await_mark();
-    } while (!refuse_in_mid_mark());
+    } while (!refuse_in_mid_mark(refuse_mprotect));
     for (size_t i = 0; i < 64 * PAGE / sizeof *old; i += 64) old[i] = old;
     while (oak_heap_tells_writes(NULL)) collect_a_bit();
+}
+END_TEST
+
+static void refuse_scan(void)
+{
+    test_refuse_ioctl(OAKI_PAGEMAP_SCAN, EPERM);
+}
+
+/* All that the mark has yet to hear of counts as written. */
+START_TEST(scans_that_are_refused_in_mid_mark)
+{
+    start(OAK_TRACKING_USERFAULTFD);
+    if (!oak_heap_tells_writes(NULL)) return;
+    size_t n = 20000;
+    void **list = NULL, **keep = oak_alloc(n * sizeof *keep);
+    do {
+        test_await_mark();
+        for (size_t i = 0; i < n; i++) keep[i] = list = memcpy(oak_alloc(40), &list, sizeof list);
+    } while (!refuse_in_mid_mark(refuse_scan));
+    for (size_t i = 0; i < n; i++) list = memcpy(oak_alloc(40), &list, sizeof list);
+    while (oak_heap_tells_writes(NULL)) (void)test_ask_beside();
+    expect_refused("userfaultfd", EPERM);
+    oak_collect();
+    for (size_t i = 0; i < n; i++) list = *list;
+    for (size_t i = n; i-- > 0; list = *list) ck_assert_ptr_eq(keep[i], list);
+    test_assert_sound();
 }
 END_TEST
 
@@ -285,13 +367,6 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 }
 END_TEST
 
-static size_t count_descriptors(void)
-{
-    size_t n = 0;
-    for (int fd = 0; fd < 1000; fd++) n += fcntl(fd, F_GETFD) >= 0;
-    return n;
-}
-
 /* Each opens the way for itself, and closes what it has of its parent's. */
 static void open_in_child(void *left)
 {
@@ -354,9 +429,12 @@ Suite *suite_runtime_tracking(void)
     if (getenv("UNDER_VALGRIND")) return s;
     tcase_add_test(t, a_filter_that_refuses_userfaultfd);
     tcase_add_test(t, faults_where_userfaultfd_is_refused);
+    tcase_add_loop_test(t, a_kernel_that_lacks_a_part_of_it, 0, OAKI_COUNT(lacks));
+    tcase_add_loop_test(t, faults_where_a_kernel_lacks_a_part_of_it, 0, OAKI_COUNT(lacks));
     tcase_add_test(t, faults_that_were_asked_for);
     tcase_add_test(t, faults_that_are_refused_between_two_marks);
     tcase_add_exit_test(t, faults_that_are_refused_while_pages_are_read_only, SAID_WHY);
+    tcase_add_test(t, scans_that_are_refused_in_mid_mark);
     tcase_add_test(t, userfaultfd_is_the_first_of_any);
     tcase_add_test(t, a_program_whose_first_thread_has_left);
     tcase_add_test(t, no_descriptor_is_left);
