@@ -69,18 +69,36 @@ const char *oaki_probe_down(const char *lo, const char *hi)
 
 /* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and
  * says ENOMEM when there is a gap. */
-bool oaki_probe_range(const char *lo, const char *hi)
+bool oaki_probe_mapped(const char *lo, const char *hi)
 {
     int saved = errno;
-    size_t page = oaki_os_page_size();
-    char *from = (char *)OAKI_ALIGN_DOWN((uintptr_t)lo, page);
-    const char *last = (const char *)OAKI_ALIGN_DOWN((uintptr_t)(hi - 1), page);
-    bool ok = oaki_probe(lo) && (from == last || oaki_probe(last));
-    if (ok && (size_t)(last - from) > page)
-        ok = syscall(SYS_msync, from, (size_t)(last - from), (long)MS_ASYNC) == 0 ||
-             errno != ENOMEM;
+    char *from = (char *)OAKI_ALIGN_DOWN((uintptr_t)lo, oaki_os_page_size());
+    bool ok = syscall(SYS_msync, from, (size_t)(hi - from), (long)MS_ASYNC) == 0 ||
+              errno != ENOMEM;
     errno = saved;
     return ok;
+}
+
+bool oaki_probe_range(const char *lo, const char *hi)
+{
+    size_t page = oaki_os_page_size();
+    const char *from = (char *)OAKI_ALIGN_DOWN((uintptr_t)lo, page);
+    const char *last = (const char *)OAKI_ALIGN_DOWN((uintptr_t)(hi - 1), page);
+    return oaki_probe(lo) && (from == last || oaki_probe(last)) &&
+           ((size_t)(last - from) <= page || oaki_probe_mapped(lo, hi));
+}
+
+/* One that can't be read ends the copy. */
+bool oaki_probe_all(const void *const *p, size_t n)
+{
+    int saved = errno;
+    char out[OAKI_PROBES];
+    struct iovec from[OAKI_PROBES], to = { out, n };
+    OAKI_INVARIANT(n <= OAKI_PROBES, "more addresses than are probed at once");
+    for (size_t i = 0; i < n; i++) from[i] = (struct iovec){ (void *)(uintptr_t)p[i], 1 };
+    ssize_t r = n > 0 ? process_vm_readv(getpid(), &to, 1, from, n, 0) : 0;
+    errno = saved;
+    return r == (ssize_t)n;
 }
 
 size_t oaki_probe_copy(void *out, const void *p, size_t n)

@@ -24,9 +24,17 @@ const char *oaki_probe_start(const char *lo, const char *hi);
  * probe a page. */
 const char *oaki_probe_down(const char *lo, const char *hi);
 
-/* Is every page of [lo, hi) mapped, and can the first and the last be read? Two or three system
- * calls however long it is. */
+/* Is every page of [lo, hi) mapped, and can the first and the last be read? Three system calls at
+ * most. */
 bool oaki_probe_range(const char *lo, const char *hi);
+
+/* Can the byte at each of these be read? One system call for OAKI_PROBES of them. false also where
+ * the system refuses such calls. */
+#define OAKI_PROBES ((size_t)64)
+bool oaki_probe_all(const void *const *p, size_t n);
+
+/* Is every page of [lo, hi) mapped? One system call however long it is. */
+bool oaki_probe_mapped(const char *lo, const char *hi);
 
 /* Copy what can be read of [p, p + n) to out, up to the first gap. Returns the bytes copied;
  * SIZE_MAX when the system refuses such copies. */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define RANGES_MIN 16
+#define MIN_PAGE ((size_t)4096) /* pages are at least so large */
 
 /* A range, added `count` times; count 0 is an empty place. */
 typedef struct range {
@@ -247,46 +248,73 @@ void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
     if (root.lo < end) oaki_root_emit(v, root);
 }
 
-/* The ranges of one visit, on their way to the visitor; pages that were seen to be there. */
+/* The ranges of one visit, on their way to the visitor. Many small ones in few pages are usual: a
+ * program's globals, one by one. */
 typedef struct checked {
     const oaki_root_visitor *v;
     const range *range;
-    uintptr_t seen[64];
+    bool all; /* none asked about so far is missing */
+    size_t n; /* that are yet to be asked about */
+    const void *at[OAKI_PROBES];
+    uintptr_t seen[OAKI_PROBES]; /* pages */
 } checked;
 
-/* Many small ones in few pages are usual: a program's globals, one by one. */
-static bool is_mapped(checked *c, const oaki_root *root)
+static void ask(checked *c)
 {
-    uintptr_t page = (uintptr_t)root->lo >> 12, *seen = &c->seen[page % OAKI_COUNT(c->seen)];
-    bool one = ((uintptr_t)root->hi - 1) >> 12 == page;
-    if (one && page > 0 && *seen == page) return true;
-    if (!oaki_probe_range(root->lo, root->hi)) return false;
-    if (one) *seen = page;
-    return true;
+    c->all = c->all && oaki_probe_all(c->at, c->n);
+    c->n = 0;
+}
+
+static void ask_about(checked *c, const char *p)
+{
+    uintptr_t page = (uintptr_t)p >> 12, *seen = &c->seen[page % OAKI_COUNT(c->seen)];
+    if (*seen == page) return;
+    *seen = page;
+    c->at[c->n++] = p;
+    if (c->n == OAKI_COUNT(c->at)) ask(c);
+}
+
+/* In the first page and the last; of those between it is asked how they are mapped. */
+static void ask_about_range(const oaki_root *root, void *ctx)
+{
+    checked *c = ctx;
+    ask_about(c, root->lo);
+    ask_about(c, root->hi - 1);
+    if ((size_t)(root->hi - root->lo) > 2 * MIN_PAGE)
+        c->all = c->all && oaki_probe_mapped(root->lo, root->hi);
 }
 
 /* The scan would fault, far from whoever unmapped it and forgot that it was registered. */
 static void hand_on_mapped(const oaki_root *root, void *ctx)
 {
     checked *c = ctx;
-    if (!is_mapped(c, root))
+    if (!c->all && !oaki_probe_range(root->lo, root->hi))
         oak_fatal("oakum: oak_root_add: the %zu bytes at %p can't be read any more: was it "
                   "unmapped before oak_root_remove?",
                   c->range->n, (void *)c->range->lo);
     c->v->fn(root, c->v->ctx);
 }
 
-static void visit_ranges(const oaki_root_visitor *v)
+static void each_range(checked *c, void (*fn)(const oaki_root *root, void *ctx))
 {
-    checked c = { .v = v };
     for (size_t i = 0; i < roots.cap; i++) {
         const range *r = &roots.range[i];
         if (r->count == 0) continue;
         const char *lo = (const char *)r->lo;
-        c.range = r;
-        oaki_root_emit_cut(&(oaki_root_visitor){ hand_on_mapped, &c },
+        c->range = r;
+        oaki_root_emit_cut(&(oaki_root_visitor){ fn, c },
                            (oaki_root){ .kind = OAKI_ROOT_RANGE, .lo = lo, .hi = lo + r->n });
     }
+}
+
+/* Asked about together, as each question is a system call. Where one is missing, or the system
+ * refuses to be asked so, each is asked about. */
+static void visit_ranges(const oaki_root_visitor *v)
+{
+    checked c = { .v = v, .all = true };
+    each_range(&c, ask_about_range);
+    ask(&c);
+    each_range(&c, hand_on_mapped);
 }
 
 /* Of one that can't be read any more a stop will tell. */

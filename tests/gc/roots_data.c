@@ -1,6 +1,8 @@
 /* roots_data.c - what the program's data keeps alive: interior pointers, data of libraries loaded
  * later, registered and excluded ranges, pinned objects, ephemerons. */
 #include "tests/gc/roots_support.h"
+#include "tests/heap.h"
+#include "tests/refuse.h"
 
 #include <check.h>
 #include <dlfcn.h>
@@ -8,6 +10,7 @@
 #include <oakum/oakum.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 Suite *suite_gc_roots_data(void);
 
@@ -216,6 +219,64 @@ START_TEST(an_ephemeron_keeps_its_value_while_its_key_lives)
 }
 END_TEST
 
+/* ---- ranges that can't be read any more ---- */
+
+#define PAGES 6
+#define OTHERS 200 /* ranges of pages of their own that can */
+
+static char *area, *others;
+static size_t page;
+
+/* A page of the range has gone: whichever it is, and whether or not it stays mapped. */
+static const struct gone {
+    size_t page;
+    bool mapped; /* of what is so in the middle nothing is known */
+} gone[] = { { 0, false }, { 2, false }, { PAGES - 1, false }, { 0, true }, { PAGES - 1, true } };
+
+static void add_ranges(void)
+{
+    page = (size_t)sysconf(_SC_PAGESIZE);
+    area = mmap(NULL, PAGES * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    others = mmap(NULL, OTHERS * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(area != MAP_FAILED && others != MAP_FAILED);
+    for (size_t i = 0; i < OTHERS; i++)
+        ck_assert_int_eq(oak_root_add(others + i * page + i % 3 * 8, 64), 0);
+    ck_assert_int_eq(oak_root_add(area + 8, PAGES * page - 16), 0);
+}
+
+static void lose_a_page(void *arg)
+{
+    const struct gone *g = arg;
+    oak_collect();
+    char *p = area + g->page * page;
+    ck_assert_int_eq(g->mapped ? mprotect(p, page, PROT_NONE) : munmap(p, page), 0);
+    oak_collect();
+}
+
+static void collect_without(void *arg)
+{
+    ck_assert_int_eq(oak_root_remove(arg, 64), 0);
+    ck_assert_int_eq(munmap(arg, page), 0);
+    oak_collect();
+}
+
+/* refused: by the system, to ask about all together. */
+static void ranges_that_go(bool refused)
+{
+    test_heap_start(test_config());
+    add_ranges();
+    if (refused) test_refuse(SYS_process_vm_readv);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        test_dies(lose_a_page, (void *)(uintptr_t)&gone[i], "can't be read any more");
+    test_child(collect_without, others + 99 * page);
+}
+
+START_TEST(ranges_that_can_not_be_read_any_more_are_told)
+{
+    ranges_that_go(_i);
+}
+END_TEST
+
 Suite *suite_gc_roots_data(void)
 {
     Suite *s = suite_create("gc/roots_data");
@@ -228,6 +289,7 @@ Suite *suite_gc_roots_data(void)
     tcase_add_test(c, a_range_that_is_not_aligned_keeps_what_its_aligned_words_hold);
     tcase_add_test(c, an_excluded_part_of_data_or_of_a_range_is_not_looked_at);
     tcase_add_test(c, bad_ranges_are_refused);
+    tcase_add_loop_test(c, ranges_that_can_not_be_read_any_more_are_told, 0, 2);
     tcase_add_test(c, a_pinned_object_keeps_objects_until_it_is_freed);
     tcase_add_test(c, an_ephemeron_keeps_its_value_while_its_key_lives);
     suite_add_tcase(s, c);
