@@ -165,10 +165,11 @@ static bool is_swept(const oaki_span *s)
 /* Live slots of a small span; what threads have taken and not handed out is taken off later. */
 static size_t count_slots(const oaki_span *s, size_t first)
 {
-    if (is_swept(s)) return AO_int_load(&s->nalloc);
+    bool swept = is_swept(s);
+    if (swept && s->list != OAKI_LIST_CACHED) return AO_int_load(&s->nalloc);
     size_t n = 0;
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++)
-        n += oaki_popcount(live_starts(s, first, w, false));
+        n += oaki_popcount(live_starts(s, first, w, swept));
     return n;
 }
 

@@ -122,13 +122,21 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
         memset(p, 0, to - from);
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
     oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
-    AO_int_fetch_and_add(&s->nalloc, (unsigned)n);
+    mc->taken[sc] += (uint32_t)n;
     s->cursor = (uint32_t)(to - base);
     mc->mallocs[s->cls] += n;
     mc->run[sc].next = p;
     mc->run_end[sc] = p + (to - from);
     end_run(mc, sc, c->size);
     return true;
+}
+
+/* The span knows what was taken of it once it leaves the cache: others may free objects of it
+ * meanwhile, and a locked addition for each run is dear (docs/architecture.md). */
+static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
+{
+    AO_int_fetch_and_add(&s->nalloc, mc->taken[sc]);
+    mc->taken[sc] = 0;
 }
 
 /* Slots freed by hand lie below the cursor: go round once more. Returns how many there are. */
@@ -150,6 +158,7 @@ static bool run_from_cached(oaki_mcache *mc, unsigned sc)
     size_t again = start_over(s);
     oaki_count_add(&oaki_the_heap.live, again * s->size);
     if (again > 0 && next_run(mc, sc, s)) return true;
+    settle_taken(mc, sc, s);
     mc->span[sc] = NULL;
     mc->active[s->kind] &= ~((uint64_t)1 << s->cls);
     oaki_central_put(s, OAKI_LIST_FULL);
@@ -216,7 +225,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     if (left > 0) {
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
         if (AO_load(&oaki_the_heap.marking)) oaki_mark_fill(oaki_heap_offset(r->next), left);
-        AO_int_fetch_and_add(&s->nalloc, -(unsigned)n);
+        mc->taken[sc] -= (uint32_t)n;
         mc->mallocs[s->cls] -= n;
         mc->flushed[sc] = r->next;
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
@@ -224,6 +233,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_sample_draw(mc, sc); /* whether slots are left or not, as that depends on the last one */
     r->next = r->end = mc->run_end[sc] = NULL;
     mc->span[sc] = NULL;
+    settle_taken(mc, sc, s);
     live_without_rest(s);
     oaki_central_give(s);
 }

@@ -28,6 +28,8 @@ typedef struct oaki_mcache {
     /* where what was taken for the run ends: behind its end while it is cut (sample.h) */
     char *run_end[OAKI_SPANCLASSES];
     char *flushed[OAKI_SPANCLASSES];   /* `next` at the last flush */
+    /* slots of span[] that it took, which the span's nalloc doesn't know of yet */
+    uint32_t taken[OAKI_SPANCLASSES];
     uint64_t active[OAKI_KINDS];       /* bit cls: span[] is set */
     oaki_thread *thread;
     struct oak_zone *zone;

@@ -14,7 +14,8 @@
  *              A pointer to a slot that was never handed out marks nothing.
  * What a sweep leaves are the slots whose first granule is in A & M.
  *
- * Invariants: nalloc is the number of slots handed out; a span is in at most one list of its
+ * Invariants: nalloc is the number of slots handed out, save those that a cache has taken of the
+ *             span that it has (mcache.h); a span is in at most one list of its
  * mcentral, or cached by one thread; below `cursor` every free slot waits for the next sweep,
  * above it A alone says what is free.
  * Lock: a cached span's cursor belongs to the thread; lists belong to the mcentral's lock; A is

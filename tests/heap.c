@@ -253,6 +253,15 @@ bool test_is_zero(const void *p, size_t n)
     return n == 0 || (c[0] == 0 && memcmp(c, c + 1, n - 1) == 0);
 }
 
+/* Slots of it that a cache has taken since it has the span. */
+static unsigned taken_of(const oaki_span *s)
+{
+    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
+    for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
+        if (mc->span[sc] == s) return mc->taken[sc];
+    return 0;
+}
+
 static const char *check_span(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -264,7 +273,7 @@ static const char *check_span(const oaki_span *s)
     if (s->npages != c->npages || s->size != c->size) return "a span is as its class says";
     for (unsigned i = 0; i < c->nslots; i++)
         handed_out += oaki_bit_get(h->alloc, base + (size_t)i * c->size);
-    if (handed_out != s->nalloc) return "nalloc counts the slots that are set in A";
+    if (handed_out != s->nalloc + taken_of(s)) return "nalloc counts the slots that are set in A";
     if ((s->list == OAKI_LIST_PARTIAL) && s->nalloc == c->nslots)
         return "a full span is not partial";
     if ((s->kind == OAKI_TYPED) != (s->types != NULL)) return "typed spans have types";

@@ -36,9 +36,9 @@ START_TEST(a_fresh_span_is_handed_out_in_order_to_its_last_slot)
             ck_assert_ptr_eq(next, first + (size_t)i * c->size);
             ck_assert_uint_eq(s->list, OAKI_LIST_CACHED);
         }
-        ck_assert_uint_eq(s->nalloc, c->nslots);
         ck_assert_ptr_ne(span_of(oak_alloc(c->size)), s);
         ck_assert_uint_eq(s->list, OAKI_LIST_FULL);
+        ck_assert_uint_eq(s->nalloc, c->nslots);
     }
     test_assert_sound();
 }
