@@ -256,7 +256,7 @@ typedef struct checked {
     bool all; /* none asked about so far is missing */
     size_t n; /* that are yet to be asked about */
     const void *at[OAKI_PROBES];
-    uintptr_t seen[OAKI_PROBES]; /* pages */
+    uintptr_t seen[OAKI_PROBES]; /* pages + 1 */
 } checked;
 
 static void ask(checked *c)
@@ -267,7 +267,7 @@ static void ask(checked *c)
 
 static void ask_about(checked *c, const char *p)
 {
-    uintptr_t page = (uintptr_t)p >> 12, *seen = &c->seen[page % OAKI_COUNT(c->seen)];
+    uintptr_t page = ((uintptr_t)p >> 12) + 1, *seen = &c->seen[page % OAKI_COUNT(c->seen)];
     if (*seen == page) return;
     *seen = page;
     c->at[c->n++] = p;
@@ -280,7 +280,7 @@ static void ask_about_range(const oaki_root *root, void *ctx)
     checked *c = ctx;
     ask_about(c, root->lo);
     ask_about(c, root->hi - 1);
-    if ((size_t)(root->hi - root->lo) > 2 * MIN_PAGE)
+    if ((size_t)(root->hi - root->lo) > MIN_PAGE)
         c->all = c->all && oaki_probe_mapped(root->lo, root->hi);
 }
 

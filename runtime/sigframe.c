@@ -25,6 +25,7 @@
 
 #define LEGACY_FREE 416 /* of FXSAVE's area, up to what the kernel has for itself */
 #define LEGACY_SW 464
+#define IN_USE 512 /* bits of the states that are read back; the kernel may leave the others out */
 #define STATES 576 /* where those begin that FXSAVE doesn't know; two come before */
 #define FIRST 2
 #define NSTATES 63
@@ -95,7 +96,11 @@ void oaki_sigframe_clear(void *context, const char *top)
     memset(fp + LEGACY_FREE, 0, LEGACY_SW - LEGACY_FREE);
     states s;
     memcpy(&s, fp + LEGACY_SW, sizeof s);
-    if (s.magic == SW_MAGIC && s.extended_size == s.size + SW_END) clear_states(fp, &s, top);
+    if (s.magic != SW_MAGIC || s.extended_size != s.size + SW_END) return;
+    uint64_t in_use;
+    memcpy(&in_use, fp + IN_USE, sizeof in_use);
+    s.features &= in_use;
+    clear_states(fp, &s, top);
 }
 
 #else

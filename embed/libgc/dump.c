@@ -37,6 +37,15 @@ static const char *kind_name(unsigned kind)
     return names[kind % OAKI_KINDS];
 }
 
+/* Objects of a small span, and what its cache holds for the next ones. */
+static size_t small_objects(const oaki_span *s)
+{
+    size_t from = oaki_heap_offset(oaki_span_start(s)), n = 0;
+    for (unsigned i = 0; i < oaki_classes[s->cls].nslots; i++)
+        n += oaki_bit_get(oaki_the_heap.alloc, from + i * s->size);
+    return n;
+}
+
 /* Runs of spans of one size and kind, a line each. */
 void GC_dump_regions(void)
 {
@@ -50,7 +59,7 @@ void GC_dump_regions(void)
         for (next = page; next < end && h->spans[next].cls == cls &&
                           (!cls || h->spans[next].kind == kind) && h->spans[next].npages > 0;
              next += h->spans[next].npages) {
-            objects += cls && cls != OAKI_CLASS_LARGE ? h->spans[next].nalloc : 1;
+            objects += cls && cls != OAKI_CLASS_LARGE ? small_objects(&h->spans[next]) : 1;
             if (cls == OAKI_CLASS_LARGE) {
                 next += h->spans[next].npages;
                 break;

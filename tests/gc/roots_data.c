@@ -227,11 +227,14 @@ END_TEST
 static char *area, *others;
 static size_t page;
 
-/* A page of the range has gone: whichever it is, and whether or not it stays mapped. */
+/* A page of a range has gone: whichever it is, and whether or not it stays mapped. */
 static const struct gone {
+    size_t pages; /* that the range lies in, the first and the last not wholly */
     size_t page;
     bool mapped; /* of what is so in the middle nothing is known */
-} gone[] = { { 0, false }, { 2, false }, { PAGES - 1, false }, { 0, true }, { PAGES - 1, true } };
+} gone[] = { { PAGES, 0, false }, { PAGES, 2, false }, { PAGES, PAGES - 1, false },
+             { PAGES, 0, true },  { PAGES, PAGES - 1, true },
+             { 1, 0, false },     { 2, 1, false },     { 3, 1, false },   { 3, 2, true } };
 
 static void add_ranges(void)
 {
@@ -241,15 +244,24 @@ static void add_ranges(void)
     ck_assert(area != MAP_FAILED && others != MAP_FAILED);
     for (size_t i = 0; i < OTHERS; i++)
         ck_assert_int_eq(oak_root_add(others + i * page + i % 3 * 8, 64), 0);
-    ck_assert_int_eq(oak_root_add(area + 8, PAGES * page - 16), 0);
 }
 
 static void lose_a_page(void *arg)
 {
     const struct gone *g = arg;
+    size_t middle = (g->pages - OAKI_MIN(g->pages, 2)) * page;
+    if (g->pages == 1) ck_assert_int_eq(oak_root_add(area + 8, 64), 0);
+    else ck_assert_int_eq(oak_root_add(area + page - 8, middle + 16), 0);
     oak_collect();
     char *p = area + g->page * page;
     ck_assert_int_eq(g->mapped ? mprotect(p, page, PROT_NONE) : munmap(p, page), 0);
+    oak_collect();
+}
+
+static void collect_the_first_page(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(oak_root_add(NULL, 64), 0);
     oak_collect();
 }
 
@@ -268,6 +280,7 @@ static void ranges_that_go(bool refused)
     if (refused) test_refuse(SYS_process_vm_readv);
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         test_dies(lose_a_page, (void *)(uintptr_t)&gone[i], "can't be read any more");
+    test_dies(collect_the_first_page, NULL, "can't be read any more");
     test_child(collect_without, others + 99 * page);
 }
 
