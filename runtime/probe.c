@@ -88,7 +88,8 @@ bool oaki_probe_range(const char *lo, const char *hi)
            ((size_t)(last - from) <= page || oaki_probe_mapped(lo, hi));
 }
 
-/* One that can't be read ends the copy. */
+/* The copy ends at one that can't be read, or where the system won't copy: an address of a device,
+ * say. The rest is asked about one by one. */
 bool oaki_probe_all(const void *const *p, size_t n)
 {
     int saved = errno;
@@ -98,7 +99,9 @@ bool oaki_probe_all(const void *const *p, size_t n)
     for (size_t i = 0; i < n; i++) from[i] = (struct iovec){ (void *)(uintptr_t)p[i], 1 };
     ssize_t r = n > 0 ? process_vm_readv(getpid(), &to, 1, from, n, 0) : 0;
     errno = saved;
-    return r == (ssize_t)n;
+    size_t i = r > 0 ? (size_t)r : 0;
+    while (i < n && oaki_probe(p[i])) i++;
+    return i == n;
 }
 
 size_t oaki_probe_copy(void *out, const void *p, size_t n)

@@ -28,8 +28,8 @@ const char *oaki_probe_down(const char *lo, const char *hi);
  * most. */
 bool oaki_probe_range(const char *lo, const char *hi);
 
-/* Can the byte at each of these be read? One system call for OAKI_PROBES of them. false also where
- * the system refuses such calls. */
+/* Can the byte at each of these be read? One system call for OAKI_PROBES of them, where the system
+ * grants it. */
 #define OAKI_PROBES ((size_t)64)
 bool oaki_probe_all(const void *const *p, size_t n);
 

@@ -307,8 +307,8 @@ static void each_range(checked *c, void (*fn)(const oaki_root *root, void *ctx))
     }
 }
 
-/* Asked about together, as each question is a system call. Where one is missing, or the system
- * refuses to be asked so, each is asked about. */
+/* Asked about together, as each question is a system call. Where one is missing, each is asked
+ * about, for the line that tells which. */
 static void visit_ranges(const oaki_root_visitor *v)
 {
     checked c = { .v = v, .all = true };

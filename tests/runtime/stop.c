@@ -302,8 +302,6 @@ Suite *suite_runtime_stop(void)
     tcase_add_test(c, registers_of_a_thread_in_user_code_are_above_its_stack_pointer);
 #if defined(__x86_64__)
     tcase_add_test(c, registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer);
-#endif
-#if defined(__x86_64__)
     tcase_add_test(c, a_frame_has_nothing_that_was_there_before);
 #endif
     tcase_add_test(c, a_thread_on_its_alternate_stack_says_so);
