@@ -98,6 +98,11 @@ static void swap(size_t at, size_t to, unsigned how)
     table[at] = y;
 }
 
+static bool too_early(void)
+{
+    return AO_load(&oaki_the_heap.cycle) < CYCLES || (with.huge && mix_huge_waits());
+}
+
 static void *move(void *arg)
 {
     static uint32_t hangs[SLOTS]; /* a number, less SLOTS */
@@ -107,7 +112,7 @@ static void *move(void *arg)
         hangs[i] = (uint32_t)i;
         table[i]->a = mix_new(SLOTS + i);
     }
-    for (size_t i = 0; i < test_scale(150000) || AO_load(&oaki_the_heap.cycle) < CYCLES; i++) {
+    for (size_t i = 0; i < test_scale(150000) || too_early(); i++) {
         if (AO_load(&wrong.line) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
         if (!mix_is(table[at], at) || !mix_is(table[at]->a, SLOTS + hangs[at])) break;

@@ -27,6 +27,7 @@ void *mix_zones(void *arg);  /* zones that go at once, and classic maps */
 /* ---- mix_huge.c ---- */
 
 void *mix_huge(void *arg);
+bool mix_huge_waits(void);   /* for an object in huge pages: it is to go on */
 void mix_huge_report(void); /* no object in them, where the system has some, is wrong */
 
 #endif

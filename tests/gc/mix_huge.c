@@ -14,10 +14,14 @@
 #define PAGES 16
 #define EACH (HUGE / sizeof(void *)) /* places in a huge page */
 #define THINGS 8
+#define ENOUGH (PAGES / 2 * HUGE)
+#define ROUNDS 30 /* to see so much in */
 #define MOVES 40 /* of an object's life, some of which find a huge page as a whole */
 
 static struct {
-    size_t fresh, most, sum, rounds; /* bytes in huge pages, of new objects, and at their end */
+    AO_t fresh;       /* bytes in huge pages that touching a new object has brought, at most */
+    size_t most, sum; /* at the objects' end */
+    AO_t rounds;
 } seen;
 
 static size_t huge_bytes(void)
@@ -37,7 +41,7 @@ static void touch(mix_thing **wide)
     size_t before = huge_bytes();
     for (size_t i = 0; i < PAGES; i++) ((size_t *)wide)[i * EACH] = 1; /* small: no reference */
     size_t now = huge_bytes();
-    if (now > before) seen.fresh = OAKI_MAX(seen.fresh, now - before);
+    if (now > before) AO_store(&seen.fresh, OAKI_MAX(AO_load(&seen.fresh), now - before));
 }
 
 /* A thing is somewhere in `wide`, and nowhere else. */
@@ -68,7 +72,14 @@ static void live(uint64_t *draw)
     size_t now = huge_bytes();
     seen.most = OAKI_MAX(seen.most, now);
     seen.sum += now;
-    seen.rounds++;
+    AO_fetch_and_add1(&seen.rounds);
+}
+
+/* A cycle that protects what isn't touched yet, what others give back, memory that was in use as
+ * small pages: any of them can take one object's huge pages away. */
+bool mix_huge_waits(void)
+{
+    return AO_load(&seen.fresh) < ENOUGH && AO_load(&seen.rounds) < ROUNDS;
 }
 
 void *mix_huge(void *arg)
@@ -96,8 +107,8 @@ static bool has_huge_pages(size_t n)
 
 void mix_huge_report(void)
 {
-    size_t rounds = OAKI_MAX(seen.rounds, 1);
+    size_t fresh = AO_load(&seen.fresh), rounds = AO_load(&seen.rounds), some = OAKI_MAX(rounds, 1);
     printf("gc/mix: huge pages: a new object %zu MiB; at its end %zu at most, %zu in mean of %zu\n",
-           seen.fresh >> 20, seen.most >> 20, (seen.sum / rounds) >> 20, seen.rounds);
-    if (seen.fresh < PAGES / 2 * HUGE) mix_expect(!has_huge_pages(PAGES));
+           fresh >> 20, seen.most >> 20, (seen.sum / some) >> 20, rounds);
+    if (fresh < ENOUGH) mix_expect(!has_huge_pages(PAGES));
 }
