@@ -81,6 +81,7 @@ int oaki_ptrtable_reserve(oaki_ptrtable *t)
         errno = ENOMEM;
         return -1;
     }
+    t->need = OAKI_MAX(t->need, v->len + 1);
     return 0;
 }
 
@@ -134,11 +135,13 @@ void oaki_ptrtable_unindex(oaki_ptrtable *t)
         link_at(t, i)->next = link_at(t, i)->prev = OAKI_PTR_NONE;
 }
 
-void oaki_ptrtable_trim(oaki_ptrtable *t)
+size_t oaki_ptrtable_trim(oaki_ptrtable *t)
 {
     oaki_vec *v = &t->records;
-    if (v->cap > MIN_RECORDS && v->len < v->cap / 8) {
-        size_t cap = OAKI_MAX(v->len * 2, (size_t)MIN_RECORDS);
+    size_t need = t->need;
+    t->need = OAKI_MAX(need - need / 8, v->len);
+    if (v->cap > MIN_RECORDS && need < v->cap / 8) {
+        size_t cap = OAKI_MAX(need * 2, (size_t)MIN_RECORDS);
         void *items = oaki_meta_realloc(v->items, v->cap * v->item, cap * v->item, v->use);
         if (items) {
             v->items = items;
@@ -146,8 +149,9 @@ void oaki_ptrtable_trim(oaki_ptrtable *t)
         }
     }
     size_t n = t->nslots;
-    while (n > MIN_SLOTS && t->nkeys < n / 8) n /= 2;
+    while (n > MIN_SLOTS && need < n / 8) n /= 2;
     if (n < t->nslots) (void)resize(t, n); /* without memory it stays as it was */
+    return need;
 }
 
 /* ---- records ---- */

@@ -35,7 +35,8 @@ typedef struct oaki_ptrtable {
     oaki_ptrslot *slots;
     size_t nslots; /* a power of two, or 0 */
     size_t nkeys;
-    bool plain; /* has no index now */
+    size_t need; /* most records of late: an eighth less at each trim, at least those there are */
+    bool plain;  /* has no index now */
 } oaki_ptrtable;
 
 void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size);
@@ -53,8 +54,9 @@ void oaki_ptrtable_unindex(oaki_ptrtable *t);
  * O(records + slots). */
 void oaki_ptrtable_rechain(oaki_ptrtable *t);
 
-/* Give back what a table that has shrunk doesn't need. */
-void oaki_ptrtable_trim(oaki_ptrtable *t);
+/* Give back what a table that has shrunk doesn't need, when it has not for some collections: many
+ * fill it again and again. Returns for how many records it keeps room. */
+size_t oaki_ptrtable_trim(oaki_ptrtable *t);
 
 OAKI_INLINE void *oaki_ptrtable_at(const oaki_ptrtable *t, uint32_t i)
 {

@@ -166,7 +166,7 @@ size_t oaki_weak_cleared(void)
 
 void oaki_weak_trim(void)
 {
-    oaki_ptrtable_trim(&self.table);
+    (void)oaki_ptrtable_trim(&self.table);
 }
 
 int oaki_weak_init(void)

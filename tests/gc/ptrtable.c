@@ -96,7 +96,7 @@ static void random_walk(unsigned objects, bool shrinking)
             live--;
         }
         if (rand() % 4096 == 0) change_index();
-        if (step % 1024 == 0) oaki_ptrtable_trim(&table);
+        if (step % 1024 == 0) (void)oaki_ptrtable_trim(&table);
         if (step % 4096 == 0) check_all(live);
     }
     check_all(live);
@@ -143,11 +143,35 @@ START_TEST(memory_follows_the_number_of_records)
         if (oaki_ptrtable_reserve(&table) != 0) ck_abort_msg("out of memory");
         oaki_ptrtable_add(&table, (char *)(0x10000 + 16 * i), OAKI_PTR_NONE);
     }
-    ck_assert_uint_ge(oaki_meta_in_use(OAKI_META_OTHER) - before, 100000 * sizeof(record));
+    size_t most = oaki_meta_in_use(OAKI_META_OTHER);
+    ck_assert_uint_ge(most - before, 100000 * sizeof(record));
     while (table.records.len > 10) oaki_ptrtable_remove(&table, (uint32_t)table.records.len - 1);
-    oaki_ptrtable_trim(&table);
+    ck_assert_uint_eq(oaki_ptrtable_trim(&table), 100000);
+    ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_OTHER), most); /* it may fill again */
+    for (int i = 0; i < 80; i++) (void)oaki_ptrtable_trim(&table);
     ck_assert_ptr_null(oaki_ptrtable_check(&table));
     ck_assert_uint_lt(oaki_meta_in_use(OAKI_META_OTHER) - before, 16384);
+}
+END_TEST
+
+/* As one that is filled between any two collections, which leave little of it. */
+START_TEST(a_table_that_fills_again_keeps_its_memory)
+{
+    size_t in_use[3];
+    oaki_ptrtable_init(&table, sizeof(record));
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 20000; i++) {
+            if (oaki_ptrtable_reserve(&table) != 0) ck_abort_msg("out of memory");
+            oaki_ptrtable_add(&table, (char *)(0x10000 + 16 * i), OAKI_PTR_NONE);
+        }
+        while (table.records.len > 1)
+            oaki_ptrtable_remove(&table, (uint32_t)table.records.len - 1);
+        for (int i = 0; i < 3; i++) (void)oaki_ptrtable_trim(&table);
+        in_use[round] = oaki_meta_in_use(OAKI_META_OTHER);
+    }
+    ck_assert_uint_ge(in_use[0], 20000 * sizeof(record));
+    ck_assert_uint_eq(in_use[1], in_use[0]);
+    ck_assert_uint_eq(in_use[2], in_use[0]);
 }
 END_TEST
 
@@ -164,6 +188,7 @@ Suite *suite_gc_ptrtable(void)
     tcase_add_loop_test(c, it_agrees_with_a_list, 0, 5);
     tcase_add_test(c, an_unlinked_record_stays_and_moves);
     tcase_add_test(c, memory_follows_the_number_of_records);
+    tcase_add_test(c, a_table_that_fills_again_keeps_its_memory);
     suite_add_tcase(s, c);
     return s;
 }
