@@ -79,6 +79,10 @@ int oaki_weak_init(void);
  * after, with decided true, which also drops the entries whose own handles are unmarked. */
 void oaki_weak_clear(bool decided);
 void oaki_weak_forget(void *obj);
+/* Each handle that has a record: with the start of its object (NULL: cleared), and what it holds.
+ * World stopped. */
+typedef void (*oaki_weak_fn)(void *ctx, const void *handle, const void *obj, const void *target);
+void oaki_weak_each(oaki_weak_fn fn, void *ctx);
 size_t oaki_weak_count(void);
 size_t oaki_weak_cleared(void); /* whose object has gone, and that are still held */
 

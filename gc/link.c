@@ -369,6 +369,13 @@ void oaki_links_trim(void)
     }
 }
 
+void oaki_links_each(oaki_link_fn fn, void *ctx)
+{
+    for (const sort *s = sorts; s < sorts + 2; s++)
+        for (uint32_t i = 0; i < s->table.records.len; i++)
+            fn(ctx, at(s, i)->link, at(s, i)->object.obj, s == &sorts[1]);
+}
+
 const char *oaki_links_check(void)
 {
     for (const sort *s = sorts; s < sorts + 2; s++) {

@@ -46,6 +46,8 @@ void oaki_links_clear(bool decided);
 void oaki_links_forget(void *obj); /* freed by hand: as object and as holder */
 void oaki_links_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
 void oaki_links_trim(void);        /* finalizer_lock held */
+typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);
+void oaki_links_each(oaki_link_fn fn, void *ctx); /* world stopped */
 const char *oaki_links_check(void); /* the rule that is broken, or NULL; world stopped */
 
 #endif

@@ -2,18 +2,31 @@
  * own.
  *
  * It asks nothing of the marker but which finalizers are to run; what is checked is that M is
- * closed: the roots' objects are in M, and the objects that those in M refer to; the value of each
- * pair whose handle and key are; the objects that finalizers have yet to see, and what these are
- * called with. Mark functions are called with a marker that only notes what they mark (follow.c).
- */
+ * closed: the roots' objects are in M, pinned and held ones, and the objects that those in M refer
+ * to; the values of pairs; the objects that finalizers have yet to see, and what these are called
+ * with. Nothing that clearing has left is to dangle: in M are the targets of weak handles, the
+ * objects of links, the keys of pairs, the objects of cleanups that wait; and the handles, and the
+ * objects that links lie in. Mark functions are called with a marker that only notes what they mark
+ * (follow.c). */
 #include "verify.h"
 #include "follow.h"
+#include "link.h"
 #include "mark.h"
 #include "runtime/track.h"
 
 /* The first that is found: what is noted here may itself be a root. */
-static const char *broken_by;
-static const void *broken_at;
+static struct {
+    const char *by, *how;
+    const void *at;
+} broken;
+
+static void tell(const char *by, const void *at, const char *how)
+{
+    if (broken.by) return;
+    broken.by = by;
+    broken.at = at;
+    broken.how = how;
+}
 
 /* any: whichever byte of an object it points to. */
 OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
@@ -22,16 +35,37 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const
     size_t off = w - h->base;
     if (off >= AO_load(&h->used) || !(any || oaki_mark_counts(off))) return;
     size_t slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX || oaki_mark_get(slot) || broken_by) return;
-    broken_by = by;
-    broken_at = at;
+    if (slot != SIZE_MAX && !oaki_mark_get(slot))
+        tell(by, at, "refers to an object that is not marked");
 }
 
+/* off: any of an object. Is it marked and allocated? What is not allocated may be marked. */
+static bool is_alive(size_t off)
+{
+    size_t slot = oaki_slot_offset(off);
+    return slot != SIZE_MAX && oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
+}
+
+/* The collector's own records name what is alive, or outside of the heap. */
+static void check_named(const void *p, const char *by, const void *at)
+{
+    if (oaki_heap_contains(p) && !is_alive(oaki_heap_offset(p)))
+        tell(by, at, "refers to an object that is not alive");
+}
+
+static void check_itself(const void *obj, const char *what)
+{
+    if (!is_alive(oaki_heap_offset(obj))) tell(what, obj, "is not alive");
+}
+
+/* any: of a stack, where the end of an object counts as well. */
 OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, bool any, const char *by)
 {
     lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
-    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
         check_word(*(const uintptr_t *)lo, any, by, lo);
+        if (any) check_word(*(const uintptr_t *)lo - 1, true, by, lo);
+    }
 }
 
 static void check_root(const oaki_root *r, void *ctx)
@@ -50,21 +84,47 @@ static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
 static void check_held(void *ctx, void *obj)
 {
     (void)ctx;
-    check_word((uintptr_t)obj, true, "what is held", NULL);
+    check_itself(obj, "a held object");
 }
 
+static void check_pinned(size_t off, void *ctx)
+{
+    (void)ctx;
+    check_itself((char *)oaki_the_heap.base + off, "a pinned object");
+}
+
+/* What clearing has left: a handle that is marked, and a key that is. */
 static void check_pair(void *ctx, void *handle, void *key, void *value)
 {
     (void)ctx;
-    if (oaki_is_marked(handle) && oaki_is_marked(key))
-        check_word((uintptr_t)value, true, "an ephemeron", handle);
+    check_itself(handle, "the handle of an ephemeron");
+    check_named(key, "the key of an ephemeron", handle);
+    check_word((uintptr_t)value, true, "an ephemeron", handle);
 }
 
+static void check_weak(void *ctx, const void *handle, const void *obj, const void *target)
+{
+    (void)ctx;
+    check_itself(handle, "a weak handle");
+    check_named(target, "a weak handle", handle);
+    check_named(obj, "the record of a weak handle", handle);
+}
+
+/* The object, and the holder: it is there to be cleared later. */
+static void check_link(void *ctx, void **link, const void *obj, bool is_long)
+{
+    (void)ctx;
+    check_named(obj, is_long ? "a long link" : "a short link", link);
+    check_word((uintptr_t)link, true, "the record of a link", link);
+}
+
+/* Those that wait have an object, cleanups too. */
 static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
     (void)ctx;
     check_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
-    if (!r->cleanup) check_word((uintptr_t)r->obj, true, "a finalizer", r->obj);
+    if (r->cleanup && r->ready) return;
+    check_named(r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
 }
 
 /* slot: as an offset, as it is kept, where a pointer would keep the object. */
@@ -112,18 +172,19 @@ static void check_span(const oaki_span *s)
 void oaki_verify(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    broken_by = NULL;
+    broken.by = NULL;
     const char *rule = oaki_pages_check();
     if (rule) oak_fatal("oakum: verify: %s", rule);
     oaki_ephemerons_each(check_pair, NULL);
     oaki_finalizers_each(check_finalizer, NULL);
+    oaki_weak_each(check_weak, NULL);
+    oaki_links_each(check_link, NULL);
+    oaki_pinned_visit(check_pinned, NULL);
+    oaki_hold_each(check_held, NULL);
     oaki_roots_visit(check_root, NULL);
     oaki_follow_host_roots(check_host_root, NULL);
-    oaki_hold_each(check_held, NULL);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
-    if (broken_by)
-        oak_fatal("oakum: verify: %s at %p refers to an object that is not marked", broken_by,
-                  broken_at);
+    if (broken.by) oak_fatal("oakum: verify: %s at %p %s", broken.by, broken.at, broken.how);
 }

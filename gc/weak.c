@@ -154,6 +154,12 @@ void oaki_weak_forget_zone(uint32_t zone)
     }
 }
 
+void oaki_weak_each(oaki_weak_fn fn, void *ctx)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++)
+        fn(ctx, at(i)->handle, at(i)->link.obj, (const void *)AO_load(&at(i)->handle->target));
+}
+
 size_t oaki_weak_count(void)
 {
     return oaki_count_get(&self.count);

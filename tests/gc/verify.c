@@ -2,18 +2,27 @@
 #include "gc/verify.h"
 
 #include "gc/gc.h"
+#include "gc/host.h"
+#include "gc/link.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
 
 #include <check.h>
 #include <string.h>
 
+#define SHORT 112 /* fills its slot */
+
 Suite *suite_gc_verify(void);
 
 static void **root, **victim, **array;
 static oak_type *pair, *called;
 static oak_ephemeron *ephemeron;
+static oak_weak *weak;
+static void *short_link, *long_link;
 static uintptr_t hidden_value, hidden_ctx, hidden_ready; /* complements */
+static uintptr_t hidden_pinned, hidden_held, hidden_end;
+/* of a weak handle, a short link, a long one, a cleanup; and what a link lies in */
+static void **target, **of_short, **of_long, **of_cleanup, **holder;
 
 /* Marks what its second word hides. */
 static void mark_hidden(oak_marker *m, void *object, size_t size)
@@ -41,11 +50,43 @@ static void build_kept(void)
     hidden_ready = ~(uintptr_t)ready;
 }
 
+/* Roots that no word is; and an object whose end alone is known. */
+static void build_roots(void)
+{
+    void *pinned = oak_alloc_pinned(100), *held = oak_alloc_noscan(100);
+    ck_assert_int_eq(oaki_hold(held), 0);
+    hidden_pinned = ~(uintptr_t)pinned;
+    hidden_held = ~(uintptr_t)held;
+    hidden_end = ~((uintptr_t)oak_alloc_noscan(SHORT) + SHORT);
+}
+
+static void tidy(void *ctx)
+{
+    (void)ctx;
+}
+
+/* What is cleared, or tidied up, when its object goes. */
+static void build_cleared(void)
+{
+    target = oak_alloc(80);
+    of_short = oak_alloc(80);
+    of_long = oak_alloc(80);
+    of_cleanup = oak_alloc(80);
+    holder = oak_alloc_noscan(80);
+    weak = oak_weak_new(target);
+    ck_assert_int_eq(oaki_link_add(&short_link, of_short, false), 0);
+    ck_assert_int_eq(oaki_link_add(&long_link, of_long, true), 0);
+    ck_assert_int_eq(oaki_link_add(holder, of_short, true), 0);
+    ck_assert_int_eq(oak_cleanup_add(of_cleanup, tidy, NULL), 0);
+}
+
 static void build(void *arg)
 {
     (void)arg;
     root = oak_alloc(64);
     build_kept();
+    build_roots();
+    build_cleared();
     root[3] = oak_alloc_typed(pair, 1000);
     ((void **)root[3])[2 * 500] = oak_alloc(200);
     uintptr_t *hides = root[4] = oak_alloc_typed(called, 1);
@@ -113,6 +154,31 @@ static void verify_hidden(void *arg)
     oaki_gc_stop_end(t);
 }
 
+/* A loop over an object may have its end alone on the stack. */
+static void verify_end(void *arg)
+{
+    (void)arg;
+    volatile uintptr_t end = ~hidden_end;
+    uintptr_t off = ~hidden_end - oaki_the_heap.base - SHORT;
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    t = oaki_gc_stop_begin();
+    ck_assert(oaki_bit_get(oaki_the_heap.alloc, off) && oaki_mark_get(off));
+    ck_assert_uint_eq(oaki_object_size(off), SHORT);
+    oaki_verify();
+    oaki_mark_clear(off);
+    oaki_verify();
+    oaki_gc_stop_end(t);
+    ck_assert_uint_ne(end, 0);
+}
+
+START_TEST(an_object_whose_end_is_on_a_stack_is_told)
+{
+    test_dies(verify_end, NULL, "oakum: verify: a root at ");
+}
+END_TEST
+
 START_TEST(an_object_without_what_it_refers_to_is_told)
 {
     from_object = victim;
@@ -145,6 +211,51 @@ START_TEST(what_pairs_and_finalizers_keep_is_told)
     test_dies(verify_kept, &hidden_value, "oakum: verify: an ephemeron at ");
     test_dies(verify_kept, &hidden_ctx, "oakum: verify: the ctx of a finalizer at ");
     test_dies(verify_kept, &hidden_ready, "oakum: verify: a finalizer at ");
+}
+END_TEST
+
+START_TEST(roots_that_no_word_is_are_told)
+{
+    test_dies(verify_kept, &hidden_pinned, "oakum: verify: a pinned object at ");
+    test_dies(verify_kept, &hidden_held, "oakum: verify: a held object at ");
+    test_dies(verify_kept, &hidden_held, " is not alive");
+}
+END_TEST
+
+/* The collector's records are looked at before the words of the program. */
+START_TEST(what_is_named_and_not_cleared_is_told)
+{
+    test_dies(verify_without, &root[5], "oakum: verify: the key of an ephemeron at ");
+    test_dies(verify_without, &ephemeron, "oakum: verify: the handle of an ephemeron at ");
+    test_dies(verify_without, &target, "oakum: verify: a weak handle at ");
+    test_dies(verify_without, &target, " refers to an object that is not alive");
+    test_dies(verify_without, &weak, "oakum: verify: a weak handle at ");
+    test_dies(verify_without, &weak, " is not alive");
+    test_dies(verify_without, &of_short, "oakum: verify: a short link at ");
+    test_dies(verify_without, &of_long, "oakum: verify: a long link at ");
+    test_dies(verify_without, &holder, "oakum: verify: the record of a link at ");
+    test_dies(verify_without, &of_cleanup, "oakum: verify: a cleanup at ");
+}
+END_TEST
+
+/* Its mark may be set, as of all that is not allocated. */
+static void verify_freed(void *arg)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    t = oaki_gc_stop_begin();
+    size_t off = oaki_heap_offset(*(void **)arg);
+    ck_assert(oaki_mark_get(off));
+    oaki_bits_clear(oaki_the_heap.alloc, off, oaki_object_size(off));
+    oaki_verify();
+    oaki_gc_stop_end(t);
+}
+
+START_TEST(what_is_named_and_not_allocated_is_told)
+{
+    test_dies(verify_freed, &target, "oakum: verify: a weak handle at ");
+    test_dies(verify_freed, &of_short, "oakum: verify: a short link at ");
 }
 END_TEST
 
@@ -210,8 +321,12 @@ Suite *suite_gc_verify(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, a_sound_mark_is_sound);
     tcase_add_test(c, a_root_without_its_object_is_told);
+    tcase_add_test(c, an_object_whose_end_is_on_a_stack_is_told);
     tcase_add_test(c, an_object_without_what_it_refers_to_is_told);
     tcase_add_test(c, what_pairs_and_finalizers_keep_is_told);
+    tcase_add_test(c, roots_that_no_word_is_are_told);
+    tcase_add_test(c, what_is_named_and_not_cleared_is_told);
+    tcase_add_test(c, what_is_named_and_not_allocated_is_told);
     tcase_add_test(c, broken_structures_are_told_by_their_rule);
     tcase_add_test(c, a_busy_program_verifies);
     suite_add_tcase(s, c);
