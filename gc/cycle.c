@@ -149,11 +149,11 @@ static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 }
 
 /* The time that it takes is no part of the cycle's: pacing is to be the same. */
-static void verify(oaki_cycle *c, uint64_t *t)
+static void verify(oaki_cycle *c, uint64_t *t, bool whole)
 {
     if (!oaki_debug_switches.verify) return;
     uint64_t cpu = oaki_os_cpu_ns();
-    oaki_verify();
+    oaki_verify(whole);
     c->verify_cpu = oaki_os_cpu_ns() - cpu;
     uint64_t now = oaki_os_now_ns();
     c->verify = now - *t;
@@ -205,7 +205,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     mark_all(c, beside, minor, t);
     oaki_zones_marked();
     call(&gc.after);
-    verify(c, t);
+    verify(c, t, !beside && !minor);
     size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t scanned = oaki_workers_scanned();
     oaki_beside_end();

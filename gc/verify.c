@@ -1,13 +1,12 @@
-/* verify.c - the second opinion on a mark: one thread, one stack, no prefetching, bits of its
- * own.
+/* verify.c - the second opinion on a mark: one thread, no prefetching.
  *
  * It asks nothing of the marker but which finalizers are to run; what is checked is that M is
  * closed: the roots' objects are in M, pinned and held ones, and the objects that those in M refer
  * to; the values of pairs; the objects that finalizers have yet to see, and what these are called
  * with. Nothing that clearing has left is to dangle: in M are the targets of weak handles, the
  * objects of links, the keys of pairs, the objects of cleanups that wait; and the handles, and the
- * objects that links lie in. Mark functions are called with a marker that only notes what they mark
- * (follow.c). */
+ * objects that links lie in. That M has no more than is reached, remark.c looks at. Mark functions
+ * are called with a marker that only notes what they mark (follow.c). */
 #include "verify.h"
 #include "follow.h"
 #include "link.h"
@@ -58,40 +57,56 @@ static void check_itself(const void *obj, const char *what)
     if (!is_alive(oaki_heap_offset(obj))) tell(what, obj, "is not alive");
 }
 
-/* any: of a stack, where the end of an object counts as well. */
-OAKI_NO_ASAN static void check_range(const char *lo, const char *hi, bool any, const char *by)
+OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)
 {
-    lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
-    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
-        check_word(*(const uintptr_t *)lo, any, by, lo);
-        if (any) check_word(*(const uintptr_t *)lo - 1, true, by, lo);
-    }
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
+        check_word(*(const uintptr_t *)lo, false, "an object", lo);
 }
 
-static void check_root(const oaki_root *r, void *ctx)
+/* ---- roots ---- */
+
+/* As check_word; what it leads to is where the second mark begins, too (remark.c). */
+OAKI_NO_ASAN static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
+{
+    size_t off = w - oaki_the_heap.base;
+    check_word(w, any, by, at);
+    if (off < AO_load(&oaki_the_heap.used) && (any || oaki_mark_counts(off)))
+        oaki_remark_reach(off);
+}
+
+/* On a stack the end of an object counts as well. */
+OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
 {
     (void)ctx;
-    check_range(r->lo, r->hi, r->past_end, "a root");
+    const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
+    for (; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
+        check_root_word(*(const uintptr_t *)p, r->past_end, "a root", p);
+        if (r->past_end) check_root_word(*(const uintptr_t *)p - 1, true, "a root", p);
+    }
 }
 
 static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
 {
     (void)ctx;
     for (size_t i = 0; i < n; i++)
-        check_word(oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
+        check_root_word(oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
 }
 
 static void check_held(void *ctx, void *obj)
 {
     (void)ctx;
     check_itself(obj, "a held object");
+    oaki_remark_reach(oaki_heap_offset(obj));
 }
 
 static void check_pinned(size_t off, void *ctx)
 {
     (void)ctx;
     check_itself((char *)oaki_the_heap.base + off, "a pinned object");
+    oaki_remark_reach(off);
 }
+
+/* ---- what is cleared ---- */
 
 /* What clearing has left: a handle that is marked, and a key that is. */
 static void check_pair(void *ctx, void *handle, void *key, void *value)
@@ -122,10 +137,13 @@ static void check_link(void *ctx, void **link, const void *obj, bool is_long)
 static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
     (void)ctx;
-    check_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    check_root_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
     if (r->cleanup && r->ready) return;
     check_named(r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
+    if (!r->cleanup) oaki_remark_reach(oaki_heap_offset(r->obj));
 }
+
+/* ---- objects ---- */
 
 /* slot: as an offset, as it is kept, where a pointer would keep the object. */
 static void check_marked(void *slot, const oaki_edge *edge, size_t n)
@@ -139,7 +157,7 @@ OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
     if (!t)
-        check_range(p, p + size, false, "an object");
+        check_range(p, p + size);
     else if (t->mark)
         oaki_follow_edges(oaki_heap_offset(p), false, check_marked, (void *)oaki_heap_offset(p));
     else
@@ -165,16 +183,17 @@ static void check_span(const oaki_span *s)
         if (s->kind == OAKI_TYPED)
             check_typed(p, s->size);
         else
-            check_range(p + head, p + s->size, false, "an object");
+            check_range(p + head, p + s->size);
     }
 }
 
-void oaki_verify(void)
+void oaki_verify(bool whole)
 {
     oaki_heap *h = &oaki_the_heap;
     broken.by = NULL;
     const char *rule = oaki_pages_check();
     if (rule) oak_fatal("oakum: verify: %s", rule);
+    if (whole) oaki_remark_begin();
     oaki_ephemerons_each(check_pair, NULL);
     oaki_finalizers_each(check_finalizer, NULL);
     oaki_weak_each(check_weak, NULL);
@@ -183,6 +202,7 @@ void oaki_verify(void)
     oaki_hold_each(check_held, NULL);
     oaki_roots_visit(check_root, NULL);
     oaki_follow_host_roots(check_host_root, NULL);
+    oaki_remark_end();
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);

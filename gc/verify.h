@@ -2,8 +2,25 @@
 #ifndef OAKI_VERIFY_H
 #define OAKI_VERIFY_H
 
-/* World stopped, after the mark: mark again in the plainest way and compare. Fatal when an
- * object that is reachable is unmarked, or when a structure's checker finds a broken rule. */
-void oaki_verify(void);
+#include <stdbool.h>
+#include <stddef.h>
+
+/* World stopped, after the mark: look at it again in the plainest way. Fatal when an object that is
+ * reachable is unmarked, or when a structure's checker finds a broken rule. whole: of a full mark
+ * that was in this stop; then it is marked again, and compared. */
+void oaki_verify(bool whole);
+
+/* Objects that the last one of a whole mark found marked though nothing led to them (remark.c): 0
+ * but for what changed meanwhile; and where there was no memory, or objects that a host marked
+ * unscanned. Of a mark that was not whole, what there was before. */
+size_t oaki_verify_unreached(void);
+
+/* ---- remark.c, for verify.c ---- */
+
+void oaki_remark_begin(void);
+/* The object at this offset of the range, any, is a root's, if there is one. Nothing when no mark
+ * was begun. */
+void oaki_remark_reach(size_t off);
+void oaki_remark_end(void); /* follow, and count */
 
 #endif
