@@ -224,9 +224,9 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     end_phase(c, OAKI_PHASE_PACE, t);
 }
 
-static double cpu_fraction(void)
+static double cpu_fraction(unsigned processors)
 {
-    double total = (double)(oaki_os_now_ns() - gc.start_ns) * oaki_os_cpus();
+    double total = (double)(oaki_os_now_ns() - gc.start_ns) * processors;
     return total > 0 ? (double)gc.gc_cpu_ns / total : 0;
 }
 
@@ -241,7 +241,7 @@ static void count_pause(uint64_t ns)
 
 /* ---- what it knows of itself ---- */
 
-static void note_before(oaki_cycle *c, oaki_gc_why why)
+static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
     if (oaki_beside_state() != OAKI_BESIDE_NONE) {
@@ -255,7 +255,7 @@ static void note_before(oaki_cycle *c, oaki_gc_why why)
     c->why = why;
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
-    c->tid = oaki_os_tid();
+    c->tid = t->tid;
     c->line.forced = why == OAKI_GC_ASKED;
     c->line.heap_start = c->line.heap_end = AO_load(&h->live);
     c->line.goal = oaki_pace_goal();
@@ -280,11 +280,10 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
         l->mark = c->begin - c->first_begin - c->first;
         mark_cpu += c->beside;
     }
-    l->processors = oaki_os_cpus();
     l->stop_cpu = l->stop * l->processors;
     l->mark_cpu = mark_cpu;
     l->mark_end_cpu = l->mark_end * l->processors;
-    l->cpu_fraction = cpu_fraction();
+    l->cpu_fraction = cpu_fraction(l->processors);
 }
 
 static void note_after(oaki_cycle *c)
@@ -313,12 +312,13 @@ static void pace_beside(const oaki_cycle *c)
 
 /* Helpers are held from here on; nothing waits to be swept. When it began. No worker comes in mid
  * mark, as it would know nothing of it. */
-static uint64_t sweep_rest(void)
+static uint64_t sweep_rest(oaki_cycle *c)
 {
+    c->line.processors = oaki_os_cpus();
     if (!gc.start_told) call(&gc.start);
     gc.start_told = true;
     bool none = oaki_beside_state() == OAKI_BESIDE_NONE;
-    if (none) oaki_workers_spawn();
+    if (none) oaki_workers_spawn(c->line.processors);
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();
@@ -331,8 +331,8 @@ static uint64_t sweep_rest(void)
 OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
 {
     oaki_cycle c = { .why = OAKI_GC_DUE };
-    uint64_t at = sweep_rest();
-    note_before(&c, OAKI_GC_DUE);
+    uint64_t at = sweep_rest(&c);
+    note_before(t, &c, OAKI_GC_DUE);
     c.first_begin = oaki_os_now_ns();
     c.sweep_rest = c.first_begin - at;
     if (!oaki_world_stop(t)) {
@@ -370,8 +370,8 @@ static bool stop_to_end(oaki_thread *t)
 static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 {
     oaki_cycle c = { .why = why };
-    uint64_t at = sweep_rest();
-    note_before(&c, why);
+    uint64_t at = sweep_rest(&c);
+    note_before(t, &c, why);
     c.begin = oaki_os_now_ns();
     if (!c.first_begin) c.sweep_rest = c.begin - at;
     at = c.begin;
@@ -399,6 +399,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);
     bool asked = why == OAKI_GC_ASKED;
+    oaki_pace_processors(c.line.processors);
     if (c.first_begin) pace_beside(&c);
     else oaki_pace_stopped(c.minor, asked, c.allocated, c.begin, pause);
     oaki_pace_cycle(c.end, pause + c.first + c.beside, c.cpu_end, c.cpu + c.beside, asked);
@@ -577,7 +578,7 @@ void oaki_gc_stats(oak_memstats *out)
     memcpy(out->pause_end, gc.pause_end, sizeof gc.pause_end);
     out->enable_gc = !oaki_gc_is_disabled();
     out->gc_sys += oaki_mark_stack_bytes();
-    out->gc_cpu_fraction = cpu_fraction();
+    out->gc_cpu_fraction = cpu_fraction(oaki_os_cpus());
     out->weak_refs = oaki_weak_count();
     out->weak_refs_cleared = oaki_weak_cleared();
     oaki_finalizers_stats(out);

@@ -21,7 +21,7 @@
 
 #define MIN_PLACES 64
 #define MANY 8   /* as large a part goes: the others are moved and indexed anew */
-#define AHEAD 16 /* records whose object's mark is fetched ahead */
+#define AHEAD 16 /* records whose object's mark, or whose place, is fetched ahead */
 
 typedef struct record {
     oaki_ptrlink object;
@@ -74,12 +74,19 @@ static void place_set(oaki_ptrslot *p, void **link, uint32_t i)
     *p = (oaki_ptrslot){ .hash = hash_of(link), .record = i + 1 };
 }
 
+static void place_expect(const sort *s, void **link)
+{
+    if (s->nplaces > 0) __builtin_prefetch(&s->place[hash_of(link) & (s->nplaces - 1)], 1);
+}
+
 /* All records anew. There are no more than there were. */
 static void place_all(sort *s)
 {
     memset(s->place, 0, s->nplaces * sizeof *s->place);
-    for (uint32_t i = 0; i < s->table.records.len; i++)
+    for (uint32_t i = 0, n = (uint32_t)s->table.records.len; i < n; i++) {
+        if (i + AHEAD < n) place_expect(s, at(s, i + AHEAD)->link);
         place_set(place_of(s, at(s, i)->link), at(s, i)->link, i);
+    }
 }
 
 static void place_clear(sort *s, void **link)
@@ -173,10 +180,11 @@ static void unlock(oaki_thread *t)
 int oaki_link_add(void **link, const void *obj, bool is_long)
 {
     sort *s = &sorts[is_long];
-    char *start = in_heap(obj) ? oaki_object_base(obj) : (char *)(uintptr_t)obj;
-    if (!start) oak_fatal("oakum: a link to %p, which is not in a live object", obj);
     oaki_thread *t = lock();
     if (!t) return -1;
+    place_expect(s, link);
+    char *start = in_heap(obj) ? oaki_object_base(obj) : (char *)(uintptr_t)obj;
+    if (!start) oak_fatal("oakum: a link to %p, which is not in a live object", obj);
     int result = reserve(s);
     if (result == 0) {
         oaki_ptrslot *p = place_of(s, link);
@@ -240,17 +248,27 @@ static bool object_gone(const record *r)
     return in_heap(r->object.obj) && !oaki_mark_get(oaki_heap_offset(r->object.obj));
 }
 
-static bool holder_gone(const record *r)
+/* The object that the last link lay in: many lie in the same one, as a table's do. */
+typedef struct holder {
+    size_t slot, size;
+    bool gone;
+} holder;
+
+static bool holder_gone(const record *r, holder *h)
 {
     if (!in_heap(r->link)) return false;
-    size_t slot = oaki_slot_offset(oaki_heap_offset(r->link));
-    return slot != SIZE_MAX && !oaki_mark_get(slot);
+    size_t off = oaki_heap_offset(r->link);
+    if (off - h->slot < h->size) return h->gone;
+    size_t slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX) return false;
+    *h = (holder){ slot, oaki_object_size(slot), !oaki_mark_get(slot) };
+    return h->gone;
 }
 
-/* Of record i: its holder, or its object, whose mark is fetched ahead for a later record. */
-OAKI_INLINE bool is_gone(const sort *s, uint32_t i, bool holder)
+/* Of record i: its object, whose mark is fetched ahead for a later record; or, if h, its holder. */
+OAKI_INLINE bool is_gone(const sort *s, uint32_t i, holder *h)
 {
-    if (holder) return holder_gone(at(s, i));
+    if (h) return holder_gone(at(s, i), h);
     if (i + AHEAD < s->table.records.len) {
         const void *p = at(s, i + AHEAD)->object.obj;
         if (in_heap(p))
@@ -259,39 +277,39 @@ OAKI_INLINE bool is_gone(const sort *s, uint32_t i, bool holder)
     return object_gone(at(s, i));
 }
 
-OAKI_INLINE size_t count_gone(const sort *s, bool holder)
+OAKI_INLINE size_t count_gone(const sort *s, holder *h)
 {
     size_t found = 0;
-    for (uint32_t i = 0; i < s->table.records.len; i++) found += is_gone(s, i, holder);
+    for (uint32_t i = 0; i < s->table.records.len; i++) found += is_gone(s, i, h);
     return found;
 }
 
 /* Those that stay, side by side. */
-OAKI_INLINE void keep_others(sort *s, bool holder)
+OAKI_INLINE void keep_others(sort *s, holder *h)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->table.records.len; i++)
-        if (!is_gone(s, i, holder)) *at(s, kept++) = *at(s, i);
-        else if (!holder) AO_store((AO_t *)at(s, i)->link, 0);
+        if (!is_gone(s, i, h)) *at(s, kept++) = *at(s, i);
+        else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
     s->table.records.len = kept;
     place_all(s);
     oaki_ptrtable_rechain(&s->table);
 }
 
-/* Links in dead holders; or those to dead objects, which are cleared. */
-OAKI_INLINE void drop(sort *s, bool holder)
+/* Links in dead holders; or, without h, those to dead objects, which are cleared. */
+OAKI_INLINE void drop(sort *s, holder *h)
 {
-    size_t left = count_gone(s, holder);
+    size_t left = count_gone(s, h);
     if (left > s->table.records.len / MANY) {
-        keep_others(s, holder);
+        keep_others(s, h);
         return;
     }
     for (uint32_t i = 0; left > 0;) {
-        if (!is_gone(s, i, holder)) {
+        if (!is_gone(s, i, h)) {
             i++;
             continue;
         }
-        if (holder) record_remove(s, i);
+        if (h) record_remove(s, i);
         else record_clear(s, i);
         left--;
     }
@@ -299,12 +317,13 @@ OAKI_INLINE void drop(sort *s, bool holder)
 
 static void clear_unreachable(sort *s)
 {
-    drop(s, false);
+    drop(s, NULL);
 }
 
 static void drop_homeless(sort *s)
 {
-    drop(s, true);
+    holder h = { .size = 0 };
+    drop(s, &h);
 }
 
 void oaki_links_clear(bool decided)

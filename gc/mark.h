@@ -105,7 +105,7 @@ size_t oaki_looks_words(void);              /* looked at in this way */
 void oaki_looks_finish(void);               /* now, if they are not over */
 unsigned oaki_workers_count(void);
 /* start the helpers that are missing; outside of a stop */
-void oaki_workers_spawn(void);
+void oaki_workers_spawn(unsigned processors);
 bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
 /* After a mark: all chunks are free. */

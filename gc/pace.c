@@ -76,7 +76,7 @@ static struct {
     uint64_t last_cycle; /* ns that the collector worked in the last one */
     uint64_t cpu_end;           /* its end in processor time, of the process; and by how much */
     int64_t credit;             /* of it the program had more than the collector until then */
-    bool alone;                 /* there was one processor, after the last stop */
+    bool alone;                 /* there was one processor, in the last cycle */
     bool stops;                 /* oaki_pace_prefer_stops */
     bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
@@ -226,7 +226,11 @@ void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns,
 {
     if (!asked) pace.rate = rate_before(before, begin_ns);
     if (!minor) note_stop(ns, true);
-    pace.alone = oaki_os_cpus() == 1;
+}
+
+void oaki_pace_processors(unsigned n)
+{
+    pace.alone = n == 1;
 }
 
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,

@@ -21,6 +21,9 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
  * it began. After one that was asked for at any time that tells nothing. Before oaki_pace_cycle. */
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns);
 
+/* So many were the process's when the cycle began: it may be given fewer or more at any time. */
+void oaki_pace_processors(unsigned n);
+
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
  * much during it; it took so much of processors. The next one begins earlier by as much as the
  * program would allocate in that time if nothing held it up. After keeps_marks is set, before

@@ -482,10 +482,10 @@ unsigned oaki_workers_count(void)
     return shared.nworkers;
 }
 
-void oaki_workers_spawn(void)
+void oaki_workers_spawn(unsigned processors)
 {
     unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
-    if (!want) want = OAKI_MIN(oaki_os_cpus(), 8);
+    if (!want) want = OAKI_MIN(processors, 8);
     while (shared.nhelpers + 1 < want) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;

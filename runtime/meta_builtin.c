@@ -17,8 +17,9 @@
 #include <string.h>
 
 #define SLAB ((size_t)64 << 10)
-#define SMALL_MAX ((size_t)8 << 10) /* seven to a slab */
-#define CLASSES 32
+/* Three to a slab; a thread's cache is one of them, and is not mapped anew for each thread. */
+#define SMALL_MAX ((size_t)16 << 10)
+#define CLASSES 36
 #define SPARES 4 /* empty slabs kept for the next use */
 
 typedef struct slot {

@@ -102,14 +102,14 @@ static void bounds_of_main(char **lo, char **hi)
 
 /* The id alone doesn't tell the first thread: another that forked has it in the child. Calls malloc
  * for the others. */
-static int stack_bounds(char **lo, char **hi)
+static int stack_bounds(int tid, char **lo, char **hi)
 {
     pthread_attr_t attr;
     void *addr;
     size_t size;
     char *here = __builtin_frame_address(0);
-    bounds_of_main(lo, hi);
-    if (getpid() == oaki_os_tid() && *lo < here && here < *hi) return 0;
+    if (getpid() == tid) bounds_of_main(lo, hi);
+    if (*lo < here && here < *hi) return 0;
     int e = pthread_getattr_np(pthread_self(), &attr);
     if (e != 0) return e;
     e = pthread_attr_getstack(&attr, &addr, &size);
@@ -120,7 +120,7 @@ static int stack_bounds(char **lo, char **hi)
 }
 
 /* threads_lock held */
-static oaki_thread *new_thread(char *lo, char *hi)
+static oaki_thread *new_thread(int tid, char *lo, char *hi)
 {
     oaki_thread *t = oaki_meta_zalloc(sizeof *t, OAKI_META_OTHER);
     if (!t) return NULL;
@@ -129,7 +129,7 @@ static oaki_thread *new_thread(char *lo, char *hi)
         oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
         return NULL;
     }
-    t->tid = oaki_os_tid();
+    t->tid = tid;
     t->pthread = pthread_self();
     t->stack_lo = lo;
     t->stack_hi = hi;
@@ -139,13 +139,13 @@ static oaki_thread *new_thread(char *lo, char *hi)
 }
 
 /* No fork may come in between. */
-static oaki_thread *attach(char *lo, char *hi)
+static oaki_thread *attach(int tid, char *lo, char *hi)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_fork_hold();
     oaki_lock_acquire(&h->threads_lock);
-    reap(oaki_os_tid());
-    oaki_thread *t = new_thread(lo, hi);
+    reap(tid);
+    oaki_thread *t = new_thread(tid, lo, hi);
     if (t) {
         link_thread(t);
         oaki_tls_mcache = t->mcache;
@@ -163,12 +163,13 @@ oaki_thread *oaki_thread_attach_self(void)
     int saved = errno;
     if (oaki_tls_thread) return oaki_tls_thread;
     if (!oaki_heap_ready()) return NULL;
+    int tid = oaki_os_tid();
     /* Any value but NULL: the destructor looks at oaki_tls_thread. */
-    if (stack_bounds(&lo, &hi) != 0 || pthread_setspecific(exit_key, &exit_key) != 0) {
+    if (stack_bounds(tid, &lo, &hi) != 0 || pthread_setspecific(exit_key, &exit_key) != 0) {
         errno = ENOMEM;
         return NULL;
     }
-    oaki_thread *t = attach(lo, hi);
+    oaki_thread *t = attach(tid, lo, hi);
     if (!t) {
         errno = ENOMEM;
         return NULL;

@@ -25,6 +25,7 @@
  * there is a quarter of what it has resident outside of the heap, less what any has. */
 #define ANY_HAS ((size_t)16 << 20)
 #define PART 4
+#define ASK_EVERY 8 /* cycles: to ask the system is as dear as a tenth of a small collection */
 
 /* Of the room that the heap had, this part is forgotten in each full cycle. */
 #define FORGET 8
@@ -39,6 +40,8 @@ static struct {
     unsigned share;    /* percent of libgc's rule */
     size_t live;       /* bytes, after the last cycle */
     unsigned scanned;  /* percent of what lives */
+    size_t elsewhere;  /* bytes resident outside of the heap, but for what any has */
+    unsigned asks_in;  /* cycles until they are asked for again */
     size_t had;        /* bytes that the rule let the heap have, of late */
     GC_word divisor;   /* that it had it by */
     int percent;       /* that was set */
@@ -151,12 +154,20 @@ static unsigned scanned_percent(void)
     return all > 0 ? (unsigned)(scanned * 100 / all) : 100;
 }
 
+static size_t elsewhere(void)
+{
+    if (self.asks_in-- > 0) return self.elsewhere;
+    size_t rss = oaki_os_rss(), other = GC_get_heap_size() + ANY_HAS;
+    self.asks_in = ASK_EVERY - 1;
+    self.elsewhere = rss > other ? rss - other : 0;
+    return self.elsewhere;
+}
+
 /* Percent of the rule. */
 static unsigned most_share(const oaki_cycle *c)
 {
-    size_t live = c->line.heap_live, rss = oaki_os_rss(), other = GC_get_heap_size() + ANY_HAS;
+    size_t live = c->line.heap_live, more = elsewhere() / PART;
     size_t rule = live / 100 * (100 + self.scanned) / 100 / OAKI_MAX(GC_free_space_divisor, 1);
-    size_t more = rss > other ? (rss - other) / PART : 0;
     return (live >= LARGE ? SHARE_LARGE : SHARE_MOST) + (unsigned)(more / OAKI_MAX(rule, 1));
 }
 
