@@ -67,6 +67,7 @@ static const struct {
     { "stopped", "#d4a017", "stroke-width:1.6" },
     { "concurrent", "#b5479b", "stroke-width:1.6" },
     { "generations", "#7a5c3e", "stroke-width:1.6" },
+    { "faults", "#8a5bd0", "stroke-width:1.6" },
     { "boehm", "#0a5fa8", "stroke-width:1.6" },
     { "incremental", "#3aa6d0", "stroke-width:1.6" },
     { "go", "#1b8a5a", "stroke-width:1.6" },
