@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define ZERO_INLINE 256
+#define WORD_BYTES ((size_t)64 << OAKI_GRANULE_SHIFT) /* that a word of A is about */
 #define RUN_MAX 8192 /* bytes zeroed at a time: stays in the first-level cache until it is used */
 
 /* Past its end even by the sizes that classes have before the heap is started: 0. */
@@ -64,17 +66,41 @@ void oaki_mcache_free(oaki_mcache *mc)
 
 /* ---- runs ---- */
 
-/* First bit of A that is set in [from, to), as an offset; `to` when there is none. */
-static size_t next_allocated(size_t from, size_t to)
+/* First granule in [from, to) whose bit in A is not as in `like`, as an offset; `to` when there is
+ * none. */
+OAKI_INLINE size_t next_unlike(uint64_t like, size_t from, size_t to)
 {
     const uint64_t *a = oaki_the_heap.alloc;
     size_t g = from >> OAKI_GRANULE_SHIFT, end = to >> OAKI_GRANULE_SHIFT, w = g / 64;
-    uint64_t bits = a[w] & (~(uint64_t)0 << (g % 64));
+    uint64_t bits = (a[w] ^ like) & (~(uint64_t)0 << (g % 64));
     while (!bits) {
         if (++w * 64 >= end) return to;
-        bits = a[w];
+        bits = a[w] ^ like;
     }
     return OAKI_MIN((w * 64 + oaki_ctz(bits)) << OAKI_GRANULE_SHIFT, to);
+}
+
+static size_t next_free(size_t from, size_t to)
+{
+    return from < to ? next_unlike(~(uint64_t)0, from, to) : to;
+}
+
+static size_t next_allocated(size_t from, size_t to)
+{
+    return next_unlike(0, from, to);
+}
+
+/* In a heap that has been in use for long a run is a few objects: a call would take longer. */
+static void zero(char *p, size_t n)
+{
+    if (n > ZERO_INLINE) {
+        memset(p, 0, n);
+        return;
+    }
+    for (char *end = p + n; p < end; p += OAKI_GRANULE) {
+        memset(p, 0, OAKI_GRANULE);
+        AO_compiler_barrier(); /* else the compiler makes the call of it */
+    }
 }
 
 /* Where the run ends: with what was taken for it, or in front of the object that is to be noted. */
@@ -105,21 +131,22 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
     size_t from = base + s->cursor, to, n;
     size_t max = oaki_debug_switches.stress || c->size >= RUN_MAX ? c->size : RUN_MAX;
-    for (;; from += c->size) {
-        while (from < end && oaki_bit_get(oaki_the_heap.alloc, from)) from += c->size;
+    for (;; from = base + (((from - base) * c->magic >> 32) + 1) * c->size) {
+        from = next_free(from, end);
         if (from >= end) {
             s->cursor = (uint32_t)(end - base);
             return false;
         }
         to = OAKI_MIN(next_allocated(from, end), from + max);
         n = ((to - from) * c->magic) >> 32;
-        if (OAKI_LIKELY(n > 0)) break; /* else another thread is still clearing this slot */
+        if (OAKI_LIKELY(n > 0 && ((from - base) * c->magic >> 32) * c->size == from - base)) break;
+        /* else another thread is still clearing this slot */
     }
     to = from + n * c->size;
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
     if (s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan))
-        memset(p, 0, to - from);
+        zero(p, to - from);
     if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
     oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
     mc->taken[sc] += (uint32_t)n;
@@ -202,6 +229,76 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
     char *p = r->next;
     r->next = p + size;
     return p;
+}
+
+bool oaki_mcache_more(oaki_mcache *mc, unsigned sc)
+{
+    const oaki_run *r = &mc->run[sc];
+    return r->next == r->end && r->end == mc->run_end[sc] && run_from_cached(mc, sc);
+}
+
+/* ---- lists ---- */
+
+/* Of the granules that are clear in this word of A, the first ones of slots of k granules, a power
+ * of two: such slots fill a span, and none lies in two words. */
+static uint64_t free_slots(uint64_t word, size_t k)
+{
+    static const uint64_t firsts[] = { ~(uint64_t)0, ~(uint64_t)0 / 3, ~(uint64_t)0 / 15,
+                                       ~(uint64_t)0 / 255, ~(uint64_t)0 / 65535 };
+    uint64_t clear = ~word;
+    for (size_t n = 1; n < k; n *= 2) clear &= clear >> n;
+    return clear & firsts[oaki_log2(k)];
+}
+
+/* A word of A at a time, without a run for each few slots. Slots are linked before they are
+ * allocated: nobody looks at the list meanwhile, as no mark is under way. */
+static size_t chain_word(oaki_span *s, size_t from, char **last, size_t n)
+{
+    size_t word = from / WORD_BYTES, base = word * WORD_BYTES, k = s->size >> OAKI_GRANULE_SHIFT;
+    AO_t *a = (AO_t *)&oaki_the_heap.alloc[word];
+    uint64_t mine = 0, slots = free_slots(AO_load(a), k);
+    bool clean = !s->needzero || (s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan);
+    size_t left = n;
+    slots &= ~(uint64_t)0 << ((from - base) >> OAKI_GRANULE_SHIFT);
+    for (; slots && left > 0; left--) {
+        unsigned i = oaki_ctz(slots);
+        char *p = (char *)(oaki_the_heap.base + base + ((size_t)i << OAKI_GRANULE_SHIFT));
+        oaki_track_alloc(p, s->size);
+        if (!clean) zero(p, s->size);
+        *(char **)(void *)*last = p;
+        *last = p;
+        mine |= ~(uint64_t)0 >> (64 - k) << i;
+        slots &= slots - 1;
+    }
+    AO_or(a, mine);
+    return n - left;
+}
+
+static bool can_chain(const oaki_mcache *mc, unsigned sc, const oaki_span *s)
+{
+    const oaki_run *r = &mc->run[sc];
+    size_t k = s->size >> OAKI_GRANULE_SHIFT;
+    return r->next == r->end && r->end == mc->run_end[sc] && k <= 16 && (k & (k - 1)) == 0 &&
+           !s->types && AO_load(&oaki_the_heap.marking) == 0 && !oaki_debug_switches.stress;
+}
+
+size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
+{
+    oaki_span *s = mc->span[sc];
+    if (!s || !can_chain(mc, sc, s)) return 0;
+    size_t base = oaki_heap_offset(oaki_span_start(s)), from = base + s->cursor, got = 0;
+    size_t end = base + (size_t)oaki_classes[s->cls].nslots * s->size;
+    n = OAKI_MIN(n, mc->sample_left[sc] / s->size);
+    while (got < n && from < end) {
+        got += chain_word(s, from, last, n - got);
+        from = got < n ? OAKI_ALIGN_DOWN(from, WORD_BYTES) + WORD_BYTES
+                       : oaki_heap_offset(*last) + s->size;
+    }
+    mc->taken[sc] += (uint32_t)got;
+    mc->mallocs[s->cls] += got;
+    mc->sample_left[sc] -= got * s->size;
+    s->cursor = (uint32_t)(OAKI_MIN(from, end) - base);
+    return got;
 }
 
 /* ---- flushing ---- */

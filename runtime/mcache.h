@@ -99,4 +99,14 @@ bool oaki_mcache_is_fast_path(uintptr_t word);
  * when out of memory. The slot is zeroed and counted. Inside oaki_enter. */
 void *oaki_mcache_refill(oaki_thread *t, unsigned spanclass);
 
+/* The run is empty: is there another in the same span? Its first object may be one that is to be
+ * noted, and then it is empty, too. Never collects. Inside oaki_enter. */
+bool oaki_mcache_more(oaki_mcache *mc, unsigned spanclass);
+
+/* The run is empty: up to n more slots of the same span, zeroed and counted, each named by the
+ * first word of the one before it, the first by *last's. Returns how many, and makes *last the
+ * last, whose first word isn't set. There may be fewer than are free, or none: for sizes and at
+ * times that it is not for. Never collects. Inside oaki_enter. */
+size_t oaki_mcache_chain(oaki_mcache *mc, unsigned spanclass, char **last, size_t n);
+
 #endif

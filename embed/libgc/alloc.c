@@ -2,7 +2,7 @@
  *
  * GC_malloc and GC_malloc_atomic are fast paths of the heap: they lie in its section oaki_fast,
  * bump through the calling thread's run, and call nothing but the slow path, in tail position
- * (runtime/alloc.c). GC_generic_malloc_many hands out a piece of a run as a list.
+ * (runtime/alloc.c). GC_generic_malloc_many hands out pieces of runs as a list.
  *
  * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
  * Bound: O(1), and what a refill costs. Lock: none. */
@@ -298,22 +298,34 @@ void *GC_realloc(void *p, size_t n)
 
 /* ---- lists ---- */
 
-/* The rest of the run, up to so many bytes, as a list behind `first`, which was taken from it. In
- * the runtime, so that it can't be flushed. */
-static void link_run(oaki_mcache *mc, unsigned sc, char *first, uint32_t type)
+/* The rest of the run, up to n objects: how many. */
+static size_t link_run(oaki_mcache *mc, unsigned sc, char **last, size_t n, uint32_t type)
 {
     oaki_run *r = &mc->run[sc];
-    size_t size = oaki_classes[sc % OAKI_CLASSES].size;
-    char *last = first, *end = OAKI_MIN(r->end, first + OAKI_MAX(MANY_BYTES, size));
-    if (type) oaki_span_set_type(first, type);
-    while (r->next == last + size && r->next + size <= end) {
+    size_t size = oaki_classes[sc % OAKI_CLASSES].size, got = 0;
+    for (; got < n && r->next + size <= r->end; got++) {
         char *p = r->next;
         if (type) oaki_span_set_type(p, type);
         r->next = p + size;
-        *(char **)last = p;
-        last = p;
+        *(char **)(void *)*last = p;
+        *last = p;
     }
-    *(char **)last = NULL;
+    return got;
+}
+
+/* What follows in the run, and in the span, up to so many bytes, as a list behind `first`, which
+ * was taken from it. In the runtime, so that it can't be flushed. */
+static void link_many(oaki_mcache *mc, unsigned sc, char *first, uint32_t type)
+{
+    size_t left = MANY_BYTES / oaki_classes[sc % OAKI_CLASSES].size;
+    char *last = first;
+    if (type) oaki_span_set_type(first, type);
+    left -= left > 0;
+    do {
+        left -= link_run(mc, sc, &last, left, type);
+        left -= oaki_mcache_chain(mc, sc, &last, left);
+    } while (left > 0 && oaki_mcache_more(mc, sc));
+    *(char **)(void *)last = NULL;
 }
 
 /* In the runtime until *result holds the list: of objects that are not scanned, only what is in
@@ -328,7 +340,7 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
     char *p = r->next;
     if (r->end && p + size <= r->end) r->next = p + size;
     else p = oaki_mcache_refill(t, sc);
-    if (p) link_run(t->mcache, sc, p, type);
+    if (p) link_many(t->mcache, sc, p, type);
     *result = p;
     size_t rate = oaki_sample_take_due(t->mcache);
     oaki_leave(t);

@@ -5,7 +5,9 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 Suite *suite_runtime_mcache(void);
 
@@ -64,6 +66,89 @@ START_TEST(only_the_fast_path_is_the_fast_path)
     ck_assert(!oaki_mcache_is_fast_path((uintptr_t)&oaki_mcache_refill));
     ck_assert(!oaki_mcache_is_fast_path((uintptr_t)&start));
     ck_assert(!oaki_mcache_is_fast_path(0));
+}
+END_TEST
+
+/* ---- lists ---- */
+
+#define LISTED 4096
+static char *listed[2 * LISTED]; /* those that were freed are NULL */
+
+/* Fills two spans, or so, and frees some of it. */
+static void make_holes(const oaki_class *c, uint64_t *draw)
+{
+    size_t n = OAKI_MIN(2 * c->nslots, LISTED);
+    memset(listed, 0, sizeof listed);
+    for (size_t i = 0; i < n; i++) {
+        listed[i] = oak_alloc(c->size);
+        memset(listed[i], 0xff, c->size);
+    }
+    unsigned share = 2 + (unsigned)(test_draw(draw) % 4);
+    for (size_t i = 0; i < n; i++) {
+        if (test_draw(draw) % share != 0) continue;
+        oak_free(listed[i]);
+        listed[i] = NULL;
+    }
+}
+
+static void note(char *p, size_t size, size_t *n)
+{
+    ck_assert(test_is_zero(p + sizeof p, size - sizeof p)); /* and so not there before */
+    memset(p, 0xff, size);
+    listed[LISTED + (*n)++] = p;
+}
+
+/* Slots one by one until the run is empty, then a list; about as many as there were at first. */
+static size_t take_lists(const oaki_class *c, unsigned sc, uint64_t *draw)
+{
+    size_t n = 0, chained = 0;
+    oaki_thread *t = oaki_enter();
+    while (n < OAKI_MIN(2 * c->nslots, LISTED)) {
+        const oaki_run *r = &t->mcache->run[sc];
+        char *first = oaki_mcache_refill(t, sc), *last = first;
+        bool empty = r->next == r->end;
+        size_t got = oaki_mcache_chain(t->mcache, sc, &last,
+                                       OAKI_MIN(1 + test_draw(draw) % 40, LISTED - n - 1));
+        if (!empty) ck_assert_uint_eq(got, 0);
+        *(char **)(void *)last = NULL;
+        chained += got;
+        for (char *next; first; first = next) {
+            next = *(char **)(void *)first;
+            note(first, c->size, &n);
+            if (next) got--;
+        }
+        ck_assert_uint_eq(got, 0);
+    }
+    oaki_leave(t);
+    ck_assert_uint_le(n, LISTED);
+    return chained;
+}
+
+static void expect_allocated(char *p, size_t size)
+{
+    ck_assert_ptr_eq(oak_base(p), p);
+    for (size_t at = 0; at < size; at += OAKI_GRANULE)
+        ck_assert(oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(p) + at));
+}
+
+START_TEST(lists_are_of_free_slots_each_once)
+{
+    size_t chained = 0;
+    uint64_t draw = (uint64_t)time(NULL) << 8 | (unsigned)_i;
+    printf("runtime/mcache: list %d, seed %llu\n", _i, (unsigned long long)draw);
+    for (unsigned cls = 1; oaki_classes[cls].size <= 512; cls++) {
+        const oaki_class *c = &oaki_classes[cls];
+        make_holes(c, &draw);
+        size_t before = test_stats().mallocs;
+        chained += take_lists(c, OAKI_SPANCLASS(OAKI_SCAN, cls), &draw);
+        size_t n = LISTED;
+        while (n < 2 * LISTED && listed[n]) n++;
+        ck_assert_uint_eq(test_stats().mallocs - before, n - LISTED);
+        for (size_t i = 0; i < 2 * LISTED; i++)
+            if (listed[i]) expect_allocated(listed[i], c->size);
+        test_assert_sound();
+    }
+    if (!oaki_debug_switches.stress && !oaki_debug_switches.beside) ck_assert_uint_gt(chained, 0);
 }
 END_TEST
 
@@ -307,6 +392,7 @@ Suite *suite_runtime_mcache(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, a_fresh_span_is_handed_out_in_order_to_its_last_slot);
     tcase_add_test(c, counts_leave_out_what_is_left_in_runs);
+    tcase_add_loop_test(c, lists_are_of_free_slots_each_once, 0, 4);
     tcase_add_test(c, only_the_fast_path_is_the_fast_path);
     tcase_add_test(c, the_slot_that_a_stopped_thread_may_have_lives_through_the_cycle);
     tcase_add_test(c, its_span_counts_as_written_to);
