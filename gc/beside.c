@@ -265,16 +265,17 @@ static void *collector(void *arg)
 
 /* ---- for those who allocate ---- */
 
-/* Outside of oaki_enter, as it takes locks of the host. Where there is no thread to be had now, the
- * program collects itself, and the next collection tries again. */
+/* Outside of oaki_enter, as it takes locks of the host. Where there is no thread to be had now, or
+ * it would have nothing that tells it, the program collects itself, and the next collection tries
+ * again. */
 static OAKI_COLD bool spawn(oaki_thread *t)
 {
     AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
     if (AO_load(&self.not_before) == next) return false;
     if (!AO_compare_and_swap_full(&self.started, 0, 1)) return AO_load(&self.started) == 1;
-    bool told = oaki_written_start();
+    bool told = oaki_written_start(), here = told && oaki_written_here(false);
     oaki_leave(t);
-    bool runs = told && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
+    bool runs = here && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
     (void)oaki_enter();
     if (!runs) AO_store(&self.not_before, next);
     if (!runs) AO_store_release(&self.started, told ? 0 : 2);

@@ -18,6 +18,7 @@
  * until a pass has marked nothing that way, so each has brought something. */
 #include "mark.h"
 #include "runtime/os.h"
+#include "runtime/written.h"
 #include "spin.h"
 #include "watch.h"
 #include <string.h>
@@ -482,11 +483,12 @@ unsigned oaki_workers_count(void)
     return shared.nworkers;
 }
 
+/* Whom nobody tells of written pages starts none: they would look at all in each last stop. */
 void oaki_workers_spawn(unsigned processors)
 {
     unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
     if (!want) want = OAKI_MIN(processors, 8);
-    while (shared.nhelpers + 1 < want) {
+    while (shared.nhelpers + 1 < want && !oaki_written_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;
         m->drain = AO_int_load(&shared.drain);

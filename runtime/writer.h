@@ -21,7 +21,11 @@ typedef struct oaki_writer {
     /* As oaki_written_take and oaki_written_take_some, fn may be NULL. SIZE_MAX with errno: never
      * again, unless mend, if there is one, says that it may be asked the next time. */
     size_t (*take)(oaki_taking *x);
-    bool (*mend)(void);
+    /* Can the calling thread ask? NULL: any can. */
+    bool (*has)(void);
+    /* Under written.c's lock. true: it can by now, or perhaps others can. If it counts, what others
+     * may have that it can't open is nothing to go on with. false with errno: nobody can. */
+    bool (*mend)(bool counts);
     void (*release)(size_t from, size_t to);
     void (*child)(void); /* after a fork: the range is as if nothing had been opened */
 } oaki_writer;

@@ -97,11 +97,12 @@ static void give_up(const oaki_writer *w, const char *refused, int error)
     w->release(0, AO_load(&oaki_the_heap.used));
 }
 
-static void refused(const oaki_writer *w, int error)
+static void refused(const oaki_writer *w, int error, bool counts)
 {
     oaki_lock_acquire(&self.lock);
-    if (w && writer() == w && !(w->mend && w->mend())) {
-        give_up(w, w->name, error);
+    errno = error;
+    if (w && writer() == w && !(w->mend && w->mend(counts))) {
+        give_up(w, w->name, errno);
         oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
     }
     oaki_lock_release(&self.lock);
@@ -117,16 +118,36 @@ bool oaki_written_may(void)
     return writer() && AO_load(&self.not_after) != AO_load(&oaki_the_heap.cycle) + 1;
 }
 
-bool oaki_written_begin(void)
+bool oaki_written_lost(void)
 {
     const oaki_writer *w = writer();
+    int saved = errno;
+    bool lost = w && w->has && !w->has();
+    errno = saved;
+    return lost;
+}
+
+bool oaki_written_here(bool counts)
+{
+    int saved = errno;
+    if (oaki_written_lost()) refused(writer(), 0, counts);
+    errno = saved;
+    return writer() && !oaki_written_lost();
+}
+
+bool oaki_written_begin(void)
+{
     bool gone = false;
     int saved = errno;
+    oaki_thread *t = oaki_enter();
+    bool here = t && oaki_written_here(true);
+    if (t) oaki_leave(t);
+    const oaki_writer *w = writer();
     const char *why = w ? w->begin(&gone) : NULL;
     if (why && gone) give_up(w, why, 0);
-    else if (why) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
+    else if (w && (why || !here)) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
     errno = saved;
-    return w && !why;
+    return here && w && !why;
 }
 
 static size_t take(oaki_taking *x)
@@ -136,7 +157,7 @@ static size_t take(oaki_taking *x)
     size_t n = w ? w->take(x) : SIZE_MAX;
     if (n == SIZE_MAX) {
         (void)AO_fetch_and_add1_full(&self.refusals);
-        refused(w, errno);
+        refused(w, errno, false);
     }
     errno = saved;
     return n;

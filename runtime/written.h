@@ -27,6 +27,14 @@ bool oaki_written_start(void);
 /* As oaki_written_start said, and still so, and not refused for the collection that comes next. */
 bool oaki_written_may(void);
 
+/* There is a way, but not for the calling thread, nor for those that it starts: descriptors that
+ * the way takes were closed, in all of the process or in a table that is this thread's. */
+bool oaki_written_lost(void);
+
+/* Is there a way for the calling thread, with new descriptors where it has lost them? Where it
+ * can't open any, it is over for all if this thread counts. Inside oaki_enter. */
+bool oaki_written_here(bool counts);
+
 /* Before pages are protected for a cycle. false: not now, as the system or the program has taken
  * away what it takes; the next collection is one in a stop. Outside of oaki_enter. */
 bool oaki_written_begin(void);

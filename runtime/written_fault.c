@@ -525,6 +525,7 @@ const oaki_writer oaki_writer_fault = {
     .begin = begin,
     .take = take,
     .release = oaki_fault_release,
+    .has = NULL,
     .mend = NULL,
     .child = child,
 };

@@ -11,18 +11,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From here on the threads of this process and its children have this filter, too. */
-static inline void test_filter(struct sock_filter *code, size_t n)
+/* With TSYNC the other threads of this process get this filter, too. */
+static inline void test_filter(struct sock_filter *code, size_t n, unsigned flags)
 {
     struct sock_fprog program = { (unsigned short)n, code };
     ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
-                             &program),
-                     0);
+    ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program), 0);
 }
 
-/* They get EPERM for system call `nr`. */
-static inline void test_refuse(int nr)
+static inline void test_refuse_with(int nr, unsigned flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -30,7 +27,19 @@ static inline void test_refuse(int nr)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    test_filter(code, sizeof code / sizeof code[0]);
+    test_filter(code, sizeof code / sizeof code[0], flags);
+}
+
+/* From here on the threads of this process and its children get EPERM for system call `nr`. */
+static inline void test_refuse(int nr)
+{
+    test_refuse_with(nr, SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+/* The calling thread alone, and those that it starts. */
+static inline void test_refuse_alone(int nr)
+{
+    test_refuse_with(nr, 0);
 }
 
 /* They get `error` for this request, of any file. */
@@ -45,7 +54,7 @@ static inline void test_refuse_ioctl(unsigned long request, int error)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    test_filter(code, sizeof code / sizeof code[0]);
+    test_filter(code, sizeof code / sizeof code[0], SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 #endif

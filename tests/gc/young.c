@@ -9,12 +9,10 @@
 #include "gc/pace.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
+#include "tests/descriptors.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 Suite *suite_gc_young(void);
 
@@ -320,20 +318,6 @@ START_TEST(a_full_one_comes_after_what_was_not_scanned)
 }
 END_TEST
 
-/* As a program does that closes all descriptors that it doesn't know. */
-static bool close_userfaultfd(void)
-{
-    char path[64], to[64];
-    bool closed = false;
-    for (int fd = 3; fd < 256; fd++) {
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, to, sizeof to - 1);
-        to[n > 0 ? n : 0] = '\0';
-        if (strstr(to, "userfaultfd")) closed |= close(fd) == 0;
-    }
-    return closed;
-}
-
 START_TEST(a_descriptor_that_is_closed_between_two)
 {
     if (!start(1000)) return;
@@ -343,7 +327,7 @@ START_TEST(a_descriptor_that_is_closed_between_two)
     cycle(true);
     for (size_t i = 0; i < 50; i += 2) table[i]->chain = chain(100);
     AO_t before = AO_load(&seen.minor);
-    ck_assert(close_userfaultfd());
+    ck_assert(test_close(TEST_UFFD));
     for (size_t i = 1; i < 50; i += 2) table[i]->chain = chain(100);
     (void)test_ask_beside(); /* or an earlier one goes on */
     while (AO_load(&seen.minor) == before) oaki_os_yield();

@@ -5,6 +5,7 @@
 #include "runtime/pagemap.h"
 #include "runtime/task.h"
 #include "runtime/written.h"
+#include "tests/descriptors.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
 #include "tests/threads.h"
@@ -88,9 +89,8 @@ static void expect_faults(const char *refused, int error)
 
 static size_t count_descriptors(void)
 {
-    size_t n = 0;
-    for (int fd = 0; fd < 1000; fd++) n += fcntl(fd, F_GETFD) >= 0;
-    return n;
+    int fds[100];
+    return test_descriptors("", fds, OAKI_COUNT(fds));
 }
 
 START_TEST(none_is_none)
@@ -334,18 +334,6 @@ START_TEST(a_program_with_a_userfaultfd_of_its_own)
 }
 END_TEST
 
-/* The number of the runtime's; -1: none. */
-static int find_userfaultfd(void)
-{
-    for (int fd = 0; fd < 1000; fd++) {
-        char link[64], name[64];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(link, name, sizeof name - 1);
-        if (n > 0 && strncmp(name, "anon_inode:[userfaultfd]", (size_t)n) == 0) return fd;
-    }
-    return -1;
-}
-
 static void expect_open(void *fd)
 {
     ck_assert_int_ge(fcntl((int)(intptr_t)fd, F_GETFD), 0);
@@ -356,14 +344,16 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 {
     start(OAK_TRACKING_USERFAULTFD);
     if (!oaki_written_start()) return;
-    int ours = find_userfaultfd();
+    int ours = test_descriptor(TEST_UFFD);
     ck_assert_int_ge(ours, 0);
     int own = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     struct uffdio_api api = { .api = UFFD_API };
     ck_assert_int_eq(ioctl(own, UFFDIO_API, &api), 0);
     ck_assert_int_eq(dup3(own, ours, O_CLOEXEC), ours);
     test_child(expect_open, (void *)(intptr_t)ours);
-    for (int i = 0; i < 3; i++) collect_a_bit(); /* in stops from the first that notices on */
+    for (int i = 0; i < 3; i++) collect_a_bit();
+    expect_open((void *)(intptr_t)ours);
+    ck_assert(oaki_written_start());
 }
 END_TEST
 
