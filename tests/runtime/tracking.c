@@ -288,6 +288,14 @@ END_TEST
 
 static const oak_tracking both[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_FAULTS };
 
+static int open_own(void)
+{
+    struct uffdio_api api = { .api = UFFD_API };
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    if (fd >= 0) ck_assert_int_eq(ioctl(fd, UFFDIO_API, &api), 0);
+    return fd;
+}
+
 typedef struct filler {
     int fd;
     AO_t filled;
@@ -312,10 +320,8 @@ static void *fill(void *arg)
 
 START_TEST(a_program_with_a_userfaultfd_of_its_own)
 {
-    filler f = { .fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) };
+    filler f = { .fd = open_own() };
     if (f.fd < 0 || oaki_os_page_size() != PAGE) return;
-    struct uffdio_api api = { .api = UFFD_API };
-    ck_assert_int_eq(ioctl(f.fd, UFFDIO_API, &api), 0);
     char *own = oaki_os_map(64 * PAGE);
     struct uffdio_register r = { .range = { (uintptr_t)own, 64 * PAGE },
                                  .mode = UFFDIO_REGISTER_MODE_MISSING };
@@ -339,6 +345,51 @@ static void expect_open(void *fd)
     ck_assert_int_ge(fcntl((int)(intptr_t)fd, F_GETFD), 0);
 }
 
+/* For what is missing in a large object: nothing is. Returns 0, or errno. */
+static int register_object(int fd, char *object)
+{
+    struct uffdio_register r = { .range = { OAKI_ALIGN_UP((uintptr_t)object, PAGE), 8 * PAGE },
+                                 .mode = UFFDIO_REGISTER_MODE_MISSING };
+    return ioctl(fd, UFFDIO_REGISTER, &r) == 0 ? 0 : errno;
+}
+
+/* A range has one userfaultfd: whose is first has it. */
+START_TEST(an_object_that_a_program_registers_afterwards)
+{
+    int own = open_own();
+    start(OAK_TRACKING_USERFAULTFD);
+    if (!oaki_written_start()) return;
+    char *object = memset(oak_alloc(16 * PAGE), 1, 16 * PAGE);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(register_object(own, object), EBUSY);
+        collect_a_bit();
+        ck_assert(test_ask_beside());
+        for (size_t k = 0; k < 16 * PAGE; k++) ck_assert_int_eq(object[k], 1);
+    }
+    ck_assert(oak_heap_tells_writes(NULL));
+}
+END_TEST
+
+static const oak_tracking orders[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_ANY };
+
+START_TEST(an_object_that_a_program_has_registered)
+{
+    int own = open_own();
+    if (own < 0 || oaki_os_page_size() != PAGE) return;
+    start(orders[_i]);
+    oaki_debug_switches.beside = 0; /* not told before */
+    char *object = memset(oak_alloc(16 * PAGE), 1, 16 * PAGE);
+    ck_assert_int_eq(register_object(own, object), 0);
+    oaki_debug_switches.beside = 1;
+    if (orders[_i] == OAK_TRACKING_ANY)
+        expect_faults("userfaultfd's asynchronous write protection", EBUSY);
+    else
+        expect_stops("userfaultfd's asynchronous write protection", EBUSY);
+    for (size_t k = 0; k < 16 * PAGE; k++) ck_assert_int_eq(object[k], 1);
+    test_assert_sound();
+}
+END_TEST
+
 /* A program that has closed what it doesn't know has made its own since. */
 START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 {
@@ -346,9 +397,7 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
     if (!oaki_written_start()) return;
     int ours = test_descriptor(TEST_UFFD);
     ck_assert_int_ge(ours, 0);
-    int own = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-    struct uffdio_api api = { .api = UFFD_API };
-    ck_assert_int_eq(ioctl(own, UFFDIO_API, &api), 0);
+    int own = open_own();
     ck_assert_int_eq(dup3(own, ours, O_CLOEXEC), ours);
     test_child(expect_open, (void *)(intptr_t)ours);
     for (int i = 0; i < 3; i++) collect_a_bit();
@@ -430,6 +479,8 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, no_descriptor_is_left);
     tcase_add_test(t, no_descriptor_is_left_for_faults);
     tcase_add_loop_test(t, a_program_with_a_userfaultfd_of_its_own, 0, 2);
+    tcase_add_test(t, an_object_that_a_program_registers_afterwards);
+    tcase_add_loop_test(t, an_object_that_a_program_has_registered, 0, OAKI_COUNT(orders));
     tcase_add_test(t, a_child_of_a_program_whose_own_has_the_same_number);
     tcase_add_test(t, generations_of_children_have_as_many_open);
     return s;
