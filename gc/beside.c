@@ -9,7 +9,7 @@
  *     found in this way;
  *   a last stop: the pages written since, the roots once more, and all that a cycle decides.
  * A minor one begins with what the last cycle has marked, and with the pages written since then
- * (young.c): M = M | ~A, written pages first, then the same.
+ * (young.c): nothing is protected before it, M = M | ~A, then the same.
  *
  * While a mark is under way no memory changes its kind: pages are not freed, and objects that are
  * large, or that a function marks, are not handed out again when they are freed by hand; they lose
