@@ -273,7 +273,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
     AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
     if (AO_load(&self.not_before) == next) return false;
     if (!AO_compare_and_swap_full(&self.started, 0, 1)) return AO_load(&self.started) == 1;
-    bool told = oaki_written_start(), here = told && oaki_written_here(false);
+    bool told = oaki_written_start(), here = told && oaki_written_here();
     oaki_leave(t);
     bool runs = here && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
     (void)oaki_enter();

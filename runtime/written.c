@@ -127,11 +127,20 @@ bool oaki_written_lost(void)
     return lost;
 }
 
-bool oaki_written_here(bool counts)
+bool oaki_written_here(void)
 {
     int saved = errno;
-    if (oaki_written_lost()) refused(writer(), 0, counts);
+    if (oaki_written_lost()) refused(writer(), 0, false);
     errno = saved;
+    return writer() && !oaki_written_lost();
+}
+
+/* By a thread that counts, outside of oaki_enter. Is there a way for it? */
+static bool find_lost(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (t) refused(writer(), 0, true);
+    if (t) oaki_leave(t);
     return writer() && !oaki_written_lost();
 }
 
@@ -139,9 +148,7 @@ bool oaki_written_begin(void)
 {
     bool gone = false;
     int saved = errno;
-    oaki_thread *t = oaki_enter();
-    bool here = t && oaki_written_here(true);
-    if (t) oaki_leave(t);
+    bool here = !oaki_written_lost() || find_lost();
     const oaki_writer *w = writer();
     const char *why = w ? w->begin(&gone) : NULL;
     if (why && gone) give_up(w, why, 0);

@@ -31,12 +31,14 @@ bool oaki_written_may(void);
  * the way takes were closed, in all of the process or in a table that is this thread's. */
 bool oaki_written_lost(void);
 
-/* Is there a way for the calling thread, with new descriptors where it has lost them? Where it
- * can't open any, it is over for all if this thread counts. Inside oaki_enter. */
-bool oaki_written_here(bool counts);
+/* Is there a way for the calling thread, by new descriptors where it has lost them? Inside
+ * oaki_enter. */
+bool oaki_written_here(void);
 
-/* Before pages are protected for a cycle. false: not now, as the system or the program has taken
- * away what it takes; the next collection is one in a stop. Outside of oaki_enter. */
+/* Before pages are protected for a cycle, by the thread that will ask. false: not now, as the
+ * system or the program has taken away what it takes; the next collection is one in a stop. What
+ * was closed is opened anew; where this thread can't, nobody is told any more. Outside of
+ * oaki_enter. */
 bool oaki_written_begin(void);
 
 /* The program's writes to [from, to) are noted from here on. Pages that have no memory yet, or
