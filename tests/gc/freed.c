@@ -5,6 +5,7 @@
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 #include <check.h>
 #include <oakum/gc.h>
 #include <oakum/zone.h>
@@ -28,7 +29,7 @@ static bool start_with(oak_config c)
 
 static bool start(void)
 {
-    return start_with(test_config_beside(OAK_TRACKING_USERFAULTFD));
+    return start_with(test_config_beside(test_tracking));
 }
 
 static bool marks(void)
@@ -266,7 +267,7 @@ END_TEST
 
 START_TEST(what_may_be_read_becomes_less_though_there_is_no_more)
 {
-    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
+    oak_config c = test_config_beside(test_tracking);
     c.heap_max = 6 * BIG;
     if (!start_with(c)) return;
     for (int round = 0; round < 10; round++) {
@@ -339,11 +340,11 @@ START_TEST(a_slot_may_change_its_type)
 }
 END_TEST
 
-Suite *suite_gc_freed(void)
+static TCase *tests(const char *name, void (*setup)(void))
 {
-    Suite *s = suite_create("gc_freed");
-    TCase *c = tcase_create("freed");
+    TCase *c = tcase_create(name);
     tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, setup, NULL);
     tcase_add_test(c, what_is_kept_is_live_until_the_mark_is_over);
     tcase_add_test(c, no_function_is_called_for_what_is_freed);
     tcase_add_test(c, what_is_kept_is_freed_when_the_mark_is_given_up);
@@ -354,6 +355,13 @@ Suite *suite_gc_freed(void)
     tcase_add_test(c, what_may_be_read_becomes_less_though_there_is_no_more);
     tcase_add_test(c, what_nobody_reads_loses_it_at_once);
     tcase_add_test(c, a_slot_may_change_its_type);
-    suite_add_tcase(s, c);
+    return c;
+}
+
+Suite *suite_gc_freed(void)
+{
+    Suite *s = suite_create("gc_freed");
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
+    suite_add_tcase(s, tests("faults", test_by_faults));
     return s;
 }

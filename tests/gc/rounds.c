@@ -9,6 +9,7 @@
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 #include <check.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void write_all_over(bool stops)
         table[to] = table[at]; /* then its only reference may be one that moved */
         table[at] = NULL;
         if (i % 50000 == 0) {
-            (void)test_ask_beside();
+            test_ask_or_collect();
             check(i / 50000 % 97);
         }
     }
@@ -74,7 +75,7 @@ static void write_all_over(bool stops)
 /* false: this system can't. */
 static bool start(unsigned beside, int markers)
 {
-    oak_config c = test_config_beside(OAK_TRACKING_USERFAULTFD);
+    oak_config c = test_config_beside(test_tracking);
     c.gc_threads = markers;
     if (!test_heap_tracked(c, 0)) return false;
     oaki_debug_switches.beside = beside;
@@ -175,16 +176,23 @@ START_TEST(the_frames_of_the_collector_are_no_roots)
 }
 END_TEST
 
-Suite *suite_gc_rounds(void)
+static TCase *tests(const char *name, void (*setup)(void))
 {
-    Suite *s = suite_create("gc_rounds");
-    TCase *c = tcase_create("rounds");
+    TCase *c = tcase_create(name);
     tcase_set_timeout(c, 120);
+    tcase_add_checked_fixture(c, setup, NULL);
     tcase_add_test(c, a_table_that_is_written_all_over);
     tcase_add_test(c, in_stops_by_one_marker);
     tcase_add_test(c, in_stops_by_several_markers);
     tcase_add_test(c, all_that_was_written_is_taken_in_parts);
     tcase_add_test(c, the_frames_of_the_collector_are_no_roots);
-    suite_add_tcase(s, c);
+    return c;
+}
+
+Suite *suite_gc_rounds(void)
+{
+    Suite *s = suite_create("gc_rounds");
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
+    suite_add_tcase(s, tests("faults", test_by_faults));
     return s;
 }
