@@ -4,8 +4,8 @@
  * bits and lines of memory, and somebody has to wake up first; on some machines and heaps that
  * costs as much as it gains. So it is measured: once two marks after each other have taken
  * HELP_FROM each, TRIAL marks are done in one way and in the other in turn, and what was better is
- * kept for the next KEPT. All processors are worth it where they take a tenth less time: libgc would
- * use them.
+ * kept for the next KEPT. All processors are worth it where they take a tenth less time; libgc
+ * would use them anyway.
  *
  * Nothing is decided where the user has said how many there are. A mark beside the program is of a
  * heap whose stops would be long: all are wanted for it and for its last stop.

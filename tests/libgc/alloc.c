@@ -142,20 +142,58 @@ static void strings(void)
     say("atomic ignore_off_page", GC_malloc_atomic_ignore_off_page(300000) != NULL);
 }
 
+#define ENOUGH 200
+#define HAD 10000
+
+typedef struct object {
+    void *next;
+    long number;
+} object;
+
+static object *had[HAD]; /* of lists: not to be handed out again */
+
+static void *list_of_64(int kind)
+{
+    static void *list;
+    GC_generic_malloc_many(64, kind, &list);
+    return list;
+}
+
+static void *list_of_40(int kind)
+{
+    (void)kind;
+    return GC_malloc_many(40);
+}
+
+/* How long a list is depends on what is free; one that is empty would be no memory. No collection
+ * comes before all of it is held: where it isn't scanned, only its head would live. */
+static void check_lists(const char *what, void *(*new_list)(int kind), int kind)
+{
+    long n = 0, asked = 0, empty = 0, good = 0, apart = 0;
+    size_t size = 0;
+    for (; n < ENOUGH && asked < ENOUGH; asked++) {
+        GC_disable();
+        object *p = new_list(kind);
+        empty += p == NULL;
+        if (p && !size) size = GC_size(p);
+        for (; p && n < HAD; p = p->next) {
+            good += GC_base(p) == p && GC_size(p) == size &&
+                    (kind == GC_I_PTRFREE || is_zero(&p->number, size - sizeof(void *)));
+            p->number = n;
+            had[n++] = p;
+        }
+        GC_enable();
+    }
+    for (long i = 0; i < n; i++) apart += had[i]->number == i;
+    printf("%s of %zu: enough: %d, empty: %ld, good: %d, apart: %d\n", what, size, n >= ENOUGH,
+           empty, good == n, apart == n);
+}
+
 static void lists(void)
 {
-    static void *list[2];
-    for (int kind = 0; kind < 2; kind++) {
-        long n = 0, good = 0;
-        GC_generic_malloc_many(64, kind, &list[kind]);
-        for (void *p = list[kind]; p; p = GC_NEXT(p), n++)
-            good += GC_base(p) == p && GC_size(p) == 64 &&
-                    (kind == 0 || is_zero((char *)p + 8, 56));
-        printf("list of kind %d: %s, good: %d\n", kind, n > 30 ? "many" : "few", good == n);
-    }
-    long n = 0;
-    for (void *p = GC_malloc_many(40); p; p = GC_NEXT(p)) n++;
-    say("malloc_many", n > 30);
+    check_lists("lists of kind 0", list_of_64, GC_I_PTRFREE);
+    check_lists("lists of kind 1", list_of_64, GC_I_NORMAL);
+    check_lists("malloc_many", list_of_40, GC_I_NORMAL);
 }
 
 /* Inline allocation of gc_inline.h. */
