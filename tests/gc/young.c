@@ -59,13 +59,16 @@ static void ask(void)
     ck_assert(test_ask_beside());
 }
 
-/* One that began after this was called. */
+/* One that began after this was called, and no other: it would find nothing to free, and count as
+ * one that doesn't pay. It is told of before another may be asked for. */
 static void next(void)
 {
-    while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+    while (oaki_beside_asked()) oaki_os_yield();
     AO_t before = AO_load(&seen.full) + AO_load(&seen.minor);
-    while (AO_load(&seen.full) + AO_load(&seen.minor) == before) {
-        ask();
+    for (;;) {
+        bool asked = oaki_beside_asked();
+        if (AO_load(&seen.full) + AO_load(&seen.minor) != before) break;
+        if (!asked) ask();
         oaki_os_yield();
     }
 }
