@@ -277,7 +277,7 @@ void oaki_ephemerons_forget_zone(uint32_t zone)
 
 void oaki_ephemerons_trim(void)
 {
-    (void)oaki_ptrtable_trim(&self.table);
+    (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
 }
 

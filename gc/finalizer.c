@@ -537,7 +537,7 @@ bool oaki_finalizers_fresh(void)
 void oaki_finalizers_trim(void)
 {
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    (void)oaki_ptrtable_trim(&self.table);
+    (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
     oaki_weak_trim();
     oaki_ephemerons_trim();
     oaki_links_trim();

@@ -98,7 +98,7 @@ void oaki_freed_forget_zone(uint32_t zone)
 void oaki_freed_trim(void)
 {
     oaki_lock_acquire(&self.lock);
-    (void)oaki_ptrtable_trim(&self.objects);
+    (void)oaki_ptrtable_trim(&self.objects, OAKI_PTR_FORGET);
     oaki_lock_release(&self.lock);
 }
 

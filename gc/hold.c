@@ -108,7 +108,7 @@ void oaki_hold_forget_zone(uint32_t zone)
 
 void oaki_hold_trim(void)
 {
-    (void)oaki_ptrtable_trim(&held);
+    (void)oaki_ptrtable_trim(&held, OAKI_PTR_FORGET);
 }
 
 int oaki_hold_init(void)

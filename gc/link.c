@@ -382,7 +382,7 @@ void oaki_links_forget_zone(uint32_t zone)
 void oaki_links_trim(void)
 {
     for (sort *s = sorts; s < sorts + 2; s++) {
-        size_t n = s->nplaces, need = oaki_ptrtable_trim(&s->table);
+        size_t n = s->nplaces, need = oaki_ptrtable_trim(&s->table, OAKI_PTR_FORGET);
         while (n > MIN_PLACES && need < n / 8) n /= 2;
         if (n < s->nplaces) (void)resize(s, n); /* without memory it stays as it was */
     }

@@ -135,11 +135,11 @@ void oaki_ptrtable_unindex(oaki_ptrtable *t)
         link_at(t, i)->next = link_at(t, i)->prev = OAKI_PTR_NONE;
 }
 
-size_t oaki_ptrtable_trim(oaki_ptrtable *t)
+size_t oaki_ptrtable_trim(oaki_ptrtable *t, size_t part)
 {
     oaki_vec *v = &t->records;
     size_t need = t->need;
-    t->need = OAKI_MAX(need - need / 8, v->len);
+    t->need = OAKI_MAX(need - need / part, v->len);
     if (v->cap > MIN_RECORDS && need < v->cap / 8) {
         size_t cap = OAKI_MAX(need * 2, (size_t)MIN_RECORDS);
         void *items = oaki_meta_realloc(v->items, v->cap * v->item, cap * v->item, v->use);

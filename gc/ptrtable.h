@@ -35,7 +35,7 @@ typedef struct oaki_ptrtable {
     oaki_ptrslot *slots;
     size_t nslots; /* a power of two, or 0 */
     size_t nkeys;
-    size_t need; /* most records of late: an eighth less at each trim, at least those there are */
+    size_t need; /* most records of late: at each trim a part less, at least those there are */
     bool plain;  /* has no index now */
 } oaki_ptrtable;
 
@@ -54,9 +54,11 @@ void oaki_ptrtable_unindex(oaki_ptrtable *t);
  * O(records + slots). */
 void oaki_ptrtable_rechain(oaki_ptrtable *t);
 
-/* Give back what a table that has shrunk doesn't need, when it has not for some collections: many
- * fill it again and again. Returns for how many records it keeps room. */
-size_t oaki_ptrtable_trim(oaki_ptrtable *t);
+#define OAKI_PTR_FORGET 8 /* in each collection */
+
+/* Give back what a table doesn't need, nor has of late: many are filled again and again. What was
+ * needed is forgotten by this part, 1 for all. Returns for how many records it keeps room. */
+size_t oaki_ptrtable_trim(oaki_ptrtable *t, size_t part);
 
 OAKI_INLINE void *oaki_ptrtable_at(const oaki_ptrtable *t, uint32_t i)
 {

@@ -172,7 +172,7 @@ size_t oaki_weak_cleared(void)
 
 void oaki_weak_trim(void)
 {
-    (void)oaki_ptrtable_trim(&self.table);
+    (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
 }
 
 int oaki_weak_init(void)

@@ -188,7 +188,7 @@ static void note(void *obj, size_t bytes, size_t rate)
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (self.epoch - self.trimmed >= TRIM_EVERY) {
-        oaki_ptrtable_trim(&self.samples);
+        (void)oaki_ptrtable_trim(&self.samples, 1);
         self.trimmed = self.epoch;
     }
     oaki_site *s = site_for(pc, n, t->labels);
