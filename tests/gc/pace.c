@@ -517,6 +517,7 @@ START_TEST(an_impossible_limit_takes_half_the_time_at_most)
 {
     if (test_slow()) return; /* the pauses hold the tool's own time, too */
     start(100, 4 * MB);
+    oaki_debug_switches.verify = 0; /* hundreds of cycles, and no part of their time */
     for (void **p = NULL; AO_load(&oaki_the_heap.live) < 40 * MB; live = p) {
         p = oak_alloc(16); /* a list, which is slow to mark */
         *p = live;
