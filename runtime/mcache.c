@@ -123,6 +123,17 @@ static OAKI_COLD char *take_sampled(oaki_mcache *mc, unsigned sc, size_t size)
     return p;
 }
 
+static bool needs_zero(const oaki_span *s)
+{
+    return s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan);
+}
+
+/* Slots of the class in so many bytes. */
+OAKI_INLINE size_t slots_in(const oaki_class *c, size_t bytes)
+{
+    return (bytes * c->magic) >> 32;
+}
+
 /* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false
  * when there is none. */
 static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
@@ -131,23 +142,22 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
     size_t from = base + s->cursor, to, n;
     size_t max = oaki_debug_switches.stress || c->size >= RUN_MAX ? c->size : RUN_MAX;
-    for (;; from = base + (((from - base) * c->magic >> 32) + 1) * c->size) {
+    for (;; from = base + (slots_in(c, from - base) + 1) * c->size) {
         from = next_free(from, end);
         if (from >= end) {
             s->cursor = (uint32_t)(end - base);
             return false;
         }
         to = OAKI_MIN(next_allocated(from, end), from + max);
-        n = ((to - from) * c->magic) >> 32;
-        if (OAKI_LIKELY(n > 0 && ((from - base) * c->magic >> 32) * c->size == from - base)) break;
+        n = slots_in(c, to - from);
+        if (OAKI_LIKELY(n > 0 && slots_in(c, from - base) * c->size == from - base)) break;
         /* else another thread is still clearing this slot */
     }
     to = from + n * c->size;
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
-    if (s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan))
-        zero(p, to - from);
-    if (s->types) memset(s->types + (((from - base) * c->magic) >> 32), 0, n * sizeof *s->types);
+    if (needs_zero(s)) zero(p, to - from);
+    if (s->types) memset(s->types + slots_in(c, from - base), 0, n * sizeof *s->types);
     oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
     mc->taken[sc] += (uint32_t)n;
     s->cursor = (uint32_t)(to - base);
@@ -231,10 +241,15 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
     return p;
 }
 
+/* It isn't, where it was cut in front of an object that is to be noted. */
+static bool is_used_up(const oaki_mcache *mc, unsigned sc)
+{
+    return mc->run[sc].next == mc->run[sc].end && mc->run[sc].end == mc->run_end[sc];
+}
+
 bool oaki_mcache_more(oaki_mcache *mc, unsigned sc)
 {
-    const oaki_run *r = &mc->run[sc];
-    return r->next == r->end && r->end == mc->run_end[sc] && run_from_cached(mc, sc);
+    return is_used_up(mc, sc) && run_from_cached(mc, sc);
 }
 
 /* ---- lists ---- */
@@ -257,14 +272,14 @@ static size_t chain_word(oaki_span *s, size_t from, char **last, size_t n)
     size_t word = from / WORD_BYTES, base = word * WORD_BYTES, k = s->size >> OAKI_GRANULE_SHIFT;
     AO_t *a = (AO_t *)&oaki_the_heap.alloc[word];
     uint64_t mine = 0, slots = free_slots(AO_load(a), k);
-    bool clean = !s->needzero || (s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan);
+    bool dirty = needs_zero(s);
     size_t left = n;
     slots &= ~(uint64_t)0 << ((from - base) >> OAKI_GRANULE_SHIFT);
     for (; slots && left > 0; left--) {
         unsigned i = oaki_ctz(slots);
         char *p = (char *)(oaki_the_heap.base + base + ((size_t)i << OAKI_GRANULE_SHIFT));
         oaki_track_alloc(p, s->size);
-        if (!clean) zero(p, s->size);
+        if (dirty) zero(p, s->size);
         *(char **)(void *)*last = p;
         *last = p;
         mine |= ~(uint64_t)0 >> (64 - k) << i;
@@ -276,10 +291,9 @@ static size_t chain_word(oaki_span *s, size_t from, char **last, size_t n)
 
 static bool can_chain(const oaki_mcache *mc, unsigned sc, const oaki_span *s)
 {
-    const oaki_run *r = &mc->run[sc];
     size_t k = s->size >> OAKI_GRANULE_SHIFT;
-    return r->next == r->end && r->end == mc->run_end[sc] && k <= 16 && (k & (k - 1)) == 0 &&
-           !s->types && AO_load(&oaki_the_heap.marking) == 0 && !oaki_debug_switches.stress;
+    return is_used_up(mc, sc) && k <= 16 && (k & (k - 1)) == 0 && !s->types &&
+           AO_load(&oaki_the_heap.marking) == 0 && !oaki_debug_switches.stress;
 }
 
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)

@@ -127,28 +127,35 @@ bool oaki_written_lost(void)
     return lost;
 }
 
-bool oaki_written_here(void)
+/* What the calling thread has lost is opened anew, or told of. Is there a way for it? */
+static bool find_lost(bool counts)
 {
-    int saved = errno;
-    if (oaki_written_lost()) refused(writer(), 0, false);
-    errno = saved;
+    refused(writer(), 0, counts);
     return writer() && !oaki_written_lost();
 }
 
-/* By a thread that counts, outside of oaki_enter. Is there a way for it? */
-static bool find_lost(void)
+bool oaki_written_here(void)
+{
+    int saved = errno;
+    bool here = oaki_written_lost() ? find_lost(false) : writer() != NULL;
+    errno = saved;
+    return here;
+}
+
+/* Outside of oaki_enter, by a thread that counts. */
+static bool find_lost_outside(void)
 {
     oaki_thread *t = oaki_enter();
-    if (t) refused(writer(), 0, true);
+    bool found = t && find_lost(true);
     if (t) oaki_leave(t);
-    return writer() && !oaki_written_lost();
+    return found;
 }
 
 bool oaki_written_begin(void)
 {
     bool gone = false;
     int saved = errno;
-    bool here = !oaki_written_lost() || find_lost();
+    bool here = !oaki_written_lost() || find_lost_outside();
     const oaki_writer *w = writer();
     const char *why = w ? w->begin(&gone) : NULL;
     if (why && gone) give_up(w, why, 0);

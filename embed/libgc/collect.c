@@ -25,7 +25,7 @@
  * there is a quarter of what it has resident outside of the heap, less what any has. */
 #define ANY_HAS ((size_t)16 << 20)
 #define PART 4
-#define ASK_EVERY 8 /* cycles: to ask the system is as dear as a tenth of a small collection */
+#define ASK_EVERY 8 /* cycles: the system takes three calls to tell */
 
 /* Of the room that the heap had, this part is forgotten in each full cycle. */
 #define FORGET 8

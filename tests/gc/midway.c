@@ -15,19 +15,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define SLOTS ((size_t)1 << 16)
+#include "tests/moving.h"
+
 Suite *suite_gc_midway(void);
 
-#define SLOTS ((size_t)1 << 16)
 #define HOLE ((size_t)256 << 10)
 #define MB ((size_t)1 << 20)
-
-typedef struct thing {
-    uint64_t id, seal;
-    struct thing *next;
-} thing;
-
-static thing **table;
-static uint64_t draw = 88172645463325252u;
 
 /* false: this system can't. */
 static bool start(oak_config c)
@@ -36,30 +30,6 @@ static bool start(oak_config c)
     oaki_debug_switches.beside = 1;
     table = oak_alloc(SLOTS * sizeof *table);
     return true;
-}
-
-static thing *new_thing(uint64_t id)
-{
-    thing *t = oak_alloc(sizeof *t);
-    if (t) *t = (thing){ .id = id, .seal = ~id };
-    return t;
-}
-
-static void check_table(void)
-{
-    for (size_t i = 0; i < SLOTS; i++)
-        if (table[i]) ck_assert_uint_eq(table[i]->id, ~table[i]->seal);
-}
-
-/* New ones come, and move, so that the only reference to one is a word that was written late. */
-static void move_some(void)
-{
-    for (int i = 0; i < 2000; i++) {
-        size_t from = test_draw(&draw) % SLOTS, to = test_draw(&draw) % SLOTS;
-        if (i % 2) table[from] = new_thing(draw);
-        table[to] = table[from];
-        table[from] = NULL;
-    }
 }
 
 static bool marks(void)

@@ -16,25 +16,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#define SLOTS ((size_t)1 << 14)
+#include "tests/moving.h"
+
 Suite *suite_runtime_descriptors(void);
 
-#define SLOTS ((size_t)1 << 14)
 #define HIGH 1000 /* as fd.c */
 #define UNSHARE 2 /* CLOSE_RANGE_UNSHARE, which older headers lack */
-
-typedef struct thing {
-    uint64_t id, seal;
-} thing;
-
-static thing **table;
-static uint64_t draw = 88172645463325252u;
-
-static thing *new_thing(uint64_t id)
-{
-    thing *t = oak_alloc(sizeof *t);
-    *t = (thing){ .id = id, .seal = ~id };
-    return t;
-}
 
 static bool start(void)
 {
@@ -46,23 +34,6 @@ static bool start(void)
     for (size_t i = 0; i < SLOTS; i++) table[i] = new_thing(i);
     oaki_debug_switches.beside = 1;
     return true;
-}
-
-/* New ones come, and move, so that the only reference to one is a word that was written late. */
-static void move_some(void)
-{
-    for (int i = 0; i < 2000; i++) {
-        size_t from = test_draw(&draw) % SLOTS, to = test_draw(&draw) % SLOTS;
-        if (i % 2) table[from] = new_thing(draw);
-        table[to] = table[from];
-        table[from] = NULL;
-    }
-}
-
-static void check_table(void)
-{
-    for (size_t i = 0; i < SLOTS; i++)
-        if (table[i]) ck_assert_uint_eq(table[i]->id, ~table[i]->seal);
 }
 
 static void await_end(void)
