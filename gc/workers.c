@@ -21,7 +21,6 @@
 #include "runtime/written.h"
 #include "spin.h"
 #include "watch.h"
-#include <string.h>
 
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 /* Bytes of the heap that are looked at by one: a question to the system has its price. */
@@ -188,8 +187,9 @@ void oaki_mark_share(oak_marker *m)
     size_t half = m->top ? (m->top->n + 1) / 2 : 0;
     if (half == 0 || !(c = oaki_chunk_new())) return;
     /* The lower half was pushed earlier and is likely to lead to more. */
-    memcpy(c->entry, m->top->entry, half * sizeof c->entry[0]);
-    memmove(m->top->entry, m->top->entry + half, (m->top->n - half) * sizeof c->entry[0]);
+    oaki_copy_without_trace(c->entry, m->top->entry, half * sizeof c->entry[0]);
+    oaki_copy_without_trace(m->top->entry, m->top->entry + half,
+                            (m->top->n - half) * sizeof c->entry[0]);
     c->n = half;
     m->top->n -= half;
     give(c);

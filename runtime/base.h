@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define OAKI_LIKELY(x) __builtin_expect(!!(x), 1)
 #define OAKI_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -57,6 +58,18 @@
  * compiler knows no other value that it follows from. For one that elsewhere is only in a form that
  * the collector doesn't know: a stop may come at any instruction outside of the runtime. */
 #define OAKI_HOLD(p) __asm__ __volatile__("" : "+r"(p) : : "memory")
+
+/* As memcpy, or with `to` below `from` as memmove; but what was copied isn't left in vector
+ * registers, where memcpy has the last words of a table of addresses stay: a thread that goes on to
+ * wait is stopped with them, and they count as references. Elsewhere than on x86-64 they may. */
+OAKI_INLINE void oaki_copy_without_trace(void *to, const void *from, size_t n)
+{
+#ifdef __x86_64__
+    __asm__ __volatile__("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+#else
+    memmove(to, from, n);
+#endif
+}
 
 /* Round up or down to a power of two. Up wraps: the caller has bounded n. */
 #define OAKI_ALIGN_UP(n, a) (((n) + ((a)-1)) & ~(size_t)((a)-1))

@@ -9,7 +9,6 @@
 
 #include "os.h"
 #include <errno.h>
-#include <string.h>
 
 #ifdef OAKI_META_JEMALLOC
 #define USUAL oaki_meta_jemalloc
@@ -54,17 +53,11 @@ void *oaki_meta_zalloc(size_t n, oaki_meta_use use)
 
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
 {
-    if (!p) return oaki_meta_alloc(n, use);
-    old = OAKI_MAX(old, 1);
-    n = OAKI_MAX(n, 1);
-    size_t before = backend->rounded(old), after = backend->rounded(n);
-    if (after == before) return p;
-    void *q = after > 0 ? backend->realloc(p, old, n) : NULL;
-    if (!q) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    oaki_count_add(&in_use[use], after - before); /* wraps when it shrinks, and so subtracts */
+    if (p && backend->rounded(OAKI_MAX(old, 1)) == backend->rounded(OAKI_MAX(n, 1))) return p;
+    void *q = oaki_meta_alloc(n, use);
+    if (!p || !q) return q;
+    oaki_copy_without_trace(q, p, OAKI_MIN(old, n));
+    oaki_meta_free(p, old, use);
     return q;
 }
 

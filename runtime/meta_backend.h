@@ -8,7 +8,6 @@ typedef struct oaki_meta_ops {
     int (*init)(void);        /* 0, or -1 with ENOMEM */
     void *(*alloc)(size_t n); /* n > 0; 16-aligned, not zeroed; NULL when out of memory */
     void *(*zalloc)(size_t n);
-    void *(*realloc)(void *p, size_t old, size_t n);
     void (*free)(void *p, size_t n);
     size_t (*rounded)(size_t n); /* what an allocation of n takes; 0 when n is too large */
     size_t (*mapped)(void); /* takes no lock, and nor does resident */

@@ -198,15 +198,6 @@ static void bi_free(void *p, size_t n)
     oaki_os_release(p, n);
 }
 
-static void *bi_realloc(void *p, size_t old, size_t n)
-{
-    void *q = bi_alloc(n);
-    if (!q) return NULL;
-    memcpy(q, p, OAKI_MIN(old, n));
-    bi_free(p, old);
-    return q;
-}
-
 static size_t bi_mapped(void)
 {
     return oaki_count_get(&slab_bytes) + oaki_count_get(&large_bytes);
@@ -242,7 +233,6 @@ const oaki_meta_ops oaki_meta_builtin = {
     .init = bi_init,
     .alloc = bi_alloc,
     .zalloc = bi_zalloc,
-    .realloc = bi_realloc,
     .free = bi_free,
     .rounded = bi_rounded,
     .mapped = bi_mapped,

@@ -190,12 +190,6 @@ static void *je_zalloc(size_t n)
     return mallocx(OAKI_MAX(n, ALIGN), flags() | MALLOCX_ZERO);
 }
 
-static void *je_realloc(void *p, size_t old, size_t n)
-{
-    (void)old;
-    return rallocx(p, OAKI_MAX(n, ALIGN), flags());
-}
-
 static void je_free(void *p, size_t n)
 {
     sdallocx(p, OAKI_MAX(n, ALIGN), flags());
@@ -237,7 +231,6 @@ const oaki_meta_ops oaki_meta_jemalloc = {
     .init = je_init,
     .alloc = je_alloc,
     .zalloc = je_zalloc,
-    .realloc = je_realloc,
     .free = je_free,
     .rounded = je_rounded,
     .mapped = je_mapped,

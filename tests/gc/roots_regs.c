@@ -166,6 +166,53 @@ START_TEST(a_register_of_a_thread_in_a_blocking_call_keeps_its_object)
 }
 END_TEST
 
+/* ---- a copy's registers ---- */
+
+#define FULL 32 /* records of a new table */
+
+static bool gone[FULL + 1];
+
+static void note(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void *fill(void *arg)
+{
+    for (int i = 0; i <= FULL; i++) parked[i] = oak_alloc(64);
+    for (int i = 0; i < FULL; i++) ck_assert_int_eq(oak_cleanup_add(parked[i], note, &gone[i]), 0);
+    return arg;
+}
+
+static void *collect_all(void *arg)
+{
+    collect(NULL);
+    return arg;
+}
+
+static void elsewhere(void *(*fn)(void *))
+{
+    pthread_t t;
+    ck_assert_int_eq(pthread_create(&t, NULL, fn, NULL), 0);
+    pthread_join(t, NULL);
+}
+
+/* This thread has the table grow and goes on to wait: what a copy by way of vector registers left
+ * there would keep many of the objects that the table is about. */
+START_TEST(what_a_table_held_is_in_no_register_after_it_grew)
+{
+    size_t alive = 0;
+    roots_start();
+    elsewhere(fill);
+    roots_clean();
+    ck_assert_int_eq(oak_cleanup_add(parked[FULL], note, &gone[FULL]), 0);
+    roots_forget(parked);
+    elsewhere(collect_all);
+    for (int i = 0; i <= FULL; i++) alive += !gone[i];
+    ck_assert_uint_le(alive, 2);
+}
+END_TEST
+
 Suite *suite_gc_roots_regs(void)
 {
     Suite *s = suite_create("gc/roots_regs");
@@ -176,6 +223,7 @@ Suite *suite_gc_roots_regs(void)
     tcase_add_test(c, one_past_the_end_in_a_register_of_a_stopped_thread_keeps_the_object);
     tcase_add_test(c, a_register_of_a_blocked_thread_keeps_its_object);
     tcase_add_test(c, a_register_of_a_thread_in_a_blocking_call_keeps_its_object);
+    tcase_add_test(c, what_a_table_held_is_in_no_register_after_it_grew);
     suite_add_tcase(s, c);
     return s;
 }
