@@ -237,15 +237,12 @@ static void run(oaki_thread *t)
 static void *collector(void *arg)
 {
     unsigned seen = 0;
-    if (!oaki_thread_attach_self()) {
+    oaki_thread *t = oaki_thread_attach_own();
+    if (!t) {
         AO_store(&self.started, 0); /* the next need tries again */
         return arg;
     }
-    oaki_thread *t = oaki_enter();
-    t->own = t->bare = true;
-    AO_store(&oaki_the_heap.nown, 1);
     AO_store(&self.clock, (AO_t)oaki_os_thread_clock());
-    oaki_leave(t);
     for (;;) {
         unsigned now;
         oaki_blocking_begin(oaki_thread_self());
@@ -449,7 +446,6 @@ static void after_fork(void)
     const oaki_thread *t = oaki_thread_self();
     bool own = t && t->own;
     AO_store(&self.started, own);
-    AO_store(&oaki_the_heap.nown, own);
     AO_store(&self.clock, own ? (AO_t)oaki_os_thread_clock() : 0);
     AO_store(&self.not_before, 0);
     AO_store(&oaki_the_heap.keeps_marks, 0);

@@ -298,7 +298,7 @@ static void note_after(oaki_cycle *c)
     c->heap_inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     c->heap_idle = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
     c->heap_released = AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
-    c->threads = (unsigned)(AO_load(&h->nthreads) - AO_load(&h->nown));
+    c->threads = (unsigned)AO_load(&h->nthreads);
     c->markers = oaki_workers_count();
 }
 

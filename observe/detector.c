@@ -276,7 +276,7 @@ static void detach(void)
 {
     oak_thread_detach();
     const oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&h->nthreads) <= 1 + AO_load(&h->nown)) oaki_last_thread_exits(false);
+    if (AO_load(&h->nthreads) <= 1) oaki_last_thread_exits(false);
 }
 
 static uint64_t interval(void)

@@ -56,8 +56,7 @@ typedef struct oaki_heap {
     oaki_lock threads_lock;
     oaki_thread *threads;
     oaki_mcache *mcaches;
-    AO_t nthreads;            /* in the list; one look at it needs no lock */
-    AO_t nown;                /* of these, the collector's own, which nobody is told of */
+    AO_t nthreads;            /* in the list, without the collector's; a look needs no lock */
     /* objects by size class, the large ones as one, and the bytes of those: made by caches that are
      * gone, and freed by sweep and by hand */
     AO_t past_mallocs[OAKI_CLASSES], past_large_bytes;

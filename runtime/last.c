@@ -57,7 +57,7 @@ static void *watch(void *arg)
 void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1 + AO_load(&h->nown)) return;
+    if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1) return;
     if (!is_main && main_is_alive()) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);

@@ -48,7 +48,7 @@ static void link_thread(oaki_thread *t)
     t->next = h->threads;
     if (t->next) t->next->prev = t;
     h->threads = t;
-    AO_store(&h->nthreads, AO_load(&h->nthreads) + 1);
+    if (!t->own) AO_store(&h->nthreads, AO_load(&h->nthreads) + 1);
 }
 
 void oaki_thread_unlink(oaki_thread *t)
@@ -57,7 +57,7 @@ void oaki_thread_unlink(oaki_thread *t)
     if (t->next) t->next->prev = t->prev;
     if (t->prev) t->prev->next = t->next;
     else h->threads = t->next;
-    AO_store(&h->nthreads, AO_load(&h->nthreads) - 1);
+    if (!t->own) AO_store(&h->nthreads, AO_load(&h->nthreads) - 1);
     t->next = t->prev = NULL;
 }
 
@@ -139,7 +139,7 @@ static oaki_thread *new_thread(int tid, char *lo, char *hi)
 }
 
 /* No fork may come in between. */
-static oaki_thread *attach(int tid, char *lo, char *hi)
+static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_fork_hold();
@@ -147,6 +147,7 @@ static oaki_thread *attach(int tid, char *lo, char *hi)
     reap(tid);
     oaki_thread *t = new_thread(tid, lo, hi);
     if (t) {
+        t->own = t->bare = own;
         link_thread(t);
         oaki_tls_mcache = t->mcache;
         AO_compiler_barrier();
@@ -157,7 +158,7 @@ static oaki_thread *attach(int tid, char *lo, char *hi)
     return t;
 }
 
-oaki_thread *oaki_thread_attach_self(void)
+static oaki_thread *attach_self(bool own)
 {
     char *lo = NULL, *hi = NULL;
     int saved = errno;
@@ -169,7 +170,7 @@ oaki_thread *oaki_thread_attach_self(void)
         errno = ENOMEM;
         return NULL;
     }
-    oaki_thread *t = attach(tid, lo, hi);
+    oaki_thread *t = attach(tid, lo, hi, own);
     if (!t) {
         errno = ENOMEM;
         return NULL;
@@ -178,6 +179,16 @@ oaki_thread *oaki_thread_attach_self(void)
     errno = saved;
     oaki_leave(t);
     return t;
+}
+
+oaki_thread *oaki_thread_attach_self(void)
+{
+    return attach_self(false);
+}
+
+oaki_thread *oaki_thread_attach_own(void)
+{
+    return attach_self(true);
 }
 
 int oak_thread_attach(void)

@@ -110,6 +110,7 @@ OAKI_INLINE oaki_thread *oaki_thread_self(void) { return oaki_tls_thread; }
 /* Attach the calling thread, starting the heap first if needed. NULL with errno ENOMEM. Not to be
  * called inside oaki_enter. */
 oaki_thread *oaki_thread_attach_self(void);
+oaki_thread *oaki_thread_attach_own(void); /* the collector's: bare, and nobody is told of it */
 
 oaki_thread *oaki_enter_slow(void);                /* not attached, or fatal */
 oaki_thread *oaki_enter_at_gate(oaki_thread *t);   /* wait until the fork is over */
