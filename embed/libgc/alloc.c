@@ -38,11 +38,18 @@ static void *take(size_t want, oaki_kind kind, uint32_t type)
     return oaki_alloc_kind(want, 1, kind, type);
 }
 
+/* Each way to allocate comes by here now and then: finalizers that nobody runs are due, or the
+ * notifier. Where the mark was beside the program it is told to none but those who allocate. */
+static void resume(void)
+{
+    if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
+}
+
 void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
 {
     size_t want;
     lgc_ready();
-    if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
+    resume();
     if (__builtin_add_overflow(n, lgc.extra, &want)) return NULL;
     void *p = take(want, kind, type);
     lgc_grown();
@@ -67,6 +74,7 @@ void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type)
 static OAKI_NOINLINE void *slow(size_t n, oaki_kind kind)
 {
     void *p = NULL;
+    resume();
     if (OAKI_LIKELY(n <= FAST_MAX))
         p = lgc_reuse_take(kind, oaki_class_small[(n + lgc.extra + 15) / 16]);
     return p ? p : lgc_alloc(n, kind, 0);
@@ -353,6 +361,7 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 void GC_generic_malloc_many(size_t n, int kind, void **result)
 {
     lgc_ready();
+    resume();
     *result = NULL;
     uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
     if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
