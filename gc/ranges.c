@@ -7,7 +7,6 @@
 #include "mark.h"
 #include "runtime/os.h"
 #include "spin.h"
-#include <string.h>
 
 #define FIRST 1024
 #define PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
@@ -31,7 +30,7 @@ static bool grow(void)
     size_t room = self.room * 2;
     oaki_range *more = oaki_os_map(room * sizeof *more);
     if (!more) return false;
-    memcpy(more, self.range, self.n * sizeof *more);
+    oaki_copy_without_trace(more, self.range, self.n * sizeof *more);
     if (self.range != self.first) oaki_os_release(self.range, self.room * sizeof *self.range);
     self.range = more;
     self.room = room;

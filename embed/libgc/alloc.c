@@ -74,9 +74,10 @@ void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type)
 static OAKI_NOINLINE void *slow(size_t n, oaki_kind kind)
 {
     void *p = NULL;
-    resume();
-    if (OAKI_LIKELY(n <= FAST_MAX))
+    if (OAKI_LIKELY(n <= FAST_MAX)) {
+        resume();
         p = lgc_reuse_take(kind, oaki_class_small[(n + lgc.extra + 15) / 16]);
+    }
     return p ? p : lgc_alloc(n, kind, 0);
 }
 
@@ -361,7 +362,6 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 void GC_generic_malloc_many(size_t n, int kind, void **result)
 {
     lgc_ready();
-    resume();
     *result = NULL;
     uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
     if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
@@ -370,6 +370,7 @@ void GC_generic_malloc_many(size_t n, int kind, void **result)
         *result = p;
         return;
     }
+    resume();
     oaki_kind k = kind == GC_KIND_ATOMIC          ? OAKI_NOSCAN
                   : kind == GC_KIND_NORMAL        ? OAKI_SCAN
                   : kind == GC_KIND_UNCOLLECTABLE ? OAKI_PINNED

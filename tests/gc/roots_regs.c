@@ -1,5 +1,6 @@
 /* roots_regs.c - an object that only a register refers to: of the thread that collects, of a thread
- * that is stopped, of one in a blocking region. */
+ * that is stopped, of one in a blocking region; and that copies of tables leave none there. */
+#include "tests/gc/away.h"
 #include "tests/gc/roots_asm.h"
 
 #include <atomic_ops.h>
@@ -177,24 +178,11 @@ static void note(void *ctx)
     *(bool *)ctx = true;
 }
 
-static void *fill(void *arg)
+static void fill(void *arg)
 {
+    (void)arg;
     for (int i = 0; i <= FULL; i++) parked[i] = oak_alloc(64);
     for (int i = 0; i < FULL; i++) ck_assert_int_eq(oak_cleanup_add(parked[i], note, &gone[i]), 0);
-    return arg;
-}
-
-static void *collect_all(void *arg)
-{
-    collect(NULL);
-    return arg;
-}
-
-static void elsewhere(void *(*fn)(void *))
-{
-    pthread_t t;
-    ck_assert_int_eq(pthread_create(&t, NULL, fn, NULL), 0);
-    pthread_join(t, NULL);
 }
 
 /* This thread has the table grow and goes on to wait: what a copy by way of vector registers left
@@ -203,11 +191,11 @@ START_TEST(what_a_table_held_is_in_no_register_after_it_grew)
 {
     size_t alive = 0;
     roots_start();
-    elsewhere(fill);
+    test_away(fill, NULL);
     roots_clean();
     ck_assert_int_eq(oak_cleanup_add(parked[FULL], note, &gone[FULL]), 0);
     roots_forget(parked);
-    elsewhere(collect_all);
+    test_away(collect, NULL);
     for (int i = 0; i <= FULL; i++) alive += !gone[i];
     ck_assert_uint_le(alive, 2);
 }
