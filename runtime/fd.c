@@ -2,7 +2,14 @@
 #include "fd.h"
 #include "base.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define ALONE __libc_single_threaded
+#else
+#define ALONE 0
+#endif
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,6 +44,17 @@ static int lowest(void)
 int oaki_fd_copy_high(int fd)
 {
     return fcntl(fd, F_DUPFD_CLOEXEC, lowest());
+}
+
+/* To enlarge a table that threads share, the system waits until no processor can have the old one.
+ * Any descriptor serves. */
+void oaki_fd_make_room(void)
+{
+    int saved = errno, high = -1;
+    for (int fd = STDIN_FILENO; ALONE && high < 0 && fd <= STDERR_FILENO; fd++)
+        high = oaki_fd_copy_high(fd);
+    if (high >= 0) (void)syscall(SYS_close, high);
+    errno = saved;
 }
 
 int oaki_fd_move_high(int fd)

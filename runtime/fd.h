@@ -24,4 +24,7 @@ int oaki_fd_copy_high(int fd);
 /* That copy in place of fd, or fd as it is. */
 int oaki_fd_move_high(int fd);
 
+/* As long as there is one thread: have room for such a copy, which otherwise takes some 10 ms. */
+void oaki_fd_make_room(void);
+
 #endif

@@ -4,6 +4,7 @@
  * Owns: `self`. Lock: self.lock for the choice; `by` is then read without. */
 #include "writer.h"
 
+#include "fd.h"
 #include "heap.h"
 #include "os.h"
 #include "ownmask.h"
@@ -42,9 +43,14 @@ static bool try_one(const oaki_writer *w)
     return false;
 }
 
-static void choose(void)
+static bool wants_uffd(void)
 {
     oak_tracking want = oaki_the_heap.config.tracking;
+    return want == OAK_TRACKING_USERFAULTFD || want == OAK_TRACKING_ANY;
+}
+
+static void choose(void)
+{
     const oaki_heap *h = &oaki_the_heap;
     self.told = (oak_writes_told){ 0 };
     if (oaki_os_is_shared(h->base, h->base + h->reserved)) {
@@ -52,8 +58,7 @@ static void choose(void)
                                        .error = EBUSY };
         return;
     }
-    if (want == OAK_TRACKING_USERFAULTFD || want == OAK_TRACKING_ANY)
-        if (try_one(&oaki_writer_uffd)) return;
+    if (wants_uffd() && try_one(&oaki_writer_uffd)) return;
     if (oaki_written_faults()) (void)try_one(&oaki_writer_fault);
 }
 
@@ -217,6 +222,8 @@ static void after_fork(void)
 
 int oaki_written_init(void)
 {
+    const oak_config *c = &oaki_the_heap.config;
+    if (c->concurrent && c->gc_percent >= 0 && wants_uffd()) oaki_fd_make_room();
     oaki_fork_register(after_fork);
     return 0;
 }
