@@ -3,9 +3,14 @@
 #include "runtime/fd.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <oakum/oakum.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 Suite *suite_runtime_fd(void);
@@ -49,6 +54,57 @@ START_TEST(high_numbers)
 }
 END_TEST
 
+/* ---- room for them ---- */
+
+static int table_size(void)
+{
+    char line[256];
+    int size = -1;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "FDSize: %d", &size) != 1) {}
+    ck_assert(f && size > 0);
+    fclose(f);
+    return size;
+}
+
+START_TEST(room_is_made_while_there_is_one_thread)
+{
+    ck_assert(__libc_single_threaded);
+    errno = E2BIG;
+    oaki_fd_make_room();
+    ck_assert_int_eq(errno, E2BIG);
+    ck_assert_int_gt(table_size(), 1000);
+    ck_assert_int_eq(fcntl(1000, F_GETFD), -1);
+}
+END_TEST
+
+START_TEST(the_heap_starts_with_room)
+{
+    oak_config cfg;
+    oak_config_default(&cfg);
+    cfg.concurrent = 1;
+    cfg.tracking = OAK_TRACKING_USERFAULTFD;
+    ck_assert_int_eq(oak_init(&cfg), 0);
+    ck_assert_int_gt(table_size(), 1000);
+}
+END_TEST
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+START_TEST(no_room_is_made_among_threads)
+{
+    pthread_t id;
+    ck_assert_int_eq(pthread_create(&id, NULL, nothing, NULL), 0);
+    int before = table_size();
+    oaki_fd_make_room();
+    ck_assert_int_eq(table_size(), before);
+    pthread_join(id, NULL);
+}
+END_TEST
+
 Suite *suite_runtime_fd(void)
 {
     Suite *s = suite_create("runtime_fd");
@@ -56,6 +112,9 @@ Suite *suite_runtime_fd(void)
     suite_add_tcase(s, t);
     tcase_add_test(t, a_number_that_is_another_files_by_now);
     if (getenv("UNDER_VALGRIND")) return s; /* it keeps the limit of descriptors to itself */
+    tcase_add_test(t, room_is_made_while_there_is_one_thread);
+    tcase_add_test(t, the_heap_starts_with_room);
+    tcase_add_test(t, no_room_is_made_among_threads);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         tcase_add_loop_exit_test(t, high_numbers, 0, (int)i, (int)i + 1);
     return s;
