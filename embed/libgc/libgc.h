@@ -151,7 +151,7 @@ void lgc_stacks_init(void);
 /* ---- final.c ---- */
 
 void lgc_final_init(void);
-/* While lgc.unfinished, where finalizers may be run: unless a finalizer is what has called. */
+/* While lgc.unfinished, where finalizers may be run. */
 void lgc_final_resume(void);
 
 /* ---- toggle.c; at the start of a cycle, among the roots, after the mark ---- */
@@ -163,6 +163,7 @@ void lgc_toggle_marked(void);
 /* ---- roots.c ---- */
 
 void lgc_roots_init(void);
+void lgc_roots_mark(oak_marker *m); /* among the roots: ranges that lie in the heap */
 void lgc_roots_apply(void); /* what GC_no_dls says now */
 bool lgc_is_displacement(size_t d);
 

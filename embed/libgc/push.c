@@ -10,6 +10,7 @@ static void push_roots(oak_marker *m)
 {
     GC_push_other_roots_proc fn = GC_push_other_roots;
     lgc_toggle_mark(m);
+    lgc_roots_mark(m);
     if (!fn) return;
     lgc.marker = m;
     fn();

@@ -1,8 +1,11 @@
 /* roots.c - static roots, and which pointers into an object count.
  *
+ * A range in the heap, which oak_root_add refuses, is scanned in each root phase, whatever lies
+ * there by then: an object's own kind says nothing of what the program has put into it.
+ *
  * Owns: the list of ranges that the program has added, which GC_remove_roots looks through; the
- *   displacements. Lock: `lock`, inside the runtime.
- * Bound: adding O(1), removing O(ranges). */
+ *   displacements. Lock: `lock`, inside the runtime; with the world stopped, none.
+ * Bound: adding O(1), removing O(ranges), a root phase O(bytes of ranges in the heap). */
 #include "libgc.h"
 
 #include "runtime/meta.h"
@@ -13,6 +16,7 @@
 typedef struct range {
     char *lo;
     size_t n;
+    bool in_heap;
 } range;
 
 static struct {
@@ -27,8 +31,9 @@ static bool trim(void *lo, void *hi, range *out)
 {
     uintptr_t from = OAKI_ALIGN_UP((uintptr_t)lo, sizeof(void *)),
               to = OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(void *));
-    *out = (range){ (char *)from, to > from ? to - from : 0 };
-    return to > from;
+    if (to <= from) return false;
+    *out = (range){ (char *)from, to - from, oaki_heap_contains((char *)from) };
+    return true;
 }
 
 static bool note(const range *r)
@@ -43,14 +48,24 @@ static bool note(const range *r)
     return place != NULL;
 }
 
-/* What is in the heap is scanned by what it is. */
 void GC_add_roots(void *lo, void *hi)
 {
     range r;
     lgc_ready();
-    if (!trim(lo, hi, &r) || oaki_heap_contains(r.lo)) return;
-    if (oak_root_add(r.lo, r.n) != 0 || !note(&r))
+    if (!trim(lo, hi, &r)) return;
+    if ((!r.in_heap && oak_root_add(r.lo, r.n) != 0) || !note(&r))
         oak_fatal("oakum: GC_add_roots: no memory to note %zu bytes at %p", r.n, (void *)r.lo);
+}
+
+/* What has not been handed out yet can't be read. */
+void lgc_roots_mark(oak_marker *m)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    char *end = (char *)h->base + AO_load(&h->used);
+    const range *r = self.ranges.items;
+    for (size_t i = 0; i < self.ranges.len; i++)
+        if (r[i].in_heap && r[i].lo < end)
+            oak_mark_range(m, r[i].lo, OAKI_MIN(r[i].n, (size_t)(end - r[i].lo)));
 }
 
 /* One range that lies in [lo, hi), taken off the list. */
@@ -76,7 +91,8 @@ void GC_remove_roots(void *lo, void *hi)
 {
     range r;
     lgc_ready();
-    while (take_within(lo, hi, &r)) (void)oak_root_remove(r.lo, r.n);
+    while (take_within(lo, hi, &r))
+        if (!r.in_heap) (void)oak_root_remove(r.lo, r.n);
 }
 
 /* All of them, the program's data too; that of libraries unless GC_no_dls says to leave it. */

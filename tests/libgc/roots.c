@@ -138,6 +138,22 @@ static void temporary(void **added)
 
 static void *statics[MANY], *excluded[MANY];
 
+/* A range in an object that isn't scanned. */
+static void in_the_heap(void)
+{
+    watch w;
+    void **words = GC_malloc_atomic_uncollectable(MANY * sizeof *words);
+    memset(words, 0, MANY * sizeof *words);
+    watch_init(&w);
+    GC_add_roots(words, words + MANY);
+    fill(&w, words, 0);
+    collect();
+    say_of_many("in roots in the heap", watch_alive(&w));
+    GC_remove_roots(words, words + MANY);
+    collect();
+    say_of_many("and without", watch_alive(&w));
+}
+
 void test_roots(void)
 {
     void **words = map_words();
@@ -174,6 +190,7 @@ void test_roots(void)
     GC_add_roots(words, words + MANY);
     temporary(words);
     GC_remove_roots(words, words + MANY);
+    in_the_heap();
 }
 
 static long refused;
