@@ -5,8 +5,9 @@
  * notifier of it when GC_finalize_on_demand is set. After a mark beside the program that is the
  * first thread to allocate.
  *
- * A finalizer may allocate, collect, and leave by longjmp; what a running one makes ready is run
- * when it has returned, not inside of it.
+ * A finalizer may allocate, collect, and leave by longjmp. What is ready meanwhile is run inside of
+ * it, as in libgc, but the more rarely the deeper it is nested: a thread's stack holds a few of them
+ * whatever they allocate, and none that has left by longjmp keeps others from being run.
  * Lock: none of its own. */
 #include "gc/finalizer.h"
 #include "gc/follow.h"
@@ -14,12 +15,14 @@
 
 #include <oakum/gc.h>
 
-/* In the frame that runs finalizers; `self` marks it as live. */
-typedef struct run {
-    AO_t self;
-} run;
+#define NESTED 16 /* runs inside of runs that are told apart */
 
-static __thread run *running __attribute__((tls_model("initial-exec")));
+/* This thread's frames that run finalizers, the outermost first, and how often it has passed by
+ * what is ready since it last ran some. */
+static __thread struct {
+    const char *frame[NESTED];
+    unsigned n, passed;
+} runs __attribute__((tls_model("initial-exec")));
 
 /* ---- registering ---- */
 
@@ -76,29 +79,37 @@ int GC_invoke_finalizers(void)
     return (int)oak_finalizers_run();
 }
 
-/* A finalizer that left by longjmp leaves its mark behind: a frame that is not deeper proves that
- * it is gone, and a frame that no longer holds its mark. Stacks grow down. */
-static bool inside_finalizer(void)
+/* How many runs there are around this frame. One that is not above it has been left by longjmp:
+ * stacks grow down. */
+static unsigned depth(const char *here)
 {
-    run *r = running;
-    return r && (char *)__builtin_frame_address(0) < (char *)r && AO_load(&r->self) == (AO_t)r;
+    while (runs.n > 0 && runs.frame[runs.n - 1] <= here) runs.n--;
+    return runs.n;
 }
 
-/* lgc.unfinished stays set when one leaves, and the next allocation goes on with the others. It is
- * never clear while something is ready that nobody runs. */
+static bool is_turn(void)
+{
+    unsigned n = depth(__builtin_frame_address(0));
+    if (n > 0 && ++runs.passed < 1u << n) return false;
+    runs.passed = 0;
+    return true;
+}
+
+/* lgc.unfinished stays set when a finalizer leaves by longjmp, and the next allocation goes on with
+ * the others. It is never clear while something is ready that nobody runs. */
 static OAKI_NOINLINE void run_here(void)
 {
-    run mark;
+    const char *here = __builtin_frame_address(0);
+    unsigned outer = OAKI_MIN(depth(here), NESTED - 1u);
     size_t n;
-    AO_store(&mark.self, (AO_t)&mark);
-    running = &mark;
+    runs.frame[outer] = here;
+    runs.n = outer + 1;
     do {
         AO_store(&lgc.unfinished, 1);
         n = oak_finalizers_run();
         AO_store_full(&lgc.unfinished, 0);
     } while (n > 0 && oaki_finalizers_ready() > 0);
-    AO_store(&mark.self, 0);
-    running = NULL;
+    runs.n = OAKI_MIN(runs.n, outer);
 }
 
 static void run_or_notify(void)
@@ -106,8 +117,10 @@ static void run_or_notify(void)
     if (GC_finalize_on_demand) {
         GC_finalizer_notifier_proc fn = GC_finalizer_notifier;
         if (fn) fn();
-    } else if (!inside_finalizer()) {
+    } else if (is_turn()) {
         run_here();
+    } else {
+        AO_store_full(&lgc.unfinished, 1);
     }
 }
 
@@ -121,33 +134,38 @@ static void ready(void)
 
 void lgc_final_resume(void)
 {
-    if (inside_finalizer()) return;
     AO_store_full(&lgc.unfinished, 0);
     if (oaki_finalizers_ready() > 0) run_or_notify();
 }
 
 /* ---- all that are registered ---- */
 
-#define BATCH 64
+#define FEW 64 /* at a time where there is no memory for a list of all */
 
-typedef struct batch {
-    size_t n;
-    void *obj[BATCH];
-} batch;
+/* The list keeps them alive. */
+typedef struct list {
+    size_t n, max;
+    void **obj;
+} list;
+
+static void count(void *ctx, const oaki_finalizer_record *r)
+{
+    size_t *n = ctx;
+    *n += !r->cleanup && !r->ready;
+}
 
 static void gather(void *ctx, const oaki_finalizer_record *r)
 {
-    batch *b = ctx;
-    if (!r->cleanup && !r->ready && b->n < BATCH) b->obj[b->n++] = r->obj;
+    list *l = ctx;
+    if (!r->cleanup && !r->ready && l->n < l->max) l->obj[l->n++] = r->obj;
 }
 
-static void next_batch(batch *b)
+static void each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx)
 {
-    b->n = 0;
     oaki_thread *t = oaki_enter();
     if (!t) return;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    oaki_finalizers_each(gather, b);
+    oaki_finalizers_each(fn, ctx);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
 }
@@ -162,15 +180,28 @@ static void run_now(void *obj)
         fn(obj, cd);
 }
 
+/* Those that are registered now. How many there were: 0 when that is done. */
+static size_t run_those(void)
+{
+    void *few[FEW];
+    list l = { 0 };
+    each(count, &l.max);
+    l.obj = l.max > FEW ? lgc_try(l.max * sizeof(void *), OAKI_SCAN, 0) : NULL;
+    if (!l.obj) {
+        l.obj = few;
+        l.max = FEW;
+    }
+    each(gather, &l);
+    for (size_t i = 0; i < l.n; i++) run_now(l.obj[i]);
+    (void)oak_finalizers_run();
+    return l.n;
+}
+
 void GC_finalize_all(void)
 {
-    batch b;
     lgc_ready();
     (void)oak_finalizers_run();
-    for (next_batch(&b); b.n > 0; next_batch(&b)) {
-        for (size_t i = 0; i < b.n; i++) run_now(b.obj[i]);
-        (void)oak_finalizers_run();
-    }
+    while (run_those() > 0) {}
 }
 
 void lgc_final_init(void)

@@ -168,19 +168,78 @@ static void leave(void *obj, void *cd)
     longjmp(out, 1);
 }
 
-static NOINLINE void make_leaving(void)
+static void stay(void *obj, void *cd)
 {
-    for (int i = 0; i < 100; i++) GC_register_finalizer(GC_malloc(40), leave, NULL, NULL, NULL);
+    (void)obj;
+    (void)cd;
+    left++;
+}
+
+static NOINLINE void make_finalized(GC_finalization_proc fn, int n)
+{
+    for (int i = 0; i < n; i++) GC_register_finalizer(GC_malloc(40), fn, NULL, NULL, NULL);
 }
 
 static int longjmp_from_finalizer(void)
 {
-    make_leaving();
+    make_finalized(leave, 100);
     for (volatile sig_atomic_t i = 0; i < 200; i++) {
         if (setjmp(out) == 0) list(10000);
         if (i % 10 == 0 && setjmp(out) == 0) GC_gcollect();
     }
     return left > 10 && length(list(10000)) == 10000 ? 0 : 1;
+}
+
+/* And its thread goes on in a frame that has a buffer, as yet unwritten, where the finalizer was. */
+
+static NOINLINE int read_on(void)
+{
+    char buffer[16384];
+    __asm__ __volatile__("" : : "r"(buffer) : "memory");
+    left = 0;
+    for (int i = 0; i < 40; i++) {
+        GC_gcollect();
+        list(2000);
+        make_finalized(stay, 10);
+    }
+    return left > 300 ? 0 : 1;
+}
+
+static int longjmp_under_a_buffer(void)
+{
+    make_finalized(leave, 1);
+    for (volatile sig_atomic_t i = 0; i < 10 && left == 0; i++)
+        if (setjmp(out) == 0) list(10000), GC_gcollect();
+    return left == 1 ? read_on() : 2;
+}
+
+/* Finalizers that make garbage with finalizers, and collect: they run inside of each other, but do
+ * not pile up. */
+
+enum { NESTING = 2000, DEEPEST = 16 };
+
+static long nested, deepest, made;
+
+static void nest(void *obj, void *cd)
+{
+    (void)obj;
+    (void)cd;
+    if (++nested > deepest) deepest = nested;
+    left++;
+    if (made < NESTING) {
+        made += 2;
+        make_finalized(nest, 2);
+        for (int i = 0; i < 4; i++) GC_gcollect();
+    }
+    nested--;
+}
+
+static int nested_finalizers(void)
+{
+    make_finalized(nest, 2);
+    for (int i = 0; i < 1000 && left < NESTING; i++) GC_gcollect();
+    printf("%d ran, %ld inside of each other\n", (int)left, deepest);
+    return left >= NESTING && deepest > 1 && deepest < DEEPEST ? 0 : 1;
 }
 
 /* A fork while other threads allocate, by a program that has said nothing of it. */
@@ -358,6 +417,8 @@ static const struct {
     { "number-reused", number_reused },
     { "joins-that-fail", joins_that_fail },
     { "longjmp", longjmp_from_finalizer },
+    { "longjmp-under-a-buffer", longjmp_under_a_buffer },
+    { "nested", nested_finalizers },
     { "fork", fork_beside_threads },
     { "privileges", privileges },
     { "freed-twice", freed_twice },

@@ -131,6 +131,15 @@ static void on_demand(void)
     GC_set_finalizer_notifier(NULL);
 }
 
+/* A program that allocates nothing but lists. */
+static void by_lists(void)
+{
+    memset(ran, 0, sizeof ran);
+    make_plain();
+    for (int i = 0; i < 20000; i++) GC_malloc_many(100);
+    say_of_many("ran from lists", ran[0]);
+}
+
 static node *saved[MANY];
 static long nsaved;
 
@@ -208,6 +217,7 @@ void test_finalizers(void)
     cycles("unreachable to itself", GC_register_finalizer_unreachable, false);
     replaced();
     on_demand();
+    by_lists();
     resurrected();
     all_of_them();
 }
