@@ -105,7 +105,7 @@ void test_early(void)
 void test_incremental(void)
 {
     GC_enable_incremental();
-    say("needs", GC_incremental_protection_needs() >= 0);
+    (void)GC_incremental_protection_needs();
     GC_start_incremental_collection();
     while (GC_collect_a_little()) continue;
     say("a list", length(build(NULL)));

@@ -26,6 +26,6 @@ os.remove(path)
 assert(oakum.profile.stop())
 
 local s = oakum.stats()
-assert(s.heap_alloc > 0 and s.heap_objects > 0 and s.num_gc >= 0 and math.type(s.sys) == "integer")
+assert(s.heap_alloc > 0 and s.heap_objects > 0 and math.type(s.sys) == "integer")
 oakum.collect()
-assert(oakum.stats().num_gc > 0)
+assert(oakum.stats().num_gc > s.num_gc)
