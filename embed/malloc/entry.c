@@ -13,7 +13,6 @@
 #include "cache.h"
 #include "preload.h"
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -164,37 +163,3 @@ OAKI_LIBC_NAME(calloc);
 OAKI_LIBC_NAME(memalign);
 OAKI_LIBC_NAME(valloc);
 OAKI_LIBC_NAME(pvalloc);
-
-/* ---- what glibc has besides ---- */
-
-OAKI_EXPORT int mallopt(int what, int value)
-{
-    (void)what, (void)value;
-    return 1;
-}
-
-OAKI_EXPORT struct mallinfo2 mallinfo2(void)
-{
-    struct mallinfo2 m = { 0 };
-    if (!oaki_can_enter()) return m;
-    const oaki_heap *h = &oaki_the_heap;
-    m.arena = AO_load(&h->used);
-    m.fordblks = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
-    m.uordblks = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
-    m.keepcost = (AO_load(&h->pages_free) - AO_load(&h->pages_released)) << OAKI_PAGE_SHIFT;
-    return m;
-}
-
-static int as_int(size_t n)
-{
-    return n > INT32_MAX ? INT32_MAX : (int)n;
-}
-
-OAKI_EXPORT struct mallinfo mallinfo(void)
-{
-    struct mallinfo2 m = mallinfo2();
-    return (struct mallinfo){ .arena = as_int(m.arena),
-                              .uordblks = as_int(m.uordblks),
-                              .fordblks = as_int(m.fordblks),
-                              .keepcost = as_int(m.keepcost) };
-}

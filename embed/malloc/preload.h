@@ -1,12 +1,13 @@
 /* preload.h - what the files of liboakum-malloc.so share.
  *
  * entry.c   malloc and its kin: the fast path, and when it can't be taken
+ * info.c    what glibc tells of its malloc, and settings
  * free.c    free, realloc, and what is freed where the heap can't be entered
  * cache.c   what a thread frees and uses again, where nothing is observed
  * side.c    memory for calls that come where the heap can't be entered
  * start.c   start-up, the environment, the program's end
  * thread.c  threads from their first instruction on
- * signals.c the stop signal, which stays open
+ * signals.c the stop signal, which stays open; the stacks of handlers
  * own.c     what Oakum itself has mapped
  * maps.c    roots that nobody declares: memory that the program has mapped
  * walk.c    what is reached from roots, and from where nothing is
@@ -48,6 +49,7 @@ typedef struct oaki_mine {
     size_t asked;   /* bytes that malloc was asked for, while the heap allocates; else 0 */
     const void *caller; /* of malloc, likewise */
     size_t freed;   /* bytes freed by hand and not yet counted in oaki_freed */
+    const void *signal_stack; /* that the kernel has: all that may refer to it */
 } oaki_mine;
 
 extern OAKI_HIDDEN __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
@@ -90,6 +92,10 @@ void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the p
  * handler that interrupted it, while attaching, or after the thread has detached for good. */
 bool oaki_can_enter(void);
 bool oaki_can_enter_again(void); /* ... or attached again: by who ends the process */
+
+/* ---- start.c, with a profile asked for ---- */
+
+void oaki_save_profile(void);
 
 /* ---- free.c ---- */
 

@@ -1,9 +1,13 @@
-/* signals.c - the stop signal is Oakum's: the program can neither block it, take it, nor handle it.
+/* signals.c - what the program says of signals to libc.
+ *
+ * The stop signal is Oakum's: the program can neither block it, take it, nor handle it.
  *
  * It is taken out of every set of signals that the program gives to libc, as libc does with those
  * of its own; a handler for it is not installed, and the program is told that it has the default.
  * What libc itself waits with, and programs that call the system by themselves, don't come here:
  * then a stop gives up (image.c).
+ *
+ * Where a thread's handlers run is noted among its own variables, which are roots.
  *
  * Owns: the addresses of the real functions, the same whoever looks them up. Lock: none. Bound: a
  * call of the real function. */
@@ -125,6 +129,16 @@ SET_HANDLER(sigset)
 OAKI_EXPORT int sigignore(int sig)
 {
     return is_stop(sig) ? 0 : REAL(sigignore)(sig);
+}
+
+/* ---- the stack of handlers ---- */
+
+/* Memory from malloc, mostly, to which only the kernel refers from then on. */
+OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
+{
+    int e = REAL(sigaltstack)(stack, old);
+    if (e == 0 && stack) oaki_my.signal_stack = stack->ss_flags & SS_DISABLE ? NULL : stack->ss_sp;
+    return e;
 }
 
 /* ---- what is waited for ---- */

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -145,7 +146,7 @@ bool oaki_is_process(void)
     return self.pid == getpid();
 }
 
-static void save_profile(void)
+void oaki_save_profile(void)
 {
     char name[4096];
     oaki_tell_name(oaki_wanted.profile, name, sizeof name);
@@ -175,7 +176,7 @@ static int end(int status, const char *own_sp)
     }
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
     bool can = oaki_can_enter_again();
-    if (oaki_wanted.profile && can) save_profile();
+    if (oaki_wanted.profile && can) oaki_save_profile();
     if (oaki_wanted.growth_ms && can) tell_growth();
     if (!oaki_wanted.leaks) return status;
     uint64_t lost = oaki_report_leaks(own_sp);
@@ -252,9 +253,31 @@ static bool is_replaced(void)
     return !ours;
 }
 
+/* A library's operator new that doesn't come to malloc, as jemalloc's and tcmalloc's. The program's
+ * own is not tried: it may rely on what has not been initialised yet. */
+static void tell_of_new(void)
+{
+    void *(*new)(size_t);
+    void (*delete)(void *);
+    Dl_info info, program;
+    *(void **)&new = dlsym(RTLD_DEFAULT, "_Znwm");
+    *(void **)&delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
+    if (!new || !delete || !dladdr(*(void **)&new, &info)) return;
+    if (dladdr((void *)getauxval(AT_ENTRY), &program) && program.dli_fbase == info.dli_fbase) return;
+    void *p = new(1);
+    if (!oaki_side_has(p) && !oaki_heap_contains(p))
+        oaki_say("oakum: C++'s operator new is %s's, not malloc: what it gives is neither noted nor "
+                 "reported",
+                 info.dli_fname);
+    delete(p);
+}
+
 static void observe(const oaki_asked *w)
 {
-    if (w->tracks || w->profile || w->signal || w->serve) oaki_seal_start();
+    if (w->tracks || w->profile || w->signal || w->serve) {
+        oaki_seal_start();
+        tell_of_new();
+    }
     oaki_maps_learn();
     exclude_own_data();
     if (w->leaks && oaki_note_start(1) != 0) oaki_say("oakum: no memory to note allocations");

@@ -205,6 +205,39 @@ static void errno_stays(void)
     CHECK(mallinfo2().uordblks > 0);
 }
 
+/* The number behind `name`, at least 1 MB of which are in use. */
+static void has_figure(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    CHECK(at && strtoul(at + strlen(name), NULL, 10) >= 1000000);
+}
+
+static void figures(void)
+{
+    char text[4096] = "", *info = NULL;
+    size_t n;
+    int ends[2], before = dup(2);
+    void *p[100];
+    for (int i = 0; i < 100; i++) CHECK((p[i] = malloc(some(10000))));
+    FILE *f = open_memstream(&info, &n);
+    CHECK(malloc_info(0, f) == 0 && malloc_info(1, f) != 0);
+    fclose(f);
+    has_figure(info, "<system type=\"current\" size=\"");
+    CHECK(strncmp(info, "<malloc version=\"1\">\n", 21) == 0 && strstr(info, "</malloc>\n"));
+    free(info);
+    CHECK(pipe(ends) == 0 && before >= 0 && dup2(ends[1], 2) == 2);
+    malloc_stats();
+    CHECK(dup2(before, 2) == 2 && close(ends[1]) == 0 && close(before) == 0);
+    for (size_t got = 0; got < sizeof text - 1;) {
+        ssize_t r = read(ends[0], text + got, sizeof text - 1 - got);
+        if (r <= 0) break;
+        got += (size_t)r;
+    }
+    close(ends[0]);
+    has_figure(text, "in use bytes     =");
+    for (int i = 0; i < 100; i++) free(p[i]);
+}
+
 /* Blocks don't overlap, whatever is freed in between: each is full of its own number. */
 static void model(void)
 {
@@ -241,6 +274,7 @@ int main(void)
     aligned_much();
     other_names();
     errno_stays();
+    figures();
     model();
     return failed;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -119,6 +120,14 @@ static void waste(void)
         if (kept[i][100] != (char)(i * 40)) abort();
 }
 
+/* And most of the 1,000 MiB are never there together. */
+static void waste_little(void)
+{
+    struct rusage used;
+    waste();
+    if (getrusage(RUSAGE_SELF, &used) != 0 || used.ru_maxrss > 400 << 10) exit(5);
+}
+
 typedef struct item {
     struct item *next;
     char data[1000];
@@ -143,12 +152,24 @@ static void grow(void)
     }
 }
 
-static void await_signal(void)
+static void await_report(void)
 {
     leak();
     raise(SIGUSR2);
     for (int i = 0; i < 200; i++) usleep(10000); /* a stop cuts a sleep short */
+}
+
+static void await_signal(void)
+{
+    await_report();
     _exit(0);
+}
+
+/* With no end of which anybody hears. */
+static void await_signal_only(void)
+{
+    await_report();
+    syscall(SYS_exit_group, 0);
 }
 
 /* The same two in a child, which has threads of its own for that. */
@@ -321,6 +342,12 @@ static void elsewhere(void)
     if (chdir("/proc/self/fdinfo") != 0 || chroot(".") != 0) exit(6);
 }
 
+/* Has the program privileges that its user has not? */
+static void is_secure(void)
+{
+    exit(getauxval(AT_SECURE) ? 0 : 77);
+}
+
 /* The thread that ends last ends the program. */
 static void *end_last(void *first)
 {
@@ -348,8 +375,9 @@ int main(int argc, char **argv)
                   { "foreign", free_foreign },  { "close-all", close_all },
                   { "daemon-files", daemon_files },
                   { "close-stderr", close_stderr }, { "leave", leave_at_once },
-                  { "hidden", hidden },         { "waste", waste },
+                  { "hidden", hidden },         { "waste", waste_little },
                   { "grow", grow },             { "signal", await_signal },
+                  { "signal-only", await_signal_only },
                   { "signal-child", await_in_child }, { "grow-child", grow_in_child },
                   { "seal", seal },             { "filter", filter },
                   { "filter-child", filter_child },
@@ -357,12 +385,12 @@ int main(int argc, char **argv)
                   { "filter-thread", filter_thread },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
                   { "outlived", outlived },     { "limited", limited }, { "on-time", on_time },
-                  { "starved", starved } };
+                  { "starved", starved }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
-        if (strcmp(what, edges[i].name) == 0) edges[i].run();
-    return strcmp(what, "three") == 0 ? 3 : 0;
+        if (strcmp(what, edges[i].name) == 0) return edges[i].run(), 0;
+    return strcmp(what, "three") == 0 ? 3 : strcmp(what, "none") == 0 ? 0 : 2;
 }
 
 #ifdef OWN_MALLOC

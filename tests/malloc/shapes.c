@@ -1,8 +1,7 @@
 /* shapes - five leaks as real programs have them, and each without: shapes SHAPE leaky|repaired.
  *
- * What is said to be lost, and where it was allocated, is in tests/malloc/check; so the names of
- * the functions that allocate matter. Values are used, so that the compiler keeps what is done
- * here. */
+ * What is said to be lost is in tests/malloc/check; where it was allocated is there, too, and in a
+ * comment of that line. Values are used, so that the compiler keeps what is done here. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,7 +22,7 @@ typedef struct node {
 
 static OWN node *push(node *head, int i)
 {
-    node *n = malloc(sizeof *n);
+    node *n = malloc(sizeof *n); /* list is lost */
     if (!n) abort();
     snprintf(n->text, sizeof n->text, "node %d", i);
     n->next = head;
@@ -55,7 +54,7 @@ static entry *cache[PLACES];
 
 static OWN char *make_value(unsigned key)
 {
-    char *value = malloc(100);
+    char *value = malloc(100); /* cache is lost */
     if (!value) abort();
     total += (size_t)snprintf(value, 100, "value of %u", key);
     return value;
@@ -90,7 +89,7 @@ static OWN void evicting(void)
 
 static OWN char *read_line(const char *line)
 {
-    char *copy = malloc(strlen(line) + 65);
+    char *copy = malloc(strlen(line) + 65); /* error is lost */
     if (!copy) abort();
     memset(copy, 0, strlen(line) + 65);
     strncpy(copy, line, strlen(line) + 1);
@@ -124,7 +123,7 @@ typedef struct person {
 
 static OWN person *make_person(const char *name)
 {
-    person *p = calloc(1, sizeof *p);
+    person *p = calloc(1, sizeof *p); /* cycle is lost */
     if (!p) abort();
     p->count = 1;
     snprintf(p->name, sizeof p->name, "%s", name);
@@ -164,7 +163,7 @@ static pthread_key_t key;
 
 static OWN void *worker(void *arg)
 {
-    int *buffer = malloc(512);
+    int *buffer = malloc(512); /* thread is lost */
     if (!buffer) abort();
     memset(buffer, 1, 512);
     pthread_setspecific(key, buffer);

@@ -306,6 +306,6 @@ static const struct part {
 int main(int argc, char **argv)
 {
     for (size_t i = 0; argc > 1 && i < sizeof parts / sizeof parts[0]; i++)
-        if (strcmp(argv[1], parts[i].name) == 0) parts[i].run();
-    return 0;
+        if (strcmp(argv[1], parts[i].name) == 0) return parts[i].run(), 0;
+    return 2;
 }
