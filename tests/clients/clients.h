@@ -17,12 +17,12 @@ enum { MAX_ROUNDS = 99, MAX_RUNS = 1000 };
 #define RSS_BAR 1.1
 
 /* The figures of one side. `bad` counts the runs that crashed, hung, failed or printed something
- * else than the reference; `why` tells of the first one. */
+ * else than the reference, and `differing` the last of these; `why` tells of the first one. */
 typedef struct figures {
     double seconds[MAX_ROUNDS], cpu[MAX_ROUNDS], mib[MAX_ROUNDS];
     double stop_ms[MAX_ROUNDS], call_ms[MAX_ROUNDS];
     unsigned timed, paused; /* figures in the two lines above */
-    unsigned runs, bad;
+    unsigned runs, bad, differing;
     char why[120];
 } figures;
 
@@ -34,7 +34,7 @@ typedef struct work {
     const char *client, *name, *prepare, *command, *full, *quick;
     bool repeats;
     figures side[SIDES];
-    bool selected, installed, differs;
+    bool selected, installed;
 } work;
 
 typedef struct options {
