@@ -40,7 +40,7 @@ enum {
 static const cmd_option options[] = {
     [OPT_LEAKS] = { "leaks", 'l', NULL, "report at the end what nothing refers to" },
     [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
-    [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof, at the end and at --signal" },
+    [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof, on the signal too" },
     [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
     [OPT_SERVE] = { "serve", 0, "ADDRESS", "a debug server, as 127.0.0.1:0" },
     [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },

@@ -6,7 +6,7 @@
  * first thread to allocate.
  *
  * A finalizer may allocate, collect, and leave by longjmp. What is ready meanwhile is run inside of
- * it, as in libgc, but the more rarely the deeper it is nested: a thread's stack holds a few of them
+ * it, as in libgc, but the more rarely the deeper it is nested: a thread's stack holds few of them
  * whatever they allocate, and none that has left by longjmp keeps others from being run.
  * Lock: none of its own. */
 #include "gc/finalizer.h"

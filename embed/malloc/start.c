@@ -263,11 +263,12 @@ static void tell_of_new(void)
     *(void **)&new = dlsym(RTLD_DEFAULT, "_Znwm");
     *(void **)&delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
     if (!new || !delete || !dladdr(*(void **)&new, &info)) return;
-    if (dladdr((void *)getauxval(AT_ENTRY), &program) && program.dli_fbase == info.dli_fbase) return;
+    void *entry = (void *)getauxval(AT_ENTRY);
+    if (dladdr(entry, &program) && program.dli_fbase == info.dli_fbase) return;
     void *p = new(1);
     if (!oaki_side_has(p) && !oaki_heap_contains(p))
-        oaki_say("oakum: C++'s operator new is %s's, not malloc: what it gives is neither noted nor "
-                 "reported",
+        oaki_say("oakum: C++'s operator new is %s's, not malloc: what it gives is neither noted "
+                 "nor reported",
                  info.dli_fname);
     delete(p);
 }

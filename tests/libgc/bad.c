@@ -190,7 +190,7 @@ static int longjmp_from_finalizer(void)
     return left > 10 && length(list(10000)) == 10000 ? 0 : 1;
 }
 
-/* And its thread goes on in a frame that has a buffer, as yet unwritten, where the finalizer was. */
+/* And its thread goes on in a frame that has an unwritten buffer where the finalizer was. */
 
 static NOINLINE int read_on(void)
 {
