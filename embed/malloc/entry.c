@@ -13,6 +13,7 @@
 #include "cache.h"
 #include "preload.h"
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
