@@ -47,13 +47,12 @@ int oaki_fd_copy_high(int fd)
 }
 
 /* To enlarge a table that threads share, the system waits until no processor can have the old one.
- * Any descriptor serves. */
+ * The descriptor is none of the program's: to close one lets go of all locks of its file. */
 void oaki_fd_make_room(void)
 {
-    int saved = errno, high = -1;
-    for (int fd = STDIN_FILENO; ALONE && high < 0 && fd <= STDERR_FILENO; fd++)
-        high = oaki_fd_copy_high(fd);
-    if (high >= 0) (void)syscall(SYS_close, high);
+    int saved = errno;
+    int fd = ALONE ? (int)syscall(SYS_eventfd2, 0, O_CLOEXEC) : -1;
+    if (fd >= 0) (void)syscall(SYS_close, oaki_fd_move_high(fd));
     errno = saved;
 }
 

@@ -7,7 +7,8 @@
  *
  * A finalizer may allocate, collect, and leave by longjmp. What is ready meanwhile is run inside of
  * it, as in libgc, but the more rarely the deeper it is nested: a thread's stack holds few of them
- * whatever they allocate, and none that has left by longjmp keeps others from being run.
+ * whatever they allocate. One that has left by longjmp counts as long as the stack is below it.
+ * Who passes by leaves what is ready to the next allocation of any thread that needs fresh memory.
  * Lock: none of its own. */
 #include "gc/finalizer.h"
 #include "gc/follow.h"
@@ -109,6 +110,7 @@ static OAKI_NOINLINE void run_here(void)
         n = oak_finalizers_run();
         AO_store_full(&lgc.unfinished, 0);
     } while (n > 0 && oaki_finalizers_ready() > 0);
+    if (oaki_finalizers_ready() > 0) AO_store_full(&lgc.unfinished, 1);
     runs.n = OAKI_MIN(runs.n, outer);
 }
 
@@ -180,7 +182,7 @@ static void run_now(void *obj)
         fn(obj, cd);
 }
 
-/* Those that are registered now. How many there were: 0 when that is done. */
+/* Those that are registered now, and what is ready then. How many: 0 when all is done. */
 static size_t run_those(void)
 {
     void *few[FEW];
@@ -193,8 +195,7 @@ static size_t run_those(void)
     }
     each(gather, &l);
     for (size_t i = 0; i < l.n; i++) run_now(l.obj[i]);
-    (void)oak_finalizers_run();
-    return l.n;
+    return l.n + oak_finalizers_run();
 }
 
 void GC_finalize_all(void)

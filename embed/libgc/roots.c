@@ -5,11 +5,12 @@
  *
  * Owns: the list of ranges that the program has added, which GC_remove_roots looks through; the
  *   displacements. Lock: `lock`, inside the runtime; with the world stopped, none.
- * Bound: adding O(1), removing O(ranges), a root phase O(bytes of ranges in the heap). */
+ * Bound: adding O(1), in the heap and removing O(ranges), a root phase O(bytes of ranges in the
+ *   heap). */
 #include "libgc.h"
 
+#include "runtime/dlroots.h"
 #include "runtime/meta.h"
-#include "runtime/roots.h"
 #include <oakum/gc.h>
 #include <string.h>
 
@@ -36,16 +37,26 @@ static bool trim(void *lo, void *hi, range *out)
     return true;
 }
 
+/* Those outside of the heap are counted by oak_root_add. */
+static bool is_noted(const range *r)
+{
+    const range *known = self.ranges.items;
+    for (size_t i = 0; r->in_heap && i < self.ranges.len; i++)
+        if (known[i].lo == r->lo && known[i].n == r->n) return true;
+    return false;
+}
+
 static bool note(const range *r)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return false;
     oaki_lock_acquire(&self.lock);
-    range *place = oaki_vec_push(&self.ranges);
+    bool noted = is_noted(r);
+    range *place = noted ? NULL : oaki_vec_push(&self.ranges);
     if (place) *place = *r;
     oaki_lock_release(&self.lock);
     oaki_leave(t);
-    return place != NULL;
+    return noted || place != NULL;
 }
 
 void GC_add_roots(void *lo, void *hi)
@@ -57,15 +68,23 @@ void GC_add_roots(void *lo, void *hi)
         oak_fatal("oakum: GC_add_roots: no memory to note %zu bytes at %p", r.n, (void *)r.lo);
 }
 
+static void mark_range(const oaki_root *r, void *m)
+{
+    oak_mark_range(m, r->lo, (size_t)(r->hi - r->lo));
+}
+
 /* What has not been handed out yet can't be read. */
 void lgc_roots_mark(oak_marker *m)
 {
     const oaki_heap *h = &oaki_the_heap;
-    char *end = (char *)h->base + AO_load(&h->used);
+    const char *end = (char *)h->base + AO_load(&h->used);
+    const oaki_root_visitor v = { mark_range, m };
     const range *r = self.ranges.items;
     for (size_t i = 0; i < self.ranges.len; i++)
         if (r[i].in_heap && r[i].lo < end)
-            oak_mark_range(m, r[i].lo, OAKI_MIN(r[i].n, (size_t)(end - r[i].lo)));
+            oaki_root_emit_cut(&v, (oaki_root){ .kind = OAKI_ROOT_RANGE,
+                                                .lo = r[i].lo,
+                                                .hi = OAKI_MIN(r[i].lo + r[i].n, end) });
 }
 
 /* One range that lies in [lo, hi), taken off the list. */

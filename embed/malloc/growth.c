@@ -194,7 +194,7 @@ static OAK_NORETURN void *answer(void *arg)
             continue;
         }
         report_now();
-        if (oaki_wanted.profile) oaki_save_profile();
+        if (oaki_wanted.profile) oaki_save_profile(false);
         if (oaki_wanted.growth_ms) oaki_growth_tell();
     }
 }

@@ -20,7 +20,8 @@ OAKI_EXPORT struct mallinfo2 mallinfo2(void)
     m.arena = AO_load(&h->used);
     m.fordblks = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
     m.uordblks = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
-    m.keepcost = (AO_load(&h->pages_free) - AO_load(&h->pages_released)) << OAKI_PAGE_SHIFT;
+    size_t released = AO_load(&h->pages_released), unused = AO_load(&h->pages_free);
+    m.keepcost = (OAKI_MAX(unused, released) - released) << OAKI_PAGE_SHIFT;
     return m;
 }
 
@@ -44,27 +45,41 @@ static size_t held(const struct mallinfo2 *m)
     return m->uordblks + m->keepcost;
 }
 
+static void put_stats(const char *of, const struct mallinfo2 *m)
+{
+    fprintf(stderr, "%s:\nsystem bytes     = %10zu\nin use bytes     = %10zu\n", of, held(m),
+            m->uordblks);
+}
+
 OAKI_EXPORT void malloc_stats(void)
 {
     struct mallinfo2 m = mallinfo2();
-    fprintf(stderr, "Total:\nsystem bytes     = %10zu\nin use bytes     = %10zu\n", held(&m),
-            m.uordblks);
+    put_stats("Arena 0", &m);
+    put_stats("Total (incl. mmap)", &m);
+    fputs("max mmap regions =          0\nmax mmap bytes   =          0\n", stderr);
 }
 
-/* As glibc's readers expect it: one heap, no bins. */
+static void put_heap(FILE *out, const struct mallinfo2 *m, const char *mmap)
+{
+    fprintf(out,
+            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"1\" size=\"%zu\"/>\n%s"
+            "<system type=\"current\" size=\"%zu\"/>\n"
+            "<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n"
+            "<aspace type=\"mprotect\" size=\"%zu\"/>\n",
+            m->keepcost, mmap, held(m), m->arena, m->arena, m->arena);
+}
+
+/* In the form of glibc's: one heap, no bins. The maximum is of address space. */
 OAKI_EXPORT int malloc_info(int options, FILE *out)
 {
+    static const char mmap[] = "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n";
     struct mallinfo2 m = mallinfo2();
-    if (options != 0) {
-        errno = EINVAL;
-        return -1;
-    }
-    int n = fprintf(out,
-                    "<malloc version=\"1\">\n"
-                    "<total type=\"rest\" count=\"1\" size=\"%zu\"/>\n"
-                    "<system type=\"current\" size=\"%zu\"/>\n"
-                    "<aspace type=\"total\" size=\"%zu\"/>\n"
-                    "</malloc>\n",
-                    m.keepcost, held(&m), m.arena);
-    return n < 0 ? -1 : 0;
+    if (options != 0) return EINVAL;
+    fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n", out);
+    put_heap(out, &m, "");
+    fputs("</heap>\n", out);
+    put_heap(out, &m, mmap);
+    return fputs("</malloc>\n", out) < 0 ? -1 : 0;
 }

@@ -95,7 +95,7 @@ bool oaki_can_enter_again(void); /* ... or attached again: by who ends the proce
 
 /* ---- start.c, with a profile asked for ---- */
 
-void oaki_save_profile(void);
+void oaki_save_profile(bool last);
 
 /* ---- free.c ---- */
 

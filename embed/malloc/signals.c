@@ -12,6 +12,7 @@
  * Owns: the addresses of the real functions, the same whoever looks them up. Lock: none. Bound: a
  * call of the real function. */
 #include "preload.h"
+#include "runtime/os.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -133,11 +134,19 @@ OAKI_EXPORT int sigignore(int sig)
 
 /* ---- the stack of handlers ---- */
 
+/* A child of vfork has its parent's variables, and a stack of its own. */
+static bool is_mine(void)
+{
+    return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
+}
+
 /* Memory from malloc, mostly, to which only the kernel refers from then on. */
 OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
+    stack_t now;
     int e = REAL(sigaltstack)(stack, old);
-    if (e == 0 && stack) oaki_my.signal_stack = stack->ss_flags & SS_DISABLE ? NULL : stack->ss_sp;
+    if (e == 0 && stack && is_mine() && REAL(sigaltstack)(NULL, &now) == 0)
+        oaki_my.signal_stack = now.ss_flags & SS_DISABLE ? NULL : now.ss_sp;
     return e;
 }
 

@@ -10,6 +10,7 @@
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
 #include "preload.h"
 #include "runtime/observer.h"
+#include "runtime/os.h"
 #include "tell.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ AO_t oaki_started;
 static struct {
     pid_t pid;             /* that is to report */
     unsigned int reported; /* AO_int */
+    unsigned int saving;   /* AO_int: a thread saves the profile */
     bool follow, observes;
 } self;
 
@@ -146,7 +148,7 @@ bool oaki_is_process(void)
     return self.pid == getpid();
 }
 
-void oaki_save_profile(void)
+static void save_profile(void)
 {
     char name[4096];
     oaki_tell_name(oaki_wanted.profile, name, sizeof name);
@@ -154,6 +156,14 @@ void oaki_save_profile(void)
     if (oak_profile_save(NULL, name) != 0)
         oaki_say("oakum: the heap profile can't be saved in %.900s: error %d", name, errno);
     oaki_quiet_end();
+}
+
+/* The last is the one that stays. */
+void oaki_save_profile(bool last)
+{
+    while (!AO_int_compare_and_swap_acquire(&self.saving, 0, 1)) oaki_os_yield();
+    if (last || !AO_int_load(&self.reported)) save_profile();
+    AO_int_store_release(&self.saving, 0);
 }
 
 static void tell_growth(void)
@@ -176,7 +186,7 @@ static int end(int status, const char *own_sp)
     }
     if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
     bool can = oaki_can_enter_again();
-    if (oaki_wanted.profile && can) oaki_save_profile();
+    if (oaki_wanted.profile && can) oaki_save_profile(true);
     if (oaki_wanted.growth_ms && can) tell_growth();
     if (!oaki_wanted.leaks) return status;
     uint64_t lost = oaki_report_leaks(own_sp);
@@ -227,6 +237,7 @@ static void in_child(void)
 {
     oaki_lost_after_fork();
     AO_int_store(&self.reported, !self.follow); /* who isn't followed has nothing to report */
+    AO_int_store(&self.saving, 0);
     if (!self.follow) return;
     self.pid = getpid();
     if (self.observes) oaki_growth_after_fork();
@@ -262,9 +273,11 @@ static void tell_of_new(void)
     Dl_info info, program;
     *(void **)&new = dlsym(RTLD_DEFAULT, "_Znwm");
     *(void **)&delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
+    (void)dlerror(); /* the program's first is to be of its own */
     if (!new || !delete || !dladdr(*(void **)&new, &info)) return;
     void *entry = (void *)getauxval(AT_ENTRY);
     if (dladdr(entry, &program) && program.dli_fbase == info.dli_fbase) return;
+    if (!dladdr(*(void **)&delete, &program) || program.dli_fbase != info.dli_fbase) return;
     void *p = new(1);
     if (!oaki_side_has(p) && !oaki_heap_contains(p))
         oaki_say("oakum: C++'s operator new is %s's, not malloc: what it gives is neither noted "
