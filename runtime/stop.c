@@ -36,8 +36,8 @@
 #define LOOK_NS 5000000u         /* then sleep, and look every so often whether the thread lives */
 #define RESEND_NS 100000000u     /* a signal was lost */
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
-#define TURN_NS 20000u           /* between stops in a row: for threads that sleep still ... */
-#define TURNS 4                  /* ... so often, and once more */
+#define TURN_NS 20000u           /* for threads that sleep still after the last stop: at a time, */
+#define TURNS_NS 100000u         /* and in all */
 #define RED_ZONE 128             /* bytes, of x86-64 */
 #define BARGES 1024              /* times that gc_lock is taken ahead of those who wait */
 
@@ -49,6 +49,7 @@ static struct stopper {
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
+    uint64_t started_ns;   /* when they were let go last; threads_lock */
     uint64_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
 } stopper;
@@ -325,13 +326,17 @@ static bool any_asleep(void)
     return false;
 }
 
+static bool is_soon(void)
+{
+    return oaki_os_now_ns() - stopper.started_ns < TURNS_NS;
+}
+
 /* A stop right after another would find the others asleep still, as it takes them some microseconds
- * to wake; one after the other, they would never run. */
+ * to wake; one after the other, they would never run. With more threads than processors some sleep
+ * for many milliseconds, and so would we each time: what counts is when they were woken. */
 static void let_others_run(void)
 {
-    if (!any_asleep()) return;
-    for (unsigned i = 0; i < TURNS && any_asleep(); i++) oaki_os_sleep_ns(TURN_NS);
-    oaki_os_sleep_ns(TURN_NS);
+    while (is_soon() && any_asleep()) oaki_os_sleep_ns(TURN_NS);
 }
 
 bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
@@ -405,6 +410,7 @@ void oaki_world_start(oaki_thread *self)
     AO_int_store_release(&stopper.stopped, 0);
     AO_int_store_release(&stopper.epoch, AO_int_load(&stopper.epoch) + 1);
     oaki_futex_wake(&stopper.epoch, INT_MAX);
+    stopper.started_ns = oaki_os_now_ns();
     while (stopper.gone) {
         oaki_thread *t = stopper.gone;
         stopper.gone = t->next;

@@ -102,6 +102,44 @@ START_TEST(stops_by_several_threads_take_turns)
 }
 END_TEST
 
+#define RUNNERS 16
+#define STOPS_IN_A_ROW 20000
+
+static AO_t steps[RUNNERS];
+
+static void *run_on(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load(&test_quit)) AO_fetch_and_add1((AO_t *)arg);
+    return arg;
+}
+
+static int moved_since(const AO_t *before)
+{
+    int n = 0;
+    for (int i = 0; i < RUNNERS; i++) n += AO_load(&steps[i]) != before[i];
+    return n;
+}
+
+/* However soon one stop follows another, and with more threads than processors. */
+START_TEST(others_run_between_stops_in_a_row)
+{
+    pthread_t id[RUNNERS];
+    AO_t before[RUNNERS];
+    int stops = 0;
+    if (test_slow()) return;
+    for (int i = 0; i < RUNNERS; i++) id[i] = test_start(run_on, &steps[i]);
+    for (int i = 0; i < RUNNERS; i++) test_wait(&steps[i], 1);
+    test_stop_and_start();
+    for (int i = 0; i < RUNNERS; i++) before[i] = AO_load(&steps[i]);
+    while (moved_since(before) < RUNNERS && stops++ < STOPS_IN_A_ROW) test_stop_and_start();
+    int moved = moved_since(before);
+    AO_store(&test_quit, 1);
+    for (int i = 0; i < RUNNERS; i++) test_join(id[i]);
+    ck_assert_int_eq(moved, RUNNERS);
+}
+END_TEST
+
 /* ---- what is saved ---- */
 
 #define MAGIC ((uintptr_t)0x5ca1ab1e0ddba11)
@@ -299,6 +337,7 @@ Suite *suite_runtime_stop(void)
     tcase_add_test(c, nothing_moves_in_a_stopped_world);
     tcase_add_loop_test(c, nothing_moves_when_all_do_the_same, 0, 3);
     tcase_add_test(c, stops_by_several_threads_take_turns);
+    tcase_add_test(c, others_run_between_stops_in_a_row);
     tcase_add_test(c, registers_of_a_thread_in_user_code_are_above_its_stack_pointer);
 #if defined(__x86_64__)
     tcase_add_test(c, registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer);
