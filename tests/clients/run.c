@@ -329,13 +329,14 @@ static bool is_installed(const char *client)
     return system(command) == 0;
 }
 
-/* A client with a path of its own to libgc would be compared with itself. */
-static bool takes_ours(const options *o, const char *client)
+/* A client with a path of its own to libgc would be compared with itself. What is no program (a
+ * script) can't be asked. */
+static bool takes_another(const options *o, const char *client)
 {
     char command[3 * PATH_SIZE];
     snprintf(command, sizeof command,
-             "LD_LIBRARY_PATH='%s' ldd \"$(readlink -f \"$(command -v %s)\")\" | "
-             "grep -qF 'libgc.so.1 => %s/'",
+             "LD_LIBRARY_PATH='%s' ldd \"$(readlink -f \"$(command -v %s)\")\" 2>/dev/null | "
+             "grep -F 'libgc.so.1 =>' | grep -qvF '=> %s/'",
              o->oakum, program_of(client), o->oakum);
     return system(command) == 0;
 }
@@ -411,7 +412,7 @@ static void prepare(const options *o)
         w->installed = is_installed(w->client);
         if (!w->installed && (w == works || strcmp(w[-1].client, w->client) != 0))
             fprintf(stderr, "check-clients: %s is not installed, and left out\n", w->client);
-        if (w->installed && o->oakum && !takes_ours(o, w->client))
+        if (w->installed && o->oakum && takes_another(o, w->client))
             die("LD_LIBRARY_PATH gives it no other libgc: ", w->client);
         path_of(path, o, w, "reference", "out");
         unlink(path);
