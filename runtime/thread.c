@@ -31,6 +31,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define LIMITED_STACK ((size_t)1 << 20)
+
 __thread oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
 __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
@@ -363,6 +365,15 @@ static void free_start(start *s)
     if (t) oaki_leave(t);
 }
 
+/* Where address space is limited, not as much of it as a program's thread may want: four of them
+ * would take what is left for the program's own. Those that are attached run its functions. */
+static void limit_stack(pthread_attr_t *attr, bool attach)
+{
+    struct rlimit space;
+    if (attach || getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return;
+    (void)pthread_attr_setstacksize(attr, LIMITED_STACK);
+}
+
 /* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us,
  * and we for a stopped thread that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
@@ -378,6 +389,7 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
     int e = pthread_attr_init(&attr);
     if (e == 0) {
         pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+        limit_stack(&attr, attach);
         e = pthread_create(&id, &attr, run_own, s);
         pthread_attr_destroy(&attr);
     }
