@@ -37,7 +37,10 @@
 #define RESEND_NS 100000000u     /* a signal was lost */
 #define COMPLAIN_NS 2000000000u  /* the program blocks the signal, or took it */
 #define TURN_NS 20000u           /* for threads that sleep still after the last stop: at a time, */
-#define TURNS_NS 100000u         /* and in all */
+#define TURNS_NS 300000u         /* and in all; or an eighth of what the stop took, */
+#define TURNS_MOST_NS 5000000u   /* up to this */
+#define HASTY 32                 /* stops in a row that found some asleep and waited for none: */
+#define HASTY_NS 1000000u        /* then once for so long */
 #define RED_ZONE 128             /* bytes, of x86-64 */
 #define BARGES 1024              /* times that gc_lock is taken ahead of those who wait */
 
@@ -49,7 +52,9 @@ static struct stopper {
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
-    uint64_t started_ns;   /* when they were let go last; threads_lock */
+    uint64_t begun_ns;     /* when they were to stand, ... threads_lock */
+    uint64_t started_ns;   /* ... and were let go; likewise */
+    unsigned hasty;        /* likewise */
     uint64_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
 } stopper;
@@ -328,15 +333,26 @@ static bool any_asleep(void)
 
 static bool is_soon(void)
 {
-    return oaki_os_now_ns() - stopper.started_ns < TURNS_NS;
+    uint64_t stop = stopper.started_ns - stopper.begun_ns, turns = OAKI_MAX(TURNS_NS, stop / 8);
+    return oaki_os_now_ns() - stopper.started_ns < OAKI_MIN(turns, TURNS_MOST_NS);
 }
 
 /* A stop right after another would find the others asleep still, as it takes them some microseconds
- * to wake; one after the other, they would never run. With more threads than processors some sleep
- * for many milliseconds, and so would we each time: what counts is when they were woken. */
+ * to wake, and a processor that was idle for long more; one after the other, they would never run.
+ * With more threads than processors some sleep for many milliseconds, and each nap of ours may last
+ * as long: so what counts is when they were woken, and only now and then whether they are awake. */
 static void let_others_run(void)
 {
-    while (is_soon() && any_asleep()) oaki_os_sleep_ns(TURN_NS);
+    bool asleep = any_asleep(), waited = false;
+    for (; asleep && is_soon(); asleep = any_asleep()) {
+        oaki_os_sleep_ns(TURN_NS);
+        waited = true;
+    }
+    if (waited && is_soon()) oaki_os_sleep_ns(TURN_NS); /* time to run, too */
+    stopper.hasty = asleep && !waited ? stopper.hasty + 1 : 0;
+    if (stopper.hasty < HASTY) return;
+    oaki_os_sleep_ns(HASTY_NS);
+    stopper.hasty = 0;
 }
 
 bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
@@ -348,6 +364,7 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
     find_dead();
     let_others_run();
     AO_int_store(&stopper.stray, 0);
+    stopper.begun_ns = oaki_os_now_ns();
     unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
     AO_int_store_release(&stopper.epoch, epoch);
     AO_nop_full();

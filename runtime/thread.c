@@ -31,6 +31,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define LITTLE_SPACE ((rlim_t)1 << 30)
 #define LIMITED_STACK ((size_t)1 << 20)
 
 __thread oaki_mcache *oaki_tls_mcache
@@ -365,34 +366,44 @@ static void free_start(start *s)
     if (t) oaki_leave(t);
 }
 
-/* Where address space is limited, not as much of it as a program's thread may want: four of them
- * would take what is left for the program's own. Those that are attached run its functions. */
+/* Where there is little address space, not as much of it as a program's thread may want: four of
+ * them would take what is left for the program's own. Those that are attached do nothing but run
+ * functions of the program's, and keep theirs. */
 static void limit_stack(pthread_attr_t *attr, bool attach)
 {
     struct rlimit space;
-    if (attach || getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return;
-    (void)pthread_attr_setstacksize(attr, LIMITED_STACK);
+    size_t usual;
+    if (attach || getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur >= LITTLE_SPACE) return;
+    if (pthread_attr_getstacksize(attr, &usual) == 0 && usual > LIMITED_STACK)
+        (void)pthread_attr_setstacksize(attr, LIMITED_STACK);
+}
+
+/* A program's thread-local storage is taken out of a stack, and may be larger than one. */
+static int create(start *s, bool limited)
+{
+    pthread_t id;
+    pthread_attr_t attr;
+    int e = pthread_attr_init(&attr);
+    if (e != 0) return e;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    if (limited) limit_stack(&attr, s->attach);
+    e = pthread_create(&id, &attr, run_own, s);
+    pthread_attr_destroy(&attr);
+    return e;
 }
 
 /* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us,
  * and we for a stopped thread that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
-    pthread_t id;
-    pthread_attr_t attr;
     start *s = new_start();
     if (!s) return ENOMEM;
     s->fn = fn;
     s->arg = arg;
     s->attach = attach;
     strncpy(s->name, name, sizeof s->name - 1);
-    int e = pthread_attr_init(&attr);
-    if (e == 0) {
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        limit_stack(&attr, attach);
-        e = pthread_create(&id, &attr, run_own, s);
-        pthread_attr_destroy(&attr);
-    }
+    int e = create(s, true);
+    if (e == EINVAL) e = create(s, false);
     if (e != 0) free_start(s);
     return e;
 }

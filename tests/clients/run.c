@@ -335,8 +335,8 @@ static bool takes_another(const options *o, const char *client)
 {
     char command[3 * PATH_SIZE];
     snprintf(command, sizeof command,
-             "LD_LIBRARY_PATH='%s' ldd \"$(readlink -f \"$(command -v %s)\")\" 2>/dev/null | "
-             "grep -F 'libgc.so.1 =>' | grep -qvF '=> %s/'",
+             "needs=$(LD_LIBRARY_PATH='%s' ldd \"$(readlink -f \"$(command -v %s)\")\" "
+             "2>/dev/null) && ! echo \"$needs\" | grep -qF 'libgc.so.1 => %s/'",
              o->oakum, program_of(client), o->oakum);
     return system(command) == 0;
 }

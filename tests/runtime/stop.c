@@ -2,6 +2,7 @@
  * and that what is saved of them is what they had. While the world is stopped nothing is asserted,
  * as Check takes a lock that a stopped thread may hold. */
 #include "runtime/heap.h"
+#include "runtime/os.h"
 #include "runtime/sigframe.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -103,7 +104,8 @@ START_TEST(stops_by_several_threads_take_turns)
 END_TEST
 
 #define RUNNERS 16
-#define STOPS_IN_A_ROW 20000
+#define STOPS_IN_A_ROW 400
+#define STOP_NS 200000u
 
 static AO_t steps[RUNNERS];
 
@@ -114,29 +116,35 @@ static void *run_on(void *arg)
     return arg;
 }
 
-static int moved_since(const AO_t *before)
+/* How many of n have moved since the last stop, asked in one that takes a while. */
+static int moved_until_stop(int n)
 {
-    int n = 0;
-    for (int i = 0; i < RUNNERS; i++) n += AO_load(&steps[i]) != before[i];
-    return n;
+    static AO_t before[RUNNERS];
+    int moved = 0;
+    oaki_thread *t = oaki_gc_stop_begin();
+    for (uint64_t end = oaki_os_now_ns() + STOP_NS; oaki_os_now_ns() < end;) oaki_pause();
+    for (int i = 0; i < n; i++) {
+        moved += AO_load(&steps[i]) != before[i];
+        before[i] = AO_load(&steps[i]);
+    }
+    oaki_gc_stop_end(t);
+    return moved;
 }
 
-/* However soon one stop follows another, and with more threads than processors. */
+/* However soon one stop follows another: a single thread, which is slower to wake than the next
+ * stop is to come, and more than there are processors. */
 START_TEST(others_run_between_stops_in_a_row)
 {
+    int n = _i == 0 ? 1 : RUNNERS, moved = 0;
     pthread_t id[RUNNERS];
-    AO_t before[RUNNERS];
-    int stops = 0;
     if (test_slow()) return;
-    for (int i = 0; i < RUNNERS; i++) id[i] = test_start(run_on, &steps[i]);
-    for (int i = 0; i < RUNNERS; i++) test_wait(&steps[i], 1);
-    test_stop_and_start();
-    for (int i = 0; i < RUNNERS; i++) before[i] = AO_load(&steps[i]);
-    while (moved_since(before) < RUNNERS && stops++ < STOPS_IN_A_ROW) test_stop_and_start();
-    int moved = moved_since(before);
+    for (int i = 0; i < n; i++) id[i] = test_start(run_on, &steps[i]);
+    for (int i = 0; i < n; i++) test_wait(&steps[i], 1);
+    (void)moved_until_stop(n);
+    for (int i = 0; i < STOPS_IN_A_ROW; i++) moved += moved_until_stop(n);
     AO_store(&test_quit, 1);
-    for (int i = 0; i < RUNNERS; i++) test_join(id[i]);
-    ck_assert_int_eq(moved, RUNNERS);
+    for (int i = 0; i < n; i++) test_join(id[i]);
+    ck_assert_int_gt(moved, STOPS_IN_A_ROW / 4);
 }
 END_TEST
 
@@ -337,7 +345,7 @@ Suite *suite_runtime_stop(void)
     tcase_add_test(c, nothing_moves_in_a_stopped_world);
     tcase_add_loop_test(c, nothing_moves_when_all_do_the_same, 0, 3);
     tcase_add_test(c, stops_by_several_threads_take_turns);
-    tcase_add_test(c, others_run_between_stops_in_a_row);
+    tcase_add_loop_test(c, others_run_between_stops_in_a_row, 0, 2);
     tcase_add_test(c, registers_of_a_thread_in_user_code_are_above_its_stack_pointer);
 #if defined(__x86_64__)
     tcase_add_test(c, registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer);

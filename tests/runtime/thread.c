@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -387,6 +388,38 @@ START_TEST(the_runtimes_own_threads_take_no_signals_and_attach_on_request)
 }
 END_TEST
 
+static void *measure_stack(void *arg)
+{
+    pthread_attr_t attr;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) pthread_attr_getstacksize(&attr, &size);
+    AO_store_release((AO_t *)arg, (AO_t)size);
+    return NULL;
+}
+
+static size_t stack_of_own(bool attach)
+{
+    static AO_t size;
+    AO_store(&size, 0);
+    ck_assert_int_eq(oaki_thread_spawn("oakum/test", measure_stack, &size, attach), 0);
+    while (!AO_load_acquire(&size)) oaki_os_yield();
+    return (size_t)AO_load(&size);
+}
+
+/* But for those that do nothing but run functions of the program's. */
+START_TEST(the_runtimes_own_threads_are_small_where_space_is_little)
+{
+    pthread_attr_t attr;
+    size_t usual;
+    ck_assert_int_eq(pthread_attr_init(&attr), 0);
+    ck_assert_int_eq(pthread_attr_getstacksize(&attr, &usual), 0);
+    if (_i && setrlimit(RLIMIT_AS, &(struct rlimit){ 900 << 20, RLIM_INFINITY }) != 0) return;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    ck_assert_uint_eq(stack_of_own(true), usual);
+    ck_assert_uint_eq(stack_of_own(false), _i ? OAKI_MIN(usual, (size_t)1 << 20) : usual);
+}
+END_TEST
+
 static void enter_twice(void *arg)
 {
     (void)arg;
@@ -423,6 +456,8 @@ Suite *suite_runtime_thread(void)
     tcase_add_test(c, the_argument_of_a_new_thread_is_kept);
     tcase_add_test(c, the_descriptor_of_a_new_thread_refers_to_nothing);
     tcase_add_loop_test(c, the_runtimes_own_threads_take_no_signals_and_attach_on_request, 0, 2);
+    if (!test_breaks_asan() && !getenv("UNDER_VALGRIND"))
+        tcase_add_loop_test(c, the_runtimes_own_threads_are_small_where_space_is_little, 0, 2);
     tcase_add_test(c, oakum_inside_oakum_is_fatal);
     suite_add_tcase(s, c);
     return s;
