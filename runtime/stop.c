@@ -52,8 +52,9 @@ static struct stopper {
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
-    uint64_t begun_ns;     /* when they were to stand, ... threads_lock */
-    uint64_t started_ns;   /* ... and were let go; likewise */
+    uint64_t stood_ns;     /* when all stood, ... threads_lock */
+    uint64_t started_ns;   /* ... and had been let go; likewise */
+    uint64_t turns_ns;     /* how long they are waited for from then on; likewise */
     unsigned hasty;        /* likewise */
     uint64_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
@@ -333,8 +334,7 @@ static bool any_asleep(void)
 
 static bool is_soon(void)
 {
-    uint64_t stop = stopper.started_ns - stopper.begun_ns, turns = OAKI_MAX(TURNS_NS, stop / 8);
-    return oaki_os_now_ns() - stopper.started_ns < OAKI_MIN(turns, TURNS_MOST_NS);
+    return oaki_os_now_ns() - stopper.started_ns < stopper.turns_ns;
 }
 
 /* A stop right after another would find the others asleep still, as it takes them some microseconds
@@ -364,7 +364,6 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
     find_dead();
     let_others_run();
     AO_int_store(&stopper.stray, 0);
-    stopper.begun_ns = oaki_os_now_ns();
     unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
     AO_int_store_release(&stopper.epoch, epoch);
     AO_nop_full();
@@ -381,6 +380,7 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
         w = await(t, epoch, limit_ns);
         if (w == DEAD) put_aside(t);
     }
+    stopper.stood_ns = oaki_os_now_ns();
     if (w != LATE) {
         AO_int_store_release(&stopper.stopped, 1);
         flush_gone();
@@ -424,6 +424,8 @@ void oaki_world_start(oaki_thread *self)
     bool masked = stopper.masked;
     (void)self;
     stopper.masked = false;
+    uint64_t turns = (oaki_os_now_ns() - stopper.stood_ns) / 8;
+    stopper.turns_ns = OAKI_MIN(OAKI_MAX(turns, TURNS_NS), TURNS_MOST_NS);
     AO_int_store_release(&stopper.stopped, 0);
     AO_int_store_release(&stopper.epoch, AO_int_load(&stopper.epoch) + 1);
     oaki_futex_wake(&stopper.epoch, INT_MAX);
