@@ -43,10 +43,10 @@ static bool try_one(const oaki_writer *w)
     return false;
 }
 
-static bool wants_uffd(void)
+static bool is_wanted(oak_tracking way)
 {
     oak_tracking want = oaki_the_heap.config.tracking;
-    return want == OAK_TRACKING_USERFAULTFD || want == OAK_TRACKING_ANY;
+    return want == way || want == OAK_TRACKING_ANY;
 }
 
 static void choose(void)
@@ -58,7 +58,7 @@ static void choose(void)
                                        .error = EBUSY };
         return;
     }
-    if (wants_uffd() && try_one(&oaki_writer_uffd)) return;
+    if (is_wanted(OAK_TRACKING_USERFAULTFD) && try_one(&oaki_writer_uffd)) return;
     if (oaki_written_faults()) (void)try_one(&oaki_writer_fault);
 }
 
@@ -76,8 +76,7 @@ bool oaki_written_start(void)
 
 bool oaki_written_faults(void)
 {
-    oak_tracking want = oaki_the_heap.config.tracking;
-    return want == OAK_TRACKING_FAULTS || want == OAK_TRACKING_ANY;
+    return is_wanted(OAK_TRACKING_FAULTS);
 }
 
 bool oaki_written_denies(void)
@@ -223,7 +222,8 @@ static void after_fork(void)
 int oaki_written_init(void)
 {
     const oak_config *c = &oaki_the_heap.config;
-    if (c->concurrent && c->gc_percent >= 0 && wants_uffd()) oaki_fd_make_room();
+    if (c->concurrent && c->gc_percent >= 0 && is_wanted(OAK_TRACKING_USERFAULTFD))
+        oaki_fd_make_room();
     oaki_fork_register(after_fork);
     return 0;
 }
