@@ -150,16 +150,21 @@ typedef struct list {
     void **obj;
 } list;
 
+static bool is_registered(const oaki_finalizer_record *r)
+{
+    return !r->cleanup && !r->ready;
+}
+
 static void count(void *ctx, const oaki_finalizer_record *r)
 {
     size_t *n = ctx;
-    *n += !r->cleanup && !r->ready;
+    *n += is_registered(r);
 }
 
 static void gather(void *ctx, const oaki_finalizer_record *r)
 {
     list *l = ctx;
-    if (!r->cleanup && !r->ready && l->n < l->max) l->obj[l->n++] = r->obj;
+    if (is_registered(r) && l->n < l->max) l->obj[l->n++] = r->obj;
 }
 
 static void each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx)
