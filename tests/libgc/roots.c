@@ -138,20 +138,26 @@ static void temporary(void **added)
 
 static void *statics[MANY], *excluded[MANY];
 
-/* A range in an object that isn't scanned. */
-static void in_the_heap(void)
+/* Added twice, removed once. */
+static void in_added_roots(void **words, const char *added, const char *removed)
 {
     watch w;
-    void **words = GC_malloc_atomic_uncollectable(MANY * sizeof *words);
-    memset(words, 0, MANY * sizeof *words);
     watch_init(&w);
+    GC_add_roots(words, words + MANY);
     GC_add_roots(words, words + MANY);
     fill(&w, words, 0);
     collect();
-    say_of_many("in roots in the heap", watch_alive(&w));
+    say_of_many(added, watch_alive(&w));
     GC_remove_roots(words, words + MANY);
     collect();
-    say_of_many("and without", watch_alive(&w));
+    say_of_many(removed, watch_alive(&w));
+}
+
+/* An object that isn't scanned. */
+static void **unscanned_words(void)
+{
+    void **words = GC_malloc_atomic_uncollectable(MANY * sizeof *words);
+    return memset(words, 0, MANY * sizeof *words);
 }
 
 void test_roots(void)
@@ -165,15 +171,8 @@ void test_roots(void)
     collect();
     say_of_many("in static data", watch_alive(&s));
     say_of_many("in mapped memory", watch_alive(&w));
-    watch_init(&w);
-    GC_add_roots(words, words + MANY);
-    GC_add_roots(words, words + MANY);
-    fill(&w, words, 0);
-    collect();
-    say_of_many("in added roots", watch_alive(&w));
-    GC_remove_roots(words, words + MANY);
-    collect();
-    say_of_many("in removed roots", watch_alive(&w));
+    in_added_roots(words, "in added roots", "in removed roots");
+    in_added_roots(unscanned_words(), "in added roots in the heap", "in removed ones");
     pushed = map_words();
     say("there is a hook", GC_get_push_other_roots() != NULL);
     with_hook("pushed", push_all, 0);
@@ -190,7 +189,6 @@ void test_roots(void)
     GC_add_roots(words, words + MANY);
     temporary(words);
     GC_remove_roots(words, words + MANY);
-    in_the_heap();
 }
 
 static long refused;
