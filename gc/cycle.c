@@ -333,12 +333,12 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     oaki_cycle c = { .why = OAKI_GC_DUE };
     uint64_t at = sweep_rest(&c);
     note_before(t, &c, OAKI_GC_DUE);
-    c.first_begin = oaki_os_now_ns();
-    c.sweep_rest = c.first_begin - at;
+    c.sweep_rest = oaki_os_now_ns() - at;
     if (!oaki_world_stop(t)) {
         oaki_helpers_release();
         return false;
     }
+    c.first_begin = oaki_world_asked_ns();
     flush_caches();
     begin_mark(oaki_beside_begins_minor());
     AO_store(&oaki_the_heap.preparing, 1);
@@ -372,14 +372,14 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_cycle c = { .why = why };
     uint64_t at = sweep_rest(&c);
     note_before(t, &c, why);
-    c.begin = oaki_os_now_ns();
-    if (!c.first_begin) c.sweep_rest = c.begin - at;
-    at = c.begin;
+    uint64_t swept = oaki_os_now_ns();
+    if (!c.first_begin) c.sweep_rest = swept - at;
     uint64_t cpu0 = oaki_os_cpu_ns();
     if (!stop_to_end(t)) {
         oaki_helpers_release();
         return false;
     }
+    c.begin = at = oaki_world_asked_ns();
     /* the marker may have dropped its mark before the world stood */
     if (oaki_beside_state() == OAKI_BESIDE_NONE) c.first_begin = 0;
     end_phase(&c, OAKI_PHASE_STOP, &at);

@@ -117,13 +117,13 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
 {
     oaki_thread *t = oaki_gc_stop_begin();
     bool mine = t && oaki_pieces_go_on();
-    uint64_t at = oaki_os_now_ns();
+    uint64_t began = oaki_os_now_ns(), asked = t ? oaki_world_asked_ns() : began;
     *more = mine && work(piece, s);
-    at = oaki_os_now_ns() - at;
-    self.stops_ns += at;
-    self.longest_ns = OAKI_MAX(self.longest_ns, at);
+    uint64_t now = oaki_os_now_ns(), worked = now - began;
+    self.stops_ns += now - asked;
+    self.longest_ns = OAKI_MAX(self.longest_ns, now - asked);
     if (t) oaki_gc_stop_end(t);
-    if (*more) oaki_os_sleep_exactly_ns(OAKI_MAX(OAKI_MIN(at / part, LONG_NS), LEAST_NS));
+    if (*more) oaki_os_sleep_exactly_ns(OAKI_MAX(OAKI_MIN(worked / part, LONG_NS), LEAST_NS));
     return mine;
 }
 

@@ -52,6 +52,7 @@ static struct stopper {
     unsigned int queue;    /* AO_int: threads that wait for gc_lock */
     unsigned int barges;   /* AO_int: times that it was taken ahead of them in a row; approximate */
     oaki_thread *gone;     /* off the list, to be freed when the world runs; threads_lock */
+    uint64_t asked_ns;     /* when all were asked to stand, gc_lock; */
     uint64_t stood_ns;     /* when all stood, ... threads_lock */
     uint64_t started_ns;   /* ... and had been let go; likewise */
     uint64_t turns_ns;     /* how long they are waited for from then on; likewise */
@@ -363,6 +364,7 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
     oaki_stopsignal_refresh();
     find_dead();
     let_others_run();
+    stopper.asked_ns = oaki_os_now_ns();
     AO_int_store(&stopper.stray, 0);
     unsigned int epoch = AO_int_load(&stopper.epoch) + 1;
     AO_int_store_release(&stopper.epoch, epoch);
@@ -442,6 +444,11 @@ void oaki_world_start(oaki_thread *self)
 void oaki_stop_child(void)
 {
     AO_int_store(&stopper.queue, 0);
+}
+
+uint64_t oaki_world_asked_ns(void)
+{
+    return stopper.asked_ns;
 }
 
 bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }

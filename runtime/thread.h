@@ -176,6 +176,10 @@ bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
 
+/* When the last stop began, as oaki_os_now_ns: until then the program ran on, whatever the one that
+ * stops it had waited for. gc_lock held. */
+uint64_t oaki_world_asked_ns(void);
+
 /* The same, but for a thread that doesn't stop within so many nanoseconds. 0; EAGAIN when the
  * loaded objects have changed, or EBUSY when one didn't stop: the world runs. */
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);

@@ -106,8 +106,10 @@ END_TEST
 #define RUNNERS 16
 #define STOPS_IN_A_ROW 400
 #define STOP_NS 200000u
+#define LEAST_WAIT_NS 20000u /* for one in a row */
 
 static AO_t steps[RUNNERS];
+static uint64_t waited_ns; /* before threads were asked to stand */
 
 static void *run_on(void *arg)
 {
@@ -121,7 +123,11 @@ static int moved_until_stop(int n)
 {
     static AO_t before[RUNNERS];
     int moved = 0;
+    uint64_t called = oaki_os_now_ns();
     oaki_thread *t = oaki_gc_stop_begin();
+    uint64_t asked = oaki_world_asked_ns();
+    ck_assert(called <= asked && asked <= oaki_os_now_ns());
+    waited_ns += asked - called;
     for (uint64_t end = oaki_os_now_ns() + STOP_NS; oaki_os_now_ns() < end;) oaki_pause();
     for (int i = 0; i < n; i++) {
         moved += AO_load(&steps[i]) != before[i];
@@ -145,6 +151,7 @@ START_TEST(others_run_between_stops_in_a_row)
     AO_store(&test_quit, 1);
     for (int i = 0; i < n; i++) test_join(id[i]);
     ck_assert_int_gt(moved, STOPS_IN_A_ROW / 4);
+    ck_assert_uint_gt(waited_ns, STOPS_IN_A_ROW * LEAST_WAIT_NS); /* which is not the stops' */
 }
 END_TEST
 
