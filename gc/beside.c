@@ -33,8 +33,8 @@
 #define PAGE_WORDS 128                /* as much work as protecting a page, and a fault */
 #define FEW_CPUS 4                    /* another thread would take the program's */
 #define WAIT_NS 250000u               /* of a thread that outruns the marker, at most, for each */
-#define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate; */
-#define WAIT_MOST 80u                 /* so many times; */
+#define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate, */
+#define BLIND_NS 250000000u           /* but no more where nobody marks meanwhile; */
 #define FIRST_NS 1000000000u          /* in case the marker waits for what the caller holds */
 #define FIRST_NAP_NS 50000u
 #define REFUSED_NAP_NS 500000u /* between two looks whether the program allows it now, */
@@ -300,9 +300,9 @@ static void ask(void)
     oaki_futex_wake(&self.wake, 1);
 }
 
-static bool is_ahead(void)
+static bool is_ahead(size_t bytes)
 {
-    return oaki_pace_outruns(oaki_pieces_done(), AO_load(&self.expected[self.minor]));
+    return oaki_pace_outruns(bytes, oaki_pieces_done(), AO_load(&self.expected[self.minor]));
 }
 
 /* What the marker and all that helped it have had of processors, about. 0: not known. */
@@ -312,10 +312,12 @@ static uint64_t marking_ns(void)
     return clock ? oaki_os_clock_ns(clock) + AO_load(&self.helped) : 0;
 }
 
-static uint64_t waited_ns(uint64_t begun, uint64_t marking)
+/* marking: what marking_ns was when it began to wait. A marker that is only being started has had
+ * nothing. */
+static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 {
-    uint64_t all = oaki_os_now_ns() - begun, now = marking_ns();
-    return oaki_pace_waited(all, marking && now >= marking ? now - marking : all);
+    uint64_t now = marking_ns(), marked = marking && now >= marking ? now - marking : 0;
+    return oaki_pace_waits(oaki_os_now_ns() - begun, marked, most, BLIND_NS);
 }
 
 static bool mark_instead(void)
@@ -327,22 +329,23 @@ static bool mark_instead(void)
 }
 
 /* The program has reached its goal before the mark is over: it marks itself, and where it allocates
- * faster than all mark, it waits until the mark is as far as it is. Not for ever: what the marker
- * waits for may be held by who allocates. What is allocated by many that wait is what one would:
- * they are many for few processors, and each that runs takes the marker's. */
+ * faster than all mark, it waits until the mark is as far as it is, or over. Not for ever: what the
+ * marker waits for may be held by who allocates. What is allocated by many that wait is what one
+ * would: they are many for few processors, and each that runs takes the marker's. */
 static void help(oaki_thread *t, size_t bytes)
 {
     uint64_t begun = oaki_os_now_ns(), marking = 0, most;
+    AO_t cycle = AO_load(&oaki_the_heap.cycle);
     do {
         bool marked = mark_instead();
-        if (!is_ahead()) return;
+        if (!is_ahead(bytes) || AO_load(&oaki_the_heap.cycle) != cycle) return;
         if (!marking) marking = marking_ns();
-        most = OAKI_MIN(bytes / WAIT_BYTES + 1, WAIT_MOST) * WAIT_NS;
+        most = (bytes / WAIT_BYTES + 1) * WAIT_NS;
         if (marked && !t->stop_pending) continue;
         oaki_leave(t);
         most *= oaki_pieces_wait();
         (void)oaki_enter();
-    } while (waited_ns(begun, marking) < most);
+    } while (waits(begun, marking, most));
 }
 
 /* Now there may be a collection, and in a moment perhaps not, or the marker has other things to do:
@@ -358,7 +361,7 @@ bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
     if (!may(t) || is_mine()) return false;
     ask();
-    if (AO_load(&oaki_the_heap.live) >= oaki_pace_goal()) help(t, bytes);
+    if (AO_load(&oaki_the_heap.live) + bytes >= oaki_pace_goal()) help(t, bytes);
     return true;
 }
 
@@ -396,6 +399,11 @@ bool oaki_beside_forgets(void)
 bool oaki_beside_is_minor(void)
 {
     return self.minor && oaki_beside_state() == OAKI_BESIDE_MARKING;
+}
+
+size_t oaki_beside_large(void)
+{
+    return oaki_rounds_large();
 }
 
 size_t oaki_beside_work(void)

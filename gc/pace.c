@@ -2,7 +2,9 @@
  *
  * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent /
  * 100; a memory limit lowers it to what the limit leaves for the heap. Live is what the last full
- * collection found: what minor ones leave of the dead does not raise the goal. Where the world
+ * collection found: what minor ones leave of the dead does not raise the goal, nor do large objects
+ * that came during a mark beside the program, which counts them as live: a program that throws them
+ * away would be let have more and more of them. Where the world
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
  * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
  * quarter, at most half of the way: what dies meanwhile counts as live, and makes the next goal
@@ -64,6 +66,7 @@ static struct {
     size_t live, roots; /* of the last mark */
     size_t base;        /* live, of the last full one */
     size_t goal;
+    size_t by_percent;   /* what it were without a limit */
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark
                           * that it didn't ask for; 0: not known */
     double stop_rate;    /* ns that a stop would take for each byte that lives, */
@@ -158,9 +161,10 @@ static size_t runway(void)
 
 static void set_goal(void)
 {
-    size_t by_percent = percent_goal(), by_limit = limit_goal();
-    pace.limited = by_limit < by_percent;
-    pace.goal = OAKI_MIN(by_percent, by_limit);
+    size_t by_limit = limit_goal();
+    pace.by_percent = percent_goal();
+    pace.limited = by_limit < pace.by_percent;
+    pace.goal = OAKI_MIN(pace.by_percent, by_limit);
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / 2);
@@ -181,12 +185,12 @@ void oaki_pace_init(void)
     set_goal();
 }
 
-void oaki_pace_marked(size_t live, size_t roots, bool minor)
+void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
 {
     pace.live = live;
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
-        pace.base = live;
+        pace.base = live - OAKI_MIN(unknown, live / 2);
         pace.lived = live < all ? (double)live / (double)all : 1;
     }
     pace.roots = roots;
@@ -263,25 +267,26 @@ size_t oaki_pace_goal(void)
     return OAKI_MAX(pace.goal, pace.live);
 }
 
-bool oaki_pace_outruns(size_t done, size_t whole)
+bool oaki_pace_outruns(size_t bytes, size_t done, size_t whole)
 {
     size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace.live, goal);
     double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);
     double part = whole > done ? (double)done / (double)whole : 1;
-    return (double)AO_load(&oaki_the_heap.live) > (double)goal + room * part;
+    return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
 }
 
-uint64_t oaki_pace_waited(uint64_t clock_ns, uint64_t marking_ns)
+bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns)
 {
-    return OAKI_MAX(OAKI_MIN(marking_ns, clock_ns), clock_ns / BUSY);
+    uint64_t marking = OAKI_MIN(marking_ns, clock_ns);
+    return marking < most_ns && clock_ns / BUSY < OAKI_MAX(marking, OAKI_MIN(most_ns, blind_ns));
 }
 
 /* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a
- * while. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
+ * while, but not past the goal that it would have without. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
  * machine, where both wait for a processor. */
 static bool may_collect(void)
 {
-    if (!pace.limited) return true;
+    if (!pace.limited || AO_load(&oaki_the_heap.live) >= pace.by_percent) return true;
     if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle * ASLEEP) return true;
     if (pace.credit + (int64_t)(oaki_os_cpu_ns() - pace.cpu_end) >= 0) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));

@@ -8,9 +8,9 @@
 
 void oaki_pace_init(void);
 
-/* After a mark, in the stop: live bytes, bytes of stacks and globals that were scanned. Sets
- * live and trigger. */
-void oaki_pace_marked(size_t live, size_t roots, bool minor);
+/* After a mark, in the stop: live bytes, those of them of which it isn't known how long they will
+ * live, bytes of stacks and globals that were scanned. Sets live and trigger. */
+void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor);
 
 /* After a cycle: when it ended, how long the collector was at it; and the process's processor time
  * then, and the collector's. What the program asks for is no part of the collector's half. */
@@ -51,13 +51,14 @@ bool oaki_pace_due(void);
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);
 
-/* Of a mark beside the program `done` of `whole` is behind it, in any unit. Has the program come
- * further on its way past the goal? */
-bool oaki_pace_outruns(size_t done, size_t whole);
+/* Of a mark beside the program `done` of `whole` is behind it, in any unit. Would the program with
+ * so many bytes more come further on its way past the goal? */
+bool oaki_pace_outruns(size_t bytes, size_t done, size_t whole);
 
-/* What a thread that waits for a mark has waited, of the clock's time since: the time of processors
- * that was used for it, as on a machine that is busy with other things who marks gets along less;
- * and where the marker itself waits for something, the clock's, at a fraction. */
-uint64_t oaki_pace_waited(uint64_t clock_ns, uint64_t marking_ns);
+/* Does a thread that has waited for a mark for so long by the clock go on with that? As long as that
+ * mark has had less than `most_ns` of processors meanwhile: on a machine that is busy with other
+ * things who marks gets along less. Where nobody does, as the marker itself waits for something, no
+ * longer than some times `blind_ns`. */
+bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns);
 
 #endif

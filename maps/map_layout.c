@@ -214,11 +214,11 @@ void oaki_map_dir_free(char **dir)
     oak_free((dir_head *)(void *)dir - 1);
 }
 
-/* Not zeroed where that costs much. */
+/* Not zeroed where that costs much, and no insert waits for a mark. */
 static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
 {
     if (bytes <= OAKI_SMALL_MAX) return oaki_alloc_kind(bytes, 1, kind, type);
-    return oaki_large_alloc(bytes, 1, kind, type, zero);
+    return oaki_large_alloc(bytes, 1, kind, type, OAKI_LARGE_SOON | (zero ? OAKI_LARGE_ZERO : 0));
 }
 
 char *oaki_map_tags_new(const oak_map *m, size_t groups, bool zero)

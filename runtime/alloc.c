@@ -35,7 +35,7 @@ static void *small_slow(unsigned spanclass)
 
 static OAKI_COLD void *alloc_slow(size_t n, oaki_kind kind)
 {
-    if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, true);
+    if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, OAKI_LARGE_ZERO);
     if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
     return small_slow(OAKI_SPANCLASS(kind, oaki_class_of(n ? n : 1)));
 }
@@ -84,7 +84,7 @@ void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
     if (!cls) {
         size_t pages = OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1);
-        return oaki_large_alloc(n, pages, kind, type, true);
+        return oaki_large_alloc(n, pages, kind, type, OAKI_LARGE_ZERO);
     }
     void *p = small_slow(OAKI_SPANCLASS(kind, cls));
     if (p && type) oaki_span_set_type(p, type);

@@ -57,6 +57,10 @@ bool oaki_gc_keep_freed(void *obj);
  * little more, need no fault each. Inside oaki_enter. */
 void oaki_gc_will_write(size_t off, size_t bytes);
 
+/* A large object has come while a mark is under way: nothing is known of how long it will live.
+ * Inside oaki_enter. */
+void oaki_gc_large_in_mark(size_t bytes);
+
 /* World stopped by oaki_gc_stop_begin: flush every cache. */
 void oaki_gc_flush_caches(void);
 

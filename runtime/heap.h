@@ -221,9 +221,13 @@ const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes t
 
 /* ---- large objects (large.c) ---- */
 
-/* n bytes in a span of their own, zeroed unless it is dirty memory that the caller will fill.
- * Not inside oaki_enter, as clearing may take long. */
-void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero);
+enum {
+    OAKI_LARGE_ZERO = 1, /* else the caller fills what is dirty memory */
+    OAKI_LARGE_SOON = 2  /* what can't wait for a mark that the program outruns, but a little */
+};
+
+/* n bytes in a span of their own. Not inside oaki_enter, as clearing may take long. */
+void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how);
 /* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
  * their memory, those of the tail go; but not while the object's words may be read. */
 void oaki_large_give_back(void *p, size_t from, size_t to);

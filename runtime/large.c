@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define SOON ((size_t)1 << 20) /* who can't wait for a mark waits as for so many bytes */
 #define TYPED_HEAD 64 /* bytes that are zero when a typed object is handed out, whatever is asked:
                        * a mark function may look at it from then on */
 
@@ -40,20 +41,24 @@ static oaki_span *charged_pages(oak_zone *z, size_t pages, size_t align, oaki_ki
     return s;
 }
 
-static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_kind kind)
+static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_kind kind,
+                             unsigned how)
 {
     oak_zone *z = t->mcache->zone;
     unsigned tries = 0;
+    size_t bytes = pages << OAKI_PAGE_SHIFT;
     oaki_span *s;
     oaki_gc_stress(t);
-    oaki_gc_before_alloc(t, pages << OAKI_PAGE_SHIFT);
+    oaki_gc_before_alloc(t, how & OAKI_LARGE_SOON ? OAKI_MIN(bytes, SOON) : bytes);
     if (!sweep_large(z, pages) && z->id) (void)sweep_large(&oaki_the_heap.zone0, pages);
     while (!(s = charged_pages(z, pages, align, kind)))
         if (!oaki_zone_make_room(t, z, &tries)) return NULL;
     s->zone = z->id;
     s->size = pages << OAKI_PAGE_SHIFT;
-    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
-        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)), s->size);
+    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0)) {
+        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)), bytes);
+        if (!(how & OAKI_LARGE_SOON)) oaki_gc_large_in_mark(bytes);
+    }
     return s;
 }
 
@@ -82,14 +87,14 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     return oaki_sample_large(t->mcache, s->size);
 }
 
-static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
+static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
     oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT
                        ? NULL
-                       : take_pages(t, pages, align, kind);
+                       : take_pages(t, pages, align, kind, how);
     if (!s) {
         oaki_leave(t);
         errno = ENOMEM;
@@ -98,26 +103,26 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, bool z
     char *p = oaki_span_start(s);
     oaki_track_alloc(p, s->size);
     s->type = type;
-    if (zero && s->needzero) {
+    if ((how & OAKI_LARGE_ZERO) && s->needzero) {
         oaki_leave(t);
         memset(p, 0, s->size - ((size_t)s->fresh << OAKI_PAGE_SHIFT));
         t = oaki_enter();
     }
-    if (!zero && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);
+    if (!(how & OAKI_LARGE_ZERO) && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);
     size_t rate = publish(t, s), bytes = s->size;
     oaki_leave(t);
     if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(p, bytes, rate);
     return p;
 }
 
-void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, bool zero)
+void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
     void *p = NULL;
     if (n > SIZE_MAX - OAKI_PAGE) {
         errno = ENOMEM;
         return NULL;
     }
-    do p = large(n, align, kind, type, zero);
+    do p = large(n, align, kind, type, how);
     while (OAKI_UNLIKELY(!p) && oaki_zone_full(n));
     return p;
 }

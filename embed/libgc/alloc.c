@@ -34,7 +34,7 @@ lgc_reuse *lgc_reuse_new(void)
 static void *take(size_t want, oaki_kind kind, uint32_t type)
 {
     if (kind == OAKI_NOSCAN && want > OAKI_SMALL_MAX)
-        return oaki_large_alloc(want, 1, kind, 0, false);
+        return oaki_large_alloc(want, 1, kind, 0, 0);
     return oaki_alloc_kind(want, 1, kind, type);
 }
 

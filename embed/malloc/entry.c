@@ -62,7 +62,8 @@ static void *out_of_memory(void)
 static void *from_heap(size_t n, size_t align, bool zero)
 {
     oaki_kind kind = oaki_my.quiet ? OAKI_PINNED : OAKI_SCAN;
-    if (n > OAKI_SMALL_MAX && align <= OAKI_PAGE) return oaki_large_alloc(n, 1, kind, 0, zero);
+    if (n > OAKI_SMALL_MAX && align <= OAKI_PAGE)
+        return oaki_large_alloc(n, 1, kind, 0, zero ? OAKI_LARGE_ZERO : 0);
     return oaki_alloc_kind(n, align, kind, 0);
 }
 

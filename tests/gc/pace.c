@@ -219,7 +219,7 @@ static void large_one_beside(size_t live_mb, uint64_t cpu)
 {
     oaki_thread *t = oaki_enter();
     uint64_t now = oaki_os_now_ns();
-    oaki_pace_marked(live_mb * MB, 0, false);
+    oaki_pace_marked(live_mb * MB, 0, 0, false);
     oaki_pace_beside(false, 100 * MB, now - TOOK, 100 * MB, now, cpu);
     oaki_leave(t);
 }
@@ -274,7 +274,7 @@ static void marked(size_t live_kb, size_t of_kb)
 {
     oaki_thread *t = oaki_enter();
     AO_store(&oaki_the_heap.live, of_kb << 10);
-    oaki_pace_marked(live_kb << 10, 0, false);
+    oaki_pace_marked(live_kb << 10, 0, 0, false);
     oaki_leave(t);
 }
 

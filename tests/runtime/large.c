@@ -276,7 +276,7 @@ START_TEST(what_is_typed_begins_with_zeros)
         char *dirty = oak_alloc_noscan(BYTES);
         memset(dirty, 0x41, BYTES);
         oak_free(dirty);
-        char *p = oaki_large_alloc(BYTES, 1, OAKI_TYPED, t->id, false);
+        char *p = oaki_large_alloc(BYTES, 1, OAKI_TYPED, t->id, 0);
         ck_assert(test_is_zero(p, 64));
         if (i == 0) ck_assert_int_eq(p[4096], 0x41); /* it was that memory */
         oak_free(p);
