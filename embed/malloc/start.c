@@ -5,7 +5,8 @@
  * all libraries have been initialised and nothing of the program has run.
  *
  * The report is made after the program's handlers of atexit and all destructors, or when it calls
- * _exit.
+ * _exit. The thread that makes it ends the process; others that would end it meanwhile, as the
+ * report's stop has cut their sleep short, wait for that.
  *
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
 #include "preload.h"
@@ -26,12 +27,16 @@
 oaki_asked oaki_wanted = { .frames = 12 };
 AO_t oaki_started;
 
+enum { NOT_YET, BY_A_THREAD, BY_NOBODY };
+
 static struct {
     pid_t pid;             /* that is to report */
-    unsigned int reported; /* AO_int */
+    unsigned int reported; /* AO_int: NOT_YET, or how */
     unsigned int saving;   /* AO_int: a thread saves the profile */
     bool follow, observes;
 } self;
+
+static __thread bool reports __attribute__((tls_model("initial-exec"))); /* is that thread */
 
 /* ---- what was asked for ---- */
 
@@ -173,10 +178,22 @@ static void tell_growth(void)
     oaki_quiet_end();
 }
 
+/* To be asked before libc's exit, which has nothing of ours left to call while the last handler
+ * runs. A child of vfork has no part in it, and a signal handler that came in the middle of the
+ * runtime may have locks that the report needs. */
+static void leave_it_to_reporter(void)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    if (AO_int_load(&self.reported) != BY_A_THREAD || reports || !oaki_is_process()) return;
+    if (t && t->in_runtime != 0) return;
+    for (;;) syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+}
+
 /* The status to end with. */
 static int end(int status, const char *own_sp)
 {
     if (!oaki_wanted.leaks && !oaki_wanted.profile && !oaki_wanted.growth_ms) return status;
+    leave_it_to_reporter();
     /* Before it is asked what is forbidden, as that may be just what is. */
     if (AO_int_load(&self.reported)) return status;
     const char *why = oaki_sealed();
@@ -184,7 +201,10 @@ static int end(int status, const char *own_sp)
         oaki_tell_plainly(why);
         return status;
     }
-    if (!oaki_is_process() || !AO_int_compare_and_swap_full(&self.reported, 0, 1)) return status;
+    if (!oaki_is_process()) return status;
+    reports = AO_int_compare_and_swap_full(&self.reported, NOT_YET, BY_A_THREAD);
+    leave_it_to_reporter();
+    if (!reports) return status;
     bool can = oaki_can_enter_again();
     if (oaki_wanted.profile && can) oaki_save_profile(true);
     if (oaki_wanted.growth_ms && can) tell_growth();
@@ -210,6 +230,7 @@ OAKI_EXPORT OAK_NORETURN void exit(int status)
     OAKI_SAVE_REGISTERS;
     void (*real)(int);
     if (!ending_sp) ending_sp = OAKI_SAVED_SP;
+    leave_it_to_reporter();
     *(void **)&real = dlsym(RTLD_NEXT, "exit");
     for (;;) real(status);
 }
@@ -236,7 +257,8 @@ OAKI_EXPORT OAK_NORETURN void _Exit(int status)
 static void in_child(void)
 {
     oaki_lost_after_fork();
-    AO_int_store(&self.reported, !self.follow); /* who isn't followed has nothing to report */
+    AO_int_store(&self.reported, self.follow ? NOT_YET : BY_NOBODY);
+    reports = false;
     AO_int_store(&self.saving, 0);
     if (!self.follow) return;
     self.pid = getpid();
@@ -336,6 +358,7 @@ static OAKI_NOINLINE int run_main(int argc, char **argv, char **envp)
 {
     int status = program(argc, argv, envp);
     ending_sp = __builtin_frame_address(0);
+    leave_it_to_reporter();
     return status;
 }
 

@@ -366,6 +366,34 @@ static void outlived(void)
     pthread_exit(NULL);
 }
 
+/* The report's stop ends main's pause, and main would end the program with its own status. */
+static void *end_beside(void *arg)
+{
+    leak();
+    usleep(100000);
+    exit(3);
+    return arg;
+}
+
+static void wake_up(void)
+{
+    pthread_t id;
+    if (pthread_create(&id, NULL, end_beside, NULL) != 0) exit(6);
+    pause();
+}
+
+static void wake_and_exit(void)
+{
+    wake_up();
+    exit(4);
+}
+
+static void wake_and_leave(void)
+{
+    wake_up();
+    _exit(4);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -384,7 +412,9 @@ int main(int argc, char **argv)
                   { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
                   { "filter-thread", filter_thread },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
-                  { "outlived", outlived },     { "limited", limited }, { "on-time", on_time },
+                  { "outlived", outlived },     { "woken", wake_up },
+                  { "woken-exit", wake_and_exit }, { "woken-leave", wake_and_leave },
+                  { "limited", limited }, { "on-time", on_time },
                   { "starved", starved }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
