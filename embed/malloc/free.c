@@ -190,12 +190,16 @@ static bool fits(void *p, size_t have, size_t n)
     return true;
 }
 
-/* A large block that grows will grow again, and pages that nobody touches cost nothing. */
+/* A large block that grows will grow again, and pages that nobody touches cost nothing. Where
+ * references are looked for, the room has none of its last owner's. */
 static void *moved(size_t have, size_t n)
 {
-    bool grows = n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2 && !oaki_wanted.leaks;
-    void *q = grows ? malloc(n + ROOM(n)) : NULL;
-    return q ? q : malloc(n);
+    bool grows = n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2;
+    bool looks = oaki_wanted.leaks || oaki_wanted.collect;
+    void *q = !grows ? NULL : looks ? calloc(1, n + ROOM(n)) : malloc(n + ROOM(n));
+    if (!q) return malloc(n);
+    oaki_note_again(q, n);
+    return q;
 }
 
 OAKI_EXPORT void *realloc(void *p, size_t n)

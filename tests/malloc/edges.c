@@ -394,6 +394,26 @@ static void wake_and_leave(void)
     _exit(4);
 }
 
+/* A block that grows by steps is not copied with each, and counts with what was asked for. */
+static __attribute__((noinline)) int count_moves(void)
+{
+    char *p = NULL;
+    int moves = 0;
+    for (size_t n = 4096; n <= 4 << 20; n += 4096) {
+        char *q = realloc(p, n);
+        if (!q) abort();
+        q[n - 1] = 1;
+        moves += q != p;
+        p = q;
+    }
+    return moves;
+}
+
+static void grow_block(void)
+{
+    if (count_moves() > 100) exit(5);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -415,6 +435,7 @@ int main(int argc, char **argv)
                   { "outlived", outlived },     { "woken", wake_up },
                   { "woken-exit", wake_and_exit }, { "woken-leave", wake_and_leave },
                   { "limited", limited }, { "on-time", on_time },
+                  { "grow-block", grow_block },
                   { "starved", starved }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
