@@ -117,6 +117,7 @@ static int check(oaki_image *im, void *arg)
     if (oaki_walk_roots(&w) && oaki_walk_lost(&w)) {
         telling t = { .w = &w, .nsites = q->nsites };
         t.out.blind = w.blind;
+        t.out.kept_out = oaki_kept_from_forks() && !oaki_image_in_stop(im);
         error = tell(im, &t);
     }
     oaki_walk_end(&w);
@@ -207,6 +208,12 @@ static int collect(oaki_image *im, void *arg)
     return error;
 }
 
+/* Something that can't be seen may have the only reference. */
+static bool may_free(void)
+{
+    return !oaki_threads_unknown() && !oaki_kept_from_forks();
+}
+
 size_t oaki_lost_collect(const char *own_sp)
 {
     oaki_image_request r = { .work = collect,
@@ -215,9 +222,9 @@ size_t oaki_lost_collect(const char *own_sp)
                              .keep_fd = -1 };
     oaki_image_answer a;
     size_t bytes = 0;
-    if (oaki_threads_unknown() || oaki_image_take(&r, &a) != 0) return 0;
+    if (!may_free() || oaki_image_take(&r, &a) != 0) return 0;
     const size_t *slot = (const size_t *)(const void *)a.data;
-    size_t n = oaki_threads_unknown() ? 0 : a.n / sizeof *slot;
+    size_t n = may_free() ? a.n / sizeof *slot : 0;
     for (size_t i = 0; i < n; i++) {
         if (!oaki_bit_get(oaki_the_heap.alloc, slot[i])) continue;
         bytes += oaki_object_size(slot[i]);

@@ -16,6 +16,7 @@
  * tell.c    where they go
  * seal.c    programs that forbid themselves system calls
  * limit.c   programs that limit their own address space
+ * advice.c  memory that programs keep out of forks
  * note.c    which allocations are noted
  * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
  *
@@ -148,6 +149,11 @@ void oaki_seal_start(void);
 const char *oaki_sealed(void);
 bool oaki_sealed_strictly(void); /* all but read, write and the thread's end */
 
+/* ---- advice.c ---- */
+
+/* The program keeps memory out of forks, or did: an image may lack it. */
+bool oaki_kept_from_forks(void);
+
 /* ---- thread.c ---- */
 
 /* There is a thread that has not attached: of libc's own making, or by clone. Nobody stops it, and
@@ -208,7 +214,8 @@ typedef struct oaki_lost {
     oaki_sum of[OAKI_LOSSES]; /* of what was noted */
     oaki_sum unknown;         /* lost, and allocated before anything was noted */
     uint64_t pause_ns;
-    bool blind;               /* what the program has mapped could not be looked at */
+    bool blind;               /* what the program has mapped could not be looked at; */
+    bool kept_out;            /* ... what it keeps out of forks */
     size_t n;
     oaki_lost_site *site;
 } oaki_lost;

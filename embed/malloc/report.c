@@ -226,6 +226,11 @@ static void put_summary(text *t, const oaki_lost *l)
         begin_line(t);
         put(t, "   what the program has mapped was not looked at: some of this may be in use\n");
     }
+    if (l->kept_out) {
+        begin_line(t);
+        put(t, "   what the program keeps out of forks was not looked at: what only that refers to "
+               "is told as lost\n");
+    }
 }
 
 static void put_all(text *t, const oaki_lost *l)

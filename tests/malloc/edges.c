@@ -414,6 +414,26 @@ static void grow_block(void)
     if (count_moves() > 100) exit(5);
 }
 
+/* Ten blocks to which only memory refers that is in no fork. */
+static __attribute__((noinline)) char **refer_from(char **page)
+{
+    for (int i = 0; i < 10; i++) page[i] = malloc(1000);
+    if (madvise(page, 4096, MADV_DONTFORK) != 0) exit(6);
+    return page;
+}
+
+static void dont_fork(void)
+{
+    refer_from(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
+static void dont_fork_malloced(void)
+{
+    static char **page;
+    page = refer_from(aligned_alloc(4096, 4096));
+    __asm__("" : : "r"(&page) : "memory");
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -435,7 +455,8 @@ int main(int argc, char **argv)
                   { "outlived", outlived },     { "woken", wake_up },
                   { "woken-exit", wake_and_exit }, { "woken-leave", wake_and_leave },
                   { "limited", limited }, { "on-time", on_time },
-                  { "grow-block", grow_block },
+                  { "grow-block", grow_block }, { "dont-fork", dont_fork },
+                  { "dont-fork-malloced", dont_fork_malloced },
                   { "starved", starved }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);

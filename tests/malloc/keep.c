@@ -2,6 +2,7 @@
  * Status 7: there was no collection that could have freed it. */
 #include <atomic_ops.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -159,6 +160,43 @@ static int in_shm(void)
     return in_memory(at);
 }
 
+/* ---- memory that the program keeps out of forks ---- */
+
+static int in_kept_out(void **at, int advice)
+{
+    if (at == MAP_FAILED) return 6;
+    fill(at);
+    wipe();
+    if (madvise(at, 1 << 16, advice) != 0) return 6;
+    waste();
+    return is_whole(*at) ? 0 : 5;
+}
+
+static int in_kept_out_mapping(int advice)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    return in_kept_out(mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, flags, -1, 0), advice);
+}
+
+static int in_dontfork(void)
+{
+    return in_kept_out_mapping(MADV_DONTFORK);
+}
+
+static int in_wipeonfork(void)
+{
+    return in_kept_out_mapping(MADV_WIPEONFORK);
+}
+
+/* Pages of malloc's stay in forks; that they don't become zero there is told. */
+static int in_malloced(void)
+{
+    void **at = aligned_alloc(4096, 1 << 16);
+    if (!at) abort();
+    if (madvise(at, 1 << 16, MADV_WIPEONFORK) == 0 || errno != EINVAL) return 5;
+    return in_kept_out(at, MADV_DONTFORK);
+}
+
 /* ---- a thread that has not called malloc ---- */
 
 static AO_t box, taken, go;
@@ -295,8 +333,11 @@ int main(int argc, char **argv)
     static const struct place {
         const char *name;
         int (*run)(void);
+        bool keeps_all; /* so that nothing is freed */
     } places[] = { { "shared", in_shared }, { "memfd", in_memfd },  { "shm", in_shm },
-                   { "c11", in_c11_thread }, { "clone", in_clone },
+                   { "c11", in_c11_thread }, { "clone", in_clone, true },
+                   { "dontfork", in_dontfork, true }, { "wipeonfork", in_wipeonfork, true },
+                   { "malloced", in_malloced },
                    { "signal-stack", in_signal_stack },
                    { "read-only", in_read_only }, { "zero", in_zero },
                    { "shared-read-only", in_shared_read_only },
@@ -306,10 +347,9 @@ int main(int argc, char **argv)
                    { "loader", beside_loader }, { "children", in_children } };
     for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
         if (strcmp(argv[1], places[i].name) == 0) {
-            bool unknown = places[i].run == in_clone; /* thread, beside which nothing is freed */
             bool alone = places[i].run != beside_loader && places[i].run != in_children;
             int result = places[i].run();
-            return result == 0 && has_collected(alone) == unknown ? 7 : result;
+            return result == 0 && has_collected(alone) == places[i].keeps_all ? 7 : result;
         }
     return 2;
 }
