@@ -282,8 +282,8 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
 }
 
 /* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a
- * while, but not past the goal that it would have without. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
- * machine, where both wait for a processor. */
+ * while, but not past the goal that it would have without. One that sleeps needs so much less of it
+ * that the clock decides, as it does not on a busy machine, where both wait for a processor. */
 static bool may_collect(void)
 {
     if (!pace.limited || AO_load(&oaki_the_heap.live) >= pace.by_percent) return true;

@@ -55,7 +55,7 @@ size_t oaki_pace_goal(void);
  * so many bytes more come further on its way past the goal? */
 bool oaki_pace_outruns(size_t bytes, size_t done, size_t whole);
 
-/* Does a thread that has waited for a mark for so long by the clock go on with that? As long as that
+/* Does a thread that has waited for a mark for so long by the clock go on with that? As long as the
  * mark has had less than `most_ns` of processors meanwhile: on a machine that is busy with other
  * things who marks gets along less. Where nobody does, as the marker itself waits for something, no
  * longer than some times `blind_ns`. */

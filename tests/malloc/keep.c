@@ -334,17 +334,18 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(void);
         bool keeps_all; /* so that nothing is freed */
-    } places[] = { { "shared", in_shared }, { "memfd", in_memfd },  { "shm", in_shm },
-                   { "c11", in_c11_thread }, { "clone", in_clone, true },
+    } places[] = { { "shared", in_shared, false }, { "memfd", in_memfd, false },
+                   { "shm", in_shm, false },
+                   { "c11", in_c11_thread, false }, { "clone", in_clone, true },
                    { "dontfork", in_dontfork, true }, { "wipeonfork", in_wipeonfork, true },
-                   { "malloced", in_malloced },
-                   { "signal-stack", in_signal_stack },
-                   { "read-only", in_read_only }, { "zero", in_zero },
-                   { "shared-read-only", in_shared_read_only },
-                   { "file-read-only", in_file_read_only },
-                   { "shm-read-only", in_shm_file_read_only },
-                   { "break-read-only", in_break_read_only },
-                   { "loader", beside_loader }, { "children", in_children } };
+                   { "malloced", in_malloced, false },
+                   { "signal-stack", in_signal_stack, false },
+                   { "read-only", in_read_only, false }, { "zero", in_zero, false },
+                   { "shared-read-only", in_shared_read_only, false },
+                   { "file-read-only", in_file_read_only, false },
+                   { "shm-read-only", in_shm_file_read_only, false },
+                   { "break-read-only", in_break_read_only, false },
+                   { "loader", beside_loader, false }, { "children", in_children, false } };
     for (size_t i = 0; argc > 1 && i < sizeof places / sizeof places[0]; i++)
         if (strcmp(argv[1], places[i].name) == 0) {
             bool alone = places[i].run != beside_loader && places[i].run != in_children;
