@@ -325,7 +325,7 @@ void oak_lua_setslot(lua_State *L, void *object, int slot)
     luaL_checkstack(L, 6, "oak_lua_setslot");
     if (push_proxy(L, object)) {
         lua_insert(L, -2);
-        lua_setiuservalue(L, -2, slot);
+        if (!lua_setiuservalue(L, -2, slot)) luaL_error(L, "oakum: no slot %d", slot);
     } else {
         lua_pop(L, 1);
     }

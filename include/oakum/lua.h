@@ -107,8 +107,8 @@ OAK_LUA_API void *oak_lua_toobject(lua_State *L, int idx, const char *type);
  * when it isn't one. */
 OAK_LUA_API void *oak_lua_checkobject(lua_State *L, int idx, const char *type);
 
-/** Pop a value into a slot, from 1, and push what is in one: nil when there is no such slot, or the
- * object's proxy has gone. May raise errors. */
+/** Pop a value into a slot, from 1: an error when there is no such slot; it is dropped when the
+ * object's proxy has gone. Push what is in one: nil in both cases. May raise errors. */
 OAK_LUA_API void oak_lua_setslot(lua_State *L, void *object, int slot);
 OAK_LUA_API void oak_lua_getslot(lua_State *L, void *object, int slot);
 

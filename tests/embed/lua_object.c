@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,15 @@ static int get_number(lua_State *L)
     return 1;
 }
 
+/* set_in(a, slot, value) */
+static int set_in(lua_State *L)
+{
+    object *o = oak_lua_checkobject(L, 1, TYPE);
+    lua_settop(L, 3);
+    oak_lua_setslot(L, o, (int)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 /* chain(a, b): a has a pointer to b */
 static int chain(lua_State *L)
 {
@@ -70,9 +80,10 @@ static int chained(lua_State *L)
 
 static lua_State *state(void)
 {
-    static const luaL_Reg methods[] = { { "set", set },     { "get", get },
-                                        { "number", get_number }, { "chain", chain },
-                                        { "chained", chained }, { NULL, NULL } };
+    static const luaL_Reg methods[] = { { "set", set },           { "set_in", set_in },
+                                        { "get", get },           { "number", get_number },
+                                        { "chain", chain },       { "chained", chained },
+                                        { NULL, NULL } };
     lua_State *L = test_lua_state(NULL);
     oak_lua_newtype(L, TYPE);
     luaL_newlib(L, methods);
@@ -299,6 +310,29 @@ START_TEST(misuse_is_an_error)
 }
 END_TEST
 
+START_TEST(what_has_no_slot_is_not_dropped_in_silence)
+{
+    static const char *const bad[] = { "0", "3", "-1", "65536" };
+    lua_State *L = state();
+    run(L, "o = object(1) o:set_in(1, 'a') o:set_in(2, 'b')");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char script[64], line[32];
+        (void)snprintf(script, sizeof script, "o:set_in(%s, {})", bad[i]);
+        (void)snprintf(line, sizeof line, "oakum: no slot %s", bad[i]);
+        const char *error = test_lua_fails(L, script);
+        ck_assert_ptr_nonnull(error);
+        ck_assert_ptr_nonnull(strstr(error, line));
+        lua_settop(L, 0);
+    }
+    run(L, "assert(o:get() == 'a')");
+    object gone;
+    lua_pushinteger(L, 5);
+    oak_lua_setslot(L, &gone, 1);
+    ck_assert_int_eq(lua_gettop(L), 0);
+    lua_close(L);
+}
+END_TEST
+
 /* ---- external bytes ---- */
 
 static size_t external_live;
@@ -362,6 +396,7 @@ Suite *suite_embed_lua_object(void)
     tcase_add_test(tc, a_pointer_between_two_counts);
     tcase_add_test(tc, an_object_outlives_its_state);
     tcase_add_test(tc, misuse_is_an_error);
+    tcase_add_test(tc, what_has_no_slot_is_not_dropped_in_silence);
     tcase_add_test(tc, external_bytes_drive_luas_collector);
     suite_add_tcase(s, tc);
     return s;
