@@ -49,36 +49,51 @@ static void swap_first(oaki_lua_anchors *a)
 
 /* ---- tables ---- */
 
+/* The debug library can put anything in the place of a table, or nil. */
+static void need_table(lua_State *L, int type)
+{
+    if (OAKI_LUA_UNLIKELY(type != LUA_TTABLE))
+        luaL_error(L, "oakum: a user value of Oakum's was replaced");
+}
+
 /* Push the table at `slot` of the one at the top, which it takes the place of; made when it isn't
  * there and `make` says with how many slots. To make one may run finalizers, which may use the
  * owner, and have made it meanwhile: so it is looked for again. */
 static void step(lua_State *L, lua_Integer slot, int make)
 {
-    if (lua_rawgeti(L, -1, slot) == LUA_TNIL && make) {
+    int type = lua_rawgeti(L, -1, slot);
+    if (type == LUA_TNIL && make) {
         lua_pop(L, 1);
         lua_createtable(L, make, 0);
-        if (lua_rawgeti(L, -2, slot) == LUA_TNIL) {
+        type = lua_rawgeti(L, -2, slot);
+        if (type == LUA_TNIL) {
             lua_pop(L, 1);
             lua_pushvalue(L, -1);
             lua_rawseti(L, -3, slot);
+            type = LUA_TTABLE;
         } else {
             lua_remove(L, -2);
         }
     }
+    need_table(L, type);
     lua_remove(L, -2);
 }
 
 static void push_branch(lua_State *L, int owner, uint32_t index, int make)
 {
-    if (lua_getiuservalue(L, owner, 1) == LUA_TNIL && make) {
+    int type = lua_getiuservalue(L, owner, 1);
+    if (type == LUA_TNIL && make) {
         lua_pop(L, 1);
         lua_createtable(L, 16, 0);
-        if (lua_getiuservalue(L, owner, 1) == LUA_TNIL) {
+        type = lua_getiuservalue(L, owner, 1);
+        if (type == LUA_TNIL) {
             lua_pop(L, 1);
             lua_pushvalue(L, -1);
             lua_setiuservalue(L, owner, 1);
+            type = LUA_TTABLE;
         }
     }
+    need_table(L, type);
     step(L, (lua_Integer)(index / OAKI_LUA_CHUNK) + 1, make);
 }
 
@@ -186,8 +201,8 @@ void oaki_lua_anchor_drop(lua_State *L, int owner, oaki_lua_anchors *a, uint32_t
     a->used--;
     if (c->used-- == OAKI_LUA_CHUNK) link_first(a, c);
     if (c->used > 0 || (a->open == c && !c->next)) return;
-    unlink_chunk(a, c);
     drop_chunk(L, owner, c);
+    unlink_chunk(a, c);
     link_first(a, c);
     if (c->next->made) swap_first(a);
 }

@@ -44,7 +44,8 @@ uint32_t oaki_lua_anchor_take(oaki_lua_anchors *a);
 /* Give it back. Its chunk is given back if it was the last one in it and others have room. */
 void oaki_lua_anchor_drop(lua_State *L, int owner, oaki_lua_anchors *a, uint32_t anchor);
 
-/* Pop a value into it; push what is in it. No memory is needed. */
+/* Pop a value into it; push what is in it. No memory is needed. These, and what follows or drops an
+ * anchor, raise an error where the debug library has put something else in a table's place. */
 void oaki_lua_anchor_set(lua_State *L, int owner, uint32_t anchor);
 void oaki_lua_anchor_get(lua_State *L, int owner, uint32_t anchor);
 

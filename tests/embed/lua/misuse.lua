@@ -80,5 +80,33 @@ c1:close()
 fails("the cache is closed", each, c2)
 fails("the cache is closed", each, oakum.cache { entries = 1 })
 
+-- The debug library can take the tables away in which objects are kept.
+local function replaced(o, read, write)
+    local tables = debug.getuservalue(o, 1)
+    for _, other in ipairs { false, "text", {}, { 1 }, { {} }, { { 1 } } } do
+        debug.setuservalue(o, other or nil, 1)
+        fails("user value of Oakum's was replaced", read)
+        fails("user value of Oakum's was replaced", write)
+        collectgarbage()
+    end
+    debug.setuservalue(o, tables, 1)
+end
+local thing = {}
+m, w, c = oakum.map(), oakum.weakmap "k", oakum.cache { entries = 10 }
+m.a, m[thing], w[thing] = thing, 1, 1
+c:put(thing, thing)
+replaced(m, function() return m.a end, function() m.a = {} end)
+replaced(m, function() for _ in pairs(m) do end end, function() m[{}] = thing end)
+assert(m.a == thing)
+replaced(w, function() return w[thing] end, function() w[thing] = 2 end)
+assert(w[thing] == 1)
+replaced(c, function() return c:get(thing) end, function() c:put({}, {}) end)
+assert(c:get(thing) == thing)
+debug.setuservalue(m, nil, 1)
+fails("user value of Oakum's was replaced", function() m.a = nil end)
+for _, o in ipairs { m, w } do oakum.clear(o) end
+m.a = thing
+assert(#m == 1 and m.a == thing)
+
 local nowhere, why = oakum.profile.save "/no/such/folder/profile"
 assert(nowhere == nil and why:find("/no/such/folder/profile", 1, true))
