@@ -7,9 +7,13 @@
  * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until
  * oak_blocking_leave.
  *
+ * No stop waits for a fast path in a region, and the runs of the thread's cache may be flushed in
+ * the midst of it: so in there oaki_tls_mcache is a cache in which all runs are empty.
+ *
  * Owns: of a thread blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps the
  * stop signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
  * errno is kept. */
+#include "mcache.h"
 #include "thread.h"
 
 #include <oakum/gc.h>
@@ -21,12 +25,21 @@ OAKI_HIDDEN void oaki_blocking_saved(oaki_thread *t,
 OAKI_HIDDEN void oaki_blocking_saved_self(void *unused,
                                                                     const uintptr_t *regs);
 
+static oaki_mcache nothing; /* next + size > end, once classes have sizes */
+
+/* The context is saved next, and no signal's handler does it meanwhile. */
+static void begin(oaki_thread *t)
+{
+    if (t->in_runtime) oak_fatal("oakum: a blocking region was entered from inside Oakum");
+    t->in_runtime = OAKI_IN_BLOCKING;
+    oaki_tls_mcache = &nothing;
+    AO_compiler_barrier();
+}
+
 void oaki_blocking_saved(oaki_thread *t, const uintptr_t *regs)
 {
     if (t->blocking_depth++ > 0) return;
-    if (t->in_runtime) oak_fatal("oakum: a blocking region was entered from inside Oakum");
-    t->in_runtime = OAKI_IN_BLOCKING;
-    AO_compiler_barrier();
+    begin(t);
     memcpy(t->regs, regs, sizeof t->regs);
     t->sp = (char *)regs[OAKI_REG_SP];
     oaki_stop_block(t);
@@ -50,7 +63,26 @@ void oaki_blocking_end(oaki_thread *t)
     if (--t->blocking_depth > 0) return;
     t->waits_for = 0;
     oaki_stop_unblock(t);
+    oaki_tls_mcache = t->mcache;
     oaki_leave(t);
+}
+
+void oaki_blocking_suspend(oaki_thread *t, oaki_region *r)
+{
+    r->sp = t->sp;
+    r->depth = t->blocking_depth;
+    memcpy(r->regs, t->regs, sizeof r->regs);
+    t->blocking_depth = 1;
+    oaki_blocking_end(t);
+}
+
+void oaki_blocking_resume(oaki_thread *t, const oaki_region *r)
+{
+    begin(t);
+    memcpy(t->regs, r->regs, sizeof r->regs);
+    t->sp = r->sp;
+    t->blocking_depth = r->depth;
+    oaki_stop_block(t);
 }
 
 void oak_blocking_leave(void)
@@ -97,9 +129,7 @@ OAKI_NOINLINE void *oak_blocking_call(void *(*fn)(void *), void *arg)
     oaki_thread *t = oaki_tls_thread;
     if (!t) return fn(arg);
     if (t->blocking_depth++ == 0) {
-        if (t->in_runtime) oak_fatal("oakum: a blocking region was entered from inside Oakum");
-        t->in_runtime = OAKI_IN_BLOCKING;
-        AO_compiler_barrier();
+        begin(t);
         oaki_thread_save_context(t);
         oaki_stop_block(t);
     }

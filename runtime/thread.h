@@ -83,7 +83,8 @@ enum {
 };
 
 /* The calling thread's cache. Never NULL: an unattached thread's is oaki_mcache_none, whose runs
- * are all empty, so that its first allocation takes the slow path and attaches. Initial-exec: 8
+ * are all empty, so that its first allocation takes the slow path and attaches; in a blocking
+ * region it is one like that, and t->mcache is the thread's. Initial-exec: 8
  * bytes of static TLS, which dlopen can provide. */
 extern OAKI_HIDDEN __thread struct oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec")));
@@ -154,6 +155,17 @@ void oaki_gc_lock_barge(oaki_thread *t);
  * that a stopped world may delay. */
 void oaki_blocking_begin(oaki_thread *t);
 void oaki_blocking_end(oaki_thread *t);
+
+/* The calling thread, which is in a region, leaves all that it is in, so that it may use the heap;
+ * and goes back: what was scanned of it is scanned again. */
+typedef struct oaki_region {
+    uintptr_t regs[OAKI_REGS];
+    char *sp;
+    unsigned int depth;
+} oaki_region;
+
+void oaki_blocking_suspend(oaki_thread *t, oaki_region *r);
+void oaki_blocking_resume(oaki_thread *t, const oaki_region *r);
 
 /* From here on *bottom, read in each stop, is the cold end of the stack that t runs on: for a
  * program that switches stacks by itself and tells so by assigning a variable. NULL, or an address

@@ -10,8 +10,9 @@
  *   that runs, native_zones of a thread's own while it runs on a fiber, oak_fiber.zones of a fiber
  *   that waits. Each is a chain by `outer`, the latest first; a thread's home is in none.
  * Invariants: t->mcache is the first of t->zones, or t->home; it is oaki_tls_mcache, outside of
- *   these functions. A cache is in one chain (depth > 0), parked (depth 0, in its zone's list and
- *   in the one by age), spare, or some thread's home. zone->entries counts those in chains.
+ *   these functions and of blocking regions. A cache is in one chain (depth > 0), parked (depth 0,
+ *   in its zone's list and in the one by age), spare, or some thread's home. zone->entries counts
+ *   those in chains.
  * Lock: oaki_zones.lock, inside oaki_enter or in a stop, so a stop sees all that whole. A chain
  *   belongs to its thread. Bound: O(1), and O(span classes) where a cache is flushed. */
 #include "collector.h"
@@ -187,7 +188,8 @@ void oak_zone_leave(oak_zone *z)
 
 oak_zone *oak_zone_current(void)
 {
-    oak_zone *z = oaki_tls_mcache->zone;
+    const oaki_thread *t = oaki_tls_thread; /* its cache, be it in a blocking region */
+    oak_zone *z = t ? t->mcache->zone : NULL;
     return z && z->id ? z : NULL;
 }
 

@@ -2,7 +2,9 @@
  *
  * GC_malloc and GC_malloc_atomic are fast paths of the heap: they lie in its section oaki_fast,
  * bump through the calling thread's run, and call nothing but the slow path, in tail position
- * (runtime/alloc.c). GC_generic_malloc_many hands out pieces of runs as a list.
+ * (runtime/alloc.c). In a region of GC_do_blocking they find no run (runtime/blocking.c), and the
+ * slow path goes by way of GC_call_with_gc_active. GC_generic_malloc_many hands out pieces of runs
+ * as a list.
  *
  * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
  * Bound: O(1), and what a refill costs. Lock: none. */
@@ -31,11 +33,11 @@ lgc_reuse *lgc_reuse_new(void)
 /* ---- the slow path ---- */
 
 /* Large ones that are not scanned are handed out as they are, as in libgc. */
-static void *take(size_t want, oaki_kind kind, uint32_t type)
+static void *take(size_t want, size_t align, oaki_kind kind, uint32_t type)
 {
     if (kind == OAKI_NOSCAN && want > OAKI_SMALL_MAX)
         return oaki_large_alloc(want, 1, kind, 0, 0);
-    return oaki_alloc_kind(want, 1, kind, type);
+    return oaki_alloc_kind(want, align, kind, type);
 }
 
 /* Each way to allocate comes by here now and then: finalizers that nobody runs are due, or the
@@ -45,15 +47,32 @@ static void resume(void)
     if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
 }
 
-void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
+static void *try_active(void *request);
+
+static void *try_aligned(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
     size_t want;
     lgc_ready();
+    if (lgc_is_blocked()) {
+        lgc_request r = { .n = n, .align = align, .kind = kind, .type = type };
+        return GC_call_with_gc_active(try_active, &r);
+    }
     resume();
     if (__builtin_add_overflow(n, lgc.extra, &want)) return NULL;
-    void *p = take(want, kind, type);
+    void *p = take(want, align, kind, type);
     lgc_grown();
     return p;
+}
+
+static void *try_active(void *request)
+{
+    const lgc_request *r = request;
+    return try_aligned(r->n, r->align, r->kind, r->type);
+}
+
+void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
+{
+    return try_aligned(n, 1, kind, type);
 }
 
 void *lgc_out_of_memory(size_t n)
@@ -74,7 +93,7 @@ void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type)
 static OAKI_NOINLINE void *slow(size_t n, oaki_kind kind)
 {
     void *p = NULL;
-    if (OAKI_LIKELY(n <= FAST_MAX)) {
+    if (OAKI_LIKELY(n <= FAST_MAX && !lgc_is_blocked())) {
         resume();
         p = lgc_reuse_take(kind, oaki_class_small[(n + lgc.extra + 15) / 16]);
     }
@@ -138,8 +157,16 @@ void *lgc_hold(void *p, size_t n)
     return p;
 }
 
+static void *atomic_uncollectable(void *request)
+{
+    return GC_malloc_atomic_uncollectable(((const lgc_request *)request)->n);
+}
+
+/* In a region it could be collected before it is held. */
 void *GC_malloc_atomic_uncollectable(size_t n)
 {
+    if (lgc_is_blocked())
+        return GC_call_with_gc_active(atomic_uncollectable, &(lgc_request){ .n = n });
     return lgc_hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
 }
 
@@ -190,8 +217,18 @@ void *GC_generic_or_special_malloc(size_t n, int kind)
     return GC_generic_malloc(n, kind);
 }
 
+static void *generic_uncollectable(void *request)
+{
+    const lgc_request *r = request;
+    return GC_generic_malloc_uncollectable(r->n, r->number);
+}
+
 void *GC_generic_malloc_uncollectable(size_t n, int kind)
 {
+    if (lgc_is_blocked()) {
+        lgc_request r = { .n = n, .number = kind };
+        return GC_call_with_gc_active(generic_uncollectable, &r);
+    }
     if (kind == GC_KIND_NORMAL) return GC_malloc_uncollectable(n);
     if (kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
         return GC_generic_malloc(n, kind);
@@ -200,13 +237,9 @@ void *GC_generic_malloc_uncollectable(size_t n, int kind)
 
 void *GC_memalign(size_t align, size_t n)
 {
-    size_t want;
     lgc_ready();
     if (align <= OAKI_GRANULE) return GC_malloc(n);
-    if ((align & (align - 1)) != 0 || __builtin_add_overflow(n, lgc.extra, &want))
-        return lgc_out_of_memory(n);
-    void *p = oaki_alloc_kind(want, align, OAKI_SCAN, 0);
-    lgc_grown();
+    void *p = (align & (align - 1)) == 0 ? try_aligned(n, align, OAKI_SCAN, 0) : NULL;
     return p ? p : lgc_out_of_memory(n);
 }
 
@@ -249,9 +282,19 @@ OAKI_INLINE bool is_counted(const void *p)
     return OAKI_UNLIKELY(kind == OAKI_PINNED) || oaki_is_held(p);
 }
 
+static void *free_active(void *p)
+{
+    GC_free(p);
+    return NULL;
+}
+
 void GC_free(void *p)
 {
     if (!p) return;
+    if (lgc_is_blocked()) {
+        (void)GC_call_with_gc_active(free_active, p);
+        return;
+    }
     const oaki_span *s = oaki_plain_span(p);
     if (OAKI_LIKELY(s != NULL)) {
         lgc_stats_freed(s->size);
@@ -281,6 +324,12 @@ static void *resize(void *p, size_t n)
     return q;
 }
 
+static void *realloc_active(void *request)
+{
+    const lgc_request *r = request;
+    return GC_realloc(r->p, r->n);
+}
+
 /* In place unless it would be less than half of the object, as in libgc; what is behind it refers
  * to nothing any more. */
 void *GC_realloc(void *p, size_t n)
@@ -290,6 +339,8 @@ void *GC_realloc(void *p, size_t n)
         GC_free(p);
         return NULL;
     }
+    if (lgc_is_blocked())
+        return GC_call_with_gc_active(realloc_active, &(lgc_request){ .p = p, .n = n });
     const oaki_span *s = oaki_plain_span(p);
     if (OAKI_UNLIKELY(!s || s->kind > OAKI_NOSCAN)) return resize(p, n);
     size_t size = s->size, room = size - lgc.extra;
@@ -358,11 +409,23 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
     return p != NULL;
 }
 
+static void *many_active(void *request)
+{
+    const lgc_request *r = request;
+    GC_generic_malloc_many(r->n, r->number, r->p);
+    return NULL;
+}
+
 /* n is a multiple of 16 and the room of an object: nothing is added to it. */
 void GC_generic_malloc_many(size_t n, int kind, void **result)
 {
     lgc_ready();
     *result = NULL;
+    if (lgc_is_blocked()) {
+        lgc_request r = { .p = result, .n = n, .number = kind };
+        (void)GC_call_with_gc_active(many_active, &r);
+        return;
+    }
     uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
     if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
         void *p = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);

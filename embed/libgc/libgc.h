@@ -85,6 +85,25 @@ OAKI_INLINE void lgc_leave(oaki_thread *t)
     if (t) oaki_leave(t);
 }
 
+/* The calling thread is in a region of GC_do_blocking, where libgc does what it is asked for, too:
+ * then it is done by way of GC_call_with_gc_active. */
+OAKI_INLINE bool lgc_is_blocked(void)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
+}
+
+/* What is to be done so, if it is about memory. */
+typedef struct lgc_request {
+    void *p;
+    size_t n, align;
+    oaki_kind kind;
+    uint32_t type;
+    int number; /* a kind's, of libgc; or a line */
+    const char *file;
+    lgc_layout *layout;
+} lgc_request;
+
 /* ---- env.c ---- */
 
 /* Before the start, from the environment; nothing of it where the program runs with privileges

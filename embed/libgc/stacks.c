@@ -8,7 +8,6 @@
 #include "libgc.h"
 
 #include <oakum/gc.h>
-#include <string.h>
 #include <unistd.h>
 
 /* Of the calling thread, unless it is the first. NULL: its own stack. */
@@ -81,20 +80,11 @@ void *GC_do_blocking(GC_fn_type fn, void *arg)
  * began is where it begins again, in a frame that is there still. */
 OAKI_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
 {
-    uintptr_t regs[OAKI_REGS];
+    oaki_region region;
+    if (!lgc_is_blocked()) return fn(arg);
     oaki_thread *t = oaki_thread_self();
-    if (!t || t->in_runtime != OAKI_IN_BLOCKING) return fn(arg);
-    char *sp = t->sp;
-    unsigned depth = t->blocking_depth;
-    memcpy(regs, t->regs, sizeof regs);
-    t->blocking_depth = 1;
-    oaki_blocking_end(t);
+    oaki_blocking_suspend(t, &region);
     void *result = fn(arg);
-    t->in_runtime = OAKI_IN_BLOCKING;
-    AO_compiler_barrier();
-    memcpy(t->regs, regs, sizeof regs);
-    t->sp = sp;
-    t->blocking_depth = depth;
-    oaki_stop_block(t);
+    oaki_blocking_resume(t, &region);
     return result;
 }

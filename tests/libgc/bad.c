@@ -180,6 +180,57 @@ static NOINLINE void make_finalized(GC_finalization_proc fn, int n)
     for (int i = 0; i < n; i++) GC_register_finalizer(GC_malloc(40), fn, NULL, NULL, NULL);
 }
 
+/* Allocating in a region of GC_do_blocking while others collect: nothing is handed out twice. What
+ * is written to is uncollectable, as nobody looks at the stack in there. */
+
+enum { TAKEN = 100000 };
+
+static volatile sig_atomic_t collecting = 1;
+
+static void *collects(void *arg)
+{
+    while (collecting) GC_gcollect();
+    return arg;
+}
+
+static void *allocates(void *arg)
+{
+    static int *kept[100];
+    long *good = arg;
+    for (int i = 0; i < TAKEN; i++) {
+        int **slot = &kept[i % 100], *p = *slot;
+        if (p) {
+            *good += *p % 100 == i % 100;
+            GC_free(p);
+        }
+        p = *slot = i % 2 ? GC_malloc_uncollectable(40) : GC_malloc_atomic_uncollectable(40);
+        if (!p || !GC_malloc(40) || !GC_malloc_atomic(40)) return NULL;
+        *p = i;
+    }
+    return arg;
+}
+
+/* The second time it is left by longjmp, and the thread stays in it. */
+static void *leaves(void *arg)
+{
+    (void)allocates(arg);
+    longjmp(out, 1);
+}
+
+static int region(void)
+{
+    static long good, n;
+    pthread_t t;
+    pthread_create(&t, NULL, collects, NULL);
+    GC_do_blocking(allocates, &good);
+    n = length(list(10000));
+    if (setjmp(out) == 0) GC_do_blocking(leaves, &good);
+    good += GC_malloc(40) != NULL;
+    collecting = 0;
+    pthread_join(t, NULL);
+    return good == 2 * TAKEN - 100 + 1 && n == 10000 ? 0 : 1;
+}
+
 static int longjmp_from_finalizer(void)
 {
     make_finalized(leave, 100);
@@ -416,6 +467,7 @@ static const struct {
     { "unknown-threads", unknown_threads },
     { "number-reused", number_reused },
     { "joins-that-fail", joins_that_fail },
+    { "region", region },
     { "longjmp", longjmp_from_finalizer },
     { "longjmp-under-a-buffer", longjmp_under_a_buffer },
     { "nested", nested_finalizers },

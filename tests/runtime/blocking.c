@@ -369,6 +369,7 @@ static void allocate_in_region(void *arg)
 {
     (void)arg;
     ck_assert_int_eq(oak_thread_attach(), 0);
+    ck_assert_ptr_nonnull(oak_alloc(16)); /* so that there is a run */
     oak_blocking_enter();
     (void)!oak_alloc(16);
 }
