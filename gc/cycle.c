@@ -262,6 +262,13 @@ static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
     c->allocated = c->line.heap_start - OAKI_MIN(gc.live, c->line.heap_start);
 }
 
+/* Nothing of a mark that was under way when it was noted. */
+static void note_alone(oaki_thread *t, oaki_cycle *c, oaki_gc_why why, uint64_t sweep_rest)
+{
+    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = c->line.processors };
+    note_before(t, c, why);
+}
+
 /* As Go counts: what stands costs every processor; of the mark, what was worked. */
 static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
@@ -379,9 +386,10 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         oaki_helpers_release();
         return false;
     }
-    c.begin = at = oaki_world_asked_ns();
     /* the marker may have dropped its mark before the world stood */
-    if (oaki_beside_state() == OAKI_BESIDE_NONE) c.first_begin = 0;
+    if (c.first_begin && oaki_beside_state() == OAKI_BESIDE_NONE)
+        note_alone(t, &c, why, swept - at);
+    c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
     stopped_part(&c, why, &at);

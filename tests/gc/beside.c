@@ -478,16 +478,25 @@ static void in_child(void *arg)
     ck_assert_uint_eq(length(arg) + length(more), 31000);
 }
 
+static AO_t forked_in_mark;
+
+static void in_parent(void)
+{
+    if (oaki_beside_state() == OAKI_BESIDE_MARKING) AO_fetch_and_add1(&forked_in_mark);
+}
+
 START_TEST(forks_in_the_middle)
 {
     if (test_breaks_asan() || !start()) return;
     thing *first = chain(30000);
     test_once();
-    for (int i = 0; i < 5; i++) {
+    ck_assert_int_eq(pthread_atfork(NULL, in_parent, NULL), 0);
+    for (int i = 0; i < 5 || (i < 200 && AO_load(&forked_in_mark) < 3); i++) {
         test_await_mark();
         test_child(in_child, first);
     }
     ck_assert_uint_eq(length(first), 30000);
+    if (!oaki_written_denies()) ck_assert_uint_ge(AO_load(&forked_in_mark), 3);
 }
 END_TEST
 

@@ -125,15 +125,19 @@ START_TEST(out_of_memory)
     oak_config c = test_config_beside(test_tracking);
     c.heap_max = 24 * MB;
     c.gc_percent = 100;
+    int middle = 0;
     if (!start(c)) return;
     for (int round = 0; round < 20; round++) {
         size_t n = 0;
+        bool marking = false;
         for (thing *t; (t = new_thing(n)) != NULL; n++) {
             t->next = table[n % SLOTS];
             table[n % SLOTS] = t;
-            if (n % 20000 == 0) (void)test_ask_beside();
+            if (n % 1000 == 0) (void)test_ask_beside();
+            marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
         }
         ck_assert_int_eq(errno, ENOMEM);
+        middle += marking; /* when it was asked for what there is no memory for */
         ck_assert_uint_gt(n, 8 * MB / sizeof(thing));
         check_table();
         for (size_t i = 0; i < SLOTS; i++) table[i] = NULL;
@@ -141,6 +145,7 @@ START_TEST(out_of_memory)
     }
     oak_collect();
     ck_assert_uint_le(test_stats().heap_alloc, 4 * MB);
+    ck_assert_int_gt(middle, 0);
 }
 END_TEST
 
