@@ -387,8 +387,8 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         return false;
     }
     /* the marker may have dropped its mark before the world stood */
-    if (c.first_begin && oaki_beside_state() == OAKI_BESIDE_NONE)
-        note_alone(t, &c, why, swept - at);
+    bool dropped = c.first_begin && oaki_beside_state() == OAKI_BESIDE_NONE;
+    if (dropped) note_alone(t, &c, why, swept - at);
     c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
