@@ -379,16 +379,15 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_cycle c = { .why = why };
     uint64_t at = sweep_rest(&c);
     note_before(t, &c, why);
-    uint64_t swept = oaki_os_now_ns();
-    if (!c.first_begin) c.sweep_rest = swept - at;
-    uint64_t cpu0 = oaki_os_cpu_ns();
+    uint64_t rest = oaki_os_now_ns() - at, cpu0 = oaki_os_cpu_ns();
+    if (!c.first_begin) c.sweep_rest = rest;
     if (!stop_to_end(t)) {
         oaki_helpers_release();
         return false;
     }
     /* the marker may have dropped its mark before the world stood */
     bool dropped = c.first_begin && oaki_beside_state() == OAKI_BESIDE_NONE;
-    if (dropped) note_alone(t, &c, why, swept - at);
+    if (dropped) note_alone(t, &c, why, rest);
     c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
