@@ -337,6 +337,7 @@ static void help(oaki_thread *t, size_t bytes)
     uint64_t begun = oaki_os_now_ns(), marking = 0, most;
     AO_t cycle = AO_load(&oaki_the_heap.cycle);
     do {
+        ask(); /* the marker may have been at the end of the last one */
         bool marked = mark_instead();
         if (!is_ahead(bytes) || AO_load(&oaki_the_heap.cycle) != cycle) return;
         if (!marking) marking = marking_ns();
@@ -360,8 +361,8 @@ static bool is_mine(void)
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
     if (!may(t) || is_mine()) return false;
-    ask();
     if (AO_load(&oaki_the_heap.live) + bytes >= oaki_pace_goal()) help(t, bytes);
+    else ask();
     return true;
 }
 

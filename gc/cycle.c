@@ -244,28 +244,25 @@ static void count_pause(uint64_t ns)
 static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (oaki_beside_state() != OAKI_BESIDE_NONE) {
-        *c = gc.begun;
-        c->why = why;
-        c->line.forced = why == OAKI_GC_ASKED;
-        c->line.heap_end = AO_load(&h->live);
-        c->allocated = c->line.heap_end - OAKI_MIN(gc.live, c->line.heap_end);
-        return;
-    }
+    bool begun = oaki_beside_state() != OAKI_BESIDE_NONE;
+    if (begun) *c = gc.begun;
     c->why = why;
+    c->line.forced = why == OAKI_GC_ASKED;
+    c->line.heap_end = AO_load(&h->live);
+    c->allocated = c->line.heap_end - OAKI_MIN(gc.live, c->line.heap_end);
+    if (begun) return;
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
     c->tid = t->tid;
-    c->line.forced = why == OAKI_GC_ASKED;
-    c->line.heap_start = c->line.heap_end = AO_load(&h->live);
+    c->line.heap_start = c->line.heap_end;
     c->line.goal = oaki_pace_goal();
-    c->allocated = c->line.heap_start - OAKI_MIN(gc.live, c->line.heap_start);
 }
 
-/* Nothing of a mark that was under way when it was noted. */
-static void note_alone(oaki_thread *t, oaki_cycle *c, oaki_gc_why why, uint64_t sweep_rest)
+/* The marker may have dropped its mark before the world stood. */
+static void note_dropped(oaki_thread *t, oaki_cycle *c, oaki_gc_why why, uint64_t rest)
 {
-    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = c->line.processors };
+    if (oaki_beside_state() != OAKI_BESIDE_NONE) return;
+    *c = (oaki_cycle){ .sweep_rest = rest, .line.processors = c->line.processors };
     note_before(t, c, why);
 }
 
@@ -275,13 +272,12 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
     oaki_trace *l = &c->line;
     const uint64_t *p = c->phase;
     l->cycle = AO_load(&oaki_the_heap.cycle);
-    l->since_start = c->begin - gc.start_ns;
+    l->since_start = (c->first_begin ? c->first_begin : c->begin) - gc.start_ns;
     l->stop = p[OAKI_PHASE_STOP];
     l->mark = p[OAKI_PHASE_PREPARE] + p[OAKI_PHASE_ROOTS] + p[OAKI_PHASE_DRAIN] +
               p[OAKI_PHASE_FINISH] + p[OAKI_PHASE_PACE];
     l->mark_end = p[OAKI_PHASE_START];
     if (c->first_begin) { /* as Go: a stop, the mark beside the program, a stop */
-        l->since_start = c->first_begin - gc.start_ns;
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
         l->mark = c->begin - c->first_begin - c->first;
@@ -385,9 +381,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         oaki_helpers_release();
         return false;
     }
-    /* the marker may have dropped its mark before the world stood */
-    bool dropped = c.first_begin && oaki_beside_state() == OAKI_BESIDE_NONE;
-    if (dropped) note_alone(t, &c, why, rest);
+    if (c.first_begin) note_dropped(t, &c, why, rest);
     c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();

@@ -66,7 +66,6 @@ static struct {
     size_t live, roots; /* of the last mark */
     size_t base;        /* live, of the last full one */
     size_t goal;
-    size_t by_percent;   /* what it were without a limit */
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark
                           * that it didn't ask for; 0: not known */
     double stop_rate;    /* ns that a stop would take for each byte that lives, */
@@ -161,10 +160,9 @@ static size_t runway(void)
 
 static void set_goal(void)
 {
-    size_t by_limit = limit_goal();
-    pace.by_percent = percent_goal();
-    pace.limited = by_limit < pace.by_percent;
-    pace.goal = OAKI_MIN(pace.by_percent, by_limit);
+    size_t by_percent = percent_goal(), by_limit = limit_goal();
+    pace.limited = by_limit < by_percent;
+    pace.goal = OAKI_MIN(by_percent, by_limit);
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / 2);
@@ -282,11 +280,11 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
 }
 
 /* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a
- * while, but not past the goal that it would have without. One that sleeps needs so much less of it
- * that the clock decides, as it does not on a busy machine, where both wait for a processor. */
+ * while. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
+ * machine, where both wait for a processor. */
 static bool may_collect(void)
 {
-    if (!pace.limited || AO_load(&oaki_the_heap.live) >= pace.by_percent) return true;
+    if (!pace.limited) return true;
     if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle * ASLEEP) return true;
     if (pace.credit + (int64_t)(oaki_os_cpu_ns() - pace.cpu_end) >= 0) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
