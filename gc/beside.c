@@ -57,6 +57,7 @@ static struct {
     unsigned naps;       /* of a mark that is kept, now or before */
     AO_t kept;           /* nothing but the last stop is left, which the program doesn't want now */
     AO_t refused;        /* so many in a row were not wanted when they were to begin, or to end */
+    AO_t large;          /* bytes of large objects that have come during it */
 } self;
 
 /* ---- pieces: true when there is more to do ---- */
@@ -404,7 +405,12 @@ bool oaki_beside_is_minor(void)
 
 size_t oaki_beside_large(void)
 {
-    return oaki_rounds_large();
+    return AO_load(&self.large);
+}
+
+void oaki_gc_large_in_mark(size_t bytes)
+{
+    AO_fetch_and_add(&self.large, bytes);
 }
 
 size_t oaki_beside_work(void)
@@ -423,6 +429,7 @@ void oaki_beside_begin(void)
 {
     self.minor = oaki_beside_begins_minor();
     AO_store(&oaki_the_heap.keeps_marks, 0);
+    AO_store(&self.large, 0);
     oaki_rounds_begin(self.minor);
     oaki_pieces_begin();
     self.begun_ns = oaki_os_now_ns();

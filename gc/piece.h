@@ -70,7 +70,5 @@ size_t oaki_rounds_refusals(void);
 size_t oaki_rounds_taken(void);
 /* How many there were. */
 void oaki_rounds_note(oaki_cycle *c);
-/* Bytes of large objects that have come since it began. */
-size_t oaki_rounds_large(void);
 
 #endif

@@ -44,7 +44,6 @@ static struct {
     size_t refusals;          /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
     AO_t released[REGIONS];   /* regions + 1 that are being allocated from */
-    AO_t large;               /* bytes of large objects that have come meanwhile */
 } self;
 
 /* ---- pieces ---- */
@@ -206,7 +205,6 @@ void oaki_rounds_begin(bool minor)
 {
     self.refusals = oaki_written_refusals();
     self.rounds = self.stopped = 0;
-    AO_store(&self.large, 0);
     self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     forget_regions();
 }
@@ -228,16 +226,6 @@ size_t oaki_rounds_taken(void)
 }
 
 /* ---- allocated meanwhile ---- */
-
-size_t oaki_rounds_large(void)
-{
-    return AO_load(&self.large);
-}
-
-void oaki_gc_large_in_mark(size_t bytes)
-{
-    AO_fetch_and_add(&self.large, bytes);
-}
 
 /* Releasing is always safe: what is released counts as written. */
 void oaki_gc_will_write(size_t off, size_t bytes)

@@ -54,7 +54,7 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     while (!(s = charged_pages(z, pages, align, kind)))
         if (!oaki_zone_make_room(t, z, &tries)) return NULL;
     s->zone = z->id;
-    s->size = pages << OAKI_PAGE_SHIFT;
+    s->size = bytes;
     if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0)) {
         oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)), bytes);
         if (!(how & OAKI_LARGE_SOON)) oaki_gc_large_in_mark(bytes);
