@@ -382,6 +382,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         return false;
     }
     if (c.first_begin) note_dropped(t, &c, why, rest);
+    cpu0 += oaki_world_rest_cpu_ns();
     c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
@@ -518,47 +519,7 @@ void oak_collect(void)
     oaki_leave(t);
 }
 
-/* ---- stops for readers ---- */
-
-OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
-{
-    oaki_thread *t = oaki_enter();
-    if (!t) return NULL;
-    for (;;) {
-        oaki_roots_refresh(t);
-        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-        oaki_thread_save_context(t);
-        oaki_helpers_hold();
-        if (oaki_world_stop(t)) return t;
-        oaki_helpers_release();
-        oaki_lock_release(&oaki_the_heap.gc_lock);
-    }
-}
-
-void oaki_gc_stop_end(oaki_thread *t)
-{
-    oaki_world_start(t);
-    oaki_helpers_release();
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-    oaki_leave(t);
-}
-
-/* Slots that a thread has in its hands stay handed out, as in a collection. */
-OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
-{
-    (void)ctx;
-    if (!r->past_end || !r->thread || !r->thread->pc) return;
-    bool in_flight = false;
-    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t))
-        in_flight |= oaki_mcache_is_fast_path(*(const uintptr_t *)p);
-    if (in_flight) oaki_mcache_in_flight(r->thread->mcache);
-}
-
-void oaki_gc_flush_caches(void)
-{
-    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
-    oaki_roots_visit(keep_in_flight, NULL);
-}
+/* ---- what others ask ---- */
 
 void oaki_gc_object_freed(void *obj)
 {

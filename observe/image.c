@@ -409,7 +409,6 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
         oaki_thread_save_context(t);
         oaki_helpers_hold();
         oaki_gc_sweep_all();
-        out->pause_ns = oaki_os_now_ns();
         *error = oaki_world_try_stop(t, STOP_NS);
         if (*error == 0) break;
         oaki_helpers_release();
@@ -425,7 +424,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
         if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
     }
     oaki_world_start(t);
-    out->pause_ns = oaki_os_now_ns() - out->pause_ns;
+    out->pause_ns = oaki_os_now_ns() - oaki_world_asked_ns();
     oaki_helpers_release();
     oaki_lock_release(&h->gc_lock);
     return pid;

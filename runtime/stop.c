@@ -13,8 +13,9 @@
  *             collector reads until the epoch moves. stop_epoch is written by the thread alone, so
  *             that an answer counts once however many signals come.
  * Lock: threads_lock is held from the first signal to the restart, so the list stands still.
- * Bound: O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no
- * malloc, stdio or lock of the host.
+ * Bound: O(threads), and as long as the slowest thread takes to leave the runtime; but where one
+ * doesn't stop, as in a long call of the system, the others run meanwhile. Reaches no malloc, stdio
+ * or lock of the host.
  *
  * docs/threads.md goes through the races. */
 #include "heap.h"
@@ -42,6 +43,10 @@
 #define HASTY 32                 /* stops in a row that found some asleep and waited for none: */
 #define HASTY_NS 1000000u        /* then once for so long */
 #define RED_ZONE 128             /* bytes, of x86-64 */
+#define PATIENCE_NS 10000000u    /* others stand for one that doesn't: at first; then twice as */
+#define MOST_NS 640000000u       /* long, up to this; */
+#define REST 15                  /* in between they run so many times as long, or until it is */
+#define REST_NAP_NS 1000000u     /* found that it would stop now, looking so often */
 #define BARGES 1024              /* times that gc_lock is taken ahead of those who wait */
 
 static struct stopper {
@@ -57,6 +62,12 @@ static struct stopper {
     uint64_t started_ns;   /* ... and had been let go; likewise */
     uint64_t turns_ns;     /* how long they are waited for from then on; likewise */
     unsigned hasty;        /* likewise */
+    struct lateness {      /* of the thread that is waited for, in all tries; gc_lock */
+        const oaki_thread *whom; /* may be gone */
+        uint64_t waited_ns, looked_ns, resend_ns;
+        bool complained;
+    } late;
+    uint64_t rest_cpu_ns;  /* of the process while it was waited for with the world running */
     uint64_t mask;         /* the stopping thread's own; gc_lock */
     bool masked;
 } stopper;
@@ -263,10 +274,23 @@ OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
 
 enum waiting { STANDS, DEAD, LATE };
 
-/* Wait until t stands, is dead, or has not answered for limit nanoseconds, unless that is 0. Time
- * is summed up from short sleeps, so that a process that was suspended doesn't find everybody
- * late. */
-static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t limit)
+static struct lateness *lateness_of(const oaki_thread *t)
+{
+    struct lateness *l = &stopper.late;
+    if (l->whom != t) *l = (struct lateness){ .whom = t, .resend_ns = RESEND_NS };
+    return l;
+}
+
+static void complain(int tid)
+{
+    if (stopper.late.waited_ns < COMPLAIN_NS || stopper.late.complained) return;
+    stopper.late.complained = true;
+    oaki_stopsignal_complain(tid);
+}
+
+/* Wait until t stands, is dead, or *left nanoseconds are over, which become fewer. Time is summed
+ * up from short sleeps, so that a process that was suspended doesn't find everybody late. */
+static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
 {
     for (int i = 0; i < SPINS; i++) {
         if (answered(t, epoch)) return STANDS;
@@ -274,30 +298,28 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t limit)
     }
     AO_store(&stopper.awaited, (AO_t)t);
     AO_nop_full();
-    uint64_t waited = 0, resend = RESEND_NS, looked = 0, last = oaki_os_now_ns();
-    bool complained = false;
+    struct lateness *l = lateness_of(t);
+    uint64_t last = oaki_os_now_ns();
     for (;;) {
         unsigned int seen = AO_int_load_acquire(&t->stop_epoch);
         if (answered(t, epoch)) return STANDS;
         oaki_futex_wait(&t->stop_epoch, seen, LOOK_NS);
-        uint64_t now = oaki_os_now_ns();
-        waited += OAKI_MIN(now - last, 2 * LOOK_NS);
+        uint64_t now = oaki_os_now_ns(), slept = OAKI_MIN(now - last, 2 * LOOK_NS);
+        l->waited_ns += slept;
+        *left -= OAKI_MIN(slept, *left);
         last = now;
-        if (waited - looked < LOOK_NS) continue;
-        looked = waited;
+        if (l->waited_ns - l->looked_ns < LOOK_NS) continue;
+        l->looked_ns = l->waited_ns;
         if (answered(t, epoch)) return STANDS;
         if (oaki_stopsignal_dead(t->tid)) return DEAD;
         if (AO_int_load_acquire(&stopper.stray) == (unsigned int)t->tid) return DEAD;
-        if (limit && waited >= limit) return LATE;
-        if (waited >= resend) {
-            resend *= 2;
+        if (*left == 0) return LATE;
+        if (l->waited_ns >= l->resend_ns) {
+            l->resend_ns *= 2;
             AO_int_store(&t->signalled, SIGNAL_NONE);
         }
         if (!AO_int_load(&t->signalled) && !signal_thread(t)) return DEAD;
-        if (waited >= COMPLAIN_NS && !complained) {
-            complained = true;
-            oaki_stopsignal_complain(t->tid);
-        }
+        complain(t->tid);
     }
 }
 
@@ -376,10 +398,11 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
         if (!signal_thread(t)) put_aside(t);
     }
     enum waiting w = STANDS;
+    uint64_t left = limit_ns ? limit_ns : UINT64_MAX;
     for (oaki_thread *t = h->threads; t && w != LATE; t = next) {
         next = t->next;
         if (t == self) continue;
-        w = await(t, epoch, limit_ns);
+        w = await(t, epoch, &left);
         if (w == DEAD) put_aside(t);
     }
     stopper.stood_ns = oaki_os_now_ns();
@@ -405,13 +428,72 @@ static void mask_signals(void)
     stopper.masked = true;
 }
 
-int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
+static int stop_within(oaki_thread *self, uint64_t limit_ns)
 {
     mask_signals();
     bool all = oaki_world_halt(self, limit_ns);
     if (all && oaki_roots_consistent()) return 0;
     oaki_world_start(self);
     return all ? EAGAIN : EBUSY;
+}
+
+/* The one that was late; NULL: another try finds it stopped, or the signal has come through. */
+static const oaki_thread *still_late(void)
+{
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (t == stopper.late.whom)
+            return AO_int_load_acquire(&t->state) == OAKI_THREAD_RUNNING &&
+                           AO_int_load_acquire(&t->signalled) == SIGNAL_SENT &&
+                           !oaki_stopsignal_gone(t->tid)
+                       ? t
+                       : NULL;
+    return NULL;
+}
+
+/* Would another try be in vain? For how long the last one has been over. */
+static bool rests_on(uint64_t stood_ns, uint64_t rested_ns)
+{
+    oaki_heap *h = &oaki_the_heap;
+    bool on = false;
+    oaki_lock_acquire(&h->threads_lock);
+    const oaki_thread *t = still_late();
+    if (t) complain(t->tid);
+    if (t) on = rested_ns < stood_ns * REST || oaki_stopsignal_held(t->tid);
+    oaki_lock_release(&h->threads_lock);
+    return on;
+}
+
+/* The world runs, for at least as long as it has stood in vain. How long. */
+static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
+{
+    uint64_t rested = 0, cpu = oaki_os_cpu_ns();
+    do {
+        uint64_t before = oaki_os_now_ns();
+        oaki_os_sleep_ns(REST_NAP_NS);
+        uint64_t slept = OAKI_MIN(oaki_os_now_ns() - before, 2 * REST_NAP_NS);
+        rested += slept;
+        stopper.late.waited_ns += slept;
+    } while (rested < most_ns && (rested < stood_ns || rests_on(stood_ns, rested)));
+    stopper.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
+    return rested;
+}
+
+/* One thread that doesn't stop is no reason for all others to stand: so they do for a 16th of the
+ * time, and not while the system holds that one. Longer each time, as on a machine that is busy
+ * with other things they may be many that take long, each at another time. */
+int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
+{
+    uint64_t left = limit_ns ? limit_ns : UINT64_MAX, patience = PATIENCE_NS;
+    stopper.late.whom = NULL;
+    stopper.rest_cpu_ns = 0;
+    for (;;) {
+        uint64_t most = OAKI_MIN(patience, left);
+        int error = stop_within(self, most);
+        if (error != EBUSY || most == left) return error;
+        left -= most;
+        left -= OAKI_MIN(rest(most, left), left - 1);
+        patience = OAKI_MIN(patience * 2, MOST_NS);
+    }
 }
 
 bool oaki_world_stop(oaki_thread *self)
@@ -449,6 +531,11 @@ void oaki_stop_child(void)
 uint64_t oaki_world_asked_ns(void)
 {
     return stopper.asked_ns;
+}
+
+uint64_t oaki_world_rest_cpu_ns(void)
+{
+    return stopper.rest_cpu_ns;
 }
 
 bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }

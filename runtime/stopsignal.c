@@ -116,8 +116,21 @@ bool oaki_stopsignal_dead(int tid)
     return oaki_stopsignal_gone(tid) || (oaki_task_read(tid, &task) && oaki_task_is_dead(&task));
 }
 
+/* In a call that nothing interrupts, as of vfork's parent; or stopped, as by a debugger. */
+bool oaki_stopsignal_held(int tid)
+{
+    oaki_task task;
+    return oaki_task_read(tid, &task) && strchr("DTt", task.state);
+}
+
 void oaki_stopsignal_complain(int tid)
 {
+    if (oaki_stopsignal_held(tid)) {
+        oaki_log("oakum: thread %d does not stop: is it in a long call of the system, or held by a "
+                 "debugger?\n",
+                 tid);
+        return;
+    }
     struct sigaction now;
     bool ours = sigaction(self.signal, NULL, &now) == 0 && now.sa_sigaction == self.handler;
     oaki_log("oakum: thread %d does not stop: %s signal %d?\n", tid,

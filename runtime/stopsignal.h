@@ -15,6 +15,7 @@ void oaki_stopsignal_refresh(void);      /* before a stop */
 int oaki_stopsignal_send(int tid);       /* 0, ESRCH when there is no such thread, EAGAIN */
 bool oaki_stopsignal_gone(int tid);      /* there is no such thread */
 bool oaki_stopsignal_dead(int tid);      /* ... or it is a zombie; reads /proc */
+bool oaki_stopsignal_held(int tid);      /* no signal reaches it now; reads /proc */
 void oaki_stopsignal_complain(int tid);  /* one line on stderr */
 
 #endif

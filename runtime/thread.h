@@ -182,8 +182,10 @@ void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom);
  * and pc are valid. The caller's own sp and regs must have been saved by
  * oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished without
  * detaching have had their caches flushed by oaki_mcache_flush and their records freed later, on
- * start. false when the loaded objects have changed since oaki_roots_refresh: the world runs, and
- * the caller lets go of gc_lock, refreshes, and tries again. */
+ * start. Where a thread doesn't stop soon, the world runs again while it is waited for: what the
+ * caller knew of the heap may have changed since the call. false when the loaded objects have
+ * changed since oaki_roots_refresh: the world runs, and the caller lets go of gc_lock, refreshes,
+ * and tries again. */
 bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
@@ -191,6 +193,10 @@ bool oaki_world_stopped(void);
 /* When the last stop began, as oaki_os_now_ns: until then the program ran on, whatever the one that
  * stops it had waited for. gc_lock held. */
 uint64_t oaki_world_asked_ns(void);
+
+/* The process's time of processors while the last stop waited for a thread with the world running:
+ * the program's own. gc_lock held. */
+uint64_t oaki_world_rest_cpu_ns(void);
 
 /* The same, but for a thread that doesn't stop within so many nanoseconds. 0; EAGAIN when the
  * loaded objects have changed, or EBUSY when one didn't stop: the world runs. */

@@ -7,6 +7,7 @@
 #include "tests/heap.h"
 #include "tests/threads.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -152,6 +153,99 @@ START_TEST(others_run_between_stops_in_a_row)
     for (int i = 0; i < n; i++) test_join(id[i]);
     ck_assert_int_gt(moved, STOPS_IN_A_ROW / 4);
     ck_assert_uint_gt(waited_ns, STOPS_IN_A_ROW * LEAST_WAIT_NS); /* which is not the stops' */
+}
+END_TEST
+
+/* ---- one that does not stop ---- */
+
+#define STANDS_BY_NS 50000000u /* by then the others stand, or stood and run again */
+#define MORE 1000u             /* steps that they are to make in that time */
+
+/* Like a long call of the system: from when the signal is on its way until another has moved on. */
+static void *wait_for_another(void *arg)
+{
+    sigset_t all, old, pending;
+    AO_t *step = arg, seen;
+    sigfillset(&all);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    AO_store_release(&ready, 1);
+    do sigpending(&pending);
+    while (sigismember(&pending, SIGRTMIN) != 1);
+    for (uint64_t end = oaki_os_now_ns() + STANDS_BY_NS; oaki_os_now_ns() < end;) oaki_pause();
+    seen = AO_load(step);
+    test_wait(step, seen + MORE);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    test_wait(&test_quit, 1);
+    return arg;
+}
+
+static void *run_and_allocate(void *arg)
+{
+    while (!AO_load(&test_quit)) {
+        ck_assert_ptr_nonnull(oak_alloc(64));
+        AO_fetch_and_add1((AO_t *)arg);
+    }
+    return arg;
+}
+
+static void collect_as_due(void)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_DUE));
+    oaki_leave(t);
+}
+
+/* The others go on meanwhile, also if they allocate; and the stop comes about. */
+START_TEST(one_that_does_not_stop_holds_up_nobody_else)
+{
+    static void (*const stops[])(void) = { oak_collect, collect_as_due, test_stop_and_start };
+    static AO_t allocated;
+    pthread_t id[3] = { test_start(run_on, &steps[0]), test_start(run_and_allocate, &allocated),
+                        test_start(wait_for_another, _i % 2 ? &allocated : &steps[0]) };
+    test_wait(&ready, 1);
+    size_t cycle = AO_load(&oaki_the_heap.cycle);
+    stops[_i / 2]();
+    if (_i / 2 < 2) ck_assert_uint_gt(AO_load(&oaki_the_heap.cycle), cycle);
+    AO_store(&test_quit, 1);
+    for (int i = 0; i < 3; i++) test_join(id[i]);
+}
+END_TEST
+
+static AO_t let_go;
+
+static void *block_until_let_go(void *arg)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    AO_store_release(&ready, 1);
+    test_wait(&let_go, 1);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return arg;
+}
+
+/* Who won't wait for ever is told, and no other thread is left standing, nor the lock held. */
+START_TEST(a_stop_with_a_limit_gives_up)
+{
+    pthread_t id[2] = { test_start(block_until_let_go, NULL), test_start(run_on, &steps[0]) };
+    test_wait(&ready, 1);
+    for (int i = 1; i <= 4; i++) {
+        oaki_thread *t = oaki_enter();
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+        oaki_thread_save_context(t);
+        int error = oaki_world_try_stop(t, (uint64_t)i * 10000000u);
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+        oaki_leave(t);
+        ck_assert_int_eq(error, EBUSY);
+        test_wait(&steps[0], AO_load(&steps[0]) + MORE);
+    }
+    AO_store_release(&let_go, 1);
+    test_join(id[0]);
+    test_stop_and_start();
+    AO_store(&test_quit, 1);
+    test_join(id[1]);
 }
 END_TEST
 
@@ -353,6 +447,8 @@ Suite *suite_runtime_stop(void)
     tcase_add_loop_test(c, nothing_moves_when_all_do_the_same, 0, 3);
     tcase_add_test(c, stops_by_several_threads_take_turns);
     tcase_add_loop_test(c, others_run_between_stops_in_a_row, 0, 2);
+    tcase_add_loop_test(c, one_that_does_not_stop_holds_up_nobody_else, 0, 6);
+    tcase_add_test(c, a_stop_with_a_limit_gives_up);
     tcase_add_test(c, registers_of_a_thread_in_user_code_are_above_its_stack_pointer);
 #if defined(__x86_64__)
     tcase_add_test(c, registers_of_a_thread_that_parks_are_saved_or_above_its_stack_pointer);
