@@ -3,8 +3,7 @@
  * GC_malloc and GC_malloc_atomic are fast paths of the heap: they lie in its section oaki_fast,
  * bump through the calling thread's run, and call nothing but the slow path, in tail position
  * (runtime/alloc.c). In a region of GC_do_blocking they find no run (runtime/blocking.c), and the
- * slow path goes by way of GC_call_with_gc_active. GC_generic_malloc_many hands out pieces of runs
- * as a list.
+ * slow path leaves the region meanwhile. GC_generic_malloc_many hands out pieces of runs as a list.
  *
  * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
  * Bound: O(1), and what a refill costs. Lock: none. */
@@ -47,27 +46,20 @@ static void resume(void)
     if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
 }
 
-static void *try_active(void *request);
+static void *try_aligned(size_t n, size_t align, oaki_kind kind, uint32_t type);
+LGC_OUTSIDE(try_aligned, (size_t n, size_t align, oaki_kind kind, uint32_t type),
+            (n, align, kind, type))
 
 static void *try_aligned(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
     size_t want;
     lgc_ready();
-    if (lgc_is_blocked()) {
-        lgc_request r = { .n = n, .align = align, .kind = kind, .type = type };
-        return GC_call_with_gc_active(try_active, &r);
-    }
+    if (lgc_is_blocked()) return try_aligned_outside(n, align, kind, type);
     resume();
     if (__builtin_add_overflow(n, lgc.extra, &want)) return NULL;
     void *p = take(want, align, kind, type);
     lgc_grown();
     return p;
-}
-
-static void *try_active(void *request)
-{
-    const lgc_request *r = request;
-    return try_aligned(r->n, r->align, r->kind, r->type);
 }
 
 void *lgc_try(size_t n, oaki_kind kind, uint32_t type)
@@ -157,16 +149,12 @@ void *lgc_hold(void *p, size_t n)
     return p;
 }
 
-static void *atomic_uncollectable(void *request)
-{
-    return GC_malloc_atomic_uncollectable(((const lgc_request *)request)->n);
-}
+LGC_OUTSIDE(GC_malloc_atomic_uncollectable, (size_t n), (n))
 
 /* In a region it could be collected before it is held. */
 void *GC_malloc_atomic_uncollectable(size_t n)
 {
-    if (lgc_is_blocked())
-        return GC_call_with_gc_active(atomic_uncollectable, &(lgc_request){ .n = n });
+    if (lgc_is_blocked()) return GC_malloc_atomic_uncollectable_outside(n);
     return lgc_hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
 }
 
@@ -217,18 +205,11 @@ void *GC_generic_or_special_malloc(size_t n, int kind)
     return GC_generic_malloc(n, kind);
 }
 
-static void *generic_uncollectable(void *request)
-{
-    const lgc_request *r = request;
-    return GC_generic_malloc_uncollectable(r->n, r->number);
-}
+LGC_OUTSIDE(GC_generic_malloc_uncollectable, (size_t n, int kind), (n, kind))
 
 void *GC_generic_malloc_uncollectable(size_t n, int kind)
 {
-    if (lgc_is_blocked()) {
-        lgc_request r = { .n = n, .number = kind };
-        return GC_call_with_gc_active(generic_uncollectable, &r);
-    }
+    if (lgc_is_blocked()) return GC_generic_malloc_uncollectable_outside(n, kind);
     if (kind == GC_KIND_NORMAL) return GC_malloc_uncollectable(n);
     if (kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
         return GC_generic_malloc(n, kind);
@@ -324,11 +305,7 @@ static void *resize(void *p, size_t n)
     return q;
 }
 
-static void *realloc_active(void *request)
-{
-    const lgc_request *r = request;
-    return GC_realloc(r->p, r->n);
-}
+LGC_OUTSIDE(GC_realloc, (void *p, size_t n), (p, n))
 
 /* In place unless it would be less than half of the object, as in libgc; what is behind it refers
  * to nothing any more. */
@@ -339,8 +316,7 @@ void *GC_realloc(void *p, size_t n)
         GC_free(p);
         return NULL;
     }
-    if (lgc_is_blocked())
-        return GC_call_with_gc_active(realloc_active, &(lgc_request){ .p = p, .n = n });
+    if (lgc_is_blocked()) return GC_realloc_outside(p, n);
     const oaki_span *s = oaki_plain_span(p);
     if (OAKI_UNLIKELY(!s || s->kind > OAKI_NOSCAN)) return resize(p, n);
     size_t size = s->size, room = size - lgc.extra;
@@ -409,43 +385,37 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
     return p != NULL;
 }
 
-static void *many_active(void *request)
-{
-    const lgc_request *r = request;
-    GC_generic_malloc_many(r->n, r->number, r->p);
-    return NULL;
-}
+static void *malloc_many(size_t n, int kind);
+LGC_OUTSIDE(malloc_many, (size_t n, int kind), (n, kind))
 
 /* n is a multiple of 16 and the room of an object: nothing is added to it. */
-void GC_generic_malloc_many(size_t n, int kind, void **result)
+static void *malloc_many(size_t n, int kind)
 {
+    void *list = NULL;
     lgc_ready();
-    *result = NULL;
-    if (lgc_is_blocked()) {
-        lgc_request r = { .p = result, .n = n, .number = kind };
-        (void)GC_call_with_gc_active(many_active, &r);
-        return;
-    }
+    if (lgc_is_blocked()) return malloc_many_outside(n, kind);
     uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
     if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
-        void *p = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);
-        if (p) *(void **)p = NULL;
-        *result = p;
-        return;
+        list = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);
+        if (list) *(void **)list = NULL;
+        return list;
     }
     resume();
     oaki_kind k = kind == GC_KIND_ATOMIC          ? OAKI_NOSCAN
                   : kind == GC_KIND_NORMAL        ? OAKI_SCAN
                   : kind == GC_KIND_UNCOLLECTABLE ? OAKI_PINNED
                                                   : OAKI_TYPED;
-    if (!many(n, k, type, result)) *result = NULL;
+    return many(n, k, type, &list) ? list : NULL;
+}
+
+void GC_generic_malloc_many(size_t n, int kind, void **result)
+{
+    *result = malloc_many(n, kind);
 }
 
 void *GC_malloc_many(size_t n)
 {
-    void *result;
     lgc_ready();
     if (n > FAST_MAX) n = OAKI_MIN(n, SIZE_MAX - 2 * OAKI_GRANULE);
-    GC_generic_malloc_many(OAKI_ALIGN_UP(n + lgc.extra, OAKI_GRANULE), GC_KIND_NORMAL, &result);
-    return result;
+    return malloc_many(OAKI_ALIGN_UP(n + lgc.extra, OAKI_GRANULE), GC_KIND_NORMAL);
 }

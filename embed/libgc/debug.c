@@ -91,17 +91,14 @@ void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE)
     return alloc(n, &atomic, file, line);
 }
 
-static void *held_active(void *request)
-{
-    const lgc_request *r = request;
-    return lgc_hold(alloc(r->n, r->layout, r->file, r->number), r->n);
-}
+static void *held(size_t n, lgc_layout *l, const char *file, int line);
+LGC_OUTSIDE(held, (size_t n, lgc_layout *l, const char *file, int line), (n, l, file, line))
 
 /* In a region of GC_do_blocking it could be collected before it is held. */
 static void *held(size_t n, lgc_layout *l, const char *file, int line)
 {
-    lgc_request r = { .n = n, .layout = l, .file = file, .number = line };
-    return GC_call_with_gc_active(held_active, &r);
+    if (lgc_is_blocked()) return held_outside(n, l, file, line);
+    return lgc_hold(alloc(n, l, file, line), n);
 }
 
 void *GC_debug_malloc_uncollectable(size_t n, LIBGC_WHERE)

@@ -232,17 +232,12 @@ uint32_t lgc_layout_type(lgc_layout *l)
     return t->id;
 }
 
-static void *alloc_active(void *request)
-{
-    const lgc_request *r = request;
-    return lgc_alloc_layout(r->n, r->layout);
-}
+LGC_OUTSIDE(lgc_alloc_layout, (size_t n, lgc_layout *l), (n, l))
 
 void *lgc_alloc_layout(size_t n, lgc_layout *l)
 {
     lgc_ready();
-    if (lgc_is_blocked())
-        return GC_call_with_gc_active(alloc_active, &(lgc_request){ .n = n, .layout = l });
+    if (lgc_is_blocked()) return lgc_alloc_layout_outside(n, l);
     uint32_t type = lgc_layout_type(l);
     return type ? lgc_alloc(n, OAKI_TYPED, type) : lgc_out_of_memory(n);
 }

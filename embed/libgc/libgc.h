@@ -86,23 +86,25 @@ OAKI_INLINE void lgc_leave(oaki_thread *t)
 }
 
 /* The calling thread is in a region of GC_do_blocking, where libgc does what it is asked for, too:
- * then it is done by way of GC_call_with_gc_active. */
+ * then it is done outside of the region. */
 OAKI_INLINE bool lgc_is_blocked(void)
 {
     const oaki_thread *t = oaki_tls_thread;
     return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
 }
 
-/* What is to be done so, if it is about memory. */
-typedef struct lgc_request {
-    void *p;
-    size_t n, align;
-    oaki_kind kind;
-    uint32_t type;
-    int number; /* a kind's, of libgc; or a line */
-    const char *file;
-    lgc_layout *layout;
-} lgc_request;
+/* fn_outside, for a fn that begins with that question: a frame of its own, as what is kept of the
+ * region would be words in fn's that nobody wrote. */
+#define LGC_OUTSIDE(fn, parameters, arguments)                \
+    static OAKI_NOINLINE OAKI_COLD void *fn##_outside parameters \
+    {                                                         \
+        oaki_region region;                                   \
+        oaki_thread *t = oaki_thread_self();                  \
+        oaki_blocking_suspend(t, &region);                    \
+        void *result = fn arguments;                          \
+        oaki_blocking_resume(t, &region);                     \
+        return result;                                        \
+    }
 
 /* ---- env.c ---- */
 

@@ -74,24 +74,28 @@ static OWN void fill(void **at)
     at[0] = make();
 }
 
-static int in_memory(void *at)
+/* The only reference is at `at`, in n bytes from `from` on, of which the program then changes what
+ * may be done with them; or nothing, when that is NULL. */
+static int after(int (*change)(void *from, size_t n, int how), int how, void *from, size_t n,
+                 void **at)
 {
-    void **slot = (void **)((char *)at + 64 * 4096); /* the pages before were never touched */
-    if (at == MAP_FAILED) return 6;
-    fill(slot);
+    if (from == MAP_FAILED) return 6;
+    fill(at);
     wipe();
+    if (change && change(from, n, how) != 0) return 6;
     waste();
-    return is_whole(*slot) ? 0 : 5;
+    return is_whole(*at) ? 0 : 5;
+}
+
+static int in_memory(void *from)
+{
+    /* the pages before were never touched */
+    return after(NULL, 0, from, 1 << 20, (void **)((char *)from + 64 * 4096));
 }
 
 static int in_memory_that_becomes_read_only(void **at)
 {
-    if (at == MAP_FAILED) return 6;
-    fill(at);
-    wipe();
-    if (mprotect(at, 1 << 20, PROT_READ) != 0) return 6;
-    waste();
-    return is_whole(*at) ? 0 : 5;
+    return after(mprotect, PROT_READ, at, 1 << 20, at);
 }
 
 static int in_what_becomes_read_only(int flags, int fd)
@@ -164,12 +168,7 @@ static int in_shm(void)
 
 static int in_kept_out(void **at, int advice)
 {
-    if (at == MAP_FAILED) return 6;
-    fill(at);
-    wipe();
-    if (madvise(at, 1 << 16, advice) != 0) return 6;
-    waste();
-    return is_whole(*at) ? 0 : 5;
+    return after(madvise, advice, at, 1 << 16, at);
 }
 
 static int in_kept_out_mapping(int advice)
