@@ -52,6 +52,7 @@ static struct {
     AO_t expected[2];    /* words that the last one looked at, full or minor */
     uint64_t begun_ns;   /* the first stop's end */
     bool minor;          /* it is one; before it has begun: it is to be one */
+    AO_t in_any_case;    /* the one that is asked for is due, whatever the heap is like */
     AO_t forgets;        /* pages are being protected for a full one */
     AO_t telling;        /* of the end of the last one, by calls of the program's */
     unsigned naps;       /* of a mark that is kept, now or before */
@@ -98,7 +99,7 @@ static answer due(oaki_thread *t)
     bool refused = oaki_gc_refuses(OAKI_GC_DUE);
     t->bare = true;
     if (refused) return REFUSED;
-    return oaki_debug_switches.beside || oaki_pace_due() ? DONE : NOT_NEEDED;
+    return AO_load(&self.in_any_case) || oaki_pace_due() ? DONE : NOT_NEEDED;
 }
 
 static bool is_due(oaki_thread *t)
@@ -256,6 +257,7 @@ static void *collector(void *arg)
             run(t);
             oaki_ahead_lead(false);
         }
+        AO_store(&self.in_any_case, 0);
         AO_int_store_release(&self.asked, 0);
     }
     return NULL;
@@ -299,6 +301,12 @@ static void ask(void)
     if (oaki_beside_asked() || !AO_int_compare_and_swap_full(&self.asked, 0, 1)) return;
     AO_int_fetch_and_add_full(&self.wake, 1);
     oaki_futex_wake(&self.wake, 1);
+}
+
+static void ask_in_any_case(void)
+{
+    AO_store(&self.in_any_case, 1);
+    ask();
 }
 
 static bool is_ahead(size_t bytes)
@@ -370,7 +378,7 @@ bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 bool oaki_beside_now(oaki_thread *t)
 {
     if (!oaki_debug_switches.beside || !may(t)) return false;
-    ask();
+    ask_in_any_case();
     return true;
 }
 
@@ -382,7 +390,7 @@ void oaki_beside_first(oaki_thread *t)
     while (oaki_os_now_ns() - begun < FIRST_NS) {
         if (!oaki_beside_asked()) {
             if (asked) return;
-            ask();
+            ask_in_any_case();
             asked = true;
         }
         oaki_leave(t);
@@ -470,6 +478,7 @@ static void after_fork(void)
     AO_store(&self.kept, 0);
     AO_store(&self.refused, 0);
     AO_int_store(&self.asked, 0);
+    AO_store(&self.in_any_case, 0);
     AO_store(&oaki_the_heap.preparing, 0);
     oaki_cycle_dropped();
     if (oaki_beside_state() == OAKI_BESIDE_NONE) return;

@@ -243,19 +243,27 @@ static void count_pause(uint64_t ns)
 
 static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 {
-    oaki_heap *h = &oaki_the_heap;
     bool begun = oaki_beside_state() != OAKI_BESIDE_NONE;
     if (begun) *c = gc.begun;
     c->why = why;
     c->line.forced = why == OAKI_GC_ASKED;
-    c->line.heap_end = AO_load(&h->live);
-    c->allocated = c->line.heap_end - OAKI_MIN(gc.live, c->line.heap_end);
     if (begun) return;
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
     c->tid = t->tid;
-    c->line.heap_start = c->line.heap_end;
     c->line.goal = oaki_pace_goal();
+}
+
+/* Once it stands. */
+static void note_stopped(oaki_cycle *c)
+{
+    oaki_vain vain = oaki_world_vain();
+    size_t live = AO_load(&oaki_the_heap.live);
+    if (!c->first_begin) c->line.heap_start = live;
+    c->line.heap_end = live;
+    c->allocated = live - OAKI_MIN(gc.live, live);
+    c->vain += vain.stood_ns;
+    c->longest_vain = OAKI_MAX(c->longest_vain, vain.longest_ns);
 }
 
 /* The marker may have dropped its mark before the world stood. */
@@ -341,6 +349,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
         oaki_helpers_release();
         return false;
     }
+    note_stopped(&c);
     c.first_begin = oaki_world_asked_ns();
     flush_caches();
     begin_mark(oaki_beside_begins_minor());
@@ -382,7 +391,8 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
         return false;
     }
     if (c.first_begin) note_dropped(t, &c, why, rest);
-    cpu0 += oaki_world_rest_cpu_ns();
+    note_stopped(&c);
+    cpu0 += oaki_world_vain().rest_cpu_ns;
     c.begin = at = oaki_world_asked_ns();
     end_phase(&c, OAKI_PHASE_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
@@ -399,7 +409,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     if (c.first_begin) oaki_beside_note(&c);
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
-    count_pause(c.first + pause);
+    count_pause(c.first + pause + c.vain);
     bool asked = why == OAKI_GC_ASKED;
     oaki_pace_processors(c.line.processors);
     if (c.first_begin) pace_beside(&c);

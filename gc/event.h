@@ -40,6 +40,8 @@ typedef struct oaki_cycle {
      * before the last were, and of these the ones in between; else 0 */
     uint64_t first_begin, first, between;
     uint64_t longest_between; /* the longest of those */
+    /* all stops that were given up before the first one, or the last one; the longest of those */
+    uint64_t vain, longest_vain;
     unsigned rounds, stopped; /* of looking at written pages, and in short stops */
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */
@@ -74,7 +76,8 @@ OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
 OAKI_INLINE uint64_t oaki_cycle_longest(const oaki_cycle *c)
 {
     uint64_t first = c->first - c->between;
-    return OAKI_MAX(oaki_cycle_pause(c), OAKI_MAX(first, c->longest_between));
+    uint64_t before = OAKI_MAX(first, OAKI_MAX(c->longest_between, c->longest_vain));
+    return OAKI_MAX(oaki_cycle_pause(c), before);
 }
 
 /* A listener is called outside of oaki_enter, with no lock held and the world running, by a thread

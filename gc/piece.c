@@ -112,6 +112,12 @@ static bool work_running(oaki_piece *piece, oaki_step *s, oaki_lock *first, bool
     return mine;
 }
 
+static void note_stop(uint64_t ns, oaki_vain vain)
+{
+    self.stops_ns += ns + vain.stood_ns;
+    self.longest_ns = OAKI_MAX(self.longest_ns, OAKI_MAX(ns, vain.longest_ns));
+}
+
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
 static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *more, unsigned part)
 {
@@ -120,8 +126,7 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
     uint64_t began = oaki_os_now_ns(), asked = t ? oaki_world_asked_ns() : began;
     *more = mine && work(piece, s);
     uint64_t now = oaki_os_now_ns(), worked = now - began;
-    self.stops_ns += now - asked;
-    self.longest_ns = OAKI_MAX(self.longest_ns, now - asked);
+    note_stop(now - asked, t ? oaki_world_vain() : (oaki_vain){ 0 });
     if (t) oaki_gc_stop_end(t);
     if (*more) oaki_os_sleep_exactly_ns(OAKI_MAX(OAKI_MIN(worked / part, LONG_NS), LEAST_NS));
     return mine;

@@ -19,6 +19,7 @@
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
+#include "stand.h"
 #include "thread.h"
 #include "written.h"
 
@@ -328,7 +329,7 @@ static void child_of_all(void)
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);
-    oaki_stop_child();
+    oaki_stand_child();
     AO_int_store(&forking.held_off, 0);
     AO_int_store(&forking.asking, 0);
     AO_int_store_release(&oaki_fork_gate, 0);

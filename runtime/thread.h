@@ -29,6 +29,13 @@ typedef enum oaki_thread_state {
     OAKI_THREAD_STOPPED = 2  /* parked by a stop */
 } oaki_thread_state;
 
+/* How one is waited for that is to stand; the stopper's, under threads_lock. */
+typedef struct oaki_lateness {
+    size_t stop; /* the number of the stop of which the rest tells */
+    uint64_t waited_ns, resend_ns;
+    bool complained;
+} oaki_lateness;
+
 typedef struct oaki_thread {
     struct oaki_thread *next, *prev;  /* heap's list */
     struct oaki_mcache *mcache;       /* (self) that it allocates from */
@@ -66,6 +73,9 @@ typedef struct oaki_thread {
     struct oak_fiber *fiber_left;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
     unsigned int signalled;           /* AO_int: is a stop signal on its way to it? (stop.c) */
+    /* AO_int: a stop was given up for its sake: it stands until that comes about */
+    unsigned int late;
+    oaki_lateness lateness;
     struct oaki_labels *labels;       /* (self) of its allocations, or NULL (label.h) */
     /* (self) an interpreter's, or NULL (<oakum/frames.h>) */
     const struct oak_frame_source *frames;
@@ -177,15 +187,15 @@ void oaki_blocking_resume(oaki_thread *t, const oaki_region *r);
 void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom);
 
 /* Stop every attached thread but the caller, which is inside oaki_enter and holds gc_lock (and
- * so is the only one that stops). Takes threads_lock. On return each is parked, blocked, or
- * gone; the set of loaded objects is known and consistent (roots.h), and each thread's sp, regs
- * and pc are valid. The caller's own sp and regs must have been saved by
- * oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished without
- * detaching have had their caches flushed by oaki_mcache_flush and their records freed later, on
- * start. Where a thread doesn't stop soon, the world runs again while it is waited for: what the
- * caller knew of the heap may have changed since the call. false when the loaded objects have
- * changed since oaki_roots_refresh: the world runs, and the caller lets go of gc_lock, refreshes,
- * and tries again. */
+ * so is the only one that stops) and helper_lock (oaki_helpers_hold). Takes threads_lock. On
+ * return each is parked, blocked, or gone; the set of loaded objects is known and consistent
+ * (roots.h), and each thread's sp, regs and pc are valid. The caller's own sp and regs must have
+ * been saved by oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished
+ * without detaching have had their caches flushed by oaki_mcache_flush and their records freed
+ * later, on start. Where a thread doesn't stop soon, the world runs again while it is waited for,
+ * and the helpers: what the caller knew of the heap may have changed since the call. false when the
+ * loaded objects have changed since oaki_roots_refresh: the world runs, and the caller lets go of
+ * gc_lock, refreshes, and tries again. */
 bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
@@ -194,9 +204,14 @@ bool oaki_world_stopped(void);
  * stops it had waited for. gc_lock held. */
 uint64_t oaki_world_asked_ns(void);
 
-/* The process's time of processors while the last stop waited for a thread with the world running:
- * the program's own. gc_lock held. */
-uint64_t oaki_world_rest_cpu_ns(void);
+/* What the last stop cost before it came about: how long the world stood in vain since the one
+ * before, the longest time at once, and what the process had of processors while threads that were
+ * late were waited for with the world running, which is the program's own. gc_lock held. */
+typedef struct oaki_vain {
+    uint64_t stood_ns, longest_ns, rest_cpu_ns;
+} oaki_vain;
+
+oaki_vain oaki_world_vain(void);
 
 /* The same, but for a thread that doesn't stop within so many nanoseconds. 0; EAGAIN when the
  * loaded objects have changed, or EBUSY when one didn't stop: the world runs. */
@@ -223,7 +238,6 @@ void oaki_last_thread_exits(bool is_main);
 
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 int oaki_stop_init(void);    /* of these, the signal */
-void oaki_stop_child(void);  /* after a fork: nobody else waits */
 
 /* From here the calling thread, whose context is saved, counts as stopped; until the world runs,
  * here. For blocking.c and those like it: the handler must be told by in_runtime to keep out. */

@@ -385,37 +385,39 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
     return p != NULL;
 }
 
-static void *malloc_many(size_t n, int kind);
-LGC_OUTSIDE(malloc_many, (size_t n, int kind), (n, kind))
+static void *malloc_many(size_t n, int kind, void **result);
+LGC_OUTSIDE(malloc_many, (size_t n, int kind, void **result), (n, kind, result))
 
-/* n is a multiple of 16 and the room of an object: nothing is added to it. */
-static void *malloc_many(size_t n, int kind)
+/* n is a multiple of 16 and the room of an object: nothing is added to it. *result, too. */
+static void *malloc_many(size_t n, int kind, void **result)
 {
-    void *list = NULL;
     lgc_ready();
-    if (lgc_is_blocked()) return malloc_many_outside(n, kind);
+    *result = NULL;
+    if (lgc_is_blocked()) return malloc_many_outside(n, kind, result);
     uint32_t type = kind > GC_KIND_ATOMIC_UNCOLLECTABLE ? lgc_layout_type(lgc_kind(kind)) : 0;
     if (kind == GC_KIND_ATOMIC_UNCOLLECTABLE || n > FAST_MAX) {
-        list = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);
-        if (list) *(void **)list = NULL;
-        return list;
+        void *p = GC_generic_malloc(n - OAKI_MIN(n, lgc.extra), kind);
+        if (p) *(void **)p = NULL;
+        return *result = p;
     }
     resume();
     oaki_kind k = kind == GC_KIND_ATOMIC          ? OAKI_NOSCAN
                   : kind == GC_KIND_NORMAL        ? OAKI_SCAN
                   : kind == GC_KIND_UNCOLLECTABLE ? OAKI_PINNED
                                                   : OAKI_TYPED;
-    return many(n, k, type, &list) ? list : NULL;
+    if (!many(n, k, type, result)) *result = NULL;
+    return *result;
 }
 
 void GC_generic_malloc_many(size_t n, int kind, void **result)
 {
-    *result = malloc_many(n, kind);
+    (void)malloc_many(n, kind, result);
 }
 
 void *GC_malloc_many(size_t n)
 {
+    void *result;
     lgc_ready();
     if (n > FAST_MAX) n = OAKI_MIN(n, SIZE_MAX - 2 * OAKI_GRANULE);
-    return malloc_many(OAKI_ALIGN_UP(n + lgc.extra, OAKI_GRANULE), GC_KIND_NORMAL);
+    return malloc_many(OAKI_ALIGN_UP(n + lgc.extra, OAKI_GRANULE), GC_KIND_NORMAL, &result);
 }

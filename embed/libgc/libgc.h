@@ -95,15 +95,15 @@ OAKI_INLINE bool lgc_is_blocked(void)
 
 /* fn_outside, for a fn that begins with that question: a frame of its own, as what is kept of the
  * region would be words in fn's that nobody wrote. */
-#define LGC_OUTSIDE(fn, parameters, arguments)                \
+#define LGC_OUTSIDE(fn, parameters, arguments)                   \
     static OAKI_NOINLINE OAKI_COLD void *fn##_outside parameters \
-    {                                                         \
-        oaki_region region;                                   \
-        oaki_thread *t = oaki_thread_self();                  \
-        oaki_blocking_suspend(t, &region);                    \
-        void *result = fn arguments;                          \
-        oaki_blocking_resume(t, &region);                     \
-        return result;                                        \
+    {                                                            \
+        oaki_region region;                                      \
+        oaki_thread *self = oaki_thread_self();                  \
+        oaki_blocking_suspend(self, &region);                    \
+        void *value = fn arguments;                              \
+        oaki_blocking_resume(self, &region);                     \
+        return value;                                            \
     }
 
 /* ---- env.c ---- */

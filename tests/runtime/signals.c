@@ -268,6 +268,13 @@ static void *block_signals(void *arg)
     return arg;
 }
 
+static void *run_until_told(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load(&test_quit)) oaki_pause();
+    return arg;
+}
+
 /* Let the thread go on once a line has come through the pipe, however long that takes; hand on all
  * that comes. */
 static void *unblock_when_told(void *arg)
@@ -291,8 +298,10 @@ static void stop_one_that_blocks_signals(void *arg)
     close(pipes[1]);
     pthread_t id = test_start(block_signals, NULL), reader = test_start(unblock_when_told, from_to);
     test_wait(&ready, 1);
+    pthread_t runs = test_start(run_until_told, NULL); /* is waited for first */
     test_stop_and_start();
     test_join(id);
+    test_join(runs);
     dup2(from_to[1], STDERR_FILENO); /* the last writer: the pipe ends */
     test_join(reader);
 }
