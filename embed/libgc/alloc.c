@@ -388,7 +388,8 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 static void *malloc_many(size_t n, int kind, void **result);
 LGC_OUTSIDE(malloc_many, (size_t n, int kind, void **result), (n, kind, result))
 
-/* n is a multiple of 16 and the room of an object: nothing is added to it. *result, too. */
+/* n is a multiple of 16 and the room of an object: nothing is added to it. *result is written
+ * before the thread is back in a region, where nothing else would refer to the list. */
 static void *malloc_many(size_t n, int kind, void **result)
 {
     lgc_ready();

@@ -193,6 +193,17 @@ static void *collects(void *arg)
     return arg;
 }
 
+/* The list is kept by *head alone, which is no part of a stack. */
+static int is_list_whole(void)
+{
+    static void **head;
+    GC_generic_malloc_many(64, GC_I_NORMAL, (void **)&head);
+    for (int i = 0; i < 3; i++) sched_yield();
+    for (void **p = head; p; p = *p)
+        if (p[1] || p[7] || GC_base(p) != p) return 0;
+    return head != NULL;
+}
+
 static void *allocates(void *arg)
 {
     static int *kept[100];
@@ -204,7 +215,7 @@ static void *allocates(void *arg)
             GC_free(p);
         }
         p = *slot = i % 2 ? GC_malloc_uncollectable(40) : GC_malloc_atomic_uncollectable(40);
-        if (!p || !GC_malloc(40) || !GC_malloc_atomic(40)) return NULL;
+        if (!p || !GC_malloc(40) || !GC_malloc_atomic(40) || !is_list_whole()) return NULL;
         *p = i;
     }
     return arg;
