@@ -262,7 +262,6 @@ static void note_stopped(oaki_cycle *c)
     if (!c->first_begin) c->line.heap_start = live;
     c->line.heap_end = live;
     c->allocated = live - OAKI_MIN(gc.live, live);
-    c->vain += vain.stood_ns;
     c->longest_vain = OAKI_MAX(c->longest_vain, vain.longest_ns);
 }
 
@@ -409,7 +408,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     if (c.first_begin) oaki_beside_note(&c);
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
-    count_pause(c.first + pause + c.vain);
+    count_pause(c.first + pause);
     bool asked = why == OAKI_GC_ASKED;
     oaki_pace_processors(c.line.processors);
     if (c.first_begin) pace_beside(&c);

@@ -114,7 +114,7 @@ static bool work_running(oaki_piece *piece, oaki_step *s, oaki_lock *first, bool
 
 static void note_stop(uint64_t ns, oaki_vain vain)
 {
-    self.stops_ns += ns + vain.stood_ns;
+    self.stops_ns += ns;
     self.longest_ns = OAKI_MAX(self.longest_ns, OAKI_MAX(ns, vain.longest_ns));
 }
 

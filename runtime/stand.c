@@ -1,9 +1,9 @@
 /* stand.c - what a thread does that is to stand while the world is stopped (stop.c), or that waits
  * for what a stop may delay.
  *
- * A thread stands in one of three places, and sleeps there until the stop's number moves on: in the
- * signal's handler, when it was in user code; in oaki_thread_park, when the handler found it in the
- * runtime and only took note; at the end of a blocking region (blocking.c).
+ * A thread stands in one of three places, and sleeps there until the world runs: in the signal's
+ * handler, when it was in user code; in oaki_thread_park, when the handler found it in the runtime
+ * and only took note; at the end of a blocking region (blocking.c).
  *
  * Owns: of a thread state, stop_epoch, stop_pending, sp, pc and those with it; the order in which
  * gc_lock is taken.
@@ -42,7 +42,8 @@ static void answer(oaki_thread *t, unsigned int epoch)
     if (AO_load(&oaki_the_stop.awaited) == (AO_t)t) oaki_futex_wake(&t->stop_epoch, 1);
 }
 
-/* All are to, or this one until the stop that was given up for its sake comes about. */
+/* All are to; or this one, until the stop that was given up for its sake comes about, or it has
+ * stood for a while. */
 static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 {
     return (epoch & 1) || AO_int_load_acquire(&t->late);
@@ -54,11 +55,12 @@ static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 static void stand(oaki_thread *t)
 {
     unsigned int epoch;
-    while (is_to_stand(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch))) {
+    while (is_to_stand(t, AO_int_load_acquire(&oaki_the_stop.epoch))) {
         AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
-        if (epoch & 1) answer(t, epoch);
-        while (is_to_stand(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch)))
+        while (is_to_stand(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch))) {
+            if (epoch & 1) answer(t, epoch);
             oaki_futex_wait(&oaki_the_stop.epoch, epoch, 0);
+        }
         AO_int_store(&t->state, OAKI_THREAD_RUNNING);
         AO_nop_full();
     }
@@ -175,7 +177,7 @@ void oaki_stand_handler(int sig, siginfo_t *info, void *context)
         AO_nop_full(); /* with signal_thread: it sees 0, or we see its epoch */
     }
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
-    if (!t && (epoch & 1)) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
+    if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
     if (!t || !is_to_stand(t, epoch)) return; /* late, or not ours */
     if (t->in_runtime) {
         t->stop_pending = 1;
@@ -206,5 +208,6 @@ void oaki_stand_handler(int sig, siginfo_t *info, void *context)
 
 void oaki_stand_child(void)
 {
+    if (oaki_tls_thread) AO_int_store(&oaki_tls_thread->late, 0);
     AO_int_store(&self.queue, 0);
 }

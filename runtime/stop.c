@@ -8,8 +8,10 @@
  * Where some don't answer soon, as in a long call of the system, the stop is given up, and the
  * world runs until it is tried again. Those that were late stand from when they can on, until the
  * stop has come about: they may be late again otherwise, each at another time, and it never would.
+ * But not for long while the world runs: another one that is late may need what they hold.
  *
- * Owns: struct stopper; of a thread late, lateness, signalled (which the handler clears).
+ * Owns: struct stopper; of a thread late, lateness, signalled (which the handler clears, and who
+ * blocks the signal sets).
  * Lock: threads_lock is held from the first signal to the restart, so the list stands still.
  * Bound: O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no
  * malloc, stdio or lock of the host.
@@ -35,6 +37,7 @@
 #define MOST_NS 640000000u      /* long, up to this; */
 #define REST 15                 /* in between they run so many times as long, or until it */
 #define REST_NAP_NS 2000000u    /* stands, looking so often */
+#define HOLD 4                  /* so many times as long one stands meanwhile that was late */
 #define TURN_NS 20000u          /* for threads that sleep still after the last stop: at a time, */
 #define TURNS_NS 300000u        /* and in all; or an eighth of what the stop took, */
 #define TURNS_MOST_NS 5000000u  /* up to this */
@@ -50,8 +53,8 @@ static struct stopper {
     uint64_t turns_ns;    /* how long they are waited for from then on; likewise */
     unsigned hasty;       /* likewise */
     size_t number;        /* of the stop, whether it has come about or not; gc_lock */
-    bool came;            /* it has; likewise */
-    oaki_vain vain;       /* likewise */
+    bool again;           /* the next one is for the same, as the loaded objects had changed */
+    oaki_vain vain;       /* gc_lock */
     uint64_t mask;        /* the stopping thread's own; gc_lock */
     bool masked;
 } stopper;
@@ -88,6 +91,14 @@ static oaki_lateness *lateness_of(oaki_thread *t)
     if (l->stop != stopper.number)
         *l = (oaki_lateness){ .stop = stopper.number, .resend_ns = RESEND_NS };
     return l;
+}
+
+/* A thread that isn't attached got its signal, now or in a rest. */
+static bool is_another(oaki_thread *t)
+{
+    oaki_lateness *l = lateness_of(t);
+    l->gone |= AO_int_load_acquire(&oaki_the_stop.stray) == (unsigned int)t->tid;
+    return l->gone;
 }
 
 /* It has been waited for so much longer. false: it is dead. */
@@ -129,8 +140,7 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
         if (waited < LOOK_NS) continue;
         if (answered(t, epoch)) return STANDS;
         if (oaki_stopsignal_dead(t->tid)) return DEAD;
-        if (AO_int_load_acquire(&oaki_the_stop.stray) == (unsigned int)t->tid) return DEAD;
-        if (!press(t, waited)) return DEAD;
+        if (is_another(t) || !press(t, waited)) return DEAD;
         waited = 0;
     }
 }
@@ -196,7 +206,10 @@ static void let_others_run(void)
 static void note_late(oaki_thread *self, unsigned int epoch)
 {
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
-        if (t != self && !answered(t, epoch)) AO_int_store_release(&t->late, 1);
+        if (t != self && !answered(t, epoch)) {
+            lateness_of(t)->held_ns = 0;
+            AO_int_store_release(&t->late, 1);
+        }
 }
 
 static void forgive(void)
@@ -267,43 +280,63 @@ static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
     if (last) forgive();
     oaki_world_start(self);
     uint64_t stood = stopper.started_ns - stopper.asked_ns;
-    stopper.vain.stood_ns += stood;
     stopper.vain.longest_ns = OAKI_MAX(stopper.vain.longest_ns, stood);
     return all ? EAGAIN : EBUSY;
 }
 
-/* Would another try be in vain? Some that were late run still; they have been waited for so much
- * longer. `over`: as long as the others may wait for them, unless the system holds them. */
-static bool are_late(uint64_t slept_ns, bool over)
+/* In a rest that came after so long a try, of so much until now, how it goes on. */
+typedef struct resting {
+    uint64_t stood_ns, rested_ns;
+    bool late;     /* some run still that were late, and another try would be in vain */
+    bool held;     /* by the system, all of these */
+    bool released; /* some that stood have done so for long enough */
+} resting;
+
+static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
 {
-    oaki_heap *h = &oaki_the_heap;
-    bool late = false, held = true;
-    oaki_lock_acquire(&h->threads_lock);
-    for (oaki_thread *t = h->threads; t; t = t->next) {
-        if (!AO_int_load(&t->late) || AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING)
-            continue;
-        if (!press(t, slept_ns)) continue;
-        late = true;
-        held = held && (!over || oaki_stopsignal_held(t->tid));
+    if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED) {
+        oaki_lateness *l = lateness_of(t);
+        l->held_ns += slept_ns;
+        if (l->held_ns < r->stood_ns * HOLD) return;
+        AO_int_store_release(&t->late, 0);
+        r->released = true;
+        return;
     }
-    oaki_lock_release(&h->threads_lock);
-    return late && held;
+    if (AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING) return;
+    if (is_another(t) || !press(t, slept_ns)) return;
+    r->late = true;
+    r->held = r->held && oaki_stopsignal_held(t->tid);
 }
 
-/* The world runs, and the helpers, for at least as long as it has stood in vain. How long. */
+static bool are_late(uint64_t slept_ns, resting *r)
+{
+    oaki_heap *h = &oaki_the_heap;
+    r->late = r->released = false;
+    r->held = r->rested_ns >= r->stood_ns * REST; /* until then it doesn't matter */
+    oaki_lock_acquire(&h->threads_lock);
+    for (oaki_thread *t = h->threads; t; t = t->next)
+        if (AO_int_load(&t->late)) look_at(t, slept_ns, r);
+    if (r->released) { /* who is about to sleep sees that the number has changed */
+        AO_int_store_release(&oaki_the_stop.epoch, AO_int_load(&oaki_the_stop.epoch) + 2);
+        oaki_futex_wake(&oaki_the_stop.epoch, INT_MAX);
+    }
+    oaki_lock_release(&h->threads_lock);
+    return r->late && (r->held || r->rested_ns < r->stood_ns * REST);
+}
+
+/* The world runs for at least as long as it has stood in vain. How long. */
 static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
 {
-    uint64_t rested = 0, slept, cpu = oaki_os_cpu_ns();
-    oaki_helpers_release();
+    resting r = { .stood_ns = stood_ns };
+    uint64_t slept, cpu = oaki_os_cpu_ns();
     do {
         uint64_t before = oaki_os_now_ns();
         oaki_os_sleep_ns(REST_NAP_NS);
         slept = OAKI_MIN(oaki_os_now_ns() - before, COUNTS_NS);
-        rested += slept;
-    } while ((are_late(slept, rested >= stood_ns * REST) || rested < stood_ns) && rested < most_ns);
-    oaki_helpers_hold();
+        r.rested_ns += slept;
+    } while ((are_late(slept, &r) || r.rested_ns < stood_ns) && r.rested_ns < most_ns);
     stopper.vain.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
-    return rested;
+    return r.rested_ns;
 }
 
 /* One thread that doesn't stop is no reason for all others to stand: so they do for a 16th of the
@@ -313,7 +346,7 @@ int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
 {
     uint64_t left = limit_ns ? limit_ns : UINT64_MAX, patience = PATIENCE_NS;
     int saved = errno, error;
-    if (stopper.came) stopper.vain = (oaki_vain){ 0 };
+    if (!stopper.again) stopper.vain = (oaki_vain){ 0 };
     stopper.vain.rest_cpu_ns = 0;
     stopper.number++;
     while ((error = stop_within(self, OAKI_MIN(patience, left), patience >= left)) == EBUSY &&
@@ -322,7 +355,7 @@ int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
         left -= OAKI_MIN(rest(patience, left), left - 1);
         patience = OAKI_MIN(patience * 2, MOST_NS);
     }
-    stopper.came = error == 0;
+    stopper.again = error == EAGAIN;
     errno = saved;
     return error;
 }

@@ -33,7 +33,9 @@ typedef enum oaki_thread_state {
 typedef struct oaki_lateness {
     size_t stop; /* the number of the stop of which the rest tells */
     uint64_t waited_ns, resend_ns;
+    uint64_t held_ns; /* that it has stood with the world running */
     bool complained;
+    bool gone;        /* another thread has its id */
 } oaki_lateness;
 
 typedef struct oaki_thread {
@@ -45,7 +47,7 @@ typedef struct oaki_thread {
     struct oaki_mcache *zones, *native_zones;
     bool in_full;                     /* (self) a zone's handler for lack of memory is running */
     unsigned int in_runtime;          /* (self) oaki_runtime_depth: the handler only takes note */
-    unsigned int stop_pending;        /* (self) the handler saw in_runtime */
+    unsigned int stop_pending;        /* (self) it is to stand on its way out */
     unsigned int state;               /* AO_int, oaki_thread_state */
     unsigned int stop_epoch;          /* AO_int: the stop that it has answered last */
     unsigned int blocking_depth;      /* (self) */
@@ -73,7 +75,7 @@ typedef struct oaki_thread {
     struct oak_fiber *fiber_left;
     const void *pc;                   /* (self) interrupted by the stop signal, or NULL */
     unsigned int signalled;           /* AO_int: is a stop signal on its way to it? (stop.c) */
-    /* AO_int: a stop was given up for its sake: it stands until that comes about */
+    /* AO_int: a stop was given up for its sake: it stands until that comes, or a while */
     unsigned int late;
     oaki_lateness lateness;
     struct oaki_labels *labels;       /* (self) of its allocations, or NULL (label.h) */
@@ -187,15 +189,14 @@ void oaki_blocking_resume(oaki_thread *t, const oaki_region *r);
 void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom);
 
 /* Stop every attached thread but the caller, which is inside oaki_enter and holds gc_lock (and
- * so is the only one that stops) and helper_lock (oaki_helpers_hold). Takes threads_lock. On
- * return each is parked, blocked, or gone; the set of loaded objects is known and consistent
- * (roots.h), and each thread's sp, regs and pc are valid. The caller's own sp and regs must have
- * been saved by oaki_thread_save_context, in a frame that outlives the stop. Threads that vanished
- * without detaching have had their caches flushed by oaki_mcache_flush and their records freed
- * later, on start. Where a thread doesn't stop soon, the world runs again while it is waited for,
- * and the helpers: what the caller knew of the heap may have changed since the call. false when the
- * loaded objects have changed since oaki_roots_refresh: the world runs, and the caller lets go of
- * gc_lock, refreshes, and tries again. */
+ * so is the only one that stops). Takes threads_lock. On return each is parked, blocked, or gone;
+ * the set of loaded objects is known and consistent (roots.h), and each thread's sp, regs and pc
+ * are valid. The caller's own sp and regs must have been saved by oaki_thread_save_context, in a
+ * frame that outlives the stop. Threads that vanished without detaching have had their caches
+ * flushed by oaki_mcache_flush and their records freed later, on start. Where a thread doesn't stop
+ * soon, the world runs again while it is waited for: what the caller knew of the heap may have
+ * changed since the call. false when the loaded objects have changed since oaki_roots_refresh: the
+ * world runs, and the caller lets go of gc_lock, refreshes, and tries again. */
 bool oaki_world_stop(oaki_thread *self);
 void oaki_world_start(oaki_thread *self); /* releases threads_lock */
 bool oaki_world_stopped(void);
@@ -204,11 +205,11 @@ bool oaki_world_stopped(void);
  * stops it had waited for. gc_lock held. */
 uint64_t oaki_world_asked_ns(void);
 
-/* What the last stop cost before it came about: how long the world stood in vain since the one
- * before, the longest time at once, and what the process had of processors while threads that were
- * late were waited for with the world running, which is the program's own. gc_lock held. */
+/* What the last stop cost before it came about: the longest time that the world stood for it in
+ * vain, and what the process had of processors while threads that were late were
+ * waited for with the world running, which is the program's own. gc_lock held. */
 typedef struct oaki_vain {
-    uint64_t stood_ns, longest_ns, rest_cpu_ns;
+    uint64_t longest_ns, rest_cpu_ns;
 } oaki_vain;
 
 oaki_vain oaki_world_vain(void);
@@ -218,7 +219,8 @@ oaki_vain oaki_world_vain(void);
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);
 
 /* The same, whatever the loader is doing: what is stopped can't be scanned. Limit 0: none. false
- * when a thread didn't stop: others may stand, until oaki_world_start. */
+ * when a thread didn't stop: others may stand, until oaki_world_start, and those that were late
+ * even then (stop.c). */
 bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns);
 
 /* Wait until each attached thread but the caller, which holds gc_lock, has been outside of the
