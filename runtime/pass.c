@@ -54,7 +54,7 @@ void oaki_world_pass(oaki_thread *self)
     int saved = errno;
     if (!barrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) ||
         !barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) {
-        (void)oaki_world_halt(self, 0);
+        oaki_world_halt(self);
         oaki_world_start(self);
         errno = saved;
         return;

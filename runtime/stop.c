@@ -218,7 +218,8 @@ static void forgive(void)
         if (AO_int_load(&t->late)) AO_int_store_release(&t->late, 0);
 }
 
-bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
+/* false: a thread didn't stop in time, and others may stand until oaki_world_start. */
+static bool halt(oaki_thread *self, uint64_t limit_ns)
 {
     oaki_heap *h = &oaki_the_heap;
     int saved = errno;
@@ -238,7 +239,7 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
         if (!signal_thread(t)) put_aside(t);
     }
     enum waiting w = STANDS;
-    uint64_t left = limit_ns ? limit_ns : UINT64_MAX;
+    uint64_t left = limit_ns;
     for (oaki_thread *t = h->threads; t && w != LATE; t = next) {
         next = t->next;
         if (t == self) continue;
@@ -255,6 +256,12 @@ bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns)
     }
     errno = saved;
     return w != LATE;
+}
+
+void oaki_world_halt(oaki_thread *self)
+{
+    stopper.number++;
+    (void)halt(self, UINT64_MAX);
 }
 
 /* The stopping thread's signals wait too: a handler of the program's that ran meanwhile could move
@@ -275,7 +282,7 @@ static void mask_signals(void)
 static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
 {
     mask_signals();
-    bool all = oaki_world_halt(self, limit_ns);
+    bool all = halt(self, limit_ns);
     if (all && oaki_roots_consistent()) return 0;
     if (last) forgive();
     oaki_world_start(self);
@@ -311,8 +318,9 @@ static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
 static bool are_late(uint64_t slept_ns, resting *r)
 {
     oaki_heap *h = &oaki_the_heap;
+    bool over = r->rested_ns >= r->stood_ns * REST;
     r->late = r->released = false;
-    r->held = r->rested_ns >= r->stood_ns * REST; /* until then it doesn't matter */
+    r->held = over; /* until then it doesn't matter */
     oaki_lock_acquire(&h->threads_lock);
     for (oaki_thread *t = h->threads; t; t = t->next)
         if (AO_int_load(&t->late)) look_at(t, slept_ns, r);
@@ -321,7 +329,7 @@ static bool are_late(uint64_t slept_ns, resting *r)
         oaki_futex_wake(&oaki_the_stop.epoch, INT_MAX);
     }
     oaki_lock_release(&h->threads_lock);
-    return r->late && (r->held || r->rested_ns < r->stood_ns * REST);
+    return r->late && (r->held || !over);
 }
 
 /* The world runs for at least as long as it has stood in vain. How long. */

@@ -218,10 +218,9 @@ oaki_vain oaki_world_vain(void);
  * loaded objects have changed, or EBUSY when one didn't stop: the world runs. */
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);
 
-/* The same, whatever the loader is doing: what is stopped can't be scanned. Limit 0: none. false
- * when a thread didn't stop: others may stand, until oaki_world_start, and those that were late
- * even then (stop.c). */
-bool oaki_world_halt(oaki_thread *self, uint64_t limit_ns);
+/* The same, however long a thread takes to stop and whatever the loader is doing: what is stopped
+ * can't be scanned. */
+void oaki_world_halt(oaki_thread *self);
 
 /* Wait until each attached thread but the caller, which holds gc_lock, has been outside of the
  * runtime: it has let go of what it found there before (pass.c). */

@@ -11,6 +11,7 @@
 #include <check.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,7 +73,39 @@ OAKI_UNUSED static void test_expect(bool right, AO_t line)
 }
 
 /* The words of the functions below; each test file has its own. */
-OAKI_UNUSED static AO_t test_quit, test_moved;
+OAKI_UNUSED static AO_t test_quit, test_moved, test_masked;
+
+OAKI_UNUSED static void test_mask(sigset_t *old)
+{
+    sigset_t all;
+    sigfillset(&all);
+    ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, &all, old), 0);
+}
+
+OAKI_UNUSED static void test_unmask(const sigset_t *old)
+{
+    ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, old, NULL), 0);
+}
+
+/* An attached thread that no signal stops, from when test_masked is 1 until the word at arg is. */
+OAKI_UNUSED static void *test_stay_masked(void *arg)
+{
+    sigset_t old;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    test_mask(&old);
+    AO_store_release(&test_masked, 1);
+    test_wait(arg, 1);
+    test_unmask(&old);
+    return arg;
+}
+
+/* One that computes, and counts. */
+OAKI_UNUSED static void *test_run_on(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load(&test_quit)) AO_fetch_and_add1((AO_t *)arg);
+    return arg;
+}
 
 OAKI_UNUSED static void *test_in_and_out(void *arg)
 {

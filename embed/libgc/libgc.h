@@ -93,8 +93,9 @@ OAKI_INLINE bool lgc_is_blocked(void)
     return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
 }
 
-/* fn_outside, for a fn that begins with that question: a frame of its own, as what is kept of the
- * region would be words in fn's that nobody wrote. */
+/* fn_outside, for a fn that begins with that question: out of all regions that the thread is in,
+ * and back into the same, where the scan of its stack begins again where it began. A frame of its
+ * own, as what is kept of the region would be words in fn's that nobody wrote. */
 #define LGC_OUTSIDE(fn, parameters, arguments)                   \
     static OAKI_NOINLINE OAKI_COLD void *fn##_outside parameters \
     {                                                            \

@@ -76,15 +76,9 @@ void *GC_do_blocking(GC_fn_type fn, void *arg)
     return oak_blocking_call(fn, arg);
 }
 
-/* Out of all regions that the thread is in, and back into the same: where the scan of its stack
- * began is where it begins again, in a frame that is there still. */
-OAKI_NOINLINE void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
+LGC_OUTSIDE(GC_call_with_gc_active, (GC_fn_type fn, void *arg), (fn, arg))
+
+void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
 {
-    oaki_region region;
-    if (!lgc_is_blocked()) return fn(arg);
-    oaki_thread *t = oaki_thread_self();
-    oaki_blocking_suspend(t, &region);
-    void *result = fn(arg);
-    oaki_blocking_resume(t, &region);
-    return result;
+    return lgc_is_blocked() ? GC_call_with_gc_active_outside(fn, arg) : fn(arg);
 }

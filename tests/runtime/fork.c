@@ -258,23 +258,12 @@ START_TEST(who_holds_a_fork_off_may_enter_the_heap)
 }
 END_TEST
 
-static void *block_signals(void *arg)
-{
-    sigset_t all;
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
-    AO_store_release(&ready, 1);
-    while (!AO_load(&quit)) oaki_os_sleep_ns(1000000);
-    return arg;
-}
-
 /* A stop would wait for it forever. */
 START_TEST(a_thread_that_blocks_signals_holds_up_no_fork)
 {
     ck_assert_int_eq(oak_thread_attach(), 0);
-    pthread_t id = test_start(block_signals, NULL);
-    test_wait(&ready, 1);
+    pthread_t id = test_start(test_stay_masked, &quit);
+    test_wait(&test_masked, 1);
     for (int i = 0; i < 5; i++) fork_and_use(1);
     AO_store(&quit, 1);
     test_join(id);

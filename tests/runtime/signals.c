@@ -256,25 +256,6 @@ START_TEST(a_thread_that_inherits_a_full_mask_lets_the_signal_in)
 }
 END_TEST
 
-static void *block_signals(void *arg)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    AO_store_release(&ready, 1);
-    test_wait(&test_quit, 1);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return arg;
-}
-
-static void *run_until_told(void *arg)
-{
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    while (!AO_load(&test_quit)) oaki_pause();
-    return arg;
-}
-
 /* Let the thread go on once a line has come through the pipe, however long that takes; hand on all
  * that comes. */
 static void *unblock_when_told(void *arg)
@@ -296,9 +277,10 @@ static void stop_one_that_blocks_signals(void *arg)
     from_to[0] = pipes[0];
     dup2(pipes[1], STDERR_FILENO);
     close(pipes[1]);
-    pthread_t id = test_start(block_signals, NULL), reader = test_start(unblock_when_told, from_to);
-    test_wait(&ready, 1);
-    pthread_t runs = test_start(run_until_told, NULL); /* is waited for first */
+    pthread_t id = test_start(test_stay_masked, &test_quit);
+    pthread_t reader = test_start(unblock_when_told, from_to);
+    test_wait(&test_masked, 1);
+    pthread_t runs = test_start(test_run_on, &test_moved); /* is waited for first */
     test_stop_and_start();
     test_join(id);
     test_join(runs);

@@ -112,13 +112,6 @@ END_TEST
 static AO_t steps[RUNNERS];
 static uint64_t waited_ns; /* before threads were asked to stand */
 
-static void *run_on(void *arg)
-{
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    while (!AO_load(&test_quit)) AO_fetch_and_add1((AO_t *)arg);
-    return arg;
-}
-
 /* How many of n have moved since the last stop, asked in one that takes a while. */
 static int moved_until_stop(int n)
 {
@@ -145,7 +138,7 @@ START_TEST(others_run_between_stops_in_a_row)
     int n = _i == 0 ? 1 : RUNNERS, moved = 0;
     pthread_t id[RUNNERS];
     if (test_slow()) return;
-    for (int i = 0; i < n; i++) id[i] = test_start(run_on, &steps[i]);
+    for (int i = 0; i < n; i++) id[i] = test_start(test_run_on, &steps[i]);
     for (int i = 0; i < n; i++) test_wait(&steps[i], 1);
     (void)moved_until_stop(n);
     for (int i = 0; i < STOPS_IN_A_ROW; i++) moved += moved_until_stop(n);
@@ -181,14 +174,13 @@ static void wait_for_another(AO_t *step)
 /* Such calls of the system, one right after the other. */
 static void *be_late(void *arg)
 {
-    sigset_t all, old;
-    sigfillset(&all);
+    sigset_t old;
     ck_assert_int_eq(oak_thread_attach(), 0);
     do {
-        pthread_sigmask(SIG_SETMASK, &all, &old);
+        test_mask(&old);
         AO_store_release(&ready, 1);
         wait_for_another(arg);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        test_unmask(&old);
     } while (!AO_load(&test_quit));
     return arg;
 }
@@ -212,7 +204,7 @@ START_TEST(one_that_does_not_stop_holds_up_nobody_else)
 {
     static void (*const stops[])(void) = { oak_collect, collect_as_due, test_stop_and_start };
     oak_memstats before, after;
-    pthread_t id[3] = { test_start(run_on, &steps[0]), test_start(run_and_allocate, NULL), 0 };
+    pthread_t id[3] = { test_start(test_run_on, &steps[0]), test_start(run_and_allocate, NULL), 0 };
     oak_memstats_read(&before);
     id[2] = test_start(be_late, &steps[0]);
     test_wait(&ready, 1);
@@ -231,14 +223,13 @@ static pthread_mutex_t needed = PTHREAD_MUTEX_INITIALIZER;
 /* Late with a lock held that another needs who is late. */
 static void *hold_lock(void *arg)
 {
+    sigset_t old;
     ck_assert_int_eq(oak_thread_attach(), 0);
     while (!AO_load(&test_quit)) {
         pthread_mutex_lock(&needed);
-        sigset_t all, old;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
+        test_mask(&old);
         oaki_os_sleep_ns(STANDS_BY_NS / 2);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        test_unmask(&old);
         pthread_mutex_unlock(&needed);
         oaki_os_sleep_ns(REST_NS);
     }
@@ -247,15 +238,14 @@ static void *hold_lock(void *arg)
 
 static void *need_lock(void *arg)
 {
-    sigset_t all, old;
-    sigfillset(&all);
+    sigset_t old;
     ck_assert_int_eq(oak_thread_attach(), 0);
     while (!AO_load(&test_quit)) {
-        pthread_sigmask(SIG_SETMASK, &all, &old);
+        test_mask(&old);
         pthread_mutex_lock(&needed);
         oaki_os_sleep_ns(REST_NS);
         pthread_mutex_unlock(&needed);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        test_unmask(&old);
         oaki_os_sleep_ns(REST_NS);
     }
     return arg;
@@ -275,23 +265,12 @@ END_TEST
 
 static AO_t let_go;
 
-static void *block_until_let_go(void *arg)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    ck_assert_int_eq(oak_thread_attach(), 0);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    AO_store_release(&ready, 1);
-    test_wait(&let_go, 1);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return arg;
-}
-
 /* Who won't wait for ever is told, and no other thread is left standing, nor the lock held. */
 START_TEST(a_stop_with_a_limit_gives_up)
 {
-    pthread_t id[2] = { test_start(block_until_let_go, NULL), test_start(run_on, &steps[0]) };
-    test_wait(&ready, 1);
+    pthread_t id[2] = { test_start(test_stay_masked, &let_go),
+                        test_start(test_run_on, &steps[0]) };
+    test_wait(&test_masked, 1);
     for (int i = 1; i <= 4; i++) {
         oaki_thread *t = oaki_enter();
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
