@@ -47,7 +47,7 @@ static void resume(void)
 }
 
 static void *try_aligned(size_t n, size_t align, oaki_kind kind, uint32_t type);
-LGC_OUTSIDE(try_aligned, (size_t n, size_t align, oaki_kind kind, uint32_t type),
+LGC_OUTSIDE(void *, try_aligned, (size_t n, size_t align, oaki_kind kind, uint32_t type),
             (n, align, kind, type))
 
 static void *try_aligned(size_t n, size_t align, oaki_kind kind, uint32_t type)
@@ -149,7 +149,7 @@ void *lgc_hold(void *p, size_t n)
     return p;
 }
 
-LGC_OUTSIDE(GC_malloc_atomic_uncollectable, (size_t n), (n))
+LGC_OUTSIDE(void *, GC_malloc_atomic_uncollectable, (size_t n), (n))
 
 /* In a region it could be collected before it is held. */
 void *GC_malloc_atomic_uncollectable(size_t n)
@@ -205,7 +205,7 @@ void *GC_generic_or_special_malloc(size_t n, int kind)
     return GC_generic_malloc(n, kind);
 }
 
-LGC_OUTSIDE(GC_generic_malloc_uncollectable, (size_t n, int kind), (n, kind))
+LGC_OUTSIDE(void *, GC_generic_malloc_uncollectable, (size_t n, int kind), (n, kind))
 
 void *GC_generic_malloc_uncollectable(size_t n, int kind)
 {
@@ -263,17 +263,13 @@ OAKI_INLINE bool is_counted(const void *p)
     return OAKI_UNLIKELY(kind == OAKI_PINNED) || oaki_is_held(p);
 }
 
-static void *free_active(void *p)
-{
-    GC_free(p);
-    return NULL;
-}
+LGC_OUTSIDE(void, GC_free, (void *p), (p))
 
 void GC_free(void *p)
 {
     if (!p) return;
     if (lgc_is_blocked()) {
-        (void)GC_call_with_gc_active(free_active, p);
+        GC_free_outside(p);
         return;
     }
     const oaki_span *s = oaki_plain_span(p);
@@ -305,7 +301,7 @@ static void *resize(void *p, size_t n)
     return q;
 }
 
-LGC_OUTSIDE(GC_realloc, (void *p, size_t n), (p, n))
+LGC_OUTSIDE(void *, GC_realloc, (void *p, size_t n), (p, n))
 
 /* In place unless it would be less than half of the object, as in libgc; what is behind it refers
  * to nothing any more. */
@@ -386,7 +382,7 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 }
 
 static void *malloc_many(size_t n, int kind, void **result);
-LGC_OUTSIDE(malloc_many, (size_t n, int kind, void **result), (n, kind, result))
+LGC_OUTSIDE(void *, malloc_many, (size_t n, int kind, void **result), (n, kind, result))
 
 /* n is a multiple of 16 and the room of an object: nothing is added to it. *result is written
  * before the thread is back in a region, where nothing else would refer to the list. */

@@ -261,28 +261,31 @@ void lgc_collect_init(void)
 
 /* ---- asking for one ---- */
 
-static bool collect(void)
+static bool collect(bool unmap);
+LGC_OUTSIDE(bool, collect, (bool unmap), (unmap))
+
+static bool collect(bool unmap)
 {
+    if (lgc_is_blocked()) return collect_outside(unmap);
     GC_word before = GC_gc_no;
     oak_collect();
     if (AO_load(&lgc.unfinished)) lgc_final_resume();
     lgc_debug_check();
     lgc_leak_report();
+    if (unmap) (void)oak_scavenge();
     return GC_gc_no != before;
 }
 
 void GC_gcollect(void)
 {
     lgc_ready();
-    (void)collect();
-    if (lgc.force_unmap) (void)oak_scavenge();
+    (void)collect(lgc.force_unmap);
 }
 
 void GC_gcollect_and_unmap(void)
 {
     lgc_ready();
-    (void)collect();
-    (void)oak_scavenge();
+    (void)collect(true);
 }
 
 /* A collection is not given up once it has begun. */
@@ -290,14 +293,14 @@ int GC_try_to_collect(GC_stop_func stop)
 {
     lgc_ready();
     if (GC_dont_gc || stop()) return 0;
-    return collect();
+    return collect(false);
 }
 
 /* All of one, if it is due: nothing is left to do after it. */
 int GC_collect_a_little(void)
 {
     lgc_ready();
-    if (oaki_pace_due()) (void)collect();
+    if (oaki_pace_due()) (void)collect(false);
     return 0;
 }
 
@@ -340,15 +343,41 @@ void GC_start_incremental_collection(void)
 
 /* ---- the allocation lock ---- */
 
+/* Regions of GC_do_blocking that whoever has the lock has left meanwhile. */
+static struct {
+    bool any;
+    oaki_region regions;
+} left;
+
+static OAKI_NOINLINE OAKI_COLD void hold_outside(void (*hold)(void))
+{
+    oaki_region regions;
+    oaki_blocking_suspend(oaki_thread_self(), &regions);
+    hold();
+    left.any = true;
+    left.regions = regions;
+}
+
+static OAKI_NOINLINE OAKI_COLD void release_inside(void (*release)(void))
+{
+    oaki_region regions = left.regions;
+    left.any = false;
+    release();
+    oaki_blocking_resume(oaki_thread_self(), &regions);
+}
+
 void GC_alloc_lock(void)
 {
     lgc_ready();
-    if (oaki_gc_hold() != 0) oak_fatal("oakum: GC_alloc_lock: no memory to attach the thread");
+    if (lgc_is_blocked()) hold_outside(GC_alloc_lock);
+    else if (oaki_gc_hold() != 0)
+        oak_fatal("oakum: GC_alloc_lock: no memory to attach the thread");
 }
 
 void GC_alloc_unlock(void)
 {
-    oaki_gc_release();
+    if (left.any) release_inside(GC_alloc_unlock);
+    else oaki_gc_release();
 }
 
 void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)
@@ -365,6 +394,10 @@ static oaki_thread *stopper;
 void GC_stop_world_external(void)
 {
     lgc_ready();
+    if (lgc_is_blocked()) {
+        hold_outside(GC_stop_world_external);
+        return;
+    }
     stopper = oaki_gc_stop_begin();
     if (!stopper) oak_fatal("oakum: GC_stop_world_external: no memory to attach the thread");
 }
@@ -372,6 +405,10 @@ void GC_stop_world_external(void)
 void GC_start_world_external(void)
 {
     oaki_thread *t = stopper;
+    if (t && left.any) {
+        release_inside(GC_start_world_external);
+        return;
+    }
     stopper = NULL;
     if (!t) oak_fatal("oakum: GC_start_world_external: without GC_stop_world_external");
     oaki_gc_stop_end(t);
@@ -386,10 +423,13 @@ static void promise(size_t bytes)
     lgc_apply_pace();
 }
 
+LGC_OUTSIDE(int, GC_expand_hp, (size_t n), (n))
+
 int GC_expand_hp(size_t n)
 {
     size_t now;
     lgc_ready();
+    if (lgc_is_blocked()) return GC_expand_hp_outside(n);
     size_t max = AO_load(&oaki_the_heap.heap_max);
     if (__builtin_add_overflow(GC_get_heap_size(), n, &now) || now > oaki_the_heap.reserved ||
         (max && now > max))

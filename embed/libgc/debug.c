@@ -92,7 +92,7 @@ void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE)
 }
 
 static void *held(size_t n, lgc_layout *l, const char *file, int line);
-LGC_OUTSIDE(held, (size_t n, lgc_layout *l, const char *file, int line), (n, l, file, line))
+LGC_OUTSIDE(void *, held, (size_t n, lgc_layout *l, const char *file, int line), (n, l, file, line))
 
 /* In a region of GC_do_blocking it could be collected before it is held. */
 static void *held(size_t n, lgc_layout *l, const char *file, int line)

@@ -7,9 +7,15 @@
 #include "gc/follow.h"
 #include "gc/link.h"
 
+LGC_OUTSIDE(void, GC_dump_named, (const char *name), (name))
+
 void GC_dump_named(const char *name)
 {
     const oaki_heap *h = &oaki_the_heap;
+    if (lgc_is_blocked()) {
+        GC_dump_named_outside(name);
+        return;
+    }
     if (name) lgc_print("***GC Dump %s\n", name);
     else lgc_print("***GC Dump collection #%lu\n", GC_gc_no);
     lgc_print("Heap: %zu bytes, %zu of them free, %zu returned to the system\n",
@@ -82,9 +88,15 @@ static void print_record(void *ctx, const oaki_finalizer_record *r)
         lgc_print("Finalizable object: %p%s\n", r->obj, r->ready ? ", waits to be finalized" : "");
 }
 
+LGC_OUTSIDE(void, GC_dump_finalization, (void), ())
+
 void GC_dump_finalization(void)
 {
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_dump_finalization_outside();
+        return;
+    }
     lgc_print("Disappearing (short) links: %zu\nDisappearing long links: %zu\n",
               oaki_link_count(false), oaki_link_count(true));
     oaki_thread *t = lgc_enter();

@@ -28,11 +28,22 @@ static __thread struct {
 /* ---- registering ---- */
 
 static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
+                void **ocd, int flags);
+LGC_OUTSIDE(void, set,
+            (void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn, void **ocd,
+             int flags),
+            (obj, fn, cd, ofn, ocd, flags))
+
+static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
                 void **ocd, int flags)
 {
     oak_finalizer old = NULL;
     void *old_cd = NULL;
     lgc_ready();
+    if (lgc_is_blocked()) {
+        set_outside(obj, fn, cd, ofn, ocd, flags);
+        return;
+    }
     if (GC_find_leak) return;
     if (oaki_object_base(obj) == obj && obj &&
         oaki_finalizer_set(obj, fn, cd, flags, &old, &old_cd) != 0) {
@@ -74,9 +85,12 @@ int GC_should_invoke_finalizers(void)
     return oaki_finalizers_ready() > 0;
 }
 
+LGC_OUTSIDE(int, GC_invoke_finalizers, (void), ())
+
 int GC_invoke_finalizers(void)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return GC_invoke_finalizers_outside();
     return (int)oak_finalizers_run();
 }
 
@@ -203,9 +217,15 @@ static size_t run_those(void)
     return l.n + oak_finalizers_run();
 }
 
+LGC_OUTSIDE(void, GC_finalize_all, (void), ())
+
 void GC_finalize_all(void)
 {
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_finalize_all_outside();
+        return;
+    }
     (void)oak_finalizers_run();
     while (run_those() > 0) {}
 }

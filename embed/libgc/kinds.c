@@ -232,7 +232,7 @@ uint32_t lgc_layout_type(lgc_layout *l)
     return t->id;
 }
 
-LGC_OUTSIDE(lgc_alloc_layout, (size_t n, lgc_layout *l), (n, l))
+LGC_OUTSIDE(void *, lgc_alloc_layout, (size_t n, lgc_layout *l), (n, l))
 
 void *lgc_alloc_layout(size_t n, lgc_layout *l)
 {

@@ -93,18 +93,20 @@ OAKI_INLINE bool lgc_is_blocked(void)
     return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
 }
 
+OAKI_INLINE void lgc_region_resume(const oaki_region *r)
+{
+    oaki_blocking_resume(oaki_thread_self(), r);
+}
+
 /* fn_outside, for a fn that begins with that question: out of all regions that the thread is in,
  * and back into the same, where the scan of its stack begins again where it began. A frame of its
  * own, as what is kept of the region would be words in fn's that nobody wrote. */
-#define LGC_OUTSIDE(fn, parameters, arguments)                   \
-    static OAKI_NOINLINE OAKI_COLD void *fn##_outside parameters \
-    {                                                            \
-        oaki_region region;                                      \
-        oaki_thread *self = oaki_thread_self();                  \
-        oaki_blocking_suspend(self, &region);                    \
-        void *value = fn arguments;                              \
-        oaki_blocking_resume(self, &region);                     \
-        return value;                                            \
+#define LGC_OUTSIDE(type, fn, parameters, arguments)                            \
+    static OAKI_NOINLINE OAKI_COLD type fn##_outside parameters                 \
+    {                                                                           \
+        oaki_region region __attribute__((cleanup(lgc_region_resume)));         \
+        oaki_blocking_suspend(oaki_thread_self(), &region);                     \
+        return fn arguments;                                                    \
     }
 
 /* ---- env.c ---- */

@@ -12,9 +12,17 @@ static void check(void **link, const char *function)
         oak_fatal("oakum: %s: %p is no place for a link", function, (void *)link);
 }
 
+static int add(void **link, const void *obj, bool is_long);
+static int move(void **from, void **to, bool is_long);
+static int drop(void **link, bool is_long);
+LGC_OUTSIDE(int, add, (void **link, const void *obj, bool is_long), (link, obj, is_long))
+LGC_OUTSIDE(int, move, (void **from, void **to, bool is_long), (from, to, is_long))
+LGC_OUTSIDE(int, drop, (void **link, bool is_long), (link, is_long))
+
 static int add(void **link, const void *obj, bool is_long)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return add_outside(link, obj, is_long);
     if (GC_find_leak) return GC_UNIMPLEMENTED;
     check(link, "GC_general_register_disappearing_link");
     switch (oaki_link_add(link, obj, is_long)) {
@@ -27,6 +35,7 @@ static int add(void **link, const void *obj, bool is_long)
 static int move(void **from, void **to, bool is_long)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return move_outside(from, to, is_long);
     check(to, is_long ? "GC_move_long_link" : "GC_move_disappearing_link");
     switch (oaki_link_move(from, to, is_long)) {
     case 0: return GC_SUCCESS;
@@ -38,6 +47,7 @@ static int move(void **from, void **to, bool is_long)
 static int drop(void **link, bool is_long)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return drop_outside(link, is_long);
     return oaki_link_remove(link, is_long) ? 1 : 0;
 }
 

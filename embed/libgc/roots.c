@@ -59,10 +59,16 @@ static bool note(const range *r)
     return noted || place != NULL;
 }
 
+LGC_OUTSIDE(void, GC_add_roots, (void *lo, void *hi), (lo, hi))
+
 void GC_add_roots(void *lo, void *hi)
 {
     range r;
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_add_roots_outside(lo, hi);
+        return;
+    }
     if (!trim(lo, hi, &r)) return;
     if ((!r.in_heap && oak_root_add(r.lo, r.n) != 0) || !note(&r))
         oak_fatal("oakum: GC_add_roots: no memory to note %zu bytes at %p", r.n, (void *)r.lo);
@@ -106,18 +112,30 @@ static bool take_within(const char *lo, const char *hi, range *out)
     return found;
 }
 
+LGC_OUTSIDE(void, GC_remove_roots, (void *lo, void *hi), (lo, hi))
+
 void GC_remove_roots(void *lo, void *hi)
 {
     range r;
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_remove_roots_outside(lo, hi);
+        return;
+    }
     while (take_within(lo, hi, &r))
         if (!r.in_heap) (void)oak_root_remove(r.lo, r.n);
 }
+
+LGC_OUTSIDE(void, GC_clear_roots, (void), ())
 
 /* All of them, the program's data too; that of libraries unless GC_no_dls says to leave it. */
 void GC_clear_roots(void)
 {
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_clear_roots_outside();
+        return;
+    }
     lgc.roots_cleared = true;
     oaki_roots_clear();
     oaki_thread *t = oaki_enter();
@@ -137,9 +155,15 @@ void lgc_roots_apply(void)
     oaki_roots_objects(GC_no_dls ? without : OAKI_OBJECTS_ALL);
 }
 
+LGC_OUTSIDE(void, GC_exclude_static_roots, (void *lo, void *hi), (lo, hi))
+
 void GC_exclude_static_roots(void *lo, void *hi)
 {
     lgc_ready();
+    if (lgc_is_blocked()) {
+        GC_exclude_static_roots_outside(lo, hi);
+        return;
+    }
     if ((char *)hi > (char *)lo) (void)oak_root_exclude(lo, (size_t)((char *)hi - (char *)lo));
 }
 
@@ -149,12 +173,15 @@ void *GC_dlopen(const char *path, int mode)
     return dlopen(path, mode);
 }
 
+LGC_OUTSIDE(int, GC_is_tmp_root, (void *p), (p))
+
 /* In libgc all data of loaded objects is temporary, the program's own too: it is looked up anew in
  * each collection. Under the allocation lock, and in a collection's callbacks, the caller has
  * gc_lock. */
 int GC_is_tmp_root(void *p)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return GC_is_tmp_root_outside(p);
     const oaki_thread *t = oaki_thread_self();
     bool inside = t && t->in_runtime;
     if (!inside && oaki_gc_hold() != 0) return 0;

@@ -76,7 +76,7 @@ void *GC_do_blocking(GC_fn_type fn, void *arg)
     return oak_blocking_call(fn, arg);
 }
 
-LGC_OUTSIDE(GC_call_with_gc_active, (GC_fn_type fn, void *arg), (fn, arg))
+LGC_OUTSIDE(void *, GC_call_with_gc_active, (GC_fn_type fn, void *arg), (fn, arg))
 
 void *GC_call_with_gc_active(GC_fn_type fn, void *arg)
 {

@@ -45,6 +45,15 @@ static void lock_records(void)
     if (pthread_mutex_trylock(&self.lock) != 0) (void)oak_blocking_call(lock, NULL);
 }
 
+static void drop(record *r);
+LGC_OUTSIDE(void, drop, (record *r), (r))
+
+static void drop(record *r)
+{
+    if (lgc_is_blocked()) drop_outside(r);
+    else oak_free(r);
+}
+
 /* And let go of this record, if that was the last use of it. */
 static void unlock_records(record *r)
 {
@@ -55,7 +64,7 @@ static void unlock_records(record *r)
         else self.all = r->next;
     }
     pthread_mutex_unlock(&self.lock);
-    if (gone) oak_free(r);
+    if (gone) drop(r);
 }
 
 /* By the thread or by its creator, whichever comes first: so before others know its number. */
@@ -110,9 +119,14 @@ static bool is_detached(const pthread_attr_t *attr)
     return state == PTHREAD_CREATE_DETACHED;
 }
 
+LGC_OUTSIDE(int, GC_pthread_create,
+            (pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg),
+            (thread, attr, fn, arg))
+
 int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
     lgc_ready();
+    if (lgc_is_blocked()) return GC_pthread_create_outside(thread, attr, fn, arg);
     record *r = oak_alloc_pinned(sizeof *r);
     if (!r) return ENOMEM;
     *r = (record){ .fn = fn, .arg = arg, .held = 1, .unwanted = is_detached(attr) };

@@ -24,10 +24,13 @@ static void *object_of(const ref *r)
     return (void *)~r->hidden;
 }
 
+LGC_OUTSIDE(int, GC_toggleref_add, (void *obj, int is_strong), (obj, is_strong))
+
 int GC_toggleref_add(void *obj, int is_strong)
 {
     (void)is_strong;
     lgc_ready();
+    if (lgc_is_blocked()) return GC_toggleref_add_outside(obj, is_strong);
     if (!lgc.toggleref) return GC_SUCCESS;
     oaki_the_heap.config.concurrent = 0;
     oaki_thread *t = oaki_enter();

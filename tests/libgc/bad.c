@@ -180,8 +180,9 @@ static NOINLINE void make_finalized(GC_finalization_proc fn, int n)
     for (int i = 0; i < n; i++) GC_register_finalizer(GC_malloc(40), fn, NULL, NULL, NULL);
 }
 
-/* Allocating in a region of GC_do_blocking while others collect: nothing is handed out twice. What
- * is written to is uncollectable, as nobody looks at the stack in there. */
+/* Allocating, and asking for other things, in a region of GC_do_blocking while others collect:
+ * nothing is handed out twice. What is written to is uncollectable, as nobody looks at the stack in
+ * there. */
 
 enum { TAKEN = 100000 };
 
@@ -204,6 +205,25 @@ static int is_list_whole(void)
     return head != NULL;
 }
 
+static void ignore(void *obj, void *data)
+{
+    (void)obj;
+    (void)data;
+}
+
+static void *asks(void *kept)
+{
+    static void *link;
+    GC_register_finalizer_no_order(kept, ignore, NULL, NULL, NULL);
+    GC_register_finalizer_no_order(kept, NULL, NULL, NULL, NULL);
+    link = (void *)GC_HIDE_POINTER(kept);
+    GC_general_register_disappearing_link(&link, kept);
+    GC_gcollect();
+    GC_alloc_lock();
+    GC_alloc_unlock();
+    return GC_unregister_disappearing_link(&link) ? kept : NULL;
+}
+
 static void *allocates(void *arg)
 {
     static int *kept[100];
@@ -217,6 +237,7 @@ static void *allocates(void *arg)
         p = *slot = i % 2 ? GC_malloc_uncollectable(40) : GC_malloc_atomic_uncollectable(40);
         if (!p || !GC_malloc(40) || !GC_malloc_atomic(40) || !is_list_whole()) return NULL;
         *p = i;
+        if (i % 1000 == 0 && asks(p) != p) return NULL;
     }
     return arg;
 }

@@ -66,6 +66,7 @@ static const struct {
     { "collecting", test_collecting, false, false },
     { "figures", test_figures, false, false },
     { "debug", test_debug, false, false },
+    { "regions", test_regions, false, false },
     { "threads", test_threads, false, false },
     { "callbacks", test_callbacks, true, false },
     { "settings", test_settings, true, false },

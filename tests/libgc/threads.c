@@ -197,42 +197,6 @@ static void blocking(void)
     say("active when it is", (long)(intptr_t)GC_call_with_gc_active(active, (void *)2));
 }
 
-/* Allocating in a region. What only the region refers to need not stay: so it is uncollectable
- * where it is written to. */
-
-static void *allocates(void *arg)
-{
-    static char *kept[MANY];
-    long *good = arg;
-    for (int i = 0; i < MANY; i++) {
-        size_t n = (size_t)(16 + i);
-        kept[i] = i % 3 == 0   ? GC_malloc_uncollectable(n)
-                  : i % 3 == 1 ? GC_malloc_atomic_uncollectable(n)
-                               : GC_debug_malloc_uncollectable(n, "region.c", i);
-        memset(kept[i], i, n);
-    }
-    for (int i = 0; i < 20000; i++) {
-        *good += GC_malloc(40) && GC_malloc_atomic(24) && GC_memalign(256, 40);
-        if (i % 100 == 0) *good += GC_malloc_atomic(100000) && GC_debug_malloc(40, "region.c", i);
-    }
-    for (int i = 0; i < MANY; i++) {
-        *good += kept[i][0] == (char)i && kept[i][15 + i] == (char)i;
-        if (i % 3 == 0) kept[i] = GC_realloc(kept[i], 5000);
-        *good += kept[i][15 + i] == (char)i;
-        if (i % 3 == 2) GC_debug_free(kept[i]);
-        else GC_free(kept[i]);
-    }
-    return arg;
-}
-
-static void allocating(void)
-{
-    long good = 0;
-    GC_do_blocking(allocates, &good);
-    say("allocated in a region", good);
-    say("whole behind it", length(build((void *)2), 2));
-}
-
 /* A thread that is cancelled in a region allocates in the handlers that it has pushed before, be it
  * blocked, or active in the midst of it. */
 
@@ -461,7 +425,6 @@ void test_threads(void)
     ends();
     register_by_hand();
     blocking();
-    allocating();
     cancelled();
     lock();
     signals();

@@ -1,0 +1,188 @@
+/* regions.c - what is asked for in a region of GC_do_blocking. What only the region's frames refer
+ * to need not stay: so what is looked at again is uncollectable, or referred to from elsewhere. */
+#include "api.h"
+#include <pthread.h>
+
+static void *cell[MANY]; /* static data, which is scanned */
+static watch watched;
+static long finalized;
+
+/* ---- allocating ---- */
+
+static void *allocates(void *arg)
+{
+    long *good = arg;
+    char **kept = (char **)cell;
+    for (int i = 0; i < MANY; i++) {
+        size_t n = (size_t)(16 + i);
+        kept[i] = i % 3 == 0   ? GC_malloc_uncollectable(n)
+                  : i % 3 == 1 ? GC_malloc_atomic_uncollectable(n)
+                               : GC_debug_malloc_uncollectable(n, "region.c", i);
+        memset(kept[i], i, n);
+    }
+    for (int i = 0; i < 20000; i++) {
+        *good += GC_malloc(40) && GC_malloc_atomic(24) && GC_memalign(256, 40);
+        if (i % 100 == 0) *good += GC_malloc_atomic(100000) && GC_debug_malloc(40, "region.c", i);
+    }
+    for (int i = 0; i < MANY; i++) {
+        *good += kept[i][0] == (char)i && kept[i][15 + i] == (char)i;
+        if (i % 3 == 0) kept[i] = GC_realloc(kept[i], 5000);
+        *good += kept[i][15 + i] == (char)i;
+        if (i % 3 == 2) GC_debug_free(kept[i]);
+        else GC_free(kept[i]);
+    }
+    memset(cell, 0, sizeof cell);
+    return arg;
+}
+
+/* ---- links and finalizers ---- */
+
+static void count(void *obj, void *by)
+{
+    (void)obj;
+    finalized += (long)(intptr_t)by;
+}
+
+static NOINLINE void fill(void)
+{
+    watch_init(&watched);
+    for (int i = 0; i < MANY; i++) {
+        cell[i] = GC_malloc(40);
+        watch_add(&watched, cell[i]);
+    }
+}
+
+static void *registers(void *unused)
+{
+    static void *from, *to;
+    GC_finalization_proc old = NULL;
+    void *by = NULL;
+    fill();
+    for (int i = 0; i < MANY; i++)
+        GC_register_finalizer_no_order(cell[i], count, (void *)1, NULL, NULL);
+    GC_register_finalizer(cell[0], count, (void *)1, &old, &by);
+    say("the old one", old == count && by == (void *)1);
+    from = (void *)GC_HIDE_POINTER(cell[1]);
+    say("link", GC_general_register_disappearing_link(&from, cell[1]));
+    say("moved", GC_move_disappearing_link(&from, &to));
+    say("taken off", GC_unregister_disappearing_link(&to));
+    say("not there", GC_unregister_disappearing_link(&from));
+    say("long link", GC_register_long_link(&from, cell[1]));
+    say("moved long link", GC_move_long_link(&from, &to));
+    say("long link taken off", GC_unregister_long_link(&to));
+    return unused;
+}
+
+static void *collects(void *unused)
+{
+    collect();
+    say_of_many("kept by static data", watch_alive(&watched));
+    say("finalized too early", finalized);
+    memset(cell, 0, sizeof cell);
+    collect();
+    say_of_many("alive after that", watch_alive(&watched));
+    say_of_many("finalized", finalized);
+    GC_gcollect_and_unmap();
+    say("invoked", GC_invoke_finalizers());
+    say("grows", GC_expand_hp(1 << 20));
+    return unused;
+}
+
+/* ---- roots and the lock ---- */
+
+static void *locked(void *arg)
+{
+    return arg;
+}
+
+static void *holds(void *unused)
+{
+    say("under the lock", GC_call_with_alloc_lock(locked, cell) == cell);
+    GC_alloc_lock();
+    GC_alloc_unlock();
+    GC_stop_world_external();
+    GC_start_world_external();
+    say("a root for good", GC_is_tmp_root(unused));
+    return unused;
+}
+
+static void *roots(void *unused)
+{
+    void **area = malloc(MANY * sizeof(void *));
+    GC_add_roots(area, area + MANY);
+    fill();
+    memcpy(area, cell, sizeof cell);
+    memset(cell, 0, sizeof cell);
+    collect();
+    say_of_many("kept by roots", watch_alive(&watched));
+    GC_remove_roots(area, area + MANY);
+    collect();
+    say_of_many("alive without", watch_alive(&watched));
+    free(area);
+    return unused;
+}
+
+/* ---- threads ---- */
+
+static void *returns(void *unused)
+{
+    long *n = GC_malloc(sizeof *n);
+    (void)unused;
+    *n = 77;
+    collect();
+    return n;
+}
+
+static NOINLINE void take_away(void **mine)
+{
+    fill();
+    memcpy(mine, cell, sizeof cell);
+    memset(cell, 0, sizeof cell);
+}
+
+/* The frame is the region's, and back in it after each of these calls: another thread's collection
+ * keeps nothing for it. */
+static void *creates(void *unused)
+{
+    void *mine[MANY], *result = NULL;
+    pthread_t thread;
+    take_away(mine);
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
+    say("created", GC_pthread_create(&thread, NULL, returns, NULL));
+    say("joined", GC_pthread_join(thread, &result));
+    say("with its result", *(long *)result);
+    say_of_many("kept by the region's frame", watch_alive(&watched));
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
+    return unused;
+}
+
+/* ---- all ---- */
+
+static NOINLINE void *chain(long n)
+{
+    void **head = NULL;
+    for (long i = 0; i < n; i++) {
+        void **p = GC_malloc(24);
+        p[0] = head;
+        head = p;
+    }
+    return head;
+}
+
+static long length(void **head)
+{
+    long n = 0;
+    for (; head; head = head[0]) n++;
+    return n;
+}
+
+void test_regions(void)
+{
+    static void *(*const parts[])(void *) = { registers, collects, holds, roots, creates };
+    long good = 0;
+    void *whole = chain(10000); /* by the frame that the region lies below */
+    GC_do_blocking(allocates, &good);
+    say("allocated", good);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) GC_do_blocking(parts[i], NULL);
+    say("whole behind it", length(whole));
+}
