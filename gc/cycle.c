@@ -89,7 +89,8 @@ static void mark_roots(bool whole)
 {
     gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
     oaki_roots_visit(mark_root, &whole);
-    if (whole) oaki_host_mark_roots();
+    if (!whole) return; /* early.c has what tables keep */
+    oaki_host_mark_roots();
     oaki_finalizers_mark_roots();
 }
 
@@ -138,11 +139,11 @@ static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
     oaki_ephemerons_fixpoint(false);
-    oaki_weak_clear(false);
+    oaki_weak_clear();
     oaki_links_clear(false);
     oaki_finalizers_decide(minor);
     oaki_ephemerons_fixpoint(true);
-    oaki_weak_clear(true);
+    oaki_weak_lose();
     oaki_links_clear(true);
     oaki_ephemerons_clear();
     end_phase(c, OAKI_PHASE_FINISH, t);
@@ -173,6 +174,7 @@ static void flush_caches(void)
 static void begin_mark(bool minor)
 {
     gc.minor = minor;
+    oaki_tables_settle();
     call(&gc.before);
     AO_store(&oaki_the_heap.marking, 1);
     oaki_workers_begin();
@@ -401,6 +403,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     oaki_world_start(t);
     end_phase(&c, OAKI_PHASE_START, &c.end);
     oaki_helpers_release();
+    oaki_tables_settle();
     oaki_mark_trim();
     c.stop_cpu = cpu1 - cpu0;
     c.cpu_end = oaki_os_cpu_ns();

@@ -4,15 +4,18 @@
  * stand, as fibers.
  *
  * The last stop goes over all of them again: what is marked by then costs it a look, and not all
- * that hangs on it. A value whose key dies in between stays for one cycle more.
+ * that hangs on it; and of tables only what they are not sure of (ptrtable.h). A value whose key
+ * dies in between stays for one cycle more.
  *
- * Owns: `queued`, `place`. Lock: worker 0 is the caller's; of tables finalizer_lock, of registered
+ * Owns: `table`, `place`. Lock: worker 0 is the caller's; of tables finalizer_lock, of registered
  * ranges roots_lock. Bound: a piece is PAGES of the heap, SOME objects, RECORDS of a table, BYTES
  * of a range or STOP_NS of a stop; and what is marked from there. */
 #include "piece.h"
 
-#include "follow.h"
+#include "host.h"
+#include "link.h"
 #include "mark.h"
+#include "ptrtable.h"
 #include "runtime/markbits.h"
 #include "runtime/os.h"
 
@@ -23,7 +26,9 @@
 #define STOP_NS 700000u
 #define PASSES 8 /* over the pairs, each of which may lead to keys of others */
 
-static size_t queued; /* values, in this pass */
+typedef uint32_t ask_fn(uint32_t from, unsigned most);
+
+static ask_fn *table; /* whose records are asked about */
 static oaki_root_place place;
 
 /* ---- pinned ---- */
@@ -85,18 +90,24 @@ static bool pinned_piece(oaki_step *s)
 
 /* ---- tables: a step goes through the numbers of records ---- */
 
-static bool held_piece(oaki_step *s)
+static bool table_piece(oaki_step *s)
 {
-    bool more = oaki_hold_queue(s->at, s->at + RECORDS);
-    s->at += RECORDS;
-    return more;
+    s->at = table((uint32_t)s->at, RECORDS);
+    return s->at != OAKI_PTR_NONE;
 }
 
-static bool pairs_piece(oaki_step *s)
+static bool ask_table(ask_fn *t)
 {
-    queued += oaki_ephemerons_queue(s->at, s->at + RECORDS);
-    s->at += RECORDS;
-    return s->at < oaki_ephemerons_count();
+    table = t;
+    return oaki_pieces_locked(table_piece, &oaki_the_heap.finalizer_lock);
+}
+
+/* Those that keep something alive come first, and once more when it is marked. */
+static bool ask_tables(void)
+{
+    return ask_table(oaki_hold_ask) && ask_table(oaki_finalizers_ask) &&
+           ask_table(oaki_weak_ask) && ask_table(oaki_short_links_ask) &&
+           ask_table(oaki_long_links_ask);
 }
 
 /* ---- registered ranges ---- */
@@ -141,17 +152,17 @@ bool oaki_early_ranges(void)
 
 bool oaki_early_roots(void)
 {
-    return oaki_pieces(pinned_piece) &&
-           oaki_pieces_locked(held_piece, &oaki_the_heap.finalizer_lock) && oaki_early_ranges();
+    return oaki_pieces(pinned_piece) && ask_table(oaki_hold_ask) &&
+           ask_table(oaki_finalizers_ask) && oaki_early_ranges();
 }
 
 bool oaki_early_values(void)
 {
     for (unsigned n = 0; n < PASSES; n++) {
-        queued = 0;
-        if (!oaki_pieces_locked(pairs_piece, &oaki_the_heap.finalizer_lock)) return false;
-        if (queued == 0) return oaki_pieces_go_on();
+        size_t queued = oaki_ephemerons_queued();
+        if (!ask_table(oaki_ephemerons_ask)) return false;
+        if (oaki_ephemerons_queued() == queued) break;
         if (!oaki_pieces(oaki_piece_mark)) return false;
     }
-    return true;
+    return ask_tables() && oaki_pieces(oaki_piece_mark);
 }

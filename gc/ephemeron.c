@@ -16,12 +16,20 @@
  * and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in the
  * marker itself; here no other collection pays for it.)
  *
- * Invariants: a handle that has a record knows its number; records.cap <= npending.
+ * Beside the program, a mark queues values of pairs that are marked, and a pair whose value is
+ * marked, too, is none of the fixpoint's any more (oaki_ephemerons_ask). Storing another value
+ * makes it one again: the store comes before the look at `marking`, which a stop sets, so either
+ * that mark sees the value, or the storing thread sees the mark, and has the value in its hands
+ * until it has told it.
+ *
+ * Invariants: a handle that has a record knows its number, unless the record is lost;
+ *   records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalizer.h"
 #include "follow.h"
 #include "ptrtable.h"
 
+#define AHEAD 16 /* records whose memory is fetched ahead */
 #define FEW 32 /* a pass that resolves less than one in so many was poor */
 
 struct oak_ephemeron {
@@ -43,6 +51,7 @@ static struct {
     size_t left;       /* on the list, when the last fixpoint was over */
     uint32_t work;     /* resolved in a careful pass, value not marked yet */
     size_t looks;      /* at records, since the start */
+    size_t queued;     /* values, beside the program, since the start */
 } self;
 
 static record *at(uint32_t i)
@@ -50,10 +59,25 @@ static record *at(uint32_t i)
     return oaki_ptrtable_at(&self.table, i);
 }
 
+static unsigned state_of(uint32_t i)
+{
+    return oaki_ptrtable_state(&self.table, i);
+}
+
 static void record_remove(uint32_t i)
 {
     oaki_ptrtable_remove(&self.table, i);
-    if (i < self.table.records.len) at(i)->handle->record = i;
+    if (i < self.table.records.len && !(state_of(i) & OAKI_PTR_LOST)) at(i)->handle->record = i;
+}
+
+/* Its key goes; it may have done so in the last stop. */
+static void record_clear(uint32_t i)
+{
+    if (!(state_of(i) & OAKI_PTR_UNSETTLED)) {
+        AO_store(&at(i)->handle->key, 0);
+        AO_store(&at(i)->handle->value, 0);
+    }
+    record_remove(i);
 }
 
 static bool set_places(size_t n)
@@ -109,13 +133,29 @@ void *oak_ephemeron_get(oak_ephemeron *e, void **value)
     return key;
 }
 
+static void doubt(const oak_ephemeron *e)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = e->record;
+    if (i < self.table.records.len && at(i)->handle == e) oaki_ptrtable_doubt(&self.table, i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+}
+
 void oak_ephemeron_set(oak_ephemeron *e, void *value)
 {
     if (!attached()) return;
     void *key = (void *)AO_load(&e->key);
-    if (key) AO_store(&e->value, (AO_t)value);
-    /* in hand until here, so that the store doesn't come after a stop that has cleared both */
+    if (key) {
+        AO_store(&e->value, (AO_t)value);
+        if (AO_load(&oaki_the_heap.marking)) doubt(e);
+    }
+    /* in hand until here, so that the store doesn't come after a stop that has cleared both, and no
+     * stop comes in between that doesn't see the value */
     OAKI_HOLD(key);
+    OAKI_HOLD(value);
 }
 
 /* ---- in a collection ---- */
@@ -128,13 +168,6 @@ static bool resolvable(const record *r)
 static void *value_of(uint32_t i)
 {
     return (void *)AO_load(&at(i)->handle->value);
-}
-
-static bool leads_to_unmarked(const void *p)
-{
-    size_t off = oaki_heap_offset(p);
-    size_t slot = oaki_heap_contains(p) ? oaki_slot_offset(off) : SIZE_MAX;
-    return slot != SIZE_MAX && !oaki_mark_get(slot);
 }
 
 static void add_work(uint32_t i)
@@ -150,7 +183,8 @@ static uint32_t record_of_handle(const void *obj)
 {
     if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_PTR_NONE;
     uint32_t i = ((const oak_ephemeron *)obj)->record;
-    return i < self.table.records.len && at(i)->handle == obj ? i : OAKI_PTR_NONE;
+    bool known = i < self.table.records.len && at(i)->handle == obj;
+    return known && !(state_of(i) & OAKI_PTR_LOST) ? i : OAKI_PTR_NONE;
 }
 
 /* obj has just been marked: as a key of pairs, or as a pair. */
@@ -177,6 +211,13 @@ static void resolve_carefully(uint32_t i)
     }
 }
 
+static void expect(uint32_t i)
+{
+    oaki_mark_fetch(at(i)->link.obj);
+    oaki_mark_fetch(at(i)->handle);
+    __builtin_prefetch(at(i)->handle, 1);
+}
+
 /* Resolve what can be among the first n of the list, and take it off. Returns how many are left. */
 static size_t pass(size_t n, bool careful)
 {
@@ -184,12 +225,13 @@ static size_t pass(size_t n, bool careful)
     self.looks += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = self.pending[k];
+        if (k + AHEAD < n) expect(self.pending[k + AHEAD]);
         if (!at(i)->resolved && resolvable(at(i))) {
             if (careful) {
                 resolve_carefully(i);
             } else {
                 at(i)->resolved = true;
-                if (leads_to_unmarked(value_of(i))) oaki_mark_pointer(value_of(i));
+                if (oaki_leads_to_unmarked(value_of(i))) oaki_mark_pointer(value_of(i));
             }
         }
         if (!at(i)->resolved) self.pending[left++] = i;
@@ -198,16 +240,20 @@ static size_t pass(size_t n, bool careful)
     return left;
 }
 
+static void list(uint32_t i)
+{
+    at(i)->resolved = false;
+    self.pending[self.left++] = i;
+}
+
 void oaki_ephemerons_fixpoint(bool again)
 {
-    uint32_t n = (uint32_t)self.table.records.len;
     bool careful = false;
     oaki_mark_drain();
-    for (uint32_t i = 0; !again && i < n; i++) {
-        at(i)->resolved = false;
-        self.pending[i] = i;
+    if (!again) {
+        self.left = 0;
+        oaki_ptrtable_each_unsure(&self.table, expect, list);
     }
-    if (!again) self.left = n;
     for (size_t before = self.left; before > 0; before = self.left) {
         self.left = pass(before, careful);
         if (self.left == before) break;
@@ -215,33 +261,46 @@ void oaki_ephemerons_fixpoint(bool again)
     }
 }
 
-size_t oaki_ephemerons_queue(size_t from, size_t to)
+static bool is_sure(uint32_t i)
 {
-    size_t n = 0;
-    to = OAKI_MIN(to, self.table.records.len);
-    for (size_t i = from; i < to; i++) {
-        void *value = resolvable(at((uint32_t)i)) ? value_of((uint32_t)i) : NULL;
-        if (!leads_to_unmarked(value)) continue;
-        oaki_mark_pointer(value);
-        n++;
+    if (!resolvable(at(i))) return false;
+    if (!oaki_leads_to_unmarked(value_of(i))) return true;
+    oaki_mark_pointer(value_of(i));
+    self.queued++;
+    return false;
+}
+
+uint32_t oaki_ephemerons_ask(uint32_t from, unsigned most)
+{
+    return oaki_ptrtable_ask(&self.table, from, most, expect, is_sure);
+}
+
+size_t oaki_ephemerons_queued(void)
+{
+    return self.queued;
+}
+
+static void clear(uint32_t i)
+{
+    const record *r = at(i);
+    if (resolvable(r)) return;
+    if (!oaki_is_marked(r->handle)) {
+        oaki_ptrtable_flag(&self.table, i, OAKI_PTR_LOST);
+        return;
     }
-    return n;
+    AO_store(&r->handle->key, 0);
+    AO_store(&r->handle->value, 0);
+    oaki_ptrtable_flag(&self.table, i, OAKI_PTR_GONE);
 }
 
 void oaki_ephemerons_clear(void)
 {
-    for (uint32_t i = 0; i < self.table.records.len;) {
-        const record *r = at(i);
-        if (resolvable(r)) {
-            i++;
-            continue;
-        }
-        if (oaki_is_marked(r->handle)) {
-            AO_store(&r->handle->key, 0);
-            AO_store(&r->handle->value, 0);
-        }
-        record_remove(i);
-    }
+    oaki_ptrtable_each_unsure(&self.table, expect, clear);
+}
+
+bool oaki_ephemerons_settle(uint32_t *from)
+{
+    return oaki_ptrtable_settle(&self.table, from, record_remove);
 }
 
 /* ---- the rest ---- */
@@ -251,11 +310,7 @@ void oaki_ephemerons_forget(void *obj)
     uint32_t i;
     if (!oaki_special_possible(obj)) return;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    while ((i = oaki_ptrtable_first(&self.table, obj)) != OAKI_PTR_NONE) {
-        AO_store(&at(i)->handle->key, 0);
-        AO_store(&at(i)->handle->value, 0);
-        record_remove(i);
-    }
+    while ((i = oaki_ptrtable_first(&self.table, obj)) != OAKI_PTR_NONE) record_clear(i);
     if ((i = record_of_handle(obj)) != OAKI_PTR_NONE) record_remove(i);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
@@ -265,6 +320,10 @@ void oaki_ephemerons_forget_zone(uint32_t zone)
 {
     for (uint32_t i = 0; i < self.table.records.len;) {
         const record *r = at(i);
+        if (state_of(i) & OAKI_PTR_UNSETTLED) {
+            i++;
+            continue;
+        }
         bool key = oaki_zone_id_of(r->link.obj) == zone;
         if (key) AO_store(&r->handle->key, 0);
         if (key || oaki_zone_id_of(value_of(i)) == zone) AO_store(&r->handle->value, 0);
@@ -286,7 +345,7 @@ void oaki_ephemerons_trim(void)
 static void tell(uint32_t i, oaki_pair_fn fn, void *ctx)
 {
     const record *r = at(i);
-    fn(ctx, r->handle, r->link.obj, value_of(i));
+    if (!(state_of(i) & OAKI_PTR_UNSETTLED)) fn(ctx, r->handle, r->link.obj, value_of(i));
 }
 
 size_t oaki_ephemerons_count(void)

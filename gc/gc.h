@@ -42,6 +42,20 @@ OAKI_INLINE bool oaki_is_marked(const void *obj)
     return oaki_mark_get(oaki_heap_offset(obj));
 }
 
+/* It will be asked soon. */
+OAKI_INLINE void oaki_mark_fetch(const void *obj)
+{
+    __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, oaki_heap_offset(obj)));
+}
+
+/* Does p point to or into an object that isn't marked? */
+OAKI_INLINE bool oaki_leads_to_unmarked(const void *p)
+{
+    size_t slot =
+        oaki_heap_contains(p) ? oaki_slot_offset(oaki_heap_offset(p)) : SIZE_MAX;
+    return slot != SIZE_MAX && !oaki_mark_get(slot);
+}
+
 /* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end,
  * oaki_mark_drain. On worker 0 only. */
 void oaki_mark_pointer(const void *p);
@@ -57,11 +71,33 @@ bool oaki_mark_others(const void *obj);
 /* Scan until nothing is left, all workers together. */
 void oaki_mark_drain(void);
 
+/* ---- tables of objects (ptrtable.h) ----
+ *
+ * A mark beside the program asks, by oaki_..._ask, of up to `most` records from number `from` on
+ * whether what they are about is marked, which the last stop then passes by, and queues what they
+ * keep alive in any case. Where to go on, or OAKI_PTR_NONE. finalizer_lock held; for worker 0.
+ *
+ * What a stop has found gone is settled behind it: by oaki_..._settle, some records at a time,
+ * *from being 0 at first. Is there more? finalizer_lock held. */
+
+uint32_t oaki_finalizers_ask(uint32_t from, unsigned most);
+uint32_t oaki_weak_ask(uint32_t from, unsigned most);
+/* Values of pairs that are marked, with their keys, are queued. */
+uint32_t oaki_ephemerons_ask(uint32_t from, unsigned most);
+size_t oaki_ephemerons_queued(void); /* values, since the start */
+
+bool oaki_finalizers_settle(uint32_t *from);
+bool oaki_weak_settle(uint32_t *from);
+bool oaki_ephemerons_settle(uint32_t *from);
+
+/* All of it. gc_lock held, inside oaki_enter (settle.c). */
+void oaki_tables_settle(void);
+
 /* ---- finalizers, cleanups (finalizer.c) ---- */
 
 int oaki_finalizers_init(void);
-/* At the start of a mark: mark what records keep alive whatever happens (contexts, and objects
- * that are queued). */
+/* In the stop of a mark: mark what records keep alive whatever happens (contexts, and objects that
+ * are queued). */
 void oaki_finalizers_mark_roots(void);
 /* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. What a full
  * cycle has found waiting for ever is counted until the next one. */
@@ -74,10 +110,11 @@ void oaki_finalizers_forget(void *obj); /* freed by hand; runtime */
 /* ---- weak references and ephemerons (weak.c, ephemeron.c) ---- */
 
 int oaki_weak_init(void);
-/* Clear every weak reference to an unmarked object. Called twice: before finalizers are decided,
- * with decided false, so that those are cleared whose objects the program can't reach; and
- * after, with decided true, which also drops the entries whose own handles are unmarked. */
-void oaki_weak_clear(bool decided);
+/* Clear every weak reference to an unmarked object: before finalizers are decided, so that those
+ * are cleared whose objects the program can't reach. */
+void oaki_weak_clear(void);
+/* After that: records of handles that are unmarked themselves are flagged. */
+void oaki_weak_lose(void);
 void oaki_weak_forget(void *obj);
 /* Each handle that has a record: with the start of its object (NULL: cleared), and what it holds.
  * World stopped. */
@@ -90,12 +127,9 @@ int oaki_ephemerons_init(void);
 /* Mark values whose ephemeron and key are marked, drain, until nothing changes. again: there was a
  * call in this stop, and more has been marked since. */
 void oaki_ephemerons_fixpoint(bool again);
-/* Clear those whose key is unmarked; drop those that are unmarked themselves. After finalizers
+/* Clear those whose key is unmarked; flag those that are unmarked themselves. After finalizers
  * are decided. */
 void oaki_ephemerons_clear(void);
-/* Beside the program: values are queued of records numbered [from, to) that are marked so far, with
- * their keys. How many? finalizer_lock is held. */
-size_t oaki_ephemerons_queue(size_t from, size_t to);
 void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 
 /* ---- zones (zone.c) ---- */

@@ -4,7 +4,9 @@
  * or typed, and cost a record.
  *
  * Owns: the table of them by their address.
- * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); O(records) in a mark. */
+ * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); O(records) in a mark, save those
+ *   that one beside the program has been sure of. */
+#include "gc.h"
 #include "host.h"
 
 #include "ptrtable.h"
@@ -67,25 +69,45 @@ bool oaki_is_held(const void *obj)
 
 /* ---- for the collector ---- */
 
-static void *object_of(size_t i)
+static void *object_of(uint32_t i)
 {
-    return ((const oaki_ptrlink *)oaki_ptrtable_at(&held, (uint32_t)i))->obj;
+    return ((const oaki_ptrlink *)oaki_ptrtable_at(&held, i))->obj;
 }
 
 void oaki_hold_mark_roots(void)
 {
-    for (size_t i = 0; i < held.records.len; i++) oaki_mark_pointer(object_of(i));
+    for (uint32_t i = oaki_ptrtable_unsure(&held, 0); i < held.records.len;
+         i = oaki_ptrtable_unsure(&held, i + 1))
+        oaki_mark_pointer(object_of(i));
 }
 
-bool oaki_hold_queue(size_t from, size_t to)
+static void expect(uint32_t i)
 {
-    for (size_t i = from; i < to && i < held.records.len; i++) oaki_mark_pointer(object_of(i));
-    return to < held.records.len;
+    oaki_mark_fetch(object_of(i));
+}
+
+/* What isn't marked is, by the time that it is asked about again. */
+static bool is_sure(uint32_t i)
+{
+    if (oaki_is_marked(object_of(i))) return true;
+    oaki_mark_pointer(object_of(i));
+    return false;
+}
+
+uint32_t oaki_hold_ask(uint32_t from, unsigned most)
+{
+    return oaki_ptrtable_ask(&held, from, most, expect, is_sure);
+}
+
+/* Nothing of it ever goes in a stop. */
+bool oaki_hold_settle(uint32_t *from)
+{
+    return oaki_ptrtable_settle(&held, from, NULL);
 }
 
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx)
 {
-    for (size_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));
+    for (uint32_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));
 }
 
 void oaki_hold_forget(void *obj)

@@ -113,8 +113,9 @@ bool oaki_host_is_unscanned(size_t slot);
 
 int oaki_hold_init(void);
 void oaki_hold_mark_roots(void);
-/* Of those numbered [from, to). Are there more? finalizer_lock is held. */
-bool oaki_hold_queue(size_t from, size_t to);
+/* As the tables of gc.h. */
+uint32_t oaki_hold_ask(uint32_t from, unsigned most);
+bool oaki_hold_settle(uint32_t *from);
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx);
 void oaki_hold_forget(void *obj); /* freed by hand */
 void oaki_hold_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */

@@ -11,7 +11,8 @@
  *   alive when the last collection ended or was made since.
  * Lock: finalizer_lock, or the world is stopped.
  * Bound: O(1) expected for each link; O(links) once, at that first time; a collection looks at
- *   each link, and takes time for those that go. */
+ *   each link, in its stop at those that a mark beside the program isn't sure of, and takes time
+ *   for those that go. */
 #include "link.h"
 
 #include "ptrtable.h"
@@ -218,6 +219,7 @@ static int move(sort *s, void **from, void **to)
     if (from == to) return 0;
     if (find(s, to) != OAKI_PTR_NONE) return 1;
     place_clear(s, from);
+    oaki_ptrtable_doubt(&s->table, i);
     at(s, i)->link = to;
     place_set(place_of(s, to), to, i);
     note(to);
@@ -248,6 +250,11 @@ static bool object_gone(const record *r)
     return in_heap(r->object.obj) && !oaki_mark_get(oaki_heap_offset(r->object.obj));
 }
 
+OAKI_INLINE void object_expect(const sort *s, uint32_t i)
+{
+    if (in_heap(at(s, i)->object.obj)) oaki_mark_fetch(at(s, i)->object.obj);
+}
+
 /* The object that the last link lay in: many lie in the same one, as a table's do. */
 typedef struct holder {
     size_t slot, size;
@@ -269,19 +276,22 @@ static bool holder_gone(const record *r, holder *h)
 OAKI_INLINE bool is_gone(const sort *s, uint32_t i, holder *h)
 {
     if (h) return holder_gone(at(s, i), h);
-    if (i + AHEAD < s->table.records.len) {
-        const void *p = at(s, i + AHEAD)->object.obj;
-        if (in_heap(p))
-            __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, oaki_heap_offset(p)));
-    }
+    if (i + AHEAD < s->table.records.len) object_expect(s, i + AHEAD);
     return object_gone(at(s, i));
 }
 
-OAKI_INLINE size_t count_gone(const sort *s, holder *h)
+OAKI_INLINE size_t count_gone(sort *s, holder *h)
 {
     size_t found = 0;
-    for (uint32_t i = 0; i < s->table.records.len; i++) found += is_gone(s, i, h);
+    for (uint32_t i = oaki_ptrtable_unsure(&s->table, 0); i < s->table.records.len;
+         i = oaki_ptrtable_unsure(&s->table, i + 1))
+        found += is_gone(s, i, h);
     return found;
+}
+
+static bool is_sure(const sort *s, uint32_t i)
+{
+    return oaki_ptrtable_state(&s->table, i) & OAKI_PTR_SURE;
 }
 
 /* Those that stay, side by side. */
@@ -289,7 +299,7 @@ OAKI_INLINE void keep_others(sort *s, holder *h)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->table.records.len; i++)
-        if (!is_gone(s, i, h)) *at(s, kept++) = *at(s, i);
+        if (is_sure(s, i) || !is_gone(s, i, h)) oaki_ptrtable_move(&s->table, i, kept++);
         else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
     s->table.records.len = kept;
     place_all(s);
@@ -305,6 +315,7 @@ OAKI_INLINE void drop(sort *s, holder *h)
         return;
     }
     for (uint32_t i = 0; left > 0;) {
+        i = oaki_ptrtable_unsure(&s->table, i);
         if (!is_gone(s, i, h)) {
             i++;
             continue;
@@ -313,6 +324,45 @@ OAKI_INLINE void drop(sort *s, holder *h)
         else record_clear(s, i);
         left--;
     }
+}
+
+/* Both are there, of a link of the sort that is asked about. What is known of a holder is of this
+ * call: it may be another object's place later. */
+static sort *asked;
+static holder asked_holder;
+
+static void expect_object(uint32_t i)
+{
+    object_expect(asked, i);
+}
+
+static bool both_there(uint32_t i)
+{
+    return !object_gone(at(asked, i)) && !holder_gone(at(asked, i), &asked_holder);
+}
+
+static uint32_t ask(sort *s, uint32_t from, unsigned most)
+{
+    asked = s;
+    asked_holder.size = 0;
+    return oaki_ptrtable_ask(&s->table, from, most, expect_object, both_there);
+}
+
+uint32_t oaki_short_links_ask(uint32_t from, unsigned most)
+{
+    return ask(&sorts[0], from, most);
+}
+
+uint32_t oaki_long_links_ask(uint32_t from, unsigned most)
+{
+    return ask(&sorts[1], from, most);
+}
+
+/* What has gone was dropped in the stop. */
+bool oaki_links_settle(uint32_t *from)
+{
+    bool more = oaki_ptrtable_settle(&sorts[0].table, from, NULL);
+    return oaki_ptrtable_settle(&sorts[1].table, from, NULL) || more;
 }
 
 static void clear_unreachable(sort *s)

@@ -40,9 +40,13 @@ size_t oaki_link_count(bool is_long);
 /* ---- for cycle.c ---- */
 
 int oaki_links_init(void);
-/* As oaki_weak_clear: with decided false, short ones; with true, long ones, and those whose holder
- * has gone are dropped. */
+/* As oaki_weak_clear, with decided false: short ones; with true, after finalizers are decided, long
+ * ones, and those whose holder has gone are dropped. */
 void oaki_links_clear(bool decided);
+/* As the tables of gc.h. */
+uint32_t oaki_short_links_ask(uint32_t from, unsigned most);
+uint32_t oaki_long_links_ask(uint32_t from, unsigned most);
+bool oaki_links_settle(uint32_t *from);
 void oaki_links_forget(void *obj); /* freed by hand: as object and as holder */
 void oaki_links_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
 void oaki_links_trim(void);        /* finalizer_lock held */

@@ -53,7 +53,8 @@ void oaki_workers_reach(void);
  * than the last one looks at. */
 bool oaki_early_roots(void);
 bool oaki_early_ranges(void); /* the last of these, once more */
-/* What ephemerons keep that are marked, with their keys, is marked. */
+/* What ephemerons keep that are marked, with their keys, is marked; then tables of objects note
+ * what the last stop may pass by. */
 bool oaki_early_values(void);
 /* Marked objects whose function wants the world to stand are marked by it, in short stops, and
  * what it queues while the program runs. */

@@ -5,7 +5,8 @@
  *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
  *   of the slots are taken. In a plain table no slot is taken.
  * Lock: the owner's. Bound: O(1) expected, save reserve and trim, which are O(slots) and
- *   O(records), index and unindex, and first in a plain table, O(records). */
+ *   O(records), index and unindex, and first in a plain table, O(records); eight records that are
+ *   passed by for their states take one step. */
 #include "ptrtable.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@
 
 #define MIN_SLOTS 64
 #define MIN_RECORDS 32
+#define AHEAD 16    /* records whose memory is fetched ahead */
+#define SETTLED 256 /* records, while others wait for the lock */
 
 static oaki_ptrlink *link_at(const oaki_ptrtable *t, uint32_t i)
 {
@@ -71,11 +74,21 @@ static int resize(oaki_ptrtable *t, size_t n)
     return 0;
 }
 
+static int resize_states(oaki_ptrtable *t, size_t n)
+{
+    n = OAKI_ALIGN_UP(n, sizeof(uint64_t));
+    uint8_t *p = oaki_meta_realloc(t->state, t->nstate, n, t->records.use);
+    if (!p) return -1;
+    t->state = p;
+    t->nstate = n;
+    return 0;
+}
+
 int oaki_ptrtable_reserve(oaki_ptrtable *t)
 {
     oaki_vec *v = &t->records;
     if ((v->len == v->cap && oaki_vec_reserve(v, v->cap ? v->cap * 2 : MIN_RECORDS) != 0) ||
-        v->len >= OAKI_PTR_NONE - 1 ||
+        (v->cap > t->nstate && resize_states(t, v->cap) != 0) || v->len >= OAKI_PTR_NONE - 1 ||
         (!t->plain && (t->nkeys + 1) * 4 > t->nslots * 3 &&
          resize(t, t->nslots ? t->nslots * 2 : MIN_SLOTS) != 0)) {
         errno = ENOMEM;
@@ -146,6 +159,7 @@ size_t oaki_ptrtable_trim(oaki_ptrtable *t, size_t part)
         if (items) {
             v->items = items;
             v->cap = cap;
+            (void)resize_states(t, cap); /* without memory it stays as it was */
         }
     }
     size_t n = t->nslots;
@@ -178,6 +192,7 @@ static uint32_t append(oaki_ptrtable *t, void *obj)
                    "a record without room");
     uint32_t i = (uint32_t)t->records.len++;
     oaki_ptrlink *l = link_at(t, i);
+    t->state[i] = 0;
     memset(l, 0, t->records.item);
     *l = (oaki_ptrlink){ .obj = obj, .next = OAKI_PTR_NONE, .prev = OAKI_PTR_NONE };
     return i;
@@ -228,8 +243,10 @@ void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i)
 void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i)
 {
     oaki_ptrtable_unlink(t, i);
+    oaki_ptrtable_unflag(t, i);
     uint32_t last = (uint32_t)--t->records.len;
     if (i == last) return;
+    t->state[i] = t->state[last];
     oaki_ptrlink *l = link_at(t, last);
     if (l->obj && !t->plain) {
         if (l->prev != OAKI_PTR_NONE)
@@ -241,15 +258,117 @@ void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i)
     memcpy(link_at(t, i), l, t->records.item);
 }
 
+/* ---- what a cycle knows of them ---- */
+
+#define EACH_BYTE ((uint64_t)0x0101010101010101)
+
+/* The first from `from` on one of whose bits `mask` differs from `bits`, or records.len. What is in
+ * a word behind the last one is not looked at. */
+static uint32_t find_other(const oaki_ptrtable *t, uint32_t from, unsigned mask, unsigned bits)
+{
+    uint32_t i = from, n = (uint32_t)t->records.len;
+    for (; i < n && i % sizeof(uint64_t) != 0; i++)
+        if ((t->state[i] ^ bits) & mask) return i;
+    for (; i < n; i += (uint32_t)sizeof(uint64_t)) {
+        uint64_t w;
+        memcpy(&w, t->state + i, sizeof w);
+        w = (w ^ EACH_BYTE * bits) & (EACH_BYTE * mask);
+        if (w) return OAKI_MIN(i + oaki_ctz(w) / 8, n);
+    }
+    return n;
+}
+
+static size_t looks; /* finalizer_lock */
+
+uint32_t oaki_ptrtable_unsure(const oaki_ptrtable *t, uint32_t from)
+{
+    uint32_t i = find_other(t, from, OAKI_PTR_SURE, OAKI_PTR_SURE);
+    looks += i < t->records.len;
+    return i;
+}
+
+size_t oaki_ptrtable_looks(void)
+{
+    return looks;
+}
+
+void oaki_ptrtable_each_unsure(const oaki_ptrtable *t, void (*expect)(uint32_t i),
+                               void (*fn)(uint32_t i))
+{
+    uint32_t ring[2 * AHEAD], found = 0, expected = 0, done = 0, len = (uint32_t)t->records.len;
+    uint32_t i = oaki_ptrtable_unsure(t, 0);
+    while (i < len || done < found) {
+        if (i < len) {
+            __builtin_prefetch(link_at(t, i));
+            ring[found++ % (2 * AHEAD)] = i;
+            i = oaki_ptrtable_unsure(t, i + 1);
+        }
+        if (found - expected == AHEAD || (i >= len && expected < found))
+            expect(ring[expected++ % (2 * AHEAD)]);
+        if (expected - done == AHEAD || (i >= len && expected == found))
+            fn(ring[done++ % (2 * AHEAD)]);
+    }
+}
+
+void oaki_ptrtable_flag(oaki_ptrtable *t, uint32_t i, enum oaki_ptrstate flag)
+{
+    if (!(t->state[i] & OAKI_PTR_UNSETTLED)) t->unsettled++;
+    t->state[i] |= (uint8_t)flag;
+}
+
+void oaki_ptrtable_unflag(oaki_ptrtable *t, uint32_t i)
+{
+    if (t->state[i] & OAKI_PTR_UNSETTLED) t->unsettled--;
+    t->state[i] &= (uint8_t)~OAKI_PTR_UNSETTLED;
+}
+
+uint32_t oaki_ptrtable_ask(oaki_ptrtable *t, uint32_t from, unsigned most,
+                           void (*expect)(uint32_t i), bool (*is_sure)(uint32_t i))
+{
+    uint32_t i = from;
+    for (unsigned n = 0; n < most; n++, i++) {
+        i = find_other(t, i, OAKI_PTR_SURE, OAKI_PTR_SURE);
+        if (i >= t->records.len) return OAKI_PTR_NONE;
+        if (i + AHEAD < t->records.len) expect(i + AHEAD);
+        if (!is_sure(i)) continue;
+        t->state[i] |= OAKI_PTR_SURE;
+        t->sure = true;
+    }
+    return i;
+}
+
+/* One that has been moved to before *from is found when it begins again. */
+bool oaki_ptrtable_settle(oaki_ptrtable *t, uint32_t *from, void (*fn)(uint32_t i))
+{
+    for (unsigned n = 0; n < SETTLED && t->unsettled > 0; n++) {
+        uint32_t i = find_other(t, *from, OAKI_PTR_UNSETTLED, 0);
+        *from = i < t->records.len ? i : 0;
+        if (i < t->records.len) fn(i);
+    }
+    if (t->unsettled > 0) return true;
+    if (t->sure) memset(t->state, 0, t->records.len);
+    t->sure = false;
+    return false;
+}
+
+void oaki_ptrtable_move(oaki_ptrtable *t, uint32_t from, uint32_t to)
+{
+    memmove(link_at(t, to), link_at(t, from), t->records.item);
+    t->state[to] = t->state[from];
+}
+
 const char *oaki_ptrtable_check(const oaki_ptrtable *t)
 {
-    size_t keys = 0, chained = 0, linked = 0;
+    size_t keys = 0, chained = 0, linked = 0, flagged = 0;
     for (uint32_t i = 0; i < t->records.len; i++) {
         const oaki_ptrlink *l = link_at(t, i);
         bool chains = l->next != OAKI_PTR_NONE || l->prev != OAKI_PTR_NONE;
         linked += l->obj != NULL && !t->plain;
+        flagged += (t->state[i] & OAKI_PTR_UNSETTLED) != 0;
         if (t->plain && chains) return "ptrtable: without an index there are no chains";
     }
+    if (flagged != t->unsettled) return "ptrtable: unsettled == records with a flag";
+    if (t->nstate < t->records.cap) return "ptrtable: each record has room for its state";
     for (size_t i = 0; i < t->nslots; i++) {
         if (t->slots[i].record == 0) continue;
         keys++;

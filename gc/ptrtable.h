@@ -9,6 +9,10 @@
  * Who seldom asks for an object's records does without the index, and has it made when it is asked
  * for: then a record is in no chain.
  *
+ * So that the stop which ends a cycle takes no longer for long tables, each record has a byte of
+ * what this cycle knows of it (oaki_ptrstate): the stop passes by those that are sure, and what it
+ * finds gone is only flagged, and settled once the world runs again.
+ *
  * Lock: the owner's (finalizer_lock), or the world is stopped. Only oaki_ptrtable_reserve, _trim
  *   and _index allocate or free, so that all others may be called in a stop. */
 #ifndef OAKI_PTRTABLE_H
@@ -30,8 +34,22 @@ typedef struct oaki_ptrslot {
     uint32_t record; /* number + 1 of the first in the chain; 0: free */
 } oaki_ptrslot;
 
+enum oaki_ptrstate {
+    /* A mark beside the program has found all marked that the record is about. */
+    OAKI_PTR_SURE = 1,
+    /* Its object was not: to be taken out of its chain. The place may be another's by now. */
+    OAKI_PTR_GONE = 2,
+    /* Nor was its handle, which is not to be touched any more: to be removed. */
+    OAKI_PTR_LOST = 4
+};
+#define OAKI_PTR_UNSETTLED (OAKI_PTR_GONE | OAKI_PTR_LOST)
+
 typedef struct oaki_ptrtable {
     oaki_vec records;
+    uint8_t *state;   /* of each record */
+    size_t nstate;    /* its room, at least that of records; a multiple of 8 */
+    size_t unsettled; /* records that are gone or lost */
+    bool sure;        /* some may be */
     oaki_ptrslot *slots;
     size_t nslots; /* a power of two, or 0 */
     size_t nkeys;
@@ -87,6 +105,47 @@ void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i);
 /* Remove record i. When it was not the last one, the last one, whose number was records.len, has
  * its number now. */
 void oaki_ptrtable_remove(oaki_ptrtable *t, uint32_t i);
+
+/* ---- what a cycle knows of them ---- */
+
+OAKI_INLINE unsigned oaki_ptrtable_state(const oaki_ptrtable *t, uint32_t i)
+{
+    return t->state[i];
+}
+
+/* The first record from `from` on that isn't sure, or records.len. */
+uint32_t oaki_ptrtable_unsure(const oaki_ptrtable *t, uint32_t from);
+
+/* Call fn for each that isn't sure, in order, and expect for it some records ahead, to prefetch
+ * what fn will look at. fn adds and removes none. */
+void oaki_ptrtable_each_unsure(const oaki_ptrtable *t, void (*expect)(uint32_t i),
+                               void (*fn)(uint32_t i));
+
+/* Records of all tables that these two have given, since the start. For tests. */
+size_t oaki_ptrtable_looks(void);
+
+/* Record i is not sure any more. */
+OAKI_INLINE void oaki_ptrtable_doubt(oaki_ptrtable *t, uint32_t i)
+{
+    t->state[i] &= (uint8_t)~OAKI_PTR_SURE;
+}
+
+/* It is gone, or lost. */
+void oaki_ptrtable_flag(oaki_ptrtable *t, uint32_t i, enum oaki_ptrstate flag);
+/* It was, and that is seen to. */
+void oaki_ptrtable_unflag(oaki_ptrtable *t, uint32_t i);
+
+/* Beside the program: ask of up to `most` records from `from` on that aren't sure whether they are;
+ * expect is as above. Where to go on, or OAKI_PTR_NONE. */
+uint32_t oaki_ptrtable_ask(oaki_ptrtable *t, uint32_t from, unsigned most,
+                           void (*expect)(uint32_t i), bool (*is_sure)(uint32_t i));
+
+/* See to some that are gone or lost, by fn, which removes or unflags record i. Is there more? In
+ * the end none is sure. *from is 0 at first. */
+bool oaki_ptrtable_settle(oaki_ptrtable *t, uint32_t *from, void (*fn)(uint32_t i));
+
+/* The owner moves record `from` to number `to`, as for oaki_ptrtable_rechain. */
+void oaki_ptrtable_move(oaki_ptrtable *t, uint32_t from, uint32_t to);
 
 /* The rule that is broken, or NULL. O(records + slots). */
 const char *oaki_ptrtable_check(const oaki_ptrtable *t);

@@ -8,10 +8,12 @@
  * scanned, and oak_weak_get needs no lock. A finalizer that makes its object reachable again
  * doesn't bring weak references to it back. The start of an object has one handle, which
  * oak_weak_new gives to all who ask; each reference into an object has a handle of its own.
+ * The stop flags the record of what it clears, and that of a handle that is dead; they leave the
+ * table once the world runs (settle.c), when the object's place, and the handle's, may be others'.
  *
  * Invariants: a handle that has a record knows its number; the record of a reference to the start
  *   of an object is the first of its chain. A record's handle was allocated or marked since the
- *   last collection began.
+ *   last collection began, or the record is flagged as lost.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalizer.h"
 #include "ptrtable.h"
@@ -41,21 +43,32 @@ static record *at(uint32_t i)
 static oak_weak *find(const char *obj)
 {
     uint32_t i = oaki_ptrtable_first(&self.table, obj);
-    return i != OAKI_PTR_NONE && (char *)AO_load(&at(i)->handle->target) == obj ? at(i)->handle
-                                                                                : NULL;
+    if (i == OAKI_PTR_NONE || (oaki_ptrtable_state(&self.table, i) & OAKI_PTR_UNSETTLED))
+        return NULL;
+    return (char *)AO_load(&at(i)->handle->target) == obj ? at(i)->handle : NULL;
+}
+
+static bool is_lost(uint32_t i)
+{
+    return oaki_ptrtable_state(&self.table, i) & OAKI_PTR_LOST;
 }
 
 static void record_remove(uint32_t i)
 {
     oaki_count_step(at(i)->link.obj ? &self.count : &self.cleared, (size_t)-1);
     oaki_ptrtable_remove(&self.table, i);
-    if (i < self.table.records.len) at(i)->handle->record = i;
+    if (i < self.table.records.len && !is_lost(i)) at(i)->handle->record = i;
 }
 
 static void record_clear(uint32_t i)
 {
+    if (is_lost(i)) {
+        record_remove(i);
+        return;
+    }
     AO_store(&at(i)->handle->target, 0);
     oaki_ptrtable_unlink(&self.table, i);
+    oaki_ptrtable_unflag(&self.table, i);
     oaki_count_step(&self.count, (size_t)-1);
     oaki_count_step(&self.cleared, 1);
 }
@@ -109,16 +122,64 @@ void *oak_weak_get(oak_weak *w)
 
 /* ---- in a collection ---- */
 
-void oaki_weak_clear(bool decided)
+static bool is_there(const record *r)
 {
-    for (uint32_t i = 0; i < self.table.records.len;) {
-        const record *r = at(i);
-        if (r->link.obj && !oaki_is_marked(r->link.obj)) record_clear(i);
-        if (decided && !oaki_is_marked(r->handle))
-            record_remove(i);
-        else
-            i++;
-    }
+    return !r->link.obj || oaki_is_marked(r->link.obj);
+}
+
+static void expect(uint32_t i)
+{
+    const record *r = at(i);
+    if (r->link.obj) oaki_mark_fetch(r->link.obj);
+    oaki_mark_fetch(r->handle);
+}
+
+static void expect_both(uint32_t i)
+{
+    expect(i);
+    __builtin_prefetch(at(i)->handle, 1);
+}
+
+static bool is_sure(uint32_t i)
+{
+    return is_there(at(i)) && oaki_is_marked(at(i)->handle);
+}
+
+uint32_t oaki_weak_ask(uint32_t from, unsigned most)
+{
+    return oaki_ptrtable_ask(&self.table, from, most, expect, is_sure);
+}
+
+static void expect_handle(uint32_t i)
+{
+    oaki_mark_fetch(at(i)->handle);
+}
+
+static void clear(uint32_t i)
+{
+    if (is_there(at(i))) return;
+    AO_store(&at(i)->handle->target, 0);
+    oaki_ptrtable_flag(&self.table, i, OAKI_PTR_GONE);
+}
+
+static void lose(uint32_t i)
+{
+    if (!oaki_is_marked(at(i)->handle)) oaki_ptrtable_flag(&self.table, i, OAKI_PTR_LOST);
+}
+
+void oaki_weak_clear(void)
+{
+    oaki_ptrtable_each_unsure(&self.table, expect_both, clear);
+}
+
+void oaki_weak_lose(void)
+{
+    oaki_ptrtable_each_unsure(&self.table, expect_handle, lose);
+}
+
+bool oaki_weak_settle(uint32_t *from)
+{
+    return oaki_ptrtable_settle(&self.table, from, record_clear);
 }
 
 /* ---- the rest ---- */
@@ -128,7 +189,7 @@ void oaki_weak_clear(bool decided)
 static uint32_t record_of_handle(const void *obj)
 {
     uint32_t i = ((const oak_weak *)obj)->record;
-    return i < self.table.records.len && at(i)->handle == obj ? i : OAKI_PTR_NONE;
+    return i < self.table.records.len && at(i)->handle == obj && !is_lost(i) ? i : OAKI_PTR_NONE;
 }
 
 void oaki_weak_forget(void *obj)
@@ -146,8 +207,9 @@ void oaki_weak_forget(void *obj)
 void oaki_weak_forget_zone(uint32_t zone)
 {
     for (uint32_t i = 0; i < self.table.records.len;) {
-        if (oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
-        if (oaki_zone_id_of(at(i)->handle) == zone)
+        bool settled = !(oaki_ptrtable_state(&self.table, i) & OAKI_PTR_UNSETTLED);
+        if (settled && oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
+        if (settled && oaki_zone_id_of(at(i)->handle) == zone)
             record_remove(i);
         else
             i++;
@@ -156,8 +218,13 @@ void oaki_weak_forget_zone(uint32_t zone)
 
 void oaki_weak_each(oaki_weak_fn fn, void *ctx)
 {
-    for (uint32_t i = 0; i < self.table.records.len; i++)
-        fn(ctx, at(i)->handle, at(i)->link.obj, (const void *)AO_load(&at(i)->handle->target));
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        const record *r = at(i);
+        unsigned state = oaki_ptrtable_state(&self.table, i);
+        if (state & OAKI_PTR_LOST) continue;
+        fn(ctx, r->handle, state & OAKI_PTR_GONE ? NULL : r->link.obj,
+           (const void *)AO_load(&r->handle->target));
+    }
 }
 
 size_t oaki_weak_count(void)

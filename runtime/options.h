@@ -15,6 +15,7 @@
     X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
     X(beside, 0, 2, "mark while the program runs in small heaps too; 2: written pages in stops")   \
     X(twice, 0, 1, "before a collection that is asked for, one while the program runs")            \
+    X(settle, 0, 1000000, "microseconds before what has gone leaves the tables of objects")        \
     X(markers, 0, 64, "so many mark beside the program; 0: a quarter of those that mark in a stop")\
     X(minor, 0, 1000000, "N minor collections between two full ones, whatever they find")          \
     X(markstack, 0, 1000000, "at most N chunks of mark stack a marker: forces the overflow path")

@@ -1,0 +1,40 @@
+/* settle.c - what the stop of a cycle has found gone, taken out of the tables of objects with the
+ * world running (ptrtable.h).
+ *
+ * The stop itself clears what the program could read: words of weak references, ephemerons and
+ * links. What is left is the tables' own affair: whoever looks up an object meanwhile, whose place
+ * may have been a dead one's, passes by what is flagged.
+ *
+ * Invariant: nothing is flagged and nothing is sure when a mark begins: whoever ends a cycle has
+ *   gc_lock until all is settled. In the child of a fork that came in between, and where a mark was
+ *   dropped, the next cycle does it, in its first stop.
+ * Lock: finalizer_lock, for some records at a time. Bound: O(what has gone), and a byte of each
+ * record. */
+#include "gc.h"
+#include "host.h"
+#include "link.h"
+#include "runtime/options.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+
+static void wait_for_tests(void)
+{
+    long us = oaki_debug_switches.settle;
+    if (OAKI_UNLIKELY(us > 0 && !oaki_world_stopped())) oaki_os_sleep_ns((uint64_t)us * 1000);
+}
+
+void oaki_tables_settle(void)
+{
+    static bool (*const settle[])(uint32_t *from) = { oaki_finalizers_settle, oaki_weak_settle,
+                                                      oaki_ephemerons_settle, oaki_links_settle,
+                                                      oaki_hold_settle };
+    wait_for_tests();
+    for (size_t i = 0; i < sizeof settle / sizeof settle[0]; i++) {
+        uint32_t from = 0;
+        for (bool more = true; more;) {
+            oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+            more = settle[i](&from);
+            oaki_lock_release(&oaki_the_heap.finalizer_lock);
+        }
+    }
+}
