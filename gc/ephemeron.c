@@ -22,7 +22,7 @@
  * that mark sees the value, or the storing thread sees the mark, and has the value in its hands
  * until it has told it.
  *
- * Invariants: a handle that has a record knows its number, unless the record is lost;
+ * Invariants: a handle that has a record knows its number, unless that waits to be settled;
  *   records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalizer.h"
@@ -64,16 +64,22 @@ static unsigned state_of(uint32_t i)
     return oaki_ptrtable_state(&self.table, i);
 }
 
+static bool is_settled(uint32_t i)
+{
+    return !(state_of(i) & OAKI_PTR_UNSETTLED);
+}
+
+/* The handle of one that waits to be settled may be gone with its zone, or lost. */
 static void record_remove(uint32_t i)
 {
     oaki_ptrtable_remove(&self.table, i);
-    if (i < self.table.records.len && !(state_of(i) & OAKI_PTR_LOST)) at(i)->handle->record = i;
+    if (i < self.table.records.len && is_settled(i)) at(i)->handle->record = i;
 }
 
 /* Its key goes; it may have done so in the last stop. */
 static void record_clear(uint32_t i)
 {
-    if (!(state_of(i) & OAKI_PTR_UNSETTLED)) {
+    if (is_settled(i)) {
         AO_store(&at(i)->handle->key, 0);
         AO_store(&at(i)->handle->value, 0);
     }
@@ -184,7 +190,7 @@ static uint32_t record_of_handle(const void *obj)
     if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_PTR_NONE;
     uint32_t i = ((const oak_ephemeron *)obj)->record;
     bool known = i < self.table.records.len && at(i)->handle == obj;
-    return known && !(state_of(i) & OAKI_PTR_LOST) ? i : OAKI_PTR_NONE;
+    return known && is_settled(i) ? i : OAKI_PTR_NONE;
 }
 
 /* obj has just been marked: as a key of pairs, or as a pair. */
@@ -320,7 +326,7 @@ void oaki_ephemerons_forget_zone(uint32_t zone)
 {
     for (uint32_t i = 0; i < self.table.records.len;) {
         const record *r = at(i);
-        if (state_of(i) & OAKI_PTR_UNSETTLED) {
+        if (!is_settled(i)) {
             i++;
             continue;
         }
@@ -345,7 +351,7 @@ void oaki_ephemerons_trim(void)
 static void tell(uint32_t i, oaki_pair_fn fn, void *ctx)
 {
     const record *r = at(i);
-    if (!(state_of(i) & OAKI_PTR_UNSETTLED)) fn(ctx, r->handle, r->link.obj, value_of(i));
+    if (is_settled(i)) fn(ctx, r->handle, r->link.obj, value_of(i));
 }
 
 size_t oaki_ephemerons_count(void)

@@ -115,6 +115,110 @@ START_TEST(it_agrees_with_a_list)
 }
 END_TEST
 
+/* ---- what a cycle knows of them ---- */
+
+static unsigned known[TAGS]; /* the state that the record with this tag should have */
+static uint32_t seen, expected, last;
+
+static bool is_sure(uint32_t i)
+{
+    if (rand() % 2) known[at(i)->tag] |= OAKI_PTR_SURE;
+    return known[at(i)->tag] & OAKI_PTR_SURE;
+}
+
+static void expect(uint32_t i)
+{
+    (void)i;
+    expected++;
+}
+
+static void see(uint32_t i)
+{
+    ck_assert(seen == 0 || i > last);
+    ck_assert_uint_gt(expected, seen);
+    ck_assert(!(known[at(i)->tag] & OAKI_PTR_SURE));
+    last = i;
+    seen++;
+}
+
+static void drop(uint32_t i)
+{
+    ck_assert(known[at(i)->tag] & OAKI_PTR_UNSETTLED);
+    object_of[at(i)->tag] = NULL;
+    oaki_ptrtable_remove(&table, i);
+}
+
+static void check_known(void)
+{
+    uint32_t unsure = 0;
+    for (uint32_t i = 0; i < table.records.len; i++) {
+        ck_assert_uint_eq(oaki_ptrtable_state(&table, i), known[at(i)->tag]);
+        unsure += !(known[at(i)->tag] & OAKI_PTR_SURE);
+    }
+    seen = expected = 0;
+    oaki_ptrtable_each_unsure(&table, expect, see);
+    ck_assert_uint_eq(seen, unsure);
+    ck_assert_uint_eq(expected, unsure);
+}
+
+static void change_one(void)
+{
+    unsigned tag = (unsigned)rand() % TAGS;
+    if (!object_of[tag]) {
+        add(tag, (char *)(uintptr_t)(0x7000000000 + 16 * ((size_t)rand() % 3000)));
+        known[tag] = 0;
+        return;
+    }
+    uint32_t i = number_of(tag);
+    switch (rand() % 4) {
+    case 0:
+        oaki_ptrtable_doubt(&table, i);
+        known[tag] &= ~(unsigned)OAKI_PTR_SURE;
+        break;
+    case 1: {
+        enum oaki_ptrstate flag = rand() % 2 ? OAKI_PTR_GONE : OAKI_PTR_LOST;
+        oaki_ptrtable_flag(&table, i, flag);
+        known[tag] |= flag;
+        break;
+    }
+    case 2:
+        oaki_ptrtable_unflag(&table, i);
+        known[tag] &= ~(unsigned)OAKI_PTR_UNSETTLED;
+        break;
+    default:
+        object_of[tag] = NULL;
+        oaki_ptrtable_remove(&table, i);
+    }
+}
+
+/* Records come and go between two calls of it. */
+static void settle(void)
+{
+    uint32_t from = 0;
+    while (oaki_ptrtable_settle(&table, &from, drop)) change_one();
+    for (unsigned tag = 0; tag < TAGS; tag++) known[tag] = 0;
+    for (uint32_t i = 0; i < table.records.len; i++)
+        ck_assert_uint_eq(oaki_ptrtable_state(&table, i), 0);
+}
+
+START_TEST(it_knows_what_it_is_told_of_its_records)
+{
+    unsigned seed = (unsigned)time(NULL);
+    printf("gc/ptrtable seed %u\n", seed);
+    srand(seed);
+    oaki_ptrtable_init(&table, sizeof(record));
+    for (unsigned step = 1; step <= STEPS; step++) {
+        change_one();
+        if (step % 64 == 0)
+            (void)oaki_ptrtable_ask(&table, (uint32_t)rand() % TAGS, 50, expect, is_sure);
+        if (step % 512 == 0) check_known();
+        if (step % 1024 == 0) (void)oaki_ptrtable_trim(&table, 1);
+        if (step % 4096 == 0) settle();
+        if (step % 4096 == 0) check_all(table.records.len);
+    }
+}
+END_TEST
+
 START_TEST(an_unlinked_record_stays_and_moves)
 {
     oaki_ptrtable_init(&table, sizeof(record));
@@ -186,6 +290,7 @@ Suite *suite_gc_ptrtable(void)
     TCase *c = tcase_create("table");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_loop_test(c, it_agrees_with_a_list, 0, 5);
+    tcase_add_test(c, it_knows_what_it_is_told_of_its_records);
     tcase_add_test(c, an_unlinked_record_stays_and_moves);
     tcase_add_test(c, memory_follows_the_number_of_records);
     tcase_add_test(c, a_table_that_fills_again_keeps_its_memory);

@@ -12,7 +12,9 @@
 #include "tests/tracked.h"
 
 #include <oakum/gc.h>
+#include <oakum/zone.h>
 #include <stdlib.h>
+#include <string.h>
 
 Suite *suite_gc_settle(void);
 
@@ -324,6 +326,65 @@ START_TEST(what_has_gone_leaves_while_others_come)
 }
 END_TEST
 
+/* ---- handles that go with their zone, while their records wait ---- */
+
+enum { HANDLES = 2000, NOTES = 50000 };
+
+static oak_zone *zone;
+
+/* Keys are in no zone, and die. */
+static void make_handles(void *arg)
+{
+    (void)arg;
+    void **keys = oak_alloc(HANDLES * sizeof *keys);
+    for (size_t i = 0; i < HANDLES; i++) keys[i] = oak_alloc(16);
+    ck_assert_int_eq(oak_zone_enter(zone), 0);
+    void **handles = oak_alloc_pinned(HANDLES * sizeof *handles);
+    for (size_t i = 0; i < HANDLES; i++)
+        ck_assert_ptr_nonnull(handles[i] = oak_ephemeron_new(keys[i], NULL));
+    oak_zone_leave(zone);
+}
+
+static void *collects(void *arg)
+{
+    oak_collect();
+    return arg;
+}
+
+/* As the thread does that such a heap has; nobody collects here. */
+static void take_apart(void)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_helper_begin();
+    while (oaki_zones_reap(SIZE_MAX)) {}
+    oaki_helper_end();
+    oaki_leave(t);
+}
+
+START_TEST(a_zone_goes_before_its_records)
+{
+    static numbered *notes[NOTES];
+    if (!start(0)) return;
+    zone = oak_zone_new(NULL);
+    ck_assert_ptr_nonnull(zone);
+    test_build(make_handles, NULL);
+    oaki_debug_switches.settle = 300000;
+    size_t before = AO_load(&oaki_the_heap.cycle);
+    pthread_t t = test_start(collects, NULL);
+    while (AO_load(&oaki_the_heap.cycle) == before) oaki_os_yield();
+    ck_assert_int_eq(oak_zone_discard(zone), 0);
+    take_apart();
+    for (size_t i = 0; i < NOTES; i++) {
+        notes[i] = oak_alloc_noscan(32);
+        memset(notes[i], 0x5a, 32);
+    }
+    test_join(t);
+    for (size_t i = 0; i < NOTES; i++)
+        for (size_t k = 0; k < 32; k++) ck_assert(((char *)notes[i])[k] == 0x5a);
+    test_assert_sound();
+}
+END_TEST
+
 static TCase *tests(const char *name, void (*setup)(void))
 {
     TCase *c = tcase_create(name);
@@ -332,6 +393,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_loop_test(c, the_last_stop_passes_by_what_is_marked, 0, (int)OAKI_COUNT(kinds));
     tcase_add_loop_test(c, what_is_stored_meanwhile_is_marked, 0, 4);
     tcase_add_loop_test(c, what_has_gone_leaves_while_others_come, 0, 2);
+    tcase_add_test(c, a_zone_goes_before_its_records);
     return c;
 }
 
