@@ -295,6 +295,7 @@ static void *comes_and_goes(void *arg)
             if (test_draw(&state) % 8 == 0) let_go(s);
         }
         fill(s);
+        if (test_draw(&state) % 64 == 0) (void)oak_finalizers_run();
     }
     return NULL;
 }
@@ -326,6 +327,70 @@ START_TEST(what_has_gone_leaves_while_others_come)
 }
 END_TEST
 
+/* ---- an object in the place of one whose record waits, with its handle's in other hands ---- */
+
+enum { DEAD = 500, NEW = 20 * DEAD };
+
+static uintptr_t dead_objects[DEAD], dead_handles[DEAD]; /* inverted */
+static void *new_objects[NEW], *new_notes[NEW];
+
+static void make_weak(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < DEAD; i++) {
+        void *p = oak_alloc(16);
+        dead_objects[i] = ~(uintptr_t)p;
+        dead_handles[i] = ~(uintptr_t)oak_weak_new(p);
+    }
+}
+
+static void *collects(void *arg)
+{
+    oak_collect();
+    return arg;
+}
+
+/* A collection whose stop is over, and that settles nothing for a while. */
+static pthread_t collect_slowly(void)
+{
+    oaki_debug_switches.settle = 300000;
+    size_t before = AO_load(&oaki_the_heap.cycle);
+    pthread_t t = test_start(collects, NULL);
+    while (AO_load(&oaki_the_heap.cycle) == before) oaki_os_yield();
+    return t;
+}
+
+static void *at_place(void *const *all, uintptr_t inverted)
+{
+    for (size_t i = 0; i < NEW; i++)
+        if ((uintptr_t)all[i] == ~inverted) return all[i];
+    return NULL;
+}
+
+START_TEST(a_dead_handle_is_given_to_nobody)
+{
+    size_t both = 0;
+    if (!start(0)) return;
+    test_build(make_weak, NULL);
+    pthread_t t = collect_slowly();
+    for (size_t i = 0; i < NEW; i++) {
+        new_objects[i] = oak_alloc(16);
+        new_notes[i] = oak_alloc_noscan(16);
+    }
+    for (size_t i = 0; i < DEAD; i++) {
+        void *obj = at_place(new_objects, dead_objects[i]);
+        void **note = at_place(new_notes, dead_handles[i]);
+        if (!obj || !note) continue;
+        *note = obj;
+        ck_assert_ptr_ne(oak_weak_new(obj), note);
+        both++;
+    }
+    ck_assert_uint_gt(both, 0);
+    test_join(t);
+    test_assert_sound();
+}
+END_TEST
+
 /* ---- handles that go with their zone, while their records wait ---- */
 
 enum { HANDLES = 2000, NOTES = 50000 };
@@ -345,12 +410,6 @@ static void make_handles(void *arg)
     oak_zone_leave(zone);
 }
 
-static void *collects(void *arg)
-{
-    oak_collect();
-    return arg;
-}
-
 /* As the thread does that such a heap has; nobody collects here. */
 static void take_apart(void)
 {
@@ -368,10 +427,7 @@ START_TEST(a_zone_goes_before_its_records)
     zone = oak_zone_new(NULL);
     ck_assert_ptr_nonnull(zone);
     test_build(make_handles, NULL);
-    oaki_debug_switches.settle = 300000;
-    size_t before = AO_load(&oaki_the_heap.cycle);
-    pthread_t t = test_start(collects, NULL);
-    while (AO_load(&oaki_the_heap.cycle) == before) oaki_os_yield();
+    pthread_t t = collect_slowly();
     ck_assert_int_eq(oak_zone_discard(zone), 0);
     take_apart();
     for (size_t i = 0; i < NOTES; i++) {
@@ -393,6 +449,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_loop_test(c, the_last_stop_passes_by_what_is_marked, 0, (int)OAKI_COUNT(kinds));
     tcase_add_loop_test(c, what_is_stored_meanwhile_is_marked, 0, 4);
     tcase_add_loop_test(c, what_has_gone_leaves_while_others_come, 0, 2);
+    tcase_add_test(c, a_dead_handle_is_given_to_nobody);
     tcase_add_test(c, a_zone_goes_before_its_records);
     return c;
 }
