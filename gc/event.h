@@ -40,7 +40,7 @@ typedef struct oaki_cycle {
      * before the last were, and of these the ones in between; else 0 */
     uint64_t first_begin, first, between;
     uint64_t longest_between; /* the longest of those */
-    uint64_t longest_vain;    /* of the stops before the first or the last that were given up */
+    uint64_t longest_vain;    /* of stops that were given up, before one of these */
     unsigned rounds, stopped; /* of looking at written pages, and in short stops */
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */

@@ -28,6 +28,7 @@ static struct {
     AO_t done;          /* words that have been looked at */
     AO_t waiting;       /* threads that wait for the marker */
     uint64_t stops_ns, longest_ns; /* in stops between the first and the last, and in one */
+    uint64_t vain_ns;              /* in one of these that was given up */
     oaki_lock marker;
 } self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
 
@@ -46,7 +47,7 @@ void oaki_pieces_begin(void)
 {
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
     AO_store(&self.done, 0);
-    self.stops_ns = self.longest_ns = 0;
+    self.stops_ns = self.longest_ns = self.vain_ns = 0;
     oaki_pieces_state(OAKI_BESIDE_BEGUN);
 }
 
@@ -65,6 +66,7 @@ void oaki_beside_note(oaki_cycle *c)
 {
     c->between = self.stops_ns;
     c->longest_between = self.longest_ns;
+    c->longest_vain = OAKI_MAX(c->longest_vain, self.vain_ns);
     c->first += c->between;
     c->beside = AO_load(&self.worked);
     oaki_count_sub(&self.worked, c->beside); /* releasing pages may add to it meanwhile */
@@ -115,7 +117,8 @@ static bool work_running(oaki_piece *piece, oaki_step *s, oaki_lock *first, bool
 static void note_stop(uint64_t ns, oaki_vain vain)
 {
     self.stops_ns += ns;
-    self.longest_ns = OAKI_MAX(self.longest_ns, OAKI_MAX(ns, vain.longest_ns));
+    self.longest_ns = OAKI_MAX(self.longest_ns, ns);
+    self.vain_ns = OAKI_MAX(self.vain_ns, vain.longest_ns);
 }
 
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
