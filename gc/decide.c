@@ -340,4 +340,3 @@ void oaki_finalizers_decide(bool minor)
     decide_cleanups();
     if (oaki_finalizers_ready() > before) AO_store(&oaki_final.fresh, 1);
 }
-

@@ -93,7 +93,7 @@ bool oaki_ephemerons_settle(uint32_t *from);
 /* All of it. gc_lock held, inside oaki_enter (settle.c). */
 void oaki_tables_settle(void);
 
-/* ---- finalizers, cleanups (finalizer.c) ---- */
+/* ---- finalizers, cleanups (finalizer.c, decide.c) ---- */
 
 int oaki_finalizers_init(void);
 /* In the stop of a mark: mark what records keep alive whatever happens (contexts, and objects that

@@ -368,7 +368,7 @@ const char *oaki_ptrtable_check(const oaki_ptrtable *t)
         if (t->plain && chains) return "ptrtable: without an index there are no chains";
     }
     if (flagged != t->unsettled) return "ptrtable: unsettled == records with a flag";
-    if (t->nstate < t->records.cap) return "ptrtable: each record has room for its state";
+    if (t->nstate < t->records.len) return "ptrtable: each record has room for its state";
     for (size_t i = 0; i < t->nslots; i++) {
         if (t->slots[i].record == 0) continue;
         keys++;

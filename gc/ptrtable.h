@@ -47,7 +47,7 @@ enum oaki_ptrstate {
 typedef struct oaki_ptrtable {
     oaki_vec records;
     uint8_t *state;   /* of each record */
-    size_t nstate;    /* its room, at least that of records; a multiple of 8 */
+    size_t nstate;    /* its room, a multiple of 8 */
     size_t unsettled; /* records that are gone or lost */
     bool sure;        /* some may be */
     oaki_ptrslot *slots;

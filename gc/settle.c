@@ -6,8 +6,8 @@
  * may have been a dead one's, passes by what is flagged.
  *
  * Invariant: nothing is flagged and nothing is sure when a mark begins: whoever ends a cycle has
- *   gc_lock until all is settled. In the child of a fork that came in between, and where a mark was
- *   dropped, the next cycle does it, in its first stop.
+ *   gc_lock until all is settled, so that nobody who takes it sees a flag; and where a mark was
+ *   dropped, the next cycle forgets who was sure, in its first stop.
  * Lock: finalizer_lock, for some records at a time. Bound: O(what has gone), and a byte of each
  * record. */
 #include "gc.h"
@@ -16,6 +16,8 @@
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
+
+#define TURN_NS 50000u /* for who waits for a table, which would be taken again before that */
 
 static void wait_for_tests(void)
 {
@@ -34,7 +36,9 @@ void oaki_tables_settle(void)
         for (bool more = true; more;) {
             oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
             more = settle[i](&from);
+            bool waited = oaki_lock_is_awaited(&oaki_the_heap.finalizer_lock);
             oaki_lock_release(&oaki_the_heap.finalizer_lock);
+            if (waited && !oaki_world_stopped()) oaki_os_sleep_ns(TURN_NS);
         }
     }
 }

@@ -1,6 +1,6 @@
 /* final.c - finalizers: registering them, and running them in the program's own threads.
  *
- * The heap decides what is ready (gc/finalizer.c), in Boehm's order. There is no finalizer thread:
+ * The heap decides what is ready (gc/decide.c), in Boehm's order. There is no finalizer thread:
  * as in libgc, the thread whose allocation or call has collected runs what is ready, or tells the
  * notifier of it when GC_finalize_on_demand is set. After a mark beside the program that is the
  * first thread to allocate.

@@ -147,7 +147,7 @@ typedef struct oak_memstats {
     uint64_t finalizers_ready;/* queued and not yet run */
     uint64_t finalizer_cycles;/* whose ordered finalizer can't run: reachable from themselves */
     uint64_t finalizer_cycle_bytes; /* of these objects, without what else they refer to */
-    uint64_t weak_refs;       /* weak references whose object is there */
+    uint64_t weak_refs;       /* weak references whose object is there, or went a moment ago */
     /* whose object has gone, and that the program still holds: dead entries of maps of them */
     uint64_t weak_refs_cleared;
     uint64_t zones;           /* that there are, without the default one (zone.h) */

@@ -1,4 +1,4 @@
-/* finalizer.c - tests of gc/finalizer.c: who is ready when, in the counts that Go 1.19 gives; what
+/* finalizer.c - tests of gc/decide.c: who is ready when, in the counts that Go 1.19 gives; what
  * is kept alive meanwhile; cleanups; misuse. */
 #include "runtime/meta.h"
 #include "tests/capture.h"

@@ -1,5 +1,5 @@
 /* finalizer_model.c - finalizers of both kinds and cleanups on random graphs, against the rules of
- * gc/finalizer.c written down plainly: who runs in each collection, what is freed, what is stuck.
+ * gc/decide.c written down plainly: who runs in each collection, what is freed, what is stuck.
  * Some finalizers bring their object back, some arm it again. */
 #include "tests/gc/away.h"
 

@@ -233,6 +233,40 @@ START_TEST(what_is_stored_meanwhile_is_marked)
 }
 END_TEST
 
+/* ---- a mark that is dropped ---- */
+
+/* The program wants none any more: what is under way is dropped. Was it? */
+static bool drop_a_mark(void)
+{
+    uint32_t before = test_stats().num_gc;
+    test_await_mark();
+    oak_gc_disable();
+    while (oaki_beside_asked()) oaki_os_yield();
+    return test_stats().num_gc == before;
+}
+
+START_TEST(what_a_dropped_mark_knew_is_forgotten)
+{
+    if (!start(0)) return;
+    for (size_t i = 0; i < PAIRS; i++) {
+        pair_keys[i] = oak_alloc(16);
+        pairs[i] = oak_ephemeron_new(pair_keys[i], number_new(0));
+    }
+    for (size_t dropped = 0, n = 1; dropped < 5; n++) {
+        if (oaki_written_denies()) return;
+        dropped += drop_a_mark();
+        for (size_t i = 0; i < PAIRS; i++) store(i, n);
+        oak_gc_enable();
+        (void)cycle();
+        for (size_t i = 0; i < PAIRS; i++) {
+            void *value;
+            ck_assert_ptr_eq(oak_ephemeron_get(pairs[i], &value), pair_keys[i]);
+            ck_assert(is_whole(value, n));
+        }
+    }
+}
+END_TEST
+
 /* ---- what has gone, while others come ---- */
 
 enum { THREADS = 2, SLOTS = 3000, MOST = 1 << 21 };
@@ -449,6 +483,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_loop_test(c, the_last_stop_passes_by_what_is_marked, 0, (int)OAKI_COUNT(kinds));
     tcase_add_loop_test(c, what_is_stored_meanwhile_is_marked, 0, 4);
     tcase_add_loop_test(c, what_has_gone_leaves_while_others_come, 0, 2);
+    tcase_add_test(c, what_a_dropped_mark_knew_is_forgotten);
     tcase_add_test(c, a_dead_handle_is_given_to_nobody);
     tcase_add_test(c, a_zone_goes_before_its_records);
     return c;
