@@ -59,14 +59,9 @@ static record *at(uint32_t i)
     return oaki_ptrtable_at(&self.table, i);
 }
 
-static unsigned state_of(uint32_t i)
-{
-    return oaki_ptrtable_state(&self.table, i);
-}
-
 static bool is_settled(uint32_t i)
 {
-    return !(state_of(i) & OAKI_PTR_UNSETTLED);
+    return oaki_ptrtable_is_settled(&self.table, i);
 }
 
 /* The handle of one that waits to be settled may be gone with its zone, or lost. */

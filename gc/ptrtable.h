@@ -113,6 +113,12 @@ OAKI_INLINE unsigned oaki_ptrtable_state(const oaki_ptrtable *t, uint32_t i)
     return t->state[i];
 }
 
+/* It is neither gone nor lost. */
+OAKI_INLINE bool oaki_ptrtable_is_settled(const oaki_ptrtable *t, uint32_t i)
+{
+    return !(t->state[i] & OAKI_PTR_UNSETTLED);
+}
+
 /* The first record from `from` on that isn't sure, or records.len. */
 uint32_t oaki_ptrtable_unsure(const oaki_ptrtable *t, uint32_t from);
 

@@ -43,8 +43,7 @@ static record *at(uint32_t i)
 static oak_weak *find(const char *obj)
 {
     uint32_t i = oaki_ptrtable_first(&self.table, obj);
-    if (i == OAKI_PTR_NONE || (oaki_ptrtable_state(&self.table, i) & OAKI_PTR_UNSETTLED))
-        return NULL;
+    if (i == OAKI_PTR_NONE || !oaki_ptrtable_is_settled(&self.table, i)) return NULL;
     return (char *)AO_load(&at(i)->handle->target) == obj ? at(i)->handle : NULL;
 }
 
@@ -207,7 +206,7 @@ void oaki_weak_forget(void *obj)
 void oaki_weak_forget_zone(uint32_t zone)
 {
     for (uint32_t i = 0; i < self.table.records.len;) {
-        bool settled = !(oaki_ptrtable_state(&self.table, i) & OAKI_PTR_UNSETTLED);
+        bool settled = oaki_ptrtable_is_settled(&self.table, i);
         if (settled && oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
         if (settled && oaki_zone_id_of(at(i)->handle) == zone)
             record_remove(i);

@@ -138,26 +138,13 @@ static bool start(size_t minors)
     return true;
 }
 
-/* false: it was in a stop, as there was no other. */
-static bool cycle(void)
-{
-    uint32_t before = test_stats().num_gc;
-    while (test_stats().num_gc == before)
-        if (!test_ask_beside()) {
-            ck_assert(oaki_written_denies());
-            oak_collect();
-            return false;
-        }
-    return true;
-}
-
 /* So many calls in so many cycles, most of them while the program ran. */
 static void check_cycles(unsigned n, size_t least)
 {
     size_t running = 0, stopped = 0;
     while (n > 0) {
         size_t ran = AO_load(&test_witness_running), stood = AO_load(&test_witness_stopped);
-        if (!cycle()) continue;
+        if (!test_cycle_beside()) continue;
         running += AO_load(&test_witness_running) - ran;
         stopped += AO_load(&test_witness_stopped) - stood;
         n--;
@@ -171,7 +158,7 @@ START_TEST(what_hangs_on_it_is_marked_while_the_program_runs)
     if (!start(0)) return;
     void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
     test_build(ways[_i], keys);
-    for (int i = 0; i < 2; i++) (void)cycle();
+    for (int i = 0; i < 2; i++) (void)test_cycle_beside();
     check_cycles(3, 2 * WITNESSES);
     OAKI_HOLD(keys);
 }
@@ -189,7 +176,7 @@ START_TEST(of_a_minor_cycle_too)
     if (!start(1000)) return;
     void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
     test_build(by_pairs, keys);
-    for (int i = 0; i < 3; i++) (void)cycle();
+    for (int i = 0; i < 3; i++) (void)test_cycle_beside();
     while (oaki_beside_asked()) oaki_os_yield(); /* the last request may have come after its end */
     oak_gc_disable();
     test_build(new_values, keys);

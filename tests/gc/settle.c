@@ -30,19 +30,6 @@ static bool start(size_t minors)
     return true;
 }
 
-/* false: it was in a stop, as there was no other. */
-static bool cycle(void)
-{
-    uint32_t before = test_stats().num_gc;
-    while (test_stats().num_gc == before)
-        if (!test_ask_beside()) {
-            ck_assert(oaki_written_denies());
-            oak_collect();
-            return false;
-        }
-    return true;
-}
-
 /* ---- what is marked ---- */
 
 static void *links[MANY];
@@ -139,7 +126,7 @@ START_TEST(the_last_stop_passes_by_what_is_marked)
     test_build(make, &m);
     for (int n = 0; n < 3;) {
         size_t before = oaki_ptrtable_looks();
-        if (!cycle()) continue;
+        if (!test_cycle_beside()) continue;
         ck_assert_uint_le(oaki_ptrtable_looks() - before, MANY / 20);
         n++;
     }
@@ -226,7 +213,7 @@ START_TEST(what_is_stored_meanwhile_is_marked)
         ck_assert_int_eq(oak_finalizer_set(pair_keys[i], ignore, number_new(0)), 0);
     }
     pthread_t t = test_start(_i < 2 ? stores : replaces, NULL);
-    for (size_t n = test_scale(100); n > 0; n--) (void)cycle();
+    for (size_t n = test_scale(100); n > 0; n--) (void)test_cycle_beside();
     AO_store(&quit, 1);
     test_join(t);
     test_assert_sound();
@@ -257,7 +244,7 @@ START_TEST(what_a_dropped_mark_knew_is_forgotten)
         dropped += drop_a_mark();
         for (size_t i = 0; i < PAIRS; i++) store(i, n);
         oak_gc_enable();
-        (void)cycle();
+        (void)test_cycle_beside();
         for (size_t i = 0; i < PAIRS; i++) {
             void *value;
             ck_assert_ptr_eq(oak_ephemeron_get(pairs[i], &value), pair_keys[i]);
@@ -341,7 +328,7 @@ START_TEST(what_has_gone_leaves_while_others_come)
     pthread_t t[THREADS];
     for (size_t i = 0; i < THREADS; i++) t[i] = test_start(comes_and_goes, slots[i]);
     for (size_t n = test_scale(60); n > 0; n--) {
-        (void)cycle();
+        (void)test_cycle_beside();
         oak_collect();
         (void)oak_finalizers_run();
     }
