@@ -100,7 +100,8 @@ OAKI_INLINE void lgc_region_resume(const oaki_region *r)
 
 /* fn_outside, for a fn that begins with that question: out of all regions that the thread is in,
  * and back into the same, where the scan of its stack begins again where it began. A frame of its
- * own, as what is kept of the region would be words in fn's that nobody wrote. */
+ * own, as what is kept of the region would be words in fn's that nobody wrote. Left by longjmp, the
+ * thread stays outside until the region's end (GC_do_blocking). */
 #define LGC_OUTSIDE(type, fn, parameters, arguments)                            \
     static OAKI_NOINLINE OAKI_COLD type fn##_outside parameters                 \
     {                                                                           \

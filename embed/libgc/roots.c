@@ -192,8 +192,16 @@ int GC_is_tmp_root(void *p)
 
 /* ---- displacements ---- */
 
+static void apply_rule(void);
+
+LGC_OUTSIDE(void, apply_rule, (void), ())
+
 static void apply_rule(void)
 {
+    if (lgc_is_blocked()) {
+        apply_rule_outside();
+        return;
+    }
     oaki_mark_displacements(lgc.interior ? NULL : self.allowed, OAKI_DISPLACEMENTS);
 }
 

@@ -70,10 +70,27 @@ OAKI_NOINLINE void *GC_call_with_stack_base(GC_stack_base_func fn, void *arg)
     return result;
 }
 
+typedef struct call {
+    GC_fn_type fn;
+    void *arg;
+} call;
+
+/* A longjmp or an exception, as out of a finalizer, may have left what was done outside of the
+ * region (LGC_OUTSIDE) for a frame of fn's: that went on outside, and the region ends in here. */
+static void *in_region(void *arg)
+{
+    const call *c = arg;
+    void *result = c->fn(c->arg);
+    oaki_thread *t = oaki_thread_self();
+    if (t && !lgc_is_blocked()) oaki_blocking_begin(t);
+    return result;
+}
+
 void *GC_do_blocking(GC_fn_type fn, void *arg)
 {
+    call c = { fn, arg };
     lgc_ready();
-    return oak_blocking_call(fn, arg);
+    return oak_blocking_call(in_region, &c);
 }
 
 LGC_OUTSIDE(void *, GC_call_with_gc_active, (GC_fn_type fn, void *arg), (fn, arg))

@@ -13,13 +13,14 @@
 #include <string.h>
 
 static struct {
-    AO_t peak;              /* most bytes of heap that were backed by memory, as seen */
+    AO_t peak; /* most bytes of heap that were backed by memory, as seen */
     AO_t obtained;
-    size_t total_at_gc;     /* allocated when the last collection began */
-    size_t live_at_gc;      /* of the heap's count, likewise */
-    size_t reclaimed;       /* by all collections but the last one; by that one */
+    AO_t allocated;     /* ever, as told so far */
+    size_t total_at_gc; /* allocated when the last collection began */
+    size_t live_at_gc;  /* of the heap's count, likewise */
+    size_t reclaimed;   /* by all collections but the last one; by that one */
     size_t reclaimed_last;
-    AO_t freed;             /* by GC_free since then */
+    AO_t freed; /* by GC_free since then */
     bool measuring;
     uint64_t full_ns;
 } self;
@@ -50,8 +51,7 @@ size_t GC_get_heap_size(void)
 
 size_t GC_get_free_bytes(void)
 {
-    size_t all = GC_get_heap_size(), inuse = AO_load(&oaki_the_heap.pages_inuse)
-                                             << OAKI_PAGE_SHIFT;
+    size_t all = GC_get_heap_size(), inuse = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
     return all > inuse ? all - inuse : 0;
 }
 
@@ -76,17 +76,21 @@ size_t GC_get_memory_use(void)
 
 /* ---- what was allocated ---- */
 
-/* Of runs that were taken, all but what is left of them. */
+/* Of the runs of this thread, all but what is left of them; others' are in use meanwhile, and what
+ * is left of these can't be known. */
 static size_t allocated_by(const oaki_mcache *mc)
 {
     size_t n = mc->large_bytes;
     for (unsigned c = 1; c < oaki_nclasses; c++) n += mc->mallocs[c] * oaki_classes[c].size;
+    if (mc->thread != oaki_thread_self()) return n;
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++)
         for (uint64_t set = mc->active[kind]; set; set &= set - 1)
             n -= oaki_mcache_left(mc, OAKI_SPANCLASS(kind, oaki_ctz(set)));
     return n;
 }
 
+/* Never less than before, as when a run that counted whole is given back. In a stop, or with both
+ * locks under which the list changes, and counts go from caches to the heap. */
 static size_t total(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -94,14 +98,18 @@ static size_t total(void)
     for (unsigned c = 1; c < oaki_nclasses; c++)
         n += AO_load(&h->past_mallocs[c]) * oaki_classes[c].size;
     for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) n += allocated_by(mc);
-    return n;
+    raise_to(&self.allocated, n);
+    return AO_load(&self.allocated);
 }
 
-/* The list of caches changes only under threads_lock, which a stop holds; who is in the runtime
- * here has gc_lock, so that nobody else stops the world. */
+LGC_OUTSIDE(size_t, GC_get_total_bytes, (void), ())
+
+/* A stop holds threads_lock; who is in the runtime here has gc_lock, so that nobody else stops the
+ * world. */
 size_t GC_get_total_bytes(void)
 {
     if (!AO_load_acquire(&lgc.started)) return 0;
+    if (lgc_is_blocked()) return GC_get_total_bytes_outside();
     oaki_thread *t = oaki_thread_self();
     bool inside = t && t->in_runtime;
     if (inside && oaki_world_stopped()) return total();
@@ -112,16 +120,22 @@ size_t GC_get_total_bytes(void)
         if (!t) return 0;
         oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
     }
+    oaki_lock_acquire(&oaki_the_heap.zones.lock);
     size_t n = total();
+    oaki_lock_release(&oaki_the_heap.zones.lock);
     oaki_lock_release(&oaki_the_heap.threads_lock);
     if (!inside) oaki_leave(t);
     return n;
 }
 
+static size_t since_gc(size_t all)
+{
+    return all > self.total_at_gc ? all - self.total_at_gc : 0;
+}
+
 size_t GC_get_bytes_since_gc(void)
 {
-    size_t now = GC_get_total_bytes();
-    return now > self.total_at_gc ? now - self.total_at_gc : 0;
+    return since_gc(GC_get_total_bytes());
 }
 
 /* Two threads at once may lose one: the figure is approximate, and GC_free is not to wait. */
@@ -163,20 +177,21 @@ unsigned long GC_get_full_gc_total_time(void)
 
 /* ---- several at once ---- */
 
-void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_word *unmapped,
-                            GC_word *since_gc, GC_word *all)
+void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_word *unmapped, GC_word *since,
+                            GC_word *all)
 {
     if (heap) *heap = GC_get_heap_size();
     if (free_bytes) *free_bytes = GC_get_free_bytes();
     if (unmapped) *unmapped = GC_get_unmapped_bytes();
-    if (since_gc) *since_gc = GC_get_bytes_since_gc();
-    if (all) *all = GC_get_total_bytes();
+    size_t allocated = GC_get_total_bytes();
+    if (since) *since = since_gc(allocated);
+    if (all) *all = allocated;
 }
 
 size_t GC_get_prof_stats_unsafe(struct GC_prof_stats_s *out, size_t size)
 {
     size_t heap = GC_get_heap_size(), unmapped = GC_get_unmapped_bytes(),
-           since = GC_get_bytes_since_gc(), all = GC_get_total_bytes();
+           all = GC_get_total_bytes(), since = since_gc(all);
     struct GC_prof_stats_s s = {
         .heapsize_full = heap + unmapped,
         .free_bytes_full = GC_get_free_bytes() + unmapped,

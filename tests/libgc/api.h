@@ -54,6 +54,7 @@ void test_finalizers(void);
 void test_links(void);
 void test_roots(void);
 void test_regions(void);
+void test_displaced(void);
 void test_threads(void);
 void test_collecting(void);
 void test_figures(void);

@@ -1,5 +1,7 @@
 /* figures.c - sizes, counts and times. */
 #include "api.h"
+#include <pthread.h>
+#include <stdatomic.h>
 
 /* By hand, while nothing is collected. */
 static void freed(void)
@@ -60,6 +62,44 @@ static void timed(void)
     kept = NULL;
 }
 
+/* ---- beside threads that allocate ---- */
+
+static atomic_bool quit;
+
+static void *allocates(void *unused)
+{
+    for (size_t i = 0; !atomic_load(&quit); i++) memset(GC_malloc(16 + i % 500), 1, 16);
+    return unused;
+}
+
+static void *reads(void *of)
+{
+    struct GC_prof_stats_s s;
+    GC_word heap, idle, unmapped, since, all;
+    size_t before = GC_get_total_bytes();
+    long back = 0, wild = 0;
+    for (int i = 0; i < 100000; i++) {
+        GC_get_heap_usage_safe(&heap, &idle, &unmapped, &since, &all);
+        back += all < before;
+        GC_get_prof_stats(&s, sizeof s);
+        wild += all >> 40 || since > all || GC_get_bytes_since_gc() >> 40 ||
+                s.allocd_bytes_before_gc >> 40 || s.bytes_allocd_since_gc >> 40;
+        before = all;
+    }
+    printf("%s: backwards %ld, wild %ld\n", (const char *)of, back, wild);
+    return of;
+}
+
+static void busy(void)
+{
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) GC_pthread_create(&thread[i], NULL, allocates, NULL);
+    reads("beside threads");
+    GC_do_blocking(reads, "in a region");
+    atomic_store(&quit, true);
+    for (int i = 0; i < 2; i++) GC_pthread_join(thread[i], NULL);
+}
+
 void test_figures(void)
 {
     struct GC_prof_stats_s s, t;
@@ -110,10 +150,11 @@ void test_figures(void)
     say("so does one for debugging", GC_get_non_gc_bytes() - non_gc >= 1000);
     GC_debug_free(p);
     say("and is freed, too", GC_get_non_gc_bytes() == non_gc);
-    say("plausible", (void *)p >= GC_least_plausible_heap_addr &&
-                         (void *)p <= GC_greatest_plausible_heap_addr);
+    say("plausible",
+        (void *)p >= GC_least_plausible_heap_addr && (void *)p <= GC_greatest_plausible_heap_addr);
     say("memory use", GC_get_memory_use() > 0);
     freed();
     reclaimed();
     timed();
+    busy();
 }

@@ -78,6 +78,7 @@ static const struct {
     { "leaking", test_leaking, true, false },
     { "markers", test_markers, true, false },
     { "helped", test_helped, true, false },
+    { "displaced", test_displaced, true, true },
     { "early", test_early, true, true },
     { "environment", test_environment, true, true },
     { "warnings", test_warnings, true, true },

@@ -2,6 +2,7 @@
  * to need not stay: so what is looked at again is uncollectable, or referred to from elsewhere. */
 #include "api.h"
 #include <pthread.h>
+#include <setjmp.h>
 
 static void *cell[MANY]; /* static data, which is scanned */
 static watch watched;
@@ -28,8 +29,10 @@ static void *allocates(void *arg)
         *good += kept[i][0] == (char)i && kept[i][15 + i] == (char)i;
         if (i % 3 == 0) kept[i] = GC_realloc(kept[i], 5000);
         *good += kept[i][15 + i] == (char)i;
-        if (i % 3 == 2) GC_debug_free(kept[i]);
-        else GC_free(kept[i]);
+        if (i % 3 == 2)
+            GC_debug_free(kept[i]);
+        else
+            GC_free(kept[i]);
     }
     memset(cell, 0, sizeof cell);
     return arg;
@@ -103,6 +106,7 @@ static void *holds(void *unused)
     GC_stop_world_external();
     GC_start_world_external();
     say("a root for good", GC_is_tmp_root(unused));
+    say("one for now", GC_is_tmp_root(cell));
     return unused;
 }
 
@@ -120,6 +124,79 @@ static void *roots(void *unused)
     say_of_many("alive without", watch_alive(&watched));
     free(area);
     return unused;
+}
+
+/* By static data that points so far into them. */
+static void inside(size_t offset, const char *what)
+{
+    fill();
+    for (int i = 0; i < MANY; i++) cell[i] = (char *)cell[i] + offset;
+    collect();
+    say_of_many(what, watch_alive(&watched));
+    memset(cell, 0, sizeof cell);
+}
+
+static void *displaces(void *unused)
+{
+    GC_register_displacement(24);
+    inside(24, "kept by a displacement");
+    inside(32, "kept by another");
+    GC_set_all_interior_pointers(1);
+    return unused;
+}
+
+/* As libgc demands, the setting is of before the start. */
+void test_displaced(void)
+{
+    GC_set_all_interior_pointers(0);
+    GC_INIT();
+    GC_do_blocking(displaces, NULL);
+    say("interior pointers", GC_get_all_interior_pointers());
+}
+
+/* ---- finalizers that don't return ---- */
+
+static jmp_buf back;
+
+static void jump(void *obj, void *unused)
+{
+    (void)obj, (void)unused;
+    if (finalized++ == 0) longjmp(back, 1);
+}
+
+/* By how it is asked for: that a finalizer be run. */
+static void ask(int how)
+{
+    GC_set_finalize_on_demand(how == 1);
+    collect();
+    if (how == 1) GC_invoke_finalizers();
+    for (int i = 0; how == 2 && i < 1000000 && finalized == 0; i++) GC_malloc(100);
+}
+
+static void *jumps(void *how)
+{
+    long good = 0;
+    finalized = 0;
+    fill();
+    for (int i = 0; i < MANY; i++) GC_register_finalizer_no_order(cell[i], jump, NULL, NULL, NULL);
+    memset(cell, 0, sizeof cell);
+    if (setjmp(back) == 0) {
+        ask((int)(intptr_t)how);
+        say("did not jump", 1);
+    } else {
+        say("back in the region", finalized);
+    }
+    allocates(&good);
+    say("allocated after that", good);
+    GC_set_finalize_on_demand(0);
+    collect();
+    return how;
+}
+
+static void *jumps_below(void *how)
+{
+    GC_do_blocking(jumps, how);
+    return how;
 }
 
 /* ---- threads ---- */
@@ -184,5 +261,9 @@ void test_regions(void)
     GC_do_blocking(allocates, &good);
     say("allocated", good);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) GC_do_blocking(parts[i], NULL);
+    for (intptr_t how = 0; how < 3; how++) {
+        say("jumped", GC_do_blocking(jumps, (void *)how) == (void *)how);
+        say("from one in another", GC_do_blocking(jumps_below, (void *)how) == (void *)how);
+    }
     say("whole behind it", length(whole));
 }
