@@ -41,9 +41,11 @@ static void at_exit(void)
     char *name = file_name();
     if (!name) return;
     oak_collect();
-    if (oak_profile_save(NULL, name) != 0)
-        oaki_log("oakum: OAKUM_PROFILE=%.200s: the heap profile can't be saved: error %d\n", name,
-                 errno);
+    if (oak_profile_save(NULL, name) != 0) {
+        const char *why = strerrordesc_np(errno);
+        oaki_log("oakum: OAKUM_PROFILE=%.200s: the heap profile can't be saved: %.80s\n", name,
+                 why ? why : "");
+    }
     free(name);
 }
 

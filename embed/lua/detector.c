@@ -216,7 +216,9 @@ static lua_Integer option(lua_State *L, const char *name, lua_Integer usual, lua
 {
     lua_Integer n = usual;
     if (lua_istable(L, 1)) {
-        if (lua_getfield(L, 1, name) != LUA_TNIL) n = luaL_checkinteger(L, -1);
+        int is_integer = 1;
+        if (lua_getfield(L, 1, name) != LUA_TNIL) n = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer) luaL_error(L, "oakum: %s must be an integer", name);
         lua_pop(L, 1);
     }
     if (n < 4 || n > most) luaL_error(L, "oakum: %s must be from 4 to %I", name, most);

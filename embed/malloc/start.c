@@ -158,8 +158,10 @@ static void save_profile(void)
     char name[4096];
     oaki_tell_name(oaki_wanted.profile, name, sizeof name);
     oaki_quiet_begin();
-    if (oak_profile_save(NULL, name) != 0)
-        oaki_say("oakum: the heap profile can't be saved in %.900s: error %d", name, errno);
+    if (oak_profile_save(NULL, name) != 0) {
+        const char *why = strerrordesc_np(errno);
+        oaki_say("oakum: the heap profile can't be saved in %.900s: %.80s", name, why ? why : "");
+    }
     oaki_quiet_end();
 }
 
