@@ -80,9 +80,9 @@ typedef struct call {
 static void *in_region(void *arg)
 {
     const call *c = arg;
+    bool blocked = lgc_is_blocked(); /* not a thread that isn't attached, be it later on */
     void *result = c->fn(c->arg);
-    oaki_thread *t = oaki_thread_self();
-    if (t && !lgc_is_blocked()) oaki_blocking_begin(t);
+    if (blocked && !lgc_is_blocked()) oaki_blocking_begin(oaki_thread_self());
     return result;
 }
 
