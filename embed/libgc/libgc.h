@@ -93,9 +93,19 @@ OAKI_INLINE bool lgc_is_blocked(void)
     return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
 }
 
+OAKI_INLINE _Noreturn void lgc_region_lost(void)
+{
+    oak_fatal("oakum: GC_unregister_my_thread was called in a region of GC_do_blocking");
+}
+
+/* A region that was begun meanwhile and left by longjmp is over. */
 OAKI_INLINE void lgc_region_resume(const oaki_region *r)
 {
-    oaki_blocking_resume(oaki_thread_self(), r);
+    oaki_thread *t = oaki_thread_self();
+    oaki_region inner;
+    if (!t) lgc_region_lost();
+    if (lgc_is_blocked()) oaki_blocking_suspend(t, &inner);
+    oaki_blocking_resume(t, r);
 }
 
 /* fn_outside, for a fn that begins with that question: out of all regions that the thread is in,

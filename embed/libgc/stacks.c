@@ -76,13 +76,18 @@ typedef struct call {
 } call;
 
 /* A longjmp or an exception, as out of a finalizer, may have left what was done outside of the
- * region (LGC_OUTSIDE) for a frame of fn's: that went on outside, and the region ends in here. */
+ * region (LGC_OUTSIDE) for a frame of fn's, which went on outside, or a region in this one, which
+ * then went on. Either way this one ends in here. */
 static void *in_region(void *arg)
 {
     const call *c = arg;
-    bool blocked = lgc_is_blocked(); /* not a thread that isn't attached, be it later on */
+    oaki_thread *t = oaki_thread_self(); /* NULL: in no region, though it may be attached in fn */
+    unsigned depth = t ? t->blocking_depth : 0;
     void *result = c->fn(c->arg);
-    if (blocked && !lgc_is_blocked()) oaki_blocking_begin(oaki_thread_self());
+    if (!t) return result;
+    if (!oaki_thread_self()) lgc_region_lost();
+    if (!lgc_is_blocked()) oaki_blocking_begin(t);
+    t->blocking_depth = depth;
     return result;
 }
 

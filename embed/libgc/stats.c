@@ -1,7 +1,8 @@
 /* stats.c - figures. docs/libgc.md says what each is made of.
  *
- * Getters take no lock, as programs call them from callbacks with the world stopped or the
- * allocation lock held: figures that belong together may be of slightly different moments.
+ * Getters wait for no lock that a callback's caller could hold, as programs call them with the
+ * world stopped or the allocation lock held, and from mark procedures: figures that belong together
+ * may be of slightly different moments.
  *
  * Owns: what the last collection saw, and the largest size so far. Written in stops, or added to
  *   atomically. Bound: those that count what was allocated, O(threads * size classes); walking,
@@ -102,6 +103,21 @@ static size_t total(void)
     return AO_load(&self.allocated);
 }
 
+/* As total, or what was told last: for a thread that is not attached, as one that helps to mark is
+ * not, and a stop may wait for that. */
+static size_t total_or_last(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    if (!oaki_lock_try(&h->threads_lock)) return AO_load(&self.allocated);
+    size_t n = AO_load(&self.allocated);
+    if (oaki_lock_try(&h->zones.lock)) {
+        n = total();
+        oaki_lock_release(&h->zones.lock);
+    }
+    oaki_lock_release(&h->threads_lock);
+    return n;
+}
+
 LGC_OUTSIDE(size_t, GC_get_total_bytes, (void), ())
 
 /* A stop holds threads_lock; who is in the runtime here has gc_lock, so that nobody else stops the
@@ -111,13 +127,13 @@ size_t GC_get_total_bytes(void)
     if (!AO_load_acquire(&lgc.started)) return 0;
     if (lgc_is_blocked()) return GC_get_total_bytes_outside();
     oaki_thread *t = oaki_thread_self();
-    bool inside = t && t->in_runtime;
+    if (!t) return total_or_last();
+    bool inside = t->in_runtime;
     if (inside && oaki_world_stopped()) return total();
     if (inside) {
         oaki_lock_acquire(&oaki_the_heap.threads_lock);
     } else {
-        t = oaki_enter();
-        if (!t) return 0;
+        (void)oaki_enter();
         oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
     }
     oaki_lock_acquire(&oaki_the_heap.zones.lock);

@@ -2,6 +2,7 @@
 #include "api.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 /* By hand, while nothing is collected. */
 static void freed(void)
@@ -65,10 +66,14 @@ static void timed(void)
 /* ---- beside threads that allocate ---- */
 
 static atomic_bool quit;
+static atomic_int allocating;
 
 static void *allocates(void *unused)
 {
-    for (size_t i = 0; !atomic_load(&quit); i++) memset(GC_malloc(16 + i % 500), 1, 16);
+    for (size_t i = 0; !atomic_load(&quit); i++) {
+        memset(GC_malloc(16 + i % 500), 1, 16);
+        if (i == 0) allocating++;
+    }
     return unused;
 }
 
@@ -90,10 +95,36 @@ static void *reads(void *of)
     return of;
 }
 
+/* By who marks, of which some are not the program's threads. */
+static atomic_long asked;
+
+static struct GC_ms_entry *asks(GC_word *p, struct GC_ms_entry *top, struct GC_ms_entry *limit,
+                                GC_word env)
+{
+    (void)env;
+    asked += GC_get_total_bytes() > 0 && GC_get_bytes_since_gc() < (size_t)1 << 40;
+    return GC_mark_and_push((void *)p[0], top, limit, (void **)p);
+}
+
+static void asked_in_a_mark(void)
+{
+    static void **list[64];
+    int kind = (int)GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(GC_new_proc(asks), 0), 0, 1);
+    for (int i = 0; i < 64 * 2000; i++) {
+        void **p = GC_generic_malloc(32, kind);
+        p[0] = list[i % 64];
+        list[i % 64] = p;
+    }
+    for (int i = 0; i < 5; i++) GC_gcollect();
+    say("asked by who marks", asked >= 64L * 2000);
+    memset(list, 0, sizeof list);
+}
+
 static void busy(void)
 {
     pthread_t thread[2];
     for (int i = 0; i < 2; i++) GC_pthread_create(&thread[i], NULL, allocates, NULL);
+    while (allocating < 2) usleep(1000);
     reads("beside threads");
     GC_do_blocking(reads, "in a region");
     atomic_store(&quit, true);
@@ -156,5 +187,6 @@ void test_figures(void)
     freed();
     reclaimed();
     timed();
+    asked_in_a_mark();
     busy();
 }

@@ -168,7 +168,7 @@ static void jump(void *obj, void *unused)
 static void ask(int how)
 {
     GC_set_finalize_on_demand(how == 1);
-    collect();
+    if (how != 2) collect();
     if (how == 1) GC_invoke_finalizers();
     for (int i = 0; how == 2 && i < 1000000 && finalized == 0; i++) GC_malloc(100);
 }
@@ -191,6 +191,46 @@ static void *jumps(void *how)
     GC_set_finalize_on_demand(0);
     collect();
     return how;
+}
+
+/* Left by longjmp for a frame in another region, or outside of all for a while. */
+
+static void *leaves(void *unused)
+{
+    longjmp(back, 1);
+    return unused;
+}
+
+static void *left_inside(void *unused)
+{
+    if (setjmp(back) == 0) GC_do_blocking(leaves, unused);
+    return unused;
+}
+
+static void *left_active(void *unused)
+{
+    return GC_call_with_gc_active(left_inside, unused);
+}
+
+static void *collects_once(void *unused)
+{
+    GC_gcollect();
+    return unused;
+}
+
+/* In no region any more, its frames are looked at, in another thread's collections, too. */
+static NOINLINE void looked_at(const char *what)
+{
+    void *mine[MANY];
+    pthread_t thread;
+    fill();
+    memcpy(mine, cell, sizeof cell);
+    memset(cell, 0, sizeof cell);
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
+    GC_pthread_create(&thread, NULL, collects_once, NULL);
+    GC_pthread_join(thread, NULL);
+    say_of_many(what, watch_alive(&watched));
+    __asm__ __volatile__("" : : "r"(mine) : "memory");
 }
 
 static void *jumps_below(void *how)
@@ -265,5 +305,10 @@ void test_regions(void)
         say("jumped", GC_do_blocking(jumps, (void *)how) == (void *)how);
         say("from one in another", GC_do_blocking(jumps_below, (void *)how) == (void *)how);
     }
+    looked_at("kept behind jumps");
+    GC_do_blocking(left_inside, NULL);
+    looked_at("kept behind a region left for another");
+    GC_do_blocking(left_active, NULL);
+    looked_at("kept behind a region left for a part that is in none");
     say("whole behind it", length(whole));
 }

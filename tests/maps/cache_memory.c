@@ -265,7 +265,7 @@ static void make_words(size_t max_entries, size_t max_bytes, uint64_t ttl)
 /* Near twice what the cache may hold, and the test's own data, 14 MB, once. What is allocated in a
  * mark beside the program counts as live for the next goal: at most 5/8 of the room up to it, as
  * the mark begins no sooner than half way and a program goes an eighth past it at most. A marker
- * that gets no processor leaves it all of that: from goal to goal that comes to 75 MB, no more. */
+ * that gets no processor leaves it all of that: from goal to goal that comes to 80 MB, no more. */
 static size_t most_heap(void)
 {
     return oaki_debug_switches.beside ? (size_t)80 << 20 : (size_t)32 << 20;
