@@ -14,14 +14,14 @@
 #include <string.h>
 
 static struct {
-    AO_t peak; /* most bytes of heap that were backed by memory, as seen */
+    AO_t peak;              /* most bytes of heap that were backed by memory, as seen */
     AO_t obtained;
-    AO_t allocated;     /* ever, as told so far */
-    size_t total_at_gc; /* allocated when the last collection began */
-    size_t live_at_gc;  /* of the heap's count, likewise */
-    size_t reclaimed;   /* by all collections but the last one; by that one */
+    AO_t allocated;         /* ever, as told so far */
+    size_t total_at_gc;     /* allocated when the last collection began */
+    size_t live_at_gc;      /* of the heap's count, likewise */
+    size_t reclaimed;       /* by all collections but the last one; by that one */
     size_t reclaimed_last;
-    AO_t freed; /* by GC_free since then */
+    AO_t freed;             /* by GC_free since then */
     bool measuring;
     uint64_t full_ns;
 } self;
@@ -52,7 +52,8 @@ size_t GC_get_heap_size(void)
 
 size_t GC_get_free_bytes(void)
 {
-    size_t all = GC_get_heap_size(), inuse = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
+    size_t all = GC_get_heap_size(), inuse = AO_load(&oaki_the_heap.pages_inuse)
+                                             << OAKI_PAGE_SHIFT;
     return all > inuse ? all - inuse : 0;
 }
 

@@ -181,8 +181,8 @@ void test_figures(void)
     say("so does one for debugging", GC_get_non_gc_bytes() - non_gc >= 1000);
     GC_debug_free(p);
     say("and is freed, too", GC_get_non_gc_bytes() == non_gc);
-    say("plausible",
-        (void *)p >= GC_least_plausible_heap_addr && (void *)p <= GC_greatest_plausible_heap_addr);
+    say("plausible", (void *)p >= GC_least_plausible_heap_addr &&
+                         (void *)p <= GC_greatest_plausible_heap_addr);
     say("memory use", GC_get_memory_use() > 0);
     freed();
     reclaimed();

@@ -29,10 +29,8 @@ static void *allocates(void *arg)
         *good += kept[i][0] == (char)i && kept[i][15 + i] == (char)i;
         if (i % 3 == 0) kept[i] = GC_realloc(kept[i], 5000);
         *good += kept[i][15 + i] == (char)i;
-        if (i % 3 == 2)
-            GC_debug_free(kept[i]);
-        else
-            GC_free(kept[i]);
+        if (i % 3 == 2) GC_debug_free(kept[i]);
+        else GC_free(kept[i]);
     }
     memset(cell, 0, sizeof cell);
     return arg;
