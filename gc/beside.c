@@ -50,7 +50,8 @@ static struct {
     AO_t helped;         /* ns that others have marked for it */
     AO_t not_before;     /* oaki_heap.cycle: no thread could be had, until then none is tried */
     AO_t expected[2];    /* words that the last one looked at, full or minor */
-    uint64_t begun_ns;   /* the first stop's end */
+    uint64_t begun_ns;   /* the first stop's end, */
+    uint64_t took_ns;    /* and from there to the last one, of the last mark */
     bool minor;          /* it is one; before it has begun: it is to be one */
     AO_t in_any_case;    /* the one that is asked for is due, whatever the heap is like */
     AO_t forgets;        /* pages are being protected for a full one */
@@ -411,11 +412,6 @@ bool oaki_beside_is_minor(void)
     return self.minor && oaki_beside_state() == OAKI_BESIDE_MARKING;
 }
 
-size_t oaki_beside_large(void)
-{
-    return AO_load(&self.large);
-}
-
 void oaki_gc_large_in_mark(size_t bytes)
 {
     AO_fetch_and_add(&self.large, bytes);
@@ -446,10 +442,17 @@ void oaki_beside_begin(void)
 /* Pinned objects once more: some have come since they were queued, or before all were. */
 void oaki_beside_finish(void)
 {
+    self.took_ns = oaki_os_now_ns() - self.begun_ns;
     oaki_workers_beside(false);
     AO_store(&self.expected[self.minor], oaki_workers_scanned());
     oaki_workers_reach();
     oaki_watch_last(oaki_rounds_refusals());
+}
+
+size_t oaki_beside_unknown(void)
+{
+    size_t late = oaki_pace_late(oaki_rounds_found(), self.took_ns, oaki_pieces_worked());
+    return OAKI_MAX(AO_load(&self.large), late);
 }
 
 void oaki_beside_end(void)

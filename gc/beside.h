@@ -48,8 +48,9 @@ bool oaki_beside_forgets(void);
 bool oaki_beside_is_minor(void);
 /* What it has cost, in words looked at. */
 size_t oaki_beside_work(void);
-/* Bytes of large objects that have come since it began; they count as live. */
-size_t oaki_beside_large(void);
+/* Once it is over, before the next one: bytes that count as live, of which it isn't known how long
+ * they will. Large objects that have come since it began, or what its rounds have found late. */
+size_t oaki_beside_unknown(void);
 /* What it has cost: stops between the first and the last, processor time, rounds. */
 void oaki_beside_note(oaki_cycle *c);
 /* M is about to be used for something else: a mark that is under way has not happened, and the next

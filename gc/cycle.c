@@ -215,7 +215,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     AO_store(&h->marking, 0);
     AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
-    oaki_pace_marked(live, beside ? oaki_beside_large() : 0, gc.roots_bytes, minor);
+    oaki_pace_marked(live, beside ? oaki_beside_unknown() : 0, gc.roots_bytes, minor);
     size_t work = beside ? oaki_beside_work() : scanned;
     bool young = oaki_young_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
                  (beside || (why == OAKI_GC_DUE && oaki_young_keep(minor)));

@@ -4,7 +4,9 @@
  * 100; a memory limit lowers it to what the limit leaves for the heap. Live is what the last full
  * collection found: what minor ones leave of the dead does not raise the goal, nor do large objects
  * that came during a mark beside the program, which counts them as live: a program that throws them
- * away would be let have more and more of them. Where the world
+ * away would be let have more and more of them. Nor does what was found late by a mark that got no
+ * processor: each of its rounds marks what lives then, and a program that gets far between two has
+ * thrown away what the one before has marked. Where the world
  * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
  * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
  * quarter, at most half of the way: what dies meanwhile counts as live, and makes the next goal
@@ -247,6 +249,13 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();
+}
+
+/* The part of half a processor that the mark hadn't. */
+size_t oaki_pace_late(size_t found, uint64_t clock_ns, uint64_t marking_ns)
+{
+    double had = clock_ns ? (double)marking_ns / (double)clock_ns : 1;
+    return (size_t)((double)found * OAKI_MAX(1 - 2 * had, 0));
 }
 
 bool oaki_pace_has_room(void)

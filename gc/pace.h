@@ -31,6 +31,10 @@ void oaki_pace_processors(unsigned n);
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
                       uint64_t cpu_ns);
 
+/* Of so many bytes that the rounds of a mark have found, those that came since only because it had
+ * so little of the processors in its time: they may be gone soon. */
+size_t oaki_pace_late(size_t found, uint64_t clock_ns, uint64_t marking_ns);
+
 /* Have minor collections left more than half of what lies between the last full one's live bytes
  * and the goal? */
 bool oaki_pace_has_room(void);

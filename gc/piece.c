@@ -29,6 +29,7 @@ static struct {
     AO_t waiting;       /* threads that wait for the marker */
     uint64_t stops_ns, longest_ns; /* in stops between the first and the last, and in one */
     uint64_t vain_ns;              /* in one of these that was given up */
+    AO_t before;                   /* of `worked`, before this mark */
     oaki_lock marker;
 } self = { .marker = OAKI_LOCK_INIT(OAKI_RANK_MARKER) };
 
@@ -47,6 +48,7 @@ void oaki_pieces_begin(void)
 {
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
     AO_store(&self.done, 0);
+    self.before = AO_load(&self.worked);
     self.stops_ns = self.longest_ns = self.vain_ns = 0;
     oaki_pieces_state(OAKI_BESIDE_BEGUN);
 }
@@ -81,6 +83,11 @@ size_t oaki_pieces_done(void)
 void oaki_pieces_cost(uint64_t cpu_ns)
 {
     oaki_count_add(&self.worked, cpu_ns);
+}
+
+uint64_t oaki_pieces_worked(void)
+{
+    return AO_load(&self.worked) - self.before;
 }
 
 /* ---- a step ---- */

@@ -40,6 +40,8 @@ size_t oaki_pieces_wait(void);
 void oaki_pieces_lead(void);
 /* It has cost so much of processors beyond its pieces: for this cycle, or the next one. */
 void oaki_pieces_cost(uint64_t cpu_ns);
+/* What the mark has cost so far, ns of processors. */
+uint64_t oaki_pieces_worked(void);
 /* Words of the mark that have been looked at, about. Anybody may ask. */
 size_t oaki_pieces_done(void);
 
@@ -71,5 +73,7 @@ size_t oaki_rounds_refusals(void);
 size_t oaki_rounds_taken(void);
 /* How many there were. */
 void oaki_rounds_note(oaki_cycle *c);
+/* Bytes that have been marked since the first one began. */
+size_t oaki_rounds_found(void);
 
 #endif

@@ -41,6 +41,7 @@ static struct {
     size_t taken;             /* pages that were protected, by all rounds */
     size_t step;              /* bytes that are asked about at a time while the program runs */
     uint64_t page_ns;         /* what a page that is left to all workers takes in a stop */
+    size_t marked;            /* bytes, before the first round */
     size_t refusals;          /* by the system, at the first stop */
     unsigned rounds, stopped; /* so far, while the program ran and in stops */
     AO_t released[REGIONS];   /* regions + 1 that are being allocated from */
@@ -151,6 +152,7 @@ static bool clean(size_t *rest)
 {
     size_t before = SIZE_MAX;
     self.step = LEAST_STEP;
+    if (!self.rounds) self.marked = oaki_workers_bytes();
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t scanned = begin_round();
         self.rounds++;
@@ -205,6 +207,7 @@ void oaki_rounds_begin(bool minor)
 {
     self.refusals = oaki_written_refusals();
     self.rounds = self.stopped = 0;
+    self.marked = SIZE_MAX;
     self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     forget_regions();
 }
@@ -213,6 +216,12 @@ void oaki_rounds_note(oaki_cycle *c)
 {
     c->rounds = self.rounds;
     c->stopped = self.stopped;
+}
+
+size_t oaki_rounds_found(void)
+{
+    size_t marked = oaki_workers_bytes();
+    return marked - OAKI_MIN(self.marked, marked);
 }
 
 size_t oaki_rounds_refusals(void)

@@ -3,9 +3,11 @@
 #include "gc/beside.h"
 
 #include "gc/event.h"
+#include "gc/pace.h"
 #include "gc/watch.h"
 #include "runtime/os.h"
 #include "runtime/roots.h"
+#include "runtime/type.h"
 #include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -143,6 +145,64 @@ START_TEST(all_that_was_written_is_taken_in_parts)
 }
 END_TEST
 
+/* ---- a marker that gets no processor ---- */
+
+#define MB ((size_t)1 << 20)
+
+static AO_t waits, go_on;
+
+/* It leads to nothing; the marker stays in it, and uses no processor. */
+static void wait_in_mark(oak_marker *m, void *obj, size_t size)
+{
+    (void)m, (void)obj, (void)size;
+    AO_store(&waits, 1);
+    while (!AO_load(&go_on) && !oaki_world_stopped()) oaki_os_sleep_ns(1000000);
+}
+
+static void **chain(size_t bytes)
+{
+    void **first = NULL;
+    for (size_t n = 0; n < bytes; n += 1024) {
+        void **next = first;
+        first = oak_alloc(1024);
+        *first = next;
+    }
+    return first;
+}
+
+/* It lives when it is found, but may be gone soon: the next goal is that of what was before it. */
+START_TEST(what_comes_while_the_marker_waits_leaves_the_goal_alone)
+{
+    oak_config c = test_config_beside(test_tracking);
+    c.gc_percent = 100;
+    c.min_heap = 4 * MB;
+    c.generations = 0;
+    test_heap_start(c);
+    test_once();
+    test_only_root(&table, sizeof table);
+    if (!oaki_written_start()) return;
+    oaki_debug_switches.beside = 0;
+    oaki_debug_switches.verify = 0; /* it would call the function */
+    const oak_type *waiter = oak_type_function("waiter", 16, wait_in_mark);
+    oaki_type_anytime(waiter);
+    table = oak_alloc(64 * sizeof *table);
+    table[1] = (thing *)chain(16 * MB);
+    oak_collect();
+    table[63] = oak_alloc_typed(waiter, 1);
+    oaki_debug_switches.beside = 1;
+    uint32_t before = test_stats().num_gc;
+    if (!test_ask_beside()) return;
+    oaki_debug_switches.beside = 0;
+    while (!AO_load(&waits)) oaki_os_yield();
+    table[0] = (thing *)chain(8 * MB);
+    oaki_os_sleep_ns(300000000);
+    AO_store(&go_on, 1);
+    while (test_stats().num_gc == before) oaki_os_yield();
+    ck_assert_uint_ge(oaki_pace_live(), 24 * MB);
+    ck_assert_uint_le(oaki_pace_goal(), 40 * MB);
+}
+END_TEST
+
 /* ---- what its thread holds ---- */
 
 static size_t of_collector, of_program;
@@ -176,6 +236,22 @@ START_TEST(the_frames_of_the_collector_are_no_roots)
 }
 END_TEST
 
+START_TEST(what_is_late_goes_with_the_time_that_the_marker_had)
+{
+    static const struct {
+        uint64_t clock, marking;
+        size_t late;
+    } golden[] = {
+        { 100, 0, 1000 },   { 100, 10, 800 }, { 100, 49, 20 }, { 100, 50, 0 },
+        { 100, 100, 0 },    { 100, 300, 0 }, /* of several */
+        { 0, 0, 0 },
+    };
+    for (size_t i = 0; i < OAKI_COUNT(golden); i++)
+        ck_assert_uint_eq(oaki_pace_late(1000, golden[i].clock, golden[i].marking),
+                          golden[i].late);
+}
+END_TEST
+
 static TCase *tests(const char *name, void (*setup)(void))
 {
     TCase *c = tcase_create(name);
@@ -185,6 +261,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(c, in_stops_by_one_marker);
     tcase_add_test(c, in_stops_by_several_markers);
     tcase_add_test(c, all_that_was_written_is_taken_in_parts);
+    tcase_add_test(c, what_comes_while_the_marker_waits_leaves_the_goal_alone);
     tcase_add_test(c, the_frames_of_the_collector_are_no_roots);
     return c;
 }
@@ -194,5 +271,8 @@ Suite *suite_gc_rounds(void)
     Suite *s = suite_create("gc_rounds");
     suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
     suite_add_tcase(s, tests("faults", test_by_faults));
+    TCase *c = tcase_create("late");
+    tcase_add_test(c, what_is_late_goes_with_the_time_that_the_marker_had);
+    suite_add_tcase(s, c);
     return s;
 }
