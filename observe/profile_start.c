@@ -41,11 +41,9 @@ static void at_exit(void)
     char *name = file_name();
     if (!name) return;
     oak_collect();
-    if (oak_profile_save(NULL, name) != 0) {
-        const char *why = strerrordesc_np(errno);
+    if (oak_profile_save(NULL, name) != 0)
         oaki_log("oakum: OAKUM_PROFILE=%.200s: the heap profile can't be saved: %.80s\n", name,
-                 why ? why : "");
-    }
+                 oaki_error_text(errno));
     free(name);
 }
 

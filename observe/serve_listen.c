@@ -201,7 +201,7 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
     oaki_fork_release();
     if (result != 0) {
         int saved = errno;
-        oaki_format(error, OAKI_SERVE_ERROR, "%.80s: %s", address, strerrordesc_np(saved));
+        oaki_format(error, OAKI_SERVE_ERROR, "%.80s: %s", address, oaki_error_text(saved));
         errno = saved;
         return -1;
     }

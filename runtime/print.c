@@ -301,6 +301,12 @@ size_t oaki_format(char *buf, size_t n, const char *format, ...)
     return len;
 }
 
+const char *oaki_error_text(int error)
+{
+    const char *text = strerrordesc_np(error);
+    return text ? text : "unknown error";
+}
+
 void oaki_log(const char *format, ...)
 {
     char line[LOG_MAX];

@@ -13,6 +13,9 @@
 size_t oaki_vformat(char *buf, size_t n, const char *format, va_list ap);
 size_t oaki_format(char *buf, size_t n, const char *format, ...) OAK_PRINTF(3, 4);
 
+/* What an errno means, in English; never NULL. Safe in signal handlers. */
+const char *oaki_error_text(int error);
+
 /* One write(2) to stderr; at most 1024 bytes. */
 void oaki_log(const char *format, ...) OAK_PRINTF(1, 2);
 

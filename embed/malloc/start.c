@@ -12,6 +12,7 @@
 #include "preload.h"
 #include "runtime/observer.h"
 #include "runtime/os.h"
+#include "runtime/print.h"
 #include "tell.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -158,10 +159,9 @@ static void save_profile(void)
     char name[4096];
     oaki_tell_name(oaki_wanted.profile, name, sizeof name);
     oaki_quiet_begin();
-    if (oak_profile_save(NULL, name) != 0) {
-        const char *why = strerrordesc_np(errno);
-        oaki_say("oakum: the heap profile can't be saved in %.900s: %.80s", name, why ? why : "");
-    }
+    if (oak_profile_save(NULL, name) != 0)
+        oaki_say("oakum: the heap profile can't be saved in %.900s: %.80s", name,
+                 oaki_error_text(errno));
     oaki_quiet_end();
 }
 

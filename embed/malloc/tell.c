@@ -72,8 +72,8 @@ static void complain(int fd, const char *what, int error)
     size_t n = oaki_format(line, sizeof line, "==%d== oakum: the log ", (int)getpid());
     oaki_tell_name(oaki_wanted.log, line + n, 4096);
     n += strlen(line + n);
-    const char *why = strerrordesc_np(error);
-    n += oaki_format(line + n, sizeof line - n, " can't be %s: %.100s\n", what, why ? why : "");
+    n += oaki_format(line + n, sizeof line - n, " can't be %s: %.100s\n", what,
+                     oaki_error_text(error));
     (void)oaki_write_all(fd, line, n);
 }
 
