@@ -66,10 +66,14 @@ OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
     uint64_t fill = *carry >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << *carry) - 1;
     size_t over = *carry >= 64 ? *carry - 64 : 0;
     if (starts) {
-        size_t last = 63 - oaki_clz(starts), done = 1, want = OAKI_MIN(k, 64);
+        size_t last = 63 - oaki_clz(starts), done = 1;
         uint64_t x = starts;
-        for (; done * 2 <= want; done *= 2) x |= x << done;
-        if (done < want) x |= x << (want - done);
+        if (k >= 64) {
+            x = -x; /* there is one */
+        } else {
+            for (; done * 2 <= k; done *= 2) x |= x << done;
+            if (done < k) x |= x << (k - done);
+        }
         fill |= x;
         over = last + k > 64 ? last + k - 64 : 0;
     }
@@ -77,18 +81,27 @@ OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
     return fill;
 }
 
-/* A becomes the slots that are marked. Returns how many. */
+/* Most words have one of a large slot, or none. */
+OAKI_INLINE unsigned count_slots(uint64_t starts)
+{
+    return starts & (starts - 1) ? oaki_popcount(starts) : starts != 0;
+}
+
+/* A becomes the slots that are marked. Returns how many. What has died is taken out of it: of most
+ * spans that is nothing or all. */
 static unsigned sweep_bits(const oaki_span *s, size_t base)
 {
     size_t first = base >> 10;
     uint64_t *a = oaki_the_heap.alloc + first;
     const uint64_t *starts = oaki_class_starts[s->cls];
     size_t carry = 0, k = s->size >> OAKI_GRANULE_SHIFT;
+    bool far = k % OAKI_PLANES == 0;
     unsigned live = 0;
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        uint64_t x = a[w] & oaki_mark_gather(first + w) & starts[w];
-        live += oaki_popcount(x);
-        a[w] = fill_slots(x, k, &carry);
+        uint64_t had = a[w] & starts[w], lives = 0;
+        if (had) lives = had & (far ? oaki_mark_first(first + w) : oaki_mark_gather(first + w));
+        live += count_slots(lives);
+        if (had != lives || carry) a[w] &= ~fill_slots(had ^ lives, k, &carry);
     }
     return live;
 }

@@ -83,6 +83,13 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
            oaki_mark_spread(x[3]) << 3;
 }
 
+/* Those of every fourth granule, from the first on, where slots of a multiple of 64 bytes begin. */
+OAKI_INLINE uint64_t oaki_mark_first(size_t w)
+{
+    uint64_t x = oaki_the_heap.mark[0][oaki_mark_index(0, w / 4)] >> w % 4 * 16 & 0xffff;
+    return x ? oaki_mark_spread(x) : 0;
+}
+
 /* Objects that are in A and in M, of `n` words of A from w on; `starts` has a bit for each slot's
  * first granule in those words (oaki_class_starts). */
 OAKI_INLINE size_t oaki_mark_count(size_t w, size_t n, const uint64_t *starts)

@@ -2,11 +2,13 @@
 #include "gc/sweep.h"
 
 #include "runtime/collector.h"
+#include "runtime/markbits.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
 Suite *suite_gc_sweep(void);
@@ -220,6 +222,74 @@ START_TEST(everybody_sweeps_at_once)
 }
 END_TEST
 
+/* ---- what of A stays ---- */
+
+enum { ALL, NONE, SOME, FIRST_HALF, WAYS };
+
+static bool stays(int way, size_t i, size_t n)
+{
+    return way == ALL || (way == SOME && test_below(3) > 0) || (way == FIRST_HALF && i < n / 2);
+}
+
+/* Spans of each class, full but for what is freed by hand. */
+static void make_each_class(void *arg)
+{
+    int way = *(int *)arg;
+    size_t kept = 0;
+    for (unsigned c = 1; c < oaki_nclasses; c++) {
+        size_t n = 3 * oaki_classes[c].nslots;
+        for (size_t i = 0; i < n; i++) {
+            void *p = oak_alloc_noscan(oaki_classes[c].size);
+            if (stays(way, i, n)) held[kept++ % N] = p;
+            else if (way == SOME && test_below(8) == 0) oak_free(p);
+        }
+    }
+    ck_assert_uint_lt(kept, N);
+}
+
+/* After a mark: a bit for each granule of a slot that is allocated and marked. */
+static uint64_t *what_is_to_stay(size_t words, size_t *dead)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    uint64_t *want = calloc(words, sizeof *want);
+    memcpy(want, h->alloc, words * sizeof *want);
+    for (size_t page = 0; page < words / OAKI_PAGE_WORDS; page += h->spans[page].npages) {
+        const oaki_span *s = &h->spans[page];
+        if (s->cls == 0 || s->cls == OAKI_CLASS_LARGE) continue;
+        size_t off = page << OAKI_PAGE_SHIFT;
+        memset(want + page * OAKI_PAGE_WORDS, 0, s->npages * OAKI_PAGE_WORDS * sizeof *want);
+        for (size_t i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size) {
+            if (!oaki_bit_get(h->alloc, off)) continue;
+            if (oaki_mark_get(off)) oaki_bits_set(want, off, s->size);
+            else ++*dead;
+        }
+    }
+    return want;
+}
+
+START_TEST(what_is_marked_stays_whole_and_nothing_else)
+{
+    size_t dead = 0;
+    test_no_beside();
+    test_seed("gc/sweep");
+    test_away(make_each_class, &_i);
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    size_t words = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 64;
+    uint64_t *want = what_is_to_stay(words, &dead);
+    oaki_gc_sweep_all();
+    oaki_leave(t);
+    for (size_t w = 0; w < words; w++)
+        if (oaki_the_heap.alloc[w] != want[w])
+            ck_abort_msg("class %u, word %zu: %#lx for %#lx",
+                         oaki_the_heap.pte[w / OAKI_PAGE_WORDS] & OAKI_PTE_CLASS,
+                         w % OAKI_PAGE_WORDS, (long)oaki_the_heap.alloc[w], (long)want[w]);
+    ck_assert(_i == ALL ? dead < 100 : dead > 1000);
+    test_assert_sound();
+    free(want);
+}
+END_TEST
+
 /* ---- poison ---- */
 
 START_TEST(poison_fills_what_died_and_nothing_else)
@@ -250,6 +320,7 @@ Suite *suite_gc_sweep(void)
     tcase_add_test(c, allocating_pays_for_the_sweep_before_the_next_cycle);
     tcase_add_test(c, a_cycle_sweeps_what_is_left_of_the_last);
     tcase_add_test(c, empty_spans_give_their_pages_back);
+    tcase_add_loop_test(c, what_is_marked_stays_whole_and_nothing_else, ALL, WAYS);
     tcase_add_test(c, poison_fills_what_died_and_nothing_else);
     suite_add_tcase(s, c);
     c = tcase_create("background");
