@@ -66,7 +66,8 @@
 static struct {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */
-    size_t base;        /* live, of the last full one */
+    size_t full;        /* live, of the last full one, */
+    size_t base;        /* and what the goal goes by */
     size_t goal;
     double rate;         /* bytes a nanosecond that the program allocated, around the last mark
                           * that it didn't ask for; 0: not known */
@@ -138,10 +139,10 @@ bool oaki_pace_is_large(void)
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
     bool known = pace.stops && pace.stop_rate > 0;
-    if ((pace.base >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
+    if ((pace.full >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    double tells = pace.stops ? (double)pace.base : next; /* roots take time, too */
+    double tells = pace.stops ? (double)pace.full : next; /* roots take time, too */
     if (tells >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
     return !pace.stops && next >= CHEAP_FROM && is_cheap(next);
 }
@@ -190,6 +191,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     pace.live = live;
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
+        pace.full = live;
         pace.base = live - OAKI_MIN(unknown, live / 2);
         pace.lived = live < all ? (double)live / (double)all : 1;
     }
@@ -215,8 +217,8 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
  * each time for that. */
 static void note_stop(uint64_t ns, bool seen)
 {
-    if (pace.base < TELLING) return;
-    pace.stop_rate = (double)ns / (double)pace.base;
+    if (pace.full < TELLING) return;
+    pace.stop_rate = (double)ns / (double)pace.full;
     if (seen || pace.stop_rate > CHANGED * pace.seen_rate) pace.seen_rate = pace.stop_rate;
 }
 
@@ -309,6 +311,7 @@ bool oaki_pace_due(void)
 void oaki_gc_dropped(size_t bytes)
 {
     pace.live -= OAKI_MIN(bytes, pace.live);
+    pace.full -= OAKI_MIN(bytes, pace.full);
     pace.base -= OAKI_MIN(bytes, pace.base);
     set_goal();
 }

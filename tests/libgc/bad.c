@@ -192,7 +192,7 @@ static NOINLINE void make_finalized(GC_finalization_proc fn, int n)
  * nothing is handed out twice. What is written to is uncollectable, as nobody looks at the stack in
  * there. */
 
-enum { TAKEN = 100000 };
+enum { TAKEN = 20000 };
 
 static volatile sig_atomic_t collecting = 1;
 
@@ -245,7 +245,7 @@ static void *allocates(void *arg)
         p = *slot = i % 2 ? GC_malloc_uncollectable(40) : GC_malloc_atomic_uncollectable(40);
         if (!p || !GC_malloc(40) || !GC_malloc_atomic(40) || !is_list_whole()) return NULL;
         *p = i;
-        if (i % 1000 == 0 && asks(p) != p) return NULL;
+        if (i % 200 == 0 && asks(p) != p) return NULL;
     }
     return arg;
 }
