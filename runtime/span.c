@@ -199,15 +199,23 @@ static bool in_own_run(const oaki_span *s, size_t slot)
 }
 
 /* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a
- * sweep changes A before it says so in `swept`. */
+ * sweep changes A before it says so in `swept`, and all is swept before the next mark clears M. A
+ * thread can be stopped between any two of these reads, or be in a region and not stop at all: what
+ * M doesn't have counts only if the span still waits. */
 static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
-    if (!oaki_bit_get(h->alloc, slot)) return false;
-    oaki_span *s = oaki_span_of_offset(slot);
-    if (s->swept == (uint32_t)AO_load(&h->cycle)) return !in_own_run(s, slot);
-    AO_nop_full();
-    return oaki_mark_get(slot) && oaki_bit_get(h->alloc, slot);
+    const oaki_span *s = oaki_span_of_offset(slot);
+    while (oaki_bit_get(h->alloc, slot)) {
+        AO_nop_full();
+        unsigned swept = AO_int_load_acquire(&s->swept);
+        if (swept == (unsigned)AO_load(&h->cycle)) return !in_own_run(s, slot);
+        AO_nop_full();
+        if (oaki_mark_get(slot)) return oaki_bit_get(h->alloc, slot);
+        AO_nop_full();
+        if (AO_int_load(&s->swept) == swept) return false;
+    }
+    return false;
 }
 
 void *oaki_object_base(const void *p)

@@ -222,6 +222,49 @@ START_TEST(everybody_sweeps_at_once)
 }
 END_TEST
 
+/* ---- who asks what is alive meanwhile ---- */
+
+enum { LOOKERS = 6, MARKS = 2000 };
+
+static AO_t quit, looks, lost;
+
+static void look(void)
+{
+    while (!AO_load_acquire(&quit)) {
+        for (size_t i = 0; i < 100; i++)
+            if (oak_base(held[i]) != held[i]) AO_fetch_and_add(&lost, 1);
+        AO_fetch_and_add(&looks, 1);
+    }
+}
+
+static void *look_from_anywhere(void *arg)
+{
+    bool in_region = arg != NULL;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    if (in_region) oak_blocking_enter();
+    look();
+    if (in_region) oak_blocking_leave();
+    return NULL;
+}
+
+/* There are more of them than processors, so that some lose theirs in the middle of a question,
+ * while the sweep ends and the next mark clears M. Half of them no stop holds. */
+START_TEST(what_lives_is_found_at_any_time)
+{
+    size_t size = 64, marks = test_scale(MARKS);
+    pthread_t ids[LOOKERS];
+    start();
+    test_away(make_half, &size);
+    for (size_t i = 0; i < LOOKERS; i++)
+        ids[i] = test_start(look_from_anywhere, i % 2 ? held : NULL);
+    test_wait(&looks, 1);
+    for (size_t i = 0; i < marks; i++) mark_only();
+    AO_store_release(&quit, 1);
+    for (size_t i = 0; i < LOOKERS; i++) test_join(ids[i]);
+    ck_assert_uint_eq(AO_load(&lost), 0);
+}
+END_TEST
+
 /* ---- what of A stays ---- */
 
 enum { ALL, NONE, SOME, FIRST_HALF, WAYS };
@@ -327,6 +370,7 @@ Suite *suite_gc_sweep(void)
     tcase_add_test(c, the_background_sweeps_while_nobody_allocates);
     tcase_add_test(c, a_large_object_is_freed_after_its_sweep_has_ended);
     tcase_add_test(c, everybody_sweeps_at_once);
+    tcase_add_test(c, what_lives_is_found_at_any_time);
     suite_add_tcase(s, c);
     return s;
 }

@@ -192,7 +192,7 @@ static NOINLINE void make_finalized(GC_finalization_proc fn, int n)
  * nothing is handed out twice. What is written to is uncollectable, as nobody looks at the stack in
  * there. */
 
-enum { TAKEN = 20000 };
+enum { TAKEN = 100000 };
 
 static volatile sig_atomic_t collecting = 1;
 
@@ -207,7 +207,6 @@ static int is_list_whole(void)
 {
     static void **head;
     GC_generic_malloc_many(64, GC_I_NORMAL, (void **)&head);
-    for (int i = 0; i < 3; i++) sched_yield();
     for (void **p = head; p; p = *p)
         if (p[1] || p[7] || GC_base(p) != p) return 0;
     return head != NULL;
@@ -245,7 +244,7 @@ static void *allocates(void *arg)
         p = *slot = i % 2 ? GC_malloc_uncollectable(40) : GC_malloc_atomic_uncollectable(40);
         if (!p || !GC_malloc(40) || !GC_malloc_atomic(40) || !is_list_whole()) return NULL;
         *p = i;
-        if (i % 200 == 0 && asks(p) != p) return NULL;
+        if (i % 1000 == 0 && asks(p) != p) return NULL;
     }
     return arg;
 }
