@@ -449,6 +449,7 @@ void oaki_beside_finish(void)
     oaki_watch_last(oaki_rounds_refusals());
 }
 
+/* Rounds have found large ones of that time too, so the two are not added. */
 size_t oaki_beside_unknown(void)
 {
     size_t late = oaki_pace_late(oaki_rounds_found(), self.took_ns, oaki_pieces_worked());

@@ -4,6 +4,7 @@
 
 #include "gc/event.h"
 #include "gc/pace.h"
+#include "gc/piece.h"
 #include "gc/watch.h"
 #include "runtime/os.h"
 #include "runtime/roots.h"
@@ -191,11 +192,13 @@ START_TEST(what_comes_while_the_marker_waits_leaves_the_goal_alone)
     table[63] = oak_alloc_typed(waiter, 1);
     oaki_debug_switches.beside = 1;
     uint32_t before = test_stats().num_gc;
+    AO_t cycle = AO_load(&oaki_the_heap.cycle);
     if (!test_ask_beside()) return;
     oaki_debug_switches.beside = 0;
-    while (!AO_load(&waits)) oaki_os_yield();
+    while (!AO_load(&waits) && AO_load(&oaki_the_heap.cycle) == cycle) oaki_os_yield();
+    ck_assert_uint_eq(AO_load(&waits), 1);
     table[0] = (thing *)chain(8 * MB);
-    oaki_os_sleep_ns(300000000);
+    oaki_os_sleep_ns(300000000 + 10 * oaki_pieces_worked());
     AO_store(&go_on, 1);
     while (test_stats().num_gc == before) oaki_os_yield();
     ck_assert_uint_ge(oaki_pace_live(), 24 * MB);
