@@ -41,13 +41,17 @@ static void poison_dead(const oaki_span *s, size_t base)
             memset((char *)h->base + off, POISON, s->size);
 }
 
+/* Who asks what is alive takes what is swept for alive, if it is in A. */
 static bool sweep_large(oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_heap_offset(oaki_span_start(s));
+    bool lives = oaki_mark_get(off);
+    if (!lives) oaki_bits_clear(h->alloc, off, OAKI_GRANULE);
+    AO_nop_full();
     s->swept = (uint32_t)AO_load(&h->cycle);
     size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
-    if (oaki_mark_get(off)) {
+    if (lives) {
         oaki_count_add(&sweeper.kept[s->kind], bytes);
         return true;
     }

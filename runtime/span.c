@@ -201,7 +201,7 @@ static bool in_own_run(const oaki_span *s, size_t slot)
 /* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a
  * sweep changes A before it says so in `swept`, and all is swept before the next mark clears M. A
  * thread can be stopped between any two of these reads, or be in a region and not stop at all: what
- * M doesn't have counts only if the span still waits. */
+ * M doesn't have counts only if the span still waits, and A is read last. */
 static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -209,11 +209,11 @@ static bool is_live(size_t slot)
     while (oaki_bit_get(h->alloc, slot)) {
         AO_nop_full();
         unsigned swept = AO_int_load_acquire(&s->swept);
-        if (swept == (unsigned)AO_load(&h->cycle)) return !in_own_run(s, slot);
+        bool waits = swept != (unsigned)AO_load(&h->cycle);
+        bool lives = waits ? oaki_mark_get(slot) : !in_own_run(s, slot);
         AO_nop_full();
-        if (oaki_mark_get(slot)) return oaki_bit_get(h->alloc, slot);
-        AO_nop_full();
-        if (AO_int_load(&s->swept) == swept) return false;
+        if (lives) return oaki_bit_get(h->alloc, slot);
+        if (!waits || AO_int_load(&s->swept) == swept) return false;
     }
     return false;
 }

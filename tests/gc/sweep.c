@@ -224,7 +224,7 @@ END_TEST
 
 /* ---- who asks what is alive meanwhile ---- */
 
-enum { LOOKERS = 6, MARKS = 2000 };
+enum { LOOKERS = 6, MARKS = 1000, LARGE = 100, LARGE_SIZE = 100000 };
 
 static AO_t quit, looks, lost;
 
@@ -261,6 +261,56 @@ START_TEST(what_lives_is_found_at_any_time)
     for (size_t i = 0; i < marks; i++) mark_only();
     AO_store_release(&quit, 1);
     for (size_t i = 0; i < LOOKERS; i++) test_join(ids[i]);
+    ck_assert_uint_eq(AO_load(&lost), 0);
+}
+END_TEST
+
+static uintptr_t hidden[LARGE];
+static AO_t open_to, inside; /* lookers, and how many of them are */
+
+static void make_large(void *arg)
+{
+    for (size_t i = 0; i < LARGE; i++) hidden[i] = ~(uintptr_t)oak_alloc_noscan(LARGE_SIZE);
+    (void)arg;
+}
+
+static void *look_at_hidden(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    while (!AO_load_acquire(&quit)) {
+        AO_fetch_and_add_full(&inside, 1);
+        for (size_t i = 0; i < LARGE && AO_load_acquire(&open_to); i++)
+            if (oak_base((void *)~hidden[i])) AO_fetch_and_add(&lost, 1);
+        AO_fetch_and_add_full(&inside, (AO_t)-1);
+        oaki_os_yield();
+    }
+    return arg;
+}
+
+/* Nothing is made while they look. */
+START_TEST(what_has_died_is_not_found_while_it_is_swept)
+{
+    pthread_t ids[2];
+    size_t dead = 0;
+    start();
+    for (size_t i = 0; i < 2; i++) ids[i] = test_start(look_at_hidden, NULL);
+    for (size_t round = 0, n = test_scale(200); round < n; round++) {
+        test_away(make_large, NULL);
+        mark_only();
+        size_t live = 0;
+        for (size_t i = 0; i < LARGE; i++) live += oak_base((void *)~hidden[i]) != NULL;
+        dead += LARGE - live;
+        if (live > 0) continue; /* something looked like it */
+        AO_store_full(&open_to, 1);
+        oaki_thread *t = oaki_enter();
+        oaki_gc_sweep_all();
+        oaki_leave(t);
+        AO_store_full(&open_to, 0);
+        while (AO_load_acquire(&inside) > 0) oaki_os_yield();
+    }
+    AO_store_release(&quit, 1);
+    for (size_t i = 0; i < 2; i++) test_join(ids[i]);
+    ck_assert_uint_gt(dead, 0);
     ck_assert_uint_eq(AO_load(&lost), 0);
 }
 END_TEST
@@ -371,6 +421,7 @@ Suite *suite_gc_sweep(void)
     tcase_add_test(c, a_large_object_is_freed_after_its_sweep_has_ended);
     tcase_add_test(c, everybody_sweeps_at_once);
     tcase_add_test(c, what_lives_is_found_at_any_time);
+    tcase_add_test(c, what_has_died_is_not_found_while_it_is_swept);
     suite_add_tcase(s, c);
     return s;
 }
