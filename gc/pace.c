@@ -94,7 +94,7 @@ static double room(double most)
 {
     double pays = OAKI_MIN(pace.pays[0], pace.pays[1]) * (double)pace.base;
     bool thrifty =
-        oaki_the_heap.config.thrift && pace.base >= THRIFT_FROM && pays > 0 && oaki_written_may();
+        oaki_the_heap.config.thrift && pace.full >= THRIFT_FROM && pays > 0 && oaki_written_may();
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
 }
 
@@ -247,7 +247,7 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
     pace.took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace.pays[1] = pace.pays[0];
-        pace.pays[0] = pace.rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace.base, TELLING);
+        pace.pays[0] = pace.rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace.full, TELLING);
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();
