@@ -207,11 +207,11 @@ static bool is_live(size_t slot)
     oaki_heap *h = &oaki_the_heap;
     const oaki_span *s = oaki_span_of_offset(slot);
     while (oaki_bit_get(h->alloc, slot)) {
-        AO_nop_full();
+        AO_nop_read();
         unsigned swept = AO_int_load_acquire(&s->swept);
-        bool waits = swept != (unsigned)AO_load(&h->cycle);
+        bool waits = swept != (unsigned)AO_load_acquire(&h->cycle);
         bool lives = waits ? oaki_mark_get(slot) : !in_own_run(s, slot);
-        AO_nop_full();
+        AO_nop_read();
         if (lives) return oaki_bit_get(h->alloc, slot);
         if (!waits || AO_int_load(&s->swept) == swept) return false;
     }
