@@ -297,10 +297,10 @@ START_TEST(what_has_died_is_not_found_while_it_is_swept)
     for (size_t round = 0, n = test_scale(200); round < n; round++) {
         test_away(make_large, NULL);
         mark_only();
-        size_t live = 0;
-        for (size_t i = 0; i < LARGE; i++) live += oak_base((void *)~hidden[i]) != NULL;
-        dead += LARGE - live;
-        if (live > 0) continue; /* something looked like it */
+        for (size_t i = 0; i < LARGE; i++) {
+            if (oak_base((void *)~hidden[i])) hidden[i] = ~(uintptr_t)NULL; /* it seems to live */
+            else dead++;
+        }
         AO_store_full(&open_to, 1);
         oaki_thread *t = oaki_enter();
         oaki_gc_sweep_all();
