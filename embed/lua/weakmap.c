@@ -194,8 +194,8 @@ static bool next_chunk(lua_State *L, const weakmap *m, walk *w)
         if (!m->cell.anchors.chunk[c]->made) continue;
         lua_createtable(L, OAKI_LUA_CHUNK, 0); /* may change all */
         if (!oaki_lua_cell_or_null(L, 1, OAKI_LUA_WEAKMAP)) return false;
+        w->at = w->n = 0;
         if (c < m->cell.anchors.nchunks && m->cell.anchors.chunk[c]->made) {
-            w->at = w->n = 0;
             oaki_lua_anchor_push_chunk(L, 1, c * OAKI_LUA_CHUNK + 1);
             lua_pushnil(L);
             while (lua_next(L, -2)) {

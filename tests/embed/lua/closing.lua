@@ -82,6 +82,46 @@ for _, back in ipairs { oakum.close, oakum.clear } do
         try(back, function() return oakum.weakmap "v" end, use)
     end
 end
+
+-- By a finalizer, in the middle of an iteration: a step gives something or ends it.
+local kinds = {
+    { oakum.map, oakum.clear, function(m, i) return i, i end },
+    { function() return oakum.weakmap "k" end, oakum.clear, function(_, i) return {}, i end },
+    { function() return oakum.weakmap "v" end, oakum.clear, function(_, i) return i, {} end },
+    { function() return oakum.cache { entries = 3000 } end, function(c) c:clear() end,
+      function(_, i) return i, i end },
+}
+for _, kind in ipairs(kinds) do
+    for _, how in ipairs { "clear", "delete", "refill" } do
+        for round = 1, 5 do
+            local it, keep, values, fired, given = kind[1](), {}, {}, false, 0
+            local function store(k, v) if it.put and v then it:put(k, v)
+                elseif it.put then it:delete(k) else it[k] = v end end
+            for i = 1, 1500 do
+                keep[i], values[i] = kind[3](it, i)
+                store(keep[i], values[i])
+            end
+            collectgarbage()
+            setmetatable({}, { __gc = function()
+                fired = true
+                if how == "clear" then kind[2](it)
+                else for i = 1, #keep do store(keep[i], nil) end end
+                if how == "refill" then
+                    for i = 1, 1500 do store(keep[i], values[i]) end
+                end
+            end })
+            while not fired do
+                given = 0
+                for k in pairs(it) do
+                    assert(k ~= nil)
+                    given = given + 1
+                    assert(given <= 4500, "an iteration without end")
+                end
+            end
+        end
+    end
+end
+
 try(function(d) d:close() end, function() return oakum.detector { entries = 4 } end,
     function(d) d:scan() end)
 collectgarbage("setpause", mode)
