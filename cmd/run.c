@@ -164,10 +164,11 @@ static bool take(request *r, int option, const char *value)
     case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
     case OPT_CHILDREN: return take_children(r, value);
     case OPT_STATUS:
-        return tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
+        return tell("OAKUM_MALLOC_LEAKS", "1") &&
+               tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
     case OPT_FRAMES: return tell_number("OAKUM_MALLOC_FRAMES", "frames", 64, value, 1);
-    case OPT_POSSIBLE: return tell("OAKUM_MALLOC_POSSIBLE", "1");
-    case OPT_ALL: return tell("OAKUM_MALLOC_ALL", "1");
+    case OPT_POSSIBLE: return tell("OAKUM_MALLOC_LEAKS", "1") && tell("OAKUM_MALLOC_POSSIBLE", "1");
+    case OPT_ALL: return tell("OAKUM_MALLOC_LEAKS", "1") && tell("OAKUM_MALLOC_ALL", "1");
     case OPT_QUIET: return tell("OAKUM_MALLOC_QUIET", "1");
     default: r->help = true; return true;
     }

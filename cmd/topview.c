@@ -33,6 +33,12 @@ static const char *size(char out[24], double n)
     return out;
 }
 
+/* Of a program whose garbage nobody collects that is the largest number there is. */
+static const char *trigger(char out[24], double n)
+{
+    return n < 0x1p63 ? size(out, n) : "never";
+}
+
 static const char *span(char out[24], double ns)
 {
     if (ns >= 1e9)
@@ -94,9 +100,9 @@ static void put_memory(page *p, const cmd_json *now, const cmd_json *before)
     char a[24], b[24], c[24], d[24];
     const cmd_json *m = cmd_json_at(now, "memory");
 
-    put(p, PLAIN, "heap      %s allocated, %s in spans, next collection at %s, %s given back",
+    put(p, PLAIN, "heap      %s allocated, %s in spans, next collection: %s, %s given back",
         size(a, cmd_json_number(m, "heap_alloc")), size(b, cmd_json_number(m, "heap_inuse")),
-        size(c, cmd_json_number(m, "next_gc")), size(d, cmd_json_number(m, "heap_released")));
+        trigger(c, cmd_json_number(m, "next_gc")), size(d, cmd_json_number(m, "heap_released")));
     if (before != NULL)
         put(p, PLAIN, "          %.0f objects; allocates %s and %.0f objects a second",
             cmd_json_number(m, "heap_objects"), size(a, rate(now, before, "memory.total_alloc")),
@@ -218,7 +224,7 @@ void cmd_view_line(FILE *out, const cmd_json *now, const cmd_json *before)
     for (c = c != NULL ? c->first : NULL; c != NULL; c = c->next) last = c;
     fprintf(out, "%10s %10s %10s %10s %12s %8.0f %9s %6.0f %8zu\n",
             size(a, cmd_json_number(m, "heap_alloc")), size(b, cmd_json_number(m, "heap_inuse")),
-            size(d, cmd_json_number(m, "next_gc")),
+            trigger(d, cmd_json_number(m, "next_gc")),
             last != NULL ? size(e, cmd_json_number(last, "live")) : "-",
             before != NULL ? size(f, rate(now, before, "memory.total_alloc")) : "-",
             cmd_json_number(m, "num_gc"),
