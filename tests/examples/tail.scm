@@ -1,4 +1,4 @@
-; tail.scm - calls in tail position cost no memory: ten million of each kind.
+; tail.scm - calls in tail position cost no memory: ten million of each kind, one by apply.
 (define (count n) (if (= n 0) 'done (count (- n 1))))
 (define (ping n) (if (= n 0) 'ping (pong (- n 1))))
 (define (pong n) (cond ((= n 0) 'pong) (else (ping (- n 1)))))
