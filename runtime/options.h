@@ -10,7 +10,7 @@
 #define OAKI_DEBUG_SWITCHES(X)                                                                     \
     X(gctrace, 0, 1, "print a line for each collection, in the form of Go's")                      \
     X(stress, 0, 1000000000, "collect at every Nth allocation")                                    \
-    X(verify, 0, 1, "mark again with the world stopped after each collection, and compare")        \
+    X(verify, 0, 1, "look after each mark, in its stop, whether all that is referred to is marked")\
     X(poison, 0, 1, "fill freed objects with 0xdb")                                                \
     X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
     X(beside, 0, 2, "mark while the program runs in small heaps too; 2: written pages in stops")   \
