@@ -13,7 +13,6 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 Suite *suite_gc_pace(void);
@@ -328,6 +327,9 @@ START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
     ck_assert(!oaki_pace_is_large()); /* nobody would notice */
     stopped(700, 1);
     ck_assert_int_eq(oaki_pace_is_large(), may);
+    oaki_pace_processors(1); /* which the marker would take from the program */
+    ck_assert(!oaki_pace_is_large());
+    oaki_pace_processors(oaki_os_cpus());
     stopped(700, 1600); /* 2.3 MB in the time of the stop */
     ck_assert_int_eq(oaki_pace_is_large(), may);
     stopped(700, 2000);
@@ -342,8 +344,7 @@ START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
 }
 END_TEST
 
-/* What marks cost tells of no stop, unless it is much more; nor does it matter when one is asked
- * for. */
+/* What marks cost tells of no stop, unless much more; nor does when one is asked for. */
 START_TEST(a_mark_beside_that_is_cheap_stays_so)
 {
     start_beside(true, 100, MB);
