@@ -130,6 +130,11 @@ void test_await_mark(void)
     } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
 }
 
+void test_await_idle(void)
+{
+    while (oaki_beside_asked()) oaki_os_yield();
+}
+
 void test_no_beside(void)
 {
     oaki_the_heap.config.concurrent = 0;

@@ -37,6 +37,7 @@ bool test_ask_beside(void); /* for a mark beside the program; false: there will 
  * block all signals, say. Then the next cycle is in a stop, and is over before this returns. */
 void test_ask_or_collect(void);
 void test_await_mark(void); /* until a mark is under way; it stays so for a moment */
+void test_await_idle(void); /* until no mark is asked for, and the last one has been told of */
 void test_no_beside(void); /* for what is freed by hand at once, which waits while a mark goes on */
 
 /* From here on, [p, p + n) is all that is scanned of the data of the objects that are loaded. */

@@ -177,7 +177,7 @@ START_TEST(of_a_minor_cycle_too)
     void **keys = oak_alloc(2 * PAIRS * sizeof *keys);
     test_build(by_pairs, keys);
     for (int i = 0; i < 3; i++) (void)test_cycle_beside();
-    while (oaki_beside_asked()) oaki_os_yield(); /* the last request may have come after its end */
+    test_await_idle(); /* the last request may have come after its end */
     oak_gc_disable();
     test_build(new_values, keys);
     oak_gc_enable();

@@ -228,7 +228,7 @@ static bool drop_a_mark(void)
     uint32_t before = test_stats().num_gc;
     test_await_mark();
     oak_gc_disable();
-    while (oaki_beside_asked()) oaki_os_yield();
+    test_await_idle();
     return test_stats().num_gc == before;
 }
 

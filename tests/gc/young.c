@@ -63,7 +63,7 @@ static void ask(void)
  * one that doesn't pay. It is told of before another may be asked for. */
 static void next(void)
 {
-    while (oaki_beside_asked()) oaki_os_yield();
+    test_await_idle();
     AO_t before = AO_load(&seen.full) + AO_load(&seen.minor);
     for (;;) {
         bool asked = oaki_beside_asked();

@@ -38,9 +38,10 @@
  * - Before the first cycle the mutator runs alone: so it meets every heap that can be built.
  *
  * Each BREAK_* breaks one rule; `make check-model` shows that spin then finds an object that is
- * lost. Not modelled: finalizers, weak references and ephemerons (of some the marker notes that they
- * are sure; the others are decided in the stop, which is one step here), oak_free, a second marker, a heap that grows, M while it is prepared (nobody reads it
- * then), the copies of M that a marker works on, and the lock of a fault's handler. */
+ * lost. Not modelled: finalizers, weak references and ephemerons (of some the marker notes that
+ * they are sure; the others are decided in the stop, which is one step here), oak_free, a second
+ * marker, a heap that grows, M while it is prepared (nobody reads it then), the copies of M that a
+ * marker works on, and the lock of a fault's handler. */
 
 #ifndef OBJECTS
 #define OBJECTS 3 /* 2 or 3 */

@@ -167,7 +167,7 @@ START_TEST(faults_that_are_refused_between_two_marks)
 {
     start_with(OAK_TRACKING_FAULTS, false);
     expect_faults(NULL, 0);
-    while (oaki_beside_asked()) oaki_os_yield();
+    test_await_idle();
     test_refuse(SYS_mprotect);
     while (oak_heap_tells_writes(NULL)) {
         (void)test_ask_beside();
