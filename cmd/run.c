@@ -58,7 +58,7 @@ static const cmd_option options[] = {
 static const char command[] = "oakum run";
 
 typedef struct request {
-    bool help, leaks, follow;
+    bool help, follow;
 } request;
 
 static void help(void)
@@ -152,23 +152,30 @@ static bool take_children(request *r, const char *value)
     return false;
 }
 
+/* Those that say something of leaks ask for them. */
+static bool is_of_leaks(int option)
+{
+    return option == OPT_LEAKS || option == OPT_SIGNAL || option == OPT_STATUS ||
+           option == OPT_POSSIBLE || option == OPT_ALL;
+}
+
 static bool take(request *r, int option, const char *value)
 {
+    if (is_of_leaks(option) && !tell("OAKUM_MALLOC_LEAKS", "1")) return false;
     switch (option) {
-    case OPT_LEAKS: return tell("OAKUM_MALLOC_LEAKS", "1");
+    case OPT_LEAKS: return true;
     case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
     case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
     case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value);
-    case OPT_SIGNAL: return tell("OAKUM_MALLOC_LEAKS", "1") && tell_signal(value);
+    case OPT_SIGNAL: return tell_signal(value);
     case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
     case OPT_CHILDREN: return take_children(r, value);
     case OPT_STATUS:
-        return tell("OAKUM_MALLOC_LEAKS", "1") &&
-               tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
+        return tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
     case OPT_FRAMES: return tell_number("OAKUM_MALLOC_FRAMES", "frames", 64, value, 1);
-    case OPT_POSSIBLE: return tell("OAKUM_MALLOC_LEAKS", "1") && tell("OAKUM_MALLOC_POSSIBLE", "1");
-    case OPT_ALL: return tell("OAKUM_MALLOC_LEAKS", "1") && tell("OAKUM_MALLOC_ALL", "1");
+    case OPT_POSSIBLE: return tell("OAKUM_MALLOC_POSSIBLE", "1");
+    case OPT_ALL: return tell("OAKUM_MALLOC_ALL", "1");
     case OPT_QUIET: return tell("OAKUM_MALLOC_QUIET", "1");
     default: r->help = true; return true;
     }
