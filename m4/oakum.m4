@@ -59,3 +59,26 @@ AC_DEFUN([OAK_MODES], [
     AC_SUBST([OAK_MODE_CFLAGS])
     AC_SUBST([OAK_MODE_LDFLAGS])
 ])
+
+# OAK_METADATA - what keeps the shared library's metadata (docs/metadata.md): OAKI_WITH_JEMALLOC in
+# config.h, and OAK_METADATA_LDFLAGS. To be called after JEMALLOC_LIBS is known.
+#
+# jemalloc is handed to the linker past libtool, which would note it as a dependency of the static
+# library. It brings C++'s new and delete with it. In a C program that loads a plugin in C++ they
+# would be found before libstdc++'s, while delete hands memory to the program's free: so libstdc++,
+# which jemalloc needs anyway, goes first.
+AC_DEFUN([OAK_METADATA], [
+    AC_ARG_WITH([metadata],
+        [AS_HELP_STRING([--with-metadata=builtin|jemalloc], [what keeps Oakum's own records])],
+        [], [with_metadata=builtin])
+    OAK_METADATA_LDFLAGS=
+    AS_CASE([$with_metadata],
+        [builtin], [],
+        [jemalloc],
+            [AC_DEFINE([OAKI_WITH_JEMALLOC], [1], [the shared library keeps metadata in jemalloc])
+             AC_CHECK_LIB([jemalloc], [_ZdlPv],
+                 [OAK_METADATA_LDFLAGS=-Wl,--no-as-needed,-l:libstdc++.so.6])
+             OAK_METADATA_LDFLAGS="$OAK_METADATA_LDFLAGS -Wl,$JEMALLOC_LIBS"],
+        [AC_MSG_ERROR([--with-metadata takes builtin or jemalloc])])
+    AC_SUBST([OAK_METADATA_LDFLAGS])
+])

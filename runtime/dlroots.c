@@ -29,6 +29,12 @@
 #define PAUSE_NS 50000u            /* before a stop is repeated; longer each time, up to ... */
 #define PAUSE_MOST_NS 1000000u
 
+#ifdef OAKI_SHARED
+#define SHARED true
+#else
+#define SHARED false
+#endif
+
 typedef struct segment {
     const char *lo, *hi;
     size_t name;
@@ -165,11 +171,12 @@ static bool holds(const struct dl_phdr_info *info, const void *p)
     return false;
 }
 
-/* liboakum.so's own data, and the library's behind its metadata: 2 MB that refer to no object. */
+/* liboakum.so's own data, and the library's behind its metadata: 1 MB or 2 that refer to no object.
+ * The static library's data lies among its program's. */
 static bool is_ours(const struct dl_phdr_info *info)
 {
     const void *meta = oaki_meta_library();
-    return meta && (holds(info, meta) || holds(info, &table));
+    return SHARED && (holds(info, &table) || (meta && holds(info, meta)));
 }
 
 static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)

@@ -20,11 +20,9 @@ static const oaki_meta_ops *backend = &USUAL;
 static bool chosen;
 static AO_t in_use[OAKI_META_USES];
 
-/* jemalloc gives each few threads an arena, and crashes where there is no address space for one
- * (docs/metadata.md). */
 int oaki_meta_init(void)
 {
-    if (!chosen && oaki_os_limited()) backend = &oaki_meta_builtin;
+    if (!chosen && !backend->fits()) backend = &oaki_meta_builtin;
     chosen = true;
     return backend->init();
 }

@@ -1,12 +1,12 @@
 /* meta.h - off-heap metadata of variable size: thread records, root and finalizer tables, type
  * ids, profiles.
  *
- * Two back ends behind one interface: an arena of jemalloc (meta_jemalloc.c), and one on mapped
- * page runs (meta_builtin.c) for what is static or dlopen'ed, as jemalloc needs 2.6 KB of static
- * TLS, and for a process whose address space is limited. Never reached while the world is stopped,
- * as a stopped thread of the host may hold one of jemalloc's locks: what a collection needs it
- * takes before the stop. Call inside oaki_enter/oaki_leave, or on a runtime thread that is never
- * stopped. Memory is 16-aligned, not zeroed unless said. */
+ * Two back ends behind one interface: one on mapped page runs (meta_builtin.c), which is the usual
+ * one, and an arena of jemalloc (meta_jemalloc.c), which a shared library may be configured with.
+ * Never reached while the world is stopped, as a stopped thread of the host may hold one of
+ * jemalloc's locks: what a collection needs it takes before the stop. Call inside
+ * oaki_enter/oaki_leave, or on a runtime thread that is never stopped. Memory is 16-aligned, not
+ * zeroed unless said. */
 #ifndef OAKI_META_H
 #define OAKI_META_H
 

@@ -5,6 +5,7 @@
 #include "meta.h"
 
 typedef struct oaki_meta_ops {
+    bool (*fits)(void);       /* may it be used in this process? asked before init */
     int (*init)(void);        /* 0, or -1 with ENOMEM */
     void *(*alloc)(size_t n); /* n > 0; 16-aligned, not zeroed; NULL when out of memory */
     void *(*zalloc)(size_t n);

@@ -1,4 +1,4 @@
-/* meta_builtin.c - metadata on page runs of its own, for a liboakum that is static or dlopen'ed.
+/* meta_builtin.c - metadata on page runs of its own.
  *
  * Small blocks come from slabs: 64 KiB, aligned to their size, so that a block finds its slab; each
  * cut into slots of one class (four classes to a doubling, as in jemalloc, so at most a quarter is
@@ -219,6 +219,11 @@ static void bi_fork(int stage)
         oaki_lock_reset(&lock);
 }
 
+static bool bi_fits(void)
+{
+    return true;
+}
+
 static int bi_init(void)
 {
     return 0;
@@ -230,6 +235,7 @@ static const char *bi_name(void)
 }
 
 const oaki_meta_ops oaki_meta_builtin = {
+    .fits = bi_fits,
     .init = bi_init,
     .alloc = bi_alloc,
     .zalloc = bi_zalloc,

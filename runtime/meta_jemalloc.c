@@ -1,6 +1,7 @@
-/* meta_jemalloc.c - metadata in an arena of jemalloc's, for the shared library.
+/* meta_jemalloc.c - metadata in an arena of jemalloc's, for a shared library configured
+ * --with-metadata=jemalloc.
  *
- * docs/metadata.md says why only there, and what was measured.
+ * docs/metadata.md says what it costs.
  * Owns: the arena, and the address space that it lives in, its own bookkeeping included: jemalloc
  * gets it through the hooks below, and keeps it. No thread cache is used, and free pages go back to
  * the system at once, so `held` is what is handed out, in whole slabs, and the bookkeeping.
@@ -160,6 +161,13 @@ static int arena_create(void)
     return mallctl(path, NULL, NULL, &at_once, sizeof at_once);
 }
 
+/* jemalloc gives each few threads an arena, and crashes where there is no address space for one
+ * (docs/metadata.md). */
+static bool je_fits(void)
+{
+    return !oaki_os_limited();
+}
+
 static int je_init(void)
 {
     const char *version = "";
@@ -228,6 +236,7 @@ static const char *je_name(void)
 }
 
 const oaki_meta_ops oaki_meta_jemalloc = {
+    .fits = je_fits,
     .init = je_init,
     .alloc = je_alloc,
     .zalloc = je_zalloc,
