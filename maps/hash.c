@@ -7,11 +7,11 @@
  *             child of a fork until its first.
  * Lock:       none; atomic words. */
 #include "hash.h"
+#include "runtime/xxh.h"
 #include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static AO_t secret[2], counter, lasting;
 

@@ -8,9 +8,9 @@
 #include "runtime/meta.h"
 #include "runtime/thread.h"
 #include "stack.h"
+#include "runtime/xxh.h"
 #include <oakum/gc.h>
 #include <string.h>
-#include <xxhash.h>
 
 #define MIN_BUCKETS 256
 

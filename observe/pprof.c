@@ -15,10 +15,10 @@
 #include "runtime/os.h"
 #include "symbol.h"
 #include "utf8.h"
+#include "runtime/xxh.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 typedef Oaki__Pprof__Profile message;
 

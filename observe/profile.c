@@ -7,7 +7,6 @@
 #include "runtime/heap.h"
 #include "symbol.h"
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -94,13 +93,21 @@ void oaki_profile_return(const oak_profile *borrowed, const oak_profile *p)
 
 /* ---- what is shown ---- */
 
+/* To the nearest, as llround does, which is a function of libm's. */
+static int64_t rounded(double x)
+{
+    int64_t whole = (int64_t)x;
+    double part = x - (double)whole;
+    return whole + (part >= 0.5) - (part <= -0.5);
+}
+
 oak_profile_site oaki_profile_shown(const oaki_profile_row *r)
 {
     return (oak_profile_site){
-        .inuse_bytes = llround(r->f.live_bytes),
-        .inuse_objects = llround(r->f.live_objects),
-        .alloc_bytes = llround(r->f.alloc_bytes),
-        .alloc_objects = llround(r->f.alloc_objects),
+        .inuse_bytes = rounded(r->f.live_bytes),
+        .inuse_objects = rounded(r->f.live_objects),
+        .alloc_bytes = rounded(r->f.alloc_bytes),
+        .alloc_objects = rounded(r->f.alloc_objects),
         .id = r->site->id,
     };
 }

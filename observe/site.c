@@ -12,7 +12,6 @@
 #include "gc/ptrtable.h"
 #include "symbol.h"
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,13 +169,26 @@ static oaki_site *site_for(const uintptr_t *pc, size_t n, const oaki_labels *l)
 
 /* ---- hooks ---- */
 
+/* 1 - exp(-x) for x >= 1/64: by its series at x / 2^n, and then n times for twice the argument,
+ * which makes no error larger. */
+static double part_of(double x)
+{
+    int n = 0;
+    if (x > 40) return 1;
+    for (; x >= 1.0 / 64; x /= 2) n++;
+    double part = 0;
+    for (int k = 7; k > 0; k--) part = x / k * (1 - part);
+    while (n-- > 0) part *= 2 - part;
+    return part;
+}
+
 /* Objects that one stands for: 1 / (1 - exp(-x)), for small x, which is the rule, by its series,
- * which is exact to 13 digits and needs no table that is out of the cache by the next sample. */
+ * which is exact to 13 digits. No table of libm's: it is out of the cache by the next sample. */
 static double weight_of(size_t bytes, size_t rate)
 {
     double x = (double)bytes / (double)rate;
     if (rate <= 1) return 1;
-    return x < 1.0 / 64 ? 1 / x + 0.5 + x / 12 - x * x * x / 720 : -1 / expm1(-x);
+    return x < 1.0 / 64 ? 1 / x + 0.5 + x / 12 - x * x * x / 720 : 1 / part_of(x);
 }
 
 static void note(void *obj, size_t bytes, size_t rate)

@@ -3,9 +3,8 @@
 #define OAKI_SNAPOUT_H
 
 #include "snapformat.h"
-#define XXH_STATIC_LINKING_ONLY
+#include "runtime/xxh.h"
 #include <string.h>
-#include <xxhash.h>
 
 #define OAKI_SNAP_BUFFER ((size_t)256 << 10)
 

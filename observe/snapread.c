@@ -9,6 +9,7 @@
  * of its. */
 #include "snapread.h"
 #include "cancel.h"
+#include "runtime/xxh.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
 
 #define BUFFER ((size_t)256 << 10)
 

@@ -14,12 +14,12 @@
 #include "frames.h"
 #include "object.h"
 #include "runtime/thread.h"
+#include "runtime/xxh.h"
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 typedef struct text {
     struct text *next;

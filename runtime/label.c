@@ -5,9 +5,9 @@
  * Bound: a push is O(labels^2 + bytes), of at most OAKI_LABELS_MAX and OAKI_LABELS_BYTES. */
 #include "label.h"
 #include "meta.h"
+#include "xxh.h"
 #include <errno.h>
 #include <string.h>
-#include <xxhash.h>
 
 /* A label whose lengths are known: how many bytes its strings take, zero bytes included. */
 static size_t text_bytes(const oak_label *l)
