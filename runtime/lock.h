@@ -28,7 +28,8 @@ typedef enum oaki_rank {
     OAKI_RANK_BITS,      /* A and M of what is allocated while M is prepared */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
     OAKI_RANK_PAGES,     /* the page heap */
-    OAKI_RANK_META       /* metadata */
+    OAKI_RANK_META,      /* metadata */
+    OAKI_RANK_META_REGION /* the runs that it is made of */
 } oaki_rank;
 
 typedef struct oaki_lock {

@@ -51,8 +51,14 @@ void *oaki_meta_zalloc(size_t n, oaki_meta_use use)
 
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
 {
-    if (p && backend->rounded(OAKI_MAX(old, 1)) == backend->rounded(OAKI_MAX(n, 1))) return p;
-    void *q = oaki_meta_alloc(n, use);
+    size_t from = backend->rounded(OAKI_MAX(old, 1)), to = backend->rounded(OAKI_MAX(n, 1));
+    if (p && from == to) return p;
+    void *q = p && to > 0 && backend->resize ? backend->resize(p, old, n) : NULL;
+    if (q) {
+        oaki_count_add(&in_use[use], to - from);
+        return q;
+    }
+    q = oaki_meta_alloc(n, use);
     if (!p || !q) return q;
     oaki_copy_without_trace(q, p, OAKI_MIN(old, n));
     oaki_meta_free(p, old, use);

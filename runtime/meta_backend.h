@@ -10,6 +10,8 @@ typedef struct oaki_meta_ops {
     void *(*alloc)(size_t n); /* n > 0; 16-aligned, not zeroed; NULL when out of memory */
     void *(*zalloc)(size_t n);
     void (*free)(void *p, size_t n);
+    /* the same contents in n bytes, without a copy; NULL when it can't, or there is none such */
+    void *(*resize)(void *p, size_t old, size_t n);
     size_t (*rounded)(size_t n); /* what an allocation of n takes; 0 when n is too large */
     size_t (*mapped)(void); /* takes no lock, and nor does resident */
     size_t (*resident)(void);

@@ -1,26 +1,28 @@
-/* meta_builtin.c - metadata on page runs of its own.
+/* meta_builtin.c - metadata on memory of its own.
  *
- * Small blocks come from slabs: 64 KiB, aligned to their size, so that a block finds its slab; each
- * cut into slots of one class (four classes to a doubling, as in jemalloc, so at most a quarter is
- * lost). A larger block is a mapping of its own.
+ * Blocks of up to 16 KiB come from slabs: 64 KiB, aligned to their size, so that a block finds its
+ * slab; each cut into slots of one class (four classes to a doubling, as in jemalloc, so at most a
+ * quarter is lost). A block of up to 256 KiB is a run of units (meta_region.c), as a slab is. A
+ * larger one is a mapping of its own, which is moved and not copied when it grows.
  *
- * Owns: the slabs and the counts of mapped bytes.
- * Invariants: a slab is in its class's list exactly when it has a free slot and a used one; an
- * empty slab is in the spare list or gone; a slot is free, used, or above `carved`.
- * Lock: `lock` guards slabs and lists; the counts are atomic.
+ * Owns: the slabs and the counts.
+ * Invariants: a slab is in its class's list exactly when it has a free slot and a used one; a slot
+ * is free, used, or above `carved`; what is above `touched` reads as zero.
+ * Lock: `lock` guards slabs and lists, and is held during no system call; the counts are atomic.
  * Bound: O(1), but for the system calls that map and unmap. */
 #include "lock.h"
 #include "meta_backend.h"
+#include "meta_region.h"
 #include "os.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define SLAB ((size_t)64 << 10)
+#define SLAB (OAKI_META_SLAB_UNITS * OAKI_META_UNIT)
 /* Three to a slab; a thread's cache is one of them, and is not mapped anew for each thread. */
 #define SMALL_MAX ((size_t)16 << 10)
+#define RUN_MAX (OAKI_META_RUN_MAX * OAKI_META_UNIT)
 #define CLASSES 36
-#define SPARES 4 /* empty slabs kept for the next use */
 
 typedef struct slot {
     struct slot *next;
@@ -30,7 +32,7 @@ typedef struct slab {
     struct slab *next, *prev;
     slot *free;
     size_t carved;  /* bytes from the start that are header or slots handed out at least once */
-    size_t touched; /* most that carved has been */
+    size_t touched; /* bytes from the start that may not read as zero */
     unsigned class, used, slots;
 } slab;
 
@@ -38,9 +40,7 @@ typedef struct slab {
 
 static oaki_lock lock = OAKI_LOCK_INIT(OAKI_RANK_META);
 static slab *partial[CLASSES];
-static slab *spare;
-static size_t spares;
-static AO_t slab_bytes, touched_bytes, large_bytes;
+static AO_t untouched_bytes, large_bytes;
 
 static unsigned class_of(size_t n)
 {
@@ -73,76 +73,77 @@ static void list_remove(slab **head, slab *s)
     if (s->next) s->next->prev = s->prev;
 }
 
-static slab *slab_map(void)
-{
-    slab *s = oaki_os_reserve(SLAB, SLAB);
-    if (!s) return NULL;
-    if (oaki_os_commit(s, SLAB) != 0) {
-        oaki_os_release(s, SLAB);
-        return NULL;
-    }
-    oaki_count_add(&slab_bytes, SLAB);
-    return s;
-}
-
-/* An empty slab for the class, in its list. */
+/* An empty slab for the class, in no list. */
 static slab *slab_new(unsigned class)
 {
-    slab *s = spare;
-    if (s) {
-        list_remove(&spare, s);
-        spares--;
-    } else if (!(s = slab_map())) {
-        return NULL;
-    }
-    s->free = NULL;
-    s->carved = HEADER;
-    s->class = class;
-    s->used = 0;
-    s->slots = (unsigned)((SLAB - HEADER) / class_size(class));
-    list_add(&partial[class], s);
+    bool zero;
+    slab *s = oaki_meta_run_take(OAKI_META_SLAB_UNITS, true, &zero);
+    if (!s) return NULL;
+    *s = (slab){ .carved = HEADER,
+                 .touched = zero ? HEADER : SLAB,
+                 .class = class,
+                 .slots = (unsigned)((SLAB - HEADER) / class_size(class)) };
+    oaki_count_add(&untouched_bytes, SLAB - s->touched);
     return s;
 }
 
 static void slab_retire(slab *s)
 {
-    list_remove(&partial[s->class], s);
-    if (spares < SPARES) {
-        list_add(&spare, s);
-        spares++;
-        return;
-    }
-    oaki_count_sub(&touched_bytes, s->touched);
-    oaki_count_sub(&slab_bytes, SLAB);
-    oaki_os_release(s, SLAB);
+    oaki_count_sub(&untouched_bytes, SLAB - s->touched);
+    oaki_meta_run_give(s, OAKI_META_SLAB_UNITS, s->touched);
 }
 
-static void *slab_carve(slab *s)
+/* ---- lock held ---- */
+
+static void *slab_carve(slab *s, bool *zero)
 {
     void *p = (char *)s + s->carved;
+    *zero = s->carved >= s->touched;
     s->carved += class_size(s->class);
     if (s->carved > s->touched) {
-        oaki_count_add(&touched_bytes, s->carved - s->touched);
+        oaki_count_sub(&untouched_bytes, s->carved - s->touched);
         s->touched = s->carved;
     }
     return p;
 }
 
-static void *small_alloc(size_t n)
+static void *slot_take(slab *s, bool *zero)
+{
+    void *p = s->free;
+    *zero = false;
+    if (p) s->free = s->free->next;
+    else p = slab_carve(s, zero);
+    if (++s->used == s->slots) list_remove(&partial[s->class], s);
+    return p;
+}
+
+/* Is the slab empty, and in no list any more? */
+static bool slot_give(slab *s, void *p)
+{
+    slot *f = p;
+    f->next = s->free;
+    s->free = f;
+    if (s->used-- == s->slots) list_add(&partial[s->class], s);
+    if (s->used > 0) return false;
+    list_remove(&partial[s->class], s);
+    return true;
+}
+
+/* ---- not held ---- */
+
+/* *zero: does all of it read as zero? */
+static void *small_alloc(size_t n, bool *zero)
 {
     unsigned class = class_of(n);
-    void *p = NULL;
+    slab *fresh = NULL;
     oaki_lock_acquire(&lock);
-    slab *s = partial[class] ? partial[class] : slab_new(class);
-    if (s) {
-        if (s->free) {
-            p = s->free;
-            s->free = s->free->next;
-        } else {
-            p = slab_carve(s);
-        }
-        if (++s->used == s->slots) list_remove(&partial[class], s);
+    if (!partial[class]) {
+        oaki_lock_release(&lock);
+        if (!(fresh = slab_new(class))) return NULL;
+        oaki_lock_acquire(&lock);
+        list_add(&partial[class], fresh);
     }
+    void *p = slot_take(partial[class], zero);
     oaki_lock_release(&lock);
     return p;
 }
@@ -153,18 +154,20 @@ static void small_free(void *p, size_t n)
     oaki_lock_acquire(&lock);
     OAKI_INVARIANT(s->class == class_of(n),
                    "metadata is freed with another size than it was given");
-    slot *f = p;
-    f->next = s->free;
-    s->free = f;
-    if (s->used-- == s->slots) list_add(&partial[s->class], s);
-    if (s->used == 0) slab_retire(s);
+    bool gone = slot_give(s, p);
     oaki_lock_release(&lock);
+    if (gone) slab_retire(s);
 }
 
 static size_t bi_rounded(size_t n)
 {
     if (n <= SMALL_MAX) return class_size(class_of(n));
     return n < SIZE_MAX / 2 ? OAKI_ALIGN_UP(n, oaki_os_page_size()) : 0;
+}
+
+static unsigned units_of(size_t n)
+{
+    return (unsigned)(OAKI_ALIGN_UP(n, OAKI_META_UNIT) / OAKI_META_UNIT);
 }
 
 static void *large_alloc(size_t n)
@@ -175,48 +178,73 @@ static void *large_alloc(size_t n)
     return p;
 }
 
+static void *get(size_t n, bool *zero)
+{
+    *zero = true;
+    if (n <= SMALL_MAX) return small_alloc(n, zero);
+    if (n <= RUN_MAX) return oaki_meta_run_take(units_of(n), false, zero);
+    return large_alloc(n);
+}
+
 static void *bi_alloc(size_t n)
 {
-    return n <= SMALL_MAX ? small_alloc(n) : large_alloc(n);
+    bool zero;
+    return get(n, &zero);
 }
 
 static void *bi_zalloc(size_t n)
 {
-    if (n > SMALL_MAX) return large_alloc(n);
-    void *p = small_alloc(n);
-    return p ? memset(p, 0, n) : NULL;
+    bool zero;
+    void *p = get(n, &zero);
+    return p && !zero ? memset(p, 0, n) : p;
 }
 
 static void bi_free(void *p, size_t n)
 {
     if (n <= SMALL_MAX) {
         small_free(p, n);
-        return;
+    } else if (n <= RUN_MAX) {
+        oaki_meta_run_give(p, units_of(n), n);
+    } else {
+        n = bi_rounded(n);
+        oaki_count_sub(&large_bytes, n);
+        oaki_os_release(p, n);
     }
+}
+
+static void *bi_resize(void *p, size_t old, size_t n)
+{
+    if (OAKI_MIN(old, n) <= RUN_MAX) return NULL;
+    old = bi_rounded(old);
     n = bi_rounded(n);
-    oaki_count_sub(&large_bytes, n);
-    oaki_os_release(p, n);
+    void *q = oaki_os_remap(p, old, n);
+    if (q) oaki_count_add(&large_bytes, n - old);
+    return q;
 }
 
 static size_t bi_mapped(void)
 {
-    return oaki_count_get(&slab_bytes) + oaki_count_get(&large_bytes);
+    return oaki_meta_runs_held() + oaki_count_get(&large_bytes);
 }
 
-/* What may have been touched: an upper bound, short of part of a page in each slab. */
+/* What may have been touched: an upper bound, short of part of a page in each slab. The counts are
+ * not those of one moment. */
 static size_t bi_resident(void)
 {
-    return oaki_count_get(&touched_bytes) + oaki_count_get(&large_bytes);
+    size_t mapped = bi_mapped();
+    return mapped - OAKI_MIN(mapped, oaki_count_get(&untouched_bytes));
 }
 
 static void bi_fork(int stage)
 {
-    if (stage == 0)
+    if (stage == 0) {
         oaki_lock_acquire(&lock);
-    else if (stage == 1)
-        oaki_lock_release(&lock);
-    else
-        oaki_lock_reset(&lock);
+        oaki_meta_runs_fork(stage);
+        return;
+    }
+    oaki_meta_runs_fork(stage);
+    if (stage == 1) oaki_lock_release(&lock);
+    else oaki_lock_reset(&lock);
 }
 
 static bool bi_fits(void)
@@ -240,6 +268,7 @@ const oaki_meta_ops oaki_meta_builtin = {
     .alloc = bi_alloc,
     .zalloc = bi_zalloc,
     .free = bi_free,
+    .resize = bi_resize,
     .rounded = bi_rounded,
     .mapped = bi_mapped,
     .resident = bi_resident,

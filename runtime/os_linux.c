@@ -106,6 +106,14 @@ void *oaki_os_map(size_t size)
     return NULL;
 }
 
+void *oaki_os_remap(void *p, size_t size, size_t to)
+{
+    void *q = mremap(p, size, to, MREMAP_MAYMOVE);
+    if (q != MAP_FAILED) return q;
+    errno = ENOMEM;
+    return NULL;
+}
+
 void oaki_os_huge(void *p, size_t size, bool on)
 {
     int saved = errno;

@@ -124,10 +124,12 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
 /* ---- in place of runtime/os.h's ---- */
 
 void *__real_oaki_os_map(size_t size);
+void *__real_oaki_os_remap(void *p, size_t size, size_t to);
 void *__real_oaki_os_reserve(size_t size, size_t align);
 void __real_oaki_os_release(void *p, size_t size);
 void __real_oaki_os_shorten(void *p, size_t size, size_t keep);
 void *__wrap_oaki_os_map(size_t size);
+void *__wrap_oaki_os_remap(void *p, size_t size, size_t to);
 void *__wrap_oaki_os_reserve(size_t size, size_t align);
 void __wrap_oaki_os_release(void *p, size_t size);
 void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep);
@@ -137,6 +139,14 @@ void *__wrap_oaki_os_map(size_t size)
     void *p = __real_oaki_os_map(size);
     if (p) oaki_own_add(p, OAKI_ALIGN_UP(size, oaki_os_page_size()));
     return p;
+}
+
+void *__wrap_oaki_os_remap(void *p, size_t size, size_t to)
+{
+    oaki_own_remove(p);
+    void *q = __real_oaki_os_remap(p, size, to);
+    oaki_own_add(q ? q : p, q ? to : size);
+    return q;
 }
 
 void *__wrap_oaki_os_reserve(size_t size, size_t align)

@@ -1,0 +1,237 @@
+/* meta_region.c - see meta_region.h.
+ *
+ * A region is 1 MiB, aligned to its size, so that a run finds its record, which takes the first
+ * unit. Two masks have a bit for each unit. What is given back keeps its memory for the next use, up
+ * to SPARE_MIN or one SPARE_SHARE of all that is held; past that, the region in question loses the
+ * memory of all that is free in it.
+ *
+ * Owns: the regions and their counts.
+ * Invariants: a region with a free unit is in the list that room_of says, and only there. A unit is
+ * `dirty` when it was so before it was taken, or has been given back as touched; a free one that is
+ * not reads as zero. At most one region is empty. held counts the units that are taken or dirty, spare those that are
+ * free and dirty.
+ * Lock: `lock`, which is held during no system call: units whose memory is on its way back count as
+ * taken meanwhile. The count is atomic.
+ * Bound: O(1), SEARCH regions are looked at. */
+#include "meta_region.h"
+
+#include "lock.h"
+#include "os.h"
+
+#define UNIT OAKI_META_UNIT
+#define REGION ((size_t)1 << 20)
+#define UNITS ((unsigned)(REGION / UNIT))
+#define ALL (~(uint64_t)1) /* but for the record's */
+#define SLAB_STARTS 0x1111111111111111u
+#define SEARCH 32
+#define SPARE_MIN ((size_t)16)
+#define SPARE_SHARE 16
+
+typedef struct region {
+    struct region *next, *prev;
+    uint64_t free, dirty;
+} region;
+
+/* Which list it is in: can it give a slab, or a shorter run only, or nothing? */
+typedef enum room { ROOMY, TIGHT, LISTS, FULL = LISTS } room;
+
+static oaki_lock lock = OAKI_LOCK_INIT(OAKI_RANK_META_REGION);
+static region *list[LISTS];
+static size_t empty; /* regions */
+static size_t spare; /* units */
+static AO_t held;    /* units */
+
+static region *region_of(const void *p)
+{
+    return (region *)OAKI_ALIGN_DOWN((uintptr_t)p, REGION);
+}
+
+static uint64_t mask_of(const void *p, unsigned n)
+{
+    unsigned at = (unsigned)(((uintptr_t)p & (REGION - 1)) / UNIT);
+    return (~(uint64_t)0 >> (UNITS - n)) << at;
+}
+
+/* Where a run of n set bits begins. */
+static uint64_t run_starts(uint64_t bits, unsigned n)
+{
+    for (unsigned known = 1, step; known < n; known += step) {
+        step = OAKI_MIN(known, n - known);
+        bits &= bits >> step;
+    }
+    return bits;
+}
+
+static uint64_t slab_starts(uint64_t bits)
+{
+    return run_starts(bits, OAKI_META_SLAB_UNITS) & SLAB_STARTS;
+}
+
+static room room_of(uint64_t bits)
+{
+    return slab_starts(bits) ? ROOMY : bits ? TIGHT : FULL;
+}
+
+/* ---- lock held ---- */
+
+static void list_add(region *r, room at)
+{
+    if (at == FULL) return;
+    r->prev = NULL;
+    r->next = list[at];
+    if (r->next) r->next->prev = r;
+    list[at] = r;
+}
+
+static void list_remove(region *r, room at)
+{
+    if (at == FULL) return;
+    if (r->prev) r->prev->next = r->next;
+    else list[at] = r->next;
+    if (r->next) r->next->prev = r->prev;
+}
+
+static void set_free(region *r, uint64_t bits)
+{
+    room before = room_of(r->free), after = room_of(bits);
+    empty += (size_t)(bits == ALL) - (size_t)(r->free == ALL);
+    r->free = bits;
+    if (before == after) return;
+    list_remove(r, before);
+    list_add(r, after);
+}
+
+/* Slabs from below, other runs from above, so that these leave room for those. */
+static void *take_from(region *r, unsigned n, bool slab, bool *zero)
+{
+    uint64_t starts = slab ? slab_starts(r->free) : run_starts(r->free, n);
+    if (!starts) return NULL;
+    void *p = (char *)r + (slab ? oaki_ctz(starts) : oaki_log2(starts)) * UNIT;
+    uint64_t mask = mask_of(p, n);
+    unsigned dirty = oaki_popcount(r->dirty & mask);
+    set_free(r, r->free & ~mask);
+    *zero = dirty == 0;
+    spare -= dirty;
+    oaki_count_step(&held, n - dirty);
+    return p;
+}
+
+/* Whatever is roomy has a slab, and so what is no longer. */
+static void *take(unsigned n, bool slab, bool *zero)
+{
+    void *p = NULL;
+    for (room at = n < OAKI_META_SLAB_UNITS ? TIGHT : ROOMY;; at = ROOMY) {
+        unsigned seen = 0;
+        for (region *r = list[at]; r && !p && seen++ < SEARCH; r = r->next)
+            p = take_from(r, n, slab, zero);
+        if (p || at == ROOMY) return p;
+    }
+}
+
+/* Is there another that is empty? Then this one is nobody's any more. */
+static bool drop_if_empty(region *r)
+{
+    if (r->free != ALL || empty < 2) return false;
+    unsigned dirty = oaki_popcount(r->dirty);
+    list_remove(r, ROOMY);
+    empty--;
+    spare -= dirty;
+    oaki_count_sub(&held, dirty + 1);
+    return true;
+}
+
+static bool too_much_is_spare(void)
+{
+    return spare > SPARE_MIN && spare > oaki_count_get(&held) / SPARE_SHARE;
+}
+
+/* What of it is free and dirty, which counts as taken from here on. */
+static uint64_t purge_begin(region *r)
+{
+    uint64_t mask = r->free & r->dirty;
+    set_free(r, r->free & ~mask);
+    spare -= oaki_popcount(mask);
+    return mask;
+}
+
+static void purge_end(region *r, uint64_t mask)
+{
+    r->dirty &= ~mask;
+    set_free(r, r->free | mask);
+    oaki_count_sub(&held, oaki_popcount(mask));
+}
+
+/* ---- not held ---- */
+
+static void purge(region *r, uint64_t mask)
+{
+    while (mask) {
+        unsigned at = oaki_ctz(mask), n = oaki_ctz(~(mask >> at));
+        void *p = (char *)r + at * UNIT;
+        oaki_os_purge(p, n * UNIT);
+        mask &= ~mask_of(p, n);
+    }
+}
+
+static region *region_new(void)
+{
+    region *r = oaki_os_reserve(REGION, REGION);
+    if (r && oaki_os_commit(r, REGION) != 0) {
+        oaki_os_release(r, REGION);
+        return NULL;
+    }
+    return r;
+}
+
+void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
+{
+    oaki_lock_acquire(&lock);
+    void *p = take(n, slab, zero);
+    oaki_lock_release(&lock);
+    if (p) return p;
+    region *r = region_new();
+    if (!r) return NULL;
+    oaki_lock_acquire(&lock);
+    set_free(r, ALL);
+    oaki_count_step(&held, 1);
+    p = take_from(r, n, slab, zero);
+    oaki_lock_release(&lock);
+    return p;
+}
+
+void oaki_meta_run_give(void *p, unsigned n, size_t touched)
+{
+    region *r = region_of(p);
+    uint64_t mask = mask_of(p, n), purged = 0;
+    unsigned ntouched = (unsigned)(OAKI_ALIGN_UP(touched, UNIT) / UNIT);
+    oaki_lock_acquire(&lock);
+    OAKI_INVARIANT((r->free & mask) == 0, "metadata is freed twice");
+    if (ntouched > 0) r->dirty |= mask_of(p, ntouched);
+    unsigned dirty = oaki_popcount(r->dirty & mask);
+    set_free(r, r->free | mask);
+    spare += dirty;
+    oaki_count_sub(&held, n - dirty);
+    bool gone = drop_if_empty(r);
+    if (!gone && too_much_is_spare()) purged = purge_begin(r);
+    oaki_lock_release(&lock);
+    if (purged) {
+        purge(r, purged);
+        oaki_lock_acquire(&lock);
+        purge_end(r, purged);
+        gone = drop_if_empty(r);
+        oaki_lock_release(&lock);
+    }
+    if (gone) oaki_os_release(r, REGION);
+}
+
+size_t oaki_meta_runs_held(void)
+{
+    return oaki_count_get(&held) * UNIT;
+}
+
+void oaki_meta_runs_fork(int stage)
+{
+    if (stage == 0) oaki_lock_acquire(&lock);
+    else if (stage == 1) oaki_lock_release(&lock);
+    else oaki_lock_reset(&lock);
+}

@@ -1,0 +1,24 @@
+/* meta_region.h - runs of 16 KiB units, from which the built-in metadata back end makes its slabs
+ * and its blocks of middle size. */
+#ifndef OAKI_META_REGION_H
+#define OAKI_META_REGION_H
+
+#include "base.h"
+
+#define OAKI_META_UNIT ((size_t)16 << 10)
+#define OAKI_META_SLAB_UNITS 4u
+#define OAKI_META_RUN_MAX 16u /* units */
+
+/* A run of n units, a slab's aligned to its size; NULL when out of memory. *zero: does it read as
+ * zero? */
+void *oaki_meta_run_take(unsigned n, bool slab, bool *zero);
+
+/* Give it back: what lies behind its first `touched` bytes still reads as zero, if it did when the
+ * run was taken. */
+void oaki_meta_run_give(void *p, unsigned n, size_t touched);
+
+/* Bytes of runs, of what is free and may have memory, and of the regions' records. No lock. */
+size_t oaki_meta_runs_held(void);
+void oaki_meta_runs_fork(int stage);
+
+#endif
