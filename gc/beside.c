@@ -490,7 +490,7 @@ static void after_fork(void)
     AO_store(&oaki_the_heap.marking, 0);
 }
 
-int oaki_beside_init(void)
+OAKI_AT_START int oaki_beside_init(void)
 {
     oaki_pieces_init();
     oaki_fork_register(after_fork);

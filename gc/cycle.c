@@ -467,14 +467,14 @@ OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
     return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number);
 }
 
-void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
+OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
     oaki_sweep_pay();
     if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_beside_instead(t, bytes))
         (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
 
-void oaki_gc_stress(oaki_thread *t)
+OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
 {
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
@@ -558,7 +558,7 @@ void oaki_gc_stats(oak_memstats *out)
     oaki_finalizers_stats(out);
 }
 
-int oaki_gc_init(void)
+OAKI_AT_START int oaki_gc_init(void)
 {
     gc.start_ns = oaki_os_now_ns();
     oaki_mark_init();

@@ -374,7 +374,7 @@ size_t oaki_ephemerons_looks(void)
     return self.looks;
 }
 
-int oaki_ephemerons_init(void)
+OAKI_AT_START int oaki_ephemerons_init(void)
 {
     oaki_ptrtable_init(&self.table, sizeof(record));
     return 0;

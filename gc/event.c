@@ -171,7 +171,7 @@ static void fork_child(void)
     self.lost = 0;
 }
 
-int oaki_event_init(void)
+OAKI_AT_START int oaki_event_init(void)
 {
     oaki_fork_register(fork_child);
     if (oaki_debug_switches.gctrace) (void)oaki_trace_start();

@@ -305,7 +305,7 @@ void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r),
     }
 }
 
-int oaki_finalizers_init(void)
+OAKI_AT_START int oaki_finalizers_init(void)
 {
     oaki_ptrtable_init(&oaki_final.table, sizeof(record));
     oaki_final.head = oaki_final.tail = OAKI_PTR_NONE;

@@ -165,7 +165,7 @@ void oaki_finalizers_dispatch(void)
     if (oaki_finalizers_ready() > 0) wake_or_notify(fresh);
 }
 
-void oaki_finalrun_init(void)
+OAKI_AT_START void oaki_finalrun_init(void)
 {
     oaki_fork_register(fork_child);
 }

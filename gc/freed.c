@@ -155,7 +155,7 @@ static void after_fork(void)
     oaki_lock_reset(&self.lock);
 }
 
-void oaki_freed_init(void)
+OAKI_AT_START void oaki_freed_init(void)
 {
     oaki_ptrtable_init(&self.objects, sizeof(oaki_ptrlink));
     oaki_fork_register(after_fork);

@@ -133,7 +133,7 @@ void oaki_hold_trim(void)
     (void)oaki_ptrtable_trim(&held, OAKI_PTR_FORGET);
 }
 
-int oaki_hold_init(void)
+OAKI_AT_START int oaki_hold_init(void)
 {
     oaki_ptrtable_init(&held, sizeof(oaki_ptrlink));
     return 0;

@@ -464,7 +464,7 @@ const char *oaki_links_check(void)
     return NULL;
 }
 
-int oaki_links_init(void)
+OAKI_AT_START int oaki_links_init(void)
 {
     for (sort *s = sorts; s < sorts + 2; s++) {
         *s = (sort){ .place = NULL };

@@ -29,7 +29,7 @@ bool oaki_mark_counts_strictly(size_t off)
     return slot != SIZE_MAX && oaki_is_allowed(off - slot);
 }
 
-void oaki_mark_init(void)
+OAKI_AT_START void oaki_mark_init(void)
 {
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
         const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];

@@ -134,7 +134,7 @@ static bool is_cheap(double next)
 }
 
 /* One large object may bring it far past the goal of a small one: what lives is not known then. */
-bool oaki_pace_is_large(void)
+OAKI_AT_START bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
@@ -161,7 +161,7 @@ static size_t runway(void)
     return (size_t)OAKI_MIN(pace.rate * (double)took * 1.25, 9e18);
 }
 
-static void set_goal(void)
+static OAKI_AT_START void set_goal(void)
 {
     size_t by_percent = percent_goal(), by_limit = limit_goal();
     pace.limited = by_limit < by_percent;
@@ -178,7 +178,7 @@ static void after_fork(void)
     pace.cpu_end = oaki_os_cpu_ns();
 }
 
-void oaki_pace_init(void)
+OAKI_AT_START void oaki_pace_init(void)
 {
     oaki_fork_register(after_fork);
     AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
@@ -302,7 +302,7 @@ static bool may_collect(void)
     return false;
 }
 
-bool oaki_pace_due(void)
+OAKI_AT_START bool oaki_pace_due(void)
 {
     oaki_heap *h = &oaki_the_heap;
     return AO_load(&h->live) >= AO_load(&h->trigger) && may_collect();

@@ -233,7 +233,7 @@ static void after_fork(void)
     oaki_lock_reset(&self.marker);
 }
 
-void oaki_pieces_init(void)
+OAKI_AT_START void oaki_pieces_init(void)
 {
     oaki_fork_register(after_fork);
 }

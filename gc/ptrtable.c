@@ -27,7 +27,7 @@ static uint32_t hash_of(const void *obj)
     return (uint32_t)(((uintptr_t)obj >> OAKI_GRANULE_SHIFT) * 0x9e3779b97f4a7c15u >> 32);
 }
 
-void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size)
+OAKI_AT_START void oaki_ptrtable_init(oaki_ptrtable *t, size_t record_size)
 {
     *t = (oaki_ptrtable){ .slots = NULL };
     oaki_vec_init(&t->records, record_size, OAKI_META_OTHER);
@@ -138,7 +138,7 @@ void oaki_ptrtable_rechain(oaki_ptrtable *t)
         if (link_at(t, i)->obj) chain_first(t, i);
 }
 
-void oaki_ptrtable_unindex(oaki_ptrtable *t)
+OAKI_AT_START void oaki_ptrtable_unindex(oaki_ptrtable *t)
 {
     if (t->plain) return;
     if (t->nslots > 0) memset(t->slots, 0, t->nslots * sizeof *t->slots);

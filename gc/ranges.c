@@ -94,7 +94,7 @@ void oaki_ranges_after_fork(void)
     self.lock = 0;
 }
 
-int oaki_ranges_init(void)
+OAKI_AT_START int oaki_ranges_init(void)
 {
     use_first();
     return oaki_roots_exclude(&self, sizeof self);

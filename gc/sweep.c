@@ -207,7 +207,7 @@ uint64_t oaki_sweep_ended(void)
 
 /* ---- credit ---- */
 
-void oaki_sweep_pay(void)
+OAKI_AT_START void oaki_sweep_pay(void)
 {
     if (!AO_load(&sweeper.waiting)) return;
     size_t live = AO_load(&oaki_the_heap.live);
@@ -256,7 +256,7 @@ static void after_fork(void)
     sweeper.started = false;
 }
 
-int oaki_sweep_init(void)
+OAKI_AT_START int oaki_sweep_init(void)
 {
     oaki_fork_register(after_fork);
     return 0;

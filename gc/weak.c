@@ -241,7 +241,7 @@ void oaki_weak_trim(void)
     (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
 }
 
-int oaki_weak_init(void)
+OAKI_AT_START int oaki_weak_init(void)
 {
     oaki_ptrtable_init(&self.table, sizeof(record));
     return 0;

@@ -514,7 +514,7 @@ static void after_fork(void)
     shared.nworkers = 1;
 }
 
-int oaki_workers_init(void)
+OAKI_AT_START int oaki_workers_init(void)
 {
     shared.nworkers = 1;
     oaki_fork_register(after_fork);

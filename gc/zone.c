@@ -171,7 +171,7 @@ static void after_fork(void)
     AO_store(&closing, oaki_zones_reopen());
 }
 
-int oaki_zones_closing_init(void)
+OAKI_AT_START int oaki_zones_closing_init(void)
 {
     oaki_fork_register(after_fork);
     return 0;

@@ -548,7 +548,7 @@ static bool read_options(oak_detector_config *cfg, const char *s)
     return true;
 }
 
-void oaki_detector_from_environment(void)
+OAKI_AT_START void oaki_detector_from_environment(void)
 {
     const char *wanted = secure_getenv("OAKUM_DETECTOR");
     oak_detector_config cfg;

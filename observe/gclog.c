@@ -275,7 +275,7 @@ int oak_gclog_stop(void)
     return r;
 }
 
-void oaki_gclog_from_environment(void)
+OAKI_AT_START void oaki_gclog_from_environment(void)
 {
     const char *path = secure_getenv("OAKUM_GC_LOG");
     if (!path || !*path || oak_gclog_start(path) == 0) return;

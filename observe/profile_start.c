@@ -47,7 +47,7 @@ static void at_exit(void)
     free(name);
 }
 
-void oaki_profile_start(size_t rate)
+OAKI_AT_START void oaki_profile_start(size_t rate)
 {
     int saved = errno;
     const char *file = secure_getenv("OAKUM_PROFILE");

@@ -247,7 +247,7 @@ size_t oak_debug_serve_error(char *out, size_t n)
 
 /* ---- the environment ---- */
 
-void oaki_serve_from_environment(void)
+OAKI_AT_START void oaki_serve_from_environment(void)
 {
     char error[OAKI_SERVE_ERROR], url[64];
     int saved = errno;

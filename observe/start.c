@@ -5,7 +5,7 @@
 #include "profile.h"
 #include "serve.h"
 
-void oaki_observe_start(const oak_config *config)
+OAKI_AT_START void oaki_observe_start(const oak_config *config)
 {
     oaki_profile_start(config->profile_rate);
     oaki_gclog_from_environment();

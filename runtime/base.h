@@ -24,6 +24,9 @@
 #define OAKI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define OAKI_COLD __attribute__((cold, noinline))
 #define OAKI_NOINLINE __attribute__((noinline))
+/* What a program runs that only starts and allocates once. It lies together, as the system maps a
+ * library's code by 64 KiB: what lies beside such a function is resident, too. */
+#define OAKI_AT_START __attribute__((section(".text.startup")))
 #define OAKI_INLINE static inline __attribute__((always_inline))
 /* Data that other files reach directly: without it a shared library goes by way of a table. */
 #define OAKI_HIDDEN __attribute__((visibility("hidden")))
