@@ -1,6 +1,7 @@
 /* snapshot.c - tests of the commands that read snapshots: oakum snapshot, why and diff. */
 #include "run.h"
 
+#include "runtime/xxh.h"
 #include "tests/gc/away.h"
 #include "tests/heap.h"
 #include <check.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 Suite *suite_cmd_snapshot(void);
 

@@ -5,6 +5,7 @@
  * what is said must be about that number. Then numbers and bytes are changed at random, the
  * checksum is repaired, and whatever is accepted is followed to its ends. */
 #include "observe/snapformat.h"
+#include "runtime/xxh.h"
 #include "tests/heap.h"
 #include <check.h>
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 Suite *suite_observe_snapbad(void);
 
