@@ -60,6 +60,10 @@ typedef struct objects {
 
 static objects table;
 
+/* What the next reading goes to. There may be no memory for another one when it is needed. */
+static objects spare;
+static unsigned int spare_taken; /* AO_int */
+
 static struct known {
     const struct r_debug *debug; /* NULL in a static program */
     oaki_vec lasting;            /* addresses of the objects that start-up loaded */
@@ -237,12 +241,13 @@ static void free_objects(objects *o)
     oaki_meta_free(o->copies, o->copies_size, OAKI_META_OTHER);
 }
 
-/* Room for what a reading counted. */
+/* Room for what a reading counted. Without memory for copies the data is scanned where it is: that
+ * it is unloaded in the middle of a mark is less likely than that the mark is needed. */
 static int reserve(objects *o, size_t copies)
 {
     oaki_vec *v[] = { &o->segments, &o->modules, &o->chain, &o->names, &known.lasting };
     for (size_t i = 0; i < OAKI_COUNT(v) - known.started; i++) {
-        size_t want = v[i]->len + v[i]->len / 2 + 16;
+        size_t want = v[i]->len + v[i]->len / 2 + (v[i] == &o->names ? 512 : 16);
         bool fits = v[i]->len <= v[i]->cap;
         v[i]->len = OAKI_MIN(v[i]->len, v[i]->cap); /* as many as there are to be moved */
         if (!fits && oaki_vec_reserve(v[i], want) != 0) return -1;
@@ -251,8 +256,9 @@ static int reserve(objects *o, size_t copies)
     oaki_meta_free(o->copies, o->copies_size, OAKI_META_OTHER);
     o->copies_size = 0;
     o->copies = oaki_meta_alloc(copies, OAKI_META_OTHER);
-    if (!o->copies) return -1;
-    o->copies_size = copies;
+    if (o->copies) o->copies_size = copies;
+    segment *s = o->segments.items;
+    for (size_t i = 0; i < o->segments.len && !o->copies; i++) s[i].copied = false;
     return 0;
 }
 
@@ -291,6 +297,23 @@ static void install(objects *o)
     AO_store(&known.subs, (AO_t)table.subs);
 }
 
+/* As much room as that one has, but for copies, which can be done without. */
+static int reserve_as(objects *o, const objects *like)
+{
+    bool done = oaki_vec_reserve(&o->segments, like->segments.cap) == 0 &&
+                oaki_vec_reserve(&o->modules, like->modules.cap) == 0 &&
+                oaki_vec_reserve(&o->chain, like->chain.cap) == 0 &&
+                oaki_vec_reserve(&o->names, like->names.cap) == 0;
+    return done ? 0 : -1;
+}
+
+/* What a thread that is gone was about to change is left to it. */
+static void in_child(void)
+{
+    if (AO_int_load(&spare_taken)) init_objects(&spare);
+    AO_int_store(&spare_taken, 0);
+}
+
 int oaki_dlroots_init(void)
 {
     objects fresh;
@@ -301,13 +324,17 @@ int oaki_dlroots_init(void)
     oaki_tlsroots_init();
     dl_iterate_phdr(find_debug, NULL);
     if (oaki_roots_exclude(&table, sizeof table) != 0 ||
+        oaki_roots_exclude(&spare, sizeof spare) != 0 ||
         oaki_roots_exclude(&known, sizeof known) != 0 || read_objects(NULL, &fresh) != 0)
         return -1;
     node *n = fresh.chain.items;
     for (size_t i = 0; i < fresh.chain.len; i++) n[i].lasting = true;
     known.started = true;
     install(&fresh);
-    return 0;
+    init_objects(&spare);
+    AO_int_store(&spare_taken, 0);
+    oaki_fork_register(in_child);
+    return reserve_as(&spare, &table);
 }
 
 static int unchanged(struct dl_phdr_info *info, size_t size, void *ctx)
@@ -346,17 +373,25 @@ static void wait_for_loader(oaki_thread *t)
  * here first: the newer table stays. */
 OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
 {
-    objects fresh;
+    objects own, *fresh;
     oaki_thread_save_context(t);
     if (!needs_reading(t)) return;
     wait_for_loader(t);
-    init_objects(&fresh);
-    if (read_objects(t, &fresh) != 0)
-        oak_fatal("oakum: out of memory for the table of loaded objects");
+    init_objects(&own);
+    for (;;) {
+        bool mine = AO_int_compare_and_swap_acquire(&spare_taken, 0, 1);
+        fresh = mine ? &spare : &own;
+        if (read_objects(t, fresh) == 0) break;
+        if (mine) oak_fatal("oakum: out of memory for the table of loaded objects");
+        oaki_stop_block(t);
+        oaki_os_sleep_ns(PAUSE_NS);
+        oaki_stop_unblock(t);
+    }
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    if (fresh.adds + fresh.subs >= table.adds + table.subs) install(&fresh);
+    if (fresh->adds + fresh->subs >= table.adds + table.subs) install(fresh);
     oaki_lock_release(&oaki_the_heap.gc_lock);
-    free_objects(&fresh);
+    if (fresh == &spare) AO_int_store_release(&spare_taken, 0);
+    free_objects(&own);
 }
 
 /* ---- in the stop ---- */

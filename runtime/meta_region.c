@@ -86,8 +86,10 @@ static void list_add(region *r, room at)
 static void list_remove(region *r, room at)
 {
     if (at == FULL) return;
-    if (r->prev) r->prev->next = r->next;
-    else list[at] = r->next;
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        list[at] = r->next;
     if (r->next) r->next->prev = r->prev;
 }
 
@@ -231,7 +233,10 @@ size_t oaki_meta_runs_held(void)
 
 void oaki_meta_runs_fork(int stage)
 {
-    if (stage == 0) oaki_lock_acquire(&lock);
-    else if (stage == 1) oaki_lock_release(&lock);
-    else oaki_lock_reset(&lock);
+    if (stage == 0)
+        oaki_lock_acquire(&lock);
+    else if (stage == 1)
+        oaki_lock_release(&lock);
+    else
+        oaki_lock_reset(&lock);
 }
