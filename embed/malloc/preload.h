@@ -3,6 +3,7 @@
  * entry.c   malloc and its kin: the fast path, and when it can't be taken
  * info.c    what glibc tells of its malloc, and settings
  * free.c    free, realloc, and what is freed where the heap can't be entered
+ * deepbind.c libraries that prefer libc's functions to these
  * cache.c   what a thread frees and uses again, where nothing is observed
  * side.c    memory for calls that come where the heap can't be entered
  * start.c   start-up, the environment, the program's end
