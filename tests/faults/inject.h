@@ -1,0 +1,39 @@
+/* inject.h - one run of a program in which one system call fails. */
+#ifndef OAKUM_TESTS_INJECT_H
+#define OAKUM_TESTS_INJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A program leaves the count with prctl(INJECT_MARK, false) where it makes calls of its own, and
+ * comes back to it with true. */
+#define INJECT_MARK 0x4f414b55
+
+#define INJECT_CALLS 512 /* numbers of system calls are below */
+
+typedef struct injection {
+    char *const *argv;
+    const char *folder; /* for what the program writes; its working folder */
+    long call;          /* -1: none fails, all are counted */
+    int error;
+    unsigned at;       /* which of them, from 1 */
+    bool onwards;      /* that one and all that follow */
+    bool counts_start; /* counts from exec on, not from the first mark */
+    unsigned seconds;  /* then it hangs */
+    int input;         /* standard input, or -1 */
+    int out, err;      /* files for what it says */
+} injection;
+
+typedef struct injected {
+    bool hangs;
+    int status;                   /* as waitpid has it; of the first process */
+    unsigned count[INJECT_CALLS]; /* where none fails */
+    unsigned met;                 /* calls that have failed */
+} injected;
+
+/* Run it to its end, traced by this process, which has no other children meanwhile. 0, or -1 where
+ * it can't be traced. `started` is called with its process id once it runs, if not NULL. One that
+ * hangs is left as it is, and killed by the kernel when its tracer exits. */
+int inject_run(const injection *in, injected *out, void (*started)(int pid, void *ctx), void *ctx);
+
+#endif
