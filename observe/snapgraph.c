@@ -69,8 +69,10 @@ static size_t pair_from(const oak_snapshot *s, uint64_t key)
 
 const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size_t *n)
 {
+    *n = 0;
+    if (!s->pairs.n) return NULL;
     size_t lo = pair_from(s, key);
-    *n = s->pairs.n ? pair_from(s, (uint64_t)key + 1) - lo : 0;
+    *n = pair_from(s, (uint64_t)key + 1) - lo;
     return (const oaki_snappair *)s->pairs.item + lo;
 }
 

@@ -88,9 +88,9 @@ typedef struct reading {
 
 static void *push(oaki_vec *v, reading *r, size_t n)
 {
-    void *p = (char *)v->items + v->len * v->item;
+    size_t at = v->len * v->item;
     v->len += n;
-    if (v->len <= v->cap) return p;
+    if (v->len <= v->cap) return (char *)v->items + at;
     r->full = true;
     return NULL;
 }
