@@ -346,9 +346,10 @@ bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
 
 static void visit_kept(const oaki_root_visitor *v, const oaki_thread *t)
 {
-    const char *lo = t->kept, *hi = lo + t->kept_bytes;
-    oaki_root r = { .kind = OAKI_ROOT_SLOT, .lo = lo, .hi = hi, .thread = t };
-    if (lo) oaki_root_emit(v, r);
+    const char *lo = t->kept;
+    if (!lo) return;
+    oaki_root r = { .kind = OAKI_ROOT_SLOT, .lo = lo, .hi = lo + t->kept_bytes, .thread = t };
+    oaki_root_emit(v, r);
 }
 
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
