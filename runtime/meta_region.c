@@ -1,18 +1,18 @@
 /* meta_region.c - see meta_region.h.
  *
  * A region is 1 MiB, aligned to its size, so that a run finds its record, which takes the first
- * unit. Two masks have a bit for each unit. What is given back keeps its memory for the next use, up
- * to SPARE_MIN or one SPARE_SHARE of all that is held; past that, the region in question loses the
- * memory of all that is free in it.
+ * unit. Two masks have a bit for each unit. What is given back keeps its memory for the next use,
+ * up to SPARE_MIN or one SPARE_SHARE of all that is held. Past that, regions lose the memory of all
+ * that is free in them, first the one in question.
  *
  * Owns: the regions and their counts.
  * Invariants: a region with a free unit is in the list that room_of says, and only there. A unit is
- * `dirty` when it was so before it was taken, or has been given back as touched; a free one that is
- * not reads as zero. At most one region is empty. held counts the units that are taken or dirty, spare those that are
- * free and dirty.
+ * `dirty` when it was so before it was taken, or has been given back as touched. A free one that is
+ * not reads as zero. At most one region is empty. held counts the units that are taken or dirty,
+ * spare those that are free and dirty.
  * Lock: `lock`, which is held during no system call: units whose memory is on its way back count as
  * taken meanwhile. The count is atomic.
- * Bound: O(1), SEARCH regions are looked at. */
+ * Bound: O(1), SEARCH regions are looked at; O(regions) where memory goes back to the system. */
 #include "meta_region.h"
 
 #include "lock.h"
@@ -147,6 +147,16 @@ static bool too_much_is_spare(void)
     return spare > SPARE_MIN && spare > oaki_count_get(&held) / SPARE_SHARE;
 }
 
+/* This one, or any. */
+static region *with_spare(region *r)
+{
+    if (r && (r->free & r->dirty)) return r;
+    for (room at = ROOMY; at < LISTS; at++)
+        for (r = list[at]; r; r = r->next)
+            if (r->free & r->dirty) return r;
+    return NULL;
+}
+
 /* What of it is free and dirty, which counts as taken from here on. */
 static uint64_t purge_begin(region *r)
 {
@@ -201,10 +211,28 @@ void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
     return p;
 }
 
+/* Lock held, let go of meanwhile: a region whose memory is on its way back is not empty. */
+static void trim(region *r)
+{
+    while (too_much_is_spare() && (r = with_spare(r)) != NULL) {
+        uint64_t mask = purge_begin(r);
+        oaki_lock_release(&lock);
+        purge(r, mask);
+        oaki_lock_acquire(&lock);
+        purge_end(r, mask);
+        if (drop_if_empty(r)) {
+            oaki_lock_release(&lock);
+            oaki_os_release(r, REGION);
+            oaki_lock_acquire(&lock);
+        }
+        r = NULL;
+    }
+}
+
 void oaki_meta_run_give(void *p, unsigned n, size_t touched)
 {
     region *r = region_of(p);
-    uint64_t mask = mask_of(p, n), purged = 0;
+    uint64_t mask = mask_of(p, n);
     unsigned ntouched = (unsigned)(OAKI_ALIGN_UP(touched, UNIT) / UNIT);
     oaki_lock_acquire(&lock);
     OAKI_INVARIANT((r->free & mask) == 0, "metadata is freed twice");
@@ -214,15 +242,8 @@ void oaki_meta_run_give(void *p, unsigned n, size_t touched)
     spare += dirty;
     oaki_count_sub(&held, n - dirty);
     bool gone = drop_if_empty(r);
-    if (!gone && too_much_is_spare()) purged = purge_begin(r);
+    trim(gone ? NULL : r);
     oaki_lock_release(&lock);
-    if (purged) {
-        purge(r, purged);
-        oaki_lock_acquire(&lock);
-        purge_end(r, purged);
-        gone = drop_if_empty(r);
-        oaki_lock_release(&lock);
-    }
     if (gone) oaki_os_release(r, REGION);
 }
 

@@ -2,8 +2,8 @@
  *
  * Initialises, makes one object, ends; with EMPTY defined not even that, as the floor that the
  * system sets. The runner times many runs, from fork to the end of waiting. Its Go twin is
- * startup.go. With an argument it prints its peak of resident memory: what wait4 says of that is the
- * parent's where that had more before the exec. */
+ * startup.go. With an argument it prints its peak of resident memory: what wait4 says of that is
+ * the parent's where that had more before the exec. */
 #include "mem.h"
 
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /* exhausted.c - tests of a system that gives no more memory to a heap that has started: a limit on
- * address space that comes late, mappings that are used up, an mmap that fails. What is asked for is
- * there, or NULL with ENOMEM; nothing ends in a signal, and all works again when there is room. */
+ * address space that comes late, mappings that are used up, an mmap that fails. What is asked for
+ * is there, or NULL with ENOMEM. Nothing ends in a signal, and all works again when there is room.
+ */
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "tests/gc/away.h"

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,7 +138,7 @@ START_TEST(random_work_keeps_contents_and_returns_all)
     for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
     ck_assert_uint_eq(all_in_use(), 0);
 #ifndef OAKI_META_JEMALLOC
-    ck_assert_uint_le(oaki_meta_mapped(), before + 4 * 65536); /* the spare slabs */
+    ck_assert_uint_le(oaki_meta_mapped(), before + 5 * 65536); /* spare, and a record */
 #else
     (void)before;
 #endif
@@ -253,6 +254,73 @@ START_TEST(what_is_said_to_be_held_is_what_smaps_says)
 END_TEST
 #endif
 
+#ifndef OAKI_META_JEMALLOC
+static long faults(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_minflt;
+}
+
+START_TEST(a_block_of_middle_size_comes_and_goes_without_the_system)
+{
+    size_t n = 200000;
+    long before = 0;
+    for (int i = 0; i < 1000; i++) {
+        void *p = (i % 2 ? oaki_meta_alloc : oaki_meta_zalloc)(n, OAKI_META_OTHER);
+        ck_assert_ptr_nonnull(p);
+        memset(p, 1, n);
+        oaki_meta_free(p, n, OAKI_META_OTHER);
+        if (i == 0) before = faults();
+    }
+    ck_assert_int_lt(faults() - before, 1000); /* not 49 of each */
+}
+END_TEST
+
+START_TEST(a_large_table_moves_when_it_grows)
+{
+    size_t n = (size_t)32 << 20;
+    uint64_t *p = oaki_meta_alloc(n, OAKI_META_OTHER);
+    ck_assert_ptr_nonnull(p);
+    for (size_t i = 0; i < n / sizeof *p; i++) p[i] = i;
+    long before = faults();
+    p = oaki_meta_realloc(p, n, 2 * n, OAKI_META_OTHER);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_int_lt(faults() - before, 1000); /* a copy has 8192 */
+    ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_OTHER), 2 * n);
+    for (size_t i = 0; i < n / sizeof *p; i++)
+        if (p[i] != i) ck_abort_msg("word %zu was changed", i);
+    p = oaki_meta_realloc(p, 2 * n, n / 2, OAKI_META_OTHER);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_OTHER), n / 2);
+    ck_assert_uint_lt(oaki_meta_mapped(), n);
+    oaki_meta_free(p, n / 2, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+}
+END_TEST
+
+/* Most of many blocks go, in no order: what is kept of them has a bound, and has no memory. */
+START_TEST(what_is_spare_is_a_small_part_of_all)
+{
+    enum { N = 40320, GROUP = 252 }; /* four slabs */
+    static void *p[N];
+    unsigned seed = 1;
+    size_t n = 1000;
+    for (size_t i = 0; i < N; i++) p[i] = oaki_meta_zalloc(n, OAKI_META_OTHER);
+    for (size_t i = 0; i < N; i += GROUP) /* some regions are empty then, some are not */
+        if (rand_r(&seed) % 4)
+            for (size_t j = i; j < i + GROUP; j++) {
+                oaki_meta_free(p[j], n, OAKI_META_OTHER);
+                p[j] = NULL;
+            }
+    size_t used = oaki_meta_in_use(OAKI_META_OTHER);
+    ck_assert_uint_le(oaki_meta_mapped(), used + used / 8 + 5 * 65536);
+    for (size_t i = 0; i < N; i++) oaki_meta_free(p[i], n, OAKI_META_OTHER);
+    ck_assert_uint_le(oaki_meta_mapped(), 5 * 65536);
+}
+END_TEST
+#endif
+
 START_TEST(no_memory_is_a_value)
 {
     errno = 0;
@@ -352,6 +420,12 @@ Suite *suite_runtime_meta(void)
     tcase_add_test(tc, memory_of_large_blocks_is_given_back);
 #ifdef OAKI_META_JEMALLOC
     tcase_add_test(tc, what_is_said_to_be_held_is_what_smaps_says);
+#else
+    tcase_add_test(tc, what_is_spare_is_a_small_part_of_all);
+    if (!getenv("UNDER_VALGRIND")) {
+        tcase_add_test(tc, a_block_of_middle_size_comes_and_goes_without_the_system);
+        tcase_add_test(tc, a_large_table_moves_when_it_grows);
+    }
 #endif
     tcase_add_test(tc, no_memory_is_a_value);
     tcase_add_test(tc, a_table_grows_by_doubling);
