@@ -123,7 +123,7 @@ static void snapshot(uint64_t n)
 {
     char path[] = "/tmp/oakum-metadata.XXXXXX";
     int fd = mkstemp(path);
-    for (uint64_t i = 0; i < n; i++) push(oak_alloc(48));
+    for (uint64_t i = 0; i < n; i += 2) push(oak_alloc(112)); /* 16 and 112 */
     need(fd >= 0 && oak_snapshot_save(path) == 0, "the snapshot");
     close(fd);
     unlink(path);
@@ -139,7 +139,7 @@ int main(int argc, char **argv)
         { "weak", weak, 1000000 },
         { "profile", profile, 1000000 },
         { "threads", threads, 1000000 },
-        { "snapshot", snapshot, 8 << 20 },
+        { "snapshot", snapshot, 16 << 20 },
     };
     uint64_t n = bench_arg(argc, argv, 2, 0);
     size_t w = 0;
