@@ -2,25 +2,57 @@
  *
  * Messages of one kind may be written one after the other, and what reads them joins them. So
  * strings, functions and places are written when they are first met, a sample at a time, and
- * nothing but numbers is kept of what was written. All of it goes through zlib to the file.
+ * nothing but numbers is kept of what was written. All of it goes through gzip.c to the file.
  *
  * Owns: nothing beyond a call; memory is the host's malloc's. Bound: O(sites * frames) in time, 24
- * bytes for each string, function and place, and what zlib wants: 300 KB. */
+ * bytes for each string, function and place, and what gzip.c wants: 220 KB. */
 #include "cancel.h"
+#include "gzip.h"
 #include "object.h"
 #include "output.h"
-#include "packing.h"
-#include "observe/pprof.pb-c.h"
 #include "profile.h"
 #include "runtime/os.h"
 #include "symbol.h"
 #include "utf8.h"
 #include "runtime/xxh.h"
+#include "wire.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef Oaki__Pprof__Profile message;
+/* Fields of pprof's profile.proto that are written here, by its messages.
+ * (https://github.com/google/pprof/blob/main/proto/profile.proto) */
+enum {
+    PROFILE_SAMPLE_TYPE = 1,
+    PROFILE_SAMPLE = 2,
+    PROFILE_MAPPING = 3,
+    PROFILE_LOCATION = 4,
+    PROFILE_FUNCTION = 5,
+    PROFILE_STRING_TABLE = 6,
+    PROFILE_TIME_NANOS = 9,
+    PROFILE_DURATION_NANOS = 10,
+    PROFILE_PERIOD_TYPE = 11,
+    PROFILE_PERIOD = 12,
+    PROFILE_DEFAULT_SAMPLE_TYPE = 14
+};
+enum { VALUE_TYPE = 1, VALUE_UNIT = 2 };
+enum { SAMPLE_LOCATION_ID = 1, SAMPLE_VALUE = 2, SAMPLE_LABEL = 3 };
+enum { LABEL_KEY = 1, LABEL_STR = 2, LABEL_NUM = 3, LABEL_NUM_UNIT = 4 };
+enum {
+    MAPPING_ID = 1,
+    MAPPING_START = 2,
+    MAPPING_LIMIT = 3,
+    MAPPING_OFFSET = 4,
+    MAPPING_FILENAME = 5,
+    MAPPING_BUILD_ID = 6,
+    MAPPING_HAS_FUNCTIONS = 7,
+    MAPPING_HAS_FILENAMES = 8,
+    MAPPING_HAS_LINE_NUMBERS = 9,
+    MAPPING_HAS_INLINE_FRAMES = 10
+};
+enum { LOCATION_ID = 1, LOCATION_MAPPING = 2, LOCATION_ADDRESS = 3, LOCATION_LINE = 4 };
+enum { LINE_FUNCTION = 1, LINE_LINE = 2 };
+enum { FUNCTION_ID = 1, FUNCTION_NAME = 2, FUNCTION_SYSTEM_NAME = 3, FUNCTION_FILENAME = 4 };
 
 /* Numbers of what was written, by what names it. */
 typedef struct key {
@@ -45,15 +77,14 @@ typedef struct mapping {
 typedef struct writer {
     int fd;
     int error; /* of the first failure; then nothing more is written */
-    z_stream z;
-    unsigned char *packed;
-    size_t room;
+    oaki_gzip *z;
+    /* The message that is made. Those that it refers to are written before it is begun. */
+    oaki_wire wire;
     uint64_t seed;
     ids strings, functions, places;
     oaki_objects objects;
     mapping *mappings;
     size_t nmappings;
-    unsigned char out[32768];
 } writer;
 
 static void fail(writer *w, int error)
@@ -63,35 +94,18 @@ static void fail(writer *w, int error)
 
 /* ---- bytes ---- */
 
-static void compress_more(writer *w, int flush)
+static void write_out(void *ctx, const void *p, size_t n)
 {
-    int r;
-    do {
-        w->z.next_out = w->out;
-        w->z.avail_out = sizeof w->out;
-        r = oaki_packing_deflate(&w->z, flush);
-        size_t n = sizeof w->out - w->z.avail_out;
-        if (n > 0 && !w->error && oaki_write_all(w->fd, w->out, n) != 0) fail(w, errno);
-    } while (!w->error && (w->z.avail_in > 0 || (flush == Z_FINISH && r != Z_STREAM_END)));
+    writer *w = ctx;
+    if (!w->error && oaki_write_all(w->fd, p, n) != 0) fail(w, errno);
 }
 
-static void put(writer *w, const message *m)
+/* The message is whole. */
+static void put(writer *w)
 {
-    if (w->error) return;
-    size_t n = oaki__pprof__profile__get_packed_size(m);
-    if (n > w->room) {
-        unsigned char *more = realloc(w->packed, n * 2);
-        if (!more) {
-            fail(w, ENOMEM);
-            return;
-        }
-        w->packed = more;
-        w->room = n * 2;
-    }
-    (void)oaki__pprof__profile__pack(m, w->packed);
-    w->z.next_in = w->packed;
-    w->z.avail_in = (uInt)n;
-    compress_more(w, Z_NO_FLUSH);
+    if (w->wire.failed) fail(w, ENOMEM);
+    if (!w->error) oaki_gzip_put(w->z, w->wire.p, w->wire.n);
+    oaki_wire_clear(&w->wire);
 }
 
 /* ---- numbers ---- */
@@ -136,28 +150,27 @@ static uint64_t number(writer *w, ids *t, key k, bool *fresh)
 
 /* ---- strings ---- */
 
-/* The table's first string is the empty one. */
-static int64_t string(writer *w, const char *s, size_t n)
+/* The table's first string is the empty one. Not while a message is made, as the string may be one
+ * of its own. */
+static uint64_t string(writer *w, const char *s, size_t n)
 {
     bool fresh;
     XXH128_hash_t h = XXH3_128bits_withSeed(s, n, w->seed);
     uint64_t id = number(w, &w->strings, (key){ h.low64, h.high64 }, &fresh);
-    if (!fresh) return (int64_t)id - 1;
+    OAKI_ASSERT(w->wire.n == 0);
+    if (!fresh || id == 0) return id ? id - 1 : 0;
     char *clean = oaki_utf8_escape(s, n, &n);
     if (!clean) {
         fail(w, ENOMEM);
         return 0;
     }
-    message m = OAKI__PPROF__PROFILE__INIT;
-    ProtobufCBinaryData data = { .len = n, .data = (uint8_t *)clean };
-    m.n_string_table = 1;
-    m.string_table = &data;
-    put(w, &m);
+    oaki_wire_bytes(&w->wire, PROFILE_STRING_TABLE, clean, n);
+    put(w);
     free(clean);
-    return (int64_t)id - 1;
+    return id - 1;
 }
 
-static int64_t text(writer *w, const char *s)
+static uint64_t text(writer *w, const char *s)
 {
     return string(w, s ? s : "", s ? strlen(s) : 0);
 }
@@ -198,59 +211,73 @@ static uint64_t mapping_of(writer *w, uintptr_t pc, bool named)
 static uint64_t function(writer *w, const oak_frame *f)
 {
     bool fresh;
-    Oaki__Pprof__Function fn = OAKI__PPROF__FUNCTION__INIT, *list = &fn;
-    fn.name = fn.system_name = text(w, f->function);
-    fn.filename = text(w, f->file);
-    key k = { (uint64_t)fn.name, (uint64_t)fn.filename };
-    fn.id = number(w, &w->functions, k, &fresh);
-    if (!fresh) return fn.id;
-    message m = OAKI__PPROF__PROFILE__INIT;
-    m.n_function = 1;
-    m.function = &list;
-    put(w, &m);
-    return fn.id;
+    uint64_t name = text(w, f->function), file = text(w, f->file);
+    uint64_t id = number(w, &w->functions, (key){ name, file }, &fresh);
+    if (!fresh) return id;
+    size_t begun = oaki_wire_begin(&w->wire, PROFILE_FUNCTION);
+    oaki_wire_number(&w->wire, FUNCTION_ID, id);
+    oaki_wire_number(&w->wire, FUNCTION_NAME, name);
+    oaki_wire_number(&w->wire, FUNCTION_SYSTEM_NAME, name);
+    oaki_wire_number(&w->wire, FUNCTION_FILENAME, file);
+    oaki_wire_end(&w->wire, begun);
+    put(w);
+    return id;
+}
+
+static void put_line(writer *w, uint64_t fn, int line)
+{
+    size_t begun = oaki_wire_begin(&w->wire, LOCATION_LINE);
+    oaki_wire_number(&w->wire, LINE_FUNCTION, fn);
+    oaki_wire_number(&w->wire, LINE_LINE, (uint64_t)line);
+    oaki_wire_end(&w->wire, begun);
 }
 
 static uint64_t place(writer *w, uintptr_t pc)
 {
     bool fresh;
     oak_frame frame[OAKI_SYMBOL_INLINED];
-    Oaki__Pprof__Line line[OAKI_SYMBOL_INLINED], *lines[OAKI_SYMBOL_INLINED];
-    Oaki__Pprof__Location l = OAKI__PPROF__LOCATION__INIT, *list = &l;
-    l.id = number(w, &w->places, (key){ pc, 0 }, &fresh);
-    if (!fresh) return l.id;
+    uint64_t fn[OAKI_SYMBOL_INLINED];
+    uint64_t id = number(w, &w->places, (key){ pc, 0 }, &fresh);
+    if (!fresh) return id;
     size_t n = oaki_symbol_of_code(pc, frame);
     bool named = frame[n - 1].function != NULL;
-    for (size_t i = 0; i < n; i++) {
-        oaki__pprof__line__init(&line[i]);
-        lines[i] = &line[i];
-        if (!named) continue;
-        line[i].function_id = function(w, &frame[i]);
-        line[i].line = frame[i].line;
-    }
-    l.address = pc;
-    l.mapping_id = mapping_of(w, pc, named);
-    l.n_line = named ? n : 0;
-    l.line = lines;
-    message m = OAKI__PPROF__PROFILE__INIT;
-    m.n_location = 1;
-    m.location = &list;
-    put(w, &m);
-    return l.id;
+    for (size_t i = 0; named && i < n; i++) fn[i] = function(w, &frame[i]);
+    size_t begun = oaki_wire_begin(&w->wire, PROFILE_LOCATION);
+    oaki_wire_number(&w->wire, LOCATION_ID, id);
+    oaki_wire_number(&w->wire, LOCATION_MAPPING, mapping_of(w, pc, named));
+    oaki_wire_number(&w->wire, LOCATION_ADDRESS, pc);
+    for (size_t i = 0; named && i < n; i++) put_line(w, fn[i], frame[i].line);
+    oaki_wire_end(&w->wire, begun);
+    put(w);
+    return id;
 }
 
 /* ---- samples ---- */
 
-static void label(writer *w, const oak_label *l, Oaki__Pprof__Label *out)
+typedef struct label {
+    uint64_t key, str, num, unit;
+} label;
+
+static label read_label(writer *w, const oak_label *l)
 {
-    oaki__pprof__label__init(out);
-    out->key = string(w, l->key, l->key_len);
+    label out = { .key = string(w, l->key, l->key_len) };
     if (l->value) {
-        out->str = string(w, l->value, l->value_len);
+        out.str = string(w, l->value, l->value_len);
     } else {
-        out->num = l->number;
-        out->num_unit = string(w, l->unit ? l->unit : "", l->unit_len);
+        out.num = (uint64_t)l->number;
+        out.unit = string(w, l->unit ? l->unit : "", l->unit_len);
     }
+    return out;
+}
+
+static void put_label(writer *w, const label *l)
+{
+    size_t begun = oaki_wire_begin(&w->wire, SAMPLE_LABEL);
+    oaki_wire_number(&w->wire, LABEL_KEY, l->key);
+    oaki_wire_number(&w->wire, LABEL_STR, l->str);
+    oaki_wire_number(&w->wire, LABEL_NUM, l->num);
+    oaki_wire_number(&w->wire, LABEL_NUM_UNIT, l->unit);
+    oaki_wire_end(&w->wire, begun);
 }
 
 static void sample(writer *w, const oaki_profile_row *r)
@@ -258,30 +285,32 @@ static void sample(writer *w, const oaki_profile_row *r)
     oak_profile_site shown = oaki_profile_shown(r);
     if (oaki_profile_is_empty(&shown)) return;
     const oaki_site *s = r->site;
-    int64_t value[] = { shown.alloc_objects, shown.alloc_bytes, shown.inuse_objects,
-                        shown.inuse_bytes };
+    uint64_t value[] = { (uint64_t)shown.alloc_objects, (uint64_t)shown.alloc_bytes,
+                         (uint64_t)shown.inuse_objects, (uint64_t)shown.inuse_bytes };
     uint64_t at[OAKI_STACK_FRAMES];
-    Oaki__Pprof__Label labels[OAKI_LABELS_MAX], *label_list[OAKI_LABELS_MAX];
-    Oaki__Pprof__Sample out = OAKI__PPROF__SAMPLE__INIT, *list = &out;
+    label labels[OAKI_LABELS_MAX];
     for (size_t i = 0; i < s->nframes; i++) at[i] = place(w, s->frame[i] - 1);
     for (size_t i = 0; i < s->nlabels; i++) {
         oak_label l = oaki_label_public(oaki_site_labels(s), i);
-        label(w, &l, &labels[i]);
-        label_list[i] = &labels[i];
+        labels[i] = read_label(w, &l);
     }
-    out.n_value = OAKI_COUNT(value);
-    out.value = value;
-    out.n_location_id = s->nframes;
-    out.location_id = at;
-    out.n_label = s->nlabels;
-    out.label = label_list;
-    message m = OAKI__PPROF__PROFILE__INIT;
-    m.n_sample = 1;
-    m.sample = &list;
-    put(w, &m);
+    size_t begun = oaki_wire_begin(&w->wire, PROFILE_SAMPLE);
+    oaki_wire_numbers(&w->wire, SAMPLE_LOCATION_ID, at, s->nframes);
+    oaki_wire_numbers(&w->wire, SAMPLE_VALUE, value, OAKI_COUNT(value));
+    for (size_t i = 0; i < s->nlabels; i++) put_label(w, &labels[i]);
+    oaki_wire_end(&w->wire, begun);
+    put(w);
 }
 
 /* ---- the whole ---- */
+
+static void put_type(writer *w, unsigned field, uint64_t type, uint64_t unit)
+{
+    size_t begun = oaki_wire_begin(&w->wire, field);
+    oaki_wire_number(&w->wire, VALUE_TYPE, type);
+    oaki_wire_number(&w->wire, VALUE_UNIT, unit);
+    oaki_wire_end(&w->wire, begun);
+}
 
 static void head(writer *w, const oak_profile *p)
 {
@@ -289,26 +318,20 @@ static void head(writer *w, const oak_profile *p)
                                            { "alloc_space", "bytes" },
                                            { "inuse_objects", "count" },
                                            { "inuse_space", "bytes" } };
-    Oaki__Pprof__ValueType type[OAKI_COUNT(name)], *list[OAKI_COUNT(name)];
-    Oaki__Pprof__ValueType period = OAKI__PPROF__VALUE_TYPE__INIT;
+    uint64_t type[OAKI_COUNT(name)][2];
     (void)text(w, "");
-    for (size_t i = 0; i < OAKI_COUNT(name); i++) {
-        oaki__pprof__value_type__init(&type[i]);
-        type[i].type = text(w, name[i][0]);
-        type[i].unit = text(w, name[i][1]);
-        list[i] = &type[i];
-    }
-    period.type = text(w, "space");
-    period.unit = text(w, "bytes");
-    message m = OAKI__PPROF__PROFILE__INIT;
-    m.n_sample_type = OAKI_COUNT(name);
-    m.sample_type = list;
-    m.period_type = &period;
-    m.period = (int64_t)p->rate;
-    m.time_nanos = p->time_ns;
-    m.duration_nanos = p->span_ns;
-    m.default_sample_type = text(w, p->flags & OAK_PROFILE_ALLOCS ? "alloc_space" : "inuse_space");
-    put(w, &m);
+    for (size_t i = 0; i < OAKI_COUNT(name); i++)
+        for (int k = 0; k < 2; k++) type[i][k] = text(w, name[i][k]);
+    uint64_t space = text(w, "space"), bytes = text(w, "bytes");
+    uint64_t usual = text(w, p->flags & OAK_PROFILE_ALLOCS ? "alloc_space" : "inuse_space");
+    for (size_t i = 0; i < OAKI_COUNT(name); i++)
+        put_type(w, PROFILE_SAMPLE_TYPE, type[i][0], type[i][1]);
+    oaki_wire_number(&w->wire, PROFILE_TIME_NANOS, (uint64_t)p->time_ns);
+    oaki_wire_number(&w->wire, PROFILE_DURATION_NANOS, (uint64_t)p->span_ns);
+    put_type(w, PROFILE_PERIOD_TYPE, space, bytes);
+    oaki_wire_number(&w->wire, PROFILE_PERIOD, p->rate);
+    oaki_wire_number(&w->wire, PROFILE_DEFAULT_SAMPLE_TYPE, usual);
+    put(w);
 }
 
 /* When all places are known. The program's comes first and always: that is what readers name the
@@ -322,42 +345,43 @@ static void mapping_out(writer *w, size_t i)
         hex[2 * k] = "0123456789abcdef"[o->build_id[k] >> 4];
         hex[2 * k + 1] = "0123456789abcdef"[o->build_id[k] & 15];
     }
-    Oaki__Pprof__Mapping m = OAKI__PPROF__MAPPING__INIT, *list = &m;
+    uint64_t file = text(w, o->path), build = string(w, hex, 2 * o->build_id_len);
     size_t page = oaki_os_page_size();
-    m.id = i + 1;
-    m.memory_start = OAKI_ALIGN_DOWN(from->segment->lo, page);
-    m.memory_limit = OAKI_ALIGN_UP(from->segment->hi, page);
-    m.file_offset = OAKI_ALIGN_DOWN(from->segment->offset, page);
-    m.filename = text(w, o->path);
-    m.build_id = string(w, hex, 2 * o->build_id_len);
-    m.has_functions = m.has_filenames = m.has_line_numbers = m.has_inline_frames = !from->nameless;
-    message p = OAKI__PPROF__PROFILE__INIT;
-    p.n_mapping = 1;
-    p.mapping = &list;
-    put(w, &p);
+    size_t begun = oaki_wire_begin(&w->wire, PROFILE_MAPPING);
+    oaki_wire_number(&w->wire, MAPPING_ID, i + 1);
+    oaki_wire_number(&w->wire, MAPPING_START, OAKI_ALIGN_DOWN(from->segment->lo, page));
+    oaki_wire_number(&w->wire, MAPPING_LIMIT, OAKI_ALIGN_UP(from->segment->hi, page));
+    oaki_wire_number(&w->wire, MAPPING_OFFSET, OAKI_ALIGN_DOWN(from->segment->offset, page));
+    oaki_wire_number(&w->wire, MAPPING_FILENAME, file);
+    oaki_wire_number(&w->wire, MAPPING_BUILD_ID, build);
+    for (unsigned has = MAPPING_HAS_FUNCTIONS; has <= MAPPING_HAS_INLINE_FRAMES; has++)
+        oaki_wire_number(&w->wire, has, !from->nameless);
+    oaki_wire_end(&w->wire, begun);
+    put(w);
 }
 
 static int write_profile(writer *w, const oak_profile *p)
 {
     oaki_os_random(&w->seed, sizeof w->seed);
-    if (oaki_packing_deflate_begin(&w->z) != Z_OK) return ENOMEM;
+    w->z = oaki_gzip_new(write_out, w);
+    if (!w->z) return ENOMEM;
     if (list_mappings(w) == 0) {
         head(w, p);
         for (size_t i = 0; i < p->n && !w->error; i++) sample(w, &p->row[i]);
         for (size_t i = 0; i < w->nmappings; i++)
             if (i == 0 || w->mappings[i].used) mapping_out(w, i);
-        if (!w->error) compress_more(w, Z_FINISH);
+        if (!w->error) oaki_gzip_end(w->z);
     } else {
         fail(w, ENOMEM);
     }
-    (void)oaki_packing_deflate_end(&w->z);
+    oaki_gzip_free(w->z);
+    oaki_wire_free(&w->wire);
     return w->error;
 }
 
 int oak_profile_write(const oak_profile *p, int fd)
 {
     OAKI_NO_CANCEL;
-    if (oaki_packing_load() != 0) return -1;
     const oak_profile *r = oaki_profile_borrow(p);
     writer *w = r ? calloc(1, sizeof *w) : NULL;
     int error = ENOMEM;
@@ -370,7 +394,6 @@ int oak_profile_write(const oak_profile *p, int fd)
         free(w->strings.slot);
         free(w->functions.slot);
         free(w->places.slot);
-        free(w->packed);
         free(w);
     }
     if (r) oaki_profile_return(r, p);
