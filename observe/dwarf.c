@@ -1,13 +1,12 @@
 /* dwarf.c - functions, lines and inlined calls by libdw (dwarf.h).
  *
- * Owns: struct self. Lock: symbol.c's.
+ * Owns: struct self. Lock: symbol.c's. libdw is one of foreign.h's.
  * An address lies in a chain of scopes: inlined calls, the innermost first, up to the function that
  * has the code. The line table gives the line of the innermost; each inlined call says from which
  * line of the next one it was made. */
 #include "dwarf.h"
+#include "foreign.h"
 #include "runtime/os.h"
-#include "object.h"
-#include <dlfcn.h>
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
@@ -27,6 +26,7 @@ static struct {
     bool tried;
     void *library;
     Dwfl *dwfl;
+    bool given_up; /* it had no memory once, and was left in the middle */
     char *debug_path;
     Dwfl_Callbacks callbacks;
 #define POINTER(fn) __typeof__(&fn) fn;
@@ -42,19 +42,35 @@ bool oaki_dwarf_load(void)
 {
     if (self.tried) return self.library != NULL;
     self.tried = true;
-    void *lib = oaki_object_reader("libdw.so.1");
+    char why[OAKI_FOREIGN_WHY];
+    void *lib = oaki_foreign_load("libdw.so.1", why);
     if (!lib) return false;
 #define FIND(fn) \
-    if (!(*(void **)&self.dw.fn = dlsym(lib, #fn))) return false;
+    if (!(*(void **)&self.dw.fn = oaki_foreign_find(lib, #fn))) return false;
     FUNCTIONS(FIND)
 #undef FIND
     self.library = lib;
     return true;
 }
 
-bool oaki_dwarf_open(void)
+/* In libdw. false: what it has open is lost, and nothing is opened any more. */
+static bool attempt(void (*fn)(void *ctx), void *ctx)
 {
-    oaki_dwarf_close();
+    if (oaki_foreign_try(fn, ctx)) return true;
+    self.given_up = true;
+    self.dwfl = NULL;
+    return false;
+}
+
+static void close_it(void *unused)
+{
+    (void)unused;
+    if (self.dwfl) self.dw.dwfl_end(self.dwfl);
+    self.dwfl = NULL;
+}
+
+static void open_it(void *unused)
+{
     self.callbacks.find_elf = self.dw.dwfl_linux_proc_find_elf;
     self.callbacks.debuginfo_path = &self.debug_path;
     /* To name a function is no reason to ask a server on the network for a file. */
@@ -62,13 +78,19 @@ bool oaki_dwarf_open(void)
     self.callbacks.find_debuginfo = servers && *servers ? self.dw.dwfl_build_id_find_debuginfo
                                                         : self.dw.dwfl_standard_find_debuginfo;
     self.dwfl = self.dw.dwfl_begin(&self.callbacks);
-    if (!self.dwfl) return false;
+    if (!self.dwfl) return;
     /* Of this thread's number: the process's leads nowhere when its first thread has ended. */
     if (self.dw.dwfl_linux_proc_report(self.dwfl, oaki_os_tid()) == 0 &&
         self.dw.dwfl_report_end(self.dwfl, NULL, NULL) == 0)
-        return true;
+        return;
+    close_it(unused);
+}
+
+bool oaki_dwarf_open(void)
+{
     oaki_dwarf_close();
-    return false;
+    if (!self.given_up) (void)attempt(open_it, NULL);
+    return self.dwfl != NULL;
 }
 
 bool oaki_dwarf_is_open(void)
@@ -78,13 +100,27 @@ bool oaki_dwarf_is_open(void)
 
 void oaki_dwarf_close(void)
 {
-    if (self.dwfl) self.dw.dwfl_end(self.dwfl);
-    self.dwfl = NULL;
+    if (self.dwfl) (void)attempt(close_it, NULL);
+}
+
+typedef struct query {
+    uintptr_t addr;
+    oak_frame *out;
+    const char *name;
+    size_t n, offset;
+    bool found;
+} query;
+
+static void cover(void *ctx)
+{
+    query *q = ctx;
+    q->found = self.dw.dwfl_addrmodule(self.dwfl, q->addr) != NULL;
 }
 
 bool oaki_dwarf_covers(uintptr_t addr)
 {
-    return self.dwfl && self.dw.dwfl_addrmodule(self.dwfl, addr);
+    query q = { .addr = addr };
+    return self.dwfl && attempt(cover, &q) && q.found;
 }
 
 /* ---- code ---- */
@@ -143,41 +179,60 @@ static size_t functions_at(Dwarf_Die *unit, Dwarf_Addr addr, oak_frame *out)
      * by those that enclose the entry it is where it was inlined. */
     if (i < n && (deep = self.dw.dwarf_getscopes_die(&scopes[i], &chain)) > 0)
         got = walk(chain, deep, unit, out);
-    free(chain);
-    free(scopes);
+    oaki_foreign_free(chain);
+    oaki_foreign_free(scopes);
     return got;
+}
+
+static void find_code(void *ctx)
+{
+    query *q = ctx;
+    oak_frame *out = q->out;
+    Dwfl_Module *m = self.dw.dwfl_addrmodule(self.dwfl, q->addr);
+    if (!m) return;
+    Dwfl_Line *line = self.dw.dwfl_module_getsrc(m, q->addr);
+    if (line) out[0].file = self.dw.dwfl_lineinfo(line, NULL, &out[0].line, NULL, NULL, NULL);
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = self.dw.dwfl_module_addrdie(m, q->addr, &bias);
+    q->n = unit ? functions_at(unit, q->addr - bias, out) : 0;
+    if (q->n > 0 && out[q->n - 1].function) return;
+    GElf_Off offset = 0;
+    GElf_Sym sym;
+    const char *name =
+        self.dw.dwfl_module_addrinfo(m, q->addr, &offset, &sym, NULL, NULL, NULL);
+    if (!name) return;
+    q->n = OAKI_MAX(q->n, 1);
+    out[q->n - 1].function = name;
 }
 
 size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
 {
-    Dwfl_Module *m = self.dwfl ? self.dw.dwfl_addrmodule(self.dwfl, pc) : NULL;
-    if (!m) return 0;
-    Dwfl_Line *line = self.dw.dwfl_module_getsrc(m, pc);
-    if (line) out[0].file = self.dw.dwfl_lineinfo(line, NULL, &out[0].line, NULL, NULL, NULL);
-    Dwarf_Addr bias = 0;
-    Dwarf_Die *unit = self.dw.dwfl_module_addrdie(m, pc, &bias);
-    size_t got = unit ? functions_at(unit, pc - bias, out) : 0;
-    if (got > 0 && out[got - 1].function) return got;
-    GElf_Off offset = 0;
-    GElf_Sym sym;
-    const char *name =
-        self.dw.dwfl_module_addrinfo(m, pc, &offset, &sym, NULL, NULL, NULL);
-    if (name) out[got > 0 ? got - 1 : 0].function = name;
-    return name ? OAKI_MAX(got, 1) : got;
+    query q = { .addr = pc, .out = out };
+    return self.dwfl && attempt(find_code, &q) ? q.n : 0;
 }
 
 /* ---- data ---- */
 
-const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size)
+static void find_data(void *ctx)
 {
-    Dwfl_Module *m = self.dwfl ? self.dw.dwfl_addrmodule(self.dwfl, addr) : NULL;
+    query *q = ctx;
     GElf_Off off = 0;
     GElf_Sym sym;
-    if (!m) return NULL;
-    const char *name = self.dw.dwfl_module_addrinfo(m, addr, &off, &sym, NULL, NULL, NULL);
-    if (!name || GELF_ST_TYPE(sym.st_info) != STT_OBJECT) return NULL;
-    if (sym.st_size && off >= sym.st_size) return NULL;
-    *offset = off;
-    *size = sym.st_size;
-    return name;
+    Dwfl_Module *m = self.dw.dwfl_addrmodule(self.dwfl, q->addr);
+    if (!m) return;
+    const char *name = self.dw.dwfl_module_addrinfo(m, q->addr, &off, &sym, NULL, NULL, NULL);
+    if (!name || GELF_ST_TYPE(sym.st_info) != STT_OBJECT) return;
+    if (sym.st_size && off >= sym.st_size) return;
+    q->name = name;
+    q->offset = off;
+    q->n = sym.st_size;
+}
+
+const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size)
+{
+    query q = { .addr = addr };
+    if (!self.dwfl || !attempt(find_data, &q) || !q.name) return NULL;
+    *offset = q.offset;
+    *size = q.n;
+    return q.name;
 }

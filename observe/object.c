@@ -8,13 +8,17 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
+/* Without /proc, as after chroot, the name by which it was executed. */
 static char *program_path(void)
 {
     char path[4096];
     ssize_t n = readlink("/proc/thread-self/exe", path, sizeof path - 1);
-    path[n > 0 ? n : 0] = '\0';
+    const char *executed = (const char *)getauxval(AT_EXECFN);
+    if (n <= 0) return strdup(executed ? executed : program_invocation_name);
+    path[n] = '\0';
     return strdup(path);
 }
 
@@ -110,8 +114,13 @@ static int look_for_linker(struct dl_phdr_info *info, size_t size, void *unused)
     return 1;
 }
 
+bool oaki_objects_are_linked(void)
+{
+    return dl_iterate_phdr(look_for_linker, NULL) == 2;
+}
+
 void *oaki_object_reader(const char *library)
 {
-    if (dl_iterate_phdr(look_for_linker, NULL) != 2) return NULL;
+    if (!oaki_objects_are_linked()) return NULL;
     return dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }

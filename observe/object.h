@@ -17,7 +17,7 @@ typedef struct oaki_segment {
 } oaki_segment;
 
 typedef struct oaki_object {
-    char *path; /* of the program, what /proc/self/exe says */
+    char *path; /* of the program, what /proc/self/exe says, or without it how it was executed */
     uintptr_t base; /* to be added to addresses in the file */
     size_t nsegments;
     oaki_segment segment[OAKI_OBJECT_SEGMENTS];
@@ -37,6 +37,9 @@ void oaki_objects_free(oaki_objects *o);
 /* The object that has this address, and in *segment which of its segments, if not NULL; or NULL. */
 const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
                                      const oaki_segment **segment);
+
+/* The program has a dynamic linker: it is not linked with -static. */
+bool oaki_objects_are_linked(void);
 
 /* A library that reads the program's own code, loaded for good; NULL where there is none, or where
  * the program is linked with -static: it would ask the C library that it brings along, which knows

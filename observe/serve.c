@@ -5,6 +5,7 @@
  *   and what is told of both. */
 #include "serve.h"
 #include "cancel.h"
+#include "foreign.h"
 #include "mhd.h"
 #include "runtime/heap.h"
 #include "runtime/print.h"
@@ -71,8 +72,8 @@ static int take_options(const oak_serve_options *o)
 
 static int load(void)
 {
-    const char *missing;
-    if (oaki_mhd_load(&missing)) return 0;
+    char missing[OAKI_FOREIGN_WHY];
+    if (oaki_mhd_load(missing)) return 0;
     oaki_format(run.error, sizeof run.error,
                 "libmicrohttpd can't be loaded (%s): install libmicrohttpd12, or what has it",
                 missing);
@@ -94,7 +95,7 @@ static int start_loop(void)
     oaki_loop_start start;
     sem_init(&start.ready, 0, 0);
     AO_int_store(&self->quit, 0);
-    int e = pthread_create(&run.loop, NULL, oaki_serve_loop, &start);
+    int e = oaki_serve_thread_start(&run.loop, oaki_serve_loop, &start);
     while (e == 0 && sem_wait(&start.ready) != 0) continue;
     sem_destroy(&start.ready);
     if (e != 0) return fail(e, "no thread can be started");

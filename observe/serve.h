@@ -22,6 +22,7 @@
 #include <netinet/in.h>
 #include <oakum/profile.h>
 #include <oakum/serve.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <sys/socket.h>
 
@@ -207,6 +208,9 @@ typedef struct oaki_loop_start {
 } oaki_loop_start;
 
 void *oaki_serve_loop(void *start);
+
+/* As pthread_create, with a stack that is large enough whatever the host's usual one is. */
+int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg);
 
 /* Nanoseconds that a client has: for a request, from when it was accepted or answered; to take an
  * answer; and the same while others wait for its place. Tests have less patience. */

@@ -73,16 +73,21 @@ static bool refuse(struct MHD_Connection *c, unsigned status, const char *why)
     return queue(c, status, m);
 }
 
-/* The body is libmicrohttpd's to free. */
+/* The body is libmicrohttpd's, which has a malloc of its own: it gives it to this one's free. */
+static struct MHD_Response *response_of(const oaki_body *b)
+{
+    if (b->p) return oaki_mhd.MHD_create_response_from_buffer_with_free_callback(b->n, b->p, free);
+    return oaki_mhd.MHD_create_response_from_buffer(0, (void *)(uintptr_t)"",
+                                                    MHD_RESPMEM_PERSISTENT);
+}
+
 static bool answer(oaki_request *r)
 {
     if (r->body.failed) {
         oaki_body_free(&r->body);
         return refuse(r->connection, 503, "no memory for the answer\n");
     }
-    struct MHD_Response *m = oaki_mhd.MHD_create_response_from_buffer(
-        r->body.n, r->body.p ? r->body.p : (void *)(uintptr_t)"",
-        r->body.p ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *m = response_of(&r->body);
     if (!m) return false;
     r->body = (oaki_body){ NULL, 0, 0, false };
     add_headers(m, r->status, r->type, r);

@@ -8,6 +8,7 @@
  *   first request before it does.
  * Bound: max_clients connections, and patience with each (serve.h); when all places are taken and
  *   others wait, the one that has been slow for longest goes sooner. */
+#include "foreign.h"
 #include "gc/event.h"
 #include "mhd.h"
 #include "runtime/os.h"
@@ -23,12 +24,27 @@
 #define LOOK_MS 250  /* at the clocks, while there are clients */
 #define IDLE_MS 1000 /* a call to end may have been lost (serve_wake.c) */
 #define TIMEOUT_S ((unsigned)(oaki_serve_patiences.send / SECOND) + 1) /* libmicrohttpd's */
+#define STACK ((size_t)1 << 20) /* libdw goes as deep as scopes are nested */
 #define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
 
 oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
 
 static oaki_server *const self = &oaki_the_server;
 static bool awake; /* the loop can be woken */
+static bool broken; /* libmicrohttpd can't go on */
+
+int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
+{
+    pthread_attr_t attr;
+    size_t usual = 0;
+    int e = pthread_attr_init(&attr);
+    if (e != 0) return e;
+    (void)pthread_attr_getstacksize(&attr, &usual);
+    if (usual < STACK) (void)pthread_attr_setstacksize(&attr, STACK);
+    e = pthread_create(id, &attr, fn, arg);
+    pthread_attr_destroy(&attr);
+    return e;
+}
 
 void oaki_serve_thread_begin(const char *name)
 {
@@ -81,11 +97,22 @@ void oaki_client_suspend(oaki_client *c, oaki_request *r)
     oaki_works_give(r);
 }
 
+/* Calls libmicrohttpd, unless it has failed before. */
+static void call(void (*fn)(void *ctx), void *ctx)
+{
+    if (!broken && !oaki_foreign_try(fn, ctx)) broken = true;
+}
+
+static void resume_it(void *connection)
+{
+    oaki_mhd.MHD_resume_connection(connection);
+}
+
 static void resume(oaki_client *c)
 {
     oaki_request *r = c->request;
     c->request = NULL;
-    oaki_mhd.MHD_resume_connection(r->connection);
+    call(resume_it, r->connection);
 }
 
 /* Of `most` in OAKI_SERVE_CLIENTS places, how many in those that there are; one at least. */
@@ -195,14 +222,20 @@ static nfds_t silent_ones(struct pollfd *out)
 }
 
 /* It closes what it doesn't take. */
-static void tell(oaki_client *c)
+static void add_it(void *client)
 {
+    oaki_client *c = client;
     struct sockaddr_storage addr = { .ss_family = AF_INET };
     socklen_t len = sizeof addr;
     if (getpeername(c->fd, (struct sockaddr *)&addr, &len) != 0) len = sizeof(struct sockaddr_in);
     c->told = true;
     if (oaki_mhd.MHD_add_connection(self->daemon, c->fd, (struct sockaddr *)&addr, len) != MHD_YES)
         c->closing = true;
+}
+
+static void tell(oaki_client *c)
+{
+    call(add_it, c);
 }
 
 /* ---- clocks ---- */
@@ -290,19 +323,33 @@ static void take_answers(void)
 
 /* ---- the thread ---- */
 
+static void ask_timeout(void *out)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    unsigned *limit = out;
+    if (oaki_mhd.MHD_get_timeout(self->daemon, &ms) == MHD_YES)
+        *limit = (unsigned)OAKI_MIN(ms, (MHD_UNSIGNED_LONG_LONG)*limit);
+}
+
 static int timeout_of(void)
 {
-    MHD_UNSIGNED_LONG_LONG ms = 0;
     unsigned limit = self->nclients > 0 || !awake ? LOOK_MS : IDLE_MS;
-    if (oaki_mhd.MHD_get_timeout(self->daemon, &ms) != MHD_YES) return (int)limit;
-    return (int)OAKI_MIN(ms, limit);
+    call(ask_timeout, &limit);
+    return (int)limit;
+}
+
+static void ask_epoll(void *out)
+{
+    const union MHD_DaemonInfo *info =
+        oaki_mhd.MHD_get_daemon_info(self->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info) *(int *)out = info->epoll_fd;
 }
 
 static int epoll_fd(void)
 {
-    const union MHD_DaemonInfo *info =
-        oaki_mhd.MHD_get_daemon_info(self->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    return info ? info->epoll_fd : -1;
+    int fd = -1;
+    call(ask_epoll, &fd);
+    return fd;
 }
 
 /* Wait until there is something to do. With all places taken nobody is accepted; but that somebody
@@ -328,27 +375,49 @@ static void wait_and_accept(int epoll)
         if (listeners[i].revents) accept_all(self->listener.fd[i]);
 }
 
+static void stop_it(void *daemon)
+{
+    oaki_mhd.MHD_stop_daemon(daemon);
+}
+
+/* What libmicrohttpd left when it could not go on. Its memory stays. */
+static void close_broken(void)
+{
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        oaki_client *c = &self->clients[i];
+        if (c->fd >= 0 && c->request) oaki_works_abandon(c->request);
+        if (c->fd >= 0 && c->told && is_open(c)) close(c->fd);
+    }
+    oaki_listen_let_go(&self->listener);
+}
+
 /* libmicrohttpd's callers must resume what they have suspended. */
 static void close_daemon(void)
 {
-    for (unsigned i = 0; i < self->max_clients; i++)
+    for (unsigned i = 0; !broken && i < self->max_clients; i++)
         if (self->clients[i].fd >= 0 && self->clients[i].request) resume(&self->clients[i]);
-    oaki_mhd.MHD_stop_daemon(self->daemon);
+    call(stop_it, self->daemon);
     self->daemon = NULL;
+    if (broken) close_broken();
     for (unsigned i = 0; i < self->max_clients; i++)
         if (self->clients[i].fd >= 0 && !self->clients[i].told) close(self->clients[i].fd);
+}
+
+static void run_it(void *daemon)
+{
+    (void)oaki_mhd.MHD_run(daemon);
 }
 
 static void run(void)
 {
     int epoll = epoll_fd();
     static char buf[MEMORY_OF_CONNECTION]; /* of the one thread */
-    while (!AO_int_load_acquire(&self->quit)) {
+    while (!AO_int_load_acquire(&self->quit) && !broken) {
         wait_and_accept(epoll);
         take_answers();
         look_at_clocks(oaki_os_now_ns());
         look_ahead(buf);
-        oaki_mhd.MHD_run(self->daemon);
+        call(run_it, self->daemon);
         forget_closed();
     }
     close_daemon();
@@ -388,13 +457,10 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **u
     if (c) c->closing = true;
 }
 
-/* With so many headers and nothing of its own to listen to. */
-static int open_daemon(void)
+/* With so many headers and nothing of its own to listen to. 0, or an error number in *error. */
+static void open_it(void *error)
 {
-    self->clients = calloc(self->max_clients, sizeof *self->clients);
-    if (!self->clients) return -1;
-    for (unsigned i = 0; i < self->max_clients; i++) self->clients[i].fd = -1;
-    self->nclients = 0;
+    oaki_mhd.MHD_set_panic_func(oaki_mhd_panic, NULL);
     self->daemon = oaki_mhd.MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
         (MHD_AccessHandlerCallback)on_request, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
@@ -403,9 +469,21 @@ static int open_daemon(void)
         MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, on_escaped, NULL,
         MHD_OPTION_END);
-    if (self->daemon) return 0;
-    if (errno == 0) errno = ENOMEM;
-    return -1;
+    int e = oaki_foreign_errno();
+    *(int *)error = self->daemon ? 0 : e ? e : ENOMEM;
+}
+
+/* 0 or an error number. */
+static int open_daemon(void)
+{
+    int error = ENOMEM;
+    broken = false;
+    self->clients = calloc(self->max_clients, sizeof *self->clients);
+    if (!self->clients) return ENOMEM;
+    for (unsigned i = 0; i < self->max_clients; i++) self->clients[i].fd = -1;
+    self->nclients = 0;
+    call(open_it, &error);
+    return error;
 }
 
 /* start is the caller's, until it is told. */
@@ -414,7 +492,7 @@ void *oaki_serve_loop(void *arg)
     oaki_loop_start *start = arg;
     oaki_serve_thread_begin("oakum-serve");
     oaki_wake_part(&self->listener);
-    int error = open_daemon() == 0 ? 0 : errno;
+    int error = open_daemon();
     awake = true;
     start->error = error;
     sem_post(&start->ready);

@@ -113,7 +113,7 @@ static int start(worker *w)
 {
     w->first = NULL;
     w->last = &w->first;
-    int e = pthread_create(&w->id, NULL, work, w);
+    int e = oaki_serve_thread_start(&w->id, work, w);
     w->started = e == 0;
     return e;
 }

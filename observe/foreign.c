@@ -1,0 +1,240 @@
+/* foreign.c - the namespace of Oakum's own libraries (foreign.h).
+ *
+ * It is opened with a copy of the C library that runs the program, of the same file, before
+ * anything is loaded that needs one. Three things are set right in it:
+ * - One arena of malloc for all threads, as arenas of threads that have ended are not used again:
+ *   their end is the other C library's affair.
+ * - An environment of its own. The host's is an array that setenv may free.
+ * - In each thread, its tables of characters, which the C library that starts threads sets for
+ *   itself alone: by uselocale, on each way in.
+ *
+ * And what calls error() to end the process (libdw without memory) is led out of it: the C library
+ * calls a function of ours first, which would print the program's name.
+ *
+ * Owns: struct self, written under its lock, before the first `c` is seen; struct tries, under its
+ *   own. The former is held around loading: the loader's lock is waited for meanwhile, nothing of
+ *   Oakum's.
+ * Invariant: in a child that was forked while a library was being loaded nothing is loaded or
+ *   called, as locks may be held there for ever. */
+#include "foreign.h"
+#include "object.h"
+#include "runtime/print.h"
+#include "runtime/thread.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <locale.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+    pthread_mutex_t lock;
+    AO_t c; /* its C library, once the namespace is usable */
+    Lmid_t space;
+    bool loading; /* a thread is at it */
+    bool lost;    /* a child's: it was at it when this process was forked */
+    bool registered;
+    __typeof__(&free) free;
+    __typeof__(&uselocale) uselocale;
+    int *(*errno_location)(void);
+} self = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+typedef struct
+try {
+    struct try *next;
+    pthread_t thread;
+    jmp_buf out;
+}
+try;
+
+static struct {
+    pthread_mutex_t lock;
+    try *first;
+} tries = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void in_child(void)
+{
+    pthread_mutex_init(&self.lock, NULL);
+    pthread_mutex_init(&tries.lock, NULL);
+    tries.first = NULL;
+    self.lost |= self.loading;
+    self.loading = false;
+}
+
+/* ---- the C library ---- */
+
+/* The file of the one that runs the program: another one would not go with its loader. */
+static const char *file_of_libc(void)
+{
+    struct link_map *map;
+    void *c = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    const char *name = c && dlinfo(c, RTLD_DI_LINKMAP, &map) == 0 ? map->l_name : NULL;
+    if (c) (void)dlclose(c); /* the count only */
+    return name && name[0] ? name : "libc.so.6";
+}
+
+/* Copied by its malloc, and never freed. Its loss is no more than that of some settings. */
+static void copy_environment(void *c)
+{
+    char ***there = dlsym(c, "environ");
+    __typeof__(&malloc) alloc;
+    size_t n = 0;
+    *(void **)&alloc = dlsym(c, "malloc");
+    if (!there || !alloc) return;
+    while (environ && environ[n]) n++;
+    char **copy = alloc((n + 1) * sizeof *copy);
+    for (size_t i = 0; copy && i < n; i++) {
+        size_t len = strlen(environ[i]) + 1;
+        copy[i] = alloc(len);
+        if (!copy[i])
+            n = i;
+        else
+            memcpy(copy[i], environ[i], len);
+    }
+    if (copy) copy[n] = NULL;
+    *there = copy;
+}
+
+static bool open_space(void)
+{
+    __typeof__(&mallopt) set;
+    void *c = dlmopen(LM_ID_NEWLM, file_of_libc(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!c) return false;
+    *(void **)&set = dlsym(c, "mallopt");
+    *(void **)&self.free = dlsym(c, "free");
+    *(void **)&self.uselocale = dlsym(c, "uselocale");
+    *(void **)&self.errno_location = dlsym(c, "__errno_location");
+    if (!set || !self.free || !self.uselocale || !self.errno_location ||
+        dlinfo(c, RTLD_DI_LMID, &self.space) != 0)
+        return false;
+    void (**error_hook)(void) = dlsym(c, "error_print_progname");
+    if (error_hook) *error_hook = oaki_foreign_give_up;
+    (void)set(M_ARENA_MAX, 1);
+    copy_environment(c);
+    AO_store_release(&self.c, (AO_t)c);
+    return true;
+}
+
+/* ---- loading ---- */
+
+static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
+{
+    void *lib = NULL;
+    (void)dlerror();
+    if (AO_load(&self.c) || open_space())
+        lib = dlmopen(self.space, library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const char *error = lib ? NULL : dlerror();
+    if (!lib) oaki_format(why, OAKI_FOREIGN_WHY, "%s", error ? error : library);
+    return lib;
+}
+
+/* A fork waits for a moment, but not for ever: what it has to let go first may be the loader's lock
+ * itself, where a library forks as it is loaded. */
+void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
+{
+    void *lib = NULL;
+    OAKI_ASSERT(!oaki_fork_is_held());
+    if (!oaki_objects_are_linked()) {
+        oaki_format(why, OAKI_FOREIGN_WHY, "%s: the program is linked with -static", library);
+        return NULL;
+    }
+    pthread_mutex_lock(&self.lock);
+    if (!self.registered) oaki_fork_register(in_child);
+    self.registered = true;
+    oaki_loader_begin(NULL);
+    if (self.lost) {
+        oaki_format(why, OAKI_FOREIGN_WHY, "%s: this process was forked as one was loaded",
+                    library);
+    } else {
+        self.loading = true;
+        lib = load(library, why);
+        self.loading = false;
+    }
+    oaki_loader_end(NULL);
+    pthread_mutex_unlock(&self.lock);
+    return lib;
+}
+
+void *oaki_foreign_find(void *library, const char *function)
+{
+    return dlsym(library, function);
+}
+
+/* ---- calls ---- */
+
+void oaki_foreign_enter(void)
+{
+    OAKI_ASSERT(AO_load(&self.c));
+    oaki_fork_hold();
+    (void)self.uselocale(LC_GLOBAL_LOCALE);
+}
+
+void oaki_foreign_leave(void)
+{
+    oaki_fork_release();
+}
+
+static void begin_try(try *t)
+{
+    t->thread = pthread_self();
+    pthread_mutex_lock(&tries.lock);
+    t->next = tries.first;
+    tries.first = t;
+    pthread_mutex_unlock(&tries.lock);
+}
+
+static void leave_try(try *t)
+{
+    pthread_mutex_lock(&tries.lock);
+    try **at = &tries.first;
+    while (*at != t) at = &(*at)->next;
+    *at = t->next;
+    pthread_mutex_unlock(&tries.lock);
+    oaki_foreign_leave();
+}
+
+static try *own_try(void)
+{
+    pthread_mutex_lock(&tries.lock);
+    try *t = tries.first;
+    while (t && !pthread_equal(t->thread, pthread_self())) t = t->next;
+    pthread_mutex_unlock(&tries.lock);
+    return t;
+}
+
+bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx)
+{
+    try t;
+    OAKI_ASSERT(!own_try());
+    oaki_foreign_enter();
+    begin_try(&t);
+    if (setjmp(t.out) != 0) {
+        leave_try(&t);
+        return false;
+    }
+    fn(ctx);
+    leave_try(&t);
+    return true;
+}
+
+void oaki_foreign_give_up(void)
+{
+    try *t = own_try();
+    if (t) longjmp(t->out, 1);
+}
+
+void oaki_foreign_free(void *p)
+{
+    OAKI_ASSERT(oaki_fork_is_held());
+    self.free(p);
+}
+
+int oaki_foreign_errno(void)
+{
+    OAKI_ASSERT(oaki_fork_is_held());
+    return *self.errno_location();
+}

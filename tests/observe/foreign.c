@@ -1,0 +1,290 @@
+/* foreign.c - tests of observe/foreign.c: what holds in the namespace of Oakum's own libraries, and
+ * what of it the program sees. tests/libraries has the programs that it is for. */
+#include "observe/foreign.h"
+#include "observe/symbol.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <ctype.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <error.h>
+#include <fcntl.h>
+#include <link.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+Suite *suite_observe_foreign(void);
+
+static char why[OAKI_FOREIGN_WHY];
+static void *libc;
+
+/* A function of the namespace's C library. */
+#define THEIRS(fn)                                            \
+    __extension__({                                           \
+        __typeof__(&fn) theirs;                               \
+        *(void **)&theirs = oaki_foreign_find(libc, #fn);     \
+        ck_assert_msg(theirs != NULL, "there is no %s", #fn); \
+        theirs;                                               \
+    })
+
+static void start(void)
+{
+    test_seed("observe/foreign");
+    test_heap_start(test_config());
+    ck_assert_int_eq(setenv("OAKUM_TEST_LASTS", "as it was", 1), 0);
+    libc = oaki_foreign_load("libc.so.6", why);
+    ck_assert_msg(libc != NULL, "%s", why);
+}
+
+/* ---- apart ---- */
+
+static int look_for(struct dl_phdr_info *info, size_t size, void *name)
+{
+    (void)size;
+    return strstr(info->dlpi_name, name) != NULL;
+}
+
+START_TEST(the_program_does_not_see_them)
+{
+    Lmid_t space = LM_ID_BASE;
+    void *lib = oaki_foreign_load("libdw.so.1", why);
+    if (!lib) return;
+    ck_assert_int_eq(dlinfo(lib, RTLD_DI_LMID, &space), 0);
+    ck_assert_int_ne(space, LM_ID_BASE);
+    ck_assert_int_eq(dl_iterate_phdr(look_for, "libdw"), 0);
+    ck_assert_ptr_null(dlsym(RTLD_DEFAULT, "dwfl_begin"));
+    ck_assert_ptr_ne(oaki_foreign_find(libc, "malloc"), dlsym(RTLD_DEFAULT, "malloc"));
+}
+END_TEST
+
+START_TEST(one_that_is_missing_is_named)
+{
+    ck_assert_ptr_null(oaki_foreign_load("libnowhere.so.7", why));
+    ck_assert_msg(strstr(why, "libnowhere.so.7") != NULL, "%s", why);
+    ck_assert_ptr_null(oaki_foreign_find(libc, "no_such_function"));
+    ck_assert_ptr_nonnull(oaki_foreign_load("libc.so.6", why));
+}
+END_TEST
+
+START_TEST(their_errno_is_told_and_ours_left_alone)
+{
+    __typeof__(&access) their_access = THEIRS(access);
+    errno = E2BIG;
+    oaki_foreign_enter();
+    ck_assert_int_eq(their_access("/no/such/file", F_OK), -1);
+    ck_assert_int_eq(oaki_foreign_errno(), ENOENT);
+    oaki_foreign_leave();
+    ck_assert_int_eq(errno, E2BIG);
+}
+END_TEST
+
+/* The host's array moves and is freed as it grows. */
+START_TEST(their_environment_is_what_it_was)
+{
+    char name[32];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "OAKUM_TEST_%d", i);
+        ck_assert_int_eq(setenv(name, "x", 1), 0);
+    }
+    ck_assert_int_eq(setenv("OAKUM_TEST_LASTS", "another", 1), 0);
+    oaki_foreign_enter();
+    ck_assert_str_eq(THEIRS(getenv)("OAKUM_TEST_LASTS"), "as it was");
+    ck_assert_ptr_null(THEIRS(getenv)("OAKUM_TEST_999"));
+    oaki_foreign_leave();
+}
+END_TEST
+
+/* ---- threads ---- */
+
+static void *use_in_thread(void *arg)
+{
+    const unsigned short **(*table)(void) = THEIRS(__ctype_b_loc);
+    oaki_foreign_enter();
+    const unsigned short *of = *table();
+    test_expect(of && (of['a'] & _ISalpha) && !(of['1'] & _ISalpha), __LINE__);
+    oaki_foreign_leave();
+    return arg;
+}
+
+START_TEST(threads_have_tables_of_characters)
+{
+    for (int i = 0; i < 3; i++) test_join(test_start(use_in_thread, NULL));
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- the end of the process ---- */
+
+static void end_by_error(void *ctx)
+{
+    (void)ctx;
+    THEIRS(error)(3, ENOMEM, "nothing to see");
+}
+
+static void end_not(void *ctx)
+{
+    AO_fetch_and_add1_full(ctx);
+}
+
+static void *try_often(void *arg)
+{
+    AO_t ended = 0;
+    (void)arg;
+    for (size_t i = 0; i < test_scale(200); i++) {
+        test_expect(!oaki_foreign_try(end_by_error, NULL), __LINE__);
+        test_expect(oaki_foreign_try(end_not, &ended), __LINE__);
+        test_expect(!oaki_fork_is_held(), __LINE__);
+    }
+    test_expect(ended == test_scale(200), __LINE__);
+    return NULL;
+}
+
+START_TEST(what_ends_the_process_is_led_out)
+{
+    pthread_t id[3];
+    for (size_t i = 0; i < 3; i++) id[i] = test_start(try_often, NULL);
+    (void)try_often(NULL);
+    for (size_t i = 0; i < 3; i++) test_join(id[i]);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
+/* ---- forks ---- */
+
+static void use_malloc(void)
+{
+    __typeof__(&malloc) alloc = THEIRS(malloc);
+    oaki_foreign_enter();
+    void *p[16];
+    for (size_t i = 0; i < OAKI_COUNT(p); i++) p[i] = alloc(2000 * (i + 1));
+    for (size_t i = 0; i < OAKI_COUNT(p); i++) oaki_foreign_free(p[i]);
+    oaki_foreign_leave();
+}
+
+static void *use_malloc_until_quit(void *arg)
+{
+    while (!AO_load(&test_quit)) use_malloc();
+    return arg;
+}
+
+static void use_malloc_in_child(void *arg)
+{
+    (void)arg;
+    use_malloc();
+}
+
+START_TEST(a_child_can_use_them_too)
+{
+    pthread_t id[2];
+    for (size_t i = 0; i < 2; i++) id[i] = test_start(use_malloc_until_quit, NULL);
+    for (size_t i = 0; i < test_scale(100) && !test_breaks_asan(); i++)
+        test_child(use_malloc_in_child, NULL);
+    AO_store(&test_quit, 1);
+    for (size_t i = 0; i < 2; i++) test_join(id[i]);
+}
+END_TEST
+
+static void *load_slowly(void *arg)
+{
+    return oaki_foreign_load(TEST_MODULES "/libslow.so", arg);
+}
+
+static void find_them_lost(void *arg)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    (void)arg;
+    ck_assert_ptr_null(oaki_foreign_load("libdw.so.1", why));
+    ck_assert_msg(strstr(why, "forked") != NULL, "%s", why);
+    size_t n = oaki_symbol_of_code((uintptr_t)find_them_lost, f); /* by the file's own table */
+    ck_assert_ptr_nonnull(f[n - 1].function);
+    ck_assert_str_eq(f[n - 1].function, "find_them_lost");
+}
+
+/* The fork can't wait for it: nobody knows for how long that is. */
+START_TEST(a_child_that_was_forked_while_one_is_loaded_does_without)
+{
+    int there[2], go[2];
+    char text[32], c = 0, reason[OAKI_FOREIGN_WHY];
+    ck_assert(pipe(there) == 0 && pipe(go) == 0);
+    snprintf(text, sizeof text, "%d %d", there[1], go[0]);
+    oaki_foreign_enter();
+    ck_assert_int_eq(THEIRS(setenv)("OAKUM_TEST_SLOW", text, 1), 0);
+    oaki_foreign_leave();
+    pthread_t id = test_start(load_slowly, reason);
+    ck_assert_int_eq(read(there[0], &c, 1), 1);
+    test_child(find_them_lost, NULL);
+    ck_assert_int_eq(write(go[1], &c, 1), 1);
+    void *lib;
+    ck_assert_int_eq(pthread_join(id, &lib), 0);
+    ck_assert_msg(lib != NULL, "%s", reason);
+    ck_assert_ptr_nonnull(oaki_foreign_load("libc.so.6", why));
+}
+END_TEST
+
+/* ---- no memory ---- */
+
+static size_t bytes_mapped(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    return pages * oaki_os_page_size();
+}
+
+static OAKI_NOINLINE uintptr_t here(void)
+{
+    __asm__("" : : : "memory");
+    return (uintptr_t)__builtin_return_address(0) - 1;
+}
+
+/* A name at least, by the file's table if not the line; or none: but it goes on. */
+static void look_up_in(void *bytes)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    struct rlimit limit = { .rlim_cur = bytes_mapped() + *(size_t *)bytes };
+    limit.rlim_max = limit.rlim_cur;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    for (int i = 0; i < 3; i++) {
+        size_t n = oaki_symbol_of_code(here(), f);
+        ck_assert_uint_ge(n, 1);
+        oaki_symbols_release();
+    }
+}
+
+START_TEST(without_memory_names_are_missing_and_the_program_goes_on)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    if (test_breaks_asan()) return; /* its shadow has no room either */
+    (void)oaki_symbol_of_code(here(), f);
+    oaki_symbols_release();
+    for (size_t bytes = 0; bytes < 48 << 20; bytes += (bytes < 4 << 20 ? 1 : 8) << 18)
+        test_child(look_up_in, &bytes);
+}
+END_TEST
+
+Suite *suite_observe_foreign(void)
+{
+    Suite *s = suite_create("observe/foreign");
+    TCase *c = tcase_create("foreign");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, the_program_does_not_see_them);
+    tcase_add_test(c, one_that_is_missing_is_named);
+    tcase_add_test(c, their_errno_is_told_and_ours_left_alone);
+    tcase_add_test(c, their_environment_is_what_it_was);
+    tcase_add_test(c, threads_have_tables_of_characters);
+    tcase_add_test(c, what_ends_the_process_is_led_out);
+    tcase_add_test(c, a_child_can_use_them_too);
+    tcase_add_test(c, a_child_that_was_forked_while_one_is_loaded_does_without);
+    tcase_add_test(c, without_memory_names_are_missing_and_the_program_goes_on);
+    suite_add_tcase(s, c);
+    return s;
+}
