@@ -5,6 +5,7 @@
  * has the code. The line table gives the line of the innermost; each inlined call says from which
  * line of the next one it was made. */
 #include "dwarf.h"
+#include "debugfile.h"
 #include "foreign.h"
 #include "runtime/os.h"
 #include <dwarf.h>
@@ -16,7 +17,7 @@
 /* What is used of libdw. */
 #define FUNCTIONS(X)                                                                           \
     X(dwfl_begin) X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end)                     \
-    X(dwfl_linux_proc_find_elf) X(dwfl_standard_find_debuginfo)                                \
+    X(dwfl_linux_proc_find_elf) X(dwfl_module_build_id)                                        \
     X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_addrinfo)                 \
     X(dwfl_module_getsrc) X(dwfl_lineinfo) X(dwfl_module_addrdie) X(dwarf_getscopes)           \
     X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr_integrate)               \
@@ -69,14 +70,29 @@ static void close_it(void *unused)
     self.dwfl = NULL;
 }
 
+/* By the build id, or by the object's own name for it. libdw's usual way goes on to ask servers on
+ * the network, and loads a library for that, even where none is named, which brings OpenSSL: to
+ * name a function is no reason for it. */
+static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_Addr base,
+                           const char *file, const char *link, GElf_Word crc, char **found)
+{
+    char path[OAKI_DEBUGFILE_PATH];
+    GElf_Addr at;
+    int fd = self.dw.dwfl_build_id_find_debuginfo(m, user, name, base, file, link, crc, found);
+    if (fd >= 0 || !file || !link) return fd;
+    oaki_debugfile d = { .object = file, .link = link, .crc = crc };
+    int n = self.dw.dwfl_module_build_id(m, &d.id, &at);
+    d.id_len = n > 0 ? (size_t)n : 0;
+    fd = oaki_debugfile_open(&d, path);
+    if (fd >= 0) *found = oaki_foreign_copy(path);
+    return fd;
+}
+
 static void open_it(void *unused)
 {
     self.callbacks.find_elf = self.dw.dwfl_linux_proc_find_elf;
     self.callbacks.debuginfo_path = &self.debug_path;
-    /* To name a function is no reason to ask a server on the network for a file. */
-    const char *servers = getenv("DEBUGINFOD_URLS");
-    self.callbacks.find_debuginfo = servers && *servers ? self.dw.dwfl_build_id_find_debuginfo
-                                                        : self.dw.dwfl_standard_find_debuginfo;
+    self.callbacks.find_debuginfo = find_debug_file;
     self.dwfl = self.dw.dwfl_begin(&self.callbacks);
     if (!self.dwfl) return;
     /* Of this thread's number: the process's leads nowhere when its first thread has ended. */

@@ -110,3 +110,32 @@ const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintpt
         }
     return NULL;
 }
+
+/* Notes, one behind the other, in 4-byte steps. */
+static bool notes_have(const unsigned char *p, size_t size, const unsigned char *id, size_t n)
+{
+    ElfW(Nhdr) h;
+    while (size >= sizeof h) {
+        memcpy(&h, p, sizeof h);
+        size_t name = OAKI_ALIGN_UP((size_t)h.n_namesz, 4);
+        size_t desc = OAKI_ALIGN_UP((size_t)h.n_descsz, 4);
+        if (name > size || desc > size || sizeof h + name + desc > size) return false;
+        const unsigned char *at = p + sizeof h;
+        if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == 4 && memcmp(at, "GNU", 4) == 0)
+            return h.n_descsz == n && memcmp(at + name, id, n) == 0;
+        p += sizeof h + name + desc;
+        size -= sizeof h + name + desc;
+    }
+    return false;
+}
+
+bool oaki_elf_has_build_id(const oaki_elf *e, const unsigned char *id, size_t n)
+{
+    for (size_t i = 0; i < header_of(e)->e_shnum; i++) {
+        const section *s = section_at(e, i);
+        if (!s || s->sh_type != SHT_NOTE) continue;
+        if (s->sh_offset > e->size || s->sh_size > e->size - s->sh_offset) continue;
+        if (notes_have(e->map + s->sh_offset, s->sh_size, id, n)) return true;
+    }
+    return false;
+}

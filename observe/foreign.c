@@ -1,12 +1,14 @@
 /* foreign.c - the namespace of Oakum's own libraries (foreign.h).
  *
  * It is opened with a copy of the C library that runs the program, of the same file, before
- * anything is loaded that needs one. Three things are set right in it:
+ * anything is loaded that needs one. Four things are set right in it:
  * - One arena of malloc for all threads, as arenas of threads that have ended are not used again:
  *   their end is the other C library's affair.
  * - An environment of its own. The host's is an array that setenv may free.
  * - In each thread, its tables of characters, which the C library that starts threads sets for
  *   itself alone: by uselocale, on each way in.
+ * - No key of threads is left in it (pthread_key_create). Each C library numbers them for itself, but
+ *   a thread has one table, which both use: a library's value would be found under the host's key.
  *
  * And what calls error() to end the process (libdw without memory) is led out of it: the C library
  * calls a function of ours first, which would print the program's name.
@@ -38,6 +40,7 @@ static struct {
     bool loading; /* a thread is at it */
     bool lost;    /* a child's: it was at it when this process was forked */
     bool registered;
+    __typeof__(&malloc) malloc;
     __typeof__(&free) free;
     __typeof__(&uselocale) uselocale;
     int *(*errno_location)(void);
@@ -77,26 +80,35 @@ static const char *file_of_libc(void)
     return name && name[0] ? name : "libc.so.6";
 }
 
+static char *copy_of(const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *copy = self.malloc(n);
+    return copy ? memcpy(copy, s, n) : NULL;
+}
+
 /* Copied by its malloc, and never freed. Its loss is no more than that of some settings. */
 static void copy_environment(void *c)
 {
     char ***there = dlsym(c, "environ");
-    __typeof__(&malloc) alloc;
     size_t n = 0;
-    *(void **)&alloc = dlsym(c, "malloc");
-    if (!there || !alloc) return;
+    if (!there) return;
     while (environ && environ[n]) n++;
-    char **copy = alloc((n + 1) * sizeof *copy);
+    char **copy = self.malloc((n + 1) * sizeof *copy);
     for (size_t i = 0; copy && i < n; i++) {
-        size_t len = strlen(environ[i]) + 1;
-        copy[i] = alloc(len);
-        if (!copy[i])
-            n = i;
-        else
-            memcpy(copy[i], environ[i], len);
+        copy[i] = copy_of(environ[i]);
+        if (!copy[i]) n = i;
     }
     if (copy) copy[n] = NULL;
     *there = copy;
+}
+
+static void use_up_keys(void *c)
+{
+    pthread_key_t key;
+    __typeof__(&pthread_key_create) create;
+    *(void **)&create = dlsym(c, "pthread_key_create");
+    while (create && create(&key, NULL) == 0) continue;
 }
 
 static bool open_space(void)
@@ -105,16 +117,18 @@ static bool open_space(void)
     void *c = dlmopen(LM_ID_NEWLM, file_of_libc(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!c) return false;
     *(void **)&set = dlsym(c, "mallopt");
+    *(void **)&self.malloc = dlsym(c, "malloc");
     *(void **)&self.free = dlsym(c, "free");
     *(void **)&self.uselocale = dlsym(c, "uselocale");
     *(void **)&self.errno_location = dlsym(c, "__errno_location");
-    if (!set || !self.free || !self.uselocale || !self.errno_location ||
+    if (!set || !self.malloc || !self.free || !self.uselocale || !self.errno_location ||
         dlinfo(c, RTLD_DI_LMID, &self.space) != 0)
         return false;
     void (**error_hook)(void) = dlsym(c, "error_print_progname");
     if (error_hook) *error_hook = oaki_foreign_give_up;
     (void)set(M_ARENA_MAX, 1);
     copy_environment(c);
+    use_up_keys(c);
     AO_store_release(&self.c, (AO_t)c);
     return true;
 }
@@ -225,6 +239,12 @@ void oaki_foreign_give_up(void)
 {
     try *t = own_try();
     if (t) longjmp(t->out, 1);
+}
+
+char *oaki_foreign_copy(const char *s)
+{
+    OAKI_ASSERT(oaki_fork_is_held());
+    return copy_of(s);
 }
 
 void oaki_foreign_free(void *p)

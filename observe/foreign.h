@@ -36,7 +36,8 @@ bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx);
 void oaki_foreign_give_up(void);
 
 /* Inside. */
-void oaki_foreign_free(void *p); /* what the libraries' malloc has allocated */
+char *oaki_foreign_copy(const char *s); /* by their malloc, for them to free; or NULL */
+void oaki_foreign_free(void *p);        /* what the libraries' malloc has allocated */
 int oaki_foreign_errno(void);    /* after a call that has failed */
 
 #endif

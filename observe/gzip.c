@@ -7,6 +7,7 @@
  * Owns: nothing beyond a stream. Invariant: a match is compared byte by byte before it is taken, so
  *   a stale place in a chain costs time only. Bound: O(bytes * CHAIN) in time. */
 #include "gzip.h"
+#include "crc.h"
 #include "huffman.h"
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,6 @@ struct oaki_gzip {
     oaki_gzip_sink *sink;
     void *ctx;
     uint32_t crc, total;
-    uint32_t table[256]; /* of the checksum */
     /* what is to be compressed, behind what was */
     unsigned char in[WINDOW + BLOCK];
     size_t start, end;
@@ -93,25 +93,6 @@ static void fill_byte(oaki_gzip *z)
 static void put_word(oaki_gzip *z, uint32_t v)
 {
     for (int i = 0; i < 4; i++, v >>= 8) put_byte(z, v & 255);
-}
-
-/* ---- the checksum ---- */
-
-static void make_table(uint32_t table[256])
-{
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t c = i;
-        for (int k = 0; k < 8; k++) c = c & 1 ? c >> 1 ^ 0xedb88320u : c >> 1;
-        table[i] = c;
-    }
-}
-
-static void check(oaki_gzip *z, const unsigned char *p, size_t n)
-{
-    uint32_t c = ~z->crc;
-    for (size_t i = 0; i < n; i++) c = z->table[(c ^ p[i]) & 255] ^ c >> 8;
-    z->crc = ~c;
-    z->total += (uint32_t)n;
 }
 
 /* ---- matches ---- */
@@ -356,7 +337,6 @@ oaki_gzip *oaki_gzip_new(oaki_gzip_sink *sink, void *ctx)
     if (!z) return NULL;
     z->sink = sink;
     z->ctx = ctx;
-    make_table(z->table);
     for (size_t i = 0; i < sizeof head; i++) put_byte(z, head[i]);
     return z;
 }
@@ -364,7 +344,8 @@ oaki_gzip *oaki_gzip_new(oaki_gzip_sink *sink, void *ctx)
 void oaki_gzip_put(oaki_gzip *z, const void *p, size_t n)
 {
     const unsigned char *from = p;
-    check(z, from, n);
+    z->crc = oaki_crc32(z->crc, from, n);
+    z->total += (uint32_t)n;
     while (n > 0) {
         if (z->end - z->start == BLOCK) {
             compress(z, false);

@@ -1,4 +1,4 @@
-/* pprof.c - writing a reading in pprof's format (<oakum/profile.h>, pprof.proto).
+/* pprof.c - writing a reading in pprof's format (<oakum/profile.h>).
  *
  * Messages of one kind may be written one after the other, and what reads them joins them. So
  * strings, functions and places are written when they are first met, a sample at a time, and

@@ -119,6 +119,15 @@ START_TEST(threads_have_tables_of_characters)
 }
 END_TEST
 
+/* A key of theirs would be one of the program's. */
+START_TEST(no_key_of_threads_is_to_be_had)
+{
+    pthread_key_t key, ours;
+    ck_assert_int_eq(THEIRS(pthread_key_create)(&key, NULL), EAGAIN);
+    ck_assert_int_eq(pthread_key_create(&ours, NULL), 0);
+}
+END_TEST
+
 /* ---- the end of the process ---- */
 
 static void end_by_error(void *ctx)
@@ -281,6 +290,7 @@ Suite *suite_observe_foreign(void)
     tcase_add_test(c, their_errno_is_told_and_ours_left_alone);
     tcase_add_test(c, their_environment_is_what_it_was);
     tcase_add_test(c, threads_have_tables_of_characters);
+    tcase_add_test(c, no_key_of_threads_is_to_be_had);
     tcase_add_test(c, what_ends_the_process_is_led_out);
     tcase_add_test(c, a_child_can_use_them_too);
     tcase_add_test(c, a_child_that_was_forked_while_one_is_loaded_does_without);

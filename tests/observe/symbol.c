@@ -261,6 +261,45 @@ START_TEST(damaged_files_are_harmless)
 }
 END_TEST
 
+/* ---- without files ---- */
+
+static void name_without_files(void *profile)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    char folder[] = "/tmp/oakum-test-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert(chdir(folder) == 0 && rmdir(folder) == 0); /* it stays, empty, as long as it is ours */
+    ck_assert(chroot(".") == 0);
+    size_t n = oaki_symbol_of_code(outer(), f);
+    ck_assert_ptr_nonnull(f[n - 1].object);
+    ck_assert_msg(strstr(f[n - 1].object, "check_oakum"), "%s", f[n - 1].object);
+    n = oaki_symbol_of_code((uintptr_t)strtoul, f); /* the loader has it in memory */
+    ck_assert_ptr_nonnull(f[n - 1].function);
+    ck_assert_msg(strstr(f[n - 1].object, "libc.so"), "%s", f[n - 1].object);
+    ck_assert_int_eq(oak_profile_write(NULL, *(int *)profile), 0);
+}
+
+/* Neither /proc nor libraries nor the program's own file. */
+START_TEST(after_chroot_what_is_known_is_told)
+{
+    char path[] = "/tmp/oakum-test-XXXXXX", command[64];
+    if (geteuid() != 0) {
+        printf("observe/symbol: skipped: only root can chroot\n");
+        return;
+    }
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(oak_profile_set_rate(1), 0);
+    void *held = oak_alloc(100);
+    test_child(name_without_files, &fd);
+    snprintf(command, sizeof command, "gzip -dc <%s | grep -q check_oakum", path);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_ptr_nonnull(held);
+    close(fd);
+    unlink(path);
+}
+END_TEST
+
 /* ---- stacks ---- */
 
 static OAKI_NOINLINE size_t capture_here(uintptr_t *pc)
@@ -300,6 +339,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
     tcase_add_test(c, damaged_files_are_harmless);
+    tcase_add_test(c, after_chroot_what_is_known_is_told);
     tcase_add_test(c, a_stack_begins_outside_of_oakum);
     suite_add_tcase(s, c);
     return s;
