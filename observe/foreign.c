@@ -7,8 +7,8 @@
  * - An environment of its own. The host's is an array that setenv may free.
  * - In each thread, its tables of characters, which the C library that starts threads sets for
  *   itself alone: by uselocale, on each way in.
- * - No key of threads is left in it (pthread_key_create). Each C library numbers them for itself, but
- *   a thread has one table, which both use: a library's value would be found under the host's key.
+ * - No key of threads is left in it (pthread_key_create). Each C library numbers them for itself,
+ *   but a thread has one table: a library's value would be found under the host's key.
  *
  * And what calls error() to end the process (libdw without memory) is led out of it: the C library
  * calls a function of ours first, which would print the program's name.
