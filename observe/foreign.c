@@ -175,7 +175,10 @@ void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
 
 void *oaki_foreign_find(void *library, const char *function)
 {
-    return dlsym(library, function);
+    oaki_loader_begin(NULL); /* dlsym takes its lock */
+    void *fn = dlsym(library, function);
+    oaki_loader_end(NULL);
+    return fn;
 }
 
 /* ---- calls ---- */

@@ -20,7 +20,7 @@
  * loader's lock, and runs constructors. */
 void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY]);
 
-/* A function of a library that was loaded, or NULL. */
+/* A function of a library that was loaded, or NULL. As oaki_foreign_load. */
 void *oaki_foreign_find(void *library, const char *function);
 
 /* They nest. Once a library has been loaded. */

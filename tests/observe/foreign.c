@@ -166,12 +166,13 @@ END_TEST
 
 /* ---- forks ---- */
 
+static __typeof__(&malloc) their_malloc;
+
 static void use_malloc(void)
 {
-    __typeof__(&malloc) alloc = THEIRS(malloc);
     oaki_foreign_enter();
     void *p[16];
-    for (size_t i = 0; i < OAKI_COUNT(p); i++) p[i] = alloc(2000 * (i + 1));
+    for (size_t i = 0; i < OAKI_COUNT(p); i++) p[i] = their_malloc(2000 * (i + 1));
     for (size_t i = 0; i < OAKI_COUNT(p); i++) oaki_foreign_free(p[i]);
     oaki_foreign_leave();
 }
@@ -191,6 +192,7 @@ static void use_malloc_in_child(void *arg)
 START_TEST(a_child_can_use_them_too)
 {
     pthread_t id[2];
+    their_malloc = THEIRS(malloc);
     for (size_t i = 0; i < 2; i++) id[i] = test_start(use_malloc_until_quit, NULL);
     for (size_t i = 0; i < test_scale(100) && !test_breaks_asan(); i++)
         test_child(use_malloc_in_child, NULL);
