@@ -6,7 +6,6 @@
 #include "http.h"
 #include "observe/mhd.h"
 #include "readjson.h"
-#include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
 #include "tests/threads.h"
@@ -215,62 +214,6 @@ START_TEST(beside_all_others_that_observe)
     test_child(collect, NULL);
     oak_collect();
     close(null);
-}
-END_TEST
-
-/* ---- what would end the program ---- */
-
-static enum MHD_Result run_into_panic(struct MHD_Daemon *daemon)
-{
-    (void)daemon;
-    oaki_mhd_panic(NULL, "", 7, "the test wants it");
-    return MHD_NO;
-}
-
-/* A client that is connected, one that waits for an answer, and one that comes later. */
-static void run_on_without_a_server(void *unused)
-{
-    (void)unused;
-    ck_assert(http_serve(NULL, NULL));
-    int idle = http_connect(), waits = http_connect();
-    http_send(waits, "GET /debug/trace?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    (void)http_get("/metrics");
-    oaki_mhd.MHD_run = run_into_panic;
-    http_send(idle, "GET /metrics HTTP/1.1\r\n");
-    ck_assert(http_ended(idle));
-    ck_assert(http_ended(waits));
-    oak_debug_serve_stop();
-    ck_assert(http_serve(NULL, NULL)); /* with the table as it was */
-    (void)http_get("/metrics");
-    oak_debug_serve_stop();
-}
-
-START_TEST(the_server_ends_where_libmicrohttpd_would_end_the_program)
-{
-    char text[4096];
-    start();
-    if (!have_mhd()) return;
-    ck_assert_int_eq(test_capture(run_on_without_a_server, NULL, text, sizeof text), 0);
-    ck_assert_msg(strstr(text, "line 7: the test wants it") != NULL, "%s", text);
-}
-END_TEST
-
-/* As programs with thousands of threads have it. */
-START_TEST(it_needs_no_stack_of_the_programs_usual_size)
-{
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    ck_assert_int_eq(pthread_attr_setstacksize(&attr, 64 << 10), 0);
-    ck_assert_int_eq(pthread_setattr_default_np(&attr), 0);
-    start();
-    ck_assert_int_eq(oak_profile_set_rate(1), 0);
-    for (int i = 0; i < 100; i++) (void)!oak_alloc(100);
-    if (!http_serve(NULL, NULL)) return;
-    (void)http_get("/debug/pprof/heap");
-    (void)http_get("/debug/pprof/heap?debug=1");
-    (void)http_get("/debug/state");
-    (void)http_get("/debug/threads");
-    oak_debug_serve_stop();
 }
 END_TEST
 
@@ -569,8 +512,6 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, a_port_that_is_taken_is_told);
     tcase_add_test(c, both_loopbacks);
     tcase_add_test(c, beside_all_others_that_observe);
-    tcase_add_test(c, the_server_ends_where_libmicrohttpd_would_end_the_program);
-    tcase_add_test(c, it_needs_no_stack_of_the_programs_usual_size);
     tcase_add_test(c, started_and_stopped_a_hundred_times);
     tcase_add_test(c, the_file_that_says_where_is_its_owner_s_alone);
     tcase_add_test(c, it_ends_with_the_program);
