@@ -6,19 +6,29 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* ---- server.c ---- */
+/* ---- find.c ---- */
+
+#define CMD_PATH 640
 
 typedef struct cmd_server {
     char host[256], port[8], token[256];
-    pid_t pid; /* of which it was found, or 0 */
+    char path[CMD_PATH]; /* of a Unix socket; empty: it is on TCP */
+    pid_t pid;           /* which must listen there, or 0: any */
 } cmd_server;
 
 /* A process id or the beginning of an address, and not a file's name? */
 bool cmd_is_server(const char *word);
 
-/* PID or URL. The token of a URL is OAKUM_DEBUG_TOKEN's, that of a PID its file's alone. false when
- * it has been told on stderr what is wrong. */
+/* PID, URL or unix:PATH. The token of a URL is OAKUM_DEBUG_TOKEN's. false when it has been told on
+ * stderr what is wrong. */
 bool cmd_server_find(const char *command, const char *where, cmd_server *out);
+
+/* A connection to the process's socket, or -1 with errno. pid 0: whoever listens. */
+int cmd_socket_connect(const char *path, pid_t pid, int64_t deadline);
+
+/* ---- server.c ---- */
+
+int64_t cmd_now_ms(void);
 
 typedef struct cmd_reply {
     int status;

@@ -44,7 +44,7 @@ static void help(void)
           "'go tool pprof'.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\nThe program needs a debug server (OAKUM_DEBUG_SERVE=127.0.0.1:0) and a profile "
+    fputs("\nThe program needs a debug server (OAKUM_DEBUG_SERVE=1) and a profile "
           "(OAKUM_PROFILE_RATE=512K).\n",
           stdout);
 }

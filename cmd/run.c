@@ -42,7 +42,7 @@ static const cmd_option options[] = {
     [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
     [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof, on the signal too" },
     [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
-    [OPT_SERVE] = { "serve", 0, "ADDRESS", "a debug server, as 127.0.0.1:0" },
+    [OPT_SERVE] = { "serve", 0, "[ADDRESS]", "a debug server for 'oakum top', on TCP too" },
     [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },
     [OPT_LOG] = { "log", 0, "FILE", "write reports there; %p is the process id" },
     [OPT_CHILDREN] = { "children", 0, "WHICH", "follow: those of the program too; no" },
@@ -167,7 +167,7 @@ static bool take(request *r, int option, const char *value)
     case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
     case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
-    case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value);
+    case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value ? value : "1");
     case OPT_SIGNAL: return tell_signal(value);
     case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
     case OPT_CHILDREN: return take_children(r, value);

@@ -1,150 +1,25 @@
-/* server.c - finding a program's debug server, and asking it: HTTP/1.1 on a plain socket, a request
- * a connection.
+/* server.c - asking a program's debug server: HTTP/1.1 on a plain socket, a request a connection.
  *
- * A process id leads to the file that the server has written. Only a file of the process's owner
- * that nobody else may write is believed. Bounds: a reply of at most REPLY_MOST bytes, and one
- * deadline for all of an exchange; looking up a name ends when the resolver gives up. */
+ * Bounds: a reply of at most REPLY_MOST bytes, and one deadline for all of an exchange; looking up
+ * a name ends when the resolver gives up. */
 #include "live.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REPLY_MOST ((size_t)256 << 20)
 #define HEAD_MOST 16384
 
-/* ---- where ---- */
-
-static bool is_number(const char *s)
-{
-    return s[0] != '\0' && s[strspn(s, "0123456789")] == '\0' && strlen(s) < 10;
-}
-
-bool cmd_is_server(const char *word)
-{
-    return strncmp(word, "http://", 7) == 0 || (is_number(word) && access(word, F_OK) != 0);
-}
-
-/* Its owner, or false when there is no such process. */
-static bool owner_of(pid_t pid, uid_t *out)
-{
-    char path[32];
-    struct stat s;
-
-    snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-    if (stat(path, &s) != 0) return false;
-    *out = s.st_uid;
-    return true;
-}
-
-/* The file's text when it is to be believed. */
-static bool read_file(const char *path, uid_t owner, char *text, size_t n)
-{
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    ssize_t got = -1;
-
-    if (fd < 0) return false;
-    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == owner && (s.st_mode & 077) == 0)
-        got = read(fd, text, n - 1);
-    close(fd);
-    if (got <= 0) return false;
-    text[got] = '\0';
-    return true;
-}
-
-static bool parse_url(const char *url, cmd_server *out)
-{
-    const char *host = url + 7, *end, *port;
-    size_t n;
-
-    if (strncmp(url, "http://", 7) != 0) return false;
-    end = host + strcspn(host, "/?#\n");
-    if (host[0] == '[') {
-        const char *close = memchr(host, ']', (size_t)(end - host));
-
-        if (close == NULL) return false;
-        host++;
-        n = (size_t)(close - host);
-        port = close + 1;
-    } else {
-        n = strcspn(host, ":/?#\n");
-        port = host + n;
-    }
-    if (n == 0 || n >= sizeof(out->host)) return false;
-    snprintf(out->host, sizeof(out->host), "%.*s", (int)n, host);
-    snprintf(out->port, sizeof(out->port), "80");
-    if (port == end) return true;
-    snprintf(out->port, sizeof(out->port), "%.*s", (int)(end - port - 1), port + 1);
-    return port[0] == ':' && is_number(out->port) && end - port - 1 == (long)strlen(out->port);
-}
-
-/* "url http://...", "token ..." */
-static bool parse_file(char *text, cmd_server *out)
-{
-    char *rest, *line = strtok_r(text, "\n", &rest);
-    bool found = false;
-
-    for (; line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-        if (strncmp(line, "url ", 4) == 0) found = parse_url(line + 4, out);
-        if (strncmp(line, "token ", 6) == 0)
-            snprintf(out->token, sizeof(out->token), "%s", line + 6);
-    }
-    return found;
-}
-
-static bool find_process(const char *command, const char *word, cmd_server *out)
-{
-    const char *own = getenv("XDG_RUNTIME_DIR");
-    char path[512], text[1024];
-    pid_t pid = (pid_t)atoi(word);
-    uid_t owner;
-
-    if (!owner_of(pid, &owner)) {
-        fprintf(stderr, "%s: there is no process %d\n", command, (int)pid);
-        return false;
-    }
-    out->pid = pid;
-    for (int i = 0; i < 3; i++) {
-        if (i == 0 && own == NULL) continue;
-        if (i == 0) snprintf(path, sizeof(path), "%s/oakum-%d", own, (int)pid);
-        if (i == 1) snprintf(path, sizeof(path), "/run/user/%u/oakum-%d", owner, (int)pid);
-        if (i == 2) snprintf(path, sizeof(path), "/tmp/oakum-%d", (int)pid);
-        if (read_file(path, owner, text, sizeof(text)) && parse_file(text, out)) return true;
-    }
-    fprintf(stderr, "%s: process %d has no debug server: OAKUM_DEBUG_SERVE=127.0.0.1:0 starts one "
-                    "with the program\n",
-            command, (int)pid);
-    return false;
-}
-
-/* The environment's token is for an address that the user gave, not for one that a file leads to:
- * its server has written its own token there if it wants one, and the address may be another
- * user's, or one whose server is gone and whose port somebody else has taken. */
-bool cmd_server_find(const char *command, const char *where, cmd_server *out)
-{
-    const char *token = getenv("OAKUM_DEBUG_TOKEN");
-
-    memset(out, 0, sizeof(*out));
-    if (is_number(where)) return find_process(command, where, out);
-    if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
-    if (parse_url(where, out)) return true;
-    cmd_say(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
-            where);
-    return false;
-}
-
 /* ---- asking ---- */
 
-static int64_t now_ms(void)
+int64_t cmd_now_ms(void)
 {
     struct timespec t;
 
@@ -158,7 +33,7 @@ static bool ready(int fd, short events, int64_t deadline)
     struct pollfd p = { fd, events, 0 };
     int64_t left;
 
-    while ((left = deadline - now_ms()) > 0) {
+    while ((left = deadline - cmd_now_ms()) > 0) {
         int n = poll(&p, 1, (int)left);
 
         if (n > 0) return true;
@@ -182,8 +57,10 @@ static bool connected(int fd, const struct addrinfo *a, int64_t deadline)
 static int connect_to(const cmd_server *s, int64_t deadline)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *all = NULL;
-    int fd = -1, error = getaddrinfo(s->host, s->port, &hints, &all);
+    int fd = -1, error;
 
+    if (s->path[0] != '\0') return cmd_socket_connect(s->path, s->pid, deadline);
+    error = getaddrinfo(s->host, s->port, &hints, &all);
     if (error != 0) {
         errno = error == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
         return -1;
@@ -205,8 +82,9 @@ static bool send_request(int fd, const cmd_server *s, const char *path, int64_t 
     char text[2048];
     bool v6 = strchr(s->host, ':') != NULL;
     int n = snprintf(text, sizeof(text),
-                     "GET %s HTTP/1.1\r\nHost: %s%s%s:%s\r\nConnection: close\r\n%s%s%s\r\n", path,
-                     v6 ? "[" : "", s->host, v6 ? "]" : "", s->port,
+                     "GET %s HTTP/1.1\r\nHost: %s%s%s%s%s\r\nConnection: close\r\n%s%s%s\r\n",
+                     path, v6 ? "[" : "", s->host, v6 ? "]" : "", s->port[0] != '\0' ? ":" : "",
+                     s->port,
                      s->token[0] != '\0' ? "Authorization: Bearer " : "", s->token,
                      s->token[0] != '\0' ? "\r\n" : "");
 
@@ -279,14 +157,17 @@ static bool split(char *text, size_t n, cmd_reply *out)
 
 static bool fail(const char *command, const cmd_server *s, const char *what)
 {
-    cmd_say(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
+    if (s->path[0] != '\0')
+        cmd_say(stderr, "%s: %s: %s\n", command, s->path, what);
+    else
+        cmd_say(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
     return false;
 }
 
 bool cmd_server_get(const char *command, const cmd_server *s, const char *path, unsigned timeout_s,
                     cmd_reply *out)
 {
-    int64_t deadline = now_ms() + (int64_t)timeout_s * 1000;
+    int64_t deadline = cmd_now_ms() + (int64_t)timeout_s * 1000;
     int fd = connect_to(s, deadline);
     char *text;
     size_t n = 0;
@@ -305,7 +186,7 @@ bool cmd_server_get(const char *command, const cmd_server *s, const char *path, 
     if (out->status == 200) return true;
     out->body[strcspn(out->body, "\r\n")] = '\0';
     fail(command, s, out->body[0] != '\0' ? out->body : "refused");
-    if (out->status == 401) fprintf(stderr, "%s: OAKUM_DEBUG_TOKEN has the token\n", command);
+    if (out->status == 401) fprintf(stderr, "%s: OAKUM_DEBUG_TOKEN must have the token\n", command);
     free(out->body);
     out->body = NULL;
     return false;

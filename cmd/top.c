@@ -53,7 +53,7 @@ static void help(void)
           "a line each\ntime elsewhere.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=127.0.0.1:0 in its environment.\n",
+    fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=1 in its environment.\n",
           stdout);
 }
 
@@ -109,9 +109,6 @@ static cmd_json *ask(const screen *s, char **text)
     v = cmd_json_read(reply.body);
     if (v == NULL || cmd_json_at(v, "memory.heap_alloc") == NULL) {
         fputs("oakum top: what answers there is no debug server of Oakum's\n", stderr);
-    } else if (s->server.pid != 0 && cmd_json_number(v, "pid") != (double)s->server.pid) {
-        fprintf(stderr, "oakum top: what answers there is process %.0f\n",
-                cmd_json_number(v, "pid"));
     } else {
         cmd_clean(reply.body, strlen(reply.body), "\t");
         *text = reply.body;

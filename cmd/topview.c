@@ -196,10 +196,12 @@ void cmd_view_page(const cmd_view *v, const cmd_server *s, const cmd_json *now,
                    const cmd_json *before)
 {
     page p = { v, 0 };
+    bool local = s->path[0] != '\0';
 
     if (v->erase) fputs("\033[H", v->out);
-    put(&p, BOLD, "%s, process %.0f, Oakum %s, http://%s:%s/", cmd_json_text(now, "program"),
-        cmd_json_number(now, "pid"), cmd_json_text(now, "version"), s->host, s->port);
+    put(&p, BOLD, "%s, process %.0f, Oakum %s, %s%s%s%s%s", cmd_json_text(now, "program"),
+        cmd_json_number(now, "pid"), cmd_json_text(now, "version"), local ? "unix:" : "http://",
+        local ? s->path : s->host, local ? "" : ":", local ? "" : s->port, local ? "" : "/");
     put_memory(&p, now, before);
     put_collections(&p, now, before);
     put_maps(&p, now);

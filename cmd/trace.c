@@ -39,7 +39,7 @@ static void help(void)
           "https://ui.perfetto.dev opens.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=127.0.0.1:0 in its environment.\n",
+    fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=1 in its environment.\n",
           stdout);
 }
 

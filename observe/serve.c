@@ -51,6 +51,17 @@ static bool is_token(const char *s)
     return n <= OAKI_SERVE_TOKEN_MAX;
 }
 
+/* Where it is: an address of TCP, or else the socket's path. */
+static const char *scheme(void)
+{
+    return self->listener.tcp ? "" : "unix:";
+}
+
+static const char *place(void)
+{
+    return self->listener.tcp ? self->listener.url : self->listener.path;
+}
+
 /* ---- starting ---- */
 
 static int take_options(const oak_serve_options *o)
@@ -67,6 +78,7 @@ static int take_options(const oak_serve_options *o)
     memcpy(self->token, token, strlen(token));
     memcpy(self->host, host, strlen(host));
     self->max_clients = clients;
+    self->user = geteuid();
     return 0;
 }
 
@@ -82,6 +94,7 @@ static int load(void)
 
 static void close_all(void)
 {
+    oaki_socket_remove(&self->listener);
     if (!oaki_wake_is_apart()) oaki_listen_close(&self->listener);
     oaki_wake_close();
     self->listener.n = 0;
@@ -107,9 +120,17 @@ static int start_loop(void)
     return fail(start.error, "libmicrohttpd can't be started");
 }
 
+/* Beside an address the socket may be missing: then run.error says why. */
+static int listen_all(const char *address)
+{
+    memset(&self->listener, 0, sizeof self->listener);
+    if (address && oaki_listen(address, &self->listener, run.error) != 0) return -1;
+    return oaki_socket_open(&self->listener, run.error) != 0 && !address ? -1 : 0;
+}
+
 static int open_all(const char *address)
 {
-    if (oaki_listen(address, &self->listener, run.error) != 0) return -1;
+    if (listen_all(address) != 0) return -1;
     if (oaki_wake_open() != 0) return fail(errno, "no descriptor is free");
     int e = oaki_works_start();
     if (e != 0) return fail(e, "no thread can be started");
@@ -129,7 +150,7 @@ static void child(void)
     if (!oaki_wake_is_apart()) oaki_listen_close(&self->listener);
     self->listener.n = 0;
     oaki_wake_close();
-    oaki_serve_file_forget();
+    self->listener.path[0] = '\0'; /* the parent's */
     run.running = false;
     run.error[0] = '\0';
 }
@@ -146,7 +167,7 @@ static void at_exit(void)
     until.tv_sec += EXIT_WAIT_S;
     if (pthread_mutex_timedlock(&run.lock, &until) != 0) return;
     if (run.running) {
-        oaki_serve_file_remove();
+        oaki_socket_remove(&self->listener);
         AO_int_store_release(&self->quit, 1);
         oaki_wake();
         (void)pthread_timedjoin_np(run.loop, NULL, &until);
@@ -155,19 +176,27 @@ static void at_exit(void)
     pthread_mutex_unlock(&run.lock);
 }
 
+/* Who may ask at this address, NULL for the Unix socket alone. */
+static int take_secrets(const char *address, bool open)
+{
+    if (open && self->token[0]) return fail(EINVAL, "'open' asks for no token, but one is given");
+    if (open && oaki_listen_is_loopback(address) == 0)
+        return fail(EPERM, "an address that others can reach can't be 'open'");
+    if (oaki_token_begin(open || !address)) return 0;
+    return fail(ENOSYS, "the system has no random numbers for a token");
+}
+
 static int start(const char *address, const oak_serve_options *o)
 {
+    bool open = address && strncmp(address, "open,", 5) == 0;
     run.error[0] = '\0';
     if (run.running) {
-        oaki_format(run.error, sizeof run.error, "a server runs already, at %s",
-                    self->listener.url);
+        oaki_format(run.error, sizeof run.error, "a server runs already, at %s%s",
+                    scheme(), place());
         return fail(EBUSY, run.error);
     }
-    int loopback = oaki_listen_is_loopback(address);
-    if (take_options(o) != 0) return -1;
-    if (loopback == 0 && self->token[0] == '\0')
-        return fail(EPERM, "an address that others can reach needs a token");
-    if (load() != 0) return -1;
+    if (open) address += 5;
+    if (take_options(o) != 0 || take_secrets(address, open) != 0 || load() != 0) return -1;
     oaki_fork_register(child);
     if (!run.registered && atexit(at_exit) != 0) return fail(ENOMEM, "no memory");
     run.registered = true;
@@ -179,7 +208,6 @@ static int start(const char *address, const oak_serve_options *o)
     }
     run.pid = getpid();
     run.running = true;
-    oaki_serve_file_write(self->listener.url, (const char *)self->token);
     return self->listener.port;
 }
 
@@ -188,7 +216,8 @@ int oak_debug_serve_with(const char *address, const oak_serve_options *options)
     OAKI_NO_CANCEL;
     if (!oaki_heap_ready()) return -1;
     pthread_mutex_lock(&run.lock);
-    int port = start(address ? address : "127.0.0.1:0", options);
+    if (address && strcmp(address, "1") == 0) address = NULL;
+    int port = start(address, options);
     pthread_mutex_unlock(&run.lock);
     return port;
 }
@@ -205,7 +234,7 @@ void oak_debug_serve_stop(void)
     OAKI_NO_CANCEL;
     pthread_mutex_lock(&run.lock);
     if (run.running) {
-        oaki_serve_file_remove();
+        oaki_socket_remove(&self->listener);
         AO_int_store_release(&self->quit, 1);
         oaki_wake();
         oaki_works_quit();
@@ -232,8 +261,13 @@ static size_t tell(const char *s, char *out, size_t n)
 
 size_t oak_debug_serve_url(char *out, size_t n)
 {
+    char url[256] = "";
     pthread_mutex_lock(&run.lock);
-    size_t len = tell(run.running ? self->listener.url : "", out, n);
+    bool made = run.running && self->listener.tcp && self->made;
+    if (run.running)
+        oaki_format(url, sizeof url, "%s%s%s%s", scheme(), place(), made ? "?token=" : "",
+                    made ? (const char *)self->token : "");
+    size_t len = tell(url, out, n);
     pthread_mutex_unlock(&run.lock);
     return len;
 }
@@ -248,21 +282,25 @@ size_t oak_debug_serve_error(char *out, size_t n)
 
 /* ---- the environment ---- */
 
+static void start_from(const char *address)
+{
+    char line[OAKI_SERVE_ERROR];
+    oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
+    if (oak_debug_serve_with(address, &o) < 0) {
+        oak_debug_serve_error(line, sizeof line);
+        oaki_log("oakum: OAKUM_DEBUG_SERVE: no debug server: %s\n", line);
+        return;
+    }
+    oak_debug_serve_url(line, sizeof line);
+    oaki_log("oakum: debug server at %s\n", line);
+    if (oak_debug_serve_error(line, sizeof line) > 0)
+        oaki_log("oakum: OAKUM_DEBUG_SERVE: 'oakum top PID' won't find it: %s\n", line);
+}
+
 OAKI_AT_START void oaki_serve_from_environment(void)
 {
-    char error[OAKI_SERVE_ERROR], url[64];
     int saved = errno;
     const char *address = secure_getenv("OAKUM_DEBUG_SERVE");
-    oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
-    if (address && address[0]) {
-        if (strcmp(address, "1") == 0) address = NULL;
-        if (oak_debug_serve_with(address, &o) >= 0) {
-            oak_debug_serve_url(url, sizeof url);
-            oaki_log("oakum: debug server at %s\n", url);
-        } else {
-            oak_debug_serve_error(error, sizeof error);
-            oaki_log("oakum: OAKUM_DEBUG_SERVE: no debug server: %s\n", error);
-        }
-    }
+    if (address && address[0]) start_from(address);
     errno = saved;
 }

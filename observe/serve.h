@@ -1,7 +1,9 @@
 /* serve.h - the debug server's inside: who does what.
  *
  * serve.c        starting and stopping, forks, the end of the program
- * serve_listen.c addresses and sockets; the file that says where
+ * serve_listen.c addresses of TCP, and their sockets
+ * serve_socket.c the Unix socket and its folder
+ * serve_token.c  the token of TCP, and the cookie
  * serve_loop.c   the thread that does all input and output, and all that is libmicrohttpd's
  * serve_peer.c   whether a client has gone
  * serve_http.c   requests: what is refused, which route, the answer's headers
@@ -30,7 +32,9 @@
 #define OAKI_SERVE_CLIENTS_MAX 1024
 #define OAKI_SERVE_TOKEN_MAX 255
 #define OAKI_SERVE_HOST_MAX 255
-#define OAKI_SERVE_LISTENERS 2
+#define OAKI_SERVE_PLACES 2 /* of TCP */
+#define OAKI_SERVE_LISTENERS (OAKI_SERVE_PLACES + 1)
+#define OAKI_SERVE_SECRET 32 /* digits of a token that is made: 128 bits */
 #define OAKI_SERVE_SECONDS_MAX 600 /* of a difference of profiles, and of a trace */
 /* At once, and never more than the part of all clients that this is of OAKI_SERVE_CLIENTS: so there
  * are places left for others. */
@@ -128,17 +132,20 @@ void oaki_serve_from_environment(void);
 
 /* ---- serve_listen.c ---- */
 
+/* Room for a line that says what is wrong. */
+#define OAKI_SERVE_ERROR 512
+#define OAKI_SERVE_PATH 108 /* that a Unix socket's name may have */
+
+/* Places of TCP, then the Unix socket, if there is one. */
 typedef struct oaki_listener {
     int fd[OAKI_SERVE_LISTENERS];
     oaki_fd_file file[OAKI_SERVE_LISTENERS]; /* the program may have closed them */
-    unsigned n;
-    int port;
-    bool loopback;
-    char url[64];
+    unsigned n, tcp;                         /* all, and those of TCP */
+    int port;                                /* of TCP; 0: none */
+    char url[64];                            /* likewise; or empty */
+    char path[OAKI_SERVE_PATH];              /* of the Unix socket; empty: none */
+    oaki_fd_file name;                       /* what has that path */
 } oaki_listener;
-
-/* Room for a line that says what is wrong. */
-#define OAKI_SERVE_ERROR 256
 
 /* 0; or -1 with errno and a line in error, and nothing is open. A fork never comes in between. */
 int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_ERROR]);
@@ -148,10 +155,25 @@ void oaki_listen_close(oaki_listener *l);
 /* Closed in this table of descriptors; another one has them still. */
 void oaki_listen_let_go(const oaki_listener *l);
 
-/* The file oakum-PID: what it says, and that it is gone. */
-void oaki_serve_file_write(const char *url, const char *token);
-void oaki_serve_file_remove(void);
-void oaki_serve_file_forget(void); /* it is the parent's */
+/* ---- serve_socket.c ---- */
+
+/* One more listener; 0, or -1 with errno and a line. A fork never comes in between. */
+int oaki_socket_open(oaki_listener *out, char error[OAKI_SERVE_ERROR]);
+/* Its name goes, if it is still the socket's. */
+void oaki_socket_remove(oaki_listener *l);
+/* Which user has connected. */
+bool oaki_socket_peer(int fd, uid_t *uid);
+
+/* ---- serve_token.c ---- */
+
+/* Make what is needed; with `open` nothing is. false: there are no random numbers. */
+bool oaki_token_begin(bool open);
+/* The value of a Set-Cookie header. */
+void oaki_token_cookie(char *out, size_t n);
+/* Is it there? By itself, and in the headers Authorization and Cookie. */
+bool oaki_token_is(const char *given);
+bool oaki_token_in_header(const char *authorization);
+bool oaki_token_in_cookies(const char *cookies);
 
 /* ---- serve_wake.c ---- */
 
@@ -184,6 +206,8 @@ typedef struct oaki_client {
     bool told; /* libmicrohttpd has been, and closes it */
     bool closing, cut;
     bool nul; /* it has sent one */
+    bool local; /* by the Unix socket, */
+    bool stranger; /* and neither this user nor root */
     oaki_client_phase phase;
     uint64_t since; /* of the phase, monotonic */
     oaki_request *request; /* while it is suspended */
@@ -195,7 +219,10 @@ typedef struct oaki_server {
     unsigned int quit; /* AO_int */
     unsigned max_clients, nclients;
     oaki_client *clients; /* max_clients of them */
-    unsigned char token[OAKI_SERVE_TOKEN_MAX + 1];
+    uid_t user;
+    bool made;                                     /* the token was, and is to be told */
+    unsigned char token[OAKI_SERVE_TOKEN_MAX + 1]; /* of TCP; empty: none is asked for */
+    char session[OAKI_SERVE_SECRET + 1];           /* what a cookie has instead; or empty */
     char host[OAKI_SERVE_HOST_MAX + 1];
 } oaki_server;
 
@@ -252,10 +279,5 @@ bool oaki_http_request(struct MHD_Connection *c, const char *path, const char *m
 
 /* May a request have this Host header? `name` is one more that it may have, or empty. */
 bool oaki_http_host_allowed(const char *host, const char *name);
-
-/* Is what stands in the Authorization header the token? Takes the same time wherever they
- * differ. */
-bool oaki_http_token_fits(const char *authorization,
-                          const unsigned char token[OAKI_SERVE_TOKEN_MAX + 1]);
 
 #endif

@@ -1,7 +1,8 @@
 /* serve_http.c - requests: what is refused before anything is done, what is asked for, and the
  * answer's headers.
  *
- * Owns: nothing; runs on the loop's thread. Nothing of a request is repeated in an answer. */
+ * Owns: nothing; runs on the loop's thread. Nothing of a request is repeated in an answer, but
+ * arguments of letters and digits where the token is taken out of an address. */
 #include "mhd.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -117,8 +118,8 @@ void oaki_request_free(oaki_request *r)
 
 typedef struct headers {
     const char *host, *authorization, *site;
-    unsigned hosts;
-    bool has_body;
+    unsigned hosts, tokens;
+    bool has_body, has_cookie;
 } headers;
 
 static enum MHD_Result look(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
@@ -130,7 +131,11 @@ static enum MHD_Result look(void *ctx, enum MHD_ValueKind kind, const char *key,
         h->host = value;
         h->hosts++;
     }
-    if (strcasecmp(key, "Authorization") == 0) h->authorization = value;
+    if (strcasecmp(key, "Authorization") == 0) {
+        h->authorization = value;
+        h->tokens++;
+    }
+    if (strcasecmp(key, "Cookie") == 0) h->has_cookie |= oaki_token_in_cookies(value);
     if (strcasecmp(key, "Sec-Fetch-Site") == 0) h->site = value;
     if (strcasecmp(key, "Transfer-Encoding") == 0) h->has_body = true;
     if (strcasecmp(key, "Content-Length") == 0 && strcmp(value, "0") != 0) h->has_body = true;
@@ -159,18 +164,33 @@ bool oaki_http_host_allowed(const char *host, const char *name)
     return name[0] && strcasecmp(part, name) == 0;
 }
 
-bool oaki_http_token_fits(const char *authorization,
-                          const unsigned char token[OAKI_SERVE_TOKEN_MAX + 1])
+static enum MHD_Result count_token(void *ctx, enum MHD_ValueKind kind, const char *key,
+                                   const char *value)
 {
-    unsigned char given[OAKI_SERVE_TOKEN_MAX + 1] = { 0 };
-    unsigned different = 0;
-    if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0) return false;
-    const char *s = authorization + 7;
-    s += strspn(s, " ");
-    size_t n = strlen(s);
-    memcpy(given, s, OAKI_MIN(n, sizeof given));
-    for (size_t i = 0; i < sizeof given; i++) different |= given[i] ^ token[i];
-    return different == 0 && n <= OAKI_SERVE_TOKEN_MAX;
+    unsigned *n = ctx;
+    (void)kind, (void)value;
+    *n += strcmp(key, "token") == 0;
+    return MHD_YES;
+}
+
+/* Has it what TCP asks for? 0; 303: in the address, which a browser shall forget; or a refusal. */
+static unsigned check_token(struct MHD_Connection *c, headers *h, bool open, const char **why)
+{
+    unsigned in_address = 0;
+    if (oaki_the_server.token[0] == '\0') return 0;
+    (void)oaki_mhd.MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND,
+                                             (MHD_KeyValueIterator)count_token, &in_address);
+    *why = "one token, not several\n";
+    if (h->tokens + in_address > 1) return 400;
+    *why = "the token is missing or wrong: send Authorization: Bearer TOKEN, or in a browser open "
+           "the address with ?token=TOKEN once\n";
+    if (in_address) {
+        const char *given =
+            oaki_mhd.MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "token");
+        return given && oaki_token_is(given) ? 303 : 401;
+    }
+    if (h->authorization) return open || oaki_token_in_header(h->authorization) ? 0 : 401;
+    return open || h->has_cookie ? 0 : 401;
 }
 
 /* 0, or the status and in *why the line of a refusal. */
@@ -181,6 +201,8 @@ static unsigned check(struct MHD_Connection *c, const char *method, const oaki_r
     const oaki_client *client = oaki_client_of(c);
     *why = "no request has a NUL in it\n";
     if (client && client->nul) return 400;
+    *why = "not for you: only the program's own user, and root, may ask\n";
+    if (!client || client->stranger) return 403;
     (void)oaki_mhd.MHD_get_connection_values(c, MHD_HEADER_KIND, (MHD_KeyValueIterator)look, &h);
     *why = "the Host header must have an address, localhost, or the name that the server knows\n";
     if (h.hosts != 1) return 400;
@@ -194,11 +216,7 @@ static unsigned check(struct MHD_Connection *c, const char *method, const oaki_r
     *why = "not for pages of others\n";
     if (h.site && !route->open && strcmp(h.site, "same-origin") != 0 && strcmp(h.site, "none") != 0)
         return 403;
-    *why = "the token is missing or wrong: send Authorization: Bearer TOKEN\n";
-    if (oaki_the_server.token[0] && !route->open &&
-        !oaki_http_token_fits(h.authorization, oaki_the_server.token))
-        return 401;
-    return 0;
+    return client->local ? 0 : check_token(c, &h, route->open, why);
 }
 
 /* ---- what is asked for ---- */
@@ -278,11 +296,44 @@ static bool read_arguments(oaki_request *r, const char **why)
 
 /* ---- requests ---- */
 
+/* The same without the token, with what else it asks for: words of letters and digits only. */
+static void put_address(char *out, size_t room, oaki_request *r)
+{
+    static const char *const names[] = { "text", "debug", "addr", "site", "seconds", "since", "n" };
+    static const char plain[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t n = oaki_format(out, room, "%s", r->route->path);
+    char mark = '?';
+    for (size_t i = 0; i < OAKI_COUNT(names); i++) {
+        const char *s = argument(r, names[i]);
+        if (!s || strlen(s) > 20 || s[strspn(s, plain)] != '\0') continue;
+        n += oaki_format(out + n, room - n, "%c%s=%s", mark, names[i], s);
+        mark = '&';
+    }
+}
+
+/* It has the token in the address: from here on a cookie has what is needed. */
+static bool redirect(struct MHD_Connection *c, const oaki_route *route)
+{
+    static const char body[] = "the token is right: a cookie has what stands for it now\n";
+    char address[512], cookie[128];
+    oaki_request r = { .connection = c, .route = route };
+    put_address(address, sizeof address, &r);
+    oaki_token_cookie(cookie, sizeof cookie);
+    struct MHD_Response *m = oaki_mhd.MHD_create_response_from_buffer(
+        sizeof body - 1, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    if (!m) return false;
+    add_headers(m, 303, "text/plain; charset=utf-8", NULL);
+    add(m, "Location", address);
+    add(m, "Set-Cookie", cookie);
+    return queue(c, 303, m);
+}
+
 static bool begin(struct MHD_Connection *c, const char *path, const char *method, void **context)
 {
     const char *why;
     const oaki_route *route = oaki_route_find(path);
     unsigned status = check(c, method, route, &why);
+    if (status == 303) return redirect(c, route);
     if (status != 0) return refuse(c, status, why);
     oaki_request *r = calloc(1, sizeof *r);
     if (!r) return refuse(c, 503, "no memory\n");

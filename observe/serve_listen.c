@@ -1,19 +1,12 @@
-/* serve_listen.c - where a server listens: reading an address, opening sockets; and the file that
- * tells others of the same user where.
+/* serve_listen.c - where a server listens on TCP: reading an address, opening sockets.
  *
- * Owns: struct file, guarded by serve.c's lock. Names are not looked up: an address is in digits,
- * or localhost. */
-#include "output.h"
+ * Owns: nothing. Names are not looked up: an address is in digits, or localhost. */
 #include "runtime/print.h"
 #include "runtime/thread.h"
 #include "serve.h"
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define BACKLOG 128
@@ -64,7 +57,7 @@ static void set_v6(place *p, struct in6_addr host, uint16_t port)
 }
 
 /* The places of an address: one, or two for localhost. Returns how many, -1 with EINVAL. */
-static int read_address(const char *address, place out[OAKI_SERVE_LISTENERS])
+static int read_address(const char *address, place out[OAKI_SERVE_PLACES])
 {
     char host[INET6_ADDRSTRLEN + 2];
     struct in_addr v4;
@@ -106,7 +99,7 @@ static bool is_loopback(const place *p)
 
 int oaki_listen_is_loopback(const char *address)
 {
-    place p[OAKI_SERVE_LISTENERS];
+    place p[OAKI_SERVE_PLACES];
     int n = read_address(address, p);
     return n < 0 ? -1 : is_loopback(&p[0]);
 }
@@ -176,8 +169,7 @@ static int open_all(place *p, int n, oaki_listener *out)
 
 int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_ERROR])
 {
-    place p[OAKI_SERVE_LISTENERS];
-    memset(out, 0, sizeof *out);
+    place p[OAKI_SERVE_PLACES];
     int n = read_address(address, p);
     if (n < 0) {
         oaki_format(error, OAKI_SERVE_ERROR,
@@ -205,7 +197,7 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
         errno = saved;
         return -1;
     }
-    out->loopback = is_loopback(&p[0]);
+    out->tcp = out->n;
     name_place(&p[0], out->url, sizeof out->url);
     return 0;
 }
@@ -220,51 +212,4 @@ void oaki_listen_close(oaki_listener *l)
 {
     oaki_listen_let_go(l);
     l->n = 0;
-}
-
-/* ---- the file ---- */
-
-static struct {
-    char name[256]; /* empty: there is none */
-} file;
-
-/* A folder of the user's own, or /tmp. */
-static const char *folder(void)
-{
-    struct stat s;
-    const char *own = secure_getenv("XDG_RUNTIME_DIR");
-    bool usable = own && own[0] == '/' && strlen(own) < 200 && stat(own, &s) == 0 &&
-                  S_ISDIR(s.st_mode) && s.st_uid == geteuid() && access(own, W_OK) == 0;
-    return usable ? own : "/tmp";
-}
-
-/* Whole at once, as others may be looking. What is in the way is another user's, or a dead
- * process's, which the new one replaces. Nothing depends on it. */
-void oaki_serve_file_write(const char *url, const char *token)
-{
-    char name[256], temporary[280], text[512];
-    oaki_format(name, sizeof name, "%s/oakum-%d", folder(), (int)getpid());
-    oaki_format(temporary, sizeof temporary, "%s.new", name);
-    size_t n = oaki_format(text, sizeof text, "url %s\n", url);
-    if (token[0]) n += oaki_format(text + n, sizeof text - n, "token %s\n", token);
-    (void)unlink(temporary);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) return;
-    bool written = oaki_write_all(fd, text, n) == 0;
-    written = close(fd) == 0 && written && rename(temporary, name) == 0;
-    if (written)
-        memcpy(file.name, name, sizeof name);
-    else
-        (void)unlink(temporary);
-}
-
-void oaki_serve_file_remove(void)
-{
-    if (file.name[0]) (void)unlink(file.name);
-    file.name[0] = '\0';
-}
-
-void oaki_serve_file_forget(void)
-{
-    file.name[0] = '\0';
 }

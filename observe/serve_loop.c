@@ -167,11 +167,12 @@ static void look_ahead(char *buf)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
         oaki_client *c = &self->clients[i];
-        if (c->fd < 0 || !c->told || c->closing || c->nul || c->phase != OAKI_CLIENT_READING)
-            continue;
+        if (c->fd < 0 || !c->told || c->closing || c->cut || c->nul) continue;
+        if (c->phase != OAKI_CLIENT_READING) continue;
         ssize_t n = recv(c->fd, buf, MEMORY_OF_CONNECTION, MSG_PEEK | MSG_DONTWAIT);
-        c->nul = n > 0 && memchr(buf, '\0', (size_t)n);
         if (n == 0) cut(c);
+        if (n <= 0) continue;
+        c->nul = memchr(buf, '\0', (size_t)n);
     }
 }
 
@@ -184,8 +185,16 @@ static oaki_client *free_client(void)
     return NULL;
 }
 
+/* By the Unix socket this user and root may ask, whatever the modes of its file have become. */
+static void note_peer(oaki_client *c, bool local)
+{
+    uid_t uid;
+    c->local = local;
+    c->stranger = local && !(oaki_socket_peer(c->fd, &uid) && (uid == self->user || uid == 0));
+}
+
 /* A child of a fork knows of all that it has to close. */
-static oaki_client *accept_one(int listen_fd)
+static oaki_client *accept_one(int listen_fd, bool local)
 {
     oaki_fd_file file;
     oaki_client *c = free_client();
@@ -198,15 +207,16 @@ static oaki_client *accept_one(int listen_fd)
     }
     if (fd >= 0) {
         *c = (oaki_client){ .fd = fd, .file = file };
+        note_peer(c, local);
         self->nclients++;
     }
     oaki_fork_release();
     return fd >= 0 ? c : NULL;
 }
 
-static void accept_all(int listen_fd)
+static void accept_all(int listen_fd, bool local)
 {
-    for (oaki_client *c; (c = accept_one(listen_fd)) != NULL;)
+    for (oaki_client *c; (c = accept_one(listen_fd, local)) != NULL;)
         oaki_client_enter(c, OAKI_CLIENT_READING);
 }
 
@@ -372,7 +382,7 @@ static void wait_and_accept(int epoll)
         return;
     }
     for (unsigned i = 0; i < n; i++)
-        if (listeners[i].revents) accept_all(self->listener.fd[i]);
+        if (listeners[i].revents) accept_all(self->listener.fd[i], i >= self->listener.tcp);
 }
 
 static void stop_it(void *daemon)

@@ -4,7 +4,7 @@
  * A client may say what it asks for, shut down its side for writing, and read the answer. If it is
  * on this machine, which is the rule, the kernel knows the other socket too, and whether anybody
  * has it open (sock_diag(7): one that nobody has shows no inode). Of a client elsewhere, and where
- * the kernel doesn't say, a FIN counts as the end.
+ * the kernel doesn't say, a FIN counts as the end. A Unix socket tells the two apart.
  *
  * Owns: nothing; runs on the loop's thread, and waits for nothing. */
 #include "runtime/thread.h"
@@ -13,6 +13,7 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,6 +32,20 @@ static bool put_end(const struct sockaddr_storage *a, __be16 *port, __be32 *addr
     *port = v6->sin6_port;
     memcpy(address, &v6->sin6_addr, ADDRESS_MAX);
     return a->ss_family == AF_INET6;
+}
+
+/* Where both ends are the kernel's, it tells: a hang-up is the end, a FIN is none. */
+static bool is_local(int fd)
+{
+    int family = 0;
+    socklen_t n = sizeof family;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &n) == 0 && family == AF_UNIX;
+}
+
+static bool has_hung_up(int fd)
+{
+    struct pollfd p = { .fd = fd };
+    return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
 }
 
 typedef struct question {
@@ -89,5 +104,6 @@ bool oaki_serve_peer_gone(int fd)
     char byte;
     ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
-    return n == 0 && !somebody_has_it(fd);
+    if (n > 0) return false;
+    return is_local(fd) ? has_hung_up(fd) : !somebody_has_it(fd);
 }

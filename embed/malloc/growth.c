@@ -247,13 +247,16 @@ void oaki_serve_start(void)
 {
     static const oaki_route lost = { "/debug/lost", OAKI_MAKER_HEAVY, false, 0, make_lost,
                                      "what is unreachable, by where it was allocated" };
-    char text[256];
+    char text[OAKI_SERVE_ERROR];
     oaki_route_add(&lost);
-    if (oak_debug_serve(oaki_wanted.serve) < 0) {
+    const oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
+    if (oak_debug_serve_with(oaki_wanted.serve, &o) < 0) {
         oak_debug_serve_error(text, sizeof text);
         oaki_say("oakum: no debug server: %s", text);
         return;
     }
     oak_debug_serve_url(text, sizeof text);
     oaki_say("oakum: the debug server is at %s", text);
+    if (oak_debug_serve_error(text, sizeof text) > 0)
+        oaki_say("oakum: 'oakum top PID' won't find it: %s", text);
 }

@@ -20,7 +20,7 @@
 Suite *suite_cmd_live(void);
 
 static test_run r;
-static char pid[16], url[64];
+static char pid[16], url[128];
 static void *kept[100];
 static oak_map *map;
 
@@ -67,13 +67,21 @@ static bool start(const oak_serve_options *o)
 
 START_TEST(top_shows_a_page)
 {
-    char line[64];
+    char line[256];
     if (!start(NULL)) return;
-    snprintf(line, sizeof line, "process %s, Oakum %s, http://127.0.0.1:%d/", pid, oak_version(),
-             http_port);
+    snprintf(line, sizeof line, "process %s, Oakum %s, unix:%s\n", pid, oak_version(),
+             http_socket());
     OAKUM("top", "--once", pid);
     ok();
     ck_assert_msg(strstr(r.out, line) != NULL, "%s", r.out);
+    snprintf(line, sizeof line, "process %s, Oakum %s, http://127.0.0.1:%d/\n", pid, oak_version(),
+             http_port);
+    OAKUM("top", "--once", url);
+    ok();
+    ck_assert_msg(strstr(r.out, line) != NULL, "%s", r.out);
+    snprintf(line, sizeof line, "unix:%s", http_socket());
+    OAKUM("top", "--once", line);
+    ok();
     ck_assert_ptr_nonnull(strstr(r.out, "1 with 1000 entries"));
     ck_assert_ptr_nonnull(strstr(r.out, "suspects  the leak detector has not looked yet"));
     ck_assert_ptr_null(strchr(r.out, '\033'));
@@ -175,9 +183,9 @@ START_TEST(trace_records_and_saves)
 }
 END_TEST
 
-/* ---- tokens, and the file that says where ---- */
+/* ---- tokens ---- */
 
-START_TEST(the_token_is_in_the_file_and_in_the_environment)
+START_TEST(a_token_is_for_an_address_alone)
 {
     if (!start(&(oak_serve_options){ .token = "sesame" })) return;
     OAKUM("top", "--once", pid);
@@ -190,29 +198,8 @@ START_TEST(the_token_is_in_the_file_and_in_the_environment)
     setenv("OAKUM_DEBUG_TOKEN", "thistle", 1);
     OAKUM("profile", url);
     fails_with("the token is missing or wrong");
-}
-END_TEST
-
-START_TEST(a_file_that_others_may_have_written_is_not_believed)
-{
-    char name[64];
-    if (!start(NULL)) return;
-    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
-    ck_assert_int_eq(chmod(name, 0644), 0);
-    OAKUM("top", "--once", pid);
-    fails_with("has no debug server");
-    ck_assert_int_eq(chmod(name, 0600), 0);
-    if (geteuid() == 0) {
-        ck_assert_int_eq(chown(name, 65534, 65534), 0);
-        OAKUM("top", "--once", pid);
-        fails_with("has no debug server");
-        ck_assert_int_eq(chown(name, 0, 0), 0);
-    }
-    OAKUM("top", "--once", pid);
+    OAKUM("profile", pid);
     ok();
-    oak_debug_serve_stop();
-    OAKUM("top", "--once", pid);
-    fails_with("has no debug server");
 }
 END_TEST
 
@@ -222,6 +209,10 @@ START_TEST(what_is_not_there_is_told)
     fails_with("there is no process 999999999");
     OAKUM("top", "http://127.0.0.1:1/");
     fails_with("127.0.0.1:1: Connection refused");
+    OAKUM("top", "unix:/nowhere/1.sock");
+    fails_with("/nowhere/1.sock: No such file or directory");
+    OAKUM("top", "unix:");
+    fails_with("neither a process id nor");
     OAKUM("profile", "http://[::1/");
     fails_with("neither a process id nor");
     OAKUM("profile", "http://:80/");
@@ -390,46 +381,16 @@ START_TEST(a_server_that_drips_holds_nobody)
 }
 END_TEST
 
-/* The file that leads to a server, which is another one than the file's process. */
-static void write_file(const char *token)
-{
-    char name[64];
-    snprintf(pid, sizeof pid, "%d", (int)getpid());
-    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
-    (void)unlink(name);
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    ck_assert_int_ge(fd, 0);
-    dprintf(fd, "url %s/\n%s%s%s", url, token ? "token " : "", token ? token : "",
-            token ? "\n" : "");
-    close(fd);
-}
-
-START_TEST(the_environment_s_token_is_for_an_address_only)
+START_TEST(the_environment_s_token_is_sent_to_an_address)
 {
     static const char no[] = "HTTP/1.1 401 No\r\n\r\nno";
-    char name[64];
     fake f;
-    unsetenv("XDG_RUNTIME_DIR");
     setenv("OAKUM_DEBUG_TOKEN", "sesame", 1);
-    fake_start(&f, no, false);
-    write_file(NULL);
-    OAKUM("top", "--once", pid);
-    fake_end(&f);
-    fails_with(": no\n");
-    ck_assert_ptr_nonnull(strstr(f.asked, "GET /debug/state"));
-    ck_assert_ptr_null(strstr(f.asked, "Authorization"));
-    ck_assert_ptr_null(strstr(f.asked, "sesame"));
-    fake_start(&f, no, false);
-    write_file("thistle");
-    OAKUM("top", "--once", pid);
-    fake_end(&f);
-    ck_assert_ptr_nonnull(strstr(f.asked, "Authorization: Bearer thistle\r\n"));
     fake_start(&f, no, false);
     OAKUM("top", "--once", url);
     fake_end(&f);
+    fails_with(": no\n");
     ck_assert_ptr_nonnull(strstr(f.asked, "Authorization: Bearer sesame\r\n"));
-    snprintf(name, sizeof name, "/tmp/oakum-%s", pid);
-    ck_assert_int_eq(unlink(name), 0);
 }
 END_TEST
 
@@ -442,20 +403,39 @@ static int print_info(int argc, char **argv)
     return 127;
 }
 
+static const struct {
+    const char *value, *token, *says;
+    bool made; /* a token, which is told */
+} lines[] = {
+    { "1", NULL, "oakum: debug server at unix:/tmp/oakum-", false },
+    { "127.0.0.1:0", NULL, "oakum: debug server at http://127.0.0.1:", true },
+    { "0.0.0.0:0", NULL, "oakum: debug server at http://0.0.0.0:", true },
+    { "open,127.0.0.1:0", NULL, "oakum: debug server at http://127.0.0.1:", false },
+    { "open,0.0.0.0:0", NULL, "oakum: OAKUM_DEBUG_SERVE: no debug server: ", false },
+    { "yes", NULL, "oakum: OAKUM_DEBUG_SERVE: no debug server: yes is no address", false },
+    { "127.0.0.1:0", "sesame", "oakum: debug server at http://127.0.0.1:", false },
+    { "0.0.0.0:0", "sesame", "oakum: debug server at http://0.0.0.0:", false },
+    { "open,127.0.0.1:0", "sesame", "oakum: OAKUM_DEBUG_SERVE: no debug server: 'open'", false },
+};
+
 START_TEST(the_environment_starts_a_server)
 {
     static char built[] = TEST_OAKUM, info[] = "info";
     char *argv[] = { getenv("OAKUM_BIN") ? getenv("OAKUM_BIN") : built, info, NULL };
     if (!oaki_mhd_load(NULL)) return;
-    setenv("OAKUM_DEBUG_SERVE", "127.0.0.1:0", 1);
-    test_run_function(&r, print_info, argv);
-    ck_assert_int_eq(r.status, 0);
-    ck_assert_msg(strstr(r.err, "oakum: debug server at http://127.0.0.1:") == r.err, "%s", r.err);
-    setenv("OAKUM_DEBUG_SERVE", "0.0.0.0:0", 1);
-    test_run_function(&r, print_info, argv);
-    ck_assert_int_eq(r.status, 0);
-    ck_assert_msg(strstr(r.err, "oakum: OAKUM_DEBUG_SERVE: no debug server: ") == r.err, "%s",
-                  r.err);
+    unsetenv("XDG_RUNTIME_DIR");
+    unsetenv("OAKUM_DEBUG_TOKEN");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        setenv("OAKUM_DEBUG_SERVE", lines[i].value, 1);
+        if (lines[i].token) setenv("OAKUM_DEBUG_TOKEN", lines[i].token, 1);
+        test_run_function(&r, print_info, argv);
+        ck_assert_int_eq(r.status, 0);
+        ck_assert_msg(strstr(r.err, lines[i].says) == r.err, "%s", r.err);
+        ck_assert_uint_eq(test_count(r.err, "\n"), 1);
+        const char *token = strstr(r.err, "/?token=");
+        ck_assert_int_eq(token != NULL, lines[i].made);
+        if (token) ck_assert_uint_eq(strspn(token + 8, "0123456789abcdef"), 32);
+    }
 }
 END_TEST
 
@@ -470,14 +450,13 @@ Suite *suite_cmd_live(void)
     tcase_add_test(c, profile_prints_and_saves);
     tcase_add_test(c, why_and_diff_ask_the_program);
     tcase_add_test(c, trace_records_and_saves);
-    tcase_add_test(c, the_token_is_in_the_file_and_in_the_environment);
-    tcase_add_test(c, a_file_that_others_may_have_written_is_not_believed);
+    tcase_add_test(c, a_token_is_for_an_address_alone);
     tcase_add_test(c, what_is_not_there_is_told);
     tcase_add_loop_test(c, a_strange_server_does_no_harm, 0, COUNT(strange));
     tcase_add_loop_test(c, an_answer_is_shown_without_what_a_terminal_obeys, 0, COUNT(shown));
     tcase_add_test(c, a_refusal_is_shown_without_what_a_terminal_obeys);
     tcase_add_loop_test(c, a_server_that_drips_holds_nobody, 0, 3);
-    tcase_add_test(c, the_environment_s_token_is_for_an_address_only);
+    tcase_add_test(c, the_environment_s_token_is_sent_to_an_address);
     tcase_add_test(c, the_environment_starts_a_server);
     suite_add_tcase(s, c);
     return s;

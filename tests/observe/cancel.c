@@ -79,7 +79,7 @@ static bool gclog(void)
 static bool serve(void)
 {
     if (!oaki_mhd_load(NULL)) return true;
-    bool started = oak_debug_serve(NULL) > 0;
+    bool started = oak_debug_serve(NULL) >= 0;
     oak_debug_serve_stop();
     return started;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define HEAD_MAX 8192
@@ -28,9 +29,10 @@ bool http_serve(const char *address, const oak_serve_options *options)
         printf("skipped: there is no %s\n", oaki_mhd_library);
         return false;
     }
+    if (!address) address = options && options->token ? "127.0.0.1:0" : "open,127.0.0.1:0";
     http_port = oak_debug_serve_with(address, options);
-    oak_debug_serve_error(error, sizeof error);
-    ck_assert_msg(http_port > 0, "%s", error);
+    size_t n = oak_debug_serve_error(error, sizeof error);
+    ck_assert_msg(http_port >= 0 && n == 0, "%s", error);
     return true;
 }
 
@@ -60,15 +62,38 @@ size_t http_descriptors(void)
     return n;
 }
 
-int http_connect(void)
+static int connect_to_port(void)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)http_port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct timeval limit = { 20, 0 };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(fd, 0);
     int connected = connect(fd, (struct sockaddr *)&a, sizeof a);
     ck_assert_msg(connected == 0, "%s", strerror(errno));
+    return fd;
+}
+
+const char *http_socket(void)
+{
+    return oaki_the_server.listener.path;
+}
+
+static int connect_to_socket(void)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), connected;
+    ck_assert_int_ge(fd, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", http_socket());
+    do connected = connect(fd, (struct sockaddr *)&a, sizeof a);
+    while (connected != 0 && errno == EINTR);
+    ck_assert_msg(connected == 0, "%s: %s", a.sun_path, strerror(errno));
+    return fd;
+}
+
+int http_connect(void)
+{
+    struct timeval limit = { 20, 0 };
+    int fd = http_port > 0 ? connect_to_port() : connect_to_socket();
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return fd;

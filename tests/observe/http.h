@@ -12,11 +12,13 @@ typedef struct http_answer {
     size_t n;    /* of the body */
 } http_answer;
 
-/* Start the server on a free loopback port, or with these options; false, and the reason printed,
- * when libmicrohttpd is not there. The port is test_port. */
+/* Start the server; false, and the reason printed, when libmicrohttpd is not there. NULL is a free
+ * port of TCP, open to all unless there is a token; "1" is the Unix socket alone. http_port is 0
+ * then, and http_connect goes there. */
 struct oak_serve_options;
 bool http_serve(const char *address, const struct oak_serve_options *options);
 extern int http_port;
+const char *http_socket(void); /* the path of the Unix socket, which there is always */
 
 /* Open ones of the program, and of the server's loop, which has its own. */
 size_t http_descriptors(void);

@@ -13,10 +13,11 @@
 
 Suite *suite_observe_serve_hostile(void);
 
-static bool start(unsigned clients)
+/* On TCP, and on the Unix socket. */
+static bool start(int local, unsigned clients)
 {
     test_heap_start(test_config());
-    return http_serve(NULL, &(oak_serve_options){ .max_clients = clients });
+    return http_serve(local ? "1" : NULL, &(oak_serve_options){ .max_clients = clients });
 }
 
 /* Those of the server too, so: until it has closed them. */
@@ -60,7 +61,7 @@ START_TEST(a_hundred_clients_of_whom_some_never_read)
 {
     pthread_t id[CLIENTS];
     int mute[CLIENTS / 4];
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     /* the others are slow too, where the machine has more to do */
     oaki_serve_patiences.slow_read = oaki_serve_patiences.read;
     size_t fds = http_descriptors();
@@ -78,7 +79,7 @@ END_TEST
 START_TEST(the_silent_keep_nobody_out)
 {
     int fd[8];
-    if (!start(4)) return;
+    if (!start(_i, 4)) return;
     oaki_serve_patiences.slow_read = 100000000;
     for (int i = 0; i < 8; i++) fd[i] = http_connect(); /* four of them wait to be accepted */
     assert_serves();
@@ -89,7 +90,7 @@ END_TEST
 START_TEST(those_who_never_read_keep_nobody_out)
 {
     int fd[4];
-    if (!start(4)) return;
+    if (!start(_i, 4)) return;
     oaki_serve_patiences.slow_send = oaki_serve_patiences.slow_read = 100000000;
     for (int i = 0; i < 4; i++) {
         fd[i] = http_connect();
@@ -104,7 +105,7 @@ END_TEST
 START_TEST(a_header_that_drips_is_cut_off)
 {
     static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     oaki_serve_patiences.read = 500000000;
     int fd = http_connect();
     http_send(fd, request);
@@ -121,7 +122,7 @@ END_TEST
 
 START_TEST(a_connection_is_kept_for_the_next_request)
 {
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     int fd = http_connect();
     for (int i = 0; i < 20; i++) {
         http_send(fd, "GET /debug/state HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -136,7 +137,7 @@ END_TEST
 
 START_TEST(who_goes_before_the_answer_is_no_harm)
 {
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     size_t fds = http_descriptors();
     for (int i = 0; i < 200; i++) {
         int fd = http_connect();
@@ -170,7 +171,7 @@ static void ask_long(const char *begin, size_t n, const char *end)
 
 START_TEST(what_is_too_long_is_refused)
 {
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     size_t fds = http_descriptors();
     for (size_t n = 16 << 10; n <= (size_t)4 << 20; n *= 4) {
         ask_long("GET /", n, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -184,9 +185,37 @@ START_TEST(what_is_too_long_is_refused)
 }
 END_TEST
 
+/* Requests behind each other are not one with many parts. */
+START_TEST(a_row_of_requests_is_answered)
+{
+    char text[8192] = "";
+    if (!start(_i, 0)) return;
+    for (size_t n = 0; n < 100; n++)
+        snprintf(text + 35 * n, 36, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    int fd = http_connect();
+    http_send(fd, text);
+    for (int i = 0; i < 100; i++) ck_assert_int_eq(http_receive(fd, false).status, 200);
+}
+END_TEST
+
+/* More than there are places for, who say nothing or half of a request, and stay. */
+START_TEST(many_half_open_ones)
+{
+    int fd[100];
+    if (!start(_i, 8)) return;
+    oaki_serve_patiences.slow_read = 20000000;
+    for (int i = 0; i < 100; i++) {
+        fd[i] = http_connect();
+        if (i % 2) http_send(fd[i], "GET /metrics HTTP/1.1\r\nHost: local");
+    }
+    assert_serves();
+    for (int i = 0; i < 100; i++) close(fd[i]);
+}
+END_TEST
+
 START_TEST(many_headers_are_refused)
 {
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     int fd = http_connect();
     http_send(fd, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
     for (int i = 0; i < 5000; i++) {
@@ -249,7 +278,7 @@ static void ask_random(void)
 START_TEST(random_bytes_do_no_harm)
 {
     test_seed("serve_hostile");
-    if (!start(0)) return;
+    if (!start(_i, 0)) return;
     oaki_serve_patiences.read = 300000000;
     size_t fds = http_descriptors(), times = test_scale(600);
     for (size_t i = 0; i < times; i++) {
@@ -267,15 +296,17 @@ Suite *suite_observe_serve_hostile(void)
 {
     Suite *s = suite_create("observe_serve_hostile");
     TCase *c = tcase_create("hostile");
-    tcase_add_test(c, a_hundred_clients_of_whom_some_never_read);
-    tcase_add_test(c, the_silent_keep_nobody_out);
-    tcase_add_test(c, those_who_never_read_keep_nobody_out);
-    tcase_add_test(c, a_header_that_drips_is_cut_off);
-    tcase_add_test(c, a_connection_is_kept_for_the_next_request);
-    tcase_add_test(c, who_goes_before_the_answer_is_no_harm);
-    tcase_add_test(c, what_is_too_long_is_refused);
-    tcase_add_test(c, many_headers_are_refused);
-    tcase_add_test(c, random_bytes_do_no_harm);
+    tcase_add_loop_test(c, a_hundred_clients_of_whom_some_never_read, 0, 2);
+    tcase_add_loop_test(c, the_silent_keep_nobody_out, 0, 2);
+    tcase_add_loop_test(c, those_who_never_read_keep_nobody_out, 0, 2);
+    tcase_add_loop_test(c, a_header_that_drips_is_cut_off, 0, 2);
+    tcase_add_loop_test(c, a_connection_is_kept_for_the_next_request, 0, 2);
+    tcase_add_loop_test(c, who_goes_before_the_answer_is_no_harm, 0, 2);
+    tcase_add_loop_test(c, what_is_too_long_is_refused, 0, 2);
+    tcase_add_loop_test(c, a_row_of_requests_is_answered, 0, 2);
+    tcase_add_loop_test(c, many_half_open_ones, 0, 2);
+    tcase_add_loop_test(c, many_headers_are_refused, 0, 2);
+    tcase_add_loop_test(c, random_bytes_do_no_harm, 0, 2);
     suite_add_tcase(s, c);
     return s;
 }

@@ -95,10 +95,16 @@ static const struct {
     { "[zz]:0", { 0 }, EINVAL, "is no address" },
     { "::1:0", { 0 }, EINVAL, "is no address" },
     { "http://127.0.0.1:0", { 0 }, EINVAL, "is no address" },
-    { "0.0.0.0:0", { 0 }, EPERM, "needs a token" },
-    { "[::]:0", { 0 }, EPERM, "needs a token" },
-    { "192.0.2.1:0", { 0 }, EPERM, "needs a token" },
+    { "open,", { 0 }, EINVAL, "is no address" },
+    { "open,open,127.0.0.1:0", { 0 }, EINVAL, "is no address" },
+    { "open", { 0 }, EINVAL, "is no address" },
+    { "2", { 0 }, EINVAL, "is no address" },
+    { "open,0.0.0.0:0", { 0 }, EPERM, "can't be 'open'" },
+    { "open,[::]:0", { 0 }, EPERM, "can't be 'open'" },
+    { "open,192.0.2.1:0", { 0 }, EPERM, "can't be 'open'" },
+    { "open,127.0.0.1:0", { .token = "t" }, EINVAL, "asks for no token" },
     { "192.0.2.1:0", { .token = "t" }, EADDRNOTAVAIL, "192.0.2.1:0: " },
+    { "192.0.2.1:0", { 0 }, EADDRNOTAVAIL, "192.0.2.1:0: " },
     { NULL, { .token = "two words" }, EINVAL, "a token is" },
     { NULL, { .token = "\xc3\xa4" }, EINVAL, "a token is" },
     { NULL, { .max_clients = 1025 }, EINVAL, "max_clients" },
@@ -172,7 +178,7 @@ START_TEST(both_loopbacks)
     char url[64];
     start();
     if (!have_mhd()) return;
-    int port = oak_debug_serve("[::1]:0");
+    int port = oak_debug_serve("open,[::1]:0");
     if (port < 0) {
         printf("skipped: no IPv6 here: %s\n", error());
         return;
@@ -183,7 +189,7 @@ START_TEST(both_loopbacks)
     http_send(fd, "GET /debug/ HTTP/1.1\r\nHost: [::1]\r\n\r\n");
     ck_assert_int_eq(http_receive(fd, false).status, 200);
     oak_debug_serve_stop();
-    ck_assert(http_serve("localhost:0", NULL));
+    ck_assert(http_serve("open,localhost:0", NULL));
     (void)http_get("/debug/");
     fd = connect_to_v6(http_port);
     http_send(fd, "GET /debug/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -242,35 +248,13 @@ START_TEST(started_and_stopped_a_hundred_times)
 }
 END_TEST
 
-static char *file_of(pid_t pid)
+static char *socket_of(pid_t pid)
 {
     static char name[64];
     unsetenv("XDG_RUNTIME_DIR");
-    snprintf(name, sizeof name, "/tmp/oakum-%d", (int)pid);
+    snprintf(name, sizeof name, "/tmp/oakum-%u/%d.sock", (unsigned)geteuid(), (int)pid);
     return name;
 }
-
-START_TEST(the_file_that_says_where_is_its_owner_s_alone)
-{
-    struct stat s;
-    char url[64], text[256] = "", want[256];
-    char *name = file_of(getpid());
-    start();
-    umask(0);
-    ck_assert_int_eq(symlink("/nowhere", name), 0); /* what a dead one left, or a trap */
-    if (!http_serve(NULL, &(oak_serve_options){ .token = "sesame" })) return;
-    ck_assert_int_eq(lstat(name, &s), 0);
-    ck_assert(S_ISREG(s.st_mode));
-    ck_assert_int_eq(s.st_mode & 07777, 0600);
-    int fd = open(name, O_RDONLY);
-    ck_assert_int_gt(read(fd, text, sizeof text - 1), 0);
-    oak_debug_serve_url(url, sizeof url);
-    snprintf(want, sizeof want, "url %s\ntoken sesame\n", url);
-    ck_assert_str_eq(text, want);
-    oak_debug_serve_stop();
-    ck_assert_int_eq(lstat(name, &s), -1);
-}
-END_TEST
 
 static void serve_and_exit(void *unused)
 {
@@ -279,7 +263,7 @@ static void serve_and_exit(void *unused)
     ck_assert(http_serve(NULL, NULL));
     int fd = http_connect();
     http_send(fd, "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    ck_assert_int_eq(access(file_of(getpid()), F_OK), 0);
+    ck_assert_int_eq(access(socket_of(getpid()), F_OK), 0);
     exit(0);
 }
 
@@ -291,7 +275,7 @@ START_TEST(it_ends_with_the_program)
     if (pid == 0) serve_and_exit(NULL);
     int status = test_wait_child(pid);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    ck_assert_int_eq(access(file_of(pid), F_OK), -1);
+    ck_assert_int_eq(access(socket_of(pid), F_OK), -1);
 }
 END_TEST
 
@@ -307,7 +291,7 @@ static void *exit_while_it_stops(void *unused)
     http_send(http_connect(), "GET /debug/why?addr=0x10 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     (void)http_get("/debug/");
     (void)test_start(stop_it, NULL);
-    while (access(file_of(getpid()), F_OK) == 0) oaki_os_yield();
+    while (access(socket_of(getpid()), F_OK) == 0) oaki_os_yield();
     exit(0);
     return unused;
 }
@@ -353,7 +337,7 @@ static void in_child(void)
 {
     char byte = 'x';
     struct stat s;
-    bool right = oak_debug_serve_url(NULL, 0) == 0 && stat(file_of(getppid()), &s) == 0;
+    bool right = oak_debug_serve_url(NULL, 0) == 0 && stat(socket_of(getppid()), &s) == 0;
     right = right && count_of("socket:") == 1 && count_of("anon_inode:") == 0;
     oak_collect();
     (void)!write(told[1], &byte, 1);
@@ -513,7 +497,6 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, both_loopbacks);
     tcase_add_test(c, beside_all_others_that_observe);
     tcase_add_test(c, started_and_stopped_a_hundred_times);
-    tcase_add_test(c, the_file_that_says_where_is_its_owner_s_alone);
     tcase_add_test(c, it_ends_with_the_program);
     tcase_add_test(c, the_program_ends_while_it_is_being_stopped);
     tcase_add_test(c, a_child_has_none_and_holds_nothing_of_it);

@@ -103,7 +103,7 @@ static void *fetch(void *arg)
 
 bool scn_metrics_read(void)
 {
-    metrics.port = oak_debug_serve("127.0.0.1:0");
+    metrics.port = oak_debug_serve("open,127.0.0.1:0");
     if (metrics.port < 0) return false;
     oak_blocking_call(fetch, &metrics);
     oak_debug_serve_stop();

@@ -1,0 +1,112 @@
+/* serve_token.c - the token of a server on TCP, and whether a request has it: as a header, once in
+ * the address, or by the cookie that an address gets.
+ *
+ * The cookie's value is another secret than the token. Browsers send a cookie to every port of a
+ * host, so a neighbour's server may see it; the token, which may be one that was given, stays here.
+ *
+ * Owns: the_server's token, session and cookie; written under serve.c's lock before the loop runs,
+ *   and then only read. Comparing takes the same time wherever two texts differ. */
+#include "runtime/base.h"
+#include "runtime/print.h"
+#include "serve.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static oaki_server *const self = &oaki_the_server;
+
+/* ---- secrets ---- */
+
+/* 1:9 is the kernel's /dev/urandom, wherever that name leads. */
+static bool read_device(void *out, size_t n)
+{
+    struct stat s;
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    bool is = fd >= 0 && fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 9);
+    is = is && read(fd, out, n) == (ssize_t)n;
+    if (fd >= 0) close(fd);
+    return is;
+}
+
+/* No other source is good enough for a secret: a clock and addresses can be guessed. */
+static bool random_bytes(void *out, size_t n)
+{
+    long got;
+    do got = syscall(SYS_getrandom, out, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got == (long)n || read_device(out, n);
+}
+
+static bool make_secret(char out[OAKI_SERVE_SECRET + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[OAKI_SERVE_SECRET / 2];
+    if (!random_bytes(bytes, sizeof bytes)) return false;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[OAKI_SERVE_SECRET] = '\0';
+    return true;
+}
+
+bool oaki_token_begin(bool open)
+{
+    self->made = !open && self->token[0] == '\0';
+    memset(self->session, 0, sizeof self->session);
+    if (open) return true;
+    if (!make_secret(self->session)) return false;
+    return !self->made || make_secret((char *)self->token);
+}
+
+void oaki_token_cookie(char *out, size_t n)
+{
+    oaki_format(out, n, "oakum-%d=%s; Path=/; HttpOnly; SameSite=Strict", self->listener.port,
+                self->session);
+}
+
+/* ---- comparing ---- */
+
+/* n bytes that were given, and a secret in a field of zeroes with one zero at least behind it. */
+static bool same(const char *given, size_t n, const void *secret, size_t room)
+{
+    unsigned char field[OAKI_SERVE_TOKEN_MAX + 1] = { 0 };
+    const unsigned char *s = secret;
+    unsigned different = 0;
+    OAKI_ASSERT(room <= sizeof field);
+    memcpy(field, given, OAKI_MIN(n, room));
+    for (size_t i = 0; i < room; i++) different |= field[i] ^ s[i];
+    return different == 0 && n > 0 && n < room;
+}
+
+bool oaki_token_is(const char *given)
+{
+    return same(given, strlen(given), self->token, sizeof self->token);
+}
+
+bool oaki_token_in_header(const char *authorization)
+{
+    if (strncasecmp(authorization, "Bearer ", 7) != 0) return false;
+    return oaki_token_is(authorization + 7 + strspn(authorization + 7, " "));
+}
+
+/* Another server of the same host may have set one of that name, too: any may be right. */
+bool oaki_token_in_cookies(const char *cookies)
+{
+    char name[32];
+    bool found = false;
+    size_t n = oaki_format(name, sizeof name, "oakum-%d=", self->listener.port);
+    for (const char *s = cookies; *s;) {
+        s += strspn(s, "; \t");
+        size_t len = strcspn(s, ";");
+        if (len > n && memcmp(s, name, n) == 0)
+            found |= same(s + n, len - n, self->session, sizeof self->session);
+        s += len;
+    }
+    return found;
+}
