@@ -208,6 +208,8 @@ typedef struct oaki_client {
     bool nul; /* it has sent one */
     bool local; /* by the Unix socket, */
     bool stranger; /* and neither this user nor root */
+    unsigned parts, bytes; /* of the request that is coming, as far as they were seen, */
+    bool bare;             /* and its line has nothing in it yet */
     oaki_client_phase phase;
     uint64_t since; /* of the phase, monotonic */
     oaki_request *request; /* while it is suspended */

@@ -12,6 +12,7 @@
 #include "gc/event.h"
 #include "mhd.h"
 #include "runtime/os.h"
+#include "runtime/print.h"
 #include "runtime/thread.h"
 #include "serve.h"
 #include <errno.h>
@@ -25,7 +26,9 @@
 #define IDLE_MS 1000 /* a call to end may have been lost (serve_wake.c) */
 #define TIMEOUT_S ((unsigned)(oaki_serve_patiences.send / SECOND) + 1) /* libmicrohttpd's */
 #define STACK ((size_t)1 << 20) /* libdw goes as deep as scopes are nested */
-#define MEMORY_OF_CONNECTION ((size_t)16 << 10) /* headers both ways */
+#define MEMORY_OF_CONNECTION ((size_t)48 << 10) /* headers both ways, and what they are made of */
+#define HEAD_MAX 16384 /* bytes of a request, */
+#define PARTS_MAX 128  /* and arguments, headers and cookies: some 60 bytes of memory each */
 
 oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
 
@@ -76,6 +79,7 @@ oaki_client *oaki_client_of(struct MHD_Connection *c)
 void oaki_client_enter(oaki_client *c, oaki_client_phase phase)
 {
     c->phase = phase;
+    c->parts = c->bytes = 0;
     c->since = oaki_os_now_ns();
 }
 
@@ -160,6 +164,42 @@ static void cut(oaki_client *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
+/* libmicrohttpd closes a connection without a word when it has no memory for the parts of a
+ * request. So who sends too many or too much is told here. */
+static void refuse_by_hand(oaki_client *c, bool first_line)
+{
+    static const char format[] = "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                                 "Content-Length: %u\r\nConnection: close\r\n\r\n%s";
+    static const char why[] = "a request has 16 KiB and 128 parts at most\n";
+    char text[320];
+    size_t n = oaki_format(text, sizeof text, format,
+                           first_line ? "414 URI Too Long" : "431 Request Header Fields Too Large",
+                           (unsigned)sizeof why - 1, why);
+    OAKI_ASSERT(n < sizeof text);
+    (void)send(c->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    cut(c);
+}
+
+/* Arguments, cookies and lines, up to a blank line, which ends a request. true: too many. */
+static bool count_parts(oaki_client *c, const char *buf, size_t n)
+{
+    bool first_line = c->bytes == 0;
+    for (size_t i = 0; i < n; i++) {
+        bool line = buf[i] == '\n', blank = line && c->bare;
+        if (line) first_line = false;
+        c->bare = line || (c->bare && buf[i] == '\r');
+        c->parts += line || buf[i] == '&' || buf[i] == ';';
+        if (++c->bytes > HEAD_MAX || c->parts > PARTS_MAX) {
+            refuse_by_hand(c, first_line);
+            return true;
+        }
+        if (!blank) continue;
+        c->parts = c->bytes = 0;
+        first_line = true;
+    }
+    return false;
+}
+
 /* No request has a NUL in it, but libmicrohttpd takes one for the end of what it stands in. So it
  * is looked for before that reads; what comes in between is not seen, to the sender's own cost. And
  * who has sent all, and has got all answers, is let go, as libmicrohttpd may miss the end. */
@@ -171,7 +211,7 @@ static void look_ahead(char *buf)
         if (c->phase != OAKI_CLIENT_READING) continue;
         ssize_t n = recv(c->fd, buf, MEMORY_OF_CONNECTION, MSG_PEEK | MSG_DONTWAIT);
         if (n == 0) cut(c);
-        if (n <= 0) continue;
+        if (n <= 0 || count_parts(c, buf, (size_t)n)) continue;
         c->nul = memchr(buf, '\0', (size_t)n);
     }
 }

@@ -185,6 +185,55 @@ START_TEST(what_is_too_long_is_refused)
 }
 END_TEST
 
+/* begin, then n times `part`, then end, in one piece; the status of the answer. */
+static int ask_with_parts(const char *begin, const char *part, size_t n, const char *end)
+{
+    size_t size = strlen(part), head = strlen(begin);
+    char *text = malloc(head + n * size + strlen(end) + 1);
+    memcpy(text, begin, head);
+    for (size_t i = 0; i < n; i++) memcpy(text + head + i * size, part, size);
+    memcpy(text + head + n * size, end, strlen(end) + 1);
+    int fd = http_connect();
+    http_send(fd, text);
+    http_answer a = http_receive(fd, false);
+    ck_assert(http_ended(fd));
+    close(fd);
+    free(text);
+    return a.status;
+}
+
+#define LINE " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+static const struct {
+    size_t n;
+    int arguments, headers, cookies; /* the answers */
+} parts[] = {
+    { 1, 200, 200, 200 },      { 100, 200, 200, 200 },    { 150, 414, 431, 431 },
+    { 250, 414, 431, 431 },    { 300, 414, 431, 431 },    { 500, 414, 431, 431 },
+    { 1500, 414, 431, 431 },   { 3000, 414, 431, 431 },   { 20000, 414, 431, 431 },
+};
+
+/* Nobody goes without an answer, however many there are. */
+START_TEST(many_parts_are_answered)
+{
+    if (!start(_i, 0)) return;
+    for (size_t i = 0; i < OAKI_COUNT(parts); i++) {
+        size_t n = parts[i].n;
+        ck_assert_int_eq(ask_with_parts("GET /debug/?x=1", "&a=1", n, LINE "\r\n"),
+                         parts[i].arguments);
+        ck_assert_int_eq(ask_with_parts("GET /debug/" LINE, "A: b\r\n", n, "\r\n"),
+                         parts[i].headers);
+        ck_assert_int_eq(ask_with_parts("GET /debug/" LINE "Cookie: a=b", ";a=1", n, "\r\n\r\n"),
+                         parts[i].cookies);
+    }
+    ck_assert_int_eq(ask_with_parts("GET /debug/?", "x", 15000, LINE "\r\n"), 200);
+    ck_assert_int_eq(ask_with_parts("GET /debug/?", "x&yyyyyyyyyyyyyy", 100, LINE "\r\n"), 200);
+    ck_assert_int_eq(ask_with_parts("GET /debug/?", "x", 17000, LINE "\r\n"), 414);
+    ck_assert_int_eq(ask_with_parts("GET /debug/" LINE "X: ", "x", 17000, "\r\n\r\n"), 431);
+    assert_serves();
+}
+END_TEST
+
 /* Requests behind each other are not one with many parts. */
 START_TEST(a_row_of_requests_is_answered)
 {
@@ -303,6 +352,7 @@ Suite *suite_observe_serve_hostile(void)
     tcase_add_loop_test(c, a_connection_is_kept_for_the_next_request, 0, 2);
     tcase_add_loop_test(c, who_goes_before_the_answer_is_no_harm, 0, 2);
     tcase_add_loop_test(c, what_is_too_long_is_refused, 0, 2);
+    tcase_add_loop_test(c, many_parts_are_answered, 0, 2);
     tcase_add_loop_test(c, a_row_of_requests_is_answered, 0, 2);
     tcase_add_loop_test(c, many_half_open_ones, 0, 2);
     tcase_add_loop_test(c, many_headers_are_refused, 0, 2);
