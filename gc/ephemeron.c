@@ -129,7 +129,7 @@ static bool attached(void)
 /* A stop between the two loads finds the key in this thread's hands, and so keeps the value. */
 void *oak_ephemeron_get(oak_ephemeron *e, void **value)
 {
-    void *key = attached() ? (void *)AO_load(&e->key) : NULL;
+    void *key = e && attached() ? (void *)AO_load(&e->key) : NULL;
     if (value) *value = key ? (void *)AO_load(&e->value) : NULL;
     return key;
 }
@@ -147,7 +147,7 @@ static void doubt(const oak_ephemeron *e)
 
 void oak_ephemeron_set(oak_ephemeron *e, void *value)
 {
-    if (!attached()) return;
+    if (!e || !attached()) return;
     void *key = (void *)AO_load(&e->key);
     if (key) {
         AO_store(&e->value, (AO_t)value);

@@ -40,7 +40,7 @@ void oaki_mark_pointer(const void *p)
 
 void oak_mark_ptr(oak_marker *m, const void *p)
 {
-    push_any(m, (uintptr_t)p);
+    if (OAKI_LIKELY(m)) push_any(m, (uintptr_t)p);
 }
 
 void oaki_mark_displaced(oak_marker *m, const void *p)
@@ -50,5 +50,5 @@ void oaki_mark_displaced(oak_marker *m, const void *p)
 
 void oak_mark_range(oak_marker *m, const void *p, size_t n)
 {
-    oaki_mark_scan(m, p, (const char *)p + n);
+    if (m && p) oaki_mark_scan(m, p, (const char *)p + n);
 }

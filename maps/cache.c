@@ -200,7 +200,7 @@ int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes, u
 
 void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void *ctx), void *ctx)
 {
-    if (!c) return;
+    if (!c || !fn) return;
     uint64_t now = oaki_cache_now(c);
     oaki_inner_enter(&c->in);
     oaki_cache_walk self = { c->newest, c->walks }, **w = &c->walks;
@@ -221,6 +221,7 @@ void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void 
 
 void oak_cache_stats_read(oak_cache *c, oak_cache_stats *out)
 {
+    if (!out) return;
     *out = (oak_cache_stats){ .entries = 0 };
     if (!c) return;
     oaki_inner_enter(&c->in);

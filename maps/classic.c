@@ -18,32 +18,42 @@
 
 /* ---- ready types ---- */
 
+static void need_key(const void *key)
+{
+    if (OAKI_UNLIKELY(!key)) oak_fatal("oakum: NULL is no key to hash");
+}
+
 uint64_t oak_classic_hash_bytes(const void *key, uint64_t seed, size_t size)
 {
+    need_key(key);
     return oaki_hash_bytes(key, size, seed);
 }
 
 uint64_t oak_classic_hash_string(const void *key, uint64_t seed, size_t size OAKI_UNUSED)
 {
     const oak_classic_string *s = key;
+    need_key(key);
     return oaki_hash_bytes(s->data, s->len, seed);
 }
 
 uint64_t oak_classic_hash_double(const void *key, uint64_t seed, size_t size OAKI_UNUSED)
 {
     double d;
+    need_key(key);
     memcpy(&d, key, sizeof d);
     return oaki_hash_double(d, seed);
 }
 
 bool oak_classic_equal_bytes(const void *a, const void *b, size_t size)
 {
+    if (OAKI_UNLIKELY(!a || !b)) return a == b;
     return memcmp(a, b, size) == 0;
 }
 
 bool oak_classic_equal_string(const void *a, const void *b, size_t size OAKI_UNUSED)
 {
     const oak_classic_string *x = a, *y = b;
+    if (OAKI_UNLIKELY(!x || !y)) return x == y;
     if (x->len != y->len) return false;
     return x->len == 0 || x->data == y->data || memcmp(x->data, y->data, x->len) == 0;
 }
@@ -51,6 +61,7 @@ bool oak_classic_equal_string(const void *a, const void *b, size_t size OAKI_UNU
 bool oak_classic_equal_double(const void *a, const void *b, size_t size OAKI_UNUSED)
 {
     double x, y;
+    if (OAKI_UNLIKELY(!a || !b)) return a == b;
     memcpy(&x, a, sizeof x);
     memcpy(&y, b, sizeof y);
     return x == y;
@@ -191,7 +202,7 @@ oaki_classic_slot oaki_classic_find(const oak_classic_map *m, const void *key)
 
 void *oak_classic_get(const oak_classic_map *m, const void *key)
 {
-    if (!m || m->count == 0) return NULL;
+    if (!m || m->count == 0 || OAKI_UNLIKELY(!key)) return NULL;
     if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
         oak_fatal("oakum: concurrent map read and map write");
     oaki_classic_slot s = oaki_classic_find(m, key);
@@ -300,6 +311,7 @@ static void *put(oak_classic_map *m, const void *key, uint64_t hash)
 void *oak_classic_put(oak_classic_map *m, const void *key)
 {
     if (!m) oak_fatal("oakum: assignment to entry in nil map");
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
     refuse_second_write(m);
     uint64_t hash = oaki_classic_hash(m, key);
     begin_write(m);
@@ -345,7 +357,7 @@ static void clear_slot(const oak_classic_type *t, oaki_bmap *b, size_t i)
 
 bool oak_classic_delete(oak_classic_map *m, const void *key)
 {
-    if (!m || m->count == 0) return false;
+    if (!m || m->count == 0 || OAKI_UNLIKELY(!key)) return false;
     refuse_second_write(m);
     const oak_classic_type *t = m->type;
     uint64_t hash = oaki_classic_hash(m, key);

@@ -26,6 +26,7 @@ static uint64_t random_start(const oak_classic_map *m)
 
 void oak_classic_iter_init(oak_classic_iter *it, const oak_classic_map *m)
 {
+    if (!it) return;
     memset(it, 0, sizeof *it);
     if (!m || m->count == 0) return;
     uint64_t r = random_start(m);
@@ -106,7 +107,7 @@ static bool give(oak_classic_iter *it, oaki_bmap *b, size_t i)
 
 bool oak_classic_iter_next(oak_classic_iter *it)
 {
-    const oak_classic_map *m = it->map;
+    const oak_classic_map *m = it ? it->map : NULL;
     if (!m) return false;
     if (OAKI_UNLIKELY(oaki_classic_flags(m) & OAKI_WRITING))
         oak_fatal("oakum: concurrent map iteration and map write");

@@ -29,6 +29,7 @@ static void count_chain(const oak_classic_type *t, oaki_bmap *head, oak_classic_
 
 void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
 {
+    if (!out) return;
     memset(out, 0, sizeof *out);
     if (!m) return;
     const oak_classic_type *t = m->type;

@@ -365,7 +365,7 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 
 void *oak_map_get(const oak_map *m, const void *key)
 {
-    if (OAKI_UNLIKELY(!m)) return NULL;
+    if (OAKI_UNLIKELY(!m || !key)) return NULL;
     if (OAKI_UNLIKELY(m->type->key == OAK_KEY_CUSTOM)) return oaki_map_get_custom(m, key);
     return oak_map_get_as_(m, m->type, m->entry_size, m->value_offset, key);
 }
@@ -373,12 +373,13 @@ void *oak_map_get(const oak_map *m, const void *key)
 void *oak_map_put(oak_map *m, const void *key)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
     return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key);
 }
 
 bool oak_map_delete(oak_map *m, const void *key)
 {
-    return m && oak_map_delete_as_(m, m->type, m->entry_size, key);
+    return m && key && oak_map_delete_as_(m, m->type, m->entry_size, key);
 }
 
 size_t oak_map_len(const oak_map *m)

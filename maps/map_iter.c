@@ -451,16 +451,17 @@ static uint64_t start_of(const oak_map *m)
 
 void oak_map_iter_init(oak_map_iter *it, const oak_map *m)
 {
-    init(it, m, start_of(m));
+    if (it) init(it, m, start_of(m));
 }
 
 void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m)
 {
-    init(it, m, oak_map_position_(oaki_hash_random()));
+    if (it) init(it, m, oak_map_position_(oaki_hash_random()));
 }
 
 bool oak_map_iter_next(oak_map_iter *it)
 {
+    if (OAKI_UNLIKELY(!it)) return false;
     if (!it->map) return at_end(it, 0);
     if (OAKI_UNLIKELY(it->seed != it->map->seed)) return oak_map_iter_more_(it); /* is it a map? */
     return oak_map_iter_next_as_(it, it->map->type, it->map->entry_size, it->map->value_offset);

@@ -122,6 +122,7 @@ static void count_array(const oak_map *m, unsigned i, tally *sum)
 void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
 {
     tally sum = { 0 };
+    if (!out) return;
     memset(out, 0, sizeof *out);
     if (!m) return;
     sum.moves = m->moves;

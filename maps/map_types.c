@@ -24,11 +24,13 @@ READY(oak_map_double_ptr, OAK_KEY_DOUBLE, 8, 8, OAK_MAP_SCAN_VALUE);
 
 uint64_t oak_hash_bytes(const void *p, size_t n, uint64_t seed)
 {
+    if (OAKI_UNLIKELY(!p && n > 0)) oak_fatal("oakum: oak_hash_bytes: NULL has no bytes");
     return oaki_hash_bytes(p, n, seed);
 }
 
 uint64_t oak_hash_cstring(const char *s, uint64_t seed)
 {
+    if (OAKI_UNLIKELY(!s)) oak_fatal("oakum: oak_hash_cstring: NULL is no text");
     return oaki_hash_bytes(s, strlen(s), seed);
 }
 

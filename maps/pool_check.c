@@ -91,6 +91,7 @@ static bool count(const oak_pool *p, void *obj, void *ctx)
 /* The threads' own counts are added up as they are; a collection moves them to the pool's. */
 void oak_pool_stats_read(const oak_pool *p, oak_pool_stats *out)
 {
+    if (!out) return;
     *out = (oak_pool_stats){ 0 };
     if (!p) return;
     out->gets = AO_load(&p->gets);

@@ -101,7 +101,7 @@ oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint
 
 bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 {
-    if (!m || !oaki_attached()) return false;
+    if (!m || !key || !oaki_attached()) return false;
     shard *s = enter(shard_of(m, key));
     const void *value = oak_map_get(s->map, key);
     if (value && value_out) memcpy(value_out, value, m->full->value_size);
@@ -111,7 +111,7 @@ bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out)
 
 bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 {
-    if (!m || !oaki_attached()) return false;
+    if (!m || !key || !oaki_attached()) return false;
     shard *s = enter(shard_of(m, key));
     bool deleted = oak_map_delete(s->map, key);
     leave(s);
@@ -128,6 +128,7 @@ static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 static shard *enter_for_put(oak_shardmap *m, const void *key)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sharded map");
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
     return oaki_attached() ? enter(shard_of(m, key)) : NULL;
 }
 
@@ -147,7 +148,7 @@ int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
 int oak_shardmap_update(oak_shardmap *m, const void *key,
                         bool (*fn)(void *value, bool there, void *ctx), void *ctx)
 {
-    shard *s = enter_for_put(m, key);
+    shard *s = enter_for_put(m, fn ? key : NULL);
     if (!s) return -1;
     void *slot = oak_map_get(s->map, key);
     bool there = slot != NULL;
@@ -162,6 +163,7 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
 {
     oak_map_iter it;
     if (!m) return 0;
+    if (!fn) return errno = EINVAL, -1;
     if (!oaki_attached()) return -1;
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
         oak_map_iter_init(&it, s->map);
@@ -190,6 +192,7 @@ void oak_shardmap_clear(oak_shardmap *m)
 
 void oak_shardmap_stats_read(const oak_shardmap *m, oak_shardmap_stats *out)
 {
+    if (!out) return;
     *out = (oak_shardmap_stats){ 0 };
     if (!m || !oaki_attached()) return;
     out->shards = m->mask + 1;

@@ -104,7 +104,7 @@ static uint64_t hash_of(const oak_syncmap *m, const void *key)
 static oaki_sync_entry *find(const oak_syncmap *m, const oaki_sync_root *r, const void *key,
                              AO_t *value)
 {
-    oaki_sync_entry *e = r ? oaki_sync_find(m, r, hash_of(m, key), key) : NULL;
+    oaki_sync_entry *e = r && key ? oaki_sync_find(m, r, hash_of(m, key), key) : NULL;
     *value = e ? AO_load_acquire(&e->value) : OAKI_SYNC_DEAD;
     return *value == OAKI_SYNC_DEAD ? NULL : e;
 }
@@ -143,6 +143,7 @@ static bool swap_value(oaki_sync_entry *e, void *value, AO_t *v)
 static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sync map");
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, -1;
     if (!oaki_attached()) return -1;
     uint64_t hash = hash_of(m, key);
     oaki_sync_root *r = root_of(m);
@@ -253,7 +254,7 @@ void oak_syncmap_range(const oak_syncmap *m, bool (*fn)(const void *key, void *v
                        void *ctx)
 {
     AO_t word;
-    if (!m || !oaki_attached()) return;
+    if (!m || !fn || !oaki_attached()) return;
     for (uint64_t from = 0; (word = next(m, from)) != 0;) {
         oaki_sync_entry *one, **e;
         size_t n = oaki_sync_entries(word, &one, &e);

@@ -36,6 +36,7 @@ static void count_node(const oak_syncmap *m, const oaki_sync_node *n, size_t dep
 
 void oak_syncmap_stats_read(const oak_syncmap *m, oak_syncmap_stats *out)
 {
+    if (!out) return;
     *out = (oak_syncmap_stats){ 0 };
     if (!m) return;
     const oaki_sync_root *r = (const oaki_sync_root *)AO_load_acquire(&m->root);

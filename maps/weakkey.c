@@ -78,6 +78,7 @@ bool oak_weakkey_purge(oak_weakkey *m, size_t budget)
 int oak_weakkey_each(oak_weakkey *m, bool (*fn)(void *key, void *value, void *ctx), void *ctx)
 {
     if (!m) return 0;
+    if (!fn) return errno = EINVAL, -1;
     oaki_weakmap_walk *k = oaki_weakmap_walk_new(&m->w);
     int more = k ? 1 : -1;
     while (more == 1 && (more = oaki_weakmap_walk_next(k)) == 1) {

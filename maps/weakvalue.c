@@ -84,6 +84,7 @@ int oak_weakvalue_each(oak_weakvalue *m, bool (*fn)(const void *key, void *value
                        void *ctx)
 {
     if (!m) return 0;
+    if (!fn) return errno = EINVAL, -1;
     oaki_weakmap_walk *k = oaki_weakmap_walk_new(&m->w);
     int more = k ? 1 : -1;
     while (more == 1 && (more = oaki_weakmap_walk_next(k)) == 1) {

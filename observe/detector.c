@@ -357,6 +357,7 @@ static void fork_child(void)
 
 void oak_detector_config_default(oak_detector_config *cfg)
 {
+    if (!cfg) return;
     memset(cfg, 0, sizeof *cfg);
 #define DEFAULT(field, type, def, min, max, help) cfg->field = def;
     OAK_DETECTOR_OPTIONS(DEFAULT)
@@ -510,6 +511,7 @@ size_t oak_detector_findings(oak_finding *out, size_t n)
 
 void oak_detector_stats_read(oak_detector_stats *out)
 {
+    if (!out) return;
     take_turn();
     if (self.d)
         *out = self.d->stats;

@@ -82,6 +82,7 @@ static name *make(uint64_t hash, const char *function, const char *file, int lin
 
 uintptr_t oak_frame_number(const char *function, const char *file, int line)
 {
+    if (!function) return 0;
     uint64_t hash = XXH3_64bits_withSeed(function, strlen(function), (uint64_t)(int64_t)line);
     if (file) hash ^= XXH3_64bits(file, strlen(file)) * 0x9e3779b97f4a7c15u;
     oaki_thread *t = oaki_enter();

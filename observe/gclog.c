@@ -253,6 +253,7 @@ int oak_gclog_start_fd(int fd)
 int oak_gclog_start(const char *path)
 {
     OAKI_NO_CANCEL;
+    if (!path) return errno = EINVAL, -1;
     if (!oaki_heap_ready()) return -1;
     take_turn();
     (void)stop();

@@ -379,6 +379,7 @@ static int convert(converter *c)
 int oak_snapshot_convert(const oak_snapshot *s, int fd)
 {
     OAKI_NO_CANCEL;
+    if (!s) return errno = EINVAL, -1;
     converter c = { .s = s, .fd = fd };
     int error = convert(&c);
     free(c.buf);

@@ -81,12 +81,14 @@ static bool put_counted(void *ctx, const char *p, size_t n)
 
 size_t oak_memstats_json(const oak_memstats *s, char *buf, size_t n)
 {
-    counted c = { buf, n, 0 };
+    counted c = { buf, buf ? n : 0, 0 };
+    if (c.size > 0) buf[0] = '\0';
+    if (!s) return 0;
     oaki_json j;
     oaki_json_init(&j, put_counted, &c);
     oaki_memstats_json(&j, s);
     (void)oaki_json_finish(&j);
     c.len--; /* the newline */
-    if (n > 0) buf[c.len < n ? c.len : n - 1] = '\0';
+    if (c.size > 0) buf[c.len < c.size ? c.len : c.size - 1] = '\0';
     return c.len;
 }

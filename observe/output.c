@@ -97,6 +97,7 @@ static int fail(oaki_output *o)
 
 int oaki_output_open(oaki_output *o, const char *path)
 {
+    if (!path) return errno = EINVAL, -1;
     struct stat st;
     *o = (oaki_output){ .fd = -1 };
     bool there = stat(path, &st) == 0;

@@ -65,6 +65,7 @@ oak_profile *oak_profile_read(unsigned flags)
 /* Ids are ranks in both. */
 void oak_profile_subtract(oak_profile *p, const oak_profile *base)
 {
+    if (!p || !base) return;
     for (size_t i = 0; i < OAKI_MIN(p->n, base->n); i++) {
         oaki_site_figures *f = &p->row[i].f;
         const oaki_site_figures *b = &base->row[i].f;
@@ -186,6 +187,7 @@ static int visit(const oak_profile *p, const ranked *order,
 int oak_profile_each(const oak_profile *p, oak_profile_order order,
                      bool (*fn)(const oak_profile_site *site, void *ctx), void *ctx)
 {
+    if (!fn) return errno = EINVAL, -1;
     const oak_profile *r = oaki_profile_borrow(p);
     ranked *rank = r ? malloc((r->n + 1) * sizeof *rank) : NULL;
     int result = -1;

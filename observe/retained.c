@@ -54,6 +54,7 @@ static int work(oaki_image *im, void *arg)
 OAKI_NOINLINE size_t oak_retained_size(const void *const *objects, size_t n, size_t *count)
 {
     OAKI_NO_CANCEL;
+    if (!objects && n > 0) return errno = EINVAL, SIZE_MAX;
     query q = { objects, n };
     oaki_image_request r = { .work = work,
                              .arg = &q,

@@ -329,6 +329,7 @@ static void make_public(const char *data, oak_suspect *out)
 OAKI_NOINLINE int oak_false_retention(oak_suspect *out, size_t max)
 {
     OAKI_NO_CANCEL;
+    if (!out && max > 0) return errno = EINVAL, -1;
     oaki_image_answer a;
     oaki_code_map *code = oaki_os_map(sizeof *code);
     if (!code) return -1;

@@ -251,7 +251,7 @@ void oak_debug_serve_stop(void)
 static size_t tell(const char *s, char *out, size_t n)
 {
     size_t len = strlen(s);
-    if (n > 0) {
+    if (out && n > 0) {
         size_t fits = OAKI_MIN(len, n - 1);
         memcpy(out, s, fits);
         out[fits] = '\0';

@@ -75,7 +75,9 @@ static int by_growth(const void *a, const void *b)
 int oak_snapshot_diff(const oak_snapshot *before, const oak_snapshot *after,
                       oak_snapshot_change *out, size_t max, size_t *total)
 {
+    if (!before || !after) return errno = EINVAL, -1;
     kinds k = { NULL, 0, 0 };
+    if (!out) max = 0;
     int stored = 0;
     if (!count(&k, before, 0) || !count(&k, after, 1)) {
         free(k.item);

@@ -78,7 +78,7 @@ const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size
 
 void oak_snapshot_info_read(const oak_snapshot *s, oak_snapshot_info *out)
 {
-    *out = s->info;
+    if (out) *out = s ? s->info : (oak_snapshot_info){ 0 };
 }
 
 static int refuse(void)
@@ -89,7 +89,7 @@ static int refuse(void)
 
 int oak_snapshot_object_read(const oak_snapshot *s, uint64_t number, oak_snapshot_object *out)
 {
-    if (number >= s->objects.n) return refuse();
+    if (!s || !out || number >= s->objects.n) return refuse();
     const oaki_snapobject *o = oaki_snapobject_at(s, number);
     *out = (oak_snapshot_object){ .address = s->info.heap_base + (o->address << 4),
                                   .size = oaki_snapbytes(o),
@@ -104,6 +104,7 @@ int oak_snapshot_object_read(const oak_snapshot *s, uint64_t number, oak_snapsho
 
 int oak_snapshot_find(const oak_snapshot *s, uint64_t address, uint64_t *number)
 {
+    if (!s) return refuse();
     uint64_t at = address - s->info.heap_base;
     size_t lo = 0, hi = s->objects.n;
     if (at >= s->info.heap_used) return refuse();
@@ -117,7 +118,7 @@ int oak_snapshot_find(const oak_snapshot *s, uint64_t address, uint64_t *number)
             hi = mid;
     }
     if (lo == s->objects.n || oaki_snapobject_at(s, lo)->address > at) return refuse();
-    *number = lo;
+    if (number) *number = lo;
     return 0;
 }
 
@@ -125,7 +126,7 @@ int oak_snapshot_edge_read(const oak_snapshot *s, uint64_t number, uint64_t i,
                            oak_snapshot_edge *out)
 {
     size_t npairs;
-    if (number >= s->objects.n) return refuse();
+    if (!s || !out || number >= s->objects.n) return refuse();
     const oaki_snapobject *o = oaki_snapobject_at(s, number);
     const oaki_snappair *p = oaki_snappairs_of(s, (uint32_t)number, &npairs);
     if (i >= o->nedges + npairs) return refuse();
@@ -146,8 +147,10 @@ int oak_snapshot_edge_read(const oak_snapshot *s, uint64_t number, uint64_t i,
 
 int oak_snapshot_root_read(const oak_snapshot *s, uint64_t i, oak_root_info *out, uint64_t *target)
 {
-    if (i >= s->roots.n) return refuse();
+    if (!s || i >= s->roots.n) return refuse();
     const oaki_snaproot *r = oaki_snaproot_at(s, i);
+    if (target) *target = r->target;
+    if (!out) return 0;
     const oaki_snapobject *o = oaki_snapobject_at(s, r->target);
     const oaki_snapthread *t = s->threads.item;
     *out = (oak_root_info){ .kind = (oak_root_kind)r->kind,
@@ -162,7 +165,6 @@ int oak_snapshot_root_read(const oak_snapshot *s, uint64_t i, oak_root_info *out
         if (t[k].tid == r->thread)
             snprintf(out->thread_name, sizeof out->thread_name, "%s",
                      oaki_snapstring(s, t[k].name));
-    if (target) *target = r->target;
     return 0;
 }
 
@@ -297,6 +299,7 @@ static uint32_t edge_of(const void *ctx, uint32_t v, uint64_t i)
 
 int oak_snapshot_analyse(oak_snapshot *s)
 {
+    if (!s) return refuse();
     if (s->idom) return 0;
     size_t n = OAKI_MAX(s->objects.n, (size_t)1);
     uint32_t *roots = malloc(OAKI_MAX(s->roots.n, (size_t)1) * sizeof *roots);
@@ -359,7 +362,7 @@ static void make_heap(const oak_snapshot *s, uint64_t *heap, size_t n)
 size_t oak_snapshot_top(const oak_snapshot *s, uint64_t *out, size_t max)
 {
     size_t n = 0;
-    if (!s->idom || max == 0) return 0;
+    if (!s || !out || !s->idom || max == 0) return 0;
     for (size_t i = 0; i < s->objects.n; i++) {
         if (n == max && is_behind(s, i, out[0])) continue;
         if (is_told_by_dominator(s, i)) continue;

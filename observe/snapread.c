@@ -438,9 +438,11 @@ void oak_snapshot_close(oak_snapshot *s)
 oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n)
 {
     OAKI_NO_CANCEL;
+    if (!error) n = 0;
+    if (n > 0) error[0] = '\0';
+    if (!path) return errno = EINVAL, NULL;
     bool is_stdin = strcmp(path, "-") == 0;
     reader *r = calloc(1, sizeof *r);
-    if (n > 0) error[0] = '\0';
     if (!r) return NULL;
     r->text = error;
     r->text_n = n;

@@ -428,6 +428,7 @@ int oak_trace_start(size_t events_per_thread)
 int oak_trace_write(const char *path)
 {
     OAKI_NO_CANCEL;
+    if (!path) return errno = EINVAL, -1;
     take_turn();
     AO_t generation = AO_load(&self.generation);
     int r = -1;

@@ -197,11 +197,17 @@ static void put_step(text *t, const oak_step *s, bool first)
     put(t, "\n");
 }
 
+static text text_in(char *out, size_t n)
+{
+    if (!out) n = 0;
+    if (n > 0) out[0] = '\0';
+    return (text){ out, n, 0 };
+}
+
 size_t oak_root_format(const oak_root_info *root, char *out, size_t n)
 {
-    text t = { out, n, 0 };
-    if (n > 0) out[0] = '\0';
-    put_root(&t, root);
+    text t = text_in(out, n);
+    if (root) put_root(&t, root);
     return t.n;
 }
 
@@ -224,15 +230,15 @@ static void put_path(text *t, const oak_path *p)
 
 size_t oak_path_format(const oak_path *path, char *out, size_t n)
 {
-    text t = { out, n, 0 };
-    if (n > 0) out[0] = '\0';
-    put_path(&t, path);
+    text t = text_in(out, n);
+    if (path) put_path(&t, path);
     return t.n;
 }
 
 int oak_path_write(const oak_path *path, int fd)
 {
     OAKI_NO_CANCEL;
+    if (!path) return errno = EINVAL, -1;
     text t = { NULL, 0, 0 };
     put_path(&t, path);
     size_t mapped = t.n + 1;

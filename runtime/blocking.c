@@ -16,6 +16,7 @@
 #include "mcache.h"
 #include "thread.h"
 
+#include <errno.h>
 #include <oakum/gc.h>
 #include <string.h>
 #include <unwind.h>
@@ -127,6 +128,7 @@ static OAKI_NOINLINE void *run_in_region(void *(*fn)(void *), void *arg)
 OAKI_NOINLINE void *oak_blocking_call(void *(*fn)(void *), void *arg)
 {
     oaki_thread *t = oaki_tls_thread;
+    if (!fn) return errno = EINVAL, NULL;
     if (!t) return fn(arg);
     if (t->blocking_depth++ == 0) {
         begin(t);
@@ -143,7 +145,7 @@ OAKI_NOINLINE void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void
 {
     oaki_thread *t = oaki_tls_thread;
     const void *const held[] = { object };
-    if (!t) return fn(arg);
+    if (!t) return oak_blocking_call(fn, arg);
     uintptr_t before = t->waits_for;
     t->waits_for = ~(uintptr_t)object;
     void *result = oak_blocking_call(fn, arg);

@@ -51,7 +51,7 @@ void oak_fatal(const char *format, ...)
     char message[MESSAGE_MAX];
     va_list ap;
     va_start(ap, format);
-    oaki_vformat(message, sizeof message, format, ap);
+    oaki_vformat(message, sizeof message, format ? format : "oakum: fatal, without a reason", ap);
     va_end(ap);
 
     oak_fatal_handler fn = (oak_fatal_handler)AO_load_acquire(&handler);

@@ -7,6 +7,7 @@
 
 void oak_heap_info_read(oak_heap_info *out)
 {
+    if (!out) return;
     const oaki_heap *h = &oaki_the_heap;
     *out = (oak_heap_info){ 0 };
     if (!h->started) return;

@@ -119,6 +119,7 @@ static oaki_labels *push(oaki_thread *t, const union_ *u)
 
 int oak_labels_push(const oak_label *labels, size_t n)
 {
+    if (!labels && n > 0) return errno = EINVAL, -1;
     union_ u;
     u.n = u.bytes = 0;
     oaki_thread *t = oaki_enter();

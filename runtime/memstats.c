@@ -134,6 +134,7 @@ void oaki_memstats_in_stop(oak_memstats *out)
 
 void oak_memstats_read(oak_memstats *out)
 {
+    if (!out) return;
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) {
         memset(out, 0, sizeof *out);

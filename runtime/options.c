@@ -237,6 +237,7 @@ void oaki_options_from_environment(oak_config *cfg)
 
 void oak_config_default(oak_config *cfg)
 {
+    if (!cfg) return;
 #define DEFAULT(field, type, def, min, max, help) cfg->field = def;
     OAK_OPTIONS(DEFAULT)
 #undef DEFAULT

@@ -126,11 +126,13 @@ static int mask_word(const void *address, const void *value, int tid)
 
 int oak_root_mask(const oak_root_info *root)
 {
+    if (!root) return errno = EINVAL, -1;
     return mask_word(root->address, root->value, root->thread);
 }
 
 int oak_suspect_mask(const oak_suspect *s)
 {
+    if (!s) return errno = EINVAL, -1;
     unsigned n = OAKI_MIN(s->words, (unsigned)OAK_SUSPECT_WORDS);
     for (unsigned i = 0; i < n; i++)
         if (mask_word(s->address[i], s->root.value, s->root.thread) != 0) return -1;

@@ -109,7 +109,7 @@ static int drop(uintptr_t lo, size_t n)
 
 static bool valid(const void *p, size_t n)
 {
-    return n > 0 && (uintptr_t)p <= UINTPTR_MAX - n;
+    return p && n > 0 && (uintptr_t)p <= UINTPTR_MAX - n;
 }
 
 static bool in_heap(uintptr_t lo, size_t n)

@@ -308,6 +308,7 @@ static void disinherit(oaki_labels *l)
 
 int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg)
 {
+    if (!fn) return EINVAL;
     start *s = oak_zone_alloc_pinned(NULL, sizeof *s); /* the new thread outlives the zone */
     pthread_t id;
     if (!s) return ENOMEM;

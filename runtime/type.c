@@ -170,7 +170,7 @@ void oaki_type_in_parts(const oak_type *t, oaki_mark_part_fn *part)
 
 const char *oak_type_name(const oak_type *t)
 {
-    return t->name;
+    return t ? t->name : NULL;
 }
 
 /* ---- of an object ---- */

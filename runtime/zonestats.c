@@ -130,7 +130,7 @@ size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m)
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return 0;
     oaki_memstats_in_stop(&all);
-    size_t n = read_all(out, max, &all);
+    size_t n = read_all(out, out ? max : 0, &all);
     oaki_gc_stop_end(t);
     if (m) *m = all;
     return n;
@@ -138,6 +138,7 @@ size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m)
 
 void oak_zone_stats_read(const oak_zone *z, oak_zone_stats *out)
 {
+    if (!out) return;
     memset(out, 0, sizeof *out);
     if (!z) {
         (void)oak_zones_read(out, 1, NULL);

@@ -3,7 +3,18 @@
  * Errors come in two kinds. What a caller can handle is a value: NULL or -1, with errno set.
  * Misuse (a bad free, a write to a nil map, concurrent map writes) is fatal: one line to stderr and
  * abort(), after the handler of oak_set_fatal_handler had its turn. Oakum's own lines begin with
- * "oakum: ". */
+ * "oakum: ".
+ *
+ * NULL where a function wants a pointer has a result, too. Where its description says nothing:
+ * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: NULL, false, 0, figures
+ *   of zero. Nothing can be deleted from it or freed.
+ * - A key that is NULL is in no map. To put it is -1 or NULL with EINVAL.
+ * - A result whose place is NULL is not stored.
+ * - Without a path, a function to call, a reading or a snapshot that it needs a call is -1 or NULL
+ *   with EINVAL. One that returns nothing does nothing.
+ * - Fatal: to write to a map, cache or pool that is NULL; NULL for an object to finalize, to clean
+ *   up after or to refer to; for a type to allocate; for a zone or a fiber, where it isn't the
+ *   default one; and for bytes to hash. */
 #ifndef OAKUM_BASE_H
 #define OAKUM_BASE_H
 

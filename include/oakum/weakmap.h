@@ -11,7 +11,7 @@
  * longjmp. As with any lock of a program, what another thread holds at a fork stays held in the
  * child.
  *
- * A NULL map reads as empty; to write to it is fatal. */
+ * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
 #ifndef OAKUM_WEAKMAP_H
 #define OAKUM_WEAKMAP_H
 
