@@ -8,14 +8,15 @@
  * Owns: the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
  * Invariants: a thread is in the list exactly while its oaki_tls_thread is set; both change under
  *             threads_lock, so no stop sees one without the other.
- * Lock: threads_lock, which an attached thread waits for parked, as a stop may hold it. What may
- *             reach the host's malloc (the key's value, the stack's bounds) is done outside the
- *             runtime and with no lock held.
+ * Lock: threads_lock, which an attached thread waits for parked, as a stop may hold it. Attaching
+ *             takes no lock of libc, which may hold any of them as it calls malloc; what may call
+ *             the host's malloc (the key's value) is done last, outside the runtime.
  * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
 #include "heap.h"
 #include "label.h"
 #include "meta.h"
 #include "os.h"
+#include "ownstack.h"
 #include "stopsignal.h"
 #include "roots.h"
 #include "thread.h"
@@ -27,12 +28,12 @@
 #include <oakum/oakum.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define LITTLE_SPACE ((rlim_t)1 << 30)
 #define LIMITED_STACK ((size_t)1 << 20)
+#define FREE_KEYS 32 /* of glibc's: the values of these lie in a thread's descriptor */
 
 __thread oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
@@ -41,7 +42,8 @@ __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")))
 /* Rounds of key destructors that this thread has been through. */
 static __thread unsigned exit_rounds __attribute__((tls_model("initial-exec")));
 
-static pthread_key_t exit_key;
+static pthread_key_t exit_key, early_key;
+static bool have_early_key;
 
 /* ---- the list ---- */
 
@@ -85,43 +87,6 @@ static void reap(int tid)
 
 /* ---- attach ---- */
 
-extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
-
-/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random
- * bytes above those; what follows are only strings. The stack grows: its bottom is where it may
- * grow to. */
-static void bounds_of_main(char **lo, char **hi)
-{
-    struct rlimit limit;
-    size_t size = (size_t)8 << 20;
-    char *top = __libc_stack_end, *random = (char *)getauxval(AT_RANDOM);
-    if (random > top) top = random;
-    top = (char *)OAKI_ALIGN_DOWN((uintptr_t)top, sizeof(void *));
-    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        size = limit.rlim_cur;
-    *hi = top;
-    *lo = top - OAKI_MIN(size, (uintptr_t)top);
-}
-
-/* The id alone doesn't tell the first thread: another that forked has it in the child. Calls malloc
- * for the others. */
-static int stack_bounds(int tid, char **lo, char **hi)
-{
-    pthread_attr_t attr;
-    void *addr;
-    size_t size;
-    char *here = __builtin_frame_address(0);
-    if (getpid() == tid) bounds_of_main(lo, hi);
-    if (*lo < here && here < *hi) return 0;
-    int e = pthread_getattr_np(pthread_self(), &attr);
-    if (e != 0) return e;
-    e = pthread_attr_getstack(&attr, &addr, &size);
-    pthread_attr_destroy(&attr);
-    *lo = addr;
-    *hi = *lo + size;
-    return e;
-}
-
 /* threads_lock held */
 static oaki_thread *new_thread(int tid, char *lo, char *hi)
 {
@@ -161,27 +126,37 @@ static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
     return t;
 }
 
+static void detach(oaki_thread *t);
+
+/* Where neither key is one of the first, libc calls calloc for a thread's first value. That may be
+ * a function of the program's that comes back here, to a thread that is attached. Any value but
+ * NULL will do: the destructor looks at oaki_tls_thread. */
+static bool will_be_told_of_exit(void)
+{
+    if (pthread_setspecific(exit_key, &exit_key) == 0) return true;
+    detach(oaki_enter());
+    return false;
+}
+
 static oaki_thread *attach_self(bool own)
 {
-    char *lo = NULL, *hi = NULL;
+    char *lo, *hi;
     int saved = errno;
     if (oaki_tls_thread) return oaki_tls_thread;
     if (!oaki_heap_ready()) return NULL;
     int tid = oaki_os_tid();
-    /* Any value but NULL: the destructor looks at oaki_tls_thread. */
-    if (stack_bounds(tid, &lo, &hi) != 0 || pthread_setspecific(exit_key, &exit_key) != 0) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    oaki_ownstack(tid, &lo, &hi);
     oaki_thread *t = attach(tid, lo, hi, own);
-    if (!t) {
-        errno = ENOMEM;
-        return NULL;
+    if (t) {
+        oaki_stopsignal_allow();
+        oaki_leave(t);
+        if (will_be_told_of_exit()) {
+            errno = saved;
+            return t;
+        }
     }
-    oaki_stopsignal_allow();
-    errno = saved;
-    oaki_leave(t);
-    return t;
+    errno = ENOMEM;
+    return NULL;
 }
 
 oaki_thread *oaki_thread_attach_self(void)
@@ -409,11 +384,32 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
     return e;
 }
 
+/* Made as the program is loaded, when few keys are taken. */
+static __attribute__((constructor(101))) void make_early_key(void)
+{
+    have_early_key = pthread_key_create(&early_key, on_exit_of_thread) == 0;
+}
+
+/* The later the key, the more destructors of other keys run before ours in each round. But with one
+ * of the first ones, which need no memory, attaching calls no malloc. */
+static int make_exit_key(void)
+{
+    int e = pthread_key_create(&exit_key, on_exit_of_thread);
+    if (!have_early_key) return e;
+    if (e == 0 && exit_key >= FREE_KEYS) {
+        pthread_key_delete(exit_key);
+        e = EAGAIN;
+    }
+    if (e == 0) pthread_key_delete(early_key);
+    else exit_key = early_key;
+    return 0;
+}
+
 /* Again when an earlier start failed after it. */
 int oaki_threads_init(void)
 {
     static bool have_key;
-    int e = have_key ? 0 : pthread_key_create(&exit_key, on_exit_of_thread);
+    int e = have_key ? 0 : make_exit_key();
     have_key = e == 0;
     if (e == 0) return oaki_stop_init();
     errno = e;

@@ -6,6 +6,8 @@
  *
  * Owns: each thread's own word. Lock: none; a thread's record is changed by the thread. */
 #include "libgc.h"
+#include "runtime/os.h"
+#include "runtime/ownstack.h"
 
 #include <oakum/gc.h>
 #include <unistd.h>
@@ -24,15 +26,10 @@ void lgc_stacks_init(void)
 
 int GC_get_stack_base(struct GC_stack_base *base)
 {
-    pthread_attr_t attr;
-    void *low;
-    size_t size;
-    if (pthread_getattr_np(pthread_self(), &attr) != 0) return GC_UNIMPLEMENTED;
-    int e = pthread_attr_getstack(&attr, &low, &size);
-    pthread_attr_destroy(&attr);
-    if (e != 0) return GC_UNIMPLEMENTED;
-    base->mem_base = (char *)low + size;
-    return GC_SUCCESS;
+    char *lo, *hi;
+    oaki_ownstack(oaki_os_tid(), &lo, &hi);
+    base->mem_base = hi;
+    return hi ? GC_SUCCESS : GC_UNIMPLEMENTED;
 }
 
 /* Its word is where the heap looks from here on. */

@@ -1,0 +1,124 @@
+/* ownstack.c - where the calling thread's own stack is, without asking libc.
+ *
+ * A thread may attach while libc holds any of its locks: pthread_getattr_np holds the thread's own
+ * as it calls malloc, and would wait for it if it were called again. So the answer comes from what
+ * the thread itself can read.
+ *
+ * glibc keeps three words in a thread's descriptor (struct pthread of its nptl/descr.h: stackblock,
+ * stackblock_size, guardsize): the stack's lowest address, its size, and that of the guard at its
+ * low end. They are constant while the thread runs. Where they are is found by what they must say:
+ * the descriptor lies at the upper end of just that stack, whether libc has mapped it or the
+ * program has given it. Of the first thread, which the kernel made, they say 0 and
+ * __libc_stack_end.
+ *
+ * A thread whose descriptor says neither was made by clone alone, or libc has another layout. Where
+ * the memory from its frame up to its descriptor has no gap, that is its stack; else it has none of
+ * its own that is known, and each stop asks the system for what can be read above its stack pointer
+ * (stackroots.c).
+ *
+ * Owns: `place`, a hint. Lock: none. Bound: O(1); for an unknown thread a probe a page. */
+#include "ownstack.h"
+
+#include "probe.h"
+#include "thread.h"
+#include "track.h"
+
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define USUAL ((size_t)8 << 20) /* where there is no limit */
+#define MOST ((uintptr_t)1 << 46)
+#define GAP_MAX ((uintptr_t)1 << 30) /* between an unknown thread's frame and its descriptor */
+
+/* Where the words may lie, as distances from the thread pointer; and how far it is from there to
+ * the upper end of the stack. */
+#if defined(__x86_64__)
+#define FIRST 0
+#define LAST 2304
+#define ABOVE ((uintptr_t)64 << 10)
+#else
+#define FIRST (-1600)
+#define LAST 0
+#define ABOVE ((uintptr_t)16 << 20) /* static TLS lies there */
+#endif
+
+extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
+
+typedef struct words {
+    uintptr_t block, size, guard;
+} words;
+
+typedef enum owner { NOBODY, FIRST_THREAD, OTHER_THREAD } owner;
+
+static AO_t place; /* of the words, from FIRST on, + 1; 0: not known yet */
+
+static owner owner_of(const words *w, uintptr_t tp)
+{
+    if (w->block == 0 && w->size == (uintptr_t)__libc_stack_end) return FIRST_THREAD;
+    if (w->block == 0 || w->block >= tp || w->size > MOST || w->guard >= w->size) return NOBODY;
+    uintptr_t end = w->block + w->size;
+    return end > tp && end - tp <= ABOVE && w->block + w->guard < tp ? OTHER_THREAD : NOBODY;
+}
+
+/* The descriptor is libc's, which doesn't tell ASan of it. */
+static OAKI_NO_ASAN owner look(const char *tp, size_t at, words *w)
+{
+    *w = *(const words *)(tp + FIRST + at);
+    return owner_of(w, (uintptr_t)tp);
+}
+
+static owner find(const char *tp, words *w)
+{
+    size_t known = AO_load(&place);
+    owner o = known ? look(tp, known - 1, w) : NOBODY;
+    for (size_t at = 0; o == NOBODY && at + sizeof *w <= LAST - FIRST; at += sizeof(uintptr_t)) {
+        o = look(tp, at, w);
+        if (o != NOBODY) AO_store(&place, at + 1);
+    }
+    return o;
+}
+
+/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random
+ * bytes above those; what follows are only strings. The stack grows: its bottom is where it may
+ * grow to. */
+static void bounds_of_first(char **lo, char **hi)
+{
+    struct rlimit limit;
+    size_t size = USUAL;
+    char *top = __libc_stack_end, *random = (char *)getauxval(AT_RANDOM);
+    if (random > top) top = random;
+    top = (char *)OAKI_ALIGN_DOWN((uintptr_t)top, sizeof(void *));
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        size = limit.rlim_cur;
+    *hi = top;
+    *lo = top - OAKI_MIN(size, (uintptr_t)top);
+}
+
+static void bounds_of_unknown(const char *here, const char *tp, char **lo, char **hi)
+{
+    *lo = *hi = NULL;
+    if (tp <= here || (uintptr_t)(tp - here) > GAP_MAX || oaki_probe_end(here, tp) != tp) return;
+    *lo = (char *)oaki_probe_down(here - OAKI_MIN(USUAL, (uintptr_t)here), here);
+    *hi = (char *)tp;
+}
+
+void oaki_ownstack(int tid, char **lo, char **hi)
+{
+    int saved = errno;
+    words w;
+    const char *tp = oaki_thread_pointer(), *here = __builtin_frame_address(0);
+    owner o = find(tp, &w);
+    if (o == OTHER_THREAD) {
+        *lo = (char *)(w.block + w.guard);
+        *hi = (char *)(w.block + w.size);
+    } else {
+        /* The id alone doesn't tell the first thread: another that forked has it in the child. */
+        bool first = o == FIRST_THREAD || tid == (int)getpid();
+        if (first) bounds_of_first(lo, hi);
+        if (o == NOBODY && !(first && *lo < here && here < *hi))
+            bounds_of_unknown(here, tp, lo, hi);
+    }
+    errno = saved;
+}
