@@ -230,6 +230,21 @@ static bool preload(void)
     return tell("LD_PRELOAD", list) && tell("OAKUM_MALLOC_LIBRARY", library);
 }
 
+/* The library takes out of the environment what is put there, and copies the kernel's auxiliary
+ * vector to where it ends then (embed/malloc/environ.c): a word for each variable that has gone.
+ * The kernel's own record has room for no more than these (AT_VECTOR_SIZE). */
+static bool make_room(const request *r)
+{
+    enum { VECTOR_WORDS = 64 };
+    char name[32];
+
+    for (int i = 0; i < VECTOR_WORDS && !r->follow; i++) {
+        snprintf(name, sizeof(name), "OAKUM_MALLOC_ROOM_%d", i);
+        if (!tell(name, "")) return false;
+    }
+    return true;
+}
+
 /* ---- the program ---- */
 
 /* execvp goes on where it finds a folder. */
@@ -361,7 +376,7 @@ int cmd_run(int argc, char **argv)
     }
     status = check_program(text);
     if (status != CMD_OK) return status;
-    if (!preload()) return RUN_CANNOT;
+    if (!preload() || !make_room(&r)) return RUN_CANNOT;
     execvp(text, argv + args.at - 1);
     status = errno == ENOENT ? RUN_NOT_FOUND : RUN_CANNOT;
     cmd_say(stderr, "%s: %s: %s\n", command, text, strerror(errno));

@@ -6,7 +6,8 @@
  * deepbind.c libraries that prefer libc's functions to these
  * cache.c   what a thread frees and uses again, where nothing is observed
  * side.c    memory for calls that come where the heap can't be entered
- * start.c   start-up, the environment, the program's end
+ * start.c   start-up, what was asked for, the program's end
+ * environ.c what `oakum run` has put into the environment, taken out of it
  * thread.c  threads from their first instruction on
  * signals.c the stop signal, which stays open; the stacks of handlers
  * own.c     what Oakum itself has mapped
@@ -87,6 +88,11 @@ bool oaki_is_process(void);
 /* Write to where reports go, whatever the program has closed. */
 void oaki_tell(const char *text, size_t n);
 void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the process's number */
+
+/* ---- environ.c ---- */
+
+/* `first`: the list that the kernel made. */
+void oaki_environ_forget(char **first);
 
 /* ---- entering (entry.c) ---- */
 

@@ -112,35 +112,6 @@ static void read_environment(oaki_asked *w)
     self.follow = asked("OAKUM_MALLOC_CHILDREN");
 }
 
-/* Take one name out of a list with colons or blanks. */
-static void take_out(char *list, const char *name)
-{
-    size_t n = strlen(name);
-    for (char *at = list; (at = strstr(at, name)) != NULL; at += n) {
-        bool begins = at == list || at[-1] == ':' || at[-1] == ' ';
-        if (!begins || (at[n] && at[n] != ':' && at[n] != ' ')) continue;
-        char *from = at[n] ? at + n + 1 : at + n;
-        memmove(at, from, strlen(from) + 1);
-        size_t left = strlen(list);
-        if (!*at && left > 0) list[left - 1] = '\0';
-        return;
-    }
-}
-
-/* What this program executes is not to know. */
-static void forget_environment(void)
-{
-    static const char *const prefix = "OAKUM_MALLOC_";
-    char *preload = getenv("LD_PRELOAD");
-    const char *library = getenv("OAKUM_MALLOC_LIBRARY");
-    if (preload && library) take_out(preload, library);
-    if (preload && !*preload) unsetenv("LD_PRELOAD");
-    char **to = environ;
-    for (char **e = environ; *e; e++)
-        if (strncmp(*e, prefix, strlen(prefix)) != 0) *to++ = *e;
-    *to = NULL;
-}
-
 /* The strings are the environment's, which the program may change. */
 static void keep(const char **s)
 {
@@ -328,7 +299,7 @@ static void observe(const oaki_asked *w)
     (void)atexit(at_exit);
 }
 
-static void begin(void)
+static void begin(char **first_environ)
 {
     oaki_asked *w = &oaki_wanted;
     read_environment(w);
@@ -339,7 +310,8 @@ static void begin(void)
     keep(&w->log);
     keep(&w->profile);
     keep(&w->serve);
-    if (!self.follow && asked("OAKUM_MALLOC_LIBRARY")) forget_environment();
+    if (!self.follow && asked("OAKUM_MALLOC_LIBRARY"))
+        oaki_environ_forget(first_environ);
     if (is_replaced())
         oaki_say("oakum: the program has a malloc of its own: nothing is noted or reported");
     else if (oaki_can_enter())
@@ -371,7 +343,7 @@ OAKI_EXPORT int __libc_start_main(int (*main)(int, char **, char **), int argc, 
     start_main *real;
     *(void **)&real = dlsym(RTLD_NEXT, "__libc_start_main");
     if (!environ) environ = argv + argc + 1;
-    begin();
+    begin(argv + argc + 1);
     program = main;
     return real(run_main, argc, argv, init, fini, rtld_fini, stack_end);
 }
