@@ -1,4 +1,4 @@
-/* output.c - writing whole files, and to pipes without SIGPIPE (output.h).
+/* output.c - writing whole files, and all that is to be written (output.h).
  *
  * Owns: nothing. Invariant: the file at the path is the old one or the whole new one; what is
  *   written beside it is gone after oaki_output_close. */
@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +20,13 @@
 
 /* ---- writing ---- */
 
-/* One that can't be written to now is waited for. */
-static int write_pieces(int fd, const char *p, size_t n, size_t *done)
+/* A descriptor that can't be written to now is waited for. */
+int oaki_write_counted(int fd, const void *p, size_t n, size_t *done)
 {
+    *done = 0;
     while (*done < n) {
-        ssize_t w = write(fd, p + *done, OAKI_MIN(n - *done, (size_t)1 << 30));
+        size_t piece = OAKI_MIN(n - *done, (size_t)1 << 30);
+        ssize_t w = oaki_os_write(fd, (const char *)p + *done, piece);
         if (w >= 0) {
             *done += (size_t)w;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -36,25 +37,6 @@ static int write_pieces(int fd, const char *p, size_t n, size_t *done)
         }
     }
     return 0;
-}
-
-/* SIGPIPE is held back, and taken away if it is ours: one that waited already stays. */
-int oaki_write_counted(int fd, const void *p, size_t n, size_t *done)
-{
-    sigset_t sigpipe, waiting;
-    sigemptyset(&sigpipe);
-    sigaddset(&sigpipe, SIGPIPE);
-    sigpending(&waiting);
-    uint64_t before = oaki_os_block_signals((uint64_t)1 << (SIGPIPE - 1));
-    *done = 0;
-    int r = write_pieces(fd, p, n, done), saved = errno;
-    if (r != 0 && saved == EPIPE && !sigismember(&waiting, SIGPIPE)) {
-        struct timespec now = { 0, 0 };
-        while (sigtimedwait(&sigpipe, NULL, &now) < 0 && errno == EINTR) continue;
-    }
-    oaki_os_unmask_signals(before);
-    errno = saved;
-    return r;
 }
 
 int oaki_write_all(int fd, const void *p, size_t n)

@@ -1,6 +1,7 @@
 /* output.h - writing what is made for others to read: whole, or not at all.
  *
- * Outside of oaki_enter. No function raises SIGPIPE: a pipe that nobody reads is EPIPE. */
+ * Outside of oaki_enter. No function raises SIGPIPE or SIGXFSZ: a pipe that nobody reads is EPIPE,
+ * a file that would be longer than RLIMIT_FSIZE is EFBIG. */
 #ifndef OAKI_OUTPUT_H
 #define OAKI_OUTPUT_H
 

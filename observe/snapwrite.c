@@ -67,7 +67,7 @@ static int write_fd(void *ctx, const char *p, size_t n)
 {
     const state *s = ctx;
     while (n > 0) {
-        ssize_t done = write(s->query->fd, p, n);
+        ssize_t done = oaki_os_write(s->query->fd, p, n);
         if (done >= 0) {
             p += done;
             n -= (size_t)done;

@@ -1,15 +1,9 @@
 /* fd.c - see fd.h. Owns nothing. */
 #include "fd.h"
-#include "base.h"
+#include "os.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#if __has_include(<sys/single_threaded.h>)
-#include <sys/single_threaded.h>
-#define ALONE __libc_single_threaded
-#else
-#define ALONE 0
-#endif
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -51,7 +45,7 @@ int oaki_fd_copy_high(int fd)
 void oaki_fd_make_room(void)
 {
     int saved = errno;
-    int fd = ALONE ? (int)syscall(SYS_eventfd2, 0, O_CLOEXEC) : -1;
+    int fd = oaki_os_alone() ? (int)syscall(SYS_eventfd2, 0, O_CLOEXEC) : -1;
     if (fd >= 0) (void)syscall(SYS_close, oaki_fd_move_high(fd));
     errno = saved;
 }

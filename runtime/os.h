@@ -7,10 +7,12 @@
 #define OAKI_OS_H
 
 #include "base.h"
+#include <sys/types.h>
 
 /* inaccessible address space, no memory behind it */
 void *oaki_os_reserve(size_t size, size_t align);
-void oaki_os_release(void *p, size_t size);       /* munmap */
+/* munmap; where the process has as many mappings as it may, the memory alone goes for now */
+void oaki_os_release(void *p, size_t size);
 void oaki_os_shorten(void *p, size_t size, size_t keep); /* release what is behind keep */
 /* readable, writable, zero when never touched; ENOMEM */
 int oaki_os_commit(void *p, size_t size);
@@ -33,12 +35,18 @@ uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */
 int oaki_os_thread_clock(void);                   /* for another one that asks; 0: none */
 uint64_t oaki_os_clock_ns(int clock);             /* 0: that thread is gone */
 int oaki_os_tid(void);
-void oaki_os_random(void *out, size_t n);
+bool oaki_os_alone(void);                         /* the process has one thread, for sure */
+/* false where the system gives none: then they differ from process to process, but can be guessed */
+bool oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_sleep_exactly_ns(uint64_t ns); /* not up to 50 us longer, as that one */
 void oaki_os_yield(void);
 /* The calling thread won't be run before the one that wakes it, as one that slept long would. */
 void oaki_os_prefer_others(void);
+
+/* write, but no signal comes of it: what nobody reads is EPIPE, what would be longer than
+ * RLIMIT_FSIZE EFBIG. No cancellation point. */
+ssize_t oaki_os_write(int fd, const void *p, size_t n);
 
 /* Sleep while *word == seen; spurious returns are allowed. timeout_ns 0: none. Safe in signal
  * handlers. */

@@ -1,4 +1,5 @@
-/* os_linux.c - memory, clocks and futexes of Linux, as os.h has them.
+/* os_linux.c - memory, clocks and futexes of Linux, as os.h has them; unmapping is in os_release.c,
+ * random numbers in os_random.c.
  *
  * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a
  * cancellation point: a cancelled thread must not unwind out of the runtime. What returns nothing
@@ -19,6 +20,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -43,11 +47,22 @@ static char *map_inaccessible(size_t size)
     return map_near(HIGH, size);
 }
 
+/* A little below where the system had it, as it goes downwards, there is room most often. */
+static char *map_again(char *p, size_t size, size_t align)
+{
+    munmap(p, size);
+    p = map_near((char *)OAKI_ALIGN_DOWN((uintptr_t)p, align), size);
+    if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
+    munmap(p, size);
+    return NULL;
+}
+
 void *oaki_os_reserve(size_t size, size_t align)
 {
     char *p = map_inaccessible(size);
     if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
-    munmap(p, size);
+    p = map_again(p, size, align);
+    if (p) return p;
     if (size > SIZE_MAX - align) {
         errno = ENOMEM;
         return NULL;
@@ -56,14 +71,9 @@ void *oaki_os_reserve(size_t size, size_t align)
     if (!p) return NULL;
     char *start = (char *)OAKI_ALIGN_UP((uintptr_t)p, align);
     size_t head = (size_t)(start - p), tail = align - head;
-    if (head > 0) munmap(p, head);
-    if (tail > 0) munmap(start + size, tail);
+    if (head > 0) oaki_os_release(p, head);
+    if (tail > 0) oaki_os_release(start + size, tail);
     return start;
-}
-
-void oaki_os_release(void *p, size_t size)
-{
-    OAKI_INVARIANT(munmap(p, size) == 0, "address space can't be given back");
 }
 
 void oaki_os_shorten(void *p, size_t size, size_t keep)
@@ -76,12 +86,21 @@ int oaki_os_commit(void *p, size_t size)
     return mprotect(p, size, PROT_READ | PROT_WRITE);
 }
 
+/* Where a filter forbids advice, new memory is mapped over the old. What userfaultfd tells of it is
+ * lost then, and found out (written_uffd.c). */
+static bool map_over(void *p, size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == p;
+}
+
 /* MADV_DONTNEED refuses locked memory (mlockall): that stays resident, but must read as zero all
  * the same. */
 void oaki_os_purge(void *p, size_t size)
 {
     int saved = errno;
-    if (madvise(p, size, MADV_DONTNEED) != 0) memset(p, 0, size);
+    if (madvise(p, size, MADV_DONTNEED) != 0 && (errno == EINVAL || !map_over(p, size)))
+        memset(p, 0, size);
     errno = saved;
 }
 
@@ -203,20 +222,13 @@ int oaki_os_tid(void)
     return (int)syscall(SYS_gettid);
 }
 
-void oaki_os_random(void *out, size_t n)
+bool oaki_os_alone(void)
 {
-    int saved = errno;
-    char *p = out;
-    while (n > 0) {
-        long got = syscall(SYS_getrandom, p, n, 0);
-        if (got < 0) {
-            OAKI_INVARIANT(errno == EINTR, "the system gives no random numbers");
-            continue;
-        }
-        p += got;
-        n -= (size_t)got;
-    }
-    errno = saved;
+#if __has_include(<sys/single_threaded.h>)
+    return __libc_single_threaded;
+#else
+    return false;
+#endif
 }
 
 static struct timespec timespec_of(uint64_t ns)
@@ -356,6 +368,24 @@ uint64_t oaki_os_mask_of(const void *context)
     uint64_t mask;
     memcpy(&mask, &((const ucontext_t *)context)->uc_sigmask, sizeof mask);
     return mask;
+}
+
+/* They are held back, and the one that has come is taken away: one that waited already stays. */
+ssize_t oaki_os_write(int fd, const void *p, size_t n)
+{
+    const uint64_t pipe = (uint64_t)1 << (SIGPIPE - 1), size = (uint64_t)1 << (SIGXFSZ - 1);
+    static const struct timespec now;
+    uint64_t waiting = 0, before = oaki_os_block_signals(pipe | size);
+    (void)syscall(SYS_rt_sigpending, &waiting, sizeof waiting);
+    ssize_t done = syscall(SYS_write, fd, p, n);
+    int saved = errno;
+    uint64_t came = done >= 0 ? 0 : saved == EPIPE ? pipe : saved == EFBIG ? size : 0;
+    if (came & ~waiting)
+        while (syscall(SYS_rt_sigtimedwait, &came, NULL, &now, sizeof came) < 0 && errno == EINTR)
+            continue;
+    oaki_os_unmask_signals(before);
+    errno = saved;
+    return done;
 }
 
 /* Pages: all of the address space, and then what is resident. */

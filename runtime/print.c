@@ -4,10 +4,10 @@
  * format. Output past the end of the buffer is counted and dropped.
  * Bound: linear in the output; %f adds at most 1023 doublings of a 36-limb number. */
 #include "print.h"
+#include "os.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LOG_MAX 1024    /* bytes of one line */
@@ -316,7 +316,6 @@ void oaki_log(const char *format, ...)
     size_t len = oaki_vformat(line, sizeof line, format, ap);
     va_end(ap);
     len = OAKI_MIN(len, sizeof line - 1);
-    /* syscall, as write is a cancellation point and the caller may hold locks. */
-    while (syscall(SYS_write, STDERR_FILENO, line, len) < 0 && errno == EINTR) continue;
+    while (oaki_os_write(STDERR_FILENO, line, len) < 0 && errno == EINTR) continue;
     errno = saved;
 }

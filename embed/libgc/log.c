@@ -4,6 +4,7 @@
  * Owns: the log's file. Lock: none; it is opened at start-up. */
 #include "libgc.h"
 
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static void put(int fd, const char *format, va_list ap)
     size_t n = oaki_vformat(line, sizeof line, format, ap), at = 0;
     n = OAKI_MIN(n, sizeof line - 1);
     while (at < n) {
-        ssize_t done = write(fd, line + at, n - at);
+        ssize_t done = oaki_os_write(fd, line + at, n - at);
         if (done <= 0) return;
         at += (size_t)done;
     }

@@ -129,6 +129,7 @@ void oaki_tell_seal(void)
     self.is_plain = is_it(STDERR_FILENO);
 }
 
+/* No call but this may be allowed. */
 void oaki_tell_plainly(const char *text)
 {
     if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))

@@ -1,0 +1,59 @@
+/* os_random.c - random numbers: the kernel's, by one way or another, or a guess.
+ *
+ * Owns nothing but a counter. Lock: none. */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014), begun
+ * with what differs from process to process. */
+static void guess(char *p, size_t n)
+{
+    static AO_t calls;
+    const char *start = (const char *)getauxval(AT_RANDOM); /* 16 bytes of the kernel's */
+    uint64_t x[2] = { 0 };
+    if (start) memcpy(x, start, sizeof x);
+    x[0] ^= x[1] ^ oaki_os_wall_ns() ^ oaki_os_now_ns() << 20 ^ (uintptr_t)p;
+    x[0] += (uint64_t)getpid() << 32 ^ AO_fetch_and_add1(&calls) << 48;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t z = x[0] += UINT64_C(0x9e3779b97f4a7c15);
+        z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+        p[i] = (char)(z ^ z >> 31);
+    }
+}
+
+/* How many bytes were read. */
+static size_t read_random(char *p, size_t n)
+{
+    size_t at = 0;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/dev/urandom", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    while (fd >= 0 && at < n) {
+        long got = syscall(SYS_read, fd, p + at, n - at);
+        if (got == 0 || (got < 0 && errno != EINTR)) break;
+        if (got > 0) at += (size_t)got;
+    }
+    if (fd >= 0) (void)syscall(SYS_close, fd);
+    return at;
+}
+
+/* A filter may forbid the call, and before Linux 3.17 there is none. */
+bool oaki_os_random(void *out, size_t n)
+{
+    int saved = errno;
+    char *p = out;
+    size_t at = 0;
+    while (at < n) {
+        long got = syscall(SYS_getrandom, p + at, n - at, 0);
+        if (got < 0 && errno != EINTR) break;
+        if (got > 0) at += (size_t)got;
+    }
+    if (at < n) at += read_random(p + at, n - at);
+    if (at < n) guess(p + at, n - at);
+    errno = saved;
+    return at == n;
+}

@@ -1,0 +1,71 @@
+/* os_release.c - giving back address space, also where that is refused for now.
+ *
+ * The kernel joins mappings that are alike, and to take out the middle of one makes it two: where
+ * the process has as many as it may, that is ENOMEM. Then the memory goes, and the addresses are
+ * noted until a mapping has gone; those that find no room in the table stay mapped, without memory.
+ *
+ * Owns: `unreleased`. Lock: its own, which nobody waits for: its holder may be a thread that a
+ * handler has interrupted, or that is stopped. Bound: O(1). */
+#include "os.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+typedef struct stretch {
+    void *p;
+    size_t size;
+} stretch;
+
+static struct {
+    unsigned int busy; /* AO_int: a thread is at the table */
+    AO_t waiting;      /* stretches in it */
+    stretch at[64];
+} unreleased;
+
+static bool enter_table(void)
+{
+    return AO_int_compare_and_swap_acquire(&unreleased.busy, 0, 1);
+}
+
+static void leave_table(void)
+{
+    AO_int_store_release(&unreleased.busy, 0);
+}
+
+static void release_later(void *p, size_t size)
+{
+    (void)madvise(p, size, MADV_DONTNEED);
+    if (!enter_table()) return;
+    for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++)
+        if (!unreleased.at[i].p) {
+            unreleased.at[i] = (stretch){ p, size };
+            oaki_count_step(&unreleased.waiting, 1);
+            break;
+        }
+    leave_table();
+}
+
+static void release_noted(void)
+{
+    if (!enter_table()) return;
+    for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++) {
+        stretch *s = &unreleased.at[i];
+        if (!s->p) continue;
+        if (munmap(s->p, s->size) != 0) break;
+        s->p = NULL;
+        AO_store(&unreleased.waiting, AO_load(&unreleased.waiting) - 1);
+    }
+    leave_table();
+}
+
+void oaki_os_release(void *p, size_t size)
+{
+    int saved = errno;
+    if (munmap(p, size) != 0) {
+        OAKI_INVARIANT(errno == ENOMEM, "address space can't be given back");
+        release_later(p, size);
+    } else if (OAKI_UNLIKELY(AO_load(&unreleased.waiting) != 0)) {
+        release_noted();
+    }
+    errno = saved;
+}
