@@ -32,6 +32,7 @@ unsigned int oaki_fork_gate;
 #define CHILD_MAX 24
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
 #define LOADER_NS 200000000u /* for those who ask the loader */
+#define PATIENCE_NS 10000000u /* for what a fork waits for, before it lets go of stdio's lock */
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
@@ -181,17 +182,25 @@ void oaki_helpers_release(void)
 
 /* ---- closing the gate ---- */
 
-static void close_gate(oaki_thread *t)
+/* Until there are none, or so long. */
+static bool await_none(unsigned int *count, uint64_t ns)
+{
+    unsigned int n;
+    uint64_t now, until = oaki_os_now_ns() + ns;
+    while ((n = AO_int_load_acquire(count)) != 0 && (now = oaki_os_now_ns()) < until)
+        oaki_futex_wait(count, n, until - now);
+    return n == 0;
+}
+
+/* false: what is waited for takes long. */
+static bool close_gate(oaki_thread *t)
 {
     AO_int_store_release(&oaki_fork_gate, (unsigned int)oaki_os_tid());
     AO_nop_full();
     oaki_world_pass(t);
-    unsigned int n;
-    while ((n = AO_int_load_acquire(&forking.held_off)) != 0)
-        oaki_futex_wait(&forking.held_off, n, 0);
-    uint64_t now, until = oaki_os_now_ns() + LOADER_NS;
-    while ((n = AO_int_load_acquire(&forking.asking)) != 0 && (now = oaki_os_now_ns()) < until)
-        oaki_futex_wait(&forking.asking, n, until - now);
+    if (!await_none(&forking.held_off, PATIENCE_NS)) return false;
+    (void)await_none(&forking.asking, LOADER_NS);
+    return true;
 }
 
 static void open_gate(void)
@@ -232,6 +241,29 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
     fn(&h->pages_lock);
 }
 
+/* ---- stdio ---- */
+
+/* glibc's, of the list of all files; they are in no header. fork takes that lock behind our handler,
+ * and a thread that has it may call malloc or us: fflush(NULL), where a file is in memory or the
+ * program's (fopencookie). So a fork takes it before it closes the gate. It may be taken again. */
+void _IO_list_lock(void);
+void _IO_list_unlock(void);
+void _IO_list_resetlock(void);
+
+static __thread bool has_files __attribute__((tls_model("initial-exec")));
+
+static void take_files(void)
+{
+    has_files = !oaki_os_alone();
+    if (has_files) _IO_list_lock();
+}
+
+static void give_files(void (*fn)(void))
+{
+    if (has_files) fn();
+    has_files = false;
+}
+
 /* ---- the handlers of pthread_atfork ---- */
 
 static void take_gc_lock(oaki_thread *t)
@@ -244,6 +276,42 @@ static void take_gc_lock(oaki_thread *t)
 static void leave(oaki_thread *t)
 {
     if (t && t->in_runtime == OAKI_IN_RUNTIME) oaki_leave(t);
+}
+
+static void mask_signals(void)
+{
+    mask_before = oaki_os_mask_signals(oaki_written_faults() ? SIGSEGV : 0);
+}
+
+static void give_all(void)
+{
+    if (forked == FORK_ALL) {
+        open_gate();
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+        leave(oaki_tls_thread);
+    }
+    oaki_heap_fork(1);
+    give_files(_IO_list_unlock);
+}
+
+/* No stop comes once gc_lock is taken that would ask for a signal. Handlers that were there before
+ * ours may write to a page that is protected. false, with nothing taken: the unwinder or libdw, for
+ * which a fork waits, may want to open a file. */
+static bool take_all(oaki_thread *t)
+{
+    take_files();
+    oaki_heap_fork(0);
+    forked = FORK_UNSTARTED;
+    if (AO_load(&oaki_the_heap.started)) {
+        forked = FORK_ALL;
+        take_gc_lock(t);
+    }
+    mask_signals();
+    if (forked == FORK_UNSTARTED || close_gate(t)) return true;
+    give_all();
+    oaki_os_unmask_signals(mask_before);
+    forked = FORK_INSIDE;
+    return false;
 }
 
 /* From a signal handler that interrupted the runtime there is nothing to wait for that would
@@ -259,21 +327,15 @@ static void prepare(void)
         return;
     }
     forked = FORK_INSIDE;
-    if (!held && !(t && t->in_runtime == OAKI_IN_RUNTIME)) {
-        oaki_heap_fork(0);
-        forked = FORK_UNSTARTED;
-        if (AO_load(&oaki_the_heap.started)) {
-            forked = FORK_ALL;
-            take_gc_lock(t);
-        }
+    if (held || (t && t->in_runtime == OAKI_IN_RUNTIME)) {
+        mask_signals();
+        return;
     }
-    /* No stop comes any more that would ask for one. Handlers that were there before ours may write
-     * to a page that is protected. */
-    mask_before = oaki_os_mask_signals(oaki_written_faults() ? SIGSEGV : 0);
-    if (forked != FORK_ALL) return;
-    close_gate(t);
-    for_each_lock(take);
-    oaki_meta_fork(0);
+    while (!take_all(t)) oaki_os_sleep_ns(PATIENCE_NS);
+    if (forked == FORK_ALL) {
+        for_each_lock(take);
+        oaki_meta_fork(0);
+    }
     errno = saved;
 }
 
@@ -294,11 +356,8 @@ static void parent(void)
     if (forked == FORK_ALL) {
         oaki_meta_fork(1);
         for_each_lock(give);
-        open_gate();
-        oaki_lock_release(&oaki_the_heap.gc_lock);
-        leave(oaki_tls_thread);
     }
-    if (forked != FORK_INSIDE) oaki_heap_fork(1);
+    if (forked != FORK_INSIDE) give_all();
     let_signals_come();
     errno = saved;
 }
@@ -350,6 +409,7 @@ static void child(void)
     if (forked == FORK_INSIDE) AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
     else oaki_heap_fork(2);
     if (forked == FORK_ALL) child_of_all();
+    give_files(_IO_list_resetlock);
     let_signals_come();
     errno = saved;
 }
