@@ -22,7 +22,7 @@
 static void prepare_bits(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t chunks = AO_load(&h->used) / OAKI_CHUNK, words = OAKI_CHUNK / OAKI_GRANULE / 64;
+    size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
     for (size_t c = 0; c < chunks; c++)
         if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
 }

@@ -20,6 +20,12 @@
 #define OAKI_CHUNK ((size_t)4 << 20)
 #define OAKI_CHUNK_PAGES (OAKI_CHUNK / OAKI_PAGE)
 
+/* That the first so many bytes of the range lie in: the last may not be whole (space.c). */
+OAKI_INLINE size_t oaki_chunks(size_t bytes)
+{
+    return OAKI_ALIGN_UP(bytes, OAKI_CHUNK) / OAKI_CHUNK;
+}
+
 typedef struct oaki_heap {
     /* the range and its tables: constant after start */
     uintptr_t base;

@@ -12,6 +12,7 @@
 
 #define RESERVE_DEFAULT ((size_t)1 << 40)
 #define RESERVE_MIN ((size_t)16 << 20)
+#define RESERVE_LEAST ((size_t)512 << 10) /* where what is mapped must be locked */
 #define RESERVE_MAX ((size_t)1 << 44) /* as the table of options says */
 #define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
 #define PART 16 /* of what is committed: a step of the range, from a chunk to TABLE_STEP */
@@ -41,20 +42,36 @@ static void **table_pointer(const struct table *t)
     return (void **)((char *)&oaki_the_heap + t->at);
 }
 
+/* Of a table, for so much of the range. The smallest range is part of a chunk, whose tables are
+ * whole. */
+static size_t table_bytes(const struct table *t, size_t size)
+{
+    return OAKI_ALIGN_UP(size, OAKI_CHUNK) >> t->shift;
+}
+
+static void release(void *p, size_t size, size_t ntables)
+{
+    while (ntables-- > 0) {
+        const struct table *t = &tables[ntables];
+        oaki_os_release(*table_pointer(t), table_bytes(t, size));
+    }
+    oaki_os_release(p, size);
+}
+
 static bool try_reserve(size_t size)
 {
     oaki_heap *h = &oaki_the_heap;
     void *p = oaki_os_reserve(size, OAKI_CHUNK);
     if (!p) return false;
     for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
-        void *t = oaki_os_reserve(size >> tables[i].shift, 4096);
-        if (t) {
-            *table_pointer(&tables[i]) = t;
-            continue;
+        void *t = oaki_os_reserve(table_bytes(&tables[i], size), 4096);
+        if (!t) {
+            int error = errno;
+            release(p, size, i);
+            errno = error;
+            return false;
         }
-        while (i-- > 0) oaki_os_release(*table_pointer(&tables[i]), size >> tables[i].shift);
-        oaki_os_release(p, size);
-        return false;
+        *table_pointer(&tables[i]) = t;
     }
     h->base = (uintptr_t)p;
     h->reserved = size;
@@ -78,11 +95,26 @@ static size_t reserve_wanted(size_t asked)
     return size;
 }
 
+/* After mlockall(MCL_FUTURE) what is mapped counts as locked, reserved or not, and RLIMIT_MEMLOCK
+ * bounds it: EAGAIN. Of what can be had the heap takes half, as metadata and the program need some,
+ * too. */
+static bool reserve_locked(size_t size)
+{
+    while (size >= RESERVE_LEAST && !try_reserve(size)) size /= 2;
+    if (size < RESERVE_LEAST) return false;
+    if (size == RESERVE_LEAST) return true;
+    release((void *)oaki_the_heap.base, size, OAKI_COUNT(tables));
+    return try_reserve(size / 2);
+}
+
 int oaki_space_init(size_t reserve)
 {
     size_t size = reserve_wanted(reserve);
-    for (; size >= RESERVE_MIN; size = OAKI_ALIGN_DOWN(size / 2, RESERVE_MIN))
+    for (; size >= RESERVE_MIN; size = OAKI_ALIGN_DOWN(size / 2, RESERVE_MIN)) {
         if (try_reserve(size)) return 0;
+        if (errno == EAGAIN) break;
+    }
+    if (errno == EAGAIN && reserve_locked(size / 2)) return 0;
     errno = ENOMEM;
     return -1;
 }
@@ -106,7 +138,7 @@ static bool commit_tables(size_t from, size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
     from = OAKI_ALIGN_UP(from, TABLE_STEP);
-    to = OAKI_MIN(OAKI_ALIGN_UP(to, TABLE_STEP), h->reserved);
+    to = OAKI_MIN(OAKI_ALIGN_UP(to, TABLE_STEP), OAKI_ALIGN_UP(h->reserved, OAKI_CHUNK));
     if (from >= to) return true;
     for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
         char *t = *table_pointer(&tables[i]);
@@ -160,7 +192,7 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
         errno = ENOMEM;
         return -1;
     }
-    size_t bytes = OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK);
+    size_t bytes = OAKI_MIN(OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK), left);
     if (!commit_step(used + bytes)) {
         errno = ENOMEM;
         return -1;

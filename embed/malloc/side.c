@@ -72,7 +72,7 @@ static bool reserve(void)
 {
     struct rlimit l;
     size_t most = getrlimit(RLIMIT_AS, &l) == 0 ? share_of((size_t)l.rlim_cur) : RESERVE;
-    for (size_t n = most; !side.base && n >= RESERVE_LEAST; n /= 2) {
+    for (size_t n = most; !side.base && n >= COMMIT; n /= 2) {
         char *p = oaki_os_reserve(n, COMMIT);
         if (!p) continue;
         side.end = p + n;
