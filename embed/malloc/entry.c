@@ -25,7 +25,7 @@ __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
 
 /* ---- entering ---- */
 
-/* Once in a thread's life: the bounds of its stack are asked of libc, which calls malloc. */
+/* Once in a thread's life. */
 static OAKI_COLD bool attach(void)
 {
     if (oaki_my.busy || oaki_my.was_attached || oaki_fork_is_ours()) return false;

@@ -9,6 +9,7 @@
  * start.c   start-up, what was asked for, the program's end
  * environ.c what `oakum run` has put into the environment, taken out of it
  * thread.c  threads from their first instruction on
+ * real.c    what is behind the library's own functions of libc's names
  * signals.c the stop signal, which stays open; the stacks of handlers
  * own.c     what Oakum itself has mapped
  * maps.c    roots that nobody declares: memory that the program has mapped
@@ -137,16 +138,22 @@ typedef struct oaki_extent {
 /* All of it, sorted, in memory of its own; in an image. NULL without memory. */
 oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
 
-/* ---- signals.c ---- */
+/* ---- real.c ---- */
 
-/* The address of that name behind this library, looked up once: *known. */
-void *oaki_real(AO_t *known, const char *name);
+#define OAKI_EACH_REAL(X)                                                                          \
+    X(exit) X(pthread_create) X(thrd_create) X(prlimit) X(pthread_sigmask) X(sighold)              \
+    X(sigaction) X(signal) X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset)      \
+    X(sigignore) X(sigaltstack) X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(signalfd)              \
+    X(sigsuspend) X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2)
 
-#define OAKI_REAL(name)                                                                            \
-    ({                                                                                             \
-        static AO_t known;                                                                         \
-        (__typeof__(&name))oaki_real(&known, #name);                                               \
-    })
+#define OAKI_REAL_INDEX(name) OAKI_REAL_##name,
+enum { OAKI_EACH_REAL(OAKI_REAL_INDEX) OAKI_REALS };
+
+/* The address of that name behind this library. */
+void *oaki_real(unsigned which);
+void oaki_reals_find(void); /* of all: before main */
+
+#define OAKI_REAL(name) ((__typeof__(&name))oaki_real(OAKI_REAL_##name))
 
 /* ---- seal.c ---- */
 

@@ -9,11 +9,9 @@
  *
  * Where a thread's handlers run is noted among its own variables, which are roots.
  *
- * Owns: the addresses of the real functions, the same whoever looks them up. Lock: none. Bound: a
- * call of the real function. */
+ * Owns nothing. Lock: none. Bound: a call of the real function. */
 #include "preload.h"
 #include "runtime/os.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -27,16 +25,6 @@
 
 #define REAL OAKI_REAL
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* the oldest are served, too */
-
-/* dlsym takes a lock of the loader's, and forgets what dlerror would have said. */
-void *oaki_real(AO_t *known, const char *name)
-{
-    void *fn = (void *)AO_load(known);
-    if (OAKI_LIKELY(fn != NULL)) return fn;
-    fn = dlsym(RTLD_NEXT, name);
-    AO_store(known, (AO_t)fn);
-    return fn;
-}
 
 static bool is_stop(int sig)
 {

@@ -1,4 +1,4 @@
-/* start.c - start-up, the environment, the program's end.
+/* start.c - start-up, what was asked for, the program's end.
  *
  * The heap starts with the first call of malloc, which the loader makes, long before libc is ready:
  * no thread, no file, no environment needed. What was asked for begins in __libc_start_main, when
@@ -201,11 +201,9 @@ static void at_exit(void)
 OAKI_EXPORT OAK_NORETURN void exit(int status)
 {
     OAKI_SAVE_REGISTERS;
-    void (*real)(int);
     if (!ending_sp) ending_sp = OAKI_SAVED_SP;
     leave_it_to_reporter();
-    *(void **)&real = dlsym(RTLD_NEXT, "exit");
-    for (;;) real(status);
+    for (;;) OAKI_REAL(exit)(status);
 }
 
 static OAKI_NOINLINE OAK_NORETURN void end_now(int status)
@@ -302,6 +300,7 @@ static void observe(const oaki_asked *w)
 static void begin(char **first_environ)
 {
     oaki_asked *w = &oaki_wanted;
+    oaki_reals_find();
     read_environment(w);
     self.pid = getpid();
     oaki_tell_start();

@@ -42,7 +42,7 @@ static int run_c11(void *p)
 }
 
 /* One of Oakum's own: what it allocates is not the program's. The runtime attaches it if it wants
- * to; until then it has the side, as libc calls malloc in the middle of that. */
+ * to; until then it has the side. */
 static void *run_own(void *p)
 {
     first f = *(first *)p;
