@@ -243,9 +243,10 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
 
 /* ---- stdio ---- */
 
-/* glibc's, of the list of all files; they are in no header. fork takes that lock behind our handler,
- * and a thread that has it may call malloc or us: fflush(NULL), where a file is in memory or the
- * program's (fopencookie). So a fork takes it before it closes the gate. It may be taken again. */
+/* glibc's, of the list of all files; they are in no header. fork takes that lock behind our
+ * handler, and a thread that has it may call malloc or us: fflush(NULL), where a file is in memory
+ * or the program's (fopencookie). So a fork takes it before it closes the gate. It may be taken
+ * again. */
 void _IO_list_lock(void);
 void _IO_list_unlock(void);
 void _IO_list_resetlock(void);

@@ -36,7 +36,7 @@ int oaki_os_thread_clock(void);                   /* for another one that asks; 
 uint64_t oaki_os_clock_ns(int clock);             /* 0: that thread is gone */
 int oaki_os_tid(void);
 bool oaki_os_alone(void);                         /* the process has one thread, for sure */
-/* false where the system gives none: then they differ from process to process, but can be guessed */
+/* false where the system gives none: they differ from process to process, but can be guessed */
 bool oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_sleep_exactly_ns(uint64_t ns); /* not up to 50 us longer, as that one */

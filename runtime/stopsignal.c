@@ -71,11 +71,9 @@ void oaki_stopsignal_refresh(void)
 
 void oaki_stopsignal_allow(void)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, self.signal);
-    if (oaki_written_faults()) sigaddset(&set, SIGSEGV);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    uint64_t set = (uint64_t)1 << (self.signal - 1);
+    if (oaki_written_faults()) set |= (uint64_t)1 << (SIGSEGV - 1);
+    (void)syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
 }
 
 /* ---- sending ---- */

@@ -77,15 +77,30 @@ void oaki_tlsroots_static(const char *tp, const char **lo, const char **hi)
 #error "tlsroots.c knows x86-64 and aarch64 only"
 #endif
 
+static struct {
+    bool looked_up;
+    void (*info)(size_t *size, size_t *align);
+    const uint32_t *descriptor;
+} libcs;
+
+/* As the program is loaded: later another thread may have the loader's lock, in a constructor that
+ * waits for the heap to start. A heap that starts before looks them up itself. */
+static __attribute__((constructor)) void look_up(void)
+{
+    if (libcs.looked_up) return;
+    *(void **)&libcs.info = dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info");
+    libcs.descriptor = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+    libcs.looked_up = true;
+}
+
 void oaki_tlsroots_init(void)
 {
-    void (*info)(size_t * size, size_t * align);
-    *(void **)&info = dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info");
-    const uint32_t *descriptor = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+    look_up();
+    const uint32_t *descriptor = libcs.descriptor;
     layout.descriptor = descriptor ? OAKI_ALIGN_DOWN(*descriptor, 8) : DESCRIPTOR_MAX;
     layout.area = 0;
     size_t align = 0;
-    if (info && descriptor) info(&layout.area, &align);
+    if (libcs.info && descriptor) libcs.info(&layout.area, &align);
     if (layout.area < layout.descriptor || layout.area > (size_t)1 << 30) layout.area = 0;
 }
 
