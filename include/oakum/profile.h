@@ -131,8 +131,8 @@ OAK_API int oak_profile_each(const oak_profile *p, oak_profile_order order,
 /* ---- writing; p = NULL: a reading made now, without flags ---- */
 
 /** Write it in pprof's format, gzipped, for `go tool pprof` and all that reads the like. Bytes of
- * names that are no UTF-8 are written as \\xHH. 0; or -1 with errno as write(2) sets it: EPIPE (no
- * SIGPIPE is raised), ENOSPC; ENOMEM. No library is needed for it. */
+ * names that are no UTF-8 are written as \\xHH. 0; or -1 with errno as write(2) sets it: EPIPE and
+ * EFBIG (no SIGPIPE or SIGXFSZ is raised), ENOSPC; ENOMEM. No library is needed for it. */
 OAK_API int oak_profile_write(const oak_profile *p, int fd);
 
 /** Save it in a file of this name, which is replaced when all has been written; when that fails

@@ -33,8 +33,8 @@ typedef struct oak_snapshot_cost {
 } oak_snapshot_cost;
 
 /** Save all that lives. The file appears under its name when it is complete; until then, and when
- * anything fails, whatever was there stays. 0, or -1 with errno: ENOSPC, EPIPE, ETIMEDOUT, EIO when
- * the child died. Stops the world for as long as a fork takes (why.h). */
+ * anything fails, whatever was there stays. 0, or -1 with errno: ENOSPC, EPIPE, EFBIG, ETIMEDOUT,
+ * EIO when the child died. Stops the world for as long as a fork takes (why.h). */
 OAK_API int oak_snapshot_save(const char *path);
 
 /** The same with options and costs, each of which may be NULL. */
