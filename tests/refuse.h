@@ -19,12 +19,12 @@ static inline void test_filter(struct sock_filter *code, size_t n, unsigned flag
     ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program), 0);
 }
 
-static inline void test_refuse_with(int nr, unsigned flags)
+static inline void test_refuse_with(int nr, int error, unsigned flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     test_filter(code, sizeof code / sizeof code[0], flags);
@@ -33,13 +33,13 @@ static inline void test_refuse_with(int nr, unsigned flags)
 /* From here on the threads of this process and its children get EPERM for system call `nr`. */
 static inline void test_refuse(int nr)
 {
-    test_refuse_with(nr, SECCOMP_FILTER_FLAG_TSYNC);
+    test_refuse_with(nr, EPERM, SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 /* The calling thread alone, and those that it starts. */
 static inline void test_refuse_alone(int nr)
 {
-    test_refuse_with(nr, 0);
+    test_refuse_with(nr, EPERM, 0);
 }
 
 /* They get `error` for this request, of any file. */

@@ -9,6 +9,7 @@
 #include <check.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <signal.h>
@@ -145,6 +146,31 @@ START_TEST(thousands_of_short_lived_threads_leave_nothing_behind)
         ck_assert(t->own || t == oaki_thread_self());
     oak_collect();
     ck_assert_ptr_null(oaki_pages_check());
+}
+END_TEST
+
+/* How many bytes libc's malloc has given. */
+static void *attach_and_count(void *arg)
+{
+    free(malloc(10)); /* the thread's own arena */
+    size_t before = mallinfo2().uordblks;
+    int e = oak_thread_attach();
+    size_t after = mallinfo2().uordblks;
+    ck_assert_int_eq(e, 0);
+    ck_assert_uint_eq(after, before);
+    return arg;
+}
+
+/* However many keys the program has made before the heap starts. */
+START_TEST(attaching_calls_no_malloc)
+{
+    pthread_key_t key;
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return; /* other mallocs */
+    for (int i = 0; i < (_i ? 500 : 0); i++) ck_assert_int_eq(pthread_key_create(&key, NULL), 0);
+    ck_assert_int_eq(oak_init(NULL), 0);
+    for (int i = 0; i < 10; i++) test_join(test_start(attach_and_count, NULL));
+    ck_assert_uint_eq(test_threads(), 0);
+    ck_assert_uint_eq(ncaches(), 0);
 }
 END_TEST
 
@@ -443,6 +469,7 @@ Suite *suite_runtime_thread(void)
     tcase_add_test(c, the_first_allocation_attaches_and_the_exit_detaches);
     tcase_add_test(c, the_first_threads_stack_has_the_arguments_and_the_environment_in_it);
     tcase_add_test(c, a_thread_may_detach_and_attach_again);
+    tcase_add_loop_test(c, attaching_calls_no_malloc, 0, 2);
     tcase_add_test(c, thousands_of_short_lived_threads_leave_nothing_behind);
     tcase_add_loop_test(
         c, destructors_that_allocate_come_before_the_detach_or_are_cleaned_up_after, 0, 2);
