@@ -144,7 +144,7 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
     X(exit) X(pthread_create) X(thrd_create) X(prlimit) X(pthread_sigmask) X(sighold)              \
     X(sigaction) X(signal) X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset)      \
     X(sigignore) X(sigaltstack) X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(signalfd)              \
-    X(sigsuspend) X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2)
+    X(sigsuspend) X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(dlopen)
 
 #define OAKI_REAL_INDEX(name) OAKI_REAL_##name,
 enum { OAKI_EACH_REAL(OAKI_REAL_INDEX) OAKI_REALS };
