@@ -51,7 +51,7 @@ static __thread int forked __attribute__((tls_model("initial-exec")));
 static __thread unsigned nested __attribute__((tls_model("initial-exec")));
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
 /* Of these, how often it is counted in held_off. Then it passes the gate, else each would wait for
- * the other: the unwinder and libdw, between hold and release, call a malloc that may be ours. */
+ * the other: libdw, between hold and release, calls a malloc that may be ours. */
 static __thread unsigned counted __attribute__((tls_model("initial-exec")));
 static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
 

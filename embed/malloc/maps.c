@@ -106,7 +106,7 @@ static void give(const oaki_root *r, void *ctx)
     w->fn(r->lo, r->hi, w->ctx);
 }
 
-/* But for what is excluded: tables of the unwinder's, which hold words of stacks. */
+/* But for what is excluded. */
 static void give_rest(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     oaki_root_visitor v = { give, (void *)w };

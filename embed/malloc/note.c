@@ -38,7 +38,7 @@ static bool is_loaders(void)
     return pc >= self.loader_lo && pc < self.loader_hi;
 }
 
-/* What is captured may load tables, which calls malloc. */
+/* A source of frames may call malloc, which isn't noted. */
 static void note(void *obj, size_t bytes, size_t rate)
 {
     if (oaki_my.quiet || OAKI_UNLIKELY(oaki_sealed_strictly())) return;

@@ -5,7 +5,7 @@
  * what counts is whether there are more at the end. Where that can't be read, as after chroot or
  * without descriptors, whether there are any can still be asked. The strict mode, in which not even
  * that may be asked, is seen when it is entered; from then on nothing is noted either, as the
- * unwinder calls the system.
+ * unwinder asks the system about code that it hasn't met.
  *
  * Owns: struct self: written by the first thread at the start, and by who enters that mode. */
 #include "preload.h"

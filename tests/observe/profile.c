@@ -324,53 +324,6 @@ START_TEST(what_the_profile_takes_is_in_memstats)
 }
 END_TEST
 
-/* ---- descriptors ---- */
-
-enum { DESCRIPTORS = 64, DEEPEST = 50 };
-
-static bool is_pipe(int fd)
-{
-    struct stat s;
-    return fstat(fd, &s) == 0 && S_ISFIFO(s.st_mode);
-}
-
-static OAKI_NOINLINE void allocate_deeply(int n)
-{
-    char page[2000];
-    void *p = n == 0 ? oak_alloc(64) : page;
-    __asm__("" : : "r"(p) : "memory");
-    if (n > 0) allocate_deeply(n - 1);
-    __asm__("" : : "r"(page) : "memory");
-}
-
-/* The unwinder has a pipe. A program that closes it, and opens files there, has them for itself,
- * and stacks are still seen. */
-START_TEST(files_in_the_place_of_the_unwinders_pipe_are_left_alone)
-{
-    int file[2], n = 0, ends = 0;
-    bool before[DESCRIPTORS];
-    for (int fd = 0; fd < DESCRIPTORS; fd++) before[fd] = is_pipe(fd);
-    start();
-    for (int fd = 0; fd < DESCRIPTORS; fd++) {
-        char name[] = "/tmp/oakum-XXXXXX";
-        if (before[fd] || !is_pipe(fd) || ends++ == _i) continue;
-        int other = mkstemp(name);
-        ck_assert(other >= 0 && unlink(name) == 0 && n < 2);
-        ck_assert_int_eq(write(other, "0123456789", 10), 10);
-        ck_assert_int_eq(lseek(other, 0, SEEK_SET), 0);
-        ck_assert_int_eq(dup2(other, fd), fd);
-        file[n++] = fd;
-    }
-    for (int i = 0; i < 2000; i++) allocate_deeply(1 + i % DEEPEST);
-    for (int i = 0; i < n; i++) {
-        ck_assert_int_eq(lseek(file[i], 0, SEEK_CUR), 0);
-        ck_assert_int_eq(lseek(file[i], 0, SEEK_END), 10);
-    }
-    test_site all = test_sum("allocate_deeply", 0);
-    ck_assert_int_eq(all.alloc_objects, 2000);
-}
-END_TEST
-
 /* ---- stress ---- */
 
 START_TEST(a_collection_at_each_allocation_loses_nothing)
@@ -405,10 +358,6 @@ Suite *suite_observe_profile(void)
     tcase_add_test(c, an_object_knows_its_site);
     tcase_add_test(c, what_the_profile_takes_is_in_memstats);
     tcase_add_test(c, a_collection_at_each_allocation_loses_nothing);
-    suite_add_tcase(s, c);
-    c = tcase_create("descriptors");
-    /* one end is left, the other one, or none */
-    tcase_add_loop_test(c, files_in_the_place_of_the_unwinders_pipe_are_left_alone, 0, 3);
     suite_add_tcase(s, c);
     return s;
 }

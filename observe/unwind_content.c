@@ -1,0 +1,96 @@
+/* unwind_content.c - what tells an object from its successor (unwind_content.h).
+ *
+ * Where the build ID lies is looked up once, and kept for the object's addresses. It is in the
+ * first page, as linkers have it, which is there as long as the object is: so a later object at
+ * the same place can be asked at the same address.
+ *
+ * Owns: `known`: pairs of words like those of the cache of rules (unwind_cache.h), without a lock.
+ * Bound: O(1); O(program headers and notes) when an object is new. */
+#include "unwind_content.h"
+
+#include "runtime/os.h"
+#include "runtime/probe.h"
+#include <elf.h>
+#include <stddef.h>
+
+#define KNOWN 64
+
+static struct {
+    AO_t check; /* identity ^ mixed place */
+    AO_t place; /* from the object's first byte; 0: none is known */
+} known[KNOWN];
+
+static uint64_t mix(AO_t place)
+{
+    return place * 0xbf58476d1ce4e5b9u;
+}
+
+/* The place of the description in [at, end) of notes; 0: no build ID is there. */
+static size_t find_note(oaki_window *w, size_t at, size_t end, uintptr_t lo)
+{
+    Elf64_Nhdr note;
+    uint32_t name;
+    while (at + sizeof note + 4 <= end && end - at <= oaki_os_page_size()) {
+        if (!oaki_window_read(w, lo + at, &note, 8) ||
+            !oaki_window_read(w, lo + at + 8, &note.n_type, 4) ||
+            !oaki_window_read(w, lo + at + 12, &name, 4))
+            return 0;
+        size_t description = at + sizeof note + OAKI_ALIGN_UP((size_t)note.n_namesz, 4);
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && note.n_descsz >= 16 &&
+            memcmp(&name, "GNU", 4) == 0)
+            return description;
+        at = description + OAKI_ALIGN_UP((size_t)note.n_descsz, 4);
+    }
+    return 0;
+}
+
+/* Program headers that say where notes are, by addresses from the object's first byte, as its first
+ * segment begins there. */
+static size_t find_build_id(oaki_window *w, uintptr_t lo)
+{
+    uint64_t headers, first = 0;
+    uint16_t n = 0, size = 0;
+    if (!oaki_window_read(w, lo + offsetof(Elf64_Ehdr, e_phoff), &headers, 8) ||
+        !oaki_window_read(w, lo + offsetof(Elf64_Ehdr, e_phnum), &n, 2) ||
+        !oaki_window_read(w, lo + offsetof(Elf64_Ehdr, e_phentsize), &size, 2) ||
+        size != sizeof(Elf64_Phdr) || headers > oaki_os_page_size())
+        return 0;
+    for (size_t i = 0; i < n && i < 64; i++) {
+        uintptr_t at = lo + headers + i * sizeof(Elf64_Phdr);
+        uint32_t type;
+        uint64_t address, bytes;
+        if (!oaki_window_read(w, at, &type, 4) ||
+            !oaki_window_read(w, at + offsetof(Elf64_Phdr, p_vaddr), &address, 8) ||
+            !oaki_window_read(w, at + offsetof(Elf64_Phdr, p_memsz), &bytes, 8))
+            return 0;
+        if (type == PT_LOAD && first == 0) first = address + 1;
+        if (type != PT_NOTE || address < first - 1) continue;
+        size_t place = find_note(w, address - (first - 1), address - (first - 1) + bytes, lo);
+        if (place) return place;
+    }
+    return 0;
+}
+
+/* Without a build ID, or with one that is far away: where section headers lie in the file. */
+static size_t find_place(uintptr_t lo)
+{
+    oaki_window w = { 0, 0 };
+    uint32_t magic;
+    if (!oaki_window_read(&w, lo, &magic, 4) || memcmp(&magic, ELFMAG, SELFMAG) != 0) return 0;
+    size_t place = find_build_id(&w, lo);
+    bool near = place > 0 && place % 4 == 0 && place + 16 <= oaki_os_page_size();
+    return near ? place : offsetof(Elf64_Ehdr, e_phoff);
+}
+
+OAKI_NO_ASAN uint64_t oaki_unwind_content(const oaki_unwind_object *o, bool sure)
+{
+    size_t i = o->identity % KNOWN;
+    AO_t place = AO_load(&known[i].place);
+    if (OAKI_UNLIKELY((AO_load(&known[i].check) ^ mix(place)) != o->identity)) {
+        place = find_place(o->lo);
+        AO_store(&known[i].place, place);
+        AO_store(&known[i].check, o->identity ^ mix(place));
+    }
+    if (place == 0 || (OAKI_UNLIKELY(!sure) && !oaki_probe((const void *)o->lo))) return 0;
+    return oaki_word_at(o->lo + place) ^ oaki_word_at(o->lo + place + 8) * 0x94d049bb133111ebu;
+}
