@@ -5,6 +5,7 @@
  * look at the bits of its slots, and the words of those that are marked.
  * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
  * marked by functions that know no parts: each of those once a batch (written.h). */
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include "sift.h"
 
@@ -114,7 +115,8 @@ static bool mark_left_out(oaki_span *s, void *ctx)
         if (!is_marked(slot)) continue;
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
         char *p = (char *)oaki_the_heap.base + slot;
-        if (oaki_type_waits(t) && oaki_freed_may_call(s, p)) t->mark(m, p, s->size);
+        if (oaki_type_waits(t) && oaki_freed_may_call(s, p))
+            OAKI_CALL_INSIDE(t->mark(m, p, s->size));
     }
     return true;
 }

@@ -5,6 +5,7 @@
  * Owns nothing. World stopped, or a mark beside the program; a marker is used by its own thread
  * alone. Bound: the object's words. */
 #include "mark.h"
+#include "runtime/contain.h"
 #include "runtime/track.h"
 #include "runtime/written.h"
 
@@ -71,7 +72,7 @@ static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, con
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
     else if ((!m->beside || t->anytime) && oaki_freed_may_call(s, p))
-        t->mark(m, (void *)p, size);
+        OAKI_CALL_INSIDE(t->mark(m, (void *)p, size));
 }
 
 void oaki_mark_object(oak_marker *m, char *p)

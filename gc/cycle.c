@@ -12,6 +12,7 @@
 #include "off.h"
 #include "pace.h"
 #include "runtime/collector.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
@@ -163,7 +164,7 @@ static void verify(oaki_cycle *c, uint64_t *t, bool whole)
 
 static void call(const hooks *list)
 {
-    for (size_t i = 0; i < list->n; i++) list->fn[i]();
+    for (size_t i = 0; i < list->n; i++) OAKI_CALL_INSIDE(list->fn[i]());
 }
 
 static void flush_caches(void)
@@ -459,11 +460,13 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
 
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
+    OAKI_NO_CANCEL; /* what it calls of the program's may have cancellation points */
     return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle));
 }
 
 OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 {
+    OAKI_NO_CANCEL;
     return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number);
 }
 

@@ -10,6 +10,7 @@
 #include "finalizer.h"
 #include "host.h"
 
+#include "runtime/contain.h"
 #include "runtime/os.h"
 
 #include <string.h>
@@ -28,6 +29,9 @@ static struct {
 } self;
 
 /* ---- running ---- */
+
+/* The calling thread's place among them, or NULL. */
+static __thread AO_t *running __attribute__((tls_model("initial-exec")));
 
 /* A place for the start times of who runs some, or NULL. From one to the next it tells of the one
  * before, so that nobody who waits for all of them sees a gap. */
@@ -66,12 +70,22 @@ static OAKI_NOINLINE void scrub(void)
     __asm__ __volatile__("" : : "r"(dead) : "memory");
 }
 
-static size_t run_all(void)
+/* A finalizer has not returned: an exception, or the end of the thread, leaves it. */
+OAKI_UNWIND_ACTION(oaki_finalizer_left)
 {
+    if (running) AO_store(running, 0);
+    running = NULL;
+}
+
+static OAKI_NOINLINE size_t run_all(void)
+{
+    OAKI_ON_UNWIND(oaki_finalizer_left);
     size_t n = 0;
     if (oaki_finalizers_ready() == 0) return 0;
-    AO_t *since = clock_take();
+    AO_t *since = clock_take(), *outer = running;
+    running = since;
     while (run_one(since)) n++;
+    running = outer;
     if (since) AO_store(since, 0);
     if (n > 0) scrub();
     return n;
@@ -96,8 +110,15 @@ uint64_t oak_finalizer_running_ns(void)
 
 /* ---- the thread ---- */
 
+/* A finalizer has ended it; the next need starts another. */
+OAKI_UNWIND_ACTION(oaki_finalizer_thread_left)
+{
+    AO_int_store_release(&self.thread, THREAD_NONE);
+}
+
 static void *thread_main(void *arg)
 {
+    OAKI_ON_UNWIND(oaki_finalizer_thread_left);
     oaki_thread *t = oaki_thread_attach_self();
     if (!t) {
         AO_int_store_release(&self.thread, THREAD_NONE); /* the next need tries again */

@@ -18,6 +18,7 @@
 #include "follow.h"
 
 #include "mark.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 
@@ -237,7 +238,8 @@ static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
         edges.cap = 0;
         (void)grow(SET_MIN);
     }
-    if (oaki_freed_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p)) t->mark(m, p, size);
+    if (oaki_freed_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p))
+        OAKI_CALL_INSIDE(t->mark(m, p, size));
     recorder_end(m);
     if (edges.set) tell_places(p, size);
     if (edges.cap > SET_MIN) oaki_follow_trim(); /* the next object's is cleared in proportion */

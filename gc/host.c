@@ -9,6 +9,7 @@
 #include "host.h"
 
 #include "mark.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 
 #include <string.h>
@@ -83,7 +84,7 @@ int oaki_gc_at_roots(void (*fn)(oak_marker *m))
 
 void oaki_host_call_roots(oak_marker *m)
 {
-    for (size_t i = 0; i < host.nroots; i++) host.roots[i](m);
+    for (size_t i = 0; i < host.nroots; i++) OAKI_CALL_INSIDE(host.roots[i](m));
 }
 
 void oaki_host_mark_roots(void)

@@ -9,6 +9,7 @@
 
 #include "mark.h"
 #include "pace.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 
 #define WORDS ((size_t)8192) /* marked at a time */
@@ -97,8 +98,10 @@ static oaki_step whole(void)
     return (oaki_step){ 0, AO_load(&oaki_the_heap.used) };
 }
 
+/* Mark functions may have cancellation points. */
 static bool work(oaki_piece *piece, oaki_step *s)
 {
+    OAKI_NO_CANCEL;
     uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
     bool more = piece(s);
     helped = oaki_workers_helped() - helped; /* all are at rest between two pieces */

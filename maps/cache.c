@@ -198,24 +198,52 @@ int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes, u
 
 /* ---- looking ---- */
 
+static __thread oaki_cache_walk *walking __attribute__((tls_model("initial-exec")));
+
+static void end_walk(oaki_cache_walk *self)
+{
+    oaki_cache_walk **w = &self->cache->walks;
+    while (*w != self) w = &(*w)->others;
+    *w = self->others;
+    walking = self->outer;
+}
+
+/* The list of walks leads to a frame that is about to go. */
+OAKI_UNWIND_ACTION(oaki_cache_each_left)
+{
+    if (!walking) return;
+    oak_cache *c = walking->cache;
+    oaki_inner_take(&c->in);
+    end_walk(walking);
+    oaki_inner_leave(&c->in);
+}
+
+static OAKI_NOINLINE bool call_each(bool (*fn)(const void *key, void *value, void *ctx),
+                                    const void *key, void *value, void *ctx)
+{
+    OAKI_ON_UNWIND(oaki_cache_each_left);
+    bool on = fn(key, value, ctx);
+    OAKI_STAY();
+    return on;
+}
+
 void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void *ctx), void *ctx)
 {
     if (!c || !fn) return;
     uint64_t now = oaki_cache_now(c);
     oaki_inner_enter(&c->in);
-    oaki_cache_walk self = { c->newest, c->walks }, **w = &c->walks;
-    c->walks = &self;
+    oaki_cache_walk self = { c->newest, c->walks, c, walking };
+    c->walks = walking = &self;
     for (bool on = true; on && self.next;) {
         node *n = self.next;
         self.next = n->older;
         if (!oaki_cache_alive(c, n, now)) continue;
         void *key = oaki_cache_key(c, n), *value = n->value;
         oaki_inner_leave(&c->in);
-        on = fn(key, value, ctx);
+        on = call_each(fn, key, value, ctx);
         oaki_inner_enter(&c->in);
     }
-    while (*w != &self) w = &(*w)->others;
-    *w = self.others;
+    end_walk(&self);
     oaki_inner_leave(&c->in);
 }
 

@@ -40,6 +40,9 @@ typedef struct oaki_cache_slot {
 typedef struct oaki_cache_walk {
     oaki_cache_node *next;
     struct oaki_cache_walk *others;
+    /* for a callback that is left by an exception or the thread's end */
+    struct oak_cache *cache;
+    struct oaki_cache_walk *outer; /* of the same thread */
 } oaki_cache_walk;
 
 struct oak_cache {

@@ -44,6 +44,35 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
     c->stats.expirations += why == OAK_CACHE_EXPIRED;
 }
 
+/* Caches whose callback the calling thread runs. */
+typedef struct telling {
+    oak_cache *cache;
+    struct telling *outer;
+} telling;
+
+static __thread telling *told __attribute__((tls_model("initial-exec")));
+
+OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
+{
+    if (!told) return;
+    oak_cache *c = told->cache;
+    oaki_inner_take(&c->in);
+    c->callbacks--;
+    oaki_inner_leave(&c->in);
+    told = told->outer;
+    nested--;
+}
+
+static OAKI_NOINLINE void call_evicted(oak_cache *c, const void *key, void *value,
+                                       oak_cache_reason why)
+{
+    OAKI_ON_UNWIND(oaki_cache_evicted_left);
+    telling self = { c, told };
+    told = &self;
+    c->config.evicted(c, key, value, why, c->config.ctx);
+    told = self.outer;
+}
+
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)
 {
     if (!c->config.evicted) return;
@@ -52,7 +81,7 @@ void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reaso
                   NESTED_MAX);
     c->callbacks++;
     oaki_inner_leave(&c->in);
-    c->config.evicted(c, key, value, why, c->config.ctx);
+    call_evicted(c, key, value, why);
     oaki_inner_enter(&c->in);
     c->callbacks--;
     nested--;

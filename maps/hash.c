@@ -10,6 +10,7 @@
 #include "runtime/xxh.h"
 #include <pthread.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ uint64_t oaki_hash_double(double d, uint64_t seed)
 static OAKI_COLD void make_secret(void)
 {
     uint64_t made[2];
-    if (getrandom(made, sizeof made, GRND_NONBLOCK) != (ssize_t)sizeof made) {
+    if (syscall(SYS_getrandom, made, sizeof made, GRND_NONBLOCK) != (long)sizeof made) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
         made[0] = oaki_hash_u64((uint64_t)now.tv_nsec ^ ((uint64_t)now.tv_sec << 30),

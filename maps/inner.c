@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <oakum/heap.h>
 
+/* That the calling thread has entered, or NULL. */
+static __thread const oaki_inner *inside __attribute__((tls_model("initial-exec")));
+
 /* The address of a thread-local variable tells threads apart, attached or not. */
 static AO_t self(void)
 {
@@ -53,7 +56,7 @@ void oaki_inner_wait(oaki_lock *l)
 }
 
 /* Attached, as what is read has to be in a stack that is scanned. */
-void oaki_inner_enter(oaki_inner *in)
+void oaki_inner_take(oaki_inner *in)
 {
     oaki_attach(in->what);
     AO_t owner = AO_load(&in->owner);
@@ -64,6 +67,15 @@ void oaki_inner_enter(oaki_inner *in)
     else if (OAKI_UNLIKELY(owner != 0))
         oak_fatal("oakum: %s: used by two threads at once, and has no lock", in->what);
     AO_store(&in->owner, self());
+    inside = in;
+}
+
+OAKI_UNWIND_ACTION(oaki_inner_left)
+{
+    if (inside)
+        oak_fatal("oakum: %s: its hash or equal function was left by an exception, pthread_exit or "
+                  "cancellation",
+                  inside->what);
 }
 
 void oaki_inner_leave(oaki_inner *in)
@@ -71,6 +83,7 @@ void oaki_inner_leave(oaki_inner *in)
     if (OAKI_UNLIKELY(AO_load(&in->owner) != self()))
         oak_fatal("oakum: %s: used by two threads at once, and has no lock", in->what);
     AO_store(&in->owner, 0);
+    inside = NULL;
     if (in->locked) oaki_lock_release(&in->lock);
 }
 

@@ -12,6 +12,7 @@
 #define OAKI_INNER_H
 
 #include "runtime/base.h"
+#include "runtime/contain.h"
 #include "runtime/lock.h"
 #include "runtime/mcache.h"
 #include "runtime/thread.h"
@@ -34,7 +35,16 @@ void oaki_inner_wait(oaki_lock *l);
 bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys, size_t value_size,
                      bool locked, size_t hint);
 
-void oaki_inner_enter(oaki_inner *in);
+/* What oaki_inner_enter does. An exception that passes a function between enter and leave is fatal:
+ * it comes from a hash or equal function, in the middle of a change. */
+void oaki_inner_take(oaki_inner *in);
+
+OAKI_INLINE void oaki_inner_enter(oaki_inner *in)
+{
+    OAKI_ON_UNWIND(oaki_inner_left);
+    oaki_inner_take(in);
+}
+
 void oaki_inner_leave(oaki_inner *in);
 
 /* Whether a put of this key can be found and taken out again: not with NULL, nor with a key that

@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "inner.h"
 #include "map.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/zone.h"
 #include <errno.h>
@@ -45,8 +46,17 @@ static shard *shard_of(const oak_shardmap *m, const void *key)
     return (shard *)(uintptr_t)&m->shard[(hash >> 16) & m->mask];
 }
 
-static shard *enter(shard *s)
+OAKI_UNWIND_ACTION(oaki_shardmap_left)
 {
+    if (inside)
+        oak_fatal("oakum: a function that a sharded map has called was left by an exception, "
+                  "pthread_exit or cancellation");
+}
+
+/* Inlined, as its callers are those that may be left. */
+OAKI_INLINE shard *enter(shard *s)
+{
+    OAKI_ON_UNWIND(oaki_shardmap_left);
     if (OAKI_UNLIKELY(inside != NULL))
         oak_fatal("oakum: a sharded map is used from inside a function that one has called");
     oaki_inner_wait(&s->lock);
@@ -61,7 +71,7 @@ static void leave(shard *s)
 }
 
 /* The next part, entered, behind s or the first; the one before is left. NULL: there is none. */
-static shard *enter_next(const oak_shardmap *m, shard *s)
+OAKI_INLINE shard *enter_next(const oak_shardmap *m, shard *s)
 {
     const shard *end = m->shard + m->mask + 1;
     if (s) leave(s);
@@ -125,7 +135,7 @@ static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
     return s->map ? oak_map_put(s->map, key) : NULL;
 }
 
-static shard *enter_for_put(oak_shardmap *m, const void *key)
+OAKI_INLINE shard *enter_for_put(oak_shardmap *m, const void *key)
 {
     if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sharded map");
     if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
@@ -148,6 +158,7 @@ int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
 int oak_shardmap_update(oak_shardmap *m, const void *key,
                         bool (*fn)(void *value, bool there, void *ctx), void *ctx)
 {
+    OAKI_NO_CANCEL; /* fn has to return */
     shard *s = enter_for_put(m, fn ? key : NULL);
     if (!s) return -1;
     void *slot = oak_map_get(s->map, key);
@@ -161,6 +172,7 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
 int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *value, void *ctx),
                        void *ctx)
 {
+    OAKI_NO_CANCEL;
     oak_map_iter it;
     if (!m) return 0;
     if (!fn) return errno = EINVAL, -1;

@@ -76,7 +76,7 @@ static bool step(oaki_weakmap *w, size_t budget)
     return w->looking || w->cycle != collections();
 }
 
-void oaki_weakmap_enter(oaki_weakmap *w)
+void oaki_weakmap_take(oaki_weakmap *w)
 {
     oaki_inner_enter(&w->in);
     (void)step(w, OAKI_WEAKMAP_STEP);

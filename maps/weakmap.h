@@ -41,7 +41,12 @@ bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *ke
                        size_t hint, bool (*alive)(void *handle));
 
 /* Enter, and remove some of the dead. */
-void oaki_weakmap_enter(oaki_weakmap *w);
+void oaki_weakmap_take(oaki_weakmap *w);
+OAKI_INLINE void oaki_weakmap_enter(oaki_weakmap *w)
+{
+    OAKI_ON_UNWIND(oaki_inner_left); /* as oaki_inner_enter */
+    oaki_weakmap_take(w);
+}
 OAKI_INLINE void oaki_weakmap_leave(oaki_weakmap *w)
 {
     oaki_inner_leave(&w->in);

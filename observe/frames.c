@@ -4,6 +4,7 @@
  *   touches. Lock: observe_lock.
  * Bound: OAKI_FRAMES names; O(1) for one that is known; a merge is O(frames * hidden ranges). */
 #include "frames.h"
+#include "runtime/contain.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
@@ -135,6 +136,15 @@ static bool is_hidden(const oak_frame_source *s, uintptr_t pc)
     return false;
 }
 
+/* An allocation is no cancellation point. */
+static OAKI_NOINLINE size_t ask(const oak_frame_source *s, uintptr_t *frame, size_t room)
+{
+    OAKI_NO_CANCEL;
+    size_t told;
+    OAKI_CALL_INSIDE(told = s->read(frame, room, s->ctx));
+    return OAKI_MIN(told, room);
+}
+
 /* The source is not asked in what it does itself. */
 size_t oaki_frames_merge(uintptr_t *pc, size_t n, size_t max)
 {
@@ -143,7 +153,7 @@ size_t oaki_frames_merge(uintptr_t *pc, size_t n, size_t max)
     const oak_frame_source *s = t ? t->frames : NULL;
     if (OAKI_LIKELY(!s)) return n;
     t->frames = NULL;
-    size_t room = OAKI_MIN(max, OAKI_COUNT(all)), told = OAKI_MIN(s->read(all, room, s->ctx), room);
+    size_t room = OAKI_MIN(max, OAKI_COUNT(all)), told = ask(s, all, room);
     t->frames = s;
     if (told == 0) return n;
     for (size_t i = 0; i < n && told < room; i++)

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void oaki_thread_name(int tid, char out[16])
@@ -19,10 +20,11 @@ void oaki_thread_name(int tid, char out[16])
     char path[64];
     out[0] = '\0';
     oaki_format(path, sizeof path, "/proc/self/task/%d/comm", tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* by syscall: no cancellation points */
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
-    ssize_t n = read(fd, out, 15);
-    close(fd);
+    long n = syscall(SYS_read, fd, out, 15);
+    (void)syscall(SYS_close, fd);
     out[n > 0 ? n : 0] = '\0';
     char *end = strchr(out, '\n');
     if (end) *end = '\0';

@@ -13,13 +13,13 @@
  * Owns: of a thread blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps the
  * stop signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
  * errno is kept. */
+#include "contain.h"
 #include "mcache.h"
 #include "thread.h"
 
 #include <errno.h>
 #include <oakum/gc.h>
 #include <string.h>
-#include <unwind.h>
 
 OAKI_HIDDEN void oaki_blocking_saved(oaki_thread *t,
                                                                const uintptr_t *regs);
@@ -95,30 +95,18 @@ void oak_blocking_leave(void)
 /* What the unwinder calls as it passes run_in_region: the thread is cancelled or calls pthread_exit
  * in there, or an exception passes. The handlers further up may use the heap. One that has left all
  * regions to be active is in none. A cleanup in C would need libgcc's, and so that library. */
-OAKI_HIDDEN __attribute__((used)) _Unwind_Reason_Code
-oaki_blocking_unwound(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
-                      struct _Unwind_Exception *exception, struct _Unwind_Context *context);
-
-_Unwind_Reason_Code oaki_blocking_unwound(int version, _Unwind_Action actions,
-                                          _Unwind_Exception_Class class,
-                                          struct _Unwind_Exception *exception,
-                                          struct _Unwind_Context *context)
+OAKI_UNWIND_ACTION(oaki_blocking_unwound)
 {
-    (void)version, (void)class, (void)exception, (void)context;
     oaki_thread *t = oaki_tls_thread;
-    if ((actions & _UA_CLEANUP_PHASE) && t) {
-        t->waits_for = 0; /* what held the object is gone */
-        if (t->blocking_depth > 0) oaki_blocking_end(t);
-    }
-    return _URC_CONTINUE_UNWIND;
+    if (!t) return;
+    t->waits_for = 0; /* what held the object is gone */
+    if (t->blocking_depth > 0) oaki_blocking_end(t);
 }
 
 /* Its frame is there while fn runs, and is only left by returning or unwound. */
 static OAKI_NOINLINE void *run_in_region(void *(*fn)(void *), void *arg)
 {
-#ifdef __GCC_HAVE_DWARF2_CFI_ASM
-    __asm__(".cfi_personality 0x1b, oaki_blocking_unwound"); /* pc-relative, four bytes */
-#endif
+    OAKI_ON_UNWIND(oaki_blocking_unwound);
     void *result = fn(arg);
     __asm__ __volatile__("" : "+r"(result));
     return result;

@@ -37,7 +37,7 @@ static int lowest(void)
 
 int oaki_fd_copy_high(int fd)
 {
-    return fcntl(fd, F_DUPFD_CLOEXEC, lowest());
+    return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest());
 }
 
 /* To enlarge a table that threads share, the system waits until no processor can have the old one.

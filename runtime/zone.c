@@ -6,6 +6,7 @@
  *             handler.
  * Lock: oaki_zones.lock. pages is charged by compare-and-swap, before the pages are taken. */
 #include "collector.h"
+#include "contain.h"
 #include "heap.h"
 #include "meta.h"
 #include "print.h"
@@ -194,6 +195,22 @@ bool oaki_zone_make_room(oaki_thread *t, oak_zone *z, unsigned *tries)
     }
 }
 
+/* The next one is called again. */
+OAKI_UNWIND_ACTION(oaki_zone_full_left)
+{
+    if (oaki_tls_thread) oaki_tls_thread->in_full = false;
+}
+
+/* An allocation is no cancellation point. */
+static OAKI_NOINLINE bool call_full(oak_zone *z, size_t n)
+{
+    OAKI_NO_CANCEL;
+    OAKI_ON_UNWIND(oaki_zone_full_left);
+    bool again = z->on_full(z, n, z->ctx);
+    OAKI_STAY();
+    return again;
+}
+
 bool oaki_zone_full(size_t n)
 {
     oak_zone *z = oaki_tls_mcache->zone;
@@ -203,7 +220,7 @@ bool oaki_zone_full(size_t n)
     bool again = false;
     if (z->on_full && !t->in_full) {
         t->in_full = true;
-        again = z->on_full(z, n, z->ctx);
+        again = call_full(z, n);
         t->in_full = false;
         errno = ENOMEM;
     }

@@ -8,6 +8,7 @@
 #include "libgc.h"
 
 #include "gc/pace.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include <oakum/gc.h>
 
@@ -382,8 +383,10 @@ void GC_alloc_unlock(void)
 
 void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)
 {
+    OAKI_NO_CANCEL;
+    void *result;
     GC_alloc_lock();
-    void *result = fn(arg);
+    OAKI_CALL_INSIDE(result = fn(arg));
     GC_alloc_unlock();
     return result;
 }

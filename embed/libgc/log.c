@@ -8,6 +8,7 @@
 #include "runtime/print.h"
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LINE 1024
@@ -81,7 +82,8 @@ void GC_set_log_fd(int fd)
 
 void lgc_log_open(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0644);
     if (fd >= 0) lgc.all_fd = fd;
     else lgc_err("Failed to open %s as log file\n", path);
 }

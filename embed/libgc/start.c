@@ -58,7 +58,7 @@ static void expand(void)
     size_t now = GC_get_heap_size();
     bool fits = lgc.max_heap == 0 || lgc.max_heap >= LGC_HEAP_LEAST;
     if (fits && (initial <= now || GC_expand_hp(initial - now))) return;
-    fputs("Can't start up: not enough memory\n", stderr);
+    lgc_err("Can't start up: not enough memory\n");
     exit(1);
 }
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- what works for several types ---- */
@@ -144,7 +145,7 @@ static int profile_text(lua_State *L)
     oak_profile_free(p);
     off_t size = whole ? lseek(fd, 0, SEEK_END) : 0;
     void *text = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (fd >= 0) (void)close(fd);
+    if (fd >= 0) (void)syscall(SYS_close, fd); /* no cancellation point, as nothing else here */
     if (text == MAP_FAILED) {
         errno = error;
         return result(L, -1, "profile");

@@ -125,6 +125,15 @@ static int panic(lua_State *L)
     oak_fatal("oakum: Lua: unprotected error: %s", what ? what : "the error is no string");
 }
 
+/* Lua may warn in the middle of an allocation, which is no cancellation point. */
+static void say(const char *before, const char *text, const char *after)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    fprintf(stderr, "%s%s%s", before, text, after);
+    pthread_setcancelstate(cancel, &cancel);
+}
+
 /* "@on" and "@off" by themselves are orders; other warnings come in pieces. */
 static void warn(void *ud, const char *text, int more)
 {
@@ -134,8 +143,7 @@ static void warn(void *ud, const char *text, int more)
         if (strcmp(text, "@off") == 0) s->warn_on = false;
         return;
     }
-    if (s->warn_on)
-        fprintf(stderr, "%s%s%s", s->warn_more ? "" : "Lua warning: ", text, more ? "" : "\n");
+    if (s->warn_on) say(s->warn_more ? "" : "Lua warning: ", text, more ? "" : "\n");
     s->warn_more = more != 0;
 }
 

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct {
     pthread_once_t once;
@@ -17,7 +19,8 @@ static struct {
 /* Without random numbers an address must do. */
 static void draw(void)
 {
-    if (getrandom(&self.seed, sizeof self.seed, GRND_NONBLOCK) != (ssize_t)sizeof self.seed)
+    if (syscall(SYS_getrandom, &self.seed, sizeof self.seed, GRND_NONBLOCK) !=
+        (long)sizeof self.seed)
         self.seed = (uint64_t)(uintptr_t)&self ^ (uint64_t)(uintptr_t)__builtin_frame_address(0);
 }
 

@@ -2,6 +2,7 @@
  *
  * Owns nothing. Lock: none: figures that are read one after another. Bound: O(1). */
 #include "preload.h"
+#include "runtime/contain.h"
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ static void put_stats(const char *of, const struct mallinfo2 *m)
 
 OAKI_EXPORT void malloc_stats(void)
 {
+    OAKI_NO_CANCEL;
     struct mallinfo2 m = mallinfo2();
     put_stats("Arena 0", &m);
     put_stats("Total (incl. mmap)", &m);
@@ -74,6 +76,7 @@ static void put_heap(FILE *out, const struct mallinfo2 *m, const char *mmap)
 /* In the form of glibc's: one heap, no bins. The maximum is of address space. */
 OAKI_EXPORT int malloc_info(int options, FILE *out)
 {
+    OAKI_NO_CANCEL;
     static const char mmap[] = "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n";
     struct mallinfo2 m = mallinfo2();
     if (options != 0) return EINVAL;

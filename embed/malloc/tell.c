@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct {
@@ -133,7 +134,7 @@ void oaki_tell_seal(void)
 void oaki_tell_plainly(const char *text)
 {
     if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))
-        (void)!write(STDERR_FILENO, text, strlen(text));
+        (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 }
 
 void oaki_say(const char *format, ...)

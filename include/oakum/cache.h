@@ -7,9 +7,10 @@
  *
  * Threads: with OAK_CACHE_LOCKED any may use it at any time; without, one at a time, and two at
  * once are fatal where it is seen. Callbacks run with no lock held, in the thread whose call made
- * them due, and may use the cache; they may not leave by longjmp. Functions of the key's type run
- * under the lock: they may not use the cache, which is fatal, nor another locked structure, nor
- * leave by longjmp. As with any lock of a program, what another thread holds at a fork stays
+ * them due, and may use the cache; they may leave by an exception or end their thread, but not by
+ * longjmp. Functions of the key's type run under the lock: they may not use the cache, nor leave
+ * other than by returning, which is fatal (but for longjmp, which nothing tells), nor use another
+ * locked structure. As with any lock of a program, what another thread holds at a fork stays
  * held in the child.
  *
  * A NULL cache reads as empty; to write to it is fatal. */

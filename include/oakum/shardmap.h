@@ -7,8 +7,9 @@
  *
  * The functions that are called with a lock held (an update's, a range's, a custom hash and equal)
  * may allocate and collect. They may not use a sharded map, which is fatal, nor another structure
- * that locks (cache.h), nor leave by longjmp or end their thread. As with any lock of a program,
- * what another thread holds at a fork stays held in the child.
+ * that locks (cache.h), nor leave by longjmp, by an exception or by ending their thread: all but
+ * longjmp is fatal. A thread isn't cancelled in an update's or a range's. As with any lock of a
+ * program, what another thread holds at a fork stays held in the child.
  *
  * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
 #ifndef OAKUM_SHARDMAP_H

@@ -7,9 +7,9 @@
  *
  * Threads: with OAK_WEAK_LOCKED any may use a map at any time; without, one at a time, gets
  * included, and two at once are fatal where it is seen. Functions of the key's type run under the
- * lock: they may not use the map, which is fatal, nor another locked structure, nor leave by
- * longjmp. As with any lock of a program, what another thread holds at a fork stays held in the
- * child.
+ * lock: they may not use the map, nor leave other than by returning, which is fatal (but for
+ * longjmp, which nothing tells), nor use another locked structure. As with any lock of a program,
+ * what another thread holds at a fork stays held in the child.
  *
  * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
 #ifndef OAKUM_WEAKMAP_H

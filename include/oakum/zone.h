@@ -26,8 +26,8 @@ typedef struct oak_zone oak_zone;
 /** The zone has no room for an allocation of so many bytes, though a collection had its chance; or
  * the heap hasn't. Runs on the thread that allocates, with no lock held, and may call anything:
  * free objects, raise the limit. true: try again; false: the allocation fails with ENOMEM. It has
- * to return: no longjmp. Allocations that it makes itself call no such function, be it another
- * zone's: where there is no room they fail. */
+ * to return: no longjmp. As an allocation is no cancellation point, none in it is. Allocations that
+ * it makes itself call no such function, be it another zone's: where there is no room they fail. */
 typedef bool (*oak_zone_full)(oak_zone *z, size_t bytes, void *ctx);
 
 /** How to make a zone; all zero is the default. */

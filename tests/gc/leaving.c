@@ -1,0 +1,296 @@
+/* leaving.c - tests of functions of the program's that don't return to Oakum: a thread's end in a
+ * callback is fatal where something is half done, and harmless where nothing is. */
+#include "maps/cache.h"
+#include "tests/capture.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+
+#include <check.h>
+#include <signal.h>
+#include <string.h>
+
+Suite *suite_gc_leaving(void);
+
+static AO_t calls, wrong;
+static AO_t root;
+
+static void keep(const void *p)
+{
+    AO_store(&root, (AO_t)p);
+}
+
+static void leave(void)
+{
+    AO_fetch_and_add1(&calls);
+    pthread_exit(NULL);
+}
+
+/* ---- fatal: a collection, or a lock ---- */
+
+static void mark(oak_marker *m, void *obj, size_t size)
+{
+    (void)m, (void)obj, (void)size;
+    leave();
+}
+
+static void *collect_marked(void *unused)
+{
+    oak_type *t = oak_type_function("left", 16, mark);
+    keep(oak_alloc_typed(t, 1));
+    oak_collect();
+    return unused;
+}
+
+static uint64_t hash(const void *key, uint64_t seed, size_t size)
+{
+    (void)key, (void)seed, (void)size;
+    leave();
+    return 0;
+}
+
+static bool equal(const void *a, const void *b, size_t size)
+{
+    return memcmp(a, b, size) == 0;
+}
+
+static const oak_map_type left_type = { .key = OAK_KEY_CUSTOM,
+                                        .flags = OAK_MAP_SCAN_VALUE,
+                                        .key_size = 8,
+                                        .value_size = 8,
+                                        .hash = hash,
+                                        .equal = equal,
+                                        .name = "left" };
+
+static void *put_in_cache(void *unused)
+{
+    oak_cache_config c = { .keys = &left_type, .max_entries = 3, .flags = OAK_CACHE_LOCKED };
+    uint64_t key = 1;
+    (void)oak_cache_put(oak_cache_new(&c), &key, oak_alloc(16));
+    return unused;
+}
+
+static bool leave_update(void *value, bool there, void *ctx)
+{
+    (void)value, (void)there, (void)ctx;
+    leave();
+    return true;
+}
+
+static void *update_shard(void *unused)
+{
+    uint64_t key = 1;
+    (void)oak_shardmap_update(oak_shardmap_new(&oak_map_u64_u64, 2, 0), &key, leave_update, NULL);
+    return unused;
+}
+
+static size_t leave_frames(uintptr_t *frame, size_t max, void *ctx)
+{
+    (void)frame, (void)max, (void)ctx;
+    leave();
+    return 0;
+}
+
+static void *sample_frames(void *unused)
+{
+    static const oak_frame_source source = { .read = leave_frames };
+    (void)oak_profile_set_rate(1);
+    (void)oak_frame_source_set(&source);
+    keep(oak_alloc(100));
+    return unused;
+}
+
+static void *(*const fatal[])(void *) = { collect_marked, put_in_cache, update_shard,
+                                          sample_frames };
+
+static void run_fatal(void *arg)
+{
+    test_heap_start(test_config());
+    test_join(test_start(fatal[*(int *)arg], NULL));
+}
+
+START_TEST(who_ends_in_the_midst_of_something_is_told)
+{
+    char out[1024];
+    int status = test_capture(run_fatal, &_i, out, sizeof out);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%d: %s", status, out);
+    ck_assert_msg(strstr(out, "was left by an exception, pthread_exit or cancellation"), "%s", out);
+}
+END_TEST
+
+/* ---- a callback without a lock ---- */
+
+static oak_cache *cache;
+
+static void leave_evicted(oak_cache *c, const void *key, void *value, oak_cache_reason why,
+                          void *ctx)
+{
+    (void)c, (void)key, (void)value, (void)ctx;
+    if (why == OAK_CACHE_CAPACITY) leave();
+}
+
+static bool leave_each(const void *key, void *value, void *ctx)
+{
+    (void)key, (void)value, (void)ctx;
+    leave();
+    return true;
+}
+
+static void *evict(void *unused)
+{
+    for (uint64_t k = 0; k < 10; k++) (void)oak_cache_put(cache, &k, oak_alloc(16));
+    AO_store(&wrong, 1);
+    return unused;
+}
+
+static void *visit(void *unused)
+{
+    oak_cache_each(cache, leave_each, NULL);
+    AO_store(&wrong, 1);
+    return unused;
+}
+
+static void *delete_all(void *unused)
+{
+    oak_cache_clear(cache);
+    return unused;
+}
+
+START_TEST(a_cache_whose_callback_ended_its_thread_goes_on)
+{
+    oak_cache_config c = { .keys = &oak_map_u64_ptr,
+                           .max_entries = 4,
+                           .flags = OAK_CACHE_LOCKED,
+                           .evicted = leave_evicted };
+    test_heap_start(test_config());
+    cache = oak_cache_new(&c);
+    for (AO_t i = 0; i < 5; i++) {
+        test_join(test_start(evict, NULL));
+        test_join(test_start(visit, NULL));
+        ck_assert_uint_eq(AO_load(&calls), 2 * (i + 1));
+        test_join(test_start(delete_all, NULL)); /* looks at all walks */
+        ck_assert_ptr_null(oaki_cache_check(cache));
+    }
+    ck_assert_uint_eq(AO_load(&wrong), 0);
+    oak_collect();
+}
+END_TEST
+
+static bool leave_full(oak_zone *z, size_t bytes, void *ctx)
+{
+    (void)z, (void)bytes, (void)ctx;
+    AO_fetch_and_add1(&calls);
+    AO_store(&wrong, !AO_load(&wrong));
+    pthread_testcancel(); /* is none in here */
+    AO_store(&wrong, !AO_load(&wrong));
+    return false;
+}
+
+static void *fill(void *zone)
+{
+    pthread_cancel(pthread_self());
+    if (oak_zone_enter(zone) != 0) return NULL; /* an assertion would be a cancellation point */
+    for (int i = 0; i < 2; i++) keep(oak_alloc(8 << 20));
+    oak_zone_leave(zone);
+    AO_fetch_and_add1(&calls);
+    pthread_testcancel();
+    return NULL;
+}
+
+START_TEST(a_handler_for_lack_of_memory_is_no_cancellation_point)
+{
+    test_heap_start(test_config());
+    oak_zone_options o = { .limit = 1 << 20, .on_full = leave_full };
+    test_join(test_start(fill, oak_zone_new(&o)));
+    ck_assert_uint_eq(AO_load(&calls), 3);
+    ck_assert_uint_eq(AO_load(&wrong), 0);
+}
+END_TEST
+
+static void mark_and_cancel(oak_marker *m, void *obj, size_t size)
+{
+    (void)m, (void)obj, (void)size;
+    AO_fetch_and_add1(&calls);
+    pthread_testcancel();
+}
+
+static void *collect_cancelled(void *unused)
+{
+    keep(oak_alloc_typed(oak_type_function("cancelled", 16, mark_and_cancel), 1));
+    pthread_cancel(pthread_self());
+    oak_collect();
+    AO_store(&wrong, 0);
+    pthread_testcancel();
+    return unused;
+}
+
+START_TEST(a_collection_is_no_cancellation_point_whatever_it_calls)
+{
+    test_heap_start(test_config());
+    AO_store(&wrong, 1);
+    test_join(test_start(collect_cancelled, NULL));
+    ck_assert_uint_ge(AO_load(&calls), 1);
+    ck_assert_uint_eq(AO_load(&wrong), 0);
+    oak_collect();
+}
+END_TEST
+
+/* ---- finalizers ---- */
+
+static void end_thread(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+    leave();
+}
+
+static void *drop_and_run(void *unused)
+{
+    for (int i = 0; i < 10; i++) (void)oak_finalizer_set(oak_alloc(16), end_thread, NULL);
+    return unused;
+}
+
+static void *run_them(void *unused)
+{
+    (void)oak_finalizers_run();
+    return unused;
+}
+
+START_TEST(a_finalizer_that_ended_its_thread_runs_no_more)
+{
+    test_heap_start(test_config());
+    test_join(test_start(drop_and_run, NULL));
+    oak_collect();
+    test_join(test_start(run_them, NULL));
+    ck_assert_uint_eq(AO_load(&calls), 1);
+    ck_assert_uint_eq(oak_finalizer_running_ns(), 0);
+}
+END_TEST
+
+/* All of them run, each on a thread of its own. */
+START_TEST(the_finalizer_thread_is_started_again)
+{
+    oak_config c = test_config();
+    c.finalizer_thread = 1;
+    test_heap_start(c);
+    test_join(test_start(drop_and_run, NULL));
+    for (AO_t n = 1; n <= 5; n++) {
+        while (AO_load(&calls) < n) {
+            oak_collect();
+            oaki_os_yield();
+        }
+    }
+}
+END_TEST
+
+Suite *suite_gc_leaving(void)
+{
+    Suite *s = suite_create("gc/leaving");
+    TCase *t = tcase_create("leaving");
+    tcase_add_loop_test(t, who_ends_in_the_midst_of_something_is_told, 0, OAKI_COUNT(fatal));
+    tcase_add_test(t, a_cache_whose_callback_ended_its_thread_goes_on);
+    tcase_add_test(t, a_handler_for_lack_of_memory_is_no_cancellation_point);
+    tcase_add_test(t, a_collection_is_no_cancellation_point_whatever_it_calls);
+    tcase_add_test(t, a_finalizer_that_ended_its_thread_runs_no_more);
+    tcase_add_test(t, the_finalizer_thread_is_started_again);
+    suite_add_tcase(s, t);
+    return s;
+}
