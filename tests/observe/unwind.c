@@ -184,8 +184,7 @@ static OAKI_NOINLINE void interrupt_here(void)
 
 START_TEST(a_signals_frame_leads_to_what_it_interrupted)
 {
-    static char alternate[64 << 10];
-    stack_t stack = { .ss_sp = alternate, .ss_size = sizeof alternate };
+    stack_t stack = { .ss_sp = malloc(64 << 10), .ss_size = 64 << 10 };
     if (_i == 1) ck_assert_int_eq(sigaltstack(&stack, NULL), 0);
     take_signal(_i == 1 ? SA_ONSTACK : 0);
     for (int i = 0; i < 2; i++) {
