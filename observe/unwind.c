@@ -75,7 +75,7 @@ OAKI_INLINE const oaki_unwind_object *object_of(oaki_walk *w, uintptr_t at)
     return oaki_walk_find_object(w, at);
 }
 
-OAKI_INLINE bool word_of_stack(oaki_walk *w, uintptr_t at, uintptr_t *out)
+OAKI_NO_ASAN OAKI_INLINE bool word_of_stack(oaki_walk *w, uintptr_t at, uintptr_t *out)
 {
     if (OAKI_UNLIKELY(!oaki_window_has(&w->stack, at, sizeof *out))) return false;
     *out = oaki_word_at(at);

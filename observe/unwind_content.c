@@ -13,7 +13,8 @@
 #include <elf.h>
 #include <stddef.h>
 
-#define KNOWN 64
+#define KNOWN 512
+#define NEXT 8 /* entries behind its own in which an object may be */
 
 static struct {
     AO_t check; /* identity ^ mixed place */
@@ -82,11 +83,26 @@ static size_t find_place(uintptr_t lo)
     return near ? place : offsetof(Elf64_Ehdr, e_phoff);
 }
 
+/* The entry of this identity, or the one that is to have it: an empty one, if there is. */
+static size_t entry_of(uint64_t identity, bool *found)
+{
+    size_t own = identity % KNOWN, empty = SIZE_MAX;
+    for (size_t k = 0; k < NEXT; k++) {
+        size_t i = (own + k) % KNOWN;
+        AO_t check = AO_load(&known[i].check), place = AO_load(&known[i].place);
+        *found = (check ^ mix(place)) == identity;
+        if (OAKI_LIKELY(*found)) return i;
+        if (check == 0 && empty == SIZE_MAX) empty = i;
+    }
+    return empty == SIZE_MAX ? own : empty;
+}
+
 OAKI_NO_ASAN uint64_t oaki_unwind_content(const oaki_unwind_object *o, bool sure)
 {
-    size_t i = o->identity % KNOWN;
+    bool found;
+    size_t i = entry_of(o->identity, &found);
     AO_t place = AO_load(&known[i].place);
-    if (OAKI_UNLIKELY((AO_load(&known[i].check) ^ mix(place)) != o->identity)) {
+    if (OAKI_UNLIKELY(!found)) {
         place = find_place(o->lo);
         AO_store(&known[i].place, place);
         AO_store(&known[i].check, o->identity ^ mix(place));
