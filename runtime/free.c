@@ -21,7 +21,11 @@ static oaki_span *object_at(const void *p, const char *what)
         oak_fatal("oakum: %s: %p is not a pointer into Oakum's heap", what, p);
     size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
     if (slot == SIZE_MAX) oak_fatal("oakum: %s: %p points to free memory", what, p);
-    if (!oaki_object_base(p)) {
+    const oaki_span *s = oaki_span_of_offset(off);
+    if (oaki_zone_is_gone(s->zone))
+        oak_fatal("oakum: %s: %p lies in a zone that was discarded", what, p);
+    bool unused = s->list == OAKI_LIST_CACHED && oaki_zones_hold_back(s, p);
+    if (unused || !oaki_object_base(p)) {
         const char *again = slot == off ? ": was it freed already?" : "";
         oak_fatal("oakum: %s: %p is not in a live object%s", what, p, again);
     }

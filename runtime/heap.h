@@ -159,6 +159,15 @@ OAKI_INLINE oaki_span *oaki_span_of_offset(size_t off)
     return &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
 }
 
+/* Was the zone with this id discarded or destroyed? Its spans may not have gone yet. A caller that
+ * asks for an object's sake reads A afterwards: once the record is another zone's, A is clear. */
+OAKI_INLINE bool oaki_zone_is_gone(uint32_t id)
+{
+    if (OAKI_LIKELY(id == 0)) return false;
+    unsigned state = AO_int_load_acquire(&oaki_zone_by_id(id)->state);
+    return state != OAKI_ZONE_OPEN && state != OAKI_ZONE_CLOSING;
+}
+
 /* Of the span that p leads to; 0 when it leads to none. */
 OAKI_INLINE uint32_t oaki_zone_id_of(const void *p)
 {

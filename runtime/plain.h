@@ -8,7 +8,7 @@
 
 /* The span of the small object that begins at p, when it is swept and nothing is known of its
  * objects but what A says, so that nobody else need be asked: nearly always. NULL proves
- * nothing. */
+ * nothing. Inside oaki_enter, where there are zones. */
 OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -22,11 +22,14 @@ OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
     const oaki_class *c = &oaki_classes[cls];
     size_t in = off - (page << OAKI_PAGE_SHIFT), slot = (in * c->magic) >> 32;
     if (OAKI_UNLIKELY(slot * c->size != in || slot >= c->nslots)) return NULL;
+    if (OAKI_UNLIKELY(oaki_zone_is_gone(s->zone))) return NULL;
     if (!oaki_bit_get(h->alloc, off) || s->swept != (uint32_t)AO_load(&h->cycle)) return NULL;
     if (s->special || AO_char_load(&s->sampled)) return NULL;
-    const oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(s->kind, cls)];
-    bool unused = s->list == OAKI_LIST_CACHED && (const char *)p >= r->next &&
-                  (const char *)p < oaki_tls_mcache->run_end[OAKI_SPANCLASS(s->kind, cls)];
+    if (s->list != OAKI_LIST_CACHED) return s;
+    const oaki_mcache *mc = oaki_tls_mcache;
+    unsigned sc = OAKI_SPANCLASS(s->kind, cls);
+    if (OAKI_UNLIKELY(mc->span[sc] != s)) return oaki_zones_hold_back(s, p) ? NULL : s;
+    bool unused = (const char *)p >= mc->run[sc].next && (const char *)p < mc->run_end[sc];
     return OAKI_LIKELY(!unused) ? s : NULL;
 }
 

@@ -206,6 +206,7 @@ static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
     const oaki_span *s = oaki_span_of_offset(slot);
+    if (oaki_zone_is_gone(s->zone)) return false;
     while (oaki_bit_get(h->alloc, slot)) {
         AO_nop_read();
         unsigned swept = AO_int_load_acquire(&s->swept);

@@ -109,6 +109,11 @@ void oaki_zone_back(void);
 /* World stopped: the rule that is broken, or NULL. O(pages of the heap). */
 const char *oaki_zones_check(void);
 
+/* Was p, a slot of s, which a cache has, taken for a run and not handed out? Looks at the caches of
+ * the calling thread, and at those of the span's zone that no thread is in; what other threads have
+ * taken is not known here. Inside oaki_enter. O(entries + parked caches of the zone). */
+bool oaki_zones_hold_back(const oaki_span *s, const void *p);
+
 /* The pointer that a call gives, made in the zone of owner: a part of it. NULL without memory. */
 #define OAKI_BESIDE(owner, call) __extension__({                \
         int oaki_away = oaki_zone_go(owner);                    \

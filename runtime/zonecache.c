@@ -356,6 +356,38 @@ size_t oak_zone_threads(const oak_zone *z, int *tids, size_t max)
     return n;
 }
 
+/* ---- what was taken and not handed out ---- */
+
+static bool has_unused(const oaki_mcache *mc, const oaki_span *s, const void *p)
+{
+    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
+    return mc->span[sc] == s && (const char *)p >= mc->run[sc].next &&
+           (const char *)p < mc->run_end[sc];
+}
+
+static bool chain_has_unused(const oaki_mcache *mc, const oaki_span *s, const void *p)
+{
+    for (; mc; mc = mc->outer)
+        if (has_unused(mc, s, p)) return true;
+    return false;
+}
+
+bool oaki_zones_hold_back(const oaki_span *s, const void *p)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    if (s->cls == OAKI_CLASS_LARGE) return false;
+    if (t && ((t->home && has_unused(t->home, s, p)) || chain_has_unused(t->zones, s, p) ||
+              chain_has_unused(t->native_zones, s, p)))
+        return true;
+    if (s->zone == 0) return false;
+    bool found = false;
+    oaki_lock_acquire(&zones()->lock);
+    for (const oaki_mcache *mc = oaki_zone_by_id(s->zone)->parked; mc && !found; mc = mc->zone_next)
+        found = has_unused(mc, s, p);
+    oaki_lock_release(&zones()->lock);
+    return found;
+}
+
 /* ---- the end of a zone ---- */
 
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to)

@@ -78,8 +78,7 @@ OAK_API OAK_MALLOC void *oak_zone_alloc_pinned(oak_zone *z, size_t n);
 OAK_API OAK_MALLOC void *oak_zone_alloc_typed(oak_zone *z, const oak_type *t, size_t count);
 
 /** The zone of the object that p points to or into; NULL: the default one, or no live object of
- * ours. Of an object of a zone that was discarded, which the caller may not have any more, it may
- * still be that zone for a while. O(1), no lock. */
+ * ours, as where its zone was discarded. O(1), no lock. */
 OAK_API oak_zone *oak_zone_of(const void *p);
 
 /** Ids (gettid) of threads that are in the zone, once for each entry that isn't nested in another

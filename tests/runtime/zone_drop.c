@@ -1,6 +1,7 @@
 /* zone_drop.c - tests of runtime/zonedrop.c and of what gc/zone.c forgets: discarding zones, small
  * and large, while others refer to them. */
 #include "gc/finalizer.h"
+#include "gc/host.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <oakum/profile.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 Suite *suite_runtime_zone_drop(void);
@@ -124,6 +126,120 @@ static void discard_twice(void *arg)
 START_TEST(discarding_twice_is_fatal)
 {
     test_dies(discard_twice, NULL, "was discarded");
+}
+END_TEST
+
+/* ---- what lay in a zone that is gone ---- */
+
+enum { AT_ONCE, LATER, USED_AGAIN, USED_OTHERWISE, MOMENTS };
+
+#define STALE 1000
+
+static char *stale[STALE];
+
+typedef struct misuse {
+    void (*use)(void *p);
+    size_t size;
+    int moment, which; /* object of STALE */
+} misuse;
+
+static void use_free(void *p)
+{
+    oak_free(p);
+}
+
+static void use_resize(void *p)
+{
+    (void)oak_realloc(p, 60);
+}
+
+static void use_move(void *p)
+{
+    (void)oak_realloc(p, 100000);
+}
+
+static void use_hold(void *p)
+{
+    (void)oaki_hold(p);
+}
+
+static void finalize(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+static void use_finalizer(void *p)
+{
+    if (oak_finalizer_set(p, finalize, NULL) != 0) abort();
+}
+
+static void use_weak(void *p)
+{
+    (void)oak_weak_new(p);
+}
+
+/* The pages come to a zone whose cache takes them all for its run, and hands out one slot; or to
+ * objects of another size, whose slots begin elsewhere. */
+static void misuse_stale(void *arg)
+{
+    const misuse *m = arg;
+    oak_zone *z = oak_zone_new(NULL);
+    for (int i = 0; i < STALE; i++) stale[i] = oak_zone_alloc(z, m->size);
+    if (oak_zone_discard(z) != 0) abort();
+    if (m->moment != AT_ONCE) wait_until_gone();
+    oak_zone *next = m->moment >= USED_AGAIN ? oak_zone_new(NULL) : NULL;
+    for (int i = 0; next && i < 100; i++) {
+        size_t other = m->size < 1000 ? 72 : 2 * m->size;
+        char *p = oak_zone_alloc(next, m->moment == USED_AGAIN ? m->size : other);
+        for (int k = 0; k < STALE; k++)
+            if (stale[k] == p) stale[k] = NULL; /* which is right to be used */
+    }
+    for (int i = m->which; i < STALE; i++)
+        if (stale[i]) m->use(stale[i]);
+}
+
+/* That the zone's cache has taken for its run is in A, and yet no object. */
+static void free_what_is_in_a_run(void *arg)
+{
+    oak_zone *z = oak_zone_new(NULL);
+    (void)arg;
+    for (int i = 0; i < STALE; i++) stale[i] = oak_zone_alloc(z, 64);
+    if (oak_zone_discard(z) != 0) abort();
+    wait_until_gone();
+    char *p = oak_zone_alloc(oak_zone_new(NULL), 64);
+    for (int i = 0; i < STALE; i++)
+        if (stale[i] != p && oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(stale[i])))
+            oak_free(stale[i]);
+}
+
+START_TEST(what_lay_in_a_discarded_zone_is_fatal)
+{
+    static void (*const use[])(void *p) = { use_free, use_resize, use_move, use_hold,
+                                            use_finalizer, use_weak };
+    misuse m = { use[_i % 6], _i < 6 ? 64 : 40000, AT_ONCE, 0 };
+    for (m.moment = AT_ONCE; m.moment < MOMENTS; m.moment++)
+        for (m.which = 0; m.which < STALE; m.which += 333) test_dies(misuse_stale, &m, "oakum: ");
+}
+END_TEST
+
+START_TEST(what_a_cache_holds_back_is_no_object)
+{
+    test_dies(free_what_is_in_a_run, NULL, "was it freed already?");
+}
+END_TEST
+
+START_TEST(nothing_in_a_discarded_zone_is_an_object)
+{
+    oak_zone *z = oak_zone_new(NULL);
+    char *p = oak_zone_alloc(z, 64);
+    ck_assert_ptr_eq(oak_base(p + 5), p);
+    oak_gc_disable();
+    ck_assert_int_eq(oak_zone_discard(z), 0);
+    ck_assert_ptr_null(oak_base(p + 5));
+    ck_assert_uint_eq(oak_usable_size(p), 0);
+    ck_assert_ptr_null(oak_zone_of(p));
+    wait_until_gone();
+    test_assert_sound();
 }
 END_TEST
 
@@ -291,6 +407,9 @@ Suite *suite_runtime_zone_drop(void)
     tcase_add_test(c, words_into_a_discarded_zone_mark_nothing);
     tcase_add_test(c, a_zone_that_is_used_is_not_discarded);
     tcase_add_test(c, discarding_twice_is_fatal);
+    tcase_add_loop_test(c, what_lay_in_a_discarded_zone_is_fatal, 0, 12);
+    tcase_add_test(c, what_a_cache_holds_back_is_no_object);
+    tcase_add_test(c, nothing_in_a_discarded_zone_is_an_object);
     tcase_add_test(c, many_zones_come_and_go);
     tcase_add_loop_test(c, a_large_zone_takes_the_caller_less_than_5_ms, 0, 3);
     tcase_add_test(c, finalizers_and_cleanups_are_dropped);
