@@ -3,7 +3,8 @@
  * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
  * into a list through the objects' first words, which the next call that may enter works off.
  *
- * A pointer that malloc never gave, or that is free already, ends the program with one line.
+ * A pointer that another allocator of the process gave goes back to that one (foreign.c). One that
+ * none gave, or that is free already, ends the program with one line.
  * Before main it is let be: it may be what the loader got from its own malloc, before there was
  * another.
  *
@@ -12,6 +13,7 @@
  * Owns: the list of what was put off; oaki_freed, bytes since memory was last given back.
  * Lock: none; both are atomic. */
 #include "cache.h"
+#include "foreign.h"
 #include "preload.h"
 #include "runtime/collector.h"
 #include "runtime/track.h"
@@ -141,7 +143,8 @@ static OAKI_COLD void free_elsewhere(void *p)
     int saved = errno;
     if (oaki_side_has(p)) oaki_side_free(p);
     else if (!oaki_heap_contains(p)) {
-        if (AO_load(&oaki_started)) bad_free(p, "is not memory from malloc");
+        if (!oaki_foreign_free(p) && AO_load(&oaki_started))
+            bad_free(p, "is not memory from malloc");
     } else if (!oaki_can_enter()) put_off_free(p);
     else oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
     errno = saved;
@@ -163,6 +166,11 @@ OAKI_LIBC_NAME(free);
 
 /* ---- resizing ---- */
 
+static bool is_ours(const void *p)
+{
+    return oaki_heap_contains(p) || oaki_side_has(p);
+}
+
 /* Bytes of the block, which is checked to be one. */
 static size_t size_of(const void *p, const char *what)
 {
@@ -176,6 +184,8 @@ static size_t size_of(const void *p, const char *what)
 
 OAKI_EXPORT size_t malloc_usable_size(void *p)
 {
+    size_t n;
+    if (p && OAKI_UNLIKELY(!is_ours(p)) && oaki_foreign_size(p, &n)) return n;
     return p ? size_of(p, "malloc_usable_size") : 0;
 }
 
@@ -209,6 +219,8 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
         free(p);
         return NULL;
     }
+    void *other;
+    if (OAKI_UNLIKELY(!is_ours(p)) && oaki_foreign_realloc(p, n, &other)) return other;
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {
         oaki_note_again(p, n);

@@ -1,0 +1,14 @@
+/* foreign.h - blocks of other allocators in the process (foreign.c).
+ *
+ * For what lies neither in the heap nor in the side range. false: no allocator of the process can
+ * have given it. Anywhere but inside oaki_enter; may wait for the loader's lock. */
+#ifndef OAKI_PRELOAD_FOREIGN_H
+#define OAKI_PRELOAD_FOREIGN_H
+
+#include "runtime/base.h"
+
+bool oaki_foreign_free(void *p);
+bool oaki_foreign_realloc(void *p, size_t n, void **out);
+bool oaki_foreign_size(void *p, size_t *out);
+
+#endif

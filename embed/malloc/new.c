@@ -1,0 +1,189 @@
+/* new.c - C++'s operators new and delete, in all their forms, on malloc and free.
+ *
+ * A library with a malloc of its own (jemalloc, tcmalloc) brings operators that go by its own
+ * memory, and some that go through malloc or free by name, which is this library's. With these
+ * here, which come first, all of a program's C++ is served from one heap. A program's own operators
+ * come before these; so what the standard says calls another form does so by that form's name.
+ *
+ * What fails is left to the C++ library's form, which asks the handler and throws: it comes back
+ * here for memory. C has no exception to catch, so a form that may not throw is left to it also
+ * where the program has replaced the one that throws.
+ *
+ * Owns nothing. Lock: none. */
+#include "preload.h"
+#include <dlfcn.h>
+#include <malloc.h>
+
+typedef struct nothrow nothrow; /* std::nothrow_t; passed by reference */
+
+#define NEW OAKI_EXPORT OAKI_NOINLINE
+
+/* ---- new ---- */
+
+NEW void *_Znwm(size_t n);
+NEW void *_Znam(size_t n);
+NEW void *_ZnwmSt11align_val_t(size_t n, size_t align);
+NEW void *_ZnamSt11align_val_t(size_t n, size_t align);
+NEW void *_ZnwmRKSt9nothrow_t(size_t n, const nothrow *no);
+NEW void *_ZnamRKSt9nothrow_t(size_t n, const nothrow *no);
+NEW void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no);
+NEW void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no);
+
+/* The program's, where it has replaced them; the compiler takes the names above for these here. */
+#define ANY(name) __asm__(#name) __attribute__((visibility("default")))
+void *any_new(size_t n) ANY(_Znwm);
+void *any_new_aligned(size_t n, size_t align) ANY(_ZnwmSt11align_val_t);
+void *any_new_nothrow(size_t n, const nothrow *no) ANY(_ZnwmRKSt9nothrow_t);
+void *any_new_aligned_nothrow(size_t n, size_t align, const nothrow *no)
+    ANY(_ZnwmSt11align_val_tRKSt9nothrow_t);
+void any_delete(void *p) ANY(_ZdlPv);
+void any_delete_array(void *p) ANY(_ZdaPv);
+void any_delete_aligned(void *p, size_t align) ANY(_ZdlPvSt11align_val_t);
+void any_delete_array_aligned(void *p, size_t align) ANY(_ZdaPvSt11align_val_t);
+
+/* These here, whoever has replaced them. */
+extern OAKI_HIDDEN void *own_new(size_t n) __attribute__((alias("_Znwm")));
+extern OAKI_HIDDEN void *own_new_aligned(size_t n, size_t align)
+    __attribute__((alias("_ZnwmSt11align_val_t")));
+
+/* The C++ library's form; without one that has it, the next in the order of loading. Fatal in a
+ * program without any, which has no C++. */
+static OAKI_COLD void *standard(const char *name)
+{
+    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *fn = library ? dlsym(library, name) : NULL;
+    if (library) dlclose(library);
+    if (!fn) fn = dlsym(RTLD_NEXT, name);
+    if (!fn) oak_fatal("oakum: out of memory in operator new, and there is no C++ library");
+    return fn;
+}
+
+#define STANDARD(form) ((__typeof__(&form))standard(#form))
+
+void *_Znwm(size_t n)
+{
+    void *p = malloc(n);
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_Znwm)(n);
+}
+
+void *_Znam(size_t n)
+{
+    return any_new(n);
+}
+
+void *_ZnwmSt11align_val_t(size_t n, size_t align)
+{
+    void *p = memalign(align, n);
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnwmSt11align_val_t)(n, align);
+}
+
+void *_ZnamSt11align_val_t(size_t n, size_t align)
+{
+    return any_new_aligned(n, align);
+}
+
+void *_ZnwmRKSt9nothrow_t(size_t n, const nothrow *no)
+{
+    void *p = any_new == own_new ? malloc(n) : NULL;
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnwmRKSt9nothrow_t)(n, no);
+}
+
+void *_ZnamRKSt9nothrow_t(size_t n, const nothrow *no)
+{
+    return any_new_nothrow(n, no);
+}
+
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no)
+{
+    void *p = any_new_aligned == own_new_aligned ? memalign(align, n) : NULL;
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnwmSt11align_val_tRKSt9nothrow_t)(n, align, no);
+}
+
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no)
+{
+    return any_new_aligned_nothrow(n, align, no);
+}
+
+/* ---- delete ---- */
+
+NEW void _ZdlPv(void *p);
+NEW void _ZdaPv(void *p);
+NEW void _ZdlPvm(void *p, size_t n);
+NEW void _ZdaPvm(void *p, size_t n);
+NEW void _ZdlPvRKSt9nothrow_t(void *p, const nothrow *no);
+NEW void _ZdaPvRKSt9nothrow_t(void *p, const nothrow *no);
+NEW void _ZdlPvSt11align_val_t(void *p, size_t align);
+NEW void _ZdaPvSt11align_val_t(void *p, size_t align);
+NEW void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align);
+NEW void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align);
+NEW void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no);
+NEW void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no);
+
+void _ZdlPv(void *p)
+{
+    free(p);
+}
+
+void _ZdaPv(void *p)
+{
+    any_delete(p);
+}
+
+void _ZdlPvm(void *p, size_t n)
+{
+    (void)n;
+    any_delete(p);
+}
+
+void _ZdaPvm(void *p, size_t n)
+{
+    (void)n;
+    any_delete_array(p);
+}
+
+void _ZdlPvRKSt9nothrow_t(void *p, const nothrow *no)
+{
+    (void)no;
+    any_delete(p);
+}
+
+void _ZdaPvRKSt9nothrow_t(void *p, const nothrow *no)
+{
+    (void)no;
+    any_delete_array(p);
+}
+
+void _ZdlPvSt11align_val_t(void *p, size_t align)
+{
+    (void)align;
+    free(p);
+}
+
+void _ZdaPvSt11align_val_t(void *p, size_t align)
+{
+    any_delete_aligned(p, align);
+}
+
+void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align)
+{
+    (void)n;
+    any_delete_aligned(p, align);
+}
+
+void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align)
+{
+    (void)n;
+    any_delete_array_aligned(p, align);
+}
+
+void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no)
+{
+    (void)no;
+    any_delete_aligned(p, align);
+}
+
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no)
+{
+    (void)no;
+    any_delete_array_aligned(p, align);
+}
