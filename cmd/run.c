@@ -23,6 +23,7 @@ enum { RUN_CANNOT = 126, RUN_NOT_FOUND = 127 };
 enum {
     OPT_LEAKS,
     OPT_COLLECT,
+    OPT_CHECK,
     OPT_PROFILE,
     OPT_GROWTH,
     OPT_SERVE,
@@ -40,13 +41,14 @@ enum {
 static const cmd_option options[] = {
     [OPT_LEAKS] = { "leaks", 'l', NULL, "report at the end what nothing refers to" },
     [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
+    [OPT_CHECK] = { "check", 0, "[HOW]", "end at a write outside of a block, or to a free one" },
     [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof, on the signal too" },
     [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
     [OPT_SERVE] = { "serve", 0, "[ADDRESS]", "a debug server for 'oakum top', on TCP too" },
     [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },
     [OPT_LOG] = { "log", 0, "FILE", "write reports there; %p is the process id" },
     [OPT_CHILDREN] = { "children", 0, "WHICH", "follow: those of the program too; no" },
-    [OPT_STATUS] = { "error-exitcode", 0, "N", "status of a program that leaks" },
+    [OPT_STATUS] = { "error-exitcode", 0, "N", "status of a program that leaks, or has errors" },
     [OPT_FRAMES] = { "frames", 0, "N", "of a stack that are shown and told apart, 12" },
     [OPT_POSSIBLE] = { "possible", 0, NULL, "list what is possibly lost" },
     [OPT_ALL] = { "all", 0, NULL, "list what is kept, too" },
@@ -58,7 +60,7 @@ static const cmd_option options[] = {
 static const char command[] = "oakum run";
 
 typedef struct request {
-    bool help, follow;
+    bool help, follow, checks, status;
 } request;
 
 static void help(void)
@@ -152,11 +154,28 @@ static bool take_children(request *r, const char *value)
     return false;
 }
 
-/* Those that say something of leaks ask for them. */
+static bool take_check(request *r, const char *value)
+{
+    char words[64];
+    char *next = words, *word;
+
+    snprintf(words, sizeof(words), "%s", value);
+    while ((word = strsep(&next, "+,")) != NULL) {
+        if (strcmp(word, "abort") == 0 || strcmp(word, "page") == 0) continue;
+        if (strcmp(word, "continue") == 0) continue;
+        cmd_say(stderr, "%s: --check takes abort, continue, page or page+continue, not '%s'\n",
+                command, value);
+        return false;
+    }
+    r->checks = true;
+    return tell("OAKUM_MALLOC_CHECK", value);
+}
+
+/* Those that say something of leaks ask for them; a status does where nothing is checked. */
 static bool is_of_leaks(int option)
 {
-    return option == OPT_LEAKS || option == OPT_SIGNAL || option == OPT_STATUS ||
-           option == OPT_POSSIBLE || option == OPT_ALL;
+    return option == OPT_LEAKS || option == OPT_SIGNAL || option == OPT_POSSIBLE ||
+           option == OPT_ALL;
 }
 
 static bool take(request *r, int option, const char *value)
@@ -165,6 +184,7 @@ static bool take(request *r, int option, const char *value)
     switch (option) {
     case OPT_LEAKS: return true;
     case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
+    case OPT_CHECK: return take_check(r, value ? value : "abort");
     case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
     case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value ? value : "1");
@@ -172,6 +192,7 @@ static bool take(request *r, int option, const char *value)
     case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
     case OPT_CHILDREN: return take_children(r, value);
     case OPT_STATUS:
+        r->status = true;
         return tell_number("OAKUM_MALLOC_ERROR_EXITCODE", "error-exitcode", 255, value, 1);
     case OPT_FRAMES: return tell_number("OAKUM_MALLOC_FRAMES", "frames", 64, value, 1);
     case OPT_POSSIBLE: return tell("OAKUM_MALLOC_POSSIBLE", "1");
@@ -374,6 +395,7 @@ int cmd_run(int argc, char **argv)
         fprintf(stderr, "%s: wants a program to run\n", command);
         return CMD_USAGE;
     }
+    if (r.status && !r.checks && !tell("OAKUM_MALLOC_LEAKS", "1")) return CMD_USAGE;
     status = check_program(text);
     if (status != CMD_OK) return status;
     if (!preload() || !make_room(&r)) return RUN_CANNOT;

@@ -6,6 +6,7 @@
  * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
  * marked by functions that know no parts: each of those once a batch (written.h). */
 #include "runtime/contain.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "sift.h"
 
@@ -116,7 +117,7 @@ static bool mark_left_out(oaki_span *s, void *ctx)
         const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
         char *p = (char *)oaki_the_heap.base + slot;
         if (oaki_type_waits(t) && oaki_freed_may_call(s, p))
-            OAKI_CALL_INSIDE(t->mark(m, p, s->size));
+            OAKI_CALL_INSIDE(t->mark(m, p, oaki_guard_asked(s, p)));
     }
     return true;
 }

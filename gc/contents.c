@@ -6,6 +6,7 @@
  * alone. Bound: the object's words. */
 #include "mark.h"
 #include "runtime/contain.h"
+#include "runtime/guard.h"
 #include "runtime/track.h"
 #include "runtime/written.h"
 
@@ -64,7 +65,7 @@ OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
 static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
                        size_t from, size_t to)
 {
-    size_t size = s->size;
+    size_t size = t ? oaki_guard_asked(s, p) : s->size;
     if (!t)
         oaki_mark_scan(m, p + from, p + to);
     else if (!t->mark)
@@ -105,10 +106,10 @@ void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
     const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
     const char *p = (const char *)m->base + slot;
     if (t && t->part)
-        t->part(m, (void *)(uintptr_t)p, s->size, (size_t)(lo - p),
-                OAKI_MIN((size_t)(hi - p), s->size));
+        t->part(m, (void *)(uintptr_t)p, oaki_guard_asked(s, p), (size_t)(lo - p),
+                OAKI_MIN((size_t)(hi - p), oaki_guard_asked(s, p)));
     else if (t && !t->mark)
-        scan_bitmap(m, t, p, s->size, (size_t)(lo - p), (size_t)(hi - p), true);
+        scan_bitmap(m, t, p, oaki_guard_asked(s, p), (size_t)(lo - p), (size_t)(hi - p), true);
     else if (!t)
         oaki_mark_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
 }

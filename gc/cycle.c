@@ -13,6 +13,7 @@
 #include "pace.h"
 #include "runtime/collector.h"
 #include "runtime/contain.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
@@ -207,6 +208,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     end_phase(c, OAKI_PHASE_PREPARE, t);
     mark_all(c, beside, minor, t);
     oaki_zones_marked();
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_mark();
     call(&gc.after);
     verify(c, t, !beside && !minor);
     size_t live = live_bytes(minor), before = c->line.heap_end;
@@ -337,6 +339,7 @@ static uint64_t sweep_rest(oaki_cycle *c)
     uint64_t at = oaki_os_now_ns();
     if (none) (void)oaki_zones_reap(SIZE_MAX);
     oaki_gc_sweep_all();
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look_at_all("a collection");
     return at;
 }
 

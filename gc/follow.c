@@ -19,6 +19,7 @@
 
 #include "mark.h"
 #include "runtime/contain.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 
@@ -269,6 +270,7 @@ void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
     if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
         head = (size_t)oaki_span_of_offset(slot)->cursor << OAKI_PAGE_SHIFT;
     const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    if (t) size = oaki_guard_asked(oaki_span_of_offset(slot), p);
     if (!t)
         tell_words(p, p + (kind == OAKI_TYPED ? 0 : head), p + size);
     else if (t->mark)

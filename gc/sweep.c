@@ -8,6 +8,7 @@
 #include "sweep.h"
 #include "gc.h"
 #include "runtime/collector.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 #include <string.h>
@@ -38,7 +39,7 @@ static void poison_dead(const oaki_span *s, size_t base)
     const oaki_heap *h = &oaki_the_heap;
     for (size_t off = base, i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size)
         if (oaki_bit_get(h->alloc, off) && !oaki_mark_get(off))
-            memset((char *)h->base + off, POISON, s->size);
+            memset((char *)h->base + off, POISON, s->size - (s->guarded ? OAKI_GUARD_GAP : 0));
 }
 
 /* Who asks what is alive takes what is swept for alive, if it is in A. */
@@ -114,6 +115,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
 {
     oaki_heap *h = &oaki_the_heap;
     AO_fetch_and_add(&sweeper.bytes, (size_t)s->npages << OAKI_PAGE_SHIFT);
+    if (OAKI_UNLIKELY(s->guarded)) oaki_guard_sweep(s);
     if (s->cls == OAKI_CLASS_LARGE) return sweep_large(s);
     size_t base = oaki_heap_offset(oaki_span_start(s));
     if (oaki_debug_switches.poison) poison_dead(s, base);

@@ -15,6 +15,7 @@
 #include "host.h"
 #include "link.h"
 #include "runtime/collector.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include <errno.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static AO_t ready;   /* finalizers that the last mark left to be run, while any 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
     oaki_freed_forget_zone(zone);
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_forget_zone(zone);
     if (!special) return; /* the tables may be long */
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     oaki_finalizers_forget_zone(zone);
@@ -142,6 +144,7 @@ static bool decide(oak_zone *z, bool may_go)
     oaki_thread *t = oaki_enter();
     bool gone = oaki_zone_decide(z, may_go ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
     if (gone) oaki_freed_forget_zone(z->id);
+    if (gone && oaki_guard.on) oaki_guard_forget_zone(z->id);
     if (gone) oaki_zone_drop(z);
     oaki_leave(t);
     if (gone) oaki_zones_reaper_wake();

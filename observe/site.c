@@ -211,6 +211,22 @@ static void note(void *obj, size_t bytes, size_t rate)
     errno = saved;
 }
 
+const oaki_site *oaki_site_here(void)
+{
+    int saved = errno;
+    uintptr_t pc[OAKI_STACK_FRAMES];
+    size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
+    n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    const oaki_site *s = site_for(pc, n, NULL);
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+    oaki_leave(t);
+    errno = saved;
+    return s;
+}
+
 static void freed(void *obj)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);

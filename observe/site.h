@@ -60,6 +60,10 @@ long oaki_sites_read(oaki_site_reading **out);
  * oaki_enter, or with the world stopped. O(1). */
 const oaki_site *oaki_site_of(const void *obj);
 
+/* Where the calling thread is, noted as a site of no object; NULL without memory. Keeps errno.
+ * Outside of oaki_enter. */
+const oaki_site *oaki_site_here(void);
+
 /* The site with this id, or NULL. As oaki_site_of. */
 const oaki_site *oaki_site_by_id(uint32_t id);
 

@@ -4,6 +4,7 @@
  * tell from an address on a thread's stack that one may be half way (mcache.h). They call
  * nothing but the slow path, in tail position. Budget: class look-up, add, compare, store. No
  * lock. */
+#include "guard.h"
 #include "heap.h"
 #include "type.h"
 #include <errno.h>
@@ -35,8 +36,9 @@ static void *small_slow(unsigned spanclass)
 
 static OAKI_COLD void *alloc_slow(size_t n, oaki_kind kind)
 {
-    if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, OAKI_LARGE_ZERO);
     if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
+    if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, 1, kind, 0);
+    if (n > OAKI_SMALL_MAX) return oaki_large_alloc(n, 1, kind, 0, OAKI_LARGE_ZERO);
     return small_slow(OAKI_SPANCLASS(kind, oaki_class_of(n ? n : 1)));
 }
 
@@ -81,10 +83,18 @@ static unsigned aligned_class(size_t align, size_t n)
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
     if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
+    if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, align, kind, type);
+    return oaki_alloc_plain(n, align, kind, type);
+}
+
+void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type)
+{
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_classes[cls].nslots == 1) cls = 0;
     if (!cls) {
         size_t pages = OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1);
-        return oaki_large_alloc(n, pages, kind, type, OAKI_LARGE_ZERO);
+        unsigned how = oaki_guard.on ? OAKI_LARGE_ZERO | OAKI_LARGE_GUARDED : OAKI_LARGE_ZERO;
+        return oaki_large_alloc(n, pages, kind, type, how);
     }
     void *p = small_slow(OAKI_SPANCLASS(kind, cls));
     if (p && type) oaki_span_set_type(p, type);

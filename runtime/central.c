@@ -8,6 +8,7 @@
  * the list FULL.
  * Lock: the central's own, for its lists and its spans' list, parity, next and prev. */
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 
 #define SWEEP_TRIES 64 /* full spans swept in vain before new pages are taken */
@@ -73,7 +74,7 @@ static oaki_span *locked_pop(oaki_central *c, oaki_span_list list, unsigned pari
 
 static bool has_room(const oaki_span *s)
 {
-    return s->cls != OAKI_CLASS_LARGE && s->nalloc < oaki_classes[s->cls].nslots;
+    return s->cls != OAKI_CLASS_LARGE && s->nalloc < oaki_span_slots(s);
 }
 
 void oaki_central_give(oaki_span *s)
@@ -148,6 +149,7 @@ static oaki_span *new_span(oak_zone *z, unsigned spanclass)
     s->zone = z->id;
     s->size = oaki_classes[cls].size;
     s->swept = (uint32_t)AO_load(&oaki_the_heap.cycle);
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_fill(s);
     if (kind == OAKI_TYPED && !oaki_span_make_types(s)) {
         oaki_pages_free(s);
         return NULL;

@@ -4,6 +4,7 @@
  * when its span is taken the next time: a full span is offered anew when an eighth of it has
  * been freed. */
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 #include "plain.h"
 #include "track.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #define POISON 0xdb
+#define BATCH 16 /* guarded objects that are freed for good at a time */
 
 /* The object that begins at p, which the caller says is one. Fatal when it is not. */
 static oaki_span *object_at(const void *p, const char *what)
@@ -76,13 +78,43 @@ static void free_large(oaki_span *s)
 static void free_small(oaki_span *s, void *p)
 {
     const oaki_class *c = &oaki_classes[s->cls];
-    if (oaki_debug_switches.poison) memset(p, POISON, c->size);
+    if (oaki_debug_switches.poison) memset(p, POISON, c->size - (s->guarded ? OAKI_GUARD_GAP : 0));
     oaki_track_free(p, c->size);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
     unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;
     count_free(s, c->size);
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
+}
+
+/* Whether a large one went. */
+static bool free_swept(oaki_span *s, void *p)
+{
+    oaki_central_ensure_swept(s);
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    if (keep_freed(s, p)) return false;
+    if (large) free_large(s);
+    else free_small(s, p);
+    return large;
+}
+
+/* Into the queue of freed objects, out of which others come. One that a function marks can't wait
+ * in it: what it refers to would no longer be there. */
+static void free_guarded(oaki_thread *t, oaki_span *s, void *p)
+{
+    void *gone[BATCH];
+    size_t n;
+    oaki_leave(t);
+    uint32_t site = oaki_guard.site();
+    t = oaki_enter();
+    const oak_type *type =
+        s->kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p))) : NULL;
+    bool waits = oaki_guard_freed(p, type && type->mark, site, gone, BATCH, &n);
+    if (!waits) (void)free_swept(s, p);
+    for (size_t i = 0; i < n; i++)
+        (void)free_swept(oaki_span_of_offset(oaki_heap_offset(gone[i])), gone[i]);
+    oaki_leave(t);
+    oaki_guard_tell();
 }
 
 void oak_free(void *p)
@@ -96,14 +128,19 @@ void oak_free(void *p)
         oaki_leave(t);
         return;
     }
+    if (OAKI_UNLIKELY(oaki_guard.on)) {
+        oaki_leave(t);
+        oaki_guard_look(p, SIZE_MAX, "free");
+        t = oaki_enter();
+    }
     s = object_at(p, "oak_free");
     oaki_gc_object_freed(p);
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) oaki_the_heap.sampler.on.freed(p);
-    oaki_central_ensure_swept(s);
-    bool large = s->cls == OAKI_CLASS_LARGE;
-    if (keep_freed(s, p)) large = false;
-    else if (large) free_large(s);
-    else free_small(s, p);
+    if (OAKI_UNLIKELY(s->guarded)) {
+        free_guarded(t, s, p);
+        return;
+    }
+    bool large = free_swept(s, p);
     oaki_leave(t);
     if (large) {
         oaki_scavenger_spawn();
@@ -121,7 +158,9 @@ void oaki_free_kept(void *p)
 
 size_t oak_usable_size(const void *p)
 {
+    size_t asked;
     void *base = oaki_object_base(p);
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_size(base, &asked)) return asked;
     return base ? oaki_object_size(oaki_heap_offset(base)) : 0;
 }
 
@@ -169,19 +208,22 @@ void *oak_realloc(void *p, size_t n)
         oak_free(p);
         return NULL;
     }
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, SIZE_MAX, "oak_realloc");
     oaki_span *s = checked_object(p, "oak_realloc");
-    if (resize_in_place(s, p, n)) return p;
+    size_t have = s->size;
+    if (OAKI_UNLIKELY(s->guarded)) (void)oaki_guard_size(p, &have);
+    else if (resize_in_place(s, p, n)) return p;
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
     int saved = errno;
     void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
-    if (!q && (n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
+    if (!q && (s->guarded || n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
     if (!q) { /* but for a mark it would have stayed where it is */
         oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
         memset((char *)p + n, 0, s->size - n);
         errno = saved;
         return p;
     }
-    memcpy(q, p, OAKI_MIN(n, s->size));
+    memcpy(q, p, OAKI_MIN(n, have));
     oak_free(p);
     return q;
 }

@@ -208,6 +208,9 @@ void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx);
  * ENOMEM. */
 oaki_span *oaki_pages_alloc(size_t npages, size_t align_pages, unsigned cls, oaki_kind kind);
 void oaki_pages_free(oaki_span *s);
+/* A large span gives its first `head` pages and its last `tail` to spans of their own, which are
+ * nobody's object. Returns what is in between. */
+oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail);
 /* Give back the pages of a large object behind its first `keep`. */
 void oaki_pages_free_tail(oaki_span *s, size_t keep);
 /* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as
@@ -238,6 +241,7 @@ const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes t
 
 enum {
     OAKI_LARGE_ZERO = 1, /* else the caller fills what is dirty memory */
+    OAKI_LARGE_GUARDED = 4, /* with a page in front, and one behind if those are asked for */
     OAKI_LARGE_SOON = 2  /* what can't wait for a mark that the program outruns, but a little */
 };
 
@@ -253,6 +257,8 @@ bool oaki_large_is_read(const oaki_span *s);
  * NULL with ENOMEM. In the zone that it was made in; not inside oaki_enter; may collect. */
 void *oaki_large_take_back(void *p, size_t from);
 
+/* As it is in memory: without what the guard adds. Likewise. */
+void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type);
 /* Any size, kind and type. Not inside oaki_enter. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
 

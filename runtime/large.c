@@ -5,6 +5,7 @@
  * kind's last mcentral. While a new one's memory is being cleared it is in no list and clear in
  * A, so that no collection looks at it. Lock: that mcentral's. */
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "track.h"
@@ -87,11 +88,23 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     return oaki_sample_large(t->mcache, s->size);
 }
 
+static oaki_span *guard(oaki_span *s, size_t head, size_t tail)
+{
+    if (head + tail > 0) s = oaki_pages_split(s, head, tail);
+    s->guarded = (uint8_t)(OAKI_GUARDED | (head ? OAKI_GUARDED_HEAD : 0) |
+                           (tail ? OAKI_GUARDED_TAIL : 0));
+    oaki_guard_fill(s);
+    return s;
+}
+
 static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
+    bool guarded = (how & OAKI_LARGE_GUARDED) != 0;
+    size_t head = guarded ? oaki_guard_head(align) : 0, tail = guarded ? oaki_guard_tail() : 0;
+    pages += head + tail;
     oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT
                        ? NULL
                        : take_pages(t, pages, align, kind, how);
@@ -100,6 +113,7 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsign
         errno = ENOMEM;
         return NULL;
     }
+    if (guarded) s = guard(s, head, tail);
     char *p = oaki_span_start(s);
     oaki_track_alloc(p, s->size);
     s->type = type;

@@ -4,6 +4,7 @@
  * Bound: a refill looks at each slot of a span once at most between two takes of the span. */
 #include "mcache.h"
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
@@ -140,8 +141,8 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     const oaki_class *c = &oaki_classes[s->cls];
     size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
-    size_t from = base + s->cursor, to, n;
-    size_t max = oaki_debug_switches.stress || c->size >= RUN_MAX ? c->size : RUN_MAX;
+    size_t from = base + OAKI_MAX(s->cursor, s->guarded ? c->size : 0), to, n;
+    size_t max = oaki_debug_switches.stress || s->guarded || c->size >= RUN_MAX ? c->size : RUN_MAX;
     for (;; from = base + (slots_in(c, from - base) + 1) * c->size) {
         from = next_free(from, end);
         if (from >= end) {
@@ -156,7 +157,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     to = from + n * c->size;
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
-    if (needs_zero(s)) zero(p, to - from);
+    if (needs_zero(s)) zero(p, to - from - (s->guarded ? OAKI_GUARD_GAP : 0));
     if (s->types) memset(s->types + slots_in(c, from - base), 0, n * sizeof *s->types);
     oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
     mc->taken[sc] += (uint32_t)n;
@@ -214,7 +215,7 @@ static bool cache_span(oaki_mcache *mc, unsigned sc)
                            (size_t)s->npages << OAKI_PAGE_SHIFT);
     mc->span[sc] = s;
     mc->active[s->kind] |= (uint64_t)1 << s->cls;
-    oaki_count_add(&oaki_the_heap.live, (size_t)(c->nslots - AO_int_load(&s->nalloc)) * c->size);
+    oaki_count_add(&oaki_the_heap.live, (oaki_span_slots(s) - AO_int_load(&s->nalloc)) * c->size);
     return true;
 }
 
@@ -293,7 +294,7 @@ static bool can_chain(const oaki_mcache *mc, unsigned sc, const oaki_span *s)
 {
     size_t k = s->size >> OAKI_GRANULE_SHIFT;
     return is_used_up(mc, sc) && k <= 16 && (k & (k - 1)) == 0 && !s->types &&
-           AO_load(&oaki_the_heap.marking) == 0 && !oaki_debug_switches.stress;
+           AO_load(&oaki_the_heap.marking) == 0 && !s->guarded && !oaki_debug_switches.stress;
 }
 
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
@@ -322,7 +323,7 @@ size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
 static void live_without_rest(const oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
-    unsigned room = oaki_classes[s->cls].nslots - AO_int_load(&s->nalloc);
+    unsigned room = (unsigned)oaki_span_slots(s) - AO_int_load(&s->nalloc);
     size_t freed = OAKI_MIN(AO_int_load(&s->nfreed), room), rest = (room - freed) * s->size;
     oaki_count_sub_most(&h->live, rest);
 }

@@ -179,11 +179,38 @@ static void read_tracking(reading *r, unsigned variable, const char *field, oak_
 
 #define SWITCH_LIST(name, min, max, help) " " #name
 
+/* The words behind "guard=", with + between them; NULL: none. The bits, or 0. */
+static int parse_guard(const char *words)
+{
+    int bits = OAKI_DEBUG_GUARD;
+    for (const char *w = words; w; w = strchr(w, '+') ? strchr(w, '+') + 1 : NULL) {
+        size_t n = strcspn(w, "+");
+        if (n == 4 && strncmp(w, "page", n) == 0) bits |= OAKI_DEBUG_GUARD_PAGE;
+        else if (n == 8 && strncmp(w, "continue", n) == 0) bits |= OAKI_DEBUG_GUARD_CONTINUE;
+        else return 0;
+    }
+    return bits;
+}
+
+static void read_guard(reading *r, const char *value, oaki_debug *out)
+{
+    int bits = parse_guard(value);
+    if (bits) out->guard = bits;
+    else if (is_news(r, VARIABLE_debug))
+        oaki_log("oakum: OAKUM_DEBUG: guard=%s is ignored: it must be guard, guard=page, "
+                 "guard=continue or guard=page+continue\n",
+                 value);
+}
+
 /* One "name=value" of OAKUM_DEBUG. */
 static void read_switch(reading *r, char *item, oaki_debug *out)
 {
     char *value = strchr(item, '=');
     if (value) *value++ = '\0';
+    if (strcmp(item, "guard") == 0) {
+        read_guard(r, value, out);
+        return;
+    }
 #define READ(switch, min, max, help)                                                             \
     if (strcmp(item, #switch) == 0) {                                                            \
         if ((!value || oaki_parse_int(value, min, max, &out->switch) != 0) &&                    \
@@ -197,7 +224,7 @@ static void read_switch(reading *r, char *item, oaki_debug *out)
 #undef READ
     if (is_news(r, VARIABLE_debug))
         oaki_log("oakum: OAKUM_DEBUG: %s is unknown; the switches are" OAKI_DEBUG_SWITCHES(
-                     SWITCH_LIST) "\n",
+                     SWITCH_LIST) " guard\n",
                  item);
 }
 

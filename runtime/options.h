@@ -6,6 +6,9 @@
 
 #include "base.h"
 
+/* OAKUM_DEBUG=guard, guard=page, guard=continue, guard=page+continue: bits of oaki_debug.guard. */
+enum { OAKI_DEBUG_GUARD = 1, OAKI_DEBUG_GUARD_PAGE = 2, OAKI_DEBUG_GUARD_CONTINUE = 4 };
+
 /* OAKUM_DEBUG=gctrace=1,stress=N,... : switch, min, max, help. */
 #define OAKI_DEBUG_SWITCHES(X)                                                                     \
     X(gctrace, 0, 1, "print a line for each collection, in the form of Go's")                      \
@@ -24,6 +27,7 @@ typedef struct oaki_debug {
 #define OAKI_DEBUG_FIELD(name, min, max, help) int name;
     OAKI_DEBUG_SWITCHES(OAKI_DEBUG_FIELD)
 #undef OAKI_DEBUG_FIELD
+    int guard;
 } oaki_debug;
 
 extern OAKI_HIDDEN oaki_debug oaki_debug_switches;

@@ -11,6 +11,7 @@
  *             pages_inuse + pages_free = used, nreleased of a run = its entries with
  *             OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
+#include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
@@ -248,6 +249,7 @@ void oaki_pages_free(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     size_t page = oaki_span_page(s), n = s->npages;
     size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
+    if (OAKI_UNLIKELY(s->guarded > OAKI_GUARDED)) oaki_guard_release(s);
     uint32_t zone = s->zone;
     oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     oaki_lock_acquire(&h->pages_lock);
@@ -256,6 +258,44 @@ void oaki_pages_free(oaki_span *s)
     free_run(page, n, head);
     oaki_lock_release(&h->pages_lock);
     oaki_zone_uncharge(zone, n - head);
+}
+
+/* The part [from, from + n) of the span, which is what is left in `whole`. */
+static oaki_span *part(const oaki_span *whole, size_t from, size_t n, oaki_kind kind)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t page = from, end = oaki_span_page(whole) + whole->npages;
+    oaki_span was = *whole, *s = &h->spans[page];
+    fill_entries(page, n, OAKI_CLASS_LARGE, kind);
+    memset(s, 0, sizeof *s);
+    s->npages = (uint32_t)n;
+    s->cls = OAKI_CLASS_LARGE;
+    s->kind = (uint8_t)kind;
+    s->needzero = was.needzero;
+    s->zone = was.zone;
+    s->size = n << OAKI_PAGE_SHIFT;
+    size_t behind = end - (from + n);
+    s->fresh = was.fresh > behind ? (uint32_t)OAKI_MIN(was.fresh - behind, n) : 0;
+    return s;
+}
+
+oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_span whole = *s, *body;
+    size_t page = oaki_span_page(s), n = s->npages - head - tail;
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && s->npages > head + tail);
+    oaki_lock_acquire(&h->pages_lock);
+    if (tail) (void)part(s, page + head + n, tail, OAKI_NOSCAN);
+    *s = whole;
+    body = part(s, page + head, n, (oaki_kind)whole.kind);
+    if (head) {
+        *s = whole;
+        (void)part(s, page, head, OAKI_NOSCAN);
+    }
+    oaki_count_add(&h->nspans, (head > 0) + (tail > 0));
+    oaki_lock_release(&h->pages_lock);
+    return body;
 }
 
 void oaki_pages_free_tail(oaki_span *s, size_t keep)

@@ -100,8 +100,15 @@ typedef struct oaki_span {
         uint32_t type;   /* large typed object */
     };
     size_t size; /* slot size; of a large object, its pages' bytes */
+    uint8_t guarded; /* its objects have gaps between them (guard.h) */
     uint8_t waits; /* small typed objects: one's type did (type.h); set and never cleared, too */
 } oaki_span;
+
+/* Slots of a span of small objects that are handed out. */
+OAKI_INLINE size_t oaki_span_slots(const oaki_span *s)
+{
+    return oaki_classes[s->cls].nslots - (s->guarded != 0);
+}
 
 _Static_assert(sizeof(oaki_span) <= 64, "a span struct is a cache line");
 

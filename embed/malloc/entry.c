@@ -12,6 +12,7 @@
  * Owns: oaki_my. Lock: none. */
 #include "cache.h"
 #include "preload.h"
+#include "runtime/guard.h"
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
@@ -62,6 +63,9 @@ static void *out_of_memory(void)
 static void *from_heap(size_t n, size_t align, bool zero)
 {
     oaki_kind kind = oaki_my.quiet ? OAKI_PINNED : OAKI_SCAN;
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_my.quiet) /* no gaps are looked at, but there are */
+        return oaki_alloc_plain(n + OAKI_GUARD_GAP, align, kind, 0);
+    if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, align, kind, 0);
     if (n > OAKI_SMALL_MAX && align <= OAKI_PAGE)
         return oaki_large_alloc(n, 1, kind, 0, zero ? OAKI_LARGE_ZERO : 0);
     return oaki_alloc_kind(n, align, kind, 0);

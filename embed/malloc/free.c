@@ -16,6 +16,7 @@
 #include "foreign.h"
 #include "preload.h"
 #include "runtime/collector.h"
+#include "runtime/guard.h"
 #include "runtime/track.h"
 #include <errno.h>
 #include <malloc.h>
@@ -80,6 +81,14 @@ static void free_small(oaki_span *s, void *p, size_t off)
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 
+/* What the guard knows of the block is told first. */
+static OAKI_COLD void look_inside(oaki_thread *t, const void *p)
+{
+    oaki_leave(t);
+    oaki_guard_look(p, SIZE_MAX, "free");
+    (void)oaki_enter();
+}
+
 static bool in_own_run(const oaki_span *s, const char *p)
 {
     const oaki_mcache *mc = oaki_tls_mcache;
@@ -93,6 +102,7 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
     (void)oaki_enter();
     size_t slot = oaki_slot_offset(off);
     if (OAKI_UNLIKELY(slot != off)) {
+        if (OAKI_UNLIKELY(oaki_guard.on)) look_inside(t, p);
         bool inside = slot != SIZE_MAX && oaki_bit_get(h->alloc, slot);
         bad_free(p, inside ? "points into a block, not to its beginning" : "is free memory");
     }
@@ -179,7 +189,8 @@ static size_t size_of(const void *p, const char *what)
     size_t off = oaki_heap_offset(p);
     if (oaki_slot_offset(off) != off || !oaki_bit_get(oaki_the_heap.alloc, off))
         oak_fatal("oakum: %s: %p is not the beginning of a block: was it freed?", what, p);
-    return oaki_object_size(off);
+    size_t asked;
+    return oaki_guard_size(p, &asked) ? asked : oaki_object_size(off);
 }
 
 OAKI_EXPORT size_t malloc_usable_size(void *p)
@@ -193,6 +204,7 @@ OAKI_EXPORT size_t malloc_usable_size(void *p)
 static bool fits(void *p, size_t have, size_t n)
 {
     if (n > have || oaki_side_has(p)) return n <= have;
+    if (OAKI_UNLIKELY(oaki_guard.on)) return false; /* who uses the old address is found */
     if (n >= have / 2 || have <= 2 * OAKI_GRANULE) return true;
     if (have <= OAKI_SMALL_MAX || n <= OAKI_SMALL_MAX || !oaki_can_enter()) return false;
     if (oaki_large_is_read(oaki_span_of_offset(oaki_heap_offset(p)))) return false;
@@ -204,7 +216,7 @@ static bool fits(void *p, size_t have, size_t n)
  * references are looked for, the room has none of its last owner's. */
 static void *moved(size_t have, size_t n)
 {
-    bool grows = n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2;
+    bool grows = !oaki_guard.on && n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2;
     bool looks = oaki_wanted.leaks || oaki_wanted.collect;
     void *q = !grows ? NULL : looks ? calloc(1, n + ROOM(n)) : malloc(n + ROOM(n));
     if (!q) return malloc(n);
@@ -221,6 +233,7 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     }
     void *other;
     if (OAKI_UNLIKELY(!is_ours(p)) && oaki_foreign_realloc(p, n, &other)) return other;
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, SIZE_MAX, "realloc");
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {
         oaki_note_again(p, n);

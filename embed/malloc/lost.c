@@ -8,6 +8,7 @@
  * atomic flag: one collection at a time, the others go on.
  * Bound: a check O(the heap), beside the program, that stands for as long as a fork takes. */
 #include "observe/site.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "walk.h"
 #include <errno.h>
@@ -156,6 +157,7 @@ int oaki_lost_find(oaki_lost *out, const char *own_sp)
     oaki_image_answer a;
     memset(out, 0, sizeof *out);
     oaki_free_put_off();
+    oaki_guard_check("a collection");
     if (!has_room() || oaki_image_take(&r, &a) != 0) return -1;
     int error = EIO;
     if (a.n >= sizeof *out) {
@@ -222,6 +224,7 @@ size_t oaki_lost_collect(const char *own_sp)
                              .keep_fd = -1 };
     oaki_image_answer a;
     size_t bytes = 0;
+    oaki_guard_check("a collection");
     if (!may_free() || oaki_image_take(&r, &a) != 0) return 0;
     const size_t *slot = (const size_t *)(const void *)a.data;
     size_t n = may_free() ? a.n / sizeof *slot : 0;

@@ -11,6 +11,7 @@
  *
  * Owns nothing. Lock: none. */
 #include "preload.h"
+#include "runtime/guard.h"
 #include <dlfcn.h>
 #include <malloc.h>
 
@@ -129,15 +130,21 @@ void _ZdaPv(void *p)
     any_delete(p);
 }
 
+/* An object of the program's own pool is none of the heap's, and not looked at. */
+static void look(const void *p, size_t n)
+{
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, n, "delete");
+}
+
 void _ZdlPvm(void *p, size_t n)
 {
-    (void)n;
+    look(p, n);
     any_delete(p);
 }
 
 void _ZdaPvm(void *p, size_t n)
 {
-    (void)n;
+    look(p, n);
     any_delete_array(p);
 }
 
@@ -166,13 +173,13 @@ void _ZdaPvSt11align_val_t(void *p, size_t align)
 
 void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    (void)n;
+    look(p, n);
     any_delete_aligned(p, align);
 }
 
 void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    (void)n;
+    look(p, n);
     any_delete_array_aligned(p, align);
 }
 

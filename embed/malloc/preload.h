@@ -22,6 +22,7 @@
  * seal.c    programs that forbid themselves system calls
  * limit.c   programs that limit their own address space
  * advice.c  memory that programs keep out of forks
+ * check.c   the guard: writes outside of blocks, and to free ones
  * note.c    which allocations are noted
  * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
  *
@@ -74,6 +75,7 @@ typedef struct oaki_asked {
     int signal;         /* that asks for a report; 0: none */
     unsigned growth_ms; /* between two looks; 0: none */
     const char *log, *profile, *serve; /* or NULL */
+    const char *check; /* words of --check, or NULL */
     int stop_signal;
 } oaki_asked;
 
@@ -193,6 +195,11 @@ void oaki_maps_learn(void); /* by the first thread, once */
 int oaki_note_start(size_t rate);
 /* The object has been resized in place, by a call that counts as its allocation. */
 void oaki_note_again(void *p, size_t asked);
+
+/* ---- check.c, with the check asked for ---- */
+
+void oaki_check_start(void);
+int oaki_check_end(int status); /* with `status`; returns what to end with */
 
 /* ---- lost.c ---- */
 

@@ -107,7 +107,8 @@ static void read_environment(oaki_asked *w)
     w->log = asked("OAKUM_MALLOC_LOG");
     w->profile = asked("OAKUM_MALLOC_PROFILE");
     w->serve = asked("OAKUM_MALLOC_SERVE");
-    w->caches = !(w->leaks || w->collect || w->growth_ms || w->serve || w->profile);
+    w->check = asked("OAKUM_MALLOC_CHECK");
+    w->caches = !(w->leaks || w->collect || w->growth_ms || w->serve || w->profile || w->check);
     w->tracks = w->leaks || w->collect || w->growth_ms || w->serve;
     self.follow = asked("OAKUM_MALLOC_CHILDREN");
 }
@@ -165,7 +166,8 @@ static void leave_it_to_reporter(void)
 /* The status to end with. */
 static int end(int status, const char *own_sp)
 {
-    if (!oaki_wanted.leaks && !oaki_wanted.profile && !oaki_wanted.growth_ms) return status;
+    const oaki_asked *w = &oaki_wanted;
+    if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return status;
     leave_it_to_reporter();
     /* Before it is asked what is forbidden, as that may be just what is. */
     if (AO_int_load(&self.reported)) return status;
@@ -181,6 +183,7 @@ static int end(int status, const char *own_sp)
     bool can = oaki_can_enter_again();
     if (oaki_wanted.profile && can) oaki_save_profile(true);
     if (oaki_wanted.growth_ms && can) tell_growth();
+    if (w->check && can) status = oaki_check_end(status);
     if (!oaki_wanted.leaks) return status;
     uint64_t lost = oaki_report_leaks(own_sp);
     return lost && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
@@ -281,19 +284,20 @@ static void tell_of_new(void)
 
 static void observe(const oaki_asked *w)
 {
-    if (w->tracks || w->profile || w->signal || w->serve) {
+    if (w->tracks || w->profile || w->signal || w->serve || w->check) {
         oaki_seal_start();
         tell_of_new();
     }
     oaki_maps_learn();
     exclude_own_data();
+    if (w->check) oaki_check_start();
     if (w->leaks && oaki_note_start(1) != 0) oaki_say("oakum: no memory to note allocations");
     if (!w->leaks && (w->profile || w->serve || w->growth_ms))
         (void)oaki_note_start(OAK_PROFILE_RATE);
     if (w->growth_ms) oaki_growth_start();
     if (w->signal) oaki_signal_start();
     if (w->serve) oaki_serve_start();
-    if (!w->leaks && !w->profile && !w->growth_ms) return;
+    if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return;
     (void)atexit(at_exit);
 }
 
@@ -309,6 +313,7 @@ static void begin(char **first_environ)
     keep(&w->log);
     keep(&w->profile);
     keep(&w->serve);
+    keep(&w->check);
     if (!self.follow && asked("OAKUM_MALLOC_LIBRARY"))
         oaki_environ_forget(first_environ);
     if (is_replaced())

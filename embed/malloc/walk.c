@@ -6,6 +6,7 @@
  * kept and inner: reached by beginnings, by way of an inner pointer. */
 #include "walk.h"
 #include "observe/rootwords.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 
@@ -145,6 +146,7 @@ bool oaki_walk_roots(oaki_walk *w)
 static void head(void *ctx, size_t slot, unsigned kind)
 {
     oaki_walk *w = ctx;
+    if (oaki_guard.on && oaki_guard_waits(slot)) return;
     if (kind == OAKI_PINNED || oaki_bit_get(w->seen, slot) || oaki_image_late(w->im)) return;
     w->head[w->nheads] = (oaki_head){ slot, 0 };
     w->current = (uint32_t)++w->nheads;

@@ -1,0 +1,175 @@
+/* guard.c - the guard's findings in words: what was done, to which object, and the stacks of its
+ * allocation and deallocation.
+ *
+ * Owns nothing. Lock: none. */
+#include "guard.h"
+#include "runtime/heap.h"
+#include "runtime/print.h"
+#include "site.h"
+#include "symbol.h"
+#include <errno.h>
+#include <oakum/gc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 400
+#define FRAMES 12
+
+uint32_t oaki_guard_site(void)
+{
+    const oaki_site *s = oaki_site_here();
+    return s ? s->id : UINT32_MAX;
+}
+
+/* ---- words ---- */
+
+static size_t distance(ptrdiff_t at, size_t size, char *buf, size_t n)
+{
+    if (at < 0)
+        return oaki_format(buf, n, "%zu before the start of", (size_t)-at);
+    if ((size_t)at >= size)
+        return oaki_format(buf, n, "%zu past the end of", (size_t)at - size);
+    return oaki_format(buf, n, "%zu into", (size_t)at);
+}
+
+size_t oaki_guard_headline(const oaki_guard_finding *f, char *buf, size_t n)
+{
+    static const char *const what[] = {
+        [OAKI_GUARD_END] = "a write past the end",
+        [OAKI_GUARD_START] = "a write before the start",
+        [OAKI_GUARD_WRITTEN] = "a write after free",
+        [OAKI_GUARD_TOUCHED] = "an access past the end",
+        [OAKI_GUARD_FREED] = "a second free, or a use, of what is free",
+        [OAKI_GUARD_INSIDE] = "a pointer into an object, not to its start",
+        [OAKI_GUARD_SIZED] = "a free with a wrong size",
+    };
+    size_t len = oaki_format(buf, n, "guard: %s: %p, an object of %zu bytes, found by %s",
+                             what[f->error], (const void *)f->object, f->size, f->call);
+    if (f->error == OAKI_GUARD_SIZED && len < n)
+        len += oaki_format(buf + len, n - len, "; the size given is %zu", f->told);
+    return OAKI_MIN(len, n - 1);
+}
+
+static void tell_bytes(const oaki_guard_finding *f, void (*line)(const char *text))
+{
+    char text[LINE], where[64];
+    distance(f->at, f->size, where, sizeof where);
+    size_t len = oaki_format(text, sizeof text, "   first bad byte at %p, %s it:",
+                             (const void *)(f->object + f->at), where);
+    for (size_t i = 0; i < f->nnear; i++)
+        len += oaki_format(text + len, sizeof text - len, " %02x", (unsigned)f->near[i]);
+    oaki_format(text + len, sizeof text - len, "\n");
+    line(text);
+}
+
+static void tell_frame(const oak_frame *f, bool first, void (*line)(const char *text))
+{
+    char text[LINE];
+    const char *file = f->file ? strrchr(f->file, '/') : NULL, *word = first ? "at" : "by";
+    file = file ? file + 1 : f->file;
+    size_t len = f->function
+                     ? oaki_format(text, sizeof text, "      %s %.200s", word, f->function)
+                     : oaki_format(text, sizeof text, "      %s %p", word,
+                                   (const void *)f->address);
+    if (file && f->line)
+        oaki_format(text + len, sizeof text - len, " (%.120s:%d)\n", file, f->line);
+    else
+        oaki_format(text + len, sizeof text - len, "\n");
+    line(text);
+}
+
+static void tell_stack(uint32_t id, unsigned frames, void (*line)(const char *text))
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    unsigned shown = 0;
+    oaki_thread *t = oaki_enter();
+    const oaki_site *s = t && id != UINT32_MAX ? oaki_site_by_id(id) : NULL;
+    if (t) oaki_leave(t);
+    for (size_t i = 0; s && i < s->nframes && shown < frames; i++) {
+        size_t n = oaki_symbol_of_code(s->frame[i] - 1, f);
+        for (size_t k = 0; k < n && shown < frames; k++, shown++)
+            tell_frame(&f[k], shown == 0, line);
+    }
+    if (shown == 0) line("      where is not known\n");
+}
+
+void oaki_guard_explain(const oaki_guard_finding *f, unsigned frames,
+                        void (*line)(const char *text))
+{
+    char text[LINE];
+    if (f->nnear > 0) tell_bytes(f, line);
+    if (f->error == OAKI_GUARD_INSIDE || f->error == OAKI_GUARD_TOUCHED) {
+        char where[64];
+        distance(f->at, f->size, where, sizeof where);
+        oaki_format(text, sizeof text, "   %p is %s it\n", (const void *)(f->object + f->at),
+                    where);
+        line(text);
+    }
+    oaki_format(text, sizeof text, "   allocated by thread %d:\n", f->tid);
+    line(text);
+    tell_stack(f->site, frames, line);
+    if (f->freed_tid) {
+        oaki_format(text, sizeof text, "   freed by thread %d:\n", f->freed_tid);
+        line(text);
+        tell_stack(f->freed_site, frames, line);
+    }
+    line("   and now:\n");
+    tell_stack(oaki_guard_site(), frames, line);
+}
+
+/* ---- the page behind an object ---- */
+
+static struct sigaction before; /* of the fault's signal */
+
+/* The instruction comes to the same fault again, and finds who had the signal before. */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    oaki_guard_finding f;
+    (void)context;
+    if (oaki_guard_touched(info->si_addr, &f)) {
+        oaki_guard.go_on = false; /* it can't */
+        oaki_guard.report(&f);
+    }
+    (void)sigaction(sig, &before, NULL);
+}
+
+void oaki_guard_catch(void)
+{
+    struct sigaction a = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    if (oaki_guard.page) (void)sigaction(SIGSEGV, &a, &before);
+}
+
+/* ---- for native heaps ---- */
+
+static void log_line(const char *text)
+{
+    oaki_log("%s", text);
+}
+
+static void report(const oaki_guard_finding *f)
+{
+    char headline[LINE];
+    (void)oaki_guard_headline(f, headline, sizeof headline);
+    if (oaki_guard.go_on) oaki_log("oakum: %s\n", headline);
+    oaki_guard_explain(f, FRAMES, log_line);
+    if (!oaki_guard.go_on) oak_fatal("oakum: %s", headline);
+}
+
+static void at_exit(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    if (!t || t->in_runtime == 0) oaki_guard_check("the program's end");
+}
+
+void oaki_guard_from_environment(void)
+{
+    if (!oaki_debug_switches.guard) return;
+    if (oaki_sites_init() != 0) {
+        oaki_log("oakum: OAKUM_DEBUG=guard: no memory for it\n");
+        return;
+    }
+    oaki_guard_start(oaki_guard_site, report);
+    oaki_guard_catch();
+    (void)atexit(at_exit);
+}

@@ -1,0 +1,478 @@
+/* guard.c - guarded objects: their records, gaps and the queue of freed ones (guard.h).
+ *
+ * Owns: struct self: records, an open-addressed table by the object's offset, and the queue.
+ * Invariants: a record's object is allocated (A), and its gaps have had the pattern since the
+ *   record was made; a freed one's bytes have the other pattern. A record goes before its slot.
+ * Lock: self.lock, inside oaki_enter, or nothing with the world stopped. What is found is noted,
+ *   and reported outside of oaki_enter. Bound: O(size), but for what looks at all. */
+#include "guard.h"
+#include "heap.h"
+#include "markbits.h"
+#include "meta.h"
+#include "os.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define GAP 0xfd   /* no byte of an address in user space */
+#define FREED 0xdb
+#define FIRST 4096 /* places */
+#define PENDING 8  /* findings that wait to be reported; more are counted */
+
+typedef struct record {
+    size_t off, size; /* off 0: none */
+    uint32_t site, freed_site;
+    int tid, freed_tid; /* freed_tid 0: it is live */
+} record;
+
+oaki_guard_mode oaki_guard;
+
+static struct {
+    oaki_lock lock;
+    record *place;
+    size_t cap, n;
+    size_t *queue; /* offsets, a ring of `room` */
+    size_t room, first, waiting, bytes;
+    size_t npending;
+    AO_t found;
+    oaki_guard_finding pending[PENDING];
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD) };
+
+/* ---- records; lock held ---- */
+
+static size_t home(size_t off)
+{
+    return (size_t)((off >> OAKI_GRANULE_SHIFT) * 0x9e3779b97f4a7c15u >> 20) & (self.cap - 1);
+}
+
+static record *find(size_t off)
+{
+    if (self.cap == 0) return NULL;
+    for (size_t i = home(off); self.place[i].off; i = (i + 1) & (self.cap - 1))
+        if (self.place[i].off == off) return &self.place[i];
+    return NULL;
+}
+
+static void put(record r)
+{
+    size_t i = home(r.off);
+    while (self.place[i].off) i = (i + 1) & (self.cap - 1);
+    self.place[i] = r;
+}
+
+static bool reserve(void)
+{
+    if ((self.n + 1) * 4 <= self.cap * 3) return true;
+    size_t was = self.cap, cap = was ? was * 2 : FIRST;
+    record *old = self.place, *place = oaki_meta_zalloc(cap * sizeof *place, OAKI_META_OTHER);
+    if (!place) return false;
+    self.place = place;
+    self.cap = cap;
+    for (size_t i = 0; i < was; i++)
+        if (old[i].off) put(old[i]);
+    oaki_meta_free(old, was * sizeof *old, OAKI_META_OTHER);
+    return true;
+}
+
+/* Those behind it move up, unless they are at home there. */
+static void forget(record *r)
+{
+    size_t mask = self.cap - 1, hole = (size_t)(r - self.place);
+    for (size_t i = (hole + 1) & mask; self.place[i].off; i = (i + 1) & mask) {
+        if (((i - home(self.place[i].off)) & mask) < ((i - hole) & mask)) continue;
+        self.place[hole] = self.place[i];
+        hole = i;
+    }
+    self.place[hole].off = 0;
+    self.n--;
+}
+
+/* ---- what is found; lock held ---- */
+
+static const unsigned char *address(size_t off)
+{
+    return (const unsigned char *)oaki_the_heap.base + off;
+}
+
+static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t told,
+                  const char *call)
+{
+    AO_fetch_and_add(&self.found, 1);
+    if (self.npending == PENDING) return;
+    oaki_guard_finding *f = &self.pending[self.npending++];
+    *f = (oaki_guard_finding){ .error = error, .call = call, .told = told, .at = at,
+                               .object = (const char *)address(r->off), .size = r->size,
+                               .site = r->site, .freed_site = r->freed_site,
+                               .tid = r->tid, .freed_tid = r->freed_tid };
+    if (error > OAKI_GUARD_WRITTEN) return;
+    const char *bad = f->object + at;
+    size_t page = OAKI_PAGE - ((uintptr_t)bad & (OAKI_PAGE - 1));
+    f->nnear = OAKI_MIN(OAKI_GUARD_NEAR, page);
+    memcpy(f->near, bad, f->nnear);
+}
+
+/* Offset of the first byte of p that isn't `want`; n when all are. */
+static size_t differs(const unsigned char *p, size_t n, int want)
+{
+    size_t i = 0;
+    while (i < n && p[i] == want) i++;
+    return i;
+}
+
+static size_t room_of(size_t off)
+{
+    return oaki_object_size(off);
+}
+
+/* What is in front of the object: a slot's end, which always has the pattern, or a page. */
+static size_t front_of(const oaki_span *s)
+{
+    if (s->cls == OAKI_CLASS_LARGE) return s->guarded & OAKI_GUARDED_HEAD ? OAKI_PAGE : 0;
+    return oaki_classes[s->cls].nslots > 1 ? OAKI_GUARD_GAP : 0;
+}
+
+/* `at` bytes into a gap of n behind the object: past its end, or before the start of the next one,
+ * whichever is nearer. */
+static void found_behind(const record *r, size_t at, size_t n, const char *call)
+{
+    bool small = oaki_span_of_offset(r->off)->cls != OAKI_CLASS_LARGE;
+    const record *next = small && at > n / 2 ? find(r->off + r->size + n) : NULL;
+    if (next) found(next, OAKI_GUARD_START, (ptrdiff_t)at - (ptrdiff_t)n, 0, call);
+    else found(r, OAKI_GUARD_END, (ptrdiff_t)(r->size + at), 0, call);
+}
+
+/* The object of the slot in front, whose gap is the one in front of r's. */
+static const record *neighbour(const record *r)
+{
+    const oaki_span *s = oaki_span_of_offset(r->off);
+    return s->cls == OAKI_CLASS_LARGE ? NULL : find(r->off - s->size);
+}
+
+static size_t end_of(const record *r)
+{
+    return differs(address(r->off) + r->size, room_of(r->off) - r->size, GAP);
+}
+
+/* The gap in front of r is broken, which is told of the object in front, if there is one: the first
+ * of those over whose ends was written without a break. */
+static bool found_in_front(const record *r, const char *call)
+{
+    const record *n = neighbour(r), *next;
+    if (!n || end_of(n) == room_of(n->off) - n->size) return false;
+    while (end_of(n) == 0 && (next = neighbour(n)) != NULL && end_of(next) == 0) n = next;
+    found_behind(n, end_of(n), room_of(n->off) - n->size, call);
+    return true;
+}
+
+/* A broken gap is mended, so that it is told once. */
+static void look_at_gaps(const record *r, const char *call)
+{
+    const oaki_span *s = oaki_span_of_offset(r->off);
+    const unsigned char *p = address(r->off);
+    size_t front = front_of(s), room = room_of(r->off);
+    size_t end = end_of(r);
+    size_t before = differs(p - front, front, GAP);
+    if (end < room - r->size) found_behind(r, end, room - r->size, call);
+    if (before < front && !found_in_front(r, call))
+        found(r, OAKI_GUARD_START, (ptrdiff_t)before - (ptrdiff_t)front, 0, call);
+    if (end < room - r->size) memset((void *)(p + r->size), GAP, room - r->size);
+    if (before < front) memset((void *)(p - front), GAP, front);
+}
+
+static void look_at(const record *r, const char *call)
+{
+    look_at_gaps(r, call);
+    if (!r->freed_tid) return;
+    const unsigned char *p = address(r->off);
+    size_t at = differs(p, r->size, FREED);
+    if (at == r->size) return;
+    found(r, OAKI_GUARD_WRITTEN, (ptrdiff_t)at, 0, call);
+    memset((void *)p, FREED, r->size);
+}
+
+void oaki_guard_tell(void)
+{
+    while (oaki_guard.on) {
+        oaki_guard_finding f;
+        oaki_thread *t = oaki_enter();
+        if (!t) return;
+        oaki_lock_acquire(&self.lock);
+        bool more = self.npending > 0;
+        if (more) {
+            f = self.pending[0];
+            memmove(self.pending, self.pending + 1, --self.npending * sizeof f);
+        }
+        oaki_lock_release(&self.lock);
+        oaki_leave(t);
+        if (!more) return;
+        oaki_guard.report(&f);
+    }
+}
+
+size_t oaki_guard_found(void)
+{
+    return AO_load(&self.found);
+}
+
+/* ---- allocating ---- */
+
+void oaki_guard_fill(oaki_span *s)
+{
+    unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
+    if (s->cls == OAKI_CLASS_LARGE) {
+        if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
+        if (s->guarded & OAKI_GUARDED_TAIL)
+            (void)mprotect(p + s->size, OAKI_PAGE, PROT_NONE);
+        return;
+    }
+    const oaki_class *c = &oaki_classes[s->cls];
+    if (c->nslots == 1) return;
+    s->guarded = OAKI_GUARDED;
+    s->special = 1; /* each of its objects takes the slow path when it is freed */
+    for (size_t i = 0; i < c->nslots; i++) {
+        end += c->size;
+        memset(end - OAKI_GUARD_GAP, GAP, OAKI_GUARD_GAP);
+    }
+}
+
+void oaki_guard_release(oaki_span *s)
+{
+    size_t page = oaki_span_page(s);
+    if (s->guarded & OAKI_GUARDED_TAIL) {
+        oaki_span *tail = s + s->npages;
+        (void)mprotect(oaki_span_start(tail), OAKI_PAGE, PROT_READ | PROT_WRITE);
+        oaki_pages_free(tail);
+    }
+    if (s->guarded & OAKI_GUARDED_HEAD) oaki_pages_free(&oaki_the_heap.spans[page - 1]);
+    s->guarded = 0;
+}
+
+static bool note(void *p, size_t n, uint32_t site)
+{
+    oaki_thread *t = oaki_enter();
+    size_t off = oaki_heap_offset(p);
+    bool large = oaki_span_of_offset(off)->cls == OAKI_CLASS_LARGE;
+    oaki_span *s = oaki_span_of_offset(off);
+    oaki_lock_acquire(&self.lock);
+    bool can = (large || s->guarded) && reserve();
+    if (can) {
+        memset((char *)p + n, GAP, room_of(off) - n);
+        put((record){ .off = off, .size = n, .site = site, .tid = t->tid });
+        self.n++;
+        if (large) s->guarded |= OAKI_GUARDED;
+    }
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    return can;
+}
+
+void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type)
+{
+    if (n > SIZE_MAX / 2) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    uint32_t site = oaki_guard.site();
+    void *p = oaki_alloc_plain(n + OAKI_GUARD_GAP, align, kind, type);
+    if (p) (void)note(p, n, site);
+    oaki_guard_tell();
+    return p;
+}
+
+/* Also in a stop, where nobody has the lock, and from inside the runtime. */
+bool oaki_guard_size(const void *p, size_t *out)
+{
+    const oaki_thread *self_thread = oaki_thread_self();
+    if (!oaki_guard.on || !oaki_heap_contains(p)) return false;
+    bool inside = self_thread && self_thread->in_runtime != 0;
+    oaki_thread *t = inside ? NULL : oaki_enter();
+    if (!inside && !t) return false;
+    oaki_lock_acquire(&self.lock);
+    const record *r = find(oaki_heap_offset(p));
+    if (r) *out = r->size;
+    oaki_lock_release(&self.lock);
+    if (t) oaki_leave(t);
+    return r != NULL;
+}
+
+size_t oaki_guard_asked(const oaki_span *s, const void *p)
+{
+    if (OAKI_LIKELY(!s->guarded)) return s->size;
+    oaki_lock_acquire(&self.lock);
+    const record *r = find(oaki_heap_offset(p));
+    size_t n = r ? r->size : s->size;
+    oaki_lock_release(&self.lock);
+    return n;
+}
+
+void oaki_guard_look(const void *p, size_t told, const char *call)
+{
+    if (!oaki_guard.on || !oaki_heap_contains(p)) return;
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
+    oaki_lock_acquire(&self.lock);
+    const record *r = slot == SIZE_MAX ? NULL : find(slot);
+    if (r && slot != off) found(r, OAKI_GUARD_INSIDE, (ptrdiff_t)(off - slot), 0, call);
+    else if (r && r->freed_tid) found(r, OAKI_GUARD_FREED, 0, 0, call);
+    else if (r && told != SIZE_MAX && told != r->size) found(r, OAKI_GUARD_SIZED, 0, told, call);
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    oaki_guard_tell();
+}
+
+/* ---- the queue ---- */
+
+static bool reserve_queue(void)
+{
+    if (self.waiting < self.room) return true;
+    size_t room = self.room ? self.room * 2 : FIRST;
+    size_t *q = oaki_meta_alloc(room * sizeof *q, OAKI_META_OTHER);
+    if (!q) return false;
+    for (size_t i = 0; i < self.waiting; i++)
+        q[i] = self.queue[(self.first + i) & (self.room - 1)];
+    oaki_meta_free(self.queue, self.room * sizeof *q, OAKI_META_OTHER);
+    self.queue = q;
+    self.room = room;
+    self.first = 0;
+    return true;
+}
+
+/* The eldest, which is looked at; NULL when it has gone with its zone. */
+static void *leave_queue(void)
+{
+    size_t off = self.queue[self.first];
+    self.first = (self.first + 1) & (self.room - 1);
+    self.waiting--;
+    record *r = find(off);
+    if (!r || !r->freed_tid) return NULL;
+    self.bytes -= room_of(off);
+    look_at(r, "the end of its quarantine");
+    forget(r);
+    return (void *)(uintptr_t)address(off);
+}
+
+bool oaki_guard_freed(void *p, bool keep, uint32_t site, void **out, size_t most, size_t *n)
+{
+    size_t off = oaki_heap_offset(p), room = room_of(off);
+    bool waits = false;
+    *n = 0;
+    oaki_lock_acquire(&self.lock);
+    record *r = find(off);
+    if (r && r->freed_tid) {
+        waits = true; /* oaki_guard_look has said so */
+    } else if (r) {
+        look_at(r, "free");
+        waits = !keep && room <= OAKI_GUARD_QUEUE / 4 && reserve_queue();
+        if (!waits) forget(r);
+    }
+    if (r && waits && !r->freed_tid) {
+        r->freed_tid = oaki_tls_thread->tid;
+        r->freed_site = site;
+        memset(p, FREED, r->size);
+        self.queue[(self.first + self.waiting++) & (self.room - 1)] = off;
+        self.bytes += room;
+        while (self.bytes > OAKI_GUARD_QUEUE && *n < most && self.waiting > 0) {
+            out[*n] = leave_queue();
+            if (out[*n]) ++*n;
+        }
+    }
+    oaki_lock_release(&self.lock);
+    return waits;
+}
+
+/* ---- the collector ---- */
+
+void oaki_guard_look_at_all(const char *call)
+{
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.cap; i++)
+        if (self.place[i].off) look_at(&self.place[i], call);
+    oaki_lock_release(&self.lock);
+}
+
+void oaki_guard_check(const char *call)
+{
+    oaki_thread *t = oaki_guard.on ? oaki_enter() : NULL;
+    if (!t) return;
+    oaki_guard_look_at_all(call);
+    oaki_leave(t);
+    oaki_guard_tell();
+}
+
+void oaki_guard_mark(void)
+{
+    for (size_t i = 0; i < self.cap; i++)
+        if (self.place[i].off && self.place[i].freed_tid && !oaki_mark_get(self.place[i].off))
+            oaki_mark_set(self.place[i].off);
+}
+
+bool oaki_guard_waits(size_t off)
+{
+    const record *r = find(off);
+    return r && r->freed_tid;
+}
+
+/* In a handler of a fault: without the lock, as the thread may have it. */
+bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
+{
+    if (!oaki_guard.page || !oaki_heap_contains(p)) return false;
+    size_t page = oaki_heap_offset(p) >> OAKI_PAGE_SHIFT;
+    if ((oaki_the_heap.pte[page] & OAKI_PTE_CLASS) != OAKI_CLASS_LARGE) return false;
+    size_t first = oaki_page_first(page - 1);
+    const oaki_span *s = &oaki_the_heap.spans[first];
+    const record *r = find(first << OAKI_PAGE_SHIFT);
+    if (!r || !(s->guarded & OAKI_GUARDED_TAIL) || first + s->npages != page) return false;
+    *out = (oaki_guard_finding){ .error = OAKI_GUARD_TOUCHED, .call = "the processor",
+                                 .object = (const char *)address(r->off), .size = r->size,
+                                 .at = (const char *)p - (const char *)address(r->off),
+                                 .site = r->site, .freed_site = r->freed_site,
+                                 .tid = r->tid, .freed_tid = r->freed_tid };
+    AO_fetch_and_add(&self.found, 1);
+    return true;
+}
+
+void oaki_guard_sweep(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = oaki_heap_offset(oaki_span_start(s));
+    size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < n; i++, off += s->size) {
+        if (!oaki_bit_get(h->alloc, off) || oaki_mark_get(off)) continue;
+        record *r = find(off);
+        if (!r) continue;
+        look_at(r, "a collection");
+        forget(r);
+    }
+    oaki_lock_release(&self.lock);
+}
+
+/* A record that goes may draw another one into its place. */
+void oaki_guard_forget_zone(uint32_t zone)
+{
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.cap;) {
+        record *r = &self.place[i];
+        bool its = r->off && oaki_span_of_offset(r->off)->zone == zone;
+        if (its) {
+            look_at(r, "the zone's end");
+            if (r->freed_tid) self.bytes -= room_of(r->off);
+            forget(r);
+        } else {
+            i++;
+        }
+    }
+    oaki_lock_release(&self.lock);
+}
+
+void oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_finding *f))
+{
+    const oaki_debug *d = &oaki_debug_switches;
+    oaki_guard.site = site;
+    oaki_guard.report = report;
+    oaki_guard.page = (d->guard & OAKI_DEBUG_GUARD_PAGE) != 0;
+    oaki_guard.go_on = (d->guard & OAKI_DEBUG_GUARD_CONTINUE) != 0;
+    AO_compiler_barrier();
+    oaki_guard.on = true;
+}
