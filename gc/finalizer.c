@@ -15,6 +15,7 @@
 #include "follow.h"
 #include "host.h"
 #include "link.h"
+#include "runtime/guard.h"
 
 #include <errno.h>
 
@@ -127,8 +128,12 @@ int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx)
 int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
                          void **old_ctx)
 {
+    oak_finalizer before = NULL;
     check_object(obj, "oak_finalizer_set");
-    return oaki_finalizer_set(obj, fn, ctx, flags, old, old_ctx);
+    int result = oaki_finalizer_set(obj, fn, ctx, flags, old ? old : &before, old_ctx);
+    if (OAKI_UNLIKELY(oaki_guard.on) && result == 0 && fn && before)
+        oaki_guard_note(obj, OAKI_GUARD_REPLACED, "oak_finalizer_set");
+    return result;
 }
 
 int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,

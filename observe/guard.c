@@ -43,6 +43,7 @@ size_t oaki_guard_headline(const oaki_guard_finding *f, char *buf, size_t n)
         [OAKI_GUARD_FREED] = "a second free, or a use, of what is free",
         [OAKI_GUARD_INSIDE] = "a pointer into an object, not to its start",
         [OAKI_GUARD_SIZED] = "a free with a wrong size",
+        [OAKI_GUARD_REPLACED] = "a finalizer in place of another one",
     };
     size_t len = oaki_format(buf, n, "guard: %s: %p, an object of %zu bytes, found by %s",
                              what[f->error], (const void *)f->object, f->size, f->call);

@@ -321,6 +321,18 @@ void oaki_guard_look(const void *p, size_t told, const char *call)
     oaki_guard_tell();
 }
 
+void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&self.lock);
+    const record *r = find(oaki_heap_offset(p));
+    if (r) found(r, error, 0, 0, call);
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+    oaki_guard_tell();
+}
+
 /* ---- the queue ---- */
 
 static bool reserve_queue(void)

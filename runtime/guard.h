@@ -32,7 +32,8 @@ typedef enum oaki_guard_error {
     OAKI_GUARD_TOUCHED, /* the page behind it was touched */
     OAKI_GUARD_FREED,   /* freed again, or resized when freed */
     OAKI_GUARD_INSIDE,  /* freed or resized by a pointer into it */
-    OAKI_GUARD_SIZED    /* freed with a size that it doesn't have */
+    OAKI_GUARD_SIZED,   /* freed with a size that it doesn't have */
+    OAKI_GUARD_REPLACED /* got a second finalizer by a call that doesn't ask for the first */
 } oaki_guard_error;
 
 #define OAKI_GUARD_NEAR ((size_t)32)
@@ -75,6 +76,8 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p);
 /* p is about to be resized by `call`, or freed with a size (else SIZE_MAX): a finding when it may
  * not be. */
 void oaki_guard_look(const void *p, size_t told, const char *call);
+/* Something is wrong with the object that begins at p, as `call` knows. */
+void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
 /* What has been found meanwhile is reported. */
 void oaki_guard_tell(void);
 size_t oaki_guard_found(void); /* how many there were */

@@ -5,8 +5,10 @@
  * or from a constructor. Lock: `once`. */
 #include "libgc.h"
 
+#include "runtime/guard.h"
 #include "runtime/observer.h"
 #include "runtime/os.h"
+#include "runtime/print.h"
 #include <oakum/gc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +71,10 @@ static void start(void)
     configure(&cfg);
     if (oak_init(&cfg) != 0)
         oak_fatal("oakum: libgc: the heap can't be started: no address space?");
+    if (oaki_guard.on) { /* its paths hand out whole slots */
+        oaki_guard.on = false;
+        oaki_log("oakum: libgc: OAKUM_DEBUG=guard is for Oakum's own functions: ignored\n");
+    }
     (void)oak_set_fatal_handler(on_fatal);
     oaki_the_heap.dirty_noscan = true; /* GC_malloc_atomic promises nothing */
     lgc_roots_init();

@@ -120,8 +120,9 @@ enum {
 
 /** When obj can no longer be reached, fn(obj, ctx) runs once, outside the collector, on the
  * finalizer thread or in oak_finalizers_run; the object lives until then, and goes in a later
- * collection. ctx is kept alive meanwhile. Replaces an earlier one; fn = NULL removes it. 0, or
- * -1 with ENOMEM. Fatal when obj is not the start of a live object. Ordered. */
+ * collection. ctx is kept alive meanwhile. fn may oak_free obj, which then goes at once. Replaces
+ * an earlier one, which never runs (named with OAKUM_DEBUG=guard); fn = NULL removes it. 0, or -1
+ * with ENOMEM. Fatal when obj is not the start of a live object. Ordered. */
 OAK_API int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx);
 
 /** The same with flags, and with the finalizer that it replaces in *old and *old_ctx when those

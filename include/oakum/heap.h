@@ -36,8 +36,9 @@ OAK_API void *oak_realloc(void *p, size_t n);
 /** Give an object back now; optional, except for pinned ones. NULL is allowed. Interior pointers,
  * pointers to what is free already or lay in a zone that was discarded, and pointers that are not
  * Oakum's are fatal. Not seen, as with any allocator: that the address is another object's by now,
- * or that another thread has taken the slot to allocate from; docs/guard.md has the mode that finds
- * the former. Drops its finalizers, clears its weak references. */
+ * or that another thread has taken the slot to allocate from; OAKUM_DEBUG=guard (docs/guard.md)
+ * keeps freed objects back for a while, and finds writes outside of objects. Drops its finalizers,
+ * clears its weak references. */
 OAK_API void oak_free(void *p);
 
 /** Bytes usable in the object that p points to or into; 0 when p is not in a live one of ours. */

@@ -1,0 +1,229 @@
+/* guard.c - tests of runtime/guard.c with a collector: what dies is looked at, what was freed waits
+ * across collections, records go with their objects, and right programs are told nothing.
+ * tests/malloc/misuse has the misuses one by one. */
+#include "runtime/guard.h"
+#include "gc/finalizer.h"
+#include "observe/guard.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <oakum/zone.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_runtime_guard(void);
+
+static oaki_guard_finding last;
+static size_t told;
+
+static void note(const oaki_guard_finding *f)
+{
+    last = *f;
+    told++;
+}
+
+static uint32_t no_site(void)
+{
+    return UINT32_MAX;
+}
+
+static void start(void)
+{
+    test_heap_start(test_config());
+    oaki_debug_switches.guard = OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE;
+    oaki_guard_start(no_site, note);
+    told = 0;
+}
+
+/* An object that nothing refers to any more, written outside of in the caller's way. */
+static OAKI_NOINLINE void spoil(size_t size, ptrdiff_t at, bool noscan)
+{
+    for (int i = 0; i < 200; i++) {
+        char *p = noscan ? oak_alloc_noscan(size) : oak_alloc(size);
+        memset(p, 0, size);
+        if (i == 100) p[at] = 1;
+    }
+}
+
+START_TEST(what_a_collection_finds_dead_is_looked_at)
+{
+    static const size_t sizes[] = { 1, 16, 100, 2048, 20000, 40000, 300000 };
+    size_t n = sizes[_i % 7];
+    spoil(n, _i < 7 ? (ptrdiff_t)n : -1, _i % 2);
+    oak_collect();
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, _i < 7 ? OAKI_GUARD_END : OAKI_GUARD_START);
+    ck_assert_int_eq(last.at, _i < 7 ? (ptrdiff_t)n : -1);
+    ck_assert_uint_eq(last.size, n);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(what_was_freed_waits_across_collections)
+{
+    char *p = oak_alloc(100);
+    oak_free(p);
+    for (int i = 0; i < 3; i++) oak_collect();
+    for (int i = 0; i < 1000; i++) ck_assert_ptr_ne(oak_alloc(100), p);
+    ck_assert_uint_eq(told, 0);
+    p[99] = 0;
+    oak_collect();
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_WRITTEN);
+    ck_assert_int_eq(last.at, 99);
+    ck_assert_int_ne(last.freed_tid, 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(the_queue_is_bounded)
+{
+    size_t n = 4 * OAKI_GUARD_QUEUE / 1000;
+    char *first = oak_alloc(1000);
+    oak_free(first);
+    for (size_t i = 0; i < n; i++) oak_free(oak_alloc(1000));
+    size_t size;
+    oak_collect();
+    ck_assert_uint_le(test_stats().heap_alloc, 2 * OAKI_GUARD_QUEUE);
+    ck_assert(!oaki_guard_size(first, &size) || size == 1000);
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(sizes_are_those_that_were_asked_for)
+{
+    for (size_t n = 1; n < 200000; n = n * 3 / 2 + 1) {
+        char *p = oak_alloc(n);
+        for (size_t i = 0; i < n; i++) ck_assert_int_eq(p[i], 0);
+        ck_assert_uint_eq(oak_usable_size(p), n);
+        ck_assert_ptr_eq(oak_base(p + n - 1), p);
+        memset(p, 7, n);
+        char *q = oak_realloc(p, n + 10);
+        ck_assert_ptr_ne(p, q);
+        ck_assert_int_eq(q[n - 1], 7);
+        ck_assert_int_eq(q[n], 0);
+        oak_free(q);
+    }
+    for (size_t align = 16; align <= 65536; align *= 2) {
+        char *p = oak_alloc_aligned(align, 100);
+        ck_assert_uint_eq((uintptr_t)p % align, 0);
+        oak_free(p);
+    }
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, 0);
+}
+END_TEST
+
+static void *churn(void *arg)
+{
+    static __thread char *live[64];
+    unsigned x = (unsigned)(uintptr_t)arg;
+    for (int i = 0; i < 20000; i++) {
+        x = x * 1103515245 + 12345;
+        unsigned at = x >> 8 & 63;
+        size_t n = 1 + (x >> 16) % 500 + (i % 512 ? 0 : 60000);
+        if (x & 64) oak_free(live[at]);
+        live[at] = x & 32 ? oak_alloc_noscan(n) : oak_alloc(n);
+        memset(live[at], x & 1 ? 1 : 0, n);
+    }
+    memset(live, 0, sizeof live);
+    return NULL;
+}
+
+START_TEST(right_threads_are_told_nothing)
+{
+    pthread_t t[4];
+    for (uintptr_t i = 0; i < 4; i++)
+        ck_assert_int_eq(oak_thread_create(&t[i], NULL, churn, (void *)(i + 1)), 0);
+    for (int i = 0; i < 20; i++) oak_collect();
+    for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
+    oak_collect();
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(a_zone_takes_its_records_with_it)
+{
+    for (int i = 0; i < 50; i++) {
+        oak_zone *z = oak_zone_new(NULL);
+        for (int k = 0; k < 100; k++) {
+            char *p = oak_zone_alloc(z, 100 + (size_t)k);
+            if (k % 2) oak_free(p);
+        }
+        ck_assert_int_eq(oak_zone_discard(z), 0);
+        oak_collect();
+    }
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+static void finalize(void *obj, void *ctx)
+{
+    (void)ctx;
+    oak_free(obj);
+}
+
+static void other(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+static OAKI_NOINLINE void set_finalizers(int n)
+{
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(oak_finalizer_set(oak_alloc(50), finalize, NULL), 0);
+}
+
+START_TEST(a_finalizer_may_free_its_object)
+{
+    set_finalizers(100);
+    uint64_t before = test_stats().frees;
+    oak_collect();
+    while (oak_finalizers_run() > 0) oak_collect();
+    oak_collect();
+    ck_assert_uint_eq(told, 0);
+    ck_assert_uint_ge(test_stats().frees, before);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(a_second_finalizer_is_named)
+{
+    void *p = oak_alloc(50);
+    oak_finalizer old;
+    ck_assert_int_eq(oak_finalizer_set(p, other, NULL), 0);
+    ck_assert_int_eq(oak_finalizer_set_ex(p, finalize, NULL, 0, &old, NULL), 0);
+    ck_assert(old == other);
+    ck_assert_uint_eq(told, 0);
+    ck_assert_int_eq(oak_finalizer_set(p, other, NULL), 0);
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_REPLACED);
+    ck_assert_int_eq(oak_finalizer_set(p, NULL, NULL), 0);
+    ck_assert_uint_eq(told, 1);
+}
+END_TEST
+
+Suite *suite_runtime_guard(void)
+{
+    Suite *s = suite_create("runtime/guard");
+    TCase *c = tcase_create("guard");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, what_a_collection_finds_dead_is_looked_at, 0, 14);
+    tcase_add_test(c, what_was_freed_waits_across_collections);
+    tcase_add_test(c, the_queue_is_bounded);
+    tcase_add_test(c, sizes_are_those_that_were_asked_for);
+    tcase_add_test(c, right_threads_are_told_nothing);
+    tcase_add_test(c, a_zone_takes_its_records_with_it);
+    tcase_add_test(c, a_finalizer_may_free_its_object);
+    tcase_add_test(c, a_second_finalizer_is_named);
+    suite_add_tcase(s, c);
+    return s;
+}
