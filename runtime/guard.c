@@ -279,15 +279,20 @@ void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type)
     return p;
 }
 
-/* Also in a stop, where nobody has the lock, and from inside the runtime. */
+/* In a stop, or in a handler that came in the middle of the runtime. */
+static bool is_inside(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    return t && t->in_runtime != 0;
+}
+
+/* From inside the runtime: in a stop nobody has the lock; the caller of a handler may. */
 bool oaki_guard_size(const void *p, size_t *out)
 {
-    const oaki_thread *self_thread = oaki_thread_self();
     if (!oaki_guard.on || !oaki_heap_contains(p)) return false;
-    bool inside = self_thread && self_thread->in_runtime != 0;
-    oaki_thread *t = inside ? NULL : oaki_enter();
-    if (!inside && !t) return false;
-    oaki_lock_acquire(&self.lock);
+    oaki_thread *t = is_inside() ? NULL : oaki_enter();
+    if (!t && (!is_inside() || !oaki_lock_try(&self.lock))) return false;
+    if (t) oaki_lock_acquire(&self.lock);
     const record *r = find(oaki_heap_offset(p));
     if (r) *out = r->size;
     oaki_lock_release(&self.lock);
@@ -307,7 +312,7 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p)
 
 void oaki_guard_look(const void *p, size_t told, const char *call)
 {
-    if (!oaki_guard.on || !oaki_heap_contains(p)) return;
+    if (!oaki_guard.on || !oaki_heap_contains(p) || is_inside()) return;
     oaki_thread *t = oaki_enter();
     if (!t) return;
     size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
