@@ -131,6 +131,7 @@ void oak_free(void *p)
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
         oaki_guard_look(p, SIZE_MAX, "free");
+        if (oaki_guard_is_freed(p)) return; /* which has been reported */
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");

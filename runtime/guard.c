@@ -287,17 +287,31 @@ static bool is_inside(void)
 }
 
 /* From inside the runtime: in a stop nobody has the lock; the caller of a handler may. */
-bool oaki_guard_size(const void *p, size_t *out)
+static bool read_record(const void *p, record *out)
 {
     if (!oaki_guard.on || !oaki_heap_contains(p)) return false;
     oaki_thread *t = is_inside() ? NULL : oaki_enter();
     if (!t && (!is_inside() || !oaki_lock_try(&self.lock))) return false;
     if (t) oaki_lock_acquire(&self.lock);
     const record *r = find(oaki_heap_offset(p));
-    if (r) *out = r->size;
+    if (r) *out = *r;
     oaki_lock_release(&self.lock);
     if (t) oaki_leave(t);
     return r != NULL;
+}
+
+bool oaki_guard_size(const void *p, size_t *out)
+{
+    record r;
+    bool known = read_record(p, &r);
+    if (known) *out = r.size;
+    return known;
+}
+
+bool oaki_guard_is_freed(const void *p)
+{
+    record r;
+    return read_record(p, &r) && r.freed_tid;
 }
 
 size_t oaki_guard_asked(const oaki_span *s, const void *p)

@@ -71,6 +71,8 @@ void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type);
 /* Bytes that were asked for, where p is the start of a guarded object, freed ones included; else
  * false. Any thread, any state. */
 bool oaki_guard_size(const void *p, size_t *out);
+/* Is p the start of a freed object that waits in the queue? Likewise. */
+bool oaki_guard_is_freed(const void *p);
 /* The same for the collector, at work on a guarded span; else the slot's size. */
 size_t oaki_guard_asked(const oaki_span *s, const void *p);
 /* p is about to be resized by `call`, or freed with a size (else SIZE_MAX): a finding when it may

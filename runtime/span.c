@@ -3,6 +3,7 @@
  * Owns: A and M (span.h). Words of A are shared by neighbours and by threads that free by hand,
  * so that the words at the edges of a range are changed atomically, those inside it plainly.
  * Bound: O(bytes / 1024). */
+#include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
@@ -225,7 +226,8 @@ void *oaki_object_base(const void *p)
     if (!oaki_heap_contains(p)) return NULL;
     size_t slot = oaki_slot_offset(oaki_heap_offset(p));
     if (slot == SIZE_MAX || !is_live(slot)) return NULL;
-    return (void *)(h->base + slot);
+    void *obj = (void *)(h->base + slot);
+    return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_is_freed(obj) ? NULL : obj;
 }
 
 bool oaki_span_make_types(oaki_span *s)

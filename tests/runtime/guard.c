@@ -65,6 +65,7 @@ START_TEST(what_was_freed_waits_across_collections)
 {
     char *p = oak_alloc(100);
     oak_free(p);
+    ck_assert_ptr_null(oak_base(p + 50));
     for (int i = 0; i < 3; i++) oak_collect();
     for (int i = 0; i < 1000; i++) ck_assert_ptr_ne(oak_alloc(100), p);
     ck_assert_uint_eq(told, 0);

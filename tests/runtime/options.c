@@ -238,8 +238,11 @@ START_TEST(a_bad_switch_is_named_and_the_others_count)
 #define NAME(name, min, max, help) " " #name
              OAKI_DEBUG_SWITCHES(NAME)
 #undef NAME
-                 "\n100 4194304 0 0 0 1");
+                 " guard\n100 4194304 0 0 0 1");
     expect("OAKUM_DEBUG", "gctrce=1,verify=1", text);
+    expect("OAKUM_DEBUG", "guard=pages,verify=1",
+           "oakum: OAKUM_DEBUG: guard=pages is ignored: it must be guard, guard=page, "
+           "guard=continue or guard=page+continue\n100 4194304 0 0 0 1");
 }
 END_TEST
 
