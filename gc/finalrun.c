@@ -12,11 +12,11 @@
 
 #include "runtime/contain.h"
 #include "runtime/os.h"
+#include "runtime/scrub.h"
 
 #include <string.h>
 
-#define RUNNERS 16       /* finalizers at the same time whose time is told; more run untold */
-#define SCRUB_BYTES 4096 /* of dead frames below a runner: as deep as simple finalizers get */
+#define RUNNERS 16 /* finalizers at the same time whose time is told; more run untold */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
@@ -61,15 +61,6 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     return true;
 }
 
-/* Overwrite the dead frames below the caller's, so that what they still refer to is not kept alive
- * by them. */
-static OAKI_NOINLINE void scrub(void)
-{
-    char dead[SCRUB_BYTES];
-    memset(dead, 0, sizeof dead);
-    __asm__ __volatile__("" : : "r"(dead) : "memory");
-}
-
 /* A finalizer has not returned: an exception, or the end of the thread, leaves it. */
 OAKI_UNWIND_ACTION(oaki_finalizer_left)
 {
@@ -87,7 +78,7 @@ static OAKI_NOINLINE size_t run_all(void)
     while (run_one(since)) n++;
     running = outer;
     if (since) AO_store(since, 0);
-    if (n > 0) scrub();
+    if (n > 0) oaki_scrub(); /* or these frames would keep what they refer to still */
     return n;
 }
 

@@ -17,11 +17,11 @@
 #include "runtime/collector.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
+#include "runtime/scrub.h"
 #include <errno.h>
 #include <string.h>
 
 #define ROUNDS 16 /* collections, each after finalizers have run */
-#define SCRUB_BYTES 4096
 #define POLL_NS 1000000 /* for what the finalizer thread is at */
 #define POLLS 200
 
@@ -98,14 +98,6 @@ static bool collect(void)
     return done;
 }
 
-/* What the functions that have returned left on the stack below would keep objects. */
-static OAKI_NOINLINE void scrub(void)
-{
-    char dead[SCRUB_BYTES];
-    memset(dead, 0, sizeof dead);
-    __asm__ __volatile__("" : : "r"(dead) : "memory");
-}
-
 /* Those that the mark found ready have run, here or on the finalizer thread. false: there was
  * none. */
 static bool finalizers_ran(void)
@@ -114,7 +106,7 @@ static bool finalizers_ran(void)
     (void)oak_finalizers_run();
     for (unsigned i = 0; i < POLLS && oak_finalizer_running_ns() > 0; i++)
         oaki_os_sleep_ns(POLL_NS);
-    scrub();
+    oaki_scrub();
     return true;
 }
 

@@ -28,7 +28,7 @@ static struct {
 
 /* ---- the collector's view ---- */
 
-#define GATHER 128
+#define GATHER 64 /* as many as an entry may have */
 
 /* The map may be changing meanwhile (oaki_type_anytime): what is read once is believed only as far
  * as it stays inside the segment and the heap. The change is told, and then it is read again. */
@@ -53,6 +53,7 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
     const char *entries = (char *)(head + 1);
     uintptr_t found[GATHER];
     size_t slots = (bytes - sizeof *head) / l->entry_size; /* a small map's are less than a group */
+    const size_t most = GATHER - oaki_popcount(l->words);
     size_t n = 0, groups = groups_of(head, tags, slots), each = OAK_MAP_SLOTS_ * l->entry_size;
     size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
     groups = OAKI_MIN(groups, to > sizeof *head ? (to - sizeof *head + each - 1) / each : 0);
@@ -64,7 +65,7 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
             const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
             for (uint64_t w = l->words; w; w &= w - 1)
                 memcpy(&found[n++], e + oaki_ctz(w) * sizeof found[0], sizeof found[0]);
-            if (n <= GATHER - 64) continue;
+            if (n <= most) continue;
             oak_mark_range(marker, found, n * sizeof found[0]);
             n = 0;
         }

@@ -7,7 +7,7 @@
 
 /* ---- what is expected ---- */
 
-#define CARRY_MAX 128 /* entries that go past a group: more is as good as impossible */
+#define CARRY_MAX 64  /* entries that go past a group: more is as good as impossible */
 #define ARRIVALS 64   /* entries whose home a group is */
 #define ROUNDS 60     /* groups until the distribution of what goes past stands still */
 

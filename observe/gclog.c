@@ -164,9 +164,10 @@ static int put_line(const char *p, size_t n)
     return r;
 }
 
+/* Listeners are called one at a time, so the line has a place that is no stack's. */
 static void write_line(const oaki_cycle *c, void *ctx)
 {
-    char line[LINE + 1] = "\n"; /* which is written when the one before was torn */
+    static char line[LINE + 1] = "\n"; /* which is written when the one before was torn */
     oaki_json_text text = { .p = line + 1, .size = LINE };
     oaki_json j;
     (void)ctx;

@@ -4,11 +4,10 @@
  * collection has seen, or be gone. */
 #include "gc/gc.h"
 #include "path.h"
+#include "runtime/scrub.h"
 #include <errno.h>
 #include <oakum/zone.h>
 #include <string.h>
-
-#define SCRUB_BYTES 4096
 
 /* The first object on it that is in the zone; `last` when none is told. */
 static const void *entrance(const oak_path *p, const oak_zone *z, const void *last)
@@ -31,19 +30,11 @@ static OAKI_NOINLINE oak_path *path_into(const oak_zone *z, size_t survivor, con
     return shorter;
 }
 
-/* What an earlier call left on the stack would be taken for references. */
-static OAKI_NOINLINE void scrub(void)
-{
-    char dead[SCRUB_BYTES];
-    memset(dead, 0, sizeof dead);
-    __asm__ __volatile__("" : : "r"(dead) : "memory");
-}
-
 OAKI_NOINLINE int oak_zone_destroy(oak_zone *z, oak_path **path)
 {
     size_t survivor;
     if (path) *path = NULL;
-    scrub();
+    oaki_scrub(); /* an earlier call's frames would be taken for references */
     if (oaki_zone_destroy(z, &survivor) == 0) return 0;
     int saved = errno;
     if (survivor && path) *path = path_into(z, survivor, OAKI_IMAGE_OWN_SP);

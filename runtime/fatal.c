@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#define MESSAGE_MAX 1000 /* with its newline it must fit oaki_log's line */
+#define MESSAGE_MAX 500 /* with its newline it must fit oaki_log's line */
 #define STRINGIFY(x) #x
 #define VERSION(a, b, c) STRINGIFY(a) "." STRINGIFY(b) "." STRINGIFY(c)
 

@@ -31,11 +31,30 @@ static int compare_keys(const oak_label *a, const oak_label *b)
     return order ? order : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
+#define FEW 8 /* labels for which there is room on any stack */
+
 /* Labels that are to become a set: sorted, the strings still the caller's. */
 typedef struct union_ {
-    size_t n, bytes;
-    oak_label label[OAKI_LABELS_MAX];
+    size_t n, bytes, room;
+    oak_label *label;
+    oak_label few[FEW];
 } union_;
+
+/* Room for so many, or for as many as there may be. 0 or ENOMEM. */
+static int union_init(union_ *u, size_t n)
+{
+    u->n = u->bytes = 0;
+    u->room = n > FEW ? OAKI_LABELS_MAX : FEW;
+    u->label = u->few;
+    if (n > FEW) u->label = oaki_meta_alloc(u->room * sizeof(oak_label), OAKI_META_OTHER);
+    return u->label ? 0 : ENOMEM;
+}
+
+static void union_end(union_ *u)
+{
+    if (u->label && u->label != u->few)
+        oaki_meta_free(u->label, u->room * sizeof(oak_label), OAKI_META_OTHER);
+}
 
 /* 0 or an error number. */
 static int put(union_ *u, const oak_label *l)
@@ -46,7 +65,7 @@ static int put(union_ *u, const oak_label *l)
     while (i < u->n && (order = compare_keys(&u->label[i], l)) < 0) i++;
     size_t gone = i < u->n && order == 0 ? text_bytes(&u->label[i]) : 0;
     if (!gone) {
-        if (u->n == OAKI_LABELS_MAX) return E2BIG;
+        if (u->n == u->room) return E2BIG;
         memmove(&u->label[i + 1], &u->label[i], (u->n - i) * sizeof *l);
         u->n++;
     }
@@ -121,12 +140,12 @@ int oak_labels_push(const oak_label *labels, size_t n)
 {
     if (!labels && n > 0) return errno = EINVAL, -1;
     union_ u;
-    u.n = u.bytes = 0;
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     const oaki_labels *outer = t->labels;
-    int e = 0, was = outer ? (int)outer->depth + 1 : 0;
-    for (size_t i = 0; outer && i < outer->n; i++) {
+    int e = union_init(&u, OAKI_MIN(n, OAKI_LABELS_MAX) + (outer ? outer->n : 0));
+    int was = outer ? (int)outer->depth + 1 : 0;
+    for (size_t i = 0; outer && i < outer->n && e == 0; i++) {
         oak_label l = oaki_label_public(outer->label, i);
         (void)put(&u, &l);
     }
@@ -135,6 +154,7 @@ int oak_labels_push(const oak_label *labels, size_t n)
         e = put(&u, &l);
     }
     if (e == 0 && !push(t, &u)) e = ENOMEM;
+    union_end(&u);
     oaki_leave(t);
     if (e == 0) return was;
     errno = e;

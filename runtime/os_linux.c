@@ -164,7 +164,7 @@ bool oaki_os_limited(void)
 
 unsigned oaki_os_cpus(void)
 {
-    uint64_t mask[128];
+    uint64_t mask[64]; /* 4,096 processors */
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     unsigned n = 0;
     for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) n += oaki_popcount(mask[i]);
@@ -286,7 +286,7 @@ void oaki_futex_wake(unsigned int *word, int n)
  * Linux 6.7. */
 static size_t resident_by_scan(int fd, uintptr_t start, uintptr_t end)
 {
-    oaki_page_run run[64];
+    oaki_page_run run[20];
     oaki_page_scan scan = { .size = sizeof scan,
                             .runs = (uintptr_t)run,
                             .runs_n = OAKI_COUNT(run),
@@ -308,7 +308,7 @@ static size_t resident_by_scan(int fd, uintptr_t start, uintptr_t end)
  * the zero page counted. */
 static size_t resident_by_bits(int fd, uintptr_t start, uintptr_t end, size_t page)
 {
-    uint64_t entry[512];
+    uint64_t entry[64];
     size_t found = 0;
     for (uintptr_t at = start; at < end;) {
         size_t want = OAKI_MIN((end - at) / page, OAKI_COUNT(entry));
@@ -413,7 +413,7 @@ static bool line_is_shared(const char *line, uintptr_t from, uintptr_t to)
 /* Of a line only the beginning is kept, which has all that counts. */
 bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
 {
-    char in[2048], line[64];
+    char in[512], line[64];
     size_t len = 0;
     ssize_t n;
     bool shared = false;

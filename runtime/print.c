@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_MAX 1024    /* bytes of one line */
+#define LOG_MAX 512     /* bytes of one line, which small stacks have room for */
 #define FRACTION_MAX 20 /* digits after the point: put_double is not exact beyond */
 
 typedef struct sink {
@@ -315,7 +315,10 @@ void oaki_log(const char *format, ...)
     va_start(ap, format);
     size_t len = oaki_vformat(line, sizeof line, format, ap);
     va_end(ap);
-    len = OAKI_MIN(len, sizeof line - 1);
+    if (len > sizeof line - 1) {
+        len = sizeof line - 1;
+        line[len - 1] = '\n'; /* what was cut off had it */
+    }
     while (oaki_os_write(STDERR_FILENO, line, len) < 0 && errno == EINTR) continue;
     errno = saved;
 }

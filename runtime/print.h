@@ -16,7 +16,7 @@ size_t oaki_format(char *buf, size_t n, const char *format, ...) OAK_PRINTF(3, 4
 /* What an errno means, in English; never NULL. Safe in signal handlers. */
 const char *oaki_error_text(int error);
 
-/* One write(2) to stderr; at most 1024 bytes. */
+/* One write(2) to stderr; at most 511 bytes, the end of the line included. */
 void oaki_log(const char *format, ...) OAK_PRINTF(1, 2);
 
 #endif

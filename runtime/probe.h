@@ -30,7 +30,7 @@ bool oaki_probe_range(const char *lo, const char *hi);
 
 /* Can the byte at each of these be read? One system call for OAKI_PROBES of them, where the system
  * grants it. */
-#define OAKI_PROBES ((size_t)64)
+#define OAKI_PROBES ((size_t)32)
 bool oaki_probe_all(const void *const *p, size_t n);
 
 /* Is every page of [lo, hi) mapped? One system call however long it is. */

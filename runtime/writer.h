@@ -32,6 +32,9 @@ typedef struct oaki_writer {
 
 extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
 
+/* What a list of pages refers to keeps nothing alive. 0, or -1 with errno. */
+int oaki_uffd_init(void);
+
 /* ---- written_fault.c, for the rest of it ---- */
 
 /* A thread has written, or read, where it may not: true when that was a page of ours that it may

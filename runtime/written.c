@@ -225,5 +225,5 @@ int oaki_written_init(void)
     if (c->concurrent && c->gc_percent >= 0 && is_wanted(OAK_TRACKING_USERFAULTFD))
         oaki_fd_make_room();
     oaki_fork_register(after_fork);
-    return 0;
+    return oaki_uffd_init();
 }

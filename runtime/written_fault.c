@@ -34,7 +34,7 @@
 #include <unistd.h>
 
 #define HELD ((size_t)4 << 20)
-#define RUNS 64
+#define RUNS 32
 #define BLOCK_LEAST ((size_t)64 << 10)
 #define MAPS_DEFAULT 65530
 #define LOOKS 10 /* at the masks of threads */

@@ -6,13 +6,17 @@
  * nothing of it is protected, so that new ones see all of it as written. Where another table has
  * them, the range is theirs, and a thread without does without.
  *
- * Owns: the userfaultfd and the page map's descriptor. Lock: as written.h says; that of `mend` to
- * change them. Others read meanwhile: a number with the identity of another file is nobody's. */
+ * A list of runs is too long for the stack of a mutator, so it has a place here.
+ *
+ * Owns: the userfaultfd and the page map's descriptor; the rooms. Lock: as written.h says; that of
+ * `mend` to change the descriptors. Others read meanwhile: a number with the identity of another
+ * file is nobody's. A room belongs to the thread that has set its bit in `rooms_taken`. */
 #include "fd.h"
 #include "heap.h"
 #include "os.h"
 #include "pagemap.h"
 #include "print.h"
+#include "roots.h"
 #include "writer.h"
 
 #include <errno.h>
@@ -28,6 +32,8 @@
 #endif
 
 #define RUNS 512
+#define ROOMS 8  /* for as many threads that ask at a time in a stop */
+#define FEW 20   /* runs at a time of one that finds them all taken */
 #define TRIES 100 /* what stays protected costs a fault a page, no more */
 
 typedef struct file {
@@ -84,12 +90,30 @@ static void set_files(const files *f)
 
 /* ---- asking ---- */
 
+static oaki_page_run rooms[ROOMS][RUNS];
+static AO_t rooms_taken;
+
+/* ROOMS: all are taken. */
+static size_t take_room(void)
+{
+    for (size_t i = 0; i < ROOMS; i++)
+        for (AO_t seen; !((seen = AO_load(&rooms_taken)) >> i & 1);)
+            if (AO_compare_and_swap_full(&rooms_taken, seen, seen | (AO_t)1 << i)) return i;
+    return ROOMS;
+}
+
+static void give_room(size_t i)
+{
+    AO_t seen;
+    do seen = AO_load(&rooms_taken);
+    while (!AO_compare_and_swap_full(&rooms_taken, seen, seen & ~((AO_t)1 << i)));
+}
+
 /* Refused where the range isn't tracked any more, as when the program has closed descriptors that
  * it doesn't know: nothing would count as written. The flag sees to that; a second category would
  * take the kernel off its short path, 4.9 ns a page instead of 1.8. */
-static size_t scan_all(int pagemap, oaki_taking *x)
+static size_t scan_into(oaki_page_run *run, size_t runs, int pagemap, oaki_taking *x)
 {
-    oaki_page_run run[RUNS];
     uintptr_t base = oaki_the_heap.base;
     size_t pages = 0;
     while (x->from < x->to && pages < x->most) {
@@ -99,7 +123,7 @@ static size_t scan_all(int pagemap, oaki_taking *x)
             .start = base + x->from,
             .end = base + x->to,
             .runs = (uintptr_t)run,
-            .runs_n = RUNS,
+            .runs_n = runs,
             .max_pages = x->most == SIZE_MAX ? 0 : x->most - pages,
             .required = OAKI_PAGE_WRITTEN,
             .returned = OAKI_PAGE_WRITTEN,
@@ -114,6 +138,23 @@ static size_t scan_all(int pagemap, oaki_taking *x)
             if (x->fn) x->fn(run[i].start - base, run[i].end - base, x->ctx);
         }
     }
+    return pages;
+}
+
+static OAKI_NOINLINE size_t scan_few(int pagemap, oaki_taking *x)
+{
+    oaki_page_run run[FEW];
+    return scan_into(run, FEW, pagemap, x);
+}
+
+static size_t scan_all(int pagemap, oaki_taking *x)
+{
+    size_t i = take_room();
+    if (i == ROOMS) return scan_few(pagemap, x);
+    size_t pages = scan_into(rooms[i], RUNS, pagemap, x);
+    int saved = errno;
+    give_room(i);
+    errno = saved;
     return pages;
 }
 
@@ -246,6 +287,12 @@ static void child(void)
     static const files none;
     close_files(&self);
     set_files(&none);
+    AO_store(&rooms_taken, 0);
+}
+
+int oaki_uffd_init(void)
+{
+    return oaki_roots_exclude(rooms, sizeof rooms);
 }
 
 const oaki_writer oaki_writer_uffd = {

@@ -126,13 +126,13 @@ static size_t read_all(oak_zone_stats *out, size_t max, const oak_memstats *m)
 
 size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m)
 {
-    oak_memstats all;
+    static oak_memstats nobodys; /* gc_lock; too large for a small stack */
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return 0;
-    oaki_memstats_in_stop(&all);
-    size_t n = read_all(out, out ? max : 0, &all);
+    if (!m) m = &nobodys;
+    oaki_memstats_in_stop(m);
+    size_t n = read_all(out, out ? max : 0, m);
     oaki_gc_stop_end(t);
-    if (m) *m = all;
     return n;
 }
 

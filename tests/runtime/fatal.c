@@ -51,9 +51,9 @@ static void fail_at_length(void *arg)
 
 START_TEST(a_long_message_is_cut_and_still_a_line)
 {
-    char text[1001];
-    memset(text, 'x', 999);
-    memcpy(text + 999, "\n", 2);
+    char text[501];
+    memset(text, 'x', 499);
+    memcpy(text + 499, "\n", 2);
     expect_abort(fail_at_length, text);
 }
 END_TEST
