@@ -18,6 +18,7 @@
 
 #define MIN_BUCKETS 256
 #define TRIM_EVERY 16 /* marks: what shrinks in one may grow again before the next */
+#define UNWINDER 8192 /* bytes of stack that it may take */
 #define SATURATED 255 /* of a span's `sampled`: stays */
 
 /* A sampled object. */
@@ -191,11 +192,17 @@ static double weight_of(size_t bytes, size_t rate)
     return x < 1.0 / 64 ? 1 / x + 0.5 + x / 12 - x * x * x / 720 : 1 / part_of(x);
 }
 
+/* An object that is allocated near the end of a stack is counted without its frames. */
+static size_t capture(uintptr_t *pc, size_t max)
+{
+    return oaki_stack_left() < UNWINDER ? 0 : oaki_stack_capture(pc, max);
+}
+
 static void note(void *obj, size_t bytes, size_t rate)
 {
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
-    size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
+    size_t n = capture(pc, OAKI_COUNT(pc));
     n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);

@@ -23,6 +23,7 @@
 #include "os.h"
 #include "probe.h"
 #include "roots.h"
+#include "sigframe.h"
 #include "track.h"
 #include "type.h"
 #include <errno.h>
@@ -31,6 +32,7 @@
 /* What a program's own switch may push below the stack pointer that oak_fiber_switch saw: a return
  * address and the callee-saved registers, floating point ones included. */
 #define SLACK 256
+#define HANDLER 512   /* of the signal's, below its frame */
 #define NEW_SCAN 4096 /* of a stack that never ran: what the program may have laid out at its top */
 
 static AO_t type; /* const oak_type *, made when it is first needed */
@@ -87,11 +89,17 @@ static void check(const oak_fiber *f, const char *caller)
         oak_fatal("oakum: %s: %p is not a fiber", caller, (const void *)f);
 }
 
+/* Aligned down, as the ends of a stack are. */
+size_t oak_stack_min(void)
+{
+    return OAKI_ALIGN_DOWN(OAK_STACK_MIN + HANDLER + oaki_sigframe_size(), 16);
+}
+
 oak_fiber *oak_fiber_new(void *stack, size_t size, void *data)
 {
     uintptr_t lo = OAKI_ALIGN_UP((uintptr_t)stack, 16),
               hi = OAKI_ALIGN_DOWN((uintptr_t)stack + size, 16);
-    if (!stack || (uintptr_t)stack > UINTPTR_MAX - size || lo >= hi) {
+    if (!stack || (uintptr_t)stack > UINTPTR_MAX - size || lo >= hi || hi - lo < oak_stack_min()) {
         errno = EINVAL;
         return NULL;
     }

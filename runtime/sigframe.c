@@ -1,4 +1,4 @@
-/* sigframe.c - what the kernel leaves unwritten in the frame of a signal.
+/* sigframe.c - the frame of a signal: how large it is, and what the kernel leaves unwritten in it.
  *
  * A thread that a signal stops is scanned with the frame that the kernel made on its stack, as the
  * registers are in it. Some of the frame is never written: reserved words, room between the states
@@ -13,6 +13,12 @@
 #include "sigframe.h"
 
 #include "base.h"
+
+#include <sys/auxv.h>
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
 
 #if defined(__x86_64__)
 
@@ -31,6 +37,7 @@
 #define NSTATES 63
 #define SW_MAGIC 0x46505853u
 #define SW_END 4     /* another magic number behind the states */
+#define OTHERS 1280  /* bytes of the frame that are no states */
 #define INFO 128     /* bytes of siginfo_t */
 #define ALIGNED 128u /* no room that aligns a part is larger */
 
@@ -54,6 +61,17 @@ static void place_of(int i, size_t *offset, size_t *size)
     }
     *offset = place >> 32;
     *size = place & UINT32_MAX;
+}
+
+/* From Linux 5.14 on the kernel says it; before that: siginfo, ucontext and what aligns them, and
+ * the states. */
+size_t oaki_sigframe_size(void)
+{
+    unsigned a, b, c, d;
+    size_t told = getauxval(AT_MINSIGSTKSZ);
+    if (told) return told;
+    __cpuid_count(0xd, 0, a, b, c, d);
+    return b + OTHERS;
 }
 
 static void clear_between(char *lo, const char *hi)
@@ -104,6 +122,14 @@ void oaki_sigframe_clear(void *context, const char *top)
 }
 
 #else
+
+#define USUAL 5120 /* MINSIGSTKSZ of aarch64 */
+
+size_t oaki_sigframe_size(void)
+{
+    size_t told = getauxval(AT_MINSIGSTKSZ);
+    return told ? told : USUAL;
+}
 
 void oaki_sigframe_clear(void *context, const char *top)
 {

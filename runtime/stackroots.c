@@ -137,6 +137,15 @@ static const char *native_end(const oaki_thread *t)
     return within(lo, t->stack_lo, t->stack_hi) && hi > lo ? lo : t->stack_hi;
 }
 
+OAKI_NOINLINE size_t oaki_stack_left(void)
+{
+    const char *sp = __builtin_frame_address(0);
+    const oaki_thread *t = oaki_thread_self();
+    if (on_fiber(sp, t->fiber)) return (size_t)(sp - t->fiber->lo);
+    if (on_fiber(sp, t->fiber_left)) return (size_t)(sp - t->fiber_left->lo);
+    return within(sp, t->stack_lo, t->stack_hi) ? (size_t)(sp - t->stack_lo) : SIZE_MAX;
+}
+
 /* ---- a stack whose end the program told ---- */
 
 void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom)

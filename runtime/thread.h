@@ -179,6 +179,10 @@ typedef struct oaki_region {
 void oaki_blocking_suspend(oaki_thread *t, oaki_region *r);
 void oaki_blocking_resume(oaki_thread *t, const oaki_region *r);
 
+/* Bytes of stack below the caller's frame, SIZE_MAX where that isn't known: on an alternate signal
+ * stack, or one that nobody described. For an attached thread. */
+size_t oaki_stack_left(void);
+
 /* From here on *bottom, read in each stop, is the cold end of the stack that t runs on: for a
  * program that switches stacks by itself and tells so by assigning a variable. NULL, or an address
  * in t's own stack, in *bottom: t is on its own. Otherwise, while t's stack pointer lies below

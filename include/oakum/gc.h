@@ -22,6 +22,19 @@ OAK_API int oak_set_gc_percent(int percent);
 OAK_API void oak_gc_disable(void);
 OAK_API void oak_gc_enable(void);
 
+/* ---- stacks ---- */
+
+/** Bytes of stack that any function of Oakum takes at most, a collection included, and making the
+ * calling thread known. What they call of the program's comes on top (mark functions,
+ * finalizers, notifiers, hash functions), and what is asked for to find leaks takes more; the heap
+ * profile counts an object without its stack where less than 8 KiB are left. Of a library that is
+ * compiled with optimisation. */
+#define OAK_STACK_MIN 6144
+
+/** The least stack that a thread or a fiber needs to allocate: OAK_STACK_MIN, and the frame of the
+ * signal that stops threads, which depends on the processor: 3.6 KiB with AVX-512. */
+OAK_API size_t oak_stack_min(void);
+
 /* ---- threads ---- */
 
 /** Make the calling thread known: its stack, registers and thread-local storage are roots from
@@ -87,7 +100,8 @@ OAK_API int oak_root_exclude(void *p, size_t n);
 typedef struct oak_fiber oak_fiber;
 
 /** [stack, stack + size) is the memory; the program owns it, and must call oak_fiber_free or drop
- * the fiber before it unmaps it. data is kept alive with the fiber. NULL with ENOMEM or EINVAL. */
+ * the fiber before it unmaps it. data is kept alive with the fiber. NULL with ENOMEM; or EINVAL, as
+ * when size is less than oak_stack_min(). */
 OAK_API oak_fiber *oak_fiber_new(void *stack, size_t size, void *data);
 
 /** Call immediately before switching the calling thread to `to`; NULL is the thread's own stack.

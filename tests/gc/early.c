@@ -18,7 +18,7 @@ Suite *suite_gc_early(void);
 
 enum { WITNESSES = 20000, PAIRS = 2000, FIBERS = 100 };
 
-#define FIBER_STACK ((size_t)4096)
+#define FIBER_STACK ((size_t)32768)
 #define RANGE_PIECE ((size_t)16 << 10) /* as early.c reads it */
 #define RANGE_PIECES ((size_t)40)
 

@@ -127,7 +127,7 @@ END_TEST
 
 static NOINLINE void make_with_data(void)
 {
-    static char memory[4096];
+    static char memory[65536];
     void **data = oak_alloc(sizeof(void *) * ROOTS_N);
     roots_reveal(&co.group[0], data, 0);
     co.fiber[0] = oak_fiber_new(memory, sizeof memory, data);
@@ -351,17 +351,21 @@ END_TEST
 
 START_TEST(bad_stacks_are_refused)
 {
-    static char memory[64];
+    static char memory[65536];
     roots_start();
+    size_t least = oak_stack_min();
     const struct {
         void *p;
         size_t n;
-    } bad[] = { { NULL, 4096 }, { memory, 0 }, { memory, 1 }, { memory, SIZE_MAX } };
+    } bad[] = { { NULL, least },      { memory, 0 },         { memory, 1 },
+                { memory, SIZE_MAX }, { memory, least - 1 }, { memory + 1, least } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         errno = 0;
         ck_assert_ptr_null(oak_fiber_new(bad[i].p, bad[i].n, NULL));
         ck_assert_int_eq(errno, EINVAL);
     }
+    ck_assert_uint_ge(least, OAK_STACK_MIN);
+    ck_assert_ptr_nonnull(oak_fiber_new((void *)(((uintptr_t)memory + 15) / 16 * 16), least, NULL));
     oak_fiber_free(NULL);
     ck_assert_ptr_null(oak_fiber_current());
 }
