@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define RANGES_MIN 16
+#define FRAMES_MAX ((uintptr_t)64 << 10) /* of the collector's */
 #define MIN_PAGE ((size_t)4096) /* pages are at least so large */
 
 /* A range, added `count` times; count 0 is an empty place. */
@@ -33,6 +34,7 @@ static struct {
     range *range;
     size_t cap, used;
     oaki_vec excluded; /* of span */
+    oaki_vec own;      /* of span: of these, what the runtime has excluded */
 } roots;
 
 /* ---- registered ranges ---- */
@@ -163,11 +165,11 @@ void oaki_roots_clear(void)
 
 /* ---- exclusions ---- */
 
-/* Index of the first exclusion that ends after `at`. */
-static size_t first_after(uintptr_t at)
+/* Index of the first of the list that ends after `at`. */
+static size_t first_after(const oaki_vec *list, uintptr_t at)
 {
-    const span *e = roots.excluded.items;
-    size_t lo = 0, hi = roots.excluded.len;
+    const span *e = list->items;
+    size_t lo = 0, hi = list->len;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         if (e[mid].hi <= at)
@@ -178,29 +180,34 @@ static size_t first_after(uintptr_t at)
     return lo;
 }
 
-int oaki_roots_exclude(const void *p, size_t n)
+static int insert(oaki_vec *list, const void *p, size_t n)
 {
     span new = { (uintptr_t)p, (uintptr_t)p + n };
-    if (!oaki_vec_push(&roots.excluded)) return -1;
-    roots.excluded.len--;
-    span *e = roots.excluded.items;
-    size_t len = roots.excluded.len;
+    if (!oaki_vec_push(list)) return -1;
+    list->len--;
+    span *e = list->items;
+    size_t len = list->len;
     /* [from, to) are those that the new one meets, and become one with it */
-    size_t from = new.lo > 0 ? first_after(new.lo - 1) : 0, to = from;
+    size_t from = new.lo > 0 ? first_after(list, new.lo - 1) : 0, to = from;
     for (; to < len && e[to].lo <= new.hi; to++) {
         new.lo = OAKI_MIN(new.lo, e[to].lo);
         new.hi = OAKI_MAX(new.hi, e[to].hi);
     }
     memmove(&e[from + 1], &e[to], (len - to) * sizeof *e);
     e[from] = new;
-    roots.excluded.len = len - (to - from) + 1;
+    list->len = len - (to - from) + 1;
     return 0;
+}
+
+int oaki_roots_exclude(const void *p, size_t n)
+{
+    return insert(&roots.own, p, n) == 0 ? insert(&roots.excluded, p, n) : -1;
 }
 
 bool oaki_roots_excluded(const char *lo, const char *hi)
 {
     const span *e = roots.excluded.items;
-    size_t i = first_after((uintptr_t)lo);
+    size_t i = first_after(&roots.excluded, (uintptr_t)lo);
     return i < roots.excluded.len && e[i].lo <= (uintptr_t)lo && e[i].hi >= (uintptr_t)hi;
 }
 
@@ -213,7 +220,7 @@ int oak_root_exclude(void *p, size_t n)
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.roots_lock);
-    int r = oaki_roots_exclude(p, n);
+    int r = insert(&roots.excluded, p, n);
     oaki_lock_release(&oaki_the_heap.roots_lock);
     oaki_leave(t);
     return r;
@@ -232,20 +239,55 @@ void oaki_root_emit(const oaki_root_visitor *v, oaki_root root)
         v->fn(&root, v->ctx);
 }
 
-void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
+/* In a stop, the frames of the thread that has stopped the world, from its context on: they may lie
+ * in data or in a registered range, which have stacks in them that the program switches by itself.
+ * Too many bytes for frames: the program has switched meanwhile. */
+static OAKI_NOINLINE span own_frames(void)
 {
-    const span *e = roots.excluded.items;
+    const oaki_thread *t = oaki_thread_self();
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), sp = t ? (uintptr_t)t->sp : 0;
+    if (!oaki_world_stopped() || here >= sp || sp - here > FRAMES_MAX) return (span){ 0, 0 };
+    return (span){ here, sp };
+}
+
+static void emit_others(const oaki_root_visitor *v, oaki_root root, const span *own)
+{
+    const char *lo = (const char *)own->lo - root.shift, *hi = (const char *)own->hi - root.shift;
+    if (own->lo < own->hi && root.lo < hi && lo < root.hi) {
+        oaki_root below = root;
+        below.hi = lo;
+        if (below.lo < below.hi) oaki_root_emit(v, below);
+        root.lo = hi;
+    }
+    if (root.lo < root.hi) oaki_root_emit(v, root);
+}
+
+static void cut(const oaki_root_visitor *v, oaki_root root, const oaki_vec *out, const span *own)
+{
+    const span *e = out->items;
     const char *end = root.hi;
-    for (size_t i = first_after((uintptr_t)(root.lo + root.shift)); i < roots.excluded.len; i++) {
+    for (size_t i = first_after(out, (uintptr_t)(root.lo + root.shift)); i < out->len; i++) {
         const char *lo = (const char *)e[i].lo - root.shift,
                    *hi = (const char *)e[i].hi - root.shift;
         if (lo >= end) break;
         root.hi = lo;
-        if (root.lo < lo) oaki_root_emit(v, root);
+        if (root.lo < lo) emit_others(v, root, own);
         root.lo = hi;
     }
     root.hi = end;
-    if (root.lo < end) oaki_root_emit(v, root);
+    if (root.lo < end) emit_others(v, root, own);
+}
+
+void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root)
+{
+    const span own = own_frames();
+    cut(v, root, &roots.excluded, &own);
+}
+
+void oaki_root_emit_unknown(const oaki_root_visitor *v, oaki_root root)
+{
+    static const span none;
+    cut(v, root, &roots.own, &none);
 }
 
 /* The ranges of one visit, on their way to the visitor. Many small ones in few pages are usual: a
@@ -370,6 +412,7 @@ void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 int oaki_roots_init(void)
 {
     oaki_vec_init(&roots.excluded, sizeof(span), OAKI_META_OTHER);
+    oaki_vec_init(&roots.own, sizeof(span), OAKI_META_OTHER);
     /* the heap's own record knows addresses in the heap, and keeps nothing alive by that */
     if (oaki_roots_exclude(&oaki_the_heap, sizeof oaki_the_heap) != 0) return -1;
     return oaki_dlroots_init();

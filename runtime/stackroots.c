@@ -106,7 +106,12 @@ static void visit_unknown(const oaki_root_visitor *v, const oaki_thread *t, cons
                           extent *e)
 {
     bool below = sp < t->stack_lo && t->stack_lo - sp < GROWN_MAX;
-    emit(v, OAKI_ROOT_STACK, t, sp, oaki_probe_end(sp, below ? t->stack_hi : sp + UNKNOWN_MAX));
+    const char *hi = oaki_probe_end(sp, below ? t->stack_hi : sp + UNKNOWN_MAX);
+    oaki_root_emit_unknown(v, (oaki_root){ .kind = OAKI_ROOT_STACK,
+                                           .lo = sp,
+                                           .hi = hi,
+                                           .past_end = true,
+                                           .thread = t });
     if (!e->native) e->native = oaki_probe_start(t->stack_lo, t->stack_hi);
 }
 

@@ -9,6 +9,8 @@
 
 #include <check.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #define SHORT 112 /* fills its slot */
 
@@ -283,6 +285,95 @@ START_TEST(what_is_marked_and_not_reached_is_counted)
 }
 END_TEST
 
+/* ---- the stack of the thread that collects, as the program's memory ---- */
+
+#define STACK ((size_t)65536)
+
+static char in_data[STACK] __attribute__((aligned(16)));
+static ucontext_t home, there;
+static uintptr_t hidden; /* the complement of an object that is not marked */
+static bool above;       /* it is held by the program, too */
+
+static OAKI_NOINLINE void leave_below(void)
+{
+    uintptr_t words[400];
+    for (size_t i = 0; i < OAKI_COUNT(words); i++) words[i] = ~hidden;
+    __asm__ __volatile__("" : : "r"(words) : "memory");
+}
+
+/* In a frame of its own, below which the context is saved. */
+static OAKI_NOINLINE void verify_there(void)
+{
+    oaki_thread *t = oaki_gc_stop_begin();
+    oaki_thread_save_context(t);
+    oaki_mark_clear(~hidden - oaki_the_heap.base);
+    leave_below();
+    oaki_verify(false);
+    oaki_gc_stop_end(t);
+}
+
+static void collect_there(void)
+{
+    uintptr_t word[4] = { 0 };
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    if (above) word[1] = ~hidden;
+    __asm__ __volatile__("" : : "r"(word) : "memory");
+    verify_there();
+    __asm__ __volatile__("" : : "r"(word) : "memory");
+}
+
+static void hide(void *arg)
+{
+    (void)arg;
+    hidden = ~(uintptr_t)oak_alloc_noscan(100);
+}
+
+/* arg: the stack. */
+static void collect_on(void *arg)
+{
+    test_away(hide, NULL);
+    getcontext(&there);
+    there.uc_stack = (stack_t){ .ss_sp = arg, .ss_size = STACK };
+    there.uc_link = &home;
+    makecontext(&there, collect_there, 0);
+    swapcontext(&home, &there);
+}
+
+/* A page that can't be read ends it: nobody has told where this stack ends. */
+static void on_range(void *arg)
+{
+    (void)arg;
+    char *stack = mmap(NULL, STACK * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_int_eq(mprotect(stack, STACK, PROT_READ | PROT_WRITE), 0);
+    ck_assert_int_eq(oak_root_add(stack, STACK), 0);
+    collect_on(stack);
+}
+
+static void on_data(void *arg)
+{
+    (void)arg;
+    collect_on(in_data);
+}
+
+static void on_object(void *arg)
+{
+    (void)arg;
+    root[6] = oak_alloc(STACK);
+    collect_on(root[6]);
+}
+
+START_TEST(what_the_collector_leaves_on_a_stack_is_nobodys)
+{
+    static void (*const where[])(void *) = { on_range, on_data, on_object };
+    above = false;
+    test_child(where[_i], NULL);
+    above = true;
+    test_dies(where[_i], NULL, "refers to an object that is not marked");
+}
+END_TEST
+
 static void break_accounts(void *arg)
 {
     (void)arg;
@@ -356,6 +447,7 @@ Suite *suite_gc_verify(void)
     tcase_add_test(c, what_is_named_and_not_cleared_is_told);
     tcase_add_test(c, what_is_named_and_not_allocated_is_told);
     tcase_add_test(c, what_is_marked_and_not_reached_is_counted);
+    tcase_add_loop_test(c, what_the_collector_leaves_on_a_stack_is_nobodys, 0, 3);
     tcase_add_test(c, broken_structures_are_told_by_their_rule);
     tcase_add_test(c, a_busy_program_verifies);
     suite_add_tcase(s, c);
