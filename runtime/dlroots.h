@@ -23,8 +23,8 @@ typedef struct oaki_tls_module {
 /* Hand [root->lo, root->hi), cut to aligned words, to the visitor. */
 void oaki_root_emit(const oaki_root_visitor *v, oaki_root root);
 
-/* The same without what is excluded, and in a stop without the caller's own frames. Exclusions are the program's addresses: they hold for lo +
- * shift. */
+/* The same without what is excluded, and in a stop without the caller's own frames. Exclusions are
+ * the program's addresses: they hold for lo + shift. */
 void oaki_root_emit_cut(const oaki_root_visitor *v, oaki_root root);
 
 /* The same without the runtime's own data, which may be in what only might be a stack. What the

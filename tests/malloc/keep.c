@@ -44,6 +44,9 @@ static OWN void wipe(void)
     __asm__("" ::"r"(rest) : "memory");
 }
 
+static AO_t lost; /* large blocks, by waste() */
+static AO_t waits; /* as long as another process is looked at */
+
 /* Enough for a collection or two, and then whatever was freed is used again. */
 static OWN void waste(void)
 {
@@ -51,6 +54,8 @@ static OWN void waste(void)
         char *p = malloc(100000);
         if (!p) abort();
         memset(p, 1, 100000);
+        (void)AO_fetch_and_add1(&lost);
+        while (AO_load(&waits)) usleep(1000);
     }
     for (int i = 0; i < 200000; i++) {
         char *p = malloc(SIZE);
@@ -302,25 +307,29 @@ static int waste_on(void *arg)
     return 0;
 }
 
-/* A child collects, whoever was collecting as it came to life. */
+/* A gigabyte, of which no more is there at a time than between two collections. */
 static int child(void)
 {
     struct rusage used;
-    for (int i = 0; i < 4; i++) waste();
+    for (int i = 0; i < 3; i++) waste();
     getrusage(RUSAGE_SELF, &used);
     return used.ru_maxrss < 700 << 10 ? 0 : 5;
 }
 
+/* Forks while another thread loses blocks, wherever that is with it. It waits while a child is
+ * looked at, which would have less of the processors. */
 static int in_children(void)
 {
     thrd_t id;
     int status, failed = 0;
     if (thrd_create(&id, waste_on, NULL) != thrd_success) return 6;
-    for (int i = 0; i < 5; i++) {
-        usleep(150000);
+    for (int i = 0; i < 3; i++) {
+        for (AO_t from = AO_load(&lost); AO_load(&lost) - from < 700;) usleep(1000);
         pid_t pid = fork();
         if (pid == 0) _exit(child());
+        AO_store(&waits, 1);
         if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) failed++;
+        AO_store(&waits, 0);
     }
     AO_store(&go, 1);
     thrd_join(id, NULL);
