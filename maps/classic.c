@@ -165,8 +165,9 @@ oak_classic_map *oak_classic_new(const oak_classic_type *t, size_t hint)
     m->type = t;
     m->hash0 = (uint32_t)oaki_hash_random();
     uint8_t B = 0;
+    int saved = errno;
     while (oaki_classic_over_load(hint, B)) B++;
-    if (B > 0 && !oaki_classic_make(m, B)) return NULL;
+    if (B > 0 && !oaki_classic_make(m, B)) errno = saved; /* it is as without the hint */
     return m;
 }
 

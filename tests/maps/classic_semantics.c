@@ -311,11 +311,17 @@ START_TEST(bad_types_are_refused)
 }
 END_TEST
 
-START_TEST(a_hint_beyond_all_memory_is_none)
+/* Beyond all addresses, beyond the range, beyond a limit. */
+START_TEST(a_hint_that_no_memory_is_for_is_none)
 {
+    static const size_t hints[] = { SIZE_MAX, (size_t)1 << 45, (size_t)1 << 40, (size_t)1 << 22 };
     oak_classic_stats s;
-    oak_classic_map *m = oak_classic_new(&oak_classic_int_int, _i ? SIZE_MAX : (size_t)1 << 45);
+    oak_set_heap_max((size_t)16 << 20);
+    errno = 0;
+    oak_classic_map *m = oak_classic_new(&oak_classic_int_int, hints[_i]);
+    oak_set_heap_max(0);
     ck_assert_ptr_nonnull(m);
+    ck_assert_int_eq(errno, 0);
     oak_classic_stats_read(m, &s);
     ck_assert_uint_eq(s.B, 0);
     put_int(m, 1, 1);
@@ -457,7 +463,7 @@ Suite *suite_maps_classic_semantics(void)
     suite_add_tcase(s, tc);
     tc = tcase_create("making");
     tcase_add_test(tc, bad_types_are_refused);
-    tcase_add_loop_test(tc, a_hint_beyond_all_memory_is_none, 0, 2);
+    tcase_add_loop_test(tc, a_hint_that_no_memory_is_for_is_none, 0, 4);
     tcase_add_test(tc, a_hint_saves_the_growth);
     tcase_add_test(tc, a_seed_makes_runs_repeat);
     tcase_add_test(tc, without_a_seed_maps_and_ranges_differ);
