@@ -52,6 +52,22 @@ static void find_leaks_at_exit(void)
     GC_gcollect();
 }
 
+/* What a run without a collection has to tell, too. Those of other threads are told of first. */
+static void tell_at_exit(void)
+{
+    oaki_gc_flush_events();
+    lgc_log("At exit: %lu collections, %lu KiB allocated, heap %lu KiB\n",
+            (unsigned long)GC_get_gc_no(), (unsigned long)(GC_get_total_bytes() >> 10),
+            (unsigned long)(GC_get_heap_size() >> 10));
+}
+
+static void tell_at_start(void)
+{
+    lgc_log("Number of processors: %u\nHeap %lu KiB after 0 bytes allocated\n", oaki_os_cpus(),
+            (unsigned long)(GC_get_heap_size() >> 10));
+    (void)atexit(tell_at_exit);
+}
+
 /* To what the environment asks for. */
 static void expand(void)
 {
@@ -92,6 +108,7 @@ static void start(void)
     AO_store_release(&lgc.started, 1);
     lgc_env_warn();
     expand();
+    if (lgc.print_stats) tell_at_start();
     if (GC_find_leak) (void)atexit(find_leaks_at_exit);
     if (lgc.dump_regularly) GC_dump();
 }
