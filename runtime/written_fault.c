@@ -9,7 +9,9 @@
  * as they are and count as written; another sixteenth by single pages that are written, past which
  * a write opens a whole block of its surroundings, of which the heap has as many as a sixteenth of
  * the limit. Never more than a quarter, then, save after a fork: the child's mappings don't
- * join again, and what it began with is taken off its share.
+ * join again, and what it began with is taken off its share. Where the program itself has taken all
+ * that there are, nothing is asked for until the next cycle that would take one more: each refusal
+ * costs a call for each page, and what is left is the program's.
  *
  * Owns: `self`; the bitmap P, a bit for each page of the system.
  * Invariant: whenever the lock is free, a page is protected just if its bit in P is set, but where
@@ -54,6 +56,7 @@ static struct {
     size_t share;       /* of the limit on mappings */
     size_t ends;        /* places where a run of protected pages ends */
     size_t stuck;       /* those of before a fork */
+    bool full;          /* no mapping was left, in this cycle */
     int refused;        /* an error: mprotect is refused by now */
 } self;
 
@@ -191,8 +194,12 @@ static bool open_all(run r)
             n /= 2;
             continue;
         }
-        if (error == ENOMEM) all = false;
-        else book(now, false);
+        if (error == ENOMEM) {
+            all = false;
+            self.full = true;
+        } else {
+            book(now, false);
+        }
         if (open) n *= 2;
         r.from = now.to;
     }
@@ -210,6 +217,7 @@ static bool close_all(run r)
         note_refused(error, true);
         return false;
     }
+    if (error == ENOMEM) self.full = true;
     book(r, true);
     if (!closed) (void)open_all(r);
     return closed;
@@ -217,7 +225,8 @@ static bool close_all(run r)
 
 static bool is_within(int more, size_t shares)
 {
-    return more <= 0 || self.ends + self.stuck + (size_t)more <= shares * self.share;
+    if (more <= 0) return true;
+    return !self.full && self.ends + self.stuck + (size_t)more <= shares * self.share;
 }
 
 /* Nothing in [from, to) is protected any more. The lock is held. */
@@ -442,6 +451,9 @@ static const char *begin(bool *gone)
         tell_limited();
         return "RLIMIT_DATA is set";
     }
+    uint64_t mask = lock();
+    self.full = false;
+    unlock(mask);
     int tid = find_blocker(&same);
     tell_blocker(same ? tid : 0);
     return tid ? "SIGSEGV is blocked" : NULL;

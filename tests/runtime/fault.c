@@ -439,6 +439,7 @@ START_TEST(no_mapping_is_left)
     ck_assert_uint_ge(opened, 1);
     ck_assert_uint_ge(again, 1);
     ck_assert(kept);
+    ck_assert(oaki_written_begin());
     heap_is_told();
 }
 END_TEST
@@ -460,6 +461,7 @@ START_TEST(what_can_t_be_put_back_stays_protected)
     ck_assert_uint_eq(written_of(page, PAGE), 0);
     page[7] = 3;
     ck_assert_uint_eq(written_of(page, PAGE), 1);
+    ck_assert(oaki_written_begin());
     heap_is_told();
 }
 END_TEST
