@@ -127,7 +127,7 @@ END_TEST
 
 static NOINLINE void make_with_data(void)
 {
-    static char memory[65536];
+    static char memory[32768];
     void **data = oak_alloc(sizeof(void *) * ROOTS_N);
     roots_reveal(&co.group[0], data, 0);
     co.fiber[0] = oak_fiber_new(memory, sizeof memory, data);
@@ -351,7 +351,7 @@ END_TEST
 
 START_TEST(bad_stacks_are_refused)
 {
-    static char memory[65536];
+    static char memory[32768];
     roots_start();
     size_t least = oak_stack_min();
     const struct {

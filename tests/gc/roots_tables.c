@@ -136,7 +136,7 @@ static void find_slot(const oaki_root *r, void *ctx)
 /* Between oak_fiber_switch and the switch it is the fiber that is left, too, that is reachable. */
 START_TEST(the_running_fiber_is_a_root)
 {
-    static char memory[2][65536];
+    static char memory[2][32768];
     search first, second;
     roots_start();
     oak_fiber *a = oak_fiber_new(memory[0], sizeof memory[0], NULL);

@@ -287,7 +287,7 @@ END_TEST
 
 /* ---- the stack of the thread that collects, as the program's memory ---- */
 
-#define STACK ((size_t)65536)
+#define STACK ((size_t)32768)
 
 static char in_data[STACK] __attribute__((aligned(16)));
 static ucontext_t home, there;

@@ -259,7 +259,7 @@ END_TEST
 
 /* ---- fibers: only oak_fiber_switch is looked at, the stack stays the same ---- */
 
-static char stack[2][65536] __attribute__((aligned(16)));
+static char stack[2][32768] __attribute__((aligned(16)));
 
 START_TEST(a_fiber_takes_its_zone_along)
 {
