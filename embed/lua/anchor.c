@@ -144,14 +144,14 @@ static void more_chunks(lua_State *L, oaki_lua_anchors *a)
         oaki_lua_alloc_begin(L);
         if (room <= UINT32_MAX / OAKI_LUA_CHUNK) more = oak_realloc(a->chunk, room * sizeof *more);
         oaki_lua_alloc_end();
-        if (!more) luaL_error(L, "not enough memory");
+        if (!more) oaki_lua_no_memory(L);
         a->chunk = more;
         a->room = room;
     }
     oaki_lua_alloc_begin(L);
     oaki_lua_chunk *c = oak_alloc(sizeof *c);
     oaki_lua_alloc_end();
-    if (!c) luaL_error(L, "not enough memory");
+    if (!c) oaki_lua_no_memory(L);
     c->index = (uint32_t)a->nchunks;
     c->free = NONE;
     a->chunk[a->nchunks++] = c;

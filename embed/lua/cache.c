@@ -174,7 +174,7 @@ static record *make_record(lua_State *L, cache *c, oaki_lua_key *k)
     oaki_lua_alloc_begin(L);
     record *r = oak_alloc(sizeof *r);
     oaki_lua_alloc_end();
-    if (!r) luaL_error(L, "not enough memory");
+    if (!r) oaki_lua_no_memory(L);
     r->value = oaki_lua_value_at(L, 3);
     r->value.anchor = anchor(L, c, 3, lua_type(L, 3));
     if (k->type != LUA_TSTRING) k->anchor = anchor(L, c, 2, (int)k->type);
@@ -203,7 +203,7 @@ static int put(lua_State *L)
     if (status == 0) c->cell.charged += ENTRY_BYTES + r->key.len;
     else drop_anchors(L, c, r);
     tell(L);
-    if (status != 0 && error != E2BIG) luaL_error(L, "not enough memory");
+    if (status != 0 && error != E2BIG) oaki_lua_no_memory(L);
     lua_pushboolean(L, status == 0);
     if (status == 0 && (c = oaki_lua_cell_or_null(L, 1, OAKI_LUA_CACHE)) != NULL)
         oaki_lua_pacing_add(L, c->cell.pacing, ENTRY_BYTES + k.len);
@@ -341,7 +341,7 @@ static int pairs(lua_State *L)
     oaki_lua_alloc_begin(L);
     l->record = oak_alloc(bytes);
     oaki_lua_alloc_end();
-    if (!l->record) return luaL_error(L, "not enough memory");
+    if (!l->record) return oaki_lua_no_memory(L);
     if (l->room > 0) oak_cache_each(c->cache, add, l);
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, next, 1);
@@ -399,7 +399,7 @@ static int new_cache(lua_State *L)
     oaki_lua_alloc_begin(L);
     c->cache = oak_cache_new(&config);
     oaki_lua_alloc_end();
-    return c->cache ? 1 : luaL_error(L, "not enough memory");
+    return c->cache ? 1 : oaki_lua_no_memory(L);
 }
 
 void oaki_lua_open_cache(lua_State *L)

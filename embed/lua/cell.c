@@ -36,7 +36,7 @@ void *oaki_lua_cell_new(lua_State *L, size_t size, const char *type, int values)
     oaki_lua_cell *c = oak_alloc(size);
     h->pin = c ? oak_alloc_pinned(sizeof *h->pin) : NULL;
     oaki_lua_alloc_end();
-    if (!h->pin) luaL_error(L, "not enough memory");
+    if (!h->pin) oaki_lua_no_memory(L);
     *h->pin = h->cell = c;
     c->pacing = p;
     return c;

@@ -54,7 +54,7 @@ static size_t new_series(lua_State *L, detector *d)
         oaki_lua_alloc_begin(L);
         series **more = oak_realloc(d->series, room * sizeof *more);
         oaki_lua_alloc_end();
-        if (!more) luaL_error(L, "not enough memory");
+        if (!more) oaki_lua_no_memory(L);
         oaki_lua_cell_charge(L, &d->cell, (room - d->room) * sizeof *more);
         d->series = more;
         d->room = room;
@@ -63,7 +63,7 @@ static size_t new_series(lua_State *L, detector *d)
         oaki_lua_alloc_begin(L);
         d->series[i] = oak_alloc_noscan(sizeof(series));
         oaki_lua_alloc_end();
-        if (!d->series[i]) luaL_error(L, "not enough memory");
+        if (!d->series[i]) oaki_lua_no_memory(L);
         oaki_lua_cell_charge(L, &d->cell, sizeof(series));
         d->n++;
     }

@@ -11,6 +11,9 @@
 #error "this is for Lua 5.4"
 #endif
 
+/* Raises LUA_ERRMEM; doesn't return (memory.c). */
+int oaki_lua_no_memory(lua_State *L);
+
 #define OAKI_LUA_LIKELY(x) __builtin_expect(!!(x), 1)
 #define OAKI_LUA_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define OAKI_LUA_MIN(a, b) ((a) < (b) ? (a) : (b))

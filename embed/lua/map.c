@@ -71,7 +71,7 @@ static int next(lua_State *L, int owner, oak_map_iter *it)
 {
     (void)oaki_lua_cell_at(L, owner, OAKI_LUA_MAP);
     if (!oak_map_iter_next(it)) {
-        if (errno == ENOMEM) return luaL_error(L, "not enough memory");
+        if (errno == ENOMEM) return oaki_lua_no_memory(L);
         return 0;
     }
     oaki_lua_key k = *(const oaki_lua_key *)it->key;
@@ -122,7 +122,7 @@ static void insert(lua_State *L, map *m, oaki_lua_key *k, oaki_lua_value v, bool
     }
     if (v.anchor) oaki_lua_anchor_drop(L, 1, &m->cell.anchors, v.anchor);
     if (k->anchor) oaki_lua_anchor_drop(L, 1, &m->cell.anchors, k->anchor);
-    luaL_error(L, "not enough memory");
+    oaki_lua_no_memory(L);
 }
 
 /* What stands at the key's place goes, with its anchors. */
@@ -233,7 +233,7 @@ static int new_map(lua_State *L)
     oaki_lua_alloc_begin(L);
     m->map = oak_map_new(&map_type, (size_t)hint);
     oaki_lua_alloc_end();
-    if (!m->map) return luaL_error(L, "not enough memory");
+    if (!m->map) return oaki_lua_no_memory(L);
     if (!filled) return 1;
     lua_insert(L, 1); /* the map, the table */
     lua_pushnil(L);

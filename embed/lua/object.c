@@ -273,7 +273,7 @@ void *oak_lua_newobject(lua_State *L, size_t size, int slots, const char *type)
     push_type(L, type);
     lua_setmetatable(L, -2);
     void *object = oak_alloc(size);
-    if (!object) luaL_error(L, "not enough memory");
+    if (!object) oaki_lua_no_memory(L);
     p->hidden = ~(uintptr_t)object;
     p->plain = object;
     s->objects++;

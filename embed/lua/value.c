@@ -99,7 +99,7 @@ void oaki_lua_key_keep(lua_State *L, oaki_lua_key *k)
     oaki_lua_alloc_begin(L);
     void *copy = oak_alloc_noscan(k->len + 1);
     oaki_lua_alloc_end();
-    if (!copy) luaL_error(L, "not enough memory");
+    if (!copy) oaki_lua_no_memory(L);
     memcpy(copy, k->as.p, k->len);
     k->as.p = copy;
 }

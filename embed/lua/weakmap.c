@@ -122,7 +122,7 @@ static void reserve(lua_State *L, weakmap *m)
         if (!m->key[m->nkey]) break;
     }
     oaki_lua_alloc_end();
-    if (m->nkey < n) luaL_error(L, "not enough memory");
+    if (m->nkey < n) oaki_lua_no_memory(L);
 }
 
 /* The pair of 2 and 3; 3 may be nil. */
@@ -144,7 +144,7 @@ static void insert(lua_State *L, weakmap *m, oaki_lua_key *k)
     oaki_lua_alloc_end();
     if (!slot) {
         oaki_lua_anchor_drop(L, 1, &m->cell.anchors, a);
-        luaL_error(L, "not enough memory");
+        oaki_lua_no_memory(L);
         return;
     }
     *slot = a;
@@ -298,7 +298,7 @@ static int new_weakmap(lua_State *L)
     oaki_lua_alloc_begin(L);
     m->map = oak_map_new(&weak_type, 0);
     oaki_lua_alloc_end();
-    return m->map ? 1 : luaL_error(L, "not enough memory");
+    return m->map ? 1 : oaki_lua_no_memory(L);
 }
 
 static void open_mode(lua_State *L, const void *key, const char *mode)
