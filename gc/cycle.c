@@ -15,6 +15,7 @@
 #include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
+#include "runtime/room.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
 #include "sweep.h"
@@ -37,6 +38,7 @@ static struct {
     bool start_told;     /* in a cycle whose stop may have to be repeated */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
+    bool in_flight;     /* the current mark keeps slots that a fast path may have in its hands */
     size_t roots_bytes; /* stacks and globals scanned by the current mark */
     size_t stack_bytes, data_bytes;
     size_t live; /* of the last cycle */
@@ -60,7 +62,9 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
         oaki_mark_ambiguous(m, w);
     }
     /* Only where a signal stopped it can a thread be half way; elsewhere such a word is a relic. */
-    if (in_flight && r->thread && r->thread->pc) oaki_mcache_in_flight(r->thread->mcache);
+    if (!in_flight || !r->thread || !r->thread->pc) return;
+    oaki_mcache_in_flight(r->thread->mcache);
+    gc.in_flight = true;
 }
 
 /* Large registered ranges are read while the program runs (early.c), where they can be. */
@@ -90,6 +94,7 @@ static void mark_root(const oaki_root *r, void *ctx)
 static void mark_roots(bool whole)
 {
     gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
+    gc.in_flight = false;
     oaki_roots_visit(mark_root, &whole);
     if (!whole) return; /* early.c has what tables keep */
     oaki_host_mark_roots();
@@ -190,6 +195,12 @@ static size_t live_bytes(bool minor)
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
+static oaki_found found(bool part)
+{
+    if (part) return OAKI_FOUND_SOME;
+    return gc.in_flight ? OAKI_FOUND_MOST : OAKI_FOUND_ALL;
+}
+
 /* *t: when it began, and then when it ended. A mark that is under way beside the program ends here;
  * one that has only begun is begun anew. */
 static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
@@ -226,6 +237,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
     c->line.heap_live = live;
+    oaki_room_serve(found(minor || beside), oaki_os_now_ns() - c->begin);
     end_phase(c, OAKI_PHASE_PACE, t);
 }
 
@@ -430,10 +442,17 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
 
 /* ---- entries ---- */
 
-/* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
- * now is to go, so the end of a mark that began earlier is not enough. gc_lock held. */
-static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
+static bool is_answered(const oaki_want *w)
 {
+    return w->answer != OAKI_WANT_WAITS;
+}
+
+/* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
+ * now is to go, so the end of a mark that began earlier is not enough. A want's answer tells, which
+ * may have come with another thread's cycle. gc_lock held. */
+static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
+{
+    if (w) return is_answered(w) || (run_cycle(t, why) && is_answered(w));
     if (why == OAKI_GC_DUE) return AO_load(&oaki_the_heap.cycle) != number || run_cycle(t, why);
     return run_cycle(t, why) && !gc.ended; /* in the stop: one may begin until then */
 }
@@ -441,7 +460,7 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number)
 /* The marker of beside.c tells of the end itself, where nobody waits for it.
  * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
-OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
+OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
 {
     bool off = false;
     for (bool done = false; !done;) {
@@ -450,10 +469,11 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
         off = oaki_gc_is_off();
-        done = off || one_cycle(t, why, number);
+        done = off || one_cycle(t, why, number, w);
         oaki_lock_release(&oaki_the_heap.gc_lock);
     }
     oaki_sweep_wake();
+    if (w && !is_answered(w)) oaki_room_withdraw(w); /* what is called now may never return */
     oaki_leave(t);
     if (!t->bare) oaki_event_over(t);
     if (oaki_enter() != t)
@@ -464,13 +484,21 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number)
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
     OAKI_NO_CANCEL; /* what it calls of the program's may have cancellation points */
-    return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle));
+    return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle), NULL);
+}
+
+OAKI_NOINLINE bool oaki_gc_make_room(oaki_thread *t, oaki_want *w)
+{
+    OAKI_NO_CANCEL;
+    if (!oaki_gc_refuses(OAKI_GC_NEEDED)) return collect(t, OAKI_GC_NEEDED, 0, w);
+    oaki_room_withdraw(w);
+    return false;
 }
 
 OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 {
     OAKI_NO_CANCEL;
-    return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number);
+    return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number, NULL);
 }
 
 OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)

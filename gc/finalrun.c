@@ -16,7 +16,10 @@
 
 #include <string.h>
 
-#define RUNNERS 16 /* finalizers at the same time whose time is told; more run untold */
+#define RUNNERS 16       /* finalizers at the same time whose time is told; more run untold */
+#define AWAIT_NS 100000000u  /* for those that are ready to be run, by who needs their memory, */
+#define AWAIT_NAP_NS 100000u /* looking so often */
+#define LATELY_NS 8000000u   /* what oaki_os_lately_ns may be behind */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
@@ -25,6 +28,7 @@ static struct {
     unsigned int wake;   /* AO_int: counts what the thread is woken for */
     AO_t notify;         /* void (*)(void) */
     AO_t since[RUNNERS]; /* when it began, or 0 */
+    AO_t ran;            /* that have returned */
     bool each;           /* oaki_finalizers_notify_each */
 } self;
 
@@ -58,14 +62,17 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
         r.fn.finalizer(r.obj, r.ctx);
     else
         r.fn.cleanup(r.ctx);
+    oaki_count_add(&self.ran, 1);
     return true;
 }
 
 /* A finalizer has not returned: an exception, or the end of the thread, leaves it. */
 OAKI_UNWIND_ACTION(oaki_finalizer_left)
 {
+    oaki_thread *t = oaki_thread_self();
     if (running) AO_store(running, 0);
     running = NULL;
+    if (t) t->finalizes = false;
 }
 
 static OAKI_NOINLINE size_t run_all(void)
@@ -74,8 +81,12 @@ static OAKI_NOINLINE size_t run_all(void)
     size_t n = 0;
     if (oaki_finalizers_ready() == 0) return 0;
     AO_t *since = clock_take(), *outer = running;
+    oaki_thread *t = oaki_thread_self();
+    bool nested = t && t->finalizes;
     running = since;
+    if (t) t->finalizes = true;
     while (run_one(since)) n++;
+    if (t) t->finalizes = nested;
     running = outer;
     if (since) AO_store(since, 0);
     if (n > 0) oaki_scrub(); /* or these frames would keep what they refer to still */
@@ -97,6 +108,36 @@ uint64_t oak_finalizer_running_ns(void)
     if (first == 0) return 0;
     uint64_t now = oaki_os_lately_ns();
     return now > first ? now - first : 1;
+}
+
+/* ---- waiting for others ---- */
+
+size_t oaki_gc_finalizers_ran(void)
+{
+    return oaki_count_get(&self.ran);
+}
+
+/* Are there any that another thread runs, or is about to? One that ran before the wait began may be
+ * waiting for what the caller holds. */
+static bool are_under_way(uint64_t waited_ns)
+{
+    uint64_t running = oak_finalizer_running_ns();
+    if (running > 0) return running < waited_ns + LATELY_NS;
+    return oaki_finalizers_ready() > 0 && AO_int_load(&self.thread) == THREAD_STARTED;
+}
+
+bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
+{
+    uint64_t begun = oaki_os_now_ns(), waited = 0;
+    while (!t->finalizes && waited < AWAIT_NS && are_under_way(waited)) {
+        oaki_leave(t);
+        oaki_os_sleep_ns(AWAIT_NAP_NS);
+        (void)oaki_enter();
+        waited = oaki_os_now_ns() - begun;
+    }
+    size_t before = *ran;
+    *ran = oaki_gc_finalizers_ran();
+    return *ran != before;
 }
 
 /* ---- the thread ---- */

@@ -22,6 +22,17 @@ typedef enum oaki_gc_why {
  * alive. Returns false when collections are disabled. */
 bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why);
 
+/* Full collections until a stop has answered the want, which is on the list (room.h), or it turns
+ * out that there may be none: then false. As oaki_gc_collect. */
+struct oaki_want;
+bool oaki_gc_make_room(oaki_thread *t, struct oaki_want *w);
+
+/* Finalizers and cleanups that have returned. And: have any since *ran was read, on a thread or in
+ * a call of the program's? Those that are ready, and will be run by another thread, are waited for
+ * a moment; then *ran is read anew. */
+size_t oaki_gc_finalizers_ran(void);
+bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran);
+
 /* The thread is about to take `bytes` from the page heap or a central list: collect if due, and
  * pay sweep credit. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);

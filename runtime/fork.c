@@ -29,7 +29,7 @@
 
 unsigned int oaki_fork_gate;
 
-#define CHILD_MAX 24
+#define CHILD_MAX 32
 #define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
 #define LOADER_NS 200000000u /* for those who ask the loader */
 #define PATIENCE_NS 10000000u /* for what a fork waits for, before it lets go of stdio's lock */

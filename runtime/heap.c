@@ -6,6 +6,7 @@
 #include "meta.h"
 #include "observer.h"
 #include "os.h"
+#include "room.h"
 #include "roots.h"
 #include <errno.h>
 #include <oakum/oakum.h>
@@ -45,7 +46,8 @@ static int start(const oak_config *cfg)
     AO_store(&h->memory_limit, h->config.memory_limit);
     if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
         oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_scavenger_init() != 0 ||
-        oaki_ahead_init() != 0 || oaki_zones_reaper_init() != 0 || oaki_gc_init() != 0) {
+        oaki_ahead_init() != 0 || oaki_room_init() != 0 || oaki_zones_reaper_init() != 0 ||
+        oaki_gc_init() != 0) {
         errno = ENOMEM;
         return -1;
     }

@@ -8,6 +8,7 @@
 #include "guard.h"
 #include "heap.h"
 #include "markbits.h"
+#include "room.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
@@ -38,29 +39,46 @@ static oaki_span *charged_pages(oak_zone *z, size_t pages, size_t align, oaki_ki
 {
     if (!oaki_zone_make_centrals(z, kind) || !oaki_zone_charge(z, pages)) return NULL;
     oaki_span *s = oaki_pages_alloc(pages, align, OAKI_CLASS_LARGE, kind);
-    if (!s) oaki_zone_uncharge(z->id, pages);
+    if (!s) {
+        oaki_zone_uncharge(z->id, pages);
+        return NULL;
+    }
+    s->zone = z->id;
+    s->size = pages << OAKI_PAGE_SHIFT;
     return s;
+}
+
+typedef struct pages_want {
+    oaki_want want;
+    size_t align;
+    oaki_kind kind;
+    oaki_span *span; /* in no list: what is in it is nobody's yet */
+} pages_want;
+
+static bool take_wanted(oaki_want *w)
+{
+    pages_want *pw = (pages_want *)w;
+    pw->span = charged_pages(w->thread->mcache->zone, w->pages, pw->align, pw->kind);
+    return pw->span != NULL;
 }
 
 static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_kind kind,
                              unsigned how)
 {
     oak_zone *z = t->mcache->zone;
-    unsigned tries = 0;
     size_t bytes = pages << OAKI_PAGE_SHIFT;
-    oaki_span *s;
+    pages_want w = { .want = { .take = take_wanted, .pages = pages, .thread = t },
+                     .align = align,
+                     .kind = kind };
     oaki_gc_stress(t);
     oaki_gc_before_alloc(t, how & OAKI_LARGE_SOON ? OAKI_MIN(bytes, SOON) : bytes);
     if (!sweep_large(z, pages) && z->id) (void)sweep_large(&oaki_the_heap.zone0, pages);
-    while (!(s = charged_pages(z, pages, align, kind)))
-        if (!oaki_zone_make_room(t, z, &tries)) return NULL;
-    s->zone = z->id;
-    s->size = bytes;
+    if (!take_wanted(&w.want) && !oaki_room_make(t, &w.want)) return NULL;
     if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0)) {
-        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)), bytes);
+        oaki_gc_will_write(oaki_heap_offset(oaki_span_start(w.span)), bytes);
         if (!(how & OAKI_LARGE_SOON)) oaki_gc_large_in_mark(bytes);
     }
-    return s;
+    return w.span;
 }
 
 /* A mark that has ended since its pages were taken left their bits as those of free ones, and it
@@ -167,25 +185,45 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     oaki_leave(t);
 }
 
+typedef struct head_want {
+    oaki_want want;
+    oaki_span *span;
+    size_t page; /* from which on its pages are wanted back */
+} head_want;
+
+static bool take_head(oaki_want *w)
+{
+    head_want *hw = (head_want *)w;
+    oaki_central_ensure_swept(hw->span);
+    return oaki_pages_retake_head(hw->span, hw->page);
+}
+
+static bool retake(oaki_thread *t, oaki_span *s, size_t page)
+{
+    head_want w = { .want = { .take = take_head, .pages = s->cursor - page, .thread = t },
+                    .span = s,
+                    .page = page };
+    oaki_gc_before_alloc(t, w.want.pages << OAKI_PAGE_SHIFT);
+    return take_head(&w.want) || oaki_room_make(t, &w.want);
+}
+
+/* The caller holds the object: so its span stays, whatever is collected meanwhile. */
 void *oaki_large_take_back(void *p, size_t from)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
-    size_t page = from >> OAKI_PAGE_SHIFT;
-    if (page < s->cursor) {
-        size_t n = (s->cursor - page) << OAKI_PAGE_SHIFT;
-        oaki_gc_before_alloc(t, n);
-        oaki_central_ensure_swept(s);
-        if (!oaki_pages_retake_head(s, page)) {
+    size_t page = from >> OAKI_PAGE_SHIFT, had = s->cursor;
+    if (page < had) {
+        if (!retake(t, s, page)) {
             p = NULL;
             errno = ENOMEM;
         } else {
             if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0))
                 h->sampler.on.resized(p, s->size - (page << OAKI_PAGE_SHIFT));
-            t->mcache->large_bytes += n;
-            oaki_count_add(&h->live, n);
+            t->mcache->large_bytes += (had - page) << OAKI_PAGE_SHIFT;
+            oaki_count_add(&h->live, (had - page) << OAKI_PAGE_SHIFT);
         }
     }
     oaki_leave(t);

@@ -27,6 +27,7 @@ typedef enum oaki_rank {
     OAKI_RANK_FREED,     /* objects freed by hand meanwhile */
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of what is allocated while M is prepared */
+    OAKI_RANK_ROOM,      /* the list of what threads want that found no room */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
     OAKI_RANK_PAGES,     /* the page heap */
     OAKI_RANK_META,      /* metadata */

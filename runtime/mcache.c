@@ -8,11 +8,13 @@
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
+#include "room.h"
 #include "track.h"
 #include <errno.h>
 #include <string.h>
 
 #define ZERO_INLINE 256
+#define INSIDE 8 /* bytes, of each slot */
 #define WORD_BYTES ((size_t)64 << OAKI_GRANULE_SHIFT) /* that a word of A is about */
 #define RUN_MAX 8192 /* bytes zeroed at a time: stays in the first-level cache until it is used */
 
@@ -219,27 +221,59 @@ static bool cache_span(oaki_mcache *mc, unsigned sc)
     return true;
 }
 
-void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
+static bool is_empty(const oaki_run *r, size_t size)
 {
-    oaki_mcache *mc = t->mcache;
+    return (size_t)(r->end - r->next) < size || r->end < r->next;
+}
+
+/* A slot, if there is one without a collection. The thread itself, or world stopped. */
+static char *take_slot(oaki_mcache *mc, unsigned sc)
+{
     oaki_run *r = &mc->run[sc];
     size_t size = oaki_classes[sc % OAKI_CLASSES].size;
-    unsigned tries = 0;
-    oaki_gc_stress(t);
-    while ((size_t)(r->end - r->next) < size || r->end < r->next) {
+    while (is_empty(r, size)) {
         if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, size);
-        if (run_from_cached(mc, sc)) continue;
-        oaki_gc_before_alloc(t, (size_t)oaki_classes[sc % OAKI_CLASSES].npages << OAKI_PAGE_SHIFT);
-        /* The program may have allocated meanwhile: by a finalizer, or what is told of them. */
-        if (mc->span[sc] || cache_span(mc, sc)) continue;
-        if (!oaki_zone_make_room(t, mc->zone, &tries)) {
-            errno = ENOMEM;
-            return NULL;
-        }
+        if (!run_from_cached(mc, sc) && !cache_span(mc, sc)) return NULL;
     }
     char *p = r->next;
     r->next = p + size;
     return p;
+}
+
+typedef struct slot_want {
+    oaki_want want;
+    unsigned sc;
+    char *slot; /* an address inside of it, which keeps it, and not also what lies before it */
+} slot_want;
+
+static bool take_wanted(oaki_want *w)
+{
+    slot_want *sw = (slot_want *)w;
+    char *p = take_slot(w->thread->mcache, sw->sc);
+    if (p) sw->slot = p + INSIDE;
+    return p != NULL;
+}
+
+static OAKI_NOINLINE void *make_room(oaki_thread *t, unsigned sc)
+{
+    size_t pages = oaki_classes[sc % OAKI_CLASSES].npages;
+    slot_want w = { .want = { .take = take_wanted, .pages = pages }, .sc = sc };
+    if (oaki_room_make(t, &w.want)) return w.slot - INSIDE;
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
+{
+    oaki_mcache *mc = t->mcache;
+    const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];
+    oaki_gc_stress(t);
+    bool cut = mc->run[sc].end < mc->run_end[sc];
+    if (is_empty(&mc->run[sc], c->size) && !cut && !run_from_cached(mc, sc))
+        oaki_gc_before_alloc(t, (size_t)c->npages << OAKI_PAGE_SHIFT);
+    /* the program may have allocated meanwhile: by a finalizer, or what is told of them */
+    void *p = take_slot(mc, sc);
+    return OAKI_LIKELY(p != NULL) ? p : make_room(t, sc);
 }
 
 /* It isn't, where it was cut in front of an object that is to be noted. */

@@ -109,6 +109,26 @@ static oaki_span *find_run(size_t n)
     return next_bin(b + 1);
 }
 
+/* The first page of the run s at which n pages begin as they are to be aligned. */
+static size_t aligned_page(const oaki_span *s, size_t align)
+{
+    size_t base = oaki_the_heap.base >> OAKI_PAGE_SHIFT;
+    return OAKI_ALIGN_UP(oaki_span_page(s) + base, align) - base;
+}
+
+/* Where the range can't grow: any run that will do, be it behind many that don't, or too short for
+ * the worst place of the alignment. */
+static oaki_span *find_any_run(size_t n, size_t align)
+{
+    oaki_heap *h = &oaki_the_heap;
+    for (unsigned b = bin_of(n), last = bin_of(n + align - 1); b <= last; b++)
+        for (uint32_t i = h->bin[b]; i; i = h->spans[i - 1].next) {
+            oaki_span *s = &h->spans[i - 1];
+            if (aligned_page(s, align) + n <= oaki_span_page(s) + s->npages) return s;
+        }
+    return NULL;
+}
+
 /* Of [page, page + n): those at its end. */
 static size_t count_fresh_tail(size_t page, size_t n)
 {
@@ -187,24 +207,32 @@ static bool over_limit(size_t n)
     return every && ++h->page_allocs % every == 0;
 }
 
+/* A free run that has n pages so aligned. NULL with ENOMEM. */
+static oaki_span *run_for(size_t n, size_t align)
+{
+    size_t want = n + align - 1;
+    oaki_span *s = find_run(want);
+    if (!s && grow(want)) s = find_run(want);
+    return s ? s : find_any_run(n, align);
+}
+
 oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_span *s = NULL;
-    size_t released, want = n + align - 1;
-    if (n == 0 || n > h->reserved >> OAKI_PAGE_SHIFT || want < n) {
+    size_t released;
+    if (n == 0 || n > h->reserved >> OAKI_PAGE_SHIFT || n + align - 1 < n) {
         errno = ENOMEM;
         return NULL;
     }
     oaki_lock_acquire(&h->pages_lock);
-    if (over_limit(n) || (!(s = find_run(want)) && (!grow(want) || !(s = find_run(want))))) {
+    if (over_limit(n) || !(s = run_for(n, align))) {
         oaki_lock_release(&h->pages_lock);
         errno = ENOMEM;
         return NULL;
     }
     run_remove(s);
-    size_t page = OAKI_ALIGN_UP(oaki_span_page(s) + (h->base >> OAKI_PAGE_SHIFT), align) -
-                  (h->base >> OAKI_PAGE_SHIFT);
+    size_t page = aligned_page(s, align);
     carve(s, page, n, &released);
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
     /* a mark beside the program has words that lead here: they mark nothing */

@@ -38,6 +38,13 @@ typedef struct oaki_lateness {
     bool gone;        /* another thread has its id */
 } oaki_lateness;
 
+/* How often it was refused memory in a row, in a zone (room.c). */
+typedef struct oaki_patience {
+    uint32_t zone;
+    unsigned refused, at_once; /* times; of them without a collection, since the last one */
+    uint64_t last_ns;
+} oaki_patience;
+
 typedef struct oaki_thread {
     struct oaki_thread *next, *prev;  /* heap's list */
     struct oaki_mcache *mcache;       /* (self) that it allocates from */
@@ -46,6 +53,8 @@ typedef struct oaki_thread {
      * those that its own stack is in while it runs on a fiber */
     struct oaki_mcache *zones, *native_zones;
     bool in_full;                     /* (self) a zone's handler for lack of memory is running */
+    bool finalizes;                   /* (self) it runs finalizers */
+    oaki_patience patience;           /* (self) */
     unsigned int in_runtime;          /* (self) oaki_runtime_depth: the handler only takes note */
     unsigned int stop_pending;        /* (self) it is to stand on its way out */
     unsigned int state;               /* AO_int, oaki_thread_state */

@@ -180,21 +180,6 @@ size_t oak_zone_set_limit(oak_zone *z, size_t bytes)
 
 /* ---- out of memory ---- */
 
-/* First what waits for its sweep, in a zone's own lists; then a collection. */
-bool oaki_zone_make_room(oaki_thread *t, oak_zone *z, unsigned *tries)
-{
-    if (*tries == 0 && z->id == 0) ++*tries;
-    switch ((*tries)++) {
-    case 0: oaki_gc_sweep_zone(z); return true;
-    case 1:
-        if (!oaki_gc_collect(t, OAKI_GC_NEEDED)) return false;
-        if (z->id) oaki_count_add(&z->collections, 1);
-        oaki_gc_sweep_all(); /* other classes' empty spans are what is needed */
-        return true;
-    default: return false;
-    }
-}
-
 /* The next one is called again. */
 OAKI_UNWIND_ACTION(oaki_zone_full_left)
 {

@@ -94,10 +94,6 @@ void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes);
  * again. Outside of oaki_enter; sets errno. */
 bool oaki_zone_full(size_t n);
 
-/* An allocation in z got no span. Make room: *tries counts from 0. false: nothing is left to be
- * tried. Inside oaki_enter; may collect. */
-bool oaki_zone_make_room(struct oaki_thread *t, oak_zone *z, unsigned *tries);
-
 /* ---- zonecache.c: who is in which zone ---- */
 
 /* While the calling thread does something for owner, an object, it is in the zone of owner. 1: it

@@ -91,7 +91,19 @@ OAK_API void oak_mark_range(oak_marker *m, const void *p, size_t n);
 /** Soft limit in bytes on all that Oakum holds; 0 none; SIZE_MAX asks only. Returns the old one. */
 OAK_API size_t oak_set_memory_limit(size_t bytes);
 
-/** Hard limit in bytes on heap memory in use; 0 none. Returns the old one. */
+/** Hard limit in bytes on heap memory in use, in whole pages of spans; 0 none. Returns the old one.
+ *
+ * Below a limit, be it this one, a zone's or the system's, an allocation fails only when a full
+ * collection that began after the call left too little room. That holds for any number of threads:
+ * they wait for one collection together, and its end hands the room out in the order of the calls.
+ * Garbage with finalizers makes room once they have run; another thread's are waited for, up to
+ * 0.1 s. While collections are disabled the allocation fails at once, and so does a request that
+ * exceeds the limit by itself.
+ *
+ * One exception bounds what a full heap costs. A thread that was refused 16 times in a row may then
+ * be refused without a collection: no longer than four times the last one's pause, nor more often
+ * than it was refused before, nor when a page's worth has been freed since. Then, or after an
+ * oak_collect of its own, the answer is exact again. */
 OAK_API size_t oak_set_heap_max(size_t bytes);
 
 /** Return all free pages to the system now. Returns the bytes that were returned. Objects don't

@@ -91,8 +91,9 @@ OAK_API size_t oak_zone_threads(const oak_zone *z, int *tids, size_t max);
 /** The limit counts the zone's memory in spans: whole runs of pages, small objects' and large
  * ones'. So a zone never has more memory than that; and as a size class takes 8 KiB at least, a
  * limit below some hundred KiB is met early. When it is met, what waits to be swept in the zone
- * is, then a collection is made, then on_full is called. Returns the old limit; 0: none; SIZE_MAX
- * asks only. A new one below what the zone has takes nothing away. */
+ * is, then a collection is made, then on_full is called. When an allocation fails is told at
+ * oak_set_heap_max. Returns the old limit; 0: none; SIZE_MAX asks only. A new one below what the
+ * zone has takes nothing away. */
 OAK_API size_t oak_zone_set_limit(oak_zone *z, size_t bytes);
 
 /** The account of a zone. Bytes and objects live are allocated less freed; an object that can't be

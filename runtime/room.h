@@ -1,0 +1,47 @@
+/* room.h - allocations that found no room below a limit, and wait for a collection to make some.
+ *
+ * Owns: struct oaki_want, which lies in a frame of the thread that allocates, and the list of them.
+ * Lock: OAKI_RANK_ROOM for the list; in a stop none, as every thread is outside of the runtime. */
+#ifndef OAKI_ROOM_H
+#define OAKI_ROOM_H
+
+#include "thread.h"
+
+typedef enum oaki_answer {
+    OAKI_WANT_WAITS,
+    OAKI_WANT_GOT,    /* take said yes */
+    OAKI_WANT_REFUSED /* a full collection that began after the request has not made the room */
+} oaki_answer;
+
+typedef struct oaki_want {
+    struct oaki_want *next;
+    /* Takes what is wanted if there is room, and keeps it in the structure around the want. By the
+     * thread itself, inside the runtime, or in a stop by the one that collects. May not collect. */
+    bool (*take)(struct oaki_want *w);
+    oaki_thread *thread;
+    size_t pages;    /* that it takes at least, whatever is free */
+    unsigned doubts; /* collections in vain that may not have found all of the garbage */
+    oaki_answer answer;
+} oaki_want;
+
+/* The thread has found no room. Sweeps, and collects until w->take says yes or no collection can
+ * help. false: the allocation fails. Inside oaki_enter; may leave meanwhile, and run what the
+ * program has for the end of a collection. errno is the caller's to set. */
+bool oaki_room_make(oaki_thread *t, oaki_want *w);
+
+/* What a mark has found of the garbage that there was when its last stop began. */
+typedef enum oaki_found {
+    OAKI_FOUND_SOME, /* it was a minor one, or had begun before */
+    OAKI_FOUND_MOST, /* all but what a fast path may have had in its hands (mcache.h) */
+    OAKI_FOUND_ALL   /* a want that finds no room now is refused */
+} oaki_found;
+
+/* World stopped, after the end of a mark. ns: how long the world has stood for it. */
+void oaki_room_serve(oaki_found found, uint64_t ns);
+
+/* Off the list, if it is there: nobody will answer. Inside oaki_enter. */
+void oaki_room_withdraw(oaki_want *w);
+
+int oaki_room_init(void);
+
+#endif
