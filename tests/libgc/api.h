@@ -55,6 +55,8 @@ void test_links(void);
 void test_roots(void);
 void test_regions(void);
 void test_displaced(void);
+void test_racing(void);
+void test_limits(void);
 void test_threads(void);
 void test_collecting(void);
 void test_figures(void);

@@ -75,6 +75,8 @@ static const struct {
     { "log", test_log, true, false },
     { "incremental", test_incremental, true, false },
     { "limit", test_limit, true, false },
+    { "racing", test_racing, true, false },
+    { "limits", test_limits, true, false },
     { "leaking", test_leaking, true, false },
     { "markers", test_markers, true, false },
     { "helped", test_helped, true, false },
