@@ -115,7 +115,7 @@ START_TEST(what_the_notifier_allocates_from_stays_in_a_cache)
     test_no_stress();
     oak_finalizer_notify(allocate_notes);
     oak_set_gc_percent(100);
-    for (int i = 0; i < 800000 && stats().num_gc < 30; i++) {
+    for (int i = 0; i < 4000000 && stats().num_gc < 30; i++) {
         void *p = oak_alloc(NODE);
         if (i % 100 == 0) oak_finalizer_set(p, do_nothing, NULL);
         if (i % 5000 == 0) (void)oak_finalizers_run();
