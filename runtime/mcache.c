@@ -266,14 +266,19 @@ static OAKI_NOINLINE void *make_room(oaki_thread *t, unsigned sc)
 void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
 {
     oaki_mcache *mc = t->mcache;
+    oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];
     oaki_gc_stress(t);
-    bool cut = mc->run[sc].end < mc->run_end[sc];
-    if (is_empty(&mc->run[sc], c->size) && !cut && !run_from_cached(mc, sc))
+    while (is_empty(r, c->size)) {
+        if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, c->size);
+        if (run_from_cached(mc, sc)) continue;
         oaki_gc_before_alloc(t, (size_t)c->npages << OAKI_PAGE_SHIFT);
-    /* the program may have allocated meanwhile: by a finalizer, or what is told of them */
-    void *p = take_slot(mc, sc);
-    return OAKI_LIKELY(p != NULL) ? p : make_room(t, sc);
+        /* The program may have allocated meanwhile: by a finalizer, or what is told of them. */
+        if (!mc->span[sc] && !cache_span(mc, sc)) return make_room(t, sc);
+    }
+    char *p = r->next;
+    r->next = p + c->size;
+    return p;
 }
 
 /* It isn't, where it was cut in front of an object that is to be noted. */
