@@ -118,9 +118,3 @@ bool oaki_objects_are_linked(void)
 {
     return dl_iterate_phdr(look_for_linker, NULL) == 2;
 }
-
-void *oaki_object_reader(const char *library)
-{
-    if (!oaki_objects_are_linked()) return NULL;
-    return dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-}

@@ -41,9 +41,4 @@ const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
 /* The program has a dynamic linker: it is not linked with -static. */
 bool oaki_objects_are_linked(void);
 
-/* A library that reads the program's own code, loaded for good; NULL where there is none, or where
- * the program is linked with -static: it would ask the C library that it brings along, which knows
- * nothing of the program, and crash. */
-void *oaki_object_reader(const char *library);
-
 #endif
