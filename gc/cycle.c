@@ -1,8 +1,8 @@
 /* cycle.c - a collection from end to end.
  *
  * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h.
- * A thread waits for gc_lock in a blocking region, as the holder may be stopping the world.
- * Lock: everything here is under gc_lock, save the counters that others read. */
+ * Lock: gc_lock, save for the counters that others read. A thread waits for it in a blocking
+ * region, as the holder may be stopping the world. */
 #include "beside.h"
 #include "event.h"
 #include "gc.h"
@@ -491,8 +491,7 @@ OAKI_NOINLINE bool oaki_gc_make_room(oaki_thread *t, oaki_want *w)
 {
     OAKI_NO_CANCEL;
     if (!oaki_gc_refuses(OAKI_GC_NEEDED)) return collect(t, OAKI_GC_NEEDED, 0, w);
-    oaki_room_withdraw(w);
-    return false;
+    return oaki_room_withdraw(w), false;
 }
 
 OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)

@@ -2,7 +2,6 @@
  *
  * Owns: nothing. Bound: O(objects * segments). */
 #include "object.h"
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>

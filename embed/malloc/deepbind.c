@@ -1,16 +1,18 @@
 /* deepbind.c - libraries that are loaded with RTLD_DEEPBIND, as PHP loads its modules.
  *
  * Such a library finds libc's malloc and free in its own dependencies before the ones that are
- * preloaded. What it frees was then allocated here, and the other way round. So when dlopen returns,
- * the references of the newly loaded objects that libc's functions have taken are bound to the
- * functions that this library exports in their place; all others stay as RTLD_DEEPBIND has them.
+ * preloaded. What it frees was then allocated here, and the other way round. So when dlopen
+ * returns, the references of the newly loaded objects that libc's functions have taken are bound
+ * to the functions that this library exports in their place; all others stay as RTLD_DEEPBIND has
+ * them.
  *
- * dlopen itself resolves names by who calls it. So without RTLD_DEEPBIND the call is passed on by a
- * jump, and with it only a caller's DT_RUNPATH is lost; where the caller has one and the name has no
- * slash, the jump drops RTLD_DEEPBIND instead.
+ * dlopen itself resolves names by who calls it. So without RTLD_DEEPBIND the call is passed on by
+ * a jump, and with it only a caller's DT_RUNPATH is lost; where the caller has one and the name
+ * has no slash, the jump drops RTLD_DEEPBIND instead.
  *
  * Owns nothing. Any thread. Objects are walked under the loader's lock (dl_iterate_phdr), where
- * neither memory nor another lock is taken. Bound: O(references of the objects behind the new one). */
+ * neither memory nor another lock is taken. Bound: O(references of the objects behind the new
+ * one). */
 #include "preload.h"
 #include "runtime/os.h"
 #include <dlfcn.h>
@@ -119,7 +121,7 @@ static void write_slot(const references *r, uintptr_t *slot, uintptr_t value)
     uintptr_t page = OAKI_ALIGN_DOWN((uintptr_t)slot, oaki_os_page_size());
     bool sealed = (uintptr_t)slot >= r->relro && (uintptr_t)slot < r->relro_end;
     if (sealed && mprotect((void *)page, oaki_os_page_size(), PROT_READ | PROT_WRITE) != 0) return;
-    __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+    AO_store_release((AO_t *)slot, value);
     if (sealed) (void)mprotect((void *)page, oaki_os_page_size(), PROT_READ);
 }
 

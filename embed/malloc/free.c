@@ -3,7 +3,7 @@
  * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
  * into a list through the objects' first words, which the next call that may enter works off.
  *
- * A pointer that another allocator of the process gave goes back to that one (foreign.c). One that
+ * A pointer that another allocator of the process gave goes back to that one (others.c). One that
  * none gave, or that is free already, ends the program with one line.
  * Before main it is let be: it may be what the loader got from its own malloc, before there was
  * another.
@@ -13,7 +13,7 @@
  * Owns: the list of what was put off; oaki_freed, bytes since memory was last given back.
  * Lock: none; both are atomic. */
 #include "cache.h"
-#include "foreign.h"
+#include "others.h"
 #include "preload.h"
 #include "runtime/collector.h"
 #include "runtime/guard.h"
@@ -153,7 +153,7 @@ static OAKI_COLD void free_elsewhere(void *p)
     int saved = errno;
     if (oaki_side_has(p)) oaki_side_free(p);
     else if (!oaki_heap_contains(p)) {
-        if (!oaki_foreign_free(p) && AO_load(&oaki_started))
+        if (!oaki_others_free(p) && AO_load(&oaki_started))
             bad_free(p, "is not memory from malloc");
     } else if (!oaki_can_enter()) put_off_free(p);
     else oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
@@ -196,7 +196,7 @@ static size_t size_of(const void *p, const char *what)
 OAKI_EXPORT size_t malloc_usable_size(void *p)
 {
     size_t n;
-    if (p && OAKI_UNLIKELY(!is_ours(p)) && oaki_foreign_size(p, &n)) return n;
+    if (p && OAKI_UNLIKELY(!is_ours(p)) && oaki_others_size(p, &n)) return n;
     return p ? size_of(p, "malloc_usable_size") : 0;
 }
 
@@ -232,7 +232,7 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
         return NULL;
     }
     void *other;
-    if (OAKI_UNLIKELY(!is_ours(p)) && oaki_foreign_realloc(p, n, &other)) return other;
+    if (OAKI_UNLIKELY(!is_ours(p)) && oaki_others_realloc(p, n, &other)) return other;
     if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, SIZE_MAX, "realloc");
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {

@@ -6,7 +6,7 @@
  * deepbind.c libraries that prefer libc's functions to these
  * cache.c   what a thread frees and uses again, where nothing is observed
  * new.c     C++'s operators new and delete
- * foreign.c blocks of other allocators in the process
+ * others.c blocks of other allocators in the process
  * side.c    memory for calls that come where the heap can't be entered
  * start.c   start-up, what was asked for, the program's end
  * environ.c what `oakum run` has put into the environment, taken out of it

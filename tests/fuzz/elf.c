@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uintptr_t places[] = { 0,      1,       0x40,    0x100,  0x238,   0x1000,
+    static const uintptr_t places[] = { 0,      1,      0x40,   0x100,  0x238,   0x1000,
                                         0x1004, 0x1020, 0x2000, 0x4000, 0x10000, UINTPTR_MAX };
     char path[64];
     oaki_elf e;

@@ -1,5 +1,5 @@
-/* fuzz.h - what the fuzz targets share. Each is a program of libFuzzer's (LLVM), under ASan and
- * UBSan: `make fuzz`. A target checks results, too: FUZZ_REQUIRE ends the run where one is wrong. */
+/* fuzz.h - what the fuzz targets share. Each is a program of libFuzzer's (LLVM), with ASan and
+ * UBSan: make fuzz. A target checks results, too: FUZZ_REQUIRE ends the run where one is wrong. */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
 
@@ -11,12 +11,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-#define FUZZ_REQUIRE(what)                                                     \
-    do {                                                                       \
-        if (!(what)) {                                                         \
+#define FUZZ_REQUIRE(what)                                                            \
+    do {                                                                              \
+        if (!(what)) {                                                                \
             fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-            abort();                                                           \
-        }                                                                      \
+            abort();                                                                  \
+        }                                                                             \
     } while (0)
 
 /* A file in memory that holds the bytes, and its path; the descriptor is the caller's to close. */

@@ -1,7 +1,8 @@
 /* options.c - fuzz target: values of the variables that Oakum reads. A line of the input is a
- * variable without its OAKUM_, a "=" and the value. Whatever they are, what comes out is in range. */
-#include "fuzz.h"
+ * variable without its OAKUM_, a "=" and the value. Whatever they are, what comes out is in
+ * range. */
 #include "runtime/options.h"
+#include "fuzz.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* snapshot.c - fuzz target: a file that is taken for a snapshot. Its checksum is made right, so that
- * what lies behind it is reached; what is accepted is followed to its ends. */
+/* snapshot.c - fuzz target: a file that is taken for a snapshot. Its checksum is made right, so
+ * that what lies behind it is reached; what is accepted is followed to its ends. */
 #include "fuzz.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* deepplug.c - a library that deepbind.c loads with RTLD_DEEPBIND: it allocates what its host frees,
- * and frees what its host or libc allocated. */
+/* deepplug.c - a library that deepbind.c loads with RTLD_DEEPBIND: it allocates what its host
+ * frees, and frees what its host or libc allocated. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* foreign.h - blocks of other allocators in the process (foreign.c).
+/* others.h - blocks of other allocators in the process (others.c).
  *
  * For what lies neither in the heap nor in the side range. false: no allocator of the process can
  * have given it. Anywhere but inside oaki_enter; may wait for the loader's lock. */
@@ -7,8 +7,8 @@
 
 #include "runtime/base.h"
 
-bool oaki_foreign_free(void *p);
-bool oaki_foreign_realloc(void *p, size_t n, void **out);
-bool oaki_foreign_size(void *p, size_t *out);
+bool oaki_others_free(void *p);
+bool oaki_others_realloc(void *p, size_t n, void **out);
+bool oaki_others_size(void *p, size_t *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* foreign.c - blocks that another allocator of the process gave: they go back to it.
+/* others.c - blocks that another allocator of the process gave: they go back to it.
  *
  * A library that brings a malloc of its own uses it inside of itself, or is asked for memory by
  * names that only it has; and what is loaded with RTLD_DEEPBIND has libc's. Such a block comes here
@@ -14,7 +14,7 @@
  *
  * Owns: the table of allocators. Lock: the loader's, which dl_iterate_phdr holds; none while an
  *   allocator is called. Bound: O(loaded objects), and some 30 look-ups each when they change. */
-#include "foreign.h"
+#include "others.h"
 #include "preload.h"
 #include "runtime/os.h"
 #include "runtime/probe.h"
@@ -217,7 +217,7 @@ static bool find_owner(void *p, allocator *out)
     return false;
 }
 
-bool oaki_foreign_free(void *p)
+bool oaki_others_free(void *p)
 {
     allocator a;
     if (!find_owner(p, &a)) return false;
@@ -225,7 +225,7 @@ bool oaki_foreign_free(void *p)
     return true;
 }
 
-bool oaki_foreign_realloc(void *p, size_t n, void **out)
+bool oaki_others_realloc(void *p, size_t n, void **out)
 {
     allocator a;
     if (!find_owner(p, &a)) return false;
@@ -233,7 +233,7 @@ bool oaki_foreign_realloc(void *p, size_t n, void **out)
     return true;
 }
 
-bool oaki_foreign_size(void *p, size_t *out)
+bool oaki_others_size(void *p, size_t *out)
 {
     allocator a;
     if (!find_owner(p, &a) || !a.usable_size) return false;
