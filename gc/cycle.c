@@ -6,6 +6,7 @@
 #include "beside.h"
 #include "event.h"
 #include "gc.h"
+#include "hooks.h"
 #include "host.h"
 #include "link.h"
 #include "mark.h"
@@ -24,16 +25,9 @@
 #include <oakum/gc.h>
 #include <string.h>
 
-#define HOOKS 8
-
-typedef struct hooks {
-    void (*fn[HOOKS])(void);
-    size_t n;
-} hooks;
-
 static struct {
-    hooks start;         /* before the stop */
-    hooks before, after; /* the mark */
+    oaki_hooks start;         /* before the stop */
+    oaki_hooks before, after; /* the mark */
     bool minor;          /* the cycle that is under way, or the last one */
     bool start_told;     /* in a cycle whose stop may have to be repeated */
     AO_t forced;   /* collections asked for */
@@ -168,11 +162,6 @@ static void verify(oaki_cycle *c, uint64_t *t, bool whole)
     *t = now;
 }
 
-static void call(const hooks *list)
-{
-    for (size_t i = 0; i < list->n; i++) OAKI_CALL_INSIDE(list->fn[i]());
-}
-
 static void flush_caches(void)
 {
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
@@ -182,7 +171,7 @@ static void begin_mark(bool minor)
 {
     gc.minor = minor;
     oaki_tables_settle();
-    call(&gc.before);
+    oaki_hooks_call(&gc.before);
     AO_store(&oaki_the_heap.marking, 1);
     oaki_workers_begin();
 }
@@ -220,7 +209,7 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     mark_all(c, beside, minor, t);
     oaki_zones_marked();
     if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_mark();
-    call(&gc.after);
+    oaki_hooks_call(&gc.after);
     verify(c, t, !beside && !minor);
     size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t scanned = oaki_workers_scanned();
@@ -342,7 +331,7 @@ static void pace_beside(const oaki_cycle *c)
 static uint64_t sweep_rest(oaki_cycle *c)
 {
     c->line.processors = oaki_os_cpus();
-    if (!gc.start_told) call(&gc.start);
+    if (!gc.start_told) oaki_hooks_call(&gc.start);
     gc.start_told = true;
     bool none = oaki_beside_state() == OAKI_BESIDE_NONE;
     if (none) oaki_workers_spawn(c->line.processors);
@@ -516,29 +505,14 @@ OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
     (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
 }
 
-static int add_hook(hooks *list, void (*fn)(void))
-{
-    size_t i = 0;
-    oaki_thread *t = oaki_enter();
-    if (!t) return -1;
-    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    while (i < list->n && list->fn[i] != fn) i++;
-    OAKI_INVARIANT(i < HOOKS, "more hooks than places");
-    list->fn[i] = fn;
-    list->n = OAKI_MAX(list->n, i + 1);
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-    oaki_leave(t);
-    return 0;
-}
-
 int oaki_gc_at_start(void (*fn)(void))
 {
-    return add_hook(&gc.start, fn);
+    return oaki_hook_add(&gc.start, fn);
 }
 
 int oaki_gc_at_cycle(void (*fn)(void))
 {
-    return add_hook(&gc.before, fn);
+    return oaki_hook_add(&gc.before, fn);
 }
 
 bool oaki_gc_begins(size_t *seen, bool full)
@@ -551,7 +525,7 @@ bool oaki_gc_begins(size_t *seen, bool full)
 
 int oaki_gc_after_mark(void (*fn)(void))
 {
-    return add_hook(&gc.after, fn);
+    return oaki_hook_add(&gc.after, fn);
 }
 
 void oak_collect(void)

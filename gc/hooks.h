@@ -1,0 +1,38 @@
+/* hooks.h - functions of Oakum's own that a cycle calls: cycle.c has a list for each place.
+ *
+ * Lock: gc_lock guards the lists. */
+#ifndef OAKI_GC_HOOKS_H
+#define OAKI_GC_HOOKS_H
+
+#include "runtime/contain.h"
+#include "runtime/heap.h"
+
+#define OAKI_HOOKS 8
+
+typedef struct oaki_hooks {
+    void (*fn[OAKI_HOOKS])(void);
+    size_t n;
+} oaki_hooks;
+
+OAKI_INLINE void oaki_hooks_call(const oaki_hooks *list)
+{
+    for (size_t i = 0; i < list->n; i++) OAKI_CALL_INSIDE(list->fn[i]());
+}
+
+/* A function that is there already is not added again. 0, or -1 without memory for the thread. */
+OAKI_INLINE int oaki_hook_add(oaki_hooks *list, void (*fn)(void))
+{
+    size_t i = 0;
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    while (i < list->n && list->fn[i] != fn) i++;
+    OAKI_INVARIANT(i < OAKI_HOOKS, "more hooks than places");
+    list->fn[i] = fn;
+    list->n = OAKI_MAX(list->n, i + 1);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(t);
+    return 0;
+}
+
+#endif
