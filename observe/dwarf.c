@@ -7,6 +7,8 @@
 #include "dwarf.h"
 #include "debugfile.h"
 #include "foreign.h"
+#include "mapped.h"
+#include "runtime/print.h"
 #include "runtime/os.h"
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -16,7 +18,7 @@
 
 /* What is used of libdw. */
 #define FUNCTIONS(X)                                                                           \
-    X(dwfl_begin) X(dwfl_end) X(dwfl_linux_proc_report) X(dwfl_report_end)                     \
+    X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_report_end)    \
     X(dwfl_linux_proc_find_elf) X(dwfl_module_build_id)                                        \
     X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_addrinfo)                 \
     X(dwfl_module_getsrc) X(dwfl_lineinfo) X(dwfl_module_addrdie) X(dwarf_getscopes)           \
@@ -88,24 +90,37 @@ static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_
     return fd;
 }
 
-static void open_it(void *unused)
+/* libdw's own reading of the mappings takes two copies of a library for one, where nothing but
+ * anonymous memory lies between them. */
+static bool report(const oaki_mappings *m)
+{
+    char vdso[32]; /* as libdw calls it; it is read from memory */
+    oaki_format(vdso, sizeof vdso, "[vdso: %d]", (int)getpid());
+    self.dw.dwfl_report_begin(self.dwfl);
+    for (size_t i = 0; i < m->n; i++) {
+        const oaki_mapped *f = &m->item[i];
+        const char *name = *f->name == '/' ? f->name : vdso;
+        if (!self.dw.dwfl_report_module(self.dwfl, name, f->lo, f->hi)) return false;
+    }
+    return self.dw.dwfl_report_end(self.dwfl, NULL, NULL) == 0;
+}
+
+static void open_it(void *mappings)
 {
     self.callbacks.find_elf = self.dw.dwfl_linux_proc_find_elf;
     self.callbacks.debuginfo_path = &self.debug_path;
     self.callbacks.find_debuginfo = find_debug_file;
     self.dwfl = self.dw.dwfl_begin(&self.callbacks);
-    if (!self.dwfl) return;
-    /* Of this thread's number: the process's leads nowhere when its first thread has ended. */
-    if (self.dw.dwfl_linux_proc_report(self.dwfl, oaki_os_tid()) == 0 &&
-        self.dw.dwfl_report_end(self.dwfl, NULL, NULL) == 0)
-        return;
-    close_it(unused);
+    if (self.dwfl && !report(mappings)) close_it(NULL);
 }
 
 bool oaki_dwarf_open(void)
 {
+    oaki_mappings m;
     oaki_dwarf_close();
-    if (!self.given_up) (void)attempt(open_it, NULL);
+    if (self.given_up || oaki_mappings_read(&m) != 0) return false;
+    (void)attempt(open_it, &m);
+    oaki_mappings_free(&m);
     return self.dwfl != NULL;
 }
 

@@ -112,6 +112,19 @@ const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintpt
 }
 
 /* Notes, one behind the other, in 4-byte steps. */
+bool oaki_elf_section(const oaki_elf *e, const char *name, uintptr_t *addr, size_t *size)
+{
+    const section *s, *names = section_at(e, header_of(e)->e_shstrndx);
+    for (size_t i = 0; names && (s = section_at(e, i)) != NULL; i++) {
+        const char *is = string_at(e, names, s->sh_name);
+        if (!is || strcmp(is, name) != 0 || !(s->sh_flags & SHF_ALLOC)) continue;
+        *addr = s->sh_addr;
+        *size = s->sh_size;
+        return true;
+    }
+    return false;
+}
+
 static bool notes_have(const unsigned char *p, size_t size, const unsigned char *id, size_t n)
 {
     ElfW(Nhdr) h;

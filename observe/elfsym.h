@@ -22,6 +22,9 @@ void oaki_elf_close(oaki_elf *e);
 const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintptr_t *start,
                             size_t *size);
 
+/* Where the section of that name lies when the file is loaded at 0. */
+bool oaki_elf_section(const oaki_elf *e, const char *name, uintptr_t *addr, size_t *size);
+
 /* Is this its build id? */
 bool oaki_elf_has_build_id(const oaki_elf *e, const unsigned char *id, size_t n);
 

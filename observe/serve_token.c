@@ -6,47 +6,23 @@
  *
  * Owns: the_server's token, session and cookie; written under serve.c's lock before the loop runs,
  *   and then only read. Comparing takes the same time wherever two texts differ. */
-#include "runtime/base.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static oaki_server *const self = &oaki_the_server;
 
 /* ---- secrets ---- */
 
-/* 1:9 is the kernel's /dev/urandom, wherever that name leads. */
-static bool read_device(void *out, size_t n)
-{
-    struct stat s;
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    bool is = fd >= 0 && fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 9);
-    is = is && read(fd, out, n) == (ssize_t)n;
-    if (fd >= 0) close(fd);
-    return is;
-}
-
-/* No other source is good enough for a secret: a clock and addresses can be guessed. */
-static bool random_bytes(void *out, size_t n)
-{
-    long got;
-    do got = syscall(SYS_getrandom, out, n, 0);
-    while (got < 0 && errno == EINTR);
-    return got == (long)n || read_device(out, n);
-}
-
 static bool make_secret(char out[OAKI_SERVE_SECRET + 1])
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char bytes[OAKI_SERVE_SECRET / 2];
-    if (!random_bytes(bytes, sizeof bytes)) return false;
+    if (!oaki_os_random(bytes, sizeof bytes)) return false; /* others could guess it, too */
     for (size_t i = 0; i < sizeof bytes; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];

@@ -4,11 +4,16 @@
  * signal handler. Without it a table is made from dl_iterate_phdr at the start and after
  * collections: what was loaded since then is not in it.
  *
- * Owns: struct table. Lock: none for readers. Its one writer at a time has `writing`, counts `seq`
- *   up to an odd number, writes, and counts on; a reader that saw seq change has found nothing.
- * Bound: O(log objects), O(log entries); O(entries) in a file whose header has no search table. */
+ * A static program has no header, as gcc asks the linker for one in dynamic programs only: the
+ * section that it would lead to is found in the file, and has no search table.
+ *
+ * Owns: struct table; struct program, written at the start. Lock: none for readers. The table's one
+ *   writer at a time has `writing`, counts `seq` up to an odd number, writes, and counts on; a
+ *   reader that saw seq change has found nothing.
+ * Bound: O(log objects), O(log entries); O(entries) where there is no search table. */
 #include "unwind_find.h"
 
+#include "elfsym.h"
 #include "gc/event.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
@@ -33,6 +38,11 @@ static struct {
     unsigned long long adds, subs;
     bool by_loader;
 } table;
+
+static struct {
+    uintptr_t lo, hi;      /* all of it: the loader knows a static program's code alone */
+    uintptr_t frames, end; /* its .eh_frame, where it has no header; else 0 */
+} program;
 
 /* ---- the loader's ---- */
 
@@ -143,6 +153,10 @@ static bool look_up(uintptr_t pc, oaki_unwind_object *out)
 bool oaki_unwind_find_object(uintptr_t pc, oaki_unwind_object *out)
 {
     if (!(table.by_loader ? ask_loader(pc, out) : look_up(pc, out))) return false;
+    if (pc >= program.lo && pc < program.hi) {
+        out->lo = program.lo;
+        out->hi = program.hi;
+    }
     uint64_t h = (out->identity ^ out->lo) * 0xbf58476d1ce4e5b9u;
     h = (h ^ out->hi) * 0x94d049bb133111ebu;
     h = (h ^ out->header) * 0x9e3779b97f4a7c15u;
@@ -181,8 +195,50 @@ static int make_table(void)
     return oaki_gc_on_cycle(after_cycle, NULL);
 }
 
+/* The first object is the program. 2: it has a header. */
+static int look_at_program(struct dl_phdr_info *info, size_t size, void *place_of)
+{
+    place *p = place_of;
+    (void)size;
+    p->header = info->dlpi_addr;
+    int found = 1;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        if (h->p_type == PT_GNU_EH_FRAME) found = 2;
+        if (h->p_type != PT_LOAD) continue;
+        p->lo = OAKI_MIN(p->lo, info->dlpi_addr + h->p_vaddr);
+        p->hi = OAKI_MAX(p->hi, info->dlpi_addr + h->p_vaddr + h->p_memsz);
+    }
+    return found;
+}
+
+static void look_for_frames(uintptr_t base)
+{
+    oaki_elf e;
+    uintptr_t at;
+    size_t size;
+    if (oaki_elf_open(&e, "/proc/self/exe") != 0) return;
+    if (oaki_elf_section(&e, ".eh_frame", &at, &size) && base + at >= program.lo &&
+        base + at < program.hi && size <= program.hi - (base + at)) {
+        program.end = base + at + size;
+        program.frames = base + at;
+    }
+    oaki_elf_close(&e);
+}
+
+static void find_program(void)
+{
+    place p = { .lo = UINTPTR_MAX };
+    if (program.hi) return;
+    bool has_header = dl_iterate_phdr(look_at_program, &p) == 2;
+    program.lo = p.lo;
+    program.hi = p.hi;
+    if (!has_header) look_for_frames(p.header);
+}
+
 int oaki_unwind_find_init(bool by_loader)
 {
+    find_program();
     table.by_loader = by_loader && loader_finds();
     if (table.by_loader) return 0;
     if (!table.item && make_table() != 0) return -1;
@@ -225,6 +281,8 @@ static uintptr_t look_at_each(uintptr_t at, uintptr_t end, uintptr_t pc, oaki_wi
 
 uintptr_t oaki_unwind_find_entry(const oaki_unwind_object *o, uintptr_t pc, oaki_window *w)
 {
+    if (!o->header && program.frames && o->lo == program.lo)
+        return look_at_each(program.frames, program.end, pc, w);
     oaki_cursor c = { w, o->header, o->hi, false };
     if (o->header < o->lo || o->header >= o->hi || oaki_cursor_bytes(&c, 1) != 1) return 0;
     unsigned pointer = (unsigned)oaki_cursor_bytes(&c, 1);

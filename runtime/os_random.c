@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014), begun
@@ -27,12 +29,20 @@ static void guess(char *p, size_t n)
     }
 }
 
+/* 1:9 is the kernel's, wherever that name leads. */
+static bool is_urandom(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 9);
+}
+
 /* How many bytes were read. */
 static size_t read_random(char *p, size_t n)
 {
     size_t at = 0;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/dev/urandom", O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    while (fd >= 0 && at < n) {
+    bool is = fd >= 0 && is_urandom(fd);
+    while (is && at < n) {
         long got = syscall(SYS_read, fd, p + at, n - at);
         if (got == 0 || (got < 0 && errno != EINTR)) break;
         if (got > 0) at += (size_t)got;
