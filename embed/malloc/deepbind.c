@@ -171,6 +171,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *ctx)
         if (info->dlpi_phdr[i].p_type != PT_GNU_RELRO) continue;
         r.relro = r.base + info->dlpi_phdr[i].p_vaddr;
         r.relro_end = r.relro + info->dlpi_phdr[i].p_memsz;
+        r.relro_end = OAKI_ALIGN_DOWN(r.relro_end, oaki_os_page_size()); /* as the loader has it */
     }
     bind_object(b, &r, info);
     return 0;

@@ -186,11 +186,13 @@ static bool libc_owns(const char *p)
            (next & ~(uintptr_t)7) >= 16 && next < (uintptr_t)1 << 46;
 }
 
+/* Of one that we weren't told of, a coroutine's, only the innermost frames are known. */
 static bool is_on_stack(const char *p)
 {
     const oaki_thread *t = oaki_tls_thread;
-    const char *sp = __builtin_frame_address(0);
-    return p >= sp - 4096 && p < (t && t->stack_hi ? t->stack_hi : sp + (1 << 20));
+    const char *sp = __builtin_frame_address(0), *hi = sp + (16 << 10);
+    if (t && sp >= t->stack_lo && sp < t->stack_hi) hi = t->stack_hi;
+    return p >= sp - 4096 && p < hi;
 }
 
 static bool owns(const allocator *a, const search *q)

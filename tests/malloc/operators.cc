@@ -10,6 +10,8 @@
 #include <malloc.h>
 #include <new>
 #include <string>
+#include <sys/mman.h>
+#include <ucontext.h>
 #include <vector>
 
 struct alignas(256) Wide {
@@ -173,10 +175,29 @@ static void foreign(const char *name, const char *symbol)
     }
 }
 
+static ucontext_t outside, inside;
+
+/* On a stack far below the thread's own, and below the blocks. */
+static void foreign_on_fiber(char **v)
+{
+    static char **args;
+    args = v;
+    const std::size_t size = 256 << 10;
+    char *stack = (char *)mmap((void *)0x10000000, size, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(stack != MAP_FAILED && getcontext(&inside) == 0);
+    inside.uc_stack.ss_sp = stack;
+    inside.uc_stack.ss_size = size;
+    inside.uc_link = &outside;
+    makecontext(&inside, [] { foreign(args[2], args[3]); }, 0);
+    CHECK(swapcontext(&outside, &inside) == 0);
+}
+
 int main(int c, char **v)
 {
     if (c > 3 && !std::strcmp(v[1], "foreign")) {
         foreign(v[2], v[3]);
+        foreign_on_fiber(v);
     } else {
         forms();
         strings();
