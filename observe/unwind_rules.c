@@ -47,7 +47,7 @@ typedef struct run {
     uintptr_t at, until; /* the code address that is reached, and the one that is asked for */
     oaki_row *row;
     unsigned *left; /* operations that may still follow */
-    bool over;      /* the row is that of `until` */
+    bool over;      /* the row is that of `until`, or no more operations come */
     bool common;    /* it is the program of the CIE */
 } run;
 
@@ -239,7 +239,8 @@ static void execute_one(run *r, unsigned op, unsigned nested)
     }
 }
 
-/* To the end, to the row that is asked for, or to the end of a nested part. */
+/* To the end, to the row that is asked for, or to the end of a nested part. What was remembered
+ * last need not be asked for. */
 static void execute(run *r, unsigned nested)
 {
     while (!r->c.bad && !r->over && r->c.at < r->c.end) {
@@ -263,6 +264,7 @@ static void execute(run *r, unsigned nested)
             execute_one(r, op, nested);
         }
     }
+    r->over = true;
 }
 
 bool oaki_row_read(const oaki_cfi *cfi, uintptr_t pc, oaki_row *out)
@@ -275,7 +277,7 @@ bool oaki_row_read(const oaki_cfi *cfi, uintptr_t pc, oaki_row *out)
     execute(&r, NESTED);
     if (r.c.bad) return false;
     r.c = cfi->own;
-    r.common = false;
+    r.common = r.over = false;
     r.until = pc;
     execute(&r, 0);
     return !r.c.bad;

@@ -364,6 +364,11 @@ FUNCTION(by_address,
          "pushq $0\n"
          "int3\naddq $8, %rsp\n.cfi_def_cfa rsp, 8\nret\n");
 
+/* What it remembers is never asked for. */
+FUNCTION(remembers, "subq $8, %rsp\n.cfi_def_cfa_offset 16\n.cfi_remember_state\n"
+                    "subq $16, %rsp\n.cfi_def_cfa_offset 32\n"
+                    "call *%rdi\naddq $24, %rsp\nret\n");
+
 /* A CFA far beyond the end of the stack; and one that nothing called. */
 FUNCTION(beyond, "subq $8, %rsp\n.cfi_def_cfa rsp, 0x40000000\ncall *%rdi\naddq $8, %rsp\nret\n");
 FUNCTION(outermost, "subq $8, %rsp\n.cfi_def_cfa rsp, 16\n.cfi_undefined rip\ncall *%rdi\n"
@@ -390,6 +395,7 @@ START_TEST(a_frame_by_any_register_is_followed)
         ck_assert(seen_through(by_r10));
         ck_assert(seen_through(leaf));
         ck_assert(seen_through(by_address));
+        ck_assert(seen_through(remembers));
     }
     ck_assert_uint_eq(AO_load(&handled), 8);
 }
