@@ -472,20 +472,20 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
 
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
-    OAKI_NO_CANCEL; /* what it calls of the program's may have cancellation points */
+    OAKI_NO_CANCEL_UNLESS_LEFT; /* what it calls of the program's may have cancellation points */
     return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle), NULL);
 }
 
 OAKI_NOINLINE bool oaki_gc_make_room(oaki_thread *t, oaki_want *w)
 {
-    OAKI_NO_CANCEL;
+    OAKI_NO_CANCEL_UNLESS_LEFT;
     if (!oaki_gc_refuses(OAKI_GC_NEEDED)) return collect(t, OAKI_GC_NEEDED, 0, w);
     return oaki_room_withdraw(w), false;
 }
 
 OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 {
-    OAKI_NO_CANCEL;
+    OAKI_NO_CANCEL_UNLESS_LEFT;
     return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number, NULL);
 }
 

@@ -72,4 +72,33 @@ OAKI_INLINE void oaki_cancel_restore(const int *before)
     __attribute__((cleanup(oaki_cancel_restore))) OAKI_UNUSED const int cancel_before = \
         oaki_cancel_off()
 
+/* The same in a function that may be left by an exception, as it calls one of the program's with
+ * nothing held: the action gives back what the innermost such block of the thread has found. A bit
+ * for each block: is cancellation off outside of it? */
+extern OAKI_HIDDEN __thread uint64_t oaki_cancel_outside __attribute__((tls_model("initial-exec")));
+
+OAKI_INLINE int oaki_cancel_off_noted(void)
+{
+    int before = oaki_cancel_off();
+    oaki_cancel_outside = oaki_cancel_outside << 1 | (before != PTHREAD_CANCEL_ENABLE);
+    return before;
+}
+
+OAKI_INLINE void oaki_cancel_restore_noted(const int *before)
+{
+    oaki_cancel_outside >>= 1;
+    oaki_cancel_restore(before);
+}
+
+/* For the action of such a function; and one that does only this. */
+OAKI_HIDDEN void oaki_cancel_give_back(void);
+
+#define OAKI_NO_CANCEL_NOTED                                                                  \
+    __attribute__((cleanup(oaki_cancel_restore_noted))) OAKI_UNUSED const int cancel_before = \
+        oaki_cancel_off_noted()
+
+#define OAKI_NO_CANCEL_UNLESS_LEFT         \
+    OAKI_ON_UNWIND(oaki_left_uncancelled); \
+    OAKI_NO_CANCEL_NOTED
+
 #endif

@@ -184,12 +184,13 @@ size_t oak_zone_set_limit(oak_zone *z, size_t bytes)
 OAKI_UNWIND_ACTION(oaki_zone_full_left)
 {
     if (oaki_tls_thread) oaki_tls_thread->in_full = false;
+    oaki_cancel_give_back();
 }
 
 /* An allocation is no cancellation point. */
 static OAKI_NOINLINE bool call_full(oak_zone *z, size_t n)
 {
-    OAKI_NO_CANCEL;
+    OAKI_NO_CANCEL_NOTED;
     OAKI_ON_UNWIND(oaki_zone_full_left);
     bool again = z->on_full(z, n, z->ctx);
     OAKI_STAY();

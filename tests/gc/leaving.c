@@ -6,8 +6,10 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <unwind.h>
 
 Suite *suite_gc_leaving(void);
 
@@ -206,6 +208,99 @@ START_TEST(a_handler_for_lack_of_memory_is_no_cancellation_point)
 }
 END_TEST
 
+/* ---- what leaves as an exception does, and is caught ---- */
+
+static jmp_buf caught;
+
+static _Unwind_Reason_Code stop_above(int version, _Unwind_Action actions,
+                                      _Unwind_Exception_Class class,
+                                      struct _Unwind_Exception *exception,
+                                      struct _Unwind_Context *context, void *frame)
+{
+    (void)version, (void)class, (void)exception;
+    if ((actions & _UA_END_OF_STACK) || _Unwind_GetCFA(context) > (uintptr_t)frame)
+        longjmp(caught, 1);
+    return _URC_NO_REASON;
+}
+
+static struct _Unwind_Exception thrown;
+static void *catcher;
+
+static void throw(void)
+{
+    AO_fetch_and_add1(&calls);
+    (void)_Unwind_ForcedUnwind(&thrown, stop_above, catcher);
+}
+
+static bool throw_full(oak_zone *z, size_t bytes, void *ctx)
+{
+    (void)z, (void)bytes, (void)ctx;
+    throw();
+    return false;
+}
+
+static int cancel_state_behind(void (*fn)(void))
+{
+    int state, ours;
+    catcher = __builtin_frame_address(0);
+    if (setjmp(caught) == 0) {
+        fn();
+        ck_abort_msg("it has returned");
+    }
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+    pthread_setcancelstate(state, &ours);
+    return state;
+}
+
+static oak_zone *small;
+
+static void fill_small(void)
+{
+    (void)!oak_zone_alloc(small, 8 << 20);
+}
+
+static void no_finalizer(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+static void collect_dead(void)
+{
+    for (int i = 0; i < 100; i++) (void)!oak_finalizer_set(oak_alloc(16), no_finalizer, NULL);
+    oak_collect();
+}
+
+static void collect_in_handler(void)
+{
+    (void)oak_finalizer_notify(throw);
+    collect_dead();
+}
+
+static bool nest_full(oak_zone *z, size_t bytes, void *ctx)
+{
+    (void)z, (void)bytes, (void)ctx;
+    collect_in_handler();
+    return false;
+}
+
+START_TEST(who_catches_what_left_a_callback_can_be_cancelled_as_before)
+{
+    test_heap_start(test_config());
+    int ours;
+    small = oak_zone_new(&(oak_zone_options){ .limit = 1 << 20, .on_full = throw_full });
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(cancel_state_behind(fill_small), PTHREAD_CANCEL_ENABLE);
+        ck_assert_int_eq(cancel_state_behind(collect_in_handler), PTHREAD_CANCEL_ENABLE);
+    }
+    (void)oak_finalizer_notify(NULL);
+    small = oak_zone_new(&(oak_zone_options){ .limit = 1 << 20, .on_full = nest_full });
+    ck_assert_int_eq(cancel_state_behind(fill_small), PTHREAD_CANCEL_ENABLE);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ours);
+    ck_assert_int_eq(cancel_state_behind(fill_small), PTHREAD_CANCEL_DISABLE);
+    ck_assert_uint_eq(AO_load(&calls), 6);
+}
+END_TEST
+
 static void mark_and_cancel(oak_marker *m, void *obj, size_t size)
 {
     (void)m, (void)obj, (void)size;
@@ -288,6 +383,7 @@ Suite *suite_gc_leaving(void)
     tcase_add_loop_test(t, who_ends_in_the_midst_of_something_is_told, 0, OAKI_COUNT(fatal));
     tcase_add_test(t, a_cache_whose_callback_ended_its_thread_goes_on);
     tcase_add_test(t, a_handler_for_lack_of_memory_is_no_cancellation_point);
+    tcase_add_test(t, who_catches_what_left_a_callback_can_be_cancelled_as_before);
     tcase_add_test(t, a_collection_is_no_cancellation_point_whatever_it_calls);
     tcase_add_test(t, a_finalizer_that_ended_its_thread_runs_no_more);
     tcase_add_test(t, the_finalizer_thread_is_started_again);
