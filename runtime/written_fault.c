@@ -56,7 +56,7 @@ static struct {
     size_t share;       /* of the limit on mappings */
     size_t ends;        /* places where a run of protected pages ends */
     size_t stuck;       /* those of before a fork */
-    bool full;          /* no mapping was left, in this cycle */
+    AO_t full;          /* no mapping was left, in this cycle; atomic, not under the lock */
     int refused;        /* an error: mprotect is refused by now */
 } self;
 
@@ -196,7 +196,7 @@ static bool open_all(run r)
         }
         if (error == ENOMEM) {
             all = false;
-            self.full = true;
+            AO_store(&self.full, 1);
         } else {
             book(now, false);
         }
@@ -217,7 +217,7 @@ static bool close_all(run r)
         note_refused(error, true);
         return false;
     }
-    if (error == ENOMEM) self.full = true;
+    if (error == ENOMEM) AO_store(&self.full, 1);
     book(r, true);
     if (!closed) (void)open_all(r);
     return closed;
@@ -226,7 +226,7 @@ static bool close_all(run r)
 static bool is_within(int more, size_t shares)
 {
     if (more <= 0) return true;
-    return !self.full && self.ends + self.stuck + (size_t)more <= shares * self.share;
+    return !AO_load(&self.full) && self.ends + self.stuck + (size_t)more <= shares * self.share;
 }
 
 /* Nothing in [from, to) is protected any more. The lock is held. */
@@ -451,9 +451,7 @@ static const char *begin(bool *gone)
         tell_limited();
         return "RLIMIT_DATA is set";
     }
-    uint64_t mask = lock();
-    self.full = false;
-    unlock(mask);
+    AO_store(&self.full, 0); /* without the lock, which a thread in mprotect may hold for long */
     int tid = find_blocker(&same);
     tell_blocker(same ? tid : 0);
     return tid ? "SIGSEGV is blocked" : NULL;
