@@ -79,11 +79,11 @@ OAK_API void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void *obje
 /* The data of all loaded objects is scanned, those of dlopen included. Not that of other link
  * namespaces (dlmopen): the loader tells of the caller's only. oak_root_add it. */
 
-/** Every aligned word of [p, p + n) is a root from here on. 0, or -1 with ENOMEM, or EINVAL when
- * n is 0 or the range wraps or is in the heap. Ranges may overlap; each is removed by a call
- * with the same p and n. What is registered and not excluded must stay readable until then: the
- * next collection is fatal, with a line that names the range, when it was unmapped; one that is
- * under way may end with SIGSEGV. */
+/** Every aligned word of [p, p + n) is a root from here on. 0, or -1 with ENOMEM, or EINVAL when p
+ * is NULL, n is 0, or the range wraps or is in the heap. Ranges may overlap; each is removed by a
+ * call with the same p and n. What is registered and not excluded must stay readable until then:
+ * the next collection is fatal, with a line that names the range, when it was unmapped; one that
+ * is under way may end with SIGSEGV. */
 OAK_API int oak_root_add(void *p, size_t n);
 
 /** 0, or -1 with ENOENT. */
