@@ -141,7 +141,9 @@ static bool read_all(int folder, const char *name, char *text, size_t n)
         if (r > 0) got += (size_t)r;
     }
     text[got] = '\0';
+    int saved = errno;
     syscall(SYS_close, fd);
+    errno = saved;
     return r >= 0;
 }
 
@@ -151,32 +153,33 @@ static const char *value_of(const char *text, const char *label)
     return p ? p + strlen(label) : "";
 }
 
-/* Of a thread that is gone by now: no; nor of the process's first, which stays as a zombie, nor of
- * one of the system's, whose writes fail where a signal would be sent, nor of one in our
- * handlers. */
-static bool blocks(int task, const char *tid)
+/* 1 or 0; -1: /proc can't be read just now. Of a thread that is gone by now: no; nor of the
+ * process's first, which stays as a zombie, nor of one of the system's, whose writes fail where a
+ * signal would be sent, nor of one in our handlers. */
+static int blocks(int task, const char *tid)
 {
     char path[32], text[4096];
     size_t len = strlen(tid);
-    if (tid[0] == '.' || len > sizeof path - sizeof "/status") return false;
+    if (tid[0] == '.' || len > sizeof path - sizeof "/status") return 0;
     memcpy(path, tid, len);
     memcpy(path + len, "/status", sizeof "/status");
-    if (!read_all(task, path, text, sizeof text)) return false;
+    if (!read_all(task, path, text, sizeof text)) return oaki_task_none(errno) ? 0 : -1;
     const char *state = value_of(text, "\nState:\t");
     uint64_t mask = 0;
-    if (*state == 'Z' || *state == 'X') return false;
+    if (*state == 'Z' || *state == 'X') return 0;
     for (const char *p = value_of(text, "\nSigBlk:\t"); *p && *p != '\n'; p++)
         mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+    if (!(mask >> (SIGSEGV - 1) & 1) || oaki_ownmask_has(atoi(tid))) return 0;
     oaki_task t;
-    return mask >> (SIGSEGV - 1) & 1 && !oaki_ownmask_has(atoi(tid)) &&
-           !(oaki_task_read(atoi(tid), &t) && t.worker);
+    if (!oaki_task_read(atoi(tid), &t)) return oaki_task_none(errno) ? 0 : -1;
+    return !t.worker;
 }
 
 int oaki_faultsignal_blocked(void)
 {
     char buffer[2048] __attribute__((aligned(8)));
     int found = 0, task;
-    long n;
+    long n = 0;
     task = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
                         O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (task < 0) return -1;
@@ -184,9 +187,10 @@ int oaki_faultsignal_blocked(void)
         for (long at = 0; at < n && !found;) {
             const entry *e = (const entry *)(buffer + at);
             at += e->size;
-            if (blocks(task, e->name))
-                for (const char *p = e->name; *p; p++) found = found * 10 + (*p - '0');
+            found = blocks(task, e->name);
+            if (found > 0) found = atoi(e->name);
         }
+    if (n < 0) found = -1;
     syscall(SYS_close, task);
     return found;
 }

@@ -11,6 +11,7 @@
 #include "thread.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,35 +21,40 @@
 /* AO_int: to the process's end, as the main thread doesn't come back */
 static unsigned int watching;
 
-/* It is there and runs: it isn't the remains of one that has exited, nor one of the system's. */
-static bool is_alive(const oaki_task *task)
+typedef enum life { GONE, UNKNOWN, ALIVE } life;
+
+/* Gone: it has exited, or is the system's. Where /proc can't be read just now, nothing ends. */
+static life life_of(int tid)
 {
-    return !oaki_task_is_dead(task) && !task->worker;
+    oaki_task task;
+    if (oaki_task_read(tid, &task))
+        return oaki_task_is_dead(&task) || task.worker ? GONE
+               : strncmp(task.name, "oakum/", 6) == 0  ? GONE
+                                                       : ALIVE;
+    return oaki_task_none(errno) ? GONE : UNKNOWN;
 }
 
 static bool only_helpers_left(void)
 {
     DIR *d = opendir("/proc/self/task");
     bool only = d != NULL;
-    for (struct dirent *e; only && (e = readdir(d)) != NULL;) {
-        oaki_task task;
-        only = e->d_name[0] == '.' || !oaki_task_read(atoi(e->d_name), &task) || !is_alive(&task) ||
-               strncmp(task.name, "oakum/", 6) == 0;
+    while (only) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e) {
+            only = errno == 0;
+            break;
+        }
+        only = e->d_name[0] == '.' || life_of(atoi(e->d_name)) == GONE;
     }
     if (d) closedir(d);
     return only;
 }
 
-static bool main_is_alive(void)
-{
-    oaki_task task;
-    return oaki_task_read((int)getpid(), &task) && is_alive(&task);
-}
-
 static void *watch(void *arg)
 {
     (void)arg;
-    while (main_is_alive() || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
+    while (life_of((int)getpid()) != GONE || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
     exit(0);
 }
 
@@ -58,7 +64,7 @@ void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1) return;
-    if (!is_main && main_is_alive()) return;
+    if (!is_main && life_of((int)getpid()) == ALIVE) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);
 }

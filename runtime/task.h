@@ -3,6 +3,7 @@
 #ifndef OAKI_TASK_H
 #define OAKI_TASK_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 typedef struct oaki_task {
@@ -13,8 +14,15 @@ typedef struct oaki_task {
     bool worker;
 } oaki_task;
 
-/* false: it is gone, or /proc can't be read (errno: ENOENT or ESRCH for the former). */
+/* false: it is gone, or /proc can't be read just now; errno tells which. */
 bool oaki_task_read(int tid, oaki_task *task);
+
+/* The error of a look at a thread that is gone, by oaki_task_read or in its folder. After any other
+ * error the thread may be there. */
+static inline bool oaki_task_none(int error)
+{
+    return error == ENOENT || error == ESRCH;
+}
 
 /* What is left of one that has ended: the process's first stays until the last has gone. */
 static inline bool oaki_task_is_dead(const oaki_task *task)

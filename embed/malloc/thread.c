@@ -103,7 +103,7 @@ static bool is_attached(int tid)
 static bool is_harmless(int tid)
 {
     oaki_task task;
-    if (!oaki_task_read(tid, &task)) return errno == ENOENT || errno == ESRCH;
+    if (!oaki_task_read(tid, &task)) return oaki_task_none(errno);
     return strncmp(task.name, "oakum", 5) == 0 || task.worker || oaki_task_is_dead(&task);
 }
 
@@ -117,8 +117,15 @@ bool oaki_threads_unknown(void)
 {
     DIR *d = opendir("/proc/self/task");
     bool unknown = d == NULL;
-    for (struct dirent *e; !unknown && (e = readdir(d)) != NULL;)
+    while (!unknown) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e) {
+            unknown = errno != 0;
+            break;
+        }
         unknown = is_unknown(e->d_name);
+    }
     if (d) closedir(d);
     return unknown;
 }

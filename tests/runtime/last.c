@@ -5,6 +5,7 @@
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,28 @@ static void leave_a_thread(void)
     pthread_exit(NULL);
 }
 
+/* Not attached, so nothing but /proc tells of it; and descriptors are used up but for one, which
+ * the look at the folder takes. */
+static void *outlive_all(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    usleep(200000); /* the watcher looks every 20 ms; one that ends the process needs not many */
+    _exit(5);
+}
+
+static void leave_one_that_cannot_be_seen(void)
+{
+    static pthread_t self, other;
+    int fd = dup(0);
+    struct rlimit limit = { (rlim_t)fd + 1, (rlim_t)fd + 1 };
+    close(fd);
+    oak_collect();
+    self = pthread_self();
+    if (pthread_create(&other, NULL, outlive_all, &self) != 0) _exit(3);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(3);
+    pthread_exit(NULL);
+}
+
 static int status_of(void (*fn)(void))
 {
     int status = -1;
@@ -52,6 +75,14 @@ START_TEST(helpers_do_not_keep_a_process)
 }
 END_TEST
 
+START_TEST(a_thread_that_cannot_be_seen_does)
+{
+    int status = status_of(leave_one_that_cannot_be_seen);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 5);
+}
+END_TEST
+
 START_TEST(a_thread_of_the_programs_does)
 {
     ck_assert_int_eq(status_of(leave_a_thread), 0);
@@ -65,6 +96,7 @@ Suite *suite_runtime_last(void)
     tcase_set_timeout(c, 20);
     tcase_add_test(c, helpers_do_not_keep_a_process);
     tcase_add_test(c, a_thread_of_the_programs_does);
+    tcase_add_test(c, a_thread_that_cannot_be_seen_does);
     suite_add_tcase(s, c);
     return s;
 }
