@@ -257,7 +257,7 @@ void lgc_collect_init(void)
     oaki_gc_unless(vetoed);
     if (oaki_gc_at_start(start) != 0 || oaki_gc_at_cycle(stopped) != 0 ||
         oaki_gc_after_mark(marked) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
-        oak_fatal("oakum: libgc: no memory to start");
+        lgc_start_fails("not enough memory");
 }
 
 /* ---- asking for one ---- */

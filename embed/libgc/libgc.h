@@ -65,6 +65,7 @@ extern OAKI_HIDDEN lgc_state lgc;
 #define LGC_HEAP_LEAST ((size_t)64 << 10) /* what libgc begins with */
 
 OAKI_COLD void lgc_start(void);
+_Noreturn void lgc_start_fails(const char *why);
 
 /* For every entry that needs the heap. */
 OAKI_INLINE void lgc_ready(void)

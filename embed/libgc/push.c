@@ -20,7 +20,7 @@ static void push_roots(oak_marker *m)
 void lgc_push_init(void)
 {
     if (oaki_gc_at_roots(push_roots) != 0)
-        oak_fatal("oakum: libgc: no memory to start");
+        lgc_start_fails("not enough memory");
 }
 
 void GC_push_all(void *bottom, void *top)

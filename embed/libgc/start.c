@@ -68,6 +68,13 @@ static void tell_at_start(void)
     (void)atexit(tell_at_exit);
 }
 
+/* As libgc does: a line, and no signal. */
+_Noreturn void lgc_start_fails(const char *why)
+{
+    lgc_err("Can't start up: %s\n", why);
+    exit(1);
+}
+
 /* To what the environment asks for. */
 static void expand(void)
 {
@@ -76,8 +83,7 @@ static void expand(void)
     size_t now = GC_get_heap_size();
     bool fits = lgc.max_heap == 0 || lgc.max_heap >= LGC_HEAP_LEAST;
     if (fits && (initial <= now || GC_expand_hp(initial - now))) return;
-    lgc_err("Can't start up: not enough memory\n");
-    exit(1);
+    lgc_start_fails("not enough memory");
 }
 
 static void start(void)
@@ -85,8 +91,7 @@ static void start(void)
     oak_config cfg;
     lgc_env_read();
     configure(&cfg);
-    if (oak_init(&cfg) != 0)
-        oak_fatal("oakum: libgc: the heap can't be started: no address space?");
+    if (oak_init(&cfg) != 0) lgc_start_fails("not enough memory or address space for the heap");
     if (oaki_guard.on) { /* its paths hand out whole slots */
         oaki_guard.on = false;
         oaki_log("oakum: libgc: OAKUM_DEBUG=guard is for Oakum's own functions: ignored\n");
@@ -101,7 +106,7 @@ static void start(void)
     lgc_apply_pace();
     GC_least_plausible_heap_addr = (void *)oaki_the_heap.base;
     GC_greatest_plausible_heap_addr = (void *)(oaki_the_heap.base + oaki_the_heap.reserved);
-    if (oak_thread_attach() != 0) oak_fatal("oakum: libgc: no memory to attach the first thread");
+    if (oak_thread_attach() != 0) lgc_start_fails("not enough memory for the first thread");
     lgc_stacks_init();
     /* libgc collects here, and so did we: nothing */
     if (!GC_dont_precollect && !GC_dont_gc) GC_gc_no = 1;
