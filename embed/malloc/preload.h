@@ -90,9 +90,10 @@ bool oaki_start_heap(void);
 /* This process is the one that was asked to report: not a child by vfork or clone. */
 bool oaki_is_process(void);
 
-/* Write to where reports go, whatever the program has closed. */
-void oaki_tell(const char *text, size_t n);
-void oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the process's number */
+/* Write to where reports go, whatever the program has closed. false: it could not be written, or
+ * not all. */
+bool oaki_tell(const char *text, size_t n);
+bool oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the process's number */
 
 /* ---- environ.c ---- */
 
@@ -256,8 +257,8 @@ void oaki_lost_after_fork(void); /* in the child */
 
 /* ---- report.c ---- */
 
-/* Write it; returns how many blocks are lost. */
-uint64_t oaki_report_leaks(const char *own_sp);
+/* Write it. false: blocks are lost, or what there was to say could not be written. */
+bool oaki_report_leaks(const char *own_sp);
 /* The same into a text of malloc's, for the debug server. NULL without memory. */
 char *oaki_report_text(size_t *n);
 

@@ -258,7 +258,7 @@ static int make_text(text *t, oaki_lost *l, const char *own_sp)
         begin_line(t);
         if (error == EBUSY) put(t, "oakum: a thread does not stop: no report\n");
         else if (error == ENOMEM) put(t, "oakum: no memory to look at the heap: no report\n");
-        else put(t, "oakum: the heap can't be looked at: error %d\n", error);
+        else put(t, "oakum: the heap can't be looked at: %s\n", oaki_error_text(error));
         return -1;
     }
     put_all(t, l);
@@ -266,21 +266,20 @@ static int make_text(text *t, oaki_lost *l, const char *own_sp)
     return 0;
 }
 
-uint64_t oaki_report_leaks(const char *own_sp)
+bool oaki_report_leaks(const char *own_sp)
 {
     text t = { 0 };
     oaki_lost l;
-    if (!oaki_can_enter()) {
-        oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
-        return 0;
-    }
+    bool said = true;
+    if (!oaki_can_enter())
+        return oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
     oaki_quiet_begin();
     uint64_t lost = make_text(&t, &l, own_sp) == 0 ? l.of[OAKI_LOST].blocks : 0;
-    if (t.failed) oaki_say("oakum: no memory for all of the report");
-    oaki_tell(t.p, t.n);
+    if (t.failed) said = oaki_say("oakum: no memory for all of the report");
+    said &= oaki_tell(t.p, t.n);
     free(t.p);
     oaki_quiet_end();
-    return lost;
+    return lost == 0 && said;
 }
 
 char *oaki_report_text(size_t *n)

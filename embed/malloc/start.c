@@ -185,8 +185,8 @@ static int end(int status, const char *own_sp)
     if (oaki_wanted.growth_ms && can) tell_growth();
     if (w->check && can) status = oaki_check_end(status);
     if (!oaki_wanted.leaks) return status;
-    uint64_t lost = oaki_report_leaks(own_sp);
-    return lost && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
+    bool clean = oaki_report_leaks(own_sp);
+    return !clean && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
 }
 
 /* Where the thread that ends the program was when it said so. libc's way from there to here leads
@@ -255,8 +255,8 @@ static bool is_replaced(void)
     __typeof__(malloc) *found;
     *(void **)&found = dlsym(RTLD_DEFAULT, "malloc");
     void *p = found(1);
-    bool ours = oaki_side_has(p) || oaki_heap_contains(p);
-    if (ours) free(p);
+    bool ours = !p || oaki_side_has(p) || oaki_heap_contains(p);
+    if (p && ours) free(p);
     return !ours;
 }
 
@@ -274,7 +274,10 @@ static void tell_of_new(void)
     void *entry = (void *)getauxval(AT_ENTRY);
     if (dladdr(entry, &program) && program.dli_fbase == info.dli_fbase) return;
     if (!dladdr(*(void **)&delete, &program) || program.dli_fbase != info.dli_fbase) return;
-    void *p = new(1);
+    void *p = malloc(1);
+    if (!p) return; /* new would throw, or end the program */
+    free(p);
+    p = new(1);
     if (!oaki_side_has(p) && !oaki_heap_contains(p))
         oaki_say("oakum: C++'s operator new is %s's, not malloc: what it gives is neither noted "
                  "nor reported",

@@ -111,18 +111,20 @@ static void say_elsewhere(int error)
     if (close_it) close(fd);
 }
 
-void oaki_tell(const char *text, size_t n)
+bool oaki_tell(const char *text, size_t n)
 {
     OAKI_NO_CANCEL;
     int saved = errno;
     bool close_it;
-    int fd = n > 0 ? find(&close_it) : -1;
+    if (n == 0) return true;
+    int fd = find(&close_it), error = errno;
     if (fd >= 0) {
-        int error = oaki_write_all(fd, text, n) == 0 ? 0 : errno;
+        error = oaki_write_all(fd, text, n) == 0 ? 0 : errno;
         if (close_it) close(fd);
         if (error != 0 && oaki_wanted.log) say_elsewhere(error);
     }
     errno = saved;
+    return fd >= 0 && error == 0;
 }
 
 void oaki_tell_seal(void)
@@ -137,7 +139,7 @@ void oaki_tell_plainly(const char *text)
         (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 }
 
-void oaki_say(const char *format, ...)
+bool oaki_say(const char *format, ...)
 {
     char line[1024];
     size_t n = oaki_format(line, sizeof line, "==%d== ", (int)getpid());
@@ -147,5 +149,5 @@ void oaki_say(const char *format, ...)
     va_end(ap);
     n = OAKI_MIN(n, sizeof line - 2);
     line[n++] = '\n';
-    oaki_tell(line, n);
+    return oaki_tell(line, n);
 }

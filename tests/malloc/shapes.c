@@ -13,6 +13,12 @@
 static bool repaired;
 static size_t total; /* keeps what is computed */
 
+static OWN _Noreturn void no_memory(void)
+{
+    fputs("shapes: out of memory\n", stderr);
+    exit(3);
+}
+
 /* ---- list: the last reference to a list goes, and nobody frees its nodes ---- */
 
 typedef struct node {
@@ -23,7 +29,7 @@ typedef struct node {
 static OWN node *push(node *head, int i)
 {
     node *n = malloc(sizeof *n); /* list is lost */
-    if (!n) abort();
+    if (!n) no_memory();
     snprintf(n->text, sizeof n->text, "node %d", i);
     n->next = head;
     return n;
@@ -55,7 +61,7 @@ static entry *cache[PLACES];
 static OWN char *make_value(unsigned key)
 {
     char *value = malloc(100); /* cache is lost */
-    if (!value) abort();
+    if (!value) no_memory();
     total += (size_t)snprintf(value, 100, "value of %u", key);
     return value;
 }
@@ -76,7 +82,7 @@ static OWN void use_cache(unsigned key)
     }
     evict(*at);
     *at = malloc(sizeof **at);
-    if (!*at) abort();
+    if (!*at) no_memory();
     **at = (entry){ key, make_value(key) };
 }
 
@@ -90,7 +96,7 @@ static OWN void evicting(void)
 static OWN char *read_line(const char *line)
 {
     char *copy = malloc(strlen(line) + 65); /* error is lost */
-    if (!copy) abort();
+    if (!copy) no_memory();
     memset(copy, 0, strlen(line) + 65);
     strncpy(copy, line, strlen(line) + 1);
     return copy;
@@ -124,7 +130,7 @@ typedef struct person {
 static OWN person *make_person(const char *name)
 {
     person *p = calloc(1, sizeof *p); /* cycle is lost */
-    if (!p) abort();
+    if (!p) no_memory();
     p->count = 1;
     snprintf(p->name, sizeof p->name, "%s", name);
     return p;
@@ -164,7 +170,7 @@ static pthread_key_t key;
 static OWN void *worker(void *arg)
 {
     int *buffer = malloc(512); /* thread is lost */
-    if (!buffer) abort();
+    if (!buffer) no_memory();
     memset(buffer, 1, 512);
     pthread_setspecific(key, buffer);
     for (int i = 0; i < 100; i++) total += (size_t)((int *)pthread_getspecific(key))[i];
@@ -173,10 +179,10 @@ static OWN void *worker(void *arg)
 
 static OWN void threads(void)
 {
-    if (pthread_key_create(&key, repaired ? free : NULL) != 0) abort();
+    if (pthread_key_create(&key, repaired ? free : NULL) != 0) no_memory();
     for (int i = 0; i < 8; i++) {
         pthread_t id;
-        if (pthread_create(&id, NULL, worker, NULL) != 0) abort();
+        if (pthread_create(&id, NULL, worker, NULL) != 0) no_memory();
         pthread_join(id, NULL);
     }
 }
