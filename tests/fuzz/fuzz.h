@@ -25,4 +25,12 @@ int fuzz_file(const uint8_t *data, size_t size, char path[64]);
 /* All that a file in memory holds, with a NUL behind it; the caller frees it. */
 char *fuzz_read(int fd, size_t *n);
 
+/* What is in gzip's format, and nothing behind it, unpacked to at most `room` bytes; the caller
+ * frees it. */
+char *fuzz_inflate(const void *packed, size_t n, size_t room, size_t *out);
+
+/* It is a profile as profile.proto has it: known fields, text in UTF-8, and numbers of strings,
+ * functions, places and mappings that are there. */
+void fuzz_pprof_check(const void *p, size_t n);
+
 #endif

@@ -1,6 +1,6 @@
 /* names.c - fuzz target: names that the program gives (labels, types, spans, maps) in everything
- * that is written with them: a profile, a trace, a snapshot. What is JSON must be JSON, and what is
- * protobuf must be whole messages. */
+ * that is written with them: a profile, a trace, a snapshot. What is JSON must be JSON, and a
+ * profile must be what profile.proto says. */
 #include "cmd/live.h"
 #include "fuzz.h"
 
@@ -8,9 +8,9 @@
 #include <oakum/oakum.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #define NAMES 8
+#define PROFILE_MOST ((size_t)16 << 20)
 
 static char *names[NAMES];
 
@@ -44,47 +44,6 @@ static void use_names(void)
     if (popped >= 0) oak_labels_pop(popped);
 }
 
-static char *unpack(const char *packed, size_t n, size_t *out)
-{
-    size_t room = (size_t)4 << 20;
-    char *text = malloc(room);
-    z_stream z = { .next_in = (Bytef *)packed, .avail_in = (uInt)n };
-    FUZZ_REQUIRE(text && inflateInit2(&z, 31) == Z_OK);
-    z.next_out = (Bytef *)text;
-    z.avail_out = (uInt)room;
-    FUZZ_REQUIRE(inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_in == 0);
-    *out = z.total_out;
-    inflateEnd(&z);
-    return text;
-}
-
-static uint64_t varint(const unsigned char **p, const unsigned char *end)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        FUZZ_REQUIRE(*p < end);
-        unsigned c = *(*p)++;
-        v |= (uint64_t)(c & 0x7f) << shift;
-        if (!(c & 0x80)) return v;
-    }
-    FUZZ_REQUIRE(!"a varint that is too long");
-    return 0;
-}
-
-/* Fields of the outer message; string_table (6) has text in UTF-8 only, as protobuf demands. */
-static void check_message(const unsigned char *p, size_t n)
-{
-    const unsigned char *end = p + n;
-    while (p < end) {
-        uint64_t key = varint(&p, end), field = key >> 3;
-        FUZZ_REQUIRE(field >= 1 && field <= 14 && ((key & 7) == 0 || (key & 7) == 2));
-        uint64_t value = varint(&p, end);
-        if ((key & 7) == 0) continue;
-        FUZZ_REQUIRE(value <= (uint64_t)(end - p));
-        p += value;
-    }
-}
-
 static void check_profile(void)
 {
     size_t n, whole;
@@ -92,8 +51,8 @@ static void check_profile(void)
     oak_profile *profile = oak_profile_read(OAK_PROFILE_NOW);
     FUZZ_REQUIRE(profile && oak_profile_write(profile, fd) == 0);
     oak_profile_free(profile);
-    char *packed = fuzz_read(fd, &n), *text = unpack(packed, n, &whole);
-    check_message((unsigned char *)text, whole);
+    char *packed = fuzz_read(fd, &n), *text = fuzz_inflate(packed, n, PROFILE_MOST, &whole);
+    fuzz_pprof_check(text, whole);
     free(text);
     free(packed);
     close(fd);

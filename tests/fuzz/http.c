@@ -1,0 +1,166 @@
+/* http.c - fuzz target: bytes sent to a debug server, which must answer a good request afterwards.
+ *
+ * The first bytes of the input are not sent: they say by which socket the rest goes (TCP asks for
+ * a token), where it is cut into pieces, and how it ends. What runs in the server's threads counts
+ * as the input's. Token, cookie and port are the same in each run, so that inputs can have them. */
+#include "fuzz.h"
+#include "observe/serve.h"
+#include "runtime/os.h"
+
+#include <errno.h>
+#include <oakum/heap.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define TOKEN "sesame"
+#define COOKIE "0123456789abcdef0123456789abcdef"
+#define PORT 7 /* in the cookie's name */
+
+enum { BY_TCP = 1, STAY_OPEN = 2, DONT_READ = 4, ONE_PIECE = 8, WAIT = 16 }; /* bits */
+
+#define CHOICES 4     /* bytes: the bits, and three places of cuts */
+#define SILENCE_MS 25 /* nothing more is waited for */
+#define GOOD_MS 40000 /* less than the limit in tests/fuzz/run; a machine may be busy */
+#define ROOM ((size_t)4 << 20)
+
+static int port;
+static char reply[ROOM + 1];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    oaki_serve_patiences = (oaki_serve_patience){ 15000000000, 30000000000, 100000000, 100000000 };
+    port = oak_debug_serve_with("127.0.0.1:0", &(oak_serve_options){ .token = TOKEN });
+    FUZZ_REQUIRE(port > 0 && oaki_the_server.listener.path[0]);
+    memcpy(oaki_the_server.session, COOKIE, sizeof COOKIE); /* nobody has asked yet */
+    oaki_the_server.listener.port = PORT;
+    for (int i = 0; i < 100; i++) FUZZ_REQUIRE(oak_alloc(64));
+    return 0;
+}
+
+/* ---- sockets ---- */
+
+static int connect_to(bool tcp)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memcpy(un.sun_path, oaki_the_server.listener.path, sizeof un.sun_path);
+    int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FUZZ_REQUIRE(fd >= 0);
+    int result = tcp ? connect(fd, (struct sockaddr *)&in, sizeof in)
+                     : connect(fd, (struct sockaddr *)&un, sizeof un);
+    FUZZ_REQUIRE(result == 0);
+    if (tcp) { /* or closed ports are kept by the thousand */
+        struct linger at_once = { 1, 0 };
+        FUZZ_REQUIRE(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    }
+    return fd;
+}
+
+/* A collection's signal interrupts it. */
+static bool wait_for(int fd, short events, int ms)
+{
+    struct pollfd p = { .fd = fd, .events = events };
+    int n;
+    do n = poll(&p, 1, ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* Up to the end, or until nothing came for so long. Returns how much; it ends by a NUL. */
+static size_t receive(int fd, int ms)
+{
+    size_t n = 0;
+    while (n < ROOM && wait_for(fd, POLLIN, ms)) {
+        ssize_t got = recv(fd, reply + n, ROOM - n, MSG_DONTWAIT);
+        if (got <= 0) break;
+        n += (size_t)got;
+    }
+    reply[n] = '\0';
+    return n;
+}
+
+/* The server may have cut it off, and needs not read what nobody takes the answer of. */
+static bool send_all(int fd, const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        if (!wait_for(fd, POLLOUT, SILENCE_MS)) return false;
+        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent <= 0) return false;
+        p += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+/* ---- what must hold ---- */
+
+static bool has(const void *text, size_t n, const char *what)
+{
+    return memmem(text, n, what, strlen(what)) != NULL;
+}
+
+/* Nothing of the program is told by TCP without a secret: in these bytes, or maybe in others that
+ * stand for them. And nothing that was sent comes back as a header. */
+static void check_reply(size_t n, bool tcp, const uint8_t *sent, size_t sent_n)
+{
+    static const char *const secrets[] = { TOKEN, COOKIE, "%" };
+    bool knows = !tcp;
+    if (n == 0) return;
+    FUZZ_REQUIRE(n < 8 || memcmp(reply, "HTTP/1.", 7) == 0);
+    FUZZ_REQUIRE(n < 12 || memcmp(reply + 9, "500", 3) != 0);
+    FUZZ_REQUIRE(!has(reply, n, "X-Sent"));
+    for (size_t i = 0; i < OAKI_COUNT(secrets); i++) knows |= has(sent, sent_n, secrets[i]);
+    if (knows) return;
+    FUZZ_REQUIRE(!has(reply, n, "Content-Type: application/"));
+    FUZZ_REQUIRE(!has(reply, n, "oakum_heap_alloc_bytes"));
+    FUZZ_REQUIRE(!has(reply, n, COOKIE));
+}
+
+static void assert_serves(void)
+{
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Connection: close\r\n\r\n";
+    int fd = connect_to(false);
+    FUZZ_REQUIRE(send_all(fd, (const uint8_t *)request, sizeof request - 1));
+    size_t n = receive(fd, GOOD_MS);
+    bool good = n > 13 && memcmp(reply, "HTTP/1.1 200 ", 13) == 0;
+    if (!good) fprintf(stderr, "a good request is answered: %.1000s\n", reply);
+    FUZZ_REQUIRE(good);
+    FUZZ_REQUIRE(has(reply, n, "oakum_heap_alloc_bytes"));
+    close(fd);
+}
+
+/* ---- one input ---- */
+
+/* In pieces that begin at the three places, of 256 each. */
+static void send_pieces(int fd, const uint8_t *choice, const uint8_t *p, size_t n)
+{
+    size_t at = 0;
+    for (int i = 1; i < CHOICES && !(choice[0] & ONE_PIECE); i++) {
+        size_t to = choice[i] * n / 256;
+        if (to <= at) continue;
+        if (!send_all(fd, p + at, to - at)) return;
+        at = to;
+        if (choice[0] & WAIT) oaki_os_sleep_ns(1000000); /* it is read alone, as a rule */
+    }
+    if (!send_all(fd, p + at, n - at)) return;
+    if (!(choice[0] & STAY_OPEN)) (void)shutdown(fd, SHUT_WR);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < CHOICES || size > 32768) return -1;
+    const uint8_t *text = data + CHOICES;
+    bool tcp = data[0] & BY_TCP;
+    int fd = connect_to(tcp);
+    send_pieces(fd, data, text, size - CHOICES);
+    if (!(data[0] & DONT_READ)) check_reply(receive(fd, SILENCE_MS), tcp, text, size - CHOICES);
+    close(fd);
+    assert_serves();
+    return 0;
+}
