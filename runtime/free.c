@@ -98,21 +98,27 @@ static bool free_swept(oaki_span *s, void *p)
     return large;
 }
 
+bool oaki_free_waiting(size_t stay)
+{
+    void *gone[BATCH];
+    bool any = false;
+    for (size_t n; (n = oaki_guard_leave(stay, gone, BATCH)) > 0; any = true)
+        for (size_t i = 0; i < n; i++)
+            (void)free_swept(oaki_span_of_offset(oaki_heap_offset(gone[i])), gone[i]);
+    return any;
+}
+
 /* Into the queue of freed objects, out of which others come. One that a function marks can't wait
  * in it: what it refers to would no longer be there. */
 static void free_guarded(oaki_thread *t, oaki_span *s, void *p)
 {
-    void *gone[BATCH];
-    size_t n;
     oaki_leave(t);
     uint32_t site = oaki_guard.site();
     t = oaki_enter();
     const oak_type *type =
         s->kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p))) : NULL;
-    bool waits = oaki_guard_freed(p, type && type->mark, site, gone, BATCH, &n);
-    if (!waits) (void)free_swept(s, p);
-    for (size_t i = 0; i < n; i++)
-        (void)free_swept(oaki_span_of_offset(oaki_heap_offset(gone[i])), gone[i]);
+    if (!oaki_guard_freed(p, type && type->mark, site)) (void)free_swept(s, p);
+    (void)oaki_free_waiting(OAKI_GUARD_QUEUE);
     oaki_leave(t);
     oaki_guard_tell();
 }

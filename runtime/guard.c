@@ -383,33 +383,42 @@ static void *leave_queue(void)
     return (void *)(uintptr_t)address(off);
 }
 
-bool oaki_guard_freed(void *p, bool keep, uint32_t site, void **out, size_t most, size_t *n)
+bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 {
     size_t off = oaki_heap_offset(p), room = room_of(off);
     bool waits = false;
-    *n = 0;
     oaki_lock_acquire(&self.lock);
     record *r = find(off);
     if (r && r->freed_tid) {
-        waits = true; /* oaki_guard_look has said so */
+        waits = true;
+        found(r, OAKI_GUARD_FREED, 0, 0, "free"); /* by two threads at once */
     } else if (r) {
         look_at(r, "free");
         waits = !keep && room <= OAKI_GUARD_QUEUE / 4 && reserve_queue();
-        if (!waits) forget(r);
-    }
-    if (r && waits && !r->freed_tid) {
-        r->freed_tid = oaki_tls_thread->tid;
-        r->freed_site = site;
-        memset(p, FREED, r->size);
-        self.queue[(self.first + self.waiting++) & (self.room - 1)] = off;
-        self.bytes += room;
-        while (self.bytes > OAKI_GUARD_QUEUE && *n < most && self.waiting > 0) {
-            out[*n] = leave_queue();
-            if (out[*n]) ++*n;
+        if (waits) {
+            r->freed_tid = oaki_tls_thread->tid;
+            r->freed_site = site;
+            memset(p, FREED, r->size);
+            self.queue[(self.first + self.waiting++) & (self.room - 1)] = off;
+            self.bytes += room;
+        } else {
+            forget(r);
         }
     }
     oaki_lock_release(&self.lock);
     return waits;
+}
+
+size_t oaki_guard_leave(size_t stay, void **out, size_t most)
+{
+    size_t n = 0;
+    oaki_lock_acquire(&self.lock);
+    while (self.bytes > stay && n < most && self.waiting > 0) {
+        out[n] = leave_queue();
+        n += out[n] != NULL;
+    }
+    oaki_lock_release(&self.lock);
+    return n;
 }
 
 /* ---- the collector ---- */

@@ -88,9 +88,11 @@ void oaki_guard_check(const char *call);
 
 /* ---- inside oaki_enter ---- */
 
-/* An object of a guarded span is freed by hand: true, it is in the queue. Freed for good are then
- * those that `out` gets, at most `most`; the others wait. keep: it can't wait. */
-bool oaki_guard_freed(void *p, bool keep, uint32_t site, void **out, size_t most, size_t *n);
+/* An object of a guarded span is freed by hand: true, it is in the queue. keep: it can't wait. */
+bool oaki_guard_freed(void *p, bool keep, uint32_t site);
+/* The eldest of the queue, at most `most`, until no more than `stay` bytes wait: the caller frees
+ * them for good. How many; 0: no more have to go. */
+size_t oaki_guard_leave(size_t stay, void **out, size_t most);
 void oaki_guard_look_at_all(const char *call);
 /* The span is about to be swept: what has died is looked at, and forgotten. */
 void oaki_guard_sweep(const oaki_span *s);

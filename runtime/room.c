@@ -6,6 +6,8 @@
  * all is swept. All waiting threads share that collection. A want that no full mark could meet,
  * which began after the request, is refused: the allocation fails.
  *
+ * What waits in the guard's queue is given up first.
+ *
  * An object with a finalizer is garbage only once that has run. So another collection is made as
  * long as finalizers run in consequence of the last one.
  *
@@ -22,6 +24,7 @@
 #include "room.h"
 
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 #include "os.h"
 
@@ -165,6 +168,7 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     w->thread = t;
     if (is_hopeless(w)) return false;
     bool got = sweep_for(t, w);
+    while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
     if (!got && is_spent(p, t->mcache->zone->id, oaki_os_now_ns())) return refuse(p, true);
     if (!got && !collect_for(t, w)) return refuse(p, false);
     p->refused = p->at_once = 0;

@@ -103,6 +103,48 @@ START_TEST(the_queue_is_bounded)
 }
 END_TEST
 
+START_TEST(large_objects_make_many_small_ones_leave_the_queue)
+{
+    for (size_t i = 0; i < OAKI_GUARD_QUEUE / 32; i++) oak_free(oak_alloc(16));
+    for (size_t i = 0; i < 12; i++) oak_free(oak_alloc_noscan(OAKI_GUARD_QUEUE / 4 - (64 << 10)));
+    oak_collect();
+    ck_assert_uint_le(test_stats().heap_alloc, OAKI_GUARD_QUEUE + OAKI_GUARD_QUEUE / 4);
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(the_queue_gives_way_below_a_limit)
+{
+    static const size_t sizes[] = { 24, 1000, 40000, 600000 };
+    size_t n = sizes[_i % 4], most = OAKI_GUARD_QUEUE / 8;
+    (void)oak_set_heap_max(most);
+    for (size_t all = 0; all < 2 * most; all += n) {
+        char *p = _i < 4 ? oak_alloc(n) : oak_alloc_noscan(n);
+        ck_assert_ptr_nonnull(p);
+        memset(p, 1, n);
+        oak_free(p);
+    }
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+/* Both threads have looked before either of them has freed it. */
+START_TEST(a_second_free_at_the_same_time_is_named)
+{
+    char *p = oak_alloc(100);
+    oak_free(p);
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_guard_freed(p, false, 0));
+    oaki_leave(t);
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_FREED);
+    test_assert_sound();
+}
+END_TEST
+
 START_TEST(sizes_are_those_that_were_asked_for)
 {
     for (size_t n = 1; n < 200000; n = n * 3 / 2 + 1) {
@@ -228,6 +270,9 @@ Suite *suite_runtime_guard(void)
     tcase_add_loop_test(c, what_a_collection_finds_dead_is_looked_at, 0, 14);
     tcase_add_test(c, what_was_freed_waits_across_collections);
     tcase_add_test(c, the_queue_is_bounded);
+    tcase_add_test(c, large_objects_make_many_small_ones_leave_the_queue);
+    tcase_add_loop_test(c, the_queue_gives_way_below_a_limit, 0, 8);
+    tcase_add_test(c, a_second_free_at_the_same_time_is_named);
     tcase_add_test(c, sizes_are_those_that_were_asked_for);
     tcase_add_test(c, right_threads_are_told_nothing);
     tcase_add_test(c, a_zone_takes_its_records_with_it);
