@@ -8,8 +8,10 @@
 #include "debugfile.h"
 #include "foreign.h"
 #include "mapped.h"
-#include "runtime/print.h"
+#include "runtime/fiber.h"
 #include "runtime/os.h"
+#include "runtime/ownstack.h"
+#include "runtime/print.h"
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
@@ -41,9 +43,26 @@ static struct {
 
 /* ---- opening ---- */
 
+/* A table of lines is read into arrays on the stack: 150 KiB in libdw 0.188. */
+#define STACK_NEEDED ((ptrdiff_t)200 << 10)
+
+/* Of a stack that isn't known it is not believed. */
+static bool stack_suffices(void)
+{
+    const char *sp = __builtin_frame_address(0);
+    const oaki_thread *t = oaki_thread_self();
+    const oak_fiber *f = t ? t->fiber : NULL;
+    if (f && sp >= f->lo && sp < f->hi) return sp - f->lo >= STACK_NEEDED;
+    char *lo, *hi;
+    oaki_ownstack(oaki_os_tid(), &lo, &hi);
+    return lo && sp >= lo && sp < hi && sp - lo >= STACK_NEEDED;
+}
+
+/* The loader wants some stack, too: another thread may have it. */
 bool oaki_dwarf_load(void)
 {
     if (self.tried) return self.library != NULL;
+    if (!stack_suffices()) return false;
     self.tried = true;
     char why[OAKI_FOREIGN_WHY];
     void *lib = oaki_foreign_load("libdw.so.1", why);
@@ -118,7 +137,7 @@ bool oaki_dwarf_open(void)
 {
     oaki_mappings m;
     oaki_dwarf_close();
-    if (self.given_up || oaki_mappings_read(&m) != 0) return false;
+    if (self.given_up || !stack_suffices() || oaki_mappings_read(&m) != 0) return false;
     (void)attempt(open_it, &m);
     oaki_mappings_free(&m);
     return self.dwfl != NULL;

@@ -444,6 +444,33 @@ static void dont_fork_malloced(void)
     __asm__("" : : "r"(&page) : "memory");
 }
 
+static void *lose_and_exit(void *unused)
+{
+    for (int i = 0; i < 3000; i++) __asm__("" : : "r"(malloc(1000)));
+    exit(5);
+    return unused;
+}
+
+/* Whoever ends the program reports, on whatever stack. */
+static void exit_on_stack(size_t size)
+{
+    pthread_t t;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, size);
+    if (pthread_create(&t, &small, lose_and_exit, NULL) == 0) pthread_join(t, NULL);
+}
+
+static void exit_on_small_stack(void)
+{
+    exit_on_stack(96 << 10);
+}
+
+static void exit_on_smallest_stack(void)
+{
+    exit_on_stack(24 << 10);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -467,6 +494,8 @@ int main(int argc, char **argv)
                   { "limited", limited }, { "on-time", on_time },
                   { "grow-block", grow_block }, { "dont-fork", dont_fork },
                   { "dont-fork-malloced", dont_fork_malloced },
+                  { "exit-small", exit_on_small_stack },
+                  { "exit-smallest", exit_on_smallest_stack },
                   { "starved", starved }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
