@@ -135,10 +135,13 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     (void)sigaction(sig, &before, NULL);
 }
 
+/* A report needs more than an alternate stack has: it is used where the handler before had it. */
 void oaki_guard_catch(void)
 {
-    struct sigaction a = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-    if (oaki_guard.page) (void)sigaction(SIGSEGV, &a, &before);
+    struct sigaction a = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+    if (!oaki_guard.page || sigaction(SIGSEGV, NULL, &before) != 0) return;
+    a.sa_flags |= before.sa_flags & SA_ONSTACK;
+    (void)sigaction(SIGSEGV, &a, NULL);
 }
 
 /* ---- for native heaps ---- */

@@ -277,8 +277,8 @@ void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in thi
 void oaki_central_put(oaki_span *s, oaki_span_list list);
 /* One that oaki_gc_keep_freed kept: now it is freed. */
 void oaki_free_kept(void *p);
-/* Inside oaki_enter: of the guard's queue no more than `stay` bytes still wait, the others are free.
- * Whether there were any. */
+/* Inside oaki_enter: of the guard's queue no more than `stay` bytes still wait. Whether any were
+ * freed for it. */
 bool oaki_free_waiting(size_t stay);
 void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
 /* Take a span of this class that waits for its sweep off its list; NULL when there is none. */
