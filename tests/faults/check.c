@@ -10,9 +10,9 @@
  * error. Where a call is made more often than MOST times, the places are spread over all of them.
  *
  * Owns: the list of jobs; results come through a pipe from one process for each run. */
+#include "asker.h"
 #include "calls.h"
 #include "inject.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,9 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,18 +51,26 @@ static const program programs[] = {
       { NATIVE, "collect" },
       { LIBRARY, "OAKUM_DEBUG=beside=1,twice=1" },
       .reports = false },
+    { "tracked",
+      { NATIVE, "collect" },
+      { LIBRARY, "OAKUM_DEBUG=beside=1,twice=1", "OAKUM_TRACKING=faults" },
+      .reports = false },
     { "threads", { NATIVE, "threads" }, { LIBRARY, "OAKUM_DEBUG=beside=1" }, .reports = false },
     { "fork", { NATIVE, "fork" }, { LIBRARY }, .reports = false },
     { "libgc", { "@/tests/faults/client" }, { LIBRARY }, .reports = false },
     { "leaks",
-      { "@/oakum", "run", "--leaks", "--error-exitcode=9", "@/tests/malloc/shapes", "cache",
+      { "@/.libs/oakum", "run", "--leaks", "--error-exitcode=9", "@/tests/malloc/shapes", "cache",
         "leaky" },
-      { NULL },
+      { LIBRARY },
       .reports = true,
       .counts_start = true },
+    { "malloc",
+      { "@/.libs/oakum", "run", "--collect", "@/tests/faults/plain" },
+      { LIBRARY },
+      .counts_start = true },
     { "serve",
-      { NATIVE, "serve", "127.0.0.1:0" },
-      { LIBRARY, "XDG_RUNTIME_DIR=." },
+      { NATIVE, "serve", "1" },
+      { LIBRARY },
       .serves = true },
 };
 
@@ -75,9 +81,13 @@ typedef enum outcome { RIGHT, TOLD, SIGNALLED, HANGS, WRONG, SILENT, UNMET, OUTC
 static const char *const outcome_names[] = { "right", "told",   "SIGNAL", "HANG",
                                              "WRONG", "SILENT", "not met" };
 
+static const char *const asker_answer_names[] = { "not asked", "right", "refused", "late",
+                                                  "WRONG" };
+
 typedef struct said {
     int status;
-    bool hangs;
+    bool hangs, muted;
+    unsigned char answers[ASKER_QUESTIONS]; /* asker_answer of each, of a program that serves */
     char out[TEXT], err[TEXT];
 } said;
 
@@ -143,83 +153,6 @@ static void read_all(int fd, char *text)
     text[n > 0 ? n : 0] = '\0';
 }
 
-typedef struct client {
-    const char *folder;
-    int input; /* the end of the pipe that the program reads from */
-    pid_t pid;
-} client;
-
-static int connect_to(const char *url)
-{
-    struct sockaddr_in in = { .sin_family = AF_INET };
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    struct timeval limit = { .tv_sec = 5 };
-    char host[64];
-    unsigned port;
-    bool local = sscanf(url, "unix:%107[^\n]", un.sun_path) == 1;
-    if (!local && sscanf(url, "http://%63[0-9.]:%u", host, &port) != 2) return -1;
-    int fd = socket(local ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (!local) {
-        in.sin_port = htons((uint16_t)port);
-        inet_pton(AF_INET, host, &in.sin_addr);
-    }
-    int result = local ? connect(fd, (struct sockaddr *)&un, sizeof un)
-                       : connect(fd, (struct sockaddr *)&in, sizeof in);
-    if (result == 0) return fd;
-    close(fd);
-    return -1;
-}
-
-static void request(const char *url, const char *path)
-{
-    char text[256], answer[4096];
-    int fd = connect_to(url);
-    if (fd < 0) return;
-    int n = snprintf(text, sizeof text,
-                     "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
-    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) == n)
-        while (recv(fd, answer, sizeof answer, 0) > 0) continue;
-    close(fd);
-}
-
-/* In a process of its own: asks for everything, whatever the answers are, and ends the program. */
-static void be_client(const client *c)
-{
-    static const char *const paths[] = {
-        "/",
-        "/metrics",
-        "/debug/memstats",
-        "/debug/pprof/heap",
-        "/debug/maps",
-        "/debug/threads",
-        "/debug/gc",
-        "/debug/snapshot",
-        "/nothing",
-        "/debug/pprof/heap?debug=1",
-    };
-    char path[PATH_MAX], url[256] = "";
-    snprintf(path, sizeof path, "%s/address", c->folder);
-    for (int i = 0; i < 1000 && !*url; i++) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0 && read(fd, url, sizeof url - 1) > 0) break;
-        if (fd >= 0) close(fd);
-        usleep(10000);
-    }
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) request(url, paths[i]);
-    close(c->input);
-    _exit(0);
-}
-
-static void start_client(int pid, void *ctx)
-{
-    client *c = ctx;
-    (void)pid;
-    c->pid = fork();
-    if (c->pid == 0) be_client(c);
-    close(c->input);
-}
-
 /* In a process of its own. */
 static void run_program(const program *p, const job *j, said *s, injected *result)
 {
@@ -229,9 +162,11 @@ static void run_program(const program *p, const job *j, said *s, injected *resul
     if (!mkdtemp(folder)) die("no folder in /tmp");
     for (int i = 0; p->argv[i]; i++) argv[i] = expand(p->argv[i]);
     for (int i = 0; i < 4 && p->env[i]; i++) putenv(expand(p->env[i]));
-    client c = { .folder = folder };
+    setenv("XDG_RUNTIME_DIR", folder, 1);
+    asker a = { .folder = folder };
+    if (p->serves && !asker_begin(&a)) die("no memory");
     if (p->serves && pipe2(ends, O_CLOEXEC) != 0) die("no pipe");
-    c.input = ends[1];
+    a.input = ends[1];
     injection in = {
         .argv = argv,
         .folder = folder,
@@ -245,10 +180,12 @@ static void run_program(const program *p, const job *j, said *s, injected *resul
         .out = memfd_create("out", MFD_CLOEXEC),
         .err = memfd_create("err", MFD_CLOEXEC),
     };
-    if (inject_run(&in, result, p->serves ? start_client : NULL, &c) != 0)
+    if (inject_run(&in, result, p->serves ? asker_start : NULL, &a) != 0)
         die("programs can't be traced here");
     s->status = result->status;
     s->hangs = result->hangs;
+    s->muted = result->muted;
+    if (p->serves) memcpy(s->answers, a.answers, sizeof s->answers);
     read_all(in.out, s->out);
     read_all(in.err, s->err);
     snprintf(remove, sizeof remove, "rm -rf %s", folder);
@@ -270,15 +207,44 @@ static void figures(const char *text, char *out)
     out[n] = '\0';
 }
 
+/* What can't be said on standard error is told by the status alone. */
+static bool tells_by_status(const said *s)
+{
+    return s->muted && WEXITSTATUS(s->status) != 0;
+}
+
 static outcome judge_report(const said *usual, const said *s)
 {
     char was[TEXT], is[TEXT];
     figures(usual->err, was);
     figures(s->err, is);
     if (!strcmp(was, is) && s->status == usual->status) return RIGHT;
-    if (!*s->err) return SILENT;
+    if (!*s->err) return tells_by_status(s) ? TOLD : SILENT;
     bool excused = strstr(s->err, "was not looked at") || strstr(s->err, "told as lost");
     return *is && !excused && strcmp(was, is) ? WRONG : TOLD;
+}
+
+static unsigned answers_of(const said *s, asker_answer answer)
+{
+    unsigned n = 0;
+    for (int i = 0; i < ASKER_QUESTIONS; i++) n += s->answers[i] == answer;
+    return n;
+}
+
+/* A client that gets no answer is told by the end of its connection; one that gets neither hangs.
+ * Where the program itself is right and the server isn't, that is told, too. */
+static outcome judge_server(const said *s, outcome program)
+{
+    if (answers_of(s, ASKER_WRONG)) return WRONG;
+    if (answers_of(s, ASKER_LATE)) return HANGS;
+    if (program != RIGHT || answers_of(s, ASKER_RIGHT) == ASKER_QUESTIONS) return program;
+    return answers_of(s, ASKER_REFUSED) ? TOLD : SILENT;
+}
+
+static outcome judge_program(const said *usual, const said *s)
+{
+    if (s->status == usual->status) return strcmp(s->out, usual->out) ? WRONG : RIGHT;
+    return *s->err || tells_by_status(s) ? TOLD : SILENT;
 }
 
 static outcome judge(const program *p, const said *usual, const said *s)
@@ -287,8 +253,8 @@ static outcome judge(const program *p, const said *usual, const said *s)
     if (strstr(s->err, "WRONG")) return WRONG;
     if (WIFSIGNALED(s->status)) return SIGNALLED;
     if (p->reports) return judge_report(usual, s);
-    if (s->status == usual->status) return strcmp(s->out, usual->out) ? WRONG : RIGHT;
-    return *s->err ? TOLD : SILENT;
+    outcome o = judge_program(usual, s);
+    return p->serves ? judge_server(s, o) : o;
 }
 
 static void describe(const job *j, outcome o, const said *s)
@@ -300,6 +266,10 @@ static void describe(const job *j, outcome o, const said *s)
         printf("    signal %d\n", WTERMSIG(s->status));
     else if (!s->hangs)
         printf("    status %d\n", WEXITSTATUS(s->status));
+    if (o == WRONG && *s->out) printf("    says: %.60s\n", s->out);
+    for (int i = 0; j->program->serves && i < ASKER_QUESTIONS; i++)
+        if (s->answers[i] != ASKER_RIGHT)
+            printf("    %s: %s\n", asker_path(i), asker_answer_names[s->answers[i]]);
     const char *line = s->err;
     for (int i = 0; i < (check.verbose ? 100 : 4) && *line; i++) {
         int n = (int)strcspn(line, "\n");
@@ -350,7 +320,6 @@ static void take_answer(void)
 
 static void submit(const job *j)
 {
-    if (check.only_at && (j->at != check.only_at || j->onwards != check.only_onwards)) return;
     while (pool.running >= check.jobs) take_answer();
     fflush(NULL);
     pid_t pid = fork();
@@ -366,18 +335,30 @@ static unsigned place(unsigned i, unsigned n, unsigned count)
     return n / 2 + (unsigned)((uint64_t)(count - n / 2) * (i - n / 2 + 1) / (n - n / 2));
 }
 
+/* No signal interrupts every call, and a file that is waited for is ready some time. */
+static bool may_last(long nr, int error)
+{
+    static const long waits[] = { SYS_read,     SYS_write,  SYS_writev,  SYS_connect,
+                                  SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_sendfile };
+    bool is_wait = false;
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) is_wait |= waits[i] == nr;
+    return error != EINTR && !(error == EAGAIN && is_wait);
+}
+
 static void submit_all(const program *p, size_t call, size_t error)
 {
     unsigned count = check.count[p - programs][calls[call].nr];
-    /* no signal interrupts every call */
-    bool lasts = calls[call].errors[error] != EINTR;
+    if (check.only_at) {
+        submit(&(job){ p, call, error, check.only_at, check.only_onwards });
+        return;
+    }
+    bool lasts = may_last(calls[call].nr, calls[call].errors[error]);
     for (int onwards = 0; onwards <= lasts; onwards++) {
         unsigned n = onwards ? MOST_ONWARDS : MOST;
         if (n > count) n = count;
         for (unsigned i = 0; i < n; i++)
             submit(&(job){ p, call, error, place(i, n, count), onwards });
     }
-    if (check.only_at > count) submit(&(job){ p, call, error, check.only_at, check.only_onwards });
 }
 
 /* Without a failure: what it says, and how often it makes each call. */
@@ -407,6 +388,10 @@ static void learn(const program *p)
     if (status != 0 || s->hangs || !WIFEXITED(s->status) || WEXITSTATUS(s->status) != want)
         die("%s does not do its work without any failure: status %x\n%s%s", p->name, s->status,
             s->out, s->err);
+    for (int q = 0; p->serves && q < ASKER_QUESTIONS; q++)
+        if (s->answers[q] != ASKER_RIGHT)
+            die("%s: %s is %s without any failure\n%s", p->name, asker_path(q),
+                asker_answer_names[s->answers[q]], s->err);
 }
 
 static void print_table(void)
@@ -447,6 +432,9 @@ static void print_unlisted(void)
         SYS_set_robust_list,
         SYS_rseq,
         SYS_rt_sigreturn,
+        SYS_rt_sigaction,   /* these two refuse arguments only that are wrong each time */
+        SYS_rt_sigprocmask,
+        SYS_rt_sigpending,
         SYS_restart_syscall,
         SYS_getppid,
         SYS_clock_gettime,

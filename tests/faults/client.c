@@ -60,10 +60,15 @@ static void batches(void)
     }
 }
 
+/* Small stacks: libc keeps 40 MiB of them for later threads, and aborts where it can't unmap what
+ * is more. */
 int main(void)
 {
     enum { N = 4 };
     pthread_t t[N];
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 << 10);
     void *link = NULL;
     faults_on();
     GC_INIT();
@@ -78,7 +83,7 @@ int main(void)
     link = (void *)GC_HIDE_POINTER(kept);
     if (GC_GENERAL_REGISTER_DISAPPEARING_LINK(&link, kept) != GC_SUCCESS) failed("a link");
     for (int i = 0; i < N; i++) {
-        int error = GC_pthread_create(&t[i], NULL, thread, NULL);
+        int error = GC_pthread_create(&t[i], &attr, thread, NULL);
         if (error == 0) continue;
         errno = error;
         failed("GC_pthread_create");

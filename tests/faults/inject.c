@@ -5,20 +5,27 @@
  * Owns: struct run, of the one program that is traced at a time. */
 #include "inject.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define FIRST_REAL_TIME 32 /* as the kernel counts signals */
+#define FEW_POLLED 4
 
 static struct {
     const injection *in;
@@ -26,6 +33,7 @@ static struct {
     pid_t first;
     unsigned seen;
     bool counts;
+    bool loading; /* from an exec to the loader's first memory */
 } run;
 
 static volatile sig_atomic_t too_long;
@@ -69,11 +77,106 @@ static void be_program(const injection *in)
     _exit(126);
 }
 
-/* A wait: a wake-up has no such errors, and who waits would wait for ever. */
-static bool may_fail(long call, const struct user_regs_struct *regs)
+/* Is the file that the call's first argument names open for non-blocking use? */
+static bool is_nonblocking(pid_t pid, int fd)
+{
+    char path[64], text[256] = "";
+    unsigned flags;
+    snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", (int)pid, fd);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = file >= 0 ? read(file, text, sizeof text - 1) : 0;
+    if (file >= 0) close(file);
+    const char *at = n > 0 ? strstr(text, "flags:") : NULL;
+    return at && sscanf(at, "flags: %o", &flags) == 1 && flags & O_NONBLOCK;
+}
+
+static bool may_again(pid_t pid, const struct user_regs_struct *regs, unsigned long long flags)
+{
+    return run.in->error != EAGAIN || flags & MSG_DONTWAIT || is_nonblocking(pid, (int)regs->rdi);
+}
+
+/* Where not, the kernel gives no such error, and a program that relies on this is right:
+ * - A futex's errors are those of waits. A wake-up has none.
+ * - Only a non-blocking file answers EAGAIN to reading and writing.
+ * - Only real-time signals need room in the user's queue of signals.
+ * - A file that is open has no path to be looked up.
+ * - Mappings that are not to be executed need no permission.
+ * - A few descriptors are polled without memory for them. */
+static bool may_fail(pid_t pid, const struct user_regs_struct *regs)
 {
     int op = (int)regs->rsi & FUTEX_CMD_MASK;
-    return call != SYS_futex || op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET;
+    switch (regs->orig_rax) {
+    case SYS_futex:
+        return op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET;
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_write:
+    case SYS_writev:
+        return may_again(pid, regs, 0);
+    case SYS_recvfrom:
+    case SYS_sendto:
+        return may_again(pid, regs, regs->r10);
+    case SYS_sendmsg:
+        return may_again(pid, regs, regs->rdx);
+    case SYS_sendfile:
+        return may_again(pid, regs, 0);
+    case SYS_tgkill:
+        return (int)regs->rdx >= FIRST_REAL_TIME;
+    case SYS_newfstatat:
+        return !(regs->r10 & AT_EMPTY_PATH);
+    case SYS_mmap:
+        return run.in->error != EPERM || regs->rdx & PROT_EXEC;
+    case SYS_poll:
+        return run.in->error != ENOMEM || regs->rsi > FEW_POLLED;
+    default:
+        return true;
+    }
+}
+
+/* So early the loader has no words for it, and crashes: its first memory after exec. */
+static bool is_loaders_first(void)
+{
+    bool first = run.loading;
+    run.loading = false;
+    return first;
+}
+
+/* Is it what the program says on standard error, which then nothing can tell of? */
+static bool is_said(pid_t pid, const struct user_regs_struct *regs)
+{
+    char path[64], name[64] = "";
+    if (regs->orig_rax != SYS_write && regs->orig_rax != SYS_writev) return false;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, (int)regs->rdi);
+    ssize_t n = readlink(path, name, sizeof name - 1);
+    return n > 0 && strncmp(name, "/memfd:err", 10) == 0;
+}
+
+/* A brk that fails answers with the break as it is, as one for 0 does. The caller's register is put
+ * back: a call leaves it as it was. */
+static void fail_brk(pid_t pid, struct user_regs_struct *regs)
+{
+    int status;
+    unsigned long long wanted = regs->rdi;
+    regs->rdi = 0;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
+    (void)ptrace(PTRACE_SYSCALL, pid, 0, 0);
+    if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status)) return;
+    (void)ptrace(PTRACE_GETREGS, pid, 0, regs);
+    regs->rdi = wanted;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
+}
+
+static void fail_call(pid_t pid, struct user_regs_struct *regs)
+{
+    run.out->met++;
+    run.out->muted |= is_said(pid, regs);
+    if (regs->orig_rax == SYS_brk) {
+        fail_brk(pid, regs);
+        return;
+    }
+    regs->orig_rax = (unsigned long long)-1;
+    regs->rax = (unsigned long long)-run.in->error;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
 }
 
 /* A call that the filter has stopped: counts it, and makes it fail where it is the one. */
@@ -86,7 +189,9 @@ static void at_call(pid_t pid)
         run.counts = regs.rsi != 0;
         return;
     }
-    if (!run.counts || call < 0 || call >= INJECT_CALLS || !may_fail(call, &regs)) return;
+    if (!run.counts || call < 0 || call >= INJECT_CALLS ) return;
+    if (call == SYS_mmap && is_loaders_first()) return;
+    if (!may_fail(pid, &regs)) return;
     if (run.in->call < 0) {
         run.out->count[call]++;
         return;
@@ -94,10 +199,7 @@ static void at_call(pid_t pid)
     if (call != run.in->call) return;
     run.seen++;
     if (run.in->onwards ? run.seen < run.in->at : run.seen != run.in->at) return;
-    run.out->met++;
-    regs.orig_rax = (unsigned long long)-1;
-    regs.rax = (unsigned long long)-run.in->error;
-    (void)ptrace(PTRACE_SETREGS, pid, 0, &regs);
+    fail_call(pid, &regs);
 }
 
 /* Lets a stopped thread or process go on. */
@@ -105,6 +207,7 @@ static void go_on(pid_t pid, int status)
 {
     int event = status >> 16, sig = WSTOPSIG(status);
     if (event == PTRACE_EVENT_SECCOMP) at_call(pid);
+    if (event == PTRACE_EVENT_EXEC) run.loading = true;
     bool program_signal = event == 0 && sig != SIGTRAP && sig != SIGSTOP;
     (void)ptrace(PTRACE_CONT, pid, 0, program_signal ? sig : 0);
 }

@@ -29,6 +29,7 @@ typedef struct injected {
     int status;                   /* as waitpid has it; of the first process */
     unsigned count[INJECT_CALLS]; /* where none fails */
     unsigned met;                 /* calls that have failed */
+    bool muted;                   /* one of these was a write to standard error */
 } injected;
 
 /* Run it to its end, traced by this process, which has no other children meanwhile. 0, or -1 where

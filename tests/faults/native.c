@@ -98,14 +98,19 @@ static void *thread(void *arg)
     return NULL;
 }
 
+/* Small stacks: libc keeps 40 MiB of them for later threads, and aborts where it can't unmap what
+ * is more. */
 static int threads(void)
 {
     enum { N = 6 };
     pthread_t t[N];
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 << 10);
     kept = list_of(5000);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < N; i++) {
-            int error = oak_thread_create(&t[i], NULL, thread, NULL);
+            int error = oak_thread_create(&t[i], &attr, thread, NULL);
             if (error == 0) continue;
             errno = error;
             failed("oak_thread_create");
@@ -180,9 +185,10 @@ static void leave_address(void)
 static int serve(const char *address)
 {
     char text[200];
-    kept = list_of(10000);
-    if (oak_profile_set_rate(4096) != 0) failed("oak_profile_set_rate");
     list_of(20000);
+    oak_collect();
+    if (oak_profile_set_rate(4096) != 0) failed("oak_profile_set_rate");
+    kept = list_of(10000);
     if (oak_debug_serve(address) < 0) {
         oak_debug_serve_error(text, sizeof text);
         faults_off();
@@ -191,7 +197,9 @@ static int serve(const char *address)
         return TOLD;
     }
     leave_address();
-    while (syscall(SYS_read, 0, text, sizeof text) > 0 || errno == EINTR) continue;
+    long n;
+    do n = syscall(SYS_read, 0, text, sizeof text);
+    while (n > 0 || (n < 0 && errno == EINTR));
     oak_debug_serve_stop();
     check_list(kept, 10000);
     say("served\n");
