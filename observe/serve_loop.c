@@ -35,6 +35,7 @@ oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5
 static oaki_server *const self = &oaki_the_server;
 static bool awake; /* the loop can be woken */
 static bool broken; /* libmicrohttpd can't go on */
+static uint64_t refused_ns; /* when accept failed last; 0: never */
 
 int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
 {
@@ -233,6 +234,24 @@ static void note_peer(oaki_client *c, bool local)
     c->stranger = local && !(oaki_socket_peer(c->fd, &uid) && (uid == self->user || uid == 0));
 }
 
+/* Those who wait can't be taken now: no descriptor is free, or no memory. Said once; the listeners
+ * are left alone for a moment, as they stay readable, and the loop would only turn. */
+static void refuse(int error)
+{
+    static bool said;
+    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED) return;
+    refused_ns = oaki_os_now_ns();
+    if (!said)
+        oaki_log("oakum: debug server: clients wait, as none can be accepted: %s\n",
+                 oaki_error_text(error));
+    said = true;
+}
+
+static bool refuses(void)
+{
+    return refused_ns && oaki_os_now_ns() - refused_ns < LOOK_MS * UINT64_C(1000000);
+}
+
 /* A child of a fork knows of all that it has to close. */
 static oaki_client *accept_one(int listen_fd, bool local)
 {
@@ -241,6 +260,7 @@ static oaki_client *accept_one(int listen_fd, bool local)
     if (!c) return NULL;
     oaki_fork_hold();
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) refuse(errno);
     if (fd >= 0 && !oaki_fd_note(fd, &file)) {
         close(fd);
         fd = -1;
@@ -411,17 +431,17 @@ static void wait_and_accept(int epoll)
     fds[1] = (struct pollfd){ .fd = epoll, .events = POLLIN };
     nfds_t silent = silent_ones(&fds[2]), n = self->listener.n;
     struct pollfd *listeners = &fds[2 + silent];
-    bool full = self->nclients >= self->max_clients;
+    bool full = self->nclients >= self->max_clients, skip = full || refuses();
     for (unsigned i = 0; i < n; i++)
         listeners[i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
-    if (poll(fds, 2 + silent + (full ? 0 : n), timeout_of()) < 0) return;
+    if (poll(fds, 2 + silent + (skip ? 0 : n), timeout_of()) < 0) return;
     for (nfds_t i = 0; i < silent; i++)
         if (fds[2 + i].revents) tell(client_with(fds[2 + i].fd));
     if (full && poll(listeners, n, 0) > 0) {
         make_way(oaki_os_now_ns());
         return;
     }
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n && !skip; i++)
         if (listeners[i].revents) accept_all(self->listener.fd[i], i >= self->listener.tcp);
 }
 

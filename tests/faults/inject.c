@@ -100,7 +100,8 @@ static bool may_again(pid_t pid, const struct user_regs_struct *regs, unsigned l
  * - Only a non-blocking file answers EAGAIN to reading and writing.
  * - Only real-time signals need room in the user's queue of signals.
  * - A file that is open has no path to be looked up.
- * - Mappings that are not to be executed need no permission.
+ * - Mappings and protections that are not for execution need no permission: all that is mapped is
+ *   anonymous or read from a file.
  * - A few descriptors are polled without memory for them. */
 static bool may_fail(pid_t pid, const struct user_regs_struct *regs)
 {
@@ -126,6 +127,8 @@ static bool may_fail(pid_t pid, const struct user_regs_struct *regs)
         return !(regs->r10 & AT_EMPTY_PATH);
     case SYS_mmap:
         return run.in->error != EPERM || regs->rdx & PROT_EXEC;
+    case SYS_mprotect:
+        return run.in->error != EACCES || regs->rdx & PROT_EXEC;
     case SYS_poll:
         return run.in->error != ENOMEM || regs->rsi > FEW_POLLED;
     default:
