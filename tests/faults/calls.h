@@ -88,6 +88,8 @@ static const struct { const char *name; long nr; int errors[6]; } calls[] = {
     CALL(accept4, EMFILE, ECONNABORTED, EINTR),
     CALL(accept, EMFILE, ECONNABORTED),
     CALL(getsockname, ENOBUFS),
+    CALL(getpeername, ENOBUFS),
+    CALL(socketpair, EMFILE, ENOBUFS),
     CALL(getsockopt, ENOPROTOOPT),
     CALL(setsockopt, ENOPROTOOPT, ENOMEM),
     CALL(recvfrom, EINTR, EAGAIN, ECONNREFUSED),

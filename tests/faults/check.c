@@ -1,5 +1,5 @@
 /* check.c - make check-faults: every system call that Oakum's libraries make fails, once at each
- * place and from each place on, with the errors that its manual page names, in six programs.
+ * place and from each place on, with the errors that its manual page names, in nine programs.
  *
  * usage: check [-j JOBS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] [-v] BUILDDIR
  *   -j  runs at a time; -p, -c, -e, -n, -f  only those, -f: from AT on; -v  says each run
