@@ -27,6 +27,9 @@ bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why);
 struct oaki_want;
 bool oaki_gc_make_room(oaki_thread *t, struct oaki_want *w);
 
+/* The program wants no collection. */
+bool oaki_gc_is_off(void);
+
 /* Finalizers and cleanups that have returned. And: have any since *ran was read, on a thread or in
  * a call of the program's? Those that are ready, and will be run by another thread, are waited for
  * a moment; then *ran is read anew. */

@@ -17,6 +17,11 @@
  * vain; a page's worth has been freed; as many were refused at once as in all before.
  * A row ends with a request that is met, or after a time without any refusal.
  *
+ * Where collections are off, memory that was freed by hand may still be out of reach: in spans of
+ * another size that are empty, and in the caches of threads. So a stop takes a collection's place,
+ * in which these go back and the wants are served. A host that frees by hand may look for garbage
+ * by itself before that stop.
+ *
  * Owns: the list of wants; what the last collection in vain has left; a thread's patience.
  * Lock: room.lock, and none in a stop.
  * Bound: of a row of refusals PATIENCE + log2(refusals) collections, and those that take
@@ -24,20 +29,26 @@
 #include "room.h"
 
 #include "collector.h"
+#include "emptied.h"
 #include "guard.h"
 #include "heap.h"
 #include "os.h"
+#include "roots.h"
+#include <errno.h>
 
 #define PATIENCE 16
 #define REST 4
 #define DOUBTS 3  /* collections for one request that may have kept what a fast path held, */
 #define ROUNDS 16 /* and those that come after finalizers have run */
+#define STOP_NS UINT64_C(10000000000) /* that threads have to stop where no collection runs */
 
 static struct {
     oaki_lock lock;
     oaki_want *first;
     AO_t vain_end, vain_ns; /* the last collection that refused one: its end, and how long it was */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
+    AO_t runs_on; /* 1: a thread of the program's did not stop in time, and is not asked again */
+    const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
 
 /* ---- the list ---- */
@@ -46,6 +57,7 @@ static void put_down(oaki_want *w)
 {
     oaki_want **at = &room.first;
     w->answer = OAKI_WANT_WAITS;
+    w->seen = false;
     w->next = NULL;
     oaki_lock_acquire(&room.lock);
     while (*at) at = &(*at)->next;
@@ -82,7 +94,7 @@ static size_t bytes_freed(void)
 static bool is_refused(oaki_want *w, oaki_found found)
 {
     if (found == OAKI_FOUND_MOST) return ++w->doubts > DOUBTS;
-    return found == OAKI_FOUND_ALL;
+    return found == OAKI_FOUND_ALL || (found == OAKI_FOUND_SEEN && w->seen);
 }
 
 void oaki_room_serve(oaki_found found, uint64_t ns)
@@ -134,6 +146,89 @@ static bool refuse(oaki_patience *p, bool at_once)
     return false;
 }
 
+/* ---- without collections ---- */
+
+void oaki_room_set_host(const oaki_room_host *host)
+{
+    room.host = host;
+}
+
+void oaki_room_see(void)
+{
+    oaki_lock_acquire(&room.lock);
+    for (oaki_want *w = room.first; w; w = w->next) w->seen = true;
+    oaki_lock_release(&room.lock);
+}
+
+static void free_and_serve(const oaki_room_look *l)
+{
+    uint64_t begun = oaki_world_asked_ns();
+    oaki_gc_flush_caches();
+    if (room.host) room.host->give_up();
+    if (l->free) l->free(l->ctx);
+    oaki_emptied_free(oaki_emptied_take());
+    oaki_room_serve(l->found, l->ns + oaki_os_now_ns() - begun);
+}
+
+static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
+{
+    oaki_helpers_hold();
+    int error = oaki_world_try_stop(t, STOP_NS);
+    if (error == 0) {
+        free_and_serve(l);
+        oaki_world_start(t);
+    }
+    oaki_helpers_release();
+    return error;
+}
+
+/* The frame stays until the world runs: the thread's context is saved in it. */
+OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l)
+{
+    int error = AO_load(&room.runs_on) ? EBUSY : EAGAIN;
+    while (error == EAGAIN) {
+        oaki_roots_refresh(t);
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+        oaki_thread_save_context(t);
+        bool needed = !l->want || l->want->answer == OAKI_WANT_WAITS;
+        error = needed ? stop_and_serve(t, l) : 0;
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+    }
+    if (error == EBUSY) AO_store(&room.runs_on, 1);
+    return error == 0;
+}
+
+/* What other threads have in their caches stays there. */
+static bool take_without_stop(oaki_thread *t, oaki_want *w)
+{
+    oaki_room_withdraw(w);
+    if (w->answer != OAKI_WANT_WAITS) return w->answer == OAKI_WANT_GOT;
+    oaki_zones_flush(t);
+    uint32_t first = oaki_emptied_take();
+    oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+    oaki_world_pass(t);
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_emptied_free(first);
+    return w->take(w);
+}
+
+/* A child of vfork has its parent's thread, and none of its threads to stop. */
+static bool is_itself(const oaki_thread *t)
+{
+    return oaki_os_tid() == t->tid;
+}
+
+static bool take_back(oaki_thread *t, oaki_want *w)
+{
+    if (oaki_fork_is_held() || !is_itself(t)) return false;
+    put_down(w);
+    oaki_room_look none = { .found = OAKI_FOUND_ALL, .want = w };
+    bool looked = room.host && room.host->collect && room.host->collect(t, w);
+    if (!looked && !oaki_room_stop(t, &none)) return take_without_stop(t, w);
+    oaki_room_withdraw(w);
+    return w->answer == OAKI_WANT_GOT;
+}
+
 /* ---- making it ---- */
 
 /* What waits for its sweep: in a zone's own lists first, which may do. */
@@ -154,7 +249,8 @@ static bool collect_for(oaki_thread *t, oaki_want *w)
     size_t ran = oaki_gc_finalizers_ran();
     for (unsigned i = 0; i < ROUNDS; i++) {
         put_down(w);
-        if (!oaki_gc_make_room(t, w)) return false;
+        bool may = oaki_gc_make_room(t, w);
+        if (!may) return w->answer == OAKI_WANT_GOT || (oaki_gc_is_off() && take_back(t, w));
         if (z->id) oaki_count_add(&z->collections, 1);
         if (w->answer == OAKI_WANT_GOT) return true;
         if (!oaki_gc_await_finalizers(t, &ran)) return false;
@@ -166,7 +262,7 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
 {
     oaki_patience *p = &t->patience;
     w->thread = t;
-    if (is_hopeless(w)) return false;
+    if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
     if (!got && is_spent(p, t->mcache->zone->id, oaki_os_now_ns())) return refuse(p, true);

@@ -7,6 +7,7 @@
  * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the
  * system works. */
 #include "collector.h"
+#include "emptied.h"
 #include "heap.h"
 #include "os.h"
 #include <oakum/heap.h>
@@ -25,27 +26,13 @@ static void free_empty_spans(void)
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     if (!t) return;
-    oaki_gc_sweep_all();
-    uint32_t i = 0;
-    for (uint32_t id = 0; id < AO_load(&h->zones.used); id++)
-        i = oaki_central_take_empty(oaki_zone_by_id(id), i);
+    uint32_t first = oaki_emptied_take();
     oaki_leave(t);
-    if (!i || !(t = oaki_enter())) return;
+    if (!first || !(t = oaki_enter())) return;
     oaki_lock_acquire_parked(t, &h->gc_lock);
     oaki_world_pass(t); /* somebody may have been at one of them */
     oaki_lock_release(&h->gc_lock);
-    bool marking = AO_load(&h->marking) != 0; /* beside the program: no page is freed meanwhile */
-    while (i) {
-        oaki_span *s = &h->spans[i - 1];
-        i = s->next;
-        if (marking) {
-            s->swept = (uint32_t)AO_load(&h->cycle); /* it may have been in no list */
-            oaki_central_give(s);
-            continue;
-        }
-        if (s->types) oaki_span_free_types(s);
-        oaki_pages_free(s);
-    }
+    oaki_emptied_free(first);
     oaki_leave(t);
 }
 

@@ -4,7 +4,11 @@
  * allocated all the while. A slot in it has a key in its second word, which is not there while the
  * program has it, save by chance: so a second free is seen.
  *
- * Owns: struct oaki_cache, metadata, the thread's alone; given up when the thread ends. */
+ * The functions that take from it or put into it lie in the section of the fast path, so that a stop
+ * knows a thread that may be in one of them by the addresses on its stack.
+ *
+ * Owns: struct oaki_cache, metadata, the thread's alone but for a stop; given up when the thread
+ * ends. */
 #ifndef OAKI_PRELOAD_CACHE_H
 #define OAKI_PRELOAD_CACHE_H
 
@@ -13,18 +17,30 @@
 #define OAKI_CACHE_DEPTH 32
 #define OAKI_CACHE_CLASSES 40 /* those of at most OAKI_CACHE_BYTES */
 #define OAKI_CACHE_BYTES 2048
+#define OAKI_CACHE_USER __attribute__((section("oaki_fast"), noinline, aligned(64)))
 #define OAKI_CACHE_KEY ((uintptr_t)0x6f616b756d667265u)
 
 typedef struct oaki_cache {
+    struct oaki_cache *next; /* of all: threads_lock */
+    const oaki_thread *thread;
+    bool busy; /* in a stop: its thread may be half way through a change of it */
     unsigned n[OAKI_CACHE_CLASSES];
     void *slot[OAKI_CACHE_CLASSES][OAKI_CACHE_DEPTH];
 } oaki_cache;
+
+void oaki_caches_init(void); /* once the heap is there */
 
 /* Give the calling thread one, if it is to have one. */
 void oaki_cache_make(void);
 
 /* Room for one more of this class. */
 void oaki_cache_drain(oaki_cache *c, unsigned cls);
+
+/* All of the calling thread's goes back to the heap. Whether there was any. */
+bool oaki_cache_empty(void);
+
+/* World stopped: the same for all threads but those that were stopped while they changed theirs. */
+void oaki_caches_empty(void);
 
 /* Fatal if p is in it. */
 void oaki_cache_look(const oaki_cache *c, unsigned cls, const void *p);

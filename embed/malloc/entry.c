@@ -20,7 +20,6 @@
 
 #define CALLER __builtin_return_address(0)
 #define ALIGN_MAX ((size_t)16 << 30) /* as much of the range is used up by one that is aligned so */
-#define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
 
 __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
 
@@ -71,6 +70,14 @@ static void *from_heap(size_t n, size_t align, bool zero)
     return oaki_alloc_kind(n, align, kind, 0);
 }
 
+/* What this thread has freed and kept may make room, of which the heap doesn't know. Oakum itself has
+ * the side left. */
+static OAKI_COLD void *from_heap_full(size_t n, size_t align, bool zero)
+{
+    if (oaki_my.quiet) return oaki_side_alloc(n, align);
+    return oaki_cache_empty() ? from_heap(n, align, zero) : NULL;
+}
+
 static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const void *caller)
 {
     int saved = errno;
@@ -82,6 +89,7 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
     oaki_my.asked = n;
     oaki_my.caller = caller;
     void *p = from_heap(n, align, zero);
+    if (OAKI_UNLIKELY(!p)) p = from_heap_full(n, align, zero);
     oaki_my.asked = 0;
     if (p) errno = saved;
     return p;
@@ -93,7 +101,7 @@ static OAKI_NOINLINE void *small_slow(size_t n)
     return alloc_slow(n, 1, false, CALLER);
 }
 
-FAST OAKI_EXPORT void *malloc(size_t n)
+OAKI_CACHE_USER OAKI_EXPORT void *malloc(size_t n)
 {
     if (OAKI_UNLIKELY(n > OAKI_CACHE_BYTES || oaki_my.quiet || oaki_wanted.leaks))
         return small_slow(n);
@@ -107,7 +115,7 @@ FAST OAKI_EXPORT void *malloc(size_t n)
     return p;
 }
 
-OAKI_EXPORT void *calloc(size_t count, size_t size)
+OAKI_CACHE_USER OAKI_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t n;
     if (__builtin_mul_overflow(count, size, &n)) return out_of_memory();

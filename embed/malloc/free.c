@@ -160,7 +160,7 @@ static OAKI_COLD void free_elsewhere(void *p)
     errno = saved;
 }
 
-OAKI_EXPORT void free(void *p)
+OAKI_CACHE_USER OAKI_EXPORT void free(void *p)
 {
     if (!p) return;
     oaki_thread *t = oaki_tls_thread;

@@ -5,18 +5,23 @@
  * the parent frees what it is told.
  *
  * Owns: struct self: how large the heap was after the last collection. Lock: `collecting`, an
- * atomic flag: one collection at a time, the others go on.
+ * atomic flag and futex: one collection at a time. Others go on, but for those that found no room,
+ * which wait.
  * Bound: a check O(the heap), beside the program, that stands for as long as a fork takes. */
 #include "observe/site.h"
+#include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
+#include "runtime/room.h"
 #include "walk.h"
 #include <errno.h>
+#include <limits.h>
 #include <oakum/heap.h>
 #include <string.h>
 
 #define TIMEOUT_NS (UINT64_C(120) * 1000000000)
 #define ROOM_LEAST ((size_t)4 << 20)     /* that can be mapped; else a check isn't begun */
+#define TURN_NS 10000000u /* that one sleeps who waits for another's collection */
 #define COLLECT_LEAST ((size_t)64 << 20) /* that the heap grows by before it is collected */
 
 static struct {
@@ -216,25 +221,65 @@ static bool may_free(void)
     return !oaki_threads_unknown() && !oaki_kept_from_forks();
 }
 
-size_t oaki_lost_collect(const char *own_sp)
+static bool find(const char *own_sp, oaki_image_answer *out)
 {
     oaki_image_request r = { .work = collect,
                              .timeout_ns = TIMEOUT_NS,
                              .own_sp = own_sp,
                              .keep_fd = -1 };
-    oaki_image_answer a;
-    size_t bytes = 0;
-    oaki_guard_check("a collection");
-    if (!may_free() || oaki_image_take(&r, &a) != 0) return 0;
-    const size_t *slot = (const size_t *)(const void *)a.data;
-    size_t n = may_free() ? a.n / sizeof *slot : 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!oaki_bit_get(oaki_the_heap.alloc, slot[i])) continue;
-        bytes += oaki_object_size(slot[i]);
-        oaki_free_here(oaki_tls_thread, (void *)(oaki_the_heap.base + slot[i]), slot[i]);
+    if (!may_free() || oaki_image_take(&r, out) != 0) return false;
+    if (may_free()) return true;
+    oaki_image_answer_free(out);
+    return false;
+}
+
+typedef struct found {
+    size_t *slot, n, bytes;
+} found;
+
+/* Of those that the runtime knows more about than that they are allocated, or of the others. */
+static void free_some(found *f, bool plain)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    for (size_t i = 0; i < f->n; i++) {
+        size_t off = f->slot[i];
+        if (!oaki_bit_get(h->alloc, off)) continue;
+        const oaki_span *s = oaki_span_of_offset(off);
+        void *p = (void *)(h->base + off);
+        if (plain == (s->guarded || s->special)) continue;
+        f->bytes += oaki_object_size(off);
+        if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
+        if (plain) oaki_free_kept(p);
+        else oaki_free_here(oaki_tls_thread, p, off);
     }
+}
+
+static void free_plain(void *ctx)
+{
+    free_some(ctx, true);
+}
+
+/* In a stop, so that what it makes room for is had by those that have waited for it. */
+bool oaki_lost_collect(const char *own_sp)
+{
+    oaki_image_answer a;
+    uint64_t begun = oaki_os_now_ns();
+    oaki_guard_check("a collection");
+    oaki_thread *t = oaki_enter();
+    oaki_room_see();
+    oaki_leave(t);
+    if (!find(own_sp, &a)) return false;
+    found f = { (size_t *)(void *)a.data, a.n / sizeof *f.slot, 0 };
+    free_some(&f, false);
+    t = oaki_enter();
+    bool stopped = oaki_room_stop(t, &(oaki_room_look){ .found = OAKI_FOUND_SEEN,
+                                                        .ns = oaki_os_now_ns() - begun,
+                                                        .free = free_plain,
+                                                        .ctx = &f });
+    if (!stopped) free_plain(&f);
+    oaki_leave(t);
     oaki_image_answer_free(&a);
-    return bytes;
+    return stopped;
 }
 
 static size_t in_use(void)
@@ -254,13 +299,25 @@ void oaki_lost_after_fork(void)
     AO_int_store(&self.collecting, 0);
 }
 
+static bool begin(void)
+{
+    return AO_int_compare_and_swap_full(&self.collecting, 0, 1);
+}
+
+static void end(void)
+{
+    AO_int_store_release(&self.collecting, 0);
+    oaki_futex_wake(&self.collecting, INT_MAX);
+}
+
 OAKI_NOINLINE void oaki_lost_grown(void)
 {
     OAKI_SAVE_REGISTERS;
+    OAKI_NO_CANCEL;
     if (oaki_my.quiet || !AO_load(&oaki_started)) return;
     size_t at = AO_load(&self.collect_at);
     if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
-    if (!AO_int_compare_and_swap_full(&self.collecting, 0, 1)) return;
+    if (!begin()) return;
     int saved = errno;
     if (oaki_sealed()) { /* and so it stays */
         AO_store(&self.collect_at, SIZE_MAX);
@@ -272,5 +329,28 @@ OAKI_NOINLINE void oaki_lost_grown(void)
         expect_more();
     }
     errno = saved;
-    AO_int_store_release(&self.collecting, 0);
+    end();
+}
+
+/* Those who wait for another's turn may be answered by it: in the stop that ends it. */
+OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
+{
+    OAKI_SAVE_REGISTERS;
+    OAKI_NO_CANCEL;
+    bool looked = true;
+    if (!oaki_wanted.collect || !AO_load(&oaki_started)) return false;
+    oaki_leave(t);
+    bool first = begin();
+    for (; !first && w->answer == OAKI_WANT_WAITS; first = begin())
+        oaki_futex_wait(&self.collecting, 1, TURN_NS);
+    if (first) {
+        oaki_quiet_begin();
+        if (w->answer == OAKI_WANT_WAITS)
+            looked = !oaki_sealed() && oaki_lost_collect(OAKI_SAVED_SP);
+        oaki_quiet_end();
+        expect_more();
+        end();
+    }
+    (void)oaki_enter();
+    return looked;
 }

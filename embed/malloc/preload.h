@@ -248,8 +248,12 @@ typedef struct oaki_lost {
 int oaki_lost_find(oaki_lost *out, const char *own_sp);
 void oaki_lost_free(oaki_lost *l);
 
-/* Find what is lost and free it. Returns the bytes. */
-size_t oaki_lost_collect(const char *own_sp);
+/* Find what is lost, free it, and serve those that wait for room (runtime/room.h). false: it could
+ * not be looked for. Quiet, outside of oaki_enter. */
+bool oaki_lost_collect(const char *own_sp);
+/* The same for one that waits, inside of oaki_enter; false also where no collections are wanted. */
+struct oaki_want;
+bool oaki_lost_make_room(oaki_thread *t, struct oaki_want *w);
 
 /* Where collections are wanted, before an allocation: collect if the heap has grown enough. */
 void oaki_lost_grown(void);

@@ -9,10 +9,12 @@
  * report's stop has cut their sleep short, wait for that.
  *
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
+#include "cache.h"
 #include "preload.h"
 #include "runtime/observer.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
+#include "runtime/room.h"
 #include "tell.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -66,6 +68,16 @@ static int free_signal(void)
     return 0;
 }
 
+/* What Oakum itself allocates has the side left (entry.c). */
+static bool waits_for_room(void)
+{
+    return !oaki_my.quiet;
+}
+
+static const oaki_room_host room = { .waits = waits_for_room,
+                                     .give_up = oaki_caches_empty,
+                                     .collect = oaki_lost_make_room };
+
 /* No threads of Oakum's own: programs count theirs, and fork. */
 bool oaki_start_heap(void)
 {
@@ -79,7 +91,11 @@ bool oaki_start_heap(void)
     if (!cfg.stop_signal) cfg.stop_signal = free_signal();
     oaki_wanted.stop_signal = cfg.stop_signal;
     bool first = oak_init(&cfg) == 0;
-    if (first) oak_gc_disable();
+    if (first) {
+        oak_gc_disable();
+        oaki_caches_init();
+        oaki_room_set_host(&room);
+    }
     oaki_my.busy = false;
     return first || AO_load_acquire(&oaki_the_heap.started) != 0;
 }

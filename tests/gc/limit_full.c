@@ -232,6 +232,42 @@ START_TEST(what_finalizers_kept_alive_makes_room_too)
 }
 END_TEST
 
+/* ---- collections that are off ---- */
+
+static AO_t waits;
+
+/* Keeps spans in its cache that others empty. */
+static void *cache_and_wait(void *arg)
+{
+    for (size_t n = 16; n <= 8192; n *= 2) *(void **)arg = oak_alloc(n), oak_free(*(void **)arg);
+    AO_store_release(&waits, 1);
+    while (AO_load_acquire(&waits) != 2) oaki_os_sleep_ns(1000000);
+    return NULL;
+}
+
+START_TEST(with_collections_off_what_is_freed_by_hand_serves_any_size)
+{
+    static void *last;
+    test_heap_start(test_config());
+    oak_set_heap_max(4 * MB);
+    oak_gc_disable();
+    pthread_t id = test_start(cache_and_wait, &last);
+    while (AO_load_acquire(&waits) != 1) oaki_os_sleep_ns(1000000);
+    for (size_t bytes = 512; bytes <= 8192; bytes *= 4) {
+        size_t n = 0;
+        while (n < OAKI_COUNT(rest) && (rest[n] = oak_alloc(bytes)) != NULL) n++;
+        ck_assert_uint_lt(n, OAKI_COUNT(rest));
+        while (n > 0) oak_free(rest[--n]);
+        void *p = oak_alloc(4 * MB - 256 * 1024);
+        ck_assert_ptr_nonnull(p);
+        oak_free(p);
+    }
+    AO_store_release(&waits, 2);
+    test_join(id);
+    oak_gc_enable();
+}
+END_TEST
+
 Suite *suite_gc_limit_full(void)
 {
     Suite *s = suite_create("gc/limit_full");
@@ -248,6 +284,9 @@ Suite *suite_gc_limit_full(void)
     suite_add_tcase(s, c);
     c = tcase_create("finalizers");
     tcase_add_test(c, what_finalizers_kept_alive_makes_room_too);
+    suite_add_tcase(s, c);
+    c = tcase_create("off");
+    tcase_add_test(c, with_collections_off_what_is_freed_by_hand_serves_any_size);
     suite_add_tcase(s, c);
     return s;
 }

@@ -1,0 +1,32 @@
+/* emptied.c - finding spans that were emptied by hand, and freeing them (emptied.h).
+ *
+ * Owns nothing. Lock: each mcentral's, pages_lock. Bound: O(spans). */
+#include "emptied.h"
+#include "collector.h"
+#include "heap.h"
+
+uint32_t oaki_emptied_take(void)
+{
+    uint32_t first = 0;
+    oaki_gc_sweep_all();
+    for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
+        first = oaki_central_take_empty(oaki_zone_by_id(id), first);
+    return first;
+}
+
+void oaki_emptied_free(uint32_t first)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    bool marking = AO_load(&h->marking) != 0; /* concurrently: no page is freed meanwhile */
+    while (first) {
+        oaki_span *s = &h->spans[first - 1];
+        first = s->next;
+        if (marking) {
+            s->swept = (uint32_t)AO_load(&h->cycle); /* it may have been in no list */
+            oaki_central_give(s);
+            continue;
+        }
+        if (s->types) oaki_span_free_types(s);
+        oaki_pages_free(s);
+    }
+}
