@@ -22,11 +22,15 @@
 #define TIMEOUT_NS (UINT64_C(120) * 1000000000)
 #define ROOM_LEAST ((size_t)4 << 20)     /* that can be mapped; else a check isn't begun */
 #define TURN_NS 10000000u /* that one sleeps who waits for another's collection */
+#define NAP_NS 1000000u   /* until threads that begin or end are looked for again, */
+#define NAPS 1000         /* so many times */
+#define LOOKS 8           /* where such threads came in between */
 #define COLLECT_LEAST ((size_t)64 << 20) /* that the heap grows by before it is collected */
 
 static struct {
     AO_t collect_at;         /* bytes in use; 0: not known yet */
     unsigned int collecting; /* AO_int */
+    unsigned int unknown;    /* AO_int: a thread stays that is not attached */
 } self;
 
 /* ---- in the image ---- */
@@ -221,15 +225,30 @@ static bool may_free(void)
     return !oaki_threads_unknown() && !oaki_kept_from_forks();
 }
 
-static bool find(const char *own_sp, oaki_image_answer *out)
+/* A thread that begins or ends is not attached for a moment: one that finds no room waits for it.
+ * Once it has waited in vain, there is one that stays. */
+static bool await_known(bool wait)
+{
+    for (unsigned i = 0; !may_free(); i++) {
+        if (!wait || oaki_kept_from_forks() || AO_int_load(&self.unknown)) return false;
+        if (i == NAPS) AO_int_store(&self.unknown, 1);
+        oaki_os_sleep_ns(NAP_NS);
+    }
+    AO_int_store(&self.unknown, 0);
+    return true;
+}
+
+static bool find(const char *own_sp, bool wait, oaki_image_answer *out)
 {
     oaki_image_request r = { .work = collect,
                              .timeout_ns = TIMEOUT_NS,
                              .own_sp = own_sp,
                              .keep_fd = -1 };
-    if (!may_free() || oaki_image_take(&r, out) != 0) return false;
-    if (may_free()) return true;
-    oaki_image_answer_free(out);
+    for (unsigned i = 0; i < (wait ? LOOKS : 1); i++) {
+        if (!await_known(wait) || oaki_image_take(&r, out) != 0) return false;
+        if (may_free()) return true;
+        oaki_image_answer_free(out);
+    }
     return false;
 }
 
@@ -260,7 +279,7 @@ static void free_plain(void *ctx)
 }
 
 /* In a stop, so that what it makes room for is had by those that have waited for it. */
-bool oaki_lost_collect(const char *own_sp)
+static bool collect_lost(const char *own_sp, bool wait)
 {
     oaki_image_answer a;
     uint64_t begun = oaki_os_now_ns();
@@ -268,7 +287,7 @@ bool oaki_lost_collect(const char *own_sp)
     oaki_thread *t = oaki_enter();
     oaki_room_see();
     oaki_leave(t);
-    if (!find(own_sp, &a)) return false;
+    if (!find(own_sp, wait, &a)) return false;
     found f = { (size_t *)(void *)a.data, a.n / sizeof *f.slot, 0 };
     free_some(&f, false);
     t = oaki_enter();
@@ -304,7 +323,7 @@ static bool begin(void)
     return AO_int_compare_and_swap_full(&self.collecting, 0, 1);
 }
 
-static void end(void)
+static void finish(void)
 {
     AO_int_store_release(&self.collecting, 0);
     oaki_futex_wake(&self.collecting, INT_MAX);
@@ -323,13 +342,13 @@ OAKI_NOINLINE void oaki_lost_grown(void)
         AO_store(&self.collect_at, SIZE_MAX);
     } else {
         oaki_quiet_begin();
-        (void)oaki_lost_collect(OAKI_SAVED_SP);
+        (void)collect_lost(OAKI_SAVED_SP, false);
         (void)oak_scavenge();
         oaki_quiet_end();
         expect_more();
     }
     errno = saved;
-    end();
+    finish();
 }
 
 /* Those who wait for another's turn may be answered by it: in the stop that ends it. */
@@ -346,10 +365,10 @@ OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
     if (first) {
         oaki_quiet_begin();
         if (w->answer == OAKI_WANT_WAITS)
-            looked = !oaki_sealed() && oaki_lost_collect(OAKI_SAVED_SP);
+            looked = !oaki_sealed() && collect_lost(OAKI_SAVED_SP, true);
         oaki_quiet_end();
         expect_more();
-        end();
+        finish();
     }
     (void)oaki_enter();
     return looked;

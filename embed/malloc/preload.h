@@ -248,10 +248,8 @@ typedef struct oaki_lost {
 int oaki_lost_find(oaki_lost *out, const char *own_sp);
 void oaki_lost_free(oaki_lost *l);
 
-/* Find what is lost, free it, and serve those that wait for room (runtime/room.h). false: it could
- * not be looked for. Quiet, outside of oaki_enter. */
-bool oaki_lost_collect(const char *own_sp);
-/* The same for one that waits, inside of oaki_enter; false also where no collections are wanted. */
+/* For a request that waits for room: find what is lost, free it, and serve all that wait
+ * (runtime/room.h). Inside of oaki_enter. false: it could not be looked for, or is not wanted. */
 struct oaki_want;
 bool oaki_lost_make_room(oaki_thread *t, struct oaki_want *w);
 
