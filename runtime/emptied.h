@@ -1,5 +1,5 @@
-/* emptied.h - spans that were emptied by hand: a sweep frees those that it finds empty, and of these
- * nobody knows until they are looked for. */
+/* emptied.h - spans that were emptied by hand. A sweep frees those that it finds empty; these are
+ * not known until they are looked for. */
 #ifndef OAKI_EMPTIED_H
 #define OAKI_EMPTIED_H
 

@@ -4,8 +4,8 @@
  * allocated all the while. A slot in it has a key in its second word, which is not there while the
  * program has it, save by chance: so a second free is seen.
  *
- * The functions that take from it or put into it lie in the section of the fast path, so that a stop
- * knows a thread that may be in one of them by the addresses on its stack.
+ * The functions that take from it or put into it lie in the section of the fast path. So a stop
+ * knows a thread that may be in one of them, by the addresses on its stack.
  *
  * Owns: struct oaki_cache, metadata, the thread's alone but for a stop; given up when the thread
  * ends. */

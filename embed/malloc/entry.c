@@ -70,8 +70,8 @@ static void *from_heap(size_t n, size_t align, bool zero)
     return oaki_alloc_kind(n, align, kind, 0);
 }
 
-/* What this thread has freed and kept may make room, of which the heap doesn't know. Oakum itself has
- * the side left. */
+/* What this thread has freed and kept may make room, of which the heap doesn't know. Oakum itself
+ * has the side left. */
 static OAKI_COLD void *from_heap_full(size_t n, size_t align, bool zero)
 {
     if (oaki_my.quiet) return oaki_side_alloc(n, align);

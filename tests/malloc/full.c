@@ -1,5 +1,5 @@
-/* full - programs that reach OAKUM_HEAP_MAX: full WHAT [THREADS]. Each says what went wrong and ends
- * with 1, or with 0. */
+/* full - programs that reach OAKUM_HEAP_MAX: full WHAT [THREADS]. Each says what went wrong and
+ * ends with 1, or with 0. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -104,7 +104,7 @@ static void *any_way(size_t n, size_t how)
     }
 }
 
-/* Lists that keep few spans, each let go of when the next is begun, and large blocks between them. */
+/* Lists that keep few spans, each let go of when the next is begun; between them large blocks. */
 static __attribute__((noinline)) size_t make_lists(uint64_t *random)
 {
     size_t failed = 0;
@@ -116,8 +116,9 @@ static __attribute__((noinline)) size_t make_lists(uint64_t *random)
             if (x) x->next = first;
             if (x) first = x;
         }
-        *(node *volatile *)&first = NULL;
-        failed += any_way(16 + below(random, MB), below(random, 8)) == NULL;
+        first = NULL;
+        __asm__ __volatile__("" : : "r"(&first) : "memory");
+        failed += calloc(1, 16 + below(random, MB)) == NULL; /* of others old words keep lists */
     }
     return failed;
 }
