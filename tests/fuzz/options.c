@@ -14,13 +14,26 @@
 
 #define LINES 16
 
-/* What is told of a bad value is not to be read here. */
-static int quiet(void)
+/* What is told of a bad value is not to be read here; what FUZZ_REQUIRE tells is. */
+static void quietly(void (*fn)(void *ctx), void *ctx)
 {
     int saved = dup(2), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     FUZZ_REQUIRE(saved >= 0 && nowhere >= 0 && dup2(nowhere, 2) == 2);
     close(nowhere);
-    return saved;
+    fn(ctx);
+    FUZZ_REQUIRE(dup2(saved, 2) == 2);
+    close(saved);
+}
+
+static void read_config(void *cfg)
+{
+    oak_config_default(cfg);
+}
+
+static void start_detector(void *unused)
+{
+    (void)unused;
+    oaki_detector_from_environment();
 }
 
 static bool is_name(const char *name)
@@ -56,7 +69,7 @@ static size_t set_variables(char *text, char *set[LINES])
 static void read_options(void)
 {
     oak_config cfg;
-    oak_config_default(&cfg);
+    quietly(read_config, &cfg);
     FUZZ_REQUIRE(oaki_options_check(&cfg) == NULL);
 #define IN_RANGE(field, min, max, help) \
     FUZZ_REQUIRE(oaki_debug_switches.field >= 0 && oaki_debug_switches.field <= (max));
@@ -111,7 +124,7 @@ static void start_what_is_asked_for(void)
 {
     const char *address = getenv("OAKUM_DEBUG_SERVE");
     if (address && *address) serve(address, getenv("OAKUM_DEBUG_TOKEN"));
-    oaki_detector_from_environment();
+    quietly(start_detector, NULL);
     oak_detector_stop();
 }
 
@@ -120,15 +133,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = strndup((const char *)data, size), *set[LINES];
     FUZZ_REQUIRE(text);
     size_t n = set_variables(text, set);
-    int saved = quiet();
     read_options();
     start_what_is_asked_for();
     while (n > 0) {
         unsetenv(set[--n]);
         free(set[n]);
     }
-    FUZZ_REQUIRE(dup2(saved, 2) == 2);
-    close(saved);
     free(text);
     return 0;
 }
