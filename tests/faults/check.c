@@ -338,14 +338,15 @@ static unsigned place(unsigned i, unsigned n, unsigned count)
     return n / 2 + (unsigned)((uint64_t)(count - n / 2) * (i - n / 2 + 1) / (n - n / 2));
 }
 
-/* No signal interrupts every call, and a file that is waited for is ready some time. */
+/* No signal interrupts every call, a connection that was aborted is one of several, and a file that
+ * is waited for is ready some time. */
 static bool may_last(long nr, int error)
 {
     static const long waits[] = { SYS_read,     SYS_write,  SYS_writev,  SYS_connect,
                                   SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_sendfile };
     bool is_wait = false;
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) is_wait |= waits[i] == nr;
-    return error != EINTR && !(error == EAGAIN && is_wait);
+    return error != EINTR && error != ECONNABORTED && !(error == EAGAIN && is_wait);
 }
 
 static void submit_all(const program *p, size_t call, size_t error)
