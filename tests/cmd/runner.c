@@ -24,7 +24,7 @@ static void *kept;
  * which fails it. */
 static void begin(scn *s, const char *what)
 {
-    scn_row(s, what);
+    scn_row(s, "%s", what);
     (void)scn_live();
 }
 
