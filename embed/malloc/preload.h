@@ -26,9 +26,10 @@
  * note.c    which allocations are noted
  * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
  *
- * The program's memory is of kind OAKI_SCAN and freed by the program only: no collection runs,
- * ever. What Oakum itself, or a library that it calls, allocates by malloc (between
- * oaki_quiet_begin and _end) is of kind OAKI_PINNED: not the program's, and so never lost. */
+ * The program's memory is of kind OAKI_SCAN and freed by the program only, or by --collect: no
+ * collection of gc/ runs, ever. What Oakum itself, or a library that it calls, allocates by malloc
+ * (between oaki_quiet_begin and _end) is of kind OAKI_PINNED: not the program's, and so never
+ * lost. */
 #ifndef OAKI_PRELOAD_H
 #define OAKI_PRELOAD_H
 
