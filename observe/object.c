@@ -4,6 +4,7 @@
 #include "object.h"
 #include <elf.h>
 #include <errno.h>
+#include <limits.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,15 @@
 /* Without /proc, as after chroot, the name by which it was executed. */
 static char *program_path(void)
 {
-    char path[4096];
-    ssize_t n = readlink("/proc/thread-self/exe", path, sizeof path - 1);
+    char *path = malloc(PATH_MAX); /* the stack may be small */
+    ssize_t n = path ? readlink("/proc/thread-self/exe", path, PATH_MAX - 1) : 0;
     const char *executed = (const char *)getauxval(AT_EXECFN);
-    if (n <= 0) return strdup(executed ? executed : program_invocation_name);
-    path[n] = '\0';
-    return strdup(path);
+    if (n > 0) {
+        path[n] = '\0';
+        return path;
+    }
+    free(path);
+    return strdup(executed ? executed : program_invocation_name);
 }
 
 static void read_build_id(oaki_object *o, const char *p, size_t n)

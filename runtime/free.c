@@ -136,8 +136,7 @@ void oak_free(void *p)
     }
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
-        oaki_guard_look(p, SIZE_MAX, "free");
-        if (oaki_guard_is_freed(p)) return; /* which has been reported */
+        if (oaki_guard_look(p, SIZE_MAX, "free")) return;
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");
@@ -215,7 +214,8 @@ void *oak_realloc(void *p, size_t n)
         oak_free(p);
         return NULL;
     }
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, SIZE_MAX, "oak_realloc");
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "oak_realloc"))
+        return errno = EINVAL, NULL;
     oaki_span *s = checked_object(p, "oak_realloc");
     size_t have = s->size;
     if (OAKI_UNLIKELY(s->guarded)) (void)oaki_guard_size(p, &have);

@@ -324,20 +324,22 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p)
     return n;
 }
 
-void oaki_guard_look(const void *p, size_t told, const char *call)
+bool oaki_guard_look(const void *p, size_t told, const char *call)
 {
-    if (!oaki_guard.on || !oaki_heap_contains(p) || is_inside()) return;
+    if (!oaki_guard.on || !oaki_heap_contains(p) || is_inside()) return false;
     oaki_thread *t = oaki_enter();
-    if (!t) return;
+    if (!t) return false;
     size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
     oaki_lock_acquire(&self.lock);
     const record *r = slot == SIZE_MAX ? NULL : find(slot);
     if (r && slot != off) found(r, OAKI_GUARD_INSIDE, (ptrdiff_t)(off - slot), 0, call);
     else if (r && r->freed_tid) found(r, OAKI_GUARD_FREED, 0, 0, call);
     else if (r && told != SIZE_MAX && told != r->size) found(r, OAKI_GUARD_SIZED, 0, told, call);
+    bool dead = r && (slot != off || r->freed_tid);
     oaki_lock_release(&self.lock);
     oaki_leave(t);
     oaki_guard_tell();
+    return dead;
 }
 
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)

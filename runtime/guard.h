@@ -75,9 +75,10 @@ bool oaki_guard_size(const void *p, size_t *out);
 bool oaki_guard_is_freed(const void *p);
 /* The same for the collector, at work on a guarded span; else the slot's size. */
 size_t oaki_guard_asked(const oaki_span *s, const void *p);
-/* p is about to be resized by `call`, or freed with a size (else SIZE_MAX): a finding when it may
- * not be. */
-void oaki_guard_look(const void *p, size_t told, const char *call);
+/* p is about to be resized or freed by `call`, perhaps with a size (else SIZE_MAX): a finding when
+ * it may not be. Whether it is no live object, which has been told, and the call is to do nothing.
+ * Outside of oaki_enter. */
+bool oaki_guard_look(const void *p, size_t told, const char *call);
 /* Something is wrong with the object that begins at p, as `call` knows. */
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
 /* What has been found meanwhile is reported. */

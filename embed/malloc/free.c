@@ -82,11 +82,12 @@ static void free_small(oaki_span *s, void *p, size_t off)
 }
 
 /* What the guard knows of the block is told first. */
-static OAKI_COLD void look_inside(oaki_thread *t, const void *p)
+static OAKI_COLD bool look_inside(oaki_thread *t, const void *p)
 {
     oaki_leave(t);
-    oaki_guard_look(p, SIZE_MAX, "free");
+    bool dead = oaki_guard_look(p, SIZE_MAX, "free");
     (void)oaki_enter();
+    return dead;
 }
 
 static bool in_own_run(const oaki_span *s, const char *p)
@@ -102,7 +103,10 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
     (void)oaki_enter();
     size_t slot = oaki_slot_offset(off);
     if (OAKI_UNLIKELY(slot != off)) {
-        if (OAKI_UNLIKELY(oaki_guard.on)) look_inside(t, p);
+        if (OAKI_UNLIKELY(oaki_guard.on) && look_inside(t, p)) {
+            oaki_leave(t);
+            return;
+        }
         bool inside = slot != SIZE_MAX && oaki_bit_get(h->alloc, slot);
         bad_free(p, inside ? "points into a block, not to its beginning" : "is free memory");
     }
@@ -233,7 +237,8 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     }
     void *other;
     if (OAKI_UNLIKELY(!is_ours(p)) && oaki_others_realloc(p, n, &other)) return other;
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, SIZE_MAX, "realloc");
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "realloc"))
+        return errno = EINVAL, NULL;
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {
         oaki_note_again(p, n);

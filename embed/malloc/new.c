@@ -130,22 +130,21 @@ void _ZdaPv(void *p)
     any_delete(p);
 }
 
-/* An object of the program's own pool is none of the heap's, and not looked at. */
-static void look(const void *p, size_t n)
+/* Whether the guard has told that p is no live object. One of the program's own pool is none of the
+ * heap's, and not looked at. */
+static bool is_dead(const void *p, size_t n)
 {
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look(p, n, "delete");
+    return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, n, "delete");
 }
 
 void _ZdlPvm(void *p, size_t n)
 {
-    look(p, n);
-    any_delete(p);
+    if (!is_dead(p, n)) any_delete(p);
 }
 
 void _ZdaPvm(void *p, size_t n)
 {
-    look(p, n);
-    any_delete_array(p);
+    if (!is_dead(p, n)) any_delete_array(p);
 }
 
 void _ZdlPvRKSt9nothrow_t(void *p, const nothrow *no)
@@ -173,14 +172,12 @@ void _ZdaPvSt11align_val_t(void *p, size_t align)
 
 void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    look(p, n);
-    any_delete_aligned(p, align);
+    if (!is_dead(p, n)) any_delete_aligned(p, align);
 }
 
 void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    look(p, n);
-    any_delete_array_aligned(p, align);
+    if (!is_dead(p, n)) any_delete_array_aligned(p, align);
 }
 
 void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no)
