@@ -1,9 +1,9 @@
 /* os_release.c - giving back address space, also where that is refused for now.
  *
  * The kernel joins mappings that are alike, and to take out the middle of one makes it two: where
- * the process has as many as it may, that is ENOMEM. A filter may refuse the call likewise. Then the
- * memory goes, and the addresses are noted until a mapping has gone; those that find no room in the
- * table stay mapped, without memory.
+ * the process has as many as it may, that is ENOMEM. A filter may refuse the call likewise. Then
+ * the memory goes, and the addresses are noted until a mapping has gone; those that find no room in
+ * the table stay mapped, without memory.
  *
  * Owns: `unreleased`. Lock: its own, which nobody waits for: its holder may be a thread that a
  * handler has interrupted, or that is stopped. Bound: O(1). */
