@@ -12,13 +12,14 @@
 #include "gc/ptrtable.h"
 #include "symbol.h"
 #include <errno.h>
+#include <oakum/gc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MIN_BUCKETS 256
 #define TRIM_EVERY 16 /* marks: what shrinks in one may grow again before the next */
-#define UNWINDER 8192 /* bytes of stack that it may take */
+#define UNWINDER 3072 /* bytes of stack that it may take, a stop's signal left aside */
 #define SATURATED 255 /* of a span's `sampled`: stays */
 
 /* A sampled object. */
@@ -195,7 +196,8 @@ static double weight_of(size_t bytes, size_t rate)
 /* An object that is allocated near the end of a stack is counted without its frames. */
 static size_t capture(uintptr_t *pc, size_t max)
 {
-    return oaki_stack_left() < UNWINDER ? 0 : oaki_stack_capture(pc, max);
+    size_t signal = oak_stack_min() - OAK_STACK_MIN;
+    return oaki_stack_left() < UNWINDER + signal ? 0 : oaki_stack_capture(pc, max);
 }
 
 static void note(void *obj, size_t bytes, size_t rate)
@@ -222,7 +224,7 @@ const oaki_site *oaki_site_here(void)
 {
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
-    size_t n = oaki_stack_capture(pc, OAKI_COUNT(pc));
+    size_t n = capture(pc, OAKI_COUNT(pc));
     n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;

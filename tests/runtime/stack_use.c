@@ -25,7 +25,7 @@
 #define STACK ((size_t)256 << 10)
 #define BELOW 192 /* the frames that paint and measure */
 #define PAINT 0xa5
-#define UNWINDER 8192 /* of the heap profile, where there is room */
+#define UNWINDER 3072 /* of the heap profile, where there is room */
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #define NOINLINE __attribute__((noinline))
 
