@@ -2,7 +2,7 @@
  *
  * A file may be mapped twice: libc is, with a namespace of its own beside the program's. Then its
  * mappings can follow one another with nothing but anonymous memory between. So where the offset
- * in the file falls, another copy begins.
+ * in the file falls, or is 0, another copy begins.
  *
  * Owns nothing. Any thread. Bound: linear in the mappings. */
 #include "mapped.h"
@@ -80,7 +80,8 @@ int oaki_mappings_read(oaki_mappings *out)
     for (char *text = out->text, *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
         *end = '\0';
         if (!read_line(text, &now) || !now.file) continue;
-        bool goes_on = last.file && now.offset >= last.offset && strcmp(now.file, last.file) == 0;
+        bool goes_on = last.file && now.offset > 0 && now.offset >= last.offset &&
+                       strcmp(now.file, last.file) == 0;
         if (!goes_on) out->item[out->n++] = (oaki_mapped){ .name = now.name, .lo = now.lo };
         out->item[out->n - 1].hi = now.hi;
         last = now;
