@@ -18,6 +18,7 @@
 #include "runtime/os.h"
 #include "runtime/room.h"
 #include "runtime/rootmask.h"
+#include "runtime/scrub.h"
 #include "runtime/track.h"
 #include "sweep.h"
 #include "verify.h"
@@ -530,6 +531,7 @@ int oaki_gc_after_mark(void (*fn)(void))
 
 void oak_collect(void)
 {
+    oaki_scrub(); /* or the frames below would hold what calls before this one have left there */
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&gc.forced, 1);
