@@ -136,7 +136,7 @@ void oak_free(void *p)
     }
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
-        if (oaki_guard_look(p, SIZE_MAX, "free")) return;
+        if (oaki_guard_look(p, SIZE_MAX, "free") || oaki_guard_is_freed(p)) return; /* reported */
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");
