@@ -89,10 +89,23 @@ static void insert(place p)
     table.n++;
 }
 
+static place place_of(const struct dl_phdr_info *info)
+{
+    place p = { UINTPTR_MAX, 0, 0 };
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        uintptr_t lo = info->dlpi_addr + h->p_vaddr;
+        if (h->p_type == PT_GNU_EH_FRAME) p.header = lo;
+        if (h->p_type != PT_LOAD) continue;
+        p.lo = OAKI_MIN(p.lo, lo);
+        p.hi = OAKI_MAX(p.hi, lo + h->p_memsz);
+    }
+    return p;
+}
+
 /* The first object is told of with the loader's counts. */
 static int read_object(struct dl_phdr_info *info, size_t size, void *first)
 {
-    place p = { UINTPTR_MAX, 0, 0 };
     (void)size;
     if (*(bool *)first) {
         if (table.item && table.adds == info->dlpi_adds && table.subs == info->dlpi_subs &&
@@ -104,15 +117,7 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *first)
         *(bool *)first = false;
         AO_fetch_and_add1_full(&table.seq);
     }
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-        uintptr_t lo = info->dlpi_addr + h->p_vaddr;
-        if (h->p_type == PT_GNU_EH_FRAME) p.header = lo;
-        if (h->p_type != PT_LOAD) continue;
-        p.lo = OAKI_MIN(p.lo, lo);
-        p.hi = OAKI_MAX(p.hi, lo + h->p_memsz);
-    }
-    insert(p);
+    insert(place_of(info));
     return 0;
 }
 
@@ -195,21 +200,15 @@ static int make_table(void)
     return oaki_gc_on_cycle(after_cycle, NULL);
 }
 
-/* The first object is the program. 2: it has a header. */
-static int look_at_program(struct dl_phdr_info *info, size_t size, void *place_of)
+/* The first object is the program. */
+static int look_at_program(struct dl_phdr_info *info, size_t size, void *base)
 {
-    place *p = place_of;
+    place p = place_of(info);
     (void)size;
-    p->header = info->dlpi_addr;
-    int found = 1;
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-        if (h->p_type == PT_GNU_EH_FRAME) found = 2;
-        if (h->p_type != PT_LOAD) continue;
-        p->lo = OAKI_MIN(p->lo, info->dlpi_addr + h->p_vaddr);
-        p->hi = OAKI_MAX(p->hi, info->dlpi_addr + h->p_vaddr + h->p_memsz);
-    }
-    return found;
+    program.lo = p.lo;
+    program.hi = p.hi;
+    *(uintptr_t *)base = info->dlpi_addr;
+    return p.header ? 2 : 1;
 }
 
 static void look_for_frames(uintptr_t base)
@@ -228,12 +227,9 @@ static void look_for_frames(uintptr_t base)
 
 static void find_program(void)
 {
-    place p = { .lo = UINTPTR_MAX };
+    uintptr_t base = 0;
     if (program.hi) return;
-    bool has_header = dl_iterate_phdr(look_at_program, &p) == 2;
-    program.lo = p.lo;
-    program.hi = p.hi;
-    if (!has_header) look_for_frames(p.header);
+    if (dl_iterate_phdr(look_at_program, &base) == 1) look_for_frames(base);
 }
 
 int oaki_unwind_find_init(bool by_loader)

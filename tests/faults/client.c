@@ -2,37 +2,14 @@
 #ifndef GC_THREADS
 #define GC_THREADS
 #endif
-#include "guest.h"
 #include <gc/gc.h>
 #include <pthread.h>
 
-typedef struct node {
-    struct node *next;
-    long value;
-} node;
+#define GUEST_NEW GC_MALLOC
+#define GUEST_ROOM 0
+#include "list.h"
 
 static node *kept;
-
-static node *list_of(long n)
-{
-    node *list = NULL;
-    for (long i = 0; i < n; i++) {
-        node *item = GC_MALLOC(sizeof *item);
-        if (!item) failed("GC_MALLOC");
-        item->next = list;
-        item->value = i;
-        list = item;
-    }
-    return list;
-}
-
-static void check_list(const node *list, long n)
-{
-    long sum = 0, count = 0;
-    for (; list; list = list->next, count++) sum += list->value;
-    expect("nodes", count, n);
-    expect("sum", sum, n * (n - 1) / 2);
-}
 
 static void finalizer(void *obj, void *ctx)
 {

@@ -1,39 +1,15 @@
 /* native.c - programs on liboakum.so for check-faults: collect, threads, fork, serve. */
-#include "guest.h"
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-typedef struct node {
-    struct node *next;
-    long value;
-    char room[48];
-} node;
+#define GUEST_NEW oak_alloc
+#define GUEST_ROOM 48
+#include "list.h"
 
 OAK_MAP_DEFINE(numbers, uint64_t, uint64_t);
-
-static node *list_of(long n)
-{
-    node *list = NULL;
-    for (long i = 0; i < n; i++) {
-        node *item = oak_alloc(sizeof *item);
-        if (!item) failed("oak_alloc");
-        item->next = list;
-        item->value = i;
-        list = item;
-    }
-    return list;
-}
-
-static void check_list(const node *list, long n)
-{
-    long sum = 0, count = 0;
-    for (; list; list = list->next, count++) sum += list->value;
-    expect("nodes", count, n);
-    expect("sum", sum, n * (n - 1) / 2);
-}
 
 static node *kept;
 static void on_final(void *obj, void *ctx)

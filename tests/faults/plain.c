@@ -1,34 +1,10 @@
 /* plain.c - a program on malloc for check-faults, to be run by oakum run --collect: lists that it
  * keeps, frees and loses, in two threads. */
-#include "guest.h"
 #include <pthread.h>
 
-typedef struct node {
-    struct node *next;
-    long value;
-    char room[48];
-} node;
-
-static node *list_of(long n)
-{
-    node *list = NULL;
-    for (long i = 0; i < n; i++) {
-        node *item = malloc(sizeof *item);
-        if (!item) failed("malloc");
-        item->next = list;
-        item->value = i;
-        list = item;
-    }
-    return list;
-}
-
-static void check_list(const node *list, long n)
-{
-    long sum = 0, count = 0;
-    for (; list; list = list->next, count++) sum += list->value;
-    expect("nodes", count, n);
-    expect("sum", sum, n * (n - 1) / 2);
-}
+#define GUEST_NEW malloc
+#define GUEST_ROOM 48
+#include "list.h"
 
 static void free_list(node *list)
 {
