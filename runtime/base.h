@@ -38,8 +38,11 @@
     } while (0)
 
 #ifdef OAKI_DEBUG
-#define OAKI_ASSERT(x) OAKI_INVARIANT(x, __FILE__)
-#define OAKI_CHECK_SLOW(x) OAKI_INVARIANT(x, __FILE__)
+#define OAKI_ASSERT(x) OAKI_INVARIANT(x, OAKI_HERE)
+#define OAKI_CHECK_SLOW(x) OAKI_INVARIANT(x, OAKI_HERE)
+#define OAKI_HERE __FILE__ ":" OAKI_TEXT(__LINE__)
+#define OAKI_TEXT(x) OAKI_TEXT_(x)
+#define OAKI_TEXT_(x) #x
 #else
 #define OAKI_ASSERT(x) ((void)0)
 #define OAKI_CHECK_SLOW(x) ((void)0)

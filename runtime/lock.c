@@ -10,8 +10,8 @@
  * checked of both. */
 #include "lock.h"
 
+#include "contract.h"
 #include "os.h"
-#include "thread.h"
 
 /* A critical section is tens to hundreds of instructions; a sleep costs thousands. */
 #define SPINS 100
@@ -35,6 +35,13 @@ static void order_check(const oaki_lock *l)
                       l->rank, held.lock[i]->rank);
 }
 
+static bool holds_one_of(oaki_rank low, oaki_rank high)
+{
+    for (size_t i = 0; i < held.n; i++)
+        if (held.lock[i]->rank >= low && held.lock[i]->rank <= high) return true;
+    return false;
+}
+
 /* A stop, or a fork, must not meet a lock that is held: only those of a thread that is inside are
  * waited for, and nobody begins either while this one has gc_lock. The program's threads enter by
  * the public functions, and tests call what is behind those: so this looks at the own threads. */
@@ -43,10 +50,23 @@ static void place_check(const oaki_lock *l)
     const oaki_thread *t = oaki_thread_self();
     if (!t || !t->own || t->in_runtime == OAKI_IN_RUNTIME || l->rank <= OAKI_RANK_GC) return;
     if (oaki_fork_is_ours()) return; /* in the child it is alone */
-    for (size_t i = 0; i < held.n; i++)
-        if (held.lock[i]->rank == OAKI_RANK_GC) return;
+    if (holds_one_of(OAKI_RANK_GC, OAKI_RANK_GC)) return;
     oak_fatal("oakum: internal error: lock of rank %u taken by an own thread that is outside",
               l->rank);
+}
+
+bool oaki_lock_is_mine(const oaki_lock *l)
+{
+    for (size_t i = 0; i < held.n; i++)
+        if (held.lock[i] == l) return true;
+    return false;
+}
+
+bool oaki_is_inside(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    return (t && t->in_runtime == OAKI_IN_RUNTIME) || oaki_world_stopped() ||
+           oaki_fork_is_ours() || holds_one_of(OAKI_RANK_GC, OAKI_RANK_HELPER);
 }
 
 static void order_push(const oaki_lock *l)

@@ -29,6 +29,7 @@
 #include "room.h"
 
 #include "collector.h"
+#include "contract.h"
 #include "emptied.h"
 #include "guard.h"
 #include "heap.h"
@@ -101,7 +102,7 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
 {
     oaki_want *next, *w = room.first;
     bool vain = false;
-    OAKI_ASSERT(oaki_world_stopped());
+    OAKI_REQUIRES_STOPPED();
     if (OAKI_LIKELY(!w)) return;
     oaki_gc_sweep_all();
     for (; w; w = next) {

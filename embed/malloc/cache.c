@@ -4,6 +4,7 @@
  * the list. */
 #include "cache.h"
 #include "runtime/collector.h"
+#include "runtime/contract.h"
 #include "runtime/meta.h"
 #include "runtime/roots.h"
 #include "runtime/track.h"
@@ -65,7 +66,7 @@ OAKI_NO_ASAN static void find_busy(const oaki_root *r, void *ctx)
 
 void oaki_caches_empty(void)
 {
-    OAKI_ASSERT(oaki_world_stopped());
+    OAKI_REQUIRES_STOPPED();
     for (oaki_cache *c = self.first; c; c = c->next) c->busy = false;
     if (self.first) oaki_roots_visit(find_busy, NULL);
     for (oaki_cache *c = self.first; c; c = c->next) {
