@@ -90,7 +90,7 @@ OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
 
 /* ---- words ---- */
 
-/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack. (mark.c) */
+/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack, until it is not. (mark.c) */
 void oaki_hot_spill(oaki_hot *h, oak_marker *m);
 
 /* No branch on whether it is a pointer, which is as good as random; and nothing that is read

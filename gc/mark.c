@@ -88,14 +88,16 @@ static bool has_room(oaki_hot *h, oak_marker *m, size_t n)
 
 void oaki_hot_spill(oaki_hot *h, oak_marker *m)
 {
-    bool room = has_room(h, m, BLOCK);
-    h->tail -= BLOCK;
-    for (unsigned i = 0; i < BLOCK; i++) {
-        size_t off = h->queue[h->tail + i];
-        if (room)
-            *h->sp++ = off;
-        else
-            oaki_mark_only(m, off);
+    while (h->tail - h->head > OAKI_QUEUE_HIGH) {
+        bool room = has_room(h, m, BLOCK);
+        h->tail -= BLOCK;
+        for (unsigned i = 0; i < BLOCK; i++) {
+            size_t off = h->queue[h->tail + i];
+            if (room)
+                *h->sp++ = off;
+            else
+                oaki_mark_only(m, off);
+        }
     }
 }
 

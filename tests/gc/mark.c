@@ -234,6 +234,30 @@ START_TEST(a_random_graph_with_cycles)
 }
 END_TEST
 
+/* Small objects with as many references as fit, to any of them: each adds more words to a queue
+ * than it takes. */
+static void make_bushy(void *n)
+{
+    enum { WORDS = 8 };
+    size_t total = *(size_t *)n;
+    void ***all = malloc(total * sizeof *all);
+    for (size_t i = 0; i < total; i++) all[i] = count(oak_alloc(WORDS * sizeof(void *)));
+    for (size_t i = 0; i < total; i++) {
+        all[i][0] = all[i > 0 ? i - 1 : 0];
+        for (size_t k = 1; k < WORDS; k++) all[i][k] = all[test_below(total)];
+    }
+    root = all[total - 1];
+    free(all);
+}
+
+START_TEST(small_objects_full_of_references)
+{
+    test_seed("gc/mark");
+    start(_i);
+    check_graph(make_bushy, test_scale(100000));
+}
+END_TEST
+
 /* An array that is scanned at one go, and points to large objects only: all that has no room on a
  * short stack is marked and not scanned, which is made up for afterwards. Of each, the first word
  * and the last lead on. */
@@ -549,6 +573,7 @@ Suite *suite_gc_mark(void)
     tcase_add_loop_test(c, a_large_tree, 0, MODES);
     tcase_add_loop_test(c, all_to_all, 0, MODES);
     tcase_add_loop_test(c, a_random_graph_with_cycles, 0, MODES);
+    tcase_add_loop_test(c, small_objects_full_of_references, 0, MODES);
     tcase_add_loop_test(c, large_objects_for_which_there_is_no_room, 0, MODES);
     tcase_add_loop_test(c, tables_that_lead_into_large_objects, 0, 2 * MODES);
     tcase_add_loop_test(c, what_holds_no_reference_keeps_nothing, 0, MODES);
