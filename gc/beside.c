@@ -18,6 +18,7 @@
  * Owns: the thread, and what is asked of it. Lock: as the pieces.
  * Bound: a piece of preparing is OAKI_CHUNK bytes of the range, one of protecting STEP. */
 #include "beside.h"
+#include "contract.h"
 
 #include "event.h"
 #include "mark.h"
@@ -26,6 +27,7 @@
 #include "piece.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
+#include "verify.h"
 #include "watch.h"
 #include <oakum/gc.h>
 
@@ -68,6 +70,9 @@ static struct {
  * allocated. */
 static bool prepare_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_BEGUN();
+    OAKI_ASSERT(s->at % OAKI_CHUNK == 0);
     oaki_heap *h = &oaki_the_heap;
     size_t words = OAKI_CHUNK / OAKI_GRANULE / 64, c = s->at / OAKI_CHUNK;
     if (s->at >= oaki_worker(0)->used) return false;
@@ -84,6 +89,7 @@ typedef enum answer { NOT_NEEDED, DONE, REFUSED } answer;
 /* What the program refuses now is tried again for a while. */
 static answer try_again(answer (*fn)(oaki_thread *t), oaki_thread *t)
 {
+    OAKI_REQUIRES_OUTSIDE();
     answer a = REFUSED;
     for (int n = 0; a == REFUSED && n < REFUSED_NAPS; n++) {
         oaki_os_sleep_ns(REFUSED_NAP_NS);
@@ -130,6 +136,9 @@ static OAKI_NOINLINE answer begin(oaki_thread *t)
 /* From here on what the marker sees stays true, or is told. */
 static bool start_marking(oaki_step *s)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_BEGUN();
+    oaki_verify_rule(oaki_worklist_check);
     (void)s;
     AO_store_release(&oaki_the_heap.preparing, 0);
     oaki_workers_beside(true);
@@ -140,6 +149,8 @@ static bool start_marking(oaki_step *s)
 /* As if it had not begun. What was freed by hand is left to the next one. */
 static void forget(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_ASSERT(oaki_beside_state() != OAKI_BESIDE_NONE);
     oaki_workers_discard();
     AO_store(&oaki_the_heap.marking, 0);
     AO_store(&oaki_the_heap.preparing, 0);
@@ -150,6 +161,7 @@ static void forget(void)
 /* The program wants no collection. */
 static bool drop(oaki_step *s)
 {
+    OAKI_REQUIRES_MARKING();
     (void)s;
     forget();
     return false;
@@ -188,6 +200,8 @@ static void finish(oaki_thread *t)
 /* What is called may take its time, or wait for who allocates, who collect themselves meanwhile. */
 static void tell(oaki_thread *t)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     AO_store(&self.telling, 1);
     oaki_event_over(t);
     AO_store(&self.telling, 0);
@@ -198,6 +212,8 @@ static void tell(oaki_thread *t)
 
 static void in_steps(void (*fn)(size_t from, size_t to))
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_IDLE();
     uint64_t cpu = oaki_os_thread_cpu_ns();
     size_t end = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at < end; at += STEP) {
@@ -266,11 +282,13 @@ static void *collector(void *arg)
 
 /* ---- for those who allocate ---- */
 
-/* Outside of oaki_enter, as it takes locks of the host. Where there is no thread to be had now, or
- * it would have nothing that tells it, the program collects itself, and the next collection tries
- * again. */
+/* A thread is started outside of oaki_enter, as that takes locks of the host. Where there is none
+ * to be had now, or it would have nothing that tells it, the program collects itself, and the next
+ * collection tries again. */
 static OAKI_COLD bool spawn(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
     if (AO_load(&self.not_before) == next) return false;
     if (!AO_compare_and_swap_full(&self.started, 0, 1)) return AO_load(&self.started) == 1;
@@ -370,6 +388,8 @@ static bool is_mine(void)
 
 bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     if (!may(t) || is_mine()) return false;
     if (AO_load(&oaki_the_heap.live) + bytes >= oaki_pace_goal()) help(t, bytes);
     else ask();
@@ -378,6 +398,8 @@ bool oaki_beside_instead(oaki_thread *t, size_t bytes)
 
 bool oaki_beside_now(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     if (!oaki_debug_switches.beside || !may(t)) return false;
     ask_in_any_case();
     return true;
@@ -385,6 +407,8 @@ bool oaki_beside_now(oaki_thread *t)
 
 void oaki_beside_first(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     uint64_t begun = oaki_os_now_ns();
     bool asked = false;
     if (OAKI_LIKELY(!oaki_debug_switches.twice) || !may(t)) return;
@@ -414,11 +438,14 @@ bool oaki_beside_is_minor(void)
 
 void oaki_gc_large_in_mark(size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
     AO_fetch_and_add(&self.large, bytes);
 }
 
 size_t oaki_beside_work(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
     return oaki_workers_scanned() + oaki_rounds_taken() * PAGE_WORDS;
 }
 
@@ -426,11 +453,15 @@ size_t oaki_beside_work(void)
 
 bool oaki_beside_begins_minor(void)
 {
+    OAKI_REQUIRES_STOPPED();
     return self.minor && AO_load(&oaki_the_heap.keeps_marks) && !oaki_zones_closing();
 }
 
 void oaki_beside_begin(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_IDLE();
+    OAKI_ASSERT(AO_load(&oaki_the_heap.preparing)); /* from before A is read for M */
     self.minor = oaki_beside_begins_minor();
     AO_store(&oaki_the_heap.keeps_marks, 0);
     AO_store(&self.large, 0);
@@ -442,6 +473,10 @@ void oaki_beside_begin(void)
 /* Pinned objects once more: some have come since they were queued, or before all were. */
 void oaki_beside_finish(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_REST();
+    oaki_verify_rule(oaki_worklist_check);
     self.took_ns = oaki_os_now_ns() - self.begun_ns;
     oaki_workers_beside(false);
     AO_store(&self.expected[self.minor], oaki_workers_scanned());
@@ -452,18 +487,24 @@ void oaki_beside_finish(void)
 /* Rounds have found large ones of that time too, so the two are not added. */
 size_t oaki_beside_unknown(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_IDLE();
     size_t late = oaki_pace_late(oaki_rounds_found(), self.took_ns, oaki_pieces_worked());
     return OAKI_MAX(AO_load(&self.large), late);
 }
 
 void oaki_beside_end(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     oaki_freed_wipe();
     oaki_pieces_state(OAKI_BESIDE_NONE);
 }
 
 void oaki_beside_give_up_marks(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     AO_store(&oaki_the_heap.keeps_marks, 0);
     if (oaki_beside_state() != OAKI_BESIDE_NONE) forget();
 }

@@ -15,12 +15,12 @@ typedef enum oaki_beside {
     OAKI_BESIDE_MARKING /* writes are noted, and what is queued is being marked */
 } oaki_beside;
 
-/* World stopped, or gc_lock held. */
+/* It doesn't change while the world is stopped. */
 oaki_beside oaki_beside_state(void);
 
 /* A collection is due: can it be done beside the program? Then it is under way when this returns,
- * or will be soon, and the caller, who is about to allocate so many bytes, has helped or waited if
- * the program outran it. false: collect now. Inside oaki_enter, with no lock held. */
+ * or will be soon, and the caller, which is about to allocate so many bytes, has helped or waited
+ * if the program outran it. false: collect now. */
 bool oaki_beside_instead(oaki_thread *t, size_t bytes);
 
 /* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not beside. */
@@ -30,10 +30,10 @@ bool oaki_beside_now(oaki_thread *t);
 bool oaki_beside_asked(void);
 
 /* With OAKUM_DEBUG=twice: return when one is over that began after this was called, or a second
- * later. Inside oaki_enter, with no lock held. */
+ * later. */
 void oaki_beside_first(oaki_thread *t);
 
-/* ---- for cycle.c, world stopped ---- */
+/* ---- for cycle.c ---- */
 
 /* The stop that ends a mark: look at what was written since, and drop what was freed by hand. */
 void oaki_beside_finish(void);
@@ -54,33 +54,32 @@ size_t oaki_beside_unknown(void);
 /* What it has cost: stops between the first and the last, processor time, rounds. */
 void oaki_beside_note(oaki_cycle *c);
 /* M is about to be used for something else: a mark that is under way has not happened, and the next
- * one begins with nothing. gc_lock is held. */
+ * one begins with nothing. */
 void oaki_beside_give_up_marks(void);
 int oaki_beside_init(void);
 
-/* ---- freed.c, world stopped, or nothing under way ---- */
+/* ---- freed.c ---- */
 
-/* Bytes that are marked of what was freed by hand. After oaki_beside_finish. */
+/* Bytes that are marked of what was freed by hand. */
 size_t oaki_freed_marked(void);
 /* They lose their marks, and are forgotten. */
 void oaki_freed_wipe(void);
-/* They are freed: nothing is under way. Outside of oaki_enter. */
+/* They are freed. */
 void oaki_freed_release(void);
-/* Those of a zone that is about to go are. Inside oaki_enter. */
+/* Those of a zone that is about to go are. */
 void oaki_freed_forget_zone(uint32_t zone);
 void oaki_freed_trim(void);
+const char *oaki_freed_check(void); /* the rule that is broken, or NULL */
 void oaki_freed_init(void);
 
 /* ---- of cycle.c, for beside.c ---- */
 
-/* The first stop: caches flushed, hooks called, roots queued, `marking` set. gc_lock is held, the
- * caller's context saved. false when the world could not be stopped yet. */
+/* The first stop: caches flushed, hooks called, roots queued, `marking` set. The caller's context
+ * is saved. false when the world could not be stopped yet. */
 bool oaki_cycle_begin(oaki_thread *t);
-/* It is given up: the next one is told as begun. gc_lock held, or in a child. */
+/* It is given up: the next one is told as begun. */
 void oaki_cycle_dropped(void);
 /* The last: as oaki_gc_collect, unless cycle `number` is over already. */
 bool oaki_cycle_finish(oaki_thread *t, size_t number);
-/* World stopped, in the midst of a mark beside the program: what the roots refer to is queued. */
-void oaki_cycle_queue_roots(void);
 
 #endif

@@ -4,6 +4,7 @@
  *
  * Owns: `self`. Lock: self.lock, also while a batch is mapped: the others need one as well. Memory
  * is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. */
+#include "contract.h"
 #include "mark.h"
 #include "runtime/os.h"
 #include "spin.h"
@@ -80,7 +81,9 @@ oaki_mark_chunk *oaki_chunk_new(void)
 
 void oaki_chunk_free(oaki_mark_chunk *c)
 {
+    OAKI_ASSERT(c->n <= OAKI_CHUNK_ENTRIES);
     oaki_spin_lock(&self.lock);
+    OAKI_INVARIANT(self.ntaken > 0, "more chunks of the mark stack are given back than were taken");
     c->next = self.free;
     self.free = c;
     self.ntaken--;
@@ -89,12 +92,17 @@ void oaki_chunk_free(oaki_mark_chunk *c)
 
 void oaki_chunks_release(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_REQUIRES_REST();
     self.free = self.cut = NULL;
     self.ntaken = 0;
 }
 
 void oaki_mark_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_NO_MARK();
+    OAKI_ASSERT(self.ntaken == 0 && !self.free && !self.cut);
     size_t keep = OAKI_MAX(KEEP_BATCHES * BATCH, oaki_workers_bytes() / KEEP_SHARE);
     for (; self.mapped > keep; self.nbatches--) {
         oaki_mark_chunk *batch = self.batches;
@@ -102,6 +110,7 @@ void oaki_mark_trim(void)
         self.mapped -= batch->n;
         oaki_os_release(batch, batch->n);
     }
+    OAKI_ASSERT((self.nbatches == 0) == (self.batches == NULL));
     if (!self.batches) self.last = NULL;
     oaki_ranges_trim();
 }
@@ -111,7 +120,25 @@ size_t oaki_chunks_mapped(void)
     return self.mapped;
 }
 
+const char *oaki_chunks_check(size_t held)
+{
+    size_t batches = 0, mapped = 0, cut = 0, nfree = 0;
+    bool is_cut = self.cut != NULL;
+    for (const oaki_mark_chunk *b = self.batches; b; b = b->next, batches++) {
+        mapped += b->n;
+        if (is_cut) cut += (b == self.cut ? self.at : b->n / sizeof *b) - 1;
+        is_cut = is_cut && b != self.cut;
+    }
+    for (const oaki_mark_chunk *c = self.free; c; c = c->next)
+        if (++nfree > cut) return "chunks: the list of the free ones ends";
+    if (batches != self.nbatches || mapped != self.mapped) return "chunks: batches are counted";
+    if (nfree + self.ntaken != cut) return "chunks: each that was cut is free or taken";
+    if (held != self.ntaken) return "chunks: each that is taken is on a list";
+    return NULL;
+}
+
 void oaki_chunks_after_fork(void)
 {
+    OAKI_ASSERT(oaki_fork_is_ours());
     self.lock = 0;
 }

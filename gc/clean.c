@@ -5,6 +5,7 @@
  * look at the bits of its slots, and the words of those that are marked.
  * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
  * marked by functions that know no parts: each of those once a batch (written.h). */
+#include "contract.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
@@ -20,6 +21,7 @@ static bool is_marked(size_t slot)
 
 OAKI_NO_ASAN void oaki_mark_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
+    OAKI_REQUIRES_WORKER(m);
     size_t found[OAKI_SIFT];
     for (const uintptr_t *stop; p < end; p = stop) {
         stop = end - p > OAKI_SIFT ? p + OAKI_SIFT : end;
@@ -78,6 +80,8 @@ void oaki_clean(size_t from, size_t to, void *ctx)
 {
     const oaki_heap *h = &oaki_the_heap;
     oak_marker *m = ctx;
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER(m);
     for (size_t lo = from, hi; lo < to; lo = hi) {
         size_t page = lo >> OAKI_PAGE_SHIFT;
         oaki_pte e = AO_int_load(&h->pte[page]);
@@ -89,6 +93,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
             clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi);
             continue;
         }
+        OAKI_ASSERT(lo >= first);
         if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
@@ -132,6 +137,8 @@ bool oaki_mark_leaves_out(void)
 
 void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t ns)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
     oaki_heap *h = &oaki_the_heap;
     bool late = false;
     for (size_t at = *page; at < end && !late; *page = ++at) {
@@ -147,6 +154,9 @@ void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t 
 
 void oaki_mark_left_out(oak_marker *m)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER(m);
     if (!oaki_mark_leaves_out()) return;
     for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
         oaki_central_each(oaki_zone_by_id(id), mark_left_out, m);

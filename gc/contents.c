@@ -2,8 +2,8 @@
  * mark function. The marker's loops do so themselves for small objects that are scanned
  * conservatively.
  *
- * Owns nothing. World stopped, or a mark beside the program; a marker is used by its own thread
- * alone. Bound: the object's words. */
+ * Owns nothing. Lock: as the marker that is given. Bound: the object's words. */
+#include "contract.h"
 #include "mark.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
@@ -81,11 +81,14 @@ void oaki_mark_object(oak_marker *m, char *p)
     size_t off = oaki_heap_offset(p);
     const oaki_span *s = oaki_span_of_offset(off);
     size_t size = s->size, head = 0;
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(off < m->used && oaki_slot_offset(off) == off);
     if (s->kind == OAKI_NOSCAN) return;
     const oak_type *t = s->kind == OAKI_TYPED ? type_of(s, off) : NULL;
     bool called = t && t->mark && !t->part; /* the function takes all of it */
     if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
         head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(head < size);
     if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
     if (!called && size > LAZY && m->range_lo >= m->range_hi) {
         oaki_mark_range_lazily(m, p + head, p + size, t != NULL);
@@ -101,6 +104,7 @@ void oaki_mark_object(oak_marker *m, char *p)
  * is marked by itself if it is to be. */
 void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
 {
+    OAKI_ASSERT(!m->range_typed || (oaki_heap_contains(lo) && oaki_heap_contains(hi - 1)));
     size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : SIZE_MAX;
     const oaki_span *s = slot != SIZE_MAX ? oaki_span_of_offset(slot) : NULL;
     const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
@@ -116,6 +120,7 @@ void oaki_mark_piece(oak_marker *m, const char *lo, const char *hi)
 
 void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
 {
+    OAKI_ASSERT(lo < hi && slot < hi && oaki_slot_offset(slot) == slot);
     const char *p = (const char *)m->base + slot;
     const oaki_span *s = oaki_span_of_offset(slot);
     size_t from = lo > slot ? lo - slot : 0, to = OAKI_MIN(hi - slot, size);
@@ -135,6 +140,8 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
 
 void oaki_mark_range_lazily(oak_marker *m, const char *lo, const char *hi, bool typed)
 {
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->range_lo >= m->range_hi); /* or the rest of that one would be lost */
     m->range_typed = typed;
     m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
     m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
@@ -149,11 +156,14 @@ void oaki_mark_expect(size_t slot)
 
 void oaki_mark_contents(void *obj)
 {
+    OAKI_REQUIRES_STOPPED();
     oaki_mark_object(oaki_worker(0), obj);
 }
 
 OAKI_NO_ASAN bool oaki_mark_others(const void *obj)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
     const size_t off = oaki_heap_offset(obj);
     const oaki_span *s = oaki_span_of_offset(off);
     const uintptr_t *p = obj, *end = p + s->size / sizeof *p;

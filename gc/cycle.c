@@ -4,6 +4,7 @@
  * Lock: gc_lock, save for the counters that others read. A thread waits for it in a blocking
  * region, as the holder may be stopping the world. */
 #include "beside.h"
+#include "contract.h"
 #include "event.h"
 #include "gc.h"
 #include "hooks.h"
@@ -17,7 +18,6 @@
 #include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/room.h"
-#include "runtime/rootmask.h"
 #include "runtime/scrub.h"
 #include "runtime/track.h"
 #include "sweep.h"
@@ -33,9 +33,6 @@ static struct {
     bool start_told;     /* in a cycle whose stop may have to be repeated */
     AO_t forced;   /* collections asked for */
     AO_t stress_count;
-    bool in_flight;     /* the current mark keeps slots that a fast path may have in its hands */
-    size_t roots_bytes; /* stacks and globals scanned by the current mark */
-    size_t stack_bytes, data_bytes;
     size_t live; /* of the last cycle */
     uint64_t start_ns; /* of the process's use of us */
     uint64_t gc_cpu_ns;
@@ -45,76 +42,13 @@ static struct {
     bool ended;       /* the last stop ended such a mark; gc_lock */
 } gc;
 
-/* ---- roots ---- */
-
-OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
-{
-    oak_marker *m = oaki_worker(0);
-    bool in_flight = false;
-    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
-        uintptr_t w = *(const uintptr_t *)p;
-        in_flight |= oaki_mcache_is_fast_path(w);
-        oaki_mark_ambiguous(m, w);
-    }
-    /* Only where a signal stopped it can a thread be half way; elsewhere such a word is a relic. */
-    if (!in_flight || !r->thread || !r->thread->pc) return;
-    oaki_mcache_in_flight(r->thread->mcache);
-    gc.in_flight = true;
-}
-
-/* Large registered ranges are read while the program runs (early.c), where they can be. */
-static bool is_for_later(const oaki_root *r)
-{
-    return r->kind == OAKI_ROOT_RANGE && (size_t)(r->hi - r->lo) >= OAKI_ROOT_LARGE &&
-           AO_load(&oaki_root_masks) == 0;
-}
-
-/* Not as ranges for all workers where the world runs before they are scanned: they may be unmapped
- * then. */
-static void mark_root(const oaki_root *r, void *ctx)
-{
-    const bool *whole = ctx;
-    if (r->hi <= r->lo) return;
-    size_t n = (size_t)(r->hi - r->lo);
-    if (!*whole && is_for_later(r)) return;
-    gc.roots_bytes += n;
-    if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) gc.stack_bytes += n;
-    if (r->kind == OAKI_ROOT_DATA) gc.data_bytes += n;
-    if (r->past_end)
-        mark_stack_words(r);
-    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
-        oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
-}
-
-static void mark_roots(bool whole)
-{
-    gc.roots_bytes = gc.stack_bytes = gc.data_bytes = 0;
-    gc.in_flight = false;
-    oaki_roots_visit(mark_root, &whole);
-    if (!whole) return; /* early.c has what tables keep */
-    oaki_host_mark_roots();
-    oaki_finalizers_mark_roots();
-}
-
-/* Caches are not flushed: what a thread is about to take is allocated, as far as a mark knows. */
-static void queue_root(const oaki_root *r, void *ctx)
-{
-    oak_marker *m = ctx;
-    if (r->hi <= r->lo || is_for_later(r)) return;
-    if (r->past_end) oaki_mark_range_ambiguous(m, r->lo, r->hi);
-    else oaki_mark_scan(m, r->lo, r->hi);
-}
-
-void oaki_cycle_queue_roots(void)
-{
-    oaki_roots_visit(queue_root, oaki_worker(0));
-}
-
 /* ---- the stop ---- */
 
 /* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
 static void prepare_bits(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     oaki_heap *h = &oaki_the_heap;
     size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
     for (size_t c = 0; c < chunks; c++)
@@ -133,10 +67,13 @@ static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
  * from oaki_beside_finish on words count up to where the heap ends now. */
 static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     if (beside) oaki_beside_finish();
     else if (minor) oaki_young_look();
     else oaki_pinned_mark();
-    mark_roots(true);
+    oaki_roots_mark(true);
     end_phase(c, OAKI_PHASE_ROOTS, t);
     oaki_mark_drain();
     end_phase(c, OAKI_PHASE_DRAIN, t);
@@ -156,6 +93,8 @@ static void verify(oaki_cycle *c, uint64_t *t, bool whole)
 {
     if (!oaki_debug_switches.verify) return;
     uint64_t cpu = oaki_os_cpu_ns();
+    oaki_verify_rule(oaki_worklist_check);
+    oaki_verify_rule(oaki_sweep_check);
     oaki_verify(whole);
     c->verify_cpu = oaki_os_cpu_ns() - cpu;
     uint64_t now = oaki_os_now_ns();
@@ -170,8 +109,12 @@ static void flush_caches(void)
 
 static void begin_mark(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(!AO_load(&oaki_the_heap.marking) || oaki_beside_state() == OAKI_BESIDE_BEGUN);
     gc.minor = minor;
     oaki_tables_settle();
+    oaki_verify_rule(oaki_tables_check);
     oaki_hooks_call(&gc.before);
     AO_store(&oaki_the_heap.marking, 1);
     oaki_workers_begin();
@@ -188,7 +131,7 @@ static size_t live_bytes(bool minor)
 static oaki_found found(bool part)
 {
     if (part) return OAKI_FOUND_SOME;
-    return gc.in_flight ? OAKI_FOUND_MOST : OAKI_FOUND_ALL;
+    return oaki_roots_marked.in_flight ? OAKI_FOUND_MOST : OAKI_FOUND_ALL;
 }
 
 /* *t: when it began, and then when it ended. A mark that is under way beside the program ends here;
@@ -197,6 +140,8 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
     bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING, minor = oaki_beside_is_minor();
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(!minor || AO_load(&h->marking)); /* a stop of its own decides anew */
     gc.ended = beside;
     flush_caches();
     if (!beside) {
@@ -216,10 +161,12 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     size_t scanned = oaki_workers_scanned();
     oaki_beside_end();
     oaki_mark_release();
+    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_REST();
     AO_store(&h->marking, 0);
     AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
-    oaki_pace_marked(live, beside ? oaki_beside_unknown() : 0, gc.roots_bytes, minor);
+    oaki_pace_marked(live, beside ? oaki_beside_unknown() : 0, oaki_roots_marked.bytes, minor);
     size_t work = beside ? oaki_beside_work() : scanned;
     bool young = oaki_young_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
                  (beside || (why == OAKI_GC_DUE && oaki_young_keep(minor)));
@@ -239,6 +186,7 @@ static double cpu_fraction(unsigned processors)
 
 static void count_pause(uint64_t ns)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     unsigned i = (unsigned)(AO_load(&oaki_the_heap.cycle) + 255) % 256;
     gc.last_gc_ns = oaki_os_wall_ns();
     gc.pause_total_ns += ns;
@@ -250,6 +198,7 @@ static void count_pause(uint64_t ns)
 
 static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     bool begun = oaki_beside_state() != OAKI_BESIDE_NONE;
     if (begun) *c = gc.begun;
     c->why = why;
@@ -264,6 +213,7 @@ static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 /* Once it stands. */
 static void note_stopped(oaki_cycle *c)
 {
+    OAKI_REQUIRES_STOPPED();
     oaki_vain vain = oaki_world_vain();
     size_t live = AO_load(&oaki_the_heap.live);
     if (!c->first_begin) c->line.heap_start = live;
@@ -285,6 +235,8 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
     oaki_trace *l = &c->line;
     const uint64_t *p = c->phase;
+    OAKI_ASSERT(oaki_cycle_parts(c) == oaki_cycle_pause(c));
+    OAKI_ASSERT(!c->first_begin || c->begin >= c->first_begin + c->first - c->between);
     l->cycle = AO_load(&oaki_the_heap.cycle);
     l->since_start = (c->first_begin ? c->first_begin : c->begin) - gc.start_ns;
     l->stop = p[OAKI_PHASE_STOP];
@@ -305,10 +257,11 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 
 static void note_after(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_heap *h = &oaki_the_heap;
     c->wall = gc.last_gc_ns;
-    c->line.stacks = gc.stack_bytes;
-    c->line.globals = gc.data_bytes;
+    c->line.stacks = oaki_roots_marked.stacks;
+    c->line.globals = oaki_roots_marked.data;
     c->freed = c->line.heap_start - OAKI_MIN(c->line.heap_live, c->line.heap_start);
     gc.live = c->line.heap_live;
     c->trigger = AO_load(&h->trigger);
@@ -331,6 +284,8 @@ static void pace_beside(const oaki_cycle *c)
  * mark, as it would know nothing of it. */
 static uint64_t sweep_rest(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_RUNNING();
     c->line.processors = oaki_os_cpus();
     if (!gc.start_told) oaki_hooks_call(&gc.start);
     gc.start_told = true;
@@ -348,6 +303,8 @@ static uint64_t sweep_rest(oaki_cycle *c)
 /* As run_cycle. */
 OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
 {
+    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     oaki_cycle c = { .why = OAKI_GC_DUE };
     uint64_t at = sweep_rest(&c);
     note_before(t, &c, OAKI_GC_DUE);
@@ -361,7 +318,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     flush_caches();
     begin_mark(oaki_beside_begins_minor());
     AO_store(&oaki_the_heap.preparing, 1);
-    mark_roots(false);
+    oaki_roots_mark(false);
     oaki_beside_begin();
     c.first = oaki_os_now_ns() - c.first_begin;
     gc.begun = c;
@@ -372,6 +329,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
 
 void oaki_cycle_dropped(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
     gc.start_told = false;
 }
 
@@ -410,6 +368,7 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     end_phase(&c, OAKI_PHASE_START, &c.end);
     oaki_helpers_release();
     oaki_tables_settle();
+    oaki_verify_rule(oaki_tables_check);
     oaki_mark_trim();
     c.stop_cpu = cpu1 - cpu0;
     c.cpu_end = oaki_os_cpu_ns();
@@ -439,9 +398,10 @@ static bool is_answered(const oaki_want *w)
 
 /* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
  * now is to go, so the end of a mark that began earlier is not enough. A want's answer tells, which
- * may have come with another thread's cycle. gc_lock held. */
+ * may have come with another thread's cycle. */
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (w) return is_answered(w) || (run_cycle(t, why) && is_answered(w));
     if (why == OAKI_GC_DUE) return AO_load(&oaki_the_heap.cycle) != number || run_cycle(t, why);
     return run_cycle(t, why) && !gc.ended; /* in the stop: one may begin until then */
@@ -452,6 +412,8 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     bool off = false;
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
@@ -492,6 +454,7 @@ OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
 
 OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_sweep_pay();
     if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_beside_instead(t, bytes))
         (void)oaki_gc_collect(t, OAKI_GC_DUE);
@@ -544,6 +507,7 @@ void oak_collect(void)
 
 void oaki_gc_object_freed(void *obj)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_finalizers_forget(obj);
     oaki_weak_forget(obj);
     oaki_ephemerons_forget(obj);
@@ -553,6 +517,7 @@ void oaki_gc_object_freed(void *obj)
 
 void oaki_gc_stats(oak_memstats *out)
 {
+    OAKI_REQUIRES_STOPPED();
     out->num_gc = (uint32_t)AO_load(&oaki_the_heap.cycle);
     out->num_forced_gc = (uint32_t)AO_load(&gc.forced);
     out->pause_total_ns = gc.pause_total_ns;

@@ -27,6 +27,7 @@
  * Owns: nothing; records are finalizer.c's. Lock: the world is stopped, or, to ask, finalizer_lock.
  * Bound: a decision is O(records that are not sure) and the marking. */
 #include "beside.h"
+#include "contract.h"
 #include "finalrecord.h"
 #include "follow.h"
 #include "host.h"
@@ -80,6 +81,9 @@ static void mark_kept(const record *r)
 
 void oaki_finalizers_mark_roots(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
     for (uint32_t i = first_unsure(); is_there(i); i = next_unsure(i)) mark_kept(at(i));
 }
 
@@ -105,6 +109,8 @@ static bool is_sure(uint32_t i)
 
 uint32_t oaki_finalizers_ask(uint32_t from, unsigned most)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     return oaki_ptrtable_ask(&oaki_final.table, from, most, expect, is_sure);
 }
 
@@ -180,6 +186,7 @@ static void collect_candidates(uint32_t list[AGES])
     for (uint32_t i = first_unsure(); is_there(i); i = next_unsure(i)) {
         record *r = at(i);
         if (!is_ordered(r) || r->state != OAKI_FINAL_WAITING) continue;
+        OAKI_ASSERT(r->age < AGES);
         if (unreachable(r)) {
             *end[r->age] = i;
             *(end[r->age] = &r->next) = OAKI_PTR_NONE;
@@ -329,6 +336,9 @@ static void decide_cleanups(void)
 
 void oaki_finalizers_decide(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     oaki_final.minor = minor;
     size_t before = oaki_finalizers_ready();
     if (oaki_final.ordered_first) {
@@ -338,5 +348,6 @@ void oaki_finalizers_decide(bool minor)
         decide_ordered();
     }
     decide_cleanups();
+    OAKI_ASSERT(oaki_finalizers_ready() >= before);
     if (oaki_finalizers_ready() > before) AO_store(&oaki_final.fresh, 1);
 }

@@ -5,6 +5,7 @@
  *   the loop stays on it; one that marks alone sets them where they are.
  * Lock: as the loop's in mark.c, which calls it.
  * Bound: OAKI_DEEP_WINDOW words a call, and what a list adds to that (follow_list). */
+#include "contract.h"
 #include "hot.h"
 #include "runtime/track.h"
 
@@ -27,7 +28,8 @@ static uint64_t *held_word(const oaki_hot *h, size_t page, size_t i)
 
 static OAKI_NOINLINE void take_out(const oaki_hot *h, held *b, size_t page)
 {
-    b->page = page; /* nothing is dirty: the last one was put back */
+    OAKI_ASSERT(b->page == SIZE_MAX && b->dirty == 0); /* the last one was put back */
+    b->page = page;
     for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
 }
 
@@ -190,6 +192,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
             marked += c.n;
         }
         h->tail = tail;
+        OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
     }
     settle(h, &b, shared, size, &marked, &stray);
     m->scanned += done;

@@ -12,6 +12,7 @@
  * of a range or STOP_NS of a stop; and what is marked from there. */
 #include "piece.h"
 
+#include "contract.h"
 #include "host.h"
 #include "link.h"
 #include "mark.h"
@@ -36,6 +37,7 @@ static oaki_root_place place;
 /* Those that begin on a page, of class and kind e. Returns how many. */
 static size_t queue_page(size_t page, oaki_pte e)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
     static const uint64_t only_first[OAKI_PAGE_WORDS] = { 1 };
     const oaki_heap *h = &oaki_the_heap;
     unsigned cls = e & OAKI_PTE_CLASS;
@@ -60,6 +62,8 @@ static bool is_pinned(oaki_pte e)
 
 void oaki_pinned_mark(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     const oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
     for (size_t page = 0; page < end && left > 0; page++) {
@@ -70,11 +74,13 @@ void oaki_pinned_mark(void)
         page += n - 1;
         left--;
     }
+    OAKI_ASSERT(left == 0); /* npinned counts them */
 }
 
 /* Page by page, as spans come and go meanwhile. */
 static bool pinned_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_MARKING();
     oaki_heap *h = &oaki_the_heap;
     size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT, n = 0;
     if (page >= end || AO_load(&h->npinned) == 0) return false;
@@ -92,6 +98,8 @@ static bool pinned_piece(oaki_step *s)
 
 static bool table_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     s->at = table((uint32_t)s->at, RECORDS);
     return s->at != OAKI_PTR_NONE;
 }
@@ -119,6 +127,8 @@ static void sift_root(const oaki_root *r, void *m)
 
 static bool ranges_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
+    OAKI_REQUIRES_MARKING();
     bool more = oaki_roots_visit_some(&place, BYTES, sift_root, oaki_worker(0));
     if (more) (void)oaki_piece_mark(s);
     return more;
@@ -128,6 +138,9 @@ static bool ranges_piece(oaki_step *s)
 
 static bool waiting_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARKING();
+    OAKI_ASSERT(s->at <= s->end);
     size_t page = s->at >> OAKI_PAGE_SHIFT;
     oaki_workers_reach();
     oaki_mark_left_out_until(oaki_worker(0), &page, s->end >> OAKI_PAGE_SHIFT,

@@ -25,6 +25,7 @@
  * Invariants: a handle that has a record knows its number, unless that waits to be settled;
  *   records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
+#include "contract.h"
 #include "finalizer.h"
 #include "follow.h"
 #include "ptrtable.h"
@@ -67,6 +68,7 @@ static bool is_settled(uint32_t i)
 /* The handle of one that waits to be settled may be gone with its zone, or lost. */
 static void record_remove(uint32_t i)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     oaki_ptrtable_remove(&self.table, i);
     if (i < self.table.records.len && is_settled(i)) at(i)->handle->record = i;
 }
@@ -93,6 +95,7 @@ static bool set_places(size_t n)
 
 static bool record_add(char *obj, oak_ephemeron *e)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     if (oaki_ptrtable_reserve(&self.table) != 0) return false;
     if (self.npending < self.table.records.cap && !set_places(self.table.records.cap)) return false;
     e->record = oaki_ptrtable_add(&self.table, obj, OAKI_PTR_NONE);
@@ -173,6 +176,7 @@ static void *value_of(uint32_t i)
 
 static void add_work(uint32_t i)
 {
+    OAKI_ASSERT(!at(i)->resolved);
     at(i)->resolved = true;
     at(i)->next = self.work;
     self.work = i;
@@ -222,6 +226,8 @@ static void expect(uint32_t i)
 /* Resolve what can be among the first n of the list, and take it off. Returns how many are left. */
 static size_t pass(size_t n, bool careful)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
     size_t left = 0;
     self.looks += n;
     for (size_t k = 0; k < n; k++) {
@@ -243,12 +249,15 @@ static size_t pass(size_t n, bool careful)
 
 static void list(uint32_t i)
 {
+    OAKI_ASSERT(self.left < self.npending);
     at(i)->resolved = false;
     self.pending[self.left++] = i;
 }
 
 void oaki_ephemerons_fixpoint(bool again)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     bool careful = false;
     oaki_mark_drain();
     if (!again) {
@@ -273,6 +282,8 @@ static bool is_sure(uint32_t i)
 
 uint32_t oaki_ephemerons_ask(uint32_t from, unsigned most)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     return oaki_ptrtable_ask(&self.table, from, most, expect, is_sure);
 }
 
@@ -296,11 +307,15 @@ static void clear(uint32_t i)
 
 void oaki_ephemerons_clear(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     oaki_ptrtable_each_unsure(&self.table, expect, clear);
 }
 
 bool oaki_ephemerons_settle(uint32_t *from)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_ptrtable_settle(&self.table, from, record_remove);
 }
 
@@ -319,6 +334,7 @@ void oaki_ephemerons_forget(void *obj)
 /* A value in the zone goes from a pair that stays. */
 void oaki_ephemerons_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
         const record *r = at(i);
         if (!is_settled(i)) {
@@ -337,8 +353,19 @@ void oaki_ephemerons_forget_zone(uint32_t zone)
 
 void oaki_ephemerons_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
+}
+
+const char *oaki_ephemerons_check(void)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        if (!at(i)->link.obj) return "ephemeron: a record has a key";
+        if (at(i)->handle->record != i) return "ephemeron: a handle knows its record";
+    }
+    if (self.npending < self.table.records.len) return "ephemeron: each record has a place to wait";
+    return oaki_ptrtable_check_settled(&self.table);
 }
 
 /* ---- for who follows references (follow.h) ---- */
@@ -356,6 +383,7 @@ size_t oaki_ephemerons_count(void)
 
 void oaki_ephemerons_of(const void *obj, oaki_pair_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     if (!oaki_special_possible(obj)) return;
     for (uint32_t i = oaki_ptrtable_first(&self.table, obj); i != OAKI_PTR_NONE;
          i = at(i)->link.next)
@@ -366,6 +394,7 @@ void oaki_ephemerons_of(const void *obj, oaki_pair_fn fn, void *ctx)
 
 void oaki_ephemerons_each(oaki_pair_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len; i++) tell(i, fn, ctx);
 }
 

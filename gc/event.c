@@ -8,6 +8,7 @@
  * Bound: a listener's own. */
 #include "event.h"
 
+#include "contract.h"
 #include "gc.h"
 #include "runtime/mcache.h"
 #include "runtime/os.h"
@@ -41,6 +42,7 @@ static bool take_turn(void)
 
 static void give_turn(void)
 {
+    OAKI_INVARIANT(AO_load(&self.turn) == me(), "another thread has the turn to tell of cycles");
     AO_store_release(&self.turn, 0);
     AO_nop_full();
 }
@@ -49,6 +51,7 @@ static void give_turn(void)
  * code. */
 static bool wait_for_turn(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (AO_load(&self.turn) == me()) return false;
     while (!take_turn()) oaki_os_sleep_ns(WAIT_NS);
     return true;
@@ -59,6 +62,8 @@ static bool wait_for_turn(void)
 void oaki_event_note(const oaki_cycle *c)
 {
     AO_t tail = AO_load(&self.tail);
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(tail - AO_load(&self.head) <= OAKI_EVENTS);
     if (AO_load(&self.told_to) == 0) return;
     if (tail - AO_load_acquire(&self.head) == OAKI_EVENTS) {
         self.lost++;
@@ -78,6 +83,8 @@ static bool waiting(void)
 
 static void tell_all(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_ASSERT(AO_load(&self.turn) == me());
     while (waiting()) {
         AO_t head = AO_load(&self.head);
         oaki_cycle c = self.ring[head % OAKI_EVENTS];
@@ -104,6 +111,8 @@ static void tell_in_turn(void)
 /* What is called here may be the program's. */
 void oaki_event_over(oaki_thread *t)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_RUNNING();
     bool bare = t->bare;
     t->bare = false;
     tell_in_turn();
@@ -124,10 +133,11 @@ void oaki_gc_flush_events(void)
 
 /* ---- listeners ---- */
 
-/* Its place, OAKI_LISTENERS when there is none. The turn is held. */
+/* Its place, OAKI_LISTENERS when there is none. */
 static size_t find(oaki_cycle_fn fn, const void *ctx)
 {
     size_t i = 0;
+    OAKI_ASSERT(AO_load(&self.turn) == me());
     while (i < OAKI_LISTENERS && !(self.listener[i].fn == fn && self.listener[i].ctx == ctx)) i++;
     return i;
 }
@@ -155,6 +165,7 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
     if (i < OAKI_LISTENERS) {
         self.listener[i].fn = NULL;
         self.listener[i].ctx = NULL;
+        OAKI_ASSERT(AO_load(&self.told_to) > 0);
         AO_fetch_and_sub1(&self.told_to);
     }
     if (waited) give_turn();

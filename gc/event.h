@@ -71,6 +71,14 @@ OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
     return c->end - c->begin - c->verify;
 }
 
+/* What the phases add up to. */
+OAKI_INLINE uint64_t oaki_cycle_parts(const oaki_cycle *c)
+{
+    uint64_t ns = 0;
+    for (unsigned p = 0; p < OAKI_PHASES; p++) ns += c->phase[p];
+    return ns;
+}
+
 /* The longest of all its stops. */
 OAKI_INLINE uint64_t oaki_cycle_longest(const oaki_cycle *c)
 {
@@ -98,10 +106,8 @@ void oaki_gc_flush_events(void);
 
 /* ---- for cycle.c ---- */
 
-/* Under gc_lock. */
 void oaki_event_note(const oaki_cycle *c);
-/* A collection is over: listeners, finalizers, and the threads that a heap of this size wants.
- * Outside of oaki_enter. */
+/* A collection is over: listeners, finalizers, and the threads that a heap of this size wants. */
 void oaki_event_over(oaki_thread *t);
 int oaki_event_init(void);
 

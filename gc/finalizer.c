@@ -12,6 +12,7 @@
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalrecord.h"
 #include "beside.h"
+#include "contract.h"
 #include "follow.h"
 #include "host.h"
 #include "link.h"
@@ -33,6 +34,9 @@ static record *at(uint32_t i)
 void oaki_final_append(uint32_t i)
 {
     record *r = at(i);
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(r->state == OAKI_FINAL_WAITING);
+    OAKI_ASSERT(oaki_count_get(&oaki_final.waiting[r->kind]) > 0);
     r->state = OAKI_FINAL_READY;
     r->next = OAKI_PTR_NONE;
     r->prev = oaki_final.tail;
@@ -48,6 +52,8 @@ void oaki_final_append(uint32_t i)
 void oaki_final_remove(uint32_t i)
 {
     record *r = at(i);
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(r->state == OAKI_FINAL_READY && oaki_finalizers_ready() > 0);
     if (r->prev != OAKI_PTR_NONE)
         at(r->prev)->next = r->next;
     else
@@ -63,6 +69,7 @@ void oaki_final_remove(uint32_t i)
 
 static void record_remove(uint32_t i)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     if (at(i)->state == OAKI_FINAL_READY)
         oaki_final_remove(i);
     else
@@ -204,6 +211,7 @@ static bool is_gone(uint32_t i)
 
 static void leave_chain(uint32_t i)
 {
+    OAKI_ASSERT(at(i)->kind == OAKI_FINAL_CLEANUP && at(i)->state == OAKI_FINAL_READY);
     oaki_ptrtable_unlink(&oaki_final.table, i);
     oaki_ptrtable_unflag(&oaki_final.table, i);
 }
@@ -222,6 +230,7 @@ void oaki_finalizers_forget(void *obj)
 /* Also those elsewhere whose context is in the zone: there is nothing left to call them with. */
 void oaki_finalizers_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < oaki_final.table.records.len;) {
         const record *r = at(i);
         bool its = !is_gone(i) && oaki_zone_id_of(r->link.obj) == zone;
@@ -242,6 +251,7 @@ int oaki_finalizers_order(oaki_finalizer_order order)
 
 bool oaki_finalizers_settle(uint32_t *from)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_ptrtable_settle(&oaki_final.table, from, leave_chain);
 }
 
@@ -249,10 +259,12 @@ bool oaki_finalizers_settle(uint32_t *from)
 
 bool oaki_finalizers_pop(oaki_ready *out)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     uint32_t i = oaki_final.head;
     if (i != OAKI_PTR_NONE) {
         const record *r = at(i);
+        OAKI_ASSERT(r->state == OAKI_FINAL_READY && r->prev == OAKI_PTR_NONE);
         void *obj = r->kind == OAKI_FINAL_CLEANUP ? NULL : r->link.obj;
         *out = (oaki_ready){ .obj = obj, .ctx = r->ctx, .fn = r->fn };
         record_remove(i);
@@ -273,6 +285,7 @@ bool oaki_finalizers_fresh(void)
 
 void oaki_finalizers_trim(void)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     (void)oaki_ptrtable_trim(&oaki_final.table, OAKI_PTR_FORGET);
     oaki_weak_trim();
@@ -293,10 +306,46 @@ void oaki_finalizers_stats(struct oak_memstats *out)
     out->finalizer_cycle_bytes = oaki_count_get(&oaki_final.stuck_bytes);
 }
 
+/* ---- its rules ---- */
+
+static const char *check_queue(void)
+{
+    size_t n = 0;
+    uint32_t prev = OAKI_PTR_NONE;
+    for (uint32_t i = oaki_final.head; i != OAKI_PTR_NONE; prev = i, i = at(i)->next) {
+        if (i >= oaki_final.table.records.len || n++ > oaki_finalizers_ready())
+            return "finalizer: the queue is of records, and ends";
+        if (at(i)->prev != prev) return "finalizer: prev is the one before in the queue";
+        if (at(i)->state != OAKI_FINAL_READY) return "finalizer: what is queued is ready";
+    }
+    if (prev != oaki_final.tail) return "finalizer: the queue's tail is its last";
+    if (n != oaki_finalizers_ready()) return "finalizer: ready == records in the queue";
+    return NULL;
+}
+
+const char *oaki_finalizers_check(void)
+{
+    size_t waiting[OAKI_FINAL_KINDS] = { 0 };
+    for (uint32_t i = 0; i < oaki_final.table.records.len; i++) {
+        const record *r = at(i);
+        if (r->state == OAKI_FINAL_READY) continue;
+        waiting[r->kind]++;
+        if (!r->link.obj) return "finalizer: what waits has an object";
+        if (r->kind != OAKI_FINAL_CLEANUP && r->link.prev != OAKI_PTR_NONE)
+            return "finalizer: a waiting one is the first of its object";
+    }
+    for (unsigned k = 0; k < OAKI_FINAL_KINDS; k++)
+        if (waiting[k] != oaki_count_get(&oaki_final.waiting[k]))
+            return "finalizer: waiting counts the records that wait";
+    const char *rule = check_queue();
+    return rule ? rule : oaki_ptrtable_check_settled(&oaki_final.table);
+}
+
 /* ---- for who follows references (follow.h) ---- */
 
 void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < oaki_final.table.records.len; i++) {
         const record *r = at(i);
         bool cleanup = r->kind == OAKI_FINAL_CLEANUP;

@@ -18,7 +18,7 @@ typedef struct oaki_ready {
 } oaki_ready;
 
 /* Take the first of the queue. From here on *out is all that keeps obj and ctx alive: it has to be
- * in the frame of an attached thread. Inside oaki_enter. False when there is none. */
+ * in the frame of an attached thread. False when there is none. */
 bool oaki_finalizers_pop(oaki_ready *out);
 
 /* As oak_finalizer_set_ex, of what is known to be the start of an object. */
@@ -31,10 +31,10 @@ size_t oaki_finalizers_ready(void);
 /* Did a collection queue any since this was asked last? */
 bool oaki_finalizers_fresh(void);
 
-/* Give back memory that the tables don't need. Inside oaki_enter. */
+/* Give back memory that the tables don't need. */
 void oaki_finalizers_trim(void);
-void oaki_weak_trim(void);       /* finalizer_lock held */
-void oaki_ephemerons_trim(void); /* finalizer_lock held */
+void oaki_weak_trim(void);
+void oaki_ephemerons_trim(void);
 
 /* How often fixpoints have looked at a record: what they cost. For tests. */
 size_t oaki_ephemerons_looks(void);
@@ -42,7 +42,7 @@ size_t oaki_ephemerons_looks(void);
 /* finalrun.c: its part of oaki_finalizers_init. */
 void oaki_finalrun_init(void);
 
-/* See to it that the finalizer thread runs, if there is to be one. Outside oaki_enter. */
+/* See to it that the finalizer thread runs, if there is to be one. */
 void oaki_finalizer_thread_ensure(void);
 
 #endif

@@ -33,7 +33,7 @@ typedef struct oaki_final_state {
 
 extern OAKI_HIDDEN oaki_final_state oaki_final;
 
-/* Into the queue, as the last one; and out of it. The world is stopped, or finalizer_lock held. */
+/* Into the queue, as the last one; and out of it. */
 void oaki_final_append(uint32_t i);
 void oaki_final_remove(uint32_t i);
 

@@ -7,6 +7,7 @@
  *   the record to the call in a frame of run_one, on the stack of an attached thread, which the
  *   collector scans.
  * Lock: none; what is shared is atomic. */
+#include "contract.h"
 #include "finalizer.h"
 #include "host.h"
 
@@ -48,7 +49,7 @@ static AO_t *clock_take(void)
     return NULL;
 }
 
-/* Run the first of the queue. Outside oaki_enter. False when there was none. */
+/* Run the first of the queue. False when there was none. */
 static OAKI_NOINLINE bool run_one(AO_t *since)
 {
     oaki_ready r;
@@ -57,6 +58,8 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     bool found = oaki_finalizers_pop(&r);
     oaki_leave(t);
     if (!found) return false;
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     if (since) AO_store(since, (AO_t)oaki_os_lately_ns());
     if (r.obj)
         r.fn.finalizer(r.obj, r.ctx);
@@ -128,6 +131,7 @@ static bool are_under_way(uint64_t waited_ns)
 
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
 {
+    OAKI_REQUIRES_INSIDE();
     uint64_t begun = oaki_os_now_ns(), waited = 0;
     while (!t->finalizes && waited < AWAIT_NS && are_under_way(waited)) {
         oaki_leave(t);
@@ -167,6 +171,7 @@ static void *thread_main(void *arg)
 
 void oaki_finalizer_thread_ensure(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self.thread) == THREAD_STARTED ||
         !AO_int_compare_and_swap_full(&self.thread, THREAD_NONE, THREAD_STARTED))
         return;
@@ -198,6 +203,7 @@ void oaki_finalizers_notify_each(void)
 
 static void wake_or_notify(bool fresh)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_finalizer_thread_ensure();
     if (AO_int_load(&self.thread) == THREAD_STARTED) {
         (void)AO_int_fetch_and_add_full(&self.wake, 1);

@@ -17,6 +17,7 @@
  * Bound: linear in what it marks; edges, in the object's words. */
 #include "follow.h"
 
+#include "contract.h"
 #include "mark.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
@@ -65,6 +66,10 @@ OAKI_NO_ASAN static void scan(size_t slot)
 
 void oaki_follow(const void *p, void (*found)(void *obj))
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_ASSERT(self.n == 0);
     self.found = found;
     look(oaki_heap_offset(p));
     while (self.n > 0) scan(self.stack[--self.n]);
@@ -96,6 +101,7 @@ static void flush_edges(void)
 
 OAKI_INLINE void tell(size_t to, size_t at)
 {
+    OAKI_ASSERT(edges.n < OAKI_EDGES);
     edges.batch[edges.n].to = to;
     edges.batch[edges.n].at = at;
     if (++edges.n == OAKI_EDGES) flush_edges();
@@ -182,6 +188,7 @@ static void note(size_t to)
 
 static void record(oak_marker *m)
 {
+    OAKI_ASSERT(m == &edges.recorder && m->top == &edges.chunk);
     for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
     m->top->n = 0;
 }
@@ -248,6 +255,7 @@ static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
 
 void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
     edges.fn = fn;
     edges.ctx = ctx;
     edges.n = 0;
@@ -259,6 +267,8 @@ void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx)
 
 void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_slot_offset(slot) == slot);
     oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
     oaki_kind kind = oaki_pte_kind(e);
     if (kind == OAKI_NOSCAN) return;

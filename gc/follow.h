@@ -8,7 +8,7 @@
 /* Mark what p points to and all that is reachable from there, on this thread alone, and call found
  * for every object that this marks; it may only note things. Objects that take more than a scan of
  * a small slot (large and typed ones) are left to the marker: they are found, what they reach may
- * not be. World stopped; the marker's queues are empty before and after. */
+ * not be. The marker's queues are empty before and after. */
 void oaki_follow(const void *p, void (*found)(void *obj));
 
 /* ---- edges: the words of an object that the marker would follow ---- */
@@ -24,7 +24,7 @@ typedef void (*oaki_edge_fn)(void *ctx, const oaki_edge *edge, size_t n);
 /* Call fn with the edges of the object whose slot is at offset `slot`, some at a time, at most
  * OAKI_EDGES, in order of address where that is known. What a mark function marks is told once for
  * each word of the object that holds it, once when none does; `where` says whether to look for
- * these words. World stopped, or in an image; one thread at a time. Bound: the marker's. */
+ * these words. One thread at a time, in a stop or an image of one. Bound: the marker's. */
 #define OAKI_EDGES 64
 void oaki_follow_edges(size_t slot, bool where, oaki_edge_fn fn, void *ctx);
 
@@ -35,7 +35,7 @@ void oaki_follow_host_roots(oaki_edge_fn fn, void *ctx);
 /* Memory for those mark functions' words that are to be found: given back. */
 void oaki_follow_trim(void);
 
-/* ---- what keeps objects beside words; world stopped ---- */
+/* ---- what keeps objects beside words ---- */
 
 /* Pairs whose key's object or whose handle is the object at obj: with the start of key's object. */
 typedef void (*oaki_pair_fn)(void *ctx, void *handle, void *key_object, void *value);

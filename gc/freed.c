@@ -10,6 +10,7 @@
  *
  * Owns: the table. Lock: its own, which nobody has where the world stands. */
 #include "beside.h"
+#include "contract.h"
 #include "host.h"
 #include "mark.h"
 #include "ptrtable.h"
@@ -29,6 +30,7 @@ static void note(void *obj)
 
 bool oaki_gc_keep_freed(void *obj)
 {
+    OAKI_REQUIRES_INSIDE();
     bool keep = oaki_beside_state() != OAKI_BESIDE_NONE;
     if (!keep && AO_load(&oaki_the_heap.nkept) == 0) return false;
     oaki_lock_acquire(&self.lock);
@@ -60,6 +62,8 @@ static char *at(size_t i)
 
 size_t oaki_freed_marked(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     size_t bytes = 0;
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.objects.records.len; i++) {
@@ -81,6 +85,7 @@ static void empty(void)
 /* Its pages may be another object's before a mark ends. */
 void oaki_freed_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_INSIDE();
     size_t n = 0;
     if (AO_load(&oaki_the_heap.nkept) == 0) return;
     oaki_lock_acquire(&self.lock);
@@ -120,6 +125,8 @@ static char *take(void)
 /* Before it is freed no stop may come, which would forget it, nor the reaper of its zone. */
 static bool release_one(void)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_IDLE();
     if (!oaki_helper_try()) return false;
     char *obj = take();
     if (obj) oaki_free_kept(obj);
@@ -129,6 +136,7 @@ static bool release_one(void)
 
 void oaki_freed_release(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     while (AO_load(&oaki_the_heap.nkept) > 0) {
         oaki_thread *t = oaki_enter();
         bool done = release_one();
@@ -140,6 +148,8 @@ void oaki_freed_release(void)
 /* An old object may have all of its bits, and what comes to its place is to have none. */
 void oaki_freed_wipe(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.objects.records.len; i++) {
         size_t slot = oaki_heap_offset(at(i));
@@ -147,6 +157,16 @@ void oaki_freed_wipe(void)
     }
     empty();
     oaki_lock_release(&self.lock);
+}
+
+const char *oaki_freed_check(void)
+{
+    oaki_lock_acquire(&self.lock);
+    const char *rule = oaki_ptrtable_check(&self.objects);
+    if (!rule && self.objects.records.len != AO_load(&oaki_the_heap.nkept))
+        rule = "freed: nkept counts the objects that are kept";
+    oaki_lock_release(&self.lock);
+    return rule;
 }
 
 /* Nobody was in the midst of a change, and the child's next mark is to know of them. */

@@ -34,7 +34,7 @@ bool oaki_gc_begins(size_t *seen, bool full);
  * marked. */
 int oaki_gc_after_mark(void (*fn)(void));
 
-/* ---- marking (mark.c, workers.c); world stopped ---- */
+/* ---- marking (mark.c, workers.c) ---- */
 
 /* Is the object at obj (a slot's start) marked? */
 OAKI_INLINE bool oaki_is_marked(const void *obj)
@@ -57,11 +57,11 @@ OAKI_INLINE bool oaki_leads_to_unmarked(const void *p)
 }
 
 /* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end,
- * oaki_mark_drain. On worker 0 only. */
+ * oaki_mark_drain. */
 void oaki_mark_pointer(const void *p);
 
 /* Queue the contents of the live object at obj, as its kind and type say, without marking it.
- * Then, at the end, oaki_mark_drain. On worker 0 only. */
+ * Then, at the end, oaki_mark_drain. */
 void oaki_mark_contents(void *obj);
 
 /* The same, save what leads into the object itself: of a small one that no type tells of. false: it
@@ -75,10 +75,10 @@ void oaki_mark_drain(void);
  *
  * A mark beside the program asks, by oaki_..._ask, of up to `most` records from number `from` on
  * whether what they are about is marked, which the last stop then passes by, and queues what they
- * keep alive in any case. Where to go on, or OAKI_PTR_NONE. finalizer_lock held; for worker 0.
+ * keep alive in any case. Where to go on, or OAKI_PTR_NONE.
  *
  * What a stop has found gone is settled behind it: by oaki_..._settle, some records at a time,
- * *from being 0 at first. Is there more? finalizer_lock held. */
+ * *from being 0 at first. Is there more? */
 
 uint32_t oaki_finalizers_ask(uint32_t from, unsigned most);
 uint32_t oaki_weak_ask(uint32_t from, unsigned most);
@@ -90,8 +90,13 @@ bool oaki_finalizers_settle(uint32_t *from);
 bool oaki_weak_settle(uint32_t *from);
 bool oaki_ephemerons_settle(uint32_t *from);
 
-/* All of it. gc_lock held, inside oaki_enter (settle.c). */
+/* All of it (settle.c). */
 void oaki_tables_settle(void);
+/* All tables, once that is done: the rule that is broken, or NULL. Of one: finalizer_lock held. */
+const char *oaki_tables_check(void);
+const char *oaki_finalizers_check(void);
+const char *oaki_weak_check(void);
+const char *oaki_ephemerons_check(void);
 
 /* ---- finalizers, cleanups (finalizer.c, decide.c) ---- */
 
@@ -102,7 +107,7 @@ void oaki_finalizers_mark_roots(void);
 /* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. What a full
  * cycle has found waiting for ever is counted until the next one. */
 void oaki_finalizers_decide(bool minor);
-/* World running, after the cycle, outside oaki_enter: wake the finalizer thread, or notify. */
+/* After the cycle: wake the finalizer thread, or notify. */
 void oaki_finalizers_dispatch(void);
 void oaki_finalizers_stats(struct oak_memstats *out);
 void oaki_finalizers_forget(void *obj); /* freed by hand; runtime */
@@ -117,7 +122,7 @@ void oaki_weak_clear(void);
 void oaki_weak_lose(void);
 void oaki_weak_forget(void *obj);
 /* Each handle that has a record: with the start of its object (NULL: cleared), and what it holds.
- * World stopped. */
+ */
 typedef void (*oaki_weak_fn)(void *ctx, const void *handle, const void *obj, const void *target);
 void oaki_weak_each(oaki_weak_fn fn, void *ctx);
 size_t oaki_weak_count(void);
@@ -134,7 +139,7 @@ void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
 
 /* ---- zones (zone.c) ---- */
 
-/* World stopped, M final. */
+/* M is final. */
 void oaki_zones_marked(void);
 /* One is to be destroyed, which only a full mark can tell whether it may be. */
 bool oaki_zones_closing(void);
@@ -144,8 +149,7 @@ int oaki_zones_closing_init(void);
  * program can reach, or 0. */
 int oaki_zone_destroy(oak_zone *z, size_t *survivor);
 
-/* finalizer_lock held: drop what is known of objects in this zone, as when they are freed by
- * hand. */
+/* Drop what is known of objects in this zone, as when they are freed by hand. */
 void oaki_finalizers_forget_zone(uint32_t zone);
 void oaki_weak_forget_zone(uint32_t zone);
 void oaki_ephemerons_forget_zone(uint32_t zone);

@@ -1,6 +1,7 @@
 /* halt.c - the stop of those who look at the heap as it is, or change a part of it.
  *
  * Lock: gc_lock, from the stop to the restart. */
+#include "contract.h"
 #include "gc.h"
 #include "runtime/collector.h"
 #include "runtime/mcache.h"
@@ -24,6 +25,8 @@ OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
 
 void oaki_gc_stop_end(oaki_thread *t)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_world_start(t);
     oaki_helpers_release();
     oaki_lock_release(&oaki_the_heap.gc_lock);
@@ -43,6 +46,7 @@ OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
 
 void oaki_gc_flush_caches(void)
 {
+    OAKI_REQUIRES_STOPPED();
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
     oaki_roots_visit(keep_in_flight, NULL);
 }

@@ -6,6 +6,7 @@
  * Owns: the table of them by their address.
  * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); O(records) in a mark, save those
  *   that one beside the program has been sure of. */
+#include "contract.h"
 #include "gc.h"
 #include "host.h"
 
@@ -76,6 +77,8 @@ static void *object_of(uint32_t i)
 
 void oaki_hold_mark_roots(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     for (uint32_t i = oaki_ptrtable_unsure(&held, 0); i < held.records.len;
          i = oaki_ptrtable_unsure(&held, i + 1))
         oaki_mark_pointer(object_of(i));
@@ -96,17 +99,21 @@ static bool is_sure(uint32_t i)
 
 uint32_t oaki_hold_ask(uint32_t from, unsigned most)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     return oaki_ptrtable_ask(&held, from, most, expect, is_sure);
 }
 
-/* Nothing of it ever goes in a stop. */
 bool oaki_hold_settle(uint32_t *from)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(held.unsettled == 0); /* nothing of it ever goes in a stop */
     return oaki_ptrtable_settle(&held, from, NULL);
 }
 
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));
 }
 
@@ -121,6 +128,7 @@ void oaki_hold_forget(void *obj)
 
 void oaki_hold_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < held.records.len;)
         if (oaki_zone_id_of(object_of(i)) == zone)
             oaki_ptrtable_remove(&held, i);
@@ -128,8 +136,14 @@ void oaki_hold_forget_zone(uint32_t zone)
             i++;
 }
 
+const char *oaki_hold_check(void)
+{
+    return oaki_ptrtable_check_settled(&held);
+}
+
 void oaki_hold_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_ptrtable_trim(&held, OAKI_PTR_FORGET);
 }
 

@@ -5,6 +5,7 @@
 #define OAKI_GC_HOOKS_H
 
 #include "runtime/contain.h"
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 
 #define OAKI_HOOKS 8
@@ -16,6 +17,7 @@ typedef struct oaki_hooks {
 
 OAKI_INLINE void oaki_hooks_call(const oaki_hooks *list)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     for (size_t i = 0; i < list->n; i++) OAKI_CALL_INSIDE(list->fn[i]());
 }
 

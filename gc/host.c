@@ -6,6 +6,7 @@
  * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system; when there
  *   is none the verifier may complain of what is right, so it is fatal. */
 #include "beside.h"
+#include "contract.h"
 #include "host.h"
 
 #include "mark.h"
@@ -64,6 +65,8 @@ OAKI_NOINLINE int oaki_gc_hold(void)
 
 void oaki_gc_release(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_leave(oaki_thread_self());
 }
@@ -84,11 +87,15 @@ int oaki_gc_at_roots(void (*fn)(oak_marker *m))
 
 void oaki_host_call_roots(oak_marker *m)
 {
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < host.nroots; i++) OAKI_CALL_INSIDE(host.roots[i](m));
 }
 
 void oaki_host_mark_roots(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
     host.n = 0;
     host.any_unscanned = false;
     if (host.nroots > 0) oaki_looks_finish(); /* what these mark unscanned is not to be looked at */
@@ -100,6 +107,7 @@ void oaki_host_mark_roots(void)
 
 static void note_unscanned(size_t slot)
 {
+    OAKI_REQUIRES_STOPPED();
     if (host.n == host.cap) {
         size_t cap = OAKI_MAX(host.cap * 2, UNSCANNED_MIN);
         size_t *more = oaki_os_map(cap * sizeof *more);
@@ -114,6 +122,7 @@ static void note_unscanned(size_t slot)
 
 void oaki_mark_unscanned(oak_marker *m, void *obj)
 {
+    OAKI_REQUIRES_WORKER(m);
     size_t off = oaki_heap_offset(obj), slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
     if (slot == SIZE_MAX) return;
     if (m->record) {

@@ -116,9 +116,10 @@ void oaki_hold_mark_roots(void);
 /* As the tables of gc.h. */
 uint32_t oaki_hold_ask(uint32_t from, unsigned most);
 bool oaki_hold_settle(uint32_t *from);
+const char *oaki_hold_check(void);
 void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx);
 void oaki_hold_forget(void *obj); /* freed by hand */
-void oaki_hold_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
-void oaki_hold_trim(void);        /* finalizer_lock held */
+void oaki_hold_forget_zone(uint32_t zone); /* the same for a zone */
+void oaki_hold_trim(void);
 
 #endif

@@ -79,6 +79,7 @@ OAKI_INLINE oaki_hot oaki_hot_load(oak_marker *m)
 
 OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
 {
+    OAKI_ASSERT(h->sp >= h->lo && h->sp <= h->hi);
     m->head = h->head;
     m->tail = h->tail;
     m->first = h->first;
@@ -90,7 +91,7 @@ OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
 
 /* ---- words ---- */
 
-/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack, until it is not. (mark.c) */
+/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack until it is not. (mark.c) */
 void oaki_hot_spill(oaki_hot *h, oak_marker *m);
 
 /* No branch on whether it is a pointer, which is as good as random; and nothing that is read
@@ -111,6 +112,7 @@ OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m)
     memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
     h->tail -= h->head;
     h->head = 0;
+    OAKI_ASSERT(h->tail + OAKI_HOT_ROOM < OAKI_QUEUE);
 }
 
 /* ---- one word (mark.c) ---- */

@@ -15,6 +15,7 @@
  *   for those that go. */
 #include "link.h"
 
+#include "contract.h"
 #include "ptrtable.h"
 
 #include <errno.h>
@@ -93,6 +94,7 @@ static void place_all(sort *s)
 static void place_clear(sort *s, void **link)
 {
     size_t mask = s->nplaces - 1, hole = (size_t)(place_of(s, link) - s->place);
+    OAKI_INVARIANT(s->place[hole].record != 0, "a link has no place in the index");
     for (size_t i = (hole + 1) & mask; s->place[i].record != 0; i = (i + 1) & mask) {
         /* it may move to the hole unless its home lies behind the hole */
         if (((i - s->place[i].hash) & mask) < ((i - hole) & mask)) continue;
@@ -104,6 +106,7 @@ static void place_clear(sort *s, void **link)
 
 static int resize(sort *s, size_t n)
 {
+    OAKI_ASSERT((n & (n - 1)) == 0 && s->table.records.len * 4 <= n * 3);
     oaki_ptrslot *fresh = oaki_meta_zalloc(n * sizeof *fresh, OAKI_META_OTHER);
     if (!fresh) return -1;
     for (size_t i = 0; i < s->nplaces; i++) {
@@ -142,6 +145,8 @@ static void note(const void *p)
 /* Its place is p. */
 static void record_add(sort *s, oaki_ptrslot *p, void **link, char *obj)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(p->record == 0 && p == place_of(s, link));
     uint32_t i = oaki_ptrtable_add(&s->table, obj, OAKI_PTR_NONE);
     at(s, i)->link = link;
     place_set(p, link, i);
@@ -151,6 +156,7 @@ static void record_add(sort *s, oaki_ptrslot *p, void **link, char *obj)
 
 static void record_remove(sort *s, uint32_t i)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     uint32_t last = (uint32_t)s->table.records.len - 1;
     place_clear(s, at(s, i)->link);
     if (i != last) place_of(s, at(s, last)->link)->record = i + 1;
@@ -211,9 +217,10 @@ bool oaki_link_remove(void **link, bool is_long)
     return i != OAKI_PTR_NONE;
 }
 
-/* 0, 1 or -1 as oaki_link_move. Lock held. */
+/* 0, 1 or -1 as oaki_link_move. */
 static int move(sort *s, void **from, void **to)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     uint32_t i = find(s, from);
     if (i == OAKI_PTR_NONE) return -1;
     if (from == to) return 0;
@@ -295,12 +302,13 @@ static bool is_sure(const sort *s, uint32_t i)
 }
 
 /* Those that stay, side by side. */
-OAKI_INLINE void keep_others(sort *s, holder *h)
+OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->table.records.len; i++)
         if (is_sure(s, i) || !is_gone(s, i, h)) oaki_ptrtable_move(&s->table, i, kept++);
         else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
+    OAKI_INVARIANT(kept + gone == s->table.records.len, "a link came back in a stop");
     s->table.records.len = kept;
     place_all(s);
     oaki_ptrtable_rechain(&s->table);
@@ -311,11 +319,12 @@ OAKI_INLINE void drop(sort *s, holder *h)
 {
     size_t left = count_gone(s, h);
     if (left > s->table.records.len / MANY) {
-        keep_others(s, h);
+        keep_others(s, h, left);
         return;
     }
     for (uint32_t i = 0; left > 0;) {
         i = oaki_ptrtable_unsure(&s->table, i);
+        OAKI_INVARIANT(i < s->table.records.len, "a link that has gone is not found");
         if (!is_gone(s, i, h)) {
             i++;
             continue;
@@ -343,6 +352,8 @@ static bool both_there(uint32_t i)
 
 static uint32_t ask(sort *s, uint32_t from, unsigned most)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     asked = s;
     asked_holder.size = 0;
     return oaki_ptrtable_ask(&s->table, from, most, expect_object, both_there);
@@ -358,9 +369,11 @@ uint32_t oaki_long_links_ask(uint32_t from, unsigned most)
     return ask(&sorts[1], from, most);
 }
 
-/* What has gone was dropped in the stop. */
 bool oaki_links_settle(uint32_t *from)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    /* what has gone was dropped in the stop */
+    OAKI_ASSERT(sorts[0].table.unsettled == 0 && sorts[1].table.unsettled == 0);
     bool more = oaki_ptrtable_settle(&sorts[0].table, from, NULL);
     return oaki_ptrtable_settle(&sorts[1].table, from, NULL) || more;
 }
@@ -378,6 +391,9 @@ static void drop_homeless(sort *s)
 
 void oaki_links_clear(bool decided)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     clear_unreachable(&sorts[decided]);
     if (!decided) return;
     drop_homeless(&sorts[0]);
@@ -419,6 +435,7 @@ void oaki_links_forget(void *obj)
 
 void oaki_links_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (sort *s = sorts; s < sorts + 2; s++)
         for (uint32_t i = 0; i < s->table.records.len;)
             if (oaki_zone_id_of(at(s, i)->object.obj) == zone)
@@ -431,6 +448,7 @@ void oaki_links_forget_zone(uint32_t zone)
 
 void oaki_links_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (sort *s = sorts; s < sorts + 2; s++) {
         size_t n = s->nplaces, need = oaki_ptrtable_trim(&s->table, OAKI_PTR_FORGET);
         while (n > MIN_PLACES && need < n / 8) n /= 2;
@@ -440,6 +458,7 @@ void oaki_links_trim(void)
 
 void oaki_links_each(oaki_link_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (const sort *s = sorts; s < sorts + 2; s++)
         for (uint32_t i = 0; i < s->table.records.len; i++)
             fn(ctx, at(s, i)->link, at(s, i)->object.obj, s == &sorts[1]);
@@ -447,9 +466,10 @@ void oaki_links_each(oaki_link_fn fn, void *ctx)
 
 const char *oaki_links_check(void)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (const sort *s = sorts; s < sorts + 2; s++) {
         size_t taken = 0;
-        const char *rule = oaki_ptrtable_check(&s->table);
+        const char *rule = oaki_ptrtable_check_settled(&s->table);
         if (rule) return rule;
         for (size_t i = 0; i < s->nplaces; i++) {
             if (s->place[i].record == 0) continue;

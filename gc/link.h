@@ -48,10 +48,10 @@ uint32_t oaki_short_links_ask(uint32_t from, unsigned most);
 uint32_t oaki_long_links_ask(uint32_t from, unsigned most);
 bool oaki_links_settle(uint32_t *from);
 void oaki_links_forget(void *obj); /* freed by hand: as object and as holder */
-void oaki_links_forget_zone(uint32_t zone); /* the same for a zone; finalizer_lock held */
-void oaki_links_trim(void);        /* finalizer_lock held */
+void oaki_links_forget_zone(uint32_t zone); /* the same for a zone */
+void oaki_links_trim(void);
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);
-void oaki_links_each(oaki_link_fn fn, void *ctx); /* world stopped */
-const char *oaki_links_check(void); /* the rule that is broken, or NULL; world stopped */
+void oaki_links_each(oaki_link_fn fn, void *ctx);
+const char *oaki_links_check(void); /* between two cycles: the rule that is broken, or NULL */
 
 #endif

@@ -4,6 +4,7 @@
  * delay line, is its range, or was scanned by it; workers that race for one object may each scan
  * it, which is harmless.
  * Bound: each object is scanned once, and once more by each worker that raced for it. */
+#include "contract.h"
 #include "hot.h"
 #include "sift.h"
 
@@ -69,6 +70,7 @@ static size_t large_bytes(size_t slot)
 
 bool oaki_mark_alone(oak_marker *m, size_t slot)
 {
+    OAKI_ASSERT(oaki_slot_offset(slot) == slot);
     if (!set_mark(oaki_the_heap.mark, slot, true)) return false;
     unsigned cls = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
     m->bytes += cls == OAKI_CLASS_LARGE ? large_bytes(slot) : oaki_classes[cls].size;
@@ -88,6 +90,7 @@ static bool has_room(oaki_hot *h, oak_marker *m, size_t n)
 
 void oaki_hot_spill(oaki_hot *h, oak_marker *m)
 {
+    OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
     while (h->tail - h->head > OAKI_QUEUE_HIGH) {
         bool room = has_room(h, m, BLOCK);
         h->tail -= BLOCK;
@@ -139,6 +142,7 @@ static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
 static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
 {
     size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(h->last - h->first < OAKI_LINE);
     if (!m->beside) {
         m->large = slot;
         m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
@@ -245,6 +249,7 @@ static void shed(oaki_hot *h, oak_marker *m)
 {
     unsigned n = OAKI_MIN((h->tail - h->head) / 2, BLOCK);
     if (n == 0 || !has_room(h, m, n)) return;
+    OAKI_ASSERT(h->sp + n <= h->hi);
     for (; n > 0; n--) *h->sp++ = h->queue[h->head++];
 }
 
@@ -409,6 +414,8 @@ OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 OAKI_NO_ASAN void oaki_mark_local(oak_marker *m)
 {
     m->large_size = 0;
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->base == oaki_the_heap.base && m->used <= AO_load(&oaki_the_heap.used));
     do {
         if (OAKI_UNLIKELY(oaki_displacements.strict))
             loop_strictly(m);

@@ -85,9 +85,9 @@ oak_marker *oaki_worker(unsigned id);
 void oaki_workers_begin(void);              /* of a mark: workers are empty, counts zero */
 size_t oaki_workers_bytes(void);            /* marked by all of them */
 size_t oaki_workers_scanned(void);          /* words looked at by all of them, about */
-/* What waits is forgotten: a mark begins anew. World stopped. */
+/* What waits is forgotten: a mark begins anew. */
 void oaki_workers_discard(void);
-/* World stopped, or in a piece: do all mark beside the program from here on? */
+/* Do all mark beside the program from here on? */
 void oaki_workers_beside(bool beside);
 /* Helpers for a piece of a mark beside the program, which leaves so many processors of its own. */
 unsigned oaki_workers_helping(unsigned spare);
@@ -99,13 +99,15 @@ void oaki_mark_offer(oak_marker *m);
 /* an object was marked that nobody will scan: go over all of them again */
 void oaki_mark_overflow(void);
 void oaki_mark_share(oak_marker *m);        /* somebody is hungry: give some away */
-/* The drain that follows looks at what was written below `end` (watch.h). World stopped. */
+/* The drain that follows looks at what was written below `end` (watch.h). */
 void oaki_looks_begin(size_t end);
 size_t oaki_looks_words(void);              /* looked at in this way */
 void oaki_looks_finish(void);               /* now, if they are not over */
 unsigned oaki_workers_count(void);
-/* start the helpers that are missing; outside of a stop */
+/* start the helpers that are missing */
 void oaki_workers_spawn(unsigned processors);
+/* The rule that is broken of all that waits to be marked, or NULL. No helper is at work. */
+const char *oaki_worklist_check(void);
 bool oaki_others_hungry(void);
 size_t oaki_mark_stack_bytes(void);
 /* After a mark: all chunks are free. */
@@ -124,24 +126,43 @@ bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
 bool oaki_ranges_take(oaki_range *out);     /* a piece of one. false: there is none */
 bool oaki_ranges_any(void);
 size_t oaki_ranges_mapped(void);            /* bytes of a table from the system */
-void oaki_ranges_forget(void);              /* world stopped */
-void oaki_ranges_trim(void);                /* no mark is under way, gc_lock is held */
+void oaki_ranges_forget(void);
+void oaki_ranges_trim(void);
+const char *oaki_ranges_check(void);        /* the rule that is broken, or NULL */
 void oaki_ranges_after_fork(void);
+
+/* ---- rootmark.c ---- */
+
+typedef struct oaki_marked_roots {
+    bool in_flight; /* the mark keeps slots that a fast path may have in its hands */
+    size_t bytes;   /* scanned: all, */
+    size_t stacks, data;
+} oaki_marked_roots;
+
+extern OAKI_HIDDEN oaki_marked_roots oaki_roots_marked; /* by the current mark */
+
+/* What the roots refer to is marked, or queued. whole: and what tables keep, as the mark is in this
+ * stop. */
+void oaki_roots_mark(bool whole);
+/* In the midst of a mark beside the program: what the roots refer to is queued. */
+void oaki_roots_queue(void);
 
 /* ---- early.c ---- */
 
-/* What is pinned and not marked is queued. World stopped. */
+/* What is pinned and not marked is queued. */
 void oaki_pinned_mark(void);
 
 /* ---- chunks.c ---- */
 
-void oaki_chunks_after_fork(void);          /* in the child */
+void oaki_chunks_after_fork(void);
 oaki_mark_chunk *oaki_chunk_new(void);      /* empty; NULL: there is no memory */
 void oaki_chunk_free(oaki_mark_chunk *c);
 void oaki_chunks_release(void);             /* all are free; no worker has any */
 size_t oaki_chunks_mapped(void);            /* bytes */
-/* Memory beyond a little goes back to the system. No mark is under way, gc_lock is held. */
+/* Memory beyond a little goes back to the system. */
 void oaki_mark_trim(void);
+/* So many chunks are workers', or given away. The rule that is broken, or NULL. */
+const char *oaki_chunks_check(size_t held);
 
 /* ---- mark.c ---- */
 
@@ -159,7 +180,7 @@ void oaki_mark_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t h
  * marker. (clean.c) */
 void oaki_clean(size_t from, size_t to, void *ctx);
 /* Objects that are marked and were left out beside the program, as their functions want the world
- * to stand. World stopped. */
+ * to stand. */
 void oaki_mark_left_out(oak_marker *m);
 bool oaki_mark_leaves_out(void); /* is there a type of such objects? */
 /* Of the spans that begin on pages from *page to before end, until that time has come; *page is
@@ -185,7 +206,7 @@ void oaki_mark_only(oak_marker *m, size_t off);
 bool oaki_mark_alone(oak_marker *m, size_t slot);
 void oaki_mark_rescan(oak_marker *m);       /* scan every marked object again: after an overflow */
 
-/* World stopped, from a stack or register: the word itself, and the object before it if it is an
+/* From a stack or register: the word itself, and the object before it if it is an
  * object's start. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
 

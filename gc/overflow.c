@@ -1,7 +1,9 @@
 /* overflow.c - marking on when there is no memory for a mark stack: what can't be pushed is marked
  * and not scanned, and later every marked object is scanned again (workers.c).
  *
- * Owns nothing. World stopped. Bound: a rescan is O(marked objects) and what it finds. */
+ * Owns nothing. Lock: as the marker that is given. Bound: a rescan is O(marked objects) and what it
+ * finds. */
+#include "contract.h"
 #include "mark.h"
 
 void oaki_mark_only(oak_marker *m, size_t off)
@@ -34,6 +36,9 @@ static void rescan_span(oak_marker *m, oaki_span *s)
 
 void oaki_mark_rescan(oak_marker *m)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
     oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)

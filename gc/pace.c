@@ -21,6 +21,7 @@
  * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its stop or right
  * after it, or by settings_changed; a torn decision only moves a cycle. */
 #include "pace.h"
+#include "contract.h"
 #include "gc.h"
 #include "mark.h"
 #include "runtime/collector.h"
@@ -169,6 +170,7 @@ static OAKI_AT_START void set_goal(void)
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / 2);
+    OAKI_ASSERT(early <= goal - least); /* so that the trigger is above what lives */
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
@@ -188,6 +190,9 @@ OAKI_AT_START void oaki_pace_init(void)
 
 void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_NO_MARK();
     pace.live = live;
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
@@ -204,6 +209,8 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
                      bool asked)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(end_ns >= pace.cycle_end);
     int64_t ran = (int64_t)(end_cpu - pace.cpu_end) - (int64_t)took_cpu;
     int64_t credit = OAKI_MAX(pace.credit + OAKI_MAX(ran, 0), 0);
     pace.credit = OAKI_MIN(credit, CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
@@ -224,24 +231,30 @@ static void note_stop(uint64_t ns, bool seen)
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
+    OAKI_ASSERT(begin_ns >= pace.cycle_end);
     double ran = (double)(begin_ns - pace.cycle_end);
     return ran > 0 ? (double)bytes / ran : 0;
 }
 
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (!asked) pace.rate = rate_before(before, begin_ns);
     if (!minor) note_stop(ns, true);
 }
 
 void oaki_pace_processors(unsigned n)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(n > 0);
     pace.alone = n == 1;
 }
 
 void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
                       uint64_t cpu_ns)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(end_ns >= begin_ns);
     double took = (double)(end_ns - begin_ns);
     pace.rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
     pace.took[minor] = end_ns - begin_ns;

@@ -7,6 +7,7 @@
  * Lock: `marker` for worker 0 while the world runs. */
 #include "piece.h"
 
+#include "contract.h"
 #include "mark.h"
 #include "pace.h"
 #include "runtime/contain.h"
@@ -41,12 +42,17 @@ oaki_beside oaki_beside_state(void)
 
 void oaki_pieces_state(oaki_beside state)
 {
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_INVARIANT(state == OAKI_BESIDE_NONE || state == oaki_beside_state() + 1u,
+                   "a concurrent mark has left out a state");
     if (state == OAKI_BESIDE_NONE) AO_store(&self.done, 0);
     AO_int_store_release(&self.state, (unsigned)state);
 }
 
 void oaki_pieces_begin(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     AO_store(&self.cycle, AO_load(&oaki_the_heap.cycle));
     AO_store(&self.done, 0);
     self.before = AO_load(&self.worked);
@@ -67,6 +73,7 @@ bool oaki_pieces_go_on(void)
 
 void oaki_beside_note(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     c->between = self.stops_ns;
     c->longest_between = self.longest_ns;
     c->longest_vain = OAKI_MAX(c->longest_vain, self.vain_ns);
@@ -88,6 +95,7 @@ void oaki_pieces_cost(uint64_t cpu_ns)
 
 uint64_t oaki_pieces_worked(void)
 {
+    OAKI_ASSERT(AO_load(&self.worked) >= self.before);
     return AO_load(&self.worked) - self.before;
 }
 
@@ -101,6 +109,8 @@ static oaki_step whole(void)
 /* Mark functions may have cancellation points. */
 static bool work(oaki_piece *piece, oaki_step *s)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_REST();
     OAKI_NO_CANCEL;
     uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
     bool more = piece(s);
@@ -148,11 +158,14 @@ static OAKI_NOINLINE bool work_stopped(oaki_piece *piece, oaki_step *s, bool *mo
 /* Past the goal who allocates may wait for nothing, and only the mark's end helps. */
 void oaki_pieces_lead(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_ahead_led_step(AO_load(&oaki_the_heap.live) >= oaki_pace_goal());
 }
 
 bool oaki_pieces_locked(oaki_piece *piece, oaki_lock *lock)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     oaki_step s = whole();
     for (bool more = true; more; oaki_pieces_lead())
         if (!work_running(piece, &s, lock, &more)) return false;
@@ -166,6 +179,8 @@ bool oaki_pieces(oaki_piece *piece)
 
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     oaki_step s = whole();
     for (bool more = true; more; oaki_pieces_lead())
         if (!work_stopped(piece, &s, &more, part)) return false;
@@ -177,11 +192,15 @@ bool oaki_pieces_stopped(oaki_piece *piece, unsigned part)
 void oaki_workers_reach(void)
 {
     size_t used = AO_load(&oaki_the_heap.used);
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_ASSERT(used >= oaki_worker(0)->used); /* the range doesn't shrink in a mark */
     for (unsigned i = 0; i < oaki_workers_count(); i++) oaki_worker(i)->used = used;
 }
 
 static bool mark(unsigned helpers)
 {
+    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_RUNNING();
     oak_marker *m = oaki_worker(0);
     oaki_workers_reach();
     m->stop = &oaki_thread_self()->stop_pending;
@@ -215,6 +234,7 @@ static bool mark_alone(oaki_step *s)
 
 bool oaki_piece_mark_instead(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (oaki_beside_state() != OAKI_BESIDE_MARKING || !oaki_lock_try(&self.marker)) return false;
     bool more = oaki_beside_state() == OAKI_BESIDE_MARKING && work(mark_alone, NULL);
     oaki_lock_release(&self.marker);
@@ -223,12 +243,27 @@ bool oaki_piece_mark_instead(void)
 
 size_t oaki_pieces_wait(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     size_t n = AO_fetch_and_add1(&self.waiting) + 1;
     oaki_os_sleep_ns(OAKI_MIN(n * NAP_NS, NAP_MOST));
     n = AO_load(&self.waiting);
     if (n) AO_fetch_and_sub1(&self.waiting); /* not in a child of meanwhile */
     return n;
 }
+
+#ifdef OAKI_DEBUG
+bool oaki_is_collector(void)
+{
+    return oaki_lock_is_mine(&self.marker) || oaki_lock_is_mine(&oaki_the_heap.gc_lock) ||
+           oaki_fork_is_ours();
+}
+
+bool oaki_worker_zero_is_mine(void)
+{
+    bool stopped = oaki_world_stopped() && oaki_lock_is_mine(&oaki_the_heap.gc_lock);
+    return stopped || oaki_lock_is_mine(&self.marker);
+}
+#endif
 
 static void after_fork(void)
 {

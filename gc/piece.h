@@ -23,18 +23,18 @@ size_t oaki_pieces_cycle(void);
 bool oaki_pieces_go_on(void);
 
 /* All of a step, a piece at a time while the program runs, under the marker's lock, for worker 0.
- * false: somebody else ended the mark. Outside of oaki_enter. */
+ * false: somebody else ended the mark. */
 bool oaki_pieces(oaki_piece *piece);
 /* The same, with this lock as well. */
 bool oaki_pieces_locked(oaki_piece *piece, oaki_lock *lock);
 /* The same in short stops, a piece each; between two of them the program has 1/part of the time. */
 bool oaki_pieces_stopped(oaki_piece *piece, unsigned part);
 
-/* As much of marking as a piece is. Worker 0 is the caller's. */
+/* As much of marking as a piece is. */
 oaki_piece oaki_piece_mark;
 /* The same for who allocates, if nobody else is at it. Is there more? */
 bool oaki_piece_mark_instead(void);
-/* Who allocates faster than all mark waits a moment. How many did? Outside of oaki_enter. */
+/* Who allocates faster than all mark waits a moment. How many did? */
 size_t oaki_pieces_wait(void);
 /* Between two of them: memory is touched ahead for the program (runtime/ahead.c). */
 void oaki_pieces_lead(void);

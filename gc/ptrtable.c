@@ -54,12 +54,14 @@ static void slot_clear(oaki_ptrtable *t, oaki_ptrslot *s)
         t->slots[hole] = t->slots[i];
         hole = i;
     }
+    OAKI_INVARIANT(t->nkeys > 0, "more slots of a table of objects are freed than were taken");
     t->slots[hole].record = 0;
     t->nkeys--;
 }
 
 static int resize(oaki_ptrtable *t, size_t n)
 {
+    OAKI_ASSERT((n & (n - 1)) == 0 && t->nkeys * 4 <= n * 3);
     oaki_ptrslot *slots = oaki_meta_zalloc(n * sizeof *slots, t->records.use);
     if (!slots) return -1;
     for (size_t i = 0; i < t->nslots; i++) {
@@ -102,6 +104,7 @@ int oaki_ptrtable_reserve(oaki_ptrtable *t)
 static void chain_at(oaki_ptrtable *t, uint32_t i, oaki_ptrslot *s)
 {
     oaki_ptrlink *l = link_at(t, i);
+    OAKI_ASSERT(s == slot_of(t, l->obj)); /* nothing was added since it was looked up */
     l->next = s->record != 0 ? s->record - 1 : OAKI_PTR_NONE;
     l->prev = OAKI_PTR_NONE;
     if (s->record == 0) t->nkeys++;
@@ -214,6 +217,7 @@ uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
         chain_first(t, i);
         return i;
     }
+    OAKI_ASSERT(link_at(t, after)->obj == obj);
     l->prev = after;
     l->next = link_at(t, after)->next;
     link_at(t, after)->next = i;
@@ -224,12 +228,14 @@ uint32_t oaki_ptrtable_add(oaki_ptrtable *t, void *obj, uint32_t after)
 void oaki_ptrtable_unlink(oaki_ptrtable *t, uint32_t i)
 {
     oaki_ptrlink *l = link_at(t, i);
+    OAKI_ASSERT(i < t->records.len);
     if (t->plain) l->obj = NULL;
     if (!l->obj) return;
     if (l->prev != OAKI_PTR_NONE) {
         link_at(t, l->prev)->next = l->next;
     } else {
         oaki_ptrslot *s = slot_of(t, l->obj);
+        OAKI_ASSERT(s->record == i + 1);
         if (l->next != OAKI_PTR_NONE)
             s->record = l->next + 1;
         else
@@ -312,12 +318,14 @@ void oaki_ptrtable_each_unsure(const oaki_ptrtable *t, void (*expect)(uint32_t i
 
 void oaki_ptrtable_flag(oaki_ptrtable *t, uint32_t i, enum oaki_ptrstate flag)
 {
+    OAKI_ASSERT(i < t->records.len && !(t->state[i] & OAKI_PTR_SURE));
     if (!(t->state[i] & OAKI_PTR_UNSETTLED)) t->unsettled++;
     t->state[i] |= (uint8_t)flag;
 }
 
 void oaki_ptrtable_unflag(oaki_ptrtable *t, uint32_t i)
 {
+    OAKI_ASSERT(!(t->state[i] & OAKI_PTR_UNSETTLED) || t->unsettled > 0);
     if (t->state[i] & OAKI_PTR_UNSETTLED) t->unsettled--;
     t->state[i] &= (uint8_t)~OAKI_PTR_UNSETTLED;
 }
@@ -342,6 +350,7 @@ bool oaki_ptrtable_settle(oaki_ptrtable *t, uint32_t *from, void (*fn)(uint32_t 
 {
     for (unsigned n = 0; n < SETTLED && t->unsettled > 0; n++) {
         uint32_t i = find_other(t, *from, OAKI_PTR_UNSETTLED, 0);
+        OAKI_INVARIANT(i < t->records.len || *from > 0, "a flagged record of a table is not found");
         *from = i < t->records.len ? i : 0;
         if (i < t->records.len) fn(i);
     }
@@ -353,12 +362,22 @@ bool oaki_ptrtable_settle(oaki_ptrtable *t, uint32_t *from, void (*fn)(uint32_t 
 
 void oaki_ptrtable_move(oaki_ptrtable *t, uint32_t from, uint32_t to)
 {
+    OAKI_ASSERT(to <= from && from < t->records.len);
     memmove(link_at(t, to), link_at(t, from), t->records.item);
     t->state[to] = t->state[from];
 }
 
+const char *oaki_ptrtable_check_settled(const oaki_ptrtable *t)
+{
+    if (t->unsettled > 0) return "ptrtable: no record is flagged between two cycles";
+    if (find_other(t, 0, OAKI_PTR_SURE, 0) < t->records.len || t->sure)
+        return "ptrtable: no record is sure between two cycles";
+    return oaki_ptrtable_check(t);
+}
+
 const char *oaki_ptrtable_check(const oaki_ptrtable *t)
 {
+    if (t->records.len > t->records.cap) return "ptrtable: each record has room";
     size_t keys = 0, chained = 0, linked = 0, flagged = 0;
     for (uint32_t i = 0; i < t->records.len; i++) {
         const oaki_ptrlink *l = link_at(t, i);

@@ -133,6 +133,7 @@ size_t oaki_ptrtable_looks(void);
 /* Record i is not sure any more. */
 OAKI_INLINE void oaki_ptrtable_doubt(oaki_ptrtable *t, uint32_t i)
 {
+    OAKI_ASSERT(i < t->records.len);
     t->state[i] &= (uint8_t)~OAKI_PTR_SURE;
 }
 
@@ -155,6 +156,8 @@ void oaki_ptrtable_move(oaki_ptrtable *t, uint32_t from, uint32_t to);
 
 /* The rule that is broken, or NULL. O(records + slots). */
 const char *oaki_ptrtable_check(const oaki_ptrtable *t);
+/* The same when none is flagged, and none is sure, as between two cycles. */
+const char *oaki_ptrtable_check_settled(const oaki_ptrtable *t);
 
 /* ---- the spans that such objects are in, so that oak_free of any other object looks up nothing
  * ---- */

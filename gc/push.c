@@ -4,7 +4,8 @@
  * Where displacements are limited (host.h) the queue's words count only if they are allowed; so a
  * word that counts whatever it points to is made the start of its object first.
  *
- * Owns nothing. World stopped; a marker is used by its own thread alone. Bound: O(1) a word. */
+ * Owns nothing. Lock: as the marker that is given. Bound: O(1) a word. */
+#include "contract.h"
 #include "mark.h"
 #include "runtime/collector.h"
 #include "runtime/track.h"
@@ -27,12 +28,14 @@ void oaki_mark_ambiguous(oak_marker *m, uintptr_t word)
 
 OAKI_NO_ASAN void oaki_mark_range_ambiguous(oak_marker *m, const void *lo, const void *hi)
 {
+    OAKI_REQUIRES_WORKER(m);
     const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
     for (; (const char *)(p + 1) <= (const char *)hi; p++) oaki_mark_ambiguous(m, *p);
 }
 
 void oaki_mark_pointer(const void *p)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
     push_any(oaki_worker(0), (uintptr_t)p);
 }
 
@@ -40,11 +43,14 @@ void oaki_mark_pointer(const void *p)
 
 void oak_mark_ptr(oak_marker *m, const void *p)
 {
-    if (OAKI_LIKELY(m)) push_any(m, (uintptr_t)p);
+    if (OAKI_UNLIKELY(!m)) return;
+    OAKI_REQUIRES_WORKER(m);
+    push_any(m, (uintptr_t)p);
 }
 
 void oaki_mark_displaced(oak_marker *m, const void *p)
 {
+    OAKI_REQUIRES_WORKER(m);
     oaki_mark_push(m, (uintptr_t)p);
 }
 

@@ -4,6 +4,7 @@
  * Owns: `self`; the table lies in memory from the system once it has outgrown the first one, and is
  * given back after the mark. Lock: self.lock, also while a larger table is mapped. Bound: O(1), and
  * 24 bytes for each object that waits, which is larger than 2 KiB. */
+#include "contract.h"
 #include "mark.h"
 #include "runtime/os.h"
 #include "spin.h"
@@ -24,9 +25,9 @@ static void use_first(void)
     self.room = FIRST;
 }
 
-/* By an owner of the lock. */
 static bool grow(void)
 {
+    OAKI_ASSERT(AO_int_load(&self.lock) == 1 && self.n == self.room);
     size_t room = self.room * 2;
     oaki_range *more = oaki_os_map(room * sizeof *more);
     if (!more) return false;
@@ -39,6 +40,7 @@ static bool grow(void)
 
 bool oaki_ranges_add(const char *lo, const char *hi, bool typed)
 {
+    OAKI_ASSERT(lo < hi);
     oaki_spin_lock(&self.lock);
     bool room = self.n < self.room || grow();
     if (room) self.range[self.n++] = (oaki_range){ lo, hi, typed };
@@ -55,6 +57,7 @@ bool oaki_ranges_take(oaki_range *out)
         *out = *r;
         if ((size_t)(r->hi - r->lo) > PIECE) out->hi = r->lo + PIECE;
         r->lo = out->hi;
+        OAKI_ASSERT(out->lo < out->hi && r->lo <= r->hi);
         if (r->lo >= r->hi) self.n--;
     }
     oaki_spin_unlock(&self.lock);
@@ -79,18 +82,31 @@ size_t oaki_ranges_mapped(void)
 
 void oaki_ranges_forget(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_REQUIRES_REST();
     self.n = 0;
 }
 
 void oaki_ranges_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_NO_MARK();
     if (self.n > 0 || self.range == self.first) return;
     oaki_os_release(self.range, self.room * sizeof *self.range);
     use_first();
 }
 
+const char *oaki_ranges_check(void)
+{
+    if (self.n > self.room) return "ranges: as many as there is room for";
+    for (size_t i = 0; i < self.n; i++)
+        if (self.range[i].lo >= self.range[i].hi) return "ranges: none is empty";
+    return NULL;
+}
+
 void oaki_ranges_after_fork(void)
 {
+    OAKI_ASSERT(oaki_fork_is_ours());
     self.lock = 0;
 }
 

@@ -13,6 +13,7 @@
  * them, and they don't count.
  * Owns: the bits, the stack, the count. Lock: the world is stopped. Bound: a bit for each granule
  * of the range in use and a word for each slot; linear in what is reached and the slots. */
+#include "contract.h"
 #include "follow.h"
 #include "host.h"
 #include "runtime/os.h"
@@ -36,6 +37,7 @@ void oaki_remark_reach(size_t off)
     size_t slot = oaki_slot_offset(off), bit = slot >> OAKI_GRANULE_SHIFT;
     if (slot == SIZE_MAX || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
     if (oaki_bit_get(self.seen, slot)) return;
+    OAKI_ASSERT(self.depth < self.stack_bytes / sizeof *self.stack);
     self.seen[bit / 64] |= (uint64_t)1 << bit % 64;
     self.stack[self.depth++] = slot;
 }
@@ -97,6 +99,8 @@ static void end(void)
 
 void oaki_remark_begin(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(!self.seen);
     self.unreached = self.depth = 0;
     if (oaki_host_has_unscanned()) return; /* what leads on from there is the host's affair */
     self.seen_bytes = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 8;

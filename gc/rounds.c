@@ -14,6 +14,7 @@
  * program runs, and about SLICE_NS in a stop, and what is marked from there. */
 #include "piece.h"
 
+#include "contract.h"
 #include "mark.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
@@ -51,6 +52,8 @@ static struct {
 
 static void clean_run(size_t from, size_t to, void *ctx)
 {
+    OAKI_REQUIRES_MARKING();
+    OAKI_ASSERT(from < to);
     oaki_workers_reach(); /* after these pages were protected */
     oaki_clean(from, to, ctx);
 }
@@ -60,6 +63,7 @@ static size_t take(oaki_step *s, size_t step, size_t pages)
 {
     size_t to = OAKI_MIN(OAKI_ALIGN_DOWN(s->at, step) + step, s->end);
     size_t n = oaki_watch_take(&s->at, to, pages, clean_run, oaki_worker(0));
+    OAKI_ASSERT(s->at <= to);
     if (n == SIZE_MAX) return 0;
     self.written += n;
     self.taken += n;
@@ -68,6 +72,8 @@ static size_t take(oaki_step *s, size_t step, size_t pages)
 
 static bool clean_piece(oaki_step *s)
 {
+    OAKI_REQUIRES_RUNNING();
+    OAKI_REQUIRES_MARKING();
     if (s->at >= s->end) return false;
     size_t n = take(s, self.step, MOST_PAGES);
     if (n > PAGES)
@@ -90,12 +96,15 @@ static void learn(size_t n, uint64_t ns)
  * afterwards: the stop is as long as both. */
 static bool clean_in_stop(oaki_step *s)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARKING();
     const oak_marker *m = oaki_worker(0);
     uint64_t begun = oaki_os_now_ns(), now = begun;
     size_t before = m->left, left = 0;
     oaki_workers_beside(false);
     while (s->at < s->end && now - begun + left * self.page_ns < SLICE_NS) {
         (void)take(s, STOP_STEP, STOP_PAGES);
+        OAKI_ASSERT(m->left >= before);
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
@@ -108,9 +117,11 @@ static bool clean_in_stop(oaki_step *s)
 /* What has been allocated since the first stop is marked before the last one then. */
 static bool queue_roots(oaki_step *s)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARKING();
     (void)s;
     oaki_workers_reach();
-    oaki_cycle_queue_roots();
+    oaki_roots_queue();
     return false;
 }
 
@@ -190,6 +201,7 @@ static bool ask_roots(void)
 
 bool oaki_rounds(uint64_t begun_ns)
 {
+    OAKI_REQUIRES_OUTSIDE();
     size_t rest;
     if (!clean(&rest)) return false;
     for (unsigned n = 0; n < ROOT_STOPS; n++) {
@@ -205,6 +217,7 @@ bool oaki_rounds(uint64_t begun_ns)
 
 void oaki_rounds_begin(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
     self.refusals = oaki_written_refusals();
     self.rounds = self.stopped = 0;
     self.marked = SIZE_MAX;
@@ -214,6 +227,7 @@ void oaki_rounds_begin(bool minor)
 
 void oaki_rounds_note(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     c->rounds = self.rounds;
     c->stopped = self.stopped;
 }
@@ -239,6 +253,8 @@ size_t oaki_rounds_taken(void)
 /* Releasing is always safe: what is released counts as written. */
 void oaki_gc_will_write(size_t off, size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(off + bytes <= AO_load(&oaki_the_heap.used));
     size_t region = off / REGION, to = OAKI_ALIGN_UP(off + bytes, REGION);
     AO_t *place = &self.released[region % REGIONS];
     if (oaki_beside_state() == OAKI_BESIDE_NONE || AO_load(place) == region + 1) return;

@@ -10,6 +10,8 @@
  *   dropped, the next cycle forgets who was sure, in its first stop.
  * Lock: finalizer_lock, for some records at a time. Bound: O(what has gone), and a byte of each
  * record. */
+#include "beside.h"
+#include "contract.h"
 #include "gc.h"
 #include "host.h"
 #include "link.h"
@@ -25,8 +27,23 @@ static void wait_for_tests(void)
     if (OAKI_UNLIKELY(us > 0 && !oaki_world_stopped())) oaki_os_sleep_ns((uint64_t)us * 1000);
 }
 
+/* Between two cycles, or in the first stop of one. */
+const char *oaki_tables_check(void)
+{
+    static const char *(*const check[])(void) = { oaki_finalizers_check, oaki_weak_check,
+                                                  oaki_ephemerons_check, oaki_links_check,
+                                                  oaki_hold_check };
+    const char *rule = NULL;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    for (size_t i = 0; i < sizeof check / sizeof check[0] && !rule; i++) rule = check[i]();
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    return rule ? rule : oaki_freed_check();
+}
+
 void oaki_tables_settle(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_INSIDE();
     static bool (*const settle[])(uint32_t *from) = { oaki_finalizers_settle, oaki_weak_settle,
                                                       oaki_ephemerons_settle, oaki_links_settle,
                                                       oaki_hold_settle };

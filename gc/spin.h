@@ -26,6 +26,7 @@ OAKI_INLINE void oaki_spin_lock(oaki_spin *l)
 
 OAKI_INLINE void oaki_spin_unlock(oaki_spin *l)
 {
+    OAKI_ASSERT(AO_int_load(l) == 1);
     AO_int_store_release(l, 0);
 }
 

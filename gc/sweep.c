@@ -6,6 +6,7 @@
  * collector sweeps what is left first. Lock: the background thread is a helper (thread.h), and
  * sweeps a batch between begin and end. */
 #include "sweep.h"
+#include "contract.h"
 #include "gc.h"
 #include "runtime/collector.h"
 #include "runtime/guard.h"
@@ -113,6 +114,10 @@ static unsigned sweep_bits(const oaki_span *s, size_t base)
 
 bool oaki_gc_sweep_span(oaki_span *s, bool keep)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_NO_MARK();
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->cls != 0);
+    OAKI_ASSERT(s->swept != (uint32_t)AO_load(&oaki_the_heap.cycle)); /* once a cycle */
     oaki_heap *h = &oaki_the_heap;
     AO_fetch_and_add(&sweeper.bytes, (size_t)s->npages << OAKI_PAGE_SHIFT);
     if (OAKI_UNLIKELY(s->guarded)) oaki_guard_sweep(s);
@@ -211,6 +216,7 @@ uint64_t oaki_sweep_ended(void)
 
 OAKI_AT_START void oaki_sweep_pay(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (!AO_load(&sweeper.waiting)) return;
     size_t live = AO_load(&oaki_the_heap.live);
     if (live <= sweeper.live_at_end) return;
@@ -266,15 +272,40 @@ OAKI_AT_START int oaki_sweep_init(void)
 
 void oaki_sweep_spawn(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_RUNNING();
     if (sweeper.started || !oaki_the_heap.config.background_sweep) return;
     sweeper.started = oaki_thread_spawn("oakum/sweep", background, NULL, false) == 0;
 }
 
 /* ---- for the cycle ---- */
 
+/* Has the zone a span in the lists of those that wait? */
+static bool has_waiting(const oak_zone *z)
+{
+    unsigned waiting = (AO_load(&oaki_the_heap.cycle) & 1) ^ 1;
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
+        const oaki_central *c = (const oaki_central *)AO_load(&z->central[kind]);
+        for (unsigned cls = 0; c && cls < OAKI_CLASSES; cls++)
+            if (c[cls].head[waiting][OAKI_LIST_PARTIAL] || c[cls].head[waiting][OAKI_LIST_FULL])
+                return true;
+    }
+    return false;
+}
+
+const char *oaki_sweep_check(void)
+{
+    for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
+        if (has_waiting(oaki_zone_by_id(id))) return "sweep: nothing waits for it in a mark";
+    return NULL;
+}
+
 void oaki_sweep_begin(size_t live, size_t trigger)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
+    OAKI_INVARIANT(!AO_load(&sweeper.waiting), "a cycle ends before the last one was swept");
     double bytes = (double)(AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT);
     double room = trigger > live ? (double)(trigger - live) : 1;
     sweeper.live_at_end = live;

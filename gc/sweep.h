@@ -5,12 +5,14 @@
 #include "runtime/span.h"
 
 int oaki_sweep_init(void);
-/* start the background thread, if it is not; outside of a stop */
+/* start the background thread, if it is not */
 void oaki_sweep_spawn(void);
 void oaki_sweep_begin(size_t live, size_t trigger); /* every span waits now; in the stop */
 void oaki_sweep_wake(void);
 /* the caller is about to allocate: sweep in proportion */
 void oaki_sweep_pay(void);
+/* In a mark: the rule that is broken, or NULL. */
+const char *oaki_sweep_check(void);
 /* Bytes that this cycle's sweep has found alive so far, by kind of object. */
 void oaki_sweep_kept(size_t bytes[OAKI_KINDS]);
 /* When nothing was left to sweep of the last cycle, on the monotonic clock; 0 before. */

@@ -8,6 +8,7 @@
  * objects that links lie in. That M has no more than is reached, remark.c looks at. Mark functions
  * are called with a marker that only notes what they mark (follow.c). */
 #include "verify.h"
+#include "contract.h"
 #include "follow.h"
 #include "link.h"
 #include "mark.h"
@@ -201,8 +202,16 @@ static void check_span(const oaki_span *s)
     }
 }
 
+void oaki_verify_rule(const char *(*check)(void))
+{
+    const char *rule = OAKI_UNLIKELY(oaki_debug_switches.verify) ? check() : NULL;
+    if (rule) oak_fatal("oakum: verify: %s", rule);
+}
+
 void oaki_verify(bool whole)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
     oaki_heap *h = &oaki_the_heap;
     broken.by = NULL;
     find_own();

@@ -5,10 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* World stopped, after the mark: look at it again in the plainest way. Fatal when an object that is
+/* After the mark: look at it again in the plainest way. Fatal when an object that is
  * reachable is unmarked, or when a structure's checker finds a broken rule. whole: of a full mark
  * that was in this stop; then it is marked again, and compared. */
 void oaki_verify(bool whole);
+
+/* With verify=1: fatal when check says which rule is broken. */
+void oaki_verify_rule(const char *(*check)(void));
 
 /* Objects that the last one of a whole mark found marked though nothing led to them (remark.c): 0
  * but for what changed meanwhile; and where there was no memory, or objects that a host marked

@@ -7,6 +7,7 @@
 #include "watch.h"
 
 #include "beside.h"
+#include "contract.h"
 #include "gc.h"
 #include "mark.h"
 #include "runtime/written.h"
@@ -22,6 +23,7 @@
 OAKI_INLINE bool each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
                           bool (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
+    OAKI_ASSERT(((from | to) & (OAKI_PAGE - 1)) == 0 && to <= AO_load(&oaki_the_heap.used));
     size_t page = from >> OAKI_PAGE_SHIFT, end = to >> OAKI_PAGE_SHIFT, first = 0, last = 0;
     for (; page < end; page++) {
         if (is(page)) {
@@ -52,6 +54,7 @@ static bool protect(size_t from, size_t to, void *ctx)
 
 void oaki_watch(size_t from, size_t to)
 {
+    OAKI_REQUIRES_IDLE();
     (void)each_run(from, to, GAP, is_scanned, protect, NULL);
 }
 
@@ -69,6 +72,7 @@ static bool take(size_t from, size_t to, void *ctx)
     t->at = from;
     size_t n = oaki_written_take_some(&t->at, to, t->left, t->fn, t->ctx);
     t->refused = n == SIZE_MAX;
+    OAKI_ASSERT(t->refused || n <= t->left);
     if (!t->refused) t->left -= n;
     return !t->refused && t->left > 0;
 }
@@ -106,6 +110,8 @@ static bool protect_run(size_t from, size_t to, void *ctx)
 
 bool oaki_watch_dense(size_t from, size_t to)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
     return each_run(from, to, 1, is_dense, protect_run, NULL);
 }
 
@@ -129,11 +135,13 @@ static bool release(size_t from, size_t to, void *ctx)
 
 void oaki_watch_end(size_t from, size_t to)
 {
+    OAKI_REQUIRES_IDLE();
     (void)each_run(from, to, GAP, may_be_protected, release, NULL);
 }
 
 void oaki_watch_old(size_t from, size_t to)
 {
+    OAKI_REQUIRES_IDLE();
     (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
 }
 
@@ -148,6 +156,9 @@ static bool is_told(void)
 
 void oaki_watch_last(size_t before)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
     oak_marker *m = oaki_worker(0);
     refusals = before;
     oaki_pinned_mark();
@@ -189,6 +200,9 @@ static void look_at_all(size_t from, size_t to, oak_marker *m)
  * about, and what was written there before isn't told then. */
 void oaki_watch_look(oak_marker *m, size_t from, size_t to)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->looks && !m->beside);
     size_t before = m->scanned;
     if (is_told()) look_at_all(from, to, m);
     if (!is_told()) oaki_clean(from, to, m);

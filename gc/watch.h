@@ -26,11 +26,11 @@ void oaki_watch_end(size_t from, size_t to);
  * are free, the program is about to allocate, and each page would cost it a fault. */
 void oaki_watch_old(size_t from, size_t to);
 
-/* World stopped, M final: protect the pages that are nearly full of marked objects. false: the
+/* M final: protect the pages that are nearly full of marked objects. false: the
  * system refuses. */
 bool oaki_watch_dense(size_t from, size_t to);
 
-/* World stopped: queue pinned objects, and have what marked objects on written pages refer to
+/* Queue pinned objects, and have what marked objects on written pages refer to
  * marked by all workers in the drain that follows: on all pages, if the system has refused since
  * oaki_written_refusals said so much; */
 void oaki_watch_last(size_t refusals);

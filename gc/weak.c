@@ -15,6 +15,7 @@
  *   of an object is the first of its chain. A record's handle was allocated or marked since the
  *   last collection began, or the record is flagged as lost.
  * Lock: finalizer_lock, or the world is stopped. */
+#include "contract.h"
 #include "finalizer.h"
 #include "ptrtable.h"
 
@@ -39,7 +40,7 @@ static record *at(uint32_t i)
     return oaki_ptrtable_at(&self.table, i);
 }
 
-/* The handle of the start of the object, or NULL. Lock held. */
+/* The handle of the start of the object, or NULL. */
 static oak_weak *find(const char *obj)
 {
     uint32_t i = oaki_ptrtable_first(&self.table, obj);
@@ -54,6 +55,8 @@ static bool is_lost(uint32_t i)
 
 static void record_remove(uint32_t i)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(oaki_count_get(at(i)->link.obj ? &self.count : &self.cleared) > 0);
     oaki_count_step(at(i)->link.obj ? &self.count : &self.cleared, (size_t)-1);
     oaki_ptrtable_remove(&self.table, i);
     if (i < self.table.records.len && !is_lost(i)) at(i)->handle->record = i;
@@ -76,6 +79,8 @@ static void record_clear(uint32_t i)
  * out of memory. */
 static oak_weak *record_add(char *obj, char *p, oak_weak *w)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(p >= obj);
     uint32_t first = oaki_ptrtable_first(&self.table, obj);
     oak_weak *old = find(obj);
     if (old && p == obj) return old;
@@ -146,6 +151,8 @@ static bool is_sure(uint32_t i)
 
 uint32_t oaki_weak_ask(uint32_t from, unsigned most)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
     return oaki_ptrtable_ask(&self.table, from, most, expect, is_sure);
 }
 
@@ -168,16 +175,22 @@ static void lose(uint32_t i)
 
 void oaki_weak_clear(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     oaki_ptrtable_each_unsure(&self.table, expect_both, clear);
 }
 
 void oaki_weak_lose(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     oaki_ptrtable_each_unsure(&self.table, expect_handle, lose);
 }
 
 bool oaki_weak_settle(uint32_t *from)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_ptrtable_settle(&self.table, from, record_clear);
 }
 
@@ -205,6 +218,7 @@ void oaki_weak_forget(void *obj)
 
 void oaki_weak_forget_zone(uint32_t zone)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
         bool settled = oaki_ptrtable_is_settled(&self.table, i);
         if (settled && oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
@@ -217,6 +231,7 @@ void oaki_weak_forget_zone(uint32_t zone)
 
 void oaki_weak_each(oaki_weak_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len; i++) {
         const record *r = at(i);
         unsigned state = oaki_ptrtable_state(&self.table, i);
@@ -238,7 +253,21 @@ size_t oaki_weak_cleared(void)
 
 void oaki_weak_trim(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_ptrtable_trim(&self.table, OAKI_PTR_FORGET);
+}
+
+const char *oaki_weak_check(void)
+{
+    size_t there = 0;
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        there += at(i)->link.obj != NULL;
+        if (at(i)->handle->record != i) return "weak: a handle knows its record";
+    }
+    if (there != oaki_weak_count()) return "weak: count == records with an object";
+    if (self.table.records.len - there != oaki_weak_cleared())
+        return "weak: cleared == records without an object";
+    return oaki_ptrtable_check_settled(&self.table);
 }
 
 OAKI_AT_START int oaki_weak_init(void)

@@ -16,6 +16,7 @@
  * given away, and who may join. When there is no memory for a chunk, objects are marked without
  * being scanned, and the overflow is noted; the drain then goes over all marked objects again,
  * until a pass has marked nothing that way, so each has brought something. */
+#include "contract.h"
 #include "mark.h"
 #include "runtime/os.h"
 #include "runtime/written.h"
@@ -52,10 +53,33 @@ static struct {
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
+#ifdef OAKI_DEBUG
+
+bool oaki_workers_are_at_rest(void)
+{
+    return !AO_int_load(&shared.open) && !AO_int_load(&shared.awake) && !shared.called;
+}
+
+static bool has_nothing(const oak_marker *m)
+{
+    return m->head == m->tail && m->first == m->last && !m->full && (!m->top || !m->top->n) &&
+           m->range_lo >= m->range_hi;
+}
+
+static bool nothing_waits(void)
+{
+    bool none = !shared.chunks && !AO_int_load(&shared.waiting) && !oaki_ranges_any();
+    for (unsigned i = 0; i < shared.nworkers; i++) none = none && has_nothing(&shared.workers[i]);
+    return none;
+}
+
+#endif
+
 /* ---- giving ---- */
 
 static void give(oaki_mark_chunk *c)
 {
+    OAKI_ASSERT(c->n > 0 && c->n <= OAKI_CHUNK_ENTRIES);
     oaki_spin_lock(&shared.lock);
     c->next = shared.chunks;
     shared.chunks = c;
@@ -71,12 +95,18 @@ size_t oaki_mark_stack_bytes(void)
 /* All chunks are free now. */
 void oaki_mark_release(void)
 {
-    for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].top = NULL;
+    OAKI_REQUIRES_COLLECTOR();
+    for (unsigned i = 0; i < shared.nworkers; i++) {
+        OAKI_ASSERT(has_nothing(&shared.workers[i]));
+        shared.workers[i].top = NULL;
+    }
     oaki_chunks_release();
 }
 
 void oaki_workers_discard(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_REQUIRES_REST();
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
         m->top = m->full = NULL;
@@ -99,6 +129,7 @@ bool oaki_others_hungry(void)
 
 static void wake_helpers(void)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
     unsigned n = shared.seats;
     if (shared.called || n == 0) return;
     shared.called = true;
@@ -119,6 +150,7 @@ static bool join_drain(oak_marker *m)
     bool open = AO_int_load_acquire(&shared.open); /* and so shared_bits, which was set before */
     open = open && AO_int_load(&shared.awake) < shared.seats && m->id < shared.nworkers;
     if (open) {
+        OAKI_ASSERT(has_nothing(m));
         AO_store(&m->until, SIZE_MAX);
         AO_int_fetch_and_add_full(&shared.awake, 1);
         AO_int_fetch_and_add_full(&shared.busy, 1);
@@ -130,6 +162,7 @@ static bool join_drain(oak_marker *m)
 
 static void close_drain(void)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
     oaki_spin_lock(&shared.lock);
     AO_int_store(&shared.open, 0);
     oaki_spin_unlock(&shared.lock);
@@ -177,6 +210,7 @@ void oaki_mark_offer(oak_marker *m)
 
 void oaki_mark_share(oak_marker *m)
 {
+    OAKI_REQUIRES_WORKER(m);
     if (!anybody_there(m)) return;
     oaki_mark_chunk *c = m->full;
     if (c) {
@@ -197,6 +231,8 @@ void oaki_mark_share(oak_marker *m)
 
 void oaki_looks_begin(size_t end)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
     for (unsigned i = 0; i < shared.nworkers; i++) {
         shared.workers[i].whole = SIZE_MAX;
         shared.workers[i].again = 0;
@@ -222,6 +258,7 @@ static oaki_mark_chunk *take_chunk(void)
     oaki_spin_lock(&shared.lock);
     oaki_mark_chunk *c = shared.chunks;
     if (c) {
+        OAKI_INVARIANT(shared.waiting > 0, "more chunks of the mark stack than were given away");
         shared.chunks = c->next;
         AO_int_store(&shared.waiting, shared.waiting - 1);
     }
@@ -236,6 +273,7 @@ static bool look_in_sight(void)
 
 static bool take_look(oak_marker *m)
 {
+    OAKI_ASSERT(!look_in_sight() || oaki_world_stopped());
     if (!look_in_sight()) return false;
     size_t from = AO_fetch_and_add(&shared.look_at, shared.look_bytes);
     if (from >= shared.look_end) return false;
@@ -246,6 +284,7 @@ static bool take_look(oak_marker *m)
 
 bool oaki_mark_take(oak_marker *m)
 {
+    OAKI_REQUIRES_WORKER(m);
     oaki_mark_chunk *c = m->full;
     if (c) m->full = c->next;
     else c = take_chunk();
@@ -276,6 +315,7 @@ static bool work_in_sight(void)
 static bool wait_for_work(oak_marker *m)
 {
     AO_int_fetch_and_add_full(&shared.hungry, 1);
+    OAKI_ASSERT(AO_int_load(&shared.busy) > 0);
     AO_int_fetch_and_add_full(&shared.busy, -1u);
     for (unsigned spins = 0; !oaki_mark_is_over(m); spins++) {
         if (work_in_sight()) {
@@ -338,6 +378,7 @@ static void *helper(void *arg)
 {
     oak_marker *m = arg;
     unsigned seen = m->drain;
+    oaki_worker_own(m);
     for (;;) {
         unsigned now;
         while ((now = AO_int_load_acquire(&shared.drain)) == seen)
@@ -353,6 +394,9 @@ static void *helper(void *arg)
 /* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are made. */
 static void begin_drain(oak_marker *m, bool piece, unsigned seats)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_REST();
+    OAKI_ASSERT(seats < shared.nworkers);
     shared.piece = piece;
     shared.seats = seats;
     shared.from = m->scanned;
@@ -363,10 +407,13 @@ static void end_drain(void)
 {
     shared.called = false;
     AO_int_store(&shared.hungry, 0);
+    OAKI_REQUIRES_REST();
 }
 
 bool oaki_mark_some(oak_marker *m, size_t words)
 {
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_REQUIRES_REST();
     AO_store(&m->until, m->scanned + words);
     mark_alone(m);
     bool more = oaki_mark_is_over(m);
@@ -392,6 +439,7 @@ bool oaki_mark_together(oak_marker *m, uint64_t ns, unsigned helpers)
 
 static void drain_once(oak_marker *m)
 {
+    OAKI_REQUIRES_STOPPED();
     begin_drain(m, false, shared.nworkers - 1);
     for (;;) {
         mark_alone(m);
@@ -420,6 +468,28 @@ void oaki_mark_drain(void)
         oaki_mark_rescan(m);
         drain_once(m);
     }
+    OAKI_ASSERT(nothing_waits());
+}
+
+const char *oaki_worklist_check(void)
+{
+    size_t held = 0, given = 0, used = AO_load(&oaki_the_heap.used);
+    for (unsigned i = 0; i < shared.nworkers; i++) {
+        const oak_marker *m = &shared.workers[i];
+        held += m->top != NULL;
+        if (m->head > m->tail || m->tail > OAKI_QUEUE) return "worklist: a queue is in its array";
+        if (m->last - m->first > OAKI_LINE) return "worklist: a delay line is no longer than it is";
+        for (unsigned k = m->head; k < m->tail; k++)
+            if (m->queue[k] >= used) return "worklist: words in a queue lead into the heap";
+        for (const oaki_mark_chunk *c = m->full; c; c = c->next, held++)
+            if (c->n == 0 || c->n > OAKI_CHUNK_ENTRIES) return "worklist: a full chunk has entries";
+    }
+    for (const oaki_mark_chunk *c = shared.chunks; c; c = c->next, given++)
+        for (size_t k = 0; k < c->n; k++)
+            if (c->entry[k] >= used) return "worklist: entries of a chunk lead into the heap";
+    if (given != shared.waiting) return "worklist: waiting == chunks that were given away";
+    const char *rule = oaki_chunks_check(held + given);
+    return rule ? rule : oaki_ranges_check();
 }
 
 /* ---- start ---- */
@@ -431,6 +501,9 @@ oak_marker *oaki_worker(unsigned id)
 
 void oaki_workers_begin(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
+    OAKI_ASSERT(nothing_waits());
     oaki_heap *h = &oaki_the_heap;
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
@@ -448,6 +521,8 @@ void oaki_workers_begin(void)
 
 void oaki_workers_beside(bool beside)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_REST();
     for (unsigned i = 0; i < shared.nworkers; i++)
         shared.workers[i].beside = shared.workers[i].shared_bits = beside;
 }
@@ -486,6 +561,8 @@ unsigned oaki_workers_count(void)
 /* Whom nobody tells of written pages starts none: they would look at all in each last stop. */
 void oaki_workers_spawn(unsigned processors)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_RUNNING();
     unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
     if (!want) want = OAKI_MIN(processors, 8);
     while (shared.nhelpers + 1 < want && !oaki_written_lost()) {

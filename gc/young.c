@@ -11,6 +11,7 @@
 #include "young.h"
 
 #include "beside.h"
+#include "contract.h"
 #include "gc.h"
 #include "host.h"
 #include "mark.h"
@@ -50,6 +51,7 @@ static bool is_cheaper(const work *minor, const work *full)
 
 static void after_minor(const work *w)
 {
+    OAKI_ASSERT(self.in_a_row < ROW_MAX || oaki_debug_switches.minor);
     self.in_a_row++;
     if (is_cheaper(w, &self.full)) {
         self.next_skip = 1;
@@ -69,6 +71,8 @@ static void after_full(const work *w, bool grows)
 
 bool oaki_young_pays(bool minor, size_t words, size_t freed, size_t allocated)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_IDLE();
     work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
@@ -93,17 +97,23 @@ static bool is_wanted(void)
  * it. */
 void oaki_young_prepare(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
     if (is_wanted()) (void)oaki_written_start();
 }
 
 bool oaki_young_begins(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_beside_state() != OAKI_BESIDE_MARKING);
     return AO_load(&oaki_the_heap.keeps_marks) && oaki_written_may() && !oaki_zones_closing();
 }
 
 void oaki_young_look(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_IDLE();
     oaki_watch_last(oaki_written_refusals());
 }
 
@@ -111,6 +121,8 @@ void oaki_young_look(void)
  * until that is a part of the heap that counts. */
 bool oaki_young_keep(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
     if (!is_wanted() || !oaki_written_may() || oaki_beside_forgets()) return false;
     if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
     if (minor && oaki_looks_words() * sizeof(uintptr_t) < oaki_pace_live() / FEW) return true;

@@ -4,23 +4,23 @@
 
 #include "runtime/base.h"
 
-/* World stopped, after a cycle that has looked at so many words and found so many bytes dead, of
+/* After a cycle that has looked at so many words and found so many bytes dead, of
  * those that were allocated since the one before and of others; live and goal are known. Is the
  * next one to be a minor one? */
 bool oaki_young_pays(bool minor, size_t words, size_t freed, size_t allocated);
 
 /* ---- in one stop, where the heap is too small to be marked beside the program ---- */
 
-/* Before the stop, inside oaki_enter: opens what it takes to be told of writes. */
+/* Before the stop: opens what it takes to be told of writes. */
 void oaki_young_prepare(void);
 
-/* World stopped, no mark under way: can the collection that begins now be a minor one? */
+/* No mark has come to marking: can the collection that begins now be a minor one? */
 bool oaki_young_begins(void);
 
-/* World stopped, in one that is: queue what old objects on written pages refer to. */
+/* In one that is: queue what old objects on written pages refer to. */
 void oaki_young_look(void);
 
-/* World stopped, after the mark of one that was due and was minor or was not, when M is final: old
+/* After the mark of one that was due and was minor or was not, when M is final: old
  * pages are protected, so that the next one can be minor. false: it can't. */
 bool oaki_young_keep(bool minor);
 

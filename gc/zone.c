@@ -10,6 +10,7 @@
  * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
  * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
 #include "beside.h"
+#include "contract.h"
 #include "finalizer.h"
 #include "gc.h"
 #include "host.h"
@@ -30,6 +31,7 @@ static AO_t ready;   /* finalizers that the last mark left to be run, while any 
 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_freed_forget_zone(zone);
     if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_forget_zone(zone);
     if (!special) return; /* the tables may be long */
@@ -71,6 +73,9 @@ static bool is_marked(const void *obj)
 
 void oaki_zones_marked(void)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     oaki_zones_drop_fibers(is_marked);
     if (AO_load(&closing) == 0) return;
     AO_store(&ready, oaki_finalizers_ready());
@@ -145,6 +150,7 @@ static bool decide(oak_zone *z, bool may_go)
 
 int oaki_zone_destroy(oak_zone *z, size_t *survivor)
 {
+    OAKI_REQUIRES_OUTSIDE();
     *survivor = 0;
     if (!z) oak_fatal("oakum: oak_zone_destroy: the zone is NULL");
     int e = shut(z);
@@ -152,6 +158,7 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     if (e == 0) {
         (void)AO_fetch_and_add_full(&closing, 1);
         e = look_for_survivors(z);
+        OAKI_ASSERT(AO_load(&closing) > 0);
         (void)AO_fetch_and_add_full(&closing, (AO_t)-1);
         if (e == EBUSY) *survivor = z->survivor;
         if (!decide(z, e == 0) && e == 0) e = EBUSY;

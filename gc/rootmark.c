@@ -1,0 +1,79 @@
+/* rootmark.c - marking from the roots, in a stop.
+ *
+ * Owns: what the current mark has seen of them. Lock: the world is stopped. Bound: linear in the
+ * roots' words, save those of large registered ranges (early.c). */
+#include "contract.h"
+#include "host.h"
+#include "mark.h"
+#include "runtime/rootmask.h"
+#include "runtime/track.h"
+
+oaki_marked_roots oaki_roots_marked;
+
+OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
+{
+    oak_marker *m = oaki_worker(0);
+    bool in_flight = false;
+    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
+        uintptr_t w = *(const uintptr_t *)p;
+        in_flight |= oaki_mcache_is_fast_path(w);
+        oaki_mark_ambiguous(m, w);
+    }
+    /* Only where a signal stopped it can a thread be half way; elsewhere such a word is a relic. */
+    if (!in_flight || !r->thread || !r->thread->pc) return;
+    oaki_mcache_in_flight(r->thread->mcache);
+    oaki_roots_marked.in_flight = true;
+}
+
+/* Large registered ranges are read while the program runs (early.c), where they can be. */
+static bool is_for_later(const oaki_root *r)
+{
+    return r->kind == OAKI_ROOT_RANGE && (size_t)(r->hi - r->lo) >= OAKI_ROOT_LARGE &&
+           AO_load(&oaki_root_masks) == 0;
+}
+
+/* Not as ranges for all workers where the world runs before they are scanned: they may be unmapped
+ * then. */
+static void mark_root(const oaki_root *r, void *ctx)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
+    const bool *whole = ctx;
+    if (r->hi <= r->lo) return;
+    size_t n = (size_t)(r->hi - r->lo);
+    if (!*whole && is_for_later(r)) return;
+    oaki_roots_marked.bytes += n;
+    if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) oaki_roots_marked.stacks += n;
+    if (r->kind == OAKI_ROOT_DATA) oaki_roots_marked.data += n;
+    if (r->past_end)
+        mark_stack_words(r);
+    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
+        oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
+}
+
+void oaki_roots_mark(bool whole)
+{
+    oaki_roots_marked = (oaki_marked_roots){ .in_flight = false };
+    oaki_roots_visit(mark_root, &whole);
+    if (!whole) return; /* early.c has what tables keep */
+    oaki_host_mark_roots();
+    oaki_finalizers_mark_roots();
+}
+
+/* Caches are not flushed: what a thread is about to take is allocated, as far as a mark knows. */
+static void queue_root(const oaki_root *r, void *ctx)
+{
+    oak_marker *m = ctx;
+    if (r->hi <= r->lo || is_for_later(r)) return;
+    if (r->past_end) oaki_mark_range_ambiguous(m, r->lo, r->hi);
+    else oaki_mark_scan(m, r->lo, r->hi);
+}
+
+void oaki_roots_queue(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_WORKER_ZERO();
+    oaki_roots_visit(queue_root, oaki_worker(0));
+}
