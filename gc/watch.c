@@ -23,7 +23,7 @@
 OAKI_INLINE bool each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
                           bool (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
-    OAKI_ASSERT(((from | to) & (OAKI_PAGE - 1)) == 0 && to <= AO_load(&oaki_the_heap.used));
+    OAKI_ASSERT((to & (OAKI_PAGE - 1)) == 0 && to <= AO_load(&oaki_the_heap.used));
     size_t page = from >> OAKI_PAGE_SHIFT, end = to >> OAKI_PAGE_SHIFT, first = 0, last = 0;
     for (; page < end; page++) {
         if (is(page)) {

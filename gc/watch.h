@@ -3,7 +3,8 @@
  * Between runtime/written.h, which knows pages, and the collector, which knows what is on them:
  * only pages with objects that are scanned are worth a fault. What is not protected counts as
  * written.
- * All addresses are offsets in the range, multiples of OAKI_PAGE. */
+ * All addresses are offsets in the range, and ends multiples of OAKI_PAGE; a part that was asked
+ * about may end within one, as the system's pages are smaller. */
 #ifndef OAKI_WATCH_H
 #define OAKI_WATCH_H
 

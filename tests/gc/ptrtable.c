@@ -176,6 +176,7 @@ static void change_one(void)
         known[tag] &= ~(unsigned)OAKI_PTR_SURE;
         break;
     case 1: {
+        if (known[tag] & OAKI_PTR_SURE) return; /* the stop passes by these */
         enum oaki_ptrstate flag = rand() % 2 ? OAKI_PTR_GONE : OAKI_PTR_LOST;
         oaki_ptrtable_flag(&table, i, flag);
         known[tag] |= flag;

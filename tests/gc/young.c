@@ -494,6 +494,7 @@ START_TEST(minor_ones_go_on_while_they_pay)
     c.concurrent = 0; /* none but these */
     test_heap_start(c);
     oak_collect();
+    oaki_thread *t = oaki_gc_stop_begin();
     for (int i = 0; i < 2; i++) ck_assert(!oaki_young_pays(false, 16000000, MIB, MIB));
     for (int grows = 0; grows < 2; grows++) {
         size_t freed = grows ? 0 : 80 * MIB, allocated = grows ? 80 * MIB : 0;
@@ -504,6 +505,7 @@ START_TEST(minor_ones_go_on_while_they_pay)
     ck_assert(oaki_young_pays(false, 16000000, 80 * MIB, 80 * MIB));
     ck_assert(oaki_young_pays(true, 1500000, 10 * MIB, 10 * MIB)); /* 3/4 of its words a byte */
     ck_assert(!oaki_young_pays(true, 1500001, 10 * MIB, 10 * MIB));
+    oaki_gc_stop_end(t);
 }
 END_TEST
 
@@ -526,12 +528,14 @@ START_TEST(minor_ones_are_tried_ever_more_rarely)
     c.concurrent = 0;
     test_heap_start(c);
     oak_collect();
+    oaki_thread *t = oaki_gc_stop_begin();
     for (int i = 0; i < 10; i++) ck_assert(!oaki_young_pays(false, 1000, 0, MIB)); /* it grows */
     for (int i = 0; i < 2; i++) ck_assert(!oaki_young_pays(false, 1000, MIB, MIB));
     ck_assert(oaki_young_pays(false, 1000, MIB / 2 + 1, MIB));
     left_out_for(3, 9);
     ck_assert(oaki_young_pays(true, 1, MIB, MIB));
     left_out_for(1, 6);
+    oaki_gc_stop_end(t);
 }
 END_TEST
 
