@@ -155,6 +155,17 @@ static bool find_lost_outside(void)
     return found;
 }
 
+/* As the program handles the signal by now. */
+static void give_up_outside(const oaki_writer *w, const char *why)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&self.lock);
+    if (writer() == w) give_up(w, why, 0);
+    oaki_lock_release(&self.lock);
+    oaki_leave(t);
+}
+
 bool oaki_written_begin(void)
 {
     bool gone = false;
@@ -162,7 +173,7 @@ bool oaki_written_begin(void)
     bool here = !oaki_written_lost() || find_lost_outside();
     const oaki_writer *w = writer();
     const char *why = w ? w->begin(&gone) : NULL;
-    if (why && gone) give_up(w, why, 0);
+    if (why && gone) give_up_outside(w, why);
     else if (w && (why || !here)) AO_store(&self.not_after, AO_load(&oaki_the_heap.cycle) + 1);
     errno = saved;
     return here && w && !why;
