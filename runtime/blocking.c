@@ -14,6 +14,7 @@
  * stop signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
  * errno is kept. */
 #include "contain.h"
+#include "contract.h"
 #include "mcache.h"
 #include "thread.h"
 
@@ -31,6 +32,7 @@ static oaki_mcache nothing; /* next + size > end, once classes have sizes */
 /* The context is saved next, and no signal's handler does it meanwhile. */
 static void begin(oaki_thread *t)
 {
+    OAKI_REQUIRES_SELF(t);
     if (t->in_runtime) oak_fatal("oakum: a blocking region was entered from inside Oakum");
     t->in_runtime = OAKI_IN_BLOCKING;
     oaki_tls_mcache = &nothing;
@@ -62,6 +64,8 @@ void oaki_blocking_end(oaki_thread *t)
 {
     if (t->blocking_depth == 0) oak_fatal("oakum: oak_blocking_leave without oak_blocking_enter");
     if (--t->blocking_depth > 0) return;
+    OAKI_REQUIRES_SELF(t);
+    OAKI_ASSERT(t->in_runtime == OAKI_IN_BLOCKING && oaki_tls_mcache == &nothing);
     t->waits_for = 0;
     oaki_stop_unblock(t);
     oaki_tls_mcache = t->mcache;
@@ -70,6 +74,7 @@ void oaki_blocking_end(oaki_thread *t)
 
 void oaki_blocking_suspend(oaki_thread *t, oaki_region *r)
 {
+    OAKI_ASSERT(t->in_runtime == OAKI_IN_BLOCKING && t->blocking_depth > 0);
     r->sp = t->sp;
     r->depth = t->blocking_depth;
     memcpy(r->regs, t->regs, sizeof r->regs);
@@ -79,6 +84,7 @@ void oaki_blocking_suspend(oaki_thread *t, oaki_region *r)
 
 void oaki_blocking_resume(oaki_thread *t, const oaki_region *r)
 {
+    OAKI_ASSERT(t->blocking_depth == 0 && r->depth > 0);
     begin(t);
     memcpy(t->regs, r->regs, sizeof r->regs);
     t->sp = r->sp;

@@ -21,14 +21,25 @@
 #define OAKI_REQUIRES_NO_LOCK() oaki_lock_assert_none_held()
 
 /* The calling thread is between oaki_enter and oaki_leave, so that no stop finds it half way
- * through a change; or no stop can come: the world is stopped, or the thread holds gc_lock or
- * helper_lock. */
+ * through a change; or no stop can come: the world is stopped, or the thread holds gc_lock,
+ * helper_lock or threads_lock. */
 #define OAKI_REQUIRES_INSIDE() OAKI_ASSERT(oaki_is_inside())
 /* A stop may come at any instruction: it may wait, and run the program's code. */
 #define OAKI_REQUIRES_OUTSIDE() OAKI_ASSERT(!oaki_thread_self() || !oaki_thread_self()->in_runtime)
+/* No stop finds the calling thread half way through: it is inside, or not attached. */
+#define OAKI_REQUIRES_UNSTOPPABLE() OAKI_ASSERT(!oaki_thread_self() || oaki_is_inside())
 
-/* Debug builds only. */
-bool oaki_lock_is_mine(const oaki_lock *l);
-bool oaki_is_inside(void);
+/* t is the calling thread's record. */
+#define OAKI_REQUIRES_SELF(t) OAKI_ASSERT((t) == oaki_thread_self())
+/* A stop may find the calling thread here: a lock of the runtime that it held would be held until
+ * the restart. The locks of maps/ and the one of the start are held by waiting threads, too. */
+#define OAKI_REQUIRES_STOPPABLE() \
+    OAKI_ASSERT(!oaki_lock_holds_one(OAKI_RANK_GC, OAKI_RANK_META_REGION))
+/* The heap is being started, by the one thread that there is to it (heap.h). */
+#define OAKI_REQUIRES_STARTING() OAKI_ASSERT(!AO_load(&oaki_the_heap.started))
+#define OAKI_REQUIRES_LOCK_OR_STARTING(l) \
+    OAKI_ASSERT(oaki_lock_is_mine(l) || !AO_load(&oaki_the_heap.started))
+/* The calling thread is the only one: fork.c is putting the child right. */
+#define OAKI_REQUIRES_FORKED() OAKI_ASSERT(oaki_fork_is_ours())
 
 #endif

@@ -16,6 +16,7 @@
  *             loader's lock in our name.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
+#include "contract.h"
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
@@ -86,6 +87,7 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
 
 static void count_out(unsigned int *count)
 {
+    OAKI_ASSERT(AO_int_load(count) > 0);
     AO_int_fetch_and_sub1_full(count);
     if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0)) oaki_futex_wake(count, 1);
 }
@@ -119,6 +121,7 @@ void oaki_fork_hold(void)
 
 void oaki_fork_release(void)
 {
+    OAKI_ASSERT(counted > 0 && held > 0);
     counted--;
     AO_compiler_barrier();
     count_out(&forking.held_off);
@@ -134,6 +137,7 @@ bool oaki_fork_is_held(void)
  * the program that goes through what is loaded, and allocates there. */
 void oaki_loader_begin(oaki_thread *t)
 {
+    OAKI_REQUIRES_STOPPABLE();
     if (t) oaki_stop_block(t);
     count_in(&forking.asking);
 }
@@ -150,8 +154,11 @@ void oaki_loader_end(oaki_thread *t)
  * before whoever waits for it has woken up: so it lets them go first. */
 static AO_t stops_waiting;
 
+static unsigned int helpers_held; /* AO_int: 1 between hold and release */
+
 void oaki_helper_begin(void)
 {
+    OAKI_REQUIRES_STOPPABLE();
     while (OAKI_UNLIKELY(AO_load(&stops_waiting) != 0)) oaki_os_sleep_ns(STOP_FIRST_NS);
     oaki_fork_hold();
     oaki_lock_acquire(&oaki_the_heap.helper_lock);
@@ -159,6 +166,7 @@ void oaki_helper_begin(void)
 
 bool oaki_helper_try(void)
 {
+    OAKI_REQUIRES_INSIDE();
     return AO_load(&stops_waiting) == 0 && oaki_lock_try(&oaki_the_heap.helper_lock);
 }
 
@@ -170,13 +178,23 @@ void oaki_helper_end(void)
 
 void oaki_helpers_hold(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     AO_fetch_and_add1_full(&stops_waiting);
     oaki_lock_acquire(&oaki_the_heap.helper_lock);
     AO_fetch_and_sub1_full(&stops_waiting);
+    AO_int_store(&helpers_held, 1);
+}
+
+bool oaki_helpers_are_held(void)
+{
+    return AO_int_load(&helpers_held) != 0;
 }
 
 void oaki_helpers_release(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(oaki_helpers_are_held());
+    AO_int_store(&helpers_held, 0);
     oaki_lock_release(&oaki_the_heap.helper_lock);
 }
 
@@ -195,6 +213,8 @@ static bool await_none(unsigned int *count, uint64_t ns)
 /* false: what is waited for takes long. */
 static bool close_gate(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(AO_int_load(&oaki_fork_gate) == 0);
     AO_int_store_release(&oaki_fork_gate, (unsigned int)oaki_os_tid());
     AO_nop_full();
     oaki_world_pass(t);
@@ -205,6 +225,7 @@ static bool close_gate(oaki_thread *t)
 
 static void open_gate(void)
 {
+    OAKI_ASSERT(AO_int_load(&oaki_fork_gate) == (unsigned int)oaki_os_tid());
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_futex_wake(&oaki_fork_gate, INT_MAX);
 }
@@ -220,6 +241,7 @@ static void take(oaki_lock *l)
 
 static void give(oaki_lock *l)
 {
+    OAKI_ASSERT(AO_int_load(&l->word) != 0);
     if (AO_int_compare_and_swap_release(&l->word, 1, 0)) return;
     AO_int_store_release(&l->word, 0);
     oaki_futex_wake(&l->word, INT_MAX);
@@ -286,6 +308,7 @@ static void mask_signals(void)
 
 static void give_all(void)
 {
+    OAKI_ASSERT(forked == FORK_ALL || forked == FORK_UNSTARTED);
     if (forked == FORK_ALL) {
         open_gate();
         oaki_lock_release(&oaki_the_heap.gc_lock);
@@ -350,6 +373,7 @@ static void let_signals_come(void)
 static void parent(void)
 {
     int saved = errno;
+    OAKI_ASSERT(forked != FORK_NONE);
     if (nested > 0) {
         nested--;
         return;
@@ -363,17 +387,18 @@ static void parent(void)
     errno = saved;
 }
 
-/* threads_lock held */
 static void drop_other_threads(const oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *next;
+    OAKI_REQUIRES_LOCK(&h->threads_lock);
     for (oaki_thread *t = h->threads; t; t = next) {
         next = t->next;
         if (t == self) continue;
         oaki_thread_unlink(t);
         oaki_thread_free(t);
     }
+    OAKI_ASSERT(h->threads == self && (!self || !self->next));
 }
 
 static void child_of_all(void)
@@ -395,12 +420,16 @@ static void child_of_all(void)
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_lock_reset(&h->gc_lock);
     leave(t);
-    for (size_t i = 0; i < forking.nchild; i++) forking.child[i]();
+    for (size_t i = 0; i < forking.nchild; i++) {
+        OAKI_REQUIRES_STOPPABLE();
+        forking.child[i]();
+    }
 }
 
 static void child(void)
 {
     int saved = errno;
+    OAKI_ASSERT(forked != FORK_NONE);
     if (nested > 0) { /* and the fork that was interrupted has nothing to give back here */
         nested = 0;
         forked = FORK_INSIDE;

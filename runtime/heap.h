@@ -6,6 +6,7 @@
 #ifndef OAKI_HEAP_H
 #define OAKI_HEAP_H
 
+#include "contract.h"
 #include "lock.h"
 #include "mcache.h"
 #include "options.h"
@@ -124,6 +125,7 @@ OAKI_INLINE size_t oaki_page_first(size_t page)
 {
     for (;;) {
         size_t off = oaki_the_heap.pte[page] >> OAKI_PTE_OFFSET_SHIFT;
+        OAKI_ASSERT(off <= page);
         page -= off;
         if (OAKI_LIKELY(off != OAKI_PTE_FAR)) return page;
     }
@@ -132,6 +134,7 @@ OAKI_INLINE size_t oaki_page_first(size_t page)
 OAKI_INLINE oak_zone *oaki_zone_by_id(uint32_t id)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(id < AO_load(&h->zones.used));
     if (OAKI_LIKELY(id == 0)) return &h->zone0;
     return &h->zones.chunk[id / OAKI_ZONE_CHUNK][id % OAKI_ZONE_CHUNK];
 }
@@ -143,6 +146,7 @@ OAKI_INLINE oak_zone *oaki_zone_by_id(uint32_t id)
 OAKI_INLINE size_t oaki_slot_offset(size_t off)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(off < AO_load(&oaki_the_heap.used));
     oaki_pte e = oaki_the_heap.pte[page];
     unsigned cls = e & OAKI_PTE_CLASS;
     if (cls == 0) return SIZE_MAX;
@@ -187,9 +191,11 @@ OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
  * changed atomically. */
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
+/* Is each of them clear? */
+bool oaki_bits_none(const uint64_t *map, size_t off, size_t bytes);
 
 /* [off, off + bytes) is allocated: A is set, and where a mark is under way beside the program, M is
- * cleared, as of all that is not marked yet. Inside oaki_enter. */
+ * cleared, as of all that is not marked yet. */
 void oaki_bits_allocate(size_t off, size_t bytes);
 
 /* Slot size of the object that begins at off, its span's start given by the page table. */
@@ -198,7 +204,7 @@ size_t oaki_object_size(size_t off);
 /* Start of the live object that p is in, or NULL. As oak_base; any thread. */
 void *oaki_object_base(const void *p);
 
-/* Call fn with the offset of each pinned object. World stopped. */
+/* Call fn with the offset of each pinned object. */
 void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx);
 
 /* ---- page heap (pages.c) ---- */
@@ -228,14 +234,18 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
 /* Of the free run at the end of the used part, which grows for it: the next pages that are not
  * backed, up to a multiple of `step`. false: `near` of them are, or less than `least` pages are in
  * use, or the memory limit is near; or `like` is not 0, and a run that is backed for so many is
- * free elsewhere. By a helper or inside oaki_enter. */
+ * free elsewhere. */
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x);
 /* Those have been touched since. */
 void oaki_pages_touched(const oaki_touching *x);
-/* By a helper: the other way round, of the pages that are backed there all but `keep`, a stretch at
+/* The other way round, of the pages that are backed there all but `keep`, a stretch at
  * a time. Returns how many. */
 size_t oaki_pages_untouch(size_t keep);
+
+/* ---- checking (check.c) ---- */
+
 const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
+void oaki_heap_check(void);         /* of all structures, in a stop: fatal with the rule */
 
 /* ---- large objects (large.c) ---- */
 
@@ -245,7 +255,7 @@ enum {
     OAKI_LARGE_SOON = 2  /* what can't wait for a mark that the program outruns, but a little */
 };
 
-/* n bytes in a span of their own. Not inside oaki_enter, as clearing may take long. */
+/* n bytes in a span of their own; clearing them may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how);
 /* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
  * their memory, those of the tail go; but not while the object's words may be read. */
@@ -254,12 +264,12 @@ void oaki_large_give_back(void *p, size_t from, size_t to);
  * change at any time outside of oaki_enter. */
 bool oaki_large_is_read(const oaki_span *s);
 /* p, and what lies behind byte `from`, but for a part of a page, has memory again, which is zero.
- * NULL with ENOMEM. In the zone that it was made in; not inside oaki_enter; may collect. */
+ * NULL with ENOMEM. In the zone that it was made in; may collect. */
 void *oaki_large_take_back(void *p, size_t from);
 
 /* As it is in memory: without what the guard adds. Likewise. */
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type);
-/* Any size, kind and type. Not inside oaki_enter. NULL with ENOMEM. */
+/* Any size, kind and type. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
 
 /* A typed span's table of ids; false when out of memory. */
@@ -273,11 +283,11 @@ oaki_central *oaki_central_of(const oaki_span *s);
 /* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so,
  * else new pages. NULL when out of memory. */
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
-void oaki_central_give(oaki_span *s); /* partial or full by nalloc; swept in this cycle */
+void oaki_central_give(oaki_span *s); /* partial or full by nalloc */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
 /* One that oaki_gc_keep_freed kept: now it is freed. */
 void oaki_free_kept(void *p);
-/* Inside oaki_enter: of the guard's queue no more than `stay` bytes still wait. Whether any were
+/* Of the guard's queue no more than `stay` bytes still wait. Whether any were
  * freed for it. */
 bool oaki_free_waiting(size_t stay);
 void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
@@ -292,7 +302,7 @@ void oaki_central_freed(oaki_span *s);
 void oaki_central_filled(oaki_span *s);
 /* A large object off its list: once a sweep that has found it alive has put it back there. */
 void oaki_central_remove(oaki_span *s);
-/* World stopped: fn for each span of the zone that no thread has cached, until it returns false. */
+/* Call fn for each span of the zone that no thread has cached, until it returns false. */
 void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx);
 /* Take the swept spans in which nothing is left off their lists, and put them before `first`, the
  * first of others: page number + 1, or 0. Returns the first; the others by `next`. A thread that
@@ -301,13 +311,13 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 
 /* ---- touching ahead (ahead.c) ---- */
 
-/* Those pages have been taken. With no lock held. */
+/* Those pages have been taken. */
 void oaki_ahead_taken(size_t page, size_t n);
 /* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
 void oaki_ahead_want(size_t bytes);
 /* While the collector marks beside the program, its thread may lead: it does what a growing heap
  * asks for, between two pieces. late: the mark is to get most of its time, whatever a step takes.
- * One at a time; outside of oaki_enter. */
+ * One at a time. */
 void oaki_ahead_lead(bool on);
 void oaki_ahead_led_step(bool late);
 /* A step of oaki_pages_untouched, by the thread or by who leads: false when there is none. */
@@ -324,16 +334,16 @@ bool oaki_heap_ready(void); /* start it if need be */
 /* no start is under way: 0 before fork, 1 after it in the parent, 2 in the child */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
-int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages); /* pages_lock held */
-/* Give back the range's end: keep `most` bytes, or what is committed. For good. pages_lock held. */
+int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages);
+/* Give back the range's end: keep `most` bytes, or what is committed. For good. */
 void oaki_space_limit(size_t most);
-/* The next growth costs no call of the system, if that can be had. pages_lock held. */
+/* The next growth costs no call of the system, if that can be had. */
 void oaki_space_prepare(void);
 /* Have memory behind that part of the range, and the tables that serve it. */
 void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);
 /* Start its thread if there is something for it to do: after a collection, and when pages were
- * freed by hand. Not in a stop; takes locks of the host. */
+ * freed by hand. Takes locks of the host. */
 void oaki_scavenger_spawn(void);
 /* By a helper: as oaki_pages_scavenge. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);

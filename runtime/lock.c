@@ -35,7 +35,7 @@ static void order_check(const oaki_lock *l)
                       l->rank, held.lock[i]->rank);
 }
 
-static bool holds_one_of(oaki_rank low, oaki_rank high)
+bool oaki_lock_holds_one(oaki_rank low, oaki_rank high)
 {
     for (size_t i = 0; i < held.n; i++)
         if (held.lock[i]->rank >= low && held.lock[i]->rank <= high) return true;
@@ -50,7 +50,7 @@ static void place_check(const oaki_lock *l)
     const oaki_thread *t = oaki_thread_self();
     if (!t || !t->own || t->in_runtime == OAKI_IN_RUNTIME || l->rank <= OAKI_RANK_GC) return;
     if (oaki_fork_is_ours()) return; /* in the child it is alone */
-    if (holds_one_of(OAKI_RANK_GC, OAKI_RANK_GC)) return;
+    if (oaki_lock_holds_one(OAKI_RANK_GC, OAKI_RANK_GC)) return;
     oak_fatal("oakum: internal error: lock of rank %u taken by an own thread that is outside",
               l->rank);
 }
@@ -66,7 +66,12 @@ bool oaki_is_inside(void)
 {
     const oaki_thread *t = oaki_thread_self();
     return (t && t->in_runtime == OAKI_IN_RUNTIME) || oaki_world_stopped() ||
-           oaki_fork_is_ours() || holds_one_of(OAKI_RANK_GC, OAKI_RANK_HELPER);
+           oaki_fork_is_ours() || oaki_lock_holds_one(OAKI_RANK_GC, OAKI_RANK_THREADS);
+}
+
+bool oaki_lock_lets_leave(void)
+{
+    return !oaki_lock_holds_one(OAKI_RANK_HELPER, OAKI_RANK_META_REGION);
 }
 
 static void order_push(const oaki_lock *l)
@@ -117,6 +122,7 @@ void oaki_lock_assert_none_held(void) {}
 
 void oaki_lock_init(oaki_lock *l, oaki_rank rank)
 {
+    OAKI_ASSERT(rank >= OAKI_RANK_MAP && rank <= OAKI_RANK_META_REGION);
     AO_int_store(&l->word, 0);
     l->rank = (unsigned)rank;
 }
@@ -134,6 +140,7 @@ static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
 
 void oaki_lock_acquire(oaki_lock *l)
 {
+    OAKI_ASSERT(AO_int_load(&l->word) <= 2);
     order_check(l);
     place_check(l);
     if (OAKI_UNLIKELY(!AO_int_compare_and_swap_acquire(&l->word, 0, 1))) acquire_slow(l);
@@ -150,7 +157,7 @@ bool oaki_lock_try(oaki_lock *l)
 
 void oaki_lock_release(oaki_lock *l)
 {
-    OAKI_ASSERT(order_pop(l));
+    OAKI_ASSERT(order_pop(l)); /* it is the calling thread's */
     if (OAKI_LIKELY(AO_int_compare_and_swap_release(&l->word, 1, 0))) return;
     OAKI_INVARIANT(AO_int_load(&l->word) == 2, "a lock is released that is not held");
     AO_int_store_release(&l->word, 0);
@@ -159,6 +166,7 @@ void oaki_lock_release(oaki_lock *l)
 
 bool oaki_lock_is_awaited(const oaki_lock *l)
 {
+    OAKI_REQUIRES_LOCK(l);
     return AO_int_load(&l->word) == 2;
 }
 

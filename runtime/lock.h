@@ -45,7 +45,7 @@ void oaki_lock_init(oaki_lock *l, oaki_rank rank);
 void oaki_lock_acquire(oaki_lock *l);    /* spins a little, then sleeps */
 bool oaki_lock_try(oaki_lock *l);
 void oaki_lock_release(oaki_lock *l);
-bool oaki_lock_is_awaited(const oaki_lock *l); /* by its holder: perhaps */
+bool oaki_lock_is_awaited(const oaki_lock *l); /* perhaps */
 void oaki_lock_reset(oaki_lock *l);      /* in a forked child: free, whoever held it */
 
 /* Body of a loop that waits for another thread's store. */
@@ -60,5 +60,10 @@ OAKI_INLINE void oaki_pause(void)
 
 /* For the rank check: nothing in a release build. */
 void oaki_lock_assert_none_held(void);
+
+/* Debug builds only (contract.h): of the calling thread. */
+bool oaki_lock_is_mine(const oaki_lock *l);
+bool oaki_lock_holds_one(oaki_rank low, oaki_rank high); /* of a rank from low to high */
+bool oaki_is_inside(void);
 
 #endif

@@ -66,7 +66,7 @@ OAKI_INLINE size_t oaki_sample_take_due(oaki_mcache *mc)
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 
 /* The calling thread is attached from here on: what it holds is scanned, and it is halted by a
- * stop. For calls that don't allocate. false with ENOMEM. Outside of oaki_enter. */
+ * stop. For calls that don't allocate. false with ENOMEM. */
 OAKI_INLINE bool oaki_attached(void)
 {
     return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
@@ -80,33 +80,33 @@ OAKI_INLINE void oaki_attach(const char *what)
 }
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oak_zone *z); /* NULL when out of memory */
-/* gives its spans back to the mcentrals, its counts to the heap; threads_lock held */
+/* gives its spans back to the mcentrals, its counts to the heap */
 void oaki_mcache_free(oaki_mcache *mc);
 
-/* World stopped, or no thread uses it: hand every cached span back. */
+/* Hand every cached span back: the thread itself, or no thread uses it. */
 void oaki_mcache_flush(oaki_mcache *mc);
 
 /* After a flush: its counts become its zone's and the heap's. */
 void oaki_mcache_settle(oaki_mcache *mc);
 
-/* World stopped, after the flush: keep the slots that the fast path may have in its hands. */
+/* After the flush: keep the slots that the fast path may have in its hands. */
 void oaki_mcache_in_flight(oaki_mcache *mc);
 
 /* Is this word an address in the fast path's code? */
 bool oaki_mcache_is_fast_path(uintptr_t word);
 
 /* Next slot of a span class when the run is empty: next run, or next span. May collect. NULL
- * when out of memory. The slot is zeroed and counted. Inside oaki_enter. */
+ * when out of memory. The slot is zeroed and counted. */
 void *oaki_mcache_refill(oaki_thread *t, unsigned spanclass);
 
 /* The run is empty: is there another in the same span? Its first object may be one that is to be
- * noted, and then it is empty, too. Never collects. Inside oaki_enter. */
+ * noted, and then it is empty, too. Never collects. */
 bool oaki_mcache_more(oaki_mcache *mc, unsigned spanclass);
 
 /* The run is empty: up to n more slots of the same span, zeroed and counted, each named by the
  * first word of the one before it, the first by *last's. Returns how many, and makes *last the
  * last, whose first word isn't set. There may be fewer than are free, or none: for sizes and at
- * times that it is not for. Never collects. Inside oaki_enter. */
+ * times that it is not for. Never collects. */
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned spanclass, char **last, size_t n);
 
 #endif

@@ -14,6 +14,7 @@
  *
  * Lock: threads_lock, with gc_lock held by the caller. Bound: O(threads), and as long as the
  * slowest one stays inside. */
+#include "contract.h"
 #include "heap.h"
 #include "os.h"
 #include "stopsignal.h"
@@ -41,6 +42,7 @@ static bool is_inside(const oaki_thread *t)
 
 static void await_leave(const oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     for (unsigned i = 1; is_inside(t); i++) {
         if (i < SPINS) oaki_pause();
         else oaki_os_sleep_ns(NAP_NS);
@@ -52,6 +54,8 @@ void oaki_world_pass(oaki_thread *self)
 {
     oaki_heap *h = &oaki_the_heap;
     int saved = errno;
+    OAKI_REQUIRES_LOCK(&h->gc_lock);
+    OAKI_REQUIRES_RUNNING();
     if (!barrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) ||
         !barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) {
         oaki_world_halt(self);

@@ -43,7 +43,7 @@ typedef enum oaki_kind {
 } oaki_kind;
 
 #define OAKI_SPANCLASSES (OAKI_KINDS * OAKI_CLASSES)
-#define OAKI_SPANCLASS(kind, cls) ((kind)*OAKI_CLASSES + (cls))
+#define OAKI_SPANCLASS(kind, cls) ((unsigned)(kind)*OAKI_CLASSES + (cls))
 
 /* A page table entry: bits 0 to 5 class, 6 to 8 kind, 9 up the page's number in its span, which
  * saturates at OAKI_PTE_FAR. A free page has class 0, and OAKI_PTE_RELEASED when no memory

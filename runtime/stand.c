@@ -12,6 +12,7 @@
  *             that an answer counts once however many signals come. */
 #include "stand.h"
 
+#include "contract.h"
 #include "heap.h"
 #include "os.h"
 #include "ownmask.h"
@@ -36,6 +37,8 @@ static struct {
  * look whom it waits for. */
 static void answer(oaki_thread *t, unsigned int epoch)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_ASSERT(epoch & 1);
     if (t->stop_epoch == epoch) return;
     AO_int_store_release(&t->stop_epoch, epoch);
     AO_nop_full();
@@ -55,6 +58,9 @@ static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 static void stand(oaki_thread *t)
 {
     unsigned int epoch;
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_STOPPABLE();
+    OAKI_ASSERT(AO_int_load(&t->state) == OAKI_THREAD_RUNNING);
     while (is_to_stand(t, AO_int_load_acquire(&oaki_the_stop.epoch))) {
         AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
         while (is_to_stand(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch))) {
@@ -76,7 +82,9 @@ static void not_interrupted(oaki_thread *t)
  * them. The loop is for a signal that comes after the restart and before in_runtime is 0. */
 OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
 {
+    OAKI_REQUIRES_SELF(t);
     do {
+        OAKI_ASSERT(t->in_runtime == 0);
         t->in_runtime = OAKI_IN_RUNTIME;
         AO_compiler_barrier();
         t->stop_pending = 0;
@@ -109,6 +117,9 @@ static OAKI_COLD void let_signal_pass(oaki_thread *t)
  * its wait when it saw us running. */
 void oaki_stop_block(oaki_thread *t)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_ASSERT(AO_int_load(&t->state) == OAKI_THREAD_RUNNING);
+    OAKI_ASSERT(t->in_runtime != 0); /* else a signal would save another context */
     not_interrupted(t);
     AO_int_store_release(&t->state, OAKI_THREAD_BLOCKED);
     AO_nop_full();
@@ -119,6 +130,8 @@ void oaki_stop_block(oaki_thread *t)
 
 void oaki_stop_unblock(oaki_thread *t)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_ASSERT(AO_int_load(&t->state) == OAKI_THREAD_BLOCKED);
     AO_int_store(&t->state, OAKI_THREAD_RUNNING);
     AO_nop_full();
     if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_the_stop.epoch) & 1)) stand(t);
@@ -136,6 +149,9 @@ static void acquire_in_turn(oaki_lock *l)
 
 OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_STOPPABLE();
     bool in_turn = l == &oaki_the_heap.gc_lock;
     if (!(in_turn && AO_int_load(&self.queue)) && oaki_lock_try(l)) return;
     oaki_thread_save_context(t);
@@ -147,6 +163,7 @@ OAKI_NOINLINE void oaki_lock_acquire_parked(oaki_thread *t, oaki_lock *l)
 
 OAKI_NOINLINE void oaki_gc_lock_barge(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock *l = &oaki_the_heap.gc_lock;
     unsigned int n = AO_int_load(&self.barges);
     if (n < BARGES && oaki_lock_try(l)) {
@@ -179,6 +196,7 @@ void oaki_stand_handler(int sig, siginfo_t *info, void *context)
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
     if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
     if (!t || !is_to_stand(t, epoch)) return; /* late, or not ours */
+    OAKI_ASSERT(t->in_runtime <= OAKI_IN_BLOCKING);
     if (t->in_runtime) {
         t->stop_pending = 1;
         return;
@@ -208,6 +226,7 @@ void oaki_stand_handler(int sig, siginfo_t *info, void *context)
 
 void oaki_stand_child(void)
 {
+    OAKI_REQUIRES_FORKED();
     if (oaki_tls_thread) AO_int_store(&oaki_tls_thread->late, 0);
     AO_int_store(&self.queue, 0);
 }

@@ -17,6 +17,7 @@
  * malloc, stdio or lock of the host.
  *
  * docs/threads.md goes through the races. */
+#include "contract.h"
 #include "heap.h"
 #include "os.h"
 #include "roots.h"
@@ -65,6 +66,7 @@ static struct stopper {
  * where standard ones merge. One that could not be sent is tried again in await. */
 static bool signal_thread(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     if (AO_int_load_acquire(&t->signalled)) return !oaki_stopsignal_gone(t->tid);
     AO_int_store(&t->signalled, OAKI_SIGNAL_SENT);
     AO_nop_full(); /* with let_signal_pass: it sees 1, or we see that it is blocked */
@@ -87,6 +89,7 @@ enum waiting { STANDS, DEAD, LATE };
 
 static oaki_lateness *lateness_of(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_lateness *l = &t->lateness;
     if (l->stop != stopper.number)
         *l = (oaki_lateness){ .stop = stopper.number, .resend_ns = RESEND_NS };
@@ -121,6 +124,8 @@ static bool press(oaki_thread *t, uint64_t ns)
  * up from short sleeps, so that a process that was suspended doesn't find everybody late. */
 static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_ASSERT(epoch & 1);
     for (int i = 0; i < SPINS; i++) {
         if (answered(t, epoch)) return STANDS;
         oaki_pause();
@@ -150,6 +155,8 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
 /* Off the list, so that nobody looks at its stack, which may be unmapped. */
 static void put_aside(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_REQUIRES_RUNNING();
     oaki_thread_unlink(t);
     t->next = stopper.gone;
     stopper.gone = t;
@@ -157,6 +164,7 @@ static void put_aside(oaki_thread *t)
 
 static void flush_gone(void)
 {
+    OAKI_REQUIRES_STOPPED();
     for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_zones_flush(t);
 }
 
@@ -164,6 +172,7 @@ static void flush_gone(void)
  * each blocked thread. */
 static void find_dead(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_thread *next;
     for (oaki_thread *t = oaki_the_heap.threads; t; t = next) {
         next = t->next;
@@ -174,6 +183,7 @@ static void find_dead(void)
 
 static bool any_asleep(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
         if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED && !AO_int_load(&t->late))
             return true;
@@ -205,6 +215,8 @@ static void let_others_run(void)
 
 static void note_late(oaki_thread *self, unsigned int epoch)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_REQUIRES_RUNNING();
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
         if (t != self && !answered(t, epoch)) {
             lateness_of(t)->held_ns = 0;
@@ -214,6 +226,7 @@ static void note_late(oaki_thread *self, unsigned int epoch)
 
 static void forgive(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
         if (AO_int_load(&t->late)) AO_int_store_release(&t->late, 0);
 }
@@ -222,6 +235,9 @@ static void forgive(void)
 static bool halt(oaki_thread *self, uint64_t limit_ns)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->gc_lock);
+    OAKI_REQUIRES_RUNNING();
+    OAKI_ASSERT(!stopper.gone); /* of the last stop, all are freed */
     int saved = errno;
     oaki_lock_acquire(&h->threads_lock);
     oaki_stopsignal_refresh();
@@ -230,6 +246,7 @@ static bool halt(oaki_thread *self, uint64_t limit_ns)
     stopper.asked_ns = oaki_os_now_ns();
     AO_int_store(&oaki_the_stop.stray, 0);
     unsigned int epoch = AO_int_load(&oaki_the_stop.epoch) + 1;
+    OAKI_ASSERT(epoch & 1);
     AO_int_store_release(&oaki_the_stop.epoch, epoch);
     AO_nop_full();
     oaki_thread *next;
@@ -281,6 +298,7 @@ static void mask_signals(void)
 /* The last try: nobody is to stand for another. */
 static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
 {
+    OAKI_ASSERT(!stopper.masked);
     mask_signals();
     bool all = halt(self, limit_ns);
     if (all && oaki_roots_consistent()) return 0;
@@ -324,6 +342,7 @@ static bool are_late(uint64_t slept_ns, resting *r)
     oaki_lock_acquire(&h->threads_lock);
     for (oaki_thread *t = h->threads; t; t = t->next)
         if (AO_int_load(&t->late)) look_at(t, slept_ns, r);
+    OAKI_ASSERT(!(AO_int_load(&oaki_the_stop.epoch) & 1)); /* the world runs */
     if (r->released) { /* who is about to sleep sees that the number has changed */
         AO_int_store_release(&oaki_the_stop.epoch, AO_int_load(&oaki_the_stop.epoch) + 2);
         oaki_futex_wake(&oaki_the_stop.epoch, INT_MAX);
@@ -379,6 +398,9 @@ void oaki_world_start(oaki_thread *self)
     uint64_t mask = stopper.mask;
     bool masked = stopper.masked;
     (void)self;
+    OAKI_REQUIRES_LOCK(&h->gc_lock);
+    OAKI_REQUIRES_LOCK(&h->threads_lock);
+    OAKI_ASSERT(AO_int_load(&oaki_the_stop.epoch) & 1);
     stopper.masked = false;
     uint64_t turns = (oaki_os_now_ns() - stopper.stood_ns) / 8;
     stopper.turns_ns = OAKI_MIN(OAKI_MAX(turns, TURNS_NS), TURNS_MOST_NS);
@@ -397,11 +419,13 @@ void oaki_world_start(oaki_thread *self)
 
 uint64_t oaki_world_asked_ns(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     return stopper.asked_ns;
 }
 
 oaki_vain oaki_world_vain(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     return stopper.vain;
 }
 

@@ -4,6 +4,7 @@
  * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop.
  * Bound: a few calls of the system each, none of which takes a lock of the host. */
 #include "stopsignal.h"
+#include "contract.h"
 #include "heap.h"
 #include "print.h"
 #include "task.h"
@@ -55,6 +56,7 @@ static int choose(void)
 
 int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
 {
+    OAKI_REQUIRES_STARTING();
     self.handler = handler;
     self.signal = choose();
     if (self.signal) return install(self.signal);
@@ -65,6 +67,8 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
 /* Some programs set all signals back to the default, which for this one ends the process. */
 void oaki_stopsignal_refresh(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_ASSERT(self.signal > 0);
     self.pid = getpid();
     if (is_unused(self.signal)) (void)install(self.signal);
 }
@@ -96,6 +100,8 @@ static int spare_signal(void)
 /* A user's queue of real-time signals is bounded, and another process may have filled it. */
 int oaki_stopsignal_send(int tid)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_ASSERT(self.pid == getpid()); /* refreshed for this stop, in this process */
     if (send_signal(tid, self.signal) == 0) return 0;
     if (errno != EAGAIN || spare_signal() < 0) return errno;
     return send_signal(tid, self.spare) == 0 ? 0 : errno;

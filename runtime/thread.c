@@ -12,6 +12,7 @@
  *             takes no lock of libc, which may hold any of them as it calls malloc; what may call
  *             the host's malloc (the key's value) is done last, outside the runtime.
  * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
+#include "contract.h"
 #include "heap.h"
 #include "label.h"
 #include "meta.h"
@@ -50,6 +51,8 @@ static bool have_early_key;
 static void link_thread(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->threads_lock);
+    OAKI_ASSERT(!t->next && !t->prev && h->threads != t);
     t->next = h->threads;
     if (t->next) t->next->prev = t;
     h->threads = t;
@@ -59,6 +62,11 @@ static void link_thread(oaki_thread *t)
 void oaki_thread_unlink(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->threads_lock);
+    OAKI_REQUIRES_RUNNING();
+    OAKI_ASSERT(t->prev ? t->prev->next == t : h->threads == t);
+    OAKI_ASSERT(!t->next || t->next->prev == t);
+    OAKI_ASSERT(t->own || AO_load(&h->nthreads) > 0);
     if (t->next) t->next->prev = t->prev;
     if (t->prev) t->prev->next = t->next;
     else h->threads = t->next;
@@ -68,6 +76,9 @@ void oaki_thread_unlink(oaki_thread *t)
 
 void oaki_thread_free(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_REQUIRES_RUNNING();
+    OAKI_ASSERT(t != oaki_the_heap.threads && !t->prev); /* unlinked */
     oaki_zones_leave_all(t);
     oaki_mcache_free(t->home);
     oaki_labels_free(t->labels);
@@ -87,9 +98,9 @@ static void reap(int tid)
 
 /* ---- attach ---- */
 
-/* threads_lock held */
 static oaki_thread *new_thread(int tid, char *lo, char *hi)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_thread *t = oaki_meta_zalloc(sizeof *t, OAKI_META_OTHER);
     if (!t) return NULL;
     t->mcache = t->home = oaki_mcache_new(t, &oaki_the_heap.zone0);
@@ -110,6 +121,8 @@ static oaki_thread *new_thread(int tid, char *lo, char *hi)
 static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_STOPPABLE();
+    OAKI_ASSERT(oaki_tls_mcache == &oaki_mcache_none);
     oaki_fork_hold();
     oaki_lock_acquire(&h->threads_lock);
     reap(tid);
@@ -196,6 +209,7 @@ OAKI_COLD oaki_thread *oaki_enter_slow(void)
 static void detach(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(t->in_runtime == OAKI_IN_RUNTIME && t->blocking_depth == 0);
     oaki_lock_acquire_parked(t, &h->threads_lock);
     oaki_fiber_thread_exit(t);
     oaki_tls_mcache = &oaki_mcache_none;
@@ -372,6 +386,7 @@ static int create(start *s, bool limited)
  * and we for a stopped thread that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
+    OAKI_REQUIRES_RUNNING();
     start *s = new_start();
     if (!s) return ENOMEM;
     s->fn = fn;

@@ -126,6 +126,10 @@ OAKI_INLINE char *oaki_thread_pointer(void)
 #endif
 }
 
+/* Debug builds: from here on a stop may find the calling thread, which holds no lock that the stop
+ * would wait for. gc_lock is not one: its holder alone begins a stop. */
+bool oaki_lock_lets_leave(void);
+
 /* NULL when not attached */
 OAKI_INLINE oaki_thread *oaki_thread_self(void) { return oaki_tls_thread; }
 
@@ -156,6 +160,8 @@ OAKI_INLINE oaki_thread *oaki_enter(void)
 /* Parks here when a stop is pending. Keeps errno. Budget: 3 instructions. */
 OAKI_INLINE void oaki_leave(oaki_thread *t)
 {
+    OAKI_ASSERT(t == oaki_tls_thread && t->in_runtime != 0);
+    OAKI_ASSERT(oaki_lock_lets_leave());
     AO_compiler_barrier();
     t->in_runtime = 0;
     AO_compiler_barrier();
@@ -301,6 +307,7 @@ bool oaki_helper_try(void);
  * work. */
 void oaki_helpers_hold(void);
 void oaki_helpers_release(void);
+bool oaki_helpers_are_held(void); /* in a stop */
 
 /* The calling thread is in fork, between our handlers of it: it may not attach. */
 bool oaki_fork_is_ours(void);

@@ -89,7 +89,9 @@ START_TEST(the_holder_sees_who_waits)
     while (!oaki_lock_is_awaited(&lock)) usleep(100);
     oaki_lock_release(&lock);
     pthread_join(t, NULL);
+    oaki_lock_acquire(&lock);
     ck_assert(!oaki_lock_is_awaited(&lock));
+    oaki_lock_release(&lock);
 }
 END_TEST
 
