@@ -84,7 +84,7 @@ typedef struct reading {
     size_t copies;
 } reading;
 
-/* ---- reading, in dl_iterate_phdr: its lock is held, so no memory and no lock is taken ---- */
+/* ---- reading, in dl_iterate_phdr: under the loader's lock: no memory, no lock is taken ---- */
 
 static void *push(oaki_vec *v, reading *r, size_t n)
 {
@@ -286,9 +286,10 @@ static int read_objects(oaki_thread *t, objects *to)
     return 0;
 }
 
-/* gc_lock held, or at start-up. */
 static void install(objects *o)
 {
+    OAKI_REQUIRES_LOCK_OR_STARTING(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(o->segments.len <= o->segments.cap && o->names.len <= o->names.cap);
     objects old = table;
     table = *o;
     *o = old;
@@ -310,12 +311,14 @@ static int reserve_as(objects *o, const objects *like)
 /* What a thread that is gone was about to change is left to it. */
 static void in_child(void)
 {
+    OAKI_REQUIRES_FORKED();
     if (AO_int_load(&spare_taken)) init_objects(&spare);
     AO_int_store(&spare_taken, 0);
 }
 
 int oaki_dlroots_init(void)
 {
+    OAKI_REQUIRES_STARTING();
     objects fresh;
     known.started = false; /* it may have been, in a start that failed later */
     init_objects(&table);
@@ -373,6 +376,8 @@ static void wait_for_loader(oaki_thread *t)
  * here first: the newer table stays. */
 OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_STOPPABLE();
     objects own, *fresh;
     oaki_thread_save_context(t);
     if (!needs_reading(t)) return;
@@ -417,6 +422,7 @@ static bool vectors_sane(void)
 
 bool oaki_roots_consistent(void)
 {
+    OAKI_REQUIRES_STOPPED();
     if (known.debug) {
         unsigned state = AO_int_load((const unsigned *)&known.debug->r_state);
         /* what is being added has run no code yet, and holds nothing */
@@ -448,6 +454,7 @@ static bool is_wanted(const segment *s)
 
 void oaki_dlroots_visit(const oaki_root_visitor *v)
 {
+    OAKI_REQUIRES_STOPPED();
     const segment *s = table.segments.items;
     for (size_t i = 0; i < table.segments.len; i++) {
         if (!is_wanted(&s[i])) continue;
@@ -459,6 +466,7 @@ void oaki_dlroots_visit(const oaki_root_visitor *v)
             /* so that the words of the copy are aligned as the originals are */
             const char *lo = (const char *)OAKI_ALIGN_UP((uintptr_t)s[i].lo, 8);
             char *copy = table.copies + s[i].copy;
+            OAKI_ASSERT(s[i].copy + (size_t)(s[i].hi - s[i].lo) <= table.copies_size);
             size_t n = lo < s[i].hi ? oaki_probe_copy(copy, lo, (size_t)(s[i].hi - lo)) : 0;
             if (n != SIZE_MAX) {
                 root.lo = copy;
@@ -472,6 +480,7 @@ void oaki_dlroots_visit(const oaki_root_visitor *v)
 
 bool oaki_roots_in_object(const void *p)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.gc_lock);
     const segment *s = table.segments.items;
     for (size_t i = 0; i < table.segments.len; i++)
         if ((const char *)p >= s[i].lo && (const char *)p < s[i].hi) return is_wanted(&s[i]);
@@ -486,5 +495,6 @@ const oaki_tls_module *oaki_dlroots_tls(size_t *n)
 
 const char *oaki_dlroots_name(size_t offset)
 {
+    OAKI_ASSERT(offset < table.names.len);
     return (const char *)table.names.items + offset;
 }

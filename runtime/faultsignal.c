@@ -177,6 +177,7 @@ static int blocks(int task, const char *tid)
 
 int oaki_faultsignal_blocked(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     char buffer[2048] __attribute__((aligned(8)));
     int found = 0, task;
     long n = 0;

@@ -30,6 +30,7 @@ static bool enter_table(void)
 
 static void leave_table(void)
 {
+    OAKI_ASSERT(AO_int_load(&unreleased.busy) == 1);
     AO_int_store_release(&unreleased.busy, 0);
 }
 
@@ -54,6 +55,7 @@ static void release_noted(void)
         if (!s->p) continue;
         if (munmap(s->p, s->size) != 0) break;
         s->p = NULL;
+        OAKI_ASSERT(AO_load(&unreleased.waiting) > 0);
         AO_store(&unreleased.waiting, AO_load(&unreleased.waiting) - 1);
     }
     leave_table();

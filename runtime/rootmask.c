@@ -53,6 +53,7 @@ OAKI_NO_ASAN static bool holds(const mask *m, const oaki_root *root, const char 
 
 void oaki_root_emit_masked(const oaki_root_visitor *v, oaki_root root)
 {
+    OAKI_REQUIRES_STOPPED();
     mask *m = self.masks.items;
     const char *end = root.hi;
     for (size_t i = find((uintptr_t)root.lo + (uintptr_t)root.shift); i < self.masks.len; i++) {
@@ -74,6 +75,7 @@ void oaki_root_emit_masked(const oaki_root_visitor *v, oaki_root root)
 
 void oaki_root_masks_visited(void)
 {
+    OAKI_REQUIRES_STOPPED();
     mask *m = self.masks.items;
     for (size_t i = 0; i < self.masks.len; i++) {
         m[i].void_ |= !m[i].seen;
@@ -81,9 +83,10 @@ void oaki_root_masks_visited(void)
     }
 }
 
-/* Those that are void go. Lock held. */
+/* Those that are void go. */
 static void drop_void(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
     mask *m = self.masks.items;
     size_t n = 0;
     for (size_t i = 0; i < self.masks.len; i++)
@@ -104,6 +107,8 @@ static int add(mask new)
         memmove(&m[i + 1], &m[i], (self.masks.len - 1 - i) * sizeof *m);
     }
     m[i] = new;
+    OAKI_ASSERT((i == 0 || m[i - 1].address < new.address) &&
+                (i + 1 == self.masks.len || new.address < m[i + 1].address));
     AO_store(&oaki_root_masks, self.masks.len);
     return 0;
 }

@@ -6,7 +6,7 @@
 
 extern OAKI_HIDDEN AO_t oaki_root_masks; /* how many there are; 0 is one test for each root range */
 
-/* Hand on the range without its masked words. World stopped. */
+/* Hand on the range without its masked words. */
 void oaki_root_emit_masked(const oaki_root_visitor *v, oaki_root root);
 
 /* A visit of all roots is over: masks whose word it did not come to, or not as it was, are void. */

@@ -58,6 +58,8 @@ static int resize(size_t cap)
 {
     range *old = roots.range;
     size_t old_cap = roots.cap;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
+    OAKI_ASSERT(roots.used < cap && (cap & (cap - 1)) == 0);
     range *fresh = oaki_meta_zalloc(cap * sizeof *fresh, OAKI_META_OTHER);
     if (!fresh) return -1;
     roots.range = fresh;
@@ -72,6 +74,8 @@ static int resize(size_t cap)
 static void take_out(size_t hole)
 {
     size_t mask = roots.cap - 1;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
+    OAKI_ASSERT(roots.used > 0 && roots.range[hole].count == 0);
     roots.used--;
     for (size_t i = (hole + 1) & mask; roots.range[i].count > 0; i = (i + 1) & mask) {
         size_t home = place(roots.range[i].lo, roots.range[i].n);
@@ -84,6 +88,7 @@ static void take_out(size_t hole)
 
 static int add(uintptr_t lo, size_t n)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
     if (roots.used * 4 >= roots.cap * 3 && resize(OAKI_MAX(roots.cap * 2, RANGES_MIN)) != 0)
         return -1;
     range *r = find(lo, n);
@@ -92,11 +97,13 @@ static int add(uintptr_t lo, size_t n)
         roots.used++;
     }
     r->count++;
+    OAKI_ASSERT(roots.used < roots.cap); /* there is an empty place */
     return 0;
 }
 
 static int drop(uintptr_t lo, size_t n)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
     range *r = roots.cap > 0 ? find(lo, n) : NULL;
     if (!r || r->count == 0) {
         errno = ENOENT;
@@ -153,6 +160,7 @@ int oak_root_remove(void *p, size_t n)
 
 void oaki_roots_clear(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_thread *t = oaki_enter();
     if (!t) return;
     oaki_lock_acquire(&oaki_the_heap.roots_lock);
@@ -182,6 +190,7 @@ static size_t first_after(const oaki_vec *list, uintptr_t at)
 
 static int insert(oaki_vec *list, const void *p, size_t n)
 {
+    OAKI_REQUIRES_LOCK_OR_STARTING(&oaki_the_heap.roots_lock);
     span new = { (uintptr_t)p, (uintptr_t)p + n };
     if (!oaki_vec_push(list)) return -1;
     list->len--;
@@ -196,11 +205,15 @@ static int insert(oaki_vec *list, const void *p, size_t n)
     memmove(&e[from + 1], &e[to], (len - to) * sizeof *e);
     e[from] = new;
     list->len = len - (to - from) + 1;
+    OAKI_ASSERT(new.lo < new.hi);
+    OAKI_ASSERT((from == 0 || e[from - 1].hi < new.lo) &&
+                (from + 1 == list->len || new.hi < e[from + 1].lo));
     return 0;
 }
 
 int oaki_roots_exclude(const void *p, size_t n)
 {
+    OAKI_REQUIRES_STARTING();
     return insert(&roots.own, p, n) == 0 ? insert(&roots.excluded, p, n) : -1;
 }
 
@@ -370,6 +383,7 @@ static void hand_on_readable(const oaki_root *root, void *ctx)
 bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
                            void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
     oaki_root_visitor v = { fn, ctx };
     if (AO_load(&oaki_root_masks)) return false;
     for (; at->i < roots.cap; at->i++, at->done = 0) {
@@ -396,6 +410,7 @@ static void visit_kept(const oaki_root_visitor *v, const oaki_thread *t)
 
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
     oaki_root_visitor v = { fn, ctx };
     oaki_dlroots_visit(&v);
     visit_ranges(&v);
@@ -405,6 +420,32 @@ void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx)
         visit_kept(&v, t);
     }
     if (OAKI_UNLIKELY(AO_load(&oaki_root_masks))) oaki_root_masks_visited();
+}
+
+/* ---- checking ---- */
+
+static bool are_apart(const oaki_vec *list)
+{
+    const span *e = list->items;
+    for (size_t i = 0; i < list->len; i++)
+        if (e[i].lo >= e[i].hi || (i > 0 && e[i - 1].hi >= e[i].lo)) return false;
+    return true;
+}
+
+const char *oaki_roots_check(void)
+{
+    size_t used = 0;
+    OAKI_REQUIRES_STOPPED();
+    for (size_t i = 0; i < roots.cap; i++) {
+        const range *r = &roots.range[i];
+        if (r->count == 0) continue;
+        used++;
+        if (find(r->lo, r->n) != r) return "roots: a range is found from its hash";
+    }
+    if (used != roots.used) return "roots: used counts the ranges";
+    if (!are_apart(&roots.excluded) || !are_apart(&roots.own))
+        return "roots: exclusions are sorted and apart";
+    return NULL;
 }
 
 /* ---- start-up ---- */

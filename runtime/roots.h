@@ -50,7 +50,7 @@ typedef struct oaki_root_place {
 bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
                            void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 
-/* Call fn for every root range, exclusions cut out. World stopped. */
+/* Call fn for every root range, exclusions cut out. */
 void oaki_roots_visit(void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 
 /* Whose data is scanned, of the objects that the loader loaded: bits, all at first. Thread-local
@@ -63,20 +63,22 @@ enum {
 };
 void oaki_roots_objects(unsigned which);
 
-/* Is p in data of loaded objects that is scanned, as of the last collection or the start? gc_lock
- * held, or the world stopped. O(segments). */
+/* Is p in data of loaded objects that is scanned, as of the last collection or the start?
+ * O(segments). */
 bool oaki_roots_in_object(const void *p);
 
-/* Forget all ranges of oak_root_add. Outside oaki_enter. */
+/* Forget all ranges of oak_root_add. */
 void oaki_roots_clear(void);
 
+const char *oaki_roots_check(void); /* the rule that is broken, or NULL */
+
 int oaki_roots_init(void);
-/* Before a stop, and again when one failed: read the loaded objects if they changed. Inside
- * oaki_enter, with no lock held: waits for the loader as oaki_lock_acquire_parked does. */
+/* Before a stop, and again when one failed: read the loaded objects if they changed.
+ * Waits for the loader as oaki_lock_acquire_parked does. */
 void oaki_roots_refresh(oaki_thread *t);
 bool oaki_roots_consistent(void); /* in a stop: is what refresh read still true? */
 
-/* As oak_root_exclude, for what the runtime has in static data; at start-up. */
+/* As oak_root_exclude, for what the runtime has in static data. */
 int oaki_roots_exclude(const void *p, size_t n);
 /* Is all of [lo, hi) excluded? */
 bool oaki_roots_excluded(const char *lo, const char *hi);

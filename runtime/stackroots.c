@@ -1,7 +1,7 @@
 /* stackroots.c - the stacks and registers of a stopped thread.
  *
  * Owns nothing of its own; clears oaki_thread.fiber_left when the thread has really left that
- * stack. World stopped. Bound: O(1) for a thread on its own stack or a known fiber; a thread on an
+ * stack. Bound: O(1) for a thread on its own stack or a known fiber; a thread on an
  * alternate signal stack costs a look at that stack, one on a stack that nobody described some
  * probes a page.
  *
@@ -11,6 +11,7 @@
  * left. The collector's own thread has none, save where it calls the program: what it has looked at
  * is in its frames, and would live on. A program that tells the end of the stack it runs on
  * (oaki_thread_stack_bottom) marks its other stacks itself. */
+#include "contract.h"
 #include "dlroots.h"
 
 #include "fiber.h"
@@ -144,6 +145,7 @@ static const char *native_end(const oaki_thread *t)
 
 OAKI_NOINLINE size_t oaki_stack_left(void)
 {
+    OAKI_ASSERT(oaki_thread_self());
     const char *sp = __builtin_frame_address(0);
     const oaki_thread *t = oaki_thread_self();
     if (on_fiber(sp, t->fiber)) return (size_t)(sp - t->fiber->lo);
@@ -200,6 +202,7 @@ static void visit_told(const oaki_root_visitor *v, oaki_thread *t, const char *b
 
 void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
 {
+    OAKI_REQUIRES_STOPPED();
     if (t->bare) return;
     const char *bottom = told_bottom(t);
     if (OAKI_UNLIKELY(bottom != NULL)) {

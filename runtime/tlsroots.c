@@ -17,6 +17,7 @@
  * thread's pointer still leads to it. Its elements survive that (malloc's links overwrite the
  * number of slots), and oaki_tlsroots_sane sees a number of slots that can't be, so that the stop
  * is repeated. A block that is gone is probed before it is looked at. */
+#include "contract.h"
 #include "dlroots.h"
 
 #include "probe.h"
@@ -135,6 +136,7 @@ static OAKI_NO_ASAN const char *block_of(const char *tp, size_t modid)
 
 void oaki_tlsroots_visit(const oaki_root_visitor *v, const oaki_thread *t)
 {
+    OAKI_REQUIRES_STOPPED();
     const char *lo, *hi;
     oaki_tlsroots_static(t->tp, &lo, &hi);
     oaki_root_emit(v, (oaki_root){ .kind = OAKI_ROOT_TLS, .lo = lo, .hi = hi, .thread = t });

@@ -47,8 +47,8 @@ void oaki_fault_release(size_t from, size_t to);
 
 int oaki_faultsignal_install(void); /* 0, or errno; once */
 bool oaki_faultsignal_is_ours(void);
-/* A thread of the process that blocks SIGSEGV, 0: none, -1: that can't be found out. Reads /proc,
- * so outside of oaki_enter. */
+/* A thread of the process that blocks SIGSEGV, 0: none, -1: that can't be found out. Reads
+ * /proc. */
 int oaki_faultsignal_blocked(void);
 
 #endif

@@ -52,6 +52,8 @@ static bool is_wanted(oak_tracking way)
 static void choose(void)
 {
     const oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&self.lock);
+    OAKI_ASSERT(!writer());
     self.told = (oak_writes_told){ 0 };
     if (oaki_os_is_shared(h->base, h->base + h->reserved)) {
         self.told = (oak_writes_told){ .refused = "shared memory mapped over the heap",
@@ -64,6 +66,7 @@ static void choose(void)
 
 bool oaki_written_start(void)
 {
+    OAKI_REQUIRES_INSIDE();
     int saved = errno;
     oaki_lock_acquire(&self.lock);
     if (!self.tried) choose();
@@ -96,6 +99,7 @@ bool oak_heap_tells_writes(oak_writes_told *out)
 /* What was protected stays readable, and writable in the way that it was. */
 static void give_up(const oaki_writer *w, const char *refused, int error)
 {
+    OAKI_REQUIRES_LOCK(&self.lock);
     self.told = (oak_writes_told){ .refused = refused, .error = error };
     AO_store_release(&self.by, 0);
     w->release(0, AO_load(&oaki_the_heap.used));
@@ -140,6 +144,7 @@ static bool find_lost(bool counts)
 
 bool oaki_written_here(void)
 {
+    OAKI_REQUIRES_INSIDE();
     int saved = errno;
     bool here = oaki_written_lost() ? find_lost(false) : writer() != NULL;
     errno = saved;
@@ -169,6 +174,7 @@ static void give_up_outside(const oaki_writer *w, const char *why)
 bool oaki_written_begin(void)
 {
     bool gone = false;
+    OAKI_REQUIRES_OUTSIDE();
     int saved = errno;
     bool here = !oaki_written_lost() || find_lost_outside();
     const oaki_writer *w = writer();
@@ -183,6 +189,8 @@ static size_t take(oaki_taking *x)
 {
     const oaki_writer *w = writer();
     int saved = errno;
+    OAKI_ASSERT(x->from <= x->to && x->to <= oaki_the_heap.reserved && x->most > 0);
+    OAKI_ASSERT((x->from | x->to) % oaki_os_page_size() == 0);
     size_t n = w ? w->take(x) : SIZE_MAX;
     if (n == SIZE_MAX) {
         (void)AO_fetch_and_add1_full(&self.refusals);
@@ -221,6 +229,7 @@ void oaki_written_release(size_t from, size_t to)
 
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     const oaki_writer *w = writer();
     oaki_lock_reset(&self.lock);
     oaki_ownmask_forget();

@@ -31,14 +31,12 @@ bool oaki_written_may(void);
  * the way takes were closed, in all of the process or in a table that is this thread's. */
 bool oaki_written_lost(void);
 
-/* Is there a way for the calling thread, by new descriptors where it has lost them? Inside
- * oaki_enter. */
+/* Is there a way for the calling thread, by new descriptors where it has lost them? */
 bool oaki_written_here(void);
 
 /* Before pages are protected for a cycle, by the thread that will ask. false: not now, as the
  * system or the program has taken away what it takes; the next collection is one in a stop. What
- * was closed is opened anew; where this thread can't, nobody is told any more. Outside of
- * oaki_enter. */
+ * was closed is opened anew; where this thread can't, nobody is told any more. */
 bool oaki_written_begin(void);
 
 /* The program's writes to [from, to) are noted from here on. Pages that have no memory yet, or
@@ -67,7 +65,7 @@ size_t oaki_written_refusals(void);
 /* Writes to [from, to) cost nothing any more. */
 void oaki_written_release(size_t from, size_t to);
 
-/* By the page heap, pages_lock held: [from, to) is about to become a span. */
+/* By the page heap: [from, to) is about to become a span. */
 void oaki_written_taken(size_t from, size_t to);
 
 /* Do protected pages keep system calls from writing to them? */

@@ -81,8 +81,18 @@ static void acquire(void)
     }
 }
 
+#ifdef OAKI_DEBUG
+
+static bool is_locked(void)
+{
+    return AO_int_load(self.lock) != 0;
+}
+
+#endif
+
 static void release_lock(void)
 {
+    OAKI_ASSERT(is_locked());
     if (AO_int_compare_and_swap_full(self.lock, 1, 0)) return;
     AO_int_store_release(self.lock, 0);
     oaki_futex_wake(self.lock, 1);
@@ -167,23 +177,38 @@ static void note_refused(int error, bool on)
               error);
 }
 
+#ifdef OAKI_DEBUG
+
+/* Has all of r this bit? */
+static bool is_all(run r, bool on)
+{
+    return next_page(r.from, r.to, !on) == r.to;
+}
+
+#endif
+
 /* r is as a whole what it wasn't. */
 static void book(run r, bool on)
 {
     size_t n = r.to - r.from;
+    OAKI_ASSERT(is_locked());
+    OAKI_ASSERT(r.from < r.to && r.to <= pages_used() && (on || AO_load(&self.any) >= n));
+    OAKI_CHECK_SLOW(is_all(r, !on));
     self.ends += (size_t)ends_more(r, on);
     note(r, on);
     AO_store(&self.any, on ? AO_load(&self.any) + n : AO_load(&self.any) - n);
     AO_store(&self.changes, AO_load(&self.changes) + 1);
+    OAKI_ASSERT(self.ends % 2 == 0 && (self.ends > 0) == (AO_load(&self.any) > 0));
 }
 
-/* The lock is held; all of r is protected. Where the system refuses, a part may be open by then and
+/* All of r is protected. Where the system refuses, a part may be open by then and
  * be written, so less is tried, down to a page, which is opened or not. A page that refuses is the
  * program's: a mapping of its own is over it, or it has sealed it. It is left as it is, and is none
  * of ours any more. false: there is no memory for the mappings. */
 static bool open_all(run r)
 {
     bool all = true;
+    OAKI_CHECK_SLOW(is_all(r, true));
     for (size_t n = r.to - r.from; r.from < r.to;) {
         run now = { r.from, OAKI_MIN(r.from + n, r.to) };
         bool open = protect_system(now, PROT_READ | PROT_WRITE);
@@ -206,11 +231,13 @@ static bool open_all(run r)
     return all;
 }
 
-/* The lock is held; all of r is open. false: the system refuses, and it is so still. A part of it
+/* All of r is open. false: the system refuses, and it is so still. A part of it
  * may be protected by then, and is opened again as if all of it was: where that takes a mapping,
  * and the program has taken the last one meanwhile, it stays protected and is known as such. */
 static bool close_all(run r)
 {
+    OAKI_ASSERT(is_locked());
+    OAKI_CHECK_SLOW(is_all(r, false));
     bool closed = protect_system(r, PROT_READ);
     int error = closed ? 0 : errno;
     if (error && error != ENOMEM && is_refused_as_such()) {
@@ -229,10 +256,11 @@ static bool is_within(int more, size_t shares)
     return !AO_load(&self.full) && self.ends + self.stuck + (size_t)more <= shares * self.share;
 }
 
-/* Nothing in [from, to) is protected any more. The lock is held. */
+/* Nothing in [from, to) is protected any more. */
 static bool open_run(size_t from, size_t to)
 {
     bool done = true;
+    OAKI_ASSERT(is_locked());
     for (run r = { from, from };; r.from = r.to) {
         r.from = next_page(r.from, to, true);
         if (r.from == to) return done;
@@ -306,6 +334,7 @@ void oaki_fault_release(size_t from, size_t to)
 /* New spans are written at once; and one without references may not be protected. */
 void oaki_written_taken(size_t from, size_t to)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock);
     if (OAKI_LIKELY(AO_load(&self.any) == 0)) return;
     int saved = errno;
     from >>= self.shift;
@@ -337,6 +366,7 @@ static run next_written(size_t page, size_t end)
 /* What is not protected stays written. */
 static void close_runs(const run *r, size_t n)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock); /* no page changes its kind */
     uint64_t mask = lock();
     for (size_t i = 0; i < n; i++)
         if (is_within(ends_more(r[i], true), 1)) (void)close_all(r[i]);
@@ -523,6 +553,7 @@ static int open_or_not(const char **what)
 /* What the other threads were about is forgotten, with the lock. The mappings stay parted. */
 static void child(void)
 {
+    OAKI_REQUIRES_FORKED();
     self.stuck += self.ends;
     oaki_fault_release(0, AO_load(&oaki_the_heap.used));
     self.ends = 0;

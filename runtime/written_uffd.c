@@ -105,6 +105,7 @@ static size_t take_room(void)
 static void give_room(size_t i)
 {
     AO_t seen;
+    OAKI_ASSERT(AO_load(&rooms_taken) >> i & 1);
     do seen = AO_load(&rooms_taken);
     while (!AO_compare_and_swap_full(&rooms_taken, seen, seen & ~((AO_t)1 << i)));
 }
@@ -284,6 +285,7 @@ static bool mend(bool counts)
 /* The child's copy of the range is not registered, nor protected. */
 static void child(void)
 {
+    OAKI_REQUIRES_FORKED();
     static const files none;
     close_files(&self);
     set_files(&none);
