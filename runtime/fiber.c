@@ -140,6 +140,9 @@ static OAKI_NO_ASAN void keep_top(uintptr_t *top, const char *sp, const char *lo
 static void park(oaki_thread *t, const uintptr_t *regs)
 {
     oak_fiber *from = t->fiber;
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(!from || AO_load(&from->thread) == (AO_t)t);
     char *sp = (char *)regs[OAKI_REG_SP];
     if (from) {
         memcpy(from->regs, regs, sizeof from->regs);
@@ -168,6 +171,7 @@ __attribute__((used)) void oaki_fiber_switch(oak_fiber *to, const uintptr_t *reg
         park(t, regs);
         t->fiber_left = t->fiber;
         t->fiber = to;
+        OAKI_ASSERT(!to || AO_load(&to->thread) == (AO_t)t);
     }
     oaki_leave(t);
     if (wrong) oak_fatal("oakum: oak_fiber_switch: fiber %p %s", (void *)to, wrong);
@@ -204,7 +208,9 @@ void oaki_fiber_thread_exit(oaki_thread *t)
 {
     oak_fiber *f = t->fiber;
     t->fiber = t->fiber_left = NULL;
+    OAKI_REQUIRES_SELF(t);
     if (!f) return;
+    OAKI_ASSERT(AO_load(&f->thread) == (AO_t)t);
     memset(f->regs, 0, sizeof f->regs);
     f->sp = NULL; /* nothing on it is live */
     AO_store_release(&f->thread, 0);

@@ -38,7 +38,7 @@ static struct {
     oaki_guard_finding pending[PENDING];
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD) };
 
-/* ---- records; lock held ---- */
+/* ---- records ---- */
 
 static size_t home(size_t off)
 {
@@ -55,6 +55,8 @@ static record *find(size_t off)
 
 static void put(record r)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
+    OAKI_ASSERT(r.off > 0 && self.n < self.cap);
     size_t i = home(r.off);
     while (self.place[i].off) i = (i + 1) & (self.cap - 1);
     self.place[i] = r;
@@ -77,6 +79,8 @@ static bool reserve(void)
 /* Those behind it move up, unless they are at home there. */
 static void forget(record *r)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
+    OAKI_ASSERT(r->off > 0 && self.n > 0);
     size_t mask = self.cap - 1, hole = (size_t)(r - self.place);
     for (size_t i = (hole + 1) & mask; self.place[i].off; i = (i + 1) & mask) {
         if (((i - home(self.place[i].off)) & mask) < ((i - hole) & mask)) continue;
@@ -87,7 +91,7 @@ static void forget(record *r)
     self.n--;
 }
 
-/* ---- what is found; lock held ---- */
+/* ---- what is found ---- */
 
 static const unsigned char *address(size_t off)
 {
@@ -97,6 +101,8 @@ static const unsigned char *address(size_t off)
 static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t told,
                   const char *call)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
+    OAKI_ASSERT(self.npending <= PENDING);
     AO_fetch_and_add(&self.found, 1);
     if (self.npending == PENDING) return;
     oaki_guard_finding *f = &self.pending[self.npending++];
@@ -181,6 +187,8 @@ static void look_at_gaps(const record *r, const char *call)
 
 static void look_at(const record *r, const char *call)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
+    OAKI_ASSERT(r->size <= room_of(r->off));
     look_at_gaps(r, call);
     if (!r->freed_tid) return;
     const unsigned char *p = address(r->off);
@@ -192,6 +200,7 @@ static void look_at(const record *r, const char *call)
 
 void oaki_guard_tell(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     while (oaki_guard.on) {
         oaki_guard_finding f;
         oaki_thread *t = oaki_enter();
@@ -218,6 +227,7 @@ size_t oaki_guard_found(void)
 
 void oaki_guard_fill(oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
     if (s->cls == OAKI_CLASS_LARGE) {
         if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
@@ -237,6 +247,7 @@ void oaki_guard_fill(oaki_span *s)
 
 void oaki_guard_release(oaki_span *s)
 {
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE);
     size_t page = oaki_span_page(s);
     if (s->guarded & OAKI_GUARDED_TAIL) {
         oaki_span *tail = s + s->npages;
@@ -268,6 +279,7 @@ static bool note(void *p, size_t n, uint32_t site)
 
 void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (n > SIZE_MAX / 2) {
         errno = ENOMEM;
         return NULL;
@@ -375,10 +387,13 @@ static bool reserve_queue(void)
 static void *leave_queue(void)
 {
     size_t off = self.queue[self.first];
+    OAKI_REQUIRES_LOCK(&self.lock);
+    OAKI_ASSERT(self.waiting > 0 && self.waiting <= self.room);
     self.first = (self.first + 1) & (self.room - 1);
     self.waiting--;
     record *r = find(off);
     if (!r || !r->freed_tid) return NULL;
+    OAKI_ASSERT(self.bytes >= room_of(off));
     self.bytes -= room_of(off);
     look_at(r, "the end of its quarantine");
     forget(r);
@@ -387,6 +402,7 @@ static void *leave_queue(void)
 
 bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 {
+    OAKI_REQUIRES_INSIDE();
     size_t off = oaki_heap_offset(p), room = room_of(off);
     bool waits = false;
     oaki_lock_acquire(&self.lock);
@@ -444,6 +460,7 @@ void oaki_guard_check(const char *call)
 
 void oaki_guard_mark(void)
 {
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < self.cap; i++)
         if (self.place[i].off && self.place[i].freed_tid && !oaki_mark_get(self.place[i].off))
             oaki_mark_set(self.place[i].off);
@@ -476,6 +493,7 @@ bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
 
 void oaki_guard_sweep(const oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     const oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_heap_offset(oaki_span_start(s));
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;

@@ -100,7 +100,7 @@ void oaki_guard_sweep(const oaki_span *s);
 void oaki_guard_forget_zone(uint32_t zone);
 /* A new small span's gaps; a new large one's page in front. */
 void oaki_guard_fill(oaki_span *s);
-/* World stopped, M final: what waits in the queue is kept. */
+/* M is final: what waits in the queue is kept. */
 void oaki_guard_mark(void);
 /* In a stop, or an image: is the object that begins there in the queue? */
 bool oaki_guard_waits(size_t off);

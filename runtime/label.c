@@ -3,6 +3,7 @@
  * Invariants: a set's depth is one more than its outer one's, or 0; labels of a body are sorted by
  *   key, each key once; a body has no bytes that are not set.
  * Bound: a push is O(labels^2 + bytes), of at most OAKI_LABELS_MAX and OAKI_LABELS_BYTES. */
+#include "contract.h"
 #include "label.h"
 #include "meta.h"
 #include "xxh.h"
@@ -95,6 +96,7 @@ static oaki_labels *make_set(const union_ *u)
     for (size_t i = 0; i < u->n; i++) {
         const oak_label *l = &u->label[i];
         oaki_label *to = &set->label[i];
+        OAKI_ASSERT(i == 0 || compare_keys(l - 1, l) < 0);
         to->key_len = (uint32_t)l->key_len;
         to->key = put_text(body, &at, l->key, l->key_len);
         to->text_len = (uint32_t)(l->value ? l->value_len : l->unit_len);
@@ -102,6 +104,7 @@ static oaki_labels *make_set(const union_ *u)
         to->number = l->value ? 0 : l->number;
         to->is_number = !l->value;
     }
+    OAKI_ASSERT(at == bytes); /* each byte of the body is set */
     set->outer = NULL;
     set->depth = 0;
     set->n = (uint32_t)u->n;
@@ -130,6 +133,8 @@ static oaki_labels *push(oaki_thread *t, const union_ *u)
 {
     oaki_labels *set = make_set(u);
     if (!set) return NULL;
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
     set->outer = t->labels;
     set->depth = t->labels ? t->labels->depth + 1 : 0;
     t->labels = set;
@@ -196,6 +201,7 @@ size_t oak_labels_read(oak_label *out, size_t max)
 
 oaki_labels *oaki_labels_copy(const oaki_labels *l)
 {
+    OAKI_REQUIRES_UNSTOPPABLE();
     if (!l) return NULL;
     oaki_labels *set = oaki_meta_alloc(sizeof *set + l->bytes, OAKI_META_BUCKHASH);
     if (!set) return NULL;
@@ -207,6 +213,7 @@ oaki_labels *oaki_labels_copy(const oaki_labels *l)
 
 void oaki_labels_free(oaki_labels *l)
 {
+    OAKI_REQUIRES_UNSTOPPABLE();
     while (l) {
         oaki_labels *outer = l->outer;
         oaki_meta_free(l, sizeof *l + l->bytes, OAKI_META_BUCKHASH);

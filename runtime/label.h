@@ -36,10 +36,10 @@ typedef struct oaki_labels {
 oak_label oaki_label_public(const void *body, size_t i);
 
 /* The set of the calling thread as one of its own, without outer ones; NULL when it has none, or
- * there is no memory. Inside oaki_enter. */
+ * there is no memory. */
 oaki_labels *oaki_labels_copy(const oaki_labels *l);
 
-/* A chain. Inside oaki_enter. */
+/* A chain. */
 void oaki_labels_free(oaki_labels *l);
 
 #endif

@@ -58,6 +58,7 @@ static void read_objects(oak_memstats *out)
         out->total_alloc += s->mallocs * s->size;
         freed += s->frees * s->size;
     }
+    OAKI_ASSERT(out->mallocs >= out->frees && out->total_alloc >= freed);
     out->heap_objects = out->mallocs - out->frees;
     out->heap_alloc = out->alloc = out->total_alloc - freed;
 }
@@ -69,6 +70,7 @@ static size_t above(const char *lo, const char *hi, const char *sp)
 
 size_t oaki_thread_stack_inuse(const oaki_thread *t)
 {
+    OAKI_REQUIRES_STOPPED();
     size_t own = above(t->stack_lo, t->stack_hi, t->sp);
     if (own > 0) return own;
     const oak_fiber *f = t->fiber, *left = t->fiber_left;
@@ -123,6 +125,7 @@ static void add_up(oak_memstats *out)
 
 void oaki_memstats_in_stop(oak_memstats *out)
 {
+    OAKI_REQUIRES_STOPPED();
     memset(out, 0, sizeof *out);
     read_classes(out);
     read_objects(out);

@@ -5,6 +5,7 @@
  * What an allocation takes is a function of its size alone, and every caller gives the size back
  * when it frees, so the accounts are exact without asking for a block's size.
  * Lock: none; the counters are atomic, the back end locks itself, a table is its owner's. */
+#include "contract.h"
 #include "meta_backend.h"
 
 #include "os.h"
@@ -29,6 +30,8 @@ int oaki_meta_init(void)
 
 static void *alloc(size_t n, oaki_meta_use use, void *(*fn)(size_t))
 {
+    OAKI_REQUIRES_UNSTOPPABLE();
+    OAKI_ASSERT(chosen && use < OAKI_META_USES);
     n = OAKI_MAX(n, 1);
     size_t rounded = backend->rounded(n);
     void *p = rounded > 0 ? fn(n) : NULL;
@@ -68,7 +71,9 @@ void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use)
 void oaki_meta_free(void *p, size_t n, oaki_meta_use use)
 {
     if (!p) return;
+    OAKI_REQUIRES_UNSTOPPABLE();
     n = OAKI_MAX(n, 1);
+    OAKI_ASSERT(oaki_count_get(&in_use[use]) >= backend->rounded(n));
     oaki_count_sub(&in_use[use], backend->rounded(n));
     backend->free(p, n);
 }
@@ -98,6 +103,11 @@ const char *oaki_meta_backend(void)
     return backend->name();
 }
 
+const char *oaki_meta_check(void)
+{
+    return backend->check ? backend->check() : NULL;
+}
+
 void oaki_meta_fork(int stage)
 {
     backend->fork(stage);
@@ -111,6 +121,7 @@ void oaki_vec_init(oaki_vec *v, size_t item, oaki_meta_use use)
 int oaki_vec_reserve(oaki_vec *v, size_t cap)
 {
     size_t bytes;
+    OAKI_ASSERT(v->item > 0 && v->len <= v->cap);
     if (cap <= v->cap) return 0;
     if (__builtin_mul_overflow(cap, v->item, &bytes)) {
         errno = ENOMEM;

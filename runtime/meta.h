@@ -38,6 +38,7 @@ size_t oaki_meta_resident(void);
 
 const char *oaki_meta_backend(void); /* "jemalloc 5.3.0", "built-in" */
 const void *oaki_meta_library(void); /* an address in the shared library behind it, or NULL */
+const char *oaki_meta_check(void);   /* the rule that is broken, or NULL; takes the locks */
 void oaki_meta_fork(int stage);      /* 0 before fork, 1 after it in the parent, 2 in the child */
 
 /* A table that grows by doubling: items of one size in one block. Guarded by its owner's lock. */

@@ -15,6 +15,7 @@ typedef struct oaki_meta_ops {
     size_t (*rounded)(size_t n); /* what an allocation of n takes; 0 when n is too large */
     size_t (*mapped)(void); /* takes no lock, and nor does resident */
     size_t (*resident)(void);
+    const char *(*check)(void); /* the rule that is broken, or NULL; or there is no check */
     void (*fork)(int stage);
     const char *(*name)(void);
     const void *library; /* an address in the shared library that it is, or NULL */

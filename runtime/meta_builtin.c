@@ -10,6 +10,7 @@
  * is free, used, or above `carved`; what is above `touched` reads as zero.
  * Lock: `lock` guards slabs and lists, and is held during no system call; the counts are atomic.
  * Bound: O(1), but for the system calls that map and unmap. */
+#include "contract.h"
 #include "lock.h"
 #include "meta_backend.h"
 #include "meta_region.h"
@@ -89,15 +90,16 @@ static slab *slab_new(unsigned class)
 
 static void slab_retire(slab *s)
 {
+    OAKI_ASSERT(s->used == 0 && s->carved <= s->touched && s->touched <= SLAB);
     oaki_count_sub(&untouched_bytes, SLAB - s->touched);
     oaki_meta_run_give(s, OAKI_META_SLAB_UNITS, s->touched);
 }
 
-/* ---- lock held ---- */
 
 static void *slab_carve(slab *s, bool *zero)
 {
     void *p = (char *)s + s->carved;
+    OAKI_ASSERT(s->carved + class_size(s->class) <= SLAB);
     *zero = s->carved >= s->touched;
     s->carved += class_size(s->class);
     if (s->carved > s->touched) {
@@ -109,6 +111,8 @@ static void *slab_carve(slab *s, bool *zero)
 
 static void *slot_take(slab *s, bool *zero)
 {
+    OAKI_REQUIRES_LOCK(&lock);
+    OAKI_ASSERT(s->used < s->slots && s->class < CLASSES);
     void *p = s->free;
     *zero = false;
     if (p) s->free = s->free->next;
@@ -121,6 +125,9 @@ static void *slot_take(slab *s, bool *zero)
 static bool slot_give(slab *s, void *p)
 {
     slot *f = p;
+    OAKI_REQUIRES_LOCK(&lock);
+    OAKI_ASSERT(s->used > 0 && (size_t)((char *)p - (char *)s) < s->carved);
+    OAKI_ASSERT(((size_t)((char *)p - (char *)s) - HEADER) % class_size(s->class) == 0);
     f->next = s->free;
     s->free = f;
     if (s->used-- == s->slots) list_add(&partial[s->class], s);
@@ -247,6 +254,29 @@ static void bi_fork(int stage)
     else oaki_lock_reset(&lock);
 }
 
+static const char *check_slab(const slab *s, unsigned class)
+{
+    size_t free = 0;
+    for (const slot *f = s->free; f; f = f->next, free++)
+        if ((size_t)((const char *)f - (const char *)s) >= s->carved)
+            return "metadata: a free slot lies in its slab";
+    size_t carved = (s->carved - HEADER) / class_size(class);
+    if (s->class != class || s->used == 0 || s->used >= s->slots)
+        return "metadata: a slab in a list has a free slot and a used one";
+    return s->used + free == carved ? NULL : "metadata: a slot is free, used, or not carved";
+}
+
+static const char *bi_check(void)
+{
+    const char *broken = NULL;
+    oaki_lock_acquire(&lock);
+    for (unsigned class = 0; class < CLASSES; class++)
+        for (const slab *s = partial[class]; s && !broken; s = s->next)
+            broken = check_slab(s, class);
+    oaki_lock_release(&lock);
+    return broken ? broken : oaki_meta_runs_check();
+}
+
 static bool bi_fits(void)
 {
     return true;
@@ -272,6 +302,7 @@ const oaki_meta_ops oaki_meta_builtin = {
     .rounded = bi_rounded,
     .mapped = bi_mapped,
     .resident = bi_resident,
+    .check = bi_check,
     .fork = bi_fork,
     .name = bi_name,
 };

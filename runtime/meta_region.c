@@ -15,6 +15,7 @@
  * Bound: O(1), SEARCH regions are looked at; O(regions) where memory goes back to the system. */
 #include "meta_region.h"
 
+#include "contract.h"
 #include "lock.h"
 #include "os.h"
 
@@ -49,6 +50,7 @@ static region *region_of(const void *p)
 static uint64_t mask_of(const void *p, unsigned n)
 {
     unsigned at = (unsigned)(((uintptr_t)p & (REGION - 1)) / UNIT);
+    OAKI_ASSERT(at > 0 && n > 0 && at + n <= UNITS); /* the first is the record's */
     return (~(uint64_t)0 >> (UNITS - n)) << at;
 }
 
@@ -72,7 +74,6 @@ static room room_of(uint64_t bits)
     return slab_starts(bits) ? ROOMY : bits ? TIGHT : FULL;
 }
 
-/* ---- lock held ---- */
 
 static void list_add(region *r, room at)
 {
@@ -95,6 +96,8 @@ static void list_remove(region *r, room at)
 
 static void set_free(region *r, uint64_t bits)
 {
+    OAKI_REQUIRES_LOCK(&lock);
+    OAKI_ASSERT(!(bits & ~ALL));
     room before = room_of(r->free), after = room_of(bits);
     empty += (size_t)(bits == ALL) - (size_t)(r->free == ALL);
     r->free = bits;
@@ -113,6 +116,7 @@ static void *take_from(region *r, unsigned n, bool slab, bool *zero)
     unsigned dirty = oaki_popcount(r->dirty & mask);
     set_free(r, r->free & ~mask);
     *zero = dirty == 0;
+    OAKI_ASSERT(spare >= dirty);
     spare -= dirty;
     oaki_count_step(&held, n - dirty);
     return p;
@@ -135,6 +139,7 @@ static bool drop_if_empty(region *r)
 {
     if (r->free != ALL || empty < 2) return false;
     unsigned dirty = oaki_popcount(r->dirty);
+    OAKI_ASSERT(spare >= dirty && oaki_count_get(&held) > dirty);
     list_remove(r, ROOMY);
     empty--;
     spare -= dirty;
@@ -168,6 +173,7 @@ static uint64_t purge_begin(region *r)
 
 static void purge_end(region *r, uint64_t mask)
 {
+    OAKI_ASSERT(!(r->free & mask) && (r->dirty & mask) == mask);
     r->dirty &= ~mask;
     set_free(r, r->free | mask);
     oaki_count_sub(&held, oaki_popcount(mask));
@@ -211,9 +217,10 @@ void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* Lock held, let go of meanwhile: a region whose memory is on its way back is not empty. */
+/* The lock is let go of meanwhile: a region whose memory is on its way back is not empty. */
 static void trim(region *r)
 {
+    OAKI_REQUIRES_LOCK(&lock);
     while (too_much_is_spare() && (r = with_spare(r)) != NULL) {
         uint64_t mask = purge_begin(r);
         oaki_lock_release(&lock);
@@ -250,6 +257,28 @@ void oaki_meta_run_give(void *p, unsigned n, size_t touched)
 size_t oaki_meta_runs_held(void)
 {
     return oaki_count_get(&held) * UNIT;
+}
+
+static const char *check_all(void)
+{
+    size_t nempty = 0, nspare = 0;
+    for (room at = ROOMY; at < LISTS; at++)
+        for (const region *r = list[at], *before = NULL; r; before = r, r = r->next) {
+            if (r->prev != before) return "metadata: the links of regions go both ways";
+            if (room_of(r->free) != at) return "metadata: a region is in the list of its room";
+            nempty += r->free == ALL;
+            nspare += oaki_popcount(r->free & r->dirty);
+        }
+    if (nempty != empty) return "metadata: empty counts the empty regions";
+    return nspare == spare ? NULL : "metadata: spare counts the units that are free and dirty";
+}
+
+const char *oaki_meta_runs_check(void)
+{
+    oaki_lock_acquire(&lock);
+    const char *broken = check_all();
+    oaki_lock_release(&lock);
+    return broken;
 }
 
 void oaki_meta_runs_fork(int stage)

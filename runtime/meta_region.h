@@ -19,6 +19,7 @@ void oaki_meta_run_give(void *p, unsigned n, size_t touched);
 
 /* Bytes of runs, of what is free and may have memory, and of the regions' records. No lock. */
 size_t oaki_meta_runs_held(void);
+const char *oaki_meta_runs_check(void); /* the rule that is broken, or NULL */
 void oaki_meta_runs_fork(int stage);
 
 #endif

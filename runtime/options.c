@@ -33,6 +33,7 @@ typedef struct reading {
 /* Is this variable's bad value to be reported? */
 static bool is_news(reading *r, unsigned variable)
 {
+    OAKI_ASSERT(variable <= VARIABLE_debug && VARIABLE_debug < 8 * sizeof(AO_t));
     AO_t bit = (AO_t)1 << variable;
     r->now |= bit;
     return !(r->before & bit);
@@ -60,6 +61,7 @@ static int refuse(void)
 
 int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out)
 {
+    OAKI_ASSERT(min <= max);
     static const char suffixes[] = "KMGT";
     size_t v;
     const char *p = parse_digits(s, &v);
@@ -77,6 +79,7 @@ int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out)
 
 int oaki_parse_int(const char *s, int min, int max, int *out)
 {
+    OAKI_ASSERT(min <= max);
     bool minus = *s == '-';
     size_t v;
     const char *p = parse_digits(s + minus, &v);
@@ -166,6 +169,7 @@ static void read_tracking(reading *r, unsigned variable, const char *field, oak_
                           int min, int max)
 {
     char name[64];
+    OAKI_ASSERT(min >= 0 && (size_t)max < OAKI_COUNT(tracking_names));
     const char *value = variable_of(field, name, sizeof name);
     for (int i = min; value && i <= max; i++)
         if (strcmp(value, tracking_names[i]) == 0) {

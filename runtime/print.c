@@ -100,6 +100,7 @@ static char *big_digits(char *end, uint64_t m, int e)
             carry = v >= 1000000000;
             limb[i] = carry ? v - 1000000000 : v;
         }
+        OAKI_ASSERT(!carry || n < OAKI_COUNT(limb));
         if (carry) limb[n++] = 1;
     }
     for (size_t i = 0; i < n; i++) {

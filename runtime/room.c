@@ -56,6 +56,7 @@ static struct {
 
 static void put_down(oaki_want *w)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_want **at = &room.first;
     w->answer = OAKI_WANT_WAITS;
     w->seen = false;
@@ -77,6 +78,7 @@ static void unlink_want(const oaki_want *w)
 
 void oaki_room_withdraw(oaki_want *w)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&room.lock);
     unlink_want(w);
     oaki_lock_release(&room.lock);
@@ -107,6 +109,7 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
     oaki_gc_sweep_all();
     for (; w; w = next) {
         next = w->next;
+        OAKI_ASSERT(w->answer == OAKI_WANT_WAITS);
         if (w->take(w))
             w->answer = OAKI_WANT_GOT;
         else if (is_refused(w, found))
@@ -156,6 +159,7 @@ void oaki_room_set_host(const oaki_room_host *host)
 
 void oaki_room_see(void)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&room.lock);
     for (oaki_want *w = room.first; w; w = w->next) w->seen = true;
     oaki_lock_release(&room.lock);
@@ -163,6 +167,8 @@ void oaki_room_see(void)
 
 static void free_and_serve(const oaki_room_look *l)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_helpers_are_held());
     uint64_t begun = oaki_world_asked_ns();
     oaki_gc_flush_caches();
     if (room.host) room.host->give_up();
@@ -173,6 +179,7 @@ static void free_and_serve(const oaki_room_look *l)
 
 static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_helpers_hold();
     int error = oaki_world_try_stop(t, STOP_NS);
     if (error == 0) {

@@ -38,10 +38,10 @@ typedef enum oaki_found {
     OAKI_FOUND_ALL   /* a want that finds no room now is refused */
 } oaki_found;
 
-/* World stopped, after the end of a mark. ns: how long the world has stood for it. */
+/* After the end of a mark, in its stop. ns: how long the world has stood for it. */
 void oaki_room_serve(oaki_found found, uint64_t ns);
 
-/* Off the list, if it is there: nobody will answer. Inside oaki_enter. */
+/* Off the list, if it is there: nobody will answer. */
 void oaki_room_withdraw(oaki_want *w);
 
 /* ---- where no collection runs ---- */
@@ -61,8 +61,7 @@ typedef struct oaki_room_host {
 /* Constant once more than one thread allocates. */
 void oaki_room_set_host(const oaki_room_host *host);
 
-/* A look for garbage begins: what it finds decides on the requests that are there now. Inside
- * oaki_enter. */
+/* A look for garbage begins: what it finds decides on the requests that are there now. */
 void oaki_room_see(void);
 
 typedef struct oaki_room_look {

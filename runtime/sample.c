@@ -71,6 +71,7 @@ void oaki_sample_seed(oaki_mcache *mc)
 
 void oaki_sample_met(oaki_mcache *mc, unsigned sc)
 {
+    OAKI_REQUIRES_INSIDE();
     mc->sample_due = AO_load(&oaki_the_heap.sampler.rate);
     oaki_sample_draw(mc, sc);
 }
@@ -84,6 +85,8 @@ size_t oaki_sample_before(oaki_mcache *mc, unsigned sc, size_t size)
 
 size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
 {
+    OAKI_REQUIRES_SELF(mc->thread);
+    OAKI_REQUIRES_INSIDE();
     unsigned sc = OAKI_SPANCLASS(OAKI_SCAN, OAKI_CLASS_LARGE); /* whatever the kind */
     if (OAKI_LIKELY(bytes <= mc->sample_left[sc])) {
         mc->sample_left[sc] -= bytes;
@@ -96,6 +99,7 @@ size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
 int oaki_sample_set_rate(size_t rate, const oaki_sample_hooks *on, uint64_t seed)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_OUTSIDE();
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return -1;
     h->sampler.on = *on;

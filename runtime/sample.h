@@ -57,7 +57,7 @@ void oaki_sample_met(struct oaki_mcache *mc, unsigned spanclass);
 size_t oaki_sample_large(struct oaki_mcache *mc, size_t bytes);
 
 /* From now on the rate is this, and with a seed other than 0 caches draw from it. Stops the world.
- * Outside of oaki_enter. 0 or -1 with ENOMEM. */
+ * 0 or -1 with ENOMEM. */
 int oaki_sample_set_rate(size_t rate, const oaki_sample_hooks *on, uint64_t seed);
 
 #endif

@@ -41,6 +41,7 @@ static uint32_t block_start(unsigned b)
 const oak_type *oaki_type_by_id(uint32_t id)
 {
     if (id == 0) return NULL;
+    OAKI_ASSERT(id <= AO_int_load(&self.count));
     unsigned b = block_of(id);
     const entry *block = (const entry *)AO_load_acquire(&self.blocks[b]);
     return block[id - block_start(b)];
@@ -51,9 +52,10 @@ uint32_t oaki_type_count(void)
     return AO_int_load_acquire(&self.count);
 }
 
-/* Give t an id. Lock held. */
+/* Give t an id. */
 static int publish(oak_type *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.types_lock);
     unsigned b = block_of(self.count + 1);
     if (b >= BLOCKS) {
         errno = ENOMEM;
@@ -159,6 +161,7 @@ const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, 
 
 void oaki_type_anytime(const oak_type *t)
 {
+    OAKI_ASSERT(t->mark);
     ((oak_type *)(uintptr_t)t)->anytime = true;
 }
 

@@ -17,6 +17,7 @@
 
 void oaki_zones_init(void)
 {
+    OAKI_REQUIRES_STARTING();
     oaki_heap *h = &oaki_the_heap;
     oaki_lock_init(&h->zones.lock, OAKI_RANK_ZONES);
     AO_store(&h->zones.used, 1);
@@ -28,10 +29,11 @@ void oaki_zones_init(void)
 
 /* ---- records ---- */
 
-/* Lock held. NULL with EAGAIN or ENOMEM. */
+/* NULL with EAGAIN or ENOMEM. */
 static oak_zone *new_record(void)
 {
     oaki_zones *zs = &oaki_the_heap.zones;
+    OAKI_REQUIRES_LOCK(&zs->lock);
     uint32_t id = zs->free;
     if (id) {
         oak_zone *z = oaki_zone_by_id(id);
@@ -62,6 +64,10 @@ static size_t limit_pages(size_t bytes)
 
 static void open_zone(oak_zone *z, const oak_zone_options *o, size_t number)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.zones.lock);
+    OAKI_ASSERT(z->id != 0 && z->state == OAKI_ZONE_FREE);
+    OAKI_ASSERT(AO_load(&z->pages) == 0 && z->entries == 0 && !z->parked);
+    OAKI_ASSERT(AO_load(&z->frees) == 0 && AO_load(&z->past_mallocs) == 0);
     oak_zone fresh = { .id = z->id, .state = OAKI_ZONE_OPEN };
     memcpy(fresh.central, z->central, sizeof fresh.central);
     fresh.limit_bytes = o->limit;
@@ -151,7 +157,10 @@ bool oaki_zone_charge(oak_zone *z, size_t pages)
 /* Who gives an empty zone's record away reads 0 there, and then its other words. */
 void oaki_zone_uncharge(uint32_t id, size_t pages)
 {
-    if (id) (void)AO_fetch_and_add_full(&oaki_zone_by_id(id)->pages, (AO_t)0 - pages);
+    if (!id) return;
+    AO_t had = AO_fetch_and_add_full(&oaki_zone_by_id(id)->pages, (AO_t)0 - pages);
+    (void)had;
+    OAKI_ASSERT(had >= pages);
 }
 
 void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes)
@@ -199,6 +208,7 @@ static OAKI_NOINLINE bool call_full(oak_zone *z, size_t n)
 
 bool oaki_zone_full(size_t n)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oak_zone *z = oaki_tls_mcache->zone;
     oaki_thread *t = oaki_tls_thread;
     errno = ENOMEM;

@@ -91,7 +91,7 @@ void oaki_zone_uncharge(uint32_t id, size_t pages);
 void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes);
 
 /* An allocation of n bytes failed on this thread: ask the handler of its zone. Whether to try
- * again. Outside of oaki_enter; sets errno. */
+ * again. Sets errno. */
 bool oaki_zone_full(size_t n);
 
 /* ---- zonecache.c: who is in which zone ---- */
@@ -102,12 +102,12 @@ bool oaki_zone_full(size_t n);
 int oaki_zone_go(const void *owner);
 void oaki_zone_back(void);
 
-/* World stopped: the rule that is broken, or NULL. O(pages of the heap). */
+/* The rule that is broken, or NULL. O(pages of the heap). */
 const char *oaki_zones_check(void);
 
 /* Was p, a slot of s, which a cache has, taken for a run and not handed out? Looks at the caches of
  * the calling thread, and at those of the span's zone that no thread is in; what other threads have
- * taken is not known here. Inside oaki_enter. O(entries + parked caches of the zone). */
+ * taken is not known here. O(entries + parked caches of the zone). */
 bool oaki_zones_hold_back(const oaki_span *s, const void *p);
 
 /* The pointer that a call gives, made in the zone of owner: a part of it. NULL without memory. */
@@ -125,14 +125,14 @@ void oaki_zones_flush(struct oaki_thread *t);
 
 /* oak_fiber_switch: the thread leaves its own stack (from NULL) or fiber, for another. */
 void oaki_zones_switch(struct oaki_thread *t, struct oak_fiber *from, struct oak_fiber *to);
-/* The fiber waits and won't go on. Inside oaki_enter, or in a stop. */
+/* The fiber waits and won't go on. */
 void oaki_zones_drop_fiber(struct oak_fiber *f);
-/* World stopped, M final: the same for each that is not marked. */
+/* M is final: the same for each that is not marked. */
 void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
 
 /* From open to closing or dead, if nobody is in it; its caches are empty then. 0, EBUSY, or EINVAL:
  * it is gone already. Then from closing, by who closed it, to open or dead: false when it is open
- * after all, as somebody came in since oaki_zone_look. Inside oaki_enter. */
+ * after all, as somebody came in since oaki_zone_look. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
 void oaki_zone_look(oak_zone *z);
 bool oaki_zone_decide(oak_zone *z, oaki_zone_state to);
@@ -144,11 +144,11 @@ size_t oaki_zones_reopen(void);
 /* ---- zonedrop.c: giving back ---- */
 
 int oaki_zones_reaper_init(void);
-/* A dead zone is to be given back: inside oaki_enter. Then, outside of it: see to it that it is. */
+/* A dead zone is to be given back; and then, outside: see to it that it is. */
 void oaki_zone_drop(oak_zone *z);
 void oaki_zones_reaper_wake(void);
 
-/* Give back at most so many spans of dead zones. helper_lock held, no mark under way. false when
+/* Give back at most so many spans of dead zones, while no mark is under way. false when
  * there is none to be had. */
 bool oaki_zones_reap(size_t spans);
 

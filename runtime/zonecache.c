@@ -25,11 +25,13 @@ static oaki_zones *zones(void)
     return &oaki_the_heap.zones;
 }
 
-/* ---- parked and spare caches; lock held ---- */
+/* ---- parked and spare caches ---- */
 
 static void unpark(oaki_mcache *mc)
 {
     oaki_zones *zs = zones();
+    OAKI_REQUIRES_LOCK(&zs->lock);
+    OAKI_ASSERT(mc->depth == 0 && zs->nparked > 0);
     if (mc->zone_next) mc->zone_next->zone_prev = mc->zone_prev;
     if (mc->zone_prev) mc->zone_prev->zone_next = mc->zone_next;
     else mc->zone->parked = mc->zone_next;
@@ -46,6 +48,7 @@ static void empty(oaki_mcache *mc)
 {
     oaki_mcache_flush(mc);
     oaki_mcache_settle(mc);
+    OAKI_REQUIRES_LOCK(&zones()->lock);
     mc->zone = &oaki_the_heap.zone0;
 }
 
@@ -61,6 +64,9 @@ static void make_spare(oaki_mcache *mc)
 static void park(oaki_mcache *mc)
 {
     oaki_zones *zs = zones();
+    OAKI_REQUIRES_LOCK(&zs->lock);
+    OAKI_ASSERT(mc->depth > 0 || mc->outer || mc->thread); /* it is in a chain */
+    OAKI_ASSERT(mc->zone->entries > 0);
     mc->depth = 0;
     mc->outer = NULL;
     mc->fiber = NULL;
@@ -79,6 +85,7 @@ static void park(oaki_mcache *mc)
 static oaki_mcache *find_cache(oak_zone *z)
 {
     oaki_zones *zs = zones();
+    OAKI_REQUIRES_LOCK(&zs->lock);
     oaki_mcache *mc = z->parked;
     if (mc) {
         unpark(mc);
@@ -125,6 +132,8 @@ static oaki_mcache *make_cache(oaki_thread *t, oak_zone *z)
 
 static void set_current(oaki_thread *t)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_ASSERT(!t->zones || (t->zones->thread == t && t->zones->depth > 0));
     t->mcache = t->zones ? t->zones : t->home;
     oaki_tls_mcache = t->mcache;
 }
@@ -132,6 +141,8 @@ static void set_current(oaki_thread *t)
 /* 0 or an error number. */
 static int enter(oaki_thread *t, oak_zone *z, bool called)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
     oaki_mcache *mc = t->zones;
     if (mc && mc->zone == z) {
         mc->depth++;
@@ -169,6 +180,8 @@ int oak_zone_enter(oak_zone *z)
 static void leave(oaki_thread *t)
 {
     oaki_mcache *mc = t->zones;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(mc->thread == t && mc->depth > 0 && t->mcache == mc);
     if (--mc->depth > 0) return;
     t->zones = mc->outer;
     set_current(t);
@@ -296,6 +309,7 @@ void oaki_zones_leave_all(oaki_thread *t)
 
 void oaki_zones_flush(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_mcache_flush(t->home);
     for (oaki_mcache *mc = t->zones; mc; mc = mc->outer) oaki_mcache_flush(mc);
     for (oaki_mcache *mc = t->native_zones; mc; mc = mc->outer) oaki_mcache_flush(mc);
@@ -312,6 +326,9 @@ static void set_owner(oaki_mcache *mc, oaki_thread *t, oak_fiber *f)
 /* The lock, as oak_zone_threads reads whose an entry is. */
 void oaki_zones_switch(oaki_thread *t, oak_fiber *from, oak_fiber *to)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(from == t->fiber);
     oaki_mcache **in = to ? &to->zones : &t->native_zones, *now = *in;
     if (OAKI_LIKELY(!t->zones && !now)) return;
     oaki_lock_acquire(&zones()->lock);
@@ -326,12 +343,15 @@ void oaki_zones_switch(oaki_thread *t, oak_fiber *from, oak_fiber *to)
 
 void oaki_zones_drop_fiber(oak_fiber *f)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(AO_load(&f->thread) == 0);
     leave_chain(&f->zones);
 }
 
 /* The fiber's memory is still there: it is swept later. */
 void oaki_zones_drop_fibers(bool (*marked)(const void *obj))
 {
+    OAKI_REQUIRES_STOPPED();
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
         if (mc->fiber && !marked(mc->fiber)) oaki_zones_drop_fiber(mc->fiber);
 }
@@ -374,6 +394,7 @@ static bool chain_has_unused(const oaki_mcache *mc, const oaki_span *s, const vo
 
 bool oaki_zones_hold_back(const oaki_span *s, const void *p)
 {
+    OAKI_REQUIRES_INSIDE();
     const oaki_thread *t = oaki_tls_thread;
     if (s->cls == OAKI_CLASS_LARGE) return false;
     if (t && ((t->home && has_unused(t->home, s, p)) || chain_has_unused(t->zones, s, p) ||
@@ -393,6 +414,8 @@ bool oaki_zones_hold_back(const oaki_span *s, const void *p)
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to)
 {
     int e = 0;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(z->id != 0 && (to == OAKI_ZONE_CLOSING || to == OAKI_ZONE_DEAD));
     oaki_lock_acquire(&zones()->lock);
     if (z->state == OAKI_ZONE_FREE || z->state == OAKI_ZONE_DEAD) {
         e = EINVAL;
@@ -417,6 +440,8 @@ void oaki_zone_look(oak_zone *z)
 
 bool oaki_zone_decide(oak_zone *z, oaki_zone_state to)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(to == OAKI_ZONE_OPEN || to == OAKI_ZONE_DEAD);
     oaki_lock_acquire(&zones()->lock);
     OAKI_INVARIANT(z->state == OAKI_ZONE_CLOSING, "a zone is decided on that does not close");
     if (z->called || z->entries > 0) to = OAKI_ZONE_OPEN;
@@ -428,6 +453,7 @@ bool oaki_zone_decide(oak_zone *z, oaki_zone_state to)
 
 size_t oaki_zones_reopen(void)
 {
+    OAKI_REQUIRES_FORKED();
     size_t left = 0, n = AO_load(&zones()->used);
     oaki_lock_acquire(&zones()->lock);
     for (uint32_t id = 1; id < n; id++) {

@@ -55,6 +55,7 @@ static void give_back(oak_zone *z, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     bool large = s->cls == OAKI_CLASS_LARGE;
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->zone == z->id && z->state == OAKI_ZONE_DEAD);
     size_t objects = AO_int_load(&s->nalloc);
     size_t bytes = large ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : objects * s->size;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) forget_samples(s);
@@ -76,7 +77,9 @@ static void give_back(oak_zone *z, oaki_span *s)
 void oaki_zone_drop(oak_zone *z)
 {
     oaki_zones *zs = &oaki_the_heap.zones;
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&zs->lock);
+    OAKI_ASSERT(z->state == OAKI_ZONE_DEAD && z->entries == 0 && !z->parked);
     z->had = AO_load(&z->pages);
     z->next = 0;
     if (zs->dead) oaki_zone_by_id(zs->last_dead)->next = z->id;
@@ -94,6 +97,7 @@ static void bury(oak_zone *z)
     oaki_count_add(&reaper.freed, z->had << OAKI_PAGE_SHIFT);
     oaki_gc_dropped(z->dropped);
     oaki_lock_acquire(&zs->lock);
+    OAKI_ASSERT(zs->dead == z->id && AO_load(&z->pages) == 0);
     OAKI_ASSERT(AO_load(&z->frees) == AO_load(&z->past_mallocs));
     OAKI_ASSERT(AO_load(&z->free_bytes) == AO_load(&z->past_bytes));
     zs->past_mallocs += AO_load(&z->past_mallocs);
@@ -123,6 +127,8 @@ static oak_zone *first_dead(void)
 bool oaki_zones_reap(size_t spans)
 {
     oak_zone *z;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.helper_lock);
+    OAKI_ASSERT(AO_load(&oaki_the_heap.marking) == 0);
     while ((z = first_dead()) != NULL) {
         unsigned sc = 0; /* from the start: what was being swept may have come back anywhere */
         oaki_span *s = NULL;
@@ -209,6 +215,7 @@ int oaki_zones_reaper_init(void)
  * sleep through what it was started for. */
 void oaki_zones_reaper_wake(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     (void)AO_int_fetch_and_add_full(&reaper.wake, 1);
     oaki_futex_wake(&reaper.wake, 1);
     if (OAKI_LIKELY(AO_int_load(&reaper.started)) ||

@@ -30,6 +30,7 @@ static void count(void)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t n = AO_load(&h->zones.used);
+    OAKI_REQUIRES_STOPPED();
     for (uint32_t id = 1; id < n; id++) {
         oak_zone *z = oaki_zone_by_id(id);
         z->mallocs = AO_load(&z->past_mallocs);
@@ -49,6 +50,7 @@ static void add(oak_zone_stats *to, const oak_zone *z)
 
 static void finish(oak_zone_stats *s)
 {
+    OAKI_ASSERT(s->total_alloc >= s->total_freed && s->mallocs >= s->frees);
     s->live_bytes = s->total_alloc - s->total_freed;
     s->live_objects = s->mallocs - s->frees;
 }
