@@ -55,6 +55,7 @@ static size_t near_end(void)
 void oaki_ahead_taken(size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(!oaki_lock_is_mine(&h->pages_lock)); /* its holder is not to call the system */
     if (OAKI_LIKELY(page + n + near_end() <= AO_load(&h->touched))) return;
     if (!AO_int_load(&ahead.started)) return;
     AO_store(&h->touched, NOT_YET); /* once; who does it says how far it came */
@@ -87,6 +88,7 @@ static void end(bool led)
 
 bool oaki_ahead_step(size_t near, size_t least, bool led)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_touching x;
     begin(led);
     size_t like = least ? OAKI_MAX(AO_load(&ahead.like), STEP / 4) : 0;
@@ -116,6 +118,7 @@ static bool step(bool led)
 
 void oaki_ahead_lead(bool on)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (on && !AO_int_load(&ahead.started)) return;
     AO_int_store(&ahead.led, on);
     AO_nop_full(); /* who asks, or has a step left, sees who leads, or is seen here */

@@ -82,6 +82,7 @@ static unsigned aligned_class(size_t align, size_t n)
 
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
     if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, align, kind, type);
     return oaki_alloc_plain(n, align, kind, type);
@@ -89,6 +90,7 @@ void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
+    OAKI_REQUIRES_OUTSIDE();
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
     if (OAKI_UNLIKELY(oaki_guard.on) && oaki_classes[cls].nslots == 1) cls = 0;
     if (!cls) {
@@ -129,6 +131,7 @@ void oaki_span_set_type(void *p, uint32_t type)
     size_t off = oaki_heap_offset(p);
     oaki_span *s = oaki_span_of_offset(off);
     size_t in = off - oaki_heap_offset(oaki_span_start(s));
+    OAKI_ASSERT(s->kind == OAKI_TYPED && s->cls != OAKI_CLASS_LARGE && s->types);
     if (oaki_type_waits(oaki_type_by_id(type))) s->waits = 1;
     s->types[(in * oaki_classes[s->cls].magic) >> 32] = type;
 }

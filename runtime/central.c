@@ -33,6 +33,10 @@ static oaki_central *central_at(const oak_zone *z, unsigned spanclass)
 static void push(oaki_central *c, oaki_span *s, oaki_span_list list, unsigned parity)
 {
     uint32_t *head = &c->head[parity][list];
+    OAKI_REQUIRES_LOCK(&c->lock);
+    OAKI_ASSERT(c == oaki_central_of(s));
+    OAKI_ASSERT(list == OAKI_LIST_PARTIAL || list == OAKI_LIST_FULL);
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE || s->list == OAKI_LIST_CACHED);
     s->list = (uint8_t)list;
     s->parity = (uint8_t)parity;
     s->prev = 0;
@@ -45,6 +49,10 @@ static void push(oaki_central *c, oaki_span *s, oaki_span_list list, unsigned pa
 static void unlink_span(oaki_central *c, oaki_span *s)
 {
     oaki_span *spans = oaki_the_heap.spans;
+    OAKI_REQUIRES_LOCK(&c->lock);
+    OAKI_ASSERT(s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL);
+    OAKI_ASSERT((s->prev ? spans[s->prev - 1].next : c->head[s->parity][s->list]) ==
+                oaki_span_page(s) + 1);
     if (s->next) spans[s->next - 1].prev = s->prev;
     if (s->prev)
         spans[s->prev - 1].next = s->next;
@@ -77,6 +85,11 @@ static bool has_room(const oaki_span *s)
     return s->cls != OAKI_CLASS_LARGE && s->nalloc < oaki_span_slots(s);
 }
 
+static bool is_swept(const oaki_span *s)
+{
+    return s->swept == (uint32_t)AO_load_acquire(&oaki_the_heap.cycle);
+}
+
 void oaki_central_give(oaki_span *s)
 {
     oaki_central_put(s, has_room(s) ? OAKI_LIST_PARTIAL : OAKI_LIST_FULL);
@@ -85,14 +98,11 @@ void oaki_central_give(oaki_span *s)
 void oaki_central_put(oaki_span *s, oaki_span_list list)
 {
     oaki_central *c = oaki_central_of(s);
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(is_swept(s));
     oaki_lock_acquire(&c->lock);
     push(c, s, list, swept_parity());
     oaki_lock_release(&c->lock);
-}
-
-static bool is_swept(const oaki_span *s)
-{
-    return s->swept == (uint32_t)AO_load_acquire(&oaki_the_heap.cycle);
 }
 
 /* Only a span that another thread is sweeping at this moment is in no list and not swept; that
@@ -100,6 +110,7 @@ static bool is_swept(const oaki_span *s)
  * back, with new objects in it, which another sweep would take for dead. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     while (!is_swept(s)) {
         oaki_central *c = oaki_central_of(s);
         oaki_lock_acquire(&c->lock);
@@ -114,6 +125,7 @@ void oaki_central_ensure_swept(oaki_span *s)
 
 void oaki_central_remove(oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_central *c = oaki_central_of(s);
     for (bool listed = false; !listed;) {
         oaki_lock_acquire(&c->lock);
@@ -159,6 +171,7 @@ static oaki_span *new_span(oak_zone *z, unsigned spanclass)
 
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_central *c = oaki_zone_make_centrals(z, (oaki_kind)(spanclass / OAKI_CLASSES));
     if (!c) return NULL;
     c += spanclass % OAKI_CLASSES;
@@ -166,7 +179,10 @@ oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass)
     if (!s) s = sweep_for(c, OAKI_LIST_PARTIAL, ~0u);
     if (!s) s = sweep_for(c, OAKI_LIST_FULL, SWEEP_TRIES);
     if (!s) s = new_span(z, spanclass);
-    if (s) s->list = OAKI_LIST_CACHED;
+    if (!s) return NULL;
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && is_swept(s) && has_room(s));
+    OAKI_ASSERT(s->zone == z->id && OAKI_SPANCLASS(s->kind, s->cls) == spanclass);
+    s->list = OAKI_LIST_CACHED;
     return s;
 }
 
@@ -178,12 +194,14 @@ static oaki_span *pop_either(oaki_central *c, unsigned parity)
 
 oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_central *c = central_at(z, spanclass);
     return c ? pop_either(c, swept_parity() ^ 1) : NULL;
 }
 
 oaki_span *oaki_central_pop_any(const oak_zone *z, unsigned *spanclass)
 {
+    OAKI_REQUIRES_INSIDE();
     for (; *spanclass < OAKI_SPANCLASSES; ++*spanclass) {
         oaki_central *c = central_at(z, *spanclass);
         oaki_span *s = c ? pop_either(c, 0) : NULL;
@@ -209,6 +227,7 @@ void oaki_central_freed(oaki_span *s)
 
 void oaki_central_filled(oaki_span *s)
 {
+    OAKI_REQUIRES_STOPPED();
     oaki_central *c = oaki_central_of(s);
     oaki_lock_acquire(&c->lock);
     if (s->list == OAKI_LIST_PARTIAL && !has_room(s)) {
@@ -248,6 +267,7 @@ static bool each_in_list(uint32_t i, bool (*fn)(oaki_span *s, void *ctx), void *
 
 void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
         const oaki_central *c = central_at(z, sc);
         for (unsigned parity = 0; c && parity < 2; parity++)

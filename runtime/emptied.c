@@ -7,6 +7,7 @@
 
 uint32_t oaki_emptied_take(void)
 {
+    OAKI_REQUIRES_INSIDE();
     uint32_t first = 0;
     oaki_gc_sweep_all();
     for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
@@ -21,6 +22,7 @@ void oaki_emptied_free(uint32_t first)
     while (first) {
         oaki_span *s = &h->spans[first - 1];
         first = s->next;
+        OAKI_ASSERT(s->list == OAKI_LIST_NONE && AO_int_load(&s->nalloc) == 0);
         if (marking) {
             s->swept = (uint32_t)AO_load(&h->cycle); /* it may have been in no list */
             oaki_central_give(s);

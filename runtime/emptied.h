@@ -5,8 +5,7 @@
 
 #include "base.h"
 
-/* Off their lists, as a list through the spans: the first page + 1, or 0. All is swept. Inside
- * oaki_enter. */
+/* Off their lists, as a list through the spans: the first page + 1, or 0. All is swept. */
 uint32_t oaki_emptied_take(void);
 
 /* Free their pages. No other thread is in the middle of one: the world is stopped, or has passed

@@ -69,6 +69,7 @@ static bool keep_freed(const oaki_span *s, void *p)
 static void free_large(oaki_span *s)
 {
     size_t bytes = large_bytes(s);
+    OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(oaki_span_start(s))));
     oaki_central_remove(s);
     count_free(s, bytes);
     oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);
@@ -78,6 +79,9 @@ static void free_large(oaki_span *s)
 static void free_small(oaki_span *s, void *p)
 {
     const oaki_class *c = &oaki_classes[s->cls];
+    OAKI_ASSERT(oaki_slot_offset(oaki_heap_offset(p)) == oaki_heap_offset(p));
+    OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(p))); /* freed once */
+    OAKI_ASSERT(s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle));
     if (oaki_debug_switches.poison) memset(p, POISON, c->size - (s->guarded ? OAKI_GUARD_GAP : 0));
     oaki_track_free(p, c->size);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
@@ -90,6 +94,7 @@ static void free_small(oaki_span *s, void *p)
 /* Whether a large one went. */
 static bool free_swept(oaki_span *s, void *p)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_central_ensure_swept(s);
     bool large = s->cls == OAKI_CLASS_LARGE;
     if (keep_freed(s, p)) return false;
@@ -100,6 +105,7 @@ static bool free_swept(oaki_span *s, void *p)
 
 bool oaki_free_waiting(size_t stay)
 {
+    OAKI_REQUIRES_INSIDE();
     void *gone[BATCH];
     bool any = false;
     for (size_t n; (n = oaki_guard_leave(stay, gone, BATCH)) > 0; any = true)
@@ -156,6 +162,7 @@ void oak_free(void *p)
 
 void oaki_free_kept(void *p)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
     oaki_central_ensure_swept(s);
     if (s->cls == OAKI_CLASS_LARGE) free_large(s);

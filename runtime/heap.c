@@ -33,6 +33,8 @@ static int start(const oak_config *cfg)
 {
     oaki_heap *h = &oaki_the_heap;
     oak_config from_env;
+    OAKI_REQUIRES_LOCK(&start_lock);
+    OAKI_REQUIRES_STARTING();
     oak_config_default(&from_env); /* also reads OAKUM_DEBUG */
     h->config = cfg ? *cfg : from_env;
     if (oaki_options_check(&h->config)) {
@@ -51,12 +53,14 @@ static int start(const oak_config *cfg)
         errno = ENOMEM;
         return -1;
     }
+    OAKI_ASSERT(h->base % OAKI_CHUNK == 0 && AO_load(&h->used) <= h->committed);
     AO_store_release(&h->started, 1);
     return 0;
 }
 
 int oaki_heap_start(const oak_config *cfg)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
     if (AO_load_acquire(&h->started)) {
         if (!cfg) return 0;

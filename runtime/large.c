@@ -21,6 +21,7 @@
  * doesn't grow beside garbage. Whether they did. */
 static bool sweep_large(const oak_zone *z, size_t pages)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_heap *h = &oaki_the_heap;
     size_t before = AO_load(&h->pages_inuse);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
@@ -95,6 +96,10 @@ static void make_young(const oaki_span *s)
 static size_t publish(oaki_thread *t, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && s->list == OAKI_LIST_NONE && s->cursor == 0);
+    OAKI_ASSERT(s->size == (size_t)s->npages << OAKI_PAGE_SHIFT);
     make_young(s);
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
@@ -149,6 +154,7 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsign
 
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
+    OAKI_REQUIRES_OUTSIDE();
     void *p = NULL;
     if (n > SIZE_MAX - OAKI_PAGE) {
         errno = ENOMEM;
@@ -166,6 +172,7 @@ bool oaki_large_is_read(const oaki_span *s)
 
 void oaki_large_give_back(void *p, size_t from, size_t to)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     size_t off = oaki_heap_offset(p);
@@ -178,6 +185,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
     if (keep < s->npages && !oaki_large_is_read(s)) oaki_pages_free_tail(s, keep);
     oaki_pages_release_head(s, OAKI_MIN(from >> OAKI_PAGE_SHIFT, keep - 1));
     size_t left = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT), gone = before - left;
+    OAKI_ASSERT(left > 0 && left <= before);
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.resized(p, left);
     oaki_count_add(&h->large_free_bytes, gone);
     oaki_zone_count_frees(s->zone, 0, gone);
@@ -210,11 +218,13 @@ static bool retake(oaki_thread *t, oaki_span *s, size_t page)
 /* The caller holds the object: so its span stays, whatever is collected meanwhile. */
 void *oaki_large_take_back(void *p, size_t from)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
     size_t page = from >> OAKI_PAGE_SHIFT, had = s->cursor;
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && had < s->npages);
     if (page < had) {
         if (!retake(t, s, page)) {
             p = NULL;

@@ -23,6 +23,7 @@ oaki_mcache oaki_mcache_none = { .run = { [0 ... OAKI_SPANCLASSES - 1] = { .next
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, oak_zone *z)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache *mc = oaki_meta_zalloc(sizeof *mc, OAKI_META_MCACHE);
     if (!mc) return NULL;
@@ -38,6 +39,7 @@ oaki_mcache *oaki_mcache_new(oaki_thread *t, oak_zone *z)
 
 void oaki_mcache_settle(oaki_mcache *mc)
 {
+    OAKI_ASSERT(!(mc->active[0] | mc->active[1] | mc->active[2] | mc->active[3])); /* flushed */
     oaki_heap *h = &oaki_the_heap;
     size_t n = 0, bytes = mc->large_bytes;
     for (unsigned c = 0; c < OAKI_CLASSES; c++) {
@@ -56,6 +58,7 @@ void oaki_mcache_settle(oaki_mcache *mc)
 
 void oaki_mcache_free(oaki_mcache *mc)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache_flush(mc);
     oaki_mcache_settle(mc);
@@ -142,6 +145,8 @@ OAKI_INLINE size_t slots_in(const oaki_class *c, size_t bytes)
 static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     const oaki_class *c = &oaki_classes[s->cls];
+    OAKI_ASSERT(s->list == OAKI_LIST_CACHED && s->zone == mc->zone->id);
+    OAKI_ASSERT(OAKI_SPANCLASS(s->kind, s->cls) == sc);
     size_t base = oaki_heap_offset(oaki_span_start(s)), end = base + (size_t)c->nslots * c->size;
     size_t from = base + OAKI_MAX(s->cursor, s->guarded ? c->size : 0), to, n;
     size_t max = oaki_debug_switches.stress || s->guarded || c->size >= RUN_MAX ? c->size : RUN_MAX;
@@ -168,6 +173,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     mc->run[sc].next = p;
     mc->run_end[sc] = p + (to - from);
     end_run(mc, sc, c->size);
+    OAKI_ASSERT(to <= end && mc->run[sc].end <= mc->run_end[sc]);
     return true;
 }
 
@@ -176,6 +182,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     AO_int_fetch_and_add(&s->nalloc, mc->taken[sc]);
+    OAKI_ASSERT(AO_int_load(&s->nalloc) <= oaki_span_slots(s));
     mc->taken[sc] = 0;
 }
 
@@ -183,6 +190,7 @@ static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
 static unsigned start_over(oaki_span *s)
 {
     unsigned n = AO_int_load(&s->nfreed);
+    OAKI_ASSERT(s->list == OAKI_LIST_CACHED);
     if (n == 0) return 0;
     AO_int_store(&s->nfreed, 0);
     s->cursor = 0;
@@ -207,6 +215,7 @@ static bool run_from_cached(oaki_mcache *mc, unsigned sc)
 
 static bool cache_span(oaki_mcache *mc, unsigned sc)
 {
+    OAKI_ASSERT(!mc->span[sc] && mc->taken[sc] == 0);
     oaki_span *s = oaki_central_take(mc->zone, sc);
     if (!s) return false;
     const oaki_class *c = &oaki_classes[s->cls];
@@ -226,9 +235,10 @@ static bool is_empty(const oaki_run *r, size_t size)
     return (size_t)(r->end - r->next) < size || r->end < r->next;
 }
 
-/* A slot, if there is one without a collection. The thread itself, or world stopped. */
+/* A slot, if there is one without a collection. */
 static char *take_slot(oaki_mcache *mc, unsigned sc)
 {
+    OAKI_ASSERT(mc->thread == oaki_thread_self() || oaki_world_stopped());
     oaki_run *r = &mc->run[sc];
     size_t size = oaki_classes[sc % OAKI_CLASSES].size;
     while (is_empty(r, size)) {
@@ -265,6 +275,8 @@ static OAKI_NOINLINE void *make_room(oaki_thread *t, unsigned sc)
 
 void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
 {
+    OAKI_REQUIRES_SELF(t);
+    OAKI_REQUIRES_INSIDE();
     oaki_mcache *mc = t->mcache;
     oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];
@@ -289,6 +301,8 @@ static bool is_used_up(const oaki_mcache *mc, unsigned sc)
 
 bool oaki_mcache_more(oaki_mcache *mc, unsigned sc)
 {
+    OAKI_REQUIRES_SELF(mc->thread);
+    OAKI_REQUIRES_INSIDE();
     return is_used_up(mc, sc) && run_from_cached(mc, sc);
 }
 
@@ -338,6 +352,8 @@ static bool can_chain(const oaki_mcache *mc, unsigned sc, const oaki_span *s)
 
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
 {
+    OAKI_REQUIRES_SELF(mc->thread);
+    OAKI_REQUIRES_INSIDE();
     oaki_span *s = mc->span[sc];
     if (!s || !can_chain(mc, sc, s)) return 0;
     size_t base = oaki_heap_offset(oaki_span_start(s)), from = base + s->cursor, got = 0;
@@ -362,6 +378,7 @@ size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
 static void live_without_rest(const oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(AO_int_load(&s->nalloc) <= oaki_span_slots(s));
     unsigned room = (unsigned)oaki_span_slots(s) - AO_int_load(&s->nalloc);
     size_t freed = OAKI_MIN(AO_int_load(&s->nfreed), room), rest = (room - freed) * s->size;
     oaki_count_sub_most(&h->live, rest);
@@ -373,6 +390,8 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_run *r = &mc->run[sc];
     const oaki_class *c = &oaki_classes[s->cls];
     size_t left = oaki_mcache_left(mc, sc), n = left / c->size;
+    OAKI_ASSERT(s->list == OAKI_LIST_CACHED && s->zone == mc->zone->id);
+    OAKI_ASSERT(left % c->size == 0 && n <= mc->taken[sc] && n <= mc->mallocs[s->cls]);
     if (left > 0) {
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
         if (AO_load(&oaki_the_heap.marking)) oaki_mark_fill(oaki_heap_offset(r->next), left);
@@ -391,6 +410,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
 
 void oaki_mcache_flush(oaki_mcache *mc)
 {
+    OAKI_REQUIRES_INSIDE();
     /* what an earlier flush left there is long reused */
     memset(mc->flushed, 0, sizeof mc->flushed);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
@@ -406,12 +426,15 @@ void oaki_mcache_flush(oaki_mcache *mc)
  * again, with what was written to it. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
+    OAKI_REQUIRES_STOPPED();
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
         char *p = mc->flushed[sc];
         if (!p) continue;
         mc->flushed[sc] = NULL;
         size_t off = oaki_heap_offset(p), size = oaki_classes[sc % OAKI_CLASSES].size;
         oaki_span *s = oaki_span_of_offset(off);
+        OAKI_ASSERT(off - oaki_heap_offset(oaki_span_start(s)) >= s->cursor);
+        OAKI_CHECK_SLOW(oaki_bits_none(oaki_the_heap.alloc, off, size));
         s->needzero = 1;
         oaki_bits_set(oaki_the_heap.alloc, off, size);
         for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE) oaki_mark_clear(off + g);

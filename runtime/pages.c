@@ -28,6 +28,7 @@
 
 static unsigned bin_of(size_t n)
 {
+    OAKI_ASSERT(n > 0);
     if (n < OAKI_BIN_STEPS) return (unsigned)n;
     unsigned l = oaki_log2(n);
     return (l - 2) * OAKI_BIN_STEPS + (unsigned)((n >> (l - 3)) & (OAKI_BIN_STEPS - 1));
@@ -46,6 +47,9 @@ static oaki_span *run_insert(size_t page, size_t n, size_t nreleased)
     oaki_heap *h = &oaki_the_heap;
     oaki_span *s = &h->spans[page];
     unsigned b = bin_of(n);
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
+    OAKI_ASSERT(page > 0 && page + n <= AO_load(&h->used) >> OAKI_PAGE_SHIFT);
+    OAKI_ASSERT(nreleased <= n);
     memset(s, 0, sizeof *s);
     s->npages = h->spans[page + n - 1].npages = (uint32_t)n;
     s->nreleased = (uint32_t)nreleased;
@@ -60,6 +64,9 @@ static void run_remove(oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     unsigned b = bin_of(s->npages);
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
+    OAKI_ASSERT(is_free(oaki_span_page(s)));
+    OAKI_ASSERT((s->prev ? h->spans[s->prev - 1].next : h->bin[b]) == oaki_span_page(s) + 1);
     if (s->next) h->spans[s->next - 1].prev = s->prev;
     if (s->prev)
         h->spans[s->prev - 1].next = s->next;
@@ -86,6 +93,7 @@ static oaki_span *run_add(size_t page, size_t n, size_t nreleased)
         run_remove(s);
         n += s->npages;
     }
+    OAKI_ASSERT(!is_free(page - 1) && !is_free(page + n)); /* free runs are joined */
     return run_insert(page, n, nreleased);
 }
 
@@ -103,6 +111,7 @@ static oaki_span *next_bin(unsigned from)
 static oaki_span *find_run(size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
     unsigned b = bin_of(n), looked = 0;
     for (uint32_t i = h->bin[b]; i && looked < BIN_SCAN; i = h->spans[i - 1].next, looked++)
         if (h->spans[i - 1].npages >= n) return &h->spans[i - 1];
@@ -150,8 +159,10 @@ static void count_chunks(size_t page, size_t n, int sign)
 {
     for (size_t left = n; left > 0;) {
         size_t take = OAKI_MIN(left, OAKI_CHUNK_PAGES - page % OAKI_CHUNK_PAGES);
-        oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES] +=
-            sign > 0 ? (uint32_t)take : -(uint32_t)take;
+        size_t had = oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES];
+        OAKI_ASSERT(sign > 0 ? had + take <= OAKI_CHUNK_PAGES : had >= take);
+        oaki_the_heap.chunk_inuse[page / OAKI_CHUNK_PAGES] =
+            (uint32_t)(sign > 0 ? had + take : had - take);
         page += take;
         left -= take;
     }
@@ -183,6 +194,8 @@ static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
 {
     size_t first = oaki_span_page(s), end = first + s->npages, nrel = s->nreleased;
     oaki_span run = *s;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock);
+    OAKI_ASSERT(n > 0 && page >= first && page + n <= end);
     *released = count_released(&run, page, n);
     size_t head = count_released(&run, first, page - first);
     if (page > first) run_insert(first, page - first, head);
@@ -191,6 +204,8 @@ static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
 
 static void fill_entries(size_t page, size_t n, unsigned cls, oaki_kind kind)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock);
+    OAKI_ASSERT(cls > 0 && cls < OAKI_CLASSES && kind < OAKI_KINDS);
     oaki_pte e = cls | (oaki_pte)kind << 6, *pte = oaki_the_heap.pte + page;
     for (size_t i = 0; i < n; i++) {
         oaki_pte off = (oaki_pte)OAKI_MIN(i, OAKI_PTE_FAR);
@@ -201,6 +216,7 @@ static void fill_entries(size_t page, size_t n, unsigned cls, oaki_kind kind)
 static bool over_limit(size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
     size_t max = AO_load(&h->heap_max);
     if (max && (AO_load(&h->pages_inuse) + n) << OAKI_PAGE_SHIFT > max) return true;
     unsigned every = (unsigned)oaki_debug_switches.failalloc;
@@ -221,6 +237,8 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     oaki_heap *h = &oaki_the_heap;
     oaki_span *s = NULL;
     size_t released;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(align > 0 && (align & (align - 1)) == 0);
     if (n == 0 || n > h->reserved >> OAKI_PAGE_SHIFT || n + align - 1 < n) {
         errno = ENOMEM;
         return NULL;
@@ -234,6 +252,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     run_remove(s);
     size_t page = aligned_page(s, align);
     carve(s, page, n, &released);
+    OAKI_CHECK_SLOW(oaki_bits_none(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT));
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
     /* a mark beside the program has words that lead here: they mark nothing */
     if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
@@ -265,6 +284,8 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
 static void free_run(size_t page, size_t n, size_t head)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
+    OAKI_ASSERT(head < n && AO_load(&h->pages_inuse) >= n - head);
     for (size_t i = 0; i < n; i++) h->pte[page + i] = i < head ? OAKI_PTE_RELEASED : 0;
     count_chunks(page, n, -1);
     oaki_count_sub(&h->pages_inuse, n - head);
@@ -277,6 +298,9 @@ void oaki_pages_free(oaki_span *s)
     oaki_heap *h = &oaki_the_heap;
     size_t page = oaki_span_page(s), n = s->npages;
     size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && oaki_page_first(page + n - 1) == page);
+    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE || !s->types); /* freed before */
     if (OAKI_UNLIKELY(s->guarded > OAKI_GUARDED)) oaki_guard_release(s);
     uint32_t zone = s->zone;
     oaki_bits_clear(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
@@ -312,7 +336,9 @@ oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
     oaki_heap *h = &oaki_the_heap;
     oaki_span whole = *s, *body;
     size_t page = oaki_span_page(s), n = s->npages - head - tail;
+    OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && s->npages > head + tail);
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->cursor == 0);
     oaki_lock_acquire(&h->pages_lock);
     if (tail) (void)part(s, page + head + n, tail, OAKI_NOSCAN);
     *s = whole;
@@ -328,6 +354,7 @@ oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
 
 void oaki_pages_free_tail(oaki_span *s, size_t keep)
 {
+    OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && keep > s->cursor && keep < s->npages);
     size_t page = oaki_span_page(s), n = s->npages;
     oaki_bits_clear(oaki_the_heap.alloc, (page + keep) << OAKI_PAGE_SHIFT,
@@ -344,6 +371,7 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t from = s->cursor;
+    OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && upto < s->npages);
     if (upto <= from) return;
     oaki_os_purge(oaki_span_start(s) + (from << OAKI_PAGE_SHIFT), (upto - from) << OAKI_PAGE_SHIFT);
@@ -360,6 +388,7 @@ void oaki_pages_release_head(oaki_span *s, size_t upto)
 bool oaki_pages_retake_head(oaki_span *s, size_t from)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && from < s->cursor);
     size_t n = s->cursor - from;
     if (!oaki_zone_charge(oaki_zone_by_id(s->zone), n)) return false;
@@ -385,6 +414,8 @@ static void purge_tables(const oaki_span *run, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t begin = oaki_span_page(run), end = begin + run->npages;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
+    OAKI_ASSERT(begin <= page && page + n <= end);
     size_t first =
         OAKI_MAX(OAKI_ALIGN_UP(begin, OAKI_CHUNK_PAGES), OAKI_ALIGN_DOWN(page, OAKI_CHUNK_PAGES));
     size_t last =
@@ -420,6 +451,7 @@ static void skip_released(const oaki_span *run, size_t *page, size_t *n)
     size_t end = *page + run->npages;
     if (*n == run->npages) return;
     while (oaki_the_heap.pte[*page] & OAKI_PTE_RELEASED) ++*page;
+    OAKI_ASSERT(*page < end); /* as it has memory behind some page */
     *n = OAKI_MIN(end - *page, SCAVENGE_PAGES);
 }
 
@@ -429,6 +461,7 @@ static size_t purge_part(oaki_span *s, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t released;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
     h->purges++;
     run_remove(s);
     carve(s, page, n, &released);
@@ -446,6 +479,7 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t done = 0;
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&h->pages_lock);
     while (done < bytes) {
         oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1), 1, SIZE_MAX);
@@ -479,6 +513,7 @@ static bool may_touch(size_t n, size_t least)
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&h->pages_lock);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first;
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
@@ -500,6 +535,7 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, o
 void oaki_pages_touched(const oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&h->pages_lock);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), released = 0;
     if (h->purges == x->purges) {
@@ -507,6 +543,7 @@ void oaki_pages_touched(const oaki_touching *x)
             released += (h->pte[i] & OAKI_PTE_RELEASED) != 0;
             h->pte[i] = 0;
         }
+        OAKI_ASSERT(released == 0 || h->spans[first].nreleased >= released);
         if (first < end) h->spans[first].nreleased -= (uint32_t)released;
         oaki_count_sub(&h->pages_released, released);
     }
@@ -517,6 +554,7 @@ size_t oaki_pages_untouch(size_t keep)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t n = 0;
+    OAKI_REQUIRES_LOCK(&h->helper_lock);
     oaki_lock_acquire(&h->pages_lock);
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first + keep;
     size_t far = OAKI_MIN(end, at + UNTOUCH_LOOK);
@@ -528,61 +566,4 @@ size_t oaki_pages_untouch(size_t keep)
     }
     oaki_lock_release(&h->pages_lock);
     return n;
-}
-
-/* ---- checking ---- */
-
-static const char *check_run(size_t page, const oaki_span *s, size_t *nreleased)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t rel = 0;
-    for (size_t i = page; i < page + s->npages; i++) {
-        if (h->pte[i] & OAKI_PTE_CLASS) return "pages: a free run's entries are free";
-        rel += (h->pte[i] & OAKI_PTE_RELEASED) != 0;
-    }
-    if (rel != s->nreleased) return "pages: nreleased counts the released entries";
-    if (h->spans[page + s->npages - 1].npages != s->npages)
-        return "pages: first and last struct agree";
-    if (page > 0 && is_free(page + s->npages)) return "pages: free runs are joined";
-    *nreleased += rel;
-    return NULL;
-}
-
-static const char *check_all(void)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    size_t free = 0, inuse = 0, released = 0, pinned = 0;
-    for (size_t page = 0, n; page < end; page += n) {
-        oaki_span *s = &h->spans[page];
-        n = s->npages;
-        if (n == 0) return "pages: runs are not empty";
-        if ((h->pte[page] & OAKI_PTE_CLASS) == 0) {
-            const char *broken = check_run(page, s, &released);
-            if (broken) return broken;
-            free += n;
-            continue;
-        }
-        if (oaki_page_first(page + n - 1) != page)
-            return "pages: a span's entries lead to its first page";
-        size_t head = s->cls == OAKI_CLASS_LARGE ? s->cursor : 0;
-        inuse += n - head;
-        pinned += s->kind == OAKI_PINNED;
-        free += head;
-        released += head;
-    }
-    if (inuse != AO_load(&h->pages_inuse)) return "pages: pages_inuse counts the spans' pages";
-    if (free != AO_load(&h->pages_free)) return "pages: pages_free counts the free runs";
-    if (pinned != AO_load(&h->npinned)) return "pages: npinned counts pinned spans";
-    if (released != AO_load(&h->pages_released))
-        return "pages: pages_released counts released pages";
-    return NULL;
-}
-
-const char *oaki_pages_check(void)
-{
-    oaki_lock_acquire(&oaki_the_heap.pages_lock);
-    const char *broken = check_all();
-    oaki_lock_release(&oaki_the_heap.pages_lock);
-    return broken;
 }

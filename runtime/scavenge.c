@@ -23,6 +23,7 @@ static unsigned int started; /* AO_int: the thread */
 /* A sweep frees what it finds empty; what was emptied by hand since still has its pages. */
 static void free_empty_spans(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     if (!t) return;
@@ -98,6 +99,8 @@ int oaki_scavenger_init(void)
 
 void oaki_scavenger_spawn(void)
 {
+    OAKI_REQUIRES_RUNNING();
+    OAKI_REQUIRES_OUTSIDE();
     if (OAKI_LIKELY(AO_int_load(&started)) || !oaki_the_heap.config.scavenge) return;
     if (oaki_scavenge_excess() < OAKI_CHUNK) return;
     if (!AO_int_compare_and_swap_full(&started, 0, 1)) return;

@@ -32,6 +32,19 @@ static unsigned next_size(unsigned size)
     }
 }
 
+#ifdef OAKI_DEBUG
+
+/* At the first byte of each slot and at its last, as between them the quotient only grows. */
+static bool divides(const oaki_class *c)
+{
+    for (size_t i = 0; i < c->nslots; i++)
+        if (i * c->size * c->magic >> 32 != i || ((i + 1) * c->size - 1) * c->magic >> 32 != i)
+            return false;
+    return true;
+}
+
+#endif
+
 static void fill_class(oaki_class *c, unsigned size)
 {
     unsigned want = size <= 1024 ? 32 : size <= 8192 ? 4 : 2;
@@ -41,6 +54,9 @@ static void fill_class(oaki_class *c, unsigned size)
     c->magic = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
     c->nslots = bytes / size;
     c->npages = bytes / PAGE;
+    OAKI_ASSERT(c->size % 16 == 0 && c->nslots > 0);
+    OAKI_ASSERT((size_t)c->nslots * size <= bytes && bytes <= SPAN_MAX + PAGE);
+    OAKI_CHECK_SLOW(divides(c));
 }
 
 static size_t fill_starts(unsigned cls, size_t at)

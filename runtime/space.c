@@ -109,6 +109,7 @@ static bool reserve_locked(size_t size)
 
 int oaki_space_init(size_t reserve)
 {
+    OAKI_REQUIRES_STARTING();
     size_t size = reserve_wanted(reserve);
     for (; size >= RESERVE_MIN; size = OAKI_ALIGN_DOWN(size / 2, RESERVE_MIN)) {
         if (try_reserve(size)) return 0;
@@ -122,6 +123,7 @@ int oaki_space_init(size_t reserve)
 void oaki_space_limit(size_t most)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
     size_t had = h->reserved, least = OAKI_ALIGN_UP(h->committed, RESERVE_MIN);
     size_t keep = OAKI_MAX(OAKI_ALIGN_DOWN(most, RESERVE_MIN), least);
     keep = OAKI_MAX(keep, RESERVE_MIN);
@@ -151,6 +153,8 @@ static bool commit_tables(size_t from, size_t to)
 static bool commit(size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
+    OAKI_ASSERT(h->committed < to && to <= h->reserved);
     size_t from = h->committed;
     char *p = (char *)(h->base + from);
     if (!commit_tables(from, to) || oaki_os_commit(p, to - from) != 0) return false;
@@ -170,12 +174,14 @@ static bool commit_step(size_t to)
 
 void oaki_space_prepare(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock);
     size_t to = AO_load(&oaki_the_heap.used) + OAKI_CHUNK;
     if (to <= oaki_the_heap.reserved) (void)commit_step(to);
 }
 
 void oaki_space_touch(size_t off, size_t bytes)
 {
+    OAKI_ASSERT(off + bytes <= oaki_the_heap.reserved);
     for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
         char *t = *table_pointer(&tables[i]);
         size_t from = OAKI_ALIGN_DOWN(off >> tables[i].shift, 4096);
@@ -187,6 +193,7 @@ void oaki_space_touch(size_t off, size_t bytes)
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->pages_lock);
     size_t used = AO_load(&h->used), left = h->reserved - used;
     if (min_bytes > left) {
         errno = ENOMEM;
@@ -199,6 +206,7 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
     }
     *page = used >> OAKI_PAGE_SHIFT;
     *npages = bytes >> OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(used + bytes <= h->committed && h->committed <= h->reserved);
     AO_store_release(&h->used, used + bytes);
     return 0;
 }

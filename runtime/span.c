@@ -11,9 +11,21 @@
 
 oaki_heap oaki_the_heap;
 
-/* bits [from, to) of a word, 0 <= from < to <= 64 */
+#ifdef OAKI_DEBUG
+
+/* Whole granules of what is in use. */
+static bool in_heap(size_t off, size_t bytes)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    return (off | bytes) % OAKI_GRANULE == 0 && off <= used && bytes <= used - off;
+}
+
+#endif
+
+/* Bits [from, to) of a word. */
 static uint64_t edge_mask(size_t from, size_t to)
 {
+    OAKI_ASSERT(from < to && to <= 64);
     return (~(uint64_t)0 << from) & (~(uint64_t)0 >> (64 - to));
 }
 
@@ -37,8 +49,19 @@ OAKI_INLINE size_t fill_whole(uint64_t *map, size_t g, size_t end, int all, uint
     return w;
 }
 
+bool oaki_bits_none(const uint64_t *map, size_t off, size_t bytes)
+{
+    size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
+    for (size_t w = g / 64; w * 64 < end; w++) {
+        size_t from = w * 64 < g ? g % 64 : 0, to = OAKI_MIN(end - w * 64, 64);
+        if (from < to && (map[w] & edge_mask(from, to))) return false;
+    }
+    return true;
+}
+
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes)
 {
+    OAKI_ASSERT(map != oaki_the_heap.alloc || in_heap(off, bytes));
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
     uint64_t head, tail;
     size_t w = fill_whole(map, g, end, 0xff, &head, &tail);
@@ -48,6 +71,7 @@ void oaki_bits_set(uint64_t *map, size_t off, size_t bytes)
 
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
 {
+    OAKI_ASSERT(map != oaki_the_heap.alloc || in_heap(off, bytes));
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
     uint64_t head, tail;
     size_t w = fill_whole(map, g, end, 0, &head, &tail);
@@ -84,6 +108,7 @@ OAKI_INLINE bool change_run(size_t w, change how)
 
 OAKI_INLINE void change_marks(size_t w, size_t n, change how)
 {
+    OAKI_ASSERT(w % 4 == 0 && n % 4 == 0); /* whole words of each plane */
     const uint64_t *a = oaki_the_heap.alloc + w;
     uint64_t *const *plane = oaki_the_heap.mark;
     for (size_t i = 0; i < n; i += 4) {
@@ -132,6 +157,7 @@ void oaki_mark_prepare_beside(size_t w, size_t n, bool young)
 
 void oaki_mark_empty(size_t off, size_t bytes)
 {
+    OAKI_ASSERT(in_heap(off, bytes) && (off | bytes) % OAKI_PLANE_WORD == 0);
     uint64_t *const *plane = oaki_the_heap.mark;
     for (size_t n = off / OAKI_PLANE_WORD; n < (off + bytes) / OAKI_PLANE_WORD; n++)
         for (size_t p = 0; p < OAKI_PLANES; p++) plane[p][oaki_mark_index(p, n)] = 0;
@@ -139,6 +165,7 @@ void oaki_mark_empty(size_t off, size_t bytes)
 
 OAKI_INLINE void change_bits(size_t off, size_t bytes, bool set)
 {
+    OAKI_ASSERT(in_heap(off, bytes));
     uint64_t *const *plane = oaki_the_heap.mark;
     size_t g = off >> OAKI_GRANULE_SHIFT, end = (off + bytes) >> OAKI_GRANULE_SHIFT;
     for (size_t w = g / 64; w * 64 < end; w++) {
@@ -166,6 +193,7 @@ void oaki_mark_wipe(size_t off, size_t bytes)
 /* A first: a bit that is clear is an object's. */
 static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {
+    OAKI_REQUIRES_RUNNING();
     oaki_heap *h = &oaki_the_heap;
     bool preparing = AO_load_acquire(&h->preparing) != 0;
     if (preparing) oaki_lock_acquire(&h->bits_lock);
@@ -177,6 +205,8 @@ static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 
 void oaki_bits_allocate(size_t off, size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_CHECK_SLOW(oaki_bits_none(oaki_the_heap.alloc, off, bytes)); /* handed out once */
     if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
         allocate_beside(off, bytes);
     else
@@ -186,6 +216,7 @@ void oaki_bits_allocate(size_t off, size_t bytes)
 size_t oaki_object_size(size_t off)
 {
     unsigned cls = oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
+    OAKI_ASSERT(cls != 0);
     return cls == OAKI_CLASS_LARGE ? oaki_span_of_offset(off)->size : oaki_classes[cls].size;
 }
 
@@ -232,18 +263,21 @@ void *oaki_object_base(const void *p)
 
 bool oaki_span_make_types(oaki_span *s)
 {
+    OAKI_ASSERT(s->kind == OAKI_TYPED && s->cls != OAKI_CLASS_LARGE && !s->types);
     s->types = oaki_meta_zalloc(oaki_classes[s->cls].nslots * sizeof *s->types, OAKI_META_MSPAN);
     return s->types != NULL;
 }
 
 void oaki_span_free_types(oaki_span *s)
 {
+    OAKI_ASSERT(s->kind == OAKI_TYPED && s->cls != OAKI_CLASS_LARGE);
     oaki_meta_free(s->types, oaki_classes[s->cls].nslots * sizeof *s->types, OAKI_META_MSPAN);
     s->types = NULL;
 }
 
 void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
     const oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
     for (size_t page = 0, n; page < end && left > 0; page += n) {
@@ -258,4 +292,5 @@ void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx)
         n = s->npages;
         left--;
     }
+    OAKI_ASSERT(left == 0);
 }

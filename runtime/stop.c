@@ -270,6 +270,7 @@ static bool halt(oaki_thread *self, uint64_t limit_ns)
         AO_int_store_release(&stopper.stopped, 1);
         forgive();
         flush_gone();
+        if (OAKI_UNLIKELY(oaki_debug_switches.verify)) oaki_heap_check();
     }
     errno = saved;
     return w != LATE;
@@ -401,6 +402,7 @@ void oaki_world_start(oaki_thread *self)
     OAKI_REQUIRES_LOCK(&h->gc_lock);
     OAKI_REQUIRES_LOCK(&h->threads_lock);
     OAKI_ASSERT(AO_int_load(&oaki_the_stop.epoch) & 1);
+    if (OAKI_UNLIKELY(oaki_debug_switches.verify) && oaki_world_stopped()) oaki_heap_check();
     stopper.masked = false;
     uint64_t turns = (oaki_os_now_ns() - stopper.stood_ns) / 8;
     stopper.turns_ns = OAKI_MIN(OAKI_MAX(turns, TURNS_NS), TURNS_MOST_NS);

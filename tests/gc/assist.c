@@ -211,7 +211,7 @@ static thing *start_paced(bool verify)
     test_heap_start(c);
     if (verify) oaki_debug_switches.verify = 1;
     thing *first = NULL;
-    if (!oaki_written_start()) return NULL;
+    if (!test_written_start()) return NULL;
     for (size_t i = 0; i < LIVE / sizeof(thing); i++) {
         thing *x = new_thing(i);
         x->more[0] = first;
@@ -256,7 +256,7 @@ START_TEST(a_small_heap_that_gets_a_large_table_is_collected_beside_the_program)
     oak_config c = test_config_beside(test_tracking);
     c.gc_percent = 100;
     test_heap_start(c);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     ck_assert_int_eq(oaki_gc_on_cycle(count_stops, NULL), 0);
     thing **large = oak_alloc(LIVE);
     for (size_t i = 0; test_stats().num_gc == 0; i++) large[i % 1000] = new_thing(i);
@@ -271,7 +271,7 @@ START_TEST(where_stops_are_preferred_a_short_one_is_had)
     oak_config c = test_config_beside(test_tracking);
     c.gc_percent = 100;
     test_heap_start(c);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     oaki_debug_switches.beside = oaki_debug_switches.twice = 0;
     if (_i) oaki_pace_prefer_stops();
     void **large = oak_alloc(LIVE / PIECE * 2 * sizeof *large);

@@ -126,7 +126,7 @@ START_TEST(what_is_dead_when_it_begins_is_freed)
     uint32_t before = test_stats().num_gc;
     while (test_stats().num_gc < before + 2) test_ask_or_collect();
     oaki_thread *t = oaki_enter();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     ck_assert_uint_le(test_stats().heap_objects, 1500);
     for (size_t i = 0; i < 1000; i++) ck_assert(keep[i]->id == i * 100 && is_whole(keep[i]));

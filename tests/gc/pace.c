@@ -232,7 +232,7 @@ START_TEST(a_cycle_in_a_stop_begins_at_the_goal)
     test_heap_start(c);
     large_one_beside(200, TOOK);
     ck_assert_uint_eq(AO_load(&oaki_the_heap.trigger), 400 * MB);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     large_one_beside(200, TOOK);
     ck_assert_uint_lt(AO_load(&oaki_the_heap.trigger), 304 * MB); /* half of the way */
     ck_assert_uint_eq(oaki_pace_goal(), 400 * MB);
@@ -248,7 +248,7 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
     test_heap_start(c);
     large_one_beside(200, TOOK / 10); /* there is no mark beside the program yet */
     assert_near(oaki_pace_goal(), 400 * MB);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     large_one_beside(200, TOOK * 2 / 5); /* pays for itself in 160 MB, */
     large_one_beside(200, TOOK * 2 / 5); /* and the one before it, too */
     assert_near(oaki_pace_goal(), 360 * MB);

@@ -127,7 +127,7 @@ START_TEST(all_that_was_written_is_taken_in_parts)
 {
     enum { MOST = 100 };
     size_t pages = SLOTS * sizeof *table / SYSTEM_PAGE;
-    if (!start(0, 1) || !oaki_written_start()) return;
+    if (!start(0, 1) || !test_written_start()) return;
     table = oak_alloc(SLOTS * sizeof *table);
     size_t from = oaki_heap_offset(table), to = from + pages * SYSTEM_PAGE, at = from, all = 0;
     memset(table, 0, pages * SYSTEM_PAGE);
@@ -181,7 +181,7 @@ START_TEST(what_comes_while_the_marker_waits_leaves_the_goal_alone)
     test_heap_start(c);
     test_once();
     test_only_root(&table, sizeof table);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     oaki_debug_switches.beside = 0;
     oaki_debug_switches.verify = 0; /* it would call the function */
     const oak_type *waiter = oak_type_function("waiter", 16, wait_in_mark);

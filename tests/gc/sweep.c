@@ -64,7 +64,7 @@ START_TEST(nothing_is_swept_before_somebody_asks)
     ck_assert_uint_lt(waiting(), spans);
     ck_assert_uint_gt(waiting(), spans / 2);
     oaki_thread *t = oaki_enter();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     ck_assert_uint_eq(waiting(), 0);
     ck_assert_uint_ge(test_objects(), N + 1);
@@ -303,7 +303,7 @@ START_TEST(what_has_died_is_not_found_while_it_is_swept)
         }
         AO_store_full(&open_to, 1);
         oaki_thread *t = oaki_enter();
-        oaki_gc_sweep_all();
+        test_sweep_all();
         oaki_leave(t);
         AO_store_full(&open_to, 0);
         while (AO_load_acquire(&inside) > 0) oaki_os_yield();
@@ -370,7 +370,7 @@ START_TEST(what_is_marked_stays_whole_and_nothing_else)
     ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
     size_t words = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 64;
     uint64_t *want = what_is_to_stay(words, &dead);
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     for (size_t w = 0; w < words; w++)
         if (oaki_the_heap.alloc[w] != want[w])

@@ -90,7 +90,7 @@ static void wait_for_minor_mark(void)
 static size_t objects(void)
 {
     oaki_thread *t = oaki_enter();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     return test_stats().heap_objects;
 }

@@ -94,7 +94,7 @@ static node *chain(size_t n)
 static size_t objects(void)
 {
     oaki_thread *t = oaki_enter();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     return test_stats().heap_objects;
 }

@@ -367,7 +367,7 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
     oaki_debug_switches.beside = oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
     oaki_debug_switches.minor = _i ? 0 : 1000;
     oaki_the_heap.config.generations = !_i;
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     test_away(make_links, NULL);
     for (int round = 0; round < 20; round++) {
         while (_i ? oaki_beside_state() != OAKI_BESIDE_MARKING

@@ -304,7 +304,7 @@ END_TEST
 static void mark_in_child(void *arg)
 {
     (void)arg;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     mark_and_be_told();
     (void)ours(true, true);
 }

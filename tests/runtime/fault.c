@@ -43,7 +43,7 @@ static bool start(void)
     test_heap_start(c);
     if (oaki_os_page_size() != PAGE) return false;
     memory = memset(oak_alloc(PAGES * PAGE), 1, PAGES * PAGE);
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     own = oaki_os_map(4 * PAGE);
     ck_assert_int_eq(mprotect(own, 4 * PAGE, PROT_READ), 0);
     return true;
@@ -222,7 +222,7 @@ static void use_nothing(void *arg)
 
 static void start_child(void *fn)
 {
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     (*(void (**)(void *))fn)(NULL);
 }
 
@@ -281,7 +281,7 @@ static void exit_as_first(void *arg)
 {
     static pthread_t self;
     (void)arg;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     self = pthread_self();
     (void)test_start(look_at_zombie, &self);
     pthread_exit(NULL);
@@ -468,7 +468,7 @@ END_TEST
 
 static void write_and_fork(int depth)
 {
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     protect_all();
     for (size_t page = 0; page < PAGES; page += 2) memory[page * PAGE] = (char)depth;
     if (depth > 0) {

@@ -64,7 +64,7 @@ START_TEST(no_mapping_is_asked_for_again)
         scanned[i] = memset(oak_alloc(SIZE), 1, SIZE);
         other[i] = oak_alloc_noscan(SIZE); /* so that runs lie apart */
     }
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     char *taken = take_all();
     if (!taken) return;
     ck_assert(oaki_written_begin());

@@ -41,7 +41,7 @@ static bool start(void)
     test_heap_start(c);
     if (oaki_os_page_size() != PAGE) return false;
     memory = memset(oak_alloc(PAGES * PAGE), 1, PAGES * PAGE);
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     return true;
 }
 

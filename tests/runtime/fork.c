@@ -42,7 +42,7 @@ static int use_heap(unsigned nthreads)
     const oaki_thread *t = oaki_thread_self();
     if (!t || t->tid != getpid() || test_threads() != 1) return 4;
     oak_collect();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     const char *broken = oaki_pages_check();
     if (broken) {
         oaki_log("%s\n", broken);

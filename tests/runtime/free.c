@@ -217,7 +217,7 @@ START_TEST(objects_in_spans_that_wait_can_be_freed)
     for (int i = 0; i < 20; i += 2) oak_free(large[i]);
     for (int i = 1; i < N; i += 2) ck_assert_ptr_eq(oak_base(live[i]), live[i]);
     t = oaki_enter();
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_leave(t);
     ck_assert_uint_le(test_objects(), N / 2 + 10 + 4);
     ck_assert_uint_ge(test_objects(), N / 2 + 10);

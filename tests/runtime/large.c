@@ -222,7 +222,7 @@ START_TEST(what_is_given_back_before_its_sweep_was_found_alive)
     ck_assert_uint_ne(s->swept, AO_load(&oaki_the_heap.cycle));
     oaki_large_give_back(object, MB, 4 * MB);
     ck_assert_uint_eq(test_stats().heap_alloc, 3 * MB);
-    oaki_gc_sweep_all();
+    test_sweep_all();
     oaki_sweep_kept(kept);
     ck_assert_uint_eq(kept[OAKI_NOSCAN], 10 * MB);
     ck_assert_uint_eq(test_stats().heap_alloc, 3 * MB);

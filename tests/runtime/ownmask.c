@@ -34,7 +34,7 @@ static bool start(void)
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
     if (oaki_os_page_size() != 4096 || getenv("UNDER_VALGRIND")) return false;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     return true;
 }
 
@@ -215,7 +215,7 @@ END_TEST
 static void block_for_a_while(void *is_long)
 {
     uint64_t begun = oaki_os_now_ns(), took = 0;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     pthread_t id = test_start(block_itself, NULL);
     test_wait(&step, 1);
     for (int n = 0; n < 3 || (is_long && took < LONG_NS); n++) {

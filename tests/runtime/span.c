@@ -178,7 +178,7 @@ START_TEST(what_a_collection_found_dead_is_no_object_even_before_its_sweep)
     for (size_t i = 0; i < OAKI_COUNT(dead); i++)
         alive += oak_base((void *)~(uintptr_t)dead[i]) != NULL;
     ck_assert_uint_le(alive, 4);
-    oaki_gc_sweep_all();
+    test_sweep_all();
     for (size_t i = 0; i < OAKI_COUNT(dead); i++)
         alive += oak_base((void *)~(uintptr_t)dead[i]) != NULL;
     ck_assert_uint_le(alive, 8);

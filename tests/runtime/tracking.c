@@ -328,13 +328,13 @@ START_TEST(a_program_with_a_userfaultfd_of_its_own)
     ck_assert_int_eq(ioctl(f.fd, UFFDIO_REGISTER, &r), 0);
     pthread_t id = test_start(fill, &f);
     start(both[_i]);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     for (size_t i = 0; i < 64; i++) {
         ck_assert_uint_eq(*(uint64_t *)(own + i * PAGE), (uintptr_t)(own + i * PAGE));
         if (i % 16 == 0) collect_a_bit();
     }
     test_wait(&f.filled, 64);
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     pthread_cancel(id);
     test_join(id);
 }
@@ -358,7 +358,7 @@ START_TEST(an_object_that_a_program_registers_afterwards)
 {
     int own = open_own();
     start(OAK_TRACKING_USERFAULTFD);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     char *object = memset(oak_alloc(16 * PAGE), 1, 16 * PAGE);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(register_object(own, object), EBUSY);
@@ -394,7 +394,7 @@ END_TEST
 START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 {
     start(OAK_TRACKING_USERFAULTFD);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     int ours = test_descriptor(TEST_UFFD);
     ck_assert_int_ge(ours, 0);
     int own = open_own();
@@ -402,7 +402,7 @@ START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
     test_child(expect_open, (void *)(intptr_t)ours);
     for (int i = 0; i < 3; i++) collect_a_bit();
     expect_open((void *)(intptr_t)ours);
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
 }
 END_TEST
 
@@ -410,7 +410,7 @@ END_TEST
 static void open_in_child(void *left)
 {
     static size_t first;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     if (!first) first = count_descriptors();
     ck_assert_uint_eq(count_descriptors(), first);
     if (left) test_child(open_in_child, (char *)left - 1);
@@ -419,7 +419,7 @@ static void open_in_child(void *left)
 START_TEST(generations_of_children_have_as_many_open)
 {
     start(OAK_TRACKING_USERFAULTFD);
-    if (!oaki_written_start()) return;
+    if (!test_written_start()) return;
     test_child(open_in_child, (char *)3);
 }
 END_TEST
@@ -432,7 +432,7 @@ static void *tell(void *leader)
     while (leader && !(oaki_task_read(getpid(), &task) && oaki_task_is_dead(&task)))
         oaki_os_yield();
     start(OAK_TRACKING_USERFAULTFD);
-    _exit(oaki_written_start() ? 0 : 1);
+    _exit(test_written_start() ? 0 : 1);
     return NULL;
 }
 

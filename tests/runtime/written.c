@@ -69,7 +69,7 @@ static bool start(void)
     test_heap_start(c);
     memory = oak_alloc(PAGES * SYSTEM_PAGE);
     memset(memory, 1, PAGES * SYSTEM_PAGE);
-    if (oaki_written_start() && oaki_os_page_size() == SYSTEM_PAGE) return true;
+    if (test_written_start() && oaki_os_page_size() == SYSTEM_PAGE) return true;
     printf("skipped: this system doesn't tell of written pages\n");
     return false;
 }
@@ -151,7 +151,7 @@ END_TEST
 static void in_child(void *arg)
 {
     (void)arg;
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
     ck_assert(oaki_written_protect(offset_of(0), offset_of(PAGES)));
     memory[0] = 5;
     ck_assert_uint_eq(take(true).n, 1);
@@ -190,7 +190,7 @@ static void has_files(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < OAKI_COUNT(files); i++) ck_assert_int_ge(fcntl(files[i], F_GETFD), 0);
-    ck_assert(oaki_written_start());
+    ck_assert(test_written_start());
 }
 
 START_TEST(a_child_closes_no_file_of_the_program)
@@ -211,7 +211,7 @@ static void without_proc(void *arg)
     test_refuse(SYS_readlinkat);
     test_refuse(SYS_openat);
     int before = dup(STDERR_FILENO);
-    ck_assert(!oaki_written_start());
+    ck_assert(!test_written_start());
     int after = dup(STDERR_FILENO);
     ck_assert_int_eq(after, before + 1);
 }
