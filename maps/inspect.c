@@ -6,6 +6,7 @@
 #include "classic.h"
 #include "map.h"
 #include "resizehook.h"
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 #include <string.h>
 
@@ -132,6 +133,8 @@ void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
 
 bool oaki_map_view_read(const void *p, oaki_map_kind kind, oaki_map_view *out)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(kind == OAKI_MAP_DEFAULT || kind == OAKI_MAP_CLASSIC);
     memset(out, 0, sizeof *out);
     out->kind = kind;
     if (kind == OAKI_MAP_CLASSIC) {

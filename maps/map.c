@@ -92,6 +92,7 @@ static void randomize_nan(void *key, size_t size)
 
 static bool has_bytes(const oak_map *m, uint64_t hash, const void *key, size_t size)
 {
+    OAKI_ASSERT(size == m->type->key_size && size <= OAK_MAP_INDIRECT_);
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     for (size_t g = oaki_map_home(a, p);; g++) {
@@ -127,6 +128,8 @@ static bool make_cells(const oak_map *m, const oak_map_type *t, void **key, void
 
 static void *fill(const oak_map_type *t, char *e, const void *key, void *key_cell, void *value_cell)
 {
+    OAKI_ASSERT(!key_cell == (t->key_size <= OAK_MAP_INDIRECT_));
+    OAKI_ASSERT(!value_cell == (t->value_size <= OAK_MAP_INDIRECT_));
     char *v = e + t->value_offset;
     if (key_cell) {
         memcpy(key_cell, key, t->key_size);
@@ -158,6 +161,7 @@ static size_t run_of(const oak_map *m, size_t home, unsigned tag)
 {
     const struct oak_map_array_ *a = &m->array[0];
     size_t from = home, to = home;
+    OAKI_REQUIRES_AT_REST(m);
     while (from > 0 && a->dir[(from - 1) >> a->gbits] &&
            oak_map_went_past_((char *)oaki_map_tags(a, from - 1), tag))
         from--;
@@ -171,6 +175,7 @@ static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
 {
     size_t past = 0;
     uint64_t p = oak_map_position_(*hash);
+    OAKI_REQUIRES_WRITE(m);
     uint8_t *tag = oaki_map_take_slot(m, p > m->last, p, oak_map_tag_(*hash), e, &past);
     if (!tag || past == 0 || m->resizing) return tag;
     size_t run = run_of(m, oaki_map_home(&m->array[0], p), oak_map_tag_(*hash));
@@ -217,6 +222,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
         errno = ENOMEM;
         return NULL;
     }
+    OAKI_ASSERT(*tag == 0);
     void *value = fill(t, e, key, key_cell, value_cell);
     AO_compiler_barrier();
     *tag = (uint8_t)oak_map_tag_(hash);
@@ -241,6 +247,7 @@ OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
     uint64_t p = oak_map_position_(hash);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t g = oaki_map_home(a, p);
+    OAKI_ASSERT(a->dir && g < oaki_map_homes(a));
     uint8_t *tags = oaki_map_tags(a, g);
     unsigned free = ~oaki_map_used(tags) & a->slots;
     if (OAKI_UNLIKELY(!free || m->len >= m->limit || t->key == OAK_KEY_DOUBLE ||
@@ -261,6 +268,7 @@ OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
 static OAKI_NOINLINE void *step_and_add(oak_map *m, uint64_t hash, const void *key)
 {
     own_key own;
+    OAKI_REQUIRES_RESIZE(m);
     key = keep_key(m->type, &own, key);
     oaki_map_step(m, true);
     return add(m, hash, key);
@@ -268,6 +276,7 @@ static OAKI_NOINLINE void *step_and_add(oak_map *m, uint64_t hash, const void *k
 
 void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
+    OAKI_REQUIRES_WRITE(m);
     begin_write();
     if (OAKI_UNLIKELY(m->resizing)) return step_and_add(m, hash, key);
     return add(m, hash, key);
@@ -296,6 +305,9 @@ OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, s
                                    unsigned tag)
 {
     size_t end = g, first = SIZE_MAX;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(h < g && oak_map_went_past_((char *)oaki_map_tags(a, h), tag));
+    OAKI_ASSERT(oak_map_went_past_((char *)oaki_map_tags(a, g - 1), tag));
     while (oak_map_went_past_((char *)oaki_map_tags(a, end), tag)) end++;
     for (; end >= g; end--) first = first_home(m, a, end, tag, first);
     for (; end >= h && end != SIZE_MAX; end--) {
@@ -308,6 +320,8 @@ OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, s
 /* Give the arrays back. */
 static void release(oak_map *m)
 {
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(m->len == 0);
     m->moves++;
     oaki_map_array_free(m, 0);
     oaki_map_array_free(m, 1);
@@ -337,6 +351,7 @@ OAKI_INLINE void note_order(struct oak_map_more_ *more, uint64_t p, size_t len)
 /* It was filled no further, but is in use: what the hint asked for was enough. */
 static OAKI_NOINLINE void forget_hint(oak_map *m)
 {
+    OAKI_ASSERT(m->bits > 0 && m->more);
     if (++m->more->looked < OAKI_MAX((size_t)1 << m->bits >> 2, HINT_DELETES)) return;
     m->flags &= (uint8_t)~OAKI_MAP_HINTED;
     oaki_map_set_limits(m);
@@ -348,6 +363,9 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     begin_write();
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(m->len > 0 && h <= g && g < oaki_map_array_groups(m, p > m->last));
+    OAKI_ASSERT((unsigned char)*tag == oak_map_tag_(hash));
     *tag = 0;
     if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;

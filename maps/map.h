@@ -9,6 +9,7 @@
  * map_iter.c    iterators
  * map_stats.c   what it looks like inside
  * map_types.c   ready types and hashes
+ * map_check.c   whether the rules below hold
  *
  * Invariants (docs/maps.md tells why they suffice):
  * - An entry whose position p is at most m->last is in array[0], else in array[1]. At rest `last`
@@ -25,6 +26,7 @@
 #ifndef OAKI_MAP_H
 #define OAKI_MAP_H
 
+#include "contract.h"
 #include "runtime/base.h"
 #include <oakum/map.h>
 
@@ -232,7 +234,21 @@ bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
 size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
                           uint64_t hash);
 
+/* ---- map_check.c ---- */
+
+/* The rule that the map breaks, or NULL: between two writes; and inside a write, which calls no
+ * function of the type's. O(entries). */
+const char *oaki_map_check(const oak_map *m);
+const char *oaki_map_check_inside(const oak_map *m);
+
 /* ---- shared ---- */
+
+/* The hash is of bytes that the map holds, and no function of the program's computes it: nothing
+ * but a write of the map can change it. */
+OAKI_INLINE bool oaki_map_hash_is_own(const oak_map_type *t)
+{
+    return t->key != OAK_KEY_CUSTOM && t->key != OAK_KEY_CSTRING && t->key != OAK_KEY_SLICE;
+}
 
 /* Bit of byte 15 for entries with this tag; and the slots of a group whose tags have theirs in
  * `bits`. */

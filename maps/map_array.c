@@ -22,6 +22,7 @@ static size_t segments_of(const struct oak_map_array_ *a)
 bool oaki_map_need_more(oak_map *m)
 {
     if (m->more) return true;
+    OAKI_ASSERT(m->bits == 0 && !m->resizing);
     struct oak_map_more_ *more = OAKI_BESIDE(m, oak_alloc_noscan(sizeof *more));
     if (!more) return false;
     more->segments[0] = more->segments[1] = 2;
@@ -43,6 +44,8 @@ bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, 
     size_t n = ((size_t)1 << (bits - gbits)) + 1, groups = (size_t)1 << bits;
     char **dir = m->few_dir[i], *tags = m->few_tags[i];
     size_t stride = ((size_t)OAK_MAP_SLOTS_ * m->entry_size) << gbits;
+    OAKI_ASSERT(bits <= OAKI_MAP_BITS_MAX && !m->array[i].dir);
+    OAKI_ASSERT(slots == OAK_MAP_USED_ || (bits == 0 && (slots == 0x7 || slots == 0x7f)));
     if (bits > 0) {
         groups += OAKI_MIN(groups / 2, TAIL_GROUPS);
         if (!oaki_map_need_more(m) || !(tags = oaki_map_tags_new(m, groups, zero))) return false;
@@ -73,6 +76,7 @@ bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, 
 void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s)
 {
     struct oak_map_array_ *a = &m->array[i];
+    OAKI_ASSERT(s < (m->more ? m->more->segments[i] : 2));
     char *segment = oaki_map_segment(m, a, s);
     if (!segment) return;
     OAKI_HOLD(segment);
@@ -98,6 +102,8 @@ void oaki_map_array_move(oak_map *m, unsigned i, unsigned j)
 {
     const oaki_map_layout *l = oaki_map_layout_of(m);
     struct oak_map_array_ a = m->array[i];
+    OAKI_ASSERT(a.dir && !m->array[j].dir);
+    OAKI_ASSERT(!m->more || m->more->released == 0);
     if (a.dir == m->few_dir[i]) {
         memcpy(m->few_dir[j], m->few_dir[i], sizeof m->few_dir[0]);
         a.dir = m->few_dir[j];
@@ -148,6 +154,7 @@ size_t oaki_map_array_groups(const oak_map *m, unsigned i)
  * the segment itself in hand all the while. */
 static void set_place(const oak_map *m, struct oak_map_array_ *a, size_t s, char *segment)
 {
+    OAKI_ASSERT(segment && s < (m->more ? m->more->segments[a - m->array] : 2));
     a->dir[s] = segment - s * oaki_map_stride(m, a);
     OAKI_HOLD(segment);
 }
@@ -156,6 +163,8 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t groups = (size_t)a->gmask + 1;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(!a->dir[s]);
     size_t slots = a->slots == OAK_MAP_USED_ ? OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
     uint8_t *tags = oaki_map_tags(a, s << a->gbits);
     memset(tags, 0, groups * OAKI_MAP_GROUP);
@@ -170,6 +179,8 @@ static bool new_tags(oak_map *m, unsigned i, size_t n)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t from = i == 1 ? m->more->released * OAKI_MAP_GROUP : 0;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(n > m->more->groups[i] && from <= m->more->groups[i] * OAKI_MAP_GROUP);
     char *old = a->tags, *tags = oaki_map_tags_new(m, n, true);
     if (!tags) return false;
     memcpy(tags + from, old + from, m->more->groups[i] * OAKI_MAP_GROUP - from);
@@ -204,6 +215,8 @@ bool oaki_map_restore_tags(oak_map *m, size_t g)
 {
     const struct oak_map_array_ *a = &m->array[1];
     size_t bytes = tag_bytes_before(a, g);
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(bytes <= m->more->released * OAKI_MAP_GROUP);
     if (!OAKI_BESIDE(m, oaki_large_take_back(a->tags, bytes))) return false;
     m->more->released = bytes / OAKI_MAP_GROUP;
     return true;
@@ -212,6 +225,8 @@ bool oaki_map_restore_tags(oak_map *m, size_t g)
 void oaki_map_release_tags(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(m->last < OAKI_MAP_HALF);
     size_t bytes = tag_bytes_before(a, oaki_map_home(a, m->last));
     if (bytes <= m->more->released * OAKI_MAP_GROUP) return;
     m->more->released = bytes / OAKI_MAP_GROUP;
@@ -223,6 +238,8 @@ static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more->segments[i];
+    /* a segment that is the last no more is whole */
+    OAKI_ASSERT(m->more->tail[i] == 0 || m->more->tail[i] == a->gmask + 1);
     char **old = a->dir, **dir = oaki_map_dir_new(m, n + 1, oaki_map_stride(m, a));
     if (!dir) return false;
     memcpy(dir, old, n * sizeof *dir);
@@ -245,6 +262,7 @@ static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
     size_t want = OAKI_MIN(OAKI_MAX(groups, have * 2), (size_t)a->gmask + 1);
     const char *tags = (char *)oaki_map_tags(a, s << a->gbits);
     want = OAKI_MIN(want, m->more->groups[i] - (s << a->gbits));
+    OAKI_ASSERT(s + 1 == m->more->segments[i] && have < want && groups <= want);
     memset(oaki_map_tags(a, (s << a->gbits) + have), 0, (want - have) * OAKI_MAP_GROUP);
     char *old = oaki_map_segment(m, a, s);
     char *p = oaki_map_segment_new(m, tags, want, OAK_MAP_SLOTS_);
@@ -285,6 +303,8 @@ OAKI_INLINE bool make_group(oak_map *m, unsigned i, size_t g)
 bool oaki_map_make_room(oak_map *m, unsigned i, size_t g, size_t n)
 {
     const struct oak_map_array_ *a = &m->array[i];
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(n > 0 && g < oaki_map_homes(a));
     for (size_t room = 0;; g++) {
         if (!make_group(m, i, g)) return false;
         room += oaki_popcount(~oaki_map_used(oaki_map_tags(a, g)) & a->slots);
@@ -297,6 +317,8 @@ uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, ch
 {
     const struct oak_map_array_ *a = &m->array[i];
     size_t home = oaki_map_home(a, p), g, size = m->entry_size;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_ASSERT(home < oaki_map_homes(a) && tag > 0 && tag <= UINT8_MAX);
     unsigned free;
     for (g = home;; g++) {
         if (OAKI_UNLIKELY(!make_group(m, i, g))) return NULL;

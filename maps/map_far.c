@@ -23,6 +23,7 @@ static char *find_word(const oak_map *m, const struct oak_map_array_ *a, uint64_
 {
     oak_map_tags_ tag = oak_map_tags_of_(hash);
     size_t size = m->entry_size;
+    OAKI_ASSERT(a->slots == OAK_MAP_USED_ && m->type->key_size == 8);
     for (size_t g = oaki_map_home(a, oak_map_position_(hash));; g++) {
         char *tags = (char *)oaki_map_tags(a, g);
         unsigned hit = oak_map_match_(tags, tag);

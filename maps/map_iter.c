@@ -85,6 +85,7 @@ static home home_of(const oak_map *m, uint64_t p)
     h.lo = (uint64_t)h.g << h.a->shift;
     h.hi = h.lo + (UINT64_C(1) << h.a->shift);
     if (!old && m->last < h.hi) h.hi = m->last + 1; /* shrinking: half of the home has moved */
+    OAKI_ASSERT(h.a->dir && h.lo <= p && p < h.hi && h.hi <= OAKI_MAP_HALF);
     return h;
 }
 
@@ -140,6 +141,7 @@ static bool more_room(oak_map_iter *it)
     uint32_t n = it->more_size ? it->more_size * 2 : 4 * OAK_MAP_UNIT;
     struct oak_map_unit_ *unit = OAKI_BESIDE(it->map, oak_alloc_noscan(n * sizeof *unit));
     if (!unit) return false;
+    OAKI_ASSERT(it->count < n && it->count == (it->more ? it->more_size : OAK_MAP_UNIT));
     for (uint32_t i = 0; i < it->count; i++)
         unit[i] = it->more ? it->more[i]
                            : (struct oak_map_unit_){ .print = it->print[i], .at = it->at[i] };
@@ -171,6 +173,7 @@ static bool make_list(oak_map_iter *it, const home *h)
             const char *e = oaki_map_entry(m, h->a, g, slot);
             uint64_t p = position(m, e);
             if (p < it->lo || p >= it->hi || (it->given && was_given(it, e))) continue;
+            OAKI_ASSERT(g - h->g < UINT32_MAX / 16); /* `at` has room for it */
             if (!append(it, fingerprint(m, e), (uint32_t)(g - h->g) * 16 + slot)) return false;
         }
         if (tags[OAK_MAP_SLOTS_] == 0) return true;
@@ -188,6 +191,7 @@ static bool note_crossers(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
     unsigned told = oaki_map_tags(h->a, h->g)[OAK_MAP_SLOTS_];
+    OAKI_ASSERT(told && it->count == 0);
     it->count = OAK_MAP_SLOTS_;
     for (size_t g = h->g; told;) {
         const uint8_t *tags = oaki_map_tags(h->a, ++g);
@@ -260,6 +264,7 @@ static void stop_walking(oak_map_iter *it)
 {
     uint32_t n = 0, crossers = it->count;
     uint64_t *print = it->print;
+    OAKI_ASSERT(it->walking && !it->next && (crossers == 0 || crossers >= OAK_MAP_SLOTS_));
     for (unsigned left = it->left; left; left &= left - 1) print[n++] = print[oaki_ctz(left)];
     for (uint32_t i = OAK_MAP_SLOTS_; i < crossers; i++)
         if (it->more)
@@ -279,6 +284,7 @@ static void stop_walking(oak_map_iter *it)
 static char *next_of_list(oak_map_iter *it)
 {
     const oak_map *m = it->map;
+    OAKI_ASSERT(!it->walking && it->count <= (it->more ? it->more_size : OAK_MAP_UNIT));
     while (it->next < it->count) {
         uint32_t i = it->next++;
         uint64_t print = it->more ? it->more[i].print : it->print[i];
@@ -340,6 +346,7 @@ static bool advance(oak_map_iter *it, uint64_t *end)
         it->state = WRAPPED;
     }
     *end = it->state == WRAPPED ? it->start : OAKI_MAP_HALF;
+    OAKI_ASSERT(it->pos <= *end);
     return it->pos < *end;
 }
 
@@ -370,6 +377,7 @@ static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
     it->hi = it->pos = OAKI_MIN(h->hi, end);
     if (OAKI_UNLIKELY(!walk)) return make_list(it, h);
     if (it->walking) it->lo = search_from(h);
+    OAKI_ASSERT(it->lo < it->hi && it->hi <= end);
     return make_group_unit(it, h);
 }
 
@@ -383,6 +391,7 @@ static bool walk_on(oak_map_iter *it)
     uint64_t width = UINT64_C(1) << a->shift;
     if (!it->walking || it->moves != m->moves || m->resizing || it->pos != it->hi) return false;
     size_t g = oaki_map_home(a, it->pos);
+    OAKI_ASSERT(g > 0 && (uint64_t)g << a->shift == it->pos);
     if (it->count || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
     while (end - it->pos >= width) {
         if (it->tags[OAK_MAP_SLOTS_] | it->tags[OAKI_MAP_GROUP + OAK_MAP_SLOTS_]) return false;
@@ -399,6 +408,7 @@ bool oak_map_iter_more_(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (!m || it->state == END) return at_end(it, 0);
+    OAKI_ASSERT(it->state < END && it->start < OAKI_MAP_HALF);
     if (((it->units++ & 63) == 0 || it->seed != m->seed) && !oaki_map_is_header(m))
         oak_fatal("oakum: an iterator's map is gone: it was collected");
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);

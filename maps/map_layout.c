@@ -54,6 +54,7 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
     uintptr_t found[GATHER];
     size_t slots = (bytes - sizeof *head) / l->entry_size; /* a small map's are less than a group */
     const size_t most = GATHER - oaki_popcount(l->words);
+    OAKI_ASSERT(l->words && bytes >= sizeof *head + l->entry_size);
     size_t n = 0, groups = groups_of(head, tags, slots), each = OAK_MAP_SLOTS_ * l->entry_size;
     size_t g = from > sizeof *head ? (from - sizeof *head) / each : 0;
     groups = OAKI_MIN(groups, to > sizeof *head ? (to - sizeof *head + each - 1) / each : 0);
@@ -65,6 +66,7 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
             const char *e = entries + (g * OAK_MAP_SLOTS_ + oaki_ctz(used)) * l->entry_size;
             for (uint64_t w = l->words; w; w &= w - 1)
                 memcpy(&found[n++], e + oaki_ctz(w) * sizeof found[0], sizeof found[0]);
+            OAKI_ASSERT(n <= GATHER);
             if (n <= most) continue;
             oak_mark_range(marker, found, n * sizeof found[0]);
             n = 0;
@@ -201,6 +203,7 @@ bool oaki_map_is_header(const oak_map *m)
 
 char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride)
 {
+    OAKI_ASSERT(n > OAKI_COUNT(m->few_dir[0]) && stride > 0);
     const oak_type *t = type_once(&self.directory, "map directory", mark_directory);
     dir_head *head =
         t ? OAKI_BESIDE(m, oak_alloc_typed(t, sizeof *head / sizeof(void *) + n)) : NULL;
@@ -212,7 +215,9 @@ char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride)
 
 void oaki_map_dir_free(char **dir)
 {
-    oak_free((dir_head *)(void *)dir - 1);
+    dir_head *head = (dir_head *)(void *)dir - 1;
+    OAKI_ASSERT(head->n > 2 && oak_base(head) == head);
+    oak_free(head);
 }
 
 /* Not zeroed where that costs much, and no insert waits for a mark. */
@@ -231,6 +236,7 @@ char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, si
 {
     const oaki_map_layout *l = oaki_map_layout_of(m);
     size_t bytes = groups * slots * l->entry_size;
+    OAKI_ASSERT(groups > 0 && slots > 0 && slots <= OAK_MAP_SLOTS_ && tags);
     if (!l->words) return OAKI_BESIDE(m, raw(bytes, OAKI_NOSCAN, 0, false));
     uint32_t type = segment_type(l);
     oaki_map_head *head =
@@ -249,7 +255,10 @@ static size_t head_size(const oaki_map_layout *l)
 
 void oaki_map_segment_set_tags(const oaki_map_layout *l, char *segment, const char *tags)
 {
-    if (l->words) ((oaki_map_head *)(void *)segment - 1)->tags = tags;
+    if (!l->words) return;
+    oaki_map_head *head = (oaki_map_head *)(void *)segment - 1;
+    OAKI_ASSERT(head->groups > 0 && head->tags);
+    head->tags = tags;
 }
 
 void oaki_map_segment_free(const oaki_map_layout *l, char *segment)
@@ -365,6 +374,8 @@ static oaki_map_layout *build(const oak_map_type *given)
     size_t group = OAK_MAP_SLOTS_ * l->entry_size;
     l->gbits_max = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT / group), OAKI_MAP_SEGMENT_BITS);
     l->gbits_min = (uint8_t)OAKI_MIN(floor_bits(OAKI_MAP_SEGMENT_MIN / group), l->gbits_max);
+    OAKI_ASSERT(l->gbits_max == 0 || group << l->gbits_max <= OAKI_MAP_SEGMENT);
+    OAKI_ASSERT(oaki_popcount(l->words) <= GATHER && l->entry_size <= UINT16_MAX);
     return l;
 }
 

@@ -26,6 +26,7 @@ OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, 
     size_t past;
     char *to;
     uint8_t *slot = oaki_map_take_slot(m, i, p, tag, &to, &past);
+    OAKI_ASSERT(slot && *slot == 0);
     copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
@@ -37,17 +38,19 @@ void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
     put_copy(m, 0, oaki_map_entry_position(m, m->type, from), from, tag);
 }
 
-/* A home that nothing overflowed from goes to two homes side by side in one segment, or to one,
- * which have room for it whatever the hashes say: the usual case, done without going through
- * take_slot for each entry. The new tags are stored when all entries are there. */
+/* A home goes to two homes side by side, or to one, which have room for all of its entries whatever
+ * the hashes say: the usual case, done without going through take_slot for each entry. The new tags
+ * are stored when all entries are there. */
 OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
                                const char *entries, size_t home, unsigned nhomes)
 {
     const struct oak_map_array_ *to = &m->array[0];
+    OAKI_ASSERT(nhomes == 1 || nhomes == 2);
     uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
     unsigned free[2];
     char *place[2];
     for (unsigned k = 0; k < nhomes; k++) {
+        OAKI_ASSERT(to->dir[(home + k) >> to->gbits]);
         memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
         free[k] = ~oaki_map_used(copy[k]) & OAK_MAP_USED_;
         place[k] = oaki_map_entries(to, home + k, size);
@@ -57,6 +60,8 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         const char *e = entries + from * size;
         uint64_t p = oaki_map_entry_position(m, t, e);
         unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
+        OAKI_ASSERT(free[k]);
+        OAKI_ASSERT(oaki_map_home(to, p) == home + k || !oaki_map_hash_is_own(t));
         free[k] &= free[k] - 1;
         copy_entry(place[k] + slot * size, e, size);
         copy[k][slot] = tags[from];
@@ -115,6 +120,7 @@ static void move_overflow(oak_map *m, size_t h)
     const oak_map_type *t = m->type;
     unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
     bool shrinks = m->array[0].shift > a->shift;
+    OAKI_ASSERT(told);
     for (size_t g = h; told;) {
         uint8_t *tags = oaki_map_tags(a, ++g);
         for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
@@ -139,6 +145,7 @@ static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
     uint8_t *tags = oaki_map_tags(a, h);
     unsigned used = oaki_map_used(tags), own = oaki_popcount(used);
     size_t n = own + (OAKI_UNLIKELY(tags[OAK_MAP_SLOTS_]) ? behind(a, h) : 0);
+    OAKI_ASSERT(first <= last && last - first <= 1 && last < oaki_map_homes(to));
     if (n == 0) return true;
     if (!has_room(to, first, n) || !has_room(to, last, n))
         if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
@@ -166,6 +173,9 @@ void oaki_map_skip_segment(oak_map *m, size_t s)
     const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
     uint64_t lo = (uint64_t)(s << a->gbits) << a->shift;
     uint64_t hi = (uint64_t)((s + 1) << a->gbits) << a->shift;
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(!a->dir[s] && lo == m->last + 1);
     size_t last = oaki_map_home(to, hi - 1);
     for (size_t g = oaki_map_home(to, lo); g <= last; g = (g | to->gmask) + 1) make_sound(to, g);
     m->last = hi - 1;
@@ -177,6 +187,9 @@ bool oaki_map_move_home(oak_map *m, size_t h)
     const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
     uint64_t lo = (uint64_t)h << a->shift, hi = lo + (UINT64_C(1) << a->shift);
     size_t first = oaki_map_home(to, lo), last = oaki_map_home(to, hi - 1);
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(lo == m->last + 1);
     if (lo == (uint64_t)first << to->shift) make_sound(to, first);
     make_sound(to, last);
     if (!move_entries(m, h, first, last)) return false;
@@ -202,6 +215,7 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
             const char *e = oaki_map_entry(m, a, g, slot);
             uint64_t p = oaki_map_entry_position(m, t, e);
             if (p < lo || p > m->last) continue;
+            OAKI_ASSERT(oaki_map_home(a, p) == from);
             put_copy(m, 1, p, e, (uint8_t)tag);
             tags[slot] = 0;
             if (g != from) oaki_map_untell(m, a, from, g, tag);
@@ -219,6 +233,10 @@ bool oaki_map_move_back(oak_map *m)
     size_t last = oaki_map_home(to, m->last), h = last >> half << half, n = 0;
     uint64_t lo = (uint64_t)h << to->shift;
     size_t home = oaki_map_home(a, lo);
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(a->shift > to->shift && m->last < OAKI_MAP_HALF);
+    OAKI_ASSERT(home == oaki_map_home(a, m->last));
     if (h < m->more->released && !oaki_map_restore_tags(m, h)) return false;
     for (size_t g = home;; g++) {
         n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));

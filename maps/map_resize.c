@@ -51,6 +51,7 @@ static size_t growth_bytes(const oak_map *m)
 void oaki_map_set_limits(oak_map *m)
 {
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
+    OAKI_ASSERT(m->bits == 63u - m->array[0].shift);
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
     m->shrink_at = m->bits ? shrink : 0;
     m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
@@ -62,12 +63,15 @@ void oaki_map_set_limits(oak_map *m)
         m->limit = shrink; /* from there on it counts as filled, and may shrink */
         m->shrink_at = 0;
     }
+    OAKI_ASSERT(m->shrink_at < m->limit);
 }
 
 /* ---- the frontier ---- */
 
 static void finish(oak_map *m)
 {
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(m->last == OAKI_MAP_HALF - 1);
     oaki_map_array_free(m, 1); /* the tail, the tags, the directory */
     m->resizing = 0;
     m->more->halve = false;
@@ -75,11 +79,13 @@ static void finish(oak_map *m)
     m->moves++;
     oaki_map_set_limits(m);
     oaki_resize_ends(m, false, m->len);
+    OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
 }
 
 /* What array[1] was before, of 2^bits groups, it is array[0] again. */
 static void swap_back(oak_map *m, unsigned bits)
 {
+    OAKI_ASSERT(m->array[1].dir && m->array[1].shift == 63u - bits);
     oaki_map_array_free(m, 0);
     oaki_map_array_move(m, 1, 0);
     m->bits = (uint8_t)bits;
@@ -89,6 +95,8 @@ static bool move_next(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
     size_t h = oaki_map_home(a, m->last + 1);
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(h < oaki_map_homes(a) && (uint64_t)h << a->shift == m->last + 1);
     if ((h & a->gmask) == 0 && !a->dir[h >> a->gbits])
         oaki_map_skip_segment(m, h >> a->gbits);
     else if (!oaki_map_move_home(m, h))
@@ -101,6 +109,7 @@ static bool move_next(oak_map *m)
 static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
 {
     const struct oak_map_array_ *a = &m->array[i];
+    OAKI_ASSERT(h <= end && end <= oaki_map_homes(a));
     size_t n = 0, to = end == oaki_map_homes(a) ? oaki_map_array_groups(m, i) : end;
     for (size_t g = h; g < to; g++)
         if (g < end || a->dir[g >> a->gbits])
@@ -112,18 +121,21 @@ static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
  * the rest as dense as it was: do the homes that come next, from where a new one begins, fit? */
 static bool is_dense(const oak_map *m, unsigned i, size_t h, unsigned levels)
 {
+    OAKI_ASSERT(levels > 0 && levels <= LEVELS);
     size_t end = OAKI_MIN(h + ((size_t)LOOK << levels), oaki_map_homes(&m->array[i]));
     return entries_in(m, i, h, end) << (levels + 1) > (end - h) * OAKI_MAP_FILL;
 }
 
 static bool turn_back(oak_map *m)
 {
+    OAKI_REQUIRES_RESIZE(m);
     if (!oaki_map_move_back(m)) return false;
     if (m->last != UINT64_MAX) return true;
     swap_back(m, 63u - m->array[1].shift);
     m->resizing = 0;
     oaki_map_set_limits(m);
     oaki_resize_ends(m, false, m->len);
+    OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
     return true;
 }
 
@@ -176,6 +188,8 @@ static bool is_too_much(const oak_map *m, bool adds)
 {
     const struct oak_map_array_ *a = &m->array[1];
     unsigned levels = m->array[0].shift - a->shift;
+    OAKI_REQUIRES_RESIZE(m);
+    OAKI_ASSERT(m->array[0].shift > a->shift);
     size_t h = oaki_map_home(a, m->last + 1), most = ((size_t)OAKI_MAP_FILL << m->bits) / 2;
     if (adds && levels > 1 && m->len >= most) return true;
     return (h & (((size_t)1 << (levels - 1)) - 1)) == 0 && is_dense(m, 1, h, levels);
@@ -193,6 +207,8 @@ static unsigned cost_of_next(const oak_map *m)
 
 void oaki_map_step(oak_map *m, bool adds)
 {
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_REQUIRES_RESIZE(m);
     if (OAKI_UNLIKELY(m->more->wait > 0)) {
         if (adds) m->more->wait = OAKI_MIN(m->more->wait, (uint32_t)RETRY);
         m->more->wait--;
@@ -239,6 +255,8 @@ int oak_map_settle(oak_map *m)
  * changed. */
 static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
 {
+    OAKI_REQUIRES_WRITE(m);
+    OAKI_REQUIRES_AT_REST(m);
     if (!oaki_map_need_more(m)) return false;
     oaki_map_array_move(m, 0, 1);
     if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_, zero)) {
@@ -253,6 +271,7 @@ static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
 static bool begin(oak_map *m, unsigned bits)
 {
     unsigned before = m->bits;
+    OAKI_ASSERT(bits <= OAKI_MAP_BITS_MAX && bits != before);
     if (!swap_arrays(m, bits, false)) return false;
     m->resizing = 1;
     m->more->wait = 0;
@@ -277,6 +296,8 @@ static void put_off(oak_map *m)
 static bool widen(oak_map *m)
 {
     struct oak_map_array_ *a = &m->array[0];
+    OAKI_REQUIRES_AT_REST(m);
+    OAKI_ASSERT(m->bits == 0 && a->slots != OAK_MAP_USED_);
     unsigned slots = a->slots == 0x7 ? 0x7f : OAK_MAP_USED_;
     const oaki_map_layout *l = oaki_map_layout_of(m);
     char *old = a->dir[0], *p = oaki_map_segment_new(m, a->tags, 1, oaki_popcount(slots));
@@ -288,11 +309,14 @@ static bool widen(oak_map *m)
     m->moves++;
     if (old) oaki_map_segment_free(l, old);
     oaki_map_set_limits(m);
+    OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
     return true;
 }
 
 void oaki_map_grow(oak_map *m)
 {
+    OAKI_REQUIRES_AT_REST(m);
+    OAKI_ASSERT(m->len >= m->limit);
     if (m->flags & OAKI_MAP_HINTED) {
         m->flags &= (uint8_t)~OAKI_MAP_HINTED;
         oaki_map_set_limits(m);
@@ -327,6 +351,7 @@ static unsigned levels_of(const oak_map *m)
     const struct oak_map_array_ *a = &m->array[0];
     size_t end = OAKI_MIN((size_t)SAMPLE, oaki_map_homes(a)), n;
     unsigned levels = 1;
+    OAKI_ASSERT(m->bits > 0); /* one group has nothing to shrink to */
     if (is_dense(m, 0, 0, 1)) return 0;
     n = entries_in(m, 0, 0, end);
     if (n * 4 > end * OAKI_MAP_FILL) return 0;
@@ -339,6 +364,8 @@ static unsigned levels_of(const oak_map *m)
 void oaki_map_shrink(oak_map *m)
 {
     unsigned levels;
+    OAKI_REQUIRES_AT_REST(m);
+    OAKI_ASSERT(m->len < m->shrink_at && !(m->flags & OAKI_MAP_HINTED));
     if (m->flags & OAKI_MAP_SOON_LESS) { /* of entries, room comes free as it goes */
         m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
         m->shrink_at -= m->shrink_at / SOON;
@@ -386,6 +413,7 @@ static bool reorder(oak_map *m, unsigned bits)
     bool done = copy_all(m);
     if (done) {
         oaki_map_array_free(m, 1);
+        OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
     } else {
         swap_back(m, before);
         m->seed = seed;
@@ -399,6 +427,7 @@ static bool reorder(oak_map *m, unsigned bits)
  * were looked at for want of one. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
 {
+    OAKI_REQUIRES_AT_REST(m);
     if (!oaki_map_need_more(m) || m->more->bad_hash) return false;
     m->more->crowding += run;
     if (m->more->reseeded && m->more->crowding < m->len * CHARGE) return false;

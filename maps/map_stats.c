@@ -92,6 +92,7 @@ static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t
 {
     uint64_t hash = hash_of(m, e);
     size_t past = g - oaki_map_home(a, oak_map_position_(hash));
+    OAKI_ASSERT(oaki_map_home(a, oak_map_position_(hash)) <= g || !oaki_map_hash_is_own(m->type));
     sum->entries++;
     sum->overflowed += past > 0;
     sum->probes += past + 1;
@@ -128,6 +129,7 @@ void oak_map_stats_read(const oak_map *m, oak_map_stats *out)
     sum.moves = m->moves;
     count_array(m, 0, &sum);
     count_array(m, 1, &sum);
+    OAKI_ASSERT(sum.entries == m->len);
     out->len = m->len;
     out->groups = (size_t)1 << m->bits;
     size_t slots = m->bits ? out->groups * OAK_MAP_SLOTS_ : oaki_popcount(m->array[0].slots);

@@ -4,7 +4,6 @@
  * Keys are words whose full hash is what a test wants, under the map's first seed. */
 #include "maps/map.h"
 #include "tests/heap.h"
-#include "tests/maps/map_check.h"
 #include "tests/maps/model.h"
 #include "tests/step.h"
 
@@ -32,7 +31,7 @@ static uint64_t key_of(size_t home, size_t i)
 
 static void look(void)
 {
-    const char *broken = map_check(w.m);
+    const char *broken = oaki_map_check(w.m);
     if (broken) ck_abort_msg("%zu keys, frontier %lx: not so: %s", w.len,
                              (unsigned long)w.m->last, broken);
     ck_assert_uint_eq(oak_map_len(w.m), w.len);
@@ -346,7 +345,7 @@ static void overflow(const oak_map_type *t, size_t n, size_t hot)
         uint64_t k = model_unmix(hash, w.seed, w.mult);
         soil();
         ck_assert_ptr_nonnull(oak_map_put(w.m, &k));
-        const char *broken = map_check(w.m);
+        const char *broken = oaki_map_check(w.m);
         if (broken) ck_abort_msg("%zu keys: not so: %s", i, broken);
     }
     size_t given = 0;

@@ -4,7 +4,6 @@
  * Keys are words whose full hash is what a test wants, under the map's first seed. */
 #include "maps/map.h"
 #include "tests/heap.h"
-#include "tests/maps/map_check.h"
 #include "tests/maps/model.h"
 #include "tests/step.h"
 
@@ -87,7 +86,7 @@ static void look(void)
     for (oak_map_iter_init(&it, w.m); oak_map_iter_next(&it); given++)
         w.wrong += !has_value(it.value, *(const uint64_t *)it.key);
     w.wrong += oak_map_len(w.m) != len || given != len;
-    const char *broken = map_check(w.m);
+    const char *broken = oaki_map_check(w.m);
     if (broken) ck_abort_msg("not so: %s", broken);
 }
 

@@ -4,7 +4,6 @@
 #include "maps/map.h"
 #include "runtime/options.h"
 #include "tests/heap.h"
-#include "tests/maps/map_check.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -66,7 +65,7 @@ static void drop(uint64_t k)
 
 static void look(void)
 {
-    const char *broken = map_check(w.m);
+    const char *broken = oaki_map_check(w.m);
     if (broken) ck_abort_msg("%zu keys, frontier %lx: not so: %s", w.len,
                              (unsigned long)w.m->last, broken);
     ck_assert_uint_eq(oak_map_len(w.m), w.len);
@@ -118,7 +117,7 @@ static void add_until(size_t len)
     while (w.len < len && w.next < MOST) {
         add();
         if (test_below(64) == 0) (void)advance(&watchers[test_below(WATCHERS)]);
-        const char *broken = test_below(1000) ? NULL : map_check(w.m);
+        const char *broken = test_below(1000) ? NULL : oaki_map_check(w.m);
         if (broken) ck_abort_msg("%zu keys: not so: %s", w.len, broken);
         if (w.starves && test_below(100) == 0)
             oaki_debug_switches.failalloc = oaki_debug_switches.failalloc ? 0 : 2;

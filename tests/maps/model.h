@@ -76,6 +76,8 @@ bool model_put_nan(void);
 void model_get(unsigned k);
 void model_delete(unsigned k); /* which may be absent */
 void model_clear(void);
+/* The map's own rules hold: at each call while it is small, at every 64th step when it isn't. */
+void model_hold(void);
 /* Everything is as the reference has it. */
 void model_check(void);
 

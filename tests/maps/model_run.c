@@ -141,7 +141,10 @@ void model_run(uint64_t seed, unsigned kind, size_t steps)
         run.choice = (choice)model_below(3);
         run.cursor = model_below(run.space);
         run.hot = 1 + model_below(run.space);
-        for (size_t i = 0; i < length; i++) step(p);
+        for (size_t i = 0; i < length; i++) {
+            step(p);
+            model_hold();
+        }
         done += length;
     }
     oaki_debug_switches.failalloc = 0;
