@@ -108,6 +108,7 @@ static void begin_write(oak_classic_map *m)
 {
     oaki_attach("a map is written");
     AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) ^ OAKI_WRITING));
+    OAKI_ASSERT(!oaki_classic_growing(m) || m->nevacuate < oaki_classic_noldbuckets(m));
 }
 
 static void end_write(oak_classic_map *m)
@@ -182,6 +183,7 @@ size_t oak_classic_len(const oak_classic_map *m)
 static oaki_classic_slot find_in_chain(const oak_classic_type *t, oaki_bmap *b, const void *key,
                                        uint8_t tag)
 {
+    OAKI_ASSERT(tag >= OAKI_TAG_MIN && !oaki_classic_evacuated(b));
     for (; b; b = oaki_classic_overflow(t, b)) {
         for (size_t i = 0; i < OAKI_SLOTS; i++) {
             if (b->tags[i] == tag) {
@@ -197,6 +199,7 @@ static oaki_classic_slot find_in_chain(const oak_classic_type *t, oaki_bmap *b, 
 
 oaki_classic_slot oaki_classic_find(const oak_classic_map *m, const void *key)
 {
+    OAKI_ASSERT(m->count > 0);
     uint64_t hash = oaki_classic_hash(m, key);
     return find_in_chain(m->type, oaki_classic_home(m, hash), key, oaki_classic_tag(hash));
 }
@@ -230,6 +233,7 @@ typedef struct search {
 static search search_for_put(const oak_classic_type *t, oaki_bmap *b, const void *key, uint8_t tag)
 {
     search s = { { NULL, 0 }, { NULL, 0 }, NULL };
+    OAKI_ASSERT(tag >= OAKI_TAG_MIN && !oaki_classic_evacuated(b));
     for (; b; b = oaki_classic_overflow(t, b)) {
         s.last = b;
         for (size_t i = 0; i < OAKI_SLOTS; i++) {
@@ -260,6 +264,8 @@ static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_
     const oak_classic_type *t = m->type;
     void *kmem = NULL, *vmem = NULL;
     oaki_classic_slot slot = s->free;
+    OAKI_REQUIRES_CLASSIC_WRITE(m);
+    OAKI_ASSERT(!s->found.b && s->last);
     if (oaki_classic_key_indirect(t)) {
         kmem = some(m, t->key_size, (t->flags & OAK_CLASSIC_KEY_POINTERS) != 0);
         if (!kmem) return NULL;
@@ -272,6 +278,7 @@ static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_
         slot = (oaki_classic_slot){ oaki_classic_add_overflow(m, s->last), 0 };
         if (!slot.b) return NULL;
     }
+    OAKI_ASSERT(oaki_classic_empty(slot.b->tags[slot.i]));
     if (kmem) *(void **)oaki_classic_key_place(t, slot.b, slot.i) = kmem;
     if (vmem) *(void **)oaki_classic_value_place(t, slot.b, slot.i) = vmem;
     memcpy(oaki_classic_key(t, slot.b, slot.i), key, t->key_size);
@@ -328,6 +335,7 @@ void *oak_classic_put(oak_classic_map *m, const void *key)
  * empty ones before it become EMPTY_REST. */
 static void trim_chain(const oak_classic_type *t, oaki_bmap *head, oaki_bmap *b, size_t i)
 {
+    OAKI_ASSERT(b->tags[i] == OAKI_EMPTY_ONE);
     if (i == OAKI_SLOTS - 1) {
         oaki_bmap *next = oaki_classic_overflow(t, b);
         if (next && next->tags[0] != OAKI_EMPTY_REST) return;
@@ -390,5 +398,6 @@ void oak_classic_clear(oak_classic_map *m)
     m->count = 0;
     m->hash0 = (uint32_t)oaki_classic_random(m);
     oaki_classic_reset(m);
+    OAKI_REQUIRES_SOUND(oaki_classic_check_inside(m));
     end_write(m);
 }

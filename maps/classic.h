@@ -27,6 +27,7 @@
 #ifndef OAKI_MAPS_CLASSIC_H
 #define OAKI_MAPS_CLASSIC_H
 
+#include "contract.h"
 #include "hash.h"
 #include <oakum/classic.h>
 #include <oakum/heap.h>
@@ -211,6 +212,7 @@ OAKI_INLINE bool oaki_classic_same_size(const oak_classic_map *m)
 
 OAKI_INLINE size_t oaki_classic_noldbuckets(const oak_classic_map *m)
 {
+    OAKI_ASSERT(oaki_classic_same_size(m) || m->B > 0);
     return oaki_classic_nbuckets((uint8_t)(m->B - (oaki_classic_same_size(m) ? 0 : 1)));
 }
 
@@ -261,6 +263,7 @@ OAKI_INLINE oaki_bmap *oaki_classic_home(const oak_classic_map *m, uint64_t hash
 {
     const oak_classic_type *t = m->type;
     size_t bucket = (size_t)hash & (oaki_classic_nbuckets(m->B) - 1);
+    OAKI_ASSERT(m->buckets);
     if (oaki_classic_growing(m)) {
         size_t old = bucket & (oaki_classic_noldbuckets(m) - 1);
         oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, old);
@@ -307,7 +310,9 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b);
 
 /* ---- classic_stats.c ---- */
 
-/* NULL, or the name of the rule that the map breaks. O(entries). Not while it is written. */
+/* The rule that the map breaks, or NULL: between two writes; and inside a write, which calls no
+ * function of the type's but the ready ones for bytes. O(entries). */
 const char *oaki_classic_check(const oak_classic_map *m);
+const char *oaki_classic_check_inside(const oak_classic_map *m);
 
 #endif

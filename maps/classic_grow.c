@@ -41,6 +41,7 @@ static size_t array_buckets(const oak_classic_type *t, uint8_t B, const char *ar
 static oaki_bmap *end_spares(const oak_classic_type *t, uint8_t B, char *array)
 {
     size_t n = array_buckets(t, B, array), base = oaki_classic_nbuckets(B);
+    OAKI_ASSERT(n >= base);
     if (n == base) return NULL;
     *oaki_classic_link(t, oaki_classic_bucket(t, array, n - 1)) = (oaki_bmap *)array;
     return oaki_classic_bucket(t, array, base);
@@ -85,6 +86,7 @@ static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
 bool oaki_classic_make(oak_classic_map *m, uint8_t B)
 {
     fresh f;
+    OAKI_ASSERT(!m->buckets && !m->oldbuckets && m->count == 0);
     if (!make_fresh(m, B, &f)) return false;
     m->B = B;
     m->buckets = f.buckets;
@@ -98,6 +100,8 @@ bool oaki_classic_make(oak_classic_map *m, uint8_t B)
 void oaki_classic_reset(oak_classic_map *m)
 {
     const oak_classic_type *t = m->type;
+    OAKI_REQUIRES_CLASSIC_WRITE(m);
+    OAKI_ASSERT(m->buckets && m->count == 0);
     if (m->oldbuckets) oaki_resize_ends(m, true, 0);
     m->oldbuckets = NULL;
     m->nevacuate = 0;
@@ -121,6 +125,7 @@ void oaki_classic_reset(oak_classic_map *m)
 /* Room for one more. Grows as Go's slices do: twofold while short, by a quarter when long. */
 static bool list_reserve(oaki_classic_list *l)
 {
+    OAKI_ASSERT(l->len <= l->cap);
     if (l->len < l->cap) return true;
     size_t cap = l->cap == 0 ? 1 : l->cap < 256 ? 2 * l->cap : l->cap + (l->cap + 3 * 256) / 4;
     oaki_bmap **data = OAKI_BESIDE(l, oak_alloc(cap * sizeof *data));
@@ -145,6 +150,8 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
     const oak_classic_type *t = m->type;
     oaki_classic_extra *x = m->extra;
     oaki_classic_list *list = x ? x->overflow : NULL;
+    OAKI_REQUIRES_CLASSIC_WRITE(m);
+    OAKI_ASSERT(!list == oaki_classic_scanned(t) && !oaki_classic_overflow(t, b));
     if (list && !list_reserve(list)) return NULL;
     oaki_bmap *more = x ? x->next_overflow : NULL;
     if (more) {
@@ -176,6 +183,8 @@ bool oaki_classic_grow(oak_classic_map *m)
 {
     bool bigger = oaki_classic_over_load(m->count + 1, m->B);
     fresh f;
+    OAKI_REQUIRES_CLASSIC_WRITE(m);
+    OAKI_ASSERT(!oaki_classic_growing(m) && m->buckets && !oaki_classic_same_size(m));
     if (m->growth_put_off > 0) {
         m->growth_put_off--;
         return false;
@@ -258,11 +267,13 @@ static bool move_chain(oak_classic_map *m, oaki_bmap *b, destination to[2], size
             OAKI_INVARIANT(tag >= OAKI_TAG_MIN, "classic map: entry moved twice");
             unsigned y = same_size ? 0 : half(m, oaki_classic_key(t, b, i), newbit, &tag);
             destination *d = &to[y];
+            OAKI_ASSERT(d->b && d->i <= OAKI_SLOTS && tag >= OAKI_TAG_MIN);
             if (d->i == OAKI_SLOTS) {
                 oaki_bmap *more = oaki_classic_add_overflow(m, d->b);
                 if (!more) return false;
                 *d = (destination){ more, 0 };
             }
+            OAKI_ASSERT(d->b->tags[d->i] == OAKI_EMPTY_REST);
             b->tags[i] = (uint8_t)(OAKI_EVACUATED_X + y);
             d->b->tags[d->i] = tag;
             copy_place(oaki_classic_key_place(t, d->b, d->i), oaki_classic_key_place(t, b, i),
@@ -304,6 +315,7 @@ static void restore_tags(const oak_classic_map *m, oaki_bmap *head, destination 
             if (b->tags[i] == OAKI_EVACUATED_X || b->tags[i] == OAKI_EVACUATED_Y) {
                 destination *d = &from[y];
                 if (d->i == OAKI_SLOTS) *d = (destination){ oaki_classic_overflow(t, d->b), 0 };
+                OAKI_ASSERT(d->b && d->b->tags[d->i] >= OAKI_TAG_MIN);
                 uint8_t tag = d->b->tags[d->i++];
                 if (!oaki_classic_reflexive(t, oaki_classic_key(t, b, i)))
                     tag = (uint8_t)(OAKI_MAX(tag & ~1u, OAKI_TAG_MIN + 1u) | y); /* see half() */
@@ -344,6 +356,7 @@ static void undo(oak_classic_map *m, oaki_bmap *old, oaki_bmap *const heads[2], 
     m->extra->next_overflow = was.spare;
     if (was.spare) (void)end_spares(t, m->B, m->buckets);
     oaki_classic_list *list = m->extra->overflow;
+    OAKI_ASSERT(!list || list->len >= was.list_len);
     if (list && list->len > was.list_len) {
         memset(list->data + was.list_len, 0, (list->len - was.list_len) * sizeof *list->data);
         list->len = was.list_len;
@@ -356,6 +369,8 @@ static void undo(oak_classic_map *m, oaki_bmap *old, oaki_bmap *const heads[2], 
  * done. */
 static void advance_mark(oak_classic_map *m, size_t nold)
 {
+    OAKI_ASSERT(m->nevacuate < nold);
+    OAKI_ASSERT(oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, m->nevacuate)));
     m->nevacuate++;
     size_t stop = OAKI_MIN(m->nevacuate + MARK_STEPS, nold);
     while (m->nevacuate != stop &&
@@ -366,6 +381,7 @@ static void advance_mark(oak_classic_map *m, size_t nold)
         if (m->extra) m->extra->oldoverflow = NULL;
         AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
         oaki_resize_ends(m, true, m->count);
+        OAKI_REQUIRES_SOUND(oaki_classic_check_inside(m));
     }
 }
 
@@ -373,6 +389,7 @@ static void advance_mark(oak_classic_map *m, size_t nold)
 static void thin_old_list(oaki_classic_extra *x)
 {
     oaki_classic_list *l = x->oldoverflow;
+    OAKI_ASSERT(l && l != x->overflow);
     for (int n = 0; n < LOOKS && l->len > 0; n++) {
         if (x->look >= l->len) x->look = 0;
         if (oaki_classic_evacuated(l->data[x->look])) {
@@ -390,6 +407,7 @@ static bool evacuate(oak_classic_map *m, size_t old)
     const oak_classic_type *t = m->type;
     oaki_bmap *b = oaki_classic_bucket(t, m->oldbuckets, old);
     size_t nold = oaki_classic_noldbuckets(m);
+    OAKI_ASSERT(old < nold);
     if (!oaki_classic_evacuated(b)) {
         oaki_bmap *heads[2] = { oaki_classic_bucket(t, m->buckets, old), NULL };
         if (!oaki_classic_same_size(m)) heads[1] = oaki_classic_bucket(t, m->buckets, old + nold);
@@ -414,6 +432,8 @@ static bool evacuate(oak_classic_map *m, size_t old)
 
 void oaki_classic_grow_work(oak_classic_map *m, size_t bucket)
 {
+    OAKI_REQUIRES_CLASSIC_WRITE(m);
+    OAKI_ASSERT(oaki_classic_growing(m) && bucket < oaki_classic_nbuckets(m->B));
     if (evacuate(m, bucket & (oaki_classic_noldbuckets(m) - 1)) && oaki_classic_growing(m))
         (void)evacuate(m, m->nevacuate);
 }

@@ -39,6 +39,7 @@ void oak_classic_iter_init(oak_classic_iter *it, const oak_classic_map *m)
     }
     it->start_bucket = (size_t)r & (oaki_classic_nbuckets(m->B) - 1);
     it->offset = (uint8_t)(r >> 61);
+    OAKI_ASSERT(it->offset < OAKI_SLOTS && it->start_bucket < oaki_classic_nbuckets(it->B));
     it->bucket = it->start_bucket;
     if ((oaki_classic_flags(m) & (OAKI_ITERATOR | OAKI_OLD_ITERATOR)) !=
         (OAKI_ITERATOR | OAKI_OLD_ITERATOR))
@@ -52,6 +53,7 @@ static oaki_bmap *next_bucket(oak_classic_iter *it)
     const oak_classic_type *t = m->type;
     if (it->bucket == it->start_bucket && it->wrapped) return NULL;
     size_t bucket = it->bucket;
+    OAKI_ASSERT(it->B <= m->B && bucket < oaki_classic_nbuckets(it->B)); /* a map never shrinks */
     oaki_bmap *b = oaki_classic_bucket(t, it->buckets, bucket);
     it->check_bucket = OAKI_NO_CHECK;
     if (oaki_classic_growing(m) && it->B == m->B) {
@@ -75,6 +77,7 @@ static bool belongs(const oak_classic_iter *it, const void *key, uint8_t tag)
 {
     const oak_classic_map *m = it->map;
     if (it->check_bucket == OAKI_NO_CHECK || oaki_classic_same_size(m)) return true;
+    OAKI_ASSERT(it->check_bucket < oaki_classic_nbuckets(it->B));
     if (oaki_classic_reflexive(m->type, key))
         return ((size_t)oaki_classic_hash(m, key) & (oaki_classic_nbuckets(it->B) - 1)) ==
                it->check_bucket;

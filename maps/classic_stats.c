@@ -73,6 +73,7 @@ void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
 
 typedef struct counted {
     size_t entries, overflow; /* overflow buckets */
+    bool hashes;              /* hash and equal may be called */
 } counted;
 
 /* Rules of the chain that begins at head, bucket i of an array that is masked with `mask`. */
@@ -92,6 +93,7 @@ static const char *check_chain(const oak_classic_map *m, oaki_bmap *head, size_t
             if (oaki_classic_empty(tag)) continue;
             if (tag < OAKI_TAG_MIN) return "classic: a chain is evacuated whole or not at all";
             n->entries++;
+            if (!n->hashes) continue;
             const void *key = oaki_classic_key(t, b, s);
             if (!oaki_classic_reflexive(t, key)) continue;
             uint64_t hash = oaki_classic_hash(m, key);
@@ -146,11 +148,29 @@ static const char *check_new(const oak_classic_map *m, counted *sum)
     return broken;
 }
 
-const char *oaki_classic_check(const oak_classic_map *m)
+/* The preallocated overflow buckets that are left: the last one's link leads to the array. */
+static const char *check_spares(const oak_classic_map *m)
 {
-    counted n = { 0, 0 };
+    const oak_classic_type *t = m->type;
+    size_t size = oaki_classic_bucket_size(t), bytes = oak_usable_size(m->buckets);
+    char *spare = m->extra ? (char *)m->extra->next_overflow : NULL, *end = m->buckets + bytes;
+    if (!spare || spare < m->buckets || spare >= end) return NULL; /* none, or an older array's */
+    if (m->B < OAKI_SPARE_FROM) return "classic: a small array has no spares";
+    if (spare < m->buckets + oaki_classic_nbuckets(m->B) * size)
+        return "classic: spares lie behind the buckets";
+    for (; spare + size <= end; spare += size) {
+        oaki_bmap *link = oaki_classic_overflow(t, (oaki_bmap *)(void *)spare);
+        if (!link) continue;
+        if ((char *)link != m->buckets) return "classic: a spare's link leads to the array";
+        return spare + 2 * size > end ? NULL : "classic: only the last spare has a link";
+    }
+    return "classic: the last spare has a link";
+}
+
+static const char *check(const oak_classic_map *m, bool hashes)
+{
+    counted n = { .hashes = hashes };
     const char *broken = NULL;
-    if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: nobody writes";
     if (!m->buckets)
         return m->count != 0 || m->oldbuckets || m->B != 0 ? "classic: no array, no entries" : NULL;
     if (oaki_classic_same_size(m) && !oaki_classic_growing(m))
@@ -158,6 +178,19 @@ const char *oaki_classic_check(const oak_classic_map *m)
     if (!oaki_classic_scanned(m->type) && !m->extra) return "classic: an unscanned array has lists";
     if (oaki_classic_growing(m)) broken = check_old(m, &n);
     if (!broken) broken = check_new(m, &n);
+    if (!broken) broken = check_spares(m);
     if (!broken && n.entries != m->count) return "classic: count is the number of entries";
     return broken;
+}
+
+const char *oaki_classic_check(const oak_classic_map *m)
+{
+    if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: nobody writes";
+    return check(m, true);
+}
+
+const char *oaki_classic_check_inside(const oak_classic_map *m)
+{
+    return check(m, m->type->hash == oak_classic_hash_bytes &&
+                        m->type->equal == oak_classic_equal_bytes);
 }

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SPACE = 1200, ITERATORS = 4, STEPS = 6000 };
+enum { SPACE = 1200, ITERATORS = 4, STEPS = 6000, SMALL = 64 };
 
 /* ---- kinds of keys and values ---- */
 
@@ -274,7 +274,7 @@ static void run(const struct kind *kind, uint64_t seed)
         }
         one_step(w, percent, space);
         if (oak_classic_len(w->m) != w->count) FAIL(w, "length");
-        if (w->step % 64 != 0) continue;
+        if (w->step % 64 != 0 && w->count > SMALL) continue;
         const char *broken = oaki_classic_check(w->m);
         if (broken) FAIL(w, "%s", broken);
     }

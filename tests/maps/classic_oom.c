@@ -230,7 +230,9 @@ START_TEST(a_failed_evacuation_leaves_no_trace)
             size_t old = (size_t)oaki_classic_hash(m, make_key(k, &r)) & (nold - 1);
             uint64_t before = digest(m);
             fail_at(0, true);
+            AO_char_or(&m->flags, OAKI_WRITING);
             oaki_classic_grow_work(m, old);
+            AO_char_and(&m->flags, (unsigned char)~OAKI_WRITING);
             bool failed = plan.failed;
             fail_no_more();
             if (!failed || oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, old)))
