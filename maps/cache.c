@@ -55,6 +55,7 @@ oak_cache *oak_cache_new(const oak_cache_config *config)
 
 node *oaki_cache_find(const oak_cache *c, const void *key)
 {
+    OAKI_REQUIRES_ENTERED(&c->in);
     const slot *s = oak_map_get(c->in.map, key);
     return s ? s->node : NULL;
 }
@@ -100,6 +101,9 @@ typedef struct what {
 
 static void set(oak_cache *c, node *n, slot *s, const what *p)
 {
+    OAKI_REQUIRES_ENTERED(&c->in);
+    OAKI_ASSERT(s && s->node == n && n->era == c->era);
+    OAKI_ASSERT(p->when == 0 || oaki_cache_wheel(c));
     oaki_wheel_remove(&n->timer);
     n->timer.when = p->when;
     if (p->when != 0) oaki_wheel_add(oaki_cache_wheel(c), &n->timer);
@@ -111,6 +115,7 @@ static void set(oak_cache *c, node *n, slot *s, const what *p)
 static void replace(oak_cache *c, node *n, const what *p)
 {
     void *old = n->value, *key = oaki_cache_key(c, n);
+    OAKI_ASSERT(n->bytes <= c->stats.bytes);
     c->stats.bytes -= n->bytes;
     set(c, n, oak_map_get(c->in.map, p->key), p);
     oaki_cache_touch(c, n);
@@ -119,6 +124,7 @@ static void replace(oak_cache *c, node *n, const what *p)
 
 static bool insert(oak_cache *c, const what *p)
 {
+    OAKI_REQUIRES_ENTERED(&c->in);
     size_t size = c->in.type.key_size;
     bool scanned = oaki_cache_scans_keys(c);
     size_t room = sizeof(node) + (scanned ? sizeof(void *) : size);
@@ -139,6 +145,7 @@ static bool insert(oak_cache *c, const what *p)
 /* Whether there is room for it, once all others have gone. */
 static bool fits(const oak_cache *c, const node *old, size_t bytes)
 {
+    OAKI_ASSERT(!old || (old->era == c->era && old->bytes <= c->stats.bytes));
     size_t others = c->stats.bytes - (old ? old->bytes : 0);
     return (c->config.max_bytes == 0 || bytes <= c->config.max_bytes) && bytes <= SIZE_MAX - others;
 }
@@ -203,6 +210,8 @@ static __thread oaki_cache_walk *walking __attribute__((tls_model("initial-exec"
 static void end_walk(oaki_cache_walk *self)
 {
     oaki_cache_walk **w = &self->cache->walks;
+    OAKI_REQUIRES_ENTERED(&self->cache->in);
+    OAKI_ASSERT(walking == self);
     while (*w != self) w = &(*w)->others;
     *w = self->others;
     walking = self->outer;

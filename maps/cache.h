@@ -107,7 +107,9 @@ void oaki_cache_trim(oak_cache *c);
 /* Expire what is due. Returns whether the budget was used up. */
 bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
 
-/* The rule that is broken, or NULL. O(entries); while nobody else uses it. */
+/* The rule that is broken, or NULL: while no other thread uses the cache; and between enter and
+ * leave, with its map's rules, which calls no function of the key type's. O(entries). */
 const char *oaki_cache_check(const oak_cache *c);
+const char *oaki_cache_check_inside(const oak_cache *c);
 
 #endif

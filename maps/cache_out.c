@@ -1,6 +1,7 @@
 /* cache_out.c - how entries leave a cache: evicted, expired, deleted, cleared. */
 #include "cache.h"
 
+#include "map.h"
 #include <errno.h>
 
 typedef oaki_cache_node node;
@@ -13,6 +14,9 @@ static __thread unsigned nested __attribute__((tls_model("initial-exec"))); /* c
 
 static void order_remove(oak_cache *c, node *n)
 {
+    OAKI_REQUIRES_ENTERED(&c->in);
+    OAKI_ASSERT((n->newer ? n->newer->older : c->newest) == n);
+    OAKI_ASSERT((n->older ? n->older->newer : c->oldest) == n);
     for (oaki_cache_walk *w = c->walks; w; w = w->others)
         if (w->next == n) w->next = n->older;
     *(n->newer ? &n->newer->older : &c->newest) = n->older;
@@ -22,6 +26,8 @@ static void order_remove(oak_cache *c, node *n)
 
 void oaki_cache_order_add(oak_cache *c, node *n)
 {
+    OAKI_REQUIRES_ENTERED(&c->in);
+    OAKI_ASSERT(!n->newer && !n->older && n->era == c->era);
     n->older = c->newest;
     *(n->older ? &n->older->newer : &c->oldest) = n;
     c->newest = n;
@@ -38,6 +44,7 @@ void oaki_cache_touch(oak_cache *c, node *n)
 
 static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
 {
+    OAKI_ASSERT(c->stats.entries > 0 && n->bytes <= c->stats.bytes);
     c->stats.entries--;
     c->stats.bytes -= n->bytes;
     c->stats.evictions += why == OAK_CACHE_CAPACITY;
@@ -79,10 +86,12 @@ void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reaso
     if (OAKI_UNLIKELY(++nested > NESTED_MAX))
         oak_fatal("oakum: oak_cache: %d evicted callbacks in each other: each evicts again",
                   NESTED_MAX);
+    OAKI_REQUIRES_ENTERED(&c->in);
     c->callbacks++;
     oaki_inner_leave(&c->in);
     call_evicted(c, key, value, why);
     oaki_inner_enter(&c->in);
+    OAKI_ASSERT(c->callbacks > 0 && nested > 0);
     c->callbacks--;
     nested--;
 }
@@ -109,6 +118,8 @@ static bool over(const oak_cache *c)
 
 void oaki_cache_trim(oak_cache *c)
 {
+    /* what is over the limits is in the order: an era's entries are its first ones */
+    OAKI_ASSERT(!over(c) || (c->oldest && c->newest->era == c->era));
     while (over(c)) oaki_cache_drop(c, c->oldest, OAK_CACHE_CAPACITY);
 }
 
@@ -116,6 +127,7 @@ bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget)
 {
     oaki_timer *t;
     oaki_wheel *w = oaki_cache_wheel(c);
+    OAKI_REQUIRES_ENTERED(&c->in);
     while (w && (t = oaki_wheel_next(w, now, &budget)) != NULL)
         oaki_cache_drop(c, (node *)(void *)((char *)t - offsetof(node, timer)), OAK_CACHE_EXPIRED);
     return w && budget == 0;
@@ -143,6 +155,7 @@ void oak_cache_clear(oak_cache *c)
     c->stats.entries = c->stats.bytes = 0;
     while (c->oldest && c->oldest->era < era) oaki_cache_drop(c, c->oldest, OAK_CACHE_CLEARED);
     if (!c->oldest) oak_map_clear(c->in.map);
+    OAKI_REQUIRES_SOUND(oaki_cache_check_inside(c));
     oaki_inner_leave(&c->in);
 }
 
@@ -159,6 +172,7 @@ int oak_cache_set_limit(oak_cache *c, size_t max_entries, size_t max_bytes)
     c->config.max_entries = max_entries;
     c->config.max_bytes = max_bytes;
     oaki_cache_trim(c);
+    OAKI_REQUIRES_SOUND(oaki_cache_check_inside(c));
     oaki_inner_leave(&c->in);
     return 0;
 }
@@ -173,14 +187,21 @@ bool oak_cache_purge_expired(oak_cache *c, size_t budget)
     return more;
 }
 
-const char *oaki_cache_check(const oak_cache *c)
+/* ---- the check ---- */
+
+static bool is_in_map(const oak_cache *c, node *n)
+{
+    const oaki_cache_slot *s = oak_map_get(c->in.map, oaki_cache_key(c, n));
+    return s && s->node == n && s->value == n->value;
+}
+
+static const char *check(const oak_cache *c, bool lookups)
 {
     size_t nodes = 0, entries = 0, bytes = 0;
     const node *newer = NULL;
     for (node *n = c->newest; n; newer = n, n = n->older, nodes++) {
         if (n->newer != newer) return "cache: newer and older are inverse";
-        const oaki_cache_slot *s = oak_map_get(c->in.map, oaki_cache_key(c, n));
-        if (!s || s->node != n || s->value != n->value) return "cache: a node is in the map";
+        if (lookups && !is_in_map(c, n)) return "cache: a node is in the map";
         if (!n->timer.link != !n->timer.when) return "cache: what may expire is timed";
         if (n->era > c->era || (newer && n->era > newer->era)) return "cache: eras are in order";
         entries += n->era == c->era;
@@ -191,4 +212,15 @@ const char *oaki_cache_check(const oak_cache *c)
     if (entries != c->stats.entries || bytes != c->stats.bytes) return "cache: entries are counted";
     if (c->callbacks == 0 && over(c)) return "cache: it is within its limits";
     return oaki_cache_wheel(c) ? oaki_wheel_check(oaki_cache_wheel(c)) : NULL;
+}
+
+const char *oaki_cache_check(const oak_cache *c)
+{
+    return check(c, true);
+}
+
+const char *oaki_cache_check_inside(const oak_cache *c)
+{
+    const char *broken = check(c, oaki_map_hash_is_own(&c->in.type));
+    return broken ? broken : oaki_map_check_inside(c->in.map);
 }

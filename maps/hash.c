@@ -107,6 +107,7 @@ uint64_t oaki_hash_random(void)
 {
     if (OAKI_UNLIKELY(AO_load(&secret[0]) == 0 || AO_load(&secret[1]) == 0)) make_secret();
     const uint64_t key[2] = { AO_load(&secret[0]), AO_load(&secret[1]) };
+    OAKI_ASSERT(key[0] && key[1]);
     return oaki_hash_secret(AO_fetch_and_add1(&counter), key);
 }
 

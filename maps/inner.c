@@ -1,6 +1,7 @@
 /* inner.c - the map inside another structure: who may use it now, and which keys it takes. */
 #include "inner.h"
 
+#include "runtime/contract.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
@@ -52,6 +53,7 @@ static OAKI_NOINLINE void wait_for(oaki_lock *l)
 
 void oaki_inner_wait(oaki_lock *l)
 {
+    OAKI_REQUIRES_OUTSIDE(); /* a stop counts this thread as blocked */
     if (OAKI_UNLIKELY(!oaki_lock_try(l))) wait_for(l);
 }
 
@@ -59,6 +61,7 @@ void oaki_inner_wait(oaki_lock *l)
 void oaki_inner_take(oaki_inner *in)
 {
     oaki_attach(in->what);
+    OAKI_REQUIRES_OUTSIDE();
     AO_t owner = AO_load(&in->owner);
     if (OAKI_UNLIKELY(owner == self()))
         oak_fatal("oakum: %s: used from inside of itself, by its hash or equal function", in->what);
@@ -66,6 +69,7 @@ void oaki_inner_take(oaki_inner *in)
         oaki_inner_wait(&in->lock);
     else if (OAKI_UNLIKELY(owner != 0))
         oak_fatal("oakum: %s: used by two threads at once, and has no lock", in->what);
+    OAKI_ASSERT(AO_load(&in->owner) == 0 || !in->locked);
     AO_store(&in->owner, self());
     inside = in;
 }
@@ -82,10 +86,18 @@ void oaki_inner_leave(oaki_inner *in)
 {
     if (OAKI_UNLIKELY(AO_load(&in->owner) != self()))
         oak_fatal("oakum: %s: used by two threads at once, and has no lock", in->what);
+    OAKI_ASSERT(inside == in);
     AO_store(&in->owner, 0);
     inside = NULL;
     if (in->locked) oaki_lock_release(&in->lock);
 }
+
+#ifdef OAKI_DEBUG
+bool oaki_inner_is_mine(const oaki_inner *in)
+{
+    return AO_load(&in->owner) == self() && (!in->locked || oaki_lock_is_mine(&in->lock));
+}
+#endif
 
 /* ---- keys ---- */
 
@@ -104,6 +116,7 @@ bool oaki_inner_takes(const oaki_inner *in, const void *key)
 
 void oaki_inner_remove(oaki_inner *in, const void *key)
 {
+    OAKI_REQUIRES_ENTERED(in);
     if (OAKI_UNLIKELY(!oak_map_delete(in->map, key)))
         oak_fatal("oakum: %s: a key can't be found any more: it changed while it was in", in->what);
 }

@@ -11,6 +11,7 @@
 #ifndef OAKI_INNER_H
 #define OAKI_INNER_H
 
+#include "contract.h"
 #include "runtime/base.h"
 #include "runtime/contain.h"
 #include "runtime/lock.h"
@@ -46,6 +47,10 @@ OAKI_INLINE void oaki_inner_enter(oaki_inner *in)
 }
 
 void oaki_inner_leave(oaki_inner *in);
+
+/* Debug builds only: the calling thread is between enter and leave, and holds the lock if there is
+ * one. */
+bool oaki_inner_is_mine(const oaki_inner *in);
 
 /* Whether a put of this key can be found and taken out again: not with NULL, nor with a key that
  * doesn't equal itself. Sets EINVAL. */

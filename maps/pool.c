@@ -21,7 +21,9 @@
  *   turn() finds nothing half done. User code and allocation are outside of it.
  * Bound: get and put O(1), and the threads that share a cell; in debug mode O(objects). */
 #include "pool.h"
+#include "contract.h"
 #include "gc/gc.h"
+#include "runtime/contract.h"
 #include <oakum/gc.h>
 
 enum {
@@ -38,6 +40,7 @@ static struct {
 
 static oaki_magazine *put_aside(oak_pool *p, oaki_magazine *m, oaki_magazine *aside)
 {
+    OAKI_REQUIRES_STOPPED();
     for (oaki_magazine *next; m; m = next) {
         next = m->next;
         oaki_count_add(&p->gets, m->gets);
@@ -57,6 +60,8 @@ static void turn(void)
     if (!oaki_gc_begins(&seen, true)) return;
     oak_pool *p = (oak_pool *)AO_load(&pools.first), *kept = NULL;
     for (oak_pool *next; p; p = next) {
+        OAKI_ASSERT(AO_load(&p->listed));
+        OAKI_REQUIRES_SOUND(oaki_pool_check(p));
         oaki_magazine *aside = put_aside(p, (oaki_magazine *)p->full, NULL);
         p->full = 0;
         for (size_t i = 0; i < OAKI_POOL_CELLS; i++) {
@@ -91,6 +96,7 @@ OAKI_INLINE oaki_magazine *own(oak_pool *p, const oaki_thread *t)
 static void push(AO_t *stack, oaki_magazine *m)
 {
     AO_t head;
+    OAKI_REQUIRES_INSIDE();
     do {
         head = AO_load(stack);
         m->next = (oaki_magazine *)head;
@@ -100,6 +106,7 @@ static void push(AO_t *stack, oaki_magazine *m)
 static oaki_magazine *pop(AO_t *stack)
 {
     oaki_magazine *m;
+    OAKI_REQUIRES_INSIDE(); /* no collection turns the stacks over meanwhile */
     do {
         m = (oaki_magazine *)AO_load_acquire(stack);
     } while (m && !AO_compare_and_swap_full(stack, (AO_t)m, (AO_t)m->next));
@@ -118,6 +125,7 @@ static void enlist(oak_pool *p)
 
 static void adopt(oak_pool *p, const oaki_thread *t, oaki_magazine *m)
 {
+    OAKI_ASSERT(!own(p, t));
     m->owner = t;
     enlist(p);
     push(cell_of(p, t), m);
@@ -125,8 +133,10 @@ static void adopt(oak_pool *p, const oaki_thread *t, oaki_magazine *m)
 
 OAKI_INLINE void *item_out(oaki_magazine *m)
 {
+    OAKI_ASSERT(AO_load(&m->n) > 0 && AO_load(&m->n) <= OAKI_POOL_ROOM);
     size_t n = AO_load(&m->n) - 1;
     void *obj = (void *)AO_load(&m->item[n]);
+    OAKI_ASSERT(obj);
     AO_store(&m->item[n], 0);
     AO_store(&m->n, n);
     return obj;
@@ -135,6 +145,7 @@ OAKI_INLINE void *item_out(oaki_magazine *m)
 OAKI_INLINE void item_in(oaki_magazine *m, void *obj)
 {
     size_t n = AO_load(&m->n);
+    OAKI_ASSERT(obj && n < OAKI_POOL_ROOM && AO_load(&m->item[n]) == 0);
     AO_store(&m->item[n], (AO_t)obj);
     AO_store(&m->n, n + 1);
 }
@@ -142,6 +153,8 @@ OAKI_INLINE void item_in(oaki_magazine *m, void *obj)
 /* The older ones go, so that the thread keeps what its cache still holds. */
 static void spill(oak_pool *p, oaki_magazine *from, oaki_magazine *to)
 {
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(AO_load(&from->n) == OAKI_POOL_ROOM && AO_load(&to->n) == 0);
     for (size_t i = 0; i < SPILL; i++) item_in(to, (void *)AO_load(&from->item[i]));
     for (size_t i = 0; i < SPILL; i++) {
         AO_store(&from->item[i], AO_load(&from->item[i + SPILL]));
@@ -158,6 +171,7 @@ static OAKI_NOINLINE oaki_magazine *refill(oak_pool *p, const oaki_thread *t, oa
     oaki_magazine *other = pop(&p->full);
     if (!other) other = pop(&p->victims);
     if (!other) return NULL;
+    OAKI_ASSERT(AO_load(&other->n) > 0 && (!m || AO_load(&m->n) == 0));
     if (!m) {
         adopt(p, t, other);
         return other;
@@ -199,6 +213,7 @@ void oak_pool_limit(oak_pool *p, size_t limit, size_t (*size)(const void *obj, v
 
 static OAKI_NOINLINE void *make_one(oak_pool *p)
 {
+    OAKI_REQUIRES_OUTSIDE();
     void *obj = p->make ? p->make(p->ctx) : NULL;
     oaki_count_add(&p->made, 1);
     if (obj && oaki_pool_debugging()) oaki_pool_note_new(p, obj);
@@ -267,6 +282,7 @@ void oak_pool_put(oak_pool *p, void *obj)
     if (OAKI_UNLIKELY(!oaki_heap_contains(obj)))
         oak_fatal("oakum: oak_pool_put: %p is not a pointer into Oakum's heap", obj);
     if (oaki_pool_debugging()) oaki_pool_check_double(p, obj);
+    OAKI_REQUIRES_OUTSIDE();
     if (p->reset) p->reset(obj, p->ctx);
     if (oaki_pool_debugging()) oaki_pool_check_reset(p, obj);
     if ((p->limit && oaki_pool_size_of(p, obj) > p->limit) || !put(p, obj)) {

@@ -55,5 +55,7 @@ void oaki_pool_note_new(oak_pool *p, const void *obj); /* before anybody writes 
 void oaki_pool_check_double(const oak_pool *p, void *obj);
 void oaki_pool_check_reset(oak_pool *p, const void *obj);
 OAK_NORETURN void oaki_pool_put_twice(const oak_pool *p, const void *obj);
+/* The rule that the pool breaks, or NULL. The world is stopped. O(magazines). */
+const char *oaki_pool_check(const oak_pool *p);
 
 #endif

@@ -7,6 +7,7 @@
  *   it finds it only if it is there. Magazines that are looked at stay, as the caller's stack holds
  *   them. */
 #include "pool.h"
+#include "runtime/contract.h"
 #include "runtime/zone.h"
 #include <string.h>
 
@@ -74,6 +75,31 @@ void oaki_pool_check_reset(oak_pool *p, const void *obj)
             oaki_count_add(&p->stale, 1);
             return;
         }
+}
+
+static const char *check_magazines(AO_t head, bool own)
+{
+    for (const oaki_magazine *m = (const oaki_magazine *)head; m; m = m->next) {
+        if (!own && m->n == 0) return "pool: a magazine without an owner holds something";
+        if (own && !m->owner) return "pool: a thread's magazine has an owner";
+        if (m->n > OAKI_POOL_ROOM) return "pool: a magazine holds at most 16 objects";
+        for (size_t i = 0; i < OAKI_POOL_ROOM; i++) {
+            if ((i < m->n) != (m->item[i] != 0)) return "pool: places above a magazine's n are 0";
+            if (m->item[i] && !oaki_heap_contains((const void *)m->item[i]))
+                return "pool: a place holds an object of the heap";
+        }
+    }
+    return NULL;
+}
+
+const char *oaki_pool_check(const oak_pool *p)
+{
+    OAKI_REQUIRES_STOPPED();
+    const char *broken = check_magazines(p->full, false);
+    if (!broken) broken = check_magazines(p->victims, false);
+    for (size_t i = 0; i < OAKI_POOL_CELLS && !broken; i++)
+        broken = check_magazines(p->cell[i], true);
+    return broken;
 }
 
 /* ---- statistics ---- */

@@ -13,6 +13,7 @@
 #include "inner.h"
 #include "map.h"
 #include "runtime/contain.h"
+#include "runtime/contract.h"
 #include "runtime/os.h"
 #include "runtime/zone.h"
 #include <errno.h>
@@ -42,6 +43,7 @@ static __thread const shard *inside __attribute__((tls_model("initial-exec")));
 /* The bits that a default map takes neither for the home group nor, first, for the tag. */
 static shard *shard_of(const oak_shardmap *m, const void *key)
 {
+    OAKI_ASSERT((m->mask & (m->mask + 1)) == 0 && m->mask < OAK_SHARDMAP_MAX);
     uint64_t hash = oak_map_hash_with_(m->full, key, m->seed, m->mult);
     return (shard *)(uintptr_t)&m->shard[(hash >> 16) & m->mask];
 }
@@ -66,6 +68,8 @@ OAKI_INLINE shard *enter(shard *s)
 
 static void leave(shard *s)
 {
+    OAKI_REQUIRES_LOCK(&s->lock);
+    OAKI_ASSERT(inside == s);
     inside = NULL;
     oaki_lock_release(&s->lock);
 }
@@ -131,6 +135,7 @@ bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 /* The slot of a key in s, which has been entered; NULL with ENOMEM. */
 static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 {
+    OAKI_REQUIRES_LOCK(&s->lock);
     if (!s->map) s->map = OAKI_BESIDE(m, oak_map_new(m->type, m->hint));
     return s->map ? oak_map_put(s->map, key) : NULL;
 }

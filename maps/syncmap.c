@@ -33,6 +33,7 @@ static const oak_type *entry_type(const oak_map_type *t)
 {
     bool scan = (t->flags & OAK_MAP_SCAN_KEY) != 0 || t->key_size > OAK_MAP_INDIRECT_;
     size_t words = key_words(t), before = sizeof(oaki_sync_entry) / sizeof(void *);
+    OAKI_ASSERT(words > 0 && words <= KEY_WORDS);
     AO_t *where = &entry_types[scan][words];
     const oak_type *type = (const oak_type *)AO_load_acquire(where);
     if (type) return type;
@@ -77,6 +78,7 @@ static oaki_sync_entry *new_entry(const oak_syncmap *m, uint64_t hash, const voi
         if (!at) return NULL;
         *(void **)(void *)e->key = at;
     }
+    OAKI_ASSERT((AO_t)value != OAKI_SYNC_DEAD);
     memcpy(at, key, t->key_size);
     e->hash = hash;
     e->value = (AO_t)value;
@@ -124,6 +126,7 @@ static oaki_sync_root *root_for_adding(oak_syncmap *m)
     oaki_sync_root *r = root_of(m);
     if (OAKI_LIKELY(r)) return r;
     r = OAKI_BESIDE(m, oak_alloc_aligned(LINE, sizeof *r));
+    OAKI_ASSERT(((AO_t)r & (LINE - 1)) == 0);
     if (!r || AO_compare_and_swap_full(&m->root, 0, (AO_t)r)) return r;
     r = root_of(m);
     return r ? r : root_for_adding(m);

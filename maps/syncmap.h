@@ -2,6 +2,7 @@
  *
  * syncmap.c       the operations
  * syncmap_trie.c  the trie: finding a place, adding, unlinking, freezing; the walk in hash order
+ * syncmap_stats.c what it looks like inside, and whether the rules below hold
  *
  * A trie over seeded 64-bit hashes, four bits a level from the top. A slot is a word: 0, a node, an
  * entry, or a list of entries that share a hash; tags tell which, in the low bits of the pointer,
@@ -114,5 +115,10 @@ void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e);
 /* The slot's word of the first entries in hash order, at `from` or behind it, that aren't all
  * deleted, or 0. */
 AO_t oaki_sync_next(const oaki_sync_root *r, uint64_t from);
+
+/* ---- syncmap_stats.c ---- */
+
+/* The rule that the map breaks, or NULL: while no other thread uses it. O(entries). */
+const char *oaki_sync_check(const oak_syncmap *m);
 
 #endif

@@ -25,6 +25,7 @@ OAKI_INLINE bool swing(AO_t *slot, AO_t from, AO_t to)
 
 OAKI_INLINE AO_t tagged(const void *p, AO_t tag)
 {
+    OAKI_ASSERT(p && ((AO_t)p & OAKI_SYNC_TAGS) == 0);
     return (AO_t)p | tag;
 }
 
@@ -46,6 +47,7 @@ oaki_sync_entry *oaki_sync_find(const oak_syncmap *m, const oaki_sync_root *r, u
     for (unsigned shift = OAKI_SYNC_TOP;; shift -= OAKI_SYNC_BITS) {
         AO_t w = AO_load_acquire(&n->slot[oaki_sync_index(hash, shift)]);
         if (!oaki_sync_is_node(w)) return find_in(m->type, w, hash, key);
+        OAKI_ASSERT(shift > 0); /* below the last level there is no node */
         n = oaki_sync_pointer(w);
     }
 }
@@ -70,6 +72,7 @@ static AO_t next_below(const oaki_sync_node *n, unsigned shift, uint64_t from)
     for (unsigned i = oaki_sync_index(from, shift); i < OAKI_SYNC_SLOTS; i++, from = 0) {
         AO_t w = AO_load_acquire(&n->slot[i]);
         if (oaki_sync_is_node(w)) {
+            OAKI_ASSERT(shift > 0);
             w = next_below(oaki_sync_pointer(w), shift - OAKI_SYNC_BITS, from);
             if (w) return w;
         } else if (!all_dead(w) && word_hash(w) >= from) {
@@ -108,8 +111,10 @@ static bool substitute(const oaki_sync_node *n, AO_t *word)
     if (content(n, word) <= 1) return true;
     oaki_sync_node *copy = OAKI_BESIDE(n, oak_alloc(sizeof *copy));
     if (!copy) return false;
-    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++)
+    for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) {
+        OAKI_ASSERT(AO_load(&n->slot[i]) & OAKI_SYNC_FROZEN); /* it won't change behind the copy */
         copy->slot[i] = AO_load_acquire(&n->slot[i]) & ~(AO_t)OAKI_SYNC_FROZEN;
+    }
     *word = (AO_t)copy;
     return true;
 }
@@ -128,6 +133,7 @@ static void freeze(AO_t *slot)
 static bool replace(AO_t *up, oaki_sync_node *n)
 {
     AO_t word;
+    OAKI_ASSERT(n && ((AO_t)n & OAKI_SYNC_TAGS) == 0);
     for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) freeze(&n->slot[i]);
     if (!substitute(n, &word)) return false;
     (void)swing(up, (AO_t)n, word); /* or `up` is frozen too, and whoever sees that comes back */
@@ -154,9 +160,11 @@ static bool locate(oaki_sync_root *r, uint64_t hash, place *at)
             at->word = AO_load_acquire(at->slot);
             if ((at->word & OAKI_SYNC_FROZEN) || !oaki_sync_is_node(at->word)) break;
             n = oaki_sync_pointer(at->word);
+            OAKI_ASSERT(at->shift > 0 && at->depth + 1 < OAKI_SYNC_LEVELS);
             at->up[++at->depth] = at->slot;
         }
         if (!(at->word & OAKI_SYNC_FROZEN)) return true;
+        OAKI_ASSERT(at->depth > 0); /* the top node is never frozen */
         if (!replace(at->up[at->depth], n)) return false;
     }
 }
@@ -171,6 +179,7 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
     oaki_sync_list *l;
     size_t n = oaki_sync_entries(word, &one, &old), live = e != NULL;
     for (size_t i = 0; i < n; i++) {
+        OAKI_ASSERT(old[i]->hash == (e ? e : old[0])->hash);
         if (oaki_sync_is_dead(old[i])) continue;
         single = old[i];
         live++;
@@ -183,6 +192,7 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
     for (size_t i = 0; i < n && l->n < live - (e != NULL); i++)
         if (!oaki_sync_is_dead(old[i])) l->entry[l->n++] = old[i];
     if (e) l->entry[l->n++] = e;
+    OAKI_ASSERT(l->n <= live && (!e || l->n > 0));
     if (l->n > 1)
         *out = tagged(l, OAKI_SYNC_LIST);
     else
@@ -196,6 +206,7 @@ static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
 {
     uint64_t old = word_hash(word);
     oaki_sync_node *first = NULL, *n;
+    OAKI_ASSERT(old != e->hash);
     for (AO_t *where = NULL;; shift -= OAKI_SYNC_BITS) {
         n = OAKI_BESIDE(e, oak_alloc(sizeof *n));
         if (!n) return 0;
@@ -204,6 +215,7 @@ static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
         else
             first = n;
         where = &n->slot[oaki_sync_index(old, shift)];
+        OAKI_ASSERT(shift <= OAKI_SYNC_TOP);
         if (oaki_sync_index(old, shift) == oaki_sync_index(e->hash, shift)) continue;
         *where = word;
         n->slot[oaki_sync_index(e->hash, shift)] = tagged(e, OAKI_SYNC_ENTRY);
@@ -215,6 +227,7 @@ int oaki_sync_add(const oak_syncmap *m, oaki_sync_root *r, oaki_sync_entry *e,
                   oaki_sync_entry **other)
 {
     place at;
+    OAKI_ASSERT(!oaki_sync_is_dead(e));
     for (;;) {
         AO_t word;
         if (!locate(r, e->hash, &at)) return -1;
@@ -258,6 +271,7 @@ void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e)
 {
     place at;
     AO_t word;
+    OAKI_ASSERT(oaki_sync_is_dead(e));
     do {
         if (!locate(r, e->hash, &at) || !has(at.word, e) || !without_dead(at.word, NULL, &word))
             return;

@@ -1,6 +1,7 @@
 /* weakmap.c - what maps with weak values and maps with weak keys share. */
 #include "weakmap.h"
 
+#include "map.h"
 #include "runtime/heap.h"
 #include <errno.h>
 #include <oakum/heap.h>
@@ -35,6 +36,8 @@ bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *ke
 
 static void end_of_round(oaki_weakmap *w, bool early)
 {
+    OAKI_REQUIRES_ENTERED(&w->in);
+    OAKI_REQUIRES_SOUND(oaki_map_check_inside(w->in.map));
     w->looking = false;
     if (early)
         w->cycle = collections() - 1; /* there was no memory to go on: from the start again */
@@ -43,6 +46,7 @@ static void end_of_round(oaki_weakmap *w, bool early)
 
 static bool begin_round(oaki_weakmap *w)
 {
+    OAKI_ASSERT(!w->looking && !w->it.map);
     size_t now = collections();
     if (OAKI_LIKELY(w->cycle == now)) return false;
     w->cycle = now;
@@ -55,6 +59,7 @@ static bool begin_round(oaki_weakmap *w)
 static void look(oaki_weakmap *w)
 {
     size_t size = w->in.type.key_size;
+    OAKI_ASSERT(w->looking && *(void **)w->it.value);
     if (w->alive(*(void **)w->it.value)) return;
     memcpy(w->key, w->it.key, size); /* which moves in the delete */
     oaki_inner_remove(&w->in, w->key);
@@ -64,6 +69,7 @@ static void look(oaki_weakmap *w)
 /* Returns whether there is more to look at. Keeps errno. */
 static bool step(oaki_weakmap *w, size_t budget)
 {
+    OAKI_REQUIRES_ENTERED(&w->in);
     if (!w->looking && OAKI_LIKELY(!begin_round(w))) return false;
     int saved = errno;
     for (; w->looking && budget > 0; budget--) {
@@ -94,6 +100,8 @@ bool oaki_weakmap_purge(oaki_weakmap *w, size_t budget)
 
 int oaki_weakmap_set(oaki_weakmap *w, const void *key, void *handle)
 {
+    OAKI_REQUIRES_ENTERED(&w->in);
+    OAKI_ASSERT(handle);
     void **slot = oak_map_put(w->in.map, key);
     if (!slot) return -1;
     *slot = handle;

@@ -55,6 +55,7 @@ OAKI_INLINE void oaki_weakmap_leave(oaki_weakmap *w)
 /* The handle of the key, or NULL. Entered. */
 OAKI_INLINE void *oaki_weakmap_find(const oaki_weakmap *w, const void *key)
 {
+    OAKI_REQUIRES_ENTERED(&w->in);
     void **slot = oak_map_get(w->in.map, key);
     return slot ? *slot : NULL;
 }

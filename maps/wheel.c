@@ -33,6 +33,8 @@ void oaki_wheel_add(oaki_wheel *w, oaki_timer *t)
 {
     uint64_t tick = OAKI_MAX(tick_of(t->when), w->now);
     unsigned level = level_of(w->now, tick), i = digit(tick, level);
+    OAKI_ASSERT(!t->link);
+    OAKI_ASSERT(level < LEVELS && (level == 0 || i > digit(w->now, level)));
     oaki_timer **slot = &w->slot[level][i];
     t->next = *slot;
     t->link = slot;
@@ -44,6 +46,7 @@ void oaki_wheel_add(oaki_wheel *w, oaki_timer *t)
 void oaki_wheel_remove(oaki_timer *t)
 {
     if (!t->link) return;
+    OAKI_ASSERT(*t->link == t && (!t->next || t->next->link == &t->next));
     *t->link = t->next;
     if (t->next) t->next->link = t->link;
     t->next = NULL;
@@ -77,12 +80,14 @@ static oaki_timer *reached(oaki_wheel *w)
  * in the slots that now has reached. Returns whether there is something at the new time. */
 static bool turn(oaki_wheel *w, uint64_t tick)
 {
+    OAKI_ASSERT(tick >= w->now && !reached(w));
     for (unsigned level = 0; level < LEVELS; level++) {
         unsigned i = first_slot(w, level, digit(w->now, level) + (level > 0));
         if (i == SLOTS) continue;
         unsigned shift = level * BITS;
         uint64_t start = (w->now >> shift >> BITS << BITS | i) << shift;
         if (start > tick) break;
+        OAKI_ASSERT(start >= w->now);
         w->now = start;
         return true;
     }
@@ -102,6 +107,7 @@ oaki_timer *oaki_wheel_next(oaki_wheel *w, uint64_t now, size_t *budget)
         }
         if (!t) {
             t = w->slot[0][digit(w->now, 0)];
+            OAKI_ASSERT(t && tick_of(t->when) <= tick);
             oaki_wheel_remove(t);
             --*budget;
             return t;

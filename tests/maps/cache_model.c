@@ -14,7 +14,7 @@
 
 Suite *suite_maps_cache_model(void);
 
-enum { SPACE = 200, TICK = 1 << OAKI_WHEEL_TICK };
+enum { SPACE = 200, SMALL = 32, TICK = 1 << OAKI_WHEEL_TICK };
 
 typedef struct entry {
     int key;
@@ -305,6 +305,8 @@ START_TEST(random_operations_against_a_list)
     ck_assert_ptr_nonnull(w.c);
     for (size_t n = test_scale(100000); w.step < n; w.step++) {
         operate();
+        const char *broken = w.n <= SMALL ? oaki_cache_check(w.c) : NULL;
+        if (broken) FAIL("%s", broken);
         if (w.step % 16 == 0) compare_all();
     }
     compare_all();

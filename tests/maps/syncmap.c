@@ -23,6 +23,8 @@ static void start(void)
 static oak_syncmap_stats stats(void)
 {
     oak_syncmap_stats s;
+    const char *broken = map ? oaki_sync_check(map) : NULL;
+    ck_assert_msg(!broken, "%s", broken);
     oak_syncmap_stats_read(map, &s);
     return s;
 }
@@ -440,7 +442,7 @@ END_TEST
 
 /* ---- the model ---- */
 
-enum { SPACE = 700 };
+enum { SPACE = 700, SMALL = 64 };
 
 static void *model[SPACE];
 static bool present[SPACE];
@@ -518,6 +520,7 @@ START_TEST(random_operations_beside_a_model)
         /* a few keys for a while, so that nodes come and go */
         size_t k = i / 1000 % 2 ? test_below(space) : test_below(space / 20);
         len = step(k, test_below(5) ? oak_alloc_noscan(16) : NULL, len);
+        if (len <= SMALL) ck_assert_ptr_null(oaki_sync_check(map));
         if (i % 1000 == 0) check_all(len);
         if (test_below(1000) == 0) oak_collect();
         if (test_below(5000) == 0) {

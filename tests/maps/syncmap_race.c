@@ -42,6 +42,7 @@ static AO_t slow_load(const AO_t *at)
 #define oaki_sync_add race_add
 #define oaki_sync_unlink race_unlink
 #define oaki_sync_next race_next
+#define oaki_sync_check race_check
 #define oak_syncmap_new race_new
 #define oak_syncmap_load race_load
 #define oak_syncmap_store race_store

@@ -203,6 +203,7 @@ static void check_result(const worker *w)
         for (size_t i = 0; i < OWN; i++) len += w[t].present[i];
     ck_assert_uint_eq(oak_syncmap_len(map), len);
     oak_syncmap_stats s;
+    ck_assert_ptr_null(oaki_sync_check(map));
     oak_syncmap_stats_read(map, &s);
     ck_assert_uint_eq(s.entries, len);
 }
@@ -236,6 +237,7 @@ START_TEST(threads_agree)
     ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
     check_result(w);
     oak_syncmap_range(map, delete_it, NULL);
+    ck_assert_ptr_null(oaki_sync_check(map));
     oak_syncmap_stats_read(map, &s);
     ck_assert_uint_eq(s.entries, 0);
     ck_assert_uint_eq(s.nodes, 1);
@@ -319,6 +321,7 @@ START_TEST(what_goes_in_comes_out_once)
     while (AO_load_acquire(&ended) < THREADS) oak_collect();
     for (size_t t = 0; t < THREADS; t++) test_join(id[t]);
     ck_assert_msg(AO_load(&test_wrong) == 0, "line %lu", (unsigned long)AO_load(&test_wrong));
+    ck_assert_ptr_null(oaki_sync_check(map));
     for (size_t i = 0; i < CLOSE; i++) {
         uint64_t left = 0;
         void *v;
