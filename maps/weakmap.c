@@ -32,6 +32,13 @@ bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *ke
     return w->key != NULL;
 }
 
+/* A write by another thread may begin a resize or take a new seed, so this is done inside. */
+static void start_iterator(const oaki_weakmap *w, oak_map_iter *it)
+{
+    OAKI_REQUIRES_ENTERED(&w->in);
+    oak_map_iter_init(it, w->in.map);
+}
+
 /* ---- the dead ---- */
 
 static void end_of_round(oaki_weakmap *w, bool early)
@@ -51,7 +58,7 @@ static bool begin_round(oaki_weakmap *w)
     if (OAKI_LIKELY(w->cycle == now)) return false;
     w->cycle = now;
     if (oak_map_len(w->in.map) == 0) return false;
-    oak_map_iter_init(&w->it, w->in.map);
+    start_iterator(w, &w->it);
     w->looking = true;
     return true;
 }
@@ -141,7 +148,9 @@ oaki_weakmap_walk *oaki_weakmap_walk_new(oaki_weakmap *w)
     oaki_weakmap_walk *k = oak_alloc(sizeof *k);
     if (!k || !(k->key = key_room(w))) return NULL;
     k->w = w;
-    oak_map_iter_init(&k->it, w->in.map);
+    oaki_inner_enter(&w->in);
+    start_iterator(w, &k->it);
+    oaki_inner_leave(&w->in);
     return k;
 }
 
