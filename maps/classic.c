@@ -394,10 +394,10 @@ void oak_classic_clear(oak_classic_map *m)
     if (!m || m->count == 0) return;
     refuse_second_write(m);
     begin_write(m);
-    AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
     m->count = 0;
     m->hash0 = (uint32_t)oaki_classic_random(m);
     oaki_classic_reset(m);
+    AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
     OAKI_REQUIRES_SOUND(oaki_classic_check_inside(m));
     end_write(m);
 }

@@ -4,6 +4,7 @@
  * Each step runs on a thread that ends, so that no stack keeps anything; whether an object lives is
  * asked of a weak reference. */
 #include "maps/classic.h"
+#include "maps/resizehook.h"
 #include "tests/gc/away.h"
 #include <check.h>
 #include <oakum/oakum.h>
@@ -297,6 +298,29 @@ static void slide_until_growing(void *arg OAKI_UNUSED)
     while (!oaki_classic_same_size(w.m)) slide(WINDOW);
 }
 
+/* A census may come at any instruction of a clear: as long as there is an old array, the map says
+ * how large it is. */
+static size_t old_buckets;
+
+static void note_old_buckets(const oaki_resize *r)
+{
+    if (!r->begins) old_buckets = oaki_classic_noldbuckets(r->map);
+}
+
+START_TEST(a_clear_in_a_same_size_growth_ends_it_whole)
+{
+    test_start(0);
+    test_away(slide_until_growing, NULL);
+    size_t buckets = oaki_classic_nbuckets(w.m->B);
+    oaki_maps_on_resize(note_old_buckets);
+    oak_classic_clear(w.m);
+    oaki_maps_on_resize(NULL);
+    ck_assert_uint_eq(old_buckets, buckets);
+    ck_assert(!oaki_classic_growing(w.m) && !oaki_classic_same_size(w.m));
+    ck_assert_ptr_null(oaki_classic_check(w.m));
+}
+END_TEST
+
 /* Of a list's buckets those that aren't part of an array, and the list. */
 static size_t list_bytes(const oaki_classic_list *l)
 {
@@ -519,6 +543,7 @@ Suite *suite_maps_classic_memory(void)
     tcase_add_test(tc, an_iterator_keeps_overflow_buckets_of_an_old_array);
     tcase_add_test(tc, the_old_list_loses_what_is_evacuated);
     tcase_add_test(tc, a_sliding_window_never_holds_more_than_three_arrays);
+    tcase_add_test(tc, a_clear_in_a_same_size_growth_ends_it_whole);
     tcase_add_loop_test(tc, the_old_array_lives_until_growth_ends, 0, 2);
     tcase_add_loop_test(tc, an_iterator_holds_the_array_that_it_began_with, 0, 2);
     tcase_add_loop_test(tc, an_iterator_at_its_end_holds_nothing, 0, 2);
