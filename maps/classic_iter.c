@@ -81,7 +81,7 @@ static bool belongs(const oak_classic_iter *it, const void *key, uint8_t tag)
     if (oaki_classic_reflexive(m->type, key))
         return ((size_t)oaki_classic_hash(m, key) & (oaki_classic_nbuckets(it->B) - 1)) ==
                it->check_bucket;
-    return it->check_bucket >> (it->B - 1) == (size_t)(tag & 1); /* as evacuation decides */
+    return it->check_bucket << 1 >> it->B == (size_t)(tag & 1); /* B may be 0 */
 }
 
 /* Give the entry in slot i of b, unless it isn't to be given here or has gone. */
