@@ -1,9 +1,8 @@
-/* map_inline.h - what of the map is compiled into its users: the lookup, and typed maps.
+/* map_inline.h - the part of the map that is compiled into programs: the lookup, and typed maps.
  *
- * Included by <oakum/map.h>; only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH and what they make are for
- * use. Names that end in _ are the map's own and may change with any version of the library that
- * has another major number. Library and typed maps share these functions, so there is one
- * lookup. */
+ * Included by <oakum/map.h>. Only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH and the functions that they
+ * define are for use. Names that end in _ are private, and may change with the library's major
+ * version. The library's maps and typed maps share these functions, so there is one lookup. */
 #ifndef OAKUM_MAP_INLINE_H
 #define OAKUM_MAP_INLINE_H
 
@@ -27,18 +26,19 @@ OAK_BEGIN_DECLS
 /* ---- the map ---- */
 
 enum {
-    OAK_MAP_SLOTS_ = 15,   /* of a group: a byte each, and one that tells who went past */
+    OAK_MAP_SLOTS_ = 15,   /* of a group: a tag byte each, and a byte for what went past */
     OAK_MAP_USED_ = 0x7fff,
     OAK_MAP_INDIRECT_ = 128 /* larger keys and values are in objects of their own */
 };
 
-/* Groups in hash order: their tags in one piece, their entries in segments of 2^gbits groups, which
- * come and go. Behind the last home group lie a few more, which take what it has no room for. */
+/* Groups in hash order. Their tags are contiguous; their entries are in segments of 2^gbits groups,
+ * which come and go. Behind the last home group lie a few more, for entries that it has no room
+ * for. */
 struct oak_map_array_ {
     char *tags;      /* 16 bytes a group */
     char **dir;      /* segments, each less its first entry's offset in the array; NULL: none */
     uint32_t gmask;  /* groups of a segment - 1 */
-    uint16_t slots;  /* bits of the slots that a group has: all but in a small map */
+    uint16_t slots;  /* a bit for each slot of a group; a small map's group lacks some */
     uint8_t shift;   /* of a position, to its home group */
     uint8_t gbits;
 };
@@ -49,13 +49,13 @@ struct oak_map {
     uint8_t flags;
     uint8_t bits;     /* log2 of home groups, array[0] */
     uint16_t entry_size, value_offset;
-    uint64_t last;    /* positions up to here live in array[0], the others in array[1] */
+    uint64_t last;    /* entries at positions up to here are in array[0], the others in array[1] */
     uint64_t seed, mult;
     struct oak_map_array_ array[2];
-    size_t len, limit, shrink_at; /* entries; at `limit` it grows, below `shrink_at` it shrinks */
-    uint64_t moves;   /* how often anything was moved or added */
+    size_t len, limit, shrink_at; /* entries; the map grows at `limit`, shrinks below `shrink_at` */
+    uint64_t moves;   /* counts moved and added entries, and changes of arrays */
     const oak_map_type *type;
-    struct oak_map_more_ *more; /* what only resizes and statistics need */
+    struct oak_map_more_ *more; /* fields that only resizes and statistics need */
     char few_tags[2][OAK_MAP_SLOTS_ + 1]; /* of an array of one group, and its directory */
     char *few_dir[2][2];
 };
@@ -77,7 +77,7 @@ enum {
 /* ---- hashes ---- */
 
 /* A bijection of x for each seed: multiply by a secret odd number, fold and multiply twice. With
- * one fold, keys that differ in their upper half only (doubles, say) crowd in one map of thirty. */
+ * one fold, keys that differ in their upper half only, as doubles, crowd in one map of thirty. */
 OAK_MAP_INLINE_ uint64_t oak_map_mix_(uint64_t x, uint64_t seed, uint64_t mult)
 {
     x = (x ^ seed) * mult;
@@ -250,14 +250,14 @@ OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 
 /* ---- lookup ---- */
 
-/* Did an entry with a tag like this one's (modulo 8) find no room in this group, or before? */
+/* Has an entry whose tag equals this one modulo 8 gone past this group, as it found no room? */
 OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
 {
     return ((unsigned char)tags[OAK_MAP_SLOTS_] >> (tag & 7) & 1) != 0;
 }
 
-/* The whole group, if it is small: measured, a fifth less for a hit where the map is much larger
- * than the caches. */
+/* Prefetches the whole group, if it is small. That saves a fifth of a hit's time in a map much
+ * larger than the caches. */
 OAK_MAP_INLINE_ void oak_map_fetch_(const char *entries, size_t entry_size)
 {
     size_t size = OAK_MAP_SLOTS_ * entry_size;
@@ -268,7 +268,7 @@ OAK_MAP_INLINE_ void oak_map_fetch_(const char *entries, size_t entry_size)
     if (size > 192) __builtin_prefetch(entries + 192);
 }
 
-/* The key's entry in array a, or NULL, and in *at its tag's place. */
+/* Returns the key's entry in array a, or NULL; *at is set to its tag's address. */
 OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
                                        const oak_map_type *t, size_t entry_size, uint64_t hash,
                                        const void *key, char **at)
@@ -298,8 +298,8 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
     }
 }
 
-/* The key's entry, or NULL. In the middle of a resize no branch could foretell which array it is
- * in, so there is none; at rest there is nothing to compute. */
+/* Returns the key's entry, or NULL. During a resize no branch predictor can tell the array, so it
+ * is computed without a branch. At rest there is one array. */
 OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                     uint64_t hash, const void *key, char **at)
 {
@@ -315,7 +315,7 @@ OAK_MAP_INLINE_ void *oak_map_value_(const oak_map_type *t, char *entry, size_t 
     return t->value_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)v : v;
 }
 
-/* busy and resizing at one go. */
+/* Reads busy and resizing by one load. */
 OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
 {
     uint16_t both;
@@ -323,7 +323,7 @@ OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
     return both;
 }
 
-/* Under any seed. A custom hash may not write to the map. */
+/* The hash under any seed. A custom hash must not write to the map. */
 OAK_MAP_INLINE_ uint64_t oak_map_hash_under_(const oak_map *m, const oak_map_type *t,
                                              const void *key, uint64_t seed, uint64_t mult)
 {
@@ -355,7 +355,7 @@ OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, s
     return e ? oak_map_value_(t, e, value_offset) : NULL;
 }
 
-/* The key may lie in the map: nobody looks at it there once entries move. */
+/* The key may lie in the map itself: it is not read after entries move. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
@@ -470,21 +470,23 @@ template <class T> struct oak_map_traits_ {
     OAK_MAP_UP_(OAK_MAP_OFFSET_(K, V) + OAK_MAP_CELL_SIZE_(V), \
                 OAK_MAP_MAX_(OAK_MAP_CELL_ALIGN_(K), OAK_MAP_CELL_ALIGN_(V)))
 
-/** A typed map, its functions compiled in: name *name_new(size_t hint), V *name_get(m, k), V
- * *name_put(m, k), bool name_delete(m, k), void name_clear(m), size_t name_len(m); name_iter it;
- * name_iter_init(&it, m); while (name_iter_next(&it)) it.key, it.value are pointers. They mean what
- * the oak_map_ functions of that name do, and name_map(m) is the map that those take. Integers,
- * enums and pointers are compared as such, char pointers by their text, oak_slice by its bytes,
- * floating point as by ==, structs by their bytes, padding included. A long double, with padding of
- * any kind, needs OAK_MAP_DEFINE_WITH. Keys and values that are no numbers and whose size is a
- * multiple of 8 are scanned for pointers. */
+/** Defines a typed map, whose functions are compiled in: name *name_new(size_t hint), V
+ * *name_get(m, k), V *name_put(m, k), bool name_delete(m, k), void name_clear(m), size_t
+ * name_len(m). Iteration: name_iter it; name_iter_init(&it, m); while (name_iter_next(&it)) sets
+ * it.key and it.value, which are pointers. Each function does the same as the oak_map_ function of
+ * its name; name_map(m) is the map that those take.
+ *
+ * Integers, enums and pointers are compared by value, char pointers by their text, oak_slice by its
+ * bytes. Floating point is compared as by ==, structs by their bytes, padding included. A long
+ * double, which has padding, needs OAK_MAP_DEFINE_WITH. Keys and values that are not numbers and
+ * whose size is a multiple of 8 are scanned for pointers. */
 #define OAK_MAP_DEFINE(name, K, V) \
     typedef char name##_with_long_double_keys_needs_OAK_MAP_DEFINE_WITH \
         [OAK_MAP_WIDE_(K) ? -1 : 1]; \
     OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
 
-/** The same with functions of your own: uint64_t hash(const K *key, uint64_t seed), bool
- * equal(const K *a, const K *b). */
+/** The same with custom functions: uint64_t hash(const K *key, uint64_t seed), bool equal(const K
+ * *a, const K *b). */
 #define OAK_MAP_DEFINE_WITH(name, K, V, hash_, equal_) \
     OAK_MAP_INLINE_ uint64_t name##_hash_(const void *key, uint64_t seed, size_t size) \
     { \

@@ -1,13 +1,13 @@
 /* pool.h - a pool of objects that are expensive to make: used ones are kept for a while.
  *
- * What a pool holds is a cache, no property: a collection puts what has not been taken since the
- * last one aside, and the next drops it, so that an idle pool holds nothing after two. Each thread
- * puts into a small stack of its own and takes from it, newest first; what is too much for one goes
- * where any thread finds it. All of it is free of locks. Objects may be put by another thread than
- * the one that took them; those of a thread that has ended are everybody's from the next
- * collection on.
+ * A pool is a cache: the collector empties it. One collection sets aside the objects that were not
+ * taken since the last one, and the next drops them. So an idle pool is empty after two. Each
+ * thread puts into a small stack of its own and takes from it, newest first. The surplus of a full
+ * stack is available to any thread. All of it is lock-free. The thread that puts an object may be
+ * another one than the thread that took it. When a thread has ended, its objects are available to
+ * all from the next collection on.
  *
- * docs/maps-built-on.md tells how it works. */
+ * docs/maps-built-on.md explains how it works. */
 #ifndef OAKUM_POOL_H
 #define OAKUM_POOL_H
 
@@ -15,44 +15,44 @@
 
 OAK_BEGIN_DECLS
 
-/** A heap object. While it holds something it is kept; it goes with the second collection after its
- * last use at the latest, if nobody refers to it. Not for oak_free. */
+/** A heap object. A pool that holds objects is kept alive. An unreachable pool is freed by the
+ * second collection after its last use at the latest. Not for oak_free. */
 typedef struct oak_pool oak_pool;
 
-/** An empty pool. make(ctx) gives a new object when a get finds none; without it such a get returns
- * NULL. reset(obj, ctx) is called by each put, and should clear what the object refers to: a pooled
- * object keeps that alive. Both may be NULL, run without a lock in the thread that calls, and may
- * use the heap and the pool. ctx is kept alive. NULL with ENOMEM. */
+/** Makes an empty pool. make(ctx) returns a new object when a get finds none; without it such a get
+ * returns NULL. Each put calls reset(obj, ctx), which should clear the object's references: a
+ * pooled object keeps them alive. Both may be NULL. They run without a lock, in the calling
+ * thread, and may use the heap and the pool. ctx is kept alive. NULL with ENOMEM. */
 OAK_API oak_pool *oak_pool_new(void *(*make)(void *ctx), void (*reset)(void *obj, void *ctx),
                                void *ctx);
 
-/** Let go of an object at its put when its size is above `limit` bytes; 0: of none. size(obj, ctx)
- * tells it, reset having run; NULL stands for oak_usable_size of the object itself, so give one if
- * the bulk is in what it points to. To be called before the first put. */
+/** Makes a put drop an object whose size is above `limit` bytes; 0: none. size(obj, ctx) returns
+ * its size, after reset has run. NULL stands for oak_usable_size of the object itself; so give a
+ * function if most of the memory is in other objects. To be called before the first put. */
 OAK_API void oak_pool_limit(oak_pool *p, size_t limit, size_t (*size)(const void *obj, void *ctx));
 
-/** An object of the pool's, the one that this thread put last if there is one, or a new one. NULL
- * when make is NULL or returned NULL. Fatal when p is NULL. */
+/** Returns an object: the one that this thread put last if there is one, another of the pool's, or
+ * a new one. NULL when make is NULL or returned NULL. Fatal when p is NULL. */
 OAK_API void *oak_pool_get(oak_pool *p);
 
-/** Hand an object over; NULL is ignored. It must be the start of an object of the heap, that nobody
- * uses any more. Never fails: what can't be kept is dropped. Fatal when p is NULL, when obj is not
- * Oakum's, and when this thread's last put was of the same object. With OAKUM_DEBUG=verify=1 or
- * poison=1 every double put is fatal, for a search of the whole pool at each. */
+/** Hands an object over; NULL is ignored. `obj` must be the start of a heap object that is no
+ * longer in use. Never fails: an object that can't be kept is dropped. Fatal when p is NULL, when
+ * obj is not Oakum's, and when this thread's last put was of the same object. With
+ * OAKUM_DEBUG=verify=1 or poison=1 every double put is fatal; each put then searches the whole
+ * pool. */
 OAK_API void oak_pool_put(oak_pool *p, void *obj);
 
 typedef struct oak_pool_stats {
     size_t objects;        /* held now; exact while nobody gets or puts */
     size_t bytes, largest; /* of them, by the pool's measure of size */
-    uint64_t gets, made;   /* gets, and those that found nothing */
-    uint64_t puts, dropped;/* puts, and those of them that were not kept: too large, or no memory */
-    /* with OAKUM_DEBUG=verify=1 or poison=1: puts of objects that were not as new, reset or not:
-     * words differ from the first object that was made; those that were pointers in that one don't
-     * count */
+    uint64_t gets, made;   /* gets, and those that found no object */
+    uint64_t puts, dropped;/* puts, and those whose object was too large, or found no memory */
+    /* With OAKUM_DEBUG=verify=1 or poison=1: puts of objects that, after reset, differ from the
+     * first object that was made. Words that were pointers in that one are not compared. */
     uint64_t stale;
 } oak_pool_stats;
 
-/** O(objects). Zeroes for NULL. */
+/** Fills *out; O(objects). Zeroes for NULL. */
 OAK_API void oak_pool_stats_read(const oak_pool *p, oak_pool_stats *out);
 
 OAK_END_DECLS

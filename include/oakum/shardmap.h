@@ -1,17 +1,18 @@
 /* shardmap.h - a map in parts, each a default map with a lock of its own, for many threads at once.
  *
- * Values are copied in and out, so that none points into a map that another thread may change. An
- * operation holds the lock of one part and is as if alone in it; never are two held. Against a sync
- * map (syncmap.h): values of any size, updated in place, a third of the memory, and no allocation
- * for an entry; but threads that read one part wait for each other.
+ * Values are copied in and out, as another thread may change the map. An operation holds the lock
+ * of one part, and never two; so it is atomic in that part. Compared with a sync map (syncmap.h),
+ * values have any size and are updated in place, entries take a third of the memory, and no entry
+ * is allocated alone. But threads that read one part wait for each other.
  *
- * The functions that are called with a lock held (an update's, a range's, a custom hash and equal)
- * may allocate and collect. They may not use a sharded map, which is fatal, nor another structure
- * that locks (cache.h), nor leave by longjmp, by an exception or by ending their thread: all but
- * longjmp is fatal. A thread isn't cancelled in an update's or a range's. As with any lock of a
- * program, what another thread holds at a fork stays held in the child.
+ * Some functions are called with a lock held: an update's, a range's, a custom hash and equal. They
+ * may allocate and collect. They must not use a sharded map, which is fatal, or another structure
+ * that locks (cache.h). They must return: leaving by an exception or by the thread's end is fatal;
+ * leaving by longjmp isn't detected. A thread isn't cancelled in an update's or a range's function.
+ * A lock that another thread holds at a fork stays held in the child, as any lock of a program
+ * does.
  *
- * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
+ * A NULL map reads as empty, and deletes nothing. A put into it is fatal. */
 #ifndef OAKUM_SHARDMAP_H
 #define OAKUM_SHARDMAP_H
 
@@ -24,50 +25,51 @@ enum { OAK_SHARDMAP_MAX = 256 };
 /** A heap object. Not for oak_free. */
 typedef struct oak_shardmap oak_shardmap;
 
-/** An empty map of `shards` parts, rounded up to a power of two of at most OAK_SHARDMAP_MAX; 0:
- * four for each processor. `hint` entries in all fit without a resize; a part has no memory before
- * its first put. NULL with EINVAL for a type that makes no sense, ENOMEM. */
+/** Makes an empty map of `shards` parts, rounded up to a power of two of at most OAK_SHARDMAP_MAX.
+ * 0: four for each processor. `hint` entries in all fit without a resize. A part has no memory
+ * before its first put. NULL with EINVAL for an invalid type, or ENOMEM. */
 OAK_API oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint);
 
-/** Whether the key is there; its value is copied to value_out unless that is NULL. */
+/** Returns whether the key is there, and copies its value to value_out, which may be NULL. */
 OAK_API bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out);
 
-/** Copy a value in; NULL stands for zeroes. 0, or -1 with ENOMEM: the map is as it was. */
+/** Copies a value in; NULL stands for zeroes. Returns 0, or -1 with ENOMEM: the map is as it was.
+ * / */
 OAK_API int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value);
 
-/** Whether the key was there. */
+/** Deletes the key; returns whether it was there. */
 OAK_API bool oak_shardmap_delete(oak_shardmap *m, const void *key);
 
-/** Change a value in place: fn gets the slot, zeroed when the key is new, and whether it was there.
- * It returns whether the key is to be there afterwards. 1 when it was there before, 0 when not, -1
- * with ENOMEM, fn not having been called. */
+/** Changes a value in place. fn gets the slot, zeroed when the key is new, and whether the key was
+ * there. fn returns whether the key is to be there afterwards. The call returns 1 when the key was
+ * there before, 0 when it wasn't, or -1 with ENOMEM without having called fn. */
 OAK_API int oak_shardmap_update(oak_shardmap *m, const void *key,
                                 bool (*fn)(void *value, bool there, void *ctx), void *ctx);
 
-/** fn(key, value, ctx) for each entry, until it returns false; value may be written to. Part by
- * part, each locked meanwhile: a part is seen as it is at one instant, all of them are not. 0, or
- * -1 with ENOMEM, which takes more than OAK_MAP_UNIT keys that collide. */
+/** Calls fn(key, value, ctx) for each entry, until it returns false. fn may write to the value. The
+ * parts are locked one after the other: each is seen at one instant, the whole map is not. Returns
+ * 0, or -1 with ENOMEM, which takes more than OAK_MAP_UNIT keys that collide. */
 OAK_API int oak_shardmap_range(const oak_shardmap *m,
                                bool (*fn)(const void *key, void *value, void *ctx), void *ctx);
 
-/** Entries: of each part at one instant. */
+/** Returns the number of entries, of each part at one instant. */
 OAK_API size_t oak_shardmap_len(const oak_shardmap *m);
 
-/** Remove everything, part by part, and give the memory back. */
+/** Removes all entries, part by part, and gives the memory back. */
 OAK_API void oak_shardmap_clear(oak_shardmap *m);
 
 typedef struct oak_shardmap_stats {
     size_t shards;
-    size_t len, smallest, largest; /* entries: of all parts, and of single ones */
-    size_t array_bytes;            /* as in oak_map_stats: these are sums */
+    size_t len, smallest, largest; /* entries of all parts, and of the extreme ones */
+    size_t array_bytes;            /* sums of the fields of oak_map_stats, as are the next */
     size_t old_array_bytes;
-    size_t resizing; /* parts that are */
+    size_t resizing; /* parts in a resize */
     uint64_t growths, shrinks, reseeds;
-    size_t same_hash; /* the largest there is in a part */
+    size_t same_hash; /* the maximum of the parts */
     bool bad_hash;    /* of any part */
 } oak_shardmap_stats;
 
-/** O(entries). Zeroes for NULL. */
+/** Fills *out; O(entries). Zeroes for NULL. */
 OAK_API void oak_shardmap_stats_read(const oak_shardmap *m, oak_shardmap_stats *out);
 
 OAK_END_DECLS

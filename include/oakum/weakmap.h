@@ -1,17 +1,17 @@
-/* weakmap.h - maps that don't keep what they refer to: weak values, or weak keys.
+/* weakmap.h - maps that don't keep their objects alive: weak values, or weak keys.
  *
- * Entries whose object has gone are absent at once, to every call but the lengths, and removed
- * without anyone asking: after each collection, every get, put and delete looks at a few entries
- * until all have been looked at, and the map shrinks as they go. So no call takes O(entries), and a
- * map that is used gives back what the dead held.
+ * An entry is dead when its object is. Dead entries are absent at once, to every call but the
+ * lengths. They are removed bit by bit: after each collection, every get, put and delete examines a
+ * few entries, until all are. The map shrinks meanwhile. So no call takes O(entries), and a map in
+ * use gives back the memory of dead entries.
  *
- * Threads: with OAK_WEAK_LOCKED any may use a map at any time; without, one at a time, gets
- * included, and two at once are fatal where it is seen. Functions of the key's type run under the
- * lock: they may not use the map, nor leave other than by returning, which is fatal (but for
- * longjmp, which nothing tells), nor use another locked structure. As with any lock of a program,
- * what another thread holds at a fork stays held in the child.
+ * Threads: with OAK_WEAK_LOCKED any number of threads may use a map at the same time. Without it,
+ * one at a time may, gets included; two at once are fatal where it is detected. A lock that another
+ * thread holds at a fork stays held in the child, as any lock of a program does. The key type's
+ * functions run under the lock. They must not use the map or another locked structure, and must
+ * return. Leaving them otherwise is fatal, except by longjmp, which can't be detected.
  *
- * A NULL map reads as empty, and nothing can be deleted; to put is fatal. */
+ * A NULL map reads as empty, and deletes nothing. A put into it is fatal. */
 #ifndef OAKUM_WEAKMAP_H
 #define OAKUM_WEAKMAP_H
 
@@ -21,67 +21,72 @@ OAK_BEGIN_DECLS
 
 enum { OAK_WEAK_LOCKED = 1 };
 
-/* ---- weak values: to find again, or to share, what somebody else keeps ---- */
+/* ---- weak values: to find, or to share, objects that are kept elsewhere ---- */
 
-/** From keys of any kind, which the map keeps, to objects, which it doesn't: for pools, registries,
- * interning. A heap object. */
+/** A map from keys of any kind, which it keeps alive, to objects, which it doesn't. For pools,
+ * registries and interning. A heap object. */
 typedef struct oak_weakvalue oak_weakvalue;
 
-/** Of the type, key, key_size, hash, equal and OAK_MAP_SCAN_KEY count, and are copied. A key
- * must not lead to its value, which it would keep: give a string its own copy. Nor may it live by
- * its value alone, without OAK_MAP_SCAN_KEY: an entry, and so its key, is still looked at when the
- * value has gone. NULL with EINVAL or ENOMEM. */
+/** Makes a map. The fields key, key_size, hash and equal of the type and its flag OAK_MAP_SCAN_KEY
+ * are copied; the others don't matter. NULL with EINVAL or ENOMEM.
+ *
+ * A key must not refer to its value, as it would keep the value alive: make a copy of a string. A
+ * key must not be kept by its value alone, without OAK_MAP_SCAN_KEY: the map still reads it after
+ * the value is dead. */
 OAK_API oak_weakvalue *oak_weakvalue_new(const oak_map_type *keys, unsigned flags, size_t hint);
 
-/** The value, or NULL when there is none or it has gone: it goes when no other reference is left,
- * and before finalizers run; one that brings it back doesn't bring back the entry. */
+/** Returns the value, or NULL when there is none or it is dead. A value is dead when no other
+ * reference to it is left, before its finalizers run. A finalizer that resurrects the value doesn't
+ * bring back the entry. */
 OAK_API void *oak_weakvalue_get(oak_weakvalue *m, const void *key);
 
-/** Put a value: a heap object, or a pointer into one. 0, or -1, and the map is as it was, with
- * EINVAL for any other value and for keys that don't equal themselves; ENOMEM. */
+/** Puts a value: a heap object, or a pointer into one. Returns 0, or -1 and the map is as it was.
+ * EINVAL: any other value, or a key that doesn't equal itself. ENOMEM: memory is exhausted. */
 OAK_API int oak_weakvalue_put(oak_weakvalue *m, const void *key, void *value);
 
-/** The value that is there, and lives; else put this one, and return it. One step for all threads.
- * NULL as oak_weakvalue_put. */
+/** Returns the value that is there, if it is alive. Otherwise puts this one and returns it. The
+ * operation is atomic. NULL with the errors of oak_weakvalue_put. */
 OAK_API void *oak_weakvalue_intern(oak_weakvalue *m, const void *key, void *value);
 
-/** Whether the key was there, its value alive. */
+/** Deletes the key; returns whether it was there with a live value. */
 OAK_API bool oak_weakvalue_delete(oak_weakvalue *m, const void *key);
 
-/** Remove everything and give the memory back now. */
+/** Removes all entries and gives the memory back at once. */
 OAK_API void oak_weakvalue_clear(oak_weakvalue *m);
 
-/** Entries, those included that have died and are not removed yet. */
+/** Returns the number of entries, including dead ones that are not removed yet. */
 OAK_API size_t oak_weakvalue_len(oak_weakvalue *m);
 
-/** Look at up to `budget` entries now, and remove the dead; returns whether some are still to be
- * looked at since the last collection. For programs that don't use the map for long. */
+/** Examines up to `budget` entries, and removes the dead ones. Returns whether some are still to be
+ * examined since the last collection. For programs that don't use the map for a long time. */
 OAK_API bool oak_weakvalue_purge(oak_weakvalue *m, size_t budget);
 
-/** Call fn with each entry whose value lives, until it returns false; the key is a copy that is
- * good until then. fn may use the map: as an iterator's, each entry that is there all the time is
- * given once. 0, or -1 with ENOMEM. */
+/** Calls fn with each entry whose value is alive, until it returns false. The key is a copy that is
+ * valid until fn returns. fn may use the map. Each entry that is there all the time is given once.
+ * Returns 0, or -1 with ENOMEM. */
 OAK_API int oak_weakvalue_each(oak_weakvalue *m,
                                bool (*fn)(const void *key, void *value, void *ctx), void *ctx);
 
-/* ---- weak keys: to hang something on an object from outside ---- */
+/* ---- weak keys: to attach a value to an object from outside ---- */
 
-/** From objects, by identity, to values; an entry, and its value, is there for as long as the key
- * lives by other means than by its own value, or by the values of such maps in a circle
- * (ephemerons). A heap object. */
+/** A map from objects, by identity, to values. An entry and its value are there as long as its key
+ * is alive. A key is not kept alive by its own value, nor by a cycle through values of such maps:
+ * the entries are ephemerons. A heap object. */
 typedef struct oak_weakkey oak_weakkey;
 
-/** NULL with EINVAL (unknown flags) or ENOMEM. */
+/** Makes a map. NULL with EINVAL (unknown flags) or ENOMEM. */
 OAK_API oak_weakkey *oak_weakkey_new(unsigned flags, size_t hint);
 
-/** The value, or NULL. Any pointer may be asked for. */
+/** Returns the value, or NULL. Any pointer may be looked up. */
 OAK_API void *oak_weakkey_get(oak_weakkey *m, const void *key);
 
-/** key: the start of a heap object. value: any pointer but NULL; what it refers to is kept as long
- * as the key lives. 0, or -1, and the map is as it was, with EINVAL or ENOMEM. */
+/** Puts a value. `key` is the start of a heap object. `value` is any pointer but NULL; its object
+ * is kept alive as long as the key is alive. Returns 0, or -1 with EINVAL or ENOMEM and the map is
+ * as it was. */
 OAK_API int oak_weakkey_put(oak_weakkey *m, void *key, void *value);
 
-/** As those for weak values. A key that has a finalizer keeps its entry until that has run. */
+/** The same as for weak values. A key with a finalizer keeps its entry until the finalizer has run.
+ * / */
 OAK_API bool oak_weakkey_delete(oak_weakkey *m, const void *key);
 OAK_API void oak_weakkey_clear(oak_weakkey *m);
 OAK_API size_t oak_weakkey_len(oak_weakkey *m);
