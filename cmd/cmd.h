@@ -1,10 +1,12 @@
 /* cmd.h - what the files of the oakum command share.
  *
- * The command uses Oakum's public interface only. Exit status: 0; 1 when a scenario is not as
+ * The command uses Oakum's public interface only, and observe's JSON writer, of which it has a copy
+ * of its own. Exit status: 0; 1 when a scenario is not as
  * expected, or output could not be written; 2 for a command line that makes no sense. */
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include "observe/json.h"
 #include <oakum/oakum.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -112,8 +114,8 @@ void cmd_say(FILE *out, const char *format, ...) __attribute__((format(printf, 2
 
 /* ---- JSON (json.c) ---- */
 
-/* Text in quotes, escaped. */
-void cmd_json_string(FILE *out, const char *text);
+/* A writer to this stream, for a terminal too (observe/json.h). Its failure is the stream's. */
+void cmd_json_init(oaki_json *j, FILE *out);
 
 /* ---- terminal (term.c) ---- */
 

@@ -18,7 +18,7 @@ static const cmd_option options[] = {
 
 #define TYPES_MOST 100000ul
 
-static void put_text(const oak_snapshot_change *c)
+static void put_line(const oak_snapshot_change *c)
 {
     char bytes[24], after[24];
     double grown = (double)c->bytes_after - (double)c->bytes_before;
@@ -29,14 +29,33 @@ static void put_text(const oak_snapshot_change *c)
             c->type);
 }
 
-static void put_json(const oak_snapshot_change *c, bool first)
+static void put_json(const oak_snapshot_change *c, int n)
 {
-    printf("%s\n  {\"type\": ", first ? "" : ",");
-    cmd_json_string(stdout, c->type);
-    printf(", \"objects_before\": %llu, \"objects_after\": %llu, \"bytes_before\": %llu, "
-           "\"bytes_after\": %llu}",
-           (unsigned long long)c->objects_before, (unsigned long long)c->objects_after,
-           (unsigned long long)c->bytes_before, (unsigned long long)c->bytes_after);
+    oaki_json j;
+
+    cmd_json_init(&j, stdout);
+    oaki_json_array(&j);
+    for (int i = 0; i < n; i++) {
+        oaki_json_line(&j, 2);
+        oaki_json_object(&j);
+        oaki_json_put_string(&j, "type", c[i].type);
+        oaki_json_put_u64(&j, "objects_before", c[i].objects_before);
+        oaki_json_put_u64(&j, "objects_after", c[i].objects_after);
+        oaki_json_put_u64(&j, "bytes_before", c[i].bytes_before);
+        oaki_json_put_u64(&j, "bytes_after", c[i].bytes_after);
+        oaki_json_object_end(&j);
+    }
+    oaki_json_line(&j, 0);
+    oaki_json_array_end(&j);
+    (void)oaki_json_finish(&j);
+}
+
+static void put_text(const oak_snapshot_change *c, int n, size_t total)
+{
+    printf("%12s %12s %12s %12s  %s\n", "bytes +/-", "objects +/-", "bytes now", "objects now",
+           "type");
+    for (int i = 0; i < n; i++) put_line(&c[i]);
+    if (total > (size_t)n) printf("and %zu other types\n", total - (size_t)n);
 }
 
 static int put_changes(const oak_snapshot *a, const oak_snapshot *b, unsigned long count, bool json)
@@ -51,18 +70,9 @@ static int put_changes(const oak_snapshot *a, const oak_snapshot *b, unsigned lo
         return CMD_FAILED;
     }
     if (json)
-        fputs("[", stdout);
+        put_json(c, n);
     else
-        printf("%12s %12s %12s %12s  %s\n", "bytes +/-", "objects +/-", "bytes now", "objects now",
-               "type");
-    for (int i = 0; i < n; i++) {
-        if (json)
-            put_json(&c[i], i == 0);
-        else
-            put_text(&c[i]);
-    }
-    if (json) fputs("\n]\n", stdout);
-    if (!json && total > (size_t)n) printf("and %zu other types\n", total - (size_t)n);
+        put_text(c, n, total);
     free(c);
     return CMD_OK;
 }

@@ -1,53 +1,42 @@
-/* json.c - rows, series and scenarios as JSON (RFC 8259).
+/* json.c - rows, series and scenarios as JSON, by observe's writer (observe/json.h).
  *
- * Text is ASCII or UTF-8 as it comes; control characters, quotes and backslashes are escaped, and
- * what is no UTF-8 is U+FFFD.
- * Numbers that JSON cannot write (infinities, not a number) are null. */
+ * Figures are rounded to what a reader can use: whole numbers up to 1e15 as they are, others to six
+ * digits, times to a tenth. */
 #include "cmd.h"
 
 #include "report.h"
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
-void cmd_json_string(FILE *out, const char *text)
+static bool to_file(void *file, const char *p, size_t n)
 {
-    size_t n = strlen(text), len;
-
-    fputc('"', out);
-    for (; n > 0; text += len, n -= len) {
-        unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
-
-        len = cmd_character(text, n);
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (len != 0)
-            fwrite(text, 1, len, out);
-        else if (c < 0x80)
-            fprintf(out, "\\u%04x", c);
-        else
-            fprintf(out, "\\u%04x", c == 0xc2 && next >= 0x80 && next < 0xa0 ? next : 0xfffd);
-        if (len == 0) len = c == 0xc2 && next >= 0x80 && next < 0xa0 ? 2 : 1;
-    }
-    fputc('"', out);
+    return fwrite(p, 1, n, file) == n;
 }
 
-static void put_number(FILE *out, double value)
+void cmd_json_init(oaki_json *j, FILE *out)
 {
-    if (!isfinite(value))
-        fputs("null", out);
-    else if (value == floor(value) && fabs(value) < 1e15)
-        fprintf(out, "%.0f", value);
-    else
-        fprintf(out, "%.6g", value);
+    oaki_json_init(j, to_file, out);
+    j->terminal = true;
 }
 
-static void put_text(FILE *out, const char *name, const char *text)
+static double six_digits(double value)
 {
-    fprintf(out, "\"%s\": ", name);
-    if (text[0] != '\0')
-        cmd_json_string(out, text);
-    else
-        fputs("null", out);
+    char text[32];
+
+    if (!isfinite(value) || (value == floor(value) && fabs(value) < 1e15)) return value;
+    snprintf(text, sizeof(text), "%.6g", value);
+    return strtod(text, NULL);
+}
+
+static double tenths(double value)
+{
+    return nearbyint(value * 10) / 10;
+}
+
+/* An empty text is null. */
+static void put_text(oaki_json *j, const char *key, const char *text)
+{
+    oaki_json_put_string(j, key, text[0] != '\0' ? text : NULL);
 }
 
 static const char *unit_name(scn_unit unit)
@@ -57,139 +46,177 @@ static const char *unit_name(scn_unit unit)
     return names[unit];
 }
 
-static void put_value(FILE *out, double value, scn_unit unit)
+static void put_value(oaki_json *j, double value, scn_unit unit)
 {
-    fputs("\"value\": ", out);
-    put_number(out, value);
-    fprintf(out, ", \"unit\": \"%s\"", unit_name(unit));
+    oaki_json_put_double(j, "value", six_digits(value));
+    oaki_json_put_string(j, "unit", unit_name(unit));
 }
 
-static void put_expectation(FILE *out, const scn_expectation *e)
+static void put_class(oaki_json *j, const scn_scenario *scenario)
 {
-    fputs("{", out);
-    put_text(out, "name", e->name);
-    fputs(", \"seen\": ", out);
-    put_number(out, e->seen);
-    fputs(", \"low\": ", out);
-    put_number(out, e->low);
-    fputs(", \"high\": ", out);
-    put_number(out, e->high);
-    fprintf(out, ", \"ok\": %s}", e->ok ? "true" : "false");
+    char text[] = { scenario->class, '\0' };
+
+    oaki_json_put_string(j, "class", text);
 }
 
-static void put_lists(FILE *out, const scn_result *r)
+static void put_expectation(oaki_json *j, const scn_expectation *e)
 {
-    fputs(",\n     \"figures\": [", out);
+    oaki_json_object(j);
+    put_text(j, "name", e->name);
+    oaki_json_put_double(j, "seen", six_digits(e->seen));
+    oaki_json_put_double(j, "low", six_digits(e->low));
+    oaki_json_put_double(j, "high", six_digits(e->high));
+    oaki_json_put_bool(j, "ok", e->ok);
+    oaki_json_object_end(j);
+}
+
+static void put_lists(oaki_json *j, const scn_result *r)
+{
+    oaki_json_line(j, 5);
+    oaki_json_key(j, "figures");
+    oaki_json_array(j);
     for (unsigned i = 0; i < r->figure_count; i++) {
-        fputs(i != 0 ? ",\n       {" : "\n       {", out);
-        put_text(out, "name", r->figures[i].name);
-        fputs(", ", out);
-        put_value(out, r->figures[i].value, r->figures[i].unit);
-        fputs("}", out);
+        oaki_json_line(j, 7);
+        oaki_json_object(j);
+        put_text(j, "name", r->figures[i].name);
+        put_value(j, r->figures[i].value, r->figures[i].unit);
+        oaki_json_object_end(j);
     }
-    fputs("],\n     \"expectations\": [", out);
+    oaki_json_array_end(j);
+    oaki_json_line(j, 5);
+    oaki_json_key(j, "expectations");
+    oaki_json_array(j);
     for (unsigned i = 0; i < r->expectation_count; i++) {
-        fputs(i != 0 ? ",\n       " : "\n       ", out);
-        put_expectation(out, &r->expectations[i]);
+        oaki_json_line(j, 7);
+        put_expectation(j, &r->expectations[i]);
     }
-    fputs("]", out);
+    oaki_json_array_end(j);
 }
 
-static void put_row(FILE *out, const scn_result *r)
+static void put_retained(oaki_json *j, const scn_result *r)
 {
-    fputs("    {", out);
-    put_text(out, "scenario", r->scenario->id);
-    fprintf(out, ", \"class\": \"%c\", ", r->scenario->class);
-    put_text(out, "what", r->what);
-    fputs(",\n     ", out);
-    put_text(out, "policy", r->scenario->maps ? r->policy->name : "");
-    fputs(", \"retained\": ", out);
-    if (r->has_retained) {
-        fputs("{", out);
-        put_value(out, r->retained, r->unit);
-        fputs("}", out);
-    } else {
-        fputs("null", out);
+    oaki_json_key(j, "retained");
+    if (!r->has_retained) {
+        oaki_json_null(j);
+        return;
     }
-    fputs(",\n     ", out);
-    put_text(out, "go_1_19", r->go);
-    fputs(", ", out);
-    put_text(out, "pointed_at_by", r->pointed);
-    fprintf(out, ",\n     \"ok\": %s, ", scn_result_ok(r) ? "true" : "false");
-    put_text(out, "skipped", r->skipped);
-    fputs(", ", out);
-    put_text(out, "failure", r->failure);
-    put_lists(out, r);
-    fputs("}", out);
+    oaki_json_object(j);
+    put_value(j, r->retained, r->unit);
+    oaki_json_object_end(j);
 }
 
-static void put_series(FILE *out, const scn_series *series)
+static void put_row(oaki_json *j, const scn_result *r)
 {
-    fputs("    {", out);
-    put_text(out, "id", series->scenario->id);
-    fputs(", ", out);
-    put_text(out, "policy", series->scenario->maps ? series->policy->name : "");
-    fputs(", \"points\": [", out);
-    for (size_t i = 0; i < series->count; i++)
-        fprintf(out, "%s[%.1f, %.0f]", i != 0 ? ", " : "", series->samples[i].ms,
-                series->samples[i].bytes);
-    fputs("]}", out);
+    oaki_json_line(j, 4);
+    oaki_json_object(j);
+    put_text(j, "scenario", r->scenario->id);
+    put_class(j, r->scenario);
+    put_text(j, "what", r->what);
+    oaki_json_line(j, 5);
+    put_text(j, "policy", r->scenario->maps ? r->policy->name : "");
+    put_retained(j, r);
+    oaki_json_line(j, 5);
+    put_text(j, "go_1_19", r->go);
+    put_text(j, "pointed_at_by", r->pointed);
+    oaki_json_line(j, 5);
+    oaki_json_put_bool(j, "ok", scn_result_ok(r));
+    put_text(j, "skipped", r->skipped);
+    put_text(j, "failure", r->failure);
+    put_lists(j, r);
+    oaki_json_object_end(j);
 }
 
-static void put_all_series(FILE *out, const cmd_outcome *outcomes, size_t count)
+static void put_series(oaki_json *j, const scn_series *series)
 {
-    bool any = false;
-
-    fputs("  \"heap_over_time\": [", out);
-    for (size_t i = 0; i < count; i++) {
-        for (unsigned p = 0; p < scn_policy_count; p++) {
-            if (outcomes[i].series[p].count == 0) continue;
-            fputs(any ? ",\n" : "\n", out);
-            put_series(out, &outcomes[i].series[p]);
-            any = true;
-        }
+    oaki_json_line(j, 4);
+    oaki_json_object(j);
+    put_text(j, "id", series->scenario->id);
+    put_text(j, "policy", series->scenario->maps ? series->policy->name : "");
+    oaki_json_key(j, "points");
+    oaki_json_array(j);
+    for (size_t i = 0; i < series->count; i++) {
+        oaki_json_array(j);
+        oaki_json_double(j, tenths(series->samples[i].ms));
+        oaki_json_double(j, nearbyint(series->samples[i].bytes));
+        oaki_json_array_end(j);
     }
-    fputs("\n  ]", out);
+    oaki_json_array_end(j);
+    oaki_json_object_end(j);
+}
+
+static void put_all_series(oaki_json *j, const cmd_outcome *outcomes, size_t count)
+{
+    oaki_json_line(j, 2);
+    oaki_json_key(j, "heap_over_time");
+    oaki_json_array(j);
+    for (size_t i = 0; i < count; i++)
+        for (unsigned p = 0; p < scn_policy_count; p++)
+            if (outcomes[i].series[p].count != 0) put_series(j, &outcomes[i].series[p]);
+    oaki_json_line(j, 2);
+    oaki_json_array_end(j);
+}
+
+static void put_tally(oaki_json *j, const cmd_tally *tally)
+{
+    oaki_json_line(j, 2);
+    oaki_json_put_bool(j, "ok", tally->failed_rows == 0);
+    oaki_json_put_double(j, "seconds", tenths(tally->seconds));
+    oaki_json_put_u64(j, "scenarios", tally->scenarios);
+    oaki_json_put_u64(j, "failed_scenarios", tally->failed_scenarios);
+    oaki_json_line(j, 2);
+    oaki_json_put_u64(j, "repeated_scenarios", tally->repeated_scenarios);
+    oaki_json_line(j, 2);
+    oaki_json_put_u64(j, "failed_rows", tally->failed_rows);
+    oaki_json_put_u64(j, "skipped_rows", tally->skipped_rows);
 }
 
 void cmd_json_results(FILE *out, const cmd_outcome *outcomes, size_t count, const cmd_tally *tally)
 {
-    bool any = false;
+    oaki_json j;
 
-    fputs("{\n  \"versions\": {", out);
-    put_text(out, "oakum", oak_version());
-    fputs(", ", out);
-    put_text(out, "go", CMD_GO_VERSION);
-    fprintf(out,
-            "},\n  \"ok\": %s, \"seconds\": %.1f, \"scenarios\": %zu, \"failed_scenarios\": %zu,\n",
-            tally->failed_rows == 0 ? "true" : "false", tally->seconds, tally->scenarios,
-            tally->failed_scenarios);
-    fprintf(out, "  \"repeated_scenarios\": %zu,\n", tally->repeated_scenarios);
-    fprintf(out, "  \"failed_rows\": %zu, \"skipped_rows\": %zu,\n  \"rows\": [",
-            tally->failed_rows, tally->skipped_rows);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < outcomes[i].rows.count; j++) {
-            fputs(any ? ",\n" : "\n", out);
-            put_row(out, &outcomes[i].rows.rows[j]);
-            any = true;
-        }
-    }
-    fputs("\n  ],\n", out);
-    put_all_series(out, outcomes, count);
-    fputs("\n}\n", out);
+    cmd_json_init(&j, out);
+    oaki_json_object(&j);
+    oaki_json_line(&j, 2);
+    oaki_json_key(&j, "versions");
+    oaki_json_object(&j);
+    put_text(&j, "oakum", oak_version());
+    put_text(&j, "go", CMD_GO_VERSION);
+    oaki_json_object_end(&j);
+    put_tally(&j, tally);
+    oaki_json_line(&j, 2);
+    oaki_json_key(&j, "rows");
+    oaki_json_array(&j);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < outcomes[i].rows.count; k++) put_row(&j, &outcomes[i].rows.rows[k]);
+    oaki_json_line(&j, 2);
+    oaki_json_array_end(&j);
+    put_all_series(&j, outcomes, count);
+    oaki_json_line(&j, 0);
+    oaki_json_object_end(&j);
+    (void)oaki_json_finish(&j); /* the stream knows whether it failed */
 }
 
 void cmd_json_list(FILE *out, const scn_scenario *const *scenarios)
 {
-    fputs("{\n  \"scenarios\": [", out);
+    oaki_json j;
+
+    cmd_json_init(&j, out);
+    oaki_json_object(&j);
+    oaki_json_line(&j, 2);
+    oaki_json_key(&j, "scenarios");
+    oaki_json_array(&j);
     for (size_t i = 0; scenarios[i] != NULL; i++) {
-        fputs(i != 0 ? ",\n    {" : "\n    {", out);
-        put_text(out, "id", scenarios[i]->id);
-        fprintf(out, ", \"class\": \"%c\", ", scenarios[i]->class);
-        put_text(out, "source", scenarios[i]->source);
-        fputs(", ", out);
-        put_text(out, "leak", scenarios[i]->leak);
-        fputs("}", out);
+        oaki_json_line(&j, 4);
+        oaki_json_object(&j);
+        put_text(&j, "id", scenarios[i]->id);
+        put_class(&j, scenarios[i]);
+        put_text(&j, "source", scenarios[i]->source);
+        put_text(&j, "leak", scenarios[i]->leak);
+        oaki_json_object_end(&j);
     }
-    fputs("\n  ]\n}\n", out);
+    oaki_json_line(&j, 2);
+    oaki_json_array_end(&j);
+    oaki_json_line(&j, 0);
+    oaki_json_object_end(&j);
+    (void)oaki_json_finish(&j);
 }

@@ -70,32 +70,30 @@ static void info_text(const oak_snapshot_info *i)
     printf("file      %s\n", cmd_bytes(size, (double)i->bytes));
 }
 
-static void put_number(const char *name, uint64_t value)
-{
-    printf(", \"%s\": %llu", name, (unsigned long long)value);
-}
-
 static void info_json(const oak_snapshot_info *i)
 {
-    fputs("{\"program\": ", stdout);
-    cmd_json_string(stdout, i->program);
-    fputs(", \"oakum\": ", stdout);
-    cmd_json_string(stdout, i->oakum);
-    put_number("format", i->version);
-    put_number("pid", i->pid);
-    put_number("time", i->time);
-    put_number("heap_base", i->heap_base);
-    put_number("heap_used", i->heap_used);
-    put_number("objects", i->objects);
-    put_number("object_bytes", i->object_bytes);
-    put_number("edges", i->edges);
-    put_number("roots", i->roots);
-    put_number("threads", i->threads);
-    put_number("types", i->types);
-    put_number("keys", i->keys);
-    printf(", \"keys_cut\": %s", i->keys_cut ? "true" : "false");
-    put_number("file_bytes", i->bytes);
-    fputs("}\n", stdout);
+    oaki_json j;
+
+    cmd_json_init(&j, stdout);
+    oaki_json_object(&j);
+    oaki_json_put_string(&j, "program", i->program);
+    oaki_json_put_string(&j, "oakum", i->oakum);
+    oaki_json_put_u64(&j, "format", i->version);
+    oaki_json_put_u64(&j, "pid", i->pid);
+    oaki_json_put_u64(&j, "time", i->time);
+    oaki_json_put_u64(&j, "heap_base", i->heap_base);
+    oaki_json_put_u64(&j, "heap_used", i->heap_used);
+    oaki_json_put_u64(&j, "objects", i->objects);
+    oaki_json_put_u64(&j, "object_bytes", i->object_bytes);
+    oaki_json_put_u64(&j, "edges", i->edges);
+    oaki_json_put_u64(&j, "roots", i->roots);
+    oaki_json_put_u64(&j, "threads", i->threads);
+    oaki_json_put_u64(&j, "types", i->types);
+    oaki_json_put_u64(&j, "keys", i->keys);
+    oaki_json_put_bool(&j, "keys_cut", i->keys_cut);
+    oaki_json_put_u64(&j, "file_bytes", i->bytes);
+    oaki_json_object_end(&j);
+    (void)oaki_json_finish(&j);
 }
 
 static int info(const request *r, const oak_snapshot *s)
@@ -112,21 +110,39 @@ static int info(const request *r, const oak_snapshot *s)
 
 /* ---- top ---- */
 
-static void top_line(const oak_snapshot_object *o)
+static void top_text(oak_snapshot *s, const uint64_t *list, size_t n)
 {
     char retained[24], size[24];
+    oak_snapshot_object o;
 
-    cmd_say(stdout, "%12s %12s  0x%-14llx %s\n", cmd_bytes(retained, (double)o->retained),
-            cmd_bytes(size, (double)o->size), (unsigned long long)o->address, o->type);
+    printf("%12s %12s  %-16s %s\n", "retained", "size", "object", "type");
+    for (size_t i = 0; i < n; i++) {
+        if (oak_snapshot_object_read(s, list[i], &o) != 0) continue;
+        cmd_say(stdout, "%12s %12s  0x%-14llx %s\n", cmd_bytes(retained, (double)o.retained),
+                cmd_bytes(size, (double)o.size), (unsigned long long)o.address, o.type);
+    }
 }
 
-static void top_json(const oak_snapshot_object *o, bool first)
+static void top_json(oak_snapshot *s, const uint64_t *list, size_t n)
 {
-    printf("%s\n  {\"address\": \"0x%llx\", \"retained\": %llu, \"size\": %llu, \"type\": ",
-           first ? "" : ",", (unsigned long long)o->address, (unsigned long long)o->retained,
-           (unsigned long long)o->size);
-    cmd_json_string(stdout, o->type);
-    fputs("}", stdout);
+    oak_snapshot_object o;
+    oaki_json j;
+
+    cmd_json_init(&j, stdout);
+    oaki_json_array(&j);
+    for (size_t i = 0; i < n; i++) {
+        if (oak_snapshot_object_read(s, list[i], &o) != 0) continue;
+        oaki_json_line(&j, 2);
+        oaki_json_object(&j);
+        oaki_json_put_address(&j, "address", (const void *)(uintptr_t)o.address);
+        oaki_json_put_u64(&j, "retained", o.retained);
+        oaki_json_put_u64(&j, "size", o.size);
+        oaki_json_put_string(&j, "type", o.type);
+        oaki_json_object_end(&j);
+    }
+    oaki_json_line(&j, 0);
+    oaki_json_array_end(&j);
+    (void)oaki_json_finish(&j);
 }
 
 static int top(const request *r, oak_snapshot *s)
@@ -141,19 +157,9 @@ static int top(const request *r, oak_snapshot *s)
     }
     n = oak_snapshot_top(s, list, r->count);
     if (r->json)
-        fputs("[", stdout);
+        top_json(s, list, n);
     else
-        printf("%12s %12s  %-16s %s\n", "retained", "size", "object", "type");
-    for (size_t i = 0; i < n; i++) {
-        oak_snapshot_object o;
-
-        if (oak_snapshot_object_read(s, list[i], &o) != 0) continue;
-        if (r->json)
-            top_json(&o, i == 0);
-        else
-            top_line(&o);
-    }
-    if (r->json) fputs("\n]\n", stdout);
+        top_text(s, list, n);
     free(list);
     return CMD_OK;
 }

@@ -1,10 +1,9 @@
-/* text.c - text that somebody else has written, as a terminal may have it: a server, a snapshot, a
- * command line, a scenario.
+/* text.c - cleans foreign text for a terminal: of a server, a snapshot, a command line, a scenario.
  *
- * All that the command prints of these goes through here, but for JSON, which is escaped (json.c).
- * What is no character of UTF-8 and what a terminal obeys is shown as '?', byte by byte: C0 but
- * for what is to stay, DEL, C1, which terminals also take as UTF-8, and what turns the order of the
- * characters around. */
+ * All foreign text that the command prints is cleaned here, except JSON, whose writer escapes it
+ * (observe/json.c). Cleaning turns bytes into '?': those that are no UTF-8, and those that a
+ * terminal obeys. The latter are the control characters of C0, unless the caller keeps them, DEL,
+ * C1, which terminals also take as UTF-8, and the characters that change the direction of text. */
 #include "cmd.h"
 
 #include <stdarg.h>

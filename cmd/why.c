@@ -14,34 +14,65 @@ static const cmd_option options[] = {
     { NULL, 0, NULL, NULL },
 };
 
-static void put_json(const oak_path *p)
+/* As printf has it, with a word for none. */
+static void put_address(oaki_json *j, const char *key, const void *p)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%p", p);
+    oaki_json_put_string(j, key, text);
+}
+
+static void put_root(oaki_json *j, const oak_root_info *root)
 {
     static const char *const kinds[] = { "none",     "global", "range",     "pinned",
                                          "tls",      "stack",  "register",  "fiber",
                                          "finalizer", "cleanup", "waiting", "runtime" };
-    char root[512];
+    char text[512];
 
-    oak_root_format(&p->root, root, sizeof(root));
-    printf("{\"object\": \"%p\", \"size\": %zu, \"length\": %zu, \"root\": {\"kind\": \"%s\", "
-           "\"thread\": %d, \"address\": \"%p\", \"text\": ",
-           p->object, p->size, p->length, kinds[p->root.kind], p->root.thread, p->root.address);
-    cmd_json_string(stdout, root);
-    fputs("}, \"steps\": [", stdout);
-    for (size_t i = 0; i < p->nsteps; i++) {
-        const oak_step *s = &p->steps[i];
+    oak_root_format(root, text, sizeof(text));
+    oaki_json_object(j);
+    oaki_json_put_string(j, "kind", kinds[root->kind]);
+    oaki_json_put_i64(j, "thread", root->thread);
+    put_address(j, "address", root->address);
+    oaki_json_put_string(j, "text", text);
+    oaki_json_object_end(j);
+}
 
-        printf("%s\n  {\"object\": \"%p\", \"size\": %zu, \"type\": ", i == 0 ? "" : ",",
-               s->object, s->size);
-        cmd_json_string(stdout, s->type);
-        if (s->offset != SIZE_MAX)
-            printf(", \"offset\": %zu", s->offset);
-        else
-            fputs(", \"offset\": null", stdout);
-        printf(", \"interior\": %zu, \"label\": ", s->interior);
-        cmd_json_string(stdout, s->label);
-        fputs("}", stdout);
-    }
-    fputs("]}\n", stdout);
+static void put_step(oaki_json *j, const oak_step *s)
+{
+    oaki_json_line(j, 2);
+    oaki_json_object(j);
+    put_address(j, "object", s->object);
+    oaki_json_put_u64(j, "size", s->size);
+    oaki_json_put_string(j, "type", s->type);
+    oaki_json_key(j, "offset");
+    if (s->offset != SIZE_MAX)
+        oaki_json_u64(j, s->offset);
+    else
+        oaki_json_null(j);
+    oaki_json_put_u64(j, "interior", s->interior);
+    oaki_json_put_string(j, "label", s->label);
+    oaki_json_object_end(j);
+}
+
+static void put_json(const oak_path *p)
+{
+    oaki_json j;
+
+    cmd_json_init(&j, stdout);
+    oaki_json_object(&j);
+    put_address(&j, "object", p->object);
+    oaki_json_put_u64(&j, "size", p->size);
+    oaki_json_put_u64(&j, "length", p->length);
+    oaki_json_key(&j, "root");
+    put_root(&j, &p->root);
+    oaki_json_key(&j, "steps");
+    oaki_json_array(&j);
+    for (size_t i = 0; i < p->nsteps; i++) put_step(&j, &p->steps[i]);
+    oaki_json_array_end(&j);
+    oaki_json_object_end(&j);
+    (void)oaki_json_finish(&j);
 }
 
 /* To stdout, however long it is. */

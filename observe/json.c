@@ -40,10 +40,12 @@ static void put_text(oaki_json *j, const char *s)
     put(j, s, strlen(s));
 }
 
+/* The line that the caller has asked for. */
 static void put_line(oaki_json *j)
 {
     put_char(j, '\n');
-    for (unsigned i = 0; i < j->depth * j->indent; i++) put_char(j, ' ');
+    for (unsigned i = 0; i < j->margin; i++) put_char(j, ' ');
+    j->line = false;
 }
 
 /* ---- places ---- */
@@ -61,9 +63,13 @@ static bool in_object(const oaki_json *j)
 /* What separates this from the one before. */
 static void next_place(oaki_json *j)
 {
-    if (j->filled & here(j)) put_char(j, ',');
+    bool filled = (j->filled & here(j)) != 0;
+    if (filled) put_char(j, ',');
     j->filled |= here(j);
-    if (j->indent) put_line(j);
+    if (j->line)
+        put_line(j);
+    else if (filled && j->terminal)
+        put_char(j, ' ');
 }
 
 static void begin_value(oaki_json *j)
@@ -100,9 +106,8 @@ static void close_with(oaki_json *j, char c, bool object)
         j->failed = true;
         return;
     }
-    bool filled = (j->filled & here(j)) != 0;
     j->depth--;
-    if (filled && j->indent) put_line(j);
+    if (j->line) put_line(j);
     put_char(j, c);
     end_value(j);
 }
@@ -111,6 +116,12 @@ void oaki_json_object(oaki_json *j) { open(j, '{', true); }
 void oaki_json_object_end(oaki_json *j) { close_with(j, '}', true); }
 void oaki_json_array(oaki_json *j) { open(j, '[', false); }
 void oaki_json_array_end(oaki_json *j) { close_with(j, ']', false); }
+
+void oaki_json_line(oaki_json *j, unsigned margin)
+{
+    j->line = true;
+    j->margin = margin;
+}
 
 void oaki_json_init(oaki_json *j, oaki_json_sink sink, void *ctx)
 {
@@ -158,9 +169,9 @@ static void put_escaped(oaki_json *j, unsigned char c)
     if (c == '"' || c == '\\') {
         char pair[] = { '\\', (char)c };
         put(j, pair, sizeof pair);
-    } else if (c == '\n') {
+    } else if (c == '\n' && !j->terminal) {
         put(j, "\\n", 2);
-    } else if (c == '\t') {
+    } else if (c == '\t' && !j->terminal) {
         put(j, "\\t", 2);
     } else {
         put(j, text, sizeof text);
@@ -172,24 +183,30 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* A character of k bytes, 0: none, that is not plain; the bytes that it took. */
+static size_t put_character(oaki_json *j, const unsigned char *p, size_t k)
+{
+    if (k == 2 && j->terminal && p[0] == 0xc2 && p[1] < 0xa0)
+        put_escaped(j, p[1]);
+    else if (k > 1)
+        put(j, (const char *)p, k);
+    else if (k == 1)
+        put_escaped(j, p[0]);
+    else
+        put_text(j, j->terminal ? "\\ufffd" : "\xef\xbf\xbd");
+    return k > 0 ? k : 1;
+}
+
 static void put_string(oaki_json *j, const unsigned char *p, size_t n)
 {
     put_char(j, '"');
     for (size_t i = 0, k; i < n; i += k) {
         for (k = 0; i + k < n && is_plain(p[i + k]); k++) {
         }
-        if (k > 0) {
+        if (k > 0)
             put(j, (const char *)p + i, k);
-            continue;
-        }
-        k = sequence(p + i, n - i);
-        if (k > 1)
-            put(j, (const char *)p + i, k);
-        else if (k == 1)
-            put_escaped(j, p[i]);
         else
-            put(j, "\xef\xbf\xbd", 3);
-        if (k == 0) k = 1;
+            k = put_character(j, p + i, sequence(p + i, n - i));
     }
     put_char(j, '"');
 }
@@ -217,7 +234,7 @@ void oaki_json_key(oaki_json *j, const char *key)
     }
     next_place(j);
     put_string(j, (const unsigned char *)key, strlen(key));
-    put(j, ": ", j->indent ? 2 : 1);
+    put(j, ": ", j->terminal ? 2 : 1);
     j->keyed = true;
 }
 

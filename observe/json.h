@@ -29,12 +29,16 @@ typedef struct oaki_json {
     unsigned depth;    /* of open objects and arrays */
     uint64_t objects;  /* bit by depth: an object, not an array */
     uint64_t filled;   /* bit by depth: something is in it */
-    unsigned indent;   /* spaces for each level; 0: all in one line */
+    bool terminal;     /* as a terminal may have it, set after oaki_json_init: see below */
+    bool line;         /* the next thing begins a line, behind `margin` blanks */
+    unsigned margin;
     size_t n;
     char buf[OAKI_JSON_BUFFER];
 } oaki_json;
 
-/* The writer of one or several values, one after the other, a newline behind each outermost one. */
+/* The writer of one or several values, one after the other, a newline behind each outermost one.
+ * Where j->terminal is set, a blank follows each comma and colon, and strings hold nothing that a
+ * terminal obeys: all control characters, those of C1 too, and U+FFFD are written as \uXXXX. */
 void oaki_json_init(oaki_json *j, oaki_json_sink sink, void *ctx);
 
 /* Hand the rest to the sink. true when all was written and everything opened is closed. */
@@ -44,6 +48,9 @@ void oaki_json_object(oaki_json *j);
 void oaki_json_object_end(oaki_json *j);
 void oaki_json_array(oaki_json *j);
 void oaki_json_array_end(oaki_json *j);
+
+/* Begin a line with so many blanks, before the next value or key or the closing bracket. */
+void oaki_json_line(oaki_json *j, unsigned margin);
 
 /* The key of the next value, in an object. */
 void oaki_json_key(oaki_json *j, const char *key);

@@ -54,12 +54,15 @@ END_TEST
 START_TEST(json_is_escaped_and_loses_nothing_that_it_can_say)
 {
     char *text = NULL, quoted[128];
+    oaki_json j;
     size_t n;
     FILE *f = open_memstream(&text, &n);
 
-    cmd_json_string(f, texts[_i].text);
+    cmd_json_init(&j, f);
+    oaki_json_string(&j, texts[_i].text);
+    ck_assert(oaki_json_finish(&j));
     fclose(f);
-    snprintf(quoted, sizeof(quoted), "\"%s\"", texts[_i].json);
+    snprintf(quoted, sizeof(quoted), "\"%s\"\n", texts[_i].json);
     ck_assert_str_eq(text, quoted);
     ck_assert_ptr_null(test_json_error(text));
     free(text);

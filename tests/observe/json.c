@@ -53,22 +53,42 @@ START_TEST(values_nest_and_are_separated)
 }
 END_TEST
 
-START_TEST(an_indented_one_stands_line_by_line)
+START_TEST(one_for_a_terminal_has_blanks_and_no_byte_that_it_obeys)
 {
     begin();
-    j.indent = 2;
+    j.terminal = true;
     oaki_json_object(&j);
     oaki_json_put_u64(&j, "a", 1);
     oaki_json_key(&j, "b");
     oaki_json_array(&j);
-    oaki_json_u64(&j, 2);
+    oaki_json_string(&j, "\t\n\x1b\x7f\xc2\x9b\xc2\xa0\xff\"");
     oaki_json_u64(&j, 3);
     oaki_json_array_end(&j);
+    oaki_json_object_end(&j);
+    ck_assert_str_eq(end(), "{\"a\": 1, \"b\": [\"\\u0009\\u000a\\u001b\\u007f\\u009b\xc2\xa0"
+                            "\\ufffd\\\"\", 3]}\n");
+}
+END_TEST
+
+START_TEST(a_line_begins_before_a_key_a_value_and_a_bracket)
+{
+    begin();
+    oaki_json_object(&j);
+    oaki_json_line(&j, 2);
+    oaki_json_put_u64(&j, "a", 1);
+    oaki_json_put_u64(&j, "b", 2);
+    oaki_json_line(&j, 2);
     oaki_json_key(&j, "c");
     oaki_json_array(&j);
+    oaki_json_line(&j, 4);
+    oaki_json_u64(&j, 3);
+    oaki_json_line(&j, 0);
     oaki_json_array_end(&j);
     oaki_json_object_end(&j);
-    ck_assert_str_eq(end(), "{\n  \"a\": 1,\n  \"b\": [\n    2,\n    3\n  ],\n  \"c\": []\n}\n");
+    oaki_json_array(&j);
+    oaki_json_line(&j, 1);
+    oaki_json_array_end(&j);
+    ck_assert_str_eq(end(), "{\n  \"a\":1,\"b\":2,\n  \"c\":[\n    3\n]}\n[\n ]\n");
 }
 END_TEST
 
@@ -292,7 +312,8 @@ Suite *suite_observe_json(void)
     Suite *s = suite_create("observe/json");
     TCase *c = tcase_create("json");
     tcase_add_test(c, values_nest_and_are_separated);
-    tcase_add_test(c, an_indented_one_stands_line_by_line);
+    tcase_add_test(c, one_for_a_terminal_has_blanks_and_no_byte_that_it_obeys);
+    tcase_add_test(c, a_line_begins_before_a_key_a_value_and_a_bracket);
     tcase_add_test(c, what_is_not_plain_is_escaped);
     tcase_add_test(c, what_is_not_utf8_is_replaced_byte_by_byte);
     tcase_add_test(c, any_bytes_come_out_as_valid_utf8);
