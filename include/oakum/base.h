@@ -1,20 +1,21 @@
-/* base.h - what every public Oakum header needs: export marks, options, start-up, errors.
+/* base.h - the base of all public headers: export marks, options, start-up, errors.
  *
- * Errors come in two kinds. What a caller can handle is a value: NULL or -1, with errno set.
- * Misuse (a bad free, a write to a nil map, concurrent map writes) is fatal: one line to stderr and
- * abort(), after the handler of oak_set_fatal_handler had its turn. Oakum's own lines begin with
- * "oakum: ".
+ * Errors are of two kinds. An error that a caller can handle is a return value: NULL or -1, with
+ * errno set. Misuse is fatal: a bad free, a write to a nil map, concurrent map writes. A fatal
+ * error writes one line to stderr, which begins with "oakum: ", and calls abort(). A handler that
+ * oak_set_fatal_handler has set gets the line instead.
  *
- * NULL where a function wants a pointer has a result, too. Where its description says nothing:
- * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: NULL, false, 0, figures
- *   of zero. Nothing can be deleted from it or freed.
- * - A key that is NULL is in no map. To put it is -1 or NULL with EINVAL.
- * - A result whose place is NULL is not stored.
- * - Without a path, a function to call, a reading or a snapshot that it needs a call is -1 or NULL
- *   with EINVAL. One that returns nothing does nothing.
- * - Fatal: to write to a map, cache or pool that is NULL; NULL for an object to finalize, to clean
- *   up after or to refer to; for a type to allocate; for a zone or a fiber, where it isn't the
- *   default one; and for bytes to hash. */
+ * NULL arguments have a defined result. Unless a function's description says otherwise:
+ * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: the result is NULL,
+ *   false or 0, and all figures are zero. Deleting from it and freeing it do nothing.
+ * - A NULL key is in no map. Storing one fails with EINVAL.
+ * - A result parameter that is NULL is not stored to.
+ * - A call that needs a path, a callback, a profile reading or a snapshot fails with EINVAL when
+ *   that is NULL. If the call returns void, it does nothing.
+ * - NULL is fatal for a map, cache or pool to write to, and for bytes to hash.
+ * - NULL is fatal for an object to finalize, to clean up after or to refer to, and for a type to
+ *   allocate.
+ * - NULL is fatal for a zone or a fiber, except where it stands for the default one. */
 #ifndef OAKUM_BASE_H
 #define OAKUM_BASE_H
 
@@ -48,10 +49,10 @@
 
 OAK_BEGIN_DECLS
 
-/* Every option, once: field, type (size, int or tracking), default, min, max, help. The struct
- * below, the environment (OAKUM_ and the field's name in capitals), `oakum info` and the manual are
- * made from this table. A size is in bytes; in the environment it may end in K, M, G or T (powers
- * of 1024). */
+/* The table of all options: field, type (size, int or tracking), default, min, max, help. The
+ * struct below, `oakum info` and the manual are made from it. The environment variable of an option
+ * is OAKUM_ and the field's name in capitals. A size is in bytes; in the environment it may end in
+ * K, M, G or T (powers of 1024). */
 /* clang-format off */
 #define OAK_OPTIONS(X)                                                                                    \
     X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \
@@ -76,7 +77,7 @@ OAK_BEGIN_DECLS
 typedef size_t oak_option_size;
 typedef int oak_option_int;
 
-/** Ways to learn of the program's writes, by the names that the environment has for them. */
+/** The ways to track which pages the program writes: constant, and name in the environment. */
 #define OAK_TRACKINGS(X)          \
     X(USERFAULTFD, "userfaultfd") \
     X(FAULTS, "faults")           \
@@ -92,35 +93,38 @@ typedef enum oak_tracking {
 
 typedef oak_tracking oak_option_tracking;
 
-/** Options of oak_init. Fill it with oak_config_default first, then change what you need. */
+/** Options of oak_init. Fill the struct with oak_config_default, then change single fields. */
 typedef struct oak_config {
 #define OAK_OPTION_FIELD(field, type, def, min, max, help) oak_option_##type field;
     OAK_OPTIONS(OAK_OPTION_FIELD)
 #undef OAK_OPTION_FIELD
 } oak_config;
 
-/** Fill *cfg with the defaults, then with what the environment says (OAKUM_GC_PERCENT=50 and so
+/** Fill *cfg with the defaults, and then with the environment's values (OAKUM_GC_PERCENT=50 and so
  * on). */
 OAK_API void oak_config_default(oak_config *cfg);
 
-/** Start Oakum. Optional: the first use does it with NULL. NULL means the defaults and the
- * environment. Returns 0; -1 with EINVAL when a field is out of its range (nothing is started),
- * EBUSY when Oakum runs already and cfg is not NULL, ENOMEM when no address space could be
- * reserved. Calling it again with NULL is harmless. Thread-safe. */
+/** Start Oakum. Optional: the first use calls oak_init(NULL). NULL stands for the defaults and the
+ * environment. Repeated calls with NULL do nothing. Thread-safe.
+ *
+ * Returns 0, or -1 with errno. EINVAL: a field is out of its range, and nothing is started. EBUSY:
+ * Oakum runs already, and cfg is not NULL. ENOMEM: no address space could be reserved. */
 OAK_API int oak_init(const oak_config *cfg);
 
-/** "0.1.0" */
+/** The version of the library: "0.1.0". */
 OAK_API const char *oak_version(void);
 
-/** A handler for misuse and corruption. `message` has no newline and lives until the handler
- * returns; when it returns, the process aborts. It may longjmp away only if it knows that no
- * lock is held, which is so for the errors of maps. NULL restores the default (write the line to
- * stderr). Returns the old one. */
+/** A handler for misuse and corruption. `message` has no newline and is valid until the handler
+ * returns. When the handler returns, the process aborts. The handler may leave by longjmp only if
+ * no lock is held, as is the case for the errors of maps. */
 typedef void (*oak_fatal_handler)(const char *message);
+
+/** Install a handler for fatal errors. NULL restores the default, which writes the line to stderr.
+ * Returns the previous handler. */
 OAK_API oak_fatal_handler oak_set_fatal_handler(oak_fatal_handler fn);
 
-/** Report misuse: formats one line, calls the handler, aborts. Knows %s %d %u %ld %lu %zu %p %x
- * %c %%. */
+/** Report misuse: format one line, call the handler, abort. The format may have %s %d %u %ld %lu
+ * %zu %p %x %c %%. */
 OAK_API OAK_NORETURN void oak_fatal(const char *format, ...) OAK_PRINTF(1, 2);
 
 OAK_END_DECLS
