@@ -1,8 +1,8 @@
-/* snapshot.h - the whole heap in a file: written from a running program, read by any.
+/* snapshot.h - heap snapshots: the whole heap of a running program in a file.
  *
- * The format is Oakum's own (docs/snapshot.md); it can be turned into what Chrome's DevTools and
- * memlab read. Reading needs no heap: a snapshot may come from another program. Whatever is in the
- * file, reading it ends in an error or in a snapshot that is sound. */
+ * The format is Oakum's own (docs/snapshot.md). It can be converted for Chrome's DevTools and
+ * memlab. Any program can read the snapshot of another; reading doesn't start the heap. A damaged
+ * or malicious file gives an error, or a snapshot that is safe to use. */
 #ifndef OAKUM_SNAPSHOT_H
 #define OAKUM_SNAPSHOT_H
 
@@ -13,118 +13,130 @@ OAK_BEGIN_DECLS
 
 /* ---- writing ---- */
 
-/** Zero is what is usual. */
+/** Options of saving. All zero is the default. */
 typedef struct oak_snapshot_options {
-    bool no_keys;        /* leave the keys of map entries out, which may be secrets */
-    size_t max_keys;     /* keys at most; 0: 1,000,000 */
+    bool no_keys;        /* leave out the keys of map entries, which may be secret */
+    size_t max_keys;     /* the most keys that are written; 0: 1,000,000 */
     uint64_t timeout_ns; /* 0: ten minutes */
-    bool in_stop_;       /* for tests: as if no child could be had */
+    bool in_stop_;       /* for tests: as if there could be no child process */
 } oak_snapshot_options;
 
-/** What it cost. */
+/** The cost of a snapshot. */
 typedef struct oak_snapshot_cost {
-    uint64_t pause_ns;   /* that the world stood */
+    uint64_t pause_ns;   /* how long the world was stopped */
     uint64_t total_ns;
-    uint64_t bytes;      /* of the file */
+    uint64_t bytes;      /* size of the file */
     uint64_t objects, edges;
-    uint64_t extra_memory; /* bytes that the child had for itself, at most: tables, and pages that
-                            * were written meanwhile; 0 when the system doesn't tell */
-    bool stopped;        /* no child could be had: the world stood all the while */
+    uint64_t extra_memory; /* the most memory of the child's own, in bytes: tables, and pages that
+                            * the program wrote meanwhile; 0: not known */
+    bool stopped;        /* there was no child process, so the pause lasted all the time */
 } oak_snapshot_cost;
 
-/** Save all that lives. The file appears under its name when it is complete; until then, and when
- * anything fails, whatever was there stays. 0, or -1 with errno: ENOSPC, EPIPE, EFBIG, ETIMEDOUT,
- * EIO when the child died. Stops the world for as long as a fork takes (why.h). */
+/** Save all live objects in a file. The file replaces an older one once it is complete; on failure
+ * the older one stays. Stops the world for as long as a fork takes (why.h). Returns 0, or -1 with
+ * errno: ENOSPC, EPIPE, EFBIG, ETIMEDOUT, or EIO if the child process died. */
 OAK_API int oak_snapshot_save(const char *path);
 
-/** The same with options and costs, each of which may be NULL. */
+/** As oak_snapshot_save, with options; *cost gets the cost. Both may be NULL. */
 OAK_API int oak_snapshot_save_with(const char *path, const oak_snapshot_options *options,
                                    oak_snapshot_cost *cost);
 
-/** The same to a file descriptor: a pipe, a socket. What is written before a failure can't be
- * taken back; a reader finds that its end is missing. */
+/** As oak_snapshot_save_with, to a file descriptor, such as a pipe or a socket. After a failure the
+ * output is incomplete; oak_snapshot_open detects that. */
 OAK_API int oak_snapshot_write(int fd, const oak_snapshot_options *options,
                                oak_snapshot_cost *cost);
 
 /* ---- reading ---- */
 
+/** A snapshot in memory. */
 typedef struct oak_snapshot oak_snapshot;
 
-/** Read all of a file ("-": standard input) and check it. NULL with errno (EBADMSG: it is no
- * snapshot, or not a whole one) and, if error is not NULL, a line in it that says what is wrong and
- * at which byte. Memory is in proportion to the file. */
+/** Read and check a snapshot from a file, or from standard input if path is "-". It takes memory in
+ * proportion to the file, and is freed with oak_snapshot_close. Returns NULL with errno. EBADMSG:
+ * the file is no snapshot, or incomplete. Unless error is NULL, it then gets one line, cut to n
+ * bytes: what is wrong, and at which byte. */
 OAK_API oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n);
+
+/** Free a snapshot. NULL is allowed. */
 OAK_API void oak_snapshot_close(oak_snapshot *s);
 
+/** The contents of a snapshot in short. */
 typedef struct oak_snapshot_info {
     uint32_t version;       /* of the format */
-    const char *oakum;      /* of the program that wrote it */
-    const char *program;
-    uint64_t pid, time;     /* seconds since 1970 */
-    uint64_t heap_base, heap_used;
-    uint64_t bytes;         /* of the file */
+    const char *oakum;      /* version of Oakum in the program; strings live as the snapshot does */
+    const char *program;    /* that wrote the snapshot */
+    uint64_t pid, time;     /* time: seconds since 1970 */
+    uint64_t heap_base, heap_used; /* address; bytes in use */
+    uint64_t bytes;         /* size of the file */
     uint64_t objects, object_bytes, edges, roots, threads, types, keys;
-    bool keys_cut;          /* there were more than were asked for */
+    bool keys_cut;          /* the heap had more keys than max_keys */
 } oak_snapshot_info;
+
+/** Read the figures of a snapshot into *out. */
 
 OAK_API void oak_snapshot_info_read(const oak_snapshot *s, oak_snapshot_info *out);
 
-/** An object, by its number in order of address. */
+/** An object of a snapshot. Objects are numbered from 0 in order of address. */
 typedef struct oak_snapshot_object {
     uint64_t address, size;
-    const char *type;    /* as oak_step's */
-    uint64_t edges;      /* words in it that refer to objects */
-    uint64_t retained;   /* bytes that it alone keeps, itself included; 0 before
+    const char *type;    /* as in oak_step */
+    uint64_t edges;      /* number of its words that refer to objects */
+    uint64_t retained;   /* bytes that it alone keeps alive, itself included; 0 before
                           * oak_snapshot_analyse */
-    uint64_t dominator;  /* number of the object that all paths to it lead through; UINT64_MAX:
-                          * there is none, or not analysed */
+    uint64_t dominator;  /* number of the nearest object that all paths to it lead through;
+                          * UINT64_MAX: there is none, or the snapshot isn't analysed */
 } oak_snapshot_object;
 
-/** 0, or -1 with EINVAL. */
+/** Read the object with this number into *out. Returns 0, or -1 with EINVAL. */
 OAK_API int oak_snapshot_object_read(const oak_snapshot *s, uint64_t number,
                                      oak_snapshot_object *out);
 
-/** The object that an address is in; -1 with EINVAL when there is none. */
+/** Find the object that contains an address, and store its number in *number. Returns 0, or -1 with
+ * EINVAL if there is none. */
 OAK_API int oak_snapshot_find(const oak_snapshot *s, uint64_t address, uint64_t *number);
 
+/** An edge: a word of an object that refers to another object. */
 typedef struct oak_snapshot_edge {
-    uint64_t target;   /* number */
-    uint64_t offset;   /* of the word; UINT64_MAX: not known */
-    uint64_t interior; /* how far into the target it points */
-    const char *label; /* the key of the map entry that the word is in, or NULL */
-    bool ephemeron;    /* from a key to the value that it keeps together with its ephemeron */
+    uint64_t target;   /* number of the object that it refers to */
+    uint64_t offset;   /* of the word in its object; UINT64_MAX: not known */
+    uint64_t interior; /* offset in the target to which the word points */
+    const char *label; /* key of the map entry that contains the word, or NULL */
+    bool ephemeron;    /* from the key of an ephemeron to its value */
 } oak_snapshot_edge;
 
-/** Edge i of an object. 0, or -1 with EINVAL. */
+/** Read edge i of the object `number` into *out. Returns 0, or -1 with EINVAL. */
 OAK_API int oak_snapshot_edge_read(const oak_snapshot *s, uint64_t number, uint64_t i,
                                    oak_snapshot_edge *out);
 
-/** Root i; the number of the object that it refers to in *target. 0, or -1 with EINVAL. */
+/** Read root i into *out, and the number of the object that it refers to into *target. Returns 0,
+ * or -1 with EINVAL. */
 OAK_API int oak_snapshot_root_read(const oak_snapshot *s, uint64_t i, oak_root_info *out,
                                    uint64_t *target);
 
-/** A shortest path from a root, as oak_why_alive's. NULL with EINVAL or ENOMEM. */
+/** A shortest path from a root to the object that contains an address, as oak_why_alive finds it.
+ * Freed with oak_path_free. Returns NULL with EINVAL or ENOMEM. */
 OAK_API oak_path *oak_snapshot_why(const oak_snapshot *s, uint64_t address);
 
-/** Find dominators and retained sizes of all objects. 0, or -1 with ENOMEM. */
+/** Compute the dominators and retained sizes of all objects. Returns 0, or -1 with ENOMEM. */
 OAK_API int oak_snapshot_analyse(oak_snapshot *s);
 
-/** The objects that retain the most, most first: numbers. Returns how many, at most max. An object
- * is left out when the one before it in the list dominates it and is not an eighth larger: a chain
- * is told by its head. */
+/** Store the numbers of up to max objects that retain the most bytes, in falling order. Returns how
+ * many were stored. Of a chain of objects only the head is listed. That is, an object is left out
+ * if the previous one dominates it and retains less than an eighth more. */
 OAK_API size_t oak_snapshot_top(const oak_snapshot *s, uint64_t *out, size_t max);
 
-/** Write it as Chrome's .heapsnapshot. 0, or -1 with errno. */
+/** Write the snapshot to fd in Chrome's .heapsnapshot format. Returns 0, or -1 with errno. */
 OAK_API int oak_snapshot_convert(const oak_snapshot *s, int fd);
 
-/** What differs between two, by type: most growth in bytes first. */
+/** The difference of two snapshots in objects of one type. */
 typedef struct oak_snapshot_change {
-    const char *type; /* of either snapshot: good while both are open */
+    const char *type; /* valid while both snapshots are open */
     uint64_t objects_before, objects_after, bytes_before, bytes_after;
 } oak_snapshot_change;
 
-/** Returns how many were stored, at most max; *total, if not NULL, is how many there are. -1 with
- * ENOMEM. */
+/** Compare two snapshots by type. Up to max changes are stored in out, the largest growth in bytes
+ * first. Unless total is NULL, *total gets the number of all changes. Returns how many were stored,
+ * or -1 with ENOMEM. */
 OAK_API int oak_snapshot_diff(const oak_snapshot *before, const oak_snapshot *after,
                               oak_snapshot_change *out, size_t max, size_t *total);
 
