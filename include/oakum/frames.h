@@ -1,9 +1,9 @@
-/* frames.h - frames of an interpreter in the heap profile, beside those of C.
+/* frames.h - an interpreter's frames in the heap profile.
  *
- * The C stack of an interpreter says which of its functions allocated, and not which line of the
- * script made it. So an interpreter offers a source of frames to the thread that runs it: when an
- * object is sampled, the source is asked, and what it tells comes first in the site's stack, the
- * frames of the interpreter's own code left out. */
+ * The C stack of an interpreter names the C function that allocated, but not the line of the
+ * script. So the thread that runs the interpreter can set a source of frames. For each sampled
+ * object, the frames of the source come first in the site's stack. The C frames follow, without
+ * those of the interpreter's own code. */
 #ifndef OAKUM_FRAMES_H
 #define OAKUM_FRAMES_H
 
@@ -11,30 +11,30 @@
 
 OAK_BEGIN_DECLS
 
-/** A frame by its names, which are copied: the function, as a profile lists it, the file and the
- * line in it. file may be NULL, line 0. The same names give the same number each time. 0 without
- * memory, or when there are 1,048,576 already. They live as long as the process. Any thread. */
+/** The number of a frame with this function name, file and line. The names are copied. file may be
+ * NULL, and line 0. Equal names give the same number. Numbers are valid as long as the process
+ * lives. Returns 0 when there is no memory, or when 1,048,576 frames have numbers. Any thread. */
 OAK_API uintptr_t oak_frame_number(const char *function, const char *file, int line);
 
-/** Code that is left out of a stack: [lo, hi). */
+/** A range of code whose frames are left out of a stack: [lo, hi). */
 typedef struct oak_code_range {
     uintptr_t lo, hi;
 } oak_code_range;
 
-/** Where frames of a thread come from. */
+/** A source of a thread's frames. */
 typedef struct oak_frame_source {
-    /** Store at most max numbers in frame, the innermost first, and return how many. Called by the
-     * thread itself in the middle of an allocation: it may call oak_frame_number, and nothing else
-     * of Oakum's. */
+    /** Store at most max frame numbers in frame, the innermost first. Returns how many. The thread
+     * itself calls it, within an allocation: the only function of Oakum that it may call is
+     * oak_frame_number. */
     size_t (*read)(uintptr_t *frame, size_t max, void *ctx);
     void *ctx;
     const oak_code_range *hidden; /* the interpreter's own code */
     size_t nhidden;
 } oak_frame_source;
 
-/** From here on this is the calling thread's source; NULL: it has none. Returns the one before.
- * What it points to must stay until another is set. Attaches the thread; nothing happens when that
- * fails. Cheap: two loads and a store. */
+/** Set the calling thread's source of frames; NULL removes it. Returns the previous one. *source
+ * and all that it points to must stay valid until another source is set. Attaches the thread; if
+ * that fails, the call does nothing. Cheap: two loads and a store. */
 OAK_API const oak_frame_source *oak_frame_source_set(const oak_frame_source *source);
 
 OAK_END_DECLS

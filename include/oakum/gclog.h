@@ -1,8 +1,8 @@
-/* gclog.h - a log of collections in JSON: an object a cycle, each in a line of its own.
+/* gclog.h - a log of collections in JSON: one line, with one object, for each cycle.
  *
- * A line tells what the gctrace line tells, and more, in whole numbers: times in nanoseconds, sizes
- * in bytes. docs/observe.md lists the members. It is written in one piece, once the world runs
- * again, by the thread that has collected. */
+ * A line has the figures of the gctrace line and more, as whole numbers: times in nanoseconds,
+ * sizes in bytes. docs/observe.md lists the members. The thread that has collected writes the line
+ * after the pause, in one piece. */
 #ifndef OAKUM_GCLOG_H
 #define OAKUM_GCLOG_H
 
@@ -10,18 +10,19 @@
 
 OAK_BEGIN_DECLS
 
-/** From now on each cycle appends a line to the file at `path`, which is made if need be. Replaces
- * a log that is under way. The variable OAKUM_GC_LOG=FILE does this when Oakum starts. 0, or -1
- * with errno: the log that was under way has ended. Any thread. */
+/** Start a log: from now on, each cycle appends a line to the file at `path`. The file is created
+ * if need be. A log that is under way ends, even when the call fails. The variable
+ * OAKUM_GC_LOG=FILE starts a log together with Oakum. Returns 0, or -1 with errno. Any thread. */
 OAK_API int oak_gclog_start(const char *path);
 
-/** The same to a descriptor of the caller's, which stays open until oak_gclog_stop has returned. A
- * pipe or socket that takes no line at once gets none: the next line says how many were lost. */
+/** As oak_gclog_start, to a file descriptor. The caller owns fd, and must keep it open until
+ * oak_gclog_stop has returned. A line that a pipe or a socket can't take at once is lost; the next
+ * line has the number of lost ones. */
 OAK_API int oak_gclog_start_fd(int fd);
 
-/** No more, and the lines of all cycles that are over are written. 0; or -1 with the errno of the
- * first line that could not be written since the start: lines are lost then, and the next that can
- * be written says how many. 0 when there is no log. */
+/** End the log. The lines of all ended cycles are written before the call returns. Returns 0, also
+ * when there is no log. Returns -1 if lines were lost, with the errno of the first failed write
+ * since the start. */
 OAK_API int oak_gclog_stop(void);
 
 OAK_END_DECLS
