@@ -1,13 +1,13 @@
-/* detector.h - the leak detector: looks at what collections leave alive, and says what grows that
- * should not, what is held for nothing, and what is only a high-water mark.
+/* detector.h - the leak detector: finds memory that grows without end, memory that is held for
+ * nothing, and high-water marks that are no leak.
  *
- * It looks once a collection, at most once an interval: at live bytes of the whole heap, of each
- * type, of each site of the heap profile; at every map's length and arrays; at threads; at
- * finalizers and weak references. A leak is a series of such looks that rises all the time, by a
- * robust test (docs/detector.md); what stays where it is, however large, is none.
+ * The detector takes a look after a collection, at most once an interval. A look reads the live
+ * bytes of the heap, of each type, and of each site of the heap profile. It also reads the length
+ * and the arrays of each map, the threads, the finalizers and the weak references. A leak is a
+ * series of looks whose figures keep rising, by a robust test (docs/detector.md). Memory that is
+ * large and doesn't grow is no leak.
  *
- * All functions: any thread, not in a finalizer's or mark function's way of being called from
- * inside Oakum; not from a signal handler. */
+ * All functions may be called from any thread, but not from a mark function or a signal handler. */
 #ifndef OAKUM_DETECTOR_H
 #define OAKUM_DETECTOR_H
 
@@ -16,60 +16,62 @@
 OAK_BEGIN_DECLS
 
 typedef enum oak_severity {
-    OAK_SEVERITY_NOTE,    /* worth knowing; not a fault: steps, high-water marks */
-    OAK_SEVERITY_WARNING, /* memory or time is wasted, but does not grow */
-    OAK_SEVERITY_LEAK     /* grows without end, as far as can be seen */
+    OAK_SEVERITY_NOTE,    /* worth knowing, but no fault: steps, high-water marks */
+    OAK_SEVERITY_WARNING, /* memory or time is wasted, but the waste doesn't grow */
+    OAK_SEVERITY_LEAK     /* memory or a count grows, with no end in sight */
 } oak_severity;
 
 typedef enum oak_finding_kind {
     OAK_FINDING_HEAP_GROWTH,      /* leak: live bytes of the heap rise */
-    OAK_FINDING_SITE_GROWTH,      /* leak: those of a site of the heap profile */
-    OAK_FINDING_TYPE_GROWTH,      /* leak: those of a type */
-    OAK_FINDING_MAP_GROWTH,       /* leak: a map's entries */
-    OAK_FINDING_THREAD_GROWTH,    /* leak: attached threads */
-    OAK_FINDING_FIBER_GROWTH,     /* leak: parked fibers */
+    OAK_FINDING_SITE_GROWTH,      /* leak: live bytes of a site of the heap profile rise */
+    OAK_FINDING_TYPE_GROWTH,      /* leak: live bytes of a type rise */
+    OAK_FINDING_MAP_GROWTH,       /* leak: a map's entries rise */
+    OAK_FINDING_THREAD_GROWTH,    /* leak: the number of attached threads rises */
+    OAK_FINDING_FIBER_GROWTH,     /* leak: the number of parked fibers rises */
     OAK_FINDING_MAP_SPARSE,       /* warning: a map's array is much larger than its entries */
-    OAK_FINDING_MAP_STUCK,        /* warning: old buckets are held by a growth that stands still */
+    OAK_FINDING_MAP_STUCK,        /* warning: a resize makes no progress, and holds old buckets */
     OAK_FINDING_MAP_HASH,         /* warning: keys collide far beyond chance */
-    OAK_FINDING_THREADS_BLOCKED,  /* warning: many threads have stood still for long */
-    OAK_FINDING_THREADS_STRANDED, /* warning: threads in oak_blocking_wait that nobody can wake */
+    OAK_FINDING_THREADS_BLOCKED,  /* warning: many threads have made no progress for long */
+    OAK_FINDING_THREADS_STRANDED, /* warning: no thread can end some oak_blocking_wait */
     OAK_FINDING_FINALIZER_CYCLE,  /* warning: objects whose finalizers never run */
-    OAK_FINDING_FINALIZER_STUCK,  /* warning: a finalizer runs for long, others wait */
-    OAK_FINDING_WEAK_DEAD,        /* warning: weak references are kept whose objects have gone */
+    OAK_FINDING_FINALIZER_STUCK,  /* warning: a finalizer runs for long, and others wait */
+    OAK_FINDING_WEAK_DEAD,        /* warning: many weak references to dead objects are held */
     OAK_FINDING_THRASH,           /* warning: collections take much time and free little */
     OAK_FINDING_FRAGMENTED,       /* warning: a few objects keep many spans */
     OAK_FINDING_STEP,             /* note: live bytes are above mean + 3 sigma */
-    OAK_FINDING_WATERMARK,        /* note: the heap was much larger, what is idle is not a leak */
-    OAK_FINDING_STACKS_HOLD,      /* note: the stack of one that stands still alone holds much */
+    OAK_FINDING_WATERMARK,        /* note: the heap was much larger; idle memory is no leak */
+    OAK_FINDING_STACKS_HOLD,      /* note: the stack of an idle thread or fiber alone holds much */
     OAK_FINDING_KINDS
 } oak_finding_kind;
 
-/** "heap-growth", "map-sparse", ... */
+/** The name of a kind: "heap-growth", "map-sparse", ... */
 OAK_API const char *oak_finding_name(oak_finding_kind kind);
 
+/** A finding: one kind of suspicion about one subject. */
 typedef struct oak_finding {
     oak_finding_kind kind;
     oak_severity severity;
-    bool active;         /* true at the last look; false: it was, and is over */
-    uint64_t id;         /* the same for the same subject as long as the detector runs */
-    const void *object;  /* the map, or NULL; whoever keeps it keeps the map alive */
+    bool active;         /* the last look saw it; false: it is over */
+    uint64_t id;         /* the same for the same kind and subject as long as the detector runs */
+    const void *object;  /* the map, or NULL; a stored pointer keeps the map alive */
     const oak_type *type;/* or NULL */
-    int64_t site;        /* of the heap profile, -1 when it is none */
+    int64_t site;        /* id of a site of the heap profile, or -1 */
     uint64_t before, now;/* bytes, entries or threads: at the window's beginning, and now */
-    double slope;        /* of those, a look */
-    unsigned looks;      /* that the window has */
-    uint64_t first_seen, last_seen; /* nanoseconds since 1970 */
-    uint64_t first_cycle, last_cycle;
-    char subject[160];   /* what it is about: "site fill (cache.c:12) < serve", "map 0x7f..." */
+    double slope;        /* rise of these per look */
+    unsigned looks;      /* number of looks in the window */
+    uint64_t first_seen, last_seen;   /* nanoseconds since 1970 */
+    uint64_t first_cycle, last_cycle; /* numbers of collections */
+    char subject[160];   /* the suspect: "site fill (cache.c:12) < serve", "map 0x7f..." */
     char evidence[240];  /* the figures, in words */
 } oak_finding;
 
-/** Called for what is found anew, and for what is found again after it was over, with no lock held,
- * by the thread that looked. It may call everything; but on the detector's own thread
- * oak_detector_start and _prepare fail with EDEADLK, and oak_detector_stop doesn't wait. */
+/** A function that gets each new finding, and each finding that is active again after it was over.
+ * The thread that took the look calls it, with no lock held. It may call any function of Oakum. On
+ * the detector's own thread, oak_detector_start and oak_detector_prepare fail with EDEADLK, and
+ * oak_detector_stop doesn't wait. */
 typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
 
-/* Every threshold, once: field, type (size, int), default, least, most, what it is. */
+/* The table of all thresholds: field, type (size, int), default, min, max, help. */
 /* clang-format off */
 #define OAK_DETECTOR_OPTIONS(X)                                                                          \
     X(interval_ms,      int,  1000,    0, 86400000, "at most one look in so many milliseconds") \
@@ -99,44 +101,52 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
     X(log,              int,  0,       0, 1,        "write a line to stderr for each finding")
 /* clang-format on */
 
+/** Options of the detector. Fill the struct with oak_detector_config_default, then change single
+ * fields. */
 typedef struct oak_detector_config {
 #define OAK_DETECTOR_FIELD(field, type, def, min, max, help) oak_option_##type field;
     OAK_DETECTOR_OPTIONS(OAK_DETECTOR_FIELD)
 #undef OAK_DETECTOR_FIELD
     oak_finding_fn found; /* or NULL */
-    void *ctx;            /* of the host: not a root */
+    void *ctx;            /* argument of found; keeps no object alive */
 } oak_detector_config;
 
+/** Fill *cfg with the defaults. */
 OAK_API void oak_detector_config_default(oak_detector_config *cfg);
 
-/** Look after each collection, on a thread of the detector's own. NULL: the defaults. What an
- * earlier run has found and seen is forgotten. The variable OAKUM_DETECTOR does this when Oakum
- * starts, with log on: 1, or options as interval_ms=100,growth_bytes=4M. 0, or -1 with EINVAL when
- * a field is out of its range, or ENOMEM. */
+/** Start the detector: it looks after collections, on a thread of its own. NULL stands for the
+ * defaults. Looks and findings of an earlier run are dropped. Returns 0, or -1 with ENOMEM, or with
+ * EINVAL when a field is out of its range.
+ *
+ * The variable OAKUM_DETECTOR starts it together with Oakum, with log on. Its value is 1, or
+ * options as in interval_ms=100,growth_bytes=4M. */
 OAK_API int oak_detector_start(const oak_detector_config *cfg);
 
-/** The same without the thread: it looks only in oak_detector_scan. */
+/** As oak_detector_start, without the thread: all looks are calls of oak_detector_scan. */
 OAK_API int oak_detector_prepare(const oak_detector_config *cfg);
 
-/** Collect, look now, whatever the interval, and judge. Starts with oak_detector_prepare(NULL) if
- * need be. How many findings of at least WARNING are active; -1 with ENOMEM. */
+/** Collect, look now regardless of the interval, and judge. A detector that isn't started is
+ * prepared with the defaults first. Returns the number of active findings of severity WARNING or
+ * LEAK; or -1 with ENOMEM. */
 OAK_API int oak_detector_scan(void);
 
-/** No more looks; findings stay to be read. Waits for a look that is under way. */
+/** Stop looking, and wait for a look that is under way. The findings can still be read. */
 OAK_API void oak_detector_stop(void);
 
-/** Copy up to n findings, active ones first, the worst first. Returns how many there are. */
+/** Copy up to n findings to out: active ones first, and of these the worst first. Returns the
+ * number of all findings. */
 OAK_API size_t oak_detector_findings(oak_finding *out, size_t n);
 
+/** Counts of the detector, for metrics. */
 typedef struct oak_detector_stats {
-    uint64_t looks;                    /* taken */
-    uint64_t raised[OAK_FINDING_KINDS];/* findings so far */
-    uint64_t active[OAK_FINDING_KINDS];/* at the last look */
+    uint64_t looks;                    /* taken so far */
+    uint64_t raised[OAK_FINDING_KINDS];/* findings so far, by kind */
+    uint64_t active[OAK_FINDING_KINDS];/* findings at the last look, by kind */
     uint64_t dropped;                  /* findings for which there was no room */
-    uint64_t look_ns, stop_ns;         /* the last look took, and how long the world stood for it */
+    uint64_t look_ns, stop_ns;         /* duration of the last look, and of its pause */
 } oak_detector_stats;
 
-/** Counts, for metrics. */
+/** Read the counts into *out. */
 OAK_API void oak_detector_stats_read(oak_detector_stats *out);
 
 OAK_END_DECLS

@@ -1,18 +1,19 @@
-/* serve.h - a small HTTP server inside of the program that shows what its heap does: a dashboard,
- * metrics for Prometheus, heap profiles for pprof, and the same as JSON. docs/serve.md lists the
- * addresses.
+/* serve.h - the debug server: a small HTTP server in the program that shows its heap. It has a
+ * dashboard, metrics for Prometheus, heap profiles for pprof, and the state as JSON. docs/serve.md
+ * lists the addresses.
  *
- * Off at first. OAKUM_DEBUG_SERVE=1 in the environment starts it in any program, when its heap is
- * first used. It answers GET and HEAD only, and changes nothing. Its threads block all signals;
- * those that read the heap are attached, and in a blocking region while they wait. A collection
- * waits for no client. libmicrohttpd is loaded when a server is first started (Debian:
- * libmicrohttpd12).
+ * The server is off at first. The variable OAKUM_DEBUG_SERVE=1 starts it in any program, at the
+ * first use of the heap. The server answers only GET and HEAD, and changes nothing in the program.
+ * Its threads block all signals. Those that read the heap are attached, and wait in blocking
+ * regions. A collection waits for no client. The first start of a server loads libmicrohttpd
+ * (Debian: libmicrohttpd12).
  *
- * A server always listens on a Unix socket of its user's alone, PID.sock in $XDG_RUNTIME_DIR/oakum
- * or /tmp/oakum-UID, where `oakum top PID` finds it. Only that user and root are answered there.
- * The name is removed when the server stops or the program ends by exit. TCP is opened only when an
- * address is named, and asks for a token. A forked child has no server; it may start one. All may
- * be called from any thread, but from no signal handler. */
+ * A server always listens on a Unix socket: PID.sock in $XDG_RUNTIME_DIR/oakum or /tmp/oakum-UID,
+ * where `oakum top PID` finds it. It answers only its own user and root there. The socket is
+ * removed when the server stops, or the program ends by exit. TCP is opened only if an address is
+ * given, and asks for a token. A forked child has no server, but may start one.
+ *
+ * All functions may be called from any thread, but not from a signal handler. */
 #ifndef OAKUM_SERVE_H
 #define OAKUM_SERVE_H
 
@@ -20,46 +21,52 @@
 
 OAK_BEGIN_DECLS
 
-/** Zeroes are the usual values. */
+/** Options of a server. All zero is the default. */
 typedef struct oak_serve_options {
-    /* What clients on TCP must have: 1 to 255 visible characters of ASCII, as `Authorization:
-     * Bearer TOKEN`, or as ?token=TOKEN once in the address, for which a browser gets a cookie.
-     * NULL or empty: 128 random bits, which oak_debug_serve_url tells. The Unix socket asks for
-     * none */
+    /* The token of clients on TCP: 1 to 255 visible ASCII characters. A client sends it as
+     * `Authorization: Bearer TOKEN`, or once as ?token=TOKEN, which gives a browser a cookie. NULL
+     * or empty: 128 random bits, part of oak_debug_serve_url. The Unix socket needs no token */
     const char *token;
-    /* Besides addresses and localhost, a name that a request's Host header may have, without the
-     * port; or NULL. Other names are refused, so that no web page can reach the server by a name of
-     * its own that it has pointed here */
+    /* A name, without a port, that a request's Host header may have besides addresses and
+     * localhost; or NULL. Other names are refused. So a web page can't reach the server through a
+     * host name of its own that resolves to it */
     const char *host;
-    unsigned max_clients; /* at once, at most 1024; 0: 64. Others wait */
+    unsigned max_clients; /* at once, at most 1024; 0: 64. Further clients wait */
 } oak_serve_options;
 
-/** Start it. NULL or "1" is the Unix socket alone. An address opens TCP besides: "127.0.0.1:0",
- * "[::1]:0", "localhost:0" for both of these, ":0" for 127.0.0.1, or one of another interface; port
- * 0 is any free one. "open,127.0.0.1:0" asks for no token: any user of the machine may ask; for
- * loopback addresses only. Returns the port, 0 without TCP, or -1 with errno, and
- * oak_debug_serve_error tells more: EINVAL for an address or an option that makes no sense, EBUSY
- * when one runs in this process, ELIBACC when libmicrohttpd is missing, EPERM for an open address
- * that others can reach, and for a folder that may be another user's, ENOSYS without random numbers
- * for a token, or what the system says to a folder or a socket: ENOENT, EACCES, EROFS, ENOSPC,
- * ENAMETOOLONG, EMFILE, EADDRINUSE, EADDRNOTAVAIL, ENOMEM. Beside an address the Unix socket may be
- * missing: oak_debug_serve_error says why. Starts the heap. */
+/** Start the server, and the heap if need be. With NULL or "1" it has only the Unix socket. An
+ * address opens TCP, too: "127.0.0.1:0", "[::1]:0", or the address of another interface.
+ * "localhost:0" stands for both loopback addresses, ":0" for 127.0.0.1. Port 0 is any free port.
+ * "open,127.0.0.1:0" asks for no token, so all users of the machine have access; it takes only
+ * loopback addresses.
+ *
+ * Returns the TCP port, or 0 without TCP; or -1 with errno, and oak_debug_serve_error has details:
+ * - EINVAL: the address or an option is invalid.
+ * - EBUSY: a server runs in this process.
+ * - ELIBACC: libmicrohttpd is missing.
+ * - EPERM: other machines can reach the open address, or the folder may be another user's.
+ * - ENOSYS: there are no random numbers for a token.
+ * - errors of the system for a folder or a socket: ENOENT, EACCES, EROFS, ENOSPC, ENAMETOOLONG,
+ *   EMFILE, EADDRINUSE, EADDRNOTAVAIL, ENOMEM.
+ *
+ * If TCP works and the Unix socket doesn't, the call succeeds; oak_debug_serve_error has the
+ * reason. */
 OAK_API int oak_debug_serve(const char *address);
 
-/** The same with options; NULL: none. */
+/** As oak_debug_serve, with options. NULL stands for the defaults. */
 OAK_API int oak_debug_serve_with(const char *address, const oak_serve_options *options);
 
-/** Stop it; returns when its threads have ended, which may take as long as a reading that is under
- * way. Clients are cut off. Nothing happens when none runs. */
+/** Stop the server: cut off its clients, and wait until its threads have ended. A request that is
+ * under way is finished first. Does nothing when no server runs. */
 OAK_API void oak_debug_serve_stop(void);
 
-/** Where it is: "http://127.0.0.1:36745/", with ?token=TOKEN behind it when the token was made, or
- * without TCP "unix:PATH". In out, ended by a zero byte and cut to n bytes. Returns the length that
- * all of it has; 0 when none runs. */
+/** The server's URL: "http://127.0.0.1:36745/", or without TCP "unix:PATH". A random token is
+ * appended as ?token=TOKEN. At most n bytes are stored in out, with the NUL. Returns the whole
+ * length without the NUL; 0 when no server runs. */
 OAK_API size_t oak_debug_serve_url(char *out, size_t n);
 
-/** Why the last start failed, or made no Unix socket: one line without its end, likewise; 0 when it
- * did neither. */
+/** The reason why the last start failed or made no Unix socket: one line, without a newline. out, n
+ * and the result are as in oak_debug_serve_url; 0 when all went well. */
 OAK_API size_t oak_debug_serve_error(char *out, size_t n);
 
 OAK_END_DECLS
