@@ -1,6 +1,7 @@
-/* args.c - reading a command line, and saying what is wrong with it.
+/* args.c - reads a command line, and reports its errors.
  *
- * Bound: a suggestion costs the product of two words' lengths for each candidate. */
+ * Bound: a suggestion takes time in proportion to the product of two words' lengths, for each
+ * candidate. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Edits from a to b: insertions, deletions, substitutions and swaps of neighbours (Damerau's
- * optimal string alignment). */
+/* The number of edits from a to b: insertions, deletions, substitutions and swaps of neighbours
+ * (Damerau's optimal string alignment). */
 static size_t distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);
@@ -38,8 +39,8 @@ static size_t distance(const char *a, const char *b)
     return rows[n % 3][m];
 }
 
-/* A candidate of which word is the beginning, or the one that is fewest edits away, if these are
- * few. */
+/* A candidate that begins with the word; otherwise the one with the fewest edits, if these are few.
+ */
 static const char *closest(const char *word, const char *(*candidate)(size_t i, const void *ctx),
                            const void *ctx)
 {
@@ -84,7 +85,7 @@ static int complain(const cmd_args *args, const char *format, const char *name)
     return CMD_ARG_BAD;
 }
 
-/* --name, --name=value or --name value; the last not where the value may be left out */
+/* Read --name, --name=value or --name value; the last form not for an optional value. */
 static int long_option(cmd_args *args, const char *word, const char **text)
 {
     size_t n = strcspn(word, "=");
@@ -108,7 +109,7 @@ static int long_option(cmd_args *args, const char *word, const char **text)
     return (int)(o - args->options);
 }
 
-/* One letter; a value is the next word. */
+/* Read an option of one letter; its value is the next word. */
 static int short_option(cmd_args *args, const char *word, const char **text)
 {
     const cmd_option *o = args->options;

@@ -1,6 +1,6 @@
-/* info.c - `oakum info`: the version, where the heap is, and every option with its value.
+/* info.c - `oakum info`: the version, the place of the heap, and all options with their values.
  *
- * The options come from the table OAK_OPTIONS, so that none can be missing here. */
+ * The options come from the table OAK_OPTIONS, so none can be missing here. */
 #include "cmd.h"
 
 #include <ctype.h>
@@ -12,7 +12,7 @@ static const cmd_option options[] = {
     { NULL, 0, NULL, NULL },
 };
 
-/* A size as a person would write it: 4M, 1T; bytes when it is no round number of these. */
+/* Format a size with a unit, such as 4M or 1T, if it is a multiple of one; otherwise in bytes. */
 static void format_size(char *out, size_t n, size_t value)
 {
     static const char units[] = "KMGT";
@@ -80,7 +80,7 @@ static void put_options(const oak_config *cfg)
             getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
 }
 
-/* "userfaultfd: Operation not permitted (EPERM)" */
+/* Print a refused way of tracking: "userfaultfd: Operation not permitted (EPERM)". */
 static void put_refused(const oak_writes_told *told)
 {
     const char *name = strerrorname_np(told->error);

@@ -1,4 +1,5 @@
-/* oakum.c - the oakum command: finds the subcommand, and sees to it that all output was written. */
+/* oakum.c - the main function of the oakum command: runs the subcommand, and checks that all output
+ * is written. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -84,7 +85,7 @@ static int cmd_version(int argc, char **argv)
     return CMD_OK;
 }
 
-/* A reader that has gone is no error of ours; a full disk is. */
+/* A full disk is reported. A closed pipe is not, as its reader wanted no more. */
 static int close_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;

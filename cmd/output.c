@@ -1,7 +1,7 @@
-/* output.c - writing files: whole, or not at all.
+/* output.c - writes files: a file is complete, or isn't there.
  *
- * While one is open, a signal that ends the command, or exit, takes what was begun along. One is
- * open at a time. */
+ * A file is written under a temporary name. If a signal or exit ends the command meanwhile, the
+ * temporary file is removed. At most one file is open at a time. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- what was begun ---- */
+/* ---- the temporary file ---- */
 
 static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGXFSZ };
 
@@ -20,7 +20,7 @@ static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGXFSZ
 
 static struct {
     const char *name;
-    pid_t owner; /* children of the command inherit the handler, and leave the file alone */
+    pid_t owner; /* only this process removes the file: its children inherit the handler */
     struct sigaction before[ENDING];
 } begun;
 
@@ -33,10 +33,10 @@ static void end(int sig)
 {
     remove_begun();
     signal(sig, SIG_DFL);
-    raise(sig); /* when the handler returns */
+    raise(sig); /* takes effect when the handler returns */
 }
 
-/* A signal that is ignored stays so. */
+/* Remove the file at exit and at signals that end the process; ignored signals stay ignored. */
 static void guard(const char *name)
 {
     static bool at_exit;
@@ -77,7 +77,8 @@ static bool is_special(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-/* A new file beside `path`, readable as the umask says; its name in *name, to be freed. */
+/* Create a temporary file in the folder of `path`, with the umask's permissions. *name gets its
+ * name, which the caller frees. */
 static int open_beside(const char *path, char **name)
 {
     mode_t mask = umask(0);
@@ -100,7 +101,7 @@ static int open_beside(const char *path, char **name)
     return fd;
 }
 
-/* Nothing is left of it. -1, and errno stays. */
+/* Remove the temporary file, if it is there. Returns -1, and keeps errno. */
 static int forget(cmd_output *o, bool there)
 {
     int error = errno;

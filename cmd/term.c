@@ -1,4 +1,4 @@
-/* term.c - what the terminal can show: colour and width. */
+/* term.c - the abilities of the terminal: colour and width. */
 #include "cmd.h"
 
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  *
  * All foreign text that the command prints is cleaned here, except JSON, whose writer escapes it
  * (observe/json.c). Cleaning turns bytes into '?': those that are no UTF-8, and those that a
- * terminal obeys. The latter are the control characters of C0, unless the caller keeps them, DEL,
- * C1, which terminals also take as UTF-8, and the characters that change the direction of text. */
+ * terminal obeys. A terminal obeys the control characters of C0, DEL and C1; C1 also as UTF-8.
+ * Characters that change the direction of text are cleaned, too. The caller may keep some of C0. */
 #include "cmd.h"
 
 #include <stdarg.h>
@@ -26,7 +26,8 @@ size_t cmd_character(const char *text, size_t n)
     return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
 }
 
-/* U+202A to U+202E, U+2066 to U+2069: a name could be shown as another. */
+/* Whether a character changes the direction of text: U+202A to U+202E, U+2066 to U+2069. With
+ * these, a name could look like another. */
 static bool reorders(const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;
