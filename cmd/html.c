@@ -1,8 +1,8 @@
-/* html.c - what `oakum leaks` found, as one page: the table, and for each scenario a plot of the
- * live heap over time, one line for each policy.
+/* html.c - the results of `oakum leaks` as one page: the table, and for each scenario a plot of the
+ * live heap over time, with a line for each policy.
  *
- * The page needs nothing else: no script, no other file. Colours are the reader's, light or dark.
- * Everything that is not written here is escaped. */
+ * The page needs no script and no other file. Its colours follow the reader's scheme, light or
+ * dark. All text that is not from this file is escaped. */
 #include "cmd.h"
 
 #include "report.h"
@@ -103,7 +103,7 @@ static void format_bytes(char *out, size_t n, double bytes)
         snprintf(out, n, "%.0f KB", bytes / 1e3);
 }
 
-/* Steps, as what is live stays until it is measured again; and a dot for each measurement. */
+/* Draw a curve in steps, as a value holds until the next measurement, with a dot for each one. */
 static void put_curve(FILE *out, const scn_series *s, unsigned policy, double ms, double bytes)
 {
     double sx = (WIDTH - LEFT - RIGHT) / ms, sy = (HEIGHT - TOP - BOTTOM) / bytes;

@@ -1,7 +1,7 @@
-/* json.c - rows, series and scenarios as JSON, by observe's writer (observe/json.h).
+/* json.c - prints rows, series and scenarios as JSON, with observe's writer (observe/json.h).
  *
- * Figures are rounded to what a reader can use: whole numbers up to 1e15 as they are, others to six
- * digits, times to a tenth. */
+ * Figures are rounded: times to a tenth, and numbers that aren't whole to six digits. Whole numbers
+ * up to 1e15 are exact. */
 #include "cmd.h"
 
 #include "report.h"
@@ -193,7 +193,7 @@ void cmd_json_results(FILE *out, const cmd_outcome *outcomes, size_t count, cons
     put_all_series(&j, outcomes, count);
     oaki_json_line(&j, 0);
     oaki_json_object_end(&j);
-    (void)oaki_json_finish(&j); /* the stream knows whether it failed */
+    (void)oaki_json_finish(&j); /* a failure is the stream's */
 }
 
 void cmd_json_list(FILE *out, const scn_scenario *const *scenarios)

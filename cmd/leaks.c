@@ -1,7 +1,7 @@
-/* leaks.c - `oakum leaks`: runs the leak scenarios and shows what they retain.
+/* leaks.c - `oakum leaks`: runs the leak scenarios and shows the memory that they retain.
  *
- * Rows go to stdout, the table's as they come and in its order; progress goes to stderr, so that
- * what is piped holds rows only. */
+ * Rows go to stdout. The table prints a row once all rows before it are known. Progress goes to
+ * stderr, so a pipe gets rows only. */
 #include "cmd.h"
 
 #include "report.h"
@@ -13,7 +13,7 @@
 
 #define LIMIT_DEFAULT 120
 #define LIMIT_MOST 86400
-#define JOBS_MOST 4 /* unless asked for more */
+#define JOBS_MOST 4 /* scenarios at a time, without --jobs */
 
 enum {
     OPTION_JSON,
@@ -45,7 +45,7 @@ typedef struct request {
     cmd_color color;
     unsigned limit_s, jobs;
     const char *html;            /* a file, or NULL */
-    const scn_scenario **chosen; /* NULL ends them */
+    const scn_scenario **chosen; /* with a NULL at the end */
     size_t count;
 } request;
 
@@ -166,12 +166,12 @@ typedef struct session {
     cmd_table table;
     cmd_outcome *outcomes;
     cmd_tally tally;
-    size_t shown;  /* outcomes in the table */
-    bool terminal; /* stderr is one */
+    size_t shown;  /* number of outcomes that the table has printed */
+    bool terminal; /* stderr is a terminal */
 } session;
 
-/* On a terminal one line that is overwritten; otherwise a line for each scenario when it has
- * ended. */
+/* Show the running scenarios on a terminal, in one line that is overwritten. Without a terminal,
+ * show_finished prints a line for each scenario instead. */
 static void show_running(void *ctx)
 {
     const session *s = ctx;
@@ -203,7 +203,8 @@ static bool count_rows(const scn_results *all, cmd_tally *tally)
     return failed == 0;
 }
 
-/* Scenarios may end in another order than the table's: one waits for those before it. */
+/* Scenarios may end in another order than the table's. A scenario is printed once all before it
+ * are. */
 static void show_finished(cmd_outcome *o, void *ctx)
 {
     session *s = ctx;

@@ -1,8 +1,8 @@
-/* schedule.c - runs scenarios side by side.
+/* schedule.c - runs several scenarios at a time.
  *
- * Each is a process of its own, so that none disturbs what another holds; those that measure time
- * run with nothing beside them. A scenario's policies run one after the other, as the largest fill
- * a good part of a small machine's memory. Scenarios begin in the order in which they were given.
+ * Each scenario is a process of its own, so that none changes another's heap. A scenario that
+ * measures time runs alone. The policies of a scenario run one after the other, as the largest
+ * scenarios fill a good part of a small machine's memory. Scenarios start in the given order.
  *
  * Bound: `jobs` children at a time. */
 #include "cmd.h"
@@ -10,12 +10,12 @@
 #include "report.h"
 #include <stdlib.h>
 
-/* A place in which a scenario runs. */
+/* A scenario that runs. */
 typedef struct slot {
     cmd_outcome *outcome; /* NULL: free */
     unsigned policy;
-    size_t first; /* row of this policy */
-    bool again;   /* it is the second run */
+    size_t first; /* index of this policy's first row */
+    bool again;   /* this is the second run */
     scn_run *run;
 } slot;
 
@@ -39,7 +39,7 @@ static void start_policy(schedule *c, slot *p)
                            &o->series[p->policy]);
 }
 
-/* Scenarios that may begin now. */
+/* Start the scenarios that may run now. */
 static void start_due(schedule *c)
 {
     while (c->next < c->plan->count && c->running < c->plan->jobs) {
@@ -55,7 +55,8 @@ static void start_due(schedule *c)
     }
 }
 
-/* Whether all that is wrong with the rows from `first` on are figures; *missed is the first row. */
+/* Whether the rows from `first` on fail only by figures, and at least one does. *missed is the
+ * first of these. */
 static bool only_figures_missed(const scn_results *all, size_t first, const scn_result **missed)
 {
     *missed = NULL;
@@ -79,9 +80,9 @@ static void tell_missed(const cmd_schedule *plan, const scn_result *row)
             text);
 }
 
-/* To a conservative collector one stray word, be it a bucket's hashes, can point to a whole array.
- * So a policy that misses a figure runs once more, and the second run counts. Whether another run
- * of the slot's has begun. */
+/* Repeat a policy that misses a figure, once; the second run counts. The reason: the collector is
+ * conservative, so a stray word, such as a bucket's hashes, may keep a whole array alive. Otherwise
+ * start the next policy. Returns false if the scenario has no further policy. */
 static bool run_again_or_next(schedule *c, slot *p)
 {
     cmd_outcome *o = p->outcome;

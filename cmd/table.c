@@ -1,11 +1,14 @@
-/* table.c - rows as a table for people: printed scenario by scenario, so that widths are fixed at
- * the start.
+/* table.c - prints rows as a table for people.
  *
- * A scenario is a heading line and its rows. A row has a column for what was done, one for each
- * map policy, Go's figure, what pointed at it, and ok, FAIL or skip; long text is wrapped. Where
- * that leaves texts too narrow, what pointed at it stands below the row. Below a row that fails
- * stands what was missed. A scenario that is not about maps has its figure in the first policy's
- * column, and what pointed at it is the first policy's; --verbose shows the others'. */
+ * The table is printed scenario by scenario, so the widths of its columns are fixed at the start. A
+ * scenario is a heading line and its rows.
+ *
+ * A row has these columns: the step ("what was done"), a figure for each map policy, Go's figure,
+ * the diagnosis ("what pointed at it"), and ok, FAIL or skip. Long text is wrapped. In a narrow
+ * table the diagnosis is below the row. Below a failed row are the expectations that it misses.
+ *
+ * A scenario that is not about maps has its figure in the column of the first policy. The diagnosis
+ * is that of the first policy, too; --verbose shows the others. */
 #include "cmd.h"
 
 #include "report.h"
@@ -23,12 +26,12 @@
 #define BOLD "\033[1m"
 #define PLAIN "\033[0m"
 
-#define TEXTS_LEAST 60 /* for what was done and what pointed at it, beside one another */
+#define TEXTS_LEAST 60 /* columns for step and diagnosis, to be side by side */
 #define WHAT_LEAST 20
 
 typedef struct widths {
     unsigned what, pointed;
-    bool below; /* what pointed at it is */
+    bool below; /* the diagnosis is below the row */
 } widths;
 
 static widths widths_of(const cmd_table *t)
@@ -48,8 +51,8 @@ static void put_color(const cmd_table *t, const char *code)
 
 /* ---- cells ---- */
 
-/* The next line of *text, at most `width` columns: *text moves behind it. Words longer than a
- * line are cut. */
+/* Take a line of at most `width` columns from *text. *line gets its start, and *text moves to its
+ * end. Words longer than a line are cut. Returns the line's length. */
 static size_t take_line(const char **text, unsigned width, const char **line)
 {
     const char *p = *text;
@@ -87,13 +90,13 @@ static void put_cell(const cmd_table *t, const char *line, size_t n, const cell 
     if (n != 0 && c->color != NULL) put_color(t, PLAIN);
 }
 
-/* All cells, on as many lines as the longest needs; no blanks at the end of a line. */
+/* Print cells side by side, on as many lines as the longest needs, without blanks at line ends. */
 static void put_cells(const cmd_table *t, cell *cells, size_t count)
 {
     bool more = true;
 
     while (more) {
-        size_t due = INDENT; /* blanks owed before the next text */
+        size_t due = INDENT; /* blanks to print before the next text */
 
         more = false;
         for (size_t i = 0; i < count; i++) {
@@ -115,7 +118,7 @@ static void put_cells(const cmd_table *t, cell *cells, size_t count)
     }
 }
 
-/* What pointed at a row, where it stands below. */
+/* Print a diagnosis below its row. */
 static void put_below(const cmd_table *t, const char *text, const char *color)
 {
     cell cells[] = { { "", GAP, false, NULL }, { text, widths_of(t).pointed, false, color } };
@@ -196,7 +199,7 @@ static void put_expectation(const cmd_table *t, const scn_expectation *e)
     cmd_say(t->out, "%s\n", text);
 }
 
-/* What a row missed; when verbose, all it expected and its further figures. */
+/* Print the expectations that a row misses; if verbose, all of them, and its further figures. */
 static void put_details(const cmd_table *t, const scn_result *r)
 {
     bool several = scn_policy_count > 1 && r->scenario->maps;
@@ -227,7 +230,7 @@ static void put_details(const cmd_table *t, const scn_result *r)
     }
 }
 
-/* The column of a row's policy. */
+/* The column of a row's policy, from 0. */
 static unsigned column_of(const scn_result *r)
 {
     unsigned p = 0;
@@ -236,7 +239,7 @@ static unsigned column_of(const scn_result *r)
     return p;
 }
 
-/* Whether the rows are one row of the table: the same was done, on different policies. */
+/* Whether two rows are one row of the table: the same step under different policies. */
 static bool same_row(const scn_result *a, const scn_result *b)
 {
     return a->policy != b->policy && strcmp(a->what, b->what) == 0;
