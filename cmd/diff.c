@@ -1,5 +1,5 @@
-/* diff.c - `oakum diff`: what grew from one snapshot to another; of a running program, what its
- * heap profile says changes in some seconds. */
+/* diff.c - `oakum diff`: the growth by type between two snapshots; or of a running program, the
+ * changes of its heap profile in some seconds. */
 #include "live.h"
 
 #include <errno.h>

@@ -1,11 +1,13 @@
-/* find.c - finding a program's debug server: an address, or the Unix socket that a process listens
- * at.
+/* find.c - finds a program's debug server: parses its address, or finds the Unix socket of a
+ * process.
  *
- * The socket is PID.sock in a folder of the process's user (observe/serve_socket.c). Several
- * folders are tried, in the process's root and in ours, as its environment and its namespaces may
- * be others. None of them has to be trusted: the kernel says which process listens behind a socket,
- * and one that is not the process that was asked for is passed over. So neither a number that is
- * used again nor a socket that another user has put there leads astray. */
+ * The socket is PID.sock in a folder of the process's user (observe/serve_socket.c). The process
+ * may have another environment and other namespaces than this command. So several folders are
+ * tried, both in the process's root and in this command's.
+ *
+ * No folder is trusted: the kernel says which process listens at a socket. A socket of another
+ * process is skipped. So a reused process id is harmless, and a socket that another user has
+ * planted is, too. */
 #include "live.h"
 
 #include <errno.h>
@@ -18,9 +20,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define NAMES 4      /* observe/serve_socket.c has as many */
-#define FIND_MS 5000 /* for all sockets that are tried */
-#define RETRY_MS 10  /* while too many wait to be accepted */
+#define NAMES 4      /* names of a socket in a folder, as in observe/serve_socket.c */
+#define FIND_MS 5000 /* the longest time for all sockets together */
+#define RETRY_MS 10  /* between two tries while the socket's queue is full */
 #define ENVIRONMENT_MOST ((size_t)1 << 20)
 
 /* ---- addresses ---- */
@@ -64,7 +66,7 @@ static bool parse_url(const char *url, cmd_server *out)
 
 /* ---- sockets ---- */
 
-/* By the folder's descriptor, as the name of a socket is short and a path may be long. */
+/* Connect through the folder's descriptor, as a socket's path in sun_path has to be short. */
 static int try_socket(const char *path, int *error)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -90,7 +92,8 @@ static int try_socket(const char *path, int *error)
     return fd;
 }
 
-/* Is it this process that listens there? Of one in a namespace that we don't see it is 0. */
+/* Whether this process listens at the other end. The kernel's answer is 0 for a process outside of
+ * this command's pid namespace. */
 static bool listens(int fd, pid_t pid)
 {
     struct ucred peer;
@@ -121,13 +124,13 @@ int cmd_socket_connect(const char *path, pid_t pid, int64_t deadline)
 enum { REAL, EFFECTIVE, SAVED, IDS };
 
 typedef struct process {
-    pid_t pid, inner; /* its number here, and where it lives */
+    pid_t pid, inner; /* its id here, and in its own pid namespace */
     unsigned uid[IDS];
-    unsigned inner_uid; /* the effective one there */
+    unsigned inner_uid; /* its effective user in its own user namespace */
     char runtime[256];  /* its XDG_RUNTIME_DIR, or empty */
 } process;
 
-/* Its first bytes, with a NUL; how many, or -1. */
+/* Read the first bytes of a file in /proc/PID, with a NUL. Returns their number, or -1. */
 static ssize_t read_file(pid_t pid, const char *name, char *text, size_t room)
 {
     char path[64];
@@ -144,7 +147,7 @@ static ssize_t read_file(pid_t pid, const char *name, char *text, size_t room)
     return got < 0 ? -1 : (ssize_t)n;
 }
 
-/* Users, and the number in its own namespace, which is the last of several. */
+/* Read the user ids and the inner pid, which is the last number in the line NSpid. */
 static bool read_status(process *p)
 {
     char text[8192];
@@ -170,7 +173,7 @@ static bool read_status(process *p)
     return true;
 }
 
-/* The name that its user has in its user namespace. */
+/* Map the effective user id into the process's user namespace. */
 static void read_user_map(process *p)
 {
     char text[4096];
@@ -209,12 +212,12 @@ static bool is_mine(const process *p)
 typedef struct search {
     const process *p;
     int64_t deadline;
-    char path[CMD_PATH];   /* where it is */
-    char closed[CMD_PATH]; /* a folder that may have it and that we may not look into, or empty */
+    char path[CMD_PATH];   /* the socket that was found */
+    char closed[CMD_PATH]; /* a folder of the list that can't be read, or empty */
 } search;
 
-/* In our own root it counts when we are kept out; the process's is a help, which some may not use.
- * */
+/* An unreadable folder is noted only in this command's root: access to the root of the process
+ * needs rights that some users lack. */
 static bool try_folder(search *s, const char *root, const char *folder)
 {
     for (int i = 0; i < NAMES; i++) {
@@ -273,7 +276,7 @@ static bool fail_to_find(const char *command, const search *s)
     return false;
 }
 
-/* Where it is hidden, too, the system says whether there is such a process. */
+/* Check that the process exists and may be read. kill finds it even if /proc hides it. */
 static bool look_at(const char *command, process *p)
 {
     if (kill(p->pid, 0) != 0 && errno != EPERM)
@@ -307,7 +310,7 @@ static bool find_process(const char *command, const char *word, cmd_server *out)
     return true;
 }
 
-/* The environment's token is for an address of TCP that the user gave. */
+/* The environment's token is sent only to a TCP address that the user has given. */
 bool cmd_server_find(const char *command, const char *where, cmd_server *out)
 {
     const char *token = getenv("OAKUM_DEBUG_TOKEN");

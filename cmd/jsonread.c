@@ -1,14 +1,14 @@
-/* jsonread.c - a small reader of JSON (RFC 8259), for what a server sends.
+/* jsonread.c - a small JSON reader (RFC 8259), for a server's answers.
  *
- * What comes may be anything: depth and the number of values are bounded, as a value takes many
- * times the memory of its text, and nothing is read behind the text's end. */
+ * An answer may be hostile. So nothing is read beyond the text's end, and the depth and the number
+ * of values are bounded: a value takes many times the memory of its text. */
 #include "live.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define DEPTH 32
-#define VALUES_MOST ((size_t)1 << 20) /* a server's state has some thousands */
+#define VALUES_MOST ((size_t)1 << 20) /* the state of a server has some thousands */
 
 static cmd_json *value(const char **p, unsigned depth);
 
@@ -34,8 +34,9 @@ static bool word(const char **p, const char *w)
     return true;
 }
 
-/* Behind the backslash. Escapes of ASCII are meant as they are, others are '?': names are mostly
- * plain. '\0' when it is no escape; no quote is eaten but that of \". */
+/* Read the rest of an escape, after its backslash. Returns the character, or '?' if it isn't
+ * visible ASCII: names are mostly plain. Returns '\0' for an invalid escape, which never consumes a
+ * quote except in \". */
 static char escaped(const char **p)
 {
     char c = *(*p)++, hex[5] = { 0 };
@@ -50,14 +51,15 @@ static char escaped(const char **p)
     return code >= 0x20 && code < 0x7f ? (char)code : '?';
 }
 
-/* The closing quote, or the end of the text. */
+/* The closing quote of a string, or the end of the text. */
 static const char *string_end(const char *p)
 {
     while (*p != '\0' && *p != '"') p += 1 + (p[0] == '\\' && p[1] != '\0');
     return p;
 }
 
-/* Behind the first quote. NULL when it has no end, has a wrong escape, or memory is short. */
+/* Read the rest of a string, after its first quote. Returns NULL if it has no end or an invalid
+ * escape, or memory is short. */
 static char *string(const char **p)
 {
     const char *end = string_end(*p);
@@ -151,7 +153,7 @@ static cmd_json *value(const char **p, unsigned depth)
     return v;
 }
 
-/* Each value but the first stands behind one of these. */
+/* Each value but the first follows one of "[{,", so their number bounds the number of values. */
 static bool has_too_many(const char *text)
 {
     size_t n = 0;
@@ -185,7 +187,7 @@ void cmd_json_free(cmd_json *v)
     }
 }
 
-/* ---- looking ---- */
+/* ---- look-up ---- */
 
 const cmd_json *cmd_json_at(const cmd_json *v, const char *path)
 {

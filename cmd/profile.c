@@ -1,11 +1,11 @@
-/* profile.c - `oakum profile`: the heap profile of a running program; and the commands that ask a
- * running program what they else ask a snapshot. */
+/* profile.c - `oakum profile`: the heap profile of a running program. Also `oakum why` and `oakum
+ * diff` where they ask a running program instead of a snapshot. */
 #include "live.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_S 90 /* for an answer, beside what it is asked to wait */
+#define WAIT_S 90 /* for an answer, besides the seconds that the request asks for */
 
 enum { OPT_OUTPUT, OPT_ALLOCS, OPT_SECONDS, OPT_COUNT, OPT_HELP };
 
@@ -78,7 +78,7 @@ int cmd_profile(int argc, char **argv)
 
 /* ---- why and diff ---- */
 
-/* The address is of hexadecimal digits; or it is "site=" and a number. */
+/* The address has hexadecimal digits, or is "site=" and a decimal number. */
 int cmd_why_live(const char *where, const char *address, bool json)
 {
     char path[128];

@@ -1,11 +1,11 @@
-/* run.c - `oakum run`: a program whose malloc is Oakum's.
+/* run.c - `oakum run`: runs a program whose malloc is Oakum's.
  *
- * The library (embed/malloc/) goes into LD_PRELOAD, behind what is there already, and what it is
- * to do into the environment; then the program takes this process's place, so its number and its
- * status are its own. Programs that can't be served are found out first, where the loader would be
- * silent.
+ * The library (embed/malloc/) is appended to LD_PRELOAD, and its options go into the environment.
+ * Then exec replaces this process by the program, which keeps the process id and returns its own
+ * status. The loader silently ignores a library that it can't preload. So programs for which that
+ * is the case are rejected first.
  *
- * Exit status: 127 when there is no such program, 126 when it can't be run so. */
+ * Exit status: 127: there is no such program. 126: the program can't be run with the library. */
 #include "cmd.h"
 
 #include <elf.h>
@@ -92,19 +92,19 @@ static bool tell_number(const char *name, const char *option, unsigned long most
     return tell(name, text);
 }
 
-/* A handler that returns would come to the same instruction again. */
+/* Whether a signal reports a fault: after its handler the same instruction would fault again. */
 static bool is_fault(int sig)
 {
     return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP;
 }
 
-/* Of the realtime ones; nobody else may have them. */
+/* Whether the C library reserves a realtime signal for itself. */
 static bool is_libcs(int sig)
 {
     return sig >= 32 && sig < SIGRTMIN;
 }
 
-/* A number, or a name with SIG in front or without. */
+/* Pass on a signal, given by its number, or by its name with or without SIG. */
 static bool tell_signal(const char *value)
 {
     const char *name = strncmp(value, "SIG", 3) == 0 ? value + 3 : value;
@@ -127,7 +127,7 @@ static bool tell_signal(const char *value)
     return tell("OAKUM_MALLOC_SIGNAL", text);
 }
 
-/* Names stay what they are wherever the program goes. */
+/* Pass on a file's name as an absolute path, as the program may change its folder. */
 static bool tell_file(const char *name, const char *value)
 {
     char *here, *path;
@@ -171,7 +171,8 @@ static bool take_check(request *r, const char *value)
     return tell("OAKUM_MALLOC_CHECK", value);
 }
 
-/* Those that say something of leaks ask for them; a status does where nothing is checked. */
+/* Whether an option is about leaks, and so turns their report on. --error-exitcode does so only
+ * without --check. */
 static bool is_of_leaks(int option)
 {
     return option == OPT_LEAKS || option == OPT_SIGNAL || option == OPT_POSSIBLE ||
@@ -211,7 +212,7 @@ static bool is_library(char *path, size_t n, const char *folder, size_t length, 
     return got > 0 && (size_t)got < n && access(path, R_OK) == 0;
 }
 
-/* Beside this program where it was built, or where it is installed. */
+/* Find the library in the build tree of this program, or where it is installed. */
 static bool find_library(char *path, size_t n)
 {
     const char *asked = getenv("OAKUM_MALLOC_LIBRARY");
@@ -251,9 +252,10 @@ static bool preload(void)
     return tell("LD_PRELOAD", list) && tell("OAKUM_MALLOC_LIBRARY", library);
 }
 
-/* The library takes out of the environment what is put there, and copies the kernel's auxiliary
- * vector to where it ends then (embed/malloc/environ.c): a word for each variable that has gone.
- * The kernel's own record has room for no more than these (AT_VECTOR_SIZE). */
+/* Make room for the auxiliary vector. The library removes its variables from the environment, and
+ * then moves the vector to the new end (embed/malloc/environ.c). Each removed variable gives room
+ * for one word. The kernel's own copy of the vector has at most VECTOR_WORDS words
+ * (AT_VECTOR_SIZE). */
 static bool make_room(const request *r)
 {
     enum { VECTOR_WORDS = 64 };
@@ -268,7 +270,7 @@ static bool make_room(const request *r)
 
 /* ---- the program ---- */
 
-/* execvp goes on where it finds a folder. */
+/* Whether a file can be run. A folder can't: execvp skips folders in PATH. */
 static bool may_be_run(const char *path)
 {
     struct stat s;
@@ -276,7 +278,7 @@ static bool may_be_run(const char *path)
     return access(path, X_OK) == 0 && stat(path, &s) == 0 && !S_ISDIR(s.st_mode);
 }
 
-/* Where execvp will find it. */
+/* Find the file that execvp will run. */
 static bool find_program(const char *name, char *path, size_t n)
 {
     const char *folder = getenv("PATH"), *end;
@@ -295,7 +297,7 @@ static bool find_program(const char *name, char *path, size_t n)
     }
 }
 
-/* What the loader will use; "" when there is none. */
+/* Read the path of the program's dynamic loader. Returns false if the program has none. */
 static bool read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
 {
     for (int i = 0; i < e->e_phnum; i++) {
@@ -312,7 +314,8 @@ static bool read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
     return false;
 }
 
-/* Why the library can't get into it; NULL when it can, or it is no ELF file. */
+/* The reason why the library can't be loaded into a file; NULL if it can, or this is no ELF file.
+ */
 static const char *obstacle(int fd, const struct stat *s)
 {
     Elf64_Ehdr e;
@@ -333,7 +336,7 @@ static const char *obstacle(int fd, const struct stat *s)
     return NULL;
 }
 
-/* What the script's first line says is to run it, which is what the library gets into. */
+/* Read a script's interpreter from its first line: the library is loaded into that program. */
 static bool read_shebang(int fd, char *out, size_t n)
 {
     char line[256], *end;
@@ -357,8 +360,8 @@ static int check_file(const char *path, bool may_be_script)
     bool script;
     int fd;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe would wait */
-    if (fd < 0) return CMD_OK; /* one may run what one can't read */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* don't wait at a named pipe */
+    if (fd < 0) return CMD_OK; /* an unreadable program may still be run */
     why = fstat(fd, &s) == 0 ? obstacle(fd, &s) : NULL;
     script = why == NULL && may_be_script && read_shebang(fd, interpreter, sizeof(interpreter));
     close(fd);

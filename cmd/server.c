@@ -1,7 +1,7 @@
-/* server.c - asking a program's debug server: HTTP/1.1 on a plain socket, a request a connection.
+/* server.c - sends requests to a program's debug server: HTTP/1.1, one connection for each request.
  *
- * Bounds: a reply of at most REPLY_MOST bytes, and one deadline for all of an exchange; looking up
- * a name ends when the resolver gives up. */
+ * Bounds: REPLY_MOST bytes for a reply, and one deadline for the whole exchange. Only the look-up
+ * of a host name may take longer: it ends when the resolver gives up. */
 #include "live.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #define REPLY_MOST ((size_t)256 << 20)
 #define HEAD_MOST 16384
 
-/* ---- asking ---- */
+/* ---- the exchange ---- */
 
 int64_t cmd_now_ms(void)
 {
@@ -27,7 +27,7 @@ int64_t cmd_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Whether the socket is ready before the deadline; else errno is ETIMEDOUT. */
+/* Wait until the socket is ready. Returns false with errno; ETIMEDOUT after the deadline. */
 static bool ready(int fd, short events, int64_t deadline)
 {
     struct pollfd p = { fd, events, 0 };
@@ -101,7 +101,7 @@ static bool send_request(int fd, const cmd_server *s, const char *path, int64_t 
     return true;
 }
 
-/* Room for 4096 bytes more. */
+/* Make room for 4096 more bytes. Returns false with errno. */
 static bool enlarge(char **text, size_t n, size_t *cap)
 {
     size_t larger = *cap != 0 ? 2 * *cap : 16384;
@@ -116,7 +116,7 @@ static bool enlarge(char **text, size_t n, size_t *cap)
     return true;
 }
 
-/* All that comes until the end, with a NUL. */
+/* Read to the end of the connection, and append a NUL. Returns NULL with errno. */
 static char *read_all(int fd, size_t *out, int64_t deadline)
 {
     size_t n = 0, cap = 0;
@@ -137,7 +137,8 @@ static char *read_all(int fd, size_t *out, int64_t deadline)
     return NULL;
 }
 
-/* As many bytes as it says, or fewer when it was cut off. */
+/* Split a reply into status and body. Returns false if the head is invalid, or the body's length
+ * isn't that of Content-Length, as when the connection broke. */
 static bool split(char *text, size_t n, cmd_reply *out)
 {
     char *body = memmem(text, n, "\r\n\r\n", 4);

@@ -1,4 +1,5 @@
-/* snapshot.c - `oakum snapshot`: what is in a snapshot, who retains most, the same for DevTools. */
+/* snapshot.c - `oakum snapshot`: shows the contents of a snapshot and the objects that retain most,
+ * or converts it for DevTools. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -178,7 +179,7 @@ static int convert(const request *r, const oak_snapshot *s)
         if (result == 0) result = cmd_output_close(&o, oak_snapshot_convert(s, fileno(o.stream)));
     }
     if (result == 0) return CMD_OK;
-    /* a reader of standard output that has gone is no error of ours */
+    /* a closed standard output is no error: its reader wanted no more */
     if (r->output != NULL || errno != EPIPE)
         cmd_say(stderr, "oakum snapshot: cannot write %s: %s\n",
                 r->output != NULL ? r->output : "the output", strerror(errno));

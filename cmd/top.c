@@ -1,4 +1,4 @@
-/* top.c - `oakum top`: what a running program's heap does, again and again. */
+/* top.c - `oakum top`: shows the state of a running program's heap at regular intervals. */
 #include "live.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_S 15 /* for an answer */
+#define WAIT_S 15 /* the longest time for an answer */
 #define COUNT_MOST 1000000000ul
 
 enum { OPT_ONCE, OPT_COUNT, OPT_INTERVAL, OPT_JSON, OPT_COLOR, OPT_HELP };
@@ -57,7 +57,7 @@ static void help(void)
           stdout);
 }
 
-/* ---- showing ---- */
+/* ---- output ---- */
 
 typedef struct screen {
     const request *r;
@@ -98,7 +98,8 @@ static void show(screen *s, const char *text, const cmd_json *now, const cmd_jso
     s->shown++;
 }
 
-/* NULL when there was no answer, or none that makes sense; and that was told. */
+/* Get the server's state; *text gets its JSON, cleaned, which the caller frees. Returns NULL, after
+ * a message, if there is no valid answer. */
 static cmd_json *ask(const screen *s, char **text)
 {
     cmd_reply reply;

@@ -1,7 +1,7 @@
-/* topview.c - the state of a running program's heap, as a page for a terminal or as a line.
+/* topview.c - prints the state of a running program's heap, as a page for a terminal or as a line.
  *
- * A page is cut to the terminal's columns and rows, and its lines are cleaned: the server's strings
- * may be anything. */
+ * A page is cut to the terminal's columns and rows. Its lines are cleaned, as the server's strings
+ * may contain any bytes. */
 #include "live.h"
 
 #include <stdarg.h>
@@ -20,9 +20,9 @@ typedef struct page {
     unsigned row;
 } page;
 
-/* ---- words ---- */
+/* ---- values as text ---- */
 
-/* Bytes in binary units, as MemStats and the dashboard have them. */
+/* Bytes in binary units, as in the dashboard. */
 static const char *size(char out[24], double n)
 {
     static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
@@ -33,7 +33,8 @@ static const char *size(char out[24], double n)
     return out;
 }
 
-/* Of a program whose garbage nobody collects that is the largest number there is. */
+/* The size that starts the next collection. Without automatic collections it is the largest number
+ * that there is. */
 static const char *trigger(char out[24], double n)
 {
     return n < 0x1p63 ? size(out, n) : "never";
@@ -50,7 +51,7 @@ static const char *span(char out[24], double ns)
     return out;
 }
 
-/* Seconds between two states; 0 when there is one. */
+/* Seconds between two states; 0 without an earlier one. */
 static double seconds(const cmd_json *now, const cmd_json *before)
 {
     if (before == NULL) return 0;
@@ -66,7 +67,7 @@ static double rate(const cmd_json *now, const cmd_json *before, const char *path
 
 /* ---- lines of a page ---- */
 
-/* How many bytes of s take at most so many columns: characters of UTF-8 count as one. */
+/* The number of bytes of s that fit into so many columns. A character of UTF-8 takes one column. */
 static int fits(const char *s, unsigned columns)
 {
     int n = 0;

@@ -1,10 +1,9 @@
-/* trace.c - `oakum trace`: what a running program's heap and threads do for some seconds, for
- * Perfetto. */
+/* trace.c - `oakum trace`: records a trace of a running program for some seconds, for Perfetto. */
 #include "live.h"
 
 #include <stdlib.h>
 
-#define WAIT_S 90 /* for an answer, beside what it is asked to wait */
+#define WAIT_S 90 /* for an answer, besides the seconds that the request asks for */
 
 enum { OPT_OUTPUT, OPT_SECONDS, OPT_HELP };
 

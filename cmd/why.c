@@ -1,5 +1,5 @@
-/* why.c - `oakum why`: a shortest path from a root to an object of a snapshot; of a running
- * program, its debug server tells it. */
+/* why.c - `oakum why`: prints a shortest path from a root to an object of a snapshot. For a running
+ * program, its debug server finds the path. */
 #include "live.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@ static const cmd_option options[] = {
     { NULL, 0, NULL, NULL },
 };
 
-/* As printf has it, with a word for none. */
+/* An address in the format of printf's %p, which writes NULL as "(nil)". */
 static void put_address(oaki_json *j, const char *key, const void *p)
 {
     char text[32];
@@ -75,7 +75,7 @@ static void put_json(const oak_path *p)
     (void)oaki_json_finish(&j);
 }
 
-/* To stdout, however long it is. */
+/* Print a path of any length as text. */
 static int put_text(const oak_path *p)
 {
     size_t n = oak_path_format(p, NULL, 0) + 1;
