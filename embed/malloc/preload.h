@@ -1,35 +1,35 @@
-/* preload.h - what the files of liboakum-malloc.so share.
+/* preload.h - declarations that the files of liboakum-malloc.so share.
  *
- * entry.c   malloc and its kin: the fast path, and when it can't be taken
- * info.c    what glibc tells of its malloc, and settings
- * free.c    free, realloc, and what is freed where the heap can't be entered
+ * entry.c    malloc, calloc and the aligned forms: the fast path, and the ways around it
+ * info.c     glibc's statistics and settings of malloc
+ * free.c     free and realloc, and blocks that are freed where the heap can't be entered
  * deepbind.c libraries that prefer libc's functions to these
- * cache.c   what a thread frees and uses again, where nothing is observed
- * new.c     C++'s operators new and delete
- * others.c blocks of other allocators in the process
- * side.c    memory for calls that come where the heap can't be entered
- * start.c   start-up, what was asked for, the program's end
- * environ.c what `oakum run` has put into the environment, taken out of it
- * thread.c  threads from their first instruction on
- * real.c    what is behind the library's own functions of libc's names
- * signals.c the stop signal, which stays open; the stacks of handlers
- * own.c     what Oakum itself has mapped
- * maps.c    roots that nobody declares: memory that the program has mapped
- * walk.c    what is reached from roots, and from where nothing is
- * lost.c    the leak check: an image, and what it tells
- * report.c  the check in words
- * tell.c    where they go
- * seal.c    programs that forbid themselves system calls
- * limit.c   programs that limit their own address space
- * advice.c  memory that programs keep out of forks
- * check.c   the guard: writes outside of blocks, and to free ones
- * note.c    which allocations are noted
- * growth.c  what runs beside the program: looks for growth, reports on demand, the debug server
+ * cache.c    caches of freed slots, if nothing is observed
+ * new.c      C++'s operators new and delete
+ * others.c   blocks of other allocators in the process
+ * side.c     memory for calls that can't enter the heap
+ * start.c    start-up, the options, the program's end
+ * environ.c  removes the variables of `oakum run` from the environment
+ * thread.c   attaches threads before their first instruction
+ * real.c     libc's functions of the same names as this library's
+ * signals.c  keeps the stop signal unblocked; alternate stacks
+ * own.c      Oakum's own mappings
+ * maps.c     undeclared roots: memory that the program has mapped
+ * walk.c     which objects roots reach, and which objects are lost
+ * lost.c     the leak check and --collect, in an image
+ * report.c   the report of the leak check
+ * tell.c     the destination of reports
+ * seal.c     programs that forbid themselves system calls
+ * limit.c    programs that limit their own address space
+ * advice.c   memory that a forked child doesn't get
+ * check.c    the guard: writes outside of blocks, and to free ones
+ * note.c     which allocations are recorded
+ * growth.c   threads of Oakum's own: looks for growth, reports on demand, the debug server
  *
- * The program's memory is of kind OAKI_SCAN and freed by the program only, or by --collect: no
- * collection of gc/ runs, ever. What Oakum itself, or a library that it calls, allocates by malloc
- * (between oaki_quiet_begin and _end) is of kind OAKI_PINNED: not the program's, and so never
- * lost. */
+ * The program's blocks are of kind OAKI_SCAN. Only the program frees them, or --collect; gc/ never
+ * collects. Blocks that Oakum or a library that it calls allocates by malloc, between
+ * oaki_quiet_begin and oaki_quiet_end, are of kind OAKI_PINNED. They aren't the program's, so they
+ * are never lost. */
 #ifndef OAKI_PRELOAD_H
 #define OAKI_PRELOAD_H
 
@@ -38,7 +38,7 @@
 
 #define OAKI_EXPORT __attribute__((visibility("default")))
 
-/* What glibc's function is called where the usual name is taken. In the file that defines it. */
+/* Export a function under glibc's second name for it, too. Used in the file that defines it. */
 #if __has_attribute(copy)
 #define OAKI_COPY(name) __attribute__((copy(name)))
 #else
@@ -47,17 +47,17 @@
 #define OAKI_LIBC_NAME(name)                                                                       \
     OAKI_EXPORT OAKI_COPY(name) extern __typeof__(name) __libc_##name __attribute__((alias(#name)))
 
-/* The calling thread's. */
+/* The state of the calling thread. */
 typedef struct oaki_mine {
-    unsigned quiet; /* depth: what is allocated is not the program's */
-    bool busy;      /* starting the heap, or attaching: malloc comes from the side */
+    unsigned quiet; /* depth of oaki_quiet_begin: allocations are not the program's */
+    bool busy;      /* the thread starts the heap or attaches: malloc uses the side range */
     bool was_attached;
-    bool no_cache;  /* it has one, or is to have none */
+    bool no_cache;  /* make no cache: the thread has one, or must not have one */
     struct oaki_cache *cache; /* or NULL */
-    size_t asked;   /* bytes that malloc was asked for, while the heap allocates; else 0 */
-    const void *caller; /* of malloc, likewise */
-    size_t freed;   /* bytes freed by hand and not yet counted in oaki_freed */
-    const void *signal_stack; /* that the kernel has: all that may refer to it */
+    size_t asked;   /* requested bytes, while malloc allocates from the heap; else 0 */
+    const void *caller; /* return address of malloc, likewise */
+    size_t freed;   /* freed bytes that aren't yet counted in oaki_freed */
+    const void *signal_stack; /* the alternate stack, to which often only the kernel refers */
 } oaki_mine;
 
 extern OAKI_HIDDEN __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
@@ -65,16 +65,16 @@ extern OAKI_HIDDEN __thread oaki_mine oaki_my __attribute__((tls_model("initial-
 OAKI_INLINE void oaki_quiet_begin(void) { oaki_my.quiet++; }
 OAKI_INLINE void oaki_quiet_end(void) { oaki_my.quiet--; }
 
-/* ---- what was asked for (start.c); constant once the program runs ---- */
+/* ---- options (start.c); constant once the program runs ---- */
 
 typedef struct oaki_asked {
-    bool tracks; /* leaks, collect or growth: threads are attached from their start */
+    bool tracks; /* leaks, collect or growth: threads attach at their start */
     bool leaks, collect, quiet, all, possible;
-    bool caches; /* nothing is observed: threads keep what they free */
-    unsigned frames;    /* of a stack that are shown and told apart */
-    int error_exit;     /* status of a program that leaks; 0: its own */
-    int signal;         /* that asks for a report; 0: none */
-    unsigned growth_ms; /* between two looks; 0: none */
+    bool caches; /* nothing is observed: threads have caches */
+    unsigned frames;    /* of a stack that are shown and compared */
+    int error_exit;     /* exit status of a program that leaks; 0: its own */
+    int signal;         /* that requests a report; 0: none */
+    unsigned growth_ms; /* between two looks for growth; 0: no looks */
     const char *log, *profile, *serve; /* or NULL */
     const char *check; /* words of --check, or NULL */
     int stop_signal;
@@ -82,44 +82,46 @@ typedef struct oaki_asked {
 
 extern OAKI_HIDDEN oaki_asked oaki_wanted;
 
-/* The program's main is about to run, or runs. */
+/* Set once start-up is complete: before the program's main. */
 extern OAKI_HIDDEN AO_t oaki_started;
 
-/* The heap of this process is usable, now that it isn't yet; starts it. false in a nested call. */
+/* Start the heap. Returns false in a nested call. */
 bool oaki_start_heap(void);
 
-/* This process is the one that was asked to report: not a child by vfork or clone. */
+/* Whether this process has to report: it isn't a child by vfork or clone. */
 bool oaki_is_process(void);
 
-/* Write to where reports go, whatever the program has closed. false: it could not be written, or
- * not all. */
+/* Write a text to the destination of reports, even if the program has closed its descriptors.
+ * Returns false if not all of it could be written. */
 bool oaki_tell(const char *text, size_t n);
-bool oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* one line, with the process's number */
+bool oaki_say(const char *format, ...) OAK_PRINTF(1, 2); /* a line after the process id */
 
 /* ---- environ.c ---- */
 
-/* `first`: the list that the kernel made. */
+/* Remove the variables of `oakum run`. `first` is the list that the kernel made. */
 void oaki_environ_forget(char **first);
 
 /* ---- entering (entry.c) ---- */
 
-/* May the calling thread use the heap here? Attaches it. false: inside of the runtime, in a
- * handler that interrupted it, while attaching, or after the thread has detached for good. */
+/* Whether the calling thread may use the heap here; attaches it. Returns false inside of the
+ * runtime, in a handler that has interrupted it, while attaching, and after the thread has
+ * detached. */
 bool oaki_can_enter(void);
-bool oaki_can_enter_again(void); /* ... or attached again: by who ends the process */
+bool oaki_can_enter_again(void); /* for the thread that ends the process: attaches it again */
 
-/* ---- start.c, with a profile asked for ---- */
+/* ---- start.c, with --profile ---- */
 
+/* Save the profile. `last`: at the program's end, after which no other call saves it. */
 void oaki_save_profile(bool last);
 
 /* ---- free.c ---- */
 
-/* Free what was put off because the heap could not be entered. Where it can be. */
+/* Free the deferred blocks. Where the heap can be entered. */
 void oaki_free_put_off(void);
-/* The first of what is put off; the next one's address is in its first word. They are free, and
- * nobody else's to free. */
+/* The first deferred block; its first word is the address of the next one. For the leak check: the
+ * blocks are free, and so not lost. */
 const void *oaki_free_first_put_off(void);
-/* Heap object, offset `off`, of the program's; where the heap can be entered. */
+/* Free a block of the program at heap offset `off`. Where the heap can be entered. */
 void oaki_free_here(oaki_thread *t, void *p, size_t off);
 
 /* ---- side.c ---- */
@@ -128,9 +130,9 @@ void *oaki_side_alloc(size_t n, size_t align); /* zeroed; NULL with ENOMEM */
 void oaki_side_free(void *p);
 size_t oaki_side_size(const void *p);
 bool oaki_side_has(const void *p);
-/* The address space is limited to so many bytes: give back what is reserved beyond a share. */
+/* Shrink the reserved range to its share of an address space limit, in bytes. */
 void oaki_side_limit(size_t limit);
-void oaki_side_range(const char **lo, const char **hi); /* that may hold references */
+void oaki_side_range(const char **lo, const char **hi); /* the part that may hold references */
 
 /* ---- own.c ---- */
 
@@ -141,7 +143,7 @@ typedef struct oaki_extent {
     uintptr_t lo, hi;
 } oaki_extent;
 
-/* All of it, sorted, in memory of its own; in an image. NULL without memory. */
+/* All extents, sorted, in a new mapping of *mapped bytes. In an image. NULL without memory. */
 oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
 
 /* ---- real.c ---- */
@@ -155,58 +157,59 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
 #define OAKI_REAL_INDEX(name) OAKI_REAL_##name,
 enum { OAKI_EACH_REAL(OAKI_REAL_INDEX) OAKI_REALS };
 
-/* The address of that name behind this library. */
+/* The address of the function that this library's function of the same name hides. */
 void *oaki_real(unsigned which);
-void oaki_reals_find(void); /* of all: before main */
+void oaki_reals_find(void); /* looks up all: before main */
 
 #define OAKI_REAL(name) ((__typeof__(&name))oaki_real(OAKI_REAL_##name))
 
 /* ---- seal.c ---- */
 
 void oaki_seal_start(void);
-/* Since then the program has forbidden itself system calls, so that a report may end it: why there
- * is none, or NULL. */
+/* If the program has forbidden itself system calls since oaki_seal_start, a line that says so. A
+ * report might then kill the program. Otherwise NULL. */
 const char *oaki_sealed(void);
-bool oaki_sealed_strictly(void); /* all but read, write and the thread's end */
+bool oaki_sealed_strictly(void); /* only read, write and the thread's end are allowed */
 
 /* ---- advice.c ---- */
 
-/* The program keeps memory out of forks, or did: an image may lack it. */
+/* Whether the program has ever kept memory out of forks: an image may lack it. */
 bool oaki_kept_from_forks(void);
 
 /* ---- thread.c ---- */
 
-/* There is a thread that has not attached: of libc's own making, or by clone. Nobody stops it, and
- * what it has in registers is not seen. Outside of oaki_enter, quiet. */
+/* Whether there is an unattached thread: one of libc's own, or one made by clone. A pause doesn't
+ * stop it, and its registers are not seen. Outside of oaki_enter, within oaki_quiet_begin. */
 bool oaki_threads_unknown(void);
 
-/* The library's own static data; NULL when it can't be told. */
+/* The library's own static data; NULL if it isn't found. */
 void *oaki_own_data(size_t *n);
 
 /* ---- maps.c ---- */
 
-/* Call fn with each piece of memory that the program has mapped and may hold references: not
- * Oakum's own, no stack of a thread that is known or has ended. In an image. false when it can't be
- * told. */
+/* Call fn with each range of mapped memory that may hold references. Oakum's own memory is left
+ * out, and so are stacks of attached and of ended threads. In an image. Returns false if the
+ * mappings can't be read. */
 bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void *ctx);
-void oaki_maps_learn(void); /* by the first thread, once */
+void oaki_maps_learn(void); /* once, on the first thread */
 
 /* ---- note.c ---- */
 
-/* Note each object with where it was allocated; or a sample, for a profile. 0 or -1. */
+/* Start to record objects with their stacks: all with rate 1, else samples. Returns 0 or -1. */
 int oaki_note_start(size_t rate);
-/* The object has been resized in place, by a call that counts as its allocation. */
+/* Record an object again that is resized in place, as the resizing call counts as its allocation.
+ */
 void oaki_note_again(void *p, size_t asked);
 
-/* ---- check.c, with the check asked for ---- */
+/* ---- check.c, with --check ---- */
 
 void oaki_check_start(void);
-int oaki_check_end(int status); /* with `status`; returns what to end with */
+int oaki_check_end(int status); /* returns the exit status in place of `status` */
 
 /* ---- lost.c ---- */
 
-/* First in a function from which the heap is looked at: what its callers have in registers goes to
- * its frame, at OAKI_SAVED_SP and above. What lies below is Oakum's, and relics. */
+/* The first statement of a function that calls the leak check: stores its callers' registers in its
+ * frame, at OAKI_SAVED_SP and above. The stack below holds only Oakum's frames, and stale words. */
 #if defined(__x86_64__)
 #define OAKI_SAVE_REGISTERS __asm__("" ::: "rbx", "r12", "r13", "r14", "r15")
 #define OAKI_SAVED_SP ((const char *)__builtin_frame_address(0) - 5 * sizeof(void *))
@@ -218,9 +221,9 @@ int oaki_check_end(int status); /* with `status`; returns what to end with */
 
 typedef enum oaki_loss {
     OAKI_KEPT,     /* reached from roots by pointers to beginnings */
-    OAKI_POSSIBLE, /* reached, but only by way of pointers into objects */
-    OAKI_INDIRECT, /* reached only from what is lost */
-    OAKI_LOST,
+    OAKI_POSSIBLE, /* reached from roots, but only through pointers into objects */
+    OAKI_INDIRECT, /* reached only from lost objects */
+    OAKI_LOST,     /* not reached */
     OAKI_LOSSES
 } oaki_loss;
 
@@ -228,49 +231,50 @@ typedef struct oaki_sum {
     uint64_t blocks, bytes;
 } oaki_sum;
 
-/* Of one site. */
+/* The result for one site. */
 typedef struct oaki_lost_site {
     uint32_t id, pad;
     oaki_sum of[OAKI_LOSSES];
-    oaki_sum below; /* reached only from what this site has lost */
+    oaki_sum below; /* reached only from lost objects of this site */
 } oaki_lost_site;
 
 typedef struct oaki_lost {
-    oaki_sum of[OAKI_LOSSES]; /* of what was noted */
-    oaki_sum unknown;         /* lost, and allocated before anything was noted */
+    oaki_sum of[OAKI_LOSSES]; /* of recorded objects */
+    oaki_sum unknown;         /* lost objects that were allocated before recording began */
     uint64_t pause_ns;
-    bool blind;               /* what the program has mapped could not be looked at; */
-    bool kept_out;            /* ... what it keeps out of forks */
+    bool blind;               /* the program's mappings could not be read */
+    bool kept_out;            /* the program has memory that a fork doesn't get */
     size_t n;
     oaki_lost_site *site;
 } oaki_lost;
 
-/* 0, or -1 with errno. Quiet; where the heap can be entered. */
+/* Find lost objects. Returns 0, or -1 with errno. Within oaki_quiet_begin, where the heap can be
+ * entered. */
 int oaki_lost_find(oaki_lost *out, const char *own_sp);
 void oaki_lost_free(oaki_lost *l);
 
-/* For a request that waits for room: find what is lost, free it, and serve all that wait
- * (runtime/room.h). Inside of oaki_enter. false: it could not be looked for, or is not wanted. */
+/* Collect for a request that waits for room, and serve all waiting requests (runtime/room.h).
+ * Inside of oaki_enter. Returns false if the collection failed, or --collect isn't given. */
 struct oaki_want;
 bool oaki_lost_make_room(oaki_thread *t, struct oaki_want *w);
 
-/* Where collections are wanted, before an allocation: collect if the heap has grown enough. */
+/* With --collect, before an allocation: collect if the heap has grown enough. */
 void oaki_lost_grown(void);
 void oaki_lost_after_fork(void); /* in the child */
 
 /* ---- report.c ---- */
 
-/* Write it. false: blocks are lost, or what there was to say could not be written. */
+/* Write the report. Returns false if blocks are lost, or it could not be written. */
 bool oaki_report_leaks(const char *own_sp);
-/* The same into a text of malloc's, for the debug server. NULL without memory. */
+/* The report as a text, for the debug server. The caller frees it. NULL without memory. */
 char *oaki_report_text(size_t *n);
 
 /* ---- growth.c ---- */
 
 void oaki_growth_start(void);
-void oaki_growth_tell(void); /* again, of what still grows */
+void oaki_growth_tell(void); /* reports the active findings again */
 void oaki_signal_start(void);
-void oaki_growth_after_fork(void); /* both again, in a child that is followed */
+void oaki_growth_after_fork(void); /* starts both threads again, with --children=follow */
 void oaki_serve_start(void);
 
 #endif
