@@ -1,13 +1,14 @@
-/* lost.c - the leak check: an image of the heap is walked, and what it tells comes back.
+/* lost.c - the leak check and the collections of --collect. A forked child walks an image of the
+ * heap, and sends its result to the parent.
  *
- * Nothing of the program's is written: the walk has bitmaps of its own. What is lost in an image
- * is lost for good, unless the program hides its pointers; so a collection is the same walk, and
- * the parent frees what it is told.
+ * The walk has its own bitmaps, and writes nothing of the program's. An object that is lost in an
+ * image is lost for good, unless the program hides its pointers. So a collection is the same walk,
+ * and the parent frees the lost objects.
  *
- * Owns: struct self: how large the heap was after the last collection. Lock: `collecting`, an
- * atomic flag and futex: one collection at a time. Others go on, but for those that found no room,
- * which wait.
- * Bound: a check O(the heap), beside the program, that stands for as long as a fork takes. */
+ * Owns: struct self. Lock: `collecting`, an atomic flag and futex: at most one collection runs at a
+ * time. Other threads go on, except those that found no room: they wait.
+ * Bound: a check is O(heap), and concurrent with the program, which stops for as long as a fork
+ * takes. */
 #include "observe/site.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
@@ -20,17 +21,17 @@
 #include <string.h>
 
 #define TIMEOUT_NS (UINT64_C(120) * 1000000000)
-#define ROOM_LEAST ((size_t)4 << 20)     /* that can be mapped; else a check isn't begun */
-#define TURN_NS 10000000u /* that one sleeps who waits for another's collection */
-#define NAP_NS 1000000u   /* until threads that begin or end are looked for again, */
-#define NAPS 1000         /* so many times */
-#define LOOKS 8           /* where such threads came in between */
-#define COLLECT_LEAST ((size_t)64 << 20) /* that the heap grows by before it is collected */
+#define ROOM_LEAST ((size_t)4 << 20)     /* bytes that must be mappable for a check to begin */
+#define TURN_NS 10000000u /* a sleep while another thread collects */
+#define NAP_NS 1000000u   /* between two searches for unattached threads, */
+#define NAPS 1000         /* and the number of these */
+#define LOOKS 8           /* walks at most, if unattached threads appear during each */
+#define COLLECT_LEAST ((size_t)64 << 20) /* the least growth of the heap between collections */
 
 static struct {
-    AO_t collect_at;         /* bytes in use; 0: not known yet */
+    AO_t collect_at;         /* bytes in use at which the next collection is due; 0: not known */
     unsigned int collecting; /* AO_int */
-    unsigned int unknown;    /* AO_int: a thread stays that is not attached */
+    unsigned int unknown;    /* AO_int: some thread stays unattached */
 } self;
 
 /* ---- in the image ---- */
@@ -44,8 +45,8 @@ typedef struct telling {
     oaki_lost out;
     size_t nsites;
     oaki_lost_site *site;
-    oaki_sum *below; /* by head */
-    uint64_t *noted; /* bitmap of the lost ones that were noted */
+    oaki_sum *below; /* by head: objects that are lost with it */
+    uint64_t *noted; /* bitmap of the lost objects that have a site */
 } telling;
 
 static void add(oaki_sum *s, uint64_t bytes)
@@ -54,7 +55,7 @@ static void add(oaki_sum *s, uint64_t bytes)
     s->bytes += bytes;
 }
 
-/* First what is lost indirectly, so that heads know of it. */
+/* Sum up the indirectly lost objects by head. Runs before the heads are counted. */
 static void sum_below(void *obj, size_t bytes, double weight, const oaki_site *s, void *ctx)
 {
     telling *t = ctx;
@@ -134,7 +135,7 @@ static int check(oaki_image *im, void *arg)
     return error;
 }
 
-/* ---- asking ---- */
+/* ---- the check ---- */
 
 static size_t count_sites(void)
 {
@@ -146,7 +147,7 @@ static size_t count_sites(void)
     return n;
 }
 
-/* For the runtime's own tables, which it can't do without, and for the walk. */
+/* Whether memory can be mapped for the walk, and for tables that the runtime needs. */
 static bool has_room(void)
 {
     void *p = oaki_os_map(ROOM_LEAST);
@@ -219,14 +220,16 @@ static int collect(oaki_image *im, void *arg)
     return error;
 }
 
-/* Something that can't be seen may have the only reference. */
+/* Whether all references are visible: there are no unattached threads, and no memory that a fork
+ * doesn't get. */
 static bool may_free(void)
 {
     return !oaki_threads_unknown() && !oaki_kept_from_forks();
 }
 
-/* A thread that begins or ends is not attached for a moment: one that finds no room waits for it.
- * Once it has waited in vain, there is one that stays. */
+/* Wait until all references are visible. A thread that begins or ends is unattached for a moment; a
+ * caller that found no room waits for it. Once a wait has failed, some thread is taken to stay
+ * unattached, and later calls don't wait. */
 static bool await_known(bool wait)
 {
     for (unsigned i = 0; !may_free(); i++) {
@@ -256,7 +259,7 @@ typedef struct found {
     size_t *slot, n, bytes;
 } found;
 
-/* Of those that the runtime knows more about than that they are allocated, or of the others. */
+/* Free the plain objects, or the others: those that the guard watches, or that have records. */
 static void free_some(found *f, bool plain)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -278,7 +281,7 @@ static void free_plain(void *ctx)
     free_some(ctx, true);
 }
 
-/* In a stop, so that what it makes room for is had by those that have waited for it. */
+/* Collect. Lost objects are freed in a pause, so that the waiting threads get their room. */
 static bool collect_lost(const char *own_sp, bool wait)
 {
     oaki_image_answer a;
@@ -311,7 +314,7 @@ static void expect_more(void)
     AO_store(&self.collect_at, in_use() + OAKI_MAX(in_use(), COLLECT_LEAST));
 }
 
-/* Whoever collected is not here. */
+/* A thread of the parent that was collecting is not in the child. */
 void oaki_lost_after_fork(void)
 {
     if (AO_int_load(&self.collecting)) expect_more();
@@ -338,7 +341,7 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
     if (!begin()) return;
     int saved = errno;
-    if (oaki_sealed()) { /* and so it stays */
+    if (oaki_sealed()) { /* for good */
         AO_store(&self.collect_at, SIZE_MAX);
     } else {
         oaki_quiet_begin();
@@ -351,7 +354,7 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     finish();
 }
 
-/* Those who wait for another's turn may be answered by it: in the stop that ends it. */
+/* A thread that waits for another's collection may get its room in the pause that ends that one. */
 OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
 {
     OAKI_SAVE_REGISTERS;

@@ -1,19 +1,20 @@
-/* maps.c - roots that nobody declares: memory that the program has mapped. An allocator of its own
- * (Python's), a coroutine's stack, the break: any of it may refer to what malloc gave.
+/* maps.c - undeclared roots: memory that the program has mapped. It may belong to another allocator
+ * (such as Python's), to a coroutine's stack or to the break, and may refer to blocks of malloc.
  *
- * The kernel's list says what there is. Looked at is what is private and writable, data of loaded
- * objects once more, but for Oakum's own (own.c) and threads' stacks; and what is shared and lies
- * in no file on disk: anonymous memory, memfd, shm. Of stacks, libc keeps some for the next thread
- * when theirs has ended; what an ended thread had in its variables is there still, and refers to
- * nothing that anybody can reach. Such a stack is known by the thread's descriptor at its end: it
- * begins with its own address, has it again two words on, and names the stack. Only the
- * descriptor's vector of thread-local blocks counts there, as the next thread will use it.
+ * The kernel lists all mappings. Roots are the private writable ones, except for Oakum's own
+ * (own.c) and the stacks of threads. The data of libraries is among them. Shared mappings are roots
+ * if they belong to no file on disk: anonymous memory, memfd, shm.
  *
- * Pages that were never touched are left out, as the kernel's page map tells. An image has none of
- * a shared mapping's pages in its page map; mincore tells which exist, but for those in the swap.
+ * libc keeps the stacks of some ended threads for new ones. Their contents are stale, so they are
+ * no roots. Such a stack is recognized by the thread's descriptor at its end: the descriptor begins
+ * with its own address, repeats it two words later, and has the stack's address. Only its vector of
+ * thread-local blocks is a root, as the next thread will use it.
  *
- * Owns: struct self, written once. In an image: no lock, no malloc.
- * Bound: the words of what is mapped and touched. */
+ * Pages that were never touched are skipped. The kernel's page map shows them for private mappings.
+ * For shared mappings in an image, mincore does, except for swapped pages.
+ *
+ * Owns: struct self, written once. Runs in an image: no lock, no malloc. Bound: O(mapped words in
+ * touched pages). */
 #include "preload.h"
 #include "runtime/dlroots.h"
 #include "runtime/os.h"
@@ -26,11 +27,11 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define DESCRIPTOR 2304                /* bytes in which the stack is named */
-#define ABOVE ((uintptr_t)64 << 10)    /* of a stack behind the descriptor's start, at most */
-#define PRESENT ((uint64_t)3 << 62)    /* of a page map's entry: in memory, or swapped out; */
-#define OF_FILE ((uint64_t)1 << 61)    /* not written since it was mapped, or shared */
-#define PAGES 512                      /* entries read at a time */
+#define DESCRIPTOR 2304                /* bytes of a descriptor in which the stack's address is */
+#define ABOVE ((uintptr_t)64 << 10)    /* the most bytes of a stack above the descriptor's start */
+#define PRESENT ((uint64_t)3 << 62)    /* page map entry: in memory or swapped */
+#define OF_FILE ((uint64_t)1 << 61)    /* page map entry: unwritten page of a file, or shared */
+#define PAGES 512                      /* entries that are read at a time */
 
 static struct {
     size_t tid; /* offset of a thread's id in its descriptor; 0: not known */
@@ -42,12 +43,12 @@ typedef struct walk {
     const oaki_extent *own;
     size_t nown;
     int pagemap;
-    bool shared; /* what is looked at */
-    bool written_once; /* likewise: of a file, and read-only now: pages that were written */
-    bool swaps;  /* something may be in the swap */
+    bool shared; /* the current mapping is shared */
+    bool written_once; /* it is of a file and read-only now: only written pages count */
+    bool swaps;  /* some of it may be swapped */
 } walk;
 
-/* The first thread's descriptor has its id, and so have all. */
+/* Find the offset of the thread id in a descriptor, from the first thread's. */
 void oaki_maps_learn(void)
 {
     const char *tp = oaki_thread_pointer();
@@ -71,7 +72,7 @@ static bool is_descriptor(const uintptr_t *p)
 }
 #endif
 
-/* The stack that the descriptor at p names. */
+/* Whether there is a descriptor at p; *out gets the stack whose address it has. */
 static OAKI_NO_ASAN bool names_stack(const uintptr_t *p, uintptr_t end, oaki_extent *out)
 {
     uintptr_t at = (uintptr_t)p, page = oaki_os_page_size();
@@ -92,7 +93,7 @@ static bool is_attached(uintptr_t tp)
     return false;
 }
 
-/* A thread that lives and was never met: all of its stack may be in use. */
+/* Whether a descriptor is that of a live thread that isn't attached: its whole stack is a root. */
 static bool is_unknown(const uintptr_t *p)
 {
     int tid = 0;
@@ -106,7 +107,7 @@ static void give(const oaki_root *r, void *ctx)
     w->fn(r->lo, r->hi, w->ctx);
 }
 
-/* But for what is excluded. */
+/* Visit [lo, hi), except for excluded ranges. */
 static void give_rest(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     oaki_root_visitor v = { give, (void *)w };
@@ -115,7 +116,7 @@ static void give_rest(const walk *w, uintptr_t lo, uintptr_t hi)
                                         .hi = (const char *)hi });
 }
 
-/* [lo, hi) is there, but for stacks. */
+/* Visit [lo, hi), whose pages exist, except for stacks of ended threads. */
 static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     for (uintptr_t at = OAKI_ALIGN_UP(lo, 64); at + DESCRIPTOR <= hi; at += 64) {
@@ -132,7 +133,7 @@ static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t h
 
 /* ---- pages ---- */
 
-/* Which of at most PAGES pages are there. Returns how many were looked at. */
+/* Find out which of at most PAGES pages exist. Returns the number of pages that were checked. */
 static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
 {
     uint64_t entry[PAGES];
@@ -153,8 +154,8 @@ static size_t are_in_memory(const walk *w, uintptr_t at, size_t n, bool *there)
     return n;
 }
 
-/* Runs of pages that are there; a descriptor and its stack lie in one, save what of the stack was
- * never touched. */
+/* Visit the runs of existing pages. A descriptor and the touched part of its stack are in one run.
+ */
 static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     bool there[PAGES];
@@ -174,7 +175,7 @@ static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
     if (from) without_stacks(w, from, hi);
 }
 
-/* Of a mapping that is no stack of a thread we know. */
+/* Whether an address is in the stack of an attached thread; *end gets the end of this part. */
 static bool in_known_stack(uintptr_t at, uintptr_t *end)
 {
     for (const oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
@@ -192,8 +193,8 @@ static uintptr_t next_known_stack(uintptr_t at, uintptr_t hi)
     return OAKI_ALIGN_DOWN(hi, oaki_os_page_size());
 }
 
-/* Neighbours that are alike are one mapping to the kernel: so the program's begins and ends in the
- * middle of one. */
+/* Visit [lo, hi) without the stacks of attached threads. The kernel merges similar neighbours into
+ * one mapping, so a stack may be in the middle of one. */
 static void without_known_stacks(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     while (lo < hi) {
@@ -233,7 +234,7 @@ typedef struct text {
     char buf[8192];
 } text;
 
-/* The next line without its end, or NULL. */
+/* The next line of the text, without a newline; or NULL. */
 static char *next_line(text *t)
 {
     for (;;) {
@@ -266,7 +267,8 @@ static uintptr_t hexadecimal(char **s)
     }
 }
 
-/* The file's name, or what the kernel says in its place, is behind the fourth blank. */
+/* The file's name in a line, or the kernel's word for a mapping without a file. It follows the
+ * fourth blank. */
 static const char *name_in(const char *s)
 {
     for (int i = 0; i < 4 && s; i++) {
@@ -288,21 +290,21 @@ static bool is_shared_memory(const char *name)
            begins(name, "/dev/shm/") || begins(name, "/anon_hugepage");
 }
 
-/* A private mapping of /dev/zero, or of what is a file, is memory as any other. */
+/* Whether a mapping is of a device. A private mapping of /dev/zero or of a file is plain memory. */
 static bool is_device(const char *name)
 {
     return begins(name, "/dev/") && !begins(name, "/dev/zero") && !begins(name, "/dev/shm/") &&
            !begins(name, "/dev/hugepages/");
 }
 
-/* Not what the kernel shows there. */
+/* Whether a mapping is memory, and not the kernel's own, such as [vvar]. */
 static bool is_memory(const char *name)
 {
     return begins(name, "[anon") || begins(name, "[heap");
 }
 
-/* Of a file of somebody else's, which may only be read, the kernel says that all is in memory: a
- * look would fault behind its end, and fill its holes. */
+/* Whether a shared mapping's file is this process's own. For another user's read-only file, mincore
+ * reports all pages as present. Reading them would fault beyond its end, and fill its holes. */
 static bool is_of_this_process(const char *name)
 {
     return begins(name, "/dev/zero") || begins(name, "/memfd:");

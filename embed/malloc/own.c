@@ -1,14 +1,13 @@
-/* own.c - what Oakum itself has mapped: the heap's range and tables, metadata, images. It holds
- * addresses of all objects, and so is no place to look for references.
+/* own.c - Oakum's own mappings: the heap's range and tables, metadata, images. They contain
+ * addresses of all objects, so they must not be scanned for references.
  *
- * The functions of runtime/os.h that map and unmap are called through these here (the linker's
- * --wrap), so that the runtime needs to know nothing of it.
+ * The linker's --wrap redirects the functions of runtime/os.h that map and unmap to this file. So
+ * the runtime doesn't depend on it.
  *
- * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, the process
- * that has it: a spin lock, as it is held for some instructions; a forked child, an image's too,
- * that finds its parent there takes it over. At worst an extent is missing there that another
- * thread was about to add.
- * Bound: O(1) expected. */
+ * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, a spin lock
+ * that is held for some instructions; its value is the process id of its holder. A forked child
+ * takes over a lock that its parent holds. At worst the child's table then lacks an extent that
+ * another thread was about to add. Bound: O(1) expected. */
 #include "preload.h"
 #include "runtime/os.h"
 #include <sys/mman.h>
@@ -21,7 +20,7 @@ static oaki_extent first[FIRST];
 static struct {
     unsigned int holder; /* AO_int */
     oaki_extent *place;
-    size_t cap, used; /* used counts those that are gone */
+    size_t cap, used; /* used includes removed extents */
     size_t n;
 } own = { .place = first, .cap = FIRST };
 
@@ -52,7 +51,7 @@ static void put(oaki_extent e)
     own.place[i] = e;
 }
 
-/* Without memory the table stays, and at worst is searched for long. */
+/* Enlarge the table if need be. Without memory it stays as it is, and searches may take long. */
 static void make_room(void)
 {
     if (own.used * 2 < own.cap) return;
@@ -101,7 +100,8 @@ static void sift(oaki_extent *a, size_t i, size_t n)
     }
 }
 
-/* No lock: in an image nobody has it, or somebody who isn't there. Room for what is mapped here. */
+/* Takes no lock: in an image there is no other thread. The copy has room for its own mapping, too.
+ */
 oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
 {
     size_t got = 0;
@@ -121,7 +121,7 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
     return a;
 }
 
-/* ---- in place of runtime/os.h's ---- */
+/* ---- replacements for functions of runtime/os.h ---- */
 
 void *__real_oaki_os_map(size_t size);
 void *__real_oaki_os_remap(void *p, size_t size, size_t to);

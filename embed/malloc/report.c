@@ -1,9 +1,10 @@
-/* report.c - the leak check in words, as memcheck's users know them.
+/* report.c - the report of the leak check, in a form that users of memcheck know.
  *
- * Sites whose stacks begin alike are one record, the largest first. What is kept, or lost by way of
- * something else, is in the summary alone, unless all is asked for.
+ * Sites whose innermost frames are equal are one record. The largest records come first. Kept and
+ * indirectly lost blocks are only in the summary, unless --all asks for them.
  *
- * Owns nothing; memory is malloc's, and quiet. Bound: looking up names, O(sites that are shown). */
+ * Owns nothing; its memory is of malloc, within oaki_quiet_begin. Bound: O(shown sites) look-ups of
+ * names. */
 #include "observe/output.h"
 #include "observe/site.h"
 #include "observe/symbol.h"
@@ -44,7 +45,7 @@ static void put(text *t, const char *format, ...)
     }
 }
 
-/* Every line begins with the process's number: those of several may go to one place. */
+/* Each line begins with the process id, as reports of several processes may go to one place. */
 static void begin_line(text *t)
 {
     put(t, "==%d== ", (int)getpid());
@@ -90,7 +91,8 @@ static void add(oaki_sum *to, const oaki_sum *s)
     to->bytes += s->bytes;
 }
 
-/* Sorted by stack: join those that are alike. Returns how many are left. */
+/* Join neighbouring records with equal stacks; the records are sorted by stack. Returns how many
+ * are left. */
 static size_t join(record *r, size_t n)
 {
     size_t last = 0;
@@ -127,7 +129,7 @@ static record *make_records(const oaki_lost *l, size_t *out)
     return r;
 }
 
-/* ---- in words ---- */
+/* ---- text ---- */
 
 static const char *base_name(const char *path)
 {
@@ -135,7 +137,7 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* A program in C++ brings what reads its names. */
+/* Demangle a name if it is one of C++: a program in C++ has the demangler loaded. */
 static void put_name(text *t, const char *name)
 {
     char *(*demangle)(const char *, char *, size_t *, int *) = NULL;

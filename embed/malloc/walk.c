@@ -1,9 +1,11 @@
-/* walk.c - the walk of walk.h, depth first with a stack of its own.
+/* walk.c - the walk of walk.h: depth first, with a stack of its own.
  *
- * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
- * in what threads have taken to allocate from and not handed out. What is Oakum's own is followed
- * where it is reached, as libc and the loader put it into lists of theirs; it is never lost.
- * kept and inner: reached by beginnings, by way of an inner pointer. */
+ * The bitmaps have a bit for each granule. `seen` is set at the start of each reached object, and
+ * in the free slots of threads' runs: there is nothing more to do for these. `kept` is set for
+ * objects that pointers to starts reach, `inner` for those that need a pointer into an object.
+ *
+ * Oakum's own blocks are traced when they are reached, as libc and the loader put them into lists
+ * of their own. They are never lost. */
 #include "walk.h"
 #include "observe/rootwords.h"
 #include "runtime/guard.h"
@@ -43,7 +45,7 @@ static void count(void *ctx, size_t slot, unsigned kind)
     w->cap++;
 }
 
-/* ---- following ---- */
+/* ---- tracing ---- */
 
 static void reach(oaki_walk *w, size_t slot)
 {
@@ -53,7 +55,8 @@ static void reach(oaki_walk *w, size_t slot)
     w->stack[w->depth++] = slot;
 }
 
-/* What is lost leads to a head that came before: that one, and what it leads to, is this one's. */
+/* The current head reaches an earlier head: that one and its objects then belong to the current
+ * one. */
 static void meet_head(oaki_walk *w, size_t slot)
 {
     uint32_t other = w->head_of[slot >> OAKI_GRANULE_SHIFT];
@@ -131,7 +134,7 @@ static void again(void *ctx, size_t slot, unsigned kind)
     if (oaki_bit_get(w->kept, slot)) look_in(w, slot);
 }
 
-/* The second time round, with all that is kept as a root. */
+/* The second round counts pointers into objects, too; all kept objects are roots then. */
 bool oaki_walk_roots(oaki_walk *w)
 {
     w->interior = false;
@@ -141,7 +144,7 @@ bool oaki_walk_roots(oaki_walk *w)
     return follow(w) && all_roots(w);
 }
 
-/* ---- what is left ---- */
+/* ---- lost objects ---- */
 
 static void head(void *ctx, size_t slot, unsigned kind)
 {
@@ -174,7 +177,7 @@ oaki_loss oaki_walk_loss(const oaki_walk *w, size_t slot)
     if (oaki_bit_get(w->kept, slot)) return OAKI_KEPT;
     if (oaki_bit_get(w->inner, slot)) return OAKI_POSSIBLE;
     uint32_t first = w->head_of[slot >> OAKI_GRANULE_SHIFT];
-    if (!first) return OAKI_KEPT; /* handed out to nobody yet */
+    if (!first) return OAKI_KEPT; /* a free slot in a thread's run */
     const oaki_head *h = &w->head[first - 1];
     return h->slot == slot && !h->into ? OAKI_LOST : OAKI_INDIRECT;
 }
@@ -199,7 +202,7 @@ void oaki_walk_each_lost(const oaki_walk *w, void (*fn)(void *ctx, size_t slot),
 
 /* ---- beginning and end ---- */
 
-/* Slots in runs are no objects. */
+/* Mark the free slots of runs as seen, as they are no objects. */
 static void hide_runs(oaki_walk *w)
 {
     for (size_t i = 0; i < oaki_image_runs(w->im); i++) {

@@ -1,13 +1,14 @@
-/* walk.h - what is reached from roots, and from where nothing is; in an image.
+/* walk.h - finds the objects that roots reach, and the lost ones; in an image.
  *
- * Each object of the program's is in one of five states, a letter that one bit in each of three
- * bitmaps over granules spells (walk.c). Roots are walked twice: by pointers to the beginnings of
- * objects alone, then by those into them. What is left is lost: the first object of each part of
- * it that nothing in the rest reaches is its head, what heads reach is lost with them.
+ * The state of an object is in three bitmaps and a table of heads (walk.c). Roots are walked twice:
+ * first only pointers to the start of an object count, then also pointers into objects. The other
+ * objects are lost. A lost object that no other lost object reaches is a head; the objects that it
+ * reaches are lost with it. In a cycle, one of its objects is the head.
  *
- * Owns: a walk, its caller's, in mapped memory. Bound: twice the words of what is kept, once those
- * of what is lost; memory: heap / 32, of which pages are touched where there are objects, and 8
- * bytes an object of the longest branch. */
+ * Owns: a walk, which belongs to its caller, in mapped memory. Bound: O(words of objects): kept
+ * ones are read twice, lost ones once. Memory: 3 bits for each granule, and 4 bytes for each
+ * granule of lost objects, in whole pages; 8 bytes for each object of the longest branch; 16 for
+ * each head. */
 #ifndef OAKI_WALK_H
 #define OAKI_WALK_H
 
@@ -16,38 +17,38 @@
 
 typedef struct oaki_head {
     size_t slot;
-    uint32_t into; /* of another head, by which it is reached after all: its number + 1; or 0 */
+    uint32_t into; /* number + 1 of another head that reaches this one; or 0 */
 } oaki_head;
 
 typedef struct oaki_walk {
     oaki_image *im;
     uint64_t *seen, *kept, *inner; /* bitmaps */
-    uint32_t *head_of;             /* by granule: of what is lost, its head's number + 1 */
+    uint32_t *head_of;             /* by granule: number + 1 of a lost object's head */
     size_t *stack;
     oaki_head *head;
     size_t bytes, depth, cap, nheads;
-    uint32_t current; /* head that is being followed, number + 1; 0: roots are */
+    uint32_t current; /* number + 1 of the head that is traced; 0: roots are traced */
     bool interior;    /* pointers into objects count */
     bool blind;
 } oaki_walk;
 
-/* false without memory. */
+/* Begin a walk. Returns false without memory. */
 bool oaki_walk_begin(oaki_walk *w, oaki_image *im);
 void oaki_walk_end(oaki_walk *w);
 
-/* Follow all roots. false when time is up. */
+/* Trace all roots. Returns false if time runs out. */
 bool oaki_walk_roots(oaki_walk *w);
 
-/* Tell heads from what they lead to. false when time is up. */
+/* Find the heads of the lost objects. Returns false if time runs out. */
 bool oaki_walk_lost(oaki_walk *w);
 
-/* After both. The object is the program's, and begins at slot. */
+/* The state of a program's object at slot. After both rounds. */
 oaki_loss oaki_walk_loss(const oaki_walk *w, size_t slot);
 
-/* The head that it is, or is lost with: an index. */
+/* The index of a lost object's head, which may be the object itself. */
 uint32_t oaki_walk_head(const oaki_walk *w, size_t slot);
 
-/* Call fn for each object of the program's that is lost, head or not. */
+/* Call fn for each lost object of the program, heads included. */
 void oaki_walk_each_lost(const oaki_walk *w, void (*fn)(void *ctx, size_t slot), void *ctx);
 
 #endif
