@@ -1,10 +1,10 @@
-/* growth.c - what runs beside the program: the thread that looks for growth, the one that a signal
- * wakes, and the debug server with an address of its own.
+/* growth.c - runs concurrently with the program: the thread that looks for growth, the thread that
+ * a signal wakes, and the debug server of --serve.
  *
- * A look is the leak detector's (observe/detector.c), which is told by the clock here, as there are
- * no collections. What it finds is told at once, with a path to something that the site has made.
+ * The leak detector (observe/detector.c) looks for growth. As there are no collections, it is
+ * driven by the clock. A finding is reported at once, with a path to an object of its site.
  *
- * Owns: `asked`. Threads are Oakum's own: all signals blocked but the one that stops. */
+ * Owns: `asked`. The threads are Oakum's own: all signals are blocked, except the stop signal. */
 #include "gc/event.h"
 #include "observe/census.h"
 #include "observe/judge.h"
@@ -25,13 +25,14 @@
 #define PATH_ROOM 16384
 #define PATH_LINES 10
 #define FINDINGS 32
-#define PASSING 4 /* objects that a way round is worth */
+#define PASSING 4 /* a path from a stack or register counts as so many steps longer */
 
-static unsigned int asked; /* AO_int: reports that a signal has asked for and that are due */
+static unsigned int asked; /* AO_int: reports that signals have requested and that are due */
 
-/* ---- one of what a site has made ---- */
+/* ---- an object of a site ---- */
 
-/* Addresses inverted, so as to keep nothing. The last of the table are the newest, mostly. */
+/* Objects of a site, by inverted addresses, which keep nothing alive. The last entries of the
+ * sample table are kept; they are mostly the newest. */
 typedef struct candidates {
     int64_t site;
     size_t n;
@@ -45,14 +46,15 @@ static void note(void *obj, size_t bytes, double weight, const oaki_site *s, voi
     if ((int64_t)s->id == c->site) c->hidden[c->n++ % CANDIDATES] = oaki_hide(obj);
 }
 
-/* What is in a register or on a stack may be on its way elsewhere. */
+/* The length of a path, with a handicap for stacks and registers: their pointers may be temporary.
+ */
 static size_t weight(const oak_path *p)
 {
     bool passing = p->root.kind == OAK_ROOT_REGISTER || p->root.kind == OAK_ROOT_STACK;
     return p->length + (passing ? PASSING : 0);
 }
 
-/* The shortest of the paths to them, or NULL. */
+/* The shortest path to one of the candidates, or NULL. */
 static oak_path *shortest(const candidates *c)
 {
     oak_path *best = NULL;
@@ -69,7 +71,7 @@ static oak_path *shortest(const candidates *c)
     return best;
 }
 
-/* The end of the first `lines` lines. */
+/* The length of the first `lines` lines of a text. */
 static size_t first_lines(const char *text, size_t n, unsigned lines)
 {
     for (size_t i = 0; i < n; i++)
@@ -130,7 +132,7 @@ static void wait_ms(unsigned ms)
     oaki_blocking_end(t);
 }
 
-/* The detector hears of the heap's size from collections. */
+/* Give the detector the heap's size, which otherwise comes from collections. */
 static void note_size(void)
 {
     oaki_cycle c = { .begin = oaki_os_now_ns() };

@@ -1,9 +1,9 @@
-/* note.c - which allocations are noted, and with how many bytes.
+/* note.c - decides which allocations are recorded, and with how many bytes.
  *
- * The sampler's hooks (runtime/sample.h) lead to the table of sites (observe/site.h) by way of
- * this: what Oakum itself allocates is left out, and so is what the loader does for itself
- * (vectors of threads whose stacks libc keeps for the next thread, where nobody sees them). An
- * object counts with the bytes that malloc was asked for.
+ * The sampler's hooks (runtime/sample.h) come here before the table of sites (observe/site.h).
+ * Allocations by Oakum itself are left out. So are the loader's own: they include vectors of ended
+ * threads, which libc keeps in their stacks for new threads, and which no root shows. An object
+ * counts with the bytes that the program requested.
  *
  * Owns: struct self; written before the first hook is set. */
 #include "preload.h"
@@ -16,7 +16,7 @@
 static struct {
     const oaki_sample_hooks *sites;
     size_t rate;
-    uintptr_t loader_lo, loader_hi; /* its code */
+    uintptr_t loader_lo, loader_hi; /* the loader's code */
 } self;
 
 static int find_loader(struct dl_phdr_info *info, size_t size, void *ctx)
@@ -38,7 +38,7 @@ static bool is_loaders(void)
     return pc >= self.loader_lo && pc < self.loader_hi;
 }
 
-/* A source of frames may call malloc, which isn't noted. */
+/* A source of frames may call malloc; that allocation isn't recorded. */
 static void note(void *obj, size_t bytes, size_t rate)
 {
     if (oaki_my.quiet || OAKI_UNLIKELY(oaki_sealed_strictly())) return;
@@ -78,7 +78,7 @@ int oaki_note_start(size_t rate)
     (void)dl_iterate_phdr(find_loader, NULL);
     self.sites = oaki_sites_hooks();
     self.rate = rate;
-    int r = oak_profile_set_rate(rate); /* so that profiles tell the rate */
+    int r = oak_profile_set_rate(rate); /* so that profiles have the rate */
     if (r == 0) r = oaki_sample_set_rate(rate, &hooks, 0);
     oaki_quiet_end();
     return r;

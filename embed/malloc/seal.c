@@ -1,13 +1,16 @@
-/* seal.c - has the program forbidden itself system calls? Then a report, which forks and opens
- * files, may be what ends it, with a status that isn't its own.
+/* seal.c - detects programs that forbid themselves system calls with seccomp. A report forks and
+ * opens files, so it could kill such a program, with a wrong exit status.
  *
- * The kernel tells how many filters a process has; a container's are there from the beginning, so
- * what counts is whether there are more at the end. Where that can't be read, as after chroot or
- * without descriptors, whether there are any can still be asked. The strict mode, in which not even
- * that may be asked, is seen when it is entered; from then on nothing is noted either, as the
- * unwinder asks the system about code that it hasn't met.
+ * The kernel has a count of a process's filters. A container's filters are there from the start, so
+ * the check is whether the count has risen. Where it can't be read, as after chroot or without free
+ * descriptors, prctl still says whether there are filters at all.
  *
- * Owns: struct self: written by the first thread at the start, and by who enters that mode. */
+ * In seccomp's strict mode even prctl is forbidden, so entering the mode is intercepted. From then
+ * on no allocation is recorded, either: the unwinder makes system calls for code that it doesn't
+ * know.
+ *
+ * Owns: struct self: written by the first thread at the start, and by a thread that enters the
+ * strict mode. */
 #include "preload.h"
 #include "tell.h"
 #include <errno.h>
@@ -24,7 +27,7 @@ static struct {
     unsigned int strict; /* AO_int */
 } self;
 
-/* -1 when the kernel doesn't tell. */
+/* The number of filters; -1: not known. */
 static long count_filters(void)
 {
     static const char label[] = "Seccomp_filters:";

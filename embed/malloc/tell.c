@@ -1,11 +1,12 @@
-/* tell.c - where reports go, whatever the program closes.
+/* tell.c - the destination of reports, which works even if the program closes its descriptors.
  *
- * A copy of standard error, made before main, with a number that no program gets to by itself; the
- * file that was asked for instead is opened when something is written. When it can't be, the first
- * report says so, and goes where it went without. If the program closes all
- * descriptors, and perhaps has others at that number since, the copy is known by what it leads to;
- * then what it led to is opened anew, if it has a name, and else standard error is used if it is
- * still the same.
+ * Without --log, reports go to a copy of standard error. It is made before main, with a high number
+ * that programs don't use. With --log, the file is opened for each text. If that fails, the first
+ * report says so, and reports go to the copy.
+ *
+ * The program may close all descriptors, and reuse the copy's number. So the copy is checked by its
+ * file before each use. If it is gone, standard error is used if it still is the same file.
+ * Otherwise the file is opened again by its name, if it has one.
  *
  * Owns: struct self. Lock: none; a line is one write. */
 #include "observe/cancel.h"
@@ -22,11 +23,11 @@
 #include <unistd.h>
 
 static struct {
-    int fd; /* -1: none */
-    oaki_fd_file file; /* that of standard error at the start */
+    int fd; /* the copy; -1: none */
+    oaki_fd_file file; /* of standard error at the start */
     char name[256];
-    bool is_plain;           /* standard error was still the same when the strict mode began */
-    unsigned int complained; /* AO_int: of the file */
+    bool is_plain;           /* standard error was that file when the strict mode began */
+    unsigned int complained; /* AO_int: an error of the log was reported */
 } self = { .fd = -1 };
 
 static bool is_it(int fd)
@@ -43,7 +44,7 @@ void oaki_tell_start(void)
     if (self.name[0] != '/') self.name[0] = '\0';
 }
 
-/* %p is the process's number. */
+/* %p stands for the process id. */
 void oaki_tell_name(const char *pattern, char *out, size_t n)
 {
     size_t at = 0;
@@ -65,7 +66,7 @@ static int open_log(void)
     return open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
-/* Once, as the same would be said of each report. */
+/* Report an error of the log, once: it would be the same for each report. */
 static void complain(int fd, const char *what, int error)
 {
     char line[4096 + 256];
@@ -78,7 +79,7 @@ static void complain(int fd, const char *what, int error)
     (void)oaki_write_all(fd, line, n);
 }
 
-/* *close_it: it is for this time only. */
+/* A descriptor of standard error's file. *close_it: the caller closes it. */
 static int find_other(bool *close_it)
 {
     int fd;
@@ -132,7 +133,7 @@ void oaki_tell_seal(void)
     self.is_plain = is_it(STDERR_FILENO);
 }
 
-/* No call but this may be allowed. */
+/* Only the system call write may be allowed here. */
 void oaki_tell_plainly(const char *text)
 {
     if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))

@@ -1,19 +1,19 @@
-/* tell.h - where reports go: see tell.c. What is written is in preload.h. */
+/* tell.h - the destination of reports (tell.c). The functions that write to it are in preload.h. */
 #ifndef OAKI_TELL_H
 #define OAKI_TELL_H
 
 #include <stddef.h>
 
-/* Before the program can close anything. */
+/* Copy standard error, before the program can close it. */
 void oaki_tell_start(void);
 
-/* The strict mode is about to begin, in which nothing can be asked. */
+/* Check standard error before seccomp's strict mode begins, in which it can't be checked. */
 void oaki_tell_seal(void);
-/* By one write, to standard error if it is what it was, where the program has forbidden itself
- * system calls. */
+/* Write a text for a program that has forbidden itself system calls: by one write to standard
+ * error, if that is still the same file. */
 void oaki_tell_plainly(const char *text);
 
-/* The pattern with the process's number for %p. */
+/* Copy a file name, with the process id in place of %p. */
 void oaki_tell_name(const char *pattern, char *out, size_t n);
 
 #endif
