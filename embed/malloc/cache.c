@@ -1,6 +1,6 @@
-/* cache.c - making, draining and giving up caches (cache.h).
+/* cache.c - makes, drains and ends caches (cache.h).
  *
- * Owns: the key whose destructor gives a thread's up; the list of caches. Lock: threads_lock for
+ * Owns: the key whose destructor ends a thread's cache; the list of caches. Lock: threads_lock for
  * the list. */
 #include "cache.h"
 #include "runtime/collector.h"
@@ -18,7 +18,7 @@ static struct {
     oaki_cache *first;
 } self = { .once = PTHREAD_ONCE_INIT };
 
-/* The older half of a stack, which is at its beginning. */
+/* Free the older half of a stack, which is at its beginning. */
 void oaki_cache_drain(oaki_cache *c, unsigned cls)
 {
     unsigned n = (c->n[cls] + 1) / 2;
@@ -52,7 +52,8 @@ bool oaki_cache_empty(void)
 
 /* ---- in a stop ---- */
 
-/* A word that looks like it will do: such a cache is left alone. */
+/* Mark a cache as busy if a word on its thread's stack looks like an address in the cache's code. A
+ * false match is harmless: the cache isn't emptied. */
 OAKI_NO_ASAN static void find_busy(const oaki_root *r, void *ctx)
 {
     bool busy = false;
@@ -75,7 +76,7 @@ void oaki_caches_empty(void)
     }
 }
 
-/* ---- making and giving up ---- */
+/* ---- beginning and end ---- */
 
 static void list(oaki_thread *t, oaki_cache *c, bool in)
 {
@@ -87,7 +88,7 @@ static void list(oaki_thread *t, oaki_cache *c, bool in)
     oaki_lock_release(&oaki_the_heap.threads_lock);
 }
 
-/* Other threads are the parent's, and may have been half way. */
+/* Drop the caches of other threads, which are not in the child. They may be inconsistent. */
 static void after_fork(void)
 {
     self.first = oaki_my.cache;
@@ -119,7 +120,7 @@ static void make_key(void)
     self.ready = pthread_key_create(&self.key, give_up) == 0;
 }
 
-/* To tell the key of it may call malloc, which finds that this thread is to have none. */
+/* Setting the key may call malloc. That call finds no_cache set, and so makes no cache. */
 void oaki_cache_make(void)
 {
     oaki_my.no_cache = true;

@@ -1,14 +1,14 @@
-/* cache.h - what a thread has freed and will use again first: for each size class a stack of slots.
+/* cache.h - a thread's cache of freed slots, which it reuses first: a stack for each size class.
  *
- * Only where nothing is observed: what comes from here passes no sampler, and to the heap it is
- * allocated all the while. A slot in it has a key in its second word, which is not there while the
- * program has it, save by chance: so a second free is seen.
+ * Threads have caches only if nothing is observed. A cached slot passes no sampler, and the heap
+ * counts it as allocated. Its second word holds a key. The word is cleared when the program gets
+ * the slot, so a key in it means a second free, or a chance value.
  *
- * The functions that take from it or put into it lie in the section of the fast path. So a stop
- * knows a thread that may be in one of them, by the addresses on its stack.
+ * The functions that take and put slots are in the section of the fast path. So a pause recognizes
+ * a thread that may be inside one of them by the addresses on its stack.
  *
- * Owns: struct oaki_cache, metadata, the thread's alone but for a stop; given up when the thread
- * ends. */
+ * Owns: struct oaki_cache, which is metadata. Only its thread uses it, except in a pause. It ends
+ * with the thread. */
 #ifndef OAKI_PRELOAD_CACHE_H
 #define OAKI_PRELOAD_CACHE_H
 
@@ -21,31 +21,31 @@
 #define OAKI_CACHE_KEY ((uintptr_t)0x6f616b756d667265u)
 
 typedef struct oaki_cache {
-    struct oaki_cache *next; /* of all: threads_lock */
+    struct oaki_cache *next; /* list of all caches: threads_lock */
     const oaki_thread *thread;
-    bool busy; /* in a stop: its thread may be half way through a change of it */
+    bool busy; /* in a pause: the thread may be in the middle of a change */
     unsigned n[OAKI_CACHE_CLASSES];
     void *slot[OAKI_CACHE_CLASSES][OAKI_CACHE_DEPTH];
 } oaki_cache;
 
-void oaki_caches_init(void); /* once the heap is there */
+void oaki_caches_init(void); /* after the heap has started */
 
-/* Give the calling thread one, if it is to have one. */
+/* Make a cache for the calling thread, if threads have caches. */
 void oaki_cache_make(void);
 
-/* Room for one more of this class. */
+/* Make room in the stack of a class. */
 void oaki_cache_drain(oaki_cache *c, unsigned cls);
 
-/* All of the calling thread's goes back to the heap. Whether there was any. */
+/* Free all slots of the calling thread's cache. Returns whether there were any. */
 bool oaki_cache_empty(void);
 
-/* World stopped: the same for all threads but those that were stopped while they changed theirs. */
+/* World stopped: free all slots of all caches, except for busy ones. */
 void oaki_caches_empty(void);
 
-/* Fatal if p is in it. */
+/* Fatal if the cache contains p. */
 void oaki_cache_look(const oaki_cache *c, unsigned cls, const void *p);
 
-/* Dirty, or NULL. */
+/* Take a slot of a class out of the cache: not zeroed; or NULL. */
 OAKI_INLINE void *oaki_cache_take(unsigned cls)
 {
     oaki_cache *c = oaki_my.cache;
@@ -55,7 +55,8 @@ OAKI_INLINE void *oaki_cache_take(unsigned cls)
     return p;
 }
 
-/* false: free it. The caller is in no part of the runtime; `off` is that of p in the heap. */
+/* Put a block at heap offset `off` into the cache. Returns false if the caller has to free it. The
+ * caller is in no part of the runtime. */
 OAKI_INLINE bool oaki_cache_put(void *p, size_t off)
 {
     oaki_cache *c = oaki_my.cache;

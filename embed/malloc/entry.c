@@ -1,14 +1,15 @@
-/* entry.c - malloc and its kin: the fast path, and when it can't be taken.
+/* entry.c - malloc, calloc and the aligned forms: the fast path, and the ways around it.
  *
- * A signal handler that calls malloc, and so breaks the rules, finds the heap as it was left:
- * inside of the runtime, or of fork, it gets memory from the side. Only the fast path's few
- * instructions can't tell, which is why it isn't taken where leaks are looked for.
+ * The fast path is that of oak_alloc (runtime/alloc.c), and is in the same section of code. A call
+ * that can't enter the heap gets memory from the side range (side.c).
  *
- * The fast path is oak_alloc's (runtime/alloc.c), and lies in the same section of code. What can't
- * enter the heap gets memory from the side (side.c).
+ * POSIX forbids a signal handler to call malloc, but some do. If the handler has interrupted the
+ * runtime or fork, it gets memory from the side range. An interrupted fast path can't be detected,
+ * so it isn't used when leaks are looked for.
  *
- * Small objects are zero when they are handed out, as a run is cleared when it is taken: so calloc
- * of one is malloc. Sizes above PTRDIFF_MAX fail, as in glibc.
+ * A small object is zero when malloc returns it, as a run is cleared when a thread takes it. So
+ * calloc of a small object is malloc. Sizes above PTRDIFF_MAX fail, as in glibc.
+ *
  * Owns: oaki_my. Lock: none. */
 #include "cache.h"
 #include "preload.h"
@@ -19,13 +20,13 @@
 #include <unistd.h>
 
 #define CALLER __builtin_return_address(0)
-#define ALIGN_MAX ((size_t)16 << 30) /* as much of the range is used up by one that is aligned so */
+#define ALIGN_MAX ((size_t)16 << 30) /* such a block takes as much of the address range */
 
 __thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
 
 /* ---- entering ---- */
 
-/* Once in a thread's life. */
+/* Attach the calling thread: once in its life. */
 static OAKI_COLD bool attach(void)
 {
     if (oaki_my.busy || oaki_my.was_attached || oaki_fork_is_ours()) return false;
@@ -44,7 +45,7 @@ bool oaki_can_enter(void)
     return OAKI_LIKELY(AO_int_load(&oaki_fork_gate) != (unsigned int)t->tid);
 }
 
-/* The last thread of the process ends it after its destructors, in which it took its leave. */
+/* The thread that ends the process does so after its destructors, which have detached it. */
 bool oaki_can_enter_again(void)
 {
     if (!oaki_tls_thread) oaki_my.was_attached = false;
@@ -62,7 +63,7 @@ static void *out_of_memory(void)
 static void *from_heap(size_t n, size_t align, bool zero)
 {
     oaki_kind kind = oaki_my.quiet ? OAKI_PINNED : OAKI_SCAN;
-    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_my.quiet) /* no gaps are looked at, but there are */
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_my.quiet) /* with gaps, which aren't checked */
         return oaki_alloc_plain(n + OAKI_GUARD_GAP, align, kind, 0);
     if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, align, kind, 0);
     if (n > OAKI_SMALL_MAX && align <= OAKI_PAGE)
@@ -70,8 +71,8 @@ static void *from_heap(size_t n, size_t align, bool zero)
     return oaki_alloc_kind(n, align, kind, 0);
 }
 
-/* What this thread has freed and kept may make room, of which the heap doesn't know. Oakum itself
- * has the side left. */
+/* Allocate once more after the heap was full: the slots of this thread's cache may make room. For
+ * Oakum itself the side range is left. */
 static OAKI_COLD void *from_heap_full(size_t n, size_t align, bool zero)
 {
     if (oaki_my.quiet) return oaki_side_alloc(n, align);
@@ -95,7 +96,7 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
     return p;
 }
 
-/* Jumped to, so the caller is malloc's. */
+/* malloc jumps here, so the return address is that of malloc's caller. */
 static OAKI_NOINLINE void *small_slow(size_t n)
 {
     return alloc_slow(n, 1, false, CALLER);
@@ -133,7 +134,7 @@ static void *aligned(size_t align, size_t n)
     return alloc_slow(n, align, false, CALLER);
 }
 
-/* As glibc's: an alignment that is no power of two becomes the next one. */
+/* As in glibc, an alignment that is no power of two is rounded up to one. */
 OAKI_EXPORT void *memalign(size_t align, size_t n)
 {
     if (align > SIZE_MAX / 2 + 1) {

@@ -1,17 +1,17 @@
-/* free.c - free, realloc, and what is freed where the heap can't be entered.
+/* free.c - free and realloc, and blocks that are freed where the heap can't be entered.
  *
- * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
- * into a list through the objects' first words, which the next call that may enter works off.
+ * A thread that has detached, or is inside of the runtime, can't enter the heap. Its free is
+ * deferred: the block goes into a list, which the next call that can enter the heap frees. The
+ * first word of a block is the link.
  *
- * A pointer that another allocator of the process gave goes back to that one (others.c). One that
- * none gave, or that is free already, ends the program with one line.
- * Before main it is let be: it may be what the loader got from its own malloc, before there was
- * another.
+ * A pointer of another allocator in the process goes back to that allocator (others.c). A pointer
+ * of no allocator, or to a free block, ends the program with one line. Before main such a pointer
+ * is ignored: it may come from the loader's own malloc, which it uses before it has another.
  *
  * Memory goes back to the system when much has been freed since the last time.
  *
- * Owns: the list of what was put off; oaki_freed, bytes since memory was last given back.
- * Lock: none; both are atomic. */
+ * Owns: the list of deferred frees; oaki_freed, the bytes freed since memory last went back. Lock:
+ * none; both are atomic. */
 #include "cache.h"
 #include "others.h"
 #include "preload.h"
@@ -25,12 +25,12 @@
 
 #define COUNT_EVERY ((size_t)1 << 20)
 #define TRIM_LEAST ((size_t)32 << 20)
-#define ROOM(n) ((n) / 8) /* that a large block gets behind it when it grows */
+#define ROOM(n) ((n) / 8) /* extra room of a large block that realloc has moved */
 
-static AO_t put_off;    /* a list; an object's first word leads to the next */
+static AO_t put_off;    /* the list of deferred frees; an object's first word is the link */
 static AO_t oaki_freed;
 
-/* ---- giving back to the system ---- */
+/* ---- memory for the system ---- */
 
 static size_t held(void)
 {
@@ -39,8 +39,8 @@ static size_t held(void)
            << OAKI_PAGE_SHIFT;
 }
 
-/* Outside of oaki_enter. What is freed in pieces lies in spans that only a look at all of them
- * finds empty, which takes a stop. */
+/* Give free memory back. Outside of oaki_enter. Spans that became empty object by object are found
+ * only by a check of all spans, which needs a pause. */
 static OAKI_COLD void trim(void)
 {
     size_t freed = oaki_my.freed;
@@ -68,7 +68,7 @@ static OAKI_COLD OAK_NORETURN void bad_free(const void *p, const char *why)
     oak_fatal("oakum: free: %p %s", p, why);
 }
 
-/* Inside of oaki_enter: the object's class and span are sound, and it is not a large one. */
+/* Free a small object, whose class and span are valid. Inside of oaki_enter. */
 static void free_small(oaki_span *s, void *p, size_t off)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -81,7 +81,7 @@ static void free_small(oaki_span *s, void *p, size_t off)
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 
-/* What the guard knows of the block is told first. */
+/* Let the guard report errors of the block first. */
 static OAKI_COLD bool look_inside(oaki_thread *t, const void *p)
 {
     oaki_leave(t);
@@ -185,7 +185,7 @@ static bool is_ours(const void *p)
     return oaki_heap_contains(p) || oaki_side_has(p);
 }
 
-/* Bytes of the block, which is checked to be one. */
+/* The size of a block in bytes. Fatal if p is no block. */
 static size_t size_of(const void *p, const char *what)
 {
     if (oaki_side_has(p)) return oaki_side_size(p);
@@ -204,11 +204,12 @@ OAKI_EXPORT size_t malloc_usable_size(void *p)
     return p ? size_of(p, "malloc_usable_size") : 0;
 }
 
-/* What is left is used well enough; a large block may give up its last pages. */
+/* Whether realloc may leave a block in place: it is large enough, and not much too large. A large
+ * block that is much too large gives its last pages back. */
 static bool fits(void *p, size_t have, size_t n)
 {
     if (n > have || oaki_side_has(p)) return n <= have;
-    if (OAKI_UNLIKELY(oaki_guard.on)) return false; /* who uses the old address is found */
+    if (OAKI_UNLIKELY(oaki_guard.on)) return false; /* move, to find uses of the old address */
     if (n >= have / 2 || have <= 2 * OAKI_GRANULE) return true;
     if (have <= OAKI_SMALL_MAX || n <= OAKI_SMALL_MAX || !oaki_can_enter()) return false;
     if (oaki_large_is_read(oaki_span_of_offset(oaki_heap_offset(p)))) return false;
@@ -216,8 +217,9 @@ static bool fits(void *p, size_t have, size_t n)
     return true;
 }
 
-/* A large block that grows will grow again, and pages that nobody touches cost nothing. Where
- * references are looked for, the room has none of its last owner's. */
+/* Allocate a block for realloc. A large block gets extra room: it will probably grow again, and
+ * untouched pages cost nothing. When references are looked for, the block is cleared, so that no
+ * stale word in the room counts as one. */
 static void *moved(size_t have, size_t n)
 {
     bool grows = !oaki_guard.on && n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2;
@@ -247,7 +249,7 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     int saved = errno;
     void *q = moved(have, n);
     if (!q && n > have) return NULL;
-    if (!q) { /* less is to be had where it is */
+    if (!q) { /* without memory, shrinking in place still works */
         errno = saved;
         oaki_note_again(p, n);
         return p;

@@ -1,6 +1,8 @@
-/* info.c - what glibc tells of its malloc, told of this one; and settings, of which there are none.
+/* info.c - glibc's functions for statistics and settings of malloc: the statistics are of this
+ * malloc; the settings have no effect.
  *
- * Owns nothing. Lock: none: figures that are read one after another. Bound: O(1). */
+ * Owns nothing. Lock: none: the figures are read one after another, so they may not agree. Bound:
+ * O(1). */
 #include "preload.h"
 #include "runtime/contain.h"
 #include <errno.h>
@@ -40,7 +42,7 @@ OAKI_EXPORT struct mallinfo mallinfo(void)
                               .keepcost = as_int(m.keepcost) };
 }
 
-/* What of the heap is memory at present. */
+/* The bytes of the heap that are backed by memory. */
 static size_t held(const struct mallinfo2 *m)
 {
     return m->uordblks + m->keepcost;
@@ -73,7 +75,7 @@ static void put_heap(FILE *out, const struct mallinfo2 *m, const char *mmap)
             m->keepcost, mmap, held(m), m->arena, m->arena, m->arena);
 }
 
-/* In the form of glibc's: one heap, no bins. The maximum is of address space. */
+/* Write glibc's XML, with one heap and no bins. The maximum is that of address space. */
 OAKI_EXPORT int malloc_info(int options, FILE *out)
 {
     OAKI_NO_CANCEL;

@@ -1,13 +1,13 @@
-/* new.c - C++'s operators new and delete, in all their forms, on malloc and free.
+/* new.c - all forms of C++'s operators new and delete, on malloc and free.
  *
- * A library with a malloc of its own (jemalloc, tcmalloc) brings operators that go by its own
- * memory, and some that go through malloc or free by name, which is this library's. With these
- * here, which come first, all of a program's C++ is served from one heap. A program's own operators
- * come before these; so what the standard says calls another form does so by that form's name.
+ * A library with its own malloc (jemalloc, tcmalloc) may have operators on its own memory, and
+ * others that call malloc or free by name, which are this library's. The operators here come first,
+ * so one heap serves all C++ code of a program. The program's own operators come before these. So a
+ * form that the standard defines by another one calls that one by its name.
  *
- * What fails is left to the C++ library's form, which asks the handler and throws: it comes back
- * here for memory. C has no exception to catch, so a form that may not throw is left to it also
- * where the program has replaced the one that throws.
+ * A failed allocation is passed to the C++ library's operator, which calls the new-handler and
+ * throws. It comes back here for memory. C code can't catch an exception. So a form that must not
+ * throw is passed on, too, if the program has replaced the throwing form.
  *
  * Owns nothing. Lock: none. */
 #include "preload.h"
@@ -30,7 +30,8 @@ NEW void *_ZnamRKSt9nothrow_t(size_t n, const nothrow *no);
 NEW void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no);
 NEW void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no);
 
-/* The program's, where it has replaced them; the compiler takes the names above for these here. */
+/* The operators under their global names: the program's, if it has replaced them. The compiler
+ * binds the names above to this file's. */
 #define ANY(name) __asm__(#name) __attribute__((visibility("default")))
 void *any_new(size_t n) ANY(_Znwm);
 void *any_new_aligned(size_t n, size_t align) ANY(_ZnwmSt11align_val_t);
@@ -42,13 +43,13 @@ void any_delete_array(void *p) ANY(_ZdaPv);
 void any_delete_aligned(void *p, size_t align) ANY(_ZdlPvSt11align_val_t);
 void any_delete_array_aligned(void *p, size_t align) ANY(_ZdaPvSt11align_val_t);
 
-/* These here, whoever has replaced them. */
+/* The operators of this file, even if they are replaced. */
 extern OAKI_HIDDEN void *own_new(size_t n) __attribute__((alias("_Znwm")));
 extern OAKI_HIDDEN void *own_new_aligned(size_t n, size_t align)
     __attribute__((alias("_ZnwmSt11align_val_t")));
 
-/* The C++ library's form; without one that has it, the next in the order of loading. Fatal in a
- * program without any, which has no C++. */
+/* The C++ library's operator; if it has none, the next one in the order of loading. Fatal if there
+ * is none, that is, in a program without C++. */
 static OAKI_COLD void *standard(const char *name)
 {
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
@@ -130,8 +131,8 @@ void _ZdaPv(void *p)
     any_delete(p);
 }
 
-/* Whether the guard has told that p is no live object. One of the program's own pool is none of the
- * heap's, and not looked at. */
+/* Whether the guard has reported that p is no live object. Objects that the program allocates in a
+ * pool of its own are not in the heap, and not checked. */
 static bool is_dead(const void *p, size_t n)
 {
     return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, n, "delete");

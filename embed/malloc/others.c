@@ -1,19 +1,19 @@
-/* others.c - blocks that another allocator of the process gave: they go back to it.
+/* others.c - blocks of other allocators in the process: free and realloc pass them back.
  *
- * A library that brings a malloc of its own uses it inside of itself, or is asked for memory by
- * names that only it has; and what is loaded with RTLD_DEEPBIND has libc's. Such a block comes here
- * when it is freed by name.
+ * A library with its own malloc may use it internally, or export it under names of its own. A
+ * library that is loaded with RTLD_DEEPBIND may use libc's malloc. Blocks of either may come to the
+ * free of this library.
  *
- * Which allocator gave it: jemalloc, tcmalloc and mimalloc tell by functions of their own. libc's
- * blocks have their size in front, and a neighbour that agrees with it. Of any other allocator it
- * is only known that its memory is no stack of the caller's and no part of a loaded object. What
- * none of them can have given is the program's mistake.
+ * The owner of a block is found as follows. jemalloc, tcmalloc and mimalloc have functions for
+ * that. A block of libc has its size in front of it, and a neighbour that confirms it. Of any other
+ * allocator only one thing is known: its memory is neither on the caller's stack nor part of a
+ * loaded object. A pointer that no allocator can have returned is an error of the program.
  *
- * Symbols are read from the objects' own tables (DT_GNU_HASH), as dlsym may call malloc, and wait
+ * Symbols are read from the objects' own tables (DT_GNU_HASH): dlsym may call malloc, and may wait
  * for a thread that is inside of dlopen.
  *
  * Owns: the table of allocators. Lock: the loader's, which dl_iterate_phdr holds; none while an
- *   allocator is called. Bound: O(loaded objects), and some 30 look-ups each when they change. */
+ * allocator is called. Bound: O(loaded objects). When these change, some 30 look-ups for each. */
 #include "others.h"
 #include "preload.h"
 #include "runtime/os.h"
@@ -21,7 +21,7 @@
 #include <link.h>
 #include <string.h>
 
-#define MOST 8 /* allocators; one more is not seen */
+#define MOST 8 /* allocators; further ones are ignored */
 
 typedef enum kind { JEMALLOC, TCMALLOC, MIMALLOC, LIBC, OTHER } kind;
 
@@ -30,11 +30,11 @@ typedef struct allocator {
     void (*free)(void *p);
     void *(*realloc)(void *p, size_t n);
     size_t (*usable_size)(void *p);
-    void *owns; /* of the kind that tells */
+    void *owns; /* the allocator's function that recognizes its blocks, or NULL */
 } allocator;
 
 static struct {
-    unsigned long long adds, subs; /* of objects, when the table was made */
+    unsigned long long adds, subs; /* the loader's counts of objects when the table was made */
     size_t n;
     allocator of[MOST];
 } self;
@@ -48,7 +48,8 @@ typedef struct symbols {
     const uint32_t *hash;
 } symbols;
 
-/* The loader has added the base to addresses in the dynamic section, but for the vdso's. */
+/* The address in an entry of the dynamic section. The loader has added the base, except for the
+ * vdso. */
 static const void *at(uintptr_t base, uintptr_t address)
 {
     return (const void *)(address < base ? base + address : address);
@@ -111,7 +112,7 @@ static void add(const symbols *s)
 typedef struct search {
     const char *p;
     bool in_object;
-    bool same; /* objects as when the table was made */
+    bool same; /* the loaded objects are those of the table */
     size_t n;
     allocator of[MOST];
 } search;
@@ -144,7 +145,7 @@ static int look(struct dl_phdr_info *o, size_t size, void *ctx)
     return 0;
 }
 
-/* ---- whose it is ---- */
+/* ---- the owner of a block ---- */
 
 static bool jemalloc_owns(void *fn, const void *p)
 {
@@ -169,9 +170,10 @@ static bool mimalloc_owns(void *fn, const void *p)
     return is_in_heap(p);
 }
 
-/* In front of libc's block is its size, with flags: 1, the one before is in use; 2, mapped by
- * itself; 4, not of the main arena. Behind it is the next one's head, which says that this one is
- * in use. A mapped one's pages begin as far in front as the word before the size says. */
+/* Whether p is a block of libc. The word before it has its size, and flags: 1, the previous block
+ * is in use; 2, the block is a mapping of its own; 4, it isn't of the main arena. After the block
+ * is the head of the next one, whose flag says that this one is in use. A block with flag 2 begins
+ * a distance behind the start of its pages; the word before the size has that distance. */
 static bool libc_owns(const char *p)
 {
     uintptr_t head[2], next;
@@ -186,7 +188,8 @@ static bool libc_owns(const char *p)
            (next & ~(uintptr_t)7) >= 16 && next < (uintptr_t)1 << 46;
 }
 
-/* Of one that we weren't told of, a coroutine's, only the innermost frames are known. */
+/* Whether p is on the caller's stack. Of an undeclared stack, such as a coroutine's, only the
+ * innermost frames are known. */
 static bool is_on_stack(const char *p)
 {
     const oaki_thread *t = oaki_tls_thread;
@@ -206,7 +209,8 @@ static bool owns(const allocator *a, const search *q)
     }
 }
 
-/* Those that can tell come first, and libc before those of which nothing is known. */
+/* Find the owner of a block. Allocators that recognize their blocks are asked first, then libc,
+ * then those without a way to ask. */
 static bool find_owner(void *p, allocator *out)
 {
     search q = { .p = p };

@@ -1,7 +1,8 @@
 /* others.h - blocks of other allocators in the process (others.c).
  *
- * For what lies neither in the heap nor in the side range. false: no allocator of the process can
- * have given it. Anywhere but inside oaki_enter; may wait for the loader's lock. */
+ * For pointers that are neither in the heap nor in the side range. The functions return false if no
+ * allocator of the process can have returned the pointer. To be called outside of oaki_enter; they
+ * may wait for the loader's lock. */
 #ifndef OAKI_PRELOAD_FOREIGN_H
 #define OAKI_PRELOAD_FOREIGN_H
 

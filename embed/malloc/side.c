@@ -1,14 +1,17 @@
-/* side.c - memory for calls of malloc that come where the heap can't be entered: while it starts,
- * while a thread attaches, from inside of the runtime (pthread_create, which asks for a stack's
- * vectors), from a signal handler that interrupted it, and from a thread that has taken its leave.
+/* side.c - the side range: memory for calls of malloc that can't enter the heap. These are calls:
+ * - while the heap starts, or the thread attaches;
+ * - from inside of the runtime, whose pthread_create allocates vectors for the stack;
+ * - from a signal handler that has interrupted the runtime;
+ * - from a thread that has detached.
  *
- * A range of its own, so that an address tells where it belongs. Blocks are powers of two with 16
- * bytes in front; freed ones wait in a list of their size. Little is expected here.
+ * The range is separate, so that an address shows to which allocator it belongs. Blocks are powers
+ * of two with a head of 16 bytes. Freed blocks go into a list of their size. Few blocks are
+ * expected.
  *
- * Owns: the range. Lock: `owner`, the id of the thread that is in here, with its signals masked: a
- *   handler that calls malloc would find itself in its own way. Never held by a thread that a stop
- *   may halt: such a thread is unattached, inside of the runtime, or the one that forks.
- * Bound: O(1); a wait for another thread's few instructions. */
+ * Owns: the range. Lock: `owner`, the id of the thread that holds it. The holder masks its signals,
+ * as a handler that calls malloc would wait for itself. A pause never stops the holder: it is
+ * unattached, inside of the runtime, or the thread that forks. Bound: O(1), and a wait for some
+ * instructions of another thread. */
 #include "preload.h"
 #include "runtime/os.h"
 #include <errno.h>
@@ -19,15 +22,15 @@
 
 #define RESERVE ((size_t)4 << 30)
 #define RESERVE_LEAST ((size_t)4 << 20)
-#define LIMIT_SHARE 64 /* of a limit of address space, at most */
+#define LIMIT_SHARE 64 /* the range is at most this part of an address space limit */
 #define COMMIT ((size_t)256 << 10)
 #define CLASSES 40
 #define MAGIC 0x6f616b756d736964u
 
-/* In front of what is handed out. */
+/* The head of a block: just before the returned address. */
 typedef struct head {
     uint64_t magic;
-    uint32_t class, back; /* bytes from the block's start to what is handed out */
+    uint32_t class, back; /* back: bytes from the block's start to the returned address */
 } head;
 
 typedef struct block {
@@ -41,7 +44,7 @@ static struct {
     block *free[CLASSES];
 } side;
 
-/* Returns the mask before. */
+/* Take the lock. Returns the previous signal mask. */
 static uint64_t enter(void)
 {
     unsigned int me = (unsigned int)oaki_os_tid();
@@ -60,14 +63,14 @@ static void leave(uint64_t before)
     oaki_os_unmask_signals(before);
 }
 
-/* Bytes for the range under a limit of address space. */
+/* The size of the range under an address space limit, in bytes. */
 static size_t share_of(size_t limit)
 {
     size_t n = OAKI_ALIGN_DOWN(OAKI_MIN(limit / LIMIT_SHARE, RESERVE), RESERVE_LEAST);
     return OAKI_MAX(n, RESERVE_LEAST);
 }
 
-/* Under the lock. */
+/* Reserve the range. Under the lock. */
 static bool reserve(void)
 {
     struct rlimit l;
@@ -170,9 +173,9 @@ void oaki_side_range(const char **lo, const char **hi)
     *hi = side.base ? side.base + AO_load(&side.at) : NULL;
 }
 
-/* ---- fork: the innermost of all, as others may call malloc in their handlers ---- */
+/* ---- fork: this lock is taken last, as handlers of other libraries may call malloc ---- */
 
-static uint64_t mask_before; /* under the lock */
+static uint64_t mask_before; /* of the thread that forks; under the lock */
 
 static void before_fork(void)
 {
