@@ -1,13 +1,14 @@
-/* advice.c - memory that the program keeps out of forks: MADV_DONTFORK, MADV_WIPEONFORK.
+/* advice.c - memory that a forked child doesn't get: MADV_DONTFORK and MADV_WIPEONFORK.
  *
- * The heap is looked at in a forked child, which would miss that memory. Of the program's own, a
- * report tells so, and nothing is collected from then on. Memory from malloc stays as it is: its
- * pages come to other blocks later, and a look ends where the heap has a hole. A child may have it,
- * but where hardware writes to it and the kernel copies no pinned pages at a fork. That a child
- * finds it zero is not promised, as who asks relies on it.
+ * The leak check reads the heap in a forked child, so it can't see such memory. If the program
+ * gives this advice for its own mappings, reports say so, and nothing is collected from then on.
  *
- * That such memory is unmapped, or comes to forks again, is not noted; nor what a program does that
- * calls the system by itself.
+ * For memory from malloc the advice isn't passed on: its pages later belong to other blocks, and
+ * the check in the child fails where the heap has a hole. MADV_DONTFORK succeeds without an effect.
+ * That is harmless, unless hardware writes to the pages and the kernel doesn't copy pinned pages at
+ * a fork. MADV_WIPEONFORK fails with EINVAL, as its caller relies on zeroes in the child.
+ *
+ * Two cases go unnoticed: later unmapping or opposite advice, and system calls that bypass libc.
  *
  * Owns: `kept`. Lock: none. */
 #include "preload.h"
@@ -33,8 +34,8 @@ static bool has_malloced(uintptr_t lo, size_t n)
     return heap || (lo < (uintptr_t)side_hi && lo + n > (uintptr_t)side_lo);
 }
 
-/* What the runtime calls goes through here, too. Noted before it is done: a collection that is
- * under way asks again when it has looked. */
+/* The runtime's own calls come here, too. `kept` is set before the system call: a collection that
+ * is under way checks it again after its walk. */
 OAKI_EXPORT int madvise(void *p, size_t n, int advice)
 {
     bool aligned = (uintptr_t)p % oaki_os_page_size() == 0;

@@ -1,18 +1,18 @@
 /* deepbind.c - libraries that are loaded with RTLD_DEEPBIND, as PHP loads its modules.
  *
- * Such a library finds libc's malloc and free in its own dependencies before the ones that are
- * preloaded. What it frees was then allocated here, and the other way round. So when dlopen
- * returns, the references of the newly loaded objects that libc's functions have taken are bound
- * to the functions that this library exports in their place; all others stay as RTLD_DEEPBIND has
- * them.
+ * Such a library finds libc's malloc and free in its own dependencies, before the preloaded ones.
+ * So it would free blocks of this library with libc's free, and the other way round. When dlopen
+ * returns, the newly loaded objects are bound again: references to libc's functions are replaced by
+ * the functions of the same name that this library exports. All other references keep the binding
+ * of RTLD_DEEPBIND.
  *
- * dlopen itself resolves names by who calls it. So without RTLD_DEEPBIND the call is passed on by
- * a jump, and with it only a caller's DT_RUNPATH is lost; where the caller has one and the name
- * has no slash, the jump drops RTLD_DEEPBIND instead.
+ * dlopen searches the caller's DT_RUNPATH, and finds its caller by the return address. So without
+ * RTLD_DEEPBIND the call is passed on by a jump. With it the call returns here, and the caller's
+ * DT_RUNPATH is lost. If the caller has one and the name has no slash, the call is a jump without
+ * RTLD_DEEPBIND instead.
  *
- * Owns nothing. Any thread. Objects are walked under the loader's lock (dl_iterate_phdr), where
- * neither memory nor another lock is taken. Bound: O(references of the objects behind the new
- * one). */
+ * Owns nothing. Any thread. Objects are walked under the loader's lock (dl_iterate_phdr); there
+ * neither memory nor another lock is taken. Bound: O(references of the new objects). */
 #include "preload.h"
 #include "runtime/os.h"
 #include <dlfcn.h>
@@ -23,7 +23,7 @@
 
 typedef void *open_fn(const char *file, int mode);
 
-/* The tables of a loaded object that say what it refers to. */
+/* The tables of a loaded object with its references. */
 typedef struct references {
     uintptr_t base;
     const ElfW(Sym) * symbols;
@@ -35,16 +35,17 @@ typedef struct references {
 } references;
 
 typedef struct binding {
-    const struct link_map *from; /* objects before it were loaded earlier */
+    const struct link_map *from; /* the first new object */
     bool reached;
-    uintptr_t libc, libc_end; /* whose functions are replaced */
+    uintptr_t libc, libc_end; /* code of libc: references to it are replaced */
     const char *own_names;
     const ElfW(Sym) * own_symbols;
     size_t own_n;
     uintptr_t own_base;
 } binding;
 
-/* glibc has relocated these entries; the vdso's, which stay offsets, are below the object. */
+/* The address in an entry of the dynamic section. glibc has relocated it, except in the vdso: there
+ * it is an offset, which is below the object's base. */
 static uintptr_t address(uintptr_t base, ElfW(Addr) entry)
 {
     return entry < base ? base + entry : entry;
@@ -86,7 +87,7 @@ static void read_dynamic(references *r, uintptr_t base, const ElfW(Dyn) * d)
     for (int i = 0; i < 2; i++) r->n[i] = r->list[i] ? bytes[i] / sizeof *r->list[i] : 0;
 }
 
-/* What this library exports under that name, or 0. */
+/* The function that this library exports under a name, or 0. */
 static uintptr_t own_function(const binding *b, const char *name)
 {
     for (size_t i = 1; i < b->own_n; i++) {
@@ -125,7 +126,8 @@ static void write_slot(const references *r, uintptr_t *slot, uintptr_t value)
     if (sealed) (void)mprotect((void *)page, oaki_os_page_size(), PROT_READ);
 }
 
-/* A slot that is not resolved yet leads into the object's own PLT. */
+/* Whether a reference is bound to libc. An unresolved slot of the PLT points into the object
+ * itself. */
 static bool is_taken(const binding *b, const references *r, uintptr_t value, bool plt,
                      const struct dl_phdr_info *info)
 {
@@ -198,7 +200,8 @@ static int find_image(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1;
 }
 
-/* The library's own exports: DT_GNU_HASH has no count, so the symbols end where the names begin. */
+/* Find the library's exports. DT_GNU_HASH has no count of symbols; they end where the names begin.
+ */
 static bool own_exports(binding *b)
 {
     struct link_map *map;
@@ -214,7 +217,7 @@ static bool own_exports(binding *b)
     return true;
 }
 
-/* A failure's message is dlerror's until the next call of the loader. */
+/* No call of the loader follows a failed dlopen: it would replace dlerror's message. */
 static void *open_deep(const char *file, int mode)
 {
     void *handle = OAKI_REAL(dlopen)(file, mode);
@@ -241,13 +244,13 @@ static bool has_path(const void *code)
     return r.has_path;
 }
 
-/* The program's malloc is this library's, and not one of its own. */
+/* Whether the program's malloc is this library's, and not the program's own. */
 static bool serves(void)
 {
     return dlsym(RTLD_DEFAULT, "malloc") == (void *)malloc;
 }
 
-/* In two registers: what dlopen jumps to, and the mode that it is given. */
+/* The target of dlopen's jump, and the mode to pass: returned in two registers. */
 typedef struct way {
     open_fn *open;
     long mode;

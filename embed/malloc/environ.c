@@ -1,13 +1,13 @@
-/* environ.c - what `oakum run` has put into the environment is taken out again, so that programs
- * which this one executes don't know.
+/* environ.c - removes the variables of `oakum run` from the environment, so that programs which
+ * this one executes don't get them.
  *
- * The kernel's auxiliary vector begins behind the NULL at the environment's end, and programs that
- * don't ask libc for it look there: Go's runtime does. The list of variables gets shorter, so a
- * copy of the vector goes behind its new end. The room for that is what was taken out: `oakum run`
- * sees to it that this is enough (cmd/run.c). The vector itself stays where it was, as libc and the
- * loader have its address.
+ * The kernel's auxiliary vector begins after the NULL at the environment's end. Some programs read
+ * it there instead of asking libc, as Go's runtime does. As the list of variables gets shorter, a
+ * copy of the vector is written after its new end. The removed entries make room for the copy;
+ * `oakum run` adds enough of them (cmd/run.c). The vector itself stays, as libc and the loader have
+ * its address.
  *
- * Owns nothing. Lock: none: before main, by the thread that starts the program. */
+ * Owns nothing. Lock: none: runs before main, on the thread that starts the program. */
 #include "preload.h"
 #include <link.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define PREFIX "OAKUM_MALLOC_"
 #define PRELOAD "LD_PRELOAD"
 
-/* Take one name out of a list with colons or blanks. */
+/* Remove one name from a list that is separated by colons or blanks. */
 static void take_out(char *list, const char *name)
 {
     size_t n = strlen(name);
@@ -36,7 +36,7 @@ static bool begins(const char *s, const char *with)
     return strncmp(s, with, strlen(with)) == 0;
 }
 
-/* Returns where the list ends then. */
+/* Remove the variables from a list. Returns the list's new end. */
 static char **shorten(char **list)
 {
     char **to = list;
@@ -54,7 +54,7 @@ static void copy_vector(char **to, char **to_end, const ElfW(auxv_t) * vector)
     if (n * sizeof *vector <= room) memcpy(to, vector, n * sizeof *vector);
 }
 
-/* A library's constructor may have made another list of the same strings. */
+/* `environ` may be another list of the same strings, made by a library's constructor. */
 void oaki_environ_forget(char **first)
 {
     char *preload = getenv(PRELOAD);

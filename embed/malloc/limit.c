@@ -1,11 +1,12 @@
-/* limit.c - a program that limits its own address space has it for itself: of what is reserved and
- * not used, the heap keeps half of the limit, as it does under one that is there from the start.
+/* limit.c - programs that limit their own address space (RLIMIT_AS). The heap then gives back
+ * unused reserved space, until it has half of the limit. It has as much under a limit from the
+ * start.
  *
- * Without that the kernel would count a tebibyte that is mapped and inaccessible, and refuse the
- * program each mapping from then on. A limit that another process sets is not seen, and one that is
- * raised again brings nothing back.
+ * Otherwise the kernel would count the tebibyte of reserved space, and refuse the program each
+ * further mapping. A limit that another process sets goes unnoticed. A limit that is raised again
+ * doesn't bring the space back.
  *
- * Owns nothing. Lock: pages_lock, and that of the side. */
+ * Owns nothing. Lock: pages_lock, and that of the side range. */
 #include "preload.h"
 #include <errno.h>
 #include <sys/resource.h>
@@ -38,7 +39,7 @@ OAKI_EXPORT int setrlimit(__rlimit_resource_t what, const struct rlimit *new)
     return prlimit(0, what, new, NULL);
 }
 
-/* The same types under other names. */
+/* struct rlimit and struct rlimit64 are the same type under two names. */
 _Static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "a limit has 64 bits");
 
 OAKI_EXPORT int prlimit64(pid_t pid, enum __rlimit_resource what, const struct rlimit64 *new,

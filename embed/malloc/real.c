@@ -1,11 +1,11 @@
-/* real.c - the functions of libc, or of who is between, that the library's own of the same name
- * call.
+/* real.c - the next functions of the same names as this library's own: those of libc, or of a
+ * library in between.
  *
- * Looking one up takes the loader's lock, which another thread may have that waits for the caller:
- * one in a library's constructor, say, that waits for a thread to be created. So all are looked up
- * before main. Before that one is looked up when it is called, by a constructor or the loader.
+ * A look-up takes the loader's lock. Another thread may hold it and wait for the caller: for
+ * example in a library's constructor that waits for a new thread. So all functions are looked up
+ * before main. Earlier calls, by constructors or the loader, look up their function themselves.
  *
- * Owns: the table, which is the same whoever looks them up. Lock: none. */
+ * Owns: the table. Lock: none: each look-up of a function gives the same address. */
 #include "preload.h"
 #include <dlfcn.h>
 
@@ -30,5 +30,5 @@ void *oaki_real(unsigned which)
 void oaki_reals_find(void)
 {
     for (unsigned i = 0; i < OAKI_REALS; i++) (void)find(i);
-    (void)dlerror(); /* the program's first is to be of its own */
+    (void)dlerror(); /* discard the message, so that the program doesn't get it */
 }

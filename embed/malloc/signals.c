@@ -1,13 +1,13 @@
-/* signals.c - what the program says of signals to libc.
+/* signals.c - libc's signal functions, which keep the stop signal for Oakum. The program can
+ * neither block, nor wait for, nor handle it.
  *
- * The stop signal is Oakum's: the program can neither block it, take it, nor handle it.
+ * The stop signal is removed from each set of signals that the program passes to libc; libc does
+ * the same with its own signals. A handler for it is not installed, and the program sees the
+ * default action. Waits inside libc, and system calls that bypass libc, don't come here. If they
+ * block the signal, a pause gives up (image.c).
  *
- * It is taken out of every set of signals that the program gives to libc, as libc does with those
- * of its own; a handler for it is not installed, and the program is told that it has the default.
- * What libc itself waits with, and programs that call the system by themselves, don't come here:
- * then a stop gives up (image.c).
- *
- * Where a thread's handlers run is noted among its own variables, which are roots.
+ * The address of a thread's alternate stack is stored in its thread-local variables, which are
+ * roots.
  *
  * Owns nothing. Lock: none. Bound: a call of the real function. */
 #include "preload.h"
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define REAL OAKI_REAL
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* the oldest are served, too */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* for the oldest functions */
 
 static bool is_stop(int sig)
 {
@@ -40,10 +40,10 @@ static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
     return room;
 }
 
-/* ---- what is blocked ---- */
+/* ---- signal masks ---- */
 
-/* libc's own signals, too, which its sets leave out: a thread of libc's blocks them, is unwound
- * when it calls malloc, and would have them unblocked after that. */
+/* Set a mask without libc, which would unblock its own signals. A thread of libc's blocks those,
+ * and the unwinder changes and restores its mask when it calls malloc. */
 static int mask_exactly(int how, const sigset_t *set, sigset_t *old)
 {
     uint64_t before = 0;
@@ -77,9 +77,9 @@ OAKI_EXPORT int sighold(int sig)
     return is_stop(sig) ? 0 : REAL(sighold)(sig);
 }
 
-/* ---- what is handled ---- */
+/* ---- handlers ---- */
 
-/* For the runtime's own handler (--wrap). */
+/* The runtime's own calls of sigaction (--wrap). */
 int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
@@ -120,15 +120,17 @@ OAKI_EXPORT int sigignore(int sig)
     return is_stop(sig) ? 0 : REAL(sigignore)(sig);
 }
 
-/* ---- the stack of handlers ---- */
+/* ---- alternate stacks ---- */
 
-/* A child of vfork has its parent's variables, and a stack of its own. */
+/* Whether the calling thread's variables are its own. A child of vfork has its parent's variables,
+ * but an alternate stack of its own. */
 static bool is_mine(void)
 {
     return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
 }
 
-/* Memory from malloc, mostly, to which only the kernel refers from then on. */
+/* Keep the alternate stack alive. It is mostly memory from malloc, and only the kernel refers to
+ * it. */
 OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
     stack_t now;
@@ -138,7 +140,7 @@ OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
     return e;
 }
 
-/* ---- what is waited for ---- */
+/* ---- waiting for signals ---- */
 
 OAKI_EXPORT int sigwait(const sigset_t *set, int *sig)
 {
@@ -164,7 +166,7 @@ OAKI_EXPORT int signalfd(int fd, const sigset_t *set, int flags)
     return REAL(signalfd)(fd, without_stop(set, &room), flags);
 }
 
-/* ---- what is blocked while something else is waited for ---- */
+/* ---- masks during other waits ---- */
 
 OAKI_EXPORT int sigsuspend(const sigset_t *set)
 {
@@ -179,7 +181,7 @@ OAKI_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *limit
     return REAL(ppoll)(fds, n, limit, without_stop(set, &room));
 }
 
-/* What -D_FORTIFY_SOURCE makes of it. */
+/* ppoll under -D_FORTIFY_SOURCE. */
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *limit, const sigset_t *set,
                 size_t room);
 OAKI_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *limit,

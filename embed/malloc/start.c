@@ -1,12 +1,12 @@
-/* start.c - start-up, what was asked for, the program's end.
+/* start.c - start-up, the options, the program's end.
  *
- * The heap starts with the first call of malloc, which the loader makes, long before libc is ready:
- * no thread, no file, no environment needed. What was asked for begins in __libc_start_main, when
- * all libraries have been initialised and nothing of the program has run.
+ * The loader makes the first call of malloc long before libc is ready; it starts the heap. So that
+ * start needs no thread, no file, and no environment. The options take effect in __libc_start_main:
+ * then all libraries are initialised, and no code of the program has run.
  *
- * The report is made after the program's handlers of atexit and all destructors, or when it calls
- * _exit. The thread that makes it ends the process; others that would end it meanwhile, as the
- * report's stop has cut their sleep short, wait for that.
+ * The report is made after the program's atexit handlers and all destructors, or when the program
+ * calls _exit. The reporting thread ends the process. Other threads may try to end it meanwhile, as
+ * the report's pause interrupts their sleep; they wait for the reporting thread.
  *
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
 #include "cache.h"
@@ -33,15 +33,15 @@ AO_t oaki_started;
 enum { NOT_YET, BY_A_THREAD, BY_NOBODY };
 
 static struct {
-    pid_t pid;             /* that is to report */
-    unsigned int reported; /* AO_int: NOT_YET, or how */
+    pid_t pid;             /* of the process that reports */
+    unsigned int reported; /* AO_int: NOT_YET, BY_A_THREAD or BY_NOBODY */
     unsigned int saving;   /* AO_int: a thread saves the profile */
     bool follow, observes;
 } self;
 
-static __thread bool reports __attribute__((tls_model("initial-exec"))); /* is that thread */
+static __thread bool reports __attribute__((tls_model("initial-exec"))); /* is it this one */
 
-/* ---- what was asked for ---- */
+/* ---- options ---- */
 
 static const char *asked(const char *name)
 {
@@ -68,7 +68,7 @@ static int free_signal(void)
     return 0;
 }
 
-/* What Oakum itself allocates has the side left (entry.c). */
+/* Oakum's own allocations don't wait for room, as they have the side range (entry.c). */
 static bool waits_for_room(void)
 {
     return !oaki_my.quiet;
@@ -78,7 +78,7 @@ static const oaki_room_host room = { .waits = waits_for_room,
                                      .give_up = oaki_caches_empty,
                                      .collect = oaki_lost_make_room };
 
-/* No threads of Oakum's own: programs count theirs, and fork. */
+/* The heap has no threads of its own, as some programs count their threads, or fork. */
 bool oaki_start_heap(void)
 {
     oak_config cfg;
@@ -100,14 +100,14 @@ bool oaki_start_heap(void)
     return first || AO_load_acquire(&oaki_the_heap.started) != 0;
 }
 
-/* In place of what the heap calls when it starts (runtime/observer.h). */
+/* Replaces the hook that the heap calls at its start (runtime/observer.h). */
 void __wrap_oaki_observe_start(const oak_config *config);
 void __wrap_oaki_observe_start(const oak_config *config)
 {
     (void)config;
 }
 
-/* ---- the environment: what `oakum run` has put there (cmd/run.c) ---- */
+/* ---- the environment: variables of `oakum run` (cmd/run.c) ---- */
 
 static void read_environment(oaki_asked *w)
 {
@@ -129,7 +129,7 @@ static void read_environment(oaki_asked *w)
     self.follow = asked("OAKUM_MALLOC_CHILDREN");
 }
 
-/* The strings are the environment's, which the program may change. */
+/* Copy a string of the environment, which the program may change. */
 static void keep(const char **s)
 {
     if (*s) *s = strdup(*s);
@@ -153,7 +153,7 @@ static void save_profile(void)
     oaki_quiet_end();
 }
 
-/* The last is the one that stays. */
+/* A profile is saved on a signal and at the end; no other one replaces that of the end. */
 void oaki_save_profile(bool last)
 {
     while (!AO_int_compare_and_swap_acquire(&self.saving, 0, 1)) oaki_os_yield();
@@ -168,9 +168,10 @@ static void tell_growth(void)
     oaki_quiet_end();
 }
 
-/* To be asked before libc's exit, which has nothing of ours left to call while the last handler
- * runs. A child of vfork has no part in it, and a signal handler that came in the middle of the
- * runtime may have locks that the report needs. */
+/* Wait for ever if another thread reports, as that one ends the process. Called before libc's exit,
+ * which would not call at_exit again while that handler runs. Two cases must not wait: a child of
+ * vfork, and a signal handler that has interrupted the runtime, as it may hold locks that the
+ * report needs. */
 static void leave_it_to_reporter(void)
 {
     const oaki_thread *t = oaki_tls_thread;
@@ -179,13 +180,13 @@ static void leave_it_to_reporter(void)
     for (;;) syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
-/* The status to end with. */
+/* Report, and return the exit status. */
 static int end(int status, const char *own_sp)
 {
     const oaki_asked *w = &oaki_wanted;
     if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return status;
     leave_it_to_reporter();
-    /* Before it is asked what is forbidden, as that may be just what is. */
+    /* Checked before oaki_sealed, whose own system calls may be forbidden. */
     if (AO_int_load(&self.reported)) return status;
     const char *why = oaki_sealed();
     if (why) {
@@ -205,11 +206,11 @@ static int end(int status, const char *own_sp)
     return !clean && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
 }
 
-/* Where the thread that ends the program was when it said so. libc's way from there to here leads
- * over the remains of what was called before, whose words are nobody's any more. */
+/* The stack pointer of the thread that ends the program, at its call of exit. libc's frames between
+ * that call and at_exit contain stale words of earlier calls. */
 static __thread const char *ending_sp __attribute__((tls_model("initial-exec")));
 
-/* libc goes on with the handlers that are left, and takes the new status. */
+/* A nested call of exit makes libc go on with the remaining handlers, with the new status. */
 static void at_exit(void)
 {
     OAKI_SAVE_REGISTERS;
@@ -264,8 +265,8 @@ static void exclude_own_data(void)
     (void)oak_root_exclude(data, n);
 }
 
-/* What everybody else has found under that name; its address may be one that the program's own
- * table of calls has. */
+/* Whether the malloc that all objects find by name is not this library's. The test is its result,
+ * as its address may be that of an entry in the program's PLT. */
 static bool is_replaced(void)
 {
     __typeof__(malloc) *found;
@@ -276,8 +277,8 @@ static bool is_replaced(void)
     return !ours;
 }
 
-/* A library's operator new that doesn't come to malloc, as jemalloc's and tcmalloc's. The program's
- * own is not tried: it may rely on what has not been initialised yet. */
+/* Report a library's operator new that doesn't call malloc, as those of jemalloc and tcmalloc. The
+ * program's own operator isn't called: it may need variables that aren't initialised yet. */
 static void tell_of_new(void)
 {
     void *(*new)(size_t);
@@ -285,13 +286,13 @@ static void tell_of_new(void)
     Dl_info info, program;
     *(void **)&new = dlsym(RTLD_DEFAULT, "_Znwm");
     *(void **)&delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
-    (void)dlerror(); /* the program's first is to be of its own */
+    (void)dlerror(); /* discard the message, so that the program doesn't get it */
     if (!new || !delete || !dladdr(*(void **)&new, &info)) return;
     void *entry = (void *)getauxval(AT_ENTRY);
     if (dladdr(entry, &program) && program.dli_fbase == info.dli_fbase) return;
     if (!dladdr(*(void **)&delete, &program) || program.dli_fbase != info.dli_fbase) return;
     void *p = malloc(1);
-    if (!p) return; /* new would throw, or end the program */
+    if (!p) return; /* without memory, new would throw, or end the program */
     free(p);
     p = new(1);
     if (!oaki_side_has(p) && !oaki_heap_contains(p))
@@ -350,7 +351,7 @@ start_main __libc_start_main;
 
 static int (*program)(int, char **, char **);
 
-/* Nothing of what main and its callees leave on the stack is in use when it has returned. */
+/* Run the program's main. After its return, nothing below this frame is in use. */
 static OAKI_NOINLINE int run_main(int argc, char **argv, char **envp)
 {
     int status = program(argc, argv, envp);

@@ -1,8 +1,7 @@
-/* thread.c - threads from their first instruction on.
+/* thread.c - attaches threads before their first instruction.
  *
- * A thread that may hold the only reference to something must be known before it has called malloc:
- * where that matters, pthread_create and thrd_create start it in a function of ours that attaches
- * it.
+ * A thread may hold the only reference to an object before it calls malloc. So if leaks or growth
+ * are looked for, pthread_create and thrd_create start each thread in a function that attaches it.
  *
  * Owns nothing. Lock: none. */
 #include "preload.h"
@@ -41,8 +40,8 @@ static int run_c11(void *p)
     return f.fn.c11(f.arg);
 }
 
-/* One of Oakum's own: what it allocates is not the program's. The runtime attaches it if it wants
- * to; until then it has the side. */
+/* Run a thread of Oakum's own: its allocations aren't the program's. It uses the side range, unless
+ * the runtime attaches it. */
 static void *run_own(void *p)
 {
     first f = *(first *)p;
@@ -86,7 +85,7 @@ int __wrap_oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, b
     return e;
 }
 
-/* ---- others ---- */
+/* ---- unattached threads ---- */
 
 static bool is_attached(int tid)
 {
@@ -99,7 +98,7 @@ static bool is_attached(int tid)
     return t != NULL;
 }
 
-/* One of Oakum's, one of the system's, or the remains of one that has ended. */
+/* Whether a thread can't hold references: it is Oakum's or the kernel's, or has ended. */
 static bool is_harmless(int tid)
 {
     oaki_task task;
@@ -130,7 +129,7 @@ bool oaki_threads_unknown(void)
     return unknown;
 }
 
-/* ---- our own data ---- */
+/* ---- the library's own data ---- */
 
 typedef struct data {
     uintptr_t lo, hi;
