@@ -1,8 +1,8 @@
 /* new.c - all forms of C++'s operators new and delete, on malloc and free.
  *
- * A library with its own malloc (jemalloc, tcmalloc) may have operators on its own memory, and
- * others that call malloc or free by name, which are this library's. The operators here come first,
- * so one heap serves all C++ code of a program. The program's own operators come before these. So a
+ * Some operators of a library with its own malloc (jemalloc, tcmalloc) use its own memory. Others
+ * call malloc or free by name, and so this library's. The operators here come first, so one heap
+ * serves all C++ code of a program. The program's own operators come before these. So a
  * form that the standard defines by another one calls that one by its name.
  *
  * A failed allocation is passed to the C++ library's operator, which calls the new-handler and
