@@ -1,9 +1,10 @@
 /* anchor.c - anchors of Lua values (anchor.h).
  *
- * In the owner's first user value is a table, in each of its slots a table with 256 chunks.
+ * The owner's first user value is a table of branches. A branch is a table of 256 chunks, and a
+ * chunk is a table of 256 slots.
  *
- * Owns: nothing beyond the owner's. Invariant: a chunk is in the list of open ones as long as it
- *   has a free slot. Bound: see anchor.h. */
+ * Owns: nothing beyond the owner's. Invariant: a chunk is in the list of open chunks iff it has a
+ * free slot. Bound: see anchor.h. */
 #include "anchor.h"
 #include "frame.h"
 #include <oakum/heap.h>
@@ -39,7 +40,7 @@ static void unlink_chunk(oaki_lua_anchors *a, oaki_lua_chunk *c)
     c->prev = c->next = NULL;
 }
 
-/* The first two change places. */
+/* Swap the first two chunks of the list. */
 static void swap_first(oaki_lua_anchors *a)
 {
     oaki_lua_chunk *second = a->open->next;
@@ -49,16 +50,16 @@ static void swap_first(oaki_lua_anchors *a)
 
 /* ---- tables ---- */
 
-/* The debug library can put anything in the place of a table, or nil. */
+/* Raise an error unless a value is a table: the debug library can replace user values. */
 static void need_table(lua_State *L, int type)
 {
     if (OAKI_LUA_UNLIKELY(type != LUA_TTABLE))
         luaL_error(L, "oakum: a user value of Oakum's was replaced");
 }
 
-/* Push the table at `slot` of the one at the top, which it takes the place of; made when it isn't
- * there and `make` says with how many slots. To make one may run finalizers, which may use the
- * owner, and have made it meanwhile: so it is looked for again. */
+/* Replace the table at the top of the stack by the table in its slot. If there is none, and `make`
+ * is not 0, make one with so many slots. Making a table may run finalizers, which may use the owner
+ * and make the same table. So the slot is read again afterwards. */
 static void step(lua_State *L, lua_Integer slot, int make)
 {
     int type = lua_rawgeti(L, -1, slot);
@@ -103,14 +104,14 @@ static void push_chunk(lua_State *L, int owner, uint32_t index)
     step(L, (lua_Integer)(index % OAKI_LUA_CHUNK) + 1, 0);
 }
 
-/* Its table. */
+/* Make the table of a chunk. */
 static void make_chunk(lua_State *L, int owner, const oaki_lua_anchors *a, oaki_lua_chunk *c)
 {
     const int n = (int)OAKI_LUA_CHUNK;
     owner = lua_absindex(L, owner);
     push_branch(L, owner, c->index, n);
     lua_createtable(L, a->pairs ? 0 : n, a->pairs ? n : 0);
-    if (c->made) { /* by a finalizer */
+    if (c->made) { /* a finalizer has made it meanwhile */
         lua_pop(L, 2);
         return;
     }
@@ -158,7 +159,7 @@ static void more_chunks(lua_State *L, oaki_lua_anchors *a)
     link_first(a, c);
 }
 
-/* The first two anchors that are taken come from these. */
+/* Whether the first two chunks of the list can supply two anchors. */
 static bool is_ready(const oaki_lua_anchors *a)
 {
     const oaki_lua_chunk *c = a->open;
@@ -187,7 +188,7 @@ uint32_t oaki_lua_anchor_take(oaki_lua_anchors *a)
     return c->index * OAKI_LUA_CHUNK + slot + 1;
 }
 
-/* The last free slot of a list leads to itself. */
+/* The last free slot of a chunk's list links to itself. */
 void oaki_lua_anchor_drop(lua_State *L, int owner, oaki_lua_anchors *a, uint32_t anchor)
 {
     oaki_lua_chunk *c = a->chunk[chunk_of(anchor)];

@@ -1,12 +1,11 @@
 /* cache.c - oakum.cache: an oak_cache of Lua values.
  *
- * The cache has records, which are objects of Oakum's; their Lua values are in anchors. What it
- * lets go is put in a list of the records that are out, and told to the script's function when the
- * operation is over: so that function may use the cache, and raise errors.
+ * The cache holds records, which are objects of Oakum's; their Lua values are in anchors. Evicted
+ * records go into a list. When the operation is over, the script's function is called for each of
+ * them. So that function may use the cache, and raise errors.
  *
- * Owns: its cell, and those of lists of records, for pairs(), whose first user value is the cache.
- *   User value 2 is the script's function. Bound: O(1), and that of what an operation
- *   evicts. */
+ * Owns: its cell, and the cells of the lists for pairs(), whose first user value is the cache. User
+ *   value 2 is the script's function. Bound: O(1), and O(1) for each evicted record. */
 #include "cell.h"
 #include "structs.h"
 #include "value.h"
@@ -17,11 +16,11 @@
 #include <string.h>
 
 #define ENTRY_BYTES 160
-#define DEFAULT_BYTES 64 /* of an entry, besides its strings, where the script doesn't say */
+#define DEFAULT_BYTES 64 /* of an entry without its strings, if the script gives no size */
 
 typedef struct record {
-    struct record *next; /* of those that are out */
-    oaki_lua_key key;    /* and its anchor, which is valid until it has been told */
+    struct record *next; /* in the list of evicted records */
+    oaki_lua_key key;    /* its anchor is valid until the script has been notified */
     oaki_lua_value value;
     oak_cache_reason why;
     bool out;
@@ -46,7 +45,7 @@ static cache *cache_at(lua_State *L)
     return oaki_lua_cell_at(L, 1, OAKI_LUA_CACHE);
 }
 
-/* ---- what is out ---- */
+/* ---- evicted records ---- */
 
 static void evicted(oak_cache *oc, const void *key, void *value, oak_cache_reason why, void *ctx)
 {
@@ -80,8 +79,8 @@ static void drop_anchors(lua_State *L, cache *c, record *r)
     r->key.anchor = r->value.anchor = 0;
 }
 
-/* Tell the script, one at a time: it may use the cache, and close it. So may finalizers, which a
- * string that is pushed may run: anchors are dropped before. */
+/* Notify the script of evicted records, one at a time, as it may use or close the cache. Finalizers
+ * may, too, and pushing a string may run them. So the anchors are dropped before. */
 static void tell(lua_State *L)
 {
     static const char *const reason[] = { "capacity", "expired", "replaced", "deleted", "cleared" };
@@ -132,7 +131,7 @@ static int peek(lua_State *L)
     return look(L, oak_cache_peek);
 }
 
-/* Seconds, for ever when they are more than fit. */
+/* Seconds in nanoseconds; a number that is too large stands for ever. */
 static uint64_t nanoseconds(lua_State *L, lua_Number s)
 {
     if (!(s > 0)) luaL_error(L, "oakum: a time to live must be positive");
@@ -228,7 +227,7 @@ static int clear(lua_State *L)
     return 0;
 }
 
-/* c:purge([entries]): is more due? */
+/* c:purge([entries]): true if more entries are due */
 static int purge(lua_State *L)
 {
     cache *c = cache_at(L);
@@ -287,7 +286,7 @@ static int length(lua_State *L)
     return 1;
 }
 
-/* ---- pairs: those that are there now, the most recently used first ---- */
+/* ---- pairs: the entries at the time of the call, the most recently used first ---- */
 
 typedef struct list {
     oaki_lua_cell cell;
@@ -310,7 +309,7 @@ static bool add(const void *key, void *value, void *ctx)
     return l->n < l->room;
 }
 
-/* Of the list's own cache, whatever it is called with. */
+/* The next entry of the list's own cache; the arguments are ignored. */
 static int next(lua_State *L)
 {
     list *l = oaki_lua_cell_or_null(L, lua_upvalueindex(1), OAKI_LUA_LIST);
@@ -356,7 +355,8 @@ static int pairs(lua_State *L)
 
 /* ---- making and closing ---- */
 
-/* What is there isn't told: the script closes it, or has lost it. */
+/* Close the cache. The script is not notified of the entries: it closes the cache itself, or no
+ * longer has it. */
 static int close(lua_State *L)
 {
     cache *c = oaki_lua_cell_or_null(L, 1, OAKI_LUA_CACHE);

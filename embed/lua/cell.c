@@ -7,7 +7,7 @@
 
 typedef struct handle {
     oaki_lua_cell *cell;
-    oaki_lua_cell **pin; /* keeps it */
+    oaki_lua_cell **pin; /* keeps the cell alive */
 } handle;
 
 static const char pacing_key = 0;

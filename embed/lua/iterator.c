@@ -1,10 +1,10 @@
-/* iterator.c - pairs() over structures that are oak_maps inside.
+/* iterator.c - pairs() over structures that contain an oak_map.
  *
  * An iterator is a userdata whose cell has the position, and whose first user value is the
- * structure. It is offered as the loop's closing value too, but pairs() of Lua 5.4 hands on three
- * values only: one whose loop ends early is left to Lua's collector.
+ * structure. It is also returned as the loop's closing value, but pairs() of Lua 5.4 passes on only
+ * three values. So if a loop ends early, Lua's collector closes its iterator.
  *
- * Owns: its cell. Bound: a step is the map's. */
+ * Owns: its cell. Bound: a step is O(1), as the map's. */
 #include "cell.h"
 #include "structs.h"
 #include <oakum/map.h>
@@ -16,7 +16,7 @@ typedef struct iterator {
     int (*next)(lua_State *L, int owner, oak_map_iter *it);
 } iterator;
 
-/* The function that the loop calls: (iterator, last key). */
+/* The function that the loop calls, with (iterator, last key). */
 static int step(lua_State *L)
 {
     iterator *it = oaki_lua_cell_or_null(L, 1, OAKI_LUA_ITERATOR);

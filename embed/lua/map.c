@@ -1,11 +1,11 @@
-/* map.c - oakum.map: a map with Lua values that grows and shrinks in small steps.
+/* map.c - oakum.map: a map of Lua values that grows and shrinks in small steps.
  *
- * An oak_map from keys to values (value.h); objects and strings among them are in anchors. So
- * Oakum's collector has nothing to look for in it: a key that is a string has the address of Lua's
- * bytes, which stay where they are. What may raise an error or run Lua code comes before the map is
- * changed, or after it.
+ * It is an oak_map from keys to values (value.h); their objects and strings are in anchors. So the
+ * map contains no references that Oakum's collector needs. A key that is a string has the address
+ * of Lua's bytes, which don't move. Calls that may raise an error or run Lua code come before or
+ * after a change of the map, never in the middle.
  *
- * Owns: its cell. Bound: an operation is the map's, O(1), and that of at most two anchors. */
+ * Owns: its cell. Bound: an operation is O(1), as the map's, and uses at most two anchors. */
 #include "cell.h"
 #include "structs.h"
 #include "value.h"
@@ -13,7 +13,7 @@
 #include <oakum/map.h>
 #include <string.h>
 
-#define ENTRY_BYTES 72 /* that an entry takes, about */
+#define ENTRY_BYTES 72 /* about the size of an entry */
 
 typedef struct map {
     oaki_lua_cell cell;
@@ -66,7 +66,7 @@ ptrdiff_t oaki_lua_map_length(lua_State *L, int idx)
     return m && *m ? (ptrdiff_t)oak_map_len((*m)->map) : -1;
 }
 
-/* Pushing may collect, and so write to the map: entries are copied first. */
+/* Pushing may run finalizers, which may change the map. So an entry is copied first. */
 static int next(lua_State *L, int owner, oak_map_iter *it)
 {
     (void)oaki_lua_cell_at(L, owner, OAKI_LUA_MAP);
@@ -125,7 +125,7 @@ static void insert(lua_State *L, map *m, oaki_lua_key *k, oaki_lua_value v, bool
     oaki_lua_no_memory(L);
 }
 
-/* What stands at the key's place goes, with its anchors. */
+/* Remove the key's entry, with its anchors. */
 static bool erase(lua_State *L, map *m, const oaki_lua_key *k)
 {
     const oaki_lua_value *v = oak_map_get(m->map, k);
@@ -235,7 +235,7 @@ static int new_map(lua_State *L)
     oaki_lua_alloc_end();
     if (!m->map) return oaki_lua_no_memory(L);
     if (!filled) return 1;
-    lua_insert(L, 1); /* the map, the table */
+    lua_insert(L, 1); /* stack: the map, the table */
     lua_pushnil(L);
     while (lua_next(L, 2)) {
         lua_pushcfunction(L, set);

@@ -1,7 +1,7 @@
-/* structs.h - the structures of the module: their types' names, and what opens them.
+/* structs.h - the structures of the module: the names of their types, and functions that open them.
  *
- * Each type has its metatable in the registry, by this name; the word behind the point is what
- * errors call it. */
+ * The name is the key of the type's metatable in the registry. The part after the point is its name
+ * in error messages. */
 #ifndef OAKI_LUA_STRUCTS_H
 #define OAKI_LUA_STRUCTS_H
 
@@ -12,17 +12,17 @@
 #define OAKI_LUA_CACHE "oakum.cache"
 #define OAKI_LUA_DETECTOR "oakum.detector"
 #define OAKI_LUA_ITERATOR "oakum.iterator"
-#define OAKI_LUA_LIST "oakum.list" /* of a cache's entries */
+#define OAKI_LUA_LIST "oakum.list" /* a list of a cache's entries */
 
-/* Register the types, and put what makes one into the module's table at the top of the stack. */
+/* Register a type, and add its constructor to the module's table at the top of the stack. */
 void oaki_lua_open_map(lua_State *L);
 void oaki_lua_open_weakmap(lua_State *L);
 void oaki_lua_open_cache(lua_State *L);
 void oaki_lua_open_detector(lua_State *L);
 void oaki_lua_open_iterator(lua_State *L);
 
-/* Operations of several types, for the functions of the module: what they are given is at 1. */
-ptrdiff_t oaki_lua_map_length(lua_State *L, int idx); /* -1: it is no map, or closed */
+/* Operations of several types, for the functions of the module; their argument is at index 1. */
+ptrdiff_t oaki_lua_map_length(lua_State *L, int idx); /* -1: no map, or closed */
 int oaki_lua_map_stats(lua_State *L);
 int oaki_lua_map_clear(lua_State *L);
 int oaki_lua_map_close(lua_State *L);
@@ -30,7 +30,7 @@ int oaki_lua_weakmap_stats(lua_State *L);
 int oaki_lua_weakmap_clear(lua_State *L);
 int oaki_lua_weakmap_close(lua_State *L);
 
-/* Push an iterator over an oak_map of the object at 1, and what else pairs() wants: 4 values.
+/* Push the 4 results of pairs() for an oak_map of the object at index 1, an iterator among them.
  * `next` pushes a pair, or returns 0 at the end. */
 struct oak_map;
 struct oak_map_iter;

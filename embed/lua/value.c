@@ -1,6 +1,6 @@
 /* value.c - Lua values as keys and values (value.h).
  *
- * Owns: a seed for the hashes of strings, drawn once. Bound: O(1), but for the bytes of strings. */
+ * Owns: a seed for the hashes of strings, drawn once. Bound: O(1); for strings O(bytes). */
 #include "value.h"
 #include "frame.h"
 #include <math.h>
@@ -16,7 +16,7 @@ static struct {
     uint64_t seed;
 } self = { .once = PTHREAD_ONCE_INIT };
 
-/* Without random numbers an address must do. */
+/* Draw the seed. Without random numbers, it is made of an address. */
 static void draw(void)
 {
     if (syscall(SYS_getrandom, &self.seed, sizeof self.seed, GRND_NONBLOCK) !=
@@ -116,7 +116,7 @@ oaki_lua_value oaki_lua_value_at(lua_State *L, int idx)
         v.as.i = lua_toboolean(L, idx);
     } else if (v.type == LUA_TLIGHTUSERDATA) {
         v.as.p = lua_touserdata(L, idx);
-    } /* a C function without upvalues is an object like others */
+    } /* a C function without upvalues is an object, too */
     return v;
 }
 

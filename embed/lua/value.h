@@ -1,9 +1,9 @@
 /* value.h - Lua values in structures of Oakum's.
  *
- * A key is found by what it is: numbers by value (a float that is a whole number is that integer,
- * as in tables), strings by their bytes, other objects by their address. A value is kept as it is
- * if it is no object. Objects and strings are kept for Lua's collector in anchors (anchor.h), or
- * a structure has a copy of a key that is a string. */
+ * Keys are compared as in Lua's tables: numbers by value, where a whole float equals the integer;
+ * strings by their bytes; other objects by their address. A value that is no object is stored
+ * directly. Objects and strings are kept alive by anchors (anchor.h). Some structures store a copy
+ * of a key that is a string instead. */
 #ifndef OAKI_LUA_VALUE_H
 #define OAKI_LUA_VALUE_H
 
@@ -16,13 +16,13 @@ typedef union oaki_lua_bits {
     const void *p;
 } oaki_lua_bits;
 
-/* Types are Lua's, and this for integers. */
+/* The types are Lua's, and this one for integers. */
 #define OAKI_LUA_TINTEGER 32u
 
 typedef struct oaki_lua_key {
     oaki_lua_bits as;
     uint64_t hash;
-    size_t len;      /* of a string */
+    size_t len;      /* bytes of a string */
     uint32_t type;
     uint32_t anchor; /* or 0 */
 } oaki_lua_key;
@@ -33,29 +33,29 @@ typedef struct oaki_lua_value {
     uint32_t anchor; /* or 0 */
 } oaki_lua_value;
 
-/* Keys as a map's type has them: custom, with the hash that they carry. */
+/* The hash and comparison functions of the key type for oak_map. A key contains its hash. */
 uint64_t oaki_lua_key_hash(const void *key, uint64_t seed, size_t size);
 bool oaki_lua_key_equal(const void *a, const void *b, size_t size);
 
-/* The key at idx, for a look-up: a string's bytes are Lua's. false for nil and NaN. */
+/* Get the key at idx for a look-up; a string's bytes stay Lua's. Returns false for nil and NaN. */
 bool oaki_lua_key_at(lua_State *L, int idx, oaki_lua_key *out);
 
-/* The same for a write: those are errors. */
+/* Get the key at idx for a write; raises an error for nil and NaN. */
 oaki_lua_key oaki_lua_check_key(lua_State *L, int idx);
 
-/* With a copy of the string, if it is one. Raises an error without memory. */
+/* Replace the bytes of a string key by a copy. Raises an error without memory. */
 void oaki_lua_key_keep(lua_State *L, oaki_lua_key *k);
 
-/* Is it an object, by its type? */
+/* Whether values of a type are objects. */
 bool oaki_lua_is_object(uint32_t type);
 
-/* Does the value at idx, of this type, need an anchor? */
+/* Whether values of a type need an anchor. */
 bool oaki_lua_needs_anchor(int type);
 
 /* The value at idx. */
 oaki_lua_value oaki_lua_value_at(lua_State *L, int idx);
 
-/* Push what has no anchor. */
+/* Push a key, or a value, that has no anchor. */
 void oaki_lua_push_key(lua_State *L, const oaki_lua_key *k);
 void oaki_lua_push_value(lua_State *L, const oaki_lua_value *v);
 

@@ -1,12 +1,12 @@
-/* weakmap.c - oakum.weakmap: maps with weak keys, weak values or both, that never stall.
+/* weakmap.c - oakum.weakmap: maps with weak keys, weak values or both, without long pauses.
  *
- * Pairs lie in weak tables of Lua's with up to 256 each (anchor.h), so that Lua's collector says
- * what lives, ephemerons included; an oak_map says in which of them a key is. An entry whose pair
- * has gone is absent at once. It is removed when its chunk's turn comes: each TURN operations one
- * chunk is looked through. A new object at the address of a dead one takes over its entry.
+ * The pairs are in weak tables of Lua's, with up to 256 pairs each (anchor.h). So Lua's collector
+ * decides which are alive, ephemerons included. An oak_map has the chunk of each key. Once a pair
+ * is dead, its entry is treated as absent. It is removed when its chunk is swept: each TURN
+ * operations, one chunk is swept. A new object at the address of a dead one takes over its entry.
  *
- * Owns: its cell. Bound: an operation is O(1), and up to that of 256 pairs: a chunk's table that is
- *   rebuilt by Lua, or looked through. */
+ * Owns: its cell. Bound: an operation is O(1), except when a chunk's table is rebuilt by Lua or
+ * swept: then it is O(256). */
 #include "cell.h"
 #include "structs.h"
 #include "value.h"
@@ -21,7 +21,7 @@ typedef struct weakmap {
     oak_map *map;         /* from keys to anchors */
     oaki_lua_key **key;   /* of each chunk's slots; type 0: the slot is free */
     size_t nkey;
-    uint32_t turn;        /* the chunk that is looked through next */
+    uint32_t turn;        /* the next chunk to sweep */
     unsigned operations;
 } weakmap;
 
@@ -59,8 +59,9 @@ static void forget(lua_State *L, int owner, weakmap *m, uint32_t anchor)
     oaki_lua_anchor_drop(L, owner, &m->cell.anchors, anchor);
 }
 
-/* No Lua code runs in it, and nothing is allocated. A chunk that was made has no room for keys yet
- * while it is reserved, or when there was no memory for it: then it has no pairs. */
+/* Sweep a chunk: remove its dead entries. Runs no Lua code, and allocates nothing. A chunk may have
+ * a table but no room for keys: while it is reserved, or if memory was short. Then it has no pairs.
+ */
 static void look_through(lua_State *L, int owner, weakmap *m, uint32_t chunk)
 {
     bool alive[OAKI_LUA_CHUNK] = { false };
@@ -107,7 +108,7 @@ static int get(lua_State *L)
     return 1;
 }
 
-/* Room for the keys of all chunks that there are. */
+/* Make room for the keys of all chunks. */
 static void reserve(lua_State *L, weakmap *m)
 {
     oaki_lua_anchors_reserve(L, 1, &m->cell.anchors);
@@ -125,7 +126,7 @@ static void reserve(lua_State *L, weakmap *m)
     if (m->nkey < n) oaki_lua_no_memory(L);
 }
 
-/* The pair of 2 and 3; 3 may be nil. */
+/* Store the pair of the values at 2 and 3; the latter may be nil. */
 static void put_pair(lua_State *L, uint32_t anchor)
 {
     oaki_lua_anchor_push_chunk(L, 1, anchor);
@@ -149,7 +150,7 @@ static void insert(lua_State *L, weakmap *m, oaki_lua_key *k)
     }
     *slot = a;
     *key_of(m, a) = *k;
-    put_pair(L, a); /* if it fails, the entry is one of the dead */
+    put_pair(L, a); /* if it fails, the entry is dead */
     oaki_lua_cell_charge(L, &m->cell, ENTRY_BYTES + k->len);
 }
 
@@ -180,11 +181,11 @@ static int length(lua_State *L)
     return 1;
 }
 
-/* ---- pairs: the keys of one chunk at a time are kept, and given if they are still there ---- */
+/* ---- pairs: the keys of one chunk at a time are kept alive; dead entries are skipped ---- */
 
 typedef struct walk {
     uint32_t chunk;
-    lua_Integer at, n; /* of the keys of the chunk before that one */
+    lua_Integer at, n; /* position and number in the keys of the previous chunk */
 } walk;
 
 static bool next_chunk(lua_State *L, const weakmap *m, walk *w)
@@ -192,7 +193,7 @@ static bool next_chunk(lua_State *L, const weakmap *m, walk *w)
     while (w->chunk < m->cell.anchors.nchunks) {
         uint32_t c = w->chunk++;
         if (!m->cell.anchors.chunk[c]->made) continue;
-        lua_createtable(L, OAKI_LUA_CHUNK, 0); /* may change all */
+        lua_createtable(L, OAKI_LUA_CHUNK, 0); /* may run finalizers */
         if (!oaki_lua_cell_or_null(L, 1, OAKI_LUA_WEAKMAP)) return false;
         w->at = w->n = 0;
         if (c < m->cell.anchors.nchunks && m->cell.anchors.chunk[c]->made) {
@@ -211,7 +212,7 @@ static bool next_chunk(lua_State *L, const weakmap *m, walk *w)
     return false;
 }
 
-/* Called with (map, last key); its upvalue has the walk. */
+/* The function that the loop calls, with (map, last key); its upvalue has the position. */
 static int next(lua_State *L)
 {
     walk *w = lua_touserdata(L, lua_upvalueindex(1));
@@ -263,7 +264,7 @@ int oaki_lua_weakmap_close(lua_State *L)
     return 0;
 }
 
-/* Also looks through all of it: what it tells is exact. */
+/* Sweeps all chunks first, so the figures are exact. */
 int oaki_lua_weakmap_stats(lua_State *L)
 {
     weakmap *m = weakmap_at(L);
