@@ -1,6 +1,6 @@
 /* frame.c - lines of a script as frames (frame.h).
  *
- * Owns: struct self, written once: the ranges of code that are left out. Bound: O(frames). */
+ * Owns: struct self, written once: the ranges of hidden code. Bound: O(frames). */
 #include "frame.h"
 #include <dlfcn.h>
 #include <link.h>
@@ -56,7 +56,8 @@ static int add_code(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1;
 }
 
-/* Where it is in a shared library; in the program it can't be told from the program's own. */
+/* Find the interpreter's code if it is in a shared library. If it is part of the program, it can't
+ * be distinguished from the program's own code. */
 static void find_code(void)
 {
     Dl_info of;
@@ -82,7 +83,7 @@ static __thread struct {
     oak_frame_source source;
     const oak_frame_source *outer;
     bool set;
-    oak_zone *zone; /* that was entered, or NULL */
+    oak_zone *zone; /* the entered zone, or NULL */
 } around;
 
 void oaki_lua_alloc_begin(lua_State *L)

@@ -1,4 +1,4 @@
-/* host.c - what liboakum-lua's users call and the module has as well: why, and the module itself.
+/* host.c - functions of liboakum-lua that the module has, too: oak_lua_why, and opening the module.
  *
  * Owns: nothing. */
 #include "module.h"

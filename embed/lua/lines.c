@@ -1,28 +1,30 @@
 /* lines.c - lines of the script as frames of the heap profile (<oakum/frames.h>).
  *
- * A sample falls due in the allocator function, which isn't told on which coroutine Lua runs. What
- * is known: the blocks of coroutines, by what Lua says that an allocation is for; which of them are
- * active, running or having resumed another, as they are in no error and have a frame; and that
- * each active one's lua_State is somewhere on the C stack, as the interpreter works with it. So
- * the C stack is searched from its top, and the active ones are taken in the order in which they
- * are met for the last time: as one that has resumed another has frames behind all of that one's,
- * while what is met first may be left from another time. The main one comes last, as nobody can
- * resume it. Only the one that runs can be in a Lua function at its innermost level, and so such a
- * one goes first.
+ * A sample is taken in the allocator function, which doesn't know the running coroutine. It finds
+ * the active coroutines: the running one, and those that have resumed another active one.
+ * - Lua tells the allocator which blocks are coroutines.
+ * - An active coroutine has no error and at least one frame.
+ * - The address of its lua_State is on the C stack, as the interpreter works with it.
  *
- * Owns: oaki_lua.threads, thread_size, source, stack_*. Bound: a sample O(words of the C stack, at
- *   most STACK_WORDS, and Lua's frames). */
+ * So the C stack is searched from its top. The active coroutines are sorted by the last place at
+ * which each is found. A coroutine that has resumed another has its last frame beyond all frames of
+ * that one; earlier places may be stale words. The main coroutine comes last, as no other can
+ * resume it. Only the running coroutine can be in a Lua function at its innermost level, so such a
+ * one comes first.
+ *
+ * Owns: oaki_lua.threads, thread_size, source, stack_*. Bound: a sample is O(words of the C stack,
+ * at most STACK_WORDS, and frames of Lua). */
 #include "frame.h"
 #include "state.h"
 #include <oakum/map.h>
 #include <string.h>
 
-#define ACTIVE 16            /* coroutines that have resumed each other, at most */
+#define ACTIVE 16            /* the most active coroutines that are found */
 #define STACK_WORDS (1u << 17)
 
 /* ---- coroutines ---- */
 
-/* Not in the zone that the caller is in, which may be discarded before the state is closed. */
+/* Make a map in the default zone: the caller's zone may be discarded before the state is closed. */
 static oak_map *new_map(void)
 {
     if (oak_zone_enter(NULL) != 0) return NULL;
@@ -46,7 +48,7 @@ void oaki_lua_thread_freed(oaki_lua *s, void *block)
     (void)oak_map_delete(s->threads, &block);
 }
 
-/* One that is just being made has no frame yet. */
+/* A coroutine that is being made has no frame yet. */
 static bool is_active(lua_State *L)
 {
     lua_Debug d;
@@ -83,7 +85,7 @@ static void find_stack(oaki_lua *s)
     pthread_attr_destroy(&a);
 }
 
-/* As the last one; the oldest of them goes if there are too many. */
+/* Move a coroutine to the end of the list. If there are too many, the first one is dropped. */
 static size_t add(lua_State **out, size_t n, lua_State *L)
 {
     size_t i = 0;
@@ -95,7 +97,7 @@ static size_t add(lua_State **out, size_t n, lua_State *L)
     return n;
 }
 
-/* Reads words of frames that are not its own. */
+/* Search the C stack, including frames of other functions. */
 __attribute__((no_sanitize("address"), noinline)) static size_t
 search_stack(const oaki_lua *s, lua_State **out)
 {
@@ -111,7 +113,7 @@ search_stack(const oaki_lua *s, lua_State **out)
     return n;
 }
 
-/* The active ones, the one that runs first. */
+/* List the active coroutines, the running one first. */
 static size_t active(oaki_lua *s, lua_State **out)
 {
     size_t n = 0;

@@ -1,5 +1,5 @@
-/* lua_base.h - what every file of embed/lua/ starts from: Lua's headers, small arithmetic. These
- * files use Oakum's public interface only, as they end up in a library and in a module. */
+/* lua_base.h - the base of all files of embed/lua/: Lua's headers, and small arithmetic. These
+ * files use only Oakum's public interface, as they are part of a library and of a module. */
 #ifndef OAKI_LUA_BASE_H
 #define OAKI_LUA_BASE_H
 
@@ -11,7 +11,7 @@
 #error "this is for Lua 5.4"
 #endif
 
-/* Raises LUA_ERRMEM; doesn't return (memory.c). */
+/* Raise LUA_ERRMEM (memory.c). Doesn't return. */
 int oaki_lua_no_memory(lua_State *L);
 
 #define OAKI_LUA_LIKELY(x) __builtin_expect(!!(x), 1)

@@ -1,13 +1,14 @@
-/* memory.c - the error for lack of memory, as Lua raises it: LUA_ERRMEM, with Lua's own text, which
- * it has made when the state was opened.
+/* memory.c - raises Lua's own error for lack of memory: LUA_ERRMEM, with the text that Lua has
+ * prepared.
  *
- * No function of Lua's interface raises that error; each that allocates does. So one is asked for
- * more than any allocator has. Before Lua gives up it collects all of its garbage, which may hold
- * much of the zone: who catches the error finds the room.
+ * No function of Lua's interface only raises this error, but each function that allocates may. So
+ * one is called for more memory than any allocator has. Before Lua gives up, it collects. Its
+ * garbage may hold much of the zone, so a handler of the error finds room.
+ *
  * Owns nothing. Bound: a full collection of Lua's. */
 #include "lua_base.h"
 
-#define TOO_MUCH ((size_t)1 << 61) /* bytes; beyond 2^63 Lua has another error */
+#define TOO_MUCH ((size_t)1 << 61) /* bytes; beyond 2^63 Lua raises another error */
 
 int oaki_lua_no_memory(lua_State *L)
 {

@@ -1,7 +1,7 @@
-/* module.c - require "oakum": the module's table.
+/* module.c - the table of the module: require "oakum".
  *
- * In the stock interpreter it is oakum.so, with all of Oakum in it; in a state of oak_lua_newstate
- * it is part of liboakum-lua (oak_lua_openlib). docs/lua.md is its reference.
+ * The stock interpreter loads oakum.so, which contains all of Oakum. In a state of oak_lua_newstate
+ * the module is part of liboakum-lua (oak_lua_openlib). docs/lua.md is its reference.
  *
  * Owns: nothing. */
 #include "module.h"
@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- what works for several types ---- */
+/* ---- functions for several types ---- */
 
 typedef struct operation {
     const char *type;
@@ -54,7 +54,7 @@ static void number(lua_State *L, const char *name, uint64_t n)
     lua_setfield(L, -2, name);
 }
 
-/* oakum.stats(): of Oakum's heap; oakum.stats(map): of that */
+/* oakum.stats(): of Oakum's heap; oakum.stats(map): of the map */
 static int stats(lua_State *L)
 {
     oak_memstats m;
@@ -78,7 +78,8 @@ static int stats(lua_State *L)
     return 1;
 }
 
-/* oakum.collect(): Lua's collector first, then Oakum's, as the one lets go what the other has */
+/* oakum.collect(): Lua's collector first, as it frees references to Oakum's objects; then Oakum's
+ */
 static int collect(lua_State *L)
 {
     lua_gc(L, LUA_GCCOLLECT);
@@ -122,7 +123,7 @@ static int profile_stop(lua_State *L)
     return result(L, oak_profile_set_rate(0), "profile");
 }
 
-/* oakum.profile.save(path): what is live now, in pprof's format */
+/* oakum.profile.save(path): the profile of this moment, in pprof's format */
 static int profile_save(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
@@ -145,7 +146,7 @@ static int profile_text(lua_State *L)
     oak_profile_free(p);
     off_t size = whole ? lseek(fd, 0, SEEK_END) : 0;
     void *text = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (fd >= 0) (void)syscall(SYS_close, fd); /* no cancellation point, as nothing else here */
+    if (fd >= 0) (void)syscall(SYS_close, fd); /* close(2) would be a cancellation point */
     if (text == MAP_FAILED) {
         errno = error;
         return result(L, -1, "profile");

@@ -1,4 +1,4 @@
-/* module.h - what opens the module: Lua finds it in oakum.so by this name. */
+/* module.h - the function that opens the module; Lua finds it in oakum.so by its name. */
 #ifndef OAKI_LUA_MODULE_H
 #define OAKI_LUA_MODULE_H
 

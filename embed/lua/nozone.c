@@ -1,5 +1,5 @@
-/* nozone.c - the module's answer to which zone a state has: none, as the states of the stock
- * interpreter are its own. In liboakum-lua state.c answers. */
+/* nozone.c - the zone of a state, in the module: there is none, as the stock interpreter makes its
+ * states itself. liboakum-lua has state.c instead. */
 #include "frame.h"
 
 oak_zone *oaki_lua_zone_of(lua_State *L)

@@ -1,42 +1,47 @@
-/* object.c - host objects that refer to Lua values, and Lua values to them (<oakum/lua.h>).
+/* object.c - host objects that refer to Lua values, and that Lua values refer to (<oakum/lua.h>).
  *
- * Neither collector sees all of a circle through both heaps, so an object belongs to one of them
- * at a time, and goes over when that one has found that it is not reached:
+ * Neither collector sees a whole cycle through both heaps. So an object belongs to one of them at a
+ * time, and changes sides when that collector finds it unreachable:
  *
- * held     The host may hold it. Its proxy is in a table of the registry, so that what is in the
- *          slots lives. The proxy has its address hidden, so that Oakum's collector reaches it
- *          through the host's pointers only; when there are none left, its finalizer runs.
- * Lua's    Then: the proxy has its address plainly, and so keeps it, and is in no table but a weak
- *          one. When Lua's collector doesn't reach it, its __gc lets go of the object. When the
- *          host asks for the object, it is held again.
+ * held     The host may have pointers to the object. Its proxy is in a table of the registry, so
+ * the values in its slots are alive. The proxy has the object's address inverted, so Oakum's
+ * collector reaches the object only through the host's pointers. When there are none left, the
+ * object's finalizer runs, and the object becomes Lua's. Lua's    The proxy has the object's plain
+ * address, and so keeps it alive. The proxy is only in a weak table. When Lua's collector finds it
+ * dead, its __gc drops the object. When the host gets the object from Lua, the object is held
+ * again.
  *
- * (Toggle references of bindings to counted objects do this with counts: here reachability is what
- * is counted.) The finalizer is an ordered one: an object that another host object points to isn't
- * let go before that one, whose proxy then keeps both; so nothing that can be used goes too early.
+ * Bindings to counted objects use toggle references for this, driven by counts; here reachability
+ * takes the place of counts.
  *
- * Finalizers run on a thread of Oakum's, so they only put the object in a list, which the state's
- * thread empties at the next call here, and in each cycle of Lua's: a sentinel is collected in
- * each, and its __gc makes the next one. An object that the host has asked for since then, as its
- * finalizer was on its way already, gets another one and is held as before.
+ * The finalizer is an ordered one. So an object that another host object points to becomes Lua's
+ * only after that one, whose proxy then keeps both alive. Thus no reachable object is dropped too
+ * early.
  *
- * Owns: oaki_lua.objects, held, released; of the registry what has its key here. Lock:
- *   oaki_lua.lock guards `released` and `open`. Bound: all are O(1) but oak_lua_collect. */
+ * Finalizers run on a thread of Oakum's, so they only put the object into a list. The state's
+ * thread empties the list at its next call here, and in each cycle of Lua's collector. For the
+ * latter there is a sentinel: each cycle collects it, and its __gc makes the next one. If the host
+ * has got the object again before the list is emptied, the object gets a new finalizer and stays
+ * held.
+ *
+ * Owns: oaki_lua.objects, held, released; the registry's entries whose keys are here. Lock:
+ * oaki_lua.lock guards `released` and `open`. Bound: O(1), except for oak_lua_collect. */
 #include "object.h"
 #include <oakum/gc.h>
 #include <oakum/heap.h>
 #include <sched.h>
 #include <string.h>
 
-#define ROUNDS 16 /* of oak_lua_collect, at most: each has let something go */
+#define ROUNDS 16 /* the most rounds of oak_lua_collect */
 
 typedef struct proxy {
-    uintptr_t hidden; /* the object, inverted; 0: it has gone */
-    void *plain;      /* the object, while it is Lua's; else NULL */
-    bool asked;       /* for, while it was held */
+    uintptr_t hidden; /* the object's address, inverted; 0: the object is dropped */
+    void *plain;      /* the object's address while it is Lua's; else NULL */
+    bool asked;       /* the host has got the object from Lua while it was held */
 } proxy;
 
-/* Keys of the registry: proxies by hidden address, all of them weakly, and those that are held;
- * the metatable of sentinels; a mark of our metatables. */
+/* Keys of the registry: the weak table of all proxies by inverted address, the table of held ones,
+ * the metatable of sentinels, and a mark in this file's metatables. */
 static const char all_key = 0, held_key = 0, sentinel_key = 0, type_key = 0;
 
 static void *object_of(const proxy *p)
@@ -58,7 +63,7 @@ static oaki_lua *state_of(lua_State *L)
 
 /* ---- tables of the registry ---- */
 
-/* Push it, made at first use. */
+/* Push a table of the registry; the first call makes it. */
 static void push_table(lua_State *L, const char *key, const char *mode)
 {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE) return;
@@ -79,7 +84,7 @@ static void push_all(lua_State *L)
     push_table(L, &all_key, "v");
 }
 
-/* Push the proxy; nil, and NULL, when there is none. */
+/* Push and return an object's proxy; nil and NULL if there is none. */
 static proxy *push_proxy(lua_State *L, const void *object)
 {
     push_all(L);
@@ -88,9 +93,9 @@ static proxy *push_proxy(lua_State *L, const void *object)
     return lua_touserdata(L, -1);
 }
 
-/* Take the entry out of the table at the top of the stack, which is popped. What is nil in a table
- * of Lua's still has the bits of what was there, and Oakum's collector would see the address of a
- * proxy that has gone, where an object may be by then: so it becomes 0 first. */
+/* Remove an object's entry from the table at the top of the stack, and pop the table. A nil in a
+ * Lua table keeps the bits of its previous value. Oakum's collector would see the address of a dead
+ * proxy, which may by then be that of another object. So the entry is set to 0 first. */
 static void remove_entry(lua_State *L, const void *object)
 {
     lua_pushinteger(L, 0);
@@ -100,9 +105,9 @@ static void remove_entry(lua_State *L, const void *object)
     lua_pop(L, 1);
 }
 
-/* ---- going over ---- */
+/* ---- changing sides ---- */
 
-/* On any thread, in any zone. */
+/* The finalizer of a held object. Runs on any thread, in any zone. */
 static void released(void *object, void *ctx)
 {
     oaki_lua *s = ctx;
@@ -117,7 +122,7 @@ static void released(void *object, void *ctx)
     if (!r) (void)oak_finalizer_set(object, released, s); /* again, when there is memory */
 }
 
-/* The proxy at the top of the stack. */
+/* Hold the object of the proxy at the top of the stack. */
 static void hold(lua_State *L, oaki_lua *s, proxy *p)
 {
     void *object = object_of(p);
@@ -127,7 +132,7 @@ static void hold(lua_State *L, oaki_lua *s, proxy *p)
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, hide(object));
     lua_pop(L, 1);
-    if (oak_finalizer_set(object, released, s) != 0) return; /* it stays as it was, and is held */
+    if (oak_finalizer_set(object, released, s) != 0) return; /* its proxy keeps it */
     p->plain = NULL;
     s->held++;
 }
@@ -148,8 +153,8 @@ static void let_lua_have(lua_State *L, oaki_lua *s, void *object)
     lua_pop(L, 1);
 }
 
-/* One at a time, and each record is freed: a chain of them that a stale word leads to would keep
- * all of its objects. */
+/* Take records off the list one at a time, and free each: otherwise a stale word could keep a chain
+ * of records, and so all of their objects. */
 static void empty_released(lua_State *L, oaki_lua *s)
 {
     for (;;) {
@@ -173,7 +178,8 @@ static int watch(lua_State *L)
     return 0;
 }
 
-/* Without memory for the next one this one is collected again: later, in generational mode. */
+/* The __gc of a sentinel. Without memory for the next sentinel, this one is set up again; in
+ * generational mode it is then collected later. */
 static int sentinel_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
@@ -199,7 +205,7 @@ static void start_watching(lua_State *L, oaki_lua *s)
     s->watching = true;
 }
 
-/* The proxy at idx, or NULL: a script can call a method of a proxy with anything, __gc too. */
+/* The proxy at idx, or NULL: a script can call methods of a proxy, __gc too, with any value. */
 static proxy *as_proxy(lua_State *L, int idx)
 {
     if (lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) != sizeof(proxy)) return NULL;
@@ -209,7 +215,8 @@ static proxy *as_proxy(lua_State *L, int idx)
     return ours ? lua_touserdata(L, idx) : NULL;
 }
 
-/* Lua can't reach the proxy; or the state is being closed, and then it may still be held. */
+/* The __gc of a proxy: the proxy is dead, or the state is being closed. In the latter case the
+ * object may still be held. */
 static int proxy_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
@@ -250,7 +257,7 @@ void oak_lua_newtype(lua_State *L, const char *type)
     lua_rawsetp(L, -2, &type_key);
 }
 
-/* Push the metatable of this type; fails when it isn't one. */
+/* Push the metatable of a type; raises an error if there is no such type. */
 static void push_type(lua_State *L, const char *type)
 {
     bool ours = luaL_getmetatable(L, type) == LUA_TTABLE;
@@ -342,8 +349,8 @@ void oak_lua_getslot(lua_State *L, void *object, int slot)
     }
 }
 
-/* Until what Oakum's collector has queued has run, here or on the finalizer thread. That one may
- * have taken one out of the queue and not begun: a little patience. */
+/* Run the finalizers that are due, and wait for those on the finalizer thread. That thread may have
+ * taken a finalizer and not begun yet, so the wait goes on for a moment. */
 static void run_finalizers(void)
 {
     for (unsigned idle = 0; idle < 3; idle++) {

@@ -1,10 +1,10 @@
-/* object.h - what state.c has to know of host objects (object.c). */
+/* object.h - host objects (object.c), for state.c. */
 #ifndef OAKI_LUA_OBJECT_H
 #define OAKI_LUA_OBJECT_H
 
 #include "state.h"
 
-/* The state has been closed: finalizers that are still to run find nothing to do. */
+/* Called when a state is closed: later finalizers of its host objects do nothing. */
 void oaki_lua_objects_close(oaki_lua *s);
 
 #endif

@@ -1,6 +1,6 @@
-/* pacing.c - telling Lua's collector of external bytes (pacing.h).
+/* pacing.c - reports external bytes to Lua's collector (pacing.h).
  *
- * Owns: nothing. Bound: a call is O(1) but for the step of Lua's that it may make. */
+ * Owns: nothing. Bound: a call is O(1), and may make a step of Lua's collector. */
 #include "pacing.h"
 
 static size_t lua_bytes(lua_State *L)
@@ -8,7 +8,7 @@ static size_t lua_bytes(lua_State *L)
     return (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
 }
 
-/* Lua answers -1 to all of it while it runs finalizers. */
+/* Report the due bytes. lua_gc returns -1 while Lua runs finalizers. */
 static void tell(lua_State *L, oaki_lua_pacing *p)
 {
     if (lua_gc(L, LUA_GCISRUNNING) != 1) return;

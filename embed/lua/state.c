@@ -1,14 +1,15 @@
-/* state.c - making a Lua state, and the allocator function that it has (<oakum/lua.h>).
+/* state.c - makes a Lua state, and has its allocator function (<oakum/lua.h>).
  *
- * All that Lua allocates is pinned, in the state's zone. Lua knows what it has and frees it by
- * itself, so the collector must free nothing of it, whatever it can reach: objects are linked in
- * ways that only Lua knows the meaning of, and dead ones are still Lua's to free. And it must look
- * into it: a userdata, an upvalue, a table may hold a pointer to an object of Oakum's. A pinned
- * object is both, a root that lives until it is freed. (Reachable from the state would do as well,
- * since all is linked from there; but a host may keep its lua_State * where Oakum doesn't look, and
- * a chain of all objects is marked one after the other, where roots are marked in parallel.)
+ * All memory of Lua is pinned, in the state's zone. Lua frees its memory itself, dead objects
+ * included. So Oakum's collector must not free it, but must scan it: a userdata, an upvalue or a
+ * table may hold a pointer to an object of Oakum's. A pinned object is a root that lives until it
+ * is freed, which has both effects.
  *
- * Owns: struct oaki_lua. Bound: an allocation O(1), but for collections. */
+ * Objects that are reachable from the state would do as well, as Lua links all its objects. But a
+ * host may keep its lua_State * where Oakum doesn't scan. And a chain of all objects is marked one
+ * by one, while roots are marked in parallel.
+ *
+ * Owns: struct oaki_lua. Bound: an allocation is O(1), except for collections. */
 #include "state.h"
 #include "frame.h"
 #include "object.h"
@@ -33,7 +34,7 @@ static void *new_block(oaki_lua *s, size_t n)
     return oak_zone_alloc_pinned(s->zone, n);
 }
 
-/* What is sampled in fn is noted with the lines of the script. */
+/* Allocate so that a sample is recorded with the lines of the script. */
 static void *with_lines(oaki_lua *s, void *p, size_t n)
 {
     const oak_frame_source *old = oak_frame_source_set(&s->source);
@@ -58,7 +59,7 @@ static void *make(oaki_lua *s, size_t n, size_t what)
     return p;
 }
 
-/* Lua relies on it that a block can be made smaller. */
+/* Resize a block. Lua requires that shrinking never fails. */
 static void *resize(oaki_lua *s, void *p, size_t old, size_t n)
 {
     void *q = OAKI_LUA_LIKELY(oak_profile_rate() == 0) ? oak_realloc(p, n) : with_lines(s, p, n);
@@ -94,7 +95,7 @@ static void release(oaki_lua *s, void *p, size_t n)
     if (last) close_state(s);
 }
 
-/* lua_Alloc. For a new block `old` says what it is for. */
+/* The lua_Alloc function. For a new block, `old` is the kind of its object. */
 static void *allocate(void *ud, void *p, size_t old, size_t n)
 {
     oaki_lua *s = ud;
@@ -125,7 +126,8 @@ static int panic(lua_State *L)
     oak_fatal("oakum: Lua: unprotected error: %s", what ? what : "the error is no string");
 }
 
-/* Lua may warn in the middle of an allocation, which is no cancellation point. */
+/* Print a warning without a cancellation point: Lua may warn during an allocation, which is none.
+ */
 static void say(const char *before, const char *text, const char *after)
 {
     int cancel;
@@ -134,7 +136,7 @@ static void say(const char *before, const char *text, const char *after)
     pthread_setcancelstate(cancel, &cancel);
 }
 
-/* "@on" and "@off" by themselves are orders; other warnings come in pieces. */
+/* The warning function. "@on" and "@off" are commands; other warnings come in pieces. */
 static void warn(void *ud, const char *text, int more)
 {
     oaki_lua *s = ud;
@@ -152,14 +154,14 @@ lua_State *oak_lua_newstate(const oak_lua_config *config)
     static const oak_lua_config none;
     const oak_lua_config *c = config ? config : &none;
     oak_zone_options o = { .name = c->name ? c->name : "lua", .limit = c->limit };
-    oaki_lua *s = oak_zone_alloc(NULL, sizeof *s); /* in no zone that the caller may discard */
+    oaki_lua *s = oak_zone_alloc(NULL, sizeof *s); /* the caller may discard its zone */
     if (!s) return NULL;
     s->open = true;
     pthread_mutex_init(&s->lock, NULL);
     oaki_lua_lines_init(s);
     s->zone = oak_zone_new(&o);
     lua_State *L = s->zone ? lua_newstate(allocate, s) : NULL;
-    if (!L) { /* and what it had is freed */
+    if (!L) { /* its blocks are freed already */
         if (s->zone) (void)oak_zone_discard(s->zone);
         errno = ENOMEM;
         return NULL;

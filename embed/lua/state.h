@@ -1,8 +1,8 @@
 /* state.h - a Lua state on Oakum's heap (<oakum/lua.h>).
  *
- * Owns: struct oaki_lua, one for each state: an object of Oakum's that the state keeps, as the
- *   argument of its allocator function, and so do finalizers of host objects that are still to
- *   run. All of it belongs to the thread that uses the state, but for what `lock` guards. */
+ * Owns: struct oaki_lua, one for each state: an object of Oakum's. The state keeps it alive, as it
+ * is the argument of the allocator function. Pending finalizers of host objects keep it, too. Only
+ * the thread that uses the state accesses it, except for the fields that `lock` guards. */
 #ifndef OAKI_LUA_STATE_H
 #define OAKI_LUA_STATE_H
 
@@ -14,7 +14,8 @@
 #include <oakum/zone.h>
 #include <pthread.h>
 
-/* A host object that Oakum's collector has found unreachable, and that waits for its state. */
+/* A record of a host object that Oakum's collector has found unreachable, for the state's thread.
+ */
 typedef struct oaki_lua_released {
     struct oaki_lua_released *next;
     void *object;
@@ -22,32 +23,32 @@ typedef struct oaki_lua_released {
 
 typedef struct oaki_lua {
     lua_State *main;
-    void *main_block;    /* the state's own: freed last */
+    void *main_block;    /* the block of the state itself: freed last */
     oak_zone *zone;
     size_t bytes, peak;
     uint64_t blocks, failures;
     bool warn_on, warn_more;
     /* lines.c */
-    oak_map *threads;    /* from the blocks of coroutines to nothing of interest */
-    size_t thread_size;  /* of such a block; 0: there was none yet */
-    uintptr_t threads_lo, threads_hi; /* where they have ever been */
+    oak_map *threads;    /* the set of the blocks of coroutines; its values are unused */
+    size_t thread_size;  /* size of such a block; 0: not known yet */
+    uintptr_t threads_lo, threads_hi; /* the range of all such blocks so far */
     oak_frame_source source;
-    pthread_t stack_of;  /* whose stack this is */
+    pthread_t stack_of;  /* the thread of this stack */
     uintptr_t stack_lo, stack_hi;
     /* object.c */
     size_t objects, held;
-    uint64_t changes;    /* objects that came out of `released` */
+    uint64_t changes;    /* number of objects that were taken out of `released` */
     bool watching;       /* there is a sentinel */
-    pthread_mutex_t lock;/* of the next two */
+    pthread_mutex_t lock;/* guards the next two fields */
     bool open;
     oaki_lua_released *released;
     oaki_lua_pacing pacing;
 } oaki_lua;
 
-/* NULL: it is none of ours. */
+/* The struct of a state; NULL if it isn't one of oak_lua_newstate. */
 oaki_lua *oaki_lua_of(lua_State *L);
 
-/* lines.c: a state begins; a coroutine's block came or went. */
+/* lines.c: called for a new state, and for each coroutine's block that is allocated or freed. */
 void oaki_lua_lines_init(oaki_lua *s);
 void oaki_lua_thread_made(oaki_lua *s, void *block, size_t size);
 void oaki_lua_thread_freed(oaki_lua *s, void *block);
