@@ -1,12 +1,13 @@
-/* detector.c - oakum.detector: which table grows from collection to collection, by its path.
+/* detector.c - oakum.detector: finds tables that grow from collection to collection, and their
+ * paths.
  *
- * Each scan collects, walks over all that is left (walk.h), and notes how many pairs each table
- * has, and each oakum.map: a series of figures for each that is large enough. One whose figures
- * rise beyond doubt (observe/trend.h) is told, with the path to it.
+ * A scan collects, walks over all live objects (walk.h), and counts the pairs of each table and
+ * each oakum.map. Each one that is large enough has a series of counts. If a series rises
+ * significantly (observe/trend.h), it is reported, with the path to its object.
  *
  * Owns: its cell, with the series. User value 2 is a table with weak keys, from tables and maps to
- *   the numbers of their series. Bound: a scan O(the state's objects), and that of a judgement for
- *   each series. */
+ * the indexes of their series. Bound: a scan is O(objects of the state), and a judgement for each
+ * series. */
 #include "cell.h"
 #include "observe/trend.h"
 #include "structs.h"
@@ -20,9 +21,9 @@
 typedef struct series {
     oaki_trend trend;
     const void *object;
-    unsigned node;  /* in the walk that is under way */
+    unsigned node;  /* of the current walk */
     size_t entries;
-    double growth;  /* of one that rises: entries a scan */
+    double growth;  /* of a rising series: entries for each scan */
     bool seen, used;
 } series;
 
@@ -30,9 +31,9 @@ typedef struct detector {
     oaki_lua_cell cell;
     series **series;
     size_t n, room;
-    size_t taken;    /* all before that one are in use */
-    size_t min;      /* entries that make a series */
-    unsigned scans;  /* figures that a judgement wants */
+    size_t taken;    /* all series before this index are in use */
+    size_t min;      /* the least entries of an object with a series */
+    unsigned scans;  /* the least counts for a judgement */
     bool collects;
     unsigned done;   /* scans so far */
 } detector;
@@ -44,7 +45,7 @@ static detector *detector_at(lua_State *L)
 
 /* ---- series ---- */
 
-/* While the walk is on Lua's collector is stopped, so to charge runs nothing. */
+/* Lua's collector is stopped during the walk, so charging a cell runs no finalizer. */
 static size_t new_series(lua_State *L, detector *d)
 {
     while (d->taken < d->n && d->series[d->taken]->used) d->taken++;
@@ -73,8 +74,8 @@ static size_t new_series(lua_State *L, detector *d)
     return i;
 }
 
-/* The object at the top of the stack, whose series is looked for in user value 2 of the detector,
- * which is at `where`. */
+/* Record a count for the object at the top of the stack. Its series is found in user value 2 of the
+ * detector, which is at stack index `where`. */
 static void note(lua_State *L, detector *d, int where, unsigned node, size_t entries)
 {
     lua_getiuservalue(L, where, 2);
@@ -105,7 +106,7 @@ typedef struct scan {
     detector *d;
 } scan;
 
-/* The walk has a stack of its own: the detector is looked for in the registry. */
+/* The registry key of the scanning detector, as the walk has a stack of its own. */
 static const char scanning_key = 0;
 
 static int push_detector(lua_State *L)
@@ -147,7 +148,7 @@ static size_t judge(detector *d, series **risen)
 {
     oaki_rise rise;
     size_t n = 0;
-    d->taken = 0; /* here alone series get free */
+    d->taken = 0; /* only here series become free */
     for (size_t i = 0; i < d->n; i++) {
         series *s = d->series[i];
         s->used = s->used && s->seen;
@@ -185,8 +186,8 @@ static void done(oaki_lua_walk *w, unsigned found, void *ctx)
     lua_remove(L, -2);
 }
 
-/* d:scan(): a list of { path =, object =, entries =, growth = entries a scan }; without an object
- * where a script can't get at it by itself. */
+/* d:scan(): a list of { path =, object =, entries =, growth = entries per scan }. `object` is
+ * missing if the script can't reach it by itself. */
 static int scan_now(lua_State *L)
 {
     detector *d = detector_at(L);

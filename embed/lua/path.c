@@ -1,8 +1,8 @@
-/* path.c - a path through a Lua state in words: _G.app.handler (upvalue queue)[3]; and who may take
- * it.
+/* path.c - a path through a Lua state as a text: _G.app.handler (upvalue queue)[3]; and whether a
+ * script could follow it.
  *
- * Owns: nothing. Bound: O(length of the path); of one that is longer than STEPS the middle is left
- * out. */
+ * Owns: nothing. Bound: O(length of the path); the middle of a path of more than STEPS is left out.
+ */
 #include "path.h"
 #include "structs.h"
 #include <ctype.h>
@@ -42,7 +42,7 @@ static void add_field(luaL_Buffer *b, const char *s)
     luaL_addstring(b, strlen(s) > TEXT ? "...\"]" : "\"]");
 }
 
-/* A coroutine's function at a level, as the walk has seen it. */
+/* Add the name of a coroutine's function at a level, as the walk has seen it. */
 static void add_function(luaL_Buffer *b, oaki_lua_walk *w, unsigned thread, int level)
 {
     char text[LUA_IDSIZE + 128];
@@ -94,7 +94,7 @@ static void add_edge(luaL_Buffer *b, oaki_lua_walk *w, const oaki_lua_edge *e, u
     luaL_addstring(b, text);
 }
 
-/* The first step has a name of its own where it has one that everybody knows. */
+/* Add the first step, by its usual name if it has one. */
 static void add_first(luaL_Buffer *b, oaki_lua_walk *w, const oaki_lua_edge *e)
 {
     bool index = e->kind == OAKI_LUA_INDEX, field = e->kind == OAKI_LUA_FIELD;
@@ -135,7 +135,7 @@ void oaki_lua_walk_path(oaki_lua_walk *w, unsigned number)
     luaL_pushresult(&b);
 }
 
-/* ---- who may take it ---- */
+/* ---- hidden paths ---- */
 
 #define ANCHOR_STEPS 3 /* the owner's user value, a branch, a chunk (anchor.c) */
 
@@ -162,7 +162,7 @@ bool oaki_lua_walk_is_internal(oaki_lua_walk *w, unsigned number)
     return false;
 }
 
-/* What was loaded can be got at where there is `package`. */
+/* Whether a script can reach a root: the table of loaded modules, through `package`. */
 static bool is_open_root(oaki_lua_walk *w, const oaki_lua_edge *e)
 {
     if (e->kind == OAKI_LUA_THREAD) return true;

@@ -1,25 +1,25 @@
-/* path.h - what a walk over a state's objects keeps of each, and paths made of it (walk.h). */
+/* path.h - the data that a walk (walk.h) keeps for each object, from which paths are made. */
 #ifndef OAKI_LUA_PATH_H
 #define OAKI_LUA_PATH_H
 
 #include "walk.h"
 #include <stdint.h>
 
-/* How an object is reached from the one before. */
+/* The reference through which an object is reached from the previous one. */
 typedef enum oaki_lua_edge_kind {
     OAKI_LUA_REGISTRY,
     OAKI_LUA_FIELD,      /* as.text */
     OAKI_LUA_INDEX,      /* as.i */
     OAKI_LUA_NUMBER,     /* as.n */
     OAKI_LUA_OTHER_KEY,  /* type; as.i of a boolean, as.p of others */
-    OAKI_LUA_KEY,        /* it is a key itself */
+    OAKI_LUA_KEY,        /* the object is itself a key */
     OAKI_LUA_METATABLE,
     OAKI_LUA_UPVALUE,    /* number, as.text */
     OAKI_LUA_USER_VALUE, /* number */
     OAKI_LUA_FRAME,      /* the function at level `number` */
     OAKI_LUA_LOCAL,      /* as.text, of the function at level `number` */
     OAKI_LUA_STACK,      /* number, of a coroutine that hasn't started */
-    OAKI_LUA_THREAD      /* the coroutine that runs */
+    OAKI_LUA_THREAD      /* the running coroutine */
 } oaki_lua_edge_kind;
 
 typedef struct oaki_lua_edge {
@@ -43,14 +43,14 @@ struct oaki_lua_walk {
     lua_State *L;
     const oaki_lua_visit *visit;
     oaki_lua_node *node;
-    unsigned *hash; /* number + 1, or 0; twice `room` of them, a power of two */
+    unsigned *hash; /* slots with a number + 1, or 0: twice `room`, a power of two */
     size_t n, room;
-    int nodes_at, hash_at, values_at; /* on the stack */
+    int nodes_at, hash_at, values_at; /* stack indexes */
     unsigned current, found;
-    unsigned running;   /* the coroutine that runs, or 0 */
-    bool at_last;       /* and it is its turn */
-    bool has_last;      /* what was found is no object: */
-    oaki_lua_edge last; /* it is reached from `found` by this */
+    unsigned running;   /* number of the running coroutine, or 0 */
+    bool at_last;       /* the walk has come to the running coroutine */
+    bool has_last;      /* the value that was found is no object: */
+    oaki_lua_edge last; /* its reference from the object `found` */
 };
 
 #endif

@@ -1,9 +1,9 @@
 /* walk.c - the walk over a state's objects (walk.h).
  *
- * Owns: struct oaki_lua_walk. Nodes are numbered as they are met; the table at `values` has each
- *   node's value at its number plus 1, the hash table numbers by address. Names that a node keeps
- *   are Lua's own strings, in tables and functions that nobody changes meanwhile.
- * Bound: O(objects + references). */
+ * Owns: struct oaki_lua_walk. Nodes are numbered in the order of discovery. The table at `values`
+ * has each node's value at its number plus 1; the hash table maps addresses to numbers. The names
+ * in nodes are Lua's own strings, in tables and functions that don't change during the walk. Bound:
+ * O(objects + references). */
 #include "walk.h"
 #include "path.h"
 #include <string.h>
@@ -42,7 +42,7 @@ static void more_room(oaki_lua_walk *w)
     for (size_t i = 0; i < w->n; i++) *slot_of(w, w->node[i].object) = (unsigned)i + 1;
 }
 
-/* ---- meeting ---- */
+/* ---- discovery ---- */
 
 static bool is_object(int type)
 {
@@ -50,7 +50,7 @@ static bool is_object(int type)
            type == LUA_TTHREAD;
 }
 
-/* The value at the top of the stack, which is popped. */
+/* Process a reference to the value at the top of the stack, and pop the value. */
 static void meet(oaki_lua_walk *w, oaki_lua_edge edge)
 {
     lua_State *L = w->L;
@@ -81,7 +81,7 @@ static void meet(oaki_lua_walk *w, oaki_lua_edge edge)
     lua_rawseti(L, w->values_at, (lua_Integer)w->n);
 }
 
-/* ---- what each kind refers to ---- */
+/* ---- the references of each kind of object ---- */
 
 static void meet_metatable(oaki_lua_walk *w)
 {
@@ -100,7 +100,7 @@ static void weakness(lua_State *L, bool *keys, bool *values)
     lua_pop(L, 2);
 }
 
-/* The key is below the value, at the top of the stack. */
+/* The edge of the table's value at the top of the stack; its key is below it. */
 static oaki_lua_edge edge_of_key(lua_State *L)
 {
     oaki_lua_edge e = { .kind = OAKI_LUA_OTHER_KEY, .type = (uint8_t)lua_type(L, -2) };
@@ -161,7 +161,7 @@ static void userdata(oaki_lua_walk *w)
     lua_pop(w->L, 1);
 }
 
-/* The value at the top of a coroutine's stack. */
+/* Process a reference to the value at the top of a coroutine's stack, and pop the value. */
 static void meet_of(oaki_lua_walk *w, lua_State *co, oaki_lua_edge e)
 {
     if (co != w->L) lua_xmove(co, w->L, 1);
@@ -178,9 +178,10 @@ static void frame(oaki_lua_walk *w, lua_State *co, lua_Debug *d, int level)
             meet_of(w, co, (oaki_lua_edge){ OAKI_LUA_LOCAL, 0, level, .as.text = name });
 }
 
-/* The coroutine that runs comes last, as its locals hold much that is kept elsewhere too; our own
- * frame and that of the function that asks, its two innermost, hold what is looked for. One that
- * hasn't started has its function and arguments on its stack, and no frame. */
+/* Visit a coroutine. The running one is visited last, as its locals refer to many objects that
+ * other references keep, too. Its two innermost frames are skipped, those of this code and of its
+ * caller: they hold the value that is looked for. A coroutine that hasn't started has no frame, but
+ * its function and arguments are on its stack. */
 static void thread(oaki_lua_walk *w)
 {
     lua_State *co = lua_tothread(w->L, -1);
@@ -221,7 +222,7 @@ static void expand_from(oaki_lua_walk *w, unsigned first)
 
 /* ---- the whole ---- */
 
-/* What has a name is met first, so that paths begin there where they may. */
+/* Visit the roots, those with names first, so that paths begin with a name if possible. */
 static void roots(oaki_lua_walk *w)
 {
     lua_State *L = w->L;

@@ -1,15 +1,15 @@
-/* why.c - why is it alive: the path to a Lua value, or to an object of Oakum's that Lua keeps.
+/* why.c - finds the path to a Lua value, or to an object of Oakum's that Lua keeps alive.
  *
- * Owns: nothing. Bound: O(the state's objects); for an object of Oakum's also the bytes of all
- * userdata. */
+ * Owns: nothing. Bound: O(objects of the state); for an object of Oakum's also O(bytes of all
+ * userdata). */
 #include "why.h"
 #include "walk.h"
 #include <oakum/heap.h>
 
 typedef struct search {
     const void *p;
-    int type;         /* of the value; of an object of Oakum's LUA_TNONE */
-    uintptr_t lo, hi; /* that object */
+    int type;         /* of the value; LUA_TNONE for an object of Oakum's */
+    uintptr_t lo, hi; /* the extent of that object */
 } search;
 
 static bool points_in(const search *s, uintptr_t word)

@@ -1,4 +1,4 @@
-/* why.h - why is a Lua value alive; as oak_lua_why and oak_lua_why_pointer of <oakum/lua.h>. */
+/* why.h - the module's forms of oak_lua_why and oak_lua_why_pointer (<oakum/lua.h>). */
 #ifndef OAKI_LUA_WHY_H
 #define OAKI_LUA_WHY_H
 
