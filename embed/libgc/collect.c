@@ -1,10 +1,11 @@
-/* collect.c - when the heap is collected, and what is called on the way.
+/* collect.c - decides when the heap is collected, and calls the program's callbacks.
  *
- * Collections are the heap's own. A veto (gc/host.h) heeds GC_dont_gc, which programs assign, and
- * the stop function; the start hook reads the variables anew, and calls the program's start
- * callback with the allocation lock held; events are told from the heap's hooks.
+ * The heap itself collects. Its veto hooks (gc/host.h) check GC_dont_gc, which programs assign, and
+ * the stop function. Its start hook reads the variables, and calls the program's start callback
+ * with the allocation lock held. Its other hooks deliver the events.
  *
- * Lock: the callbacks run under gc_lock; those between stop and start in a stopped world. */
+ * Lock: the callbacks run under gc_lock; those between the stop and the start event also with the
+ * world stopped. */
 #include "libgc.h"
 
 #include "gc/pace.h"
@@ -12,41 +13,40 @@
 #include "runtime/os.h"
 #include <oakum/gc.h>
 
-/* Memory is traded for time while collections take more than 15 % of it, and back below 8 %: room
- * in percent of libgc's rule, and bytes between two collections where that comes to less. */
+/* Memory is traded for time: while collections take more than 15 % of the time, the heap gets more
+ * room; below 8 %, less. The room is in percent of libgc's rule, but at least some bytes. */
 #define DEAR 150 /* permille */
 #define CHEAP 80
 #define SHARE_LEAST 90
 #define SHARE_MOST 130
-#define SHARE_LARGE 150 /* where LARGE bytes live, as a mark takes longer the more do */
+#define SHARE_LARGE 150 /* from LARGE live bytes on, as their marks take long */
 #define LARGE ((size_t)4 << 20)
 #define SMALL_MOST ((size_t)2 << 20)
 
-/* A program that is large for other reasons is hardly larger for more room: beyond those shares
- * there is a quarter of what it has resident outside of the heap, less what any has. */
+/* A program that uses much memory outside of the heap is hardly larger with more room. So it gets
+ * room beyond these shares: 1 / PART of its resident bytes outside of the heap, less ANY_HAS. */
 #define ANY_HAS ((size_t)16 << 20)
 #define PART 4
-#define ASK_EVERY 8 /* cycles: the system takes three calls to tell */
+#define ASK_EVERY 8 /* cycles between two readings, which take three system calls */
 
-/* Of the room that the heap had, this part is forgotten in each full cycle. */
-#define FORGET 8
-#define MOST(max) ((max) / 4 * 3) /* of a heap that has a largest size */
+#define FORGET 8 /* kept_room shrinks by 1 / FORGET in each full cycle */
+#define MOST(max) ((max) / 4 * 3) /* the limit of kept_room in a heap with a largest size */
 
-/* Growth of the heap that is worth a call of GC_on_heap_resize between collections. */
+/* The least growth of the heap between collections for which GC_on_heap_resize is called. */
 #define GROWTH ((size_t)1 << 20)
 
 static struct {
-    uint64_t last_end; /* of a cycle, monotonic */
-    unsigned cost;     /* permille of the time, of late */
-    unsigned share;    /* percent of libgc's rule */
-    size_t live;       /* bytes, after the last cycle */
-    unsigned scanned;  /* percent of what lives */
-    size_t elsewhere;  /* bytes resident outside of the heap, but for what any has */
-    unsigned asks_in;  /* cycles until they are asked for again */
-    size_t had;        /* bytes that the rule let the heap have, of late */
-    GC_word divisor;   /* that it had it by */
-    int percent;       /* that was set */
-    size_t least;      /* likewise */
+    uint64_t last_end; /* end of the last cycle; monotonic clock */
+    unsigned cost;     /* share of the time in recent cycles, in permille */
+    unsigned share;    /* room of the heap, in percent of libgc's rule */
+    size_t live;       /* live bytes after the last cycle */
+    unsigned scanned;  /* scanned part of these, in percent */
+    size_t elsewhere;  /* resident bytes outside of the heap, less ANY_HAS */
+    unsigned asks_in;  /* cycles until the next reading of `elsewhere` */
+    size_t had;        /* bytes that the heap was recently allowed to have */
+    GC_word divisor;   /* GC_free_space_divisor of `had` */
+    int percent;       /* the percentage that is set */
+    size_t least;      /* the least room that is set */
     AO_t heap_told;    /* size at the last GC_on_heap_resize */
 } self = { .scanned = 100, .share = 100 };
 
@@ -69,8 +69,8 @@ static bool vetoed(oaki_gc_why why)
     return why != OAKI_GC_NEEDED && lgc.stop_func();
 }
 
-/* What programs may have assigned since the last time. Leaks are found in one stop: in others some
- * of what was freed by hand is still there, or some of what is dead is kept. */
+/* Read variables that programs may have assigned. Leaks are found by stop-the-world collections: a
+ * concurrent one may see deferred frees as objects, or keep dead objects alive. */
 static void read_variables(void)
 {
     if (GC_find_leak) oaki_the_heap.config.concurrent = 0;
@@ -108,7 +108,7 @@ static void stopped(void)
     lgc_stats_marked();
 }
 
-/* In a stop, or under gc_lock. */
+/* Call GC_on_heap_resize. In a pause, or under gc_lock. */
 static void tell_heap_size(void)
 {
     size_t now = GC_get_heap_size(), told = AO_load(&self.heap_told);
@@ -139,8 +139,8 @@ static void marked(void)
     tell_threads(GC_EVENT_THREAD_UNSUSPENDED);
 }
 
-/* How much of what lives is scanned, in percent, by the pages of its spans. The world runs: spans
- * that come and go meanwhile make it a little wrong. */
+/* The scanned part of the heap, in percent of the pages in spans. Mutators run, so spans may come
+ * and go, and the result is approximate. */
 static unsigned scanned_percent(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -164,7 +164,7 @@ static size_t elsewhere(void)
     return self.elsewhere;
 }
 
-/* Percent of the rule. */
+/* The limit of self.share, in percent of the rule. */
 static unsigned most_share(const oaki_cycle *c)
 {
     size_t live = c->line.heap_live, more = elsewhere() / PART;
@@ -172,25 +172,26 @@ static unsigned most_share(const oaki_cycle *c)
     return (live >= LARGE ? SHARE_LARGE : SHARE_MOST) + (unsigned)(more / OAKI_MAX(rule, 1));
 }
 
-/* libgc's rule lets the program allocate at least (2 * scanned + the rest + roots) / divisor bytes
- * in between, and it goes on while there is room in the heap, which is a share of that more or
- * less; the heap's is in percent of what lives. */
+/* The room of the heap, in percent of the live bytes. libgc's rule allows at least (2 * scanned +
+ * unscanned + roots) / divisor bytes between two collections, and more while its heap has room.
+ * This function takes self.share percent of the rule. */
 static int percent(void)
 {
     GC_word divisor = OAKI_MAX(GC_free_space_divisor, 1);
     return (int)OAKI_MAX((100 + self.scanned) * self.share / 100 / divisor, 1);
 }
 
-/* What the process has had is not given back at once, and costs nothing more: where less lives for
- * a while, the heap may be that large all the same. (libgc: there is no collection while there is
- * room in the heap.) */
+/* Remember how large the heap was allowed to be. The process doesn't give its memory back at once.
+ * So when fewer bytes are live for a while, the heap may use the same memory at no further cost.
+ * libgc has the same effect, as it doesn't collect while its heap has room. */
 static void keep_room(size_t live)
 {
     size_t room = live / 100 * (unsigned)percent();
     self.had = OAKI_MAX(self.had - self.had / FORGET, live + room);
 }
 
-/* Of it, what counts now: not by another rule, and no reason to come to the largest size. */
+/* The remembered size that counts now: none if the divisor has changed, and at most MOST of the
+ * largest size. */
 static size_t kept_room(void)
 {
     size_t max = AO_load(&oaki_the_heap.heap_max);
@@ -200,11 +201,11 @@ static size_t kept_room(void)
     return max ? OAKI_MIN(self.had, MOST(max)) : self.had;
 }
 
-/* A cycle that was due: what the last few cost decides how much room there is from now on. */
+/* Adapt the room of the heap to the cost of the last few cycles, after a cycle that was due. */
 static void adapt(const oaki_cycle *c)
 {
     uint64_t worked = c->end - c->begin, since = c->begin - self.last_end;
-    bool grows = c->line.heap_live / 8 * 7 > self.live; /* which is dear, and over soon */
+    bool grows = c->line.heap_live / 8 * 7 > self.live; /* costs more, but only for a while */
     if (self.last_end && worked + since > 0)
         self.cost = (self.cost * 3 + (unsigned)(worked * 1000 / (worked + since))) / 4;
     self.last_end = c->end;
@@ -217,7 +218,7 @@ static void adapt(const oaki_cycle *c)
     }
 }
 
-/* In the thread that collected, the world running. */
+/* The end of a cycle. On the thread that collected; mutators run. */
 static void over(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
@@ -246,7 +247,7 @@ void lgc_apply_pace(void)
     if (now == self.percent && least == self.least) return;
     self.percent = now;
     self.least = least;
-    oaki_the_heap.config.min_heap = least / (unsigned)now * 100; /* it takes percent of that */
+    oaki_the_heap.config.min_heap = least / (unsigned)now * 100; /* room: that percent of it */
     (void)oak_set_gc_percent(now);
 }
 
@@ -260,7 +261,7 @@ void lgc_collect_init(void)
         lgc_start_fails("not enough memory");
 }
 
-/* ---- asking for one ---- */
+/* ---- requested collections ---- */
 
 static bool collect(bool unmap);
 LGC_OUTSIDE(bool, collect, (bool unmap), (unmap))
@@ -289,7 +290,7 @@ void GC_gcollect_and_unmap(void)
     (void)collect(true);
 }
 
-/* A collection is not given up once it has begun. */
+/* The stop function is called only before the collection, which always runs to its end. */
 int GC_try_to_collect(GC_stop_func stop)
 {
     lgc_ready();
@@ -297,7 +298,7 @@ int GC_try_to_collect(GC_stop_func stop)
     return collect(false);
 }
 
-/* All of one, if it is due: nothing is left to do after it. */
+/* Run a whole collection if one is due. Returns 0: no work is left. */
 int GC_collect_a_little(void)
 {
     lgc_ready();
@@ -321,7 +322,7 @@ int GC_is_disabled(void)
     return GC_dont_gc != 0;
 }
 
-/* ---- incremental: not a mode here ---- */
+/* ---- incremental mode: there is none ---- */
 
 void GC_enable_incremental(void)
 {
@@ -344,7 +345,7 @@ void GC_start_incremental_collection(void)
 
 /* ---- the allocation lock ---- */
 
-/* Regions of GC_do_blocking that whoever has the lock has left meanwhile. */
+/* The regions of GC_do_blocking that the holder of the lock has left meanwhile. */
 static struct {
     bool any;
     oaki_region regions;
@@ -391,7 +392,7 @@ void *GC_call_with_alloc_lock(GC_fn_type fn, void *arg)
     return result;
 }
 
-/* The thread that stopped it. */
+/* The thread that has stopped the world. */
 static oaki_thread *stopper;
 
 void GC_stop_world_external(void)
@@ -419,7 +420,7 @@ void GC_start_world_external(void)
 
 /* ---- the heap's size ---- */
 
-/* The heap is not collected while it is smaller than it was made. */
+/* Don't collect the heap while it is smaller than the size to which it was expanded. */
 static void promise(size_t bytes)
 {
     lgc.expanded = OAKI_MAX(lgc.expanded, bytes);

@@ -1,14 +1,14 @@
-/* help.c - whether a mark is done by one thread, or by one for each processor.
+/* help.c - decides whether one thread marks, or one for each processor.
  *
- * libgc marks with all of them once the program has a second thread. Those that mark together share
- * bits and lines of memory, and somebody has to wake up first; on some machines and heaps that
- * costs as much as it gains. So it is measured: once two marks after each other have taken
- * HELP_FROM each, TRIAL marks are done in one way and in the other in turn, and what was better is
- * kept for the next KEPT. All processors are worth it where they take a tenth less time; libgc
- * would use them anyway.
+ * libgc marks with all processors once the program has a second thread. Parallel markers share mark
+ * bits and cache lines, and threads have to wake up first. On some machines and heaps this costs as
+ * much as it gains. So it is measured. Once two marks in a row have taken HELP_FROM each, TRIAL
+ * marks are done in both ways by turns. The better way is kept for the next KEPT marks. Parallel
+ * marking is better if it takes a tenth less time.
  *
- * Nothing is decided where the user has said how many there are. A mark beside the program is of a
- * heap whose stops would be long: all are wanted for it and for its last stop.
+ * Nothing is decided if the user has set the number of markers. A concurrent mark uses all markers,
+ * in its final pause, too: the heap is one whose pauses would be long.
+ *
  * Lock: none; listeners of cycles are called one at a time. */
 #include "libgc.h"
 
@@ -18,10 +18,10 @@
 #define NOT_KNOWN (UINT64_MAX / 8)
 
 static struct {
-    uint64_t best[2]; /* ns for a KiB that lives, in 1/1024: alone, together */
-    unsigned trial;   /* marks that are left of one */
-    unsigned kept;    /* marks until the next */
-    bool long_mark;   /* the last one was */
+    uint64_t best[2]; /* best time in 1/1024 ns for each live KiB: one marker, all markers */
+    unsigned trial;   /* marks left in the current trial */
+    unsigned kept;    /* marks until the next trial */
+    bool long_mark;   /* the last mark took HELP_FROM or more */
 } self;
 
 static void use(bool all)
