@@ -1,12 +1,13 @@
-/* alloc.c - allocating, resizing, freeing.
+/* alloc.c - allocates, resizes and frees objects.
  *
- * GC_malloc and GC_malloc_atomic are fast paths of the heap: they lie in its section oaki_fast,
- * bump through the calling thread's run, and call nothing but the slow path, in tail position
- * (runtime/alloc.c). In a region of GC_do_blocking they find no run (runtime/blocking.c), and the
- * slow path leaves the region meanwhile. GC_generic_malloc_many hands out pieces of runs as a list.
+ * GC_malloc and GC_malloc_atomic are fast paths of the heap (runtime/alloc.c). They are in its
+ * section oaki_fast, and bump through the calling thread's run. They only call the slow path, in
+ * tail position. In a region of GC_do_blocking a thread has no run (runtime/blocking.c), and the
+ * slow path leaves the region for the allocation. GC_generic_malloc_many returns parts of runs as a
+ * list.
  *
- * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h), others typed.
- * Bound: O(1), and what a refill costs. Lock: none. */
+ * Kinds: 0 is noscan, 1 scan, 2 pinned, 3 noscan and held (gc/host.h); the others are typed. Bound:
+ * O(1), and the cost of a refill. Lock: none. */
 #include "reuse.h"
 
 #include "runtime/meta.h"
@@ -14,8 +15,8 @@
 #include <string.h>
 
 #define FAST __attribute__((section("oaki_fast"), noinline, aligned(64)))
-#define FAST_MAX 2047  /* with the byte that may be added, what the table of small classes holds */
-#define MANY_BYTES 4096 /* of objects in a list, as in libgc */
+#define FAST_MAX 2047  /* with the byte that may be added, the limit of the small class table */
+#define MANY_BYTES 4096 /* of the objects in a list, as in libgc */
 
 lgc_reuse *lgc_reuse_new(void)
 {
@@ -31,7 +32,7 @@ lgc_reuse *lgc_reuse_new(void)
 
 /* ---- the slow path ---- */
 
-/* Large ones that are not scanned are handed out as they are, as in libgc. */
+/* Allocate. Large unscanned objects are not zeroed, as in libgc. */
 static void *take(size_t want, size_t align, oaki_kind kind, uint32_t type)
 {
     if (kind == OAKI_NOSCAN && want > OAKI_SMALL_MAX)
@@ -39,8 +40,8 @@ static void *take(size_t want, size_t align, oaki_kind kind, uint32_t type)
     return oaki_alloc_kind(want, align, kind, type);
 }
 
-/* Each way to allocate comes by here now and then: finalizers that nobody runs are due, or the
- * notifier. Where the mark was beside the program it is told to none but those who allocate. */
+/* Run pending finalizers, or call the notifier. All slow paths call this. After a concurrent
+ * collection, an allocating thread is the first of the program to learn of ready finalizers. */
 static void resume(void)
 {
     if (OAKI_UNLIKELY(AO_load(&lgc.unfinished) != 0)) lgc_final_resume();
@@ -151,14 +152,14 @@ void *lgc_hold(void *p, size_t n)
 
 LGC_OUTSIDE(void *, GC_malloc_atomic_uncollectable, (size_t n), (n))
 
-/* In a region it could be collected before it is held. */
+/* Inside of a blocking region the object could be collected before it is held. */
 void *GC_malloc_atomic_uncollectable(size_t n)
 {
     if (lgc_is_blocked()) return GC_malloc_atomic_uncollectable_outside(n);
     return lgc_hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
 }
 
-/* The promise that a pointer to the object's beginning is kept needs no heeding. */
+/* The caller's promise to keep a pointer to the object's start isn't used. */
 void *GC_malloc_ignore_off_page(size_t n)
 {
     return GC_malloc(n);
@@ -254,7 +255,7 @@ char *GC_strndup(const char *s, size_t n)
 
 /* ---- freeing, resizing ---- */
 
-/* Is there a figure of it to be kept, because it isn't collectable? */
+/* Whether an object counts in GC_non_gc_bytes, as it is uncollectable. */
 OAKI_INLINE bool is_counted(const void *p)
 {
     size_t off = oaki_heap_offset(p);
@@ -279,13 +280,13 @@ void GC_free(void *p)
     } else {
         lgc_stats_freed(oak_usable_size(p));
     }
-    /* under the allocation lock, or while the world stands: it is left to the collector */
+    /* under the allocation lock, or with the world stopped: the object is left to the collector */
     if (OAKI_UNLIKELY(oaki_tls_thread && oaki_tls_thread->in_runtime == OAKI_IN_RUNTIME)) return;
     if (is_counted(p)) count_non_gc(p, false);
     oak_free(p);
 }
 
-/* Not of a kind that the fast paths serve, or large. */
+/* Resize an object that is large, or of a kind without a fast path. */
 static void *resize(void *p, size_t n)
 {
     size_t want;
@@ -297,14 +298,14 @@ static void *resize(void *p, size_t n)
     if (OAKI_UNLIKELY(!q)) return lgc_out_of_memory(n);
     if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
     if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
-    memset((char *)q + n, 0, lgc.extra); /* it may have been the program's */
+    memset((char *)q + n, 0, lgc.extra); /* the program may have written to this byte */
     return q;
 }
 
 LGC_OUTSIDE(void *, GC_realloc, (void *p, size_t n), (p, n))
 
-/* In place unless it would be less than half of the object, as in libgc; what is behind it refers
- * to nothing any more. */
+/* As in libgc, an object shrinks in place unless less than half of it is left. The unused rest is
+ * cleared, so that it refers to nothing. */
 void *GC_realloc(void *p, size_t n)
 {
     if (!p) return GC_malloc(n);
@@ -330,7 +331,7 @@ void *GC_realloc(void *p, size_t n)
 
 /* ---- lists ---- */
 
-/* The rest of the run, up to n objects: how many. */
+/* Append the rest of a run to a list, up to n objects. Returns how many. */
 static size_t link_run(oaki_mcache *mc, unsigned sc, char **last, size_t n, uint32_t type)
 {
     oaki_run *r = &mc->run[sc];
@@ -345,8 +346,8 @@ static size_t link_run(oaki_mcache *mc, unsigned sc, char **last, size_t n, uint
     return got;
 }
 
-/* What follows in the run, and in the span, up to so many bytes, as a list behind `first`, which
- * was taken from it. In the runtime, so that it can't be flushed. */
+/* Append objects of the run and of its span to the list that begins with `first`, up to MANY_BYTES
+ * in all. Inside of the runtime, so that no pause flushes the run. */
 static void link_many(oaki_mcache *mc, unsigned sc, char *first, uint32_t type)
 {
     size_t left = MANY_BYTES / oaki_classes[sc % OAKI_CLASSES].size;
@@ -360,8 +361,8 @@ static void link_many(oaki_mcache *mc, unsigned sc, char *first, uint32_t type)
     *(char **)(void *)last = NULL;
 }
 
-/* In the runtime until *result holds the list: of objects that are not scanned, only what is in
- * the list's head would be found. */
+/* Make a list. The thread stays inside of the runtime until *result has the list: if the objects
+ * are unscanned, the collector would find only the list's head. */
 static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 {
     unsigned sc = OAKI_SPANCLASS(kind, oaki_class_small[(n + 15) / 16]);
@@ -384,8 +385,8 @@ static bool many(size_t n, oaki_kind kind, uint32_t type, void **result)
 static void *malloc_many(size_t n, int kind, void **result);
 LGC_OUTSIDE(void *, malloc_many, (size_t n, int kind, void **result), (n, kind, result))
 
-/* n is a multiple of 16 and the room of an object: nothing is added to it. *result is written
- * before the thread is back in a region, where nothing else would refer to the list. */
+/* n, a multiple of 16, is the whole size of an object: no byte is added to it. *result is written
+ * before the thread is back in its blocking region, where nothing else would refer to the list. */
 static void *malloc_many(size_t n, int kind, void **result)
 {
     lgc_ready();

@@ -1,11 +1,11 @@
-/* debug.c - objects with a note of where they were allocated, and a guard behind them.
+/* debug.c - checked objects, which have a note of the allocating code and a guard at their end.
  *
- * The note is at the end of the object's slot, and what lies between the bytes that were asked for
- * and the note is filled, so that what writes past the end is found: by GC_debug_free, and in each
- * GC_gcollect. There is no header: the address is the object's start. Such objects have types of
- * their own, by which they are told from others.
+ * The note is at the end of the object's slot. The bytes between the requested size and the note
+ * are filled with a pattern. GC_debug_free and each GC_gcollect check it, and so find writes beyond
+ * the end. There is no header: the address is the slot's start. Checked objects have types of their
+ * own, by which they are recognized.
  *
- * Owns: those types. Lock: none. Bound: a check is O(slots of the heap). */
+ * Owns: those types. Lock: none. Bound: a check of all objects is O(slots of the heap). */
 #include "libgc.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@
 typedef struct note {
     uintptr_t magic;
     const char *file;
-    size_t size; /* that was asked for */
+    size_t size; /* the requested size */
     int line;
 } note;
 
@@ -36,7 +36,7 @@ static bool is_debug(const void *obj)
     return l == &composite || l == &atomic;
 }
 
-/* The first byte that somebody else wrote, or NULL. */
+/* The first overwritten byte of the pattern, or NULL. */
 static const char *smashed_at(const void *obj)
 {
     const note *k = note_of(obj);
@@ -74,7 +74,7 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
     size_t want;
     if (__builtin_add_overflow(n, sizeof(note), &want)) return lgc_out_of_memory(n);
     char *p = lgc_alloc_layout(want, l);
-    if (!p || !is_debug(p)) return p; /* GC_oom_fn's own */
+    if (!p || !is_debug(p)) return p; /* the result of GC_oom_fn */
     note *k = note_of(p);
     memset(p + n, FILL, (size_t)((char *)k - (p + n)));
     *k = (note){ MAGIC, file, n, line };
@@ -94,7 +94,7 @@ void *GC_debug_malloc_atomic(size_t n, LIBGC_WHERE)
 static void *held(size_t n, lgc_layout *l, const char *file, int line);
 LGC_OUTSIDE(void *, held, (size_t n, lgc_layout *l, const char *file, int line), (n, l, file, line))
 
-/* In a region of GC_do_blocking it could be collected before it is held. */
+/* Inside of a blocking region the object could be collected before it is held. */
 static void *held(size_t n, lgc_layout *l, const char *file, int line)
 {
     if (lgc_is_blocked()) return held_outside(n, l, file, line);
@@ -224,7 +224,7 @@ void lgc_debug_check(void)
     for (size_t i = 0; i < s.n; i++) tell_smashed(s.obj[i], smashed_at(s.obj[i]));
 }
 
-/* ---- what is the same without a note ---- */
+/* ---- functions that ignore the note ---- */
 
 size_t GC_get_debug_header_size(void)
 {

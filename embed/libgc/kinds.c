@@ -1,13 +1,13 @@
 /* kinds.c - kinds of the program's own, mark procedures, and marking by a descriptor.
  *
- * A kind from 4 up is a type of the heap's, whose mark function finds the kind's layout by the
- * object and follows its descriptor. A mark procedure gets the marker as its mark stack: what it
- * pushes by GC_mark_and_push goes to the marker, which has room for any number, and what it
- * returns doesn't matter.
+ * A kind from 4 on is a type of the heap. Its mark function finds the kind's layout by the object,
+ * and traces the object by its descriptor. A mark procedure gets the marker in place of its mark
+ * stack. GC_mark_and_push passes objects to the marker, which takes any number of them. The
+ * procedure's result is ignored.
  *
  * Owns: the tables of kinds and of procedures, and the functions that describe objects of a kind.
- * Lock: `lock`, inside the runtime, to add to the tables; an entry is whole before its number is
- *   known to anyone. */
+ * Lock: `lock`, inside the runtime, to add to the tables. An entry is complete before its number is
+ * returned. */
 #include "libgc.h"
 
 #include "runtime/meta.h"
@@ -18,15 +18,15 @@
 static struct {
     oaki_lock lock;
     lgc_layout kind[GC_KINDS_MAX];
-    unsigned kinds; /* numbers given, from FIRST_KIND */
+    unsigned kinds; /* number of kinds, whose numbers begin with FIRST_KIND */
     GC_mark_proc proc[GC_MAX_MARK_PROCS];
-    unsigned procs; /* likewise, from GC_RESERVED_MARK_PROCS */
+    unsigned procs; /* likewise; numbers begin with GC_RESERVED_MARK_PROCS */
     GC_describe_type_fn describe[GC_KINDS_MAX];
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
 
 /* ---- marking ---- */
 
-/* Entry and limit of a mark stack, as a procedure is given them. */
+/* The marker as the entry or the limit of a mark stack, for a mark procedure. */
 static struct GC_ms_entry *as_stack(oak_marker *m, size_t room)
 {
     return (struct GC_ms_entry *)((char *)m + room);
@@ -53,8 +53,8 @@ static void mark_by_proc(oak_marker *m, char *obj, size_t size, GC_word descr)
     (void)self.proc[index]((GC_word *)obj, as_stack(m, 0), as_stack(m, (size_t)1 << 20), env);
 }
 
-/* The descriptor that is in the object or where its first word points; 0 when there is none: the
- * object is new, or on a list of free ones that the program keeps. */
+/* The descriptor in the object, or where its first word points. 0 if there is none: the object is
+ * new, or in a free list of the program. */
 static GC_word descr_in_object(const char *obj, size_t size, GC_word descr)
 {
     intptr_t at = (intptr_t)descr;
@@ -80,7 +80,7 @@ void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr)
     case GC_DS_PROC:
         mark_by_proc(m, obj, size, descr);
         break;
-    default: /* one descriptor leads to another: every word may be a pointer */
+    default: /* a descriptor that refers to another: each word may be a pointer */
         oak_mark_range(m, obj, size);
         break;
     }
@@ -159,13 +159,13 @@ void lgc_set_proc(unsigned index, GC_mark_proc proc)
     self.proc[index % GC_MAX_MARK_PROCS] = proc;
 }
 
-/* The lists of free objects are the heap's own affair; what the program gives is left alone. */
+/* Returns an unused array: the heap has no free lists. */
 void **GC_new_free_list(void)
 {
     return GC_malloc_uncollectable(2 * GC_GRANULE_BYTES * sizeof(void *));
 }
 
-/* Nothing is looked for in it, and the caller may be under the allocation lock. */
+/* The array is never read. The caller may hold the allocation lock. */
 void **GC_new_free_list_inner(void)
 {
     static void *list[2 * GC_GRANULE_BYTES];
@@ -175,7 +175,7 @@ void **GC_new_free_list_inner(void)
 unsigned GC_new_kind(void **free_list, GC_word descr, int adjust, int clear)
 {
     (void)free_list;
-    (void)clear; /* every object is */
+    (void)clear; /* each object is cleared */
     lgc_ready();
     oaki_thread *t = lgc_enter();
     lock_tables();
@@ -227,7 +227,7 @@ uint32_t lgc_layout_type(lgc_layout *l)
     const char *name = l->kind < FIRST_KIND ? "GC_malloc_explicitly_typed" : "GC_new_kind";
     t = oaki_type_host(name, sizeof(void *), mark_object, l);
     if (!t) return 0;
-    /* two threads may both make one, and either will do */
+    /* two threads may make the type at the same time; either result will do */
     AO_store_release(&l->type, (AO_t)t);
     return t->id;
 }

@@ -1,9 +1,10 @@
-/* leak.c - GC_find_leak: what a collection finds unreachable is told of as leaked.
+/* leak.c - GC_find_leak: reports objects that a collection finds unreachable as leaked.
  *
- * Objects are found, and described by the program's function for their kind, when the mark is done
- * and before the sweep has freed them; they are told of after the collection, in GC_gcollect or at
- * exit. Uncollectable objects are reachable by
- * themselves. Owns: what was found and is not told yet. Lock: the world is stopped, or none. */
+ * Leaked objects are recorded between the mark and the sweep, with the description of the program's
+ * function for their kind. They are reported after the collection, in GC_gcollect or at exit.
+ * Uncollectable objects are roots, and so never leak.
+ *
+ * Owns: the recorded objects. Lock: the world is stopped, or none. */
 #include "libgc.h"
 
 #include "runtime/markbits.h"
@@ -12,7 +13,7 @@
 #define LEAKS_MAX 64
 
 typedef struct leak {
-    uintptr_t hidden; /* its address, inverted */
+    uintptr_t hidden; /* the object's address, inverted */
     size_t size;
     const char *file; /* NULL: not known */
     int line;
@@ -25,7 +26,7 @@ static struct {
     leak found[LEAKS_MAX];
 } self;
 
-/* Of one that is neither pinned nor held. */
+/* The kind's number of an object that is neither pinned nor held. */
 static int kind_of(const void *p, const oaki_span *s)
 {
     const lgc_layout *l = s->kind == OAKI_TYPED ? oaki_type_data_of(p) : NULL;

@@ -1,7 +1,7 @@
-/* object.c - what an address is: an object's start, size and kind; checks of pointers.
+/* object.c - the start, size and kind of the object at an address; checks of pointers.
  *
- * Lock: none; every look is at tables that are read without one, so all of this may be called under
- * the allocation lock and in callbacks. */
+ * Lock: none; the tables are read without a lock. So the functions may be called under the
+ * allocation lock and in callbacks. */
 #include "libgc.h"
 
 void *GC_base(void *p)
@@ -42,7 +42,7 @@ int GC_get_kind_and_size(const void *p, size_t *size)
     return obj ? kind_of(obj) : GC_KIND_NORMAL;
 }
 
-/* i is a request in granules, less the byte that is added. */
+/* i is a request in granules, without the added byte. */
 size_t GC_get_size_map_at(int i)
 {
     if (i < 0 || (size_t)i > OAKI_SMALL_MAX / 2) return SIZE_MAX;
@@ -74,7 +74,7 @@ void *GC_post_incr(void **p, ptrdiff_t how_much)
     return from;
 }
 
-/* Any place outside of the heap may be somebody's stack. */
+/* Any address outside of the heap counts as visible, as it may be on a stack. */
 void *GC_is_visible(void *p)
 {
     lgc_ready();
@@ -97,7 +97,7 @@ void *GC_is_valid_displacement(void *p)
     return p;
 }
 
-/* ---- what other collectors need to be told ---- */
+/* ---- functions that this collector doesn't need ---- */
 
 void GC_change_stubborn(const void *p)
 {
@@ -121,7 +121,7 @@ void GC_noop1(GC_word x)
 
 #define CLEAR_BYTES 2048
 
-/* The frame below the caller's, as deep as simple calls get. */
+/* Clear the stack below the caller's frame, to the depth of simple calls. */
 OAKI_NOINLINE void *GC_clear_stack(void *p)
 {
     char dead[CLEAR_BYTES];

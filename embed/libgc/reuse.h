@@ -1,18 +1,18 @@
-/* reuse.h - small objects that GC_free gave back: kept by the thread, for its next requests
- * of the same size and kind.
+/* reuse.h - a thread's table of small objects that GC_free has freed, for the thread's next
+ * requests of the same size and kind.
  *
- * A program that frees much of what it allocates would otherwise pay the heap's bitmaps and counts,
- * which other threads may look at, for each object. Here an object stays allocated for the heap,
- * and its address is in the thread's table, which is a root: so it can't be collected, and a stop
- * may come at any moment. It is cleared when it comes, and so refers to nothing.
+ * Otherwise each free would have to update the heap's bitmaps and counts, which other threads read.
+ * An object in the table stays allocated for the heap. The table is a root, so its objects can't be
+ * collected, and a pause may happen at any moment. GC_free clears the object, so it refers to
+ * nothing.
  *
- * A request is served from here when the thread's run is empty (the slow path of GC_malloc): so a
- * program that frees as much as it allocates never gets a new run.
+ * The table serves a request when the thread's run is empty, in the slow path of GC_malloc. So a
+ * program that frees as much as it allocates never needs a new run.
  *
- * Owns: the thread's table, oaki_thread.kept: not in thread-local storage, of which a library that
- * is dlopen'ed gets some hundred bytes; it goes when the thread detaches, and leaves its objects to
- * the collector. Lock: none. Bound: LGC_REUSE_DEPTH looks, for an object that is given back twice
- * by this thread; that another one has kept it is not noticed. */
+ * Owns: the thread's table, oaki_thread.kept. It is not in thread-local storage, as a dlopen'ed
+ * library gets only some hundred bytes of that. The table ends when the thread detaches; its
+ * objects are left to the collector. Lock: none. Bound: a double free by this thread is found in
+ * LGC_REUSE_DEPTH steps. An object in another thread's table is not noticed. */
 #ifndef LIBGC_REUSE_H
 #define LIBGC_REUSE_H
 
@@ -29,10 +29,11 @@ typedef struct lgc_reuse {
     char *slot[2][LGC_REUSE_CLASSES][LGC_REUSE_DEPTH];
 } lgc_reuse;
 
-/* The calling thread gets one. NULL without memory. */
+/* Make the calling thread's table. NULL without memory. */
 lgc_reuse *lgc_reuse_new(void);
 
-/* One of this kind and class, or NULL. What it holds is zero, unless it is not scanned. */
+/* Take an object of this kind and class, or NULL. It is zero, unless it is of the unscanned kind.
+ */
 OAKI_INLINE void *lgc_reuse_take(oaki_kind kind, unsigned cls)
 {
     const oaki_thread *t = oaki_tls_thread;
@@ -44,7 +45,8 @@ OAKI_INLINE void *lgc_reuse_take(oaki_kind kind, unsigned cls)
     return p;
 }
 
-/* Keep the object that begins at p, whose span is plain. false: it has to be freed. */
+/* Put the object that begins at p into the table; its span is plain. Returns false if the caller
+ * has to free it. */
 OAKI_INLINE bool lgc_reuse_give(const oaki_span *s, char *p)
 {
     const oaki_thread *t = oaki_tls_thread;

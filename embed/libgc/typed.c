@@ -1,11 +1,12 @@
-/* typed.c - objects with an explicit descriptor, and gcj's, whose descriptor their type has.
+/* typed.c - objects with an explicit descriptor, and objects of gcj, whose class has the
+ * descriptor.
  *
  * A descriptor is a word: a length, a bitmap of up to 62 words, or the number of a longer bitmap.
- * It doesn't go into the object, which so has no word more than was asked for: objects with the
- * same descriptor have the same type of the heap's.
+ * It isn't stored in the object, which has no extra word. Instead, objects with the same descriptor
+ * have the same type of the heap.
  *
- * Owns: the tables of long bitmaps and of layouts. Lock: `lock`, inside the runtime; both are read
- *   without, as what was published stays as it is. Bound: a look-up is O(1). */
+ * Owns: the tables of long bitmaps and of layouts. Lock: `lock`, inside the runtime. Both tables
+ * are read without it, as published entries don't change. Bound: a look-up is O(1). */
 #include "libgc.h"
 
 #include "runtime/meta.h"
@@ -13,7 +14,7 @@
 
 #define BITMAP_BITS 62
 #define BUCKETS 256
-#define GCJ_DESCR_OFFSET sizeof(void *) /* of the descriptor in what the first word points to */
+#define GCJ_DESCR_OFFSET sizeof(void *) /* of the descriptor in the class */
 
 typedef struct long_bitmap {
     size_t bits;
@@ -22,7 +23,7 @@ typedef struct long_bitmap {
 
 static struct {
     oaki_lock lock;
-    AO_t bucket[BUCKETS]; /* lgc_layout *, by descriptor and element */
+    AO_t bucket[BUCKETS]; /* lgc_layout *, by descriptor and element size */
     long_bitmap *longs;
     AO_t nlongs, room;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
@@ -34,7 +35,7 @@ static bool bit_of(const GC_word *bitmap, size_t i)
     return bitmap[i / 64] >> (i % 64) & 1;
 }
 
-/* A table that grows is copied: a marker may be reading the old one, which stays. */
+/* Enlarge the table by a copy. The old one isn't freed, as a marker may be reading it. */
 static bool make_room(void)
 {
     if (self.nlongs < self.room) return true;
@@ -47,7 +48,7 @@ static bool make_room(void)
     return true;
 }
 
-/* SIZE_MAX without memory. */
+/* Add a long bitmap. Returns its number, or SIZE_MAX without memory. */
 static size_t add_long(const GC_word *bitmap, size_t bits)
 {
     size_t words = (bits + 63) / 64, index = SIZE_MAX;
@@ -120,7 +121,7 @@ static OAKI_COLD lgc_layout *add_layout(AO_t *bucket, GC_word descr, size_t elem
     return l;
 }
 
-/* NULL without memory. */
+/* The layout of a descriptor, which is made if need be. NULL without memory. */
 static lgc_layout *layout_of(GC_word descr, size_t element)
 {
     uint64_t h = (descr ^ element << 17) * 0x9e3779b97f4a7c15u;
@@ -131,8 +132,7 @@ static lgc_layout *layout_of(GC_word descr, size_t element)
 
 /* ---- allocating ---- */
 
-/* Cleared, as all that the heap gives is; the size is what was asked for, and the byte is added
- * that GC_malloc adds. */
+/* Allocate a cleared object of n bytes, and the byte that GC_malloc adds, too. */
 static void *alloc_typed(size_t n, size_t element, GC_word descr)
 {
     lgc_ready();
@@ -195,8 +195,9 @@ void *GC_gcj_malloc(size_t n, void *vtable)
     return alloc_gcj(n, GC_gcj_kind, vtable);
 }
 
-/* Its mark procedure is called with 1 and so knows that there may be a header, which has no bytes
- * here. Nor is there a note of who made it behind, where the type may have references. */
+/* The mark procedure is called with 1, which means that the object may have a header; here it has
+ * none. The object has no note of the allocating code, either, as the type may have references at
+ * its end. */
 void *GC_debug_gcj_malloc(size_t n, void *vtable, LIBGC_WHERE)
 {
     (void)file;
