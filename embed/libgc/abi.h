@@ -1,10 +1,12 @@
-/* abi.h - the names, types and values of libgc 8.2's interface, as its documentation gives them:
- * what a program that was built for libgc.so.1 may import.
+/* abi.h - the names, types and values of the interface of libgc 8.2, as in its documentation: all
+ * that a program built for libgc.so.1 may import.
  *
- * Written for this library; Boehm's headers are neither included nor copied, and their comments
- * are the reference for what each call means. What differs is in docs/libgc.md.
- * Invariant: sizes of types and variables are the ABI. A program that is no PIE has a copy of each
- * variable, so all access to them goes by way of the global offset table. */
+ * The file is written for this library; Boehm's headers are neither included nor copied. Their
+ * comments are the reference for the meaning of each call. docs/libgc.md lists the differences.
+ *
+ * Invariant: the sizes of types and variables are part of the ABI. A program that is not
+ * position-independent has a copy of each variable, so variables are accessed through the global
+ * offset table. */
 #ifndef LIBGC_ABI_H
 #define LIBGC_ABI_H
 
@@ -89,15 +91,15 @@ struct GC_prof_stats_s {
 
 /* ---- descriptors, kinds, mark procedures ---- */
 
-struct GC_ms_entry; /* an entry of the mark stack: to clients an opaque place */
+struct GC_ms_entry; /* an entry of the mark stack; opaque to clients */
 typedef struct GC_ms_entry *(*GC_mark_proc)(GC_word *, struct GC_ms_entry *, struct GC_ms_entry *,
                                             GC_word);
 
 #define GC_DS_TAG_BITS 2
 #define GC_DS_TAGS 3
 #define GC_DS_LENGTH 0     /* the word is a length in bytes */
-#define GC_DS_BITMAP 1     /* 62 bits, the highest is the first word's */
-#define GC_DS_PROC 2       /* number of a procedure, and above it its environment */
+#define GC_DS_BITMAP 1     /* 62 bits; the highest one is that of the first word */
+#define GC_DS_PROC 2       /* the number of a procedure, and in higher bits its environment */
 #define GC_DS_PER_OBJECT 3 /* the descriptor is in the object, or where its first word points */
 #define GC_LOG_MAX_MARK_PROCS 6
 #define GC_MAX_MARK_PROCS (1 << GC_LOG_MAX_MARK_PROCS)
@@ -108,7 +110,7 @@ typedef struct GC_ms_entry *(*GC_mark_proc)(GC_word *, struct GC_ms_entry *, str
     (((((GC_word)(env)) << GC_LOG_MAX_MARK_PROCS | (GC_word)(index)) << GC_DS_TAG_BITS) | \
      GC_DS_PROC)
 
-/* Numbers of kinds: clients have them in their code. */
+/* Numbers of kinds, which are constants in clients' code. */
 #define GC_KIND_ATOMIC 0
 #define GC_KIND_NORMAL 1
 #define GC_KIND_UNCOLLECTABLE 2
@@ -140,7 +142,7 @@ OAK_API extern int GC_gcj_kind, GC_gcj_debug_kind;
 /* ---- setters and getters (vars.c) ---- */
 
 /* clang-format off */
-#define LIBGC_SETTINGS(X) /* name, type, where it is kept: set and got as it is, at any time */ \
+#define LIBGC_SETTINGS(X) /* name, type, variable: plain setters and getters, for any time */ \
     X(find_leak, int, GC_find_leak)                                       \
     X(finalize_on_demand, int, GC_finalize_on_demand)                     \
     X(java_finalization, int, GC_java_finalization)                       \
@@ -217,7 +219,7 @@ OAK_API void *GC_generic_malloc_ignore_off_page(size_t n, int kind);
 OAK_API void *GC_generic_malloc_uncollectable(size_t n, int kind);
 OAK_API void *GC_generic_or_special_malloc(size_t n, int kind);
 
-/* ---- asking about objects (object.c) ---- */
+/* ---- properties of objects (object.c) ---- */
 
 OAK_API void *GC_base(void *p);
 OAK_API int GC_is_heap_ptr(const void *p);
@@ -345,7 +347,7 @@ OAK_API void GC_start_world_external(void);
 OAK_API int GC_expand_hp(size_t n);
 OAK_API void GC_set_max_heap_size(GC_word n);
 
-/* ---- figures (stats.c), telling (dump.c, log.c) ---- */
+/* ---- statistics (stats.c), output (dump.c, log.c) ---- */
 
 OAK_API size_t GC_get_heap_size(void);
 OAK_API size_t GC_get_free_bytes(void);
@@ -371,7 +373,7 @@ OAK_API void GC_set_log_fd(int fd);
 OAK_API void GC_ignore_warn_proc(char *message, GC_word arg);
 OAK_API void GC_abort_on_oom(void);
 
-/* ---- objects that are checked (debug.c) ---- */
+/* ---- checked objects (debug.c) ---- */
 
 #define LIBGC_WHERE const char *file, int line
 OAK_API size_t GC_get_debug_header_size(void);

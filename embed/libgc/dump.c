@@ -1,7 +1,7 @@
-/* dump.c - the heap's state in words, for people.
+/* dump.c - prints the state of the heap for people.
  *
- * Lock: none is needed: figures are read as stats.c reads them. Bound: GC_dump_regions, O(pages);
- * GC_dump_finalization, O(finalizers), which are looked up a batch at a time. */
+ * Lock: none; figures are read as in stats.c. Bound: GC_dump_regions, O(pages);
+ * GC_dump_finalization, O(finalizers), which are read in batches. */
 #include "libgc.h"
 
 #include "gc/follow.h"
@@ -43,7 +43,7 @@ static const char *kind_name(unsigned kind)
     return names[kind % OAKI_KINDS];
 }
 
-/* Objects of a small span, and what its cache holds for the next ones. */
+/* The number of objects of a small span, including free slots in a thread's cache. */
 static size_t small_objects(const oaki_span *s)
 {
     size_t from = oaki_heap_offset(oaki_span_start(s)), n = 0;
@@ -52,7 +52,7 @@ static size_t small_objects(const oaki_span *s)
     return n;
 }
 
-/* Runs of spans of one size and kind, a line each. */
+/* Print a line for each series of neighbouring spans of the same size and kind. */
 void GC_dump_regions(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -106,7 +106,7 @@ void GC_dump_finalization(void)
     lgc_leave(t);
 }
 
-/* The program's lists of free objects are its own; the heap keeps bitmaps. */
+/* Prints nothing: the heap has bitmaps instead of lists of free objects. */
 void GC_print_free_list(int kind, size_t granules)
 {
     lgc_ready();

@@ -1,8 +1,10 @@
-/* env.c - the environment variables GC_*, read once, at the start.
+/* env.c - reads the environment variables GC_*, once, at the start.
  *
- * Nothing is read in a program that runs with the privileges of its file. docs/libgc.md lists what
- * is read, and why the others are not. Owns: the bad values that libgc warns of, until it is done
- * once the program's function may use the heap. Lock: that of the start. */
+ * They are ignored in a set-user-ID program and its kin. docs/libgc.md lists the supported
+ * variables, and why the others are not.
+ *
+ * Owns: the invalid values. The warnings of them are printed after the start, as the program's
+ * warning function may use the heap. Lock: that of the start. */
 #include "libgc.h"
 
 #include <ctype.h>
@@ -15,7 +17,7 @@ static bool is_set(const char *name)
     return secure_getenv(name) != NULL;
 }
 
-#define MARKERS_USUAL 16 /* libgc's most: what it takes in place of a bad number */
+#define MARKERS_USUAL 16 /* libgc's maximum, which it uses instead of an invalid number */
 
 static struct {
     const char *initial, *maximum; /* sizes, or NULL */
@@ -23,7 +25,8 @@ static struct {
     int nmarkers;
 } bad;
 
-/* As libgc: a number as strtoull takes it, which may end in k, M or G. 0: this is none. */
+/* As in libgc: a number as of strtoull, which may end in k, M or G. Returns 0 for an invalid one.
+ */
 static size_t parse_size(const char *s)
 {
     static const char units[] = "kmg";
@@ -34,7 +37,7 @@ static size_t parse_size(const char *s)
     return unit ? n << 10 * (unit - units + 1) : n;
 }
 
-/* Returns the value if it is less than that. */
+/* Read a size of at least `least`. Returns the value if it is smaller, for a warning. */
 static const char *read_size(const char *name, size_t least, size_t *out)
 {
     const char *s = secure_getenv(name);
@@ -42,7 +45,7 @@ static const char *read_size(const char *name, size_t least, size_t *out)
     return s && *out < least ? s : NULL;
 }
 
-/* As libgc's atoi, but for what an int can't hold. */
+/* As atoi in libgc, but numbers beyond an int are limited. */
 static int parse_int(const char *s)
 {
     long n = strtol(s, NULL, 10);
@@ -56,7 +59,7 @@ static bool read_positive(const char *name, int *out)
     return *out > 0;
 }
 
-/* Of these two "0" is off. */
+/* Read a switch that "0" turns off. */
 static void read_switch(const char *name, int *out)
 {
     const char *s = secure_getenv(name);
@@ -84,8 +87,8 @@ static void read_markers(void)
     lgc.markers = bad.markers ? MARKERS_USUAL : (unsigned)n;
 }
 
-/* A maximum below what the heap begins with is heeded, though the warning says otherwise: there is
- * no memory to start with (lgc_start). */
+/* A maximum below the initial size of the heap takes effect, although the warning says otherwise:
+ * the start then fails for lack of memory (lgc_start). */
 static void read_pace(void)
 {
     int n;

@@ -1,11 +1,11 @@
-/* libgc.h - what the files of the libgc.so.1 drop-in share.
+/* libgc.h - declarations that the files of the libgc.so.1 replacement share.
  *
- * The interface (abi.h) lies on the heap's private side: kinds are span kinds and types, the mark
- * stack is a marker, the allocation lock is gc_lock.
+ * The interface (abi.h) is built on the heap's internal interface. Its kinds are span kinds and
+ * types, its mark stack is a marker, and its allocation lock is gc_lock.
  *
- * Owns: `lgc`, all state that is not an exported variable. Written at start-up, or by the setters,
- *   which as in libgc are not synchronized; tables name their lock.
- * Names: lgc_ is shared inside this library. Nothing but what libgc.sym lists is exported. */
+ * Owns: `lgc`, all state that is not an exported variable. It is written at start-up, or by the
+ * setters, which as in libgc are not synchronized. The tables name their locks. Names: functions
+ * with lgc_ are internal. Only the functions of libgc.sym are exported. */
 #ifndef LIBGC_H
 #define LIBGC_H
 
@@ -15,24 +15,24 @@
 #include "runtime/heap.h"
 #include "runtime/type.h"
 
-/* Of a kind, or of objects with an explicit descriptor: how its objects are marked. What `data` of
- * an oak_type points to. Never freed. */
+/* The layout of objects of a kind, or with an explicit descriptor: it says how they are marked.
+ * `data` of an oak_type points to it. Never freed. */
 typedef struct lgc_layout {
     GC_word descr;
-    size_t element;  /* of an array: bytes of an element, each of which has the descriptor; or 0 */
+    size_t element;  /* of an array: bytes of an element; the descriptor is that of each; or 0 */
     bool adjust;     /* the object's size is added to the descriptor */
-    bool plain;      /* every word is looked at, as in an object of kind 1 */
-    int kind;        /* the number that is told of it */
+    bool plain;      /* each word may be a pointer, as in an object of kind 1 */
+    int kind;        /* the kind's number, for the program */
     AO_t type;       /* const oak_type *, made when it is first needed */
-    struct lgc_layout *next; /* in its bucket (typed.c) */
+    struct lgc_layout *next; /* in the bucket (typed.c) */
 } lgc_layout;
 
 typedef struct lgc_state {
     AO_t started;
-    size_t extra; /* bytes that are added to each request: one when interior pointers count */
-    bool interior; /* GC_all_interior_pointers as it is heeded */
+    size_t extra; /* bytes added to each request: 1 if pointers into objects count, else 0 */
+    bool interior; /* the effective value of GC_all_interior_pointers */
 
-    /* settings that are no variables; LIBGC_SETTINGS */
+    /* settings without an exported variable: LIBGC_SETTINGS */
     GC_word allocd_bytes_per_finalizer;
     size_t min_bytes_allocd;
     int rate, max_prior_attempts, no_automatic, manual_vdb, force_unmap;
@@ -51,30 +51,31 @@ typedef struct lgc_state {
     int print_stats; /* 1, or 2 for more */
     bool dump_regularly, loop_on_abort, abort_on_leak, conservative_gcj;
 
-    AO_t unfinished; /* finalizers are being run, or wait for the next allocation */
+    AO_t unfinished; /* finalizers run now, or wait for the next allocation */
     bool roots_cleared;
-    oak_marker *marker; /* while roots are pushed: worker 0's */
-    size_t expanded;    /* bytes that GC_expand_hp promised the heap to have */
-    size_t least;       /* bytes before a collection, at least */
+    oak_marker *marker; /* worker 0's, while roots are pushed */
+    size_t expanded;    /* bytes to which GC_expand_hp has expanded the heap */
+    size_t least;       /* the least bytes that are allocated between two collections */
 } lgc_state;
 
 extern OAKI_HIDDEN lgc_state lgc;
 
 /* ---- start.c ---- */
 
-#define LGC_HEAP_LEAST ((size_t)64 << 10) /* what libgc begins with */
+#define LGC_HEAP_LEAST ((size_t)64 << 10) /* the initial size of libgc's heap */
 
 OAKI_COLD void lgc_start(void);
 _Noreturn void lgc_start_fails(const char *why);
 
-/* For every entry that needs the heap. */
+/* The first call of each exported function that needs the heap. */
 OAKI_INLINE void lgc_ready(void)
 {
     if (OAKI_UNLIKELY(!AO_load_acquire(&lgc.started))) lgc_start();
 }
 
-/* Inside the runtime, whether the caller is there already (under the allocation lock, in a
- * callback of a collection) or not. NULL: it was, or there is no memory to attach the thread. */
+/* Enter the runtime, unless the caller is inside already: under the allocation lock, or in a
+ * callback of a collection. Returns NULL in that case, and if there is no memory to attach the
+ * thread. */
 OAKI_INLINE oaki_thread *lgc_enter(void)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -86,8 +87,8 @@ OAKI_INLINE void lgc_leave(oaki_thread *t)
     if (t) oaki_leave(t);
 }
 
-/* The calling thread is in a region of GC_do_blocking, where libgc does what it is asked for, too:
- * then it is done outside of the region. */
+/* Whether the calling thread is in a region of GC_do_blocking. libgc's functions work there, too;
+ * here they leave the region for the call. */
 OAKI_INLINE bool lgc_is_blocked(void)
 {
     const oaki_thread *t = oaki_tls_thread;
@@ -99,7 +100,7 @@ OAKI_INLINE _Noreturn void lgc_region_lost(void)
     oak_fatal("oakum: GC_unregister_my_thread was called in a region of GC_do_blocking");
 }
 
-/* A region that was begun meanwhile and left by longjmp is over. */
+/* Return to a region. One that was begun meanwhile and left by longjmp ends. */
 OAKI_INLINE void lgc_region_resume(const oaki_region *r)
 {
     oaki_thread *t = oaki_thread_self();
@@ -109,10 +110,11 @@ OAKI_INLINE void lgc_region_resume(const oaki_region *r)
     oaki_blocking_resume(t, r);
 }
 
-/* fn_outside, for a fn that begins with that question: out of all regions that the thread is in,
- * and back into the same, where the scan of its stack begins again where it began. A frame of its
- * own, as what is kept of the region would be words in fn's that nobody wrote. Left by longjmp, the
- * thread stays outside until the region's end (GC_do_blocking). */
+/* Define fn_outside, for a function that begins with lgc_is_blocked. It leaves all regions of the
+ * thread, calls fn, and returns to the regions; the scan of the stack then begins where it did
+ * before. The saved regions need a frame of their own: in that of fn they would be uninitialised
+ * words in all other calls. If fn is left by longjmp, the thread stays outside until the region
+ * ends (GC_do_blocking). */
 #define LGC_OUTSIDE(type, fn, parameters, arguments)                            \
     static OAKI_NOINLINE OAKI_COLD type fn##_outside parameters                 \
     {                                                                           \
@@ -123,19 +125,19 @@ OAKI_INLINE void lgc_region_resume(const oaki_region *r)
 
 /* ---- env.c ---- */
 
-/* Before the start, from the environment; nothing of it where the program runs with privileges
- * of its file. */
+/* Read the environment, before the start. Ignored in a set-user-ID program and its kin. */
 void lgc_env_read(void);
-void lgc_env_warn(void); /* of bad values; after the start */
+void lgc_env_warn(void); /* warns of invalid values; after the start */
 
 /* ---- alloc.c ---- */
 
-/* p, an object that stays until it is freed, and counts in GC_non_gc_bytes; NULL stays NULL. */
+/* Hold an object of n bytes: it lives until it is freed, and counts in GC_non_gc_bytes. Returns p,
+ * or NULL if p is NULL. */
 void *lgc_hold(void *p, size_t n);
 
-/* n bytes and what is added to them, zeroed; NULL when out of memory. */
+/* Allocate n + lgc.extra bytes, zeroed. NULL when out of memory. */
 void *lgc_try(size_t n, oaki_kind kind, uint32_t type);
-/* The same, and what GC_oom_fn makes of it when out of memory. */
+/* As lgc_try, but the result of GC_oom_fn when out of memory. */
 void *lgc_alloc(size_t n, oaki_kind kind, uint32_t type);
 void *lgc_out_of_memory(size_t n);
 
@@ -146,20 +148,20 @@ oaki_span *lgc_span_of(const void *p);
 
 /* ---- kinds.c ---- */
 
-/* The layout of kind 4 or more; NULL when there is no such kind. */
+/* The layout of a kind from 4 on; NULL if there is no such kind. */
 lgc_layout *lgc_kind(int kind);
-/* The id of its type, which is made if need be; 0 without memory. Not inside oaki_enter. */
+/* The id of a layout's type, which is made if need be; 0 without memory. Outside of oaki_enter. */
 uint32_t lgc_layout_type(lgc_layout *l);
 void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr);
 void *lgc_alloc_layout(size_t n, lgc_layout *l);
-/* What the program says of an object of this kind (GC_register_describe_type_fn), or "". */
+/* The program's description of an object of this kind (GC_register_describe_type_fn), or "". */
 void lgc_describe(void *obj, int kind, char out[GC_TYPE_DESCR_LEN + 1]);
-/* Mark by the procedure with this number. */
+/* Set the mark procedure with this number. */
 void lgc_set_proc(unsigned index, GC_mark_proc proc);
 
 /* ---- typed.c ---- */
 
-/* Procedure number of descriptors that are too long for a word; its env is their number. */
+/* The procedure of bitmaps that are too long for a word; the environment is the bitmap's number. */
 #define LGC_PROC_LONG 1
 void lgc_mark_long(oak_marker *m, char *obj, size_t size, GC_word env);
 
@@ -173,7 +175,7 @@ void lgc_collect_init(void);
 void lgc_apply_pace(void);
 void lgc_tell_growth(void);
 
-/* Where the heap may have grown, outside of the runtime. */
+/* Called when the heap may have grown, outside of the runtime. */
 OAKI_INLINE void lgc_grown(void)
 {
     if (OAKI_UNLIKELY(GC_on_heap_resize != NULL)) lgc_tell_growth();
@@ -187,7 +189,7 @@ void lgc_stacks_init(void);
 /* ---- final.c ---- */
 
 void lgc_final_init(void);
-/* While lgc.unfinished, where finalizers may be run. */
+/* Go on with finalizers if lgc.unfinished is set; where finalizers may run. */
 void lgc_final_resume(void);
 
 /* ---- toggle.c; at the start of a cycle, among the roots, after the mark ---- */
@@ -199,31 +201,31 @@ void lgc_toggle_marked(void);
 /* ---- roots.c ---- */
 
 void lgc_roots_init(void);
-void lgc_roots_mark(oak_marker *m); /* among the roots: ranges that lie in the heap */
-void lgc_roots_apply(void); /* what GC_no_dls says now */
+void lgc_roots_mark(oak_marker *m); /* in a root phase: scans ranges that are in the heap */
+void lgc_roots_apply(void); /* applies the current value of GC_no_dls */
 bool lgc_is_displacement(size_t d);
 
 /* ---- stats.c ---- */
 
-void lgc_stats_marked(void);             /* in the stop */
-void lgc_stats_cycle(uint64_t pause_ns); /* after it */
-void lgc_stats_freed(size_t bytes);      /* by hand */
+void lgc_stats_marked(void);             /* in the pause */
+void lgc_stats_cycle(uint64_t pause_ns); /* after the pause */
+void lgc_stats_freed(size_t bytes);      /* by GC_free */
 
 /* ---- help.c ---- */
 
-void lgc_help_judge(const oaki_cycle *c); /* after each */
+void lgc_help_judge(const oaki_cycle *c); /* after each cycle */
 
 /* ---- debug.c, leak.c ---- */
 
 void lgc_debug_check(void); /* report smashed objects */
 void lgc_leak_marked(void);
 void lgc_leak_report(void);
-/* Where the object was allocated, as far as GC_debug_malloc was told. */
+/* The code that allocated an object, from the arguments of GC_debug_malloc. */
 bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size);
 
 /* ---- log.c ---- */
 
-void lgc_print(const char *format, ...) OAK_PRINTF(1, 2);     /* what GC_dump and others show */
+void lgc_print(const char *format, ...) OAK_PRINTF(1, 2);     /* output of GC_dump and its kin */
 void lgc_log(const char *format, ...) OAK_PRINTF(1, 2);       /* the log */
 void lgc_err(const char *format, ...) OAK_PRINTF(1, 2);       /* errors, leaks */
 void lgc_warn(const char *format, GC_word arg);

@@ -1,7 +1,7 @@
-/* log.c - what is told on standard output, on the log, and as warnings.
+/* log.c - output to standard output and to the log, and warnings.
  *
- * Each line is one write of the system's, as it may come with the world stopped.
- * Owns: the log's file. Lock: none; it is opened at start-up. */
+ * Each line is one system call, as the world may be stopped.
+ * Owns: the log's file. Lock: none; the file is opened at start-up. */
 #include "libgc.h"
 
 #include "runtime/os.h"
@@ -25,7 +25,7 @@ static void put(int fd, const char *format, va_list ap)
     }
 }
 
-/* GC_LOG_FILE takes all, GC_set_log_fd what is logged. */
+/* The file of an output: GC_LOG_FILE replaces all files, GC_set_log_fd only that of the log. */
 static int file_of(int usual)
 {
     return lgc.all_fd >= 0 ? lgc.all_fd : usual;
@@ -63,7 +63,8 @@ static void put_with(int fd, const char *format, ...)
     va_end(ap);
 }
 
-/* The format is the caller's of GC_set_warn_proc's function, with one word for it. */
+/* Print a warning. The format comes from a caller of the program's warning function, and has one
+ * argument of a word. */
 void lgc_warn(const char *format, GC_word arg)
 {
     void (*print)(int, const char *, ...) = put_with;

@@ -1,8 +1,8 @@
-/* start.c - GC_init: the heap's options from libgc's settings and environment, and the order in
- * which the parts come to life.
+/* start.c - GC_init: sets the heap's options from libgc's settings and environment, and starts all
+ * parts in order.
  *
- * Any entry starts the library, and GC_init is one more. A program may call it from several threads
- * or from a constructor. Lock: `once`. */
+ * The first call of any function starts the library. The program may call GC_init from several
+ * threads or from a constructor. Lock: `once`. */
 #include "libgc.h"
 
 #include "runtime/guard.h"
@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Nothing is collected while less than this was allocated since the last time. */
+/* The least bytes that are allocated between two collections. */
 #define LEAST ((size_t)1 << 20)
 
-/* Profiles, the debug server and what they need stay out of the library: a program that is run on
- * it for its collector is not to be larger for them. */
+/* Replaces the hook that starts profiles and the debug server. So they are not linked into this
+ * library, which stays small. */
 void oaki_observe_start(const oak_config *config)
 {
     (void)config;
@@ -26,13 +26,13 @@ void oaki_observe_start(const oak_config *config)
 
 static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
 
-/* What Oakum's own variables say stays. */
+/* Set the options, except for those that Oakum's own environment variables set. */
 static void configure(oak_config *cfg)
 {
     oak_config_default(cfg);
     cfg->finalizer_thread = 0;
     cfg->touch_ahead = 0;
-    cfg->thrift = 0; /* its room follows what collections cost by a rule of its own (collect.c) */
+    cfg->thrift = 0; /* collect.c has its own rule for the heap's size */
     lgc.least = secure_getenv("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
     if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
@@ -40,7 +40,7 @@ static void configure(oak_config *cfg)
     cfg->gc_threads = (int)OAKI_MIN(OAKI_MAX(lgc.markers, 1u), 64u);
 }
 
-/* libgc's abort function is told what Oakum has to say before it aborts. */
+/* Pass the message of a fatal error to libgc's abort function. */
 static void on_fatal(const char *message)
 {
     lgc.abort_func(message);
@@ -52,7 +52,8 @@ static void find_leaks_at_exit(void)
     GC_gcollect();
 }
 
-/* What a run without a collection has to tell, too. Those of other threads are told of first. */
+/* Log the totals at exit, even of a run without a collection. Events of other threads' collections
+ * are delivered first. */
 static void tell_at_exit(void)
 {
     oaki_gc_flush_events();
@@ -68,14 +69,14 @@ static void tell_at_start(void)
     (void)atexit(tell_at_exit);
 }
 
-/* As libgc does: a line, and no signal. */
+/* Exit with a line, as libgc does, without a signal. */
 _Noreturn void lgc_start_fails(const char *why)
 {
     lgc_err("Can't start up: %s\n", why);
     exit(1);
 }
 
-/* To what the environment asks for. */
+/* Expand the heap to the initial size of the environment. */
 static void expand(void)
 {
     size_t initial = lgc.expanded;
@@ -92,12 +93,12 @@ static void start(void)
     lgc_env_read();
     configure(&cfg);
     if (oak_init(&cfg) != 0) lgc_start_fails("not enough memory or address space for the heap");
-    if (oaki_guard.on) { /* its paths hand out whole slots */
+    if (oaki_guard.on) { /* the guard's allocation returns whole slots */
         oaki_guard.on = false;
         oaki_log("oakum: libgc: OAKUM_DEBUG=guard is for Oakum's own functions: ignored\n");
     }
     (void)oak_set_fatal_handler(on_fatal);
-    oaki_the_heap.dirty_noscan = true; /* GC_malloc_atomic promises nothing */
+    oaki_the_heap.dirty_noscan = true; /* GC_malloc_atomic need not return zeroes */
     lgc_roots_init();
     lgc_final_init();
     lgc_push_init();
@@ -108,7 +109,7 @@ static void start(void)
     GC_greatest_plausible_heap_addr = (void *)(oaki_the_heap.base + oaki_the_heap.reserved);
     if (oak_thread_attach() != 0) lgc_start_fails("not enough memory for the first thread");
     lgc_stacks_init();
-    /* libgc collects here, and so did we: nothing */
+    /* libgc collects here, so the count is 1; there is nothing to collect yet */
     if (!GC_dont_precollect && !GC_dont_gc) GC_gc_no = 1;
     AO_store_release(&lgc.started, 1);
     lgc_env_warn();
@@ -135,7 +136,7 @@ int GC_is_init_called(void)
     return AO_load_acquire(&lgc.started) != 0;
 }
 
-/* The heap stays: threads that run on at exit may use it. */
+/* Does nothing: other threads may use the heap during exit. */
 void GC_deinit(void)
 {
 }

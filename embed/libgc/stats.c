@@ -1,12 +1,12 @@
-/* stats.c - figures. docs/libgc.md says what each is made of.
+/* stats.c - statistics. docs/libgc.md defines each figure.
  *
- * Getters wait for no lock that a callback's caller could hold, as programs call them with the
- * world stopped or the allocation lock held, and from mark procedures: figures that belong together
- * may be of slightly different moments.
+ * Programs call the getters with the world stopped, with the allocation lock held, and from mark
+ * procedures. So the getters wait for no lock that the caller of a callback may hold. Figures that
+ * belong together may be of slightly different moments.
  *
- * Owns: what the last collection saw, and the largest size so far. Written in stops, or added to
- *   atomically. Bound: those that count what was allocated, O(threads * size classes); walking,
- *   O(slots). */
+ * Owns: the figures of the last collection, and the largest size so far. They are written in
+ * pauses, or added to atomically. Bound: counts of allocated bytes, O(threads * size classes);
+ * walks over objects, O(slots). */
 #include "libgc.h"
 
 #include "runtime/markbits.h"
@@ -14,14 +14,14 @@
 #include <string.h>
 
 static struct {
-    AO_t peak;              /* most bytes of heap that were backed by memory, as seen */
+    AO_t peak;              /* the most bytes of the heap that were seen backed by memory */
     AO_t obtained;
-    AO_t allocated;         /* ever, as told so far */
-    size_t total_at_gc;     /* allocated when the last collection began */
-    size_t live_at_gc;      /* of the heap's count, likewise */
-    size_t reclaimed;       /* by all collections but the last one; by that one */
+    AO_t allocated;         /* all bytes ever allocated, as last returned */
+    size_t total_at_gc;     /* allocated bytes when the last collection began */
+    size_t live_at_gc;      /* live bytes by the heap's count, likewise */
+    size_t reclaimed;       /* by all collections except the last one; by that one */
     size_t reclaimed_last;
-    AO_t freed;             /* by GC_free since then */
+    AO_t freed;             /* by GC_free since the last collection */
     bool measuring;
     uint64_t full_ns;
 } self;
@@ -57,7 +57,7 @@ size_t GC_get_free_bytes(void)
     return all > inuse ? all - inuse : 0;
 }
 
-/* What had memory behind it and has not now; never more than there is without. */
+/* Bytes that were backed by memory and aren't now; at most the bytes that aren't backed now. */
 size_t GC_get_unmapped_bytes(void)
 {
     size_t now = GC_get_heap_size(), peak = AO_load(&self.peak);
@@ -76,10 +76,10 @@ size_t GC_get_memory_use(void)
     return AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
 }
 
-/* ---- what was allocated ---- */
+/* ---- allocated bytes ---- */
 
-/* Of the runs of this thread, all but what is left of them; others' are in use meanwhile, and what
- * is left of these can't be known. */
+/* Bytes that a thread has allocated. For the calling thread, the rest of its runs is not counted.
+ * Runs of other threads are in use meanwhile, so they count as a whole. */
 static size_t allocated_by(const oaki_mcache *mc)
 {
     size_t n = mc->large_bytes;
@@ -91,8 +91,9 @@ static size_t allocated_by(const oaki_mcache *mc)
     return n;
 }
 
-/* Never less than before, as when a run that counted whole is given back. In a stop, or with both
- * locks under which the list changes, and counts go from caches to the heap. */
+/* All allocated bytes. The result never falls, although a run that counted as a whole may be given
+ * back. Call it in a pause, or with both locks under which the list of threads changes and counts
+ * move from caches to the heap. */
 static size_t total(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -104,8 +105,8 @@ static size_t total(void)
     return AO_load(&self.allocated);
 }
 
-/* As total, or what was told last: for a thread that is not attached, as one that helps to mark is
- * not, and a stop may wait for that. */
+/* As total, or the last result if the calling thread isn't attached. Marking threads are not
+ * attached, and a pause may wait for them, so they must not wait here. */
 static size_t total_or_last(void)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -121,8 +122,8 @@ static size_t total_or_last(void)
 
 LGC_OUTSIDE(size_t, GC_get_total_bytes, (void), ())
 
-/* A stop holds threads_lock; who is in the runtime here has gc_lock, so that nobody else stops the
- * world. */
+/* A pause holds threads_lock. A caller that is inside of the runtime holds gc_lock, so no other
+ * thread stops the world. */
 size_t GC_get_total_bytes(void)
 {
     if (!AO_load_acquire(&lgc.started)) return 0;
@@ -155,7 +156,8 @@ size_t GC_get_bytes_since_gc(void)
     return since_gc(GC_get_total_bytes());
 }
 
-/* Two threads at once may lose one: the figure is approximate, and GC_free is not to wait. */
+/* Not atomic as a whole, so one of two updates at once may be lost. The figure is approximate, and
+ * GC_free must not wait. */
 void lgc_stats_freed(size_t bytes)
 {
     AO_store(&self.freed, AO_load(&self.freed) + bytes);
@@ -234,9 +236,9 @@ size_t GC_get_prof_stats(struct GC_prof_stats_s *out, size_t size)
     return GC_get_prof_stats_unsafe(out, size);
 }
 
-/* ---- every object ---- */
+/* ---- walks over objects ---- */
 
-/* Has it been handed out? What a thread has taken for its run and not used is set in A too. */
+/* Whether a slot is an object. Free slots of a thread's run have their alloc bit set, too. */
 static bool is_used(const oaki_span *s, const char *p)
 {
     if (s->list != OAKI_LIST_CACHED && s->list != OAKI_LIST_NONE) return true;
@@ -255,7 +257,7 @@ static void walk_span(const oaki_span *s, GC_reachable_object_proc fn, void *ctx
         if (oaki_object_base(p) == p && is_used(s, p)) fn(p, size, ctx);
 }
 
-/* The caller holds the allocation lock, so no span comes or goes by a collection. */
+/* The caller holds the allocation lock, so no collection changes the spans. */
 void GC_enumerate_reachable_objects_inner(GC_reachable_object_proc fn, void *ctx)
 {
     const oaki_heap *h = &oaki_the_heap;

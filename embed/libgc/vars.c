@@ -1,9 +1,9 @@
 /* vars.c - libgc's variables, and the setters and getters of settings.
  *
- * Programs write the variables directly, before the start or after it, so nothing keeps a copy of
- * one where it matters: each is read when it counts. GC_all_interior_pointers alone is heeded at
- * the start and by its setter only, as libgc's documentation has it.
- * Lock: none, as in libgc. */
+ * Programs write the variables directly, before or after the start. So each variable is read when
+ * it is needed, and never copied. The exception is GC_all_interior_pointers: as in libgc's
+ * documentation, only its value at the start and its setter have an effect. Lock: none, as in
+ * libgc. */
 #include "libgc.h"
 
 static void *out_of_memory(size_t n)
@@ -12,7 +12,8 @@ static void *out_of_memory(size_t n)
     return NULL;
 }
 
-/* Stacks are scanned anyhow. Not NULL, as programs call what was there before theirs. */
+/* The default of GC_push_other_roots does nothing: stacks are scanned anyway. It isn't NULL, as
+ * programs call the previous function from theirs. */
 static void push_nothing(void)
 {
 }
@@ -122,7 +123,7 @@ void GC_set_markers_count(unsigned markers)
     lgc.markers = markers;
 }
 
-/* The heap's pages never are: a program that runs code in them asks, and is told so. */
+/* Does nothing: the heap's pages are never executable. GC_get_pages_executable says so. */
 void GC_set_pages_executable(int value)
 {
     (void)value;
