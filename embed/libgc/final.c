@@ -1,14 +1,15 @@
-/* final.c - finalizers: registering them, and running them in the program's own threads.
+/* final.c - registers finalizers, and runs them on the program's own threads.
  *
- * The heap decides what is ready (gc/decide.c), in Boehm's order. There is no finalizer thread:
- * as in libgc, the thread whose allocation or call has collected runs what is ready, or tells the
- * notifier of it when GC_finalize_on_demand is set. After a mark beside the program that is the
- * first thread to allocate.
+ * The heap decides which finalizers are ready (gc/decide.c), in Boehm's order. There is no
+ * finalizer thread. As in libgc, the thread whose allocation or call has collected runs them. If
+ * GC_finalize_on_demand is set, it calls the notifier instead. After a concurrent collection, that
+ * is the first thread that allocates.
  *
- * A finalizer may allocate, collect, and leave by longjmp. What is ready meanwhile is run inside of
- * it, as in libgc, but the more rarely the deeper it is nested: a thread's stack holds few of them
- * whatever they allocate. One that has left by longjmp counts as long as the stack is below it.
- * Who passes by leaves what is ready to the next allocation of any thread that needs fresh memory.
+ * A finalizer may allocate, collect, and leave by longjmp. Finalizers that become ready meanwhile
+ * are run inside of it, as in libgc, but the more rarely the deeper they nest, to limit the stack.
+ * A skipped one is left to the next allocation of any thread that needs fresh memory. A finalizer
+ * that has left by longjmp counts as long as the stack is below its frame.
+ *
  * Lock: none of its own. */
 #include "gc/finalizer.h"
 #include "gc/follow.h"
@@ -16,16 +17,16 @@
 
 #include <oakum/gc.h>
 
-#define NESTED 16 /* runs inside of runs that are told apart */
+#define NESTED 16 /* nested runs that are counted */
 
-/* This thread's frames that run finalizers, the outermost first, and how often it has passed by
- * what is ready since it last ran some. */
+/* The frames of this thread that run finalizers, the outermost first; and how often the thread has
+ * skipped ready finalizers since it last ran some. */
 static __thread struct {
     const char *frame[NESTED];
     unsigned n, passed;
 } runs __attribute__((tls_model("initial-exec")));
 
-/* ---- registering ---- */
+/* ---- registration ---- */
 
 static void set(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
                 void **ocd, int flags);
@@ -94,8 +95,8 @@ int GC_invoke_finalizers(void)
     return (int)oak_finalizers_run();
 }
 
-/* How many runs there are around this frame. One that is not above it has been left by longjmp:
- * stacks grow down. */
+/* The number of runs around this frame. A run whose frame is below this one has been left by
+ * longjmp, as stacks grow down. */
 static unsigned depth(const char *here)
 {
     while (runs.n > 0 && runs.frame[runs.n - 1] <= here) runs.n--;
@@ -110,8 +111,9 @@ static bool is_turn(void)
     return true;
 }
 
-/* lgc.unfinished stays set when a finalizer leaves by longjmp, and the next allocation goes on with
- * the others. It is never clear while something is ready that nobody runs. */
+/* Run all ready finalizers. If one leaves by longjmp, lgc.unfinished stays set, and the next
+ * allocation goes on with the others. It is never clear while finalizers are ready and no thread
+ * runs them. */
 static OAKI_NOINLINE void run_here(void)
 {
     const char *here = __builtin_frame_address(0);
@@ -140,8 +142,8 @@ static void run_or_notify(void)
     }
 }
 
-/* After a collection that has made finalizers ready, in the thread that collected, outside of the
- * runtime. */
+/* Called after a collection that has made finalizers ready, on the thread that collected, outside
+ * of the runtime. */
 static void ready(void)
 {
     if (oaki_thread_self()->own) AO_store_full(&lgc.unfinished, 1);
@@ -154,11 +156,11 @@ void lgc_final_resume(void)
     if (oaki_finalizers_ready() > 0) run_or_notify();
 }
 
-/* ---- all that are registered ---- */
+/* ---- all registered finalizers ---- */
 
-#define FEW 64 /* at a time where there is no memory for a list of all */
+#define FEW 64 /* length of a list if there is no memory for a longer one */
 
-/* The list keeps them alive. */
+/* A list of objects, which keeps them alive. */
 typedef struct list {
     size_t n, max;
     void **obj;
@@ -191,7 +193,7 @@ static void each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ct
     oaki_leave(t);
 }
 
-/* Take its finalizer off, and run it, whether the program still reaches the object or not. */
+/* Remove and run an object's finalizer, even if the object is reachable. */
 static void run_now(void *obj)
 {
     oak_finalizer fn = NULL;
@@ -201,7 +203,7 @@ static void run_now(void *obj)
         fn(obj, cd);
 }
 
-/* Those that are registered now, and what is ready then. How many: 0 when all is done. */
+/* Run all finalizers that are registered now, and those that are then ready. Returns how many. */
 static size_t run_those(void)
 {
     void *few[FEW];

@@ -1,7 +1,7 @@
-/* links.c - disappearing links: words that are cleared when an object goes (gc/link.h).
+/* links.c - disappearing links: words that are cleared when an object dies (gc/link.h).
  *
- * Short links are cleared before finalizers are decided, long ones once their object is really
- * gone. Lock: gc/link.c's. Bound: O(1). */
+ * Short links are cleared before finalizers are decided, long links once their object is dead even
+ * for finalizers. Lock: that of gc/link.c. Bound: O(1). */
 #include "libgc.h"
 
 #include "gc/link.h"

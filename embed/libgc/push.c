@@ -1,9 +1,8 @@
-/* push.c - roots that the program pushes itself, in each mark.
+/* push.c - roots that the program itself pushes in each mark.
  *
- * GC_push_other_roots is read in every root phase, with the world stopped, and called; what it
- * calls here marks with worker 0's marker. Outside of a root phase the calls do nothing, as
- * there is no mark stack that would keep what they push.
- * Lock: the world is stopped. */
+ * Each root phase calls GC_push_other_roots, with the world stopped. The functions here then mark
+ * with worker 0's marker. Outside of a root phase they do nothing, as there is no mark stack. Lock:
+ * the world is stopped. */
 #include "libgc.h"
 
 static void push_roots(oak_marker *m)
@@ -34,27 +33,27 @@ void GC_push_all_eager(void *bottom, void *top)
     if (lgc.marker && top > bottom) oaki_mark_range_ambiguous(lgc.marker, bottom, top);
 }
 
-/* Which pages were written since the last collection isn't told, so all may have been. */
+/* Push all pages: which of them are dirty is not known here. */
 void GC_push_conditional(void *bottom, void *top, int all)
 {
     (void)all;
     GC_push_all(bottom, top);
 }
 
-/* They are the collector's, and marked by it. */
+/* Does nothing: the collector marks its own tables. */
 void GC_push_finalizer_structures(void)
 {
 }
 
-/* Of the object that begins at p, to which nothing need lead. */
+/* Mark the object that begins at p, even if it is unreachable. */
 void GC_set_mark_bit(const void *p)
 {
     void *obj = lgc.marker ? oaki_object_base(p) : NULL;
     if (obj) oaki_mark_unscanned(lgc.marker, obj);
 }
 
-/* In a mark, whether it is marked so far. Outside of one, and while one goes on beside the program,
- * whether the object is there: what the last collection did not mark is gone. */
+/* In a pause that marks: whether the object is marked so far. Otherwise, also during a concurrent
+ * mark: whether the object exists, as unmarked objects of the last collection are freed. */
 int GC_is_marked(const void *p)
 {
     const void *obj = oaki_object_base(p);

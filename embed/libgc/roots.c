@@ -1,12 +1,11 @@
-/* roots.c - static roots, and which pointers into an object count.
+/* roots.c - static roots, and the pointers into an object that count (displacements).
  *
- * A range in the heap, which oak_root_add refuses, is scanned in each root phase, whatever lies
- * there by then: an object's own kind says nothing of what the program has put into it.
+ * oak_root_add refuses ranges in the heap. Such a range is scanned in each root phase, also if its
+ * objects are of an unscanned kind.
  *
- * Owns: the list of ranges that the program has added, which GC_remove_roots looks through; the
- *   displacements. Lock: `lock`, inside the runtime; with the world stopped, none.
- * Bound: adding O(1), in the heap and removing O(ranges), a root phase O(bytes of ranges in the
- *   heap). */
+ * Owns: the list of ranges that the program has added, for GC_remove_roots; the displacements.
+ * Lock: `lock`, inside the runtime; with the world stopped, none. Bound: adding O(1); adding in the
+ * heap, and removing, O(ranges); a root phase O(bytes of ranges in the heap). */
 #include "libgc.h"
 
 #include "runtime/dlroots.h"
@@ -37,7 +36,7 @@ static bool trim(void *lo, void *hi, range *out)
     return true;
 }
 
-/* Those outside of the heap are counted by oak_root_add. */
+/* Whether this list has the range already. oak_root_add counts ranges outside of the heap. */
 static bool is_noted(const range *r)
 {
     const range *known = self.ranges.items;
@@ -79,7 +78,7 @@ static void mark_range(const oaki_root *r, void *m)
     oak_mark_range(m, r->lo, (size_t)(r->hi - r->lo));
 }
 
-/* What has not been handed out yet can't be read. */
+/* Scan the ranges in the heap, as far as the heap is readable. */
 void lgc_roots_mark(oak_marker *m)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -93,7 +92,7 @@ void lgc_roots_mark(oak_marker *m)
                                                 .hi = OAKI_MIN(r[i].lo + r[i].n, end) });
 }
 
-/* One range that lies in [lo, hi), taken off the list. */
+/* Remove one range within [lo, hi) from the list, and return it in *out. */
 static bool take_within(const char *lo, const char *hi, range *out)
 {
     bool found = false;
@@ -128,7 +127,7 @@ void GC_remove_roots(void *lo, void *hi)
 
 LGC_OUTSIDE(void, GC_clear_roots, (void), ())
 
-/* All of them, the program's data too; that of libraries unless GC_no_dls says to leave it. */
+/* Remove all roots, the program's data too, and the data of libraries unless GC_no_dls is set. */
 void GC_clear_roots(void)
 {
     lgc_ready();
@@ -167,7 +166,7 @@ void GC_exclude_static_roots(void *lo, void *hi)
     if ((char *)hi > (char *)lo) (void)oak_root_exclude(lo, (size_t)((char *)hi - (char *)lo));
 }
 
-/* The loader may be stopped in the middle: the heap notices, and tries again. */
+/* Needs no lock: the heap notices if a pause has interrupted the loader, and tries again. */
 void *GC_dlopen(const char *path, int mode)
 {
     return dlopen(path, mode);
@@ -175,9 +174,9 @@ void *GC_dlopen(const char *path, int mode)
 
 LGC_OUTSIDE(int, GC_is_tmp_root, (void *p), (p))
 
-/* In libgc all data of loaded objects is temporary, the program's own too: it is looked up anew in
- * each collection. Under the allocation lock, and in a collection's callbacks, the caller has
- * gc_lock. */
+/* Whether p is in the data of the program or of a library. libgc calls all of it temporary, as it
+ * is looked up anew in each collection. Under the allocation lock, and in callbacks of a
+ * collection, the caller holds gc_lock already. */
 int GC_is_tmp_root(void *p)
 {
     lgc_ready();

@@ -1,10 +1,10 @@
-/* stacks.c - where stacks end, and regions in which a thread is not looked at.
+/* stacks.c - the ends of stacks, and regions of GC_do_blocking.
  *
- * A program that switches stacks by itself tells the collector by assigning GC_stackbottom (the
- * first thread), or by GC_set_stackbottom: the heap reads the word in each stop
+ * A program that switches stacks itself announces it: it assigns GC_stackbottom for the first
+ * thread, or calls GC_set_stackbottom. The heap reads the word in each pause
  * (oaki_thread_stack_bottom).
  *
- * Owns: each thread's own word. Lock: none; a thread's record is changed by the thread. */
+ * Owns: each thread's word. Lock: none; only the thread itself changes its record. */
 #include "libgc.h"
 #include "runtime/os.h"
 #include "runtime/ownstack.h"
@@ -12,10 +12,10 @@
 #include <oakum/gc.h>
 #include <unistd.h>
 
-/* Of the calling thread, unless it is the first. NULL: its own stack. */
+/* The stack's end of the calling thread, unless it is the first. NULL: the thread's own stack. */
 static __thread char *bottom __attribute__((tls_model("initial-exec")));
 
-/* The first thread's, once it is here: its own end, unless the program has said another. */
+/* Set GC_stackbottom to the end of the first thread's stack, unless the program has set it. */
 void lgc_stacks_init(void)
 {
     oaki_thread *t = oaki_thread_self();
@@ -32,7 +32,7 @@ int GC_get_stack_base(struct GC_stack_base *base)
     return hi ? GC_SUCCESS : GC_UNIMPLEMENTED;
 }
 
-/* Its word is where the heap looks from here on. */
+/* From here on the heap reads this thread's word. */
 void *GC_get_my_stackbottom(struct GC_stack_base *base)
 {
     lgc_ready();
@@ -58,7 +58,7 @@ void GC_set_stackbottom(void *thread, const struct GC_stack_base *base)
     if (where) *where = base->mem_base;
 }
 
-/* The frame stays: what is returned is used after the call. */
+/* No tail call: this frame has to stay until fn returns. */
 OAKI_NOINLINE void *GC_call_with_stack_base(GC_stack_base_func fn, void *arg)
 {
     struct GC_stack_base base = { .mem_base = __builtin_frame_address(0) };
@@ -72,13 +72,13 @@ typedef struct call {
     void *arg;
 } call;
 
-/* A longjmp or an exception, as out of a finalizer, may have left what was done outside of the
- * region (LGC_OUTSIDE) for a frame of fn's, which went on outside, or a region in this one, which
- * then went on. Either way this one ends in here. */
+/* Call fn in a region. A longjmp or an exception, for example out of a finalizer, may leave a call
+ * that runs outside of the region (LGC_OUTSIDE), or a nested region. Then fn goes on outside, or in
+ * the nested region. In both cases this region ends here. */
 static void *in_region(void *arg)
 {
     const call *c = arg;
-    oaki_thread *t = oaki_thread_self(); /* NULL: in no region, though it may be attached in fn */
+    oaki_thread *t = oaki_thread_self(); /* NULL: no region, but fn may attach the thread */
     unsigned depth = t ? t->blocking_depth : 0;
     void *result = c->fn(c->arg);
     if (!t) return result;

@@ -1,12 +1,12 @@
-/* threads.c - creating, joining, registering threads; signals; fork.
+/* threads.c - creates, joins and registers threads; signals; fork.
  *
- * The heap attaches a thread when it first allocates, so registering is a courtesy here: a thread
- * that forgets it is scanned all the same. What a thread returned is kept alive until it is joined,
- * as libgc does: in a pinned record, which is listed by thread.
+ * The heap attaches a thread at its first allocation, so registration isn't necessary here. As in
+ * libgc, the result of a thread is kept alive until the thread is joined. It is in a pinned record,
+ * in a list of all threads' records.
  *
- * Owns: the records. Lock: `lock`, a mutex of the host's; nothing is allocated and nobody waits
- *   for a thread while it is held, and no callback of a collection takes it. A forked child starts
- *   with it free. Bound: joining and detaching, O(records). */
+ * Owns: the records. Lock: `lock`, a mutex of the host's. While it is held, the holder doesn't
+ * allocate, and doesn't wait for a thread. No callback of a collection takes it. In a forked child
+ * it is free. Bound: joining and detaching, O(records). */
 #include "libgc.h"
 
 #include <errno.h>
@@ -17,9 +17,9 @@ typedef struct record {
     void *(*fn)(void *);
     void *arg, *result;
     pthread_t thread;
-    unsigned held; /* by its creator, and by who is joining: it stays */
-    /* it is in the list; its thread is over; nobody will ask for the result. With all three it
-     * goes, once nobody holds it */
+    unsigned held; /* number of users: the creator, joining threads */
+    /* in the list; its thread has ended; its result isn't needed. With all three, and without
+     * users, the record is freed */
     bool listed, over, unwanted;
 } record;
 
@@ -28,7 +28,7 @@ static struct {
     record *all; /* pinned objects */
 } self = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* The calling thread's; pinned, so that this word need not be scanned. */
+/* The calling thread's record. It is pinned, so this word need not be scanned. */
 static __thread record *mine __attribute__((tls_model("initial-exec")));
 
 /* ---- records ---- */
@@ -39,7 +39,8 @@ static void *lock(void *unused)
     return unused;
 }
 
-/* A thread that was stopped by a signal may hold it: who waits counts as stopped. */
+/* Take the lock. Its holder may be stopped by a pause, so a waiting thread counts as stopped, too.
+ */
 static void lock_records(void)
 {
     if (pthread_mutex_trylock(&self.lock) != 0) (void)oak_blocking_call(lock, NULL);
@@ -54,7 +55,7 @@ static void drop(record *r)
     else oak_free(r);
 }
 
-/* And let go of this record, if that was the last use of it. */
+/* Release the lock, and free the record if it is no longer needed. */
 static void unlock_records(record *r)
 {
     bool gone = r && !r->held && r->listed && r->over && r->unwanted;
@@ -67,7 +68,8 @@ static void unlock_records(record *r)
     if (gone) drop(r);
 }
 
-/* By the thread or by its creator, whichever comes first: so before others know its number. */
+/* Put a record into the list. The thread or its creator does it, whichever is first. So the record
+ * is listed before other threads know the thread's id. */
 static void list(record *r, pthread_t thread)
 {
     if (r->listed) return;
@@ -78,7 +80,7 @@ static void list(record *r, pthread_t thread)
     self.all = r;
 }
 
-/* The latest: one that is over may have had the same number. */
+/* The newest record of a thread id: a thread that has ended may have had the same id. */
 static record *find(pthread_t thread)
 {
     record *r = self.all;
@@ -86,7 +88,7 @@ static record *find(pthread_t thread)
     return r;
 }
 
-/* The calling thread is over, with this result. */
+/* Record the end of the calling thread, and its result. */
 static void finish(void *result)
 {
     record *r = mine;
@@ -167,7 +169,7 @@ static void is_cancelled(void *r)
     let_go(r, false);
 }
 
-/* Looked up first: once the thread is joined, another one may have its number. */
+/* The record is found first: once the thread is joined, a new one may have its id. */
 int GC_pthread_join(pthread_t thread, void **result)
 {
     int e;
@@ -203,7 +205,7 @@ void GC_pthread_exit(void *result)
     pthread_exit(result);
 }
 
-/* ---- registering ---- */
+/* ---- registration ---- */
 
 void GC_allow_register_threads(void)
 {
@@ -213,7 +215,7 @@ void GC_allow_register_threads(void)
 
 int GC_register_my_thread(const struct GC_stack_base *base)
 {
-    (void)base; /* the whole stack is scanned, from where the thread is on it */
+    (void)base; /* the whole stack above the stack pointer is scanned */
     lgc_ready();
     if (oaki_thread_self()) return GC_DUPLICATE;
     return oak_thread_attach() == 0 ? GC_SUCCESS : GC_NO_MEMORY;
@@ -230,7 +232,7 @@ int GC_thread_is_registered(void)
     return oaki_thread_self() != NULL;
 }
 
-/* Alternate signal stacks are found where the kernel has them. */
+/* Does nothing: the kernel knows the alternate signal stacks. */
 void GC_register_altstack(void *stack, GC_word size, void *altstack, GC_word altsize)
 {
     (void)stack;
@@ -239,7 +241,7 @@ void GC_register_altstack(void *stack, GC_word size, void *altstack, GC_word alt
     (void)altsize;
 }
 
-/* They start when there is something to mark. */
+/* Does nothing: markers start with the first mark. */
 void GC_start_mark_threads(void)
 {
     lgc_ready();
@@ -268,7 +270,7 @@ void GC_set_suspend_signal(int sig)
     if (is_settable(sig)) lgc.suspend_signal = sig;
 }
 
-/* No second signal is needed: a stopped thread waits for a word in memory. */
+/* Does nothing: a stopped thread waits for a word in memory, not for a signal. */
 void GC_set_thr_restart_signal(int sig)
 {
     if (is_settable(sig)) lgc.restart_signal = sig;
@@ -286,7 +288,7 @@ int GC_get_thr_restart_signal(void)
 
 /* ---- fork ---- */
 
-/* The heap has handlers of its own, always: a child can allocate and collect. */
+/* Does nothing: the heap always has fork handlers, so a child can allocate and collect. */
 void GC_set_handle_fork(int value)
 {
     (void)value;

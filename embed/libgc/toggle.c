@@ -1,16 +1,16 @@
-/* toggle.c - toggle references: to objects that a function of the program's, called before each
- * collection, says to keep or not to keep. What it says has to be true in the stop that follows: so
- * where there are any, marks are in stops, done by the thread that has asked.
+/* toggle.c - toggle references, which are strong or weak: a function of the program decides that
+ * before each collection. Its answer has to hold in the pause that follows. So if there are such
+ * references, all marking is in a pause, on the thread that has called the function.
  *
- * Owns: the table of them, its addresses hidden from the collector. Lock: `lock`, inside the
- *   runtime; in a stop, none. Bound: O(references) a collection. */
+ * Owns: the table of references, whose addresses are hidden from the collector. Lock: `lock`,
+ * inside the runtime; in a pause, none. Bound: O(references) for each collection. */
 #include "libgc.h"
 
 #include "runtime/meta.h"
 
 typedef struct ref {
     uintptr_t hidden; /* the object's address, inverted */
-    bool strong; /* as it was said last; one that nobody has asked about is */
+    bool strong; /* the last answer; a new reference is strong */
 } ref;
 
 static struct {
@@ -45,7 +45,8 @@ int GC_toggleref_add(void *obj, int is_strong)
     return r ? GC_SUCCESS : GC_NO_MEMORY;
 }
 
-/* Under gc_lock, so no object goes meanwhile; the world runs, and may add some at the end. */
+/* Ask the program's function about each reference. Under gc_lock, so no object dies meanwhile.
+ * Mutators run, and may append references. */
 void lgc_toggle_start(void)
 {
     GC_toggleref_func fn = lgc.toggleref;
@@ -78,7 +79,7 @@ void lgc_toggle_mark(oak_marker *m)
         if (r[i].strong) oak_mark_ptr(m, object_of(&r[i]));
 }
 
-/* Those to objects that are gone are dropped. */
+/* Drop references to dead objects. */
 void lgc_toggle_marked(void)
 {
     ref *r = self.refs.items;
