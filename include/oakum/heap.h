@@ -12,7 +12,7 @@ OAK_BEGIN_DECLS
 
 /** Allocate n bytes, zeroed and aligned to 16. The object is scanned conservatively for pointers.
  * It lives as long as a root or a live object has a pointer to any of its bytes. n = 0 gives a
- * distinct object. Returns NULL with ENOMEM when a collection could not make room. */
+ * distinct object. Returns NULL with ENOMEM when there is no room, even after a collection. */
 OAK_API OAK_MALLOC void *oak_alloc(size_t n);
 
 /** As oak_alloc, for data without pointers: the object is never scanned. */
