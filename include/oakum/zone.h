@@ -107,8 +107,8 @@ OAK_API size_t oak_zone_set_limit(oak_zone *z, size_t bytes);
 /** The account of a zone. Live means allocated and not yet freed, so an unreachable object is live
  * until it is swept. Sizes are those of slots, as in oak_memstats. */
 typedef struct oak_zone_stats {
-    oak_zone *zone;        /* NULL: the default zone, or all discarded ones */
-    char name[32];         /* of these two: "default", "discarded" */
+    oak_zone *zone;        /* NULL: the default zone, or all discarded zones together */
+    char name[32];         /* "default" and "discarded" if zone is NULL */
     size_t limit;          /* 0: none */
     uint64_t inuse;        /* bytes in spans: the zone's part of heap_inuse */
     uint64_t live_bytes, live_objects;
