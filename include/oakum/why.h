@@ -127,7 +127,7 @@ typedef struct oak_suspect {
 
 /** Find the root words that alone keep the most bytes alive: in globals, thread-local storage,
  * ranges, stacks and registers. Up to max suspects are stored in out, the most bytes first. Objects
- * that several words with different values keep alive are in no suspect's figures.
+ * that several suspects keep alive are in no suspect's figures.
  *
  * The suspects contain addresses of objects. If `out` is on a stack or in static data, they keep
  * these objects alive. Returns how many were stored, or -1 with errno. */
