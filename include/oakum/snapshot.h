@@ -53,8 +53,8 @@ typedef struct oak_snapshot oak_snapshot;
 
 /** Read and check a snapshot from a file, or from standard input if path is "-". It takes memory in
  * proportion to the file, and is freed with oak_snapshot_close. Returns NULL with errno. EBADMSG:
- * the file is no snapshot, or incomplete. Unless error is NULL, it then gets one line, cut to n
- * bytes: what is wrong, and at which byte. */
+ * the file is no snapshot, or incomplete. On any failure, unless error is NULL, it gets
+ * one line of at most n bytes: what is wrong, and at which byte. */
 OAK_API oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n);
 
 /** Free a snapshot. NULL is allowed. */
