@@ -40,7 +40,7 @@ static void put_text(oaki_json *j, const char *s)
     put(j, s, strlen(s));
 }
 
-/* The line that the caller has asked for. */
+/* Begin the line that oaki_json_line has requested. */
 static void put_line(oaki_json *j)
 {
     put_char(j, '\n');
@@ -183,7 +183,8 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* A character of k bytes, 0: none, that is not plain; the bytes that it took. */
+/* Write a character of k bytes that isn't plain; k = 0: a byte that is no UTF-8. Returns the number
+ * of bytes that were read. */
 static size_t put_character(oaki_json *j, const unsigned char *p, size_t k)
 {
     if (k == 2 && j->terminal && p[0] == 0xc2 && p[1] < 0xa0)
