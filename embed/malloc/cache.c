@@ -50,7 +50,7 @@ bool oaki_cache_empty(void)
     return oaki_my.cache && drain_all(oaki_my.cache);
 }
 
-/* ---- in a stop ---- */
+/* ---- in a pause ---- */
 
 /* Mark a cache as busy if a word on its thread's stack looks like an address in the cache's code. A
  * false match is harmless: the cache isn't emptied. */
