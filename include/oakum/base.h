@@ -58,19 +58,19 @@ OAK_BEGIN_DECLS
     X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \
     X(heap_max,         size, 0,   0, SIZE_MAX, "hard limit on the heap: beyond it allocation fails with ENOMEM; 0: none") \
     X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
-    X(gc_percent,       int,  100, -1, 100000,  "growth over live data before a collection; -1: never") \
-    X(thrift,           int,  1,   0, 1,        "collect a large heap up to twice as often as gc_percent says, where that costs little") \
+    X(gc_percent,       int,  100, -1, 100000,  "growth of the heap between two collections, in percent of the live bytes; -1: no automatic collections") \
+    X(thrift,           int,  1,   0, 1,        "collect a large heap up to twice as often as gc_percent says, if that costs little") \
     X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
-    X(concurrent,       int,  1,   0, 1,        "mark while the program runs, where the system tells what it writes; 0: in a stop") \
-    X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to learn what the program writes: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
-    X(generations,      int,  1,   0, 1,        "between two full collections, minor ones look only at what is young or was written; with concurrent") \
+    X(concurrent,       int,  1,   0, 1,        "mark concurrently with the program, if the system reports dirty pages; 0: in a pause") \
+    X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to find dirty pages, which the program writes during a mark: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
+    X(generations,      int,  1,   0, 1,        "between two full collections, run minor ones, which trace only new objects and dirty pages; needs concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
     X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \
-    X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they pay") \
+    X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they help") \
     X(finalizer_thread, int,  1,   0, 1,        "run finalizers on a thread of their own; 0: only in oak_finalizers_run") \
-    X(profile_rate,     size, 0,   0, SIZE_MAX, "heap profile: note one allocated byte in so many, 512K is usual; 1: every object; 0: off") \
+    X(profile_rate,     size, 0,   0, SIZE_MAX, "heap profile: sample one allocated byte in so many, usually 512K; 1: every object; 0: off") \
     X(stop_signal,      int,  0,   0, 64,       "signal that stops threads; 0: the first free real-time signal")
 /* clang-format on */
 

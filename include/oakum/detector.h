@@ -74,28 +74,28 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
 /* The table of all thresholds: field, type (size, int), default, min, max, help. */
 /* clang-format off */
 #define OAK_DETECTOR_OPTIONS(X)                                                                          \
-    X(interval_ms,      int,  1000,    0, 86400000, "at most one look in so many milliseconds") \
-    X(pace_ms,          int,  1000,    0, 86400000, "what must show at n looks must last n - 1 times as long; a look on demand is at least so long after the one before") \
-    X(looks_min,        int,  9,       4, 30,       "looks before a growth is judged") \
-    X(looks_max,        int,  30,      8, 64,       "looks that the sliding window has") \
-    X(growth_bytes,     size, 1048576, 0, SIZE_MAX, "growth over the window below this is none") \
-    X(growth_percent,   int,  10,      0, 1000,     "growth of a site, type or map by less is none; of the heap, a tenth of this") \
+    X(interval_ms,      int,  1000,    0, 86400000, "least time between two looks after collections") \
+    X(pace_ms,          int,  1000,    0, 86400000, "least time between two looks that count: a sign at n looks has to last n - 1 times this; looks on demand count as at least this far apart") \
+    X(looks_min,        int,  9,       4, 30,       "least looks before growth is judged") \
+    X(looks_max,        int,  30,      8, 64,       "looks in the sliding window") \
+    X(growth_bytes,     size, 1048576, 0, SIZE_MAX, "less growth over the window is ignored") \
+    X(growth_percent,   int,  10,      0, 1000,     "less growth of a site, type or map is ignored; for the heap, a tenth of this") \
     X(sigmas,           int,  3,       1, 100,      "a step is so many standard deviations above the mean") \
     X(sparse_bytes,     size, 1572864, 0, SIZE_MAX, "smaller arrays of maps are never called sparse") \
-    X(sparse_part,      int,  8,       2, 1000,     "an array is sparse when its entries would fit into one of so many parts") \
-    X(stuck_bytes,      size, 65536,   0, SIZE_MAX, "smaller old arrays are never called stuck; those of empty maps from an eighth on") \
-    X(stuck_looks,      int,  3,       1, 1000,     "looks without progress until a growth is stuck") \
-    X(threads,          int,  16,      1, 1000000,  "growth of threads by less is none; of fibers, ten times this") \
+    X(sparse_part,      int,  8,       2, 1000,     "an array is sparse if its entries would fit into one part of so many") \
+    X(stuck_bytes,      size, 65536,   0, SIZE_MAX, "smaller old arrays are never called stuck; for empty maps, an eighth of this") \
+    X(stuck_looks,      int,  3,       1, 1000,     "looks without progress until a resize is stuck") \
+    X(threads,          int,  16,      1, 1000000,  "less growth of the number of threads is ignored; for fibers, ten times this") \
     X(blocked_threads,  int,  256,     1, 1000000,  "fewer blocked threads are never reported") \
-    X(blocked_looks,    int,  3,       1, 1000,     "looks at which a thread has not moved") \
-    X(held_bytes,       size, 16777216,0, SIZE_MAX, "what stacks hold alone that stand still: less is not reported") \
+    X(blocked_looks,    int,  3,       1, 1000,     "looks without progress until a thread counts as blocked") \
+    X(held_bytes,       size, 16777216,0, SIZE_MAX, "fewer bytes that only the stack of an idle thread or fiber keeps are not reported") \
     X(finalizer_ms,     int,  1000,    1, 86400000, "a finalizer that runs for longer is stuck") \
     X(finalizer_cycles, int,  16,      1, 1000000,  "fewer objects in finalizer cycles are not reported") \
     X(weak_dead,        size, 1024,    1, SIZE_MAX, "fewer dead weak references are not reported") \
-    X(thrash_share,     int,  25,      1, 100,      "percent of the processor time in collections, at least, over the last three") \
-    X(thrash_freed,     int,  10,      1, 100,      "and percent of the heap freed by each, at most") \
+    X(thrash_share,     int,  25,      1, 100,      "least percent of the processor time in the last three collections") \
+    X(thrash_freed,     int,  10,      1, 100,      "and the most percent of the heap that each of them freed") \
     X(fragmented_bytes, size, 16777216,0, SIZE_MAX, "smaller heaps are never called fragmented") \
-    X(fragmented_ratio, int,  8,       2, 10000,    "bytes in spans for a live byte") \
+    X(fragmented_ratio, int,  8,       2, 10000,    "least bytes in spans for each live byte") \
     X(watermark_bytes,  size, 16777216,0, SIZE_MAX, "less idle memory is no high-water mark") \
     X(sites,            int,  1,       0, 1,        "turn the heap profile on, at its usual rate, when it is off") \
     X(log,              int,  0,       0, 1,        "write a line to stderr for each finding")
