@@ -10,8 +10,8 @@ enum { OPT_JSON, OPT_COUNT, OPT_SECONDS, OPT_HELP };
 
 static const cmd_option options[] = {
     { "json", 0, NULL, "print JSON" },
-    { "count", 0, "N", "so many types, 20 unless said otherwise" },
-    { "seconds", 0, "N", "of a running program: between the readings; 10 unless said otherwise" },
+    { "count", 0, "N", "show at most N types (20)" },
+    { "seconds", 0, "N", "of a running program: time between two readings (10)" },
     { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };

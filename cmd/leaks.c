@@ -33,7 +33,7 @@ static const cmd_option options[] = {
     [OPTION_VERBOSE] = { "verbose", 'v', NULL,
                          "show all that each row expects, and its further figures" },
     [OPTION_COLOR] = { "color", 0, "WHEN", "auto (the default), always or never" },
-    [OPTION_JOBS] = { "jobs", 0, "N", "run so many at once (one a processor, 4 at most)" },
+    [OPTION_JOBS] = { "jobs", 0, "N", "run N scenarios at a time (one a processor, 4 at most)" },
     [OPTION_TIMEOUT] = { "timeout", 0, "SECONDS",
                          "end a scenario that takes longer: it fails (120)" },
     [OPTION_HELP] = { "help", 'h', NULL, "print this" },

@@ -11,9 +11,9 @@ enum { OPT_OUTPUT, OPT_ALLOCS, OPT_SECONDS, OPT_COUNT, OPT_HELP };
 
 static const cmd_option options[] = {
     [OPT_OUTPUT] = { "output", 'o', "FILE", "save it in pprof's format; - is standard output" },
-    [OPT_ALLOCS] = { "allocs", 0, NULL, "by what was allocated, not by what is in use" },
-    [OPT_SECONDS] = { "seconds", 0, "N", "what changes in that time, 1 to 600" },
-    [OPT_COUNT] = { "count", 0, "N", "so many sites, 20 unless said otherwise" },
+    [OPT_ALLOCS] = { "allocs", 0, NULL, "by allocated memory, not by memory in use" },
+    [OPT_SECONDS] = { "seconds", 0, "N", "show the changes in N seconds, 1 to 600" },
+    [OPT_COUNT] = { "count", 0, "N", "show at most N sites (20)" },
     [OPT_HELP] = { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };

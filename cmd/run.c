@@ -39,20 +39,20 @@ enum {
 };
 
 static const cmd_option options[] = {
-    [OPT_LEAKS] = { "leaks", 'l', NULL, "report at the end what nothing refers to" },
-    [OPT_COLLECT] = { "collect", 0, NULL, "free what nothing refers to" },
+    [OPT_LEAKS] = { "leaks", 'l', NULL, "report lost blocks at the end: those without references" },
+    [OPT_COLLECT] = { "collect", 0, NULL, "free lost blocks" },
     [OPT_CHECK] = { "check", 0, "[HOW]", "end at a write outside of a block, or to a free one" },
     [OPT_PROFILE] = { "profile", 0, "[FILE]", "save a heap profile for pprof, on the signal too" },
-    [OPT_GROWTH] = { "growth", 0, "SECONDS", "look every so often for sites that grow" },
+    [OPT_GROWTH] = { "growth", 0, "SECONDS", "look for growing sites at this interval" },
     [OPT_SERVE] = { "serve", 0, "[ADDRESS]", "a debug server for 'oakum top', on TCP too" },
-    [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report what is lost when it comes, too" },
-    [OPT_LOG] = { "log", 0, "FILE", "write reports there; %p is the process id" },
-    [OPT_CHILDREN] = { "children", 0, "WHICH", "follow: those of the program too; no" },
+    [OPT_SIGNAL] = { "signal", 0, "SIGNAL", "report lost blocks at this signal, too" },
+    [OPT_LOG] = { "log", 0, "FILE", "write reports to FILE; %p is the process id" },
+    [OPT_CHILDREN] = { "children", 0, "WHICH", "follow: child processes report, too; or no" },
     [OPT_STATUS] = { "error-exitcode", 0, "N", "status of a program that leaks, or has errors" },
-    [OPT_FRAMES] = { "frames", 0, "N", "of a stack that are shown and told apart, 12" },
-    [OPT_POSSIBLE] = { "possible", 0, NULL, "list what is possibly lost" },
-    [OPT_ALL] = { "all", 0, NULL, "list what is kept, too" },
-    [OPT_QUIET] = { "quiet", 'q', NULL, "say nothing where nothing is lost" },
+    [OPT_FRAMES] = { "frames", 0, "N", "frames of a stack to show and to compare (12)" },
+    [OPT_POSSIBLE] = { "possible", 0, NULL, "list possibly lost blocks" },
+    [OPT_ALL] = { "all", 0, NULL, "list reachable blocks, too" },
+    [OPT_QUIET] = { "quiet", 'q', NULL, "print nothing if nothing is lost" },
     [OPT_HELP] = { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };
@@ -69,7 +69,7 @@ static void help(void)
           "Run a dynamically linked program on Oakum's malloc.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\ndocs/malloc.md tells what a leak is, and what to make of a report.\n", stdout);
+    fputs("\ndocs/malloc.md explains leaks and reports.\n", stdout);
 }
 
 /* ---- options ---- */

@@ -12,7 +12,7 @@ enum { OPT_JSON, OPT_COUNT, OPT_HELP };
 
 static const cmd_option options[] = {
     { "json", 0, NULL, "print JSON" },
-    { "count", 0, "N", "so many objects, 20 unless said otherwise" },
+    { "count", 0, "N", "show at most N objects (20)" },
     { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };

@@ -15,9 +15,9 @@ enum { OPT_ONCE, OPT_COUNT, OPT_INTERVAL, OPT_JSON, OPT_COLOR, OPT_HELP };
 
 static const cmd_option options[] = {
     [OPT_ONCE] = { "once", 0, NULL, "print one page and end" },
-    [OPT_COUNT] = { "count", 0, "N", "end after so many" },
-    [OPT_INTERVAL] = { "interval", 0, "SECONDS", "between two, 1 to 600; 2 unless said otherwise" },
-    [OPT_JSON] = { "json", 0, NULL, "print JSON, a line each time" },
+    [OPT_COUNT] = { "count", 0, "N", "end after N pages or lines" },
+    [OPT_INTERVAL] = { "interval", 0, "SECONDS", "time between two readings, 1 to 600 (2)" },
+    [OPT_JSON] = { "json", 0, NULL, "print JSON, a line for each reading" },
     [OPT_COLOR] = { "color", 0, "WHEN", "auto (the default), always or never" },
     [OPT_HELP] = { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },

@@ -8,8 +8,8 @@
 enum { OPT_OUTPUT, OPT_SECONDS, OPT_HELP };
 
 static const cmd_option options[] = {
-    [OPT_OUTPUT] = { "output", 'o', "FILE", "save it there, not on standard output" },
-    [OPT_SECONDS] = { "seconds", 0, "N", "how long, 1 to 600; 5 unless said otherwise" },
+    [OPT_OUTPUT] = { "output", 'o', "FILE", "save the trace there, not on standard output" },
+    [OPT_SECONDS] = { "seconds", 0, "N", "record for N seconds, 1 to 600 (5)" },
     [OPT_HELP] = { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };
