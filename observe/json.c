@@ -1,8 +1,7 @@
-/* json.c - a small JSON writer (json.h).
+/* json.c - the JSON writer (json.h).
  *
- * Owns: nothing. Output is gathered in the writer's buffer and handed to the sink when that is
- * full. Once something has failed nothing more is written, so that nobody has to ask before the
- * end. */
+ * Owns: nothing. The output is collected in the writer's buffer, and goes to the sink when that is
+ * full. After a failure nothing more is written, so callers need to check only at the end. */
 #include "json.h"
 
 #include <math.h>
@@ -48,7 +47,7 @@ static void put_line(oaki_json *j)
     j->line = false;
 }
 
-/* ---- places ---- */
+/* ---- structure ---- */
 
 static uint64_t here(const oaki_json *j)
 {
@@ -60,7 +59,7 @@ static bool in_object(const oaki_json *j)
     return j->depth > 0 && (j->objects & here(j));
 }
 
-/* What separates this from the one before. */
+/* Write the separator before a value or key. */
 static void next_place(oaki_json *j)
 {
     bool filled = (j->filled & here(j)) != 0;
@@ -139,8 +138,8 @@ bool oaki_json_finish(oaki_json *j)
 
 /* ---- strings ---- */
 
-/* Bytes of the UTF-8 sequence at p that has n bytes left, 0 when it is none: overlong forms,
- * surrogates and what is beyond U+10FFFF are none (RFC 3629). */
+/* The length of the UTF-8 sequence at p, of which n bytes are left; 0 if it is invalid. Overlong
+ * forms, surrogates and characters beyond U+10FFFF are invalid (RFC 3629). */
 static size_t sequence(const unsigned char *p, size_t n)
 {
     static const struct {
@@ -289,9 +288,9 @@ void oaki_json_decimal(oaki_json *j, uint64_t units, unsigned decimals)
     end_value(j);
 }
 
-/* Digits and exponent of a positive value: printf's %e has one digit, a point in whatever form the
- * locale has it, `precision` digits, and the exponent. As few digits as read back the same, at most
- * 17. Returns how many. */
+/* The fewest digits, at most 17, that read back as a positive value, and its exponent. They come
+ * from printf's %e: one digit, the locale's point, `precision` digits, and the exponent. Returns
+ * the number of digits. */
 static int shortest(double v, char digits[17], int *exponent)
 {
     char text[64];
