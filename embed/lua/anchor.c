@@ -142,16 +142,13 @@ static void more_chunks(lua_State *L, oaki_lua_anchors *a)
     if (a->nchunks == a->room) {
         size_t room = a->room ? a->room * 2 : 16;
         oaki_lua_chunk **more = NULL;
-        oaki_lua_alloc_begin(L);
-        if (room <= UINT32_MAX / OAKI_LUA_CHUNK) more = oak_realloc(a->chunk, room * sizeof *more);
-        oaki_lua_alloc_end();
+        if (room <= UINT32_MAX / OAKI_LUA_CHUNK)
+            more = OAKI_LUA_ALLOC(L, oak_realloc(a->chunk, room * sizeof *more));
         if (!more) oaki_lua_no_memory(L);
         a->chunk = more;
         a->room = room;
     }
-    oaki_lua_alloc_begin(L);
-    oaki_lua_chunk *c = oak_alloc(sizeof *c);
-    oaki_lua_alloc_end();
+    oaki_lua_chunk *c = OAKI_LUA_ALLOC(L, oak_alloc(sizeof *c));
     if (!c) oaki_lua_no_memory(L);
     c->index = (uint32_t)a->nchunks;
     c->free = NONE;

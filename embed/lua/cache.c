@@ -170,15 +170,21 @@ static uint32_t anchor(lua_State *L, cache *c, int idx, int type)
 static record *make_record(lua_State *L, cache *c, oaki_lua_key *k)
 {
     oaki_lua_key_keep(L, k);
-    oaki_lua_alloc_begin(L);
-    record *r = oak_alloc(sizeof *r);
-    oaki_lua_alloc_end();
+    record *r = OAKI_LUA_ALLOC(L, (record *)oak_alloc(sizeof *r));
     if (!r) oaki_lua_no_memory(L);
     r->value = oaki_lua_value_at(L, 3);
     r->value.anchor = anchor(L, c, 3, lua_type(L, 3));
     if (k->type != LUA_TSTRING) k->anchor = anchor(L, c, 2, (int)k->type);
     r->key = *k;
     return r;
+}
+
+static int add_entry(lua_State *L, cache *c, record *r, size_t bytes, uint64_t ttl)
+{
+    oaki_lua_alloc_begin(L);
+    int status = oak_cache_put_ex(c->cache, &r->key, r, bytes, ttl);
+    oaki_lua_alloc_end();
+    return status;
 }
 
 /* c:put(key, value [, { ttl = seconds, bytes = n }]): true, or false if it is too large */
@@ -195,10 +201,11 @@ static int put(lua_State *L)
     oaki_lua_anchors_reserve(L, 1, &c->cell.anchors);
     c = cache_at(L); /* finalizers may have run */
     record *r = make_record(L, c, &k);
-    oaki_lua_alloc_begin(L);
-    int status = oak_cache_put_ex(c->cache, &r->key, r, bytes, ttl);
-    oaki_lua_alloc_end();
-    int error = errno;
+    int status = add_entry(L, c, r, bytes, ttl), error = errno;
+    if (status != 0 && error != E2BIG) {
+        oaki_lua_make_room(L);
+        status = add_entry(L, c, r, bytes, ttl), error = errno;
+    }
     if (status == 0) c->cell.charged += ENTRY_BYTES + r->key.len;
     else drop_anchors(L, c, r);
     tell(L);
@@ -337,9 +344,7 @@ static int pairs(lua_State *L)
     oak_cache_stats_read(c->cache, &s);
     l->room = s.entries;
     size_t bytes = (s.entries + 1) * sizeof *l->record;
-    oaki_lua_alloc_begin(L);
-    l->record = oak_alloc(bytes);
-    oaki_lua_alloc_end();
+    l->record = OAKI_LUA_ALLOC(L, oak_alloc(bytes));
     if (!l->record) return oaki_lua_no_memory(L);
     if (l->room > 0) oak_cache_each(c->cache, add, l);
     lua_pushvalue(L, -1);
@@ -396,9 +401,7 @@ static int new_cache(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setiuservalue(L, -2, 2);
     config.ctx = c;
-    oaki_lua_alloc_begin(L);
-    c->cache = oak_cache_new(&config);
-    oaki_lua_alloc_end();
+    c->cache = OAKI_LUA_ALLOC(L, oak_cache_new(&config));
     return c->cache ? 1 : oaki_lua_no_memory(L);
 }
 

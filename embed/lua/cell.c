@@ -32,10 +32,8 @@ void *oaki_lua_cell_new(lua_State *L, size_t size, const char *type, int values)
     handle *h = lua_newuserdatauv(L, sizeof *h, values);
     *h = (handle){ NULL, NULL };
     luaL_setmetatable(L, type);
-    oaki_lua_alloc_begin(L);
-    oaki_lua_cell *c = oak_alloc(size);
-    h->pin = c ? oak_alloc_pinned(sizeof *h->pin) : NULL;
-    oaki_lua_alloc_end();
+    oaki_lua_cell *c = OAKI_LUA_ALLOC(L, (oaki_lua_cell *)oak_alloc(size));
+    if (c) h->pin = OAKI_LUA_ALLOC(L, oak_alloc_pinned(sizeof *h->pin));
     if (!h->pin) oaki_lua_no_memory(L);
     *h->pin = h->cell = c;
     c->pacing = p;

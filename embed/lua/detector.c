@@ -52,18 +52,14 @@ static size_t new_series(lua_State *L, detector *d)
     size_t i = d->taken;
     if (i == d->room) {
         size_t room = d->room ? d->room * 2 : 64;
-        oaki_lua_alloc_begin(L);
-        series **more = oak_realloc(d->series, room * sizeof *more);
-        oaki_lua_alloc_end();
+        series **more = OAKI_LUA_ALLOC(L, oak_realloc(d->series, room * sizeof *more));
         if (!more) oaki_lua_no_memory(L);
         oaki_lua_cell_charge(L, &d->cell, (room - d->room) * sizeof *more);
         d->series = more;
         d->room = room;
     }
     if (i == d->n) {
-        oaki_lua_alloc_begin(L);
-        d->series[i] = oak_alloc_noscan(sizeof(series));
-        oaki_lua_alloc_end();
+        d->series[i] = OAKI_LUA_ALLOC(L, oak_alloc_noscan(sizeof(series)));
         if (!d->series[i]) oaki_lua_no_memory(L);
         oaki_lua_cell_charge(L, &d->cell, sizeof(series));
         d->n++;

@@ -20,7 +20,23 @@ oak_frame_source oaki_lua_frame_source(size_t (*read)(uintptr_t *frame, size_t m
 void oaki_lua_alloc_begin(lua_State *L);
 void oaki_lua_alloc_end(void);
 
-/* The zone of a state of oak_lua_newstate; NULL for other states (state.c, nozone.c). */
+/* A pointer from `call`, which allocates, between the two. Where that is NULL, Lua's garbage is
+ * collected, and it is called once more. */
+#define OAKI_LUA_ALLOC(L, call)                \
+    __extension__({                            \
+        oaki_lua_alloc_begin(L);               \
+        __auto_type made = (call);             \
+        oaki_lua_alloc_end();                  \
+        if (OAKI_LUA_UNLIKELY(!made)) {        \
+            oaki_lua_make_room(L);             \
+            oaki_lua_alloc_begin(L);           \
+            made = (call);                     \
+            oaki_lua_alloc_end();              \
+        }                                      \
+        made;                                  \
+    })
+
+/* The zone of a state of oak_lua_newstate; NULL for others (state.c, nozone.c). */
 oak_zone *oaki_lua_zone_of(lua_State *L);
 
 #endif

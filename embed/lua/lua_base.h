@@ -14,6 +14,10 @@
 /* Raise LUA_ERRMEM (memory.c). Doesn't return. */
 int oaki_lua_no_memory(lua_State *L);
 
+/* An allocation was in vain: all of Lua's garbage is collected, as Lua does before it tries again.
+ * Runs nothing of the script's: finalizers come later. errno is as it was. */
+void oaki_lua_make_room(lua_State *L);
+
 #define OAKI_LUA_LIKELY(x) __builtin_expect(!!(x), 1)
 #define OAKI_LUA_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define OAKI_LUA_MIN(a, b) ((a) < (b) ? (a) : (b))

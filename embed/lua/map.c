@@ -113,9 +113,7 @@ static void insert(lua_State *L, map *m, oaki_lua_key *k, oaki_lua_value v, bool
 {
     if (anchored) v.anchor = anchor(L, m, 3);
     if (oaki_lua_needs_anchor((int)k->type)) k->anchor = anchor(L, m, 2);
-    oaki_lua_alloc_begin(L);
-    oaki_lua_value *slot = oak_map_put(m->map, k);
-    oaki_lua_alloc_end();
+    oaki_lua_value *slot = OAKI_LUA_ALLOC(L, (oaki_lua_value *)oak_map_put(m->map, k));
     if (slot) {
         *slot = v;
         return;
@@ -230,9 +228,7 @@ static int new_map(lua_State *L)
     luaL_argcheck(L, hint >= 0, 1, "a number of entries, or a table");
     lua_settop(L, 1);
     map *m = oaki_lua_cell_new(L, sizeof *m, OAKI_LUA_MAP, 1);
-    oaki_lua_alloc_begin(L);
-    m->map = oak_map_new(&map_type, (size_t)hint);
-    oaki_lua_alloc_end();
+    m->map = OAKI_LUA_ALLOC(L, oak_map_new(&map_type, (size_t)hint));
     if (!m->map) return oaki_lua_no_memory(L);
     if (!filled) return 1;
     lua_insert(L, 1); /* stack: the map, the table */

@@ -280,6 +280,10 @@ void *oak_lua_newobject(lua_State *L, size_t size, int slots, const char *type)
     push_type(L, type);
     lua_setmetatable(L, -2);
     void *object = oak_alloc(size);
+    if (!object) {
+        oaki_lua_make_room(L);
+        object = oak_alloc(size);
+    }
     if (!object) oaki_lua_no_memory(L);
     p->hidden = ~(uintptr_t)object;
     p->plain = object;

@@ -96,9 +96,7 @@ oaki_lua_key oaki_lua_check_key(lua_State *L, int idx)
 void oaki_lua_key_keep(lua_State *L, oaki_lua_key *k)
 {
     if (k->type != LUA_TSTRING) return;
-    oaki_lua_alloc_begin(L);
-    void *copy = oak_alloc_noscan(k->len + 1);
-    oaki_lua_alloc_end();
+    void *copy = OAKI_LUA_ALLOC(L, oak_alloc_noscan(k->len + 1));
     if (!copy) oaki_lua_no_memory(L);
     memcpy(copy, k->as.p, k->len);
     k->as.p = copy;

@@ -113,16 +113,14 @@ static void reserve(lua_State *L, weakmap *m)
 {
     oaki_lua_anchors_reserve(L, 1, &m->cell.anchors);
     size_t n = m->cell.anchors.nchunks;
-    oaki_lua_key **more = m->key;
     if (OAKI_LUA_LIKELY(n == m->nkey)) return;
-    oaki_lua_alloc_begin(L);
-    more = oak_realloc(more, m->cell.anchors.room * sizeof *more);
+    size_t bytes = m->cell.anchors.room * sizeof *m->key;
+    oaki_lua_key **more = OAKI_LUA_ALLOC(L, oak_realloc(m->key, bytes));
     if (more) m->key = more;
     for (; more && m->nkey < n; m->nkey++) {
-        m->key[m->nkey] = oak_alloc(OAKI_LUA_CHUNK * sizeof(oaki_lua_key));
+        m->key[m->nkey] = OAKI_LUA_ALLOC(L, oak_alloc(OAKI_LUA_CHUNK * sizeof(oaki_lua_key)));
         if (!m->key[m->nkey]) break;
     }
-    oaki_lua_alloc_end();
     if (m->nkey < n) oaki_lua_no_memory(L);
 }
 
@@ -140,9 +138,7 @@ static void insert(lua_State *L, weakmap *m, oaki_lua_key *k)
 {
     oaki_lua_key_keep(L, k);
     uint32_t a = oaki_lua_anchor_take(&m->cell.anchors);
-    oaki_lua_alloc_begin(L);
-    uint64_t *slot = oak_map_put(m->map, k);
-    oaki_lua_alloc_end();
+    uint64_t *slot = OAKI_LUA_ALLOC(L, (uint64_t *)oak_map_put(m->map, k));
     if (!slot) {
         oaki_lua_anchor_drop(L, 1, &m->cell.anchors, a);
         oaki_lua_no_memory(L);
@@ -296,9 +292,7 @@ static int new_weakmap(lua_State *L)
     weakmap *m = oaki_lua_cell_new(L, sizeof *m, OAKI_LUA_WEAKMAP, 1);
     m->cell.anchors.pairs = true;
     m->cell.anchors.metatable = keys[mode];
-    oaki_lua_alloc_begin(L);
-    m->map = oak_map_new(&weak_type, 0);
-    oaki_lua_alloc_end();
+    m->map = OAKI_LUA_ALLOC(L, oak_map_new(&weak_type, 0));
     return m->map ? 1 : oaki_lua_no_memory(L);
 }
 

@@ -165,6 +165,57 @@ START_TEST(garbage_counts_until_lua_needs_the_room)
 }
 END_TEST
 
+#define SMALL ((size_t)4 << 20)
+#define LITTLE ((size_t)48 << 10) /* less than each of these takes */
+
+/* Lua strings, until hardly anything is left below the limit; then they are garbage. */
+static void fill_with_garbage(lua_State *L)
+{
+    oak_lua_stats s;
+    lua_newtable(L);
+    for (lua_Integer i = 1; oak_lua_stats_read(L, &s) && s.inuse + LITTLE < SMALL; i++) {
+        (void)lua_newuserdatauv(L, 5000, 0);
+        lua_rawseti(L, -2, i);
+    }
+    lua_pop(L, 1);
+}
+
+/* As of an emergency collection of Lua's, nothing of the script's runs in it. */
+static const struct wanting {
+    const char *before, *script;
+} wanting[] = {
+    { "", "m = oakum.map(20000)" },
+    { "m = oakum.map()", "for i = 1, 20000 do m[i] = i end assert(#m == 20000)" },
+    { "m, n = oakum.map(), 0",
+      "debug.sethook(function() n = n + 1 end, 'c')\n"
+      "for i = 1, 20000 do m[i] = i end\n"
+      "assert(debug.gethook()) debug.sethook()\n"
+      "assert(n == 20003)" },
+    { "w = oakum.weakmap 'v'", "for i = 1, 20000 do w[i] = w end assert(w[20000] == w)" },
+    { "c = oakum.cache { entries = 8000 }",
+      "for i = 1, 8000 do c:put(i, i) end assert(#c == 8000)" },
+    { "c = oakum.cache { entries = 8000 } for i = 1, 8000 do c:put(i, i) end",
+      "local n = 0 for k in pairs(c) do n = n + 1 end assert(n == 8000)" },
+    { "d, t = oakum.detector { entries = 4, collect = false }, {}\n"
+      "for i = 1, 2000 do t[i] = { 1, 2, 3, 4 } end",
+      "d:scan()" },
+};
+
+START_TEST(what_is_luas_garbage_makes_room_for_maps_and_caches)
+{
+    const struct wanting *w = &wanting[_i];
+    lua_State *L = test_lua_state(&(oak_lua_config){ .limit = SMALL });
+    lua_gc(L, LUA_GCSTOP);
+    test_lua_run(L, "oakum = require 'oakum'");
+    test_lua_run(L, w->before);
+    test_lua_run(L, "setmetatable({}, { __gc = function() ran = true end })");
+    fill_with_garbage(L);
+    test_lua_run(L, w->script);
+    test_lua_run(L, "assert(not ran) collectgarbage() assert(ran)");
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(a_state_that_does_not_fit_is_none)
 {
     errno = 0;
@@ -290,6 +341,8 @@ Suite *suite_embed_lua_state(void)
     tcase_add_test(tc, maps_and_caches_count_as_the_states_own);
     tcase_add_test(tc, a_weak_map_that_has_no_room_for_keys_is_empty);
     tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
+    tcase_add_loop_test(tc, what_is_luas_garbage_makes_room_for_maps_and_caches, 0,
+                        sizeof wanting / sizeof wanting[0]);
     tcase_add_test(tc, a_state_that_does_not_fit_is_none);
     tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
     tcase_add_test(tc, a_state_has_nothing_in_the_callers_zone);
