@@ -152,7 +152,7 @@ static bool grow(size_t cap)
 {
     size_t *old = edges.set, old_cap = edges.cap, old_mapped = edges.mapped;
     size_t bytes = cap * sizeof *old;
-    size_t *fresh = oaki_os_map(bytes);
+    size_t *fresh = oaki_os_map_scratch(bytes);
     if (!fresh) return false;
     edges.set = edges.memory = fresh;
     edges.cap = cap;

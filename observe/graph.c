@@ -81,9 +81,9 @@ bool oaki_search_begin(oaki_search *s, oaki_image *im, bool parents)
     s->cap = OAKI_MAX(objects_at_most(), (size_t)1);
     if (s->cap >= OAKI_FROM_ROOT) return false;
     bool high = AO_load(&oaki_the_heap.used) > HIGH_FROM;
-    s->queue = oaki_os_map(s->cap * sizeof *s->queue);
-    if (high) s->high = oaki_os_map(s->cap);
-    if (parents) s->parent = oaki_os_map(s->cap * sizeof *s->parent);
+    s->queue = oaki_os_map_scratch(s->cap * sizeof *s->queue);
+    if (high) s->high = oaki_os_map_scratch(s->cap);
+    if (parents) s->parent = oaki_os_map_scratch(s->cap * sizeof *s->parent);
     if (!s->queue || (high && !s->high) || (parents && !s->parent)) {
         oaki_search_end(s);
         return false;
@@ -292,7 +292,7 @@ bool oaki_ranks_make(oaki_ranks *r, const oaki_image *im)
     size_t words = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 64;
     *r = (oaki_ranks){ .words = words };
     r->mapped = words * sizeof *r->bits + (words + 1) * sizeof *r->before;
-    r->bits = oaki_os_map(OAKI_MAX(r->mapped, (size_t)1));
+    r->bits = oaki_os_map_scratch(OAKI_MAX(r->mapped, (size_t)1));
     if (!r->bits) return false;
     r->before = (uint32_t *)(void *)(r->bits + words);
     gather_bits(r);

@@ -128,7 +128,7 @@ static bool find_runs(oaki_image *im)
     size_t n = im->nruns = each_run(NULL);
     im->runs_mapped = n * sizeof(run);
     if (n == 0) return true;
-    run *a = im->runs = oaki_os_map(im->runs_mapped);
+    run *a = im->runs = oaki_os_map_scratch(im->runs_mapped);
     if (!a) return false;
     each_run(a);
     for (size_t i = n / 2; i-- > 0;) sift(a, i, n);
@@ -156,7 +156,7 @@ static bool reserve(oaki_image_answer *a, size_t n)
     if (n <= a->mapped - a->n) return true;
     size_t mapped = OAKI_MAX(a->mapped * 2, ANSWER_MIN);
     while (mapped - a->n < n) mapped *= 2;
-    char *p = oaki_os_map(mapped);
+    char *p = oaki_os_map_scratch(mapped);
     if (!p) return false;
     if (a->data) {
         memcpy(p, a->data, a->n);
@@ -231,6 +231,26 @@ static void close_others(int a, int b)
 #endif
 }
 
+/* The program's limit is none for who looks at it, as far as it may be raised. What the heap has
+ * reserved and not used counts for one of address space, and nobody needs it here. */
+static void make_room(void)
+{
+    static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
+    const oaki_heap *h = &oaki_the_heap;
+    bool limited = false;
+    for (size_t i = 0; i < OAKI_COUNT(limits); i++) {
+        struct rlimit l, most = { RLIM_INFINITY, RLIM_INFINITY };
+        if (syscall(SYS_prlimit64, 0, limits[i], NULL, &l) != 0) continue;
+        if (l.rlim_cur == RLIM_INFINITY) continue;
+        limited = true;
+        if (syscall(SYS_prlimit64, 0, limits[i], &most, NULL) == 0) continue;
+        l.rlim_cur = l.rlim_max;
+        syscall(SYS_prlimit64, 0, limits[i], &l, NULL);
+    }
+    size_t used = AO_load(&h->used);
+    if (limited && used < h->reserved) syscall(SYS_munmap, h->base + used, h->reserved - used);
+}
+
 /* Nothing of the program's may run here: its handlers, its core dumps. And when memory runs out,
  * this is what is to go. By the system's calls: libc's may be replaced by functions that look up a
  * name, and the loader's lock may be another thread's, for good in here. */
@@ -244,6 +264,7 @@ static void settle_in(pid_t parent, int fd, int keep)
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) syscall(SYS_exit_group, 1);
     syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
+    make_room();
     close_others(fd, keep);
     int oom = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (oom < 0) return;
@@ -279,7 +300,7 @@ static OAK_NORETURN void child(oaki_image *im, pid_t parent)
 {
     uint32_t last = LAST;
     settle_in(parent, im->fd, im->request->keep_fd);
-    im->buf = oaki_os_map(FRAME);
+    im->buf = oaki_os_map_scratch(FRAME);
     ending end = { .error = im->buf ? work_on(im) : ENOMEM };
     oaki_image_measure(im);
     end.extra_memory = im->extra_memory;
@@ -348,7 +369,7 @@ static bool gone(pid_t pid)
 /* 0 or an error number. */
 static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *out, bool *reaped)
 {
-    inbox *in = oaki_os_map(sizeof *in);
+    inbox *in = oaki_os_map_scratch(sizeof *in);
     uint32_t left = 0;
     ending end = { .error = EIO };
     progress p = in ? MORE : NO_ROOM;

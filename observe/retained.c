@@ -44,7 +44,7 @@ static int search(oaki_image *im, const query *q, size_t *slots)
 static int work(oaki_image *im, void *arg)
 {
     const query *q = arg;
-    size_t bytes = OAKI_MAX(q->n, (size_t)1) * sizeof(size_t), *slots = oaki_os_map(bytes);
+    size_t bytes = OAKI_MAX(q->n, (size_t)1) * sizeof(size_t), *slots = oaki_os_map_scratch(bytes);
     if (!slots) return ENOMEM;
     int r = search(im, q, slots);
     oaki_os_release(slots, bytes);

@@ -159,7 +159,7 @@ static word *new_word(state *s)
 {
     if (s->nwords == s->cap) {
         size_t cap = OAKI_MAX(s->cap * 2, (size_t)4096);
-        word *w = oaki_os_map(cap * sizeof *w);
+        word *w = oaki_os_map_scratch(cap * sizeof *w);
         if (!w || cap >= SHARED) {
             s->no_memory = true;
             return NULL;
@@ -299,9 +299,9 @@ static int work(oaki_image *im, void *arg)
     s.label_bytes = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.label;
     s.queue_bytes = OAKI_MAX(s.ranks.n, (size_t)1) * sizeof *s.queue;
     size_t top_bytes = s.max * sizeof *s.top;
-    s.label = oaki_os_map(s.label_bytes);
-    s.queue = oaki_os_map(s.queue_bytes);
-    s.top = oaki_os_map(top_bytes);
+    s.label = oaki_os_map_scratch(s.label_bytes);
+    s.queue = oaki_os_map_scratch(s.queue_bytes);
+    s.top = oaki_os_map_scratch(top_bytes);
     int r = s.label && s.queue && s.top ? answer(&s) : ENOMEM;
     if (s.label) oaki_os_release(s.label, s.label_bytes);
     if (s.queue) oaki_os_release(s.queue, s.queue_bytes);

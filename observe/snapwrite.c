@@ -514,8 +514,8 @@ int oaki_snap_work(oaki_image *im, void *arg)
     oaki_image_measure(im);
     oaki_search_end(&search);
     if (oaki_image_late(im)) return ETIMEDOUT;
-    state *s = oaki_os_map(sizeof *s);
-    char *buf = oaki_os_map(OAKI_SNAP_BUFFER);
+    state *s = oaki_os_map_scratch(sizeof *s);
+    char *buf = oaki_os_map_scratch(OAKI_SNAP_BUFFER);
     int r = ENOMEM;
     if (s && buf) {
         s->im = im;

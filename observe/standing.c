@@ -85,7 +85,7 @@ static int search(oaki_image *im, oaki_standing *s, size_t *slots)
 static int work(oaki_image *im, void *arg)
 {
     oaki_standing *s = arg;
-    size_t bytes = OAKI_MAX(s->nfibers, 1) * sizeof(size_t), *slots = oaki_os_map(bytes);
+    size_t bytes = OAKI_MAX(s->nfibers, 1) * sizeof(size_t), *slots = oaki_os_map_scratch(bytes);
     if (!slots) return ENOMEM;
     int r = search(im, s, slots);
     oaki_os_release(slots, bytes);

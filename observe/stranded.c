@@ -75,7 +75,7 @@ static word *new_word(state *st)
 {
     if (st->nwords == st->cap) {
         size_t cap = OAKI_MAX(st->cap * 2, (size_t)4096);
-        word *w = cap < NONE ? oaki_os_map(cap * sizeof *w) : NULL;
+        word *w = cap < NONE ? oaki_os_map_scratch(cap * sizeof *w) : NULL;
         if (!w) {
             st->no_memory = true;
             return NULL;
@@ -158,8 +158,8 @@ static int work(oaki_image *im, void *arg)
 {
     const oaki_stranded *s = arg;
     size_t waiters = s->asked * sizeof(waiter), size = oaki_stranded_size(s->asked);
-    state st = { .im = im, .s = s, .waiter = oaki_os_map(OAKI_MAX(waiters, (size_t)1)) };
-    oaki_stranded *out = oaki_os_map(size);
+    state st = { .im = im, .s = s, .waiter = oaki_os_map_scratch(OAKI_MAX(waiters, (size_t)1)) };
+    oaki_stranded *out = oaki_os_map_scratch(size);
     int r = ENOMEM;
     if (st.waiter && out) {
         out->asked = s->asked;

@@ -21,6 +21,9 @@ void oaki_os_purge(void *p, size_t size);
 /* have memory behind it, what it holds unchanged */
 void oaki_os_touch(void *p, size_t size);
 void *oaki_os_map(size_t size);                   /* committed, zeroed, of its own */
+/* The same for work that ends soon, as an image's: where a limit on data leaves no memory of its
+ * own, it is memory that children share, which no such limit counts. */
+void *oaki_os_map_scratch(size_t size);
 void *oaki_os_remap(void *p, size_t size, size_t to); /* it may move; NULL, and p stays as it was */
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
 size_t oaki_os_page_size(void);

@@ -125,6 +125,17 @@ void *oaki_os_map(size_t size)
     return NULL;
 }
 
+void *oaki_os_map_scratch(size_t size)
+{
+    void *p = oaki_os_map(size);
+    if (p) return p;
+    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (p != MAP_FAILED) return p;
+    errno = ENOMEM;
+    return NULL;
+}
+
 void *oaki_os_remap(void *p, size_t size, size_t to)
 {
     void *q = mremap(p, size, to, MREMAP_MAYMOVE);

@@ -98,9 +98,9 @@ static int tell(oaki_image *im, telling *t)
 {
     size_t bytes = OAKI_MAX(t->nsites, (size_t)1) * sizeof *t->site;
     size_t heads = OAKI_MAX(t->w->nheads, (size_t)1) * sizeof *t->below;
-    t->site = oaki_os_map(bytes);
-    t->below = oaki_os_map(heads);
-    t->noted = oaki_os_map(t->w->bytes);
+    t->site = oaki_os_map_scratch(bytes);
+    t->below = oaki_os_map_scratch(heads);
+    t->noted = oaki_os_map_scratch(t->w->bytes);
     bool can = t->site && t->below && t->noted;
     if (can) {
         oaki_samples_visit(sum_below, t);
@@ -123,7 +123,7 @@ static int check(oaki_image *im, void *arg)
 {
     const query *q = arg;
     oaki_walk w;
-    if (!oaki_walk_begin(&w, im)) return ENOMEM;
+    if (!oaki_walk_begin(&w, im, false)) return ENOMEM;
     int error = ETIMEDOUT;
     if (oaki_walk_roots(&w) && oaki_walk_lost(&w)) {
         telling t = { .w = &w, .nsites = q->nsites };
@@ -175,7 +175,7 @@ int oaki_lost_find(oaki_lost *out, const char *own_sp)
         size_t bytes = out->n * sizeof *out->site;
         out->site = NULL;
         if (a.n == sizeof *out + bytes) {
-            out->site = oaki_os_map(OAKI_MAX(bytes, (size_t)1));
+            out->site = oaki_os_map_scratch(OAKI_MAX(bytes, (size_t)1));
             error = out->site ? 0 : ENOMEM;
             if (out->site) memcpy(out->site, a.data + sizeof *out, bytes);
         }
@@ -194,15 +194,33 @@ void oaki_lost_free(oaki_lost *l)
 
 /* ---- collecting ---- */
 
+/* What is told is a bitmap of the lost, of which words without any are left out: that is never more
+ * than a 64th of the heap. */
+typedef struct lost_word {
+    size_t number; /* of the word */
+    uint64_t bits; /* by granule */
+} lost_word;
+
 typedef struct putting {
     oaki_image *im;
+    lost_word word; /* the last, which may get more */
     bool failed;
 } putting;
+
+static void put_word(putting *p)
+{
+    if (p->word.bits && !p->failed) p->failed = !oaki_image_put(p->im, &p->word, sizeof p->word);
+}
 
 static void put(void *ctx, size_t slot)
 {
     putting *p = ctx;
-    if (!p->failed) p->failed = !oaki_image_put(p->im, &slot, sizeof slot);
+    size_t g = slot >> OAKI_GRANULE_SHIFT;
+    if (g / 64 != p->word.number) {
+        put_word(p);
+        p->word = (lost_word){ g / 64, 0 };
+    }
+    p->word.bits |= (uint64_t)1 << g % 64;
 }
 
 static int collect(oaki_image *im, void *arg)
@@ -210,10 +228,11 @@ static int collect(oaki_image *im, void *arg)
     oaki_walk w;
     putting p = { .im = im };
     (void)arg;
-    if (!oaki_walk_begin(&w, im)) return ENOMEM;
+    if (!oaki_walk_begin(&w, im, true)) return ENOMEM;
     int error = ETIMEDOUT;
-    if (oaki_walk_roots(&w) && oaki_walk_lost(&w) && !w.blind) {
+    if (oaki_walk_roots(&w) && !w.blind) {
         oaki_walk_each_lost(&w, put, &p);
+        put_word(&p);
         error = p.failed ? ENOMEM : 0;
     }
     oaki_walk_end(&w);
@@ -256,24 +275,30 @@ static bool find(const char *own_sp, bool wait, oaki_image_answer *out)
 }
 
 typedef struct found {
-    size_t *slot, n, bytes;
+    const lost_word *word;
+    size_t n;
 } found;
 
-/* Free the plain objects, or the others: those that the guard watches, or that have records. */
-static void free_some(found *f, bool plain)
+static void free_slot(size_t off, bool plain)
 {
     const oaki_heap *h = &oaki_the_heap;
-    for (size_t i = 0; i < f->n; i++) {
-        size_t off = f->slot[i];
-        if (!oaki_bit_get(h->alloc, off)) continue;
-        const oaki_span *s = oaki_span_of_offset(off);
-        void *p = (void *)(h->base + off);
-        if (plain == (s->guarded || s->special)) continue;
-        f->bytes += oaki_object_size(off);
-        if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
-        if (plain) oaki_free_kept(p);
-        else oaki_free_here(oaki_tls_thread, p, off);
-    }
+    if (!oaki_bit_get(h->alloc, off)) return;
+    const oaki_span *s = oaki_span_of_offset(off);
+    void *p = (void *)(h->base + off);
+    if (plain == (s->guarded || s->special)) return;
+    if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
+    if (plain) oaki_free_kept(p);
+    else oaki_free_here(oaki_tls_thread, p, off);
+}
+
+/* Of those that the runtime knows more about than that they are allocated, or of the others. */
+static void free_some(const found *f, bool plain)
+{
+    for (size_t i = 0; i < f->n; i++)
+        for (uint64_t bits = f->word[i].bits; bits != 0; bits &= bits - 1) {
+            size_t g = f->word[i].number * 64 + (size_t)__builtin_ctzll(bits);
+            free_slot(g << OAKI_GRANULE_SHIFT, plain);
+        }
 }
 
 static void free_plain(void *ctx)
@@ -291,7 +316,7 @@ static bool collect_lost(const char *own_sp, bool wait)
     oaki_room_see();
     oaki_leave(t);
     if (!find(own_sp, wait, &a)) return false;
-    found f = { (size_t *)(void *)a.data, a.n / sizeof *f.slot, 0 };
+    found f = { (const lost_word *)(const void *)a.data, a.n / sizeof *f.word };
     free_some(&f, false);
     t = oaki_enter();
     bool stopped = oaki_room_stop(t, &(oaki_room_look){ .found = OAKI_FOUND_SEEN,

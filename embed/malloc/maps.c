@@ -341,7 +341,7 @@ bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void 
     size_t mapped = 0;
     walk w = { .fn = fn, .ctx = ctx, .pagemap = open_own("/proc/self/pagemap") };
     w.swaps = swap_is_used();
-    text *t = oaki_os_map(sizeof *t);
+    text *t = oaki_os_map_scratch(sizeof *t);
     w.own = oaki_own_sorted(&w.nown, &mapped);
     bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;
     if (can) {

@@ -106,7 +106,7 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
 {
     size_t got = 0;
     *mapped = OAKI_ALIGN_UP((own.n + 2) * sizeof(oaki_extent), oaki_os_page_size());
-    oaki_extent *a = oaki_os_map(*mapped);
+    oaki_extent *a = oaki_os_map_scratch(*mapped);
     if (!a) return NULL;
     for (size_t i = 0; i < own.cap && got < *mapped / sizeof *a; i++)
         if (own.place[i].lo > GONE) a[got++] = own.place[i];
@@ -124,21 +124,32 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped)
 /* ---- replacements for functions of runtime/os.h ---- */
 
 void *__real_oaki_os_map(size_t size);
+void *__real_oaki_os_map_scratch(size_t size);
 void *__real_oaki_os_remap(void *p, size_t size, size_t to);
 void *__real_oaki_os_reserve(size_t size, size_t align);
 void __real_oaki_os_release(void *p, size_t size);
 void __real_oaki_os_shorten(void *p, size_t size, size_t keep);
 void *__wrap_oaki_os_map(size_t size);
+void *__wrap_oaki_os_map_scratch(size_t size);
 void *__wrap_oaki_os_remap(void *p, size_t size, size_t to);
 void *__wrap_oaki_os_reserve(size_t size, size_t align);
 void __wrap_oaki_os_release(void *p, size_t size);
 void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep);
 
-void *__wrap_oaki_os_map(size_t size)
+static void *added(void *p, size_t size)
 {
-    void *p = __real_oaki_os_map(size);
     if (p) oaki_own_add(p, OAKI_ALIGN_UP(size, oaki_os_page_size()));
     return p;
+}
+
+void *__wrap_oaki_os_map(size_t size)
+{
+    return added(__real_oaki_os_map(size), size);
+}
+
+void *__wrap_oaki_os_map_scratch(size_t size)
+{
+    return added(__real_oaki_os_map_scratch(size), size);
 }
 
 void *__wrap_oaki_os_remap(void *p, size_t size, size_t to)

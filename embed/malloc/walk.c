@@ -13,6 +13,7 @@
 #include "runtime/track.h"
 
 #define LOOK_EVERY 4096
+#define STACK_LEAST 4096 /* entries */
 
 static void bit_set(uint64_t *map, size_t off)
 {
@@ -51,8 +52,9 @@ static void reach(oaki_walk *w, size_t slot)
 {
     bit_set(w->seen, slot);
     if (w->current) w->head_of[slot >> OAKI_GRANULE_SHIFT] = w->current;
-    else bit_set(w->interior ? w->inner : w->kept, slot);
-    w->stack[w->depth++] = slot;
+    else if (w->kept) bit_set(w->interior ? w->inner : w->kept, slot);
+    if (w->depth < w->cap) w->stack[w->depth++] = slot;
+    else w->overflowed = true;
 }
 
 /* The current head reaches an earlier head: that one and its objects then belong to the current
@@ -90,13 +92,33 @@ static void look_in(oaki_walk *w, size_t slot)
     look_between(w, p, p + oaki_object_size(slot));
 }
 
-static bool follow(oaki_walk *w)
+static bool empty_stack(oaki_walk *w)
 {
     for (size_t i = 1; w->depth > 0; i++) {
         if (i % LOOK_EVERY == 0 && oaki_image_late(w->im)) return false;
         look_in(w, w->stack[--w->depth]);
     }
     return true;
+}
+
+static void look_again(void *ctx, size_t slot, unsigned kind)
+{
+    oaki_walk *w = ctx;
+    (void)kind;
+    if (!oaki_bit_get(w->seen, slot) || oaki_image_run_has(w->im, slot)) return;
+    if (oaki_image_late(w->im)) return;
+    look_in(w, slot);
+    (void)empty_stack(w);
+}
+
+static bool follow(oaki_walk *w)
+{
+    while (empty_stack(w)) {
+        if (OAKI_LIKELY(!w->overflowed)) return true;
+        w->overflowed = false;
+        each_object(look_again, w);
+    }
+    return false;
 }
 
 /* ---- roots ---- */
@@ -137,8 +159,9 @@ static void again(void *ctx, size_t slot, unsigned kind)
 /* The second round counts pointers into objects, too; all kept objects are roots then. */
 bool oaki_walk_roots(oaki_walk *w)
 {
-    w->interior = false;
+    w->interior = !w->kept;
     if (!all_roots(w)) return false;
+    if (!w->kept) return true;
     w->interior = true;
     each_object(again, w);
     return follow(w) && all_roots(w);
@@ -188,10 +211,16 @@ typedef struct lost_visit {
     void *ctx;
 } lost_visit;
 
+static bool is_lost(const oaki_walk *w, size_t slot)
+{
+    if (w->head_of) return w->head_of[slot >> OAKI_GRANULE_SHIFT] != 0;
+    return !oaki_bit_get(w->seen, slot) && !(oaki_guard.on && oaki_guard_waits(slot));
+}
+
 static void if_lost(void *ctx, size_t slot, unsigned kind)
 {
     const lost_visit *v = ctx;
-    if (kind == OAKI_SCAN && v->w->head_of[slot >> OAKI_GRANULE_SHIFT]) v->fn(v->ctx, slot);
+    if (kind == OAKI_SCAN && is_lost(v->w, slot)) v->fn(v->ctx, slot);
 }
 
 void oaki_walk_each_lost(const oaki_walk *w, void (*fn)(void *ctx, size_t slot), void *ctx)
@@ -212,21 +241,32 @@ static void hide_runs(oaki_walk *w)
     }
 }
 
-bool oaki_walk_begin(oaki_walk *w, oaki_image *im)
+/* One that has room for all objects never overflows. */
+static bool map_stack(oaki_walk *w, size_t least)
+{
+    for (; (w->stack = oaki_os_map_scratch(w->cap * sizeof *w->stack)) == NULL; w->cap /= 2)
+        if (w->cap / 2 < least) return false;
+    return true;
+}
+
+static bool map_heads(oaki_walk *w)
+{
+    w->kept = oaki_os_map_scratch(w->bytes);
+    w->inner = oaki_os_map_scratch(w->bytes);
+    w->head_of = oaki_os_map_scratch(w->bytes * 32);
+    w->head = oaki_os_map_scratch(w->cap * sizeof *w->head);
+    return w->kept && w->inner && w->head_of && w->head;
+}
+
+bool oaki_walk_begin(oaki_walk *w, oaki_image *im, bool only_lost)
 {
     size_t granules = AO_load(&oaki_the_heap.used) / OAKI_GRANULE;
-    *w = (oaki_walk){ .im = im, .bytes = OAKI_MAX(granules / 8, (size_t)4096) };
-    w->seen = oaki_os_map(w->bytes);
-    w->kept = oaki_os_map(w->bytes);
-    w->inner = oaki_os_map(w->bytes);
-    w->head_of = oaki_os_map(w->bytes * 32);
-    if (w->seen && w->kept && w->inner && w->head_of) {
-        w->cap = 1;
-        each_object(count, w);
+    *w = (oaki_walk){ .im = im, .bytes = OAKI_MAX(granules / 8, (size_t)4096), .cap = 1 };
+    each_object(count, w);
+    w->seen = oaki_os_map_scratch(w->bytes);
+    if (w->seen && map_stack(w, only_lost ? STACK_LEAST : w->cap) && (only_lost || map_heads(w))) {
         hide_runs(w);
-        w->stack = oaki_os_map(w->cap * sizeof *w->stack);
-        w->head = oaki_os_map(w->cap * sizeof *w->head);
-        if (w->stack && w->head) return true;
+        return true;
     }
     oaki_walk_end(w);
     return false;

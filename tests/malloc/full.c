@@ -1,4 +1,4 @@
-/* full - programs that reach OAKUM_HEAP_MAX: full WHAT [THREADS]. Each says what went wrong and
+/* full - programs that reach OAKUM_HEAP_MAX, or a limit of the system's: full WHAT [THREADS]. Each says what went wrong and
  * ends with 1, or with 0. */
 #include <errno.h>
 #include <malloc.h>
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define MB ((size_t)1 << 20)
@@ -142,6 +143,44 @@ static int lost(int threads)
     return all ? complain("allocations failed", all) : 0;
 }
 
+/* ---- lost, with hardly any room for a walk ---- */
+
+#define WIDE 100000
+#define LEFT ((size_t)1536 << 10) /* more than the walk needs, less than it would like */
+#define STEP ((size_t)64 << 10)
+
+static void *map(size_t n)
+{
+    void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void use_up_addresses(void)
+{
+    void *left = map(LEFT);
+    for (size_t n = (size_t)256 << 20; n >= STEP; n /= 2)
+        while (map(n)) {}
+    if (left) munmap(left, LEFT);
+}
+
+/* One block refers to so many that they don't fit the walk's stack, and those refer to more. */
+static int narrow(void)
+{
+    uint64_t random = 1;
+    uint32_t ***wide = malloc(WIDE * sizeof *wide);
+    if (!wide) return complain("no memory for pointers", WIDE);
+    for (uint32_t i = 0; i < WIDE; i++) {
+        wide[i] = malloc(40);
+        if (!wide[i] || !(*wide[i] = malloc(40))) return complain("no memory for block", i);
+        **wide[i] = i;
+    }
+    use_up_addresses();
+    size_t failed = make_lists(&random);
+    for (uint32_t i = 0; i < WIDE; i++)
+        if (**wide[i] != i) return complain("a block was collected", i);
+    return failed ? complain("allocations failed", failed) : 0;
+}
+
 /* ---- really full ---- */
 
 /* 20,000 that fail, and then one thing is freed. */
@@ -165,6 +204,7 @@ int main(int argc, char **argv)
     if (strcmp(what, "by-hand") == 0) return by_hand();
     if (strcmp(what, "by-sleepers") == 0) return by_sleepers();
     if (strcmp(what, "lost") == 0) return lost(argc > 2 ? atoi(argv[2]) : 1);
+    if (strcmp(what, "narrow") == 0) return narrow();
     if (strcmp(what, "row") == 0) return row();
     return 2;
 }
