@@ -114,7 +114,7 @@ static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_
 static bool report(const oaki_mappings *m)
 {
     char vdso[32]; /* as libdw calls it; it is read from memory */
-    oaki_format(vdso, sizeof vdso, "[vdso: %d]", (int)getpid());
+    oaki_format(vdso, sizeof vdso, "[vdso: %d]", oaki_os_pid());
     self.dw.dwfl_report_begin(self.dwfl);
     for (size_t i = 0; i < m->n; i++) {
         const oaki_mapped *f = &m->item[i];

@@ -121,7 +121,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     static const char *const why[] = { "due", "needed", "asked" };
     oaki_json_object(j);
     oaki_json_put_u64(j, "gc", c->line.cycle);
-    oaki_json_put_i64(j, "pid", getpid());
+    oaki_json_put_i64(j, "pid", oaki_os_pid());
     oaki_json_put_i64(j, "tid", c->tid);
     oaki_json_put_string(j, "why", why[c->why]);
     oaki_json_put_bool(j, "forced", c->line.forced);

@@ -262,7 +262,8 @@ static void settle_in(pid_t parent, int fd, int keep)
     for (size_t i = 0; i < OAKI_COUNT(faults); i++)
         syscall(SYS_rt_sigaction, faults[i], standard, NULL, sizeof(uint64_t));
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (getppid() != parent) syscall(SYS_exit_group, 1);
+    pid_t now = (pid_t)syscall(SYS_getppid);
+    if (now > 0 && parent > 0 && now != parent) syscall(SYS_exit_group, 1); /* it has gone */
     syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
     make_room();
     close_others(fd, keep);
@@ -423,7 +424,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
                                          int *error)
 {
     oaki_heap *h = &oaki_the_heap;
-    pid_t parent = getpid(), pid = -1;
+    pid_t parent = oaki_os_pid(), pid = -1;
     for (;;) {
         oaki_roots_refresh(t);
         oaki_lock_acquire_parked(t, &h->gc_lock);

@@ -52,7 +52,7 @@ static int open_temporary(oaki_output *o, size_t room)
     for (unsigned i = 0; i < TRIES; i++) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
-        snprintf(o->temporary, room, "%s.%d.%lx.tmp", o->path, (int)getpid(),
+        snprintf(o->temporary, room, "%s.%d.%lx.tmp", o->path, oaki_os_pid(),
                  ((unsigned long)now.tv_nsec << 7) + i);
         o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (o->fd >= 0 || errno != EEXIST) break;

@@ -2,6 +2,7 @@
  *
  * Owns: struct self: written once, when the heap starts; read at exit. */
 #include "profile.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
 #include <errno.h>
@@ -22,12 +23,12 @@ static char *file_name(void)
     const char *id = strstr(self.file, "%p");
     size_t room = strlen(self.file) + 32;
     char *name = malloc(room);
-    if (!name || (!id && getpid() != self.pid)) {
+    if (!name || (!id && oaki_os_pid() != self.pid)) {
         free(name);
         return NULL;
     }
     if (id)
-        snprintf(name, room, "%.*s%d%s", (int)(id - self.file), self.file, (int)getpid(), id + 2);
+        snprintf(name, room, "%.*s%d%s", (int)(id - self.file), self.file, oaki_os_pid(), id + 2);
     else
         memcpy(name, self.file, strlen(self.file) + 1);
     return name;
@@ -53,7 +54,7 @@ OAKI_AT_START void oaki_profile_start(size_t rate)
     const char *file = secure_getenv("OAKUM_PROFILE");
     if (file && *file) {
         self.file = strdup(file);
-        self.pid = getpid();
+        self.pid = oaki_os_pid();
         if (self.file && atexit(at_exit) == 0 && rate == 0) rate = OAK_PROFILE_RATE;
     }
     if (rate && oak_profile_set_rate(rate) != 0)

@@ -8,6 +8,7 @@
 #include "foreign.h"
 #include "mhd.h"
 #include "runtime/heap.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
 #include <errno.h>
@@ -162,7 +163,7 @@ static void child(void)
 static void at_exit(void)
 {
     struct timespec until;
-    if (run.pid != getpid()) return;
+    if (run.pid != oaki_os_pid()) return;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += EXIT_WAIT_S;
     if (pthread_mutex_timedlock(&run.lock, &until) != 0) return;
@@ -206,7 +207,7 @@ static int start(const char *address, const oak_serve_options *o)
         errno = saved;
         return -1;
     }
-    run.pid = getpid();
+    run.pid = oaki_os_pid();
     run.running = true;
     return self->listener.port;
 }

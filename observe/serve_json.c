@@ -259,7 +259,7 @@ void oaki_serve_state(oaki_request *r)
     const oaki_census *c = &reading->census;
     oaki_json_object(&j);
     oaki_json_put_string(&j, "version", oak_version());
-    oaki_json_put_i64(&j, "pid", getpid());
+    oaki_json_put_i64(&j, "pid", oaki_os_pid());
     oaki_json_put_string(&j, "program", program_invocation_short_name);
     oaki_json_put_u64(&j, "unix_ns", reading->wall);
     oaki_json_put_u64(&j, "stop_ns", c->stop);

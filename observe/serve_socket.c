@@ -201,9 +201,9 @@ static int open_name(int fd, const place *p, oaki_listener *out)
     struct sockaddr_un a;
     for (int i = 0; i < NAMES; i++) {
         if (i == 0)
-            oaki_format(name, sizeof name, "%d.sock", (int)getpid());
+            oaki_format(name, sizeof name, "%d.sock", oaki_os_pid());
         else
-            oaki_format(name, sizeof name, "%d.%d.sock", (int)getpid(), i);
+            oaki_format(name, sizeof name, "%d.%d.sock", oaki_os_pid(), i);
         if (!set_address(&a, p->folder, name))
             return errno = ENAMETOOLONG, refuse(p, "the name is longer than a socket's may be");
         if (bind_name(fd, p, name, &a) == 0) return take_name(fd, p, name, out) == 0 ? 0 : fail(p);

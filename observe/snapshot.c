@@ -199,7 +199,7 @@ static int save(int fd, const char *own_sp, const oak_snapshot_options *options,
                                   .keys = !options->no_keys,
                                   .max_keys = options->max_keys ? options->max_keys : KEYS_MAX,
                                   .code = &q->code,
-                                  .pid = (int)getpid(),
+                                  .pid = oaki_os_pid(),
                                   .time = oaki_os_wall_ns() / 1000000000 };
     ssize_t n = readlink("/proc/self/exe", q->query.program, sizeof q->query.program - 1);
     q->query.program[n > 0 ? n : 0] = '\0';

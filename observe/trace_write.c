@@ -403,7 +403,7 @@ static bool put_all(writer *w)
 
 int oaki_trace_write_fd(const oaki_trace_view *v, int fd)
 {
-    writer w = { .v = v, .pid = getpid(), .fd = fd, .chunk = malloc(CHUNK) };
+    writer w = { .v = v, .pid = oaki_os_pid(), .fd = fd, .chunk = malloc(CHUNK) };
     if (!w.chunk) return -1;
     int r = put_all(&w) ? 0 : -1;
     int saved = errno;

@@ -46,7 +46,7 @@ static void die(siginfo_t *info)
 {
     set_default();
     if (was_sent(info))
-        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), oaki_os_tid(), SIGSEGV, info);
+        (void)syscall(SYS_rt_tgsigqueueinfo, oaki_os_pid(), oaki_os_tid(), SIGSEGV, info);
 }
 
 /* As the system would have called it: with those signals blocked that were, and its own. */

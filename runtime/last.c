@@ -54,7 +54,7 @@ static bool only_helpers_left(void)
 static void *watch(void *arg)
 {
     (void)arg;
-    while (life_of((int)getpid()) != GONE || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
+    while (life_of(oaki_os_pid()) != GONE || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
     exit(0);
 }
 
@@ -64,7 +64,7 @@ void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1) return;
-    if (!is_main && life_of((int)getpid()) == ALIVE) return;
+    if (!is_main && life_of(oaki_os_pid()) == ALIVE) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);
 }

@@ -37,7 +37,8 @@ uint64_t oaki_os_cpu_ns(void);                    /* of the whole process */
 uint64_t oaki_os_thread_cpu_ns(void);             /* of the calling thread */
 int oaki_os_thread_clock(void);                   /* for another one that asks; 0: none */
 uint64_t oaki_os_clock_ns(int clock);             /* 0: that thread is gone */
-int oaki_os_tid(void);
+int oaki_os_tid(void);                            /* these two: -1 where nothing tells them */
+int oaki_os_pid(void);                            /* not kept: the program may fork by itself */
 bool oaki_os_alone(void);                         /* the process has one thread, for sure */
 /* false where the system gives none: they differ from process to process, but can be guessed */
 bool oaki_os_random(void *out, size_t n);

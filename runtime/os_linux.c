@@ -1,5 +1,5 @@
 /* os_linux.c - memory, clocks and futexes of Linux, as os.h has them; unmapping is in os_release.c,
- * random numbers in os_random.c.
+ * random numbers in os_random.c, numbers of threads in os_self.c.
  *
  * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a
  * cancellation point: a cancelled thread must not unwind out of the runtime. What returns nothing
@@ -226,11 +226,6 @@ uint64_t oaki_os_clock_ns(int clock)
     uint64_t ns = clock_ns((clockid_t)clock);
     errno = saved;
     return ns;
-}
-
-int oaki_os_tid(void)
-{
-    return (int)syscall(SYS_gettid);
 }
 
 bool oaki_os_alone(void)

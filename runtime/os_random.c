@@ -20,7 +20,7 @@ static void guess(char *p, size_t n)
     uint64_t x[2] = { 0 };
     if (start) memcpy(x, start, sizeof x);
     x[0] ^= x[1] ^ oaki_os_wall_ns() ^ oaki_os_now_ns() << 20 ^ (uintptr_t)p;
-    x[0] += (uint64_t)getpid() << 32 ^ AO_fetch_and_add1(&calls) << 48;
+    x[0] += (uint64_t)oaki_os_pid() << 32 ^ AO_fetch_and_add1(&calls) << 48;
     for (size_t i = 0; i < n; i++) {
         uint64_t z = x[0] += UINT64_C(0x9e3779b97f4a7c15);
         z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);

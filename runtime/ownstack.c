@@ -19,6 +19,7 @@
  * Owns: `place`, a hint. Lock: none. Bound: O(1); for an unknown thread a probe a page. */
 #include "ownstack.h"
 
+#include "os.h"
 #include "probe.h"
 #include "thread.h"
 #include "track.h"
@@ -115,7 +116,7 @@ void oaki_ownstack(int tid, char **lo, char **hi)
         *hi = (char *)(w.block + w.size);
     } else {
         /* The id alone doesn't tell the first thread: another that forked has it in the child. */
-        bool first = o == FIRST_THREAD || tid == (int)getpid();
+        bool first = o == FIRST_THREAD || tid == oaki_os_pid();
         if (first) bounds_of_first(lo, hi);
         if (o == NOBODY && !(first && *lo < here && here < *hi))
             bounds_of_unknown(here, tp, lo, hi);

@@ -97,7 +97,7 @@ bool oaki_probe_all(const void *const *p, size_t n)
     struct iovec from[OAKI_PROBES], to = { out, n };
     OAKI_INVARIANT(n <= OAKI_PROBES, "more addresses than are probed at once");
     for (size_t i = 0; i < n; i++) from[i] = (struct iovec){ (void *)(uintptr_t)p[i], 1 };
-    ssize_t r = n > 0 ? process_vm_readv(getpid(), &to, 1, from, n, 0) : 0;
+    ssize_t r = n > 0 ? process_vm_readv(oaki_os_pid(), &to, 1, from, n, 0) : 0;
     errno = saved;
     size_t i = r > 0 ? (size_t)r : 0;
     while (i < n && oaki_probe(p[i])) i++;
@@ -108,7 +108,7 @@ size_t oaki_probe_copy(void *out, const void *p, size_t n)
 {
     int saved = errno;
     struct iovec to = { out, n }, from = { (void *)(uintptr_t)p, n };
-    ssize_t r = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+    ssize_t r = process_vm_readv(oaki_os_pid(), &to, 1, &from, 1, 0);
     size_t copied = r >= 0 ? (size_t)r : errno == EFAULT ? 0 : SIZE_MAX;
     errno = saved;
     return copied;

@@ -6,6 +6,7 @@
 #include "stopsignal.h"
 #include "contract.h"
 #include "heap.h"
+#include "os.h"
 #include "print.h"
 #include "task.h"
 #include "written.h"
@@ -20,6 +21,7 @@ static struct {
     int signal;
     int spare; /* 0 not needed yet, -1 there is none */
     pid_t pid; /* of the current stop */
+    int way;   /* by which signals are sent: a filter may refuse one */
 } self;
 
 /* ---- dispositions ---- */
@@ -67,9 +69,7 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
 /* Some programs set all signals back to the default, which for this one ends the process. */
 void oaki_stopsignal_refresh(void)
 {
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
-    OAKI_ASSERT(self.signal > 0);
-    self.pid = getpid();
+    self.pid = oaki_os_pid();
     if (is_unused(self.signal)) (void)install(self.signal);
 }
 
@@ -82,9 +82,47 @@ void oaki_stopsignal_allow(void)
 
 /* ---- sending ---- */
 
+enum way { BY_TGKILL, BY_QUEUE, BY_TKILL, WAYS };
+
+/* The last knows no process: a thread's number may be another's by now, with the same user. */
+static int send_by(int way, int tid, int sig)
+{
+    siginfo_t info;
+    if (way == BY_TGKILL) return (int)syscall(SYS_tgkill, self.pid, tid, sig);
+    if (way == BY_TKILL) return (int)syscall(SYS_tkill, tid, sig);
+    memset(&info, 0, sizeof info);
+    info.si_signo = sig;
+    info.si_code = SI_QUEUE;
+    info.si_pid = self.pid;
+    return (int)syscall(SYS_rt_tgsigqueueinfo, self.pid, tid, sig, &info);
+}
+
+/* What the system itself says of a thread, or of a full queue. A filter may say anything. */
+static bool is_answer(int error)
+{
+    return error == ESRCH || error == EAGAIN;
+}
+
+/* To itself, who is there and has room: what is refused is this way. */
+static bool is_refused(int way)
+{
+    return send_by(way, oaki_os_tid(), 0) != 0;
+}
+
+/* What goes wrong is asked once more in another way where this one is refused to any thread. */
 static int send_signal(int tid, int sig)
 {
-    return (int)syscall(SYS_tgkill, self.pid, tid, sig);
+    int tried = 0, first = 0;
+    while (send_by(self.way, tid, sig) != 0) {
+        int error = errno;
+        if (tried == 0) first = error;
+        if (is_answer(error) && !is_refused(self.way)) return errno = error, -1;
+        if (++tried == WAYS)
+            oak_fatal("oakum: the system refuses the signals that stop threads: %s",
+                      oaki_error_text(first));
+        self.way = (self.way + 1) % WAYS;
+    }
+    return 0;
 }
 
 /* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that

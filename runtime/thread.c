@@ -249,7 +249,7 @@ static void on_exit_of_thread(void *value)
     else if (t) {
         int tid = t->tid;
         detach(oaki_enter());
-        oaki_last_thread_exits(tid == (int)getpid());
+        oaki_last_thread_exits(tid == oaki_os_pid());
     }
 }
 

@@ -7,6 +7,7 @@
 #include "observe/guard.h"
 #include "observe/site.h"
 #include "preload.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include <errno.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static uint32_t site(void)
 static void tell_line(const char *text)
 {
     char line[512];
-    size_t n = oaki_format(line, sizeof line, "==%d== %.400s", (int)getpid(), text);
+    size_t n = oaki_format(line, sizeof line, "==%d== %.400s", oaki_os_pid(), text);
     oaki_tell(line, OAKI_MIN(n, sizeof line - 1));
 }
 

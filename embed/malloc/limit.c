@@ -8,6 +8,7 @@
  *
  * Owns nothing. Lock: pages_lock, and that of the side range. */
 #include "preload.h"
+#include "runtime/os.h"
 #include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ OAKI_EXPORT int prlimit(pid_t pid, enum __rlimit_resource what, const struct rli
                         struct rlimit *old)
 {
     int e = OAKI_REAL(prlimit)(pid, what, new, old);
-    bool own = pid == 0 || pid == getpid();
+    bool own = pid == 0 || pid == oaki_os_pid();
     if (e == 0 && own && what == RLIMIT_AS && new) give_back(new);
     return e;
 }

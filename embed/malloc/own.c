@@ -26,7 +26,7 @@ static struct {
 
 static void lock(void)
 {
-    unsigned int me = (unsigned int)getpid(), other;
+    unsigned int me = (unsigned int)oaki_os_pid(), other;
     while ((other = AO_int_load(&own.holder)) == me ||
            !AO_int_compare_and_swap_acquire(&own.holder, other, me))
         oaki_os_yield();

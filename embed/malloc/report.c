@@ -9,6 +9,7 @@
 #include "observe/site.h"
 #include "observe/symbol.h"
 #include "preload.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -48,7 +49,7 @@ static void put(text *t, const char *format, ...)
 /* Each line begins with the process id, as reports of several processes may go to one place. */
 static void begin_line(text *t)
 {
-    put(t, "==%d== ", (int)getpid());
+    put(t, "==%d== ", oaki_os_pid());
 }
 
 /* ---- records ---- */

@@ -139,7 +139,7 @@ static void keep(const char **s)
 
 bool oaki_is_process(void)
 {
-    return self.pid == getpid();
+    return self.pid == oaki_os_pid();
 }
 
 static void save_profile(void)
@@ -252,7 +252,7 @@ static void in_child(void)
     reports = false;
     AO_int_store(&self.saving, 0);
     if (!self.follow) return;
-    self.pid = getpid();
+    self.pid = oaki_os_pid();
     if (self.observes) oaki_growth_after_fork();
 }
 
@@ -326,7 +326,7 @@ static void begin(char **first_environ)
     oaki_asked *w = &oaki_wanted;
     oaki_reals_find();
     read_environment(w);
-    self.pid = getpid();
+    self.pid = oaki_os_pid();
     oaki_tell_start();
     (void)pthread_atfork(NULL, NULL, in_child);
     oaki_quiet_begin();

@@ -13,6 +13,7 @@
 #include "observe/output.h"
 #include "preload.h"
 #include "runtime/fd.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 #include "tell.h"
 #include <errno.h>
@@ -53,7 +54,7 @@ void oaki_tell_name(const char *pattern, char *out, size_t n)
             out[at++] = *p;
             continue;
         }
-        at += OAKI_MIN(oaki_format(out + at, n - at, "%d", (int)getpid()), n - at - 1);
+        at += OAKI_MIN(oaki_format(out + at, n - at, "%d", oaki_os_pid()), n - at - 1);
         p++;
     }
     out[at] = '\0';
@@ -71,7 +72,7 @@ static void complain(int fd, const char *what, int error)
 {
     char line[4096 + 256];
     if (!AO_int_compare_and_swap_full(&self.complained, 0, 1)) return;
-    size_t n = oaki_format(line, sizeof line, "==%d== oakum: the log ", (int)getpid());
+    size_t n = oaki_format(line, sizeof line, "==%d== oakum: the log ", oaki_os_pid());
     oaki_tell_name(oaki_wanted.log, line + n, 4096);
     n += strlen(line + n);
     n += oaki_format(line + n, sizeof line - n, " can't be %s: %.100s\n", what,
@@ -143,7 +144,7 @@ void oaki_tell_plainly(const char *text)
 bool oaki_say(const char *format, ...)
 {
     char line[1024];
-    size_t n = oaki_format(line, sizeof line, "==%d== ", (int)getpid());
+    size_t n = oaki_format(line, sizeof line, "==%d== ", oaki_os_pid());
     va_list ap;
     va_start(ap, format);
     n += oaki_vformat(line + n, sizeof line - n, format, ap);

@@ -5,7 +5,9 @@
 #include "gc/beside.h"
 #include "observe/graph.h"
 #include "runtime/written.h"
+#include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/refuse.h"
 #include "tests/threads.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -384,6 +386,31 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
 }
 END_TEST
 
+/* ---- a system that doesn't say who is whose parent ---- */
+
+static void take_refused(void *arg)
+{
+    static const int calls[][2] = { { SYS_getppid, 0 },
+                                    { SYS_getpid, 0 },
+                                    { SYS_getppid, SYS_getpid } };
+    const int *nr = calls[*(int *)arg];
+    size_t n = 5;
+    oaki_image_answer a;
+    for (int i = 0; i < 2; i++)
+        if (nr[i]) test_refuse(nr[i]);
+    if (take(put_much, &n, 20000, false, &a) != 0 || a.stopped) _exit(1);
+    oaki_image_answer_free(&a);
+}
+
+START_TEST(it_works_where_parents_are_not_told)
+{
+    char text[1024];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    int status = test_capture(take_refused, &_i, text, sizeof text);
+    ck_assert_msg(status == 0, "status %#x: %s", status, text);
+}
+END_TEST
+
 Suite *suite_observe_image(void)
 {
     Suite *s = suite_create("observe_image");
@@ -397,6 +424,7 @@ Suite *suite_observe_image(void)
     tcase_add_test(t, the_child_has_no_files_of_the_program);
     tcase_add_test(t, threads_stand_in_an_image_and_go_on_outside);
     tcase_add_loop_test(t, numbers_are_ranks, 0, 2);
+    tcase_add_loop_test(t, it_works_where_parents_are_not_told, 0, 3);
     tcase_add_loop_test(t, a_search_in_a_stop_leaves_no_marks_behind, 0, 2);
     suite_add_tcase(s, t);
     return s;

@@ -100,9 +100,14 @@ static const struct refusal {
     { "sigaltstack", SYS_sigaltstack },
     { "memfd_create", SYS_memfd_create },
     { "getdents64", SYS_getdents64 },
+    { "getpid", SYS_getpid },
+    { "gettid", SYS_gettid },
+    { "getppid", SYS_getppid },
+    { "tgkill", SYS_tgkill },
+    { "rt_tgsigqueueinfo", SYS_rt_tgsigqueueinfo },
 };
 
-static const int errors[] = { EPERM, ENOSYS, EINVAL, ENOMEM };
+static const int errors[] = { EPERM, ENOSYS, EINVAL, ENOMEM, ESRCH, EAGAIN };
 
 typedef struct how {
     int nr, error;
@@ -133,6 +138,40 @@ START_TEST(a_call_that_is_refused)
         ck_assert_msg(status == 0, "%s, error %d: status %#x: %s", r->name, h.error, status, text);
         ck_assert_msg(lines(text) <= 1, "%s, error %d: %s", r->name, h.error, text);
     }
+}
+END_TEST
+
+/* ---- what has no other way ---- */
+
+static void *sit(void *stop)
+{
+    (void)!oak_alloc(16);
+    AO_store_release((AO_t *)stop, 1);
+    while (AO_load_acquire((AO_t *)stop) == 1) oaki_os_yield();
+    return NULL;
+}
+
+static void refuse_signals(void *arg)
+{
+    static const int calls[] = { SYS_tgkill, SYS_tkill, SYS_rt_tgsigqueueinfo };
+    static AO_t state;
+    pthread_t id = test_start(sit, &state);
+    test_wait(&state, 1);
+    for (size_t i = 0; i < OAKI_COUNT(calls); i++)
+        test_refuse_with(calls[i], *(int *)arg, SECCOMP_FILTER_FLAG_TSYNC);
+    oak_collect();
+    AO_store_release(&state, 2);
+    test_join(id);
+}
+
+START_TEST(without_any_signal_a_line_says_so)
+{
+    char text[1024];
+    int error = errors[_i];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    int status = test_capture(refuse_signals, &error, text, sizeof text);
+    ck_assert_msg(status != 0 && lines(text) == 1, "status %#x: %s", status, text);
+    ck_assert_msg(strstr(text, "the system refuses the signals that stop threads"), "%s", text);
 }
 END_TEST
 
@@ -334,6 +373,7 @@ Suite *suite_runtime_refused(void)
     suite_add_tcase(s, t);
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, a_call_that_is_refused, 0, OAKI_COUNT(refusals));
+    tcase_add_loop_test(t, without_any_signal_a_line_says_so, 0, OAKI_COUNT(errors));
     tcase_add_loop_test(t, random_numbers, 0, 2);
     tcase_add_loop_test(t, giving_memory_back_without_madvise, 0, OAKI_COUNT(errors));
     tcase_add_test(t, unmapping_is_made_up_for);
