@@ -1,5 +1,5 @@
-/* full - programs that reach OAKUM_HEAP_MAX, or a limit of the system's: full WHAT [THREADS]. Each says what went wrong and
- * ends with 1, or with 0. */
+/* full - programs that reach OAKUM_HEAP_MAX, or a limit of the system's: full WHAT [THREADS]. Each
+ * says what went wrong and ends with 1, or with 0. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
