@@ -19,7 +19,7 @@ static __thread char *bottom __attribute__((tls_model("initial-exec")));
 void lgc_stacks_init(void)
 {
     oaki_thread *t = oaki_thread_self();
-    if (!t || t->tid != (int)getpid()) return;
+    if (!t || t->tid != oaki_os_pid()) return;
     if (!GC_stackbottom) GC_stackbottom = t->stack_hi;
     oaki_thread_stack_bottom(t, &GC_stackbottom);
 }
