@@ -5,8 +5,13 @@
  * an object, and for each allocation that is under way those that it takes at most. A thread adds
  * to it before it allocates, and only what stays within the limit: so nothing may fail. What
  * is held is in static arrays and nowhere else; what else may look like a reference is cleared
- * after each step. */
+ * after each step.
+ *
+ * A limit of the system's is one of addresses or of memory that the heap has: what is free may lie
+ * in pieces. There the end of each mark looks for places, as many as all who ask for some may
+ * spoil: nothing may fail for which there are. */
 #include "gc/gc.h"
+#include "limit_system.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -27,6 +32,8 @@ Suite *suite_gc_limit(void);
 #define SLACK 96      /* pages of the limit that the model leaves alone: what isn't its own, */
 #define SLACK_EACH 12 /* and for each thread: a map, and what a register may keep */
 #define CYCLES 1024   /* whose strays are known */
+#define FEW 16        /* mappings that are left */
+#define SYSTEM_STEPS 4000
 #define MAP_KEYS 400
 #define MAP_NEED 8 /* pages that a step of a map takes at most, with what it had before */
 
@@ -39,6 +46,8 @@ typedef struct mutator {
     uint32_t page[SLOTS]; /* of the span of held[number][i], or 0 */
     uint8_t kind[SLOTS];
     size_t used; /* slots that have been in use */
+    size_t need; /* pages, of the allocation that is under way; else 0 */
+    bool tight;  /* a mark since the last that was met has left no place for it */
 } mutator;
 
 static void *held[THREADS][SLOTS];
@@ -49,7 +58,10 @@ static struct {
     size_t pages, most, level; /* of the account; that it may come to; and that threads keep to */
     uint32_t live[PAGES];      /* objects held, by the first page of their span */
     size_t failed, excused, allocations, skipped;
+    size_t at_once; /* failed without a mark, in a row of those that are excused (room.c) */
     size_t slack; /* pages */
+    bool in_pieces;
+    AO_t go;
 } model = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static mutator mutators[THREADS];
@@ -122,6 +134,35 @@ static bool has_marked(const oaki_span *s)
     return false;
 }
 
+/* Those for so many pages where nothing was marked. */
+static size_t places_for(size_t need, size_t end)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t places = 0, run = 0;
+    for (size_t page = 0, n; page < end; page += n) {
+        n = h->spans[page].npages;
+        bool free = (h->pte[page] & OAKI_PTE_CLASS) == 0;
+        bool kept = !free && (model.live[page] || stray.stored[page]);
+        kept = kept || (!free && has_marked(&h->spans[page]));
+        if (kept) places += run / need;
+        run = kept ? 0 : run + n;
+    }
+    return places + run / need;
+}
+
+/* An allocation of another thread's takes from the places that it lies in. */
+static void look_for_places(size_t end)
+{
+    for (size_t i = 0; i < THREADS; i++) {
+        mutator *m = &mutators[i];
+        size_t spoiled = 0;
+        if (m->need == 0) continue;
+        for (size_t k = 0; k < THREADS; k++)
+            if (k != i && mutators[k].need) spoiled += mutators[k].need / m->need + 2;
+        if (places_for(m->need, end) <= spoiled) m->tight = true;
+    }
+}
+
 static void count_stray(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -137,6 +178,7 @@ static void count_stray(void)
         if (has_marked(&h->spans[page])) pages += n;
     }
     AO_store(&stray.pages[AO_load(&h->cycle) % CYCLES], pages);
+    if (model.in_pieces) look_for_places(end);
 }
 
 /* Was it so much that the model's slack didn't cover it, in all cycles since `cycle`? */
@@ -205,8 +247,10 @@ static OAKI_NOINLINE void *allocate(size_t n, kind k, size_t align)
 static void failed(const mutator *m, const char *what, size_t n, size_t need, size_t cycle)
 {
     pthread_mutex_lock(&model.lock);
-    if (is_excused(cycle)) {
+    if (is_excused(cycle) || (model.in_pieces && m->tight)) {
         model.excused++;
+    } else if (model.in_pieces && AO_load(&oaki_the_heap.cycle) == cycle) {
+        model.at_once++;
     } else if (model.failed++ < 5) {
         printf("thread %zu: no memory for %zu bytes (%s), %zu pages: the model has %zu of %zu\n",
                m->number, n, what, need, model.pages, model.most);
@@ -239,6 +283,20 @@ static OAKI_NOINLINE bool store(mutator *m, size_t i, size_t n, kind k, size_t a
     return true;
 }
 
+/* Returns the number of the last mark before. */
+static size_t begin(mutator *m, size_t need)
+{
+    m->need = need;
+    return AO_load(&oaki_the_heap.cycle);
+}
+
+static void end(mutator *m, bool done)
+{
+    forget();
+    m->need = 0;
+    if (done) m->tight = false;
+}
+
 /* Held, or garbage at once. */
 static void step_allocate(mutator *m)
 {
@@ -249,9 +307,9 @@ static void step_allocate(mutator *m)
     bool keeps = k == PINNED || below(m, 3) == 0;
     drop(m, i);
     if (!reserve(need)) return;
-    size_t cycle = AO_load(&oaki_the_heap.cycle);
+    size_t cycle = begin(m, need);
     bool done = store(m, i, n, k, align);
-    forget();
+    end(m, done);
     if (!done) failed(m, "oak_alloc", n, need, cycle);
     settle(need, done ? m->page[i] : 0);
     if (done && !keeps) drop(m, i);
@@ -273,9 +331,9 @@ static void step_resize(mutator *m)
     uint32_t before = m->page[i];
     if (!before || m->kind[i] == TYPED) return;
     if (!reserve(need)) return;
-    size_t pages = oaki_the_heap.spans[before].npages, cycle = AO_load(&oaki_the_heap.cycle);
+    size_t pages = oaki_the_heap.spans[before].npages, cycle = begin(m, need);
     bool done = resize(m, i, n);
-    forget();
+    end(m, done);
     if (!done) failed(m, "oak_realloc", n, need, cycle);
     settle(need, m->page[i]);
     let_go(before, pages);
@@ -285,11 +343,12 @@ static OAKI_NOINLINE void step_map(mutator *m)
 {
     uint64_t key = below(m, MAP_KEYS);
     if (!reserve(MAP_NEED)) return;
-    size_t cycle = AO_load(&oaki_the_heap.cycle);
-    bool puts = below(m, 3) != 0;
+    size_t cycle = begin(m, MAP_NEED);
+    bool done = true, puts = below(m, 3) != 0;
     if (!puts) (void)oak_map_delete(map[m->number], &key);
-    else if (!oak_map_put(map[m->number], &key)) failed(m, "oak_map_put", 16, MAP_NEED, cycle);
-    forget();
+    else done = oak_map_put(map[m->number], &key) != NULL;
+    end(m, done);
+    if (!done) failed(m, "oak_map_put", 16, MAP_NEED, cycle);
     settle(MAP_NEED, 0);
 }
 
@@ -302,6 +361,7 @@ static void keep_to_level(mutator *m)
 static void *mutate(void *arg)
 {
     mutator *m = arg;
+    test_wait(&model.go, 1); /* until then the limit isn't there */
     if (zone) ck_assert_int_eq(oak_zone_enter(zone), 0);
     map[m->number] = oak_map_new(&oak_map_u64_u64, 0);
     for (size_t i = 0; i < m->steps; i++) {
@@ -317,7 +377,8 @@ static void *mutate(void *arg)
     return NULL;
 }
 
-static void race(size_t nthreads, size_t limit, size_t steps)
+/* Each thread has its stack before the system's limit, if any, is set. */
+static void race_below(size_t nthreads, size_t limit, size_t steps, void (*set_limit)(void))
 {
     static const uint64_t bits[] = { 1 };
     size_t percent = 10 + test_below(71), had = AO_load(&oaki_the_heap.pages_inuse);
@@ -330,15 +391,24 @@ static void race(size_t nthreads, size_t limit, size_t steps)
         mutators[i] = (mutator){ .random = test_random() | 1, .number = i, .steps = steps };
         mutators[i].id = test_start(mutate, &mutators[i]);
     }
+    if (set_limit) set_limit();
+    AO_store_release(&model.go, 1);
     for (size_t i = 0; i < nthreads; i++) test_join(mutators[i].id);
     oak_memstats s = test_stats();
     printf("%zu threads at %zu %%: %zu allocations, %zu collections, %zu skipped, %zu "
-           "excused\n",
-           nthreads, percent, model.allocations, (size_t)s.num_gc, model.skipped, model.excused);
+           "excused, %zu at once\n",
+           nthreads, percent, model.allocations, (size_t)s.num_gc, model.skipped, model.excused,
+           model.at_once);
     ck_assert_uint_eq(model.failed, 0);
-    ck_assert_uint_le(model.excused, model.allocations / 1000);
+    ck_assert_uint_le(model.at_once, model.excused);
+    ck_assert_uint_le(model.excused, model.allocations / (model.in_pieces ? 4 : 1000));
     ck_assert_uint_gt(s.num_gc, 2);
     test_assert_sound();
+}
+
+static void race(size_t nthreads, size_t limit, size_t steps)
+{
+    race_below(nthreads, limit, steps, NULL);
 }
 
 static const size_t counts[] = { 1, 2, 4, 16 };
@@ -373,6 +443,51 @@ START_TEST(below_a_zones_limit_neither)
 }
 END_TEST
 
+/* ---- limits of the system's ---- */
+
+/* Of the range, half of the addresses that there are. */
+START_TEST(below_a_limit_of_addresses_neither)
+{
+    size_t n = counts[_i % 4];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    model.in_pieces = true;
+    test_limit(RLIMIT_AS, 2 * LIMIT);
+    start(_i >= 4);
+    race(n, OAKI_MIN(oaki_the_heap.reserved, LIMIT), test_scale(SYSTEM_STEPS) / n);
+}
+END_TEST
+
+static void limit_data(void)
+{
+    test_limit(RLIMIT_DATA, LIMIT);
+}
+
+START_TEST(below_a_limit_of_data_neither)
+{
+    size_t n = counts[_i % 4];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    model.in_pieces = true;
+    start(_i >= 4);
+    race_below(n, LIMIT, test_scale(SYSTEM_STEPS) / n, limit_data);
+}
+END_TEST
+
+static void use_up_mappings(void)
+{
+    if (!test_use_up_mappings(FEW)) printf("there may be more mappings than these\n");
+}
+
+START_TEST(beside_as_many_mappings_as_there_may_be_neither)
+{
+    size_t n = counts[_i % 4];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    model.in_pieces = true; /* more of the range may want a mapping */
+    start(_i >= 4);
+    oak_set_heap_max(LIMIT);
+    race_below(n, LIMIT, test_scale(SYSTEM_STEPS) / n, use_up_mappings);
+}
+END_TEST
+
 Suite *suite_gc_limit(void)
 {
     Suite *s = suite_create("gc/limit");
@@ -380,6 +495,12 @@ Suite *suite_gc_limit(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, below_heap_max_nothing_fails_for_which_there_is_room, 0, 8);
     tcase_add_loop_test(c, below_a_zones_limit_neither, 0, 8);
+    suite_add_tcase(s, c);
+    c = tcase_create("system");
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, below_a_limit_of_addresses_neither, 0, 8);
+    tcase_add_loop_test(c, below_a_limit_of_data_neither, 0, 8);
+    tcase_add_loop_test(c, beside_as_many_mappings_as_there_may_be_neither, 0, 8);
     suite_add_tcase(s, c);
     return s;
 }
