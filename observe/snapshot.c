@@ -100,8 +100,10 @@ static size_t unique(uint32_t *a, size_t n)
 
 static void put_threads(oaki_snapout *o, const char *data, size_t n)
 {
-    uint32_t tid[THREADS];
+    uint32_t *tid = malloc(THREADS * sizeof *tid); /* the caller's stack may be a small one */
     size_t count = 0;
+    if (!tid) o->error = o->error ? o->error : ENOMEM;
+    if (!tid) return;
     for (size_t i = 0; i < n; i++) {
         oaki_snap_named named;
         memcpy(&named, data + i * sizeof named, sizeof named);
@@ -118,6 +120,7 @@ static void put_threads(oaki_snapout *o, const char *data, size_t n)
         oaki_snapout_number(o, tid[i]);
         oaki_snapout_text(o, name);
     }
+    free(tid);
 }
 
 /* ---- sites ---- */
