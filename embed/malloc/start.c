@@ -142,9 +142,10 @@ bool oaki_is_process(void)
     return self.pid == oaki_os_pid();
 }
 
+/* One at a time. The name is in no frame, as who ends the program may have a small stack. */
 static void save_profile(void)
 {
-    char name[4096];
+    static char name[4096];
     oaki_tell_name(oaki_wanted.profile, name, sizeof name);
     oaki_quiet_begin();
     if (oak_profile_save(NULL, name) != 0)
