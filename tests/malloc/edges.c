@@ -358,6 +358,22 @@ static void is_secure(void)
     exit(getauxval(AT_SECURE) ? 0 : 77);
 }
 
+static void *end_now(void *arg)
+{
+    leak();
+    exit(arg != NULL);
+}
+
+/* A thread with the smallest stack there is ends the program. */
+static void small_exit(void)
+{
+    pthread_t id;
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 16384) != 0) exit(6);
+    if (pthread_create(&id, &attr, end_now, NULL) != 0) exit(6);
+    pthread_join(id, NULL);
+}
+
 /* The thread that ends last ends the program. */
 static void *end_last(void *first)
 {
@@ -496,7 +512,7 @@ int main(int argc, char **argv)
                   { "dont-fork-malloced", dont_fork_malloced },
                   { "exit-small", exit_on_small_stack },
                   { "exit-smallest", exit_on_smallest_stack },
-                  { "starved", starved }, { "secure", is_secure } };
+                  { "starved", starved }, { "small-exit", small_exit }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
