@@ -166,23 +166,45 @@ static void programs(void)
 
 /* ---- signals: a handler that allocates, which is wrong; and threads that block all ---- */
 
+static volatile sig_atomic_t next_us; /* 0: no more */
+
+/* From the handler's end on, and then twice as long, up to 128 times: what a tool or a busy machine
+ * makes slow gets on all the same, and a fork, which begins anew when a signal comes, ends. */
+static void arm(long us)
+{
+    static volatile sig_atomic_t times;
+    struct itimerval once = { { 0, 0 }, { 0, us << times++ % 8 } };
+    setitimer(ITIMER_REAL, &once, NULL);
+}
+
 static void on_signal(int sig)
 {
     (void)sig;
     free(malloc(64));
     free(malloc(100000));
+    if (next_us) arm(next_us);
+}
+
+static void begin_signals(long us)
+{
+    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigaction(SIGALRM, &sa, NULL);
+    next_us = us;
+    arm(us);
+}
+
+static void end_signals(void)
+{
+    next_us = 0;
+    setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 0 }, { 0, 0 } }, NULL);
 }
 
 static void signals(void)
 {
-    struct itimerval every = { { 0, 500 }, { 0, 500 } };
-    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    sigaction(SIGALRM, &sa, NULL);
-    setitimer(ITIMER_REAL, &every, NULL);
     unsigned x = 7;
+    begin_signals(500);
     swap_blocks(&x, 100000);
-    every = (struct itimerval){ { 0, 0 }, { 0, 0 } };
-    setitimer(ITIMER_REAL, &every, NULL);
+    end_signals();
 }
 
 /* The same, and nothing but forks that it can interrupt: by a thread that has called malloc before,
@@ -213,11 +235,8 @@ static void *forks_first(void *arg)
 
 static void interrupted(void)
 {
-    struct itimerval every = { { 0, 200 }, { 0, 200 } };
-    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigset_t alarm;
-    sigaction(SIGALRM, &sa, NULL);
-    setitimer(ITIMER_REAL, &every, NULL);
+    begin_signals(200);
     fork_often(400);
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
@@ -227,8 +246,7 @@ static void interrupted(void)
         if (pthread_create(&id, NULL, forks_first, NULL) != 0) fail("thread");
         pthread_join(id, NULL);
     }
-    every = (struct itimerval){ { 0, 0 }, { 0, 0 } };
-    setitimer(ITIMER_REAL, &every, NULL);
+    end_signals();
 }
 
 /* A handler that forks, in the middle of malloc and of the program's own forks. */
