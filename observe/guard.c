@@ -1,10 +1,12 @@
 /* guard.c - the guard's findings in words: what was done, to which object, and the stacks of its
  * allocation and deallocation.
  *
- * Owns nothing. Lock: none. */
+ * Owns: `fault`, the disposition of SIGSEGV with guard=page. Lock: none. */
 #include "guard.h"
 #include "runtime/heap.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
+#include "runtime/sigchain.h"
 #include "site.h"
 #include "symbol.h"
 #include <errno.h>
@@ -15,6 +17,7 @@
 
 #define LINE 400
 #define FRAMES 12
+#define WAIT_NS 10000000u /* for the process to end */
 
 uint32_t oaki_guard_site(void)
 {
@@ -121,27 +124,68 @@ void oaki_guard_explain(const oaki_guard_finding *f, unsigned frames,
 
 /* ---- the page behind an object ---- */
 
-static struct sigaction before; /* of the fault's signal */
+static struct {
+    struct sigaction before; /* of the fault's signal */
+    bool caught;
+    AO_t touched; /* a thread has, and reports it */
+    oaki_guard_finding finding;
+} fault;
 
-/* The instruction comes to the same fault again, and finds who had the signal before. */
+static OAK_NORETURN
+#ifdef __x86_64__
+__attribute__((force_align_arg_pointer))
+#endif
+void report_touched(void)
+{
+    oaki_guard.go_on = false; /* it can't */
+    oaki_guard.report(&fault.finding);
+    abort();
+}
+
+/* A report takes more stack than a handler may have: it is made on the thread's own, where the
+ * access was. All faults but ours are the handler's that was there before, which may go on from
+ * them. */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     oaki_guard_finding f;
-    (void)context;
-    if (oaki_guard_touched(info->si_addr, &f)) {
-        oaki_guard.go_on = false; /* it can't */
-        oaki_guard.report(&f);
+    int saved = errno;
+    bool ours = info->si_code > 0 && oaki_guard_touched(info->si_addr, &f);
+    while (ours && !AO_compare_and_swap_full(&fault.touched, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+    errno = saved;
+    if (ours) {
+        fault.finding = f;
+        oaki_os_go_on_in(context, report_touched);
+    } else {
+        oaki_sigchain(&fault.before, sig, info, context);
     }
-    (void)sigaction(sig, &before, NULL);
 }
 
-/* A report needs more than an alternate stack has: it is used where the handler before had it. */
-void oaki_guard_catch(void)
+static bool is_ours(const struct sigaction *a)
+{
+    return a->sa_sigaction == on_fault; /* signal() says no flags */
+}
+
+static void catch(void)
 {
     struct sigaction a = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
-    if (!oaki_guard.page || sigaction(SIGSEGV, NULL, &before) != 0) return;
-    a.sa_flags |= before.sa_flags & SA_ONSTACK;
-    (void)sigaction(SIGSEGV, &a, NULL);
+    a.sa_flags |= fault.before.sa_flags & SA_RESTART;
+    if (oaki_sigchain_on_alternate(&fault.before)) a.sa_flags |= SA_ONSTACK;
+    fault.caught = sigaction(SIGSEGV, &a, NULL) == 0;
+}
+
+void oaki_guard_catch(void)
+{
+    if (oaki_guard.page && sigaction(SIGSEGV, NULL, &fault.before) == 0) catch();
+}
+
+void oaki_guard_catch_again(struct sigaction *old)
+{
+    struct sigaction now;
+    if (!fault.caught) return;
+    if (old && is_ours(old)) *old = fault.before;
+    if (sigaction(SIGSEGV, NULL, &now) != 0 || is_ours(&now)) return;
+    fault.before = now;
+    catch();
 }
 
 /* ---- for native heaps ---- */

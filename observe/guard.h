@@ -4,8 +4,14 @@
 
 #include "runtime/guard.h"
 
-/* With `guard=page`: who touches a page behind an object is reported, and the process ends. */
+/* With `guard=page`: who touches a page behind an object is reported, and the process ends. Other
+ * faults go to the handler that was there before. */
 void oaki_guard_catch(void);
+
+/* The program may have said what it does about SIGSEGV, and had its last word on it in *old, or
+ * NULL: that comes behind what the guard does. Nothing where that does nothing. */
+struct sigaction;
+void oaki_guard_catch_again(struct sigaction *old);
 
 /* Where OAKUM_DEBUG=guard asks for it, from now on. */
 void oaki_guard_from_environment(void);

@@ -1,5 +1,5 @@
-/* faultsignal.c - the handler of SIGSEGV for written_fault.c, and the one that was there before,
- * which has all faults that are not ours.
+/* faultsignal.c - the handler of SIGSEGV for written_fault.c. The one that was there before has all
+ * faults that are not ours (sigchain.c).
  *
  * Owns: the disposition of SIGSEGV, from the start of written_fault.c for good: a handler that the
  * program installs later may have noted ours as the one before it, and so we don't install it
@@ -8,6 +8,7 @@
 #include "heap.h"
 #include "os.h"
 #include "ownmask.h"
+#include "sigchain.h"
 #include "task.h"
 #include "writer.h"
 
@@ -24,57 +25,6 @@ static struct {
     bool installed;
 } self;
 
-/* ---- the handler before ours ---- */
-
-static void set_default(void)
-{
-    struct sigaction sa;
-    memset(&sa, 0, sizeof sa);
-    sa.sa_handler = SIG_DFL;
-    sigaction(SIGSEGV, &sa, NULL);
-}
-
-/* What a process sent, rather than an instruction of this thread's caused. */
-static bool was_sent(const siginfo_t *info)
-{
-    return info->si_code <= 0;
-}
-
-/* The default action, with all that a core file tells: the instruction is executed again, or the
- * signal comes again, when the handler returns. */
-static void die(siginfo_t *info)
-{
-    set_default();
-    if (was_sent(info))
-        (void)syscall(SYS_rt_tgsigqueueinfo, oaki_os_pid(), oaki_os_tid(), SIGSEGV, info);
-}
-
-/* As the system would have called it: with those signals blocked that were, and its own. */
-static void call_before(int sig, siginfo_t *info, void *context)
-{
-    struct sigaction sa = self.before;
-    uint64_t mask = oaki_os_mask_of(context), own, bit = (uint64_t)1 << (SIGSEGV - 1);
-    if (sa.sa_flags & (int)SA_RESETHAND) {
-        self.before.sa_flags &= ~SA_SIGINFO;
-        self.before.sa_handler = SIG_DFL;
-    }
-    memcpy(&own, &sa.sa_mask, sizeof own);
-    mask |= own | (sa.sa_flags & SA_NODEFER ? 0 : bit);
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
-    if (sa.sa_flags & SA_SIGINFO) sa.sa_sigaction(sig, info, context);
-    else sa.sa_handler(sig);
-}
-
-/* An ignored fault of an instruction ends the process all the same. */
-static void chain(int sig, siginfo_t *info, void *context)
-{
-    bool plain = !(self.before.sa_flags & SA_SIGINFO);
-    if (plain && self.before.sa_handler == SIG_IGN && was_sent(info)) return;
-    if (plain && (self.before.sa_handler == SIG_DFL || self.before.sa_handler == SIG_IGN))
-        die(info);
-    else call_before(sig, info, context);
-}
-
 static void handler(int sig, siginfo_t *info, void *context)
 {
     int saved = errno;
@@ -82,7 +32,7 @@ static void handler(int sig, siginfo_t *info, void *context)
     bool ours = info->si_code == SEGV_ACCERR && oaki_fault_resolve((uintptr_t)info->si_addr);
     oaki_ownmask_leave();
     errno = saved;
-    if (!ours) chain(sig, info, context);
+    if (!ours) oaki_sigchain(&self.before, sig, info, context);
 }
 
 /* ---- its place ---- */
@@ -94,14 +44,6 @@ bool oaki_faultsignal_is_ours(void)
            now.sa_sigaction == handler;
 }
 
-/* On the alternate stack, if the handler before is there too: that has to run where it expects. */
-static bool on_alternate_stack(const struct sigaction *before)
-{
-    bool plain = !(before->sa_flags & SA_SIGINFO);
-    bool none = plain && (before->sa_handler == SIG_DFL || before->sa_handler == SIG_IGN);
-    return none || (before->sa_flags & SA_ONSTACK);
-}
-
 /* The mask has libc's own signals too: no thread may be cancelled in there. */
 int oaki_faultsignal_install(void)
 {
@@ -111,7 +53,7 @@ int oaki_faultsignal_install(void)
     memset(&sa, 0, sizeof sa);
     sa.sa_sigaction = handler;
     sa.sa_flags = SA_SIGINFO | SA_RESTART;
-    if (on_alternate_stack(&self.before)) sa.sa_flags |= SA_ONSTACK;
+    if (oaki_sigchain_on_alternate(&self.before)) sa.sa_flags |= SA_ONSTACK;
     memset(&sa.sa_mask, 0xff, sizeof sa.sa_mask);
     if (sigaction(SIGSEGV, &sa, NULL) != 0) return errno;
     self.installed = true;

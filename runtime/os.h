@@ -72,6 +72,9 @@ uint64_t oaki_os_mask_signals(int but);
 uint64_t oaki_os_block_signals(uint64_t set);
 /* That which was in force where the signal came, of a handler's context. */
 uint64_t oaki_os_mask_of(const void *context);
+/* When the handler returns, the thread is in fn, as if the instruction that was interrupted had
+ * called it; fn may not return, and expects no alignment of the stack. */
+void oaki_os_go_on_in(void *context, void (*fn)(void));
 /* As it was, libc's own signals too: a thread of libc's has them blocked. */
 void oaki_os_unmask_signals(uint64_t before);
 

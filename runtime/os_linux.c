@@ -376,6 +376,24 @@ uint64_t oaki_os_mask_of(const void *context)
     return mask;
 }
 
+/* The return address that fn finds is the instruction's, plus one, as an unwinder looks a byte in
+ * front of it. What that wrote below its stack pointer is lost. */
+void oaki_os_go_on_in(void *context, void (*fn)(void))
+{
+#if defined(__x86_64__)
+    greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+    r[REG_RSP] -= (greg_t)sizeof(uintptr_t);
+    *(uintptr_t *)r[REG_RSP] = (uintptr_t)r[REG_RIP] + 1;
+    r[REG_RIP] = (greg_t)(uintptr_t)fn;
+#elif defined(__aarch64__)
+    mcontext_t *m = &((ucontext_t *)context)->uc_mcontext;
+    m->regs[30] = m->pc + 1;
+    m->pc = (uintptr_t)fn;
+#else
+#error "how does a handler have the thread go on elsewhere?"
+#endif
+}
+
 /* They are held back, and the one that has come is taken away: one that waited already stays. */
 ssize_t oaki_os_write(int fd, const void *p, size_t n)
 {

@@ -6,10 +6,17 @@
  * default action. Waits inside libc, and system calls that bypass libc, don't come here. If they
  * block the signal, a pause gives up (image.c).
  *
- * The address of a thread's alternate stack is stored in its thread-local variables, which are
- * roots.
+ * It is taken out of every set of signals that the program gives to libc, as libc does with those
+ * of its own; a handler for it is not installed, and the program is told that it has the default.
+ * What libc itself waits with, and programs that call the system by themselves, don't come here:
+ * then a stop gives up (image.c).
+ *
+ * Of SIGSEGV, what the program wants comes behind the guard's page mode (observe/guard.c).
+ *
+ * Where a thread's handlers run is noted among its own variables, which are roots.
  *
  * Owns nothing. Lock: none. Bound: a call of the real function. */
+#include "observe/guard.h"
 #include "preload.h"
 #include "runtime/os.h"
 #include <errno.h>
@@ -98,13 +105,23 @@ OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
         (void)without_stop(&act->sa_mask, &a.sa_mask);
         act = &a;
     }
-    return REAL(sigaction)(sig, act, old);
+    int e = REAL(sigaction)(sig, act, old);
+    if (sig == SIGSEGV && e == 0) oaki_guard_catch_again(old);
+    return e;
+}
+
+static __sighandler_t after(int sig, __sighandler_t was)
+{
+    struct sigaction old = { .sa_handler = was };
+    if (sig != SIGSEGV || was == SIG_ERR) return was;
+    oaki_guard_catch_again(&old);
+    return old.sa_handler;
 }
 
 #define SET_HANDLER(name)                                                                          \
     OAKI_EXPORT __sighandler_t name(int sig, __sighandler_t fn)                                    \
     {                                                                                              \
-        return is_stop(sig) ? SIG_DFL : REAL(name)(sig, fn);                                       \
+        return is_stop(sig) ? SIG_DFL : after(sig, REAL(name)(sig, fn));                           \
     }
 
 __sighandler_t bsd_signal(int sig, __sighandler_t fn);
