@@ -89,6 +89,7 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         hi = OAKI_MIN(to, (page + 1) << OAKI_PAGE_SHIFT);
         if (cls == 0 || kind == OAKI_NOSCAN || kind >= OAKI_KINDS) continue;
         size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+        if (cls == OAKI_CLASS_LARGE) first = oaki_span_slot(oaki_span_of_offset(first));
         if (cls != OAKI_CLASS_LARGE) {
             clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi);
             continue;
@@ -97,6 +98,8 @@ void oaki_clean(size_t from, size_t to, void *ctx)
         if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
+        lo = OAKI_MAX(lo, first);
+        if (lo >= hi) continue;
         if (is_called(first, kind) || !share(m, lo, OAKI_MIN(hi, first + size), kind == OAKI_TYPED))
             oaki_mark_part(m, first, size, lo, hi);
     }
@@ -114,7 +117,7 @@ static bool mark_left_out(oaki_span *s, void *ctx)
 {
     oak_marker *m = ctx;
     if (!has_left_out(s)) return true;
-    size_t base = oaki_heap_offset(oaki_span_start(s));
+    size_t base = oaki_span_slot(s);
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < n; i++) {
         size_t slot = base + i * s->size;

@@ -34,18 +34,25 @@ static oaki_root_place place;
 
 /* ---- pinned ---- */
 
+static size_t queue_large(size_t page)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (oaki_page_first(page) != page) return 0;
+    size_t slot = oaki_span_slot(&h->spans[page]);
+    if (!oaki_bit_get(h->alloc, slot) || oaki_mark_get(slot)) return 0;
+    oaki_mark_pointer((char *)h->base + slot);
+    return 1;
+}
+
 /* Those that begin on a page, of class and kind e. Returns how many. */
 static size_t queue_page(size_t page, oaki_pte e)
 {
-    OAKI_REQUIRES_WORKER_ZERO();
-    static const uint64_t only_first[OAKI_PAGE_WORDS] = { 1 };
     const oaki_heap *h = &oaki_the_heap;
     unsigned cls = e & OAKI_PTE_CLASS;
-    bool large = cls == OAKI_CLASS_LARGE;
     size_t n = 0;
-    if (large && oaki_page_first(page) != page) return 0;
-    const uint64_t *starts = only_first;
-    if (!large) starts = oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    if (cls == OAKI_CLASS_LARGE) return queue_large(page);
+    const uint64_t *starts =
+        oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
     for (size_t w = 0, at = page * OAKI_PAGE_WORDS; w < OAKI_PAGE_WORDS; w++, at++) {
         uint64_t x = h->alloc[at] & starts[w];
         if (x) x &= ~oaki_mark_gather(at);

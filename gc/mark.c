@@ -141,8 +141,7 @@ static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
 
 static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
 {
-    size_t slot = oaki_page_first(page) << OAKI_PAGE_SHIFT;
-    OAKI_ASSERT(h->last - h->first < OAKI_LINE);
+    size_t slot = oaki_span_slot(&oaki_the_heap.spans[oaki_page_first(page)]);
     if (!m->beside) {
         m->large = slot;
         m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;

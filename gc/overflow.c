@@ -18,11 +18,13 @@ static void rescan_span(oak_marker *m, oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (s->kind == OAKI_NOSCAN) return;
-    static const uint64_t only_first = 1;
-    bool large = s->cls == OAKI_CLASS_LARGE;
-    const uint64_t *starts = large ? &only_first : oaki_class_starts[s->cls];
-    size_t base = oaki_heap_offset(oaki_span_start(s));
-    size_t words = large ? 1 : (size_t)s->npages * OAKI_PAGE_WORDS;
+    size_t base = oaki_span_slot(s), words = (size_t)s->npages * OAKI_PAGE_WORDS;
+    uint64_t large = (uint64_t)1 << (base >> OAKI_GRANULE_SHIFT) % 64; /* its only slot */
+    const uint64_t *starts = oaki_class_starts[s->cls];
+    if (s->cls == OAKI_CLASS_LARGE) {
+        starts = &large;
+        words = 1;
+    }
     for (size_t w = 0; w < words; w++) {
         size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
         uint64_t set = h->alloc[at] & starts[w] & oaki_mark_gather(at);

@@ -70,7 +70,7 @@ static size_t slots_of(const oaki_span *s)
 
 static size_t count_unreached(const oaki_span *s)
 {
-    size_t base = oaki_heap_offset(oaki_span_start(s)), n = 0;
+    size_t base = oaki_span_slot(s), n = 0;
     bool large = s->cls == OAKI_CLASS_LARGE;
     for (size_t i = 0; i < slots_of(s); i++) {
         size_t off = base + i * s->size;

@@ -47,7 +47,7 @@ static void poison_dead(const oaki_span *s, size_t base)
 static bool sweep_large(oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t off = oaki_heap_offset(oaki_span_start(s));
+    size_t off = oaki_span_slot(s);
     bool lives = oaki_mark_get(off);
     if (!lives) oaki_bits_clear(h->alloc, off, OAKI_GRANULE);
     AO_nop_full();

@@ -186,7 +186,7 @@ static void check_span(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (s->kind == OAKI_NOSCAN) return;
-    size_t base = oaki_heap_offset(oaki_span_start(s));
+    size_t base = oaki_span_slot(s);
     bool large = s->cls == OAKI_CLASS_LARGE;
     size_t head = large ? (size_t)s->cursor << OAKI_PAGE_SHIFT : 0;
     size_t slots = large ? 1 : oaki_classes[s->cls].nslots;

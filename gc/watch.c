@@ -93,7 +93,8 @@ static bool is_dense(size_t page)
     oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
     unsigned cls = e & OAKI_PTE_CLASS;
     if (!is_scanned(page)) return false;
-    if (cls == OAKI_CLASS_LARGE) return oaki_mark_get(oaki_page_first(page) << OAKI_PAGE_SHIFT);
+    if (cls == OAKI_CLASS_LARGE)
+        return oaki_mark_get(oaki_span_slot(oaki_span_of_offset(page << OAKI_PAGE_SHIFT)));
     size_t size = oaki_classes[cls].size;
     const uint64_t *starts =
         oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;

@@ -16,7 +16,6 @@
 #include "host.h"
 #include "link.h"
 #include "runtime/collector.h"
-#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
 #include <errno.h>
@@ -33,7 +32,6 @@ void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_freed_forget_zone(zone);
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_forget_zone(zone);
     if (!special) return; /* the tables may be long */
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     oaki_finalizers_forget_zone(zone);
@@ -49,7 +47,7 @@ void oaki_gc_zone_forget(uint32_t zone, bool special)
 /* Offset of the first object of the span that is marked, or 0, which is none's. */
 static size_t marked_in(const oaki_span *s)
 {
-    size_t base = oaki_heap_offset(oaki_span_start(s)), first = base >> 10;
+    size_t base = oaki_span_slot(s), first = base >> 10;
     if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(base) ? base : 0;
     const uint64_t *a = oaki_the_heap.alloc + first, *starts = oaki_class_starts[s->cls];
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
@@ -141,7 +139,6 @@ static bool decide(oak_zone *z, bool may_go)
     oaki_thread *t = oaki_enter();
     bool gone = oaki_zone_decide(z, may_go ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
     if (gone) oaki_freed_forget_zone(z->id);
-    if (gone && oaki_guard.on) oaki_guard_forget_zone(z->id);
     if (gone) oaki_zone_drop(z);
     oaki_leave(t);
     if (gone) oaki_zones_reaper_wake();

@@ -200,7 +200,7 @@ static void count_small_typed(oaki_census *c, const oaki_span *s, size_t first, 
 
 static void count_span(oaki_census *c, const oaki_span *s, size_t weight)
 {
-    size_t base = oaki_heap_offset(oaki_span_start(s)), first = base >> 10;
+    size_t base = oaki_span_slot(s), first = base >> 10;
     oaki_census_class *k = &c->classes[s->cls];
     size_t objects, bytes, room = (size_t)s->npages << OAKI_PAGE_SHIFT;
     if (s->cls == OAKI_CLASS_LARGE) {

@@ -94,9 +94,8 @@ void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type)
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
     if (OAKI_UNLIKELY(oaki_guard.on) && oaki_classes[cls].nslots == 1) cls = 0;
     if (!cls) {
-        size_t pages = OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1);
         unsigned how = oaki_guard.on ? OAKI_LARGE_ZERO | OAKI_LARGE_GUARDED : OAKI_LARGE_ZERO;
-        return oaki_large_alloc(n, pages, kind, type, how);
+        return oaki_large_alloc(n, align, kind, type, how);
     }
     void *p = small_slow(OAKI_SPANCLASS(kind, cls));
     if (p && type) oaki_span_set_type(p, type);

@@ -108,9 +108,13 @@ bool oaki_free_waiting(size_t stay)
     OAKI_REQUIRES_INSIDE();
     void *gone[BATCH];
     bool any = false;
-    for (size_t n; (n = oaki_guard_leave(stay, gone, BATCH)) > 0; any = true)
+    for (size_t n = 1; n > 0; any |= n > 0) {
+        oaki_guard_leave_begin();
+        n = oaki_guard_leave(stay, gone, BATCH);
         for (size_t i = 0; i < n; i++)
             (void)free_swept(oaki_span_of_offset(oaki_heap_offset(gone[i])), gone[i]);
+        oaki_guard_leave_end();
+    }
     return any;
 }
 
@@ -142,7 +146,7 @@ void oak_free(void *p)
     }
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
-        if (oaki_guard_look(p, SIZE_MAX, "free") || oaki_guard_is_freed(p)) return; /* reported */
+        if (oaki_guard_look(p, SIZE_MAX, "free")) return; /* reported */
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");

@@ -3,12 +3,17 @@
  * Owns: struct self: records, an open-addressed table by the object's offset, and the queue.
  * Invariants: a record's object is allocated (A), and its gaps have had the pattern since the
  *   record was made; a freed one's bytes have the other pattern. A record goes before its slot.
- * Lock: self.lock, inside oaki_enter, or nothing with the world stopped. What is found is noted,
- *   and reported outside of oaki_enter. Bound: O(size), but for what looks at all. */
+ * Lock: self.lock, inside oaki_enter, or nothing with the world stopped. A handler, which may not
+ *   wait for who it has interrupted, tries. What is found is noted, and reported outside of
+ *   oaki_enter. self.leaving is held from when an object leaves the queue until it is free, and
+ *   while a span of a dead zone goes: the one may not meet the other.
+ * Bound: O(size), but for what looks at all. */
 #include "guard.h"
+#include "contract.h"
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
+#include "offqueue.h"
 #include "os.h"
 #include <errno.h>
 #include <string.h>
@@ -17,6 +22,9 @@
 #define GAP 0xfd   /* no byte of an address in user space */
 #define FREED 0xdb
 #define FIRST 4096 /* places */
+#define TRIES 2000 /* at the lock, by a handler */
+#define TRY_NS 50000u
+#define SPINS 1000 /* the same, from inside of the runtime */
 #define PENDING 8  /* findings that wait to be reported; more are counted */
 
 typedef struct record {
@@ -28,15 +36,16 @@ typedef struct record {
 oaki_guard_mode oaki_guard;
 
 static struct {
-    oaki_lock lock;
+    oaki_lock lock, leaving;
     record *place;
     size_t cap, n;
-    size_t *queue; /* offsets, a ring of `room` */
-    size_t room, first, waiting, bytes;
+    oaki_offqueue queue; /* of what was freed */
+    size_t bytes;        /* that those take */
     size_t npending;
     AO_t found;
     oaki_guard_finding pending[PENDING];
-} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD) };
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD),
+           .leaving = OAKI_LOCK_INIT(OAKI_RANK_LEAVING) };
 
 /* ---- records ---- */
 
@@ -125,15 +134,32 @@ static size_t differs(const unsigned char *p, size_t n, int want)
     return i;
 }
 
+/* Who uses what lay in one is told so by others; its records go with its spans. */
+static bool lies_in_dead_zone(size_t off)
+{
+    return oaki_zone_is_gone(oaki_span_of_offset(off)->zone);
+}
+
 static size_t room_of(size_t off)
 {
     return oaki_object_size(off);
 }
 
+/* Bytes of the heap that the object takes: with its part of what its span can't hand out. */
+static size_t cost_of(size_t off)
+{
+    const oaki_span *s = oaki_span_of_offset(off);
+    size_t bytes = (size_t)s->npages << OAKI_PAGE_SHIFT;
+    if (s->cls != OAKI_CLASS_LARGE) return bytes / oaki_span_slots(s);
+    return bytes + ((s->guarded & OAKI_GUARDED_HEAD) != 0) * OAKI_PAGE +
+           ((s->guarded & OAKI_GUARDED_TAIL) != 0) * OAKI_PAGE;
+}
+
 /* What is in front of the object: a slot's end, which always has the pattern, or a page. */
 static size_t front_of(const oaki_span *s)
 {
-    if (s->cls == OAKI_CLASS_LARGE) return s->guarded & OAKI_GUARDED_HEAD ? OAKI_PAGE : 0;
+    if (s->cls == OAKI_CLASS_LARGE)
+        return (s->guarded & OAKI_GUARDED_HEAD ? OAKI_PAGE : 0) + s->shift;
     return oaki_classes[s->cls].nslots > 1 ? OAKI_GUARD_GAP : 0;
 }
 
@@ -231,8 +257,9 @@ void oaki_guard_fill(oaki_span *s)
     unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
     if (s->cls == OAKI_CLASS_LARGE) {
         if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
+        memset(p, GAP, s->shift);
         if (s->guarded & OAKI_GUARDED_TAIL)
-            (void)mprotect(p + s->size, OAKI_PAGE, PROT_NONE);
+            (void)mprotect(p + s->shift + s->size, OAKI_PAGE, PROT_NONE);
         return;
     }
     const oaki_class *c = &oaki_classes[s->cls];
@@ -298,17 +325,35 @@ static bool is_inside(void)
     return t && t->in_runtime != 0;
 }
 
-/* From inside the runtime: in a stop nobody has the lock; the caller of a handler may. */
-static bool read_record(const void *p, record *out)
+/* The lock, from any state: *t is to be given to `close` with it. In a stop nobody has it; who is
+ * interrupted by a handler may. false: it can't be had. */
+static bool open_records(oaki_thread **t)
 {
-    if (!oaki_guard.on || !oaki_heap_contains(p)) return false;
-    oaki_thread *t = is_inside() ? NULL : oaki_enter();
-    if (!t && (!is_inside() || !oaki_lock_try(&self.lock))) return false;
-    if (t) oaki_lock_acquire(&self.lock);
-    const record *r = find(oaki_heap_offset(p));
-    if (r) *out = *r;
+    bool inside = is_inside(), mine = false;
+    *t = NULL;
+    for (unsigned i = 0; inside && !mine && i < SPINS; i++) {
+        mine = oaki_lock_try(&self.lock);
+        if (!mine) oaki_pause();
+    }
+    if (inside) return mine;
+    *t = oaki_enter();
+    if (*t) oaki_lock_acquire(&self.lock);
+    return *t != NULL;
+}
+
+static void close_records(oaki_thread *t)
+{
     oaki_lock_release(&self.lock);
     if (t) oaki_leave(t);
+}
+
+static bool read_record(const void *p, record *out)
+{
+    oaki_thread *t;
+    if (!oaki_guard.on || !oaki_heap_contains(p) || !open_records(&t)) return false;
+    const record *r = find(oaki_heap_offset(p));
+    if (r) *out = *r;
+    close_records(t);
     return r != NULL;
 }
 
@@ -338,19 +383,16 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p)
 
 bool oaki_guard_look(const void *p, size_t told, const char *call)
 {
-    if (!oaki_guard.on || !oaki_heap_contains(p) || is_inside()) return false;
-    oaki_thread *t = oaki_enter();
-    if (!t) return false;
+    oaki_thread *t;
+    if (!oaki_guard.on || !oaki_heap_contains(p) || !open_records(&t)) return false;
     size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
-    oaki_lock_acquire(&self.lock);
-    const record *r = slot == SIZE_MAX ? NULL : find(slot);
+    const record *r = slot == SIZE_MAX || lies_in_dead_zone(slot) ? NULL : find(slot);
     if (r && slot != off) found(r, OAKI_GUARD_INSIDE, (ptrdiff_t)(off - slot), 0, call);
     else if (r && r->freed_tid) found(r, OAKI_GUARD_FREED, 0, 0, call);
     else if (r && told != SIZE_MAX && told != r->size) found(r, OAKI_GUARD_SIZED, 0, told, call);
     bool dead = r && (slot != off || r->freed_tid);
-    oaki_lock_release(&self.lock);
-    oaki_leave(t);
-    oaki_guard_tell();
+    close_records(t);
+    if (t) oaki_guard_tell();
     return dead;
 }
 
@@ -368,42 +410,21 @@ void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)
 
 /* ---- the queue ---- */
 
-static bool reserve_queue(void)
-{
-    if (self.waiting < self.room) return true;
-    size_t room = self.room ? self.room * 2 : FIRST;
-    size_t *q = oaki_meta_alloc(room * sizeof *q, OAKI_META_OTHER);
-    if (!q) return false;
-    for (size_t i = 0; i < self.waiting; i++)
-        q[i] = self.queue[(self.first + i) & (self.room - 1)];
-    oaki_meta_free(self.queue, self.room * sizeof *q, OAKI_META_OTHER);
-    self.queue = q;
-    self.room = room;
-    self.first = 0;
-    return true;
-}
-
-/* The eldest, which is looked at; NULL when it has gone with its zone. */
+/* The eldest, which is looked at; NULL when it goes, or has gone, with its zone. */
 static void *leave_queue(void)
 {
-    size_t off = self.queue[self.first];
-    OAKI_REQUIRES_LOCK(&self.lock);
-    OAKI_ASSERT(self.waiting > 0 && self.waiting <= self.room);
-    self.first = (self.first + 1) & (self.room - 1);
-    self.waiting--;
+    size_t off = oaki_offqueue_take(&self.queue);
     record *r = find(off);
     if (!r || !r->freed_tid) return NULL;
-    OAKI_ASSERT(self.bytes >= room_of(off));
-    self.bytes -= room_of(off);
+    self.bytes -= cost_of(off);
     look_at(r, "the end of its quarantine");
     forget(r);
-    return (void *)(uintptr_t)address(off);
+    return lies_in_dead_zone(off) ? NULL : (void *)(uintptr_t)address(off);
 }
 
 bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 {
-    OAKI_REQUIRES_INSIDE();
-    size_t off = oaki_heap_offset(p), room = room_of(off);
+    size_t off = oaki_heap_offset(p), cost = cost_of(off);
     bool waits = false;
     oaki_lock_acquire(&self.lock);
     record *r = find(off);
@@ -412,13 +433,13 @@ bool oaki_guard_freed(void *p, bool keep, uint32_t site)
         found(r, OAKI_GUARD_FREED, 0, 0, "free"); /* by two threads at once */
     } else if (r) {
         look_at(r, "free");
-        waits = !keep && room <= OAKI_GUARD_QUEUE / 4 && reserve_queue();
+        waits = !keep && cost <= OAKI_GUARD_QUEUE / 4 && oaki_offqueue_reserve(&self.queue);
         if (waits) {
             r->freed_tid = oaki_tls_thread->tid;
             r->freed_site = site;
             memset(p, FREED, r->size);
-            self.queue[(self.first + self.waiting++) & (self.room - 1)] = off;
-            self.bytes += room;
+            oaki_offqueue_put(&self.queue, off);
+            self.bytes += cost;
         } else {
             forget(r);
         }
@@ -427,11 +448,31 @@ bool oaki_guard_freed(void *p, bool keep, uint32_t site)
     return waits;
 }
 
+void oaki_guard_leave_begin(void)
+{
+    if (oaki_guard.on) oaki_lock_acquire(&self.leaving);
+}
+
+void oaki_guard_leave_end(void)
+{
+    if (oaki_guard.on) oaki_lock_release(&self.leaving);
+}
+
+size_t oaki_guard_waiting(void)
+{
+    oaki_thread *t;
+    if (!oaki_guard.on || !open_records(&t)) return 0;
+    size_t bytes = self.bytes;
+    close_records(t);
+    return bytes;
+}
+
 size_t oaki_guard_leave(size_t stay, void **out, size_t most)
 {
+    OAKI_REQUIRES_LOCK(&self.leaving);
     size_t n = 0;
     oaki_lock_acquire(&self.lock);
-    while (self.bytes > stay && n < most && self.waiting > 0) {
+    while (self.bytes > stay && n < most && self.queue.len > 0) {
         out[n] = leave_queue();
         n += out[n] != NULL;
     }
@@ -460,10 +501,11 @@ void oaki_guard_check(const char *call)
 
 void oaki_guard_mark(void)
 {
-    OAKI_REQUIRES_STOPPED();
-    for (size_t i = 0; i < self.cap; i++)
-        if (self.place[i].off && self.place[i].freed_tid && !oaki_mark_get(self.place[i].off))
-            oaki_mark_set(self.place[i].off);
+    for (size_t i = 0; i < self.cap; i++) {
+        size_t off = self.place[i].off;
+        if (!off || !self.place[i].freed_tid || lies_in_dead_zone(off)) continue;
+        if (!oaki_mark_get(off)) oaki_mark_set(off);
+    }
 }
 
 bool oaki_guard_waits(size_t off)
@@ -472,58 +514,83 @@ bool oaki_guard_waits(size_t off)
     return r && r->freed_tid;
 }
 
-/* In a handler of a fault: without the lock, as the thread may have it. */
+/* With all signals blocked, so that no stop finds the thread with the lock. Nobody who has it waits
+ * for anybody but for a while; the caller itself may have it, and waits in vain. */
+static bool read_in_handler(size_t off, record *out)
+{
+    uint64_t mask = oaki_os_mask_signals(0);
+    unsigned left = is_inside() ? 1 : TRIES;
+    bool mine = oaki_lock_try(&self.lock);
+    while (!mine && --left > 0) {
+        oaki_os_sleep_ns(TRY_NS);
+        mine = oaki_lock_try(&self.lock);
+    }
+    const record *r = mine ? find(off) : NULL;
+    if (r) *out = *r;
+    if (mine) oaki_lock_release(&self.lock);
+    oaki_os_unmask_signals(mask);
+    return r != NULL;
+}
+
+/* In a handler of a fault. Who touches the page may hold the lock: then less is known. */
 bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
 {
     if (!oaki_guard.page || !oaki_heap_contains(p)) return false;
     size_t page = oaki_heap_offset(p) >> OAKI_PAGE_SHIFT;
-    if ((oaki_the_heap.pte[page] & OAKI_PTE_CLASS) != OAKI_CLASS_LARGE) return false;
-    size_t first = oaki_page_first(page - 1);
-    const oaki_span *s = &oaki_the_heap.spans[first];
-    const record *r = find(first << OAKI_PAGE_SHIFT);
-    if (!r || !(s->guarded & OAKI_GUARDED_TAIL) || first + s->npages != page) return false;
+    if (page == 0) return false;
+    oaki_pte e = oaki_the_heap.pte[page - 1];
+    if ((e & OAKI_PTE_CLASS) != OAKI_CLASS_LARGE) return false;
+    const oaki_span *s = &oaki_the_heap.spans[oaki_page_first(page - 1)];
+    if (!(s->guarded & OAKI_GUARDED_TAIL) || oaki_span_page(s) + s->npages != page) return false;
+    record r = { .off = oaki_span_slot(s), .size = s->size };
+    r.site = r.freed_site = UINT32_MAX;
+    (void)read_in_handler(r.off, &r);
     *out = (oaki_guard_finding){ .error = OAKI_GUARD_TOUCHED, .call = "the processor",
-                                 .object = (const char *)address(r->off), .size = r->size,
-                                 .at = (const char *)p - (const char *)address(r->off),
-                                 .site = r->site, .freed_site = r->freed_site,
-                                 .tid = r->tid, .freed_tid = r->freed_tid };
+                                 .object = (const char *)address(r.off), .size = r.size,
+                                 .at = (const char *)p - (const char *)address(r.off),
+                                 .site = r.site, .freed_site = r.freed_site,
+                                 .tid = r.tid, .freed_tid = r.freed_tid };
     AO_fetch_and_add(&self.found, 1);
     return true;
 }
 
-void oaki_guard_sweep(const oaki_span *s)
+typedef bool dies(size_t off);
+
+static bool is_unmarked(size_t off)
 {
-    OAKI_REQUIRES_INSIDE();
-    const oaki_heap *h = &oaki_the_heap;
-    size_t off = oaki_heap_offset(oaki_span_start(s));
+    return !oaki_mark_get(off);
+}
+
+static bool any(size_t off)
+{
+    return off != 0;
+}
+
+/* Records of the span's objects that die are looked at, and go. */
+static void forget_in(const oaki_span *s, dies *does, const char *call)
+{
+    size_t off = oaki_span_slot(s);
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < n; i++, off += s->size) {
-        if (!oaki_bit_get(h->alloc, off) || oaki_mark_get(off)) continue;
+        if (!oaki_bit_get(oaki_the_heap.alloc, off) || !does(off)) continue;
         record *r = find(off);
         if (!r) continue;
-        look_at(r, "a collection");
+        look_at(r, call);
+        if (r->freed_tid) self.bytes -= cost_of(off);
         forget(r);
     }
     oaki_lock_release(&self.lock);
 }
 
-/* A record that goes may draw another one into its place. */
-void oaki_guard_forget_zone(uint32_t zone)
+void oaki_guard_sweep(const oaki_span *s)
 {
-    oaki_lock_acquire(&self.lock);
-    for (size_t i = 0; i < self.cap;) {
-        record *r = &self.place[i];
-        bool its = r->off && oaki_span_of_offset(r->off)->zone == zone;
-        if (its) {
-            look_at(r, "the zone's end");
-            if (r->freed_tid) self.bytes -= room_of(r->off);
-            forget(r);
-        } else {
-            i++;
-        }
-    }
-    oaki_lock_release(&self.lock);
+    forget_in(s, is_unmarked, "a collection");
+}
+
+void oaki_guard_drop(const oaki_span *s)
+{
+    forget_in(s, any, "the zone's end");
 }
 
 void oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_finding *f))

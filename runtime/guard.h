@@ -6,21 +6,23 @@
  * than the slot has at least, and all behind it is filled with a pattern that is no address. In a
  * small span the last OAKI_GUARD_GAP bytes of each slot always have that pattern, and the first
  * slot is never handed out: so there is a gap in front of each object as well. A large object has a
- * page in front of it, and with `guard=page` one behind it that may not be touched.
+ * page in front of it. With `guard=page` it has one behind it, too, that may not be touched: it
+ * ends there, but for less than its alignment, and begins oaki_span.shift bytes into its pages.
  *
  * What is freed by hand is filled with another pattern and waits in a queue, bounded in bytes; it
  * is looked at before its slot is used again. Objects that a sweep finds dead are looked at, too;
  * all are at each collection.
  *
  * A record, beside the heap, has an object's size, thread, and stacks as numbers.
- * Owns: oaki_guard. Lock: OAKI_RANK_GUARD for records and queue. */
+ * Owns: oaki_guard. Lock: OAKI_RANK_GUARD for records and queue, OAKI_RANK_LEAVING above it for
+ * what leaves the queue. */
 #ifndef OAKI_GUARD_H
 #define OAKI_GUARD_H
 
 #include "span.h"
 
 #define OAKI_GUARD_GAP ((size_t)16)
-#define OAKI_GUARD_QUEUE ((size_t)32 << 20) /* bytes of freed objects */
+#define OAKI_GUARD_QUEUE ((size_t)32 << 20) /* bytes of the heap that freed objects take */
 
 /* oaki_span.guarded */
 enum { OAKI_GUARDED = 1, OAKI_GUARDED_HEAD = 2, OAKI_GUARDED_TAIL = 4 };
@@ -76,14 +78,15 @@ bool oaki_guard_is_freed(const void *p);
 /* The same for the collector, at work on a guarded span; else the slot's size. */
 size_t oaki_guard_asked(const oaki_span *s, const void *p);
 /* p is about to be resized or freed by `call`, perhaps with a size (else SIZE_MAX): a finding when
- * it may not be. Whether it is no live object, which has been told, and the call is to do nothing.
- * Outside of oaki_enter. */
+ * it may not be. Whether it is no live object, which is told, and the call is to do nothing. Any
+ * thread, any state: inside of oaki_enter it is told later. */
 bool oaki_guard_look(const void *p, size_t told, const char *call);
 /* Something is wrong with the object that begins at p, as `call` knows. */
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
 /* What has been found meanwhile is reported. */
 void oaki_guard_tell(void);
 size_t oaki_guard_found(void); /* how many there were */
+size_t oaki_guard_waiting(void); /* bytes in the queue; any thread, any state */
 /* Look at all objects, and report. */
 void oaki_guard_check(const char *call);
 
@@ -91,13 +94,18 @@ void oaki_guard_check(const char *call);
 
 /* An object of a guarded span is freed by hand: true, it is in the queue. keep: it can't wait. */
 bool oaki_guard_freed(void *p, bool keep, uint32_t site);
+/* Around oaki_guard_leave and until what has left is free, and around what frees a span of a dead
+ * zone. Nothing where the guard is off. */
+void oaki_guard_leave_begin(void);
+void oaki_guard_leave_end(void);
 /* The eldest of the queue, at most `most`, until no more than `stay` bytes wait: the caller frees
  * them for good. How many; 0: no more have to go. */
 size_t oaki_guard_leave(size_t stay, void **out, size_t most);
 void oaki_guard_look_at_all(const char *call);
 /* The span is about to be swept: what has died is looked at, and forgotten. */
 void oaki_guard_sweep(const oaki_span *s);
-void oaki_guard_forget_zone(uint32_t zone);
+/* The same of a span of a dead zone, which is about to go, with all that is in it. */
+void oaki_guard_drop(const oaki_span *s);
 /* A new small span's gaps; a new large one's page in front. */
 void oaki_guard_fill(oaki_span *s);
 /* M is final: what waits in the queue is kept. */
@@ -110,7 +118,7 @@ bool oaki_guard_touched(const void *address, oaki_guard_finding *out);
 void oaki_guard_release(oaki_span *s);
 
 /* Pages of a large object of a guarded zone beside its own: in front, and behind. */
-OAKI_INLINE size_t oaki_guard_head(size_t align) { return align <= 1; }
+OAKI_INLINE size_t oaki_guard_head(size_t align) { return align <= OAKI_PAGE; }
 OAKI_INLINE size_t oaki_guard_tail(void) { return oaki_guard.page; }
 
 #endif

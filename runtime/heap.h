@@ -119,6 +119,12 @@ OAKI_INLINE char *oaki_span_start(const oaki_span *s)
     return oaki_page_address(oaki_span_page(s));
 }
 
+/* Offset of the span's first slot, which a large object's is: on its first page. */
+OAKI_INLINE size_t oaki_span_slot(const oaki_span *s)
+{
+    return (oaki_span_page(s) << OAKI_PAGE_SHIFT) + s->shift;
+}
+
 /* First page of the span that `page` is in; its entry is not free. Follows saturated offsets of
  * huge objects. */
 OAKI_INLINE size_t oaki_page_first(size_t page)
@@ -142,7 +148,7 @@ OAKI_INLINE oak_zone *oaki_zone_by_id(uint32_t id)
 /* ---- objects: an offset is an address less the base of the range ---- */
 
 /* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free
- * page, a span's tail). */
+ * page, a span's tail, what is in front of a guarded large object). */
 OAKI_INLINE size_t oaki_slot_offset(size_t off)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
@@ -151,7 +157,10 @@ OAKI_INLINE size_t oaki_slot_offset(size_t off)
     unsigned cls = e & OAKI_PTE_CLASS;
     if (cls == 0) return SIZE_MAX;
     size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
-    if (cls == OAKI_CLASS_LARGE) return first;
+    if (cls == OAKI_CLASS_LARGE) {
+        size_t large = oaki_span_slot(&oaki_the_heap.spans[first >> OAKI_PAGE_SHIFT]);
+        return OAKI_LIKELY(off >= large) ? large : SIZE_MAX;
+    }
     const oaki_class *c = &oaki_classes[cls];
     size_t slot = ((off - first) * c->magic) >> 32;
     if (OAKI_UNLIKELY(slot >= c->nslots)) return SIZE_MAX;
@@ -251,11 +260,12 @@ void oaki_heap_check(void);         /* of all structures, in a stop: fatal with 
 
 enum {
     OAKI_LARGE_ZERO = 1, /* else the caller fills what is dirty memory */
-    OAKI_LARGE_GUARDED = 4, /* with a page in front, and one behind if those are asked for */
+    OAKI_LARGE_GUARDED = 4, /* of n the last OAKI_GUARD_GAP are a gap; pages beside it (guard.h) */
     OAKI_LARGE_SOON = 2  /* what can't wait for a mark that the program outruns, but a little */
 };
 
-/* n bytes in a span of their own; clearing them may take long. */
+/* n bytes in a span of their own, at a multiple of align, a power of two. Not inside oaki_enter, as
+ * clearing may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how);
 /* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
  * their memory, those of the tail go; but not while the object's words may be read. */

@@ -87,7 +87,7 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
 static void make_young(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t off = oaki_heap_offset(oaki_span_start(s));
+    size_t off = oaki_span_slot(s);
     if (AO_load(&h->keeps_marks) == 0 || AO_load(&h->marking) != 0) return;
     if (oaki_mark_get(off)) oaki_mark_empty(off, s->size);
 }
@@ -103,7 +103,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     make_young(s);
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
-    oaki_bits_allocate(oaki_heap_offset(oaki_span_start(s)), s->size);
+    oaki_bits_allocate(oaki_span_slot(s), s->size);
     t->mcache->mallocs[OAKI_CLASS_LARGE]++;
     t->mcache->large_bytes += s->size;
     oaki_count_add(&h->live, s->size);
@@ -111,9 +111,15 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     return oaki_sample_large(t->mcache, s->size);
 }
 
-static oaki_span *guard(oaki_span *s, size_t head, size_t tail)
+/* With a page behind it, an object of n bytes ends there, as far as its alignment lets it. */
+static oaki_span *guard(oaki_span *s, size_t n, size_t align, size_t head, size_t tail)
 {
     if (head + tail > 0) s = oaki_pages_split(s, head, tail);
+    if (tail) {
+        size_t front = s->size - OAKI_MAX(n, OAKI_GRANULE);
+        s->shift = (uint16_t)OAKI_ALIGN_DOWN(front, OAKI_MAX(align, OAKI_GRANULE));
+        s->size -= s->shift;
+    }
     s->guarded = (uint8_t)(OAKI_GUARDED | (head ? OAKI_GUARDED_HEAD : 0) |
                            (tail ? OAKI_GUARDED_TAIL : 0));
     oaki_guard_fill(s);
@@ -124,25 +130,25 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsign
 {
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
-    size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1);
     bool guarded = (how & OAKI_LARGE_GUARDED) != 0;
     size_t head = guarded ? oaki_guard_head(align) : 0, tail = guarded ? oaki_guard_tail() : 0;
-    pages += head + tail;
+    if (tail) n -= OAKI_GUARD_GAP; /* the page is the gap */
+    size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1) + head + tail;
     oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT
                        ? NULL
-                       : take_pages(t, pages, align, kind, how);
+                       : take_pages(t, pages, OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1), kind, how);
     if (!s) {
         oaki_leave(t);
         errno = ENOMEM;
         return NULL;
     }
-    if (guarded) s = guard(s, head, tail);
-    char *p = oaki_span_start(s);
+    if (guarded) s = guard(s, n, align, head, tail);
+    char *p = oaki_span_start(s) + s->shift;
     oaki_track_alloc(p, s->size);
     s->type = type;
     if ((how & OAKI_LARGE_ZERO) && s->needzero) {
         oaki_leave(t);
-        memset(p, 0, s->size - ((size_t)s->fresh << OAKI_PAGE_SHIFT));
+        memset(p, 0, s->size - OAKI_MIN((size_t)s->fresh << OAKI_PAGE_SHIFT, s->size));
         t = oaki_enter();
     }
     if (!(how & OAKI_LARGE_ZERO) && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);

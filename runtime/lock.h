@@ -24,6 +24,7 @@ typedef enum oaki_rank {
     OAKI_RANK_TYPES,     /* the table of types */
     OAKI_RANK_OBSERVE,   /* sites and sampled objects */
     OAKI_RANK_MARKER,    /* worker 0 while it marks beside the program */
+    OAKI_RANK_LEAVING,   /* guarded objects between their queue and being free */
     OAKI_RANK_FREED,     /* objects freed by hand meanwhile */
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of what is allocated while M is prepared */

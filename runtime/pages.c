@@ -347,6 +347,10 @@ oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
         *s = whole;
         (void)part(s, page, head, OAKI_NOSCAN);
     }
+    /* from here on they are not scanned, and so not protected either by who is told of writes */
+    oaki_written_taken(page << OAKI_PAGE_SHIFT, (page + head) << OAKI_PAGE_SHIFT);
+    oaki_written_taken((page + head + n) << OAKI_PAGE_SHIFT,
+                       (page + head + n + tail) << OAKI_PAGE_SHIFT);
     oaki_count_add(&h->nspans, (head > 0) + (tail > 0));
     oaki_lock_release(&h->pages_lock);
     return body;

@@ -285,7 +285,7 @@ void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx)
         oaki_pte e = h->pte[page]; /* of spans that aren't pinned nothing else is read */
         n = 1;
         if ((e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_PINNED) continue;
-        size_t base = page << OAKI_PAGE_SHIFT,
+        size_t base = oaki_span_slot(s),
                slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
         for (size_t i = 0; i < slots; i++)
             if (oaki_bit_get(h->alloc, base + i * s->size)) fn(base + i * s->size, ctx);

@@ -99,8 +99,9 @@ typedef struct oaki_span {
         uint32_t *types; /* small typed spans: type id of each slot */
         uint32_t type;   /* large typed object */
     };
-    size_t size; /* slot size; of a large object, its pages' bytes */
+    size_t size; /* slot size; of a large object, its pages' bytes less shift */
     uint8_t guarded; /* its objects have gaps between them (guard.h) */
+    uint16_t shift;  /* large: bytes of its pages in front of the object (guard.h) */
     uint8_t waits; /* small typed objects: one's type did (type.h); set and never cleared, too */
 } oaki_span;
 

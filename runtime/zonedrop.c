@@ -11,6 +11,7 @@
  *   taking spans from what is in it. A span that a thread is sweeping at the moment is in no list,
  *   and comes back into one, or goes; the zone waits for it. */
 #include "collector.h"
+#include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
@@ -36,7 +37,7 @@ static struct {
 static void forget_samples(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t off = oaki_heap_offset(oaki_span_start(s));
+    size_t off = oaki_span_slot(s);
     size_t slots = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
     for (size_t i = 0; i < slots; i++, off += s->size)
         if (oaki_bit_get(h->alloc, off)) h->sampler.on.freed((char *)h->base + off);
@@ -45,7 +46,7 @@ static void forget_samples(const oaki_span *s)
 /* Of the span's bytes, those that the last mark has counted, while its marks are there. */
 static size_t marked_bytes(const oaki_span *s, size_t bytes)
 {
-    size_t off = oaki_heap_offset(oaki_span_start(s)), words = (size_t)s->npages * OAKI_PAGE_WORDS;
+    size_t off = oaki_span_slot(s), words = (size_t)s->npages * OAKI_PAGE_WORDS;
     if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(off) ? bytes : 0;
     return oaki_mark_count(off >> 10, words, oaki_class_starts[s->cls]) * s->size;
 }
@@ -55,7 +56,7 @@ static void give_back(oak_zone *z, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     bool large = s->cls == OAKI_CLASS_LARGE;
-    OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->zone == z->id && z->state == OAKI_ZONE_DEAD);
+    if (OAKI_UNLIKELY(s->guarded)) oaki_guard_drop(s);
     size_t objects = AO_int_load(&s->nalloc);
     size_t bytes = large ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : objects * s->size;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) forget_samples(s);
@@ -132,7 +133,9 @@ bool oaki_zones_reap(size_t spans)
     while ((z = first_dead()) != NULL) {
         unsigned sc = 0; /* from the start: what was being swept may have come back anywhere */
         oaki_span *s = NULL;
+        oaki_guard_leave_begin();
         for (; spans > 0 && (s = oaki_central_pop_any(z, &sc)) != NULL; spans--) give_back(z, s);
+        oaki_guard_leave_end();
         if (spans == 0) return true;
         if (AO_load_acquire(&z->pages) != 0) return false;
         bury(z);

@@ -288,7 +288,7 @@ static const char *check_span(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     const oaki_class *c = &oaki_classes[s->cls];
-    size_t base = oaki_heap_offset(oaki_span_start(s));
+    size_t base = oaki_span_slot(s);
     unsigned handed_out = 0;
     if (s->cls == OAKI_CLASS_LARGE)
         return oaki_bit_get(h->alloc, base) == s->nalloc ? NULL : "a large object is one slot";

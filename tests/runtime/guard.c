@@ -4,6 +4,9 @@
 #include "runtime/guard.h"
 #include "gc/finalizer.h"
 #include "observe/guard.h"
+#include "runtime/os.h"
+#include "runtime/probe.h"
+#include "runtime/written.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -11,6 +14,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 Suite *suite_runtime_guard(void);
 
@@ -32,6 +36,15 @@ static void start(void)
 {
     test_heap_start(test_config());
     oaki_debug_switches.guard = OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE;
+    oaki_guard_start(no_site, note);
+    told = 0;
+}
+
+static void start_pages(void)
+{
+    test_heap_start(test_config());
+    oaki_debug_switches.guard =
+        OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE | OAKI_DEBUG_GUARD_PAGE;
     oaki_guard_start(no_site, note);
     told = 0;
 }
@@ -215,6 +228,237 @@ START_TEST(a_zone_takes_its_records_with_it)
 }
 END_TEST
 
+typedef struct leaving {
+    oak_zone *zone;
+    AO_t done;
+} leaving;
+
+/* The queue is full: each of these makes another one leave it. */
+static void *make_leave(void *arg)
+{
+    leaving *l = arg;
+    while (!AO_load(&l->done)) oak_free(oak_alloc_noscan(OAKI_GUARD_QUEUE / 8));
+    return NULL;
+}
+
+START_TEST(what_waits_of_a_zone_leaves_or_goes_with_it)
+{
+    pthread_t t;
+    leaving l = { 0 };
+    ck_assert_int_eq(oak_thread_create(&t, NULL, make_leave, &l), 0);
+    for (int i = 0; i < 300; i++) {
+        oak_zone *z = oak_zone_new(NULL);
+        for (int k = 0; k < 300; k++) oak_free(oak_zone_alloc(z, k % 10 ? 200 : 50000));
+        ck_assert_int_eq(oak_zone_discard(z), 0);
+    }
+    AO_store(&l.done, 1);
+    pthread_join(t, NULL);
+    oak_collect();
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static double discard_ms(int n)
+{
+    double begun = cpu_ms();
+    for (int i = 0; i < n; i++) {
+        oak_zone *z = oak_zone_new(NULL);
+        ck_assert_ptr_nonnull(oak_zone_alloc(z, 100));
+        ck_assert_int_eq(oak_zone_discard(z), 0);
+    }
+    return cpu_ms() - begun;
+}
+
+/* It takes the processor no longer for records of others: a look at all of them would, a hundred
+ * times. */
+START_TEST(a_discard_looks_at_no_record_of_others)
+{
+    (void)discard_ms(200);
+    double alone = discard_ms(1000);
+    for (int i = 0; i < 200000; i++) ck_assert_ptr_nonnull(oak_alloc_pinned(16));
+    double among = discard_ms(1000);
+    for (int i = 0; i < 3 && among > 4 * alone; i++) among = discard_ms(1000);
+    ck_assert_double_le(among, 4 * alone);
+}
+END_TEST
+
+/* As by a signal handler that comes in the middle of the runtime. */
+START_TEST(what_is_freed_is_known_from_inside)
+{
+    char *p = oak_alloc(100), *live = oak_alloc(100);
+    oak_free(p);
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_guard_look(p, SIZE_MAX, "realloc"));
+    ck_assert(oaki_guard_look(p + 16, SIZE_MAX, "free"));
+    ck_assert(!oaki_guard_look(live, SIZE_MAX, "free"));
+    ck_assert_uint_eq(told, 0);
+    oaki_leave(t);
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 2);
+    ck_assert_int_eq(last.error, OAKI_GUARD_INSIDE);
+}
+END_TEST
+
+/* ---- with a page behind ---- */
+
+static const size_t aligns[] = { 1, 16, 64, 4096, 8192, 65536 };
+
+/* Where the page is that may not be touched. */
+static char *page_behind(const char *p, size_t n)
+{
+    return (char *)OAKI_ALIGN_UP((uintptr_t)p + n, OAKI_PAGE / 2);
+}
+
+START_TEST(a_large_object_ends_at_its_page)
+{
+    size_t align = aligns[_i / 3];
+    for (size_t n = 33000 + (size_t)_i; n < 2000000; n = n * 5 / 4 + 3) {
+        char *p = _i % 3 == 0   ? oak_alloc_aligned(align, n)
+                  : _i % 3 == 1 ? oak_alloc_aligned_noscan(align, n)
+                                : oaki_alloc_kind(n, align, OAKI_PINNED, 0);
+        ck_assert_uint_eq((uintptr_t)p % align, 0);
+        ck_assert_uint_lt((size_t)(page_behind(p, n) - p) - n, OAKI_MAX(align, (size_t)16));
+        ck_assert_uint_eq(oak_usable_size(p), n);
+        ck_assert(test_is_zero(p, n));
+        ck_assert_ptr_eq(oak_base(p + n - 1), p);
+        ck_assert_ptr_null(oak_base(p - 1));
+        memset(p, 1, n);
+        if (n % 2) oak_free(p);
+    }
+    oak_collect();
+    oak_collect();
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+START_TEST(a_write_in_front_of_its_page_is_found)
+{
+    for (size_t n = 40001; n < 40016; n++) {
+        told = 0;
+        char *p = oak_alloc_noscan(n);
+        p[_i ? -1 : (ptrdiff_t)n] = 1;
+        oak_free(p);
+        ck_assert_uint_eq(told, 1);
+        ck_assert_int_eq(last.error, _i ? OAKI_GUARD_START : OAKI_GUARD_END);
+        ck_assert_int_eq(last.at, _i ? -1 : (ptrdiff_t)n);
+    }
+}
+END_TEST
+
+/* Each refers into the middle of the next; the last one has a small object. */
+static OAKI_NOINLINE char *chain_of_large(size_t n)
+{
+    char **p = NULL;
+    for (size_t i = 0; i < 20; i++) {
+        char **next = oak_alloc(n + 8 * i);
+        next[1] = p ? (char *)p + n / 2 : memset(oak_alloc_noscan(64), 3, 64);
+        p = next;
+    }
+    return (char *)p + n / 2;
+}
+
+START_TEST(what_a_large_object_refers_to_lives)
+{
+    size_t n = 50000;
+    static char *head;
+    head = chain_of_large(n);
+    for (int i = 0; i < 3; i++) oak_collect();
+    char *at = head;
+    for (size_t i = 0; i < 20; i++) {
+        char **p = oak_base(at);
+        ck_assert_ptr_nonnull(p);
+        at = p[1];
+    }
+    for (int i = 0; i < 64; i++) ck_assert_int_eq(at[i], 3);
+    head = at = NULL;
+    ck_assert_uint_eq(told, 0);
+    test_assert_sound();
+}
+END_TEST
+
+static AO_t stop_churning;
+
+static void *churn_until(void *arg)
+{
+    while (!AO_load(&stop_churning)) (void)churn(arg);
+    return NULL;
+}
+
+/* The table of records moves meanwhile; whoever has its lock may be kept from running for long. */
+START_TEST(a_touch_is_known_while_others_allocate)
+{
+    pthread_t t[2];
+    size_t n = 40000;
+    char *p = oak_alloc_pinned(n);
+    oaki_guard_finding f;
+    for (uintptr_t i = 0; i < 2; i++)
+        ck_assert_int_eq(oak_thread_create(&t[i], NULL, churn_until, (void *)(i + 1)), 0);
+    for (int i = 0; i < 20000; i++) {
+        ck_assert(oaki_guard_touched(p + n, &f));
+        ck_assert_ptr_eq(f.object, p);
+        ck_assert_uint_eq(f.size, n);
+        ck_assert(!oaki_guard_touched(p + n - 1, &f));
+    }
+    AO_store(&stop_churning, 1);
+    for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
+}
+END_TEST
+
+/* The same in the middle of the runtime, where the lock may be the thread's own. */
+START_TEST(a_touch_inside_is_known)
+{
+    char *p = oak_alloc_pinned(40000);
+    oaki_guard_finding f;
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_guard_touched(p + 40000, &f));
+    oaki_leave(t);
+    ck_assert_int_eq(f.at, 40000);
+}
+END_TEST
+
+static bool may_be_read(const char *p)
+{
+    return oaki_probe(p);
+}
+
+/* Pages are protected between the moment that they are taken and the one that the object's
+ * neighbours are no longer scanned. */
+START_TEST(pages_behind_stay_closed_where_faults_tell_of_writes)
+{
+    oak_config c = test_config();
+    c.tracking = OAK_TRACKING_FAULTS;
+    test_heap_start(c);
+    if (oaki_os_page_size() > OAKI_PAGE) return;
+    oaki_guard.page = true;
+    ck_assert(oaki_written_start());
+    size_t n = 6 << OAKI_PAGE_SHIFT;
+    oaki_span *s = oaki_pages_alloc(8, 1, OAKI_CLASS_LARGE, OAKI_SCAN);
+    s->size = 8 << OAKI_PAGE_SHIFT;
+    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    s = oaki_pages_split(s, 1, 1);
+    s->guarded = OAKI_GUARDED | OAKI_GUARDED_HEAD | OAKI_GUARDED_TAIL;
+    oaki_guard_fill(s);
+    char *p = oaki_span_start(s);
+    ck_assert(!may_be_read(p + n));
+    p[0] = p[n - 1] = 1;
+    oaki_written_release(0, AO_load(&oaki_the_heap.used));
+    ck_assert(!may_be_read(p + n));
+    ck_assert(may_be_read(p + n - 1));
+    oaki_pages_free(s);
+    ck_assert(may_be_read(p + n));
+}
+END_TEST
+
 static void finalize(void *obj, void *ctx)
 {
     (void)ctx;
@@ -278,6 +522,24 @@ Suite *suite_runtime_guard(void)
     tcase_add_test(c, a_zone_takes_its_records_with_it);
     tcase_add_test(c, a_finalizer_may_free_its_object);
     tcase_add_test(c, a_second_finalizer_is_named);
+    tcase_add_test(c, what_waits_of_a_zone_leaves_or_goes_with_it);
+    tcase_add_test(c, a_discard_looks_at_no_record_of_others);
+    tcase_add_test(c, what_is_freed_is_known_from_inside);
+    suite_add_tcase(s, c);
+    c = tcase_create("pages");
+    tcase_add_checked_fixture(c, start_pages, NULL);
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, a_large_object_ends_at_its_page, 0, 18);
+    tcase_add_loop_test(c, a_write_in_front_of_its_page_is_found, 0, 2);
+    tcase_add_test(c, what_a_large_object_refers_to_lives);
+    tcase_add_test(c, right_threads_are_told_nothing);
+    tcase_add_test(c, sizes_are_those_that_were_asked_for);
+    tcase_add_test(c, the_queue_is_bounded);
+    tcase_add_test(c, a_touch_is_known_while_others_allocate);
+    tcase_add_test(c, a_touch_inside_is_known);
+    suite_add_tcase(s, c);
+    c = tcase_create("tracked");
+    tcase_add_test(c, pages_behind_stay_closed_where_faults_tell_of_writes);
     suite_add_tcase(s, c);
     return s;
 }

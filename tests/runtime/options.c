@@ -243,6 +243,16 @@ START_TEST(a_bad_switch_is_named_and_the_others_count)
     expect("OAKUM_DEBUG", "guard=pages,verify=1",
            "oakum: OAKUM_DEBUG: guard=pages is ignored: it must be guard, guard=page, "
            "guard=continue or guard=page+continue\n100 4194304 0 0 0 1");
+    static const char *const wrong[] = { "", "1", "page+", "+page", "PAGE", "page=1" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char value[64];
+        snprintf(value, sizeof value, "guard=%s", wrong[i]);
+        snprintf(text, sizeof text,
+                 "oakum: OAKUM_DEBUG: guard=%s is ignored: it must be guard, guard=page, "
+                 "guard=continue or guard=page+continue\n100 4194304 0 0 0 0",
+                 wrong[i]);
+        expect("OAKUM_DEBUG", value, text);
+    }
 }
 END_TEST
 
