@@ -1,8 +1,9 @@
 /* free.c - free and realloc, and blocks that are freed where the heap can't be entered.
  *
- * A thread that has detached, or is inside of the runtime, can't enter the heap. Its free is
- * deferred: the block goes into a list, which the next call that can enter the heap frees. The
- * first word of a block is the link.
+ * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
+ * into a list through the objects' first words, which the next call that may enter works off. The
+ * guard knows each byte of a block that is its owner's: so with it the list is in memory of the
+ * side, as far as there is any.
  *
  * A pointer of another allocator in the process goes back to that allocator (others.c). A pointer
  * of no allocator, or to a free block, ends the program with one line. Before main such a pointer
@@ -10,8 +11,8 @@
  *
  * Memory goes back to the system when much has been freed since the last time.
  *
- * Owns: the list of deferred frees; oaki_freed, the bytes freed since memory last went back. Lock:
- * none; both are atomic. */
+ * Owns: the lists of what was put off; oaki_freed, bytes since memory was last given back.
+ * Lock: none; both are atomic. */
 #include "cache.h"
 #include "others.h"
 #include "preload.h"
@@ -27,7 +28,13 @@
 #define TRIM_LEAST ((size_t)32 << 20)
 #define ROOM(n) ((n) / 8) /* extra room of a large block that realloc has moved */
 
-static AO_t put_off;    /* the list of deferred frees; an object's first word is the link */
+typedef struct beside {
+    struct beside *next;
+    void *block;
+} beside;
+
+static AO_t put_off;    /* a list; an object's first word leads to the next */
+static AO_t put_beside; /* a list of `beside` */
 static AO_t oaki_freed;
 
 /* ---- memory for the system ---- */
@@ -125,26 +132,54 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
     if (OAKI_UNLIKELY((oaki_my.freed += size) >= COUNT_EVERY)) trim();
 }
 
-static void put_off_free(void *p)
+/* link: in front of what is in the list. */
+static void push(AO_t *list, void *link)
 {
     AO_t next;
     do {
-        next = AO_load(&put_off);
-        *(AO_t *)p = next;
-    } while (!AO_compare_and_swap_release(&put_off, next, (AO_t)p));
+        next = AO_load(list);
+        *(AO_t *)link = next;
+    } while (!AO_compare_and_swap_release(list, next, (AO_t)link));
+}
+
+static AO_t take_all(AO_t *list)
+{
+    AO_t first;
+    do first = AO_load_acquire(list);
+    while (first && !AO_compare_and_swap_acquire(list, first, 0));
+    return first;
+}
+
+static void put_off_free(void *p)
+{
+    beside *b = OAKI_UNLIKELY(oaki_guard.on) ? oaki_side_alloc(sizeof *b, 1) : NULL;
+    if (b) b->block = p;
+    push(b ? &put_beside : &put_off, b ? (void *)b : p);
+}
+
+static void free_now(void *p)
+{
+    oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
+}
+
+static OAKI_COLD void free_all_put_off(void)
+{
+    for (AO_t first = take_all(&put_off); first;) {
+        void *p = (void *)first;
+        first = *(AO_t *)p;
+        free_now(p);
+    }
+    for (beside *b = (beside *)take_all(&put_beside), *next; b; b = next) {
+        void *p = b->block;
+        next = b->next;
+        oaki_side_free(b);
+        free_now(p);
+    }
 }
 
 void oaki_free_put_off(void)
 {
-    AO_t first;
-    if (OAKI_LIKELY(AO_load(&put_off) == 0)) return;
-    do first = AO_load_acquire(&put_off);
-    while (first && !AO_compare_and_swap_acquire(&put_off, first, 0));
-    while (first) {
-        void *p = (void *)first;
-        first = *(AO_t *)p;
-        oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
-    }
+    if (OAKI_UNLIKELY((AO_load(&put_off) | AO_load(&put_beside)) != 0)) free_all_put_off();
 }
 
 const void *oaki_free_first_put_off(void)

@@ -12,6 +12,7 @@
 #include "observe/site.h"
 #include "preload.h"
 #include "runtime/collector.h"
+#include "runtime/guard.h"
 #include "runtime/os.h"
 #include "tell.h"
 #include <limits.h>
@@ -132,13 +133,16 @@ static void wait_ms(unsigned ms)
     oaki_blocking_end(t);
 }
 
-/* Give the detector the heap's size, which otherwise comes from collections. */
+/* The detector hears of the heap's size from collections. What the guard holds is the program's no
+ * more. */
 static void note_size(void)
 {
+    size_t bytes = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
     oaki_cycle c = { .begin = oaki_os_now_ns() };
     c.end = c.begin;
     c.line.forced = true;
-    c.line.heap_live = c.line.heap_start = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;
+    bytes -= OAKI_MIN(oaki_guard_waiting(), bytes);
+    c.line.heap_live = c.line.heap_start = bytes;
     oaki_cycles_note(&c);
 }
 

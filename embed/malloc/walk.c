@@ -1,11 +1,10 @@
 /* walk.c - the walk of walk.h: depth first, with a stack of its own.
  *
- * The bitmaps have a bit for each granule. `seen` is set at the start of each reached object, and
- * in the free slots of threads' runs: there is nothing more to do for these. `kept` is set for
- * objects that pointers to starts reach, `inner` for those that need a pointer into an object.
- *
- * Oakum's own blocks are traced when they are reached, as libc and the loader put them into lists
- * of their own. They are never lost. */
+ * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
+ * in what threads have taken to allocate from and not handed out. What is Oakum's own is followed
+ * where it is reached, as libc and the loader put it into lists of theirs; it is never lost.
+ * What is freed and waits in the guard's queue is no object: nothing leads to it.
+ * kept and inner: reached by beginnings, by way of an inner pointer. */
 #include "walk.h"
 #include "observe/rootwords.h"
 #include "runtime/guard.h"
@@ -31,7 +30,7 @@ static void each_object(void (*fn)(void *ctx, size_t slot, unsigned kind), void 
     for (size_t page = 0; page < end; page += h->spans[page].npages) {
         const oaki_span *s = &h->spans[page];
         unsigned cls = h->pte[page] & OAKI_PTE_CLASS;
-        size_t base = page << OAKI_PAGE_SHIFT;
+        size_t base = oaki_span_slot(s);
         if (cls == 0) continue;
         size_t n = cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[cls].nslots;
         for (size_t i = 0; i < n; i++)
@@ -74,6 +73,7 @@ static inline void look(oaki_walk *w, uintptr_t value)
     size_t slot = oaki_slot_offset(off);
     if (slot == SIZE_MAX || (slot != off && !w->interior)) return;
     if (!oaki_bit_get(oaki_the_heap.alloc, slot)) return;
+    if (oaki_guard.on && oaki_guard_waits(slot)) return;
     if (!oaki_bit_get(w->seen, slot)) reach(w, slot);
     else if (w->current) meet_head(w, slot);
 }
