@@ -47,7 +47,13 @@ static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
     return room;
 }
 
-/* ---- signal masks ---- */
+/* A child of vfork has its parent's variables, and a stack and handlers of its own. */
+static bool is_mine(void)
+{
+    return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
+}
+
+/* ---- what is blocked ---- */
 
 /* Set a mask without libc, which would unblock its own signals. A thread of libc's blocks those,
  * and the unwinder changes and restores its mask when it calls malloc. */
@@ -106,14 +112,14 @@ OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
         act = &a;
     }
     int e = REAL(sigaction)(sig, act, old);
-    if (sig == SIGSEGV && e == 0) oaki_guard_catch_again(old);
+    if (sig == SIGSEGV && e == 0 && is_mine()) oaki_guard_catch_again(old);
     return e;
 }
 
 static __sighandler_t after(int sig, __sighandler_t was)
 {
     struct sigaction old = { .sa_handler = was };
-    if (sig != SIGSEGV || was == SIG_ERR) return was;
+    if (sig != SIGSEGV || was == SIG_ERR || !is_mine()) return was;
     oaki_guard_catch_again(&old);
     return old.sa_handler;
 }
@@ -139,15 +145,7 @@ OAKI_EXPORT int sigignore(int sig)
 
 /* ---- alternate stacks ---- */
 
-/* Whether the calling thread's variables are its own. A child of vfork has its parent's variables,
- * but an alternate stack of its own. */
-static bool is_mine(void)
-{
-    return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
-}
-
-/* Keep the alternate stack alive. It is mostly memory from malloc, and only the kernel refers to
- * it. */
+/* Memory from malloc, mostly, to which only the kernel refers from then on. */
 OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
     stack_t now;

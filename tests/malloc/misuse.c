@@ -113,6 +113,12 @@ static void fault_twice(void)
 static void own_handler(void)
 {
     fault_twice();
+    if (vfork() == 0) {
+        signal(SIGSEGV, SIG_DFL); /* its own matter */
+        _exit(0);
+    }
+    handled = 0;
+    fault_twice();
 #ifndef NATIVE
     handled = 0;
     set_handler(0); /* anew, where the guard has begun */
