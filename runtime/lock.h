@@ -18,13 +18,13 @@ typedef enum oaki_rank {
     OAKI_RANK_GC,        /* one collection at a time, and all that must not meet one */
     OAKI_RANK_HELPER,    /* helpers at work on the heap: sweeper, scavenger, ahead */
     OAKI_RANK_THREADS,   /* the list of threads */
+    OAKI_RANK_LEAVING,   /* guarded objects between their queue and being free */
     OAKI_RANK_ZONES,     /* the table of zones, who is in them */
     OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
     OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */
     OAKI_RANK_TYPES,     /* the table of types */
     OAKI_RANK_OBSERVE,   /* sites and sampled objects */
     OAKI_RANK_MARKER,    /* worker 0 while it marks beside the program */
-    OAKI_RANK_LEAVING,   /* guarded objects between their queue and being free */
     OAKI_RANK_FREED,     /* objects freed by hand meanwhile */
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of what is allocated while M is prepared */
