@@ -47,6 +47,7 @@ static size_t queue_large(size_t page)
 /* Those that begin on a page, of class and kind e. Returns how many. */
 static size_t queue_page(size_t page, oaki_pte e)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
     const oaki_heap *h = &oaki_the_heap;
     unsigned cls = e & OAKI_PTE_CLASS;
     size_t n = 0;

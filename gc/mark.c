@@ -142,6 +142,7 @@ static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
 static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
 {
     size_t slot = oaki_span_slot(&oaki_the_heap.spans[oaki_page_first(page)]);
+    OAKI_ASSERT(h->last - h->first < OAKI_LINE);
     if (!m->beside) {
         m->large = slot;
         m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;

@@ -413,9 +413,11 @@ void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)
 /* The eldest, which is looked at; NULL when it goes, or has gone, with its zone. */
 static void *leave_queue(void)
 {
+    OAKI_REQUIRES_LOCK(&self.lock);
     size_t off = oaki_offqueue_take(&self.queue);
     record *r = find(off);
     if (!r || !r->freed_tid) return NULL;
+    OAKI_ASSERT(self.bytes >= cost_of(off));
     self.bytes -= cost_of(off);
     look_at(r, "the end of its quarantine");
     forget(r);
@@ -424,6 +426,7 @@ static void *leave_queue(void)
 
 bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 {
+    OAKI_REQUIRES_INSIDE();
     size_t off = oaki_heap_offset(p), cost = cost_of(off);
     bool waits = false;
     oaki_lock_acquire(&self.lock);
@@ -501,6 +504,7 @@ void oaki_guard_check(const char *call)
 
 void oaki_guard_mark(void)
 {
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < self.cap; i++) {
         size_t off = self.place[i].off;
         if (!off || !self.place[i].freed_tid || lies_in_dead_zone(off)) continue;

@@ -69,6 +69,8 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
 /* Some programs set all signals back to the default, which for this one ends the process. */
 void oaki_stopsignal_refresh(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
+    OAKI_ASSERT(self.signal > 0);
     self.pid = oaki_os_pid();
     if (is_unused(self.signal)) (void)install(self.signal);
 }

@@ -56,6 +56,7 @@ static void give_back(oak_zone *z, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
     bool large = s->cls == OAKI_CLASS_LARGE;
+    OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->zone == z->id && z->state == OAKI_ZONE_DEAD);
     if (OAKI_UNLIKELY(s->guarded)) oaki_guard_drop(s);
     size_t objects = AO_int_load(&s->nalloc);
     size_t bytes = large ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : objects * s->size;
