@@ -234,29 +234,49 @@ static size_t used(const oaki_huffman *h, size_t n, size_t least)
     return n;
 }
 
-static void put_head(oaki_gzip *z, bool last)
-{
-    static const uint8_t order[NSIZES] = { 16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
-                                           11, 4,  12, 3, 13, 2, 14, 1, 15 };
-    uint8_t bits[NLITERALS + NDISTANCES];
+typedef struct head {
     sizes s;
-    oaki_huffman size;
-    size_t nl = used(&z->literal, NLITERALS, LENGTHS), nd = used(&z->distance, NDISTANCES, 1);
-    size_t ns = NSIZES;
-    memcpy(bits, z->literal.bits, nl);
-    memcpy(bits + nl, z->distance.bits, nd);
-    list_sizes(&s, bits, nl + nd);
-    oaki_huffman_make(&size, s.count, NSIZES, SIZE_BITS);
-    while (ns > 4 && size.bits[order[ns - 1]] == 0) ns--;
+    oaki_huffman size;                 /* codes of the lengths */
+    size_t literals, distances, sizes; /* that are told */
+} head;
+
+static const uint8_t size_order[NSIZES] = { 16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
+                                            11, 4,  12, 3, 13, 2, 14, 1, 15 };
+
+static void make_head(const oaki_gzip *z, head *h)
+{
+    uint8_t bits[NLITERALS + NDISTANCES];
+    uint32_t count[NSIZES];
+    h->literals = used(&z->literal, NLITERALS, LENGTHS);
+    h->distances = used(&z->distance, NDISTANCES, 1);
+    memcpy(bits, z->literal.bits, h->literals);
+    memcpy(bits + h->literals, z->distance.bits, h->distances);
+    list_sizes(&h->s, bits, h->literals + h->distances);
+    memcpy(count, h->s.count, sizeof count);
+    oaki_huffman_make(&h->size, count, NSIZES, SIZE_BITS);
+    for (h->sizes = NSIZES; h->sizes > 4 && h->size.bits[size_order[h->sizes - 1]] == 0;)
+        h->sizes--;
+}
+
+static uint64_t bits_of_head(const head *h)
+{
+    uint64_t n = 3 + 5 + 5 + 4 + 3 * h->sizes;
+    for (unsigned i = 0; i < NSIZES; i++)
+        n += (uint64_t)h->s.count[i] * (h->size.bits[i] + bits_behind(i));
+    return n;
+}
+
+static void put_head(oaki_gzip *z, const head *h, bool last)
+{
     put_bits(z, last, 1);
     put_bits(z, 2, 2);
-    put_bits(z, (uint32_t)nl - LENGTHS, 5);
-    put_bits(z, (uint32_t)nd - 1, 5);
-    put_bits(z, (uint32_t)ns - 4, 4);
-    for (size_t i = 0; i < ns; i++) put_bits(z, size.bits[order[i]], 3);
-    for (size_t i = 0; i < s.n; i++) {
-        put_bits(z, size.code[s.symbol[i]], size.bits[s.symbol[i]]);
-        put_bits(z, s.more[i], bits_behind(s.symbol[i]));
+    put_bits(z, (uint32_t)h->literals - LENGTHS, 5);
+    put_bits(z, (uint32_t)h->distances - 1, 5);
+    put_bits(z, (uint32_t)h->sizes - 4, 4);
+    for (size_t i = 0; i < h->sizes; i++) put_bits(z, h->size.bits[size_order[i]], 3);
+    for (size_t i = 0; i < h->s.n; i++) {
+        put_bits(z, h->size.code[h->s.symbol[i]], h->size.bits[h->s.symbol[i]]);
+        put_bits(z, h->s.more[i], bits_behind(h->s.symbol[i]));
     }
 }
 
@@ -277,7 +297,7 @@ static void put_token(oaki_gzip *z, token t)
     put_bits(z, far - distance_first[d], distance_bits[d]);
 }
 
-/* Bits of all tokens, before the counts are used up. */
+/* Bits of all tokens. */
 static uint64_t bits_of(const oaki_gzip *z, const uint32_t *literals, const uint32_t *distances)
 {
     uint64_t n = 0;
@@ -287,6 +307,12 @@ static uint64_t bits_of(const oaki_gzip *z, const uint32_t *literals, const uint
     for (size_t i = 0; i < NDISTANCES; i++)
         n += (uint64_t)distances[i] * (z->distance.bits[i] + distance_bits[i]);
     return n;
+}
+
+static uint64_t bits_stored(const oaki_gzip *z)
+{
+    unsigned fill = (8 - (z->nbits + 3) % 8) % 8;
+    return 3 + fill + 32 + 8 * (uint64_t)(z->end - z->start);
 }
 
 static void store(oaki_gzip *z, bool last)
@@ -303,16 +329,18 @@ static void store(oaki_gzip *z, bool last)
 static void compress(oaki_gzip *z, bool last)
 {
     uint32_t literals[NLITERALS], distances[NDISTANCES];
+    head h;
     cut(z);
     memcpy(literals, z->literals, sizeof literals);
     memcpy(distances, z->distances, sizeof distances);
     oaki_huffman_make(&z->literal, z->literals, NLITERALS, OAKI_HUFFMAN_BITS);
     oaki_huffman_make(&z->distance, z->distances, NDISTANCES, OAKI_HUFFMAN_BITS);
-    if (bits_of(z, literals, distances) / 8 >= z->end - z->start) {
+    make_head(z, &h);
+    if (bits_of_head(&h) + bits_of(z, literals, distances) >= bits_stored(z)) {
         store(z, last);
         return;
     }
-    put_head(z, last);
+    put_head(z, &h, last);
     for (size_t i = 0; i < z->ntokens; i++) put_token(z, z->tokens[i]);
     put_bits(z, z->literal.code[END], z->literal.bits[END]);
 }

@@ -109,6 +109,19 @@ START_TEST(what_has_no_repetitions_grows_little)
 }
 END_TEST
 
+/* A block's codes are counted, too: of a short one they are longer than what they save. */
+START_TEST(what_is_short_grows_by_a_head_at_most)
+{
+    static const unsigned letters[] = { 2, 30, 200, 256 };
+    for (size_t k = 0; k < OAKI_COUNT(letters); k++)
+        for (size_t n = 0; n < 3000; n += n < 40 ? 1 : 97) {
+            fill((unsigned)(n + k), letters[k], n);
+            ck_assert_uint_le(compress(n, 100), n + 18 + 5); /* gzip's own, and a stored block's */
+            if (n % 8 == 0) assert_reads_back(n);
+        }
+}
+END_TEST
+
 /* As small as gzip makes it, or nearly. */
 START_TEST(text_becomes_small)
 {
@@ -213,6 +226,7 @@ Suite *suite_observe_gzip(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, gzip_reads_what_was_compressed);
     tcase_add_test(c, what_has_no_repetitions_grows_little);
+    tcase_add_test(c, what_is_short_grows_by_a_head_at_most);
     tcase_add_test(c, text_becomes_small);
     suite_add_tcase(s, c);
     c = tcase_create("formats");
