@@ -30,7 +30,7 @@ char *fuzz_read(int fd, size_t *n);
 char *fuzz_inflate(const void *packed, size_t n, size_t room, size_t *out);
 
 /* It is a profile as profile.proto has it: known fields, text in UTF-8, and numbers of strings,
- * functions, places and mappings that are there. */
-void fuzz_pprof_check(const void *p, size_t n);
+ * functions, places and mappings that are there. Returns how many labels there are in all. */
+size_t fuzz_pprof_check(const void *p, size_t n);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define IDS ((size_t)1 << 16) /* that a profile of these targets has at most, of a kind */
+#define IDS ((size_t)1 << 10) /* that a profile of these targets has at most, of a kind */
 
 enum { PROFILE, VALUE_TYPE, SAMPLE, LABEL, MAPPING, LOCATION, LINE, FUNCTION, MESSAGES };
 
@@ -21,7 +21,7 @@ static const char *const fields[MESSAGES] = {
 
 typedef struct reading {
     bool check; /* the second pass */
-    size_t strings, types, values;
+    size_t strings, types, values, labels;
     bool has[MESSAGES][IDS];
 } reading;
 
@@ -115,6 +115,7 @@ static void read_message(reading *r, int message, const unsigned char *p, size_t
         else {
             FUZZ_REQUIRE(what >= '0' && what < '0' + MESSAGES);
             r->types += message == PROFILE && field == 1;
+            r->labels += message == SAMPLE;
             read_message(r, what - '0', p, value, strings);
         }
         p += value;
@@ -122,7 +123,7 @@ static void read_message(reading *r, int message, const unsigned char *p, size_t
     if (message == SAMPLE) FUZZ_REQUIRE(!r->check || values == r->values);
 }
 
-void fuzz_pprof_check(const void *p, size_t n)
+size_t fuzz_pprof_check(const void *p, size_t n)
 {
     static reading r;
     memset(&r, 0, sizeof r);
@@ -132,5 +133,7 @@ void fuzz_pprof_check(const void *p, size_t n)
     r.strings = 0;
     r.check = true;
     FUZZ_REQUIRE(strings > 0 && r.values > 0);
+    r.labels = 0;
     read_message(&r, PROFILE, p, n, strings);
+    return r.labels;
 }
