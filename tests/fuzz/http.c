@@ -2,13 +2,14 @@
  *
  * The first bytes of the input are not sent: they say by which socket the rest goes (TCP asks for
  * a token), where it is cut into pieces, and how it ends. What runs in the server's threads counts
- * as the input's. Token, cookie and port are the same in each run, so that inputs can have them. */
+ * as the input's. Token, cookie and port are the same in each run, so that inputs can have them;
+ * "{object}" is sent as the address of an object. */
 #include "fuzz.h"
 #include "observe/serve.h"
 #include "runtime/os.h"
 
 #include <errno.h>
-#include <oakum/heap.h>
+#include <oakum/oakum.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/un.h>
@@ -18,15 +19,42 @@
 #define COOKIE "0123456789abcdef0123456789abcdef"
 #define PORT 7 /* in the cookie's name */
 
-enum { BY_TCP = 1, STAY_OPEN = 2, DONT_READ = 4, ONE_PIECE = 8, WAIT = 16 }; /* bits */
+enum {
+    BY_TCP = 1,
+    STAY_OPEN = 2,
+    DONT_READ = 4,
+    ONE_PIECE = 8,
+    WAIT = 16,
+    PATIENT = 32
+}; /* bits */
 
-#define CHOICES 4     /* bytes: the bits, and three places of cuts */
-#define SILENCE_MS 25 /* an answer that is being made is not waited for any longer */
-#define GOOD_MS 40000 /* less than the limit in tests/fuzz/run; a machine may be busy */
+#define CHOICES 4      /* bytes: the bits, and three places of cuts */
+#define SILENCE_MS 25  /* an answer that is being made is not waited for any longer */
+#define SECOND_MS 1500 /* that is waited for an answer which takes a second */
+#define RARELY 64      /* one of so many inputs that ask for it has this patience */
+#define GOOD_MS 40000  /* less than the limit in tests/fuzz/run; a machine may be busy */
 #define ROOM ((size_t)4 << 20)
 
 static int port;
 static char reply[ROOM + 1];
+static void *objects[100];
+static oak_map *map;
+
+/* What there is to tell of: samples with labels, objects of a type, a map in the middle of a
+ * resize, a leak detector. */
+static void make_things(void)
+{
+    const uint64_t bitmap = 1;
+    const oak_type *type = oak_type_bitmap("a \"type\"\n\xff", 32, &bitmap);
+    FUZZ_REQUIRE(type && oak_profile_set_rate(1) == 0);
+    FUZZ_REQUIRE(oak_label_push("a \"key\"", "\xff<\n") >= 0);
+    for (size_t i = 0; i < OAKI_COUNT(objects); i++)
+        objects[i] = i % 2 ? oak_alloc(64) : oak_alloc_typed(type, 1);
+    FUZZ_REQUIRE(objects[0] && objects[1] && (map = oak_map_new(&oak_map_u64_ptr, 0)));
+    for (uint64_t i = 0; i < 1800; i++) FUZZ_REQUIRE(oak_map_put(map, &i));
+    oak_collect();
+    FUZZ_REQUIRE(oak_detector_start(NULL) == 0);
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -37,7 +65,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     FUZZ_REQUIRE(port > 0 && oaki_the_server.listener.path[0]);
     memcpy(oaki_the_server.session, COOKIE, sizeof COOKIE); /* nobody has asked yet */
     oaki_the_server.listener.port = PORT;
-    for (int i = 0; i < 100; i++) FUZZ_REQUIRE(oak_alloc(64));
+    make_things();
     return 0;
 }
 
@@ -73,20 +101,20 @@ static bool wait_for(int fd, short events, int ms)
 
 /* Is an answer being made? The server's loop writes this, so it is a guess; it says how long is
  * waited, and nothing else. */
-static int patience(void)
+static bool is_working(void)
 {
     const oaki_server *s = &oaki_the_server;
     for (unsigned i = 0; i < s->max_clients; i++)
-        if (s->clients[i].fd >= 0 && s->clients[i].phase == OAKI_CLIENT_WORKING) return SILENCE_MS;
-    return 0;
+        if (s->clients[i].fd >= 0 && s->clients[i].phase == OAKI_CLIENT_WORKING) return true;
+    return false;
 }
 
-/* Up to the end, or until nothing came for so long; -1: as long as there is hope. Returns how much;
- * it ends by a NUL. */
-static size_t receive(int fd, int ms)
+/* Up to the end, or until nothing came for so long; with `hope` only while an answer is being made.
+ * Returns how much; it ends by a NUL. */
+static size_t receive(int fd, int ms, bool hope)
 {
     size_t n = 0;
-    while (n < ROOM && wait_for(fd, POLLIN, ms < 0 ? patience() : ms)) {
+    while (n < ROOM && wait_for(fd, POLLIN, hope && !is_working() ? 0 : ms)) {
         ssize_t got = recv(fd, reply + n, ROOM - n, MSG_DONTWAIT);
         if (got <= 0) break;
         n += (size_t)got;
@@ -140,7 +168,7 @@ static void assert_answers(const char *path, const char *word)
     int n = snprintf(request, sizeof request,
                      "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
     FUZZ_REQUIRE(send_all(fd, (const uint8_t *)request, (size_t)n));
-    size_t got = receive(fd, GOOD_MS);
+    size_t got = receive(fd, GOOD_MS, false);
     bool good = got > 13 && memcmp(reply, "HTTP/1.1 200 ", 13) == 0;
     if (!good) fprintf(stderr, "a good request is answered: %.1000s\n", reply);
     FUZZ_REQUIRE(good);
@@ -165,18 +193,45 @@ static void send_pieces(int fd, const uint8_t *choice, const uint8_t *p, size_t 
     if (!(choice[0] & STAY_OPEN)) (void)shutdown(fd, SHUT_WR);
 }
 
+/* A copy in which each "{object}" is an address. */
+static char *fill_in(const uint8_t *data, size_t size, size_t *n)
+{
+    static const char word[] = "{object}";
+    char address[32], *out = malloc(size * 3 + 1), *to = out;
+    const char *p = (const char *)data, *end = p + size, *at;
+    FUZZ_REQUIRE(out);
+    int len = snprintf(address, sizeof address, "%p", objects[0]);
+    while ((at = memmem(p, (size_t)(end - p), word, sizeof word - 1)) != NULL) {
+        to = mempcpy(to, p, (size_t)(at - p));
+        to = mempcpy(to, address, (size_t)len);
+        p = at + sizeof word - 1;
+    }
+    to = mempcpy(to, p, (size_t)(end - p));
+    *n = (size_t)(to - out);
+    return out;
+}
+
+/* Bytes of the choice that nothing else goes by decide, so that a seed can have it. */
+static int patience(const uint8_t *choice)
+{
+    bool patient = choice[0] & PATIENT && (choice[1] ^ choice[2] ^ choice[3]) % RARELY == 1;
+    return patient ? SECOND_MS : SILENCE_MS;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < CHOICES || size > 32768) return -1;
-    const uint8_t *text = data + CHOICES;
+    size_t n;
+    char *text = fill_in(data + CHOICES, size - CHOICES, &n);
     bool tcp = data[0] & BY_TCP;
     int fd = connect_to(tcp);
-    send_pieces(fd, data, text, size - CHOICES);
+    send_pieces(fd, data, (const uint8_t *)text, n);
     if (!(data[0] & DONT_READ)) {
         assert_answers("/debug/", "/metrics");
-        check_reply(receive(fd, -1), tcp, text, size - CHOICES);
+        check_reply(receive(fd, patience(data), true), tcp, (const uint8_t *)text, n);
     }
     close(fd);
+    free(text);
     assert_answers("/metrics", "oakum_heap_alloc_bytes");
     return 0;
 }
