@@ -1,6 +1,6 @@
 /* options.c - defaults, ranges and the environment parser, all from the table in <oakum/base.h>.
  *
- * Owns: oaki_debug_switches, written before the heap starts; complained.
+ * Owns: oaki_debug_switches, written before the heap starts; oaki_options_complained.
  * Invariant: a value that does not parse or is out of its range is reported, once however often the
  * environment is read, and changes nothing. */
 #include "options.h"
@@ -23,7 +23,7 @@ enum {
     VARIABLE_debug
 };
 
-static AO_t complained; /* of these variables, in an earlier reading */
+AO_t oaki_options_complained;
 
 /* One reading of the environment. */
 typedef struct reading {
@@ -248,7 +248,7 @@ static void read_debug(reading *r, oaki_debug *out)
 
 void oaki_options_from_environment(oak_config *cfg)
 {
-    reading r = { .before = AO_load(&complained) };
+    reading r = { .before = AO_load(&oaki_options_complained) };
 #define READ(field, type, def, min, max, help) \
     read_##type(&r, VARIABLE_##field, #field, &cfg->field, min, max);
     OAK_OPTIONS(READ)
@@ -263,7 +263,7 @@ void oaki_options_from_environment(oak_config *cfg)
     oaki_debug switches = { 0 };
     read_debug(&r, &switches);
     oaki_debug_switches = switches;
-    AO_or(&complained, r.now);
+    AO_or(&oaki_options_complained, r.now);
 }
 
 void oak_config_default(oak_config *cfg)

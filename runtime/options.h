@@ -32,6 +32,9 @@ typedef struct oaki_debug {
 
 extern OAKI_HIDDEN oaki_debug oaki_debug_switches;
 
+/* Bits of the variables whose bad values were told, by an earlier reading. Tests begin anew. */
+extern OAKI_HIDDEN AO_t oaki_options_complained;
+
 /* Read OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value is told on
  * stderr, once for each variable, with its name and the form that is accepted, and the default
  * stays. Nothing is read in a set-user-id process. */

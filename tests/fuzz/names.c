@@ -84,13 +84,15 @@ static void check_profile(unsigned flags)
 
 /* ---- a trace ---- */
 
-static AO_t begin_trace(void)
+static AO_t begin_trace(const uint8_t *data, size_t size)
 {
+    double value = 0;
     AO_t trace = oaki_trace_begin(256);
     FUZZ_REQUIRE(trace);
     oak_span_begin_arg(names[5], names[6], names[7]);
     oak_trace_instant(names[1]);
-    oak_trace_counter(names[0], (double)strlen(names[2]) - 1.5);
+    memcpy(&value, data, OAKI_MIN(size, sizeof value));
+    oak_trace_counter(names[1], value);
     oak_span_add(names[4], oak_trace_now() - 1000, oak_trace_now());
     oak_span_end();
     oak_span_begin_arg(names[0], names[2], names[4]); /* open when it is written */
@@ -136,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 4096) return -1;
     split(data, size);
-    AO_t trace = begin_trace();
+    AO_t trace = begin_trace(data, size);
     int outer = push_labels(data, size);
     int inner = oak_label_push_number(names[2], (int64_t)strlen(names[3]) - 3, names[4]);
     allocate();
