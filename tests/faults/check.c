@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST 16u        /* places where a call fails once */
+#define MOST 128u       /* places where a call fails once */
 #define MOST_ONWARDS 4u /* ... and from which on it fails */
 #define SECONDS 30u     /* that a run may take */
 #define TEXT 4096
@@ -106,7 +106,7 @@ static struct {
     unsigned only_at, jobs;
     bool only_onwards, verbose;
     said usual[PROGRAMS];
-    unsigned count[PROGRAMS][INJECT_CALLS];
+    unsigned count[PROGRAMS][INJECT_CALLS][INJECT_ERRORS]; /* as in struct injected */
     unsigned results[CALLS][ERRORS][OUTCOMES];
     unsigned runs, faults;
 } check;
@@ -260,9 +260,14 @@ static outcome judge(const program *p, const said *usual, const said *s)
     return p->serves ? judge_server(s, o) : o;
 }
 
+static bool is_fault(outcome o)
+{
+    return o != RIGHT && o != TOLD && o != UNMET;
+}
+
 static void describe(const job *j, outcome o, const said *s)
 {
-    printf("%s: %s, %s: -p %s -c %s -e %s -n %u%s\n", o == RIGHT || o == TOLD ? "ok" : "FAULT",
+    printf("%s: %s, %s: -p %s -c %s -e %s -n %u%s\n", is_fault(o) ? "FAULT" : "ok",
            j->program->name, outcome_names[o], j->program->name, calls[j->call].name,
            error_name(calls[j->call].errors[j->error]), j->at, j->onwards ? " -f" : "");
     if (WIFSIGNALED(s->status))
@@ -296,7 +301,7 @@ static void do_job(const job *j, int to)
     run_program(j->program, j, &s, &result);
     answer a = { *j, judge(j->program, &check.usual[j->program - programs], &s) };
     if (a.outcome == RIGHT && result.met == 0) a.outcome = UNMET;
-    if (check.verbose || (a.outcome != RIGHT && a.outcome != TOLD && a.outcome != UNMET))
+    if (check.verbose || is_fault(a.outcome))
         describe(j, a.outcome, &s);
     fflush(stdout);
     if (write(to, &a, sizeof a) != sizeof a) _exit(2);
@@ -312,13 +317,13 @@ static void take_answer(void)
 {
     answer a;
     int status;
-    if (read(pool.from, &a, sizeof a) != sizeof a) die("a run has vanished");
     while (wait(&status) < 0 && errno == EINTR) continue;
     if (status != 0) die("a run could not be made");
+    if (read(pool.from, &a, sizeof a) != sizeof a) die("a run has vanished");
     pool.running--;
     check.runs++;
     check.results[a.job.call][a.job.error][a.outcome]++;
-    if (a.outcome != RIGHT && a.outcome != TOLD && a.outcome != UNMET) check.faults++;
+    check.faults += is_fault(a.outcome);
 }
 
 static void submit(const job *j)
@@ -338,20 +343,19 @@ static unsigned place(unsigned i, unsigned n, unsigned count)
     return n / 2 + (unsigned)((uint64_t)(count - n / 2) * (i - n / 2 + 1) / (n - n / 2));
 }
 
-/* No signal interrupts every call, a connection that was aborted is one of several, and a file that
- * is waited for is ready some time. */
+/* No signal interrupts every call, and a file that is waited for is ready some time. */
 static bool may_last(long nr, int error)
 {
     static const long waits[] = { SYS_read,     SYS_write,  SYS_writev,  SYS_connect,
                                   SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_sendfile };
     bool is_wait = false;
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) is_wait |= waits[i] == nr;
-    return error != EINTR && error != ECONNABORTED && !(error == EAGAIN && is_wait);
+    return error != EINTR && !(error == EAGAIN && is_wait);
 }
 
 static void submit_all(const program *p, size_t call, size_t error)
 {
-    unsigned count = check.count[p - programs][calls[call].nr];
+    unsigned count = check.count[p - programs][calls[call].nr][calls[call].errors[error]];
     if (check.only_at) {
         submit(&(job){ p, call, error, check.only_at, check.only_onwards });
         return;
@@ -372,7 +376,7 @@ static void learn(const program *p)
     size_t i = (size_t)(p - programs);
     struct learned {
         said usual;
-        unsigned count[INJECT_CALLS];
+        unsigned count[INJECT_CALLS][INJECT_ERRORS];
     } *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) die("no memory");
@@ -399,9 +403,18 @@ static void learn(const program *p)
                 asker_answer_names[s->answers[q]], s->err);
 }
 
+/* How often all programs make it, without a failure, where it could give the error. */
+static unsigned calls_made(size_t call, size_t error)
+{
+    unsigned n = 0;
+    for (size_t p = 0; p < PROGRAMS; p++)
+        n += check.count[p][calls[call].nr][calls[call].errors[error]];
+    return n;
+}
+
 static void print_table(void)
 {
-    printf("\n%-18s %-12s %6s", "call", "error", "runs");
+    printf("\n%-18s %-12s %6s %6s", "call", "error", "calls", "runs");
     for (int o = 0; o < OUTCOMES; o++) printf(" %8s", outcome_names[o]);
     putchar('\n');
     for (size_t c = 0; c < CALLS; c++) {
@@ -409,7 +422,8 @@ static void print_table(void)
             unsigned all = 0;
             for (int o = 0; o < OUTCOMES; o++) all += check.results[c][e][o];
             if (!all) continue;
-            printf("%-18s %-12s %6u", calls[c].name, error_name(calls[c].errors[e]), all);
+            printf("%-18s %-12s %6u %6u", calls[c].name, error_name(calls[c].errors[e]),
+                   calls_made(c, e), all);
             for (int o = 0; o < OUTCOMES; o++)
                 check.results[c][e][o] ? printf(" %8u", check.results[c][e][o])
                                        : printf(" %8s", "-");
@@ -452,7 +466,7 @@ static void print_unlisted(void)
     for (long nr = 0; nr < INJECT_CALLS; nr++) {
         unsigned made = 0;
         bool listed = false;
-        for (size_t p = 0; p < PROGRAMS; p++) made += check.count[p][nr];
+        for (size_t p = 0; p < PROGRAMS; p++) made += check.count[p][nr][0];
         for (size_t c = 0; c < CALLS; c++) listed |= calls[c].nr == nr;
         for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) listed |= harmless[i] == nr;
         if (made && !listed) printf("system call %ld is made, but never fails here\n", nr);

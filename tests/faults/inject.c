@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@
 
 #define FIRST_REAL_TIME 32 /* as the kernel counts signals */
 #define FEW_POLLED 4
+#define SYSCALL_SIZE 2 /* bytes of the instruction */
 
 static struct {
     const injection *in;
@@ -33,6 +35,7 @@ static struct {
     pid_t first;
     unsigned seen;
     bool counts;
+    bool failed;  /* a failure could not be made */
     bool loading; /* from an exec to the loader's first memory */
 } run;
 
@@ -70,6 +73,7 @@ static void be_program(const injection *in)
     dup2(in->err, 2);
     for (int fd = 3; fd < 64; fd++) close(fd);
     if (chdir(in->folder) != 0) _exit(125);
+    (void)personality(ADDR_NO_RANDOMIZE); /* the same calls in each run */
     if (ptrace(PTRACE_TRACEME, 0, 0, 0) != 0) _exit(124);
     raise(SIGSTOP);
     if (filter_calls(in->call) != 0) _exit(124);
@@ -90,21 +94,37 @@ static bool is_nonblocking(pid_t pid, int fd)
     return at && sscanf(at, "flags: %o", &flags) == 1 && flags & O_NONBLOCK;
 }
 
-static bool may_again(pid_t pid, const struct user_regs_struct *regs, unsigned long long flags)
+/* One call, and the error that it might give. */
+typedef struct chance {
+    pid_t pid;
+    const struct user_regs_struct *regs;
+    int error;
+} chance;
+
+static bool may_again(const chance *c, unsigned long long flags)
 {
-    return run.in->error != EAGAIN || flags & MSG_DONTWAIT || is_nonblocking(pid, (int)regs->rdi);
+    return c->error != EAGAIN || flags & MSG_DONTWAIT ||
+           is_nonblocking(c->pid, (int)c->regs->rdi);
+}
+
+/* What epoll has told of, once, is there: a stream that has data gives it. But nothing that only
+ * looks may rely on that. */
+static bool may_receive_nothing(const chance *c)
+{
+    return c->error != EAGAIN || (c->regs->r10 & MSG_PEEK && may_again(c, c->regs->r10));
 }
 
 /* Where not, the kernel gives no such error, and a program that relies on this is right:
  * - A futex's errors are those of waits. A wake-up has none.
- * - Only a non-blocking file answers EAGAIN to reading and writing.
+ * - Only a non-blocking file answers EAGAIN to reading and writing; one with data doesn't.
  * - Only real-time signals need room in the user's queue of signals.
  * - A file that is open has no path to be looked up.
  * - Mappings and protections that are not for execution need no permission: all that is mapped is
  *   anonymous or read from a file.
  * - A few descriptors are polled without memory for them. */
-static bool may_fail(pid_t pid, const struct user_regs_struct *regs)
+static bool may_fail(const chance *c)
 {
+    const struct user_regs_struct *regs = c->regs;
     int op = (int)regs->rsi & FUTEX_CMD_MASK;
     switch (regs->orig_rax) {
     case SYS_futex:
@@ -113,24 +133,25 @@ static bool may_fail(pid_t pid, const struct user_regs_struct *regs)
     case SYS_pread64:
     case SYS_write:
     case SYS_writev:
-        return may_again(pid, regs, 0);
+        return may_again(c, 0);
     case SYS_recvfrom:
+        return may_receive_nothing(c);
     case SYS_sendto:
-        return may_again(pid, regs, regs->r10);
+        return may_again(c, regs->r10);
     case SYS_sendmsg:
-        return may_again(pid, regs, regs->rdx);
+        return may_again(c, regs->rdx);
     case SYS_sendfile:
-        return may_again(pid, regs, 0);
+        return may_again(c, 0);
     case SYS_tgkill:
         return (int)regs->rdx >= FIRST_REAL_TIME;
     case SYS_newfstatat:
         return !(regs->r10 & AT_EMPTY_PATH);
     case SYS_mmap:
-        return run.in->error != EPERM || regs->rdx & PROT_EXEC;
+        return c->error != EPERM || regs->rdx & PROT_EXEC;
     case SYS_mprotect:
-        return run.in->error != EACCES || regs->rdx & PROT_EXEC;
+        return c->error != EACCES || regs->rdx & PROT_EXEC;
     case SYS_poll:
-        return run.in->error != ENOMEM || regs->rsi > FEW_POLLED;
+        return c->error != ENOMEM || regs->rsi > FEW_POLLED;
     default:
         return true;
     }
@@ -154,23 +175,49 @@ static bool is_said(pid_t pid, const struct user_regs_struct *regs)
     return n > 0 && strncmp(name, "/memfd:err", 10) == 0;
 }
 
+/* Lets a stopped thread go on to where a call begins or ends. */
+static bool to_next_stop(pid_t pid, struct user_regs_struct *regs)
+{
+    int status;
+    (void)ptrace(PTRACE_SYSCALL, pid, 0, 0);
+    if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status)) return false;
+    return ptrace(PTRACE_GETREGS, pid, 0, regs) == 0;
+}
+
 /* A brk that fails answers with the break as it is, as one for 0 does. The caller's register is put
  * back: a call leaves it as it was. */
 static void fail_brk(pid_t pid, struct user_regs_struct *regs)
 {
-    int status;
     unsigned long long wanted = regs->rdi;
     regs->rdi = 0;
     (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
-    (void)ptrace(PTRACE_SYSCALL, pid, 0, 0);
-    if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status)) return;
-    (void)ptrace(PTRACE_GETREGS, pid, 0, regs);
+    if (!to_next_stop(pid, regs)) return;
     regs->rdi = wanted;
     (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
 }
 
+/* A connection that was aborted is out of the queue, and its client sees the end: it is accepted,
+ * and the thread goes back to its call, with close in its place. false: no connection waits. */
+static bool abort_connection(pid_t pid, struct user_regs_struct *regs)
+{
+    if (!to_next_stop(pid, regs) || (long long)regs->rax < 0) return false;
+    struct user_regs_struct closes = *regs;
+    closes.rdi = regs->rax;
+    closes.rax = SYS_close;
+    closes.rip -= SYSCALL_SIZE;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, &closes);
+    run.failed |= !to_next_stop(pid, &closes) || !to_next_stop(pid, &closes) || closes.rax != 0;
+    regs->rax = (unsigned long long)-ECONNABORTED;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
+    return true;
+}
+
 static void fail_call(pid_t pid, struct user_regs_struct *regs)
 {
+    if (run.in->error == ECONNABORTED) {
+        run.out->met += abort_connection(pid, regs);
+        return;
+    }
     run.out->met++;
     run.out->muted |= is_said(pid, regs);
     if (regs->orig_rax == SYS_brk) {
@@ -180,6 +227,14 @@ static void fail_call(pid_t pid, struct user_regs_struct *regs)
     regs->orig_rax = (unsigned long long)-1;
     regs->rax = (unsigned long long)-run.in->error;
     (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
+}
+
+/* With none that is to fail: each call, and each error that it could have given. */
+static void count_call(pid_t pid, const struct user_regs_struct *regs)
+{
+    unsigned *count = run.out->count[regs->orig_rax];
+    for (int error = 0; error < INJECT_ERRORS; error++)
+        count[error] += may_fail(&(chance){ pid, regs, error });
 }
 
 /* A call that the filter has stopped: counts it, and makes it fail where it is the one. */
@@ -194,12 +249,11 @@ static void at_call(pid_t pid)
     }
     if (!run.counts || call < 0 || call >= INJECT_CALLS ) return;
     if (call == SYS_mmap && is_loaders_first()) return;
-    if (!may_fail(pid, &regs)) return;
     if (run.in->call < 0) {
-        run.out->count[call]++;
+        count_call(pid, &regs);
         return;
     }
-    if (call != run.in->call) return;
+    if (call != run.in->call || !may_fail(&(chance){ pid, &regs, run.in->error })) return;
     run.seen++;
     if (run.in->onwards ? run.seen < run.in->at : run.seen != run.in->at) return;
     fail_call(pid, &regs);
@@ -262,5 +316,5 @@ int inject_run(const injection *in, injected *out, void (*started)(int pid, void
     follow();
     struct itimerval none = { { 0, 0 }, { 0, 0 } };
     setitimer(ITIMER_REAL, &none, NULL);
-    return 0;
+    return run.failed ? -1 : 0;
 }

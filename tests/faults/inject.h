@@ -9,7 +9,8 @@
  * comes back to it with true. */
 #define INJECT_MARK 0x4f414b55
 
-#define INJECT_CALLS 512 /* numbers of system calls are below */
+#define INJECT_CALLS 512  /* numbers of system calls are below */
+#define INJECT_ERRORS 134 /* and so are errors'; 0 is none */
 
 typedef struct injection {
     char *const *argv;
@@ -26,10 +27,11 @@ typedef struct injection {
 
 typedef struct injected {
     bool hangs;
-    int status;                   /* as waitpid has it; of the first process */
-    unsigned count[INJECT_CALLS]; /* where none fails */
-    unsigned met;                 /* calls that have failed */
-    bool muted;                   /* one of these was a write to standard error */
+    int status; /* as waitpid has it; of the first process */
+    unsigned count[INJECT_CALLS][INJECT_ERRORS]; /* where none fails: of 0 all, of an error those
+                                                  * that could give it */
+    unsigned met;                                /* calls that have failed */
+    bool muted;                                  /* one of these was a write to standard error */
 } injected;
 
 /* Run it to its end, traced by this process, which has no other children meanwhile. 0, or -1 where
