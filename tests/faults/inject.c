@@ -118,6 +118,7 @@ static bool may_receive_nothing(const chance *c)
  * - A futex's errors are those of waits. A wake-up has none.
  * - Only a non-blocking file answers EAGAIN to reading and writing; one with data doesn't.
  * - Only real-time signals need room in the user's queue of signals.
+ * - Only a file is of a kind that can't be mapped, and only one that must be new can be there.
  * - A file that is open has no path to be looked up.
  * - Mappings and protections that are not for execution need no permission: all that is mapped is
  *   anonymous or read from a file.
@@ -147,7 +148,10 @@ static bool may_fail(const chance *c)
     case SYS_newfstatat:
         return !(regs->r10 & AT_EMPTY_PATH);
     case SYS_mmap:
+        if (c->error == ENODEV) return !(regs->r10 & MAP_ANONYMOUS);
         return c->error != EPERM || regs->rdx & PROT_EXEC;
+    case SYS_openat:
+        return c->error != EEXIST || regs->rdx & O_EXCL;
     case SYS_mprotect:
         return c->error != EACCES || regs->rdx & PROT_EXEC;
     case SYS_poll:
