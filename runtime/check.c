@@ -198,7 +198,7 @@ static const char *check_cached(const oaki_mcache *mc, unsigned sc)
     const oaki_run *r = &mc->run[sc];
     bool active = mc->active[sc / OAKI_CLASSES] >> (sc % OAKI_CLASSES) & 1;
     if (active != (s != NULL)) return "mcache: active has a bit for each span";
-    if (!s && mc->taken[sc] == 0 && oaki_mcache_left(mc, sc) == 0) return NULL; /* used up, or new */
+    if (!s && mc->taken[sc] == 0 && oaki_mcache_left(mc, sc) == 0) return NULL; /* used up */
     if (!s) return "mcache: no span, no run";
     const char *lo = oaki_span_start(s), *hi = lo + oaki_classes[s->cls].nslots * s->size;
     if (s->list != OAKI_LIST_CACHED || s->zone != mc->zone->id ||
