@@ -1,4 +1,4 @@
-/* cache.c - a bounded cache: making one, lookups, puts, a walk over it. */
+/* cache.c - a bounded cache: creation, lookups, puts, a walk over its entries. */
 #include "cache.h"
 
 #include "runtime/os.h"
@@ -9,8 +9,8 @@
 typedef oaki_cache_node node;
 typedef oaki_cache_slot slot;
 
-/* Steps of the wheel for each put: no less than an entry takes over its life, so that puts alone
- * keep up. */
+/* Steps of the wheel for each put: as many as an entry takes over its life, so that puts alone keep
+ * up. */
 #define PUT_STEPS OAKI_WHEEL_LEVELS
 
 static uint64_t clock_now(const oak_cache *c)
@@ -142,7 +142,7 @@ static bool insert(oak_cache *c, const what *p)
     return true;
 }
 
-/* Whether there is room for it, once all others have gone. */
+/* Does an entry of so many bytes fit, if all others are evicted? */
 static bool fits(const oak_cache *c, const node *old, size_t bytes)
 {
     OAKI_ASSERT(!old || (old->era == c->era && old->bytes <= c->stats.bytes));
@@ -203,7 +203,7 @@ int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes, u
     return takes(c, key, value) ? put_sized(c, key, value, bytes, ttl) : -1;
 }
 
-/* ---- looking ---- */
+/* ---- walks and statistics ---- */
 
 static __thread oaki_cache_walk *walking __attribute__((tls_model("initial-exec")));
 
@@ -217,7 +217,7 @@ static void end_walk(oaki_cache_walk *self)
     walking = self->outer;
 }
 
-/* The list of walks leads to a frame that is about to go. */
+/* The frame that is left holds a walk of the cache's list, so the walk is removed. */
 OAKI_UNWIND_ACTION(oaki_cache_each_left)
 {
     if (!walking) return;

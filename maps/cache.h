@@ -1,17 +1,17 @@
 /* cache.h - a bounded cache: a map from keys to nodes, which are in the order of use.
  *
  * A node has an entry's place in the order of use, its timer and its key. The map's slot holds
- * value, node and key, and alone keeps them alive: a node is not scanned, so that a stray pointer
- * to one that is out keeps nothing else. A key that is to be scanned is an object of its own.
+ * value, node and key, and alone keeps them alive. A node is not scanned, so a stray pointer to a
+ * removed node keeps nothing else alive. A scanned key is an object of its own.
  *
- * A clear with a callback must tell of each entry, and can't do so under the lock. So it begins an
- * era: entries of the one before are absent to everybody and are told of one by one, with the cache
- * in use meanwhile. As nobody can use them they stay together at the end of the order.
+ * A clear calls the callback for each entry, and can't do so under the lock. So it begins an era:
+ * entries of earlier eras are absent to all lookups. They are reported one by one, while the cache
+ * is in use. As no call uses them, they stay together at the end of the order.
  *
  * Owns:       struct oak_cache. The wheel is made for the first entry that has a time to live.
- * Invariants: while nobody is between enter and leave (inner.h), a node is in the order when it is
- *             in the map; entries and bytes count those of this era and are within the limits, save
- *             while a callback runs for what is beyond them.
+ * Invariants: while no thread is between enter and leave (inner.h), a node is in the order exactly
+ *             when it is in the map. Entries and bytes count those of this era. They are within the
+ *             limits, except while a callback runs for an entry beyond them.
  * Lock:       inner.h's. Callbacks, the clock and the size function are called without it. */
 #ifndef OAKI_CACHE_H
 #define OAKI_CACHE_H
@@ -22,21 +22,21 @@
 
 typedef struct oaki_cache_node {
     struct oaki_cache_node *newer, *older;
-    oaki_timer timer; /* when it is 0, the entry never expires */
+    oaki_timer timer; /* timer.when == 0: the entry never expires */
     void *value;      /* as in the slot */
     size_t bytes;
     uint64_t era;
     _Alignas(16) char key[]; /* or a pointer to it */
 } oaki_cache_node;
 
-/* What the map holds; without the key when that is in the node. */
+/* A value of the map; without `key` when the key is in the node. */
 typedef struct oaki_cache_slot {
     void *value;
     oaki_cache_node *node;
     void *key;
 } oaki_cache_slot;
 
-/* An oak_cache_each: moved on when its next one is moved or taken out. */
+/* An oak_cache_each. It advances when its next node is moved or removed. */
 typedef struct oaki_cache_walk {
     oaki_cache_node *next;
     struct oaki_cache_walk *others;
@@ -52,7 +52,7 @@ struct oak_cache {
     AO_t wheel; /* oaki_wheel *, set once */
     oaki_cache_walk *walks;
     uint64_t era;
-    unsigned callbacks; /* that run now, of all threads */
+    unsigned callbacks; /* under way, of all threads */
     oak_cache_stats stats;
 };
 
@@ -71,7 +71,7 @@ OAKI_INLINE oaki_wheel *oaki_cache_wheel(const oak_cache *c)
     return (oaki_wheel *)AO_load_acquire(&c->wheel);
 }
 
-/* The time, 0 while nothing can expire. Not between enter and leave. */
+/* The time; 0 while no entry can expire. Not between enter and leave. */
 uint64_t oaki_cache_now(const oak_cache *c);
 
 /* The key's node, or NULL. */
@@ -84,27 +84,27 @@ OAKI_INLINE bool oaki_cache_alive(const oak_cache *c, const oaki_cache_node *n, 
     return n->era == c->era && (n->timer.when == 0 || n->timer.when > now);
 }
 
-/* Something may bound a cache of this configuration. */
+/* Does anything bound a cache of this configuration? */
 OAKI_INLINE bool oaki_cache_bounded(const oak_cache_config *f)
 {
     return f->max_entries != 0 || f->max_bytes != 0 || f->ttl != 0;
 }
 
-/* Make a node that is in no order the most recent one, or one that is in it. */
+/* Makes a node the most recent one: add, a node that is not in the order; touch, one that is. */
 void oaki_cache_order_add(oak_cache *c, oaki_cache_node *n);
 void oaki_cache_touch(oak_cache *c, oaki_cache_node *n);
 
-/* Take an entry out, and tell of it; one of an era before was cleared, whatever is said. This and
- * what follows leave and enter again for a callback: everything may have changed then. */
+/* Removes an entry and reports it. The reason for one of an earlier era is always CLEARED. This
+ * function and the next ones leave and enter again for a callback: all may have changed then. */
 void oaki_cache_drop(oak_cache *c, oaki_cache_node *n, oak_cache_reason why);
 
-/* Tell of a value that is out; key and value are in the caller's hands, which keeps them alive. */
+/* Reports a value that is out. The caller's frame keeps key and value alive. */
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why);
 
-/* Evict what is beyond the limits. */
+/* Evicts the entries beyond the limits. */
 void oaki_cache_trim(oak_cache *c);
 
-/* Expire what is due. Returns whether the budget was used up. */
+/* Expires entries that are due. Returns whether the budget was used up. */
 bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
 
 /* The rule that is broken, or NULL: while no other thread uses the cache; and between enter and

@@ -118,7 +118,7 @@ static bool over(const oak_cache *c)
 
 void oaki_cache_trim(oak_cache *c)
 {
-    /* what is over the limits is in the order: an era's entries are its first ones */
+    /* only entries of this era count, and they come first in the order */
     OAKI_ASSERT(!over(c) || (c->oldest && c->newest->era == c->era));
     while (over(c)) oaki_cache_drop(c, c->oldest, OAK_CACHE_CAPACITY);
 }
@@ -133,7 +133,7 @@ bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget)
     return w && budget == 0;
 }
 
-/* ---- what callers ask for ---- */
+/* ---- the public side ---- */
 
 bool oak_cache_delete(oak_cache *c, const void *key)
 {

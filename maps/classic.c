@@ -1,4 +1,4 @@
-/* classic.c - the classic map: making, lookup, put, delete, clear, and the ready types.
+/* classic.c - the classic map: creation, lookup, put, delete, clear, and the ready types.
  *
  * Go 1.19's map (runtime/map.go), reproduced: see classic.h for the structures and invariants,
  * classic_grow.c for growth, classic_iter.c for iteration.
@@ -13,7 +13,7 @@
 #include "runtime/heap.h"
 #include <errno.h>
 
-/* Beyond this no system could serve: Go takes such a hint as a mistake, and as 0. */
+/* No system can allocate more. Go takes such a hint as a mistake, and as 0. */
 #define MAX_ALLOC ((uint64_t)1 << 48)
 
 /* ---- ready types ---- */
@@ -103,7 +103,7 @@ void oak_classic_set_seed(oak_classic_map *m, uint32_t seed)
     m->hash0 = seed;
 }
 
-/* Attached, as entries move, which no stop may meet. */
+/* Attaches the thread, so that no stop comes while entries move. */
 static void begin_write(oak_classic_map *m)
 {
     oaki_attach("a map is written");
@@ -168,7 +168,7 @@ oak_classic_map *oak_classic_new(const oak_classic_type *t, size_t hint)
     uint8_t B = 0;
     int saved = errno;
     while (oaki_classic_over_load(hint, B)) B++;
-    if (B > 0 && !oaki_classic_make(m, B)) errno = saved; /* it is as without the hint */
+    if (B > 0 && !oaki_classic_make(m, B)) errno = saved; /* the map is as without the hint */
     return m;
 }
 
@@ -179,7 +179,7 @@ size_t oak_classic_len(const oak_classic_map *m)
 
 /* ---- lookup ---- */
 
-/* Looks through the chain from b on. */
+/* Searches the chain from b on. */
 static oaki_classic_slot find_in_chain(const oak_classic_type *t, oaki_bmap *b, const void *key,
                                        uint8_t tag)
 {
@@ -215,16 +215,16 @@ void *oak_classic_get(const oak_classic_map *m, const void *key)
 
 /* ---- put ---- */
 
-/* The key may be a slot's own (an iterator's), and evacuating clears the copies that it leaves.
- * Nothing else moves a key: large ones stay where they are. */
+/* The key may lie in a slot of the map, as an iterator's does. Evacuation clears the old copies, so
+ * the key is copied first. Large keys don't move. */
 static const void *key_beyond_evacuation(const oak_classic_type *t, const void *key, char *copy)
 {
     if (!oaki_classic_scanned(t) || oaki_classic_key_indirect(t) || key == copy) return key;
     return memcpy(copy, key, t->key_size);
 }
 
-/* What a put finds in a chain: the key's slot, or the first free slot (b NULL when there is none)
- * and the last bucket looked at. */
+/* The result of a put's search in a chain: the key's slot, or the first free slot (b NULL when
+ * there is none) and the last bucket read. */
 typedef struct search {
     oaki_classic_slot found, free;
     oaki_bmap *last;
@@ -251,14 +251,14 @@ static search search_for_put(const oak_classic_type *t, oaki_bmap *b, const void
     return s;
 }
 
-/* For a key or a value, in the map's zone. */
+/* Allocates a large key or value in the map's zone. */
 static void *some(const oak_classic_map *m, size_t size, bool scanned)
 {
     return OAKI_BESIDE(m, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
 }
 
-/* A new entry in the free slot, or in a new overflow bucket after s->last. All that it needs is
- * allocated before anything changes. Returns the value, or NULL with ENOMEM. */
+/* Adds an entry in the free slot, or in a new overflow bucket after s->last. All its memory is
+ * allocated before the map changes. Returns the value, or NULL with ENOMEM. */
 static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_t tag)
 {
     const oak_classic_type *t = m->type;
@@ -307,7 +307,7 @@ static void *put(oak_classic_map *m, const void *key, uint64_t hash)
             return oaki_classic_value(t, s.found.b, s.found.i);
         }
         if (home != oaki_classic_bucket(t, m->buckets, bucket)) {
-            errno = ENOMEM; /* its old bucket could not be evacuated, and takes no new keys */
+            errno = ENOMEM; /* the old bucket could not be evacuated, and takes no new keys */
             return NULL;
         }
         if (!oaki_classic_growing(m) && oaki_classic_wants_growth(m) && oaki_classic_grow(m))
@@ -356,7 +356,8 @@ static void trim_chain(const oak_classic_type *t, oaki_bmap *head, oaki_bmap *b,
     }
 }
 
-/* Only what may hold a pointer is cleared of a key; values always, as a put returns zeroed ones. */
+/* A key is cleared only if it may hold a pointer. A value always is, as a put returns a zeroed
+ * one. */
 static void clear_slot(const oak_classic_type *t, oaki_bmap *b, size_t i)
 {
     if (oaki_classic_key_indirect(t) || (t->flags & OAK_CLASSIC_KEY_POINTERS))
@@ -383,7 +384,7 @@ bool oak_classic_delete(oak_classic_map *m, const void *key)
         s.b->tags[s.i] = OAKI_EMPTY_ONE;
         trim_chain(t, home, s.b, s.i);
         if (--m->count == 0)
-            m->hash0 = (uint32_t)oaki_classic_random(m); /* who learned of collisions starts anew */
+            m->hash0 = (uint32_t)oaki_classic_random(m); /* known collisions no longer help */
     }
     end_write(m);
     return s.b != NULL;

@@ -1,29 +1,25 @@
 /* classic.h - the classic map's structures, and the small functions that its files share.
  *
- * The algorithm, its constants and its states are those of the map of Go 1.19 (runtime/map.go),
- * which this map exists to reproduce: what Go keeps alive it keeps alive.
+ * The algorithm, its constants and its states are those of the map of Go 1.19 (runtime/map.go).
+ * This map exists to reproduce it: it keeps alive exactly what Go keeps alive.
  *
  * A map is a header and an array of 2^B buckets of 8 slots. A bucket is 8 tags (the hash's top
  * byte, or a state below OAKI_TAG_MIN), 8 keys, 8 values and a pointer to an overflow bucket. While
- * a map grows, `oldbuckets` is the array before; an old bucket is evacuated, its chain at once, by
- * a write that touches it or by the step that every write adds at `nevacuate`.
+ * a map grows, `oldbuckets` is the previous array. A write evacuates the old bucket that it
+ * touches, and the one at `nevacuate`; a bucket is evacuated with its whole chain.
  *
  * Invariants: - an entry is in one place that lookups see: its old bucket's chain until that is
- *               evacuated, its new bucket's from then on.
- *             - the overflow pointers of an array without pointers are not scanned, so each
- *               overflow bucket of such a map is also in a list (`extra->overflow` for the current
- *               array, `extra->oldoverflow` for the old one), and an iterator holds both lists.
- *               `extra` and its list exist from the moment such a map has buckets, so that starting
- *               an iterator neither allocates nor writes more than a flag. (Go makes the list when
- *               it is first needed; the difference is at most 72 bytes a map.)
- *             - in a growth to the same size the old list loses what is evacuated, a little in each
- *               step, unless an iterator may read it. (Go keeps it whole until the growth ends, and
- *               so for a moment more than three arrays' bytes.)
- *             - a preallocated overflow bucket with a NULL overflow pointer is followed by another;
- *               the last one's points to the array, which says that it is the last.
- * Lock:       none. The caller lets writes exclude everything else; a flag detects most of what
- *             breaks that. Readers load `flags` atomically, as another may be starting an
- *             iterator. */
+ * evacuated, its new bucket's from then on. - the overflow pointers of an array without pointers
+ * are not scanned, so each overflow bucket of such a map is also in a list (`extra->overflow` for
+ * the current array, `extra->oldoverflow` for the old one). An iterator holds both lists. `extra`
+ * and its list exist from the moment such a map has buckets, so that starting an iterator neither
+ * allocates nor writes more than a flag. (Go makes the list when it is first needed; the difference
+ * is at most 72 bytes a map.) - in a growth to the same size, evacuated buckets leave the old list,
+ * a few in each step, unless an iterator may read them. (Go keeps the list whole until the growth
+ * ends, and so for a moment more than three arrays' bytes.) - a preallocated overflow bucket with a
+ * NULL overflow pointer is followed by another. The last one points to the array instead. Lock:
+ * none. The caller excludes all other calls during a write; a flag detects most violations. Readers
+ * load `flags` atomically, as another reader may be starting an iterator. */
 #ifndef OAKI_MAPS_CLASSIC_H
 #define OAKI_MAPS_CLASSIC_H
 
@@ -43,7 +39,7 @@ enum {
 
 /* States of a slot; from OAKI_TAG_MIN up it is the top byte of the entry's hash. */
 enum {
-    OAKI_EMPTY_REST = 0, /* empty, and so are all after it in the chain */
+    OAKI_EMPTY_REST = 0, /* empty, as are all slots after it in the chain */
     OAKI_EMPTY_ONE = 1,
     OAKI_EVACUATED_X = 2,     /* moved to the same index, or the lower half */
     OAKI_EVACUATED_Y = 3,     /* moved to the upper half */
@@ -65,8 +61,8 @@ typedef struct oaki_bmap {
     uint8_t tags[OAKI_TAGS_SIZE];
 } oaki_bmap;
 
-/* A growing array of overflow buckets. Iterators hold a pointer to the list, not to its data, and
- * so see what is added. */
+/* A growing array of overflow buckets. Iterators hold a pointer to the list, not to its data, so
+ * they see additions. */
 typedef struct oaki_classic_list {
     oaki_bmap **data;
     size_t len, cap;
@@ -76,7 +72,7 @@ typedef struct oaki_classic_extra {
     oaki_classic_list *overflow;    /* of buckets; NULL when buckets are scanned */
     oaki_classic_list *oldoverflow; /* of oldbuckets */
     oaki_bmap *next_overflow;       /* first free preallocated overflow bucket */
-    size_t look;                    /* at this place in oldoverflow evacuate() looks next */
+    size_t look;                    /* the index in oldoverflow that evacuate() examines next */
 } oaki_classic_extra;
 
 /* The first 48 bytes are Go's hmap, field by field. */
@@ -90,11 +86,11 @@ struct oak_classic_map {
     char *oldbuckets;
     size_t nevacuate; /* old buckets below it are evacuated */
     oaki_classic_extra *extra;
-    /* What Go's compiler knows of the type, and what statistics ask for. */
+    /* the type, which Go's compiler knows, and fields for statistics */
     const oak_classic_type *type;
     uint64_t rng; /* of a map whose seed was set; otherwise unused */
     uint64_t same_size_growths;
-    /* New keys to let pass before a growth for which there was no memory is tried again. */
+    /* new keys until a growth that found no memory is tried again */
     uint32_t growth_put_off;
     uint8_t doublings;
     bool seeded;  /* randomness comes from rng */
@@ -132,7 +128,7 @@ OAKI_INLINE size_t oaki_classic_bucket_size(const oak_classic_type *t)
            sizeof(oaki_bmap *);
 }
 
-/* Whether a bucket holds pointers apart from the one to its overflow bucket: is it scanned? */
+/* Is a bucket scanned, as it may hold pointers besides the one to its overflow bucket? */
 OAKI_INLINE bool oaki_classic_scanned(const oak_classic_type *t)
 {
     return (t->flags & (OAK_CLASSIC_KEY_POINTERS | OAK_CLASSIC_VALUE_POINTERS)) != 0 ||
@@ -149,7 +145,7 @@ OAKI_INLINE oaki_bmap *oaki_classic_bucket(const oak_classic_type *t, char *arra
     return (oaki_bmap *)(array + i * oaki_classic_bucket_size(t));
 }
 
-/* Where the slot is; with a large key or value it holds a pointer. */
+/* The slot's address. The slot of a large key or value holds a pointer. */
 OAKI_INLINE void *oaki_classic_key_place(const oak_classic_type *t, oaki_bmap *b, size_t i)
 {
     return (char *)b + OAKI_TAGS_SIZE + i * oaki_classic_key_slot(t);
@@ -251,14 +247,14 @@ OAKI_INLINE bool oaki_classic_equal(const oak_classic_type *t, const void *a, co
     return t->equal(a, b, t->key_size);
 }
 
-/* Whether the key equals itself: a NaN doesn't, and so is never found again. */
+/* Does the key equal itself? A NaN doesn't, and so is never found again. */
 OAKI_INLINE bool oaki_classic_reflexive(const oak_classic_type *t, const void *key)
 {
     return t->equal == oak_classic_equal_bytes || t->equal == oak_classic_equal_string ||
            t->equal(key, key, t->key_size);
 }
 
-/* The head of the chain that holds what has this hash. */
+/* The head of the chain that holds the entries of this hash. */
 OAKI_INLINE oaki_bmap *oaki_classic_home(const oak_classic_map *m, uint64_t hash)
 {
     const oak_classic_type *t = m->type;
@@ -280,7 +276,7 @@ typedef struct oaki_classic_slot {
 
 /* ---- classic.c ---- */
 
-/* Where the key is; the map isn't empty. For readers. */
+/* The key's slot. The map isn't empty. For readers. */
 oaki_classic_slot oaki_classic_find(const oak_classic_map *m, const void *key);
 
 /* Random bits for writes: repeatable in a map whose seed was set. */
@@ -294,15 +290,14 @@ bool oaki_classic_make(oak_classic_map *m, uint8_t B);
 /* Empty the current array in place, drop the old one and all overflow buckets. Can't fail. */
 void oaki_classic_reset(oak_classic_map *m);
 
-/* Whether one more entry would make the map too full, or its chains have become too long. */
+/* Would one more entry make the map too full, or are its chains too long? */
 bool oaki_classic_wants_growth(const oak_classic_map *m);
 
 /* Start to grow. false with ENOMEM: nothing has changed but growth_put_off. O(1) and the array. */
 bool oaki_classic_grow(oak_classic_map *m);
 
 /* A growing map's step for a write that will touch `bucket`: evacuates its old bucket and the one
- * at nevacuate. When memory runs out, a bucket stays as it was: the caller finds it still in the
- * old array. */
+ * at nevacuate. Without memory a bucket stays as it was, in the old array. */
 void oaki_classic_grow_work(oak_classic_map *m, size_t bucket);
 
 /* Append an overflow bucket to b, the last of its chain. NULL with ENOMEM. */

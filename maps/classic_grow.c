@@ -16,27 +16,27 @@
 
 enum { MARK_STEPS = 1024 }; /* evacuated buckets that one write may skip */
 
-/* Of the old list, places that the evacuation of a bucket looks at. The list is hardly longer than
- * the old array, so each is looked at more than once in a growth. */
+/* Places of the old list that the evacuation of a bucket examines. The list is hardly longer than
+ * the old array, so each place is examined more than once in a growth. */
 enum { LOOKS = 2 };
 
 /* ---- arrays ---- */
 
-/* What a map needs to have before it can use another array. */
+/* The memory that a map needs before it can use another array. */
 typedef struct fresh {
     char *buckets;
     oaki_bmap *spare;        /* first preallocated overflow bucket, or NULL */
     oaki_classic_list *list; /* NULL when buckets are scanned */
 } fresh;
 
-/* Buckets in the array's allocation: what the heap's rounding adds is used. */
+/* Buckets in the array's allocation, those that the heap's rounding adds included. */
 static size_t array_buckets(const oak_classic_type *t, uint8_t B, const char *array)
 {
     if (B < OAKI_SPARE_FROM) return oaki_classic_nbuckets(B);
     return oak_usable_size(array) / oaki_classic_bucket_size(t);
 }
 
-/* Mark the end of the zeroed preallocated buckets. Returns the first, or NULL when there are
+/* Marks the end of the zeroed preallocated buckets. Returns the first, or NULL when there are
  * none. */
 static oaki_bmap *end_spares(const oak_classic_type *t, uint8_t B, char *array)
 {
@@ -74,7 +74,7 @@ static bool make_parts(oak_classic_map *m, uint8_t B, fresh *f)
     return m->extra || !(listed || f->spare);
 }
 
-/* In the map's zone. */
+/* Allocates in the map's zone. */
 static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
 {
     int away = oaki_zone_go(m);
@@ -111,8 +111,8 @@ void oaki_classic_reset(oak_classic_map *m)
     if (!m->extra) return;
     m->extra->next_overflow = spare;
     m->extra->oldoverflow = NULL;
-    /* An iterator may hold the list for the buckets in it, so it gets a successor; without memory
-     * for one it stays, and keeps them until the map grows. */
+    /* An iterator may need the buckets in the list, so the map gets a new list. Without memory for
+     * one the old list stays, and keeps its buckets alive until the map grows. */
     oaki_classic_list *old = m->extra->overflow;
     if (old && old->len > 0) {
         oaki_classic_list *list = OAKI_BESIDE(m, oak_alloc(sizeof *list));
@@ -122,7 +122,7 @@ void oaki_classic_reset(oak_classic_map *m)
 
 /* ---- overflow buckets ---- */
 
-/* Room for one more. Grows as Go's slices do: twofold while short, by a quarter when long. */
+/* Makes room for one more. Grows as Go's slices do: twofold while short, by a quarter when long. */
 static bool list_reserve(oaki_classic_list *l)
 {
     OAKI_ASSERT(l->len <= l->cap);
@@ -140,7 +140,7 @@ static bool list_reserve(oaki_classic_list *l)
 /* From B = 16 up the 16 bits can't hold the number, so it counts in units of 2^(B-15). */
 static void count_overflow(oak_classic_map *m)
 {
-    if (m->noverflow == UINT16_MAX) return; /* growth has been put off for want of memory */
+    if (m->noverflow == UINT16_MAX) return; /* growth was put off, without memory */
     if (m->B >= 16 && (oaki_classic_random(m) & (((uint64_t)1 << (m->B - 15)) - 1)) != 0) return;
     m->noverflow++;
 }
@@ -171,8 +171,8 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
 
 /* ---- growth ---- */
 
-/* "Too long" is about as many overflow buckets as buckets: most of them must be nearly empty, or
- * the load would be too high. */
+/* Chains are too long with about as many overflow buckets as buckets. Most of these must be nearly
+ * empty, or the load would be too high. */
 bool oaki_classic_wants_growth(const oak_classic_map *m)
 {
     return oaki_classic_over_load(m->count + 1, m->B) ||
@@ -190,7 +190,7 @@ bool oaki_classic_grow(oak_classic_map *m)
         return false;
     }
     if (!make_fresh(m, (uint8_t)(m->B + bigger), &f)) {
-        /* Each attempt costs a collection, so the map gets longer chains for a while. */
+        /* each attempt costs a collection, so chains get longer for a while instead */
         m->growth_put_off = (uint32_t)OAKI_MIN(OAKI_SLOTS + m->count / 64, (size_t)UINT32_MAX);
         return false;
     }
@@ -213,8 +213,7 @@ bool oaki_classic_grow(oak_classic_map *m)
         m->extra->oldoverflow = m->extra->overflow;
         m->extra->overflow = f.list;
         m->extra->look = 0;
-        /* What is left of the old array's spares goes with it; an array without any leaves them as
-         * they are. */
+        /* the rest of the old array's spares is dropped; an array without any keeps the field */
         if (f.spare) m->extra->next_overflow = f.spare;
     }
     oaki_resize_begins(m, true, m->count, oaki_classic_noldbuckets(m) * OAKI_SLOTS,
@@ -237,10 +236,9 @@ static void copy_place(void *to, const void *from, size_t n)
         memcpy(to, from, n);
 }
 
-/* Which half an entry of a doubling map goes to: 0 or 1; *tag is the one that it gets there. A key
- * that isn't equal to itself hashes differently each time, but an iterator has to agree with us:
- * its tag's lowest bit decides, and it gets a new one so that a later growth spreads such keys
- * again. */
+/* The half that an entry of a doubling map goes to: 0 or 1. *tag is its new tag. A key that isn't
+ * equal to itself has another hash each time, but an iterator must find the same half. So the tag's
+ * lowest bit decides. The key gets a new tag, so that a later growth spreads such keys again. */
 static unsigned half(const oak_classic_map *m, const void *key, size_t newbit, uint8_t *tag)
 {
     uint64_t hash = oaki_classic_hash(m, key);
@@ -252,7 +250,7 @@ static unsigned half(const oak_classic_map *m, const void *key, size_t newbit, u
     return ((size_t)hash & newbit) != 0;
 }
 
-/* Move the chain from b on to to[0] and to[1]. False with ENOMEM: part of it has been moved. */
+/* Moves the chain from b on to to[0] and to[1]. false with ENOMEM: part of it was moved. */
 static bool move_chain(oak_classic_map *m, oaki_bmap *b, destination to[2], size_t newbit)
 {
     const oak_classic_type *t = m->type;
@@ -288,7 +286,7 @@ static bool move_chain(oak_classic_map *m, oaki_bmap *b, destination to[2], size
 
 /* ---- an evacuation that ran out of memory ---- */
 
-/* What add_overflow changes, as it was before. */
+/* The fields that add_overflow changes, as they were before. */
 typedef struct before {
     oaki_bmap *spare;
     size_t list_len;
@@ -302,8 +300,8 @@ static before remember(const oak_classic_map *m)
                      m->noverflow };
 }
 
-/* Tags of the old chain, from those that its entries got in the new array. Slots that had not been
- * reached have theirs. */
+/* Restores the tags of the old chain from those of its entries in the new array. Slots that were
+ * not reached still have theirs. */
 static void restore_tags(const oak_classic_map *m, oaki_bmap *head, destination from[2])
 {
     const oak_classic_type *t = m->type;
@@ -365,8 +363,7 @@ static void undo(oak_classic_map *m, oaki_bmap *old, oaki_bmap *const heads[2], 
 
 /* ---- the steps of a write ---- */
 
-/* Step over buckets that are evacuated, at most MARK_STEPS; past the last one the growth is
- * done. */
+/* Steps over evacuated buckets, at most MARK_STEPS. Past the last one the growth is done. */
 static void advance_mark(oak_classic_map *m, size_t nold)
 {
     OAKI_ASSERT(m->nevacuate < nold);
@@ -385,7 +382,7 @@ static void advance_mark(oak_classic_map *m, size_t nold)
     }
 }
 
-/* Take overflow buckets that are evacuated out of the old list. */
+/* Removes evacuated overflow buckets from the old list. */
 static void thin_old_list(oaki_classic_extra *x)
 {
     oaki_classic_list *l = x->oldoverflow;
@@ -401,7 +398,7 @@ static void thin_old_list(oaki_classic_extra *x)
     }
 }
 
-/* Returns false when there was no memory; then the bucket is as it was. */
+/* Evacuates an old bucket with its chain. false: no memory; the bucket is as it was. */
 static bool evacuate(oak_classic_map *m, size_t old)
 {
     const oak_classic_type *t = m->type;
@@ -417,8 +414,8 @@ static bool evacuate(oak_classic_map *m, size_t old)
             undo(m, b, heads, was);
             return false;
         }
-        /* Drop what the old copy refers to, its overflow buckets included, unless an iterator is
-         * reading it. */
+        /* drop the old copy's references, its overflow buckets included, unless an iterator may
+         * read it */
         if (!(oaki_classic_flags(m) & OAKI_OLD_ITERATOR)) {
             if (oaki_classic_scanned(t))
                 memset((char *)b + OAKI_TAGS_SIZE, 0, oaki_classic_bucket_size(t) - OAKI_TAGS_SIZE);

@@ -1,24 +1,24 @@
 /* classic_iter.c - iteration over the classic map.
  *
  * An iterator walks the bucket array that was current when it began, from a random bucket and a
- * random slot, whatever becomes of the map. It keeps that array alive, and is what a leak through a
- * stuck iterator is made of. Where an entry has moved on from that array, the map is asked for its
- * present value; where the array was still being filled when the iterator began, it reads the old
- * bucket and takes the entries that belong to the bucket it stands for.
+ * random slot, even after the map has replaced it. It keeps that array alive, which is how a stuck
+ * iterator leaks. Where an entry has moved from that array, the iterator looks up its present
+ * value. Where the array was still being filled when the iterator began, it reads the old bucket,
+ * and gives the entries that belong to the new bucket in question.
  *
  * So each entry that is in the map throughout is given exactly once, and one that comes or goes
- * meanwhile at most once. Go 1.19 breaks this in two ways, copied here: a clear is not noticed, and
- * entries that an old array still holds are given; and an iterator that stands in an old bucket, of
- * which it gives one half, gives all of it when that growth has ended and one to the same size has
- * begun, so that keys repeat.
+ * meanwhile at most once. Go 1.19 breaks this in two ways, which are copied. A clear is not
+ * noticed: entries that an old array still holds are given. And keys may repeat: an iterator may
+ * stand in an old bucket, of which it gives one half. When that growth has ended and one to the
+ * same size has begun, it gives all of the bucket.
  *
- * Invariants: it->map is NULL at the end, and then the iterator holds nothing.
- * Lock:       none; any number of iterators at once, while nothing writes. The only write to the
- *             map is an atomic or of two flags.
- * Bound:      a step looks at the buckets up to the next entry. */
+ * Invariants: it->map is NULL at the end, and then the iterator holds nothing. Lock:       none;
+ * any number of iterators at once, while nothing writes. The only write to the map is an atomic or
+ * of two flags. Bound:      a step looks at the buckets up to the next entry. */
 #include "classic.h"
 
-/* Where to begin. A map whose seed was set begins where its state says, so that runs repeat. */
+/* A random start. For a map whose seed was set it depends on the map's state, so that runs
+ * repeat. */
 static uint64_t random_start(const oak_classic_map *m)
 {
     return m->seeded ? oaki_hash_u64(m->count + m->B, m->rng) : oaki_hash_random();
@@ -46,7 +46,7 @@ void oak_classic_iter_init(oak_classic_iter *it, const oak_classic_map *m)
         AO_char_or(&it->map->flags, OAKI_ITERATOR | OAKI_OLD_ITERATOR);
 }
 
-/* The next bucket, of the old array when that still holds what belongs there. NULL at the end. */
+/* The next bucket; the one of the old array if that isn't evacuated yet. NULL at the end. */
 static oaki_bmap *next_bucket(oak_classic_iter *it)
 {
     const oak_classic_map *m = it->map;
@@ -72,7 +72,7 @@ static oaki_bmap *next_bucket(oak_classic_iter *it)
     return b;
 }
 
-/* Whether an entry of an old bucket will go to the new bucket that the iterator stands for. */
+/* Will an entry of an old bucket go to the new bucket that the iterator is at? */
 static bool belongs(const oak_classic_iter *it, const void *key, uint8_t tag)
 {
     const oak_classic_map *m = it->map;
@@ -84,7 +84,7 @@ static bool belongs(const oak_classic_iter *it, const void *key, uint8_t tag)
     return it->check_bucket << 1 >> it->B == (size_t)(tag & 1); /* B may be 0 */
 }
 
-/* Give the entry in slot i of b, unless it isn't to be given here or has gone. */
+/* Gives the entry in slot i of b, unless it belongs to another bucket or is gone. */
 static bool give(oak_classic_iter *it, oaki_bmap *b, size_t i)
 {
     const oak_classic_map *m = it->map;
@@ -94,9 +94,9 @@ static bool give(oak_classic_iter *it, oaki_bmap *b, size_t i)
     void *key = oaki_classic_key(t, b, i);
     if (!belongs(it, key, tag)) return false;
     if ((tag == OAKI_EVACUATED_X || tag == OAKI_EVACUATED_Y) && oaki_classic_reflexive(t, key)) {
-        /* The map has the entry elsewhere: perhaps with another value, an equal but different key,
-         * or not at all. A key that isn't equal to itself can have none of these happen to it, and
-         * couldn't be found. */
+        /* The map has moved the entry. It may have another value now, an equal but different key,
+         * or be gone. None of these can happen to a key that isn't equal to itself, as no call
+         * finds it. */
         if (m->count == 0) return false;
         oaki_classic_slot now = oaki_classic_find(m, key);
         if (!now.b) return false;

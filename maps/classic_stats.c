@@ -1,7 +1,7 @@
-/* classic_stats.c - what the classic map looks like inside, and whether its rules hold.
+/* classic_stats.c - the classic map's statistics, and the check of its rules.
  *
- * Owns:  nothing; reads.
- * Lock:  none; as any reader.
+ * Owns:  nothing.
+ * Lock:  none, as for a lookup.
  * Bound: O(buckets) for the statistics, of keys that may not equal themselves O(entries), as for
  *        the check. */
 #include "classic.h"
@@ -57,8 +57,7 @@ void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
         count_chain(t, b, out);
         chains++;
     }
-    /* Buckets of the new array that wait for their old one hold nothing, and no lookup goes
-     * there. */
+    /* new buckets are empty, and not looked up in, until their old bucket is evacuated */
     for (size_t i = 0; m->buckets && i < oaki_classic_nbuckets(m->B); i++) {
         if (out->growing && !oaki_classic_evacuated(
                                 oaki_classic_bucket(t, m->oldbuckets, i & (out->noldbuckets - 1))))
@@ -114,7 +113,7 @@ static const char *check_list(const oaki_classic_list *l, size_t overflow)
     return NULL;
 }
 
-/* Of what the old array still holds. */
+/* Rules of the buckets that the old array still holds. */
 static const char *check_old(const oak_classic_map *m, counted *n)
 {
     size_t nold = oaki_classic_noldbuckets(m);
@@ -185,7 +184,7 @@ static const char *check(const oak_classic_map *m, bool hashes)
 
 const char *oaki_classic_check(const oak_classic_map *m)
 {
-    if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: nobody writes";
+    if (oaki_classic_flags(m) & OAKI_WRITING) return "classic: no write is under way";
     return check(m, true);
 }
 

@@ -1,8 +1,8 @@
 /* hash.c - byte, string and float hashing, seeds.
  *
- * Owns:       the secret and the counter from which oaki_hash_random makes its numbers: what it has
- *             given, a NaN's payload say, tells nothing of what it will give, a map's seed. And one
- *             of the numbers.
+ * Owns:       the secret and the counter from which oaki_hash_random makes its numbers, and the
+ *             number that lasts. A number that becomes public, as in a NaN's payload, tells nothing
+ *             about later ones, such as a map's seed.
  * Invariants: both words of the secret are 0 only until the first number is asked for, and in the
  *             child of a fork until its first.
  * Lock:       none; atomic words. */
@@ -40,8 +40,8 @@ uint64_t oaki_hash_double(double d, uint64_t seed)
     return oaki_hash_u64(bits, seed);
 }
 
-/* The kernel's random numbers where it has them; otherwise the time, the process and where the
- * loader put us, which keeps maps of different processes apart but surprises no attacker. */
+/* The kernel's random numbers, if it has them. Otherwise time, process and load address: maps of
+ * different processes then differ, but an attacker can guess. */
 static OAKI_COLD void make_secret(void)
 {
     uint64_t made[2];
@@ -55,7 +55,7 @@ static OAKI_COLD void make_secret(void)
     for (int i = 0; i < 2; i++) (void)AO_compare_and_swap_full(&secret[i], 0, (AO_t)made[i] | 1);
 }
 
-/* Its maps are not to have the seeds that its parent's will have. */
+/* The child's maps must not have the seeds that its parent's maps will have. */
 static void after_fork(void)
 {
     AO_store(&secret[0], 0);

@@ -1,6 +1,6 @@
 /* hash.h - the hashes that maps use, and the randomness behind their seeds.
  *
- * Owns:       nothing but a secret and a counter from which random numbers are made.
+ * Owns:       a secret and a counter, from which random numbers are made.
  * Invariants: every bit of a hash depends on every bit of key and seed, so that a map may take its
  *             bucket from the low bits and its tag from the high ones.
  * Lock:       none; the counter is advanced by an atomic add.
@@ -24,18 +24,18 @@ OAKI_INLINE uint64_t oaki_hash_u64(uint64_t x, uint64_t seed)
 /* XXH3 with a seed; integers of 8 and 4 bytes take the mixer above. */
 uint64_t oaki_hash_bytes(const void *p, size_t n, uint64_t seed);
 
-/* +0 and -0 hash alike; a NaN hashes differently each time. */
+/* +0 and -0 have one hash; a NaN has another each time. */
 uint64_t oaki_hash_double(double d, uint64_t seed);
 
-/* SipHash-2-4 of the eight bytes of x (Aumasson and Bernstein, 2012): who doesn't have the key
- * learns nothing from any number of results. */
+/* SipHash-2-4 of the eight bytes of x (Aumasson and Bernstein, 2012). Without the key, no number of
+ * results tells anything about others. */
 uint64_t oaki_hash_secret(uint64_t x, const uint64_t key[2]);
 
-/* 64 random bits, different in each process, a fork's child included, but for one by _Fork(), which
- * calls no handlers. Any thread. */
+/* 64 random bits. They differ in each process, a fork's child included, but not in a child of
+ * _Fork(), which calls no handlers. Any thread. */
 uint64_t oaki_hash_random(void);
 
-/* One of them that stays the same, in a fork's child too. Any thread. */
+/* One such number that stays the same, in a fork's child too. Any thread. */
 uint64_t oaki_hash_lasting(void);
 
 #endif

@@ -1,14 +1,14 @@
-/* inner.c - the map inside another structure: who may use it now, and which keys it takes. */
+/* inner.c - the map inside another structure: exclusion, and the keys that it takes. */
 #include "inner.h"
 
 #include "runtime/contract.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
-/* That the calling thread has entered, or NULL. */
+/* The one that the calling thread has entered, or NULL. */
 static __thread const oaki_inner *inside __attribute__((tls_model("initial-exec")));
 
-/* The address of a thread-local variable tells threads apart, attached or not. */
+/* The address of a thread-local variable identifies a thread, attached or not. */
 static AO_t self(void)
 {
     return (AO_t)&oaki_tls_mcache;
@@ -41,8 +41,8 @@ bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys,
 
 /* ---- exclusion ---- */
 
-/* A stop doesn't wake the one that waits, nor wait for it. This frame stays until the end of the
- * region. */
+/* A stop neither wakes the waiting thread nor waits for it. This frame stays until the end of the
+ * blocking region. */
 static OAKI_NOINLINE void wait_for(oaki_lock *l)
 {
     oaki_thread *t = oaki_thread_self();
@@ -57,7 +57,7 @@ void oaki_inner_wait(oaki_lock *l)
     if (OAKI_UNLIKELY(!oaki_lock_try(l))) wait_for(l);
 }
 
-/* Attached, as what is read has to be in a stack that is scanned. */
+/* Attaches the thread: the pointers that it reads must be in a scanned stack. */
 void oaki_inner_take(oaki_inner *in)
 {
     oaki_attach(in->what);

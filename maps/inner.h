@@ -1,13 +1,13 @@
-/* inner.h - the map inside another structure: who may use it now, and which keys it takes.
+/* inner.h - the map inside another structure: exclusion, and the keys that it takes.
  *
- * What is built on a map either has a lock of its own or leaves exclusion to its caller; both ways
- * a use from inside its own functions (a hash, an equal, a notification of the collector) is found
- * and fatal, and without the lock two threads at once mostly are.
+ * A structure on a map either has a lock or leaves exclusion to its caller. In both cases a use
+ * from inside its own functions (a hash, an equal, a notification of the collector) is fatal.
+ * Without the lock, two threads at once are detected in most cases, and fatal.
  *
- * Owns:       struct oaki_inner: the map, its type, the lock.
- * Invariants: `owner` is the thread between enter and leave, else 0. No callback of the structure
- *             runs in between; the type's hash and equal do.
- * Lock:       OAKI_RANK_MAP, held outside of oaki_enter and around calls that allocate. */
+ * Owns:       struct oaki_inner: the map, its type, the lock. Invariants: `owner` is the thread
+ * between enter and leave, else 0. In between no callback of the structure runs; the type's hash
+ * and equal do. Lock:       OAKI_RANK_MAP, held outside of oaki_enter and around calls that
+ * allocate. */
 #ifndef OAKI_INNER_H
 #define OAKI_INNER_H
 
@@ -28,16 +28,16 @@ typedef struct oaki_inner {
     const char *what; /* its public name, for messages */
 } oaki_inner;
 
-/* Take a lock of rank OAKI_RANK_MAP. The thread is attached. */
+/* Takes a lock of rank OAKI_RANK_MAP. The thread is attached. */
 void oaki_inner_wait(oaki_lock *l);
 
-/* A map of such keys, whose values are value_size bytes and scanned. false with EINVAL or ENOMEM.
- * */
+/* Makes a map of such keys, with scanned values of value_size bytes. false with EINVAL or
+ * ENOMEM. */
 bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys, size_t value_size,
                      bool locked, size_t hint);
 
-/* What oaki_inner_enter does. An exception that passes a function between enter and leave is fatal:
- * it comes from a hash or equal function, in the middle of a change. */
+/* The out-of-line part of oaki_inner_enter. An exception that passes a frame between enter and
+ * leave is fatal: it comes from a hash or equal function, in the middle of a change. */
 void oaki_inner_take(oaki_inner *in);
 
 OAKI_INLINE void oaki_inner_enter(oaki_inner *in)
@@ -52,11 +52,12 @@ void oaki_inner_leave(oaki_inner *in);
  * one. */
 bool oaki_inner_is_mine(const oaki_inner *in);
 
-/* Whether a put of this key can be found and taken out again: not with NULL, nor with a key that
- * doesn't equal itself. Sets EINVAL. */
+/* Can an entry of this key be found again? Not one of NULL, nor of a key that doesn't equal itself:
+ * false with EINVAL. */
 bool oaki_inner_takes(const oaki_inner *in, const void *key);
 
-/* Take out a key that is in the map; fatal when it isn't found. It must not lie in the map. */
+/* Removes a key that is in the map; fatal when it isn't found. `key` must not point into the
+ * map. */
 void oaki_inner_remove(oaki_inner *in, const void *key);
 
 #endif

@@ -1,4 +1,4 @@
-/* inspect.c - what a census asks of a map (inspect.h), and the hook of resizes (resizehook.h).
+/* inspect.c - a map's figures for a census (inspect.h), and the hook of resizes (resizehook.h).
  *
  * Owns: the hook. */
 #include "inspect.h"
@@ -32,7 +32,7 @@ static size_t bytes_at(const void *p)
 
 #define SAMPLE 64 /* groups */
 
-/* At rest and between writes, all that a map says of itself is so. */
+/* Only at rest and between writes: then the map's fields are consistent. */
 static double crowded(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0];
@@ -47,9 +47,9 @@ static double crowded(const oak_map *m)
     return seen ? (double)passed / (double)seen : 0;
 }
 
-#define ALIKE 8 /* entries: that so many of one group have one tag doesn't come by chance */
+#define ALIKE 8 /* entries of one group with one tag: more than by chance */
 
-/* Few hashes with many entries each fill group after group with one tag. */
+/* Do few hashes have many entries each? Then whole groups have one tag. */
 static bool has_few_tags(const oak_map *m, unsigned i)
 {
     const struct oak_map_array_ *a = &m->array[i];
@@ -66,7 +66,7 @@ static bool has_few_tags(const oak_map *m, unsigned i)
     return false;
 }
 
-/* From B = 16 up noverflow counts one in so many. */
+/* From B = 16 up noverflow counts one in `each`. */
 static double crowded_classic(const oak_classic_map *m)
 {
     uint64_t each = m->B < 16 ? 1 : UINT64_C(1) << (m->B - 15);
@@ -75,7 +75,7 @@ static double crowded_classic(const oak_classic_map *m)
 
 #define LOOK 128 /* buckets */
 
-/* With more entries than buckets, hardly a bucket is empty, unless few hashes have them all. */
+/* With more entries than buckets, few buckets are empty, unless all entries share few hashes. */
 static bool is_crowded(const oak_classic_map *m)
 {
     size_t n = oaki_classic_nbuckets(m->B), look = OAKI_MIN(n, LOOK), used = 0;
@@ -109,7 +109,7 @@ void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
     out->moved = (double)m->nevacuate / (double)oaki_classic_noldbuckets(m);
 }
 
-/* In the middle of a resize's beginning or end, both arrays may be one. */
+/* While a resize begins or ends, both fields may refer to one array. */
 void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
 {
     out->len = m->len;

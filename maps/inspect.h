@@ -1,7 +1,7 @@
-/* inspect.h - what a census asks of a map, in a stop that may have come in the middle of a write.
+/* inspect.h - the figures of a map for a census, in a stop that may come in the middle of a write.
  *
- * Reads what the collector reads, and trusts no more of it: pointers are looked up in the heap
- * before what they point to is used. Lock: none; the world is stopped. Bound: O(segments). */
+ * Reads the fields that the collector reads, and trusts them no more: a pointer is looked up in the
+ * heap before its object is read. Lock: none; the world is stopped. Bound: O(segments). */
 #ifndef OAKI_INSPECT_H
 #define OAKI_INSPECT_H
 
@@ -15,26 +15,26 @@ typedef struct oaki_map_view {
     oaki_map_kind kind;
     char name[32];           /* of its type, cut; empty when it has none */
     size_t len, capacity;    /* entries; slots of the current array */
-    size_t entry_bytes;      /* that a slot takes, tag and all */
-    bool reserved;           /* made for many entries, and not filled yet */
+    size_t entry_bytes;      /* of a slot, its tag included */
+    bool reserved;           /* made with a hint, and not filled yet */
     size_t array_bytes;      /* of the current array, without a classic map's overflow buckets */
-    size_t old_array_bytes;  /* of the one that is being left */
+    size_t old_array_bytes;  /* of the one that is being evacuated */
     bool growing;            /* a resize is under way */
-    bool same_size;          /* to as many buckets */
-    bool busy;               /* in the middle of a write: the figures are about right */
-    uint64_t growths;        /* begun, of all kinds, since it was made */
-    double moved;            /* part of the old array that is left behind, 0 to 1 */
-    uint64_t progress;       /* another one whenever a step of a resize is made */
-    /* part of the groups, a sample of them, that entries went past for want of room; of a classic
-     * map overflow buckets for each bucket; -1: not known in the middle of a write or resize */
+    bool same_size;          /* to the same number of buckets */
+    bool busy;               /* in the middle of a write: the figures are approximate */
+    uint64_t growths;        /* resizes of all kinds that were begun */
+    double moved;            /* part of the old array that is evacuated, 0 to 1 */
+    uint64_t progress;       /* changes with each step of a resize */
+    /* the part of a sample of groups that entries went past, as they were full; of a classic map
+     * the overflow buckets for each bucket; -1: unknown, in the middle of a write or resize */
     double crowded;
-    bool bad_hash;           /* many keys have one full hash, or few hashes have all keys */
+    bool bad_hash;           /* many keys share one full hash, or all keys share few hashes */
 } oaki_map_view;
 
-/* What map an object of this type is. */
+/* The kind of map whose header has this type. */
 oaki_map_kind oaki_map_kind_of(const oak_type *t);
 
-/* The map whose header is at p, of this kind. false when it isn't made yet. */
+/* Reads the map whose header is at p, of this kind. false when it isn't made yet. */
 bool oaki_map_view_read(const void *p, oaki_map_kind kind, oaki_map_view *out);
 
 /* ---- the two kinds' own ---- */

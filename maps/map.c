@@ -1,6 +1,6 @@
-/* map.c - the default map: making one, adding and removing an entry, clearing, misuse.
+/* map.c - the default map: creation, adding and removing an entry, clearing, misuse.
  *
- * Lookups are in <oakum/map_inline.h>, where typed maps have them from too. */
+ * Lookups are in <oakum/map_inline.h>, as typed maps use them too. */
 #include "map.h"
 #include "resizehook.h"
 #include "hash.h"
@@ -10,16 +10,15 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define CROWDED 200 /* groups in a row that entries went past: no chance (docs/maps.md) */
-#define NEAR 32     /* groups behind its home: none, in an array that is filled as it should be */
+#define CROWDED 200 /* groups in a row that entries went past: more than by chance (docs/maps.md) */
+#define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
-#define HINT_DELETES ((size_t)64) /* that a hint outlives, at least; and a fourth of its groups */
+#define HINT_DELETES ((size_t)64) /* a hint outlives so many deletes, and a fourth of its groups */
 
 /* ---- making ---- */
 
-/* As few groups as n entries fit into, but none that memory can't hold: the heap's own limit, or
- * what the machine has. */
+/* The fewest groups that n entries fit into, within the heap's limit and the machine's memory. */
 static unsigned hint_bits(const oaki_map_layout *l, size_t hint)
 {
     unsigned bits = oaki_map_bits_for(hint), most = OAKI_MAP_BITS_MAX;
@@ -72,9 +71,8 @@ void oak_map_set_seed(oak_map *m, uint64_t seed)
 
 /* ---- adding ---- */
 
-/* All NaNs would have one hash, and a thousand of them would be found one after the other: so
- * each gets a payload of its own, unlike any other's in the map, as iterators tell keys by their
- * bytes. */
+/* NaNs of one payload would have one hash, and crowd. So each gets a payload of its own. No other
+ * NaN of the map may have it, as iterators distinguish keys by their bytes. */
 static void randomize_nan(void *key, size_t size)
 {
     uint64_t r = oaki_hash_random();
@@ -103,8 +101,8 @@ static bool has_bytes(const oak_map *m, uint64_t hash, const void *key, size_t s
     }
 }
 
-/* Of the key, a NaN; returns its hash. A float has four million payloads: one that is taken is not
- * likely, a map in which all are, not at all. */
+/* Chooses the payload of the key, a NaN, and returns its hash. A float has four million payloads,
+ * so few tries find a free one. */
 static uint64_t choose_nan(const oak_map *m, void *key)
 {
     const oak_map_type *t = m->type;
@@ -116,7 +114,7 @@ static uint64_t choose_nan(const oak_map *m, void *key)
     }
 }
 
-/* The objects of a large key and value; false when there is no memory. */
+/* Makes the objects of a large key and value; false when there is no memory. */
 static bool make_cells(const oak_map *m, const oak_map_type *t, void **key, void **value)
 {
     if (t->key_size > OAK_MAP_INDIRECT_ &&
@@ -155,8 +153,8 @@ static bool is_nan(const oak_map_type *t, const void *key)
     return t->key == OAK_KEY_DOUBLE && !oak_map_equal_(t, key, key);
 }
 
-/* Groups in a row, before the home of a tag and from there on, that entries of its kind went past:
- * whoever looks for one that isn't there goes through them. */
+/* The number of adjacent groups, around the home of a tag, that entries of its kind went past. A
+ * lookup of an absent key reads all of them. */
 static size_t run_of(const oak_map *m, size_t home, unsigned tag)
 {
     const struct oak_map_array_ *a = &m->array[0];
@@ -169,8 +167,8 @@ static size_t run_of(const oak_map *m, size_t home, unsigned tag)
     return to - from;
 }
 
-/* Its tag's place; where entries crowd, perhaps after the map has taken a new seed. NULL: no
- * memory. */
+/* Finds a slot and returns its tag's address. Where entries crowd, the map may take a new seed
+ * first. NULL: no memory. */
 static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
 {
     size_t past = 0;
@@ -190,8 +188,8 @@ static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
     return oaki_map_take_slot(m, false, p, oak_map_tag_(*hash), e, &past);
 }
 
-/* A key may lie in the map, as a value or as what an iterator gave: it is read no more once entries
- * move. Larger ones never lie among them. */
+/* A key may lie in the map itself, as a value or as an iterator's key, so it is copied before
+ * entries move. Larger keys never lie among the entries. */
 OAKI_INLINE const void *keep_key(const oak_map_type *t, void *own, const void *key)
 {
     if (t->key_size > OAK_MAP_INDIRECT_) return key;
@@ -204,7 +202,7 @@ typedef union own_key {
     long double aligned;
 } own_key;
 
-/* All that is rare: a NaN, a resize that begins, a large key or value, a group that is full or not
+/* The rare cases: a NaN, a resize that begins, a large key or value, a group that is full or not
  * there. */
 static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
 {
@@ -235,7 +233,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
     return value;
 }
 
-/* A thread that isn't attached moves entries while the world stands: from here on, it doesn't. */
+/* A stop doesn't wait for a thread that isn't attached, so a write attaches its thread first. */
 static void begin_write(void)
 {
     oaki_attach("a map is written");
@@ -284,7 +282,7 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 
 /* ---- removing ---- */
 
-/* The least of `first` and of the homes of this group's entries of the tag's kind. */
+/* Returns the least of `first` and of the homes of this group's entries of the tag's kind. */
 static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_t g, unsigned tag,
                          size_t first)
 {
@@ -298,9 +296,8 @@ static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_
     return first;
 }
 
-/* An entry of this tag, of home h, has left group g behind it: the groups in between tell of its
- * kind only as long as there is another that went past them. Found from the chain's end: which is
- * the first home of the entries that lie behind? */
+/* The groups from h to g keep the bit of the tag's kind only if another entry of it went past them.
+ * The search goes from the chain's end to h, with the least home of the entries met so far. */
 OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
                                    unsigned tag)
 {
@@ -317,7 +314,7 @@ OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, s
     }
 }
 
-/* Give the arrays back. */
+/* Gives the arrays back. The map has no entries. */
 static void release(oak_map *m)
 {
     OAKI_REQUIRES_WRITE(m);
@@ -333,7 +330,7 @@ static void release(oak_map *m)
     oaki_map_set_limits(m);
 }
 
-/* Do deletes come in the order of positions; if so, with adds between them? */
+/* Notes whether deletes come in the order of positions, and if so, with adds between them. */
 OAKI_INLINE void note_order(struct oak_map_more_ *more, uint64_t p, size_t len)
 {
     bool next = ((p - more->deleted + OAKI_MAP_HALF / 32) & (OAKI_MAP_HALF - 1)) <
@@ -348,7 +345,7 @@ OAKI_INLINE void note_order(struct oak_map_more_ *more, uint64_t p, size_t len)
         more->mixed = 0;
 }
 
-/* It was filled no further, but is in use: what the hint asked for was enough. */
+/* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
 static OAKI_NOINLINE void forget_hint(oak_map *m)
 {
     OAKI_ASSERT(m->bits > 0 && m->more);

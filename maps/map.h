@@ -1,28 +1,24 @@
-/* map.h - the default map's inside: layouts, arrays, and how its files divide the work.
+/* map.h - the default map's private interface: layouts, arrays, and the division into files.
  *
- * map.c         creation, adding and removing an entry, clearing
- * map_layout.c  what entries look like, and how the collector reads a segment
- * map_array.c   arrays: tags, directories, segments, finding a free slot
- * map_far.c     lookups of keys that may have one hash
- * map_resize.c  growing, shrinking, a new seed: when, and how far
- * map_move.c    moving homes from the old array to the new one, and back
- * map_iter.c    iterators
- * map_stats.c   what it looks like inside
- * map_types.c   ready types and hashes
- * map_check.c   whether the rules below hold
+ * map.c         creation, adding and removing an entry, clearing map_layout.c  what entries look
+ * like, and how the collector reads a segment map_array.c   arrays: tags, directories, segments,
+ * finding a free slot map_far.c     lookups of keys that may have one hash map_resize.c  growing,
+ * shrinking, a new seed: when, and how far map_move.c    moving homes from the old array to the new
+ * one, and back map_iter.c    iterators map_stats.c   statistics map_types.c   ready types and
+ * hashes map_check.c   whether the rules below hold
  *
- * Invariants (docs/maps.md tells why they suffice):
- * - An entry whose position p is at most m->last is in array[0], else in array[1]. At rest `last`
- *   is UINT64_MAX.
- * - An entry of home h lies in the first group at or behind h that had a free slot when it came. Of
- *   each group that it went past, byte 15 has bit (tag modulo 8) set; in array[0] a bit is set only
- *   as long as there is such an entry, so that deletes leave nothing behind.
- * - Tags of groups that are in a segment are sound, tags of others are not looked at unless they
- *   were zeroed: an array that a resize fills is filled from its beginning.
- * - A slot's tag is written after its entry, and cleared in the old array after it is written in
- *   the new one: whenever the world stops, the tags tell every entry there is.
- * - Segments belong to the map alone: they are freed as soon as the last home in them has moved.
- * Lock: none; a map is its callers' to guard. `busy` is set while a write is under way. */
+ * The frontier is `last`: a resize has evacuated the positions up to it from array[1] to array[0].
+ *
+ * Invariants (docs/maps.md shows that they suffice): - An entry whose position p is at most m->last
+ * is in array[0], else in array[1]. At rest `last` is UINT64_MAX. - An entry of home h lies in the
+ * first group at or behind h that had a free slot when it came. It went past the groups before that
+ * one, and in each of these, bit (tag modulo 8) of byte 15 is set. In array[0] a bit is set only as
+ * long as there is such an entry, so deletes leave no trace. - Tags of groups that are in a segment
+ * are sound. Tags of other groups are not read unless they were zeroed. A resize fills an array
+ * from its beginning. - A slot's tag is written after its entry, and cleared in the old array after
+ * it is written in the new one. So in each stop the tags cover every entry. - Segments belong to
+ * the map alone. A segment is freed as soon as its last home has moved. Lock: none; the map's
+ * callers exclude each other. `busy` is set while a write is under way. */
 #ifndef OAKI_MAP_H
 #define OAKI_MAP_H
 
@@ -37,30 +33,30 @@
 #define OAKI_MAP_FILL 25 /* entries in two groups, on average, at which a map grows */
 #define OAKI_MAP_BITS_MAX 44
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
-#define OAKI_MAP_COLLISIONS 16 /* entries of one full hash: no seed will part them */
+#define OAKI_MAP_COLLISIONS 16 /* entries of one full hash, which no seed separates */
 #define OAKI_MAP_GROUP (OAK_MAP_SLOTS_ + 1u) /* bytes of a group's tags */
-#define OAKI_MAP_RUN 8 /* deletes side by side, which chance doesn't do */
+#define OAKI_MAP_RUN 8 /* adjacent deletes: more than by chance */
 #define OAKI_MAP_RUNS 64
 
 /* oak_map.flags */
 enum {
-    OAKI_MAP_HINTED = 1, /* and not filled yet: it is not to shrink */
+    OAKI_MAP_HINTED = 1, /* made with a hint and not filled yet, so it doesn't shrink */
     OAKI_MAP_CELLS = 2,  /* keys or values are in objects of their own */
-    /* at its limit it isn't to grow yet, at its lower one not to shrink, but to have memory made
-     * ready */
+    /* the next limit to be reached, upper or lower, is early: memory is made ready there, and the
+     * map doesn't grow or shrink yet */
     OAKI_MAP_SOON = 4,
     OAKI_MAP_SOON_LESS = 8
 };
 
 typedef struct oaki_map_layout oaki_map_layout;
 
-/* Of all maps of one type; made once, never freed. */
+/* Shared by all maps of one type; made once, never freed. */
 struct oaki_map_layout {
     oak_map_type type; /* complete; oak_map.type points here */
     oaki_map_layout *next;
-    oak_map_type given; /* what `type` was made of */
+    oak_map_type given; /* the program's, from which `type` was completed */
     size_t entry_size, value_offset;
-    uint64_t words; /* of an entry: those that the collector reads */
+    uint64_t words; /* a bit for each word of an entry that the collector reads */
     uint8_t gbits_min, gbits_max;
     AO_t segment_type; /* id of an oak_type; 0: not made yet */
 };
@@ -71,24 +67,24 @@ typedef struct oaki_map_head {
     size_t groups;
 } oaki_map_head;
 
-/* What a map of one group does without. */
+/* Fields that a map of one group can do without. */
 struct oak_map_more_ {
     uint64_t growths, shrinks, reseeds;
-    uint64_t crowding;    /* groups that puts where entries crowd had in a row, since a new seed */
-    size_t groups[2];     /* that each array has tags for, those behind the last home included */
+    uint64_t crowding;    /* groups in the runs that puts met in crowded places, since a new seed */
+    size_t groups[2];     /* groups with tags in each array, those behind the last home included */
     size_t segments[2];   /* in each directory */
     uint32_t tail[2];     /* groups in the last segment behind the homes */
     size_t released;      /* groups of array[1], at its beginning, whose tags have no memory */
-    size_t looked;        /* segments that were looked at while shrinking waited */
-    uint32_t wait;        /* writes until a resize is tried again that found no memory */
+    size_t looked;        /* segments that were examined while shrinking waited */
+    uint32_t wait;        /* writes until a resize that found no memory is tried again */
     bool bad_hash;
-    bool reseeded;        /* or tried to */
+    bool reseeded;        /* a new seed was taken or tried */
     bool back;            /* shrinking was given up: the frontier goes back */
-    bool halve;           /* it had gone too far: then not by more than half */
-    uint64_t deleted;     /* the position of the last entry that was */
-    size_t left;          /* after that */
-    uint32_t run;         /* up to it, deletes each near the one before; RUNS, if there are more */
-    uint32_t mixed;       /* of these, after an add; RUN stay, until a run without is long */
+    bool halve;           /* shrinking had gone too far: the next one halves only */
+    uint64_t deleted;     /* position of the last deleted entry */
+    size_t left;          /* entries after that delete */
+    uint32_t run;         /* deletes up to it, each near the one before; at most RUNS */
+    uint32_t mixed;       /* those of them after an add; stays at RUN until a long run without */
 };
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
@@ -99,23 +95,23 @@ OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
 /* ---- map_layout.c ---- */
 
 const oaki_map_layout *oaki_map_layout_get(const oak_map_type *t); /* NULL: EINVAL, ENOMEM */
-/* An empty map's header, a directory of n segments of so many bytes, zeroed. NULL when out of
- * memory. What is made for a map lies in its zone, whatever zone the thread is in. */
+/* An empty map's header; a directory of n segments of `stride` bytes. Both are zeroed. NULL when
+ * out of memory. Memory for a map lies in the map's zone, whatever zone the thread is in. */
 oak_map *oaki_map_header_new(void);
-bool oaki_map_is_header(const oak_map *m); /* a live one */
+bool oaki_map_is_header(const oak_map *m); /* is it a live map? */
 char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride);
 void oaki_map_dir_free(char **dir);
 char *oaki_map_tags_new(const oak_map *m, size_t groups, bool zero);
-/* Room for the entries of so many groups of so many slots, whose tags these are; its first
- * entry. */
+/* Makes a segment for `groups` groups of `slots` slots, whose tags begin at `tags`. Returns its
+ * first entry. */
 char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, size_t slots);
-/* The tags have moved. */
+/* The segment's tags have moved to `tags`. */
 void oaki_map_segment_set_tags(const oaki_map_layout *l, char *segment, const char *tags);
 void oaki_map_segment_free(const oaki_map_layout *l, char *segment);
 size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment);
-/* For a large key or value. */
+/* An object for a large key or value. */
 void *oaki_map_cell_new(const void *owner, size_t size, bool scanned);
-/* Bytes that array i holds, in a stop that may have come in the middle of a write. */
+/* Bytes that array i holds. The world is stopped, perhaps in the middle of a write. */
 size_t oaki_map_array_held(const oak_map *m, unsigned i);
 
 /* ---- map_array.c ---- */
@@ -141,14 +137,15 @@ OAKI_INLINE char *oaki_map_entry(const oak_map *m, const struct oak_map_array_ *
     return oaki_map_entries(a, g, m->entry_size) + slot * m->entry_size;
 }
 
-/* The tag of the entry at e was stored after the entry. A collector that marks beside the program
- * may have looked at the entry in between; that its page is written once more has it look again. */
+/* The tag of the entry at e was stored after the entry. A concurrent mark may have scanned the
+ * segment in between. This write makes the entry's page dirty once more, so the page is
+ * rescanned. */
 OAKI_INLINE void oaki_map_told(char *e)
 {
     AO_char_store_release((unsigned char *)e, *(unsigned char *)e);
 }
 
-/* Bytes of a segment's entries; and segment s itself, or NULL. */
+/* Bytes of a segment's entries. Segment s, or NULL. */
 OAKI_INLINE size_t oaki_map_stride(const oak_map *m, const struct oak_map_array_ *a)
 {
     return ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * m->entry_size;
@@ -169,34 +166,36 @@ OAKI_INLINE size_t oaki_map_homes(const struct oak_map_array_ *a)
     return (size_t)1 << (63 - a->shift);
 }
 
-/* array[i] becomes an empty one of 2^bits groups, with `slots` slots each; it is filled from its
- * beginning, or, if `zero`, anywhere. false: no memory, the array is as it was. */
+/* array[i] becomes an empty array of 2^bits groups, with `slots` slots each. It is filled from its
+ * beginning, or, with `zero`, in any order. false: no memory, the array is as it was. */
 bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, bool zero);
-void oaki_map_array_free(oak_map *m, unsigned i); /* and everything in it */
-/* array[j] becomes what [i] is, and [i] none. */
+void oaki_map_array_free(oak_map *m, unsigned i); /* with its segments */
+/* array[i] moves to array[j], which is none. */
 void oaki_map_array_move(oak_map *m, unsigned i, unsigned j);
 void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s); /* if there is one */
 size_t oaki_map_array_bytes(const oak_map *m, unsigned i);
-/* Those that entries may be in, if there is a segment for them. */
+/* Groups that may hold entries, where they have a segment. */
 size_t oaki_map_array_groups(const oak_map *m, unsigned i);
-/* Memory for at least n more entries whose home is g or behind it. */
+/* Makes sure that there is memory for n more entries of home g. */
 bool oaki_map_make_room(oak_map *m, unsigned i, size_t g, size_t n);
-/* A free slot for an entry of this position and tag: the tag's place, the entry in *entry; groups
- * that it went past are told, how many in *past. NULL: no memory. */
+/* Finds a free slot for an entry of this position and tag, and sets the bits of the groups that the
+ * entry goes past. Returns the tag's address; *entry is the entry, *past the number of these
+ * groups. NULL: no memory. */
 uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, char **entry,
                             size_t *past);
 bool oaki_map_need_more(oak_map *m);
 
-/* The tags of array[1] before the frontier, whole segments', give their memory back, when that is
- * much. */
+/* Gives back the memory of array[1]'s tags before the frontier, of whole segments and in large
+ * pieces. */
 void oaki_map_release_tags(oak_map *m);
-/* Those of group g of array[1], and behind it, have memory again, and are clear. false: no memory,
- * nothing has changed. */
+/* Gives the tags of group g of array[1], and of those behind it, memory again; they are clear.
+ * false: no memory, nothing has changed. */
 bool oaki_map_restore_tags(oak_map *m, size_t g);
 
 /* ---- map.c ---- */
 
-/* An entry of this tag, of home h, has left group g behind it. */
+/* An entry of this tag and of home h has left group g, which lies behind h: clears the bits in
+ * between that no other entry needs. */
 void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
 
 /* ---- map_far.c ---- */
@@ -207,30 +206,30 @@ void *oaki_map_get_custom(const oak_map *m, const void *key);
 /* ---- map_move.c ---- */
 
 void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag); /* there is room for it */
-/* The frontier goes over home h of the old array, or over all of segment s, which isn't there; or
- * back by half of a new home, but at least an old one. false: no memory, nothing was moved. */
+/* Moves the frontier over home h of the old array; over all of segment s, which isn't there; back
+ * by half of a new home, but at least an old one. false: no memory, nothing was moved. */
 bool oaki_map_move_home(oak_map *m, size_t h);
 void oaki_map_skip_segment(oak_map *m, size_t s);
 bool oaki_map_move_back(oak_map *m);
 
 /* ---- map_resize.c ---- */
 
-/* In the middle of a resize: as far as one write goes, which adds or deletes. */
+/* The part of a resize that one write does. `adds`: it adds an entry, else it deletes one. */
 void oaki_map_step(oak_map *m, bool adds);
 unsigned oaki_map_bits_for(size_t n); /* groups for n entries, log2 */
 void oaki_map_set_limits(oak_map *m);
-/* Begin; or have memory made ready; or put it off when there is none. */
+/* Begins to grow, or has memory made ready, or, without memory, puts it off. */
 void oaki_map_grow(oak_map *m);
 void oaki_map_grow_next(oak_map *m); /* at the next entry */
-void oaki_map_shrink(oak_map *m); /* begin */
-/* An entry of this hash is to be put where entries went past so many groups in a row: is it the
- * hash function? true: the map has a new seed. */
+void oaki_map_shrink(oak_map *m); /* the same for shrinking */
+/* An entry of this hash is to be put where entries went past `run` groups in a row. If the hash
+ * function may be the cause, takes a new seed. true: the map has one. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
 
 /* ---- map_stats.c ---- */
 
-/* How many entries share this hash, which no seed would part, in group g and behind it: all of
- * them, for their home, or for the first that is met on the way through the array. */
+/* The number of entries of this full hash in group g and behind it. With g their home, or the first
+ * group that holds one, these are all. */
 size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
                           uint64_t hash);
 
@@ -250,7 +249,7 @@ OAKI_INLINE bool oaki_map_hash_is_own(const oak_map_type *t)
     return t->key != OAK_KEY_CUSTOM && t->key != OAK_KEY_CSTRING && t->key != OAK_KEY_SLICE;
 }
 
-/* Bit of byte 15 for entries with this tag; and the slots of a group whose tags have theirs in
+/* The bit of byte 15 for entries with this tag. The slots of a group whose tags have their bit in
  * `bits`. */
 OAKI_INLINE unsigned oaki_map_class(unsigned tag)
 {

@@ -1,17 +1,17 @@
 /* map_array.c - arrays of groups: tags, directories, segments, and a free slot for an entry.
  *
  * Owns: the memory of arrays. An array of one group has its tags and its directory in the header.
- * Invariants: behind the home groups come a few more, the tail, for what the last homes have no
- *   room for. Their entries are in segments too, the last of which has as many groups as
- *   `more->tail` says. The directory always has a place for one of those.
- * Bound: making an array writes its directory, and no tags unless it must. */
+ * Invariants: behind the home groups come a few more, the tail, for entries that the last homes
+ * have no room for. They are in segments too; the last one has `more->tail` groups. The directory
+ * always has a place for one segment of the tail. Bound: making an array writes its directory, and
+ * no tags unless it must. */
 #include "map.h"
 #include "runtime/heap.h"
 #include "runtime/zone.h"
 #include <oakum/heap.h>
 #include <string.h>
 
-#define TAIL_GROUPS 16 /* that there are tags for at first, in an array that isn't small */
+#define TAIL_GROUPS 16 /* of the tail, with tags from the beginning; fewer in a small array */
 #define RELEASE ((size_t)64 << 10) /* bytes of tags at a time */
 
 static size_t segments_of(const struct oak_map_array_ *a)
@@ -144,14 +144,14 @@ size_t oaki_map_array_groups(const oak_map *m, unsigned i)
     const struct oak_map_array_ *a = &m->array[i];
     if (!a->dir) return 0;
     if (!m->more) return 1;
-    /* of the last segment, the tail, as many as it has room for: tags behind them were never set */
+    /* tags behind the tail's groups were never set */
     return ((m->more->segments[i] - 1) << a->gbits) + m->more->tail[i];
 }
 
 /* ---- segments ---- */
 
-/* What the directory says of a segment is no pointer into it: who takes one out or puts one in has
- * the segment itself in hand all the while. */
+/* A place in a directory is no pointer into its segment, so it doesn't keep the segment alive.
+ * While a place is set or cleared, the segment's own address is held. */
 static void set_place(const oak_map *m, struct oak_map_array_ *a, size_t s, char *segment)
 {
     OAKI_ASSERT(segment && s < (m->more ? m->more->segments[a - m->array] : 2));
@@ -168,13 +168,13 @@ static bool make_segment(oak_map *m, unsigned i, size_t s)
     size_t slots = a->slots == OAK_MAP_USED_ ? OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
     uint8_t *tags = oaki_map_tags(a, s << a->gbits);
     memset(tags, 0, groups * OAKI_MAP_GROUP);
-    AO_compiler_barrier(); /* before anybody reads them through the segment */
+    AO_compiler_barrier(); /* before they can be read through the segment */
     char *p = oaki_map_segment_new(m, (char *)tags, groups, slots);
     if (p) set_place(m, a, s, p);
     return p != NULL;
 }
 
-/* Array i gets tags for n groups, which say what they did. */
+/* Array i gets new tags for n groups, with the content of the old ones. */
 static bool new_tags(oak_map *m, unsigned i, size_t n)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -197,15 +197,15 @@ static bool new_tags(oak_map *m, unsigned i, size_t n)
     return true;
 }
 
-/* Tags for more groups behind the last home. Only a hash that puts hundreds of keys into the last
- * homes asks for that; it costs a copy. */
+/* Makes tags for more groups behind the last home, by a copy. Only a hash that puts hundreds of
+ * keys into the last homes comes here. */
 static bool longer_tags(oak_map *m, unsigned i)
 {
     size_t homes = oaki_map_homes(&m->array[i]);
     return new_tags(m, i, homes + 2 * (m->more->groups[i] - homes) + 2);
 }
 
-/* Of the segments before group g, in whole pieces. */
+/* Bytes of the tags of the segments before group g, in whole pieces. */
 static size_t tag_bytes_before(const struct oak_map_array_ *a, size_t g)
 {
     return OAKI_ALIGN_DOWN((g & ~(size_t)a->gmask) * OAKI_MAP_GROUP, RELEASE);
@@ -233,7 +233,7 @@ void oaki_map_release_tags(oak_map *m)
     oaki_large_give_back(a->tags, bytes, oak_usable_size(a->tags));
 }
 
-/* A place for one more segment. */
+/* Makes a place for one more segment. */
 static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -252,8 +252,8 @@ static bool longer_dir(oak_map *m, unsigned i)
     return true;
 }
 
-/* The last segment, s, gets room for `groups` groups: by doubling, so that most tails are of
- * one. */
+/* The last segment, s, gets room for `groups` groups. It doubles from one, as most tails have one
+ * group. */
 static bool grow_tail(oak_map *m, unsigned i, size_t s, size_t groups)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -292,7 +292,7 @@ static OAKI_NOINLINE bool make_group_slow(oak_map *m, unsigned i, size_t g)
            grow_tail(m, i, s, (size_t)(g & a->gmask) + 1);
 }
 
-/* There is memory for group g. */
+/* Makes sure that there is memory for group g. */
 OAKI_INLINE bool make_group(oak_map *m, unsigned i, size_t g)
 {
     const struct oak_map_array_ *a = &m->array[i];

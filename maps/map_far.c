@@ -1,11 +1,11 @@
-/* map_far.c - lookups of keys whose hash is the type's own, of which many may have one hash.
+/* map_far.c - lookups of custom keys, of which many may share one hash.
  *
- * Others share no full hash but by chance. Where these do, a lookup goes past many groups, of which
- * nearly all slots have the tag that is looked for, and what counts is how long a comparison takes:
- * keys of 8 bytes that are equal when their bytes are get a loop without branches on what the tags
- * say. Apart from the other keys' lookup, which it would take registers from.
+ * Keys of the other kinds share a full hash only by chance. Where custom keys share one, a lookup
+ * reads many groups, nearly all of whose slots have the tag in question. Then the time of a
+ * comparison matters. Keys of 8 bytes without an `equal` are compared in a loop without branches on
+ * the tags. The function is apart from the other lookup, as it would take registers from it.
  *
- * Owns nothing. Lock: none, as for a lookup. Bound: the entries behind the home. */
+ * Owns: nothing. Lock: none, as for a lookup. Bound: the entries behind the home. */
 #include "map.h"
 
 /* Slots of a group whose 8 bytes are `key`. */
@@ -17,7 +17,7 @@ OAKI_INLINE unsigned same_words(const char *e, size_t size, uint64_t key)
     return same;
 }
 
-/* In an array whose groups have all their slots. */
+/* The key's entry, or NULL, in an array whose groups have all their slots. */
 static char *find_word(const oak_map *m, const struct oak_map_array_ *a, uint64_t hash,
                        uint64_t key)
 {

@@ -1,19 +1,17 @@
 /* map_iter.c - iterators: positions in hash order.
  *
- * In the usual case it walks an array group by group, and gives what is in a group when it comes
- * to it. So that it knows what to do when the map moves things in the meantime, it takes down,
- * when it comes to group g, a fingerprint of each key in it, and of each `crosser`: an entry
- * whose home is g or before, and that lies behind g because g was full. When something has
- * moved, what is left to give is: the fingerprints that were not given yet, wherever they are
- * now, and then every entry whose home lies behind g's positions. From there it goes on home by
- * home, looking at hashes, until it comes to a group that holds nothing of an earlier home; then
- * it walks again (docs/maps.md).
+ * Usually it walks an array group by group, and gives the entries of a group when it comes to it.
+ * It also prepares for moves in the meantime. At group g it notes a fingerprint of each key in it,
+ * and of each `crosser`: an entry of home g or before that lies behind g, as g was full. These
+ * fingerprints are the unit. When entries have moved, it first gives the rest of the unit, wherever
+ * those entries are now, and then every entry whose home lies behind g's positions. From there it
+ * goes on home by home, by hashes. At the first group without an entry of an earlier home it walks
+ * again (docs/maps.md).
  *
- * Invariants: fingerprints are the key's own bytes or a hash of them, so that two keys of one map
- * have two; those that are bytes are stored inverted, so that a conservative collector doesn't
- * take them for pointers. An iterator writes to nothing but itself.
- * Bound: amortized O(1) an entry; after a move, each entry that is left in the unit costs a search
- * of the homes that the unit's home has become. */
+ * Invariants: a fingerprint is the key's bytes or a hash of them, so two keys of one map have
+ * different ones. Bytes are stored inverted, so that a conservative collector doesn't take them for
+ * pointers. An iterator writes only to itself. Bound: amortized O(1) an entry. After a move, each
+ * entry that is left in the unit costs a search of the homes that the unit's home has become. */
 #include "hash.h"
 #include "map.h"
 #include "runtime/zone.h"
@@ -26,7 +24,7 @@ enum {
     BEGIN = 0,
     FIRST,     /* from start to the top */
     WRAPPED,   /* from 0 to start */
-    AGAIN,     /* a reseed ended the order: what its unit left, then all in the new one */
+    AGAIN,     /* a new seed ended the order: the rest of the unit, then all in the new one */
     END
 };
 
@@ -35,8 +33,8 @@ struct oak_map_unit_ {
     uint32_t at;
 };
 
-/* An order that a new seed has ended: positions in [start, hi) were given, or, once it had gone on
- * from the beginning, those outside of [hi, start). */
+/* An order that a new seed has ended. Positions in [start, hi) were given; after it had wrapped,
+ * all but those in [hi, start). */
 struct oak_map_order_ {
     struct oak_map_order_ *before;
     uint64_t seed, mult, start, hi;
@@ -68,9 +66,9 @@ static uint64_t fingerprint(const oak_map *m, const char *e)
     return oak_hash_bytes(e, t->key_size, oaki_hash_lasting());
 }
 
-/* ---- where the unit is now ---- */
+/* ---- the unit's present place ---- */
 
-/* Of the home group that position p is in: array, group, and the positions it stands for. */
+/* A home group: its array, its number, and its positions [lo, hi). */
 typedef struct home {
     const struct oak_map_array_ *a;
     size_t g;
@@ -126,7 +124,7 @@ static char *find_print(const oak_map *m, uint64_t lo, uint64_t hi, uint64_t pri
 
 /* ---- making a unit ---- */
 
-/* A reseed gave up an order: was this entry given in it? */
+/* Was this entry given in an order that a new seed has ended? */
 static bool was_given(const oak_map_iter *it, const char *e)
 {
     for (const struct oak_map_order_ *o = it->given; o; o = o->before) {
@@ -162,7 +160,7 @@ static bool append(oak_map_iter *it, uint64_t print, uint32_t at)
     return true;
 }
 
-/* The unit is the home's entries in [it->lo, it->hi), one by one by their hashes. */
+/* Makes the unit of the home's entries in [it->lo, it->hi), which it finds by their hashes. */
 static bool make_list(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
@@ -180,13 +178,13 @@ static bool make_list(oak_map_iter *it, const home *h)
     }
 }
 
-/* Does anything lie in group g or behind it whose home is before it? */
+/* Does an entry of an earlier home lie in group g or behind it? */
 static bool is_crossed(const struct oak_map_array_ *a, size_t g)
 {
     return g > 0 && oaki_map_tags(a, g - 1)[OAK_MAP_SLOTS_] != 0;
 }
 
-/* The fingerprints of the group's crossers, behind its own. */
+/* Notes the fingerprints of the group's crossers, behind those of its own entries. */
 static bool note_crossers(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
@@ -211,8 +209,8 @@ static bool is_plain(const oak_map_type *t)
     return t->key_size == 8 && t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE);
 }
 
-/* What a group holds is what is left of the unit. Of plain keys all slots' are taken down, used or
- * not, as that is done without a branch. */
+/* The group's entries become the rest of the unit. Of plain keys every slot's fingerprint is noted,
+ * used or not, as that needs no branch. */
 OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, size_t g)
 {
     const oak_map *m = it->map;
@@ -231,7 +229,7 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
         it->print[oaki_ctz(used)] = fingerprint(m, e + oaki_ctz(used) * size);
 }
 
-/* The unit is what is in the home group. */
+/* Makes the unit of the entries in the home group, and its crossers. */
 static bool make_group_unit(oak_map_iter *it, const home *h)
 {
     it->walking = true;
@@ -259,7 +257,7 @@ static bool give(oak_map_iter *it, char *e)
     return true;
 }
 
-/* The walk ends here: what is left of the unit becomes a list, to be looked for where it may be. */
+/* Ends the walk: the rest of the unit becomes a list of fingerprints to search for. */
 static void stop_walking(oak_map_iter *it)
 {
     uint32_t n = 0, crossers = it->count;
@@ -307,8 +305,8 @@ static char *next_of_list(oak_map_iter *it)
     return NULL;
 }
 
-/* The map has another seed: what was given is what lies before it->pos in the old order. First what
- * is left of the unit, anywhere, then everything else in the new order. */
+/* The map has another seed. The entries before it->pos in the old order were given. The rest of the
+ * unit comes next, wherever it is, and then all others in the new order. */
 static bool note_reseed(oak_map_iter *it)
 {
     const oak_map *m = it->map;
@@ -333,7 +331,7 @@ static bool note_reseed(oak_map_iter *it)
     return true;
 }
 
-/* Where the next unit is: from it->pos to *end at most. false: there is none. */
+/* The next unit begins at it->pos and ends at *end at most. false: there is none. */
 static bool advance(oak_map_iter *it, uint64_t *end)
 {
     if (it->state == BEGIN || it->state == AGAIN) {
@@ -350,14 +348,14 @@ static bool advance(oak_map_iter *it, uint64_t *end)
     return it->pos < *end;
 }
 
-/* May the unit be what is in home h, without a look at hashes? */
+/* May the unit be the entries in home h, without reading hashes? */
 static bool may_walk(const oak_map_iter *it, const home *h, uint64_t end)
 {
     return it->pos == h->lo && h->hi <= end && h->hi - h->lo == UINT64_C(1) << h->a->shift &&
            !it->given;
 }
 
-/* Where entries that lie in home h or behind it, and whose home is h or before, may have theirs. */
+/* The first position of the homes, h or before, of entries that lie in home h or behind it. */
 static uint64_t search_from(const home *h)
 {
     size_t g = h->g;
@@ -381,8 +379,8 @@ static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
     return make_group_unit(it, h);
 }
 
-/* The usual step of a walk, to the next group that holds something: the map is at rest, nothing
- * has moved, and no entry lies outside of its home here. */
+/* The usual step of a walk, to the next group with entries: the map is at rest, nothing has moved,
+ * and no entry lies outside of its home here. */
 static bool walk_on(oak_map_iter *it)
 {
     const oak_map *m = it->map;
@@ -447,9 +445,10 @@ static void init(oak_map_iter *it, const oak_map *m, uint64_t start)
     it->moves = m->moves;
 }
 
-/* At the beginning, as shrinking does: who deletes what an iterator gives goes before it. But who
- * deletes what it gives first, again and again, would leave ever more empty groups to look at, and,
- * if he adds as much, crowd the rest; he goes on where he was, or anywhere. */
+/* Usually position 0, as for shrinking, so that deletes during an iteration go before the frontier.
+ * But repeated deletes of an iterator's first entry would leave more and more empty groups at the
+ * beginning. Then it starts at the last delete. With as many adds, the rest would be crowded; then
+ * it starts at a position that depends on the map's state. */
 static uint64_t start_of(const oak_map *m)
 {
     const struct oak_map_more_ *more = m ? m->more : NULL;

@@ -1,10 +1,10 @@
-/* map_layout.c - what the entries of a map type look like, and how the collector reads them.
+/* map_layout.c - the layout of a map type's entries, and the mark functions that read them.
  *
  * Owns: the layouts, one for each different oak_map_type that a map was made of, never freed;
  * the oak_types of headers, directories and segments.
- * Invariants: a layout is complete before it is in the list. A segment is read by its tags,
- * entry by entry, and of an entry only the words that may hold pointers: what was deleted or
- * never written keeps nothing alive.
+ * Invariants: a layout is complete before it is in the list. A mark function reads a segment by its
+ * tags, and of an entry only the words that may hold pointers. So deleted entries and unused slots
+ * keep nothing alive.
  * Lock: types_lock for making layouts; readers need none. */
 #include "inspect.h"
 #include "map.h"
@@ -28,10 +28,10 @@ static struct {
 
 /* ---- the collector's view ---- */
 
-#define GATHER 64 /* as many as an entry may have */
+#define GATHER 64 /* words; an entry has no more */
 
-/* The map may be changing meanwhile (oaki_type_anytime): what is read once is believed only as far
- * as it stays inside the segment and the heap. The change is told, and then it is read again. */
+/* The map may change meanwhile (oaki_type_anytime). So a value that is read is used only within the
+ * bounds of the segment and the heap. A change makes the page dirty, and then it is rescanned. */
 static size_t groups_of(const oaki_map_head *head, const uint8_t *tags, size_t slots)
 {
     size_t n = OAKI_MIN((size_t)head->groups, OAKI_MAX(slots / OAK_MAP_SLOTS_, 1));
@@ -45,7 +45,7 @@ static const uint8_t *tags_of(const oaki_map_head *head)
 }
 
 /* Pointers are gathered, as the marker takes many at once at less cost than one by one. The tags
- * may have been freed by now: without checks of AddressSanitizer's. */
+ * may have been freed by now, so AddressSanitizer must not check these reads. */
 OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout *l,
                                       const oaki_map_head *head, const uint8_t *tags, size_t bytes,
                                       size_t from, size_t to)
@@ -75,8 +75,8 @@ OAKI_NO_ASAN static void mark_by_tags(oak_marker *marker, const oaki_map_layout 
     oak_mark_range(marker, found, n * sizeof found[0]);
 }
 
-/* Once more where the tags are others by then: those that were read may have been freed on the way,
- * and be something else's. The segment had its new ones before that. */
+/* Repeats while the segment gets other tags: those that were read may have been freed and reused
+ * meanwhile. A segment has its new tags before the old ones are freed. */
 static void mark_part(oak_marker *marker, void *object, size_t bytes, size_t from, size_t to)
 {
     const oaki_map_layout *l = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(object)))->data;
@@ -92,7 +92,7 @@ static void mark_segment(oak_marker *marker, void *object, size_t bytes)
     mark_part(marker, object, bytes, 0, bytes);
 }
 
-/* The type's number, made at first need. 0: no memory. */
+/* The id of the segments' oak_type, which is made at first use. 0: no memory. */
 static uint32_t segment_type(const oaki_map_layout *layout)
 {
     oaki_map_layout *l = (oaki_map_layout *)(uintptr_t)layout;
@@ -101,7 +101,7 @@ static uint32_t segment_type(const oaki_map_layout *layout)
     oak_type *t = oak_type_function(l->type.name ? l->type.name : "map segment", sizeof(void *),
                                     mark_segment);
     if (!t) return 0;
-    t->data = l; /* two threads may both make one: either will do */
+    t->data = l; /* two threads may each make one, and either will do */
     oaki_type_in_parts(t, mark_part);
     AO_store_release(&l->segment_type, t->id);
     return t->id;
@@ -143,8 +143,8 @@ static void mark_header(oak_marker *marker, void *object, size_t bytes)
     }
 }
 
-/* Headers and directories too are read while they change: from what is torn come addresses of
- * nothing, or of something else, and what has changed is read again. */
+/* Headers and directories, too, are read while they change. A torn read gives an address of no
+ * object or of another one, which is harmless. The changed page is rescanned. */
 static const oak_type *type_once(AO_t *where, const char *name, oak_mark_fn mark)
 {
     const oak_type *t = oaki_type_once(where, name, sizeof(void *), mark);
@@ -220,7 +220,7 @@ void oaki_map_dir_free(char **dir)
     oak_free(head);
 }
 
-/* Not zeroed where that costs much, and no insert waits for a mark. */
+/* Large objects are not zeroed unless asked, and their allocation doesn't wait for a mark. */
 static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
 {
     if (bytes <= OAKI_SMALL_MAX) return oaki_alloc_kind(bytes, 1, kind, type);
@@ -306,7 +306,7 @@ static size_t cell(size_t size)
     return size > OAK_MAP_INDIRECT_ ? sizeof(void *) : size;
 }
 
-/* Of any C type of that size: no more than its lowest bit, nor than 16. */
+/* The alignment of any C type of that size: at most its lowest bit, and 16. */
 static size_t alignment(size_t size)
 {
     return size ? OAKI_MIN(size & (~size + 1), 16) : 1;

@@ -1,9 +1,9 @@
 /* map_move.c - moving entries over the frontier, home by home, and back.
  *
  * Owns: nothing; array[1] is the one that is left, array[0] the one that is filled.
- * Invariants: a home is moved whole or not at all: memory for it is there before the first entry
- *   moves. The tags tell of every entry at each instruction: a new one is set before the old one
- *   is cleared.
+ * Invariants: a home is moved whole or not at all. Memory for it is there before the first entry
+ *   moves. At each instruction the tags cover every entry: a new tag is set before the old one is
+ *   cleared.
  * Bound: the entries of a home and those behind it that belong to it. */
 #include "map.h"
 #include <string.h>
@@ -20,7 +20,7 @@ OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
         memcpy(to, from, size);
 }
 
-/* Into array i, where there is room for it. */
+/* Copies an entry into array i, which has room for it. */
 OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, uint8_t tag)
 {
     size_t past;
@@ -90,7 +90,7 @@ static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
            OAK_MAP_SLOTS_ - oaki_popcount(oaki_map_used(oaki_map_tags(a, g))) >= n;
 }
 
-/* The frontier comes to home g of the new array: its tags are sound from here on, even if nothing
+/* The frontier comes to home g of the new array. Its tags are sound from here on, even if no entry
  * is put there. */
 static void make_sound(const struct oak_map_array_ *a, size_t g)
 {
@@ -98,8 +98,8 @@ static void make_sound(const struct oak_map_array_ *a, size_t g)
         memset(oaki_map_tags(a, g), 0, ((size_t)a->gmask + 1) * OAKI_MAP_GROUP);
 }
 
-/* How many entries of home h may lie behind it: those of the kinds that went past, as far as their
- * chain goes. */
+/* An upper bound for the entries of home h that lie behind it: the entries of the kinds that went
+ * past it, to their chain's end. */
 static size_t behind(const struct oak_map_array_ *a, size_t h)
 {
     unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
@@ -112,8 +112,8 @@ static size_t behind(const struct oak_map_array_ *a, size_t h)
     return n;
 }
 
-/* Home h's entries that lie behind it. Those of later homes among them stay. What the groups tell
- * of those that went past is mended only in an array that the map may come back to. */
+/* Moves home h's entries that lie behind it; entries of later homes stay. Bits of byte 15 are
+ * cleared only while shrinking, as the map may return to the old array then. */
 static void move_overflow(oak_map *m, size_t h)
 {
     const struct oak_map_array_ *a = &m->array[1];
@@ -137,7 +137,7 @@ static void move_overflow(oak_map *m, size_t h)
     }
 }
 
-/* Everything in home h itself is of home h: what was of earlier homes has moved already. false: no
+/* All entries in home h itself are of home h, as those of earlier homes have moved. false: no
  * memory, nothing was moved. */
 static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
 {
@@ -166,8 +166,8 @@ static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
     return true;
 }
 
-/* Segment s of the old array isn't there: no home in it has entries, in it or behind it, and the
- * frontier moves over them all. */
+/* Segment s of the old array isn't there, so its homes have no entries, in them or behind them. The
+ * frontier moves over all of them. */
 void oaki_map_skip_segment(oak_map *m, size_t s)
 {
     const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
@@ -201,8 +201,8 @@ bool oaki_map_move_home(oak_map *m, size_t h)
 
 /* ---- and back ---- */
 
-/* What lies between position lo and the frontier, in the new array's group `from` or behind it, is
- * put back. */
+/* Puts back the entries between position lo and the frontier. They lie in the new array's group
+ * `from` or behind it. */
 static void put_back(oak_map *m, uint64_t lo, size_t from)
 {
     const struct oak_map_array_ *a = &m->array[0];
@@ -224,8 +224,8 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
     }
 }
 
-/* The frontier goes back by half of a new home: what lies before it there is put back. false: no
- * memory, nothing was moved. */
+/* Moves the frontier back by half of a new home, and that half's entries to the old array. false:
+ * no memory, nothing was moved. */
 bool oaki_map_move_back(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0], *to = &m->array[1];

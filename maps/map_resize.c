@@ -1,14 +1,13 @@
-/* map_resize.c - growing and shrinking by small steps, and taking a new seed at one go.
+/* map_resize.c - growing and shrinking by small steps, and taking a new seed in one step.
  *
- * Owns: m->last, the frontier. array[1] is left behind in hash order: a step takes the next home
- * group's entries, in it and behind it, to the homes that they have in array[0], and then moves
- * the frontier over them (map_move.c). What lies before the frontier in array[1] is clear, and its
- * segments are freed one by one.
- * Shrinking stops before homes that don't fit into the new ones, as they are left by deletes in
- * the order of positions; deletes that go on get there, adds turn it back.
- * Bound: a step moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to
- * WHOLE groups. A new seed is O(entries); only an attack, or a hash that no seed mends, asks for
- * it, or a map of FEW entries at most that were left side by side in a large array. */
+ * Owns: m->last, the frontier. array[1] is evacuated in hash order. A step moves the next home
+ * group's entries, in it and behind it, to their homes in array[0], and then the frontier over them
+ * (map_move.c). Before the frontier array[1] is clear, and its segments are freed one by one.
+ * Shrinking stops before homes that don't fit into the new ones. Deletes in the order of positions
+ * leave such homes; further deletes reach them, and adds turn the shrinking back. Bound: a step
+ * moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to WHOLE groups.
+ * A new seed is O(entries). It is taken for an attack, for a hash that no seed helps, or for at
+ * most FEW entries that are left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
 #include "resizehook.h"
@@ -16,21 +15,21 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define HOMES 2        /* that a write moves */
+#define HOMES 2        /* homes that a write moves */
 #define EMPTY 16       /* homes without entries that count as one */
 #define LOOK 4         /* new homes whose entries are counted before shrinking makes them */
-#define SAMPLE 256     /* old ones, at the beginning, by which it chooses how many become one */
-#define LEVELS 6u      /* log2 of them, at most */
-#define THIN 4         /* entries in a new home, on average, if it is more than two */
-#define WHOLE 8        /* groups: smaller arrays are left at one go */
-#define RETRY 64       /* writes until a resize is tried again that found no memory, */
-#define PATIENCE 8     /* or if these delete, that part of the entries */
-#define FEW 2048       /* entries that may be moved at one go */
+#define SAMPLE 256     /* old homes, the first ones, which decide how many become one */
+#define LEVELS 6u      /* log2 of how many old homes become one, at most */
+#define THIN 4         /* entries in a new home, on average, if it is of more than two */
+#define WHOLE 8        /* groups: arrays of up to so many are evacuated in one step */
+#define RETRY 64       /* writes until a resize that found no memory is tried again */
+#define PATIENCE 8     /* if the writes are deletes, this part of the entries instead */
+#define FEW 2048       /* entries that may be moved in one step */
 #define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
-#define CHARGE 16      /* groups for an entry */
+#define CHARGE 16      /* groups that are read for each entry before another new seed */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
-#define SOON 16 /* part of the limit, at its end, in which an array's memory is made ready */
-#define SOON_FROM ((size_t)1 << 20) /* bytes of a larger array */
+#define SOON 16 /* the part of the limit, at its end, in which memory is made ready */
+#define SOON_FROM ((size_t)1 << 20) /* bytes of the next array, from which that is done */
 
 /* ---- limits ---- */
 
@@ -42,7 +41,7 @@ unsigned oaki_map_bits_for(size_t n)
     return bits + (((size_t)1 << bits) < groups);
 }
 
-/* Bytes that the next growth takes beyond what it gives back. */
+/* Bytes that the next growth takes, less those that it gives back. */
 static size_t growth_bytes(const oak_map *m)
 {
     return ((size_t)OAK_MAP_SLOTS_ * m->entry_size + 2 * OAKI_MAP_GROUP) << m->bits;
@@ -82,7 +81,7 @@ static void finish(oak_map *m)
     OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
 }
 
-/* What array[1] was before, of 2^bits groups, it is array[0] again. */
+/* array[1], of 2^bits groups, becomes array[0] again; the one in its place is freed. */
 static void swap_back(oak_map *m, unsigned bits)
 {
     OAKI_ASSERT(m->array[1].dir && m->array[1].shift == 63u - bits);
@@ -105,7 +104,7 @@ static bool move_next(oak_map *m)
     return true;
 }
 
-/* In groups from h to `end`; if these are the last homes, in what lies behind them, too. */
+/* Entries in groups from h to `end`; up to the last home, also those in the tail. */
 static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
 {
     const struct oak_map_array_ *a = &m->array[i];
@@ -117,8 +116,8 @@ static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
     return n;
 }
 
-/* Shrinking makes one home of 2^levels. Entries that were deleted in the order of positions leave
- * the rest as dense as it was: do the homes that come next, from where a new one begins, fit? */
+/* Shrinking makes one home of 2^levels. Deletes in the order of positions leave the rest as dense
+ * as it was. Are the next homes, from the start of a new one, too dense to fit? */
 static bool is_dense(const oak_map *m, unsigned i, size_t h, unsigned levels)
 {
     OAKI_ASSERT(levels > 0 && levels <= LEVELS);
@@ -139,8 +138,8 @@ static bool turn_back(oak_map *m)
     return true;
 }
 
-/* While shrinking waits, one segment after the other is looked at: what holds nothing, and tells of
- * nobody that went past, goes. */
+/* While shrinking waits, one segment after the other is examined, and freed if it has neither
+ * entries nor bits of byte 15. */
 static void free_if_empty(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
@@ -153,8 +152,8 @@ static void free_if_empty(oak_map *m, unsigned i)
     m->moves++;
 }
 
-/* So few entries in so large an array that a new order for all of them costs less than what it
- * holds: deletes in the order of positions come here. */
+/* Has the array so few entries for its size that reordering them all is cheaper than the memory?
+ * Deletes in the order of positions lead here. */
 static bool is_sparse(const oak_map *m, unsigned bits)
 {
     return m->len <= FEW && bits >= oaki_map_bits_for(m->len) + SPARSE_BITS;
@@ -162,15 +161,14 @@ static bool is_sparse(const oak_map *m, unsigned bits)
 
 static bool reorder(oak_map *m, unsigned bits);
 
-/* Each try is a collection. Entries to add need the room; one that only deletes can wait until much
- * has gone. */
+/* Each try costs a collection. Adds need the room; deletes can wait until many entries are gone. */
 static void wait_for_memory(oak_map *m, bool adds)
 {
     size_t n = adds ? RETRY : OAKI_MAX(m->len / PATIENCE, (size_t)RETRY);
     m->more->wait = (uint32_t)OAKI_MIN(n, (size_t)UINT32_MAX);
 }
 
-/* In the middle of a resize or not: at one go, over what segments are left. */
+/* Ends a resize that is under way, and moves all entries to an array of their size, in one step. */
 static void restart(oak_map *m)
 {
     while (m->resizing)
@@ -182,8 +180,8 @@ static void restart(oak_map *m)
     oaki_map_set_limits(m);
 }
 
-/* Before shrinking goes on: is what comes next dense, or is there an entry to add beyond what the
- * new array is for? */
+/* Must shrinking stop here, as the next homes are dense, or as an add exceeds the new array's
+ * limit? / */
 static bool is_too_much(const oak_map *m, bool adds)
 {
     const struct oak_map_array_ *a = &m->array[1];
@@ -195,7 +193,7 @@ static bool is_too_much(const oak_map *m, bool adds)
     return (h & (((size_t)1 << (levels - 1)) - 1)) == 0 && is_dense(m, 1, h, levels);
 }
 
-/* In EMPTYths of a home that isn't. */
+/* The cost of moving the next home: EMPTY units, or one if the home is empty. */
 static unsigned cost_of_next(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
@@ -220,7 +218,7 @@ void oaki_map_step(oak_map *m, bool adds)
     int left = EMPTY * (((size_t)1 << old) <= WHOLE ? WHOLE : HOMES);
     while (left > 0 && m->resizing) {
         bool much = shrinks && is_too_much(m, adds);
-        if (!adds && much) { /* deletes that go on get there */
+        if (!adds && much) { /* further deletes reach the dense homes */
             m->more->looked++;
             free_if_empty(m, 1);
             free_if_empty(m, 0);
@@ -251,8 +249,8 @@ int oak_map_settle(oak_map *m)
 
 /* ---- beginning ---- */
 
-/* array[0] becomes array[1], and array[0] one of 2^bits empty groups. false: no memory, nothing has
- * changed. */
+/* array[0] becomes array[1], and an array of 2^bits empty groups takes its place. false: no memory,
+ * nothing has changed. */
 static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
 {
     OAKI_REQUIRES_WRITE(m);
@@ -260,14 +258,14 @@ static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
     if (!oaki_map_need_more(m)) return false;
     oaki_map_array_move(m, 0, 1);
     if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_, zero)) {
-        oaki_map_array_move(m, 1, 0); /* its head may tell of the tags in the header */
+        oaki_map_array_move(m, 1, 0); /* its segment may refer to the tags in the header */
         return false;
     }
     m->bits = (uint8_t)bits;
     return true;
 }
 
-/* Begin to move to an array of 2^bits groups, with the first home, so that there is a frontier. */
+/* Begins a resize to 2^bits groups, and moves the first home, so that there is a frontier. */
 static bool begin(oak_map *m, unsigned bits)
 {
     unsigned before = m->bits;
@@ -285,7 +283,7 @@ static bool begin(oak_map *m, unsigned bits)
     return false;
 }
 
-/* There is no memory: the map fills up a little more, or stays large, before it tries again. */
+/* Without memory the map fills up a little more, or stays large, before it tries again. */
 static void put_off(oak_map *m)
 {
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
@@ -341,11 +339,11 @@ void oaki_map_grow(oak_map *m)
 void oaki_map_grow_next(oak_map *m)
 {
     m->flags &= (uint8_t)~OAKI_MAP_SOON;
-    m->limit = 0; /* however many are deleted before */
+    m->limit = 0; /* even after deletes */
 }
 
-/* How far to shrink, 0: not yet. Where deletes come in the order of positions, the homes at the
- * beginning tell what the others will be like. */
+/* The levels to shrink by; 0: not yet. Where deletes come in the order of positions, the first
+ * homes show how dense the others will be. */
 static unsigned levels_of(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0];
@@ -366,7 +364,7 @@ void oaki_map_shrink(oak_map *m)
     unsigned levels;
     OAKI_REQUIRES_AT_REST(m);
     OAKI_ASSERT(m->len < m->shrink_at && !(m->flags & OAKI_MAP_HINTED));
-    if (m->flags & OAKI_MAP_SOON_LESS) { /* of entries, room comes free as it goes */
+    if (m->flags & OAKI_MAP_SOON_LESS) { /* old segments make room for the new ones' entries */
         m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
         m->shrink_at -= m->shrink_at / SOON;
         oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
@@ -423,8 +421,8 @@ static bool reorder(oak_map *m, unsigned bits)
     return done;
 }
 
-/* A new seed costs as much as looking at CHARGE groups for each entry, and comes when that many
- * were looked at for want of one. */
+/* A new seed costs as much as reading CHARGE groups for each entry. It is taken when crowding has
+ * cost that many reads. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
 {
     OAKI_REQUIRES_AT_REST(m);
@@ -436,7 +434,7 @@ bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
     const struct oak_map_array_ *a = &m->array[0];
     size_t home = oaki_map_home(a, oak_map_position_(hash));
     size_t same = oaki_map_same_hash(m, a, home, hash) + 1;
-    /* what keys of another kind share under one seed, they don't under the next */
+    /* keys of the other kinds share a hash under one seed only */
     m->more->bad_hash = same >= OAKI_MAP_COLLISIONS && m->type->key == OAK_KEY_CUSTOM;
     if (m->more->bad_hash || !reorder(m, m->bits)) return false;
     m->more->reseeds++;

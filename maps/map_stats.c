@@ -1,19 +1,19 @@
-/* map_stats.c - what a map looks like inside, and what chance would make of it.
+/* map_stats.c - a map's statistics, and their expected values for random hashes.
  *
- * Owns: nothing. Lock: none, as for a lookup; that nobody writes is looked at once a group.
+ * Owns: nothing. Lock: none, as for a lookup; a concurrent write is checked for at each group.
  * Bound: O(entries) hashes, and the distribution of overflow at the map's load. */
 #include "map.h"
 #include <string.h>
 
-/* ---- what is expected ---- */
+/* ---- expected values ---- */
 
-#define CARRY_MAX 64  /* entries that go past a group: more is as good as impossible */
-#define ARRIVALS 64   /* entries whose home a group is */
-#define ROUNDS 60     /* groups until the distribution of what goes past stands still */
+#define CARRY_MAX 64  /* entries that go past a group: more are practically impossible */
+#define ARRIVALS 64   /* entries of one home */
+#define ROUNDS 60     /* groups until the distribution of carried entries is stationary */
 
 typedef struct expected {
     double overflowed; /* part of the entries that are outside of their home */
-    double probe;      /* groups looked at to find an entry, on average */
+    double probe;      /* groups read to find an entry, on average */
 } expected;
 
 static double exp_minus(double x)
@@ -29,9 +29,9 @@ static double exp_minus(double x)
     return e;
 }
 
-/* What goes past group after group when Poisson(mean) entries have each for a home: a random walk
- * that doesn't fall below 0. An entry that is carried past a group costs one more look; entries
- * that are overflowed are those that wait in their first carry. */
+/* Each group is the home of Poisson(mean) entries. The number that is carried past a group is then
+ * a random walk that doesn't fall below 0. An entry that is carried past a group costs one more
+ * probe; overflowed entries are those in their first carry. */
 static expected expect(double mean)
 {
     double arrive[ARRIVALS], carry[CARRY_MAX] = { 1 }, next[CARRY_MAX];
@@ -62,12 +62,12 @@ static expected expect(double mean)
     return e;
 }
 
-/* ---- what is there ---- */
+/* ---- actual values ---- */
 
 typedef struct tally {
     size_t entries, overflowed, probes, longest, same, unfindable;
-    uint64_t counted; /* the hash that was last looked for in full */
-    uint64_t moves;   /* of the map, from the beginning on */
+    uint64_t counted; /* the hash whose entries were last counted */
+    uint64_t moves;   /* of the map, when the walk began */
 } tally;
 
 static uint64_t hash_of(const oak_map *m, const char *e)

@@ -1,4 +1,4 @@
-/* parts.h - which part of a default map an object is, for who follows references through one. */
+/* parts.h - the part of a default map that an object is, for following references through a map. */
 #ifndef OAKI_PARTS_H
 #define OAKI_PARTS_H
 
@@ -12,7 +12,7 @@ typedef enum oaki_map_part {
     OAKI_MAP_ENTRIES    /* a segment: oaki_map_head, then entries */
 } oaki_map_part;
 
-/* By the object's type. In *layout, that of entries. Any time. */
+/* By the object's type. *layout is the layout of the entries, or NULL. At any time. */
 oaki_map_part oaki_map_part_of(const oak_type *t, const oaki_map_layout **layout);
 
 #endif

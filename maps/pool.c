@@ -1,25 +1,24 @@
 /* pool.c - an object pool that the collector empties.
  *
- * Objects lie in magazines of 16. A thread's own magazine is a stack that no one else touches; it
- * is found in the pool by the address of the thread's record, which a later thread may have too:
- * that one inherits it. A full one spills its older half to `full`, from where whoever has nothing
- * refills. After a collection all that is left is in `victims`, and is taken from there.
+ * Objects lie in magazines of 16. A thread's own magazine is a stack that no other thread changes.
+ * The pool finds it by the address of the thread's record. A later thread may have a record at the
+ * same address, and then inherits the magazine. A full magazine spills its older half to `full`,
+ * from which threads with an empty one refill. A collection moves all objects to `victims`; a get
+ * takes them from there.
  *
- * Owns: struct oak_pool, the magazines, and the list of pools that hold something, which is a root:
- *   what a pool holds is to live until the second collection, whoever refers to the pool. The idea
- *   of the victims is that of Go's sync.Pool, magazines are Bonwick and Adams's (2001).
+ * Owns: struct oak_pool, the magazines, and the list of pools that hold objects. The list is a
+ * root, so that an object lives until the second collection even if the pool is unreachable. The
+ * victims are those of Go's sync.Pool; magazines are Bonwick and Adams's (2001).
  *
  * Invariants: - a pool that has magazines is in the list; turn(), in a collection's stop, is all
- *               that takes one out.
- *             - magazines are only added to cells, except by turn. `full` and `victims` are stacks
- *               (Treiber's). A magazine is pushed to `full` at most once in its life and becomes a
- *               victim at most once between two collections, in none of which anybody is half way;
- *               its memory isn't used again while somebody holds a pointer to it. So a compare and
- *               swap of the head can't mistake one state for another.
- *             - places above a magazine's n are 0.
- * Lock: none. What changes magazines does so inside oaki_enter, where no thread is ever stopped, so
- *   turn() finds nothing half done. User code and allocation are outside of it.
- * Bound: get and put O(1), and the threads that share a cell; in debug mode O(objects). */
+ * that takes one out. - magazines are only added to cells, except by turn. `full` and `victims` are
+ * stacks (Treiber's). A magazine is pushed to `full` at most once in its life. It becomes a victim
+ * at most once between two collections, and no push or pop is under way in a collection. Its memory
+ * isn't reused while a thread holds a pointer to it. So a compare and swap of the head meets no ABA
+ * problem. - places above a magazine's n are 0. Lock: none. Magazines are changed inside
+ * oaki_enter, where no thread is ever stopped, so turn() finds no change half done. User code and
+ * allocation are outside of it. Bound: get and put O(1), and the threads that share a cell; in
+ * debug mode O(objects). */
 #include "pool.h"
 #include "contract.h"
 #include "gc/gc.h"
@@ -32,7 +31,7 @@ enum {
 };
 
 static struct {
-    AO_t first; /* oak_pool *: all that hold something */
+    AO_t first; /* oak_pool *: all that hold objects */
     AO_t ready; /* the list is a root, and turn is called */
 } pools;
 
@@ -53,7 +52,8 @@ static oaki_magazine *put_aside(oak_pool *p, oaki_magazine *m, oaki_magazine *as
     return aside;
 }
 
-/* Minor collections come often, and what they would let go of is old: garbage until a full one. */
+/* Full collections only: minor ones are frequent, and a pool's objects are mostly old, which a
+ * minor one doesn't free. */
 static void turn(void)
 {
     static size_t seen;
@@ -150,7 +150,7 @@ OAKI_INLINE void item_in(oaki_magazine *m, void *obj)
     AO_store(&m->n, n + 1);
 }
 
-/* The older ones go, so that the thread keeps what its cache still holds. */
+/* The older objects are spilled: the newer ones are still in the processor's cache. */
 static void spill(oak_pool *p, oaki_magazine *from, oaki_magazine *to)
 {
     OAKI_REQUIRES_INSIDE();
@@ -164,7 +164,7 @@ static void spill(oak_pool *p, oaki_magazine *from, oaki_magazine *to)
     push(&p->full, to);
 }
 
-/* A magazine that isn't empty for a thread whose own, m, is empty or missing; NULL if there is
+/* Returns a magazine with objects for a thread whose own, m, is empty or NULL. NULL: there is
  * none. */
 static OAKI_NOINLINE oaki_magazine *refill(oak_pool *p, const oaki_thread *t, oaki_magazine *m)
 {
@@ -242,7 +242,7 @@ void *oak_pool_get(oak_pool *p)
 
 enum { DONE, NEEDS_SPARE, PUT_TWICE };
 
-/* Into the thread's own magazine; inside oaki_enter. `spare` is a new one, or NULL. */
+/* Puts into the thread's own magazine; inside oaki_enter. `spare` is a new one, or NULL. */
 OAKI_INLINE int put_own(oak_pool *p, const oaki_thread *t, void *obj, oaki_magazine *spare)
 {
     oaki_magazine *m = own(p, t);

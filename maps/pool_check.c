@@ -1,11 +1,10 @@
-/* pool_check.c - what looks at a whole object pool: the checks of debug mode, and statistics.
+/* pool_check.c - walks over a whole object pool: the checks of debug mode, and statistics.
  *
- * Owns: the model, a copy of the first object that a pool made, whose bytes an object that was
- *   reset should have again.
- * Lock: none. Magazines of other threads are read while those change them: a place holds an object
- *   or 0, and whoever puts an object has had it from the one who took it out, so that a search for
- *   it finds it only if it is there. Magazines that are looked at stay, as the caller's stack holds
- *   them. */
+ * Owns: the model, a copy of the first object that a pool made. After reset an object should have
+ * the same bytes. Lock: none. Magazines of other threads are read while these change them. A place
+ * holds an object or 0. The thread that puts an object got it from the thread that took it out of
+ * the pool, so a search finds it only if it is there. The caller's stack keeps the magazines
+ * alive. */
 #include "pool.h"
 #include "runtime/contract.h"
 #include "runtime/zone.h"
@@ -13,7 +12,7 @@
 
 #define MODEL 4096 /* bytes that are compared, at most */
 
-/* See an object that the pool holds: whether to go on. */
+/* Called with an object of the pool; returns whether to continue. */
 typedef bool visitor(const oak_pool *p, void *obj, void *ctx);
 
 static bool visit_list(const oak_pool *p, AO_t head, visitor *see, void *ctx)
@@ -26,7 +25,7 @@ static bool visit_list(const oak_pool *p, AO_t head, visitor *see, void *ctx)
     return true;
 }
 
-/* Every object that the pool holds, until `see` says false. */
+/* Calls `see` with every object of the pool, until it returns false. */
 static bool visit(const oak_pool *p, visitor *see, void *ctx)
 {
     for (size_t i = 0; i < OAKI_POOL_CELLS; i++)
@@ -114,7 +113,7 @@ static bool count(const oak_pool *p, void *obj, void *ctx)
     return true;
 }
 
-/* The threads' own counts are added up as they are; a collection moves them to the pool's. */
+/* Adds up the counts of the threads' own magazines; a collection moves them to the pool's. */
 void oak_pool_stats_read(const oak_pool *p, oak_pool_stats *out)
 {
     if (!out) return;

@@ -1,8 +1,7 @@
-/* resizehook.h - for who wants to know when maps are resized.
+/* resizehook.h - a hook that is called when the resize of a map begins or ends.
  *
- * The hook is looked at once a resize, not once a step. It is called by the thread that writes the
- * map, in the middle of that write: it may not touch the map, nor anything of Oakum's that
- * allocates from the heap.
+ * The hook is read once a resize, not once a step. The thread that writes the map calls it, in the
+ * middle of that write. It must not call the map's functions, nor allocate from the heap.
  * Owns: the hook. Lock: none. */
 #ifndef OAKI_RESIZEHOOK_H
 #define OAKI_RESIZEHOOK_H
@@ -11,7 +10,7 @@
 
 typedef struct oaki_resize {
     const void *map;
-    bool classic, begins; /* or it is over */
+    bool classic, begins; /* a classic map; the resize begins, else it is over */
     size_t len, from, to; /* entries; slots of the two arrays: 0 when it is over */
 } oaki_resize;
 
@@ -19,7 +18,7 @@ typedef void (*oaki_resize_fn)(const oaki_resize *r);
 
 extern OAKI_HIDDEN AO_t oaki_resize_hook; /* oaki_resize_fn, or 0 */
 
-/* From now on fn is told of resizes of maps of both kinds; NULL: no more. */
+/* Sets the hook, for maps of both kinds. NULL: none. */
 void oaki_maps_on_resize(oaki_resize_fn fn);
 
 OAKI_INLINE void oaki_resize_begins(const void *map, bool classic, size_t len, size_t from,

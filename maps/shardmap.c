@@ -1,14 +1,12 @@
 /* shardmap.c - a map in parts, each a default map behind a lock.
  *
- * Owns: struct oak_shardmap and its parts; which part, if any, the calling thread is in.
- * Invariants: - a key is in the part that its hash with the whole map's seed tells. The parts' maps
- *               have seeds of their own, so a part's keys fill it as any keys would.
- *             - a part's map is NULL until a key is put into it, and reads as empty.
- *             - a thread is in one part at most, of all sharded maps.
- * Lock: each part's, of rank OAKI_RANK_MAP: held outside of oaki_enter, as what is done under it
- *   allocates. A stop counts those that wait for it as blocked, and halts the one that holds it
- *   like any thread, since nothing in a collection wants it.
- * Bound: a default map's, and the wait. */
+ * Owns: struct oak_shardmap and its parts; the part, if any, that the calling thread is in.
+ * Invariants: - a key's hash under the whole map's seed selects its part. The parts' maps have
+ * seeds of their own, so a part's keys are spread evenly in it. - a part's map is NULL until a key
+ * is put into it, and reads as empty. - a thread is in one part at most, of all sharded maps. Lock:
+ * each part's, of rank OAKI_RANK_MAP. It is held outside of oaki_enter, as operations under it
+ * allocate. A stop counts threads that wait for it as blocked. It halts the holder like any thread,
+ * as no collection takes the lock. Bound: a default map's, and the wait. */
 #include "hash.h"
 #include "inner.h"
 #include "map.h"
@@ -40,7 +38,7 @@ static __thread const shard *inside __attribute__((tls_model("initial-exec")));
 
 /* ---- parts ---- */
 
-/* The bits that a default map takes neither for the home group nor, first, for the tag. */
+/* Uses bits that a default map uses neither for the home group nor for the tag. */
 static shard *shard_of(const oak_shardmap *m, const void *key)
 {
     OAKI_ASSERT((m->mask & (m->mask + 1)) == 0 && m->mask < OAK_SHARDMAP_MAX);
@@ -55,7 +53,7 @@ OAKI_UNWIND_ACTION(oaki_shardmap_left)
                   "pthread_exit or cancellation");
 }
 
-/* Inlined, as its callers are those that may be left. */
+/* Inlined, as the unwind action must belong to the callers' frames. */
 OAKI_INLINE shard *enter(shard *s)
 {
     OAKI_ON_UNWIND(oaki_shardmap_left);
@@ -74,7 +72,7 @@ static void leave(shard *s)
     oaki_lock_release(&s->lock);
 }
 
-/* The next part, entered, behind s or the first; the one before is left. NULL: there is none. */
+/* Leaves part s, if any, and enters the next one, or the first. NULL: there is none. */
 OAKI_INLINE shard *enter_next(const oak_shardmap *m, shard *s)
 {
     const shard *end = m->shard + m->mask + 1;
@@ -132,7 +130,7 @@ bool oak_shardmap_delete(oak_shardmap *m, const void *key)
     return deleted;
 }
 
-/* The slot of a key in s, which has been entered; NULL with ENOMEM. */
+/* Returns the slot of a key in s, which is entered; NULL with ENOMEM. */
 static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 {
     OAKI_REQUIRES_LOCK(&s->lock);

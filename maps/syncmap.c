@@ -1,12 +1,12 @@
 /* syncmap.c - the sync map's operations.
  *
- * An entry's value is where they happen: a store over a key that is there swaps it, a delete makes
- * it OAKI_SYNC_DEAD. Only a key that comes or goes changes the trie (syncmap_trie.c).
+ * Operations take effect in an entry's value: a store over a key that is there swaps it, a delete
+ * sets it to OAKI_SYNC_DEAD. Only a key that comes or goes changes the trie (syncmap_trie.c).
  *
  * Owns: struct oak_syncmap, the types of entries.
- * Invariant: an operation reads the root once. One that a clear overtakes goes on in the old trie,
- *   which nobody finds any more: it has happened just before the clear.
- * Lock: none. User code (hash, equal, range's function) may do anything, as nothing is held. */
+ * Invariant: an operation reads the root once. An operation that a clear overtakes continues in the
+ *   old trie, which is no longer reachable: its instant is just before the clear.
+ * Lock: none. User code (hash, equal, range's function) may do anything, as no lock is held. */
 #include "syncmap.h"
 
 #include "hash.h"
@@ -28,7 +28,7 @@ static size_t key_words(const oak_map_type *t)
     return (size + sizeof(void *) - 1) / sizeof(void *);
 }
 
-/* Of an entry the collector reads the value, and the key if it may hold pointers. */
+/* The collector reads an entry's value, and its key if that may hold pointers. */
 static const oak_type *entry_type(const oak_map_type *t)
 {
     bool scan = (t->flags & OAK_MAP_SCAN_KEY) != 0 || t->key_size > OAK_MAP_INDIRECT_;
@@ -92,7 +92,7 @@ OAKI_INLINE oaki_sync_root *root_of(const oak_syncmap *m)
     return (oaki_sync_root *)AO_load_acquire(&m->root);
 }
 
-/* NaNs differ from each other: with one hash they would all be in one list. */
+/* NaNs differ from each other. With one hash they would all be in one list. */
 static uint64_t hash_of(const oak_syncmap *m, const void *key)
 {
     if (m->type->key == OAK_KEY_DOUBLE) {
@@ -102,7 +102,7 @@ static uint64_t hash_of(const oak_syncmap *m, const void *key)
     return oak_map_hash_with_(m->type, key, m->seed, m->mult);
 }
 
-/* The key's entry and its value, which is not OAKI_SYNC_DEAD, or NULL. */
+/* Returns the key's entry if it isn't deleted, with its value; or NULL. */
 static oaki_sync_entry *find(const oak_syncmap *m, const oaki_sync_root *r, const void *key,
                              AO_t *value)
 {
@@ -132,7 +132,7 @@ static oaki_sync_root *root_for_adding(oak_syncmap *m)
     return r ? r : root_for_adding(m);
 }
 
-/* Give e another value; its old one in *v. false: it is deleted. */
+/* Sets the value of e; *v is its old one. false: e is deleted. */
 static bool swap_value(oaki_sync_entry *e, void *value, AO_t *v)
 {
     do {
@@ -141,7 +141,7 @@ static bool swap_value(oaki_sync_entry *e, void *value, AO_t *v)
     return *v != OAKI_SYNC_DEAD;
 }
 
-/* 1: the key was there; with replace it has the value now, and the old one is in *v. 0: it has been
+/* 1: the key was there, with the value *v; with `replace` it has the new value now. 0: the key was
  * added. -1: no memory. */
 static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
 {
@@ -197,7 +197,7 @@ bool oak_syncmap_compare_and_swap(oak_syncmap *m, const void *key, void *old, vo
 
 /* ---- deleting ---- */
 
-/* Whether the key was there, with value `old` unless that is OAKI_SYNC_DEAD. */
+/* Deletes the key if it has the value `old`, or any value if `old` is OAKI_SYNC_DEAD. */
 static bool take(oak_syncmap *m, const void *key, AO_t old, AO_t *v)
 {
     oaki_sync_root *r = m && oaki_attached() ? root_of(m) : NULL;
@@ -246,7 +246,7 @@ size_t oak_syncmap_len(const oak_syncmap *m)
     return n > 0 ? (size_t)n : 0; /* a delete may count before the store that it followed */
 }
 
-/* A position is a hash: nodes are in this frame only, and that is gone while fn runs. */
+/* A range's position is a hash. Only this frame holds nodes, and it is gone while fn runs. */
 static OAKI_NOINLINE AO_t next(const oak_syncmap *m, uint64_t from)
 {
     const oaki_sync_root *r = root_of(m);

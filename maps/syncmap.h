@@ -1,21 +1,19 @@
 /* syncmap.h - the sync map's structures, and how its files divide the work.
  *
- * syncmap.c       the operations
- * syncmap_trie.c  the trie: finding a place, adding, unlinking, freezing; the walk in hash order
- * syncmap_stats.c what it looks like inside, and whether the rules below hold
+ * syncmap.c       the operations syncmap_trie.c  the trie: finding a place, adding, unlinking,
+ * freezing; the walk in hash order syncmap_stats.c what it looks like inside, and whether the rules
+ * below hold
  *
  * A trie over seeded 64-bit hashes, four bits a level from the top. A slot is a word: 0, a node, an
- * entry, or a list of entries that share a hash; tags tell which, in the low bits of the pointer,
- * which the collector takes for one into the object. Nodes' slots change by compare and swap;
- * entries and lists never change, but for an entry's value.
+ * entry, or a list of entries that share a hash. Tags in the low bits of the pointer tell which;
+ * the collector takes a tagged word for a pointer into the object. Slots change by compare and
+ * swap. Lists and entries never change, except an entry's value.
  *
- * Invariants: - an entry whose value is OAKI_SYNC_DEAD is deleted, and stays so; whoever made it so
- *               unlinks it, others may before.
- *             - of the entries in a trie whose value isn't that, no two have equal keys.
- *             - a slot with the frozen bit never changes again. A frozen node's content is in what
- *               replaces it, so it is the same for readers which of them they are in.
- *             - entries never go from one root to another.
- * Lock: none. docs/maps-built-on.md shows why each operation has its instant. */
+ * Invariants: - an entry whose value is OAKI_SYNC_DEAD is deleted, for good. The thread that
+ * deleted it unlinks it; others may do so before. - no two entries of a trie that are not deleted
+ * have equal keys. - a slot with the frozen bit never changes again. The node that replaces a
+ * frozen one has the same content, so a reader may be in either. - entries never move from one root
+ * to another. Lock: none. docs/maps-built-on.md shows why each operation is linearizable. */
 #ifndef OAKI_SYNCMAP_H
 #define OAKI_SYNCMAP_H
 
@@ -35,7 +33,7 @@ typedef struct oaki_sync_node {
     AO_t slot[OAKI_SYNC_SLOTS];
 } oaki_sync_node;
 
-/* The count is written by those who add and delete; readers' lines are others. */
+/* Adds and deletes write the count; it is apart from the lines that lookups read. */
 typedef struct oaki_sync_root {
     oaki_sync_node top;
     char apart[64];
@@ -46,7 +44,7 @@ typedef struct oaki_sync_root {
 typedef struct oaki_sync_entry {
     AO_t value;
     uint64_t hash;
-    char key[]; /* or a pointer to it when it is large */
+    char key[]; /* or a pointer to a large key */
 } oaki_sync_entry;
 
 typedef struct oaki_sync_list {
@@ -79,7 +77,7 @@ OAKI_INLINE bool oaki_sync_is_dead(const oaki_sync_entry *e)
     return AO_load_acquire(&e->value) == OAKI_SYNC_DEAD;
 }
 
-/* What a word refers to, whatever its tags say. */
+/* The object that a word refers to, without the tags. */
 OAKI_INLINE void *oaki_sync_pointer(AO_t word) { return (void *)(word & ~OAKI_SYNC_TAGS); }
 
 OAKI_INLINE bool oaki_sync_is_node(AO_t word)
@@ -87,7 +85,8 @@ OAKI_INLINE bool oaki_sync_is_node(AO_t word)
     return (word & (OAKI_SYNC_ENTRY | OAKI_SYNC_LIST)) == 0 && oaki_sync_pointer(word);
 }
 
-/* The entries of a word that is no node: how many, and where. `one` is room for a single one. */
+/* The entries of a word that is no node: returns their number, and *at is their array. *one is the
+ * array of a single entry. */
 OAKI_INLINE size_t oaki_sync_entries(AO_t word, oaki_sync_entry **one, oaki_sync_entry ***at)
 {
     if (word & OAKI_SYNC_LIST) {
@@ -100,20 +99,20 @@ OAKI_INLINE size_t oaki_sync_entries(AO_t word, oaki_sync_entry **one, oaki_sync
     return *one != NULL;
 }
 
-/* The entry with this key, deleted or not, or NULL. Writes nothing. */
+/* Returns the entry with this key, deleted or not, or NULL. Writes nothing. */
 oaki_sync_entry *oaki_sync_find(const oak_syncmap *m, const oaki_sync_root *r, uint64_t hash,
                                 const void *key);
 
-/* Add e, whose hash is set, unless an entry with its key is there that isn't deleted, which is put
- * into *other then. 1: added; 0: not; -1 with ENOMEM. */
+/* Adds e, whose hash is set, and returns 1. If an entry with its key is there and isn't deleted,
+ * returns 0 with that entry in *other. -1 with ENOMEM. */
 int oaki_sync_add(const oak_syncmap *m, oaki_sync_root *r, oaki_sync_entry *e,
                   oaki_sync_entry **other);
 
-/* Take out e, which is deleted, with nodes that it leaves empty or with one entry. */
+/* Unlinks e, which is deleted, and the nodes that are left with one entry or none. */
 void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e);
 
-/* The slot's word of the first entries in hash order, at `from` or behind it, that aren't all
- * deleted, or 0. */
+/* Returns the word of the first slot in hash order, from hash `from` on, whose entries aren't all
+ * deleted; or 0. */
 AO_t oaki_sync_next(const oaki_sync_root *r, uint64_t from);
 
 /* ---- syncmap_stats.c ---- */

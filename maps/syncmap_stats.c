@@ -1,6 +1,7 @@
-/* syncmap_stats.c - what a sync map looks like inside, and whether its rules hold.
+/* syncmap_stats.c - a sync map's statistics, and the check of its rules.
  *
- * Owns: nothing. Lock: none: a walk over what is there when it comes by, while others may write. */
+ * Owns: nothing. Lock: none. Statistics count the entries that the walk meets, while other threads
+ * may write. */
 #include "syncmap.h"
 #include <oakum/heap.h>
 
@@ -49,7 +50,7 @@ void oak_syncmap_stats_read(const oak_syncmap *m, oak_syncmap_stats *out)
 
 /* ---- the check ---- */
 
-/* What node and slot say of the hashes in it: the bits above `shift`. */
+/* `prefix` below: the bits of a hash above `shift`, which node and slot imply. */
 typedef struct counted {
     const oak_map_type *type;
     size_t live;

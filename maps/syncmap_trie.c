@@ -1,17 +1,15 @@
 /* syncmap_trie.c - the sync map's trie: finding a place, adding, unlinking, and the walk.
  *
- * A node that deletes leave with one entry or none is taken out: its slots are frozen one by one,
- * so that nobody adds to it any more, and then its parent's slot is set to what was left. Whoever
- * meets a frozen slot on its way to a write does that too, and starts again from the top; so a
- * thread that stops in the middle holds up nobody. (Freezing slots before a node is copied:
- * Prokopec, "Cache-tries", 2018. Tries that are shared without locks: Prokopec et al., "Concurrent
- * tries with efficient non-blocking snapshots", 2012.)
+ * A node that deletes leave with one entry or none is removed. Its slots are frozen one by one, so
+ * that no thread adds to it any more. Then its parent's slot is set to the entry that is left, or
+ * 0. A writer that meets a frozen slot does the same, and starts again from the top. So a thread
+ * that stops in the middle delays no other. (Freezing slots before a node is copied: Prokopec,
+ * "Cache-tries", 2018. Tries that are shared without locks: Prokopec et al., "Concurrent tries with
+ * efficient non-blocking snapshots", 2012.)
  *
- * Owns: nodes and lists. Lock: none; see syncmap.h.
- * Invariant: nodes and lists are complete before a release store makes them known. No memory is
- *   used again while somebody refers to it, so that a word that is the same as before means the
- *   same.
- * Bound: 16 levels, 16 slots of each node that is looked through. */
+ * Owns: nodes and lists. Lock: none; see syncmap.h. Invariant: nodes and lists are complete before
+ * a release store publishes them. No memory is reused while a thread refers to it, so an unchanged
+ * word means an unchanged slot. Bound: 16 levels, 16 slots of each node that is searched. */
 #include "syncmap.h"
 #include "runtime/zone.h"
 #include <oakum/heap.h>
@@ -89,8 +87,8 @@ AO_t oaki_sync_next(const oaki_sync_root *r, uint64_t from)
 
 /* ---- freezing ---- */
 
-/* How many slots of n are in use, nodes counted as two; the last one's word in *word. What is
- * deleted doesn't count. */
+/* Returns the number of slots in use, counting a node as two; *word is the last one's word. Slots
+ * of deleted entries don't count. */
 static unsigned content(const oaki_sync_node *n, AO_t *word)
 {
     unsigned used = 0;
@@ -105,7 +103,7 @@ static unsigned content(const oaki_sync_node *n, AO_t *word)
     return used;
 }
 
-/* What stands for a frozen node: nothing, its one word, or a copy. false: no memory for that. */
+/* The word that replaces a frozen node: 0, its one word, or a copy. false: no memory for a copy. */
 static bool substitute(const oaki_sync_node *n, AO_t *word)
 {
     if (content(n, word) <= 1) return true;
@@ -119,7 +117,7 @@ static bool substitute(const oaki_sync_node *n, AO_t *word)
     return true;
 }
 
-/* Whatever is in it stays there. */
+/* The slot keeps its content from now on. */
 static void freeze(AO_t *slot)
 {
     AO_t w;
@@ -128,15 +126,15 @@ static void freeze(AO_t *slot)
     } while (!(w & OAKI_SYNC_FROZEN) && !swing(slot, w, w | OAKI_SYNC_FROZEN));
 }
 
-/* Replace n, which the slot `up` refers to, by what is in it; whoever comes first. false: no
- * memory. */
+/* Replaces n, which the slot `up` refers to, by its content; the first thread to do so succeeds.
+ * false: no memory. */
 static bool replace(AO_t *up, oaki_sync_node *n)
 {
     AO_t word;
     OAKI_ASSERT(n && ((AO_t)n & OAKI_SYNC_TAGS) == 0);
     for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) freeze(&n->slot[i]);
     if (!substitute(n, &word)) return false;
-    (void)swing(up, (AO_t)n, word); /* or `up` is frozen too, and whoever sees that comes back */
+    (void)swing(up, (AO_t)n, word); /* or `up` is frozen too: that node's replacement comes first */
     return true;
 }
 
@@ -149,7 +147,8 @@ typedef struct place {
     AO_t *up[OAKI_SYNC_LEVELS];
 } place;
 
-/* The slot for this hash, not frozen when it was read. false: no memory to get there. */
+/* Finds the slot for this hash, which wasn't frozen when it was read. false: no memory to replace a
+ * frozen node on the way. */
 static bool locate(oaki_sync_root *r, uint64_t hash, place *at)
 {
     for (;;) {
@@ -171,8 +170,8 @@ static bool locate(oaki_sync_root *r, uint64_t hash, place *at)
 
 /* ---- adding ---- */
 
-/* A word for the entries of `word` that aren't deleted, and e if that isn't NULL. They share a
- * hash. false: no memory. */
+/* *out is a word for the entries of `word` that aren't deleted, and e if that isn't NULL. All share
+ * a hash. false: no memory. */
 static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
 {
     oaki_sync_entry *one, **old, *single = e;
@@ -200,8 +199,8 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
     return true;
 }
 
-/* A node at `shift`, with nodes below it, in which `word` and e, of another hash, have slots of
- * their own. 0: no memory. */
+/* Makes a node at `shift`, with nodes below it, in which `word` and e have slots of their own.
+ * Their hashes differ. 0: no memory. */
 static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
 {
     uint64_t old = word_hash(word);
@@ -254,8 +253,8 @@ static bool has(AO_t word, const oaki_sync_entry *e)
     return false;
 }
 
-/* Whether at most one slot is in use, and by no node. Entries aren't looked at, as they are far
- * apart: whoever has killed one comes by here too. */
+/* Is at most one slot in use, and not by a node? Entries aren't read, as each is another cache
+ * line: the thread that deletes one comes here too. */
 static bool nearly_empty(const oaki_sync_node *n)
 {
     unsigned used = 0;
@@ -266,7 +265,7 @@ static bool nearly_empty(const oaki_sync_node *n)
     return used <= 1;
 }
 
-/* Without memory it stays where it is, until a write that comes by there. */
+/* Without memory e stays linked, until another write to its slot. */
 void oaki_sync_unlink(oaki_sync_root *r, const oaki_sync_entry *e)
 {
     place at;

@@ -1,9 +1,10 @@
 /* weakkey.c - a map with weak keys: its slots hold ephemerons (gc/ephemeron.c), found by the key's
  * address, which the map doesn't scan.
  *
- * Objects don't move. An address may get a new object once the old one is dead; before that can be,
- * the stop that found it dead (or the oak_free) cleared its ephemeron. So an entry whose ephemeron
- * still has its key is that of the object at this address, and any other is as good as removed. */
+ * Objects don't move. An address may get a new object once the old one is dead. Before that, the
+ * pause that found the object dead (or oak_free) has cleared its ephemeron. So if an entry's
+ * ephemeron still has its key, the entry is that of the object at this address. Otherwise the entry
+ * is dead. */
 #include "weakmap.h"
 
 #include "runtime/zone.h"

@@ -1,4 +1,4 @@
-/* weakmap.c - what maps with weak values and maps with weak keys share. */
+/* weakmap.c - shared by maps with weak values and maps with weak keys (weakmap.h). */
 #include "weakmap.h"
 
 #include "map.h"
@@ -32,7 +32,7 @@ bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *ke
     return w->key != NULL;
 }
 
-/* A write by another thread may begin a resize or take a new seed, so this is done inside. */
+/* Another thread's write may begin a resize or take a new seed, so the iterator starts inside. */
 static void start_iterator(const oaki_weakmap *w, oak_map_iter *it)
 {
     OAKI_REQUIRES_ENTERED(&w->in);
@@ -47,7 +47,7 @@ static void end_of_round(oaki_weakmap *w, bool early)
     OAKI_REQUIRES_SOUND(oaki_map_check_inside(w->in.map));
     w->looking = false;
     if (early)
-        w->cycle = collections() - 1; /* there was no memory to go on: from the start again */
+        w->cycle = collections() - 1; /* the iterator had no memory: another round begins */
     memset(&w->it, 0, sizeof w->it);
 }
 
@@ -68,12 +68,12 @@ static void look(oaki_weakmap *w)
     size_t size = w->in.type.key_size;
     OAKI_ASSERT(w->looking && *(void **)w->it.value);
     if (w->alive(*(void **)w->it.value)) return;
-    memcpy(w->key, w->it.key, size); /* which moves in the delete */
+    memcpy(w->key, w->it.key, size); /* the delete moves the map's own copy */
     oaki_inner_remove(&w->in, w->key);
     memset(w->key, 0, size);
 }
 
-/* Returns whether there is more to look at. Keeps errno. */
+/* Returns whether more entries are to be examined. Keeps errno. */
 static bool step(oaki_weakmap *w, size_t budget)
 {
     OAKI_REQUIRES_ENTERED(&w->in);

@@ -1,17 +1,16 @@
-/* weakmap.h - what maps with weak values and maps with weak keys share: the removal of what has
- * died, and walks.
+/* weakmap.h - shared by maps with weak values and maps with weak keys: removal of dead entries, and
+ * walks.
  *
- * A slot of the map holds a handle, an oak_weak or an oak_ephemeron, whose object the collector
- * clears. Nobody tells the map. So when the number of collections has changed, it begins to go over
- * all entries, a few with each operation, with an iterator as anybody could: it survives whatever
- * the operations do meanwhile. (Cleanups that each remove an entry would cost a record and a call
- * for each, on another thread.)
+ * A slot of the map holds a handle, an oak_weak or an oak_ephemeron. The collector clears the
+ * handle when its object is dead, and doesn't notify the map. So when the number of collections has
+ * changed, the map begins a round over all entries, a few with each operation. It uses an ordinary
+ * iterator, which survives the operations in between. (A cleanup for each entry would cost a
+ * record, and a call on another thread.)
  *
- * Owns:       struct oaki_weakmap. Invariants: `cycle` is the collection whose dead are being
- *             looked for, or all removed when `looking` is false.
- * Lock:       inner.h's.
- * Bound:      an operation looks at OAKI_WEAKMAP_STEP entries. So the dead that puts of short-lived
- *             objects leave behind are about one in so many, and those of one collection. */
+ * Owns:       struct oaki_weakmap. Invariants: `cycle` is the collection whose dead entries this
+ * round removes, or, when `looking` is false, has removed. Lock:       inner.h's. Bound:      an
+ * operation examines OAKI_WEAKMAP_STEP entries. So of puts of short-lived objects, about one dead
+ * entry in so many stays, plus those of one collection. */
 #ifndef OAKI_WEAKMAP_H
 #define OAKI_WEAKMAP_H
 
@@ -25,7 +24,7 @@ typedef struct oaki_weakmap {
     bool (*alive)(void *handle);
     size_t cycle;
     bool looking;
-    void *key; /* room for one, to delete by */
+    void *key; /* a buffer for the key of a delete */
     oak_map_iter it;
 } oaki_weakmap;
 
@@ -40,7 +39,7 @@ struct oak_weakkey {
 bool oaki_weakmap_init(oaki_weakmap *w, const char *what, const oak_map_type *keys, unsigned flags,
                        size_t hint, bool (*alive)(void *handle));
 
-/* Enter, and remove some of the dead. */
+/* Enters, and removes some dead entries. */
 void oaki_weakmap_take(oaki_weakmap *w);
 OAKI_INLINE void oaki_weakmap_enter(oaki_weakmap *w)
 {
@@ -52,7 +51,7 @@ OAKI_INLINE void oaki_weakmap_leave(oaki_weakmap *w)
     oaki_inner_leave(&w->in);
 }
 
-/* The handle of the key, or NULL. Entered. */
+/* Returns the handle of the key, or NULL. Between enter and leave. */
 OAKI_INLINE void *oaki_weakmap_find(const oaki_weakmap *w, const void *key)
 {
     OAKI_REQUIRES_ENTERED(&w->in);
@@ -60,10 +59,10 @@ OAKI_INLINE void *oaki_weakmap_find(const oaki_weakmap *w, const void *key)
     return slot ? *slot : NULL;
 }
 
-/* 0 or -1 with ENOMEM. Entered. */
+/* Returns 0, or -1 with ENOMEM. Between enter and leave. */
 int oaki_weakmap_set(oaki_weakmap *w, const void *key, void *handle);
 
-/* The public ones. */
+/* The parts of the public functions that both kinds share. */
 bool oaki_weakmap_delete(oaki_weakmap *w, const void *key);
 void oaki_weakmap_clear(oaki_weakmap *w);
 size_t oaki_weakmap_len(oaki_weakmap *w);
@@ -80,7 +79,7 @@ typedef struct oaki_weakmap_walk {
 /* NULL with ENOMEM. */
 oaki_weakmap_walk *oaki_weakmap_walk_new(oaki_weakmap *w);
 
-/* The next entry, dead or alive. 1, 0 at the end, or -1 with ENOMEM. */
+/* Advances to the next entry, dead or alive: 1. 0 at the end, or -1 with ENOMEM. */
 int oaki_weakmap_walk_next(oaki_weakmap_walk *k);
 
 #endif

@@ -31,7 +31,7 @@ void *oak_weakvalue_get(oak_weakvalue *m, const void *key)
     return value;
 }
 
-/* The value that is there now, or NULL with errno. */
+/* Returns the value that is there afterwards, or NULL with errno. */
 static void *put(oak_weakvalue *m, const void *key, void *value, bool keep)
 {
     if (!m) oak_fatal("oakum: oak_weakvalue_put: NULL is no map");

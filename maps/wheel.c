@@ -65,8 +65,8 @@ static unsigned first_slot(oaki_wheel *w, unsigned level, unsigned from)
     }
 }
 
-/* A timer whose slot at some level now has reached, so that it belongs further down. Higher levels
- * first: what is in them may be due before all that is below. */
+/* A timer in a slot that now has reached, at a level above 0: it belongs further down. Higher
+ * levels come first, as their timers may be due before all those below. */
 static oaki_timer *reached(oaki_wheel *w)
 {
     for (unsigned level = LEVELS; --level > 0;) {
@@ -76,8 +76,8 @@ static oaki_timer *reached(oaki_wheel *w)
     return NULL;
 }
 
-/* Turn to the next slot that holds timers if that is not after `tick`, else to `tick`. Nothing is
- * in the slots that now has reached. Returns whether there is something at the new time. */
+/* Turns to the next slot that holds timers, but at most to `tick`. The slots that now has reached
+ * are empty above level 0. Returns whether the new time's slots hold a timer. */
 static bool turn(oaki_wheel *w, uint64_t tick)
 {
     OAKI_ASSERT(tick >= w->now && !reached(w));
