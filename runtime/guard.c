@@ -17,9 +17,8 @@
 #include "os.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define GAP 0xfd   /* no byte of an address in user space */
+#define GAP OAKI_GUARD_PATTERN
 #define FREED 0xdb
 #define FIRST 4096 /* places */
 #define TRIES 2000 /* at the lock, by a handler */
@@ -44,8 +43,7 @@ static struct {
     size_t npending;
     AO_t found;
     oaki_guard_finding pending[PENDING];
-} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD),
-           .leaving = OAKI_LOCK_INIT(OAKI_RANK_LEAVING) };
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_GUARD), .leaving = OAKI_LOCK_INIT(OAKI_RANK_LEAVING) };
 
 /* ---- records ---- */
 
@@ -145,24 +143,6 @@ static size_t room_of(size_t off)
     return oaki_object_size(off);
 }
 
-/* Bytes of the heap that the object takes: with its part of what its span can't hand out. */
-static size_t cost_of(size_t off)
-{
-    const oaki_span *s = oaki_span_of_offset(off);
-    size_t bytes = (size_t)s->npages << OAKI_PAGE_SHIFT;
-    if (s->cls != OAKI_CLASS_LARGE) return bytes / oaki_span_slots(s);
-    return bytes + ((s->guarded & OAKI_GUARDED_HEAD) != 0) * OAKI_PAGE +
-           ((s->guarded & OAKI_GUARDED_TAIL) != 0) * OAKI_PAGE;
-}
-
-/* What is in front of the object: a slot's end, which always has the pattern, or a page. */
-static size_t front_of(const oaki_span *s)
-{
-    if (s->cls == OAKI_CLASS_LARGE)
-        return (s->guarded & OAKI_GUARDED_HEAD ? OAKI_PAGE : 0) + s->shift;
-    return oaki_classes[s->cls].nslots > 1 ? OAKI_GUARD_GAP : 0;
-}
-
 /* `at` bytes into a gap of n behind the object: past its end, or before the start of the next one,
  * whichever is nearer. */
 static void found_behind(const record *r, size_t at, size_t n, const char *call)
@@ -201,7 +181,7 @@ static void look_at_gaps(const record *r, const char *call)
 {
     const oaki_span *s = oaki_span_of_offset(r->off);
     const unsigned char *p = address(r->off);
-    size_t front = front_of(s), room = room_of(r->off);
+    size_t front = oaki_guard_front(s), room = room_of(r->off);
     size_t end = end_of(r);
     size_t before = differs(p - front, front, GAP);
     if (end < room - r->size) found_behind(r, end, room - r->size, call);
@@ -250,40 +230,6 @@ size_t oaki_guard_found(void)
 }
 
 /* ---- allocating ---- */
-
-void oaki_guard_fill(oaki_span *s)
-{
-    OAKI_REQUIRES_INSIDE();
-    unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
-    if (s->cls == OAKI_CLASS_LARGE) {
-        if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
-        memset(p, GAP, s->shift);
-        if (s->guarded & OAKI_GUARDED_TAIL)
-            (void)mprotect(p + s->shift + s->size, OAKI_PAGE, PROT_NONE);
-        return;
-    }
-    const oaki_class *c = &oaki_classes[s->cls];
-    if (c->nslots == 1) return;
-    s->guarded = OAKI_GUARDED;
-    s->special = 1; /* each of its objects takes the slow path when it is freed */
-    for (size_t i = 0; i < c->nslots; i++) {
-        end += c->size;
-        memset(end - OAKI_GUARD_GAP, GAP, OAKI_GUARD_GAP);
-    }
-}
-
-void oaki_guard_release(oaki_span *s)
-{
-    OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE);
-    size_t page = oaki_span_page(s);
-    if (s->guarded & OAKI_GUARDED_TAIL) {
-        oaki_span *tail = s + s->npages;
-        (void)mprotect(oaki_span_start(tail), OAKI_PAGE, PROT_READ | PROT_WRITE);
-        oaki_pages_free(tail);
-    }
-    if (s->guarded & OAKI_GUARDED_HEAD) oaki_pages_free(&oaki_the_heap.spans[page - 1]);
-    s->guarded = 0;
-}
 
 static bool note(void *p, size_t n, uint32_t site)
 {
@@ -417,8 +363,8 @@ static void *leave_queue(void)
     size_t off = oaki_offqueue_take(&self.queue);
     record *r = find(off);
     if (!r || !r->freed_tid) return NULL;
-    OAKI_ASSERT(self.bytes >= cost_of(off));
-    self.bytes -= cost_of(off);
+    OAKI_ASSERT(self.bytes >= oaki_guard_cost(off));
+    self.bytes -= oaki_guard_cost(off);
     look_at(r, "the end of its quarantine");
     forget(r);
     return lies_in_dead_zone(off) ? NULL : (void *)(uintptr_t)address(off);
@@ -427,7 +373,7 @@ static void *leave_queue(void)
 bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 {
     OAKI_REQUIRES_INSIDE();
-    size_t off = oaki_heap_offset(p), cost = cost_of(off);
+    size_t off = oaki_heap_offset(p), cost = oaki_guard_cost(off);
     bool waits = false;
     oaki_lock_acquire(&self.lock);
     record *r = find(off);
@@ -581,7 +527,7 @@ static void forget_in(const oaki_span *s, dies *does, const char *call)
         record *r = find(off);
         if (!r) continue;
         look_at(r, call);
-        if (r->freed_tid) self.bytes -= cost_of(off);
+        if (r->freed_tid) self.bytes -= oaki_guard_cost(off);
         forget(r);
     }
     oaki_lock_release(&self.lock);

@@ -22,6 +22,7 @@
 #include "span.h"
 
 #define OAKI_GUARD_GAP ((size_t)16)
+#define OAKI_GUARD_PATTERN 0xfd /* of a gap: no byte of an address in user space */
 #define OAKI_GUARD_QUEUE ((size_t)32 << 20) /* bytes of the heap that freed objects take */
 
 /* oaki_span.guarded */
@@ -120,5 +121,12 @@ void oaki_guard_release(oaki_span *s);
 /* Pages of a large object of a guarded zone beside its own: in front, and behind. */
 OAKI_INLINE size_t oaki_guard_head(size_t align) { return align <= OAKI_PAGE; }
 OAKI_INLINE size_t oaki_guard_tail(void) { return oaki_guard.page; }
+
+/* ---- guardspan.c, for guard.c ---- */
+
+/* Bytes of the heap that the object takes: with its part of what its span can't hand out. */
+size_t oaki_guard_cost(size_t off);
+/* Bytes in front of an object of the span that have the pattern: of the slot before, or a page. */
+size_t oaki_guard_front(const oaki_span *s);
 
 #endif
