@@ -2,7 +2,7 @@
  *
  * Owns: a word of each thread. Lock: none. */
 #include "contract.h"
-#include "mark.h"
+#include "gc/trace/trace.h"
 
 #ifdef OAKI_DEBUG
 

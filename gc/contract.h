@@ -5,7 +5,7 @@
 #ifndef OAKI_GC_CONTRACT_H
 #define OAKI_GC_CONTRACT_H
 
-#include "beside.h"
+#include "gc/concurrent/concurrent.h"
 #include "runtime/contract.h"
 
 /* M is being made: from its preparation until the cycle has decided by it. */
@@ -13,9 +13,9 @@
 #define OAKI_REQUIRES_NO_MARK() OAKI_ASSERT(AO_load(&oaki_the_heap.marking) == 0)
 
 /* No concurrent mark is under way; one has begun; it has come to marking. */
-#define OAKI_REQUIRES_IDLE() OAKI_ASSERT(oaki_beside_state() == OAKI_BESIDE_NONE)
-#define OAKI_REQUIRES_BEGUN() OAKI_ASSERT(oaki_beside_state() == OAKI_BESIDE_BEGUN)
-#define OAKI_REQUIRES_MARKING() OAKI_ASSERT(oaki_beside_state() == OAKI_BESIDE_MARKING)
+#define OAKI_REQUIRES_IDLE() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_NONE)
+#define OAKI_REQUIRES_BEGUN() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_BEGUN)
+#define OAKI_REQUIRES_MARKING() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_MARKING)
 
 /* No other thread collects: the calling one holds gc_lock, or the lock of the pieces of a mark, or
  * it is a fork's child. */

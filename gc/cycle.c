@@ -3,14 +3,16 @@
  * Owns: the phases, gc_lock, the counters of cycles and pauses. The order of a cycle is in gc.h.
  * Lock: gc_lock, save for the counters that others read. A thread waits for it in a blocking
  * region, as the holder may be stopping the world. */
-#include "beside.h"
 #include "contract.h"
 #include "event.h"
 #include "gc.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/sticky.h"
+#include "gc/debug/verify.h"
+#include "gc/refs/link.h"
+#include "gc/trace/trace.h"
 #include "hooks.h"
 #include "host.h"
-#include "link.h"
-#include "mark.h"
 #include "off.h"
 #include "pace.h"
 #include "runtime/collector.h"
@@ -21,8 +23,6 @@
 #include "runtime/scrub.h"
 #include "runtime/track.h"
 #include "sweep.h"
-#include "verify.h"
-#include "young.h"
 #include <oakum/gc.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ static void prepare_bits(bool minor)
 }
 
 /* The phase that began at *t ends now, and the next one begins. */
-static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
+static void end_phase(oaki_cycle *c, oaki_part phase, uint64_t *t)
 {
     uint64_t now = oaki_os_now_ns();
     c->phase[phase] = now - *t;
@@ -64,28 +64,28 @@ static void end_phase(oaki_cycle *c, oaki_phase phase, uint64_t *t)
 }
 
 /* Pinned objects were queued already where the mark is beside the program. Roots come second there:
- * from oaki_beside_finish on words count up to where the heap ends now. */
+ * from oaki_concurrent_final_pause on words count up to where the heap ends now. */
 static void mark_all(oaki_cycle *c, bool beside, bool minor, uint64_t *t)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
-    if (beside) oaki_beside_finish();
-    else if (minor) oaki_young_look();
+    if (beside) oaki_concurrent_final_pause();
+    else if (minor) oaki_sticky_rescan();
     else oaki_pinned_mark();
     oaki_roots_mark(true);
-    end_phase(c, OAKI_PHASE_ROOTS, t);
+    end_phase(c, OAKI_PART_ROOTS, t);
     oaki_mark_drain();
-    end_phase(c, OAKI_PHASE_DRAIN, t);
+    end_phase(c, OAKI_PART_DRAIN, t);
     oaki_ephemerons_fixpoint(false);
     oaki_weak_clear();
     oaki_links_clear(false);
     oaki_finalizers_decide(minor);
     oaki_ephemerons_fixpoint(true);
-    oaki_weak_lose();
+    oaki_weak_flag_lost();
     oaki_links_clear(true);
     oaki_ephemerons_clear();
-    end_phase(c, OAKI_PHASE_FINISH, t);
+    end_phase(c, OAKI_PART_FINISH, t);
 }
 
 /* The time that it takes is no part of the cycle's: pacing is to be the same. */
@@ -111,9 +111,10 @@ static void begin_mark(bool minor)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(!AO_load(&oaki_the_heap.marking) || oaki_beside_state() == OAKI_BESIDE_BEGUN);
+    OAKI_ASSERT(!AO_load(&oaki_the_heap.marking) ||
+                oaki_concurrent_state() == OAKI_CONCURRENT_BEGUN);
     gc.minor = minor;
-    oaki_tables_settle();
+    oaki_tables_reclaim();
     oaki_verify_rule(oaki_tables_check);
     oaki_hooks_call(&gc.before);
     AO_store(&oaki_the_heap.marking, 1);
@@ -124,7 +125,7 @@ static void begin_mark(bool minor)
 static size_t live_bytes(bool minor)
 {
     size_t live = oaki_workers_bytes();
-    live -= OAKI_MIN(oaki_freed_marked(), live);
+    live -= OAKI_MIN(oaki_deferred_marked(), live);
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 
@@ -139,19 +140,20 @@ static oaki_found found(bool part)
 static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
 {
     oaki_heap *h = &oaki_the_heap;
-    bool beside = oaki_beside_state() == OAKI_BESIDE_MARKING, minor = oaki_beside_is_minor();
+    bool beside = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING,
+         minor = oaki_concurrent_is_minor();
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(!minor || AO_load(&h->marking)); /* a stop of its own decides anew */
     gc.ended = beside;
     flush_caches();
     if (!beside) {
-        if (oaki_beside_state() == OAKI_BESIDE_BEGUN) oaki_workers_discard();
-        minor = why == OAKI_GC_DUE && oaki_young_begins();
-        AO_store(&h->keeps_marks, 0);
+        if (oaki_concurrent_state() == OAKI_CONCURRENT_BEGUN) oaki_workers_discard();
+        minor = why == OAKI_GC_DUE && oaki_sticky_begins();
+        AO_store(&h->sticky, 0);
         begin_mark(minor);
         prepare_bits(minor);
     }
-    end_phase(c, OAKI_PHASE_PREPARE, t);
+    end_phase(c, OAKI_PART_PREPARE, t);
     mark_all(c, beside, minor, t);
     oaki_zones_marked();
     if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_mark();
@@ -159,23 +161,23 @@ static void stopped_part(oaki_cycle *c, oaki_gc_why why, uint64_t *t)
     verify(c, t, !beside && !minor);
     size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t scanned = oaki_workers_scanned();
-    oaki_beside_end();
+    oaki_concurrent_end();
     oaki_mark_release();
     OAKI_REQUIRES_IDLE();
     OAKI_REQUIRES_REST();
     AO_store(&h->marking, 0);
     AO_store(&h->preparing, 0);
     AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
-    oaki_pace_marked(live, beside ? oaki_beside_unknown() : 0, oaki_roots_marked.bytes, minor);
-    size_t work = beside ? oaki_beside_work() : scanned;
-    bool young = oaki_young_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
-                 (beside || (why == OAKI_GC_DUE && oaki_young_keep(minor)));
-    AO_store(&h->keeps_marks, young);
+    oaki_pace_marked(live, beside ? oaki_concurrent_floating() : 0, oaki_roots_marked.bytes, minor);
+    size_t work = beside ? oaki_concurrent_work() : scanned;
+    bool young = oaki_sticky_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
+                 (beside || (why == OAKI_GC_DUE && oaki_sticky_keep(minor)));
+    AO_store(&h->sticky, young);
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
     c->line.heap_live = live;
     oaki_room_serve(found(minor || beside), oaki_os_now_ns() - c->begin);
-    end_phase(c, OAKI_PHASE_PACE, t);
+    end_phase(c, OAKI_PART_PACE, t);
 }
 
 static double cpu_fraction(unsigned processors)
@@ -199,7 +201,7 @@ static void count_pause(uint64_t ns)
 static void note_before(oaki_thread *t, oaki_cycle *c, oaki_gc_why why)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    bool begun = oaki_beside_state() != OAKI_BESIDE_NONE;
+    bool begun = oaki_concurrent_state() != OAKI_CONCURRENT_NONE;
     if (begun) *c = gc.begun;
     c->why = why;
     c->line.forced = why == OAKI_GC_ASKED;
@@ -225,7 +227,7 @@ static void note_stopped(oaki_cycle *c)
 /* The marker may have dropped its mark before the world stood. */
 static void note_dropped(oaki_thread *t, oaki_cycle *c, oaki_gc_why why, uint64_t rest)
 {
-    if (oaki_beside_state() != OAKI_BESIDE_NONE) return;
+    if (oaki_concurrent_state() != OAKI_CONCURRENT_NONE) return;
     *c = (oaki_cycle){ .sweep_rest = rest, .line.processors = c->line.processors };
     note_before(t, c, why);
 }
@@ -233,16 +235,16 @@ static void note_dropped(oaki_thread *t, oaki_cycle *c, oaki_gc_why why, uint64_
 /* As Go counts: what stands costs every processor; of the mark, what was worked. */
 static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
-    oaki_trace *l = &c->line;
+    oaki_gctrace *l = &c->line;
     const uint64_t *p = c->phase;
     OAKI_ASSERT(oaki_cycle_parts(c) == oaki_cycle_pause(c));
     OAKI_ASSERT(!c->first_begin || c->begin >= c->first_begin + c->first - c->between);
     l->cycle = AO_load(&oaki_the_heap.cycle);
     l->since_start = (c->first_begin ? c->first_begin : c->begin) - gc.start_ns;
-    l->stop = p[OAKI_PHASE_STOP];
-    l->mark = p[OAKI_PHASE_PREPARE] + p[OAKI_PHASE_ROOTS] + p[OAKI_PHASE_DRAIN] +
-              p[OAKI_PHASE_FINISH] + p[OAKI_PHASE_PACE];
-    l->mark_end = p[OAKI_PHASE_START];
+    l->stop = p[OAKI_PART_STOP];
+    l->mark = p[OAKI_PART_PREPARE] + p[OAKI_PART_ROOTS] + p[OAKI_PART_DRAIN] +
+              p[OAKI_PART_FINISH] + p[OAKI_PART_PACE];
+    l->mark_end = p[OAKI_PART_START];
     if (c->first_begin) { /* as Go: a stop, the mark beside the program, a stop */
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
@@ -276,7 +278,7 @@ static void note_after(oaki_cycle *c)
 static void pace_beside(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
-    oaki_pace_beside(c->minor, begun - OAKI_MIN(gc.live, begun), c->first_begin,
+    oaki_pace_concurrent(c->minor, begun - OAKI_MIN(gc.live, begun), c->first_begin,
                      ended - OAKI_MIN(begun, ended), c->end - c->verify, c->cpu + c->beside);
 }
 
@@ -289,7 +291,7 @@ static uint64_t sweep_rest(oaki_cycle *c)
     c->line.processors = oaki_os_cpus();
     if (!gc.start_told) oaki_hooks_call(&gc.start);
     gc.start_told = true;
-    bool none = oaki_beside_state() == OAKI_BESIDE_NONE;
+    bool none = oaki_concurrent_state() == OAKI_CONCURRENT_NONE;
     if (none) oaki_workers_spawn(c->line.processors);
     oaki_sweep_spawn();
     oaki_helpers_hold();
@@ -301,7 +303,7 @@ static uint64_t sweep_rest(oaki_cycle *c)
 }
 
 /* As run_cycle. */
-OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
+OAKI_NOINLINE bool oaki_cycle_init_pause(oaki_thread *t)
 {
     OAKI_REQUIRES_IDLE();
     OAKI_REQUIRES_NO_MARK();
@@ -316,10 +318,10 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     note_stopped(&c);
     c.first_begin = oaki_world_asked_ns();
     flush_caches();
-    begin_mark(oaki_beside_begins_minor());
+    begin_mark(oaki_concurrent_begins_minor());
     AO_store(&oaki_the_heap.preparing, 1);
     oaki_roots_mark(false);
-    oaki_beside_begin();
+    oaki_concurrent_begin();
     c.first = oaki_os_now_ns() - c.first_begin;
     gc.begun = c;
     oaki_world_start(t);
@@ -327,7 +329,7 @@ OAKI_NOINLINE bool oaki_cycle_begin(oaki_thread *t)
     return true;
 }
 
-void oaki_cycle_dropped(void)
+void oaki_cycle_aborted(void)
 {
     OAKI_REQUIRES_COLLECTOR();
     gc.start_told = false;
@@ -359,21 +361,21 @@ static OAKI_NOINLINE bool run_cycle(oaki_thread *t, oaki_gc_why why)
     note_stopped(&c);
     cpu0 += oaki_world_vain().rest_cpu_ns;
     c.begin = at = oaki_world_asked_ns();
-    end_phase(&c, OAKI_PHASE_STOP, &at);
+    end_phase(&c, OAKI_PART_STOP, &at);
     uint64_t cpu1 = oaki_os_cpu_ns();
     stopped_part(&c, why, &at);
     uint64_t cpu2 = oaki_os_cpu_ns();
     c.end = at;
     oaki_world_start(t);
-    end_phase(&c, OAKI_PHASE_START, &c.end);
+    end_phase(&c, OAKI_PART_START, &c.end);
     oaki_helpers_release();
-    oaki_tables_settle();
+    oaki_tables_reclaim();
     oaki_verify_rule(oaki_tables_check);
     oaki_mark_trim();
     c.stop_cpu = cpu1 - cpu0;
     c.cpu_end = oaki_os_cpu_ns();
     c.cpu = c.cpu_end - cpu0 - c.verify_cpu;
-    if (c.first_begin) oaki_beside_note(&c);
+    if (c.first_begin) oaki_concurrent_record(&c);
     gc.gc_cpu_ns += c.cpu + c.beside;
     uint64_t pause = oaki_cycle_pause(&c);
     count_pause(c.first + pause);
@@ -407,7 +409,7 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
     return run_cycle(t, why) && !gc.ended; /* in the stop: one may begin until then */
 }
 
-/* The marker of beside.c tells of the end itself, where nobody waits for it.
+/* The marker of concurrent.c tells of the end itself, where nobody waits for it.
  * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
@@ -417,7 +419,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
     bool off = false;
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
-        oaki_young_prepare();
+        oaki_sticky_prepare();
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
         off = oaki_gc_is_off();
@@ -446,7 +448,7 @@ OAKI_NOINLINE bool oaki_gc_make_room(oaki_thread *t, oaki_want *w)
     return oaki_room_withdraw(w), false;
 }
 
-OAKI_NOINLINE bool oaki_cycle_finish(oaki_thread *t, size_t number)
+OAKI_NOINLINE bool oaki_cycle_final_pause(oaki_thread *t, size_t number)
 {
     OAKI_NO_CANCEL_UNLESS_LEFT;
     return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number, NULL);
@@ -456,7 +458,7 @@ OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_sweep_pay();
-    if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_beside_instead(t, bytes))
+    if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_concurrent_request(t, bytes))
         (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
 
@@ -465,7 +467,7 @@ OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
     size_t every = (size_t)oaki_debug_switches.stress;
     if (OAKI_LIKELY(!every)) return;
     if ((AO_fetch_and_add(&gc.stress_count, 1) + 1) % every != 0) return;
-    if (oaki_beside_now(t)) return;
+    if (oaki_concurrent_force(t)) return;
     (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
 }
 
@@ -498,7 +500,7 @@ void oak_collect(void)
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&gc.forced, 1);
-    oaki_beside_first(t);
+    oaki_concurrent_before(t);
     if (oaki_gc_collect(t, OAKI_GC_ASKED)) oaki_gc_sweep_all();
     oaki_leave(t);
 }
@@ -512,7 +514,7 @@ void oaki_gc_object_freed(void *obj)
     oaki_weak_forget(obj);
     oaki_ephemerons_forget(obj);
     oaki_links_forget(obj);
-    oaki_hold_forget(obj);
+    oaki_held_forget(obj);
 }
 
 void oaki_gc_stats(oak_memstats *out)
@@ -539,7 +541,7 @@ OAKI_AT_START int oaki_gc_init(void)
     oaki_pace_init();
     return oaki_event_init() || oaki_workers_init() || oaki_sweep_init() ||
                    oaki_finalizers_init() || oaki_weak_init() || oaki_ephemerons_init() ||
-                   oaki_links_init() || oaki_hold_init() || oaki_beside_init() ||
+                   oaki_links_init() || oaki_held_init() || oaki_concurrent_init() ||
                    oaki_zones_closing_init()
                ? -1
                : 0;

@@ -185,6 +185,6 @@ static void fork_child(void)
 OAKI_AT_START int oaki_event_init(void)
 {
     oaki_fork_register(fork_child);
-    if (oaki_debug_switches.gctrace) (void)oaki_trace_start();
+    if (oaki_debug_switches.gctrace) (void)oaki_gctrace_start();
     return oaki_roots_exclude(&self, sizeof self);
 }

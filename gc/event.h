@@ -12,28 +12,28 @@
 #ifndef OAKI_EVENT_H
 #define OAKI_EVENT_H
 
+#include "gctrace.h"
 #include "runtime/collector.h"
 #include "runtime/span.h"
-#include "trace.h"
 
 #define OAKI_LISTENERS 16
 #define OAKI_EVENTS 64
 
 /* The pause, part after part: they add up to it. */
-typedef enum oaki_phase {
-    OAKI_PHASE_STOP,     /* from asking the threads to stop until the last one stood */
-    OAKI_PHASE_PREPARE,  /* caches flushed, hooks, bitmaps */
-    OAKI_PHASE_ROOTS,    /* roots pushed */
-    OAKI_PHASE_DRAIN,    /* marked from there */
-    OAKI_PHASE_FINISH,   /* ephemerons, weak references, finalizers, what these revive */
-    OAKI_PHASE_PACE,     /* the next goal, spans become waiting ones */
-    OAKI_PHASE_START,    /* threads let go */
-    OAKI_PHASES
-} oaki_phase;
+typedef enum oaki_part {
+    OAKI_PART_STOP,     /* from asking the threads to stop until the last one stood */
+    OAKI_PART_PREPARE,  /* caches flushed, hooks, bitmaps */
+    OAKI_PART_ROOTS,    /* roots pushed */
+    OAKI_PART_DRAIN,    /* marked from there */
+    OAKI_PART_FINISH,   /* ephemerons, weak references, finalizers, what these revive */
+    OAKI_PART_PACE,     /* the next goal, spans become waiting ones */
+    OAKI_PART_START,    /* threads let go */
+    OAKI_PARTS
+} oaki_part;
 
 /* All times in nanoseconds, begin and end on the monotonic clock; sizes in bytes. */
 typedef struct oaki_cycle {
-    oaki_trace line; /* what gctrace prints; its times are sums of the phases' */
+    oaki_gctrace line; /* what gctrace prints; its times are sums of the phases' */
     oaki_gc_why why;
     uint64_t begin, end; /* of the pause, or the last one */
     /* where the mark was beside the program: when the stop before it began, how long all stops
@@ -45,7 +45,7 @@ typedef struct oaki_cycle {
     bool minor;      /* it looked for young garbage only (docs/concurrent.md) */
     uint64_t beside; /* ns of processors beside the program, of whichever thread */
     uint64_t wall;       /* its end, since 1970 */
-    uint64_t phase[OAKI_PHASES];
+    uint64_t phase[OAKI_PARTS];
     uint64_t verify;     /* of OAKUM_DEBUG=verify, inside of the pause and part of no phase */
     uint64_t verify_cpu; /* of all processors, for it; in no other figure either */
     uint64_t cpu;        /* of the process, from begin to end: stopping, marking, starting */
@@ -75,7 +75,7 @@ OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
 OAKI_INLINE uint64_t oaki_cycle_parts(const oaki_cycle *c)
 {
     uint64_t ns = 0;
-    for (unsigned p = 0; p < OAKI_PHASES; p++) ns += c->phase[p];
+    for (unsigned p = 0; p < OAKI_PARTS; p++) ns += c->phase[p];
     return ns;
 }
 

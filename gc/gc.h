@@ -34,7 +34,7 @@ bool oaki_gc_begins(size_t *seen, bool full);
  * marked. */
 int oaki_gc_after_mark(void (*fn)(void));
 
-/* ---- marking (mark.c, workers.c) ---- */
+/* ---- marking (trace.c, workers.c) ---- */
 
 /* Is the object at obj (a slot's start) marked? */
 OAKI_INLINE bool oaki_is_marked(const void *obj)
@@ -62,36 +62,36 @@ void oaki_mark_pointer(const void *p);
 
 /* Queue the contents of the live object at obj, as its kind and type say, without marking it.
  * Then, at the end, oaki_mark_drain. */
-void oaki_mark_contents(void *obj);
+void oaki_trace_live(void *obj);
 
 /* The same, save what leads into the object itself: of a small one that no type tells of. false: it
  * is none. */
-bool oaki_mark_others(const void *obj);
+bool oaki_trace_but_self(const void *obj);
 
 /* Scan until nothing is left, all workers together. */
 void oaki_mark_drain(void);
 
-/* ---- tables of objects (ptrtable.h) ----
+/* ---- tables of objects (objtable.h) ----
  *
  * A mark beside the program asks, by oaki_..._ask, of up to `most` records from number `from` on
  * whether what they are about is marked, which the last stop then passes by, and queues what they
- * keep alive in any case. Where to go on, or OAKI_PTR_NONE.
+ * keep alive in any case. Where to go on, or OAKI_RECORD_NONE.
  *
  * What a stop has found gone is settled behind it: by oaki_..._settle, some records at a time,
  * *from being 0 at first. Is there more? */
 
-uint32_t oaki_finalizers_ask(uint32_t from, unsigned most);
-uint32_t oaki_weak_ask(uint32_t from, unsigned most);
+uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most);
+uint32_t oaki_weak_note_certain(uint32_t from, unsigned most);
 /* Values of pairs that are marked, with their keys, are queued. */
-uint32_t oaki_ephemerons_ask(uint32_t from, unsigned most);
+uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most);
 size_t oaki_ephemerons_queued(void); /* values, since the start */
 
-bool oaki_finalizers_settle(uint32_t *from);
-bool oaki_weak_settle(uint32_t *from);
-bool oaki_ephemerons_settle(uint32_t *from);
+bool oaki_finalizers_reclaim(uint32_t *from);
+bool oaki_weak_reclaim(uint32_t *from);
+bool oaki_ephemerons_reclaim(uint32_t *from);
 
-/* All of it (settle.c). */
-void oaki_tables_settle(void);
+/* All of it (reclaim.c). */
+void oaki_tables_reclaim(void);
 /* All tables, once that is done: the rule that is broken, or NULL. Of one: finalizer_lock held. */
 const char *oaki_tables_check(void);
 const char *oaki_finalizers_check(void);
@@ -119,7 +119,7 @@ int oaki_weak_init(void);
  * are cleared whose objects the program can't reach. */
 void oaki_weak_clear(void);
 /* After that: records of handles that are unmarked themselves are flagged. */
-void oaki_weak_lose(void);
+void oaki_weak_flag_lost(void);
 void oaki_weak_forget(void *obj);
 /* Each handle that has a record: with the start of its object (NULL: cleared), and what it holds.
  */

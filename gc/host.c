@@ -1,15 +1,15 @@
 /* host.c - hooks of a host with marking rules of its own, and moments without a collection.
  *
- * Owns: the list of root hooks; the rule for displacements (mark.h), which the marker reads; and,
+ * Owns: the list of root hooks; the rule for displacements (trace.h), which the marker reads; and,
  *   with verify=1, the list of what the hooks have marked unscanned, as the verifier is not to ask
  *   for the closure of those.
  * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system; when there
  *   is none the verifier may complain of what is right, so it is fatal. */
-#include "beside.h"
 #include "contract.h"
+#include "gc/concurrent/concurrent.h"
 #include "host.h"
 
-#include "mark.h"
+#include "gc/trace/trace.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
 
@@ -98,8 +98,9 @@ void oaki_host_mark_roots(void)
     OAKI_REQUIRES_WORKER_ZERO();
     host.n = 0;
     host.any_unscanned = false;
-    if (host.nroots > 0) oaki_looks_finish(); /* what these mark unscanned is not to be looked at */
-    oaki_hold_mark_roots();
+    if (host.nroots > 0)
+        oaki_workers_rescan_finish(); /* what these mark unscanned is not to be looked at */
+    oaki_held_mark_roots();
     oaki_host_call_roots(oaki_worker(0));
 }
 
@@ -158,7 +159,7 @@ int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
     r->allowed[0] = 1;
     for (size_t d = 0; allowed && d < OAKI_MIN(nbits, (size_t)OAKI_DISPLACEMENTS); d++)
         r->allowed[d / 64] |= (allowed[d / 64] >> (d % 64) & 1) << (d % 64);
-    oaki_beside_give_up_marks();
+    oaki_concurrent_give_up();
     oaki_gc_stop_end(t);
     return 0;
 }

@@ -99,7 +99,7 @@ void oaki_finalizers_notify_each(void);
 /* 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_finalizers_order(oaki_finalizer_order order);
 
-/* ---- for the collector (cycle.c, verify.c, follow.c) ---- */
+/* ---- for the collector (cycle.c, verify.c, edges.c) ---- */
 
 bool oaki_host_vetoes(oaki_gc_why why);
 /* What is held, and what the functions of oaki_gc_at_roots mark: with worker 0, or a marker that is
@@ -111,15 +111,15 @@ bool oaki_host_has_unscanned(void);
 /* With verify=1: was the object at this offset marked by oaki_mark_unscanned in this cycle? */
 bool oaki_host_is_unscanned(size_t slot);
 
-int oaki_hold_init(void);
-void oaki_hold_mark_roots(void);
+int oaki_held_init(void);
+void oaki_held_mark_roots(void);
 /* As the tables of gc.h. */
-uint32_t oaki_hold_ask(uint32_t from, unsigned most);
-bool oaki_hold_settle(uint32_t *from);
-const char *oaki_hold_check(void);
-void oaki_hold_each(void (*fn)(void *ctx, void *obj), void *ctx);
-void oaki_hold_forget(void *obj); /* freed by hand */
-void oaki_hold_forget_zone(uint32_t zone); /* the same for a zone */
-void oaki_hold_trim(void);
+uint32_t oaki_held_note_certain(uint32_t from, unsigned most);
+bool oaki_held_reclaim(uint32_t *from);
+const char *oaki_held_check(void);
+void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx);
+void oaki_held_forget(void *obj); /* freed by hand */
+void oaki_held_forget_zone(uint32_t zone); /* the same for a zone */
+void oaki_held_trim(void);
 
 #endif

@@ -23,11 +23,11 @@
 #include "pace.h"
 #include "contract.h"
 #include "gc.h"
-#include "mark.h"
+#include "gc/trace/trace.h"
 #include "runtime/collector.h"
+#include "runtime/dirty.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 
 #include <oakum/gc.h>
 
@@ -95,7 +95,7 @@ static double room(double most)
 {
     double pays = OAKI_MIN(pace.pays[0], pace.pays[1]) * (double)pace.base;
     bool thrifty =
-        oaki_the_heap.config.thrift && pace.full >= THRIFT_FROM && pays > 0 && oaki_written_may();
+        oaki_the_heap.config.thrift && pace.full >= THRIFT_FROM && pays > 0 && oaki_dirty_may();
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
 }
 
@@ -129,7 +129,7 @@ static size_t limit_goal(void)
 static bool is_cheap(double next)
 {
     double ns = pace.seen_rate * pace.lived * next;
-    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_written_denies()) return false;
+    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
     if (pace.alone || pace.rate <= 0) return false;
     return ns > NOTICED_NS && ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
 }
@@ -156,9 +156,9 @@ void oaki_pace_prefer_stops(void)
 /* What the program allocates during a mark beside it, and a quarter. */
 static size_t runway(void)
 {
-    bool minor = AO_load(&oaki_the_heap.keeps_marks) != 0;
+    bool minor = AO_load(&oaki_the_heap.sticky) != 0;
     uint64_t took = pace.took[minor] ? pace.took[minor] : pace.took[!minor];
-    if (!oaki_pace_is_large() || !oaki_written_may()) return 0;
+    if (!oaki_pace_is_large() || !oaki_dirty_may()) return 0;
     return (size_t)OAKI_MIN(pace.rate * (double)took * 1.25, 9e18);
 }
 
@@ -250,8 +250,8 @@ void oaki_pace_processors(unsigned n)
     pace.alone = n == 1;
 }
 
-void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
-                      uint64_t cpu_ns)
+void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
+                          uint64_t end_ns, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= begin_ns);
@@ -267,7 +267,7 @@ void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t durin
 }
 
 /* The part of half a processor that the mark hadn't. */
-size_t oaki_pace_late(size_t found, uint64_t clock_ns, uint64_t marking_ns)
+size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns)
 {
     double had = clock_ns ? (double)marking_ns / (double)clock_ns : 1;
     return (size_t)((double)found * OAKI_MAX(1 - 2 * had, 0));
@@ -289,7 +289,7 @@ size_t oaki_pace_goal(void)
     return OAKI_MAX(pace.goal, pace.live);
 }
 
-bool oaki_pace_outruns(size_t bytes, size_t done, size_t whole)
+bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
     size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace.live, goal);
     double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);

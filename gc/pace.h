@@ -26,14 +26,14 @@ void oaki_pace_processors(unsigned n);
 
 /* A mark was beside the program, which had allocated so much before it since the last cycle, and so
  * much during it; it took so much of processors. The next one begins earlier by as much as the
- * program would allocate in that time if nothing held it up. After keeps_marks is set, before
+ * program would allocate in that time if nothing held it up. After sticky is set, before
  * oaki_pace_cycle. */
-void oaki_pace_beside(bool minor, size_t before, uint64_t begin_ns, size_t during, uint64_t end_ns,
-                      uint64_t cpu_ns);
+void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
+                          uint64_t end_ns, uint64_t cpu_ns);
 
 /* Of so many bytes that the rounds of a mark have found, those that came since only because it had
  * so little of the processors in its time: they may be gone soon. */
-size_t oaki_pace_late(size_t found, uint64_t clock_ns, uint64_t marking_ns);
+size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns);
 
 /* Have minor collections left more than half of what lies between the last full one's live bytes
  * and the goal? */
@@ -57,7 +57,7 @@ size_t oaki_pace_goal(void);
 
 /* Of a mark beside the program `done` of `whole` is behind it, in any unit. Would the program with
  * so many bytes more come further on its way past the goal? */
-bool oaki_pace_outruns(size_t bytes, size_t done, size_t whole);
+bool oaki_pace_outran(size_t bytes, size_t done, size_t whole);
 
 /* Does a thread that has waited for a mark for so long by the clock go on with that? As long as the
  * mark has had less than `most_ns` of processors meanwhile: on a machine that is busy with other

@@ -1,10 +1,10 @@
 /* rootmark.c - marking from the roots, in a stop.
  *
  * Owns: what the current mark has seen of them. Lock: the world is stopped. Bound: linear in the
- * roots' words, save those of large registered ranges (early.c). */
+ * roots' words, save those of large registered ranges (roots.c). */
 #include "contract.h"
+#include "gc/trace/trace.h"
 #include "host.h"
-#include "mark.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
 
@@ -25,7 +25,7 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
     oaki_roots_marked.in_flight = true;
 }
 
-/* Large registered ranges are read while the program runs (early.c), where they can be. */
+/* Large registered ranges are read while the program runs (roots.c), where they can be. */
 static bool is_for_later(const oaki_root *r)
 {
     return r->kind == OAKI_ROOT_RANGE && (size_t)(r->hi - r->lo) >= OAKI_ROOT_LARGE &&
@@ -49,14 +49,14 @@ static void mark_root(const oaki_root *r, void *ctx)
     if (r->past_end)
         mark_stack_words(r);
     else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
-        oaki_mark_scan(oaki_worker(0), r->lo, r->hi);
+        oaki_trace_range(oaki_worker(0), r->lo, r->hi);
 }
 
 void oaki_roots_mark(bool whole)
 {
     oaki_roots_marked = (oaki_marked_roots){ .in_flight = false };
     oaki_roots_visit(mark_root, &whole);
-    if (!whole) return; /* early.c has what tables keep */
+    if (!whole) return; /* roots.c has what tables keep */
     oaki_host_mark_roots();
     oaki_finalizers_mark_roots();
 }
@@ -67,7 +67,7 @@ static void queue_root(const oaki_root *r, void *ctx)
     oak_marker *m = ctx;
     if (r->hi <= r->lo || is_for_later(r)) return;
     if (r->past_end) oaki_mark_range_ambiguous(m, r->lo, r->hi);
-    else oaki_mark_scan(m, r->lo, r->hi);
+    else oaki_trace_range(m, r->lo, r->hi);
 }
 
 void oaki_roots_queue(void)

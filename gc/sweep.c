@@ -127,7 +127,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     unsigned before = AO_int_load(&s->nalloc), live = sweep_bits(s, base);
     OAKI_INVARIANT(live <= before, "more slots live after a sweep than before it");
     /* where all were allocated, M has clear bits for those that died already */
-    if (AO_load(&h->keeps_marks) && before < oaki_classes[s->cls].nslots)
+    if (AO_load(&h->sticky) && before < oaki_classes[s->cls].nslots)
         oaki_mark_retain(base >> 10, (size_t)s->npages * OAKI_PAGE_WORDS);
     s->nalloc = live;
     AO_int_store(&s->nfreed, 0);

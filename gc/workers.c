@@ -1,27 +1,24 @@
-/* workers.c - the threads that mark together: stealing, and the end of a drain.
+/* workers.c - the threads that mark together: work stealing, and the end of a drain.
  *
- * Worker 0 is the thread that collects; the others are helper threads, asleep until worker 0 has
- * work to give away, so that a small heap never wakes them. What is given away are whole chunks
- * of the mark stack, ranges (ranges.c), and in the last stop of a cycle looks at parts of the heap
- * that were written; who has nothing left takes from there. A drain is over when no worker is busy:
- * a worker is busy while it has, or is about to take, work.
+ * Worker 0 is the thread that collects. The others are helpers, asleep until worker 0 has work to
+ * donate, so that a small heap never wakes them. Donated are whole segments of the worklist, ranges
+ * (ranges.c), and in the final pause parts of the heap whose dirty pages are to be rescanned. An
+ * idle worker steals from these. A worker is busy while it has work, or is about to take some; a
+ * drain is over when none is.
  *
- * A piece of a mark beside the program is a drain that ends early: when its time is over, or worker
- * 0 is wanted by a stop. Helpers then give away all that they have, and are at rest before the
- * piece is over, so that nobody but worker 0 has to be asked for between two pieces. A quarter of
- * the workers takes part, so that the program keeps its processors, and one for each thread that
- * waits for the mark.
+ * A quantum of a concurrent mark is a drain that ends early: when its time is over, or when a pause
+ * waits for worker 0. Helpers then donate all that they have, and are at rest before the quantum
+ * ends. A quarter of the workers takes part, and one more for each throttled mutator.
  *
- * Owns: `shared`. Lock: shared.lock (a spin lock, held for a few instructions) guards what was
- * given away, and who may join. When there is no memory for a chunk, objects are marked without
- * being scanned, and the overflow is noted; the drain then goes over all marked objects again,
- * until a pass has marked nothing that way, so each has brought something. */
+ * Owns: `shared`. Lock: shared.lock, a spin lock, guards what was donated, and who may join.
+ * Without memory for a segment, objects are marked without being traced, and the overflow is noted.
+ * The drain then traces all marked objects again, until a pass has marked none that way. */
 #include "contract.h"
-#include "mark.h"
+#include "gc/concurrent/protect.h"
+#include "gc/trace/spin.h"
+#include "gc/trace/trace.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
-#include "spin.h"
-#include "watch.h"
 
 #define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
 /* Bytes of the heap that are looked at by one: a question to the system has its price. */
@@ -40,7 +37,7 @@ static struct {
     bool piece;            /* which is a piece of a mark beside the program */
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
     unsigned int waiting;  /* AO_int: chunks that nobody has taken yet; lock */
-    oaki_mark_chunk *chunks;
+    oaki_mark_segment *chunks;
     AO_t look_at;          /* offset of the next look, of so many bytes; */
     size_t look_bytes;
     size_t look_end;       /* there are none from here on */
@@ -77,9 +74,9 @@ static bool nothing_waits(void)
 
 /* ---- giving ---- */
 
-static void give(oaki_mark_chunk *c)
+static void give(oaki_mark_segment *c)
 {
-    OAKI_ASSERT(c->n > 0 && c->n <= OAKI_CHUNK_ENTRIES);
+    OAKI_ASSERT(c->n > 0 && c->n <= OAKI_SEGMENT_ENTRIES);
     oaki_spin_lock(&shared.lock);
     c->next = shared.chunks;
     shared.chunks = c;
@@ -89,7 +86,7 @@ static void give(oaki_mark_chunk *c)
 
 size_t oaki_mark_stack_bytes(void)
 {
-    return oaki_chunks_mapped() + oaki_ranges_mapped() + sizeof shared;
+    return oaki_segments_mapped() + oaki_ranges_mapped() + sizeof shared;
 }
 
 /* All chunks are free now. */
@@ -100,7 +97,7 @@ void oaki_mark_release(void)
         OAKI_ASSERT(has_nothing(&shared.workers[i]));
         shared.workers[i].top = NULL;
     }
-    oaki_chunks_release();
+    oaki_segments_release();
 }
 
 void oaki_workers_discard(void)
@@ -122,7 +119,7 @@ void oaki_workers_discard(void)
 }
 
 /* Not those for whom there is a chunk already: a helper may be scheduled late. */
-bool oaki_others_hungry(void)
+bool oaki_workers_idle(void)
 {
     return AO_int_load(&shared.hungry) > AO_int_load(&shared.waiting);
 }
@@ -180,27 +177,27 @@ static bool anybody_there(oak_marker *m)
     return true;
 }
 
-void oaki_mark_overflow(void)
+void oaki_overflow_note(void)
 {
     AO_int_store(&shared.overflowed, 1);
 }
 
-void oaki_mark_offer(oak_marker *m)
+void oaki_worklist_donate(oak_marker *m)
 {
     if (OAKI_UNLIKELY(m->record != NULL)) {
         m->record(m);
         return;
     }
-    oaki_mark_chunk *c = oaki_chunk_new(), *old = m->top;
+    oaki_mark_segment *c = oaki_segment_new(), *old = m->top;
     if (!c) {
         for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;)
-            oaki_mark_only(m, old->entry[--old->n]);
+            oaki_overflow_mark(m, old->entry[--old->n]);
         return;
     }
     m->top = c;
     if (!old) return;
     /* Wakes nobody: the loop that it is called from may set bits as one that is alone. */
-    if (oaki_others_hungry() && (m->id != 0 || shared.called)) {
+    if (oaki_workers_idle() && (m->id != 0 || shared.called)) {
         give(old);
         return;
     }
@@ -208,18 +205,18 @@ void oaki_mark_offer(oak_marker *m)
     m->full = old;
 }
 
-void oaki_mark_share(oak_marker *m)
+void oaki_worklist_share(oak_marker *m)
 {
     OAKI_REQUIRES_WORKER(m);
     if (!anybody_there(m)) return;
-    oaki_mark_chunk *c = m->full;
+    oaki_mark_segment *c = m->full;
     if (c) {
         m->full = c->next;
         give(c);
         return;
     }
     size_t half = m->top ? (m->top->n + 1) / 2 : 0;
-    if (half == 0 || !(c = oaki_chunk_new())) return;
+    if (half == 0 || !(c = oaki_segment_new())) return;
     /* The lower half was pushed earlier and is likely to lead to more. */
     oaki_copy_without_trace(c->entry, m->top->entry, half * sizeof c->entry[0]);
     oaki_copy_without_trace(m->top->entry, m->top->entry + half,
@@ -229,7 +226,7 @@ void oaki_mark_share(oak_marker *m)
     give(c);
 }
 
-void oaki_looks_begin(size_t end)
+void oaki_workers_rescan_begin(size_t end)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
@@ -244,7 +241,7 @@ void oaki_looks_begin(size_t end)
     shared.look_end = end;
 }
 
-size_t oaki_looks_words(void)
+size_t oaki_workers_rescan_words(void)
 {
     size_t n = 0;
     for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].again;
@@ -253,10 +250,10 @@ size_t oaki_looks_words(void)
 
 /* ---- taking ---- */
 
-static oaki_mark_chunk *take_chunk(void)
+static oaki_mark_segment *take_chunk(void)
 {
     oaki_spin_lock(&shared.lock);
-    oaki_mark_chunk *c = shared.chunks;
+    oaki_mark_segment *c = shared.chunks;
     if (c) {
         OAKI_INVARIANT(shared.waiting > 0, "more chunks of the mark stack than were given away");
         shared.chunks = c->next;
@@ -278,26 +275,26 @@ static bool take_look(oak_marker *m)
     size_t from = AO_fetch_and_add(&shared.look_at, shared.look_bytes);
     if (from >= shared.look_end) return false;
     if (m->id == 0 && from >= LOOK_ALONE) wake_helpers();
-    oaki_watch_look(m, from, OAKI_MIN(from + shared.look_bytes, shared.look_end));
+    oaki_rescan_dirty(m, from, OAKI_MIN(from + shared.look_bytes, shared.look_end));
     return true;
 }
 
-bool oaki_mark_take(oak_marker *m)
+bool oaki_worklist_steal(oak_marker *m)
 {
     OAKI_REQUIRES_WORKER(m);
-    oaki_mark_chunk *c = m->full;
+    oaki_mark_segment *c = m->full;
     if (c) m->full = c->next;
     else c = take_chunk();
     if (c) {
-        if (m->top) oaki_chunk_free(m->top);
+        if (m->top) oaki_segment_free(m->top);
         c->next = NULL;
         m->top = c;
         return true;
     }
     oaki_range r;
     if (!oaki_ranges_take(&r)) return take_look(m);
-    if (oaki_others_hungry()) (void)anybody_there(m);
-    oaki_mark_range_lazily(m, r.lo, r.hi, r.typed);
+    if (oaki_workers_idle()) (void)anybody_there(m);
+    oaki_trace_range_later(m, r.lo, r.hi, r.typed);
     return true;
 }
 
@@ -317,7 +314,7 @@ static bool wait_for_work(oak_marker *m)
     AO_int_fetch_and_add_full(&shared.hungry, 1);
     OAKI_ASSERT(AO_int_load(&shared.busy) > 0);
     AO_int_fetch_and_add_full(&shared.busy, -1u);
-    for (unsigned spins = 0; !oaki_mark_is_over(m); spins++) {
+    for (unsigned spins = 0; !oaki_trace_is_over(m); spins++) {
         if (work_in_sight()) {
             AO_int_fetch_and_add_full(&shared.busy, 1);
             AO_int_fetch_and_add_full(&shared.hungry, -1u);
@@ -331,15 +328,15 @@ static bool wait_for_work(oak_marker *m)
 
 static void mark_alone(oak_marker *m)
 {
-    do oaki_mark_local(m);
-    while (!oaki_mark_is_over(m) && oaki_mark_take(m));
+    do oaki_trace_local(m);
+    while (!oaki_trace_is_over(m) && oaki_worklist_steal(m));
 }
 
 static void work(oak_marker *m)
 {
     do {
         mark_alone(m);
-        if (oaki_mark_is_over(m)) {
+        if (oaki_trace_is_over(m)) {
             AO_int_fetch_and_add_full(&shared.busy, -1u);
             break;
         }
@@ -350,19 +347,19 @@ static void work(oak_marker *m)
 static void hand_over(oak_marker *m)
 {
     for (; m->first != m->last; m->first++)
-        oaki_mark_object(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
+        oaki_trace_object(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
     if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi, m->range_typed))
-        oaki_mark_piece(m, m->range_lo, m->range_hi);
+        oaki_trace_words(m, m->range_lo, m->range_hi);
     m->range_lo = m->range_hi = NULL;
     for (bool room = true; m->head != m->tail; m->head++) {
-        if (room && (!m->top || m->top->n == OAKI_CHUNK_ENTRIES)) oaki_mark_offer(m);
-        room = m->top && m->top->n < OAKI_CHUNK_ENTRIES;
+        if (room && (!m->top || m->top->n == OAKI_SEGMENT_ENTRIES)) oaki_worklist_donate(m);
+        room = m->top && m->top->n < OAKI_SEGMENT_ENTRIES;
         if (room) m->top->entry[m->top->n++] = m->queue[m->head];
-        else oaki_mark_only(m, m->queue[m->head]);
+        else oaki_overflow_mark(m, m->queue[m->head]);
     }
-    for (oaki_mark_chunk *c; (c = m->full) != NULL; give(c)) m->full = c->next;
+    for (oaki_mark_segment *c; (c = m->full) != NULL; give(c)) m->full = c->next;
     if (m->top && m->top->n > 0) give(m->top);
-    else if (m->top) oaki_chunk_free(m->top);
+    else if (m->top) oaki_segment_free(m->top);
     m->top = NULL;
 }
 
@@ -410,18 +407,18 @@ static void end_drain(void)
     OAKI_REQUIRES_REST();
 }
 
-bool oaki_mark_some(oak_marker *m, size_t words)
+bool oaki_trace_some(oak_marker *m, size_t words)
 {
     OAKI_REQUIRES_WORKER(m);
     OAKI_REQUIRES_REST();
     AO_store(&m->until, m->scanned + words);
     mark_alone(m);
-    bool more = oaki_mark_is_over(m);
+    bool more = oaki_trace_is_over(m);
     AO_store(&m->until, SIZE_MAX);
     return more;
 }
 
-bool oaki_mark_together(oak_marker *m, uint64_t ns, unsigned helpers)
+bool oaki_trace_together(oak_marker *m, uint64_t ns, unsigned helpers)
 {
     m->end_ns = oaki_os_now_ns() + ns;
     begin_drain(m, true, helpers);
@@ -432,7 +429,7 @@ bool oaki_mark_together(oak_marker *m, uint64_t ns, unsigned helpers)
         close_drain();
     }
     end_drain();
-    bool more = oaki_mark_is_over(m) || work_in_sight();
+    bool more = oaki_trace_is_over(m) || work_in_sight();
     m->end_ns = 0;
     return more;
 }
@@ -454,7 +451,7 @@ static void drain_once(oak_marker *m)
     end_drain();
 }
 
-void oaki_looks_finish(void)
+void oaki_workers_rescan_finish(void)
 {
     if (look_in_sight()) oaki_mark_drain();
 }
@@ -465,7 +462,7 @@ void oaki_mark_drain(void)
     drain_once(m);
     while (AO_int_load(&shared.overflowed)) {
         AO_int_store(&shared.overflowed, 0);
-        oaki_mark_rescan(m);
+        oaki_overflow_rescan(m);
         drain_once(m);
     }
     OAKI_ASSERT(nothing_waits());
@@ -481,10 +478,11 @@ const char *oaki_worklist_check(void)
         if (m->last - m->first > OAKI_LINE) return "worklist: a delay line is no longer than it is";
         for (unsigned k = m->head; k < m->tail; k++)
             if (m->queue[k] >= used) return "worklist: words in a queue lead into the heap";
-        for (const oaki_mark_chunk *c = m->full; c; c = c->next, held++)
-            if (c->n == 0 || c->n > OAKI_CHUNK_ENTRIES) return "worklist: a full chunk has entries";
+        for (const oaki_mark_segment *c = m->full; c; c = c->next, held++)
+            if (c->n == 0 || c->n > OAKI_SEGMENT_ENTRIES)
+                return "worklist: a full chunk has entries";
     }
-    for (const oaki_mark_chunk *c = shared.chunks; c; c = c->next, given++)
+    for (const oaki_mark_segment *c = shared.chunks; c; c = c->next, given++)
         for (size_t k = 0; k < c->n; k++)
             if (c->entry[k] >= used) return "worklist: entries of a chunk lead into the heap";
     if (given != shared.waiting) return "worklist: waiting == chunks that were given away";
@@ -519,7 +517,7 @@ void oaki_workers_begin(void)
     }
 }
 
-void oaki_workers_beside(bool beside)
+void oaki_workers_concurrent(bool beside)
 {
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_REST();
@@ -565,7 +563,7 @@ void oaki_workers_spawn(unsigned processors)
     OAKI_REQUIRES_RUNNING();
     unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
     if (!want) want = OAKI_MIN(processors, 8);
-    while (shared.nhelpers + 1 < want && !oaki_written_lost()) {
+    while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;
         m->drain = AO_int_load(&shared.drain);
@@ -579,7 +577,7 @@ void oaki_workers_spawn(unsigned processors)
  * one may have had the lock, as no fork waits for those that come late to a drain. */
 static void after_fork(void)
 {
-    oaki_chunks_after_fork();
+    oaki_segments_after_fork();
     oaki_ranges_after_fork();
     shared.lock = 0;
     AO_int_store(&shared.open, 0);

@@ -9,12 +9,12 @@
  *
  * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
  * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
-#include "beside.h"
 #include "contract.h"
-#include "finalizer.h"
 #include "gc.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/refs/finalizer.h"
+#include "gc/refs/link.h"
 #include "host.h"
-#include "link.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
@@ -31,14 +31,14 @@ static AO_t ready;   /* finalizers that the last mark left to be run, while any 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
     OAKI_REQUIRES_INSIDE();
-    oaki_freed_forget_zone(zone);
+    oaki_deferred_forget_zone(zone);
     if (!special) return; /* the tables may be long */
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     oaki_finalizers_forget_zone(zone);
     oaki_weak_forget_zone(zone);
     oaki_ephemerons_forget_zone(zone);
     oaki_links_forget_zone(zone);
-    oaki_hold_forget_zone(zone);
+    oaki_held_forget_zone(zone);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
@@ -138,7 +138,7 @@ static bool decide(oak_zone *z, bool may_go)
 {
     oaki_thread *t = oaki_enter();
     bool gone = oaki_zone_decide(z, may_go ? OAKI_ZONE_DEAD : OAKI_ZONE_OPEN);
-    if (gone) oaki_freed_forget_zone(z->id);
+    if (gone) oaki_deferred_forget_zone(z->id);
     if (gone) oaki_zone_drop(z);
     oaki_leave(t);
     if (gone) oaki_zones_reaper_wake();

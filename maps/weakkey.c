@@ -1,5 +1,5 @@
-/* weakkey.c - a map with weak keys: its slots hold ephemerons (gc/ephemeron.c), found by the key's
- * address, which the map doesn't scan.
+/* weakkey.c - a map with weak keys: its slots hold ephemerons (gc/refs/ephemeron.c), found by the
+ * key's address, which the map doesn't scan.
  *
  * Objects don't move. An address may get a new object once the old one is dead. Before that, the
  * pause that found the object dead (or oak_free) has cleared its ephemeron. So if an entry's

@@ -1,4 +1,4 @@
-/* weakvalue.c - a map with weak values: its slots hold weak references (gc/weak.c). */
+/* weakvalue.c - a map with weak values: its slots hold weak references (gc/refs/weak.c). */
 #include "weakmap.h"
 
 #include <errno.h>

@@ -41,11 +41,11 @@ static struct {
 
 static void put_phases(oaki_json *j, const oaki_cycle *c)
 {
-    static const char *const names[OAKI_PHASES] = { "stop",   "prepare", "roots", "drain",
+    static const char *const names[OAKI_PARTS] = { "stop",   "prepare", "roots", "drain",
                                                     "finish", "pace",    "start" };
     oaki_json_key(j, "phases_ns");
     oaki_json_object(j);
-    for (unsigned p = 0; p < OAKI_PHASES; p++) oaki_json_put_u64(j, names[p], c->phase[p]);
+    for (unsigned p = 0; p < OAKI_PARTS; p++) oaki_json_put_u64(j, names[p], c->phase[p]);
     if (c->verify) oaki_json_put_u64(j, "verify", c->verify);
     oaki_json_object_end(j);
 }

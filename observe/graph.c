@@ -8,8 +8,8 @@
  * Bound: the words of what is alive. */
 #include "graph.h"
 
-#include "gc/follow.h"
-#include "gc/mark.h"
+#include "gc/debug/edges.h"
+#include "gc/trace/trace.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 
@@ -109,7 +109,7 @@ void oaki_search_end(oaki_search *s)
     if (s->parent) oaki_os_release(s->parent, s->cap * sizeof *s->parent);
     s->queue = s->parent = NULL;
     s->high = NULL;
-    oaki_follow_trim();
+    oaki_edges_trim();
 }
 
 static void enter(oaki_search *s, size_t to, uint32_t from)
@@ -179,7 +179,7 @@ OAKI_NO_ASAN static void scan(oaki_search *s, size_t slot)
     unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
     if (kind == OAKI_NOSCAN) return;
     if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED) {
-        oaki_follow_edges(slot, false, look_all, s);
+        oaki_edges_of(slot, false, look_all, s);
         return;
     }
     uintptr_t base = oaki_the_heap.base;

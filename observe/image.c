@@ -13,8 +13,8 @@
 #include "image.h"
 
 #include "cancel.h"
-#include "gc/beside.h"
-#include "gc/mark.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/trace/trace.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
@@ -441,7 +441,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
     if (pid == 0) child(im, parent);
     if (pid < 0) {
         out->stopped = im->in_stop = true;
-        oaki_beside_give_up_marks();
+        oaki_concurrent_give_up();
         *error = work_on(im);
         if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
     }

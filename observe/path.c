@@ -15,7 +15,7 @@
  * Owns nothing that outlives the image. Bound: the words of what is alive, 8 bytes an object. */
 #include "path.h"
 
-#include "gc/follow.h"
+#include "gc/debug/edges.h"
 #include "graph.h"
 #include "maplabel.h"
 #include "rootname.h"
@@ -167,7 +167,7 @@ static void say_edge(const query *q, oaki_label_context *c, size_t parent, step 
 {
     const char *from = (const char *)oaki_the_heap.base + parent;
     lead l = { .im = q->s.im, .child = st->object - oaki_the_heap.base, .at = SIZE_MAX };
-    oaki_follow_edges(parent, true, find_word, &l);
+    oaki_edges_of(parent, true, find_word, &l);
     st->offset = l.at;
     st->interior = l.interior;
     if (!l.found) {

@@ -13,7 +13,7 @@
 #include "graph.h"
 
 #include "cancel.h"
-#include "gc/follow.h"
+#include "gc/debug/edges.h"
 #include "path.h"
 #include "rootname.h"
 #include "runtime/os.h"
@@ -148,7 +148,7 @@ static void spread(state *s)
             __builtin_prefetch((const void *)(oaki_the_heap.base + s->queue[s->first + AHEAD]));
         size_t slot = s->queue[s->first++];
         const void *obj = (const void *)(oaki_the_heap.base + slot);
-        oaki_follow_edges(slot, false, label_edges, s);
+        oaki_edges_of(slot, false, label_edges, s);
         if (pairs) oaki_ephemerons_of(obj, label_value, &(keyed){ s, obj });
     }
 }

@@ -13,8 +13,8 @@
  * FRAME_WORDS. */
 #include "rootwords.h"
 
-#include "gc/follow.h"
-#include "gc/mark.h"
+#include "gc/debug/edges.h"
+#include "gc/trace/trace.h"
 #include "runtime/fiber.h"
 #include "runtime/print.h"
 #include "runtime/probe.h"
@@ -131,8 +131,8 @@ void oaki_root_words(oaki_image *im, void (*fn)(void *ctx, const oaki_root_word 
     walk w = { im, fn, ctx };
     oaki_roots_visit(visit_range, &w);
     oaki_pinned_visit(visit_pinned, &w);
-    oaki_hold_each(visit_held, &w);
-    oaki_follow_host_roots(visit_host_roots, &w);
+    oaki_held_each(visit_held, &w);
+    oaki_edges_of_host_roots(visit_host_roots, &w);
     oaki_finalizers_each(visit_finalizer, &w);
     oaki_finalizers_each(visit_waiting, &w);
 }

@@ -9,7 +9,7 @@
 #include "site.h"
 #include "frames.h"
 #include "gc/gc.h"
-#include "gc/ptrtable.h"
+#include "gc/refs/objtable.h"
 #include "symbol.h"
 #include <errno.h>
 #include <oakum/gc.h>
@@ -24,14 +24,14 @@
 
 /* A sampled object. */
 typedef struct sample {
-    oaki_ptrlink link;
+    oaki_record link;
     oaki_site *site;
     size_t bytes;
     double weight; /* objects that it stands for */
 } sample;
 
 static struct {
-    oaki_ptrtable samples;
+    oaki_objtable samples;
     oaki_vec sites;    /* oaki_site *, by id */
     oaki_site **bucket;
     size_t nbuckets;   /* a power of two, or 0 */
@@ -59,8 +59,8 @@ static void count_span(const void *obj, int by)
 
 static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight)
 {
-    sample *r = oaki_ptrtable_at(&self.samples,
-                                 oaki_ptrtable_add(&self.samples, obj, OAKI_PTR_NONE));
+    sample *r = oaki_objtable_at(&self.samples,
+                                 oaki_objtable_add(&self.samples, obj, OAKI_RECORD_NONE));
     r->site = s;
     r->bytes = bytes;
     r->weight = weight;
@@ -76,13 +76,13 @@ static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight)
 /* What is left by rounding goes with the last one. */
 static void remove_sample(uint32_t i)
 {
-    const sample *r = oaki_ptrtable_at(&self.samples, i);
+    const sample *r = oaki_objtable_at(&self.samples, i);
     oaki_site *s = r->site;
     count_span(r->link.obj, -1);
     s->now.live_objects -= r->weight;
     s->now.live_bytes -= r->weight * (double)r->bytes;
     if (--s->live_samples == 0) s->now.live_objects = s->now.live_bytes = 0;
-    oaki_ptrtable_remove(&self.samples, i);
+    oaki_objtable_remove(&self.samples, i);
 }
 
 static oaki_site_figures settled(const oaki_site *s)
@@ -209,11 +209,11 @@ static void note(void *obj, size_t bytes, size_t rate)
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (self.epoch - self.trimmed >= TRIM_EVERY) {
-        (void)oaki_ptrtable_trim(&self.samples, 1);
+        (void)oaki_objtable_trim(&self.samples, 1);
         self.trimmed = self.epoch;
     }
     oaki_site *s = site_for(pc, n, t->labels);
-    if (s && oaki_ptrtable_reserve(&self.samples) == 0)
+    if (s && oaki_objtable_reserve(&self.samples) == 0)
         add_sample(s, obj, bytes, weight_of(bytes, rate));
     oaki_lock_release(&oaki_the_heap.observe_lock);
     oaki_leave(t);
@@ -239,9 +239,9 @@ const oaki_site *oaki_site_here(void)
 static void freed(void *obj)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
-    if (i != OAKI_PTR_NONE) {
-        before_change(((sample *)oaki_ptrtable_at(&self.samples, i))->site);
+    uint32_t i = oaki_objtable_first(&self.samples, obj);
+    if (i != OAKI_RECORD_NONE) {
+        before_change(((sample *)oaki_objtable_at(&self.samples, i))->site);
         remove_sample(i);
     }
     oaki_lock_release(&oaki_the_heap.observe_lock);
@@ -250,9 +250,9 @@ static void freed(void *obj)
 static void resized(void *obj, size_t bytes)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
-    if (i != OAKI_PTR_NONE) {
-        sample *r = oaki_ptrtable_at(&self.samples, i);
+    uint32_t i = oaki_objtable_first(&self.samples, obj);
+    if (i != OAKI_RECORD_NONE) {
+        sample *r = oaki_objtable_at(&self.samples, i);
         before_change(r->site);
         r->site->now.live_bytes += r->weight * ((double)bytes - (double)r->bytes);
         r->bytes = bytes;
@@ -264,7 +264,7 @@ static void resized(void *obj, size_t bytes)
 static void after_mark(void)
 {
     for (size_t i = self.samples.records.len; i > 0; i--) {
-        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i - 1);
+        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i - 1);
         if (!oaki_is_marked(r->link.obj)) remove_sample((uint32_t)i - 1);
     }
     self.epoch++;
@@ -283,7 +283,7 @@ int oaki_sites_init(void)
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (!self.ready) {
-        oaki_ptrtable_init(&self.samples, sizeof(sample));
+        oaki_objtable_init(&self.samples, sizeof(sample));
         self.samples.records.use = OAKI_META_BUCKHASH;
         oaki_vec_init(&self.sites, sizeof(oaki_site *), OAKI_META_BUCKHASH);
         self.ready = true;
@@ -339,9 +339,9 @@ long oaki_sites_read(oaki_site_reading **out)
 const oaki_site *oaki_site_of(const void *obj)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_ptrtable_first(&self.samples, obj);
+    uint32_t i = oaki_objtable_first(&self.samples, obj);
     const oaki_site *s = NULL;
-    if (i != OAKI_PTR_NONE) s = ((sample *)oaki_ptrtable_at(&self.samples, i))->site;
+    if (i != OAKI_RECORD_NONE) s = ((sample *)oaki_objtable_at(&self.samples, i))->site;
     oaki_lock_release(&oaki_the_heap.observe_lock);
     return s;
 }
@@ -359,7 +359,7 @@ void oaki_samples_visit(void (*fn)(void *obj, size_t bytes, double weight, const
                         void *ctx)
 {
     for (size_t i = 0; i < self.samples.records.len; i++) {
-        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i);
+        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i);
         fn(r->link.obj, r->bytes, r->weight, r->site, ctx);
     }
 }
@@ -401,10 +401,10 @@ const char *oaki_sites_check(void)
     }
     if (live != self.samples.records.len) return "site: a sample belongs to one site";
     for (size_t i = 0; i < self.samples.records.len; i++) {
-        const sample *r = oaki_ptrtable_at(&self.samples, (uint32_t)i);
+        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i);
         size_t off = oaki_heap_offset(r->link.obj);
         if (!oaki_bit_get(oaki_the_heap.alloc, off)) return "site: a sampled object is allocated";
         if (oaki_span_of_offset(off)->sampled == 0) return "site: a span counts its samples";
     }
-    return oaki_ptrtable_check(&self.samples);
+    return oaki_objtable_check(&self.samples);
 }

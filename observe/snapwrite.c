@@ -11,8 +11,8 @@
  * there are maps whose keys are wanted. */
 #include "snapwrite.h"
 
-#include "gc/follow.h"
-#include "gc/mark.h"
+#include "gc/debug/edges.h"
+#include "gc/trace/trace.h"
 #include "graph.h"
 #include "maplabel.h"
 #include "maps/classic.h"
@@ -234,7 +234,7 @@ static bool put_object(void *ctx, size_t slot)
     state *s = ctx;
     unsigned first = s->nedges;
     s->object[s->nobjects++] = (waiting){ .slot = slot, .first = first };
-    oaki_follow_edges(slot, true, take_edges, s);
+    oaki_edges_of(slot, true, take_edges, s);
     if (s->listing) {
         end_list(s);
     } else {
@@ -311,7 +311,7 @@ static void take_overflow(state *s, const oak_classic_map *m, size_t array)
     for (size_t i = 0; i < n && s->count < s->query->max_keys; i++) {
         size_t slot = overflow_of(s, first + i * size, size);
         for (unsigned k = 0; slot != SIZE_MAX && slot != array && k < CHAIN; k++) {
-            oaki_follow_edges(slot, true, take_keys, &(keyed){ s, slot, m });
+            oaki_edges_of(slot, true, take_keys, &(keyed){ s, slot, m });
             slot = overflow_of(s, (const char *)oaki_the_heap.base + slot, size);
         }
     }
@@ -322,7 +322,7 @@ static void take_buckets(state *s, const oak_classic_map *m, const void *array)
 {
     size_t slot = array ? oaki_graph_object(s->im, (uintptr_t)array) : SIZE_MAX;
     if (slot == SIZE_MAX || !oaki_ranks_has(&s->ranks, slot)) return;
-    oaki_follow_edges(slot, true, take_keys, &(keyed){ s, slot, m });
+    oaki_edges_of(slot, true, take_keys, &(keyed){ s, slot, m });
     if (oaki_classic_scanned(m->type)) take_overflow(s, m, slot);
 }
 
@@ -333,7 +333,7 @@ static bool take_map(void *ctx, size_t slot)
     if (oaki_shape_of(slot) != OAKI_SHAPE_TYPED) return true;
     const void *obj = (const void *)(oaki_the_heap.base + slot);
     if (oaki_map_part_of(oaki_type_by_id(oaki_type_id_at(slot)), &l) == OAKI_MAP_ENTRIES) {
-        oaki_follow_edges(slot, true, take_keys, &(keyed){ s, slot, NULL });
+        oaki_edges_of(slot, true, take_keys, &(keyed){ s, slot, NULL });
     } else {
         const oak_classic_map *m = oaki_classic_seen(s->im, obj);
         if (m) take_buckets(s, m, m->buckets);
@@ -524,7 +524,7 @@ int oaki_snap_work(oaki_image *im, void *arg)
         if (oaki_ranks_make(&s->ranks, im)) r = write_all(s);
         oaki_ranks_free(&s->ranks);
     }
-    oaki_follow_trim();
+    oaki_edges_trim();
     if (buf) oaki_os_release(buf, OAKI_SNAP_BUFFER);
     if (s) oaki_os_release(s, sizeof *s);
     return r;

@@ -115,14 +115,14 @@ static void track(writer *w, int64_t tid, const char *name, int order)
 
 static void put_phases(writer *w, const oaki_cycle *c)
 {
-    static const char *const names[OAKI_PHASES] = { "stop the world", "prepare",     "roots",
+    static const char *const names[OAKI_PARTS] = { "stop the world", "prepare",     "roots",
                                                     "mark",           "finish mark", "pace",
                                                     "start the world" };
     uint64_t at = c->begin;
-    for (unsigned p = 0; p < OAKI_PHASES; p++) {
+    for (unsigned p = 0; p < OAKI_PARTS; p++) {
         span(w, names[p], "gc", COLLECTOR, at, c->phase[p]);
         oaki_json_object_end(&w->j);
-        at += c->phase[p] + (p == OAKI_PHASE_FINISH ? c->verify : 0);
+        at += c->phase[p] + (p == OAKI_PART_FINISH ? c->verify : 0);
     }
 }
 

@@ -2,7 +2,7 @@
  *
  * On the way in the thread saves its registers and the stack pointer, and from then on a stop
  * neither signals it nor waits for it; on the way out it stands still while the world does
- * (stand.c has the handshake). What is scanned is the stack from that pointer up and the saved
+ * (park.c has the handshake). What is scanned is the stack from that pointer up and the saved
  * registers. For oak_blocking_enter, which returns, that is the caller's frame: so it is entered
  * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until
  * oak_blocking_leave.

@@ -65,7 +65,7 @@ void oaki_gc_dropped(size_t bytes);
  * true while a mark is under way beside the program, which may be looking at it; then it is freed
  * when that is over, and its bytes are live until then. Fatal where it was freed since the last
  * collection. Inside oaki_enter. */
-bool oaki_gc_keep_freed(void *obj);
+bool oaki_gc_defer_free(void *obj);
 
 /* Memory from off on is about to be allocated while a mark is under way: writes to it, and to a
  * little more, need no fault each. Inside oaki_enter. */

@@ -9,7 +9,7 @@
 uint32_t oaki_emptied_take(void);
 
 /* Free their pages. No other thread is in the middle of one: the world is stopped, or has passed
- * (oaki_world_pass) since they were taken. During a mark they are put back instead. */
+ * (oaki_world_handshake) since they were taken. During a mark they are put back instead. */
 void oaki_emptied_free(uint32_t first);
 
 #endif

@@ -1,7 +1,7 @@
-/* faultsignal.c - the handler of SIGSEGV for written_fault.c. The one that was there before has all
+/* faultsignal.c - the handler of SIGSEGV for dirty_fault.c. The one that was there before has all
  * faults that are not ours (sigchain.c).
  *
- * Owns: the disposition of SIGSEGV, from the start of written_fault.c for good: a handler that the
+ * Owns: the disposition of SIGSEGV, from the start of dirty_fault.c for good: a handler that the
  * program installs later may have noted ours as the one before it, and so we don't install it
  * again. Lock: none; `before` is written before the handler is there, and by SA_RESETHAND.
  * Reaches nothing of the host's but system calls. */

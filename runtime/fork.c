@@ -3,9 +3,9 @@
  *
  * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so
  * that no collection is under way; closes a gate, so that nobody comes into the runtime; waits
- * until everybody has left it (pass.c), and until the runtime's own threads have finished what they
- * do (oaki_fork_hold); and takes every lock. The world runs all the time: libc takes the locks of
- * malloc and stdio, which a stopped thread may hold.
+ * until everybody has left it (handshake.c), and until the runtime's own threads have finished what
+ * they do (oaki_fork_hold); and takes every lock. The world runs all the time: libc takes the locks
+ * of malloc and stdio, which a stopped thread may hold.
  *
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
@@ -17,12 +17,12 @@
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
  * posix_spawn and clone run no handlers: their child may not touch the heap. */
 #include "contract.h"
+#include "dirty.h"
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
-#include "stand.h"
+#include "park.h"
 #include "thread.h"
-#include "written.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -217,7 +217,7 @@ static bool close_gate(oaki_thread *t)
     OAKI_ASSERT(AO_int_load(&oaki_fork_gate) == 0);
     AO_int_store_release(&oaki_fork_gate, (unsigned int)oaki_os_tid());
     AO_nop_full();
-    oaki_world_pass(t);
+    oaki_world_handshake(t);
     if (!await_none(&forking.held_off, PATIENCE_NS)) return false;
     (void)await_none(&forking.asking, LOADER_NS);
     return true;
@@ -303,7 +303,7 @@ static void leave(oaki_thread *t)
 
 static void mask_signals(void)
 {
-    mask_before = oaki_os_mask_signals(oaki_written_faults() ? SIGSEGV : 0);
+    mask_before = oaki_os_mask_signals(oaki_dirty_faults() ? SIGSEGV : 0);
 }
 
 static void give_all(void)
@@ -414,7 +414,7 @@ static void child_of_all(void)
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);
-    oaki_stand_child();
+    oaki_park_child();
     AO_int_store(&forking.held_off, 0);
     AO_int_store(&forking.asking, 0);
     AO_int_store_release(&oaki_fork_gate, 0);

@@ -62,8 +62,8 @@ static bool is_looked_at(const oaki_span *s, const void *p)
 static bool keep_freed(const oaki_span *s, void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (OAKI_LIKELY((AO_load(&h->marking) | AO_load(&h->nkept)) == 0)) return false;
-    return is_looked_at(s, p) && oaki_gc_keep_freed(p);
+    if (OAKI_LIKELY((AO_load(&h->marking) | AO_load(&h->ndeferred)) == 0)) return false;
+    return is_looked_at(s, p) && oaki_gc_defer_free(p);
 }
 
 static void free_large(oaki_span *s)
@@ -164,7 +164,7 @@ void oak_free(void *p)
     }
 }
 
-void oaki_free_kept(void *p)
+void oaki_free_deferred(void *p)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));

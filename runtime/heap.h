@@ -79,14 +79,14 @@ typedef struct oaki_heap {
     AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
-    AO_t nkept;               /* objects freed by hand that wait for the end of one */
+    AO_t ndeferred;               /* objects freed by hand that wait for the end of one */
     /* 1 while M is being prepared beside the program: what is allocated meanwhile changes A, and
      * then M, under bits_lock */
     AO_t preparing;
     oaki_lock bits_lock;
     /* 1 between two marks while the next may be a minor one: then M is kept (markbits.h). Set in a
      * stop. */
-    AO_t keeps_marks;
+    AO_t sticky;
 
     oaki_sampler sampler;
 
@@ -295,8 +295,8 @@ oaki_central *oaki_central_of(const oaki_span *s);
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
 void oaki_central_give(oaki_span *s); /* partial or full by nalloc */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
-/* One that oaki_gc_keep_freed kept: now it is freed. */
-void oaki_free_kept(void *p);
+/* One that oaki_gc_defer_free kept: now it is freed. */
+void oaki_free_deferred(void *p);
 /* Of the guard's queue no more than `stay` bytes still wait. Whether any were
  * freed for it. */
 bool oaki_free_waiting(size_t stay);

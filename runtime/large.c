@@ -88,7 +88,7 @@ static void make_young(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_span_slot(s);
-    if (AO_load(&h->keeps_marks) == 0 || AO_load(&h->marking) != 0) return;
+    if (AO_load(&h->sticky) == 0 || AO_load(&h->marking) != 0) return;
     if (oaki_mark_get(off)) oaki_mark_empty(off, s->size);
 }
 

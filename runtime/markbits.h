@@ -9,7 +9,7 @@
  *
  * A has its bits in order; pack and spread are the way between them.
  * What is allocated beside a mark is not marked: its bits are cleared.
- * While heap.keeps_marks, M tells between two marks what the last one found (docs/concurrent.md):
+ * While heap.sticky, M tells between two marks what the last one found (docs/concurrent.md):
  * of a small object's slot that is free, and of a free page that is taken, M is clear.
  * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark, or where
  * the program runs meanwhile. */
@@ -117,7 +117,7 @@ OAKI_INLINE bool oaki_mark_none(size_t page)
  * so: M = M | ~A. (span.c) */
 void oaki_mark_prepare(size_t w, size_t n, bool young);
 /* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. */
-void oaki_mark_prepare_beside(size_t w, size_t n, bool young);
+void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young);
 /* M = A: between two marks, what has been swept is old, and what is handed out will be young. */
 void oaki_mark_retain(size_t w, size_t n);
 /* M = 0 for whole pages: what will be in them is young. */

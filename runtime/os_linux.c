@@ -87,7 +87,7 @@ int oaki_os_commit(void *p, size_t size)
 }
 
 /* Where a filter forbids advice, new memory is mapped over the old. What userfaultfd tells of it is
- * lost then, and found out (written_uffd.c). */
+ * lost then, and found out (dirty_uffd.c). */
 static bool map_over(void *p, size_t size)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;

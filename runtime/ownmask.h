@@ -1,5 +1,5 @@
 /* ownmask.h - threads that have all signals blocked because they run code of ours which wants that:
- * the handlers of the stop signal and of faults, and who holds written_fault.c's lock. It says
+ * the handlers of the stop signal and of faults, and who holds dirty_fault.c's lock. It says
  * nothing of what the program does with SIGSEGV, though their masks look alike. */
 #ifndef OAKI_OWNMASK_H
 #define OAKI_OWNMASK_H

@@ -11,11 +11,11 @@
  *             pages_inuse + pages_free = used, nreleased of a run = its entries with
  *             OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
+#include "dirty.h"
 #include "guard.h"
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
-#include "written.h"
 #include <errno.h>
 #include <string.h>
 
@@ -257,9 +257,9 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     /* a mark beside the program has words that lead here: they mark nothing */
     if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
         oaki_mark_fill(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
-    else if (AO_load(&h->keeps_marks) != 0)
+    else if (AO_load(&h->sticky) != 0)
         oaki_mark_empty(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
-    oaki_written_taken(page << OAKI_PAGE_SHIFT, (page + n) << OAKI_PAGE_SHIFT);
+    oaki_dirty_taken(page << OAKI_PAGE_SHIFT, (page + n) << OAKI_PAGE_SHIFT);
     fill_entries(page, n, cls, kind);
     count_chunks(page, n, 1);
     oaki_count_add(&h->pages_inuse, n);
@@ -348,8 +348,8 @@ oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
         (void)part(s, page, head, OAKI_NOSCAN);
     }
     /* from here on they are not scanned, and so not protected either by who is told of writes */
-    oaki_written_taken(page << OAKI_PAGE_SHIFT, (page + head) << OAKI_PAGE_SHIFT);
-    oaki_written_taken((page + head + n) << OAKI_PAGE_SHIFT,
+    oaki_dirty_taken(page << OAKI_PAGE_SHIFT, (page + head) << OAKI_PAGE_SHIFT);
+    oaki_dirty_taken((page + head + n) << OAKI_PAGE_SHIFT,
                        (page + head + n + tail) << OAKI_PAGE_SHIFT);
     oaki_count_add(&h->nspans, (head > 0) + (tail > 0));
     oaki_lock_release(&h->pages_lock);

@@ -214,7 +214,7 @@ static bool take_without_stop(oaki_thread *t, oaki_want *w)
     oaki_zones_flush(t);
     uint32_t first = oaki_emptied_take();
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    oaki_world_pass(t);
+    oaki_world_handshake(t);
     oaki_lock_release(&oaki_the_heap.gc_lock);
     oaki_emptied_free(first);
     return w->take(w);

@@ -31,7 +31,7 @@ static void free_empty_spans(void)
     oaki_leave(t);
     if (!first || !(t = oaki_enter())) return;
     oaki_lock_acquire_parked(t, &h->gc_lock);
-    oaki_world_pass(t); /* somebody may have been at one of them */
+    oaki_world_handshake(t); /* somebody may have been at one of them */
     oaki_lock_release(&h->gc_lock);
     oaki_emptied_free(first);
     oaki_leave(t);

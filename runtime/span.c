@@ -145,7 +145,7 @@ void oaki_mark_retain(size_t w, size_t n)
 
 #define PREPARE_WORDS 64 /* of A, under the lock */
 
-void oaki_mark_prepare_beside(size_t w, size_t n, bool young)
+void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young)
 {
     for (size_t i = 0; i < n; i += PREPARE_WORDS) {
         size_t some = OAKI_MIN(n - i, PREPARE_WORDS);

@@ -3,7 +3,7 @@
  * A stop has a number, `epoch`: odd while threads are to stand, even while they run. The one thread
  * that stops the others (it holds gc_lock) counts it up, signals every thread that is not in a
  * blocking region, and waits for each in turn until that has answered with the number, or is seen
- * to be in a blocking region, or is dead. What they do is in stand.c.
+ * to be in a blocking region, or is dead. What they do is in park.c.
  *
  * Where some don't answer soon, as in a long call of the system, the stop is given up, and the
  * world runs until it is tried again. Those that were late stand from when they can on, until the
@@ -20,8 +20,8 @@
 #include "contract.h"
 #include "heap.h"
 #include "os.h"
+#include "park.h"
 #include "roots.h"
-#include "stand.h"
 #include "stopsignal.h"
 
 #include <errno.h>
@@ -435,5 +435,5 @@ bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 
 
 int oaki_stop_init(void)
 {
-    return oaki_stopsignal_init(oaki_stand_handler);
+    return oaki_stopsignal_init(oaki_park_handler);
 }

@@ -5,11 +5,11 @@
  * Bound: a few calls of the system each, none of which takes a lock of the host. */
 #include "stopsignal.h"
 #include "contract.h"
+#include "dirty.h"
 #include "heap.h"
 #include "os.h"
 #include "print.h"
 #include "task.h"
-#include "written.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,7 +78,7 @@ void oaki_stopsignal_refresh(void)
 void oaki_stopsignal_allow(void)
 {
     uint64_t set = (uint64_t)1 << (self.signal - 1);
-    if (oaki_written_faults()) set |= (uint64_t)1 << (SIGSEGV - 1);
+    if (oaki_dirty_faults()) set |= (uint64_t)1 << (SIGSEGV - 1);
     (void)syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
 }
 

@@ -13,16 +13,16 @@
  *             the host's malloc (the key's value) is done last, outside the runtime.
  * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
 #include "contract.h"
+#include "dirty.h"
 #include "heap.h"
 #include "label.h"
 #include "meta.h"
 #include "os.h"
 #include "ownstack.h"
-#include "stopsignal.h"
 #include "roots.h"
+#include "stopsignal.h"
 #include "thread.h"
 #include "track.h"
-#include "written.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -318,7 +318,7 @@ void oaki_thread_mask_signals(void)
 {
     sigset_t all;
     sigfillset(&all);
-    if (oaki_written_faults()) sigdelset(&all, SIGSEGV);
+    if (oaki_dirty_faults()) sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 

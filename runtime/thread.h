@@ -242,8 +242,8 @@ int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);
 void oaki_world_halt(oaki_thread *self);
 
 /* Wait until each attached thread but the caller, which holds gc_lock, has been outside of the
- * runtime: it has let go of what it found there before (pass.c). */
-void oaki_world_pass(oaki_thread *self);
+ * runtime: it has let go of what it found there before (handshake.c). */
+void oaki_world_handshake(oaki_thread *self);
 
 /* Save the calling frame's registers and stack pointer in t. A macro, as it must expand in the
  * frame that stays: what its function pushed in its prologue lies above the stack pointer. */

@@ -1,14 +1,14 @@
-/* writer.h - what written.c asks of each way to learn of writes (written.h). */
+/* writer.h - what dirty.c asks of each way to learn of writes (dirty.h). */
 #ifndef OAKI_WRITER_H
 #define OAKI_WRITER_H
 
-#include "written.h"
+#include "dirty.h"
 
 typedef struct oaki_taking {
     size_t from, to; /* from is moved on */
     size_t most;     /* pages */
     bool again;
-    oaki_written_fn *fn;
+    oaki_dirty_fn *fn;
     void *ctx;
 } oaki_taking;
 
@@ -16,14 +16,14 @@ typedef struct oaki_writer {
     const char *name;
     /* 0, or errno, and in *what the call or file that failed. Inside oaki_enter. */
     int (*open)(const char **what);
-    /* As oaki_written_begin: NULL, or why not. *gone: never again. */
+    /* As oaki_dirty_begin: NULL, or why not. *gone: never again. */
     const char *(*begin)(bool *gone);
-    /* As oaki_written_take and oaki_written_take_some, fn may be NULL. SIZE_MAX with errno: never
+    /* As oaki_dirty_take and oaki_dirty_take_some, fn may be NULL. SIZE_MAX with errno: never
      * again, unless mend, if there is one, says that it may be asked the next time. */
     size_t (*take)(oaki_taking *x);
     /* Can the calling thread ask? NULL: any can. */
     bool (*has)(void);
-    /* Under written.c's lock. true: it can by now, or perhaps others can. If it counts, what others
+    /* Under dirty.c's lock. true: it can by now, or perhaps others can. If it counts, what others
      * may have that it can't open is nothing to go on with. false with errno: nobody can. */
     bool (*mend)(bool counts);
     void (*release)(size_t from, size_t to);
@@ -35,7 +35,7 @@ extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
 /* What a list of pages refers to keeps nothing alive. 0, or -1 with errno. */
 int oaki_uffd_init(void);
 
-/* ---- written_fault.c, for the rest of it ---- */
+/* ---- dirty_fault.c, for the rest of it ---- */
 
 /* A thread has written, or read, where it may not: true when that was a page of ours that it may
  * write now. In the handler, all signals blocked. */

@@ -67,7 +67,7 @@ static void give_back(oak_zone *z, oaki_span *s)
     if (large) oaki_count_add(&h->large_free_bytes, bytes);
     oaki_zone_count_frees(z->id, objects, bytes);
     bool waits = s->swept != (uint32_t)AO_load(&h->cycle);
-    size_t marked = waits || AO_load(&h->keeps_marks) != 0 ? marked_bytes(s, bytes) : bytes;
+    size_t marked = waits || AO_load(&h->sticky) != 0 ? marked_bytes(s, bytes) : bytes;
     oaki_count_sub_most(&h->live, waits ? marked : bytes);
     z->dropped += marked;
     if (s->types && !large) oaki_span_free_types(s);

@@ -1,11 +1,11 @@
 /* heap.c - helpers of the tests of the heap and the collector. */
-#include "tests/heap.h"
+#include "heap.h"
 
-#include "gc/beside.h"
+#include "capture.h"
+#include "gc/concurrent/concurrent.h"
 #include "runtime/collector.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
-#include "tests/capture.h"
 
 #include <check.h>
 #include <link.h>
@@ -110,7 +110,7 @@ void test_once(void)
 bool test_written_start(void)
 {
     oaki_thread *t = oaki_enter();
-    bool told = oaki_written_start();
+    bool told = oaki_dirty_start();
     oaki_leave(t);
     return told;
 }
@@ -127,7 +127,7 @@ void test_sweep_all(void)
 bool test_ask_beside(void)
 {
     oaki_thread *t = oaki_enter();
-    bool asked = oaki_beside_now(t);
+    bool asked = oaki_concurrent_force(t);
     oaki_leave(t); /* no lock of the host's before that: a thread that stands may have it */
     return asked;
 }
@@ -135,7 +135,7 @@ bool test_ask_beside(void)
 void test_ask_or_collect(void)
 {
     if (test_ask_beside()) return;
-    ck_assert(oaki_written_denies());
+    ck_assert(oaki_dirty_denies());
     oak_collect();
 }
 
@@ -144,12 +144,12 @@ void test_await_mark(void)
     do {
         test_ask_or_collect();
         oaki_os_yield();
-    } while (oaki_beside_state() != OAKI_BESIDE_MARKING);
+    } while (oaki_concurrent_state() != OAKI_CONCURRENT_MARKING);
 }
 
 void test_await_idle(void)
 {
-    while (oaki_beside_asked()) oaki_os_yield();
+    while (oaki_concurrent_requested()) oaki_os_yield();
 }
 
 void test_no_beside(void)

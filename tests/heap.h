@@ -24,7 +24,7 @@ bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
  * OAKUM_DEBUG has beside=1; small pages, no collection unless asked for, whatever else the
  * environment says. */
 oak_config test_config(void);
-bool test_written_start(void); /* oaki_written_start, inside */
+bool test_written_start(void); /* oaki_dirty_start, inside */
 void test_sweep_all(void);     /* oaki_gc_sweep_all, inside, be the caller there or not */
 oak_config test_config_beside(oak_tracking tracking); /* marks are beside the program */
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */

@@ -5,7 +5,7 @@
 #ifndef TESTS_MOVING_H
 #define TESTS_MOVING_H
 
-#include "tests/threads.h"
+#include "threads.h"
 #include <check.h>
 #include <oakum/oakum.h>
 

@@ -1,7 +1,7 @@
 /* step.c - a collection at each instruction. */
-#include "tests/step.h"
-#include "tests/heap.h"
-#include "tests/threads.h"
+#include "step.h"
+#include "heap.h"
+#include "threads.h"
 
 #include <semaphore.h>
 #include <signal.h>

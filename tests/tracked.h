@@ -2,8 +2,8 @@
 #ifndef TESTS_TRACKED_H
 #define TESTS_TRACKED_H
 
-#include "runtime/written.h"
-#include "tests/heap.h"
+#include "runtime/dirty.h"
+#include "heap.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -26,7 +26,7 @@ OAKI_UNUSED static bool test_cycle_beside(void)
     uint32_t before = test_stats().num_gc;
     while (test_stats().num_gc == before)
         if (!test_ask_beside()) {
-            ck_assert(oaki_written_denies());
+            ck_assert(oaki_dirty_denies());
             oak_collect();
             return false;
         }

@@ -4,7 +4,7 @@
 
 #include "runtime/thread.h"
 #include "runtime/type.h"
-#include "tests/heap.h"
+#include "heap.h"
 
 typedef struct test_witness {
     struct test_witness *next;

@@ -4,8 +4,8 @@
  * GC_dump_finalization, O(finalizers), which are read in batches. */
 #include "libgc.h"
 
-#include "gc/follow.h"
-#include "gc/link.h"
+#include "gc/debug/edges.h"
+#include "gc/refs/link.h"
 
 LGC_OUTSIDE(void, GC_dump_named, (const char *name), (name))
 

@@ -1,6 +1,6 @@
 /* final.c - registers finalizers, and runs them on the program's own threads.
  *
- * The heap decides which finalizers are ready (gc/decide.c), in Boehm's order. There is no
+ * The heap decides which finalizers are ready (gc/refs/decide.c), in Boehm's order. There is no
  * finalizer thread. As in libgc, the thread whose allocation or call has collected runs them. If
  * GC_finalize_on_demand is set, it calls the notifier instead. After a concurrent collection, that
  * is the first thread that allocates.
@@ -11,8 +11,8 @@
  * that has left by longjmp counts as long as the stack is below its frame.
  *
  * Lock: none of its own. */
-#include "gc/finalizer.h"
-#include "gc/follow.h"
+#include "gc/debug/edges.h"
+#include "gc/refs/finalizer.h"
 #include "libgc.h"
 
 #include <oakum/gc.h>

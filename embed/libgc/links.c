@@ -1,10 +1,10 @@
-/* links.c - disappearing links: words that are cleared when an object dies (gc/link.h).
+/* links.c - disappearing links: words that are cleared when an object dies (gc/refs/link.h).
  *
  * Short links are cleared before finalizers are decided, long links once their object is dead even
- * for finalizers. Lock: that of gc/link.c. Bound: O(1). */
+ * for finalizers. Lock: that of gc/refs/link.c. Bound: O(1). */
 #include "libgc.h"
 
-#include "gc/link.h"
+#include "gc/refs/link.h"
 
 static void check(void **link, const char *function)
 {

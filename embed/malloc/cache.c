@@ -72,7 +72,7 @@ void oaki_caches_empty(void)
     if (self.first) oaki_roots_visit(find_busy, NULL);
     for (oaki_cache *c = self.first; c; c = c->next) {
         for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES && !c->busy; cls++)
-            while (c->n[cls] > 0) oaki_free_kept(c->slot[cls][--c->n[cls]]);
+            while (c->n[cls] > 0) oaki_free_deferred(c->slot[cls][--c->n[cls]]);
     }
 }
 

@@ -287,7 +287,7 @@ static void free_slot(size_t off, bool plain)
     void *p = (void *)(h->base + off);
     if (plain == (s->guarded || s->special)) return;
     if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
-    if (plain) oaki_free_kept(p);
+    if (plain) oaki_free_deferred(p);
     else oaki_free_here(oaki_tls_thread, p, off);
 }
 

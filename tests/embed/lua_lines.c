@@ -1,5 +1,5 @@
 /* lua_lines.c - tests of embed/lua/lines.c and frame.c: a heap profile by lines of the script. */
-#include "tests/embed/lua_run.h"
+#include "lua_run.h"
 
 #include <check.h>
 #include <stdlib.h>

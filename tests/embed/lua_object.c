@@ -1,6 +1,6 @@
 /* lua_object.c - tests of embed/lua/object.c: host objects and Lua values that refer to each other
  * go when nothing else refers to them, and not before. */
-#include "tests/embed/lua_run.h"
+#include "lua_run.h"
 
 #include <check.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* lua_reach.c - tests of embed/lua/walk.c, path.c, why.c: paths to values and to objects. */
-#include "tests/embed/lua_run.h"
+#include "lua_run.h"
 
 #include <check.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* lua_state.c - tests of embed/lua/state.c: Lua's memory in Oakum's heap, its limit, its end. */
-#include "tests/embed/lua_run.h"
+#include "lua_run.h"
 
 #include <check.h>
 #include <errno.h>

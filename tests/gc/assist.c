@@ -1,12 +1,12 @@
 /* assist.c - who else works on a mark beside the program: markers that help, then and in the last
  * stop, and threads that allocate faster than it gets on. */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
 
 #include "gc/event.h"
-#include "gc/mark.h"
 #include "gc/pace.h"
+#include "gc/trace/trace.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
@@ -62,7 +62,7 @@ static bool start(int markers)
 
 static void wait_for_mark(void)
 {
-    while (oaki_beside_state() == OAKI_BESIDE_MARKING) oaki_os_yield();
+    while (oaki_concurrent_state() == OAKI_CONCURRENT_MARKING) oaki_os_yield();
     test_await_mark();
 }
 
@@ -141,7 +141,7 @@ static bool is_at_rest(const oak_marker *m)
 static uint64_t look_at_helpers(void)
 {
     oaki_thread *t = oaki_gc_stop_begin();
-    bool marks = oaki_beside_state() == OAKI_BESIDE_MARKING, rest = true;
+    bool marks = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING, rest = true;
     uint64_t helped = marks ? oaki_workers_helped() : 0;
     for (unsigned i = 1; marks && i < oaki_workers_count(); i++)
         rest = rest && is_at_rest(oaki_worker(i));

@@ -1,5 +1,5 @@
 /* away.c - run a piece of a test on a thread of its own. */
-#include "tests/gc/away.h"
+#include "away.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

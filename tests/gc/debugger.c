@@ -2,8 +2,8 @@
  * halts each thread in turn, wherever that is, lets it do single steps, and passes signals on. It
  * reads references, and, where the system tells of what it writes (docs/concurrent.md), moves the
  * only ones there are. */
-#include "gc/beside.h"
-#include "runtime/written.h"
+#include "gc/concurrent/concurrent.h"
+#include "runtime/dirty.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"

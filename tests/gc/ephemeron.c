@@ -1,9 +1,9 @@
-/* ephemeron.c - tests of gc/ephemeron.c: the fixpoint against a plain one on random graphs, and
- * what it costs on chains. */
-#include "gc/finalizer.h"
+/* ephemeron.c - tests of gc/refs/ephemeron.c: the fixpoint against a plain one on random graphs,
+ * and what it costs on chains. */
+#include "gc/refs/finalizer.h"
 
+#include "away.h"
 #include "tests/capture.h"
-#include "tests/gc/away.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -122,10 +122,10 @@ START_TEST(oak_free_of_key_or_pair_is_noticed)
         oak_free(oak_ephemeron_new(other, NULL));
         oak_free(first);
     }
-    size_t before = oaki_ephemerons_looks();
+    size_t before = oaki_ephemerons_visits();
     oak_collect();
     ck_assert_ptr_eq(oak_ephemeron_get(c, NULL), other);
-    ck_assert_msg(oaki_ephemerons_looks() - before < 10, "freed pairs are looked at");
+    ck_assert_msg(oaki_ephemerons_visits() - before < 10, "freed pairs are looked at");
 }
 END_TEST
 
@@ -252,14 +252,14 @@ START_TEST(a_long_chain_lives_by_its_first_link_and_costs_a_few_looks_a_link)
     size_t alive = c.link == DIRECT ? (size_t)2 * CHAIN : (size_t)3 * CHAIN;
     test_once();
     test_build(make_chain, &c);
-    size_t before = oaki_ephemerons_looks();
+    size_t before = oaki_ephemerons_visits();
     oak_collect();
     ck_assert_ptr_nonnull(root);
     ck_assert_ptr_nonnull(other_root);
     ck_assert_uint_ge(objects(), alive);
     ck_assert_uint_le(objects(), alive + 2 + LUCK);
     ck_assert_uint_ge(AO_load(&oaki_the_heap.live), alive * 16);
-    ck_assert_uint_le(oaki_ephemerons_looks() - before, (size_t)8 * CHAIN);
+    ck_assert_uint_le(oaki_ephemerons_visits() - before, (size_t)8 * CHAIN);
     other_root = NULL;
     oak_collect();
     ck_assert_uint_le(objects(), CHAIN + 2 + LUCK); /* what root holds */
@@ -269,7 +269,7 @@ END_TEST
 /* ---- chains through objects that take more than a scan of a small slot ---- */
 
 #define LINKS 300
-#define WIDE 4096 /* words: with those below the last, more than gc/follow.c has room for */
+#define WIDE 4096 /* words: with those below the last, more than gc/debug/edges.c has room for */
 
 static const oak_type *odd_type;
 

@@ -1,8 +1,8 @@
-/* finalizer.c - tests of gc/decide.c: who is ready when, in the counts that Go 1.19 gives; what
- * is kept alive meanwhile; cleanups; misuse. */
+/* finalizer.c - tests of gc/refs/decide.c: who is ready when, in the counts that Go 1.19 gives;
+ * what is kept alive meanwhile; cleanups; misuse. */
+#include "away.h"
 #include "runtime/meta.h"
 #include "tests/capture.h"
-#include "tests/gc/away.h"
 
 #include <check.h>
 #include <errno.h>

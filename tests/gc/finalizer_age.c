@@ -1,7 +1,7 @@
-/* finalizer_age.c - how long finalizers have waited (gc/decide.c), which tells those that wait
+/* finalizer_age.c - how long finalizers have waited (gc/refs/decide.c), which tells those that wait
  * for ever from those that are ready: of the former there are always as many, and they are to be
  * counted in each collection, whoever comes and goes. */
-#include "tests/gc/away.h"
+#include "away.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

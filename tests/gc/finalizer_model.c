@@ -1,7 +1,7 @@
 /* finalizer_model.c - finalizers of both kinds and cleanups on random graphs, against the rules of
- * gc/decide.c written down plainly: who runs in each collection, what is freed, what is stuck.
+ * gc/refs/decide.c written down plainly: who runs in each collection, what is freed, what is stuck.
  * Some finalizers bring their object back, some arm it again. */
-#include "tests/gc/away.h"
+#include "away.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

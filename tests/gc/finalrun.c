@@ -1,9 +1,9 @@
-/* finalrun.c - tests of gc/finalrun.c: the notifier, and the finalizer thread. */
-#include "gc/finalizer.h"
+/* finalrun.c - tests of gc/refs/finalrun.c: the notifier, and the finalizer thread. */
+#include "away.h"
+#include "gc/refs/finalizer.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/capture.h"
-#include "tests/gc/away.h"
 #include "tests/heap.h"
 
 #include <check.h>

@@ -2,11 +2,11 @@
  * held by hand, moments without a collection; each with the verifier looking on. */
 #include "gc/host.h"
 
-#include "gc/follow.h"
-#include "gc/mark.h"
+#include "gc/debug/edges.h"
+#include "gc/trace/trace.h"
 #include "observe/graph.h"
+#include "roots_support.h"
 #include "runtime/os.h"
-#include "tests/gc/roots_support.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 

@@ -1,6 +1,7 @@
-/* link.c - tests of gc/link.c: links are cleared when their object goes, each sort at its time, and
- * go with their holder; the tables agree with a model; threads that read beside collections. */
-#include "gc/link.h"
+/* link.c - tests of gc/refs/link.c: links are cleared when their object goes, each sort at its
+ * time, and go with their holder; the tables agree with a model; threads that read beside
+ * collections. */
+#include "gc/refs/link.h"
 
 #include "gc/host.h"
 #include "runtime/collector.h"

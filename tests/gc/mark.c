@@ -1,6 +1,7 @@
-/* mark.c - tests of gc/mark.c and workers.c: what is reachable stays, what is not goes, exactly;
- * whatever the shape of the graph, the number of markers and the length of their stacks. */
-#include "gc/mark.h"
+/* mark.c - tests of gc/trace/trace.c and workers.c: what is reachable stays, what is not goes,
+ * exactly; whatever the shape of the graph, the number of markers and the length of their stacks.
+ * */
+#include "gc/trace/trace.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -407,7 +408,7 @@ START_TEST(a_piece_ends_among_words_that_lead_nowhere)
     oaki_thread *t = oaki_gc_stop_begin();
     oaki_workers_begin();
     ck_assert(oaki_ranges_add(zeros, zeros + ZEROS, _i));
-    bool more = oaki_mark_some(oaki_worker(0), 8192);
+    bool more = oaki_trace_some(oaki_worker(0), 8192);
     bool any = oaki_ranges_take(&rest);
     oaki_workers_discard();
     oaki_gc_stop_end(t);
@@ -437,12 +438,12 @@ START_TEST(a_piece_is_over_when_its_time_is)
     oak_marker *m = begin_marking();
     m->in_order = false;
     oaki_mark_push(m, (uintptr_t)root);
-    ck_assert(oaki_mark_some(m, 4096)); /* the queue is full then */
+    ck_assert(oaki_trace_some(m, 4096)); /* the queue is full then */
     m->in_order = _i;
     size_t before = m->scanned;
     m->end_ns = 1; /* long ago */
     m->soon = true;
-    (void)oaki_mark_some(m, SIZE_MAX / 2);
+    (void)oaki_trace_some(m, SIZE_MAX / 2);
     m->soon = false;
     m->end_ns = 0;
     size_t scanned = m->scanned - before;
@@ -498,7 +499,7 @@ START_TEST(a_piece_is_over_among_long_objects)
     oaki_mark_push(m, (uintptr_t)root);
     covered = 0;
     for (size_t n = 0; covered < all && n < 100000; before = covered, n++) {
-        (void)oaki_mark_some(m, 1);
+        (void)oaki_trace_some(m, 1);
         most = OAKI_MAX(most, covered - before);
     }
     oaki_workers_discard();
@@ -562,7 +563,7 @@ START_TEST(no_word_of_a_part_is_left_out)
         if (n > 0) words[n - 1] = p;
         m = (oak_marker){ .base = oaki_the_heap.base, .used = AO_load(&oaki_the_heap.used) };
         m.record = take_nothing;
-        oaki_mark_sift(&m, words, words + n);
+        oaki_trace_sift(&m, words, words + n);
         ck_assert_uint_eq(m.scanned, n > 0);
         ck_assert_uint_eq(m.tail - m.head, n > 0);
     }

@@ -1,9 +1,9 @@
 /* midway.c - what comes in the midst of a mark beside the program, and what a mark leaves behind:
  * memory mapped over the heap's, no more memory, pages that can't be written. */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
 
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
@@ -34,7 +34,7 @@ static bool start(oak_config c)
 
 static bool marks(void)
 {
-    return oaki_beside_state() == OAKI_BESIDE_MARKING;
+    return oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
 }
 
 /* ---- memory that the program maps over an object ---- */
@@ -47,7 +47,7 @@ START_TEST(memory_mapped_over_a_part_of_an_object)
     char *hole = oak_alloc(HOLE);
     uintptr_t at = OAKI_ALIGN_UP((uintptr_t)hole, OAKI_PAGE) + HOLE / 2;
     uint32_t before = test_stats().num_gc;
-    size_t refused = oaki_written_refusals(), mapped = 0;
+    size_t refused = oaki_dirty_refusals(), mapped = 0;
     while (test_stats().num_gc < before + 40 || mapped < 20) {
         test_ask_or_collect();
         move_some();
@@ -58,8 +58,8 @@ START_TEST(memory_mapped_over_a_part_of_an_object)
         mapped++;
         move_some();
     }
-    if (!oaki_written_denies()) ck_assert_uint_gt(oaki_written_refusals(), refused);
-    ck_assert(oaki_written_may());
+    if (!oaki_dirty_denies()) ck_assert_uint_gt(oaki_dirty_refusals(), refused);
+    ck_assert(oaki_dirty_may());
     check_table();
     oak_free(hole);
 }
@@ -88,7 +88,7 @@ START_TEST(shared_memory_mapped_over_a_part_of_an_object)
         }
         move_some();
     }
-    ck_assert(!oaki_written_may());
+    ck_assert(!oaki_dirty_may());
     check_table();
     munmap(alias, OAKI_PAGE);
     close(fd);
@@ -99,7 +99,7 @@ static void ask_in_vain(void *arg)
 {
     (void)arg;
     ck_assert(!test_ask_beside());
-    ck_assert(!oaki_written_may());
+    ck_assert(!oaki_dirty_may());
     oak_collect();
     check_table();
 }
@@ -134,7 +134,7 @@ START_TEST(out_of_memory)
             t->next = table[n % SLOTS];
             table[n % SLOTS] = t;
             if (n % 1000 == 0) (void)test_ask_beside();
-            marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+            marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
         }
         ck_assert_int_eq(errno, ENOMEM);
         middle += marking; /* when it was asked for what there is no memory for */
@@ -220,7 +220,7 @@ START_TEST(pages_may_be_written_afterwards)
             uint64_t id = i;
             ck_assert_int_eq(write(fd[1], &id, sizeof id), sizeof id);
             while (read(fd[0], &table[i]->id, sizeof id) < 0)
-                ck_assert(oaki_written_denies() && errno == EFAULT);
+                ck_assert(oaki_dirty_denies() && errno == EFAULT);
         }
         check_table();
     }

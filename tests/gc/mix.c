@@ -3,12 +3,12 @@
  * kinds (mix_kinds.c), and system calls that write references into the heap. What is lost shows as
  * a changed value, in the poison, or to the verifier, which goes over all that is marked after each
  * cycle. OAKUM_TEST_LONG=1 makes ten times as much of it; its seed is printed. */
-#include "tests/gc/mix.h"
+#include "mix.h"
 
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
+#include "ring.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
-#include "tests/gc/ring.h"
 #include "tests/threads.h"
 #include <check.h>
 #include <dlfcn.h>

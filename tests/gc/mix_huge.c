@@ -2,7 +2,7 @@
  * are written. A cycle protects a huge page as one, and the first write to it after that makes
  * small pages of it, for good: so the object is given up again and again, its memory goes back to
  * the system, and the next one begins with huge pages. */
-#include "tests/gc/mix.h"
+#include "mix.h"
 
 #include "runtime/os.h"
 #include "tests/threads.h"

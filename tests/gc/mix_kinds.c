@@ -1,5 +1,5 @@
 /* mix_kinds.c - parts of gc_mix: objects of other kinds than plain ones, and what keeps them. */
-#include "tests/gc/mix.h"
+#include "mix.h"
 
 #include "gc/host.h"
 #include "runtime/collector.h"

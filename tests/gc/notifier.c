@@ -1,9 +1,9 @@
 /* notifier.c - a notifier of finalizers that is called by the thread that marks beside the program,
  * and does there what a program may: it collects, or forks. */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/task.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"

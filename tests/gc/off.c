@@ -1,7 +1,7 @@
 /* off.c - tests of gc/off.c: while oak_gc_disable holds no collection ends, though one marks beside
  * the program, or another thread asks for it; and a program that disables most of the time is
  * collected in what is left. */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
@@ -142,7 +142,7 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
         oak_gc_disable();
         oaki_os_sleep_ns(30000000); /* less than a mark is kept */
         oak_gc_enable();
-        while (oaki_beside_state() != OAKI_BESIDE_NONE) oaki_os_yield();
+        while (oaki_concurrent_state() != OAKI_CONCURRENT_NONE) oaki_os_yield();
     }
     ck_assert_uint_ge(AO_load(&most_rounds), 3);
 }

@@ -2,11 +2,11 @@
 #include "gc/pace.h"
 
 #include "gc/event.h"
-#include "gc/mark.h"
-#include "gc/trace.h"
+#include "gc/gctrace.h"
+#include "gc/trace/trace.h"
 #include "runtime/collector.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 
@@ -219,7 +219,7 @@ static void large_one_beside(size_t live_mb, uint64_t cpu)
     oaki_thread *t = oaki_enter();
     uint64_t now = oaki_os_now_ns();
     oaki_pace_marked(live_mb * MB, 0, 0, false);
-    oaki_pace_beside(false, 100 * MB, now - TOOK, 100 * MB, now, cpu);
+    oaki_pace_concurrent(false, 100 * MB, now - TOOK, 100 * MB, now, cpu);
     oaki_leave(t);
 }
 
@@ -290,7 +290,7 @@ static void stopped(uint64_t us, size_t mb)
 /* Writes are seen by page faults, if at all. */
 static bool by_faults(void)
 {
-    return oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_written_denies();
+    return oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies();
 }
 
 /* As the last one tells, for the part of the goal that will live. */
@@ -354,12 +354,12 @@ START_TEST(a_mark_beside_that_is_cheap_stays_so)
     uint64_t now = oaki_os_now_ns();
     for (uint64_t cpu = 1000; cpu < 4000000; cpu *= 2) {
         oaki_pace_cycle(now, 0, 0, 0, false);
-        oaki_pace_beside(false, MB, now + 1000000000, MB, now + 1004000000, cpu);
+        oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000, cpu);
         ck_assert(oaki_pace_is_large());
     }
     oaki_pace_stopped(false, true, 10000 * MB, now + 1000000000, 700000);
     ck_assert(oaki_pace_is_large());
-    oaki_pace_beside(false, MB, now + 1000000000, MB, now + 1004000000,
+    oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000,
                      oaki_workers_count() * UINT64_C(5000000));
     ck_assert(!oaki_pace_is_large());
 }
@@ -541,7 +541,7 @@ END_TEST
 static void collect_twice(void *arg)
 {
     (void)arg;
-    ck_assert_int_eq(oaki_trace_start(), 0);
+    ck_assert_int_eq(oaki_gctrace_start(), 0);
     hold(5 * MB);
     oak_set_gc_percent(10);
     drop(6 * MB);

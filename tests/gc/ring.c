@@ -1,5 +1,5 @@
 /* ring.c - see ring.h. One entry is under way at a time (io_uring(7)). */
-#include "tests/gc/ring.h"
+#include "ring.h"
 
 #include <atomic_ops.h>
 #include <errno.h>

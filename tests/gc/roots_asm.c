@@ -1,5 +1,5 @@
 /* roots_asm.c - see roots_asm.h. */
-#include "tests/gc/roots_asm.h"
+#include "roots_asm.h"
 
 void (*roots_tail)(void *arg);
 

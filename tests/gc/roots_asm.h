@@ -12,7 +12,7 @@
 #ifndef TESTS_GC_ROOTS_ASM_H
 #define TESTS_GC_ROOTS_ASM_H
 
-#include "tests/gc/roots_support.h"
+#include "roots_support.h"
 
 typedef uintptr_t roots_hold(uintptr_t hidden, size_t add, void (*fn)(void *arg), void *arg);
 typedef uintptr_t roots_spin(uintptr_t hidden, size_t add, roots_step *step);

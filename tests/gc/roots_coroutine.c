@@ -1,5 +1,5 @@
 /* roots_coroutine.c - see roots_coroutine.h. */
-#include "tests/gc/roots_coroutine.h"
+#include "roots_coroutine.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

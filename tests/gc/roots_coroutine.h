@@ -6,7 +6,7 @@
 #ifndef TESTS_GC_ROOTS_COROUTINE_H
 #define TESTS_GC_ROOTS_COROUTINE_H
 
-#include "tests/gc/roots_asm.h"
+#include "roots_asm.h"
 
 #include <oakum/gc.h>
 #include <ucontext.h>

@@ -1,6 +1,6 @@
 /* roots_data.c - what the program's data keeps alive: interior pointers, data of libraries loaded
  * later, registered and excluded ranges, pinned objects, ephemerons. */
-#include "tests/gc/roots_support.h"
+#include "roots_support.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
 

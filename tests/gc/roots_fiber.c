@@ -1,7 +1,7 @@
 /* roots_fiber.c - what only a fiber's stack refers to: parked, running, never run, unreachable; and
  * misuse. */
+#include "roots_coroutine.h"
 #include "tests/capture.h"
-#include "tests/gc/roots_coroutine.h"
 #include "tests/heap.h"
 
 #include <check.h>

@@ -3,8 +3,8 @@
 #include "runtime/roots.h"
 
 #include "gc/host.h"
+#include "roots_support.h"
 #include "runtime/lock.h"
-#include "tests/gc/roots_support.h"
 #include "tests/threads.h"
 
 #include <check.h>

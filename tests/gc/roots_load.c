@@ -1,6 +1,6 @@
 /* roots_load.c - libraries are loaded and unloaded while others allocate and collect: nothing that
  * is in use goes, and no collection trips over what is being unloaded. */
-#include "tests/gc/roots_support.h"
+#include "roots_support.h"
 
 #include <atomic_ops.h>
 #include <check.h>

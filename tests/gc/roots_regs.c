@@ -1,7 +1,7 @@
 /* roots_regs.c - an object that only a register refers to: of the thread that collects, of a thread
  * that is stopped, of one in a blocking region; and that copies of tables leave none there. */
-#include "tests/gc/away.h"
-#include "tests/gc/roots_asm.h"
+#include "away.h"
+#include "roots_asm.h"
 
 #include <atomic_ops.h>
 #include <check.h>

@@ -1,7 +1,7 @@
 /* roots_stacks.c - what only a frame refers to: on the thread's own stack, below its stack pointer,
  * in a signal handler on an alternate stack and in what that interrupted, in a blocked thread, on a
  * stack that Oakum was not told of. */
-#include "tests/gc/roots_asm.h"
+#include "roots_asm.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

@@ -1,6 +1,6 @@
 /* roots_switch.c - between oak_fiber_switch and the program's own switch the thread still runs on
  * the old stack; and the registers that either saves. */
-#include "tests/gc/roots_coroutine.h"
+#include "roots_coroutine.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

@@ -1,10 +1,10 @@
 /* roots_tables.c - the tables behind oak_root_add, _remove and _exclude, and what prepare and
  * consistent say, against a model: which words of an arena a visit hands out, and how often. */
+#include "roots_support.h"
 #include "runtime/collector.h"
 #include "runtime/heap.h"
 #include "runtime/roots.h"
 #include "runtime/track.h"
-#include "tests/gc/roots_support.h"
 #include "tests/heap.h"
 
 #include <check.h>

@@ -1,7 +1,7 @@
 /* roots_tls.c - what only thread-local storage refers to: static, of a library loaded later, in a
  * block of its own or in the rest of the static block, and what pthread_setspecific holds; of the
  * first thread and of another. */
-#include "tests/gc/roots_support.h"
+#include "roots_support.h"
 
 #include <check.h>
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 /* strict.c - marks beside the program, and of what is young, where only some displacements into an
  * object count (gc/host.h). */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
 #include "gc/host.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
@@ -80,12 +80,12 @@ START_TEST(a_rule_that_changes_gives_up_a_mark)
 {
     if (!start(0)) return;
     for (int round = 0; round < ROUNDS; round++) {
-        while (oaki_beside_state() != OAKI_BESIDE_MARKING) {
+        while (oaki_concurrent_state() != OAKI_CONCURRENT_MARKING) {
             (void)test_ask_beside();
             oaki_os_yield();
         }
         ck_assert_int_eq(oaki_mark_displacements(round % 2 ? zero_and_eight : NULL, 16), 0);
-        ck_assert_int_ne(oaki_beside_state(), OAKI_BESIDE_MARKING);
+        ck_assert_int_ne(oaki_concurrent_state(), OAKI_CONCURRENT_MARKING);
         check_list();
     }
 }

@@ -1,6 +1,6 @@
-/* trace.c - tests of gc/trace.c: Go's line, byte for byte. The expected texts were worked out by
+/* trace.c - tests of gc/gctrace.c: Go's line, byte for byte. The expected texts were worked out by
  * hand from what Go 1.19 prints (whole milliseconds from 10 up, two digits below, truncated). */
-#include "gc/trace.h"
+#include "gc/gctrace.h"
 
 #include "tests/capture.h"
 
@@ -10,10 +10,10 @@
 
 Suite *suite_gc_trace(void);
 
-static const char *line(const oaki_trace *t)
+static const char *line(const oaki_gctrace *t)
 {
     static char buf[400];
-    size_t n = oaki_trace_format(buf, sizeof buf, t);
+    size_t n = oaki_gctrace_format(buf, sizeof buf, t);
     ck_assert_uint_lt(n, sizeof buf);
     ck_assert_uint_eq(n, strlen(buf));
     return buf;
@@ -21,7 +21,7 @@ static const char *line(const oaki_trace *t)
 
 START_TEST(a_whole_line_is_gos)
 {
-    oaki_trace t = {
+    oaki_gctrace t = {
         .cycle = 12,
         .since_start = 1234567890,
         .cpu_fraction = 0.0199,
@@ -64,7 +64,7 @@ START_TEST(milliseconds_are_written_as_go_writes_them)
         { 123456789, "123" }, { 60000000000, "60000" },
     };
     for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
-        oaki_trace t = { .mark = golden[i].ns };
+        oaki_gctrace t = { .mark = golden[i].ns };
         char want[64];
         snprintf(want, sizeof want, "%%: 0+%s+0 ms clock", golden[i].text);
         ck_assert_msg(strstr(line(&t), want) != NULL, "%s is not in %s", want, line(&t));
@@ -84,7 +84,7 @@ START_TEST(the_start_is_in_seconds_with_milliseconds)
         { 3600000000000, "gc 0 @3600.000s 0%" },
     };
     for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
-        oaki_trace t = { .since_start = golden[i].ns };
+        oaki_gctrace t = { .since_start = golden[i].ns };
         ck_assert_int_eq(strncmp(line(&t), golden[i].text, strlen(golden[i].text)), 0);
     }
 }
@@ -92,7 +92,7 @@ END_TEST
 
 START_TEST(the_largest_values_fit_one_line)
 {
-    oaki_trace t;
+    oaki_gctrace t;
     memset(&t, 0xff, sizeof t);
     t.cpu_fraction = 1;
     t.forced = true;
@@ -103,12 +103,12 @@ END_TEST
 
 static void print(void *arg)
 {
-    oaki_trace_cycle(arg);
+    oaki_gctrace_cycle(arg);
 }
 
 START_TEST(the_line_goes_to_stderr)
 {
-    oaki_trace t = { .cycle = 3, .processors = 1 };
+    oaki_gctrace t = { .cycle = 3, .processors = 1 };
     char out[512];
     ck_assert_int_eq(test_capture(print, &t, out, sizeof out), 0);
     ck_assert_str_eq(out, line(&t));

@@ -1,9 +1,10 @@
-/* verify.c - tests of gc/verify.c: it is silent about a sound mark and tells of a planted error. */
-#include "gc/verify.h"
+/* verify.c - tests of gc/debug/verify.c: it is silent about a sound mark and tells of a planted
+ * error. */
+#include "gc/debug/verify.h"
 
 #include "gc/gc.h"
 #include "gc/host.h"
-#include "gc/link.h"
+#include "gc/refs/link.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
 

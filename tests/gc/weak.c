@@ -1,8 +1,8 @@
-/* weak.c - tests of gc/weak.c: references clear when their object goes, and only then. */
-#include "gc/finalizer.h"
+/* weak.c - tests of gc/refs/weak.c: references clear when their object goes, and only then. */
+#include "gc/refs/finalizer.h"
 
+#include "away.h"
 #include "tests/capture.h"
-#include "tests/gc/away.h"
 
 #include <check.h>
 #include <oakum/oakum.h>

@@ -1,8 +1,8 @@
 /* zone.c - tests of gc/zone.c and observe/zonepath.c: destroying zones that nothing refers to, and
  * refusing those that something does. */
+#include "away.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
-#include "tests/gc/away.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* map_beside.c - maps beside a collector that marks while they are written: what is told to one
  * that has looked at a segment between the store of an entry and the store of its tag; what is
  * marked of a classic map while the program runs, which grows meanwhile. */
-#include "gc/follow.h"
+#include "gc/debug/edges.h"
 #include "maps/map.h"
 #include "runtime/collector.h"
+#include "runtime/dirty.h"
 #include "runtime/thread.h"
 #include "runtime/type.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/step.h"
 #include "tests/tracked.h"
@@ -85,7 +85,7 @@ static void look_at(unsigned i, size_t s)
 static void look(void)
 {
     memset(w.written, 0, sizeof w.written);
-    (void)oaki_written_take(0, AO_load(&oaki_the_heap.used), true, note, NULL);
+    (void)oaki_dirty_take(0, AO_load(&oaki_the_heap.used), true, note, NULL);
     for (size_t i = 0; i < SEGMENTS; i++) w.seen[i].there = false;
     for (unsigned i = 0; i < 2; i++) {
         const struct oak_map_array_ *a = &w.m->array[i];
@@ -180,7 +180,7 @@ START_TEST(a_small_segment_is_read_to_its_end_only)
     oaki_thread *t = oaki_gc_stop_begin();
     const void *own = head->tags;
     head->tags = (void *)full->few_tags[0];
-    oaki_follow_edges(slot, false, count, NULL);
+    oaki_edges_of(slot, false, count, NULL);
     memcpy(&head->tags, &own, sizeof own);
     oaki_gc_stop_end(t);
     ck_assert_uint_gt(told, 3);

@@ -2,8 +2,8 @@
  *
  * Each run is a child, whose options follow from the seed too, so that a crash or a hang is told
  * with its seed as well. SEED=n repeats one run, in this process. */
+#include "model.h"
 #include "runtime/options.h"
-#include "tests/maps/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>

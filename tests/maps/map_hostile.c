@@ -1,7 +1,7 @@
 /* map_hostile.c - keys that were chosen to collide, and hashes that are bad: who doesn't know the
  * seed gets nothing, who does is noticed; and what the statistics say of good hashes. */
+#include "model.h"
 #include "tests/heap.h"
-#include "tests/maps/model.h"
 
 #include <check.h>
 #include <oakum/map.h>

@@ -2,9 +2,9 @@
  * outside of their homes, keys whose object was another's, hashes that write, and where an
  * iterator begins. */
 #include "maps/map.h"
+#include "model.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
-#include "tests/maps/model.h"
 
 #include <check.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * each kind of key, value and hash; at seeds that stay the same, and at one of its own each time.
  *
  * The seed is printed; OAK_TEST_SEED=n repeats a run. make fuzz-map does the same for longer. */
+#include "model.h"
 #include "tests/heap.h"
-#include "tests/maps/model.h"
 
 #include <check.h>
 #include <stdio.h>

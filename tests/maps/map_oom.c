@@ -1,7 +1,7 @@
 /* map_oom.c - the default map when memory runs out: a put that fails leaves the map as it was, the
  * rest goes on, and growth is made up for later. */
+#include "model.h"
 #include "tests/heap.h"
-#include "tests/maps/model.h"
 
 #include <check.h>
 #include <errno.h>

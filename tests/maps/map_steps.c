@@ -3,8 +3,8 @@
  *
  * Keys are words whose full hash is what a test wants, under the map's first seed. */
 #include "maps/map.h"
+#include "model.h"
 #include "tests/heap.h"
-#include "tests/maps/model.h"
 #include "tests/step.h"
 
 #include <check.h>

@@ -2,7 +2,7 @@
  *
  * Entries are numbered as they are put. An iterator that began when `first` was the next number
  * must give, by its end, each entry below `first` that still lives; and no entry twice. */
-#include "tests/maps/model.h"
+#include "model.h"
 
 #include "maps/map.h"
 #include <errno.h>

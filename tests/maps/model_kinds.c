@@ -1,5 +1,5 @@
 /* model_kinds.c - the types of map that the model runs on: their keys, hashes and values. */
-#include "tests/maps/model.h"
+#include "model.h"
 
 #include <math.h>
 #include <stdio.h>

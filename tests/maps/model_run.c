@@ -1,7 +1,7 @@
 /* model_run.c - random operations on the map and its reference: phases in which the map mostly
  * grows, shrinks, is read or is walked over, with several iterators on their way through all. */
+#include "model.h"
 #include "runtime/options.h"
-#include "tests/maps/model.h"
 
 /* ---- random numbers: splitmix64 (Steele, Lea, Flood) ---- */
 

@@ -64,4 +64,4 @@ static AO_t slow_load(const AO_t *at)
 #define SUITE "maps/syncmap_race"
 #define STEPS 10000
 #define suite_maps_syncmap_threads suite_maps_syncmap_race
-#include "tests/maps/syncmap_threads.c"
+#include "syncmap_threads.c"

@@ -2,7 +2,7 @@
  * address that is used again finds nothing.
  *
  * Entries are made on threads that end, so that no stack keeps anything. */
-#include "tests/maps/weak.h"
+#include "weak.h"
 
 #include <check.h>
 #include <errno.h>

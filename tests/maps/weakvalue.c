@@ -2,7 +2,7 @@
  * what lives, what dies, and how the dead leave.
  *
  * Entries are made on threads that end, so that no stack keeps anything. */
-#include "tests/maps/weak.h"
+#include "weak.h"
 
 #include <check.h>
 #include <errno.h>

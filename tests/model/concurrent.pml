@@ -4,7 +4,7 @@
  * that the collector is told of writes is one bit for each page: protecting a page clears it, the
  * next store to the page sets it. It stops the mutator at the beginning of a cycle, and at the end
  * of the mark. Marks are sticky: what a cycle has marked, the next one may keep, and is a minor one
- * then (gc/young.c). Other threads may stop the world, too, STOPS times in all: to end the mark
+ * then (gc/concurrent/sticky.c). Other threads may stop the world, too, STOPS times in all: to end the mark
  * that is under way, to give it up, or to collect themselves, full or minor (gc/cycle.c).
  *
  * Whether marks are kept for the next cycle is left open wherever they may be kept, so that minor

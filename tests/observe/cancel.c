@@ -1,9 +1,9 @@
 /* cancel.c - tests of threads that are cancelled inside of what opens files, forks and waits: the
  * call comes to its end, nothing stays, and the next one works. */
+#include "files.h"
 #include "observe/mhd.h"
 #include "observe/symbol.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 
 #include <check.h>

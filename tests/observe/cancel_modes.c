@@ -1,9 +1,9 @@
 /* cancel_modes.c - tests that nothing of the heap, the maps, samples, notes and statistics is a
  * cancellation point, whatever else is turned on: threads that are to be cancelled do all of it at
  * once, and are cancelled where they say so. The process forks afterwards. */
+#include "files.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 
 #include <check.h>

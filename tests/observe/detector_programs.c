@@ -38,7 +38,7 @@ static size_t below(size_t n)
 /* ---- what programs hold ---- */
 
 static void *slots[16384], *kept[16384];
-static size_t used, nkept;
+static size_t used, ndeferred;
 static oak_map *map;
 static oak_classic_map *classic;
 static oak_classic_iter iterators[64];
@@ -96,7 +96,8 @@ static void leaks(void (*step)(size_t i), oak_finding_kind kind, size_t most, co
 
 static void OAKI_NOINLINE keep(size_t bytes)
 {
-    for (size_t done = 0; done < bytes; done += 8 * KB) kept[nkept++] = oak_alloc_noscan(8 * KB);
+    for (size_t done = 0; done < bytes; done += 8 * KB)
+        kept[ndeferred++] = oak_alloc_noscan(8 * KB);
 }
 
 /* Slots 0 to n - 1 have something, the others nothing. */

@@ -5,10 +5,10 @@
  * objects. What one stands for is exact. A sum has the mean of what was allocated, and the variance
  * of the sum of (1 - p) / p over all objects (times s^2 for bytes). As in sample.c, the tests ask
  * for less than 5 + 10 / sqrt(n) standard deviations, where n are expected to be noted. */
+#include "find.h"
 #include "observe/site.h"
 #include "runtime/sample.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 
 #include <check.h>
 #include <math.h>

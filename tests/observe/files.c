@@ -1,5 +1,5 @@
 /* files.c - a directory of a test's own (files.h). */
-#include "tests/observe/files.h"
+#include "files.h"
 
 #include <check.h>
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* find.c - finding functions in a heap profile (find.h). */
-#include "tests/observe/find.h"
+#include "find.h"
 
 #include <check.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* frames.c - tests of observe/frames.c: an interpreter's frames stand in front of those of C. */
 #include "observe/frames.h"
+#include "find.h"
 #include "observe/stack.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 
 #include <check.h>
 #include <string.h>

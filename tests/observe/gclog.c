@@ -1,10 +1,10 @@
 /* gclog.c - tests of observe/gclog.c: a line a cycle, true and whole, and the same as gctrace's. */
+#include "files.h"
 #include "gc/event.h"
-#include "gc/trace.h"
+#include "gc/gctrace.h"
+#include "readjson.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
-#include "tests/observe/readjson.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -131,7 +131,7 @@ static void collect_in_many_ways(void *arg)
     static void *live[400];
     (void)arg;
     test_no_beside(); /* the line has the time of the mark, too */
-    ck_assert_int_eq(oaki_trace_start(), 0);
+    ck_assert_int_eq(oaki_gctrace_start(), 0);
     ck_assert_int_eq(oak_gclog_start(log_path), 0);
     oak_set_gc_percent(50);
     test_seed("observe/gclog");

@@ -3,11 +3,11 @@
  *
  * No figure of the program is like another: idle pages are partly released, live bytes differ by
  * kind, stacks and static data are of different sizes, and more than one thread marks. */
+#include "files.h"
+#include "readjson.h"
 #include "runtime/os.h"
 #include "runtime/roots.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
-#include "tests/observe/readjson.h"
 #include "tests/threads.h"
 
 #include <check.h>

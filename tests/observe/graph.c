@@ -1,9 +1,9 @@
 /* graph.c - tests of searches over random heaps, against a simple one: shortest paths, a path for
  * each object that lives, retained sizes; the same from a snapshot. */
-#include "gc/follow.h"
+#include "gc/debug/edges.h"
+#include "randheap.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
-#include "tests/observe/randheap.h"
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -247,8 +247,8 @@ static void edges_of(const void *p)
 {
     nfound = 0;
     oaki_thread *t = oaki_gc_stop_begin();
-    oaki_follow_edges(oaki_heap_offset(p), true, take_edges, NULL);
-    oaki_follow_trim();
+    oaki_edges_of(oaki_heap_offset(p), true, take_edges, NULL);
+    oaki_edges_trim();
     oaki_gc_stop_end(t);
 }
 

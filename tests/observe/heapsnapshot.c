@@ -1,7 +1,7 @@
 /* heapsnapshot.c - tests of the conversion to Chrome's format: valid JSON whose arrays agree with
  * its counts, fields and references. What reads it in earnest is in check-memlab. */
+#include "readjson.h"
 #include "tests/heap.h"
-#include "tests/observe/readjson.h"
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>

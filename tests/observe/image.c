@@ -2,9 +2,9 @@
  * what happens when the child dies, is late, or can't be had. */
 #include "observe/image.h"
 
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
 #include "observe/graph.h"
-#include "runtime/written.h"
+#include "runtime/dirty.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
@@ -372,8 +372,8 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
     if (!test_written_start()) return;
     test_away(make_links, NULL);
     for (int round = 0; round < 20; round++) {
-        while (_i ? oaki_beside_state() != OAKI_BESIDE_MARKING
-                  : !AO_load(&oaki_the_heap.keeps_marks)) {
+        while (_i ? oaki_concurrent_state() != OAKI_CONCURRENT_MARKING
+                  : !AO_load(&oaki_the_heap.sticky)) {
             (void)test_ask_beside();
             oaki_os_yield();
         }

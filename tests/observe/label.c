@@ -1,8 +1,8 @@
 /* label.c - tests of runtime/label.c and of what labels do to a profile. */
 #include "runtime/label.h"
+#include "find.h"
 #include "observe/site.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 #include "tests/threads.h"
 
 #include <check.h>

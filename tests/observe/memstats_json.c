@@ -1,7 +1,7 @@
 /* memstats_json.c - tests of observe/memstats_json.c: each field of Go's MemStats is there, under
  * its name, with the value that the struct has. */
+#include "readjson.h"
 #include "tests/heap.h"
-#include "tests/observe/readjson.h"
 #include "tests/threads.h"
 #include <check.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* null.c - tests of what each public function does with NULL for each pointer that it takes, one at
  * a time: what its header says, or the rule of base.h. Each case runs in a child of its own. */
+#include "files.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 #include <check.h>
 #include <errno.h>

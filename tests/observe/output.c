@@ -1,9 +1,9 @@
 /* output.c - tests of observe/output.c: files that are whole or not there, pipes that nobody
  * reads; and of writing profiles to them. */
 #include "observe/output.h"
+#include "find.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 #include "tests/threads.h"
 
 #include <check.h>

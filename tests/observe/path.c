@@ -1,8 +1,8 @@
 /* path.c - tests of oak_why_alive: each kind of root, objects on the way, what is dead, and what is
  * no object. */
+#include "files.h"
 #include "maps/classic.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 #include <errno.h>
 #include <fcntl.h>

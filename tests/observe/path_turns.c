@@ -1,7 +1,7 @@
 /* path_turns.c - tests of which root oak_why_alive and oak_snapshot_why tell of when several lead
  * to the object: what lasts, rather than relics that lead into the midst of it. */
+#include "files.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 
 Suite *suite_observe_path_turns(void);

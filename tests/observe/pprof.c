@@ -3,9 +3,9 @@
  *
  * Without Debian's golang-1.19-go the tests of it are skipped, and say so; that of a picture also
  * without graphviz. */
+#include "find.h"
 #include "observe/utf8.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 #include "tests/threads.h"
 
 #include <check.h>

@@ -1,9 +1,9 @@
 /* profile.c - tests of observe/profile.c and site.c: figures of sites are what was allocated and
  * what is live. */
 #include "observe/profile.h"
+#include "find.h"
 #include "gc/gc.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 #include "tests/threads.h"
 
 #include <check.h>

@@ -1,8 +1,8 @@
 /* profile_threads.c - tests of the heap profile with several threads, and after a fork. */
+#include "find.h"
 #include "gc/gc.h"
 #include "observe/site.h"
 #include "tests/heap.h"
-#include "tests/observe/find.h"
 #include "tests/threads.h"
 
 #include <check.h>

@@ -1,5 +1,5 @@
 /* randheap.c - see randheap.h. */
-#include "tests/observe/randheap.h"
+#include "randheap.h"
 
 #include "tests/heap.h"
 #include <check.h>

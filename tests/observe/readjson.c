@@ -1,5 +1,5 @@
 /* readjson.c - a reader of JSON for tests: RFC 8259 to the letter, recursive. */
-#include "tests/observe/readjson.h"
+#include "readjson.h"
 
 #include <check.h>
 #include <ctype.h>

@@ -1,10 +1,10 @@
 /* symbol.c - tests of observe/symbol.c, elfsym.c, object.c and stack.c: names of addresses. */
 #include "observe/symbol.h"
+#include "files.h"
 #include "observe/elfsym.h"
 #include "observe/object.h"
 #include "observe/stack.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
 #include "tests/threads.h"
 
 #include <check.h>

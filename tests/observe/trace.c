@@ -1,8 +1,8 @@
 /* trace.c - tests of observe/trace*.c: what is written is a trace that a reader of Chrome's format
  * takes, with all that happened, on one clock; and it is whole or not there. */
+#include "files.h"
+#include "readjson.h"
 #include "tests/heap.h"
-#include "tests/observe/files.h"
-#include "tests/observe/readjson.h"
 #include "tests/threads.h"
 
 #include <check.h>

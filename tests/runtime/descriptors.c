@@ -1,10 +1,10 @@
 /* descriptors.c - tests of a program that closes the descriptors by which its writes are told, in
  * all of the process or in a thread's own table. */
-#include "gc/beside.h"
-#include "gc/mark.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/trace/trace.h"
+#include "runtime/dirty.h"
 #include "runtime/fd.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/descriptors.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
@@ -38,17 +38,17 @@ static bool start(void)
 
 static void await_end(void)
 {
-    while (oaki_beside_asked()) move_some();
+    while (oaki_concurrent_requested()) move_some();
 }
 
 /* A cycle beside the program that was told all that it asked. */
 static void mark_and_be_told(void)
 {
     await_end();
-    size_t refused = oaki_written_refusals();
+    size_t refused = oaki_dirty_refusals();
     test_await_mark();
     await_end();
-    ck_assert_uint_eq(oaki_written_refusals(), refused);
+    ck_assert_uint_eq(oaki_dirty_refusals(), refused);
     check_table();
 }
 
@@ -88,7 +88,7 @@ static void in_mid_mark(void (*fn)(const numbers *x), const numbers *x)
         test_await_mark();
         oaki_thread *t = oaki_gc_stop_begin();
         ck_assert_ptr_nonnull(t);
-        marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+        marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
         if (marking) fn(x);
         oaki_gc_stop_end(t);
     }
@@ -212,8 +212,8 @@ static void *collect_without(void *refuse)
     test_expect(leave_all(), __LINE__);
     if (refuse) test_refuse_alone(SYS_userfaultfd);
     for (int round = 0; round < 5; round++) {
-        size_t refused = oaki_written_refusals();
-        while (oaki_written_refusals() == refused) {
+        size_t refused = oaki_dirty_refusals();
+        while (oaki_dirty_refusals() == refused) {
             test_await_mark();
             move_some();
             oak_collect();
@@ -286,8 +286,8 @@ START_TEST(a_thread_that_alone_has_them)
     in_mid_mark(close_them, &x);
     for (int round = 0; round < 5; round++) {
         await_end();
-        ck_assert(!oaki_written_begin());
-        ck_assert(!oaki_written_may());
+        ck_assert(!oaki_dirty_begin());
+        ck_assert(!oaki_dirty_may());
         move_some();
         oak_collect();
         check_table();
@@ -295,7 +295,7 @@ START_TEST(a_thread_that_alone_has_them)
     expect_userfaultfd();
     AO_store_release(&let_go, 1);
     test_join(id);
-    while (!oaki_written_begin()) oak_collect(); /* its table lives a little longer */
+    while (!oaki_dirty_begin()) oak_collect(); /* its table lives a little longer */
     mark_and_be_told();
     (void)ours(true, true);
 }

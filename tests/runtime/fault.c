@@ -1,8 +1,8 @@
-/* fault.c - tests of learning of writes by faults, beyond what tests/runtime/written.c asks of
+/* fault.c - tests of learning of writes by faults, beyond what tests/runtime/dirty.c asks of
  * every way: the program's own handlers, memory that changes its kind, mappings that run out. */
+#include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/task.h"
-#include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -27,13 +27,13 @@ static char *own;    /* the program's, read only */
 
 static void protect_all(void)
 {
-    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
 }
 
 static size_t written_of(const void *p, size_t n)
 {
     size_t from = oaki_heap_offset(p);
-    return oaki_written_take(from, from + n, false, NULL, NULL);
+    return oaki_dirty_take(from, from + n, false, NULL, NULL);
 }
 
 static bool start(void)
@@ -257,9 +257,9 @@ START_TEST(a_handler_that_comes_later_is_noticed)
     ck_assert_uint_eq(written_of(memory, PAGES * PAGE), SIZE_MAX);
     memset(memory, 2, PAGES * PAGE);
     ck_assert_int_eq(seen.calls, 0);
-    ck_assert(!oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
-    ck_assert(!oaki_written_begin());
-    ck_assert(!oaki_written_may());
+    ck_assert(!oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(!oaki_dirty_begin());
+    ck_assert(!oaki_dirty_may());
     ck_assert(!oak_heap_tells_writes(&told));
     ck_assert_str_eq(told.refused, "page faults");
     ck_assert_int_eq(told.error, 0);
@@ -274,7 +274,7 @@ static void *look_at_zombie(void *arg)
     oaki_task task;
     pthread_join(*(pthread_t *)arg, NULL); /* it has all signals blocked, and is about to die */
     while (!(oaki_task_read(getpid(), &task) && oaki_task_is_dead(&task))) oaki_os_yield();
-    _exit(oaki_written_begin() ? 0 : 3);
+    _exit(oaki_dirty_begin() ? 0 : 3);
 }
 
 static void exit_as_first(void *arg)
@@ -414,7 +414,7 @@ START_TEST(mappings_don_t_run_out)
     printf("%zu mappings before, %zu at most of %zu\n", before, most, limit);
     ck_assert_uint_le(most, before + limit / 4);
     if (!test_slow()) ck_assert_uint_ge(most, limit / 16); /* as far as it may */
-    oaki_written_release(0, AO_load(&oaki_the_heap.used));
+    oaki_dirty_unprotect(0, AO_load(&oaki_the_heap.used));
     ck_assert_uint_le(count_maps(), before + 8);
 }
 END_TEST
@@ -432,14 +432,14 @@ START_TEST(no_mapping_is_left)
     ck_assert_uint_lt(i, 2 * limit);
     memory[20 * PAGE] = 5;
     size_t opened = written_of(memory, PAGES * PAGE);
-    bool kept = oaki_written_protect(0, AO_load(&oaki_the_heap.used));
+    bool kept = oaki_dirty_protect(0, AO_load(&oaki_the_heap.used));
     memory[30 * PAGE] = 5;
     size_t again = written_of(memory, PAGES * PAGE);
     oaki_os_release(p, 2 * limit * PAGE);
     ck_assert_uint_ge(opened, 1);
     ck_assert_uint_ge(again, 1);
     ck_assert(kept);
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     heap_is_told();
 }
 END_TEST
@@ -461,7 +461,7 @@ START_TEST(what_can_t_be_put_back_stays_protected)
     ck_assert_uint_eq(written_of(page, PAGE), 0);
     page[7] = 3;
     ck_assert_uint_eq(written_of(page, PAGE), 1);
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     heap_is_told();
 }
 END_TEST
@@ -525,11 +525,11 @@ START_TEST(threads_that_write_the_same_pages)
     for (size_t round = 0; round < test_scale(3000); round++) {
         told x = { { false } };
         oaki_thread *t = oaki_enter();
-        (void)oaki_written_take(from, to, true, NULL, NULL);
+        (void)oaki_dirty_take(from, to, true, NULL, NULL);
         memcpy(copy, memory, sizeof copy);
         oaki_leave(t);
         t = oaki_gc_stop_begin();
-        (void)oaki_written_take(from, to, false, note, &x);
+        (void)oaki_dirty_take(from, to, false, note, &x);
         for (size_t page = 0; page < PAGES; page++)
             wrong += !x.page[page] && memcmp(copy + page * PAGE, memory + page * PAGE, PAGE) != 0;
         oaki_gc_stop_end(t);

@@ -1,7 +1,7 @@
 /* fault_full.c - tests of learning of writes by faults where the program has taken all mappings:
  * how often the library asks for one more. */
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -31,12 +31,12 @@ int mprotect(void *p, size_t n, int prot)
 static size_t written_of(const void *p, size_t n)
 {
     size_t from = oaki_heap_offset(p);
-    return oaki_written_take(from, from + n, false, NULL, NULL);
+    return oaki_dirty_take(from, from + n, false, NULL, NULL);
 }
 
 static void protect_all(void)
 {
-    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
 }
 
 /* Each second page of this is a mapping of its own. NULL: there are more than there may be. */
@@ -67,7 +67,7 @@ START_TEST(no_mapping_is_asked_for_again)
     ck_assert(test_written_start());
     char *taken = take_all();
     if (!taken) return;
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     AO_store(&refusals, 0);
     protect_all();
     for (size_t i = 0; i < RUNS; i++) scanned[i][5 * PAGE] = 2;
@@ -78,7 +78,7 @@ START_TEST(no_mapping_is_asked_for_again)
     ck_assert_uint_le(refused, RUNS / 10);
     ck_assert_uint_eq(told, RUNS);
 
-    ck_assert(oaki_written_begin()); /* there are some again */
+    ck_assert(oaki_dirty_begin()); /* there are some again */
     protect_all();
     ck_assert_uint_eq(written_of(scanned[RUNS / 2], SIZE), 0);
 }

@@ -1,7 +1,7 @@
 /* foreign.c - tests of learning of writes by faults where a page can't be made writable again: the
  * program's own mappings over its objects, sealed ones, mappings that run out, a limit on data. */
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -31,7 +31,7 @@ static char *memory; /* PAGES pages of the heap */
 
 static void protect_all(void)
 {
-    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
 }
 
 static bool start(void)
@@ -63,11 +63,11 @@ static void others_work(void)
         for (size_t page = 0; page < PAGES; page++)
             if (page < FIRST || page > LAST) memory[page * PAGE] = (char)round;
         size_t from = oaki_heap_offset(memory);
-        size_t n = oaki_written_take(from, from + FIRST * PAGE, false, NULL, NULL);
+        size_t n = oaki_dirty_take(from, from + FIRST * PAGE, false, NULL, NULL);
         ck_assert_uint_eq(n, FIRST);
-        oaki_written_release(0, AO_load(&oaki_the_heap.used));
+        oaki_dirty_unprotect(0, AO_load(&oaki_the_heap.used));
         memory[(LAST + 1) * PAGE] = 1;
-        ck_assert(oaki_written_may());
+        ck_assert(oaki_dirty_may());
     }
     oak_writes_told told;
     ck_assert(oak_heap_tells_writes(&told));
@@ -140,7 +140,7 @@ START_TEST(a_write_while_protecting_is_refused)
     size_t from = oaki_heap_offset(memory);
     pthread_t id = test_start(write_first, &over);
     for (int i = 0; i < ATTEMPTS; i++)
-        ck_assert(oaki_written_protect(from, from + PAGES * PAGE));
+        ck_assert(oaki_dirty_protect(from, from + PAGES * PAGE));
     AO_store_release(&over, 1);
     test_join(id);
 }
@@ -169,14 +169,14 @@ START_TEST(pages_that_open_before_others_fail)
     size_t from = oaki_heap_offset(memory);
     ck_assert_int_eq(madvise(memory, first, MADV_DONTDUMP), 0); /* a mapping of its own */
     protect_all();
-    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 0);
+    ck_assert_uint_eq(oaki_dirty_take(from, from + some, false, NULL, NULL), 0);
     char *all = use_up_mappings(&n);
     if (!all) return;
-    oaki_written_release(from, from + some);
+    oaki_dirty_unprotect(from, from + some);
     munmap(all, n);
-    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 32);
+    ck_assert_uint_eq(oaki_dirty_take(from, from + some, false, NULL, NULL), 32);
     memset(memory, 2, some);
-    ck_assert_uint_eq(oaki_written_take(from, from + some, false, NULL, NULL), 48);
+    ck_assert_uint_eq(oaki_dirty_take(from, from + some, false, NULL, NULL), 48);
 }
 END_TEST
 
@@ -193,14 +193,14 @@ static void limit_data(rlim_t n)
 START_TEST(no_cycle_by_faults_while_data_is_limited)
 {
     if (!start()) return;
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     limit_data((rlim_t)1 << 40);
-    ck_assert(!oaki_written_begin());
-    ck_assert(!oaki_written_may());
+    ck_assert(!oaki_dirty_begin());
+    ck_assert(!oaki_dirty_may());
     oak_collect();
     limit_data(RLIM_INFINITY);
-    ck_assert(oaki_written_may());
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_may());
+    ck_assert(oaki_dirty_begin());
 }
 END_TEST
 

@@ -2,11 +2,11 @@
  * across collections, records go with their objects, and right programs are told nothing.
  * tests/malloc/misuse has the misuses one by one. */
 #include "runtime/guard.h"
-#include "gc/finalizer.h"
+#include "gc/refs/finalizer.h"
 #include "observe/guard.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/probe.h"
-#include "runtime/written.h"
 #include "tests/heap.h"
 
 #include <check.h>
@@ -440,18 +440,18 @@ START_TEST(pages_behind_stay_closed_where_faults_tell_of_writes)
     test_heap_start(c);
     if (oaki_os_page_size() > OAKI_PAGE) return;
     oaki_guard.page = true;
-    ck_assert(oaki_written_start());
+    ck_assert(oaki_dirty_start());
     size_t n = 6 << OAKI_PAGE_SHIFT;
     oaki_span *s = oaki_pages_alloc(8, 1, OAKI_CLASS_LARGE, OAKI_SCAN);
     s->size = 8 << OAKI_PAGE_SHIFT;
-    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
     s = oaki_pages_split(s, 1, 1);
     s->guarded = OAKI_GUARDED | OAKI_GUARDED_HEAD | OAKI_GUARDED_TAIL;
     oaki_guard_fill(s);
     char *p = oaki_span_start(s);
     ck_assert(!may_be_read(p + n));
     p[0] = p[n - 1] = 1;
-    oaki_written_release(0, AO_load(&oaki_the_heap.used));
+    oaki_dirty_unprotect(0, AO_load(&oaki_the_heap.used));
     ck_assert(!may_be_read(p + n));
     ck_assert(may_be_read(p + n - 1));
     oaki_pages_free(s);

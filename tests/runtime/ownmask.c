@@ -1,8 +1,8 @@
 /* ownmask.c - tests of runtime/ownmask.h: who blocks SIGSEGV for a moment as code of ours wants it,
  * and who does so himself, before a cycle by faults; and what is said of that. */
 #include "runtime/ownmask.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
-#include "runtime/written.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -68,7 +68,7 @@ START_TEST(threads_in_our_handlers_are_no_blockers)
     for (AO_t at = 1; at < 9; at += 2) {
         test_wait(&step, at);
         bool may = at == 1 || at == 5;
-        ck_assert_int_eq(oaki_written_begin(), may);
+        ck_assert_int_eq(oaki_dirty_begin(), may);
         AO_store_release(&step, at + 1);
     }
     test_join(id);
@@ -102,7 +102,7 @@ static void *write_once(void *arg)
     if (!hold_protection()) return NULL;
     AO_store_release(&step, 1);
     test_wait(&step, 2);
-    if (arg) oaki_written_release(0, AO_load(&oaki_the_heap.used));
+    if (arg) oaki_dirty_unprotect(0, AO_load(&oaki_the_heap.used));
     else memory[0] = 1;
     AO_store_release(&step, 3);
     return memory;
@@ -127,7 +127,7 @@ static bool let_one_go_on(bool *may)
         return false;
     if (may) {
         oaki_os_sleep_ns(20000000); /* for the other one, who comes to wait for the lock */
-        *may = oaki_written_begin();
+        *may = oaki_dirty_begin();
     }
     struct seccomp_notif_resp answer = { .id = asks.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
     (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
@@ -141,7 +141,7 @@ START_TEST(threads_that_change_protection_are_no_blockers)
     bool may = false;
     if (!start()) return;
     memory = oak_alloc(2 * 4096 + 4096);
-    ck_assert(oaki_written_protect(0, AO_load(&oaki_the_heap.used)));
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
     pthread_t id = test_start(write_once, (void *)(intptr_t)_i);
     pthread_t other = test_start(write_too, NULL);
     while (AO_load_acquire(&step) == 0 && pthread_tryjoin_np(id, NULL) != 0) oaki_os_yield();
@@ -173,7 +173,7 @@ START_TEST(threads_in_a_stop_are_no_blockers)
     pthread_t id = test_start(run, NULL);
     test_wait(&step, 1);
     oaki_thread *t = oaki_gc_stop_begin();
-    bool may = oaki_written_begin();
+    bool may = oaki_dirty_begin();
     oaki_gc_stop_end(t);
     AO_store_release(&step, 2);
     test_join(id);
@@ -194,16 +194,16 @@ static void *block_itself(void *arg)
 START_TEST(a_thread_that_blocks_the_signal)
 {
     if (!start()) return;
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     pthread_t id = test_start(block_itself, NULL);
     test_wait(&step, 1);
-    ck_assert(!oaki_written_begin());
-    ck_assert(!oaki_written_may());
+    ck_assert(!oaki_dirty_begin());
+    ck_assert(!oaki_dirty_may());
     AO_store_release(&step, 2);
     test_join(id);
     oak_collect();
-    ck_assert(oaki_written_may());
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_may());
+    ck_assert(oaki_dirty_begin());
 }
 END_TEST
 
@@ -219,12 +219,12 @@ static void block_for_a_while(void *is_long)
     pthread_t id = test_start(block_itself, NULL);
     test_wait(&step, 1);
     for (int n = 0; n < 3 || (is_long && took < LONG_NS); n++) {
-        ck_assert(!oaki_written_begin());
+        ck_assert(!oaki_dirty_begin());
         took = oaki_os_now_ns() - begun;
     }
     AO_store_release(&step, 2);
     test_join(id);
-    ck_assert(oaki_written_begin());
+    ck_assert(oaki_dirty_begin());
     if (!is_long && took > SHORT_NS) _exit(TOO_SLOW);
 }
 

@@ -1,10 +1,10 @@
 /* tracking.c - tests of what is done where the system doesn't tell of written pages in the way that
  * was asked for, and what is said about it. */
-#include "gc/beside.h"
+#include "gc/concurrent/concurrent.h"
+#include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/pagemap.h"
 #include "runtime/task.h"
-#include "runtime/written.h"
 #include "tests/descriptors.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
@@ -189,7 +189,7 @@ static bool refuse_in_mid_mark(void (*refuse)(void))
 {
     oaki_thread *t = oaki_gc_stop_begin();
     ck_assert_ptr_nonnull(t);
-    bool marking = oaki_beside_state() == OAKI_BESIDE_MARKING;
+    bool marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
     if (marking) refuse();
     oaki_gc_stop_end(t);
     return marking;
@@ -279,7 +279,7 @@ START_TEST(no_descriptor_is_left_for_faults)
     ck_assert(oak_heap_tells_writes(&told));
     ck_assert_str_eq(told.refused, "userfaultfd");
     ck_assert_int_eq(told.error, EMFILE);
-    ck_assert(!oaki_written_begin());
+    ck_assert(!oaki_dirty_begin());
     collect_a_bit();
 }
 END_TEST

@@ -1,7 +1,7 @@
 /* zone_drop.c - tests of runtime/zonedrop.c and of what gc/zone.c forgets: discarding zones, small
  * and large, while others refer to them. */
-#include "gc/finalizer.h"
 #include "gc/host.h"
+#include "gc/refs/finalizer.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "tests/heap.h"

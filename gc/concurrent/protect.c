@@ -1,0 +1,211 @@
+/* protect.c - which pages are protected (protect.h).
+ *
+ * Bound: a look at the page table's entries, and for oaki_unprotect_sparse at the bits of the
+ * pages; the world runs, so what they see may be out of date. That costs faults, or a look at a
+ * page for nothing: a page is asked about again in each round and in the last stop, whatever was on
+ * it before. */
+#include "protect.h"
+
+#include "concurrent.h"
+#include "gc/contract.h"
+#include "gc/gc.h"
+#include "gc/trace/trace.h"
+#include "runtime/dirty.h"
+
+#define GAP ((size_t)8)           /* pages between two runs that are treated as one */
+#define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
+#define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
+#define BLOCK ((size_t)512 << 10) /* bytes whose entries are looked at at once */
+#define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
+
+/* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. It may end that
+ * with false. */
+OAKI_INLINE bool each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
+                          bool (*fn)(size_t from, size_t to, void *ctx), void *ctx)
+{
+    OAKI_ASSERT((to & (OAKI_PAGE - 1)) == 0 && to <= AO_load(&oaki_the_heap.used));
+    size_t page = from >> OAKI_PAGE_SHIFT, end = to >> OAKI_PAGE_SHIFT, first = 0, last = 0;
+    for (; page < end; page++) {
+        if (is(page)) {
+            if (last == 0) first = page;
+            last = page + 1;
+        } else if (last > 0 && page - last >= gap) {
+            if (!fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, ctx)) return false;
+            last = 0;
+        }
+    }
+    return last == 0 || fn(first << OAKI_PAGE_SHIFT, last << OAKI_PAGE_SHIFT, ctx);
+}
+
+static bool is_scanned(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
+    unsigned kind = oaki_pte_kind(e);
+    return (e & OAKI_PTE_CLASS) != 0 && kind != OAKI_NOSCAN;
+}
+
+/* ---- protecting, asking ---- */
+
+static bool protect(size_t from, size_t to, void *ctx)
+{
+    (void)ctx;
+    return oaki_dirty_protect(from, to);
+}
+
+void oaki_protect_scanned(size_t from, size_t to)
+{
+    OAKI_REQUIRES_IDLE();
+    (void)each_run(from, to, GAP, is_scanned, protect, NULL);
+}
+
+typedef struct taking {
+    void (*fn)(size_t from, size_t to, void *ctx);
+    void *ctx;
+    size_t left; /* pages to be found */
+    size_t at;   /* where the last one was */
+    bool refused;
+} taking;
+
+static bool take(size_t from, size_t to, void *ctx)
+{
+    taking *t = ctx;
+    t->at = from;
+    size_t n = oaki_dirty_take_some(&t->at, to, t->left, t->fn, t->ctx);
+    t->refused = n == SIZE_MAX;
+    OAKI_ASSERT(t->refused || n <= t->left);
+    if (!t->refused) t->left -= n;
+    return !t->refused && t->left > 0;
+}
+
+size_t oaki_protect_again(size_t *from, size_t to, size_t most,
+                       void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
+{
+    taking t = { .fn = fn, .ctx = ctx, .left = most };
+    bool all = each_run(*from, to, GAP, is_scanned, take, &t);
+    *from = all || t.refused ? to : t.at;
+    return t.refused ? SIZE_MAX : most - t.left;
+}
+
+/* ---- between two cycles ---- */
+
+static bool is_dense(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
+    unsigned cls = e & OAKI_PTE_CLASS;
+    if (!is_scanned(page)) return false;
+    if (cls == OAKI_CLASS_LARGE)
+        return oaki_mark_get(oaki_span_slot(oaki_span_of_offset(page << OAKI_PAGE_SHIFT)));
+    size_t size = oaki_classes[cls].size;
+    const uint64_t *starts =
+        oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
+    if (oaki_mark_none(page)) return false;
+    return oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, starts) * size >= DENSE;
+}
+
+static bool protect_run(size_t from, size_t to, void *ctx)
+{
+    (void)ctx;
+    return to - from < LEAST || oaki_dirty_protect(from, to);
+}
+
+bool oaki_protect_dense(size_t from, size_t to)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
+    return each_run(from, to, 1, is_dense, protect_run, NULL);
+}
+
+static bool is_sparse(size_t page)
+{
+    return !is_dense(page);
+}
+
+static bool may_be_protected(size_t page)
+{
+    oaki_pte e = AO_int_load(&oaki_the_heap.pte[page]);
+    return (e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_NOSCAN;
+}
+
+static bool release(size_t from, size_t to, void *ctx)
+{
+    (void)ctx;
+    oaki_dirty_unprotect(from, to);
+    return true;
+}
+
+void oaki_unprotect(size_t from, size_t to)
+{
+    OAKI_REQUIRES_IDLE();
+    (void)each_run(from, to, GAP, may_be_protected, release, NULL);
+}
+
+void oaki_unprotect_sparse(size_t from, size_t to)
+{
+    OAKI_REQUIRES_IDLE();
+    (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
+}
+
+/* ---- in the last stop ---- */
+
+static size_t refusals; /* set in the stop */
+
+static bool is_told(void)
+{
+    return oaki_dirty_refusals() == refusals;
+}
+
+void oaki_rescan_begin(size_t before)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
+    oak_marker *m = oaki_worker(0);
+    refusals = before;
+    oaki_pinned_mark();
+    oaki_workers_rescan_begin(m->used);
+    oaki_mark_left_out(m);
+}
+
+static bool look(size_t from, size_t to, void *m)
+{
+    return oaki_dirty_take(from, to, false, oaki_rescan_pages, m) != SIZE_MAX;
+}
+
+/* is_scanned for all of a block, without a branch on any, so that several are looked at at once. */
+static bool are_scanned(const oaki_pte *e)
+{
+    unsigned other = 0;
+    for (size_t i = 0; i < BLOCK / OAKI_PAGE; i++)
+        other |= (unsigned)((e[i] & OAKI_PTE_CLASS) == 0) | (oaki_pte_kind(e[i]) == OAKI_NOSCAN);
+    return other == 0;
+}
+
+/* Most of a large heap is pages that are scanned: as few questions as there can be. */
+static void look_at_all(size_t from, size_t to, oak_marker *m)
+{
+    size_t at = from;
+    for (size_t block = from, end; block < to; block = end) {
+        end = OAKI_MIN(block + BLOCK, to);
+        if (end - block == BLOCK && are_scanned(oaki_the_heap.pte + (block >> OAKI_PAGE_SHIFT)))
+            continue;
+        if ((at < block && !look(at, block, m)) ||
+            !each_run(block, end, GAP, is_scanned, look, m))
+            return;
+        at = end;
+    }
+    if (at < to) (void)look(at, to, m);
+}
+
+/* Where one part is refused, the range may have been made whole again before another is asked
+ * about, and what was written there before isn't told then. */
+void oaki_rescan_dirty(oak_marker *m, size_t from, size_t to)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->looks && !m->beside);
+    size_t before = m->scanned;
+    if (is_told()) look_at_all(from, to, m);
+    if (!is_told()) oaki_rescan_pages(from, to, m);
+    m->again += m->scanned - before;
+}

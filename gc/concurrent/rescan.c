@@ -1,0 +1,166 @@
+/* rescan.c - looking again at what was written while a mark was under way: the words that marked
+ * objects have on written pages.
+ *
+ * What is not marked need not be looked at: if it is marked later, all of it is. So a page costs a
+ * look at the bits of its slots, and the words of those that are marked.
+ * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
+ * marked by functions that know no parts: each of those once a batch (dirty.h). */
+#include "gc/contract.h"
+#include "gc/trace/sift.h"
+#include "runtime/contain.h"
+#include "runtime/guard.h"
+#include "runtime/os.h"
+
+#define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
+#define LOOK_PAGES 1024          /* between two looks at the clock */
+
+static bool is_marked(size_t slot)
+{
+    return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
+}
+
+OAKI_NO_ASAN void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+{
+    OAKI_REQUIRES_WORKER(m);
+    size_t found[OAKI_SIFT];
+    for (const uintptr_t *stop; p < end; p = stop) {
+        stop = end - p > OAKI_SIFT ? p + OAKI_SIFT : end;
+        size_t n = oaki_sift(m, p, stop, found);
+        for (size_t i = 0; i < n; i++) oaki_mark_push(m, m->base + found[i]);
+    }
+}
+
+/* Of the objects of `size` bytes at 16 times each bit of `starts` from offset `off`, up to hi. */
+static void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi)
+{
+    for (; starts; starts &= starts - 1) {
+        uintptr_t p = m->base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
+        oaki_trace_sift(m, (const uintptr_t *)p,
+                       (const uintptr_t *)OAKI_MIN(p + size, m->base + hi));
+    }
+}
+
+/* In a stop, a piece of a large object is for all workers. */
+static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
+{
+    const char *base = (const char *)m->base;
+    if (m->beside || lo + SHARED > hi ||
+        !oaki_ranges_add(base + lo, base + hi, typed))
+        return false;
+    m->left += hi - lo;
+    return true;
+}
+
+/* An object may be on pages of several calls. Most pages of a minor cycle have young objects only:
+ * a look at the words of their bits is enough. */
+static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo, size_t hi)
+{
+    const oaki_class *c = &oaki_classes[cls];
+    const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
+    size_t i = ((lo - first) * c->magic) >> 32, slot = first + i * c->size;
+    if (i < c->nslots && slot < lo && is_marked(slot)) oaki_rescan_part(m, slot, c->size, lo, hi);
+    if (oaki_mark_none(lo >> OAKI_PAGE_SHIFT)) return;
+    for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
+        uint64_t x = oaki_the_heap.alloc[w] & *starts;
+        if (x) x &= oaki_mark_gather(w);
+        if (x && !typed) sift_slots(m, w << 10, x, c->size, hi);
+        for (; x && typed; x &= x - 1)
+            oaki_rescan_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
+    }
+}
+
+/* Is the large object marked by a function? */
+static bool is_called(size_t slot, unsigned kind)
+{
+    const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    return t && t->mark;
+}
+
+void oaki_rescan_pages(size_t from, size_t to, void *ctx)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    oak_marker *m = ctx;
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER(m);
+    for (size_t lo = from, hi; lo < to; lo = hi) {
+        size_t page = lo >> OAKI_PAGE_SHIFT;
+        oaki_pte e = AO_int_load(&h->pte[page]);
+        unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
+        hi = OAKI_MIN(to, (page + 1) << OAKI_PAGE_SHIFT);
+        if (cls == 0 || kind == OAKI_NOSCAN || kind >= OAKI_KINDS) continue;
+        size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
+        if (cls == OAKI_CLASS_LARGE) first = oaki_span_slot(oaki_span_of_offset(first));
+        if (cls != OAKI_CLASS_LARGE) {
+            clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi);
+            continue;
+        }
+        OAKI_ASSERT(lo >= first);
+        if (!is_marked(first)) continue;
+        size_t size = oaki_object_size(first);
+        hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));
+        lo = OAKI_MAX(lo, first);
+        if (lo >= hi) continue;
+        if (is_called(first, kind) || !share(m, lo, OAKI_MIN(hi, first + size), kind == OAKI_TYPED))
+            oaki_rescan_part(m, first, size, lo, hi);
+    }
+}
+
+/* ---- what was left out ---- */
+
+static bool has_left_out(const oaki_span *s)
+{
+    return s->kind == OAKI_TYPED && (s->cls == OAKI_CLASS_LARGE || s->waits);
+}
+
+/* In mid mark, what a thread has taken and not handed out yet is of no type. */
+static bool mark_left_out(oaki_span *s, void *ctx)
+{
+    oak_marker *m = ctx;
+    if (!has_left_out(s)) return true;
+    size_t base = oaki_span_slot(s);
+    size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = base + i * s->size;
+        if (!is_marked(slot)) continue;
+        const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
+        char *p = (char *)oaki_the_heap.base + slot;
+        if (oaki_type_waits(t) && oaki_deferred_may_call(s, p))
+            OAKI_CALL_INSIDE(t->mark(m, p, oaki_guard_asked(s, p)));
+    }
+    return true;
+}
+
+bool oaki_mark_leaves_out(void)
+{
+    bool any = false;
+    for (uint32_t id = oaki_type_count(); id > 0 && !any; id--)
+        any = oaki_type_waits(oaki_type_by_id(id));
+    return any;
+}
+
+void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t ns)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
+    oaki_heap *h = &oaki_the_heap;
+    bool late = false;
+    for (size_t at = *page; at < end && !late; *page = ++at) {
+        if (at % LOOK_PAGES == 0) late = oaki_os_now_ns() > ns;
+        oaki_pte e = h->pte[at];
+        if (!(e & OAKI_PTE_CLASS) || oaki_pte_kind(e) != OAKI_TYPED) continue;
+        oaki_span *s = &h->spans[oaki_page_first(at)];
+        if (oaki_span_page(s) != at || !has_left_out(s)) continue;
+        (void)mark_left_out(s, m);
+        late = oaki_os_now_ns() > ns;
+    }
+}
+
+void oaki_mark_left_out(oak_marker *m)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER(m);
+    if (!oaki_mark_leaves_out()) return;
+    for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
+        oaki_central_each(oaki_zone_by_id(id), mark_left_out, m);
+}

@@ -1,0 +1,131 @@
+/* sticky.c - sticky mark bits: minor collections, which keep what the last one has marked.
+ *
+ * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). What M has at the end of a cycle
+ * is old, what is allocated afterwards is young, in the same places: nothing moves. A minor cycle
+ * marks from the roots and from old objects on written pages, so it costs what is young and alive,
+ * and what was written; garbage among the old waits for a full one, and so do its finalizers and
+ * weak references: so there is one after ROW_MAX minor ones, however well they pay. It is one that
+ * begins beside the program (concurrent.c), or, of a smaller heap, one in a single stop.
+ *
+ * Owns: what full and minor cycles have cost and brought. Lock: written in a stop. Bound: O(1). */
+#include "sticky.h"
+
+#include "concurrent.h"
+#include "gc/contract.h"
+#include "gc/gc.h"
+#include "gc/host.h"
+#include "gc/pace.h"
+#include "gc/trace/trace.h"
+#include "protect.h"
+#include "runtime/dirty.h"
+#include "runtime/options.h"
+
+#define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
+#define SKIP_UNPROVEN 3 /* where none has paid yet */
+#define SKIP_MAX 64
+#define FEW 32    /* a part of the live bytes */
+#define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
+
+typedef struct work {
+    size_t words; /* looked at */
+    size_t freed; /* bytes; of a full one, as if no more were alive than before: in the middle of a
+                   * growth nearly none are freed, and all that follows would look good */
+} work;
+
+static struct {
+    work full;           /* the last one's */
+    unsigned skip;       /* full cycles until a minor one is tried, but for those of a growth */
+    unsigned next_skip;  /* the next time that one doesn't pay */
+    unsigned in_a_row;   /* minor ones since the last full one */
+} self = { .skip = SKIP_UNPROVEN, .next_skip = SKIP_UNPROVEN };
+
+/* ---- does it pay? ---- */
+
+/* A word looked at brought at least as much as in a full cycle, and a third more: for its garbage
+ * among the old ones comes on top. */
+static bool is_cheaper(const work *minor, const work *full)
+{
+    return (double)minor->words * (double)full->freed * 4 <=
+           (double)full->words * (double)minor->freed * 3;
+}
+
+static void after_minor(const work *w)
+{
+    OAKI_ASSERT(self.in_a_row < ROW_MAX || oaki_debug_switches.minor);
+    self.in_a_row++;
+    if (is_cheaper(w, &self.full)) {
+        self.next_skip = 1;
+        return;
+    }
+    self.skip = self.next_skip;
+    self.next_skip = OAKI_MIN(self.skip * 4, SKIP_MAX);
+}
+
+/* In a growth what is young lives on: a minor one would say nothing of what comes after it. */
+static void after_full(const work *w, bool grows)
+{
+    self.full = *w;
+    self.in_a_row = 0;
+    if (self.skip > 0 && !grows) self.skip--;
+}
+
+bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_IDLE();
+    work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
+    unsigned forced = (unsigned)oaki_debug_switches.minor;
+    if (minor) after_minor(&w);
+    else after_full(&w, freed <= allocated / 2);
+    /* Pages that stay read only between cycles would be in the way of system calls all the time. */
+    if (oaki_dirty_denies()) return false;
+    if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
+    if (forced) return self.in_a_row < forced;
+    return self.skip == 0 && self.in_a_row < ROW_MAX && oaki_pace_has_room();
+}
+
+/* ---- in one stop ---- */
+
+static bool is_wanted(void)
+{
+    const oak_config *c = &oaki_the_heap.config;
+    if (!c->concurrent || !c->generations || oaki_dirty_denies()) return false;
+    return oaki_pace_live() >= FROM || oaki_debug_switches.minor;
+}
+
+/* Where it can only be by faults, nothing is taken for it before a mark beside the program needs
+ * it. */
+void oaki_sticky_prepare(void)
+{
+    OAKI_REQUIRES_INSIDE();
+    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
+    if (is_wanted()) (void)oaki_dirty_start();
+}
+
+bool oaki_sticky_begins(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_concurrent_state() != OAKI_CONCURRENT_MARKING);
+    return AO_load(&oaki_the_heap.sticky) && oaki_dirty_may() && !oaki_zones_closing();
+}
+
+void oaki_sticky_rescan(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_IDLE();
+    oaki_rescan_begin(oaki_dirty_refusals());
+}
+
+/* What has become old since the last full one stays unprotected, and is looked at again each time,
+ * until that is a part of the heap that counts. */
+bool oaki_sticky_keep(bool minor)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
+    if (!is_wanted() || !oaki_dirty_may() || oaki_concurrent_protecting()) return false;
+    if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
+    if (minor && oaki_workers_rescan_words() * sizeof(uintptr_t) < oaki_pace_live() / FEW)
+        return true;
+    return oaki_protect_dense(0, AO_load(&oaki_the_heap.used));
+}

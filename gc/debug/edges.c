@@ -1,0 +1,291 @@
+/* edges.c - marking with somebody watching: slow, and for the few who must know what is marked;
+ * and the edges of an object.
+ *
+ * The marker tells nobody what it marks, as that would cost every collection something. This one
+ * does, for small objects that are scanned conservatively: it sets their bits in M itself and keeps
+ * its own stack. The rest it hands to the marker.
+ *
+ * Edges are told by the marker's rules, without it. Only mark functions need an oak_marker: they
+ * get one that is no worker. What they mark lands in its queue, as in a worker's, and where a
+ * worker would get itself a new chunk of stack, this one hands on what is in the old
+ * (oak_marker.record); so the marker itself has no test for it. They tell values, not where they
+ * are: the object's words are looked up in a hash table of the values.
+ *
+ * Owns: a stack of fixed size, in a stop; when that is full, objects are handed to the marker. The
+ *   recorder, its table.
+ * Lock: the world is stopped, or it is an image (observe/image.h).
+ * Bound: linear in what it marks; edges, in the object's words. */
+#include "edges.h"
+
+#include "gc/contract.h"
+#include "gc/trace/trace.h"
+#include "runtime/contain.h"
+#include "runtime/guard.h"
+#include "runtime/os.h"
+#include "runtime/track.h"
+
+#define DEPTH 4096
+
+static struct {
+    void (*found)(void *obj);
+    size_t n;
+    size_t stack[DEPTH]; /* offsets of objects to scan */
+} self;
+
+/* Mark the object that offset `off` is in, and note it for scanning. */
+static void look(size_t off)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oak_marker *m = oaki_worker(0);
+    if (off >= m->used) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX || oaki_mark_get(slot)) return;
+    void *obj = (void *)(h->base + slot);
+    oaki_pte e = h->pte[slot >> OAKI_PAGE_SHIFT];
+    unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
+    bool scanned = kind == OAKI_SCAN || kind == OAKI_PINNED;
+    if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED || (scanned && self.n == DEPTH)) {
+        oaki_mark_pointer(obj);
+    } else {
+        oaki_mark_set(slot);
+        m->bytes += oaki_classes[cls].size;
+        if (scanned) self.stack[self.n++] = slot;
+    }
+    self.found(obj);
+}
+
+OAKI_NO_ASAN static void scan(size_t slot)
+{
+    const uintptr_t *p = (const uintptr_t *)(oaki_the_heap.base + slot);
+    const uintptr_t *end = p + oaki_object_size(slot) / sizeof *p;
+    for (; p < end; p++) {
+        size_t off = *p - oaki_the_heap.base;
+        if (off < AO_load(&oaki_the_heap.used) && oaki_mark_counts(off)) look(off);
+    }
+}
+
+void oaki_edges_mark(const void *p, void (*found)(void *obj))
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_ASSERT(self.n == 0);
+    self.found = found;
+    look(oaki_heap_offset(p));
+    while (self.n > 0) scan(self.stack[--self.n]);
+    oaki_mark_drain();
+}
+
+/* ---- edges ---- */
+
+static struct {
+    oaki_edge_fn fn;
+    void *ctx;
+    oaki_edge batch[OAKI_EDGES];
+    size_t n;
+    /* values of a mark function: a hash set of offsets + 1, those that were met in the object
+     * negated; NULL: they are handed on without being looked for */
+    size_t *set;
+    size_t cap, used; /* places; in use */
+    size_t mapped;    /* bytes behind set, kept for the next object */
+    size_t *memory;
+    oaki_mark_segment chunk;
+    oak_marker recorder;
+} edges;
+
+static void flush_edges(void)
+{
+    if (edges.n > 0) edges.fn(edges.ctx, edges.batch, edges.n);
+    edges.n = 0;
+}
+
+OAKI_INLINE void tell(size_t to, size_t at)
+{
+    OAKI_ASSERT(edges.n < OAKI_EDGES);
+    edges.batch[edges.n].to = to;
+    edges.batch[edges.n].at = at;
+    if (++edges.n == OAKI_EDGES) flush_edges();
+}
+
+/* The words of [lo, hi), which is in the object at p. */
+OAKI_NO_ASAN static void tell_words(const char *p, const char *lo, const char *hi)
+{
+    uintptr_t base = oaki_the_heap.base;
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
+        size_t to = *(const uintptr_t *)lo - base;
+        if (to < used && oaki_mark_counts(to)) tell(to, (size_t)(lo - p));
+    }
+}
+
+OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t size)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (size_t at = 0; at + t->elem_size <= size; at += t->elem_size)
+        for (size_t i = 0; i < t->nwords; i += 64)
+            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1) {
+                size_t word = at + (i + oaki_ctz(set)) * sizeof(uintptr_t);
+                size_t to = *(const uintptr_t *)(p + word) - oaki_the_heap.base;
+                if (to < used && oaki_mark_counts(to)) tell(to, word);
+            }
+}
+
+/* ---- edges that a mark function tells ---- */
+
+#define SET_MIN 512
+
+static size_t place_of(size_t to)
+{
+    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges.cap - 1);
+}
+
+/* Where the value is, or the free place for it. */
+static size_t *look_up(size_t to)
+{
+    size_t i = place_of(to), key = to + 1;
+    while (edges.set[i] != 0 && edges.set[i] != key && edges.set[i] != ~key)
+        i = (i + 1) & (edges.cap - 1);
+    return &edges.set[i];
+}
+
+static bool grow(size_t cap)
+{
+    size_t *old = edges.set, old_cap = edges.cap, old_mapped = edges.mapped;
+    size_t bytes = cap * sizeof *old;
+    size_t *fresh = oaki_os_map_scratch(bytes);
+    if (!fresh) return false;
+    edges.set = edges.memory = fresh;
+    edges.cap = cap;
+    edges.mapped = bytes;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i] != 0) *look_up(old[i] - 1) = old[i];
+    if (old) oaki_os_release(old, old_mapped);
+    return true;
+}
+
+/* Without memory for the set, what is in it is told, and the rest without places. */
+static void give_up_places(void)
+{
+    for (size_t i = 0; i < edges.cap; i++) {
+        if (edges.set[i] != 0) tell(edges.set[i] - 1, SIZE_MAX);
+        edges.set[i] = 0;
+    }
+    edges.set = NULL;
+}
+
+static void note(size_t to)
+{
+    if (!oaki_mark_counts(to)) return;
+    if (edges.set && (edges.used + 1) * 2 > edges.cap && !grow(edges.cap * 2)) give_up_places();
+    if (!edges.set) {
+        tell(to, SIZE_MAX);
+        return;
+    }
+    size_t *place = look_up(to);
+    edges.used += *place == 0;
+    *place = to + 1;
+}
+
+static void record(oak_marker *m)
+{
+    OAKI_ASSERT(m == &edges.recorder && m->top == &edges.chunk);
+    for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
+    m->top->n = 0;
+}
+
+/* Tell the words of the object that hold what was noted, and then what no word holds. */
+OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (size_t at = 0; edges.used > 0 && at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
+        size_t to = *(const uintptr_t *)(p + at) - oaki_the_heap.base;
+        if (to >= used) continue;
+        size_t *place = look_up(to);
+        if (*place == 0) continue;
+        *place = ~(to + 1);
+        tell(to, at);
+    }
+    for (size_t i = 0; i < edges.cap; i++) {
+        size_t key = edges.set[i];
+        if (key != 0 && key >> 63 == 0) tell(key - 1, SIZE_MAX);
+        edges.set[i] = 0;
+    }
+}
+
+void oaki_edges_trim(void)
+{
+    if (edges.memory) oaki_os_release(edges.memory, edges.mapped);
+    edges.set = edges.memory = NULL;
+    edges.cap = edges.mapped = 0;
+}
+
+static oak_marker *recorder_begin(void)
+{
+    oak_marker *m = &edges.recorder;
+    m->base = oaki_the_heap.base;
+    m->used = AO_load(&oaki_the_heap.used);
+    m->top = &edges.chunk;
+    m->head = m->tail = 0;
+    m->record = record;
+    edges.chunk.n = edges.used = 0;
+    edges.set = NULL;
+    return m;
+}
+
+static void recorder_end(oak_marker *m)
+{
+    record(m);
+    for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
+}
+
+static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
+{
+    oak_marker *m = recorder_begin();
+    if (where) edges.set = edges.memory;
+    if (where && !edges.memory) {
+        edges.cap = 0;
+        (void)grow(SET_MIN);
+    }
+    if (oaki_deferred_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p))
+        OAKI_CALL_INSIDE(t->mark(m, p, size));
+    recorder_end(m);
+    if (edges.set) tell_places(p, size);
+    if (edges.cap > SET_MIN) oaki_edges_trim(); /* the next object's is cleared in proportion */
+}
+
+void oaki_edges_of_host_roots(oaki_edge_fn fn, void *ctx)
+{
+    OAKI_REQUIRES_STOPPED();
+    edges.fn = fn;
+    edges.ctx = ctx;
+    edges.n = 0;
+    oak_marker *m = recorder_begin();
+    oaki_host_call_roots(m);
+    recorder_end(m);
+    flush_edges();
+}
+
+void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_slot_offset(slot) == slot);
+    oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
+    oaki_kind kind = oaki_pte_kind(e);
+    if (kind == OAKI_NOSCAN) return;
+    char *p = (char *)oaki_the_heap.base + slot;
+    size_t size = oaki_object_size(slot), head = 0;
+    edges.fn = fn;
+    edges.ctx = ctx;
+    edges.n = 0;
+    if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
+        head = (size_t)oaki_span_of_offset(slot)->cursor << OAKI_PAGE_SHIFT;
+    const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    if (t) size = oaki_guard_asked(oaki_span_of_offset(slot), p);
+    if (!t)
+        tell_words(p, p + (kind == OAKI_TYPED ? 0 : head), p + size);
+    else if (t->mark)
+        tell_marked(t, p, size, where);
+    else
+        tell_bitmap(t, p, size);
+    flush_edges();
+}

@@ -1,0 +1,125 @@
+/* precise.c - OAKUM_DEBUG=verify=1 in the other direction: a mark again in the same stop, from the
+ * words that verify.c has looked at, with bits of its own. What is in M and not in these was marked
+ * though nothing leads to it now.
+ *
+ * A mark that was in one stop and looked at everything leaves none: what it cleared led to nothing
+ * that it had marked; each object of a finalizer is marked in the end, as it is ready or another
+ * leads to it; and of the pairs those are left whose values it marked. But a root may have changed
+ * meanwhile, by who isn't stopped: the kernel, a signal handler, a thread outside of Oakum, the
+ * collector itself where it is linked into the program; or a mark function may say something else.
+ * So they are counted, and nobody dies of it.
+ *
+ * Slots that a thread is about to take lie at their spans' cursors (mcache.c); no word need lead to
+ * them, and they don't count.
+ * Owns: the bits, the stack, the count. Lock: the world is stopped. Bound: a bit for each granule
+ * of the range in use and a word for each slot; linear in what is reached and the slots. */
+#include "edges.h"
+#include "gc/contract.h"
+#include "gc/host.h"
+#include "runtime/os.h"
+#include "verify.h"
+
+static struct {
+    uint64_t *seen; /* as A, of objects' first granules; NULL: no mark is under way */
+    size_t *stack, depth; /* objects to be followed */
+    size_t seen_bytes, stack_bytes;
+    size_t unreached;
+} self;
+
+static bool is_seen(const void *obj)
+{
+    return oaki_bit_get(self.seen, oaki_heap_offset(obj));
+}
+
+void oaki_precise_reach(size_t off)
+{
+    if (!self.seen || off >= AO_load(&oaki_the_heap.used)) return;
+    size_t slot = oaki_slot_offset(off), bit = slot >> OAKI_GRANULE_SHIFT;
+    if (slot == SIZE_MAX || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
+    if (oaki_bit_get(self.seen, slot)) return;
+    OAKI_ASSERT(self.depth < self.stack_bytes / sizeof *self.stack);
+    self.seen[bit / 64] |= (uint64_t)1 << bit % 64;
+    self.stack[self.depth++] = slot;
+}
+
+static void reach_edges(void *ctx, const oaki_edge *edge, size_t n)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++) oaki_precise_reach(edge[i].to);
+}
+
+static void reach_value(void *ctx, void *handle, void *key, void *value)
+{
+    (void)ctx;
+    if (is_seen(handle) && is_seen(key)) oaki_precise_reach(oaki_heap_offset(value));
+}
+
+static void drain(void)
+{
+    while (self.depth > 0) {
+        size_t slot = self.stack[--self.depth];
+        oaki_edges_of(slot, false, reach_edges, NULL);
+        oaki_ephemerons_of((const char *)oaki_the_heap.base + slot, reach_value, NULL);
+    }
+}
+
+static size_t slots_of(const oaki_span *s)
+{
+    return s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+}
+
+static size_t count_unreached(const oaki_span *s)
+{
+    size_t base = oaki_span_slot(s), n = 0;
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    for (size_t i = 0; i < slots_of(s); i++) {
+        size_t off = base + i * s->size;
+        if (!oaki_bit_get(oaki_the_heap.alloc, off) || !oaki_mark_get(off)) continue;
+        n += !oaki_bit_get(self.seen, off) && (large || i * s->size != s->cursor);
+    }
+    return n;
+}
+
+static size_t sum(size_t (*of)(const oaki_span *s))
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, n = 0;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) n += of(&h->spans[page]);
+    return n;
+}
+
+static void end(void)
+{
+    if (self.seen) oaki_os_release(self.seen, self.seen_bytes);
+    if (self.stack) oaki_os_release(self.stack, self.stack_bytes);
+    self.seen = NULL;
+    self.stack = NULL;
+}
+
+void oaki_precise_begin(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(!self.seen);
+    self.unreached = self.depth = 0;
+    if (oaki_host_has_unscanned()) return; /* what leads on from there is the host's affair */
+    self.seen_bytes = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 8;
+    self.stack_bytes = OAKI_ALIGN_UP(sum(slots_of) * sizeof *self.stack, OAKI_PAGE);
+    if (self.stack_bytes == 0) return;
+    self.seen = oaki_os_map(self.seen_bytes);
+    self.stack = oaki_os_map(self.stack_bytes);
+    if (!self.seen || !self.stack) end();
+}
+
+void oaki_precise_end(void)
+{
+    if (!self.seen) return;
+    drain();
+    self.unreached = sum(count_unreached);
+    end();
+}
+
+size_t oaki_verify_unreached(void)
+{
+    return self.unreached;
+}

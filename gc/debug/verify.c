@@ -1,0 +1,233 @@
+/* verify.c - the second opinion on a mark: one thread, no prefetching.
+ *
+ * It asks nothing of the marker but which finalizers are to run; what is checked is that M is
+ * closed: the roots' objects are in M, pinned and held ones, and the objects that those in M refer
+ * to; the values of pairs; the objects that finalizers have yet to see, and what these are called
+ * with. Nothing that clearing has left is to dangle: in M are the targets of weak handles, the
+ * objects of links, the keys of pairs, the objects of cleanups that wait; and the handles, and the
+ * objects that links lie in. That M has no more than is reached, precise.c looks at. Mark functions
+ * are called with a marker that only notes what they mark (edges.c). */
+#include "verify.h"
+#include "edges.h"
+#include "gc/contract.h"
+#include "gc/refs/link.h"
+#include "gc/trace/trace.h"
+#include "runtime/track.h"
+#include <oakum/gc.h>
+
+/* The first that is found: what is noted here may itself be a root. */
+static struct {
+    const char *by, *how;
+    const void *at;
+} broken;
+
+static void tell(const char *by, const void *at, const char *how)
+{
+    if (broken.by) return;
+    broken.by = by;
+    broken.at = at;
+    broken.how = how;
+}
+
+/* Words that a program has in a range or in an object need not be the program's: where that is the
+ * stack that this thread runs on, the collector's frames are there, and those of calls that have
+ * returned; they have changed since the mark. */
+static const char *own_lo, *own_hi;
+
+static OAKI_NOINLINE void find_own(void)
+{
+    const char *here = __builtin_frame_address(0);
+    own_lo = here - OAK_STACK_MIN;
+    own_hi = oaki_thread_self()->sp;
+}
+
+/* any: whichever byte of an object it points to. */
+OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t off = w - h->base;
+    if (off >= AO_load(&h->used) || !(any || oaki_mark_counts(off))) return;
+    if ((const char *)at >= own_lo && (const char *)at < own_hi) return;
+    size_t slot = oaki_slot_offset(off);
+    if (slot != SIZE_MAX && !oaki_mark_get(slot))
+        tell(by, at, "refers to an object that is not marked");
+}
+
+/* off: any of an object. Is it marked and allocated? What is not allocated may be marked. */
+static bool is_alive(size_t off)
+{
+    size_t slot = oaki_slot_offset(off);
+    return slot != SIZE_MAX && oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
+}
+
+/* The collector's own records name what is alive, or outside of the heap. */
+static void check_named(const void *p, const char *by, const void *at)
+{
+    if (oaki_heap_contains(p) && !is_alive(oaki_heap_offset(p)))
+        tell(by, at, "refers to an object that is not alive");
+}
+
+static void check_itself(const void *obj, const char *what)
+{
+    if (!is_alive(oaki_heap_offset(obj))) tell(what, obj, "is not alive");
+}
+
+OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)
+{
+    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
+        check_word(*(const uintptr_t *)lo, false, "an object", lo);
+}
+
+/* ---- roots ---- */
+
+/* As check_word; what it leads to is where the second mark begins, too (precise.c). */
+OAKI_NO_ASAN static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
+{
+    size_t off = w - oaki_the_heap.base;
+    check_word(w, any, by, at);
+    if (off < AO_load(&oaki_the_heap.used) && (any || oaki_mark_counts(off)))
+        oaki_precise_reach(off);
+}
+
+/* On a stack the end of an object counts as well. */
+OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
+    for (; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
+        check_root_word(*(const uintptr_t *)p, r->past_end, "a root", p);
+        if (r->past_end) check_root_word(*(const uintptr_t *)p - 1, true, "a root", p);
+    }
+}
+
+static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++)
+        check_root_word(oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
+}
+
+static void check_held(void *ctx, void *obj)
+{
+    (void)ctx;
+    check_itself(obj, "a held object");
+    oaki_precise_reach(oaki_heap_offset(obj));
+}
+
+static void check_pinned(size_t off, void *ctx)
+{
+    (void)ctx;
+    check_itself((char *)oaki_the_heap.base + off, "a pinned object");
+    oaki_precise_reach(off);
+}
+
+/* ---- what is cleared ---- */
+
+/* What clearing has left: a handle that is marked, and a key that is. */
+static void check_pair(void *ctx, void *handle, void *key, void *value)
+{
+    (void)ctx;
+    check_itself(handle, "the handle of an ephemeron");
+    check_named(key, "the key of an ephemeron", handle);
+    check_word((uintptr_t)value, true, "an ephemeron", handle);
+}
+
+static void check_weak(void *ctx, const void *handle, const void *obj, const void *target)
+{
+    (void)ctx;
+    check_itself(handle, "a weak handle");
+    check_named(target, "a weak handle", handle);
+    check_named(obj, "the record of a weak handle", handle);
+}
+
+/* The object, and the holder: it is there to be cleared later. */
+static void check_link(void *ctx, void **link, const void *obj, bool is_long)
+{
+    (void)ctx;
+    check_named(obj, is_long ? "a long link" : "a short link", link);
+    check_word((uintptr_t)link, true, "the record of a link", link);
+}
+
+/* Those that wait have an object, cleanups too. */
+static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
+{
+    (void)ctx;
+    check_root_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    if (r->cleanup && r->ready) return;
+    check_named(r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
+    if (!r->cleanup) oaki_precise_reach(oaki_heap_offset(r->obj));
+}
+
+/* ---- objects ---- */
+
+/* slot: as an offset, as it is kept, where a pointer would keep the object. */
+static void check_marked(void *slot, const oaki_edge *edge, size_t n)
+{
+    const char *p = (char *)oaki_the_heap.base + (uintptr_t)slot;
+    for (size_t i = 0; i < n; i++)
+        check_word(oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
+}
+
+OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
+{
+    const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
+    if (!t)
+        check_range(p, p + size);
+    else if (t->mark)
+        oaki_edges_of(oaki_heap_offset(p), false, check_marked, (void *)oaki_heap_offset(p));
+    else
+        for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
+            for (size_t i = 0; i < t->nwords; i++)
+                if (t->bitmap[i / 64] >> (i % 64) & 1)
+                    check_word(((const uintptr_t *)p)[i], false, "a typed object", p);
+}
+
+static void check_span(const oaki_span *s)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (s->kind == OAKI_NOSCAN) return;
+    size_t base = oaki_span_slot(s);
+    bool large = s->cls == OAKI_CLASS_LARGE;
+    size_t head = large ? (size_t)s->cursor << OAKI_PAGE_SHIFT : 0;
+    size_t slots = large ? 1 : oaki_classes[s->cls].nslots;
+    for (size_t i = 0; i < slots; i++) {
+        size_t off = base + i * s->size;
+        const char *p = (const char *)h->base + off;
+        if (!oaki_bit_get(h->alloc, off) || !oaki_mark_get(off) || oaki_host_is_unscanned(off))
+            continue;
+        if (s->kind == OAKI_TYPED)
+            check_typed(p, s->size);
+        else
+            check_range(p + head, p + s->size);
+    }
+}
+
+void oaki_verify_rule(const char *(*check)(void))
+{
+    const char *rule = OAKI_UNLIKELY(oaki_debug_switches.verify) ? check() : NULL;
+    if (rule) oak_fatal("oakum: verify: %s", rule);
+}
+
+void oaki_verify(bool whole)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
+    oaki_heap *h = &oaki_the_heap;
+    broken.by = NULL;
+    find_own();
+    oaki_heap_check();
+    if (whole) oaki_precise_begin();
+    oaki_ephemerons_each(check_pair, NULL);
+    oaki_finalizers_each(check_finalizer, NULL);
+    oaki_weak_each(check_weak, NULL);
+    oaki_links_each(check_link, NULL);
+    oaki_pinned_visit(check_pinned, NULL);
+    oaki_held_each(check_held, NULL);
+    oaki_roots_visit(check_root, NULL);
+    oaki_edges_of_host_roots(check_host_root, NULL);
+    oaki_precise_end();
+    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
+    for (size_t page = 0; page < end; page += h->spans[page].npages)
+        if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
+    if (broken.by) oak_fatal("oakum: verify: %s at %p %s", broken.by, broken.at, broken.how);
+}

@@ -1,0 +1,182 @@
+/* deferred_free.c - objects that were freed by hand while a mark beside the program was under way.
+ *
+ * The page heap must not have them before it is over, and what a function marks must not be handed
+ * out again: they stay allocated, and lose their mark in the last stop, so that the sweep frees
+ * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
+ * it is not noticed. Until then their memory counts as live, so that a program that frees and
+ * allocates faster than all mark is held up as one that only allocates; and no mark function is
+ * called for them, nor for those of a zone that was discarded. What a mark that was given up leaves
+ * is freed by the marker's thread, or by a collection that comes first.
+ *
+ * Owns: the table. Lock: its own, which nobody has where the world stands. */
+#include "gc/concurrent/concurrent.h"
+#include "gc/contract.h"
+#include "gc/host.h"
+#include "gc/trace/trace.h"
+#include "objtable.h"
+#include "runtime/os.h"
+
+static struct {
+    oaki_lock lock;
+    oaki_objtable objects;
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_FREED) };
+
+static void note(void *obj)
+{
+    if (oaki_objtable_reserve(&self.objects) != 0) return;
+    oaki_objtable_add(&self.objects, obj, OAKI_RECORD_NONE);
+    AO_store(&oaki_the_heap.ndeferred, self.objects.records.len);
+}
+
+bool oaki_gc_defer_free(void *obj)
+{
+    OAKI_REQUIRES_INSIDE();
+    bool keep = oaki_concurrent_state() != OAKI_CONCURRENT_NONE;
+    if (!keep && AO_load(&oaki_the_heap.ndeferred) == 0) return false;
+    oaki_lock_acquire(&self.lock);
+    bool again = oaki_objtable_first(&self.objects, obj) != OAKI_RECORD_NONE;
+    if (!again && keep) note(obj);
+    oaki_lock_release(&self.lock);
+    if (again) oak_fatal("oakum: oak_free: %p is not in a live object: was it freed already?", obj);
+    return keep;
+}
+
+static bool has(const void *obj)
+{
+    if (OAKI_LIKELY(AO_load(&oaki_the_heap.ndeferred) == 0)) return false;
+    oaki_lock_acquire(&self.lock);
+    bool found = oaki_objtable_first(&self.objects, obj) != OAKI_RECORD_NONE;
+    oaki_lock_release(&self.lock);
+    return found;
+}
+
+bool oaki_deferred_may_call(const oaki_span *s, const void *obj)
+{
+    return (!s->zone || oaki_zone_by_id(s->zone)->state != OAKI_ZONE_DEAD) && !has(obj);
+}
+
+static char *at(size_t i)
+{
+    return ((oaki_record *)oaki_objtable_at(&self.objects, (uint32_t)i))->obj;
+}
+
+size_t oaki_deferred_marked(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    size_t bytes = 0;
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.objects.records.len; i++) {
+        size_t slot = oaki_heap_offset(at(i));
+        if (oaki_mark_get(slot)) bytes += oaki_object_size(slot);
+    }
+    oaki_lock_release(&self.lock);
+    return bytes;
+}
+
+static void empty(void)
+{
+    if (self.objects.records.len == 0) return;
+    self.objects.records.len = 0;
+    AO_store(&oaki_the_heap.ndeferred, 0);
+    oaki_objtable_rechain(&self.objects);
+}
+
+/* Its pages may be another object's before a mark ends. */
+void oaki_deferred_forget_zone(uint32_t zone)
+{
+    OAKI_REQUIRES_INSIDE();
+    size_t n = 0;
+    if (AO_load(&oaki_the_heap.ndeferred) == 0) return;
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.objects.records.len; i++) {
+        const oaki_record *l = oaki_objtable_at(&self.objects, (uint32_t)i);
+        if (oaki_span_of_offset(oaki_heap_offset(l->obj))->zone == zone) continue;
+        *(oaki_record *)oaki_objtable_at(&self.objects, (uint32_t)n++) = *l;
+    }
+    self.objects.records.len = n;
+    AO_store(&oaki_the_heap.ndeferred, n);
+    oaki_objtable_rechain(&self.objects);
+    oaki_lock_release(&self.lock);
+}
+
+void oaki_deferred_trim(void)
+{
+    oaki_lock_acquire(&self.lock);
+    (void)oaki_objtable_trim(&self.objects, OAKI_OBJTABLE_FORGET);
+    oaki_lock_release(&self.lock);
+}
+
+static char *take(void)
+{
+    char *obj = NULL;
+    oaki_lock_acquire(&self.lock);
+    size_t n = self.objects.records.len;
+    if (n > 0) {
+        obj = at(n - 1);
+        oaki_objtable_unlink(&self.objects, (uint32_t)n - 1);
+        oaki_objtable_remove(&self.objects, (uint32_t)n - 1);
+        AO_store(&oaki_the_heap.ndeferred, self.objects.records.len);
+    }
+    oaki_lock_release(&self.lock);
+    return obj;
+}
+
+/* Before it is freed no stop may come, which would forget it, nor the reaper of its zone. */
+static bool release_one(void)
+{
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_IDLE();
+    if (!oaki_helper_try()) return false;
+    char *obj = take();
+    if (obj) oaki_free_deferred(obj);
+    oaki_lock_release(&oaki_the_heap.helper_lock);
+    return true;
+}
+
+void oaki_deferred_release(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    while (AO_load(&oaki_the_heap.ndeferred) > 0) {
+        oaki_thread *t = oaki_enter();
+        bool done = release_one();
+        oaki_leave(t);
+        if (!done) oaki_os_yield();
+    }
+}
+
+/* An old object may have all of its bits, and what comes to its place is to have none. */
+void oaki_deferred_wipe(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    oaki_lock_acquire(&self.lock);
+    for (size_t i = 0; i < self.objects.records.len; i++) {
+        size_t slot = oaki_heap_offset(at(i));
+        oaki_mark_wipe(slot, OAKI_MIN(oaki_object_size(slot), OAKI_SMALL_MAX));
+    }
+    empty();
+    oaki_lock_release(&self.lock);
+}
+
+const char *oaki_deferred_check(void)
+{
+    oaki_lock_acquire(&self.lock);
+    const char *rule = oaki_objtable_check(&self.objects);
+    if (!rule && self.objects.records.len != AO_load(&oaki_the_heap.ndeferred))
+        rule = "freed: ndeferred counts the objects that are kept";
+    oaki_lock_release(&self.lock);
+    return rule;
+}
+
+/* Nobody was in the midst of a change, and the child's next mark is to know of them. */
+static void after_fork(void)
+{
+    oaki_lock_reset(&self.lock);
+}
+
+OAKI_AT_START void oaki_deferred_init(void)
+{
+    oaki_objtable_init(&self.objects, sizeof(oaki_record));
+    oaki_fork_register(after_fork);
+}

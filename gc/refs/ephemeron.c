@@ -1,0 +1,410 @@
+/* ephemeron.c - pairs whose value is kept alive by the pair and its key together (Hayes,
+ * "Ephemerons: a new finalization mechanism", 1997).
+ *
+ * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive
+ *   by itself; the table of them by their key's object; and the list that a fixpoint works through,
+ *   which has a place for each record, taken when records are.
+ *
+ * The fixpoint makes passes over the list of the unresolved. A pass marks the values of those whose
+ * pair and key are marked, and drains; that goes on while passes resolve a fair part of what they
+ * look at, which is all there is to do for most programs, and leaves marking to all workers. When a
+ * pass resolves few of many, as when pairs form a long chain, the next one is careful: values are
+ * marked by edges.c, which tells of each object that it marks, and through the table whichever
+ * pair has been waiting for that one is resolved at once, in constant time. So the whole is linear
+ * in what is marked and in the pairs, whatever their order; save for chains through large or typed
+ * objects, which edges.c leaves to the marker, and which take a pass for each such link. (Barros
+ * and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in the
+ * marker itself; here no other collection pays for it.)
+ *
+ * Beside the program, a mark queues values of pairs that are marked, and a pair whose value is
+ * marked, too, is none of the fixpoint's any more (oaki_ephemerons_note_certain). Storing another
+ * value makes it one again: the store comes before the look at `marking`, which a stop sets, so
+ * either that mark sees the value, or the storing thread sees the mark, and has the value in its
+ * hands until it has told it.
+ *
+ * Invariants: a handle that has a record knows its number, unless that waits to be settled;
+ *   records.cap <= npending.
+ * Lock: finalizer_lock, or the world is stopped. */
+#include "finalizer.h"
+#include "gc/contract.h"
+#include "gc/debug/edges.h"
+#include "objtable.h"
+
+#define AHEAD 16 /* records whose memory is fetched ahead */
+#define FEW 32 /* a pass that resolves less than one in so many was poor */
+
+struct oak_ephemeron {
+    AO_t key, value; /* 0 once the key has gone */
+    uint32_t record; /* its number; meaningless once it is cleared */
+};
+
+typedef struct record {
+    oaki_record link; /* of the key's object */
+    oak_ephemeron *handle;
+    uint32_t next; /* in the list of work */
+    bool resolved; /* in this fixpoint */
+} record;
+
+static struct {
+    oaki_objtable table;
+    uint32_t *pending; /* records that are not resolved */
+    size_t npending;   /* its places, not all in use */
+    size_t left;       /* on the list, when the last fixpoint was over */
+    uint32_t work;     /* resolved in a careful pass, value not marked yet */
+    size_t looks;      /* at records, since the start */
+    size_t queued;     /* values, beside the program, since the start */
+} self;
+
+static record *at(uint32_t i)
+{
+    return oaki_objtable_at(&self.table, i);
+}
+
+static bool is_settled(uint32_t i)
+{
+    return oaki_objtable_is_unflagged(&self.table, i);
+}
+
+/* The handle of one that waits to be settled may be gone with its zone, or lost. */
+static void record_remove(uint32_t i)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    oaki_objtable_remove(&self.table, i);
+    if (i < self.table.records.len && is_settled(i)) at(i)->handle->record = i;
+}
+
+/* Its key goes; it may have done so in the last stop. */
+static void record_clear(uint32_t i)
+{
+    if (is_settled(i)) {
+        AO_store(&at(i)->handle->key, 0);
+        AO_store(&at(i)->handle->value, 0);
+    }
+    record_remove(i);
+}
+
+static bool set_places(size_t n)
+{
+    uint32_t *p =
+        oaki_meta_realloc(self.pending, self.npending * sizeof *p, n * sizeof *p, OAKI_META_OTHER);
+    if (!p) return false;
+    self.pending = p;
+    self.npending = n;
+    return true;
+}
+
+static bool record_add(char *obj, oak_ephemeron *e)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    if (oaki_objtable_reserve(&self.table) != 0) return false;
+    if (self.npending < self.table.records.cap && !set_places(self.table.records.cap)) return false;
+    e->record = oaki_objtable_add(&self.table, obj, OAKI_RECORD_NONE);
+    at(e->record)->handle = e;
+    oaki_special_note(obj);
+    oaki_special_note(e);
+    return true;
+}
+
+/* ---- the public side ---- */
+
+oak_ephemeron *oak_ephemeron_new(void *key, void *value)
+{
+    char *obj = oaki_object_base(key);
+    if (!obj) oak_fatal("oakum: oak_ephemeron_new: key %p is not in a live object", key);
+    oak_ephemeron *e = oak_alloc_noscan(sizeof *e);
+    oaki_thread *t = e ? oaki_enter() : NULL;
+    if (!t) return NULL;
+    AO_store(&e->key, (AO_t)key);
+    AO_store(&e->value, (AO_t)value);
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    bool added = record_add(obj, e);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+    return added ? e : NULL;
+}
+
+/* What is read has to be in a stack that is scanned. */
+static bool attached(void)
+{
+    return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
+}
+
+/* A stop between the two loads finds the key in this thread's hands, and so keeps the value. */
+void *oak_ephemeron_get(oak_ephemeron *e, void **value)
+{
+    void *key = e && attached() ? (void *)AO_load(&e->key) : NULL;
+    if (value) *value = key ? (void *)AO_load(&e->value) : NULL;
+    return key;
+}
+
+static void doubt(const oak_ephemeron *e)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = e->record;
+    if (i < self.table.records.len && at(i)->handle == e) oaki_objtable_uncertain(&self.table, i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+}
+
+void oak_ephemeron_set(oak_ephemeron *e, void *value)
+{
+    if (!e || !attached()) return;
+    void *key = (void *)AO_load(&e->key);
+    if (key) {
+        AO_store(&e->value, (AO_t)value);
+        if (AO_load(&oaki_the_heap.marking)) doubt(e);
+    }
+    /* in hand until here, so that the store doesn't come after a stop that has cleared both, and no
+     * stop comes in between that doesn't see the value */
+    OAKI_HOLD(key);
+    OAKI_HOLD(value);
+}
+
+/* ---- in a collection ---- */
+
+static bool resolvable(const record *r)
+{
+    return oaki_is_marked(r->handle) && oaki_is_marked(r->link.obj);
+}
+
+static void *value_of(uint32_t i)
+{
+    return (void *)AO_load(&at(i)->handle->value);
+}
+
+static void add_work(uint32_t i)
+{
+    OAKI_ASSERT(!at(i)->resolved);
+    at(i)->resolved = true;
+    at(i)->next = self.work;
+    self.work = i;
+}
+
+/* The record of obj when it is a handle itself, or OAKI_RECORD_NONE: only the table says whether it
+ * is one. */
+static uint32_t record_of_handle(const void *obj)
+{
+    if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_RECORD_NONE;
+    uint32_t i = ((const oak_ephemeron *)obj)->record;
+    bool known = i < self.table.records.len && at(i)->handle == obj;
+    return known && is_settled(i) ? i : OAKI_RECORD_NONE;
+}
+
+/* obj has just been marked: as a key of pairs, or as a pair. */
+static void found(void *obj)
+{
+    if (!oaki_special_possible(obj)) return;
+    for (uint32_t i = oaki_objtable_first(&self.table, obj); i != OAKI_RECORD_NONE;
+         i = at(i)->link.next) {
+        self.looks++;
+        if (!at(i)->resolved && oaki_is_marked(at(i)->handle)) add_work(i);
+    }
+    uint32_t i = record_of_handle(obj);
+    if (i != OAKI_RECORD_NONE && !at(i)->resolved && oaki_is_marked(at(i)->link.obj)) add_work(i);
+}
+
+/* Mark the value of record i, and the values of all that this resolves. */
+static void resolve_carefully(uint32_t i)
+{
+    self.work = OAKI_RECORD_NONE;
+    add_work(i);
+    while ((i = self.work) != OAKI_RECORD_NONE) {
+        self.work = at(i)->next;
+        oaki_edges_mark(value_of(i), found);
+    }
+}
+
+static void expect(uint32_t i)
+{
+    oaki_mark_fetch(at(i)->link.obj);
+    oaki_mark_fetch(at(i)->handle);
+    __builtin_prefetch(at(i)->handle, 1);
+}
+
+/* Resolve what can be among the first n of the list, and take it off. Returns how many are left. */
+static size_t pass(size_t n, bool careful)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
+    size_t left = 0;
+    self.looks += n;
+    for (size_t k = 0; k < n; k++) {
+        uint32_t i = self.pending[k];
+        if (k + AHEAD < n) expect(self.pending[k + AHEAD]);
+        if (!at(i)->resolved && resolvable(at(i))) {
+            if (careful) {
+                resolve_carefully(i);
+            } else {
+                at(i)->resolved = true;
+                if (oaki_leads_to_unmarked(value_of(i))) oaki_mark_pointer(value_of(i));
+            }
+        }
+        if (!at(i)->resolved) self.pending[left++] = i;
+    }
+    oaki_mark_drain();
+    return left;
+}
+
+static void list(uint32_t i)
+{
+    OAKI_ASSERT(self.left < self.npending);
+    at(i)->resolved = false;
+    self.pending[self.left++] = i;
+}
+
+void oaki_ephemerons_fixpoint(bool again)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    bool careful = false;
+    oaki_mark_drain();
+    if (!again) {
+        self.left = 0;
+        oaki_objtable_each_uncertain(&self.table, expect, list);
+    }
+    for (size_t before = self.left; before > 0; before = self.left) {
+        self.left = pass(before, careful);
+        if (self.left == before) break;
+        careful = before - self.left < before / FEW;
+    }
+}
+
+static bool is_sure(uint32_t i)
+{
+    if (!resolvable(at(i))) return false;
+    if (!oaki_leads_to_unmarked(value_of(i))) return true;
+    oaki_mark_pointer(value_of(i));
+    self.queued++;
+    return false;
+}
+
+uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
+    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure);
+}
+
+size_t oaki_ephemerons_queued(void)
+{
+    return self.queued;
+}
+
+static void clear(uint32_t i)
+{
+    const record *r = at(i);
+    if (resolvable(r)) return;
+    if (!oaki_is_marked(r->handle)) {
+        oaki_objtable_flag(&self.table, i, OAKI_RECORD_LOST);
+        return;
+    }
+    AO_store(&r->handle->key, 0);
+    AO_store(&r->handle->value, 0);
+    oaki_objtable_flag(&self.table, i, OAKI_RECORD_GONE);
+}
+
+void oaki_ephemerons_clear(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
+    oaki_objtable_each_uncertain(&self.table, expect, clear);
+}
+
+bool oaki_ephemerons_reclaim(uint32_t *from)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    return oaki_objtable_reclaim(&self.table, from, record_remove);
+}
+
+/* ---- the rest ---- */
+
+void oaki_ephemerons_forget(void *obj)
+{
+    uint32_t i;
+    if (!oaki_special_possible(obj)) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    while ((i = oaki_objtable_first(&self.table, obj)) != OAKI_RECORD_NONE) record_clear(i);
+    if ((i = record_of_handle(obj)) != OAKI_RECORD_NONE) record_remove(i);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+/* A value in the zone goes from a pair that stays. */
+void oaki_ephemerons_forget_zone(uint32_t zone)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    for (uint32_t i = 0; i < self.table.records.len;) {
+        const record *r = at(i);
+        if (!is_settled(i)) {
+            i++;
+            continue;
+        }
+        bool key = oaki_zone_id_of(r->link.obj) == zone;
+        if (key) AO_store(&r->handle->key, 0);
+        if (key || oaki_zone_id_of(value_of(i)) == zone) AO_store(&r->handle->value, 0);
+        if (key || oaki_zone_id_of(r->handle) == zone)
+            record_remove(i);
+        else
+            i++;
+    }
+}
+
+void oaki_ephemerons_trim(void)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    (void)oaki_objtable_trim(&self.table, OAKI_OBJTABLE_FORGET);
+    if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
+}
+
+const char *oaki_ephemerons_check(void)
+{
+    for (uint32_t i = 0; i < self.table.records.len; i++) {
+        if (!at(i)->link.obj) return "ephemeron: a record has a key";
+        if (at(i)->handle->record != i) return "ephemeron: a handle knows its record";
+    }
+    if (self.npending < self.table.records.len) return "ephemeron: each record has a place to wait";
+    return oaki_objtable_check_settled(&self.table);
+}
+
+/* ---- for who follows references (edges.h) ---- */
+
+static void tell(uint32_t i, oaki_pair_fn fn, void *ctx)
+{
+    const record *r = at(i);
+    if (is_settled(i)) fn(ctx, r->handle, r->link.obj, value_of(i));
+}
+
+size_t oaki_ephemerons_count(void)
+{
+    return self.table.records.len;
+}
+
+void oaki_ephemerons_of(const void *obj, oaki_pair_fn fn, void *ctx)
+{
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    if (!oaki_special_possible(obj)) return;
+    for (uint32_t i = oaki_objtable_first(&self.table, obj); i != OAKI_RECORD_NONE;
+         i = at(i)->link.next)
+        tell(i, fn, ctx);
+    uint32_t i = record_of_handle(obj);
+    if (i != OAKI_RECORD_NONE) tell(i, fn, ctx);
+}
+
+void oaki_ephemerons_each(oaki_pair_fn fn, void *ctx)
+{
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    for (uint32_t i = 0; i < self.table.records.len; i++) tell(i, fn, ctx);
+}
+
+size_t oaki_ephemerons_visits(void)
+{
+    return self.looks;
+}
+
+OAKI_AT_START int oaki_ephemerons_init(void)
+{
+    oaki_objtable_init(&self.table, sizeof(record));
+    return 0;
+}

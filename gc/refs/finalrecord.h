@@ -1,0 +1,40 @@
+/* finalrecord.h - records of finalizers and cleanups: what finalizer.c, which owns them, and
+ * decide.c, which decides which are ready, share. */
+#ifndef OAKI_FINALRECORD_H
+#define OAKI_FINALRECORD_H
+
+#include "finalizer.h"
+#include "objtable.h"
+
+enum { OAKI_FINAL_WAITING = 0, OAKI_FINAL_READY };
+
+enum { OAKI_FINAL_CLEANUP = OAK_FINALIZER_UNREACHABLE + 1 }; /* a kind beside those of gc.h */
+
+#define OAKI_FINAL_KINDS (OAKI_FINAL_CLEANUP + 1)
+
+typedef struct oaki_final_record {
+    oaki_record link;
+    oaki_finalizer_fn fn;
+    void *ctx;
+    uint32_t next, prev; /* in the queue; of candidates in a decision, next alone */
+    uint8_t state, kind, age;
+} oaki_final_record;
+
+_Static_assert(sizeof(oaki_final_record) == 48, "docs/finalizers.md says so");
+
+typedef struct oaki_final_state {
+    oaki_objtable table;
+    uint32_t head, tail; /* of the queue */
+    AO_t waiting[OAKI_FINAL_KINDS], ready, stuck, stuck_bytes;
+    AO_t fresh; /* queued by a collection and not yet asked for */
+    bool ordered_first; /* gc_lock */
+    bool minor; /* the decision's cycle: of what is marked in it, some has been waiting */
+} oaki_final_state;
+
+extern OAKI_HIDDEN oaki_final_state oaki_final;
+
+/* Into the queue, as the last one; and out of it. */
+void oaki_final_append(uint32_t i);
+void oaki_final_remove(uint32_t i);
+
+#endif

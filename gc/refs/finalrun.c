@@ -1,0 +1,230 @@
+/* finalrun.c - running what is ready: the finalizer thread, oak_finalizers_run, and the notifier.
+ *
+ * Owns: the finalizer thread, which is started by the first registration and in a forked child by
+ *   the first need, and sleeps in a blocking region; and the start times of what runs.
+ *
+ * Invariants: a finalizer runs outside oaki_enter, with no lock held. Its object and ctx go from
+ *   the record to the call in a frame of run_one, on the stack of an attached thread, which the
+ *   collector scans.
+ * Lock: none; what is shared is atomic. */
+#include "finalizer.h"
+#include "gc/contract.h"
+#include "gc/host.h"
+
+#include "runtime/contain.h"
+#include "runtime/os.h"
+#include "runtime/scrub.h"
+
+#include <string.h>
+
+#define RUNNERS 16       /* finalizers at the same time whose time is told; more run untold */
+#define AWAIT_NS 100000000u  /* for those that are ready to be run, by who needs their memory, */
+#define AWAIT_NAP_NS 100000u /* looking so often */
+#define LATELY_NS 8000000u   /* what oaki_os_lately_ns may be behind */
+
+enum { THREAD_NONE = 0, THREAD_STARTED };
+
+static struct {
+    unsigned int thread; /* AO_int */
+    unsigned int wake;   /* AO_int: counts what the thread is woken for */
+    AO_t notify;         /* void (*)(void) */
+    AO_t since[RUNNERS]; /* when it began, or 0 */
+    AO_t ran;            /* that have returned */
+    bool each;           /* oaki_finalizers_notify_each */
+} self;
+
+/* ---- running ---- */
+
+/* The calling thread's place among them, or NULL. */
+static __thread AO_t *running __attribute__((tls_model("initial-exec")));
+
+/* A place for the start times of who runs some, or NULL. From one to the next it tells of the one
+ * before, so that nobody who waits for all of them sees a gap. */
+static AO_t *clock_take(void)
+{
+    AO_t now = (AO_t)oaki_os_lately_ns();
+    for (unsigned i = 0; i < RUNNERS; i++)
+        if (AO_load(&self.since[i]) == 0 && AO_compare_and_swap_full(&self.since[i], 0, now))
+            return &self.since[i];
+    return NULL;
+}
+
+/* Run the first of the queue. False when there was none. */
+static OAKI_NOINLINE bool run_one(AO_t *since)
+{
+    oaki_ready r;
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    bool found = oaki_finalizers_pop(&r);
+    oaki_leave(t);
+    if (!found) return false;
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
+    if (since) AO_store(since, (AO_t)oaki_os_lately_ns());
+    if (r.obj)
+        r.fn.finalizer(r.obj, r.ctx);
+    else
+        r.fn.cleanup(r.ctx);
+    oaki_count_add(&self.ran, 1);
+    return true;
+}
+
+/* A finalizer has not returned: an exception, or the end of the thread, leaves it. */
+OAKI_UNWIND_ACTION(oaki_finalizer_left)
+{
+    oaki_thread *t = oaki_thread_self();
+    if (running) AO_store(running, 0);
+    running = NULL;
+    if (t) t->finalizes = false;
+}
+
+static OAKI_NOINLINE size_t run_all(void)
+{
+    OAKI_ON_UNWIND(oaki_finalizer_left);
+    size_t n = 0;
+    if (oaki_finalizers_ready() == 0) return 0;
+    AO_t *since = clock_take(), *outer = running;
+    oaki_thread *t = oaki_thread_self();
+    bool nested = t && t->finalizes;
+    running = since;
+    if (t) t->finalizes = true;
+    while (run_one(since)) n++;
+    if (t) t->finalizes = nested;
+    running = outer;
+    if (since) AO_store(since, 0);
+    if (n > 0) oaki_scrub(); /* or these frames would keep what they refer to still */
+    return n;
+}
+
+size_t oak_finalizers_run(void)
+{
+    return run_all();
+}
+
+uint64_t oak_finalizer_running_ns(void)
+{
+    AO_t first = 0;
+    for (unsigned i = 0; i < RUNNERS; i++) {
+        AO_t t = AO_load(&self.since[i]);
+        if (t != 0 && (first == 0 || t < first)) first = t;
+    }
+    if (first == 0) return 0;
+    uint64_t now = oaki_os_lately_ns();
+    return now > first ? now - first : 1;
+}
+
+/* ---- waiting for others ---- */
+
+size_t oaki_gc_finalizers_ran(void)
+{
+    return oaki_count_get(&self.ran);
+}
+
+/* Are there any that another thread runs, or is about to? One that ran before the wait began may be
+ * waiting for what the caller holds. */
+static bool are_under_way(uint64_t waited_ns)
+{
+    uint64_t running = oak_finalizer_running_ns();
+    if (running > 0) return running < waited_ns + LATELY_NS;
+    return oaki_finalizers_ready() > 0 && AO_int_load(&self.thread) == THREAD_STARTED;
+}
+
+bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
+{
+    OAKI_REQUIRES_INSIDE();
+    uint64_t begun = oaki_os_now_ns(), waited = 0;
+    while (!t->finalizes && waited < AWAIT_NS && are_under_way(waited)) {
+        oaki_leave(t);
+        oaki_os_sleep_ns(AWAIT_NAP_NS);
+        (void)oaki_enter();
+        waited = oaki_os_now_ns() - begun;
+    }
+    size_t before = *ran;
+    *ran = oaki_gc_finalizers_ran();
+    return *ran != before;
+}
+
+/* ---- the thread ---- */
+
+/* A finalizer has ended it; the next need starts another. */
+OAKI_UNWIND_ACTION(oaki_finalizer_thread_left)
+{
+    AO_int_store_release(&self.thread, THREAD_NONE);
+}
+
+static void *thread_main(void *arg)
+{
+    OAKI_ON_UNWIND(oaki_finalizer_thread_left);
+    oaki_thread *t = oaki_thread_attach_self();
+    if (!t) {
+        AO_int_store_release(&self.thread, THREAD_NONE); /* the next need tries again */
+        return arg;
+    }
+    for (;;) {
+        unsigned seen = AO_int_load_acquire(&self.wake);
+        run_all();
+        oaki_blocking_begin(t);
+        oaki_futex_wait(&self.wake, seen, 0);
+        oaki_blocking_end(t);
+    }
+}
+
+void oaki_finalizer_thread_ensure(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self.thread) == THREAD_STARTED ||
+        !AO_int_compare_and_swap_full(&self.thread, THREAD_NONE, THREAD_STARTED))
+        return;
+    if (oaki_thread_spawn("oak-finalizer", thread_main, NULL, true) != 0)
+        AO_int_store_release(&self.thread, THREAD_NONE);
+}
+
+/* The child has the thread that called fork, and no other. */
+static void fork_child(void)
+{
+    AO_int_store(&self.thread, THREAD_NONE);
+    for (unsigned i = 0; i < RUNNERS; i++) AO_store(&self.since[i], 0);
+}
+
+/* ---- after a collection ---- */
+
+void (*oak_finalizer_notify(void (*fn)(void)))(void)
+{
+    for (;;) {
+        AO_t old = AO_load(&self.notify);
+        if (AO_compare_and_swap_full(&self.notify, old, (AO_t)fn)) return (void (*)(void))old;
+    }
+}
+
+void oaki_finalizers_notify_each(void)
+{
+    self.each = true;
+}
+
+static void wake_or_notify(bool fresh)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    oaki_finalizer_thread_ensure();
+    if (AO_int_load(&self.thread) == THREAD_STARTED) {
+        (void)AO_int_fetch_and_add_full(&self.wake, 1);
+        oaki_futex_wake(&self.wake, 1);
+        return;
+    }
+    void (*fn)(void) = (void (*)(void))AO_load_acquire(&self.notify);
+    if (fn && (fresh || self.each)) fn();
+}
+
+void oaki_finalizers_dispatch(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_finalizers_trim();
+    oaki_leave(t);
+    bool fresh = oaki_finalizers_fresh();
+    if (oaki_finalizers_ready() > 0) wake_or_notify(fresh);
+}
+
+OAKI_AT_START void oaki_finalrun_init(void)
+{
+    oaki_fork_register(fork_child);
+}

@@ -1,0 +1,495 @@
+/* link.c - links: words of the program's that are cleared when their object goes.
+ *
+ * Owns: for each sort a table of links by object (objtable.h), and an index of its records by the
+ *   address of the link. Only oak_free asks for an object's links: by object the table is indexed
+ *   from the first time on that it does so near one.
+ *
+ * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
+ *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
+ *   that the link lies in are noted as linked, so that oak_free asks here. A record's object is
+ *   the start of a live object, or outside the heap; its holder, if the link lies in the heap, was
+ *   alive when the last collection ended or was made since.
+ * Lock: finalizer_lock, or the world is stopped.
+ * Bound: O(1) expected for each link; O(links) once, at that first time; a collection looks at
+ *   each link, in its stop at those that a mark beside the program isn't sure of, and takes time
+ *   for those that go. */
+#include "link.h"
+
+#include "gc/contract.h"
+#include "objtable.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MIN_PLACES 64
+#define MANY 8   /* as large a part goes: the others are moved and indexed anew */
+#define AHEAD 16 /* records whose object's mark, or whose place, is fetched ahead */
+
+typedef struct record {
+    oaki_record object;
+    void **link;
+} record;
+
+typedef struct sort {
+    oaki_objtable table;
+    oaki_objslot *place;
+    size_t nplaces; /* a power of two, or 0 */
+} sort;
+
+static sort sorts[2]; /* short, long */
+
+static record *at(const sort *s, uint32_t i)
+{
+    return oaki_objtable_at(&s->table, i);
+}
+
+static bool in_heap(const void *p)
+{
+    return oaki_heap_contains(p);
+}
+
+/* ---- the index ---- */
+
+static uint32_t hash_of(void **link)
+{
+    return (uint32_t)(((uintptr_t)link >> 3) * 0x9e3779b97f4a7c15u >> 32);
+}
+
+/* The place of the link's record, or the free one where it would be. There is a free one. */
+static oaki_objslot *place_of(const sort *s, void **link)
+{
+    uint32_t hash = hash_of(link);
+    for (size_t i = hash;; i++) {
+        oaki_objslot *p = &s->place[i & (s->nplaces - 1)];
+        if (p->record == 0 || (p->hash == hash && at(s, p->record - 1)->link == link)) return p;
+    }
+}
+
+/* Number of the link's record, or OAKI_RECORD_NONE. */
+static uint32_t find(const sort *s, void **link)
+{
+    return s->nplaces > 0 ? place_of(s, link)->record - 1 : OAKI_RECORD_NONE;
+}
+
+static void place_set(oaki_objslot *p, void **link, uint32_t i)
+{
+    *p = (oaki_objslot){ .hash = hash_of(link), .record = i + 1 };
+}
+
+static void place_expect(const sort *s, void **link)
+{
+    if (s->nplaces > 0) __builtin_prefetch(&s->place[hash_of(link) & (s->nplaces - 1)], 1);
+}
+
+/* All records anew. There are no more than there were. */
+static void place_all(sort *s)
+{
+    memset(s->place, 0, s->nplaces * sizeof *s->place);
+    for (uint32_t i = 0, n = (uint32_t)s->table.records.len; i < n; i++) {
+        if (i + AHEAD < n) place_expect(s, at(s, i + AHEAD)->link);
+        place_set(place_of(s, at(s, i)->link), at(s, i)->link, i);
+    }
+}
+
+static void place_clear(sort *s, void **link)
+{
+    size_t mask = s->nplaces - 1, hole = (size_t)(place_of(s, link) - s->place);
+    OAKI_INVARIANT(s->place[hole].record != 0, "a link has no place in the index");
+    for (size_t i = (hole + 1) & mask; s->place[i].record != 0; i = (i + 1) & mask) {
+        /* it may move to the hole unless its home lies behind the hole */
+        if (((i - s->place[i].hash) & mask) < ((i - hole) & mask)) continue;
+        s->place[hole] = s->place[i];
+        hole = i;
+    }
+    s->place[hole].record = 0;
+}
+
+static int resize(sort *s, size_t n)
+{
+    OAKI_ASSERT((n & (n - 1)) == 0 && s->table.records.len * 4 <= n * 3);
+    oaki_objslot *fresh = oaki_meta_zalloc(n * sizeof *fresh, OAKI_META_OTHER);
+    if (!fresh) return -1;
+    for (size_t i = 0; i < s->nplaces; i++) {
+        if (s->place[i].record == 0) continue;
+        size_t j = s->place[i].hash & (n - 1);
+        while (fresh[j].record != 0) j = (j + 1) & (n - 1);
+        fresh[j] = s->place[i];
+    }
+    oaki_meta_free(s->place, s->nplaces * sizeof *fresh, OAKI_META_OTHER);
+    s->place = fresh;
+    s->nplaces = n;
+    return 0;
+}
+
+static int reserve(sort *s)
+{
+    if (oaki_objtable_reserve(&s->table) != 0) return -1;
+    if ((s->table.records.len + 1) * 4 <= s->nplaces * 3) return 0;
+    if (resize(s, s->nplaces ? s->nplaces * 2 : MIN_PLACES) == 0) return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+/* ---- records ---- */
+
+/* The spans of what oak_free has to ask here for. */
+static void note(const void *p)
+{
+    if (!in_heap(p)) return;
+    size_t off = oaki_heap_offset(p);
+    if ((oaki_the_heap.pte[off >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS) == 0) return;
+    oaki_special_note(p);
+    oaki_span_of_offset(off)->linked = 1;
+}
+
+/* Its place is p. */
+static void record_add(sort *s, oaki_objslot *p, void **link, char *obj)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_ASSERT(p->record == 0 && p == place_of(s, link));
+    uint32_t i = oaki_objtable_add(&s->table, obj, OAKI_RECORD_NONE);
+    at(s, i)->link = link;
+    place_set(p, link, i);
+    note(obj);
+    note(link);
+}
+
+static void record_remove(sort *s, uint32_t i)
+{
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    uint32_t last = (uint32_t)s->table.records.len - 1;
+    place_clear(s, at(s, i)->link);
+    if (i != last) place_of(s, at(s, last)->link)->record = i + 1;
+    oaki_objtable_remove(&s->table, i);
+}
+
+static void record_clear(sort *s, uint32_t i)
+{
+    AO_store((AO_t *)at(s, i)->link, 0);
+    record_remove(s, i);
+}
+
+/* ---- for everybody ---- */
+
+static oaki_thread *lock(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (t) oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    return t;
+}
+
+static void unlock(oaki_thread *t)
+{
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+}
+
+int oaki_link_add(void **link, const void *obj, bool is_long)
+{
+    sort *s = &sorts[is_long];
+    oaki_thread *t = lock();
+    if (!t) return -1;
+    place_expect(s, link);
+    char *start = in_heap(obj) ? oaki_object_base(obj) : (char *)(uintptr_t)obj;
+    if (!start) oak_fatal("oakum: a link to %p, which is not in a live object", obj);
+    int result = reserve(s);
+    if (result == 0) {
+        oaki_objslot *p = place_of(s, link);
+        result = p->record != 0;
+        if (result) {
+            record_remove(s, p->record - 1);
+            p = place_of(s, link);
+        }
+        record_add(s, p, link, start);
+    }
+    unlock(t);
+    return result;
+}
+
+bool oaki_link_remove(void **link, bool is_long)
+{
+    sort *s = &sorts[is_long];
+    oaki_thread *t = lock();
+    if (!t) return false;
+    uint32_t i = find(s, link);
+    if (i != OAKI_RECORD_NONE) record_remove(s, i);
+    unlock(t);
+    return i != OAKI_RECORD_NONE;
+}
+
+/* 0, 1 or -1 as oaki_link_move. */
+static int move(sort *s, void **from, void **to)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    uint32_t i = find(s, from);
+    if (i == OAKI_RECORD_NONE) return -1;
+    if (from == to) return 0;
+    if (find(s, to) != OAKI_RECORD_NONE) return 1;
+    place_clear(s, from);
+    oaki_objtable_uncertain(&s->table, i);
+    at(s, i)->link = to;
+    place_set(place_of(s, to), to, i);
+    note(to);
+    return 0;
+}
+
+int oaki_link_move(void **from, void **to, bool is_long)
+{
+    oaki_thread *t = lock();
+    if (!t) return -1;
+    int result = move(&sorts[is_long], from, to);
+    unlock(t);
+    return result;
+}
+
+size_t oaki_link_count(bool is_long)
+{
+    oaki_thread *t = lock();
+    size_t n = t ? sorts[is_long].table.records.len : 0;
+    if (t) unlock(t);
+    return n;
+}
+
+/* ---- in a collection ---- */
+
+static bool object_gone(const record *r)
+{
+    return in_heap(r->object.obj) && !oaki_mark_get(oaki_heap_offset(r->object.obj));
+}
+
+OAKI_INLINE void object_expect(const sort *s, uint32_t i)
+{
+    if (in_heap(at(s, i)->object.obj)) oaki_mark_fetch(at(s, i)->object.obj);
+}
+
+/* The object that the last link lay in: many lie in the same one, as a table's do. */
+typedef struct holder {
+    size_t slot, size;
+    bool gone;
+} holder;
+
+static bool holder_gone(const record *r, holder *h)
+{
+    if (!in_heap(r->link)) return false;
+    size_t off = oaki_heap_offset(r->link);
+    if (off - h->slot < h->size) return h->gone;
+    size_t slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX) return false;
+    *h = (holder){ slot, oaki_object_size(slot), !oaki_mark_get(slot) };
+    return h->gone;
+}
+
+/* Of record i: its object, whose mark is fetched ahead for a later record; or, if h, its holder. */
+OAKI_INLINE bool is_gone(const sort *s, uint32_t i, holder *h)
+{
+    if (h) return holder_gone(at(s, i), h);
+    if (i + AHEAD < s->table.records.len) object_expect(s, i + AHEAD);
+    return object_gone(at(s, i));
+}
+
+OAKI_INLINE size_t count_gone(sort *s, holder *h)
+{
+    size_t found = 0;
+    for (uint32_t i = oaki_objtable_next_uncertain(&s->table, 0); i < s->table.records.len;
+         i = oaki_objtable_next_uncertain(&s->table, i + 1))
+        found += is_gone(s, i, h);
+    return found;
+}
+
+static bool is_sure(const sort *s, uint32_t i)
+{
+    return oaki_objtable_state(&s->table, i) & OAKI_RECORD_CERTAIN;
+}
+
+/* Those that stay, side by side. */
+OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->table.records.len; i++)
+        if (is_sure(s, i) || !is_gone(s, i, h)) oaki_objtable_move(&s->table, i, kept++);
+        else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
+    OAKI_INVARIANT(kept + gone == s->table.records.len, "a link came back in a stop");
+    s->table.records.len = kept;
+    place_all(s);
+    oaki_objtable_rechain(&s->table);
+}
+
+/* Links in dead holders; or, without h, those to dead objects, which are cleared. */
+OAKI_INLINE void drop(sort *s, holder *h)
+{
+    size_t left = count_gone(s, h);
+    if (left > s->table.records.len / MANY) {
+        keep_others(s, h, left);
+        return;
+    }
+    for (uint32_t i = 0; left > 0;) {
+        i = oaki_objtable_next_uncertain(&s->table, i);
+        OAKI_INVARIANT(i < s->table.records.len, "a link that has gone is not found");
+        if (!is_gone(s, i, h)) {
+            i++;
+            continue;
+        }
+        if (h) record_remove(s, i);
+        else record_clear(s, i);
+        left--;
+    }
+}
+
+/* Both are there, of a link of the sort that is asked about. What is known of a holder is of this
+ * call: it may be another object's place later. */
+static sort *asked;
+static holder asked_holder;
+
+static void expect_object(uint32_t i)
+{
+    object_expect(asked, i);
+}
+
+static bool both_there(uint32_t i)
+{
+    return !object_gone(at(asked, i)) && !holder_gone(at(asked, i), &asked_holder);
+}
+
+static uint32_t ask(sort *s, uint32_t from, unsigned most)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_MARKING();
+    asked = s;
+    asked_holder.size = 0;
+    return oaki_objtable_note_certain(&s->table, from, most, expect_object, both_there);
+}
+
+uint32_t oaki_short_links_note_certain(uint32_t from, unsigned most)
+{
+    return ask(&sorts[0], from, most);
+}
+
+uint32_t oaki_long_links_note_certain(uint32_t from, unsigned most)
+{
+    return ask(&sorts[1], from, most);
+}
+
+bool oaki_links_reclaim(uint32_t *from)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    /* what has gone was dropped in the stop */
+    OAKI_ASSERT(sorts[0].table.unsettled == 0 && sorts[1].table.unsettled == 0);
+    bool more = oaki_objtable_reclaim(&sorts[0].table, from, NULL);
+    return oaki_objtable_reclaim(&sorts[1].table, from, NULL) || more;
+}
+
+static void clear_unreachable(sort *s)
+{
+    drop(s, NULL);
+}
+
+static void drop_homeless(sort *s)
+{
+    holder h = { .size = 0 };
+    drop(s, &h);
+}
+
+void oaki_links_clear(bool decided)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
+    clear_unreachable(&sorts[decided]);
+    if (!decided) return;
+    drop_homeless(&sorts[0]);
+    drop_homeless(&sorts[1]);
+}
+
+/* ---- the rest ---- */
+
+/* The links that lie in [lo, lo + size): looked for word by word, or record by record. */
+static void drop_links_in(sort *s, char *lo, size_t size)
+{
+    uint32_t i;
+    if (size / sizeof(void *) > s->table.records.len) {
+        for (i = 0; i < s->table.records.len;)
+            if ((size_t)((char *)at(s, i)->link - lo) < size)
+                record_remove(s, i);
+            else
+                i++;
+        return;
+    }
+    for (char *p = lo; p + sizeof(void *) <= lo + size; p += sizeof(void *))
+        if ((i = find(s, (void **)(void *)p)) != OAKI_RECORD_NONE) record_remove(s, i);
+}
+
+void oaki_links_forget(void *obj)
+{
+    if (!oaki_span_of_offset(oaki_heap_offset(obj))->linked) return;
+    size_t size = oaki_object_size(oaki_heap_offset(obj));
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        uint32_t i;
+        if (s->table.records.len == 0) continue;
+        (void)oaki_objtable_index(&s->table); /* without memory, the next looks at each record */
+        while ((i = oaki_objtable_first(&s->table, obj)) != OAKI_RECORD_NONE) record_clear(s, i);
+        drop_links_in(s, obj, size);
+    }
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+void oaki_links_forget_zone(uint32_t zone)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    for (sort *s = sorts; s < sorts + 2; s++)
+        for (uint32_t i = 0; i < s->table.records.len;)
+            if (oaki_zone_id_of(at(s, i)->object.obj) == zone)
+                record_clear(s, i);
+            else if (oaki_zone_id_of(at(s, i)->link) == zone)
+                record_remove(s, i);
+            else
+                i++;
+}
+
+void oaki_links_trim(void)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        size_t n = s->nplaces, need = oaki_objtable_trim(&s->table, OAKI_OBJTABLE_FORGET);
+        while (n > MIN_PLACES && need < n / 8) n /= 2;
+        if (n < s->nplaces) (void)resize(s, n); /* without memory it stays as it was */
+    }
+}
+
+void oaki_links_each(oaki_link_fn fn, void *ctx)
+{
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    for (const sort *s = sorts; s < sorts + 2; s++)
+        for (uint32_t i = 0; i < s->table.records.len; i++)
+            fn(ctx, at(s, i)->link, at(s, i)->object.obj, s == &sorts[1]);
+}
+
+const char *oaki_links_check(void)
+{
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
+    for (const sort *s = sorts; s < sorts + 2; s++) {
+        size_t taken = 0;
+        const char *rule = oaki_objtable_check_settled(&s->table);
+        if (rule) return rule;
+        for (size_t i = 0; i < s->nplaces; i++) {
+            if (s->place[i].record == 0) continue;
+            taken++;
+            if (s->place[i].record > s->table.records.len) return "link: places name records";
+            if (place_of(s, at(s, s->place[i].record - 1)->link) != &s->place[i])
+                return "link: a place is found by its link";
+        }
+        if (taken != s->table.records.len) return "link: a place for each record";
+        if (taken * 4 > s->nplaces * 3) return "link: a quarter of the places is free";
+    }
+    return NULL;
+}
+
+OAKI_AT_START int oaki_links_init(void)
+{
+    for (sort *s = sorts; s < sorts + 2; s++) {
+        *s = (sort){ .place = NULL };
+        oaki_objtable_init(&s->table, sizeof(record));
+        oaki_objtable_unindex(&s->table);
+    }
+    return 0;
+}

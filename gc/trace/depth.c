@@ -1,0 +1,213 @@
+/* depth.c - marking depth first, for small objects that lie in memory in the order in which they
+ * refer to each other.
+ *
+ * Owns: nothing between two calls. Where bits are shared, a page's words of M are taken out while
+ *   the loop stays on it; one that marks alone sets them where they are.
+ * Lock: as the loop's in trace.c, which calls it.
+ * Bound: OAKI_DEPTH_WINDOW words a call, and what a list adds to that (follow_list). */
+#include "gc/contract.h"
+#include "hot.h"
+#include "runtime/track.h"
+
+/* Where bits are shared: a page's words of M, taken out while the loop stays in it, so that a mark
+ * costs no locked instruction. Until it is put back others may mark the same objects, which is
+ * harmless, and counts as being out of order, so that two workers don't follow the same path side
+ * by side for long. Only new ones are put back: the program may allocate there meanwhile, which
+ * clears bits. */
+typedef struct held {
+    size_t page;    /* SIZE_MAX: none */
+    unsigned dirty; /* words that differ from what they were, as bits */
+    uint64_t bits[OAKI_PAGE_WORDS], was[OAKI_PAGE_WORDS];
+} held;
+
+static uint64_t *held_word(const oaki_hot *h, size_t page, size_t i)
+{
+    size_t off = (page << OAKI_PAGE_SHIFT) + i % 2 * OAKI_PLANE_WORD + i / 2 * OAKI_GRANULE;
+    return oaki_mark_word(h->plane, off);
+}
+
+static OAKI_NOINLINE void take_out(const oaki_hot *h, held *b, size_t page)
+{
+    OAKI_ASSERT(b->page == SIZE_MAX && b->dirty == 0); /* the last one was put back */
+    b->page = page;
+    for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
+}
+
+/* Returns how many marks were new: the others have been set by somebody else meanwhile. */
+static OAKI_NOINLINE unsigned put_back(const oaki_hot *h, held *b)
+{
+    unsigned fresh = 0;
+    if (b->page == SIZE_MAX) return 0;
+    for (; b->dirty; b->dirty &= b->dirty - 1) {
+        int i = __builtin_ctz(b->dirty);
+        AO_t *word = (AO_t *)held_word(h, b->page, (size_t)i), old = AO_load(word), more;
+        while ((more = b->bits[i] & ~b->was[i] & ~old) != 0) {
+            if (AO_compare_and_swap_full(word, old, old | more)) break;
+            old = AO_load(word);
+        }
+        if (more) fresh += oaki_popcount(more);
+    }
+    b->page = SIZE_MAX;
+    return fresh;
+}
+
+OAKI_INLINE void settle(oaki_hot *h, held *b, bool shared, size_t size, unsigned *marked,
+                        unsigned *stray)
+{
+    unsigned fresh = shared ? put_back(h, b) : *marked;
+    h->bytes += fresh * size;
+    *stray += *marked - fresh;
+    *marked = 0;
+}
+
+OAKI_INLINE void hold(const oaki_hot *h, held *b, bool shared, size_t page)
+{
+    if (shared) take_out(h, b, page);
+    else b->page = page;
+}
+
+/* Set the mark of the object at this slot. false: it is set. */
+OAKI_INLINE bool held_set(const oaki_hot *h, held *b, bool shared, size_t slot)
+{
+    size_t i = slot / OAKI_GRANULE % OAKI_PLANES * 2 + slot / OAKI_PLANE_WORD % 2;
+    uint64_t bit = (uint64_t)1 << oaki_mark_shift(slot);
+    uint64_t *word = shared ? &b->bits[i] : oaki_mark_word(h->plane, slot);
+    if (*word & bit) return false;
+    *word |= bit;
+    if (shared) b->dirty |= 1u << i;
+    return true;
+}
+
+typedef struct chased {
+    unsigned tail, n; /* of the queue; objects that were marked */
+} chased;
+
+/* The newest word of the queue is an object's only reference, as in a list: follow it at once, and
+ * so on, for as long as that leads to unmarked objects on the page that is held. Where it ends is
+ * in the queue. */
+OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, unsigned tail,
+                                            bool shared, bool strict)
+{
+    const uintptr_t base = h->base;
+    const size_t used = h->used, mask = ~(size - 1);
+    size_t off = h->queue[--tail];
+    unsigned n = 0;
+    while (n < OAKI_DEPTH_WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
+        size_t slot = off & mask;
+        if ((strict && !oaki_is_allowed(off - slot)) || !held_set(h, b, shared, slot)) break;
+        n++;
+        const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
+        /* no way through memory for what is next, where it is likely to be */
+        if (end - p == 2 && p[0] - base >= used && p[1] - base < used) {
+            off = p[1] - base;
+            continue;
+        }
+        unsigned from = tail;
+        for (; p < end; p++) {
+            h->queue[tail] = *p - base;
+            tail += *p - base < used;
+        }
+        if (tail - from != 1) return (chased){ tail, n };
+        off = h->queue[--tail];
+    }
+    h->queue[tail++] = off;
+    return (chased){ tail, n };
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase_alone(oaki_hot *h, held *b, size_t size,
+                                                     unsigned tail, bool strict)
+{
+    return follow_list(h, b, size, tail, false, strict);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase_together(oaki_hot *h, held *b, size_t size,
+                                                        unsigned tail, bool strict)
+{
+    return follow_list(h, b, size, tail, true, strict);
+}
+
+OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+{
+    const uintptr_t base = h->base;
+    const size_t used = h->used;
+    const unsigned window = m->soon ? OAKI_DEPTH_SOON : OAKI_DEPTH_WINDOW;
+    size_t *const queue = h->queue;
+    held b = { .page = SIZE_MAX, .dirty = 0 };
+    size_t mask = 0, size = 0, few[2][OAKI_DEPTH_FEW];
+    unsigned done = 0, stray = 0, turn = 0, marked = 0;
+    for (unsigned n = 0, next;; n = next) {
+        oaki_hot_room(h, m);
+        next = done < window && !m->heavy ? OAKI_MIN(h->tail - h->head, OAKI_DEPTH_FEW) : 0;
+        if (!(n | next)) break;
+        unsigned tail = h->tail - next;
+        for (unsigned k = 0; k < next; k++) {
+            size_t off = few[turn][k] = queue[tail + k];
+            __builtin_prefetch((const void *)(base + off));
+        }
+        turn ^= 1;
+        done += n;
+        for (unsigned k = 0; k < n; k++) {
+            size_t off = few[turn][k], page = off >> OAKI_PAGE_SHIFT;
+            if (OAKI_UNLIKELY(page != b.page)) {
+                stray++;
+                if (oaki_mark_in_large(m, off)) continue;
+                const oaki_class_info *c = &oaki_class_infos[h->pte[page] & OAKI_PTE_SPANCLASS];
+                settle(h, &b, shared, size, &marked, &stray);
+                if (!c->mask) {
+                    if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
+                    if (OAKI_UNLIKELY(m->heavy)) { /* one of these at a time */
+                        queue[tail++] = off;
+                        continue;
+                    }
+                    h->tail = tail;
+                    oaki_hot_trace(h, m, off, shared, strict);
+                    tail = h->tail;
+                    continue;
+                }
+                hold(h, &b, shared, page);
+                mask = c->mask;
+                size = c->size;
+            }
+            size_t slot = off & mask;
+            if (strict && !oaki_is_allowed(off - slot)) continue;
+            if (OAKI_UNLIKELY(!held_set(h, &b, shared, slot))) {
+                stray++;
+                continue;
+            }
+            marked++;
+            const uintptr_t *p = (const uintptr_t *)(base + slot);
+            unsigned from = tail;
+            for (const uintptr_t *end = p + size / sizeof *p; p < end; p += 2) {
+                size_t x = p[0] - base, y = p[1] - base;
+                queue[tail] = x;
+                tail += x < used;
+                queue[tail] = y;
+                tail += y < used;
+            }
+            if (OAKI_LIKELY(tail - from != 1)) continue;
+            chased c = shared ? chase_together(h, &b, size, tail, strict) :
+                                chase_alone(h, &b, size, tail, strict);
+            tail = c.tail;
+            done += c.n;
+            marked += c.n;
+        }
+        h->tail = tail;
+        OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
+    }
+    settle(h, &b, shared, size, &marked, &stray);
+    m->scanned += done;
+    m->looked += done;
+    m->stray += stray;
+}
+
+OAKI_NO_ASAN void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+{
+    if (strict && shared)
+        deep(h, m, true, true);
+    else if (strict)
+        deep(h, m, false, true);
+    else if (shared)
+        deep(h, m, true, false);
+    else
+        deep(h, m, false, false);
+}

@@ -1,0 +1,176 @@
+/* object.c - scanning an object as its kind and type say: conservatively, by a bitmap, or by a
+ * mark function. The marker's loops do so themselves for small objects that are scanned
+ * conservatively.
+ *
+ * Owns nothing. Lock: as the marker that is given. Bound: the object's words. */
+#include "gc/contract.h"
+#include "runtime/contain.h"
+#include "runtime/dirty.h"
+#include "runtime/guard.h"
+#include "runtime/track.h"
+#include "trace.h"
+
+/* Larger objects, if they are one at a time, are scanned as the queue has room: no words go to the
+ * stack, and those that lead to marked objects not to the queue. */
+#define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
+#define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
+
+/* Of an element its words from the ith to before the nth. sift: most lead to marked objects. */
+OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
+                                           size_t i, size_t n, bool sift)
+{
+    const uintptr_t *word = (const uintptr_t *)element;
+    uintptr_t found[64];
+    for (size_t at = i & ~(size_t)63; at < n; at += 64) {
+        uint64_t set = t->bitmap[at / 64];
+        size_t nfound = 0;
+        if (at < i) set &= ~(uint64_t)0 << (i - at);
+        if (n - at < 64) set &= ((uint64_t)1 << (n - at)) - 1;
+        for (; set; set &= set - 1) {
+            if (sift) found[nfound++] = word[at + oaki_ctz(set)];
+            else oaki_mark_push(m, word[at + oaki_ctz(set)]);
+        }
+        if (sift) oaki_trace_sift(m, found, found + nfound);
+    }
+}
+
+/* The words of [from, to), a piece of an object. */
+OAKI_NO_ASAN OAKI_INLINE void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj,
+                                          size_t size, size_t from, size_t to, bool sift)
+{
+    const size_t each = t->elem_size, w = sizeof(uintptr_t);
+    to = OAKI_MIN(to, size); /* it may have shrunk since it was cut into pieces */
+    for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
+        size_t i = at < from ? (from - at) / w : 0;
+        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w, sift);
+    }
+}
+
+/* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
+OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
+{
+    if (s->cls == OAKI_CLASS_LARGE) return &s->type;
+    size_t in_span = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
+    return s->types ? &s->types[(in_span * oaki_classes[s->cls].magic) >> 32] : NULL;
+}
+
+OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
+{
+    const uint32_t *id = type_id(s, off);
+    return id ? oaki_type_by_id(*id) : NULL;
+}
+
+/* Of the object at p, [from, to), or all of it where a function marks it that knows no parts; some
+ * of those want the world to stand. */
+static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
+                       size_t from, size_t to)
+{
+    size_t size = t ? oaki_guard_asked(s, p) : s->size;
+    if (!t)
+        oaki_trace_range(m, p + from, p + to);
+    else if (!t->mark)
+        scan_bitmap(m, t, p, size, from, to, false);
+    else if (t->part)
+        t->part(m, (void *)p, size, from, to);
+    else if ((!m->beside || t->anytime) && oaki_deferred_may_call(s, p))
+        OAKI_CALL_INSIDE(t->mark(m, (void *)p, size));
+}
+
+void oaki_trace_object(oak_marker *m, char *p)
+{
+    size_t off = oaki_heap_offset(p);
+    const oaki_span *s = oaki_span_of_offset(off);
+    size_t size = s->size, head = 0;
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(off < m->used && oaki_slot_offset(off) == off);
+    if (s->kind == OAKI_NOSCAN) return;
+    const oak_type *t = s->kind == OAKI_TYPED ? type_of(s, off) : NULL;
+    bool called = t && t->mark && !t->part; /* the function takes all of it */
+    if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
+        head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(head < size);
+    if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
+    if (!called && size > LAZY && m->range_lo >= m->range_hi) {
+        oaki_trace_range_later(m, p + head, p + size, t != NULL);
+        return;
+    }
+    scan_typed(m, s, t, p, head, size);
+    if (size <= LAZY) return;
+    m->heavy = true;
+    m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
+}
+
+/* A small object may have been freed since, and another one be in its place, of another type: that
+ * is marked by itself if it is to be. */
+void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
+{
+    OAKI_ASSERT(!m->range_typed || (oaki_heap_contains(lo) && oaki_heap_contains(hi - 1)));
+    size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : SIZE_MAX;
+    const oaki_span *s = slot != SIZE_MAX ? oaki_span_of_offset(slot) : NULL;
+    const oak_type *t = s && s->kind == OAKI_TYPED ? type_of(s, slot) : NULL;
+    const char *p = (const char *)m->base + slot;
+    if (t && t->part)
+        t->part(m, (void *)(uintptr_t)p, oaki_guard_asked(s, p), (size_t)(lo - p),
+                OAKI_MIN((size_t)(hi - p), oaki_guard_asked(s, p)));
+    else if (t && !t->mark)
+        scan_bitmap(m, t, p, oaki_guard_asked(s, p), (size_t)(lo - p), (size_t)(hi - p), true);
+    else if (!t)
+        oaki_trace_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
+}
+
+void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+{
+    OAKI_ASSERT(lo < hi && slot < hi && oaki_slot_offset(slot) == slot);
+    const char *p = (const char *)m->base + slot;
+    const oaki_span *s = oaki_span_of_offset(slot);
+    size_t from = lo > slot ? lo - slot : 0, to = OAKI_MIN(hi - slot, size);
+    if (s->kind != OAKI_TYPED) {
+        oaki_trace_sift(m, (const uintptr_t *)(p + from), (const uintptr_t *)(p + to));
+        return;
+    }
+    const oak_type *t = type_of(s, slot);
+    bool whole = t && t->mark && !t->part;
+    bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_dirty_batch));
+    if (whole && (done || (m->looks && !t->anytime))) return; /* by left_out */
+    scan_typed(m, s, t, p, from, to);
+    m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
+    m->whole = whole ? slot : SIZE_MAX;
+    m->batch = AO_load(&oaki_dirty_batch);
+}
+
+void oaki_trace_range_later(oak_marker *m, const char *lo, const char *hi, bool typed)
+{
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->range_lo >= m->range_hi); /* or the rest of that one would be lost */
+    m->range_typed = typed;
+    m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
+    m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));
+}
+
+void oaki_trace_prefetch(size_t slot)
+{
+    const oaki_span *s = oaki_span_of_offset(slot);
+    __builtin_prefetch((const void *)(oaki_the_heap.base + slot));
+    if (s->kind == OAKI_TYPED) __builtin_prefetch(type_id(s, slot));
+}
+
+void oaki_trace_live(void *obj)
+{
+    OAKI_REQUIRES_STOPPED();
+    oaki_trace_object(oaki_worker(0), obj);
+}
+
+OAKI_NO_ASAN bool oaki_trace_but_self(const void *obj)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_WORKER_ZERO();
+    const size_t off = oaki_heap_offset(obj);
+    const oaki_span *s = oaki_span_of_offset(off);
+    const uintptr_t *p = obj, *end = p + s->size / sizeof *p;
+    oak_marker *m = oaki_worker(0);
+    if (s->kind == OAKI_TYPED || s->cls == OAKI_CLASS_LARGE) return false;
+    if (s->kind == OAKI_NOSCAN) return true;
+    for (; p < end; p++)
+        if (*p - (uintptr_t)obj >= s->size) oaki_mark_push(m, *p);
+    return true;
+}

@@ -1,0 +1,52 @@
+/* sift.h - of many words, most of which lead nowhere or to what is marked, those that do not.
+ *
+ * Without a branch on where a word leads. Owns nothing; a marker is used by its own thread alone.
+ * Bound: linear in the words. */
+#ifndef OAKI_SIFT_H
+#define OAKI_SIFT_H
+
+#include "runtime/track.h"
+#include "trace.h"
+
+#define OAKI_SIFT 64 /* words at a time */
+
+/* The words that lead into the heap, as offsets. No branch on whether one does; but tables with
+ * room have rows of zeros, of which nothing else need be known. */
+OAKI_NO_ASAN OAKI_INLINE size_t oaki_sift_inside(const oak_marker *m, const uintptr_t *p,
+                                                 const uintptr_t *end, size_t *out)
+{
+    const uintptr_t base = m->base;
+    const size_t used = m->used;
+    size_t n = 0;
+    for (; end - p >= 4; p += 4) {
+        if (!(p[0] | p[1] | p[2] | p[3])) continue;
+        for (unsigned i = 0; i < 4; i++) {
+            out[n] = p[i] - base;
+            n += out[n] < used;
+        }
+    }
+    for (; p < end; p++) {
+        out[n] = *p - base;
+        n += out[n] < used;
+    }
+    return n;
+}
+
+/* Of [p, end), at most OAKI_SIFT words, those that lead to unmarked objects, or to something in a
+ * large one that was not met last. Returns how many; `out` has room for them all. No bit is waited
+ * for before the next is asked for. */
+OAKI_NO_ASAN OAKI_INLINE size_t oaki_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end,
+                                          size_t *out)
+{
+    uint64_t *const *plane = oaki_the_heap.mark;
+    const size_t large = m->large, large_size = m->large_size;
+    size_t in = oaki_sift_inside(m, p, end, out), n = 0;
+    for (size_t i = 0; i < in; i++) {
+        size_t off = out[n] = out[i];
+        n += ~(*oaki_mark_word(plane, off) >> oaki_mark_shift(off)) & (off - large >= large_size);
+    }
+    m->scanned += in;
+    return n;
+}
+
+#endif

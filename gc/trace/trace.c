@@ -1,0 +1,430 @@
+/* trace.c - marking: from a word to an object, from an object to its words.
+ *
+ * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is in its
+ * delay line, is its range, or was scanned by it; workers that race for one object may each scan
+ * it, which is harmless.
+ * Bound: each object is scanned once, and once more by each worker that raced for it. */
+#include "gc/contract.h"
+#include "hot.h"
+#include "sift.h"
+
+#define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
+#define BATCH 64        /* words looked at in one go */
+/* words that stay in the queue while there are others: their bits are on the way */
+#define AHEAD 64
+#define PATIENCE_MAX 1024
+/* batches of less than OAKI_DEPTH_FEW words, one after the other, and it is asked anew */
+#define THIN 64
+#define LOOK_EVERY 16 /* batches between two looks at whether others have nothing to do; */
+#define LOOK_SOON 2   /* where somebody waits for the piece: a word may take microseconds */
+#define BLOCK 64      /* moved at a time */
+#define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over; */
+#define TYPED_BLOCKS 8 /* at a time where a type tells, as what it takes together is taken whole */
+#define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
+
+oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
+
+bool oaki_mark_counts_strictly(size_t off)
+{
+    size_t slot = oaki_slot_offset(off);
+    return slot != SIZE_MAX && oaki_is_allowed(off - slot);
+}
+
+OAKI_AT_START void oaki_mark_init(void)
+{
+    for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
+        const oaki_class *c = &oaki_classes[sc % OAKI_CLASSES];
+        unsigned kind = sc / OAKI_CLASSES;
+        oaki_class_info *i = &oaki_class_infos[sc];
+        *i = (oaki_class_info){ .size = c->size, .magic = c->magic, .nslots = c->nslots };
+        if (kind == OAKI_NOSCAN)
+            i->words = 0;
+        else if (kind == OAKI_TYPED || c->size / 8 > INLINE_WORDS)
+            i->words = OAKI_SPECIAL;
+        else
+            i->words = c->size / 8;
+        if (i->words - 1 < OAKI_DEPTH_WORDS && (c->size & (c->size - 1)) == 0)
+            i->mask = ~(size_t)(c->size - 1);
+    }
+}
+
+/* ---- words ---- */
+
+OAKI_INLINE bool set_mark(uint64_t *const plane[OAKI_PLANES], size_t slot, bool shared)
+{
+    uint64_t *word = oaki_mark_word(plane, slot), bit = (uint64_t)1 << oaki_mark_shift(slot);
+    if (*word & bit) return false;
+    if (shared)
+        AO_or((AO_t *)word, bit);
+    else
+        *word |= bit;
+    return true;
+}
+
+/* Of a large object, without the head that was given back. */
+static size_t large_bytes(size_t slot)
+{
+    const oaki_span *s = &oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT];
+    return s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
+}
+
+bool oaki_mark_alone(oak_marker *m, size_t slot)
+{
+    OAKI_ASSERT(oaki_slot_offset(slot) == slot);
+    if (!set_mark(oaki_the_heap.mark, slot, true)) return false;
+    unsigned cls = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT] & OAKI_PTE_CLASS;
+    m->bytes += cls == OAKI_CLASS_LARGE ? large_bytes(slot) : oaki_classes[cls].size;
+    return true;
+}
+
+/* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and
+ * not scanned (mark_only), or is marked already, so that the rescan finds it. */
+static bool has_room(oaki_hot *h, oak_marker *m, size_t n)
+{
+    if (OAKI_LIKELY((size_t)(h->hi - h->sp) >= n)) return true;
+    if (m->top) m->top->n = (size_t)(h->sp - h->lo);
+    oaki_worklist_donate(m);
+    oaki_hot_load_stack(h, m);
+    return (size_t)(h->hi - h->sp) >= n;
+}
+
+void oaki_hot_spill(oaki_hot *h, oak_marker *m)
+{
+    OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
+    while (h->tail - h->head > OAKI_QUEUE_HIGH) {
+        bool room = has_room(h, m, BLOCK);
+        h->tail -= BLOCK;
+        for (unsigned i = 0; i < BLOCK; i++) {
+            size_t off = h->queue[h->tail + i];
+            if (room)
+                *h->sp++ = off;
+            else
+                oaki_overflow_mark(m, off);
+        }
+    }
+}
+
+OAKI_NO_ASAN OAKI_INLINE void put_words(oaki_hot *h, oak_marker *m, const uintptr_t *p,
+                                        const uintptr_t *end)
+{
+    while (p < end) {
+        const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
+        oaki_hot_room(h, m);
+        for (; p < stop; p++) oaki_hot_put(h, *p);
+    }
+}
+
+OAKI_NO_ASAN void oaki_trace_range(oak_marker *m, const char *lo, const char *hi)
+{
+    oaki_hot h = oaki_hot_load(m);
+    put_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
+              (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
+    oaki_hot_save(&h, m);
+}
+
+OAKI_NOINLINE void oaki_mark_push_slowly(oak_marker *m, uintptr_t word)
+{
+    oaki_hot h = oaki_hot_load(m);
+    oaki_hot_room(&h, m);
+    oaki_hot_put(&h, word);
+    oaki_hot_save(&h, m);
+}
+
+/* ---- the loop ---- */
+
+static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
+{
+    oaki_hot_save(h, m);
+    oaki_trace_object(m, (char *)h->base + slot);
+    oaki_hot_reload(h, m);
+}
+
+static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
+{
+    size_t slot = oaki_span_slot(&oaki_the_heap.spans[oaki_page_first(page)]);
+    OAKI_ASSERT(h->last - h->first < OAKI_LINE);
+    if (!m->beside) {
+        m->large = slot;
+        m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
+    }
+    if (!set_mark(h->plane, slot, shared)) return;
+    h->bytes += large_bytes(slot);
+    mark_special(h, m, slot);
+}
+
+/* Of the queue's next n words, those whose bit is clear: they lead to unmarked objects, or into
+ * large ones. Four of five words of a graph lead to marked objects, in no order that a branch could
+ * learn: so there is no branch. */
+OAKI_INLINE unsigned filter(oaki_hot *h, unsigned n, size_t *found)
+{
+    unsigned count = 0;
+    const size_t *word = h->queue + h->head;
+    for (unsigned k = 0; k < n; k++) {
+        size_t off = word[k];
+        found[count] = off;
+        count += ~(*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off)) & 1;
+    }
+    h->head += n;
+    return count;
+}
+
+/* Mark the object that offset off is in, if there is one and it isn't, and put it into the delay
+ * line, prefetched. */
+OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict)
+{
+    size_t page = off >> OAKI_PAGE_SHIFT;
+    oaki_pte e = h->pte[page];
+    const oaki_class_info *c = &oaki_class_infos[e & OAKI_PTE_SPANCLASS];
+    size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
+    size_t i = ((off - first) * c->magic) >> 32;
+    /* large; else not reached, as only objects have clear bits */
+    if (OAKI_UNLIKELY(i >= c->nslots)) {
+        if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE && (!strict || oaki_mark_counts_strictly(off)))
+            mark_large(h, m, page, shared);
+        return;
+    }
+    size_t slot = first + i * c->size, n = c->words;
+    if (strict && !oaki_is_allowed(off - slot)) return;
+    if (!set_mark(h->plane, slot, shared)) return;
+    h->bytes += c->size;
+    if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
+        if (n != OAKI_SPECIAL) return;
+        oaki_trace_prefetch(slot);
+        h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS;
+        return;
+    }
+    __builtin_prefetch((const void *)(h->base + slot));
+    for (size_t at = 64; at < n * 8; at += 64)
+        __builtin_prefetch((const void *)(h->base + slot + at));
+    h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS | n;
+}
+
+_Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
+
+/* Scan the delay line's oldest until `keep` are left, or up to one that takes long: a stop may wait
+ * for no more. */
+OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep)
+{
+    while (h->last - h->first > keep) {
+        uint64_t object = h->line[h->first++ % OAKI_LINE];
+        if (OAKI_UNLIKELY((object & WORDS_MASK) == 0)) {
+            mark_special(h, m, oaki_line_slot(object));
+            if (m->heavy) return;
+            continue;
+        }
+        const uintptr_t *p = (const uintptr_t *)(h->base + oaki_line_slot(object));
+        oaki_hot_room(h, m);
+        for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
+            oaki_hot_put(h, p[0]);
+            oaki_hot_put(h, p[1]);
+        }
+    }
+}
+
+_Static_assert(OAKI_HOT_ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + OAKI_HOT_ROOM < OAKI_QUEUE,
+               "what is added fits");
+
+OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict)
+{
+    enter(h, m, off, shared, strict);
+    leave(h, m, OAKI_DELAY);
+    oaki_hot_room(h, m);
+}
+
+/* Depth first goes on while two words of three were what it is for; else it is tried again later,
+ * and later each time. */
+static void judge(oak_marker *m)
+{
+    if (m->looked < OAKI_DEPTH_WINDOW) return;
+    m->in_order = m->stray * 3 <= m->looked;
+    if (!m->in_order) {
+        m->rest = m->patience;
+        m->patience = OAKI_MIN(m->patience * 2, PATIENCE_MAX);
+    }
+    m->looked = m->stray = 0;
+}
+
+/* The older half of the queue's words, which are likely to lead to more, go to the stack. */
+static void shed(oaki_hot *h, oak_marker *m)
+{
+    unsigned n = OAKI_MIN((h->tail - h->head) / 2, BLOCK);
+    if (n == 0 || !has_room(h, m, n)) return;
+    OAKI_ASSERT(h->sp + n <= h->hi);
+    for (; n > 0; n--) *h->sp++ = h->queue[h->head++];
+}
+
+/* Is somebody hungry? Give some away. false: others were woken just now, and bits are shared from
+ * here on. */
+static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
+{
+    OAKI_INVARIANT(shared == m->shared_bits, "a marker was woken beside one that marks alone");
+    if (oaki_workers_idle()) {
+        if (h->sp == h->lo) shed(h, m);
+        oaki_hot_save(h, m);
+        oaki_worklist_share(m);
+        oaki_hot_load_stack(h, m);
+    }
+    return m->shared_bits == shared && !oaki_trace_is_over(m);
+}
+
+/* A range's next words go to their objects at once, past the queue. Until there is enough for a
+ * batch, or one that takes long was scanned, or the piece is over: words that lead nowhere count,
+ * too. */
+OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+{
+    const size_t every = (m->soon ? LOOK_SOON : LOOK_EVERY) * BATCH;
+    size_t found[OAKI_SIFT], since = 0;
+    leave(h, m, OAKI_DELAY);
+    for (unsigned n = 1; m->range_lo < m->range_hi && !m->range_typed && !m->heavy; n++) {
+        const uintptr_t *p = (const uintptr_t *)m->range_lo;
+        const uintptr_t *hi = (const uintptr_t *)m->range_hi;
+        if (h->tail - h->head >= BATCH + AHEAD) break;
+        hi = hi - p > BLOCK ? p + BLOCK : hi;
+        m->range_lo = (const char *)hi;
+        size_t k = oaki_sift(m, p, hi, found);
+        for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, strict);
+        leave(h, m, OAKI_DELAY);
+        m->scanned += k;
+        since += k;
+        if (n % BLOCKS == 0) m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        else if (since < every) continue;
+        since = 0;
+        if (oaki_trace_is_over(m)) break;
+    }
+}
+
+_Static_assert(BLOCK <= OAKI_SIFT && BLOCK + OAKI_DELAY < OAKI_LINE, "a block fits the delay line");
+
+OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
+{
+    follow_range(h, m, false, false);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker *m)
+{
+    if (oaki_displacements.strict)
+        follow_range(h, m, m->shared_bits, true);
+    else
+        follow_range(h, m, m->shared_bits, false);
+}
+
+/* The next words of one that a type tells of, into the queue. */
+static OAKI_NOINLINE void queue_range(oaki_hot *h, oak_marker *m)
+{
+    oaki_hot_save(h, m);
+    for (unsigned n = TYPED_BLOCKS; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD;
+         n += TYPED_BLOCKS) {
+        const char *lo = m->range_lo;
+        m->range_lo +=
+            OAKI_MIN((size_t)(m->range_hi - lo), TYPED_BLOCKS * BLOCK * sizeof(uintptr_t));
+        oaki_trace_words(m, lo, m->range_lo);
+        if (n % BLOCKS != 0) continue;
+        m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        if (oaki_trace_is_over(m)) break;
+    }
+    oaki_hot_reload(h, m);
+}
+
+static void next_of_range(oaki_hot *h, oak_marker *m)
+{
+    if (m->range_typed)
+        queue_range(h, m);
+    else if (m->shared_bits || oaki_displacements.strict)
+        follow_otherwise(h, m);
+    else
+        follow_alone(h, m);
+}
+
+/* The queue has run low: get words from the stack, from a range, or from the delay line; there may
+ * be none in it yet where one that takes long was scanned. false: there are none left, or the piece
+ * is over, or a range that a type tells of is next. */
+OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
+{
+    oaki_hot_room(h, m);
+    if (h->sp > h->lo) {
+        for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--)
+            h->queue[h->tail++] = *--h->sp;
+        return true;
+    }
+    if (m->range_lo < m->range_hi && !m->full) {
+        next_of_range(h, m);
+        if (h->tail != h->head || m->heavy) return true;
+        if (m->range_lo < m->range_hi) return false;
+    }
+    leave(h, m, 0);
+    if (h->tail != h->head) return true;
+    oaki_hot_save(h, m);
+    if (!m->full || !oaki_worklist_steal(m)) return false;
+    oaki_hot_load_stack(h, m);
+    return true;
+}
+
+/* strict: words count only where oaki_mark_displacements says so. */
+OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
+{
+    oaki_hot h = oaki_hot_load(m);
+    size_t found[BATCH];
+    const unsigned every = m->soon ? LOOK_SOON : LOOK_EVERY;
+    for (unsigned look = every, thin = 0;;) {
+        unsigned n = h.tail - h.head;
+        if (m->in_order) {
+            if (n == 0 && !replenish(&h, m)) break;
+            oaki_trace_depth_first(&h, m, shared, strict);
+            judge(m);
+            m->heavy = false;
+            if (!look_around(&h, m, shared)) break;
+            continue;
+        }
+        if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
+            if (!replenish(&h, m)) break;
+            n = h.tail - h.head;
+            /* few words overlap nothing, as in a list: depth first costs no more, or much less */
+            thin = n < OAKI_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
+            m->in_order = thin == THIN;
+            if (m->in_order) {
+                thin = 0;
+                continue;
+            }
+        }
+        if (OAKI_LIKELY(!m->heavy)) { /* unless one of the range's was, just now */
+            n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
+            m->scanned += n;
+            n = filter(&h, n, found);
+            for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
+            leave(&h, m, OAKI_DELAY);
+        }
+        if (OAKI_LIKELY(--look && !m->heavy)) continue;
+        look = every;
+        m->heavy = false;
+        m->in_order = --m->rest == 0;
+        if (!look_around(&h, m, shared)) break;
+    }
+    oaki_hot_save(&h, m);
+}
+
+/* Not in one function with the usual loops, which it would take registers from. */
+OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
+{
+    if (m->shared_bits)
+        loop(m, true, true);
+    else
+        loop(m, false, true);
+}
+
+OAKI_NO_ASAN void oaki_trace_local(oak_marker *m)
+{
+    m->large_size = 0;
+    OAKI_REQUIRES_WORKER(m);
+    OAKI_ASSERT(m->base == oaki_the_heap.base && m->used <= AO_load(&oaki_the_heap.used));
+    do {
+        if (OAKI_UNLIKELY(oaki_displacements.strict))
+            loop_strictly(m);
+        else if (m->shared_bits)
+            loop(m, true, false);
+        else
+            loop(m, false, false);
+    } while (!oaki_trace_is_over(m) &&
+             (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
+              m->range_lo < m->range_hi));
+    m->large_size = 0;
+}

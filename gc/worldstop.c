@@ -1,0 +1,52 @@
+/* worldstop.c - the stop of those who look at the heap as it is, or change a part of it.
+ *
+ * Lock: gc_lock, from the stop to the restart. */
+#include "contract.h"
+#include "gc.h"
+#include "runtime/collector.h"
+#include "runtime/mcache.h"
+#include "runtime/track.h"
+#include "sweep.h"
+
+OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
+{
+    oaki_thread *t = oaki_enter();
+    if (!t) return NULL;
+    for (;;) {
+        oaki_roots_refresh(t);
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+        oaki_thread_save_context(t);
+        oaki_helpers_hold();
+        if (oaki_world_stop(t)) return t;
+        oaki_helpers_release();
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+    }
+}
+
+void oaki_gc_stop_end(oaki_thread *t)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_world_start(t);
+    oaki_helpers_release();
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+    oaki_leave(t);
+}
+
+/* Slots that a thread has in its hands stay handed out, as in a collection. */
+OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    if (!r->past_end || !r->thread || !r->thread->pc) return;
+    bool in_flight = false;
+    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t))
+        in_flight |= oaki_mcache_is_fast_path(*(const uintptr_t *)p);
+    if (in_flight) oaki_mcache_in_flight(r->thread->mcache);
+}
+
+void oaki_gc_flush_caches(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+    oaki_roots_visit(keep_in_flight, NULL);
+}
