@@ -1,7 +1,8 @@
-/* body.h - text that grows: what the server sends.
+/* body.h - a growing text: the body of a response of the server.
  *
- * Owns: a body's memory, the host's malloc's. Lock: none, a body is its maker's. Bound:
- *   OAKI_BODY_MAX bytes; what would make it longer fails, and all that follows. */
+ * Owns: a body's memory, from the host's malloc.
+ * Lock:  none; a body is used by one thread at a time.
+ * Bound: OAKI_BODY_MAX bytes. An append that exceeds it fails, and so do all later ones. */
 #ifndef OAKI_BODY_H
 #define OAKI_BODY_H
 
@@ -19,12 +20,12 @@ void oaki_body_put(oaki_body *b, const void *p, size_t n);
 void oaki_body_text(oaki_body *b, const char *s);
 void oaki_body_format(oaki_body *b, const char *format, ...) OAK_PRINTF(2, 3);
 
-/* For oaki_json_init: ctx is the body. */
+/* A sink for oaki_json_init, whose ctx is the body. */
 bool oaki_body_sink(void *body, const char *p, size_t n);
 
-/* All of the file behind fd, from its beginning. */
+/* Appends the whole file behind fd, from its beginning. */
 void oaki_body_read(oaki_body *b, int fd);
 
-void oaki_body_free(oaki_body *b); /* and empty again */
+void oaki_body_free(oaki_body *b); /* the body is empty afterwards */
 
 #endif

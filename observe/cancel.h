@@ -1,8 +1,8 @@
-/* cancel.h - no cancellation of the thread until the function returns: OAKI_NO_CANCEL.
+/* cancel.h - OAKI_NO_CANCEL: no cancellation of the thread until the function returns.
  *
- * A thread that is cancelled where it opens a file, writes or waits would leave descriptors, locks,
- * temporary files and children behind. What the functions of observe/ take is limited in time or by
- * who reads what they write. */
+ * A thread cancelled while it opens a file, writes or waits would leak descriptors, locks,
+ * temporary files and children. The functions of observe/ take a limited time, or as long as the
+ * reader of their output takes. */
 #ifndef OAKI_CANCEL_H
 #define OAKI_CANCEL_H
 

@@ -5,7 +5,8 @@
 
 #include "runtime/base.h"
 
-/* Of bytes behind those that have crc; 0 at first. By half bytes: the table is 64 bytes. */
+/* Extends the checksum `crc`, 0 at first, by n bytes. Works by half bytes: the table has 64
+ * bytes. */
 OAKI_INLINE uint32_t oaki_crc32(uint32_t crc, const unsigned char *p, size_t n)
 {
     static const uint32_t table[16] = { 0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
