@@ -5,10 +5,11 @@
 #include "gc/event.h"
 #include "json.h"
 
-/* An object that tells of the cycle, where a value goes; lines lost before it, for want of room. */
+/* Writes the cycle as an object, where a value is expected. `lost`: lines that were lost before it,
+ * for want of room. */
 void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost);
 
-/* Start what OAKUM_GC_LOG names, if it does. */
+/* Starts a log to the file that OAKUM_GC_LOG names, if it is set. */
 void oaki_gclog_from_environment(void);
 
 #endif
