@@ -1,9 +1,10 @@
-/* gzip.h - compressing what is written, in gzip's format (RFC 1952), without a library.
+/* gzip.h - compression in gzip's format (RFC 1952), without a library.
  *
- * What a host has of zlib, and under which names, is nobody's business here: and so a profile can
- * be written by any program, a static one or one without its libraries too (docs/libraries.md).
+ * The host's zlib and its symbols are not used. So any program can write a profile, even a static
+ * one or one without the libraries of docs/libraries.md.
  *
- * A stream is its maker's. Memory is the host's malloc's, 220 KB, taken by _new alone. */
+ * Owns: a stream's memory: 220 KB of the host's malloc, taken by oaki_gzip_new alone.
+ * Lock: none; a stream is used by one thread at a time. */
 #ifndef OAKI_GZIP_H
 #define OAKI_GZIP_H
 
@@ -11,13 +12,13 @@
 
 typedef struct oaki_gzip oaki_gzip;
 
-/* Takes compressed bytes as they come. */
+/* Receives compressed bytes in order. */
 typedef void oaki_gzip_sink(void *ctx, const void *p, size_t n);
 
 /* NULL without memory. */
 oaki_gzip *oaki_gzip_new(oaki_gzip_sink *sink, void *ctx);
 void oaki_gzip_put(oaki_gzip *z, const void *p, size_t n);
-/* All that is left goes to the sink. Nothing can be put behind it. */
+/* Writes all that is left to the sink. Nothing can be put afterwards. */
 void oaki_gzip_end(oaki_gzip *z);
 void oaki_gzip_free(oaki_gzip *z);
 

@@ -1,18 +1,20 @@
-/* image.h - the heap as it is at one moment, to be looked at while the program goes on.
+/* image.h - the heap at one moment, examined while the program runs on.
  *
- * The world stops, the process is forked with the bare system call, and the world goes on; in the
- * child `work` has the heap, the stacks and the registers as they were. Where no fork is to be had,
- * work runs in the stop. Both ways it may call nothing of the host that takes a lock, no
- * oaki_meta_, no loader: it reads memory, maps memory (oaki_os_map), writes file descriptors, and
- * uses what gc/ offers for a stop. Everything has been swept, so A alone says what is allocated,
- * but for what is left in threads' runs (oaki_image_run_has); M is free for use: in a stop, a mark
- * beside the program is given up for it, and the next collection is no minor one.
+ * The world stops, the process is forked by the bare system call, and the world runs again. In the
+ * child, `work` sees the heap, the stacks and the registers as they were at that moment. If no fork
+ * is possible, work runs in the pause.
  *
- * The child is told by nothing: no SIGCHLD, no place in wait(), no descriptors but its own, all
- * signals blocked, none handled. It is killed when its time is over or the parent dies.
+ * Either way, work calls nothing of the host that takes a lock, no oaki_meta_ function, no loader.
+ * It reads memory, maps memory (oaki_os_map), writes file descriptors, and uses the functions of
+ * gc/ for a pause. Everything has been swept, so A alone tells which slots are allocated, except
+ * those left in threads' runs (oaki_image_run_has). M is free for use. For that, work in a pause
+ * abandons a concurrent mark under way, and the next collection is no minor one.
  *
- * Lock: gc_lock for the stop (image.c). Outside of oaki_enter. Pause: that of a fork, some 20 ms a
- * GiB of small pages, less with huge ones. */
+ * The child is invisible: no SIGCHLD, no result of wait(), no descriptors but its own, all signals
+ * blocked, none handled. It is killed when its time is over or the parent dies.
+ *
+ * Lock:  gc_lock for the pause (image.c). Outside of oaki_enter.
+ * Pause: that of a fork: some 20 ms per GiB of small pages, less with huge ones. */
 #ifndef OAKI_IMAGE_H
 #define OAKI_IMAGE_H
 
@@ -21,59 +23,60 @@
 
 typedef struct oaki_image oaki_image;
 
-/* 0 or an error number. In the child or in a stop. */
+/* Returns 0 or an error number. Runs in the child or in a pause. */
 typedef int (*oaki_image_work)(oaki_image *im, void *arg);
 
 typedef struct oaki_image_request {
     oaki_image_work work;
     void *arg;           /* the child has a copy */
     uint64_t timeout_ns;
-    const char *own_sp;  /* the caller's frames are at this and above; ours below */
-    int keep_fd;         /* that work writes to, or -1 */
-    bool measure;        /* tell extra_memory, which takes some 10 ms a GiB */
-    bool in_stop;        /* for tests: as if fork were refused */
+    const char *own_sp;  /* the caller's frames are at this address and above; Oakum's below */
+    int keep_fd;         /* a descriptor that work writes to, or -1 */
+    bool measure;        /* measure extra_memory, which takes some 10 ms per GiB */
+    bool in_stop;        /* for tests: behave as if fork were refused */
 } oaki_image_request;
 
 typedef struct oaki_image_answer {
-    char *data; /* what was put; NULL when nothing */
+    char *data; /* the bytes of oaki_image_put; NULL: none */
     size_t n, mapped;
     uint64_t pause_ns, extra_memory;
-    bool stopped; /* it ran in the stop */
+    bool stopped; /* work ran in the pause */
 } oaki_image_answer;
 
-/* The end of the frame that asks, with what its prologue saved of its caller's registers. */
+/* The end of the requesting function's frame, behind the registers of its caller that the prologue
+ * saved. */
 #define OAKI_IMAGE_OWN_SP ((const char *)__builtin_frame_address(0) + 2 * sizeof(void *))
 
-/* 0, or -1 with errno: what work returned, ETIMEDOUT, EIO when the child died, ENOMEM, EBUSY when a
- * thread didn't stop for 10 s. */
+/* Takes an image and runs work on it. Returns 0, or -1 with errno: the error that work returned,
+ * ETIMEDOUT, EIO (the child died), ENOMEM, EBUSY (a thread didn't stop within 10 s). */
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out);
 void oaki_image_answer_free(oaki_image_answer *a);
 
-/* Take one whose answer is these n bytes. *stopped, unless NULL: as in the answer. 0, or -1 with
- * errno. */
+/* Takes an image whose answer is n bytes, and copies them to out. Sets *stopped as in the answer,
+ * unless NULL. Returns 0, or -1 with errno. */
 int oaki_image_ask(const oaki_image_request *r, void *out, size_t n, bool *stopped);
 
 /* ---- for work ---- */
 
-/* Append to the answer. false when the parent has gone or there is no memory: work returns. */
+/* Appends to the answer. false: the parent is gone or there is no memory, so work must return. */
 bool oaki_image_put(oaki_image *im, const void *p, size_t n);
 
-/* Has its time run out? Cheap; to be asked every some thousand objects. */
+/* Has work's time run out? Cheap: for a call every few thousand objects. */
 bool oaki_image_late(oaki_image *im);
 
-/* For extra_memory: the most that was seen by this, and at the end. To be called where most is in
- * use. */
+/* Measures extra_memory, which is the most of all measurements and that at the end. For a call
+ * where work uses most memory. */
 void oaki_image_measure(oaki_image *im);
 
 /* The calling thread, and where its own frames begin. */
 const oaki_thread *oaki_image_self(const oaki_image *im);
 const char *oaki_image_own_sp(const oaki_image *im);
 
-/* Runs in the process itself, with others to be left unharmed, not in a child. */
+/* Does work run in the process itself, whose data it must leave unharmed, and not in a child? */
 bool oaki_image_in_stop(const oaki_image *im);
 
-/* What threads have taken to allocate from and not handed out: A has it, but no object is there. Is
- * this slot in it? And all of it: how many stretches, and each, in order of address. */
+/* Runs: slots that threads have taken and not handed out yet. Their A bits are set, but they hold
+ * no objects. Is this slot in a run? The number of runs, and the i-th by address. */
 bool oaki_image_run_has(const oaki_image *im, size_t slot);
 size_t oaki_image_runs(const oaki_image *im);
 void oaki_image_run(const oaki_image *im, size_t i, size_t *lo, size_t *hi);
