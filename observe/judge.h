@@ -1,13 +1,15 @@
-/* judge.h - one look of the detector, and what it remembers from look to look.
+/* judge.h - one look of the detector, and its state between looks.
  *
- * detector.c     starting and ending, the thread, the look itself, findings
- * judge.c        what grows: heap, sites, types, threads, fibers
- * judge_cycles.c what is known of collections
- * judge_maps.c   maps
- * judge_state.c  what is held or wasted, without growing
- * judge_standing.c  what threads hold that stand still, and whether they wait for ever
+ * detector.c        start and end, the thread, the look itself, findings
+ * judge.c           growth: heap, sites, types, threads, fibers
+ * judge_cycles.c    statistics of collections
+ * judge_maps.c      maps
+ * judge_state.c     memory held or wasted without growth
+ * judge_standing.c  memory held by stationary threads, and threads that wait for ever
  *
- * Owns: struct oaki_detector, the host's malloc's. Lock: the detector's turn, for all of it. */
+ * A look "on demand" is one of oak_detector_scan; the others are the background thread's.
+ *
+ * Owns: struct oaki_detector, from the host's malloc. Lock: the detector's turn, for all of it. */
 #ifndef OAKI_JUDGE_H
 #define OAKI_JUDGE_H
 
@@ -19,35 +21,35 @@
 #include "trend.h"
 #include <oakum/detector.h>
 
-#define OAKI_FINDINGS 256 /* kept at most; one that is over makes room */
-#define OAKI_SERIES 4096  /* sites and types that are followed */
-#define OAKI_TRACKS 1024  /* maps: the largest */
-#define OAKI_PERSIST 3    /* looks in a row at which a growth shows until it is told */
+#define OAKI_FINDINGS 256 /* most findings kept; an inactive one makes room */
+#define OAKI_SERIES 4096  /* most sites and types followed */
+#define OAKI_TRACKS 1024  /* most maps followed */
+#define OAKI_PERSIST 3    /* successive looks with a growth before it is reported */
 
-/* What is known of the cycles since the look before. */
+/* Statistics of the cycles since the detector began. */
 typedef struct oaki_cycles {
-    size_t live;            /* after the last one */
-    size_t peak;            /* the most that there was before one, since the detector started */
-    uint64_t thrashed;      /* times that three in a row were found to free little and take long */
-    uint64_t thrash_cycle;  /* the last of the three */
-    double share, freed;    /* of the time, and of the heap by the best of them, in percent */
-    bool over;              /* more was live after each than the memory limit allows */
+    size_t live;            /* bytes after the last cycle that is not minor */
+    size_t peak;            /* most bytes at the start of a cycle */
+    uint64_t thrashed;      /* times that three cycles in a row took much time and freed little */
+    uint64_t thrash_cycle;  /* number of the last of the three */
+    double share, freed;    /* percent of the time of all three; of the heap by the best of them */
+    bool over;              /* after each of the three, live bytes exceeded the memory limit */
 } oaki_cycles;
 
-/* Looks in a row at which something shows. */
+/* Successive looks at which a condition holds. */
 typedef struct oaki_row {
     unsigned looks;
-    uint64_t since; /* the first of them */
+    uint64_t since; /* oaki_look.at of the first of them */
 } oaki_row;
 
-/* A figure that may grow. Of looks in quick succession it takes one. */
+/* A figure that may grow. It takes one value of looks in quick succession. */
 typedef struct oaki_figure {
     oaki_growth seen;
-    unsigned rose;      /* looks in a row at which it did */
-    bool news;          /* it has one more look, that is not judged yet */
-    bool slow_news;     /* and so has the slow series */
-    unsigned slow_rose; /* of these, how many times in a row */
-    bool grows;         /* the verdict, and what it says */
+    unsigned rose;      /* successive looks at which it rose */
+    bool news;          /* it has a value that is not judged yet */
+    bool slow_news;     /* the slow series has a value that is not judged yet */
+    unsigned slow_rose; /* successive values of the slow series at which that rose */
+    bool grows;         /* the verdict; `looks` and `rise` are its evidence */
     unsigned looks;
     oaki_rise rise;
 } oaki_figure;
@@ -56,42 +58,42 @@ typedef struct oaki_look {
     const oaki_census *census;
     const oaki_site_reading *sites;
     long nsites;
-    size_t rate; /* of the profile */
+    size_t rate; /* sampling rate of the profile */
     oaki_cycles cycles;
     uint64_t wall;
-    uint64_t at; /* nanoseconds since the first look, those on demand at least a pace apart */
+    uint64_t at; /* ns since the first look; a look on demand adds at least a pace */
 } oaki_look;
 
 typedef struct oaki_series {
     oak_finding_kind kind;
     uint64_t key;    /* 0: free */
-    uint64_t look;   /* the last one that had it, of those at the usual pace */
+    uint64_t look;   /* the last paced look that saw it */
     oaki_figure figure;
 } oaki_series;
 
 typedef struct oaki_map_track {
     uintptr_t hidden;
     uint64_t look, progress;
-    oaki_row still, sparse; /* a resize without progress; an array */
-    size_t most;                  /* entries ever seen */
+    oaki_row still, sparse; /* looks with a resize without progress; with a sparse array */
+    size_t most;            /* most entries seen */
     oaki_map_view view;
     oaki_figure len;
 } oaki_map_track;
 
-typedef struct oaki_still { /* a thread that may have stopped for good */
+typedef struct oaki_still { /* a thread in a blocking region */
     int tid;
     uintptr_t sp;
     oaki_row row;
-    bool lasts; /* and has, for as many looks as it takes */
-    bool waits; /* for an object that it has told of */
+    bool lasts; /* it has been stationary for cfg.blocked_looks looks */
+    bool waits; /* it waits for an object that it has announced */
 } oaki_still;
 
 typedef struct oaki_detector {
     oak_detector_config cfg;
     uint64_t looks;
-    uint64_t when, at; /* the last one: monotonic, and as oaki_look.at */
-    uint64_t paces, paced_at; /* looks at the usual pace, and the last one's time */
-    bool paced;               /* this look is one of them */
+    uint64_t when, at; /* of the last look: monotonic, and as oaki_look.at */
+    uint64_t paces, paced_at; /* paced looks, i.e. at least a pace apart; `at` of the last one */
+    bool paced;               /* this look is a paced one */
     oaki_figure heap, threads, fibers;
     double heap_slope, heap_late; /* at this look */
     oaki_series *series; /* by hash */
@@ -101,41 +103,43 @@ typedef struct oaki_detector {
     oaki_still *still; /* by tid */
     size_t nstill;
     oaki_row fragmented, weak_dead, finalizer_cycles;
-    uint64_t thrashed; /* told of */
-    oaki_standing *held; /* what those that stood still held, when it was asked for; or NULL */
-    uint64_t held_next;  /* monotonic: not again before */
-    bool held_stopped;   /* to know it stops the world: not again */
-    oaki_stranded *stranded; /* the waits that nobody ends, when it was asked; or NULL */
+    uint64_t thrashed; /* oaki_cycles.thrashed as last reported */
+    oaki_standing *held; /* memory held by stationary threads at the last query; or NULL */
+    uint64_t held_next;  /* monotonic: no query before */
+    bool held_stopped;   /* the query stopped the world: never again */
+    oaki_stranded *stranded; /* waits that no thread can end, at the last query; or NULL */
     uint64_t stranded_next;  /* as for held */
     bool stranded_stopped;
     oak_finding finding[OAKI_FINDINGS];
-    bool fresh[OAKI_FINDINGS];
-    uint64_t told[OAKI_FINDINGS]; /* the look at which it was */
+    bool fresh[OAKI_FINDINGS];    /* to be reported after this look */
+    uint64_t told[OAKI_FINDINGS]; /* the look at which it was last reported */
     size_t nfindings;
     uint64_t next_id;
     oak_detector_stats stats;
 } oaki_detector;
 
-/* The finding of this kind about this subject: found at this look. A new one has no subject yet:
- * `fresh` says so. NULL: there is no room. */
+/* The finding of this kind about this subject, marked as found at this look. *fresh: it is new, and
+ * the caller sets its subject. NULL: no room. */
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
                         bool *fresh);
 
-/* What looks that are n paces apart must have between them, clocks and schedulers allowed for. */
+/* Nanoseconds between looks that count as n paces apart: 90 % of them, for inexact clocks and
+ * schedulers. */
 OAKI_INLINE uint64_t oaki_paces_ns(const oaki_detector *d, int n)
 {
     return (uint64_t)n * (uint64_t)d->cfg.pace_ms * 900000;
 }
 
-/* Does it show now, and has it at so many looks in a row, for as long as they take at the usual
- * pace? Looks in quick succession, as collections come while a heap is filled, see one moment. */
+/* Counts a look at which the condition `shows`, or doesn't. Returns true if it has held at so many
+ * successive looks, for as long as they take at the usual pace. Looks in quick succession, as when
+ * a heap is filled, see a single moment. */
 bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, const oaki_look *l);
 
-/* What is known of a thread that is in a blocking region; NULL: it was in none. */
+/* The state of a thread in a blocking region; NULL: it was in none. */
 const oaki_still *oaki_still_of(const oaki_detector *d, int tid);
 
-/* What it was at this look; then, does it grow: by so much at least, and by such a part? *looks:
- * that it takes to see it. */
+/* A figure: add its value at this look. Then, does it grow by at least `least`, and by at least
+ * `percent`? *looks: the looks that this verdict spans. */
 void oaki_figure_init(const oaki_detector *d, oaki_figure *f);
 void oaki_figure_add(const oaki_detector *d, oaki_figure *f, double value);
 bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, double percent,
@@ -144,17 +148,18 @@ bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, dou
 /* "12.3 MiB" in buf. */
 const char *oaki_size_text(double bytes, char buf[32]);
 
-/* The listener's, and what it has noted since the detector began. Any thread. */
+/* Statistics of cycles: the listener adds a cycle; read returns them since the detector began. Any
+ * thread. */
 void oaki_cycles_note(const oaki_cycle *c);
 oaki_cycles oaki_cycles_read(void);
 void oaki_cycles_begin(const oak_detector_config *cfg);
-void oaki_cycles_child(void); /* of a fork: nobody has the lock */
+void oaki_cycles_child(void); /* in a fork's child: releases the lock */
 
-/* One that has seen nothing yet, the caller's to free; NULL: out of memory. */
+/* A detector before its first look, for the caller to free; NULL: out of memory. */
 oaki_detector *oaki_detector_new(const oak_detector_config *cfg);
 void oaki_detector_free(oaki_detector *d); /* or NULL */
 
-/* Start it if OAKUM_DETECTOR says so. */
+/* Starts the detector if OAKUM_DETECTOR asks for it. */
 void oaki_detector_from_environment(void);
 
 void oaki_judge_growth(oaki_detector *d, const oaki_look *l);
@@ -163,12 +168,12 @@ void oaki_judge_state(oaki_detector *d, const oaki_look *l);
 void oaki_judge_standing(oaki_detector *d, const oaki_look *l);
 void oaki_judge_stranded(oaki_detector *d, const oaki_look *l);
 
-/* What is to be asked about those that stand still, the host's malloc's; NULL: nothing now. */
+/* A query about stationary threads and fibers, from the host's malloc; NULL: none is due. */
 oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c);
-/* It was asked, which took so many nanoseconds; s is the detector's from here on. */
+/* Takes the answer s, whose query took so many nanoseconds; the detector owns s afterwards. */
 void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took);
 
-/* The same for those that wait, and whether anybody could wake them. */
+/* The same for waiting threads: can any thread wake them? */
 oaki_stranded *oaki_stranded_wanted(const oaki_detector *d);
 void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64_t took);
 

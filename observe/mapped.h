@@ -1,6 +1,6 @@
-/* mapped.h - which files the process has mapped, each from its first mapping to its last.
+/* mapped.h - the files that the process has mapped, each from its first mapping to its last.
  *
- * Calls malloc and reads /proc: not in a stop, nor inside oaki_enter. */
+ * Calls malloc and reads /proc: not in a pause, and outside of oaki_enter. */
 #ifndef OAKI_MAPPED_H
 #define OAKI_MAPPED_H
 
@@ -14,10 +14,11 @@ typedef struct oaki_mapped {
 typedef struct oaki_mappings {
     oaki_mapped *item;
     size_t n;
-    char *text; /* that the names are in */
+    char *text; /* contains the names */
 } oaki_mappings;
 
-/* 0, or -1 without memory, or where /proc can't be read. Rising addresses. */
+/* Returns 0, or -1: no memory, or /proc can't be read. Items are in ascending order of
+ * addresses. */
 int oaki_mappings_read(oaki_mappings *out);
 void oaki_mappings_free(oaki_mappings *m);
 

@@ -1,8 +1,8 @@
-/* mhd.h - libmicrohttpd, which is loaded when a server is first started, and never unloaded.
+/* mhd.h - libmicrohttpd, loaded when a server is first started, and never unloaded.
  *
- * It is one of foreign.h's: called between enter and leave, its errno is oaki_foreign_errno, and a
- * body that the host's malloc has made it gives back by the function that it was told of.
- * Lock: the first call of oaki_mhd is under serve.c's; the table never changes after it. */
+ * It is one of foreign.h's libraries: it is called between enter and leave, and its errno is
+ * oaki_foreign_errno. It frees a body from the host's malloc by the function given to it.
+ * Lock: serve.c's, for the first load; the table never changes afterwards. */
 #ifndef OAKI_MHD_H
 #define OAKI_MHD_H
 
@@ -24,18 +24,18 @@ typedef struct oaki_mhd_table {
 #undef OAKI_MHD_POINTER
 } oaki_mhd_table;
 
-/* What is looked for. Tests look for something else. */
+/* Name of the library to load. Tests set another one. */
 extern OAKI_HIDDEN const char *oaki_mhd_library;
 
-/* NULL when it is not there, or lacks a function; why says what is missing, if not NULL, and has
- * OAKI_FOREIGN_WHY bytes. As oaki_foreign_load. */
+/* Loads the library. NULL: it is absent, or lacks a function. `why`, of OAKI_FOREIGN_WHY bytes or
+ * NULL, then names the missing part. As oaki_foreign_load. */
 const oaki_mhd_table *oaki_mhd_load(char *why);
 
-/* libmicrohttpd can't go on, and would end the process: a line says so, and the try that calls it
- * fails (foreign.h). For MHD_set_panic_func. */
+/* For MHD_set_panic_func: libmicrohttpd can't go on and would end the process. Logs a line and
+ * fails the calling thread's oaki_foreign_try. */
 void oaki_mhd_panic(void *unused, const char *file, unsigned line, const char *why);
 
-/* Once it has been loaded. */
+/* Valid once the library has been loaded. */
 extern OAKI_HIDDEN oaki_mhd_table oaki_mhd;
 
 #endif
