@@ -1,4 +1,4 @@
-/* body.c - text that grows (body.h). */
+/* body.c - a growing text (body.h). */
 #include "body.h"
 #include "runtime/print.h"
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 #define FIRST 4096
 
-/* Room for n more; or the body has failed. */
+/* Makes room for n more bytes. false: the body has failed. */
 static bool make_room(oaki_body *b, size_t n)
 {
     if (b->failed) return false;

@@ -1,6 +1,7 @@
-/* census.c - what is in the heap, counted in one stop (census.h).
+/* census.c - counts of the heap's objects, taken in one pause (census.h).
  *
- * Owns: nothing. Between stop_begin and stop_end only memory is read and the tables are filled. */
+ * Owns: nothing. In the pause, from stop_begin to stop_end, the code only reads memory and fills
+ *   the tables. */
 #include "census.h"
 
 #include "runtime/collector.h"
@@ -12,11 +13,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define MAP_COST 16 /* slots that a look at a map counts for */
+#define MAP_COST 16 /* the cost of reading a map, in slots */
 #define FIRST_THREADS 64
 #define FIRST_MAPS 512
 
-/* ---- tables: before the stop ---- */
+/* ---- tables: before the pause ---- */
 
 static bool make_room(void *table, size_t *cap, size_t want, size_t item)
 {
@@ -44,7 +45,7 @@ static bool make_tables(oaki_census *c)
            make_room(&c->threads, &c->threads_cap, threads, sizeof *c->threads);
 }
 
-/* What was counted goes, the tables stay. */
+/* Clears all counts, and keeps the tables. */
 static void clear(oaki_census *c)
 {
     oaki_census empty = { .types = c->types, .maps = c->maps, .threads = c->threads };
@@ -99,7 +100,7 @@ static size_t map_bytes(const oaki_census_map *m)
     return m->view.array_bytes + m->view.old_array_bytes;
 }
 
-/* The table is full: raise the floor until a part of it is free. */
+/* The table is full: raises the floor until a quarter of it is free. */
 static void drop_small_maps(oaki_census *c)
 {
     while (c->nmaps > c->maps_cap - c->maps_cap / 4) {
@@ -132,7 +133,7 @@ static void count_type(oaki_census *c, uint32_t id, size_t objects, size_t bytes
     t->bytes += bytes;
 }
 
-/* Is there more to know of its objects than how many there are? */
+/* Are objects of this type only counted? Not plain are maps and fibers, which have rows. */
 static bool is_plain(uint32_t id)
 {
     const oak_type *t = oaki_type_by_id(id);
@@ -150,7 +151,7 @@ static void count_typed(oaki_census *c, void *p, uint32_t id, size_t bytes, size
         count_fiber(c, p);
 }
 
-/* Starts of live slots in word w of the span's granules. */
+/* A bit for the start of each live slot, in word w of the span's granules. */
 static uint64_t live_starts(const oaki_span *s, size_t first, size_t w, bool swept)
 {
     uint64_t x = oaki_the_heap.alloc[first + w] & oaki_class_starts[s->cls][w];
@@ -162,7 +163,8 @@ static bool is_swept(const oaki_span *s)
     return s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle);
 }
 
-/* Live slots of a small span; what threads have taken and not handed out is taken off later. */
+/* Live slots of a small span. It may include slots of threads' runs: take_off_runs subtracts
+ * them. */
 static size_t count_slots(const oaki_span *s, size_t first)
 {
     bool swept = is_swept(s);
@@ -173,7 +175,8 @@ static size_t count_slots(const oaki_span *s, size_t first)
     return n;
 }
 
-/* A slot that is taken and not handed out has type 0. Neighbours are likely to have one type. */
+/* A slot of a thread's run has type 0. Neighbours are likely to have the same type, so a sequence
+ * of one plain type is counted at once. */
 static void count_small_typed(oaki_census *c, const oaki_span *s, size_t first, size_t weight)
 {
     const oaki_class *k = &oaki_classes[s->cls];
@@ -230,7 +233,7 @@ static void count_span(oaki_census *c, const oaki_span *s, size_t weight)
     c->kind_bytes[s->kind] += bytes;
 }
 
-/* One in how many typed spans can be looked at. */
+/* One in this many typed spans can be visited. */
 static size_t stride_of_typed(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -243,8 +246,8 @@ static size_t stride_of_typed(void)
     return (slots + OAKI_CENSUS_SLOTS - 1) / OAKI_CENSUS_SLOTS;
 }
 
-/* Of a heap with more typed objects than there is time for, every so manieth span counts for all;
- * and where maps take too long, the spans behind count for nothing. */
+/* In a heap with too many typed slots for one pause, one typed span of each `stride` is visited and
+ * counts for all. If maps take too long, the types in the remaining spans are not counted. */
 static void count_spans(oaki_census *c)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -260,7 +263,7 @@ static void count_spans(oaki_census *c)
     }
 }
 
-/* What threads have taken and not handed out is no object. */
+/* Subtracts the slots of threads' runs: taken, not handed out, no objects. */
 static void take_off_runs(oaki_census *c)
 {
     for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
@@ -282,7 +285,7 @@ static void take_off_runs(oaki_census *c)
 
 /* ---- the whole ---- */
 
-/* The types that have objects, in front. World running. */
+/* Moves the types that have objects to the front, and names them. The world runs. */
 static void name_types(oaki_census *c)
 {
     size_t n = 0;

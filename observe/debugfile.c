@@ -1,7 +1,8 @@
-/* debugfile.c - finding files with debugging information (debugfile.h).
+/* debugfile.c - the search for separate files of debugging information (debugfile.h).
  *
- * Owns: nothing. What is found is trusted only if it belongs to the object. Bound: the places, and
- * the file's bytes where only a checksum tells. */
+ * Owns: nothing. A file is used only if its build id or checksum shows that it belongs to the
+ * object.
+ * Bound: the number of places; plus the file's bytes if only a checksum decides. */
 #include "debugfile.h"
 #include "crc.h"
 #include "elfsym.h"

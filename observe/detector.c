@@ -1,14 +1,18 @@
-/* detector.c - the leak detector: starting and ending, its thread, a look, and the findings
+/* detector.c - the leak detector: start and end, its thread, a look, and the findings
  * (oakum/detector.h, judge.h).
  *
- * A look is: a census in a stop, the sites of the profile, what the listener has noted of cycles;
- * then the judges, with the world running; then the findings that are new are told, with no lock
- * held. The thread is attached while it looks only, so that it is no root and no program waits for
- * it to end.
+ * A look has these steps:
+ * - It takes a census in a pause, and reads the profile's sites and the listener's statistics of
+ *   cycles.
+ * - It runs the judges, with the world running.
+ * - It reports the new findings, with no lock held.
  *
- * Owns: the one detector. Lock: the turn, held for a whole look. A child of a fork has no detector:
- *   that of the parent may have been in the middle of a look.
- * Bound: a look stops the world for a census, and then costs what the judges do. */
+ * The thread is attached only during a look. So it is no root, and no program waits for it to end.
+ *
+ * Owns: the one detector.
+ * Lock: the turn, held for a whole look. A fork's child has no detector, as the parent's may be in
+ *   the middle of a look.
+ * Bound: a look stops the world for a census; the rest of its time is that of the judges. */
 #include "judge.h"
 
 #include "runtime/os.h"
@@ -24,10 +28,10 @@
 
 static struct {
     AO_t turn;
-    oaki_detector *d; /* the turn */
+    oaki_detector *d; /* (turn) */
     oaki_census census;
-    AO_t background;  /* the thread is wanted */
-    AO_t running;     /* there is one: 1, then its number */
+    AO_t background;  /* the thread should run */
+    AO_t running;     /* the thread exists: 1, then its tid */
     unsigned int wake; /* AO_int, futex: counts cycles */
     bool forks;
 } self;
@@ -78,7 +82,7 @@ static void give_turn(void)
 
 /* ---- cycles: the listener ---- */
 
-/* What a minor one leaves is not what lives. */
+/* A minor cycle wakes no look: some of what it leaves is dead. */
 static void on_cycle(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
@@ -90,7 +94,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
 
 /* ---- findings ---- */
 
-/* Over for the longest, or NULL. */
+/* The finding that has been inactive for longest, or NULL. */
 static oak_finding *least_wanted(oaki_detector *d)
 {
     oak_finding *least = NULL;
@@ -107,7 +111,8 @@ static oak_finding *room_for(oaki_detector *d)
     return least_wanted(d);
 }
 
-/* A fault that comes back is told of each time, a note once a window. */
+/* Has a finding that is active again reported. A leak or warning is reported each time, a note once
+ * per looks_max looks. */
 static void tell_again(oaki_detector *d, const oak_finding *f, bool fresh)
 {
     size_t i = (size_t)(f - d->finding);
@@ -118,7 +123,7 @@ static void tell_again(oaki_detector *d, const oak_finding *f, bool fresh)
     d->stats.raised[f->kind]++;
 }
 
-/* The id is made of what it is about, so that it is found again. */
+/* The id is made of kind and key, so a later look finds the same finding. */
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,
                         bool *fresh)
 {
@@ -149,7 +154,8 @@ oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind k
     return f;
 }
 
-/* What was not found again is over. */
+/* Ends the findings that this look has not found again. Returns the number of active leaks and
+ * warnings. */
 static int settle(oaki_detector *d, const oaki_look *l)
 {
     int faults = 0;
@@ -163,7 +169,7 @@ static int settle(oaki_detector *d, const oaki_look *l)
     return faults;
 }
 
-/* Those that are to be told of, the host's malloc's. */
+/* The findings to report, in memory of the host's malloc. */
 static oak_finding *take_fresh(oaki_detector *d, size_t *n)
 {
     oak_finding *out = malloc(OAKI_FINDINGS * sizeof *out);
@@ -187,7 +193,8 @@ static void tell(const oak_finding *f, size_t n, const oak_detector_config *cfg)
 
 /* ---- a look ---- */
 
-/* Who looks on demand says when: his looks are never too close. */
+/* Sets the look's time, and whether it is a paced one. A look on demand adds at least a pace, so it
+ * is never too soon. */
 static uint64_t time_of_look(oaki_detector *d, bool asked)
 {
     uint64_t passed = d->looks ? self.census.when - d->when : 0;
@@ -249,7 +256,7 @@ static void ask_about_stranded(oaki_stranded *s)
     give_turn();
 }
 
-/* With the turn, which it gives up before anybody is told. asked: not by the thread. */
+/* Called with the turn, which it releases before it reports. asked: a look on demand. */
 static int look_and_tell(bool asked)
 {
     oaki_look l = { 0 };
@@ -271,7 +278,7 @@ static int look_and_tell(bool asked)
 
 /* ---- the thread ---- */
 
-/* Not attached between two looks: the last of the program's threads may have ended meanwhile. */
+/* Detaches the thread after a look. The last of the program's threads may have ended during it. */
 static void detach(void)
 {
     oak_thread_detach();
@@ -287,7 +294,7 @@ static uint64_t interval(void)
     return ns;
 }
 
-/* arg: the cycles that were counted when it was asked for. */
+/* arg: the value of self.wake when the thread was started. */
 static void *background(void *arg)
 {
     unsigned seen = (unsigned)(uintptr_t)arg;
@@ -313,13 +320,13 @@ static void *background(void *arg)
     return NULL;
 }
 
-/* As a callback is. */
+/* Is the calling thread the detector's, as in a callback? */
 static bool is_that_thread(void)
 {
     return AO_load(&self.running) == (AO_t)oaki_os_tid();
 }
 
-/* That thread itself ends when it gets round to it. */
+/* Ends the thread and waits for its end. Called by the thread itself, it ends after the look. */
 static void end_thread(void)
 {
     AO_store_full(&self.background, 0);
@@ -343,7 +350,7 @@ static int begin_thread(void)
 
 /* ---- start and end ---- */
 
-/* What the parent's has is left where it is. */
+/* In a fork's child: drops the parent's detector without freeing it. */
 static void fork_child(void)
 {
     AO_store(&self.turn, 0);
@@ -403,7 +410,7 @@ oaki_detector *oaki_detector_new(const oak_detector_config *cfg)
     return NULL;
 }
 
-/* The turn is held. */
+/* Makes a new detector and its listener. Called with the turn. */
 static int prepare(const oak_detector_config *cfg)
 {
     oak_detector_config usual;
@@ -522,7 +529,7 @@ void oak_detector_stats_read(oak_detector_stats *out)
 
 /* ---- the environment ---- */
 
-/* "name=value"; false: there is no such option, or it is out of its range. */
+/* Reads "name=value". false: no such option, or the value is out of range. */
 static bool read_option(oak_detector_config *cfg, const char *item, size_t n)
 {
     char text[64];

@@ -1,15 +1,16 @@
 /* dominators.c - dominators of a graph: Lengauer and Tarjan, "A fast algorithm for finding
- * dominators in a flowgraph", 1979, with path compression. To find them as nearest common ancestors
- * instead (Georgiadis 2005) needs no buckets, but is quadratic for a long list whose end refers to
- * many objects that the beginning refers to, too.
+ * dominators in a flowgraph", 1979, with path compression.
  *
- * Everything is in numbers of a depth-first search: 1 is the root of roots, nodes follow; 0 is
- * none. An ancestor has a lower number than what it leads to, so nodes are gone through from the
- * highest down, and each is linked to its parent when its turn is over.
+ * Dominators as nearest common ancestors (Georgiadis 2005) would need no buckets. But that is
+ * quadratic for a long list whose end and beginning both refer to the same many objects.
  *
- * Nothing recurses: paths may be as long as there are nodes.
+ * Nodes are identified by their numbers in a depth-first search: 0 is none, 1 the root of roots,
+ * and the nodes follow. An ancestor has a lower number than its descendants. So nodes are processed
+ * from the highest number down, and each is then linked to its parent.
  *
- * Owns nothing; tables are the host's malloc's. Bound: in dominators.h. */
+ * Nothing recurses, as a path may contain all nodes.
+ *
+ * Owns: nothing; tables are from the host's malloc. Bound: see dominators.h. */
 #include "dominators.h"
 
 #include <errno.h>
@@ -18,11 +19,11 @@
 
 typedef struct tables {
     const oaki_dom_graph *g;
-    uint32_t *number;   /* by node: of the search, 0: not reached */
-    uint32_t *node;     /* by number from here on */
-    uint32_t *parent;   /* in the search; then the link for compression */
+    uint32_t *number;   /* by node: its number; 0: not reached */
+    uint32_t *node;     /* this table and those below are by number */
+    uint32_t *parent;   /* in the search */
     uint32_t *semi, *label, *dom;
-    uint64_t *first;    /* of a number's predecessors */
+    uint64_t *first;    /* index in `pred` of a number's first predecessor */
     uint32_t *pred;
     uint32_t count;     /* numbers given; the root of roots has 1 */
 } tables;
@@ -43,7 +44,7 @@ static void give_number(tables *t, uint32_t v, uint32_t parent)
     t->parent[n] = parent;
 }
 
-/* Depth first; the way down is in `parent`, how far each node on it has got in `at`. */
+/* Depth first. `parent` is the way back up; at[n] is the next edge of n to follow. */
 static bool search(tables *t)
 {
     uint64_t *at = calloc((size_t)t->g->n + 2, sizeof *at);
@@ -62,7 +63,7 @@ static bool search(tables *t)
     return true;
 }
 
-/* Predecessors, by number: counted, then placed. */
+/* Lists predecessors by number: counts them, then places them. */
 static bool find_predecessors(tables *t)
 {
     uint64_t *first = t->first = calloc((size_t)t->count + 2, sizeof *first);
@@ -82,7 +83,7 @@ static bool find_predecessors(tables *t)
             if (v == OAKI_DOM_NONE) break;
             t->pred[first[t->number[v]]++] = n;
         }
-    /* each was moved on to the next one's beginning */
+    /* each entry has advanced to the beginning of the next one: shift them back */
     memmove(first + 1, first, ((size_t)t->count + 1) * sizeof *first);
     first[0] = 0;
     return true;
@@ -90,9 +91,9 @@ static bool find_predecessors(tables *t)
 
 /* ---- semidominators ---- */
 
-/* The label of least semidominator on the way up from v among what is linked, i.e. above `last`.
- * The way is made short: each node on it is linked to its end. The stack for that is the way
- * itself, turned around. */
+/* The label of least semidominator on the path up from v through linked nodes, whose numbers are
+ * above `last`. The path is compressed: each node on it is linked to its end. The stack for that is
+ * the path itself, with its links reversed. */
 static uint32_t evaluate(tables *t, uint32_t *link, uint32_t v, uint32_t last)
 {
     if (v <= last) return t->label[v];
@@ -103,7 +104,7 @@ static uint32_t evaluate(tables *t, uint32_t *link, uint32_t v, uint32_t last)
         below = at;
         at = up;
     }
-    /* `at` is linked to what is not; those below it, from the top down */
+    /* `at` is linked to a node not above `last`; the nodes below `at` follow, from the top down */
     uint32_t end = link[at], above = at;
     while (below != 0) {
         uint32_t next = link[below];
@@ -115,8 +116,8 @@ static uint32_t evaluate(tables *t, uint32_t *link, uint32_t v, uint32_t last)
     return t->label[v];
 }
 
-/* Nodes with the semidominator p: their dominator is that, or that of one on the way from p. Until
- * it is told, `dom` has the next node of the bucket. */
+/* Processes the nodes with semidominator p. The dominator of each is p, or that of a node on the
+ * path from p. Until it is known, `dom` has the next node of the bucket. */
 static void empty_bucket(tables *t, uint32_t *link, uint32_t *bucket, uint32_t p, uint32_t last)
 {
     uint32_t v = bucket[p];
@@ -163,7 +164,7 @@ static bool find_dominators(tables *t)
     return done;
 }
 
-/* ---- */
+/* ---- the whole ---- */
 
 static void free_tables(tables *t)
 {
@@ -196,7 +197,7 @@ int oaki_dominators(const oaki_dom_graph *g, uint32_t *idom)
 
 int oaki_retained(const oaki_dom_graph *g, const uint32_t *idom, uint64_t *retained)
 {
-    /* children first: by the depth of the tree, deepest first, without recursion */
+    /* children before parents, without recursion: children[v] counts those not yet added */
     uint32_t *children = calloc((size_t)g->n + 1, sizeof *children);
     if (!children) {
         errno = ENOMEM;
@@ -206,7 +207,7 @@ int oaki_retained(const oaki_dom_graph *g, const uint32_t *idom, uint64_t *retai
         if (idom[v] != OAKI_DOM_NONE) children[idom[v]]++;
     for (uint32_t v = 0; v < g->n; v++) {
         uint32_t at = v;
-        /* what has no children left is done, and so may its dominator be then */
+        /* a node without children left is complete; then its dominator may be, too */
         while (at != OAKI_DOM_NONE && children[at] == 0) {
             children[at] = OAKI_DOM_NONE;
             uint32_t up = idom[at];

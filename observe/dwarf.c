@@ -1,9 +1,10 @@
 /* dwarf.c - functions, lines and inlined calls by libdw (dwarf.h).
  *
- * Owns: struct self. Lock: symbol.c's. libdw is one of foreign.h's.
  * An address lies in a chain of scopes: inlined calls, the innermost first, up to the function that
- * has the code. The line table gives the line of the innermost; each inlined call says from which
- * line of the next one it was made. */
+ * contains the code. The line table gives the line of the innermost scope. Each inlined call gives
+ * the line in the next scope from which it is made.
+ *
+ * Owns: struct self. Lock: symbol.c's. libdw is one of foreign.h's libraries. */
 #include "dwarf.h"
 #include "debugfile.h"
 #include "foreign.h"
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What is used of libdw. */
+/* The functions used of libdw. */
 #define FUNCTIONS(X)                                                                           \
     X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_report_end)    \
     X(dwfl_linux_proc_find_elf) X(dwfl_module_build_id)                                        \
@@ -31,7 +32,7 @@ static struct {
     bool tried;
     void *library;
     Dwfl *dwfl;
-    bool given_up; /* it had no memory once, and was left in the middle */
+    bool given_up; /* libdw ran out of memory and was left in the middle of a call */
     char *debug_path;
     Dwfl_Callbacks callbacks;
 #define POINTER(fn) __typeof__(&fn) fn;
@@ -43,10 +44,10 @@ static struct {
 
 /* ---- opening ---- */
 
-/* A table of lines is read into arrays on the stack: 150 KiB in libdw 0.188. */
+/* libdw reads a table of lines into arrays on the stack: 150 KiB in 0.188. */
 #define STACK_NEEDED ((ptrdiff_t)200 << 10)
 
-/* Of a stack that isn't known it is not believed. */
+/* false, too, if the bounds of the stack are unknown. */
 static bool stack_suffices(void)
 {
     const char *sp = __builtin_frame_address(0);
@@ -58,7 +59,7 @@ static bool stack_suffices(void)
     return lo && sp >= lo && sp < hi && sp - lo >= STACK_NEEDED;
 }
 
-/* The loader wants some stack, too: another thread may have it. */
+/* The loader needs stack, too. A later call, by another thread, may have enough. */
 bool oaki_dwarf_load(void)
 {
     if (self.tried) return self.library != NULL;
@@ -75,7 +76,8 @@ bool oaki_dwarf_load(void)
     return true;
 }
 
-/* In libdw. false: what it has open is lost, and nothing is opened any more. */
+/* Calls fn, which calls libdw. false: libdw's open objects are lost, and nothing is opened
+ * again. */
 static bool attempt(void (*fn)(void *ctx), void *ctx)
 {
     if (oaki_foreign_try(fn, ctx)) return true;
@@ -91,9 +93,9 @@ static void close_it(void *unused)
     self.dwfl = NULL;
 }
 
-/* By the build id, or by the object's own name for it. libdw's usual way goes on to ask servers on
- * the network, and loads a library for that, even where none is named, which brings OpenSSL: to
- * name a function is no reason for it. */
+/* By the build id, or by the object's .gnu_debuglink. libdw's standard callback would go on to
+ * servers on the network. For that it loads a library, and with it OpenSSL, even if no server is
+ * configured: too much for the name of a function. */
 static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_Addr base,
                            const char *file, const char *link, GElf_Word crc, char **found)
 {
@@ -109,11 +111,11 @@ static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_
     return fd;
 }
 
-/* libdw's own reading of the mappings takes two copies of a library for one, where nothing but
- * anonymous memory lies between them. */
+/* In place of libdw's own reading of the mappings. That takes two copies of a library for one, if
+ * only anonymous memory lies between them. */
 static bool report(const oaki_mappings *m)
 {
-    char vdso[32]; /* as libdw calls it; it is read from memory */
+    char vdso[32]; /* libdw's name for it; it is read from memory */
     oaki_format(vdso, sizeof vdso, "[vdso: %d]", oaki_os_pid());
     self.dw.dwfl_report_begin(self.dwfl);
     for (size_t i = 0; i < m->n; i++) {
@@ -188,7 +190,7 @@ static const char *name_of(Dwarf_Die *die)
     return linkage ? linkage : attribute_string(die, DW_AT_name);
 }
 
-/* Where the inlined call was made: in the next frame. */
+/* Sets file and line of `frame`, the next one, from which the inlined call is made. */
 static void read_call(Dwarf_Die *call, Dwarf_Die *unit, oak_frame *frame)
 {
     Dwarf_Attribute a;
@@ -202,7 +204,7 @@ static void read_call(Dwarf_Die *call, Dwarf_Die *unit, oak_frame *frame)
         frame->file = self.dw.dwarf_filesrc(files, file, NULL, NULL);
 }
 
-/* Functions of the chain of scopes; out[0] has its file and line already. */
+/* Fills in the functions of a chain of scopes; out[0] has its file and line already. */
 static size_t walk(Dwarf_Die *scopes, int n, Dwarf_Die *unit, oak_frame *out)
 {
     size_t got = 0;
@@ -225,8 +227,8 @@ static size_t functions_at(Dwarf_Die *unit, Dwarf_Addr addr, oak_frame *out)
            self.dw.dwarf_tag(&scopes[i]) != DW_TAG_subprogram)
         i++;
     size_t got = 0;
-    /* By the scopes that enclose the address a call's parent is where the function was written;
-     * by those that enclose the entry it is where it was inlined. */
+    /* Of the scopes that enclose the address, the parent of an inlined call is where its function
+     * is defined. Of those that enclose the entry, it is where the call is inlined. */
     if (i < n && (deep = self.dw.dwarf_getscopes_die(&scopes[i], &chain)) > 0)
         got = walk(chain, deep, unit, out);
     oaki_foreign_free(chain);
