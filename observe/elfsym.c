@@ -1,8 +1,9 @@
-/* elfsym.c - reading symbol tables of ELF files (elfsym.h).
+/* elfsym.c - a reader of symbol tables of ELF files (elfsym.h).
  *
- * Owns: nothing. Invariant: nothing outside of the mapping is read; all offsets are checked where
- *   they are used. A file that is cut short while it is mapped would still be fatal: what is
- *   running is not written to (ETXTBSY), libraries are replaced by rename. */
+ * Owns: nothing.
+ * Invariant: no read is outside of the mapping, as each offset is checked where it is used. A file
+ *   truncated while it is mapped would still be fatal. But a running program can't be written to
+ *   (ETXTBSY), and libraries are replaced by rename. */
 #include "elfsym.h"
 #include <elf.h>
 #include <errno.h>
@@ -48,7 +49,7 @@ void oaki_elf_close(oaki_elf *e)
     *e = (oaki_elf){ .map = NULL };
 }
 
-/* n bytes at an offset, aligned; or NULL. */
+/* n bytes at an offset; NULL: not aligned to 8 bytes, or out of the file. */
 static const void *bytes_at(const oaki_elf *e, size_t off, size_t n)
 {
     return off % 8 == 0 && off <= e->size && n <= e->size - off ? e->map + off : NULL;
@@ -60,7 +61,7 @@ static const section *section_at(const oaki_elf *e, size_t i)
     return i < h->e_shnum ? bytes_at(e, h->e_shoff + i * sizeof(section), sizeof(section)) : NULL;
 }
 
-/* A string of a string table that ends within it. */
+/* A string of a string table; NULL: it does not end within the table. */
 static const char *string_at(const oaki_elf *e, const section *strings, size_t i)
 {
     if (strings->sh_offset > e->size || strings->sh_size > e->size - strings->sh_offset ||
@@ -77,7 +78,8 @@ static bool is_wanted(const symbol *s, bool data)
     return data ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC;
 }
 
-/* The last one that begins at or below addr and reaches it; one of no size reaches the next. */
+/* The symbol that begins last at or below addr and covers it. A symbol of size 0 covers all up to
+ * the next one. */
 static const symbol *best_in(const oaki_elf *e, const section *table, uintptr_t addr, bool data)
 {
     size_t n = table->sh_size / sizeof(symbol);
@@ -111,7 +113,6 @@ const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintpt
     return NULL;
 }
 
-/* Notes, one behind the other, in 4-byte steps. */
 bool oaki_elf_section(const oaki_elf *e, const char *name, uintptr_t *addr, size_t *size)
 {
     const section *s, *names = section_at(e, header_of(e)->e_shstrndx);
@@ -125,6 +126,7 @@ bool oaki_elf_section(const oaki_elf *e, const char *name, uintptr_t *addr, size
     return false;
 }
 
+/* Do the notes contain this build id? They follow one another, with parts padded to 4 bytes. */
 static bool notes_have(const unsigned char *p, size_t size, const unsigned char *id, size_t n)
 {
     ElfW(Nhdr) h;

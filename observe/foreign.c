@@ -1,23 +1,24 @@
 /* foreign.c - the namespace of Oakum's own libraries (foreign.h).
  *
- * It is opened with a copy of the C library that runs the program, of the same file, before
- * anything is loaded that needs one. Four things are set right in it:
- * - One arena of malloc for all threads, as arenas of threads that have ended are not used again:
- *   their end is the other C library's affair.
- * - An environment of its own. The host's is an array that setenv may free.
- * - In each thread, its tables of characters, which the C library that starts threads sets for
- *   itself alone: by uselocale, on each way in.
- * - No key of threads is left in it (pthread_key_create). Each C library numbers them for itself,
- *   but a thread has one table: a library's value would be found under the host's key.
+ * It is opened with a second copy of the C library, from the same file as the program's, before any
+ * library that needs one is loaded. Four things are set up in this copy:
+ * - Its malloc has one arena for all threads. It doesn't see threads end, so an ended thread's
+ *   arena would never be reused.
+ * - It has its own environment. The host's is an array that setenv may free.
+ * - Each thread's character tables are set by uselocale on each oaki_foreign_enter. The C library
+ *   that starts a thread sets only its own.
+ * - All its thread keys (pthread_key_create) are used up. Each C library numbers keys for itself,
+ *   but a thread has one table. So a library's value would appear under one of the host's keys.
  *
- * And what calls error() to end the process (libdw without memory) is led out of it: the C library
- * calls a function of ours first, which would print the program's name.
+ * A library that calls error() to end the process (libdw without memory) is made to leave the call.
+ * error() first calls the hook that prints the program's name, which is set to
+ * oaki_foreign_give_up.
  *
- * Owns: struct self, written under its lock, before the first `c` is seen; struct tries, under its
- *   own. The former is held around loading: the loader's lock is waited for meanwhile, nothing of
- *   Oakum's.
- * Invariant: in a child that was forked while a library was being loaded nothing is loaded or
- *   called, as locks may be held there for ever. */
+ * Owns: struct self, written under its lock before `c` is first set; struct tries.
+ * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
+ *   for no other lock of Oakum. tries.lock guards struct tries.
+ * Invariant: a child forked while a library was being loaded loads no libraries, as locks may be
+ *   held there for ever. */
 #include "foreign.h"
 #include "object.h"
 #include "runtime/print.h"
@@ -35,10 +36,10 @@
 
 static struct {
     pthread_mutex_t lock;
-    AO_t c; /* its C library, once the namespace is usable */
+    AO_t c; /* the namespace's C library; 0 until the namespace is usable */
     Lmid_t space;
-    bool loading; /* a thread is at it */
-    bool lost;    /* a child's: it was at it when this process was forked */
+    bool loading; /* a thread is loading a library */
+    bool lost;    /* `loading` was set when this process was forked */
     bool registered;
     __typeof__(&malloc) malloc;
     __typeof__(&free) free;
@@ -70,13 +71,13 @@ static void in_child(void)
 
 /* ---- the C library ---- */
 
-/* The file of the one that runs the program: another one would not go with its loader. */
+/* The file of the program's C library. Another file would not match the program's loader. */
 static const char *file_of_libc(void)
 {
     struct link_map *map;
     void *c = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     const char *name = c && dlinfo(c, RTLD_DI_LINKMAP, &map) == 0 ? map->l_name : NULL;
-    if (c) (void)dlclose(c); /* the count only */
+    if (c) (void)dlclose(c); /* only lowers the count */
     return name && name[0] ? name : "libc.so.6";
 }
 
@@ -87,7 +88,8 @@ static char *copy_of(const char *s)
     return copy ? memcpy(copy, s, n) : NULL;
 }
 
-/* Copied by its malloc, and never freed. Its loss is no more than that of some settings. */
+/* Copies the environment by the second malloc; the copy is never freed. Without memory, variables
+ * are missing in it, which costs some settings only. */
 static void copy_environment(void *c)
 {
     char ***there = dlsym(c, "environ");
@@ -146,8 +148,8 @@ static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
     return lib;
 }
 
-/* A fork waits for a moment, but not for ever: what it has to let go first may be the loader's lock
- * itself, where a library forks as it is loaded. */
+/* A fork waits for the load a limited time. If a library forks while it is loaded, the forking
+ * thread holds the loader's lock itself. */
 void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
 {
     void *lib = NULL;
@@ -175,7 +177,7 @@ void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
 
 void *oaki_foreign_find(void *library, const char *function)
 {
-    oaki_loader_begin(NULL); /* dlsym takes its lock */
+    oaki_loader_begin(NULL); /* dlsym takes the loader's lock */
     void *fn = dlsym(library, function);
     oaki_loader_end(NULL);
     return fn;

@@ -1,8 +1,8 @@
-/* frames.c - names of frames, and stacks that have them (frames.h).
+/* frames.c - names of frames, and their merge into stacks (frames.h).
  *
- * Owns: the table of names, which only grows; and oaki_thread.frames, which its thread alone
- *   touches. Lock: observe_lock.
- * Bound: OAKI_FRAMES names; O(1) for one that is known; a merge is O(frames * hidden ranges). */
+ * Owns: the table of names, which only grows; oaki_thread.frames, which only its thread accesses.
+ * Lock: observe_lock, for the table.
+ * Bound: OAKI_FRAMES names. A known name is found in O(1). A merge is O(frames * hidden ranges). */
 #include "frames.h"
 #include "runtime/contain.h"
 #include "runtime/heap.h"
@@ -18,8 +18,8 @@
 typedef struct name {
     struct name *same_hash;
     uint64_t hash;
-    uint32_t id;   /* its place in the table */
-    uint32_t file; /* where it begins in text; 0: none */
+    uint32_t id;   /* index in the table */
+    uint32_t file; /* offset of the file's name in text; 0: none */
     int line;
     char text[];   /* the function, a zero byte, the file, a zero byte */
 } name;
@@ -136,7 +136,7 @@ static bool is_hidden(const oak_frame_source *s, uintptr_t pc)
     return false;
 }
 
-/* An allocation is no cancellation point. */
+/* Reads the source's frames. Cancellation is off, as an allocation is no cancellation point. */
 static OAKI_NOINLINE size_t ask(const oak_frame_source *s, uintptr_t *frame, size_t room)
 {
     OAKI_NO_CANCEL;
@@ -145,7 +145,7 @@ static OAKI_NOINLINE size_t ask(const oak_frame_source *s, uintptr_t *frame, siz
     return OAKI_MIN(told, room);
 }
 
-/* The source is not asked in what it does itself. */
+/* While the source runs, the thread has none: a source is not called for its own allocations. */
 size_t oaki_frames_merge(uintptr_t *pc, size_t n, size_t max)
 {
     uintptr_t all[OAKI_STACK_FRAMES];

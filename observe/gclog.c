@@ -1,12 +1,13 @@
 /* gclog.c - a log of collections in JSON (oakum/gclog.h).
  *
- * Owns: the descriptor and the account of lines. A line is formatted in the frame of the listener
- *   and goes out in one write, so that lines of several processes with one file stay whole. Of a
- *   line that a full disk has cut, the piece stays, as others may have written behind it; the next
- *   one begins with a newline.
- * Lock: the turn, for starting and stopping; lines are written by the listener alone, which is
- *   called by one thread at a time and by none once it has been taken off.
- * Bound: a line is at most LINE bytes; a pipe that is full is not waited for. */
+ * A line is formatted by the listener and goes out in one write. So the lines of several processes
+ * that share a file stay whole. If a full disk cuts a line, its beginning stays in the file, as
+ * other processes may have written after it. Then the next line begins with a newline.
+ *
+ * Owns:  the descriptor and the counts of lines.
+ * Lock:  the turn, for start and stop. Only the listener writes lines. It is called by one thread
+ *   at a time, and not after its removal.
+ * Bound: a line has at most LINE bytes. A full pipe is not waited for: the line is lost. */
 #include "gclog.h"
 
 #include "cancel.h"
@@ -29,12 +30,12 @@
 
 static struct {
     AO_t turn;
-    bool on, own;  /* a log is under way; the descriptor is ours to close */
-    bool file;     /* a regular one: it never makes us wait */
-    bool forks;    /* the child's handler is registered */
-    int fd, error; /* errno of the first line that failed, or 0 */
-    bool torn;     /* a piece of a line is the last that was written */
-    uint64_t lost; /* lines since the last that was written */
+    bool on, own;  /* a log is under way; the descriptor was opened here */
+    bool file;     /* a regular file: a write never waits for a reader */
+    bool forks;    /* the handler for forks is registered */
+    int fd, error; /* error: errno of the first failed line, or 0 */
+    bool torn;     /* the last bytes written are an incomplete line */
+    uint64_t lost; /* lines lost since the last one written */
 } self;
 
 /* ---- a line ---- */
@@ -83,7 +84,7 @@ static void put_heap(oaki_json *j, const oaki_cycle *c)
     oaki_json_object_end(j);
 }
 
-/* Of the cycle before, as this one's is still to come. */
+/* Writes the previous cycle's sweep, as this cycle's is still to come. */
 static void put_sweep(oaki_json *j, const oaki_cycle *c)
 {
     oaki_json_key(j, "swept_before");
@@ -164,10 +165,10 @@ static int put_line(const char *p, size_t n)
     return r;
 }
 
-/* Listeners are called one at a time, so the line has a place that is no stack's. */
+/* Listeners are called one at a time, so the line's buffer is static. */
 static void write_line(const oaki_cycle *c, void *ctx)
 {
-    static char line[LINE + 1] = "\n"; /* which is written when the one before was torn */
+    static char line[LINE + 1] = "\n"; /* the newline is written after a torn line */
     oaki_json_text text = { .p = line + 1, .size = LINE };
     oaki_json j;
     (void)ctx;
@@ -194,7 +195,7 @@ static void give_turn(void)
     AO_store_release(&self.turn, 0);
 }
 
-/* The child goes on with the log: its lines have another pid. */
+/* A fork's child continues the log; its lines have its own pid. */
 static void fork_child(void)
 {
     AO_store(&self.turn, 0);
@@ -212,7 +213,7 @@ static int stop(void)
     return -1;
 }
 
-/* Does the file end in the middle of a line, left by another program? */
+/* Does the file end in the middle of a line, left by an earlier writer? */
 static bool ends_torn(const char *path)
 {
     char last = '\n';

@@ -1,11 +1,11 @@
-/* graph.c - breadth-first search over the heap, and numbers for what it finds.
+/* graph.c - breadth-first search of the heap, and numbers for the found objects (graph.h).
  *
- * Every word costs a look at its bit in M, every object one at its memory; both are prefetched:
- * bits go through a ring, objects are known long before they are scanned, as the queue is in order.
- * (That bits of M are all that has to be asked is the marker's: see span.h.)
+ * Every word costs an access to its bit in M, and every object one to its memory. Both are
+ * prefetched. Words wait in a ring for their bits. Objects are known long before they are scanned,
+ * as the queue is in order. (Bits of M alone decide for the same reason as in a mark: see span.h.)
  *
- * Owns: its tables, mapped; M, in an image.
- * Bound: the words of what is alive. */
+ * Owns: its tables, which are mapped; M, in an image.
+ * Bound: linear in the words of live objects. */
 #include "graph.h"
 
 #include "gc/debug/edges.h"
@@ -14,7 +14,7 @@
 #include "runtime/track.h"
 
 #define AHEAD 12         /* objects prefetched before they are scanned */
-#define LOOK_EVERY 4096  /* objects between two looks at the clock */
+#define LOOK_EVERY 4096  /* objects between two reads of the clock */
 #define HIGH_FROM ((size_t)64 << 30)
 
 /* ---- M ---- */
@@ -27,7 +27,8 @@ static void prepare_bits(void)
         if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
 }
 
-/* What is in a thread's run is no object: nothing to do for a word that points there. */
+/* Marks the slots of threads' runs. They are no objects, so a word that points there finds
+ * nothing. */
 static void hide_runs(const oaki_image *im)
 {
     for (size_t i = 0; i < oaki_image_runs(im); i++) {
@@ -63,7 +64,7 @@ size_t oaki_graph_bytes(size_t slot)
 
 /* ---- the search ---- */
 
-/* More objects than there can be. */
+/* An upper bound of the number of objects. */
 static size_t objects_at_most(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -136,7 +137,7 @@ OAKI_INLINE void leave_ring(oaki_search *s)
     enter(s, s->ring[i].to, s->ring[i].from);
 }
 
-/* A word leads to this offset, which is in the range. */
+/* A scanned word points to offset `to`, which is below `used`. Prefetches its mark bits. */
 OAKI_INLINE void look(oaki_search *s, size_t to)
 {
     if (s->tail - s->head == OAKI_SEARCH_RING) leave_ring(s);
@@ -246,7 +247,7 @@ void oaki_search_all(oaki_search *s)
     oaki_search_run(s);
 }
 
-/* ---- lists of the blocked ---- */
+/* ---- sorting ---- */
 
 static void sift(size_t *a, size_t i, size_t n)
 {
@@ -272,7 +273,7 @@ void oaki_sort_sizes(size_t *a, size_t n)
 
 /* ---- numbers ---- */
 
-/* The bits of A and M together, where pages are in use. */
+/* Sets r->bits to A & M in the chunks that are in use. */
 static void gather_bits(oaki_ranks *r)
 {
     const oaki_heap *h = &oaki_the_heap;

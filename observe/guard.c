@@ -1,7 +1,7 @@
-/* guard.c - the guard's findings in words: what was done, to which object, and the stacks of its
- * allocation and deallocation.
+/* guard.c - the guard's findings in words: the error, the object, and the stacks of its allocation
+ * and deallocation (guard.h).
  *
- * Owns: `fault`, the disposition of SIGSEGV with guard=page. Lock: none. */
+ * Owns: `fault`, and with guard=page the disposition of SIGSEGV. Lock: none. */
 #include "guard.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -17,7 +17,7 @@
 
 #define LINE 400
 #define FRAMES 12
-#define WAIT_NS 10000000u /* for the process to end */
+#define WAIT_NS 10000000u /* of one sleep, while another thread ends the process */
 
 uint32_t oaki_guard_site(void)
 {
@@ -125,9 +125,9 @@ void oaki_guard_explain(const oaki_guard_finding *f, unsigned frames,
 /* ---- the page behind an object ---- */
 
 static struct {
-    struct sigaction before; /* of the fault's signal */
-    bool caught;
-    AO_t touched; /* a thread has, and reports it */
+    struct sigaction before; /* the disposition of SIGSEGV before the guard's */
+    bool caught;             /* the guard's handler is installed */
+    AO_t touched;            /* a thread has touched a page and reports it */
     oaki_guard_finding finding;
 } fault;
 
@@ -137,14 +137,14 @@ __attribute__((force_align_arg_pointer))
 #endif
 void report_touched(void)
 {
-    oaki_guard.go_on = false; /* it can't */
+    oaki_guard.go_on = false; /* the access can't be resumed */
     oaki_guard.report(&fault.finding);
     abort();
 }
 
-/* A report takes more stack than a handler may have: it is made on the thread's own, where the
- * access was. All faults but ours are the handler's that was there before, which may go on from
- * them. */
+/* A report may need more stack than a handler has. So it runs on the thread's own stack, at the
+ * place of the access. All other faults go to the previous handler, which may resume the
+ * program. */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     oaki_guard_finding f;
@@ -162,7 +162,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 static bool is_ours(const struct sigaction *a)
 {
-    return a->sa_sigaction == on_fault; /* signal() says no flags */
+    return a->sa_sigaction == on_fault; /* flags don't count: signal() does not return them */
 }
 
 static void catch(void)
