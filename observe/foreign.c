@@ -11,13 +11,12 @@
  *   but a thread has one table. So a library's value would appear under one of the host's keys.
  *
  * A library that calls error() to end the process (libdw without memory) is made to leave the call.
- * error() first calls the hook that prints the program's name, which is set to
- * oaki_foreign_give_up.
+ * error() first calls a hook that prints the program's name: here, oaki_foreign_give_up.
  *
  * Owns: struct self, written under its lock before `c` is first set; struct tries.
  * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
  *   for no other lock of Oakum. tries.lock guards struct tries.
- * Invariant: a child forked while a library was being loaded loads no libraries, as locks may be
+ * Invariant: a child forked while a library was being loaded loads and calls none, as locks may be
  *   held there for ever. */
 #include "foreign.h"
 #include "object.h"

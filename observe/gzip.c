@@ -1,31 +1,35 @@
-/* gzip.c - compressing (gzip.h), by deflate's format (RFC 1951).
+/* gzip.c - compression in gzip's format (gzip.h), by deflate (RFC 1951).
  *
- * Bytes are gathered; a full block of them becomes one of deflate's, with codes of its own, or is
- * stored where that is shorter. Repetitions are looked for in the 32 KiB before, in chains of
- * places whose next three bytes have one hash, CHAIN of them at most; the first longest is taken.
+ * Bytes are gathered. A full block of them becomes one of deflate's blocks, with its own codes, or
+ * is stored if that is shorter. A match is a repetition of bytes in the 32 KiB before it. Matches
+ * are searched in chains of places whose next three bytes have the same hash, at most CHAIN places
+ * each. Of the longest matches, the nearest is taken.
  *
- * Owns: nothing beyond a stream. Invariant: a match is compared byte by byte before it is taken, so
- *   a stale place in a chain costs time only. Bound: O(bytes * CHAIN) in time. */
+ * Owns: nothing beyond a stream.
+ * Invariant: a match is compared byte by byte before it is taken, so a stale place in a chain costs
+ *   only time.
+ * Bound: O(bytes * CHAIN) time. */
 #include "gzip.h"
 #include "crc.h"
 #include "huffman.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW 32768u /* bytes back that a match can reach */
-#define BLOCK 16384u  /* bytes of one block; less than what a stored one can have */
+#define WINDOW 32768u /* the largest distance of a match, in bytes */
+#define BLOCK 16384u  /* bytes of one block; less than a stored block's limit */
 #define HASH_BITS 13
 #define CHAIN 48
-#define LEAST 3u /* of a match */
-#define MOST 258u
-#define END 256u /* of a block: a symbol behind the literals */
+#define LEAST 3u  /* the shortest match */
+#define MOST 258u /* the longest match */
+#define END 256u  /* the symbol that ends a block; it follows the literals */
 #define LENGTHS 257u
 #define NLITERALS 286
 #define NDISTANCES 30
 #define NSIZES 19
 #define SIZE_BITS 7
 
-/* Matches' lengths and distances: the first of each symbol, and how many bits come behind it. */
+/* Lengths and distances of matches: the smallest value of each symbol, and its number of extra
+ * bits. */
 static const uint16_t length_first[29] = { 3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
                                            15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
                                            67, 83, 99, 115, 131, 163, 195, 227, 258 };
@@ -39,25 +43,25 @@ static const uint8_t distance_bits[NDISTANCES] = { 0, 0, 0,  0,  1,  1,  2,  2, 
                                                    4, 4, 5,  5,  6,  6,  7,  7,  8,  8,
                                                    9, 9, 10, 10, 11, 11, 12, 12, 13, 13 };
 
-/* A literal, or a match: its distance in the upper half. */
+/* A literal; or a match: its length, and its distance in the upper half. */
 typedef uint32_t token;
 
 struct oaki_gzip {
     oaki_gzip_sink *sink;
     void *ctx;
     uint32_t crc, total;
-    /* what is to be compressed, behind what was */
+    /* input: the window of compressed bytes, then the block from `start` to `end` */
     unsigned char in[WINDOW + BLOCK];
     size_t start, end;
-    uint32_t base;                 /* place of in[0]; it wraps around */
-    uint32_t head[1 << HASH_BITS]; /* the last place with a hash, */
-    uint16_t back[WINDOW];         /* and how far before a place the next one is; 0: none */
+    uint32_t base;                 /* the place of in[0]; places wrap around */
+    uint32_t head[1 << HASH_BITS]; /* by hash: the last place with it */
+    uint16_t back[WINDOW];         /* distance from a place to the next in its chain; 0: none */
     /* the block */
     token tokens[BLOCK + 1];
     size_t ntokens;
     uint32_t literals[NLITERALS], distances[NDISTANCES];
     oaki_huffman literal, distance;
-    /* what goes out */
+    /* output */
     uint64_t bits;
     unsigned nbits;
     unsigned char out[4096];
@@ -103,7 +107,8 @@ static unsigned hash(const unsigned char *p)
     return v * 0x9e3779b1u >> (32 - HASH_BITS);
 }
 
-/* The place before it that has its hash, as a distance; 0: none that can be reached. */
+/* Adds a place to its chain. Returns the distance to the place before it in the chain; 0: none
+ * within reach. */
 static size_t enter(oaki_gzip *z, size_t at)
 {
     uint32_t place = z->base + (uint32_t)at, *head = &z->head[hash(z->in + at)];
@@ -121,7 +126,7 @@ static size_t same(const unsigned char *a, const unsigned char *b, size_t most)
     return n;
 }
 
-/* The longest, from the nearest on. Returns its length; 0: none. */
+/* Finds the longest match, searching from the nearest place on. Returns its length; 0: none. */
 static size_t find(const oaki_gzip *z, size_t at, size_t far, size_t *distance)
 {
     size_t most = OAKI_MIN(z->end - at, (size_t)MOST), best = LEAST - 1;
@@ -141,7 +146,7 @@ static size_t find(const oaki_gzip *z, size_t at, size_t far, size_t *distance)
 
 /* ---- a block's tokens ---- */
 
-/* The last symbol whose first value is no more. */
+/* The last symbol whose smallest value is at most `value`. */
 static unsigned symbol_of(const uint16_t *first, unsigned n, size_t value)
 {
     unsigned lo = 0, hi = n;
@@ -190,7 +195,8 @@ static void cut(oaki_gzip *z)
 
 /* ---- a block's head: the lengths of its codes ---- */
 
-/* Lengths, each with the bits behind it: 16 is the last one 3 to 6 times, 17 and 18 are zeros. */
+/* Symbols for the lengths of codes, each with the value of its extra bits. Symbol 16 repeats the
+ * last length 3 to 6 times; 17 and 18 stand for sequences of zeros. */
 typedef struct sizes {
     uint8_t symbol[NLITERALS + NDISTANCES], more[NLITERALS + NDISTANCES];
     size_t n;
@@ -236,8 +242,8 @@ static size_t used(const oaki_huffman *h, size_t n, size_t least)
 
 typedef struct head {
     sizes s;
-    oaki_huffman size;                 /* codes of the lengths */
-    size_t literals, distances, sizes; /* that are told */
+    oaki_huffman size;                 /* the code of the lengths' symbols */
+    size_t literals, distances, sizes; /* numbers of lengths that are written */
 } head;
 
 static const uint8_t size_order[NSIZES] = { 16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
@@ -297,7 +303,7 @@ static void put_token(oaki_gzip *z, token t)
     put_bits(z, far - distance_first[d], distance_bits[d]);
 }
 
-/* Bits of all tokens. */
+/* The number of bits of all tokens. */
 static uint64_t bits_of(const oaki_gzip *z, const uint32_t *literals, const uint32_t *distances)
 {
     uint64_t n = 0;
@@ -345,7 +351,7 @@ static void compress(oaki_gzip *z, bool last)
     put_bits(z, z->literal.code[END], z->literal.bits[END]);
 }
 
-/* The last window's worth stays before what comes. */
+/* Keeps the last WINDOW bytes in front of the next block. */
 static void make_room(oaki_gzip *z)
 {
     size_t keep = OAKI_MIN(z->end, (size_t)WINDOW), gone = z->end - keep;

@@ -1,16 +1,19 @@
-/* heapsnapshot.c - a snapshot as V8 writes its own, so that Chrome's DevTools and npm's memlab read
- * it.
+/* heapsnapshot.c - a snapshot in V8's format, which Chrome's DevTools and npm's memlab read.
  *
  * The format is one JSON object: a description of the fields, then nodes and edges as flat arrays
- * of numbers, and strings that these refer to by index. Node 0 is the root; below it stands a node
- * for each kind of root and each thread, below these what their words refer to. Edges come in the
- * order of their nodes. A word is an element with its offset as index; one that belongs to a map's
- * entry is a property with the entry's key as name; so are roots, with their symbols.
+ * of numbers, and strings that these refer to by index.
  *
- * Ids are twice the granule's number and one, so the same address has the same id in two snapshots,
- * above those of the nodes that are not in the heap.
+ * Node 0 is the root, and its child "(GC roots)" has a child for each group of roots: a kind, of
+ * one thread or of none. The children of a group are the objects that its words refer to. Edges are
+ * in the order of their nodes. A word is an element edge with its offset as index. A word of a
+ * map's entry is a property edge with the entry's key as name. Roots are property edges, too, with
+ * the names of their symbols.
  *
- * Owns nothing. Bound: linear in the snapshot. */
+ * An object's id is twice its granule's number, plus an offset that puts it above the ids of all
+ * other nodes. So an address has the same id in two snapshots with as many groups.
+ *
+ * Owns:  nothing.
+ * Bound: linear in the snapshot. */
 #include "snapread.h"
 
 #include "cancel.h"
@@ -24,13 +27,13 @@
 
 #define FIELDS 7          /* of a node */
 #define BUFFER ((size_t)1 << 20)
-#define GROUPS_MOST 8192u /* threads and kinds with a node of their own */
-#define MOST UINT32_MAX   /* what readers keep of a number */
+#define GROUPS_MOST 8192u /* most groups of roots */
+#define MOST UINT32_MAX   /* the largest number that readers can store */
 
 enum { NODE_SYNTHETIC = 9, NODE_OBJECT = 3, NODE_NATIVE = 8, NODE_ARRAY = 1 };
 enum { EDGE_ELEMENT = 1, EDGE_PROPERTY = 2, EDGE_INTERNAL = 3, EDGE_HIDDEN = 4 };
 
-/* A node that is no object: what a kind of root has, of one thread or of none. */
+/* A node for the roots of one kind, of one thread or of none (0). */
 typedef struct group {
     uint8_t kind;
     int32_t thread;
@@ -45,8 +48,8 @@ typedef struct converter {
     oaki_json json;
     group *groups;
     size_t ngroups;
-    uint32_t *group_of; /* by root */
-    uint32_t *order;    /* roots, by group */
+    uint32_t *group_of; /* by root: its group */
+    uint32_t *order;    /* roots in the order of their groups */
 } converter;
 
 /* ---- output ---- */
@@ -72,7 +75,7 @@ static void put(converter *c, uint64_t v)
     oaki_json_u64(&c->json, OAKI_MIN(v, (uint64_t)MOST));
 }
 
-/* ---- strings: their numbers are known before they are written ---- */
+/* ---- strings: their indices are known before they are written ---- */
 
 enum { STRING_EMPTY, STRING_ROOTS, STRING_EPHEMERON, STRING_FIXED };
 
@@ -152,7 +155,7 @@ static void put_strings(converter *c)
 
 /* ---- groups of roots ---- */
 
-/* Threads beyond what there is room for have no node of their own. */
+/* When groups run out, the roots of further threads go to groups without a thread. */
 static bool make_groups(converter *c)
 {
     size_t n = c->s->roots.n;
@@ -175,7 +178,7 @@ static bool make_groups(converter *c)
     return true;
 }
 
-/* Roots in the order of their groups: counted already, so each has its place. */
+/* Sorts roots by group. The groups' sizes are known, so each root's place is. */
 static bool order_roots(converter *c)
 {
     size_t n = c->s->roots.n;
@@ -192,7 +195,7 @@ static bool order_roots(converter *c)
 
 /* ---- nodes and edges ---- */
 
-/* Nodes: 0 the root, 1 "(GC roots)", then groups, then objects. */
+/* Nodes are: 0 the root, 1 "(GC roots)", then groups, then objects. */
 static uint64_t node_of_group(size_t i) { return 2 + i; }
 static uint64_t node_of_object(const converter *c, uint64_t i) { return 2 + c->ngroups + i; }
 

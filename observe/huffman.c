@@ -1,18 +1,21 @@
 /* huffman.c - prefix codes of limited length (huffman.h).
  *
- * Owns: nothing. Huffman's construction with two queues: symbols by their counts, and nodes, which
- * are made in the order of theirs. Where a code gets too long the counts are halved, which brings
- * them nearer to each other, and it is made again: log2(most of a count) times at most. */
+ * Huffman's construction with two queues: the leaves, sorted by count, and the nodes, which are
+ * made in ascending order of counts. If a code is too long, all counts are halved, which brings
+ * them nearer to each other, and the tree is built again.
+ *
+ * Owns:  nothing.
+ * Bound: the tree is built at most log2(largest count) times. */
 #include "huffman.h"
 #include <string.h>
 
 #define NODES (2 * OAKI_HUFFMAN_SYMBOLS)
 
 typedef struct tree {
-    size_t n;    /* leaves, sorted by count */
-    size_t leaf; /* the first that has no parent, */
-    size_t node; /* the first node without, */
-    size_t end;  /* and the number after the last node */
+    size_t n;    /* number of leaves, which come first, sorted by count */
+    size_t leaf; /* the first leaf without a parent */
+    size_t node; /* the first node without a parent */
+    size_t end;  /* the index after the last node */
     uint32_t count[NODES];
     uint16_t parent[NODES];
     uint16_t symbol[OAKI_HUFFMAN_SYMBOLS];
@@ -25,7 +28,8 @@ static void add_leaf(tree *t, const uint32_t *count, size_t symbol)
     t->symbol[i] = (uint16_t)symbol;
 }
 
-/* The leaf or node with the least count, which has a parent now. */
+/* Takes the leaf or node of least count, and gives it the next node as its parent. Returns the
+ * count. */
 static uint32_t take(tree *t)
 {
     bool leaf = t->leaf < t->n && (t->node == t->end || t->count[t->leaf] <= t->count[t->node]);
@@ -34,8 +38,8 @@ static uint32_t take(tree *t)
     return t->count[i];
 }
 
-/* Bits of the longest code. Parents come after their children: so from the root, which is last,
- * down. */
+/* Builds the tree and sets the codes' lengths. Returns the longest. A parent comes after its
+ * children, so depths are computed from the root, which is last, downwards. */
 static unsigned grow(tree *t, const uint32_t *count, uint8_t *bits)
 {
     unsigned longest = 0;
@@ -57,7 +61,8 @@ static unsigned grow(tree *t, const uint32_t *count, uint8_t *bits)
     return longest;
 }
 
-/* From the lengths, shorter codes first and symbols in their order; the bits reversed. */
+/* Numbers the codes from their lengths: shorter codes first, then in the order of symbols. The bits
+ * of a code are reversed. */
 static void number(oaki_huffman *h, size_t n)
 {
     unsigned next[OAKI_HUFFMAN_BITS + 1] = { 0 }, of[OAKI_HUFFMAN_BITS + 1] = { 0 };

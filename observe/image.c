@@ -1,15 +1,15 @@
-/* image.c - a stop, a fork, and a pipe.
+/* image.c - an image of the heap, by a pause, a fork and a pipe (image.h).
  *
- * What goes through the pipe are frames: a length, and as many bytes; a last one says how it ended.
- * So the parent needs no end of file, which another child of the program's might hold up by having
- * a copy of the pipe.
+ * The pipe carries frames: a length, then that many bytes. The last frame has the child's result.
+ * So the parent needs no end of file, which another child of the program would delay by a copy of
+ * the pipe.
  *
- * The child has exit signal 0: wait() doesn't see it, and nobody gets a SIGCHLD. It is reaped here,
- * by its number, with __WALL; a program that waits for any child with that flag may get it first,
- * which does no harm, as how it ended is in the last frame.
+ * The child has exit signal 0: wait() doesn't see it, and the program gets no SIGCHLD. The parent
+ * reaps it by its pid, with __WALL. A program that waits for any child with that flag may reap it
+ * first. That does no harm, as the result is in the last frame.
  *
- * Owns: the images that are being taken, each in the frames of who takes it.
- * Lock: gc_lock, for the stop. Several threads may each have a child. */
+ * Owns: the images under way, each in the stack frames of its calling thread.
+ * Lock: gc_lock, for the pause. Several threads may each have a child. */
 #include "image.h"
 
 #include "cancel.h"
@@ -32,10 +32,10 @@
 #include <unistd.h>
 
 #define FRAME ((size_t)64 << 10)
-#define LAST UINT32_MAX      /* in place of a frame's length */
-#define LOOK_MS 100          /* between two looks at whether a silent child lives */
-#define GRACE_NS 2000000000u /* that the child may be late before it is killed */
-#define STOP_NS UINT64_C(10000000000) /* until the threads stand; EBUSY when one does not */
+#define LAST UINT32_MAX      /* the length field of the last frame */
+#define LOOK_MS 100          /* interval of checks that a silent child lives */
+#define GRACE_NS 2000000000u /* time past the deadline before the child is killed */
+#define STOP_NS UINT64_C(10000000000) /* most time to stop all threads; then EBUSY */
 #define ANSWER_MIN ((size_t)64 << 10)
 
 typedef struct run {
@@ -49,18 +49,18 @@ typedef struct ending {
 
 struct oaki_image {
     const oaki_image_request *request;
-    oaki_image_answer *answer; /* in a stop */
+    oaki_image_answer *answer; /* for work in a pause */
     const oaki_thread *self;
-    int fd; /* of the pipe, in the child */
+    int fd; /* the pipe's end for writing, used in the child */
     bool in_stop, late;
     uint64_t deadline, extra_memory;
-    run *runs; /* sorted */
+    run *runs; /* sorted by address */
     size_t nruns, runs_mapped;
     size_t n; /* bytes in buf */
     char *buf;
 };
 
-/* ---- what work asks ---- */
+/* ---- queries of work ---- */
 
 const oaki_thread *oaki_image_self(const oaki_image *im) { return im->self; }
 const char *oaki_image_own_sp(const oaki_image *im) { return im->request->own_sp; }
@@ -122,7 +122,7 @@ static void sift(run *a, size_t i, size_t n)
     }
 }
 
-/* Heapsort: libc's qsort may call malloc. */
+/* Lists the runs in order of address. Heapsort, as libc's qsort may call malloc. */
 static bool find_runs(oaki_image *im)
 {
     size_t n = im->nruns = each_run(NULL);
@@ -150,7 +150,7 @@ static int work_on(oaki_image *im)
 
 /* ---- answers ---- */
 
-/* Room for n more bytes in an answer. */
+/* Makes room for n more bytes in an answer. */
 static bool reserve(oaki_image_answer *a, size_t n)
 {
     if (n <= a->mapped - a->n) return true;
@@ -231,8 +231,8 @@ static void close_others(int a, int b)
 #endif
 }
 
-/* The program's limit is none for who looks at it, as far as it may be raised. What the heap has
- * reserved and not used counts for one of address space, and nobody needs it here. */
+/* Raises the program's limits of memory, as far as permitted: they are not meant for the child. The
+ * heap's reserved and unused space is unmapped, as it counts towards a limit of address space. */
 static void make_room(void)
 {
     static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
@@ -251,19 +251,19 @@ static void make_room(void)
     if (limited && used < h->reserved) syscall(SYS_munmap, h->base + used, h->reserved - used);
 }
 
-/* Nothing of the program's may run here: its handlers, its core dumps. And when memory runs out,
- * this is what is to go. By the system's calls: libc's may be replaced by functions that look up a
- * name, and the loader's lock may be another thread's, for good in here. */
+/* Prepares the child: no handlers of the program run, there is no core dump, and the system kills
+ * the child first when memory runs out. Uses bare system calls: libc's functions may be replaced by
+ * ones that look up a symbol. In the child, the loader's lock may be held for ever. */
 static void settle_in(pid_t parent, int fd, int keep)
 {
     static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
     static const struct rlimit none;
-    static const uint64_t standard[4]; /* the system's sigaction: SIG_DFL, and nothing else */
+    static const uint64_t standard[4]; /* the kernel's sigaction: SIG_DFL, no flags, no mask */
     for (size_t i = 0; i < OAKI_COUNT(faults); i++)
         syscall(SYS_rt_sigaction, faults[i], standard, NULL, sizeof(uint64_t));
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     pid_t now = (pid_t)syscall(SYS_getppid);
-    if (now > 0 && parent > 0 && now != parent) syscall(SYS_exit_group, 1); /* it has gone */
+    if (now > 0 && parent > 0 && now != parent) syscall(SYS_exit_group, 1); /* the parent died */
     syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
     make_room();
     close_others(fd, keep);
@@ -273,7 +273,7 @@ static void settle_in(pid_t parent, int fd, int keep)
     close(oom);
 }
 
-/* Bytes that are this process's alone, from the kernel; 0 when it doesn't tell. */
+/* Bytes of memory private to this process, from the kernel; 0: unknown. */
 static uint64_t own_memory(void)
 {
     static const char label[] = "Private_Dirty:";
@@ -310,7 +310,7 @@ static OAK_NORETURN void child(oaki_image *im, pid_t parent)
     for (;;) syscall(SYS_exit_group, 0);
 }
 
-/* Its number, or -1. */
+/* Returns the child's pid, 0 in the child, or -1. */
 static pid_t fork_bare(void)
 {
 #ifdef OAKI_TSAN
@@ -323,7 +323,7 @@ static pid_t fork_bare(void)
 
 /* ---- the parent ---- */
 
-/* What has come and is not looked at yet. */
+/* Bytes received from the child and not processed yet. */
 typedef struct inbox {
     char data[FRAME + sizeof(uint32_t)];
     size_t n;
@@ -331,7 +331,8 @@ typedef struct inbox {
 
 typedef enum progress { MORE, DONE, BROKEN, NO_ROOM } progress;
 
-/* Take the frames that are whole, and the beginning of one that isn't. */
+/* Processes all bytes of the inbox that can be used now; *left is the rest of an incomplete
+ * frame. */
 static progress take_frames(inbox *in, uint32_t *left, oaki_image_answer *out, ending *end)
 {
     size_t at = 0;
@@ -367,7 +368,7 @@ static bool gone(pid_t pid)
     return r == pid || (r < 0 && errno == ECHILD);
 }
 
-/* 0 or an error number. */
+/* Receives the child's answer. Returns 0 or an error number. *reaped: the child is reaped. */
 static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *out, bool *reaped)
 {
     inbox *in = oaki_os_map_scratch(sizeof *in);
@@ -385,7 +386,7 @@ static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *ou
             in->n += (size_t)n;
             p = take_frames(in, &left, out, &end);
         } else if (*reaped) {
-            break; /* and all that it wrote has been read */
+            break; /* the child is dead, and all its output has been read */
         } else {
             *reaped = gone(pid);
         }
@@ -405,7 +406,8 @@ static void reap(pid_t pid, int error, bool reaped)
     while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
 }
 
-/* By an attached thread outside of the runtime, which counts as stopped meanwhile. */
+/* Receives the answer and reaps the child. Called by an attached thread outside of the runtime,
+ * which counts as stopped meanwhile. */
 static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t deadline,
                                   oaki_image_answer *out)
 {
@@ -417,9 +419,9 @@ static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t de
     return error;
 }
 
-/* The stop, and the fork in it. The frame stays until the world runs, as the thread's context is
- * saved in it. Returns the child's number, or -1 when work has run in the stop, or none was
- * possible. */
+/* Stops the world and forks. One function, as its frame must exist until the world runs: the
+ * thread's context is saved in it. Returns the child's pid, or -1: work ran in the pause, or the
+ * world didn't stop. */
 static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_image_answer *out,
                                          int *error)
 {
