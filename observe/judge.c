@@ -1,6 +1,7 @@
-/* judge.c - what grows: the heap, sites of the profile, types, threads, fibers (judge.h).
+/* judge.c - growth of the heap, of the profile's sites, of types, threads and fibers (judge.h).
  *
- * Bound: linear in the sites and types that hold much; a growth is judged in O(looks^2 log). */
+ * Bound: linear in the sites and types that hold many bytes. A growth is judged in
+ *   O(looks^2 log looks). */
 #include "judge.h"
 
 #include "runtime/print.h"
@@ -41,7 +42,7 @@ static void judge_fast(const oaki_detector *d, oaki_figure *f, double least, dou
     f->grows = f->rose >= OAKI_PERSIST;
 }
 
-/* The same, of looks that stand for many. */
+/* The same for the slow series, each value of which stands for OAKI_SLOW looks. */
 static void judge_slow(const oaki_detector *d, oaki_figure *f, double least, double part)
 {
     const oaki_trend *t = &f->seen.slow;
@@ -90,7 +91,8 @@ static oaki_series *series_of(oaki_detector *d, oak_finding_kind kind, uint64_t 
     }
 }
 
-/* When it was not there to be seen it was small. */
+/* Adds a value at this look. For looks that didn't see the site or type, which was small then, adds
+ * 0. */
 static void add(const oaki_detector *d, oaki_series *s, double value)
 {
     if (!d->paced) return;
@@ -99,7 +101,8 @@ static void add(const oaki_detector *d, oaki_series *s, double value)
     s->look = d->paces;
 }
 
-/* All series that nobody has seen for a whole window go, and the others are put in anew. */
+/* When the table is three quarters full, drops the series not seen for a whole window, and hashes
+ * the others anew. */
 static void forget_old(oaki_detector *d)
 {
     size_t n = 0;
@@ -168,10 +171,10 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
 
 /* ---- sites ---- */
 
-/* A site's bytes are an estimate: what is a few standard deviations of it is no growth, and whether
- * it levels off doesn't show in less either: then the heap must not, whose bytes are exact. What
- * comes in when sampling begins in a heap that is full already is none; so the heap has to grow
- * too. */
+/* A site's bytes are an estimate, so a rise of a few standard deviations is no growth. A recent
+ * rise as small doesn't show whether the site levels off; then the heap, whose bytes are exact,
+ * must not level off. When sampling begins in a full heap, sites rise without growth; so the heap
+ * must grow, too. */
 static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_reading *s)
 {
     double live = s->settled.live_bytes;

@@ -1,7 +1,6 @@
-/* judge_cycles.c - what the detector knows of the collections between two looks (judge.h).
+/* judge_cycles.c - statistics of collections for the detector (judge.h).
  *
- * Owns: struct self. Lock: a spin lock, as the listener and who looks may meet; held for a few
- *   words. */
+ * Owns: struct self. Lock: a spin lock between the listener and a look, held for a few words. */
 #include "judge.h"
 
 #include "runtime/os.h"
@@ -10,9 +9,9 @@
 #define LATEST 4 /* cycles whose times are kept */
 
 typedef struct cycle_times {
-    uint64_t worked, end;       /* of processor time */
-    size_t freed, before, live; /* freed: or could have been, had it begun at its goal */
-    bool forced, over;          /* over: the memory limit, by what is live alone */
+    uint64_t worked, end;       /* processor time spent; that of the process at the end */
+    size_t freed, before, live; /* freed and before: as if the cycle had begun at its goal */
+    bool forced, over;          /* over: live bytes alone exceed the memory limit */
 } cycle_times;
 
 static struct {
@@ -20,7 +19,7 @@ static struct {
     oaki_cycles cycles;
     cycle_times latest[LATEST];
     unsigned nlatest;
-    int share, freed; /* percent, of the configuration */
+    int share, freed; /* the configuration's percentages */
 } self;
 
 static void spin(void)
@@ -33,10 +32,12 @@ static void unspin(void)
     AO_store_release(&self.spin, 0);
 }
 
-/* Did each of the last three free little, and all together take much of the processor time that the
- * process had? (The clock would count what other processes took.) A heap that is being filled has
- * nothing to free; but then there is ever more that is live. Under a limit below what lives they
- * free more, as they wait until the program has had its share. */
+/* Did each of the last three cycles free little, and did all three take much of the processor time
+ * of the process? (Elapsed time would include other processes.)
+ *
+ * A heap being filled has nothing to free either, but its live bytes rise, so it is no case of
+ * this. If live bytes exceed the memory limit, cycles free more, as each waits until the program
+ * has had its share of time. So such a cycle counts however much it frees. */
 static void look_for_thrash(uint64_t cycle)
 {
     uint64_t worked = 0;
@@ -64,8 +65,8 @@ static void look_for_thrash(uint64_t cycle)
     self.cycles.over = over;
 }
 
-/* A cycle beside the program begins before its goal, the earlier the slower the last one was: what
- * it leaves for the next is not held against it. */
+/* A concurrent cycle begins before its goal: the slower the last one was, the earlier. So it is
+ * judged as if it had begun at its goal, and garbage up to there counts as freed. */
 static void note_freed(cycle_times *t, const oaki_cycle *c)
 {
     bool due = c->why == OAKI_GC_DUE && c->line.goal > c->line.heap_start;

@@ -1,24 +1,24 @@
-/* judge_maps.c - what is wrong with a map: it grows, its array is for many more entries than it
- * has, it holds its old buckets, its keys collide (judge.h).
+/* judge_maps.c - faults of maps: growth, an array far too large, retained old buckets, colliding
+ * keys (judge.h).
  *
- * A default map in the middle of a resize is never stuck: what it holds is what it needs
- * (docs/maps.md). An empty classic one is stuck sooner, as deletes don't move it. A map that was
- * made for many entries and has not had them is not sparse.
+ * A default map in the middle of a resize is never stuck: it holds only the memory that it needs
+ * (docs/maps.md). An empty classic map counts as stuck from fewer bytes, as deletes don't move
+ * buckets. A map that was made for many entries and has not had them yet is not sparse.
  *
- * Bound: linear in the maps of the census and OAKI_TRACKS. */
+ * Bound: linear in the maps of the census and in OAKI_TRACKS. */
 #include "judge.h"
 
 #include "runtime/print.h"
 #include <string.h>
 
-#define TRACK_BYTES ((size_t)16 << 10) /* smaller ones are not followed */
+#define TRACK_BYTES ((size_t)16 << 10) /* maps with smaller arrays are not followed */
 
 static size_t bytes_of(const oaki_map_view *v)
 {
     return v->array_bytes + v->old_array_bytes;
 }
 
-/* ---- following maps: tracks are in the order of their addresses ---- */
+/* ---- tracks of maps, sorted by `hidden` ---- */
 
 static oaki_map_track *find(oaki_detector *d, uintptr_t hidden, bool *there)
 {
@@ -54,7 +54,7 @@ static oaki_map_track *track_of(oaki_detector *d, uintptr_t hidden)
     return t;
 }
 
-/* ---- telling ---- */
+/* ---- findings ---- */
 
 static oak_finding *raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind,
                           const oaki_map_track *t)

@@ -1,9 +1,10 @@
-/* judge_standing.c - what threads and fibers that stand still hold alone, and which of the threads
+/* judge_standing.c - memory held by stationary threads and parked fibers alone, and threads that
  * wait for ever (judge.h, standing.h, stranded.h).
  *
- * To know it takes a search of the heap, in an image beside the program. So it is asked for when
- * there is enough in the heap and somebody stands still, at most a twentieth of the time, and with
- * the turn given up; the look after that tells the answer.
+ * An answer takes a search of the heap, in an image while the program runs. So a query is made only
+ * if threads are stationary or fibers parked, and for held memory, if the heap is large enough.
+ * Queries take at most a twentieth of the time, and run without the turn. The next look reports the
+ * answer.
  *
  * Bound: linear in the threads. */
 #include "judge.h"
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REST 20 /* times as long as it took, until it is asked for again */
+#define REST 20 /* rest until the next query, in multiples of the time that the last one took */
 
 static size_t count_fibers(const oaki_census *c)
 {
@@ -59,7 +60,7 @@ void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64
     if (!whole) free(s);
 }
 
-/* ---- what is told ---- */
+/* ---- findings of held memory ---- */
 
 static void tell(oaki_detector *d, const oaki_look *l, uint64_t key, const char *who,
                  uint64_t bytes, uint64_t objects, const char *what)
@@ -97,7 +98,7 @@ void oaki_judge_standing(oaki_detector *d, const oaki_look *l)
     tell(d, l, UINT64_MAX, "parked fibers", s->fiber_bytes, s->fiber_objects, what);
 }
 
-/* ---- who waits for ever ---- */
+/* ---- stranded threads ---- */
 
 oaki_stranded *oaki_stranded_wanted(const oaki_detector *d)
 {
@@ -119,7 +120,7 @@ void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64
     if (!whole) free(s);
 }
 
-/* Of those that were found, who is there still. */
+/* Reports the stranded threads of the last answer that still wait. */
 void oaki_judge_stranded(oaki_detector *d, const oaki_look *l)
 {
     const oaki_stranded *s = d->stranded;

@@ -1,8 +1,8 @@
-/* judge_state.c - what is held or wasted without growing: threads that stand still, finalizers that
- * don't run, dead weak references, collections that free little, spans that few objects keep, and
- * memory that is idle since the heap was larger (judge.h).
+/* judge_state.c - memory held or wasted without growth (judge.h): stationary threads, finalizers
+ * that don't run, dead weak references, collections that free little, nearly empty spans, and
+ * memory that is idle since the heap was larger.
  *
- * Bound: linear in the threads. */
+ * Bound: O(threads * log threads). */
 #include "judge.h"
 
 #include "runtime/print.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEW_IN_A_ROW 2 /* looks until what may be passing is told */
+#define FEW_IN_A_ROW 2 /* successive looks before a state that may be transient is reported */
 
 static oak_finding *raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind,
                           const char *subject)
@@ -35,14 +35,14 @@ const oaki_still *oaki_still_of(const oaki_detector *d, int tid)
     return d->nstill ? bsearch(&key, d->still, d->nstill, sizeof key, by_tid) : NULL;
 }
 
-/* Where it stood at the look before, if it did. */
+/* The row of a thread that has not moved since the look before; an empty row if it has. */
 static oaki_row row_of(const oaki_detector *d, int tid, uintptr_t sp)
 {
     const oaki_still *s = oaki_still_of(d, tid);
     return s && s->sp == sp ? s->row : (oaki_row){ 0 };
 }
 
-/* Those that stand where they stood at the look before. */
+/* Reports the threads in blocking regions that have not moved for several looks. */
 static void judge_threads(oaki_detector *d, const oaki_look *l)
 {
     const oaki_census *c = l->census;

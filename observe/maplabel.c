@@ -1,9 +1,10 @@
-/* maplabel.c - names for words in maps and in iterators.
+/* maplabel.c - labels for words in maps and iterators (maplabel.h).
  *
- * The default map's objects have types. Of a classic map only the header has; its buckets are known
- * by the way to them.
+ * All objects of a default map have types. Of a classic map, only the header has one: its buckets
+ * are recognized by the path that leads to them.
  *
- * Owns nothing. Bound: O(1) but for a directory, which is O(segments). */
+ * Owns:  nothing.
+ * Bound: O(1); O(segments) for a directory. */
 #include "maplabel.h"
 
 #include "graph.h"
@@ -14,14 +15,14 @@
 #include "runtime/probe.h"
 #include <string.h>
 
-/* ---- reading what may not be there ---- */
+/* ---- reads of memory that may be absent ---- */
 
 static bool copy(void *out, const void *p, size_t n)
 {
     return oaki_probe_copy(out, p, n) == n;
 }
 
-/* The object that begins at p has at least n bytes. */
+/* Does an object of at least n bytes begin at p? */
 static bool is_object(const oaki_image *im, const void *p, size_t n)
 {
     size_t slot = oaki_graph_object(im, (uintptr_t)p);
@@ -31,7 +32,7 @@ static bool is_object(const oaki_image *im, const void *p, size_t n)
 
 /* ---- keys ---- */
 
-/* Bytes as text where they are, and escaped otherwise. */
+/* Writes bytes in quotes: printable ones as they are, others escaped. `more`: the key is longer. */
 static size_t put_text(char *out, size_t n, const char *p, size_t len, bool more)
 {
     size_t at = oaki_format(out, n, "\"");
@@ -55,7 +56,7 @@ static size_t put_hex(char *out, size_t n, const char *p, size_t len, bool more)
     return at + (more ? oaki_format(out + at, n - at, "...") : 0);
 }
 
-/* Up to the NUL, of what can be read. */
+/* Writes the string up to its NUL, as far as it can be read. */
 static size_t put_cstring(char *out, size_t n, const char *s)
 {
     char text[OAKI_KEY_SHOWN];
@@ -95,7 +96,7 @@ static size_t put_double(char *out, size_t n, const char *p, size_t size)
     return oaki_format(out, n, "%.6f", d);
 }
 
-/* e is an entry of such a map. */
+/* Writes the key of entry e of a map of type t. */
 static size_t put_key(char *out, size_t n, const oak_map_type *t, const char *e)
 {
     char large[OAKI_KEY_SHOWN];
@@ -126,7 +127,7 @@ static size_t put_key(char *out, size_t n, const oak_map_type *t, const char *e)
     return put_hex(out, n, e, shown, shown < t->key_size);
 }
 
-/* k is the key's place in a bucket. */
+/* Writes the key at place k of a bucket. */
 static size_t put_classic_key(char *out, size_t n, const oak_classic_type *t, const char *k)
 {
     char large[OAKI_KEY_SHOWN];
@@ -177,7 +178,7 @@ static void label_header(const char *from, const char *to, char out[OAKI_LABEL])
     }
 }
 
-/* The entry that a word of entries is in, or NULL. */
+/* The entry that contains the word at offset `at` of a map's entries, or NULL. */
 static const char *entry_at(const oaki_map_layout *l, const char *from, size_t at)
 {
     if (at < sizeof(oaki_map_head) || at == SIZE_MAX) return NULL;
@@ -243,7 +244,7 @@ static void label_classic(oaki_label_context *c, const oak_classic_map *m, size_
                                                               : "");
 }
 
-/* Where the key is of the entry that a word of buckets is in; NULL when it is in none. */
+/* The place of the key of the entry that contains a word of buckets; NULL: the word is in none. */
 static const char *classic_key(const oak_classic_type *t, const char *from, size_t at, bool *value)
 {
     size_t bucket = oaki_classic_bucket_size(t), in = at % bucket;
@@ -256,7 +257,7 @@ static const char *classic_key(const oak_classic_type *t, const char *from, size
     return from + at / bucket * bucket + OAKI_TAGS_SIZE + slot * oaki_classic_key_slot(t);
 }
 
-/* A word in an array of buckets, or in an overflow bucket. */
+/* Labels a word of an array of buckets, or of an overflow bucket. */
 static void label_bucket(oaki_label_context *c, const char *from, size_t at, char out[OAKI_LABEL])
 {
     bool value;

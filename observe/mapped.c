@@ -1,10 +1,10 @@
-/* mapped.c - which files the process has mapped (mapped.h).
+/* mapped.c - the files that the process has mapped (mapped.h).
  *
- * A file may be mapped twice: libc is, with a namespace of its own beside the program's. Then its
- * mappings can follow one another with nothing but anonymous memory between. So where the offset
- * in the file falls, or is 0, another copy begins.
+ * A file may be mapped twice, as libc is when a second link namespace has its own copy. The
+ * mappings of the two copies can be adjacent, or have only anonymous memory between them. So a copy
+ * begins where the offset in the file falls, or is 0.
  *
- * Owns nothing. Any thread. Bound: linear in the mappings. */
+ * Owns: nothing. Any thread. Bound: linear in the mappings. */
 #include "mapped.h"
 
 #include <errno.h>
@@ -14,9 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STEP ((size_t)16 << 10) /* bytes of text, at first */
+#define STEP ((size_t)16 << 10) /* first size of the text's buffer, in bytes */
 
-/* The whole of it, with a NUL; the caller's to free. By syscall: no cancellation point. */
+/* Reads all of /proc/thread-self/maps, with a NUL at the end; for the caller to free. Uses syscall,
+ * which is no cancellation point. */
 static char *read_maps(void)
 {
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
@@ -41,7 +42,7 @@ static char *read_maps(void)
 typedef struct line {
     uintptr_t lo, hi;
     uint64_t offset;
-    char *file; /* device, inode and name; NULL: it is no file */
+    char *file; /* device, inode and name; NULL: neither a file nor the vdso */
     char *name;
 } line;
 

@@ -1,5 +1,7 @@
-/* memstats_json.c - MemStats as JSON: the names and the order of Go 1.19's runtime.MemStats as its
- * encoding/json writes them, and behind them what only Oakum has.
+/* memstats_json.c - heap statistics as JSON (memstats_json.h).
+ *
+ * Names and order are those of Go 1.19's runtime.MemStats as its encoding/json writes them. Oakum's
+ * own fields follow.
  *
  * Owns: nothing. Any thread. */
 #include "memstats_json.h"

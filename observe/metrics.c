@@ -1,7 +1,7 @@
-/* metrics.c - the reading in Prometheus' text format 0.0.4.
+/* metrics.c - the server's reading in Prometheus' text format 0.0.4.
  *
- * Names end in their unit, counters in _total; labels are a fixed few, so that what a program does
- * never makes more series. Times in seconds, sizes in bytes. Runs on the light worker. */
+ * Names end in their unit, and counters in _total. Labels have few fixed values, so no act of the
+ * program adds series. Times are in seconds, sizes in bytes. Runs on the light worker. */
 #include "reading.h"
 #include "runtime/heap.h"
 #include "runtime/print.h"
@@ -14,7 +14,7 @@ static void head(oaki_body *b, const char *name, const char *type, const char *h
     oaki_body_format(b, "# HELP oakum_%s %s\n# TYPE oakum_%s %s\n", name, help, name, type);
 }
 
-/* As many digits as it takes, with a point whatever the locale. */
+/* Writes seconds with all nine decimals, and with a point in any locale. */
 static void put_seconds(oaki_body *b, uint64_t ns)
 {
     oaki_body_format(b, "%llu.%09llu\n", (unsigned long long)(ns / 1000000000),
@@ -50,7 +50,7 @@ static void labelled(oaki_body *b, const char *name, const char *label, const ch
 
 /* ---- parts ---- */
 
-/* Backslashes, quotes and line ends of a label's value. */
+/* Writes a label's value, with backslashes, quotes and newlines escaped. */
 static void put_escaped(oaki_body *b, const char *s)
 {
     for (; *s; s++) {
@@ -104,7 +104,7 @@ static void put_heap(oaki_body *b, const oak_memstats *s)
         s->zones_inuse);
 }
 
-/* Those that are set. */
+/* Writes the limits that are set. */
 static void put_limits(oaki_body *b)
 {
     size_t limit = AO_load(&oaki_the_heap.memory_limit), max = AO_load(&oaki_the_heap.heap_max);
@@ -112,7 +112,7 @@ static void put_limits(oaki_body *b)
     if (max) one(b, "heap_max_bytes", "gauge", "The most that the heap may have.", max);
 }
 
-/* Spans of small objects, by how many percent of their slots are in use at least. */
+/* Writes the bytes of spans of small objects, by the least percentage of slots in use. */
 static void put_spans(oaki_body *b, const oaki_census *c)
 {
     char percent[8];
