@@ -82,7 +82,7 @@ static void give_turn(void)
 
 /* ---- cycles: the listener ---- */
 
-/* A minor cycle wakes no look: some of what it leaves is dead. */
+/* A minor cycle starts no look, as dead objects may be left after it. */
 static void on_cycle(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;

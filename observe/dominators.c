@@ -197,7 +197,7 @@ int oaki_dominators(const oaki_dom_graph *g, uint32_t *idom)
 
 int oaki_retained(const oaki_dom_graph *g, const uint32_t *idom, uint64_t *retained)
 {
-    /* children before parents, without recursion: children[v] counts those not yet added */
+    /* children before parents, without recursion: children[v] counts those not added yet */
     uint32_t *children = calloc((size_t)g->n + 1, sizeof *children);
     if (!children) {
         errno = ENOMEM;

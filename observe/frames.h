@@ -1,9 +1,9 @@
 /* frames.h - frames with a name and no code, such as an interpreter's; sites hold them beside C's
  * (<oakum/frames.h>).
  *
- * Such a frame is a number in place of a return address. Its top byte is OAKI_FRAMES_TAG, which no
- * canonical address has. The bits below are the name's index in the table, times 16, plus 1. So the
- * number less 1 finds the name too, as symbol lookups subtract 1 from a return address. */
+ * Such a frame is a number in the place of a return address. Its top byte is OAKI_FRAMES_TAG, which
+ * no canonical address has. The bits below are the name's index in the table, times 16, plus 1. So
+ * the number less 1 finds the name too, as symbol lookups subtract 1 from a return address. */
 #ifndef OAKI_FRAMES_H
 #define OAKI_FRAMES_H
 

@@ -61,8 +61,8 @@ OAKI_INLINE size_t oaki_search_at(const oaki_search *s, size_t i)
     return g << OAKI_GRANULE_SHIFT;
 }
 
-/* The offset of the object that a word of this value refers to; SIZE_MAX: none. By the A bits,
- * while a search goes by M. */
+/* The offset of the object that a word of this value refers to; SIZE_MAX: none. The A bits decide
+ * here; in a search, M does. */
 size_t oaki_graph_object(const oaki_image *im, uintptr_t value);
 
 /* Usable bytes of the object: without a head whose pages were given back. */

@@ -419,8 +419,8 @@ static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t de
     return error;
 }
 
-/* Stops the world and forks. One function, as its frame must exist until the world runs: the
- * thread's context is saved in it. Returns the child's pid, or -1: work ran in the pause, or the
+/* Stops the world and forks. The frame holds the thread's saved context, so the function returns
+ * only when the world runs again. Returns the child's pid, or -1: work ran in the pause, or the
  * world didn't stop. */
 static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_image_answer *out,
                                          int *error)

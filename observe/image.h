@@ -7,8 +7,8 @@
  * Either way, work calls nothing of the host that takes a lock, no oaki_meta_ function, no loader.
  * It reads memory, maps memory (oaki_os_map), writes file descriptors, and uses the functions of
  * gc/ for a pause. Everything has been swept, so A alone tells which slots are allocated, except
- * those left in threads' runs (oaki_image_run_has). M is free for use. For that, work in a pause
- * abandons a concurrent mark under way, and the next collection is no minor one.
+ * those left in threads' runs (oaki_image_run_has). Work may use M. In a pause, a concurrent mark
+ * under way is abandoned for that, and the next collection is no minor one.
  *
  * The child is invisible: no SIGCHLD, no result of wait(), no descriptors but its own, all signals
  * blocked, none handled. It is killed when its time is over or the parent dies.

@@ -32,11 +32,11 @@ static void unspin(void)
     AO_store_release(&self.spin, 0);
 }
 
-/* Did each of the last three cycles free little, and did all three take much of the processor time
- * of the process? (Elapsed time would include other processes.)
+/* Did each of the last three cycles free little, and did they together take much of the process's
+ * processor time? (Elapsed time would include other processes.)
  *
- * A heap being filled has nothing to free either, but its live bytes rise, so it is no case of
- * this. If live bytes exceed the memory limit, cycles free more, as each waits until the program
+ * A heap being filled has nothing to free either, but its live bytes rise, so it is not counted.
+ * If live bytes exceed the memory limit, cycles free more, as each waits until the program
  * has had its share of time. So such a cycle counts however much it frees. */
 static void look_for_thrash(uint64_t cycle)
 {
