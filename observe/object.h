@@ -1,7 +1,8 @@
-/* object.h - the program and the libraries that are loaded, for who names addresses.
+/* object.h - the loaded objects (the program and its libraries), for naming addresses.
  *
- * A list is its reader's own. Outside of oaki_enter, as reading waits for the loader's lock, and
- * between oaki_fork_hold and release, as a child would inherit it locked. */
+ * A list belongs to its reader. Not to be called inside oaki_enter, as reading waits for the
+ * loader's lock. Nor between oaki_fork_hold and release, as a child would inherit that lock
+ * locked. */
 #ifndef OAKI_OBJECT_H
 #define OAKI_OBJECT_H
 
@@ -17,8 +18,8 @@ typedef struct oaki_segment {
 } oaki_segment;
 
 typedef struct oaki_object {
-    char *path; /* of the program, what /proc/self/exe says, or without it how it was executed */
-    uintptr_t base; /* to be added to addresses in the file */
+    char *path; /* the program's: what /proc/self/exe says, or else how it was executed */
+    uintptr_t base; /* to be added to addresses of the file */
     size_t nsegments;
     oaki_segment segment[OAKI_OBJECT_SEGMENTS];
     size_t build_id_len;
@@ -30,15 +31,15 @@ typedef struct oaki_objects {
     size_t n;
 } oaki_objects;
 
-/* 0 or -1 with ENOMEM. The first is the program. */
+/* Reads the list. 0 or -1 with ENOMEM. The first item is the program. */
 int oaki_objects_read(oaki_objects *out);
 void oaki_objects_free(oaki_objects *o);
 
-/* The object that has this address, and in *segment which of its segments, if not NULL; or NULL. */
+/* The object that contains this address, or NULL. *segment, unless NULL, receives its segment. */
 const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
                                      const oaki_segment **segment);
 
-/* The program has a dynamic linker: it is not linked with -static. */
+/* Does the program have a dynamic linker? It has none when it is linked with -static. */
 bool oaki_objects_are_linked(void);
 
 #endif

@@ -1,7 +1,7 @@
-/* profile.h - a reading of the heap profile, for who writes it.
+/* profile.h - a reading of the heap profile, for its writers.
  *
- * A reading is its owner's alone: the host's malloc's, no lock. Sites that it names live for
- * ever. */
+ * A reading belongs to its owner alone. It is in memory of the host's malloc and needs no lock. The
+ * sites that it names live for ever. */
 #ifndef OAKI_PROFILE_H
 #define OAKI_PROFILE_H
 
@@ -14,27 +14,29 @@ typedef struct oaki_profile_row {
 } oaki_profile_row;
 
 struct oak_profile {
-    size_t rate;      /* bytes: the last one that was not 0 */
+    size_t rate;      /* bytes: the last rate that was not 0 */
     unsigned flags;
     int64_t time_ns;  /* since 1970 */
-    int64_t span_ns;  /* of a difference: from the earlier reading to this one */
+    int64_t span_ns;  /* of a difference: from the earlier reading to the later */
     size_t n;
-    oaki_profile_row row[]; /* by id; the first n of them, if all that is there */
+    oaki_profile_row row[]; /* row i is of the site with id i */
 };
 
-/* Figures as they are shown: whole numbers. */
+/* Figures as they are shown: rounded to whole numbers. */
 oak_profile_site oaki_profile_shown(const oaki_profile_row *r);
 bool oaki_profile_is_empty(const oak_profile_site *s);
 
-/* Frames and labels of a site, for a visitor. Freed by oaki_profile_lose. 0 or -1 with ENOMEM. */
+/* Looks up frames and labels of a site, for a visitor. oaki_profile_lose frees them. 0 or -1 with
+ * ENOMEM. */
 int oaki_profile_find(oak_profile_site *out, const oaki_site *s);
 void oaki_profile_lose(oak_profile_site *s);
 
-/* The reading that NULL stands for, or p. To be given back. NULL with ENOMEM. */
+/* p; or for NULL, what oak_profile_read(0) returns. To be returned with oaki_profile_return. NULL
+ * with ENOMEM. */
 const oak_profile *oaki_profile_borrow(const oak_profile *p);
 void oaki_profile_return(const oak_profile *borrowed, const oak_profile *p);
 
-/* Start-up, when the heap has started: what the environment asks for. */
+/* Starts the profile that the environment asks for. Called once, after the heap has started. */
 void oaki_profile_start(size_t rate);
 
 #endif

@@ -1,11 +1,11 @@
-/* serve_json.h - what the server tells of a reading, as JSON. */
+/* serve_json.h - the server's answers in JSON. */
 #ifndef OAKI_SERVE_JSON_H
 #define OAKI_SERVE_JSON_H
 
 #include "json.h"
 #include "serve.h"
 
-/* Answers; made by the light worker. */
+/* Answers of the light worker. */
 void oaki_serve_state(oaki_request *r);
 void oaki_serve_memstats(oaki_request *r);
 void oaki_serve_gc(oaki_request *r);
@@ -14,11 +14,11 @@ void oaki_serve_threads(oaki_request *r);
 void oaki_serve_leaks(oaki_request *r);
 void oaki_serve_metrics(oaki_request *r);
 
-/* Parts of these. */
+/* Parts of those answers. */
 void oaki_serve_put_leaks(oaki_json *j);
 void oaki_serve_leak_metrics(oaki_body *b);
 
-/* Those of the profile, of a trace, and by the heavy one, of a path. */
+/* Answers with the profile and a trace; the path's is the heavy worker's. */
 void oaki_serve_heap(oaki_request *r);
 void oaki_serve_allocs(oaki_request *r);
 void oaki_serve_profile_diff(oaki_request *r);

@@ -1,12 +1,12 @@
 /* site.h - sites: stacks, with the labels of the thread, that allocated sampled objects.
  *
- * A site lives for ever and does not move; its frames and labels never change, so that whoever has
- * its address reads them without a lock. Its figures are under observe_lock.
+ * A site lives for ever and does not move. Its frames and labels never change, so they are read
+ * without a lock. Its figures are under observe_lock.
  *
  * Owns: the table of sites, and the table from an object's address to its site.
- * Bound: at most OAKI_SITES_LABELLED sites with labels; a stack whose labels would make one more is
- *   counted without them. At most OAKI_SITES in all; what would make one more is counted at a site
- *   without frames. */
+ * Bound: at most OAKI_SITES_LABELLED sites with labels. Beyond that, a new stack with labels is
+ * counted without them. At most OAKI_SITES sites in all. Beyond that, a new stack is counted at a
+ * site without frames. */
 #ifndef OAKI_SITE_H
 #define OAKI_SITE_H
 
@@ -16,7 +16,7 @@
 #define OAKI_SITES_LABELLED 65536u
 #define OAKI_SITES 1048576u
 
-/* Estimates, unbiased, of all objects, not only of the sampled ones. */
+/* Unbiased estimates for all objects, not only the sampled ones. */
 typedef struct oaki_site_figures {
     double alloc_objects, alloc_bytes;
     double live_objects, live_bytes;
@@ -29,8 +29,8 @@ typedef struct oaki_site {
     uint32_t nframes;
     uint32_t nlabels;
     size_t label_bytes;
-    /* observe_lock */
-    uint64_t epoch;        /* of the last change: `settled` is of the end of the one before */
+    /* under observe_lock */
+    uint64_t epoch;        /* of the last change; `settled` is as of the end of the epoch before */
     uint64_t live_samples; /* objects in the table */
     oaki_site_figures now, settled;
     uintptr_t frame[]; /* return addresses, the innermost first; then the labels' body (label.h) */
@@ -44,40 +44,42 @@ OAKI_INLINE const void *oaki_site_labels(const oaki_site *s)
 typedef struct oaki_site_reading {
     const oaki_site *site;
     uint64_t live_samples;
-    oaki_site_figures now;     /* of this moment */
-    oaki_site_figures settled; /* of the end of the last collection; of now when there was none */
+    oaki_site_figures now;     /* as of this moment */
+    oaki_site_figures settled; /* as of the end of the last collection; if there was none, as of
+                                * now */
 } oaki_site_reading;
 
-/* Start noting what is sampled: registers the hooks. 0 or -1 with ENOMEM. Outside of oaki_enter. */
+/* Starts the record of samples: registers the hooks. 0 or -1 with ENOMEM. Outside of oaki_enter. */
 int oaki_sites_init(void);
 const struct oaki_sample_hooks *oaki_sites_hooks(void);
 
-/* The figures of all sites, all of one moment, in the order of their ids. *out is the host's
- * malloc's, for the caller to free. Returns how many, or -1 with ENOMEM. Outside of oaki_enter. */
+/* The figures of all sites at one moment, in the order of their ids. *out is the host's malloc's;
+ * the caller frees it. Returns how many, or -1 with ENOMEM. Outside of oaki_enter. */
 long oaki_sites_read(oaki_site_reading **out);
 
-/* Where the object that begins at obj was allocated; NULL when it was not sampled. Inside
- * oaki_enter, or with the world stopped. O(1). */
+/* The site of the object that begins at obj; NULL if it was not sampled. Inside oaki_enter, or with
+ * the world stopped. O(1). */
 const oaki_site *oaki_site_of(const void *obj);
 
-/* Where the calling thread is, noted as a site of no object; NULL without memory. Keeps errno.
- * Outside of oaki_enter. */
+/* The calling thread's current stack as a site, without an object; NULL without memory. Keeps
+ * errno. Outside of oaki_enter. */
 const oaki_site *oaki_site_here(void);
 
-/* The site with this id, or NULL. As oaki_site_of. */
+/* The site with this id, or NULL. Conditions as for oaki_site_of. */
 const oaki_site *oaki_site_by_id(uint32_t id);
 
-/* Call fn for each sampled object that is live, or was at the last collection, with the number of
- * objects that it stands for. World stopped. */
+/* Calls fn for each sampled object that is live now or was at the last collection. `weight` is the
+ * number of objects that it stands for. World stopped. */
 void oaki_samples_visit(void (*fn)(void *obj, size_t bytes, double weight, const oaki_site *s,
                                    void *ctx),
                         void *ctx);
 
-/* The innermost `frames` functions, as "make (file.c:12) < grow < main", in buf, ended by a zero
- * byte and cut to n bytes. Looks names up (symbol.h): outside of oaki_enter. Returns its length. */
+/* Formats the innermost `frames` functions, as "make (file.c:12) < grow < main". buf is ended by a
+ * zero byte; the text is cut to n bytes. Looks names up (symbol.h), so outside of oaki_enter.
+ * Returns the length. */
 size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n);
 
-/* The rule that is broken, or NULL. World stopped. */
+/* The invariant that is broken, or NULL. World stopped. */
 const char *oaki_sites_check(void);
 
 #endif

@@ -1,8 +1,9 @@
-/* snapformat.h - the snapshot's format, for who writes it and who reads it (docs/snapshot.md).
+/* snapformat.h - the snapshot's format, for its writers and readers (docs/snapshot.md).
  *
- * A file is a stream: magic, version, sections in a fixed order, each behind its letter, and a
- * trailer. Numbers are varints: seven bits a byte, the lowest first, the top bit says that more
- * come. Signed ones are folded: 0, -1, 1, -2. A string is its length and its bytes. */
+ * A file is a stream: magic, version, sections in a fixed order, and a trailer. A letter precedes
+ * each section. Numbers are varints: seven bits a byte, the lowest first; the top bit is set if
+ * more follow. Signed numbers are folded: 0, -1, 1, -2 become 0, 1, 2, 3. A string is its length
+ * and its bytes. */
 #ifndef OAKI_SNAPFORMAT_H
 #define OAKI_SNAPFORMAT_H
 
@@ -10,8 +11,8 @@
 
 #define OAKI_SNAP_MAGIC "OAKSNAP\n"
 #define OAKI_SNAP_VERSION 1u
-#define OAKI_SNAP_STRING 4096u  /* bytes of a string, at most */
-#define OAKI_SNAP_VARINT 10     /* bytes of a number, at most */
+#define OAKI_SNAP_STRING 4096u  /* most bytes of a string */
+#define OAKI_SNAP_VARINT 10     /* most bytes of a number */
 
 /* The sections, in this order. */
 enum {
@@ -28,20 +29,20 @@ enum {
     OAKI_SNAP_END = 'Z'
 };
 
-/* The first byte of an object. The upper four bits are the number of its edges; LIST: they end with
- * a 0. */
+/* The first byte of an object: flags, and in its upper four bits the number of its edges. LIST:
+ * instead, a 0 ends the edges. */
 enum {
-    OAKI_SNAP_GAP = 1,   /* granules between this and the end of the one before follow */
-    OAKI_SNAP_SIZE = 2,  /* another size than the one before: in granules */
-    OAKI_SNAP_TYPE = 4,  /* another shape or type: type << 2 | shape */
+    OAKI_SNAP_GAP = 1,   /* the granules between the previous object's end and this one follow */
+    OAKI_SNAP_SIZE = 2,  /* the size differs from the previous object's and follows, in granules */
+    OAKI_SNAP_TYPE = 4,  /* shape or type differ and follow: type << 2 | shape */
     OAKI_SNAP_LIST = 15
 };
 
-/* An edge is 1 + (folded difference of target and object << 2 | these). Without WORD, the word is
- * the one behind that of the edge before. */
+/* An edge is 1 + (folded difference of target and object << 2 | these flags). Without WORD, its
+ * word is the one after the previous edge's. */
 enum {
-    OAKI_SNAP_WORD = 1,    /* how many words farther follows; 0: it is not known where */
-    OAKI_SNAP_INTERIOR = 2 /* how far into the target it points follows, in bytes */
+    OAKI_SNAP_WORD = 1,    /* the distance in words follows; 0: the word is not known */
+    OAKI_SNAP_INTERIOR = 2 /* the offset in the target follows, in bytes */
 };
 
 OAKI_INLINE uint64_t oaki_snap_fold(int64_t v)

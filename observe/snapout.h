@@ -1,4 +1,4 @@
-/* snapout.h - writing a snapshot's numbers, with its checksum on the way. */
+/* snapout.h - writes a snapshot's numbers and computes its checksum. */
 #ifndef OAKI_SNAPOUT_H
 #define OAKI_SNAPOUT_H
 
@@ -8,17 +8,17 @@
 
 #define OAKI_SNAP_BUFFER ((size_t)256 << 10)
 
-/* Takes n bytes: 0 or an error number. */
+/* Accepts n bytes: 0 or an error number. */
 typedef int (*oaki_snap_sink)(void *ctx, const char *p, size_t n);
 
-/* Flat: it goes from the child to the parent, which gives it another buffer and sink. */
+/* Flat: the child passes it to the parent, which sets another buffer and sink. */
 typedef struct oaki_snapout {
     char *buf; /* OAKI_SNAP_BUFFER bytes */
     size_t n;
     oaki_snap_sink sink;
     void *ctx;
-    uint64_t bytes; /* handed to the sink */
-    int error;      /* the first: nothing is written from then on */
+    uint64_t bytes; /* passed to the sink so far */
+    int error;      /* the first error; nothing is written after it */
     XXH64_state_t hash;
 } oaki_snapout;
 
@@ -75,7 +75,7 @@ OAKI_INLINE void oaki_snapout_text(oaki_snapout *o, const char *s)
     oaki_snapout_string(o, s ? s : "", s ? strlen(s) : 0);
 }
 
-/* Eight bytes, the lowest first, that are in no checksum. */
+/* The checksum: eight bytes, the lowest first, not part of any checksum. */
 OAKI_INLINE void oaki_snapout_checksum(oaki_snapout *o)
 {
     oaki_snapout_flush(o);

@@ -1,14 +1,14 @@
-/* snapread.h - a snapshot in memory, as the files that read, search and convert it share it. */
+/* snapread.h - a snapshot in memory, for the files that read, search and convert it. */
 #ifndef OAKI_SNAPREAD_H
 #define OAKI_SNAPREAD_H
 
 #include "snapformat.h"
 #include <oakum/snapshot.h>
 
-#define OAKI_SNAP_NOWHERE UINT32_MAX /* in place of a word */
-#define OAKI_SNAP_NONE UINT32_MAX    /* in place of an object */
+#define OAKI_SNAP_NOWHERE UINT32_MAX /* not a word */
+#define OAKI_SNAP_NONE UINT32_MAX    /* not an object */
 
-/* A table that grows; the host's malloc. */
+/* A table that grows; memory of the host's malloc. */
 typedef struct oaki_snaptable {
     void *item;
     size_t n, cap;
@@ -63,7 +63,7 @@ struct oak_snapshot {
     oaki_snaptable keys, pairs; /* pairs are sorted by key, then by handle */
     oaki_snaptable roots, threads;
     oaki_snaptable samples, sites;
-    uint32_t *idom;     /* of the analysis; OAKI_SNAP_NONE: the roots together */
+    uint32_t *idom;     /* from the analysis; OAKI_SNAP_NONE: the set of all roots */
     uint64_t *retained; /* bytes */
 };
 
@@ -92,16 +92,16 @@ OAKI_INLINE uint64_t oaki_snapbytes(const oaki_snapobject *o)
     return (uint64_t)o->granules << 4;
 }
 
-/* The name of its type, or of its shape. */
+/* The name of the object's type, or of its shape. */
 const char *oaki_snaptype(const oak_snapshot *s, const oaki_snapobject *o);
 
-/* How far into its target an edge points. */
+/* The offset of an edge's pointer in its target. */
 uint64_t oaki_snapinterior_of(const oak_snapshot *s, uint64_t edge);
 
-/* The key that stands with a word, or NULL. */
+/* The key of the entry that a word belongs to, or NULL. */
 const char *oaki_snapkey_of(const oak_snapshot *s, uint32_t object, uint32_t word);
 
-/* The pairs with this key: the first, and in *n how many. */
+/* The pairs with this key: returns the first; *n is their number. */
 const oaki_snappair *oaki_snappairs_of(const oak_snapshot *s, uint32_t key, size_t *n);
 
 #endif

@@ -1,11 +1,12 @@
-/* snapwrite.h - what of a snapshot is written in the image, and what is handed to the parent. */
+/* snapwrite.h - the part of a snapshot that is written in the image, and its answer to the
+ * parent. */
 #ifndef OAKI_SNAPWRITE_H
 #define OAKI_SNAPWRITE_H
 
 #include "rootwords.h"
 #include "snapout.h"
 
-#define OAKI_SNAP_NAMED 65536u /* roots that get names, at most */
+#define OAKI_SNAP_NAMED 65536u /* most roots that get names */
 
 typedef struct oaki_snap_query {
     int fd;
@@ -17,20 +18,20 @@ typedef struct oaki_snap_query {
     char program[256];
 } oaki_snap_query;
 
-/* A root that a name is wanted for. */
+/* A root that needs a name. */
 typedef struct oaki_snap_named {
     uint64_t index;
     oaki_root_found root;
 } oaki_snap_named;
 
-/* The end of the answer. Before it: `named` of oaki_snap_named, and before these `sites` ids of
- * sites; and in a stop before that `inline_bytes` of the stream itself. */
+/* The end of the answer. Before it are `named` items of oaki_snap_named; before these, the ids of
+ * `sites` sites. In a pause, `inline_bytes` of the stream itself come before those. */
 typedef struct oaki_snap_tail {
     uint64_t objects, edges, roots, keys, named, sites, inline_bytes;
     oaki_snapout out;
 } oaki_snap_tail;
 
-/* For oaki_image_take; arg is an oaki_snap_query. Writes all up to the roots. */
+/* For oaki_image_take; arg is an oaki_snap_query. Writes the stream up to the roots. */
 int oaki_snap_work(oaki_image *im, void *arg);
 
 #endif

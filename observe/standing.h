@@ -1,5 +1,4 @@
-/* standing.h - what the stacks of threads and fibers that stand still hold, and nothing else does.
- */
+/* standing.h - memory that only the stacks of idle threads and parked fibers keep alive. */
 #ifndef OAKI_STANDING_H
 #define OAKI_STANDING_H
 
@@ -9,23 +8,23 @@
 
 typedef struct oaki_standing_thread {
     int tid;
-    uint64_t bytes, objects; /* that its stack and registers alone hold */
+    uint64_t bytes, objects; /* kept alive by its stack and registers alone */
 } oaki_standing_thread;
 
-/* To be asked, and the answer. Of threads that hold the same, the first in the list is told; what
- * threads and fibers hold together counts for a thread. */
+/* The query and its answer. Of threads that keep the same objects, the first in the list is
+ * charged. What threads and fibers keep together is charged to a thread. */
 typedef struct oaki_standing {
     oaki_standing_thread thread[OAKI_STANDING_THREADS];
     size_t nthreads;
-    const uintptr_t *fibers; /* inverted addresses of parked ones, as a census has them */
+    const uintptr_t *fibers; /* inverted addresses of parked fibers, as in a census */
     size_t nfibers;
-    uint64_t fiber_bytes, fiber_objects; /* that these hold, their own stacks included */
-    uint64_t live_bytes;                 /* in the heap, all in all */
-    bool stopped;                        /* the world stood for it: no fork was to be had */
+    uint64_t fiber_bytes, fiber_objects; /* kept alive by these, their own stacks included */
+    uint64_t live_bytes;                 /* of the whole heap */
+    bool stopped;                        /* the world was stopped for it, as no fork was possible */
 } oaki_standing;
 
-/* One search of what is alive, in an image (image.h): a fork's pause. 0, or -1 with errno: ENOMEM,
- * ETIMEDOUT, EIO. Outside of oaki_enter. */
+/* Takes one trace of the live objects in an image (image.h): the pause is a fork's. 0, or -1 with
+ * errno: ENOMEM, ETIMEDOUT, EIO. Outside of oaki_enter. */
 int oaki_standing_measure(oaki_standing *s);
 
 #endif

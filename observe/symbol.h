@@ -1,38 +1,39 @@
 /* symbol.h - names of addresses: functions, lines, inlined functions, data.
  *
- * libdw reads debugging information; it is loaded at first use and drags in much, so it is never
- * linked. Without it, or where there is no such information, ELF symbol tables tell names
- * (elfsym.h), then the loader's, and otherwise an address is all there is.
+ * libdw reads debugging information. It brings many dependencies, so it is loaded at first use and
+ * never linked. Without it or the information, names come from ELF symbol tables (elfsym.h), then
+ * from the loader. An address may stay without a name.
  *
- * Strings that are handed out live as long as the process: each is kept once. What was found for
- * an address is kept too, until another object is loaded there: code that has gone keeps the name
- * that was asked for while it was there. Not in a stop, nor inside oaki_enter, nor in the child of
- * a bare fork: this calls malloc and opens files. Any thread. */
+ * Returned strings live as long as the process; each is stored once. The result for an address is
+ * cached until another object is loaded there. So code that was unloaded keeps a name that was
+ * looked up before. Any thread, but not in a pause, inside oaki_enter, or in the child of a bare
+ * fork: it calls malloc and opens files. */
 #ifndef OAKI_SYMBOL_H
 #define OAKI_SYMBOL_H
 
 #include "runtime/base.h"
 #include <oakum/profile.h>
 
-#define OAKI_SYMBOL_INLINED 16 /* frames of one address, at most */
+#define OAKI_SYMBOL_INLINED 16 /* most frames of one address */
 
-/* The functions that the instruction at pc is in: the innermost inlined one first, the one that has
- * the code last. At least 1, with function NULL when there is no name. For a return address ask for
- * pc - 1. */
+/* The functions that contain the instruction at pc: the innermost inlined one first, the one with
+ * its own code last. At least one; its function is NULL if there is no name. For a return address,
+ * pass pc - 1. */
 size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED]);
 
 typedef struct oaki_symbol {
     const char *name;
-    const char *object; /* the program or library that it is in */
-    size_t offset;      /* of the address in it */
-    size_t size;        /* 0 when not known */
+    const char *object; /* the program or library that contains it */
+    size_t offset;      /* of the address in the symbol */
+    size_t size;        /* 0: unknown */
 } oaki_symbol;
 
-/* The static data that this address is in, names of static variables included. false when there is
- * no name; then object is set if the address is in a loaded object, and offset is from its base. */
+/* The static data that contains this address, static variables included. false if there is no name.
+ * Then object is set if the address is in a loaded object, and offset is from its base. */
 bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out);
 
-/* Give back what libdw has read: after many look-ups, the next of which reads it anew. */
+/* Frees the data that libdw has read. To be called after many look-ups; the next one reads it
+ * anew. */
 void oaki_symbols_release(void);
 
 #endif

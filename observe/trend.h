@@ -1,14 +1,14 @@
-/* trend.h - a series of looks at one figure, and whether it rises.
+/* trend.h - a series of samples of one figure, and whether it rises.
  *
- * A series rises when most pairs of looks do (Mann 1945, Kendall 1975), by how much tells the
- * median of the slopes of all pairs (Theil 1950, Sen 1968): both hold up against outliers of any
- * size. What wanders, as caches do, goes up for a while too, so that its looks are worth less the
- * more each is like the one before (Yue and Wang 2004), and in a short window it hardly may fall.
- * And more is asked: that the last third lies above the first, that the second half has its part
- * of the first one's pace, as what fills up levels off, and that it is higher than what was seen
- * before the window, single looks aside.
+ * A series rises if most pairs of samples do (Mann 1945, Kendall 1975). The rate is the median of
+ * the slopes of all pairs (Theil 1950, Sen 1968). Both withstand outliers of any size. A series
+ * that wanders, as the size of a cache does, rises for a while too. So samples weigh less the more
+ * each resembles the one before (Yue and Wang 2004), and a short window may hardly fall. Three more
+ * conditions hold. The last third lies above the first. The second half keeps a share of the first
+ * half's pace, as a cache that fills levels off. The series lies above what was seen before the
+ * window, except for single samples.
  *
- * Owns: nothing; a series is its owner's. Bound: a judgement is O(looks^2 log looks). */
+ * Owns: nothing; a series belongs to its owner. Bound: a judgement is O(samples^2 log samples). */
 #ifndef OAKI_TREND_H
 #define OAKI_TREND_H
 
@@ -17,10 +17,10 @@
 #define OAKI_TREND_MAX 64
 
 typedef struct oaki_trend {
-    double value[OAKI_TREND_MAX]; /* a ring: look k is at k % max */
-    unsigned n;                   /* looks so far */
+    double value[OAKI_TREND_MAX]; /* a ring: sample k is at k % max */
+    unsigned n;                   /* samples so far */
     unsigned max;                 /* of the window */
-    double peak;                  /* of what has left the window; forgotten slowly */
+    double peak;                  /* of samples that have left the window; decays slowly */
 } oaki_trend;
 
 void oaki_trend_init(oaki_trend *t, unsigned max);
@@ -28,43 +28,45 @@ void oaki_trend_add(oaki_trend *t, double value);
 
 OAKI_INLINE unsigned oaki_trend_len(const oaki_trend *t) { return OAKI_MIN(t->n, t->max); }
 
-/* The kth oldest in the window. */
+/* The kth oldest sample in the window. */
 OAKI_INLINE double oaki_trend_at(const oaki_trend *t, unsigned k)
 {
     return t->value[(t->n - oaki_trend_len(t) + k) % t->max];
 }
 
 typedef struct oaki_rise {
-    double z;             /* standard deviations that chance would have to be off by */
-    double slope;         /* a look: the median */
+    double z;             /* the test's statistic, in standard deviations of chance */
+    double slope;         /* per sample: the median */
     double late;          /* the same, of the second half */
-    double before, now;   /* medians of the first and the last three looks */
-    bool steady;          /* it is still rising, and above what was before */
+    double before, now;   /* medians of the first and the last three samples */
+    bool steady;          /* the rise continues, and lies above the time before the window */
 } oaki_rise;
 
 oaki_rise oaki_trend_rise(const oaki_trend *t);
 
-/* Does it rise beyond doubt, over at least `looks` looks, by at least so much? */
+/* Does the series rise beyond doubt, over at least `looks` samples? By at least `least`, and by at
+ * least `least_part` of its first samples? */
 bool oaki_trend_rises(const oaki_trend *t, unsigned looks, double least, double least_part,
                       oaki_rise *out);
 
-/* ---- at two paces ---- */
+/* ---- two time scales ---- */
 
-#define OAKI_SLOW 16 /* looks whose median is one of the slow series */
+#define OAKI_SLOW 16 /* samples whose median is one sample of the slow series */
 
-/* What a window of looks is too short for is seen in one of so many times the length. */
+/* A rise too slow for one window is found in the slow series, whose window is OAKI_SLOW times as
+ * long. */
 typedef struct oaki_growth {
     oaki_trend fast, slow;
-    double part[OAKI_SLOW]; /* looks for the next one of slow */
+    double part[OAKI_SLOW]; /* samples for the next one of the slow series */
     unsigned parts;
 } oaki_growth;
 
 void oaki_growth_init(oaki_growth *g, unsigned max);
 
-/* true: slow has one more. */
+/* true: the slow series has a new sample. */
 bool oaki_growth_add(oaki_growth *g, double value);
 
-/* Mean and standard deviation of all looks in the window but the last. false: too few. */
+/* Mean and standard deviation of all samples in the window but the last. false: too few. */
 bool oaki_trend_spread(const oaki_trend *t, double *mean, double *sigma);
 
 #endif

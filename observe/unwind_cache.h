@@ -1,29 +1,30 @@
-/* unwind_cache.h - rules that fit in a word, and the cache of them.
+/* unwind_cache.h - unwind rules that fit in a word, and their cache.
  *
- * Owns: the cache: pairs of words, written and read without a lock. An entry's first word is its
- *   key mixed with its rule, so that halves of two entries don't pass for one: a reader that came
- *   between two writes, or a handler that interrupted one, finds nothing.
- * The key is the code's address with the identity of its object: what was known of an object that
- *   is gone is not found any more. */
+ * Owns: the cache: pairs of entries, read and written without a lock. The first word of an entry is
+ * its key mixed with its rule. So halves of two entries don't match: a reader between two writes,
+ * or in a handler that interrupted one, finds nothing.
+ * The key is the code's address combined with the identity of its object. So no look-up finds a
+ * rule of an object that was unloaded. */
 #ifndef OAKI_UNWIND_CACHE_H
 #define OAKI_UNWIND_CACHE_H
 
 #include "runtime/base.h"
 
-/* From the lowest bit: kind 8, the return address's place 16, the caller's frame pointer's 16, the
- * CFA's distance 24. Places are signed, in words; the distance is in bytes. 0 is no rule. */
+/* Fields from the lowest bit: kind 8, the return address's place 16, the caller's frame pointer's
+ * place 16, the CFA's distance 24. Places are signed, in words; the distance is in bytes. 0 is no
+ * rule. */
 typedef uint64_t oaki_rule;
 
 enum {
     OAKI_BY_SP = 1,     /* CFA = sp + distance; places are relative to the CFA */
     OAKI_BY_FP = 2,     /* CFA = fp + distance */
     OAKI_BY_STORED = 3, /* the CFA is stored at fp + distance; fp's place is relative to fp */
-    OAKI_BY_ROW = 4,    /* more than fits */
-    OAKI_BY_CHAIN = 5,  /* there is no table */
-    OAKI_AT_END = 6     /* nothing called it */
+    OAKI_BY_ROW = 4,    /* the rule doesn't fit in a word */
+    OAKI_BY_CHAIN = 5,  /* there is no unwind table */
+    OAKI_AT_END = 6     /* the outermost frame */
 };
 
-#define OAKI_FP_KEPT INT16_MIN /* the frame pointer's place: the callee left it alone */
+#define OAKI_FP_KEPT INT16_MIN /* the frame pointer's place: the callee doesn't change it */
 
 OAKI_INLINE unsigned oaki_rule_kind(oaki_rule r)
 {
@@ -72,7 +73,7 @@ OAKI_INLINE oaki_cached *oaki_cache_at(uint64_t key)
            ((key * 0x9e3779b97f4a7c15u) >> (64 - OAKI_CACHE_BITS) & ~(uint64_t)1);
 }
 
-/* 0: it is not there. */
+/* 0: not in the cache. */
 OAKI_INLINE oaki_rule oaki_cache_find(uintptr_t at, uint64_t identity)
 {
     uint64_t key = at ^ identity;

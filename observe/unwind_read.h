@@ -1,9 +1,9 @@
 /* unwind_read.h - checked reads of memory that may be anything: a stack, or a table of a file.
  *
  * A window is a range that is known to be readable. A read outside of it asks the kernel for the
- * page (runtime/probe.h) and moves or extends the window, so that most reads ask nothing. The
- * answer holds for as long as nobody unmaps the page.
- * Owns nothing; no lock. Bound: O(1), and a system call for each page that is new. */
+ * page (runtime/probe.h), and moves or extends the window. So most reads need no system call. The
+ * answer holds until the page is unmapped.
+ * Owns nothing; no lock. Bound: O(1), and one system call for each new page. */
 #ifndef OAKI_UNWIND_READ_H
 #define OAKI_UNWIND_READ_H
 
@@ -11,10 +11,10 @@
 #include "runtime/track.h"
 
 typedef struct oaki_window {
-    uintptr_t lo, hi; /* both 0: nothing is known */
+    uintptr_t lo, hi; /* both 0: an empty window */
 } oaki_window;
 
-/* Makes [at, at + n) a part of the window; n is at most 8. False: it can't be read. */
+/* Makes [at, at + n) a part of the window; n is at most 8. False: that range can't be read. */
 bool oaki_window_extend(oaki_window *w, uintptr_t at, size_t n);
 
 OAKI_INLINE bool oaki_window_has(oaki_window *w, uintptr_t at, size_t n)
@@ -23,7 +23,7 @@ OAKI_INLINE bool oaki_window_has(oaki_window *w, uintptr_t at, size_t n)
     return oaki_window_extend(w, at, n);
 }
 
-/* A word of memory that was checked. */
+/* Loads a word of memory that was checked. */
 OAKI_NO_ASAN OAKI_INLINE uintptr_t oaki_word_at(uintptr_t at)
 {
     uintptr_t word;
@@ -31,11 +31,11 @@ OAKI_NO_ASAN OAKI_INLINE uintptr_t oaki_word_at(uintptr_t at)
     return word;
 }
 
-/* n little-endian bytes at `at`; n is 1, 2, 4 or 8. False when they can't be read. */
+/* Reads n little-endian bytes at `at`; n is 1, 2, 4 or 8. False if they can't be read. */
 bool oaki_window_read(oaki_window *w, uintptr_t at, void *out, size_t n);
 
-/* Reads one thing after the other, from `at` to `end`. After a read that failed, `bad` is set and
- * every read gives 0. */
+/* Reads one value after the other, from `at` to `end`. A failed read sets `bad`; from then on every
+ * read returns 0. */
 typedef struct oaki_cursor {
     oaki_window *window;
     uintptr_t at, end;
@@ -52,8 +52,8 @@ void oaki_cursor_skip(oaki_cursor *c, uint64_t n);
 #define OAKI_PE_INDIRECT 0x80 /* the value is the address of the value */
 #define OAKI_PE_DATA 0x30     /* relative to `data` */
 
-/* A pointer in one of the encodings of DWARF exception headers (the Linux Standard Base's DW_EH_PE
- * values). `data` is what it is relative to where the encoding says so. */
+/* Reads a pointer in one of the encodings of DWARF exception headers (the Linux Standard Base's
+ * DW_EH_PE values). `data` is the base for encodings that are relative to it. */
 uintptr_t oaki_cursor_pointer(oaki_cursor *c, unsigned encoding, uintptr_t data);
 
 #endif

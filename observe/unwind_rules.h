@@ -1,7 +1,7 @@
-/* unwind_rules.h - how the registers of a caller are found from those of the function it called.
+/* unwind_rules.h - rules that compute a caller's registers from those of its callee.
  *
- * A row says it for one pc: where the frame of the caller begins (the CFA), and for each register
- * a rule. Columns are DWARF's numbers of registers. */
+ * A row holds for one pc: where the caller's frame begins (the CFA), and for each register a rule.
+ * Columns are DWARF's register numbers. */
 #ifndef OAKI_UNWIND_RULES_H
 #define OAKI_UNWIND_RULES_H
 
@@ -23,39 +23,39 @@
 
 typedef struct oaki_registers {
     uintptr_t r[OAKI_COLUMNS];
-    uint32_t known; /* bit for each that has its value */
+    uint32_t known; /* a bit for each register whose value is known */
 } oaki_registers;
 
 enum {
-    OAKI_RULE_SAME, /* the callee left it alone */
+    OAKI_RULE_SAME, /* the callee doesn't change it */
     OAKI_RULE_UNDEFINED,
-    OAKI_RULE_AT,     /* it is stored at CFA + value */
-    OAKI_RULE_IS,     /* it is CFA + value */
-    OAKI_RULE_COPIED, /* it is in the column `value` */
+    OAKI_RULE_AT,     /* stored at CFA + value */
+    OAKI_RULE_IS,     /* equals CFA + value */
+    OAKI_RULE_COPIED, /* is in the column `value` */
     OAKI_RULE_AT_EXPRESSION,
     OAKI_RULE_IS_EXPRESSION
 };
 
-/* An expression is a length and its bytes, at the entry's address + value. */
+/* An expression is stored as its length and its bytes, at the entry's address + value. */
 typedef struct oaki_row {
     bool cfa_expression;
     uint8_t cfa_column;
     uint8_t kind[OAKI_COLUMNS];
     int32_t value[OAKI_COLUMNS];
-    int64_t cfa_value; /* CFA = column + this; or the expression */
+    int64_t cfa_value; /* CFA = column + this; or the expression's place */
 } oaki_row;
 
-/* The row of pc, which the entry covers. False when the programs can't be run. */
+/* The row of pc, which the entry covers. False if a program of the entry can't be run. */
 bool oaki_row_read(const oaki_cfi *cfi, uintptr_t pc, oaki_row *out);
 
-/* What an expression may use. */
+/* The inputs of an expression. */
 typedef struct oaki_machine {
     const oaki_registers *registers;
     oaki_window *stack; /* window on the memory that it reads */
-    bool unknown;       /* set when it needed a register that has no value */
+    bool unknown;       /* set when it needs a register whose value isn't known */
 } oaki_machine;
 
-/* Runs the expression that c is restricted to; with `initial` on its stack if `pushed`. */
+/* Runs the expression in c, and nothing beyond it. If `pushed`, `initial` is on its stack first. */
 bool oaki_expression_run(oaki_cursor c, oaki_machine *m, bool pushed, uintptr_t initial,
                          uintptr_t *out);
 

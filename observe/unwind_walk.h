@@ -1,5 +1,5 @@
-/* unwind_walk.h - what the files of a walk share: unwind.c (the walk), unwind_row.c (a frame by its
- * row), unwind_chain.c (one without). */
+/* unwind_walk.h - shared by the files of a walk: unwind.c (the walk), unwind_row.c (a frame with a
+ * row), unwind_chain.c (a frame without). */
 #ifndef OAKI_UNWIND_WALK_H
 #define OAKI_UNWIND_WALK_H
 
@@ -9,36 +9,37 @@
 
 typedef struct oaki_walk {
     uintptr_t pc;
-    bool exact;   /* pc is where the frame is, not where it returns to */
-    bool sure;    /* no frame was guessed so far: the thread is in the object that has pc */
-    bool full;    /* all that a callee saves is restored */
-    bool unknown; /* a register was needed that has no value here */
+    bool exact;   /* pc is the frame's current instruction, not a return address */
+    bool sure;    /* no frame so far was a guess: the thread is in the object of pc */
+    bool full;    /* all callee-saved registers are restored */
+    bool unknown; /* a register was needed whose value isn't known */
     oaki_window stack;
-    oaki_unwind_object object[2]; /* met last */
+    oaki_unwind_object object[2]; /* the last two used */
     oaki_registers registers;
 } oaki_walk;
 
-/* The object of a pc, put first among those met last; NULL: none. */
+/* The object of a pc, moved to the front of the last used ones; NULL: none. */
 const oaki_unwind_object *oaki_walk_find_object(oaki_walk *w, uintptr_t pc);
 
-/* From here on the walk is on the stack of this stack pointer. */
+/* The walk continues on the stack that contains this stack pointer. */
 void oaki_walk_enter_stack(oaki_walk *w, uintptr_t sp);
 
-/* The rule of the code at `at`, by the tables of its object. */
+/* The rule of the code at `at`, from the tables of its object. */
 oaki_rule oaki_walk_read_rule(const oaki_unwind_object *o, uintptr_t at);
 
-/* To the caller of the frame at `at`, by its row, all registers told of. False where it ends. */
+/* Steps to the caller of the frame at `at`, by its row, and restores all registers that the row
+ * describes. False where the walk ends. */
 bool oaki_walk_row(oaki_walk *w, const oaki_unwind_object *o, uintptr_t at);
 
-/* The same without a table: by what the kernel made for a signal, or by the frame pointer. */
+/* The same without a table: by the kernel's signal frame, or by the frame pointer. */
 bool oaki_walk_chain(oaki_walk *w);
 
-/* Without the bits that authenticate it. */
+/* Removes the authentication bits of a return address. */
 OAKI_INLINE uintptr_t oaki_strip(uintptr_t pc)
 {
 #ifdef __aarch64__
     register uintptr_t x30 __asm__("x30") = pc;
-    __asm__("hint #7" : "+r"(x30)); /* xpaclri, which older processors take for a nop */
+    __asm__("hint #7" : "+r"(x30)); /* xpaclri; older processors execute it as a nop */
     return x30;
 #else
     return pc;

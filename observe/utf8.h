@@ -1,16 +1,16 @@
-/* utf8.h - bytes of any kind as UTF-8. */
+/* utf8.h - arbitrary bytes as UTF-8. */
 #ifndef OAKI_UTF8_H
 #define OAKI_UTF8_H
 
 #include "runtime/base.h"
 
-/* How many of the n bytes at s are one character of UTF-8, in its shortest form and no surrogate;
- * 0 when they begin with none. A zero byte is one. */
+/* The length of the UTF-8 character at s, within n bytes: shortest form, no surrogate; a zero byte
+ * is one. 0 if there is none. */
 size_t oaki_utf8_length(const char *s, size_t n);
 
-/* A copy of s in which each byte that is part of no character, or zero, is \xHH; where there is
- * one, a backslash of the original is \\. The host's malloc's, ended by a zero byte; its length in
- * *out_n. NULL without memory. */
+/* A copy of s in which each byte that is zero, or part of no character, is written \xHH. If
+ * there is such a byte, a backslash of the original becomes \\. The copy is the host's
+ * malloc's and ends with a zero byte; *out_n is its length. NULL without memory. */
 char *oaki_utf8_escape(const char *s, size_t n, size_t *out_n);
 
 #endif
