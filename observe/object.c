@@ -11,10 +11,10 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-/* Without /proc, as after chroot, the name by which it was executed. */
+/* The program's path; without /proc, as after chroot, the name by which it was executed. */
 static char *program_path(void)
 {
-    char *path = malloc(PATH_MAX); /* the stack may be small */
+    char *path = malloc(PATH_MAX); /* not on the stack, which may be small */
     ssize_t n = path ? readlink("/proc/thread-self/exe", path, PATH_MAX - 1) : 0;
     const char *executed = (const char *)getauxval(AT_EXECFN);
     if (n > 0) {
@@ -107,7 +107,7 @@ const oaki_object *oaki_objects_find(const oaki_objects *o, uintptr_t addr,
     return NULL;
 }
 
-/* 2: the program, which comes first, has a dynamic linker. */
+/* Sets 2 if the program, which comes first, has a dynamic linker. */
 static int look_for_linker(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)size;

@@ -1,7 +1,7 @@
-/* output.c - writing whole files, and all that is to be written (output.h).
+/* output.c - whole files, and complete writes (output.h).
  *
- * Owns: nothing. Invariant: the file at the path is the old one or the whole new one; what is
- *   written beside it is gone after oaki_output_close. */
+ * Owns: nothing. Invariant: the file at the path is the old one or the complete new one.
+ * oaki_output_close leaves no temporary file. */
 #include "output.h"
 
 #include "runtime/os.h"
@@ -16,11 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TRIES 100 /* names for a temporary file */
+#define TRIES 100 /* most names tried for a temporary file */
 
 /* ---- writing ---- */
 
-/* A descriptor that can't be written to now is waited for. */
+/* Waits for a descriptor that can't be written to now. */
 int oaki_write_counted(int fd, const void *p, size_t n, size_t *done)
 {
     *done = 0;
@@ -68,7 +68,7 @@ static void forget(oaki_output *o)
     o->fd = -1;
 }
 
-/* An error of its own outlives what is cleaned up. */
+/* Cleans up and keeps errno: the first error counts. */
 static int fail(oaki_output *o)
 {
     int saved = errno;

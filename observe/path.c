@@ -1,18 +1,18 @@
-/* path.c - why is it alive: a breadth-first search that ends at the object, and what can be said of
- * the words on the way back.
+/* path.c - why an object is alive: a breadth-first search that ends at the object, and labels for
+ * the words of the path.
  *
- * The call itself puts the object's address on the calling thread's stack. So roots come in turns,
- * and a later turn is looked at only when the earlier ones do not reach the object:
- *   1. all but those of the next turns;
- *   2. other threads' registers, and words one past an object's end: relics mostly, which lead into
- *      the middle of what a global has the beginning of;
- *   3. the calling thread's stacks and registers, but for words that are the object itself;
- *   4. these too, in the frames of the caller;
+ * The call itself puts the object's address on the calling thread's stack. So roots are searched in
+ * turns, and a turn only if no earlier one reaches the object:
+ *   1. all roots except those of the next turns;
+ *   2. other threads' registers, and words one past an object's end: mostly relics that point into
+ *      the middle of an object whose beginning is in a global;
+ *   3. the calling thread's stacks and registers, except words that are the object itself;
+ *   4. those words, in the frames of the caller;
  *   5. objects that nothing reaches and that wait for their finalizer;
- *   6. what is left: registers, and what the frames of the call saved of them.
- * Within each the path is a shortest one.
+ *   6. the rest: registers, and the registers that the frames of the call saved.
+ * Within each turn the path is a shortest one.
  *
- * Owns nothing that outlives the image. Bound: the words of what is alive, 8 bytes an object. */
+ * Owns nothing that outlives the image. Bound: the words of the live objects, 8 bytes an object. */
 #include "path.h"
 
 #include "gc/debug/edges.h"
@@ -30,7 +30,7 @@
 
 #define HALF (OAK_PATH_STEPS / 2)
 
-#define RANKS 3 /* of a root's word; as many again for one that points past the end */
+#define RANKS 3 /* of a root's word; as many again for words one past the end */
 
 enum { LASTING, RELICS, CALLER, CALLER_ITSELF, WAITING, OURS, TURNS };
 
@@ -50,9 +50,9 @@ typedef struct query {
     const oaki_path_query *asked;
     unsigned turn;
     size_t target; /* offset of the object */
-    /* looking for the root's word: what leads to `first` in this turn */
+    /* the search for the root's word: one that leads to `first` in this turn */
     size_t first;
-    unsigned rank; /* of `root`: less is better */
+    unsigned rank; /* of `root`: lower is better */
     oaki_root_word root;
 } query;
 
@@ -72,7 +72,8 @@ static unsigned turn_of(const query *q, const oaki_root_word *w)
     return w->ours ? OURS : CALLER_ITSELF;
 }
 
-/* In this turn, what the word points to; or with `before`, what ends where it points. */
+/* Does the word belong to this turn: for the object it points to, or with `before`, for the object
+ * that ends there? */
 static bool counts(const query *q, const oaki_root_word *w, bool before)
 {
     unsigned turn = turn_of(q, w);
@@ -87,8 +88,8 @@ static void add_root(void *ctx, const oaki_root_word *w)
     if (counts(q, w, true)) oaki_search_value(&q->s, w->value - 1);
 }
 
-/* What is in a register is mostly on the stack, too, whose frame says more; what is on the stack
- * may be elsewhere, where it lasts. */
+/* A register's value is mostly on the stack too, and a frame says more. A stack's value may also be
+ * in a more lasting place. */
 static unsigned rank_of(const oaki_root_word *w)
 {
     switch (w->kind) {
@@ -143,7 +144,7 @@ static void find_word(void *ctx, const oaki_edge *edge, size_t n)
     }
 }
 
-/* The word on a parked fiber's stack. */
+/* Labels the word on a parked fiber's stack. */
 OAKI_NO_ASAN static void label_fiber(const oaki_image *im, const oak_fiber *f, size_t child,
                                      char out[OAKI_LABEL])
 {
@@ -197,8 +198,8 @@ static void describe_first(query *q, size_t slot, step *st)
     if (q->root.place) oaki_iterator_label(q->s.im, q->root.place, st->label);
 }
 
-/* From the object that was found back to the root: places in the queue, the first `keep` and the
- * last ones alone. Returns how many there are in all. */
+/* Walks from the object that was found back to the root. `order` receives places in the search's
+ * queue: all, or the first and the last HALF. Returns the length of the whole path. */
 static size_t trace(const query *q, uint32_t found, uint32_t order[OAK_PATH_STEPS])
 {
     size_t length = 0, at;

@@ -1,11 +1,11 @@
-/* pprof.c - writing a reading in pprof's format (<oakum/profile.h>).
+/* pprof.c - writes a reading in pprof's format (<oakum/profile.h>).
  *
- * Messages of one kind may be written one after the other, and what reads them joins them. So
- * strings, functions and places are written when they are first met, a sample at a time, and
- * nothing but numbers is kept of what was written. All of it goes through gzip.c to the file.
+ * Messages of one kind may be written one after the other; readers join them. So strings, functions
+ * and places are written at first use, a sample at a time. Only their numbers stay in memory. All
+ * output passes through gzip.c to the file.
  *
- * Owns: nothing beyond a call; memory is the host's malloc's. Bound: O(sites * frames) in time, 24
- * bytes for each string, function and place, and what gzip.c wants: 220 KB. */
+ * Owns: nothing beyond a call; memory is the host's malloc's. Bound: O(sites * frames) time; 24
+ * bytes for each string, function and place, and 220 KB for gzip.c. */
 #include "cancel.h"
 #include "gzip.h"
 #include "object.h"
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Fields of pprof's profile.proto that are written here, by its messages.
+/* The fields of pprof's profile.proto that are written here, by message.
  * (https://github.com/google/pprof/blob/main/proto/profile.proto) */
 enum {
     PROFILE_SAMPLE_TYPE = 1,
@@ -54,7 +54,7 @@ enum { LOCATION_ID = 1, LOCATION_MAPPING = 2, LOCATION_ADDRESS = 3, LOCATION_LIN
 enum { LINE_FUNCTION = 1, LINE_LINE = 2 };
 enum { FUNCTION_ID = 1, FUNCTION_NAME = 2, FUNCTION_SYSTEM_NAME = 3, FUNCTION_FILENAME = 4 };
 
-/* Numbers of what was written, by what names it. */
+/* Maps the identity of an item to its number in the output. */
 typedef struct key {
     uint64_t a, b;
 } key;
@@ -71,14 +71,14 @@ typedef struct ids {
 typedef struct mapping {
     const oaki_object *object;
     const oaki_segment *segment;
-    bool used, nameless; /* has places without a name */
+    bool used, nameless; /* in use; some places in it have no name */
 } mapping;
 
 typedef struct writer {
     int fd;
-    int error; /* of the first failure; then nothing more is written */
+    int error; /* the first failure; nothing is written after it */
     oaki_gzip *z;
-    /* The message that is made. Those that it refers to are written before it is begun. */
+    /* The message under construction. Messages that it refers to are written before it begins. */
     oaki_wire wire;
     uint64_t seed;
     ids strings, functions, places;
@@ -100,7 +100,7 @@ static void write_out(void *ctx, const void *p, size_t n)
     if (!w->error && oaki_write_all(w->fd, p, n) != 0) fail(w, errno);
 }
 
-/* The message is whole. */
+/* The message is complete: writes it. */
 static void put(writer *w)
 {
     if (w->wire.failed) fail(w, ENOMEM);
@@ -132,7 +132,7 @@ static bool grow(ids *t)
     return true;
 }
 
-/* Its number, from 1; *fresh when it has just got it. 0 without memory. */
+/* The key's number, from 1; *fresh if the number is new. 0 without memory. */
 static uint64_t number(writer *w, ids *t, key k, bool *fresh)
 {
     *fresh = false;
@@ -150,8 +150,8 @@ static uint64_t number(writer *w, ids *t, key k, bool *fresh)
 
 /* ---- strings ---- */
 
-/* The table's first string is the empty one. Not while a message is made, as the string may be one
- * of its own. */
+/* The number of a string; the table's first string is the empty one. Not while a message is under
+ * construction, as a new string is a message too. */
 static uint64_t string(writer *w, const char *s, size_t n)
 {
     bool fresh;
@@ -195,7 +195,7 @@ static int list_mappings(writer *w)
     return 0;
 }
 
-/* From 1; 0 when the address lies in none. */
+/* The number of the address's mapping, from 1; 0 if there is none. */
 static uint64_t mapping_of(writer *w, uintptr_t pc, bool named)
 {
     for (size_t i = 0; i < w->nmappings; i++) {
@@ -334,8 +334,8 @@ static void head(writer *w, const oak_profile *p)
     put(w);
 }
 
-/* When all places are known. The program's comes first and always: that is what readers name the
- * profile after. */
+/* Writes a mapping, once all places are known. The program's is always written, and first, as
+ * readers name the profile after it. */
 static void mapping_out(writer *w, size_t i)
 {
     const mapping *from = &w->mappings[i];

@@ -1,8 +1,8 @@
 /* profile.c - the rate, readings, differences, visits (<oakum/profile.h>).
  *
- * Owns: struct self: the last rate that was not 0, under oaki_heap's gc_lock as the rate is changed
- *   in a stop; read without.
- * Bound: a reading O(sites); a visit sorts them, and looks up the names of those that are shown. */
+ * Owns: struct self: the last rate that was not 0. Written under oaki_heap's gc_lock, as the rate
+ * changes with the world stopped; read without a lock.
+ * Bound: a reading is O(sites). A visit sorts the sites, and looks up the names of those shown. */
 #include "profile.h"
 #include "runtime/heap.h"
 #include "symbol.h"
@@ -62,7 +62,7 @@ oak_profile *oak_profile_read(unsigned flags)
     return p;
 }
 
-/* Ids are ranks in both. */
+/* Row i has id i in both readings. */
 void oak_profile_subtract(oak_profile *p, const oak_profile *base)
 {
     if (!p || !base) return;
@@ -92,9 +92,9 @@ void oaki_profile_return(const oak_profile *borrowed, const oak_profile *p)
     if (borrowed != p) oak_profile_free((oak_profile *)borrowed);
 }
 
-/* ---- what is shown ---- */
+/* ---- the figures shown ---- */
 
-/* To the nearest, as llround does, which is a function of libm's. */
+/* Rounds to the nearest. llround does so too, but is in libm. */
 static int64_t rounded(double x)
 {
     int64_t whole = (int64_t)x;
@@ -161,7 +161,7 @@ static double rank_of(const oaki_site_figures *f, oak_profile_order order)
     }
 }
 
-/* Those of the same rank by id, so that two visits go the same way. */
+/* By rank, then by id, so that every visit has the same order. */
 static int compare(const void *a, const void *b)
 {
     const ranked *x = a, *y = b;

@@ -1,6 +1,6 @@
 /* profile_print.c - the heap profile as text: a line for each of the first sites.
  *
- * Owns: nothing. Output is collected in memory and written at once. */
+ * Owns: nothing. The output is collected in memory and written in one go. */
 #include "cancel.h"
 #include "output.h"
 #include "profile.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRAMES 6 /* of a site */
+#define FRAMES 6 /* shown of a site */
 
 typedef struct printing {
     FILE *out;
@@ -33,7 +33,7 @@ static void print_bytes(FILE *out, double n)
     fprintf(out, "%9.*f %-3s", u ? 1 : 0, n, unit[u]);
 }
 
-/* Control characters and what is no ASCII could do anything to a terminal. */
+/* Replaces control characters and bytes beyond ASCII, which could control a terminal. */
 static void print_text(FILE *out, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /* profile_start.c - the profile that the environment asks for: OAKUM_PROFILE_RATE, OAKUM_PROFILE.
  *
- * Owns: struct self: written once, when the heap starts; read at exit. */
+ * Owns: struct self: written once, at the heap's start; read at exit. */
 #include "profile.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
@@ -14,10 +14,10 @@
 
 static struct {
     const char *file;
-    pid_t pid; /* of who was asked */
+    pid_t pid; /* the process that read the environment */
 } self;
 
-/* The name with the process id in it, or NULL when this process is to write none. */
+/* The file's name, with the process id in place of %p. NULL if this process must not write one. */
 static char *file_name(void)
 {
     const char *id = strstr(self.file, "%p");
@@ -34,7 +34,7 @@ static char *file_name(void)
     return name;
 }
 
-/* The program may end anywhere: in a signal handler that came in the middle of Oakum, too. */
+/* The program may call exit anywhere, even in a signal handler that interrupted Oakum. */
 static void at_exit(void)
 {
     const oaki_thread *t = oaki_thread_self();

@@ -1,6 +1,7 @@
-/* reading.c - one census for all that ask within a second, and the last collections (reading.h).
+/* reading.c - one census for all requests within a second, and the last collections (reading.h).
  *
- * Owns: the reading; the ring and the histogram, guarded by notes.lock, a host's mutex. */
+ * Owns: the reading. The ring and the histogram, under notes.lock, a mutex of the host's
+ * library. */
 #include "reading.h"
 #include "runtime/os.h"
 #include <errno.h>
@@ -12,7 +13,7 @@
 const uint64_t oaki_reading_bounds[OAKI_READING_BUCKETS] = { OAKI_READING_BOUNDS(BOUND) };
 
 static oaki_reading reading;
-static AO_t taken; /* in all */
+static AO_t taken; /* censuses taken */
 
 static struct {
     pthread_mutex_t lock;
@@ -32,8 +33,8 @@ static void count_pause(uint64_t pause)
     notes.pauses.bucket[i]++;
 }
 
-/* Where it marks beside the program there is more than one pause; those between the first and the
- * last are known as a sum. */
+/* A concurrent collection has more than one pause. The pauses between the first and the last are
+ * known only as a sum. */
 static void note(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
@@ -109,7 +110,8 @@ size_t oaki_reading_count(void)
     return AO_load(&taken);
 }
 
-/* Its tables are metadata, which the child has too, but nobody may have been half way. */
+/* In a child: forgets the reading, whose tables another thread may have been filling. The tables
+ * themselves are metadata, which the child has too. */
 void oaki_reading_child(void)
 {
     pthread_mutex_init(&notes.lock, NULL);

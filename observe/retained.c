@@ -1,7 +1,6 @@
-/* retained.c - what would be free without some objects: one search with them, one as if they were
- * not there.
+/* retained.c - memory that would be free without some objects: one trace with them, one without.
  *
- * Owns nothing that outlives the call. Bound: two searches of what is alive. */
+ * Owns nothing that outlives the call. Bound: two traces of the live objects. */
 #include "graph.h"
 
 #include "cancel.h"

@@ -1,15 +1,15 @@
-/* retention.c - what each root word alone keeps.
+/* retention.c - the memory that each root word alone retains.
  *
- * A word alone keeps what no other word reaches: what it dominates. No dominator tree is needed for
- * that, as only the first level is asked for. From each word in turn its objects get its label; one
- * that has another label already is SHARED, and the search doesn't go on from there. In the end,
- * what shared objects reach is shared. Each object is scanned at most twice; labels and the queue
- * take twelve bytes an object.
+ * A word alone retains the objects that no other word reaches: those that it dominates. Only the
+ * first level is wanted, so no dominator tree is built. Each word in turn gives its label to the
+ * objects that it reaches. An object that already has another label becomes SHARED, and the search
+ * stops there. At the end, all objects that shared ones reach become shared. Each object is scanned
+ * at most twice; labels and the queue take twelve bytes an object.
  *
- * Of an ephemeron's value the key decides: it has the key's label.
+ * An ephemeron's value has the label of its key.
  *
- * Owns nothing that outlives the image. Bound: two looks at the words of what is alive; 24 bytes a
- * root word. */
+ * Owns nothing that outlives the image. Bound: two passes over the words of the live objects; 24
+ * bytes a root word. */
 #include "graph.h"
 
 #include "cancel.h"
@@ -22,18 +22,19 @@
 
 #define TIMEOUT_NS (UINT64_C(300) * 1000000000)
 #define SHARED UINT32_MAX
-#define MOST 4096 /* suspects */
-#define SPARE 64  /* what is kept without a word takes places too, and is left out */
+#define MOST 4096 /* most suspects */
+#define SPARE 64  /* extra places: objects retained without a word take places too, and are left
+                   * out */
 #define LOOK_EVERY 4096
 #define RING 64u
 #define NONE UINT32_MAX
 #define AHEAD 8
 
-/* Of a label; it is its number + 1. */
+/* The root word with label i + 1, i being its index. */
 typedef struct word {
     uint64_t value, bytes;
     uint32_t objects;
-    int32_t tid; /* of stack and registers, else 0 */
+    int32_t tid; /* for a word of a stack or registers; else 0 */
 } word;
 
 typedef struct suspect {
@@ -52,10 +53,12 @@ typedef struct query {
 typedef struct state {
     oaki_image *im;
     oaki_ranks ranks;
-    uint32_t *label; /* by number */
-    uint64_t *queue; /* offsets of objects whose words are to be looked at */
+    uint32_t *label; /* by the object's number */
+    uint64_t *queue; /* offsets of objects still to be scanned */
     size_t first, last, label_bytes, queue_bytes;
-    /* objects that get the label: their bits are on the way, and in [head, middle) their labels */
+    /* Objects that are about to be labelled, in a ring that hides the latency of memory. Those in
+     * [head, middle) have their numbers, and their labels are being prefetched. For those in
+     * [middle, tail) the words of the ranks are. */
     struct {
         size_t slot;
         uint32_t number;
@@ -63,8 +66,8 @@ typedef struct state {
     unsigned head, middle, tail;
     word *words;
     size_t nwords, cap;
-    size_t place; /* in the second visit: words so far */
-    uint32_t now; /* label that is being spread */
+    size_t place; /* in the second pass: words so far */
+    uint32_t now; /* the label being spread */
     bool no_memory, sharing;
     suspect *top;
     size_t ntop, max;
@@ -73,7 +76,7 @@ typedef struct state {
 
 /* ---- spreading ---- */
 
-/* The object at this offset, if it has a number. */
+/* The number of the object at this address, if it has one. */
 static bool number_of(const state *s, uintptr_t value, uint32_t *n)
 {
     size_t slot = oaki_graph_object(s->im, value);
@@ -82,7 +85,7 @@ static bool number_of(const state *s, uintptr_t value, uint32_t *n)
     return true;
 }
 
-/* Find the number of the next in the ring, if it has one. */
+/* Finds the number of the next object in the ring, if it has one. */
 static void find_number(state *s)
 {
     unsigned i = s->middle++ % RING;
@@ -91,7 +94,7 @@ static void find_number(state *s)
     if (has) __builtin_prefetch(&s->label[s->ring[i].number]);
 }
 
-/* The first of the ring gets the label. */
+/* Labels the first object of the ring. */
 static void give_label(state *s)
 {
     if (s->head == s->middle) find_number(s);
@@ -104,7 +107,7 @@ static void give_label(state *s)
     if (old == 0 || s->sharing) s->queue[s->last++] = s->ring[i].slot;
 }
 
-/* What this value refers to gets the label. */
+/* Puts the object that this value refers to into the ring. */
 OAKI_INLINE void look(state *s, uintptr_t value)
 {
     size_t to = value - oaki_the_heap.base;
@@ -179,7 +182,7 @@ static int owner(const oaki_root_word *w)
     return w->past_end && w->thread ? w->thread->tid : 0;
 }
 
-/* Has another word of the thread's stack or registers brought this object in by the same value? */
+/* Has an equal word of the same thread's stack or registers labelled this object already? */
 static bool is_twin(const state *s, const oaki_root_word *w)
 {
     uint32_t n, label;
@@ -225,7 +228,7 @@ static void spread_shared(state *s)
     spread(s);
 }
 
-/* ---- the most ---- */
+/* ---- the largest ---- */
 
 static bool add_object(void *ctx, size_t slot)
 {
@@ -250,7 +253,7 @@ static void choose(state *s)
     }
 }
 
-/* The second visit: the words of those that were chosen. Labels were given in the same order. */
+/* The second pass: describes the chosen words. It visits them in the order of the labels. */
 static void describe(void *ctx, const oaki_root_word *w)
 {
     state *s = ctx;

@@ -1,10 +1,10 @@
-/* rootname.c - roots in words.
+/* rootname.c - descriptions of roots.
  *
- * A thread-local variable is found by what ELF says of its module: a static block lies at the same
- * distance from the thread pointer in every thread, so that of the calling thread tells where the
- * block of another begins; the symbol's value is its offset in the block.
+ * A thread-local variable is found by its module's ELF data. A static block lies at the same
+ * distance from the thread pointer in every thread. So the calling thread's block tells where
+ * another thread's begins. A symbol's value is its offset in the block.
  *
- * Owns nothing. Bound: a symbol look-up each. */
+ * Owns nothing. Bound: one symbol look-up per root. */
 #include "rootname.h"
 
 #include "runtime/print.h"
@@ -20,7 +20,7 @@ void oaki_thread_name(int tid, char out[16])
     char path[64];
     out[0] = '\0';
     oaki_format(path, sizeof path, "/proc/self/task/%d/comm", tid);
-    /* by syscall: no cancellation points */
+    /* system calls directly: no cancellation points */
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     long n = syscall(SYS_read, fd, out, 15);
@@ -33,7 +33,7 @@ void oaki_thread_name(int tid, char out[16])
 /* ---- thread-local variables ---- */
 
 typedef struct tls_query {
-    uintptr_t addr, tp; /* of the word, of its thread */
+    uintptr_t addr, tp; /* the word's address, its thread's thread pointer */
     size_t offset;      /* in the module's block */
     const char *file;
     ElfW(Addr) base;
@@ -68,7 +68,7 @@ static void name_tls(const oaki_root_found *f, oak_root_info *out)
     oaki_name_of_file(q.file, out->file, sizeof out->file);
 }
 
-/* ---- all kinds ---- */
+/* ---- all kinds of roots ---- */
 
 void oaki_root_name(const oaki_root_found *f, oak_root_info *out)
 {

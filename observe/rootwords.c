@@ -1,13 +1,13 @@
-/* rootwords.c - the words that a mark starts from, and what can be told of one in an image.
+/* rootwords.c - the root words of a mark, and what an image can tell about one.
  *
- * A stack's word is in the frame of some function. Without tables that tell frames apart, the
- * nearest word below it that is a return address leads into that function: it was pushed when the
- * function called the next one. Return addresses are words that point into code behind a call.
- * They may be relics of earlier calls, so the answer is likely and not certain; an unwinder would
- * need the loader's lock, which a thread may hold that doesn't exist in the child.
+ * A stack word lies in the frame of some function. That function is found without unwind tables:
+ * the nearest return address below the word points into it, pushed when it called the next
+ * function. A return address is a word that points into code after a call. It may be a relic of an
+ * earlier call, so the answer is likely, not certain. An unwinder would need the loader's lock; a
+ * thread that doesn't exist in the child may hold it.
  *
- * The registers of a thread that a signal stopped are in the kernel's frame on its stack: the words
- * for stack and instruction pointer stand there side by side, and tell where the others are.
+ * The registers of a thread that a signal stopped are in the kernel's frame on its stack. The words
+ * for stack pointer and instruction pointer are adjacent there, and locate the other registers.
  *
  * Owns nothing. World stopped, or in an image. Bound: the words of all roots; for a frame,
  * FRAME_WORDS. */
@@ -54,7 +54,7 @@ static oak_root_kind public_kind(const oaki_root *r, const char *at)
     return OAK_ROOT_RUNTIME;
 }
 
-/* The word is the calling thread's, and in the frames of the call or its saved registers. */
+/* Is the word in the calling thread's saved registers, or in the frames of the call? */
 static bool is_ours(const walk *w, const oaki_root *r, const char *at)
 {
     if (r->thread != oaki_image_self(w->im)) return false;
@@ -86,7 +86,7 @@ OAKI_NO_ASAN static void visit_range(const oaki_root *r, void *ctx)
     }
 }
 
-/* ---- what is kept without a word ---- */
+/* ---- objects kept without a word ---- */
 
 static void visit_pinned(size_t off, void *ctx)
 {
@@ -165,7 +165,7 @@ static bool behind_call(uintptr_t pc, uintptr_t lo)
 #if defined(__x86_64__)
     if (pc - lo < 8) return false;
     if (p[-5] == 0xe8) return true;
-    /* call by register or memory: FF /2, with nothing, one byte, four, or an index byte more */
+    /* call by register or memory: FF /2, then no byte, one, four, or these with an index byte */
     for (int n = 2; n <= 7; n++)
         if (n != 5 && p[-n] == 0xff && (p[1 - n] & 0x38) == 0x10) return true;
     return false;
@@ -185,8 +185,8 @@ static bool is_return_address(const oaki_code_map *m, uintptr_t word)
     return false;
 }
 
-/* Who has called a function of Oakum's, in whose frame this is: what such a frame has is mostly
- * registers of the caller's. */
+/* The caller of the Oakum function that owns this frame. Such a frame mostly contains registers of
+ * its caller. */
 OAKI_NO_ASAN static uintptr_t caller_of(const uintptr_t *p, const oaki_code_map *code,
                                         uintptr_t own)
 {
@@ -197,11 +197,11 @@ OAKI_NO_ASAN static uintptr_t caller_of(const uintptr_t *p, const oaki_code_map 
     return own;
 }
 
-/* An address in the function whose frame the word at `at` is in; 0: not known. */
+/* An address in the function whose frame contains the word at `at`; 0: unknown. */
 OAKI_NO_ASAN static uintptr_t function_of(const oaki_root_word *w, const oaki_code_map *code)
 {
     const oaki_thread *t = w->thread;
-    /* who is not interrupted has called something: that return address lies below its frame */
+    /* a thread that is not interrupted is in a call: its return address lies below the frame */
     const char *sp = t->interrupted_sp ? t->interrupted_sp : t->sp - sizeof(uintptr_t);
     if (w->kind == OAK_ROOT_FIBER || w->place < sp) sp = w->place - FRAME_WORDS * sizeof(uintptr_t);
     if (w->kind == OAK_ROOT_FIBER && t->fiber && sp < t->fiber->sp) sp = t->fiber->sp;
@@ -221,7 +221,7 @@ OAKI_NO_ASAN static uintptr_t function_of(const oaki_root_word *w, const oaki_co
 #if defined(__x86_64__)
 static const char *const saved_names[OAKI_REGS] = { "sp",  "rbx", "rbp", "r12",
                                                     "r13", "r14", "r15" };
-/* As the kernel stores them. */
+/* In the order in which the kernel stores them. */
 static const char *const frame_names[] = { "r8",  "r9",  "r10", "r11", "r12", "r13",
                                            "r14", "r15", "rdi", "rsi", "rbp", "rbx",
                                            "rdx", "rax", "rcx", "rsp", "rip" };

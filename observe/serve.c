@@ -1,8 +1,7 @@
-/* serve.c - starting and stopping the debug server; what becomes of it in a fork and at the end of
- * the program.
+/* serve.c - starts and stops the debug server, also at a fork and at the program's exit.
  *
- * Owns: oaki_the_server, struct run. Lock: run.lock, a host's mutex, around starting and stopping,
- *   and what is told of both. */
+ * Owns: oaki_the_server, struct run. Lock: run.lock, a mutex of the host's library. It covers
+ * starts and stops, and queries about both. */
 #include "serve.h"
 #include "cancel.h"
 #include "foreign.h"
@@ -20,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXIT_WAIT_S 1 /* the program doesn't end later than that because of us */
+#define EXIT_WAIT_S 1 /* at most so long does the server delay the program's exit */
 
 oaki_server oaki_the_server;
 
@@ -30,12 +29,12 @@ static struct {
     pthread_mutex_t lock;
     pthread_t loop;
     bool running;
-    bool registered; /* for the end of the program */
-    pid_t pid;       /* whose server it is */
+    bool registered; /* with atexit */
+    pid_t pid;       /* the process that runs the server */
     char error[OAKI_SERVE_ERROR];
 } run = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* ---- what goes wrong ---- */
+/* ---- failures ---- */
 
 static int fail(int e, const char *why)
 {
@@ -52,7 +51,7 @@ static bool is_token(const char *s)
     return n <= OAKI_SERVE_TOKEN_MAX;
 }
 
-/* Where it is: an address of TCP, or else the socket's path. */
+/* The start of the server's location: an address of TCP, or else the socket's path. */
 static const char *scheme(void)
 {
     return self->listener.tcp ? "" : "unix:";
@@ -103,7 +102,7 @@ static void close_all(void)
     self->clients = NULL;
 }
 
-/* Until it has opened what it needs, in its own table of descriptors. */
+/* Waits until the loop has opened its files, in its own table of descriptors. */
 static int start_loop(void)
 {
     oaki_loop_start start;
@@ -121,7 +120,7 @@ static int start_loop(void)
     return fail(start.error, "libmicrohttpd can't be started");
 }
 
-/* Beside an address the socket may be missing: then run.error says why. */
+/* With an address, the socket may be missing: then run.error says why. */
 static int listen_all(const char *address)
 {
     memset(&self->listener, 0, sizeof self->listener);
@@ -151,15 +150,15 @@ static void child(void)
     if (!oaki_wake_is_apart()) oaki_listen_close(&self->listener);
     self->listener.n = 0;
     oaki_wake_close();
-    self->listener.path[0] = '\0'; /* the parent's */
+    self->listener.path[0] = '\0'; /* the name belongs to the parent */
     run.running = false;
     run.error[0] = '\0';
 }
 
-/* Whoever stops or starts it just now has the lock, maybe for as long as a worker is at a path; and
- * a handler that ends the program may have interrupted anything, malloc too. So this one waits for
- * a while only, and then leaves alone what may be another's to join. A worker may be at it for
- * long: it is left alone too. */
+/* Waits for the lock for a limited time. A thread that starts or stops the server holds it, maybe
+ * for as long as a worker searches a path. And exit may be called in a handler that interrupted
+ * anything, even malloc. After the time is over, the threads are left alone; so is a worker that
+ * runs for long. */
 static void at_exit(void)
 {
     struct timespec until;
@@ -177,7 +176,7 @@ static void at_exit(void)
     pthread_mutex_unlock(&run.lock);
 }
 
-/* Who may ask at this address, NULL for the Unix socket alone. */
+/* Chooses the secrets for requests at this address; NULL for the Unix socket alone. */
 static int take_secrets(const char *address, bool open)
 {
     if (open && self->token[0]) return fail(EINVAL, "'open' asks for no token, but one is given");
@@ -247,7 +246,7 @@ void oak_debug_serve_stop(void)
     pthread_mutex_unlock(&run.lock);
 }
 
-/* ---- telling ---- */
+/* ---- queries ---- */
 
 static size_t tell(const char *s, char *out, size_t n)
 {

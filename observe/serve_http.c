@@ -1,8 +1,8 @@
-/* serve_http.c - requests: what is refused before anything is done, what is asked for, and the
- * answer's headers.
+/* serve_http.c - requests: checks, parameters, and the answer's headers.
  *
- * Owns: nothing; runs on the loop's thread. Nothing of a request is repeated in an answer, but
- * arguments of letters and digits where the token is taken out of an address. */
+ * Owns: nothing; runs on the loop's thread. An answer repeats nothing of its request, with one
+ * exception. A redirect that removes the token from an address repeats arguments of letters and
+ * digits. */
 #include "mhd.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -22,7 +22,8 @@ static void add(struct MHD_Response *m, const char *name, const char *value)
     (void)oaki_mhd.MHD_add_response_header(m, name, value);
 }
 
-/* The page may run the scripts and styles that carry its nonce, and ask its own server. */
+/* The page may run only scripts and styles with its nonce, and send requests only to its own
+ * server. */
 static void add_policy(struct MHD_Response *m, const oaki_request *r)
 {
     char policy[320] = "default-src 'none'; frame-ancestors 'none'";
@@ -74,7 +75,8 @@ static bool refuse(struct MHD_Connection *c, unsigned status, const char *why)
     return queue(c, status, m);
 }
 
-/* The body is libmicrohttpd's, which has a malloc of its own: it gives it to this one's free. */
+/* libmicrohttpd owns the body. As it may have a malloc of its own, it is given the free of this
+ * one. */
 static struct MHD_Response *response_of(const oaki_body *b)
 {
     if (b->p) return oaki_mhd.MHD_create_response_from_buffer_with_free_callback(b->n, b->p, free);
@@ -114,7 +116,7 @@ void oaki_request_free(oaki_request *r)
     free(r);
 }
 
-/* ---- what is refused ---- */
+/* ---- checks ---- */
 
 typedef struct headers {
     const char *host, *authorization, *site;
@@ -142,7 +144,7 @@ static enum MHD_Result look(void *ctx, enum MHD_ValueKind kind, const char *key,
     return MHD_YES;
 }
 
-/* Digits behind the colon, or nothing. */
+/* A colon and digits, or nothing. */
 static bool is_port(const char *s)
 {
     if (*s == '\0') return true;
@@ -173,7 +175,8 @@ static enum MHD_Result count_token(void *ctx, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-/* Has it what TCP asks for? 0; 303: in the address, which a browser shall forget; or a refusal. */
+/* Does the request have the token of TCP? 0: yes; 303: in the address, which a browser should
+ * forget; else the status of a refusal. */
 static unsigned check_token(struct MHD_Connection *c, headers *h, bool open, const char **why)
 {
     unsigned in_address = 0;
@@ -193,7 +196,7 @@ static unsigned check_token(struct MHD_Connection *c, headers *h, bool open, con
     return open || h->has_cookie ? 0 : 401;
 }
 
-/* 0, or the status and in *why the line of a refusal. */
+/* 0; or the status of a refusal, with its line in *why. */
 static unsigned check(struct MHD_Connection *c, const char *method, const oaki_route *route,
                       const char **why)
 {
@@ -219,7 +222,7 @@ static unsigned check(struct MHD_Connection *c, const char *method, const oaki_r
     return client->local ? 0 : check_token(c, &h, route->open, why);
 }
 
-/* ---- what is asked for ---- */
+/* ---- parameters ---- */
 
 static int digit(char c)
 {
@@ -246,7 +249,7 @@ static const char *argument(oaki_request *r, const char *name)
     return oaki_mhd.MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-/* A whole number, in hexadecimal behind 0x; nothing else. */
+/* A whole number, in decimal, or hexadecimal after 0x. Nothing else. */
 static bool read_number(const char *s, uint64_t max, uint64_t *out)
 {
     char *end;
@@ -296,7 +299,8 @@ static bool read_arguments(oaki_request *r, const char **why)
 
 /* ---- requests ---- */
 
-/* The same without the token, with what else it asks for: words of letters and digits only. */
+/* The same address without the token. Other arguments are kept if they are letters and digits
+ * only. */
 static void put_address(char *out, size_t room, oaki_request *r)
 {
     static const char *const names[] = { "text", "debug", "addr", "site", "seconds", "since", "n" };
@@ -311,7 +315,7 @@ static void put_address(char *out, size_t room, oaki_request *r)
     }
 }
 
-/* It has the token in the address: from here on a cookie has what is needed. */
+/* Redirects a request that has the token in its address; from here on a cookie replaces it. */
 static bool redirect(struct MHD_Connection *c, const oaki_route *route)
 {
     static const char body[] = "the token is right: a cookie has what stands for it now\n";
@@ -368,8 +372,8 @@ static bool give(oaki_request *r)
     return true;
 }
 
-/* Called when the headers have come, again when the request is there, and once more when the
- * connection was resumed. */
+/* Called once the headers have arrived, again once the request is complete, and again after the
+ * connection is resumed. */
 bool oaki_http_request(struct MHD_Connection *c, const char *path, const char *method,
                        size_t *upload, void **context)
 {

@@ -1,4 +1,4 @@
-/* serve_json.c - what the server tells of a reading, as JSON (serve_json.h).
+/* serve_json.c - readings as JSON (serve_json.h).
  *
  * Owns: nothing; runs on the light worker. Names and labels may be any bytes: the writer escapes
  * them. Bound: MAPS_MAX maps, OAKI_READING_CYCLES collections, all threads of the census. */
@@ -136,7 +136,7 @@ static void put_totals(oaki_json *j, const oaki_census *c)
     oaki_json_put_bool(j, "sampled", c->sampled);
 }
 
-/* The census's table stays as it is, for others. */
+/* Sorts pointers, as the census's table is shared and must not change. */
 static void put_maps(oaki_json *j, const oaki_census *c, size_t top)
 {
     const oaki_census_map **order = malloc((c->nmaps + 1) * sizeof *order);
@@ -164,7 +164,7 @@ void oaki_serve_maps(oaki_request *r)
 
 /* ---- threads ---- */
 
-/* What the kernel calls it; a thread that has ended has no name. */
+/* The kernel's name of a thread; a thread that has ended has none. */
 static size_t read_name(int tid, char *out, size_t n)
 {
     char path[64];
@@ -210,7 +210,7 @@ void oaki_serve_threads(oaki_request *r)
     end(r, &j);
 }
 
-/* ---- all that the dashboard and `oakum top` draw, in one ---- */
+/* ---- all data of the dashboard and `oakum top` in one answer ---- */
 
 static void put_memory(oaki_json *j, const oaki_census *c)
 {
@@ -232,7 +232,7 @@ static void put_memory(oaki_json *j, const oaki_census *c)
     oaki_json_put_double(j, "gc_cpu_fraction", s->gc_cpu_fraction);
     oaki_json_put_u64(j, "threads", s->threads);
     oaki_json_put_u64(j, "finalizers_ready", s->finalizers_ready);
-    oaki_json_key(j, "span_bytes_by_tenths"); /* of their slots that are in use: 0, 1, ... all */
+    oaki_json_key(j, "span_bytes_by_tenths"); /* by the share of used slots: 0, 1, ... all */
     oaki_json_array(j);
     for (unsigned i = 0; i < OAKI_CENSUS_FILLS; i++) oaki_json_u64(j, c->fill_bytes[i]);
     oaki_json_array_end(j);

@@ -1,7 +1,7 @@
-/* serve_leaks.c - what the leak detector has found, as JSON and as metrics.
+/* serve_leaks.c - the leak detector's findings, as JSON and as metrics.
  *
- * Owns: nothing; runs on the light worker. A finding may keep the map that it names alive, so
- * copies of it are in memory that nobody scans, and go at once. Bound: FINDINGS of them. */
+ * Owns: nothing; runs on the light worker. A finding may keep its map alive. So copies are in
+ * memory that is not scanned, and are freed at once. Bound: FINDINGS of them. */
 #include "serve_json.h"
 #include <oakum/detector.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* serve_listen.c - where a server listens on TCP: reading an address, opening sockets.
+/* serve_listen.c - the server's listeners on TCP: parses an address, opens sockets.
  *
- * Owns: nothing. Names are not looked up: an address is in digits, or localhost. */
+ * Owns: nothing. Names are not looked up: an address is numeric, or localhost. */
 #include "runtime/print.h"
 #include "runtime/thread.h"
 #include "serve.h"
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define BACKLOG 128
-#define TRIES 16 /* a free port that is free on both loopbacks */
+#define TRIES 16 /* most ports tried for one that is free on both loopbacks */
 
 typedef struct place {
     struct sockaddr_storage addr;
@@ -106,7 +106,7 @@ int oaki_listen_is_loopback(const char *address)
 
 static int port_of(const place *p)
 {
-    in_port_t port; /* at the same place for both families */
+    in_port_t port; /* at the same offset for both families */
     memcpy(&port, (const char *)&p->addr + offsetof(struct sockaddr_in, sin_port), sizeof port);
     return ntohs(port);
 }
@@ -146,7 +146,8 @@ static int open_place(place *p, oaki_fd_file *file)
     return -1;
 }
 
-/* The second of two places has the first one's port; a machine without it does without it. */
+/* The second of two places gets the first one's port. If the machine has no such place, it is left
+ * out. */
 static int open_second(place *p, oaki_listener *out)
 {
     set_port(p, out->port);

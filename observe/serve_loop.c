@@ -1,13 +1,13 @@
-/* serve_loop.c - the thread that does all the server's input and output: it accepts, lets
- * libmicrohttpd read and write, and sees to it that no client stays for ever.
+/* serve_loop.c - the thread for all the server's input and output. It accepts, lets libmicrohttpd
+ * read and write, and limits how long a client may stay.
  *
- * Owns: the_server's daemon and clients. It alone calls libmicrohttpd once the daemon is there. A
- *   child of a fork, where nobody runs it, only closes what is open.
- * Invariants: of each connection there is a client from before libmicrohttpd knows of it until
- *   after it has closed it. It is told when there is something to read, so that look_ahead sees a
- *   first request before it does.
- * Bound: max_clients connections, and patience with each (serve.h); when all places are taken and
- *   others wait, the one that has been slow for longest goes sooner. */
+ * Owns: the_server's daemon and clients. Once the daemon is there, only this thread calls
+ * libmicrohttpd. In a child of a fork, where it doesn't run, open descriptors are only closed.
+ * Invariants: each connection has a client from before libmicrohttpd knows of it until after it was
+ * closed. libmicrohttpd gets a connection only when there is something to read, so look_ahead sees
+ * a first request before it.
+ * Bound: max_clients connections, and a time limit for each (serve.h). If no place is free and
+ * another client waits, the slowest one is cut earlier. */
 #include "foreign.h"
 #include "gc/event.h"
 #include "mhd.h"
@@ -22,20 +22,20 @@
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
-#define LOOK_MS 250  /* at the clocks, while there are clients */
-#define IDLE_MS 1000 /* a call to end may have been lost (serve_wake.c) */
+#define LOOK_MS 250  /* between checks of the time limits, while there are clients */
+#define IDLE_MS 1000 /* in case a wake-up for the end is lost (serve_wake.c) */
 #define TIMEOUT_S ((unsigned)(oaki_serve_patiences.send / SECOND) + 1) /* libmicrohttpd's */
-#define STACK ((size_t)1 << 20) /* libdw goes as deep as scopes are nested */
-#define MEMORY_OF_CONNECTION ((size_t)48 << 10) /* headers both ways, and what they are made of */
-#define HEAD_MAX 16384 /* bytes of a request, */
-#define PARTS_MAX 128  /* and arguments, headers and cookies: some 60 bytes of memory each */
+#define STACK ((size_t)1 << 20) /* libdw recurses as deep as scopes are nested */
+#define MEMORY_OF_CONNECTION ((size_t)48 << 10) /* headers of both directions, and their parts */
+#define HEAD_MAX 16384 /* most bytes of a request */
+#define PARTS_MAX 128  /* most arguments, headers and cookies: some 60 bytes of memory each */
 
 oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5 * SECOND };
 
 static oaki_server *const self = &oaki_the_server;
 static bool awake; /* the loop can be woken */
-static bool broken; /* libmicrohttpd can't go on */
-static uint64_t refused_ns; /* when accept failed last; 0: never */
+static bool broken; /* libmicrohttpd has failed */
+static uint64_t refused_ns; /* when accept last failed; 0: never */
 
 int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
 {
@@ -84,9 +84,9 @@ void oaki_client_enter(oaki_client *c, oaki_client_phase phase)
     c->since = oaki_os_now_ns();
 }
 
-/* When a connection goes on, libmicrohttpd reads from it before it asks for the answer, and closes
- * it when the client has said that it sends no more. But all that have a time limit of their own,
- * i.e. another one than the daemon's, are asked about first. */
+/* When a connection resumes, libmicrohttpd reads from it before it asks for the answer. If the
+ * client has shut down its side, it closes the connection instead. But connections with a time
+ * limit other than the daemon's are asked first. */
 static void have_asked_first(struct MHD_Connection *c)
 {
     (void)oaki_mhd.MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, TIMEOUT_S + 1);
@@ -120,7 +120,8 @@ static void resume(oaki_client *c)
     call(resume_it, r->connection);
 }
 
-/* Of `most` in OAKI_SERVE_CLIENTS places, how many in those that there are; one at least. */
+/* The share of `most` per OAKI_SERVE_CLIENTS places for the actual number of places; at least
+ * one. */
 static unsigned share(unsigned most)
 {
     unsigned n = self->max_clients / (OAKI_SERVE_CLIENTS / most);
@@ -157,7 +158,7 @@ bool oaki_client_heavy_full(void)
     return count(is_heavy) >= share(OAKI_SERVE_HEAVY);
 }
 
-/* libmicrohttpd sees the end, and closes it. */
+/* libmicrohttpd then reads an end of file, and closes the connection. */
 static void cut(oaki_client *c)
 {
     if (c->cut) return;
@@ -165,8 +166,8 @@ static void cut(oaki_client *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
-/* libmicrohttpd closes a connection without a word when it has no memory for the parts of a
- * request. So who sends too many or too much is told here. */
+/* libmicrohttpd silently closes a connection without memory for the parts of a request. So a client
+ * that sends too many or too much gets its answer here. */
 static void refuse_by_hand(oaki_client *c, bool first_line)
 {
     static const char format[] = "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -181,7 +182,7 @@ static void refuse_by_hand(oaki_client *c, bool first_line)
     cut(c);
 }
 
-/* Arguments, cookies and lines, up to a blank line, which ends a request. true: too many. */
+/* Counts arguments, cookies and lines, up to a blank line, which ends a request. true: too many. */
 static bool count_parts(oaki_client *c, const char *buf, size_t n)
 {
     bool first_line = c->bytes == 0;
@@ -201,9 +202,10 @@ static bool count_parts(oaki_client *c, const char *buf, size_t n)
     return false;
 }
 
-/* No request has a NUL in it, but libmicrohttpd takes one for the end of what it stands in. So it
- * is looked for before that reads; what comes in between is not seen, to the sender's own cost. And
- * who has sent all, and has got all answers, is let go, as libmicrohttpd may miss the end. */
+/* No request contains a NUL, but libmicrohttpd takes one for the end of the text around it. So the
+ * input is searched before libmicrohttpd reads it. Input that arrives in between is not checked,
+ * which harms only its sender. A client that has shut down its side and has all answers is closed
+ * here, as libmicrohttpd may miss the end. */
 static void look_ahead(char *buf)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
@@ -226,7 +228,7 @@ static oaki_client *free_client(void)
     return NULL;
 }
 
-/* By the Unix socket this user and root may ask, whatever the modes of its file have become. */
+/* Over the Unix socket only this user and root are served, whatever the mode of its file is now. */
 static void note_peer(oaki_client *c, bool local)
 {
     uid_t uid;
@@ -234,8 +236,9 @@ static void note_peer(oaki_client *c, bool local)
     c->stranger = local && !(oaki_socket_peer(c->fd, &uid) && (uid == self->user || uid == 0));
 }
 
-/* Those who wait can't be taken now: no descriptor is free, or no memory. Said once; the listeners
- * are left alone for a moment, as they stay readable, and the loop would only turn. */
+/* No waiting client can be accepted: there is no free descriptor, or no memory. Reported once. The
+ * listeners, which stay readable, are left out of poll for a moment, so that the loop doesn't
+ * spin. */
 static void refuse(int error)
 {
     static bool said;
@@ -252,7 +255,7 @@ static bool refuses(void)
     return refused_ns && oaki_os_now_ns() - refused_ns < LOOK_MS * UINT64_C(1000000);
 }
 
-/* A child of a fork knows of all that it has to close. */
+/* Forks are held meanwhile: a child knows all descriptors that it must close. */
 static oaki_client *accept_one(int listen_fd, bool local)
 {
     oaki_fd_file file;
@@ -280,7 +283,7 @@ static void accept_all(int listen_fd, bool local)
         oaki_client_enter(c, OAKI_CLIENT_READING);
 }
 
-/* Who has said nothing yet. */
+/* Puts the clients that have sent nothing yet into `out`. */
 static nfds_t silent_ones(struct pollfd *out)
 {
     nfds_t n = 0;
@@ -291,7 +294,7 @@ static nfds_t silent_ones(struct pollfd *out)
     return n;
 }
 
-/* It closes what it doesn't take. */
+/* Closes the connection if libmicrohttpd doesn't take it. */
 static void add_it(void *client)
 {
     oaki_client *c = client;
@@ -308,10 +311,10 @@ static void tell(oaki_client *c)
     call(add_it, c);
 }
 
-/* ---- clocks ---- */
+/* ---- time limits ---- */
 
-/* It waits for a difference of profiles, or for a worker: is it due, or has the client lost
- * patience? */
+/* For a request that waits for a difference of profiles, or for a worker. Is it due, or has its
+ * client gone? */
 static void look_at_working(oaki_client *c, uint64_t now)
 {
     oaki_request *r = c->request;
@@ -350,7 +353,7 @@ static void look_at_clocks(uint64_t now)
     }
 }
 
-/* All places are taken, and somebody waits for one. */
+/* No place is free. If another client waits, cuts the slowest one. */
 static void make_way(uint64_t now)
 {
     oaki_client *slowest = NULL;
@@ -364,7 +367,7 @@ static void make_way(uint64_t now)
     if (slowest) cut(slowest);
 }
 
-/* What libmicrohttpd has closed is no client any more. */
+/* A connection that libmicrohttpd has closed frees its client's place. */
 static void forget_closed(void)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
@@ -375,7 +378,7 @@ static void forget_closed(void)
     }
 }
 
-/* ---- answers that were made ---- */
+/* ---- answers from workers ---- */
 
 static void take_answers(void)
 {
@@ -422,8 +425,8 @@ static int epoll_fd(void)
     return fd;
 }
 
-/* Wait until there is something to do. With all places taken nobody is accepted; but that somebody
- * waits is seen. */
+/* Waits until there is something to do. With no place free, waiting clients are not accepted, only
+ * detected. */
 static void wait_and_accept(int epoll)
 {
     static struct pollfd fds[2 + OAKI_SERVE_CLIENTS_MAX + OAKI_SERVE_LISTENERS]; /* of one thread */
@@ -450,7 +453,7 @@ static void stop_it(void *daemon)
     oaki_mhd.MHD_stop_daemon(daemon);
 }
 
-/* What libmicrohttpd left when it could not go on. Its memory stays. */
+/* Closes the connections that a failed libmicrohttpd left. Its memory stays. */
 static void close_broken(void)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
@@ -461,7 +464,7 @@ static void close_broken(void)
     oaki_listen_let_go(&self->listener);
 }
 
-/* libmicrohttpd's callers must resume what they have suspended. */
+/* The caller of libmicrohttpd must resume the connections that it has suspended. */
 static void close_daemon(void)
 {
     for (unsigned i = 0; !broken && i < self->max_clients; i++)
@@ -481,7 +484,7 @@ static void run_it(void *daemon)
 static void run(void)
 {
     int epoll = epoll_fd();
-    static char buf[MEMORY_OF_CONNECTION]; /* of the one thread */
+    static char buf[MEMORY_OF_CONNECTION]; /* static: used by one thread */
     while (!AO_int_load_acquire(&self->quit) && !broken) {
         wait_and_accept(epoll);
         take_answers();
@@ -493,7 +496,7 @@ static void run(void)
     close_daemon();
 }
 
-/* ---- libmicrohttpd's side ---- */
+/* ---- libmicrohttpd's callbacks ---- */
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *path,
                                   const char *method, const char *version, const char *upload,
@@ -527,7 +530,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **u
     if (c) c->closing = true;
 }
 
-/* With so many headers and nothing of its own to listen to. 0, or an error number in *error. */
+/* Opens the daemon, with these limits and without a listener. *error: 0, or an error number. */
 static void open_it(void *error)
 {
     oaki_mhd.MHD_set_panic_func(oaki_mhd_panic, NULL);
@@ -556,7 +559,7 @@ static int open_daemon(void)
     return error;
 }
 
-/* start is the caller's, until it is told. */
+/* start belongs to the caller, until `ready` is posted. */
 void *oaki_serve_loop(void *arg)
 {
     oaki_loop_start *start = arg;
@@ -578,7 +581,7 @@ static void close_what_is_open(void)
         if (self->clients[i].fd >= 0 && is_open(&self->clients[i])) close(self->clients[i].fd);
 }
 
-/* The memory of libmicrohttpd's daemon stays, in whatever state. */
+/* The memory of libmicrohttpd's daemon stays, whatever its state is. */
 void oaki_serve_loop_child(void)
 {
     if (!oaki_wake_is_apart()) close_what_is_open();

@@ -1,12 +1,12 @@
-/* serve_peer.c - has the other end of a connection gone, or only said that it will send no more?
+/* serve_peer.c - has the other end of a connection gone, or only shut down its side for writing?
  *
- * Both are a FIN, and nothing else comes: TCP tells that the other end is closed only to who sends.
- * A client may say what it asks for, shut down its side for writing, and read the answer. If it is
- * on this machine, which is the rule, the kernel knows the other socket too, and whether anybody
- * has it open (sock_diag(7): one that nobody has shows no inode). Of a client elsewhere, and where
- * the kernel doesn't say, a FIN counts as the end. A Unix socket tells the two apart.
+ * Over TCP both are a FIN and nothing more; only a sender learns that the other end is closed. A
+ * client may send its request, shut down its side, and read the answer. For a client on this
+ * machine, the usual case, the kernel knows whether any process has the other socket open.
+ * (sock_diag(7): a socket that no process has open shows no inode.) For a remote client, or without
+ * the kernel's answer, a FIN counts as the end. A Unix socket distinguishes the two cases.
  *
- * Owns: nothing; runs on the loop's thread, and waits for nothing. */
+ * Owns: nothing; runs on the loop's thread, and never blocks. */
 #include "runtime/thread.h"
 #include "serve.h"
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 #define ADDRESS_MAX 16
 
-/* Port and address, in the order of the network, as the kernel has them in a request. */
+/* Port and address, in network order, as in a request to the kernel. */
 static bool put_end(const struct sockaddr_storage *a, __be16 *port, __be32 *address)
 {
     if (a->ss_family == AF_INET) {
@@ -34,7 +34,7 @@ static bool put_end(const struct sockaddr_storage *a, __be16 *port, __be32 *addr
     return a->ss_family == AF_INET6;
 }
 
-/* Where both ends are the kernel's, it tells: a hang-up is the end, a FIN is none. */
+/* Is it a Unix socket? Then a hang-up is the end, and a FIN is not. */
 static bool is_local(int fd)
 {
     int family = 0;
@@ -53,7 +53,7 @@ typedef struct question {
     struct inet_diag_req_v2 what;
 } question;
 
-/* For the socket whose end is our other one, and the other way round. */
+/* Asks for the socket at the other end: source and destination are exchanged. */
 static bool make_question(int fd, question *q)
 {
     struct sockaddr_storage ours, theirs;
@@ -73,7 +73,7 @@ static bool make_question(int fd, question *q)
            put_end(&ours, &id->idiag_dport, id->idiag_dst);
 }
 
-/* The kernel answers at once, before send returns. */
+/* The kernel answers before send returns. */
 static bool is_held(int netlink, const question *q)
 {
     struct {

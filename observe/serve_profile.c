@@ -1,8 +1,9 @@
 /* serve_profile.c - heap profiles by HTTP, as Go's net/http/pprof has them.
  *
- * Owns: nothing; runs on the light worker. Which profiles there are: /debug/pprof/heap and allocs,
- * of now; with seconds=N, and profile-diff, what changes in that time: the request comes here
- * twice, and waits in between without a thread. Bound: OAKI_SERVE_DIFFS that wait. */
+ * Owns: nothing; runs on the light worker. /debug/pprof/heap and allocs are profiles of this
+ * moment. With seconds=N, and at profile-diff, they show the change in that time. Such a request is
+ * handled here twice, and waits in between without a thread. Bound: OAKI_SERVE_DIFFS waiting
+ * requests. */
 #include "runtime/heap.h"
 #include "runtime/os.h"
 #include "serve_json.h"
@@ -23,7 +24,7 @@ static bool any_site(const oak_profile_site *site, void *ctx)
     return false;
 }
 
-/* Off, and nothing was noted while it was on. */
+/* Is sampling off, and did it never record anything? */
 static bool is_off(const oak_profile *p)
 {
     bool any = false;
@@ -31,7 +32,7 @@ static bool is_off(const oak_profile *p)
            oak_profile_each(p, OAK_PROFILE_INUSE_BYTES, any_site, &any) == 0 && !any;
 }
 
-/* By way of a file that has no name. */
+/* Writes to an anonymous file first. */
 static int write_out(oaki_request *r, const oak_profile *p, unsigned flags)
 {
     int fd = memfd_create("oakum-profile", MFD_CLOEXEC);
@@ -56,7 +57,7 @@ static void put_profile(oaki_request *r, const oak_profile *p, unsigned flags, c
     r->name = name;
 }
 
-/* The first of two readings: the second one's time has come when it is due. */
+/* Takes the first of two readings, and sets when the second is due. */
 static void begin_difference(oaki_request *r, unsigned flags)
 {
     r->cycle = AO_load(&oaki_the_heap.cycle);
@@ -70,8 +71,9 @@ static void begin_difference(oaki_request *r, unsigned flags)
         r->due = oaki_os_now_ns() + (uint64_t)r->seconds * 1000000000;
 }
 
-/* From collection to collection, as what came after the last one has had no chance to die; when
- * there was none in between, of the moments themselves. */
+/* The difference is taken from collection to collection, as objects allocated after the last one
+ * had no chance to die. If there was no collection in between, the figures are of the two
+ * moments. */
 static oak_profile *second_reading(oaki_request *r, unsigned flags)
 {
     bool collected = AO_load(&oaki_the_heap.cycle) != r->cycle;

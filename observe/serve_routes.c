@@ -1,8 +1,8 @@
-/* serve_routes.c - the server's addresses; and the two pages that say nothing of the program: the
- * dashboard, which asks for all that it shows, and the list of addresses.
+/* serve_routes.c - the server's addresses, and two pages that contain nothing about the program:
+ * the dashboard, which requests its data, and the list of addresses.
  *
- * Owns: the list, and the one address that a host adds to it. The dashboard is
- * observe/dashboard.html, which the build makes an array of. */
+ * Owns: the list, and the one address that a host adds to it. The build makes the dashboard an
+ * array from observe/dashboard.html. */
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve_json.h"
@@ -12,7 +12,7 @@ static const unsigned char page[] = {
 #include "observe/dashboard.inc"
 };
 
-/* In the page, where the nonce goes. */
+/* The place in the page for the nonce. */
 static const char placeholder[] = "0123456789abcdef0123456789abcdef";
 
 static void make_nonce(char out[33])
@@ -42,7 +42,8 @@ static void make_page(oaki_request *r)
 
 static void make_list(oaki_request *r);
 
-/* Answers that the workers make: of a reading, at once; after a while; and what may take long. */
+/* Answers of the workers: from a reading, at once; after a while; or slow ones. OPEN: by the loop,
+ * and without a token. */
 #define LIGHT(path, fn, help) { path, OAKI_MAKER_LIGHT, false, 0, fn, help }
 #define LATER(path, seconds, fn, help) { path, OAKI_MAKER_LIGHT, false, seconds, fn, help }
 #define HEAVY(path, fn, help) { path, OAKI_MAKER_HEAVY, false, 0, fn, help }
@@ -72,7 +73,7 @@ static const oaki_route routes[] = {
           "a trace of seconds=N, 1 to 600, for Perfetto; 5 if not said"),
 };
 
-/* A host's own; before the server starts. */
+/* The host's own route; set before the server starts. */
 static const oaki_route *added;
 
 void oaki_route_add(const oaki_route *route)

@@ -1,18 +1,17 @@
-/* serve_socket.c - the Unix socket that every server has: PID.sock, in a folder of its user's
- * alone.
+/* serve_socket.c - every server's Unix socket: PID.sock, in a folder of its user's alone.
  *
- * The folder has mode 0700 and the socket 0600, so that the system keeps other users out before
- * they are connected. It is $XDG_RUNTIME_DIR/oakum, else /tmp/oakum-UID. A folder that is not as it
- * must be is refused and never mended: another user may have made it. An abstract socket has no
- * owner and no mode, and any user may take its name first; so none is used.
+ * The folder has mode 0700 and the socket 0600, so the system refuses other users before they
+ * connect. The folder is $XDG_RUNTIME_DIR/oakum, else /tmp/oakum-UID. A folder with wrong
+ * attributes is refused and never corrected, as another user may have made it. Abstract sockets are
+ * not used: they have no owner and no mode, so any user could take the name first.
  *
- * Process numbers repeat: of a dead process, and in another PID namespace that shares the folder. A
- * name is taken over only if nothing listens behind it; where something does, the socket is
- * PID.1.sock or the next. A client knows its server by the kernel's word (SO_PEERCRED).
+ * Process ids repeat: a process may be dead, or in another PID namespace that shares the folder. A
+ * name is taken over only if nothing listens on it. If something does, the socket is PID.1.sock or
+ * the next. Clients identify the server by the kernel's SO_PEERCRED.
  *
  * Owns: nothing; names are in the listener. Lock: serve.c's. Forks are held while a socket is made.
  * Invariants: a socket has its mode before it listens. A name is unlinked only while it is the
- *   socket that was bound to it, or one behind which nothing listens. */
+ * socket bound to it, or a socket on which nothing listens. */
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
@@ -29,11 +28,11 @@
 #include <unistd.h>
 
 #define BACKLOG 128
-#define NAMES 4         /* that one process number may have in a folder; cmd/find.c asks as many */
+#define NAMES 4         /* names for one process id in a folder; cmd/find.c tries as many */
 #define PATH_ROOM 256   /* of a folder */
-#define STALE_MOST 64   /* names that are looked at for a dead process, each start */
-#define LOCK_TRIES 100  /* for another start in the same folder, */
-#define LOCK_NS 5000000 /* so long each */
+#define STALE_MOST 64   /* most names checked for a dead process per start */
+#define LOCK_TRIES 100  /* for the lock of another start in this folder */
+#define LOCK_NS 5000000 /* between them */
 
 typedef struct place {
     char folder[PATH_ROOM];
@@ -57,7 +56,7 @@ static int fail(const place *p)
 
 /* ---- the folder ---- */
 
-/* NULL: it is a folder that no other user can look into. */
+/* What is wrong with the folder; NULL: it is a folder that only this user can read. */
 static const char *fault_of(const struct stat *s)
 {
     if (S_ISLNK(s->st_mode)) return "is a symbolic link, which another user may have put there";
@@ -67,8 +66,8 @@ static const char *fault_of(const struct stat *s)
     return NULL;
 }
 
-/* The name first, as it says what is wrong; then what was opened, as a name may change meanwhile. A
- * umask may have taken modes from one that is new. */
+/* Checks the name first, for a precise message; then the opened folder, as the name may change in
+ * between. Sets the mode of a new folder, as a umask may have removed bits. */
 static int open_folder(place *p)
 {
     struct stat s;
@@ -84,8 +83,8 @@ static int open_folder(place *p)
     return fault ? errno = EPERM, refuse(p, fault) : 0;
 }
 
-/* Another start may be at a name that it has just found dead. A start is short; the lock is done
- * without where it is refused, or held by a process that was stopped. */
+/* Excludes another start, which may be about to take a name that it found dead. A start is short.
+ * If locking is refused, or the holder was stopped, the start goes on without the lock. */
 static void lock_folder(const place *p)
 {
     for (int i = 0; i < LOCK_TRIES && flock(p->fd, LOCK_EX | LOCK_NB) != 0; i++) {
@@ -94,7 +93,7 @@ static void lock_folder(const place *p)
     }
 }
 
-/* A folder of the session's, if that is this user's alone. */
+/* The folder of the session, if it belongs to this user alone. */
 static bool session_folder(char out[PATH_ROOM])
 {
     struct stat s;
@@ -123,7 +122,7 @@ static bool is_dead(const struct sockaddr_un *a)
     return dead;
 }
 
-/* Number of the process that has such a name, PID.sock or PID.1.sock; 0: it is none. */
+/* The process id in such a name, PID.sock or PID.1.sock; 0: the name has another form. */
 static pid_t owner_of(const char *name)
 {
     unsigned long n = 0;
@@ -133,7 +132,7 @@ static pid_t owner_of(const char *name)
     return strcmp(s, ".sock") == 0 && n <= INT32_MAX ? (pid_t)n : 0;
 }
 
-/* As the kernel has them; opendir would call malloc, which may wait, while forks are held. */
+/* The kernel's directory entry. opendir would call malloc, which may block while forks are held. */
 struct entry {
     uint64_t inode;
     int64_t next;
@@ -142,8 +141,8 @@ struct entry {
     char name[];
 };
 
-/* What a process has left that ended without an exit. One that has the number now may live in
- * another namespace, so the socket is asked, too. */
+/* Removes the name of a process that ended without an exit. A process in another namespace may have
+ * the same number, so the socket is tested too. */
 static void remove_if_stale(const place *p, const char *name)
 {
     struct sockaddr_un a;
@@ -168,7 +167,7 @@ static void remove_stale(const place *p)
 
 /* ---- the socket ---- */
 
-/* 0, or -1 with errno: EADDRINUSE when something listens there. */
+/* 0, or -1 with errno: EADDRINUSE if something listens there. */
 static int bind_name(int fd, const place *p, const char *name, const struct sockaddr_un *a)
 {
     if (bind(fd, (const struct sockaddr *)a, sizeof *a) == 0) return 0;
@@ -177,7 +176,7 @@ static int bind_name(int fd, const place *p, const char *name, const struct sock
     return bind(fd, (const struct sockaddr *)a, sizeof *a);
 }
 
-/* What was bound must be in the folder that was looked at. */
+/* Checks that the bound name is in the folder that was checked. */
 static int take_name(int fd, const place *p, const char *name, oaki_listener *out)
 {
     struct stat s;
@@ -233,7 +232,7 @@ static int open_place(place *p, oaki_listener *out)
 {
     p->fd = -1;
     int result = open_in(p, out), saved = errno;
-    if (p->fd >= 0) close(p->fd); /* and the lock is gone */
+    if (p->fd >= 0) close(p->fd); /* which releases the lock */
     errno = saved;
     return result;
 }

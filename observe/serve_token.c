@@ -1,11 +1,12 @@
-/* serve_token.c - the token of a server on TCP, and whether a request has it: as a header, once in
- * the address, or by the cookie that an address gets.
+/* serve_token.c - the token of a server on TCP, and the check of requests for it: in a header, once
+ * in the address, or by the cookie that this sets.
  *
- * The cookie's value is another secret than the token. Browsers send a cookie to every port of a
- * host, so a neighbour's server may see it; the token, which may be one that was given, stays here.
+ * The cookie's value is a secret other than the token. Browsers send a cookie to every port of a
+ * host, so a neighbouring server may see it. The token, which the user may have chosen, is not
+ * exposed.
  *
- * Owns: the_server's token, session and cookie; written under serve.c's lock before the loop runs,
- *   and then only read. Comparing takes the same time wherever two texts differ. */
+ * Owns: the_server's token, session and cookie. Written under serve.c's lock before the loop runs,
+ * and then only read. A comparison takes the same time wherever two texts differ. */
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "serve.h"
@@ -22,7 +23,8 @@ static bool make_secret(char out[OAKI_SERVE_SECRET + 1])
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char bytes[OAKI_SERVE_SECRET / 2];
-    if (!oaki_os_random(bytes, sizeof bytes)) return false; /* others could guess it, too */
+    if (!oaki_os_random(bytes, sizeof bytes)) return false; /* without random numbers the secret
+                                                             * could be guessed */
     for (size_t i = 0; i < sizeof bytes; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];
@@ -48,7 +50,8 @@ void oaki_token_cookie(char *out, size_t n)
 
 /* ---- comparing ---- */
 
-/* n bytes that were given, and a secret in a field of zeroes with one zero at least behind it. */
+/* Compares n given bytes with a secret, which is in a field of zeroes and ends with at least one
+ * zero. */
 static bool same(const char *given, size_t n, const void *secret, size_t room)
 {
     unsigned char field[OAKI_SERVE_TOKEN_MAX + 1] = { 0 };
@@ -71,7 +74,7 @@ bool oaki_token_in_header(const char *authorization)
     return oaki_token_is(authorization + 7 + strspn(authorization + 7, " "));
 }
 
-/* Another server of the same host may have set one of that name, too: any may be right. */
+/* Another server of the same host may have set a cookie of that name too: any may match. */
 bool oaki_token_in_cookies(const char *cookies)
 {
     char name[32];
