@@ -23,8 +23,7 @@ static bool make_secret(char out[OAKI_SERVE_SECRET + 1])
 {
     static const char digits[] = "0123456789abcdef";
     unsigned char bytes[OAKI_SERVE_SECRET / 2];
-    if (!oaki_os_random(bytes, sizeof bytes)) return false; /* without random numbers the secret
-                                                             * could be guessed */
+    if (!oaki_os_random(bytes, sizeof bytes)) return false; /* a guessable secret is none */
     for (size_t i = 0; i < sizeof bytes; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];

@@ -1,8 +1,8 @@
 /* serve_trace.c - a trace of some seconds by HTTP, for Perfetto.
  *
- * Owns: nothing; runs on the light worker. The request comes here twice, and waits in between
- * without a thread; the trace is its own from one to the other, and ends with it if its client
- * goes. A trace of the program's is never ended for one. */
+ * Owns: nothing; runs on the light worker. The request is handled here twice, and waits in between
+ * without a thread. The trace belongs to the request, and ends with it if the client goes. The
+ * program's own trace is never ended for a request. */
 #include "runtime/os.h"
 #include "serve_json.h"
 #include "trace.h"
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EVENTS ((size_t)16 << 10) /* a thread's */
+#define EVENTS ((size_t)16 << 10) /* events a thread */
 
 static void begin(oaki_request *r)
 {
@@ -23,7 +23,7 @@ static void begin(oaki_request *r)
         oaki_request_refuse(r, 503, "no memory for a trace");
 }
 
-/* By way of a file that has no name. */
+/* Writes to an anonymous file first. */
 static void end(oaki_request *r)
 {
     int fd = memfd_create("oakum-trace", MFD_CLOEXEC);

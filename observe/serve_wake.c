@@ -1,13 +1,14 @@
-/* serve_wake.c - waking the server's loop, and the descriptors of its thread.
+/* serve_wake.c - wakes the server's loop, and keeps its thread's descriptors apart.
  *
- * The loop's thread has a table of descriptors of its own, so that a program that closes all that
- * it doesn't know, as daemons do, closes nothing of the server's; and nothing of the program's is
- * held open by it but standard error. Where a filter refuses both close_range and unshare it is the
- * program's table, and a program that closes all takes the listeners from the server.
- * The program has one end of a pair of sockets. If it closes that, and something else has the
- * number then, nothing is sent to it; the loop looks around by the clock from then on.
+ * The loop's thread has a table of descriptors of its own. So a program that closes all unknown
+ * descriptors, as daemons do, closes none of the server's. And the server keeps no descriptor of
+ * the program open except standard error. If a filter refuses both close_range and unshare, the
+ * table is the program's. Then a program that closes all descriptors closes the listeners.
+ * The program has one end of a pair of sockets. If it closes that end and the number is reused,
+ * nothing is sent to it. From then on the loop only wakes by its timeout.
  *
- * Owns: self. Lock: serve.c's, but for oaki_wake, whose end is there while anybody may call it. */
+ * Owns: self. Lock: serve.c's. oaki_wake needs none: its end is open while any thread may call
+ * it. */
 #include "runtime/fd.h"
 #include "runtime/thread.h"
 #include "serve.h"
@@ -21,14 +22,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MANY (1 << 20) /* descriptors that are looked for one by one, where a limit says no less */
+#define MANY (1 << 20) /* most descriptors closed one by one, if no limit is lower */
 
 static struct {
-    int end; /* the program's, or -1 */
-    int loops; /* the loop's, or -1 */
+    int end; /* the program's end, or -1 */
+    int loops; /* the loop's end, or -1 */
     oaki_fd_file file, loops_file;
-    bool apart; /* its table is its own, */
-    bool handed; /* and the program's has no copies of what is in it */
+    bool apart; /* the loop has its own table */
+    bool handed; /* and the program's table has no copies of its descriptors */
 } self = { .end = -1, .loops = -1 };
 
 int oaki_wake_open(void)
@@ -81,7 +82,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* [from, to) but what is kept, which is sorted. */
+/* Closes [from, to) except `keep`, which is sorted. */
 static void close_each(int from, int to, const int *keep, size_t n)
 {
     for (int fd = from; fd < to; fd++) {
@@ -90,7 +91,7 @@ static void close_each(int from, int to, const int *keep, size_t n)
     }
 }
 
-/* The number after the last that this thread has open. */
+/* One more than this thread's highest open descriptor. */
 static int end_of_all(void)
 {
     int end = 0;
@@ -101,8 +102,9 @@ static int end_of_all(void)
     return end;
 }
 
-/* As close_range would, where a filter refuses it, and before Linux 5.9. There are some past the
- * limit where it was lowered; with those below it closed there is room for a look. */
+/* As close_range, for a filter that refuses it, and before Linux 5.9. If the limit was lowered,
+ * some descriptors lie above it. They are listed after those below are closed, which leaves a free
+ * one for the listing. */
 static bool close_one_by_one(const int *keep, size_t n)
 {
     struct rlimit limit = { .rlim_cur = MANY };
@@ -114,7 +116,7 @@ static bool close_one_by_one(const int *keep, size_t n)
     return true;
 }
 
-/* The last range first, as it is there whatever is kept. */
+/* Closes the last range first: it is never empty, so its call unshares the table. */
 static bool close_but(const int *keep, size_t n)
 {
     unsigned flags = CLOSE_RANGE_UNSHARE, to = ~0u;
@@ -135,7 +137,7 @@ void oaki_wake_part(const oaki_listener *l)
     for (unsigned i = 0; i < l->n; i++) keep[n++] = l->fd[i];
     qsort(keep, n, sizeof *keep, compare);
     self.apart = close_but(keep, n);
-    /* what is opened later is none of the standard ones */
+    /* occupies the standard descriptors, so that no later file gets them */
     while (self.apart && (fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0) {
         if (fd <= STDERR_FILENO) continue;
         close(fd);

@@ -1,7 +1,7 @@
 /* serve_why.c - /debug/why: the path from a root to an object.
  *
- * Owns: nothing; runs on the heavy worker, as an image of a large heap takes a while. What it says
- * is of strings that may be any bytes. */
+ * Owns: nothing; runs on the heavy worker, as an image of a large heap takes a while. The strings
+ * in the answer may be any bytes. */
 #include "census.h"
 #include "runtime/collector.h"
 #include "serve_json.h"
@@ -103,9 +103,9 @@ static void refuse(oaki_request *r, int error)
     else oaki_request_refuse(r, 503, "the image of the heap was lost");
 }
 
-/* ---- one of many ---- */
+/* ---- one object of many ---- */
 
-/* Addresses are inverted, so as to keep nothing alive. */
+/* Addresses are inverted, so that they keep nothing alive. */
 typedef struct candidates {
     uint64_t site;
     size_t n;
@@ -119,7 +119,7 @@ static void note(void *obj, size_t bytes, double weight, const oaki_site *s, voi
     if (s->id == c->site && c->n < CANDIDATES) c->hidden[c->n++] = oaki_hide(obj);
 }
 
-/* The oldest that are noted. */
+/* Collects the oldest samples of the site. */
 static bool find_candidates(candidates *c)
 {
     oaki_thread *t = oaki_gc_stop_begin();
@@ -129,7 +129,8 @@ static bool find_candidates(candidates *c)
     return true;
 }
 
-/* Some may die just now; one that something keeps, not only this search. */
+/* The path of an object of this site. Some may die meanwhile; one is wanted that something keeps
+ * alive besides this search. */
 static oak_path *of_site(uint64_t site)
 {
     candidates c = { .site = site };

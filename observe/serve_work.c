@@ -1,8 +1,8 @@
 /* serve_work.c - the threads that make answers, and the queues between them and the loop.
  *
- * Owns: struct works. Lock: works.lock, a host's mutex, which workers take in blocking regions
- *   only, so that none is ever stopped with it; the loop is never stopped.
- * Invariant: a request is in at most one of the queues and the list of what is done. */
+ * Owns: struct works. Lock: works.lock, a mutex of the host's library. Workers take it only in
+ * blocking regions, so no pause stops a worker that holds it. The loop is never stopped.
+ * Invariant: a request is in at most one of the queues and the list of completed ones. */
 #include "reading.h"
 #include "runtime/thread.h"
 #include "serve.h"
@@ -82,7 +82,7 @@ static bool hand_back(oaki_request *r)
     return true;
 }
 
-/* Hand back what is done, and wait for more; NULL: quit. */
+/* Hands back a completed request, and waits for the next; NULL: quit. */
 static oaki_request *exchange(worker *w, oaki_request *done)
 {
     oaki_request *r = NULL;
@@ -103,7 +103,7 @@ static void *work(void *arg)
     worker *w = arg;
     oaki_request *r = NULL;
     oaki_serve_thread_begin(w->name);
-    (void)oaki_thread_attach_self(); /* or by the first reading, if there is memory then */
+    (void)oaki_thread_attach_self(); /* if this fails, the first reading tries again */
     while ((r = exchange(w, r)) != NULL) r->route->make(r);
     if (w == &works.worker[OAKI_MAKER_LIGHT]) oaki_reading_end();
     return NULL;
@@ -140,14 +140,14 @@ void oaki_works_quit(void)
     pthread_mutex_unlock(&works.lock);
 }
 
-/* The light one frees the reading; without it nobody has made one. */
+/* The light worker frees the reading, if there is one. */
 void oaki_works_join(void)
 {
     for (int i = OAKI_MAKER_LIGHT; i < OAKI_MAKERS; i++) {
         worker *w = &works.worker[i];
         if (w->started) pthread_join(w->id, NULL);
         w->started = false;
-        while (w->first) oaki_request_free(pop(w)); /* that came when it had gone */
+        while (w->first) oaki_request_free(pop(w)); /* requests that came after the worker's end */
     }
     oaki_reading_off();
 }
@@ -201,7 +201,7 @@ void oaki_works_abandon(oaki_request *r)
     if (r->state == OAKI_REQUEST_DONE) unlink_done(r);
     if (running) {
         r->abandoned = true;
-    } else if (r->trace) { /* its end calls listeners: not the loop's */
+    } else if (r->trace) { /* ending a trace calls listeners: not on the loop's thread */
         r->abandoned = later = true;
         push(&works.worker[OAKI_MAKER_LIGHT], r);
         pthread_cond_signal(&works.worker[OAKI_MAKER_LIGHT].wanted);
@@ -210,7 +210,7 @@ void oaki_works_abandon(oaki_request *r)
     if (!running && !later) oaki_request_free(r);
 }
 
-/* The workers are not there; what they were at is lost. */
+/* In a child: the workers don't exist, and the requests they were processing are lost. */
 void oaki_works_child(void)
 {
     pthread_mutex_init(&works.lock, NULL);

@@ -1,10 +1,10 @@
 /* site.c - the table of sites, the table of sampled objects, and their figures (site.h).
  *
  * Owns: struct self. Lock: observe_lock, or the world is stopped.
- * Invariants: an object is in the table from when it is noted until it is freed, or was not reached
- *   by a mark; its span's `sampled` counts it. A site's `now` is of all that happened; when its
- *   epoch is the table's, something has happened since the last mark, and `settled` is what was
- *   before that; else `settled` is out of date, and `now` is what it should be.
+ * Invariants: an object is in the table from its allocation until it is freed or a mark doesn't
+ * reach it. Its span's `sampled` counts it. A site's `now` includes everything so far. If the
+ * site's epoch is the table's, it has changed since the last mark, and `settled` is the state
+ * before. Else `settled` is out of date, and `now` stands for it.
  * Bound: note O(frames), a mark's end O(sampled objects), reading O(sites). */
 #include "site.h"
 #include "frames.h"
@@ -18,16 +18,16 @@
 #include <string.h>
 
 #define MIN_BUCKETS 256
-#define TRIM_EVERY 16 /* marks: what shrinks in one may grow again before the next */
-#define UNWINDER 3072 /* bytes of stack that it may take, a stop's signal left aside */
-#define SATURATED 255 /* of a span's `sampled`: stays */
+#define TRIM_EVERY 16 /* marks: a table that shrinks in one may grow again before the next */
+#define UNWINDER 3072 /* bytes of stack that it may take, apart from the signal of a pause */
+#define SATURATED 255 /* of a span's `sampled`: it stays at this */
 
 /* A sampled object. */
 typedef struct sample {
     oaki_record link;
     oaki_site *site;
     size_t bytes;
-    double weight; /* objects that it stands for */
+    double weight; /* the number of objects that it stands for */
 } sample;
 
 static struct {
@@ -37,7 +37,7 @@ static struct {
     size_t nbuckets;   /* a power of two, or 0 */
     uint32_t labelled; /* sites with labels */
     uint64_t epoch;    /* marks since the start */
-    uint64_t trimmed;  /* epoch in which the table of samples was */
+    uint64_t trimmed;  /* epoch in which the table of samples was last trimmed */
     bool ready;
 } self;
 
@@ -73,7 +73,7 @@ static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight)
     s->now.live_bytes += weight * (double)bytes;
 }
 
-/* What is left by rounding goes with the last one. */
+/* Removes a sample. The last one of a site also clears the rounding errors. */
 static void remove_sample(uint32_t i)
 {
     const sample *r = oaki_objtable_at(&self.samples, i);
@@ -105,7 +105,7 @@ static oaki_site *find(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_
     return NULL;
 }
 
-/* Without memory chains get longer. */
+/* Without memory the table stays, and its chains get longer. */
 static void more_buckets(void)
 {
     size_t n = self.nbuckets ? self.nbuckets * 2 : MIN_BUCKETS;
@@ -148,7 +148,8 @@ static oaki_site *make(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_
     return s;
 }
 
-/* A step for each frame, and no code that is out of the cache by the next sample. */
+/* One step for each frame. Uses no library code, which would be out of the cache by the next
+ * sample. */
 static uint64_t hash_of(const uintptr_t *pc, size_t n)
 {
     uint64_t h = n;
@@ -171,8 +172,8 @@ static oaki_site *site_for(const uintptr_t *pc, size_t n, const oaki_labels *l)
 
 /* ---- hooks ---- */
 
-/* 1 - exp(-x) for x >= 1/64: by its series at x / 2^n, and then n times for twice the argument,
- * which makes no error larger. */
+/* 1 - exp(-x) for x >= 1/64. Uses the series at x / 2^n, then doubles the argument n times, which
+ * makes no error larger. */
 static double part_of(double x)
 {
     int n = 0;
@@ -184,8 +185,9 @@ static double part_of(double x)
     return part;
 }
 
-/* Objects that one stands for: 1 / (1 - exp(-x)), for small x, which is the rule, by its series,
- * which is exact to 13 digits. No table of libm's: it is out of the cache by the next sample. */
+/* The number of objects that a sample stands for: 1 / (1 - exp(-x)). For small x, the usual case,
+ * by its series, exact to 13 digits. Doesn't use libm, whose tables would be out of the cache by
+ * the next sample. */
 static double weight_of(size_t bytes, size_t rate)
 {
     double x = (double)bytes / (double)rate;
@@ -193,7 +195,7 @@ static double weight_of(size_t bytes, size_t rate)
     return x < 1.0 / 64 ? 1 / x + 0.5 + x / 12 - x * x * x / 720 : 1 / part_of(x);
 }
 
-/* An object that is allocated near the end of a stack is counted without its frames. */
+/* An object that is allocated near the end of a stack is counted without frames. */
 static size_t capture(uintptr_t *pc, size_t max)
 {
     size_t signal = oak_stack_min() - OAK_STACK_MIN;
@@ -303,7 +305,7 @@ static void read_one(oaki_site_reading *out, const oaki_site *s)
     out->settled = settled(s);
 }
 
-/* How many there are; read when there is room for all. -1 with ENOMEM. */
+/* Returns the number of sites, and reads them if `room` is enough for all. -1 with ENOMEM. */
 static long read_all(oaki_site_reading *out, size_t room)
 {
     oaki_thread *t = oaki_enter();

@@ -1,6 +1,6 @@
-/* snapdiff.c - what differs between two snapshots, by type.
+/* snapdiff.c - the difference between two snapshots, by type.
  *
- * Objects of the same type's name are counted in both; of what has no type, its shape is the name.
+ * Objects are counted by their type's name in both; for an object without a type, by its shape.
  *
  * Owns a table for the length of a call. Bound: linear in the objects, O(log types) each. */
 #include "snapread.h"

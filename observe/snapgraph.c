@@ -1,8 +1,8 @@
-/* snapgraph.c - a snapshot that was read: what is in it, paths, and who retains most.
+/* snapgraph.c - queries on a loaded snapshot: its items, paths, and the largest retainers.
  *
- * Owns nothing. Bounds: an object by address, an edge, and the pairs of a key O(log snapshot),
- * however many have that key; a path linear in the snapshot but for that; the analysis as
- * dominators.h says; the top O(objects * log max). A file may have been made to take long. */
+ * Owns nothing. Bounds: an object by address, an edge, and the pairs of a key are O(log snapshot),
+ * however many pairs the key has. A path is otherwise linear in the snapshot. The analysis is as
+ * dominators.h says; the top is O(objects * log max). A malicious file may reach these bounds. */
 #include "dominators.h"
 #include "path.h"
 #include "snapread.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- looking up ---- */
+/* ---- look-ups ---- */
 
 const char *oaki_snaptype(const oak_snapshot *s, const oaki_snapobject *o)
 {
@@ -52,7 +52,7 @@ const char *oaki_snapkey_of(const oak_snapshot *s, uint32_t object, uint32_t wor
     return found ? oaki_snapstring(s, k[lo].text) : NULL;
 }
 
-/* The first pair whose key is not below this one. */
+/* The first pair whose key is at least this one. */
 static size_t pair_from(const oak_snapshot *s, uint64_t key)
 {
     const oaki_snappair *p = s->pairs.item;
@@ -172,9 +172,9 @@ int oak_snapshot_root_read(const oak_snapshot *s, uint64_t i, oak_root_info *out
 
 typedef struct paths {
     const oak_snapshot *s;
-    uint32_t *from;  /* by object: the one before, or root number | its bit */
+    uint32_t *from;  /* by object: its predecessor, or the root's number | its bit */
     uint32_t *queue;
-    uint8_t *state;  /* 0 not found, 1 from an object, 2 from a root */
+    uint8_t *state;  /* 0 not found, 1 found from an object, 2 found from a root */
     size_t n, next;
 } paths;
 
@@ -196,8 +196,8 @@ static void follow(paths *p, uint32_t object)
     for (size_t i = 0; i < npairs; i++) found(p, pair[i].value, object, 1);
 }
 
-/* As oak_why_alive: registers and words one past the end, the calling thread's words, and what
- * waits, come after the others. */
+/* The turns of oak_why_alive. Registers and words one past the end, then the calling thread's
+ * words, then waiting objects, come after all other roots. */
 static unsigned turn_of(const paths *p, const oaki_snaproot *r)
 {
     if (r->kind == OAK_ROOT_WAITING) return 3;
@@ -284,7 +284,7 @@ oak_path *oak_snapshot_why(const oak_snapshot *s, uint64_t address)
     return path;
 }
 
-/* ---- who retains ---- */
+/* ---- retainers ---- */
 
 static uint32_t edge_of(const void *ctx, uint32_t v, uint64_t i)
 {
@@ -327,7 +327,7 @@ int oak_snapshot_analyse(oak_snapshot *s)
     return -1;
 }
 
-/* Of a chain in which each retains little more than the next, the first will do. */
+/* In a chain whose objects retain little more than their successors, only the first is shown. */
 static bool is_told_by_dominator(const oak_snapshot *s, size_t i)
 {
     uint32_t d = s->idom[i];
@@ -335,14 +335,14 @@ static bool is_told_by_dominator(const oak_snapshot *s, size_t i)
     return s->retained[d] - s->retained[i] < s->retained[i] / 8;
 }
 
-/* Does a come behind b? Of the same size the first one comes first. */
+/* Does a come after b in the order? Of equal sizes, the lower index comes first. */
 static bool is_behind(const oak_snapshot *s, uint64_t a, uint64_t b)
 {
     if (s->retained[a] != s->retained[b]) return s->retained[a] < s->retained[b];
     return a > b;
 }
 
-/* A heap with the last of all at its top. */
+/* Restores a heap whose top is the last in the order. */
 static void sift(const oak_snapshot *s, uint64_t *heap, size_t i, size_t n)
 {
     for (size_t child; (child = 2 * i + 1) < n; i = child) {

@@ -1,12 +1,12 @@
-/* snapread.c - reading a snapshot, and trusting nothing in it.
+/* snapread.c - reads a snapshot, and checks everything in it.
  *
- * The file is taken for what it says only as far as it goes: every item takes at least a byte of
- * it, and tables grow as items come; so a number that is too large ends in the end of the file, not
- * in a table of that size. All that refers to something is compared with how much of that there is.
- * Whoever gets a snapshot from here may follow it without a check.
+ * A count in the file is believed only as far as the file goes. Every item takes at least one byte,
+ * and tables grow as items arrive. So a count that is too large ends in the end of the file, not in
+ * a table of that size. Every reference is checked against the number of its possible targets. So
+ * users of a loaded snapshot may follow references without a check.
  *
- * Owns the snapshot until it is closed. Bound: linear in the file, some 4 bytes of memory for each
- * of its. */
+ * Owns the snapshot until it is closed. Bound: linear in the file; about 4 bytes of memory for each
+ * byte of it. */
 #include "snapread.h"
 #include "cancel.h"
 #include "runtime/xxh.h"
@@ -26,8 +26,8 @@ typedef struct reader {
     int fd;
     unsigned char *buf;
     size_t at, n;
-    uint64_t offset; /* of buf in the file */
-    size_t hashed;   /* bytes of buf that are in the checksum */
+    uint64_t offset; /* of buf[0] in the file */
+    size_t hashed;   /* bytes of buf included in the checksum */
     XXH64_state_t hash;
     bool failed;
     int error;
@@ -35,7 +35,7 @@ typedef struct reader {
     size_t text_n;
 } reader;
 
-/* ---- what is wrong ---- */
+/* ---- errors ---- */
 
 static void fail(reader *r, int error, const char *format, ...) OAK_PRINTF(3, 4);
 static void fail(reader *r, int error, const char *format, ...)
@@ -53,7 +53,7 @@ static void fail(reader *r, int error, const char *format, ...)
                  (unsigned long long)(r->offset + r->at));
 }
 
-/* Room for one more item, zero; NULL when there is no memory. */
+/* Adds a zeroed item; NULL without memory. */
 static void *push(reader *r, oaki_snaptable *t, size_t item)
 {
     if (t->n == t->cap) {
@@ -120,7 +120,7 @@ static uint64_t number_below(reader *r, uint64_t limit, const char *what)
     return 0;
 }
 
-/* Offset of the string in the strings; zero bytes in it become question marks. */
+/* The string's offset in the strings. Zero bytes in it become question marks. */
 static uint64_t string(reader *r)
 {
     uint64_t n = number_below(r, OAKI_SNAP_STRING + 1, "a string's length");
@@ -166,7 +166,7 @@ static void read_info(reader *r)
     i->heap_used = number(r);
     if (i->heap_used > UINT64_C(1) << 48 || i->heap_base > UINT64_MAX - i->heap_used)
         fail(r, EBADMSG, "the heap is out of range");
-    i->oakum = (const char *)(uintptr_t)oakum; /* until strings don't move any more */
+    i->oakum = (const char *)(uintptr_t)oakum; /* an offset, until the strings no longer move */
     i->program = (const char *)(uintptr_t)program;
 }
 
@@ -179,7 +179,7 @@ static void read_types(reader *r)
     }
 }
 
-/* Returns whether there was one: a 0 ends a list. */
+/* Returns whether an edge was read: a 0 ends a list. */
 static bool read_edge(reader *r, uint64_t self, uint64_t objects, int64_t words, int64_t *word)
 {
     uint64_t v = number(r);
@@ -309,7 +309,7 @@ static void read_roots(reader *r)
     }
 }
 
-/* A string that was told before by its number, or a new one. */
+/* A string: by the number of an earlier one, or a new one. */
 static uint64_t interned(reader *r, oaki_snaptable *told)
 {
     uint64_t i = number_below(r, told->n + 1, "a string");
@@ -379,7 +379,7 @@ static void read_end(reader *r)
     if (r->at < r->n || fill(r)) fail(r, EBADMSG, "something follows its end");
 }
 
-/* ---- put in order ---- */
+/* ---- sorting ---- */
 
 static int by_object(const void *a, const void *b)
 {

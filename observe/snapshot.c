@@ -1,10 +1,10 @@
-/* snapshot.c - saving a snapshot: what surrounds the child that writes it.
+/* snapshot.c - saves a snapshot: the parent's part, around the child that writes it.
  *
- * The child writes the heap to the file itself; the parent then writes behind it what a child can't
- * know, as it takes locks of the host: names of roots, threads and sites. The checksum goes with
- * the stream from one to the other.
+ * The child writes the heap to the file itself. Then the parent appends the names of roots, threads
+ * and sites. A child can't look these up, as that takes locks of the host. The checksum is passed
+ * with the stream from one to the other.
  *
- * Owns nothing. Bound: that of the image; a look-up of a symbol for each root that is named. */
+ * Owns nothing. Bound: that of the image; a symbol look-up for each named root. */
 #include "snapwrite.h"
 
 #include "cancel.h"
@@ -27,7 +27,7 @@ static int write_parent(void *ctx, const char *p, size_t n)
 
 /* ---- names ---- */
 
-/* Strings that were written: each is written once, then told by its number. */
+/* The strings written so far: each is written once, then referred to by its number. */
 typedef struct strings {
     char (*item)[160];
     size_t n, cap;
@@ -36,7 +36,7 @@ typedef struct strings {
 static void put_interned(oaki_snapout *o, strings *s, const char *text)
 {
     size_t i = s->n;
-    /* neighbours have much in common, and what is far back is written again */
+    /* neighbours are often equal; a string farther back is written again */
     for (size_t back = 0; back < 64 && i > 0; back++)
         if (strcmp(s->item[--i], text) == 0) {
             oaki_snapout_number(o, i + 1);
@@ -88,7 +88,7 @@ static int by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Sort, and leave one of each. Returns how many. */
+/* Sorts, and removes duplicates. Returns how many are left. */
 static size_t unique(uint32_t *a, size_t n)
 {
     size_t kept = 0;
@@ -100,7 +100,7 @@ static size_t unique(uint32_t *a, size_t n)
 
 static void put_threads(oaki_snapout *o, const char *data, size_t n)
 {
-    uint32_t *tid = malloc(THREADS * sizeof *tid); /* the caller's stack may be a small one */
+    uint32_t *tid = malloc(THREADS * sizeof *tid); /* the stack may be small */
     size_t count = 0;
     if (!tid) o->error = o->error ? o->error : ENOMEM;
     if (!tid) return;
@@ -146,9 +146,9 @@ static void put_sites(oaki_snapout *o, const char *data, size_t n)
     free(id);
 }
 
-/* ---- all of it ---- */
+/* ---- the whole snapshot ---- */
 
-/* What the child handed over: sites, roots, the tail. 0 or an error number. */
+/* Completes the file from the child's answer: sites, roots, the tail. 0 or an error number. */
 static int finish(int fd, const oaki_image_answer *a, oak_snapshot_cost *cost)
 {
     oaki_snap_tail tail;

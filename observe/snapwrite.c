@@ -1,14 +1,14 @@
-/* snapwrite.c - a snapshot's heap, written from the image as it is walked.
+/* snapwrite.c - writes a snapshot's heap from the image, during a walk over it.
  *
- * A search finds what is alive; then objects are written in order of address, each with its edges,
- * whose targets are numbers: ranks among what was found. Looking ranks up misses the cache each
- * time, so edges of many objects are gathered first, and what their ranks need is prefetched.
+ * A search finds the live objects. Then objects are written in order of address, each with its
+ * edges. Targets are numbers: ranks among the objects found. A rank's look-up misses the cache, so
+ * edges of many objects are gathered first, and the data for their ranks is prefetched.
  *
- * Extra memory for 1 GiB of 64-byte objects: 64 MiB for the search's queue, which is given back
- * before anything is written, 12 MiB for ranks, 8 MiB for mark bits that the child writes.
+ * Extra memory for 1 GiB of 64-byte objects: 64 MiB for the search's queue, which is freed before
+ * the first write. Besides 12 MiB for ranks, and 8 MiB for mark bits that the child writes.
  *
- * Owns nothing that outlives the image. Bound: two looks at the words of what is alive, four when
- * there are maps whose keys are wanted. */
+ * Owns nothing that outlives the image. Bound: two passes over the words of the live objects; four
+ * if there are maps whose keys are wanted. */
 #include "snapwrite.h"
 
 #include "gc/debug/edges.h"
@@ -26,9 +26,9 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define OBJECTS 256  /* that wait for their edges' ranks */
+#define OBJECTS 256  /* objects gathered, whose edges wait for their ranks */
 #define EDGES 4096
-#define FEW 14       /* edges that an object's first byte can count */
+#define FEW 14       /* most edges that an object's first byte can count */
 #define LOOK_EVERY 4096
 
 typedef struct waiting {
@@ -42,7 +42,7 @@ typedef struct state {
     oaki_snapout out;
     oaki_ranks ranks;
     oaki_snap_tail tail;
-    /* objects and edges that wait */
+    /* objects and edges gathered */
     waiting object[OBJECTS];
     unsigned nobjects, nedges;
     struct {
@@ -50,13 +50,13 @@ typedef struct state {
         uint32_t rank;
         bool real;
     } edge[EDGES];
-    bool listing;   /* the edges of the one object that waits end with a 0 */
-    size_t word;    /* of its edge before */
-    uint64_t number; /* of the next object to be written */
-    size_t end, size;   /* of the one before, in granules */
+    bool listing;   /* the only object gathered is written as a list of edges that ends with a 0 */
+    size_t word;    /* of its previous edge */
+    uint64_t number; /* of the next object to write */
+    size_t end, size;   /* of the previous object, in granules */
     uint64_t type;      /* type << 2 | shape */
-    uint64_t address;   /* of the root before */
-    bool counting;      /* roots or keys are counted, not written */
+    uint64_t address;   /* of the previous root */
+    bool counting;      /* roots or keys are only counted, not written */
     uint64_t count;
     const oak_classic_map *classic;
 } state;
@@ -81,7 +81,8 @@ static int write_fd(void *ctx, const char *p, size_t n)
     return 0;
 }
 
-/* In a stop the file may be a pipe that a stopped thread reads: the parent writes, later. */
+/* In a pause, the file may be a pipe that a stopped thread reads. So the stream goes to the parent,
+ * which writes it later. */
 static int write_answer(void *ctx, const char *p, size_t n)
 {
     state *s = ctx;
@@ -152,7 +153,7 @@ static void put_edge(state *s, unsigned i)
     s->tail.edges++;
 }
 
-/* What waits: ranks for all edges, whose bits are on the way. */
+/* Finds the ranks of all gathered edges. Their bits are being prefetched. */
 static void find_ranks(state *s)
 {
     for (unsigned i = 0; i < s->nedges; i++) {
@@ -175,7 +176,7 @@ static void put_edges(state *s, const waiting *w)
         if (s->edge[w->first + i].real) put_edge(s, w->first + i);
 }
 
-/* Write the first n of the objects that wait, and all their edges. */
+/* Writes the first n gathered objects, with all their edges. */
 static void put_waiting(state *s, unsigned n)
 {
     for (unsigned k = 0; k < n; k++) {
@@ -188,8 +189,8 @@ static void put_waiting(state *s, unsigned n)
     }
 }
 
-/* There is no room for more edges of the object that is being followed: those before it go; it
- * becomes a list, if it is alone. */
+/* There is no room for more edges of the current object. The objects before it are written. The
+ * current one is written as a list. */
 static void make_room(state *s)
 {
     waiting last = s->object[s->nobjects - 1];
@@ -260,7 +261,7 @@ static void put_objects(state *s)
 
 /* ---- keys of map entries ---- */
 
-#define CHAIN 4096 /* overflow buckets behind one another that are followed */
+#define CHAIN 4096 /* most overflow buckets in a chain that are followed */
 
 typedef struct keyed {
     state *s;
@@ -292,7 +293,7 @@ static void take_keys(void *ctx, const oaki_edge *edge, size_t n)
     }
 }
 
-/* The object that this bucket's last word refers to, if it can be one more bucket. */
+/* The object that this bucket's last word refers to, if it can be an overflow bucket. */
 static size_t overflow_of(const state *s, const char *bucket, size_t size)
 {
     const char *next;
@@ -303,7 +304,8 @@ static size_t overflow_of(const state *s, const char *bucket, size_t size)
     return fits ? slot : SIZE_MAX;
 }
 
-/* Those that are objects of their own; the array's spare ones are part of it. */
+/* Takes overflow buckets that are objects of their own. The array's spare buckets are part of the
+ * array. */
 static void take_overflow(state *s, const oak_classic_map *m, size_t array)
 {
     size_t size = oaki_classic_bucket_size(m->type), n = oaki_object_size(array) / size;
@@ -317,7 +319,7 @@ static void take_overflow(state *s, const oak_classic_map *m, size_t array)
     }
 }
 
-/* The buckets of a classic map: an array, if it is in the snapshot. */
+/* Takes the buckets of a classic map's array, if that is in the snapshot. */
 static void take_buckets(state *s, const oak_classic_map *m, const void *array)
 {
     size_t slot = array ? oaki_graph_object(s->im, (uintptr_t)array) : SIZE_MAX;
@@ -342,7 +344,7 @@ static bool take_map(void *ctx, size_t slot)
     return s->count < s->query->max_keys && !s->out.error && !oaki_image_late(s->im);
 }
 
-/* Counted first, as the count comes first. */
+/* Two passes: the first one counts, as the count precedes the keys. */
 static void put_keys(state *s)
 {
     s->count = 0;
@@ -454,7 +456,7 @@ static void put_roots(state *s)
     oaki_root_words(s->im, put_root, s);
 }
 
-/* For the parent: those to be named, with the numbers that they have in the file. */
+/* Passes the roots that need a name to the parent, with their numbers in the file. */
 static void ask_name(void *ctx, const oaki_root_word *w)
 {
     state *s = ctx;

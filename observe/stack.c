@@ -1,14 +1,14 @@
-/* stack.c - capturing stacks (stack.h), and which code is Oakum's own.
+/* stack.c - captures stacks (stack.h), and knows Oakum's own code.
  *
  * Owns: struct self: written by the first call of oaki_stack_find_own, and constant from then on.
- * Bound: O(frames), plus one search of a table for each of Oakum's own. */
+ * Bound: O(frames), and one search of a table for each of Oakum's own. */
 #include "stack.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
 #include "unwind.h"
 #include <pthread.h>
 
-#define PADDING 64 /* bytes between two functions */
+#define PADDING 64 /* most bytes between two functions */
 
 typedef struct range {
     uintptr_t lo, hi;
@@ -32,7 +32,7 @@ static uintptr_t noted(const int32_t *at)
     return (uintptr_t)at + (uintptr_t)(intptr_t)*at;
 }
 
-/* Ranges are few hundred, and nearly sorted as they come. */
+/* Inserts a range. There are a few hundred, and they arrive nearly sorted. */
 static void add_own(uintptr_t lo, uintptr_t hi)
 {
     size_t i = self.nown;
@@ -42,7 +42,7 @@ static void add_own(uintptr_t lo, uintptr_t hi)
     self.nown++;
 }
 
-/* Between one file's code and the next one's there is padding only: a handful of ranges is left. */
+/* Joins ranges with only padding between them, as between two files' code: a handful is left. */
 static void join_own(void)
 {
     size_t n = 0;
@@ -86,7 +86,7 @@ bool oaki_stack_is_own(uintptr_t pc)
 
 static void init(void)
 {
-    (void)oaki_unwind_init(); /* without memory nothing is seen of a stack */
+    (void)oaki_unwind_init(); /* without memory, every capture is empty */
     oaki_stack_find_own();
 }
 
@@ -99,5 +99,5 @@ size_t oaki_stack_capture(uintptr_t *pc, size_t max)
 {
     max = OAKI_MIN(max, (size_t)OAKI_STACK_FRAMES);
     size_t n = oaki_unwind(pc, max, oaki_stack_is_own);
-    return n > 0 ? n : oaki_unwind(pc, max, NULL); /* a thread of Oakum's */
+    return n > 0 ? n : oaki_unwind(pc, max, NULL); /* a thread of Oakum's has only own frames */
 }

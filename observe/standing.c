@@ -1,8 +1,8 @@
-/* standing.c - what threads and fibers that stand still hold (standing.h): a search from all other
- * roots, then from theirs, one after the other; what each adds is its own.
+/* standing.c - memory that idle threads and parked fibers keep alive (standing.h). A search starts
+ * from all other roots, then from theirs, one after the other; each is charged with what it adds.
  *
- * Owns nothing that outlives the call. Bound: one search, and a look at the roots for each thread
- *   that is asked about. */
+ * Owns nothing that outlives the call. Bound: one search, and a pass over the roots for each thread
+ * in the query. */
 #include "standing.h"
 
 #include "cancel.h"
@@ -16,7 +16,7 @@
 typedef struct pass {
     oaki_search *search;
     const oaki_standing *s;
-    int tid; /* whose words count; 0: those of nobody in the list */
+    int tid; /* the thread whose words count; 0: words of no thread in the list */
 } pass;
 
 static bool is_asked_about(const oaki_standing *s, int tid)
@@ -42,7 +42,7 @@ static void search_from(oaki_image *im, pass *p, int tid)
     oaki_search_run(p->search);
 }
 
-/* Offsets of the fibers that are there still; how many. */
+/* Offsets of the fibers that still exist; returns how many. */
 static size_t find_fibers(const oaki_image *im, const oaki_standing *s, size_t *slots)
 {
     size_t n = 0;

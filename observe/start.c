@@ -1,4 +1,4 @@
-/* start.c - what options and environment turn on when the heap starts (runtime/observer.h). */
+/* start.c - starts what options and environment ask for, with the heap (runtime/observer.h). */
 #include "runtime/observer.h"
 #include "gclog.h"
 #include "guard.h"

@@ -1,14 +1,14 @@
-/* stranded.c - which threads wait for ever: those whose wait is for an object that nothing reaches
- * but threads of which the same is true (stranded.h).
+/* stranded.c - threads that wait for ever. Each waits for an object that no thread or root reaches,
+ * except threads of the same kind (stranded.h).
  *
- * A search from all roots but the words of threads that wait; what it finds may be used to wake
- * somebody. So who waits for an object that was found has words that count as well, and so on until
- * nobody is added. It errs on one side: a stray word makes a thread count as one that can be woken.
- * (As the search for deadlocked goroutines by Saioc, Lee, Moller and Chabbi, "Dynamic Partial
- * Deadlock Detection and Recovery via Garbage Collection", ASPLOS 2025.)
+ * The search starts from all roots except the words of waiting threads. An object that it finds may
+ * be used to wake a thread. So a thread that waits for such an object adds its words to the roots,
+ * and so on until none is added. Errors go one way: because of a stray word, a thread may count as
+ * one that can be woken. (Like the search for deadlocked goroutines by Saioc, Lee, Moller and
+ * Chabbi, "Dynamic Partial Deadlock Detection and Recovery via Garbage Collection", ASPLOS 2025.)
  *
- * Owns nothing that outlives the call. Bound: one search; a look at who is left for each time that
- *   somebody is added; 16 bytes for a word of those who wait. */
+ * Owns nothing that outlives the call. Bound: one search; a pass over the remaining threads each
+ * time that some are added; 16 bytes for a word of a waiting thread. */
 #include "stranded.h"
 
 #include "cancel.h"
@@ -24,13 +24,13 @@
 
 typedef struct word {
     uintptr_t value;
-    uint32_t next; /* of the same thread; NONE: none */
+    uint32_t next; /* the thread's next word; NONE: none */
     bool past_end;
 } word;
 
 typedef struct waiter {
-    size_t object;   /* that it waits for, an offset */
-    uint32_t words;  /* the first; NONE: none */
+    size_t object;   /* offset of the object that it waits for */
+    uint32_t words;  /* its first word; NONE: none */
     bool may_go_on;
 } waiter;
 
@@ -38,13 +38,13 @@ typedef struct state {
     oaki_image *im;
     oaki_search search;
     const oaki_stranded *s;
-    waiter *waiter; /* as s->tid */
+    waiter *waiter; /* indexed as s->tid */
     word *words;
     size_t nwords, cap;
     bool no_memory;
 } state;
 
-/* SIZE_MAX: it is not asked about. */
+/* The index of a thread; SIZE_MAX: not in the query. */
 static size_t index_of(const oaki_stranded *s, int tid)
 {
     size_t lo = 0, hi = s->asked;
@@ -58,7 +58,7 @@ static size_t index_of(const oaki_stranded *s, int tid)
     return lo < s->asked && s->tid[lo] == tid ? lo : SIZE_MAX;
 }
 
-/* Who doesn't wait any more, or for nothing in the heap, goes on. */
+/* A thread that no longer waits, or for no object of the heap, counts as running. */
 static void read_waiters(state *st)
 {
     for (size_t i = 0; i < st->s->asked; i++)
@@ -124,7 +124,7 @@ static bool wake_some(state *st)
     return any;
 }
 
-/* Those that are left, with all that only they hold. */
+/* The remaining threads, with the memory that only they keep alive. */
 static void read_answer(state *st, oaki_stranded *out)
 {
     oaki_search *g = &st->search;

@@ -1,12 +1,12 @@
-/* symbol.c - finding names, and keeping what was found (symbol.h).
+/* symbol.c - finds names, and caches them (symbol.h).
  *
  * Owns: struct self: strings, each once, and a table from code addresses to frames. Neither
- *   shrinks: both are bounded by the code that allocates. Lock: `lock`, one of the host's, never
- *   held while anything of Oakum's is waited for but the end of a fork.
- * Invariant: what is remembered of an address is true of the object that is loaded there, or of the
- *   last one that was; the loader's counts of what it has loaded and unloaded say when to look.
- * Bound: O(1) for an address that was seen; for a new one what libdw takes, or O(symbols); after
- *   something was unloaded, O(loaded objects) more, once for each address. */
+ * shrinks: both are bounded by the code that allocates. Lock: `lock`, a mutex of the host's
+ * library. A thread that holds it waits for nothing of Oakum's except the end of a fork.
+ * Invariant: a cached result is true of the object loaded at the address, or of the last one that
+ * was. The loader's counts of loads and unloads say when to check.
+ * Bound: O(1) for a cached address. For a new one, libdw's time, or O(symbols). After an unload,
+ * O(loaded objects) more, once for each address. */
 #include "symbol.h"
 #include "cancel.h"
 #include "dwarf.h"
@@ -27,7 +27,7 @@ typedef struct text {
     char s[];
 } text;
 
-/* The loader's counts. */
+/* The loader's counts of loads and unloads. */
 typedef struct loads {
     unsigned long long adds, subs;
 } loads;
@@ -35,8 +35,8 @@ typedef struct loads {
 typedef struct entry {
     struct entry *next;
     uintptr_t pc;
-    loads seen;  /* when it was last known to be true */
-    bool placed; /* an object was there then */
+    loads seen;  /* the counts when the entry was last known to be true */
+    bool placed; /* an object was loaded there at that time */
     size_t n;
     oak_frame frame[];
 } entry;
@@ -49,10 +49,10 @@ static struct {
     text *texts[BUCKETS];
     entry *entries[BUCKETS];
     loads loads;
-    bool no_dwarf; /* it was tried, and there is none */
+    bool no_dwarf; /* libdw was tried, and isn't available */
 } self = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* Whoever had it is not here, and what it guards is whole. */
+/* In a child: the holder of the lock doesn't exist, and its data is whole. */
 static void in_child(void)
 {
     pthread_mutex_init(&self.lock, NULL);
@@ -71,7 +71,7 @@ static int read_loads(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1;
 }
 
-/* What libdw has opened says nothing of what came in the place of an object that has gone. */
+/* After an unload, closes libdw's data, as another object may be in the old one's place. */
 static void look_at_loader(void)
 {
     unsigned long long subs = self.loads.subs;
@@ -79,9 +79,9 @@ static void look_at_loader(void)
     if (self.loads.subs != subs) oaki_dwarf_close();
 }
 
-/* A fork waits: in the child the loader's list of objects would stay locked by who reads it here.
- * What takes the loader's other lock, as a library's constructor that forks may hold it, stays
- * outside: loading libdw, and asking for symbols. */
+/* Holds off forks, as in the child the loader's list would stay locked by this thread. Some calls
+ * take the loader's other lock: loading libdw, and dlsym. They stay outside, as a library's
+ * constructor may fork with that lock held. */
 static void lock(void)
 {
     (void)pthread_once(&self.once, once);
@@ -98,7 +98,7 @@ static void unlock(void)
 
 /* ---- strings ---- */
 
-/* Suffixes of copies and parts that the compiler made of a function are no part of its name. */
+/* The length without the suffixes of a compiler's copies and parts of a function. */
 static size_t plain_length(const char *s)
 {
     static const char *const suffix[] = { ".constprop.", ".part.", ".isra.", ".cold",
@@ -111,7 +111,7 @@ static size_t plain_length(const char *s)
     return n;
 }
 
-/* NULL without memory, and for NULL. */
+/* Stores a string once. NULL without memory, and for NULL. */
 static const char *keep(const char *s, size_t n)
 {
     if (!s) return NULL;
@@ -134,9 +134,9 @@ static const char *keep_all(const char *s)
     return s ? keep(s, strlen(s)) : NULL;
 }
 
-/* ---- where names come from ---- */
+/* ---- sources of names ---- */
 
-/* An object that was loaded since asks for another opening. */
+/* Opens libdw's data anew if the object was loaded after it was opened. */
 static bool dwarf_for(const oaki_object *o, uintptr_t addr)
 {
     if (!o || self.no_dwarf) return false;
@@ -202,14 +202,14 @@ static bool is_loaded(uintptr_t pc)
     return found;
 }
 
-/* What was loaded stays until something is unloaded, and nothing comes without being loaded. */
+/* True while no object was unloaded, and for an address without an object, none loaded either. */
 static bool is_up_to_date(const entry *e)
 {
     return e->seen.subs == self.loads.subs && (e->placed || e->seen.adds == self.loads.adds);
 }
 
-/* What is remembered, unless there may be something else by now; where nothing is, it says what
- * was. */
+/* The cached entry, unless another object may be there by now. If none is, the entry stays
+ * valid. */
 static const entry *find(uintptr_t pc)
 {
     entry **at = place_of(pc), *e = *at;

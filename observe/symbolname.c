@@ -1,7 +1,7 @@
 /* symbolname.c - names of root words: code and data by symbol.h, thread-local variables from the
  * symbol table of their file.
  *
- * That file is mapped for a look-up, as such roots are named a few at a time; what it says is
+ * The file is mapped for each look-up, as few such roots are named at a time. Its contents are
  * checked against its size.
  *
  * Owns nothing. Bound: linear in a file's symbols. */
@@ -20,7 +20,7 @@ void oaki_name_of_code(uintptr_t pc, char *name, size_t n, char *file, size_t fi
 {
     oak_frame frame[OAKI_SYMBOL_INLINED];
     size_t frames = oaki_symbol_of_code(pc, frame);
-    const oak_frame *f = &frame[frames - 1]; /* whose frame it is, whatever was inlined into it */
+    const oak_frame *f = &frame[frames - 1]; /* the owner of the frame, not inlined */
     oaki_format(name, n, "%s", f->function ? f->function : "");
     if (f->object) oaki_format(file, file_n, "%s", f->object);
 }
@@ -47,14 +47,14 @@ void oaki_name_of_file(const char *path, char *out, size_t n)
 
 /* ---- thread-local variables ---- */
 
-/* n items of `size` bytes at `at` of the file, or NULL. */
+/* n items of `size` bytes at offset `at` of the file; NULL if they don't fit. */
 static const void *piece(const oaki_elf *e, size_t at, size_t n, size_t size)
 {
     if (at > e->size || n > (e->size - at) / size || at % 8 != 0) return NULL;
     return e->map + at;
 }
 
-/* The name of the variable that the offset `at` is in, from one table; or NULL. */
+/* The name of the variable that contains the offset `at`, from one table; or NULL. */
 static const char *search_table(const oaki_elf *e, const ElfW(Shdr) *s, const ElfW(Shdr) *strings,
                                 size_t at, size_t *offset)
 {

@@ -1,13 +1,12 @@
-/* trace.c - recording a trace (oakum/trace.h, trace.h): starting and ending it, and the events.
+/* trace.c - records a trace (oakum/trace.h, trace.h): its start and end, and the events.
  *
  * Owns: the list of buffers, each thread's pointer to its own, the cycles' table.
- * Invariants: who records looks at `generation` first, which is 0 while no trace is under way;
- *   an event whose buffer has another generation empties the buffer. A start gives a number that
- *   was never given before.
- * Lock: the trace's turn, for starting, ending and writing; recording takes none, and calls
- *   nothing but the system's clock, and mmap once a thread. The table of cycles is filled by the
- *   listener, which is called by one thread at a time, and read by who has stopped it or only up
- *   to ncycles.
+ * Invariants: a recording thread first reads `generation`, which is 0 while no trace is under way.
+ * An event empties a buffer of another generation before it enters it. Each start has a number that
+ * was never used before.
+ * Lock: the trace's turn, for start, end and writing. Recording takes no lock. It calls only the
+ * system's clock, and mmap once a thread. The listener fills the table of cycles, in one thread at
+ * a time. Readers have stopped the listener, or read only up to ncycles.
  * Bound: recording is O(1). */
 #include "trace.h"
 
@@ -28,11 +27,11 @@
 
 static struct {
     AO_t turn;
-    AO_t generation; /* of the trace under way, or 0 */
+    AO_t generation; /* of the trace under way; 0: none */
     AO_t starts;
     AO_t buffers; /* oaki_trace_buffer * */
     AO_t nbuffers;
-    AO_t homeless; /* events dropped as there was no buffer */
+    AO_t homeless; /* events dropped for lack of a buffer */
     AO_t cap;      /* events a thread */
     uint64_t begin, begin_wall;
     oaki_cycle *cycles;
@@ -61,7 +60,7 @@ static size_t bytes_for(size_t events)
     return OAKI_ALIGN_UP(n, oaki_os_page_size());
 }
 
-/* One whose thread has gone, and whose events nobody will write any more. */
+/* Finds the buffer of an ended thread whose events were written or are obsolete. */
 static oaki_trace_buffer *reuse(AO_t generation)
 {
     oaki_trace_buffer *b = (oaki_trace_buffer *)AO_load_acquire(&self.buffers);
@@ -94,7 +93,7 @@ static oaki_trace_buffer *map_new(void)
     return b;
 }
 
-/* Not while another's trace is in it: a reader goes by the generation. */
+/* The generation is 0 meanwhile, as readers select buffers by it. */
 static void settle_in(oaki_trace_buffer *b, AO_t generation)
 {
     AO_store_release(&b->generation, 0);
@@ -125,8 +124,8 @@ static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation)
     return b;
 }
 
-/* The calling thread's, of the trace that is under way; NULL when there is none, or no room for
- * one. */
+/* The calling thread's buffer for the trace under way; NULL if there is no trace, or no room for a
+ * buffer. */
 static oaki_trace_buffer *buffer(void)
 {
     AO_t generation = AO_load_acquire(&self.generation);
@@ -173,7 +172,7 @@ static void fill(oaki_trace_event *e, oaki_event_kind kind, const char *name, ui
     copy_text(e->name, name, sizeof e->name);
 }
 
-/* An event of this kind in the calling thread's buffer, to be completed and published; NULL. */
+/* A new event in the calling thread's buffer; the caller completes and publishes it. NULL: none. */
 static oaki_trace_event *add(oaki_trace_buffer **b, oaki_event_kind kind, const char *name,
                              uint64_t when)
 {
@@ -291,7 +290,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
     (void)ctx;
     AO_t n = AO_load(&self.ncycles);
     AO_store(&self.cycles_dropped, AO_load(&self.cycles_dropped) + c->lost);
-    if (c->begin < self.begin) return; /* was waiting when the trace began */
+    if (c->begin < self.begin) return; /* it was waiting when the trace began */
     if (n == OAKI_TRACE_CYCLES) {
         AO_store(&self.cycles_dropped, AO_load(&self.cycles_dropped) + 1);
         return;
@@ -310,7 +309,7 @@ static void off(void)
     oaki_gc_off_cycle(on_cycle, NULL);
 }
 
-/* The child records nothing: its buffers would hold what the parent writes. */
+/* A child records nothing: its buffers would contain the parent's events. */
 static void fork_child(void)
 {
     AO_store(&self.turn, 0);
@@ -358,7 +357,8 @@ static int start(size_t events)
     return -1;
 }
 
-/* Memory of what has been written. A thread that is in the middle of an event writes to zeroes. */
+/* Releases the memory of written events. A thread in the middle of an event then writes to
+ * zeroes. */
 static void give_back(void)
 {
     oaki_trace_buffer *b = (oaki_trace_buffer *)AO_load_acquire(&self.buffers);
@@ -397,7 +397,7 @@ static int write_now(AO_t generation, const char *path)
     return oaki_trace_write_to(&v, path);
 }
 
-/* Nothing more is recorded. What there is, is told first to the path or to the descriptor. */
+/* Ends recording, and writes the trace to the path or the descriptor, if one is given. */
 static int finish(AO_t generation, const char *path, int fd)
 {
     int r = 0;

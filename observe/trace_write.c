@@ -1,12 +1,12 @@
 /* trace_write.c - a trace as JSON in Chrome's trace-event format (Google, "Trace Event Format").
  *
- * Times are microseconds since the trace began, with nanoseconds behind the point; otherData says
- * when that was on the monotonic clock and since 1970. Threads are tracks; so are the collector,
- * with its pauses and their phases, and the sweep. The heap's size is a counter, made of what
- * every event noted of it; resizes of maps are asynchronous events by the map's address.
+ * Times are microseconds since the trace began, with three decimals. otherData gives that moment on
+ * the monotonic clock and since 1970. Threads are tracks; so are the collector, with its pauses and
+ * their phases, and the sweep. The heap's size is a counter, from the size in every event. Resizes
+ * of maps are asynchronous events by the map's address.
  *
- * Owns: nothing that outlives the call. Under the trace's lock; while it writes, events may be
- *   added behind those that it has counted. Uses the host's malloc: outside of oaki_enter.
+ * Owns: nothing that outlives the call. Under the trace's lock. Threads may append events during
+ * the write; those are left out. Uses the host's malloc: outside of oaki_enter.
  * Bound: O(n log n) in the events. */
 #include "json.h"
 #include "output.h"
@@ -18,17 +18,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COLLECTOR INT32_MAX       /* tracks: no thread has these numbers */
+#define COLLECTOR INT32_MAX       /* numbers of tracks; no thread has them */
 #define SWEEP (INT32_MAX - 1)
-#define CHUNK ((size_t)64 << 10)  /* written at a time */
-#define FINEST 20000              /* nanoseconds between two values of the heap counter ... */
+#define CHUNK ((size_t)64 << 10)  /* bytes written at a time */
+#define FINEST 20000              /* least nanoseconds between two values of the heap counter ... */
 #define COARSE ((size_t)64 << 10) /* ... that differ by less */
 
 typedef struct writer {
     const oaki_trace_view *v;
     oaki_json j;
     int pid, fd;
-    uintptr_t ids; /* given to asynchronous spans */
+    uintptr_t ids; /* the last one given to an asynchronous span */
     char *chunk;
     size_t filled;
 } writer;
@@ -59,7 +59,7 @@ static void put_time(writer *w, const char *key, uint64_t ns)
     oaki_json_decimal(&w->j, ns, 3);
 }
 
-/* Open, for args. */
+/* Begins an event, and leaves it open for args. */
 static void begin(writer *w, const char *name, const char *category, const char *phase, int64_t tid,
                   uint64_t when)
 {
@@ -126,7 +126,7 @@ static void put_phases(writer *w, const oaki_cycle *c)
     }
 }
 
-/* The mark beside the program, and the stop before it; what was before the trace is left out. */
+/* The concurrent mark, and the pause before it; parts before the trace's begin are left out. */
 static void put_beside(writer *w, const oaki_cycle *c)
 {
     uint64_t from = OAKI_MAX(c->first_begin, w->v->begin);
@@ -222,12 +222,12 @@ static void put_event(writer *w, const oaki_trace_buffer *b, const oaki_trace_ev
         break;
     case OAKI_EVENT_RESIZE:
     case OAKI_EVENT_RESIZE_END:
-        break; /* in pairs, later */
+        break; /* written later, in pairs */
     }
 }
 
-/* Another thread may open and close spans meanwhile: what has changed under our eyes is left
- * out. They last until now at least, after whatever has ended inside of them. */
+/* The thread may open and close spans meanwhile: spans that changed during the copy are left out.
+ * An open span lasts at least until now, and until the end of the last event inside it. */
 static void put_open_spans(writer *w, const oaki_trace_buffer *b)
 {
     oaki_trace_event open[OAKI_TRACE_NEST];
@@ -255,7 +255,7 @@ static int by_time(const void *a, const void *b)
     return x->when < y->when ? -1 : x->when > y->when;
 }
 
-/* Of the counter: what changes much, and at all after a while. */
+/* Writes the heap counter: a large change at once, any other change after FINEST ns. */
 static void put_heap(writer *w, const moment *m, size_t n)
 {
     uint64_t last = 0, when = 0;
@@ -283,7 +283,7 @@ static void put_resize(writer *w, const moment *m, const char *phase)
     end_args(w);
 }
 
-/* A map that is under way, by its hash. */
+/* The slot of a map in a hash table of resizes. */
 static size_t slot_of(const moment *const *open, size_t nslots, const void *map)
 {
     size_t i = ((uintptr_t)map * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (nslots - 1);
@@ -291,8 +291,8 @@ static size_t slot_of(const moment *const *open, size_t nslots, const void *map)
     return i;
 }
 
-/* Ends without a beginning, which was dropped or was before the trace, are left out; a map that
- * begins anew has gone through an end that was dropped, or another had its address. */
+/* Leaves out ends whose begin was dropped or precedes the trace. If a map begins again, its end was
+ * dropped or another map had its address: the new begin ends the old resize. */
 static bool put_resizes(writer *w, const moment *m, size_t n)
 {
     size_t resizes = 0, nslots = 16;
@@ -329,7 +329,7 @@ static size_t add_moments(const writer *w, moment *m)
     return k;
 }
 
-/* ---- the whole ---- */
+/* ---- the whole trace ---- */
 
 static bool is_of(const writer *w, const oaki_trace_buffer *b)
 {
@@ -346,7 +346,7 @@ static bool put_in_order(writer *w, size_t room)
         for (size_t i = 0; i < n && k < room; i++) {
             const oaki_trace_event *e = &b->event[i];
             bool resize = e->kind == OAKI_EVENT_RESIZE || e->kind == OAKI_EVENT_RESIZE_END;
-            /* a span noted the heap when it began */
+            /* a span recorded the heap's size when it began */
             m[k++] = (moment){ e->when, e->live, resize ? e : NULL, b->tid };
         }
     }

@@ -1,4 +1,4 @@
-/* trend.c - a series of looks at one figure, and whether it rises (trend.h).
+/* trend.c - a series of samples of one figure, and whether it rises (trend.h).
  *
  * Owns: nothing. */
 #include "trend.h"
@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SURE_SHORT 3.09 /* of a thousand series without a trend, one goes so far by chance */
+#define SURE_SHORT 3.09 /* one in a thousand series without a trend exceeds this by chance */
 #define SURE_LONG 3.5
-#define SHORT 20     /* looks: below it a fall of more than a part of the rise is no growth */
+#define SHORT 20     /* samples: a shorter window must hardly fall */
 #define FALL_PART 0.25
-#define DECAY 0.999  /* of the peak, a look */
+#define DECAY 0.999  /* of the peak, per sample */
 #define SPREAD_MIN 8
-#define PACE_SHORT 0.6 /* what the second half must have of the pace of the first */
+#define PACE_SHORT 0.6 /* the least pace of the second half, as a part of the first half's */
 #define PACE_LONG 0.3
 
 void oaki_trend_init(oaki_trend *t, unsigned max)
@@ -34,7 +34,7 @@ static double median(double *v, unsigned n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Of three looks from the kth on. */
+/* The median of three samples from the kth on. */
 static double around(const oaki_trend *t, unsigned k)
 {
     double v[3];
@@ -45,11 +45,11 @@ static double around(const oaki_trend *t, unsigned k)
 void oaki_trend_add(oaki_trend *t, double value)
 {
     t->peak *= DECAY;
-    if (t->n >= t->max) t->peak = OAKI_MAX(t->peak, around(t, 0)); /* one look alone is no peak */
+    if (t->n >= t->max) t->peak = OAKI_MAX(t->peak, around(t, 0)); /* a single sample is no peak */
     t->value[t->n++ % t->max] = value;
 }
 
-/* Variance of the sum of signs when there is no trend; ties make it smaller. */
+/* The variance of the sum of signs without a trend; ties reduce it. */
 static double variance(const oaki_trend *t, unsigned n)
 {
     double v[OAKI_TREND_MAX], sum = (double)n * (n - 1) * (2 * n + 5);
@@ -63,7 +63,7 @@ static double variance(const oaki_trend *t, unsigned n)
     return sum / 18;
 }
 
-/* How much alike neighbouring looks are, once the slope is taken off: 0 to 0.9. */
+/* The autocorrelation of neighbouring samples without the slope: 0 to 0.9. */
 static double likeness(const oaki_trend *t, unsigned n, double slope)
 {
     double mean = 0, squares = 0, products = 0, rest[OAKI_TREND_MAX];
@@ -78,7 +78,7 @@ static double likeness(const oaki_trend *t, unsigned n, double slope)
     return r < 0 ? 0 : r > 0.9 ? 0.9 : r;
 }
 
-/* In a short window: it hardly ever falls. */
+/* For a short window: all falls together are at most FALL_PART of the rise. */
 static bool hardly_falls(const oaki_trend *t, unsigned n)
 {
     double falls = 0;
@@ -89,7 +89,8 @@ static bool hardly_falls(const oaki_trend *t, unsigned n)
     return falls <= FALL_PART * (oaki_trend_at(t, n - 1) - oaki_trend_at(t, 0));
 }
 
-/* The median of the slopes of all pairs of n looks from the kth on; the sum of their signs. */
+/* The median of the slopes of all pairs of n samples from the kth on. Adds the signs of the slopes
+ * to *signs. */
 static double slope_of(const oaki_trend *t, unsigned k, unsigned n, double *signs)
 {
     double slopes[OAKI_TREND_MAX * (OAKI_TREND_MAX - 1) / 2];
@@ -103,15 +104,16 @@ static double slope_of(const oaki_trend *t, unsigned k, unsigned n, double *sign
     return median(slopes, pairs);
 }
 
-/* What fills up levels off. A step, as when an array doubles, is none of a half's pace. */
+/* A cache that fills levels off, so the second half must keep a part of the first half's pace. The
+ * median ignores a step, as when an array doubles. */
 static bool keeps_pace(const oaki_trend *t, unsigned n, double late)
 {
     double signs = 0, first = slope_of(t, 0, n / 2, &signs);
     return late >= (n < SHORT ? PACE_SHORT : PACE_LONG) * first;
 }
 
-/* The last third is above the first whichever looks are compared, and beyond what was before the
- * window. */
+/* All samples of the last third are above all of the first. And the end is above the peak before
+ * the window. */
 static bool is_steady(const oaki_trend *t, unsigned n, double late)
 {
     unsigned third = n / 3;

@@ -1,22 +1,22 @@
-/* unwind.c - walking the stack (unwind.h).
+/* unwind.c - walks the stack (unwind.h).
  *
- * Most frames need three facts: the CFA is a constant away from the stack or the frame pointer, and
- * the return address and the caller's frame pointer are a constant away from the CFA. These fit in
- * a word, which a cache keeps for each pc (unwind_cache.h). Where more is needed the row is read
- * again (unwind_row.c); where that needs another register of the caller, the walk begins anew with
- * all that a callee saves. Code without tables, as a JIT makes it, is followed by its frame
- * pointers as long as these look sane (unwind_chain.c).
+ * Most frames need three facts. The CFA is at a constant distance from the stack pointer or the
+ * frame pointer. The return address and the caller's frame pointer are at constant distances from
+ * the CFA. These fit in a word, which a cache keeps for each pc (unwind_cache.h). A frame that
+ * needs more has its row read each time (unwind_row.c). If a row needs another register of its
+ * caller, the walk restarts with all callee-saved registers. Code without tables, as a JIT makes
+ * it, is walked by its frame pointers while they are plausible (unwind_chain.c).
  *
- * Owns nothing; no lock. Invariant: each caller's frame lies above the one before, bar one that a
- * signal interrupted: so a walk ends. */
+ * Owns nothing; no lock. Invariant: each caller's frame lies above its callee's, except one that a
+ * signal interrupted. So a walk ends. */
 #include "unwind.h"
 
 #include "runtime/fiber.h"
 #include "unwind_walk.h"
 
-/* ---- where the thread is ---- */
+/* ---- the thread's current position ---- */
 
-/* The registers of the caller's frame, at the pc that is returned. */
+/* The registers of the calling frame, at the returned pc. */
 OAKI_INLINE uintptr_t registers_here(oaki_registers *r)
 {
     uintptr_t pc;
@@ -53,8 +53,8 @@ OAKI_INLINE uintptr_t registers_here(oaki_registers *r)
     return pc;
 }
 
-/* What is in use of the stack that `sp` is on, as far as it was told; of the system's own, all from
- * sp up is there. */
+/* Sets the window to the used part of the stack that contains `sp`, if its bounds are known. From
+ * sp up, all of that stack is mapped, even the system's own. */
 void oaki_walk_enter_stack(oaki_walk *w, uintptr_t sp)
 {
     const oaki_thread *t = oaki_thread_self();
@@ -82,7 +82,7 @@ OAKI_NO_ASAN OAKI_INLINE bool word_of_stack(oaki_walk *w, uintptr_t at, uintptr_
     return true;
 }
 
-/* To the caller, by a rule that fits in a word. */
+/* Steps to the caller by a rule that fits in a word. */
 OAKI_NO_ASAN OAKI_INLINE bool step_by_rule(oaki_walk *w, oaki_rule rule)
 {
     oaki_registers *r = &w->registers;
@@ -120,7 +120,7 @@ OAKI_NO_ASAN OAKI_INLINE bool step(oaki_walk *w, uintptr_t at)
     return oaki_rule_kind(rule) != OAKI_AT_END && oaki_walk_row(w, o, at);
 }
 
-/* ---- all of them ---- */
+/* ---- all frames ---- */
 
 typedef struct output {
     uintptr_t *pc;
@@ -128,7 +128,7 @@ typedef struct output {
     bool (*skip)(uintptr_t code);
 } output;
 
-/* False when there is no room for more. */
+/* False: no room for more. */
 OAKI_INLINE bool add(output *out, uintptr_t at)
 {
     if (OAKI_UNLIKELY(out->skip != NULL)) {
@@ -139,8 +139,8 @@ OAKI_INLINE bool add(output *out, uintptr_t at)
     return out->n < out->max;
 }
 
-/* As many steps by cached rules as come one after the other within an object and what is known of
- * the stack. All that changes is in registers. */
+/* Takes as many steps as possible by cached rules, within one object and the known part of the
+ * stack. All changing state is in registers. */
 OAKI_NO_ASAN static bool run(oaki_walk *w, output *to)
 {
     output out = *to;
@@ -176,7 +176,7 @@ OAKI_NO_ASAN static bool run(oaki_walk *w, output *to)
     return more;
 }
 
-/* Where a run has ended, a step that may take longer follows. */
+/* Alternates runs with single steps, which may take longer. */
 static size_t walk(oaki_walk *w, uintptr_t *pc, size_t max, bool (*skip)(uintptr_t code))
 {
     output out = { pc, 0, max, skip };

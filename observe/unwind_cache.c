@@ -38,7 +38,7 @@ static void write(oaki_cached *c, uint64_t check, oaki_rule rule)
     AO_store(&c->check, check);
 }
 
-/* The one that was first is second now. */
+/* Adds a rule as the first entry of its pair; the first becomes the second. */
 void oaki_cache_add(uintptr_t at, uint64_t identity, oaki_rule rule)
 {
     uint64_t key = at ^ identity;

@@ -1,13 +1,13 @@
-/* unwind_cfi.c - reading entries of .eh_frame (unwind_cfi.h), which the Linux Standard Base and
- * DWARF 5, section 6.4, describe.
+/* unwind_cfi.c - reads entries of .eh_frame (unwind_cfi.h), as in the Linux Standard Base and in
+ * DWARF 5, section 6.4.
  *
- * Owns nothing; no lock. All reads are checked, as the file may be corrupt. Bound: O(1), bar the
- * length of the augmentation string, which is limited. */
+ * Owns nothing; no lock. All reads are checked, as the file may be corrupt. Bound: O(1), apart from
+ * the length of the augmentation string, which is limited. */
 #include "unwind_cfi.h"
 
-#define EXTRAS 8 /* letters of an augmentation string, at most */
+#define EXTRAS 8 /* most letters of an augmentation string */
 
-/* Restricts c to one entry, behind its length. False at the end of the table. */
+/* Restricts c to one entry, after its length field. False at the end of the table. */
 static bool enter(oaki_cursor *c)
 {
     uint64_t length = oaki_cursor_bytes(c, 4);
@@ -40,7 +40,7 @@ static bool read_letter(oaki_cursor *c, char letter, oaki_cfi *out)
     case 'S':
         out->signal = true;
         break;
-    case 'B': /* which key signs return addresses on aarch64 */
+    case 'B': /* the key that signs return addresses on aarch64 */
     case 'G':
         break;
     default:
@@ -49,7 +49,7 @@ static bool read_letter(oaki_cursor *c, char letter, oaki_cfi *out)
     return true;
 }
 
-/* What isn't known is skipped by the length, which is told first. */
+/* Unknown data is skipped by its length, which comes first. */
 static void read_extras(oaki_cursor *c, const char *letters, oaki_cfi *out)
 {
     if (letters[0] != 'z') return;

@@ -1,10 +1,10 @@
-/* unwind_chain.c - frames of code that no table tells of: what a JIT made, assembly, a restorer of
- * signals of the program's own (unwind_walk.h).
+/* unwind_chain.c - frames of code without tables: a JIT's, assembly, a signal restorer of the
+ * program's own (unwind_walk.h).
  *
- * A frame pointer is believed if it lies above the stack pointer, on the stack, and leads to an
- * address that a call instruction comes before. Code that keeps something else in that register
- * ends the walk. The next one may be anything, as a caller with tables need not keep one.
- * Owns nothing; no lock. Bound: O(1); a system call for each page of code that is looked at. */
+ * A frame pointer is accepted if it lies above the stack pointer, on the stack, and leads to an
+ * address after a call instruction. Code with another value in that register ends the walk. The
+ * next frame pointer may be any value, as a caller with tables need not keep one. Owns nothing; no
+ * lock. Bound: O(1); one system call for each page of code that is read. */
 #include "unwind_walk.h"
 
 #include <stddef.h>
@@ -14,9 +14,9 @@
 
 #if defined(__x86_64__)
 static const unsigned char restorer[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
-#define CONTEXT_AT 0 /* from the stack pointer: the return address in front was popped */
+#define CONTEXT_AT 0 /* from the stack pointer, as the return address before it was popped */
 
-/* In the kernel's order; numbers of columns, which follow in the same order. */
+/* In the kernel's order: pairs of a column and a place in gregs. */
 static const struct {
     unsigned char column, place;
 } saved[] = {
@@ -39,19 +39,19 @@ static bool read_context(oaki_walk *w, uintptr_t context, oaki_registers *to)
 }
 #elif defined(__aarch64__)
 static const unsigned char restorer[] = { 0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4 };
-#define CONTEXT_AT 128 /* behind the siginfo_t */
+#define CONTEXT_AT 128 /* after the siginfo_t */
 
 static bool read_context(oaki_walk *w, uintptr_t context, oaki_registers *to)
 {
     uintptr_t base = context + offsetof(ucontext_t, uc_mcontext.regs);
-    for (size_t i = 0; i < OAKI_COLUMNS; i++) /* sp follows x30, and pc follows that */
+    for (size_t i = 0; i < OAKI_COLUMNS; i++) /* sp comes after x30, and pc after sp */
         if (!oaki_window_read(&w->stack, base + i * 8, &to->r[i], 8)) return false;
     to->known = ~(uint32_t)0;
     return oaki_window_read(&w->stack, base + OAKI_COLUMNS * 8, &w->pc, 8);
 }
 #endif
 
-/* Is the code at w->pc a call of rt_sigreturn? Compilers' and C libraries' are the same bytes. */
+/* Is the code at w->pc a call of rt_sigreturn? Compilers and C libraries all use these bytes. */
 static bool is_restorer(const oaki_walk *w)
 {
     oaki_window code = { 0, 0 };
@@ -77,7 +77,7 @@ static bool step_over_signal(oaki_walk *w)
 #if defined(__x86_64__)
 #define LONGEST_CALL 7
 
-/* E8 with four bytes; FF /2 with an operand of one to six. */
+/* E8 with four bytes; or FF /2 with an operand of one to six. */
 static bool comes_after_call(uintptr_t pc)
 {
     oaki_window code = { 0, 0 };
@@ -91,7 +91,7 @@ static bool comes_after_call(uintptr_t pc)
     return false;
 }
 #elif defined(__aarch64__)
-/* BL, or BLR and its kin with authentication. */
+/* BL; or BLR, with or without authentication. */
 static bool comes_after_call(uintptr_t pc)
 {
     oaki_window code = { 0, 0 };

@@ -1,11 +1,11 @@
-/* unwind_content.c - what tells an object from its successor (unwind_content.h).
+/* unwind_content.c - tells an object from its successor (unwind_content.h).
  *
- * Where the build ID lies is looked up once, and kept for the object's addresses. It is in the
- * first page, as linkers have it, which is there as long as the object is: so a later object at
- * the same place can be asked at the same address.
+ * The place of the build ID is looked up once, and kept for the object's addresses. Linkers put it
+ * in the first page, which is mapped as long as the object is. So a later object at the same place
+ * can be read at the same address.
  *
- * Owns: `known`: pairs of words like those of the cache of rules (unwind_cache.h), without a lock.
- * Bound: O(1); O(program headers and notes) when an object is new. */
+ * Owns: `known`: pairs of words as in the cache of rules (unwind_cache.h), without a lock. Bound:
+ * O(1); O(program headers and notes) for a new object. */
 #include "unwind_content.h"
 
 #include "runtime/os.h"
@@ -14,11 +14,11 @@
 #include <stddef.h>
 
 #define KNOWN 512
-#define NEXT 8 /* entries behind its own in which an object may be */
+#define NEXT 8 /* entries from its own one on in which an object may be */
 
 static struct {
     AO_t check; /* identity ^ mixed place */
-    AO_t place; /* from the object's first byte; 0: none is known */
+    AO_t place; /* from the object's first byte; 0: unknown */
 } known[KNOWN];
 
 static uint64_t mix(AO_t place)
@@ -26,7 +26,7 @@ static uint64_t mix(AO_t place)
     return place * 0xbf58476d1ce4e5b9u;
 }
 
-/* The place of the description in [at, end) of notes; 0: no build ID is there. */
+/* The place of the build ID in the notes [at, end); 0: none. */
 static size_t find_note(oaki_window *w, size_t at, size_t end, uintptr_t lo)
 {
     Elf64_Nhdr note;
@@ -45,8 +45,8 @@ static size_t find_note(oaki_window *w, size_t at, size_t end, uintptr_t lo)
     return 0;
 }
 
-/* Program headers that say where notes are, by addresses from the object's first byte, as its first
- * segment begins there. */
+/* Finds the build ID through the program headers of notes. Their addresses are converted to offsets
+ * from the object's first byte, where its first segment begins. */
 static size_t find_build_id(oaki_window *w, uintptr_t lo)
 {
     uint64_t headers, first = 0;
@@ -72,7 +72,8 @@ static size_t find_build_id(oaki_window *w, uintptr_t lo)
     return 0;
 }
 
-/* Without a build ID, or with one that is far away: where section headers lie in the file. */
+/* The place of the build ID. If there is none near the beginning, the place of e_phoff and e_shoff,
+ * the file's offsets of the headers. */
 static size_t find_place(uintptr_t lo)
 {
     oaki_window w = { 0, 0 };
@@ -83,7 +84,7 @@ static size_t find_place(uintptr_t lo)
     return near ? place : offsetof(Elf64_Ehdr, e_phoff);
 }
 
-/* The entry of this identity, or the one that is to have it: an empty one, if there is. */
+/* The entry of this identity; or else the one to use for it, an empty one if possible. */
 static size_t entry_of(uint64_t identity, bool *found)
 {
     size_t own = identity % KNOWN, empty = SIZE_MAX;

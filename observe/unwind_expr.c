@@ -3,13 +3,13 @@
  * Owns nothing; no lock. Bound: STEPS operations, as an expression may jump backwards. */
 #include "unwind_rules.h"
 
-#define DEEPEST 16 /* words on the stack */
+#define DEEPEST 16 /* most words on the stack */
 #define STEPS 256
 
 enum {
     OP_ADDR = 0x03,
     OP_DEREF = 0x06,
-    OP_CONST_1U = 0x08, /* to OP_CONST_8S: unsigned and signed, of 1, 2, 4 and 8 bytes */
+    OP_CONST_1U = 0x08, /* up to OP_CONST_8S: unsigned and signed, of 1, 2, 4 and 8 bytes */
     OP_CONST_8S = 0x0f,
     OP_CONSTU = 0x10,
     OP_CONSTS = 0x11,
@@ -42,9 +42,9 @@ enum {
     OP_LT = 0x2d,
     OP_NE = 0x2e,
     OP_SKIP = 0x2f,
-    OP_LIT = 0x30,  /* to 0x4f */
-    OP_REG = 0x50,  /* to 0x6f */
-    OP_BREG = 0x70, /* to 0x8f */
+    OP_LIT = 0x30,  /* up to 0x4f */
+    OP_REG = 0x50,  /* up to 0x6f */
+    OP_BREG = 0x70, /* up to 0x8f */
     OP_REGX = 0x90,
     OP_BREGX = 0x92,
     OP_DEREF_SIZE = 0x94,
@@ -188,7 +188,7 @@ static void move_words(stack *s, unsigned op)
     case OP_SWAP:
         swap(s, 1, 2);
         break;
-    default: /* OP_ROT: the top one goes below the next two */
+    default: /* OP_ROT: the top word moves below the next two */
         swap(s, 1, 2);
         swap(s, 2, 3);
     }
@@ -295,7 +295,7 @@ bool oaki_expression_at(const oaki_cfi *cfi, int64_t value, oaki_cursor *out)
     oaki_cursor c = cfi->own;
     c.bad = false;
     c.at = cfi->entry + (uintptr_t)value;
-    if (c.at < cfi->entry || c.at >= c.end) c = cfi->common; /* it lies in the CIE */
+    if (c.at < cfi->entry || c.at >= c.end) c = cfi->common; /* the expression is in the CIE */
     c.bad = false;
     c.at = cfi->entry + (uintptr_t)value;
     uint64_t n = oaki_cursor_uleb(&c);

@@ -1,16 +1,16 @@
-/* unwind_find.c - from a pc to its object and to its entry in the tables (unwind_find.h).
+/* unwind_find.c - finds a pc's object, and its entry in the tables (unwind_find.h).
  *
  * The loader's own look-up, _dl_find_object (glibc 2.35), takes no lock and may be called in a
- * signal handler. Without it a table is made from dl_iterate_phdr at the start and after
- * collections: what was loaded since then is not in it.
+ * signal handler. Without it, a table is made from dl_iterate_phdr, at the start and after
+ * collections. Objects loaded since then are missing in it.
  *
- * A static program has no header, as gcc asks the linker for one in dynamic programs only: the
- * section that it would lead to is found in the file, and has no search table.
+ * A static program has no .eh_frame_hdr, as gcc asks the linker for one only in dynamic programs.
+ * Its .eh_frame is found in the file instead, and has no search table.
  *
- * Owns: struct table; struct program, written at the start. Lock: none for readers. The table's one
- *   writer at a time has `writing`, counts `seq` up to an odd number, writes, and counts on; a
- *   reader that saw seq change has found nothing.
- * Bound: O(log objects), O(log entries); O(entries) where there is no search table. */
+ * Owns: struct table; struct program, written at the start. Lock: none for readers. The table has
+ * one writer at a time, which holds `writing`. It increments `seq` to an odd number, writes, and
+ * increments it again. A reader that sees seq change has found nothing.
+ * Bound: O(log objects), O(log entries); O(entries) without a search table. */
 #include "unwind_find.h"
 
 #include "elfsym.h"
@@ -23,7 +23,7 @@
 #include <link.h>
 
 #define OBJECTS 1024
-#define ENTRIES_MOST 200000 /* that are looked at one by one */
+#define ENTRIES_MOST 200000 /* most entries read one by one */
 #define SEARCHED 0x3b       /* the table's encoding: four signed bytes, relative to the header */
 
 typedef struct place {
@@ -40,11 +40,11 @@ static struct {
 } table;
 
 static struct {
-    uintptr_t lo, hi;      /* all of it: the loader knows a static program's code alone */
-    uintptr_t frames, end; /* its .eh_frame, where it has no header; else 0 */
+    uintptr_t lo, hi;      /* the whole program: the loader reports only a static program's code */
+    uintptr_t frames, end; /* its .eh_frame, if it has no header; else 0 */
 } program;
 
-/* ---- the loader's ---- */
+/* ---- the loader's look-up ---- */
 
 #ifdef DLFO_STRUCT_HAS_EH_DBASE
 #pragma weak _dl_find_object
@@ -78,7 +78,7 @@ static bool ask_loader(uintptr_t pc, oaki_unwind_object *out)
 }
 #endif
 
-/* ---- our own ---- */
+/* ---- our own table ---- */
 
 static void insert(place p)
 {
@@ -103,7 +103,7 @@ static place place_of(const struct dl_phdr_info *info)
     return p;
 }
 
-/* The first object is told of with the loader's counts. */
+/* The first object brings the loader's counts. */
 static int read_object(struct dl_phdr_info *info, size_t size, void *first)
 {
     (void)size;
@@ -121,11 +121,11 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *first)
     return 0;
 }
 
-/* Outside of the sampling path, as the loader's lock is waited for. */
+/* Not on the sampling path, as this waits for the loader's lock. */
 static void refresh(void)
 {
     bool first = true;
-    if (!AO_int_compare_and_swap_full(&table.writing, 0, 1)) return; /* another does it */
+    if (!AO_int_compare_and_swap_full(&table.writing, 0, 1)) return; /* another thread does it */
     oaki_loader_begin(NULL);
     (void)dl_iterate_phdr(read_object, &first);
     oaki_loader_end(NULL);
@@ -176,7 +176,7 @@ static void after_cycle(const oaki_cycle *c, void *unused)
     if (!table.by_loader) refresh();
 }
 
-/* In a child: the thread that was reading is not there. */
+/* In a child: the thread that was writing doesn't exist. */
 static void after_fork(void)
 {
     if (!AO_int_load(&table.writing)) return;
@@ -200,7 +200,7 @@ static int make_table(void)
     return oaki_gc_on_cycle(after_cycle, NULL);
 }
 
-/* The first object is the program. */
+/* Reads the first object only, which is the program. */
 static int look_at_program(struct dl_phdr_info *info, size_t size, void *base)
 {
     place p = place_of(info);
@@ -244,8 +244,8 @@ int oaki_unwind_find_init(bool by_loader)
 
 /* ---- entries ---- */
 
-/* The last of n pairs of four bytes at `at` whose first is not behind pc: the address that its
- * second says. */
+/* Searches n pairs of four bytes at `at`. Returns the address from the second half of the last pair
+ * whose first half is not above pc. */
 static uintptr_t search(uintptr_t at, size_t n, uintptr_t header, uintptr_t pc, oaki_window *w)
 {
     size_t lo = 0, hi = n;

@@ -40,7 +40,7 @@ bool oaki_window_extend(oaki_window *w, uintptr_t at, size_t n)
     uintptr_t last = at + n - 1;
     if (last < at) return false;
     uintptr_t first_page = OAKI_ALIGN_DOWN(at, size), last_page = OAKI_ALIGN_DOWN(last, size);
-    /* the window may begin in the midst of a page */
+    /* the window may begin in the middle of a page */
     if (w->lo > at && w->lo < first_page + size) w->lo = OAKI_ALIGN_UP(w->lo, size);
     if (w->hi <= last && w->hi > last_page) w->hi = OAKI_ALIGN_DOWN(w->hi, size);
     if (w->lo >= w->hi) *w = (oaki_window){ 0, 0 };
@@ -51,7 +51,7 @@ bool oaki_window_extend(oaki_window *w, uintptr_t at, size_t n)
 OAKI_NO_ASAN bool oaki_window_read(oaki_window *w, uintptr_t at, void *out, size_t n)
 {
     if (!oaki_window_has(w, at, n)) return false;
-    switch (n) { /* in line, as memcpy would be looked at by a sanitizer */
+    switch (n) { /* inline, as a sanitizer would check memcpy */
     case 1:
         __builtin_memcpy(out, (const void *)at, 1);
         return true;
@@ -87,7 +87,7 @@ int64_t oaki_cursor_signed(oaki_cursor *c, size_t n)
     return (int64_t)(oaki_cursor_bytes(c, n) << spare) >> spare;
 }
 
-/* Bits beyond the 64th are dropped. */
+/* Reads a LEB128 number. Bits beyond the 64th are dropped. */
 static uint64_t leb(oaki_cursor *c, unsigned *bits, uint64_t *last)
 {
     uint64_t value = 0, byte = 0x80;

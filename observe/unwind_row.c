@@ -1,4 +1,4 @@
-/* unwind_row.c - a frame by the row of its pc: as a rule that fits in a word, or all of it
+/* unwind_row.c - a frame by the row of its pc: as a rule that fits in a word, or the whole row
  * (unwind_walk.h).
  *
  * Owns nothing; no lock. */
@@ -29,9 +29,9 @@ static bool find_row(const oaki_unwind_object *o, uintptr_t at, oaki_window *tab
            oaki_row_read(cfi, at, row);
 }
 
-/* ---- as a word ---- */
+/* ---- a row as a word ---- */
 
-/* "frame pointer + n", and "what is stored there" if `stored`. */
+/* Is the expression "frame pointer + n"; or, with `stored`, the word stored there? */
 static bool is_relative_to_fp(const oaki_cfi *cfi, int64_t expression, bool stored, int64_t *n)
 {
     oaki_cursor c;
@@ -48,7 +48,7 @@ static bool in_words(int64_t bytes, int *words)
     return bytes % 8 == 0 && bytes > INT16_MIN * 8 && bytes < INT16_MAX * 8;
 }
 
-/* Columns other than these may be restored by rules that no frame above asks for. */
+/* Other columns may have any rule. If a frame above needs one, the walk restarts (unwind.c). */
 static bool fits_in_word(const oaki_cfi *cfi, const oaki_row *row)
 {
     return !cfi->signal && row->kind[OAKI_COLUMN_SP] == OAKI_RULE_SAME &&
@@ -101,7 +101,7 @@ oaki_rule oaki_walk_read_rule(const oaki_unwind_object *o, uintptr_t at)
     return oaki_rule_of(kind, ra, fp, distance);
 }
 
-/* ---- all of it ---- */
+/* ---- the whole row ---- */
 
 static bool find_cfa(const oaki_cfi *cfi, const oaki_row *row, oaki_machine *m, uintptr_t *out)
 {
@@ -120,11 +120,11 @@ static bool find_cfa(const oaki_cfi *cfi, const oaki_row *row, oaki_machine *m, 
 typedef struct caller {
     const oaki_cfi *cfi;
     const oaki_row *row;
-    oaki_machine machine; /* of the callee's registers */
+    oaki_machine machine; /* with the callee's registers */
     uintptr_t cfa;
 } caller;
 
-/* False: it has no value there. */
+/* False: the register has no known value in the caller. */
 static bool find_register(caller *c, unsigned column, uintptr_t *out)
 {
     const oaki_registers *r = c->machine.registers;
@@ -157,7 +157,7 @@ static bool find_register(caller *c, unsigned column, uintptr_t *out)
     return oaki_window_read(c->machine.stack, at, out, sizeof *out);
 }
 
-/* The stack pointer of the caller is the CFA, where no rule says otherwise. */
+/* Without another rule, the caller's stack pointer is the CFA. */
 static void restore_all(caller *c, oaki_registers *to)
 {
     to->known = 0;
@@ -187,7 +187,7 @@ bool oaki_walk_row(oaki_walk *w, const oaki_unwind_object *o, uintptr_t at)
     uintptr_t above = w->registers.r[OAKI_COLUMN_SP];
     w->pc = oaki_strip(w->registers.r[OAKI_COLUMN_RA]);
     if (cfi.signal)
-        oaki_walk_enter_stack(w, above); /* it may be another */
+        oaki_walk_enter_stack(w, above); /* it may be another stack */
     else if (above < sp || (above == sp && !w->exact))
         return false;
     w->exact = cfi.signal;

@@ -1,15 +1,15 @@
-/* unwind_rules.c - running the programs of an entry, which tell how rules change along its code
- * (DWARF 5, section 6.4.2; the GNU and AArch64 extensions as binutils' readelf prints them).
+/* unwind_rules.c - runs the programs of an entry, which describe how rules change along its code.
+ * (DWARF 5, section 6.4.2; the GNU and AArch64 extensions as binutils' readelf prints them.)
  *
- * Owns nothing; no lock. Bound: OPERATIONS. A saved row lies on the stack of a nested call, and
- * compilers nest them once; more than NESTED are refused. */
+ * Owns nothing; no lock. Bound: OPERATIONS. A saved row lies on the stack of a nested call.
+ * Compilers nest rows once; more than NESTED are refused. */
 #include "unwind_rules.h"
 
 #define NESTED 3
-#define OPERATIONS 50000 /* a large function has some thousand */
+#define OPERATIONS 50000 /* a large function has a few thousand */
 
 enum {
-    CFA_ADVANCE = 0x40, /* these three hold an operand in their low six bits */
+    CFA_ADVANCE = 0x40, /* these three have an operand in their low six bits */
     CFA_OFFSET = 0x80,
     CFA_RESTORE = 0xc0,
     CFA_NOP = 0,
@@ -36,7 +36,7 @@ enum {
     CFA_VAL_OFFSET_SF = 21,
     CFA_VAL_EXPRESSION = 22,
     CFA_AARCH64_NEGATE_RA_STATE_WITH_PC = 0x2c,
-    CFA_AARCH64_NEGATE_RA_STATE = 0x2d, /* signed or not: the bits are stripped anyway */
+    CFA_AARCH64_NEGATE_RA_STATE = 0x2d, /* signed or not: the bits are stripped in any case */
     CFA_GNU_ARGS_SIZE = 0x2e,
     CFA_GNU_NEGATIVE_OFFSET_EXTENDED = 0x2f
 };
@@ -44,17 +44,17 @@ enum {
 typedef struct run {
     const oaki_cfi *cfi;
     oaki_cursor c;
-    uintptr_t at, until; /* the code address that is reached, and the one that is asked for */
+    uintptr_t at, until; /* the code address reached, and the one wanted */
     oaki_row *row;
-    unsigned *left; /* operations that may still follow */
-    bool over;      /* the row is that of `until`, or no more operations come */
-    bool common;    /* it is the program of the CIE */
+    unsigned *left; /* operations still allowed */
+    bool over;      /* the row for `until` is complete, or the program has ended */
+    bool common;    /* this is the CIE's program */
 } run;
 
 static void set(run *r, uint64_t column, unsigned kind, int64_t value)
 {
     if (value != (int32_t)value) r->c.bad = true;
-    if (column >= OAKI_COLUMNS) return; /* vector registers: nothing needs them */
+    if (column >= OAKI_COLUMNS) return; /* vector registers are not needed */
     r->row->kind[column] = (uint8_t)kind;
     r->row->value[column] = (int32_t)value;
 }
@@ -81,7 +81,7 @@ static int64_t scaled(run *r, int64_t units)
     return r->c.bad ? 0 : by;
 }
 
-/* The place of an expression, which is passed over. */
+/* Skips an expression, and returns its place. */
 static int64_t pass_expression(run *r)
 {
     int64_t place = (int64_t)(r->c.at - r->cfi->entry);
@@ -104,7 +104,7 @@ static void set_cfa_column(run *r, uint64_t column)
 
 static void execute(run *r, unsigned nested);
 
-/* As the CIE's program leaves this column. */
+/* Sets the column to its rule after the CIE's program. */
 static OAKI_NOINLINE void restore(run *r, uint64_t column)
 {
     oaki_row initial;
@@ -239,8 +239,8 @@ static void execute_one(run *r, unsigned op, unsigned nested)
     }
 }
 
-/* To the end, to the row that is asked for, or to the end of a nested part. What was remembered
- * last need not be asked for. */
+/* Runs to the end of the program, to the wanted row, or to the end of a nested part. A part may end
+ * without restoring the remembered row. */
 static void execute(run *r, unsigned nested)
 {
     while (!r->c.bad && !r->over && r->c.at < r->c.end) {

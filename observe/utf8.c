@@ -1,11 +1,11 @@
-/* utf8.c - telling UTF-8 from other bytes (utf8.h).
+/* utf8.c - tells UTF-8 from other bytes (utf8.h).
  *
  * Owns: nothing. Bound: O(bytes). */
 #include "utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Table 3-7 of the Unicode Standard: what the second byte may be after the first. */
+/* Table 3-7 of the Unicode Standard gives the range of the second byte after each first one. */
 size_t oaki_utf8_length(const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;

@@ -1,9 +1,9 @@
-/* why.c - the calls of why.h that ask for a path, and paths and roots in words.
+/* why.c - the public calls of why.h for a path, and descriptions of paths and roots.
  *
- * Names come from outside: of a thread, of a type, from a snapshot. In words control characters of
- * theirs, and what is no UTF-8, are '?': a terminal may be what shows them.
+ * Names come from outside: from a thread, a type, or a snapshot. As a terminal may show a
+ * description, its control characters and bytes that are not UTF-8 become '?'.
  *
- * Owns nothing; a path is its caller's. */
+ * Owns nothing; a path belongs to its caller. */
 #include "path.h"
 
 #include "cancel.h"
@@ -52,11 +52,11 @@ OAKI_NOINLINE oak_path *oak_why_alive(const void *p)
     return oaki_why_alive(p, OAKI_IMAGE_OWN_SP);
 }
 
-/* ---- in words ---- */
+/* ---- descriptions ---- */
 
 typedef struct text {
     char *out;
-    size_t size, n; /* n counts what did not fit, too */
+    size_t size, n; /* n includes characters that did not fit */
 } text;
 
 static void put(text *t, const char *format, ...) OAK_PRINTF(2, 3);
@@ -69,7 +69,7 @@ static void put(text *t, const char *format, ...)
     va_end(ap);
 }
 
-/* C1 are 0xc2 and a byte below 0xa0. */
+/* C1 characters are 0xc2 and a byte below 0xa0. */
 static bool is_control(const char *s)
 {
     unsigned char c = (unsigned char)*s;
@@ -104,7 +104,7 @@ static void put_quoted(text *t, const char *before, const char *name, const char
     put(t, "%s", behind);
 }
 
-/* Symbol, offset and file. */
+/* Appends symbol, offset and file. */
 static void put_place(text *t, const oak_root_info *r)
 {
     if (r->where[0]) put_quoted(t, " `", r->where, "`");

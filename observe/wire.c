@@ -1,7 +1,7 @@
 /* wire.c - the wire format of protocol buffers (wire.h).
  *
- * Owns: nothing; a buffer is its caller's. Bound: O(bytes), and for each message in a message one
- * move of its bytes by the length that stands before them. */
+ * Owns: nothing; a buffer belongs to its caller. Bound: O(bytes). Each nested message moves once,
+ * as its length is inserted before it. */
 #include "wire.h"
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ enum { VARINT = 0, BYTES = 2 }; /* wire types */
 #define VARINT_MAX 10
 #define FIRST 256
 
-/* Where n more bytes go, or NULL. */
+/* Makes room for n more bytes, and returns its address, or NULL. */
 static unsigned char *make_room(oaki_wire *w, size_t n)
 {
     if (w->failed) return NULL;

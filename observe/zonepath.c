@@ -1,7 +1,7 @@
-/* zonepath.c - oak_zone_destroy: the refusal with a path.
+/* zonepath.c - oak_zone_destroy, with a path if it is refused.
  *
- * Owns nothing. The path is looked for when the zone is open again; so it may differ from what the
- * collection has seen, or be gone. */
+ * Owns nothing. The search for the path runs after the zone is open again. So the path may differ
+ * from the collection's findings, or be gone. */
 #include "gc/gc.h"
 #include "path.h"
 #include "runtime/scrub.h"
@@ -9,7 +9,7 @@
 #include <oakum/zone.h>
 #include <string.h>
 
-/* The first object on it that is in the zone; `last` when none is told. */
+/* The path's first object in the zone; `last` if it has none. */
 static const void *entrance(const oak_path *p, const oak_zone *z, const void *last)
 {
     for (size_t i = 0; i < p->nsteps; i++)
@@ -17,7 +17,8 @@ static const void *entrance(const oak_path *p, const oak_zone *z, const void *la
     return last;
 }
 
-/* To some object of the zone leads a way across its border: what is asked for ends there. */
+/* A path to any object of the zone crosses its border. The result ends at the first object
+ * inside. */
 static OAKI_NOINLINE oak_path *path_into(const oak_zone *z, size_t survivor, const char *own_sp)
 {
     const void *obj = (const char *)oaki_the_heap.base + survivor;
@@ -34,7 +35,7 @@ OAKI_NOINLINE int oak_zone_destroy(oak_zone *z, oak_path **path)
 {
     size_t survivor;
     if (path) *path = NULL;
-    oaki_scrub(); /* an earlier call's frames would be taken for references */
+    oaki_scrub(); /* frames of earlier calls could be taken for references */
     if (oaki_zone_destroy(z, &survivor) == 0) return 0;
     int saved = errno;
     if (survivor && path) *path = path_into(z, survivor, OAKI_IMAGE_OWN_SP);
