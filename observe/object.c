@@ -1,4 +1,4 @@
-/* object.c - reading the list of loaded objects (object.h).
+/* object.c - reads the list of loaded objects (object.h).
  *
  * Owns: nothing. Bound: O(objects * segments). */
 #include "object.h"

@@ -18,7 +18,7 @@ typedef struct oaki_segment {
 } oaki_segment;
 
 typedef struct oaki_object {
-    char *path; /* the program's: what /proc/self/exe says, or else how it was executed */
+    char *path; /* the program's: the target of /proc/self/exe, or its name when executed */
     uintptr_t base; /* to be added to addresses of the file */
     size_t nsegments;
     oaki_segment segment[OAKI_OBJECT_SEGMENTS];

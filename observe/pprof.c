@@ -302,7 +302,7 @@ static void sample(writer *w, const oaki_profile_row *r)
     put(w);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole profile ---- */
 
 static void put_type(writer *w, unsigned field, uint64_t type, uint64_t unit)
 {

@@ -31,7 +31,7 @@ bool oaki_profile_is_empty(const oak_profile_site *s);
 int oaki_profile_find(oak_profile_site *out, const oaki_site *s);
 void oaki_profile_lose(oak_profile_site *s);
 
-/* p; or for NULL, what oak_profile_read(0) returns. To be returned with oaki_profile_return. NULL
+/* p; or for NULL, the result of oak_profile_read(0). To be returned with oaki_profile_return. NULL
  * with ENOMEM. */
 const oak_profile *oaki_profile_borrow(const oak_profile *p);
 void oaki_profile_return(const oak_profile *borrowed, const oak_profile *p);

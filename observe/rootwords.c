@@ -1,7 +1,7 @@
-/* rootwords.c - the root words of a mark, and what an image can tell about one.
+/* rootwords.c - the root words of a mark, and how an image describes one.
  *
- * A stack word lies in the frame of some function. That function is found without unwind tables:
- * the nearest return address below the word points into it, pushed when it called the next
+ * A stack word lies in the frame of some function. That function is found without unwind tables.
+ * The nearest return address below the word points into it, pushed when it called the next
  * function. A return address is a word that points into code after a call. It may be a relic of an
  * earlier call, so the answer is likely, not certain. An unwinder would need the loader's lock; a
  * thread that doesn't exist in the child may hold it.

@@ -97,7 +97,7 @@ struct oaki_request {
     oaki_body body;
 };
 
-/* Replaces what was made of the answer by this line, with this status. */
+/* Replaces the answer, however much of it is made, by this line with this status. */
 void oaki_request_refuse(oaki_request *r, unsigned status, const char *why);
 void oaki_request_free(oaki_request *r);
 
@@ -238,7 +238,7 @@ typedef struct oaki_loop_start {
 
 void *oaki_serve_loop(void *start);
 
-/* As pthread_create, with a stack that is large enough whatever the host's default is. */
+/* As pthread_create, with a stack that is large enough, independent of the host's default. */
 int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg);
 
 /* Nanoseconds that a client has: `read` for a request, counted from when it was accepted or

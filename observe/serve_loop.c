@@ -85,8 +85,8 @@ void oaki_client_enter(oaki_client *c, oaki_client_phase phase)
 }
 
 /* When a connection resumes, libmicrohttpd reads from it before it asks for the answer. If the
- * client has shut down its side, it closes the connection instead. But connections with a time
- * limit other than the daemon's are asked first. */
+ * client has shut down its side, libmicrohttpd closes the connection instead. But it asks first for
+ * connections with a time limit other than the daemon's. */
 static void have_asked_first(struct MHD_Connection *c)
 {
     (void)oaki_mhd.MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, TIMEOUT_S + 1);
@@ -228,7 +228,8 @@ static oaki_client *free_client(void)
     return NULL;
 }
 
-/* Over the Unix socket only this user and root are served, whatever the mode of its file is now. */
+/* Over the Unix socket only this user and root are served, even if the mode of its file was
+ * changed. */
 static void note_peer(oaki_client *c, bool local)
 {
     uid_t uid;
@@ -353,7 +354,7 @@ static void look_at_clocks(uint64_t now)
     }
 }
 
-/* No place is free. If another client waits, cuts the slowest one. */
+/* Called while a client waits for a place. If none is free, cuts the slowest client. */
 static void make_way(uint64_t now)
 {
     oaki_client *slowest = NULL;
@@ -581,7 +582,7 @@ static void close_what_is_open(void)
         if (self->clients[i].fd >= 0 && is_open(&self->clients[i])) close(self->clients[i].fd);
 }
 
-/* The memory of libmicrohttpd's daemon stays, whatever its state is. */
+/* The memory of libmicrohttpd's daemon stays, as its state is unknown. */
 void oaki_serve_loop_child(void)
 {
     if (!oaki_wake_is_apart()) close_what_is_open();

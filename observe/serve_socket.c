@@ -56,7 +56,7 @@ static int fail(const place *p)
 
 /* ---- the folder ---- */
 
-/* What is wrong with the folder; NULL: it is a folder that only this user can read. */
+/* The fault of the folder; NULL: it is a folder that only this user can read. */
 static const char *fault_of(const struct stat *s)
 {
     if (S_ISLNK(s->st_mode)) return "is a symbolic link, which another user may have put there";

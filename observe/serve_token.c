@@ -1,5 +1,5 @@
-/* serve_token.c - the token of a server on TCP, and the check of requests for it: in a header, once
- * in the address, or by the cookie that this sets.
+/* serve_token.c - the token of a server on TCP, and the check of requests for it. It comes in a
+ * header, once in the address, or as the cookie set by that.
  *
  * The cookie's value is a secret other than the token. Browsers send a cookie to every port of a
  * host, so a neighbouring server may see it. The token, which the user may have chosen, is not

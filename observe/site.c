@@ -1,7 +1,7 @@
 /* site.c - the table of sites, the table of sampled objects, and their figures (site.h).
  *
  * Owns: struct self. Lock: observe_lock, or the world is stopped.
- * Invariants: an object is in the table from its allocation until it is freed or a mark doesn't
+ * Invariants: an object is in the table from its sampling until it is freed or a mark doesn't
  * reach it. Its span's `sampled` counts it. A site's `now` includes everything so far. If the
  * site's epoch is the table's, it has changed since the last mark, and `settled` is the state
  * before. Else `settled` is out of date, and `now` stands for it.

@@ -1,5 +1,5 @@
 /* standing.c - memory that idle threads and parked fibers keep alive (standing.h). A search starts
- * from all other roots, then from theirs, one after the other; each is charged with what it adds.
+ * from all other roots, then from theirs, one after the other. Each is charged with its addition.
  *
  * Owns nothing that outlives the call. Bound: one search, and a pass over the roots for each thread
  * in the query. */

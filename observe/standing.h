@@ -12,7 +12,7 @@ typedef struct oaki_standing_thread {
 } oaki_standing_thread;
 
 /* The query and its answer. Of threads that keep the same objects, the first in the list is
- * charged. What threads and fibers keep together is charged to a thread. */
+ * charged. Memory that threads and fibers keep together is charged to a thread. */
 typedef struct oaki_standing {
     oaki_standing_thread thread[OAKI_STANDING_THREADS];
     size_t nthreads;

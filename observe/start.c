@@ -1,4 +1,4 @@
-/* start.c - starts what options and environment ask for, with the heap (runtime/observer.h). */
+/* start.c - starts the tools that options and environment select (runtime/observer.h). */
 #include "runtime/observer.h"
 #include "gclog.h"
 #include "guard.h"

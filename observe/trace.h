@@ -84,8 +84,8 @@ int oaki_trace_write_fd(const oaki_trace_view *v, int fd);
 /* For callers that must not end the program's trace: begins one if none is under way. Returns its
  * number, or 0 with errno; EBUSY if one is. */
 AO_t oaki_trace_begin(size_t events_per_thread);
-/* Writes the trace to fd, a file without a name yet, and ends it. -1 if the write fails; -1 with
- * ESTALE if the program has begun another trace meanwhile. */
+/* Ends the trace, and writes it to fd, a file without a name yet; with fd -1, it is not written. 0,
+ * or -1 with errno; ESTALE if the program has begun another trace meanwhile. */
 int oaki_trace_end(AO_t trace, int fd);
 
 #endif

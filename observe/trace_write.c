@@ -241,7 +241,7 @@ static void put_open_spans(writer *w, const oaki_trace_buffer *b)
         put_span(w, b, &open[i], now > open[i].when ? now - open[i].when : 0, true);
 }
 
-/* ---- what is put in the order of time ---- */
+/* ---- events in the order of time ---- */
 
 typedef struct moment {
     uint64_t when, live;

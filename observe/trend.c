@@ -78,7 +78,7 @@ static double likeness(const oaki_trend *t, unsigned n, double slope)
     return r < 0 ? 0 : r > 0.9 ? 0.9 : r;
 }
 
-/* For a short window: all falls together are at most FALL_PART of the rise. */
+/* All falls in the window together are at most FALL_PART of its rise. */
 static bool hardly_falls(const oaki_trend *t, unsigned n)
 {
     double falls = 0;
