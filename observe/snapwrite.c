@@ -5,7 +5,7 @@
  * edges of many objects are gathered first, and the data for their ranks is prefetched.
  *
  * Extra memory for 1 GiB of 64-byte objects: 64 MiB for the search's queue, which is freed before
- * the first write. Besides 12 MiB for ranks, and 8 MiB for mark bits that the child writes.
+ * the first write. 12 MiB more for ranks, and 8 MiB for mark bits that the child writes.
  *
  * Owns nothing that outlives the image. Bound: two passes over the words of the live objects; four
  * if there are maps whose keys are wanted. */
