@@ -1,8 +1,9 @@
-/* base.h - what every private file starts from: build guard, assertions, small arithmetic.
+/* base.h - base of every private file: build guard, assertions, small arithmetic.
  *
- * Three prices of assertion: OAKI_ASSERT, O(1), debug builds only; OAKI_CHECK_SLOW, O(n), debug
- * builds only and never on a fast path; OAKI_INVARIANT, always on, for what would corrupt the
- * heap. */
+ * Assertions come at three prices:
+ *   OAKI_ASSERT: O(1), debug builds only;
+ *   OAKI_CHECK_SLOW: O(n), debug builds only, never on a fast path;
+ *   OAKI_INVARIANT: always on, for a condition whose breach would corrupt the heap. */
 #ifndef OAKI_BASE_H
 #define OAKI_BASE_H
 
@@ -24,11 +25,13 @@
 #define OAKI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define OAKI_COLD __attribute__((cold, noinline))
 #define OAKI_NOINLINE __attribute__((noinline))
-/* What a program runs that only starts and allocates once. It lies together, as the system maps a
- * library's code by 64 KiB: what lies beside such a function is resident, too. */
+/* Code that runs in every program, even one that only starts and allocates once. It is kept
+ * together because the system maps a library's code by 64 KiB: neighbours of such a function become
+ * resident with it. */
 #define OAKI_AT_START __attribute__((section(".text.startup")))
 #define OAKI_INLINE static inline __attribute__((always_inline))
-/* Data that other files reach directly: without it a shared library goes by way of a table. */
+/* Data that other files access directly. Without this, a shared library loads its address from a
+ * table. */
 #define OAKI_HIDDEN __attribute__((visibility("hidden")))
 #define OAKI_UNUSED __attribute__((unused))
 
@@ -48,7 +51,7 @@
 #define OAKI_CHECK_SLOW(x) ((void)0)
 #endif
 
-/* Each argument is evaluated once: many are calls, or loads of what others write. */
+/* Each argument is evaluated once: many are calls, or loads of words that other threads write. */
 #define OAKI_PASTE_(a, b) a##b
 #define OAKI_PASTE(a, b) OAKI_PASTE_(a, b)
 #define OAKI_PICK(x, y, a, op, b) __extension__({ \
@@ -60,14 +63,16 @@
 #define OAKI_MAX(a, b) OAKI_PICK(OAKI_UNIQUE(left), OAKI_UNIQUE(right), a, >, b)
 #define OAKI_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The pointer in variable p is in a register or on the stack here, as it is, and from here on the
- * compiler knows no other value that it follows from. For one that elsewhere is only in a form that
- * the collector doesn't know: a stop may come at any instruction outside of the runtime. */
+/* Keeps the value of variable p, as it is, in a register or on the stack up to this point. Past it,
+ * the compiler cannot derive the value from any other. Needed for a pointer that is elsewhere held
+ * only in a form unknown to the collector. A stop may come at any instruction outside the
+ * runtime. */
 #define OAKI_HOLD(p) __asm__ __volatile__("" : "+r"(p) : : "memory")
 
-/* As memcpy, or with `to` below `from` as memmove; but what was copied isn't left in vector
- * registers, where memcpy has the last words of a table of addresses stay: a thread that goes on to
- * wait is stopped with them, and they count as references. Elsewhere than on x86-64 they may. */
+/* Like memcpy, or like memmove when `to` is below `from`, but leaves no copied words in vector
+ * registers. memcpy leaves the last words of a table of addresses there. A thread that then waits
+ * is stopped with them, and they count as references. Only on x86-64: elsewhere words may
+ * remain. */
 OAKI_INLINE void oaki_copy_without_trace(void *to, const void *from, size_t n)
 {
 #ifdef __x86_64__
@@ -77,13 +82,14 @@ OAKI_INLINE void oaki_copy_without_trace(void *to, const void *from, size_t n)
 #endif
 }
 
-/* Round up or down to a power of two. Up wraps: the caller has bounded n. */
+/* Round up or down to a multiple of a, a power of two. Rounding up can wrap: the caller bounds
+ * n. */
 #define OAKI_ALIGN_UP(n, a) (((n) + ((a)-1)) & ~(size_t)((a)-1))
 #define OAKI_ALIGN_DOWN(n, a) ((n) & ~(size_t)((a)-1))
 
 OAKI_INLINE unsigned oaki_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 OAKI_INLINE unsigned oaki_clz(uint64_t x) { return (unsigned)__builtin_clzll(x); }
-/* Without the instruction, which x86-64's base lacks, the compiler would call a function. */
+/* The base of x86-64 lacks the instruction; without it the compiler would call a function. */
 OAKI_INLINE unsigned oaki_popcount(uint64_t x)
 {
 #ifdef __POPCNT__
@@ -96,18 +102,17 @@ OAKI_INLINE unsigned oaki_popcount(uint64_t x)
 }
 OAKI_INLINE unsigned oaki_log2(uint64_t x) { return 63 - oaki_clz(x); } /* x > 0 */
 
-/* A counter that many threads add to and one may read: relaxed, never used to order anything
- * else. */
+/* A counter with many writers and readers: relaxed, and never used to order anything else. */
 OAKI_INLINE void oaki_count_add(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, n); }
 OAKI_INLINE void oaki_count_sub(AO_t *c, size_t n) { (void)AO_fetch_and_add(c, (AO_t)0 - n); }
-/* As much of n as it holds: for estimates, which are counted down from several sides. */
+/* Subtracts at most the current value. For estimates that are decremented from several places. */
 OAKI_INLINE void oaki_count_sub_most(AO_t *c, size_t n)
 {
     AO_t old;
     do old = AO_load(c);
     while (!AO_compare_and_swap(c, old, old - OAKI_MIN(old, (AO_t)n)));
 }
-/* Of one that is only written with a lock held, or in a stop: no locked instruction. */
+/* For a counter written only with a lock held or in a stop: needs no locked instruction. */
 OAKI_INLINE void oaki_count_step(AO_t *c, size_t n) { AO_store(c, AO_load(c) + n); }
 OAKI_INLINE size_t oaki_count_get(const AO_t *c) { return AO_load(c); }
 

@@ -1,12 +1,12 @@
-/* contain.h - functions of the program's that Oakum calls, and that are left otherwise than by
- * returning: by an exception, by pthread_exit, by being cancelled.
+/* contain.h - calls of the program's functions that are left other than by a return: by an
+ * exception, by pthread_exit, or by cancellation.
  *
- * The unwinder calls what is named here as it passes a frame of ours, by a personality routine,
- * which installs no handler: the way through costs nothing, and needs no library but the one that
- * unwinds. (A cleanup in C would need libgcc's.) longjmp passes without a word.
+ * As the unwinder passes a frame of Oakum, it calls a personality routine, which runs the action
+ * named there. No handler is installed: the normal path costs nothing, and no library is needed but
+ * the one that unwinds. (A cleanup in C would need libgcc's routine.) longjmp passes unnoticed.
  *
- * Where what is held can be given back, it is. Where the heap or a map may be half changed, or the
- * world stands, it is fatal. */
+ * Where the state that is held can be given back, the action does so. Where the heap or a map may
+ * be half changed, or the world is stopped, unwinding is fatal. */
 #ifndef OAKI_CONTAIN_H
 #define OAKI_CONTAIN_H
 
@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <unwind.h>
 
-/* Defines the function that is called as a frame with OAKI_ON_UNWIND(name) is passed; its body
+/* Defines the function that is called when a frame with OAKI_ON_UNWIND(name) is unwound; its body
  * follows. */
 #define OAKI_UNWIND_ACTION(name)                                                                \
     static void name##_action(void);                                                            \
@@ -32,18 +32,19 @@
     }                                                                                           \
     static void name##_action(void)
 
-/* In a function that isn't inlined: of its frame. (A pc-relative reference of four bytes.) */
+/* Sets the action of the frame of the enclosing function, which must not be inlined. (A pc-relative
+ * reference of four bytes.) */
 #ifdef __GCC_HAVE_DWARF2_CFI_ASM
 #define OAKI_ON_UNWIND(name) __asm__ __volatile__(".cfi_personality 0x1b, " #name)
 #else
 #define OAKI_ON_UNWIND(name) ((void)0)
 #endif
 
-/* Behind a call: it is no tail call, so the frame is there meanwhile. */
+/* After a call: prevents a tail call, so that the frame exists during the call. */
 #define OAKI_STAY() __asm__ __volatile__("")
 
-/* A call of a function of the program's that has to return: with the world stopped, gc_lock held,
- * in the middle of a mark or of an allocation. Fatal when it is left otherwise. */
+/* Calls a function of the program that has to return: the world is stopped, gc_lock is held, or a
+ * mark or an allocation is in progress. Leaving it in any other way is fatal. */
 #define OAKI_CALL_INSIDE(call)            \
     do {                                  \
         OAKI_ON_UNWIND(oaki_left_inside); \
@@ -66,15 +67,15 @@ OAKI_INLINE void oaki_cancel_restore(const int *before)
     pthread_setcancelstate(*before, &ours);
 }
 
-/* A declaration: the thread isn't cancelled until the block ends. The request stays, and takes
- * effect at the thread's next cancellation point. */
+/* A declaration: the thread is not cancelled until the block ends. A request stays pending, and
+ * takes effect at the thread's next cancellation point. */
 #define OAKI_NO_CANCEL                                                                  \
     __attribute__((cleanup(oaki_cancel_restore))) OAKI_UNUSED const int cancel_before = \
         oaki_cancel_off()
 
-/* The same in a function that may be left by an exception, as it calls one of the program's with
- * nothing held: the action gives back what the innermost such block of the thread has found. A bit
- * for each block: is cancellation off outside of it? */
+/* The same for a function that an exception may leave, as it calls one of the program with nothing
+ * held. The unwind action restores the state found by the thread's innermost such block. One bit
+ * for each block: is cancellation off outside it? */
 extern OAKI_HIDDEN __thread uint64_t oaki_cancel_outside __attribute__((tls_model("initial-exec")));
 
 OAKI_INLINE int oaki_cancel_off_noted(void)
@@ -90,7 +91,7 @@ OAKI_INLINE void oaki_cancel_restore_noted(const int *before)
     oaki_cancel_restore(before);
 }
 
-/* For the action of such a function; and one that does only this. */
+/* For the unwind action of such a function; and an action that does only this. */
 OAKI_HIDDEN void oaki_cancel_give_back(void);
 
 #define OAKI_NO_CANCEL_NOTED                                                                  \

@@ -1,19 +1,20 @@
-/* dirty.h - which pages of the heap the program has written since they were protected.
+/* dirty.h - dirty tracking: which pages of the heap were written since they were protected.
  *
- * What a collector without a write barrier lives on: it marks while the program runs, and
- * afterwards looks again at what was written meanwhile. The system tells, in one of two ways:
+ * A collector without a write barrier depends on this. It marks concurrently, and afterwards
+ * rescans the pages that were written meanwhile. The system reports them in one of two ways:
  *   dirty_uffd.c: the heap's range is registered with userfaultfd for asynchronous write
- *     protection (Linux 6.7), where a first write to a protected page takes a fault that the kernel
- *     resolves by itself, inside of system calls too;
- *   dirty_fault.c: pages are made read only, and a handler of SIGSEGV takes note of the first
- *     write. A system call that writes to such a page fails with EFAULT, so the program has to ask
- *     for it: the option `tracking`.
+ *     protection (Linux 6.7). The first write to a protected page takes a fault that the kernel
+ *     resolves by itself, inside system calls too.
+ *   dirty_fault.c: pages are made read-only, and a handler of SIGSEGV notes the first write.
+ *     A system call that writes to such a page fails with EFAULT, so this way has to be requested:
+ *     the option `tracking`.
  *
  * All addresses are offsets in the range, multiples of the system's page size.
- * Owns: which way it is, and why a better one isn't.
- * Lock: its own for the start, inside oaki_enter, and where the system refuses; afterwards calls
- * may come from any thread, one at a time; in a stop several may ask, each for a part of its own.
- * Bound: linear in the pages of what is asked about; 0.12 ms for 256 MiB of small pages. */
+ * Owns: the way in use, and the reason why a better one isn't.
+ * Lock: its own for the start, inside oaki_enter, and where the system refuses. Afterwards calls
+ * may come from any thread, one at a time. In a stop several threads may call, each for its own
+ * part.
+ * Bound: linear in the pages of the range asked about; 0.12 ms for 256 MiB of small pages. */
 #ifndef OAKI_DIRTY_H
 #define OAKI_DIRTY_H
 
@@ -21,54 +22,57 @@
 
 typedef void oaki_dirty_fn(size_t from, size_t to, void *ctx);
 
-/* Can writes be told? Opens what it takes, once in a process and once in each child of a fork. */
+/* Can writes be tracked? Opens the descriptors needed, once in a process and once in each child of
+ * a fork. */
 bool oaki_dirty_start(void);
 
-/* As oaki_dirty_start said, and still so, and not refused for the collection that comes next. */
+/* oaki_dirty_start returned true, that still holds, and tracking is not refused for the next
+ * collection. */
 bool oaki_dirty_may(void);
 
-/* There is a way, but not for the calling thread, nor for those that it starts: descriptors that
- * the way takes were closed, in all of the process or in a table that is this thread's. */
+/* There is a way, but not for the calling thread, nor for threads that it starts. Descriptors that
+ * it needs were closed, in the whole process or in this thread's own table. */
 bool oaki_dirty_lost(void);
 
-/* Is there a way for the calling thread, by new descriptors where it has lost them? */
+/* Is there a way for the calling thread, with new descriptors where it has lost them? */
 bool oaki_dirty_here(void);
 
-/* Before pages are protected for a cycle, by the thread that will ask. false: not now, as the
- * system or the program has taken away what it takes; the next collection is one in a stop. What
- * was closed is opened anew; where this thread can't, nobody is told any more. */
+/* Called before pages are protected for a cycle, by the thread that will take the dirty pages.
+ * Returns false when the system or the program has removed the means: the next collection is then
+ * stop-the-world. Closed descriptors are opened anew. Where this thread can't do so, tracking ends
+ * for all threads. */
 bool oaki_dirty_begin(void);
 
-/* The program's writes to [from, to) are noted from here on. Pages that have no memory yet, or
- * nothing that is scanned, need not be protected: they count as written once they have. false when
- * the system refuses. */
+/* From here on the program's writes to [from, to) are noted. Pages without memory, or without words
+ * to scan, need not be protected: they count as dirty once they have some. Returns false when the
+ * system refuses. */
 bool oaki_dirty_protect(size_t from, size_t to);
 
-/* Call fn for each run of pages in [from, to) that were written since they were protected, or were
- * never protected and have memory (some that have none may be among them); with again they are
- * protected first, so that what is written while fn looks at them is told the next time. Returns
- * how many pages, SIZE_MAX when the system refuses: then all may have been written. */
+/* Calls fn for each run of dirty pages in [from, to): written since they were protected, or never
+ * protected and backed by memory. Some pages without memory may be among them. With again, pages
+ * are protected before fn is called, so a write during fn is reported the next time. Returns the
+ * number of pages, or SIZE_MAX when the system refuses: then all may be dirty. */
 size_t oaki_dirty_take(size_t from, size_t to, bool again, oaki_dirty_fn *fn, void *ctx);
 
-/* The same with again, until `most` pages have been found, 1 or more: *from is moved on to where it
- * ended. */
+/* The same with again, until `most` pages are found, 1 or more. *from is moved on to the end of the
+ * part that was examined. */
 size_t oaki_dirty_take_some(size_t *from, size_t to, size_t most, oaki_dirty_fn *fn, void *ctx);
 
-/* Counts the runs' batches: what fn is told of with the same number was protected before the first
- * of it was told. */
+/* Number of the current batch of runs. All pages of a batch are protected before fn is called for
+ * the first of them. */
 extern OAKI_HIDDEN AO_t oaki_dirty_batch;
 
-/* How often oaki_dirty_take has said SIZE_MAX. It is counted before what can be mended is: after
- * that, what was written before isn't told. */
+/* How often oaki_dirty_take has returned SIZE_MAX. It counts before it repairs what it can: after
+ * the repair, earlier writes are not reported. */
 size_t oaki_dirty_refusals(void);
 
-/* Writes to [from, to) cost nothing any more. */
+/* Writes to [from, to) cost nothing from here on. */
 void oaki_dirty_unprotect(size_t from, size_t to);
 
-/* By the page heap: [from, to) is about to become a span. */
+/* Called by the page heap: [from, to) is about to become a span. */
 void oaki_dirty_taken(size_t from, size_t to);
 
-/* Do protected pages keep system calls from writing to them? */
+/* Do protected pages make system calls fail that write to them? */
 bool oaki_dirty_denies(void);
 
 /* May a thread's writes to the heap raise SIGSEGV? Then no thread may block it. */

@@ -1,15 +1,17 @@
-/* emptied.h - spans that were emptied by hand. A sweep frees those that it finds empty; these are
- * not known until they are looked for. */
+/* emptied.h - spans that were emptied by hand. A sweep frees the spans that it finds empty; these
+ * are not known until a search finds them. */
 #ifndef OAKI_EMPTIED_H
 #define OAKI_EMPTIED_H
 
 #include "base.h"
 
-/* Off their lists, as a list through the spans: the first page + 1, or 0. All is swept. */
+/* Takes them off their lists and returns them as a list through the spans: the first page + 1, or
+ * 0. All spans are swept. */
 uint32_t oaki_emptied_take(void);
 
-/* Free their pages. No other thread is in the middle of one: the world is stopped, or has passed
- * (oaki_world_handshake) since they were taken. During a mark they are put back instead. */
+/* Frees their pages. No other thread is still using one: the world is stopped, or a handshake
+ * (oaki_world_handshake) has passed since they were taken. During a mark they are put back
+ * instead. */
 void oaki_emptied_free(uint32_t first);
 
 #endif

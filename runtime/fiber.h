@@ -1,4 +1,4 @@
-/* fiber.h - the record of a fiber, for those who scan stacks. */
+/* fiber.h - the record of a fiber, for the scan of stacks. */
 #ifndef OAKI_FIBER_H
 #define OAKI_FIBER_H
 
@@ -8,15 +8,16 @@
 
 struct oak_fiber {
     char *lo, *hi;                 /* its stack; NULL once freed */
-    char *sp;                      /* when it was left last; NULL once its thread has ended on it */
-    uintptr_t regs[OAKI_REGS];     /* then */
-    uintptr_t top[OAKI_FIBER_TOP]; /* the words at sp, as they were */
+    /* at the last switch away; NULL once its thread has ended on it */
+    char *sp;
+    uintptr_t regs[OAKI_REGS];     /* at that time */
+    uintptr_t top[OAKI_FIBER_TOP]; /* the words at sp, at that time */
     void *data;
     AO_t thread; /* the oaki_thread that runs on it, or 0 */
-    struct oaki_mcache *zones; /* that it is in while it waits (zonecache.c), or NULL */
+    struct oaki_mcache *zones; /* the zones entered while it waits (zonecache.c), or NULL */
 };
 
-/* Lowest address to be scanned of a stack [lo, ...) that was left at sp. */
+/* Lowest address to scan of a stack [lo, ...) whose saved stack pointer is sp. */
 const char *oaki_fiber_from(const char *lo, const char *sp);
 
 /* Is this the type of fibers? */
