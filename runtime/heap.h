@@ -1,8 +1,8 @@
-/* heap.h - the one struct that holds the heap's state, and the inline questions that everybody
- * asks of it.
+/* heap.h - the struct that holds the heap's state, and inline queries on it.
  *
- * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves;
- * `base` and the tables are constant after start-up, and `reserved` but for oaki_space_limit. */
+ * Owns: struct oaki_heap. Each part names its lock. The range is reserved once and never moves.
+ * After start-up `base` and the tables are constant; so is `reserved`, except for
+ * oaki_space_limit. */
 #ifndef OAKI_HEAP_H
 #define OAKI_HEAP_H
 
@@ -14,14 +14,14 @@
 #include "span.h"
 #include "zone.h"
 
-#define OAKI_HUGE_FROM ((size_t)16 << 20) /* the range asks for huge pages past this size */
+#define OAKI_HUGE_FROM ((size_t)16 << 20) /* from this size on, the range asks for huge pages */
 #define OAKI_BIN_STEPS 8
 #define OAKI_BINS (32 * OAKI_BIN_STEPS)
-/* the range grows by this, and bookkeeping is cleared by this */
+/* unit by which the range grows and bookkeeping is cleared */
 #define OAKI_CHUNK ((size_t)4 << 20)
 #define OAKI_CHUNK_PAGES (OAKI_CHUNK / OAKI_PAGE)
 
-/* That the first so many bytes of the range lie in: the last may not be whole (space.c). */
+/* Chunks that hold the first `bytes` of the range: the last may be partial (space.c). */
 OAKI_INLINE size_t oaki_chunks(size_t bytes)
 {
     return OAKI_ALIGN_UP(bytes, OAKI_CHUNK) / OAKI_CHUNK;
@@ -33,16 +33,17 @@ typedef struct oaki_heap {
     size_t reserved;          /* bytes */
     oaki_pte *pte;            /* by page */
     oaki_span *spans;         /* by page */
-    uint64_t *alloc;          /* bitmap A, by granule */
+    uint64_t *alloc;          /* bitmap A, one bit per granule */
     uint64_t *mark[OAKI_PLANES]; /* bitmap M (markbits.h) */
     uint32_t *chunk_inuse;    /* by chunk: pages in spans; pages_lock */
 
-    /* bytes from base that are in use or in free runs; grows under pages_lock, read by all */
+    /* bytes from base that are in spans or in free runs; grows under pages_lock, any thread reads
+     * it */
     AO_t used;
-    size_t committed;         /* bytes, `used` or more; pages_lock */
+    size_t committed;         /* bytes, at least `used`; pages_lock */
     AO_t started;
     oak_config config;
-    bool dirty_noscan; /* a host's choice, at its start: small noscan objects are not zeroed */
+    bool dirty_noscan; /* set by a host at its start: small noscan objects are not zeroed */
 
     /* page heap: pages_lock */
     oaki_lock pages_lock;
@@ -50,22 +51,22 @@ typedef struct oaki_heap {
     uint64_t bin_set[OAKI_BINS / 64];
     AO_t pages_inuse;         /* in spans */
     AO_t pages_free;          /* in free runs */
-    AO_t pages_released;      /* of these, without memory behind them */
-    AO_t touched;             /* page up to which they are backed ahead (ahead.c) */
+    AO_t pages_released;      /* of pages_free, those without memory behind them */
+    AO_t touched;             /* page up to which pages are backed ahead (ahead.c) */
     AO_t nspans;
-    AO_t npinned;             /* of these, those of pinned objects */
+    AO_t npinned;             /* of nspans, those of pinned objects */
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
-    size_t purges;            /* times that memory was given back */
+    size_t purges;            /* how often memory was given back */
 
     /* threads: threads_lock */
     oaki_lock threads_lock;
     oaki_thread *threads;
     oaki_mcache *mcaches;
-    AO_t nthreads;            /* in the list, without the collector's; a look needs no lock */
-    /* objects by size class, the large ones as one, and the bytes of those: made by caches that are
-     * gone, and freed by sweep and by hand */
+    AO_t nthreads;            /* in the list, without the collector's; read without a lock */
+    /* Objects by size class, with all large ones as one class, and the bytes of large ones. past:
+     * made by caches that are gone. frees: by sweep and by hand. */
     AO_t past_mallocs[OAKI_CLASSES], past_large_bytes;
     AO_t frees[OAKI_CLASSES], large_free_bytes;
 
@@ -74,25 +75,26 @@ typedef struct oaki_heap {
     oaki_lock roots_lock, finalizer_lock, types_lock;
     oaki_lock observe_lock; /* sites and sampled objects (observe/site.h) */
 
-    /* the collector's: written in a stop or under gc_lock, read by all */
-    AO_t cycle;               /* collections finished marking; its parity picks the swept lists */
-    AO_t live;                /* bytes: marked by the last cycle, and handed to threads since */
+    /* state of the collector: written in a stop or under gc_lock, any thread reads it */
+    /* collections that finished marking; its parity selects the swept lists */
+    AO_t cycle;
+    AO_t live;                /* bytes: marked by the last cycle, or handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
-    AO_t ndeferred;               /* objects freed by hand that wait for the end of one */
-    /* 1 while M is being prepared beside the program: what is allocated meanwhile changes A, and
-     * then M, under bits_lock */
+    AO_t ndeferred;               /* objects whose free is deferred to the end of a mark */
+    /* 1 while M is prepared concurrently. An allocation meanwhile changes A, and then M, under
+     * bits_lock. */
     AO_t preparing;
     oaki_lock bits_lock;
-    /* 1 between two marks while the next may be a minor one: then M is kept (markbits.h). Set in a
+    /* 1 between two marks while the next may be minor: M is then kept (markbits.h). Set in a
      * stop. */
     AO_t sticky;
 
     oaki_sampler sampler;
 
-    oak_zone zone0; /* the default one; its centrals are central0 */
+    oak_zone zone0; /* the default zone; its centrals are central0 */
     oaki_central central0[OAKI_SPANCLASSES];
-    oaki_zones zones; /* all others: lock in it */
+    oaki_zones zones; /* all other zones; has its own lock */
 } oaki_heap;
 
 extern OAKI_HIDDEN oaki_heap oaki_the_heap;
@@ -119,14 +121,14 @@ OAKI_INLINE char *oaki_span_start(const oaki_span *s)
     return oaki_page_address(oaki_span_page(s));
 }
 
-/* Offset of the span's first slot, which a large object's is: on its first page. */
+/* Offset of the span's first slot. A large object's lies on its first page. */
 OAKI_INLINE size_t oaki_span_slot(const oaki_span *s)
 {
     return (oaki_span_page(s) << OAKI_PAGE_SHIFT) + s->shift;
 }
 
-/* First page of the span that `page` is in; its entry is not free. Follows saturated offsets of
- * huge objects. */
+/* First page of the span that `page` is in; the page's entry must not be free. Steps through
+ * saturated offsets of huge objects. */
 OAKI_INLINE size_t oaki_page_first(size_t page)
 {
     for (;;) {
@@ -147,8 +149,8 @@ OAKI_INLINE oak_zone *oaki_zone_by_id(uint32_t id)
 
 /* ---- objects: an offset is an address less the base of the range ---- */
 
-/* Where the slot begins that offset `off` < used is in; SIZE_MAX when it is in no slot (a free
- * page, a span's tail, what is in front of a guarded large object). */
+/* Start of the slot that contains offset `off` < used. SIZE_MAX when no slot does: a free page, a
+ * span's tail, the gap in front of a guarded large object. */
 OAKI_INLINE size_t oaki_slot_offset(size_t off)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
@@ -172,8 +174,8 @@ OAKI_INLINE oaki_span *oaki_span_of_offset(size_t off)
     return &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
 }
 
-/* Was the zone with this id discarded or destroyed? Its spans may not have gone yet. A caller that
- * asks for an object's sake reads A afterwards: once the record is another zone's, A is clear. */
+/* Was the zone with this id discarded or destroyed? Its spans may still exist. A caller that asks
+ * about an object reads A afterwards: once the record belongs to another zone, A is clear. */
 OAKI_INLINE bool oaki_zone_is_gone(uint32_t id)
 {
     if (OAKI_LIKELY(id == 0)) return false;
@@ -181,7 +183,7 @@ OAKI_INLINE bool oaki_zone_is_gone(uint32_t id)
     return state != OAKI_ZONE_OPEN && state != OAKI_ZONE_CLOSING;
 }
 
-/* Of the span that p leads to; 0 when it leads to none. */
+/* Zone of the span that p points into; 0 when there is none. */
 OAKI_INLINE uint32_t oaki_zone_id_of(const void *p)
 {
     if (!oaki_heap_contains(p)) return 0;
@@ -196,21 +198,21 @@ OAKI_INLINE bool oaki_bit_get(const uint64_t *map, size_t off)
     return (map[g / 64] >> (g % 64)) & 1;
 }
 
-/* Set or clear the bits of granules [off, off + bytes); a word that is shared with others is
+/* Set or clear the bits of granules [off, off + bytes). A word shared with other granules is
  * changed atomically. */
 void oaki_bits_set(uint64_t *map, size_t off, size_t bytes);
 void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes);
-/* Is each of them clear? */
+/* Are all of them clear? */
 bool oaki_bits_none(const uint64_t *map, size_t off, size_t bytes);
 
-/* [off, off + bytes) is allocated: A is set, and where a mark is under way beside the program, M is
- * cleared, as of all that is not marked yet. */
+/* [off, off + bytes) is allocated: sets A, and during a concurrent mark clears M, as for all that
+ * is not marked yet. */
 void oaki_bits_allocate(size_t off, size_t bytes);
 
-/* Slot size of the object that begins at off, its span's start given by the page table. */
+/* Slot size of the object that begins at off; the page table gives its span's start. */
 size_t oaki_object_size(size_t off);
 
-/* Start of the live object that p is in, or NULL. As oak_base; any thread. */
+/* Start of the live object that p points into, or NULL. Like oak_base; any thread. */
 void *oaki_object_base(const void *p);
 
 /* Call fn with the offset of each pinned object. */
@@ -218,146 +220,152 @@ void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx);
 
 /* ---- page heap (pages.c) ---- */
 
-/* A run of npages whose start is a multiple of align_pages, as a span of (cls, kind) with its
- * page table filled in, A clear. NULL when the limit or the address space is reached: errno
- * ENOMEM. */
+/* A run of npages whose start is a multiple of align_pages, as a span of (cls, kind). Its page
+ * table is filled in, and A is clear. NULL with errno ENOMEM when the limit or the end of the
+ * address space is reached. */
 oaki_span *oaki_pages_alloc(size_t npages, size_t align_pages, unsigned cls, oaki_kind kind);
 void oaki_pages_free(oaki_span *s);
-/* A large span gives its first `head` pages and its last `tail` to spans of their own, which are
- * nobody's object. Returns what is in between. */
+/* Splits a large span's first `head` pages and last `tail` pages off as spans of their own, without
+ * an object. Returns the span between them. */
 oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail);
-/* Give back the pages of a large object behind its first `keep`. */
+/* Frees the pages of a large object behind its first `keep`. */
 void oaki_pages_free_tail(oaki_span *s, size_t keep);
-/* Give back the memory of its first `upto` pages; their addresses stay the object's, and read as
- * zero. */
+/* Releases the memory of its first `upto` pages. The addresses still belong to the object, and read
+ * as zero. */
 void oaki_pages_release_head(oaki_span *s, size_t upto);
-/* The other way round: from page `from` on they have memory again. false: there is a limit. */
+/* The inverse: from page `from` on, the pages have memory again. Returns false when a limit forbids
+ * it. */
 bool oaki_pages_retake_head(oaki_span *s, size_t from);
 typedef struct oaki_touching {
-    size_t page, n, purges; /* oaki_heap.purges at the time */
+    size_t page, n, purges; /* purges: value of oaki_heap.purges at the time */
 } oaki_touching;
 
-/* Return free memory to the system: runs of at least min_pages, until `bytes` are returned.
- * Returns how many were. */
+/* Returns free memory to the system, in runs of at least min_pages, until `bytes` are returned.
+ * Returns the number of bytes. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
-/* Of the free run at the end of the used part, which grows for it: the next pages that are not
- * backed, up to a multiple of `step`. false: `near` of them are, or less than `least` pages are in
- * use, or the memory limit is near; or `like` is not 0, and a run that is backed for so many is
- * free elsewhere. */
+/* Takes the free run at the end of the used part, which grows for it. Finds the next pages there
+ * that are not backed, up to a multiple of `step`. Returns false in these cases:
+ *   - at least `near` pages of the run are backed;
+ *   - fewer than `least` pages are in use;
+ *   - the memory limit is near;
+ *   - `like` is not 0, and a free run elsewhere has that many backed pages. */
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x);
-/* Those have been touched since. */
+/* The pages have been touched since. */
 void oaki_pages_touched(const oaki_touching *x);
-/* The other way round, of the pages that are backed there all but `keep`, a stretch at
- * a time. Returns how many. */
+/* The inverse: releases all but `keep` of the backed pages there, one stretch a call. Returns how
+ * many. */
 size_t oaki_pages_untouch(size_t keep);
 
 /* ---- checking (check.c) ---- */
 
-const char *oaki_pages_check(void); /* the rule that is broken, or NULL; takes the lock */
-void oaki_heap_check(void);         /* of all structures, in a stop: fatal with the rule */
+const char *oaki_pages_check(void); /* the violated rule, or NULL; takes the lock */
+void oaki_heap_check(void);         /* checks all structures, in a stop: fatal with the rule */
 
 /* ---- large objects (large.c) ---- */
 
 enum {
-    OAKI_LARGE_ZERO = 1, /* else the caller fills what is dirty memory */
-    OAKI_LARGE_GUARDED = 4, /* of n the last OAKI_GUARD_GAP are a gap; pages beside it (guard.h) */
-    OAKI_LARGE_SOON = 2  /* what can't wait for a mark that the program outruns, but a little */
+    OAKI_LARGE_ZERO = 1, /* without it, the caller fills the dirty memory */
+    /* the last OAKI_GUARD_GAP of n are a gap; guard pages beside it (guard.h) */
+    OAKI_LARGE_GUARDED = 4,
+    OAKI_LARGE_SOON = 2  /* waits only briefly for a mark that mutators outpace */
 };
 
 /* n bytes in a span of their own, at a multiple of align, a power of two. Not inside oaki_enter, as
  * clearing may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how);
-/* Give back what lies outside of [from, to) of a large object: whole pages of the head lose
- * their memory, those of the tail go; but not while the object's words may be read. */
+/* Releases the parts of a large object outside [from, to). Whole pages of the head lose their
+ * memory, and those of the tail are freed. Does nothing while the object's words may be read. */
 void oaki_large_give_back(void *p, size_t from, size_t to);
-/* By a mark that is under way, which may know where they ended when it came upon the object. May
- * change at any time outside of oaki_enter. */
+/* Is the object read by a mark in progress, which may have noted its end when it reached the
+ * object? May change at any time outside oaki_enter. */
 bool oaki_large_is_read(const oaki_span *s);
-/* p, and what lies behind byte `from`, but for a part of a page, has memory again, which is zero.
- * NULL with ENOMEM. In the zone that it was made in; may collect. */
+/* Backs p again behind byte `from`, except for part of a page; the new memory is zero. Returns p,
+ * or NULL with ENOMEM. Uses the zone that p was made in; may collect. */
 void *oaki_large_take_back(void *p, size_t from);
 
-/* As it is in memory: without what the guard adds. Likewise. */
+/* Allocates the object as it is in memory, without the guard's additions. May collect. */
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type);
 /* Any size, kind and type. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
 
-/* A typed span's table of ids; false when out of memory. */
+/* Allocates a typed span's table of ids; false when out of memory. */
 bool oaki_span_make_types(oaki_span *s);
 void oaki_span_free_types(oaki_span *s);
-void oaki_span_set_type(void *p, uint32_t type); /* of the small typed object that begins at p */
+void oaki_span_set_type(void *p, uint32_t type); /* of the small typed object at p */
 
 /* ---- mcentral (central.c) ---- */
 
 oaki_central *oaki_central_of(const oaki_span *s);
-/* A span with free slots, cached for the caller: swept partial, else one that a sweep makes so,
- * else new pages. NULL when out of memory. */
+/* A span with free slots, cached for the caller: a swept partial one, one that a sweep frees slots
+ * in, or new pages. NULL when out of memory. */
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
-void oaki_central_give(oaki_span *s); /* partial or full by nalloc */
+void oaki_central_give(oaki_span *s); /* to partial or full, by nalloc */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
-/* One that oaki_gc_defer_free kept: now it is freed. */
+/* Frees an object whose free oaki_gc_defer_free had deferred. */
 void oaki_free_deferred(void *p);
-/* Of the guard's queue no more than `stay` bytes still wait. Whether any were
- * freed for it. */
+/* Frees objects of the guard's queue until at most `stay` bytes wait. Were any freed? */
 bool oaki_free_waiting(size_t stay);
-void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that something in it is live */
-/* Take a span of this class that waits for its sweep off its list; NULL when there is none. */
+void oaki_central_ensure_swept(oaki_span *s); /* the caller knows that an object in it is live */
+/* Takes an unswept span of this class off its list; NULL when there is none. */
 oaki_span *oaki_central_next_waiting(const oak_zone *z, unsigned spanclass);
-/* Take any span off its list, swept or not; *spanclass is where to look first, and then where it
- * was. NULL when there is none. */
+/* Takes any span off its list, swept or not. *spanclass is the class to search first, and then the
+ * class of the span. NULL when there is none. */
 oaki_span *oaki_central_pop_any(const oak_zone *z, unsigned *spanclass);
-/* A full span has had many slots freed by hand: offer it again. */
+/* Many slots of a full span were freed by hand: offers it again. */
 void oaki_central_freed(oaki_span *s);
-/* One that is in no thread's cache has got an object: is it full now? */
+/* A span in no thread's cache got an object: is it full now? */
 void oaki_central_filled(oaki_span *s);
-/* A large object off its list: once a sweep that has found it alive has put it back there. */
+/* Takes a large object off its list, after any sweep that found it alive has put it back there. */
 void oaki_central_remove(oaki_span *s);
-/* Call fn for each span of the zone that no thread has cached, until it returns false. */
+/* Calls fn for each span of the zone that no thread has cached, until fn returns false. */
 void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx);
-/* Take the swept spans in which nothing is left off their lists, and put them before `first`, the
- * first of others: page number + 1, or 0. Returns the first; the others by `next`. A thread that
- * freed an object in one may still look at it, until the world has stopped once. */
+/* Takes the swept spans without live objects off their lists, and links them by `next` in front of
+ * `first`. Spans are given as page number + 1, or 0. Returns the new first. A thread that freed an
+ * object in one may still read the span, until the next stop. */
 uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 
 /* ---- touching ahead (ahead.c) ---- */
 
-/* Those pages have been taken. */
+/* The pages were taken. */
 void oaki_ahead_taken(size_t page, size_t n);
-/* So much will be taken within two seconds, or goes back; at most 64 MiB are made ready. */
+/* These bytes will be taken within two seconds, or are given back; at most 64 MiB are backed. */
 void oaki_ahead_want(size_t bytes);
-/* While the collector marks beside the program, its thread may lead: it does what a growing heap
- * asks for, between two pieces. late: the mark is to get most of its time, whatever a step takes.
- * One at a time. */
+/* During a concurrent mark the collector's thread may lead: between two quanta it does the steps
+ * that a growing heap requests. late: the mark is to get most of the time, however long a step
+ * takes. One leader at a time. */
 void oaki_ahead_lead(bool on);
 void oaki_ahead_led_step(bool late);
-/* A step of oaki_pages_untouched, by the thread or by who leads: false when there is none. */
+/* A step of oaki_pages_untouched, by the helper thread or the leader. Returns false when there is
+ * none. */
 bool oaki_ahead_step(size_t near, size_t least, bool led);
 int oaki_ahead_init(void);
-/* Start its thread if the heap is large enough: as oaki_scavenger_spawn. */
+/* Starts the helper thread if the heap is large enough; like oaki_scavenger_spawn. */
 void oaki_ahead_spawn(void);
 
 /* ---- start-up ---- */
 
-/* Start the heap if it isn't. 0 or -1 with errno. */
+/* Starts the heap unless it is started. Returns 0, or -1 with errno. */
 int oaki_heap_start(const oak_config *cfg);
-bool oaki_heap_ready(void); /* start it if need be */
-/* no start is under way: 0 before fork, 1 after it in the parent, 2 in the child */
+bool oaki_heap_ready(void); /* starts it if need be */
+/* keeps any start from running during a fork: 0 before fork, 1 after it in the parent, 2 in the
+ * child */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages);
-/* Give back the range's end: keep `most` bytes, or what is committed. For good. */
+/* Gives back the range's end for good: keeps `most` bytes, or the committed bytes if they are
+ * more. */
 void oaki_space_limit(size_t most);
-/* The next growth costs no call of the system, if that can be had. */
+/* Makes the next growth free of system calls, if possible. */
 void oaki_space_prepare(void);
-/* Have memory behind that part of the range, and the tables that serve it. */
+/* Backs that part of the range, and the tables that serve it, with memory. */
 void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);
-/* Start its thread if there is something for it to do: after a collection, and when pages were
- * freed by hand. Takes locks of the host. */
+/* Starts the scavenger's thread if it has work: after a collection, and when pages were freed by
+ * hand. Takes locks of the host. */
 void oaki_scavenger_spawn(void);
-/* By a helper: as oaki_pages_scavenge. */
+/* Like oaki_pages_scavenge, called by a helper. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
-/* Bytes of memory beyond what the heap is likely to need soon. */
+/* Bytes of memory beyond the heap's likely need in the near future. */
 size_t oaki_scavenge_excess(void);
 
 #endif

@@ -1,11 +1,12 @@
 /* label.h - labels of threads: sets of keys and values that allocations carry into the profile.
  *
- * A thread has a chain of sets, the innermost first, each the union of its own labels and all
- * outer ones, so that the head is what counts. A set is one block of metadata that ends in a *body*
- * without addresses, sorted by key: two sets are equal when their bodies are, byte by byte.
+ * A thread has a chain of sets, the innermost first. Each set is the union of its own labels and
+ * those of all outer sets, so only the head is in effect. A set is one block of metadata that ends
+ * in a *body* without addresses, sorted by key. Two sets are equal when their bodies are equal byte
+ * by byte.
  *
- * Owns: oaki_thread.labels. Touched by the thread alone, inside oaki_enter; by others when the
- *   thread is gone. */
+ * Owns: oaki_thread.labels. Accessed by the thread alone, inside oaki_enter; by other threads once
+ * the thread is gone. */
 #ifndef OAKI_LABEL_H
 #define OAKI_LABEL_H
 
@@ -25,21 +26,21 @@ typedef struct oaki_label {
 
 typedef struct oaki_labels {
     struct oaki_labels *outer;
-    uint32_t depth; /* sets outside of it */
+    uint32_t depth; /* number of sets outside it */
     uint32_t n;
     size_t bytes;   /* of the body */
     uint64_t hash;  /* of the body */
     oaki_label label[]; /* the body: n of them, then the strings */
 } oaki_labels;
 
-/* A label of a body, for the public interface. */
+/* A label of a body, in the public form. */
 oak_label oaki_label_public(const void *body, size_t i);
 
-/* The set of the calling thread as one of its own, without outer ones; NULL when it has none, or
- * there is no memory. */
+/* The calling thread's set as a set of its own, without outer ones. NULL when it has none, or
+ * memory is out. */
 oaki_labels *oaki_labels_copy(const oaki_labels *l);
 
-/* A chain. */
+/* Frees a whole chain. */
 void oaki_labels_free(oaki_labels *l);
 
 #endif

@@ -1,12 +1,15 @@
 /* lock.h - the runtime's mutex, and the order in which its locks are taken.
  *
- * A futex lock of one word: nothing of the host is reached, so it works in a stopped world and
- * in a forked child. A thread takes locks in rising rank; debug builds check it at every
- * acquire. No lock is held while user code runs. Locks are only taken inside
- * oaki_enter/oaki_leave (thread.h) or with the world stopped, so that a stopped thread never
- * holds one; OAKI_RANK_GC alone is waited for outside, as a stop may be under way behind it.
- * The locks of maps/ are the exception: they are taken and held outside of oaki_enter, around calls
- * that allocate; so a stopped thread may hold one, and nothing in a stop or below may want one. */
+ * A futex lock of one word. It uses nothing of the host, so it works in a stopped world and in a
+ * forked child. A thread takes locks in rising rank; debug builds check this at every acquire. No
+ * lock is held while user code runs.
+ *
+ * Locks are only taken inside oaki_enter/oaki_leave (thread.h) or with the world stopped, so a
+ * stopped thread never holds one. Only OAKI_RANK_GC is waited for outside, as its holder may be
+ * stopping the world.
+ *
+ * The locks of maps/ are the exception: they are held outside oaki_enter, around calls that
+ * allocate. A stopped thread may hold one, so neither a stop nor any lower layer may take one. */
 #ifndef OAKI_LOCK_H
 #define OAKI_LOCK_H
 
@@ -15,24 +18,24 @@
 typedef enum oaki_rank {
     OAKI_RANK_MAP = 1,   /* a structure of maps/; never two at a time */
     OAKI_RANK_INIT,      /* start-up */
-    OAKI_RANK_GC,        /* one collection at a time, and all that must not meet one */
+    OAKI_RANK_GC,        /* one collection at a time, and all that excludes one */
     OAKI_RANK_HELPER,    /* helpers at work on the heap: sweeper, scavenger, ahead */
     OAKI_RANK_THREADS,   /* the list of threads */
     OAKI_RANK_LEAVING,   /* guarded objects between their queue and being free */
-    OAKI_RANK_ZONES,     /* the table of zones, who is in them */
+    OAKI_RANK_ZONES,     /* the table of zones, and the threads in them */
     OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
     OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */
     OAKI_RANK_TYPES,     /* the table of types */
     OAKI_RANK_OBSERVE,   /* sites and sampled objects */
-    OAKI_RANK_MARKER,    /* worker 0 while it marks beside the program */
+    OAKI_RANK_MARKER,    /* worker 0 while it marks concurrently */
     OAKI_RANK_FREED,     /* objects freed by hand meanwhile */
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of what is allocated while M is prepared */
-    OAKI_RANK_ROOM,      /* the list of what threads want that found no room */
+    OAKI_RANK_ROOM,      /* the list of wants that found no room */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
     OAKI_RANK_PAGES,     /* the page heap */
     OAKI_RANK_META,      /* metadata */
-    OAKI_RANK_META_REGION /* the runs that it is made of */
+    OAKI_RANK_META_REGION /* the runs that metadata is made of */
 } oaki_rank;
 
 typedef struct oaki_lock {
@@ -46,8 +49,8 @@ void oaki_lock_init(oaki_lock *l, oaki_rank rank);
 void oaki_lock_acquire(oaki_lock *l);    /* spins a little, then sleeps */
 bool oaki_lock_try(oaki_lock *l);
 void oaki_lock_release(oaki_lock *l);
-bool oaki_lock_is_awaited(const oaki_lock *l); /* perhaps */
-void oaki_lock_reset(oaki_lock *l);      /* in a forked child: free, whoever held it */
+bool oaki_lock_is_awaited(const oaki_lock *l); /* a hint */
+void oaki_lock_reset(oaki_lock *l);      /* in a forked child: free, regardless of its holder */
 
 /* Body of a loop that waits for another thread's store. */
 OAKI_INLINE void oaki_pause(void)
@@ -59,10 +62,10 @@ OAKI_INLINE void oaki_pause(void)
 #endif
 }
 
-/* For the rank check: nothing in a release build. */
+/* For the rank check: does nothing in a release build. */
 void oaki_lock_assert_none_held(void);
 
-/* Debug builds only (contract.h): of the calling thread. */
+/* Debug builds only (contract.h): about the calling thread. */
 bool oaki_lock_is_mine(const oaki_lock *l);
 bool oaki_lock_holds_one(oaki_rank low, oaki_rank high); /* of a rank from low to high */
 bool oaki_is_inside(void);

@@ -1,32 +1,35 @@
 /* markbits.h - M, the mark bits, in four planes.
  *
- * Plane p has the bits of the granules whose number is p modulo four, a word for 4 KiB of the
- * range. Pointers to objects whose slots are multiples of 64 bytes lead to plane 0 alone: the
- * marker's random accesses then go to 2 MiB for 1 GiB of objects and not to 8; objects of 32 and
- * 96 bytes use two planes. In a plane, words are permuted among each 256 bytes, by plane: words
- * of different planes for one page would have the same lower address bits, for which processors
- * take one for another (seen: marking took twice as long).
+ * Plane p has the bits of the granules whose number is p modulo four, one word for 4 KiB of the
+ * range. Objects whose slots are multiples of 64 bytes use plane 0 alone. The marker's random
+ * accesses then touch 2 MiB for 1 GiB of objects, and not 8. Objects of 32 and 96 bytes use two
+ * planes.
  *
- * A has its bits in order; pack and spread are the way between them.
- * What is allocated beside a mark is not marked: its bits are cleared.
- * While heap.sticky, M tells between two marks what the last one found (docs/concurrent.md):
- * of a small object's slot that is free, and of a free page that is taken, M is clear.
- * Lock: as M's (span.h): in a mark, bits are set atomically where several workers mark, or where
- * the program runs meanwhile. */
+ * Within each 256 bytes of a plane, words are permuted, differently in each plane. Otherwise the
+ * words of all planes for one page would have equal lower address bits. Processors mistake such
+ * addresses for one another, which can double the time of marking.
+ *
+ * A has its bits in order; pack and spread convert between the two. An object allocated during a
+ * concurrent mark is not marked: its bits are cleared. While heap.sticky is set, M holds the last
+ * mark's result between two marks (docs/concurrent.md). M is clear for a free slot of a small
+ * object, and for a free page that is taken.
+ *
+ * Lock: as M's (span.h). During a mark, bits are set atomically where several workers mark, or
+ * where mutators run. */
 #ifndef OAKI_MARKBITS_H
 #define OAKI_MARKBITS_H
 
 #include "heap.h"
 
-#define OAKI_PLANE_WORD ((size_t)4096) /* bytes of the range for a word of a plane */
+#define OAKI_PLANE_WORD ((size_t)4096) /* bytes of the range that a word of a plane covers */
 
-/* Where plane p has its word n. */
+/* Index of plane p's word n. */
 OAKI_INLINE size_t oaki_mark_index(size_t p, size_t n)
 {
     return n ^ p << 3;
 }
 
-/* A bit's place. */
+/* The word of a granule's bit. */
 OAKI_INLINE uint64_t *oaki_mark_word(uint64_t *const plane[OAKI_PLANES], size_t off)
 {
     size_t p = (off >> OAKI_GRANULE_SHIFT) % OAKI_PLANES;
@@ -53,7 +56,7 @@ OAKI_INLINE void oaki_mark_clear(size_t off)
     AO_and((AO_t *)oaki_mark_word(oaki_the_heap.mark, off), ~((AO_t)1 << oaki_mark_shift(off)));
 }
 
-/* Every fourth bit of x, from the lowest on, side by side; and back. */
+/* Every fourth bit of x, from the lowest on, packed; and the inverse. */
 OAKI_INLINE uint64_t oaki_mark_pack(uint64_t x)
 {
     x &= 0x1111111111111111;
@@ -71,7 +74,7 @@ OAKI_INLINE uint64_t oaki_mark_spread(uint64_t x)
     return (x | x << 3) & 0x1111111111111111;
 }
 
-/* The bits of M in the order of word w of A. */
+/* The bits of M for word w of A, in A's order. */
 OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
 {
     uint64_t *const *plane = oaki_the_heap.mark, x[OAKI_PLANES];
@@ -90,8 +93,8 @@ OAKI_INLINE uint64_t oaki_mark_first(size_t w)
     return x ? oaki_mark_spread(x) : 0;
 }
 
-/* Objects that are in A and in M, of `n` words of A from w on; `starts` has a bit for each slot's
- * first granule in those words (oaki_class_starts). */
+/* Number of objects in both A and M, for `n` words of A from w on. `starts` has a bit for the first
+ * granule of each slot in those words (oaki_class_starts). */
 OAKI_INLINE size_t oaki_mark_count(size_t w, size_t n, const uint64_t *starts)
 {
     const uint64_t *alloc = oaki_the_heap.alloc + w;
@@ -103,7 +106,7 @@ OAKI_INLINE size_t oaki_mark_count(size_t w, size_t n, const uint64_t *starts)
     return objects;
 }
 
-/* Is no bit of M set of that page? */
+/* Are all bits of M clear for that page? */
 OAKI_INLINE bool oaki_mark_none(size_t page)
 {
     uint64_t *const *plane = oaki_the_heap.mark, any = 0;
@@ -113,14 +116,14 @@ OAKI_INLINE bool oaki_mark_none(size_t page)
     return any == 0;
 }
 
-/* M = ~A for n words of A from w on; both are multiples of four. With `young`, what is marked stays
- * so: M = M | ~A. (span.c) */
+/* M = ~A for n words of A from w on; both are multiples of four. With `young`, marked objects stay
+ * marked: M = M | ~A. (span.c) */
 void oaki_mark_prepare(size_t w, size_t n, bool young);
-/* The same while the program runs; it allocates by oaki_bits_allocate meanwhile. */
+/* The same while mutators run; they allocate by oaki_bits_allocate meanwhile. */
 void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young);
-/* M = A: between two marks, what has been swept is old, and what is handed out will be young. */
+/* M = A, between two marks: swept objects are old, and objects handed out later are young. */
 void oaki_mark_retain(size_t w, size_t n);
-/* M = 0 for whole pages: what will be in them is young. */
+/* M = 0 for whole pages: later objects in them are young. */
 void oaki_mark_empty(size_t off, size_t bytes);
 
 /* Set all bits of M for [off, off + bytes), by atomic operations; or clear them. */

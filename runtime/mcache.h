@@ -1,13 +1,12 @@
 /* mcache.h - a thread's cache: for each span class a run of free, zeroed slots to bump through.
  *
- * Owns: struct oaki_mcache. Touched by its thread alone, inside oaki_enter save for the fast
- * path; by others only when the world is stopped or the thread is gone.
+ * Owns: struct oaki_mcache. Accessed by its thread alone, inside oaki_enter except for the fast
+ * path. Other threads access it only when the world is stopped or the thread is gone.
  *
- * The fast path may be stopped half way, with the slot at `next` already in a register and
- * `next` not yet moved, or about to be moved. So a flush empties runs by end = NULL, after which
- * a stale store to `next` does no harm, and when a stopped thread's stack holds an address in
- * the fast path's code (oaki_mcache_in_flight), the slot that each run was flushed at is kept
- * for this cycle. */
+ * A stop may come halfway through the fast path: the slot at `next` is in a register, and `next`
+ * has not moved yet, or is about to move. So a flush empties a run by end = NULL; a stale store to
+ * `next` then does no harm. When a stopped thread's stack holds an address in the fast path's code,
+ * the slot at which each run was flushed is kept for this cycle (oaki_mcache_in_flight). */
 #ifndef OAKI_MCACHE_H
 #define OAKI_MCACHE_H
 
@@ -19,37 +18,37 @@ struct oak_zone;
 struct oak_fiber;
 
 typedef struct oaki_run {
-    char *next, *end; /* next + size <= end: a zeroed slot that A already says is handed out */
+    char *next, *end; /* next + size <= end: a zeroed slot, already set in A */
 } oaki_run;
 
 typedef struct oaki_mcache {
     oaki_run run[OAKI_SPANCLASSES];
-    oaki_span *span[OAKI_SPANCLASSES]; /* that the run is in; NULL when none is cached */
-    /* where what was taken for the run ends: behind its end while it is cut (sample.h) */
+    oaki_span *span[OAKI_SPANCLASSES]; /* the run's span; NULL when none is cached */
+    /* end of the slots taken for the run: beyond `end` while the run is cut short (sample.h) */
     char *run_end[OAKI_SPANCLASSES];
     char *flushed[OAKI_SPANCLASSES];   /* `next` at the last flush */
-    /* slots of span[] that it took, which the span's nalloc doesn't know of yet */
+    /* slots of span[] taken by the cache that the span's nalloc doesn't include yet */
     uint32_t taken[OAKI_SPANCLASSES];
     uint64_t active[OAKI_KINDS];       /* bit cls: span[] is set */
     oaki_thread *thread;
     struct oak_zone *zone;
     struct oaki_mcache *next, *prev; /* all caches; oaki_heap.mcaches, threads_lock */
-    /* all slots of every run taken, by size class; what is left in runs is taken off when read. And
-     * large objects, with their bytes */
+    /* All slots of every run taken, by size class; a reader subtracts the slots left in runs. And
+     * large objects, with their bytes. */
     size_t mallocs[OAKI_CLASSES], large_bytes;
-    size_t sample_left[OAKI_SPANCLASSES]; /* bytes in front of the next sampled one (sample.h) */
-    size_t sample_due;  /* rate at which the object that is being taken is to be noted, or 0 */
+    size_t sample_left[OAKI_SPANCLASSES]; /* bytes before the next sample (sample.h) */
+    size_t sample_due;  /* rate at which the object being taken is to be noted, or 0 */
     uint64_t random;
-    /* Of an entry in a zone (zonecache.c): the one before it on its stack; how often in a row; the
-     * fiber that it waits with, or NULL. Of a spare one: the next of these */
+    /* Of an entry in a zone (zonecache.c): the previous one on its stack; how often in a row; the
+     * fiber it waits with, or NULL. Of a spare one: outer is the next spare one. */
     struct oaki_mcache *outer;
     size_t depth;
     struct oak_fiber *fiber;
-    /* of a parked one: of its zone, and of all by when they were parked */
+    /* of a parked one: links by zone, and links of all parked ones by time of parking */
     struct oaki_mcache *zone_next, *zone_prev, *older, *newer;
 } oaki_mcache;
 
-/* Bytes left of what was taken for a run, that is, counted and not handed out. */
+/* Bytes taken for a run, and so counted, but not handed out. */
 OAKI_INLINE size_t oaki_mcache_left(const oaki_mcache *mc, unsigned spanclass)
 {
     const char *next = mc->run[spanclass].next, *end = mc->run_end[spanclass];
@@ -65,14 +64,14 @@ OAKI_INLINE size_t oaki_sample_take_due(oaki_mcache *mc)
 
 extern OAKI_HIDDEN oaki_mcache oaki_mcache_none; /* of unattached threads: all empty */
 
-/* The calling thread is attached from here on: what it holds is scanned, and it is halted by a
- * stop. For calls that don't allocate. false with ENOMEM. */
+/* The calling thread is attached from here on: its stack is scanned, and a stop halts it. For calls
+ * that don't allocate. false with ENOMEM. */
 OAKI_INLINE bool oaki_attached(void)
 {
     return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
 }
 
-/* The same, and fatal without memory: `what` is done that needs it. */
+/* The same, but fatal without memory: `what` names the call that needs it. */
 OAKI_INLINE void oaki_attach(const char *what)
 {
     if (OAKI_UNLIKELY(!oaki_attached()))
@@ -80,33 +79,33 @@ OAKI_INLINE void oaki_attach(const char *what)
 }
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, struct oak_zone *z); /* NULL when out of memory */
-/* gives its spans back to the mcentrals, its counts to the heap */
+/* gives its spans back to the mcentrals, and its counts to the heap */
 void oaki_mcache_free(oaki_mcache *mc);
 
-/* Hand every cached span back: the thread itself, or no thread uses it. */
+/* Hands every cached span back. Called by its thread, or while no thread uses it. */
 void oaki_mcache_flush(oaki_mcache *mc);
 
-/* After a flush: its counts become its zone's and the heap's. */
+/* After a flush: adds its counts to its zone's and the heap's. */
 void oaki_mcache_settle(oaki_mcache *mc);
 
-/* After the flush: keep the slots that the fast path may have in its hands. */
+/* After a flush: keeps the slots that the fast path may have in registers. */
 void oaki_mcache_in_flight(oaki_mcache *mc);
 
 /* Is this word an address in the fast path's code? */
 bool oaki_mcache_is_fast_path(uintptr_t word);
 
-/* Next slot of a span class when the run is empty: next run, or next span. May collect. NULL
- * when out of memory. The slot is zeroed and counted. */
+/* The next slot of a span class when the run is empty: from the next run, or the next span. May
+ * collect. NULL when out of memory. The slot is zeroed and counted. */
 void *oaki_mcache_refill(oaki_thread *t, unsigned spanclass);
 
-/* The run is empty: is there another in the same span? Its first object may be one that is to be
- * noted, and then it is empty, too. Never collects. */
+/* The run is empty: is there another run in the same span? If its first object is to be noted, the
+ * run is empty too. Never collects. */
 bool oaki_mcache_more(oaki_mcache *mc, unsigned spanclass);
 
-/* The run is empty: up to n more slots of the same span, zeroed and counted, each named by the
- * first word of the one before it, the first by *last's. Returns how many, and makes *last the
- * last, whose first word isn't set. There may be fewer than are free, or none: for sizes and at
- * times that it is not for. Never collects. */
+/* The run is empty: takes up to n more slots of the same span, zeroed and counted. The first word
+ * of each slot points to the next slot, and *last's to the first. Returns how many, and sets *last
+ * to the last slot, whose first word isn't set. There may be fewer than are free, or none, at sizes
+ * and times that this is not for. Never collects. */
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned spanclass, char **last, size_t n);
 
 #endif

@@ -1,18 +1,20 @@
-/* meta.h - off-heap metadata of variable size: thread records, root and finalizer tables, type
- * ids, profiles.
+/* meta.h - off-heap metadata of variable size: thread records, root and finalizer tables, type ids,
+ * profiles.
  *
- * Two back ends behind one interface: one on mapped page runs (meta_builtin.c), which is the usual
- * one, and an arena of jemalloc (meta_jemalloc.c), which a shared library may be configured with.
- * Never reached while the world is stopped, as a stopped thread of the host may hold one of
- * jemalloc's locks: what a collection needs it takes before the stop. Call inside
- * oaki_enter/oaki_leave, or on a runtime thread that is never stopped. Memory is 16-aligned, not
- * zeroed unless said. */
+ * There are two back ends behind one interface. The usual one works on mapped page runs
+ * (meta_builtin.c). The other is an arena of jemalloc (meta_jemalloc.c), an option for the
+ * configuration of a shared library.
+ *
+ * Never called while the world is stopped, as a stopped thread of the host may hold a lock of
+ * jemalloc. A collection takes the metadata it needs before the stop. Call it inside
+ * oaki_enter/oaki_leave, or on a runtime thread that is never stopped. Memory is 16-aligned, and
+ * not zeroed unless said. */
 #ifndef OAKI_META_H
 #define OAKI_META_H
 
 #include "base.h"
 
-/* What the memory is for: each is a figure of MemStats. */
+/* The purpose of the memory: each is a figure of MemStats. */
 typedef enum oaki_meta_use {
     OAKI_META_OTHER,
     OAKI_META_MCACHE,
@@ -25,20 +27,20 @@ typedef enum oaki_meta_use {
 int oaki_meta_init(void);
 void *oaki_meta_alloc(size_t n, oaki_meta_use use);  /* NULL when out of memory */
 void *oaki_meta_zalloc(size_t n, oaki_meta_use use); /* zeroed */
-/* old size as given before; NULL keeps p */
+/* old: the size as given before. When it returns NULL, p is kept. */
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use);
 void oaki_meta_free(void *p, size_t n, oaki_meta_use use); /* n as given before; NULL allowed */
 
 /* These may be called with the world stopped: bytes handed out for a use, as rounded by the back
- * end; bytes that the back end got from the system and holds; how many of those are backed by
+ * end; bytes that the back end holds from the system; and how many of those are backed by
  * memory. */
 size_t oaki_meta_in_use(oaki_meta_use use);
 size_t oaki_meta_mapped(void);
 size_t oaki_meta_resident(void);
 
 const char *oaki_meta_backend(void); /* "jemalloc 5.3.0", "built-in" */
-const void *oaki_meta_library(void); /* an address in the shared library behind it, or NULL */
-const char *oaki_meta_check(void);   /* the rule that is broken, or NULL; takes the locks */
+const void *oaki_meta_library(void); /* an address in the back end's shared library, or NULL */
+const char *oaki_meta_check(void);   /* the violated rule, or NULL; takes the locks */
 void oaki_meta_fork(int stage);      /* 0 before fork, 1 after it in the parent, 2 in the child */
 
 /* A table that grows by doubling: items of one size in one block. Guarded by its owner's lock. */

@@ -1,5 +1,5 @@
-/* meta_region.h - runs of 16 KiB units, from which the built-in metadata back end makes its slabs
- * and its blocks of middle size. */
+/* meta_region.h - runs of 16 KiB units. The built-in metadata back end makes its slabs and its
+ * blocks of middle size from them. */
 #ifndef OAKI_META_REGION_H
 #define OAKI_META_REGION_H
 
@@ -9,17 +9,17 @@
 #define OAKI_META_SLAB_UNITS 4u
 #define OAKI_META_RUN_MAX 16u /* units */
 
-/* A run of n units, a slab's aligned to its size; NULL when out of memory. *zero: does it read as
- * zero? */
+/* A run of n units; a slab's is aligned to its size. NULL when out of memory. *zero: does it read
+ * as zero? */
 void *oaki_meta_run_take(unsigned n, bool slab, bool *zero);
 
-/* Give it back: what lies behind its first `touched` bytes still reads as zero, if it did when the
- * run was taken. */
+/* Gives it back. Bytes behind its first `touched` still read as zero, if they did when the run was
+ * taken. */
 void oaki_meta_run_give(void *p, unsigned n, size_t touched);
 
-/* Bytes of runs, of what is free and may have memory, and of the regions' records. No lock. */
+/* Bytes of runs, of free units that may have memory, and of the regions' records. No lock. */
 size_t oaki_meta_runs_held(void);
-const char *oaki_meta_runs_check(void); /* the rule that is broken, or NULL */
+const char *oaki_meta_runs_check(void); /* the violated rule, or NULL */
 void oaki_meta_runs_fork(int stage);
 
 #endif
