@@ -1,41 +1,43 @@
-/* ahead.c - memory that will be needed soon, touched before anybody waits for it.
+/* ahead.c - touches memory that will be needed soon, before any thread has to wait for it.
  *
- * The first write to a fresh page costs its thread what the system does then: 0.5 us for a small
- * page, 100 to 400 us for a huge one, which has to be cleared, and 2 to 8 ms where the host of a
- * virtual machine has to find memory for it. A heap that grows asks a thread for
- * it: as soon as an allocation comes near the end of what is touched, the next huge page is; and a
- * map that will soon grow says what it will take.
- * While a mark goes on beside the program, its thread leads, on machines with few processors: it
- * does what a growing heap asks for. The marker has a processor, and a third thread would take
- * another from the program, for as long as the system clears a huge page.
- * Owns: that thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
- * Invariants: what is touched ahead and free counts as free memory that is backed; there are at
- *   most near_end() + STEP pages of it, in a heap of at least FROM, and WANTED_MOST of what was
- *   wanted within the last PATIENCE_NS.
- * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter;
- *   none while the system works: what is touched stays in its free run, and may be taken. */
+ * The first write to a fresh page costs its thread the system's work. That is 0.5 us for a small
+ * page, and 100 to 400 us for a huge one, which has to be cleared. It is 2 to 8 ms where the host
+ * of a virtual machine has to find memory for the page. A growing heap leaves this work to a helper
+ * thread. As soon as an allocation comes near the end of the touched pages, the thread touches the
+ * next huge page. A map that is about to grow announces its demand.
+ *
+ * During a concurrent mark on a machine with few processors, the marker's thread leads: it does the
+ * steps that a growing heap requests. The marker already occupies a processor. A third thread would
+ * take another one from mutators, for as long as the system clears a huge page.
+ *
+ * Owns: the helper thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
+ * Invariants: pages touched ahead and still free count as free memory that is backed. In a heap of
+ * at least FROM there are at most near_end() + STEP of them. Besides, there are at most WANTED_MOST
+ * of those wanted within the last PATIENCE_NS.
+ * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter.
+ * None while the system works: the pages stay in their free run, and may be taken. */
 #include "heap.h"
 #include "os.h"
 
-#define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: for who knows the future */
-#define FROM ((size_t)32 << 20)      /* the same, for whoever allocates */
-#define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages; */
-#define NEAR_PART 32                              /* of a large heap this part, */
-#define NEAR_MOST ((size_t)16 << 20 >> OAKI_PAGE_SHIFT) /* and no more */
+#define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: from here on announced demand is met */
+#define FROM ((size_t)32 << 20)      /* bytes of heap: from here on allocations request steps */
+#define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages kept touched ahead; */
+#define NEAR_PART 32                              /* in a large heap this part of it, */
+#define NEAR_MOST ((size_t)16 << 20 >> OAKI_PAGE_SHIFT) /* but no more than this */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
-#define REST 3 /* times as long as the last step has the leader for itself, */
-#define REST_MOST_NS UINT64_C(2500000) /* and no longer: the program would do slow steps itself */
+#define REST 3 /* rest of the leader, in units of its last step's time, */
+#define REST_MOST_NS UINT64_C(2500000) /* but no longer: mutators would do slow steps themselves */
 
 #define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
-#define PATIENCE_NS UINT64_C(2000000000) /* until what was wanted goes back */
+#define PATIENCE_NS UINT64_C(2000000000) /* until wanted pages that were not taken are given back */
 #define NOT_YET (SIZE_MAX / 2)
 
 static struct {
     unsigned int started, poked; /* AO_int */
-    unsigned int asked;          /* AO_int: the heap has come near the end of what is touched */
+    unsigned int asked;          /* AO_int: the heap has come near the end of the touched pages */
     unsigned int led;            /* AO_int */
     AO_t wanted;                 /* pages */
-    AO_t like;                   /* pages that were taken when it was asked */
+    AO_t like;                   /* pages taken by the allocation that asked */
     uint64_t rest_until;
 } ahead;
 
@@ -45,8 +47,8 @@ static void poke(void)
     oaki_futex_wake(&ahead.poked, 1);
 }
 
-/* Pages that are to be touched. A mark leads in turn with its own work, and a large heap grows by
- * more meanwhile. */
+/* Pages to keep touched ahead. A leading marker alternates with its own work, and a large heap
+ * grows by more meanwhile. */
 static size_t near_end(void)
 {
     return OAKI_MIN(OAKI_MAX(AO_load(&oaki_the_heap.pages_inuse) / NEAR_PART, NEAR), NEAR_MOST);
@@ -55,10 +57,10 @@ static size_t near_end(void)
 void oaki_ahead_taken(size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
-    OAKI_ASSERT(!oaki_lock_is_mine(&h->pages_lock)); /* its holder is not to call the system */
+    OAKI_ASSERT(!oaki_lock_is_mine(&h->pages_lock)); /* its holder must not make system calls */
     if (OAKI_LIKELY(page + n + near_end() <= AO_load(&h->touched))) return;
     if (!AO_int_load(&ahead.started)) return;
-    AO_store(&h->touched, NOT_YET); /* once; who does it says how far it came */
+    AO_store(&h->touched, NOT_YET); /* once; the step notes how far it came */
     AO_store(&ahead.like, n);
     AO_int_store(&ahead.asked, 1);
     AO_nop_full(); /* as in oaki_ahead_lead */
@@ -95,7 +97,7 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
     bool some = oaki_pages_untouched(near, STEP, least, like, &x);
     end(led);
     if (!some) return false;
-    if (led) oaki_blocking_begin(oaki_thread_self()); /* no stop waits for the system */
+    if (led) oaki_blocking_begin(oaki_thread_self()); /* no stop waits for the system's work */
     oaki_space_touch(x.page << OAKI_PAGE_SHIFT, x.n << OAKI_PAGE_SHIFT);
     if (led) oaki_blocking_end(oaki_thread_self());
     begin(led);
@@ -104,7 +106,7 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
     return true;
 }
 
-/* Of what the heap has asked for. */
+/* A step that the heap has asked for. */
 static bool step(bool led)
 {
     AO_int_store(&ahead.asked, 0);
@@ -121,7 +123,7 @@ void oaki_ahead_lead(bool on)
     OAKI_REQUIRES_OUTSIDE();
     if (on && !AO_int_load(&ahead.started)) return;
     AO_int_store(&ahead.led, on);
-    AO_nop_full(); /* who asks, or has a step left, sees who leads, or is seen here */
+    AO_nop_full(); /* a thread that asks, or has a step left, sees the leader, or is seen here */
     if (!on && AO_int_load(&ahead.asked)) poke();
 }
 
@@ -136,9 +138,9 @@ void oaki_ahead_led_step(bool late)
     ahead.rest_until = after + (late ? rest : OAKI_MIN(rest, REST_MOST_NS));
 }
 
-/* ---- by the thread ---- */
+/* ---- by the helper thread ---- */
 
-/* What was wanted and not taken. */
+/* Gives back pages that were wanted and not taken. */
 static void give_back(void)
 {
     size_t n;
@@ -152,7 +154,7 @@ static void give_back(void)
 static void *thread(void *arg)
 {
     unsigned seen = 0, now;
-    uint64_t until = 0; /* 0: nothing is lent */
+    uint64_t until = 0; /* 0: nothing to give back */
     (void)arg;
     for (;;) {
         while ((now = AO_int_load_acquire(&ahead.poked)) == seen) {

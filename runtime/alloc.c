@@ -1,9 +1,8 @@
-/* alloc.c - allocation: the fast path, and how a request gets to the slow one.
+/* alloc.c - allocation: the fast path, and the way of a request to the slow one.
  *
- * The fast path's functions live in a code section of their own, oaki_fast, so that a stop can
- * tell from an address on a thread's stack that one may be half way (mcache.h). They call
- * nothing but the slow path, in tail position. Budget: class look-up, add, compare, store. No
- * lock. */
+ * The fast path's functions have a code section of their own, oaki_fast. An address in it on a
+ * thread's stack tells a stop that the thread may be halfway through (mcache.h). They call nothing
+ * but the slow path, in tail position. Budget: class look-up, add, compare, store. No lock. */
 #include "guard.h"
 #include "heap.h"
 #include "type.h"
@@ -70,7 +69,7 @@ void *oak_alloc_pinned(size_t n)
 
 /* ---- alignment ---- */
 
-/* A class whose slots all lie at multiples of align: spans begin at multiples of a page. 0 when
+/* A class whose slots all lie at multiples of align; spans begin at multiples of a page. 0 when
  * there is none. */
 static unsigned aligned_class(size_t align, size_t n)
 {
@@ -123,7 +122,7 @@ void *oak_alloc_aligned_noscan(size_t align, size_t n)
 
 /* ---- typed ---- */
 
-/* The slot is zeroed and has type 0, conservative, until its type is stored: a collection in
+/* The slot is zeroed, and has type 0, conservative, until its type is stored. A collection in
  * between finds nothing in it. */
 void oaki_span_set_type(void *p, uint32_t type)
 {

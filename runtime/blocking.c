@@ -1,17 +1,16 @@
-/* blocking.c - regions in which a thread counts as stopped: around a system call that may last.
+/* blocking.c - regions in which a thread counts as stopped: around a system call that may block.
  *
- * On the way in the thread saves its registers and the stack pointer, and from then on a stop
- * neither signals it nor waits for it; on the way out it stands still while the world does
- * (park.c has the handshake). What is scanned is the stack from that pointer up and the saved
- * registers. For oak_blocking_enter, which returns, that is the caller's frame: so it is entered
- * through OAKI_SPILL_ENTRY (spill.h), and the frame that called it must be there until
- * oak_blocking_leave.
+ * On entry the thread saves its registers and the stack pointer. From then on a stop neither
+ * signals it nor waits for it. On exit it waits while the world is stopped (park.c has the
+ * handshake). A scan covers the saved registers and the stack from the saved pointer up.
+ * oak_blocking_enter returns, so that pointer is its caller's frame. It is therefore entered
+ * through OAKI_SPILL_ENTRY (spill.h), and the calling frame must exist until oak_blocking_leave.
  *
- * No stop waits for a fast path in a region, and the runs of the thread's cache may be flushed in
- * the midst of it: so in there oaki_tls_mcache is a cache in which all runs are empty.
+ * No stop waits for a fast path in a region, and a flush may empty the runs of the thread's cache
+ * at any time. So inside a region oaki_tls_mcache is a cache in which all runs are empty.
  *
- * Owns: of a thread blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps the
- * stop signal's handler and oaki_enter out. Lock: none. Bound: O(1) beside the wait for the world.
+ * Owns: a thread's blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps out
+ * the stop signal's handler and oaki_enter. Lock: none. Bound: O(1) plus the wait for the world.
  * errno is kept. */
 #include "contain.h"
 #include "contract.h"
@@ -29,7 +28,7 @@ OAKI_HIDDEN void oaki_blocking_saved_self(void *unused,
 
 static oaki_mcache nothing; /* next + size > end, once classes have sizes */
 
-/* The context is saved next, and no signal's handler does it meanwhile. */
+/* The context is saved next; no signal handler saves it meanwhile. */
 static void begin(oaki_thread *t)
 {
     OAKI_REQUIRES_SELF(t);
@@ -52,14 +51,13 @@ void oaki_blocking_saved_self(void *unused, const uintptr_t *regs)
 {
     (void)unused;
     oaki_thread *t = oaki_tls_thread;
-    if (t) oaki_blocking_saved(t, regs); /* nobody stops a thread that isn't attached */
+    if (t) oaki_blocking_saved(t, regs); /* an unattached thread is never stopped */
 }
 
 OAKI_SPILL_ENTRY(oaki_blocking_begin, oaki_blocking_saved, ".hidden oaki_blocking_begin");
 OAKI_SPILL_ENTRY(oak_blocking_enter, oaki_blocking_saved_self, "");
 
-/* A stop that the handler took note of may be over, or be the one that is waited for here, or
- * begin now. */
+/* A stop that the handler noted may be over, may be the one waited for here, or may begin now. */
 void oaki_blocking_end(oaki_thread *t)
 {
     if (t->blocking_depth == 0) oak_fatal("oakum: oak_blocking_leave without oak_blocking_enter");
@@ -98,18 +96,19 @@ void oak_blocking_leave(void)
     if (t) oaki_blocking_end(t);
 }
 
-/* What the unwinder calls as it passes run_in_region: the thread is cancelled or calls pthread_exit
- * in there, or an exception passes. The handlers further up may use the heap. One that has left all
- * regions to be active is in none. A cleanup in C would need libgcc's, and so that library. */
+/* Called by the unwinder as it passes run_in_region: the thread is cancelled, calls pthread_exit,
+ * or throws there. Handlers further up may use the heap, so the region is left. A thread that has
+ * left all regions to be active is in none. A cleanup in C would need libgcc's routine, and so that
+ * library. */
 OAKI_UNWIND_ACTION(oaki_blocking_unwound)
 {
     oaki_thread *t = oaki_tls_thread;
     if (!t) return;
-    t->waits_for = 0; /* what held the object is gone */
+    t->waits_for = 0; /* the frame that held the object is gone */
     if (t->blocking_depth > 0) oaki_blocking_end(t);
 }
 
-/* Its frame is there while fn runs, and is only left by returning or unwound. */
+/* Its frame exists while fn runs, and is left only by a return or by unwinding. */
 static OAKI_NOINLINE void *run_in_region(void *(*fn)(void *), void *arg)
 {
     OAKI_ON_UNWIND(oaki_blocking_unwound);
@@ -118,7 +117,7 @@ static OAKI_NOINLINE void *run_in_region(void *(*fn)(void *), void *arg)
     return result;
 }
 
-/* The frame stays, so its own registers and stack pointer will do. */
+/* The frame stays, so its own registers and stack pointer suffice. */
 OAKI_NOINLINE void *oak_blocking_call(void *(*fn)(void *), void *arg)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -134,7 +133,7 @@ OAKI_NOINLINE void *oak_blocking_call(void *(*fn)(void *), void *arg)
     return result;
 }
 
-/* The object stays in this frame. */
+/* The object stays referenced from this frame. */
 OAKI_NOINLINE void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void *object)
 {
     oaki_thread *t = oaki_tls_thread;

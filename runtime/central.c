@@ -1,17 +1,15 @@
-/* central.c - mcentral: the spans of one span class that no thread has cached, by what they
- * still need.
+/* central.c - mcentral: the spans of one span class that no thread has cached, swept and unswept.
  *
- * Owns: the lists. There are two sets of them, and the parity of the cycle says which holds the
- * spans that were swept in it; the other holds those that wait. The end of a mark counts the
- * cycle up, and so turns all swept spans into waiting ones; the waiting lists are empty then, as
- * a cycle starts by sweeping what is left. Large objects are spans of class OAKI_CLASS_LARGE in
- * the list FULL.
+ * Owns: the lists. There are two sets of them, selected by the parity of the cycle: one holds the
+ * spans swept in this cycle, the other those still unswept. The end of a mark increments the cycle,
+ * which turns all swept spans into unswept ones. The unswept lists are empty then, as a cycle
+ * starts by sweeping the rest. Large objects are spans of class OAKI_CLASS_LARGE in the list FULL.
  * Lock: the central's own, for its lists and its spans' list, parity, next and prev. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
 
-#define SWEEP_TRIES 64 /* full spans swept in vain before new pages are taken */
+#define SWEEP_TRIES 64 /* full spans swept without finding room before new pages are taken */
 
 static unsigned swept_parity(void)
 {
@@ -105,9 +103,9 @@ void oaki_central_put(oaki_span *s, oaki_span_list list)
     oaki_lock_release(&c->lock);
 }
 
-/* Only a span that another thread is sweeping at this moment is in no list and not swept; that
- * takes microseconds. It is asked again under the lock: who swept it meanwhile may have given it
- * back, with new objects in it, which another sweep would take for dead. */
+/* Only a span that another thread is sweeping right now is unswept and in no list; that takes
+ * microseconds. The state is read again under the lock. The other thread may have given the span
+ * back with new objects in it, which a second sweep would free. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
     OAKI_REQUIRES_INSIDE();
@@ -135,8 +133,8 @@ void oaki_central_remove(oaki_span *s)
     }
 }
 
-/* Sweep waiting spans of this list until one has room. An empty one is as good: it need not
- * visit the page heap. */
+/* Sweeps unswept spans of this list until one has room. An empty one is used as well, without a
+ * detour through the page heap. */
 static oaki_span *sweep_for(oaki_central *c, oaki_span_list list, unsigned tries)
 {
     unsigned waiting = swept_parity() ^ 1;

@@ -1,15 +1,15 @@
 /* check.c - walks over the heap's structures: spans and their bits, free runs, lists, caches,
- * accounts, threads. By OAKUM_DEBUG=verify=1 in each stop, and by the tests.
+ * accounts, threads. Run by OAKUM_DEBUG=verify=1 in each stop, and by the tests.
  *
- * A walk returns the rule that is broken, which begins with the structure's name; or NULL.
- * Owns nothing; uses oak_zone.mallocs, as who reads the accounts does. Lock: the world is stopped,
- * helpers are held; oaki_pages_check takes pages_lock instead. Bound: O(slots and pages in use,
+ * A walk returns the violated rule, which begins with the structure's name; or NULL.
+ * Owns nothing; uses oak_zone.mallocs, as readers of the accounts do. Lock: the world is stopped,
+ * and helpers are held; oaki_pages_check takes pages_lock instead. Bound: O(slots and pages in use,
  * threads * span classes). */
 #include "heap.h"
 #include "meta.h"
 #include "roots.h"
 
-/* What the walk over the spans has found. */
+/* Counts from the walk over the spans. */
 typedef struct census {
     size_t objects[OAKI_CLASSES]; /* allocated, by class */
     size_t listed, cached;        /* spans */
@@ -78,7 +78,7 @@ static const char *check_pages(void)
     return NULL;
 }
 
-/* Each bin has runs of its length, and is noted as one that has any. */
+/* Each bin holds free runs, and bin_set has its bit iff it holds any. */
 static const char *check_bins(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -112,7 +112,7 @@ static bool is_whole(size_t off, size_t size)
     return true;
 }
 
-/* SIZE_MAX: a slot is allocated in part. */
+/* SIZE_MAX: a slot is partly allocated. */
 static size_t count_allocated(const oaki_span *s)
 {
     size_t n = 0, off = oaki_heap_offset(oaki_span_start(s));
@@ -130,7 +130,8 @@ static const char *check_span(const oaki_span *s, census *c)
     size_t n = count_allocated(s);
     if (large ? s->cursor >= s->npages : s->npages != oaki_classes[s->cls].npages)
         return "span: its length is its class's";
-    if (large && s->list == OAKI_LIST_NONE && n == 0) return NULL; /* nobody's yet, or a guard's */
+    /* not an object's yet, or a guard page */
+    if (large && s->list == OAKI_LIST_NONE && n == 0) return NULL;
     if (s->size != (large ? (size_t)s->npages << OAKI_PAGE_SHIFT : oaki_classes[s->cls].size))
         return "span: its size is its class's";
     if (n == SIZE_MAX) return "span: a slot is allocated as a whole";
@@ -214,7 +215,7 @@ static const char *check_cached(const oaki_mcache *mc, unsigned sc)
                                                                   : "mcache: a run has whole slots";
 }
 
-/* What was allocated by all caches that are there, and how many spans they have. */
+/* Adds up the allocations of all existing caches, and compares the number of their spans. */
 static const char *check_caches(census *c, size_t mallocs[OAKI_CLASSES])
 {
     size_t spans = 0;
@@ -234,7 +235,7 @@ static const char *check_caches(census *c, size_t mallocs[OAKI_CLASSES])
     return spans == c->cached ? NULL : "mcache: a span that is cached is in one cache";
 }
 
-/* ---- accounts: what was allocated is there, or was freed ---- */
+/* ---- accounts: each allocated object exists, or was freed ---- */
 
 static void begin_accounts(void)
 {

@@ -1,4 +1,4 @@
-/* contain.c - what happens when a function that has to return is left otherwise (contain.h).
+/* contain.c - actions for functions that are left other than by a return (contain.h).
  *
  * Owns: oaki_cancel_outside, a word of each thread. Lock: none. */
 #include "contain.h"

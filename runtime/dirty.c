@@ -1,7 +1,7 @@
-/* dirty.c - which way the system tells of written pages (dirty.h): chosen at the start, given
- * up for good where it fails later.
+/* dirty.c - selects how the system reports dirty pages (dirty.h): at the start. Where it fails
+ * later, tracking is given up for good.
  *
- * Owns: `self`. Lock: self.lock for the choice; `by` is then read without. */
+ * Owns: `self`. Lock: self.lock for the choice; afterwards `by` is read without it. */
 #include "writer.h"
 
 #include "fd.h"
@@ -17,7 +17,7 @@ static struct {
     oaki_lock lock;
     bool tried;
     AO_t by;            /* const oaki_writer *; 0: none */
-    AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is one in a stop */
+    AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is stop-the-world */
     AO_t refusals;
     oak_writes_told told;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
@@ -96,7 +96,7 @@ bool oak_heap_tells_writes(oak_writes_told *out)
     return can;
 }
 
-/* What was protected stays readable, and writable in the way that it was. */
+/* Protected pages stay readable, and a write to one still succeeds as before. */
 static void give_up(const oaki_writer *w, const char *refused, int error)
 {
     OAKI_REQUIRES_LOCK(&self.lock);
@@ -135,7 +135,8 @@ bool oaki_dirty_lost(void)
     return lost;
 }
 
-/* What the calling thread has lost is opened anew, or told of. Is there a way for it? */
+/* Opens anew the descriptors that the calling thread has lost, or reports the failure. Returns: is
+ * there a way for this thread? */
 static bool find_lost(bool counts)
 {
     refused(writer(), 0, counts);
@@ -151,7 +152,7 @@ bool oaki_dirty_here(void)
     return here;
 }
 
-/* Outside of oaki_enter, by a thread that counts. */
+/* Outside oaki_enter, for a thread without which tracking ends (counts). */
 static bool find_lost_outside(void)
 {
     oaki_thread *t = oaki_enter();
@@ -160,7 +161,7 @@ static bool find_lost_outside(void)
     return found;
 }
 
-/* As the program handles the signal by now. */
+/* As when the program has changed the handling of the signal. */
 static void give_up_outside(const oaki_writer *w, const char *why)
 {
     oaki_thread *t = oaki_enter();

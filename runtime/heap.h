@@ -76,8 +76,7 @@ typedef struct oaki_heap {
     oaki_lock observe_lock; /* sites and sampled objects (observe/site.h) */
 
     /* state of the collector: written in a stop or under gc_lock, any thread reads it */
-    /* collections that finished marking; its parity selects the swept lists */
-    AO_t cycle;
+    AO_t cycle;               /* marks completed; its parity selects the swept lists */
     AO_t live;                /* bytes: marked by the last cycle, or handed to threads since */
     AO_t trigger;             /* live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
