@@ -1,25 +1,28 @@
-/* dirty_fault.c - written pages by faults: what is scanned is made read only, and the first write
- * to a page raises SIGSEGV, whose handler (faultsignal.c) makes it writable again.
+/* dirty_fault.c - dirty pages by faults: memory that is scanned is made read-only. The first write
+ * to a page raises SIGSEGV, whose handler (faultsignal.c) makes the page writable again.
  *
- * Objects without references are never protected, so that a system call may write to them.
+ * Objects without references are never protected, so a system call may write to them.
  *
- * A change of protection in the middle of a mapping parts it, and a process has so many mappings
- * (vm.max_map_count, 65,530) and no more, the program's among them. So we count the places where
- * ours change: a sixteenth of the limit by runs of pages that are protected, past which they stay
- * as they are and count as written; another sixteenth by single pages that are written, past which
- * a write opens a whole block of its surroundings, of which the heap has as many as a sixteenth of
- * the limit. Never more than a quarter, then, save after a fork: the child's mappings don't
- * join again, and what it began with is taken off its share. Where the program itself has taken all
- * that there are, nothing is asked for until the next cycle that would take one more: each refusal
- * costs a call for each page, and what is left is the program's.
+ * A change of protection inside a mapping splits it. The number of mappings of a process is limited
+ * (vm.max_map_count, 65,530), and the program's own mappings count toward it. So this file counts
+ * the places where its protection changes, in shares of a sixteenth of the limit:
+ *   - one share for runs of protected pages; beyond it, runs stay unprotected and count as dirty;
+ *   - another share for single pages that are written; beyond it, a write opens a whole block
+ *     around it;
+ *   - blocks are so large that the heap has at most one share of them.
+ *
+ * So the total never exceeds a quarter of the limit, except after a fork. The child's mappings
+ * don't merge again, and its initial number is taken off its share. When the program itself uses up
+ * all mappings, nothing that takes one more is requested until the next cycle. Each refusal costs a
+ * call for each page, and the remaining mappings are left to the program.
  *
  * Owns: `self`; the bitmap P, a bit for each page of the system.
- * Invariant: whenever the lock is free, a page is protected just if its bit in P is set, but where
- * the program itself keeps it read only, by a seal or a mapping of its own.
- * Lock: self.lock, of its own kind, as the handler takes it wherever a write came from, under any
- * lock of the runtime; all signals are blocked while it is held, so that nobody who holds it is
- * interrupted, and a stopped thread doesn't; it lies in a page that a fork wipes. pages_lock
- * while pages are protected, so that they don't change their kind meanwhile.
+ * Invariant: whenever the lock is free, a page is protected iff its bit in P is set. The exception
+ * is a page that the program keeps read-only, by a seal or a mapping of its own.
+ * Lock: self.lock, of a special kind: the handler takes it at any write, under any lock of the
+ * runtime. All signals are blocked while it is held, so its holder is neither interrupted nor
+ * stopped. It lies in a page that a fork wipes. pages_lock is held while pages are protected, so
+ * that they don't change their kind meanwhile.
  * Bound: HELD bytes and RUNS runs under pages_lock at a time. */
 #include "heap.h"
 #include "os.h"
@@ -39,9 +42,9 @@
 #define RUNS 32
 #define BLOCK_LEAST ((size_t)64 << 10)
 #define MAPS_DEFAULT 65530
-#define LOOKS 10 /* at the masks of threads */
+#define LOOKS 10 /* samples of the threads' masks */
 #define LOOK_NS 500000u
-#define LASTS_NS 1000000000u /* then it is said */
+#define LASTS_NS 1000000000u /* after this time it is reported */
 
 typedef struct run {
     size_t from, to; /* pages of the system */
@@ -55,13 +58,13 @@ static struct {
     unsigned shift;     /* of a page of the system */
     size_t share;       /* of the limit on mappings */
     size_t ends;        /* places where a run of protected pages ends */
-    size_t stuck;       /* those of before a fork */
-    AO_t full;          /* no mapping was left, in this cycle; atomic, not under the lock */
-    int refused;        /* an error: mprotect is refused by now */
+    size_t stuck;       /* the same, from before a fork */
+    AO_t full;          /* no mapping was left in this cycle; atomic, not under the lock */
+    int refused;        /* errno once mprotect is refused as such, otherwise 0 */
 } self;
 
-/* A page of the heap that this thread has found unprotected when it couldn't write there, plus 1;
- * self.changes then. */
+/* A page of the heap, plus 1, that this thread found unprotected although a write to it failed; and
+ * the value of self.changes then. */
 static __thread struct {
     size_t page;
     AO_t changes;
@@ -69,7 +72,7 @@ static __thread struct {
 
 /* ---- the lock ---- */
 
-/* Who has waited once takes it as one with waiters: there may be others. */
+/* A thread that has waited takes it as held with waiters: there may be others. */
 static void acquire(void)
 {
     unsigned int mine = 1;
@@ -130,7 +133,7 @@ static void note(run r, bool on)
     }
 }
 
-/* The first page in [page, end) whose bit is as said, or end. */
+/* The first page in [page, end) whose bit equals `on`, or end. */
 static size_t next_page(size_t page, size_t end, bool on)
 {
     while (page < end) {
@@ -147,7 +150,7 @@ static size_t pages_used(void)
     return AO_load(&oaki_the_heap.used) >> self.shift;
 }
 
-/* What `ends` changes by when r, which is as a whole, changes. */
+/* The change of `ends` when r, whose pages are all alike, changes. */
 static int ends_more(run r, bool on)
 {
     bool left = r.from > 0 && is_protected(r.from - 1);
@@ -166,8 +169,8 @@ static bool is_refused_as_such(void)
     return mprotect(self.lock, oaki_os_page_size(), PROT_READ | PROT_WRITE) != 0;
 }
 
-/* A program that locks itself in (seccomp) may have refused the call as such: nothing has changed
- * then, and what is protected stays so for good. */
+/* A program that restricts itself (seccomp) may have the call refused as such. Then nothing has
+ * changed, and protected pages stay protected for good. */
 static void note_refused(int error, bool on)
 {
     self.refused = error;
@@ -179,7 +182,7 @@ static void note_refused(int error, bool on)
 
 #ifdef OAKI_DEBUG
 
-/* Has all of r this bit? */
+/* Do all bits of r equal `on`? */
 static bool is_all(run r, bool on)
 {
     return next_page(r.from, r.to, !on) == r.to;
@@ -187,7 +190,7 @@ static bool is_all(run r, bool on)
 
 #endif
 
-/* r is as a whole what it wasn't. */
+/* Notes the change of r, whose pages were all in the other state. */
 static void book(run r, bool on)
 {
     size_t n = r.to - r.from;
@@ -201,10 +204,10 @@ static void book(run r, bool on)
     OAKI_ASSERT(self.ends % 2 == 0 && (self.ends > 0) == (AO_load(&self.any) > 0));
 }
 
-/* All of r is protected. Where the system refuses, a part may be open by then and
- * be written, so less is tried, down to a page, which is opened or not. A page that refuses is the
- * program's: a mapping of its own is over it, or it has sealed it. It is left as it is, and is none
- * of ours any more. false: there is no memory for the mappings. */
+/* Opens r, all of which is protected. Where the system refuses, a part may already be open and
+ * written. So smaller parts are tried, down to one page, which is opened or not. A page that is
+ * refused belongs to the program: it is sealed, or covered by another mapping. It stays as it is,
+ * and is no longer tracked. Returns false when memory for mappings is out. */
 static bool open_all(run r)
 {
     bool all = true;
@@ -231,9 +234,9 @@ static bool open_all(run r)
     return all;
 }
 
-/* All of r is open. false: the system refuses, and it is so still. A part of it
- * may be protected by then, and is opened again as if all of it was: where that takes a mapping,
- * and the program has taken the last one meanwhile, it stays protected and is known as such. */
+/* Protects r, all of which is open. Returns false when the system refuses: then it is still open. A
+ * part may be protected by then, and is opened again as if all of it was. If that takes a mapping,
+ * and the program has taken the last one meanwhile, the part stays protected and is noted so. */
 static bool close_all(run r)
 {
     OAKI_ASSERT(is_locked());
@@ -256,7 +259,7 @@ static bool is_within(int more, size_t shares)
     return !AO_load(&self.full) && self.ends + self.stuck + (size_t)more <= shares * self.share;
 }
 
-/* Nothing in [from, to) is protected any more. */
+/* Opens all of [from, to). Returns false when memory for mappings is out. */
 static bool open_run(size_t from, size_t to)
 {
     bool done = true;
@@ -278,7 +281,7 @@ static size_t block_pages(size_t used)
     return n;
 }
 
-/* The program itself may have left no mapping: then all that is protected around the page, which
+/* The program may have left no mapping: then all protected pages around the page are opened, which
  * takes none. */
 static bool open_around(size_t page, size_t used)
 {
@@ -294,8 +297,9 @@ static bool open_page(size_t page, size_t used)
     return (is_within(ends_more(r, false), 2) && open_all(r)) || open_around(page, used);
 }
 
-/* Not protected: another thread may have had the same fault, and so it is writable by now. If it
- * isn't the next time, and nothing has changed since, somebody else has protected it. */
+/* The page is not protected: another thread may have had the same fault, and the page is writable
+ * by now. If it isn't at the next fault, and nothing has changed since, it is protected by other
+ * code. */
 static bool may_try_again(size_t page)
 {
     AO_t changes = AO_load(&self.changes);
@@ -331,7 +335,7 @@ void oaki_fault_release(size_t from, size_t to)
     unlock(mask);
 }
 
-/* New spans are written at once; and one without references may not be protected. */
+/* New spans are written at once; and a span without references must not be protected. */
 void oaki_dirty_taken(size_t from, size_t to)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock);
@@ -363,7 +367,7 @@ static run next_written(size_t page, size_t end)
     return r;
 }
 
-/* What is not protected stays written. */
+/* Pages left unprotected stay dirty. */
 static void close_runs(const run *r, size_t n)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.pages_lock); /* no page changes its kind */
@@ -373,7 +377,8 @@ static void close_runs(const run *r, size_t n)
     unlock(mask);
 }
 
-/* Runs from *at, which is moved on to where the last of them ends, of `most` pages in all. */
+/* Finds runs from *at on, of at most `most` pages in all. *at is moved on to the end of the last
+ * one. */
 static size_t find_runs(size_t *at, size_t end, size_t most, bool again, run *r)
 {
     size_t n = 0, stop = OAKI_MIN(end, *at + (HELD >> self.shift));
@@ -392,8 +397,8 @@ static size_t find_runs(size_t *at, size_t end, size_t most, bool again, run *r)
     return n;
 }
 
-/* Faults go to a handler that the program has set since, and what it does about them is not
- * known. Told once, as that is for good. */
+/* Faults go to a handler that the program has set since, whose behaviour is unknown. Logged once,
+ * as that is for good. */
 static bool lost(void)
 {
     static AO_t told;
@@ -424,8 +429,8 @@ static size_t take(oaki_taking *x)
     return self.refused ? SIZE_MAX : pages;
 }
 
-/* A thread that blocks the signal, as oaki_faultsignal_blocked; *same: each look found that one.
- * Libc blocks all signals for a moment where a thread begins and ends: one look is no evidence. */
+/* A thread that blocks the signal, as oaki_faultsignal_blocked. *same: each sample found that one.
+ * Libc briefly blocks all signals where a thread begins and ends, so one sample is no evidence. */
 static int find_blocker(bool *same)
 {
     int first = oaki_faultsignal_blocked(), tid = first;
@@ -438,8 +443,8 @@ static int find_blocker(bool *same)
     return tid;
 }
 
-/* Pages that are read only don't count for it: what they leave would be taken by others, and they
- * could not be opened any more. */
+/* Read-only pages don't count toward the limit. Other mappings would take the room they leave, and
+ * the pages could not be opened any more. */
 static bool is_data_limited(void)
 {
     struct rlimit data;
@@ -453,9 +458,9 @@ static void tell_limited(void)
     told = true;
 }
 
-/* The user is told of who does so, once it has lasted: each look at each collection found that
- * thread, for a second. Where many threads come and go on few processors, libc's moment is as long
- * as one has to wait for a processor. */
+/* Logs the thread that blocks the signal, once that has lasted for a second: each sample at each
+ * collection found that thread. With many short-lived threads on few processors, libc's brief block
+ * lasts as long as a thread waits for a processor. */
 static void tell_blocker(int tid)
 {
     static int last;
@@ -550,7 +555,7 @@ static int open_or_not(const char **what)
     return oaki_faultsignal_install();
 }
 
-/* What the other threads were about is forgotten, with the lock. The mappings stay parted. */
+/* State of other threads is dropped, together with the lock. The mappings stay split. */
 static void child(void)
 {
     OAKI_REQUIRES_FORKED();

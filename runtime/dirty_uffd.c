@@ -1,16 +1,17 @@
-/* dirty_uffd.c - written pages by userfaultfd's asynchronous write protection: PAGEMAP_SCAN lists
- * the written pages and protects them again in one step.
+/* dirty_uffd.c - dirty pages by userfaultfd's asynchronous write protection: PAGEMAP_SCAN lists the
+ * written pages and protects them again in one step.
  *
- * Programs close descriptors that they don't know, and a thread may have a table of its own
- * (close_range, unshare). Where they were open nowhere else, the range is not tracked any more and
- * nothing of it is protected, so that new ones see all of it as written. Where another table has
- * them, the range is theirs, and a thread without does without.
+ * Programs close descriptors that they don't know, and a thread may have a descriptor table of its
+ * own (close_range, unshare). If the descriptors were open in no other table, the range is no
+ * longer tracked and nothing in it is protected. New descriptors then see all of it as written. If
+ * another table still has them, the range stays registered with that one, and a thread without them
+ * goes without tracking.
  *
- * A list of runs is too long for the stack of a mutator, so it has a place here.
+ * A list of runs is too long for the stack of a mutator, so its memory is here: the rooms.
  *
- * Owns: the userfaultfd and the page map's descriptor; the rooms. Lock: as dirty.h says; that of
- * `mend` to change the descriptors. Others read meanwhile: a number with the identity of another
- * file is nobody's. A room belongs to the thread that has set its bit in `rooms_taken`. */
+ * Owns: the userfaultfd and the page map's descriptor; the rooms. Lock: as in dirty.h; the lock of
+ * `mend` to change the descriptors. Other threads read meanwhile: a number with the identity of
+ * another file is ignored. A room belongs to the thread that has set its bit in `rooms_taken`. */
 #include "fd.h"
 #include "heap.h"
 #include "os.h"
@@ -25,20 +26,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the headers of older systems lack. */
+/* Missing in the headers of older systems. */
 #define FEATURE_WP_ASYNC ((uint64_t)1 << 15)
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
 #define RUNS 512
-#define ROOMS 8  /* for as many threads that ask at a time in a stop */
-#define FEW 20   /* runs at a time of one that finds them all taken */
-#define TRIES 100 /* what stays protected costs a fault a page, no more */
+#define ROOMS 8  /* threads that may take dirty pages at a time in a stop */
+#define FEW 20   /* runs per call for a thread that finds all rooms taken */
+#define TRIES 100 /* pages that stay protected cost one fault each, no more */
 
 typedef struct file {
     AO_t number;   /* + 1; 0: none */
-    AO_t dev, ino; /* a userfaultfd that knows WP_ASYNC has an inode of its own */
+    AO_t dev, ino; /* each userfaultfd that supports WP_ASYNC has an inode of its own */
 } file;
 
 typedef struct files {
@@ -57,7 +58,8 @@ static int number(const file *f)
     return (int)AO_load(&f->number) - 1;
 }
 
-/* The program may have closed it, and a userfaultfd of its own have the number by now. */
+/* The program may have closed the file, and its number may now be that of a userfaultfd of the
+ * program. */
 static bool is_ours(const file *f)
 {
     oaki_fd_file id = { .dev = (dev_t)AO_load(&f->dev), .ino = (ino_t)AO_load(&f->ino) };
@@ -88,7 +90,7 @@ static void set_files(const files *f)
     copy(&self.pagemap, &f->pagemap);
 }
 
-/* ---- asking ---- */
+/* ---- taking dirty pages ---- */
 
 static oaki_page_run rooms[ROOMS][RUNS];
 static AO_t rooms_taken;
@@ -110,9 +112,9 @@ static void give_room(size_t i)
     while (!AO_compare_and_swap_full(&rooms_taken, seen, seen & ~((AO_t)1 << i)));
 }
 
-/* Refused where the range isn't tracked any more, as when the program has closed descriptors that
- * it doesn't know: nothing would count as written. The flag sees to that; a second category would
- * take the kernel off its short path, 4.9 ns a page instead of 1.8. */
+/* Refused where the range isn't tracked any more, as when the program has closed unknown
+ * descriptors: otherwise nothing would count as written. A flag requests this refusal. A second
+ * category would take the kernel off its short path: 4.9 ns a page instead of 1.8. */
 static size_t scan_into(oaki_page_run *run, size_t runs, int pagemap, oaki_taking *x)
 {
     uintptr_t base = oaki_the_heap.base;
@@ -190,14 +192,15 @@ static bool register_range(const files *f)
     return control(number(&f->uffd), UFFDIO_REGISTER, &r) == 0;
 }
 
-/* A range of one page, for a kernel that knows the first half of it only. */
+/* Scans one page, as a kernel may support asynchronous protection but not the scan. */
 static bool can_scan(const files *f)
 {
     oaki_taking x = { .to = oaki_os_page_size(), .most = SIZE_MAX };
     return scan_all(number(&f->pagemap), &x) != SIZE_MAX;
 }
 
-/* Out of the way of a program that closes all and counts on low numbers then. */
+/* Moves the descriptor out of the way of a program that closes all descriptors and then relies on
+ * low numbers. */
 static bool note(file *f, long fd)
 {
     oaki_fd_file id;
@@ -251,9 +254,9 @@ static void tell_lost(int error)
     told = true;
 }
 
-/* A table that lacks one gets both anew: where another table has both, it still has those that are
- * named here then. EBUSY: it has. What can't be opened here may be open there, too, which helps
- * nobody if this thread counts. */
+/* Opens both files anew in a table that lacks one. If another table has both, it still has the
+ * files named here. EBUSY shows that case. A file that can't be opened here may be open in another
+ * table; that is no use if this thread counts. */
 static bool open_again(bool counts)
 {
     const char *what;
@@ -272,9 +275,9 @@ static bool open_again(bool counts)
     return true;
 }
 
-/* What the program has mapped over a part of the heap is in the range again. Not what it shares:
- * another mapping of the same memory has page table entries of its own, and writes by way of those
- * are not told. */
+/* Registers the range again, including parts over which the program has mapped something. Shared
+ * memory is refused. Another mapping of the same memory has page table entries of its own, and
+ * writes through those are not reported. */
 static bool mend(bool counts)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -282,7 +285,7 @@ static bool mend(bool counts)
     return mended && !oaki_os_is_shared(h->base, h->base + h->reserved);
 }
 
-/* The child's copy of the range is not registered, nor protected. */
+/* The child's copy of the range is neither registered nor protected. */
 static void child(void)
 {
     OAKI_REQUIRES_FORKED();

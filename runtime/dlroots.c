@@ -1,19 +1,20 @@
 /* dlroots.c - the writable data of loaded objects.
  *
  * Owns: the table of loaded objects: writable segments, TLS modules, names, and the chain of link
- * maps that they were read with; struct known. Lock: gc_lock; at start-up none. A new table is read
- * with no lock of ours held, as the loader's is taken for it: who has that (in a callback of
- * dl_iterate_phdr) may be waiting for ours. Bounds: refresh is O(1) unless something was loaded or
- * unloaded; consistent is O(loaded objects).
+ * maps at that time; struct known.
+ * Lock: gc_lock; at start-up none. A new table is read with none of Oakum's locks held, as the
+ * loader's is taken for it. The holder of that lock (in a callback of dl_iterate_phdr) may be
+ * waiting for one of Oakum's.
+ * Bounds: refresh is O(1) unless something was loaded or unloaded; consistent is O(loaded objects).
  *
  * The loader keeps a list for debuggers (struct r_debug, found by DT_DEBUG): a state and the chain
- * of link maps. docs/roots.md goes through the points where a thread may be stopped inside dlopen
- * and dlclose, and why each is safe. In short: an object is in the chain from after it was mapped
- * until after it was unmapped, and only in state RT_DELETE may one of the chain be unmapped.
+ * of link maps. docs/roots.md lists the points where a thread may be stopped inside dlopen and
+ * dlclose, and why each is safe. In short: an object is in the chain from after it is mapped until
+ * after it is unmapped. Only in state RT_DELETE may an object of the chain be unmapped.
  *
- * A thread that Oakum doesn't know isn't stopped, and may unload an object in the middle of a mark.
- * So of objects that came after start-up not the data is handed out but a copy, which the kernel
- * takes and which stops at what is gone. */
+ * A thread unknown to Oakum isn't stopped, and may unload an object during a mark. So for objects
+ * loaded after start-up, a copy of the data is scanned. The kernel makes the copy, and it ends
+ * where the memory is gone. */
 #include "dlroots.h"
 
 #include "heap.h"
@@ -24,8 +25,8 @@
 #include <link.h>
 #include <string.h>
 
-#define COPY_MAX ((size_t)4 << 20) /* a larger segment is scanned where it is */
-#define TLS_RETRIES 8              /* a vector that looks moved is waited for so often */
+#define COPY_MAX ((size_t)4 << 20) /* a larger segment is scanned in place */
+#define TLS_RETRIES 8              /* waits for a vector that looks moved */
 #define PAUSE_NS 50000u            /* before a stop is repeated; longer each time, up to ... */
 #define PAUSE_MOST_NS 1000000u
 
@@ -55,36 +56,36 @@ typedef struct objects {
     oaki_vec segments, modules, chain, names;
     char *copies;
     size_t copies_size;
-    unsigned long long adds, subs; /* the loader's, which only grow */
+    unsigned long long adds, subs; /* the loader's counts, which only grow */
 } objects;
 
 static objects table;
 
-/* What the next reading goes to. There may be no memory for another one when it is needed. */
+/* Receives the next reading. There may be no memory for another one when it is needed. */
 static objects spare;
 static unsigned int spare_taken; /* AO_int */
 
 static struct known {
     const struct r_debug *debug; /* NULL in a static program */
-    oaki_vec lasting;            /* addresses of the objects that start-up loaded */
-    bool started;                /* those are known */
+    oaki_vec lasting;            /* addresses of the objects loaded at start-up */
+    bool started;                /* lasting is complete */
     unsigned tls_retries;
-    unsigned int unwanted;       /* AO_int: the complement of what oaki_roots_objects asked for */
+    unsigned int unwanted;       /* AO_int: the complement of the set given to oaki_roots_objects */
     /* read without a lock, before a stop */
     unsigned int stale;          /* AO_int: stops in a row that saw a change */
     AO_t modules;                /* of the table */
     AO_t adds, subs;
 } known;
 
-/* One reading: what didn't fit is counted, and the reading repeated with more room. */
+/* One reading. Items that don't fit are counted, and the reading is repeated with more room. */
 typedef struct reading {
     objects *to;
     bool first, full;
-    bool main; /* the object that is being read is the program */
+    bool main; /* the object being read is the program */
     size_t copies;
 } reading;
 
-/* ---- reading, in dl_iterate_phdr: under the loader's lock: no memory, no lock is taken ---- */
+/* ---- reading, in dl_iterate_phdr: under the loader's lock; takes no memory and no lock ---- */
 
 static void *push(oaki_vec *v, reading *r, size_t n)
 {
@@ -130,7 +131,7 @@ static void push_segment(reading *r, const char *lo, const char *hi, size_t name
     if (copied) r->copies += OAKI_ALIGN_UP(size, 16);
 }
 
-/* What is read-only once it is relocated never holds a reference of the program's. */
+/* Memory that is read-only after relocation never holds a reference of the program. */
 static void find_relro(const struct dl_phdr_info *info, const char **lo, const char **hi)
 {
     *lo = *hi = NULL;
@@ -175,8 +176,8 @@ static bool holds(const struct dl_phdr_info *info, const void *p)
     return false;
 }
 
-/* liboakum.so's own data, and the library's behind its metadata: 1 MB or 2 that refer to no object.
- * The static library's data lies among its program's. */
+/* liboakum.so's own data, and that of its metadata's library: 1 or 2 MB without references to
+ * objects. The static library's data lies among its program's. */
 static bool is_ours(const struct dl_phdr_info *info)
 {
     const void *meta = oaki_meta_library();
@@ -187,7 +188,7 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     reading *r = ctx;
     (void)size;
-    r->main = r->first; /* it is told of first */
+    r->main = r->first; /* the program comes first */
     if (r->first) {
         r->to->adds = info->dlpi_adds;
         r->to->subs = info->dlpi_subs;
@@ -208,8 +209,8 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
     return 0;
 }
 
-/* The program's DT_DEBUG, which the loader set to where its list for debuggers is. The symbol
- * _r_debug won't do: a program may have a copy of it that nobody updates. */
+/* The program's DT_DEBUG, which the loader sets to the address of its list for debuggers. The
+ * symbol _r_debug is unsuitable: a program may have a copy of it that is never updated. */
 static int find_debug(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     (void)size;
@@ -223,7 +224,7 @@ static int find_debug(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1; /* the program is the first */
 }
 
-/* ---- outside it ---- */
+/* ---- outside dl_iterate_phdr ---- */
 
 static void init_objects(objects *o)
 {
@@ -241,15 +242,15 @@ static void free_objects(objects *o)
     oaki_meta_free(o->copies, o->copies_size, OAKI_META_OTHER);
 }
 
-/* Room for what a reading counted. Without memory for copies the data is scanned where it is: that
- * it is unloaded in the middle of a mark is less likely than that the mark is needed. */
+/* Makes room for the items that a reading counted. Without memory for copies the data is scanned in
+ * place. That it is unloaded during a mark is less likely than that the mark is needed. */
 static int reserve(objects *o, size_t copies)
 {
     oaki_vec *v[] = { &o->segments, &o->modules, &o->chain, &o->names, &known.lasting };
     for (size_t i = 0; i < OAKI_COUNT(v) - known.started; i++) {
         size_t want = v[i]->len + v[i]->len / 2 + (v[i] == &o->names ? 512 : 16);
         bool fits = v[i]->len <= v[i]->cap;
-        v[i]->len = OAKI_MIN(v[i]->len, v[i]->cap); /* as many as there are to be moved */
+        v[i]->len = OAKI_MIN(v[i]->len, v[i]->cap); /* the number of items to move */
         if (!fits && oaki_vec_reserve(v[i], want) != 0) return -1;
     }
     if (copies <= o->copies_size) return 0;
@@ -262,7 +263,7 @@ static int reserve(objects *o, size_t copies)
     return 0;
 }
 
-/* Returns whether all of it fitted. */
+/* Did all of it fit? */
 static bool read_once(reading *r)
 {
     objects *o = r->to;
@@ -272,8 +273,8 @@ static bool read_once(reading *r)
     return !r->full;
 }
 
-/* With the world running. The thread, if there is one, counts as stopped while it waits for the
- * loader's lock; its context is saved. */
+/* With the world running. The thread, if any, counts as stopped while it waits for the loader's
+ * lock; its context is saved. */
 static int read_objects(oaki_thread *t, objects *to)
 {
     for (bool done = false; !done;) {
@@ -298,7 +299,7 @@ static void install(objects *o)
     AO_store(&known.subs, (AO_t)table.subs);
 }
 
-/* As much room as that one has, but for copies, which can be done without. */
+/* Reserves as much room as `like` has, except for copies, which are optional. */
 static int reserve_as(objects *o, const objects *like)
 {
     bool done = oaki_vec_reserve(&o->segments, like->segments.cap) == 0 &&
@@ -308,7 +309,7 @@ static int reserve_as(objects *o, const objects *like)
     return done ? 0 : -1;
 }
 
-/* What a thread that is gone was about to change is left to it. */
+/* A table that a vanished thread was about to change is left alone. */
 static void in_child(void)
 {
     OAKI_REQUIRES_FORKED();
@@ -320,7 +321,7 @@ int oaki_dlroots_init(void)
 {
     OAKI_REQUIRES_STARTING();
     objects fresh;
-    known.started = false; /* it may have been, in a start that failed later */
+    known.started = false; /* it may be set, by a start that failed later */
     init_objects(&table);
     init_objects(&fresh);
     oaki_vec_init(&known.lasting, sizeof(ElfW(Addr)), OAKI_META_OTHER);
@@ -370,10 +371,10 @@ static void wait_for_loader(oaki_thread *t)
     oaki_stop_unblock(t);
 }
 
-/* The stop tells when the chain has changed, so nothing is asked here in a program that loads
- * nothing. Where there are dynamic TLS modules, whose numbers the chain doesn't show, and where
- * there is no chain, the loader's counts are compared. Another thread may have read later, and be
- * here first: the newer table stays. */
+/* The stop reports a change of the chain, so a program that loads nothing asks nothing here. The
+ * loader's counts are compared where there is no chain, or where there are dynamic TLS modules,
+ * whose numbers the chain doesn't show. Another thread may have read later, and finished first: the
+ * newer table stays. */
 OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();
@@ -425,7 +426,7 @@ bool oaki_roots_consistent(void)
     OAKI_REQUIRES_STOPPED();
     if (known.debug) {
         unsigned state = AO_int_load((const unsigned *)&known.debug->r_state);
-        /* what is being added has run no code yet, and holds nothing */
+        /* an object being added has run no code yet, and holds no references */
         if (state == RT_DELETE || !chain_unchanged(state == RT_ADD)) {
             AO_int_fetch_and_add1(&known.stale);
             return false;
@@ -463,7 +464,7 @@ void oaki_dlroots_visit(const oaki_root_visitor *v)
                            .hi = s[i].hi,
                            .name = oaki_dlroots_name(s[i].name) };
         if (s[i].copied && !oaki_roots_excluded(s[i].lo, s[i].hi)) {
-            /* so that the words of the copy are aligned as the originals are */
+            /* keeps the words of the copy aligned as the originals are */
             const char *lo = (const char *)OAKI_ALIGN_UP((uintptr_t)s[i].lo, 8);
             char *copy = table.copies + s[i].copy;
             OAKI_ASSERT(s[i].copy + (size_t)(s[i].hi - s[i].lo) <= table.copies_size);

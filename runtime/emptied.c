@@ -1,4 +1,4 @@
-/* emptied.c - finding spans that were emptied by hand, and freeing them (emptied.h).
+/* emptied.c - finds spans that were emptied by hand, and frees them (emptied.h).
  *
  * Owns nothing. Lock: each mcentral's, pages_lock. Bound: O(spans). */
 #include "emptied.h"
@@ -24,7 +24,8 @@ void oaki_emptied_free(uint32_t first)
         first = s->next;
         OAKI_ASSERT(s->list == OAKI_LIST_NONE && AO_int_load(&s->nalloc) == 0);
         if (marking) {
-            s->swept = (uint32_t)AO_load(&h->cycle); /* it may have been in no list */
+            /* while in no list, it may have missed the new cycle */
+            s->swept = (uint32_t)AO_load(&h->cycle);
             oaki_central_give(s);
             continue;
         }

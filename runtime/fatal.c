@@ -1,15 +1,15 @@
-/* fatal.c - the end of the road for misuse and corruption, and the version.
+/* fatal.c - the reaction to misuse and corruption, and the version.
  *
  * Owns: the fatal handler, one word read and written atomically.
- * Invariants: no lock is taken and nothing of the host but write and abort is reached, so a stopped
- * world and any held lock do no harm. Threads that fail at the same moment don't wait for each
- * other: each reports, the first to be done aborts. A handler that fails itself is not called
- * again: its message is written and the process aborts. */
+ * Invariants: no lock is taken, and of the host only write and abort are used. So a stopped world
+ * and held locks do no harm. Threads that fail at the same moment don't wait for each other: each
+ * reports, and the first to finish aborts. A handler that fails itself is not called again: its
+ * message is written and the process aborts. */
 #include "print.h"
 
 #include <stdlib.h>
 
-#define MESSAGE_MAX 500 /* with its newline it must fit oaki_log's line */
+#define MESSAGE_MAX 500 /* with its newline it must fit into oaki_log's line */
 #define STRINGIFY(x) #x
 #define VERSION(a, b, c) STRINGIFY(a) "." STRINGIFY(b) "." STRINGIFY(c)
 
@@ -22,10 +22,10 @@ typedef struct active {
 
 static __thread active *running __attribute__((tls_model("initial-exec")));
 
-/* Is oak_fatal called by the handler of this thread's previous oak_fatal? That one may have left by
- * longjmp, and then its frame is gone: a frame that is not deeper than the old one proves it, and
- * an old frame that no longer holds its mark. A stale mark can at worst cost the handler its call.
- * Stacks grow down. */
+/* Is oak_fatal called by the handler of this thread's previous oak_fatal? The handler may have been
+ * left by longjmp, and then its frame is gone. That shows if this frame is not deeper than the old
+ * one, or if the old one no longer holds its mark. At worst a stale mark costs the handler its
+ * call. Stacks grow down. */
 static bool inside_handler(void)
 {
     active *old = running;

@@ -1,10 +1,11 @@
-/* faultsignal.c - the handler of SIGSEGV for dirty_fault.c. The one that was there before has all
- * faults that are not ours (sigchain.c).
+/* faultsignal.c - the handler of SIGSEGV for dirty_fault.c. Faults not caused by Oakum go to the
+ * previous handler (sigchain.c).
  *
- * Owns: the disposition of SIGSEGV, from the start of dirty_fault.c for good: a handler that the
- * program installs later may have noted ours as the one before it, and so we don't install it
- * again. Lock: none; `before` is written before the handler is there, and by SA_RESETHAND.
- * Reaches nothing of the host's but system calls. */
+ * Owns: the disposition of SIGSEGV, from the start of dirty_fault.c for good. A handler that the
+ * program installs later may have noted Oakum's as its predecessor, so Oakum's is not installed
+ * again.
+ * Lock: none; `before` is written before the handler is in place, and by SA_RESETHAND. Uses nothing
+ * of the host but system calls. */
 #include "heap.h"
 #include "os.h"
 #include "ownmask.h"
@@ -44,7 +45,7 @@ bool oaki_faultsignal_is_ours(void)
            now.sa_sigaction == handler;
 }
 
-/* The mask has libc's own signals too: no thread may be cancelled in there. */
+/* The mask includes libc's own signals: no thread may be cancelled in the handler. */
 int oaki_faultsignal_install(void)
 {
     struct sigaction sa;
@@ -62,7 +63,7 @@ int oaki_faultsignal_install(void)
 
 /* ---- threads that block it ---- */
 
-/* As the system gives names in a folder. */
+/* A directory entry, as the system returns it. */
 typedef struct entry {
     uint64_t inode;
     int64_t next;
@@ -95,9 +96,10 @@ static const char *value_of(const char *text, const char *label)
     return p ? p + strlen(label) : "";
 }
 
-/* 1 or 0; -1: /proc can't be read just now. Of a thread that is gone by now: no; nor of the
- * process's first, which stays as a zombie, nor of one of the system's, whose writes fail where a
- * signal would be sent, nor of one in our handlers. */
+/* Returns 1 or 0; -1: /proc can't be read just now. 0 also stands for these threads:
+ *   - one that is gone by now, and the process's first thread, which stays as a zombie;
+ *   - a thread of the system, whose writes fail where a signal would be sent;
+ *   - one in a handler of Oakum. */
 static int blocks(int task, const char *tid)
 {
     char path[32], text[4096];

@@ -1,4 +1,4 @@
-/* fd.c - see fd.h. Owns nothing. */
+/* fd.c - descriptors of Oakum (fd.h). Owns nothing. */
 #include "fd.h"
 #include "os.h"
 
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define HIGH 1000
-#define SPARE 8 /* below a limit that is lower */
+#define SPARE 8 /* kept free below a lower limit */
 
 bool oaki_fd_note(int fd, oaki_fd_file *file)
 {
@@ -26,7 +26,7 @@ bool oaki_fd_is(int fd, const oaki_fd_file *file)
     return oaki_fd_note(fd, &now) && now.dev == file->dev && now.ino == file->ino;
 }
 
-/* Never the number of a standard stream. */
+/* The lowest number for a copy; never that of a standard stream. */
 static int lowest(void)
 {
     struct rlimit limit;
@@ -40,8 +40,9 @@ int oaki_fd_copy_high(int fd)
     return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest());
 }
 
-/* To enlarge a table that threads share, the system waits until no processor can have the old one.
- * The descriptor is none of the program's: to close one lets go of all locks of its file. */
+/* To enlarge a table shared by threads, the system waits until no processor can still use the old
+ * one. The descriptor used here is not the program's: closing one releases all locks of its
+ * file. */
 void oaki_fd_make_room(void)
 {
     int saved = errno;

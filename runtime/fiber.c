@@ -1,22 +1,23 @@
 /* fiber.c - stacks that the program switches by itself.
  *
- * Owns: struct oak_fiber, a typed heap object whose mark function scans the stack while no thread
- * runs on it; while one does, the stack is a root (stackroots.c). Invariants: f->thread is t
- * exactly when t->fiber is f; both change inside oaki_enter, so a stopped world sees them agree.
+ * Owns: struct oak_fiber, a typed heap object. Its mark function scans the stack while no thread
+ * runs on it; while one does, the stack is a root (stackroots.c).
+ * Invariants: f->thread is t exactly when t->fiber is f. Both change inside oaki_enter, so they
+ * agree in a stopped world.
  * Lock: none; a fiber is claimed by compare-and-swap on its thread.
  *
- * Between oak_fiber_switch and the program's own switch the record is ahead of the stack pointer:
- * the thread still runs on t->fiber_left, or on its own stack. Whoever scans goes by the stack
- * pointer.
+ * Between oak_fiber_switch and the program's own switch, the record is ahead of the stack pointer.
+ * The thread still runs on t->fiber_left, or on its own stack. A scan relies on the stack pointer.
  *
- * What is live at the program's own switch is what was at oak_fiber_switch, but it may be elsewhere
- * by then. The switch pushes registers below the stack pointer that was saved; so SLACK bytes below
- * it are scanned. And the function that called us may end in a jump to the switch: it restores its
- * callers' registers first, the switch stores them in memory that nobody scans, and overwrites the
- * place where they were; so the words that were at the stack pointer are kept with the registers.
+ * The values live at the program's own switch are those live at oak_fiber_switch, but they may have
+ * moved. First, the switch pushes registers below the saved stack pointer, so SLACK bytes below it
+ * are scanned. Second, the function that calls oak_fiber_switch may end in a jump to the switch. It
+ * then restores its caller's registers, the switch stores them in memory that isn't scanned, and
+ * their old places are overwritten. So the words at the stack pointer are saved together with the
+ * registers.
  *
- * The memory of a stack may be unmapped once its fiber was dropped, and a stray word may keep the
- * object alive longer than that; so its pages are probed before they are read. */
+ * The memory of a stack may be unmapped once its fiber is dropped, and a stray word may keep the
+ * object alive longer. So its pages are probed before they are read. */
 #include "fiber.h"
 
 #include "heap.h"
@@ -29,23 +30,24 @@
 #include <errno.h>
 #include <string.h>
 
-/* What a program's own switch may push below the stack pointer that oak_fiber_switch saw: a return
- * address and the callee-saved registers, floating point ones included. */
+/* Most that a program's own switch pushes below the stack pointer seen by oak_fiber_switch: a
+ * return address and the callee-saved registers, including floating-point ones. */
 #define SLACK 256
-#define HANDLER 512   /* of the signal's, below its frame */
-#define NEW_SCAN 4096 /* of a stack that never ran: what the program may have laid out at its top */
+#define HANDLER 512   /* of the signal handler, below the signal's frame */
+/* of a stack that never ran: the initial frame that the program may have written at its top */
+#define NEW_SCAN 4096
 
-static AO_t type; /* const oak_type *, made when it is first needed */
+static AO_t type; /* const oak_type *, made at first use */
 
 const char *oaki_fiber_from(const char *lo, const char *sp)
 {
     const char *p = sp - lo > SLACK ? sp - SLACK : lo;
     const char *page = (const char *)OAKI_ALIGN_DOWN((uintptr_t)sp, oaki_os_page_size());
-    /* what is below may be a guard page */
+    /* below may be a guard page */
     return p >= page || oaki_probe(p) ? p : page;
 }
 
-/* As the roots' stacks are scanned: also what ends where a word points to. */
+/* As roots on stacks are scanned: an object that ends at a word's address also counts. */
 static OAKI_NO_ASAN void mark_words(oak_marker *m, const char *lo, const char *hi)
 {
     for (const uintptr_t *w = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *w);
@@ -63,7 +65,7 @@ static void mark_fiber(oak_marker *m, void *obj, size_t size)
     (void)size;
     oak_mark_ptr(m, f->data);
     if (!f->lo) return;
-    oak_mark_ptr(m, f->lo); /* a stack may be an object of ours */
+    oak_mark_ptr(m, f->lo); /* a stack may be an object of the heap */
     if (AO_load(&f->thread) || !f->sp) return;
     const char *lo = oaki_fiber_from(f->lo, f->sp), *hi = oaki_probe_end(lo, f->hi);
     if (hi <= f->sp) return; /* the stack is gone */
@@ -115,7 +117,7 @@ oak_fiber *oak_fiber_new(void *stack, size_t size, void *data)
     return f;
 }
 
-/* Claim `to` for t. NULL, or what is wrong with it. */
+/* Claims `to` for t. Returns NULL, or the reason why it can't. */
 static const char *claim(oaki_thread *t, oak_fiber *to)
 {
     if (!to->lo) return "has been freed";
@@ -123,7 +125,7 @@ static const char *claim(oaki_thread *t, oak_fiber *to)
     return NULL;
 }
 
-/* Not memcpy, which a sanitizer would look over: these are others' frames. */
+/* Not memcpy, which a sanitizer would check: these are frames of other functions. */
 static OAKI_NO_ASAN void keep_top(uintptr_t *top, const char *sp, const char *lo, const char *hi)
 {
     const uintptr_t *w = (const uintptr_t *)sp; /* aligned: a stack pointer */
@@ -136,7 +138,7 @@ static OAKI_NO_ASAN void keep_top(uintptr_t *top, const char *sp, const char *lo
     for (size_t i = n; i < OAKI_FIBER_TOP; i++) top[i] = 0;
 }
 
-/* The stack that t runs on was left with these registers. */
+/* Saves the stack that t runs on, which is being left with these registers. */
 static void park(oaki_thread *t, const uintptr_t *regs)
 {
     oak_fiber *from = t->fiber;

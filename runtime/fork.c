@@ -1,21 +1,25 @@
-/* fork.c - making fork safe: in the child the heap is whole and works, with the one thread that is
- * left.
+/* fork.c - makes fork safe: in the child the heap is whole and works, with the one remaining
+ * thread.
  *
- * Before the fork nobody may be half way through a change. The forking thread takes gc_lock, so
- * that no collection is under way; closes a gate, so that nobody comes into the runtime; waits
- * until everybody has left it (handshake.c), and until the runtime's own threads have finished what
- * they do (oaki_fork_hold); and takes every lock. The world runs all the time: libc takes the locks
- * of malloc and stdio, which a stopped thread may hold.
+ * Before the fork no thread may be halfway through a change. The forking thread does the following:
+ *   - it takes gc_lock, so that no collection is in progress;
+ *   - it closes a gate, so that no thread enters the runtime;
+ *   - it waits until all threads have left the runtime (handshake.c), and until the runtime's own
+ *     threads have finished their step (oaki_fork_hold);
+ *   - it takes every lock.
+ *
+ * The world runs all the time: libc takes the locks of malloc and stdio, which a stopped thread may
+ * hold.
  *
  * Owns: oaki_fork_gate, struct forking. gc_lock guards it, from prepare to the end of parent or
  * child.
- * Invariant: once the gate is closed and all whom a fork waits for are out (until then these may
- *             come in, as what they do is waited for), no thread but the forking one is between
- *             oaki_enter and oaki_leave or oaki_fork_hold and _release, save where it waits for a
- *             lock that is taken, and all locks are; and if it is to be had in 0.2 s, none has the
- *             loader's lock in our name.
- * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork,
- * posix_spawn and clone run no handlers: their child may not touch the heap. */
+ * Invariant: once the gate is closed, threads in oaki_fork_hold may still enter until they are out,
+ * as a fork waits for them. Then only the forking thread is between oaki_enter and oaki_leave, or
+ * between oaki_fork_hold and _release. The exception is a thread that waits for a taken lock, and
+ * all locks are taken. No thread has the loader's lock on Oakum's behalf, if that can be reached in
+ * 0.2 s.
+ * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork, posix_spawn
+ * and clone run no handlers: their child must not touch the heap. */
 #include "contract.h"
 #include "dirty.h"
 #include "heap.h"
@@ -31,9 +35,10 @@
 unsigned int oaki_fork_gate;
 
 #define CHILD_MAX 32
-#define STOP_FIRST_NS 20000 /* until a helper looks again whether a stop waits */
-#define LOADER_NS 200000000u /* for those who ask the loader */
-#define PATIENCE_NS 10000000u /* for what a fork waits for, before it lets go of stdio's lock */
+#define STOP_FIRST_NS 20000 /* until a helper checks again whether a stop waits */
+#define LOADER_NS 200000000u /* wait for threads that use the loader */
+/* wait for threads that delay a fork, before it releases stdio's lock */
+#define PATIENCE_NS 10000000u
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
@@ -43,22 +48,23 @@ static struct forking {
     size_t nchild;
 } forking;
 
-/* What prepare did, in the thread that forks. */
+/* State of the forking thread after prepare. */
 enum { FORK_NONE, FORK_ALL, FORK_UNSTARTED, FORK_INSIDE };
 static __thread int forked __attribute__((tls_model("initial-exec")));
 
-/* A signal handler may have interrupted the calling thread, and fork: in the middle of a fork that
- * has it so often, or of what a fork waits for. */
+/* A signal handler may interrupt the calling thread, and fork. nested counts such forks in the
+ * middle of a fork; held counts nested sections that a fork waits for. */
 static __thread unsigned nested __attribute__((tls_model("initial-exec")));
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
-/* Of these, how often it is counted in held_off. Then it passes the gate, else each would wait for
- * the other: libdw, between hold and release, calls a malloc that may be ours. */
+/* How many of held are counted in held_off. While there are any, the thread passes the gate;
+ * otherwise thread and fork would wait for each other. libdw, between hold and release, calls a
+ * malloc that may be Oakum's. */
 static __thread unsigned counted __attribute__((tls_model("initial-exec")));
 static __thread uint64_t mask_before __attribute__((tls_model("initial-exec")));
 
 /* ---- the gate ---- */
 
-/* To the calling thread. */
+/* Is the gate open to the calling thread? */
 static bool is_open(unsigned int gate)
 {
     return gate == 0 || (counted > 0 && gate != GATE_FOR_EVER);
@@ -78,7 +84,7 @@ OAKI_COLD oaki_thread *oaki_enter_at_gate(oaki_thread *t)
     for (;;) {
         unsigned int gate = AO_int_load_acquire(&oaki_fork_gate);
         if (is_open(gate)) return t;
-        oaki_leave(t); /* waits outside, where it can be stopped */
+        oaki_leave(t); /* waits outside, where a stop can reach it */
         pass_gate(gate);
         t->in_runtime = OAKI_IN_RUNTIME;
         AO_compiler_barrier();
@@ -92,7 +98,8 @@ static void count_out(unsigned int *count)
     if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_fork_gate) != 0)) oaki_futex_wake(count, 1);
 }
 
-/* Dekker with close_gate: counted, or waits until no fork is under way. */
+/* Dekker's protocol with close_gate: the thread is counted, or waits until no fork is in
+ * progress. */
 static void count_in(unsigned int *count)
 {
     for (;;) {
@@ -133,8 +140,8 @@ bool oaki_fork_is_held(void)
     return counted != 0;
 }
 
-/* A fork doesn't wait for these for ever: who has the loader's lock may be at the gate, if it is
- * the program that goes through what is loaded, and allocates there. */
+/* A fork waits for these threads only a limited time. The holder of the loader's lock may itself be
+ * at the gate: the program may iterate over loaded objects, and allocate there. */
 void oaki_loader_begin(oaki_thread *t)
 {
     OAKI_REQUIRES_STOPPABLE();
@@ -150,8 +157,8 @@ void oaki_loader_end(oaki_thread *t)
 
 /* ---- helpers ---- */
 
-/* Stops that wait for helpers. A helper that does piece after piece would take the lock again
- * before whoever waits for it has woken up: so it lets them go first. */
+/* Stops that wait for helpers. A helper with many steps would retake the lock before the waiting
+ * thread wakes up, so it lets stops go first. */
 static AO_t stops_waiting;
 
 static unsigned int helpers_held; /* AO_int: 1 between hold and release */
@@ -200,7 +207,7 @@ void oaki_helpers_release(void)
 
 /* ---- closing the gate ---- */
 
-/* Until there are none, or so long. */
+/* Waits until the count is 0, or for ns. Is it 0? */
 static bool await_none(unsigned int *count, uint64_t ns)
 {
     unsigned int n;
@@ -210,7 +217,7 @@ static bool await_none(unsigned int *count, uint64_t ns)
     return n == 0;
 }
 
-/* false: what is waited for takes long. */
+/* Returns false when the threads waited for take long. */
 static bool close_gate(oaki_thread *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
@@ -232,8 +239,8 @@ static void open_gate(void)
 
 /* ---- the locks ---- */
 
-/* More than the order check keeps account of, and the mcentrals' never two at a time; so by
- * hand. */
+/* Taken by hand: they are more than the order check can hold, and two mcentrals' locks are never
+ * taken at a time otherwise. */
 static void take(oaki_lock *l)
 {
     while (!AO_int_compare_and_swap_acquire(&l->word, 0, 1)) oaki_os_sleep_ns(20000);
@@ -247,8 +254,8 @@ static void give(oaki_lock *l)
     oaki_futex_wake(&l->word, INT_MAX);
 }
 
-/* All but gc_lock, and the mcentrals' of zones: as nobody is inside, all are free, and of these
- * there may be thousands. */
+/* All locks but gc_lock and the mcentrals' of zones. With no thread inside, all of the latter are
+ * free, and there may be thousands. */
 static void for_each_lock(void (*fn)(oaki_lock *l))
 {
     oaki_heap *h = &oaki_the_heap;
@@ -265,10 +272,10 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
 
 /* ---- stdio ---- */
 
-/* glibc's, of the list of all files; they are in no header. fork takes that lock behind our
- * handler, and a thread that has it may call malloc or us: fflush(NULL), where a file is in memory
- * or the program's (fopencookie). So a fork takes it before it closes the gate. It may be taken
- * again. */
+/* glibc's functions for the lock of the list of all files; they are in no header. fork takes that
+ * lock after Oakum's handler. A thread that holds it may call malloc or Oakum: fflush(NULL), for a
+ * file in memory or one of the program (fopencookie). So a fork takes it before it closes the gate.
+ * It is recursive. */
 void _IO_list_lock(void);
 void _IO_list_unlock(void);
 void _IO_list_resetlock(void);
@@ -293,7 +300,7 @@ static void take_gc_lock(oaki_thread *t)
 {
     oaki_lock *l = &oaki_the_heap.gc_lock;
     if (t && t->in_runtime != OAKI_IN_BLOCKING) oaki_lock_acquire_parked(oaki_enter(), l);
-    else oaki_lock_acquire(l); /* nobody waits for us */
+    else oaki_lock_acquire(l); /* no stop waits for this thread */
 }
 
 static void leave(oaki_thread *t)
@@ -318,9 +325,9 @@ static void give_all(void)
     give_files(_IO_list_unlock);
 }
 
-/* No stop comes once gc_lock is taken that would ask for a signal. Handlers that were there before
- * ours may write to a page that is protected. false, with nothing taken: the unwinder or libdw, for
- * which a fork waits, may want to open a file. */
+/* Once gc_lock is taken, no stop comes that would need a signal. Fork handlers registered before Oakum's
+ * may write to a protected page. Returns false, with nothing taken, when a thread that a fork waits
+ * for takes long: the unwinder or libdw may want to open a file. */
 static bool take_all(oaki_thread *t)
 {
     take_files();
@@ -338,10 +345,10 @@ static bool take_all(oaki_thread *t)
     return false;
 }
 
-/* From a signal handler that interrupted the runtime there is nothing to wait for that would
- * come; in the middle of another fork all is taken, and stays so until that one is over. No handler
- * runs while others' handlers of fork hold their locks, jemalloc's for one: those that were there
- * before ours come after them here, and before them afterwards. */
+/* In a signal handler that interrupted the runtime, waiting would never end. Inside another fork
+ * all is taken already, and stays so until that fork is over. No signal handler runs while fork
+ * handlers of others hold their locks, jemalloc's for one. Handlers registered before Oakum's run
+ * after it here, and before it after the fork. */
 static void prepare(void)
 {
     int saved = errno;
@@ -409,7 +416,7 @@ static void child_of_all(void)
     for_each_lock(oaki_lock_reset);
     if (t) {
         t->tid = oaki_os_tid();
-        AO_int_store(&t->signalled, 0); /* what was pending is not inherited */
+        AO_int_store(&t->signalled, 0); /* a pending signal is not inherited */
     }
     oaki_lock_acquire(&h->threads_lock);
     drop_other_threads(t);
@@ -430,7 +437,7 @@ static void child(void)
 {
     int saved = errno;
     OAKI_ASSERT(forked != FORK_NONE);
-    if (nested > 0) { /* and the fork that was interrupted has nothing to give back here */
+    if (nested > 0) { /* the interrupted fork has nothing to give back here */
         nested = 0;
         forked = FORK_INSIDE;
         AO_int_store(&oaki_fork_gate, GATE_FOR_EVER);
@@ -449,7 +456,7 @@ bool oaki_fork_is_ours(void)
     return forked != FORK_NONE;
 }
 
-/* A start that failed and is tried again comes here again. */
+/* A start that is retried after a failure registers again. */
 void oaki_fork_register(void (*fn)(void))
 {
     for (size_t i = 0; i < forking.nchild; i++)
@@ -458,8 +465,8 @@ void oaki_fork_register(void (*fn)(void))
     forking.child[forking.nchild++] = fn;
 }
 
-/* As the program is loaded: so a fork finds no start half done, and handlers that the program
- * registers later may allocate, as they are called outside of ours. */
+/* Runs as the program is loaded, so a fork never finds a start half done. Handlers that the program
+ * registers later may allocate, as they run outside Oakum's. */
 static __attribute__((constructor)) void register_handlers(void)
 {
     (void)pthread_atfork(prepare, parent, child);

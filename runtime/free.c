@@ -1,8 +1,7 @@
-/* free.c - giving objects back by hand, resizing them, and asking about them.
+/* free.c - frees objects by hand, resizes them, and answers queries about them.
  *
- * A freed slot is clear in A at once, so that a second free is seen, and is handed out again
- * when its span is taken the next time: a full span is offered anew when an eighth of it has
- * been freed. */
+ * A freed slot is clear in A at once, so a second free is noticed. It is handed out again when its
+ * span is taken the next time. A full span is offered again when an eighth of it has been freed. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
@@ -14,9 +13,9 @@
 #include <string.h>
 
 #define POISON 0xdb
-#define BATCH 16 /* guarded objects that are freed for good at a time */
+#define BATCH 16 /* guarded objects freed for good at a time */
 
-/* The object that begins at p, which the caller says is one. Fatal when it is not. */
+/* The span of the object that the caller says begins at p. Fatal if there is none. */
 static oaki_span *object_at(const void *p, const char *what)
 {
     if (!oaki_heap_contains(p))
@@ -50,7 +49,7 @@ static size_t large_bytes(const oaki_span *s)
     return s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
 }
 
-/* Does a mark that is under way look at more of it than its words? */
+/* Does a mark in progress read more of the object than its words? */
 static bool is_looked_at(const oaki_span *s, const void *p)
 {
     if (s->cls == OAKI_CLASS_LARGE) return true;
@@ -91,7 +90,7 @@ static void free_small(oaki_span *s, void *p)
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 
-/* Whether a large one went. */
+/* Was a large object freed? */
 static bool free_swept(oaki_span *s, void *p)
 {
     OAKI_REQUIRES_INSIDE();
@@ -118,8 +117,8 @@ bool oaki_free_waiting(size_t stay)
     return any;
 }
 
-/* Into the queue of freed objects, out of which others come. One that a function marks can't wait
- * in it: what it refers to would no longer be there. */
+/* Puts the object into the queue of freed objects, from which others then leave. One with a mark
+ * function can't wait there: objects that it refers to would be gone. */
 static void free_guarded(oaki_thread *t, oaki_span *s, void *p)
 {
     oaki_leave(t);
@@ -188,8 +187,8 @@ void *oak_base(const void *p)
 
 /* ---- realloc ---- */
 
-/* In its slot, when that isn't more than twice too large. What is cut off is cleared, so that it
- * is zero if the object grows again. */
+/* Resizes in the object's slot, if the slot isn't more than twice too large. The part cut off is
+ * cleared, so that it is zero if the object grows again. */
 static bool resize_in_place(oaki_span *s, char *p, size_t n)
 {
     if (n > s->size) return false;
@@ -235,7 +234,7 @@ void *oak_realloc(void *p, size_t n)
     int saved = errno;
     void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
     if (!q && (s->guarded || n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
-    if (!q) { /* but for a mark it would have stayed where it is */
+    if (!q) { /* without a mark it would have been resized in place */
         oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
         memset((char *)p + n, 0, s->size - n);
         errno = saved;
