@@ -325,9 +325,9 @@ static void give_all(void)
     give_files(_IO_list_unlock);
 }
 
-/* Once gc_lock is taken, no stop comes that would need a signal. Fork handlers registered before Oakum's
- * may write to a protected page. Returns false, with nothing taken, when a thread that a fork waits
- * for takes long: the unwinder or libdw may want to open a file. */
+/* Once gc_lock is taken, no stop comes that would need a signal. Fork handlers registered before
+ * Oakum's may write to a protected page. Returns false, with nothing taken, when a thread that a
+ * fork waits for takes long: the unwinder or libdw may want to open a file. */
 static bool take_all(oaki_thread *t)
 {
     take_files();

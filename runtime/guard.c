@@ -2,12 +2,12 @@
  *
  * Owns: struct self: records, an open-addressed table by the object's offset, and the queue.
  * Invariants: a record's object is allocated (A), and its gaps have had the pattern since the
- *   record was made; a freed one's bytes have the other pattern. A record goes before its slot.
- * Lock: self.lock, inside oaki_enter, or nothing with the world stopped. A handler, which may not
- *   wait for who it has interrupted, tries. What is found is noted, and reported outside of
- *   oaki_enter. self.leaving is held from when an object leaves the queue until it is free, and
- *   while a span of a dead zone goes: the one may not meet the other.
- * Bound: O(size), but for what looks at all. */
+ * record was made. A freed object's bytes have the other pattern. A record goes before its slot.
+ * Lock: self.lock, inside oaki_enter; none with the world stopped. A signal handler must not wait
+ * for the thread that it has interrupted, so it only tries. Errors are noted, and reported outside
+ * oaki_enter. self.leaving is held from when an object leaves the queue until it is free, and while
+ * a span of a dead zone goes. It keeps the two from meeting.
+ * Bound: O(size), except for checks of all objects. */
 #include "guard.h"
 #include "contract.h"
 #include "heap.h"
@@ -20,16 +20,16 @@
 
 #define GAP OAKI_GUARD_PATTERN
 #define FREED 0xdb
-#define FIRST 4096 /* places */
-#define TRIES 2000 /* at the lock, by a handler */
+#define FIRST 4096 /* entries of the table */
+#define TRIES 2000 /* attempts to take the lock, in a handler */
 #define TRY_NS 50000u
-#define SPINS 1000 /* the same, from inside of the runtime */
-#define PENDING 8  /* findings that wait to be reported; more are counted */
+#define SPINS 1000 /* the same, inside the runtime */
+#define PENDING 8  /* errors that wait to be reported; more are only counted */
 
 typedef struct record {
-    size_t off, size; /* off 0: none */
+    size_t off, size; /* off 0: unused */
     uint32_t site, freed_site;
-    int tid, freed_tid; /* freed_tid 0: it is live */
+    int tid, freed_tid; /* freed_tid 0: the object is live */
 } record;
 
 oaki_guard_mode oaki_guard;
@@ -38,8 +38,8 @@ static struct {
     oaki_lock lock, leaving;
     record *place;
     size_t cap, n;
-    oaki_offqueue queue; /* of what was freed */
-    size_t bytes;        /* that those take */
+    oaki_offqueue queue; /* of freed objects */
+    size_t bytes;        /* heap bytes that they take */
     size_t npending;
     AO_t found;
     oaki_guard_finding pending[PENDING];
@@ -83,7 +83,7 @@ static bool reserve(void)
     return true;
 }
 
-/* Those behind it move up, unless they are at home there. */
+/* Removes a record. Records behind it move up, unless they are at home in their place. */
 static void forget(record *r)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
@@ -98,7 +98,7 @@ static void forget(record *r)
     self.n--;
 }
 
-/* ---- what is found ---- */
+/* ---- errors ---- */
 
 static const unsigned char *address(size_t off)
 {
@@ -124,7 +124,7 @@ static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t 
     memcpy(f->near, bad, f->nnear);
 }
 
-/* Offset of the first byte of p that isn't `want`; n when all are. */
+/* Offset of the first byte of p that differs from `want`; n when none does. */
 static size_t differs(const unsigned char *p, size_t n, int want)
 {
     size_t i = 0;
@@ -132,7 +132,8 @@ static size_t differs(const unsigned char *p, size_t n, int want)
     return i;
 }
 
-/* Who uses what lay in one is told so by others; its records go with its spans. */
+/* An object in a dead zone is not checked here: its use is reported elsewhere, and its records go
+ * with its spans. */
 static bool lies_in_dead_zone(size_t off)
 {
     return oaki_zone_is_gone(oaki_span_of_offset(off)->zone);
@@ -143,8 +144,8 @@ static size_t room_of(size_t off)
     return oaki_object_size(off);
 }
 
-/* `at` bytes into a gap of n behind the object: past its end, or before the start of the next one,
- * whichever is nearer. */
+/* An error `at` bytes into a gap of n behind the object. It is reported as past its end, or before
+ * the start of the next object, whichever is nearer. */
 static void found_behind(const record *r, size_t at, size_t n, const char *call)
 {
     bool small = oaki_span_of_offset(r->off)->cls != OAKI_CLASS_LARGE;
@@ -153,7 +154,7 @@ static void found_behind(const record *r, size_t at, size_t n, const char *call)
     else found(r, OAKI_GUARD_END, (ptrdiff_t)(r->size + at), 0, call);
 }
 
-/* The object of the slot in front, whose gap is the one in front of r's. */
+/* The object of the slot in front, whose gap is the one in front of r. */
 static const record *neighbour(const record *r)
 {
     const oaki_span *s = oaki_span_of_offset(r->off);
@@ -165,8 +166,8 @@ static size_t end_of(const record *r)
     return differs(address(r->off) + r->size, room_of(r->off) - r->size, GAP);
 }
 
-/* The gap in front of r is broken, which is told of the object in front, if there is one: the first
- * of those over whose ends was written without a break. */
+/* The gap in front of r is broken. Reports it for the object in front, if there is one. If the ends
+ * of several objects were overwritten without a break, it is reported for the first of them. */
 static bool found_in_front(const record *r, const char *call)
 {
     const record *n = neighbour(r), *next;
@@ -176,7 +177,7 @@ static bool found_in_front(const record *r, const char *call)
     return true;
 }
 
-/* A broken gap is mended, so that it is told once. */
+/* A broken gap is repaired, so that it is reported once. */
 static void look_at_gaps(const record *r, const char *call)
 {
     const oaki_span *s = oaki_span_of_offset(r->off);
@@ -264,15 +265,15 @@ void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type)
     return p;
 }
 
-/* In a stop, or in a handler that came in the middle of the runtime. */
+/* In a stop, or in a handler that interrupted the runtime. */
 static bool is_inside(void)
 {
     const oaki_thread *t = oaki_thread_self();
     return t && t->in_runtime != 0;
 }
 
-/* The lock, from any state: *t is to be given to `close` with it. In a stop nobody has it; who is
- * interrupted by a handler may. false: it can't be had. */
+/* Takes the lock from any state; *t goes to `close_records`. In a stop the lock is free; a thread
+ * interrupted by a handler may hold it. Returns false when the lock can't be had. */
 static bool open_records(oaki_thread **t)
 {
     bool inside = is_inside(), mine = false;
@@ -356,7 +357,8 @@ void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)
 
 /* ---- the queue ---- */
 
-/* The eldest, which is looked at; NULL when it goes, or has gone, with its zone. */
+/* Takes the oldest object off the queue, and checks it. NULL when it goes, or has gone, with its
+ * zone. */
 static void *leave_queue(void)
 {
     OAKI_REQUIRES_LOCK(&self.lock);
@@ -464,8 +466,8 @@ bool oaki_guard_waits(size_t off)
     return r && r->freed_tid;
 }
 
-/* With all signals blocked, so that no stop finds the thread with the lock. Nobody who has it waits
- * for anybody but for a while; the caller itself may have it, and waits in vain. */
+/* All signals are blocked, so no stop finds the thread holding the lock. A holder of the lock waits
+ * only briefly for other threads. The caller itself may hold it, and then waits in vain. */
 static bool read_in_handler(size_t off, record *out)
 {
     uint64_t mask = oaki_os_mask_signals(0);
@@ -482,7 +484,8 @@ static bool read_in_handler(size_t off, record *out)
     return r != NULL;
 }
 
-/* In a handler of a fault. Who touches the page may hold the lock: then less is known. */
+/* In a handler of a fault. The thread that touches the page may hold the lock: then less is
+ * known. */
 bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
 {
     if (!oaki_guard.page || !oaki_heap_contains(p)) return false;
@@ -516,7 +519,7 @@ static bool any(size_t off)
     return off != 0;
 }
 
-/* Records of the span's objects that die are looked at, and go. */
+/* Checks the span's objects that die, and drops their records. */
 static void forget_in(const oaki_span *s, dies *does, const char *call)
 {
     size_t off = oaki_span_slot(s);

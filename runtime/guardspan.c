@@ -1,6 +1,6 @@
-/* guardspan.c - the gaps and pages of guarded spans (guard.h): filled, and given back.
+/* guardspan.c - fills and gives back the gaps and pages of guarded spans (guard.h).
  *
- * Owns nothing: a span is its caller's while it is filled or released. */
+ * Owns nothing: a span belongs to its caller while it is filled or released. */
 #include "contract.h"
 #include "guard.h"
 #include "heap.h"
@@ -39,7 +39,7 @@ void oaki_guard_fill(oaki_span *s)
     const oaki_class *c = &oaki_classes[s->cls];
     if (c->nslots == 1) return;
     s->guarded = OAKI_GUARDED;
-    s->special = 1; /* each of its objects takes the slow path when it is freed */
+    s->special = 1; /* makes the free of its objects take the slow path */
     for (size_t i = 0; i < c->nslots; i++) {
         end += c->size;
         memset(end - OAKI_GUARD_GAP, GAP, OAKI_GUARD_GAP);

@@ -1,19 +1,20 @@
-/* handshake.c - waiting until every thread has been outside of the runtime, without stopping any.
+/* handshake.c - waits until every thread has been outside the runtime once, without stopping any.
  *
- * What no thread can reach any more that comes into the runtime from now on is nobody's once those
- * that are inside have left. A stop would show that too, but a thread that blocks the stop signal,
- * or takes it by sigwait, would never let it end; and a stop interrupts what sleeps.
+ * A structure that threads entering the runtime from now on can't reach is unused once all threads
+ * that are inside have left. A stop would show the same. But a thread that blocks the stop signal,
+ * or takes it by sigwait, would never let the stop end. And a stop interrupts sleeping system
+ * calls.
  *
- * oaki_enter sets in_runtime with no fence. So the fence is made for all threads at once, by
- * membarrier: afterwards a thread's in_runtime is seen, or the thread sees what we wrote before.
- * A second one makes visible what was written by those that have left since. Where the kernel has
- * no membarrier the world is stopped and started.
+ * oaki_enter sets in_runtime without a fence, so membarrier makes the fence for all threads at
+ * once. After it either the thread's in_runtime is seen here, or the thread sees the earlier writes
+ * of the caller. A second membarrier makes visible the writes of threads that have left since.
+ * Where the kernel has no membarrier, the world is stopped and started.
  *
- * A thread that waits parked inside waits for gc_lock or threads_lock, which are held here, and has
- * yet to begin.
+ * A thread that is parked inside waits for gc_lock or threads_lock, which are held here, and has
+ * not begun its work.
  *
- * Lock: threads_lock, with gc_lock held by the caller. Bound: O(threads), and as long as the
- * slowest one stays inside. */
+ * Lock: threads_lock, with gc_lock held by the caller. Bound: O(threads), plus the stay of the
+ * slowest thread inside. */
 #include "contract.h"
 #include "heap.h"
 #include "os.h"
@@ -27,7 +28,7 @@
 
 #define SPINS 200
 #define NAP_NS 50000u
-#define NAPS_TO_LOOK 200 /* whether the thread lives */
+#define NAPS_TO_LOOK 200 /* between checks that the thread still exists */
 
 static bool barrier(enum membarrier_cmd command)
 {

@@ -1,4 +1,4 @@
-/* heap.c - start-up: the order in which the layers come to life.
+/* heap.c - start-up: the order in which the layers are initialised.
  *
  * Owns: oaki_heap.started and config. Lock: start_lock, taken once. */
 #include "heap.h"
@@ -67,7 +67,7 @@ int oaki_heap_start(const oak_config *cfg)
         errno = EBUSY;
         return -1;
     }
-    oaki_fork_inside(true); /* else a signal handler's fork would wait for this thread */
+    oaki_fork_inside(true); /* otherwise a signal handler's fork would wait for this thread */
     oaki_lock_acquire(&start_lock);
     bool first = !AO_load(&h->started);
     int r = first ? start(cfg) : 0;

@@ -1,6 +1,6 @@
-/* info.c - where the heap is, for tools.
+/* info.c - the heap's location, for tools.
  *
- * Owns: nothing. What it reads of the heap is constant after start-up, and so needs no lock. */
+ * Owns nothing. The fields that it reads are constant after start-up, so it needs no lock. */
 #include "heap.h"
 #include "meta.h"
 #include <oakum/heap.h>

@@ -1,7 +1,7 @@
-/* label.c - setting labels, inheriting them (label.h).
+/* label.c - sets labels, and inherits them (label.h).
  *
- * Invariants: a set's depth is one more than its outer one's, or 0; labels of a body are sorted by
- *   key, each key once; a body has no bytes that are not set.
+ * Invariants: a set's depth is one more than its outer one's, or 0. Labels of a body are sorted by
+ * key, each key once. All bytes of a body are set.
  * Bound: a push is O(labels^2 + bytes), of at most OAKI_LABELS_MAX and OAKI_LABELS_BYTES. */
 #include "contract.h"
 #include "label.h"
@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* A label whose lengths are known: how many bytes its strings take, zero bytes included. */
+/* Bytes of a label's strings, including zero bytes. The label's lengths are known. */
 static size_t text_bytes(const oak_label *l)
 {
     return l->key_len + 1 + (l->value ? l->value_len : l->unit_len) + 1;
@@ -32,16 +32,16 @@ static int compare_keys(const oak_label *a, const oak_label *b)
     return order ? order : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-#define FEW 8 /* labels for which there is room on any stack */
+#define FEW 8 /* labels that fit on any stack */
 
-/* Labels that are to become a set: sorted, the strings still the caller's. */
+/* Labels of a set to be made: sorted; the strings are still the caller's. */
 typedef struct union_ {
     size_t n, bytes, room;
     oak_label *label;
     oak_label few[FEW];
 } union_;
 
-/* Room for so many, or for as many as there may be. 0 or ENOMEM. */
+/* Makes room for n labels, or for the maximum. Returns 0 or ENOMEM. */
 static int union_init(union_ *u, size_t n)
 {
     u->n = u->bytes = 0;
@@ -57,7 +57,7 @@ static void union_end(union_ *u)
         oaki_meta_free(u->label, u->room * sizeof(oak_label), OAKI_META_OTHER);
 }
 
-/* 0 or an error number. */
+/* Returns 0 or an error number. */
 static int put(union_ *u, const oak_label *l)
 {
     if (!l->key || l->key_len == 0) return EINVAL;

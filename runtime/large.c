@@ -1,9 +1,9 @@
-/* large.c - objects of more than OAKI_SMALL_MAX bytes, and aligned ones that no size class
- * serves: a span each.
+/* large.c - objects of more than OAKI_SMALL_MAX bytes, and aligned ones that fit no size class:
+ * each has a span.
  *
  * Owns: spans of class OAKI_CLASS_LARGE; between collections they are in the list FULL of their
- * kind's last mcentral. While a new one's memory is being cleared it is in no list and clear in
- * A, so that no collection looks at it. Lock: that mcentral's. */
+ * kind's last mcentral. While a new one's memory is cleared, it is in no list and clear in A, so no
+ * collection reads it. Lock: that mcentral's. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
@@ -13,12 +13,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define SOON ((size_t)1 << 20) /* who can't wait for a mark waits as for so many bytes */
-#define TYPED_HEAD 64 /* bytes that are zero when a typed object is handed out, whatever is asked:
-                       * a mark function may look at it from then on */
+#define SOON ((size_t)1 << 20) /* bytes for which an OAKI_LARGE_SOON request is paced */
+/* Bytes that are zero when a typed object is handed out, in every mode: a mark function may read
+ * them from then on. */
+#define TYPED_HEAD 64
 
-/* Sweep waiting large objects of a zone, of every kind, until `pages` came free, so that the heap
- * doesn't grow beside garbage. Whether they did. */
+/* Sweeps unswept large objects of a zone, of every kind, until `pages` are free, so that the heap
+ * doesn't grow while it holds garbage. Were they freed? */
 static bool sweep_large(const oak_zone *z, size_t pages)
 {
     OAKI_REQUIRES_INSIDE();
@@ -53,7 +54,7 @@ typedef struct pages_want {
     oaki_want want;
     size_t align;
     oaki_kind kind;
-    oaki_span *span; /* in no list: what is in it is nobody's yet */
+    oaki_span *span; /* in no list: it holds no object yet */
 } pages_want;
 
 static bool take_wanted(oaki_want *w)
@@ -82,8 +83,8 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     return w.span;
 }
 
-/* A mark that has ended since its pages were taken left their bits as those of free ones, and it
- * would be old, and no part of what lives. */
+/* A mark that has ended since the pages were taken treated their bits as those of free pages. With
+ * those bits the object would count as old, and not as part of the live bytes. */
 static void make_young(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -92,7 +93,7 @@ static void make_young(const oaki_span *s)
     if (oaki_mark_get(off)) oaki_mark_empty(off, s->size);
 }
 
-/* Returns the rate at which it is to be noted, or 0. */
+/* Publishes the object. Returns the rate at which it is to be noted, or 0. */
 static size_t publish(oaki_thread *t, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -111,7 +112,8 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     return oaki_sample_large(t->mcache, s->size);
 }
 
-/* With a page behind it, an object of n bytes ends there, as far as its alignment lets it. */
+/* Lays out guard pages. With a page behind it, an object of n bytes ends there, as far as its
+ * alignment permits. */
 static oaki_span *guard(oaki_span *s, size_t n, size_t align, size_t head, size_t tail)
 {
     if (head + tail > 0) s = oaki_pages_split(s, head, tail);
@@ -202,7 +204,7 @@ void oaki_large_give_back(void *p, size_t from, size_t to)
 typedef struct head_want {
     oaki_want want;
     oaki_span *span;
-    size_t page; /* from which on its pages are wanted back */
+    size_t page; /* from this one on, pages are wanted back */
 } head_want;
 
 static bool take_head(oaki_want *w)
@@ -221,7 +223,7 @@ static bool retake(oaki_thread *t, oaki_span *s, size_t page)
     return take_head(&w.want) || oaki_room_make(t, &w.want);
 }
 
-/* The caller holds the object: so its span stays, whatever is collected meanwhile. */
+/* The caller holds a reference to the object, so its span survives any collection meanwhile. */
 void *oaki_large_take_back(void *p, size_t from)
 {
     OAKI_REQUIRES_OUTSIDE();

@@ -1,9 +1,9 @@
-/* last.c - a process ends with the last of its own threads; the runtime's helpers don't count.
+/* last.c - ends a process with the last of its own threads; the runtime's helpers don't count.
  *
  * POSIX ends a process when its last thread calls pthread_exit, but helper threads would stay for
- * ever, with all signals blocked. So when an attached thread exits and nobody else is attached but
- * the finalizer thread and the collector's, and the main thread is gone, a watcher looks at the
- * process's threads until only helpers are left, and then does what libc would have done: exit(0).
+ * ever, with all signals blocked. So a watcher starts when an attached thread exits, the main
+ * thread is gone, and only the finalizer thread and the collector's are attached. It samples the
+ * process's threads until only helpers are left. Then it does what libc would have done: exit(0).
  * Owns: the watcher, one at a time. Lock: none. */
 #include "heap.h"
 #include "os.h"
@@ -18,12 +18,13 @@
 
 #define LOOK_NS 20000000u
 
-/* AO_int: to the process's end, as the main thread doesn't come back */
+/* AO_int: stays set to the process's end, as the main thread doesn't come back */
 static unsigned int watching;
 
 typedef enum life { GONE, UNKNOWN, ALIVE } life;
 
-/* Gone: it has exited, or is the system's. Where /proc can't be read just now, nothing ends. */
+/* GONE: it has exited, or is a thread of the system. While /proc can't be read, the process doesn't
+ * end. */
 static life life_of(int tid)
 {
     oaki_task task;
@@ -58,8 +59,8 @@ static void *watch(void *arg)
     exit(0);
 }
 
-/* The finalizer thread may be left. The main thread, when it is the one that exits, is still alive
- * here; the watcher waits for its end. */
+/* The finalizer thread may be left. If the exiting thread is the main one, it is still alive here;
+ * the watcher waits for its end. */
 void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;

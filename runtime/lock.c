@@ -1,13 +1,13 @@
-/* lock.c - a mutex of one word on futexes, and the check of the order in which locks are taken.
+/* lock.c - a mutex of one word on futexes, and the check of the lock order.
  *
  * The word is 0 free, 1 held, 2 held and perhaps waited for (the third mutex of Drepper, "Futexes
- * Are Tricky", 2011). Only the holder takes it from 1 or 2 to 0; waiters take it from 1 to 2, and
- * from 0 to 2 when they get it, as others may wait still.
+ * Are Tricky", 2011). Only the holder changes it from 1 or 2 to 0. A waiter changes it from 1 to 2,
+ * and from 0 to 2 when it gets the lock, as other threads may still wait.
  *
- * Debug builds keep the locks that a thread holds in a small thread-local stack: a lock may be
- * waited for only when its rank is above all of them, so two threads can't wait for each other.
- * oaki_lock_try never waits, and is not held to it. That an own thread is inside the runtime is
- * checked of both. */
+ * Debug builds keep the locks held by a thread in a small thread-local stack. A lock may be waited
+ * for only when its rank is above all of them, so two threads can't wait for each other.
+ * oaki_lock_try never waits, and is exempt. Both functions check that a thread of the runtime is
+ * inside it. */
 #include "lock.h"
 
 #include "contract.h"
@@ -42,14 +42,15 @@ bool oaki_lock_holds_one(oaki_rank low, oaki_rank high)
     return false;
 }
 
-/* A stop, or a fork, must not meet a lock that is held: only those of a thread that is inside are
- * waited for, and nobody begins either while this one has gc_lock. The program's threads enter by
- * the public functions, and tests call what is behind those: so this looks at the own threads. */
+/* A stop or a fork must not meet a held lock. They wait only for the locks of threads inside, and
+ * neither begins while this thread has gc_lock. The program's threads enter by the public
+ * functions, but tests call the functions behind those. So only the runtime's own threads are
+ * checked. */
 static void place_check(const oaki_lock *l)
 {
     const oaki_thread *t = oaki_thread_self();
     if (!t || !t->own || t->in_runtime == OAKI_IN_RUNTIME || l->rank <= OAKI_RANK_GC) return;
-    if (oaki_fork_is_ours()) return; /* in the child it is alone */
+    if (oaki_fork_is_ours()) return; /* the only thread in the child */
     if (oaki_lock_holds_one(OAKI_RANK_GC, OAKI_RANK_GC)) return;
     oak_fatal("oakum: internal error: lock of rank %u taken by an own thread that is outside",
               l->rank);
@@ -157,7 +158,7 @@ bool oaki_lock_try(oaki_lock *l)
 
 void oaki_lock_release(oaki_lock *l)
 {
-    OAKI_ASSERT(order_pop(l)); /* it is the calling thread's */
+    OAKI_ASSERT(order_pop(l)); /* held by the calling thread */
     if (OAKI_LIKELY(AO_int_compare_and_swap_release(&l->word, 1, 0))) return;
     OAKI_INVARIANT(AO_int_load(&l->word) == 2, "a lock is released that is not held");
     AO_int_store_release(&l->word, 0);

@@ -1,7 +1,7 @@
-/* mcache.c - thread caches: taking runs, flushing them (mcache.h).
+/* mcache.c - thread caches: takes runs, and flushes them (mcache.h).
  *
  * Owns: every oaki_mcache; the list of them is guarded by threads_lock.
- * Bound: a refill looks at each slot of a span once at most between two takes of the span. */
+ * Bound: between two takes of a span, a refill examines each of its slots at most once. */
 #include "mcache.h"
 #include "collector.h"
 #include "guard.h"
@@ -14,11 +14,11 @@
 #include <string.h>
 
 #define ZERO_INLINE 256
-#define INSIDE 8 /* bytes, of each slot */
-#define WORD_BYTES ((size_t)64 << OAKI_GRANULE_SHIFT) /* that a word of A is about */
-#define RUN_MAX 8192 /* bytes zeroed at a time: stays in the first-level cache until it is used */
+#define INSIDE 8 /* bytes into each slot */
+#define WORD_BYTES ((size_t)64 << OAKI_GRANULE_SHIFT) /* bytes covered by a word of A */
+#define RUN_MAX 8192 /* bytes zeroed at a time: they stay in the first-level cache until use */
 
-/* Past its end even by the sizes that classes have before the heap is started: 0. */
+/* Each run is past its end, even with the class sizes before the heap is started: 0. */
 oaki_mcache oaki_mcache_none = { .run = { [0 ... OAKI_SPANCLASSES - 1] = { .next = (char *)1 } } };
 
 oaki_mcache *oaki_mcache_new(oaki_thread *t, oak_zone *z)
@@ -46,7 +46,7 @@ void oaki_mcache_settle(oaki_mcache *mc)
         if (mc->mallocs[c] == 0) continue;
         oaki_count_add(&h->past_mallocs[c], mc->mallocs[c]);
         n += mc->mallocs[c];
-        bytes += mc->mallocs[c] * oaki_classes[c].size; /* 0 for the large ones */
+        bytes += mc->mallocs[c] * oaki_classes[c].size; /* 0 for large ones */
         mc->mallocs[c] = 0;
     }
     oaki_count_add(&h->past_large_bytes, mc->large_bytes);
@@ -72,7 +72,7 @@ void oaki_mcache_free(oaki_mcache *mc)
 
 /* ---- runs ---- */
 
-/* First granule in [from, to) whose bit in A is not as in `like`, as an offset; `to` when there is
+/* First granule in [from, to) whose bit in A differs from `like`, as an offset; `to` when there is
  * none. */
 OAKI_INLINE size_t next_unlike(uint64_t like, size_t from, size_t to)
 {
@@ -96,7 +96,7 @@ static size_t next_allocated(size_t from, size_t to)
     return next_unlike(0, from, to);
 }
 
-/* In a heap that has been in use for long a run is a few objects: a call would take longer. */
+/* In a heap long in use, a run is a few objects: a call would take longer. */
 static void zero(char *p, size_t n)
 {
     if (n > ZERO_INLINE) {
@@ -105,11 +105,11 @@ static void zero(char *p, size_t n)
     }
     for (char *end = p + n; p < end; p += OAKI_GRANULE) {
         memset(p, 0, OAKI_GRANULE);
-        AO_compiler_barrier(); /* else the compiler makes the call of it */
+        AO_compiler_barrier(); /* keeps the compiler from making it a call */
     }
 }
 
-/* Where the run ends: with what was taken for it, or in front of the object that is to be noted. */
+/* Sets the run's end: at the end of the taken slots, or in front of the object to be noted. */
 static void end_run(oaki_mcache *mc, unsigned sc, size_t size)
 {
     oaki_run *r = &mc->run[sc];
@@ -119,7 +119,7 @@ static void end_run(oaki_mcache *mc, unsigned sc, size_t size)
     r->end = r->next + bytes;
 }
 
-/* The object that the run was cut in front of; the run goes on behind it. */
+/* The object that the run was cut in front of; the run continues behind it. */
 static OAKI_COLD char *take_sampled(oaki_mcache *mc, unsigned sc, size_t size)
 {
     char *p = mc->run[sc].next;
@@ -134,14 +134,14 @@ static bool needs_zero(const oaki_span *s)
     return s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan);
 }
 
-/* Slots of the class in so many bytes. */
+/* Slots of the class in that many bytes. */
 OAKI_INLINE size_t slots_in(const oaki_class *c, size_t bytes)
 {
     return (bytes * c->magic) >> 32;
 }
 
-/* Make the next stretch of free slots at or behind the cursor the run of spanclass sc. false
- * when there is none. */
+/* Makes the next free slots at or behind the cursor the run of spanclass sc. Returns false when
+ * there are none. */
 static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     const oaki_class *c = &oaki_classes[s->cls];
@@ -159,14 +159,14 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
         to = OAKI_MIN(next_allocated(from, end), from + max);
         n = slots_in(c, to - from);
         if (OAKI_LIKELY(n > 0 && slots_in(c, from - base) * c->size == from - base)) break;
-        /* else another thread is still clearing this slot */
+        /* otherwise another thread is still clearing this slot */
     }
     to = from + n * c->size;
     char *p = (char *)(oaki_the_heap.base + from);
     oaki_track_alloc(p, to - from);
     if (needs_zero(s)) zero(p, to - from - (s->guarded ? OAKI_GUARD_GAP : 0));
     if (s->types) memset(s->types + slots_in(c, from - base), 0, n * sizeof *s->types);
-    oaki_bits_allocate(from, to - from); /* what is allocated may be looked at at once */
+    oaki_bits_allocate(from, to - from); /* an allocated slot may be read at once */
     mc->taken[sc] += (uint32_t)n;
     s->cursor = (uint32_t)(to - base);
     mc->mallocs[s->cls] += n;
@@ -177,8 +177,8 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
     return true;
 }
 
-/* The span knows what was taken of it once it leaves the cache: others may free objects of it
- * meanwhile, and a locked addition for each run is dear (docs/architecture.md). */
+/* The span's count is updated only when it leaves the cache. Other threads may free objects of it
+ * meanwhile, and a locked addition for each run is expensive (docs/architecture.md). */
 static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     AO_int_fetch_and_add(&s->nalloc, mc->taken[sc]);
@@ -186,7 +186,7 @@ static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
     mc->taken[sc] = 0;
 }
 
-/* Slots freed by hand lie below the cursor: go round once more. Returns how many there are. */
+/* Slots freed by hand lie below the cursor: goes round once more. Returns how many there are. */
 static unsigned start_over(oaki_span *s)
 {
     unsigned n = AO_int_load(&s->nfreed);
@@ -253,7 +253,7 @@ static char *take_slot(oaki_mcache *mc, unsigned sc)
 typedef struct slot_want {
     oaki_want want;
     unsigned sc;
-    char *slot; /* an address inside of it, which keeps it, and not also what lies before it */
+    char *slot; /* an address inside it, which keeps it, but not also the object before it */
 } slot_want;
 
 static bool take_wanted(oaki_want *w)
@@ -285,7 +285,8 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
         if (OAKI_UNLIKELY(r->end < mc->run_end[sc])) return take_sampled(mc, sc, c->size);
         if (run_from_cached(mc, sc)) continue;
         oaki_gc_before_alloc(t, (size_t)c->npages << OAKI_PAGE_SHIFT);
-        /* The program may have allocated meanwhile: by a finalizer, or what is told of them. */
+        /* Code of the program may have allocated meanwhile: a finalizer, or a callback that reports
+         * them. */
         if (!mc->span[sc] && !cache_span(mc, sc)) return make_room(t, sc);
     }
     char *p = r->next;
@@ -293,7 +294,7 @@ void *oaki_mcache_refill(oaki_thread *t, unsigned sc)
     return p;
 }
 
-/* It isn't, where it was cut in front of an object that is to be noted. */
+/* Not true of a run that was cut in front of an object to be noted. */
 static bool is_used_up(const oaki_mcache *mc, unsigned sc)
 {
     return mc->run[sc].next == mc->run[sc].end && mc->run[sc].end == mc->run_end[sc];
@@ -308,8 +309,8 @@ bool oaki_mcache_more(oaki_mcache *mc, unsigned sc)
 
 /* ---- lists ---- */
 
-/* Of the granules that are clear in this word of A, the first ones of slots of k granules, a power
- * of two: such slots fill a span, and none lies in two words. */
+/* The first granules of free slots of k granules, a power of two, in this word of A. Such slots
+ * fill a span, and none lies in two words. */
 static uint64_t free_slots(uint64_t word, size_t k)
 {
     static const uint64_t firsts[] = { ~(uint64_t)0, ~(uint64_t)0 / 3, ~(uint64_t)0 / 15,
@@ -319,8 +320,8 @@ static uint64_t free_slots(uint64_t word, size_t k)
     return clear & firsts[oaki_log2(k)];
 }
 
-/* A word of A at a time, without a run for each few slots. Slots are linked before they are
- * allocated: nobody looks at the list meanwhile, as no mark is under way. */
+/* Takes slots of one word of A at a time, without a run for each few slots. Slots are linked before
+ * they are allocated: no mark is in progress, so the list isn't read meanwhile. */
 static size_t chain_word(oaki_span *s, size_t from, char **last, size_t n)
 {
     size_t word = from / WORD_BYTES, base = word * WORD_BYTES, k = s->size >> OAKI_GRANULE_SHIFT;
@@ -373,8 +374,8 @@ size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
 
 /* ---- flushing ---- */
 
-/* All of the span's room was counted as live when it was cached; what was freed by hand since has
- * been taken off already. */
+/* All of the span's room was counted as live when it was cached. Slots freed by hand since are
+ * already subtracted. */
 static void live_without_rest(const oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -400,7 +401,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
         mc->flushed[sc] = r->next;
         s->cursor = (uint32_t)(r->next - oaki_span_start(s));
     }
-    oaki_sample_draw(mc, sc); /* whether slots are left or not, as that depends on the last one */
+    oaki_sample_draw(mc, sc); /* even without slots left, as that depends on the last sample */
     r->next = r->end = mc->run_end[sc] = NULL;
     mc->span[sc] = NULL;
     settle_taken(mc, sc, s);
@@ -411,7 +412,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
 void oaki_mcache_flush(oaki_mcache *mc)
 {
     OAKI_REQUIRES_INSIDE();
-    /* what an earlier flush left there is long reused */
+    /* slots of an earlier flush are reused by now */
     memset(mc->flushed, 0, sizeof mc->flushed);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         uint64_t set = mc->active[kind];
@@ -420,10 +421,10 @@ void oaki_mcache_flush(oaki_mcache *mc)
     }
 }
 
-/* The slots are clear in A and so set in M: once A has them too, they live through this cycle,
- * empty as they are. Of an allocated slot M has the first granule at most. They lie at their spans'
- * cursors, not below: who caches such a span, and has not looked there yet, may find one free
- * again, with what was written to it. */
+/* The slots are clear in A and so set in M. Set in A too, they survive this cycle, empty as they
+ * are. Of an allocated slot, M has at most the first granule. They lie at or above their spans'
+ * cursors. A thread that caches such a span, and has not reached them yet, may find one free again,
+ * with words written to it. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     OAKI_REQUIRES_STOPPED();

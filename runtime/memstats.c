@@ -1,6 +1,6 @@
 /* memstats.c - Go's MemStats, from the counters of all layers, read in one stop.
  *
- * Owns: nothing. gc_lock keeps other stops away; the world stands while the counters are read,
+ * Owns nothing. gc_lock keeps other stops away. The world is stopped while the counters are read,
  * so that they agree. */
 #include "collector.h"
 #include "fiber.h"
@@ -10,14 +10,13 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-/* What the tables beside the range take for the part of it that is in use: the page table and
- * the two bitmaps; and the span structs. */
+/* Bytes of the page table and the two bitmaps for the used part of the range. */
 static uint64_t tables_bytes(uint64_t used)
 {
     return used / OAKI_PAGE * sizeof(oaki_pte) + 2 * (used / 128);
 }
 
-/* What threads have taken and not handed out yet is no malloc. */
+/* Slots that threads have taken but not handed out don't count as mallocs. */
 static void read_classes(oak_memstats *out)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -38,7 +37,7 @@ static void read_classes(oak_memstats *out)
     }
 }
 
-/* Of all sizes: the classes that are there already, and large objects. */
+/* All sizes: the classes, already read, and large objects. */
 static void read_objects(oak_memstats *out)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -111,7 +110,7 @@ static void read_zones(oak_memstats *out)
     out->zones_inuse = (uint64_t)pages << OAKI_PAGE_SHIFT;
 }
 
-/* The arena holds more than it has handed out; what is not in use counts as other. */
+/* The back end holds more than it has handed out; the unused rest counts as other. */
 static void add_up(oak_memstats *out)
 {
     uint64_t meta = oaki_meta_mapped();

@@ -1,10 +1,10 @@
-/* meta.c - accounts of the metadata, over one of the back ends that this build has, and the growing
- * table.
+/* meta.c - accounts of the metadata, above one of this build's back ends, and the growing table.
  *
- * Owns: which back end it is, chosen once; the bytes in use for each purpose, as it rounds them.
- * What an allocation takes is a function of its size alone, and every caller gives the size back
- * when it frees, so the accounts are exact without asking for a block's size.
- * Lock: none; the counters are atomic, the back end locks itself, a table is its owner's. */
+ * Owns: the back end, chosen once; the bytes in use for each purpose, as the back end rounds them.
+ * The rounded size is a function of the requested size alone, and every free gives that size back.
+ * So the accounts are exact without a query of a block's size.
+ * Lock: none; the counters are atomic, the back end locks itself, and a table belongs to its
+ * owner. */
 #include "contract.h"
 #include "meta_backend.h"
 

@@ -1,15 +1,16 @@
-/* meta_builtin.c - metadata on memory of its own.
+/* meta_builtin.c - metadata in memory of its own.
  *
  * Blocks of up to 16 KiB come from slabs: 64 KiB, aligned to their size, so that a block finds its
- * slab; each cut into slots of one class (four classes to a doubling, as in jemalloc, so at most a
- * quarter is lost). A block of up to 256 KiB is a run of units (meta_region.c), as a slab is. A
- * larger one is a mapping of its own, which is moved and not copied when it grows.
+ * slab. Each slab is cut into slots of one class. There are four classes to a doubling, as in
+ * jemalloc, so at most a quarter is lost. A block of up to 256 KiB is a run of units
+ * (meta_region.c), as a slab is. A larger block is a mapping of its own, which is moved and not
+ * copied when it grows.
  *
  * Owns: the slabs and the counts.
- * Invariants: a slab is in its class's list exactly when it has a free slot and a used one; a slot
- * is free, used, or above `carved`; what is above `touched` reads as zero.
+ * Invariants: a slab is in its class's list exactly when it has a free slot and a used one. A slot
+ * is free, used, or above `carved`. Memory above `touched` reads as zero.
  * Lock: `lock` guards slabs and lists, and is held during no system call; the counts are atomic.
- * Bound: O(1), but for the system calls that map and unmap. */
+ * Bound: O(1), except for the system calls that map and unmap. */
 #include "contract.h"
 #include "lock.h"
 #include "meta_backend.h"
@@ -20,7 +21,7 @@
 #include <string.h>
 
 #define SLAB (OAKI_META_SLAB_UNITS * OAKI_META_UNIT)
-/* Three to a slab; a thread's cache is one of them, and is not mapped anew for each thread. */
+/* Three to a slab. A thread's cache is such a block, so it is not mapped anew for each thread. */
 #define SMALL_MAX ((size_t)16 << 10)
 #define RUN_MAX (OAKI_META_RUN_MAX * OAKI_META_UNIT)
 #define CLASSES 36
@@ -32,7 +33,8 @@ typedef struct slot {
 typedef struct slab {
     struct slab *next, *prev;
     slot *free;
-    size_t carved;  /* bytes from the start that are header or slots handed out at least once */
+    /* bytes from the start: the header, and slots that were handed out at least once */
+    size_t carved;
     size_t touched; /* bytes from the start that may not read as zero */
     unsigned class, used, slots;
 } slab;
@@ -121,7 +123,7 @@ static void *slot_take(slab *s, bool *zero)
     return p;
 }
 
-/* Is the slab empty, and in no list any more? */
+/* Is the slab empty now, and so in no list? */
 static bool slot_give(slab *s, void *p)
 {
     slot *f = p;
@@ -136,7 +138,7 @@ static bool slot_give(slab *s, void *p)
     return true;
 }
 
-/* ---- not held ---- */
+/* ---- lock not held ---- */
 
 /* *zero: does all of it read as zero? */
 static void *small_alloc(size_t n, bool *zero)
@@ -234,8 +236,8 @@ static size_t bi_mapped(void)
     return oaki_meta_runs_held() + oaki_count_get(&large_bytes);
 }
 
-/* What may have been touched: an upper bound, short of part of a page in each slab. The counts are
- * not those of one moment. */
+/* Memory that may have been touched: an upper bound, except for part of a page in each slab. The
+ * counts are not read at one moment. */
 static size_t bi_resident(void)
 {
     size_t mapped = bi_mapped();

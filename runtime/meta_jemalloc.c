@@ -1,13 +1,13 @@
-/* meta_jemalloc.c - metadata in an arena of jemalloc's, for a shared library configured
+/* meta_jemalloc.c - metadata in an arena of jemalloc, for a shared library configured
  * --with-metadata=jemalloc.
  *
- * docs/metadata.md says what it costs.
- * Owns: the arena, and the address space that it lives in, its own bookkeeping included: jemalloc
- * gets it through the hooks below, and keeps it. No thread cache is used, and free pages go back to
- * the system at once, so `held` is what is handed out, in whole slabs, and the bookkeeping.
- * Lock: jemalloc's own, save that mapped and resident need none and so may be asked for in a
- * stopped world. jemalloc registers its fork handlers when it is loaded, before Oakum's, so that in
- * a fork Oakum's locks are taken first, as they are elsewhere. */
+ * docs/metadata.md has its costs.
+ * Owns: the arena, and its address space, including jemalloc's own bookkeeping. jemalloc gets the
+ * space through the hooks below, and keeps it. No thread cache is used, and free pages go back to
+ * the system at once. So `held` is the memory handed out, in whole slabs, plus the bookkeeping.
+ * Lock: jemalloc's own. mapped and resident need none, so they may be called in a stopped world.
+ * jemalloc registers its fork handlers when it is loaded, before Oakum does. So in a fork Oakum's
+ * locks are taken first, as elsewhere. */
 #include "meta_backend.h"
 
 #ifdef OAKI_META_JEMALLOC
@@ -18,11 +18,11 @@
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
 
-#define ALIGN 16u /* jemalloc's smallest class is 8 bytes, and no more aligned than that */
+#define ALIGN 16u /* jemalloc's smallest class is 8 bytes, and has only that alignment */
 #define RANGES 256
-#define RANGE_MIN ((size_t)64 << 20) /* of address space; each eight are twice as large */
+#define RANGE_MIN ((size_t)64 << 20) /* of address space; doubles with every eight ranges */
 
-/* Reserved address space, handed out from the start. A range that is being added has start 0. */
+/* Reserved address space, handed out from the start. A range being added has start 0. */
 typedef struct range {
     AO_t start, used;
     size_t size;
@@ -32,7 +32,7 @@ static unsigned arena;
 static char name[32];
 static range ranges[RANGES];
 static AO_t ranges_n;
-static AO_t held; /* bytes that jemalloc uses, and has not purged */
+static AO_t held; /* bytes in use by jemalloc, not purged */
 
 static void *range_carve(range *r, size_t size, size_t align)
 {
@@ -66,7 +66,7 @@ static range *range_new(size_t size, size_t align)
     return &ranges[n];
 }
 
-/* Two threads that find the last range full may both add one: both are used in time. */
+/* Two threads that find the last range full may both add one: both will be used. */
 static void *address_space(size_t size, size_t align)
 {
     void *p = NULL;
@@ -77,8 +77,8 @@ static void *address_space(size_t size, size_t align)
     return r ? range_carve(r, size, align) : NULL;
 }
 
-/* All is made readable and writable; what jemalloc calls committed is an account of what it uses.
- */
+/* All of it is made readable and writable. jemalloc's notion of committed only accounts for its
+ * use. */
 static void *hook_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t align, bool *zero,
                         bool *commit, unsigned ind)
 {
@@ -161,7 +161,7 @@ static int arena_create(void)
     return mallctl(path, NULL, NULL, &at_once, sizeof at_once);
 }
 
-/* jemalloc gives each few threads an arena, and crashes where there is no address space for one
+/* jemalloc gives every few threads an arena, and crashes where there is no address space for one
  * (docs/metadata.md). */
 static bool je_fits(void)
 {

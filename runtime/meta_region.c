@@ -1,18 +1,19 @@
-/* meta_region.c - see meta_region.h.
+/* meta_region.c - regions of 1 MiB, from which runs of units are taken (meta_region.h).
  *
- * A region is 1 MiB, aligned to its size, so that a run finds its record, which takes the first
- * unit. Two masks have a bit for each unit. What is given back keeps its memory for the next use,
- * up to SPARE_MIN or one SPARE_SHARE of all that is held. Past that, regions lose the memory of all
- * that is free in them, first the one in question.
+ * A region is aligned to its size, so that a run finds its record, which takes the first unit. Two
+ * masks have a bit for each unit. Units given back keep their memory for the next use, up to
+ * SPARE_MIN or one SPARE_SHARE of all that is held. Past that, regions lose the memory of their
+ * free units, first the region in question.
  *
  * Owns: the regions and their counts.
- * Invariants: a region with a free unit is in the list that room_of says, and only there. A unit is
- * `dirty` when it was so before it was taken, or has been given back as touched. A free one that is
- * not reads as zero. At most one region is empty. held counts the units that are taken or dirty,
- * spare those that are free and dirty.
- * Lock: `lock`, which is held during no system call: units whose memory is on its way back count as
+ * Invariants: a region with a free unit is in the list given by room_of, and only there. A unit is
+ * `dirty` when it was so before it was taken, or was given back as touched. A free unit that isn't
+ * dirty reads as zero. At most one region is empty. held counts the units that are taken or dirty;
+ * spare counts those that are free and dirty.
+ * Lock: `lock`, which is held during no system call. Units whose memory is being returned count as
  * taken meanwhile. The count is atomic.
- * Bound: O(1), SEARCH regions are looked at; O(regions) where memory goes back to the system. */
+ * Bound: O(1), with up to SEARCH regions examined; O(regions) where memory goes back to the
+ * system. */
 #include "meta_region.h"
 
 #include "contract.h"
@@ -22,7 +23,7 @@
 #define UNIT OAKI_META_UNIT
 #define REGION ((size_t)1 << 20)
 #define UNITS ((unsigned)(REGION / UNIT))
-#define ALL (~(uint64_t)1) /* but for the record's */
+#define ALL (~(uint64_t)1) /* except the record's */
 #define SLAB_STARTS 0x1111111111111111u
 #define SEARCH 32
 #define SPARE_MIN ((size_t)16)
@@ -33,7 +34,7 @@ typedef struct region {
     uint64_t free, dirty;
 } region;
 
-/* Which list it is in: can it give a slab, or a shorter run only, or nothing? */
+/* The list of a region: can it give a slab, only a shorter run, or nothing? */
 typedef enum room { ROOMY, TIGHT, LISTS, FULL = LISTS } room;
 
 static oaki_lock lock = OAKI_LOCK_INIT(OAKI_RANK_META_REGION);
@@ -50,11 +51,11 @@ static region *region_of(const void *p)
 static uint64_t mask_of(const void *p, unsigned n)
 {
     unsigned at = (unsigned)(((uintptr_t)p & (REGION - 1)) / UNIT);
-    OAKI_ASSERT(at > 0 && n > 0 && at + n <= UNITS); /* the first is the record's */
+    OAKI_ASSERT(at > 0 && n > 0 && at + n <= UNITS); /* the first unit is the record's */
     return (~(uint64_t)0 >> (UNITS - n)) << at;
 }
 
-/* Where a run of n set bits begins. */
+/* Bits where a run of n set bits begins. */
 static uint64_t run_starts(uint64_t bits, unsigned n)
 {
     for (unsigned known = 1, step; known < n; known += step) {
@@ -106,7 +107,7 @@ static void set_free(region *r, uint64_t bits)
     list_add(r, after);
 }
 
-/* Slabs from below, other runs from above, so that these leave room for those. */
+/* Takes slabs from below, other runs from above, so that runs leave room for slabs. */
 static void *take_from(region *r, unsigned n, bool slab, bool *zero)
 {
     uint64_t starts = slab ? slab_starts(r->free) : run_starts(r->free, n);
@@ -122,7 +123,7 @@ static void *take_from(region *r, unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* Whatever is roomy has a slab, and so what is no longer. */
+/* A roomy region has a slab, and so any run that is no longer. */
 static void *take(unsigned n, bool slab, bool *zero)
 {
     void *p = NULL;
@@ -134,7 +135,7 @@ static void *take(unsigned n, bool slab, bool *zero)
     }
 }
 
-/* Is there another that is empty? Then this one is nobody's any more. */
+/* Drops an empty region if there is another one. */
 static bool drop_if_empty(region *r)
 {
     if (r->free != ALL || empty < 2) return false;
@@ -152,7 +153,7 @@ static bool too_much_is_spare(void)
     return spare > SPARE_MIN && spare > oaki_count_get(&held) / SPARE_SHARE;
 }
 
-/* This one, or any. */
+/* This region, or any other with spare units. */
 static region *with_spare(region *r)
 {
     if (r && (r->free & r->dirty)) return r;
@@ -162,7 +163,7 @@ static region *with_spare(region *r)
     return NULL;
 }
 
-/* What of it is free and dirty, which counts as taken from here on. */
+/* Its units that are free and dirty; they count as taken from here on. */
 static uint64_t purge_begin(region *r)
 {
     uint64_t mask = r->free & r->dirty;
@@ -179,7 +180,7 @@ static void purge_end(region *r, uint64_t mask)
     oaki_count_sub(&held, oaki_popcount(mask));
 }
 
-/* ---- not held ---- */
+/* ---- lock not held ---- */
 
 static void purge(region *r, uint64_t mask)
 {
@@ -217,7 +218,7 @@ void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* The lock is let go of meanwhile: a region whose memory is on its way back is not empty. */
+/* The lock is released meanwhile. A region whose memory is being returned is not empty. */
 static void trim(region *r)
 {
     OAKI_REQUIRES_LOCK(&lock);
