@@ -1,7 +1,7 @@
 /* alloc.c - allocation: the fast path, and the way of a request to the slow one.
  *
- * The fast path's functions have a code section of their own, oaki_fast. An address in it on a
- * thread's stack tells a stop that the thread may be halfway through (mcache.h). They call nothing
+ * The fast path's functions have a code section of their own, oaki_fast. From an address in it on a
+ * thread's stack, a stop knows that the thread may be halfway through (mcache.h). They call nothing
  * but the slow path, in tail position. Budget: class look-up, add, compare, store. No lock. */
 #include "guard.h"
 #include "heap.h"

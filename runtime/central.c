@@ -1,9 +1,10 @@
 /* central.c - mcentral: the spans of one span class that no thread has cached, swept and unswept.
  *
- * Owns: the lists. There are two sets of them, selected by the parity of the cycle: one holds the
- * spans swept in this cycle, the other those still unswept. The end of a mark increments the cycle,
- * which turns all swept spans into unswept ones. The unswept lists are empty then, as a cycle
- * starts by sweeping the rest. Large objects are spans of class OAKI_CLASS_LARGE in the list FULL.
+ * Owns: the lists. There are two sets of them: one for the spans swept in this cycle, the other for
+ * those still unswept. The parity of the cycle selects which is which. The end of a mark increments
+ * the cycle, which turns all swept spans into unswept ones. The unswept lists are empty then, as a
+ * cycle starts by sweeping the rest. Large objects are spans of class OAKI_CLASS_LARGE in the list
+ * FULL.
  * Lock: the central's own, for its lists and its spans' list, parity, next and prev. */
 #include "collector.h"
 #include "guard.h"

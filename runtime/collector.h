@@ -61,8 +61,8 @@ void oaki_gc_zone_forget(uint32_t zone, bool special);
 
 /* Bytes given back with a zone that counted as live when the trigger was computed. */
 void oaki_gc_dropped(size_t bytes);
-/* An object is being freed by hand whose pages would go back to the page heap, or that has a mark
- * function. Returns true while a concurrent mark runs, as the mark may be reading the object. The
+/* An object is being freed by hand that has a mark function, or pages that would go back to the
+ * page heap. Returns true while a concurrent mark runs, as the mark may be reading the object. The
  * free is then deferred to the end of the mark, and the bytes stay live until then. A second free
  * since the last collection is fatal. Inside oaki_enter. */
 bool oaki_gc_defer_free(void *obj);

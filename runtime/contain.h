@@ -43,8 +43,8 @@
 /* After a call: prevents a tail call, so that the frame exists during the call. */
 #define OAKI_STAY() __asm__ __volatile__("")
 
-/* Calls a function of the program that has to return: the world is stopped, gc_lock is held, or a
- * mark or an allocation is in progress. Leaving it in any other way is fatal. */
+/* Calls a function of the program that has to return. The world is stopped, gc_lock is held, or a
+ * mark or an allocation is in progress. Leaving the function in any other way is fatal. */
 #define OAKI_CALL_INSIDE(call)            \
     do {                                  \
         OAKI_ON_UNWIND(oaki_left_inside); \

@@ -62,8 +62,8 @@ size_t oaki_dirty_take_some(size_t *from, size_t to, size_t most, oaki_dirty_fn 
  * the first of them. */
 extern OAKI_HIDDEN AO_t oaki_dirty_batch;
 
-/* How often oaki_dirty_take has returned SIZE_MAX. It counts before it repairs what it can: after
- * the repair, earlier writes are not reported. */
+/* How often oaki_dirty_take has returned SIZE_MAX. Counted before any repair is made: after the
+ * repair, earlier writes are not reported. */
 size_t oaki_dirty_refusals(void);
 
 /* Writes to [from, to) cost nothing from here on. */

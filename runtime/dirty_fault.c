@@ -297,8 +297,8 @@ static bool open_page(size_t page, size_t used)
     return (is_within(ends_more(r, false), 2) && open_all(r)) || open_around(page, used);
 }
 
-/* The page is not protected: another thread may have had the same fault, and the page is writable
- * by now. If it isn't at the next fault, and nothing has changed since, it is protected by other
+/* The page is not protected. Another thread may have had the same fault, and the page is now
+ * writable. If it isn't at the next fault, and nothing has changed since, it is protected by other
  * code. */
 static bool may_try_again(size_t page)
 {

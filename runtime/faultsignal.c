@@ -96,8 +96,8 @@ static const char *value_of(const char *text, const char *label)
     return p ? p + strlen(label) : "";
 }
 
-/* Returns 1 or 0; -1: /proc can't be read just now. 0 also stands for these threads:
- *   - one that is gone by now, and the process's first thread, which stays as a zombie;
+/* Returns 1 or 0; -1: /proc can't be read just now. 0 also covers these threads:
+ *   - one that is gone, and the process's first thread, which stays as a zombie;
  *   - a thread of the system, whose writes fail where a signal would be sent;
  *   - one in a handler of Oakum. */
 static int blocks(int task, const char *tid)

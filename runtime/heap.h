@@ -242,7 +242,7 @@ typedef struct oaki_touching {
 /* Returns free memory to the system, in runs of at least min_pages, until `bytes` are returned.
  * Returns the number of bytes. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
-/* Takes the free run at the end of the used part, which grows for it. Finds the next pages there
+/* Examines the free run at the end of the used part, which grows for it. Finds the next pages in it
  * that are not backed, up to a multiple of `step`. Returns false in these cases:
  *   - at least `near` pages of the run are backed;
  *   - fewer than `least` pages are in use;
@@ -264,7 +264,7 @@ void oaki_heap_check(void);         /* checks all structures, in a stop: fatal w
 
 enum {
     OAKI_LARGE_ZERO = 1, /* without it, the caller fills the dirty memory */
-    /* the last OAKI_GUARD_GAP of n are a gap; guard pages beside it (guard.h) */
+    /* the last OAKI_GUARD_GAP of n are a gap; guard pages next to it (guard.h) */
     OAKI_LARGE_GUARDED = 4,
     OAKI_LARGE_SOON = 2  /* waits only briefly for a mark that mutators outpace */
 };
@@ -273,7 +273,7 @@ enum {
  * clearing may take long. */
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how);
 /* Releases the parts of a large object outside [from, to). Whole pages of the head lose their
- * memory, and those of the tail are freed. Does nothing while the object's words may be read. */
+ * memory, and those of the tail are freed. The tail stays while the object's words may be read. */
 void oaki_large_give_back(void *p, size_t from, size_t to);
 /* Is the object read by a mark in progress, which may have noted its end when it reached the
  * object? May change at any time outside oaki_enter. */
@@ -282,7 +282,8 @@ bool oaki_large_is_read(const oaki_span *s);
  * or NULL with ENOMEM. Uses the zone that p was made in; may collect. */
 void *oaki_large_take_back(void *p, size_t from);
 
-/* Allocates the object as it is in memory, without the guard's additions. May collect. */
+/* Allocates the object as it is in memory, without the guard's additions. Not inside oaki_enter;
+ * may collect. */
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type);
 /* Any size, kind and type. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
@@ -300,7 +301,7 @@ oaki_central *oaki_central_of(const oaki_span *s);
 oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass);
 void oaki_central_give(oaki_span *s); /* to partial or full, by nalloc */
 void oaki_central_put(oaki_span *s, oaki_span_list list);
-/* Frees an object whose free oaki_gc_defer_free had deferred. */
+/* Frees an object that oaki_gc_defer_free has deferred. */
 void oaki_free_deferred(void *p);
 /* Frees objects of the guard's queue until at most `stay` bytes wait. Were any freed? */
 bool oaki_free_waiting(size_t stay);

@@ -3,7 +3,8 @@
  * POSIX ends a process when its last thread calls pthread_exit, but helper threads would stay for
  * ever, with all signals blocked. So a watcher starts when an attached thread exits, the main
  * thread is gone, and only the finalizer thread and the collector's are attached. It samples the
- * process's threads until only helpers are left. Then it does what libc would have done: exit(0).
+ * process's threads until only helpers are left. Then it calls exit(0), as libc would have done.
+ *
  * Owns: the watcher, one at a time. Lock: none. */
 #include "heap.h"
 #include "os.h"

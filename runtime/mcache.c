@@ -412,7 +412,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
 void oaki_mcache_flush(oaki_mcache *mc)
 {
     OAKI_REQUIRES_INSIDE();
-    /* slots of an earlier flush are reused by now */
+    /* slots of an earlier flush have been reused since */
     memset(mc->flushed, 0, sizeof mc->flushed);
     for (unsigned kind = 0; kind < OAKI_KINDS; kind++) {
         uint64_t set = mc->active[kind];

@@ -3,10 +3,11 @@
  * Owns: struct oaki_mcache. Accessed by its thread alone, inside oaki_enter except for the fast
  * path. Other threads access it only when the world is stopped or the thread is gone.
  *
- * A stop may come halfway through the fast path: the slot at `next` is in a register, and `next`
- * has not moved yet, or is about to move. So a flush empties a run by end = NULL; a stale store to
- * `next` then does no harm. When a stopped thread's stack holds an address in the fast path's code,
- * the slot at which each run was flushed is kept for this cycle (oaki_mcache_in_flight). */
+ * A stop may come halfway through the fast path. The slot at `next` is then in a register, and
+ * `next` has not moved yet, or is about to move. So a flush empties a run by end = NULL; a stale
+ * store to `next` then does no harm. A stopped thread's stack may hold an address in the fast
+ * path's code. Then the slot at which each run was flushed is kept for this cycle
+ * (oaki_mcache_in_flight). */
 #ifndef OAKI_MCACHE_H
 #define OAKI_MCACHE_H
 

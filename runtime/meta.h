@@ -31,9 +31,10 @@ void *oaki_meta_zalloc(size_t n, oaki_meta_use use); /* zeroed */
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use);
 void oaki_meta_free(void *p, size_t n, oaki_meta_use use); /* n as given before; NULL allowed */
 
-/* These may be called with the world stopped: bytes handed out for a use, as rounded by the back
- * end; bytes that the back end holds from the system; and how many of those are backed by
- * memory. */
+/* These may be called with the world stopped:
+ *   - bytes handed out for a use, as rounded by the back end;
+ *   - bytes that the back end holds from the system;
+ *   - how many of those are backed by memory. */
 size_t oaki_meta_in_use(oaki_meta_use use);
 size_t oaki_meta_mapped(void);
 size_t oaki_meta_resident(void);
