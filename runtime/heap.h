@@ -78,7 +78,7 @@ typedef struct oaki_heap {
     /* state of the collector: written in a stop or under gc_lock, any thread reads it */
     AO_t cycle;               /* marks completed; its parity selects the swept lists */
     AO_t live;                /* bytes: marked by the last cycle, or handed to threads since */
-    AO_t trigger;             /* live at which a collection is due */
+    AO_t trigger;             /* bytes of live at which a collection is due */
     AO_t marking;             /* 1 from the start of a mark to its end */
     AO_t ndeferred;               /* objects whose free is deferred to the end of a mark */
     /* 1 while M is prepared concurrently. An allocation meanwhile changes A, and then M, under
@@ -214,7 +214,7 @@ size_t oaki_object_size(size_t off);
 /* Start of the live object that p points into, or NULL. Like oak_base; any thread. */
 void *oaki_object_base(const void *p);
 
-/* Call fn with the offset of each pinned object. */
+/* Calls fn with the offset of each pinned object. */
 void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx);
 
 /* ---- page heap (pages.c) ---- */
@@ -285,7 +285,7 @@ void *oaki_large_take_back(void *p, size_t from);
 /* Allocates the object as it is in memory, without the guard's additions. Not inside oaki_enter;
  * may collect. */
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type);
-/* Any size, kind and type. NULL with ENOMEM. */
+/* Allocates an object of any size, kind and type. NULL with ENOMEM. */
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type);
 
 /* Allocates a typed span's table of ids; false when out of memory. */

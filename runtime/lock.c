@@ -81,7 +81,8 @@ static void order_push(const oaki_lock *l)
     held.lock[held.n++] = l;
 }
 
-/* Not always the last one: locks may be released in any order. */
+/* Removes the lock from the stack. It needn't be the last one: locks may be released in any
+ * order. */
 static bool order_pop(const oaki_lock *l)
 {
     for (size_t i = held.n; i-- > 0;)

@@ -86,7 +86,8 @@ OAKI_INLINE uint64_t oaki_mark_gather(size_t w)
            oaki_mark_spread(x[3]) << 3;
 }
 
-/* Those of every fourth granule, from the first on, where slots of a multiple of 64 bytes begin. */
+/* The same for every fourth granule, from the first on, where slots of a multiple of 64 bytes
+ * begin. */
 OAKI_INLINE uint64_t oaki_mark_first(size_t w)
 {
     uint64_t x = oaki_the_heap.mark[0][oaki_mark_index(0, w / 4)] >> w % 4 * 16 & 0xffff;

@@ -45,7 +45,8 @@ typedef struct oaki_mcache {
     struct oaki_mcache *outer;
     size_t depth;
     struct oak_fiber *fiber;
-    /* of a parked one: links by zone, and links of all parked ones by time of parking */
+    /* Of a parked one: its links among those of its zone; and among all parked ones, by time of
+     * parking. */
     struct oaki_mcache *zone_next, *zone_prev, *older, *newer;
 } oaki_mcache;
 
