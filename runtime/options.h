@@ -1,4 +1,4 @@
-/* options.h - options from the table in <oakum/base.h>, and the debug switches of OAKUM_DEBUG.
+/* options.h - the options in the table of <oakum/base.h>, and the debug switches of OAKUM_DEBUG.
  *
  * Set once, before the heap starts; read without a lock. */
 #ifndef OAKI_OPTIONS_H
@@ -6,7 +6,8 @@
 
 #include "base.h"
 
-/* OAKUM_DEBUG=guard, guard=page, guard=continue, guard=page+continue: bits of oaki_debug.guard. */
+/* Bits of oaki_debug.guard, from OAKUM_DEBUG=guard, guard=page, guard=continue or
+ * guard=page+continue. */
 enum { OAKI_DEBUG_GUARD = 1, OAKI_DEBUG_GUARD_PAGE = 2, OAKI_DEBUG_GUARD_CONTINUE = 4 };
 
 /* OAKUM_DEBUG=gctrace=1,stress=N,... : switch, min, max, help. */
@@ -32,18 +33,18 @@ typedef struct oaki_debug {
 
 extern OAKI_HIDDEN oaki_debug oaki_debug_switches;
 
-/* Bits of the variables whose bad values were told, by an earlier reading. Tests begin anew. */
+/* One bit for each variable whose bad value has been reported. Tests reset it. */
 extern OAKI_HIDDEN AO_t oaki_options_complained;
 
-/* Read OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value is told on
- * stderr, once for each variable, with its name and the form that is accepted, and the default
- * stays. Nothing is read in a set-user-id process. */
+/* Reads OAKUM_* into *cfg and OAKUM_DEBUG into oaki_debug_switches. A bad value leaves the default.
+ * It is reported on stderr once per variable, with the variable's name and the accepted form.
+ * Nothing is read in a set-user-id process. */
 void oaki_options_from_environment(oak_config *cfg);
 
-/* NULL, or the name of the first field that is out of its range. */
+/* Returns the name of the first field that is out of range, or NULL. */
 const char *oaki_options_check(const oak_config *cfg);
 
-/* Parse a size ("64M") or an integer in [min, max]; 0 or -1 with EINVAL. */
+/* Parse a size ("64M") or an integer in [min, max]. Return 0, or -1 with EINVAL. */
 int oaki_parse_size(const char *s, size_t min, size_t max, size_t *out);
 int oaki_parse_int(const char *s, int min, int max, int *out);
 

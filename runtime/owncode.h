@@ -1,12 +1,11 @@
-/* owncode.h - where the code of each of the library's files begins and ends, for who wants to tell
- * Oakum's functions from the program's: in a program that holds the static library they lie in one
- * section.
+/* owncode.h - where the code of each of the library's files begins and ends. In a program that
+ * holds the static library, all functions lie in one section; this tells Oakum's from the host's.
  *
- * Included by every file of the library, through base.h, and by no other. The assembler keeps a
- * section's numbered parts in the order of their numbers, so a label in the first and one in the
- * last possible one stand around all that the compiler puts between. They are collected, as
- * distances from where they are noted, in a section of their own.
- * Bound: 8 bytes a file and section. What is compiled with -ffunction-sections or -flto escapes. */
+ * Every file of the library includes it, through base.h; no other file does. The assembler keeps
+ * the numbered parts of a section in the order of their numbers. So a label in the first part and
+ * one in the last possible part enclose all that the compiler puts between. A section of its own
+ * collects the labels, as distances from the place where each is noted.
+ * Bound: 8 bytes per file and section. Code compiled with -ffunction-sections or -flto escapes. */
 #ifndef OAKI_OWNCODE_H
 #define OAKI_OWNCODE_H
 

@@ -4,8 +4,8 @@
 
 #include "base.h"
 
-/* From its lowest address that may be used to behind its highest. Takes no lock, calls no malloc
- * and keeps errno: libc may be calling malloc with any lock of its own held. */
+/* Sets [*lo, *hi) to the usable part of the stack. Takes no lock, calls no malloc and keeps errno:
+ * libc may hold any lock of its own while it calls malloc. */
 void oaki_ownstack(int tid, char **lo, char **hi);
 
 #endif

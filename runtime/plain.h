@@ -1,14 +1,14 @@
-/* plain.h - the quick look at an object that is to be freed or resized.
+/* plain.h - the fast check of an object that is to be freed or resized.
  *
- * Lock: none; the caller holds a reference to the object, so that it is not collected meanwhile. */
+ * Lock: none. The caller holds a reference to the object, so it is not collected meanwhile. */
 #ifndef OAKI_PLAIN_H
 #define OAKI_PLAIN_H
 
 #include "heap.h"
 
-/* The span of the small object that begins at p, when it is swept and nothing is known of its
- * objects but what A says, so that nobody else need be asked: nearly always. NULL proves
- * nothing. Inside oaki_enter, where there are zones. */
+/* The span of the small object that begins at p, if it is swept and A alone decides what is live in
+ * it. Then no other table need be consulted: nearly always. NULL proves nothing. Inside oaki_enter,
+ * where there are zones. */
 OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
