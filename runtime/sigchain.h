@@ -1,5 +1,5 @@
-/* sigchain.h - a signal that one of Oakum's handlers has no use for goes on to the handler that was
- * there before it, as the system would have called that one. */
+/* sigchain.h - passes an unused signal from one of Oakum's handlers on to the handler before it.
+ * That handler is called as the system would have called it. */
 #ifndef OAKI_SIGCHAIN_H
 #define OAKI_SIGCHAIN_H
 
@@ -7,11 +7,11 @@
 
 #include <signal.h>
 
-/* By a handler with SA_SIGINFO, as its last act. `before` is what sigaction gave when the handler
- * was installed; one with SA_RESETHAND is reset in it. */
+/* Called by a handler with SA_SIGINFO, as its last act. `before` is the result of sigaction when
+ * the handler was installed. If it has SA_RESETHAND, it is reset there. */
 void oaki_sigchain(struct sigaction *before, int sig, siginfo_t *info, void *context);
 
-/* Is a handler in front of it to run on the alternate stack? It must, if the one before does. */
+/* Must a handler in front of `before` run on the alternate stack? It must if `before` does. */
 bool oaki_sigchain_on_alternate(const struct sigaction *before);
 
 #endif

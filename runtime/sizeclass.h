@@ -1,9 +1,9 @@
 /* sizeclass.h - the sizes of small objects.
  *
- * Owns: the table of classes. A class is a slot size, a multiple of 16, and the pages of its
- * spans; class 0 is none, and OAKI_CLASS_LARGE an object with a span of its own. Rounding a
- * request up, and the tail of a span that fits no slot, each waste at most 12.5 % above 128
- * bytes. Constant after oaki_sizeclass_init. No lock. */
+ * Owns: the table of classes. A class is a slot size, a multiple of 16, and the pages of its spans.
+ * Class 0 is none. OAKI_CLASS_LARGE is an object with a span of its own. Above 128 bytes, two
+ * losses are at most 12.5 % each: rounding a request up, and the tail of a span that fits no slot.
+ * Constant after oaki_sizeclass_init. No lock. */
 #ifndef OAKI_SIZECLASS_H
 #define OAKI_SIZECLASS_H
 
@@ -24,12 +24,13 @@ extern OAKI_HIDDEN oaki_class oaki_classes[OAKI_CLASSES];
 extern OAKI_HIDDEN uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1]; /* by (n + 15) / 16 */
 extern OAKI_HIDDEN unsigned oaki_nclasses;
 
-/* For each class, the granules of a span at which slots begin: a bit each, npages * 8 words. */
+/* For each class, the granules of a span at which slots begin: one bit per granule, npages * 8
+ * words. */
 extern OAKI_HIDDEN const uint64_t *oaki_class_starts[OAKI_CLASSES];
 
 void oaki_sizeclass_init(void);
 
-/* n <= OAKI_SMALL_MAX. */
+/* Requires n <= OAKI_SMALL_MAX. */
 OAKI_INLINE unsigned oaki_class_of(size_t n)
 {
     return oaki_class_small[(n + 15) / 16];

@@ -1,17 +1,17 @@
-/* spill.h - the callee-saved registers, where the collector can see them.
+/* spill.h - saves the callee-saved registers where the collector can see them.
  *
- * A function compiled from C can't do this for its caller: its prologue may have moved a
- * register of the caller's to its own frame, and when it returns, that copy is gone while the
- * register is still in use. So there are two forms. A function whose frame stays until the
- * registers have been scanned calls oaki_thread_spill and counts its whole frame in, from the
- * stack pointer up. A function that returns first is entered through OAKI_SPILL_ENTRY, which
- * saves the registers before any compiled code runs. */
+ * A function compiled from C can't do this for its caller. Its prologue may have moved a register
+ * of the caller's to its own frame. When the function returns, that copy is gone while the register
+ * is still in use. So there are two forms. A function whose frame stays until the registers are
+ * scanned calls oaki_thread_spill. Its whole frame is then scanned too, from the stack pointer up.
+ * A function that returns earlier is entered through OAKI_SPILL_ENTRY, which saves the registers
+ * before any compiled code runs. */
 #ifndef OAKI_SPILL_H
 #define OAKI_SPILL_H
 
 #include "base.h"
 
-/* Word 0 of a saved set is the stack pointer: the lowest address of the frame that called. */
+/* Word 0 of a saved set is the stack pointer: the lowest address of the caller's frame. */
 #define OAKI_REG_SP 0
 
 #if defined(__x86_64__)
@@ -22,13 +22,12 @@
 #error "spill.h knows x86-64 and aarch64 only"
 #endif
 
-/* Store the stack pointer of the caller and the callee-saved registers. */
+/* Stores the caller's stack pointer and the callee-saved registers. */
 void oaki_thread_spill(uintptr_t regs[OAKI_REGS]);
 
-/* At file scope: define `name`, a function of at most one argument, as one that saves the
- * registers and calls body(argument, regs), a function of external linkage. regs[OAKI_REG_SP] is
- * the stack pointer as it will be when `name` has returned. visibility is ".hidden name", or ""
- * for a public function. */
+/* Used at file scope. Defines `name`, a function of at most one argument. It saves the registers
+ * and calls body(argument, regs), a function of external linkage. regs[OAKI_REG_SP] is the stack
+ * pointer after the return of `name`. visibility is ".hidden name", or "" for a public function. */
 #if defined(__x86_64__)
 #define OAKI_SPILL_ENTRY(name, body, visibility)                                                  \
     __asm__(".pushsection .text\n"                                                                \

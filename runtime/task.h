@@ -1,5 +1,5 @@
-/* task.h - what /proc tells of a thread of this process. No locks and no memory, only system
- * calls: for signal handlers and stopped worlds, too. */
+/* task.h - the state of a thread of this process, as /proc shows it. No locks and no memory, only
+ * system calls: usable in signal handlers and in a stop. */
 #ifndef OAKI_TASK_H
 #define OAKI_TASK_H
 
@@ -9,22 +9,23 @@
 typedef struct oaki_task {
     char name[16];
     char state; /* as in /proc/PID/stat */
-    /* The kernel's own, which io_uring, KVM or vhost start in the process: it runs none of the
-     * program's code, and blocks signals. */
+    /* A thread of the kernel's, which io_uring, KVM or vhost start in the process. It runs no code
+     * of the host's, and blocks signals. */
     bool worker;
 } oaki_task;
 
-/* false: it is gone, or /proc can't be read just now; errno tells which. */
+/* false: the thread is gone, or /proc can't be read now; errno tells which. */
 bool oaki_task_read(int tid, oaki_task *task);
 
-/* The error of a look at a thread that is gone, by oaki_task_read or in its folder. After any other
- * error the thread may be there. */
+/* Is this errno the one for a thread that is gone, from oaki_task_read or from its folder? After
+ * any other error the thread may exist. */
 static inline bool oaki_task_none(int error)
 {
     return error == ENOENT || error == ESRCH;
 }
 
-/* What is left of one that has ended: the process's first stays until the last has gone. */
+/* Has the thread ended? The record of the process's first thread stays until the last thread ends.
+ */
 static inline bool oaki_task_is_dead(const oaki_task *task)
 {
     return task->state == 'Z' || task->state == 'X';

@@ -1,8 +1,8 @@
-/* track.h - what the sanitizers and Valgrind are told; nothing in a plain build.
+/* track.h - reports to the sanitizers and to Valgrind; nothing in a plain build.
  *
  * oaki_track_alloc: [p, p + n) is about to be handed out. oaki_track_free: it may not be touched
- * until then. Only objects freed by hand are poisoned: the collector frees what nothing points
- * to, and its own scans go anywhere. */
+ * until then. Only objects freed by hand are poisoned. Objects that the collector frees have no
+ * reference to them, and its own scans read everywhere. */
 #ifndef OAKI_TRACK_H
 #define OAKI_TRACK_H
 
@@ -28,8 +28,9 @@
 #include <sanitizer/asan_interface.h>
 #define oaki_track_alloc(p, n) __asan_unpoison_memory_region((p), (n))
 #define oaki_track_free(p, n) __asan_poison_memory_region((p), (n))
-/* A scan reads whole stacks and segments, red zones included. Inlined code goes by the function
- * that it ends up in, so the callers of an OAKI_INLINE one need it too. */
+/* For a function that scans: a scan reads whole stacks and segments, red zones included. Inlined
+ * code takes the attribute of the function that it ends up in, so callers of an OAKI_INLINE one
+ * need it too. */
 #define OAKI_NO_ASAN __attribute__((no_sanitize_address))
 #else
 #define oaki_track_alloc(p, n) ((void)(p), (void)(n))

@@ -1,11 +1,11 @@
-/* writer.h - what dirty.c asks of each way to learn of writes (dirty.h). */
+/* writer.h - the interface of each way to find dirty pages, as dirty.c uses it (dirty.h). */
 #ifndef OAKI_WRITER_H
 #define OAKI_WRITER_H
 
 #include "dirty.h"
 
 typedef struct oaki_taking {
-    size_t from, to; /* from is moved on */
+    size_t from, to; /* from advances */
     size_t most;     /* pages */
     bool again;
     oaki_dirty_fn *fn;
@@ -14,41 +14,41 @@ typedef struct oaki_taking {
 
 typedef struct oaki_writer {
     const char *name;
-    /* 0, or errno, and in *what the call or file that failed. Inside oaki_enter. */
+    /* Returns 0, or errno with the failed call or file in *what. Inside oaki_enter. */
     int (*open)(const char **what);
-    /* As oaki_dirty_begin: NULL, or why not. *gone: never again. */
+    /* As oaki_dirty_begin: NULL, or the reason for the failure. *gone: it fails for good. */
     const char *(*begin)(bool *gone);
-    /* As oaki_dirty_take and oaki_dirty_take_some, fn may be NULL. SIZE_MAX with errno: never
-     * again, unless mend, if there is one, says that it may be asked the next time. */
+    /* As oaki_dirty_take and oaki_dirty_take_some; fn may be NULL. SIZE_MAX with errno: it fails
+     * for good, unless mend exists and allows another try. */
     size_t (*take)(oaki_taking *x);
-    /* Can the calling thread ask? NULL: any can. */
+    /* Can the calling thread use it? NULL: any thread can. */
     bool (*has)(void);
-    /* Under dirty.c's lock. true: it can by now, or perhaps others can. If it counts, what others
-     * may have that it can't open is nothing to go on with. false with errno: nobody can. */
+    /* Under dirty.c's lock: reopens what the calling thread lacks. true: it works by now, or
+     * perhaps works for other threads. With `counts`, success for other threads alone is not
+     * enough. false with errno: it works for no thread. */
     bool (*mend)(bool counts);
     void (*release)(size_t from, size_t to);
-    void (*child)(void); /* after a fork: the range is as if nothing had been opened */
+    void (*child)(void); /* after a fork: the range is as if never opened */
 } oaki_writer;
 
 extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
 
-/* What a list of pages refers to keeps nothing alive. 0, or -1 with errno. */
+/* Excludes a list of pages from the roots: its words keep nothing alive. 0, or -1 with errno. */
 int oaki_uffd_init(void);
 
-/* ---- dirty_fault.c, for the rest of it ---- */
+/* ---- dirty_fault.c ---- */
 
-/* A thread has written, or read, where it may not: true when that was a page of ours that it may
- * write now. In the handler, all signals blocked. */
+/* A thread has written or read where it may not. true: the page is ours, and the thread may write
+ * to it now. Called in the handler, with all signals blocked. */
 bool oaki_fault_resolve(uintptr_t at);
-/* Of [from, to) nothing is protected any more. */
+/* Ends the protection of all of [from, to). */
 void oaki_fault_release(size_t from, size_t to);
 
 /* ---- faultsignal.c ---- */
 
 int oaki_faultsignal_install(void); /* 0, or errno; once */
 bool oaki_faultsignal_is_ours(void);
-/* A thread of the process that blocks SIGSEGV, 0: none, -1: that can't be found out. Reads
- * /proc. */
+/* The id of a thread of the process that blocks SIGSEGV; 0: none; -1: unknown. Reads /proc. */
 int oaki_faultsignal_blocked(void);
 
 #endif

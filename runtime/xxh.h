@@ -1,11 +1,11 @@
 /* xxh.h - xxHash, a copy of our own under names of our own (runtime/xxh.c).
  *
- * So no library comes into the program for it, and a program that has its own is not asked. */
+ * So the host needs no library for it, and a copy that the host has is not used. */
 #ifndef OAKI_XXH_H
 #define OAKI_XXH_H
 
 #define XXH_NAMESPACE oaki_
-#define XXH_STATIC_LINKING_ONLY /* the state of XXH64 is a member of ours */
+#define XXH_STATIC_LINKING_ONLY /* so that the state of XXH64 can be a member */
 #include <xxhash.h>
 
 #endif
