@@ -1,8 +1,8 @@
 /* options.c - defaults, ranges and the environment parser, all from the table in <oakum/base.h>.
  *
  * Owns: oaki_debug_switches, written before the heap starts; oaki_options_complained.
- * Invariant: a value that does not parse or is out of its range is reported, once however often the
- * environment is read, and changes nothing. */
+ * Invariant: a value that does not parse or is out of range changes nothing. It is reported once,
+ * however often the environment is read. */
 #include "options.h"
 
 #include "print.h"
@@ -15,7 +15,7 @@
 
 oaki_debug oaki_debug_switches;
 
-/* The variables, as bits. */
+/* The bit number of each variable. */
 enum {
 #define VARIABLE(field, type, def, min, max, help) VARIABLE_##field,
     OAK_OPTIONS(VARIABLE)
@@ -27,10 +27,10 @@ AO_t oaki_options_complained;
 
 /* One reading of the environment. */
 typedef struct reading {
-    AO_t before, now; /* complained of */
+    AO_t before, now; /* variables reported, as bits */
 } reading;
 
-/* Is this variable's bad value to be reported? */
+/* Should this variable's bad value be reported? */
 static bool is_news(reading *r, unsigned variable)
 {
     OAKI_ASSERT(variable <= VARIABLE_debug && VARIABLE_debug < 8 * sizeof(AO_t));
@@ -39,8 +39,8 @@ static bool is_news(reading *r, unsigned variable)
     return !(r->before & bit);
 }
 
-/* Digits of a whole number at s: the value, and where they end; NULL when there are none or it is
- * too large. */
+/* Parses the digits of a whole number at s into *out. Returns the end of the digits; NULL when
+ * there are none or the number is too large. */
 static const char *parse_digits(const char *s, size_t *out)
 {
     const char *p = s;
@@ -105,7 +105,8 @@ static bool in_range_tracking(oak_tracking v, int min, int max)
     return in_range_int((int)v, min, max);
 }
 
-/* Not those that the kernel or libc keep, nor those that tell of a fault or of a child. */
+/* Excludes the signals that the kernel or libc reserve, and those that report a fault or a child.
+ */
 static bool may_stop(int sig)
 {
     static const int taken[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
@@ -125,8 +126,8 @@ const char *oaki_options_check(const oak_config *cfg)
     return NULL;
 }
 
-/* The value of OAKUM_ and the field's name in capitals, or NULL; the variable's name goes to
- * `name`. */
+/* The value of the variable OAKUM_ plus the field's name in capitals, or NULL. The variable's name
+ * goes to `name`. */
 static const char *variable_of(const char *field, char *name, size_t n)
 {
     size_t len = oaki_format(name, n, "OAKUM_%s", field);
@@ -183,7 +184,8 @@ static void read_tracking(reading *r, unsigned variable, const char *field, oak_
 
 #define SWITCH_LIST(name, min, max, help) " " #name
 
-/* The words behind "guard=", with + between them; NULL: none. The bits, or 0. */
+/* Parses the words after "guard=", joined by +, or NULL for none. Returns the bits, or 0 if a word
+ * is unknown. */
 static int parse_guard(const char *words)
 {
     int bits = OAKI_DEBUG_GUARD;
@@ -206,7 +208,7 @@ static void read_guard(reading *r, const char *value, oaki_debug *out)
                  value);
 }
 
-/* One "name=value" of OAKUM_DEBUG. */
+/* Reads one "name=value" of OAKUM_DEBUG. */
 static void read_switch(reading *r, char *item, oaki_debug *out)
 {
     char *value = strchr(item, '=');

@@ -1,10 +1,10 @@
-/* os_linux.c - memory, clocks and futexes of Linux, as os.h has them; unmapping is in os_release.c,
- * random numbers in os_random.c, numbers of threads in os_self.c.
+/* os_linux.c - memory, clocks and futexes of Linux (os.h). Unmapping is in os_release.c, random
+ * numbers in os_random.c, thread ids in os_self.c.
  *
- * Owns nothing and takes no lock. Goes to the kernel by syscall() where libc's wrapper is a
- * cancellation point: a cancelled thread must not unwind out of the runtime. What returns nothing
- * leaves errno as it was, as it may run in a signal handler. It asks /proc/thread-self, as
- * /proc/self has no memory once the process's first thread has ended. */
+ * Owns nothing and takes no lock. Uses syscall() where libc's wrapper is a cancellation point: a
+ * cancelled thread must not unwind out of the runtime. A function without a result keeps errno, as
+ * it may run in a signal handler. Reads /proc/thread-self, as /proc/self shows no memory once the
+ * process's first thread has ended. */
 #include "os.h"
 
 #include "pagemap.h"
@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define NS 1000000000u
-#define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; few pairs of small numbers end in a 7 */
+#define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; a pair of small numbers rarely ends in a 7 */
 
 static char *map_near(void *hint, size_t size)
 {
@@ -37,8 +37,8 @@ static char *map_near(void *hint, size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Where the system likes, but not where 32 bits of a hash or of a length point, which would keep
- * what is there. Valgrind gives such addresses. */
+/* At an address of the system's choice, but not below 4 GiB, as Valgrind gives. 32 bits of a hash
+ * or of a length would point there, and keep objects alive. */
 static char *map_inaccessible(size_t size)
 {
     char *p = map_near(NULL, size);
@@ -47,7 +47,7 @@ static char *map_inaccessible(size_t size)
     return map_near(HIGH, size);
 }
 
-/* A little below where the system had it, as it goes downwards, there is room most often. */
+/* Tries just below the system's first choice: mappings grow downwards, so there is mostly room. */
 static char *map_again(char *p, size_t size, size_t align)
 {
     munmap(p, size);
@@ -86,16 +86,16 @@ int oaki_os_commit(void *p, size_t size)
     return mprotect(p, size, PROT_READ | PROT_WRITE);
 }
 
-/* Where a filter forbids advice, new memory is mapped over the old. What userfaultfd tells of it is
- * lost then, and found out (dirty_uffd.c). */
+/* Maps new memory over the old, where a filter forbids advice. The range's userfaultfd registration
+ * is lost then; dirty_uffd.c detects that. */
 static bool map_over(void *p, size_t size)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == p;
 }
 
-/* MADV_DONTNEED refuses locked memory (mlockall): that stays resident, but must read as zero all
- * the same. */
+/* MADV_DONTNEED refuses locked memory (mlockall). Such memory stays resident, but must read as zero
+ * as well. */
 void oaki_os_purge(void *p, size_t size)
 {
     int saved = errno;
@@ -104,7 +104,7 @@ void oaki_os_purge(void *p, size_t size)
     errno = saved;
 }
 
-/* Since Linux 5.14; before that the page faults come one by one, when they come. */
+/* Works since Linux 5.14. On older systems the page faults come one by one, at first use. */
 void oaki_os_touch(void *p, size_t size)
 {
 #ifdef MADV_POPULATE_WRITE
@@ -121,7 +121,7 @@ void *oaki_os_map(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p != MAP_FAILED) return p;
-    errno = ENOMEM; /* whatever it was: a caller of ours hands it on */
+    errno = ENOMEM; /* in place of any other error: a caller passes it on */
     return NULL;
 }
 
@@ -156,8 +156,6 @@ size_t oaki_os_page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The raw call, as glibc's CPU_COUNT set is too small for the largest machines, and the kernel
- * refuses a mask that is. */
 size_t oaki_os_memory(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
@@ -173,6 +171,8 @@ bool oaki_os_limited(void)
     return false;
 }
 
+/* The raw call: glibc's CPU_COUNT set is too small for the largest machines, and the kernel
+ * refuses a mask that is too small. */
 unsigned oaki_os_cpus(void)
 {
     uint64_t mask[64]; /* 4,096 processors */
@@ -242,7 +242,7 @@ static struct timespec timespec_of(uint64_t ns)
     return (struct timespec){ .tv_sec = (time_t)(ns / NS), .tv_nsec = (long)(ns % NS) };
 }
 
-/* To a deadline, so that signals don't stretch it. */
+/* Sleeps to a deadline, so that signals don't lengthen the sleep. */
 void oaki_os_sleep_ns(uint64_t ns)
 {
     int saved = errno;
@@ -288,8 +288,8 @@ void oaki_futex_wake(unsigned int *word, int n)
     errno = saved;
 }
 
-/* What the kernel counts as resident: present, and not the shared zero page. SIZE_MAX before
- * Linux 6.7. */
+/* Resident as the kernel counts it: present, and not the shared zero page. SIZE_MAX before Linux
+ * 6.7. */
 static size_t resident_by_scan(int fd, uintptr_t start, uintptr_t end)
 {
     oaki_page_run run[20];
@@ -310,8 +310,8 @@ static size_t resident_by_scan(int fd, uintptr_t start, uintptr_t end)
     return found;
 }
 
-/* Before that: the page map has a word for each page, whose top bit says that something is mapped,
- * the zero page counted. */
+/* The same for older kernels. The page map has a word per page, whose top bit means that something
+ * is mapped. It counts the zero page too. */
 static size_t resident_by_bits(int fd, uintptr_t start, uintptr_t end, size_t page)
 {
     uint64_t entry[64];
@@ -376,8 +376,8 @@ uint64_t oaki_os_mask_of(const void *context)
     return mask;
 }
 
-/* The return address that fn finds is the instruction's, plus one, as an unwinder looks a byte in
- * front of it. What that wrote below its stack pointer is lost. */
+/* fn's return address is that of the interrupted instruction plus one, as an unwinder looks at the
+ * byte before it. The interrupted code loses the data that it wrote below its stack pointer. */
 void oaki_os_go_on_in(void *context, void (*fn)(void))
 {
 #if defined(__x86_64__)
@@ -394,7 +394,8 @@ void oaki_os_go_on_in(void *context, void (*fn)(void))
 #endif
 }
 
-/* They are held back, and the one that has come is taken away: one that waited already stays. */
+/* Blocks both signals during the write, and consumes the one that the write raises. A signal that
+ * was already pending stays. */
 ssize_t oaki_os_write(int fd, const void *p, size_t n)
 {
     const uint64_t pipe = (uint64_t)1 << (SIGPIPE - 1), size = (uint64_t)1 << (SIGXFSZ - 1);
@@ -412,7 +413,7 @@ ssize_t oaki_os_write(int fd, const void *p, size_t n)
     return done;
 }
 
-/* Pages: all of the address space, and then what is resident. */
+/* The file's numbers are in pages: the address space, then the resident part. */
 size_t oaki_os_rss(void)
 {
     char line[64];
@@ -426,7 +427,7 @@ size_t oaki_os_rss(void)
     return second ? strtoul(second, NULL, 10) * oaki_os_page_size() : 0;
 }
 
-/* "from-to rwxs": hexadecimal, and the fourth letter of the permissions. */
+/* Parses "from-to rwxs": hexadecimal addresses, and permissions whose fourth letter counts. */
 static bool line_is_shared(const char *line, uintptr_t from, uintptr_t to)
 {
     char *end;
@@ -434,7 +435,7 @@ static bool line_is_shared(const char *line, uintptr_t from, uintptr_t to)
     return lo < to && hi > from && strlen(end) > 4 && end[4] == 's';
 }
 
-/* Of a line only the beginning is kept, which has all that counts. */
+/* Keeps only the beginning of a line, which has all fields needed. */
 bool oaki_os_is_shared(uintptr_t from, uintptr_t to)
 {
     char in[512], line[64];

@@ -1,4 +1,4 @@
-/* os_random.c - random numbers: the kernel's, by one way or another, or a guess.
+/* os_random.c - random bytes: the kernel's, by one way or another, or a guess.
  *
  * Owns nothing but a counter. Lock: none. */
 #include "os.h"
@@ -11,8 +11,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014), begun
- * with what differs from process to process. */
+/* SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014), seeded
+ * with values that differ from process to process. */
 static void guess(char *p, size_t n)
 {
     static AO_t calls;
@@ -29,14 +29,14 @@ static void guess(char *p, size_t n)
     }
 }
 
-/* 1:9 is the kernel's, wherever that name leads. */
+/* Device 1:9 is the kernel's, whatever the path leads to. */
 static bool is_urandom(int fd)
 {
     struct stat s;
     return fstat(fd, &s) == 0 && S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 9);
 }
 
-/* How many bytes were read. */
+/* Returns the number of bytes read. */
 static size_t read_random(char *p, size_t n)
 {
     size_t at = 0;
@@ -51,7 +51,7 @@ static size_t read_random(char *p, size_t n)
     return at;
 }
 
-/* A filter may forbid the call, and before Linux 3.17 there is none. */
+/* A filter may forbid getrandom, and Linux before 3.17 lacks it. */
 bool oaki_os_random(void *out, size_t n)
 {
     int saved = errno;

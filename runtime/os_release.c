@@ -1,12 +1,12 @@
-/* os_release.c - giving back address space, also where that is refused for now.
+/* os_release.c - giving back address space, also where the kernel refuses that for now.
  *
- * The kernel joins mappings that are alike, and to take out the middle of one makes it two: where
- * the process has as many as it may, that is ENOMEM. A filter may refuse the call likewise. Then
- * the memory goes, and the addresses are noted until a mapping has gone; those that find no room in
- * the table stay mapped, without memory.
+ * The kernel merges adjacent mappings that are alike, so removing the middle of one makes two. At
+ * the process's limit on mappings, that fails with ENOMEM. A filter may refuse the call as well.
+ * Then the memory is dropped, and the addresses are noted until another mapping has gone. Ranges
+ * that find no place in the table stay mapped, without memory.
  *
- * Owns: `unreleased`. Lock: its own, which nobody waits for: its holder may be a thread that a
- * handler has interrupted, or that is stopped. Bound: O(1). */
+ * Owns: `unreleased`. Lock: its own, for which no thread waits: its holder may be stopped, or
+ * interrupted by a handler. Bound: O(1). */
 #include "os.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ typedef struct stretch {
 } stretch;
 
 static struct {
-    unsigned int busy; /* AO_int: a thread is at the table */
+    unsigned int busy; /* AO_int: a thread uses the table */
     AO_t waiting;      /* stretches in it */
     stretch at[64];
 } unreleased;

@@ -1,11 +1,11 @@
-/* os_self.c - the numbers of the calling thread and of its process, also where a filter refuses the
- * calls that are there to tell them.
+/* os_self.c - the ids of the calling thread and of its process, also where a filter refuses the
+ * calls for them.
  *
- * A thread's number is then what the kernel writes into a futex that hands priority on, as the
- * thread takes it. A process's is where /proc/self leads, or what a socket says of its other end.
- * A filter may refuse with any errno, and one that kills says nothing.
+ * The fallback for a thread's id is a priority-inheriting futex: as the thread takes it, the kernel
+ * writes the id there. The fallback for a process's id is the target of /proc/self, or a socket's
+ * report about its other end. A filter may refuse with any errno. One that kills gives no warning.
  *
- * Owns nothing and takes no lock. Bound: a call of the system, four where it is refused. */
+ * Owns nothing and takes no lock. Bound: one system call, four where it is refused. */
 #include "os.h"
 
 #include <errno.h>
@@ -17,7 +17,8 @@
 
 #define PATH_MOST 32
 
-/* Nobody else knows the word, so it needs no unlocking, and the kernel keeps nothing of it. */
+/* No other thread knows the word, so it needs no unlocking, and the kernel keeps no state for it.
+ */
 static int tid_by_futex(void)
 {
     unsigned int word = 0;

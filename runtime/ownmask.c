@@ -1,8 +1,8 @@
-/* ownmask.c - see ownmask.h.
+/* ownmask.c - the threads that block all signals for code of ours (ownmask.h).
  *
- * Owns: `inside`, where a thread's place goes by its number. Of two in one place the later has it,
- * and the other isn't known. Invariant: a number that stands there is that of a thread inside, as
- * each takes out its own, and nothing but. Lock: none. */
+ * Owns: `inside`, in which a thread's place depends on its id. When two threads share a place, it
+ * holds the later one; the other is unknown. Invariant: an id in the table is that of a thread
+ * inside, as each thread removes its own id and no other. Lock: none. */
 #include "ownmask.h"
 #include "base.h"
 #include "os.h"

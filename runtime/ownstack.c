@@ -1,22 +1,22 @@
 /* ownstack.c - where the calling thread's own stack is, without asking libc.
  *
- * A thread may attach while libc holds any of its locks: pthread_getattr_np holds the thread's own
- * as it calls malloc, and would wait for it if it were called again. So the answer comes from what
- * the thread itself can read.
+ * A thread may attach while libc holds any of its locks. pthread_getattr_np holds the thread's own
+ * lock as it calls malloc, and a nested call would wait for that lock. So the answer comes from
+ * memory that the thread itself can read.
  *
  * glibc keeps three words in a thread's descriptor (struct pthread of its nptl/descr.h: stackblock,
- * stackblock_size, guardsize): the stack's lowest address, its size, and that of the guard at its
- * low end. They are constant while the thread runs. Where they are is found by what they must say:
- * the descriptor lies at the upper end of just that stack, whether libc has mapped it or the
- * program has given it. Of the first thread, which the kernel made, they say 0 and
+ * stackblock_size, guardsize). They are the stack's lowest address, its size, and the size of the
+ * guard at its low end. They are constant while the thread runs. Their place is found by the values
+ * that they must have: the descriptor lies at the upper end of just that stack, whether libc or the
+ * host has mapped it. For the first thread, which the kernel made, the values are 0 and
  * __libc_stack_end.
  *
- * A thread whose descriptor says neither was made by clone alone, or libc has another layout. Where
- * the memory from its frame up to its descriptor has no gap, that is its stack; else it has none of
- * its own that is known, and each stop asks the system for what can be read above its stack pointer
+ * If a descriptor has neither, the thread was made by clone alone, or libc has another layout. If
+ * the memory from the thread's frame up to its descriptor has no gap, that is its stack. Otherwise
+ * its stack is unknown: each stop probes the readable memory above its stack pointer
  * (stackroots.c).
  *
- * Owns: `place`, a hint. Lock: none. Bound: O(1); for an unknown thread a probe a page. */
+ * Owns: `place`, a hint. Lock: none. Bound: O(1); for an unknown thread one probe per page. */
 #include "ownstack.h"
 
 #include "os.h"
@@ -29,12 +29,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define USUAL ((size_t)8 << 20) /* where there is no limit */
+#define USUAL ((size_t)8 << 20) /* bytes, where there is no limit */
 #define MOST ((uintptr_t)1 << 46)
 #define GAP_MAX ((uintptr_t)1 << 30) /* between an unknown thread's frame and its descriptor */
 
-/* Where the words may lie, as distances from the thread pointer; and how far it is from there to
- * the upper end of the stack. */
+/* FIRST to LAST: where the words may lie, as distances from the thread pointer. ABOVE: the most
+ * from there to the upper end of the stack. */
 #if defined(__x86_64__)
 #define FIRST 0
 #define LAST 2304
@@ -45,7 +45,7 @@
 #define ABOVE ((uintptr_t)16 << 20) /* static TLS lies there */
 #endif
 
-extern void *__libc_stack_end; /* the first thread's stack pointer at the start of the program */
+extern void *__libc_stack_end; /* the first thread's stack pointer at program start */
 
 typedef struct words {
     uintptr_t block, size, guard;
@@ -53,7 +53,7 @@ typedef struct words {
 
 typedef enum owner { NOBODY, FIRST_THREAD, OTHER_THREAD } owner;
 
-static AO_t place; /* of the words, from FIRST on, + 1; 0: not known yet */
+static AO_t place; /* of the words, from FIRST on, + 1; 0: unknown so far */
 
 static owner owner_of(const words *w, uintptr_t tp)
 {
@@ -63,7 +63,7 @@ static owner owner_of(const words *w, uintptr_t tp)
     return end > tp && end - tp <= ABOVE && w->block + w->guard < tp ? OTHER_THREAD : NOBODY;
 }
 
-/* The descriptor is libc's, which doesn't tell ASan of it. */
+/* No ASan: the descriptor is libc's, and ASan does not know it. */
 static OAKI_NO_ASAN owner look(const char *tp, size_t at, words *w)
 {
     *w = *(const words *)(tp + FIRST + at);
@@ -81,9 +81,8 @@ static owner find(const char *tp, words *w)
     return o;
 }
 
-/* The kernel puts the arguments' and the environment's arrays above the first frame, and 16 random
- * bytes above those; what follows are only strings. The stack grows: its bottom is where it may
- * grow to. */
+/* Above the first frame, the kernel puts the arrays of arguments and environment, then 16 random
+ * bytes, then only strings. The stack grows: its bottom is the lowest address that it may reach. */
 static void bounds_of_first(char **lo, char **hi)
 {
     struct rlimit limit;
@@ -115,7 +114,8 @@ void oaki_ownstack(int tid, char **lo, char **hi)
         *lo = (char *)(w.block + w.guard);
         *hi = (char *)(w.block + w.size);
     } else {
-        /* The id alone doesn't tell the first thread: another that forked has it in the child. */
+        /* The id alone doesn't identify the first thread: in the child of a fork, the forking
+         * thread has it. */
         bool first = o == FIRST_THREAD || tid == oaki_os_pid();
         if (first) bounds_of_first(lo, hi);
         if (o == NOBODY && !(first && *lo < here && here < *hi))

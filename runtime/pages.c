@@ -1,16 +1,15 @@
-/* pages.c - the page heap: free runs of pages, found by size in constant time, coalesced when
- * they are freed.
+/* pages.c - the page heap: free runs of pages, found by size in constant time, coalesced when they
+ * are freed.
  *
- * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated
- * fit (TLSF: Masmano et al., 2004): eight steps for each power of two. A free run uses the span
- * structs of its first and last page, where npages tells its length.
- * Invariants: no two free runs touch, unless one is out for scavenging (PTE_BUSY); A is clear in
- *             free pages;
- *             the first page is free and in no bin: the heap's base lies on many a stack, and would
- *             keep what is there.
- *             pages_inuse + pages_free = used, nreleased of a run = its entries with
- *             OAKI_PTE_RELEASED.
- * Lock: pages_lock. Bound: O(1) save for filling in an entry for each page. */
+ * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated fit
+ * (TLSF: Masmano et al., 2004), with eight steps per power of two. A free run uses the span structs
+ * of its first and last page, where npages is its length.
+ * Invariants: no two free runs touch, unless one is out for scavenging (PTE_BUSY).
+ *   A is clear in free pages.
+ *   The first page is free and in no bin: the heap's base lies on many a stack, and would keep an
+ *   object there.
+ *   pages_inuse + pages_free = used; nreleased of a run = its entries with OAKI_PTE_RELEASED.
+ * Lock: pages_lock. Bound: O(1), save for filling in one entry per page. */
 #include "dirty.h"
 #include "guard.h"
 #include "heap.h"
@@ -19,12 +18,12 @@
 #include <errno.h>
 #include <string.h>
 
-/* A run that the scavenger has out: looks like an object that was never handed out. */
+/* A run that the scavenger has out: its entries look like an object that was never handed out. */
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
-#define SCAVENGE_PAGES ((size_t)1024) /* that the scavenger has out at a time */
-#define TOUCH_LOOK ((size_t)4096)    /* pages looked at, behind those that were asked for */
-#define UNTOUCH_LOOK ((size_t)16384) /* the same, for some that are backed */
-#define BIN_SCAN 16 /* runs looked at in the bin that may hold ones that are too short */
+#define SCAVENGE_PAGES ((size_t)1024) /* most that the scavenger has out at a time */
+#define TOUCH_LOOK ((size_t)4096)    /* pages examined after the requested ones */
+#define UNTOUCH_LOOK ((size_t)16384) /* the same, in search of pages with memory */
+#define BIN_SCAN 16 /* runs examined in the bin whose runs may be too short */
 
 static unsigned bin_of(size_t n)
 {
@@ -34,7 +33,7 @@ static unsigned bin_of(size_t n)
     return (l - 2) * OAKI_BIN_STEPS + (unsigned)((n >> (l - 3)) & (OAKI_BIN_STEPS - 1));
 }
 
-/* And can be had. */
+/* Is the page free, and may it be handed out? */
 static bool is_free(size_t page)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -75,7 +74,7 @@ static void run_remove(oaki_span *s)
     if (!h->bin[b]) h->bin_set[b / 64] &= ~((uint64_t)1 << (b % 64));
 }
 
-/* Free pages whose entries are set: join them with free neighbours. */
+/* Joins free pages, whose entries are set, with free neighbours. */
 static oaki_span *run_add(size_t page, size_t n, size_t nreleased)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -118,15 +117,15 @@ static oaki_span *find_run(size_t n)
     return next_bin(b + 1);
 }
 
-/* The first page of the run s at which n pages begin as they are to be aligned. */
+/* The first page of the run s at which n pages begin with the required alignment. */
 static size_t aligned_page(const oaki_span *s, size_t align)
 {
     size_t base = oaki_the_heap.base >> OAKI_PAGE_SHIFT;
     return OAKI_ALIGN_UP(oaki_span_page(s) + base, align) - base;
 }
 
-/* Where the range can't grow: any run that will do, be it behind many that don't, or too short for
- * the worst place of the alignment. */
+/* Used where the range can't grow. Takes any run that fits, even after many that don't, or one too
+ * short for the worst case of the alignment. */
 static oaki_span *find_any_run(size_t n, size_t align)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -138,7 +137,7 @@ static oaki_span *find_any_run(size_t n, size_t align)
     return NULL;
 }
 
-/* Of [page, page + n): those at its end. */
+/* The number of released pages at the end of [page, page + n). */
 static size_t count_fresh_tail(size_t page, size_t n)
 {
     size_t i = n;
@@ -168,7 +167,8 @@ static void count_chunks(size_t page, size_t n, int sign)
     }
 }
 
-/* For a run of n pages: what is free at the end of the used part is the beginning of it. */
+/* Grows the used part for a run of n pages. Free pages at the end of the used part are the run's
+ * beginning. */
 static bool grow(size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -188,8 +188,7 @@ static bool grow(size_t n)
     return true;
 }
 
-/* Take n pages at `page` out of the free run s, which is off its list; what is left over goes
- * back. */
+/* Takes n pages at `page` out of the free run s, which is off its list. The rest is free again. */
 static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
 {
     size_t first = oaki_span_page(s), end = first + s->npages, nrel = s->nreleased;
@@ -223,7 +222,7 @@ static bool over_limit(size_t n)
     return every && ++h->page_allocs % every == 0;
 }
 
-/* A free run that has n pages so aligned. NULL with ENOMEM. */
+/* A free run that holds n pages with this alignment. NULL with ENOMEM. */
 static oaki_span *run_for(size_t n, size_t align)
 {
     size_t want = n + align - 1;
@@ -254,7 +253,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     carve(s, page, n, &released);
     OAKI_CHECK_SLOW(oaki_bits_none(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT));
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
-    /* a mark beside the program has words that lead here: they mark nothing */
+    /* words that a concurrent mark has read may point here: they mark nothing */
     if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
         oaki_mark_fill(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     else if (AO_load(&h->sticky) != 0)
@@ -279,8 +278,8 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     return s;
 }
 
-/* Give [page, page + n) back; `head` pages of it lost their memory and their place in
- * pages_inuse before. */
+/* Gives [page, page + n) back. The first `head` pages have lost their memory, and their share of
+ * pages_inuse, before. */
 static void free_run(size_t page, size_t n, size_t head)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -312,7 +311,7 @@ void oaki_pages_free(oaki_span *s)
     oaki_zone_uncharge(zone, n - head);
 }
 
-/* The part [from, from + n) of the span, which is what is left in `whole`. */
+/* Makes the part [from, from + n) of `whole` a span: the part that remains. */
 static oaki_span *part(const oaki_span *whole, size_t from, size_t n, oaki_kind kind)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -347,7 +346,7 @@ oaki_span *oaki_pages_split(oaki_span *s, size_t head, size_t tail)
         *s = whole;
         (void)part(s, page, head, OAKI_NOSCAN);
     }
-    /* from here on they are not scanned, and so not protected either by who is told of writes */
+    /* no longer scanned from here on, so dirty tracking need not protect them */
     oaki_dirty_taken(page << OAKI_PAGE_SHIFT, (page + head) << OAKI_PAGE_SHIFT);
     oaki_dirty_taken((page + head + n) << OAKI_PAGE_SHIFT,
                        (page + head + n + tail) << OAKI_PAGE_SHIFT);
@@ -411,9 +410,8 @@ bool oaki_pages_retake_head(oaki_span *s, size_t from)
 
 /* ---- scavenging ---- */
 
-/* The tables' memory behind whole chunks of a free run: nothing in it is needed but the run's
- * first and last span struct. Only the chunks that [page, page + n) reaches into: the others had
- * their turn. */
+/* Releases the tables' memory for whole chunks of a free run: it needs only its first and last span
+ * struct. Only for chunks that [page, page + n) touches: the others are released already. */
 static void purge_tables(const oaki_span *run, size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -434,8 +432,8 @@ static void purge_tables(const oaki_span *run, size_t page, size_t n)
     if (lo < hi) oaki_os_purge(lo, (size_t)(hi - lo));
 }
 
-/* A free run with memory behind `backed` of its pages or more, but the one at `but`; the longest
- * bins first. */
+/* A free run, not the one at `but`, with memory behind at least `backed` of its pages. Searches the
+ * bins of the longest runs first. */
 static oaki_span *find_dirty_run(size_t min_pages, size_t backed, size_t but)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -448,8 +446,7 @@ static oaki_span *find_dirty_run(size_t min_pages, size_t backed, size_t but)
     return NULL;
 }
 
-/* Of a long run, the stretch of at most *n pages that begins with the first page that is not
- * released. */
+/* For a long run: the stretch of at most *n pages that begins with the first unreleased page. */
 static void skip_released(const oaki_span *run, size_t *page, size_t *n)
 {
     size_t end = *page + run->npages;
@@ -459,7 +456,7 @@ static void skip_released(const oaki_span *run, size_t *page, size_t *n)
     *n = OAKI_MIN(end - *page, SCAVENGE_PAGES);
 }
 
-/* The memory of n pages of the free run s goes, and they come back as one. The lock is released
+/* Releases the memory of n pages of the free run s; they come back as one run. The lock is released
  * meanwhile. Returns how many of them had memory. */
 static size_t purge_part(oaki_span *s, size_t page, size_t n)
 {
@@ -523,7 +520,7 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, o
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
     bool is_near = at < first + near;
-    /* The fit may prefer the last run, as the shorter one. */
+    /* A fit may prefer the last run if it is the shorter one. */
     bool elsewhere = like && is_near && find_dirty_run(like, like, first);
     if (elsewhere) is_near = false;
     bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));
@@ -534,8 +531,8 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, o
     return some;
 }
 
-/* Of what is free still; the rest is whoever's who took it. A run that was purged meanwhile may
- * have been touched before or after. */
+/* Records memory behind the pages that are still free; a new owner counts its own. Records nothing
+ * if a run was purged meanwhile: its purge may have come before or after the touch. */
 void oaki_pages_touched(const oaki_touching *x)
 {
     oaki_heap *h = &oaki_the_heap;

@@ -1,15 +1,15 @@
-/* park.c - what a thread does that is to stand while the world is stopped (stop.c), or that waits
- * for what a stop may delay.
+/* park.c - parking a thread while the world is stopped (stop.c), and waiting for things that a stop
+ * may delay.
  *
- * A thread stands in one of three places, and sleeps there until the world runs: in the signal's
- * handler, when it was in user code; in oaki_thread_park, when the handler found it in the runtime
- * and only took note; at the end of a blocking region (blocking.c).
+ * A thread parks in one of three places, and sleeps there until the world runs. From user code, it
+ * parks in the signal's handler. From the runtime, where the handler only sets stop_pending, it
+ * parks in oaki_thread_park. From a blocking region, it parks at the region's end (blocking.c).
  *
- * Owns: of a thread state, stop_epoch, stop_pending, sp, pc and those with it; the order in which
+ * Owns: a thread's state, stop_epoch, stop_pending, sp, pc and related fields; the order in which
  * gc_lock is taken.
  * Invariants: a thread that has answered the current epoch, or is blocked, changes nothing that the
- *             collector reads until the epoch moves. stop_epoch is written by the thread alone, so
- *             that an answer counts once however many signals come. */
+ * collector reads until the epoch moves. The thread alone writes stop_epoch, so an answer counts
+ * once, however many signals come. */
 #include "park.h"
 
 #include "contract.h"
@@ -23,18 +23,18 @@
 #include <ucontext.h>
 
 #define RED_ZONE 128   /* bytes, of x86-64 */
-#define TURN_NS 20000u /* that others who wait for gc_lock are let go first */
-#define BARGES 1024    /* times that it is taken ahead of those who wait */
+#define TURN_NS 20000u /* for which waiting threads go first for gc_lock */
+#define BARGES 1024    /* times that gc_lock is taken ahead of waiting threads */
 
 oaki_stopping oaki_the_stop;
 
 static struct {
     unsigned int queue;  /* AO_int: threads that wait for gc_lock */
-    unsigned int barges; /* AO_int: times that it was taken ahead of them in a row; approximate */
+    unsigned int barges; /* AO_int: times in a row that it was taken ahead of them; approximate */
 } self;
 
-/* Dekker with await: it says whom it waits for and looks at the answer once more, we answer and
- * look whom it waits for. */
+/* Dekker with await. The stopper publishes the thread that it waits for, then reads that thread's
+ * answer again. This thread answers, then reads the thread waited for. */
 static void answer(oaki_thread *t, unsigned int epoch)
 {
     OAKI_REQUIRES_SELF(t);
@@ -45,16 +45,16 @@ static void answer(oaki_thread *t, unsigned int epoch)
     if (AO_load(&oaki_the_stop.awaited) == (AO_t)t) oaki_futex_wake(&t->stop_epoch, 1);
 }
 
-/* All are to; or this one, until the stop that was given up for its sake comes about, or it has
- * stood for a while. */
+/* Must the thread park? Yes in a stop. Also when a stop was abandoned because of it: until the stop
+ * is complete, or it has parked for a while. */
 static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 {
     return (epoch & 1) || AO_int_load_acquire(&t->late);
 }
 
-/* Stand still until the world runs. The caller's sp and registers are saved, and the handler can't
- * come between. The state is set back as at the end of a blocking region: a thread that sleeps on
- * through a restart and the next stop is not waited for. */
+/* Parks until the world runs. The caller's sp and registers are saved, and the handler can't come
+ * between. The state is reset as at the end of a blocking region. So no stop waits for a thread
+ * that sleeps on through a restart and the next stop. */
 static void stand(oaki_thread *t)
 {
     unsigned int epoch;
@@ -78,8 +78,8 @@ static void not_interrupted(oaki_thread *t)
     t->interrupted_sp = t->alt_lo = t->alt_hi = NULL;
 }
 
-/* A noninline frame, so that what the caller's callers keep in registers is pushed here or still in
- * them. The loop is for a signal that comes after the restart and before in_runtime is 0. */
+/* Not inlined: the registers of the caller's callers are then pushed in this frame, or still in
+ * place. The loop is for a signal that comes after the restart and before in_runtime is 0. */
 OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
 {
     OAKI_REQUIRES_SELF(t);
@@ -99,9 +99,9 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
 
 #define PASS_NS 10000000u
 
-/* A signal that was on its way when the thread became blocked would interrupt what it blocks in. A
- * call of the system lets it in. Not for ever: the program may block the signal, and then that is
- * found out once. */
+/* A stop signal still on its way would interrupt the system call in which the thread blocks. A
+ * system call made here lets it in first. The wait ends after PASS_NS, as the host may block the
+ * signal; `signalled` then records that. */
 static OAKI_COLD void let_signal_pass(oaki_thread *t)
 {
     uint64_t start = oaki_os_now_ns();
@@ -112,9 +112,10 @@ static OAKI_COLD void let_signal_pass(oaki_thread *t)
     }
 }
 
-/* Dekker with the stopper: it sets the epoch and then reads the state, we set the state and then
- * read the epoch. Either it sees us blocked, or we see the stop and answer; the answer also ends
- * its wait when it saw us running. */
+/* Dekker with the stopper. The stopper sets the epoch and then reads the state; this thread sets
+ * the state and then reads the epoch. So either the stopper sees the thread blocked, or the thread
+ * sees the stop and answers. The answer also ends the stopper's wait if it saw the thread running.
+ */
 void oaki_stop_block(oaki_thread *t)
 {
     OAKI_REQUIRES_SELF(t);
@@ -138,8 +139,8 @@ void oaki_stop_unblock(oaki_thread *t)
     if (OAKI_UNLIKELY(AO_int_load_acquire(&t->late))) t->stop_pending = 1; /* it may hold a lock */
 }
 
-/* Who has just let go of gc_lock is awake, and would take it again before the first waiter is: so
- * whoever finds others waiting lets them go first. */
+/* A thread that has just released gc_lock is awake, and would take it again before the first
+ * waiting thread wakes. So a thread that finds others waiting lets them go first. */
 static void acquire_in_turn(oaki_lock *l)
 {
     if (AO_int_fetch_and_add_full(&self.queue, 1) > 0) oaki_os_sleep_ns(TURN_NS);
@@ -182,8 +183,8 @@ OAKI_NOINLINE void oaki_gc_lock_barge(oaki_thread *t)
 #define CONTEXT_SP(uc) ((uc)->uc_mcontext.sp)
 #endif
 
-/* Everything of the interrupted code lies above this frame: its red zone, and the kernel's frame
- * with all registers. All signals are blocked in here, so it doesn't nest. */
+/* All data of the interrupted code lies above this frame: its red zone, and the kernel's frame with
+ * all registers. All signals are blocked here, so the handler doesn't nest. */
 void oaki_park_handler(int sig, siginfo_t *info, void *context)
 {
     (void)sig;
@@ -191,11 +192,11 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     oaki_thread *t = oaki_tls_thread;
     if (t) {
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
-        AO_nop_full(); /* with signal_thread: it sees 0, or we see its epoch */
+        AO_nop_full(); /* Dekker with signal_thread: it sees 0, or we see its epoch */
     }
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
     if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
-    if (!t || !is_to_stand(t, epoch)) return; /* late, or not ours */
+    if (!t || !is_to_stand(t, epoch)) return; /* a late signal, or not ours */
     OAKI_ASSERT(t->in_runtime <= OAKI_IN_BLOCKING);
     if (t->in_runtime) {
         t->stop_pending = 1;
@@ -209,7 +210,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     t->pc = (const void *)CONTEXT_PC(uc);
     t->interrupted_sp = (char *)CONTEXT_SP(uc);
     t->alt_lo = t->alt_hi = NULL;
-    char *alt = uc->uc_stack.ss_sp; /* as the kernel had it, which saves a call of sigaltstack */
+    char *alt = uc->uc_stack.ss_sp; /* from the kernel's frame, which saves a call of sigaltstack */
     if (!(uc->uc_stack.ss_flags & SS_DISABLE) && here >= alt && here < alt + uc->uc_stack.ss_size) {
         t->alt_lo = alt;
         t->alt_hi = alt + uc->uc_stack.ss_size;

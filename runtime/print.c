@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #define LOG_MAX 512     /* bytes of one line, which small stacks have room for */
-#define FRACTION_MAX 20 /* digits after the point: put_double is not exact beyond */
+#define FRACTION_MAX 20 /* digits after the point; put_double is inexact beyond */
 
 typedef struct sink {
     char *buf;
-    size_t size, len; /* len counts what did not fit, too */
+    size_t size, len; /* len includes the bytes that did not fit */
 } sink;
 
 typedef struct spec {
@@ -41,7 +41,7 @@ static void put_bytes(sink *s, const char *p, size_t n)
     for (size_t i = 0; i < n; i++) put(s, p[i]);
 }
 
-/* A sign or prefix, zeros up to `digits` digits, the digits, and padding to the width. */
+/* Puts a sign or prefix, zeros up to `digits` digits, the digits, and padding to the width. */
 static void put_number(sink *s, const spec *sp, const char *prefix, size_t digits, const char *p,
                        size_t n)
 {
@@ -66,7 +66,7 @@ static void put_string(sink *s, const spec *sp, const char *p, size_t n)
     if (sp->left) put_run(s, ' ', pad);
 }
 
-/* Digits of v, ending at `end`; returns where they start. */
+/* Writes the digits of v, ending at `end`; returns their start. */
 static char *digits_of(char *end, unsigned long long v, unsigned base, bool upper)
 {
     const char *set = upper ? "0123456789ABCDEF" : "0123456789abcdef";
@@ -81,13 +81,13 @@ static void put_integer(sink *s, spec *sp, unsigned long long v, unsigned base, 
                         const char *prefix)
 {
     char buf[24], *end = buf + sizeof buf, *p = digits_of(end, v, base, upper);
-    if (sp->precision >= 0) sp->zero = false; /* as C has it */
+    if (sp->precision >= 0) sp->zero = false; /* C's rule */
     if (sp->precision == 0 && v == 0) p = end;
     put_number(s, sp, prefix, sp->precision > 0 ? (size_t)sp->precision : 0, p, (size_t)(end - p));
 }
 
-/* Decimal digits of m * 2^e, e >= 0, m < 2^53: exact, in limbs of nine digits. Ends at `end`;
- * returns the start. */
+/* Writes the decimal digits of m * 2^e, e >= 0, m < 2^53: exact, in limbs of nine digits. They end
+ * at `end`; returns their start. */
 static char *big_digits(char *end, uint64_t m, int e)
 {
     uint32_t limb[36] = { 0 };
@@ -110,7 +110,7 @@ static char *big_digits(char *end, uint64_t m, int e)
     return end;
 }
 
-/* Add one to the decimal number in [p, end), which has a free byte before p; skips the point. */
+/* Adds one to the decimal number in [p, end), which has a free byte before p. Skips the point. */
 static char *round_up(char *p, char *end)
 {
     for (char *d = end; d-- > p;) {
@@ -125,8 +125,8 @@ static char *round_up(char *p, char *end)
     return p;
 }
 
-/* Exact, rounded half to even, like glibc's. The fraction is an integer below 2^k; k > 124 means a
- * value below 1e-21, which is zero at every precision allowed. */
+/* Exact, rounded half to even, like glibc's. The fraction is an integer below 2^k. k > 124 means a
+ * value below 1e-21, which is zero at every permitted precision. */
 static void put_double(sink *s, const spec *sp, double v)
 {
     uint64_t bits;
@@ -176,7 +176,8 @@ static const char *parse_count(const char *f, va_list *ap, int *out)
     return f;
 }
 
-/* Flags, width, precision and length after a '%'. Returns where the conversion letter is. */
+/* Parses flags, width, precision and length after a '%'. Returns the place of the conversion
+ * letter. */
 static const char *parse_spec(const char *f, va_list *ap, spec *sp)
 {
     *sp = (spec){ .precision = -1 };
@@ -230,7 +231,7 @@ static void put_text(sink *s, const spec *sp, const char *p)
     put_string(s, sp, p, sp->precision >= 0 ? strnlen(p, (size_t)sp->precision) : strlen(p));
 }
 
-/* One conversion; false when its letter is not known. */
+/* Puts one conversion; false when its letter is unknown. */
 static bool put_conversion(sink *s, spec *sp, char letter, va_list *ap)
 {
     char c;
@@ -282,7 +283,7 @@ size_t oaki_vformat(char *buf, size_t n, const char *format, va_list args)
         spec sp;
         const char *letter = parse_spec(f + 1, &ap, &sp);
         if (!put_conversion(&s, &sp, *letter, &ap)) {
-            /* The arguments that follow can't be found: show the rest as it is. */
+            /* The arguments that follow can't be found: put the rest of the format unchanged. */
             put_bytes(&s, f, strlen(f));
             break;
         }
@@ -318,7 +319,7 @@ void oaki_log(const char *format, ...)
     va_end(ap);
     if (len > sizeof line - 1) {
         len = sizeof line - 1;
-        line[len - 1] = '\n'; /* what was cut off had it */
+        line[len - 1] = '\n'; /* the truncated part had it */
     }
     while (oaki_os_write(STDERR_FILENO, line, len) < 0 && errno == EINTR) continue;
     errno = saved;

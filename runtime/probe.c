@@ -1,12 +1,11 @@
-/* probe.c - may this address be read? Asked of the kernel, which answers EFAULT instead of
- * killing us.
+/* probe.c - may this address be read? The kernel answers, with EFAULT instead of a signal that
+ * kills.
  *
  * Owns nothing; no lock.
  *
- * rt_sigprocmask copies the new mask from user memory before it looks at what is to be done with
- * it, so that a call that is to do nothing valid tells the address's state by its error (the way
- * that Abseil's AddressIsReadable asks). It is the cheapest call that does, and no sandbox
- * forbids it. */
+ * rt_sigprocmask copies the new mask from user memory before it checks the requested operation. So
+ * a call with an invalid operation shows the state of the address by its error. (Abseil's
+ * AddressIsReadable does the same.) It is the cheapest such call, and no sandbox forbids it. */
 #include "probe.h"
 
 #include "os.h"
@@ -22,7 +21,7 @@ bool oaki_probe(const void *p)
     const void *word = (const void *)OAKI_ALIGN_DOWN((uintptr_t)p, 8);
     bool ok = syscall(SYS_rt_sigprocmask, ~0L, word, NULL, 8L) == 0 || errno != EFAULT;
     errno = saved;
-    return ok && word != NULL; /* no mask at all is no error */
+    return ok && word != NULL; /* a null mask is no error */
 }
 
 static const char *page_up(const char *p, size_t page)
@@ -42,7 +41,7 @@ const char *oaki_probe_start(const char *lo, const char *hi)
 {
     if (lo >= hi || oaki_probe(lo)) return lo;
     size_t page = oaki_os_page_size();
-    /* bad can't be read, good can */
+    /* invariant: `bad` is unreadable, `good` is readable */
     const char *bad = (const char *)OAKI_ALIGN_DOWN((uintptr_t)lo, page);
     const char *good = (const char *)OAKI_ALIGN_DOWN((uintptr_t)(hi - 1), page);
     while ((size_t)(good - bad) > page) {
@@ -67,8 +66,8 @@ const char *oaki_probe_down(const char *lo, const char *hi)
     return OAKI_MAX(p, lo);
 }
 
-/* Asked to write back in its own time, which it does anyway, Linux only walks the mappings, and
- * says ENOMEM when there is a gap. */
+/* Asked for asynchronous write-back, which it does anyway, Linux only walks the mappings. It
+ * returns ENOMEM when there is a gap. */
 bool oaki_probe_mapped(const char *lo, const char *hi)
 {
     int saved = errno;
@@ -88,8 +87,8 @@ bool oaki_probe_range(const char *lo, const char *hi)
            ((size_t)(last - from) <= page || oaki_probe_mapped(lo, hi));
 }
 
-/* The copy ends at one that can't be read, or where the system won't copy: an address of a device,
- * say. The rest is asked about one by one. */
+/* The copy ends at an unreadable byte, or where the system refuses to copy, as at a device's
+ * address. The rest is probed one by one. */
 bool oaki_probe_all(const void *const *p, size_t n)
 {
     int saved = errno;

@@ -1,30 +1,30 @@
 /* room.c - making room below a limit, for any number of threads at once (room.h).
  *
- * After a collection of its own a thread would have to race for the room: others take it first. So
- * each thread that finds no room puts down what it wants. The end of the next mark hands room out,
- * in the order of the requests, while the world is stopped. By then caches have been flushed and
- * all is swept. All waiting threads share that collection. A want that no full mark could meet,
- * which began after the request, is refused: the allocation fails.
+ * If each thread made a collection of its own, it would have to race for the room. So a thread that
+ * finds no room puts a want on a list. The end of the next mark hands out room in the order of the
+ * requests, while the world is stopped. By then caches are flushed and all spans are swept. All
+ * waiting threads share that collection. A want is refused when a full mark that began after the
+ * request can't meet it: the allocation fails.
  *
- * What waits in the guard's queue is given up first.
+ * The objects in the guard's queue are given up first.
  *
- * An object with a finalizer is garbage only once that has run. So another collection is made as
- * long as finalizers run in consequence of the last one.
+ * An object with a finalizer is garbage only once the finalizer has run. So collections are
+ * repeated as long as finalizers run because of the last one.
  *
- * A full heap must not cost a collection for each allocation that fails. A thread has PATIENCE: so
- * many refusals in a row come after a collection each. From then on it may be refused at once,
- * until one of these: REST times as long has gone by as the world stood for the last collection in
- * vain; a page's worth has been freed; as many were refused at once as in all before.
- * A row ends with a request that is met, or after a time without any refusal.
+ * A full heap must not cost one collection per failed allocation. So a thread has a patience: its
+ * first PATIENCE refusals in a row each come after a collection. From then on it may be refused at
+ * once, until one of these: REST times the pause of the last vain collection has passed; a page's
+ * worth has been freed; as many requests were refused at once as in all before. A row ends with a
+ * request that is met, or after a time without any refusal.
  *
- * Where collections are off, memory that was freed by hand may still be out of reach: in spans of
- * another size that are empty, and in the caches of threads. So a stop takes a collection's place,
- * in which these go back and the wants are served. A host that frees by hand may look for garbage
- * by itself before that stop.
+ * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
+ * another size, and in the caches of threads. So a stop takes a collection's place: these are
+ * returned, and the wants are served. A host that frees by hand may search for garbage itself
+ * before that stop.
  *
- * Owns: the list of wants; what the last collection in vain has left; a thread's patience.
+ * Owns: the list of wants; the results of the last vain collection; a thread's patience.
  * Lock: room.lock, and none in a stop.
- * Bound: of a row of refusals PATIENCE + log2(refusals) collections, and those that take
+ * Bound: a row of refusals costs PATIENCE + log2(refusals) collections, plus collections that take
  * 1/(REST + 1) of the time. */
 #include "room.h"
 
@@ -39,16 +39,16 @@
 
 #define PATIENCE 16
 #define REST 4
-#define DOUBTS 3  /* collections for one request that may have kept what a fast path held, */
-#define ROUNDS 16 /* and those that come after finalizers have run */
-#define STOP_NS UINT64_C(10000000000) /* that threads have to stop where no collection runs */
+#define DOUBTS 3  /* collections for one request that may have missed an object a fast path held */
+#define ROUNDS 16 /* collections for one request after finalizers have run */
+#define STOP_NS UINT64_C(10000000000) /* for threads to stop, where no collection runs */
 
 static struct {
     oaki_lock lock;
     oaki_want *first;
-    AO_t vain_end, vain_ns; /* the last collection that refused one: its end, and how long it was */
+    AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
-    AO_t runs_on; /* 1: a thread of the program's did not stop in time, and is not asked again */
+    AO_t runs_on; /* 1: a host's thread did not stop in time, and is not tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
 
@@ -93,7 +93,8 @@ static size_t bytes_freed(void)
     return bytes;
 }
 
-/* A word that looks like a fast path's address may be there in each stop. */
+/* DOUBTS bounds the retries: a word that looks like a fast path's address may be there in each
+ * stop. */
 static bool is_refused(oaki_want *w, oaki_found found)
 {
     if (found == OAKI_FOUND_MOST) return ++w->doubts > DOUBTS;
@@ -125,7 +126,7 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
 
 /* ---- patience ---- */
 
-/* More than any collection can make room for? */
+/* Does the want exceed the room that any collection could make? */
 static bool is_hopeless(const oaki_want *w)
 {
     size_t max = AO_load(&oaki_the_heap.heap_max) >> OAKI_PAGE_SHIFT;
@@ -190,7 +191,7 @@ static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
     return error;
 }
 
-/* The frame stays until the world runs: the thread's context is saved in it. */
+/* The thread's context is saved in this frame, which stays until the world runs. */
 OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l)
 {
     int error = AO_load(&room.runs_on) ? EBUSY : EAGAIN;
@@ -206,7 +207,7 @@ OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l)
     return error == 0;
 }
 
-/* What other threads have in their caches stays there. */
+/* The slots in other threads' caches stay there. */
 static bool take_without_stop(oaki_thread *t, oaki_want *w)
 {
     oaki_room_withdraw(w);
@@ -220,7 +221,8 @@ static bool take_without_stop(oaki_thread *t, oaki_want *w)
     return w->take(w);
 }
 
-/* A child of vfork has its parent's thread, and none of its threads to stop. */
+/* false in a child of vfork: it runs on its parent's thread record, and has no threads of its own
+ * to stop. */
 static bool is_itself(const oaki_thread *t)
 {
     return oaki_os_tid() == t->tid;
@@ -239,7 +241,7 @@ static bool take_back(oaki_thread *t, oaki_want *w)
 
 /* ---- making it ---- */
 
-/* What waits for its sweep: in a zone's own lists first, which may do. */
+/* Sweeps unswept spans for the want. Starts with the zone's own lists, which may be enough. */
 static bool sweep_for(oaki_thread *t, oaki_want *w)
 {
     const oak_zone *z = t->mcache->zone;
@@ -279,7 +281,7 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     return true;
 }
 
-/* Other threads' requests are the parent's. */
+/* The requests of other threads belong to the parent. */
 static void after_fork(void)
 {
     oaki_want *next;

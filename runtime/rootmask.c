@@ -1,13 +1,14 @@
-/* rootmask.c - masks: root words that the program knows to be stale.
+/* rootmask.c - masks: root words that the host knows to be stale.
  *
- * A mask is an address, the value that was there, and whose thread's it was. A visit of the roots
- * skips the word as long as all of that holds. When the value has changed, when the word is no
- * longer in what is scanned (its frame has gone, its thread has ended), the mask is void for ever:
- * the next word at that address is another one.
+ * A mask is an address, the value found there, and the thread that the word belonged to. A visit of
+ * the roots skips the word as long as all of that holds. The mask becomes void for ever when the
+ * value changes, or when the word leaves the scanned ranges: its frame or thread has ended. The
+ * next word at that address is a different one.
  *
  * Owns: the masks, sorted by address. Lock: roots_lock to change them; with the world stopped,
  * none.
- * Bound: a visit costs O(log masks) a range and O(1) a masked word; to add one, O(masks). */
+ * Bound: a visit costs O(log masks) per range and O(1) per masked word; adding one costs O(masks).
+ */
 #include "rootmask.h"
 
 #include "heap.h"
@@ -19,7 +20,7 @@
 
 typedef struct mask {
     uintptr_t address, value;
-    int tid; /* 0: no thread's */
+    int tid; /* 0: of no thread */
     bool seen, void_;
 } mask;
 
@@ -30,7 +31,7 @@ static struct {
     bool made;
 } self;
 
-/* The first at or behind an address. */
+/* The index of the first mask at or after an address. */
 static size_t find(uintptr_t address)
 {
     const mask *m = self.masks.items;
@@ -83,7 +84,7 @@ void oaki_root_masks_visited(void)
     }
 }
 
-/* Those that are void go. */
+/* Removes the void masks. */
 static void drop_void(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);

@@ -2,10 +2,10 @@
  *
  * Owns: a hash table of registered ranges, and the sorted list of exclusions. Lock: roots_lock to
  * change them; with the world stopped, none.
- * Invariants: ranges are found by linear probing from their hash without a gap; exclusions are
- * sorted, apart, and not empty.
- * Bounds: adding and removing a range O(1); excluding O(exclusions); a visit O(capacity of the
- * table, loaded segments, threads), and O(log exclusions) for each range that may be cut. */
+ * Invariants: linear probing from its hash reaches each range without a gap. Exclusions are sorted,
+ * disjoint, and not empty.
+ * Bounds: adding and removing a range O(1); excluding O(exclusions). A visit is O(capacity of the
+ * table + loaded segments + threads), plus O(log exclusions) per range that may be cut. */
 #include "dlroots.h"
 
 #include "heap.h"
@@ -17,8 +17,8 @@
 #include <string.h>
 
 #define RANGES_MIN 16
-#define FRAMES_MAX ((uintptr_t)64 << 10) /* of the collector's */
-#define MIN_PAGE ((size_t)4096) /* pages are at least so large */
+#define FRAMES_MAX ((uintptr_t)64 << 10) /* of the collector's frames */
+#define MIN_PAGE ((size_t)4096) /* no page is smaller */
 
 /* A range, added `count` times; count 0 is an empty place. */
 typedef struct range {
@@ -34,7 +34,7 @@ static struct {
     range *range;
     size_t cap, used;
     oaki_vec excluded; /* of span */
-    oaki_vec own;      /* of span: of these, what the runtime has excluded */
+    oaki_vec own;      /* of span: those of the runtime's own */
 } roots;
 
 /* ---- registered ranges ---- */
@@ -45,7 +45,7 @@ static size_t place(uintptr_t lo, size_t n)
     return (size_t)(h >> 32) & (roots.cap - 1);
 }
 
-/* Where the range is, or the empty place where it would be. There is always an empty one. */
+/* The place of the range, or the empty place for it. There is always an empty one. */
 static range *find(uintptr_t lo, size_t n)
 {
     size_t i = place(lo, n);
@@ -70,7 +70,8 @@ static int resize(size_t cap)
     return 0;
 }
 
-/* Take out the range at `hole`, and move those up that would not be found across it. */
+/* Removes the range at `hole`, and moves up later ranges that could no longer be found across it.
+ */
 static void take_out(size_t hole)
 {
     size_t mask = roots.cap - 1;
@@ -111,7 +112,7 @@ static int drop(uintptr_t lo, size_t n)
     }
     if (--r->count > 0) return 0;
     take_out((size_t)(r - roots.range));
-    /* a table that stays too large costs time only, so it doesn't matter when there is no memory */
+    /* without memory for a smaller table the large one stays, which only costs time */
     if (roots.cap > RANGES_MIN && roots.used * 8 < roots.cap) (void)resize(roots.cap / 2);
     return 0;
 }
@@ -173,7 +174,7 @@ void oaki_roots_clear(void)
 
 /* ---- exclusions ---- */
 
-/* Index of the first of the list that ends after `at`. */
+/* The index of the first span of the list that ends after `at`. */
 static size_t first_after(const oaki_vec *list, uintptr_t at)
 {
     const span *e = list->items;
@@ -196,7 +197,7 @@ static int insert(oaki_vec *list, const void *p, size_t n)
     list->len--;
     span *e = list->items;
     size_t len = list->len;
-    /* [from, to) are those that the new one meets, and become one with it */
+    /* [from, to) are the exclusions that the new one touches, and that merge with it */
     size_t from = new.lo > 0 ? first_after(list, new.lo - 1) : 0, to = from;
     for (; to < len && e[to].lo <= new.hi; to++) {
         new.lo = OAKI_MIN(new.lo, e[to].lo);
@@ -252,9 +253,9 @@ void oaki_root_emit(const oaki_root_visitor *v, oaki_root root)
         v->fn(&root, v->ctx);
 }
 
-/* In a stop, the frames of the thread that has stopped the world, from its context on: they may lie
- * in data or in a registered range, which have stacks in them that the program switches by itself.
- * Too many bytes for frames: the program has switched meanwhile. */
+/* In a stop, the frames of the stopping thread, from its saved context on. They may lie in data or
+ * in a registered range, where a host that switches stacks by itself keeps stacks. Too many bytes
+ * for frames mean that the host has switched meanwhile. */
 static OAKI_NOINLINE span own_frames(void)
 {
     const oaki_thread *t = oaki_thread_self();
@@ -303,13 +304,13 @@ void oaki_root_emit_unknown(const oaki_root_visitor *v, oaki_root root)
     cut(v, root, &roots.own, &none);
 }
 
-/* The ranges of one visit, on their way to the visitor. Many small ones in few pages are usual: a
- * program's globals, one by one. */
+/* The ranges of one visit, collected for probing. Hosts often register many small ranges in few
+ * pages: their globals, one by one. */
 typedef struct checked {
     const oaki_root_visitor *v;
     const range *range;
-    bool all; /* none asked about so far is missing */
-    size_t n; /* that are yet to be asked about */
+    bool all; /* no range probed so far is missing */
+    size_t n; /* addresses to probe */
     const void *at[OAKI_PROBES];
     uintptr_t seen[OAKI_PROBES]; /* pages + 1 */
 } checked;
@@ -329,7 +330,7 @@ static void ask_about(checked *c, const char *p)
     if (c->n == OAKI_COUNT(c->at)) ask(c);
 }
 
-/* In the first page and the last; of those between it is asked how they are mapped. */
+/* Probes the first page and the last; the pages between are only checked for being mapped. */
 static void ask_about_range(const oaki_root *root, void *ctx)
 {
     checked *c = ctx;
@@ -339,7 +340,8 @@ static void ask_about_range(const oaki_root *root, void *ctx)
         c->all = c->all && oaki_probe_mapped(root->lo, root->hi);
 }
 
-/* The scan would fault, far from whoever unmapped it and forgot that it was registered. */
+/* Reports an unmapped range here. The scan would fault, far from the code that unmapped the range
+ * and left it registered. */
 static void hand_on_mapped(const oaki_root *root, void *ctx)
 {
     checked *c = ctx;
@@ -362,8 +364,8 @@ static void each_range(checked *c, void (*fn)(const oaki_root *root, void *ctx))
     }
 }
 
-/* Asked about together, as each question is a system call. Where one is missing, each is asked
- * about, for the line that tells which. */
+/* Probes the ranges together, as each probe is a system call. If one is missing, probes each range,
+ * to report which. */
 static void visit_ranges(const oaki_root_visitor *v)
 {
     checked c = { .v = v, .all = true };
@@ -372,14 +374,14 @@ static void visit_ranges(const oaki_root_visitor *v)
     each_range(&c, hand_on_mapped);
 }
 
-/* Of one that can't be read any more a stop will tell. */
+/* Leaves out an unreadable range; the next stop reports it. */
 static void hand_on_readable(const oaki_root *root, void *ctx)
 {
     const oaki_root_visitor *v = ctx;
     if (oaki_probe_range(root->lo, root->hi)) v->fn(root, v->ctx);
 }
 
-/* No word lies in two pieces. */
+/* No word is split between two calls. */
 bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
                            void (*fn)(const oaki_root *root, void *ctx), void *ctx)
 {
@@ -454,7 +456,7 @@ int oaki_roots_init(void)
 {
     oaki_vec_init(&roots.excluded, sizeof(span), OAKI_META_OTHER);
     oaki_vec_init(&roots.own, sizeof(span), OAKI_META_OTHER);
-    /* the heap's own record knows addresses in the heap, and keeps nothing alive by that */
+    /* the heap's own record holds addresses in the heap, which must keep nothing alive */
     if (oaki_roots_exclude(&oaki_the_heap, sizeof oaki_the_heap) != 0) return -1;
     return oaki_dlroots_init();
 }

@@ -1,15 +1,16 @@
-/* sample.c - drawing sampled bytes, cutting runs in front of them (sample.h).
+/* sample.c - drawing sampled bytes, and cutting runs in front of them (sample.h).
  *
- * Owns: oaki_mcache's sample_left, sample_due, random: the thread's own, as the cache is. All is
- *   O(1) but oaki_sample_draw_all, O(span classes), and oaki_sample_set_rate, which stops the world
- *   and flushes every cache. */
+ * Owns: oaki_mcache's sample_left, sample_due and random, which are the thread's own, as the cache
+ * is.
+ * Bound: O(1), with two exceptions. oaki_sample_draw_all is O(span classes). oaki_sample_set_rate
+ * stops the world and flushes every cache. */
 #include "sample.h"
 #include "collector.h"
 #include "heap.h"
 
 #define GOLDEN 0x9e3779b97f4a7c15u
 
-/* Marsaglia's xorshift (2003) with a multiplication behind it. */
+/* Marsaglia's xorshift (2003), followed by a multiplication. */
 static uint64_t next_random(oaki_mcache *mc)
 {
     uint64_t x = mc->random;
@@ -20,9 +21,9 @@ static uint64_t next_random(oaki_mcache *mc)
     return x * 0x2545f4914f6cdd1du;
 }
 
-/* -ln(u) for u in (0, 1], without libm's, whose table would be out of the cache by the next sample.
- * u = m 2^e with m within a factor of sqrt(2) of 1, and ln(m) = 2 atanh(s) where s = (m - 1) /
- * (m + 1) is below 0.172: eight terms of the series are good to 14 digits. */
+/* -ln(u) for u in (0, 1], without libm: its table would have left the processor's cache by the next
+ * sample. u = m 2^e with m within a factor of sqrt(2) of 1. ln(m) = 2 atanh(s), where s = (m - 1) /
+ * (m + 1) is below 0.172. Eight terms of the series are good to 14 digits. */
 static double minus_log(double u)
 {
     union {
@@ -40,8 +41,8 @@ static double minus_log(double u)
     return -(2 * s * sum + e * 0.6931471805599453);
 }
 
-/* The byte with number floor(x) is the next sampled one, where x has the exponential distribution:
- * so an object of s bytes from here has it with probability 1 - exp(-s / rate) exactly. */
+/* Byte number floor(x) is the next sampled one, where x has the exponential distribution. So an
+ * object of s bytes from here contains it with probability exactly 1 - exp(-s / rate). */
 static size_t distance(oaki_mcache *mc, size_t rate)
 {
     if (rate <= 1) return rate ? 0 : OAKI_SAMPLE_NEVER;
@@ -60,7 +61,7 @@ void oaki_sample_draw_all(oaki_mcache *mc)
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) oaki_sample_draw(mc, sc);
 }
 
-/* The seeds of caches are those of splitmix64 (Steele, Lea and Flood 2014). */
+/* Seeds come from splitmix64 (Steele, Lea and Flood 2014). */
 void oaki_sample_seed(oaki_mcache *mc)
 {
     uint64_t x = AO_fetch_and_add(&oaki_the_heap.sampler.random, GOLDEN) + GOLDEN;
@@ -87,7 +88,7 @@ size_t oaki_sample_large(oaki_mcache *mc, size_t bytes)
 {
     OAKI_REQUIRES_SELF(mc->thread);
     OAKI_REQUIRES_INSIDE();
-    unsigned sc = OAKI_SPANCLASS(OAKI_SCAN, OAKI_CLASS_LARGE); /* whatever the kind */
+    unsigned sc = OAKI_SPANCLASS(OAKI_SCAN, OAKI_CLASS_LARGE); /* for every kind */
     if (OAKI_LIKELY(bytes <= mc->sample_left[sc])) {
         mc->sample_left[sc] -= bytes;
         return 0;

@@ -1,11 +1,11 @@
 /* scavenge.c - returning free memory to the system: on demand, and on a thread of its own.
  *
- * The background keeps what the next cycle is likely to need: the heap's goal and a tenth of it.
- * Above that it releases free runs, the longest first, at a bounded rate, once a second has gone
- * by in which the heap did not ask for them. The thread is started when there is such an excess for
- * the first time; most programs, and most children of a fork, never have one.
- * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never while the
- * system works. */
+ * The background thread keeps the memory that the next cycle is likely to need: the heap's goal and
+ * a tenth of it. Above that it releases free runs, the longest first, at a bounded rate. It starts
+ * after a second in which the heap did not ask for them. The thread is created at the first such
+ * excess; most processes, and most children of a fork, never have one.
+ * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never during a system
+ * call. */
 #include "collector.h"
 #include "emptied.h"
 #include "heap.h"
@@ -14,13 +14,14 @@
 
 #define PERIOD_NS 1000000000u
 #define STEP ((size_t)16 << 20) /* bytes released at a time */
-#define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may be waiting */
-#define RATE ((size_t)64 << 20) /* bytes released in one period at most */
+#define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may wait */
+#define RATE ((size_t)64 << 20) /* most bytes released in one period */
 #define MIN_PAGES 8             /* shorter runs are left to be reused */
 
-static unsigned int started; /* AO_int: the thread */
+static unsigned int started; /* AO_int: the thread was started */
 
-/* A sweep frees what it finds empty; what was emptied by hand since still has its pages. */
+/* Frees spans that were emptied by hand since their sweep. A sweep itself frees the spans that it
+ * finds empty. */
 static void free_empty_spans(void)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -31,7 +32,7 @@ static void free_empty_spans(void)
     oaki_leave(t);
     if (!first || !(t = oaki_enter())) return;
     oaki_lock_acquire_parked(t, &h->gc_lock);
-    oaki_world_handshake(t); /* somebody may have been at one of them */
+    oaki_world_handshake(t); /* another thread may be using one of them */
     oaki_lock_release(&h->gc_lock);
     oaki_emptied_free(first);
     oaki_leave(t);
@@ -41,7 +42,7 @@ size_t oak_scavenge(void)
 {
     size_t n, total = 0;
     free_empty_spans();
-    do { /* in steps, as no stop can happen inside */
+    do { /* in steps, as no stop can happen during one */
         oaki_thread *t = oaki_enter();
         if (!t) return total;
         n = oaki_pages_scavenge(STEP, 1);
@@ -62,8 +63,8 @@ size_t oaki_scavenge_excess(void)
     return held > want ? held - want : 0;
 }
 
-/* A run that is out for scavenging has no sound entry in the page table, and a collection walks
- * that. */
+/* Between helper_begin and helper_end: a run that is out for scavenging has no valid page table
+ * entries, and a collection walks those. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages)
 {
     oaki_helper_begin();

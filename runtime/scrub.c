@@ -1,7 +1,7 @@
-/* scrub.c - see scrub.h.
+/* scrub.c - clearing of a stack's dead frames (scrub.h).
  *
- * Owns nothing; no lock. Bound: BYTES and the frames of as many calls, which is less than the
- * least stack that a thread has (OAK_STACK_MIN). */
+ * Owns nothing; no lock. Bound: BYTES and the frames of the calls for them. That is less than the
+ * smallest stack of a thread (OAK_STACK_MIN). */
 #include "scrub.h"
 
 #include "base.h"
@@ -17,7 +17,8 @@ static OAKI_NOINLINE void scrub(size_t bytes)
     memset(dead, 0, sizeof dead);
     __asm__ __volatile__("" : : "r"(dead) : "memory");
     if (bytes > PIECE) scrub(bytes - PIECE);
-    __asm__ __volatile__("" : : "r"(dead) : "memory"); /* not a tail call, which has no frame */
+    /* prevents a tail call, which has no frame */
+    __asm__ __volatile__("" : : "r"(dead) : "memory");
 }
 
 void oaki_scrub(void)

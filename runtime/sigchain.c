@@ -1,6 +1,6 @@
-/* sigchain.c - what a signal does that is none of ours (sigchain.h).
+/* sigchain.c - the former handler's treatment of a signal that Oakum does not use (sigchain.h).
  *
- * Owns nothing. Lock: none. Reaches nothing of the host's but system calls. */
+ * Owns nothing. Lock: none. Calls nothing of the host's libraries but system calls. */
 #include "sigchain.h"
 
 #include "os.h"
@@ -18,21 +18,22 @@ static void set_default(int sig)
     sigaction(sig, &sa, NULL);
 }
 
-/* What a process sent, rather than an instruction of this thread's caused. */
+/* Was it sent by a process, rather than caused by an instruction of this thread? */
 static bool was_sent(const siginfo_t *info)
 {
     return info->si_code <= 0;
 }
 
-/* The default action, with all that a core file tells: the instruction is executed again, or the
- * signal comes again, when the handler returns. */
+/* Takes the default action, so that a core file shows everything. When the handler returns, the
+ * instruction is executed again, or the signal comes again. */
 static void die(int sig, siginfo_t *info)
 {
     set_default(sig);
     if (was_sent(info)) (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), oaki_os_tid(), sig, info);
 }
 
-/* With those signals blocked that were, and its own. */
+/* Calls the handler with the interrupted code's mask, the handler's own mask, and the signal itself
+ * blocked. */
 static void call(struct sigaction *before, int sig, siginfo_t *info, void *context)
 {
     struct sigaction sa = *before;
@@ -53,7 +54,7 @@ static bool is_plain(const struct sigaction *sa, __sighandler_t action)
     return !(sa->sa_flags & SA_SIGINFO) && sa->sa_handler == action;
 }
 
-/* An ignored fault of an instruction ends the process all the same. */
+/* A fault of an instruction ends the process even if the signal is ignored. */
 void oaki_sigchain(struct sigaction *before, int sig, siginfo_t *info, void *context)
 {
     bool ignored = is_plain(before, SIG_IGN);

@@ -1,15 +1,16 @@
-/* sigframe.c - the frame of a signal: how large it is, and what the kernel leaves unwritten in it.
+/* sigframe.c - the frame of a signal: its size, and the bytes in it that the kernel leaves
+ * unwritten.
  *
- * A thread that a signal stops is scanned with the frame that the kernel made on its stack, as the
- * registers are in it. Some of the frame is never written: reserved words, room between the states
- * of the processor's extensions, and what aligns its parts. There the stack has what was in it
- * before, which may be addresses of objects that are long dead; and as each stop makes the same
- * frame in the same place, such a word may keep an object for as long as the thread waits there.
+ * A thread that a signal stops is scanned with the frame that the kernel made on its stack, as that
+ * holds the registers. Some of the frame is never written: reserved words, gaps between the states
+ * of the processor's extensions, and alignment. There the stack keeps its former contents, which
+ * may be addresses of objects that are long dead. Each stop makes the same frame in the same place.
+ * So such a word may keep an object alive for as long as the thread waits there.
  *
- * x86-64 alone (Linux: arch/x86/kernel/signal_64.c, fpu/signal.c; the layout of states: Intel SDM,
+ * x86-64 only (Linux: arch/x86/kernel/signal_64.c, fpu/signal.c; the layout of states: Intel SDM,
  * CPUID leaf 0DH). The kernel reads none of these bytes when the handler returns.
  *
- * Owns: the places of the states, which each thread that asks finds the same. No lock. */
+ * Owns: the places of the states; each thread that computes them finds the same. No lock. */
 #include "sigframe.h"
 
 #include "base.h"
@@ -29,17 +30,17 @@
 #include <string.h>
 #include <ucontext.h>
 
-#define LEGACY_FREE 416 /* of FXSAVE's area, up to what the kernel has for itself */
+#define LEGACY_FREE 416 /* unused part of FXSAVE's area, up to the kernel's own words */
 #define LEGACY_SW 464
-#define IN_USE 512 /* bits of the states that are read back; the kernel may leave the others out */
-#define STATES 576 /* where those begin that FXSAVE doesn't know; two come before */
+#define IN_USE 512 /* bits of the states that are restored; the kernel may omit the others */
+#define STATES 576 /* where the states beyond FXSAVE's begin; it has two */
 #define FIRST 2
 #define NSTATES 63
 #define SW_MAGIC 0x46505853u
-#define SW_END 4     /* another magic number behind the states */
-#define OTHERS 1280  /* bytes of the frame that are no states */
+#define SW_END 4     /* a second magic number, after the states */
+#define OTHERS 1280  /* bytes of the frame besides the states */
 #define INFO 128     /* bytes of siginfo_t */
-#define ALIGNED 128u /* no room that aligns a part is larger */
+#define ALIGNED 128u /* no alignment gap is larger */
 
 /* At LEGACY_SW, when there are more states (struct _fpx_sw_bytes). */
 typedef struct states {
@@ -48,7 +49,7 @@ typedef struct states {
     uint32_t size;
 } states;
 
-static AO_t places[NSTATES]; /* offset and size of each, once asked for */
+static AO_t places[NSTATES]; /* offset and size of each, once computed */
 
 static void place_of(int i, size_t *offset, size_t *size)
 {
@@ -63,8 +64,8 @@ static void place_of(int i, size_t *offset, size_t *size)
     *size = place & UINT32_MAX;
 }
 
-/* From Linux 5.14 on the kernel says it; before that: siginfo, ucontext and what aligns them, and
- * the states. */
+/* Linux 5.14 and later report the size. Before that it is siginfo, ucontext and their alignment,
+ * plus the states. */
 size_t oaki_sigframe_size(void)
 {
     unsigned a, b, c, d;
@@ -79,7 +80,7 @@ static void clear_between(char *lo, const char *hi)
     if (lo < hi && (size_t)(hi - lo) < ALIGNED) memset(lo, 0, (size_t)(hi - lo));
 }
 
-/* The next state from `at` on. false: there is none. */
+/* Finds the next state from `at` on. false: there is none. */
 static bool next_state(const states *s, size_t at, size_t *offset, size_t *size)
 {
     *offset = s->size;

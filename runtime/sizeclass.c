@@ -1,9 +1,9 @@
 /* sizeclass.c - makes the table of size classes (sizeclass.h) and the table from size to class.
  *
- * Up to 1024 bytes there are eight classes for each doubling, at most 16 bytes apart below 256;
- * above it six, a ratio of 2^(1/6). A span has at least 32 slots of up to 1 KiB, four of up to 8,
- * two of more, as its free slots are nobody else's; and it is made long enough that its tail wastes
- * at most an eighth of it. */
+ * Up to 1024 bytes there are eight classes per doubling, and 16 bytes between classes below 256.
+ * Above, there are six per doubling, a ratio of 2^(1/6). A span has at least 32 slots of up to 1
+ * KiB, four of up to 8 KiB, or two larger ones: its free slots serve no other class. It is long
+ * enough that its tail wastes at most an eighth of it. */
 #include "sizeclass.h"
 
 #define STARTS_WORDS 8192
@@ -13,7 +13,7 @@ uint8_t oaki_class_small[OAKI_SMALL_MAX / 16 + 1];
 unsigned oaki_nclasses;
 const uint64_t *oaki_class_starts[OAKI_CLASSES];
 
-/* All of them in one block: a span is at most SPAN_MAX long, most are far shorter. */
+/* All bitmaps in one block. A span is at most SPAN_MAX long, and most are far shorter. */
 static uint64_t starts[STARTS_WORDS];
 
 #define PAGE 8192u
@@ -34,7 +34,7 @@ static unsigned next_size(unsigned size)
 
 #ifdef OAKI_DEBUG
 
-/* At the first byte of each slot and at its last, as between them the quotient only grows. */
+/* Tests the first and the last byte of each slot: between them the quotient only grows. */
 static bool divides(const oaki_class *c)
 {
     for (size_t i = 0; i < c->nslots; i++)
