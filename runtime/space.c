@@ -1,9 +1,9 @@
-/* space.c - the reserved address range of the heap, and the tables that lie beside it.
+/* space.c - the reserved address range of the heap, and the tables beside it.
  *
- * Owns: the mapping of the range (never moved; its end may be given back) and of the page table,
- * span structs, bitmaps and chunk counts; `committed`. All are reserved in full at start and made
- * accessible as the range grows, in steps: each is a change of the process's mappings, which waits
- * until nobody's page fault is under way, the clearing of a huge page among them.
+ * Owns: the mapping of the range (never moved; its end may be given back), `committed`, and the
+ * mappings of the page table, span structs, bitmaps and chunk counts. All are reserved in full at
+ * start, and made accessible in steps as the range grows. Each step changes the process's mappings.
+ * That waits until no page fault is under way, such as one that clears a huge page.
  * Lock: pages_lock. */
 #include "heap.h"
 #include "os.h"
@@ -12,29 +12,29 @@
 
 #define RESERVE_DEFAULT ((size_t)1 << 40)
 #define RESERVE_MIN ((size_t)16 << 20)
-#define RESERVE_LEAST ((size_t)512 << 10) /* where what is mapped must be locked */
-#define RESERVE_MAX ((size_t)1 << 44) /* as the table of options says */
-#define TABLE_STEP ((size_t)64 << 20) /* heap bytes that a step of the tables serves */
-#define PART 16 /* of what is committed: a step of the range, from a chunk to TABLE_STEP */
+#define RESERVE_LEAST ((size_t)512 << 10) /* where mappings must be locked */
+#define RESERVE_MAX ((size_t)1 << 44) /* as in the table of options */
+#define TABLE_STEP ((size_t)64 << 20) /* heap bytes served by one step of the tables */
+#define PART 16 /* the range's step is this part of committed, from a chunk to TABLE_STEP */
 
-/* Each table takes a power-of-two share of the range's size, so that TABLE_STEP is whole pages
- * in all of them. */
+/* Each table's size is a power-of-two share of the range's, so that TABLE_STEP is whole pages in
+ * all of them. */
 static const struct table {
     unsigned shift; /* bytes of the range for a byte of the table, as a power of two */
     size_t at;      /* offset in oaki_heap of the pointer */
 } tables[] = {
-    { 11, offsetof(oaki_heap, pte) },  /* 4 bytes a page */
-    { 7, offsetof(oaki_heap, spans) }, /* 64 bytes a page */
-    { 7, offsetof(oaki_heap, alloc) }, /* a bit for each 16 bytes */
-    { 9, offsetof(oaki_heap, mark[0]) }, /* a quarter of these in each */
+    { 11, offsetof(oaki_heap, pte) },  /* 4 bytes per page */
+    { 7, offsetof(oaki_heap, spans) }, /* 64 bytes per page */
+    { 7, offsetof(oaki_heap, alloc) }, /* one bit per 16 bytes */
+    { 9, offsetof(oaki_heap, mark[0]) }, /* a quarter of the mark bits in each */
     { 9, offsetof(oaki_heap, mark[1]) },
     { 9, offsetof(oaki_heap, mark[2]) },
     { 9, offsetof(oaki_heap, mark[3]) },
-    /* 4 bytes for 4 MiB would do: 1 KiB, for whole pages in a step */
+    /* 4 bytes per 4 MiB would be enough; 1 KiB, so that a step is whole pages */
     { 12, offsetof(oaki_heap, chunk_inuse) },
 };
 
-/* A page's number + 1 fits the 32 bits that lists and tables give it. */
+/* A page's number + 1 fits the 32 bits that it has in lists and tables. */
 _Static_assert(RESERVE_MAX / OAKI_PAGE < UINT32_MAX, "page numbers are 32 bits wide");
 
 static void **table_pointer(const struct table *t)
@@ -42,8 +42,8 @@ static void **table_pointer(const struct table *t)
     return (void **)((char *)&oaki_the_heap + t->at);
 }
 
-/* Of a table, for so much of the range. The smallest range is part of a chunk, whose tables are
- * whole. */
+/* The bytes of a table for so much of the range. The smallest range is part of a chunk, and a
+ * chunk's tables are whole. */
 static size_t table_bytes(const struct table *t, size_t size)
 {
     return OAKI_ALIGN_UP(size, OAKI_CHUNK) >> t->shift;
@@ -78,8 +78,8 @@ static bool try_reserve(size_t size)
     return true;
 }
 
-/* Under an address space limit the heap takes half of it at most, so that the program has room for
- * stacks and libraries. Otherwise a power of two. */
+/* Under an address space limit the heap takes at most half of it, which leaves the host room for
+ * stacks and libraries. Otherwise it takes a power of two. */
 static size_t reserve_wanted(size_t asked)
 {
     size_t want = asked ? OAKI_MIN(asked, RESERVE_MAX) : RESERVE_DEFAULT;
@@ -95,9 +95,9 @@ static size_t reserve_wanted(size_t asked)
     return size;
 }
 
-/* After mlockall(MCL_FUTURE) what is mapped counts as locked, reserved or not, and RLIMIT_MEMLOCK
- * bounds it: EAGAIN. Of what can be had the heap takes half, as metadata and the program need some,
- * too. */
+/* After mlockall(MCL_FUTURE), every mapping counts as locked, a reservation too. RLIMIT_MEMLOCK
+ * bounds that: EAGAIN. The heap takes half of the room that it can get, as metadata and the host
+ * need some too. */
 static bool reserve_locked(size_t size)
 {
     while (size >= RESERVE_LEAST && !try_reserve(size)) size /= 2;
@@ -163,7 +163,7 @@ static bool commit(size_t to)
     return true;
 }
 
-/* A whole step, or what is needed if there isn't room for more. */
+/* Commits a whole step, or only the part needed if there isn't room for more. */
 static bool commit_step(size_t to)
 {
     oaki_heap *h = &oaki_the_heap;

@@ -1,7 +1,8 @@
-/* span.c - the bitmaps of spans, and from an address to its object.
+/* span.c - the bitmaps of spans, and the way from an address to its object.
  *
- * Owns: A and M (span.h). Words of A are shared by neighbours and by threads that free by hand,
- * so that the words at the edges of a range are changed atomically, those inside it plainly.
+ * Owns: A and M (span.h). Neighbouring spans share words of A, and other threads change them as
+ * they free by hand. So words at the edges of a range are changed atomically, those inside it
+ * plainly.
  * Bound: O(bytes / 1024). */
 #include "guard.h"
 #include "heap.h"
@@ -13,7 +14,7 @@ oaki_heap oaki_the_heap;
 
 #ifdef OAKI_DEBUG
 
-/* Whole granules of what is in use. */
+/* Is it whole granules of the used range? */
 static bool in_heap(size_t off, size_t bytes)
 {
     size_t used = AO_load(&oaki_the_heap.used);
@@ -22,16 +23,16 @@ static bool in_heap(size_t off, size_t bytes)
 
 #endif
 
-/* Bits [from, to) of a word. */
+/* A mask of the bits [from, to) of a word. */
 static uint64_t edge_mask(size_t from, size_t to)
 {
     OAKI_ASSERT(from < to && to <= 64);
     return (~(uint64_t)0 << from) & (~(uint64_t)0 >> (64 - to));
 }
 
-/* Bits [g, end): the words that are theirs alone become `all`, by memset as a large object has
- * hundreds; the others are left to the caller: the first in *head, the last in *tail, or none of
- * them: 0. Returns the first word. */
+/* Sets the words that lie wholly in bits [g, end) to `all`, by memset, as a large object has
+ * hundreds. The words at the edges are left to the caller: the first word's bits in *head, the last
+ * word's in *tail; 0 for none. Returns the first word. */
 OAKI_INLINE size_t fill_whole(uint64_t *map, size_t g, size_t end, int all, uint64_t *head,
                               uint64_t *tail)
 {
@@ -88,10 +89,10 @@ OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
     else *m |= ~a;
 }
 
-#define RUN 32 /* words of A for a line of each plane: they are permuted in greater pieces */
+#define RUN 32 /* words of A for one cache line of each plane; they are permuted in larger units */
 
-/* The same for RUN words of A from w on, if they are alike: full, as within a large object, or
- * empty. */
+/* The same for RUN words of A from w on, if all are full, as within a large object, or all empty.
+ */
 OAKI_INLINE bool change_run(size_t w, change how)
 {
     const uint64_t *a = oaki_the_heap.alloc + w, first = a[0];
@@ -108,7 +109,7 @@ OAKI_INLINE bool change_run(size_t w, change how)
 
 OAKI_INLINE void change_marks(size_t w, size_t n, change how)
 {
-    OAKI_ASSERT(w % 4 == 0 && n % 4 == 0); /* whole words of each plane */
+    OAKI_ASSERT(w % 4 == 0 && n % 4 == 0); /* n covers whole words of each plane */
     const uint64_t *a = oaki_the_heap.alloc + w;
     uint64_t *const *plane = oaki_the_heap.mark;
     for (size_t i = 0; i < n; i += 4) {
@@ -143,7 +144,7 @@ void oaki_mark_retain(size_t w, size_t n)
     change_marks(w, n, RETAIN);
 }
 
-#define PREPARE_WORDS 64 /* of A, under the lock */
+#define PREPARE_WORDS 64 /* words of A per hold of the lock */
 
 void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young)
 {
@@ -190,7 +191,7 @@ void oaki_mark_wipe(size_t off, size_t bytes)
     change_bits(off, bytes, false);
 }
 
-/* A first: a bit that is clear is an object's. */
+/* Sets A first: a clear bit there would belong to an object already. */
 static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {
     OAKI_REQUIRES_RUNNING();
@@ -220,8 +221,8 @@ size_t oaki_object_size(size_t off)
     return cls == OAKI_CLASS_LARGE ? oaki_span_of_offset(off)->size : oaki_classes[cls].size;
 }
 
-/* A has all of a run before its slots are handed out. Of another thread's run nothing is known
- * here. */
+/* In the calling thread's own run, not handed out yet? A covers the whole run before its slots are
+ * handed out. Runs of other threads are not known here. */
 static bool in_own_run(const oaki_span *s, size_t slot)
 {
     const oaki_mcache *mc = oaki_tls_mcache;
@@ -230,10 +231,10 @@ static bool in_own_run(const oaki_span *s, size_t slot)
     return s->list == OAKI_LIST_CACHED && p >= mc->run[sc].next && p < mc->run_end[sc];
 }
 
-/* A slot that waits for its sweep is live only if the last cycle marked it. The order matters: a
- * sweep changes A before it says so in `swept`, and all is swept before the next mark clears M. A
- * thread can be stopped between any two of these reads, or be in a region and not stop at all: what
- * M doesn't have counts only if the span still waits, and A is read last. */
+/* A slot in an unswept span is live only if the last cycle marked it. The order of reads matters. A
+ * sweep changes A before it sets `swept`, and every span is swept before the next mark clears M. A
+ * thread can be stopped between any two of these reads; in a region, it does not stop at all. So a
+ * missing mark counts only if the span is still unswept, and A is read last. */
 static bool is_live(size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -282,7 +283,7 @@ void oaki_pinned_visit(void (*fn)(size_t off, void *ctx), void *ctx)
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
     for (size_t page = 0, n; page < end && left > 0; page += n) {
         const oaki_span *s = &h->spans[page];
-        oaki_pte e = h->pte[page]; /* of spans that aren't pinned nothing else is read */
+        oaki_pte e = h->pte[page]; /* nothing else is read of spans that aren't pinned */
         n = 1;
         if ((e & OAKI_PTE_CLASS) == 0 || oaki_pte_kind(e) != OAKI_PINNED) continue;
         size_t base = oaki_span_slot(s),

@@ -1,5 +1,5 @@
-/* spill.c - oaki_thread_spill, in assembly: compiled code has saved and reused some of these
- * registers already.
+/* spill.c - oaki_thread_spill, in assembly: compiled code would already have saved and reused some
+ * of these registers.
  *
  * Owns nothing; no lock. Bound: a dozen stores. */
 #include "spill.h"

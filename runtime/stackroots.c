@@ -1,16 +1,15 @@
 /* stackroots.c - the stacks and registers of a stopped thread.
  *
  * Owns nothing of its own; clears oaki_thread.fiber_left when the thread has really left that
- * stack. Bound: O(1) for a thread on its own stack or a known fiber; a thread on an
- * alternate signal stack costs a look at that stack, one on a stack that nobody described some
- * probes a page.
+ * stack. Bound: O(1) for a thread on its own stack or a known fiber. A thread on an alternate
+ * signal stack costs a scan of that stack. One on an undescribed stack costs some probes per page.
  *
- * Where a thread runs is told by its stack pointer: on its own stack, on the fiber that the record
- * names, on the fiber that it is about to leave, on an alternate signal stack, or on a stack
- * that we weren't told of. Every stack that it may come back to is scanned from where it was
- * left. The collector's own thread has none, save where it calls the program: what it has looked at
- * is in its frames, and would live on. A program that tells the end of the stack it runs on
- * (oaki_thread_stack_bottom) marks its other stacks itself. */
+ * The stack pointer shows where a thread runs: on its own stack, on its record's fiber, or on the
+ * fiber that it is about to leave. Otherwise it is on an alternate signal stack, or on an
+ * undescribed stack. Every stack that it may come back to is scanned from the place where it was
+ * left. The collector's own thread has none, save where it calls the host: addresses that it has
+ * examined are in its frames, and would stay alive. A host that declares the end of its current
+ * stack (oaki_thread_stack_bottom) marks its other stacks itself. */
 #include "contract.h"
 #include "dlroots.h"
 
@@ -18,12 +17,12 @@
 #include "probe.h"
 #include "track.h"
 
-#define RED_ZONE 128 /* in use below the stack pointer of interrupted code (x86-64 ABI) */
-#define UNKNOWN_MAX ((ptrdiff_t)8 << 20) /* of a stack that we weren't told of */
-#define GROWN_MAX ((ptrdiff_t)1 << 30) /* that the first thread's may have outgrown its limit by */
+#define RED_ZONE 128 /* bytes in use below interrupted code's stack pointer (x86-64 ABI) */
+#define UNKNOWN_MAX ((ptrdiff_t)8 << 20) /* most bytes of an undescribed stack */
+#define GROWN_MAX ((ptrdiff_t)1 << 30) /* by which the first thread's may exceed its limit */
 
-/* What is scanned of each stack of a thread; NULL is nothing. A parked one was left by
- * oak_fiber_switch, and has registers saved with it. */
+/* Where the scan of each of a thread's stacks begins; NULL: it is not scanned. A parked stack was
+ * left by oak_fiber_switch, and has registers saved with it. */
 typedef struct extent {
     const char *native, *fiber, *left;
     bool native_parked, fiber_parked;
@@ -67,8 +66,8 @@ static void emit_slot(const oaki_root_visitor *v, const oaki_thread *t, const vo
                    .kind = OAKI_ROOT_SLOT, .lo = lo, .hi = lo + sizeof(void *), .thread = t });
 }
 
-/* The smallest word of the alternate stack [sp, hi) that points into [lo, end): at most the stack
- * pointer that the first handler interrupted, as that is in its frame. NULL when there is none. */
+/* The smallest word of the alternate stack [sp, hi) that points into [lo, end), or NULL. The first
+ * handler's frame holds the interrupted stack pointer, so the result is at most that. */
 static OAKI_NO_ASAN const char *lowest_into(const oaki_thread *t, const char *sp, const char *lo,
                                             const char *end)
 {
@@ -82,8 +81,9 @@ static OAKI_NO_ASAN const char *lowest_into(const oaki_thread *t, const char *sp
     return oaki_probe_start(lowest, end);
 }
 
-/* Code was interrupted on some stack by a handler that runs on the alternate one, and only that
- * stack knows where: the lower of this and what was saved covers all that is in use. */
+/* Lowers *from for code that a handler on the alternate stack has interrupted. Only the alternate
+ * stack holds the place of the interruption. The lower of that and the saved place covers
+ * everything in use. */
 static void widen(const char **from, const oaki_thread *t, const char *sp, const char *lo,
                   const char *end)
 {
@@ -101,8 +101,9 @@ static void visit_alternate(const oaki_root_visitor *v, const oaki_thread *t, co
     if (!e->native) e->native = oaki_probe_start(t->stack_lo, t->stack_hi);
 }
 
-/* Neither the end of the stack nor where the thread's own was left are known. Or it is the first
- * thread's own, which grew when its limit was raised: then both meet. */
+/* Neither the end of the stack nor the place where the thread left its own stack is known. The
+ * stack may also be the first thread's own, which grew when its limit was raised: then both meet.
+ */
 static void visit_unknown(const oaki_root_visitor *v, const oaki_thread *t, const char *sp,
                           extent *e)
 {
@@ -116,7 +117,7 @@ static void visit_unknown(const oaki_root_visitor *v, const oaki_thread *t, cons
     if (!e->native) e->native = oaki_probe_start(t->stack_lo, t->stack_hi);
 }
 
-/* Not on the alternate stack. */
+/* For a thread that is not on the alternate stack. */
 static void visit_current(const oaki_root_visitor *v, oaki_thread *t, const char *sp, extent *e)
 {
     if (on_fiber(sp, t->fiber)) {
@@ -134,8 +135,8 @@ static void visit_current(const oaki_root_visitor *v, oaki_thread *t, const char
     }
 }
 
-/* Thread-local storage and the descriptor lie at the top of the stack of all threads but the first;
- * they are roots of another kind. */
+/* The end of the stack proper. Thread-local storage and the descriptor lie above it, for all
+ * threads but the first; they are roots of another kind. */
 static const char *native_end(const oaki_thread *t)
 {
     const char *lo, *hi;
@@ -153,14 +154,14 @@ OAKI_NOINLINE size_t oaki_stack_left(void)
     return within(sp, t->stack_lo, t->stack_hi) ? (size_t)(sp - t->stack_lo) : SIZE_MAX;
 }
 
-/* ---- a stack whose end the program told ---- */
+/* ---- a stack whose end the host declares ---- */
 
 void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom)
 {
     AO_store((AO_t *)&t->bottom, (AO_t)bottom);
 }
 
-/* NULL: t is on a stack that we know. */
+/* The declared bottom, or NULL: t is on a known stack. */
 static const char *told_bottom(const oaki_thread *t)
 {
     char *const *where = (char *const *)AO_load((const AO_t *)&t->bottom);
@@ -168,8 +169,8 @@ static const char *told_bottom(const oaki_thread *t)
     return bottom && (bottom <= t->stack_lo || bottom > t->stack_hi) ? bottom : NULL;
 }
 
-/* Of the told stack, what is in use; all of it where that isn't known. A stack of the program's
- * may have another right below it, with a guard page between, so each page is asked for. */
+/* The start of the declared stack's part in use, or of all of it where that is unknown. Another
+ * stack of the host's may lie right below, beyond a guard page, so each page is probed. */
 static const char *told_from(const oaki_thread *t, const char *bottom)
 {
     const char *lo = bottom - UNKNOWN_MAX, *sp = t->sp;

@@ -1,22 +1,22 @@
 /* stop.c - stopping the world, and starting it again.
  *
- * A stop has a number, `epoch`: odd while threads are to stand, even while they run. The one thread
- * that stops the others (it holds gc_lock) counts it up, signals every thread that is not in a
- * blocking region, and waits for each in turn until that has answered with the number, or is seen
- * to be in a blocking region, or is dead. What they do is in park.c.
+ * A stop has a number, `epoch`: odd while threads must park, even while they run. The stopping
+ * thread, which holds gc_lock, increments it and signals every thread that is not in a blocking
+ * region. Then it waits for each thread in turn, until that has answered with the number, is in a
+ * blocking region, or is dead. The threads' part is in park.c.
  *
- * Where some don't answer soon, as in a long call of the system, the stop is given up, and the
- * world runs until it is tried again. Those that were late stand from when they can on, until the
- * stop has come about: they may be late again otherwise, each at another time, and it never would.
- * But not for long while the world runs: another one that is late may need what they hold.
+ * If some threads don't answer soon, as in a long system call, the stop is abandoned. The world
+ * runs until the next try. The late threads park as soon as they can, until the stop is complete.
+ * Otherwise each might be late again at another time, and the stop would never succeed. While the
+ * world runs they park only briefly: another late thread may need a resource that they hold.
  *
- * Owns: struct stopper; of a thread late, lateness, signalled (which the handler clears, and who
- * blocks the signal sets).
- * Lock: threads_lock is held from the first signal to the restart, so the list stands still.
- * Bound: O(threads), and as long as the slowest thread takes to leave the runtime. Reaches no
- * malloc, stdio or lock of the host.
+ * Owns: struct stopper; a thread's late, lateness and signalled. The handler clears signalled; a
+ * thread that blocks the signal sets it.
+ * Lock: threads_lock is held from the first signal to the restart, so the list does not change.
+ * Bound: O(threads), and as long as the slowest thread takes to leave the runtime. Uses no malloc,
+ * stdio or lock of the host.
  *
- * docs/threads.md goes through the races. */
+ * docs/threads.md explains the races. */
 #include "contract.h"
 #include "heap.h"
 #include "os.h"
@@ -30,46 +30,46 @@
 #include <string.h>
 
 #define SPINS 200               /* a thread in user code on another core answers in microseconds */
-#define LOOK_NS 5000000u        /* then sleep, and look every so often whether the thread lives */
-#define COUNTS_NS 100000000u    /* what a sleep counts for at most, as processes are suspended */
-#define RESEND_NS 100000000u    /* a signal was lost */
-#define COMPLAIN_NS 2000000000u /* the program blocks the signal, or took it */
-#define PATIENCE_NS 10000000u   /* others stand for one that doesn't: at first; then twice as */
-#define MOST_NS 640000000u      /* long, up to this; */
-#define REST 15                 /* in between they run so many times as long, or until it */
-#define REST_NAP_NS 2000000u    /* stands, looking so often */
-#define HOLD 4                  /* so many times as long one stands meanwhile that was late */
-#define TURN_NS 20000u          /* for threads that sleep still after the last stop: at a time, */
-#define TURNS_NS 300000u        /* and in all; or an eighth of what the stop took, */
+#define LOOK_NS 5000000u        /* then sleep; each time check whether the thread is alive */
+#define COUNTS_NS 100000000u    /* most that one sleep counts for, as a process may be suspended */
+#define RESEND_NS 100000000u    /* resend: a signal was lost */
+#define COMPLAIN_NS 2000000000u /* warn: the host blocks the signal or took it */
+#define PATIENCE_NS 10000000u   /* for which others park for one late thread: at first; then */
+#define MOST_NS 640000000u      /* doubling up to this; */
+#define REST 15                 /* between tries the world runs so many times as long, */
+#define REST_NAP_NS 2000000u    /* or until that thread parks, checked so often */
+#define HOLD 4 /* a formerly late thread parks at most so many times as long meanwhile */
+#define TURN_NS 20000u          /* for threads still asleep after the last stop: one wait, */
+#define TURNS_NS 300000u        /* and all waits; or an eighth of the stop's length, */
 #define TURNS_MOST_NS 5000000u  /* up to this */
-#define HASTY 32                /* stops in a row that found some asleep and waited for none: */
-#define HASTY_NS 1000000u       /* then once for so long */
+#define HASTY 32                /* stops in a row with sleeping threads and without a wait: */
+#define HASTY_NS 1000000u       /* then one wait of this length */
 
 static struct stopper {
-    unsigned int stopped; /* AO_int: 1 while all stand */
-    oaki_thread *gone;    /* off the list, to be freed when the world runs; threads_lock */
-    uint64_t asked_ns;    /* when all were asked to stand, gc_lock; */
-    uint64_t stood_ns;    /* when all stood, ... threads_lock */
-    uint64_t started_ns;  /* ... and had been let go; likewise */
-    uint64_t turns_ns;    /* how long they are waited for from then on; likewise */
-    unsigned hasty;       /* likewise */
-    size_t number;        /* of the stop, whether it has come about or not; gc_lock */
-    bool again;           /* the next one is for the same, as the loaded objects had changed */
+    unsigned int stopped; /* AO_int: 1 while all are parked */
+    oaki_thread *gone;    /* off the list, freed when the world runs; threads_lock */
+    uint64_t asked_ns;    /* when all were asked to park; gc_lock */
+    uint64_t stood_ns;    /* when all were parked; threads_lock */
+    uint64_t started_ns;  /* when they were released; threads_lock */
+    uint64_t turns_ns;    /* how long to wait for them from then on; threads_lock */
+    unsigned hasty;       /* stops in a row, see HASTY; threads_lock */
+    size_t number;        /* number of the stop, complete or not; gc_lock */
+    bool again;           /* the next stop repeats this one, as the loaded objects had changed */
     oaki_vain vain;       /* gc_lock */
-    uint64_t mask;        /* the stopping thread's own; gc_lock */
+    uint64_t mask;        /* the stopping thread's own mask; gc_lock */
     bool masked;
 } stopper;
 
 /* ---- one thread ---- */
 
-/* false when the thread is dead. One signal is on its way at most, as real-time signals queue up
- * where standard ones merge. One that could not be sent is tried again in await. */
+/* false when the thread is dead. At most one signal is on its way, as real-time signals queue up
+ * where standard ones merge. await retries one that could not be sent. */
 static bool signal_thread(oaki_thread *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     if (AO_int_load_acquire(&t->signalled)) return !oaki_stopsignal_gone(t->tid);
     AO_int_store(&t->signalled, OAKI_SIGNAL_SENT);
-    AO_nop_full(); /* with let_signal_pass: it sees 1, or we see that it is blocked */
+    AO_nop_full(); /* Dekker with let_signal_pass: it sees 1, or we see that it is blocked */
     if (AO_int_load(&t->state) == OAKI_THREAD_BLOCKED) {
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
         return true;
@@ -96,7 +96,8 @@ static oaki_lateness *lateness_of(oaki_thread *t)
     return l;
 }
 
-/* A thread that isn't attached got its signal, now or in a rest. */
+/* Does the id belong to another thread by now? Yes if an unattached thread got the signal for it,
+ * now or in a rest. */
 static bool is_another(oaki_thread *t)
 {
     oaki_lateness *l = lateness_of(t);
@@ -104,7 +105,8 @@ static bool is_another(oaki_thread *t)
     return l->gone;
 }
 
-/* It has been waited for so much longer. false: it is dead. */
+/* Accounts for ns more of waiting, and sends the signal again where needed. false: the thread is
+ * dead. */
 static bool press(oaki_thread *t, uint64_t ns)
 {
     oaki_lateness *l = lateness_of(t);
@@ -120,8 +122,8 @@ static bool press(oaki_thread *t, uint64_t ns)
     return signal_thread(t);
 }
 
-/* Wait until t stands, is dead, or *left nanoseconds are over, which become fewer. Time is summed
- * up from short sleeps, so that a process that was suspended doesn't find everybody late. */
+/* Waits until t is parked or dead, or *left nanoseconds are over. *left decreases. The time is a
+ * sum of short sleeps, so that not all threads seem late after the process was suspended. */
 static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
@@ -152,7 +154,7 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
 
 /* ---- all ---- */
 
-/* Off the list, so that nobody looks at its stack, which may be unmapped. */
+/* Takes a dead thread off the list: its stack may be unmapped, and must not be read. */
 static void put_aside(oaki_thread *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
@@ -168,8 +170,8 @@ static void flush_gone(void)
     for (oaki_thread *t = stopper.gone; t; t = t->next) oaki_zones_flush(t);
 }
 
-/* Those whose death no signal would tell, while the world still runs: a call of the system for
- * each blocked thread. */
+/* Finds dead threads that get no signal, while the world still runs. One system call per blocked
+ * thread. */
 static void find_dead(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
@@ -195,10 +197,11 @@ static bool is_soon(void)
     return oaki_os_now_ns() - stopper.started_ns < stopper.turns_ns;
 }
 
-/* A stop right after another would find the others asleep still, as it takes them some microseconds
- * to wake, and a processor that was idle for long more; one after the other, they would never run.
- * With more threads than processors some sleep for many milliseconds, and each nap of ours may last
- * as long: so what counts is when they were woken, and only now and then whether they are awake. */
+/* A stop right after another would find the other threads still asleep. Waking takes some
+ * microseconds, and much longer on a processor that was idle. Stop after stop, they would never
+ * run. With more threads than processors, some sleep for many milliseconds, and each nap here may
+ * last as long. So the criterion is the time since they were woken. Only now and then it is whether
+ * they are awake. */
 static void let_others_run(void)
 {
     bool asleep = any_asleep(), waited = false;
@@ -206,7 +209,7 @@ static void let_others_run(void)
         oaki_os_sleep_ns(TURN_NS);
         waited = true;
     }
-    if (waited && is_soon()) oaki_os_sleep_ns(TURN_NS); /* time to run, too */
+    if (waited && is_soon()) oaki_os_sleep_ns(TURN_NS); /* time for them to run, too */
     stopper.hasty = asleep && !waited ? stopper.hasty + 1 : 0;
     if (stopper.hasty < HASTY) return;
     oaki_os_sleep_ns(HASTY_NS);
@@ -231,13 +234,13 @@ static void forgive(void)
         if (AO_int_load(&t->late)) AO_int_store_release(&t->late, 0);
 }
 
-/* false: a thread didn't stop in time, and others may stand until oaki_world_start. */
+/* false: a thread didn't stop in time, and others may be parked until oaki_world_start. */
 static bool halt(oaki_thread *self, uint64_t limit_ns)
 {
     oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_LOCK(&h->gc_lock);
     OAKI_REQUIRES_RUNNING();
-    OAKI_ASSERT(!stopper.gone); /* of the last stop, all are freed */
+    OAKI_ASSERT(!stopper.gone); /* those of the last stop are freed */
     int saved = errno;
     oaki_lock_acquire(&h->threads_lock);
     oaki_stopsignal_refresh();
@@ -282,8 +285,8 @@ void oaki_world_halt(oaki_thread *self)
     (void)halt(self, UINT64_MAX);
 }
 
-/* The stopping thread's signals wait too: a handler of the program's that ran meanwhile could move
- * pointers about behind the marker's back. Not those that the thread causes itself. */
+/* Blocks the stopping thread's signals too. A handler of the host's that ran meanwhile could move
+ * pointers without the marker's notice. Signals that the thread causes itself stay unblocked. */
 static void mask_signals(void)
 {
     static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
@@ -291,12 +294,12 @@ static void mask_signals(void)
     sigfillset(&all);
     for (size_t i = 0; i < OAKI_COUNT(own); i++) sigdelset(&all, own[i]);
     uint64_t set;
-    memcpy(&set, &all, sizeof set); /* libc's own signals are in no set of libc's */
+    memcpy(&set, &all, sizeof set); /* no set of libc's contains libc's own signals */
     stopper.mask = oaki_os_block_signals(set);
     stopper.masked = true;
 }
 
-/* The last try: nobody is to stand for another. */
+/* last: this is the last try, after which no thread parks because it was late. */
 static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
 {
     OAKI_ASSERT(!stopper.masked);
@@ -310,12 +313,13 @@ static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
     return all ? EAGAIN : EBUSY;
 }
 
-/* In a rest that came after so long a try, of so much until now, how it goes on. */
+/* The state of a rest: stood_ns is the length of the try before it, rested_ns that of the rest so
+ * far. */
 typedef struct resting {
     uint64_t stood_ns, rested_ns;
-    bool late;     /* some run still that were late, and another try would be in vain */
-    bool held;     /* by the system, all of these */
-    bool released; /* some that stood have done so for long enough */
+    bool late;     /* some late threads still run, so another try would be in vain */
+    bool held;     /* the system holds all of these */
+    bool released; /* some parked long enough, and were released */
 } resting;
 
 static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
@@ -339,12 +343,12 @@ static bool are_late(uint64_t slept_ns, resting *r)
     oaki_heap *h = &oaki_the_heap;
     bool over = r->rested_ns >= r->stood_ns * REST;
     r->late = r->released = false;
-    r->held = over; /* until then it doesn't matter */
+    r->held = over; /* not checked before then */
     oaki_lock_acquire(&h->threads_lock);
     for (oaki_thread *t = h->threads; t; t = t->next)
         if (AO_int_load(&t->late)) look_at(t, slept_ns, r);
     OAKI_ASSERT(!(AO_int_load(&oaki_the_stop.epoch) & 1)); /* the world runs */
-    if (r->released) { /* who is about to sleep sees that the number has changed */
+    if (r->released) { /* a thread about to sleep sees that the number has changed */
         AO_int_store_release(&oaki_the_stop.epoch, AO_int_load(&oaki_the_stop.epoch) + 2);
         oaki_futex_wake(&oaki_the_stop.epoch, INT_MAX);
     }
@@ -352,7 +356,7 @@ static bool are_late(uint64_t slept_ns, resting *r)
     return r->late && (r->held || !over);
 }
 
-/* The world runs for at least as long as it has stood in vain. How long. */
+/* Lets the world run at least as long as the vain try has stopped it. Returns for how long. */
 static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
 {
     resting r = { .stood_ns = stood_ns };
@@ -367,9 +371,9 @@ static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
     return r.rested_ns;
 }
 
-/* One thread that doesn't stop is no reason for all others to stand: so they do for a 16th of the
- * time, and not while the system holds that one. Longer each time, as on a machine that is busy
- * with other things they may be many that take long. */
+/* One late thread must not keep all others parked. So they are parked for a 16th of the time, and
+ * not while the system holds all late threads. Each try is longer than the last: on a busy machine
+ * many threads may be slow. */
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
 {
     uint64_t left = limit_ns ? limit_ns : UINT64_MAX, patience = PATIENCE_NS;

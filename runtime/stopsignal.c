@@ -1,8 +1,8 @@
-/* stopsignal.c - the signal that stops threads: which one, its handler, sending it, and whether the
- * thread that it is sent to lives.
+/* stopsignal.c - the signal that stops threads: its choice, its handler, sending it, and whether
+ * its target is alive.
  *
  * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop.
- * Bound: a few calls of the system each, none of which takes a lock of the host. */
+ * Bound: a few system calls each, none of which takes a lock of the host. */
 #include "stopsignal.h"
 #include "contract.h"
 #include "dirty.h"
@@ -19,14 +19,14 @@
 static struct {
     void (*handler)(int, siginfo_t *, void *);
     int signal;
-    int spare; /* 0 not needed yet, -1 there is none */
+    int spare; /* 0: not needed yet, -1: none */
     pid_t pid; /* of the current stop */
-    int way;   /* by which signals are sent: a filter may refuse one */
+    int way;   /* the way of sending: a filter may refuse one */
 } self;
 
 /* ---- dispositions ---- */
 
-/* Neither handled nor ignored by the program. */
+/* Does the host neither handle nor ignore it? */
 static bool is_unused(int sig)
 {
     struct sigaction now;
@@ -34,9 +34,9 @@ static bool is_unused(int sig)
            now.sa_handler == SIG_DFL;
 }
 
-/* Not on the alternate stack: the frame must lie below what it interrupts. The mask has libc's own
- * signals too, which sigfillset leaves out: a thread that is cancelled would clean up in a stopped
- * world. */
+/* Not on the alternate stack: the frame must lie below the interrupted code's. The mask includes
+ * libc's own signals, which sigfillset leaves out: a cancelled thread would run its cleanup in a
+ * stopped world. */
 static int install(int sig)
 {
     struct sigaction sa;
@@ -50,7 +50,7 @@ static int install(int sig)
 static int choose(void)
 {
     if (oaki_the_heap.config.stop_signal) return oaki_the_heap.config.stop_signal;
-    if (self.signal) return self.signal; /* of a start that failed later */
+    if (self.signal) return self.signal; /* from a start that failed later */
     for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
         if (is_unused(s)) return s;
     return 0;
@@ -66,7 +66,8 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
     return -1;
 }
 
-/* Some programs set all signals back to the default, which for this one ends the process. */
+/* Reinstalls the handler if it is gone. Some hosts reset all signals to the default, which ends the
+ * process for this one. */
 void oaki_stopsignal_refresh(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
@@ -86,7 +87,8 @@ void oaki_stopsignal_allow(void)
 
 enum way { BY_TGKILL, BY_QUEUE, BY_TKILL, WAYS };
 
-/* The last knows no process: a thread's number may be another's by now, with the same user. */
+/* Sends by one way. BY_TKILL names no process: the id may by now belong to another process's
+ * thread, of the same user. */
 static int send_by(int way, int tid, int sig)
 {
     siginfo_t info;
@@ -99,19 +101,21 @@ static int send_by(int way, int tid, int sig)
     return (int)syscall(SYS_rt_tgsigqueueinfo, self.pid, tid, sig, &info);
 }
 
-/* What the system itself says of a thread, or of a full queue. A filter may say anything. */
+/* An answer of the kernel's own about a thread, or about a full queue. A filter may return any
+ * error. */
 static bool is_answer(int error)
 {
     return error == ESRCH || error == EAGAIN;
 }
 
-/* To itself, who is there and has room: what is refused is this way. */
+/* Tests a way by sending to the calling thread, which exists and has room. An error means that a
+ * filter refuses this way. */
 static bool is_refused(int way)
 {
     return send_by(way, oaki_os_tid(), 0) != 0;
 }
 
-/* What goes wrong is asked once more in another way where this one is refused to any thread. */
+/* After a failure, tries another way if this one is refused for any thread. */
 static int send_signal(int tid, int sig)
 {
     int tried = 0, first = 0;
@@ -127,9 +131,9 @@ static int send_signal(int tid, int sig)
     return 0;
 }
 
-/* The spare signal, once it is needed: a standard one, which takes no place in a queue, and that
- * the program leaves alone; -1 when it doesn't. Of the standard ones, SIGURG is ignored by default,
- * and programs expect it at odd times. */
+/* The spare signal, installed at first need: a standard one, which needs no place in a queue. -1
+ * when the host uses it. SIGURG is the standard signal that is ignored by default and that hosts
+ * expect at odd times. */
 static int spare_signal(void)
 {
     if (self.spare == 0)
@@ -152,15 +156,15 @@ bool oaki_stopsignal_gone(int tid)
     return send_signal(tid, 0) != 0 && errno == ESRCH;
 }
 
-/* A thread that left by the exit system call takes its id with it. Only the process's first thread
- * stays, as a zombie, until the last has gone, so /proc is asked for its state. */
+/* A thread that ends by the exit system call takes its id with it. Only the process's first thread
+ * stays, as a zombie, until the last one ends. So its state is read from /proc. */
 bool oaki_stopsignal_dead(int tid)
 {
     oaki_task task;
     return oaki_stopsignal_gone(tid) || (oaki_task_read(tid, &task) && oaki_task_is_dead(&task));
 }
 
-/* In a call that nothing interrupts, as of vfork's parent; or stopped, as by a debugger. */
+/* True in an uninterruptible call, as in vfork's parent, or when stopped, as by a debugger. */
 bool oaki_stopsignal_held(int tid)
 {
     oaki_task task;

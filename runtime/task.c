@@ -1,4 +1,5 @@
-/* task.c - see task.h. The file's fields: proc_pid_stat(5). */
+/* task.c - the state of a thread of this process, from /proc (task.h). The file's fields:
+ * proc_pid_stat(5). */
 #include "task.h"
 
 #include "base.h"
@@ -11,9 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FIELDS_TO_FLAGS 6 /* from the state */
-/* Of the kernel's include/linux/sched.h: PF_IO_WORKER, since 5.12, and PF_USER_WORKER, since 6.4,
- * which KVM's and vhost's have. Before, that was of threads that load modules. */
+#define FIELDS_TO_FLAGS 6 /* counted from the state */
+/* Flags of the kernel's include/linux/sched.h: PF_IO_WORKER, since 5.12, and PF_USER_WORKER, since
+ * 6.4, for KVM's and vhost's threads. Before 6.4, the second bit marks threads that load modules.
+ */
 #define WORKER (0x10u | 0x4000u)
 
 static ssize_t read_stat(int tid, char *text, size_t n)
@@ -31,7 +33,7 @@ static ssize_t read_stat(int tid, char *text, size_t n)
     return got;
 }
 
-/* "12 (name) S 1 12 12 0 -1 4194368 ...", where the name may hold anything. */
+/* The text is "12 (name) S 1 12 12 0 -1 4194368 ...", where the name may contain any character. */
 bool oaki_task_read(int tid, oaki_task *task)
 {
     char text[512];

@@ -1,17 +1,17 @@
 /* thread.c - attaching, detaching and starting threads.
  *
- * A thread attaches when it first needs the heap. It detaches when it says so or, by the destructor
- * of a pthread key, when it exits; a thread that leaves without (the exit system call, a destructor
- * that allocates after ours has run for the last time) is found dead by the next stop, or by the
- * thread that is given its id.
+ * A thread attaches when it first needs the heap. It detaches on request or, by the destructor of a
+ * pthread key, when it exits. A thread may also end without detaching: by the exit system call, or
+ * in a destructor that allocates after ours has run for the last time. The next stop finds it dead,
+ * or the thread that gets its id does.
  *
  * Owns: the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
- * Invariants: a thread is in the list exactly while its oaki_tls_thread is set; both change under
- *             threads_lock, so no stop sees one without the other.
- * Lock: threads_lock, which an attached thread waits for parked, as a stop may hold it. Attaching
- *             takes no lock of libc, which may hold any of them as it calls malloc; what may call
- *             the host's malloc (the key's value) is done last, outside the runtime.
- * Bound: attach is O(threads), a look at each for a dead one with its id; detach O(1). */
+ * Invariants: a thread is in the list exactly while its oaki_tls_thread is set. Both change under
+ * threads_lock, so no stop sees one without the other.
+ * Lock: threads_lock, for which an attached thread waits parked, as a stop may hold it. Attaching
+ * takes no lock of libc, which may hold any of them as it calls malloc. A step that may call the
+ * host's malloc (setting the key's value) comes last, outside the runtime.
+ * Bound: attach is O(threads), as it looks for a dead one with its id; detach is O(1). */
 #include "contract.h"
 #include "dirty.h"
 #include "heap.h"
@@ -34,13 +34,13 @@
 
 #define LITTLE_SPACE ((rlim_t)1 << 30)
 #define LIMITED_STACK ((size_t)1 << 20)
-#define FREE_KEYS 32 /* of glibc's: the values of these lie in a thread's descriptor */
+#define FREE_KEYS 32 /* glibc's first keys, whose values lie in the thread's descriptor */
 
 __thread oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
 __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
 
-/* Rounds of key destructors that this thread has been through. */
+/* Rounds of key destructors that this thread has completed. */
 static __thread unsigned exit_rounds __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t exit_key, early_key;
@@ -86,7 +86,7 @@ void oaki_thread_free(oaki_thread *t)
     oaki_meta_free(t, sizeof *t, OAKI_META_OTHER);
 }
 
-/* Ids are used again: whoever had this one is dead, and would be taken for alive. */
+/* Removes a dead thread that had this id. Ids are reused, so its record would seem alive. */
 static void reap(int tid)
 {
     oaki_thread *t = oaki_the_heap.threads;
@@ -117,7 +117,7 @@ static oaki_thread *new_thread(int tid, char *lo, char *hi)
     return t;
 }
 
-/* No fork may come in between. */
+/* Keeps forks out until the thread is attached. */
 static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -141,9 +141,9 @@ static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
 
 static void detach(oaki_thread *t);
 
-/* Where neither key is one of the first, libc calls calloc for a thread's first value. That may be
- * a function of the program's that comes back here, to a thread that is attached. Any value but
- * NULL will do: the destructor looks at oaki_tls_thread. */
+/* Sets the key's value. If neither key is one of the first, libc calls calloc for a thread's first
+ * value. That may be a function of the host's that comes back here, to a thread that is attached.
+ * Any value but NULL works: the destructor reads oaki_tls_thread. */
 static bool will_be_told_of_exit(void)
 {
     if (pthread_setspecific(exit_key, &exit_key) == 0) return true;
@@ -205,7 +205,7 @@ OAKI_COLD oaki_thread *oaki_enter_slow(void)
 
 /* ---- detach ---- */
 
-/* Between the two stores a stray signal's handler may look at either. */
+/* A stray signal's handler may read either variable between the two stores. */
 static void detach(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -229,15 +229,15 @@ void oak_thread_detach(void)
     errno = saved;
 }
 
-/* ThreadSanitizer takes leave of a thread in the last round; code that it looks at dies then. */
+/* ThreadSanitizer forgets a thread in the last round. Instrumented code crashes after that. */
 #ifdef OAKI_TSAN
 #define ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
 #else
 #define ROUNDS PTHREAD_DESTRUCTOR_ITERATIONS
 #endif
 
-/* A thread that is cancelled in a blocking region comes here from inside it. Other keys'
- * destructors may still need the heap, so this one asks to be called again until the last round. */
+/* A thread that is cancelled in a blocking region gets here from inside it. Other keys' destructors
+ * may still need the heap, so this one asks for another call until the last round. */
 static void on_exit_of_thread(void *value)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -259,14 +259,14 @@ typedef struct start {
     void *(*fn)(void *);
     void *arg;
     bool attach;
-    oaki_labels *labels; /* that the new thread has from its creator */
+    oaki_labels *labels; /* inherited from the creating thread */
     char name[16];
 } start;
 
 static void *run_attached(void *hidden)
 {
     start *s = (start *)~(uintptr_t)hidden;
-    /* Out of memory: the object stays for good, and the argument with it. */
+    /* Out of memory: the object is never freed, and keeps the argument. */
     bool attached = oaki_thread_attach_self() != NULL;
     void *(*fn)(void *) = s->fn;
     void *arg = s->arg;
@@ -277,7 +277,7 @@ static void *run_attached(void *hidden)
     return fn(arg);
 }
 
-/* Those of the calling thread, for another; without memory, none. */
+/* A copy of the calling thread's labels for another thread; none without memory. */
 static oaki_labels *inherited(void)
 {
     if (!oaki_tls_thread->labels) return NULL;
@@ -304,8 +304,8 @@ int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *), void 
     s->fn = fn;
     s->arg = arg;
     s->labels = inherited();
-    /* The C library has the argument in the thread's descriptor as long as the thread runs, and so
-     * would keep whatever gets the memory of this record once it is freed. */
+    /* The argument is stored inverted. The C library keeps it in the thread's descriptor as long as
+     * the thread runs. So it would keep the next object in this record's memory alive. */
     int e = pthread_create(thread ? thread : &id, attr, run_attached, (void *)~(uintptr_t)s);
     if (e != 0) {
         disinherit(s->labels);
@@ -334,7 +334,7 @@ static void *run_own(void *p)
     return s.fn(s.arg);
 }
 
-/* For metadata: in the runtime, if this thread can be stopped and isn't there already. */
+/* Enters the runtime for metadata, if this thread can be stopped and is not inside already. */
 static oaki_thread *come_in(void)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -356,9 +356,9 @@ static void free_start(start *s)
     if (t) oaki_leave(t);
 }
 
-/* Where there is little address space, not as much of it as a program's thread may want: four of
- * them would take what is left for the program's own. Those that are attached do nothing but run
- * functions of the program's, and keep theirs. */
+/* Limits the stack where address space is scarce: at full size, four such threads would take the
+ * space that the host's own threads need. Attached threads keep the full size, as all that they do
+ * is run functions of the host's. */
 static void limit_stack(pthread_attr_t *attr, bool attach)
 {
     struct rlimit space;
@@ -368,7 +368,8 @@ static void limit_stack(pthread_attr_t *attr, bool attach)
         (void)pthread_attr_setstacksize(attr, LIMITED_STACK);
 }
 
-/* A program's thread-local storage is taken out of a stack, and may be larger than one. */
+/* Creates the thread; `limited`: with limit_stack. The caller retries without it, as the host's
+ * thread-local storage comes out of the stack and may need more. */
 static int create(start *s, bool limited)
 {
     pthread_t id;
@@ -382,8 +383,8 @@ static int create(start *s, bool limited)
     return e;
 }
 
-/* The new thread blocks signals itself: were they blocked here meanwhile, a stop would wait for us,
- * and we for a stopped thread that is inside malloc. */
+/* The new thread blocks signals itself. If they were blocked here meanwhile, a stop would wait for
+ * this thread, and this thread for a stopped one that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
     OAKI_REQUIRES_RUNNING();
@@ -399,14 +400,14 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
     return e;
 }
 
-/* Made as the program is loaded, when few keys are taken. */
+/* Made at load time, when few keys are taken. */
 static __attribute__((constructor(101))) void make_early_key(void)
 {
     have_early_key = pthread_key_create(&early_key, on_exit_of_thread) == 0;
 }
 
-/* The later the key, the more destructors of other keys run before ours in each round. But with one
- * of the first ones, which need no memory, attaching calls no malloc. */
+/* With a later key, more destructors of other keys run before ours in each round. But with one of
+ * the first keys, whose values need no memory, attaching calls no malloc. */
 static int make_exit_key(void)
 {
     int e = pthread_key_create(&exit_key, on_exit_of_thread);
@@ -420,7 +421,7 @@ static int make_exit_key(void)
     return 0;
 }
 
-/* Again when an earlier start failed after it. */
+/* Called again when an earlier start failed at a later step. */
 int oaki_threads_init(void)
 {
     static bool have_key;

@@ -1,22 +1,24 @@
-/* tlsroots.c - thread-local storage: the static block and the descriptor of a thread, and the
- * blocks that libraries loaded by dlopen got for it.
+/* tlsroots.c - thread-local storage: a thread's static block, its descriptor, and its blocks of
+ * libraries loaded by dlopen.
  *
- * Owns: what is known of the C library's layout, written at start-up and, under gc_lock, when
- * loaded objects are read. Bound: a visit costs O(modules that are not static), for a program
- * without dlopen'ed TLS nothing but the static range.
+ * Owns: the known facts of the C library's layout. They are written at start-up and, under gc_lock,
+ * when loaded objects are read. Bound: a visit costs O(non-static modules). Without dlopen'ed TLS
+ * it costs only the static range.
  *
- * The layout is that of the ELF TLS ABI (Drepper, "ELF Handling For Thread-Local Storage"): on
- * x86-64 (variant II) blocks lie below the thread pointer, which points to the descriptor; on
- * aarch64 (variant I) above it, and the descriptor below. The thread's vector (DTV) is found from
- * the thread pointer; element 0 is a generation, element -1 the number of slots, element i the
- * block of module i, or -1. glibc tells the sizes of the static area and of the descriptor to
- * sanitizers and debuggers under names of its own; where these are missing, what modules of the
- * start-up use is taken, and what a library loaded later uses of the static surplus is missed.
+ * The layout is that of the ELF TLS ABI (Drepper, "ELF Handling For Thread-Local Storage"). On
+ * x86-64 (variant II), blocks lie below the thread pointer, which points to the descriptor. On
+ * aarch64 (variant I), blocks lie above it, and the descriptor below. The thread pointer leads to
+ * the thread's vector (DTV). Element 0 is a generation, element -1 the number of slots, element i
+ * the block of module i, or -1.
+ *
+ * glibc gives sanitizers and debuggers the sizes of the static area and of the descriptor, under
+ * names of its own. Where these are missing, the static area is the part that the modules of the
+ * start-up use. Then a later library's use of the static surplus is missed.
  *
  * A stopped thread may be in the middle of moving its vector: the old one is freed, and the
- * thread's pointer still leads to it. Its elements survive that (malloc's links overwrite the
- * number of slots), and oaki_tlsroots_sane sees a number of slots that can't be, so that the stop
- * is repeated. A block that is gone is probed before it is looked at. */
+ * thread's pointer still leads to it. Its elements survive that, as malloc's links only overwrite
+ * the number of slots. oaki_tlsroots_sane sees an impossible number of slots, and the stop is
+ * repeated. A block is probed before it is read, as it may be gone. */
 #include "contract.h"
 #include "dlroots.h"
 
@@ -24,7 +26,7 @@
 #include "track.h"
 #include <dlfcn.h>
 
-#define DESCRIPTOR_MAX 2304  /* of glibc 2.31 to 2.40: 2304 to 2368; used when it isn't told */
+#define DESCRIPTOR_MAX 2304  /* bytes; 2304 to 2368 in glibc 2.31 to 2.40; used when unknown */
 #define STATIC_MAX 65536     /* a block farther from the thread pointer is not static */
 #define SLOTS_MAX (1u << 24) /* a vector with more has been overwritten */
 
@@ -33,9 +35,9 @@ typedef struct dtv_entry {
 } dtv_entry;
 
 static struct {
-    size_t area;       /* bytes of static TLS and descriptor together, 0 when not told */
+    size_t area;       /* bytes of static TLS and descriptor together; 0: unknown */
     size_t descriptor; /* bytes */
-    size_t reach;      /* distance from the thread pointer to the far end of what was seen */
+    size_t reach;      /* distance from the thread pointer to the farthest byte seen */
 } layout;
 
 #if defined(__x86_64__)
@@ -45,7 +47,8 @@ OAKI_INLINE const dtv_entry *vector_of(const char *tp)
     return ((const dtv_entry *const *)tp)[1];
 }
 
-/* How far a static block at data reaches from tp; more than STATIC_MAX when it is none. */
+/* The distance from tp to the far end of a static block at data; more than STATIC_MAX if it isn't
+ * static. */
 OAKI_INLINE size_t distance(const char *tp, const char *data)
 {
     return (size_t)(tp - data);
@@ -84,8 +87,8 @@ static struct {
     const uint32_t *descriptor;
 } libcs;
 
-/* As the program is loaded: later another thread may have the loader's lock, in a constructor that
- * waits for the heap to start. A heap that starts before looks them up itself. */
+/* Runs at load time. Later another thread may hold the loader's lock, in a constructor that waits
+ * for the heap to start. A heap that starts earlier looks the names up itself. */
 static __attribute__((constructor)) void look_up(void)
 {
     if (libcs.looked_up) return;

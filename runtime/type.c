@@ -1,11 +1,11 @@
 /* type.c - the table of types.
  *
- * Owns: every struct oak_type, with its name and bitmap in one block of metadata, never freed; and
- *   the table from ids to them: blocks that double in size and never move, so that markers read it
- *   without a lock.
+ * Owns: every struct oak_type, with its name and bitmap in one block of metadata, never freed. Also
+ * the table from ids to them: blocks that double in size and never move, so markers read it without
+ * a lock.
  *
- * Invariants: id k is in block b = floor(log2(k / FIRST + 1)); an entry is stored before its id is
- *   handed out.
+ * Invariants: id k is in block b = floor(log2(k / FIRST + 1)). An entry is stored before its id is
+ * handed out.
  * Lock: types_lock for adding. Bound: a look-up is O(1). */
 #include "type.h"
 
@@ -16,13 +16,13 @@
 #include <string.h>
 
 #define FIRST 64  /* entries of block 0 */
-#define BLOCKS 26 /* together more than ids have bits for */
+#define BLOCKS 26 /* together more entries than 32-bit ids */
 
 typedef const oak_type *entry;
 
 static struct {
     AO_t blocks[BLOCKS]; /* entry * */
-    unsigned int count;  /* AO_int: ids given: 1 .. count */
+    unsigned int count;  /* AO_int: ids in use: 1 .. count */
 } self;
 
 /* ---- the table ---- */
@@ -32,7 +32,7 @@ static unsigned block_of(uint32_t id)
     return oaki_log2(id / FIRST + 1);
 }
 
-/* Of its first id. */
+/* The entry index of a block's first id. */
 static uint32_t block_start(unsigned b)
 {
     return FIRST * (((uint32_t)1 << b) - 1);
@@ -52,7 +52,7 @@ uint32_t oaki_type_count(void)
     return AO_int_load_acquire(&self.count);
 }
 
-/* Give t an id. */
+/* Gives t an id. */
 static int publish(oak_type *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.types_lock);
@@ -75,7 +75,7 @@ static int publish(oak_type *t)
 
 /* ---- making types ---- */
 
-/* A type with a copy of name and bitmap, in one block. *bytes is its size. */
+/* Makes a type with a copy of name and bitmap, in one block. *bytes is the block's size. */
 static oak_type *build(const char *name, size_t elem_size, const uint64_t *bitmap, size_t *bytes)
 {
     size_t nwords = elem_size / sizeof(void *), nmap = bitmap ? (nwords + 63) / 64 : 0,

@@ -1,3 +1,3 @@
-/* xxh.c - see xxh.h. Owns nothing. */
+/* xxh.c - the code of xxHash (xxh.h). Owns nothing. */
 #define XXH_IMPLEMENTATION
 #include "xxh.h"

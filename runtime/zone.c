@@ -1,9 +1,8 @@
 /* zone.c - the table of zones, their limits and their names (zone.h).
  *
  * Owns: the records, the list of free ones, limits and handlers.
- * Invariants: an id below oaki_zones.used has a record; pages <= limit, unless the limit was
- *             lowered since; the default zone, id 0, is always open, and has neither limit nor
- *             handler.
+ * Invariants: an id below oaki_zones.used has a record. pages <= limit, unless the limit was
+ * lowered since. The default zone, id 0, is always open, and has neither limit nor handler.
  * Lock: oaki_zones.lock. pages is charged by compare-and-swap, before the pages are taken. */
 #include "collector.h"
 #include "contain.h"
@@ -123,7 +122,7 @@ oak_zone *oak_zone_of(const void *p)
     return id ? oaki_zone_by_id(id) : NULL;
 }
 
-/* Two threads may make them at once: one keeps its own. */
+/* Two threads may make them at once: one of the arrays is used. */
 oaki_central *oaki_zone_make_centrals(oak_zone *z, oaki_kind kind)
 {
     size_t bytes = OAKI_CLASSES * sizeof(oaki_central);
@@ -154,7 +153,8 @@ bool oaki_zone_charge(oak_zone *z, size_t pages)
     return true;
 }
 
-/* Who gives an empty zone's record away reads 0 there, and then its other words. */
+/* A full barrier: the thread that frees an empty zone's record reads 0 in pages, and only then the
+ * record's other words. */
 void oaki_zone_uncharge(uint32_t id, size_t pages)
 {
     if (!id) return;
@@ -189,14 +189,14 @@ size_t oak_zone_set_limit(oak_zone *z, size_t bytes)
 
 /* ---- out of memory ---- */
 
-/* The next one is called again. */
+/* Resets in_full, so that the next failure calls the handler again. */
 OAKI_UNWIND_ACTION(oaki_zone_full_left)
 {
     if (oaki_tls_thread) oaki_tls_thread->in_full = false;
     oaki_cancel_give_back();
 }
 
-/* An allocation is no cancellation point. */
+/* The handler runs with cancellation held off: an allocation is no cancellation point. */
 static OAKI_NOINLINE bool call_full(oak_zone *z, size_t n)
 {
     OAKI_NO_CANCEL_NOTED;

@@ -1,20 +1,21 @@
-/* zonecache.c - entering and leaving zones: which cache a thread allocates from.
+/* zonecache.c - entering and leaving zones: the choice of the cache from which a thread allocates.
  *
- * A cache belongs to one zone at a time. Who enters a zone takes one of its parked caches, or
- * another that is free, and makes it the thread's current one: oaki_tls_mcache, where the fast path
- * finds it as ever. Who leaves parks it again, runs and spans and all, so that coming and going
- * costs no search for spans. At most OAKI_ZONES_PARKED wait in this way; then the one that has
- * waited longest is flushed and is free for any zone.
+ * A cache belongs to one zone at a time. A thread that enters a zone takes one of the zone's parked
+ * caches, or another free one. That becomes its current cache: oaki_tls_mcache, which the fast path
+ * uses. A thread that leaves parks the cache with its runs and spans, so entering again costs no
+ * search for spans. At most OAKI_ZONES_PARKED caches are parked. Beyond that, the one parked
+ * longest is flushed and is free for any zone.
  *
- * Owns: the lists of parked and spare caches; the entries of a stack: oaki_thread.zones of the one
- *   that runs, native_zones of a thread's own while it runs on a fiber, oak_fiber.zones of a fiber
- *   that waits. Each is a chain by `outer`, the latest first; a thread's home is in none.
- * Invariants: t->mcache is the first of t->zones, or t->home; it is oaki_tls_mcache, outside of
- *   these functions and of blocking regions. A cache is in one chain (depth > 0), parked (depth 0,
- *   in its zone's list and in the one by age), spare, or some thread's home. zone->entries counts
- *   those in chains.
- * Lock: oaki_zones.lock, inside oaki_enter or in a stop, so a stop sees all that whole. A chain
- *   belongs to its thread. Bound: O(1), and O(span classes) where a cache is flushed. */
+ * Owns: the lists of parked and spare caches, and the entries of each stack. These are
+ * oaki_thread.zones for the running stack, native_zones for a thread's own while it runs on a
+ * fiber, and oak_fiber.zones for a suspended fiber. Each is a chain by `outer`, the latest first; a
+ * thread's home is in none.
+ * Invariants: t->mcache is the first of t->zones, or t->home. It equals oaki_tls_mcache, outside of
+ * these functions and of blocking regions. A cache is in one chain (depth > 0), parked, spare, or
+ * some thread's home. A parked one has depth 0, and is in its zone's list and in the list by age.
+ * zone->entries counts the caches in chains.
+ * Lock: oaki_zones.lock, inside oaki_enter or in a stop, so a stop sees no half-made change. A
+ * chain belongs to its thread. Bound: O(1), and O(span classes) where a cache is flushed. */
 #include "collector.h"
 #include "fiber.h"
 #include "heap.h"
@@ -43,7 +44,7 @@ static void unpark(oaki_mcache *mc)
     zs->nparked--;
 }
 
-/* Its spans go back to the zone, its counts too. */
+/* Returns the cache's spans and counts to the zone. */
 static void empty(oaki_mcache *mc)
 {
     oaki_mcache_flush(mc);
@@ -81,7 +82,7 @@ static void park(oaki_mcache *mc)
     if (++zs->nparked > OAKI_ZONES_PARKED) make_spare(zs->oldest);
 }
 
-/* NULL: a new one has to be made. */
+/* A parked or spare cache for z. NULL: a new one must be made. */
 static oaki_mcache *find_cache(oak_zone *z)
 {
     oaki_zones *zs = zones();
@@ -98,8 +99,8 @@ static oaki_mcache *find_cache(oak_zone *z)
 
 /* ---- entering ---- */
 
-/* Take part in the zone; `called`: for an object of it. 0, EBUSY, or EINVAL: there is no such
- * zone. */
+/* Enters the zone; `called`: for an object of it. 0, EBUSY, or EINVAL when there is no such zone.
+ */
 static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
 {
     oaki_lock_acquire(&zones()->lock);
@@ -116,7 +117,7 @@ static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
     return e;
 }
 
-/* The zone has been entered, so it stays. */
+/* The thread has entered the zone, so it stays. */
 static oaki_mcache *make_cache(oaki_thread *t, oak_zone *z)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -201,7 +202,8 @@ void oak_zone_leave(oak_zone *z)
 
 oak_zone *oak_zone_current(void)
 {
-    const oaki_thread *t = oaki_tls_thread; /* its cache, be it in a blocking region */
+    /* through the thread, whose cache is valid in a blocking region too */
+    const oaki_thread *t = oaki_tls_thread;
     oak_zone *z = t ? t->mcache->zone : NULL;
     return z && z->id ? z : NULL;
 }
@@ -231,7 +233,7 @@ static bool is_current(const oak_zone *z)
     return here ? here == (z ? z : &oaki_the_heap.zone0) : !z;
 }
 
-/* What a call has given in z, which is left. */
+/* Leaves z and returns p, the result of a call made there. Keeps errno. */
 static void *out_of(oak_zone *z, void *p)
 {
     int saved = errno;
@@ -299,7 +301,7 @@ static void leave_chain(oaki_mcache **chain)
     *chain = NULL;
 }
 
-/* Its current cache is a parked one from here on: not to be used. */
+/* From here on its current cache is a parked one, and must not be used. */
 void oaki_zones_leave_all(oaki_thread *t)
 {
     leave_chain(&t->zones);
@@ -323,7 +325,7 @@ static void set_owner(oaki_mcache *mc, oaki_thread *t, oak_fiber *f)
     }
 }
 
-/* The lock, as oak_zone_threads reads whose an entry is. */
+/* Takes the lock, as oak_zone_threads reads the owner of an entry. */
 void oaki_zones_switch(oaki_thread *t, oak_fiber *from, oak_fiber *to)
 {
     OAKI_REQUIRES_SELF(t);
@@ -348,7 +350,7 @@ void oaki_zones_drop_fiber(oak_fiber *f)
     leave_chain(&f->zones);
 }
 
-/* The fiber's memory is still there: it is swept later. */
+/* The fiber's memory still exists: it is swept later. */
 void oaki_zones_drop_fibers(bool (*marked)(const void *obj))
 {
     OAKI_REQUIRES_STOPPED();
@@ -376,7 +378,7 @@ size_t oak_zone_threads(const oak_zone *z, int *tids, size_t max)
     return n;
 }
 
-/* ---- what was taken and not handed out ---- */
+/* ---- slots taken and not handed out ---- */
 
 static bool has_unused(const oaki_mcache *mc, const oaki_span *s, const void *p)
 {

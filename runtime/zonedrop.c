@@ -1,15 +1,15 @@
-/* zonedrop.c - giving back what a dead zone has: by a thread in the background, or by the collector
+/* zonedrop.c - giving back the memory of dead zones: by a background thread, or by the collector
  * before its next mark.
  *
- * Discarding a zone takes its caches' spans, drops the records that others keep of its objects, and
- * puts it into the list of the dead; that is all that its caller waits for. Then span after span
- * goes back to the page heap, and when the last one has gone, the zone's number is free again. A
- * collection gives back the rest before its mark: so no mark looks at a zone that was dead when the
- * cycle began, and one that dies meanwhile is whole until the next.
+ * Discarding a zone takes its caches' spans and drops the records that others keep of its objects.
+ * Then it puts the zone into the list of the dead, and its caller waits for no more. After that
+ * span after span goes back to the page heap. When the last one has gone, the zone's number is free
+ * again. A collection gives back the rest before its mark. So no mark meets a zone that was dead
+ * when the cycle began. A zone that dies during a cycle stays whole until the next.
  *
  * Owns: the list of dead zones, the reaper. Lock: oaki_zones.lock for the list; helper_lock for
- *   taking spans from what is in it. A span that a thread is sweeping at the moment is in no list,
- *   and comes back into one, or goes; the zone waits for it. */
+ * taking spans from the zones in it. A span that a thread is sweeping is in no list. It comes back
+ * into one, or is freed; the zone waits for it. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
@@ -20,16 +20,16 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define PIECE 64 /* spans given back between two looks whether somebody waits */
-#define WAIT_NS 200000 /* for what a thread is sweeping */
+#define PIECE 64 /* spans in one quantum, before the next check for waiting threads */
+#define WAIT_NS 200000 /* wait for a span that a thread is sweeping */
 #define RELEASE_STEP ((size_t)4 << 20) /* bytes */
-#define RELEASE_MIN 8 /* pages: shorter runs are left to be reused */
+#define RELEASE_MIN 8 /* pages; shorter runs are left for reuse */
 #define POISON 0xdb
 
 static struct {
-    unsigned int wake; /* AO_int, futex: counts the zones that died */
-    unsigned int started; /* AO_int: the thread */
-    AO_t freed; /* bytes of zones that it may release to the system */
+    unsigned int wake; /* AO_int, futex: counts zones that die */
+    unsigned int started; /* AO_int: the thread was started */
+    AO_t freed; /* bytes of dead zones that it may release to the system */
 } reaper;
 
 /* ---- one span ---- */
@@ -43,7 +43,7 @@ static void forget_samples(const oaki_span *s)
         if (oaki_bit_get(h->alloc, off)) h->sampler.on.freed((char *)h->base + off);
 }
 
-/* Of the span's bytes, those that the last mark has counted, while its marks are there. */
+/* The part of the span's bytes that the last mark has counted, while its marks are there. */
 static size_t marked_bytes(const oaki_span *s, size_t bytes)
 {
     size_t off = oaki_span_slot(s), words = (size_t)s->npages * OAKI_PAGE_WORDS;
@@ -51,7 +51,7 @@ static size_t marked_bytes(const oaki_span *s, size_t bytes)
     return oaki_mark_count(off >> 10, words, oaki_class_starts[s->cls]) * s->size;
 }
 
-/* It is in no list, and in no cache. */
+/* Gives back a span that is in no list and no cache. */
 static void give_back(oak_zone *z, oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -92,7 +92,7 @@ void oaki_zone_drop(oak_zone *z)
     oaki_lock_release(&zs->lock);
 }
 
-/* The first of the dead has nothing any more. */
+/* Ends the first dead zone, which has no memory any more. */
 static void bury(oak_zone *z)
 {
     oaki_zones *zs = &oaki_the_heap.zones;
@@ -132,7 +132,7 @@ bool oaki_zones_reap(size_t spans)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.helper_lock);
     OAKI_ASSERT(AO_load(&oaki_the_heap.marking) == 0);
     while ((z = first_dead()) != NULL) {
-        unsigned sc = 0; /* from the start: what was being swept may have come back anywhere */
+        unsigned sc = 0; /* from the start: a span that was being swept may be back in any list */
         oaki_span *s = NULL;
         oaki_guard_leave_begin();
         for (; spans > 0 && (s = oaki_central_pop_any(z, &sc)) != NULL; spans--) give_back(z, s);
@@ -163,7 +163,7 @@ int oak_zone_discard(oak_zone *z)
 
 /* ---- the thread ---- */
 
-/* What went back to the page heap goes on to the system, as far as the heap won't need it soon. */
+/* Releases freed pages to the system, as far as the heap won't need them soon. */
 static void release(void)
 {
     size_t left = AO_load(&reaper.freed), n = 1;
@@ -177,7 +177,7 @@ static void release(void)
     }
 }
 
-/* Between the mark's beginning and its end, what it knows of is left alone. */
+/* Gives nothing back during a mark: the mark knows these spans. */
 static bool reap_piece(void)
 {
     oaki_helper_begin();
@@ -215,8 +215,8 @@ int oaki_zones_reaper_init(void)
     return 0;
 }
 
-/* Without a thread the next collection does it. The thread begins with `seen` 0, so it doesn't
- * sleep through what it was started for. */
+/* Without a thread, the next collection gives the zones back. The thread begins with `seen` 0, so
+ * it doesn't sleep through the death that started it. */
 void oaki_zones_reaper_wake(void)
 {
     OAKI_REQUIRES_OUTSIDE();

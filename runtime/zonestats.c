@@ -1,9 +1,9 @@
 /* zonestats.c - the accounts of zones, read in one stop.
  *
- * A zone counts its frees and its memory; what was allocated in it is what its caches have counted,
- * those that are its own now and those that were. The default zone counts nothing: its account is
- * the heap's less all others.
- * Owns: mallocs and bytes of zones, which mean something in such a stop. Lock: gc_lock, the world
+ * A zone counts its frees and its memory. Its allocations are the sum of its caches' counts, for
+ * its present and its former caches. The default zone counts nothing: its account is the heap's
+ * less all others.
+ * Owns: mallocs and bytes of zones, which are valid only in such a stop. Lock: gc_lock, the world
  * stopped. Bound: O(zones + caches * span classes). */
 #include "collector.h"
 #include "heap.h"
@@ -82,7 +82,7 @@ static void read_gone(oak_zone_stats *out)
     finish(out);
 }
 
-/* What m has and no other zone: `others` is their sum. */
+/* The default zone's account: m less `others`, the sum of all other zones. */
 static void read_default(oak_zone_stats *out, const oak_memstats *m, const oak_zone_stats *others)
 {
     memset(out, 0, sizeof *out);
@@ -128,7 +128,7 @@ static size_t read_all(oak_zone_stats *out, size_t max, const oak_memstats *m)
 
 size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m)
 {
-    static oak_memstats nobodys; /* gc_lock; too large for a small stack */
+    static oak_memstats nobodys; /* under gc_lock; too large for a small stack */
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return 0;
     if (!m) m = &nobodys;
