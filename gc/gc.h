@@ -1,12 +1,12 @@
-/* gc.h - what the parts of the collector share.
+/* gc.h - the interfaces that the parts of the collector share.
  *
- * A cycle, with the world stopped from the first line to the last (cycle.c):
- *   flush every mcache; hooks; M = ~A; mark from roots, pinned objects and what finalizer records
- *   keep; drain; ephemerons to a fixpoint; finalizers are decided and resurrected; weak references
- *   are cleared; M is final; the lists become unswept.
+ * A cycle runs with the world stopped from the first line to the last (cycle.c):
+ *   flush every mcache; hooks; M = ~A; mark from roots, pinned objects and the objects that
+ *     finalizer records keep; drain; ephemerons to a fixpoint; decide finalizers and resurrect
+ *     their objects; clear weak references; M is final; the lists become unswept.
  * Then, with the world running: sweep, lazily and in the background (sweep.c).
  *
- * Lock: gc_lock is held for the whole of a cycle's stop. */
+ * Lock: gc_lock is held for the whole of a cycle's pause. */
 #ifndef OAKI_GC_H
 #define OAKI_GC_H
 
@@ -18,20 +18,20 @@
 
 /* ---- hooks (cycle.c) ---- */
 
-/* From now on fn is called in each collection, in its first stop and before its mark, so that
- * caches may let go of what they hold; again if another collection ends that one before its mark,
- * and begins it anew. Every thread but the one that collects is outside of the
- * runtime or parked on its way out, so what is changed inside oaki_enter only is whole. fn may read
- * and write memory, heap objects too; nothing else. The same fn twice is once; there is no way
- * back. 0, or -1 with ENOMEM. Not inside oaki_enter. */
+/* From now on fn is called in each collection, in its first pause and before its mark, so that
+ * caches can drop what they hold. It is called again if another collection ends this one before
+ * its mark, and starts it anew. Every thread but the collecting one is outside of the runtime,
+ * or parked on its way out. So data that changes only inside oaki_enter is consistent.
+ * fn may read and write memory, heap objects too, and do nothing else. Adding the same fn twice
+ * is adding it once; there is no way to remove it. 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_gc_at_cycle(void (*fn)(void));
 
-/* In fn: is it the first time for this collection, which is a full one, if `full`? *seen is the
- * caller's, 0 at first. */
+/* In fn: is this its first call for this collection, and a full collection if `full`? *seen is
+ * the caller's, 0 at first. */
 bool oaki_gc_begins(size_t *seen, bool full);
 
-/* The same after its mark, when M is final: who keeps addresses of objects drops those that are not
- * marked. */
+/* As oaki_gc_at_cycle, but after the mark, when M is final. A holder of objects' addresses drops
+ * those of unmarked objects there. */
 int oaki_gc_after_mark(void (*fn)(void));
 
 /* ---- marking (trace.c, workers.c) ---- */
@@ -42,13 +42,13 @@ OAKI_INLINE bool oaki_is_marked(const void *obj)
     return oaki_mark_get(oaki_heap_offset(obj));
 }
 
-/* It will be asked soon. */
+/* Prefetches its mark bit. */
 OAKI_INLINE void oaki_mark_fetch(const void *obj)
 {
     __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, oaki_heap_offset(obj)));
 }
 
-/* Does p point to or into an object that isn't marked? */
+/* Does p point to or into an object that is not marked? */
 OAKI_INLINE bool oaki_leads_to_unmarked(const void *p)
 {
     size_t slot =
@@ -56,33 +56,34 @@ OAKI_INLINE bool oaki_leads_to_unmarked(const void *p)
     return slot != SIZE_MAX && !oaki_mark_get(slot);
 }
 
-/* Mark what p points to or into, if anything, and queue it for scanning. Then, at the end,
- * oaki_mark_drain. */
+/* Marks the object that p points to or into, if any, and queues it for scanning. Call
+ * oaki_mark_drain at the end. */
 void oaki_mark_pointer(const void *p);
 
-/* Queue the contents of the live object at obj, as its kind and type say, without marking it.
- * Then, at the end, oaki_mark_drain. */
+/* Queues the words of the live object at obj, as its kind and type say, without marking it. Call
+ * oaki_mark_drain at the end. */
 void oaki_trace_live(void *obj);
 
-/* The same, save what leads into the object itself: of a small one that no type tells of. false: it
- * is none. */
+/* The same without words that lead into the object itself, for a small object without a type.
+ * false: it is no such object. */
 bool oaki_trace_but_self(const void *obj);
 
-/* Scan until nothing is left, all workers together. */
+/* Scans until no work is left, all workers together. */
 void oaki_mark_drain(void);
 
-/* ---- tables of objects (objtable.h) ----
+/* ---- object tables (objtable.h) ----
  *
- * A mark beside the program asks, by oaki_..._ask, of up to `most` records from number `from` on
- * whether what they are about is marked, which the last stop then passes by, and queues what they
- * keep alive in any case. Where to go on, or OAKI_RECORD_NONE.
+ * A concurrent mark calls oaki_..._note_certain for up to `most` records from number `from` on.
+ * A record whose objects are all marked is noted as certain; the final pause skips it. Objects
+ * that a record keeps alive in any case are queued. Returns the number to go on from, or
+ * OAKI_RECORD_NONE.
  *
- * What a stop has found gone is settled behind it: by oaki_..._settle, some records at a time,
- * *from being 0 at first. Is there more? */
+ * Records that a pause has flagged are reclaimed after it, some at a time, by oaki_..._reclaim.
+ * *from is 0 at first. Is there more? */
 
 uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most);
 uint32_t oaki_weak_note_certain(uint32_t from, unsigned most);
-/* Values of pairs that are marked, with their keys, are queued. */
+/* Values of marked ephemerons with marked keys are queued. */
 uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most);
 size_t oaki_ephemerons_queued(void); /* values, since the start */
 
@@ -90,9 +91,10 @@ bool oaki_finalizers_reclaim(uint32_t *from);
 bool oaki_weak_reclaim(uint32_t *from);
 bool oaki_ephemerons_reclaim(uint32_t *from);
 
-/* All of it (reclaim.c). */
+/* Reclaims all flagged records of all tables (reclaim.c). */
 void oaki_tables_reclaim(void);
-/* All tables, once that is done: the rule that is broken, or NULL. Of one: finalizer_lock held. */
+/* All tables, after reclaiming: the rule that is broken, or NULL. For one table: finalizer_lock
+ * held. */
 const char *oaki_tables_check(void);
 const char *oaki_finalizers_check(void);
 const char *oaki_weak_check(void);
@@ -101,55 +103,56 @@ const char *oaki_ephemerons_check(void);
 /* ---- finalizers, cleanups (finalizer.c, decide.c) ---- */
 
 int oaki_finalizers_init(void);
-/* In the stop of a mark: mark what records keep alive whatever happens (contexts, and objects that
- * are queued). */
+/* In the pause of a mark: marks the objects that records keep alive in any case, which are
+ * contexts and the objects of queued finalizers. */
 void oaki_finalizers_mark_roots(void);
-/* After the drain: decide what is ready, queue it, mark it and what it reaches, drain. What a full
- * cycle has found waiting for ever is counted until the next one. */
+/* After the drain: decides which finalizers are ready, queues them, marks their objects and all
+ * these reach, drains. Records that a full cycle finds waiting forever are counted until the
+ * next one. */
 void oaki_finalizers_decide(bool minor);
-/* After the cycle: wake the finalizer thread, or notify. */
+/* After the cycle: wakes the finalizer thread, or notifies. */
 void oaki_finalizers_dispatch(void);
 void oaki_finalizers_stats(struct oak_memstats *out);
-void oaki_finalizers_forget(void *obj); /* freed by hand; runtime */
+void oaki_finalizers_forget(void *obj); /* obj is freed by hand; runtime */
 
 /* ---- weak references and ephemerons (weak.c, ephemeron.c) ---- */
 
 int oaki_weak_init(void);
-/* Clear every weak reference to an unmarked object: before finalizers are decided, so that those
- * are cleared whose objects the program can't reach. */
+/* Clears every weak reference to an unmarked object. Runs before finalizers are decided, so that
+ * a reference to an object the program cannot reach is cleared. */
 void oaki_weak_clear(void);
-/* After that: records of handles that are unmarked themselves are flagged. */
+/* After that: flags records whose handles are unmarked themselves. */
 void oaki_weak_flag_lost(void);
 void oaki_weak_forget(void *obj);
-/* Each handle that has a record: with the start of its object (NULL: cleared), and what it holds.
- */
+/* For each handle that has a record: the start of its object (NULL: cleared), and the address it
+ * holds. */
 typedef void (*oaki_weak_fn)(void *ctx, const void *handle, const void *obj, const void *target);
 void oaki_weak_each(oaki_weak_fn fn, void *ctx);
 size_t oaki_weak_count(void);
-size_t oaki_weak_cleared(void); /* whose object has gone, and that are still held */
+size_t oaki_weak_cleared(void); /* handles still held whose object is gone */
 
 int oaki_ephemerons_init(void);
-/* Mark values whose ephemeron and key are marked, drain, until nothing changes. again: there was a
- * call in this stop, and more has been marked since. */
+/* Marks values whose ephemeron and key are marked, and drains, until nothing changes. again:
+ * there was a call in this pause, and more has been marked since. */
 void oaki_ephemerons_fixpoint(bool again);
-/* Clear those whose key is unmarked; flag those that are unmarked themselves. After finalizers
- * are decided. */
+/* Clears ephemerons whose key is unmarked; flags those that are unmarked themselves. After
+ * finalizers are decided. */
 void oaki_ephemerons_clear(void);
-void oaki_ephemerons_forget(void *obj); /* freed by hand, as oaki_weak_forget */
+void oaki_ephemerons_forget(void *obj); /* obj is freed by hand, as for oaki_weak_forget */
 
 /* ---- zones (zone.c) ---- */
 
 /* M is final. */
 void oaki_zones_marked(void);
-/* One is to be destroyed, which only a full mark can tell whether it may be. */
+/* Is a zone about to be destroyed? Only a full mark can tell whether it may be. */
 bool oaki_zones_closing(void);
 int oaki_zones_closing_init(void);
 
-/* As oak_zone_destroy; when it is referred to, *survivor is the offset of an object of it that the
- * program can reach, or 0. */
+/* As oak_zone_destroy. If the zone is referred to, *survivor is the offset of one of its objects
+ * that the program can reach, or 0. */
 int oaki_zone_destroy(oak_zone *z, size_t *survivor);
 
-/* Drop what is known of objects in this zone, as when they are freed by hand. */
+/* Drops all records of objects in this zone, as when they are freed by hand. */
 void oaki_finalizers_forget_zone(uint32_t zone);
 void oaki_weak_forget_zone(uint32_t zone);
 void oaki_ephemerons_forget_zone(uint32_t zone);

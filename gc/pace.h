@@ -8,45 +8,47 @@
 
 void oaki_pace_init(void);
 
-/* After a mark, in the stop: live bytes, those of them of which it isn't known how long they will
- * live, bytes of stacks and globals that were scanned. Sets live and trigger. */
+/* After a mark, in the pause: live bytes; those of them whose lifetime isn't known; bytes of
+ * stacks and globals that were scanned. Sets live and trigger. */
 void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor);
 
-/* After a cycle: when it ended, how long the collector was at it; and the process's processor time
- * then, and the collector's. What the program asks for is no part of the collector's half. */
+/* After a cycle: when it ended and how long the collector worked; and the same in processor
+ * time, of the process and of the collector. A collection that the program asks for does not
+ * count towards the collector's half. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
                      bool asked);
 
-/* A mark was in a stop that took `ns`; since the last cycle the program had allocated so much until
- * it began. After one that was asked for at any time that tells nothing. Before oaki_pace_cycle. */
+/* A stop-the-world mark took `ns`. `before`: bytes allocated between the last cycle and its
+ * begin. That tells nothing after a collection that was asked for. Call before oaki_pace_cycle. */
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns);
 
-/* So many were the process's when the cycle began: it may be given fewer or more at any time. */
+/* The processors that the process had when the cycle began; their number may change at any time. */
 void oaki_pace_processors(unsigned n);
 
-/* A mark was beside the program, which had allocated so much before it since the last cycle, and so
- * much during it; it took so much of processors. The next one begins earlier by as much as the
- * program would allocate in that time if nothing held it up. After sticky is set, before
- * oaki_pace_cycle. */
+/* After a concurrent mark: bytes allocated between the last cycle and its begin, bytes allocated
+ * during it, and its processor time. The next mark starts earlier by what mutators would
+ * allocate unhindered in that time. Call after sticky is set and before oaki_pace_cycle. */
 void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
                           uint64_t end_ns, uint64_t cpu_ns);
 
-/* Of so many bytes that the rounds of a mark have found, those that came since only because it had
- * so little of the processors in its time: they may be gone soon. */
+/* Of the bytes that a mark's preclean rounds have found: the part that counts as floating
+ * garbage. It was found only because the mark had too little of the processors, and may be dead
+ * soon. */
 size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns);
 
-/* Have minor collections left more than half of what lies between the last full one's live bytes
- * and the goal? */
+/* Have minor collections left more than half of the space between the live bytes of the last
+ * full one and the goal? */
 bool oaki_pace_has_room(void);
 
 /* Bytes that the last mark found alive. */
 size_t oaki_pace_live(void);
 
-/* Is the heap so large, or would a stop for it be so long, that it is marked beside the program? */
+/* Is the heap so large, or would a stop-the-world mark take so long, that it is marked
+ * concurrently? */
 bool oaki_pace_is_large(void);
 
-/* From now on a mark is beside the program only where a stop for it would be long, of tens of
- * milliseconds: it costs less of the processors in a stop. At the start. */
+/* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
+ * stop-the-world mark costs less processor time. At start-up. */
 void oaki_pace_prefer_stops(void);
 
 /* Is a collection due? */
@@ -55,14 +57,14 @@ bool oaki_pace_due(void);
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);
 
-/* Of a mark beside the program `done` of `whole` is behind it, in any unit. Would the program with
- * so many bytes more come further on its way past the goal? */
+/* `done` of `whole` of a concurrent mark is completed, in any unit. With `bytes` more, would
+ * mutators be further past the goal than the mark has progressed? */
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole);
 
-/* Does a thread that has waited for a mark for so long by the clock go on with that? As long as the
- * mark has had less than `most_ns` of processors meanwhile: on a machine that is busy with other
- * things who marks gets along less. Where nobody does, as the marker itself waits for something, no
- * longer than some times `blind_ns`. */
+/* A thread has waited for a mark for clock_ns: does it wait on? It does while the mark has had
+ * less than `most_ns` of processors meanwhile, as on a busy machine marking progresses more
+ * slowly. If no thread marks, as the marker itself waits, the limit is a small multiple of
+ * `blind_ns`. */
 bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns);
 
 #endif

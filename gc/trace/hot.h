@@ -1,29 +1,32 @@
-/* hot.h - a worker's state while a loop of the marker runs: its fields in registers, words into its
- * queue, and what a loop has to know of a size class.
+/* hot.h - the hot state: a worker's fields in registers while a marking loop runs.
  *
- * For trace.c and depth.c. Invariant: between load and save the worker's own fields are out of
- * date; whoever else is called with the worker gets them by save, and is followed by reload. */
+ * Used by trace.c and depth.c. Also has the facts about a size class that a loop needs.
+ * Invariant: between load and save the worker's own fields are out of date. A function that
+ * takes the worker is called between oaki_hot_save and oaki_hot_reload. */
 #ifndef OAKI_HOT_H
 #define OAKI_HOT_H
 
 #include "trace.h"
 #include <string.h>
 
-/* Depth first (depth.c): words taken at a time, the largest objects scanned at once, the words
- * after which it is asked whether that is the right way, and those after which it is asked for the
- * time, where that counts. */
+/* Depth first (depth.c).
+ * FEW: words taken at a time. WORDS: words of the largest object that depth first scans itself.
+ * WINDOW: words between two decisions whether to go on depth first.
+ * SOON: words between two checks of the time while another thread waits. */
 #define OAKI_DEPTH_FEW 16
 #define OAKI_DEPTH_WORDS 8
 #define OAKI_DEPTH_WINDOW 1024
 #define OAKI_DEPTH_SOON 256
-/* words that may be added to the queue without asking for room */
+/* words that may be added to the queue without a check for room */
 #define OAKI_HOT_ROOM (OAKI_DEPTH_FEW * OAKI_DEPTH_WORDS)
 
-/* What a loop has to know of a span class, in one place. */
+/* The facts about a span class that a loop needs, in one place. */
 typedef struct oaki_class_info {
     uint32_t size, magic, nslots;
-    uint32_t words; /* to scan; 0: none; OAKI_SPECIAL: look closer */
-    size_t mask; /* from an offset to its slot's, for powers of two up to OAKI_DEPTH_WORDS; or 0 */
+    uint32_t words; /* to scan; 0: none; OAKI_SPECIAL: see the span */
+    /* maps an offset to its slot's; 0 unless size is a power of two, at most OAKI_DEPTH_WORDS
+     * words */
+    size_t mask;
 } oaki_class_info;
 #define OAKI_SPECIAL UINT32_MAX
 
@@ -46,7 +49,7 @@ typedef struct oaki_hot {
     unsigned head, tail;
     uint64_t *line;
     unsigned first, last;
-    size_t *sp, *lo, *hi; /* of the top chunk: entries lie in [lo, sp), there is room up to hi */
+    size_t *sp, *lo, *hi; /* of the top segment: entries lie in [lo, sp), with room up to hi */
 } oaki_hot;
 
 OAKI_INLINE void oaki_hot_load_stack(oaki_hot *h, oak_marker *m)
@@ -91,12 +94,12 @@ OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
 
 /* ---- words ---- */
 
-/* The queue is above OAKI_QUEUE_HIGH: its newest words go to the stack until it is not. (trace.c)
- * */
+/* Moves the newest words to the stack until the queue is no longer above OAKI_QUEUE_HIGH.
+ * (trace.c) */
 void oaki_hot_spill(oaki_hot *h, oak_marker *m);
 
-/* No branch on whether it is a pointer, which is as good as random; and nothing that is read
- * soon depends on it. There is room. */
+/* Adds a word if it points into the range. There is no branch on that, as it would be
+ * unpredictable. Nothing that is read soon depends on it. Requires room. */
 OAKI_INLINE void oaki_hot_put(oaki_hot *h, uintptr_t word)
 {
     size_t off = word - h->base;
@@ -104,8 +107,8 @@ OAKI_INLINE void oaki_hot_put(oaki_hot *h, uintptr_t word)
     h->tail += off < h->used;
 }
 
-/* Room for the words of one more object, or of a few small ones: the queue is one stretch of
- * memory, whose end is moved to its beginning now and then. */
+/* Makes room for the words of one more object, or of a few small ones. The queue is one stretch
+ * of memory; its words are moved back to the beginning when they reach the end. */
 OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m)
 {
     if (OAKI_UNLIKELY(h->tail - h->head > OAKI_QUEUE_HIGH)) oaki_hot_spill(h, m);
@@ -118,15 +121,15 @@ OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m)
 
 /* ---- one word (trace.c) ---- */
 
-/* What the word leads to is marked, and the oldest of the delay line are scanned. There is room in
- * the queue before and after. */
+/* Marks the object that the word leads to, and scans the oldest objects of the delay line. The
+ * queue has room before and after. */
 void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict);
 
 /* ---- depth first (depth.c) ---- */
 
-/* Of the queue, the newest few at a time, prefetched a round ahead; up to OAKI_DEPTH_WINDOW, or
- * OAKI_DEPTH_SOON, and until nothing is in the air. Fast where an object's neighbours in the graph
- * are on its page, and are not marked. */
+/* Takes the newest words of the queue, a few at a time, prefetched one round ahead. Ends after
+ * OAKI_DEPTH_WINDOW or OAKI_DEPTH_SOON words, once all prefetched words are handled. Fast where
+ * an object's neighbours in the graph are on its page and unmarked. */
 void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, bool strict);
 
 #endif

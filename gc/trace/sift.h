@@ -1,7 +1,7 @@
-/* sift.h - of many words, most of which lead nowhere or to what is marked, those that do not.
+/* sift.h - picks the few words that lead to unmarked objects out of many that do not.
  *
- * Without a branch on where a word leads. Owns nothing; a marker is used by its own thread alone.
- * Bound: linear in the words. */
+ * Has no branch on where a word leads. Owns nothing; only the thread that owns the marker uses
+ * it. Bound: linear in the words. */
 #ifndef OAKI_SIFT_H
 #define OAKI_SIFT_H
 
@@ -10,8 +10,8 @@
 
 #define OAKI_SIFT 64 /* words at a time */
 
-/* The words that lead into the heap, as offsets. No branch on whether one does; but tables with
- * room have rows of zeros, of which nothing else need be known. */
+/* The words that lead into the heap, as offsets. There is no branch on a single word. But sparse
+ * tables have rows of zeros, so four zero words are skipped at once. */
 OAKI_NO_ASAN OAKI_INLINE size_t oaki_sift_inside(const oak_marker *m, const uintptr_t *p,
                                                  const uintptr_t *end, size_t *out)
 {
@@ -32,9 +32,9 @@ OAKI_NO_ASAN OAKI_INLINE size_t oaki_sift_inside(const oak_marker *m, const uint
     return n;
 }
 
-/* Of [p, end), at most OAKI_SIFT words, those that lead to unmarked objects, or to something in a
- * large one that was not met last. Returns how many; `out` has room for them all. No bit is waited
- * for before the next is asked for. */
+/* Of [p, end), at most OAKI_SIFT words, picks those that lead to unmarked objects, or into a
+ * large object other than the last one met. Returns their number; `out` has room for all. The
+ * loads of mark bits are independent: none waits for another. */
 OAKI_NO_ASAN OAKI_INLINE size_t oaki_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end,
                                           size_t *out)
 {

@@ -1,7 +1,7 @@
-/* spin.h - a lock that is held for a few instructions, by threads that mark.
+/* spin.h - a spin lock between marking threads, held for a few instructions.
  *
- * Not oaki_lock, as a helper is no thread of the runtime. A child of a fork sets it to 0, as no
- * fork waits for a helper that comes late. */
+ * Not an oaki_lock, as a helper is no thread of the runtime. A fork does not wait for a helper
+ * that joins late, so the child sets the lock to 0. */
 #ifndef OAKI_SPIN_H
 #define OAKI_SPIN_H
 
@@ -12,7 +12,8 @@
 
 typedef unsigned int oaki_spin; /* AO_int */
 
-/* Another worker does something short; unless it has lost its processor, maybe to this one. */
+/* Another worker does something short. If it has lost its processor, perhaps to this thread,
+ * yield. */
 OAKI_INLINE void oaki_spin_wait(unsigned spins)
 {
     oaki_pause();

@@ -1,20 +1,21 @@
-/* trace.h - the marker's worker, its queues, and the inline paths that its files share.
+/* trace.h - a worker of the marker, its worklist, and the inline paths that the marker's files
+ * share.
  *
- * A word that points into the range goes into a queue, unless it is one of many side by side
- * (sift.h). In batches, the words whose bit in M is clear are picked out, their bits prefetched a
- * batch ahead; the objects that they lead to are marked, prefetched and put into a delay line; what
- * comes out of it is scanned, and its words go into the queue. So cache misses overlap, on bits and
- * on objects (Cher, Hosking and Vitek, 2004), and objects that are marked already are not touched.
- * Where small objects lie in the order in which they are reached, the newest words are taken
- * instead, a few at a time: depth first.
+ * A word that points into the range enters the worker's queue. Runs of words are first sifted
+ * (sift.h). The loop takes words in batches and keeps those whose bit in M is clear; the bits
+ * are prefetched one batch ahead. The objects that these words lead to are marked, prefetched
+ * and put into a delay line. An object that leaves the delay line is scanned, and its words
+ * enter the queue. So cache misses on bits and on objects overlap (Cher, Hosking and Vitek,
+ * 2004), and marked objects are not touched. Where small objects lie in the order in which they
+ * are reached, the loop goes depth first: it takes the newest words, a few at a time.
  *
- * A queue that fills spills its newest words to the worker's stack, from where they come back when
- * it runs low: breadth first in the small, depth first in the large. A stack is a list of chunks;
- * full chunks are offered to the others. Large objects and root ranges wait as ranges that all
- * workers eat from.
+ * A queue that fills spills its newest words to the worker's mark stack, and refills from there
+ * when it runs low. The order is breadth first in the small, depth first in the large. A stack
+ * is a list of segments; full segments are donated. Large objects and root ranges wait as
+ * ranges, which all workers take parts of.
  *
- * Owns: struct oak_marker, one for each worker; nobody else touches it in a mark. What is shared
- * is in workers.c. */
+ * Owns: struct oak_marker, one for each worker; during a mark only that worker touches it. State
+ * that workers share is in workers.c. */
 #ifndef OAKI_TRACE_H
 #define OAKI_TRACE_H
 
@@ -23,59 +24,63 @@
 #include "runtime/os.h"
 
 #define OAKI_QUEUE 1024       /* words */
-#define OAKI_QUEUE_HIGH 256   /* above it, some go to the stack */
+#define OAKI_QUEUE_HIGH 256   /* above it, words spill to the stack */
 #define OAKI_LINE 128         /* objects; a power of two */
-#define OAKI_DELAY 16         /* objects marked before an object is scanned */
-#define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, or 0: special; above, the offset */
-#define OAKI_SPARSE 16        /* words that lead nowhere take as long as one that is followed */
-#define OAKI_PATIENCE 16      /* rounds of batches before depth first is tried again, at first */
-#define OAKI_SEGMENT_ENTRIES 1022 /* a chunk is 8 KiB */
+#define OAKI_DELAY 16         /* objects marked between marking an object and scanning it */
+#define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, 0: special; above them, the offset */
+#define OAKI_SPARSE 16        /* so many words that lead nowhere cost as much as one traced */
+#define OAKI_PATIENCE 16      /* at first: batch rounds before depth first is tried again */
+#define OAKI_SEGMENT_ENTRIES 1022 /* a segment is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
 typedef struct oaki_mark_segment {
     struct oaki_mark_segment *next;
     size_t n;
-    size_t entry[OAKI_SEGMENT_ENTRIES]; /* offsets in the range, any, below its used size */
+    /* offsets in the range, below its used size, of any words */
+    size_t entry[OAKI_SEGMENT_ENTRIES];
 } oaki_mark_segment;
 
 struct oak_marker {
     oaki_mark_segment *top;     /* being filled and emptied */
-    oaki_mark_segment *full;    /* behind it, all full */
+    oaki_mark_segment *full;    /* below it, all full */
     size_t queue[OAKI_QUEUE]; /* offsets in the range */
     unsigned head, tail;      /* of the queue: words lie in [head, tail) */
-    const char *range_lo, *range_hi; /* being scanned: a piece of a range, or an object */
-    bool range_typed;         /* whose type's bitmap tells */
+    const char *range_lo, *range_hi; /* a range or object whose scan is under way */
+    bool range_typed;         /* scanned by its type's bitmap or function */
     uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
     unsigned first, last;     /* of the line, as head and tail */
-    /* What is marked lies in order: depth first. Of the words that were looked at since the last
-     * verdict, those that were not in order; rounds until it is tried again, and the next time. */
+    /* in_order: marked objects lie in memory order, so the loop goes depth first. looked, stray:
+     * words since the last decision, and those of them out of order. rest: rounds until depth
+     * first is tried again; patience: the value that rest gets next. */
     bool in_order;
     unsigned looked, stray, rest, patience;
-    bool shared_bits;         /* others change M too: it is changed atomically */
-    bool beside;              /* the program runs meanwhile (quantum.c) */
-    /* the object of several pages that a function has marked last, and the batch of written pages
-     * that it was for: it need not be marked again for the others of them */
+    bool shared_bits;         /* other threads change M too: bits are set atomically */
+    bool beside;              /* mutators run during the mark (quantum.c) */
+    /* whole: the object of several pages that a mark function has marked last. batch: the batch
+     * of dirty pages that this was for. The object's other pages in the batch need no second
+     * call. */
     size_t whole, batch;
-    /* The large object that was met last, which is marked; none while the program runs, and none
-     * from one call of oaki_trace_local to the next: it might be freed, and its pages taken anew.
-     * */
+    /* The large object met last, which is marked. There is none while mutators run, and none is
+     * kept between calls of oaki_trace_local: it could be freed, and its pages reused. */
     size_t large, large_size;
-    bool looks;               /* the last stop's looks have begun, and in them, */
-    size_t again;             /* so many words on written pages were looked at again */
-    bool heavy;               /* an object was scanned at one go that is large for that */
-    size_t left;              /* bytes on them that were left to all workers, so far */
-    AO_t until;               /* `scanned` at which a piece of a mark is over; else SIZE_MAX. Of a
-                               * helper, set to 0 by worker 0 at the end of a piece. */
-    const unsigned int *stop; /* AO_int: a piece is over as well once that is set; or NULL */
-    uint64_t end_ns;          /* and at this time; 0: whenever */
-    bool soon;                /* the time is asked for after few words: somebody waits */
-    uintptr_t base;           /* of the range, and its size in use: at hand */
+    bool looks;               /* the rescans of the final pause have begun */
+    size_t again;             /* words on dirty pages rescanned in them */
+    bool heavy;               /* an object was scanned at once that is large for that */
+    size_t left;              /* bytes on dirty pages that were left to all workers, so far */
+    /* value of `scanned` that ends a quantum, or SIZE_MAX. Worker 0 sets a helper's to 0 at the
+     * end of a quantum. */
+    AO_t until;
+    const unsigned int *stop; /* AO_int that also ends a quantum once it is set; or NULL */
+    uint64_t end_ns;          /* time that also ends it; 0: none */
+    bool soon;                /* the time is checked every few words: a thread waits */
+    uintptr_t base;           /* of the range, and its size in use: copies at hand */
     size_t used;
     size_t bytes;             /* marked by this worker */
-    size_t scanned;           /* words looked at, about */
+    size_t scanned;           /* words scanned, approximately */
     unsigned id;
-    unsigned drain;           /* of a helper: the last one before it was started */
-    /* not NULL: it is no worker, and only notes what is marked; empties `top` (edges.c) */
+    unsigned drain;           /* of a helper: the last drain before it was started */
+    /* If not NULL, this is no worker: it only records marked objects, and empties `top`
+     * (edges.c). */
     void (*record)(struct oak_marker *m);
 } __attribute__((aligned(128)));
 
@@ -83,50 +88,51 @@ struct oak_marker {
 
 int oaki_workers_init(void);
 oak_marker *oaki_worker(unsigned id);
-void oaki_workers_begin(void);              /* of a mark: workers are empty, counts zero */
-size_t oaki_workers_bytes(void);            /* marked by all of them */
-size_t oaki_workers_scanned(void);          /* words looked at by all of them, about */
-/* What waits is forgotten: a mark begins anew. */
+void oaki_workers_begin(void);              /* starts a mark: workers are empty, counts are zero */
+size_t oaki_workers_bytes(void);            /* marked by all workers */
+size_t oaki_workers_scanned(void);          /* words scanned by all workers, approximately */
+/* Drops all pending work; the mark starts again. */
 void oaki_workers_discard(void);
-/* Do all mark beside the program from here on? */
+/* Do all workers mark concurrently from here on? */
 void oaki_workers_concurrent(bool beside);
-/* Helpers for a piece of a mark beside the program, which leaves so many processors of its own. */
+/* Helpers for a quantum of a concurrent mark; mutators leave `spare` more processors to it. */
 unsigned oaki_workers_helping(unsigned spare);
-uint64_t oaki_workers_helped(void);         /* ns of processors that helpers have used so far */
-/* get work from the others: a chunk becomes top, or a range is scanned. false: there is none */
+uint64_t oaki_workers_helped(void);         /* processor time of helpers so far, ns */
+/* Gets work from the other workers: a segment becomes top, or a range is scanned. false: there
+ * is none. */
 bool oaki_worklist_steal(oak_marker *m);
-/* top is full or missing: a new top, the old one behind it or given to who is hungry */
+/* top is full or missing: makes a new top. The old one goes below it, or to an idle worker. */
 void oaki_worklist_donate(oak_marker *m);
-/* an object was marked that nobody will scan: go over all of them again */
+/* an object is marked that no worker will scan: the drain scans all marked objects again */
 void oaki_overflow_note(void);
-void oaki_worklist_share(oak_marker *m);        /* somebody is hungry: give some away */
-/* The drain that follows looks at what was written below `end` (protect.h). */
+void oaki_worklist_share(oak_marker *m);        /* some worker is idle: donates work */
+/* The next drain rescans the dirty pages below `end` (protect.h). */
 void oaki_workers_rescan_begin(size_t end);
-size_t oaki_workers_rescan_words(void);              /* looked at in this way */
-void oaki_workers_rescan_finish(void);               /* now, if they are not over */
+size_t oaki_workers_rescan_words(void);              /* words rescanned so far */
+void oaki_workers_rescan_finish(void);               /* completes the rescan now, if work is left */
 unsigned oaki_workers_count(void);
-/* start the helpers that are missing */
+/* starts the missing helpers */
 void oaki_workers_spawn(unsigned processors);
-/* The rule that is broken of all that waits to be marked, or NULL. No helper is at work. */
+/* The rule that the worklist breaks, or NULL. No helper is at work. */
 const char *oaki_worklist_check(void);
 bool oaki_workers_idle(void);
 size_t oaki_mark_stack_bytes(void);
-/* After a mark: all chunks are free. */
+/* After a mark: frees all segments. */
 void oaki_mark_release(void);
 
 /* ---- ranges.c ---- */
 
 typedef struct oaki_range {
     const char *lo, *hi;
-    bool typed; /* of an object whose type's bitmap tells */
+    bool typed; /* of an object that its type says how to scan */
 } oaki_range;
 
 int oaki_ranges_init(void);
-/* false: there is no memory, scan it yourself */
+/* false: there is no memory, so the caller scans it */
 bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
-bool oaki_ranges_take(oaki_range *out);     /* a piece of one. false: there is none */
+bool oaki_ranges_take(oaki_range *out);     /* takes a part of a range. false: there is none */
 bool oaki_ranges_any(void);
-size_t oaki_ranges_mapped(void);            /* bytes of a table from the system */
+size_t oaki_ranges_mapped(void);            /* bytes of a table that the system has given */
 void oaki_ranges_forget(void);
 void oaki_ranges_trim(void);
 const char *oaki_ranges_check(void);        /* the rule that is broken, or NULL */
@@ -135,22 +141,22 @@ void oaki_ranges_after_fork(void);
 /* ---- rootmark.c ---- */
 
 typedef struct oaki_marked_roots {
-    bool in_flight; /* the mark keeps slots that a fast path may have in its hands */
-    size_t bytes;   /* scanned: all, */
+    bool in_flight; /* the mark keeps slots that a fast path may hold */
+    size_t bytes;   /* scanned, in all; */
     size_t stacks, data;
 } oaki_marked_roots;
 
 extern OAKI_HIDDEN oaki_marked_roots oaki_roots_marked; /* by the current mark */
 
-/* What the roots refer to is marked, or queued. whole: and what tables keep, as the mark is in this
- * stop. */
+/* Marks or queues the objects that the roots refer to. whole: also those that tables keep, as
+ * the whole mark is in this pause. */
 void oaki_roots_mark(bool whole);
-/* In the midst of a mark beside the program: what the roots refer to is queued. */
+/* During a concurrent mark: queues the objects that the roots refer to. */
 void oaki_roots_queue(void);
 
 /* ---- roots.c ---- */
 
-/* What is pinned and not marked is queued. */
+/* Queues pinned objects that are not marked. */
 void oaki_pinned_mark(void);
 
 /* ---- segment.c ---- */
@@ -158,68 +164,69 @@ void oaki_pinned_mark(void);
 void oaki_segments_after_fork(void);
 oaki_mark_segment *oaki_segment_new(void);      /* empty; NULL: there is no memory */
 void oaki_segment_free(oaki_mark_segment *c);
-void oaki_segments_release(void);             /* all are free; no worker has any */
+void oaki_segments_release(void);             /* frees all; no worker has any */
 size_t oaki_segments_mapped(void);            /* bytes */
-/* Memory beyond a little goes back to the system. */
+/* Returns memory beyond a small reserve to the system. */
 void oaki_mark_trim(void);
-/* So many chunks are workers', or given away. The rule that is broken, or NULL. */
+/* The rule that is broken, or NULL, given that workers and the donated list hold `held`
+ * segments. */
 const char *oaki_chunks_check(size_t held);
 
 /* ---- trace.c ---- */
 
-void oaki_mark_init(void);                  /* size classes are known */
-/* until this worker's own queues are empty, or m->until is reached */
+void oaki_mark_init(void);                  /* once size classes are known */
+/* until this worker's own worklist is empty, or m->until is reached */
 void oaki_trace_local(oak_marker *m);
-/* About so many words' worth of marking by worker 0, the caller, alone. Is there more? */
+/* Worker 0, the caller, marks about `words` words alone. Is there more? */
 bool oaki_trace_some(oak_marker *m, size_t words);
-/* As much as it and so many helpers do in this time. Is there more? */
+/* Worker 0 and `helpers` helpers mark for `ns`. Is there more? */
 bool oaki_trace_together(oak_marker *m, uint64_t ns, unsigned helpers);
-/* The words in [lo, hi) of the object at offset `slot`, which is marked, are looked at again, or
- * all of it where a function marks it. */
+/* Rescans the words in [lo, hi) of the marked object at offset `slot`; all of it if a mark
+ * function marks it. */
 void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
-/* The same for all marked objects on the pages of [from, to), offsets in the range; ctx is the
+/* Rescans all marked objects on the pages of [from, to), offsets in the range; ctx is the
  * marker. (rescan.c) */
 void oaki_rescan_pages(size_t from, size_t to, void *ctx);
-/* Objects that are marked and were left out beside the program, as their functions want the world
- * to stand. */
+/* Traces marked objects that concurrent marking has left out, as their mark functions need a
+ * stopped world. */
 void oaki_mark_left_out(oak_marker *m);
 bool oaki_mark_leaves_out(void); /* is there a type of such objects? */
-/* Of the spans that begin on pages from *page to before end, until that time has come; *page is
- * where it ended. */
+/* The same for the spans that begin on pages from *page to before end, until time `ns`; sets
+ * *page to where it ended. */
 void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t ns);
 void oaki_trace_range(oak_marker *m, const char *lo, const char *hi);
-/* The same, where most words lead to marked objects; whole words. (rescan.c) */
+/* As oaki_trace_range, where most words lead to marked objects; whole words. (rescan.c) */
 void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
-/* object.c: queue what the object that begins at p refers to, as its kind and type say;
- * or make it the worker's range: the caller sees to that it is scanned */
+/* object.c: queues the words of the object that begins at p, as its kind and type say. Or makes
+ * the object the worker's range; then the caller ensures that it is scanned. */
 void oaki_trace_object(oak_marker *m, char *p);
-/* deferred_free.c: no mark function is called for what the program has given up */
+/* deferred_free.c: no mark function is called for an object that the program has freed */
 bool oaki_deferred_may_call(const oaki_span *s, const void *obj);
-/* have ready what that takes for the small object whose slot is there */
+/* prefetches the data that tracing the small object at this slot needs */
 void oaki_trace_prefetch(size_t slot);
-/* [lo, hi), whole words, of the marker's range */
+/* scans [lo, hi), whole words, of the marker's range */
 void oaki_trace_words(oak_marker *m, const char *lo, const char *hi);
-/* a piece, in the loop */
+/* makes it the marker's range; the loop scans it */
 void oaki_trace_range_later(oak_marker *m, const char *lo, const char *hi, bool typed);
-/* mark the object there, if any, without scanning it: the stack has overflowed */
+/* marks the object there, if any, without scanning it: the stack has overflowed */
 void oaki_overflow_mark(oak_marker *m, size_t off);
-/* mark the object at this offset, a slot's start, without scanning it. false: it was marked */
+/* marks the object at this offset, a slot's start, without scanning it. false: it was marked */
 bool oaki_mark_alone(oak_marker *m, size_t slot);
-void oaki_overflow_rescan(oak_marker *m); /* scan every marked object again: after an overflow */
+void oaki_overflow_rescan(oak_marker *m); /* after an overflow: scans every marked object again */
 
-/* From a stack or register: the word itself, and the object before it if it is an
- * object's start. */
+/* Marks by a word of a stack or register: the object it leads to. If the word is an object's
+ * start, also the object that ends there. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
 
-/* A piece is over for this worker. */
+/* Is the quantum over for this worker? */
 OAKI_INLINE bool oaki_trace_is_over(const oak_marker *m)
 {
     return m->scanned >= AO_load(&m->until) || (m->stop && AO_int_load(m->stop)) ||
            (m->end_ns && oaki_os_now_ns() >= m->end_ns);
 }
 
-/* Does offset `off` lead into the large object that was met last? Many words may, as of a table
- * into an array; and each would cost a way through the queue. */
+/* Does offset `off` lead into the large object met last? Many words may, as those of a table
+ * into an array. Each would cost a trip through the queue. */
 OAKI_INLINE bool oaki_mark_in_large(const oak_marker *m, size_t off)
 {
     return off - m->large < m->large_size;
@@ -230,7 +237,7 @@ OAKI_INLINE size_t oaki_line_slot(uint64_t entry)
     return entry >> OAKI_LINE_WORDS_BITS;
 }
 
-/* ---- one word more for the queue (push.c) ---- */
+/* ---- one more word for the queue (push.c) ---- */
 
 void oaki_mark_push_slowly(oak_marker *m, uintptr_t word); /* trace.c */
 
@@ -244,7 +251,7 @@ OAKI_INLINE void oaki_mark_push(oak_marker *m, uintptr_t word)
         oaki_mark_push_slowly(m, word);
 }
 
-/* ---- which pointers into an object count (host.h); changed under gc_lock or at start-up ---- */
+/* ---- which interior pointers count (host.h); changed under gc_lock or at start-up ---- */
 
 typedef struct oaki_mark_rule {
     bool strict;
@@ -255,8 +262,8 @@ extern OAKI_HIDDEN oaki_mark_rule oaki_displacements;
 
 bool oaki_mark_counts_strictly(size_t off);
 
-/* Does a word of an object, of data or of a registered range that leads to offset off < used count
- * as a reference? When it leads to no object, the answer means nothing. */
+/* Does a word that leads to offset off < used count as a reference? The word is in an object, in
+ * data or in a registered range. If it leads to no object, the result means nothing. */
 OAKI_INLINE bool oaki_mark_counts(size_t off)
 {
     return OAKI_LIKELY(!oaki_displacements.strict) || oaki_mark_counts_strictly(off);
