@@ -1,5 +1,5 @@
-/* finalrecord.h - records of finalizers and cleanups: what finalizer.c, which owns them, and
- * decide.c, which decides which are ready, share. */
+/* finalrecord.h - records of finalizers and cleanups, shared by finalizer.c, which owns them,
+ * and decide.c, which decides which are ready. */
 #ifndef OAKI_FINALRECORD_H
 #define OAKI_FINALRECORD_H
 
@@ -8,7 +8,8 @@
 
 enum { OAKI_FINAL_WAITING = 0, OAKI_FINAL_READY };
 
-enum { OAKI_FINAL_CLEANUP = OAK_FINALIZER_UNREACHABLE + 1 }; /* a kind beside those of gc.h */
+/* one more kind, beside those of gc.h */
+enum { OAKI_FINAL_CLEANUP = OAK_FINALIZER_UNREACHABLE + 1 };
 
 #define OAKI_FINAL_KINDS (OAKI_FINAL_CLEANUP + 1)
 
@@ -16,7 +17,7 @@ typedef struct oaki_final_record {
     oaki_record link;
     oaki_finalizer_fn fn;
     void *ctx;
-    uint32_t next, prev; /* in the queue; of candidates in a decision, next alone */
+    uint32_t next, prev; /* in the queue; in a decision's list of candidates, next alone */
     uint8_t state, kind, age;
 } oaki_final_record;
 
@@ -26,14 +27,15 @@ typedef struct oaki_final_state {
     oaki_objtable table;
     uint32_t head, tail; /* of the queue */
     AO_t waiting[OAKI_FINAL_KINDS], ready, stuck, stuck_bytes;
-    AO_t fresh; /* queued by a collection and not yet asked for */
+    AO_t fresh; /* queued by a collection since oaki_finalizers_fresh was last called */
     bool ordered_first; /* gc_lock */
-    bool minor; /* the decision's cycle: of what is marked in it, some has been waiting */
+    /* the decision is a minor cycle's: some of the objects it finds marked may have been waiting */
+    bool minor;
 } oaki_final_state;
 
 extern OAKI_HIDDEN oaki_final_state oaki_final;
 
-/* Into the queue, as the last one; and out of it. */
+/* Append record i to the queue; remove it from there. */
 void oaki_final_append(uint32_t i);
 void oaki_final_remove(uint32_t i);
 

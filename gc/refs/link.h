@@ -1,38 +1,38 @@
-/* link.h - words of the program's own that are cleared when an object goes: Boehm's disappearing
- * links, beside the handles of weak.c.
+/* link.h - words of the program that are cleared when an object dies: Boehm's disappearing
+ * links, in addition to the handles of weak.c.
  *
- * The word holds whatever the program makes of the object's address, in memory that isn't scanned
- * (of a noscan object, or outside the heap), or disguised; that is the caller's affair, and so is
- * that the memory is there as long as the link is registered, unless it is in a heap object. A
- * link that lies in a heap object which dies, or is given back by oak_free, is dropped.
+ * The word holds the object's address in any form. It lies in memory that isn't scanned (of a
+ * noscan object, or outside the heap), or is disguised; the caller sees to that. Unless it lies
+ * in a heap object, the caller also keeps its memory valid as long as the link is registered. A
+ * link in a heap object is dropped when that object dies or is freed by oak_free.
  *
- * There are two sorts. Short ones are cleared when the program can no longer reach the object,
- * before finalizers are decided; long ones once it is really gone: not while a finalizer keeps it.
- * A word may be a link of each sort. oak_free of the object clears both.
+ * There are two sorts. Short links are cleared when the program can no longer reach the object,
+ * before finalizers are decided. Long links are cleared once the object is really gone: not
+ * while a finalizer keeps it. A word may be a link of each sort. oak_free of the object clears
+ * both.
  *
- * Links are cleared in a stop; a thread that reads one and makes an address of what it reads does
- * so between oaki_gc_hold and oaki_gc_release (host.h), the address in a register or on its stack
- * before the latter: a compiler may put the arithmetic off.
+ * Links are cleared in a pause. A thread that reads a link and computes an address from it does
+ * so between oaki_gc_hold and oaki_gc_release (host.h). The address is in a register or on its
+ * stack before the release, as a compiler may delay the arithmetic.
  *
- * Lock: finalizer_lock, or the world is stopped. The functions that change links may be called by
- * any thread, outside oaki_enter. Bounds: O(1); clearing, O(links); oak_free of an object in a
- * span that has had links, O(words of the object). */
+ * Lock: finalizer_lock, or the world is stopped. Any thread may call the functions that change
+ * links, outside oaki_enter. Bounds: O(1); clearing, O(links); oak_free of an object in a span
+ * that has had links, O(words of the object). */
 #ifndef OAKI_LINK_H
 #define OAKI_LINK_H
 
 #include "gc/gc.h"
 
-/* Clear *link (NULL) when the object that obj points to or into goes. obj outside the heap (static
- * data) never goes. 0; 1: it replaced an earlier registration of this link; -1 with ENOMEM. Fatal
- * when obj is in the heap and in no live object. */
+/* Registers *link to be cleared (set to NULL) when the object that obj points to or into dies.
+ * An obj outside the heap (static data) never dies. 0; 1: it replaced an earlier registration of
+ * this link; -1 with ENOMEM. Fatal when obj is in the heap and in no live object. */
 int oaki_link_add(void **link, const void *obj, bool is_long);
 
-/* Forget it. Was it registered? */
+/* Drops the registration. Was there one? */
 bool oaki_link_remove(void **link, bool is_long);
 
-/* The registration of `from` becomes that of `to`; the words are left as they are. 0; 1: `to` is
- * registered already, and nothing was changed (0 when it is `from` itself); -1: `from` is not
- * registered. */
+/* Moves the registration of `from` to `to`; the words are unchanged. 0; 1: `to` is registered
+ * already, and nothing is changed (0 when it is `from` itself); -1: `from` is not registered. */
 int oaki_link_move(void **from, void **to, bool is_long);
 
 size_t oaki_link_count(bool is_long);
@@ -40,14 +40,14 @@ size_t oaki_link_count(bool is_long);
 /* ---- for cycle.c ---- */
 
 int oaki_links_init(void);
-/* As oaki_weak_clear, with decided false: short ones; with true, after finalizers are decided, long
- * ones, and those whose holder has gone are dropped. */
+/* As oaki_weak_clear. decided false: clears short links. decided true, after finalizers are
+ * decided: clears long links, and drops those whose holder is gone. */
 void oaki_links_clear(bool decided);
 /* As the tables of gc.h. */
 uint32_t oaki_short_links_note_certain(uint32_t from, unsigned most);
 uint32_t oaki_long_links_note_certain(uint32_t from, unsigned most);
 bool oaki_links_reclaim(uint32_t *from);
-void oaki_links_forget(void *obj); /* freed by hand: as object and as holder */
+void oaki_links_forget(void *obj); /* obj is freed by hand: as object and as holder */
 void oaki_links_forget_zone(uint32_t zone); /* the same for a zone */
 void oaki_links_trim(void);
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);

@@ -1,22 +1,22 @@
 /* depth.c - marking depth first, for small objects that lie in memory in the order in which they
  * refer to each other.
  *
- * Owns: nothing between two calls. Where bits are shared, a page's words of M are taken out while
- *   the loop stays on it; one that marks alone sets them where they are.
- * Lock: as the loop's in trace.c, which calls it.
- * Bound: OAKI_DEPTH_WINDOW words a call, and what a list adds to that (follow_list). */
+ * Owns: nothing between two calls. When bits are shared, the loop holds copies of a page's words
+ * of M while it stays on the page. A marker that works alone sets bits in place.
+ * Lock: as the loop in trace.c, which calls it.
+ * Bound: OAKI_DEPTH_WINDOW words a call, plus the lists followed (follow_list). */
 #include "gc/contract.h"
 #include "hot.h"
 #include "runtime/track.h"
 
-/* Where bits are shared: a page's words of M, taken out while the loop stays in it, so that a mark
- * costs no locked instruction. Until it is put back others may mark the same objects, which is
- * harmless, and counts as being out of order, so that two workers don't follow the same path side
- * by side for long. Only new ones are put back: the program may allocate there meanwhile, which
- * clears bits. */
+/* When bits are shared: copies of a page's words of M, held while the loop stays on the page, so
+ * that a mark needs no atomic instruction. Until the copies are put back, other workers may mark
+ * the same objects. That is harmless, and counts as out of order, so that two workers don't stay
+ * on the same path for long. Only newly set bits are put back: mutators may allocate on the page
+ * meanwhile, which clears bits. */
 typedef struct held {
     size_t page;    /* SIZE_MAX: none */
-    unsigned dirty; /* words that differ from what they were, as bits */
+    unsigned dirty; /* a bit for each word that differs from its original */
     uint64_t bits[OAKI_PAGE_WORDS], was[OAKI_PAGE_WORDS];
 } held;
 
@@ -33,7 +33,7 @@ static OAKI_NOINLINE void take_out(const oaki_hot *h, held *b, size_t page)
     for (size_t i = 0; i < OAKI_PAGE_WORDS; i++) b->bits[i] = b->was[i] = *held_word(h, page, i);
 }
 
-/* Returns how many marks were new: the others have been set by somebody else meanwhile. */
+/* Returns the number of new marks: other threads have set the rest meanwhile. */
 static OAKI_NOINLINE unsigned put_back(const oaki_hot *h, held *b)
 {
     unsigned fresh = 0;
@@ -66,7 +66,7 @@ OAKI_INLINE void hold(const oaki_hot *h, held *b, bool shared, size_t page)
     else b->page = page;
 }
 
-/* Set the mark of the object at this slot. false: it is set. */
+/* Sets the mark of the object at this slot. false: it is set already. */
 OAKI_INLINE bool held_set(const oaki_hot *h, held *b, bool shared, size_t slot)
 {
     size_t i = slot / OAKI_GRANULE % OAKI_PLANES * 2 + slot / OAKI_PLANE_WORD % 2;
@@ -79,12 +79,12 @@ OAKI_INLINE bool held_set(const oaki_hot *h, held *b, bool shared, size_t slot)
 }
 
 typedef struct chased {
-    unsigned tail, n; /* of the queue; objects that were marked */
+    unsigned tail, n; /* of the queue; objects marked */
 } chased;
 
-/* The newest word of the queue is an object's only reference, as in a list: follow it at once, and
- * so on, for as long as that leads to unmarked objects on the page that is held. Where it ends is
- * in the queue. */
+/* The newest word of the queue is an object's only reference, as in a list. Follows it at once,
+ * and the words after it, while they lead to unmarked objects on the page that is held. The last
+ * word, which leads elsewhere, stays in the queue. */
 OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, unsigned tail,
                                             bool shared, bool strict)
 {
@@ -97,7 +97,7 @@ OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, u
         if ((strict && !oaki_is_allowed(off - slot)) || !held_set(h, b, shared, slot)) break;
         n++;
         const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
-        /* no way through memory for what is next, where it is likely to be */
+        /* the common case, without a trip of the next word through memory */
         if (end - p == 2 && p[0] - base >= used && p[1] - base < used) {
             off = p[1] - base;
             continue;
@@ -155,7 +155,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
                 settle(h, &b, shared, size, &marked, &stray);
                 if (!c->mask) {
                     if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
-                    if (OAKI_UNLIKELY(m->heavy)) { /* one of these at a time */
+                    if (OAKI_UNLIKELY(m->heavy)) { /* at most one of these per call */
                         queue[tail++] = off;
                         continue;
                     }

@@ -1,8 +1,8 @@
 /* object.c - scanning an object as its kind and type say: conservatively, by a bitmap, or by a
- * mark function. The marker's loops do so themselves for small objects that are scanned
- * conservatively.
+ * mark function.
  *
- * Owns nothing. Lock: as the marker that is given. Bound: the object's words. */
+ * The marker's loops scan small conservative objects themselves. Owns nothing. Lock: as the
+ * marker that is given. Bound: the object's words. */
 #include "gc/contract.h"
 #include "runtime/contain.h"
 #include "runtime/dirty.h"
@@ -10,12 +10,13 @@
 #include "runtime/track.h"
 #include "trace.h"
 
-/* Larger objects, if they are one at a time, are scanned as the queue has room: no words go to the
- * stack, and those that lead to marked objects not to the queue. */
+/* A larger object becomes the marker's range, if it has none: it is scanned as the queue has
+ * room. So no words spill to the stack, and words that lead to marked objects skip the queue. */
 #define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
-#define SPLIT ((size_t)64 << 10) /* larger objects are scanned by all workers together */
+#define SPLIT ((size_t)64 << 10) /* larger objects become ranges for all workers */
 
-/* Of an element its words from the ith to before the nth. sift: most lead to marked objects. */
+/* Scans the words of an element from the ith to before the nth. sift: most lead to marked
+ * objects. */
 OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
                                            size_t i, size_t n, bool sift)
 {
@@ -34,19 +35,19 @@ OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, con
     }
 }
 
-/* The words of [from, to), a piece of an object. */
+/* Scans the words of [from, to), a part of an object. */
 OAKI_NO_ASAN OAKI_INLINE void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj,
                                           size_t size, size_t from, size_t to, bool sift)
 {
     const size_t each = t->elem_size, w = sizeof(uintptr_t);
-    to = OAKI_MIN(to, size); /* it may have shrunk since it was cut into pieces */
+    to = OAKI_MIN(to, size); /* the object may have shrunk since the part was taken */
     for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
         size_t i = at < from ? (from - at) / w : 0;
         scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w, sift);
     }
 }
 
-/* Of an object in a typed span, which begins there: where its type's id is, or NULL. */
+/* The place of the type's id of an object in a typed span, which begins at off; or NULL. */
 OAKI_INLINE const uint32_t *type_id(const oaki_span *s, size_t off)
 {
     if (s->cls == OAKI_CLASS_LARGE) return &s->type;
@@ -60,8 +61,8 @@ OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
     return id ? oaki_type_by_id(*id) : NULL;
 }
 
-/* Of the object at p, [from, to), or all of it where a function marks it that knows no parts; some
- * of those want the world to stand. */
+/* Scans [from, to) of the object at p; all of it if a mark function without parts marks it. Some
+ * mark functions need a stopped world. */
 static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
                        size_t from, size_t to)
 {
@@ -85,7 +86,7 @@ void oaki_trace_object(oak_marker *m, char *p)
     OAKI_ASSERT(off < m->used && oaki_slot_offset(off) == off);
     if (s->kind == OAKI_NOSCAN) return;
     const oak_type *t = s->kind == OAKI_TYPED ? type_of(s, off) : NULL;
-    bool called = t && t->mark && !t->part; /* the function takes all of it */
+    bool called = t && t->mark && !t->part; /* the function takes the whole object */
     if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
         head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     OAKI_ASSERT(head < size);
@@ -100,8 +101,8 @@ void oaki_trace_object(oak_marker *m, char *p)
     m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
 }
 
-/* A small object may have been freed since, and another one be in its place, of another type: that
- * is marked by itself if it is to be. */
+/* A small object may have been freed since, and another one, of another type, may be in its
+ * place. That one is marked by itself if it is reachable. */
 void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
 {
     OAKI_ASSERT(!m->range_typed || (oaki_heap_contains(lo) && oaki_heap_contains(hi - 1)));
@@ -131,7 +132,7 @@ void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t
     const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
     bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_dirty_batch));
-    if (whole && (done || (m->looks && !t->anytime))) return; /* by left_out */
+    if (whole && (done || (m->looks && !t->anytime))) return; /* left to oaki_mark_left_out */
     scan_typed(m, s, t, p, from, to);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;
@@ -141,7 +142,7 @@ void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t
 void oaki_trace_range_later(oak_marker *m, const char *lo, const char *hi, bool typed)
 {
     OAKI_REQUIRES_WORKER(m);
-    OAKI_ASSERT(m->range_lo >= m->range_hi); /* or the rest of that one would be lost */
+    OAKI_ASSERT(m->range_lo >= m->range_hi); /* or the rest of that range would be lost */
     m->range_typed = typed;
     m->range_lo = (const char *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t));
     m->range_hi = (const char *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t));

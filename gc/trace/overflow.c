@@ -1,8 +1,10 @@
-/* overflow.c - marking on when there is no memory for a mark stack: what can't be pushed is marked
- * and not scanned, and later every marked object is scanned again (workers.c).
+/* overflow.c - marking when there is no memory for the mark stack.
  *
- * Owns nothing. Lock: as the marker that is given. Bound: a rescan is O(marked objects) and what it
- * finds. */
+ * An object that can't be pushed is marked and not scanned. Later every marked object is scanned
+ * again (workers.c).
+ *
+ * Owns nothing. Lock: as the marker that is given. Bound: a rescan is O(marked objects), plus
+ * the objects that it finds. */
 #include "gc/contract.h"
 #include "trace.h"
 
@@ -13,7 +15,7 @@ void oaki_overflow_mark(oak_marker *m, size_t off)
     if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_overflow_note();
 }
 
-/* An old object may have all of its bits. */
+/* All mark bits of an old span may be set, so only bits of object starts count. */
 static void rescan_span(oak_marker *m, oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;

@@ -1,8 +1,8 @@
-/* push.c - words on their way into a marker's queue: from stacks, from the rest of the collector,
- * and from mark functions.
+/* push.c - words on their way into a marker's queue: from stacks, from other parts of the
+ * collector, and from mark functions.
  *
- * Where displacements are limited (host.h) the queue's words count only if they are allowed; so a
- * word that counts whatever it points to is made the start of its object first.
+ * Where displacements are limited (host.h), a word in the queue counts only at an allowed one.
+ * So a word that counts at any displacement is first replaced by its object's start.
  *
  * Owns nothing. Lock: as the marker that is given. Bound: O(1) a word. */
 #include "gc/contract.h"

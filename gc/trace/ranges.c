@@ -1,16 +1,17 @@
-/* ranges.c - what waits to be scanned a piece at a time: large objects and root ranges, which all
- * workers eat from, the newest first.
+/* ranges.c - large objects and root ranges that wait to be scanned in parts.
  *
- * Owns: `self`; the table lies in memory from the system once it has outgrown the first one, and is
- * given back after the mark. Lock: self.lock, also while a larger table is mapped. Bound: O(1), and
- * 24 bytes for each object that waits, which is larger than 2 KiB. */
+ * All workers take parts, of the newest range first.
+ *
+ * Owns: `self`. The table is mapped from the system once it has outgrown the first one, and
+ * returned after the mark. Lock: self.lock, also while a larger table is mapped. Bound: O(1),
+ * and 24 bytes for each pending object; these are larger than 2 KiB. */
 #include "gc/contract.h"
 #include "runtime/os.h"
 #include "spin.h"
 #include "trace.h"
 
 #define FIRST 1024
-#define PIECE ((size_t)32 << 10) /* bytes of a range taken at a time */
+#define PIECE ((size_t)32 << 10) /* bytes of a range that are taken at a time */
 
 static struct {
     oaki_spin lock;

@@ -1,31 +1,32 @@
-/* segment.c - the memory of the mark stack: chunks, cut from batches that stay mapped.
+/* segment.c - the memory of the mark stack: segments, cut from batches that stay mapped.
  *
- * After a mark all of them are free again, and the batches are cut anew by the next.
+ * After a mark all segments are free again, and the next mark cuts the batches anew.
  *
- * Owns: `self`. Lock: self.lock, also while a batch is mapped: the others need one as well. Memory
- * is mapped straight from the system: a stopped thread may hold a lock of jemalloc's. */
+ * Owns: `self`. Lock: self.lock, also while a batch is mapped, as the other workers need one
+ * too. Memory is mapped directly from the system: a stopped thread may hold a lock of
+ * jemalloc's. */
 #include "gc/contract.h"
 #include "runtime/os.h"
 #include "spin.h"
 #include "trace.h"
 
-/* Chunks are mapped by this; who needs more than a few needs much more, and gets it in huge pages.
- * What is kept from one mark to the next need not be faulted in anew, which costs most where a
- * hypervisor has taken the memory back meanwhile. */
+/* Segments are mapped in batches of this size. A mark that needs more than a few batches needs
+ * many more, so later batches are larger, in huge pages. Batches kept between marks need no new
+ * page faults. Those cost most where a hypervisor has taken the memory back meanwhile. */
 #define BATCH ((size_t)256 << 10)
 #define KEEP_BATCHES 4
 #define HUGE_BATCH ((size_t)4 << 20)
-#define KEEP_SHARE 16 /* of what is live: as much is kept */
+#define KEEP_SHARE 16 /* this share of the live bytes is kept */
 
 static struct {
     oaki_spin lock;
     oaki_mark_segment *free;
-    /* all that was mapped, by the first chunk of each, which is used for nothing else; what lies
-     * before place `at` of `cut` has been taken */
+    /* batches: all that are mapped, linked by the first segment of each, which has no other use.
+     * cut: the batch being cut; its segments before place `at` are taken. */
     oaki_mark_segment *batches, *last, *cut;
     size_t at;
     size_t nbatches, mapped; /* bytes */
-    size_t ntaken;           /* chunks that workers have, or that are given away */
+    size_t ntaken;           /* segments that workers hold, or that are donated */
 } self;
 
 static oaki_mark_segment *map_batch(void)
@@ -43,7 +44,7 @@ static oaki_mark_segment *map_batch(void)
     return self.last = batch;
 }
 
-/* The next one of the batch that is being cut, or of the one behind it. A batch's first chunk is
+/* The next segment of the batch being cut, or of the batch after it. A batch's first segment is
  * its link. */
 static oaki_mark_segment *cut_chunk(void)
 {

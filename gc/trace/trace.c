@@ -1,25 +1,26 @@
 /* trace.c - marking: from a word to an object, from an object to its words.
  *
- * Owns: M while the world is stopped. Invariant: an object whose bit this worker set is in its
- * delay line, is its range, or was scanned by it; workers that race for one object may each scan
- * it, which is harmless.
+ * Owns: M while the world is stopped. Invariant: an object whose bit this worker has set is in
+ * its delay line, is its range, or has been scanned by it. Workers that race for an object may
+ * each scan it, which is harmless.
  * Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "gc/contract.h"
 #include "hot.h"
 #include "sift.h"
 
-#define INLINE_WORDS 64 /* objects up to this are scanned by the loop itself */
-#define BATCH 64        /* words looked at in one go */
-/* words that stay in the queue while there are others: their bits are on the way */
+#define INLINE_WORDS 64 /* larger objects are not scanned by the loop itself */
+#define BATCH 64        /* words filtered at once */
+/* words left in the queue while other work remains: their bits are being prefetched */
 #define AHEAD 64
 #define PATIENCE_MAX 1024
-/* batches of less than OAKI_DEPTH_FEW words, one after the other, and it is asked anew */
+/* so many batches of less than OAKI_DEPTH_FEW words in a row, and depth first is tried */
 #define THIN 64
-#define LOOK_EVERY 16 /* batches between two looks at whether others have nothing to do; */
-#define LOOK_SOON 2   /* where somebody waits for the piece: a word may take microseconds */
+#define LOOK_EVERY 16 /* batches between two checks for idle workers; */
+#define LOOK_SOON 2   /* while a thread waits for the quantum: a word may take microseconds */
 #define BLOCK 64      /* moved at a time */
-#define BLOCKS 16     /* of a range, looked at between two looks whether the piece is over; */
-#define TYPED_BLOCKS 8 /* at a time where a type tells, as what it takes together is taken whole */
+#define BLOCKS 16     /* of a range, scanned between two checks whether the quantum is over; */
+/* at a time for a type, as the words it scans together are not interrupted */
+#define TYPED_BLOCKS 8
 #define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
 
 oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
@@ -77,8 +78,9 @@ bool oaki_mark_alone(oak_marker *m, size_t slot)
     return true;
 }
 
-/* Room for n entries on the stack. false: there is no memory. What can't be pushed is marked and
- * not scanned (mark_only), or is marked already, so that the rescan finds it. */
+/* Makes room for n entries on the stack. false: there is no memory. A word that can't be pushed
+ * is marked and not scanned (oaki_overflow_mark), or stays marked, so that the overflow rescan
+ * finds it. */
 static bool has_room(oaki_hot *h, oak_marker *m, size_t n)
 {
     if (OAKI_LIKELY((size_t)(h->hi - h->sp) >= n)) return true;
@@ -152,9 +154,9 @@ static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bo
     mark_special(h, m, slot);
 }
 
-/* Of the queue's next n words, those whose bit is clear: they lead to unmarked objects, or into
- * large ones. Four of five words of a graph lead to marked objects, in no order that a branch could
- * learn: so there is no branch. */
+/* Of the queue's next n words, keeps those whose mark bit is clear: they lead to unmarked
+ * objects, or into large ones. Most words of a graph lead to marked objects, in no order that a
+ * branch predictor could learn. So there is no branch. */
 OAKI_INLINE unsigned filter(oaki_hot *h, unsigned n, size_t *found)
 {
     unsigned count = 0;
@@ -168,8 +170,8 @@ OAKI_INLINE unsigned filter(oaki_hot *h, unsigned n, size_t *found)
     return count;
 }
 
-/* Mark the object that offset off is in, if there is one and it isn't, and put it into the delay
- * line, prefetched. */
+/* Marks the object that contains offset off, if there is one and it is unmarked, and puts it
+ * into the delay line, prefetched. */
 OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict)
 {
     size_t page = off >> OAKI_PAGE_SHIFT;
@@ -177,7 +179,7 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
     const oaki_class_info *c = &oaki_class_infos[e & OAKI_PTE_SPANCLASS];
     size_t first = (page - (e >> OAKI_PTE_OFFSET_SHIFT)) << OAKI_PAGE_SHIFT;
     size_t i = ((off - first) * c->magic) >> 32;
-    /* large; else not reached, as only objects have clear bits */
+    /* large; otherwise not reached, as only objects have clear bits */
     if (OAKI_UNLIKELY(i >= c->nslots)) {
         if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE && (!strict || oaki_mark_counts_strictly(off)))
             mark_large(h, m, page, shared);
@@ -201,8 +203,8 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
 
 _Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
 
-/* Scan the delay line's oldest until `keep` are left, or up to one that takes long: a stop may wait
- * for no more. */
+/* Scans the oldest objects of the delay line until `keep` are left, or one that took long is
+ * scanned: a pause must not wait for more. */
 OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep)
 {
     while (h->last - h->first > keep) {
@@ -231,8 +233,8 @@ OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool sh
     oaki_hot_room(h, m);
 }
 
-/* Depth first goes on while two words of three were what it is for; else it is tried again later,
- * and later each time. */
+/* Depth first goes on while at least two of three words were in order. Otherwise it is tried
+ * again later, after a pause of the attempts that doubles each time. */
 static void judge(oak_marker *m)
 {
     if (m->looked < OAKI_DEPTH_WINDOW) return;
@@ -244,7 +246,7 @@ static void judge(oak_marker *m)
     m->looked = m->stray = 0;
 }
 
-/* The older half of the queue's words, which are likely to lead to more, go to the stack. */
+/* Moves the older half of the queue's words, which are likely to lead to more, to the stack. */
 static void shed(oaki_hot *h, oak_marker *m)
 {
     unsigned n = OAKI_MIN((h->tail - h->head) / 2, BLOCK);
@@ -253,8 +255,8 @@ static void shed(oaki_hot *h, oak_marker *m)
     for (; n > 0; n--) *h->sp++ = h->queue[h->head++];
 }
 
-/* Is somebody hungry? Give some away. false: others were woken just now, and bits are shared from
- * here on. */
+/* Donates work if a worker is idle. false: the quantum is over, or helpers have just been woken,
+ * and bits are shared from here on. */
 static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
 {
     OAKI_INVARIANT(shared == m->shared_bits, "a marker was woken beside one that marks alone");
@@ -267,9 +269,9 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
     return m->shared_bits == shared && !oaki_trace_is_over(m);
 }
 
-/* A range's next words go to their objects at once, past the queue. Until there is enough for a
- * batch, or one that takes long was scanned, or the piece is over: words that lead nowhere count,
- * too. */
+/* Sifts a range's next words and enters their objects directly, without the queue. Ends when
+ * there is enough for a batch, an object that took long was scanned, or the quantum is over.
+ * Words that lead nowhere count towards the quantum, too. */
 OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared, bool strict)
 {
     const size_t every = (m->soon ? LOOK_SOON : LOOK_EVERY) * BATCH;
@@ -308,7 +310,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker 
         follow_range(h, m, m->shared_bits, false);
 }
 
-/* The next words of one that a type tells of, into the queue. */
+/* Queues the next words of a typed range. */
 static OAKI_NOINLINE void queue_range(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_save(h, m);
@@ -335,9 +337,9 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
         follow_alone(h, m);
 }
 
-/* The queue has run low: get words from the stack, from a range, or from the delay line; there may
- * be none in it yet where one that takes long was scanned. false: there are none left, or the piece
- * is over, or a range that a type tells of is next. */
+/* The queue has run low: gets words from the stack, from a range, or from the delay line. It may
+ * still be empty after an object that took long was scanned. false: no words are left, the
+ * quantum is over, or a typed range is next. */
 OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_room(h, m);
@@ -378,7 +380,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
         if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
             if (!replenish(&h, m)) break;
             n = h.tail - h.head;
-            /* few words overlap nothing, as in a list: depth first costs no more, or much less */
+            /* few words overlap no misses, as in a list: depth first costs no more, or much less */
             thin = n < OAKI_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
             m->in_order = thin == THIN;
             if (m->in_order) {
@@ -386,7 +388,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
                 continue;
             }
         }
-        if (OAKI_LIKELY(!m->heavy)) { /* unless one of the range's was, just now */
+        if (OAKI_LIKELY(!m->heavy)) { /* unless an object of the range was heavy just now */
             n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
             m->scanned += n;
             n = filter(&h, n, found);
@@ -402,7 +404,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
     oaki_hot_save(&h, m);
 }
 
-/* Not in one function with the usual loops, which it would take registers from. */
+/* Not in one function with the usual loops, as it would take registers from them. */
 OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 {
     if (m->shared_bits)
