@@ -1,4 +1,4 @@
-/* contract.c - whose the workers are, for contracts (contract.h).
+/* contract.c - the owners of the workers, for contracts (contract.h).
  *
  * Owns: a word of each thread. Lock: none. */
 #include "contract.h"

@@ -1,10 +1,10 @@
-/* event.c - telling others that a cycle is over (event.h).
+/* event.c - reports to listeners that a cycle is over (event.h).
  *
- * Owns: the listeners, the ring. The ring has one writer, under gc_lock, and one reader, who has
- *   the turn.
- * Invariants: `turn` is the address of a thread-local word of the thread that has it, which is the
- *   same in a forked child. Who gives it up looks at the ring once more, so an event whose cycle
- *   found the turn taken is told by the one who had it.
+ * Owns: the listeners, the ring. The ring has one writer, under gc_lock, and one reader, the
+ * thread that has the turn.
+ * Invariants: `turn` is the address of a thread-local word of the thread that has it, which is
+ * the same in a forked child. A thread that gives up the turn checks the ring once more. So an
+ * event whose cycle found the turn taken is reported by the thread that had it.
  * Bound: a listener's own. */
 #include "event.h"
 
@@ -18,13 +18,13 @@
 
 static struct {
     AO_t turn;
-    AO_t told_to; /* listeners */
+    AO_t told_to; /* number of listeners */
     struct {
         oaki_cycle_fn fn;
         void *ctx;
     } listener[OAKI_LISTENERS]; /* the turn */
-    AO_t head, tail; /* events told, and noted */
-    size_t lost;     /* since the last that was noted; gc_lock */
+    AO_t head, tail; /* events reported, and noted */
+    size_t lost;     /* events dropped since the last one noted; gc_lock */
     oaki_cycle ring[OAKI_EVENTS];
 } self;
 
@@ -47,8 +47,8 @@ static void give_turn(void)
     AO_nop_full();
 }
 
-/* false: the caller is a listener and has it. Nobody's stop is in the way of a sleep in user
- * code. */
+/* false: the caller is a listener and has it. The sleep is outside the runtime, so it delays no
+ * pause. */
 static bool wait_for_turn(void)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -94,7 +94,8 @@ static void tell_all(void)
     }
 }
 
-/* A listener that writes somewhere may be cancelled there, with the turn in its hands. */
+/* A listener that does I/O could be cancelled there while it has the turn, so cancellation is
+ * disabled. */
 static void tell_in_turn(void)
 {
     int cancel, saved = errno;
@@ -108,7 +109,7 @@ static void tell_in_turn(void)
     errno = saved;
 }
 
-/* What is called here may be the program's. */
+/* Listeners and finalizers may be functions of the program. */
 void oaki_event_over(oaki_thread *t)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -128,12 +129,13 @@ void oaki_gc_flush_events(void)
     tell_in_turn();
     while (AO_load(&self.turn) != me() && (intptr_t)(end - AO_load_acquire(&self.head)) > 0)
         oaki_os_sleep_ns(WAIT_NS);
-    if (wait_for_turn()) give_turn(); /* the last of them is taken, and may not have been told */
+    /* the last event is taken, but may still be in the listeners */
+    if (wait_for_turn()) give_turn();
 }
 
 /* ---- listeners ---- */
 
-/* Its place, OAKI_LISTENERS when there is none. */
+/* The listener's place; OAKI_LISTENERS when there is none. */
 static size_t find(oaki_cycle_fn fn, const void *ctx)
 {
     size_t i = 0;
@@ -174,7 +176,7 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
 
 /* ---- start ---- */
 
-/* What waits is told of in the parent. */
+/* The parent reports the pending events. */
 static void fork_child(void)
 {
     if (AO_load(&self.turn) != me()) AO_store(&self.turn, 0);

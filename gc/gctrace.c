@@ -3,7 +3,7 @@
  *     gc # @#s #%: #+#+# ms clock, #+#/#/#+# ms cpu, #->#-># MB, # MB goal, # MB stacks, # MB
  *     globals, # P (forced)
  *
- * The format is that of Go 1.19 (documented with its runtime package), so that tools that read the
+ * The format is that of Go 1.19 (documented with its runtime package), so that tools that read
  * one read the other. Owns nothing; any thread. */
 #include "gctrace.h"
 
@@ -16,7 +16,7 @@ typedef struct number {
     char text[32];
 } number;
 
-/* units / 10^decimals, all decimals written. */
+/* units / 10^decimals, with all decimals written. */
 static number decimal(uint64_t units, unsigned decimals)
 {
     number out;
@@ -30,8 +30,8 @@ static number decimal(uint64_t units, unsigned decimals)
     return out;
 }
 
-/* Milliseconds as Go writes them: whole ones from 10 ms up, below that two digits that count and at
- * most three decimals, rounded down. */
+/* Milliseconds as Go writes them: no decimals from 10 ms up; below that two significant digits
+ * and at most three decimals, rounded down. */
 static number milliseconds(uint64_t ns)
 {
     if (ns >= 10000000) return decimal(ns / 1000000, 0);

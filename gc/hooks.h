@@ -1,4 +1,4 @@
-/* hooks.h - functions of Oakum's own that a cycle calls: cycle.c has a list for each place.
+/* hooks.h - Oakum's own functions that a cycle calls. cycle.c has a list for each place.
  *
  * Lock: gc_lock guards the lists. */
 #ifndef OAKI_GC_HOOKS_H
@@ -21,7 +21,7 @@ OAKI_INLINE void oaki_hooks_call(const oaki_hooks *list)
     for (size_t i = 0; i < list->n; i++) OAKI_CALL_INSIDE(list->fn[i]());
 }
 
-/* A function that is there already is not added again. 0, or -1 without memory for the thread. */
+/* Adds a function, unless it is in the list already. 0, or -1 without memory for the thread. */
 OAKI_INLINE int oaki_hook_add(oaki_hooks *list, void (*fn)(void))
 {
     size_t i = 0;

@@ -1,10 +1,10 @@
-/* host.c - hooks of a host with marking rules of its own, and moments without a collection.
+/* host.c - hooks of a host with marking rules of its own, and periods without a collection.
  *
- * Owns: the list of root hooks; the rule for displacements (trace.h), which the marker reads; and,
- *   with verify=1, the list of what the hooks have marked unscanned, as the verifier is not to ask
- *   for the closure of those.
- * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system; when there
- *   is none the verifier may complain of what is right, so it is fatal. */
+ * Owns: the list of root hooks; the rule for displacements (trace.h), which the marker reads.
+ * With verify=1, also the list of objects that hooks have marked unscanned, as the verifier
+ * skips the words of these.
+ * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system. Without
+ * it the verifier could report correct marks, so a failure is fatal. */
 #include "contract.h"
 #include "gc/concurrent/concurrent.h"
 #include "host.h"
@@ -54,7 +54,7 @@ bool oaki_host_vetoes(oaki_gc_why why)
     return fn && fn(why);
 }
 
-/* A frame of its own, as the thread may count as stopped in it. */
+/* In a frame of its own, as the thread may count as stopped in it. */
 OAKI_NOINLINE int oaki_gc_hold(void)
 {
     oaki_thread *t = oaki_enter();
@@ -99,7 +99,7 @@ void oaki_host_mark_roots(void)
     host.n = 0;
     host.any_unscanned = false;
     if (host.nroots > 0)
-        oaki_workers_rescan_finish(); /* what these mark unscanned is not to be looked at */
+        oaki_workers_rescan_finish(); /* objects that these mark unscanned must not be rescanned */
     oaki_held_mark_roots();
     oaki_host_call_roots(oaki_worker(0));
 }

@@ -1,9 +1,10 @@
-/* off.c - times in which the program wants no collection.
+/* off.c - periods in which the program wants no collection.
  *
- * What holds: once oak_gc_disable has returned, no collection decides what is dead, in whichever
- * thread it began. So it is asked for before a cycle, and once more in the stop that would end it:
- * who disables is stopped there before it has, or has been seen to.
- * Owns: the depth of them. Lock: none. */
+ * Promise: once oak_gc_disable has returned, no collection decides what is dead, whichever
+ * thread started it. So the depth is checked before a cycle, and again in the pause that would
+ * end it. A thread that calls oak_gc_disable is either stopped there before its call takes
+ * effect, or its call is seen.
+ * Owns: the depth of nested calls. Lock: none. */
 #include "off.h"
 
 #include "host.h"

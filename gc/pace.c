@@ -1,25 +1,32 @@
 /* pace.c - when the next collection is due: gc percent, soft memory limit, minimum heap.
  *
- * As in Go: the goal is live + (live + roots) * percent / 100, at least min_heap * percent /
- * 100; a memory limit lowers it to what the limit leaves for the heap. Live is what the last full
- * collection found: what minor ones leave of the dead does not raise the goal, nor do large objects
- * that came during a mark beside the program, which counts them as live: a program that throws them
- * away would be let have more and more of them. Nor does what was found late by a mark that got no
- * processor: each of its rounds marks what lives then, and a program that gets far between two has
- * thrown away what the one before has marked. Where the world
- * stands still for a mark, a cycle starts when the goal is reached, not before; where the program
- * runs on, as much before as it would allocate during a mark like the last one of its kind, and a
- * quarter, at most half of the way: what dies meanwhile counts as live, and makes the next goal
- * larger. Where a large heap is marked beside the program for less than a part of a processor's
- * time (what faults and sweeping cost is not counted), the goal is lower, so that memory is not
- * taken for what hardly costs anything. A limit that can't be met would collect without end: the
- * collector then takes at most half of the processor time, by putting the next cycle off until the
- * program has had as much. What it had more than the collector before, up to a second, it has to
- * its credit, so that one cycle that costs much does not take the heap past a limit that can be met
- * (as the bucket of Go's CPU limiter, runtime/mgclimit.go).
+ * As in Go, the goal is live + (live + roots) * percent / 100, and at least min_heap * percent /
+ * 100. A memory limit lowers it to what the limit leaves for the heap.
  *
- * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its stop or right
- * after it, or by settings_changed; a torn decision only moves a cycle. */
+ * Live is the result of the last full collection, less floating garbage (oaki_pace_marked). Dead
+ * objects that minor collections leave do not raise the goal. Large objects allocated during a
+ * concurrent mark do not either, although the mark counts them as live: a program that drops
+ * such objects would get an ever larger heap. Nor do objects found late by a mark that got no
+ * processor time. Each of its rounds marks objects live at that time, and the program may have
+ * dropped those by the next round.
+ *
+ * A stop-the-world mark starts when the goal is reached. A concurrent mark starts earlier, by
+ * 5/4 of what mutators would allocate during a mark like the last one of its kind, and at most
+ * half of the way. An earlier start costs memory: objects that die during the mark count as
+ * live, and raise the next goal.
+ *
+ * If a large heap's concurrent mark costs less than a share of a processor's time, the goal is
+ * lower, so that memory is not spent to save little work (thrift). Faults and sweeping are not
+ * in that cost.
+ *
+ * A limit that can't be met would cause collections without end. So under a limit the collector
+ * takes at most half of the processor time: it postpones a cycle until the program has had as
+ * much. Time that the program had beyond the collector's, up to a second, is a credit. So one
+ * expensive cycle does not take the heap past a limit that can be met (as the bucket of Go's CPU
+ * limiter, runtime/mgclimit.go).
+ *
+ * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its pause or right
+ * after it, or by settings_changed. A torn read only moves a cycle. */
 #include "pace.h"
 #include "contract.h"
 #include "gc.h"
@@ -31,66 +38,70 @@
 
 #include <oakum/gc.h>
 
-/* Live bytes; less is marked in a stop at once, in less time overall, */
+/* Live bytes. A heap below this is marked in one pause, which costs less time in total, */
 #define LARGE ((size_t)64 << 20)
-/* unless that would take longer, as the last full mark tells: what it took for each byte that
- * lived, and what part of all that was. It tells nothing where less lives. */
+/* unless that pause would be longer than LONG_NS. The estimate is the last full mark's ns per
+ * live byte, times the live share of all bytes then. It holds only from LONG_FROM bytes up; a
+ * mark of fewer than TELLING live bytes gives none. */
 #define LONG_NS 40000000u
 #define LONG_FROM ((size_t)8 << 20)
 #define TELLING ((size_t)1 << 20)
-/* Or unless it would be noticed, and hardly cost anything beside the program, which would allocate
- * at most 1/LITTLE of the heap in the time of the stop: beside it a mark takes some times as long,
- * and what is allocated meanwhile counts as live. */
+/* A shorter pause is also avoided if it is noticeable, and concurrent marking is cheap: mutators
+ * would allocate at most 1/LITTLE of the heap in the pause's time. A concurrent mark takes some
+ * times as long as the pause, and objects allocated meanwhile count as live. */
 #define NOTICED_NS 1000000u
 #define CHEAP_NS 4000000u
 #define CHEAP_FROM ((size_t)16 << 20)
 #define LITTLE 8
-#define CHANGED 4 /* times as much as was seen in a stop: what lives is of another kind */
+#define CHANGED 4 /* times the rate seen in a pause: the live objects are of another kind now */
 
-/* The program counts as asleep when so many times what a cycle took go by before it has used the
- * processor for as long. */
+/* The program counts as asleep when ASLEEP times a cycle's duration passes before it has used as
+ * much processor time. */
 #define ASLEEP 8
 
 #define CREDIT_NS 1000000000
 
-/* Live bytes from which on thrift is worth it, and the part of a processor's time that marks may
- * take for its sake, 1/SHARE. */
+/* Thrift applies from THRIFT_FROM live bytes. It lets marks take up to 1/SHARE of a processor's
+ * time. */
 #define THRIFT_FROM ((size_t)128 << 20)
 #define SHARE 4
 
-/* A mark that ends late lets the heap grow by so much of the room that the goal gave it, 1/LATE. */
+/* A mark that ends late lets the heap grow by 1/LATE of the space between live bytes and goal. */
 #define LATE 8
 
-/* Who waits for a mark waits so many times as long by the clock, where nobody marks meanwhile. */
+/* A thread waits for a mark BUSY times as long by the clock, where no thread marks meanwhile. */
 #define BUSY 4
 
 static struct {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */
-    size_t full;        /* live, of the last full one, */
-    size_t base;        /* and what the goal goes by */
+    size_t full;        /* live bytes of the last full mark, */
+    size_t base;        /* and the live bytes that set the goal */
     size_t goal;
-    double rate;         /* bytes a nanosecond that the program allocated, around the last mark
-                          * that it didn't ask for; 0: not known */
-    double stop_rate;    /* ns that a stop would take for each byte that lives, */
-    double seen_rate;    /* that the last one took, unless a mark cost much more since, and */
-    double lived;        /* the part of all bytes that did, of the last full one */
-    uint64_t took[2];    /* ns of the last mark beside the program; of the last minor one */
-    double pays[2];      /* bytes that pay for a mark, for each that lives; of the last two full
-                          * ones beside the program */
-    uint64_t cycle_end;  /* monotonic, ns; the heap's start, before there is one */
-    uint64_t last_cycle; /* ns that the collector worked in the last one */
-    uint64_t cpu_end;           /* its end in processor time, of the process; and by how much */
-    int64_t credit;             /* of it the program had more than the collector until then */
-    bool alone;                 /* there was one processor, in the last cycle */
+    /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
+     * known */
+    double rate;
+    double stop_rate;    /* estimated ns of a stop-the-world mark per live byte, */
+    double seen_rate;    /* as measured in the last one, unless a mark cost much more since, and */
+    double lived;        /* the live share of all bytes, of the last full mark */
+    uint64_t took[2];    /* ns of the last concurrent mark: full, minor */
+    /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
+     * enough to pay for a mark */
+    double pays[2];
+    uint64_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
+    uint64_t last_cycle; /* ns that the last cycle's collector worked */
+    uint64_t cpu_end;           /* the last cycle's end in processor time of the process */
+    /* processor time that the program had beyond the collector's until then */
+    int64_t credit;
+    bool alone;                 /* there was one processor in the last cycle */
     bool stops;                 /* oaki_pace_prefer_stops */
     bool limited;               /* the limit, not the percentage, set the goal */
 } pace;
 
-/* Of so many bytes between what lives and the goal, those that pay: in the time that the program
- * takes to allocate them, a mark's cost is the part of a processor's that is allowed. At least half
- * of them, as what is known is the cost of two marks; the cheaper one for what lived counts, as
- * whatever else the machine does may double a mark's cost. */
+/* Of the `most` bytes between live and goal, those that pay for a mark. While the program
+ * allocates them, a mark's cost is the allowed share of a processor's time. At least half of
+ * `most`, as the costs of just two marks are known. The cheaper of the two per live byte counts,
+ * as other load on the machine may double a mark's cost. */
 static double room(double most)
 {
     double pays = OAKI_MIN(pace.pays[0], pace.pays[1]) * (double)pace.base;
@@ -109,8 +120,7 @@ static size_t percent_goal(void)
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
 
-/* What the limit leaves for objects: less all that isn't objects, less a little for spans that
- * are not full. */
+/* The limit, less all memory that isn't objects, less a little for partly filled spans. */
 static size_t limit_goal(void)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -124,8 +134,8 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
-/* Not on one processor, which it would take from the program; nor where watching is in the way of
- * system calls. */
+/* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
+ * interferes with system calls. */
 static bool is_cheap(double next)
 {
     double ns = pace.seen_rate * pace.lived * next;
@@ -134,7 +144,7 @@ static bool is_cheap(double next)
     return ns > NOTICED_NS && ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
 }
 
-/* One large object may bring it far past the goal of a small one: what lives is not known then. */
+/* One large object may take a small heap far past its goal: its live size is unknown then. */
 OAKI_AT_START bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -143,7 +153,7 @@ OAKI_AT_START bool oaki_pace_is_large(void)
     if ((pace.full >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    double tells = pace.stops ? (double)pace.full : next; /* roots take time, too */
+    double tells = pace.stops ? (double)pace.full : next; /* roots take time too */
     if (tells >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
     return !pace.stops && next >= CHEAP_FROM && is_cheap(next);
 }
@@ -153,7 +163,7 @@ void oaki_pace_prefer_stops(void)
     pace.stops = true;
 }
 
-/* What the program allocates during a mark beside it, and a quarter. */
+/* Bytes that mutators allocate during a concurrent mark, and a quarter more. */
 static size_t runway(void)
 {
     bool minor = AO_load(&oaki_the_heap.sticky) != 0;
@@ -170,11 +180,11 @@ static OAKI_AT_START void set_goal(void)
     size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
     size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / 2);
-    OAKI_ASSERT(early <= goal - least); /* so that the trigger is above what lives */
+    OAKI_ASSERT(early <= goal - least); /* so that the trigger is above the live bytes */
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
-/* A child's processor time begins anew. */
+/* A child's processor time starts at zero. */
 static void after_fork(void)
 {
     pace.cpu_end = oaki_os_cpu_ns();
@@ -205,7 +215,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     set_goal();
 }
 
-/* A debt is of the last cycle alone: those before it were let go on by the clock. */
+/* The debt is that of the last cycle alone: earlier ones were released by the clock. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
                      bool asked)
 {
@@ -219,9 +229,9 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace.cpu_end = end_cpu;
 }
 
-/* What a mark beside the program takes says less of a stop: it goes with the number of workers, and
- * has faults in it. A heap that was marked so for its sake should not be marked in a stop again
- * each time for that. */
+/* A concurrent mark is a weak measure of a pause: its time is divided by the number of workers,
+ * and includes faults. So it changes seen_rate only if it is several times as high. Otherwise a
+ * heap that is concurrent because a pause would be noticed would return to pauses each time. */
 static void note_stop(uint64_t ns, bool seen)
 {
     if (pace.full < TELLING) return;
@@ -266,7 +276,7 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     set_goal();
 }
 
-/* The part of half a processor that the mark hadn't. */
+/* A mark has a fair share with half a processor: the floating part is the share it lacked. */
 size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns)
 {
     double had = clock_ns ? (double)marking_ns / (double)clock_ns : 1;
@@ -303,9 +313,9 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
     return marking < most_ns && clock_ns / BUSY < OAKI_MAX(marking, OAKI_MIN(most_ns, blind_ns));
 }
 
-/* Under a limit: has the program had its half of the processor time? Otherwise let it go on for a
- * while. One that sleeps needs so much less of it that the clock decides, as it does not on a busy
- * machine, where both wait for a processor. */
+/* Under a limit: has the program had its half of the processor time? If not, it may continue for
+ * a while. A sleeping program needs less than half, so for it the clock decides. The clock does
+ * not decide on a busy machine, where program and collector both wait for a processor. */
 static bool may_collect(void)
 {
     if (!pace.limited) return true;
@@ -329,7 +339,7 @@ void oaki_gc_dropped(size_t bytes)
     set_goal();
 }
 
-/* What the program had before a limit came says nothing of one that can't be met. */
+/* Credit earned before the limit was set says nothing about a limit that can't be met. */
 void oaki_gc_settings_changed(void)
 {
     uint64_t now = oaki_os_cpu_ns();

@@ -1,7 +1,7 @@
-/* rootmark.c - marking from the roots, in a stop.
+/* rootmark.c - marking from the roots, in a pause.
  *
- * Owns: what the current mark has seen of them. Lock: the world is stopped. Bound: linear in the
- * roots' words, save those of large registered ranges (roots.c). */
+ * Owns: oaki_roots_marked, the figures of the current mark. Lock: the world is stopped. Bound:
+ * linear in the roots' words, except those of large registered ranges (roots.c). */
 #include "contract.h"
 #include "gc/trace/trace.h"
 #include "host.h"
@@ -19,21 +19,22 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
         in_flight |= oaki_mcache_is_fast_path(w);
         oaki_mark_ambiguous(m, w);
     }
-    /* Only where a signal stopped it can a thread be half way; elsewhere such a word is a relic. */
+    /* Only a thread stopped by a signal can be half way through a fast path; elsewhere such a
+     * word is stale. */
     if (!in_flight || !r->thread || !r->thread->pc) return;
     oaki_mcache_in_flight(r->thread->mcache);
     oaki_roots_marked.in_flight = true;
 }
 
-/* Large registered ranges are read while the program runs (roots.c), where they can be. */
+/* Large registered ranges are scanned while mutators run (roots.c), unless there are root masks. */
 static bool is_for_later(const oaki_root *r)
 {
     return r->kind == OAKI_ROOT_RANGE && (size_t)(r->hi - r->lo) >= OAKI_ROOT_LARGE &&
            AO_load(&oaki_root_masks) == 0;
 }
 
-/* Not as ranges for all workers where the world runs before they are scanned: they may be unmapped
- * then. */
+/* Large roots become ranges for all workers only if the whole mark is in this pause. Otherwise
+ * the world runs before they are scanned, and they could be unmapped then. */
 static void mark_root(const oaki_root *r, void *ctx)
 {
     OAKI_REQUIRES_STOPPED();
@@ -56,12 +57,12 @@ void oaki_roots_mark(bool whole)
 {
     oaki_roots_marked = (oaki_marked_roots){ .in_flight = false };
     oaki_roots_visit(mark_root, &whole);
-    if (!whole) return; /* roots.c has what tables keep */
+    if (!whole) return; /* roots.c marks the objects that tables keep */
     oaki_host_mark_roots();
     oaki_finalizers_mark_roots();
 }
 
-/* Caches are not flushed: what a thread is about to take is allocated, as far as a mark knows. */
+/* Caches are not flushed: slots that a thread is about to take count as allocated for the mark. */
 static void queue_root(const oaki_root *r, void *ctx)
 {
     oak_marker *m = ctx;

@@ -1,10 +1,10 @@
-/* sweep.c - A becomes what is marked: by whoever allocates, span by span, and by a thread in the
- * background.
+/* sweep.c - makes A the marked objects, span by span: by allocating threads, and by a background
+ * thread.
  *
- * Owns: the background sweeper, the sweep credit. Spans wait in the mcentrals' lists
- * (central.c); who takes one off sweeps it alone. A cycle starts with nothing waiting: the
- * collector sweeps what is left first. Lock: the background thread is a helper (thread.h), and
- * sweeps a batch between begin and end. */
+ * Owns: the background sweeper, the sweep credit. Unswept spans are in the mcentrals' lists
+ * (central.c). The thread that takes a span off its list sweeps it alone. A cycle starts without
+ * unswept spans: the collector sweeps the rest first. Lock: the background thread is a helper
+ * (thread.h), and sweeps a batch between begin and end. */
 #include "sweep.h"
 #include "contract.h"
 #include "gc.h"
@@ -14,22 +14,23 @@
 #include "runtime/track.h"
 #include <string.h>
 
-#define BATCH 32 /* spans swept in the background between two looks */
+#define BATCH 32 /* spans swept in the background between two yields */
 #define POISON 0xdb
-/* Less is swept by those who allocate sooner than another thread has woken up; and a cycle would
- * wait for that thread when it is descheduled in the middle of a batch. */
+/* In a smaller heap, allocating threads sweep it all before another thread has woken up. And a
+ * cycle would wait for a background thread that is descheduled in the middle of a batch. */
 #define BACKGROUND_FROM ((size_t)32 << 20)
 
 static struct {
-    unsigned int wake;  /* AO_int, futex: counts the cycles that left work */
-    AO_t waiting;       /* 1: something may wait */
-    AO_t bytes;         /* swept in this cycle */
-    AO_t kept[OAKI_KINDS]; /* bytes in objects that were found alive in it */
-    AO_t ended;         /* when nothing waited any more */
+    unsigned int wake;  /* AO_int, futex: counts the cycles that leave spans to sweep */
+    AO_t waiting;       /* 1: there may be unswept spans */
+    AO_t bytes;         /* swept since this cycle */
+    AO_t kept[OAKI_KINDS]; /* bytes in objects found alive in that time */
+    AO_t ended;         /* time when no unswept span was left */
     AO_t assisted;      /* void (*)(uint64_t begin, size_t bytes) */
-    AO_t at;            /* zone * OAKI_SPANCLASSES + span class: before it nothing waits */
-    size_t live_at_end; /* of the mark */
-    double ratio;       /* bytes to sweep for a byte allocated */
+    /* zone * OAKI_SPANCLASSES + span class: there is no unswept span before it */
+    AO_t at;
+    size_t live_at_end; /* live bytes at the mark's end */
+    double ratio;       /* bytes to sweep per byte allocated */
     bool started;
 } sweeper;
 
@@ -43,7 +44,8 @@ static void poison_dead(const oaki_span *s, size_t base)
             memset((char *)h->base + off, POISON, s->size - (s->guarded ? OAKI_GUARD_GAP : 0));
 }
 
-/* Who asks what is alive takes what is swept for alive, if it is in A. */
+/* A liveness query treats an object in a swept span as live iff its A bit is set. So A is
+ * updated before `swept`. */
 static bool sweep_large(oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -65,8 +67,8 @@ static bool sweep_large(oaki_span *s)
 }
 
 /* The granules of slots of k granules each that begin at the bits of `starts`, as far as they
- * lie in this word; *carry is how many granules reach into it from before, and then into the
- * next. */
+ * lie in this word. *carry: the granules of a slot that reach into it from the word before; then
+ * those that reach into the next. */
 OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
 {
     uint64_t fill = *carry >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << *carry) - 1;
@@ -87,14 +89,14 @@ OAKI_INLINE uint64_t fill_slots(uint64_t starts, size_t k, size_t *carry)
     return fill;
 }
 
-/* Most words have one of a large slot, or none. */
+/* Most words have one start, of a large slot, or none. */
 OAKI_INLINE unsigned count_slots(uint64_t starts)
 {
     return starts & (starts - 1) ? oaki_popcount(starts) : starts != 0;
 }
 
-/* A becomes the slots that are marked. Returns how many. What has died is taken out of it: of most
- * spans that is nothing or all. */
+/* Reduces A to the marked slots, and returns their number. Dead slots are taken out of A: in
+ * most spans that is none or all. */
 static unsigned sweep_bits(const oaki_span *s, size_t base)
 {
     size_t first = base >> 10;
@@ -126,7 +128,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     if (oaki_debug_switches.poison) poison_dead(s, base);
     unsigned before = AO_int_load(&s->nalloc), live = sweep_bits(s, base);
     OAKI_INVARIANT(live <= before, "more slots live after a sweep than before it");
-    /* where all were allocated, M has clear bits for those that died already */
+    /* where all slots were allocated, M's bits of dead objects are clear already */
     if (AO_load(&h->sticky) && before < oaki_classes[s->cls].nslots)
         oaki_mark_retain(base >> 10, (size_t)s->npages * OAKI_PAGE_WORDS);
     s->nalloc = live;
@@ -151,7 +153,8 @@ static void sweep(oaki_span *s)
     if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
 }
 
-/* What waits only gets less until the next mark: so where nothing did, nobody looks again. */
+/* Until the next mark, unswept spans only become fewer. So a place without any is not searched
+ * again. */
 static void found_at(size_t at)
 {
     AO_t old;
@@ -159,14 +162,14 @@ static void found_at(size_t at)
     while (old < at && !AO_compare_and_swap(&sweeper.at, old, at));
 }
 
-/* Sweep one waiting span. false when nothing waits. */
+/* Sweeps one unswept span. false: there is none. */
 static bool sweep_one(void)
 {
     size_t at = AO_load(&sweeper.at), zones = AO_load(&oaki_the_heap.zones.used);
     for (; at < zones * OAKI_SPANCLASSES; at++) {
         const oak_zone *z = oaki_zone_by_id((uint32_t)(at / OAKI_SPANCLASSES));
         if (!AO_load(&z->central[at % OAKI_SPANCLASSES / OAKI_CLASSES])) {
-            at |= OAKI_CLASSES - 1; /* nothing of that kind: to its last class */
+            at |= OAKI_CLASSES - 1; /* none of that kind: skip to its last class */
             continue;
         }
         oaki_span *s = oaki_central_next_waiting(z, at % OAKI_SPANCLASSES);
@@ -280,7 +283,7 @@ void oaki_sweep_spawn(void)
 
 /* ---- for the cycle ---- */
 
-/* Has the zone a span in the lists of those that wait? */
+/* Has the zone a span in the lists of unswept ones? */
 static bool has_waiting(const oak_zone *z)
 {
     unsigned waiting = (AO_load(&oaki_the_heap.cycle) & 1) ^ 1;

@@ -20,33 +20,34 @@
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
-#define WAKE_AFTER 4096 /* words that worker 0 looks at in a drain before it wakes the others */
-/* Bytes of the heap that are looked at by one: a question to the system has its price. */
+#define WAKE_AFTER 4096 /* words that worker 0 scans in a drain before it wakes helpers */
+/* Bytes of the heap in one rescan task: a small one wastes a system call, */
 #define LOOK_LEAST ((size_t)2 << 20)
-#define LOOK_MOST ((size_t)16 << 20) /* what is found in it is for one, save large objects */
+/* a large one is too much for the worker that scans its objects, all but large ones */
+#define LOOK_MOST ((size_t)16 << 20)
 #define LOOKS 64
-#define LOOK_ALONE ((size_t)16 << 20) /* that worker 0 looks at before it wakes the others */
+#define LOOK_ALONE ((size_t)16 << 20) /* bytes that worker 0 rescans before it wakes helpers */
 
 static struct {
     oaki_spin lock;
-    unsigned int hungry;   /* AO_int: workers, asleep or idle, that would take work */
+    unsigned int hungry;   /* AO_int: workers, asleep or idle, without work */
     unsigned int busy;     /* AO_int: workers that have work */
     unsigned int awake;    /* AO_int: helpers that take part in this drain */
     unsigned int open;     /* AO_int: more may join; lock */
-    unsigned seats;        /* helpers that may take part in this drain */
-    bool piece;            /* which is a piece of a mark beside the program */
+    unsigned seats;        /* helpers that may join this drain */
+    bool piece;            /* the drain is a quantum of a concurrent mark */
     unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
-    unsigned int waiting;  /* AO_int: chunks that nobody has taken yet; lock */
+    unsigned int waiting;  /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *chunks;
-    AO_t look_at;          /* offset of the next look, of so many bytes; */
+    AO_t look_at;          /* offset of the next rescan task, and the size of one */
     size_t look_bytes;
-    size_t look_end;       /* there are none from here on */
+    size_t look_end;       /* there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
     bool called;           /* worker 0 has woken the helpers for this drain; its own */
-    size_t from;           /* what it had looked at before; its own */
-    AO_t helped;           /* ns of processors that helpers have used */
+    size_t from;           /* m->scanned at the drain's begin; its own */
+    AO_t helped;           /* ns of processors that helpers have used so far */
     unsigned nworkers;     /* of this mark, worker 0 included */
-    unsigned nhelpers;     /* threads started: as many as were ever wanted */
+    unsigned nhelpers;     /* threads started: the most ever wanted */
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
@@ -72,7 +73,7 @@ static bool nothing_waits(void)
 
 #endif
 
-/* ---- giving ---- */
+/* ---- donating ---- */
 
 static void give(oaki_mark_segment *c)
 {
@@ -89,7 +90,7 @@ size_t oaki_mark_stack_bytes(void)
     return oaki_segments_mapped() + oaki_ranges_mapped() + sizeof shared;
 }
 
-/* All chunks are free now. */
+/* Frees all segments. */
 void oaki_mark_release(void)
 {
     OAKI_REQUIRES_COLLECTOR();
@@ -118,7 +119,7 @@ void oaki_workers_discard(void)
     oaki_mark_release();
 }
 
-/* Not those for whom there is a chunk already: a helper may be scheduled late. */
+/* Excludes idle workers that a donated segment waits for already: a helper may be late. */
 bool oaki_workers_idle(void)
 {
     return AO_int_load(&shared.hungry) > AO_int_load(&shared.waiting);
@@ -135,16 +136,16 @@ static void wake_helpers(void)
     AO_int_store(&shared.busy, 1);
     AO_int_store_release(&shared.open, 1);
     AO_int_fetch_and_add_full(&shared.drain, 1);
-    /* some of those that sleep may not take part in this mark, and it is not known which wake up */
+    /* if some helpers are not in this mark, wakes all: it is not known which ones would wake up */
     oaki_futex_wake(&shared.drain, (int)(shared.nhelpers < shared.nworkers ? n : shared.nhelpers));
 }
 
-/* A helper takes part if it comes while there is something to do: on a busy machine it may be
- * scheduled long after it was woken, and nobody waits for it until it has joined. */
+/* A helper joins if it arrives while there is work. On a busy machine it may run long after it
+ * was woken, and no thread waits for it until it has joined. */
 static bool join_drain(oak_marker *m)
 {
     oaki_spin_lock(&shared.lock);
-    bool open = AO_int_load_acquire(&shared.open); /* and so shared_bits, which was set before */
+    bool open = AO_int_load_acquire(&shared.open); /* and so sees shared_bits, set before */
     open = open && AO_int_load(&shared.awake) < shared.seats && m->id < shared.nworkers;
     if (open) {
         OAKI_ASSERT(has_nothing(m));
@@ -168,7 +169,7 @@ static void close_drain(void)
     for (unsigned n = 0; AO_int_load_acquire(&shared.awake); n++) oaki_spin_wait(n);
 }
 
-/* Worker 0 starts alone; others are worth waking once it has seen that there is much to do. */
+/* Worker 0 starts alone, and wakes helpers once it has seen much work. */
 static bool anybody_there(oak_marker *m)
 {
     if (m->id != 0 || shared.called) return true;
@@ -196,7 +197,7 @@ void oaki_worklist_donate(oak_marker *m)
     }
     m->top = c;
     if (!old) return;
-    /* Wakes nobody: the loop that it is called from may set bits as one that is alone. */
+    /* Wakes no helper: the calling loop may set bits without atomic instructions. */
     if (oaki_workers_idle() && (m->id != 0 || shared.called)) {
         give(old);
         return;
@@ -248,7 +249,7 @@ size_t oaki_workers_rescan_words(void)
     return n;
 }
 
-/* ---- taking ---- */
+/* ---- stealing ---- */
 
 static oaki_mark_segment *take_chunk(void)
 {
@@ -308,7 +309,7 @@ static bool work_in_sight(void)
     return any || oaki_ranges_any() || look_in_sight();
 }
 
-/* Nothing of its own left. Returns false when nobody has, or its part is over. */
+/* The worker has no work left. Returns false when no worker has any, or its quantum is over. */
 static bool wait_for_work(oak_marker *m)
 {
     AO_int_fetch_and_add_full(&shared.hungry, 1);
@@ -343,7 +344,7 @@ static void work(oak_marker *m)
     } while (wait_for_work(m));
 }
 
-/* Of a helper whose part of a piece is over: all that it has is for others. */
+/* At the end of a quantum: a helper donates all that it has. */
 static void hand_over(oak_marker *m)
 {
     for (; m->first != m->last; m->first++)
@@ -388,7 +389,7 @@ static void *helper(void *arg)
     return NULL;
 }
 
-/* Alone until somebody was woken: helpers that sleep count as hungry, so that offers are made. */
+/* Worker 0 starts alone. Sleeping helpers count as hungry, so that it offers work. */
 static void begin_drain(oak_marker *m, bool piece, unsigned seats)
 {
     OAKI_REQUIRES_WORKER_ZERO();
@@ -444,7 +445,7 @@ static void drain_once(oak_marker *m)
         work(m);
         close_drain();
         if (!work_in_sight()) break;
-        AO_int_store(&shared.busy, 1); /* alone, with what the last to leave had left */
+        AO_int_store(&shared.busy, 1); /* alone, with work left by the last helpers to leave */
     }
     shared.look_end = 0;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
@@ -556,7 +557,7 @@ unsigned oaki_workers_count(void)
     return shared.nworkers;
 }
 
-/* Whom nobody tells of written pages starts none: they would look at all in each last stop. */
+/* Without dirty tracking no helper starts: each would scan all dirty pages in every final pause. */
 void oaki_workers_spawn(unsigned processors)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
@@ -573,8 +574,8 @@ void oaki_workers_spawn(unsigned processors)
     shared.nworkers = OAKI_MIN(shared.nhelpers + 1, want);
 }
 
-/* What a mark had under way is forgotten while helpers are still counted, as theirs is too; and
- * one may have had the lock, as no fork waits for those that come late to a drain. */
+/* Drops the work of the parent's mark, while helpers still count, as theirs is dropped too. The
+ * lock may have been held, as no fork waits for helpers that join late. */
 static void after_fork(void)
 {
     oaki_segments_after_fork();

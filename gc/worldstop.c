@@ -1,4 +1,4 @@
-/* worldstop.c - the stop of those who look at the heap as it is, or change a part of it.
+/* worldstop.c - a pause for functions that inspect the heap or change a part of it.
  *
  * Lock: gc_lock, from the stop to the restart. */
 #include "contract.h"
@@ -33,7 +33,7 @@ void oaki_gc_stop_end(oaki_thread *t)
     oaki_leave(t);
 }
 
-/* Slots that a thread has in its hands stay handed out, as in a collection. */
+/* Slots that a fast path is about to return stay allocated, as in a collection. */
 OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
 {
     (void)ctx;

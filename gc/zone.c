@@ -1,14 +1,14 @@
-/* zone.c - what the collector does for zones: forgets a discarded one's objects, and says whether a
- * zone is referred to.
+/* zone.c - zones in the collector: drops the records of a discarded zone's objects, and finds
+ * out whether a zone is referred to.
  *
- * One mark goes across all zones, so an object of a zone that nothing outside refers to is reached
- * by none: whether a zone may be destroyed is whether a mark found anything in it. While that is
- * looked at the zone is closed: nobody is in it, so what the mark didn't find stays out of reach.
- * Who puts something beside an object of it comes in nevertheless, and shows by that that it can be
- * reached.
+ * One mark covers all zones. It reaches no object of a zone that nothing outside refers to. So a
+ * zone may be destroyed if a mark has found no object in it. During that check the zone is
+ * closed: no thread is in it, so objects that the mark didn't find stay unreachable. A thread
+ * that allocates next to an object of the zone enters it nevertheless; that shows that the zone
+ * is reachable.
  *
- * Owns: oak_zone.survivor. Lock: the world is stopped, or the one who closed the zone reads it.
- * Bound: forgetting is O(records of the process), a look at a zone O(its spans). */
+ * Owns: oak_zone.survivor. Lock: the world is stopped, or the thread that closed the zone reads
+ * it. Bound: dropping records is O(records of the process), checking a zone O(its spans). */
 #include "contract.h"
 #include "gc.h"
 #include "gc/concurrent/concurrent.h"
@@ -22,11 +22,11 @@
 #include <string.h>
 
 #define ROUNDS 16 /* collections, each after finalizers have run */
-#define POLL_NS 1000000 /* for what the finalizer thread is at */
+#define POLL_NS 1000000 /* between polls of the finalizer thread */
 #define POLLS 200
 
-static AO_t closing; /* zones that are */
-static AO_t ready;   /* finalizers that the last mark left to be run, while any is */
+static AO_t closing; /* zones in state OAKI_ZONE_CLOSING */
+static AO_t ready;   /* finalizers ready after the last mark, while a zone is closing */
 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
@@ -44,7 +44,7 @@ void oaki_gc_zone_forget(uint32_t zone, bool special)
 
 /* ---- is anything of it alive? ---- */
 
-/* Offset of the first object of the span that is marked, or 0, which is none's. */
+/* Offset of the first marked object of the span, or 0, which is no object's. */
 static size_t marked_in(const oaki_span *s)
 {
     size_t base = oaki_span_slot(s), first = base >> 10;
@@ -101,8 +101,8 @@ static bool collect(void)
     return done;
 }
 
-/* Those that the mark found ready have run, here or on the finalizer thread. false: there was
- * none. */
+/* Runs the finalizers that the mark found ready, or waits for the finalizer thread to run them.
+ * false: there was none. */
 static bool finalizers_ran(void)
 {
     if (AO_load(&ready) == 0) return false;
@@ -113,7 +113,7 @@ static bool finalizers_ran(void)
     return true;
 }
 
-/* Collect until a mark finds nothing in the zone. 0, EBUSY, EAGAIN. */
+/* Collects until a mark finds nothing in the zone. 0, EBUSY, EAGAIN. */
 static int look_for_survivors(oak_zone *z)
 {
     for (unsigned round = 0;; round++) {
@@ -133,7 +133,7 @@ static int shut(oak_zone *z)
     return e;
 }
 
-/* Is it gone? */
+/* Destroys the zone if it may go and was not entered; otherwise reopens it. Is it gone? */
 static bool decide(oak_zone *z, bool may_go)
 {
     oaki_thread *t = oaki_enter();

@@ -1,20 +1,21 @@
-/* edges.c - marking with somebody watching: slow, and for the few who must know what is marked;
- * and the edges of an object.
+/* edges.c - marking that reports each marked object, slow and for few callers; and the edges of
+ * an object.
  *
- * The marker tells nobody what it marks, as that would cost every collection something. This one
- * does, for small objects that are scanned conservatively: it sets their bits in M itself and keeps
- * its own stack. The rest it hands to the marker.
+ * The marker does not report the objects it marks, as that would slow every collection. This
+ * code does, for small conservative objects: it sets their bits in M itself and keeps its own
+ * stack. It leaves other objects to the marker.
  *
- * Edges are told by the marker's rules, without it. Only mark functions need an oak_marker: they
- * get one that is no worker. What they mark lands in its queue, as in a worker's, and where a
- * worker would get itself a new chunk of stack, this one hands on what is in the old
- * (oak_marker.record); so the marker itself has no test for it. They tell values, not where they
- * are: the object's words are looked up in a hash table of the values.
+ * Edges follow the marker's rules, but not its code. Only mark functions need an oak_marker:
+ * they get one that is no worker. The words that they mark enter its queue, as in a worker's.
+ * Where a worker would take a new segment, this marker hands on the entries of its segment
+ * (oak_marker.record). So the marker itself needs no test for it. Mark functions report values,
+ * not places. The places are found by looking up the object's words in a hash table of the
+ * values.
  *
- * Owns: a stack of fixed size, in a stop; when that is full, objects are handed to the marker. The
- *   recorder, its table.
- * Lock: the world is stopped, or it is an image (observe/image.h).
- * Bound: linear in what it marks; edges, in the object's words. */
+ * Owns: a stack of fixed size, used in a pause; when it is full, objects are left to the marker.
+ * The recorder and its table.
+ * Lock: the world is stopped, or the heap is an image (observe/image.h).
+ * Bound: linear in the marked objects; edges: linear in the object's words. */
 #include "edges.h"
 
 #include "gc/contract.h"
@@ -32,7 +33,7 @@ static struct {
     size_t stack[DEPTH]; /* offsets of objects to scan */
 } self;
 
-/* Mark the object that offset `off` is in, and note it for scanning. */
+/* Marks the object that contains offset `off`, and notes it for scanning. */
 static void look(size_t off)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -83,11 +84,11 @@ static struct {
     void *ctx;
     oaki_edge batch[OAKI_EDGES];
     size_t n;
-    /* values of a mark function: a hash set of offsets + 1, those that were met in the object
-     * negated; NULL: they are handed on without being looked for */
+    /* Values from a mark function: a hash set of offsets + 1; a value found in the object is
+     * stored inverted. NULL: values are reported without a place. */
     size_t *set;
-    size_t cap, used; /* places; in use */
-    size_t mapped;    /* bytes behind set, kept for the next object */
+    size_t cap, used; /* slots; slots in use */
+    size_t mapped;    /* bytes mapped at `memory`, which is kept for the next object */
     size_t *memory;
     oaki_mark_segment chunk;
     oak_marker recorder;
@@ -107,7 +108,7 @@ OAKI_INLINE void tell(size_t to, size_t at)
     if (++edges.n == OAKI_EDGES) flush_edges();
 }
 
-/* The words of [lo, hi), which is in the object at p. */
+/* Reports the words of [lo, hi), which is in the object at p. */
 OAKI_NO_ASAN static void tell_words(const char *p, const char *lo, const char *hi)
 {
     uintptr_t base = oaki_the_heap.base;
@@ -130,7 +131,7 @@ OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t si
             }
 }
 
-/* ---- edges that a mark function tells ---- */
+/* ---- edges from a mark function ---- */
 
 #define SET_MIN 512
 
@@ -139,7 +140,7 @@ static size_t place_of(size_t to)
     return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges.cap - 1);
 }
 
-/* Where the value is, or the free place for it. */
+/* The slot of the value, or the free slot for it. */
 static size_t *look_up(size_t to)
 {
     size_t i = place_of(to), key = to + 1;
@@ -163,7 +164,8 @@ static bool grow(size_t cap)
     return true;
 }
 
-/* Without memory for the set, what is in it is told, and the rest without places. */
+/* Without memory to grow the set: reports its values, and from here on all values, without
+ * places. */
 static void give_up_places(void)
 {
     for (size_t i = 0; i < edges.cap; i++) {
@@ -193,7 +195,7 @@ static void record(oak_marker *m)
     m->top->n = 0;
 }
 
-/* Tell the words of the object that hold what was noted, and then what no word holds. */
+/* Reports the object's words that hold noted values, then the values that no word holds. */
 OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
@@ -250,7 +252,7 @@ static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
         OAKI_CALL_INSIDE(t->mark(m, p, size));
     recorder_end(m);
     if (edges.set) tell_places(p, size);
-    if (edges.cap > SET_MIN) oaki_edges_trim(); /* the next object's is cleared in proportion */
+    if (edges.cap > SET_MIN) oaki_edges_trim(); /* clearing costs time in proportion to its size */
 }
 
 void oaki_edges_of_host_roots(oaki_edge_fn fn, void *ctx)

@@ -1,18 +1,19 @@
-/* precise.c - OAKUM_DEBUG=verify=1 in the other direction: a mark again in the same stop, from the
- * words that verify.c has looked at, with bits of its own. What is in M and not in these was marked
- * though nothing leads to it now.
+/* precise.c - OAKUM_DEBUG=verify=1: finds objects that are marked although unreachable.
  *
- * A mark that was in one stop and looked at everything leaves none: what it cleared led to nothing
- * that it had marked; each object of a finalizer is marked in the end, as it is ready or another
- * leads to it; and of the pairs those are left whose values it marked. But a root may have changed
- * meanwhile, by who isn't stopped: the kernel, a signal handler, a thread outside of Oakum, the
- * collector itself where it is linked into the program; or a mark function may say something else.
- * So they are counted, and nobody dies of it.
+ * It marks again in the same pause, from the roots that verify.c has checked, with bits of its
+ * own. An object in M and not in these bits was marked without a path to it now.
  *
- * Slots that a thread is about to take lie at their spans' cursors (mcache.c); no word need lead to
- * them, and they don't count.
- * Owns: the bits, the stack, the count. Lock: the world is stopped. Bound: a bit for each granule
- * of the range in use and a word for each slot; linear in what is reached and the slots. */
+ * A mark that was wholly in one pause leaves no such object. Cleared references led to no marked
+ * object. Each object of a finalizer is marked in the end, as it is ready or another one leads
+ * to it. Only ephemerons whose values it marked remain. But a root may have changed meanwhile:
+ * by the kernel, a signal handler, a thread outside of Oakum, or the collector itself where it
+ * is linked into the program. Or a mark function may give another answer. So such objects are
+ * counted, and are not fatal.
+ *
+ * A slot that a thread is about to take lies at its span's cursor (mcache.c). No word need lead
+ * to it, so it doesn't count.
+ * Owns: the bits, the stack, the count. Lock: the world is stopped. Bound: a bit for each
+ * granule of the range in use and a word for each slot; linear in reached objects and slots. */
 #include "edges.h"
 #include "gc/contract.h"
 #include "gc/host.h"
@@ -21,7 +22,7 @@
 
 static struct {
     uint64_t *seen; /* as A, of objects' first granules; NULL: no mark is under way */
-    size_t *stack, depth; /* objects to be followed */
+    size_t *stack, depth; /* objects to trace */
     size_t seen_bytes, stack_bytes;
     size_t unreached;
 } self;
@@ -102,7 +103,7 @@ void oaki_precise_begin(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(!self.seen);
     self.unreached = self.depth = 0;
-    if (oaki_host_has_unscanned()) return; /* what leads on from there is the host's affair */
+    if (oaki_host_has_unscanned()) return; /* the host decides how to trace from those */
     self.seen_bytes = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 8;
     self.stack_bytes = OAKI_ALIGN_UP(sum(slots_of) * sizeof *self.stack, OAKI_PAGE);
     if (self.stack_bytes == 0) return;

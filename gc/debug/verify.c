@@ -1,12 +1,14 @@
-/* verify.c - the second opinion on a mark: one thread, no prefetching.
+/* verify.c - an independent check of a mark: one thread, no prefetching.
  *
- * It asks nothing of the marker but which finalizers are to run; what is checked is that M is
- * closed: the roots' objects are in M, pinned and held ones, and the objects that those in M refer
- * to; the values of pairs; the objects that finalizers have yet to see, and what these are called
- * with. Nothing that clearing has left is to dangle: in M are the targets of weak handles, the
- * objects of links, the keys of pairs, the objects of cleanups that wait; and the handles, and the
- * objects that links lie in. That M has no more than is reached, precise.c looks at. Mark functions
- * are called with a marker that only notes what they mark (edges.c). */
+ * It uses nothing of the marker but the decision which finalizers run. It checks that M is
+ * closed. In M are the objects of roots, pinned and held objects, and the objects that those in
+ * M refer to. So are values of ephemerons, objects that finalizers have yet to see, and the
+ * finalizers' ctx.
+ * Nothing that clearing has left dangles. In M are the targets of weak handles, the objects of
+ * links, the keys of ephemerons, and the objects of waiting cleanups. So are the handles, and
+ * the objects that links lie in.
+ * precise.c checks that M has no more than the reachable objects. Mark functions get a marker
+ * that only records the words they mark (edges.c). */
 #include "verify.h"
 #include "edges.h"
 #include "gc/contract.h"
@@ -15,7 +17,7 @@
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
-/* The first that is found: what is noted here may itself be a root. */
+/* Only the first error is kept: a record here may itself be a root. */
 static struct {
     const char *by, *how;
     const void *at;
@@ -29,9 +31,9 @@ static void tell(const char *by, const void *at, const char *how)
     broken.how = how;
 }
 
-/* Words that a program has in a range or in an object need not be the program's: where that is the
- * stack that this thread runs on, the collector's frames are there, and those of calls that have
- * returned; they have changed since the mark. */
+/* The calling thread's own stack, as far as the collector's frames and those of returned calls
+ * reach. It may be part of a range or an object of the program. Its words there have changed
+ * since the mark, so they are not checked. */
 static const char *own_lo, *own_hi;
 
 static OAKI_NOINLINE void find_own(void)
@@ -41,7 +43,7 @@ static OAKI_NOINLINE void find_own(void)
     own_hi = oaki_thread_self()->sp;
 }
 
-/* any: whichever byte of an object it points to. */
+/* any: the word counts whichever byte of an object it points to. */
 OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -53,14 +55,15 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const
         tell(by, at, "refers to an object that is not marked");
 }
 
-/* off: any of an object. Is it marked and allocated? What is not allocated may be marked. */
+/* Is the object that contains off marked and allocated? A slot that is not allocated may be
+ * marked. */
 static bool is_alive(size_t off)
 {
     size_t slot = oaki_slot_offset(off);
     return slot != SIZE_MAX && oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
 }
 
-/* The collector's own records name what is alive, or outside of the heap. */
+/* The collector's own records name live objects, or addresses outside of the heap. */
 static void check_named(const void *p, const char *by, const void *at)
 {
     if (oaki_heap_contains(p) && !is_alive(oaki_heap_offset(p)))
@@ -80,7 +83,7 @@ OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)
 
 /* ---- roots ---- */
 
-/* As check_word; what it leads to is where the second mark begins, too (precise.c). */
+/* As check_word; the second mark starts from the word, too (precise.c). */
 OAKI_NO_ASAN static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
 {
     size_t off = w - oaki_the_heap.base;
@@ -89,7 +92,7 @@ OAKI_NO_ASAN static void check_root_word(uintptr_t w, bool any, const char *by, 
         oaki_precise_reach(off);
 }
 
-/* On a stack the end of an object counts as well. */
+/* On a stack a pointer to the end of an object counts as well. */
 OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
 {
     (void)ctx;
@@ -121,9 +124,9 @@ static void check_pinned(size_t off, void *ctx)
     oaki_precise_reach(off);
 }
 
-/* ---- what is cleared ---- */
+/* ---- references that are cleared ---- */
 
-/* What clearing has left: a handle that is marked, and a key that is. */
+/* After clearing, an ephemeron's handle is alive, and so is its key. */
 static void check_pair(void *ctx, void *handle, void *key, void *value)
 {
     (void)ctx;
@@ -140,7 +143,7 @@ static void check_weak(void *ctx, const void *handle, const void *obj, const voi
     check_named(obj, "the record of a weak handle", handle);
 }
 
-/* The object, and the holder: it is there to be cleared later. */
+/* Checks the object, and the holder, where the link will be cleared later. */
 static void check_link(void *ctx, void **link, const void *obj, bool is_long)
 {
     (void)ctx;
@@ -148,7 +151,7 @@ static void check_link(void *ctx, void **link, const void *obj, bool is_long)
     check_word((uintptr_t)link, true, "the record of a link", link);
 }
 
-/* Those that wait have an object, cleanups too. */
+/* Waiting records have an object, also those of cleanups. */
 static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
     (void)ctx;
@@ -160,7 +163,7 @@ static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 
 /* ---- objects ---- */
 
-/* slot: as an offset, as it is kept, where a pointer would keep the object. */
+/* slot: an offset, stored as it is, as a pointer would keep the object alive. */
 static void check_marked(void *slot, const oaki_edge *edge, size_t n)
 {
     const char *p = (char *)oaki_the_heap.base + (uintptr_t)slot;

@@ -1,29 +1,29 @@
-/* verify.h - OAKUM_DEBUG=verify=1. */
+/* verify.h - the checks of OAKUM_DEBUG=verify=1. */
 #ifndef OAKI_VERIFY_H
 #define OAKI_VERIFY_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* After the mark: look at it again in the plainest way. Fatal when an object that is
- * reachable is unmarked, or when a structure's checker finds a broken rule. whole: of a full mark
- * that was in this stop; then it is marked again, and compared. */
+/* After the mark: checks it in the plainest way. Fatal when a reachable object is unmarked, or
+ * when a structure's checker finds a broken rule. whole: after a full mark wholly in this pause,
+ * which is then repeated and compared. */
 void oaki_verify(bool whole);
 
-/* With verify=1: fatal when check says which rule is broken. */
+/* With verify=1: fatal when check returns a broken rule. */
 void oaki_verify_rule(const char *(*check)(void));
 
-/* Objects that the last one of a whole mark found marked though nothing led to them (precise.c): 0
- * but for what changed meanwhile; and where there was no memory, or objects that a host marked
- * unscanned. Of a mark that was not whole, what there was before. */
+/* Objects that the last check of a whole mark found marked though unreachable (precise.c). 0
+ * except for changes meanwhile. 0 also without memory for the check, or if a host has marked
+ * objects unscanned. A check of another mark leaves the number unchanged. */
 size_t oaki_verify_unreached(void);
 
 /* ---- precise.c, for verify.c ---- */
 
 void oaki_precise_begin(void);
-/* The object at this offset of the range, any, is a root's, if there is one. Nothing when no mark
- * was begun. */
+/* Notes that a root leads to this offset of the range, and so to its object if there is one.
+ * Does nothing when no such mark has begun. */
 void oaki_precise_reach(size_t off);
-void oaki_precise_end(void); /* follow, and count */
+void oaki_precise_end(void); /* traces, and counts */
 
 #endif

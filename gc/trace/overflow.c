@@ -15,7 +15,8 @@ void oaki_overflow_mark(oak_marker *m, size_t off)
     if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_overflow_note();
 }
 
-/* All mark bits of an old span may be set, so only bits of object starts count. */
+/* An old object may have the mark bits of all its granules set: only the bit of its start
+ * counts. */
 static void rescan_span(oak_marker *m, oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;

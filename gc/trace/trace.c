@@ -234,7 +234,7 @@ OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool sh
 }
 
 /* Depth first goes on while at least two of three words were in order. Otherwise it is tried
- * again later, after a pause of the attempts that doubles each time. */
+ * again after m->patience rounds, which double each time up to PATIENCE_MAX. */
 static void judge(oak_marker *m)
 {
     if (m->looked < OAKI_DEPTH_WINDOW) return;
