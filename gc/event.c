@@ -23,8 +23,8 @@ static struct {
         oaki_cycle_fn fn;
         void *ctx;
     } listener[OAKI_LISTENERS]; /* the turn */
-    AO_t head, tail; /* events reported, and noted */
-    size_t lost;     /* events dropped since the last one noted; gc_lock */
+    AO_t head, tail;            /* events reported, and noted */
+    size_t lost;                /* events dropped since the last one noted; gc_lock */
     oaki_cycle ring[OAKI_EVENTS];
 } self;
 

@@ -22,13 +22,13 @@
 
 /* The phases of the pause; they add up to it. */
 typedef enum oaki_part {
-    OAKI_PART_STOP,     /* from the request to stop until the last thread is stopped */
-    OAKI_PART_PREPARE,  /* caches flushed, hooks, bitmaps */
-    OAKI_PART_ROOTS,    /* roots queued */
-    OAKI_PART_DRAIN,    /* marking from there */
-    OAKI_PART_FINISH,   /* ephemerons, weak references, finalizers, and the objects these revive */
-    OAKI_PART_PACE,     /* the next goal; spans become unswept */
-    OAKI_PART_START,    /* threads resume */
+    OAKI_PART_STOP,    /* from the request to stop until the last thread is stopped */
+    OAKI_PART_PREPARE, /* caches flushed, hooks, bitmaps */
+    OAKI_PART_ROOTS,   /* roots queued */
+    OAKI_PART_DRAIN,   /* marking from there */
+    OAKI_PART_FINISH,  /* ephemerons, weak references, finalizers, and the objects these revive */
+    OAKI_PART_PACE,    /* the next goal; spans become unswept */
+    OAKI_PART_START,   /* threads resume */
     OAKI_PARTS
 } oaki_part;
 
@@ -46,7 +46,7 @@ typedef struct oaki_cycle {
     /* a minor collection: it looked for recent garbage only (docs/concurrent.md) */
     bool minor;
     uint64_t beside; /* processor ns of concurrent marking, by any thread */
-    uint64_t wall;       /* the cycle's end, since 1970 */
+    uint64_t wall;   /* the cycle's end, since 1970 */
     uint64_t phase[OAKI_PARTS];
     uint64_t verify;     /* of OAKUM_DEBUG=verify: inside the pause, in no phase */
     uint64_t verify_cpu; /* of all processors, for it; in no other figure */
@@ -64,7 +64,7 @@ typedef struct oaki_cycle {
      * when it was over, 0 when there was none. */
     uint64_t sweep_rest, sweep_end;
     size_t kept[OAKI_KINDS]; /* bytes it left, by kind of object; OAKI_NOSCAN isn't read */
-    size_t lost; /* events before this one that were not reported */
+    size_t lost;             /* events before this one that were not reported */
 } oaki_cycle;
 
 /* Of the pause, or of the final one. */

@@ -1,7 +1,7 @@
-/* host.h - services for a host with marking rules of its own: another collector's interface on
- * Oakum's heap, or an interpreter that scans its own stacks.
+/* host.h - services for a host with marking rules of its own.
  *
- * Such a host has roots that are not words in memory. It decides which pointers into an object
+ * A host is another collector's interface on Oakum's heap, or an interpreter that scans its own
+ * stacks. It has roots that are not words in memory. It decides which pointers into an object
  * count, and keeps objects of any kind alive by hand. It needs moments in which no collection
  * can run.
  *
@@ -41,8 +41,8 @@ void oaki_mark_unscanned(oak_marker *m, void *obj);
 #define OAKI_DISPLACEMENTS 8192
 
 /* With NULL, as without this call, every pointer into an object counts. Otherwise a word counts
- * only if it points to an object's start, or to start + d where bit d of `allowed` is set. (That
- * is bit d % 64 of allowed[d / 64], for d < nbits <= OAKI_DISPLACEMENTS.)
+ * only if it points to an object's start, or to start + d where bit d of `allowed` is set. That
+ * is bit d % 64 of allowed[d / 64], for d < nbits <= OAKI_DISPLACEMENTS.
  * The rule holds for words of heap objects, of loaded objects' data and of registered ranges,
  * TLS included. Words of stacks and registers, of ambiguous ranges, and the arguments of
  * oak_mark_ptr always count.
@@ -124,7 +124,7 @@ uint32_t oaki_held_note_certain(uint32_t from, unsigned most);
 bool oaki_held_reclaim(uint32_t *from);
 const char *oaki_held_check(void);
 void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx);
-void oaki_held_forget(void *obj); /* obj is freed by hand */
+void oaki_held_forget(void *obj);          /* obj is freed by hand */
 void oaki_held_forget_zone(uint32_t zone); /* the same for a zone */
 void oaki_held_trim(void);
 

@@ -4,20 +4,20 @@
  * 100. A memory limit lowers it to what the limit leaves for the heap.
  *
  * Live is the result of the last full collection, less floating garbage (oaki_pace_marked). Dead
- * objects that minor collections leave do not raise the goal. Large objects allocated during a
- * concurrent mark do not either, although the mark counts them as live: a program that drops
- * such objects would get an ever larger heap. Nor do objects found late by a mark that got no
- * processor time. Each of its rounds marks objects live at that time, and the program may have
- * dropped those by the next round.
+ * objects that minor collections leave do not raise the goal. Nor do large objects allocated
+ * during a concurrent mark, although the mark counts them as live. A program that drops such
+ * objects would otherwise get an ever larger heap. Nor do objects found late by a mark that got
+ * no processor time. Each of its rounds marks objects live at that time, and the program may
+ * have dropped those by the next round.
  *
  * A stop-the-world mark starts when the goal is reached. A concurrent mark starts earlier, by
- * 5/4 of what mutators would allocate during a mark like the last one of its kind, and at most
- * half of the way. An earlier start costs memory: objects that die during the mark count as
+ * 5/4 of the bytes allocated during a mark like the last one of its kind. It starts at most half
+ * of the way earlier. An early start costs memory: objects that die during the mark count as
  * live, and raise the next goal.
  *
- * If a large heap's concurrent mark costs less than a share of a processor's time, the goal is
- * lower, so that memory is not spent to save little work (thrift). Faults and sweeping are not
- * in that cost.
+ * Thrift: if a large heap's concurrent mark costs less than a share of a processor's time, the
+ * goal is lower. So memory is not spent to save little work. Faults and sweeping are not in that
+ * cost.
  *
  * A limit that can't be met would cause collections without end. So under a limit the collector
  * takes at most half of the processor time: it postpones a cycle until the program has had as
@@ -46,9 +46,10 @@
 #define LONG_NS 40000000u
 #define LONG_FROM ((size_t)8 << 20)
 #define TELLING ((size_t)1 << 20)
-/* A shorter pause is also avoided if it is noticeable, and concurrent marking is cheap: mutators
- * would allocate at most 1/LITTLE of the heap in the pause's time. A concurrent mark takes some
- * times as long as the pause, and objects allocated meanwhile count as live. */
+/* A shorter pause is also avoided if it is noticeable and concurrent marking is cheap. It is
+ * cheap if mutators would allocate at most 1/LITTLE of the heap in the pause's time. A
+ * concurrent mark takes some times as long as the pause, and objects allocated meanwhile count
+ * as live. */
 #define NOTICED_NS 1000000u
 #define CHEAP_NS 4000000u
 #define CHEAP_FROM ((size_t)16 << 20)
@@ -81,21 +82,21 @@ static struct {
     /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
      * known */
     double rate;
-    double stop_rate;    /* estimated ns of a stop-the-world mark per live byte, */
-    double seen_rate;    /* as measured in the last one, unless a mark cost much more since, and */
-    double lived;        /* the live share of all bytes, of the last full mark */
-    uint64_t took[2];    /* ns of the last concurrent mark: full, minor */
+    double stop_rate; /* estimated ns of a stop-the-world mark per live byte, */
+    double seen_rate; /* as measured in the last one, unless a mark cost much more since, and */
+    double lived;     /* the live share of all bytes, of the last full mark */
+    uint64_t took[2]; /* ns of the last concurrent mark: full, minor */
     /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
      * enough to pay for a mark */
     double pays[2];
     uint64_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
     uint64_t last_cycle; /* ns that the last cycle's collector worked */
-    uint64_t cpu_end;           /* the last cycle's end in processor time of the process */
+    uint64_t cpu_end;    /* the last cycle's end in processor time of the process */
     /* processor time that the program had beyond the collector's until then */
     int64_t credit;
-    bool alone;                 /* there was one processor in the last cycle */
-    bool stops;                 /* oaki_pace_prefer_stops */
-    bool limited;               /* the limit, not the percentage, set the goal */
+    bool alone;   /* there was one processor in the last cycle */
+    bool stops;   /* oaki_pace_prefer_stops */
+    bool limited; /* the limit, not the percentage, set the goal */
 } pace;
 
 /* Of the `most` bytes between live and goal, those that pay for a mark. While the program

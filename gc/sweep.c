@@ -21,12 +21,12 @@
 #define BACKGROUND_FROM ((size_t)32 << 20)
 
 static struct {
-    unsigned int wake;  /* AO_int, futex: counts the cycles that leave spans to sweep */
-    AO_t waiting;       /* 1: there may be unswept spans */
-    AO_t bytes;         /* swept since this cycle */
+    unsigned int wake;     /* AO_int, futex: counts the cycles that leave spans to sweep */
+    AO_t waiting;          /* 1: there may be unswept spans */
+    AO_t bytes;            /* swept since this cycle */
     AO_t kept[OAKI_KINDS]; /* bytes in objects found alive in that time */
-    AO_t ended;         /* time when no unswept span was left */
-    AO_t assisted;      /* void (*)(uint64_t begin, size_t bytes) */
+    AO_t ended;            /* time when no unswept span was left */
+    AO_t assisted;         /* void (*)(uint64_t begin, size_t bytes) */
     /* zone * OAKI_SPANCLASSES + span class: there is no unswept span before it */
     AO_t at;
     size_t live_at_end; /* live bytes at the mark's end */

@@ -23,31 +23,31 @@
 #define WAKE_AFTER 4096 /* words that worker 0 scans in a drain before it wakes helpers */
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
 #define LOOK_LEAST ((size_t)2 << 20)
-/* a large one is too much for the worker that scans its objects, all but large ones */
+/* a large one is too much for one worker, which scans all its objects but the large ones */
 #define LOOK_MOST ((size_t)16 << 20)
 #define LOOKS 64
 #define LOOK_ALONE ((size_t)16 << 20) /* bytes that worker 0 rescans before it wakes helpers */
 
 static struct {
     oaki_spin lock;
-    unsigned int hungry;   /* AO_int: workers, asleep or idle, without work */
-    unsigned int busy;     /* AO_int: workers that have work */
-    unsigned int awake;    /* AO_int: helpers that take part in this drain */
-    unsigned int open;     /* AO_int: more may join; lock */
-    unsigned seats;        /* helpers that may join this drain */
-    bool piece;            /* the drain is a quantum of a concurrent mark */
-    unsigned int drain;    /* AO_int, futex: counts drains that woke the helpers */
-    unsigned int waiting;  /* AO_int: donated segments not taken yet; lock */
+    unsigned int hungry;  /* AO_int: workers, asleep or idle, without work */
+    unsigned int busy;    /* AO_int: workers that have work */
+    unsigned int awake;   /* AO_int: helpers that take part in this drain */
+    unsigned int open;    /* AO_int: more may join; lock */
+    unsigned seats;       /* helpers that may join this drain */
+    bool piece;           /* the drain is a quantum of a concurrent mark */
+    unsigned int drain;   /* AO_int, futex: counts drains that woke the helpers */
+    unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *chunks;
-    AO_t look_at;          /* offset of the next rescan task, and the size of one */
+    AO_t look_at; /* offset of the next rescan task, and the size of one */
     size_t look_bytes;
-    size_t look_end;       /* there are no tasks from here on */
+    size_t look_end;         /* there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
-    bool called;           /* worker 0 has woken the helpers for this drain; its own */
-    size_t from;           /* m->scanned at the drain's begin; its own */
-    AO_t helped;           /* ns of processors that helpers have used so far */
-    unsigned nworkers;     /* of this mark, worker 0 included */
-    unsigned nhelpers;     /* threads started: the most ever wanted */
+    bool called;             /* worker 0 has woken the helpers for this drain; its own */
+    size_t from;             /* m->scanned at the drain's begin; its own */
+    AO_t helped;             /* ns of processors that helpers have used so far */
+    unsigned nworkers;       /* of this mark, worker 0 included */
+    unsigned nhelpers;       /* threads started: the most ever wanted */
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
@@ -557,7 +557,8 @@ unsigned oaki_workers_count(void)
     return shared.nworkers;
 }
 
-/* Without dirty tracking no helper starts: each would scan all dirty pages in every final pause. */
+/* No helper starts where the calling thread has lost dirty tracking: it would scan all in each
+ * pause. */
 void oaki_workers_spawn(unsigned processors)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);

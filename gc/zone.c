@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define ROUNDS 16 /* collections, each after finalizers have run */
+#define ROUNDS 16       /* collections, each after finalizers have run */
 #define POLL_NS 1000000 /* between polls of the finalizer thread */
 #define POLLS 200
 

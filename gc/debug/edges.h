@@ -47,10 +47,10 @@ void oaki_ephemerons_each(oaki_pair_fn fn, void *ctx);
 
 typedef struct oaki_finalizer_record {
     void *obj;
-    void *ctx;       /* always kept */
-    const void *fn;  /* address of the function */
-    bool cleanup;    /* does not keep obj */
-    bool ready;      /* queued to be run; a finalizer's obj is kept */
+    void *ctx;      /* always kept */
+    const void *fn; /* address of the function */
+    bool cleanup;   /* does not keep obj */
+    bool ready;     /* queued to be run; a finalizer's obj is kept */
 } oaki_finalizer_record;
 
 void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx);

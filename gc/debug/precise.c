@@ -5,10 +5,11 @@
  *
  * A mark that was wholly in one pause leaves no such object. Cleared references led to no marked
  * object. Each object of a finalizer is marked in the end, as it is ready or another one leads
- * to it. Only ephemerons whose values it marked remain. But a root may have changed meanwhile:
- * by the kernel, a signal handler, a thread outside of Oakum, or the collector itself where it
- * is linked into the program. Or a mark function may give another answer. So such objects are
- * counted, and are not fatal.
+ * to it. Only ephemerons whose values it marked remain.
+ *
+ * But a root may have changed meanwhile. The kernel, a signal handler or a thread outside of
+ * Oakum may do that, and so may a collector that is linked into the program. Or a mark function
+ * may give another answer. So such objects are counted, and are not fatal.
  *
  * A slot that a thread is about to take lies at its span's cursor (mcache.c). No word need lead
  * to it, so it doesn't count.
@@ -21,7 +22,7 @@
 #include "verify.h"
 
 static struct {
-    uint64_t *seen; /* as A, of objects' first granules; NULL: no mark is under way */
+    uint64_t *seen;       /* as A, of objects' first granules; NULL: no mark is under way */
     size_t *stack, depth; /* objects to trace */
     size_t seen_bytes, stack_bytes;
     size_t unreached;

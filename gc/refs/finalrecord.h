@@ -27,7 +27,7 @@ typedef struct oaki_final_state {
     oaki_objtable table;
     uint32_t head, tail; /* of the queue */
     AO_t waiting[OAKI_FINAL_KINDS], ready, stuck, stuck_bytes;
-    AO_t fresh; /* queued by a collection since oaki_finalizers_fresh was last called */
+    AO_t fresh;         /* queued by a collection since oaki_finalizers_fresh was last called */
     bool ordered_first; /* gc_lock */
     /* the decision is a minor cycle's: some of the objects it finds marked may have been waiting */
     bool minor;

@@ -47,7 +47,7 @@ void oaki_links_clear(bool decided);
 uint32_t oaki_short_links_note_certain(uint32_t from, unsigned most);
 uint32_t oaki_long_links_note_certain(uint32_t from, unsigned most);
 bool oaki_links_reclaim(uint32_t *from);
-void oaki_links_forget(void *obj); /* obj is freed by hand: as object and as holder */
+void oaki_links_forget(void *obj);          /* obj is freed by hand: as object and as holder */
 void oaki_links_forget_zone(uint32_t zone); /* the same for a zone */
 void oaki_links_trim(void);
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);

@@ -9,10 +9,10 @@
 #include "hot.h"
 #include "runtime/track.h"
 
-/* When bits are shared: copies of a page's words of M, held while the loop stays on the page, so
- * that a mark needs no atomic instruction. Until the copies are put back, other workers may mark
- * the same objects. That is harmless, and counts as out of order, so that two workers don't stay
- * on the same path for long. Only newly set bits are put back: mutators may allocate on the page
+/* When bits are shared: copies of a page's words of M, held while the loop stays on the page. So
+ * a mark needs no atomic instruction. Until the copies are put back, other workers may mark the
+ * same objects. That is harmless, and counts as out of order, so that two workers don't stay on
+ * the same path for long. Only newly set bits are put back: mutators may allocate on the page
  * meanwhile, which clears bits. */
 typedef struct held {
     size_t page;    /* SIZE_MAX: none */

@@ -203,8 +203,8 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
 
 _Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
 
-/* Scans the oldest objects of the delay line until `keep` are left, or one that took long is
- * scanned: a pause must not wait for more. */
+/* Scans the oldest objects of the delay line until `keep` are left, or until one took long: a
+ * pause must not wait for more. */
 OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep)
 {
     while (h->last - h->first > keep) {

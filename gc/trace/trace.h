@@ -7,7 +7,7 @@
  * and put into a delay line. An object that leaves the delay line is scanned, and its words
  * enter the queue. So cache misses on bits and on objects overlap (Cher, Hosking and Vitek,
  * 2004), and marked objects are not touched. Where small objects lie in the order in which they
- * are reached, the loop goes depth first: it takes the newest words, a few at a time.
+ * are reached, the loop goes depth first. It takes the newest words, a few at a time.
  *
  * A queue that fills spills its newest words to the worker's mark stack, and refills from there
  * when it runs low. The order is breadth first in the small, depth first in the large. A stack
@@ -23,13 +23,13 @@
 #include "gc/host.h"
 #include "runtime/os.h"
 
-#define OAKI_QUEUE 1024       /* words */
-#define OAKI_QUEUE_HIGH 256   /* above it, words spill to the stack */
-#define OAKI_LINE 128         /* objects; a power of two */
-#define OAKI_DELAY 16         /* objects marked between marking an object and scanning it */
+#define OAKI_QUEUE 1024        /* words */
+#define OAKI_QUEUE_HIGH 256    /* above it, words spill to the stack */
+#define OAKI_LINE 128          /* objects; a power of two */
+#define OAKI_DELAY 16          /* objects marked between marking an object and scanning it */
 #define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, 0: special; above them, the offset */
-#define OAKI_SPARSE 16        /* so many words that lead nowhere cost as much as one traced */
-#define OAKI_PATIENCE 16      /* at first: batch rounds before depth first is tried again */
+#define OAKI_SPARSE 16         /* so many words that lead nowhere cost as much as one traced */
+#define OAKI_PATIENCE 16       /* at first: batch rounds before depth first is tried again */
 #define OAKI_SEGMENT_ENTRIES 1022 /* a segment is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
@@ -41,21 +41,21 @@ typedef struct oaki_mark_segment {
 } oaki_mark_segment;
 
 struct oak_marker {
-    oaki_mark_segment *top;     /* being filled and emptied */
-    oaki_mark_segment *full;    /* below it, all full */
-    size_t queue[OAKI_QUEUE]; /* offsets in the range */
-    unsigned head, tail;      /* of the queue: words lie in [head, tail) */
+    oaki_mark_segment *top;          /* being filled and emptied */
+    oaki_mark_segment *full;         /* below it, all full */
+    size_t queue[OAKI_QUEUE];        /* offsets in the range */
+    unsigned head, tail;             /* of the queue: words lie in [head, tail) */
     const char *range_lo, *range_hi; /* a range or object whose scan is under way */
-    bool range_typed;         /* scanned by its type's bitmap or function */
-    uint64_t line[OAKI_LINE]; /* marked, prefetched, and not scanned yet */
-    unsigned first, last;     /* of the line, as head and tail */
+    bool range_typed;                /* scanned by its type's bitmap or function */
+    uint64_t line[OAKI_LINE];        /* marked, prefetched, and not scanned yet */
+    unsigned first, last;            /* of the line, as head and tail */
     /* in_order: marked objects lie in memory order, so the loop goes depth first. looked, stray:
      * words since the last decision, and those of them out of order. rest: rounds until depth
      * first is tried again; patience: the value that rest gets next. */
     bool in_order;
     unsigned looked, stray, rest, patience;
-    bool shared_bits;         /* other threads change M too: bits are set atomically */
-    bool beside;              /* mutators run during the mark (quantum.c) */
+    bool shared_bits; /* other threads change M too: bits are set atomically */
+    bool beside;      /* mutators run during the mark (quantum.c) */
     /* whole: the object of several pages that a mark function has marked last. batch: the batch
      * of dirty pages that this was for. The object's other pages in the batch need no second
      * call. */
@@ -63,10 +63,10 @@ struct oak_marker {
     /* The large object met last, which is marked. There is none while mutators run, and none is
      * kept between calls of oaki_trace_local: it could be freed, and its pages reused. */
     size_t large, large_size;
-    bool looks;               /* the rescans of the final pause have begun */
-    size_t again;             /* words on dirty pages rescanned in them */
-    bool heavy;               /* an object was scanned at once that is large for that */
-    size_t left;              /* bytes on dirty pages that were left to all workers, so far */
+    bool looks;   /* the rescans of the final pause have begun */
+    size_t again; /* words on dirty pages rescanned in them */
+    bool heavy;   /* an object was scanned at once that is large for that */
+    size_t left;  /* bytes on dirty pages that were left to all workers, so far */
     /* value of `scanned` that ends a quantum, or SIZE_MAX. Worker 0 sets a helper's to 0 at the
      * end of a quantum. */
     AO_t until;
@@ -75,10 +75,10 @@ struct oak_marker {
     bool soon;                /* the time is checked every few words: a thread waits */
     uintptr_t base;           /* of the range, and its size in use: copies at hand */
     size_t used;
-    size_t bytes;             /* marked by this worker */
-    size_t scanned;           /* words scanned, approximately */
+    size_t bytes;   /* marked by this worker */
+    size_t scanned; /* words scanned, approximately */
     unsigned id;
-    unsigned drain;           /* of a helper: the last drain before it was started */
+    unsigned drain; /* of a helper: the last drain before it was started */
     /* If not NULL, this is no worker: it only records marked objects, and empties `top`
      * (edges.c). */
     void (*record)(struct oak_marker *m);
@@ -88,16 +88,16 @@ struct oak_marker {
 
 int oaki_workers_init(void);
 oak_marker *oaki_worker(unsigned id);
-void oaki_workers_begin(void);              /* starts a mark: workers are empty, counts are zero */
-size_t oaki_workers_bytes(void);            /* marked by all workers */
-size_t oaki_workers_scanned(void);          /* words scanned by all workers, approximately */
+void oaki_workers_begin(void);     /* starts a mark: workers are empty, counts are zero */
+size_t oaki_workers_bytes(void);   /* marked by all workers */
+size_t oaki_workers_scanned(void); /* words scanned by all workers, approximately */
 /* Drops all pending work; the mark starts again. */
 void oaki_workers_discard(void);
 /* Do all workers mark concurrently from here on? */
 void oaki_workers_concurrent(bool beside);
 /* Helpers for a quantum of a concurrent mark; mutators leave `spare` more processors to it. */
 unsigned oaki_workers_helping(unsigned spare);
-uint64_t oaki_workers_helped(void);         /* processor time of helpers so far, ns */
+uint64_t oaki_workers_helped(void); /* processor time of helpers so far, ns */
 /* Gets work from the other workers: a segment becomes top, or a range is scanned. false: there
  * is none. */
 bool oaki_worklist_steal(oak_marker *m);
@@ -105,11 +105,11 @@ bool oaki_worklist_steal(oak_marker *m);
 void oaki_worklist_donate(oak_marker *m);
 /* an object is marked that no worker will scan: the drain scans all marked objects again */
 void oaki_overflow_note(void);
-void oaki_worklist_share(oak_marker *m);        /* some worker is idle: donates work */
+void oaki_worklist_share(oak_marker *m); /* some worker is idle: donates work */
 /* The next drain rescans the dirty pages below `end` (protect.h). */
 void oaki_workers_rescan_begin(size_t end);
-size_t oaki_workers_rescan_words(void);              /* words rescanned so far */
-void oaki_workers_rescan_finish(void);               /* completes the rescan now, if work is left */
+size_t oaki_workers_rescan_words(void); /* words rescanned so far */
+void oaki_workers_rescan_finish(void);  /* completes the rescan now, if work is left */
 unsigned oaki_workers_count(void);
 /* starts the missing helpers */
 void oaki_workers_spawn(unsigned processors);
@@ -130,12 +130,12 @@ typedef struct oaki_range {
 int oaki_ranges_init(void);
 /* false: there is no memory, so the caller scans it */
 bool oaki_ranges_add(const char *lo, const char *hi, bool typed);
-bool oaki_ranges_take(oaki_range *out);     /* takes a part of a range. false: there is none */
+bool oaki_ranges_take(oaki_range *out); /* takes a part of a range. false: there is none */
 bool oaki_ranges_any(void);
-size_t oaki_ranges_mapped(void);            /* bytes of a table that the system has given */
+size_t oaki_ranges_mapped(void); /* bytes of a table that the system has given */
 void oaki_ranges_forget(void);
 void oaki_ranges_trim(void);
-const char *oaki_ranges_check(void);        /* the rule that is broken, or NULL */
+const char *oaki_ranges_check(void); /* the rule that is broken, or NULL */
 void oaki_ranges_after_fork(void);
 
 /* ---- rootmark.c ---- */
@@ -162,10 +162,10 @@ void oaki_pinned_mark(void);
 /* ---- segment.c ---- */
 
 void oaki_segments_after_fork(void);
-oaki_mark_segment *oaki_segment_new(void);      /* empty; NULL: there is no memory */
+oaki_mark_segment *oaki_segment_new(void); /* empty; NULL: there is no memory */
 void oaki_segment_free(oaki_mark_segment *c);
-void oaki_segments_release(void);             /* frees all; no worker has any */
-size_t oaki_segments_mapped(void);            /* bytes */
+void oaki_segments_release(void);  /* frees all; no worker has any */
+size_t oaki_segments_mapped(void); /* bytes */
 /* Returns memory beyond a small reserve to the system. */
 void oaki_mark_trim(void);
 /* The rule that is broken, or NULL, given that workers and the donated list hold `held`
@@ -174,7 +174,7 @@ const char *oaki_chunks_check(size_t held);
 
 /* ---- trace.c ---- */
 
-void oaki_mark_init(void);                  /* once size classes are known */
+void oaki_mark_init(void); /* once size classes are known */
 /* until this worker's own worklist is empty, or m->until is reached */
 void oaki_trace_local(oak_marker *m);
 /* Worker 0, the caller, marks about `words` words alone. Is there more? */
