@@ -95,7 +95,8 @@ size_t oaki_workers_scanned(void); /* words scanned by all workers, approximatel
 void oaki_workers_discard(void);
 /* Do all workers mark concurrently from here on? */
 void oaki_workers_concurrent(bool beside);
-/* Helpers for a quantum of a concurrent mark; mutators leave `spare` more processors to it. */
+/* Number of helpers for a quantum of a concurrent mark; spare: more processors that mutators
+ * leave. */
 unsigned oaki_workers_helping(unsigned spare);
 uint64_t oaki_workers_helped(void); /* processor time of helpers so far, ns */
 /* Gets work from the other workers: a segment becomes top, or a range is scanned. false: there
