@@ -105,8 +105,8 @@ static bool in_range_tracking(oak_tracking v, int min, int max)
     return in_range_int((int)v, min, max);
 }
 
-/* Excludes the signals that the kernel or libc reserve, and those that report a fault or a child.
- */
+/* Excludes the signals that the kernel or libc reserve, and those that report a fault or a
+ * child. */
 static bool may_stop(int sig)
 {
     static const int taken[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,

@@ -45,7 +45,8 @@ bool oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_sleep_exactly_ns(uint64_t ns); /* without the up to 50 us of slack */
 void oaki_os_yield(void);
-/* The calling thread no longer preempts the thread that wakes it, as a long sleeper would. */
+/* Makes the calling thread wait for the thread that wakes it, which a long sleeper would preempt
+ * (SCHED_BATCH). */
 void oaki_os_prefer_others(void);
 
 /* write without signals: a pipe without a reader gives EPIPE, a write past RLIMIT_FSIZE gives
@@ -60,8 +61,8 @@ void oaki_futex_wake(unsigned int *word, int n);
 /* Resident bytes in [p, p + n), from the kernel's page map; SIZE_MAX when unknown. */
 size_t oaki_os_resident(const void *p, size_t n);
 
-/* Resident bytes of the process as the kernel counts them, accurate to some pages; 0 when unknown.
- */
+/* Resident bytes of the process as the kernel counts them, accurate to some pages; 0 when
+ * unknown. */
 size_t oaki_os_rss(void);
 
 /* Masks all signals of the calling thread except `but`, if that isn't 0. Returns the mask before.

@@ -17,8 +17,8 @@
 
 #define PATH_MOST 32
 
-/* No other thread knows the word, so it needs no unlocking, and the kernel keeps no state for it.
- */
+/* No other thread knows the word, so it needs no unlocking, and the kernel keeps no state for
+ * it. */
 static int tid_by_futex(void)
 {
     unsigned int word = 0;

@@ -114,8 +114,8 @@ static OAKI_COLD void let_signal_pass(oaki_thread *t)
 
 /* Dekker with the stopper. The stopper sets the epoch and then reads the state; this thread sets
  * the state and then reads the epoch. So either the stopper sees the thread blocked, or the thread
- * sees the stop and answers. The answer also ends the stopper's wait if it saw the thread running.
- */
+ * sees the stop and answers. The answer also ends the stopper's wait if it saw the thread
+ * running. */
 void oaki_stop_block(oaki_thread *t)
 {
     OAKI_REQUIRES_SELF(t);

@@ -1,5 +1,4 @@
-/* park.h - shared by the thread that stops the world (stop.c) and the threads that park (park.c).
- */
+/* park.h - state shared by the stopping thread (stop.c) and the parked threads (park.c). */
 #ifndef OAKI_PARK_H
 #define OAKI_PARK_H
 

@@ -6,9 +6,9 @@
 
 #include "heap.h"
 
-/* The span of the small object that begins at p, if it is swept and A alone decides what is live in
- * it. Then no other table need be consulted: nearly always. NULL proves nothing. Inside oaki_enter,
- * where there are zones. */
+/* The span of the small object that begins at p, if it is swept and A alone decides whether its
+ * objects are live. Then no other table need be consulted, which is nearly always so. NULL proves
+ * nothing. Inside oaki_enter, where there are zones. */
 OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
 {
     const oaki_heap *h = &oaki_the_heap;

@@ -7,8 +7,8 @@
  *
  * Owns: the masks, sorted by address. Lock: roots_lock to change them; with the world stopped,
  * none.
- * Bound: a visit costs O(log masks) per range and O(1) per masked word; adding one costs O(masks).
- */
+ * Bound: a visit costs O(log masks) per range and O(1) per masked word; adding one costs
+ * O(masks). */
 #include "rootmask.h"
 
 #include "heap.h"

@@ -70,8 +70,8 @@ static int resize(size_t cap)
     return 0;
 }
 
-/* Removes the range at `hole`, and moves up later ranges that could no longer be found across it.
- */
+/* Removes the range at `hole`, and moves up later ranges that could no longer be found across
+ * it. */
 static void take_out(size_t hole)
 {
     size_t mask = roots.cap - 1;

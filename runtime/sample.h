@@ -3,7 +3,7 @@
  * Each span class of each cache draws the distance from one sampled byte to the next. The
  * distribution is exponential, and its mean is the rate. Poisson processes side by side make one. A
  * run counts as allocated when it is taken. It is cut in front of the object that holds the sampled
- * byte, so the class's next object takes the slow path; then the run continues. (One distance for
+ * byte, so the class's next object takes the slow path. Then the run continues. (One distance for
  * all classes would record whichever class comes next instead, larger ones more often.)
  *
  * A flush of a cache returns slots that are known to hold no sampled byte. The rest of the old
@@ -38,8 +38,8 @@ typedef struct oaki_sampler {
 
 #define OAKI_SAMPLE_NEVER SIZE_MAX /* bytes: more than is ever allocated */
 
-/* Draws a new distance for a span class, after its run was flushed or the sampled byte was reached.
- */
+/* Draws a new distance for a span class, after its run was flushed or the sampled byte was
+ * reached. */
 void oaki_sample_draw(struct oaki_mcache *mc, unsigned spanclass);
 
 /* Draws for all span classes: the cache is new, or the rate is. */

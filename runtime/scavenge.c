@@ -1,9 +1,9 @@
 /* scavenge.c - returning free memory to the system: on demand, and on a thread of its own.
  *
  * The background thread keeps the memory that the next cycle is likely to need: the heap's goal and
- * a tenth of it. Above that it releases free runs, the longest first, at a bounded rate. It starts
- * after a second in which the heap did not ask for them. The thread is created at the first such
- * excess; most processes, and most children of a fork, never have one.
+ * a tenth of it. Above that it releases free runs, the longest first, at a bounded rate. An excess
+ * is released only after a second in which the heap did not use it. The thread is created at the
+ * first such excess; most processes, and most children of a fork, never have one.
  * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never during a system
  * call. */
 #include "collector.h"

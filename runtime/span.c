@@ -91,8 +91,8 @@ OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
 
 #define RUN 32 /* words of A for one cache line of each plane; they are permuted in larger units */
 
-/* The same for RUN words of A from w on, if all are full, as within a large object, or all empty.
- */
+/* The same for RUN words of A from w on, if all are full, as within a large object, or all
+ * empty. */
 OAKI_INLINE bool change_run(size_t w, change how)
 {
     const uint64_t *a = oaki_the_heap.alloc + w, first = a[0];

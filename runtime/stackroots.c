@@ -102,8 +102,8 @@ static void visit_alternate(const oaki_root_visitor *v, const oaki_thread *t, co
 }
 
 /* Neither the end of the stack nor the place where the thread left its own stack is known. The
- * stack may also be the first thread's own, which grew when its limit was raised: then both meet.
- */
+ * stack may also be the first thread's own, which grew when its limit was raised: then both
+ * meet. */
 static void visit_unknown(const oaki_root_visitor *v, const oaki_thread *t, const char *sp,
                           extent *e)
 {

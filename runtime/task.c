@@ -14,8 +14,8 @@
 
 #define FIELDS_TO_FLAGS 6 /* counted from the state */
 /* Flags of the kernel's include/linux/sched.h: PF_IO_WORKER, since 5.12, and PF_USER_WORKER, since
- * 6.4, for KVM's and vhost's threads. Before 6.4, the second bit marks threads that load modules.
- */
+ * 6.4, for KVM's and vhost's threads. Before 6.4, the second bit marks threads that load
+ * modules. */
 #define WORKER (0x10u | 0x4000u)
 
 static ssize_t read_stat(int tid, char *text, size_t n)

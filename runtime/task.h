@@ -24,8 +24,8 @@ static inline bool oaki_task_none(int error)
     return error == ENOENT || error == ESRCH;
 }
 
-/* Has the thread ended? The record of the process's first thread stays until the last thread ends.
- */
+/* Has the thread ended? The record of the process's first thread stays until the last thread
+ * ends. */
 static inline bool oaki_task_is_dead(const oaki_task *task)
 {
     return task->state == 'Z' || task->state == 'X';

@@ -261,8 +261,8 @@ void oaki_world_halt(oaki_thread *self);
 void oaki_world_handshake(oaki_thread *self);
 
 /* Saves the calling frame's registers and stack pointer in t. A macro, as it must expand in the
- * frame that stays. The registers pushed in that function's prologue lie above the stack pointer.
- */
+ * frame that stays. The registers pushed in that function's prologue lie above the stack
+ * pointer. */
 #define oaki_thread_save_context(t)                                \
     do {                                                           \
         oaki_thread_spill((t)->regs);                              \
@@ -320,8 +320,8 @@ void oaki_helper_end(void);
  * helper goes first. oaki_lock_release of helper_lock ends it. */
 bool oaki_helper_try(void);
 
-/* Called by the holder of gc_lock around a stop that inspects the heap: no helper is at work in it.
- */
+/* Called by the holder of gc_lock around a stop that inspects the heap: no helper is at work in
+ * it. */
 void oaki_helpers_hold(void);
 void oaki_helpers_release(void);
 bool oaki_helpers_are_held(void); /* in a stop */

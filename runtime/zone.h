@@ -113,8 +113,8 @@ const char *oaki_zones_check(void);
  * are not known here. O(entries + parked caches of the zone). */
 bool oaki_zones_hold_back(const oaki_span *s, const void *p);
 
-/* The result of a call that makes a part of owner, run in the zone of owner. NULL without memory.
- */
+/* The result of a call that makes a part of owner, run in the zone of owner. NULL without
+ * memory. */
 #define OAKI_BESIDE(owner, call) __extension__({                \
         int oaki_away = oaki_zone_go(owner);                    \
         void *oaki_made = oaki_away < 0 ? NULL : (call);        \
@@ -139,7 +139,7 @@ void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
  * EBUSY, or EINVAL when it is gone already.
  * look: the check for live objects begins.
  * decide: the closing thread takes the zone from closing to open or dead. false when it is open
- * after all, as a thread has entered since oaki_zone_look. */
+ * after all: a thread was in it at oaki_zone_look, or has entered since. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
 void oaki_zone_look(oak_zone *z);
 bool oaki_zone_decide(oak_zone *z, oaki_zone_state to);

@@ -99,8 +99,8 @@ static oaki_mcache *find_cache(oak_zone *z)
 
 /* ---- entering ---- */
 
-/* Enters the zone; `called`: for an object of it. 0, EBUSY, or EINVAL when there is no such zone.
- */
+/* Enters the zone; `called`: for an object of it. 0, EBUSY, or EINVAL when there is no such
+ * zone. */
 static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
 {
     oaki_lock_acquire(&zones()->lock);
