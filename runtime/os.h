@@ -45,8 +45,8 @@ bool oaki_os_random(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_sleep_exactly_ns(uint64_t ns); /* without the up to 50 us of slack */
 void oaki_os_yield(void);
-/* Makes the calling thread wait for the thread that wakes it, which a long sleeper would preempt
- * (SCHED_BATCH). */
+/* After this, waking the calling thread does not preempt the thread that wakes it, as it would
+ * after a long sleep (SCHED_BATCH). */
 void oaki_os_prefer_others(void);
 
 /* write without signals: a pipe without a reader gives EPIPE, a write past RLIMIT_FSIZE gives

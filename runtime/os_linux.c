@@ -37,8 +37,8 @@ static char *map_near(void *hint, size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* At an address of the system's choice, but not below 4 GiB, as Valgrind gives. 32 bits of a hash
- * or of a length would point there, and keep objects alive. */
+/* Takes an address of the system's choice, if it is above 4 GiB. Valgrind gives lower ones: 32 bits
+ * of a hash or of a length would look like pointers there, and keep objects alive. */
 static char *map_inaccessible(size_t size)
 {
     char *p = map_near(NULL, size);

@@ -191,7 +191,7 @@ void oaki_mark_wipe(size_t off, size_t bytes)
     change_bits(off, bytes, false);
 }
 
-/* Sets A first: a clear bit there would belong to an object already. */
+/* Sets A before it clears bits of M: a clear bit of M means an object. */
 static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {
     OAKI_REQUIRES_RUNNING();
