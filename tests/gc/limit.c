@@ -457,21 +457,6 @@ START_TEST(below_a_limit_of_addresses_neither)
 }
 END_TEST
 
-static void limit_data(void)
-{
-    test_limit(RLIMIT_DATA, LIMIT);
-}
-
-START_TEST(below_a_limit_of_data_neither)
-{
-    size_t n = counts[_i % 4];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
-    model.in_pieces = true;
-    start(_i >= 4);
-    race_below(n, LIMIT, test_scale(SYSTEM_STEPS) / n, limit_data);
-}
-END_TEST
-
 static void use_up_mappings(void)
 {
     if (!test_use_up_mappings(FEW)) printf("there may be more mappings than these\n");
@@ -499,7 +484,6 @@ Suite *suite_gc_limit(void)
     c = tcase_create("system");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, below_a_limit_of_addresses_neither, 0, 8);
-    tcase_add_loop_test(c, below_a_limit_of_data_neither, 0, 8);
     tcase_add_loop_test(c, beside_as_many_mappings_as_there_may_be_neither, 0, 8);
     suite_add_tcase(s, c);
     return s;

@@ -150,7 +150,7 @@ static void stay_in_it(void)
     AO_t before = AO_load(&oaki_the_heap.cycle);
     (void)oak_set_gc_percent(100);
     oaki_thread *t = oaki_enter();
-    (void)test_written_start(); /* as the first collection does where there are minor ones */
+    (void)oaki_dirty_start(); /* as the first collection does where there are minor ones */
     oaki_leave(t);
     for (size_t done = 0; done < GARBAGE; done += 64) (void)!oak_alloc(64);
     _exit(AO_load(&oaki_the_heap.cycle) >= before + LEAST ? 0 : 3);

@@ -252,6 +252,10 @@ static void verify_freed(void *arg)
     size_t off = oaki_heap_offset(*(void **)arg);
     ck_assert(oaki_mark_get(off));
     oaki_bits_clear(oaki_the_heap.alloc, off, oaki_object_size(off));
+    oaki_span *s = oaki_span_of_offset(off);
+    AO_int_store(&s->nalloc, AO_int_load(&s->nalloc) - 1); /* accounts stay right */
+    oaki_count_add(&oaki_the_heap.frees[s->cls], 1);
+    oaki_zone_count_frees(s->zone, 1, s->size);
     oaki_verify(false);
     oaki_gc_stop_end(t);
 }
