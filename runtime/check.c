@@ -115,7 +115,7 @@ static bool is_whole(size_t off, size_t size)
 /* SIZE_MAX: a slot is partly allocated. */
 static size_t count_allocated(const oaki_span *s)
 {
-    size_t n = 0, off = oaki_heap_offset(oaki_span_start(s));
+    size_t n = 0, off = oaki_span_slot(s);
     if (s->cls == OAKI_CLASS_LARGE) return oaki_bit_get(oaki_the_heap.alloc, off);
     for (size_t i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size) {
         if (!is_whole(off, s->size)) return SIZE_MAX;
@@ -132,7 +132,8 @@ static const char *check_span(const oaki_span *s, census *c)
         return "span: its length is its class's";
     /* not an object's yet, or a guard page */
     if (large && s->list == OAKI_LIST_NONE && n == 0) return NULL;
-    if (s->size != (large ? (size_t)s->npages << OAKI_PAGE_SHIFT : oaki_classes[s->cls].size))
+    size_t whole = ((size_t)s->npages << OAKI_PAGE_SHIFT) - s->shift;
+    if (s->size != (large ? whole : oaki_classes[s->cls].size))
         return "span: its size is its class's";
     if (n == SIZE_MAX) return "span: a slot is allocated as a whole";
     if (s->list != OAKI_LIST_CACHED && s->nalloc != n) return "span: nalloc counts allocated slots";

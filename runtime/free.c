@@ -68,7 +68,7 @@ static bool keep_freed(const oaki_span *s, void *p)
 static void free_large(oaki_span *s)
 {
     size_t bytes = large_bytes(s);
-    OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(oaki_span_start(s))));
+    OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_span_slot(s)));
     oaki_central_remove(s);
     count_free(s, bytes);
     oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);

@@ -100,7 +100,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     OAKI_REQUIRES_SELF(t);
     OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && s->list == OAKI_LIST_NONE && s->cursor == 0);
-    OAKI_ASSERT(s->size == (size_t)s->npages << OAKI_PAGE_SHIFT);
+    OAKI_ASSERT(s->size + s->shift == (size_t)s->npages << OAKI_PAGE_SHIFT);
     make_young(s);
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;

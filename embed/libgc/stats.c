@@ -251,7 +251,8 @@ static bool is_used(const oaki_span *s, const char *p)
 static void walk_span(const oaki_span *s, GC_reachable_object_proc fn, void *ctx)
 {
     bool large = s->cls == OAKI_CLASS_LARGE;
-    char *p = oaki_span_start(s), *end = p + (large ? 1 : (size_t)s->npages << OAKI_PAGE_SHIFT);
+    char *p = (char *)oaki_the_heap.base + oaki_span_slot(s);
+    const char *end = p + (large ? 1 : (size_t)s->npages << OAKI_PAGE_SHIFT);
     size_t size = large ? s->size : oaki_classes[s->cls].size;
     for (; large ? p < end : p + size <= end; p += size)
         if (oaki_object_base(p) == p && is_used(s, p)) fn(p, size, ctx);

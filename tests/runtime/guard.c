@@ -1,6 +1,7 @@
 /* guard.c - tests of runtime/guard.c with a collector: what dies is looked at, what was freed waits
  * across collections, records go with their objects, and right programs are told nothing.
  * tests/malloc/misuse has the misuses one by one. */
+#include "runtime/collector.h"
 #include "runtime/guard.h"
 #include "gc/refs/finalizer.h"
 #include "observe/guard.h"
@@ -341,6 +342,19 @@ START_TEST(a_large_object_ends_at_its_page)
 }
 END_TEST
 
+/* What OAKUM_DEBUG=verify=1 looks at in each stop. */
+START_TEST(objects_that_begin_inside_their_page_keep_the_rules)
+{
+    char *p[OAKI_COUNT(aligns)];
+    for (size_t i = 0; i < OAKI_COUNT(aligns); i++) p[i] = oak_alloc_aligned(aligns[i], 100000);
+    oak_free(p[0]);
+    oaki_thread *t = oaki_gc_stop_begin();
+    oaki_heap_check();
+    oaki_gc_stop_end(t);
+    for (size_t i = 1; i < OAKI_COUNT(aligns); i++) ck_assert_ptr_eq(oak_base(p[i] + 1), p[i]);
+}
+END_TEST
+
 START_TEST(a_write_in_front_of_its_page_is_found)
 {
     for (size_t n = 40001; n < 40016; n++) {
@@ -530,6 +544,7 @@ Suite *suite_runtime_guard(void)
     tcase_add_checked_fixture(c, start_pages, NULL);
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, a_large_object_ends_at_its_page, 0, 18);
+    tcase_add_test(c, objects_that_begin_inside_their_page_keep_the_rules);
     tcase_add_loop_test(c, a_write_in_front_of_its_page_is_found, 0, 2);
     tcase_add_test(c, what_a_large_object_refers_to_lives);
     tcase_add_test(c, right_threads_are_told_nothing);
