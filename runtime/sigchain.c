@@ -29,7 +29,8 @@ static bool was_sent(const siginfo_t *info)
 static void die(int sig, siginfo_t *info)
 {
     set_default(sig);
-    if (was_sent(info)) (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), oaki_os_tid(), sig, info);
+    if (was_sent(info))
+        (void)syscall(SYS_rt_tgsigqueueinfo, oaki_os_pid(), oaki_os_tid(), sig, info);
 }
 
 /* Calls the handler with the interrupted code's mask, the handler's own mask, and the signal itself

@@ -145,7 +145,7 @@ static int spare_signal(void)
 int oaki_stopsignal_send(int tid)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
-    OAKI_ASSERT(self.pid == getpid()); /* refreshed for this stop, in this process */
+    OAKI_ASSERT(self.pid == oaki_os_pid()); /* refreshed for this stop, in this process */
     if (send_signal(tid, self.signal) == 0) return 0;
     if (errno != EAGAIN || spare_signal() < 0) return errno;
     return send_signal(tid, self.spare) == 0 ? 0 : errno;
