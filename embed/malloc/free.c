@@ -1,9 +1,9 @@
 /* free.c - free and realloc, and blocks that are freed where the heap can't be entered.
  *
- * What comes from a thread that has taken its leave, or from inside of the runtime, is put off:
- * into a list through the objects' first words, which the next call that may enter works off. The
- * guard knows each byte of a block that is its owner's: so with it the list is in memory of the
- * side, as far as there is any.
+ * A thread that has detached, or is inside of the runtime, can't enter the heap. Its free is
+ * deferred: the block goes into a list, which the next call that can enter the heap frees. The
+ * first word of a block is the link. With the guard on, blocks may not be written: entries of side
+ * memory are the list then, while there is side memory.
  *
  * A pointer of another allocator in the process goes back to that allocator (others.c). A pointer
  * of no allocator, or to a free block, ends the program with one line. Before main such a pointer
@@ -11,8 +11,8 @@
  *
  * Memory goes back to the system when much has been freed since the last time.
  *
- * Owns: the lists of what was put off; oaki_freed, bytes since memory was last given back.
- * Lock: none; both are atomic. */
+ * Owns: the lists of deferred frees; oaki_freed, the bytes freed since memory last went back. Lock:
+ * none; all are atomic. */
 #include "cache.h"
 #include "others.h"
 #include "preload.h"
@@ -28,13 +28,13 @@
 #define TRIM_LEAST ((size_t)32 << 20)
 #define ROOM(n) ((n) / 8) /* extra room of a large block that realloc has moved */
 
-typedef struct beside {
-    struct beside *next;
+typedef struct entry {
+    struct entry *next;
     void *block;
-} beside;
+} entry;
 
-static AO_t put_off;    /* a list; an object's first word leads to the next */
-static AO_t put_beside; /* a list of `beside` */
+static AO_t put_off;     /* a list; a block's first word is the link */
+static AO_t put_off_aside; /* a list of entries */
 static AO_t oaki_freed;
 
 /* ---- memory for the system ---- */
@@ -152,9 +152,9 @@ static AO_t take_all(AO_t *list)
 
 static void put_off_free(void *p)
 {
-    beside *b = OAKI_UNLIKELY(oaki_guard.on) ? oaki_side_alloc(sizeof *b, 1) : NULL;
+    entry *b = OAKI_UNLIKELY(oaki_guard.on) ? oaki_side_alloc(sizeof *b, 1) : NULL;
     if (b) b->block = p;
-    push(b ? &put_beside : &put_off, b ? (void *)b : p);
+    push(b ? &put_off_aside : &put_off, b ? (void *)b : p);
 }
 
 static void free_now(void *p)
@@ -169,7 +169,7 @@ static OAKI_COLD void free_all_put_off(void)
         first = *(AO_t *)p;
         free_now(p);
     }
-    for (beside *b = (beside *)take_all(&put_beside), *next; b; b = next) {
+    for (entry *b = (entry *)take_all(&put_off_aside), *next; b; b = next) {
         void *p = b->block;
         next = b->next;
         oaki_side_free(b);
@@ -179,7 +179,7 @@ static OAKI_COLD void free_all_put_off(void)
 
 void oaki_free_put_off(void)
 {
-    if (OAKI_UNLIKELY((AO_load(&put_off) | AO_load(&put_beside)) != 0)) free_all_put_off();
+    if (OAKI_UNLIKELY((AO_load(&put_off) | AO_load(&put_off_aside)) != 0)) free_all_put_off();
 }
 
 const void *oaki_free_first_put_off(void)

@@ -133,8 +133,8 @@ static void wait_ms(unsigned ms)
     oaki_blocking_end(t);
 }
 
-/* The detector hears of the heap's size from collections. What the guard holds is the program's no
- * more. */
+/* Gives the detector the heap's size, which otherwise comes from collections. Freed blocks in the
+ * guard's queue don't count. */
 static void note_size(void)
 {
     size_t bytes = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT;

@@ -194,8 +194,8 @@ void oaki_lost_free(oaki_lost *l)
 
 /* ---- collecting ---- */
 
-/* What is told is a bitmap of the lost, of which words without any are left out: that is never more
- * than a 64th of the heap. */
+/* The child's result: a bitmap of the lost objects without its empty words. It takes at most a
+ * 64th of the heap. */
 typedef struct lost_word {
     size_t number; /* of the word */
     uint64_t bits; /* by granule */
@@ -291,12 +291,12 @@ static void free_slot(size_t off, bool plain)
     else oaki_free_here(oaki_tls_thread, p, off);
 }
 
-/* Of those that the runtime knows more about than that they are allocated, or of the others. */
+/* Frees the plain objects, or the others: those that the guard watches, or that have records. */
 static void free_some(const found *f, bool plain)
 {
     for (size_t i = 0; i < f->n; i++)
         for (uint64_t bits = f->word[i].bits; bits != 0; bits &= bits - 1) {
-            size_t g = f->word[i].number * 64 + (size_t)__builtin_ctzll(bits);
+            size_t g = f->word[i].number * 64 + oaki_ctz(bits);
             free_slot(g << OAKI_GRANULE_SHIFT, plain);
         }
 }

@@ -6,14 +6,10 @@
  * default action. Waits inside libc, and system calls that bypass libc, don't come here. If they
  * block the signal, a pause gives up (image.c).
  *
- * It is taken out of every set of signals that the program gives to libc, as libc does with those
- * of its own; a handler for it is not installed, and the program is told that it has the default.
- * What libc itself waits with, and programs that call the system by themselves, don't come here:
- * then a stop gives up (image.c).
+ * A disposition of SIGSEGV comes behind the guard's page mode (observe/guard.c).
  *
- * Of SIGSEGV, what the program wants comes behind the guard's page mode (observe/guard.c).
- *
- * Where a thread's handlers run is noted among its own variables, which are roots.
+ * The address of a thread's alternate stack is stored in its thread-local variables, which are
+ * roots.
  *
  * Owns nothing. Lock: none. Bound: a call of the real function. */
 #include "observe/guard.h"
@@ -47,13 +43,14 @@ static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
     return room;
 }
 
-/* A child of vfork has its parent's variables, and a stack and handlers of its own. */
+/* Whether the calling thread's variables are its own. A child of vfork has its parent's variables,
+ * but a stack and handlers of its own. */
 static bool is_mine(void)
 {
     return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
 }
 
-/* ---- what is blocked ---- */
+/* ---- signal masks ---- */
 
 /* Set a mask without libc, which would unblock its own signals. A thread of libc's blocks those,
  * and the unwinder changes and restores its mask when it calls malloc. */
@@ -145,7 +142,8 @@ OAKI_EXPORT int sigignore(int sig)
 
 /* ---- alternate stacks ---- */
 
-/* Memory from malloc, mostly, to which only the kernel refers from then on. */
+/* Keeps the alternate stack alive. It is mostly memory from malloc, and only the kernel refers to
+ * it. */
 OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
     stack_t now;

@@ -1,10 +1,11 @@
 /* walk.c - the walk of walk.h: depth first, with a stack of its own.
  *
- * `seen` is set by granule where nothing is to be done: at the beginning of what was reached, and
- * in what threads have taken to allocate from and not handed out. What is Oakum's own is followed
- * where it is reached, as libc and the loader put it into lists of theirs; it is never lost.
- * What is freed and waits in the guard's queue is no object: nothing leads to it.
- * kept and inner: reached by beginnings, by way of an inner pointer. */
+ * The bitmaps have a bit for each granule. `seen` is set at the start of each reached object, and
+ * in the free slots of threads' runs: there is nothing more to do for these. `kept` is set for
+ * objects that pointers to starts reach, `inner` for those that need a pointer into an object.
+ *
+ * Oakum's own blocks are traced when they are reached, as libc and the loader put them into lists
+ * of their own. They are never lost. A freed block in the guard's queue is no object. */
 #include "walk.h"
 #include "observe/rootwords.h"
 #include "runtime/guard.h"
@@ -241,7 +242,7 @@ static void hide_runs(oaki_walk *w)
     }
 }
 
-/* One that has room for all objects never overflows. */
+/* A stack with room for all objects never overflows. */
 static bool map_stack(oaki_walk *w, size_t least)
 {
     for (; (w->stack = oaki_os_map_scratch(w->cap * sizeof *w->stack)) == NULL; w->cap /= 2)

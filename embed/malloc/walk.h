@@ -5,13 +5,13 @@
  * objects are lost. A lost object that no other lost object reaches is a head; the objects that it
  * reaches are lost with it. In a cycle, one of its objects is the head.
  *
- * Who wants to know only what is lost has a walk that does with little memory: roots are walked
- * once, by pointers of both kinds, and of heads nothing is known.
+ * A walk for the lost objects alone needs little memory: it visits the roots once, by pointers of
+ * both kinds, and finds no heads.
  *
- * Owns: a walk, its caller's, in mapped memory. Bound: twice the words of what is kept, once those
- * of what is lost; memory: heap * 9 / 32, of which pages are touched where there are objects, and
- * 24 bytes an object. For what is lost only: once the words of what is kept, heap / 128, and 8
- * bytes an object, or 32 KiB and more time where those are not to be had. */
+ * Owns: a walk, which belongs to its caller, in mapped memory. Bound: O(words of objects): kept
+ * ones are read twice, lost ones once. Memory: heap * 9 / 32, of which only pages with objects are
+ * touched, and 24 bytes an object. For the lost alone: kept ones are read once; heap / 128, and 8
+ * bytes an object, or 32 KiB and more time where there is less. */
 #ifndef OAKI_WALK_H
 #define OAKI_WALK_H
 
@@ -32,11 +32,12 @@ typedef struct oaki_walk {
     size_t bytes, depth, cap, nheads;
     uint32_t current; /* number + 1 of the head that is traced; 0: roots are traced */
     bool interior;    /* pointers into objects count */
-    bool overflowed;  /* what the stack had no room for is seen, and not followed */
+    bool overflowed;  /* some seen objects had no room in the stack, and are not traced */
     bool blind;
 } oaki_walk;
 
-/* false without memory. only_lost: of the functions below, oaki_walk_roots and _each_lost serve. */
+/* Begins a walk. Returns false without memory. only_lost: only oaki_walk_roots and _each_lost may
+ * follow. */
 bool oaki_walk_begin(oaki_walk *w, oaki_image *im, bool only_lost);
 void oaki_walk_end(oaki_walk *w);
 
