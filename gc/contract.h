@@ -6,17 +6,26 @@
 #ifndef OAKI_GC_CONTRACT_H
 #define OAKI_GC_CONTRACT_H
 
-#include "gc/concurrent/concurrent.h"
+#include "collector.h"
 #include "runtime/contract.h"
 
-/* M is being made: from its preparation until the cycle has used it for its decisions. */
-#define OAKI_REQUIRES_MARK() OAKI_ASSERT(AO_load(&oaki_the_heap.marking) != 0)
-#define OAKI_REQUIRES_NO_MARK() OAKI_ASSERT(AO_load(&oaki_the_heap.marking) == 0)
+/* The phase is one of these: OAKI_REQUIRES_PHASE(MARK, PRECLEAN). */
+#define OAKI_REQUIRES_PHASE(...) OAKI_ASSERT(oaki_phase_is_one(OAKI_PHASE_SET(__VA_ARGS__)))
+#define OAKI_PHASE_BIT(phase) (1u << OAKI_PHASE_##phase)
+#define OAKI_PHASE_SET(...) OAKI_PHASE_PICK(__VA_ARGS__, 3, 2, 1)(__VA_ARGS__)
+#define OAKI_PHASE_PICK(a, b, c, n, ...) OAKI_PASTE(OAKI_PHASE_SET, n)
+#define OAKI_PHASE_SET1(a) OAKI_PHASE_BIT(a)
+#define OAKI_PHASE_SET2(a, b) (OAKI_PHASE_BIT(a) | OAKI_PHASE_BIT(b))
+#define OAKI_PHASE_SET3(a, b, c) (OAKI_PHASE_BIT(a) | OAKI_PHASE_BIT(b) | OAKI_PHASE_BIT(c))
 
-/* No concurrent mark is under way; one has begun; one has begun marking. */
-#define OAKI_REQUIRES_IDLE() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_NONE)
-#define OAKI_REQUIRES_BEGUN() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_BEGUN)
-#define OAKI_REQUIRES_MARKING() OAKI_ASSERT(oaki_concurrent_state() == OAKI_CONCURRENT_MARKING)
+OAKI_INLINE bool oaki_phase_is_one(unsigned set)
+{
+    return (set & 1u << oaki_phase_now()) != 0;
+}
+
+/* M is being made: from its preparation until the cycle has decided by it. */
+#define OAKI_REQUIRES_MARK() OAKI_ASSERT(oaki_is_marking())
+#define OAKI_REQUIRES_NO_MARK() OAKI_ASSERT(!oaki_is_marking())
 
 /* No other thread collects. The calling thread holds gc_lock or the lock of the quanta, or is a
  * fork's child. */

@@ -176,8 +176,8 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
 
 /* ---- start ---- */
 
-/* The parent reports the pending events. */
-static void fork_child(void)
+/* In a fork's child. The parent reports the pending events. */
+void oaki_events_reset(void)
 {
     if (AO_load(&self.turn) != me()) AO_store(&self.turn, 0);
     AO_store(&self.head, AO_load(&self.tail));
@@ -186,7 +186,6 @@ static void fork_child(void)
 
 OAKI_AT_START int oaki_event_init(void)
 {
-    oaki_fork_register(fork_child);
     if (oaki_debug_switches.gctrace) (void)oaki_gctrace_start();
     return oaki_roots_exclude(&self, sizeof self);
 }

@@ -114,5 +114,6 @@ void oaki_event_note(const oaki_cycle *c);
  * size wants. */
 void oaki_event_over(oaki_thread *t);
 int oaki_event_init(void);
+void oaki_events_reset(void); /* in the child of a fork */
 
 #endif

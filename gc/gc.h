@@ -71,38 +71,8 @@ bool oaki_trace_but_self(const void *obj);
 /* Scans until no work is left, all workers together. */
 void oaki_mark_drain(void);
 
-/* ---- object tables (objtable.h) ----
- *
- * A concurrent mark calls oaki_..._note_certain for up to `most` records from number `from` on.
- * A record whose objects are all marked is noted as certain; the final pause skips it. Objects
- * that a record keeps alive in any case are queued. Returns the number to go on from, or
- * OAKI_RECORD_NONE.
- *
- * Records that a pause has flagged are reclaimed after it, some at a time, by oaki_..._reclaim.
- * *from is 0 at first. Is there more? */
-
-uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most);
-uint32_t oaki_weak_note_certain(uint32_t from, unsigned most);
-/* Values of marked ephemerons with marked keys are queued. */
-uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most);
-size_t oaki_ephemerons_queued(void); /* values, since the start */
-
-bool oaki_finalizers_reclaim(uint32_t *from);
-bool oaki_weak_reclaim(uint32_t *from);
-bool oaki_ephemerons_reclaim(uint32_t *from);
-
-/* Reclaims all flagged records of all tables (reclaim.c). */
-void oaki_tables_reclaim(void);
-/* All tables, after reclaiming: the rule that is broken, or NULL. For one table: finalizer_lock
- * held. */
-const char *oaki_tables_check(void);
-const char *oaki_finalizers_check(void);
-const char *oaki_weak_check(void);
-const char *oaki_ephemerons_check(void);
-
 /* ---- finalizers, cleanups (finalizer.c, decide.c) ---- */
 
-int oaki_finalizers_init(void);
 /* In the pause of a mark: marks the objects that records keep alive in any case, which are
  * contexts and the objects of queued finalizers. */
 void oaki_finalizers_mark_roots(void);
@@ -113,17 +83,11 @@ void oaki_finalizers_decide(bool minor);
 /* After the cycle: wakes the finalizer thread, or notifies. */
 void oaki_finalizers_dispatch(void);
 void oaki_finalizers_stats(struct oak_memstats *out);
-void oaki_finalizers_forget(void *obj); /* obj is freed by hand; runtime */
+/* In a concurrent mark: as oaki_table_ops.note_certain (refs/tables.h). */
+uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most);
 
 /* ---- weak references and ephemerons (weak.c, ephemeron.c) ---- */
 
-int oaki_weak_init(void);
-/* Clears every weak reference to an unmarked object. Runs before finalizers are decided, so that
- * a reference to an object the program cannot reach is cleared. */
-void oaki_weak_clear(void);
-/* After that: flags records whose handles are unmarked themselves. */
-void oaki_weak_flag_lost(void);
-void oaki_weak_forget(void *obj);
 /* For each handle that has a record: the start of its object (NULL: cleared), and the address it
  * holds. */
 typedef void (*oaki_weak_fn)(void *ctx, const void *handle, const void *obj, const void *target);
@@ -131,31 +95,23 @@ void oaki_weak_each(oaki_weak_fn fn, void *ctx);
 size_t oaki_weak_count(void);
 size_t oaki_weak_cleared(void); /* handles still held whose object is gone */
 
-int oaki_ephemerons_init(void);
+/* As oaki_table_ops.note_certain. Values of marked ephemerons with marked keys are queued. */
+uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most);
+size_t oaki_ephemerons_queued(void); /* values, since the start */
 /* Marks values whose ephemeron and key are marked, and drains, until nothing changes. again:
  * there was a call in this pause, and more has been marked since. */
 void oaki_ephemerons_fixpoint(bool again);
-/* Clears ephemerons whose key is unmarked; flags those that are unmarked themselves. After
- * finalizers are decided. */
-void oaki_ephemerons_clear(void);
-void oaki_ephemerons_forget(void *obj); /* obj is freed by hand, as for oaki_weak_forget */
-
 /* ---- zones (zone.c) ---- */
 
 /* M is final. */
 void oaki_zones_marked(void);
 /* Is a zone about to be destroyed? Only a full mark can tell whether it may be. */
 bool oaki_zones_closing(void);
-int oaki_zones_closing_init(void);
+void oaki_zones_reset(void); /* in the child of a fork */
 
 /* As oak_zone_destroy. If the zone is referred to, *survivor is the offset of one of its objects
  * that the program can reach, or 0. */
 int oaki_zone_destroy(oak_zone *z, size_t *survivor);
-
-/* Drops all records of objects in this zone, as when they are freed by hand. */
-void oaki_finalizers_forget_zone(uint32_t zone);
-void oaki_weak_forget_zone(uint32_t zone);
-void oaki_ephemerons_forget_zone(uint32_t zone);
 
 /* ---- the oak_marker handed to mark functions is a worker ---- */
 /* (push.c defines oak_mark_ptr and oak_mark_range) */

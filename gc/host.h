@@ -117,15 +117,7 @@ bool oaki_host_has_unscanned(void);
 /* With verify=1: was the object at this offset marked by oaki_mark_unscanned in this cycle? */
 bool oaki_host_is_unscanned(size_t slot);
 
-int oaki_held_init(void);
 void oaki_held_mark_roots(void);
-/* As the tables of gc.h. */
-uint32_t oaki_held_note_certain(uint32_t from, unsigned most);
-bool oaki_held_reclaim(uint32_t *from);
-const char *oaki_held_check(void);
 void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx);
-void oaki_held_forget(void *obj);          /* obj is freed by hand */
-void oaki_held_forget_zone(uint32_t zone); /* the same for a zone */
-void oaki_held_trim(void);
 
 #endif

@@ -73,6 +73,9 @@
 /* A thread waits for a mark BUSY times as long by the clock, where no thread marks meanwhile. */
 #define BUSY 4
 
+/* A driver with a budget starts a cycle when 1/NEAR of the space to the trigger is left. */
+#define NEAR 4
+
 static struct {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */
@@ -185,15 +188,14 @@ static OAKI_AT_START void set_goal(void)
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
-/* A child's processor time starts at zero. */
-static void after_fork(void)
+/* In a fork's child: its processor time starts at zero. */
+void oaki_pace_reset(void)
 {
     pace.cpu_end = oaki_os_cpu_ns();
 }
 
 OAKI_AT_START void oaki_pace_init(void)
 {
-    oaki_fork_register(after_fork);
     AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
     pace.cycle_end = oaki_os_now_ns();
     set_goal();
@@ -330,6 +332,12 @@ OAKI_AT_START bool oaki_pace_due(void)
 {
     oaki_heap *h = &oaki_the_heap;
     return AO_load(&h->live) >= AO_load(&h->trigger) && may_collect();
+}
+
+bool oaki_pace_nears(void)
+{
+    size_t trigger = AO_load(&oaki_the_heap.trigger), live = OAKI_MIN(pace.live, trigger);
+    return AO_load(&oaki_the_heap.live) >= trigger - (trigger - live) / NEAR;
 }
 
 void oaki_gc_dropped(size_t bytes)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 void oaki_pace_init(void);
+void oaki_pace_reset(void); /* in the child of a fork */
 
 /* After a mark, in the pause: live bytes; those of them whose lifetime isn't known; bytes of
  * stacks and globals that were scanned. Sets live and trigger. */
@@ -53,6 +54,8 @@ void oaki_pace_prefer_stops(void);
 
 /* Is a collection due? */
 bool oaki_pace_due(void);
+/* It will be soon: a driver with a budget may begin. */
+bool oaki_pace_nears(void);
 
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);

@@ -1,14 +1,13 @@
 /* rootmark.c - marking from the roots, in a pause.
  *
- * Owns: oaki_roots_marked, the figures of the current mark. Lock: the world is stopped. Bound:
- * linear in the roots' words, except those of large registered ranges (roots.c). */
+ * Owns: oaki_gc.roots, the figures of the current mark. Lock: the world is stopped. Bound: linear
+ * in the roots' words, except those of large registered ranges (roots.c). */
+#include "collector.h"
 #include "contract.h"
 #include "gc/trace/trace.h"
 #include "host.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
-
-oaki_marked_roots oaki_roots_marked;
 
 OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
 {
@@ -23,7 +22,7 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
      * word is stale. */
     if (!in_flight || !r->thread || !r->thread->pc) return;
     oaki_mcache_in_flight(r->thread->mcache);
-    oaki_roots_marked.in_flight = true;
+    oaki_gc.roots.in_flight = true;
 }
 
 /* Large registered ranges are scanned while mutators run (roots.c), unless there are root masks. */
@@ -44,9 +43,9 @@ static void mark_root(const oaki_root *r, void *ctx)
     if (r->hi <= r->lo) return;
     size_t n = (size_t)(r->hi - r->lo);
     if (!*whole && is_for_later(r)) return;
-    oaki_roots_marked.bytes += n;
-    if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) oaki_roots_marked.stacks += n;
-    if (r->kind == OAKI_ROOT_DATA) oaki_roots_marked.data += n;
+    oaki_gc.roots.bytes += n;
+    if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) oaki_gc.roots.stack_bytes += n;
+    if (r->kind == OAKI_ROOT_DATA) oaki_gc.roots.data_bytes += n;
     if (r->past_end)
         mark_stack_words(r);
     else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
@@ -55,7 +54,7 @@ static void mark_root(const oaki_root *r, void *ctx)
 
 void oaki_roots_mark(bool whole)
 {
-    oaki_roots_marked = (oaki_marked_roots){ .in_flight = false };
+    oaki_gc.roots = (oaki_root_sums){ .in_flight = false };
     oaki_roots_visit(mark_root, &whole);
     if (!whole) return; /* roots.c marks the objects that tables keep */
     oaki_host_mark_roots();
@@ -74,7 +73,7 @@ static void queue_root(const oaki_root *r, void *ctx)
 void oaki_roots_queue(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     OAKI_REQUIRES_WORKER_ZERO();
     oaki_roots_visit(queue_root, oaki_worker(0));
 }

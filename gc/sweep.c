@@ -6,6 +6,8 @@
  * unswept spans: the collector sweeps the rest first. Lock: the background thread is a helper
  * (thread.h), and sweeps a batch between begin and end. */
 #include "sweep.h"
+
+#include "cycle.h"
 #include "contract.h"
 #include "gc.h"
 #include "runtime/collector.h"
@@ -20,19 +22,7 @@
  * cycle would wait for a background thread that is descheduled in the middle of a batch. */
 #define BACKGROUND_FROM ((size_t)32 << 20)
 
-static struct {
-    unsigned int wake;     /* AO_int, futex: counts the cycles that leave spans to sweep */
-    AO_t waiting;          /* 1: there may be unswept spans */
-    AO_t bytes;            /* swept since this cycle */
-    AO_t kept[OAKI_KINDS]; /* bytes in objects found alive in that time */
-    AO_t ended;            /* time when no unswept span was left */
-    AO_t assisted;         /* void (*)(uint64_t begin, size_t bytes) */
-    /* zone * OAKI_SPANCLASSES + span class: there is no unswept span before it */
-    AO_t at;
-    size_t live_at_end; /* live bytes at the mark's end */
-    double ratio;       /* bytes to sweep per byte allocated */
-    bool started;
-} sweeper;
+static oaki_sweeper *const sweeper = &oaki_gc.sweeper;
 
 /* ---- one span ---- */
 
@@ -56,7 +46,7 @@ static bool sweep_large(oaki_span *s)
     s->swept = (uint32_t)AO_load(&h->cycle);
     size_t bytes = s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT);
     if (lives) {
-        oaki_count_add(&sweeper.kept[s->kind], bytes);
+        oaki_count_add(&sweeper->kept[s->kind], bytes);
         return true;
     }
     oaki_count_add(&h->frees[OAKI_CLASS_LARGE], 1);
@@ -121,7 +111,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->cls != 0);
     OAKI_ASSERT(s->swept != (uint32_t)AO_load(&oaki_the_heap.cycle)); /* once a cycle */
     oaki_heap *h = &oaki_the_heap;
-    AO_fetch_and_add(&sweeper.bytes, (size_t)s->npages << OAKI_PAGE_SHIFT);
+    AO_fetch_and_add(&sweeper->bytes, (size_t)s->npages << OAKI_PAGE_SHIFT);
     if (OAKI_UNLIKELY(s->guarded)) oaki_guard_sweep(s);
     if (s->cls == OAKI_CLASS_LARGE) return sweep_large(s);
     size_t base = oaki_heap_offset(oaki_span_start(s));
@@ -135,7 +125,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
     AO_int_store(&s->nfreed, 0);
     s->cursor = 0;
     s->needzero = 1;
-    oaki_count_add(&sweeper.kept[s->kind], live * s->size);
+    oaki_count_add(&sweeper->kept[s->kind], live * s->size);
     if (before != live) {
         oaki_count_add(&h->frees[s->cls], before - live);
         oaki_zone_count_frees(s->zone, before - live, (before - live) * s->size);
@@ -158,14 +148,14 @@ static void sweep(oaki_span *s)
 static void found_at(size_t at)
 {
     AO_t old;
-    do old = AO_load(&sweeper.at);
-    while (old < at && !AO_compare_and_swap(&sweeper.at, old, at));
+    do old = AO_load(&sweeper->at);
+    while (old < at && !AO_compare_and_swap(&sweeper->at, old, at));
 }
 
 /* Sweeps one unswept span. false: there is none. */
 static bool sweep_one(void)
 {
-    size_t at = AO_load(&sweeper.at), zones = AO_load(&oaki_the_heap.zones.used);
+    size_t at = AO_load(&sweeper->at), zones = AO_load(&oaki_the_heap.zones.used);
     for (; at < zones * OAKI_SPANCLASSES; at++) {
         const oak_zone *z = oaki_zone_by_id((uint32_t)(at / OAKI_SPANCLASSES));
         if (!AO_load(&z->central[at % OAKI_SPANCLASSES / OAKI_CLASSES])) {
@@ -184,13 +174,14 @@ static bool sweep_one(void)
 
 static void finished(void)
 {
-    if (AO_load(&sweeper.waiting)) AO_store(&sweeper.ended, (AO_t)oaki_os_now_ns());
-    AO_store(&sweeper.waiting, 0);
+    if (AO_load(&sweeper->waiting)) AO_store(&sweeper->ended, (AO_t)oaki_os_now_ns());
+    AO_store(&sweeper->waiting, 0);
+    oaki_cycle_swept();
 }
 
 void oaki_gc_sweep_all(void)
 {
-    if (!AO_load(&sweeper.waiting)) return;
+    if (!AO_load(&sweeper->waiting)) return;
     while (sweep_one()) {
     }
     finished();
@@ -198,7 +189,7 @@ void oaki_gc_sweep_all(void)
 
 void oaki_gc_sweep_zone(const oak_zone *z)
 {
-    if (!AO_load(&sweeper.waiting)) return;
+    if (!AO_load(&sweeper->waiting)) return;
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
         oaki_span *s;
         while ((s = oaki_central_next_waiting(z, sc)) != NULL) sweep(s);
@@ -207,12 +198,12 @@ void oaki_gc_sweep_zone(const oak_zone *z)
 
 void oaki_sweep_kept(size_t bytes[OAKI_KINDS])
 {
-    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) bytes[kind] = AO_load(&sweeper.kept[kind]);
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) bytes[kind] = AO_load(&sweeper->kept[kind]);
 }
 
 uint64_t oaki_sweep_ended(void)
 {
-    return AO_load(&sweeper.ended);
+    return AO_load(&sweeper->ended);
 }
 
 /* ---- credit ---- */
@@ -220,24 +211,24 @@ uint64_t oaki_sweep_ended(void)
 OAKI_AT_START void oaki_sweep_pay(void)
 {
     OAKI_REQUIRES_INSIDE();
-    if (!AO_load(&sweeper.waiting)) return;
+    if (!AO_load(&sweeper->waiting)) return;
     size_t live = AO_load(&oaki_the_heap.live);
-    if (live <= sweeper.live_at_end) return;
-    double due = sweeper.ratio * (double)(live - sweeper.live_at_end);
-    size_t swept = AO_load(&sweeper.bytes);
+    if (live <= sweeper->live_at_end) return;
+    double due = sweeper->ratio * (double)(live - sweeper->live_at_end);
+    size_t swept = AO_load(&sweeper->bytes);
     if ((double)swept >= due) return;
-    void (*fn)(uint64_t, size_t) = (void (*)(uint64_t, size_t))AO_load(&sweeper.assisted);
+    void (*fn)(uint64_t, size_t) = (void (*)(uint64_t, size_t))AO_load(&sweeper->assisted);
     uint64_t begin = fn ? oaki_os_now_ns() : 0;
     bool more = true;
-    while (more && (double)AO_load(&sweeper.bytes) < due) more = sweep_one();
+    while (more && (double)AO_load(&sweeper->bytes) < due) more = sweep_one();
     if (!more) finished();
-    swept = AO_load(&sweeper.bytes) - swept;
+    swept = AO_load(&sweeper->bytes) - swept;
     if (fn && swept > 0) fn(begin, swept);
 }
 
 void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes))
 {
-    AO_store_release(&sweeper.assisted, (AO_t)fn);
+    AO_store_release(&sweeper->assisted, (AO_t)fn);
 }
 
 /* ---- the background ---- */
@@ -248,10 +239,10 @@ static void *background(void *arg)
     (void)arg;
     for (;;) {
         unsigned now;
-        while ((now = AO_int_load_acquire(&sweeper.wake)) == seen)
-            oaki_futex_wait(&sweeper.wake, seen, 0);
+        while ((now = AO_int_load_acquire(&sweeper->wake)) == seen)
+            oaki_futex_wait(&sweeper->wake, seen, 0);
         seen = now;
-        for (bool more = true; more && AO_load(&sweeper.waiting);) {
+        for (bool more = true; more && AO_load(&sweeper->waiting);) {
             oaki_helper_begin();
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one();
             if (!more) finished();
@@ -262,23 +253,17 @@ static void *background(void *arg)
     return NULL;
 }
 
-static void after_fork(void)
+void oaki_sweep_reset(void)
 {
-    sweeper.started = false;
-}
-
-OAKI_AT_START int oaki_sweep_init(void)
-{
-    oaki_fork_register(after_fork);
-    return 0;
+    sweeper->started = false;
 }
 
 void oaki_sweep_spawn(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    if (sweeper.started || !oaki_the_heap.config.background_sweep) return;
-    sweeper.started = oaki_thread_spawn("oakum/sweep", background, NULL, false) == 0;
+    if (sweeper->started || !oaki_the_heap.config.background_sweep) return;
+    sweeper->started = oaki_thread_spawn("oakum/sweep", background, NULL, false) == 0;
 }
 
 /* ---- for the cycle ---- */
@@ -308,22 +293,22 @@ void oaki_sweep_begin(size_t live, size_t trigger)
     oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_NO_MARK();
-    OAKI_INVARIANT(!AO_load(&sweeper.waiting), "a cycle ends before the last one was swept");
+    OAKI_INVARIANT(!AO_load(&sweeper->waiting), "a cycle ends before the last one was swept");
     double bytes = (double)(AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT);
     double room = trigger > live ? (double)(trigger - live) : 1;
-    sweeper.live_at_end = live;
-    sweeper.ratio = 1.1 * bytes / room;
-    AO_store(&sweeper.bytes, 0);
-    AO_store(&sweeper.ended, 0);
-    AO_store(&sweeper.at, 0);
-    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) AO_store(&sweeper.kept[kind], 0);
-    AO_store(&sweeper.waiting, 1);
+    sweeper->live_at_end = live;
+    sweeper->ratio = 1.1 * bytes / room;
+    AO_store(&sweeper->bytes, 0);
+    AO_store(&sweeper->ended, 0);
+    AO_store(&sweeper->at, 0);
+    for (unsigned kind = 0; kind < OAKI_KINDS; kind++) AO_store(&sweeper->kept[kind], 0);
+    AO_store(&sweeper->waiting, 1);
 }
 
 void oaki_sweep_wake(void)
 {
-    if (!sweeper.started || !AO_load(&sweeper.waiting)) return;
+    if (!sweeper->started || !AO_load(&sweeper->waiting)) return;
     if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < BACKGROUND_FROM) return;
-    AO_int_fetch_and_add_full(&sweeper.wake, 1);
-    oaki_futex_wake(&sweeper.wake, 1);
+    AO_int_fetch_and_add_full(&sweeper->wake, 1);
+    oaki_futex_wake(&sweeper->wake, 1);
 }

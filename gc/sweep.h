@@ -4,7 +4,7 @@
 
 #include "runtime/span.h"
 
-int oaki_sweep_init(void);
+void oaki_sweep_reset(void); /* in the child of a fork */
 /* starts the background thread, if it is not running */
 void oaki_sweep_spawn(void);
 void oaki_sweep_begin(size_t live, size_t trigger); /* makes every span unswept; in the pause */

@@ -575,9 +575,9 @@ void oaki_workers_spawn(unsigned processors)
     shared.nworkers = OAKI_MIN(shared.nhelpers + 1, want);
 }
 
-/* Drops the work of the parent's mark, while helpers still count, as theirs is dropped too. The
- * lock may have been held, as no fork waits for helpers that join late. */
-static void after_fork(void)
+/* In a fork's child: drops the work of the parent's mark, while helpers still count, as theirs is
+ * dropped too. The lock may have been held, as no fork waits for helpers that join late. */
+void oaki_workers_reset(void)
 {
     oaki_segments_after_fork();
     oaki_ranges_after_fork();
@@ -594,7 +594,6 @@ static void after_fork(void)
 OAKI_AT_START int oaki_workers_init(void)
 {
     shared.nworkers = 1;
-    oaki_fork_register(after_fork);
     if (oaki_ranges_init() != 0) return -1;
     return oaki_roots_exclude(&shared, sizeof shared);
 }

@@ -12,6 +12,7 @@
 #include "contract.h"
 #include "gc.h"
 #include "gc/concurrent/concurrent.h"
+#include "gc/refs/tables.h"
 #include "gc/refs/finalizer.h"
 #include "gc/refs/link.h"
 #include "host.h"
@@ -34,11 +35,7 @@ void oaki_gc_zone_forget(uint32_t zone, bool special)
     oaki_deferred_forget_zone(zone);
     if (!special) return; /* the tables may be long */
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    oaki_finalizers_forget_zone(zone);
-    oaki_weak_forget_zone(zone);
-    oaki_ephemerons_forget_zone(zone);
-    oaki_links_forget_zone(zone);
-    oaki_held_forget_zone(zone);
+    oaki_tables_forget_zone(zone);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
@@ -165,13 +162,7 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     return -1;
 }
 
-static void after_fork(void)
+void oaki_zones_reset(void)
 {
     AO_store(&closing, oaki_zones_reopen());
-}
-
-OAKI_AT_START int oaki_zones_closing_init(void)
-{
-    oaki_fork_register(after_fork);
-    return 0;
 }

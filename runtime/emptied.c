@@ -4,6 +4,7 @@
 #include "emptied.h"
 #include "collector.h"
 #include "heap.h"
+#include "phase.h"
 
 uint32_t oaki_emptied_take(void)
 {
@@ -18,7 +19,7 @@ uint32_t oaki_emptied_take(void)
 void oaki_emptied_free(uint32_t first)
 {
     const oaki_heap *h = &oaki_the_heap;
-    bool marking = AO_load(&h->marking) != 0; /* concurrently: no page is freed meanwhile */
+    bool marking = oaki_is_marking(); /* concurrently: no page is freed meanwhile */
     while (first) {
         oaki_span *s = &h->spans[first - 1];
         first = s->next;

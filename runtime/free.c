@@ -5,6 +5,7 @@
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
+#include "phase.h"
 #include "plain.h"
 #include "track.h"
 #include "type.h"
@@ -61,7 +62,7 @@ static bool is_looked_at(const oaki_span *s, const void *p)
 static bool keep_freed(const oaki_span *s, void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (OAKI_LIKELY((AO_load(&h->marking) | AO_load(&h->ndeferred)) == 0)) return false;
+    if (OAKI_LIKELY(!oaki_is_marking() && AO_load(&h->ndeferred) == 0)) return false;
     return is_looked_at(s, p) && oaki_gc_defer_free(p);
 }
 

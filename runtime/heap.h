@@ -79,12 +79,9 @@ typedef struct oaki_heap {
     AO_t cycle;               /* marks completed; its parity selects the swept lists */
     AO_t live;                /* bytes: marked by the last cycle, or handed to threads since */
     AO_t trigger;             /* bytes of live at which a collection is due */
-    AO_t marking;             /* 1 from the start of a mark to its end */
-    AO_t ndeferred;               /* objects whose free is deferred to the end of a mark */
-    /* 1 while M is prepared concurrently. An allocation meanwhile changes A, and then M, under
-     * bits_lock. */
-    AO_t preparing;
-    oaki_lock bits_lock;
+    AO_t phase;               /* oaki_phase (phase.h); written by gc/cycle.c */
+    AO_t ndeferred;           /* objects whose free is deferred to the end of a mark */
+    oaki_lock bits_lock;      /* while M is prepared: an allocation changes A, and then M */
     /* 1 between two marks while the next may be minor: M is then kept (markbits.h). Set in a
      * stop. */
     AO_t sticky;

@@ -8,6 +8,7 @@
 #include "guard.h"
 #include "heap.h"
 #include "markbits.h"
+#include "phase.h"
 #include "room.h"
 #include "track.h"
 #include <errno.h>
@@ -76,7 +77,7 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
     oaki_gc_before_alloc(t, how & OAKI_LARGE_SOON ? OAKI_MIN(bytes, SOON) : bytes);
     if (!sweep_large(z, pages) && z->id) (void)sweep_large(&oaki_the_heap.zone0, pages);
     if (!take_wanted(&w.want) && !oaki_room_make(t, &w.want)) return NULL;
-    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0)) {
+    if (OAKI_UNLIKELY(oaki_is_marking())) {
         oaki_gc_will_write(oaki_heap_offset(oaki_span_start(w.span)), bytes);
         if (!(how & OAKI_LARGE_SOON)) oaki_gc_large_in_mark(bytes);
     }
@@ -89,7 +90,7 @@ static void make_young(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_span_slot(s);
-    if (AO_load(&h->sticky) == 0 || AO_load(&h->marking) != 0) return;
+    if (AO_load(&h->sticky) == 0 || oaki_is_marking()) return;
     if (oaki_mark_get(off)) oaki_mark_empty(off, s->size);
 }
 
@@ -175,7 +176,7 @@ void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, un
 
 bool oaki_large_is_read(const oaki_span *s)
 {
-    return AO_load(&oaki_the_heap.marking) != 0 && s->kind != OAKI_NOSCAN;
+    return oaki_is_marking() && s->kind != OAKI_NOSCAN;
 }
 
 void oaki_large_give_back(void *p, size_t from, size_t to)

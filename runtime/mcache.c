@@ -8,6 +8,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
+#include "phase.h"
 #include "room.h"
 #include "track.h"
 #include <errno.h>
@@ -221,7 +222,7 @@ static bool cache_span(oaki_mcache *mc, unsigned sc)
     const oaki_class *c = &oaki_classes[s->cls];
     (void)start_over(s);
     bool empty = AO_int_load(&s->nalloc) < c->nslots / 4;
-    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0) && empty)
+    if (OAKI_UNLIKELY(oaki_is_marking()) && empty)
         oaki_gc_will_write(oaki_heap_offset(oaki_span_start(s)),
                            (size_t)s->npages << OAKI_PAGE_SHIFT);
     mc->span[sc] = s;
@@ -348,7 +349,7 @@ static bool can_chain(const oaki_mcache *mc, unsigned sc, const oaki_span *s)
 {
     size_t k = s->size >> OAKI_GRANULE_SHIFT;
     return is_used_up(mc, sc) && k <= 16 && (k & (k - 1)) == 0 && !s->types &&
-           AO_load(&oaki_the_heap.marking) == 0 && !s->guarded && !oaki_debug_switches.stress;
+           !oaki_is_marking() && !s->guarded && !oaki_debug_switches.stress;
 }
 
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
@@ -395,7 +396,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     OAKI_ASSERT(left % c->size == 0 && n <= mc->taken[sc] && n <= mc->mallocs[s->cls]);
     if (left > 0) {
         oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(r->next), left);
-        if (AO_load(&oaki_the_heap.marking)) oaki_mark_fill(oaki_heap_offset(r->next), left);
+        if (oaki_is_marking()) oaki_mark_fill(oaki_heap_offset(r->next), left);
         mc->taken[sc] -= (uint32_t)n;
         mc->mallocs[s->cls] -= n;
         mc->flushed[sc] = r->next;

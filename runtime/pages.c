@@ -15,6 +15,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
+#include "phase.h"
 #include <errno.h>
 #include <string.h>
 
@@ -254,7 +255,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     OAKI_CHECK_SLOW(oaki_bits_none(h->alloc, page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT));
     size_t fresh = released ? count_fresh_tail(page, n) : 0;
     /* words that a concurrent mark has read may point here: they mark nothing */
-    if (OAKI_UNLIKELY(AO_load(&h->marking) != 0))
+    if (OAKI_UNLIKELY(oaki_is_marking()))
         oaki_mark_fill(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);
     else if (AO_load(&h->sticky) != 0)
         oaki_mark_empty(page << OAKI_PAGE_SHIFT, n << OAKI_PAGE_SHIFT);

@@ -8,6 +8,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "meta.h"
+#include "phase.h"
 #include <string.h>
 
 oaki_heap oaki_the_heap;
@@ -196,7 +197,7 @@ static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
 {
     OAKI_REQUIRES_RUNNING();
     oaki_heap *h = &oaki_the_heap;
-    bool preparing = AO_load_acquire(&h->preparing) != 0;
+    bool preparing = oaki_is_preparing();
     if (preparing) oaki_lock_acquire(&h->bits_lock);
     oaki_bits_set(h->alloc, off, bytes);
     AO_nop_full();
@@ -208,7 +209,7 @@ void oaki_bits_allocate(size_t off, size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
     OAKI_CHECK_SLOW(oaki_bits_none(oaki_the_heap.alloc, off, bytes)); /* handed out once */
-    if (OAKI_UNLIKELY(AO_load(&oaki_the_heap.marking) != 0))
+    if (OAKI_UNLIKELY(oaki_is_marking()))
         allocate_beside(off, bytes);
     else
         oaki_bits_set(oaki_the_heap.alloc, off, bytes);

@@ -15,6 +15,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
+#include "phase.h"
 #include "track.h"
 #include <errno.h>
 #include <oakum/heap.h>
@@ -130,7 +131,7 @@ bool oaki_zones_reap(size_t spans)
 {
     oak_zone *z;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.helper_lock);
-    OAKI_ASSERT(AO_load(&oaki_the_heap.marking) == 0);
+    OAKI_ASSERT(!oaki_is_marking());
     while ((z = first_dead()) != NULL) {
         unsigned sc = 0; /* from the start: a span that was being swept may be back in any list */
         oaki_span *s = NULL;
@@ -181,7 +182,7 @@ static void release(void)
 static bool reap_piece(void)
 {
     oaki_helper_begin();
-    bool more = !AO_load(&oaki_the_heap.marking) && oaki_zones_reap(PIECE);
+    bool more = !oaki_is_marking() && oaki_zones_reap(PIECE);
     oaki_helper_end();
     return more;
 }

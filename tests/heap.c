@@ -144,7 +144,7 @@ void test_await_mark(void)
     do {
         test_ask_or_collect();
         oaki_os_yield();
-    } while (oaki_concurrent_state() != OAKI_CONCURRENT_MARKING);
+    } while (!oaki_is_marking_concurrently());
 }
 
 void test_await_idle(void)

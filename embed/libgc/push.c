@@ -4,6 +4,7 @@
  * with worker 0's marker. Outside of a root phase they do nothing, as there is no mark stack. Lock:
  * the world is stopped. */
 #include "libgc.h"
+#include "runtime/phase.h"
 
 static void push_roots(oak_marker *m)
 {
@@ -58,6 +59,6 @@ int GC_is_marked(const void *p)
 {
     const void *obj = oaki_object_base(p);
     if (!obj) return 0;
-    bool in_mark = AO_load(&oaki_the_heap.marking) && oaki_world_stopped();
+    bool in_mark = oaki_is_marking() && oaki_world_stopped();
     return in_mark ? oaki_is_marked(obj) : 1;
 }

@@ -1,85 +1,80 @@
-/* concurrent.h - marking beside the program: what cycle.c, which owns the cycle, and concurrent.c,
- * which does the part of it that needs no stop, ask of each other. */
+/* concurrent.h - what the rest of gc/ asks of concurrent marking (docs/concurrent.md). */
 #ifndef OAKI_CONCURRENT_H
 #define OAKI_CONCURRENT_H
 
-#include "gc/event.h"
-#include "gc/gc.h"
-#include "runtime/collector.h"
-#include "runtime/thread.h"
+#include "gc/collector.h"
+#include "gc/cycle.h"
 
-/* How far the mark has come that is under way beside the program. */
-typedef enum oaki_concurrent {
-    OAKI_CONCURRENT_NONE,
-    OAKI_CONCURRENT_BEGUN,  /* roots are queued; bits and write tracking are being prepared */
-    OAKI_CONCURRENT_MARKING /* writes are noted, and what is queued is being marked */
-} oaki_concurrent;
+/* ---- assist.c, thread.c: for mutators, inside oaki_enter, no lock held ---- */
 
-/* It doesn't change while the world is stopped. */
-oaki_concurrent oaki_concurrent_state(void);
-
-/* A collection is due: can it be done beside the program? Then it is under way when this returns,
- * or will be soon, and the caller, which is about to allocate so many bytes, has helped or waited
- * if the program outran it. false: collect now. */
+/* A collection is due: can it be concurrent? Then it is under way when this returns, or will be
+ * soon, and the caller, which is about to allocate so many bytes, has assisted or was throttled if
+ * mutators outpace the mark. false: collect in a pause now. */
 bool oaki_concurrent_request(oaki_thread *t, size_t bytes);
 
-/* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not beside. */
+/* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not concurrently. */
 bool oaki_concurrent_force(oaki_thread *t);
 
-/* One was asked for, and isn't over with all that comes after it. Any thread. */
+/* One was requested, and isn't over with all that comes after it. Any thread. */
 bool oaki_concurrent_requested(void);
 
 /* With OAKUM_DEBUG=twice: return when one is over that began after this was called, or a second
  * later. */
 void oaki_concurrent_before(oaki_thread *t);
 
-/* ---- for cycle.c ---- */
+/* Could a cycle that is due be concurrent, driven by the collector's thread or by this one? */
+bool oaki_concurrent_may(oaki_thread *t);
 
-/* The stop that ends a mark: look at what was written since, and drop what was freed by hand. */
-void oaki_concurrent_final_pause(void);
-/* The first stop: is it to be a minor one? From then on it is under way. */
+/* Begin one: wake the collector's thread. */
+void oaki_background_wake(void);
+
+/* ---- begin.c, stages.c ---- */
+
+/* The pages' protection is being taken, and what was written before is forgotten. */
+bool oaki_concurrent_protecting(void);
+/* A concurrent cycle is minor: what is marked at its beginning is what the last one marked. */
+bool oaki_concurrent_is_minor(void);
+/* Is there work for a driver between two cycles? */
+bool oaki_concurrent_has_rest(void);
+
+/* ---- for pauses.c, world stopped ---- */
+
+/* The init pause: is the cycle to be a minor one? */
 bool oaki_concurrent_begins_minor(void);
 void oaki_concurrent_begin(void);
-/* It is over. */
+/* The final pause: rescan what is dirty, and what the mark left out. */
+void oaki_concurrent_final_pause(void);
+/* Any final pause, concurrent or not: M is final. */
 void oaki_concurrent_end(void);
-/* One is about to begin, and forgets what is written meanwhile. */
-bool oaki_concurrent_protecting(void);
-/* A minor one is under way: what is marked at its beginning is what the last one marked. */
-bool oaki_concurrent_is_minor(void);
-/* What it has cost, in words looked at. */
+
+/* What the mark has cost, in words traced. */
 size_t oaki_concurrent_work(void);
-/* Once it is over, before the next one: bytes that count as live, of which it isn't known how long
- * they will. Large objects that have come since it began, or what its rounds have found late. */
+/* Bytes that count as live, of which it isn't known how long they will: large objects that have
+ * come since it began, or what its rounds have found late. */
 size_t oaki_concurrent_floating(void);
-/* What it has cost: stops between the first and the last, processor time, rounds. */
+/* What it has cost: pauses between the first and the last, processor time, rounds. */
 void oaki_concurrent_record(oaki_cycle *c);
-/* M is about to be used for something else: a mark that is under way has not happened, and the next
- * one begins with nothing. */
+
+/* M is about to be used for something else: as oaki_cycle_abort. World stopped. */
 void oaki_concurrent_give_up(void);
-int oaki_concurrent_init(void);
 
-/* ---- deferred_free.c ---- */
+/* In the child of a fork. */
+void oaki_concurrent_reset(void);
+void oaki_background_reset(void);
 
-/* Bytes that are marked of what was freed by hand. */
+/* ---- deferred_free.c, world stopped, or nothing under way ---- */
+
+/* Bytes that are marked of what was freed by hand. After oaki_concurrent_final_pause. */
 size_t oaki_deferred_marked(void);
 /* They lose their marks, and are forgotten. */
 void oaki_deferred_wipe(void);
-/* They are freed. */
+/* They are freed: nothing is under way. Outside of oaki_enter. */
 void oaki_deferred_release(void);
-/* Those of a zone that is about to go are. */
+/* Those of a zone that is about to go are. Inside oaki_enter. */
 void oaki_deferred_forget_zone(uint32_t zone);
 void oaki_deferred_trim(void);
 const char *oaki_deferred_check(void); /* the rule that is broken, or NULL */
-void oaki_deferred_init(void);
-
-/* ---- of cycle.c, for concurrent.c ---- */
-
-/* The first stop: caches flushed, hooks called, roots queued, `marking` set. The caller's context
- * is saved. false when the world could not be stopped yet. */
-bool oaki_cycle_init_pause(oaki_thread *t);
-/* It is given up: the next one is told as begun. */
-void oaki_cycle_aborted(void);
-/* The last: as oaki_gc_collect, unless cycle `number` is over already. */
-bool oaki_cycle_final_pause(oaki_thread *t, size_t number);
+int oaki_deferred_init(void);
+void oaki_deferred_reset(void);
 
 #endif

@@ -1,86 +1,75 @@
-/* preclean.c - looking again at the pages that the program writes while it is being marked, until
- * so few are left that the stop for them is short (docs/concurrent.md).
+/* preclean.c - rescanning the pages that mutators dirty during a mark, until so few are left that
+ * the final pause is short (docs/concurrent.md).
  *
- * A round protects the written pages again, and then looks at the words that marked objects have on
- * them. The shorter a round, the fewer pages are written meanwhile, unless the program writes them
- * as fast as they are looked at. Then they are looked at in short stops, by all workers, and the
- * program has little time between two of them, until a round has little to do.
- * What the roots refer to is asked for once more before that: what was allocated since the first
- * stop may hang on them. So is what pairs keep, and what is marked by functions that want the world
- * to stand.
+ * A round protects the dirty pages again, and then rescans the words that marked objects have on
+ * them. The shorter a round, the fewer pages become dirty meanwhile, unless mutators write them as
+ * fast as they are rescanned. Then they are rescanned in short pauses, by all workers, and mutators
+ * have little time between two of them, until a round has little to do.
+ * Before that the roots are asked once more: what was allocated since the init pause may hang on
+ * them. So are ephemerons, and objects whose mark functions want a stopped world.
  *
- * Owns: the round that is under way; where the program allocates from meanwhile.
- * Lock: as the pieces that it is done in. Bound: a piece is MOST_PAGES written pages while the
- * program runs, and about SLICE_NS in a stop, and what is marked from there. */
-#include "quantum.h"
-
+ * Owns: oaki_gc.preclean. Lock: as the quanta. Bound: a quantum is MOST_PAGES dirty pages while
+ * mutators run, about SLICE_NS in a pause; and what is traced from there. */
 #include "gc/contract.h"
 #include "gc/trace/trace.h"
 #include "protect.h"
+#include "quantum.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
 #define LEAST_STEP ((size_t)2 << 20) /* bytes of the range that are asked about at a time: a huge */
 #define MOST_STEP ((size_t)64 << 20) /* page that is written is one still when it was asked about */
-#define PAGES ((size_t)512)          /* written ones, that a piece is to look at; */
-#define MOST_PAGES ((size_t)2048)    /* it looks at no more */
-#define FEW_WORDS ((size_t)1 << 16)  /* to look at, that are left to the last stop */
+#define PAGES ((size_t)512)          /* dirty ones, that a quantum is to rescan; */
+#define MOST_PAGES ((size_t)2048)    /* it rescans no more */
+#define PAGE_NS 2500u                /* for one, by a driver with a budget: at most, as measured */
+#define FEW_WORDS ((size_t)1 << 16)  /* to rescan, that are left to the final pause */
 #define ROUNDS 16                    /* at most */
-#define ROOT_STOPS 3                 /* for the roots alone, at most */
+#define ROOT_PAUSES 3                /* for the roots alone, at most */
 #define LONG_NS 2000000u             /* a mark that takes less does not ask for roots */
-#define SLICE_NS 700000u             /* a stop for a part of a round */
-#define STOP_STEP ((size_t)8 << 20)  /* bytes that are asked about at a time in one */
-#define STOP_PAGES ((size_t)64)      /* written ones, that it looks at then */
+#define SLICE_NS 700000u             /* a pause for a part of a round */
+#define PAUSE_STEP ((size_t)8 << 20) /* bytes that are asked about at a time in one */
+#define PAUSE_PAGES ((size_t)64)     /* dirty ones, that it rescans then */
 #define LEAST_NS 100                 /* for a page of those that are left to all workers */
-#define PART 4                       /* of the time, for the program between stops: 1/4 at first */
+#define PART 4                       /* of the time, for mutators between pauses: 1/4 at first */
 #define LEAST_PART 64
 #define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
-#define REGIONS 64
 
-static struct {
-    size_t written;           /* pages that the round has found so far */
-    size_t taken;             /* pages that were protected, by all rounds */
-    size_t step;              /* bytes that are asked about at a time while the program runs */
-    uint64_t page_ns;         /* what a page that is left to all workers takes in a stop */
-    size_t marked;            /* bytes, before the first round */
-    size_t refusals;          /* by the system, at the first stop */
-    unsigned rounds, stopped; /* so far, while the program ran and in stops */
-    AO_t released[REGIONS];   /* regions + 1 that are being allocated from */
-} self;
+static oaki_preclean *const self = &oaki_gc.preclean;
 
-/* ---- pieces ---- */
+/* ---- quanta ---- */
 
-static void clean_run(size_t from, size_t to, void *ctx)
+static void rescan_run(size_t from, size_t to, void *ctx)
 {
-    OAKI_REQUIRES_MARKING();
-    OAKI_ASSERT(from < to);
     oaki_workers_extend(); /* after these pages were protected */
     oaki_rescan_pages(from, to, ctx);
 }
 
-/* Returns how many were written. */
-static size_t take(oaki_progress *s, size_t step, size_t pages)
+/* Returns how many were dirty. */
+static size_t rescan(oaki_progress *s, size_t step, size_t pages)
 {
     size_t to = OAKI_MIN(OAKI_ALIGN_DOWN(s->at, step) + step, s->end);
-    size_t n = oaki_protect_again(&s->at, to, pages, clean_run, oaki_worker(0));
-    OAKI_ASSERT(s->at <= to);
+    size_t n = oaki_protect_again(&s->at, to, pages, rescan_run, oaki_worker(0));
     if (n == SIZE_MAX) return 0;
-    self.written += n;
-    self.taken += n;
+    self->dirty += n;
+    self->protected += n;
     return n;
 }
 
-static bool clean_piece(oaki_progress *s)
+/* With a budget: as many pages as there is time for. */
+static size_t most_pages(const oaki_driver *d)
 {
-    OAKI_REQUIRES_RUNNING();
-    OAKI_REQUIRES_MARKING();
+    if (!d->end_ns) return MOST_PAGES;
+    uint64_t now = oaki_os_now_ns(), left = d->end_ns > now ? d->end_ns - now : 0;
+    return OAKI_MIN((size_t)(left / PAGE_NS) + 1, MOST_PAGES);
+}
+
+bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
+{
     if (s->at >= s->end) return false;
-    size_t n = take(s, self.step, MOST_PAGES);
-    if (n > PAGES)
-        self.step = OAKI_MAX(self.step / 2, LEAST_STEP);
-    else if (n < PAGES / 2)
-        self.step = OAKI_MIN(self.step * 2, MOST_STEP);
-    (void)oaki_quantum_mark(s);
+    size_t n = rescan(s, d->end_ns ? LEAST_STEP : self->step, most_pages(d));
+    if (n > PAGES) self->step = OAKI_MAX(self->step / 2, LEAST_STEP);
+    else if (n < PAGES / 2) self->step = OAKI_MIN(self->step * 2, MOST_STEP);
+    if (oaki_driver_has_ns(d, 0)) (void)oaki_quantum_trace(s, d);
     return true;
 }
 
@@ -88,23 +77,22 @@ static bool clean_piece(oaki_progress *s)
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
-    ns = OAKI_MAX(OAKI_MAX(ns / n, self.page_ns / 2), LEAST_NS);
-    self.page_ns = OAKI_MIN(ns, SLICE_NS / STOP_PAGES);
+    ns = OAKI_MAX(OAKI_MAX(ns / n, self->page_ns / 2), LEAST_NS);
+    self->page_ns = OAKI_MIN(ns, SLICE_NS / PAUSE_PAGES);
 }
 
-/* Small objects are looked at as their pages are found, pieces of large ones by all workers
- * afterwards: the stop is as long as both. */
-static bool clean_in_stop(oaki_progress *s)
+/* Small objects are rescanned as their pages are found, parts of large ones by all workers
+ * afterwards: the pause is as long as both. */
+bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
 {
-    OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARKING();
     const oak_marker *m = oaki_worker(0);
     uint64_t begun = oaki_os_now_ns(), now = begun;
     size_t before = m->left, left = 0;
+    (void)d;
+    OAKI_REQUIRES_STOPPED();
     oaki_workers_concurrent(false);
-    while (s->at < s->end && now - begun + left * self.page_ns < SLICE_NS) {
-        (void)take(s, STOP_STEP, STOP_PAGES);
-        OAKI_ASSERT(m->left >= before);
+    while (s->at < s->end && now - begun + left * self->page_ns < SLICE_NS) {
+        (void)rescan(s, PAUSE_STEP, PAUSE_PAGES);
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
@@ -114,12 +102,12 @@ static bool clean_in_stop(oaki_progress *s)
     return s->at < s->end;
 }
 
-/* What has been allocated since the first stop is marked before the last one then. */
-static bool queue_roots(oaki_progress *s)
+/* What has been allocated since the init pause is marked before the final one then. */
+bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
 {
-    OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARKING();
     (void)s;
+    (void)d;
+    OAKI_REQUIRES_STOPPED();
     oaki_workers_extend();
     oaki_roots_queue();
     return false;
@@ -127,30 +115,17 @@ static bool queue_roots(oaki_progress *s)
 
 /* ---- rounds ---- */
 
-/* What a look at the pages of a round has cost, in words; most pages that are being allocated from
- * cost a look at their bits. */
-static size_t cost(size_t scanned)
+/* What a round's rescan has cost, in words; most pages that are being allocated from cost a look at
+ * their bits. */
+static size_t cost(void)
 {
-    return oaki_workers_scanned() - scanned + self.written * 8;
+    return oaki_workers_scanned() - self->scanned + self->dirty * 8;
 }
 
-/* So little that it is left to the last stop. With OAKUM_DEBUG=beside=2 nothing is. */
+/* So little that it is left to the final pause. With OAKUM_DEBUG=beside=2 nothing is. */
 static bool is_little(size_t words)
 {
     return words <= (oaki_debug_switches.beside > 1 ? 0 : FEW_WORDS);
-}
-
-/* What is being allocated from may be protected by now. */
-static void forget_regions(void)
-{
-    for (size_t i = 0; i < REGIONS; i++) AO_store(&self.released[i], 0);
-}
-
-static size_t begin_round(void)
-{
-    self.written = 0;
-    forget_regions();
-    return oaki_workers_scanned();
 }
 
 static bool hardly_shrinks(size_t now, size_t before)
@@ -158,94 +133,121 @@ static bool hardly_shrinks(size_t now, size_t before)
     return now > before / 4 * 3;
 }
 
-/* While the program runs. *rest: words that the last round looked at. */
-static bool clean(size_t *rest)
+/* What is being allocated from may be protected by now. */
+static void forget_regions(void)
 {
-    size_t before = SIZE_MAX;
-    self.step = LEAST_STEP;
-    if (!self.rounds) self.marked = oaki_workers_bytes();
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        size_t scanned = begin_round();
-        self.rounds++;
-        if (!oaki_quanta(clean_piece) || !oaki_quanta(oaki_quantum_mark)) return false;
-        *rest = cost(scanned);
-        if (is_little(*rest) || hardly_shrinks(*rest, before)) break;
-        before = *rest;
-    }
-    return true;
+    for (size_t i = 0; i < OAKI_REGIONS; i++) AO_store(&self->released[i], 0);
 }
 
-/* In short stops. The program has less and less of the time where that has no end. */
-static bool clean_in_stops(void)
+static oaki_stage begin_round(oaki_stage stage)
 {
-    size_t before = SIZE_MAX;
-    unsigned part = PART;
-    self.page_ns = SLICE_NS / STOP_PAGES;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        size_t scanned = begin_round();
-        self.stopped++;
-        if (!oaki_quanta_stopped(clean_in_stop, part)) return false;
-        size_t now = cost(scanned);
-        if (is_little(now)) break;
-        if (hardly_shrinks(now, before) && (part *= 2) > LEAST_PART) break;
-        before = now;
-    }
-    return true;
+    self->dirty = 0;
+    forget_regions();
+    self->scanned = oaki_workers_scanned();
+    if (stage == OAKI_STAGE_ROUND) self->rounds++;
+    else self->paused++;
+    return stage;
 }
 
-static bool ask_roots(void)
+/* Rounds while mutators run. */
+static oaki_stage clean(void)
 {
-    return oaki_quanta_stopped(queue_roots, 1) && oaki_concurrent_ranges() &&
-           oaki_quanta(oaki_quantum_mark);
+    self->before = SIZE_MAX;
+    self->round = 0;
+    self->part = 1;
+    self->step = LEAST_STEP;
+    if (!self->rounds) self->marked = oaki_workers_bytes();
+    return begin_round(OAKI_STAGE_ROUND);
 }
 
-bool oaki_preclean(uint64_t begun_ns)
+oaki_stage oaki_preclean_start(void)
 {
-    OAKI_REQUIRES_OUTSIDE();
-    size_t rest;
-    if (!clean(&rest)) return false;
-    for (unsigned n = 0; n < ROOT_STOPS; n++) {
-        size_t scanned = oaki_workers_scanned();
-        bool brief = oaki_os_now_ns() - begun_ns < LONG_NS;
-        if (!brief && !ask_roots()) return false;
-        if (!oaki_concurrent_values() || !oaki_concurrent_waiting()) return false;
-        if (oaki_workers_scanned() - scanned <= FEW_WORDS) break;
-        if (!clean(&rest)) return false;
-    }
-    return is_little(rest) ? oaki_quanta_continue() : clean_in_stops();
+    self->roots = 0;
+    return clean();
+}
+
+/* Rounds in short pauses. Mutators have less and less of the time where that has no end. */
+static oaki_stage clean_in_pauses(void)
+{
+    self->before = SIZE_MAX;
+    self->round = 0;
+    self->part = PART;
+    self->page_ns = SLICE_NS / PAUSE_PAGES;
+    return begin_round(OAKI_STAGE_PAUSED_ROUND);
+}
+
+static oaki_stage conclude(void)
+{
+    return is_little(self->rest) ? OAKI_STAGE_READY : clean_in_pauses();
+}
+
+/* The roots once more, if the mark is not a brief one; then values. */
+static oaki_stage ask_roots(void)
+{
+    if (self->roots++ == ROOT_PAUSES) return conclude();
+    self->roots_scanned = oaki_workers_scanned();
+    self->passes = 0;
+    self->queued = oaki_ephemerons_queued();
+    bool brief = oaki_os_now_ns() - oaki_gc.concurrent.begun_ns < LONG_NS;
+    return brief ? OAKI_STAGE_VALUES : OAKI_STAGE_ROOTS;
+}
+
+oaki_stage oaki_preclean_after_round(void)
+{
+    self->rest = cost();
+    if (is_little(self->rest) || hardly_shrinks(self->rest, self->before)) return ask_roots();
+    if (++self->round == ROUNDS) return ask_roots();
+    self->before = self->rest;
+    return begin_round(OAKI_STAGE_ROUND);
+}
+
+oaki_stage oaki_preclean_after_roots(void)
+{
+    bool little = oaki_workers_scanned() - self->roots_scanned <= FEW_WORDS;
+    return little ? conclude() : clean();
+}
+
+oaki_stage oaki_preclean_after_paused_round(void)
+{
+    size_t now = cost();
+    if (is_little(now)) return OAKI_STAGE_READY;
+    if (hardly_shrinks(now, self->before) && (self->part *= 2) > LEAST_PART)
+        return OAKI_STAGE_READY;
+    if (++self->round == ROUNDS) return OAKI_STAGE_READY;
+    self->before = now;
+    return begin_round(OAKI_STAGE_PAUSED_ROUND);
 }
 
 void oaki_preclean_begin(bool minor)
 {
-    OAKI_REQUIRES_STOPPED();
-    self.refusals = oaki_dirty_refusals();
-    self.rounds = self.stopped = 0;
-    self.marked = SIZE_MAX;
-    self.taken = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
+    self->refusals = oaki_dirty_refusals();
+    self->rounds = self->paused = 0;
+    self->part = 1;
+    self->marked = SIZE_MAX;
+    self->protected = minor ? 0 : AO_load(&oaki_the_heap.used) / OAKI_PLANE_WORD;
     forget_regions();
 }
 
 void oaki_preclean_record(oaki_cycle *c)
 {
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    c->rounds = self.rounds;
-    c->stopped = self.stopped;
+    c->rounds = self->rounds;
+    c->stopped = self->paused;
 }
 
 size_t oaki_preclean_found(void)
 {
     size_t marked = oaki_workers_bytes();
-    return marked - OAKI_MIN(self.marked, marked);
+    return marked - OAKI_MIN(self->marked, marked);
 }
 
 size_t oaki_preclean_refusals(void)
 {
-    return self.refusals;
+    return self->refusals;
 }
 
 size_t oaki_preclean_protected(void)
 {
-    return self.taken;
+    return self->protected;
 }
 
 /* ---- allocated meanwhile ---- */
@@ -253,11 +255,9 @@ size_t oaki_preclean_protected(void)
 /* Releasing is always safe: what is released counts as written. */
 void oaki_gc_will_write(size_t off, size_t bytes)
 {
-    OAKI_REQUIRES_INSIDE();
-    OAKI_ASSERT(off + bytes <= AO_load(&oaki_the_heap.used));
     size_t region = off / REGION, to = OAKI_ALIGN_UP(off + bytes, REGION);
-    AO_t *place = &self.released[region % REGIONS];
-    if (oaki_concurrent_state() == OAKI_CONCURRENT_NONE || AO_load(place) == region + 1) return;
+    AO_t *place = &self->released[region % OAKI_REGIONS];
+    if (!oaki_is_marking() || AO_load(place) == region + 1) return;
     AO_store(place, region + 1);
     oaki_dirty_unprotect(region * REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
 }

@@ -54,7 +54,7 @@ static bool protect(size_t from, size_t to, void *ctx)
 
 void oaki_protect_scanned(size_t from, size_t to)
 {
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, GAP, is_scanned, protect, NULL);
 }
 
@@ -136,23 +136,21 @@ static bool release(size_t from, size_t to, void *ctx)
 
 void oaki_unprotect(size_t from, size_t to)
 {
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, GAP, may_be_protected, release, NULL);
 }
 
 void oaki_unprotect_sparse(size_t from, size_t to)
 {
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
 }
 
 /* ---- in the last stop ---- */
 
-static size_t refusals; /* set in the stop */
-
 static bool is_told(void)
 {
-    return oaki_dirty_refusals() == refusals;
+    return oaki_dirty_refusals() == oaki_gc.concurrent.refusals;
 }
 
 void oaki_rescan_begin(size_t before)
@@ -161,7 +159,7 @@ void oaki_rescan_begin(size_t before)
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
     oak_marker *m = oaki_worker(0);
-    refusals = before;
+    oaki_gc.concurrent.refusals = before;
     oaki_pinned_mark();
     oaki_workers_rescan_begin(m->used);
     oaki_mark_left_out(m);

@@ -1,79 +1,78 @@
-/* quantum.h - what a mark beside the program is made of: steps that are done in pieces. What
- * concurrent.c and preclean.c, which looks at written pages, share. */
+/* quantum.h - quanta: bounded pieces of concurrent work, and how they are run.
+ *
+ * A quantum is about a tenth of a millisecond, inside oaki_enter and under the driver's lock, so
+ * that every pause finds worker 0 at rest between two of them, and a fork too. */
 #ifndef OAKI_QUANTUM_H
 #define OAKI_QUANTUM_H
 
 #include "concurrent.h"
+#include "runtime/os.h"
 
-/* A step goes through [at, end), offsets in the range, in a way that its piece knows. */
-typedef struct oaki_progress {
-    size_t at, end;
-} oaki_progress;
+/* A short part of a stage. true when there is more to do. */
+typedef bool oaki_quantum(oaki_progress *s, const oaki_driver *d);
 
-/* A short part of it. true when there is more to do. */
-typedef bool oaki_quantum(oaki_progress *s);
+/* One stage: its quantum, the lock that it needs besides, or whether it wants a pause; and what
+ * comes after it. `next` runs under the driver's lock, or in the pause. */
+typedef struct oaki_stage_plan {
+    oaki_quantum *quantum;
+    oaki_lock *lock;
+    bool paused;
+    oaki_stage (*next)(void);
+} oaki_stage_plan;
 
-void oaki_quanta_init(void);
-/* The first stop: the mark that is under way is that of the cycle that begins now. */
-void oaki_quanta_begin(void);
-void oaki_quanta_set_state(oaki_concurrent state);
-/* oaki_heap.cycle of that one. */
-size_t oaki_quanta_cycle(void);
-/* It is still that one: nobody else has ended it. */
-bool oaki_quanta_continue(void);
+extern const oaki_stage_plan oaki_stages[OAKI_STAGES];
 
-/* All of a step, a piece at a time while the program runs, under the marker's lock, for worker 0.
- * false: somebody else ended the mark. */
-bool oaki_quanta(oaki_quantum *piece);
-/* The same, with this lock as well. */
-bool oaki_quanta_locked(oaki_quantum *piece, oaki_lock *lock);
-/* The same in short stops, a piece each; between two of them the program has 1/part of the time. */
-bool oaki_quanta_stopped(oaki_quantum *piece, unsigned part);
+/* A quantum of the stage that the mark has come to, and the next stage if that ends it. Outside of
+ * oaki_enter. */
+void oaki_quantum_run(oaki_driver *d);
 
-/* As much of marking as a piece is. */
-oaki_quantum oaki_quantum_mark;
-/* The same for who allocates, if nobody else is at it. Is there more? */
-bool oaki_assist_mark(void);
-/* Who allocates faster than all mark waits a moment. How many did? */
-size_t oaki_throttle(void);
-/* Between two of them: memory is touched ahead for the program (runtime/ahead.c). */
-void oaki_quanta_prefault(void);
-/* It has cost so much of processors beyond its pieces: for this cycle, or the next one. */
+/* The stage begins. Under the driver's lock, or world stopped. */
+void oaki_stage_enter(oaki_stage stage);
+
+/* As much of tracing as a quantum is, by worker 0 and helpers, or with a budget by it alone. */
+oaki_quantum oaki_quantum_trace;
+/* The same for an allocating mutator, if no other thread is at it. Is there more? */
+bool oaki_assist_mark(oaki_thread *t);
+
+/* It has cost so much of processors beyond its quanta: for this cycle, or the next one. */
 void oaki_quanta_cost(uint64_t cpu_ns);
 /* What the mark has cost so far, ns of processors. */
 uint64_t oaki_quanta_worked(void);
-/* Words of the mark that have been looked at, about. Anybody may ask. */
+/* Words of the mark that have been traced, about. Any thread. */
 size_t oaki_quanta_done(void);
 
 /* Words count up to where the heap ends now. Before this no word was read that led to what it has
- * grown by since, unless on a page that is written and will be looked at. */
+ * grown by since, unless on a page that is dirty and will be rescanned. */
 void oaki_workers_extend(void);
 
-/* ---- roots.c. false: somebody else ended the mark ---- */
+/* Is there time in the driver's budget for `ns` more? Always without one. */
+OAKI_INLINE bool oaki_driver_has_ns(const oaki_driver *d, uint64_t ns)
+{
+    return !d->end_ns || oaki_os_now_ns() + ns < d->end_ns;
+}
 
-/* What is pinned or held is queued, and what large registered ranges refer to, which no other stop
- * than the last one looks at. */
-bool oaki_concurrent_roots(void);
-bool oaki_concurrent_ranges(void); /* the last of these, once more */
-/* What ephemerons keep that are marked, with their keys, is marked; then tables of objects note
- * what the last stop may pass by. */
-bool oaki_concurrent_values(void);
-/* Marked objects whose function wants the world to stand are marked by it, in short stops, and
- * what it queues while the program runs. */
-bool oaki_concurrent_waiting(void);
+/* ---- roots.c ---- */
+
+oaki_quantum oaki_quantum_pinned, oaki_quantum_kept, oaki_quantum_certain, oaki_quantum_values,
+    oaki_quantum_ranges,
+    oaki_quantum_waiting;
 
 /* ---- preclean.c ---- */
 
+oaki_quantum oaki_quantum_round, oaki_quantum_roots, oaki_quantum_paused_round;
+
 void oaki_preclean_begin(bool minor);
-/* Look at what was written, until little is left. false: somebody else ended the mark. */
-bool oaki_preclean(uint64_t begun_ns);
-/* oaki_dirty_refusals at the first stop. */
+/* Stages in their order: after what the name says. */
+oaki_stage oaki_preclean_start(void);
+oaki_stage oaki_preclean_after_round(void);
+oaki_stage oaki_preclean_after_roots(void);
+oaki_stage oaki_preclean_after_paused_round(void);
+/* oaki_dirty_refusals at the init pause. */
 size_t oaki_preclean_refusals(void);
-/* Pages that were protected for it. */
+/* Pages that were protected for the mark. */
 size_t oaki_preclean_protected(void);
-/* How many there were. */
 void oaki_preclean_record(oaki_cycle *c);
-/* Bytes that have been marked since the first one began. */
+/* Bytes that have been marked since the first round began. */
 size_t oaki_preclean_found(void);
 
 #endif

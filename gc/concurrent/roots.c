@@ -1,36 +1,29 @@
-/* roots.c - what a mark beside the program marks before its last stop, though no stack and no
- * global leads to it: pinned objects, those that are held by hand, what large registered ranges
- * refer to, values of ephemerons, and what hangs on objects whose function wants the world to
- * stand, as fibers.
+/* roots.c - quanta that queue what no stack and no global leads to: pinned objects, what records
+ * keep alive in any case, what large registered ranges refer to, values of ephemerons, and what
+ * objects refer to whose mark functions want a stopped world, as fibers.
  *
- * The last stop goes over all of them again: what is marked by then costs it a look, and not all
- * that hangs on it; and of tables only what they are not sure of (objtable.h). A value whose key
+ * The final pause goes over all of them again: what is marked by then costs it a look, and not all
+ * that hangs on it; and of tables only records that are not certain (objtable.h). A value whose key
  * dies in between stays for one cycle more.
  *
- * Owns: `table`, `place`. Lock: worker 0 is the caller's; of tables finalizer_lock, of registered
- * ranges roots_lock. Bound: a piece is PAGES of the heap, SOME objects, RECORDS of a table, BYTES
- * of a range or STOP_NS of a stop; and what is marked from there. */
-#include "quantum.h"
-
+ * Lock: the driver's; of tables finalizer_lock, of registered ranges roots_lock. Bound: a quantum
+ * is PAGES of the heap, SOME objects, RECORDS of a table, BYTES of a range or PAUSE_NS of a pause;
+ * and what is traced from there. */
 #include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"
 #include "gc/refs/objtable.h"
+#include "gc/refs/tables.h"
 #include "gc/trace/trace.h"
+#include "quantum.h"
 #include "runtime/markbits.h"
 #include "runtime/os.h"
 
-#define PAGES ((size_t)16384) /* looked at for pinned objects in a piece, */
+#define PAGES ((size_t)16384) /* looked at for pinned objects in a quantum, */
 #define SOME ((size_t)4096)   /* or so many are queued */
 #define RECORDS ((size_t)512)
 #define BYTES ((size_t)16 << 10) /* of a range */
-#define STOP_NS 700000u
-#define PASSES 8 /* over the pairs, each of which may lead to keys of others */
-
-typedef uint32_t ask_fn(uint32_t from, unsigned most);
-
-static ask_fn *table; /* whose records are asked about */
-static oaki_root_place place;
+#define PAUSE_NS 700000u
 
 /* ---- pinned ---- */
 
@@ -70,8 +63,6 @@ static bool is_pinned(oaki_pte e)
 
 void oaki_pinned_mark(void)
 {
-    OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARK();
     const oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
     for (size_t page = 0; page < end && left > 0; page++) {
@@ -82,13 +73,11 @@ void oaki_pinned_mark(void)
         page += n - 1;
         left--;
     }
-    OAKI_ASSERT(left == 0); /* npinned counts them */
 }
 
 /* Page by page, as spans come and go meanwhile. */
-static bool pinned_piece(oaki_progress *s)
+bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 {
-    OAKI_REQUIRES_MARKING();
     oaki_heap *h = &oaki_the_heap;
     size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT, n = 0;
     if (page >= end || AO_load(&h->npinned) == 0) return false;
@@ -98,32 +87,39 @@ static bool pinned_piece(oaki_progress *s)
         if (is_pinned(e)) n += queue_page(page, e);
     }
     s->at = page << OAKI_PAGE_SHIFT;
-    if (n >= SOME) (void)oaki_quantum_mark(s);
+    if (n >= SOME) (void)oaki_quantum_trace(s, d);
     return true;
 }
 
-/* ---- tables: a step goes through the numbers of records ---- */
+/* ---- tables: progress goes through the numbers of records ---- */
 
-static bool table_piece(oaki_progress *s)
+/* One table after the other: those whose records keep something alive, or all. */
+static bool note_certain(oaki_progress *s, bool all)
 {
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
-    s->at = table((uint32_t)s->at, RECORDS);
+    size_t *table = &oaki_gc.concurrent.table;
+    s->at = oaki_tables_note_certain(*table, all, (uint32_t)s->at, RECORDS);
+    if (s->at != OAKI_RECORD_NONE) return true;
+    s->at = 0;
+    return ++*table < OAKI_TABLES;
+}
+
+bool oaki_quantum_kept(oaki_progress *s, const oaki_driver *d)
+{
+    (void)d;
+    return note_certain(s, false);
+}
+
+bool oaki_quantum_certain(oaki_progress *s, const oaki_driver *d)
+{
+    (void)d;
+    return note_certain(s, true);
+}
+
+bool oaki_quantum_values(oaki_progress *s, const oaki_driver *d)
+{
+    (void)d;
+    s->at = oaki_ephemerons_note_certain((uint32_t)s->at, RECORDS);
     return s->at != OAKI_RECORD_NONE;
-}
-
-static bool ask_table(ask_fn *t)
-{
-    table = t;
-    return oaki_quanta_locked(table_piece, &oaki_the_heap.finalizer_lock);
-}
-
-/* Those that keep something alive come first, and once more when it is marked. */
-static bool ask_tables(void)
-{
-    return ask_table(oaki_held_note_certain) && ask_table(oaki_finalizers_note_certain) &&
-           ask_table(oaki_weak_note_certain) && ask_table(oaki_short_links_note_certain) &&
-           ask_table(oaki_long_links_note_certain);
 }
 
 /* ---- registered ranges ---- */
@@ -133,57 +129,24 @@ static void sift_root(const oaki_root *r, void *m)
     oaki_trace_sift(m, (const uintptr_t *)r->lo, (const uintptr_t *)r->hi);
 }
 
-static bool ranges_piece(oaki_progress *s)
+bool oaki_quantum_ranges(oaki_progress *s, const oaki_driver *d)
 {
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
-    OAKI_REQUIRES_MARKING();
-    bool more = oaki_roots_visit_some(&place, BYTES, sift_root, oaki_worker(0));
-    if (more) (void)oaki_quantum_mark(s);
+    oaki_root_place *place = &oaki_gc.concurrent.place;
+    bool more = oaki_roots_visit_some(place, BYTES, sift_root, oaki_worker(0));
+    if (more) (void)oaki_quantum_trace(s, d);
     return more;
 }
 
-/* ---- objects whose function wants the world to stand ---- */
+/* ---- objects whose mark functions want a stopped world ---- */
 
-static bool waiting_piece(oaki_progress *s)
+bool oaki_quantum_waiting(oaki_progress *s, const oaki_driver *d)
 {
-    OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARKING();
-    OAKI_ASSERT(s->at <= s->end);
     size_t page = s->at >> OAKI_PAGE_SHIFT;
+    (void)d;
+    OAKI_REQUIRES_STOPPED();
     oaki_workers_extend();
     oaki_mark_left_out_until(oaki_worker(0), &page, s->end >> OAKI_PAGE_SHIFT,
-                             oaki_os_now_ns() + STOP_NS);
+                             oaki_os_now_ns() + PAUSE_NS);
     s->at = page << OAKI_PAGE_SHIFT;
     return s->at < s->end;
-}
-
-bool oaki_concurrent_waiting(void)
-{
-    if (!oaki_mark_leaves_out()) return true;
-    return oaki_quanta_stopped(waiting_piece, 1) && oaki_quanta(oaki_quantum_mark);
-}
-
-/* ---- */
-
-bool oaki_concurrent_ranges(void)
-{
-    place = (oaki_root_place){ 0 };
-    return oaki_quanta_locked(ranges_piece, &oaki_the_heap.roots_lock);
-}
-
-bool oaki_concurrent_roots(void)
-{
-    return oaki_quanta(pinned_piece) && ask_table(oaki_held_note_certain) &&
-           ask_table(oaki_finalizers_note_certain) && oaki_concurrent_ranges();
-}
-
-bool oaki_concurrent_values(void)
-{
-    for (unsigned n = 0; n < PASSES; n++) {
-        size_t queued = oaki_ephemerons_queued();
-        if (!ask_table(oaki_ephemerons_note_certain)) return false;
-        if (oaki_ephemerons_queued() == queued) break;
-        if (!oaki_quanta(oaki_quantum_mark)) return false;
-    }
-    return ask_tables() && oaki_quanta(oaki_quantum_mark);
 }

@@ -21,23 +21,13 @@
 #include "runtime/options.h"
 
 #define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
-#define SKIP_UNPROVEN 3 /* where none has paid yet */
 #define SKIP_MAX 64
 #define FEW 32    /* a part of the live bytes */
 #define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
 
-typedef struct work {
-    size_t words; /* looked at */
-    size_t freed; /* bytes; of a full one, as if no more were alive than before: in the middle of a
-                   * growth nearly none are freed, and all that follows would look good */
-} work;
+typedef struct oaki_sticky_work work;
 
-static struct {
-    work full;           /* the last one's */
-    unsigned skip;       /* full cycles until a minor one is tried, but for those of a growth */
-    unsigned next_skip;  /* the next time that one doesn't pay */
-    unsigned in_a_row;   /* minor ones since the last full one */
-} self = { .skip = SKIP_UNPROVEN, .next_skip = SKIP_UNPROVEN };
+static oaki_sticky *const self = &oaki_gc.sticky;
 
 /* ---- does it pay? ---- */
 
@@ -51,28 +41,28 @@ static bool is_cheaper(const work *minor, const work *full)
 
 static void after_minor(const work *w)
 {
-    OAKI_ASSERT(self.in_a_row < ROW_MAX || oaki_debug_switches.minor);
-    self.in_a_row++;
-    if (is_cheaper(w, &self.full)) {
-        self.next_skip = 1;
+    OAKI_ASSERT(self->in_a_row < ROW_MAX || oaki_debug_switches.minor);
+    self->in_a_row++;
+    if (is_cheaper(w, &self->full)) {
+        self->next_skip = 1;
         return;
     }
-    self.skip = self.next_skip;
-    self.next_skip = OAKI_MIN(self.skip * 4, SKIP_MAX);
+    self->skip = self->next_skip;
+    self->next_skip = OAKI_MIN(self->skip * 4, SKIP_MAX);
 }
 
 /* In a growth what is young lives on: a minor one would say nothing of what comes after it. */
 static void after_full(const work *w, bool grows)
 {
-    self.full = *w;
-    self.in_a_row = 0;
-    if (self.skip > 0 && !grows) self.skip--;
+    self->full = *w;
+    self->in_a_row = 0;
+    if (self->skip > 0 && !grows) self->skip--;
 }
 
 bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
@@ -80,8 +70,8 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
     /* Pages that stay read only between cycles would be in the way of system calls all the time. */
     if (oaki_dirty_denies()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
-    if (forced) return self.in_a_row < forced;
-    return self.skip == 0 && self.in_a_row < ROW_MAX && oaki_pace_has_room();
+    if (forced) return self->in_a_row < forced;
+    return self->skip == 0 && self->in_a_row < ROW_MAX && oaki_pace_has_room();
 }
 
 /* ---- in one stop ---- */
@@ -105,7 +95,7 @@ void oaki_sticky_prepare(void)
 bool oaki_sticky_begins(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_ASSERT(oaki_concurrent_state() != OAKI_CONCURRENT_MARKING);
+    OAKI_ASSERT(!oaki_is_marking_concurrently());
     return AO_load(&oaki_the_heap.sticky) && oaki_dirty_may() && !oaki_zones_closing();
 }
 
@@ -113,7 +103,7 @@ void oaki_sticky_rescan(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     oaki_rescan_begin(oaki_dirty_refusals());
 }
 

@@ -110,7 +110,7 @@ static bool is_sure(uint32_t i)
 uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     return oaki_objtable_note_certain(&oaki_final.table, from, most, expect, is_sure);
 }
 

@@ -31,7 +31,7 @@ static void note(void *obj)
 bool oaki_gc_defer_free(void *obj)
 {
     OAKI_REQUIRES_INSIDE();
-    bool keep = oaki_concurrent_state() != OAKI_CONCURRENT_NONE;
+    bool keep = oaki_is_marking();
     if (!keep && AO_load(&oaki_the_heap.ndeferred) == 0) return false;
     oaki_lock_acquire(&self.lock);
     bool again = oaki_objtable_first(&self.objects, obj) != OAKI_RECORD_NONE;
@@ -126,7 +126,7 @@ static char *take(void)
 static bool release_one(void)
 {
     OAKI_REQUIRES_INSIDE();
-    OAKI_REQUIRES_IDLE();
+    OAKI_REQUIRES_NO_MARK();
     if (!oaki_helper_try()) return false;
     char *obj = take();
     if (obj) oaki_free_deferred(obj);
@@ -170,13 +170,13 @@ const char *oaki_deferred_check(void)
 }
 
 /* Nobody was in the midst of a change, and the child's next mark is to know of them. */
-static void after_fork(void)
+void oaki_deferred_reset(void)
 {
     oaki_lock_reset(&self.lock);
 }
 
-OAKI_AT_START void oaki_deferred_init(void)
+OAKI_AT_START int oaki_deferred_init(void)
 {
     oaki_objtable_init(&self.objects, sizeof(oaki_record));
-    oaki_fork_register(after_fork);
+    return 0;
 }

@@ -29,6 +29,8 @@
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
 #include "objtable.h"
+#include "runtime/phase.h"
+#include "tables.h"
 
 #define AHEAD 16 /* records whose memory is fetched ahead */
 #define FEW 32 /* a pass that resolves less than one in so many was poor */
@@ -154,7 +156,7 @@ void oak_ephemeron_set(oak_ephemeron *e, void *value)
     void *key = (void *)AO_load(&e->key);
     if (key) {
         AO_store(&e->value, (AO_t)value);
-        if (AO_load(&oaki_the_heap.marking)) doubt(e);
+        if (oaki_is_marking()) doubt(e);
     }
     /* in hand until here, so that the store doesn't come after a stop that has cleared both, and no
      * stop comes in between that doesn't see the value */
@@ -283,7 +285,7 @@ static bool is_sure(uint32_t i)
 uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure);
 }
 
@@ -305,15 +307,16 @@ static void clear(uint32_t i)
     oaki_objtable_flag(&self.table, i, OAKI_RECORD_GONE);
 }
 
-void oaki_ephemerons_clear(void)
+static void table_clear(bool decided)
 {
+    if (!decided) return;
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
     oaki_objtable_each_uncertain(&self.table, expect, clear);
 }
 
-bool oaki_ephemerons_reclaim(uint32_t *from)
+static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_objtable_reclaim(&self.table, from, record_remove);
@@ -321,7 +324,7 @@ bool oaki_ephemerons_reclaim(uint32_t *from)
 
 /* ---- the rest ---- */
 
-void oaki_ephemerons_forget(void *obj)
+static void table_forget(void *obj)
 {
     uint32_t i;
     if (!oaki_special_possible(obj)) return;
@@ -332,7 +335,7 @@ void oaki_ephemerons_forget(void *obj)
 }
 
 /* A value in the zone goes from a pair that stays. */
-void oaki_ephemerons_forget_zone(uint32_t zone)
+static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
@@ -351,14 +354,14 @@ void oaki_ephemerons_forget_zone(uint32_t zone)
     }
 }
 
-void oaki_ephemerons_trim(void)
+static void table_trim(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_objtable_trim(&self.table, OAKI_OBJTABLE_FORGET);
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
 }
 
-const char *oaki_ephemerons_check(void)
+static const char *table_check(void)
 {
     for (uint32_t i = 0; i < self.table.records.len; i++) {
         if (!at(i)->link.obj) return "ephemeron: a record has a key";
@@ -403,8 +406,19 @@ size_t oaki_ephemerons_visits(void)
     return self.looks;
 }
 
-OAKI_AT_START int oaki_ephemerons_init(void)
+static OAKI_AT_START int table_init(void)
 {
     oaki_objtable_init(&self.table, sizeof(record));
     return 0;
 }
+
+const oaki_table_ops oaki_ephemerons_table = {
+    .name = "ephemerons",
+    .clear = table_clear,
+    .reclaim = table_reclaim,
+    .forget = table_forget,
+    .forget_zone = table_forget_zone,
+    .trim = table_trim,
+    .check = table_check,
+    .init = table_init,
+};

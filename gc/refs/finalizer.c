@@ -17,6 +17,7 @@
 #include "gc/host.h"
 #include "link.h"
 #include "runtime/guard.h"
+#include "tables.h"
 
 #include <errno.h>
 
@@ -216,7 +217,7 @@ static void leave_chain(uint32_t i)
     oaki_objtable_unflag(&oaki_final.table, i);
 }
 
-void oaki_finalizers_forget(void *obj)
+static void table_forget(void *obj)
 {
     uint32_t i;
     if (!oaki_special_possible(obj)) return;
@@ -228,7 +229,7 @@ void oaki_finalizers_forget(void *obj)
 }
 
 /* Also those elsewhere whose context is in the zone: there is nothing left to call them with. */
-void oaki_finalizers_forget_zone(uint32_t zone)
+static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < oaki_final.table.records.len;) {
@@ -249,7 +250,7 @@ int oaki_finalizers_order(oaki_finalizer_order order)
     return 0;
 }
 
-bool oaki_finalizers_reclaim(uint32_t *from)
+static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_objtable_reclaim(&oaki_final.table, from, leave_chain);
@@ -283,17 +284,10 @@ bool oaki_finalizers_fresh(void)
     return AO_compare_and_swap_full(&oaki_final.fresh, 1, 0);
 }
 
-void oaki_finalizers_trim(void)
+static void table_trim(void)
 {
-    OAKI_REQUIRES_INSIDE();
-    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_objtable_trim(&oaki_final.table, OAKI_OBJTABLE_FORGET);
-    oaki_weak_trim();
-    oaki_ephemerons_trim();
-    oaki_links_trim();
-    oaki_held_trim();
-    oaki_deferred_trim();
-    oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
 void oaki_finalizers_stats(struct oak_memstats *out)
@@ -323,7 +317,7 @@ static const char *check_queue(void)
     return NULL;
 }
 
-const char *oaki_finalizers_check(void)
+static const char *table_check(void)
 {
     size_t waiting[OAKI_FINAL_KINDS] = { 0 };
     for (uint32_t i = 0; i < oaki_final.table.records.len; i++) {
@@ -359,10 +353,21 @@ void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r),
     }
 }
 
-OAKI_AT_START int oaki_finalizers_init(void)
+static OAKI_AT_START int table_init(void)
 {
     oaki_objtable_init(&oaki_final.table, sizeof(record));
     oaki_final.head = oaki_final.tail = OAKI_RECORD_NONE;
-    oaki_finalrun_init();
     return 0;
 }
+
+const oaki_table_ops oaki_finalizers_table = {
+    .name = "finalizers",
+    .keeps = true,
+    .note_certain = oaki_finalizers_note_certain,
+    .reclaim = table_reclaim,
+    .forget = table_forget,
+    .forget_zone = table_forget_zone,
+    .trim = table_trim,
+    .check = table_check,
+    .init = table_init,
+};

@@ -31,16 +31,11 @@ size_t oaki_finalizers_ready(void);
 /* Has a collection queued any since the last call? */
 bool oaki_finalizers_fresh(void);
 
-/* Return memory that the tables don't need. */
-void oaki_finalizers_trim(void);
-void oaki_weak_trim(void);
-void oaki_ephemerons_trim(void);
-
 /* Records visited by all fixpoints: their cost. For tests. */
 size_t oaki_ephemerons_visits(void);
 
-/* finalrun.c: its part of oaki_finalizers_init */
-void oaki_finalrun_init(void);
+/* finalrun.c, in the child of a fork. */
+void oaki_finalrun_reset(void);
 
 /* Starts the finalizer thread if it is missing and there is to be one. */
 void oaki_finalizer_thread_ensure(void);

@@ -8,7 +8,7 @@
  *   collector scans.
  * Lock: none; what is shared is atomic. */
 #include "finalizer.h"
-#include "gc/contract.h"
+#include "tables.h"
 #include "gc/host.h"
 
 #include "runtime/contain.h"
@@ -180,7 +180,7 @@ void oaki_finalizer_thread_ensure(void)
 }
 
 /* The child has the thread that called fork, and no other. */
-static void fork_child(void)
+void oaki_finalrun_reset(void)
 {
     AO_int_store(&self.thread, THREAD_NONE);
     for (unsigned i = 0; i < RUNNERS; i++) AO_store(&self.since[i], 0);
@@ -218,13 +218,8 @@ void oaki_finalizers_dispatch(void)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return;
-    oaki_finalizers_trim();
+    oaki_tables_trim();
     oaki_leave(t);
     bool fresh = oaki_finalizers_fresh();
     if (oaki_finalizers_ready() > 0) wake_or_notify(fresh);
-}
-
-OAKI_AT_START void oaki_finalrun_init(void)
-{
-    oaki_fork_register(fork_child);
 }

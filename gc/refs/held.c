@@ -11,6 +11,7 @@
 #include "gc/host.h"
 
 #include "objtable.h"
+#include "tables.h"
 
 static oaki_objtable held;
 
@@ -97,14 +98,14 @@ static bool is_sure(uint32_t i)
     return false;
 }
 
-uint32_t oaki_held_note_certain(uint32_t from, unsigned most)
+static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     return oaki_objtable_note_certain(&held, from, most, expect, is_sure);
 }
 
-bool oaki_held_reclaim(uint32_t *from)
+static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_ASSERT(held.unsettled == 0); /* nothing of it ever goes in a stop */
@@ -117,7 +118,7 @@ void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx)
     for (uint32_t i = 0; i < held.records.len; i++) fn(ctx, object_of(i));
 }
 
-void oaki_held_forget(void *obj)
+static void table_forget(void *obj)
 {
     if (!oaki_special_possible(obj)) return;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
@@ -126,7 +127,7 @@ void oaki_held_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
-void oaki_held_forget_zone(uint32_t zone)
+static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < held.records.len;)
@@ -136,19 +137,31 @@ void oaki_held_forget_zone(uint32_t zone)
             i++;
 }
 
-const char *oaki_held_check(void)
+static const char *table_check(void)
 {
     return oaki_objtable_check_settled(&held);
 }
 
-void oaki_held_trim(void)
+static void table_trim(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_objtable_trim(&held, OAKI_OBJTABLE_FORGET);
 }
 
-OAKI_AT_START int oaki_held_init(void)
+static OAKI_AT_START int table_init(void)
 {
     oaki_objtable_init(&held, sizeof(oaki_record));
     return 0;
 }
+
+const oaki_table_ops oaki_held_table = {
+    .name = "held objects",
+    .keeps = true,
+    .note_certain = table_note_certain,
+    .reclaim = table_reclaim,
+    .forget = table_forget,
+    .forget_zone = table_forget_zone,
+    .trim = table_trim,
+    .check = table_check,
+    .init = table_init,
+};

@@ -17,6 +17,7 @@
 
 #include "gc/contract.h"
 #include "objtable.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <string.h>
@@ -353,23 +354,23 @@ static bool both_there(uint32_t i)
 static uint32_t ask(sort *s, uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     asked = s;
     asked_holder.size = 0;
     return oaki_objtable_note_certain(&s->table, from, most, expect_object, both_there);
 }
 
-uint32_t oaki_short_links_note_certain(uint32_t from, unsigned most)
+static uint32_t short_note_certain(uint32_t from, unsigned most)
 {
     return ask(&sorts[0], from, most);
 }
 
-uint32_t oaki_long_links_note_certain(uint32_t from, unsigned most)
+static uint32_t long_note_certain(uint32_t from, unsigned most)
 {
     return ask(&sorts[1], from, most);
 }
 
-bool oaki_links_reclaim(uint32_t *from)
+static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     /* what has gone was dropped in the stop */
@@ -389,7 +390,7 @@ static void drop_homeless(sort *s)
     drop(s, &h);
 }
 
-void oaki_links_clear(bool decided)
+static void table_clear(bool decided)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
@@ -418,7 +419,7 @@ static void drop_links_in(sort *s, char *lo, size_t size)
         if ((i = find(s, (void **)(void *)p)) != OAKI_RECORD_NONE) record_remove(s, i);
 }
 
-void oaki_links_forget(void *obj)
+static void table_forget(void *obj)
 {
     if (!oaki_span_of_offset(oaki_heap_offset(obj))->linked) return;
     size_t size = oaki_object_size(oaki_heap_offset(obj));
@@ -433,7 +434,7 @@ void oaki_links_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
-void oaki_links_forget_zone(uint32_t zone)
+static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (sort *s = sorts; s < sorts + 2; s++)
@@ -446,7 +447,7 @@ void oaki_links_forget_zone(uint32_t zone)
                 i++;
 }
 
-void oaki_links_trim(void)
+static void table_trim(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (sort *s = sorts; s < sorts + 2; s++) {
@@ -484,7 +485,7 @@ const char *oaki_links_check(void)
     return NULL;
 }
 
-OAKI_AT_START int oaki_links_init(void)
+static OAKI_AT_START int table_init(void)
 {
     for (sort *s = sorts; s < sorts + 2; s++) {
         *s = (sort){ .place = NULL };
@@ -493,3 +494,21 @@ OAKI_AT_START int oaki_links_init(void)
     }
     return 0;
 }
+
+/* What concerns both sorts is the first one's. */
+const oaki_table_ops oaki_short_links_table = {
+    .name = "short links",
+    .note_certain = short_note_certain,
+    .clear = table_clear,
+    .reclaim = table_reclaim,
+    .forget = table_forget,
+    .forget_zone = table_forget_zone,
+    .trim = table_trim,
+    .check = oaki_links_check,
+    .init = table_init,
+};
+
+const oaki_table_ops oaki_long_links_table = {
+    .name = "long links",
+    .note_certain = long_note_certain,
+};

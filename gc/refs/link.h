@@ -39,17 +39,6 @@ size_t oaki_link_count(bool is_long);
 
 /* ---- for cycle.c ---- */
 
-int oaki_links_init(void);
-/* As oaki_weak_clear. decided false: clears short links. decided true, after finalizers are
- * decided: clears long links, and drops those whose holder is gone. */
-void oaki_links_clear(bool decided);
-/* As the tables of gc.h. */
-uint32_t oaki_short_links_note_certain(uint32_t from, unsigned most);
-uint32_t oaki_long_links_note_certain(uint32_t from, unsigned most);
-bool oaki_links_reclaim(uint32_t *from);
-void oaki_links_forget(void *obj);          /* obj is freed by hand: as object and as holder */
-void oaki_links_forget_zone(uint32_t zone); /* the same for a zone */
-void oaki_links_trim(void);
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);
 void oaki_links_each(oaki_link_fn fn, void *ctx);
 const char *oaki_links_check(void); /* between two cycles: the rule that is broken, or NULL */

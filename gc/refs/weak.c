@@ -18,6 +18,7 @@
 #include "finalizer.h"
 #include "gc/contract.h"
 #include "objtable.h"
+#include "tables.h"
 
 struct oak_weak {
     AO_t target;     /* as given; 0 once it has gone */
@@ -149,10 +150,10 @@ static bool is_sure(uint32_t i)
     return is_there(at(i)) && oaki_is_marked(at(i)->handle);
 }
 
-uint32_t oaki_weak_note_certain(uint32_t from, unsigned most)
+static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_REQUIRES_MARKING();
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure);
 }
 
@@ -173,7 +174,7 @@ static void lose(uint32_t i)
     if (!oaki_is_marked(at(i)->handle)) oaki_objtable_flag(&self.table, i, OAKI_RECORD_LOST);
 }
 
-void oaki_weak_clear(void)
+static void clear_gone(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
@@ -181,14 +182,21 @@ void oaki_weak_clear(void)
     oaki_objtable_each_uncertain(&self.table, expect_both, clear);
 }
 
-void oaki_weak_flag_lost(void)
+static void flag_lost(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     oaki_objtable_each_uncertain(&self.table, expect_handle, lose);
 }
 
-bool oaki_weak_reclaim(uint32_t *from)
+/* Before finalizers are decided the words of handles; afterwards records whose handle died. */
+static void table_clear(bool decided)
+{
+    if (decided) flag_lost();
+    else clear_gone();
+}
+
+static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     return oaki_objtable_reclaim(&self.table, from, record_clear);
@@ -204,7 +212,7 @@ static uint32_t record_of_handle(const void *obj)
     return i < self.table.records.len && at(i)->handle == obj && !is_lost(i) ? i : OAKI_RECORD_NONE;
 }
 
-void oaki_weak_forget(void *obj)
+static void table_forget(void *obj)
 {
     uint32_t i;
     if (!oaki_special_possible(obj)) return;
@@ -216,7 +224,7 @@ void oaki_weak_forget(void *obj)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
-void oaki_weak_forget_zone(uint32_t zone)
+static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
@@ -251,13 +259,13 @@ size_t oaki_weak_cleared(void)
     return oaki_count_get(&self.cleared);
 }
 
-void oaki_weak_trim(void)
+static void table_trim(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     (void)oaki_objtable_trim(&self.table, OAKI_OBJTABLE_FORGET);
 }
 
-const char *oaki_weak_check(void)
+static const char *table_check(void)
 {
     size_t there = 0;
     for (uint32_t i = 0; i < self.table.records.len; i++) {
@@ -270,8 +278,20 @@ const char *oaki_weak_check(void)
     return oaki_objtable_check_settled(&self.table);
 }
 
-OAKI_AT_START int oaki_weak_init(void)
+static OAKI_AT_START int table_init(void)
 {
     oaki_objtable_init(&self.table, sizeof(record));
     return 0;
 }
+
+const oaki_table_ops oaki_weak_table = {
+    .name = "weak references",
+    .note_certain = table_note_certain,
+    .clear = table_clear,
+    .reclaim = table_reclaim,
+    .forget = table_forget,
+    .forget_zone = table_forget_zone,
+    .trim = table_trim,
+    .check = table_check,
+    .init = table_init,
+};

@@ -87,6 +87,7 @@ struct oak_marker {
 /* ---- workers.c ---- */
 
 int oaki_workers_init(void);
+void oaki_workers_reset(void);              /* in the child of a fork */
 oak_marker *oaki_worker(unsigned id);
 void oaki_workers_begin(void);     /* starts a mark: workers are empty, counts are zero */
 size_t oaki_workers_bytes(void);   /* marked by all workers */
@@ -141,13 +142,6 @@ void oaki_ranges_after_fork(void);
 
 /* ---- rootmark.c ---- */
 
-typedef struct oaki_marked_roots {
-    bool in_flight; /* the mark keeps slots that a fast path may hold */
-    size_t bytes;   /* scanned, in all; */
-    size_t stacks, data;
-} oaki_marked_roots;
-
-extern OAKI_HIDDEN oaki_marked_roots oaki_roots_marked; /* by the current mark */
 
 /* Marks or queues the objects that the roots refer to. whole: also those that tables keep, as
  * the whole mark is in this pause. */

@@ -62,7 +62,7 @@ static bool start(int markers)
 
 static void wait_for_mark(void)
 {
-    while (oaki_concurrent_state() == OAKI_CONCURRENT_MARKING) oaki_os_yield();
+    while (oaki_is_marking_concurrently()) oaki_os_yield();
     test_await_mark();
 }
 
@@ -141,7 +141,7 @@ static bool is_at_rest(const oak_marker *m)
 static uint64_t look_at_helpers(void)
 {
     oaki_thread *t = oaki_gc_stop_begin();
-    bool marks = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING, rest = true;
+    bool marks = oaki_is_marking_concurrently(), rest = true;
     uint64_t helped = marks ? oaki_workers_helped() : 0;
     for (unsigned i = 1; marks && i < oaki_workers_count(); i++)
         rest = rest && is_at_rest(oaki_worker(i));

@@ -245,10 +245,10 @@ START_TEST(small_objects_that_a_function_marks_stay_until_the_mark_is_over)
         size_t off = oaki_heap_offset(x);
         test_await_mark();
         AO_t cycle = AO_load(&oaki_the_heap.cycle);
-        bool marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+        bool marking = oaki_is_marking_concurrently();
         oak_free(x);
         bool is_there = oaki_bit_get(oaki_the_heap.alloc, off);
-        marking &= oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+        marking &= oaki_is_marking_concurrently();
         marking &= AO_load(&oaki_the_heap.cycle) == cycle;
         if (marking) ck_assert(is_there);
         looked += marking;
@@ -271,7 +271,7 @@ static void free_twice_meanwhile(void *type)
         void *obj = type ? oak_alloc_typed(type, 1) : oak_alloc(200000);
         test_await_mark();
         oak_free(obj);
-        if (oaki_concurrent_state() == OAKI_CONCURRENT_MARKING) oak_free(obj);
+        if (oaki_is_marking_concurrently()) oak_free(obj);
     }
     test_expect(is_whole(keep), __LINE__);
 }
@@ -386,7 +386,7 @@ START_TEST(what_is_dead_goes_when_it_is_asked_for)
     for (size_t n = test_scale(400); n > 0; n--) {
         test_ask_or_collect();
         uint64_t until = oaki_os_now_ns() + 10000000;
-        while (oaki_concurrent_state() == OAKI_CONCURRENT_NONE && oaki_os_now_ns() < until)
+        while (!oaki_is_marking() && oaki_os_now_ns() < until)
             oaki_os_yield();
         test_away(make_dead, NULL);
         oak_collect();
@@ -473,7 +473,7 @@ static void in_child(void *arg)
     thing *more = chain(1000);
     oak_collect();
     ck_assert_uint_eq(length(arg) + length(more), 31000);
-    ck_assert_int_eq(oaki_concurrent_state(), OAKI_CONCURRENT_NONE);
+    ck_assert(!oaki_is_marking());
     test_await_mark(); /* the child has its own thread for it */
     oak_collect();
     ck_assert_uint_eq(length(arg) + length(more), 31000);
@@ -483,7 +483,7 @@ static AO_t forked_in_mark;
 
 static void in_parent(void)
 {
-    if (oaki_concurrent_state() == OAKI_CONCURRENT_MARKING) AO_fetch_and_add1(&forked_in_mark);
+    if (oaki_is_marking_concurrently()) AO_fetch_and_add1(&forked_in_mark);
 }
 
 START_TEST(forks_in_the_middle)

@@ -34,7 +34,7 @@ static bool start(void)
 
 static bool marks(void)
 {
-    return oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+    return oaki_is_marking_concurrently();
 }
 
 static void wait_for_mark(void)

@@ -34,7 +34,7 @@ static bool start(oak_config c)
 
 static bool marks(void)
 {
-    return oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+    return oaki_is_marking_concurrently();
 }
 
 /* ---- memory that the program maps over an object ---- */
@@ -134,7 +134,7 @@ START_TEST(out_of_memory)
             t->next = table[n % SLOTS];
             table[n % SLOTS] = t;
             if (n % 1000 == 0) (void)test_ask_beside();
-            marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+            marking = oaki_is_marking_concurrently();
         }
         ck_assert_int_eq(errno, ENOMEM);
         middle += marking; /* when it was asked for what there is no memory for */

@@ -142,7 +142,7 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
         oak_gc_disable();
         oaki_os_sleep_ns(30000000); /* less than a mark is kept */
         oak_gc_enable();
-        while (oaki_concurrent_state() != OAKI_CONCURRENT_NONE) oaki_os_yield();
+        while (oaki_is_marking()) oaki_os_yield();
     }
     ck_assert_uint_ge(AO_load(&most_rounds), 3);
 }

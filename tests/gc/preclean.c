@@ -221,7 +221,7 @@ static void count_frames(const oaki_root *r, void *ctx)
 static void look_at_frames(bool marks)
 {
     oaki_thread *t = oaki_gc_stop_begin();
-    bool marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+    bool marking = oaki_is_marking_concurrently();
     if (marking == marks) oaki_roots_visit(count_frames, NULL);
     oaki_gc_stop_end(t);
 }

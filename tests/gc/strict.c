@@ -80,12 +80,12 @@ START_TEST(a_rule_that_changes_gives_up_a_mark)
 {
     if (!start(0)) return;
     for (int round = 0; round < ROUNDS; round++) {
-        while (oaki_concurrent_state() != OAKI_CONCURRENT_MARKING) {
+        while (!oaki_is_marking_concurrently()) {
             (void)test_ask_beside();
             oaki_os_yield();
         }
         ck_assert_int_eq(oaki_mark_displacements(round % 2 ? zero_and_eight : NULL, 16), 0);
-        ck_assert_int_ne(oaki_concurrent_state(), OAKI_CONCURRENT_MARKING);
+        ck_assert(!oaki_is_marking_concurrently());
         check_list();
     }
 }

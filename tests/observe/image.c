@@ -372,7 +372,7 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
     if (!test_written_start()) return;
     test_away(make_links, NULL);
     for (int round = 0; round < 20; round++) {
-        while (_i ? oaki_concurrent_state() != OAKI_CONCURRENT_MARKING
+        while (_i ? !oaki_is_marking_concurrently()
                   : !AO_load(&oaki_the_heap.sticky)) {
             (void)test_ask_beside();
             oaki_os_yield();

@@ -88,7 +88,7 @@ static void in_mid_mark(void (*fn)(const numbers *x), const numbers *x)
         test_await_mark();
         oaki_thread *t = oaki_gc_stop_begin();
         ck_assert_ptr_nonnull(t);
-        marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+        marking = oaki_is_marking_concurrently();
         if (marking) fn(x);
         oaki_gc_stop_end(t);
     }

@@ -189,7 +189,7 @@ static bool refuse_in_mid_mark(void (*refuse)(void))
 {
     oaki_thread *t = oaki_gc_stop_begin();
     ck_assert_ptr_nonnull(t);
-    bool marking = oaki_concurrent_state() == OAKI_CONCURRENT_MARKING;
+    bool marking = oaki_is_marking_concurrently();
     if (marking) refuse();
     oaki_gc_stop_end(t);
     return marking;

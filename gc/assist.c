@@ -1,0 +1,140 @@
+/* assist.c - what an allocating mutator does for a concurrent cycle: it asks for one, marks for it
+ * past the goal, and is throttled where it outpaces the mark.
+ *
+ * Called inside oaki_enter, with no lock held. */
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/quantum.h"
+#include "contract.h"
+#include "off.h"
+#include "pace.h"
+#include "runtime/os.h"
+
+#define WAIT_NS 250000u               /* that a throttled mutator waits, at most, for each */
+#define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate, */
+#define BLIND_NS 250000000u           /* but no more where nobody marks meanwhile; */
+#define FIRST_NS 1000000000u          /* in case the mark waits for what the caller holds */
+#define FIRST_NAP_NS 50000u
+#define NAP_NS 100000u    /* of a throttled thread, for each that is, */
+#define NAP_MOST 5000000u /* as to wake up is work for the processors, too */
+#define REFUSALS 3        /* of the program's, after which a cycle is one pause */
+
+static oaki_background *const self = &oaki_gc.background;
+
+static void force(void)
+{
+    AO_store(&self->forced, 1);
+    oaki_background_wake();
+}
+
+/* ---- past the goal ---- */
+
+static bool is_ahead(size_t bytes)
+{
+    size_t whole = AO_load(&oaki_gc.concurrent.expected[oaki_gc.kind]);
+    return oaki_pace_outran(bytes, oaki_quanta_done(), whole);
+}
+
+/* What the collector's thread and all assists have had of processors, about. 0: not known. */
+static uint64_t marking_ns(void)
+{
+    int clock = (int)AO_load(&self->clock);
+    return clock ? oaki_os_clock_ns(clock) + AO_load(&self->assisted_ns) : 0;
+}
+
+/* marking: what marking_ns was when the wait began. A thread that is only being started has had
+ * nothing. */
+static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
+{
+    uint64_t now = marking_ns(), marked = marking && now >= marking ? now - marking : 0;
+    return oaki_pace_waits(oaki_os_now_ns() - begun, marked, most, BLIND_NS);
+}
+
+static bool mark(oaki_thread *t)
+{
+    uint64_t begun = oaki_os_now_ns();
+    if (!oaki_assist_mark(t)) return false;
+    (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_now_ns() - begun);
+    return true;
+}
+
+/* A mutator that outpaces the mark sleeps a moment. Returns how many do. */
+static size_t throttle(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    size_t n = AO_fetch_and_add1(&self->waiting) + 1;
+    oaki_os_sleep_ns(OAKI_MIN(n * NAP_NS, NAP_MOST));
+    n = AO_load(&self->waiting);
+    if (n) AO_fetch_and_sub1(&self->waiting); /* not in a child of meanwhile */
+    return n;
+}
+
+/* The heap has reached its goal before the mark is over: the mutator marks, and while it outpaces
+ * the mark it waits until the mark is as far, or over. Not for ever: the mark may wait for what the
+ * mutator holds. All waiting threads together get the allocation rate of one: they are many for few
+ * processors, and each that runs takes the mark's. */
+static void assist(oaki_thread *t, size_t bytes)
+{
+    uint64_t begun = oaki_os_now_ns(), marking = 0, most;
+    AO_t cycle = AO_load(&oaki_the_heap.cycle);
+    do {
+        oaki_background_wake(); /* the thread may have been at the end of the last cycle */
+        bool marked = mark(t);
+        if (!is_ahead(bytes) || AO_load(&oaki_the_heap.cycle) != cycle) return;
+        if (!marking) marking = marking_ns();
+        most = (bytes / WAIT_BYTES + 1) * WAIT_NS;
+        if (marked && !t->stop_pending) continue;
+        oaki_leave(t);
+        most *= throttle();
+        (void)oaki_enter();
+    } while (waits(begun, marking, most));
+}
+
+/* ---- asking for a cycle ---- */
+
+/* The program allows a pause now, and in a moment perhaps not, or the collector's thread has other
+ * things to do: the calling thread is to collect. */
+static bool is_mine(void)
+{
+    if (AO_load(&self->refusals) < REFUSALS)
+        return AO_load(&oaki_gc.concurrent.final_refused) || AO_load(&self->reporting);
+    AO_store(&self->refusals, 0);
+    return true;
+}
+
+bool oaki_concurrent_request(oaki_thread *t, size_t bytes)
+{
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
+    if (!oaki_concurrent_may(t) || is_mine()) return false;
+    if (AO_load(&oaki_the_heap.live) + bytes >= oaki_pace_goal()) assist(t, bytes);
+    else oaki_background_wake();
+    return true;
+}
+
+bool oaki_concurrent_force(oaki_thread *t)
+{
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
+    if (!oaki_debug_switches.beside || !oaki_concurrent_may(t)) return false;
+    force();
+    return true;
+}
+
+void oaki_concurrent_before(oaki_thread *t)
+{
+    uint64_t begun = oaki_os_now_ns();
+    bool asked = false;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
+    if (OAKI_LIKELY(!oaki_debug_switches.twice) || !oaki_concurrent_may(t)) return;
+    while (oaki_os_now_ns() - begun < FIRST_NS) {
+        if (!oaki_concurrent_requested()) {
+            if (asked) return;
+            force();
+            asked = true;
+        }
+        oaki_leave(t);
+        oaki_os_sleep_ns(FIRST_NAP_NS);
+        (void)oaki_enter();
+    }
+}

@@ -1,0 +1,140 @@
+/* collect.c - the ways into a collection: for a mutator that needs or asks for one, one that is
+ * about to allocate, and an embedder with a budget; and functions that a cycle calls.
+ *
+ * A mutator waits for gc_lock in a blocking region, as its holder may be stopping the world. */
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/sticky.h"
+#include "cycle.h"
+#include "host.h"
+#include "off.h"
+#include "pace.h"
+#include "gc/refs/link.h"
+#include "gc/refs/tables.h"
+#include "runtime/contain.h"
+#include "runtime/dirty.h"
+#include "runtime/os.h"
+#include "runtime/room.h"
+#include "runtime/scrub.h"
+#include "sweep.h"
+#include "gc/trace/trace.h"
+#include <oakum/gc.h>
+
+static bool is_answered(const oaki_want *w)
+{
+    return w->answer != OAKI_WANT_WAITS;
+}
+
+/* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
+ * now is to go, so the end of a mark that began earlier is not enough. A want's answer tells, which
+ * may have come with another thread's cycle. gc_lock held. */
+static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
+{
+    if (w) return is_answered(w) || (oaki_pause_to_end(t, why) && is_answered(w));
+    if (why == OAKI_GC_DUE && AO_load(&oaki_the_heap.cycle) != number) return true;
+    /* known in the pause: a concurrent mark may begin until then */
+    return oaki_pause_to_end(t, why) && (why == OAKI_GC_DUE || !oaki_gc.ended_concurrent);
+}
+
+/* The marker of concurrent.c tells of the end itself, where nobody waits for it.
+ * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
+ * context is saved there, and each frame less has fewer words in it that nobody wrote. */
+OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
+{
+    bool off = false;
+    for (bool done = false; !done;) {
+        oaki_roots_refresh(t);
+        oaki_sticky_prepare();
+        oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
+        oaki_thread_save_context(t);
+        off = oaki_gc_is_off();
+        done = off || one_cycle(t, why, number, w);
+        oaki_lock_release(&oaki_the_heap.gc_lock);
+    }
+    oaki_sweep_wake();
+    if (w && !is_answered(w)) oaki_room_withdraw(w); /* what is called now may never return */
+    oaki_leave(t);
+    if (!t->bare) oaki_event_over(t);
+    if (oaki_enter() != t)
+        oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
+    return !off;
+}
+
+OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
+{
+    OAKI_NO_CANCEL_UNLESS_LEFT; /* what it calls of the program's may have cancellation points */
+    return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle), NULL);
+}
+
+OAKI_NOINLINE bool oaki_gc_make_room(oaki_thread *t, oaki_want *w)
+{
+    OAKI_NO_CANCEL_UNLESS_LEFT;
+    if (!oaki_gc_refuses(OAKI_GC_NEEDED)) return collect(t, OAKI_GC_NEEDED, 0, w);
+    return oaki_room_withdraw(w), false;
+}
+
+OAKI_NOINLINE bool oaki_cycle_final_pause(oaki_thread *t, size_t number)
+{
+    OAKI_NO_CANCEL_UNLESS_LEFT;
+    return !oaki_gc_refuses(OAKI_GC_DUE) && collect(t, OAKI_GC_DUE, number, NULL);
+}
+
+OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
+{
+    oaki_sweep_pay();
+    if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_concurrent_request(t, bytes))
+        (void)oaki_gc_collect(t, OAKI_GC_DUE);
+}
+
+OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
+{
+    size_t every = (size_t)oaki_debug_switches.stress;
+    if (OAKI_LIKELY(!every)) return;
+    if ((AO_fetch_and_add(&oaki_gc.totals.stress_count, 1) + 1) % every != 0) return;
+    if (oaki_concurrent_force(t)) return;
+    (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
+}
+
+int oaki_gc_at_start(void (*fn)(void))
+{
+    return oaki_hook_add(&oaki_gc.start, fn);
+}
+
+int oaki_gc_at_cycle(void (*fn)(void))
+{
+    return oaki_hook_add(&oaki_gc.before, fn);
+}
+
+bool oaki_gc_begins(size_t *seen, bool full)
+{
+    size_t cycle = AO_load(&oaki_the_heap.cycle) + 1;
+    if (*seen == cycle || (full && oaki_gc.kind == OAKI_MINOR)) return false;
+    *seen = cycle;
+    return true;
+}
+
+int oaki_gc_after_mark(void (*fn)(void))
+{
+    return oaki_hook_add(&oaki_gc.after, fn);
+}
+
+void oak_collect(void)
+{
+    oaki_scrub(); /* or the frames below would hold what calls before this one have left there */
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    AO_fetch_and_add(&oaki_gc.totals.forced, 1);
+    oaki_concurrent_before(t);
+    if (oaki_gc_collect(t, OAKI_GC_ASKED)) oaki_gc_sweep_all();
+    oaki_leave(t);
+}
+
+OAKI_AT_START int oaki_gc_init(void)
+{
+    oaki_gc.totals.start_ns = oaki_os_now_ns();
+    oaki_fork_register(oaki_collector_reset);
+    oaki_mark_init();
+    oaki_pace_init();
+    if (oaki_event_init() || oaki_workers_init() || oaki_tables_init()) return -1;
+    if (oaki_deferred_init() || oaki_dirty_init()) return -1;
+    return oaki_roots_exclude(&oaki_gc, sizeof oaki_gc);
+}

@@ -1,0 +1,285 @@
+/* begin.c - a concurrent cycle until its mark begins: is one due, PROTECT, the way into the init
+ * pause, PREPARE; and the release of the pages' protection when the cycle is over.
+ *
+ * Pages are protected before anything is marked, so that writes are noted from then on; of a minor
+ * cycle they still are. What was written before is forgotten by that: a stopped cycle that comes
+ * meanwhile keeps no marks.
+ *
+ * Lock: the driver's, inside oaki_enter, for PROTECT and PREPARE; gc_lock for the way into the init
+ * pause. Bound: a quantum of PROTECT is STEP bytes of the range, one of PREPARE is OAKI_CHUNK. */
+#include "concurrent.h"
+#include "gc/contract.h"
+#include "gc/off.h"
+#include "gc/pace.h"
+#include "gc/trace/trace.h"
+#include "protect.h"
+#include "quantum.h"
+#include "runtime/dirty.h"
+#include "runtime/os.h"
+
+#define STEP ((size_t)64 << 20) /* bytes of the range that are protected at a time, */
+#define BUDGET_STEP ((size_t)4 << 20) /* and by a driver with a budget */
+#define PAGE_WORDS 128 /* as much work as protecting a page, and a fault */
+
+static oaki_concurrent *const self = &oaki_gc.concurrent;
+
+/* ---- is one due? ---- */
+
+typedef enum answer { NOT_NEEDED, DUE, REFUSED } answer;
+
+/* Asks the host, too: whatever it refers to then is in this thread's frames. */
+static answer due(const oaki_driver *d)
+{
+    oaki_thread *t = d->thread;
+    bool bare = t->bare;
+    t->bare = false;
+    bool refused = oaki_gc_refuses(OAKI_GC_DUE);
+    t->bare = bare;
+    if (refused) return REFUSED;
+    if (AO_load(&oaki_gc.background.forced) || oaki_pace_due()) return DUE;
+    return d->end_ns && oaki_pace_nears() ? DUE : NOT_NEEDED;
+}
+
+static bool is_at_rest(void)
+{
+    oaki_phase phase = oaki_phase_now();
+    return phase == OAKI_PHASE_IDLE || phase == OAKI_PHASE_SWEEP;
+}
+
+/* ---- quanta of pages ---- */
+
+static void lock(void)
+{
+    (void)oaki_enter();
+    oaki_lock_acquire(&self->driver);
+}
+
+static void unlock(const oaki_driver *d)
+{
+    oaki_lock_release(&self->driver);
+    oaki_leave(d->thread);
+}
+
+/* The next pages of the step; true when it is through. */
+static bool advance(oaki_progress *p, const oaki_driver *d, void (*fn)(size_t from, size_t to))
+{
+    size_t step = d->end_ns ? BUDGET_STEP : STEP, to = OAKI_MIN(p->at + step, p->end);
+    uint64_t cpu = oaki_os_thread_cpu_ns();
+    OAKI_ASSERT(p->at <= p->end);
+    if (p->at < to) fn(p->at, to);
+    p->at = to;
+    oaki_quanta_cost(oaki_os_thread_cpu_ns() - cpu);
+    return to == p->end;
+}
+
+/* Pages that a minor cycle wants to know of keep their protection. */
+static void unprotect(size_t from, size_t to)
+{
+    if (AO_load(&oaki_the_heap.sticky)) oaki_unprotect_sparse(from, to);
+    else oaki_unprotect(from, to);
+}
+
+static oaki_stepped release_pages(oaki_driver *d)
+{
+    bool over = true;
+    lock();
+    if (is_at_rest() && self->unprotect) {
+        if (!self->released.end) self->released.end = AO_load(&oaki_the_heap.used);
+        over = advance(&self->released, d, unprotect);
+        if (over) self->unprotect = self->protecting = false;
+    }
+    unlock(d);
+    return over ? OAKI_STEP_OVER : OAKI_STEP_MORE;
+}
+
+/* ---- the init pause ---- */
+
+/* Noinline, and the context saved in it: as oaki_gc_collect. */
+static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
+{
+    oaki_heap *h = &oaki_the_heap;
+    answer a = DUE;
+    (void)oaki_enter();
+    for (bool done = false; !done;) {
+        oaki_roots_refresh(d->thread);
+        oaki_lock_acquire_parked(d->thread, &h->gc_lock);
+        oaki_thread_save_context(d->thread);
+        bool current = minor ? is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
+        a = current ? due(d) : NOT_NEEDED;
+        done = a != DUE || oaki_init_pause(d->thread);
+        oaki_lock_release(&h->gc_lock);
+    }
+    oaki_leave(d->thread);
+    return a;
+}
+
+static oaki_stepped begin_mark(oaki_driver *d, bool minor)
+{
+    answer a = try_pause(d, minor);
+    if (a == REFUSED) return OAKI_STEP_REFUSED;
+    if (a == NOT_NEEDED) {
+        lock();
+        if (oaki_phase_now() == OAKI_PHASE_PROTECT) oaki_cycle_abort();
+        unlock(d);
+    }
+    if (d->end_ns) d->nap_ns = 1; /* that was a pause */
+    return OAKI_STEP_MORE;
+}
+
+/* ---- steps ---- */
+
+oaki_stepped oaki_step_begin(oaki_driver *d)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    if (self->unprotect) return release_pages(d);
+    answer a = due(d);
+    if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
+    if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
+    lock();
+    bool mine = is_at_rest(), minor = AO_load(&oaki_the_heap.sticky) != 0;
+    if (mine) {
+        self->unprotect = true;
+        self->released = (oaki_progress){ 0, 0 };
+    }
+    if (mine && !minor) {
+        self->protecting = true;
+        self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
+        oaki_cycle_enter(OAKI_PHASE_PROTECT);
+    }
+    unlock(d);
+    return mine && minor ? begin_mark(d, true) : OAKI_STEP_MORE;
+}
+
+oaki_stepped oaki_step_protect(oaki_driver *d)
+{
+    bool over = false;
+    OAKI_REQUIRES_OUTSIDE();
+    lock();
+    if (oaki_phase_now() == OAKI_PHASE_PROTECT)
+        over = advance(&self->progress, d, oaki_protect_scanned);
+    unlock(d);
+    return over ? begin_mark(d, false) : OAKI_STEP_MORE;
+}
+
+/* Up to where the heap ended at the init pause. What it grows by afterwards is prepared as it is
+ * allocated. true when it is through. */
+static bool prepare_chunk(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_progress *p = &self->progress;
+    size_t words = OAKI_CHUNK / OAKI_GRANULE / 64, c = p->at / OAKI_CHUNK;
+    OAKI_ASSERT(p->at % OAKI_CHUNK == 0);
+    if (p->at >= oaki_worker(0)->used) return true;
+    if (h->chunk_inuse[c])
+        oaki_mark_prepare_concurrent(c * words, words, oaki_gc.kind == OAKI_MINOR);
+    p->at += OAKI_CHUNK;
+    return false;
+}
+
+/* From MARK on what the mark sees stays true, or its page is dirty. */
+oaki_stepped oaki_step_prepare(oaki_driver *d)
+{
+    if (d->paused) {
+        oaki_prepare_in_pause(d);
+        return OAKI_STEP_MORE;
+    }
+    OAKI_REQUIRES_OUTSIDE();
+    lock();
+    uint64_t cpu = oaki_os_thread_cpu_ns();
+    if (oaki_phase_now() == OAKI_PHASE_PREPARE && prepare_chunk()) {
+        oaki_workers_concurrent(true);
+        oaki_stage_enter(OAKI_STAGE_PINNED);
+        oaki_cycle_enter(OAKI_PHASE_MARK);
+    }
+    oaki_quanta_cost(oaki_os_thread_cpu_ns() - cpu);
+    unlock(d);
+    return OAKI_STEP_MORE;
+}
+
+/* ---- in the pauses ---- */
+
+bool oaki_concurrent_begins_minor(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    return !self->protecting && AO_load(&oaki_the_heap.sticky) && !oaki_zones_closing();
+}
+
+void oaki_concurrent_begin(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_INIT_PAUSE);
+    AO_store(&oaki_the_heap.sticky, 0);
+    AO_store(&self->large, 0);
+    oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);
+    AO_store(&self->number, AO_load(&oaki_the_heap.cycle));
+    AO_store(&self->done, 0);
+    AO_store(&self->final_refused, 0);
+    self->worked_before_ns = AO_load(&self->worked_ns);
+    self->pauses_ns = self->longest_ns = self->vain_ns = 0;
+    self->protecting = false;
+    self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
+    self->begun_ns = oaki_os_now_ns();
+}
+
+/* Pinned objects once more: some have come since they were queued, or before all were. */
+void oaki_concurrent_final_pause(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_FINAL_PAUSE && oaki_gc.mode == OAKI_CONCURRENT);
+    self->took_ns = oaki_os_now_ns() - self->begun_ns;
+    oaki_workers_concurrent(false);
+    AO_store(&self->expected[oaki_gc.kind], oaki_workers_scanned());
+    oaki_workers_extend();
+    oaki_rescan_begin(oaki_preclean_refusals());
+}
+
+void oaki_concurrent_end(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    oaki_deferred_wipe();
+    AO_store(&self->done, 0);
+}
+
+size_t oaki_concurrent_work(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    return oaki_workers_scanned() + oaki_preclean_protected() * PAGE_WORDS;
+}
+
+/* Rounds have found large ones of that time too, so the two are not added. */
+size_t oaki_concurrent_floating(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    size_t late = oaki_pace_floating(oaki_preclean_found(), self->took_ns, oaki_quanta_worked());
+    return OAKI_MAX(AO_load(&self->large), late);
+}
+
+void oaki_gc_large_in_mark(size_t bytes)
+{
+    OAKI_REQUIRES_INSIDE();
+    AO_fetch_and_add(&self->large, bytes);
+}
+
+void oaki_concurrent_give_up(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_cycle_abort();
+}
+
+/* ---- what others ask ---- */
+
+bool oaki_concurrent_protecting(void)
+{
+    return self->protecting;
+}
+
+bool oaki_concurrent_is_minor(void)
+{
+    return oaki_gc.mode == OAKI_CONCURRENT && oaki_cycle_is_minor();
+}
+
+bool oaki_concurrent_has_rest(void)
+{
+    return !is_at_rest() || self->unprotect;
+}

@@ -1,0 +1,158 @@
+/* stages.c - MARK and PRECLEAN, stage by stage: what each one does, and which one follows.
+ *
+ * MARK: what no stack leads to is queued, all is traced, then what ephemerons keep, and tables note
+ * which records are certain. PRECLEAN: dirty pages are rescanned in rounds (preclean.c); between
+ * them the roots are asked once more, values of ephemerons queued, and objects marked whose
+ * functions want a stopped world.
+ *
+ * Owns nothing but the order. Lock: `next` runs under the driver's lock, or in a pause. */
+#include "concurrent.h"
+#include "gc/contract.h"
+#include "gc/refs/finalizer.h"
+#include "gc/refs/tables.h"
+#include "gc/trace/trace.h"
+#include "quantum.h"
+
+#define NAPS_A_ROUND 8 /* pauses refused before dirty pages are rescanned once more */
+#define PASSES 8 /* over the ephemerons, each of which may lead to keys of others */
+
+static oaki_stage after_pinned(void)
+{
+    oaki_gc.concurrent.table = 0;
+    return OAKI_STAGE_KEPT;
+}
+
+static oaki_stage after_kept(void)
+{
+    oaki_gc.concurrent.place = (oaki_root_place){ 0 };
+    return OAKI_STAGE_RANGES;
+}
+
+static oaki_stage after_ranges(void)
+{
+    return OAKI_STAGE_TRACE;
+}
+
+static oaki_stage pass(void)
+{
+    oaki_gc.preclean.queued = oaki_ephemerons_queued();
+    return OAKI_STAGE_VALUES;
+}
+
+/* What pairs keep is traced before tables are asked; after each of these the mark goes on. */
+static oaki_stage after_trace(void)
+{
+    oaki_gc.preclean.passes = 0;
+    return pass();
+}
+
+static oaki_stage certain(void)
+{
+    oaki_gc.concurrent.table = 0;
+    return OAKI_STAGE_CERTAIN;
+}
+
+static oaki_stage after_values(void)
+{
+    return oaki_ephemerons_queued() == oaki_gc.preclean.queued ? certain()
+                                                               : OAKI_STAGE_VALUES_TRACE;
+}
+
+static oaki_stage after_values_trace(void)
+{
+    return ++oaki_gc.preclean.passes < PASSES ? pass() : certain();
+}
+
+static oaki_stage after_certain(void)
+{
+    return OAKI_STAGE_CERTAIN_TRACE;
+}
+
+static oaki_stage after_certain_trace(void)
+{
+    if (oaki_phase_now() == OAKI_PHASE_MARK) {
+        oaki_cycle_enter(OAKI_PHASE_PRECLEAN);
+        return oaki_preclean_start();
+    }
+    return oaki_mark_leaves_out() ? OAKI_STAGE_WAITING : oaki_preclean_after_roots();
+}
+
+static oaki_stage after_round(void)
+{
+    return OAKI_STAGE_ROUND_TRACE;
+}
+
+static oaki_stage after_waiting(void)
+{
+    return OAKI_STAGE_WAITING_TRACE;
+}
+
+#define FINALIZER_LOCK &oaki_the_heap.finalizer_lock
+#define ROOTS_LOCK &oaki_the_heap.roots_lock
+
+const oaki_stage_plan oaki_stages[OAKI_STAGES] = {
+    [OAKI_STAGE_PINNED] = { oaki_quantum_pinned, NULL, false, after_pinned },
+    [OAKI_STAGE_KEPT] = { oaki_quantum_kept, FINALIZER_LOCK, false, after_kept },
+    [OAKI_STAGE_RANGES] = { oaki_quantum_ranges, ROOTS_LOCK, false, after_ranges },
+    [OAKI_STAGE_TRACE] = { oaki_quantum_trace, NULL, false, after_trace },
+    [OAKI_STAGE_VALUES] = { oaki_quantum_values, FINALIZER_LOCK, false, after_values },
+    [OAKI_STAGE_VALUES_TRACE] = { oaki_quantum_trace, NULL, false, after_values_trace },
+    [OAKI_STAGE_CERTAIN] = { oaki_quantum_certain, FINALIZER_LOCK, false, after_certain },
+    [OAKI_STAGE_CERTAIN_TRACE] = { oaki_quantum_trace, NULL, false, after_certain_trace },
+    [OAKI_STAGE_ROUND] = { oaki_quantum_round, NULL, false, after_round },
+    [OAKI_STAGE_ROUND_TRACE] = { oaki_quantum_trace, NULL, false, oaki_preclean_after_round },
+    [OAKI_STAGE_ROOTS] = { oaki_quantum_roots, NULL, true, after_kept },
+    [OAKI_STAGE_WAITING] = { oaki_quantum_waiting, NULL, true, after_waiting },
+    [OAKI_STAGE_WAITING_TRACE] = { oaki_quantum_trace, NULL, false, oaki_preclean_after_roots },
+    [OAKI_STAGE_PAUSED_ROUND] = { oaki_quantum_paused_round, NULL, true,
+                                  oaki_preclean_after_paused_round },
+};
+
+/* READY: the final pause, which the program may not want now. While it doesn't, dirty pages are
+ * rescanned now and then, or the pause would have all of them. */
+static oaki_stepped end(oaki_driver *d)
+{
+    oaki_concurrent *c = &oaki_gc.concurrent;
+    (void)oaki_enter();
+    bool mine = oaki_is_marking_concurrently();
+    bool ended = mine && oaki_cycle_final_pause(d->thread, AO_load(&c->number));
+    oaki_leave(d->thread);
+    if (!mine || ended) {
+        AO_store(&c->final_refused, 0);
+        return OAKI_STEP_MORE;
+    }
+    AO_store(&c->final_refused, 1);
+    return OAKI_STEP_REFUSED;
+}
+
+static bool rounds_are_due(void)
+{
+    oaki_concurrent *c = &oaki_gc.concurrent;
+    return AO_load(&c->final_refused) && ++c->naps % NAPS_A_ROUND == 0;
+}
+
+static void start_again(oaki_driver *d)
+{
+    (void)oaki_enter();
+    oaki_lock_acquire(&oaki_gc.concurrent.driver);
+    if (oaki_phase_now() == OAKI_PHASE_PRECLEAN) oaki_stage_enter(oaki_preclean_start());
+    oaki_lock_release(&oaki_gc.concurrent.driver);
+    oaki_leave(d->thread);
+}
+
+oaki_stepped oaki_step_mark(oaki_driver *d)
+{
+    if (d->paused) {
+        oaki_mark_in_pause(d);
+        return OAKI_STEP_MORE;
+    }
+    if (AO_load(&oaki_gc.concurrent.stage) != OAKI_STAGE_READY) {
+        oaki_quantum_run(d);
+        return OAKI_STEP_MORE;
+    }
+    if (rounds_are_due()) {
+        start_again(d);
+        return OAKI_STEP_MORE;
+    }
+    return end(d);
+}

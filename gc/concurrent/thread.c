@@ -1,0 +1,166 @@
+/* thread.c - the collector's own thread: it drives each concurrent cycle that is requested, from
+ * the first step to the last.
+ *
+ * Its frames are no roots, but where it calls functions of the program's.
+ * Owns: oaki_gc.background. Lock: AO_t fields, by any thread. */
+#include "concurrent.h"
+#include "gc/off.h"
+#include "gc/pace.h"
+#include "quantum.h"
+#include "runtime/dirty.h"
+#include "runtime/os.h"
+
+#define FEW_CPUS 4             /* another thread would take the program's processor */
+#define REFUSED_NAP_NS 500000u /* between two looks whether the program allows a pause now, */
+#define REFUSED_NAPS 100       /* so many */
+
+static oaki_background *const self = &oaki_gc.background;
+
+/* ---- driving ---- */
+
+/* A large heap's growth is touched ahead between two quanta (runtime/ahead.c). Past the goal an
+ * allocating thread may wait for nothing, and only the mark's end helps. */
+static void between_steps(const oaki_driver *d)
+{
+    oaki_ahead_led_step(AO_load(&oaki_the_heap.live) >= oaki_pace_goal());
+    if (d->nap_ns) oaki_os_sleep_exactly_ns(d->nap_ns);
+}
+
+/* The program allows no pause: what has been done is dropped. */
+static void give_up(oaki_thread *t)
+{
+    AO_fetch_and_add1(&self->refusals);
+    (void)oaki_enter();
+    oaki_lock_acquire(&oaki_gc.concurrent.driver);
+    oaki_cycle_abort();
+    oaki_lock_release(&oaki_gc.concurrent.driver);
+    oaki_leave(t);
+}
+
+/* Until no cycle is under way, nor due. Was there one? */
+static bool drive(oaki_thread *t)
+{
+    oaki_driver d = { .thread = t, .why = OAKI_GC_DUE };
+    bool any = false;
+    for (unsigned refused = 0;;) {
+        oaki_stepped stepped = oaki_collector_step(&d);
+        if (stepped == OAKI_STEP_OVER) return any;
+        if (stepped == OAKI_STEP_MORE) {
+            any = true;
+            refused = 0;
+            between_steps(&d);
+            continue;
+        }
+        if (++refused > REFUSED_NAPS) {
+            give_up(t);
+            if (!oaki_concurrent_has_rest()) return any;
+            refused = 0;
+            continue;
+        }
+        oaki_os_sleep_ns(REFUSED_NAP_NS);
+    }
+}
+
+/* What is called may take its time, or wait for mutators, which collect themselves meanwhile. */
+static void report(oaki_thread *t)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
+    AO_store(&self->reporting, 1);
+    oaki_event_over(t);
+    AO_store(&self->reporting, 0);
+    (void)oaki_enter();
+    (void)oaki_dirty_start(); /* in a child, if it has forked */
+    oaki_leave(t);
+}
+
+static void cycle(oaki_thread *t)
+{
+    if (oaki_os_cpus() <= FEW_CPUS) oaki_ahead_lead(true);
+    bool any = drive(t);
+    oaki_ahead_lead(false);
+    if (!any) return;
+    report(t);
+    oaki_deferred_release();
+}
+
+static void *collector(void *arg)
+{
+    unsigned seen = 0;
+    oaki_thread *t = oaki_thread_attach_own();
+    if (!t) {
+        AO_store(&self->started, 0); /* the next need tries again */
+        return arg;
+    }
+    AO_store(&self->clock, (AO_t)oaki_os_thread_clock());
+    for (;;) {
+        unsigned now;
+        oaki_blocking_begin(oaki_thread_self());
+        while ((now = AO_int_load_acquire(&self->wake)) == seen)
+            oaki_futex_wait(&self->wake, seen, 0);
+        oaki_blocking_end(oaki_thread_self());
+        seen = now;
+        cycle(t);
+        AO_store(&self->forced, 0);
+        AO_int_store_release(&self->requested, 0);
+    }
+    return NULL;
+}
+
+/* ---- starting it ---- */
+
+/* A thread is started outside of oaki_enter, as that takes locks of the host. Where there is none
+ * to be had now, or no way to tell it of dirty pages, mutators collect in pauses, and the next
+ * collection tries again. */
+static OAKI_COLD bool spawn(oaki_thread *t)
+{
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
+    AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
+    if (AO_load(&self->not_before) == next) return false;
+    if (!AO_compare_and_swap_full(&self->started, 0, 1)) return AO_load(&self->started) == 1;
+    bool told = oaki_dirty_start(), here = told && oaki_dirty_here();
+    oaki_leave(t);
+    bool runs = here && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
+    (void)oaki_enter();
+    if (!runs) AO_store(&self->not_before, next);
+    if (!runs) AO_store_release(&self->started, told ? 0 : 2);
+    return runs;
+}
+
+bool oaki_concurrent_may(oaki_thread *t)
+{
+    const oak_config *cfg = &oaki_the_heap.config;
+    if (!cfg->concurrent || oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    if (!oaki_debug_switches.beside && !oaki_pace_is_large()) return false;
+    AO_t started = AO_load(&self->started);
+    return (started == 1 || (started == 0 && spawn(t))) && oaki_dirty_may();
+}
+
+bool oaki_concurrent_requested(void)
+{
+    return AO_int_load_acquire(&self->requested) != 0;
+}
+
+void oaki_background_wake(void)
+{
+    if (oaki_concurrent_requested()) return;
+    if (!AO_int_compare_and_swap_full(&self->requested, 0, 1)) return;
+    AO_int_fetch_and_add_full(&self->wake, 1);
+    oaki_futex_wake(&self->wake, 1);
+}
+
+/* Where the thread has forked itself, by what it has called, it is the one that the child has. */
+void oaki_background_reset(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    bool own = t && t->own;
+    AO_store(&self->started, own);
+    AO_store(&self->clock, own ? (AO_t)oaki_os_thread_clock() : 0);
+    AO_store(&self->not_before, 0);
+    if (!own) AO_store(&self->reporting, 0); /* it is at it still */
+    AO_store(&self->refusals, 0);
+    AO_store(&self->waiting, 0);
+    AO_store(&self->forced, 0);
+    AO_int_store(&self->requested, 0);
+}

@@ -1,0 +1,87 @@
+/* cycle.h - the steps of a cycle, and who takes them.
+ *
+ * A driver is a thread that takes steps: the collector's own, a mutator that collects (its steps
+ * are whole phases, in one pause), one that assists, or one that has a budget. */
+#ifndef OAKI_CYCLE_H
+#define OAKI_CYCLE_H
+
+#include "collector.h"
+#include "gc.h"
+#include "runtime/collector.h"
+
+/* What a step has come to. */
+typedef enum oaki_stepped {
+    OAKI_STEP_MORE,   /* the cycle goes on */
+    OAKI_STEP_OVER,   /* no cycle is under way, and none is due */
+    OAKI_STEP_REFUSED /* the program allows no pause now; the step can be tried again */
+} oaki_stepped;
+
+typedef struct oaki_driver {
+    oaki_thread *thread;
+    bool paused;          /* it has stopped the world, and takes whole phases */
+    uint64_t end_ns;      /* a budget's end, on the monotonic clock; 0: a quantum at a time */
+    uint64_t nap_ns;      /* out: mutators, or waiting threads, are to have this time first */
+    uint64_t at_ns;       /* of a paused one: the end of the part before */
+    oaki_gc_why why;
+} oaki_driver;
+
+/* The next step of the cycle under way; if there is none and one is due, the first. The only switch
+ * over the phase. Outside of oaki_enter, unless paused. */
+oaki_stepped oaki_collector_step(oaki_driver *d);
+
+/* The only place that writes the phase. Fatal where `next` may not follow. */
+void oaki_cycle_enter(oaki_phase next);
+/* SWEEP becomes IDLE, when nothing waits to be swept. Any thread. */
+void oaki_cycle_swept(void);
+/* The phase at rest: SWEEP while spans wait, else IDLE. */
+oaki_phase oaki_cycle_at_rest(void);
+
+/* The mark under way, if any, has not happened; the next cycle is a full one. gc_lock held, or in
+ * the child of a fork. */
+void oaki_cycle_abort(void);
+
+/* In the child of a fork: no cycle is under way, and no thread but the caller is left. */
+void oaki_collector_reset(void);
+
+/* ---- steps, each in the file of its phase ---- */
+
+oaki_stepped oaki_step_begin(oaki_driver *d);       /* IDLE, SWEEP: concurrent/begin.c */
+oaki_stepped oaki_step_protect(oaki_driver *d);     /* concurrent/begin.c */
+oaki_stepped oaki_step_init_pause(oaki_driver *d);  /* pauses.c */
+oaki_stepped oaki_step_prepare(oaki_driver *d);     /* concurrent/begin.c */
+oaki_stepped oaki_step_mark(oaki_driver *d);        /* MARK, PRECLEAN: concurrent/stages.c */
+oaki_stepped oaki_step_final_pause(oaki_driver *d); /* pauses.c */
+oaki_stepped oaki_step_reclaim(oaki_driver *d);     /* pauses.c */
+
+/* PREPARE and MARK of a stopped cycle, whole. */
+void oaki_prepare_in_pause(oaki_driver *d);
+void oaki_mark_in_pause(oaki_driver *d);
+
+/* Another thread has the phase to itself, in its pause or under gc_lock. */
+oaki_stepped oaki_driver_waits(oaki_driver *d);
+
+/* ---- pauses.c; gc_lock held, the caller's context saved ---- */
+
+/* The init pause of a concurrent cycle. false: the world could not be stopped yet. */
+bool oaki_init_pause(oaki_thread *t);
+
+/* All of a cycle that is left, in one pause: the final pause of a concurrent one, or a stopped one.
+ * false: the world could not be stopped yet, or the program wants no collection. */
+bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why);
+
+/* ---- record.c: what a cycle measures; gc_lock held ---- */
+
+/* swept_from: when the sweep of what was left began. */
+void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from);
+void oaki_record_stopped(oaki_thread *t);
+/* The part that began at *t ends now, and the next one begins. */
+void oaki_record_part(oaki_part part, uint64_t *t);
+/* After the final pause; mark_cpu: of all processors, for the mark in it. */
+void oaki_record_end(uint64_t mark_cpu);
+
+/* ---- collect.c ---- */
+
+/* As oaki_gc_collect, unless cycle `number` is over already: the concurrent mark's end. */
+bool oaki_cycle_final_pause(oaki_thread *t, size_t number);
+
+#endif

@@ -1,0 +1,266 @@
+/* pauses.c - the pauses of a cycle: the init pause and the final one of a concurrent cycle, and the
+ * single one of a stopped cycle, which takes the same steps from INIT_PAUSE to FINAL_PAUSE at once.
+ *
+ * Lock: gc_lock, from before the world stops until RECLAIM is over. */
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/sticky.h"
+#include "contract.h"
+#include "cycle.h"
+#include "gc/debug/verify.h"
+#include "host.h"
+#include "off.h"
+#include "pace.h"
+#include "gc/refs/tables.h"
+#include "runtime/guard.h"
+#include "runtime/os.h"
+#include "runtime/room.h"
+#include "runtime/rootmask.h"
+#include "runtime/track.h"
+#include "sweep.h"
+#include "gc/trace/trace.h"
+#include <string.h>
+
+/* ---- steps in a pause ---- */
+
+static void flush_caches(void)
+{
+    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+}
+
+/* Of a concurrent cycle the roots are queued and the world runs after this one. */
+oaki_stepped oaki_step_init_pause(oaki_driver *d)
+{
+    if (!d->paused) return oaki_driver_waits(d);
+    oaki_tables_reclaim(); /* what an aborted mark has left */
+    oaki_hooks_call(&oaki_gc.before);
+    oaki_workers_begin();
+    if (oaki_gc.mode == OAKI_CONCURRENT) {
+        oaki_roots_mark(false);
+        oaki_concurrent_begin();
+    }
+    oaki_cycle_enter(OAKI_PHASE_PREPARE);
+    return OAKI_STEP_MORE;
+}
+
+/* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
+void oaki_prepare_in_pause(oaki_driver *d)
+{
+    oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_STOPPED();
+    size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
+    for (size_t c = 0; c < chunks; c++)
+        if (h->chunk_inuse[c])
+            oaki_mark_prepare(c * words, words, oaki_gc.kind == OAKI_MINOR);
+    oaki_record_part(OAKI_PART_PREPARE, &d->at_ns);
+    oaki_cycle_enter(OAKI_PHASE_MARK);
+}
+
+/* Pinned and old objects are queued before, where there are any to be. */
+static void mark_from_roots(oaki_driver *d)
+{
+    oaki_roots_mark(true);
+    oaki_record_part(OAKI_PART_ROOTS, &d->at_ns);
+    oaki_mark_drain();
+    oaki_record_part(OAKI_PART_DRAIN, &d->at_ns);
+}
+
+void oaki_mark_in_pause(oaki_driver *d)
+{
+    OAKI_REQUIRES_STOPPED();
+    if (oaki_gc.kind == OAKI_MINOR) oaki_sticky_rescan();
+    else oaki_pinned_mark();
+    mark_from_roots(d);
+    oaki_cycle_enter(OAKI_PHASE_FINAL_PAUSE);
+}
+
+static void decide_refs(void)
+{
+    oaki_ephemerons_fixpoint(false);
+    oaki_tables_clear(false);
+    oaki_finalizers_decide(oaki_gc.kind == OAKI_MINOR);
+    oaki_ephemerons_fixpoint(true);
+    oaki_tables_clear(true);
+}
+
+/* The time that it takes is no part of the cycle's: pacing is to be the same. */
+static void verify(bool whole, uint64_t *t)
+{
+    oaki_cycle *c = &oaki_gc.record;
+    if (!oaki_debug_switches.verify) return;
+    uint64_t cpu = oaki_os_cpu_ns();
+    oaki_verify(whole);
+    c->verify_cpu = oaki_os_cpu_ns() - cpu;
+    uint64_t now = oaki_os_now_ns();
+    c->verify = now - *t;
+    *t = now;
+}
+
+/* Of a minor one's old objects it is not known which were freed by hand. */
+static size_t live_bytes(bool minor)
+{
+    size_t live = oaki_workers_bytes();
+    live -= OAKI_MIN(oaki_deferred_marked(), live);
+    return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
+}
+
+static oaki_found found(bool part)
+{
+    if (part) return OAKI_FOUND_SOME;
+    return oaki_gc.roots.in_flight ? OAKI_FOUND_MOST : OAKI_FOUND_ALL;
+}
+
+/* M is final: what is live is known, and every span waits to be swept. */
+static void end_mark(oaki_driver *d, bool concurrent, bool minor)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_cycle *c = &oaki_gc.record;
+    size_t live = live_bytes(minor), before = c->line.heap_end;
+    size_t work = concurrent ? oaki_concurrent_work() : oaki_workers_scanned();
+    oaki_concurrent_end();
+    oaki_mark_release();
+    oaki_cycle_enter(OAKI_PHASE_RECLAIM);
+    AO_store_release(&h->cycle, AO_load(&h->cycle) + 1);
+    oaki_pace_marked(live, concurrent ? oaki_concurrent_floating() : 0, oaki_gc.roots.bytes, minor);
+    bool sticky = oaki_sticky_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
+                  (concurrent || (d->why == OAKI_GC_DUE && oaki_sticky_keep(minor)));
+    AO_store(&h->sticky, sticky);
+    c->minor = minor;
+    oaki_sweep_begin(live, AO_load(&h->trigger));
+    c->line.heap_live = live;
+    oaki_room_serve(found(minor || concurrent), oaki_os_now_ns() - c->begin);
+    oaki_record_part(OAKI_PART_PACE, &d->at_ns);
+}
+
+/* Pinned objects were queued already where the mark is concurrent. Roots come second there: from
+ * oaki_concurrent_final_pause on words count up to where the heap ends now. */
+oaki_stepped oaki_step_final_pause(oaki_driver *d)
+{
+    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
+    if (!d->paused) return oaki_driver_waits(d);
+    if (concurrent) {
+        oaki_concurrent_final_pause();
+        mark_from_roots(d);
+    }
+    decide_refs();
+    oaki_record_part(OAKI_PART_FINISH, &d->at_ns);
+    oaki_zones_marked();
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_mark();
+    oaki_hooks_call(&oaki_gc.after);
+    verify(!concurrent && !minor, &d->at_ns);
+    end_mark(d, concurrent, minor);
+    return OAKI_STEP_MORE;
+}
+
+/* Of the holder of gc_lock alone; another driver waits for it. */
+oaki_stepped oaki_step_reclaim(oaki_driver *d)
+{
+    if (!d->paused) return oaki_driver_waits(d);
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_tables_reclaim();
+    oaki_mark_trim();
+    oaki_cycle_enter(OAKI_PHASE_SWEEP);
+    oaki_cycle_swept();
+    return OAKI_STEP_MORE;
+}
+
+/* ---- pauses ---- */
+
+/* Helpers are held from here on, and nothing waits to be swept. When the sweep of what was left
+ * began. No worker comes in mid mark, as it would know nothing of it. */
+static uint64_t prepare_pause(void)
+{
+    if (!oaki_gc.start_reported) oaki_hooks_call(&oaki_gc.start);
+    oaki_gc.start_reported = true;
+    bool none = !oaki_is_marking();
+    if (none) oaki_workers_spawn(oaki_os_cpus());
+    oaki_sweep_spawn();
+    oaki_helpers_hold();
+    uint64_t at = oaki_os_now_ns();
+    if (none) (void)oaki_zones_reap(SIZE_MAX);
+    oaki_gc_sweep_all();
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look_at_all("a collection");
+    return at;
+}
+
+bool oaki_init_pause(oaki_thread *t)
+{
+    oaki_driver d = { .thread = t, .paused = true, .why = OAKI_GC_DUE };
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(!oaki_is_marking());
+    oaki_record_begin(t, OAKI_GC_DUE, prepare_pause());
+    if (!oaki_world_stop(t)) {
+        oaki_helpers_release();
+        return false;
+    }
+    oaki_record_stopped(t);
+    oaki_gc.record.first_begin = oaki_world_asked_ns();
+    flush_caches();
+    oaki_gc.mode = OAKI_CONCURRENT;
+    oaki_gc.kind = oaki_concurrent_begins_minor() ? OAKI_MINOR : OAKI_FULL;
+    oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
+    (void)oaki_collector_step(&d);
+    oaki_gc.record.first = oaki_os_now_ns() - oaki_gc.record.first_begin;
+    oaki_world_start(t);
+    oaki_helpers_release();
+    return true;
+}
+
+/* Not as long as the program wants none: then this is no start. */
+static bool stop_to_end(oaki_thread *t)
+{
+    if (!oaki_world_stop(t)) return false;
+    if (!oaki_gc_is_off()) return true;
+    oaki_gc.start_reported = false;
+    oaki_world_start(t);
+    return false;
+}
+
+/* A concurrent mark that is under way ends here; one that has only begun is begun anew. */
+static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
+{
+    oaki_gc.ended_concurrent = oaki_is_marking_concurrently();
+    flush_caches();
+    if (oaki_gc.ended_concurrent) {
+        oaki_record_part(OAKI_PART_PREPARE, at_ns);
+        oaki_cycle_enter(OAKI_PHASE_FINAL_PAUSE);
+        return;
+    }
+    if (oaki_is_marking()) oaki_workers_discard();
+    oaki_gc.mode = OAKI_STOPPED;
+    oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
+    AO_store(&oaki_the_heap.sticky, 0);
+    oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
+}
+
+bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)
+{
+    oaki_driver d = { .thread = t, .paused = true, .why = why };
+    oaki_cycle *c = &oaki_gc.record;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_record_begin(t, why, prepare_pause());
+    uint64_t cpu0 = oaki_os_cpu_ns();
+    if (!stop_to_end(t)) {
+        oaki_helpers_release();
+        return false;
+    }
+    oaki_record_stopped(t);
+    cpu0 += oaki_world_vain().rest_cpu_ns;
+    c->begin = d.at_ns = oaki_world_asked_ns();
+    oaki_record_part(OAKI_PART_STOP, &d.at_ns);
+    uint64_t cpu1 = oaki_os_cpu_ns();
+    enter_pause(why, &d.at_ns);
+    while (oaki_phase_now() != OAKI_PHASE_RECLAIM) (void)oaki_collector_step(&d);
+    uint64_t cpu2 = oaki_os_cpu_ns();
+    c->end = d.at_ns;
+    oaki_world_start(t);
+    oaki_record_part(OAKI_PART_START, &c->end);
+    oaki_helpers_release();
+    (void)oaki_collector_step(&d);
+    c->stop_cpu = cpu1 - cpu0;
+    c->cpu_end = oaki_os_cpu_ns();
+    c->cpu = c->cpu_end - cpu0 - c->verify_cpu;
+    oaki_record_end(cpu2 - cpu1 - c->verify_cpu);
+    oaki_gc.start_reported = false;
+    oaki_event_note(c);
+    return true;
+}

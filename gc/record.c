@@ -1,0 +1,159 @@
+/* record.c - what a cycle measures of itself, for gctrace, listeners, pacing and statistics.
+ *
+ * Owns: oaki_gc.record and oaki_gc.totals. Lock: gc_lock. */
+#include "gc/concurrent/concurrent.h"
+#include "cycle.h"
+#include "off.h"
+#include "pace.h"
+#include "runtime/os.h"
+#include "sweep.h"
+#include "gc/trace/trace.h"
+#include <oakum/gc.h>
+#include <string.h>
+
+static double cpu_fraction(unsigned processors)
+{
+    double total = (double)(oaki_os_now_ns() - oaki_gc.totals.start_ns) * processors;
+    return total > 0 ? (double)oaki_gc.totals.gc_cpu_ns / total : 0;
+}
+
+static void count_pause(uint64_t ns)
+{
+    oaki_totals *a = &oaki_gc.totals;
+    unsigned i = (unsigned)(AO_load(&oaki_the_heap.cycle) + 255) % 256;
+    a->last_gc_ns = oaki_os_wall_ns();
+    a->pause_ns_total += ns;
+    a->pause_ns[i] = ns;
+    a->pause_end[i] = a->last_gc_ns;
+}
+
+/* ---- before the mark ---- */
+
+static void begin_new(oaki_thread *t, uint64_t sweep_rest)
+{
+    oaki_cycle *c = &oaki_gc.record;
+    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_os_cpus() };
+    c->sweep_end = oaki_sweep_ended();
+    oaki_sweep_kept(c->kept);
+    c->tid = t->tid;
+    c->line.goal = oaki_pace_goal();
+}
+
+void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (!oaki_is_marking()) begin_new(t, oaki_os_now_ns() - swept_from);
+    oaki_gc.record.why = why;
+    oaki_gc.record.line.forced = why == OAKI_GC_ASKED;
+}
+
+/* The mark may have been aborted before the world was stopped. */
+void oaki_record_stopped(oaki_thread *t)
+{
+    oaki_cycle *c = &oaki_gc.record;
+    oaki_vain vain = oaki_world_vain();
+    OAKI_REQUIRES_STOPPED();
+    size_t live = AO_load(&oaki_the_heap.live);
+    if (c->first_begin && !oaki_is_marking()) {
+        oaki_gc_why why = c->why;
+        begin_new(t, 0);
+        c->why = why;
+        c->line.forced = why == OAKI_GC_ASKED;
+    }
+    if (!c->first_begin) c->line.heap_start = live;
+    c->line.heap_end = live;
+    c->allocated = live - OAKI_MIN(oaki_gc.totals.live, live);
+    c->longest_vain = OAKI_MAX(c->longest_vain, vain.longest_ns);
+}
+
+void oaki_record_part(oaki_part part, uint64_t *t)
+{
+    uint64_t now = oaki_os_now_ns();
+    oaki_gc.record.phase[part] = now - *t;
+    *t = now;
+}
+
+/* ---- after it ---- */
+
+/* As Go counts: a pause costs every processor; of the mark, what was worked. */
+static void note_times(oaki_cycle *c, uint64_t mark_cpu)
+{
+    oaki_gctrace *l = &c->line;
+    const uint64_t *p = c->phase;
+    l->cycle = AO_load(&oaki_the_heap.cycle);
+    l->since_start = (c->first_begin ? c->first_begin : c->begin) - oaki_gc.totals.start_ns;
+    l->stop = p[OAKI_PART_STOP];
+    l->mark = p[OAKI_PART_PREPARE] + p[OAKI_PART_ROOTS] + p[OAKI_PART_DRAIN] +
+              p[OAKI_PART_FINISH] + p[OAKI_PART_PACE];
+    l->mark_end = p[OAKI_PART_START];
+    if (c->first_begin) { /* as Go: a pause, the concurrent mark, a pause */
+        l->mark_end += l->stop + l->mark;
+        l->stop = c->first;
+        l->mark = c->begin - c->first_begin - c->first;
+        mark_cpu += c->beside;
+    }
+    l->stop_cpu = l->stop * l->processors;
+    l->mark_cpu = mark_cpu;
+    l->mark_end_cpu = l->mark_end * l->processors;
+    l->cpu_fraction = cpu_fraction(l->processors);
+}
+
+static void note_heap(oaki_cycle *c)
+{
+    oaki_heap *h = &oaki_the_heap;
+    c->wall = oaki_gc.totals.last_gc_ns;
+    c->line.stacks = oaki_gc.roots.stack_bytes;
+    c->line.globals = oaki_gc.roots.data_bytes;
+    c->freed = c->line.heap_start - OAKI_MIN(c->line.heap_live, c->line.heap_start);
+    oaki_gc.totals.live = c->line.heap_live;
+    c->trigger = AO_load(&h->trigger);
+    c->heap_inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    c->heap_idle = AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
+    c->heap_released = AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
+    c->threads = (unsigned)AO_load(&h->nthreads);
+    c->markers = oaki_workers_count();
+}
+
+/* What the program allocated before the mark, and during it. */
+static void pace_concurrent(const oaki_cycle *c)
+{
+    size_t begun = c->line.heap_start, ended = c->line.heap_end;
+    oaki_pace_concurrent(c->minor, begun - OAKI_MIN(oaki_gc.totals.live, begun), c->first_begin,
+                         ended - OAKI_MIN(begun, ended), c->end - c->verify, c->cpu + c->beside);
+}
+
+void oaki_record_end(uint64_t mark_cpu)
+{
+    oaki_cycle *c = &oaki_gc.record;
+    bool asked = c->why == OAKI_GC_ASKED;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (c->first_begin) oaki_concurrent_record(c);
+    oaki_gc.totals.gc_cpu_ns += c->cpu + c->beside;
+    uint64_t pause = oaki_cycle_pause(c);
+    count_pause(c->first + pause);
+    oaki_pace_processors(c->line.processors);
+    if (c->first_begin) pace_concurrent(c);
+    else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
+    oaki_pace_cycle(c->end, pause + c->first + c->beside, c->cpu_end, c->cpu + c->beside, asked);
+    note_times(c, mark_cpu);
+    note_heap(c);
+}
+
+/* ---- for statistics ---- */
+
+void oaki_gc_stats(oak_memstats *out)
+{
+    const oaki_totals *a = &oaki_gc.totals;
+    out->num_gc = (uint32_t)AO_load(&oaki_the_heap.cycle);
+    out->num_forced_gc = (uint32_t)AO_load(&a->forced);
+    out->pause_total_ns = a->pause_ns_total;
+    out->last_gc = a->last_gc_ns;
+    memcpy(out->pause_ns, a->pause_ns, sizeof a->pause_ns);
+    memcpy(out->pause_end, a->pause_end, sizeof a->pause_end);
+    out->enable_gc = !oaki_gc_is_disabled();
+    out->gc_sys += oaki_mark_stack_bytes();
+    out->gc_cpu_fraction = cpu_fraction(oaki_os_cpus());
+    out->weak_refs = oaki_weak_count();
+    out->weak_refs_cleared = oaki_weak_cleared();
+    oaki_finalizers_stats(out);
+}

@@ -1,0 +1,116 @@
+/* tables.c - the tables of records about objects, one after the other: what a cycle, oak_free and
+ * the end of a zone ask of all of them.
+ *
+ * A pause clears what the program can read: words of weak references, ephemerons and links. It
+ * flags the records of what has gone, and they are reclaimed with the world running. A look-up of
+ * an object meanwhile, whose place may have been a dead one's, passes by what is flagged.
+ *
+ * Owns: the order of the tables. Invariant: no record is flagged or certain when a mark begins. The
+ *   thread that ends a cycle has gc_lock until all is reclaimed, so no other holder of it sees a
+ *   flag; what an aborted mark has noted as certain is forgotten in the next init pause.
+ * Lock: finalizer_lock, for some records at a time. Bound: O(what has gone), and a byte of each
+ * record. */
+#include "tables.h"
+
+#include "gc/concurrent/concurrent.h"
+#include "gc/contract.h"
+#include "runtime/options.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+
+#define TURN_NS 50000u /* for a thread that waits for a table, which would be taken again */
+
+/* Those that keep something alive come first. */
+static const oaki_table_ops *const tables[OAKI_TABLES] = {
+    &oaki_held_table,        &oaki_finalizers_table, &oaki_weak_table,
+    &oaki_short_links_table, &oaki_long_links_table, &oaki_ephemerons_table
+};
+
+/* ---- in a mark ---- */
+
+uint32_t oaki_tables_note_certain(size_t table, bool all, uint32_t from, unsigned most)
+{
+    const oaki_table_ops *t = tables[table];
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    if (!t->note_certain || !(all || t->keeps)) return OAKI_RECORD_NONE;
+    return t->note_certain(from, most);
+}
+
+void oaki_tables_clear(bool decided)
+{
+    OAKI_REQUIRES_STOPPED();
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->clear) tables[i]->clear(decided);
+}
+
+/* ---- after it ---- */
+
+static void wait_for_tests(void)
+{
+    long us = oaki_debug_switches.settle;
+    if (OAKI_UNLIKELY(us > 0 && !oaki_world_stopped())) oaki_os_sleep_ns((uint64_t)us * 1000);
+}
+
+static void reclaim(const oaki_table_ops *t)
+{
+    uint32_t from = 0;
+    for (bool more = true; more;) {
+        oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+        more = t->reclaim(&from);
+        bool waited = oaki_lock_is_awaited(&oaki_the_heap.finalizer_lock);
+        oaki_lock_release(&oaki_the_heap.finalizer_lock);
+        if (waited && !oaki_world_stopped()) oaki_os_sleep_ns(TURN_NS);
+    }
+}
+
+void oaki_tables_reclaim(void)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_INSIDE();
+    wait_for_tests();
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->reclaim) reclaim(tables[i]);
+}
+
+/* ---- freed by hand ---- */
+
+void oaki_gc_object_freed(void *obj)
+{
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->forget) tables[i]->forget(obj);
+}
+
+void oaki_tables_forget_zone(uint32_t zone)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->forget_zone) tables[i]->forget_zone(zone);
+}
+
+/* ---- the rest ---- */
+
+void oaki_tables_trim(void)
+{
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->trim) tables[i]->trim();
+    oaki_deferred_trim();
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+}
+
+const char *oaki_tables_check(void)
+{
+    const char *rule = NULL;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    for (size_t i = 0; i < OAKI_TABLES && !rule; i++)
+        if (tables[i]->check) rule = tables[i]->check();
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    return rule ? rule : oaki_deferred_check();
+}
+
+OAKI_AT_START int oaki_tables_init(void)
+{
+    for (size_t i = 0; i < OAKI_TABLES; i++)
+        if (tables[i]->init && tables[i]->init() != 0) return -1;
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* tables.h - what each table of records about objects can do (objtable.h), and the tables.
+ *
+ * A new kind of reference is one file that defines its operations, and a line in tables.c. */
+#ifndef OAKI_TABLES_H
+#define OAKI_TABLES_H
+
+#include "gc/gc.h"
+#include "objtable.h"
+
+/* A member that a table has no use for is NULL. */
+typedef struct oaki_table_ops {
+    const char *name;
+    bool keeps; /* its records keep something alive, which note_certain queues */
+    /* In a concurrent mark, for worker 0, finalizer_lock held: of up to `most` records from number
+     * `from` on, those are certain about which all is marked: the final pause passes by them.
+     * Where to go on, or OAKI_RECORD_NONE. */
+    uint32_t (*note_certain)(uint32_t from, unsigned most);
+    /* World stopped: what refers to unmarked objects is cleared for the program, and flagged;
+     * before finalizers are decided, and after. */
+    void (*clear)(bool decided);
+    /* Some flagged records leave the table; *from is 0 at first. Is there more? finalizer_lock. */
+    bool (*reclaim)(uint32_t *from);
+    void (*forget)(void *obj);           /* the object is freed by hand; inside oaki_enter */
+    void (*forget_zone)(uint32_t zone);  /* all of a zone's are; finalizer_lock */
+    void (*trim)(void);                  /* memory goes back; finalizer_lock */
+    const char *(*check)(void);          /* the rule that is broken, or NULL; finalizer_lock */
+    int (*init)(void);                   /* 0 or -1 */
+} oaki_table_ops;
+
+enum { OAKI_TABLES = 6 };
+
+extern const oaki_table_ops oaki_held_table, oaki_finalizers_table, oaki_weak_table,
+    oaki_short_links_table, oaki_long_links_table, oaki_ephemerons_table;
+
+/* For all of them; the same locks. */
+int oaki_tables_init(void);
+/* all: or only if the table keeps something alive. */
+uint32_t oaki_tables_note_certain(size_t table, bool all, uint32_t from, unsigned most);
+void oaki_tables_clear(bool decided);
+void oaki_tables_reclaim(void); /* everything; gc_lock, inside oaki_enter or in a pause */
+void oaki_tables_forget_zone(uint32_t zone);
+void oaki_tables_trim(void);    /* takes finalizer_lock */
+const char *oaki_tables_check(void); /* between two cycles, or in an init pause */
+
+#endif
