@@ -3,12 +3,13 @@
  *
  * Called inside oaki_enter, with no lock held. */
 #include "gc/concurrent/concurrent.h"
-#include "gc/concurrent/quantum.h"
 #include "contract.h"
+#include "gc/concurrent/quantum.h"
 #include "off.h"
 #include "pace.h"
 #include "runtime/os.h"
 
+#define ASSIST_NS 200000u             /* of tracing at a time: the mutator has other things to do */
 #define WAIT_NS 250000u               /* that a throttled mutator waits, at most, for each */
 #define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate, */
 #define BLIND_NS 250000000u           /* but no more where nobody marks meanwhile; */
@@ -52,7 +53,8 @@ static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 static bool mark(oaki_thread *t)
 {
     uint64_t begun = oaki_os_now_ns();
-    if (!oaki_assist_mark(t)) return false;
+    oaki_driver d = { .thread = t, .assists = true, .end_ns = begun + ASSIST_NS };
+    if (oaki_collector_step(&d) != OAKI_STEP_MORE) return false;
     (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_now_ns() - begun);
     return true;
 }

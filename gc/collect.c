@@ -35,7 +35,7 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
     return oaki_pause_to_end(t, why) && (why == OAKI_GC_DUE || !oaki_gc.ended_concurrent);
 }
 
-/* The marker of concurrent.c tells of the end itself, where nobody waits for it.
+/* The collector's thread reports the end itself, outside of its steps.
  * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
  * context is saved there, and each frame less has fewer words in it that nobody wrote. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
@@ -128,13 +128,45 @@ void oak_collect(void)
     oaki_leave(t);
 }
 
+/* ---- in steps ---- */
+
+/* Without concurrent marking a cycle that is due is one pause; its sweep goes in steps. */
+static void pause_if_due(oaki_thread *t, uint64_t end_ns)
+{
+    if (oaki_pace_due()) (void)oaki_gc_collect(t, OAKI_GC_DUE);
+    else (void)oaki_sweep_until(end_ns);
+}
+
+/* At most one pause a call: mutators have the time between two. */
+static void take_steps(oaki_driver *d)
+{
+    oaki_stepped stepped;
+    do stepped = oaki_collector_step(d);
+    while (stepped == OAKI_STEP_MORE && d->nap_ns == 0 && oaki_os_now_ns() < d->end_ns);
+    if (stepped == OAKI_STEP_OVER) oaki_deferred_release();
+}
+
+bool oak_collect_step(unsigned budget_us)
+{
+    uint64_t budget = (uint64_t)budget_us * 1000, begun = oaki_os_now_ns();
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    oaki_driver d = { .thread = t, .end_ns = begun + budget, .why = OAKI_GC_DUE };
+    bool steps = oaki_concurrent_may_step(budget);
+    if (budget > 0 && !steps) pause_if_due(t, d.end_ns);
+    oaki_leave(t);
+    if (budget > 0 && steps) take_steps(&d);
+    return oaki_concurrent_has_rest() || AO_load(&oaki_gc.sweeper.waiting) != 0;
+}
+
 OAKI_AT_START int oaki_gc_init(void)
 {
     oaki_gc.totals.start_ns = oaki_os_now_ns();
     oaki_fork_register(oaki_collector_reset);
     oaki_mark_init();
     oaki_pace_init();
-    if (oaki_event_init() || oaki_workers_init() || oaki_tables_init()) return -1;
+    oaki_event_init();
+    if (oaki_workers_init() || oaki_tables_init()) return -1;
     if (oaki_deferred_init() || oaki_dirty_init()) return -1;
     return oaki_roots_exclude(&oaki_gc, sizeof oaki_gc);
 }

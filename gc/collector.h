@@ -10,8 +10,11 @@
 #ifndef OAKI_COLLECTOR_STATE_H
 #define OAKI_COLLECTOR_STATE_H
 
+#include "debug/debug.h"
 #include "event.h"
 #include "hooks.h"
+#include "host.h"
+#include "pace.h"
 #include "runtime/contract.h"
 #include "runtime/phase.h"
 #include "runtime/roots.h"
@@ -153,6 +156,12 @@ typedef struct oaki_sweeper {
     bool started;
 } oaki_sweeper;
 
+/* zone.c: zones that are to be destroyed */
+typedef struct oaki_closing {
+    AO_t zones; /* in state OAKI_ZONE_CLOSING */
+    AO_t ready; /* finalizers ready after the last mark, while one is */
+} oaki_closing;
+
 typedef struct oaki_collector {
     oaki_cycle_kind kind;       /* of the cycle under way, or the last one */
     oaki_cycle_mode mode;
@@ -169,6 +178,12 @@ typedef struct oaki_collector {
     oaki_preclean preclean;
     oaki_sticky sticky;
     oaki_sweeper sweeper;
+    oaki_pace pace;
+    oaki_events events;
+    oaki_host host;
+    oaki_closing closing;
+    AO_t disabled;              /* nested calls of oak_gc_disable (off.c) */
+    oaki_debug_state debug;
 } oaki_collector;
 
 extern OAKI_HIDDEN oaki_collector oaki_gc;

@@ -39,7 +39,7 @@ static const unsigned may_follow[OAKI_PHASES] = {
     [OAKI_PHASE_SWEEP] = BIT(IDLE) | BIT(PROTECT) | BIT(INIT_PAUSE),
 };
 
-static bool is_pause(oaki_phase phase)
+OAKI_UNUSED static bool is_pause(oaki_phase phase)
 {
     return phase == OAKI_PHASE_INIT_PAUSE || phase == OAKI_PHASE_FINAL_PAUSE;
 }
@@ -74,6 +74,7 @@ void oaki_cycle_swept(void)
 oaki_stepped oaki_collector_step(oaki_driver *d)
 {
     d->nap_ns = 0;
+    if (d->assists && !oaki_is_marking_concurrently()) return OAKI_STEP_OVER;
     switch (oaki_phase_now()) {
     case OAKI_PHASE_IDLE:
     case OAKI_PHASE_SWEEP: return oaki_step_begin(d);

@@ -1,7 +1,7 @@
 /* cycle.h - the steps of a cycle, and who takes them.
  *
  * A driver is a thread that takes steps: the collector's own, a mutator that collects (its steps
- * are whole phases, in one pause), one that assists, or one that has a budget. */
+ * are whole phases, in one pause), one that assists (it only traces), or one with a budget. */
 #ifndef OAKI_CYCLE_H
 #define OAKI_CYCLE_H
 
@@ -12,13 +12,14 @@
 /* What a step has come to. */
 typedef enum oaki_stepped {
     OAKI_STEP_MORE,   /* the cycle goes on */
-    OAKI_STEP_OVER,   /* no cycle is under way, and none is due */
+    OAKI_STEP_OVER,   /* no cycle is under way, and none is due; for an assist: nothing to trace */
     OAKI_STEP_REFUSED /* the program allows no pause now; the step can be tried again */
 } oaki_stepped;
 
 typedef struct oaki_driver {
     oaki_thread *thread;
     bool paused;          /* it has stopped the world, and takes whole phases */
+    bool assists;         /* an allocating mutator: it traces if no other driver is at it */
     uint64_t end_ns;      /* a budget's end, on the monotonic clock; 0: a quantum at a time */
     uint64_t nap_ns;      /* out: mutators, or waiting threads, are to have this time first */
     uint64_t at_ns;       /* of a paused one: the end of the part before */
@@ -26,7 +27,7 @@ typedef struct oaki_driver {
 } oaki_driver;
 
 /* The next step of the cycle under way; if there is none and one is due, the first. The only switch
- * over the phase. Outside of oaki_enter, unless paused. */
+ * over the phase. Outside of oaki_enter, unless the driver is paused or assists. */
 oaki_stepped oaki_collector_step(oaki_driver *d);
 
 /* The only place that writes the phase. Fatal where `next` may not follow. */

@@ -1,6 +1,6 @@
 /* event.c - reports to listeners that a cycle is over (event.h).
  *
- * Owns: the listeners, the ring. The ring has one writer, under gc_lock, and one reader, the
+ * Owns: oaki_gc.events. The ring has one writer, under gc_lock, and one reader, the
  * thread that has the turn.
  * Invariants: `turn` is the address of a thread-local word of the thread that has it, which is
  * the same in a forked child. A thread that gives up the turn checks the ring once more. So an
@@ -16,17 +16,7 @@
 
 #define WAIT_NS 50000u
 
-static struct {
-    AO_t turn;
-    AO_t told_to; /* number of listeners */
-    struct {
-        oaki_cycle_fn fn;
-        void *ctx;
-    } listener[OAKI_LISTENERS]; /* the turn */
-    AO_t head, tail;            /* events reported, and noted */
-    size_t lost;                /* events dropped since the last one noted; gc_lock */
-    oaki_cycle ring[OAKI_EVENTS];
-} self;
+static oaki_events *const self = &oaki_gc.events;
 
 static AO_t me(void)
 {
@@ -37,13 +27,13 @@ static AO_t me(void)
 
 static bool take_turn(void)
 {
-    return AO_compare_and_swap_full(&self.turn, 0, me());
+    return AO_compare_and_swap_full(&self->turn, 0, me());
 }
 
 static void give_turn(void)
 {
-    OAKI_INVARIANT(AO_load(&self.turn) == me(), "another thread has the turn to tell of cycles");
-    AO_store_release(&self.turn, 0);
+    OAKI_INVARIANT(AO_load(&self->turn) == me(), "another thread has the turn to tell of cycles");
+    AO_store_release(&self->turn, 0);
     AO_nop_full();
 }
 
@@ -52,7 +42,7 @@ static void give_turn(void)
 static bool wait_for_turn(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (AO_load(&self.turn) == me()) return false;
+    if (AO_load(&self->turn) == me()) return false;
     while (!take_turn()) oaki_os_sleep_ns(WAIT_NS);
     return true;
 }
@@ -61,36 +51,36 @@ static bool wait_for_turn(void)
 
 void oaki_event_note(const oaki_cycle *c)
 {
-    AO_t tail = AO_load(&self.tail);
+    AO_t tail = AO_load(&self->tail);
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(tail - AO_load(&self.head) <= OAKI_EVENTS);
-    if (AO_load(&self.told_to) == 0) return;
-    if (tail - AO_load_acquire(&self.head) == OAKI_EVENTS) {
-        self.lost++;
+    OAKI_ASSERT(tail - AO_load(&self->head) <= OAKI_EVENTS);
+    if (AO_load(&self->told_to) == 0) return;
+    if (tail - AO_load_acquire(&self->head) == OAKI_EVENTS) {
+        self->lost++;
         return;
     }
-    oaki_cycle *e = &self.ring[tail % OAKI_EVENTS];
+    oaki_cycle *e = &self->ring[tail % OAKI_EVENTS];
     *e = *c;
-    e->lost = self.lost;
-    self.lost = 0;
-    AO_store_full(&self.tail, tail + 1);
+    e->lost = self->lost;
+    self->lost = 0;
+    AO_store_full(&self->tail, tail + 1);
 }
 
 static bool waiting(void)
 {
-    return AO_load(&self.head) != AO_load_acquire(&self.tail);
+    return AO_load(&self->head) != AO_load_acquire(&self->tail);
 }
 
 static void tell_all(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    OAKI_ASSERT(AO_load(&self.turn) == me());
+    OAKI_ASSERT(AO_load(&self->turn) == me());
     while (waiting()) {
-        AO_t head = AO_load(&self.head);
-        oaki_cycle c = self.ring[head % OAKI_EVENTS];
-        AO_store_release(&self.head, head + 1);
+        AO_t head = AO_load(&self->head);
+        oaki_cycle c = self->ring[head % OAKI_EVENTS];
+        AO_store_release(&self->head, head + 1);
         for (size_t i = 0; i < OAKI_LISTENERS; i++)
-            if (self.listener[i].fn) self.listener[i].fn(&c, self.listener[i].ctx);
+            if (self->listener[i].fn) self->listener[i].fn(&c, self->listener[i].ctx);
     }
 }
 
@@ -125,9 +115,9 @@ void oaki_event_over(oaki_thread *t)
 
 void oaki_gc_flush_events(void)
 {
-    AO_t end = AO_load_acquire(&self.tail);
+    AO_t end = AO_load_acquire(&self->tail);
     tell_in_turn();
-    while (AO_load(&self.turn) != me() && (intptr_t)(end - AO_load_acquire(&self.head)) > 0)
+    while (AO_load(&self->turn) != me() && (intptr_t)(end - AO_load_acquire(&self->head)) > 0)
         oaki_os_sleep_ns(WAIT_NS);
     /* the last event is taken, but may still be in the listeners */
     if (wait_for_turn()) give_turn();
@@ -139,8 +129,8 @@ void oaki_gc_flush_events(void)
 static size_t find(oaki_cycle_fn fn, const void *ctx)
 {
     size_t i = 0;
-    OAKI_ASSERT(AO_load(&self.turn) == me());
-    while (i < OAKI_LISTENERS && !(self.listener[i].fn == fn && self.listener[i].ctx == ctx)) i++;
+    OAKI_ASSERT(AO_load(&self->turn) == me());
+    while (i < OAKI_LISTENERS && !(self->listener[i].fn == fn && self->listener[i].ctx == ctx)) i++;
     return i;
 }
 
@@ -149,9 +139,9 @@ int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx)
     bool waited = wait_for_turn();
     size_t i = find(fn, ctx);
     if (i == OAKI_LISTENERS && (i = find(NULL, NULL)) < OAKI_LISTENERS) {
-        self.listener[i].ctx = ctx;
-        self.listener[i].fn = fn;
-        AO_fetch_and_add1(&self.told_to);
+        self->listener[i].ctx = ctx;
+        self->listener[i].fn = fn;
+        AO_fetch_and_add1(&self->told_to);
     }
     if (waited) give_turn();
     tell_in_turn();
@@ -165,10 +155,10 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
     bool waited = wait_for_turn();
     size_t i = find(fn, ctx);
     if (i < OAKI_LISTENERS) {
-        self.listener[i].fn = NULL;
-        self.listener[i].ctx = NULL;
-        OAKI_ASSERT(AO_load(&self.told_to) > 0);
-        AO_fetch_and_sub1(&self.told_to);
+        self->listener[i].fn = NULL;
+        self->listener[i].ctx = NULL;
+        OAKI_ASSERT(AO_load(&self->told_to) > 0);
+        AO_fetch_and_sub1(&self->told_to);
     }
     if (waited) give_turn();
     tell_in_turn();
@@ -179,13 +169,12 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
 /* In a fork's child. The parent reports the pending events. */
 void oaki_events_reset(void)
 {
-    if (AO_load(&self.turn) != me()) AO_store(&self.turn, 0);
-    AO_store(&self.head, AO_load(&self.tail));
-    self.lost = 0;
+    if (AO_load(&self->turn) != me()) AO_store(&self->turn, 0);
+    AO_store(&self->head, AO_load(&self->tail));
+    self->lost = 0;
 }
 
-OAKI_AT_START int oaki_event_init(void)
+OAKI_AT_START void oaki_event_init(void)
 {
     if (oaki_debug_switches.gctrace) (void)oaki_gctrace_start();
-    return oaki_roots_exclude(&self, sizeof self);
 }

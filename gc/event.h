@@ -96,6 +96,19 @@ OAKI_INLINE uint64_t oaki_cycle_longest(const oaki_cycle *c)
  * returned. */
 typedef void (*oaki_cycle_fn)(const oaki_cycle *c, void *ctx);
 
+/* Listeners, and events to report (event.c). */
+typedef struct oaki_events {
+    AO_t turn;
+    AO_t told_to; /* number of listeners */
+    struct {
+        oaki_cycle_fn fn;
+        void *ctx;
+    } listener[OAKI_LISTENERS]; /* the turn */
+    AO_t head, tail;            /* events reported, and noted */
+    size_t lost;                /* events dropped since the last one noted; gc_lock */
+    oaki_cycle ring[OAKI_EVENTS];
+} oaki_events;
+
 /* From now on fn(event, ctx) is called once a cycle. Adding the same pair twice is adding it
  * once. 0, or -1 with ENOMEM when there are too many. Any thread, outside of oaki_enter. */
 int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx);
@@ -113,7 +126,7 @@ void oaki_event_note(const oaki_cycle *c);
 /* After a collection: runs listeners and finalizers, and starts the threads that a heap of this
  * size wants. */
 void oaki_event_over(oaki_thread *t);
-int oaki_event_init(void);
+void oaki_event_init(void);
 void oaki_events_reset(void); /* in the child of a fork */
 
 #endif

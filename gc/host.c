@@ -1,6 +1,6 @@
 /* host.c - hooks of a host with marking rules of its own, and periods without a collection.
  *
- * Owns: the list of root hooks; the rule for displacements (trace.h), which the marker reads.
+ * Owns: oaki_gc.host; the rule for displacements (trace.h), which the marker reads.
  * With verify=1, also the list of objects that hooks have marked unscanned, as the verifier
  * skips the words of these.
  * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system. Without
@@ -15,42 +15,33 @@
 
 #include <string.h>
 
-#define HOOKS 8
 #define UNSCANNED_MIN ((size_t)512)
 
 oaki_mark_rule oaki_displacements;
 
-static struct {
-    AO_t off;    /* bool (*)(void), or 0 */
-    AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
-    void (*roots[HOOKS])(oak_marker *m);
-    size_t nroots;
-    bool any_unscanned; /* in the last mark */
-    size_t *unscanned;  /* offsets */
-    size_t n, cap;
-} host;
+static oaki_host *const host = &oaki_gc.host;
 
 /* ---- no collection ---- */
 
 void oaki_gc_off_while(bool (*fn)(void))
 {
-    AO_store_release(&host.off, (AO_t)fn);
+    AO_store_release(&host->off, (AO_t)fn);
 }
 
 bool oaki_host_is_off(void)
 {
-    bool (*fn)(void) = (bool (*)(void))AO_load_acquire(&host.off);
+    bool (*fn)(void) = (bool (*)(void))AO_load_acquire(&host->off);
     return fn && fn();
 }
 
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why))
 {
-    AO_store_release(&host.unless, (AO_t)fn);
+    AO_store_release(&host->unless, (AO_t)fn);
 }
 
 bool oaki_host_vetoes(oaki_gc_why why)
 {
-    bool (*fn)(oaki_gc_why) = (bool (*)(oaki_gc_why))AO_load_acquire(&host.unless);
+    bool (*fn)(oaki_gc_why) = (bool (*)(oaki_gc_why))AO_load_acquire(&host->unless);
     return fn && fn(why);
 }
 
@@ -77,10 +68,10 @@ int oaki_gc_at_roots(void (*fn)(oak_marker *m))
 {
     if (oaki_gc_hold() != 0) return -1;
     size_t i = 0;
-    while (i < host.nroots && host.roots[i] != fn) i++;
-    OAKI_INVARIANT(i < HOOKS, "more hooks than places");
-    host.roots[i] = fn;
-    host.nroots = OAKI_MAX(host.nroots, i + 1);
+    while (i < host->nroots && host->roots[i] != fn) i++;
+    OAKI_INVARIANT(i < OAKI_HOST_HOOKS, "more hooks than places");
+    host->roots[i] = fn;
+    host->nroots = OAKI_MAX(host->nroots, i + 1);
     oaki_gc_release();
     return 0;
 }
@@ -88,7 +79,7 @@ int oaki_gc_at_roots(void (*fn)(oak_marker *m))
 void oaki_host_call_roots(oak_marker *m)
 {
     OAKI_REQUIRES_STOPPED();
-    for (size_t i = 0; i < host.nroots; i++) OAKI_CALL_INSIDE(host.roots[i](m));
+    for (size_t i = 0; i < host->nroots; i++) OAKI_CALL_INSIDE(host->roots[i](m));
 }
 
 void oaki_host_mark_roots(void)
@@ -96,9 +87,9 @@ void oaki_host_mark_roots(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
-    host.n = 0;
-    host.any_unscanned = false;
-    if (host.nroots > 0)
+    host->n = 0;
+    host->any_unscanned = false;
+    if (host->nroots > 0)
         oaki_workers_rescan_finish(); /* objects that these mark unscanned must not be rescanned */
     oaki_held_mark_roots();
     oaki_host_call_roots(oaki_worker(0));
@@ -109,16 +100,16 @@ void oaki_host_mark_roots(void)
 static void note_unscanned(size_t slot)
 {
     OAKI_REQUIRES_STOPPED();
-    if (host.n == host.cap) {
-        size_t cap = OAKI_MAX(host.cap * 2, UNSCANNED_MIN);
+    if (host->n == host->cap) {
+        size_t cap = OAKI_MAX(host->cap * 2, UNSCANNED_MIN);
         size_t *more = oaki_os_map(cap * sizeof *more);
         if (!more) oak_fatal("oakum: verify: out of memory");
-        if (host.n > 0) memcpy(more, host.unscanned, host.n * sizeof *more);
-        if (host.cap > 0) oaki_os_release(host.unscanned, host.cap * sizeof *more);
-        host.unscanned = more;
-        host.cap = cap;
+        if (host->n > 0) memcpy(more, host->unscanned, host->n * sizeof *more);
+        if (host->cap > 0) oaki_os_release(host->unscanned, host->cap * sizeof *more);
+        host->unscanned = more;
+        host->cap = cap;
     }
-    host.unscanned[host.n++] = slot;
+    host->unscanned[host->n++] = slot;
 }
 
 void oaki_mark_unscanned(oak_marker *m, void *obj)
@@ -131,19 +122,19 @@ void oaki_mark_unscanned(oak_marker *m, void *obj)
         return;
     }
     if (!oaki_mark_alone(m, slot)) return;
-    host.any_unscanned = true;
+    host->any_unscanned = true;
     if (oaki_debug_switches.verify) note_unscanned(slot);
 }
 
 bool oaki_host_has_unscanned(void)
 {
-    return host.any_unscanned;
+    return host->any_unscanned;
 }
 
 bool oaki_host_is_unscanned(size_t slot)
 {
-    for (size_t i = 0; i < host.n; i++)
-        if (host.unscanned[i] == slot) return true;
+    for (size_t i = 0; i < host->n; i++)
+        if (host->unscanned[i] == slot) return true;
     return false;
 }
 

@@ -12,6 +12,19 @@
 #include "gc.h"
 #include "runtime/collector.h"
 
+#define OAKI_HOST_HOOKS 8
+
+/* Hooks, and with verify=1 objects that these marked unscanned (host.c). */
+typedef struct oaki_host {
+    AO_t off;    /* bool (*)(void), or 0 */
+    AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
+    void (*roots[OAKI_HOST_HOOKS])(oak_marker *m);
+    size_t nroots;
+    bool any_unscanned; /* in the last mark */
+    size_t *unscanned;  /* offsets */
+    size_t n, cap;
+} oaki_host;
+
 /* ---- roots ---- */
 
 /* From now on fn is called in the root phase of every mark, on worker 0, with the world stopped.

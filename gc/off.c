@@ -4,17 +4,16 @@
  * thread started it. So the depth is checked before a cycle, and again in the pause that would
  * end it. A thread that calls oak_gc_disable is either stopped there before its call takes
  * effect, or its call is seen.
- * Owns: the depth of nested calls. Lock: none. */
+ * Owns: oaki_gc.disabled. Lock: none. */
 #include "off.h"
 
+#include "collector.h"
 #include "host.h"
 #include <oakum/gc.h>
 
-static AO_t depth;
-
 bool oaki_gc_is_off(void)
 {
-    return AO_load(&depth) > 0 || oaki_host_is_off();
+    return AO_load(&oaki_gc.disabled) > 0 || oaki_host_is_off();
 }
 
 bool oaki_gc_refuses(oaki_gc_why why)
@@ -24,16 +23,16 @@ bool oaki_gc_refuses(oaki_gc_why why)
 
 bool oaki_gc_is_disabled(void)
 {
-    return AO_load(&depth) > 0;
+    return AO_load(&oaki_gc.disabled) > 0;
 }
 
 void oak_gc_disable(void)
 {
-    AO_fetch_and_add_full(&depth, 1);
+    AO_fetch_and_add_full(&oaki_gc.disabled, 1);
 }
 
 void oak_gc_enable(void)
 {
-    if (AO_fetch_and_add_full(&depth, (AO_t)-1) == 0)
+    if (AO_fetch_and_add_full(&oaki_gc.disabled, (AO_t)-1) == 0)
         oak_fatal("oakum: oak_gc_enable: without oak_gc_disable");
 }

@@ -25,9 +25,10 @@
  * expensive cycle does not take the heap past a limit that can be met (as the bucket of Go's CPU
  * limiter, runtime/mgclimit.go).
  *
- * Owns: trigger; struct pace. Lock: written under gc_lock, by a collection in its pause or right
+ * Owns: trigger, oaki_gc.pace. Lock: written under gc_lock, by a collection in its pause or right
  * after it, or by settings_changed. A torn read only moves a cycle. */
 #include "pace.h"
+
 #include "contract.h"
 #include "gc.h"
 #include "gc/trace/trace.h"
@@ -76,31 +77,7 @@
 /* A driver with a budget starts a cycle when 1/NEAR of the space to the trigger is left. */
 #define NEAR 4
 
-static struct {
-    AO_t percent;       /* as unsigned; (AO_t)-1: never */
-    size_t live, roots; /* of the last mark */
-    size_t full;        /* live bytes of the last full mark, */
-    size_t base;        /* and the live bytes that set the goal */
-    size_t goal;
-    /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
-     * known */
-    double rate;
-    double stop_rate; /* estimated ns of a stop-the-world mark per live byte, */
-    double seen_rate; /* as measured in the last one, unless a mark cost much more since, and */
-    double lived;     /* the live share of all bytes, of the last full mark */
-    uint64_t took[2]; /* ns of the last concurrent mark: full, minor */
-    /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
-     * enough to pay for a mark */
-    double pays[2];
-    uint64_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
-    uint64_t last_cycle; /* ns that the last cycle's collector worked */
-    uint64_t cpu_end;    /* the last cycle's end in processor time of the process */
-    /* processor time that the program had beyond the collector's until then */
-    int64_t credit;
-    bool alone;   /* there was one processor in the last cycle */
-    bool stops;   /* oaki_pace_prefer_stops */
-    bool limited; /* the limit, not the percentage, set the goal */
-} pace;
+static oaki_pace *const pace = &oaki_gc.pace;
 
 /* Of the `most` bytes between live and goal, those that pay for a mark. While the program
  * allocates them, a mark's cost is the allowed share of a processor's time. At least half of
@@ -108,18 +85,18 @@ static struct {
  * as other load on the machine may double a mark's cost. */
 static double room(double most)
 {
-    double pays = OAKI_MIN(pace.pays[0], pace.pays[1]) * (double)pace.base;
+    double pays = OAKI_MIN(pace->pays[0], pace->pays[1]) * (double)pace->base;
     bool thrifty =
-        oaki_the_heap.config.thrift && pace.full >= THRIFT_FROM && pays > 0 && oaki_dirty_may();
+        oaki_the_heap.config.thrift && pace->full >= THRIFT_FROM && pays > 0 && oaki_dirty_may();
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
 }
 
 static size_t percent_goal(void)
 {
-    size_t percent = AO_load(&pace.percent);
+    size_t percent = AO_load(&pace->percent);
     if (percent == (AO_t)-1) return SIZE_MAX;
-    double base = (double)pace.base;
-    double goal = base + room((base + (double)pace.roots) * (double)percent / 100);
+    double base = (double)pace->base;
+    double goal = base + room((base + (double)pace->roots) * (double)percent / 100);
     double least = (double)oaki_the_heap.config.min_heap * (double)percent / 100;
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
@@ -142,10 +119,10 @@ static size_t limit_goal(void)
  * interferes with system calls. */
 static bool is_cheap(double next)
 {
-    double ns = pace.seen_rate * pace.lived * next;
+    double ns = pace->seen_rate * pace->lived * next;
     if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
-    if (pace.alone || pace.rate <= 0) return false;
-    return ns > NOTICED_NS && ns <= CHEAP_NS && pace.rate * ns * LITTLE <= next;
+    if (pace->alone || pace->rate <= 0) return false;
+    return ns > NOTICED_NS && ns <= CHEAP_NS && pace->rate * ns * LITTLE <= next;
 }
 
 /* One large object may take a small heap far past its goal: its live size is unknown then. */
@@ -153,36 +130,42 @@ OAKI_AT_START bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
-    bool known = pace.stops && pace.stop_rate > 0;
-    if ((pace.full >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
+    bool known = pace->stops && pace->stop_rate > 0;
+    if ((pace->full >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
-    double tells = pace.stops ? (double)pace.full : next; /* roots take time too */
-    if (tells >= LONG_FROM && pace.stop_rate * pace.lived * next > LONG_NS) return true;
-    return !pace.stops && next >= CHEAP_FROM && is_cheap(next);
+    double tells = pace->stops ? (double)pace->full : next; /* roots take time too */
+    if (tells >= LONG_FROM && pace->stop_rate * pace->lived * next > LONG_NS) return true;
+    return !pace->stops && next >= CHEAP_FROM && is_cheap(next);
+}
+
+uint64_t oaki_pace_pause_ns(void)
+{
+    size_t next = OAKI_MAX(AO_load(&oaki_the_heap.live), oaki_pace_goal());
+    return (uint64_t)(pace->stop_rate * pace->lived * (double)next);
 }
 
 void oaki_pace_prefer_stops(void)
 {
-    pace.stops = true;
+    pace->stops = true;
 }
 
 /* Bytes that mutators allocate during a concurrent mark, and a quarter more. */
 static size_t runway(void)
 {
     bool minor = AO_load(&oaki_the_heap.sticky) != 0;
-    uint64_t took = pace.took[minor] ? pace.took[minor] : pace.took[!minor];
+    uint64_t took = pace->took[minor] ? pace->took[minor] : pace->took[!minor];
     if (!oaki_pace_is_large() || !oaki_dirty_may()) return 0;
-    return (size_t)OAKI_MIN(pace.rate * (double)took * 1.25, 9e18);
+    return (size_t)OAKI_MIN(pace->rate * (double)took * 1.25, 9e18);
 }
 
 static OAKI_AT_START void set_goal(void)
 {
     size_t by_percent = percent_goal(), by_limit = limit_goal();
-    pace.limited = by_limit < by_percent;
-    pace.goal = OAKI_MIN(by_percent, by_limit);
-    size_t step = OAKI_MAX(pace.live / 32, (size_t)64 << 10);
-    size_t least = pace.live + step, goal = OAKI_MAX(pace.goal, least);
+    pace->limited = by_limit < by_percent;
+    pace->goal = OAKI_MIN(by_percent, by_limit);
+    size_t step = OAKI_MAX(pace->live / 32, (size_t)64 << 10);
+    size_t least = pace->live + step, goal = OAKI_MAX(pace->goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / 2);
     OAKI_ASSERT(early <= goal - least); /* so that the trigger is above the live bytes */
     AO_store(&oaki_the_heap.trigger, goal - early);
@@ -191,13 +174,13 @@ static OAKI_AT_START void set_goal(void)
 /* In a fork's child: its processor time starts at zero. */
 void oaki_pace_reset(void)
 {
-    pace.cpu_end = oaki_os_cpu_ns();
+    pace->cpu_end = oaki_os_cpu_ns();
 }
 
 OAKI_AT_START void oaki_pace_init(void)
 {
-    AO_store(&pace.percent, (AO_t)oaki_the_heap.config.gc_percent);
-    pace.cycle_end = oaki_os_now_ns();
+    AO_store(&pace->percent, (AO_t)oaki_the_heap.config.gc_percent);
+    pace->cycle_end = oaki_os_now_ns();
     set_goal();
 }
 
@@ -206,14 +189,14 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_NO_MARK();
-    pace.live = live;
+    pace->live = live;
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
-        pace.full = live;
-        pace.base = live - OAKI_MIN(unknown, live / 2);
-        pace.lived = live < all ? (double)live / (double)all : 1;
+        pace->full = live;
+        pace->base = live - OAKI_MIN(unknown, live / 2);
+        pace->lived = live < all ? (double)live / (double)all : 1;
     }
-    pace.roots = roots;
+    pace->roots = roots;
     AO_store(&oaki_the_heap.live, live);
     set_goal();
 }
@@ -223,13 +206,13 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
                      bool asked)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(end_ns >= pace.cycle_end);
-    int64_t ran = (int64_t)(end_cpu - pace.cpu_end) - (int64_t)took_cpu;
-    int64_t credit = OAKI_MAX(pace.credit + OAKI_MAX(ran, 0), 0);
-    pace.credit = OAKI_MIN(credit, CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
-    pace.cycle_end = end_ns;
-    pace.last_cycle = asked ? 0 : took_ns;
-    pace.cpu_end = end_cpu;
+    OAKI_ASSERT(end_ns >= pace->cycle_end);
+    int64_t ran = (int64_t)(end_cpu - pace->cpu_end) - (int64_t)took_cpu;
+    int64_t credit = OAKI_MAX(pace->credit + OAKI_MAX(ran, 0), 0);
+    pace->credit = OAKI_MIN(credit, CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
+    pace->cycle_end = end_ns;
+    pace->last_cycle = asked ? 0 : took_ns;
+    pace->cpu_end = end_cpu;
 }
 
 /* A concurrent mark is a weak measure of a pause: its time is divided by the number of workers,
@@ -237,22 +220,22 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
  * heap that is concurrent because a pause would be noticed would return to pauses each time. */
 static void note_stop(uint64_t ns, bool seen)
 {
-    if (pace.full < TELLING) return;
-    pace.stop_rate = (double)ns / (double)pace.full;
-    if (seen || pace.stop_rate > CHANGED * pace.seen_rate) pace.seen_rate = pace.stop_rate;
+    if (pace->full < TELLING) return;
+    pace->stop_rate = (double)ns / (double)pace->full;
+    if (seen || pace->stop_rate > CHANGED * pace->seen_rate) pace->seen_rate = pace->stop_rate;
 }
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
-    OAKI_ASSERT(begin_ns >= pace.cycle_end);
-    double ran = (double)(begin_ns - pace.cycle_end);
+    OAKI_ASSERT(begin_ns >= pace->cycle_end);
+    double ran = (double)(begin_ns - pace->cycle_end);
     return ran > 0 ? (double)bytes / ran : 0;
 }
 
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    if (!asked) pace.rate = rate_before(before, begin_ns);
+    if (!asked) pace->rate = rate_before(before, begin_ns);
     if (!minor) note_stop(ns, true);
 }
 
@@ -260,7 +243,7 @@ void oaki_pace_processors(unsigned n)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(n > 0);
-    pace.alone = n == 1;
+    pace->alone = n == 1;
 }
 
 void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
@@ -269,11 +252,11 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= begin_ns);
     double took = (double)(end_ns - begin_ns);
-    pace.rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
-    pace.took[minor] = end_ns - begin_ns;
+    pace->rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
+    pace->took[minor] = end_ns - begin_ns;
     if (!minor) {
-        pace.pays[1] = pace.pays[0];
-        pace.pays[0] = pace.rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace.full, TELLING);
+        pace->pays[1] = pace->pays[0];
+        pace->pays[0] = pace->rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace->full, TELLING);
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();
@@ -288,23 +271,23 @@ size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns)
 
 bool oaki_pace_has_room(void)
 {
-    size_t whole = pace.goal - OAKI_MIN(pace.base, pace.goal);
-    return pace.goal - OAKI_MIN(pace.live, pace.goal) > whole / 2;
+    size_t whole = pace->goal - OAKI_MIN(pace->base, pace->goal);
+    return pace->goal - OAKI_MIN(pace->live, pace->goal) > whole / 2;
 }
 
 size_t oaki_pace_live(void)
 {
-    return pace.live;
+    return pace->live;
 }
 
 size_t oaki_pace_goal(void)
 {
-    return OAKI_MAX(pace.goal, pace.live);
+    return OAKI_MAX(pace->goal, pace->live);
 }
 
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
-    size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace.live, goal);
+    size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace->live, goal);
     double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);
     double part = whole > done ? (double)done / (double)whole : 1;
     return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
@@ -321,10 +304,10 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
  * not decide on a busy machine, where program and collector both wait for a processor. */
 static bool may_collect(void)
 {
-    if (!pace.limited) return true;
-    if (oaki_os_now_ns() - pace.cycle_end >= pace.last_cycle * ASLEEP) return true;
-    if (pace.credit + (int64_t)(oaki_os_cpu_ns() - pace.cpu_end) >= 0) return true;
-    oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace.live / 64, (size_t)64 << 10));
+    if (!pace->limited) return true;
+    if (oaki_os_now_ns() - pace->cycle_end >= pace->last_cycle * ASLEEP) return true;
+    if (pace->credit + (int64_t)(oaki_os_cpu_ns() - pace->cpu_end) >= 0) return true;
+    oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace->live / 64, (size_t)64 << 10));
     return false;
 }
 
@@ -336,15 +319,15 @@ OAKI_AT_START bool oaki_pace_due(void)
 
 bool oaki_pace_nears(void)
 {
-    size_t trigger = AO_load(&oaki_the_heap.trigger), live = OAKI_MIN(pace.live, trigger);
+    size_t trigger = AO_load(&oaki_the_heap.trigger), live = OAKI_MIN(pace->live, trigger);
     return AO_load(&oaki_the_heap.live) >= trigger - (trigger - live) / NEAR;
 }
 
 void oaki_gc_dropped(size_t bytes)
 {
-    pace.live -= OAKI_MIN(bytes, pace.live);
-    pace.full -= OAKI_MIN(bytes, pace.full);
-    pace.base -= OAKI_MIN(bytes, pace.base);
+    pace->live -= OAKI_MIN(bytes, pace->live);
+    pace->full -= OAKI_MIN(bytes, pace->full);
+    pace->base -= OAKI_MIN(bytes, pace->base);
     set_goal();
 }
 
@@ -352,17 +335,17 @@ void oaki_gc_dropped(size_t bytes)
 void oaki_gc_settings_changed(void)
 {
     uint64_t now = oaki_os_cpu_ns();
-    pace.credit = OAKI_MIN(pace.credit + (int64_t)(now - pace.cpu_end), 0);
-    pace.cpu_end = now;
+    pace->credit = OAKI_MIN(pace->credit + (int64_t)(now - pace->cpu_end), 0);
+    pace->cpu_end = now;
     set_goal();
 }
 
 int oak_set_gc_percent(int percent)
 {
     if (!oaki_heap_ready()) return 100;
-    int old = (int)(intptr_t)AO_load(&pace.percent);
+    int old = (int)(intptr_t)AO_load(&pace->percent);
     if (percent < -1) return old;
-    AO_store(&pace.percent, (AO_t)(intptr_t)percent);
+    AO_store(&pace->percent, (AO_t)(intptr_t)percent);
     set_goal();
     return old;
 }

@@ -2,9 +2,34 @@
 #ifndef OAKI_PACE_H
 #define OAKI_PACE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "runtime/base.h"
+
+/* What pacing knows of the last cycles (pace.c). */
+typedef struct oaki_pace {
+    AO_t percent;       /* as unsigned; (AO_t)-1: never */
+    size_t live, roots; /* of the last mark */
+    size_t full;        /* live bytes of the last full mark, */
+    size_t base;        /* and the live bytes that set the goal */
+    size_t goal;
+    /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
+     * known */
+    double rate;
+    double stop_rate; /* estimated ns of a stop-the-world mark per live byte, */
+    double seen_rate; /* as measured in the last one, unless a mark cost much more since, and */
+    double lived;     /* the live share of all bytes, of the last full mark */
+    uint64_t took[2]; /* ns of the last concurrent mark: full, minor */
+    /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
+     * enough to pay for a mark */
+    double pays[2];
+    uint64_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
+    uint64_t last_cycle; /* ns that the last cycle's collector worked */
+    uint64_t cpu_end;    /* the last cycle's end in processor time of the process */
+    /* processor time that the program had beyond the collector's until then */
+    int64_t credit;
+    bool alone;   /* there was one processor in the last cycle */
+    bool stops;   /* oaki_pace_prefer_stops */
+    bool limited; /* the limit, not the percentage, set the goal */
+} oaki_pace;
 
 void oaki_pace_init(void);
 void oaki_pace_reset(void); /* in the child of a fork */
@@ -47,6 +72,9 @@ size_t oaki_pace_live(void);
 /* Is the heap so large, or would a stop-the-world mark take so long, that it is marked
  * concurrently? */
 bool oaki_pace_is_large(void);
+
+/* How long a stop-the-world mark would take, ns; 0: not known, or little. */
+uint64_t oaki_pace_pause_ns(void);
 
 /* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
  * stop-the-world mark costs less processor time. At start-up. */

@@ -187,6 +187,18 @@ void oaki_gc_sweep_all(void)
     finished();
 }
 
+bool oaki_sweep_until(uint64_t end_ns)
+{
+    OAKI_REQUIRES_INSIDE();
+    if (!AO_load(&sweeper->waiting)) return false;
+    do {
+        if (sweep_one()) continue;
+        finished();
+        return false;
+    } while (oaki_os_now_ns() < end_ns);
+    return true;
+}
+
 void oaki_gc_sweep_zone(const oak_zone *z)
 {
     if (!AO_load(&sweeper->waiting)) return;

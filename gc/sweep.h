@@ -9,6 +9,8 @@ void oaki_sweep_reset(void); /* in the child of a fork */
 void oaki_sweep_spawn(void);
 void oaki_sweep_begin(size_t live, size_t trigger); /* makes every span unswept; in the pause */
 void oaki_sweep_wake(void);
+/* Sweeps until the monotonic time end_ns, at least one span. Are there more? Inside oaki_enter. */
+bool oaki_sweep_until(uint64_t end_ns);
 /* before the calling thread allocates: sweeps in proportion (assist) */
 void oaki_sweep_pay(void);
 /* During a mark: the rule that is broken, or NULL. */

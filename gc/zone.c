@@ -7,7 +7,7 @@
  * that allocates next to an object of the zone enters it nevertheless; that shows that the zone
  * is reachable.
  *
- * Owns: oak_zone.survivor. Lock: the world is stopped, or the thread that closed the zone reads
+ * Owns: oak_zone.survivor, oaki_gc.closing. Lock: the world is stopped, or the thread that closed the zone reads
  * it. Bound: dropping records is O(records of the process), checking a zone O(its spans). */
 #include "contract.h"
 #include "gc.h"
@@ -25,9 +25,6 @@
 #define ROUNDS 16       /* collections, each after finalizers have run */
 #define POLL_NS 1000000 /* between polls of the finalizer thread */
 #define POLLS 200
-
-static AO_t closing; /* zones in state OAKI_ZONE_CLOSING */
-static AO_t ready;   /* finalizers ready after the last mark, while a zone is closing */
 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
@@ -72,8 +69,8 @@ void oaki_zones_marked(void)
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
     oaki_zones_drop_fibers(is_marked);
-    if (AO_load(&closing) == 0) return;
-    AO_store(&ready, oaki_finalizers_ready());
+    if (AO_load(&oaki_gc.closing.zones) == 0) return;
+    AO_store(&oaki_gc.closing.ready, oaki_finalizers_ready());
     size_t n = AO_load(&oaki_the_heap.zones.used);
     for (uint32_t id = 1; id < n; id++) {
         oak_zone *z = oaki_zone_by_id(id);
@@ -85,7 +82,7 @@ void oaki_zones_marked(void)
 
 bool oaki_zones_closing(void)
 {
-    return AO_load(&closing) != 0;
+    return AO_load(&oaki_gc.closing.zones) != 0;
 }
 
 /* ---- destroying ---- */
@@ -102,7 +99,7 @@ static bool collect(void)
  * false: there was none. */
 static bool finalizers_ran(void)
 {
-    if (AO_load(&ready) == 0) return false;
+    if (AO_load(&oaki_gc.closing.ready) == 0) return false;
     (void)oak_finalizers_run();
     for (unsigned i = 0; i < POLLS && oak_finalizer_running_ns() > 0; i++)
         oaki_os_sleep_ns(POLL_NS);
@@ -150,10 +147,10 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     int e = shut(z);
     if (e == EINVAL) oak_fatal("oakum: oak_zone_destroy: zone %p was discarded", (void *)z);
     if (e == 0) {
-        (void)AO_fetch_and_add_full(&closing, 1);
+        (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, 1);
         e = look_for_survivors(z);
-        OAKI_ASSERT(AO_load(&closing) > 0);
-        (void)AO_fetch_and_add_full(&closing, (AO_t)-1);
+        OAKI_ASSERT(AO_load(&oaki_gc.closing.zones) > 0);
+        (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
         if (e == EBUSY) *survivor = z->survivor;
         if (!decide(z, e == 0) && e == 0) e = EBUSY;
     }
@@ -164,5 +161,5 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
 
 void oaki_zones_reset(void)
 {
-    AO_store(&closing, oaki_zones_reopen());
+    AO_store(&oaki_gc.closing.zones, oaki_zones_reopen());
 }

@@ -179,8 +179,9 @@ static void release(void)
 }
 
 /* Gives nothing back during a mark: the mark knows these spans. */
-static bool reap_piece(void)
+bool oaki_zones_reap_some(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_helper_begin();
     bool more = !oaki_is_marking() && oaki_zones_reap(PIECE);
     oaki_helper_end();
@@ -198,7 +199,7 @@ static void *thread_main(void *arg)
             oaki_futex_wait(&reaper.wake, seen, 0);
         seen = now;
         while (AO_load(&oaki_the_heap.zones.ndead)) {
-            if (!reap_piece() && AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
+            if (!oaki_zones_reap_some() && AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
         }
         release();
     }

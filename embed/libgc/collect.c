@@ -15,6 +15,7 @@
 
 /* Memory is traded for time: while collections take more than 15 % of the time, the heap gets more
  * room; below 8 %, less. The room is in percent of libgc's rule, but at least some bytes. */
+#define LITTLE_US 1000 /* of GC_collect_a_little */
 #define DEAR 150 /* permille */
 #define CHEAP 80
 #define SHARE_LEAST 90
@@ -263,6 +264,13 @@ void lgc_collect_init(void)
 
 /* ---- requested collections ---- */
 
+static void after_collection(void)
+{
+    if (AO_load(&lgc.unfinished)) lgc_final_resume();
+    lgc_debug_check();
+    lgc_leak_report();
+}
+
 static bool collect(bool unmap);
 LGC_OUTSIDE(bool, collect, (bool unmap), (unmap))
 
@@ -271,9 +279,7 @@ static bool collect(bool unmap)
     if (lgc_is_blocked()) return collect_outside(unmap);
     GC_word before = GC_gc_no;
     oak_collect();
-    if (AO_load(&lgc.unfinished)) lgc_final_resume();
-    lgc_debug_check();
-    lgc_leak_report();
+    after_collection();
     if (unmap) (void)oak_scavenge();
     return GC_gc_no != before;
 }
@@ -298,12 +304,23 @@ int GC_try_to_collect(GC_stop_func stop)
     return collect(false);
 }
 
-/* Run a whole collection if one is due. Returns 0: no work is left. */
+static bool step(void);
+LGC_OUTSIDE(bool, step, (void), ())
+
+/* Is more to be done of the cycle under way? */
+static bool step(void)
+{
+    if (lgc_is_blocked()) return step_outside();
+    GC_word before = GC_gc_no;
+    bool more = oak_collect_step(LITTLE_US);
+    if (GC_gc_no != before) after_collection();
+    return more && oaki_phase_now() != OAKI_PHASE_IDLE;
+}
+
 int GC_collect_a_little(void)
 {
     lgc_ready();
-    if (oaki_pace_due()) (void)collect(false);
-    return 0;
+    return step();
 }
 
 void GC_disable(void)

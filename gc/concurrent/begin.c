@@ -16,6 +16,8 @@
 #include "quantum.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
+#include "runtime/zone.h"
+#include "gc/sweep.h"
 
 #define STEP ((size_t)64 << 20) /* bytes of the range that are protected at a time, */
 #define BUDGET_STEP ((size_t)4 << 20) /* and by a driver with a budget */
@@ -126,12 +128,23 @@ static oaki_stepped begin_mark(oaki_driver *d, bool minor)
     return OAKI_STEP_MORE;
 }
 
+/* For a driver with a budget: work that the way into the init pause would do at once. */
+static bool clear_up(const oaki_driver *d)
+{
+    if (AO_load(&oaki_the_heap.zones.ndead) > 0 && oaki_zones_reap_some()) return true;
+    (void)oaki_enter();
+    bool more = oaki_sweep_until(d->end_ns);
+    oaki_leave(d->thread);
+    return more;
+}
+
 /* ---- steps ---- */
 
 oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
     if (self->unprotect) return release_pages(d);
+    if (d->end_ns && clear_up(d)) return OAKI_STEP_MORE;
     answer a = due(d);
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;

@@ -25,6 +25,10 @@ void oaki_concurrent_before(oaki_thread *t);
 /* Could a cycle that is due be concurrent, driven by the collector's thread or by this one? */
 bool oaki_concurrent_may(oaki_thread *t);
 
+/* The same for a driver that has budget_ns and needs no thread: is a cycle under way, or would its
+ * pause be longer? */
+bool oaki_concurrent_may_step(uint64_t budget_ns);
+
 /* Begin one: wake the collector's thread. */
 void oaki_background_wake(void);
 

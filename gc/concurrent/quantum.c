@@ -14,7 +14,6 @@
 #include "runtime/os.h"
 
 #define WORDS ((size_t)8192) /* traced at a time */
-#define ASSIST_NS 200000u    /* by a mutator, at most, which has other things to do */
 #define SHARED_NS 500000u    /* with helpers, as it costs something to wake them; a pause ends it
                               * sooner */
 #define LONG_NS 2000000u     /* mutators have no more between two pauses, */
@@ -159,16 +158,17 @@ bool oaki_quantum_trace(oaki_progress *s, const oaki_driver *d)
     return trace(d->end_ns ? 0 : oaki_workers_helping(waiting), d->end_ns);
 }
 
-/* What an assist does is tracing whatever the stage is; it ends none. */
-bool oaki_assist_mark(oaki_thread *t)
+/* Tracing, whatever the stage is; an assist ends no stage. */
+bool oaki_quantum_assist(const oaki_driver *d)
 {
-    if (!oaki_is_marking_concurrently() || !oaki_lock_try(&self->driver)) return false;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(d->thread == oaki_thread_self());
+    if (!oaki_lock_try(&self->driver)) return false;
     bool more = false;
     if (oaki_is_marking_concurrently()) {
         OAKI_NO_CANCEL;
         uint64_t cpu = oaki_os_thread_cpu_ns();
-        OAKI_ASSERT(t == oaki_thread_self());
-        more = trace(0, oaki_os_now_ns() + ASSIST_NS);
+        more = trace(0, d->end_ns);
         oaki_quanta_cost(oaki_os_thread_cpu_ns() - cpu);
     }
     oaki_lock_release(&self->driver);

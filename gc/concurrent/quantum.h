@@ -31,8 +31,8 @@ void oaki_stage_enter(oaki_stage stage);
 
 /* As much of tracing as a quantum is, by worker 0 and helpers, or with a budget by it alone. */
 oaki_quantum oaki_quantum_trace;
-/* The same for an allocating mutator, if no other thread is at it. Is there more? */
-bool oaki_assist_mark(oaki_thread *t);
+/* The same for an assist, inside oaki_enter, if no other driver is at it. Is there more? */
+bool oaki_quantum_assist(const oaki_driver *d);
 
 /* It has cost so much of processors beyond its quanta: for this cycle, or the next one. */
 void oaki_quanta_cost(uint64_t cpu_ns);

@@ -119,6 +119,7 @@ static oaki_stepped end(oaki_driver *d)
     oaki_leave(d->thread);
     if (!mine || ended) {
         AO_store(&c->final_refused, 0);
+        if (d->end_ns) d->nap_ns = 1; /* that was a pause */
         return OAKI_STEP_MORE;
     }
     AO_store(&c->final_refused, 1);
@@ -146,6 +147,7 @@ oaki_stepped oaki_step_mark(oaki_driver *d)
         oaki_mark_in_pause(d);
         return OAKI_STEP_MORE;
     }
+    if (d->assists) return oaki_quantum_assist(d) ? OAKI_STEP_MORE : OAKI_STEP_OVER;
     if (AO_load(&oaki_gc.concurrent.stage) != OAKI_STAGE_READY) {
         oaki_quantum_run(d);
         return OAKI_STEP_MORE;

@@ -102,8 +102,8 @@ bool oaki_sticky_begins(void)
 void oaki_sticky_rescan(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_NO_MARK();
+    OAKI_REQUIRES_PHASE(MARK);
+    OAKI_ASSERT(oaki_gc.mode == OAKI_STOPPED && oaki_gc.kind == OAKI_MINOR);
     oaki_rescan_begin(oaki_dirty_refusals());
 }
 

@@ -137,6 +137,16 @@ bool oaki_concurrent_may(oaki_thread *t)
     return (started == 1 || (started == 0 && spawn(t))) && oaki_dirty_may();
 }
 
+bool oaki_concurrent_may_step(uint64_t budget_ns)
+{
+    OAKI_REQUIRES_INSIDE();
+    if (oaki_concurrent_has_rest()) return true;
+    if (!oaki_the_heap.config.concurrent || oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    bool large = oaki_debug_switches.beside || oaki_pace_is_large();
+    if (!large && oaki_pace_pause_ns() <= budget_ns) return false;
+    return oaki_dirty_start() && oaki_dirty_here() && oaki_dirty_may();
+}
+
 bool oaki_concurrent_requested(void)
 {
     return AO_int_load_acquire(&self->requested) != 0;

@@ -25,13 +25,7 @@
 #include "runtime/os.h"
 #include "runtime/track.h"
 
-#define DEPTH 4096
-
-static struct {
-    void (*found)(void *obj);
-    size_t n;
-    size_t stack[DEPTH]; /* offsets of objects to scan */
-} self;
+static oaki_reached *const self = &oaki_gc.debug.reached;
 
 /* Marks the object that contains offset `off`, and notes it for scanning. */
 static void look(size_t off)
@@ -45,14 +39,14 @@ static void look(size_t off)
     oaki_pte e = h->pte[slot >> OAKI_PAGE_SHIFT];
     unsigned cls = e & OAKI_PTE_CLASS, kind = oaki_pte_kind(e);
     bool scanned = kind == OAKI_SCAN || kind == OAKI_PINNED;
-    if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED || (scanned && self.n == DEPTH)) {
+    if (cls == OAKI_CLASS_LARGE || kind == OAKI_TYPED || (scanned && self->n == OAKI_REACHED)) {
         oaki_mark_pointer(obj);
     } else {
         oaki_mark_set(slot);
         m->bytes += oaki_classes[cls].size;
-        if (scanned) self.stack[self.n++] = slot;
+        if (scanned) self->stack[self->n++] = slot;
     }
-    self.found(obj);
+    self->found(obj);
 }
 
 OAKI_NO_ASAN static void scan(size_t slot)
@@ -70,42 +64,29 @@ void oaki_edges_mark(const void *p, void (*found)(void *obj))
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
-    OAKI_ASSERT(self.n == 0);
-    self.found = found;
+    OAKI_ASSERT(self->n == 0);
+    self->found = found;
     look(oaki_heap_offset(p));
-    while (self.n > 0) scan(self.stack[--self.n]);
+    while (self->n > 0) scan(self->stack[--self->n]);
     oaki_mark_drain();
 }
 
 /* ---- edges ---- */
 
-static struct {
-    oaki_edge_fn fn;
-    void *ctx;
-    oaki_edge batch[OAKI_EDGES];
-    size_t n;
-    /* Values from a mark function: a hash set of offsets + 1; a value found in the object is
-     * stored inverted. NULL: values are reported without a place. */
-    size_t *set;
-    size_t cap, used; /* slots; slots in use */
-    size_t mapped;    /* bytes mapped at `memory`, which is kept for the next object */
-    size_t *memory;
-    oaki_mark_segment chunk;
-    oak_marker recorder;
-} edges;
+static oaki_edges *const edges = &oaki_gc.debug.edges;
 
 static void flush_edges(void)
 {
-    if (edges.n > 0) edges.fn(edges.ctx, edges.batch, edges.n);
-    edges.n = 0;
+    if (edges->n > 0) edges->fn(edges->ctx, edges->batch, edges->n);
+    edges->n = 0;
 }
 
 OAKI_INLINE void tell(size_t to, size_t at)
 {
-    OAKI_ASSERT(edges.n < OAKI_EDGES);
-    edges.batch[edges.n].to = to;
-    edges.batch[edges.n].at = at;
-    if (++edges.n == OAKI_EDGES) flush_edges();
+    OAKI_ASSERT(edges->n < OAKI_EDGES);
+    edges->batch[edges->n].to = to;
+    edges->batch[edges->n].at = at;
+    if (++edges->n == OAKI_EDGES) flush_edges();
 }
 
 /* Reports the words of [lo, hi), which is in the object at p. */
@@ -137,27 +118,27 @@ OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t si
 
 static size_t place_of(size_t to)
 {
-    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges.cap - 1);
+    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges->cap - 1);
 }
 
 /* The slot of the value, or the free slot for it. */
 static size_t *look_up(size_t to)
 {
     size_t i = place_of(to), key = to + 1;
-    while (edges.set[i] != 0 && edges.set[i] != key && edges.set[i] != ~key)
-        i = (i + 1) & (edges.cap - 1);
-    return &edges.set[i];
+    while (edges->set[i] != 0 && edges->set[i] != key && edges->set[i] != ~key)
+        i = (i + 1) & (edges->cap - 1);
+    return &edges->set[i];
 }
 
 static bool grow(size_t cap)
 {
-    size_t *old = edges.set, old_cap = edges.cap, old_mapped = edges.mapped;
+    size_t *old = edges->set, old_cap = edges->cap, old_mapped = edges->mapped;
     size_t bytes = cap * sizeof *old;
     size_t *fresh = oaki_os_map_scratch(bytes);
     if (!fresh) return false;
-    edges.set = edges.memory = fresh;
-    edges.cap = cap;
-    edges.mapped = bytes;
+    edges->set = edges->memory = fresh;
+    edges->cap = cap;
+    edges->mapped = bytes;
     for (size_t i = 0; i < old_cap; i++)
         if (old[i] != 0) *look_up(old[i] - 1) = old[i];
     if (old) oaki_os_release(old, old_mapped);
@@ -168,29 +149,29 @@ static bool grow(size_t cap)
  * places. */
 static void give_up_places(void)
 {
-    for (size_t i = 0; i < edges.cap; i++) {
-        if (edges.set[i] != 0) tell(edges.set[i] - 1, SIZE_MAX);
-        edges.set[i] = 0;
+    for (size_t i = 0; i < edges->cap; i++) {
+        if (edges->set[i] != 0) tell(edges->set[i] - 1, SIZE_MAX);
+        edges->set[i] = 0;
     }
-    edges.set = NULL;
+    edges->set = NULL;
 }
 
 static void note(size_t to)
 {
     if (!oaki_mark_counts(to)) return;
-    if (edges.set && (edges.used + 1) * 2 > edges.cap && !grow(edges.cap * 2)) give_up_places();
-    if (!edges.set) {
+    if (edges->set && (edges->used + 1) * 2 > edges->cap && !grow(edges->cap * 2)) give_up_places();
+    if (!edges->set) {
         tell(to, SIZE_MAX);
         return;
     }
     size_t *place = look_up(to);
-    edges.used += *place == 0;
+    edges->used += *place == 0;
     *place = to + 1;
 }
 
 static void record(oak_marker *m)
 {
-    OAKI_ASSERT(m == &edges.recorder && m->top == &edges.chunk);
+    OAKI_ASSERT(m == &edges->recorder && m->top == &edges->chunk);
     for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
     m->top->n = 0;
 }
@@ -199,7 +180,7 @@ static void record(oak_marker *m)
 OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
-    for (size_t at = 0; edges.used > 0 && at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
+    for (size_t at = 0; edges->used > 0 && at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
         size_t to = *(const uintptr_t *)(p + at) - oaki_the_heap.base;
         if (to >= used) continue;
         size_t *place = look_up(to);
@@ -207,30 +188,30 @@ OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
         *place = ~(to + 1);
         tell(to, at);
     }
-    for (size_t i = 0; i < edges.cap; i++) {
-        size_t key = edges.set[i];
+    for (size_t i = 0; i < edges->cap; i++) {
+        size_t key = edges->set[i];
         if (key != 0 && key >> 63 == 0) tell(key - 1, SIZE_MAX);
-        edges.set[i] = 0;
+        edges->set[i] = 0;
     }
 }
 
 void oaki_edges_trim(void)
 {
-    if (edges.memory) oaki_os_release(edges.memory, edges.mapped);
-    edges.set = edges.memory = NULL;
-    edges.cap = edges.mapped = 0;
+    if (edges->memory) oaki_os_release(edges->memory, edges->mapped);
+    edges->set = edges->memory = NULL;
+    edges->cap = edges->mapped = 0;
 }
 
 static oak_marker *recorder_begin(void)
 {
-    oak_marker *m = &edges.recorder;
+    oak_marker *m = &edges->recorder;
     m->base = oaki_the_heap.base;
     m->used = AO_load(&oaki_the_heap.used);
-    m->top = &edges.chunk;
+    m->top = &edges->chunk;
     m->head = m->tail = 0;
     m->record = record;
-    edges.chunk.n = edges.used = 0;
-    edges.set = NULL;
+    edges->chunk.n = edges->used = 0;
+    edges->set = NULL;
     return m;
 }
 
@@ -243,24 +224,24 @@ static void recorder_end(oak_marker *m)
 static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
 {
     oak_marker *m = recorder_begin();
-    if (where) edges.set = edges.memory;
-    if (where && !edges.memory) {
-        edges.cap = 0;
+    if (where) edges->set = edges->memory;
+    if (where && !edges->memory) {
+        edges->cap = 0;
         (void)grow(SET_MIN);
     }
     if (oaki_deferred_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p))
         OAKI_CALL_INSIDE(t->mark(m, p, size));
     recorder_end(m);
-    if (edges.set) tell_places(p, size);
-    if (edges.cap > SET_MIN) oaki_edges_trim(); /* clearing costs time in proportion to its size */
+    if (edges->set) tell_places(p, size);
+    if (edges->cap > SET_MIN) oaki_edges_trim(); /* clearing costs time in proportion to its size */
 }
 
 void oaki_edges_of_host_roots(oaki_edge_fn fn, void *ctx)
 {
     OAKI_REQUIRES_STOPPED();
-    edges.fn = fn;
-    edges.ctx = ctx;
-    edges.n = 0;
+    edges->fn = fn;
+    edges->ctx = ctx;
+    edges->n = 0;
     oak_marker *m = recorder_begin();
     oaki_host_call_roots(m);
     recorder_end(m);
@@ -276,9 +257,9 @@ void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
     if (kind == OAKI_NOSCAN) return;
     char *p = (char *)oaki_the_heap.base + slot;
     size_t size = oaki_object_size(slot), head = 0;
-    edges.fn = fn;
-    edges.ctx = ctx;
-    edges.n = 0;
+    edges->fn = fn;
+    edges->ctx = ctx;
+    edges->n = 0;
     if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
         head = (size_t)oaki_span_of_offset(slot)->cursor << OAKI_PAGE_SHIFT;
     const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;

@@ -21,27 +21,22 @@
 #include "runtime/os.h"
 #include "verify.h"
 
-static struct {
-    uint64_t *seen;       /* as A, of objects' first granules; NULL: no mark is under way */
-    size_t *stack, depth; /* objects to trace */
-    size_t seen_bytes, stack_bytes;
-    size_t unreached;
-} self;
+static oaki_precise *const self = &oaki_gc.debug.precise;
 
 static bool is_seen(const void *obj)
 {
-    return oaki_bit_get(self.seen, oaki_heap_offset(obj));
+    return oaki_bit_get(self->seen, oaki_heap_offset(obj));
 }
 
 void oaki_precise_reach(size_t off)
 {
-    if (!self.seen || off >= AO_load(&oaki_the_heap.used)) return;
+    if (!self->seen || off >= AO_load(&oaki_the_heap.used)) return;
     size_t slot = oaki_slot_offset(off), bit = slot >> OAKI_GRANULE_SHIFT;
     if (slot == SIZE_MAX || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
-    if (oaki_bit_get(self.seen, slot)) return;
-    OAKI_ASSERT(self.depth < self.stack_bytes / sizeof *self.stack);
-    self.seen[bit / 64] |= (uint64_t)1 << bit % 64;
-    self.stack[self.depth++] = slot;
+    if (oaki_bit_get(self->seen, slot)) return;
+    OAKI_ASSERT(self->depth < self->stack_bytes / sizeof *self->stack);
+    self->seen[bit / 64] |= (uint64_t)1 << bit % 64;
+    self->stack[self->depth++] = slot;
 }
 
 static void reach_edges(void *ctx, const oaki_edge *edge, size_t n)
@@ -58,8 +53,8 @@ static void reach_value(void *ctx, void *handle, void *key, void *value)
 
 static void drain(void)
 {
-    while (self.depth > 0) {
-        size_t slot = self.stack[--self.depth];
+    while (self->depth > 0) {
+        size_t slot = self->stack[--self->depth];
         oaki_edges_of(slot, false, reach_edges, NULL);
         oaki_ephemerons_of((const char *)oaki_the_heap.base + slot, reach_value, NULL);
     }
@@ -77,7 +72,7 @@ static size_t count_unreached(const oaki_span *s)
     for (size_t i = 0; i < slots_of(s); i++) {
         size_t off = base + i * s->size;
         if (!oaki_bit_get(oaki_the_heap.alloc, off) || !oaki_mark_get(off)) continue;
-        n += !oaki_bit_get(self.seen, off) && (large || i * s->size != s->cursor);
+        n += !oaki_bit_get(self->seen, off) && (large || i * s->size != s->cursor);
     }
     return n;
 }
@@ -93,35 +88,35 @@ static size_t sum(size_t (*of)(const oaki_span *s))
 
 static void end(void)
 {
-    if (self.seen) oaki_os_release(self.seen, self.seen_bytes);
-    if (self.stack) oaki_os_release(self.stack, self.stack_bytes);
-    self.seen = NULL;
-    self.stack = NULL;
+    if (self->seen) oaki_os_release(self->seen, self->seen_bytes);
+    if (self->stack) oaki_os_release(self->stack, self->stack_bytes);
+    self->seen = NULL;
+    self->stack = NULL;
 }
 
 void oaki_precise_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_ASSERT(!self.seen);
-    self.unreached = self.depth = 0;
+    OAKI_ASSERT(!self->seen);
+    self->unreached = self->depth = 0;
     if (oaki_host_has_unscanned()) return; /* the host decides how to trace from those */
-    self.seen_bytes = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 8;
-    self.stack_bytes = OAKI_ALIGN_UP(sum(slots_of) * sizeof *self.stack, OAKI_PAGE);
-    if (self.stack_bytes == 0) return;
-    self.seen = oaki_os_map(self.seen_bytes);
-    self.stack = oaki_os_map(self.stack_bytes);
-    if (!self.seen || !self.stack) end();
+    self->seen_bytes = AO_load(&oaki_the_heap.used) / OAKI_GRANULE / 8;
+    self->stack_bytes = OAKI_ALIGN_UP(sum(slots_of) * sizeof *self->stack, OAKI_PAGE);
+    if (self->stack_bytes == 0) return;
+    self->seen = oaki_os_map(self->seen_bytes);
+    self->stack = oaki_os_map(self->stack_bytes);
+    if (!self->seen || !self->stack) end();
 }
 
 void oaki_precise_end(void)
 {
-    if (!self.seen) return;
+    if (!self->seen) return;
     drain();
-    self.unreached = sum(count_unreached);
+    self->unreached = sum(count_unreached);
     end();
 }
 
 size_t oaki_verify_unreached(void)
 {
-    return self.unreached;
+    return self->unreached;
 }

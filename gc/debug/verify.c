@@ -17,18 +17,14 @@
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
-/* Only the first error is kept: a record here may itself be a root. */
-static struct {
-    const char *by, *how;
-    const void *at;
-} broken;
+static oaki_broken *const broken = &oaki_gc.debug.broken;
 
 static void tell(const char *by, const void *at, const char *how)
 {
-    if (broken.by) return;
-    broken.by = by;
-    broken.at = at;
-    broken.how = how;
+    if (broken->by) return;
+    broken->by = by;
+    broken->at = at;
+    broken->how = how;
 }
 
 /* The calling thread's own stack, as far as the collector's frames and those of returned calls
@@ -216,7 +212,7 @@ void oaki_verify(bool whole)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
     oaki_heap *h = &oaki_the_heap;
-    broken.by = NULL;
+    broken->by = NULL;
     find_own();
     oaki_heap_check();
     if (whole) oaki_precise_begin();
@@ -232,5 +228,5 @@ void oaki_verify(bool whole)
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
         if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
-    if (broken.by) oak_fatal("oakum: verify: %s at %p %s", broken.by, broken.at, broken.how);
+    if (broken->by) oak_fatal("oakum: verify: %s at %p %s", broken->by, broken->at, broken->how);
 }

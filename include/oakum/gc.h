@@ -11,6 +11,22 @@ OAK_BEGIN_DECLS
  * under way, the call waits for its end, and then collects again. */
 OAK_API void oak_collect(void);
 
+/** Do collection work on the calling thread for about budget_us microseconds: for a main loop that
+ * has a little time in each turn. A step starts a cycle if one is due, or nearly is; it marks,
+ * sweeps, and removes records of dead objects. Returns true while work is left: a cycle is under
+ * way, or spans are unswept. 0 does no work and tells the same.
+ *
+ * Worst case: twice the budget and one pause. A cycle has two pauses, and short ones before the
+ * second; no call has more than one. A pause is the stop-the-world part of a concurrent cycle, with
+ * the removal of records that follows the last one. Where there is no concurrent marking
+ * (oak_config.concurrent is 0, or the system reports no dirty pages), or where a whole mark is
+ * expected to take less than the budget, the pause is the whole mark.
+ *
+ * Other threads collect as without steps: a thread that allocates past the heap goal completes the
+ * cycle. Any thread; two that step at once take turns. While collections are disabled a cycle is
+ * not completed. Finalizers run as after any other collection. */
+OAK_API bool oak_collect_step(unsigned budget_us);
+
 /** Set how far the heap grows between two collections, in percent of the bytes that the last one
  * left alive. -1 turns automatic collection off, except for the memory limit. A value below -1
  * changes nothing. Returns the previous value. */
