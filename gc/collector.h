@@ -10,7 +10,7 @@
 #ifndef OAKI_COLLECTOR_STATE_H
 #define OAKI_COLLECTOR_STATE_H
 
-#include "debug/debug.h"
+#include "gc/debug/debug.h"
 #include "event.h"
 #include "hooks.h"
 #include "host.h"

@@ -61,6 +61,12 @@ oaki_phase oaki_cycle_at_rest(void)
     return AO_load(&oaki_gc.sweeper.waiting) ? OAKI_PHASE_SWEEP : OAKI_PHASE_IDLE;
 }
 
+bool oaki_cycle_is_at_rest(void)
+{
+    oaki_phase phase = oaki_phase_now();
+    return phase == OAKI_PHASE_IDLE || phase == OAKI_PHASE_SWEEP;
+}
+
 /* A compare-and-swap, as a cycle may begin while the last span is swept. */
 void oaki_cycle_swept(void)
 {
@@ -95,6 +101,7 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
 void oaki_cycle_abort(void)
 {
     AO_store(&oaki_the_heap.sticky, 0);
+    AO_store(&oaki_gc.concurrent.final_refused, 0);
     oaki_gc.start_reported = false;
     oaki_phase now = oaki_phase_now();
     if (now == OAKI_PHASE_PROTECT) {

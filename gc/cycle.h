@@ -36,6 +36,8 @@ void oaki_cycle_enter(oaki_phase next);
 void oaki_cycle_swept(void);
 /* The phase at rest: SWEEP while spans wait, else IDLE. */
 oaki_phase oaki_cycle_at_rest(void);
+/* IDLE or SWEEP: no cycle is under way. */
+bool oaki_cycle_is_at_rest(void);
 
 /* The mark under way, if any, has not happened; the next cycle is a full one. gc_lock held, or in
  * the child of a fork. */

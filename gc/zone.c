@@ -7,8 +7,9 @@
  * that allocates next to an object of the zone enters it nevertheless; that shows that the zone
  * is reachable.
  *
- * Owns: oak_zone.survivor, oaki_gc.closing. Lock: the world is stopped, or the thread that closed the zone reads
- * it. Bound: dropping records is O(records of the process), checking a zone O(its spans). */
+ * Owns: oak_zone.survivor, oaki_gc.closing. Lock: the world is stopped, or the thread that closed
+ * the zone reads them. Bound: dropping records is O(records of the process), checking a zone O(its
+ * spans). */
 #include "contract.h"
 #include "gc.h"
 #include "gc/concurrent/concurrent.h"

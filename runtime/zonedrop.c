@@ -199,7 +199,8 @@ static void *thread_main(void *arg)
             oaki_futex_wait(&reaper.wake, seen, 0);
         seen = now;
         while (AO_load(&oaki_the_heap.zones.ndead)) {
-            if (!oaki_zones_reap_some() && AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
+            if (oaki_zones_reap_some()) continue;
+            if (AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
         }
         release();
     }

@@ -42,12 +42,6 @@ static answer due(const oaki_driver *d)
     return d->end_ns && oaki_pace_nears() ? DUE : NOT_NEEDED;
 }
 
-static bool is_at_rest(void)
-{
-    oaki_phase phase = oaki_phase_now();
-    return phase == OAKI_PHASE_IDLE || phase == OAKI_PHASE_SWEEP;
-}
-
 /* ---- quanta of pages ---- */
 
 static void lock(void)
@@ -85,7 +79,7 @@ static oaki_stepped release_pages(oaki_driver *d)
 {
     bool over = true;
     lock();
-    if (is_at_rest() && self->unprotect) {
+    if (oaki_cycle_is_at_rest() && self->unprotect) {
         if (!self->released.end) self->released.end = AO_load(&oaki_the_heap.used);
         over = advance(&self->released, d, unprotect);
         if (over) self->unprotect = self->protecting = false;
@@ -106,7 +100,7 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         oaki_roots_refresh(d->thread);
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
-        bool current = minor ? is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
+        bool current = minor ? oaki_cycle_is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
         a = current ? due(d) : NOT_NEEDED;
         done = a != DUE || oaki_init_pause(d->thread);
         oaki_lock_release(&h->gc_lock);
@@ -149,7 +143,7 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
     lock();
-    bool mine = is_at_rest(), minor = AO_load(&oaki_the_heap.sticky) != 0;
+    bool mine = oaki_cycle_is_at_rest(), minor = AO_load(&oaki_the_heap.sticky) != 0;
     if (mine) {
         self->unprotect = true;
         self->released = (oaki_progress){ 0, 0 };
@@ -294,5 +288,5 @@ bool oaki_concurrent_is_minor(void)
 
 bool oaki_concurrent_has_rest(void)
 {
-    return !is_at_rest() || self->unprotect;
+    return !oaki_cycle_is_at_rest() || self->unprotect;
 }

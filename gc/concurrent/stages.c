@@ -119,6 +119,7 @@ static oaki_stepped end(oaki_driver *d)
     oaki_leave(d->thread);
     if (!mine || ended) {
         AO_store(&c->final_refused, 0);
+        AO_store(&oaki_gc.background.refusals, 0);
         if (d->end_ns) d->nap_ns = 1; /* that was a pause */
         return OAKI_STEP_MORE;
     }

@@ -32,33 +32,33 @@ static void give_up(oaki_thread *t)
     AO_fetch_and_add1(&self->refusals);
     (void)oaki_enter();
     oaki_lock_acquire(&oaki_gc.concurrent.driver);
-    oaki_cycle_abort();
+    if (!oaki_cycle_is_at_rest()) oaki_cycle_abort();
     oaki_lock_release(&oaki_gc.concurrent.driver);
     oaki_leave(t);
 }
 
-/* Until no cycle is under way, nor due. Was there one? */
+/* One cycle, to its end: a request that comes meanwhile is answered by it. Was there one? */
 static bool drive(oaki_thread *t)
 {
     oaki_driver d = { .thread = t, .why = OAKI_GC_DUE };
     bool any = false;
-    for (unsigned refused = 0;;) {
+    unsigned refused = 0;
+    do {
         oaki_stepped stepped = oaki_collector_step(&d);
         if (stepped == OAKI_STEP_OVER) return any;
         if (stepped == OAKI_STEP_MORE) {
             any = true;
-            refused = 0;
+            if (!AO_load(&oaki_gc.concurrent.final_refused)) refused = 0;
             between_steps(&d);
-            continue;
-        }
-        if (++refused > REFUSED_NAPS) {
+        } else if (++refused > REFUSED_NAPS) {
             give_up(t);
             if (!oaki_concurrent_has_rest()) return any;
             refused = 0;
-            continue;
+        } else {
+            oaki_os_sleep_ns(REFUSED_NAP_NS);
         }
-        oaki_os_sleep_ns(REFUSED_NAP_NS);
-    }
+    } while (!any || oaki_concurrent_has_rest());
+    return true;
 }
 
 /* What is called may take its time, or wait for mutators, which collect themselves meanwhile. */

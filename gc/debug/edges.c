@@ -180,7 +180,8 @@ static void record(oak_marker *m)
 OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
-    for (size_t at = 0; edges->used > 0 && at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
+    size_t step = sizeof(uintptr_t);
+    for (size_t at = 0; edges->used > 0 && at + step <= size; at += step) {
         size_t to = *(const uintptr_t *)(p + at) - oaki_the_heap.base;
         if (to >= used) continue;
         size_t *place = look_up(to);

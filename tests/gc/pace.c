@@ -213,14 +213,20 @@ END_TEST
 
 #define TOOK 50000000u /* ns */
 
+#define IN_A_PAUSE(call)              \
+    do { \
+        oaki_thread *t = oaki_gc_stop_begin(); \
+        call, oaki_gc_stop_end(t);    \
+    } while (0)
+
 /* A mark in which the program allocated 100 MB, and that took so much of processors. */
 static void large_one_beside(size_t live_mb, uint64_t cpu)
 {
-    oaki_thread *t = oaki_enter();
-    uint64_t now = oaki_os_now_ns();
+    oaki_thread *t = oaki_gc_stop_begin();
+    uint64_t end = oaki_os_now_ns() + 20 * TOOK;
     oaki_pace_marked(live_mb * MB, 0, 0, false);
-    oaki_pace_concurrent(false, 100 * MB, now - TOOK, 100 * MB, now, cpu);
-    oaki_leave(t);
+    oaki_pace_concurrent(false, 100 * MB, end - TOOK, 100 * MB, end, cpu);
+    oaki_gc_stop_end(t);
 }
 
 /* What is allocated during a mark counts only where there is a way to mark beside the program. */
@@ -271,18 +277,16 @@ END_TEST
 /* What a mark finds of so much; nothing is allocated, so that no other one comes between. */
 static void marked(size_t live_kb, size_t of_kb)
 {
-    oaki_thread *t = oaki_enter();
     AO_store(&oaki_the_heap.live, of_kb << 10);
-    oaki_pace_marked(live_kb << 10, 0, 0, false);
-    oaki_leave(t);
+    IN_A_PAUSE(oaki_pace_marked(live_kb << 10, 0, 0, false));
 }
 
 /* A full one in a stop, after a second in which so much was allocated. */
 static void stopped(uint64_t us, size_t mb)
 {
     uint64_t now = oaki_os_now_ns();
-    oaki_pace_cycle(now, 0, 0, 0, false);
-    oaki_pace_stopped(false, false, mb * MB, now + UINT64_C(1000000000), us * 1000);
+    IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, false));
+    IN_A_PAUSE(oaki_pace_stopped(false, false, mb * MB, now + UINT64_C(1000000000), us * 1000));
 }
 
 #define MUCH 100000 /* MB */
@@ -327,9 +331,9 @@ START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
     ck_assert(!oaki_pace_is_large()); /* nobody would notice */
     stopped(700, 1);
     ck_assert_int_eq(oaki_pace_is_large(), may);
-    oaki_pace_processors(1); /* which the marker would take from the program */
+    IN_A_PAUSE(oaki_pace_processors(1)); /* which the marker would take from the program */
     ck_assert(!oaki_pace_is_large());
-    oaki_pace_processors(oaki_os_cpus());
+    IN_A_PAUSE(oaki_pace_processors(oaki_os_cpus()));
     stopped(700, 1600); /* 2.3 MB in the time of the stop */
     ck_assert_int_eq(oaki_pace_is_large(), may);
     stopped(700, 2000);
@@ -353,14 +357,14 @@ START_TEST(a_mark_beside_that_is_cheap_stays_so)
     stopped(700, 1000);
     uint64_t now = oaki_os_now_ns();
     for (uint64_t cpu = 1000; cpu < 4000000; cpu *= 2) {
-        oaki_pace_cycle(now, 0, 0, 0, false);
-        oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000, cpu);
+        IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, false));
+        IN_A_PAUSE(oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000, cpu));
         ck_assert(oaki_pace_is_large());
     }
-    oaki_pace_stopped(false, true, 10000 * MB, now + 1000000000, 700000);
+    IN_A_PAUSE(oaki_pace_stopped(false, true, 10000 * MB, now + 1000000000, 700000));
     ck_assert(oaki_pace_is_large());
-    oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000,
-                     oaki_workers_count() * UINT64_C(5000000));
+    IN_A_PAUSE(oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000,
+                                    oaki_workers_count() * UINT64_C(5000000)));
     ck_assert(!oaki_pace_is_large());
 }
 END_TEST
@@ -452,13 +456,13 @@ START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
     oak_set_memory_limit(50 * MB);
     drop(500 * MB);
     compute(100000000);
-    oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false);
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false));
     drop(200 * MB);
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
     compute(900000000);
     oak_set_memory_limit(49 * MB);
     size_t before = cycles();
-    oaki_pace_cycle(oaki_os_now_ns(), 400000000, oaki_os_cpu_ns(), 400000000, false);
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 400000000, oaki_os_cpu_ns(), 400000000, false));
     drop(100 * MB);
     ck_assert_uint_eq(cycles(), before);
 }
@@ -479,7 +483,8 @@ START_TEST(a_child_has_no_debt_of_its_parents_time)
     start(-1, 4 * MB);
     drop(500 * MB);
     oak_set_memory_limit(50 * MB);
-    oaki_pace_cycle(oaki_os_now_ns(), UINT64_C(10000000000), oaki_os_cpu_ns(), 0, false);
+    uint64_t now = oaki_os_now_ns(), much = UINT64_C(10000000000);
+    IN_A_PAUSE(oaki_pace_cycle(now, much, oaki_os_cpu_ns(), 0, false));
     oak_set_memory_limit(49 * MB); /* and no credit */
     test_child(drop_and_count, NULL);
 }

@@ -1,0 +1,323 @@
+/* collect_step.c - oak_collect_step: cycles that a main loop drives a little at a time. */
+#include "gc/cycle.h"
+#include "gc/trace/trace.h"
+#include "runtime/os.h"
+#include "tests/heap.h"
+#include "tests/threads.h"
+#include "tests/tracked.h"
+
+#include <check.h>
+#include <stdio.h>
+
+Suite *suite_gc_collect_step(void);
+
+#define NODES 200000u
+#define BUDGET_US 200u
+#define MOST_WORDS ((size_t)1 << 16) /* that a step with the least budget may trace */
+
+typedef struct node {
+    struct node *next;
+    uint64_t id, more[6];
+} node;
+
+static struct {
+    node *list;
+    uint64_t n;
+} w;
+
+static void push(void)
+{
+    node *x = oak_alloc(sizeof *x);
+    *x = (node){ .next = w.list, .id = w.n++ };
+    w.list = x;
+}
+
+static void assert_whole(void)
+{
+    uint64_t n = w.n;
+    for (const node *x = w.list; x; x = x->next) ck_assert_uint_eq(x->id, --n);
+    ck_assert_uint_eq(n, 0);
+}
+
+static size_t cycles(void)
+{
+    return AO_load(&oaki_the_heap.cycle);
+}
+
+/* No thread of Oakum's drives cycles, and allocating begins none. false: this system can't track
+ * writes. */
+static bool start(void)
+{
+    oak_config c = test_config_beside(test_tracking);
+    c.gc_percent = 100;
+    if (!test_heap_tracked(c, 0)) return false;
+    oaki_debug_switches.beside = 0;
+    w.list = NULL;
+    w.n = 0;
+    while (w.n < NODES) push();
+    oak_collect();
+    oaki_debug_switches.beside = 1; /* for steps, though the heap is small */
+    return true;
+}
+
+static void make_due(void)
+{
+    AO_store(&oaki_the_heap.trigger, AO_load(&oaki_the_heap.live));
+}
+
+/* A whole cycle; between two steps, meanwhile() runs. Returns the number of steps. */
+static size_t step_through(unsigned budget_us, void (*meanwhile)(void))
+{
+    size_t before = cycles(), n = 0;
+    make_due();
+    for (; cycles() == before; n++) {
+        (void)oak_collect_step(budget_us);
+        if (meanwhile) meanwhile();
+    }
+    return n;
+}
+
+START_TEST(steps_make_a_whole_cycle)
+{
+    if (!start()) return;
+    size_t live = test_stats().heap_alloc;
+    w.list = w.list->next->next;
+    w.n -= 2;
+    for (node *x = w.list; x; x = x->next) x->more[0] = (uintptr_t)oak_alloc_noscan(64);
+    for (node *x = w.list; x; x = x->next) x->more[0] = 0;
+    ck_assert_uint_gt(step_through(BUDGET_US, NULL), 2);
+    ck_assert(oaki_gc.ended_concurrent);
+    while (oak_collect_step(BUDGET_US)) continue;
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    ck_assert_uint_lt(test_stats().heap_alloc, live + NODES * 32); /* most of them have gone */
+    ck_assert_uint_eq(AO_load(&oaki_gc.background.started), 0);
+    assert_whole();
+    test_assert_sound();
+}
+END_TEST
+
+/* Moves the head behind its successor, so that a mark that missed the stores would lose a node;
+ * and allocates. */
+static void disturb(void)
+{
+    node *a = w.list, *b = a->next;
+    uint64_t id = a->id;
+    a->id = b->id;
+    b->id = id;
+    a->next = b->next;
+    b->next = a;
+    w.list = b;
+    for (int i = 0; i < 3; i++) push();
+}
+
+START_TEST(nothing_is_lost_between_two_steps)
+{
+    if (!start()) return;
+    oaki_debug_switches.beside = 2; /* rounds go on until nothing is dirty */
+    for (int round = 0; round < 4; round++) {
+        (void)step_through(round % 2 ? BUDGET_US : 1, disturb);
+        assert_whole();
+        test_assert_sound();
+    }
+}
+END_TEST
+
+/* The unit of work bounds a step, whatever the clock says. */
+START_TEST(a_step_with_the_least_budget_does_little)
+{
+    if (!start()) return;
+    size_t before = cycles(), most = 0, traced = 0;
+    make_due();
+    while (cycles() == before) {
+        bool marks = oaki_is_marking_concurrently();
+        size_t words = oaki_workers_scanned();
+        (void)oak_collect_step(1);
+        if (!marks || !oaki_is_marking_concurrently()) continue;
+        words = oaki_workers_scanned() - words;
+        most = OAKI_MAX(most, words);
+        traced += words;
+    }
+    ck_assert_uint_le(most, MOST_WORDS);
+    ck_assert_uint_ge(traced, NODES / 2);
+    assert_whole();
+}
+END_TEST
+
+/* In processor time of the thread, which other load doesn't change. A step with a pause isn't
+ * counted. */
+START_TEST(a_step_takes_twice_its_budget_at_most)
+{
+    if (!start() || test_slow()) return;
+    uint64_t most = 0;
+    size_t steps = 0, before = cycles();
+    make_due();
+    while (cycles() == before || oaki_phase_now() != OAKI_PHASE_IDLE) {
+        uint64_t pauses = oaki_gc.concurrent.pauses_ns + oaki_gc.totals.pause_ns_total;
+        uint64_t begun = oaki_gc.entered_ns[OAKI_PHASE_INIT_PAUSE], cpu = oaki_os_thread_cpu_ns();
+        (void)oak_collect_step(1000);
+        cpu = oaki_os_thread_cpu_ns() - cpu;
+        if (oaki_gc.concurrent.pauses_ns + oaki_gc.totals.pause_ns_total != pauses) continue;
+        if (oaki_gc.entered_ns[OAKI_PHASE_INIT_PAUSE] != begun) continue;
+        most = OAKI_MAX(most, cpu);
+        steps++;
+    }
+    printf("gc/collect_step: longest of %zu steps of 1000 us: %llu us\n", steps,
+           (unsigned long long)most / 1000);
+    if (test_scale(1) > 1) ck_assert_uint_le(most, 2000000);
+}
+END_TEST
+
+START_TEST(a_step_without_budget_does_nothing)
+{
+    if (!start()) return;
+    make_due();
+    ck_assert(!oak_collect_step(0));
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    (void)oak_collect_step(1);
+    oaki_phase phase = oaki_phase_now();
+    ck_assert_uint_ne(phase, OAKI_PHASE_IDLE);
+    ck_assert(oak_collect_step(0));
+    ck_assert_uint_eq(oaki_phase_now(), phase);
+}
+END_TEST
+
+/* The mark goes on; what is dead is decided when collections are allowed again. */
+START_TEST(no_step_ends_a_cycle_while_collections_are_disabled)
+{
+    if (!start()) return;
+    make_due();
+    while (oaki_phase_now() != OAKI_PHASE_MARK) (void)oak_collect_step(1);
+    oak_gc_disable();
+    size_t before = cycles();
+    for (int i = 0; i < 2000; i++) ck_assert(oak_collect_step(BUDGET_US));
+    ck_assert_uint_eq(cycles(), before);
+    oak_gc_enable();
+    while (cycles() == before) ck_assert(oak_collect_step(BUDGET_US) || cycles() != before);
+    assert_whole();
+}
+END_TEST
+
+START_TEST(without_concurrent_marking_a_step_is_one_pause)
+{
+    oak_config c = test_config();
+    c.concurrent = 0;
+    test_heap_start(c);
+    w.list = NULL;
+    w.n = 0;
+    while (w.n < NODES) push();
+    size_t before = cycles();
+    ck_assert(!oak_collect_step(BUDGET_US)); /* none is due */
+    ck_assert_uint_eq(cycles(), before);
+    make_due();
+    bool more = oak_collect_step(1);
+    ck_assert_uint_eq(cycles(), before + 1);
+    ck_assert(more);
+    while (oak_collect_step(1)) continue;
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    ck_assert_uint_eq(cycles(), before + 1);
+    assert_whole();
+}
+END_TEST
+
+/* ---- several drivers ---- */
+
+static AO_t over;
+
+static void *step_too(void *arg)
+{
+    while (!AO_load_acquire(&over)) (void)oak_collect_step(BUDGET_US);
+    return arg;
+}
+
+START_TEST(threads_that_step_at_once_take_turns)
+{
+    pthread_t ids[3];
+    if (!start()) return;
+    AO_store(&over, 0);
+    for (size_t i = 0; i < OAKI_COUNT(ids); i++)
+        ck_assert_int_eq(pthread_create(&ids[i], NULL, step_too, NULL), 0);
+    for (int round = 0; round < 3; round++) {
+        (void)step_through(BUDGET_US, disturb);
+        oak_collect(); /* may end one that is under way */
+        assert_whole();
+    }
+    AO_store_release(&over, 1);
+    for (size_t i = 0; i < OAKI_COUNT(ids); i++) test_join(ids[i]);
+    test_assert_sound();
+}
+END_TEST
+
+static void step_in_child(void *arg)
+{
+    (void)arg;
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    (void)step_through(BUDGET_US, NULL);
+    assert_whole();
+}
+
+START_TEST(a_child_of_a_fork_begins_anew)
+{
+    if (!start()) return;
+    make_due();
+    while (oaki_phase_now() != OAKI_PHASE_MARK) (void)oak_collect_step(1);
+    test_child(step_in_child, NULL);
+    (void)step_through(BUDGET_US, NULL);
+    assert_whole();
+}
+END_TEST
+
+static void finalize(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+    make_due();
+    for (int i = 0; i < 50; i++) (void)oak_collect_step(BUDGET_US);
+    AO_store(&over, 1);
+}
+
+static void make_dead(void *arg)
+{
+    (void)arg;
+    (void)oak_finalizer_set(oak_alloc(64), finalize, NULL);
+}
+
+START_TEST(a_finalizer_may_step)
+{
+    if (!start()) return;
+    AO_store(&over, 0);
+    test_away(make_dead, NULL);
+    while (!AO_load(&over)) {
+        (void)step_through(BUDGET_US, NULL);
+        (void)oak_finalizers_run();
+    }
+    assert_whole();
+}
+END_TEST
+
+static TCase *tests(const char *name, void (*setup)(void))
+{
+    TCase *c = tcase_create(name);
+    tcase_set_timeout(c, 120);
+    tcase_add_checked_fixture(c, setup, NULL);
+    tcase_add_test(c, steps_make_a_whole_cycle);
+    tcase_add_test(c, nothing_is_lost_between_two_steps);
+    tcase_add_test(c, a_step_with_the_least_budget_does_little);
+    tcase_add_test(c, a_step_takes_twice_its_budget_at_most);
+    tcase_add_test(c, a_step_without_budget_does_nothing);
+    tcase_add_test(c, no_step_ends_a_cycle_while_collections_are_disabled);
+    tcase_add_test(c, threads_that_step_at_once_take_turns);
+    tcase_add_test(c, a_child_of_a_fork_begins_anew);
+    tcase_add_test(c, a_finalizer_may_step);
+    return c;
+}
+
+Suite *suite_gc_collect_step(void)
+{
+    Suite *s = suite_create("gc_collect_step");
+    TCase *c = tcase_create("stopped");
+    tcase_add_test(c, without_concurrent_marking_a_step_is_one_pause);
+    suite_add_tcase(s, c);
+    suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
+    suite_add_tcase(s, tests("faults", test_by_faults));
+    return s;
+}
