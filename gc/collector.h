@@ -18,6 +18,7 @@
 #include "runtime/contract.h"
 #include "runtime/phase.h"
 #include "runtime/roots.h"
+#include "runtime/waker.h"
 
 /* Which objects the cycle may free: all, or those that came since the last one (sticky.c). */
 typedef enum oaki_cycle_kind { OAKI_FULL, OAKI_MINOR } oaki_cycle_kind;
@@ -74,7 +75,7 @@ typedef struct oaki_root_sums {
 
 /* concurrent/thread.c: the collector's own thread, and what is asked of it */
 typedef struct oaki_background {
-    unsigned int wake;      /* AO_int, futex: counts requests */
+    oaki_waker waker;       /* for requests */
     unsigned int requested; /* AO_int: a cycle is to begin */
     AO_t forced;            /* whatever the pacing says */
     AO_t started;           /* 1: there is a thread; 2: nothing reports dirty pages to it */
@@ -144,7 +145,7 @@ typedef struct oaki_sticky {
 
 /* sweep.c: AO_t fields by any thread */
 typedef struct oaki_sweeper {
-    unsigned int wake;  /* AO_int, futex */
+    oaki_waker waker;   /* of the background thread: spans are unswept */
     AO_t waiting;       /* spans may wait */
     AO_t at;            /* the first list that may have one: zone * OAKI_SPANCLASSES + class */
     AO_t bytes;         /* of spans swept since the mark */

@@ -250,10 +250,7 @@ static void *background(void *arg)
     unsigned seen = 0;
     (void)arg;
     for (;;) {
-        unsigned now;
-        while ((now = AO_int_load_acquire(&sweeper->wake)) == seen)
-            oaki_futex_wait(&sweeper->wake, seen, 0);
-        seen = now;
+        oaki_waker_wait(&sweeper->waker, &seen);
         for (bool more = true; more && AO_load(&sweeper->waiting);) {
             oaki_helper_begin();
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one();
@@ -321,6 +318,5 @@ void oaki_sweep_wake(void)
 {
     if (!sweeper->started || !AO_load(&sweeper->waiting)) return;
     if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < BACKGROUND_FROM) return;
-    AO_int_fetch_and_add_full(&sweeper->wake, 1);
-    oaki_futex_wake(&sweeper->wake, 1);
+    oaki_waker_wake(&sweeper->waker, 1);
 }

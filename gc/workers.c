@@ -19,6 +19,7 @@
 #include "gc/trace/trace.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
+#include "runtime/waker.h"
 
 #define WAKE_AFTER 4096 /* words that worker 0 scans in a drain before it wakes helpers */
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
@@ -36,7 +37,7 @@ static struct {
     unsigned int open;    /* AO_int: more may join; lock */
     unsigned seats;       /* helpers that may join this drain */
     bool piece;           /* the drain is a quantum of a concurrent mark */
-    unsigned int drain;   /* AO_int, futex: counts drains that woke the helpers */
+    oaki_waker drains;    /* that woke the helpers */
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *chunks;
     AO_t look_at; /* offset of the next rescan task, and the size of one */
@@ -135,9 +136,8 @@ static void wake_helpers(void)
     AO_int_store(&shared.hungry, n);
     AO_int_store(&shared.busy, 1);
     AO_int_store_release(&shared.open, 1);
-    AO_int_fetch_and_add_full(&shared.drain, 1);
     /* if some helpers are not in this mark, wakes all: it is not known which ones would wake up */
-    oaki_futex_wake(&shared.drain, (int)(shared.nhelpers < shared.nworkers ? n : shared.nhelpers));
+    oaki_waker_wake(&shared.drains, (int)(shared.nhelpers < shared.nworkers ? n : shared.nhelpers));
 }
 
 /* A helper joins if it arrives while there is work. On a busy machine it may run long after it
@@ -378,10 +378,7 @@ static void *helper(void *arg)
     unsigned seen = m->drain;
     oaki_worker_own(m);
     for (;;) {
-        unsigned now;
-        while ((now = AO_int_load_acquire(&shared.drain)) == seen)
-            oaki_futex_wait(&shared.drain, seen, 0);
-        seen = now;
+        oaki_waker_wait(&shared.drains, &seen);
         if (!join_drain(m)) continue;
         help(m);
         AO_int_fetch_and_add_full(&shared.awake, -1u);
@@ -568,7 +565,7 @@ void oaki_workers_spawn(unsigned processors)
     while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;
-        m->drain = AO_int_load(&shared.drain);
+        m->drain = oaki_waker_calls(&shared.drains);
         if (oaki_thread_spawn("oakum/mark", helper, m, false) != 0) break;
         shared.nhelpers++;
     }

@@ -16,6 +16,7 @@
 #include "judge.h"
 
 #include "runtime/os.h"
+#include "runtime/waker.h"
 #include "runtime/print.h"
 #include <errno.h>
 #include <oakum/gc.h>
@@ -32,7 +33,7 @@ static struct {
     oaki_census census;
     AO_t background;  /* the thread should run */
     AO_t running;     /* the thread exists: 1, then its tid */
-    unsigned int wake; /* AO_int, futex: counts cycles */
+    oaki_waker waker;  /* a full cycle is over, or the thread is to end */
     bool forks;
 } self;
 
@@ -88,8 +89,7 @@ static void on_cycle(const oaki_cycle *c, void *ctx)
     (void)ctx;
     oaki_cycles_note(c);
     if (c->minor || !AO_load(&self.background)) return;
-    AO_int_fetch_and_add_full(&self.wake, 1);
-    oaki_futex_wake(&self.wake, 1);
+    oaki_waker_wake(&self.waker, 1);
 }
 
 /* ---- findings ---- */
@@ -294,18 +294,13 @@ static uint64_t interval(void)
     return ns;
 }
 
-/* arg: the value of self.wake when the thread was started. */
+/* arg: the calls of the waker when the thread was started. */
 static void *background(void *arg)
 {
     unsigned seen = (unsigned)(uintptr_t)arg;
     AO_store(&self.running, (AO_t)oaki_os_tid());
     while (AO_load_acquire(&self.background)) {
-        unsigned now = AO_int_load_acquire(&self.wake);
-        if (now == seen) {
-            oaki_futex_wait(&self.wake, seen, 0);
-            continue;
-        }
-        seen = now;
+        if (!oaki_waker_wait_ns(&self.waker, &seen, 0)) continue;
         uint64_t next = oaki_os_now_ns() + interval();
         take_turn();
         if (AO_load(&self.background) && self.d)
@@ -331,8 +326,7 @@ static void end_thread(void)
 {
     AO_store_full(&self.background, 0);
     if (is_that_thread()) return;
-    AO_int_fetch_and_add_full(&self.wake, 1);
-    oaki_futex_wake(&self.wake, 1);
+    oaki_waker_wake(&self.waker, 1);
     while (AO_load_acquire(&self.running)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -340,7 +334,7 @@ static int begin_thread(void)
 {
     AO_store_full(&self.background, 1);
     AO_store_full(&self.running, 1);
-    void *seen = (void *)(uintptr_t)AO_int_load_acquire(&self.wake);
+    void *seen = (void *)(uintptr_t)oaki_waker_calls(&self.waker);
     if (oaki_thread_spawn("oakum/detector", background, seen, false) == 0) return 0;
     AO_store(&self.background, 0);
     AO_store(&self.running, 0);

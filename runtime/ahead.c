@@ -18,6 +18,7 @@
  * None while the system works: the pages stay in their free run, and may be taken. */
 #include "heap.h"
 #include "os.h"
+#include "waker.h"
 
 #define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: from here on announced demand is met */
 #define FROM ((size_t)32 << 20)      /* bytes of heap: from here on allocations request steps */
@@ -33,7 +34,8 @@
 #define NOT_YET (SIZE_MAX / 2)
 
 static struct {
-    unsigned int started, poked; /* AO_int */
+    oaki_waker waker;
+    unsigned int started;        /* AO_int */
     unsigned int asked;          /* AO_int: the heap has come near the end of the touched pages */
     unsigned int led;            /* AO_int */
     AO_t wanted;                 /* pages */
@@ -43,8 +45,7 @@ static struct {
 
 static void poke(void)
 {
-    AO_int_fetch_and_add_full(&ahead.poked, 1);
-    oaki_futex_wake(&ahead.poked, 1);
+    oaki_waker_wake(&ahead.waker, 1);
 }
 
 /* Pages to keep touched ahead. A leading marker alternates with its own work, and a large heap
@@ -151,22 +152,25 @@ static void give_back(void)
     } while (n > 0);
 }
 
+/* At least 1, as 0 would be for ever. */
+static uint64_t left_until(uint64_t until)
+{
+    uint64_t now = oaki_os_now_ns();
+    return until > now ? until - now : 1;
+}
+
 static void *thread(void *arg)
 {
-    unsigned seen = 0, now;
+    unsigned seen = 0;
     uint64_t until = 0; /* 0: nothing to give back */
     (void)arg;
     for (;;) {
-        while ((now = AO_int_load_acquire(&ahead.poked)) == seen) {
-            uint64_t left = until ? until - OAKI_MIN(until, oaki_os_now_ns()) : PATIENCE_NS;
-            if (left > 0) {
-                oaki_futex_wait(&ahead.poked, seen, until ? left : 0);
-                continue;
+        while (until && !oaki_waker_wait_ns(&ahead.waker, &seen, left_until(until)))
+            if (left_until(until) == 1) {
+                until = 0;
+                give_back();
             }
-            until = 0;
-            give_back();
-        }
-        seen = now;
+        if (!until) oaki_waker_wait(&ahead.waker, &seen);
         size_t wanted = AO_load_acquire(&ahead.wanted);
         AO_store(&ahead.wanted, 0);
         if (wanted) until = oaki_os_now_ns() + PATIENCE_NS;

@@ -15,6 +15,7 @@
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
+#include "waker.h"
 #include "phase.h"
 #include "track.h"
 #include <errno.h>
@@ -28,7 +29,7 @@
 #define POISON 0xdb
 
 static struct {
-    unsigned int wake; /* AO_int, futex: counts zones that die */
+    oaki_waker waker;  /* a zone has died */
     unsigned int started; /* AO_int: the thread was started */
     AO_t freed; /* bytes of dead zones that it may release to the system */
 } reaper;
@@ -194,10 +195,7 @@ static void *thread_main(void *arg)
     (void)arg;
     oaki_os_prefer_others();
     for (;;) {
-        unsigned now;
-        while ((now = AO_int_load_acquire(&reaper.wake)) == seen)
-            oaki_futex_wait(&reaper.wake, seen, 0);
-        seen = now;
+        oaki_waker_wait(&reaper.waker, &seen);
         while (AO_load(&oaki_the_heap.zones.ndead)) {
             if (oaki_zones_reap_some()) continue;
             if (AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
@@ -223,8 +221,7 @@ int oaki_zones_reaper_init(void)
 void oaki_zones_reaper_wake(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    (void)AO_int_fetch_and_add_full(&reaper.wake, 1);
-    oaki_futex_wake(&reaper.wake, 1);
+    oaki_waker_wake(&reaper.waker, 1);
     if (OAKI_LIKELY(AO_int_load(&reaper.started)) ||
         !AO_int_compare_and_swap_full(&reaper.started, 0, 1))
         return;

@@ -11,6 +11,7 @@
 #include "gc/pace.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
+#include "runtime/phase.h"
 #include <oakum/gc.h>
 
 /* Memory is traded for time: while collections take more than 15 % of the time, the heap gets more

@@ -14,6 +14,7 @@
 #include "runtime/collector.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
+#include "runtime/waker.h"
 #include "tell.h"
 #include <limits.h>
 #include <oakum/detector.h>
@@ -28,7 +29,7 @@
 #define FINDINGS 32
 #define PASSING 4 /* a path from a stack or register counts as so many steps longer */
 
-static unsigned int asked; /* AO_int: reports that signals have requested and that are due */
+static oaki_waker asked; /* by signals, for a report */
 
 /* ---- an object of a site ---- */
 
@@ -174,8 +175,7 @@ void oaki_growth_start(void)
 static void on_signal(int sig)
 {
     (void)sig;
-    AO_int_fetch_and_add1_full(&asked);
-    oaki_futex_wake(&asked, 1);
+    oaki_waker_wake(&asked, 1);
 }
 
 static OAKI_NOINLINE void report_now(void)
@@ -188,12 +188,10 @@ static OAK_NORETURN void *answer(void *arg)
 {
     oaki_thread *t = oaki_tls_thread;
     (void)arg;
-    for (unsigned int done = 0;;) {
-        unsigned int now;
+    for (unsigned seen = 0;;) {
         oaki_blocking_begin(t);
-        while ((now = AO_int_load_acquire(&asked)) == done) oaki_futex_wait(&asked, done, 0);
+        oaki_waker_wait(&asked, &seen);
         oaki_blocking_end(t);
-        done = now;
         const char *why = oaki_sealed();
         if (why) {
             oaki_tell_plainly(why);
@@ -227,7 +225,7 @@ void oaki_growth_after_fork(void)
 {
     struct sigaction sa;
     int sig = oaki_wanted.signal;
-    AO_int_store(&asked, 0);
+    asked = (oaki_waker){ 0 };
     if (!oaki_can_enter()) return;
     oaki_quiet_begin();
     if (oaki_wanted.growth_ms) oaki_growth_start();

@@ -94,12 +94,9 @@ static void *collector(void *arg)
     }
     AO_store(&self->clock, (AO_t)oaki_os_thread_clock());
     for (;;) {
-        unsigned now;
         oaki_blocking_begin(oaki_thread_self());
-        while ((now = AO_int_load_acquire(&self->wake)) == seen)
-            oaki_futex_wait(&self->wake, seen, 0);
+        oaki_waker_wait(&self->waker, &seen);
         oaki_blocking_end(oaki_thread_self());
-        seen = now;
         cycle(t);
         AO_store(&self->forced, 0);
         AO_int_store_release(&self->requested, 0);
@@ -156,8 +153,7 @@ void oaki_background_wake(void)
 {
     if (oaki_concurrent_requested()) return;
     if (!AO_int_compare_and_swap_full(&self->requested, 0, 1)) return;
-    AO_int_fetch_and_add_full(&self->wake, 1);
-    oaki_futex_wake(&self->wake, 1);
+    oaki_waker_wake(&self->waker, 1);
 }
 
 /* Where the thread has forked itself, by what it has called, it is the one that the child has. */

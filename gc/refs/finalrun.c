@@ -13,6 +13,7 @@
 
 #include "runtime/contain.h"
 #include "runtime/os.h"
+#include "runtime/waker.h"
 #include "runtime/scrub.h"
 
 #include <string.h>
@@ -26,7 +27,7 @@ enum { THREAD_NONE = 0, THREAD_STARTED };
 
 static struct {
     unsigned int thread; /* AO_int */
-    unsigned int wake;   /* AO_int: counts what the thread is woken for */
+    oaki_waker waker;    /* finalizers are ready */
     AO_t notify;         /* void (*)(void) */
     AO_t since[RUNNERS]; /* when it began, or 0 */
     AO_t ran;            /* that have returned */
@@ -161,10 +162,10 @@ static void *thread_main(void *arg)
         return arg;
     }
     for (;;) {
-        unsigned seen = AO_int_load_acquire(&self.wake);
+        unsigned seen = oaki_waker_calls(&self.waker);
         run_all();
         oaki_blocking_begin(t);
-        oaki_futex_wait(&self.wake, seen, 0);
+        oaki_waker_wait(&self.waker, &seen);
         oaki_blocking_end(t);
     }
 }
@@ -206,8 +207,7 @@ static void wake_or_notify(bool fresh)
     OAKI_REQUIRES_OUTSIDE();
     oaki_finalizer_thread_ensure();
     if (AO_int_load(&self.thread) == THREAD_STARTED) {
-        (void)AO_int_fetch_and_add_full(&self.wake, 1);
-        oaki_futex_wake(&self.wake, 1);
+        oaki_waker_wake(&self.waker, 1);
         return;
     }
     void (*fn)(void) = (void (*)(void))AO_load_acquire(&self.notify);

@@ -483,8 +483,7 @@ START_TEST(a_child_has_no_debt_of_its_parents_time)
     start(-1, 4 * MB);
     drop(500 * MB);
     oak_set_memory_limit(50 * MB);
-    uint64_t now = oaki_os_now_ns(), much = UINT64_C(10000000000);
-    IN_A_PAUSE(oaki_pace_cycle(now, much, oaki_os_cpu_ns(), 0, false));
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 10000000000u, oaki_os_cpu_ns(), 0, false));
     oak_set_memory_limit(49 * MB); /* and no credit */
     test_child(drop_and_count, NULL);
 }
