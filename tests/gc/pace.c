@@ -213,11 +213,8 @@ END_TEST
 
 #define TOOK 50000000u /* ns */
 
-#define IN_A_PAUSE(call)              \
-    do { \
-        oaki_thread *t = oaki_gc_stop_begin(); \
-        call, oaki_gc_stop_end(t);    \
-    } while (0)
+#define IN_A_PAUSE(call) \
+    for (oaki_thread *t = oaki_gc_stop_begin(); t; oaki_gc_stop_end(t), t = NULL) call
 
 /* A mark in which the program allocated 100 MB, and that took so much of processors. */
 static void large_one_beside(size_t live_mb, uint64_t cpu)
