@@ -209,8 +209,6 @@ START_TEST(roots_count_as_what_lives_does)
 }
 END_TEST
 
-/* ---- disabled ---- */
-
 #define TOOK 50000000u /* ns */
 
 #define IN_A_PAUSE(call) \

@@ -166,18 +166,30 @@ static void *run(void *arg)
     return arg;
 }
 
+static AO_t in_stop, answered; /* answered: 1 no, 2 yes */
+
+/* Not attached, so it runs while the world is stopped. */
+static void *begin_in_stop(void *arg)
+{
+    test_wait(&in_stop, 1);
+    AO_store_release(&answered, 1 + (AO_t)oaki_dirty_begin());
+    return arg;
+}
+
 /* As one that sleeps on for a while when the world runs again. */
 START_TEST(threads_in_a_stop_are_no_blockers)
 {
     if (!start()) return;
-    pthread_t id = test_start(run, NULL);
+    pthread_t id = test_start(run, NULL), begins = test_start(begin_in_stop, NULL);
     test_wait(&step, 1);
     oaki_thread *t = oaki_gc_stop_begin();
-    bool may = oaki_dirty_begin();
+    AO_store_release(&in_stop, 1);
+    while (!AO_load_acquire(&answered)) oaki_os_yield();
     oaki_gc_stop_end(t);
     AO_store_release(&step, 2);
     test_join(id);
-    ck_assert(may);
+    test_join(begins);
+    ck_assert_uint_eq(AO_load(&answered), 2);
 }
 END_TEST
 

@@ -363,6 +363,8 @@ static void *hold_in_leave(void *arg)
     AO_store_release((AO_t *)&other, (AO_t)t);
     AO_store_release(&ready, 1);
     while (!t->stop_pending) oaki_pause();
+    t->in_runtime = 0; /* as oaki_leave does first */
+    AO_compiler_barrier();
     __asm__ volatile("movq %0, %%rbx\n"
                      "notq %%rbx\n"
                      "xorl %%eax, %%eax\n"
