@@ -44,8 +44,7 @@ unsigned int oaki_fork_gate;
 static struct forking {
     unsigned int held_off; /* AO_int: threads that a fork waits for */
     unsigned int asking;   /* AO_int: threads that have the loader's lock, or wait for it */
-    void (*child[CHILD_MAX])(void);
-    size_t nchild;
+    AO_t child[CHILD_MAX]; /* void (*)(void), or 0; no place after an empty one is taken */
 } forking;
 
 /* State of the forking thread after prepare. */
@@ -427,9 +426,9 @@ static void child_of_all(void)
     AO_int_store_release(&oaki_fork_gate, 0);
     oaki_lock_reset(&h->gc_lock);
     leave(t);
-    for (size_t i = 0; i < forking.nchild; i++) {
+    for (size_t i = 0; i < CHILD_MAX && AO_load(&forking.child[i]); i++) {
         OAKI_REQUIRES_STOPPABLE();
-        forking.child[i]();
+        ((void (*)(void))AO_load(&forking.child[i]))();
     }
 }
 
@@ -457,12 +456,14 @@ bool oaki_fork_is_ours(void)
 }
 
 /* A start that is retried after a failure registers again. */
+/* Without a lock, which a child could find locked: a place is taken once, and never given back. */
 void oaki_fork_register(void (*fn)(void))
 {
-    for (size_t i = 0; i < forking.nchild; i++)
-        if (forking.child[i] == fn) return;
-    OAKI_INVARIANT(forking.nchild < CHILD_MAX, "too many fork handlers");
-    forking.child[forking.nchild++] = fn;
+    for (size_t i = 0; i < CHILD_MAX; i++) {
+        (void)AO_compare_and_swap_full(&forking.child[i], 0, (AO_t)fn);
+        if (AO_load(&forking.child[i]) == (AO_t)fn) return;
+    }
+    OAKI_INVARIANT(false, "too many fork handlers");
 }
 
 /* Runs as the program is loaded, so a fork never finds a start half done. Handlers that the program
