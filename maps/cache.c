@@ -218,21 +218,29 @@ static void end_walk(oaki_cache_walk *self)
 }
 
 /* The frame that is left holds a walk of the cache's list, so the walk is removed. */
-OAKI_UNWIND_ACTION(oaki_cache_each_left)
+static void left_each(void *leaving)
 {
-    if (!walking) return;
     oak_cache *c = walking->cache;
+    oaki_leaving_end(leaving);
     oaki_inner_take(&c->in);
     end_walk(walking);
     oaki_inner_leave(&c->in);
+}
+
+OAKI_UNWIND_ACTION(oaki_cache_each_left)
+{
+    if (walking) left_each(walking->leaving);
 }
 
 static OAKI_NOINLINE bool call_each(bool (*fn)(const void *key, void *value, void *ctx),
                                     const void *key, void *value, void *ctx)
 {
     OAKI_ON_UNWIND(oaki_cache_each_left);
+    oaki_leaving leaving;
+    oaki_leaving_begin(&leaving, left_each, NULL);
+    walking->leaving = &leaving;
     bool on = fn(key, value, ctx);
-    OAKI_STAY();
+    oaki_leaving_end(&leaving);
     return on;
 }
 
@@ -241,7 +249,7 @@ void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void 
     if (!c || !fn) return;
     uint64_t now = oaki_cache_now(c);
     oaki_inner_enter(&c->in);
-    oaki_cache_walk self = { c->newest, c->walks, c, walking };
+    oaki_cache_walk self = { c->newest, c->walks, c, walking, NULL };
     c->walks = walking = &self;
     for (bool on = true; on && self.next;) {
         node *n = self.next;

@@ -40,9 +40,10 @@ typedef struct oaki_cache_slot {
 typedef struct oaki_cache_walk {
     oaki_cache_node *next;
     struct oaki_cache_walk *others;
-    /* for a callback that is left by an exception or the thread's end */
+    /* for a callback that doesn't return */
     struct oak_cache *cache;
     struct oaki_cache_walk *outer; /* of the same thread */
+    oaki_leaving *leaving;         /* of the call that is under way */
 } oaki_cache_walk;
 
 struct oak_cache {
@@ -109,7 +110,7 @@ bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
 
 /* The rule that is broken, or NULL: while no other thread uses the cache; and between enter and
  * leave, with its map's rules, which calls no function of the key type's. O(entries). */
-const char *oaki_cache_check(const oak_cache *c);
+const char *oaki_cache_check(oak_cache *c);
 const char *oaki_cache_check_inside(const oak_cache *c);
 
 #endif

@@ -6,7 +6,9 @@
 
 typedef oaki_cache_node node;
 
-#define NESTED_MAX 1000
+#define NESTED_MAX 1000   /* callbacks in each other, where the stack has room for them */
+#define NESTED_FEW 4      /* so many are tried on any stack */
+#define STACK_LEAST ((size_t)8 << 10) /* for what a callback calls, and for the message */
 
 static __thread unsigned nested __attribute__((tls_model("initial-exec"))); /* callbacks */
 
@@ -53,16 +55,18 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
 
 /* Caches whose callback the calling thread runs. */
 typedef struct telling {
+    oaki_leaving leaving;
     oak_cache *cache;
     struct telling *outer;
 } telling;
 
 static __thread telling *told __attribute__((tls_model("initial-exec")));
 
-OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
+/* The callback was left, and the frames that called it: the entry is out, and no more happens. */
+static void left_evicted(void *leaving)
 {
-    if (!told) return;
     oak_cache *c = told->cache;
+    oaki_leaving_end(leaving);
     oaki_inner_take(&c->in);
     c->callbacks--;
     oaki_inner_leave(&c->in);
@@ -70,22 +74,37 @@ OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
     nested--;
 }
 
+OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
+{
+    if (told) left_evicted(&told->leaving);
+}
+
 static OAKI_NOINLINE void call_evicted(oak_cache *c, const void *key, void *value,
                                        oak_cache_reason why)
 {
     OAKI_ON_UNWIND(oaki_cache_evicted_left);
-    telling self = { c, told };
+    telling self = { .cache = c, .outer = told };
+    oaki_leaving_begin(&self.leaving, left_evicted, NULL);
     told = &self;
     c->config.evicted(c, key, value, why, c->config.ctx);
     told = self.outer;
+    oaki_leaving_end(&self.leaving);
+}
+
+/* Would one more callback overrun the stack, if it takes as much as the one around this call? */
+static bool is_deep(void)
+{
+    const char *here = __builtin_frame_address(0);
+    if (!told || nested < NESTED_FEW || here >= (const char *)told) return false;
+    return oaki_stack_left() < (size_t)((const char *)told - here) + STACK_LEAST;
 }
 
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)
 {
     if (!c->config.evicted) return;
-    if (OAKI_UNLIKELY(++nested > NESTED_MAX))
-        oak_fatal("oakum: oak_cache: %d evicted callbacks in each other: each evicts again",
-                  NESTED_MAX);
+    if (OAKI_UNLIKELY(++nested > NESTED_MAX || is_deep()))
+        oak_fatal("oakum: oak_cache: %u evicted callbacks in each other: each evicts again",
+                  nested - 1);
     OAKI_REQUIRES_ENTERED(&c->in);
     c->callbacks++;
     oaki_inner_leave(&c->in);
@@ -214,9 +233,12 @@ static const char *check(const oak_cache *c, bool lookups)
     return oaki_cache_wheel(c) ? oaki_wheel_check(oaki_cache_wheel(c)) : NULL;
 }
 
-const char *oaki_cache_check(const oak_cache *c)
+const char *oaki_cache_check(oak_cache *c)
 {
-    return check(c, true);
+    oaki_inner_enter(&c->in); /* the key's functions may run */
+    const char *broken = check(c, true);
+    oaki_inner_leave(&c->in);
+    return broken;
 }
 
 const char *oaki_cache_check_inside(const oak_cache *c)

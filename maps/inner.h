@@ -6,30 +6,25 @@
  *
  * Owns:       struct oaki_inner: the map, its type, the lock. Invariants: `owner` is the thread
  * between enter and leave, else 0. In between no callback of the structure runs; the type's hash
- * and equal do. Lock:       OAKI_RANK_MAP, held outside of oaki_enter and around calls that
- * allocate. */
+ * and equal do, and have to return (maplock.h). Lock:       maplock.h's. */
 #ifndef OAKI_INNER_H
 #define OAKI_INNER_H
 
 #include "contract.h"
 #include "runtime/base.h"
+#include "maplock.h"
 #include "runtime/contain.h"
-#include "runtime/lock.h"
 #include "runtime/mcache.h"
 #include "runtime/thread.h"
 #include <oakum/map.h>
 
 typedef struct oaki_inner {
     oak_map *map;
-    oak_map_type type;
-    oaki_lock lock;
+    oak_map_type type; /* of the map; its functions run between enter and leave only */
+    oaki_maplock lock;
     bool locked;
     AO_t owner;
-    const char *what; /* its public name, for messages */
 } oaki_inner;
-
-/* Takes a lock of rank OAKI_RANK_MAP. The thread is attached. */
-void oaki_inner_wait(oaki_lock *l);
 
 /* Makes a map of such keys, with scanned values of value_size bytes. false with EINVAL or
  * ENOMEM. */

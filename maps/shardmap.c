@@ -4,9 +4,8 @@
  * Invariants: - a key's hash under the whole map's seed selects its part. The parts' maps have
  * seeds of their own, so a part's keys are spread evenly in it. - a part's map is NULL until a key
  * is put into it, and reads as empty. - a thread is in one part at most, of all sharded maps. Lock:
- * each part's, of rank OAKI_RANK_MAP. It is held outside of oaki_enter, as operations under it
- * allocate. A stop counts threads that wait for it as blocked. It halts the holder like any thread,
- * as no collection takes the lock. Bound: a default map's, and the wait. */
+ * each part's (maplock.h). A stop counts threads that wait for it as blocked. It halts the holder
+ * like any thread, as no collection takes the lock. Bound: a default map's, and the wait. */
 #include "hash.h"
 #include "inner.h"
 #include "map.h"
@@ -21,13 +20,13 @@
 #define APART 128 /* bytes: two lines, as processors fetch them in pairs */
 
 typedef struct shard {
-    oaki_lock lock;
+    oaki_maplock lock;
     oak_map *map;
 } __attribute__((aligned(APART))) shard;
 
 struct oak_shardmap {
-    const oak_map_type *type; /* the user's */
-    const oak_map_type *full; /* the same with all sizes */
+    const oak_map_type *full; /* the user's, with all sizes */
+    const oak_map_type *part; /* of the parts' maps (maplock.h) */
     size_t mask;              /* parts - 1 */
     size_t hint;              /* entries of a part */
     uint64_t seed, mult;
@@ -48,9 +47,7 @@ static shard *shard_of(const oak_shardmap *m, const void *key)
 
 OAKI_UNWIND_ACTION(oaki_shardmap_left)
 {
-    if (inside)
-        oak_fatal("oakum: a function that a sharded map has called was left by an exception, "
-                  "pthread_exit or cancellation");
+    oaki_maplock_unwound();
 }
 
 /* Inlined, as the unwind action must belong to the callers' frames. */
@@ -58,18 +55,21 @@ OAKI_INLINE shard *enter(shard *s)
 {
     OAKI_ON_UNWIND(oaki_shardmap_left);
     if (OAKI_UNLIKELY(inside != NULL))
-        oak_fatal("oakum: a sharded map is used from inside a function that one has called");
-    oaki_inner_wait(&s->lock);
+        oak_fatal("oakum: a sharded map is used from inside a function that one has called, or "
+                  "after a jump out of one");
+    oaki_maplock_wait(&s->lock);
+    oaki_maplock_enter(&s->lock);
     inside = s;
     return s;
 }
 
 static void leave(shard *s)
 {
-    OAKI_REQUIRES_LOCK(&s->lock);
+    OAKI_REQUIRES_LOCK(&s->lock.lock);
     OAKI_ASSERT(inside == s);
     inside = NULL;
-    oaki_lock_release(&s->lock);
+    oaki_maplock_leave(&s->lock);
+    oaki_lock_release(&s->lock.lock);
 }
 
 /* Leaves part s, if any, and enters the next one, or the first. NULL: there is none. */
@@ -83,7 +83,7 @@ OAKI_INLINE shard *enter_next(const oak_shardmap *m, shard *s)
 
 /* ---- the public side ---- */
 
-static size_t parts(size_t wanted)
+static size_t count_parts(size_t wanted)
 {
     size_t n = 1;
     if (wanted == 0) wanted = 4 * (size_t)oaki_os_cpus();
@@ -98,16 +98,19 @@ oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, size_t hint
         return NULL;
     }
     const oaki_map_layout *l = oaki_map_layout_get(t);
-    size_t n = parts(shards);
+    oak_map_type part = *t;
+    size_t n = count_parts(shards);
     oak_shardmap *m = l ? oak_alloc_aligned(APART, sizeof *m + n * sizeof m->shard[0]) : NULL;
     if (!m) return NULL;
-    m->type = t;
+    for (size_t i = 0; i < n; i++) part = oaki_maplock_init(&m->shard[i].lock, "oak_shardmap", t);
+    const oaki_map_layout *parts = oaki_map_layout_get(&part);
+    if (!parts) return NULL;
     m->full = &l->type;
+    m->part = &parts->type;
     m->mask = n - 1;
     m->hint = hint / n + hint / n / 8; /* parts are not quite alike */
     m->seed = oaki_hash_random();
     m->mult = oaki_hash_random() | 1;
-    for (size_t i = 0; i < n; i++) oaki_lock_init(&m->shard[i].lock, OAKI_RANK_MAP);
     return m;
 }
 
@@ -133,8 +136,8 @@ bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 /* Returns the slot of a key in s, which is entered; NULL with ENOMEM. */
 static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 {
-    OAKI_REQUIRES_LOCK(&s->lock);
-    if (!s->map) s->map = OAKI_BESIDE(m, oak_map_new(m->type, m->hint));
+    OAKI_REQUIRES_LOCK(&s->lock.lock);
+    if (!s->map) s->map = OAKI_BESIDE(m, oak_map_new(m->part, m->hint));
     return s->map ? oak_map_put(s->map, key) : NULL;
 }
 
@@ -167,7 +170,9 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
     void *slot = oak_map_get(s->map, key);
     bool there = slot != NULL;
     if (!there) slot = slot_for(m, s, key);
-    if (slot && !fn(slot, there, ctx)) oak_map_delete(s->map, key);
+    bool keep = true;
+    if (slot) OAKI_CALL_LOCKED(&s->lock, keep = fn(slot, there, ctx));
+    if (!keep) oak_map_delete(s->map, key);
     leave(s);
     return slot ? there : -1;
 }
@@ -183,7 +188,8 @@ int oak_shardmap_range(const oak_shardmap *m, bool (*fn)(const void *key, void *
     for (shard *s = NULL; (s = enter_next(m, s)) != NULL;) {
         oak_map_iter_init(&it, s->map);
         bool wanted = true;
-        while (wanted && oak_map_iter_next(&it)) wanted = fn(it.key, it.value, ctx);
+        while (wanted && oak_map_iter_next(&it))
+            OAKI_CALL_LOCKED(&s->lock, wanted = fn(it.key, it.value, ctx));
         if (wanted && errno != ENOMEM) continue;
         leave(s);
         return wanted ? -1 : 0;

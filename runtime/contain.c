@@ -3,10 +3,22 @@
  * Owns: oaki_cancel_outside, a word of each thread. Lock: none. */
 #include "contain.h"
 
-OAKI_UNWIND_ACTION(oaki_left_inside)
+static OAK_NORETURN void tell_left(void)
 {
     oak_fatal("oakum: a function that has to return, as a mark function, a hook of a collection or "
-              "a source of frames, was left by an exception, pthread_exit or cancellation");
+              "a source of frames, was left by longjmp, an exception, pthread_exit or "
+              "cancellation");
+}
+
+OAKI_UNWIND_ACTION(oaki_left_inside)
+{
+    tell_left();
+}
+
+void oaki_jumped_inside(void *leaving)
+{
+    oaki_leaving_end(leaving);
+    tell_left();
 }
 
 /* ---- cancellation ---- */

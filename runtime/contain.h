@@ -1,9 +1,13 @@
 /* contain.h - calls of the program's functions that are left other than by a return: by an
- * exception, by pthread_exit, or by cancellation.
+ * exception, by pthread_exit, by cancellation, or by longjmp.
  *
  * As the unwinder passes a frame of Oakum, it calls a personality routine, which runs the action
  * named there. No handler is installed: the normal path costs nothing, and no library is needed but
- * the one that unwinds. (A cleanup in C would need libgcc's routine.) longjmp passes unnoticed.
+ * the one that unwinds. (A cleanup in C would need libgcc's routine.)
+ *
+ * longjmp does not unwind. But glibc's runs the cleanups of _pthread_cleanup_push whose frames it
+ * leaves (nptl/pthread_cleanup_upto.c). So do pthread_exit and cancellation. Such a cleanup costs
+ * two calls, and no system call. __builtin_longjmp and a switch of stacks pass unnoticed.
  *
  * Where the state that is held can be given back, the action does so. Where the heap or a map may
  * be half changed, or the world is stopped, unwinding is fatal. */
@@ -43,13 +47,40 @@
 /* After a call: prevents a tail call, so that the frame exists during the call. */
 #define OAKI_STAY() __asm__ __volatile__("")
 
+/* pthread.h has the type, but declares the functions no more. */
+extern void _pthread_cleanup_push(struct _pthread_cleanup_buffer *buffer, void (*routine)(void *),
+                                  void *arg);
+extern void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *buffer, int execute);
+
+/* A call of a function of the program. Where it is left, other than by an exception of C++, a
+ * cleanup is called with this struct. The cleanup begins with oaki_leaving_end. */
+typedef struct oaki_leaving {
+    struct _pthread_cleanup_buffer buffer;
+    void *of; /* the cleanup's */
+} oaki_leaving;
+
+OAKI_INLINE void oaki_leaving_begin(oaki_leaving *l, void (*cleanup)(void *), void *of)
+{
+    l->of = of;
+    _pthread_cleanup_push(&l->buffer, cleanup, l);
+}
+
+OAKI_INLINE void oaki_leaving_end(oaki_leaving *l)
+{
+    _pthread_cleanup_pop(&l->buffer, 0);
+}
+
+OAKI_HIDDEN void oaki_jumped_inside(void *leaving); /* a cleanup: fatal */
+
 /* Calls a function of the program that has to return. The world is stopped, gc_lock is held, or a
  * mark or an allocation is in progress. Leaving the function in any other way is fatal. */
-#define OAKI_CALL_INSIDE(call)            \
-    do {                                  \
-        OAKI_ON_UNWIND(oaki_left_inside); \
-        call;                             \
-        OAKI_STAY();                      \
+#define OAKI_CALL_INSIDE(call)                                   \
+    do {                                                         \
+        oaki_leaving leaving_;                                   \
+        OAKI_ON_UNWIND(oaki_left_inside);                        \
+        oaki_leaving_begin(&leaving_, oaki_jumped_inside, NULL); \
+        call;                                                    \
+        oaki_leaving_end(&leaving_);                             \
     } while (0)
 
 /* ---- cancellation ---- */

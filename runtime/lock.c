@@ -129,15 +129,26 @@ void oaki_lock_init(oaki_lock *l, oaki_rank rank)
     l->rank = (unsigned)rank;
 }
 
-static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
+static bool spin(oaki_lock *l)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (AO_int_load(&l->word) == 0 && AO_int_compare_and_swap_acquire(&l->word, 0, 1)) return;
+        if (AO_int_load(&l->word) == 0 && AO_int_compare_and_swap_acquire(&l->word, 0, 1))
+            return true;
         oaki_pause();
     }
-    while (!AO_int_compare_and_swap_acquire(&l->word, 0, 2))
-        if (AO_int_load(&l->word) == 2 || AO_int_compare_and_swap(&l->word, 1, 2))
-            oaki_futex_wait(&l->word, 2, 0);
+    return false;
+}
+
+static void sleep_once(oaki_lock *l, uint64_t timeout_ns)
+{
+    if (AO_int_load(&l->word) == 2 || AO_int_compare_and_swap(&l->word, 1, 2))
+        oaki_futex_wait(&l->word, 2, timeout_ns);
+}
+
+static OAKI_NOINLINE void acquire_slow(oaki_lock *l)
+{
+    if (spin(l)) return;
+    while (!AO_int_compare_and_swap_acquire(&l->word, 0, 2)) sleep_once(l, 0);
 }
 
 void oaki_lock_acquire(oaki_lock *l)
@@ -147,6 +158,20 @@ void oaki_lock_acquire(oaki_lock *l)
     place_check(l);
     if (OAKI_UNLIKELY(!AO_int_compare_and_swap_acquire(&l->word, 0, 1))) acquire_slow(l);
     order_push(l);
+}
+
+bool oaki_lock_acquire_within(oaki_lock *l, uint64_t ns)
+{
+    order_check(l);
+    place_check(l);
+    uint64_t until = oaki_os_now_ns() + ns, now;
+    bool got = AO_int_compare_and_swap_acquire(&l->word, 0, 1) || spin(l);
+    while (!got && !(got = AO_int_compare_and_swap_acquire(&l->word, 0, 2))) {
+        if ((now = oaki_os_now_ns()) >= until) return false;
+        sleep_once(l, until - now);
+    }
+    order_push(l);
+    return true;
 }
 
 bool oaki_lock_try(oaki_lock *l)

@@ -47,6 +47,7 @@ typedef struct oaki_lock {
 
 void oaki_lock_init(oaki_lock *l, oaki_rank rank);
 void oaki_lock_acquire(oaki_lock *l);    /* spins a little, then sleeps */
+bool oaki_lock_acquire_within(oaki_lock *l, uint64_t ns); /* false: it was held for so long */
 bool oaki_lock_try(oaki_lock *l);
 void oaki_lock_release(oaki_lock *l);
 bool oaki_lock_is_awaited(const oaki_lock *l); /* a hint */

@@ -7,10 +7,9 @@
  *
  * Some functions are called with a lock held: an update's, a range's, a custom hash and equal. They
  * may allocate and collect. They must not use a sharded map, which is fatal, or another structure
- * that locks (cache.h). They must return: leaving by an exception or by the thread's end is fatal;
- * leaving by longjmp isn't detected. A thread isn't cancelled in an update's or a range's function.
- * A lock that another thread holds at a fork stays held in the child, as any lock of a program
- * does.
+ * that locks (cache.h). They must return: leaving by an exception, by longjmp or by the thread's
+ * end is fatal. A thread isn't cancelled in an update's or a range's function. A lock that another
+ * thread holds at a fork stays held in the child, as any lock of a program does.
  *
  * A NULL map reads as empty, and deletes nothing. A put into it is fatal. */
 #ifndef OAKUM_SHARDMAP_H

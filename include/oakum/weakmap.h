@@ -9,7 +9,7 @@
  * one at a time may, gets included; two at once are fatal where it is detected. A lock that another
  * thread holds at a fork stays held in the child, as any lock of a program does. The key type's
  * functions run under the lock. They must not use the map or another locked structure, and must
- * return. Leaving them otherwise is fatal, except by longjmp, which can't be detected.
+ * return. Leaving them otherwise is fatal.
  *
  * A NULL map reads as empty, and deletes nothing. A put into it is fatal. */
 #ifndef OAKUM_WEAKMAP_H

@@ -15,6 +15,8 @@ Suite *suite_gc_leaving(void);
 
 static AO_t calls, wrong;
 static AO_t root;
+static bool jumps; /* in place of an end of the thread */
+static jmp_buf outside;
 
 static void keep(const void *p)
 {
@@ -24,6 +26,7 @@ static void keep(const void *p)
 static void leave(void)
 {
     AO_fetch_and_add1(&calls);
+    if (jumps) longjmp(outside, 1);
     pthread_exit(NULL);
 }
 
@@ -104,18 +107,25 @@ static void *sample_frames(void *unused)
 static void *(*const fatal[])(void *) = { collect_marked, put_in_cache, update_shard,
                                           sample_frames };
 
+static void *leave_from(void *arg)
+{
+    return setjmp(outside) == 0 ? fatal[*(int *)arg](NULL) : NULL;
+}
+
 static void run_fatal(void *arg)
 {
     test_heap_start(test_config());
-    test_join(test_start(fatal[*(int *)arg], NULL));
+    test_join(test_start(leave_from, arg));
 }
 
 START_TEST(who_ends_in_the_midst_of_something_is_told)
 {
     char out[1024];
-    int status = test_capture(run_fatal, &_i, out, sizeof out);
+    int n = OAKI_COUNT(fatal), what = _i % n;
+    jumps = _i >= n;
+    int status = test_capture(run_fatal, &what, out, sizeof out);
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%d: %s", status, out);
-    ck_assert_msg(strstr(out, "was left by an exception, pthread_exit or cancellation"), "%s", out);
+    ck_assert_msg(strstr(out, "was left by longjmp, an exception, pthread_exit or "), "%s", out);
 }
 END_TEST
 
@@ -139,6 +149,7 @@ static bool leave_each(const void *key, void *value, void *ctx)
 
 static void *evict(void *unused)
 {
+    if (setjmp(outside) != 0) return unused;
     for (uint64_t k = 0; k < 10; k++) (void)oak_cache_put(cache, &k, oak_alloc(16));
     AO_store(&wrong, 1);
     return unused;
@@ -146,6 +157,7 @@ static void *evict(void *unused)
 
 static void *visit(void *unused)
 {
+    if (setjmp(outside) != 0) return unused;
     oak_cache_each(cache, leave_each, NULL);
     AO_store(&wrong, 1);
     return unused;
@@ -157,12 +169,13 @@ static void *delete_all(void *unused)
     return unused;
 }
 
-START_TEST(a_cache_whose_callback_ended_its_thread_goes_on)
+START_TEST(a_cache_whose_callback_was_left_goes_on)
 {
     oak_cache_config c = { .keys = &oak_map_u64_ptr,
                            .max_entries = 4,
                            .flags = OAK_CACHE_LOCKED,
                            .evicted = leave_evicted };
+    jumps = _i == 1;
     test_heap_start(test_config());
     cache = oak_cache_new(&c);
     for (AO_t i = 0; i < 5; i++) {
@@ -174,6 +187,67 @@ START_TEST(a_cache_whose_callback_ended_its_thread_goes_on)
     }
     ck_assert_uint_eq(AO_load(&wrong), 0);
     oak_collect();
+}
+END_TEST
+
+static void leave_often(void *(*fn)(void *))
+{
+    for (int i = 0; i < 3000; i++) (void)fn(NULL);
+}
+
+/* One thread leaves more callbacks than there may be in each other. */
+START_TEST(callbacks_that_are_left_leave_nothing)
+{
+    oak_cache_config c = { .keys = &oak_map_u64_ptr, .max_entries = 4, .evicted = leave_evicted };
+    jumps = true;
+    test_heap_start(test_config());
+    cache = oak_cache_new(&c);
+    leave_often(_i ? evict : visit);
+    for (uint64_t k = 0; _i == 0 && k < 4; k++) (void)oak_cache_put(cache, &k, oak_alloc(16));
+    if (_i == 0) leave_often(visit);
+    ck_assert_uint_eq(AO_load(&calls), 3000);
+    ck_assert_uint_eq(cache->callbacks, 0);
+    ck_assert_ptr_null(cache->walks);
+    oak_cache_clear(cache);
+    ck_assert_ptr_null(oaki_cache_check(cache));
+}
+END_TEST
+
+static void evict_again(oak_cache *c, const void *key, void *value, oak_cache_reason why, void *ctx)
+{
+    (void)value, (void)why, (void)ctx;
+    char room[300];
+    uint64_t next = *(const uint64_t *)key + 100;
+    __asm__ __volatile__("" : : "r"(room) : "memory");
+    (void)oak_cache_put(c, &next, oak_alloc(16));
+}
+
+static void *nest(void *unused)
+{
+    oak_cache_config c = { .keys = &oak_map_u64_ptr, .max_entries = 1, .evicted = evict_again };
+    cache = oak_cache_new(&c);
+    for (uint64_t k = 0; k < 2; k++) (void)oak_cache_put(cache, &k, oak_alloc(16));
+    return unused;
+}
+
+static void nest_on_small_stack(void *unused)
+{
+    (void)unused;
+    pthread_t id;
+    pthread_attr_t small;
+    test_heap_start(test_config());
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 96 << 10);
+    ck_assert_int_eq(pthread_create(&id, &small, nest, NULL), 0);
+    test_join(id);
+}
+
+START_TEST(callbacks_in_each_other_are_told_before_the_stack_ends)
+{
+    char out[1024];
+    int status = test_capture(nest_on_small_stack, NULL, out, sizeof out);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%d: %s", status, out);
+    ck_assert_msg(strstr(out, "evicted callbacks in each other"), "%s", out);
 }
 END_TEST
 
@@ -380,8 +454,10 @@ Suite *suite_gc_leaving(void)
 {
     Suite *s = suite_create("gc/leaving");
     TCase *t = tcase_create("leaving");
-    tcase_add_loop_test(t, who_ends_in_the_midst_of_something_is_told, 0, OAKI_COUNT(fatal));
-    tcase_add_test(t, a_cache_whose_callback_ended_its_thread_goes_on);
+    tcase_add_loop_test(t, who_ends_in_the_midst_of_something_is_told, 0, 2 * OAKI_COUNT(fatal));
+    tcase_add_loop_test(t, a_cache_whose_callback_was_left_goes_on, 0, 2);
+    tcase_add_loop_test(t, callbacks_that_are_left_leave_nothing, 0, 2);
+    tcase_add_test(t, callbacks_in_each_other_are_told_before_the_stack_ends);
     tcase_add_test(t, a_handler_for_lack_of_memory_is_no_cancellation_point);
     tcase_add_test(t, who_catches_what_left_a_callback_can_be_cancelled_as_before);
     tcase_add_test(t, a_collection_is_no_cancellation_point_whatever_it_calls);

@@ -30,7 +30,7 @@ OAKI_UNUSED static void test_many_dead(const oaki_weakmap *w, void (*fill)(void 
     oak_collect();
     oak_collect();
     size_t left = test_stats().heap_alloc - before;
-    printf("%s: %zu bytes full, %zu after %zu lookups\n", w->in.what, full, left, gets);
+    printf("%s: %zu bytes full, %zu after %zu lookups\n", w->in.lock.what, full, left, gets);
     ck_assert_uint_le(left, full / 50);
 }
 
