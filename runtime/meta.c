@@ -78,6 +78,11 @@ void oaki_meta_free(void *p, size_t n, oaki_meta_use use)
     backend->free(p, n);
 }
 
+bool oaki_meta_keep_room(void)
+{
+    return !backend->keep_room || backend->keep_room();
+}
+
 size_t oaki_meta_in_use(oaki_meta_use use)
 {
     return oaki_count_get(&in_use[use]);

@@ -13,6 +13,7 @@ typedef struct oaki_meta_ops {
     /* the same contents in n bytes, without a copy; NULL when that is impossible. The pointer may
      * be NULL. */
     void *(*resize)(void *p, size_t old, size_t n);
+    bool (*keep_room)(void); /* as oaki_meta_keep_room; the pointer may be NULL */
     size_t (*rounded)(size_t n); /* bytes taken by an allocation of n; 0 when n is too large */
     size_t (*mapped)(void); /* takes no lock; neither does resident */
     size_t (*resident)(void);

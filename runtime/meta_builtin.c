@@ -301,6 +301,7 @@ const oaki_meta_ops oaki_meta_builtin = {
     .zalloc = bi_zalloc,
     .free = bi_free,
     .resize = bi_resize,
+    .keep_room = oaki_meta_runs_keep_room,
     .rounded = bi_rounded,
     .mapped = bi_mapped,
     .resident = bi_resident,

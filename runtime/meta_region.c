@@ -202,20 +202,43 @@ static region *region_new(void)
     return r;
 }
 
-void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
+static bool add_region(void)
+{
+    region *r = region_new();
+    if (!r) return false;
+    oaki_lock_acquire(&lock);
+    bool adds = empty == 0; /* or another thread has added one meanwhile */
+    if (adds) {
+        set_free(r, ALL);
+        oaki_count_step(&held, 1);
+    }
+    oaki_lock_release(&lock);
+    if (!adds) oaki_os_release(r, REGION);
+    return true;
+}
+
+static void *try_take(unsigned n, bool slab, bool *zero)
 {
     oaki_lock_acquire(&lock);
     void *p = take(n, slab, zero);
     oaki_lock_release(&lock);
-    if (p) return p;
-    region *r = region_new();
-    if (!r) return NULL;
-    oaki_lock_acquire(&lock);
-    set_free(r, ALL);
-    oaki_count_step(&held, 1);
-    p = take_from(r, n, slab, zero);
-    oaki_lock_release(&lock);
     return p;
+}
+
+/* Another thread may take of the region before the one that has added it. */
+void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
+{
+    void *p = try_take(n, slab, zero);
+    while (!p && add_region()) p = try_take(n, slab, zero);
+    return p;
+}
+
+bool oaki_meta_runs_keep_room(void)
+{
+    oaki_lock_acquire(&lock);
+    bool has = empty > 0;
+    oaki_lock_release(&lock);
+    return has || add_region();
 }
 
 /* The lock is released meanwhile. A region whose memory is being returned is not empty. */

@@ -17,6 +17,9 @@ void *oaki_meta_run_take(unsigned n, bool slab, bool *zero);
  * taken. */
 void oaki_meta_run_give(void *p, unsigned n, size_t touched);
 
+/* Has an empty region, made now if there is none; false when out of memory. */
+bool oaki_meta_runs_keep_room(void);
+
 /* Bytes of runs, of free units that may have memory, and of the regions' records. No lock. */
 size_t oaki_meta_runs_held(void);
 const char *oaki_meta_runs_check(void); /* the violated rule, or NULL */

@@ -6,6 +6,7 @@
  * That waits until no page fault is under way, such as one that clears a huge page.
  * Lock: pages_lock. */
 #include "heap.h"
+#include "meta.h"
 #include "os.h"
 #include <errno.h>
 #include <sys/resource.h>
@@ -190,6 +191,8 @@ void oaki_space_touch(size_t off, size_t bytes)
     oaki_os_touch((char *)oaki_the_heap.base + off, bytes);
 }
 
+/* Below a limit of the system's the heap leaves room for metadata, as an allocation may need some:
+ * what the range has taken of the limit, no collection gives back. */
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -200,7 +203,7 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
         return -1;
     }
     size_t bytes = OAKI_MIN(OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK), left);
-    if (!commit_step(used + bytes)) {
+    if ((oaki_os_limited() && !oaki_meta_keep_room()) || !commit_step(used + bytes)) {
         errno = ENOMEM;
         return -1;
     }

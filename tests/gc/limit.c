@@ -457,6 +457,51 @@ START_TEST(below_a_limit_of_addresses_neither)
 }
 END_TEST
 
+static void limit_data(void)
+{
+    test_limit(RLIMIT_DATA, LIMIT);
+}
+
+START_TEST(below_a_limit_of_data_neither)
+{
+    size_t n = counts[_i % 4];
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    model.in_pieces = true;
+    start(_i >= 4);
+    race_below(n, LIMIT, test_scale(SYSTEM_STEPS) / n, limit_data);
+}
+END_TEST
+
+static void **chain;
+
+static OAKI_NOINLINE void fill_range(void)
+{
+    for (void **next; (next = oak_alloc(3000)) != NULL; chain = next) *next = chain;
+    chain = NULL;
+}
+
+/* Type ids are metadata. The range may have taken all of the limit but a part of a step, before
+ * objects of types are wanted in its place. */
+START_TEST(what_the_range_takes_of_a_limit_leaves_metadata_some)
+{
+    enum { EACH = 512, BLOCKS = 640 };
+    static const uint64_t bits[] = { 1 };
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    start(false);
+    pair = oak_type_bitmap("pair", 16, bits);
+    test_limit(RLIMIT_DATA, LIMIT + (size_t)_i * OAKI_CHUNK / 8);
+    fill_range();
+    forget();
+    for (size_t i = 0; i < BLOCKS * EACH; i++) {
+        void **next = oak_alloc_typed(pair, 1);
+        ck_assert_msg(next, "%zu objects", i);
+        *next = chain;
+        chain = next;
+    }
+    chain = NULL;
+}
+END_TEST
+
 static void use_up_mappings(void)
 {
     if (!test_use_up_mappings(FEW)) printf("there may be more mappings than these\n");
@@ -484,6 +529,8 @@ Suite *suite_gc_limit(void)
     c = tcase_create("system");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, below_a_limit_of_addresses_neither, 0, 8);
+    tcase_add_loop_test(c, below_a_limit_of_data_neither, 0, 8);
+    tcase_add_loop_test(c, what_the_range_takes_of_a_limit_leaves_metadata_some, 0, 8);
     tcase_add_loop_test(c, beside_as_many_mappings_as_there_may_be_neither, 0, 8);
     suite_add_tcase(s, c);
     return s;
