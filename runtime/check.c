@@ -8,6 +8,7 @@
 #include "heap.h"
 #include "meta.h"
 #include "roots.h"
+#include <string.h>
 
 /* Counts from the walk over the spans. */
 typedef struct census {
@@ -292,9 +293,11 @@ static const char *check_threads(void)
 
 static const char *check_heap(void)
 {
-    census c = { .listed = 0 };
-    size_t mallocs[OAKI_CLASSES] = { 0 };
+    static census c; /* the world is stopped by one thread; its stack may be small */
+    static size_t mallocs[OAKI_CLASSES];
     const char *broken = oaki_pages_check();
+    c = (census){ .listed = 0 };
+    memset(mallocs, 0, sizeof mallocs);
     begin_accounts();
     if (!broken) broken = check_spans(&c);
     if (!broken) broken = check_lists(&c);

@@ -72,46 +72,24 @@ typedef struct entry {
     char name[];
 } entry;
 
-static bool read_all(int folder, const char *name, char *text, size_t n)
-{
-    int fd = (int)syscall(SYS_openat, folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    size_t got = 0;
-    long r = 1;
-    while (got < n - 1 && (r > 0 || errno == EINTR)) {
-        r = syscall(SYS_read, fd, text + got, n - 1 - got);
-        if (r == 0) break;
-        if (r > 0) got += (size_t)r;
-    }
-    text[got] = '\0';
-    int saved = errno;
-    syscall(SYS_close, fd);
-    errno = saved;
-    return r >= 0;
-}
-
-static const char *value_of(const char *text, const char *label)
-{
-    const char *p = strstr(text, label);
-    return p ? p + strlen(label) : "";
-}
-
 /* Returns 1 or 0; -1: /proc can't be read just now. 0 also covers these threads:
  *   - one that is gone, and the process's first thread, which stays as a zombie;
  *   - a thread of the system, whose writes fail where a signal would be sent;
  *   - one in a handler of Oakum. */
 static int blocks(int task, const char *tid)
 {
-    char path[32], text[4096];
+    char path[32];
+    oaki_task_line line[] = { { .label = "State:\t" }, { .label = "SigBlk:\t" } };
     size_t len = strlen(tid);
     if (tid[0] == '.' || len > sizeof path - sizeof "/status") return 0;
     memcpy(path, tid, len);
     memcpy(path + len, "/status", sizeof "/status");
-    if (!read_all(task, path, text, sizeof text)) return oaki_task_none(errno) ? 0 : -1;
-    const char *state = value_of(text, "\nState:\t");
+    if (oaki_task_lines(task, path, line, OAKI_COUNT(line)) != 0)
+        return oaki_task_none(errno) ? 0 : -1;
+    const char *state = line[0].value;
     uint64_t mask = 0;
     if (*state == 'Z' || *state == 'X') return 0;
-    for (const char *p = value_of(text, "\nSigBlk:\t"); *p && *p != '\n'; p++)
+    for (const char *p = line[1].value; *p; p++)
         mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
     if (!(mask >> (SIGSEGV - 1) & 1) || oaki_ownmask_has(atoi(tid))) return 0;
     oaki_task t;
@@ -122,7 +100,7 @@ static int blocks(int task, const char *tid)
 int oaki_faultsignal_blocked(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    char buffer[2048] __attribute__((aligned(8)));
+    char buffer[480] __attribute__((aligned(8)));
     int found = 0, task;
     long n = 0;
     task = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task",

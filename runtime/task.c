@@ -54,3 +54,42 @@ bool oaki_task_read(int tid, oaki_task *task)
     task->worker = flags && strtoul(flags, NULL, 10) & WORKER;
     return true;
 }
+
+/* ---- texts of lines ---- */
+
+#define HEAD 64   /* bytes of a line that are looked at: a label and its value */
+#define PIECE 256 /* bytes that are read at a time */
+
+static void match(const char *head, oaki_task_line *line, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(line[i].label);
+        if (strncmp(head, line[i].label, len) != 0) continue;
+        strncpy(line[i].value, head + len, sizeof line[i].value - 1);
+        line[i].value[sizeof line[i].value - 1] = '\0';
+    }
+}
+
+int oaki_task_lines(int folder, const char *name, oaki_task_line *line, size_t n)
+{
+    char head[HEAD], piece[PIECE];
+    size_t len = 0;
+    ssize_t got;
+    for (size_t i = 0; i < n; i++) line[i].value[0] = '\0';
+    int fd = (int)syscall(SYS_openat, folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    while ((got = syscall(SYS_read, fd, piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR))
+        for (ssize_t i = 0; i < got; i++) {
+            if (piece[i] != '\n') {
+                if (len < HEAD - 1) head[len++] = piece[i];
+                continue;
+            }
+            head[len] = '\0';
+            len = 0;
+            match(head, line, n);
+        }
+    int saved = errno;
+    syscall(SYS_close, fd);
+    errno = saved;
+    return got < 0 ? -1 : 0;
+}

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct oaki_task {
     char name[16];
@@ -16,6 +17,16 @@ typedef struct oaki_task {
 
 /* false: the thread is gone, or /proc can't be read now; errno tells which. */
 bool oaki_task_read(int tid, oaki_task *task);
+
+/* A line "label value" of a text of /proc, as status. `label` ends before the value begins. */
+typedef struct oaki_task_line {
+    const char *label;
+    char value[24]; /* "" where there is no such line; cut */
+} oaki_task_line;
+
+/* Reads the values of these lines. The text is read in small pieces, so that it needs little stack
+ * however long it is. 0, or -1 with errno. */
+int oaki_task_lines(int folder, const char *name, oaki_task_line *line, size_t n);
 
 /* Is this errno the one for a thread that is gone, from oaki_task_read or from its folder? After
  * any other error the thread may exist. */

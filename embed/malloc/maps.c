@@ -37,12 +37,19 @@ static struct {
     size_t tid; /* offset of a thread's id in its descriptor; 0: not known */
 } self;
 
+typedef struct pages {
+    uint64_t entry[PAGES];
+    unsigned char in[PAGES];
+    bool there[PAGES];
+} pages;
+
 typedef struct walk {
     void (*fn)(const char *lo, const char *hi, void *ctx);
     void *ctx;
     const oaki_extent *own;
     size_t nown;
     int pagemap;
+    pages *pages; /* of some that are looked at together */
     bool shared; /* the current mapping is shared */
     bool written_once; /* it is of a file and read-only now: only written pages count */
     bool swaps;  /* some of it may be swapped */
@@ -136,7 +143,7 @@ static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t h
 /* Find out which of at most PAGES pages exist. Returns the number of pages that were checked. */
 static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
 {
-    uint64_t entry[PAGES];
+    uint64_t *entry = w->pages->entry;
     uintptr_t page = oaki_os_page_size();
     ssize_t got = syscall(SYS_pread64, w->pagemap, entry, n * sizeof *entry,
                           (long)(at / page * sizeof *entry));
@@ -148,7 +155,7 @@ static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
 
 static size_t are_in_memory(const walk *w, uintptr_t at, size_t n, bool *there)
 {
-    unsigned char in[PAGES];
+    unsigned char *in = w->pages->in;
     bool known = !w->swaps && mincore((void *)at, n * oaki_os_page_size(), in) == 0;
     for (size_t i = 0; i < n; i++) there[i] = !known || (in[i] & 1);
     return n;
@@ -158,7 +165,7 @@ static size_t are_in_memory(const walk *w, uintptr_t at, size_t n, bool *there)
  */
 static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
 {
-    bool there[PAGES];
+    bool *there = w->pages->there;
     uintptr_t page = oaki_os_page_size(), from = 0;
     for (uintptr_t at = lo; at < hi;) {
         size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
@@ -232,6 +239,7 @@ typedef struct text {
     size_t n, at;
     bool end;
     char buf[8192];
+    pages pages; /* the walk's */
 } text;
 
 /* The next line of the text, without a newline; or NULL. */
@@ -345,6 +353,7 @@ bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void 
     w.own = oaki_own_sorted(&w.nown, &mapped);
     bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;
     if (can) {
+        w.pages = &t->pages;
         for (char *line; (line = next_line(t)) != NULL;) look_at(&w, line);
         syscall(SYS_close, t->fd);
     }

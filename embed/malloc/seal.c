@@ -12,6 +12,7 @@
  * Owns: struct self: written by the first thread at the start, and by a thread that enters the
  * strict mode. */
 #include "preload.h"
+#include "runtime/task.h"
 #include "tell.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -30,15 +31,9 @@ static struct {
 /* The number of filters; -1: not known. */
 static long count_filters(void)
 {
-    static const char label[] = "Seccomp_filters:";
-    char text[4096];
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    ssize_t n = syscall(SYS_read, fd, text, sizeof text - 1);
-    syscall(SYS_close, fd);
-    text[OAKI_MAX(n, (ssize_t)0)] = '\0';
-    const char *at = strstr(text, label);
-    return at ? strtol(at + sizeof label - 1, NULL, 10) : -1;
+    oaki_task_line line = { .label = "Seccomp_filters:\t" };
+    if (oaki_task_lines(AT_FDCWD, "/proc/thread-self/status", &line, 1) != 0) return -1;
+    return line.value[0] ? strtol(line.value, NULL, 10) : -1;
 }
 
 void oaki_seal_start(void)

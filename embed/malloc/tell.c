@@ -23,6 +23,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define NAME_MOST 4096              /* bytes of a file's name, with its NUL */
+#define NAME_ROOM (NAME_MOST + 4096) /* and of a line with it */
+
 static struct {
     int fd; /* the copy; -1: none */
     oaki_fd_file file; /* of standard error at the start */
@@ -60,24 +63,37 @@ void oaki_tell_name(const char *pattern, char *out, size_t n)
     out[at] = '\0';
 }
 
+/* Room for a name, off the stack: a thread whose stack is small may report. NULL with errno. */
+static char *name_room(void)
+{
+    return oaki_os_map_scratch(NAME_ROOM);
+}
+
 static int open_log(void)
 {
-    char name[4096];
-    oaki_tell_name(oaki_wanted.log, name, sizeof name);
-    return open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    char *name = name_room();
+    if (!name) return -1;
+    oaki_tell_name(oaki_wanted.log, name, NAME_MOST);
+    int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    int saved = errno;
+    oaki_os_release(name, NAME_ROOM);
+    errno = saved;
+    return fd;
 }
 
 /* Report an error of the log, once: it would be the same for each report. */
 static void complain(int fd, const char *what, int error)
 {
-    char line[4096 + 256];
     if (!AO_int_compare_and_swap_full(&self.complained, 0, 1)) return;
-    size_t n = oaki_format(line, sizeof line, "==%d== oakum: the log ", oaki_os_pid());
-    oaki_tell_name(oaki_wanted.log, line + n, 4096);
+    char *line = name_room();
+    if (!line) return;
+    size_t n = oaki_format(line, NAME_ROOM, "==%d== oakum: the log ", oaki_os_pid());
+    oaki_tell_name(oaki_wanted.log, line + n, NAME_MOST);
     n += strlen(line + n);
-    n += oaki_format(line + n, sizeof line - n, " can't be %s: %.100s\n", what,
+    n += oaki_format(line + n, NAME_ROOM - n, " can't be %s: %.100s\n", what,
                      oaki_error_text(error));
     (void)oaki_write_all(fd, line, n);
+    oaki_os_release(line, NAME_ROOM);
 }
 
 /* A descriptor of standard error's file. *close_it: the caller closes it. */
