@@ -160,7 +160,7 @@ static oaki_span *new_span(oak_zone *z, unsigned spanclass)
     s->zone = z->id;
     s->size = oaki_classes[cls].size;
     s->swept = (uint32_t)AO_load(&oaki_the_heap.cycle);
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_fill(s);
+    if (OAKI_UNLIKELY(oaki_guard.on)) (void)oaki_guard_fill(s);
     if (kind == OAKI_TYPED && !oaki_span_make_types(s)) {
         oaki_pages_free(s);
         return NULL;

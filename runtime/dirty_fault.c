@@ -41,7 +41,6 @@
 #define HELD ((size_t)4 << 20)
 #define RUNS 32
 #define BLOCK_LEAST ((size_t)64 << 10)
-#define MAPS_DEFAULT 65530
 #define LOOKS 10 /* samples of the threads' masks */
 #define LOOK_NS 500000u
 #define LASTS_NS 1000000000u /* after this time it is reported */
@@ -494,19 +493,6 @@ static const char *begin(bool *gone)
 
 /* ---- start ---- */
 
-static size_t max_maps(void)
-{
-    char text[32] = "";
-    size_t n = 0;
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return MAPS_DEFAULT;
-    if (syscall(SYS_read, fd, text, sizeof text - 1) < 0) text[0] = '\0';
-    syscall(SYS_close, fd);
-    for (const char *p = text; *p >= '0' && *p <= '9' && n < SIZE_MAX / 20; p++)
-        n = n * 10 + (size_t)(*p - '0');
-    return n > 0 ? n : MAPS_DEFAULT;
-}
-
 static bool make_lock(void)
 {
     if (self.lock) return true;
@@ -550,7 +536,7 @@ static int open_or_not(const char **what)
         return ENOTSUP;
     }
     self.shift = oaki_log2(size);
-    self.share = max_maps() / 16;
+    self.share = oaki_os_mappings_most() / 16;
     if (!make_lock() || !make_bitmap()) return errno;
     return oaki_faultsignal_install();
 }

@@ -552,6 +552,7 @@ void oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_fi
     oaki_guard.site = site;
     oaki_guard.report = report;
     oaki_guard.page = (d->guard & OAKI_DEBUG_GUARD_PAGE) != 0;
+    oaki_guard.pages_most = oaki_guard_pages_most();
     oaki_guard.go_on = (d->guard & OAKI_DEBUG_GUARD_CONTINUE) != 0;
     AO_compiler_barrier();
     oaki_guard.on = true;

@@ -8,7 +8,8 @@
  *
  * In a small span, the last OAKI_GUARD_GAP bytes of each slot always have that pattern. The first
  * slot is never handed out, so there is a gap in front of each object as well. A large object has a
- * guard page in front of it. With `guard=page` it also has an inaccessible page behind it. The
+ * guard page in front of it. With `guard=page` it also has an inaccessible page behind it, as
+ * long as there are mappings for that. The
  * object then ends at that page, up to its alignment, and begins oaki_span.shift bytes into its
  * pages.
  *
@@ -59,6 +60,7 @@ typedef struct oaki_guard_finding {
 
 typedef struct oaki_guard_mode {
     bool on, page, go_on;
+    size_t pages_most; /* pages behind objects; beyond that, objects end in a gap */
     /* The calling thread's stack, as a number; outside oaki_enter. Keeps errno. */
     uint32_t (*site)(void);
     /* Outside oaki_enter; returns if the program is to go on. */
@@ -112,8 +114,9 @@ void oaki_guard_look_at_all(const char *call);
 void oaki_guard_sweep(const oaki_span *s);
 /* The same for a span of a dead zone, which is about to go with all its objects. */
 void oaki_guard_drop(const oaki_span *s);
-/* Fills a new small span's gaps, or the page in front of a new large object. */
-void oaki_guard_fill(oaki_span *s);
+/* Fills a new small span's gaps, or the page in front of a new large object, and closes the page
+ * behind it. false: the system has no mapping for that; the page behind is gone. */
+bool oaki_guard_fill(oaki_span *s);
 /* M is final: keeps the objects in the queue. */
 void oaki_guard_mark(void);
 /* In a stop, or for an image: is the object that begins there in the queue? */
@@ -125,7 +128,8 @@ void oaki_guard_release(oaki_span *s);
 
 /* Guard pages of a large object in a guarded zone: in front, and behind. */
 OAKI_INLINE size_t oaki_guard_head(size_t align) { return align <= OAKI_PAGE; }
-OAKI_INLINE size_t oaki_guard_tail(void) { return oaki_guard.page; }
+size_t oaki_guard_tail(void);
+size_t oaki_guard_pages_most(void); /* as many as this process may close */
 
 /* ---- guardspan.c, for guard.c ---- */
 

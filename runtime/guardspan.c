@@ -1,13 +1,54 @@
 /* guardspan.c - fills and gives back the gaps and pages of guarded spans (guard.h).
  *
- * Owns nothing: a span belongs to its caller while it is filled or released. */
+ * A page behind an object splits a mapping in three, and a process has a limited number of those
+ * (vm.max_map_count). So a quarter of that number of pages is closed at most: half of the mappings.
+ *
+ * Owns: the number of closed pages. A span belongs to its caller while it is filled or released.
+ * Lock: none; the number is atomic. */
 #include "contract.h"
 #include "guard.h"
 #include "heap.h"
+#include "os.h"
+#include "print.h"
 #include <string.h>
 #include <sys/mman.h>
 
 #define GAP OAKI_GUARD_PATTERN
+#define SHARE 4 /* of the mappings, one for each so many */
+
+static struct {
+    AO_t closed;
+    unsigned int told; /* AO_int: that there are as many as may be */
+} self;
+
+size_t oaki_guard_pages_most(void)
+{
+    return oaki_os_mappings_most() / SHARE;
+}
+
+size_t oaki_guard_tail(void)
+{
+    if (!oaki_guard.page) return 0;
+    if (AO_load(&self.closed) < oaki_guard.pages_most) return 1;
+    if (AO_int_compare_and_swap_full(&self.told, 0, 1))
+        oaki_log("oakum: guard: %zu large objects end at a page that is closed, as many as may: "
+                 "others end in a gap\n",
+                 oaki_guard.pages_most);
+    return 0;
+}
+
+static bool close_page(void *p)
+{
+    if (mprotect(p, OAKI_PAGE, PROT_NONE) != 0) return false;
+    AO_fetch_and_add1(&self.closed);
+    return true;
+}
+
+static void open_page(void *p)
+{
+    (void)mprotect(p, OAKI_PAGE, PROT_READ | PROT_WRITE);
+    AO_fetch_and_sub1(&self.closed);
+}
 
 size_t oaki_guard_cost(size_t off)
 {
@@ -25,25 +66,27 @@ size_t oaki_guard_front(const oaki_span *s)
     return oaki_classes[s->cls].nslots > 1 ? OAKI_GUARD_GAP : 0;
 }
 
-void oaki_guard_fill(oaki_span *s)
+bool oaki_guard_fill(oaki_span *s)
 {
     OAKI_REQUIRES_INSIDE();
     unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
     if (s->cls == OAKI_CLASS_LARGE) {
         if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
         memset(p, GAP, s->shift);
-        if (s->guarded & OAKI_GUARDED_TAIL)
-            (void)mprotect(p + s->shift + s->size, OAKI_PAGE, PROT_NONE);
-        return;
+        if (!(s->guarded & OAKI_GUARDED_TAIL) || close_page(p + s->shift + s->size)) return true;
+        s->guarded &= (uint8_t)~OAKI_GUARDED_TAIL; /* it is a span of its own, and open */
+        oaki_pages_free(s + s->npages);
+        return false;
     }
     const oaki_class *c = &oaki_classes[s->cls];
-    if (c->nslots == 1) return;
+    if (c->nslots == 1) return true;
     s->guarded = OAKI_GUARDED;
     s->special = 1; /* makes the free of its objects take the slow path */
     for (size_t i = 0; i < c->nslots; i++) {
         end += c->size;
         memset(end - OAKI_GUARD_GAP, GAP, OAKI_GUARD_GAP);
     }
+    return true;
 }
 
 void oaki_guard_release(oaki_span *s)
@@ -52,7 +95,7 @@ void oaki_guard_release(oaki_span *s)
     size_t page = oaki_span_page(s);
     if (s->guarded & OAKI_GUARDED_TAIL) {
         oaki_span *tail = s + s->npages;
-        (void)mprotect(oaki_span_start(tail), OAKI_PAGE, PROT_READ | PROT_WRITE);
+        open_page(oaki_span_start(tail));
         oaki_pages_free(tail);
     }
     if (s->guarded & OAKI_GUARDED_HEAD) oaki_pages_free(&oaki_the_heap.spans[page - 1]);

@@ -114,7 +114,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
 }
 
 /* Lays out guard pages. With a page behind it, an object of n bytes ends there, as far as its
- * alignment permits. */
+ * alignment permits. NULL: the system has no mapping for that page; the span is gone. */
 static oaki_span *guard(oaki_span *s, size_t n, size_t align, size_t head, size_t tail)
 {
     if (head + tail > 0) s = oaki_pages_split(s, head, tail);
@@ -125,27 +125,43 @@ static oaki_span *guard(oaki_span *s, size_t n, size_t align, size_t head, size_
     }
     s->guarded = (uint8_t)(OAKI_GUARDED | (head ? OAKI_GUARDED_HEAD : 0) |
                            (tail ? OAKI_GUARDED_TAIL : 0));
-    oaki_guard_fill(s);
-    return s;
+    if (oaki_guard_fill(s)) return s;
+    oaki_pages_free(s);
+    return NULL;
+}
+
+/* `more`: pages besides those for n bytes. */
+static oaki_span *take_for(oaki_thread *t, size_t n, size_t more, size_t align, oaki_kind kind,
+                           unsigned how)
+{
+    size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1) + more;
+    if (pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT) return NULL;
+    return take_pages(t, pages, OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1), kind, how);
+}
+
+static oaki_span *take_guarded(oaki_thread *t, size_t n, size_t align, oaki_kind kind, unsigned how)
+{
+    size_t head = oaki_guard_head(align), exact = n - OAKI_GUARD_GAP; /* the page is the gap */
+    oaki_span *s;
+    if (oaki_guard_tail()) {
+        if (!(s = take_for(t, exact, head + 1, align, kind, how))) return NULL;
+        if ((s = guard(s, exact, align, head, 1)) != NULL) return s;
+    }
+    s = take_for(t, n, head, align, kind, how);
+    return s ? guard(s, n, align, head, 0) : NULL;
 }
 
 static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
-    bool guarded = (how & OAKI_LARGE_GUARDED) != 0;
-    size_t head = guarded ? oaki_guard_head(align) : 0, tail = guarded ? oaki_guard_tail() : 0;
-    if (tail) n -= OAKI_GUARD_GAP; /* the page is the gap */
-    size_t pages = OAKI_MAX((n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT, 1) + head + tail;
-    oaki_span *s = pages > oaki_the_heap.reserved >> OAKI_PAGE_SHIFT
-                       ? NULL
-                       : take_pages(t, pages, OAKI_MAX(align >> OAKI_PAGE_SHIFT, 1), kind, how);
+    oaki_span *s = how & OAKI_LARGE_GUARDED ? take_guarded(t, n, align, kind, how)
+                                            : take_for(t, n, 0, align, kind, how);
     if (!s) {
         oaki_leave(t);
         errno = ENOMEM;
         return NULL;
     }
-    if (guarded) s = guard(s, n, align, head, tail);
     char *p = oaki_span_start(s) + s->shift;
     oaki_track_alloc(p, s->size);
     s->type = type;

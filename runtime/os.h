@@ -27,6 +27,7 @@ void *oaki_os_remap(void *p, size_t size, size_t to); /* may move; on NULL, p is
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
 size_t oaki_os_page_size(void);
 size_t oaki_os_memory(void);                      /* bytes in the machine */
+size_t oaki_os_mappings_most(void);               /* vm.max_map_count */
 bool oaki_os_limited(void);                       /* a limit on address space or data is set */
 unsigned oaki_os_cpus(void);                      /* available to this process */
 uint64_t oaki_os_now_ns(void);                    /* monotonic */

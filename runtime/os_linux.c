@@ -28,6 +28,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#define MAPPINGS_DEFAULT 65530
 #define NS 1000000000u
 #define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; a pair of small numbers rarely ends in a 7 */
 
@@ -160,6 +161,19 @@ size_t oaki_os_memory(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
     return pages > 0 ? (size_t)pages * oaki_os_page_size() : SIZE_MAX;
+}
+
+size_t oaki_os_mappings_most(void)
+{
+    char text[32] = "";
+    size_t n = 0;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return MAPPINGS_DEFAULT;
+    if (syscall(SYS_read, fd, text, sizeof text - 1) < 0) text[0] = '\0';
+    syscall(SYS_close, fd);
+    for (const char *p = text; *p >= '0' && *p <= '9' && n < SIZE_MAX / 20; p++)
+        n = n * 10 + (size_t)(*p - '0');
+    return n > 0 ? n : MAPPINGS_DEFAULT;
 }
 
 bool oaki_os_limited(void)

@@ -1,0 +1,250 @@
+/* guard_looks.c - tests of runtime/guard.c: each place where an object is looked at finds what is
+ * wrong, by itself; and of runtime/guardspan.c: pages behind objects are as many as may be. */
+#include "gc/gc.h"
+#include "runtime/collector.h"
+#include "runtime/guard.h"
+#include "tests/gc/limit_system.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <oakum/zone.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *suite_runtime_guard_looks(void);
+
+static oaki_guard_finding last;
+static size_t told;
+
+static void note(const oaki_guard_finding *f)
+{
+    last = *f;
+    told++;
+}
+
+static uint32_t no_site(void)
+{
+    return UINT32_MAX;
+}
+
+static void start(void)
+{
+    test_heap_start(test_config());
+    oaki_debug_switches.guard = OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE;
+    oaki_guard_start(no_site, note);
+    told = 0;
+}
+
+static void start_pages(void)
+{
+    test_heap_start(test_config());
+    oaki_debug_switches.guard =
+        OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE | OAKI_DEBUG_GUARD_PAGE;
+    oaki_guard_start(no_site, note);
+    told = 0;
+}
+
+/* Whatever waits leaves the queue, pushed by large objects and then by small ones. */
+static void drain_queue(void)
+{
+    for (size_t i = 0; i < 5; i++) oak_free(oak_alloc_noscan(OAKI_GUARD_QUEUE / 4 - (64 << 10)));
+    for (size_t all = 0; all < OAKI_GUARD_QUEUE + OAKI_GUARD_QUEUE / 8; all += 20000)
+        oak_free(oak_alloc_noscan(20000));
+}
+
+/* Each is looked at once on its way, and by no check of all. */
+START_TEST(what_leaves_the_queue_is_looked_at)
+{
+    static const size_t sizes[] = { 24, 1000, 50000 };
+    size_t n = sizes[_i];
+    char *p = oak_alloc_pinned(n);
+    oak_free(p);
+    p[n - 1] = 1;
+    drain_queue();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_WRITTEN);
+    ck_assert_int_eq(last.at, (ptrdiff_t)n - 1);
+    ck_assert_str_eq(last.call, "the end of its quarantine");
+}
+END_TEST
+
+/* Written after the collection's look at all, when it is dead: the sweep looks, or the zone's
+ * end. */
+static AO_t to_spoil;
+
+static void spoil_after_mark(void)
+{
+    char *p = (char *)~AO_load(&to_spoil);
+    if (p != (char *)~(AO_t)0) p[100] = 1;
+    AO_store(&to_spoil, 0);
+}
+
+static OAKI_NOINLINE void forget_one(void)
+{
+    for (int i = 0; i < 200; i++) {
+        char *p = oak_alloc_noscan(100);
+        memset(p, 0, 100);
+        if (i == 100) AO_store(&to_spoil, ~(AO_t)p);
+    }
+}
+
+START_TEST(what_a_sweep_frees_is_looked_at)
+{
+    ck_assert_int_eq(oaki_gc_after_mark(spoil_after_mark), 0);
+    forget_one();
+    oak_collect();
+    oaki_thread *t = oaki_gc_stop_begin();
+    oaki_gc_sweep_all();
+    oaki_gc_stop_end(t);
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_END);
+    ck_assert_int_eq(last.at, 100);
+}
+END_TEST
+
+START_TEST(what_goes_with_its_zone_is_looked_at)
+{
+    oak_zone *z = oak_zone_new(NULL);
+    char *p = oak_zone_alloc(z, 100), *freed = oak_zone_alloc(z, 200);
+    oak_free(freed);
+    (_i ? freed : p)[_i ? 7 : -1] = 1;
+    ck_assert_int_eq(oak_zone_discard(z), 0);
+    oak_collect();
+    oaki_guard_tell();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, _i ? OAKI_GUARD_WRITTEN : OAKI_GUARD_START);
+}
+END_TEST
+
+static uint32_t site_now;
+
+static uint32_t count_site(void)
+{
+    return ++site_now;
+}
+
+START_TEST(sites_are_those_of_the_calls)
+{
+    oaki_guard.site = count_site;
+    char *p = oak_alloc_pinned(100);
+    uint32_t made = site_now;
+    oak_free(p);
+    uint32_t freed = site_now;
+    ck_assert_uint_eq(made, 1);
+    ck_assert_uint_eq(freed, 2);
+    p[5] = 1;
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(last.site, made);
+    ck_assert_uint_eq(last.freed_site, freed);
+    ck_assert_int_ne(last.freed_tid, 0);
+    ck_assert_uint_eq(last.nnear, OAKI_GUARD_NEAR);
+    ck_assert_int_eq(last.near[0], 1);
+    ck_assert_uint_eq(oaki_guard_found(), 1);
+}
+END_TEST
+
+/* A broken gap, and broken poison, are repaired as they are told. */
+START_TEST(what_was_told_is_told_once)
+{
+    char *p = oak_alloc_pinned(100), *freed = oak_alloc_pinned(100);
+    oak_free(freed);
+    p[100] = p[-1] = 1;
+    freed[3] = 1;
+    for (int i = 0; i < 3; i++) {
+        oaki_guard_check("a test");
+        ck_assert_uint_eq(told, 3);
+    }
+    (void)oaki_guard_look(p, 99, "free");
+    ck_assert_int_eq(last.error, OAKI_GUARD_SIZED);
+    (void)oaki_guard_look(p, 101, "free");
+    (void)oaki_guard_look(p, 100, "free");
+    ck_assert_uint_eq(told, 5);
+}
+END_TEST
+
+/* ---- pages behind ---- */
+
+/* Those that end at no closed page end in a gap. */
+static size_t count_closed(char *const *p, size_t n, size_t each)
+{
+    size_t closed = 0;
+    oaki_guard_finding f;
+    for (size_t i = 0; i < n; i++) closed += oaki_guard_touched(p[i] + each, &f);
+    return closed;
+}
+
+static void write_past(char *const *p, size_t n, size_t each, size_t closed)
+{
+    oaki_guard_finding f;
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!oaki_guard_touched(p[i] + each, &f)) p[i][each] = 1;
+    for (size_t i = 0; i < n; i++, found += told, told = 0) {
+        oak_free(p[i]);
+        ck_assert(told == 0 || last.error == OAKI_GUARD_END);
+        ck_assert(told == 0 || last.at == (ptrdiff_t)each);
+    }
+    ck_assert_uint_eq(found, n - closed);
+}
+
+enum { MANY = 64, EACH = 40960 }; /* whole pages, so that all end where a page may be */
+
+static void allocate_many(char **p)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        p[i] = oak_alloc_pinned(EACH);
+        ck_assert_ptr_nonnull(p[i]);
+        ck_assert_uint_eq(oak_usable_size(p[i]), EACH);
+        memset(p[i], 1, EACH);
+    }
+}
+
+START_TEST(more_objects_than_pages_that_may_be_closed_end_in_a_gap)
+{
+    char *p[MANY];
+    oaki_guard.pages_most = MANY / 4;
+    for (int i = 0; i < 3; i++) {
+        allocate_many(p);
+        size_t closed = count_closed(p, MANY, EACH);
+        ck_assert_uint_eq(closed, MANY / 4);
+        write_past(p, MANY, EACH, closed);
+        drain_queue(); /* their pages open */
+    }
+    test_assert_sound();
+}
+END_TEST
+
+/* The program itself has used them up. */
+START_TEST(without_mappings_objects_end_in_a_gap)
+{
+    char *p[MANY];
+    if (getenv("UNDER_VALGRIND") || !test_use_up_mappings(16)) return;
+    allocate_many(p);
+    size_t closed = count_closed(p, MANY, EACH);
+    ck_assert_uint_lt(closed, MANY);
+    write_past(p, MANY, EACH, closed);
+    ck_assert_ptr_nonnull(oak_alloc(100000));
+    test_assert_sound();
+}
+END_TEST
+
+Suite *suite_runtime_guard_looks(void)
+{
+    Suite *s = suite_create("runtime/guard_looks");
+    TCase *c = tcase_create("looks");
+    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_loop_test(c, what_leaves_the_queue_is_looked_at, 0, 3);
+    tcase_add_test(c, what_a_sweep_frees_is_looked_at);
+    tcase_add_loop_test(c, what_goes_with_its_zone_is_looked_at, 0, 2);
+    tcase_add_test(c, sites_are_those_of_the_calls);
+    tcase_add_test(c, what_was_told_is_told_once);
+    suite_add_tcase(s, c);
+    c = tcase_create("pages");
+    tcase_add_checked_fixture(c, start_pages, NULL);
+    tcase_add_test(c, more_objects_than_pages_that_may_be_closed_end_in_a_gap);
+    tcase_add_test(c, without_mappings_objects_end_in_a_gap);
+    suite_add_tcase(s, c);
+    return s;
+}
