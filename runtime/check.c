@@ -105,22 +105,30 @@ const char *oaki_pages_check(void)
 
 /* ---- spans ---- */
 
-static bool is_whole(size_t off, size_t size)
+/* How many of the n granules from g on are allocated, by words. */
+static size_t count_granules(size_t g, size_t n)
 {
-    bool first = oaki_bit_get(oaki_the_heap.alloc, off);
-    for (size_t g = OAKI_GRANULE; g < size; g += OAKI_GRANULE)
-        if (oaki_bit_get(oaki_the_heap.alloc, off + g) != first) return false;
-    return true;
+    size_t count = 0;
+    for (size_t part; n > 0; n -= part, g += part) {
+        part = OAKI_MIN(n, 64 - g % 64);
+        count += oaki_popcount(oaki_the_heap.alloc[g / 64] >> g % 64 << (64 - part));
+    }
+    return count;
 }
 
-/* SIZE_MAX: a slot is partly allocated. */
+/* SIZE_MAX: a slot is partly allocated. A span that is full or empty is not looked at by slots. */
 static size_t count_allocated(const oaki_span *s)
 {
-    size_t n = 0, off = oaki_span_slot(s);
+    size_t n = 0, off = oaki_span_slot(s), g = off >> OAKI_GRANULE_SHIFT;
     if (s->cls == OAKI_CLASS_LARGE) return oaki_bit_get(oaki_the_heap.alloc, off);
-    for (size_t i = 0; i < oaki_classes[s->cls].nslots; i++, off += s->size) {
-        if (!is_whole(off, s->size)) return SIZE_MAX;
-        n += oaki_bit_get(oaki_the_heap.alloc, off);
+    size_t slots = oaki_classes[s->cls].nslots;
+    size_t each = oaki_classes[s->cls].size >> OAKI_GRANULE_SHIFT;
+    size_t all = count_granules(g, slots * each);
+    if (all == 0 || all == slots * each || each == 1) return all / each;
+    for (size_t i = 0; i < slots; i++, g += each) {
+        size_t of_slot = count_granules(g, each);
+        if (of_slot != 0 && of_slot != each) return SIZE_MAX;
+        n += of_slot != 0;
     }
     return n;
 }

@@ -399,8 +399,30 @@ static void break_run(void *arg)
     oak_free(wall);
 }
 
+typedef struct flaw {
+    size_t size, object, granule; /* of the object; the span begins with object 0 */
+} flaw;
+
+/* An object lacks a granule. */
+static void break_slot(void *arg)
+{
+    const flaw *f = arg;
+    char *p = NULL;
+    while (!p || oaki_heap_offset(p) % OAKI_PAGE != 0) p = oak_alloc_noscan(f->size);
+    for (size_t i = 0; i < f->object; i++) p = oak_alloc_noscan(f->size);
+    size_t g = (oaki_heap_offset(p) >> OAKI_GRANULE_SHIFT) + f->granule;
+    oaki_the_heap.alloc[g / 64] ^= (uint64_t)1 << g % 64;
+    oaki_debug_switches.verify = 1;
+    oak_collect();
+}
+
 START_TEST(broken_structures_are_told_by_their_rule)
 {
+    /* in one word of bits, in two of them, with one whole word */
+    static flaw flaws[] = { { 48, 0, 1 }, { 48, 5, 2 }, { 48, 21, 0 }, { 48, 21, 1 },
+                            { 48, 21, 2 }, { 32, 31, 1 }, { 2048, 1, 0 }, { 2048, 1, 127 } };
+    for (size_t i = 0; i < OAKI_COUNT(flaws); i++)
+        test_dies(break_slot, &flaws[i], "oakum: verify: span: a slot is allocated as a whole");
     test_dies(break_accounts, NULL, "oakum: verify: pages: pages_free counts the free runs");
     test_dies(break_run, NULL, "oakum: verify: pages: nreleased counts the released entries");
 }
