@@ -3,6 +3,7 @@
 
 #include "capture.h"
 #include "gc/concurrent/concurrent.h"
+#include "large.h"
 #include "runtime/collector.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
@@ -95,6 +96,7 @@ oak_config test_config_beside(oak_tracking tracking)
 void test_heap_start_stressed(oak_config c)
 {
     ck_assert_int_eq(oak_init(&c), 0);
+    test_large_exclude();
 }
 
 void test_no_stress(void)

@@ -4,6 +4,7 @@
 
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
 #include <check.h>
@@ -81,6 +82,7 @@ typedef struct holder {
 } holder;
 
 static AO_t gone[20000]; /* by number: it has been freed */
+TEST_LARGE(gc_deferred_free, gone)
 static size_t numbers;   /* the last */
 static AO_t looked_at, looked_at_freed;
 

@@ -14,6 +14,7 @@
 #include "limit_system.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -51,6 +52,7 @@ typedef struct mutator {
 } mutator;
 
 static void *held[THREADS][SLOTS];
+TEST_LARGE(gc_limit, held)
 static oak_map *map[THREADS];
 
 static struct {
@@ -63,8 +65,10 @@ static struct {
     bool in_pieces;
     AO_t go;
 } model = { .lock = PTHREAD_MUTEX_INITIALIZER };
+TEST_LARGE(gc_limit, model)
 
 static mutator mutators[THREADS];
+TEST_LARGE(gc_limit, mutators)
 static oak_zone *zone;
 static const oak_type *pair;
 static size_t size_most; /* bytes, of one object */

@@ -2,6 +2,7 @@
  * collection each, and what is let go of then serves again (runtime/room.c, docs/collector.md). */
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -20,6 +21,7 @@ Suite *suite_gc_limit_full(void);
 #define CALLS 20000
 
 static void *block[BLOCKS], *rest[16384]; /* all that is held */
+TEST_LARGE(gc_limit_full, rest)
 
 static OAKI_NOINLINE bool add_block(size_t i)
 {

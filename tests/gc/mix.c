@@ -9,6 +9,7 @@
 #include "ring.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 #include <check.h>
 #include <dlfcn.h>
@@ -104,16 +105,18 @@ static bool too_early(void)
     return AO_load(&oaki_the_heap.cycle) < CYCLES || (with.huge && mix_huge_waits());
 }
 
+static uint32_t hangs[SLOTS]; /* a number, less SLOTS */
+TEST_LARGE(gc_mix, hangs)
+
 static void *move(void *arg)
 {
-    static uint32_t hangs[SLOTS]; /* a number, less SLOTS */
     uint64_t draw = mix_draws((uintptr_t)arg);
     size_t first = (uintptr_t)arg * (SLOTS / MOVERS), n = SLOTS / MOVERS;
     for (size_t i = first; i < first + n; i++) {
         hangs[i] = (uint32_t)i;
         table[i]->a = mix_new(SLOTS + i);
     }
-    for (size_t i = 0; i < test_scale(150000) || too_early(); i++) {
+    for (size_t i = 0; i < test_scale(60000) || too_early(); i++) {
         if (AO_load(&wrong.line) != 0) break;
         size_t at = first + test_draw(&draw) % n, to = first + test_draw(&draw) % n;
         if (!mix_is(table[at], at) || !mix_is(table[at]->a, SLOTS + hangs[at])) break;

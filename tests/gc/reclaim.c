@@ -8,6 +8,7 @@
 #include "gc/refs/objtable.h"
 #include "runtime/dirty.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
 
@@ -33,6 +34,7 @@ static bool start(size_t minors)
 /* ---- what is marked ---- */
 
 static void *links[MANY];
+TEST_LARGE(gc_reclaim, links)
 
 static void ignore(void *obj, void *ctx)
 {
@@ -267,7 +269,9 @@ typedef struct slot {
 } slot;
 
 static slot slots[THREADS][SLOTS];
+TEST_LARGE(gc_reclaim, slots)
 static unsigned char ran[MOST]; /* cleanups, by number */
+TEST_LARGE(gc_reclaim, ran)
 static AO_t numbers, freed, twice;
 
 static void run_once(void *ctx)
@@ -441,9 +445,11 @@ static void take_apart(void)
     oaki_leave(t);
 }
 
+static numbered *written[NOTES];
+TEST_LARGE(gc_reclaim, written)
+
 START_TEST(a_zone_goes_before_its_records)
 {
-    static numbered *notes[NOTES];
     if (!start(0)) return;
     zone = oak_zone_new(NULL);
     ck_assert_ptr_nonnull(zone);
@@ -452,12 +458,12 @@ START_TEST(a_zone_goes_before_its_records)
     ck_assert_int_eq(oak_zone_discard(zone), 0);
     take_apart();
     for (size_t i = 0; i < NOTES; i++) {
-        notes[i] = oak_alloc_noscan(32);
-        memset(notes[i], 0x5a, 32);
+        written[i] = oak_alloc_noscan(32);
+        memset(written[i], 0x5a, 32);
     }
     test_join(t);
     for (size_t i = 0; i < NOTES; i++)
-        for (size_t k = 0; k < 32; k++) ck_assert(((char *)notes[i])[k] == 0x5a);
+        for (size_t k = 0; k < 32; k++) ck_assert(((char *)written[i])[k] == 0x5a);
     test_assert_sound();
 }
 END_TEST

@@ -5,6 +5,7 @@
 #include "runtime/markbits.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -15,6 +16,7 @@ Suite *suite_gc_sweep(void);
 
 #define N 20000
 static void *held[N];
+TEST_LARGE(gc_sweep, held)
 
 static void start(void)
 {
@@ -224,7 +226,7 @@ END_TEST
 
 /* ---- who asks what is alive meanwhile ---- */
 
-enum { LOOKERS = 6, MARKS = 1000, LARGE = 100, LARGE_SIZE = 100000 };
+enum { LOOKERS = 6, MARKS = 250, LARGE = 100, LARGE_SIZE = 100000 };
 
 static AO_t quit, looks, lost;
 

@@ -5,6 +5,7 @@
 #include "maps/map.h"
 #include "model.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/step.h"
 
 #include <check.h>
@@ -22,6 +23,7 @@ static struct {
 static bool boxed; /* values are objects; else nothing of a segment is scanned */
 static uint64_t seed, mult; /* the map's first ones */
 static unsigned char there[HOMES][MANY]; /* the i-th key of a home of 64 */
+TEST_LARGE(maps_map_steps, there)
 
 static uint64_t key_of(size_t home, size_t i)
 {

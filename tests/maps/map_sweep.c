@@ -4,6 +4,7 @@
 #include "maps/map.h"
 #include "runtime/options.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ static struct {
     size_t deep, released, turned; /* how often it came to that */
     bool starves;
 } w;
+TEST_LARGE(maps_map_sweep, w)
 
 /* An iterator on its way through all that happens. */
 typedef struct watcher {
@@ -32,6 +34,7 @@ typedef struct watcher {
 } watcher;
 
 static watcher watchers[WATCHERS];
+TEST_LARGE(maps_map_sweep, watchers)
 
 static void note(void)
 {

@@ -2,6 +2,7 @@
  * stays in memory. */
 #include "runtime/base.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -218,6 +219,7 @@ END_TEST
 
 enum { KEYS = 20000 };
 static oak_weak *weak[KEYS];
+TEST_LARGE(maps_shardmap, weak)
 
 static void fill(void *arg)
 {

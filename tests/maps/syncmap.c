@@ -2,6 +2,7 @@
  * and a model beside random operations. */
 #include "maps/syncmap.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -176,6 +177,8 @@ END_TEST
 
 enum { KEYS = 100000 };
 static oak_weak *weak_key[KEYS], *weak_value[KEYS];
+TEST_LARGE(maps_syncmap, weak_key)
+TEST_LARGE(maps_syncmap, weak_value)
 
 static const char *key_text(size_t i, char *to)
 {

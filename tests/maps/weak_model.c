@@ -7,6 +7,7 @@
 #include "maps/weakmap.h"
 #include "tests/gc/away.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -37,6 +38,7 @@ static struct {
     int other[MAPS]; /* that its value refers to; NONE - 1: it has no value */
     bool alive;      /* as it was last worked out */
 } model[OBJECTS];
+TEST_LARGE(maps_weak_model, model)
 static int made;
 
 #define NO_VALUE (NONE - 1)

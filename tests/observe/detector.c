@@ -2,6 +2,7 @@
  * repaired; it names what leaks in the ones and says nothing of the others. */
 #include "gc/gc.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -21,6 +22,7 @@ static void start(void)
 /* ---- looking ---- */
 
 static oak_finding findings[300];
+TEST_LARGE(observe_detector, findings)
 
 static size_t read_findings(void)
 {

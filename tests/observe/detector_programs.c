@@ -6,6 +6,7 @@
  * in each run. */
 #include "gc/gc.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -38,6 +39,8 @@ static size_t below(size_t n)
 /* ---- what programs hold ---- */
 
 static void *slots[16384], *kept[16384];
+TEST_LARGE(observe_detector_programs, slots)
+TEST_LARGE(observe_detector_programs, kept)
 static size_t used, ndeferred;
 static oak_map *map;
 static oak_classic_map *classic;
@@ -55,6 +58,7 @@ static void call_step(void *arg)
 }
 
 static oak_finding findings[300];
+TEST_LARGE(observe_detector_programs, findings)
 
 static const oak_finding *fault(oak_finding_kind kind)
 {

@@ -3,6 +3,7 @@
 #include "gc/gc.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -19,6 +20,7 @@ static void start(void)
 }
 
 static oak_finding findings[300];
+TEST_LARGE(observe_detector_run, findings)
 
 typedef struct node {
     struct node *next;

@@ -6,6 +6,7 @@
 #include "observe/huffman.h"
 #include "observe/wire.h"
 #include "runtime/base.h"
+#include "tests/large.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ Suite *suite_observe_gzip(void);
 #define MOST (1 << 20)
 
 static unsigned char in[MOST], out[MOST + 1];
+TEST_LARGE(observe_gzip, in)
+TEST_LARGE(observe_gzip, out)
 static char path[64];
 static size_t written;
 

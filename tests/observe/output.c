@@ -4,6 +4,7 @@
 #include "find.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -204,11 +205,13 @@ static void *read_slowly(void *arg)
     return (void *)all;
 }
 
+static char data[300000];
+TEST_LARGE(observe_output, data)
+
 /* Also when it is full and doesn't block. */
 START_TEST(a_slow_reader_gets_all)
 {
     int end[2];
-    static char data[300000];
     void *got;
     ck_assert_int_eq(pipe(end), 0);
     ck_assert_int_eq(fcntl(end[1], F_SETFL, O_NONBLOCK), 0);

@@ -8,6 +8,7 @@
 #include "observe/site.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static struct {
     size_t ntops;
     uintptr_t sink;
 } world;
+TEST_LARGE(observe_reach, world)
 
 static void *note_top(void *p)
 {
@@ -299,6 +301,8 @@ static void build(pthread_t thread[3])
 /* ---- what lives ---- */
 
 static uintptr_t live[MOST], without[MOST];
+TEST_LARGE(observe_reach, live)
+TEST_LARGE(observe_reach, without)
 static size_t nlive, nwithout;
 
 static void note_live(void *obj, size_t bytes, double weight, const oaki_site *s, void *ctx)

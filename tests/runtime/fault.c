@@ -5,6 +5,7 @@
 #include "runtime/task.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -513,10 +514,12 @@ static void note(size_t from, size_t to, void *ctx)
         ((told *)ctx)->page[(at - oaki_heap_offset(memory)) / PAGE] = true;
 }
 
+static char copy[PAGES * PAGE];
+TEST_LARGE(runtime_fault, copy)
+
 /* Whatever has changed since a page was protected is told in the stop. */
 START_TEST(threads_that_write_the_same_pages)
 {
-    static char copy[PAGES * PAGE];
     pthread_t id[3];
     if (!start()) return;
     size_t from = oaki_heap_offset(memory), to = from + PAGES * PAGE, wrong = 0;

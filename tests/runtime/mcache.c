@@ -2,6 +2,7 @@
 #include "runtime/collector.h"
 #include "runtime/markbits.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -244,6 +245,7 @@ static void *one_of_each(void *arg)
 
 #define THREADS 200
 static void *kept[THREADS][OAKI_CLASSES];
+TEST_LARGE(runtime_mcache, kept)
 
 START_TEST(the_next_thread_goes_on_where_the_last_one_ended)
 {

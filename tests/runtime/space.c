@@ -3,6 +3,7 @@
  * Each test starts the heap itself, with what it is about; so nothing is started before. */
 #include "runtime/collector.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 
 #include <check.h>
 #include <errno.h>
@@ -274,9 +275,11 @@ END_TEST
 
 /* ---- under a limit on address space ---- */
 
+static void *all[30000];
+TEST_LARGE(runtime_space, all)
+
 static void limited(void *arg)
 {
-    static void *all[30000];
     struct rlimit rl = { (size_t)arg, (size_t)arg };
     if (setrlimit(RLIMIT_AS, &rl) != 0) return;
     start_with(0);

@@ -2,6 +2,7 @@
  * its account. */
 #include "runtime/collector.h"
 #include "tests/heap.h"
+#include "tests/large.h"
 
 #include <check.h>
 #include <errno.h>
@@ -397,18 +398,20 @@ START_TEST(a_thousand_zones_in_use_share_few_caches)
 }
 END_TEST
 
+static oak_zone *every[OAKI_ZONES_MAX];
+TEST_LARGE(runtime_zone, every)
+
 /* Numbers are used again, so that a program may open as many as it likes one after another. */
 START_TEST(there_are_no_more_zones_than_numbers)
 {
-    static oak_zone *all[OAKI_ZONES_MAX];
     size_t n = 0;
-    while (n < OAKI_ZONES_MAX && (all[n] = oak_zone_new(NULL)) != NULL) n++;
+    while (n < OAKI_ZONES_MAX && (every[n] = oak_zone_new(NULL)) != NULL) n++;
     ck_assert_int_eq(errno, EAGAIN);
     ck_assert_uint_eq(n, OAKI_ZONES_MAX - 1); /* the main heap has one */
     for (size_t i = 0; i < n; i++) {
         if (i % 100 == 0 || i == n - 1)
-            ck_assert_ptr_eq(oak_zone_of(oak_zone_alloc(all[i], 16)), all[i]);
-        if (i % 1000 != 0) ck_assert_int_eq(oak_zone_discard(all[i]), 0);
+            ck_assert_ptr_eq(oak_zone_of(oak_zone_alloc(every[i], 16)), every[i]);
+        if (i % 1000 != 0) ck_assert_int_eq(oak_zone_discard(every[i]), 0);
     }
     oak_collect(); /* what is dead goes back before it */
     for (size_t i = 0; i < 1000; i++) ck_assert_ptr_nonnull(oak_zone_new(NULL));
