@@ -56,7 +56,7 @@ static void *move_about(void *arg)
 {
     uint64_t draw = (uint64_t)(uintptr_t)arg * 7919 + 1;
     thing **table[4];
-    size_t n = test_scale(400000);
+    size_t n = test_scale(150000);
     for (size_t i = 0; i < 4; i++) table[i] = oak_alloc(SLOTS * sizeof *table[i]);
     for (size_t k = 0; k < n; k++) {
         thing **from = &table[test_draw(&draw) % 4][test_draw(&draw) % SLOTS];
@@ -181,7 +181,7 @@ START_TEST(maps_that_grow_and_shrink)
     if (!start()) return;
     things *m = things_new(0);
     owned *o = owned_new(0);
-    size_t n = test_scale(150000);
+    size_t n = test_scale(50000);
     for (size_t round = 0; round < 3; round++) {
         for (size_t k = 0; k < n; k++) {
             *things_put(m, k) = new_thing(k);
@@ -207,8 +207,8 @@ END_TEST
 START_TEST(large_objects_freed_by_hand_meanwhile)
 {
     if (!start()) return;
-    size_t objects = 0;
-    for (int round = 0; round < 30; round++) {
+    size_t objects = 0, rounds = OAKI_MAX(test_scale(12), 6);
+    for (size_t round = 0; round < rounds; round++) {
         char *large[8];
         for (int i = 0; i < 8; i++) large[i] = oak_alloc(200000);
         test_await_mark();
@@ -383,7 +383,7 @@ START_TEST(what_is_dead_goes_when_it_is_asked_for)
 {
     if (!start()) return;
     oaki_debug_switches.verify = 0;
-    for (size_t n = test_scale(400); n > 0; n--) {
+    for (size_t n = test_scale(100); n > 0; n--) {
         test_ask_or_collect();
         uint64_t until = oaki_os_now_ns() + 10000000;
         while (!oaki_is_marking() && oaki_os_now_ns() < until)
@@ -455,7 +455,7 @@ START_TEST(what_is_pinned_during_the_mark_is_a_root)
 {
     if (!start()) return;
     thing *first = chain(20000);
-    for (size_t k = 0; k < 200; k++) {
+    for (size_t k = 0; k < test_scale(40); k++) {
         uint32_t before = test_stats().num_gc;
         test_await_mark();
         test_away(make_late, &k);
@@ -505,7 +505,7 @@ START_TEST(readings_in_the_middle)
 {
     if (!start()) return;
     thing *first = chain(30000);
-    for (int i = 0; i < 200; i++) {
+    for (size_t i = 0; i < test_scale(40); i++) {
         test_ask_or_collect();
         ck_assert_uint_ge(test_stats().heap_objects, 30000);
         first->next = chain(10);

@@ -23,7 +23,7 @@ Suite *suite_gc_debugger(void);
 
 #define SEAL 0xdeb0661ac0ffee11u
 #define THINGS 32    /* that the debugger moves at a time */
-#define TURNS 150
+#define TURNS 60     /* more than there are places */
 #define STEPS 3      /* instructions */
 #define LOOKS 10
 #define LOOK_NS 50000

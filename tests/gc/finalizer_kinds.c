@@ -276,7 +276,7 @@ START_TEST(random_graphs_agree_with_the_rules)
 {
     test_seed("gc/finalizer_kinds");
     if (_i) ck_assert_int_eq(oaki_finalizers_order(OAKI_ORDERED_FIRST), 0);
-    for (size_t n = test_scale(60); n > 0; n--) {
+    for (size_t n = test_scale(20); n > 0; n--) {
         set done = { { false } };
         random_plan();
         run_turns(TURNS);

@@ -131,7 +131,7 @@ static void fork_often(oak_config c, size_t times)
 
 START_TEST(the_child_of_a_busy_program_works)
 {
-    fork_often(test_config(), test_scale(25));
+    fork_often(test_config(), test_scale(10));
 }
 END_TEST
 
@@ -140,7 +140,7 @@ START_TEST(with_all_of_the_runtimes_own_threads)
     oak_config c = test_config();
     c.gc_threads = 3;
     c.background_sweep = c.scavenge = c.finalizer_thread = 1;
-    fork_often(c, test_scale(25));
+    fork_often(c, test_scale(10));
 }
 END_TEST
 
@@ -177,7 +177,7 @@ START_TEST(no_child_finds_the_loader_locked_by_a_collection)
     pthread_t id;
     test_heap_start(test_config());
     ck_assert_int_eq(pthread_create(&id, NULL, load_and_collect, NULL), 0);
-    for (size_t i = 0, n = test_scale(2000); i < n; i++) {
+    for (size_t i = 0, n = test_scale(800); i < n; i++) {
         pthread_mutex_lock(&loading);
         pid_t pid = fork();
         if (pid == 0) {

@@ -457,7 +457,7 @@ START_TEST(nobody_collects_while_it_is_held)
     id[0] = test_start(hold_and_look, NULL);
     id[1] = test_start(hold_and_look, NULL);
     id[2] = test_start(test_allocate, NULL);
-    for (size_t i = 0, n = test_scale(200); i < n; i++) oak_collect();
+    for (size_t i = 0, n = test_scale(80); i < n; i++) oak_collect();
     AO_store(&test_quit, 1);
     for (size_t i = 0; i < OAKI_COUNT(id); i++) test_join(id[i]);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);

@@ -163,7 +163,7 @@ START_TEST(collections_and_scavenging_do_not_meet)
     oaki_debug_switches.verify = 1;
     hold_table(200);
     pthread_t id = test_start(scavenge_all_the_time, NULL);
-    for (size_t i = 0, n = test_scale(6000); i < n; i++) {
+    for (size_t i = 0, n = test_scale(2000); i < n; i++) {
         size_t k = i * 7919 % 200, size = 1 + i * 104729 % (i % 9 ? 9000 : 1000000);
         table[k] = i % 5 ? oak_alloc(size) : oak_alloc_pinned(size);
         ck_assert(test_is_zero(table[k], size));

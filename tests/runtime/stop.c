@@ -105,7 +105,7 @@ START_TEST(stops_by_several_threads_take_turns)
 END_TEST
 
 #define RUNNERS 16
-#define STOPS_IN_A_ROW 400
+#define STOPS_IN_A_ROW 150
 #define STOP_NS 200000u
 #define LEAST_WAIT_NS 20000u /* for one in a row */
 
