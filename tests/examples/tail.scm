@@ -1,13 +1,13 @@
-; tail.scm - calls in tail position cost no memory: ten million of each kind, one by apply.
+; tail.scm - calls in tail position cost no memory: four million of each kind, one by apply.
 (define (count n) (if (= n 0) 'done (count (- n 1))))
 (define (ping n) (if (= n 0) 'ping (pong (- n 1))))
 (define (pong n) (cond ((= n 0) 'pong) (else (ping (- n 1)))))
 (define (applied n) (if (= n 0) 'applied (apply applied (list (- n 1)))))
 (define (figure name) (cdr (assq name (heap))))
 (define before (begin (gc) (figure 'bytes-from-system)))
-(write (list (count 10000000) (ping 10000001)
-             (do ((i 0 (+ i 1))) ((= i 10000000) 'do))
-             (let loop ((i 10000000)) (and (or #f (>= i 0)) (case i ((0) 'case) (else (when #t (loop (- i 1)))))))
+(write (list (count 4000000) (ping 4000001)
+             (do ((i 0 (+ i 1))) ((= i 4000000) 'do))
+             (let loop ((i 4000000)) (and (or #f (>= i 0)) (case i ((0) 'case) (else (when #t (loop (- i 1)))))))
              (applied 1000000)))
 (newline)
 (write (< (- (figure 'bytes-from-system) before) 50000000))
