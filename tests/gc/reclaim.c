@@ -215,7 +215,7 @@ START_TEST(what_is_stored_meanwhile_is_marked)
         ck_assert_int_eq(oak_finalizer_set(pair_keys[i], ignore, number_new(0)), 0);
     }
     pthread_t t = test_start(_i < 2 ? stores : replaces, NULL);
-    for (size_t n = test_scale(100); n > 0; n--) (void)test_cycle_beside();
+    for (size_t n = test_scale(40); n > 0; n--) (void)test_cycle_beside();
     AO_store(&quit, 1);
     test_join(t);
     test_assert_sound();
@@ -331,7 +331,7 @@ START_TEST(what_has_gone_leaves_while_others_come)
     oaki_debug_switches.settle = 5000;
     pthread_t t[THREADS];
     for (size_t i = 0; i < THREADS; i++) t[i] = test_start(comes_and_goes, slots[i]);
-    for (size_t n = test_scale(60); n > 0; n--) {
+    for (size_t n = test_scale(30); n > 0; n--) {
         (void)test_cycle_beside();
         oak_collect();
         (void)oak_finalizers_run();
