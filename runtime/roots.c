@@ -128,12 +128,30 @@ static bool in_heap(uintptr_t lo, size_t n)
     return lo < h->base + h->reserved && lo + n > h->base;
 }
 
+/* Leaves the thread's blocking regions for the call: an exception that is thrown in one is a root.
+ * The saved regions have a frame of their own, or they would be stale words in all other calls. */
+static OAKI_NOINLINE OAKI_COLD int outside_regions(int (*fn)(void *p, size_t n), void *p, size_t n)
+{
+    oaki_region region;
+    oaki_blocking_suspend(oaki_thread_self(), &region);
+    int r = fn(p, n);
+    oaki_blocking_resume(oaki_thread_self(), &region);
+    return r;
+}
+
+static bool in_region(void)
+{
+    const oaki_thread *t = oaki_thread_self();
+    return OAKI_UNLIKELY(t && t->in_runtime == OAKI_IN_BLOCKING);
+}
+
 int oak_root_add(void *p, size_t n)
 {
     if (!valid(p, n)) {
         errno = EINVAL;
         return -1;
     }
+    if (in_region()) return outside_regions(oak_root_add, p, n);
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     int r = -1;
@@ -150,6 +168,7 @@ int oak_root_add(void *p, size_t n)
 
 int oak_root_remove(void *p, size_t n)
 {
+    if (in_region()) return outside_regions(oak_root_remove, p, n);
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.roots_lock);

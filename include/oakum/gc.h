@@ -73,8 +73,8 @@ OAK_API int oak_thread_create(void *thread, const void *attr, void *(*fn)(void *
 
 /** Begin a blocking region: code that may block for long. A collection neither waits for the thread
  * nor signals it. It scans the thread's stack and registers as they are at oak_blocking_enter. In
- * the region the thread may not call Oakum, nor access objects through pointers that it makes
- * there. Regions nest.
+ * the region the thread may not call Oakum, except for oak_root_add and oak_root_remove, nor access
+ * objects through pointers that it makes there. Regions nest.
  *
  * The function that calls oak_blocking_enter must not return before oak_blocking_leave. The scan
  * begins at its frame, which holds the registers that it has saved for its callers. Once the

@@ -365,6 +365,30 @@ START_TEST(errno_is_kept)
 }
 END_TEST
 
+/* An exception that is thrown in a region is made a root there. The region stays as it was. */
+START_TEST(a_region_may_add_and_remove_roots)
+{
+    static void *words[4];
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    oaki_thread *t = oaki_thread_self();
+    oak_blocking_enter();
+    oak_blocking_enter();
+    const char *sp = t->sp;
+    ck_assert_int_eq(oak_root_add(words, sizeof words), 0);
+    ck_assert(t->in_runtime == OAKI_IN_BLOCKING && t->blocking_depth == 2);
+    ck_assert_ptr_eq(t->sp, sp);
+    ck_assert_int_eq(oak_root_add(NULL, 8), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_int_eq(oak_root_remove(words, sizeof words), 0);
+    ck_assert_int_eq(oak_root_remove(words, sizeof words), -1);
+    ck_assert_int_eq(errno, ENOENT);
+    ck_assert(t->in_runtime == OAKI_IN_BLOCKING && t->blocking_depth == 2);
+    oak_blocking_leave();
+    oak_blocking_leave();
+    ck_assert_ptr_nonnull(oak_alloc(16));
+}
+END_TEST
+
 static void allocate_in_region(void *arg)
 {
     (void)arg;
@@ -418,6 +442,7 @@ Suite *suite_runtime_blocking(void)
     tcase_add_test(c, what_a_blocked_frame_holds_is_kept);
     tcase_add_loop_test(c, an_unwound_region_is_left, 0, 6);
     tcase_add_test(c, regions_nest);
+    tcase_add_test(c, a_region_may_add_and_remove_roots);
     tcase_add_test(c, a_thread_that_is_not_attached_may_use_regions);
     tcase_add_test(c, errno_is_kept);
     tcase_add_loop_test(c, misuse_is_fatal, 0, 3);
