@@ -1,0 +1,22 @@
+/* oakum.hpp - Oakum for C++17 and later: all of oakum.h, and what C++ adds to it.
+ *
+ * allocator.hpp: containers in the heap. make.hpp: objects whose destructors are finalizers.
+ * weak.hpp, root.hpp: references that keep nothing, and that keep from anywhere. zone.hpp: a zone
+ * for a scope. map.hpp: maps and sets as ranges. throw.hpp: exceptions that refer to objects.
+ *
+ * Header-only: a program links liboakum as one in C does. docs/cxx.md has examples.
+ * <oakum/exceptions.hpp> is not part of it. */
+#ifndef OAKUM_OAKUM_HPP
+#define OAKUM_OAKUM_HPP
+
+#include <oakum/cxx/allocator.hpp>
+#include <oakum/cxx/base.hpp>
+#include <oakum/cxx/make.hpp>
+#include <oakum/cxx/map.hpp>
+#include <oakum/cxx/root.hpp>
+#include <oakum/cxx/throw.hpp>
+#include <oakum/cxx/weak.hpp>
+#include <oakum/cxx/zone.hpp>
+#include <oakum/oakum.h>
+
+#endif
