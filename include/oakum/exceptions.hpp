@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
+#include <initializer_list>
 #include <mutex>
 #include <oakum/gc.h>
 #include <oakum/heap.h>
@@ -35,18 +36,19 @@ extern "C" {
 /* Under names of their own, as the C++ library's headers may declare the ABI's. */
 __attribute__((visibility("default"), used)) void *
 oak_exception_allocate_(std::size_t size) noexcept __asm__("__cxa_allocate_exception");
-__attribute__((visibility("default"), used)) void
-oak_exception_free_(void *object) noexcept __asm__("__cxa_free_exception");
+__attribute__((visibility("default"), used)) void oak_exception_free_(void *object) noexcept
+    __asm__("__cxa_free_exception");
 [[noreturn]] __attribute__((visibility("default"), used)) void
-oak_exception_throw_(void *object, void *type,
-                     void (*destroy)(void *)) __asm__("__cxa_throw");
+oak_exception_throw_(void *object, void *type, void (*destroy)(void *)) __asm__("__cxa_throw");
 __attribute__((visibility("default"), used)) void *
-oak_exception_init_(void *object, void *type,
-                    void (*destroy)(void *)) noexcept __asm__("__cxa_init_primary_exception");
+oak_exception_init_(void *object, void *type, void (*destroy)(void *)) noexcept
+    __asm__("__cxa_init_primary_exception");
 }
 
-namespace oak {
-namespace detail {
+namespace oak
+{
+namespace detail
+{
 
 /* The C++ library's function of that name. */
 template <class F> F exception_function(const char *name) noexcept
@@ -65,7 +67,8 @@ struct exception_record {
     enum { nothing, rooted, held } state;
 };
 
-class exception_table {
+class exception_table
+{
     std::mutex lock;
     exception_record *list[64] = {};
 
@@ -77,7 +80,7 @@ class exception_table {
         return r;
     }
 
-public:
+  public:
     void enter() { lock.lock(); }
     void leave() { lock.unlock(); }
 
@@ -149,22 +152,20 @@ inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(v
     return exception_destroy;
 }
 
-/* Whether the process calls the functions of this file. */
+/* Whether the process calls the functions of this file. In a library their names may be bound to
+ * another's, so it is not their addresses that are compared, but what has them. */
 [[gnu::constructor, gnu::used]] static void exceptions_begin()
 {
-    static const struct {
-        const char *name;
-        void *fn;
-    } ours[] = {
-        { "__cxa_allocate_exception", reinterpret_cast<void *>(oak_exception_allocate_) },
-        { "__cxa_free_exception", reinterpret_cast<void *>(oak_exception_free_) },
-        { "__cxa_throw", reinterpret_cast<void *>(oak_exception_throw_) },
-    };
-    for (const auto &f : ours)
-        if (dlsym(RTLD_DEFAULT, f.name) != f.fn)
+    Dl_info here, there;
+    void *self = reinterpret_cast<void *>(exceptions_begin);
+    for (const char *name : { "__cxa_allocate_exception", "__cxa_free_exception", "__cxa_throw" }) {
+        void *called = dlsym(RTLD_DEFAULT, name);
+        if (!called || !dladdr(self, &here) || !dladdr(called, &there) ||
+            here.dli_fbase != there.dli_fbase)
             oak_fatal("oakum: oakum/exceptions.hpp: %s is not the program's: is the header "
                       "included in a library, or the program linked statically?",
-                      f.name);
+                      name);
+    }
     (void)pthread_atfork([] { exceptions.enter(); }, [] { exceptions.leave(); },
                          [] { exceptions.leave(); });
 }
@@ -175,15 +176,14 @@ inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(v
 void *oak_exception_allocate_(std::size_t size) noexcept
 {
     using namespace oak::detail;
-    static const auto next =
-        exception_function<void *(*)(std::size_t)>("__cxa_allocate_exception");
+    static const auto next = exception_function<void *(*)(std::size_t)>("__cxa_allocate_exception");
     const int saved = errno;
     const std::size_t at = (size + 15) / 16 * 16;
     char *object = static_cast<char *>(next(at + sizeof(exception_record)));
     std::memset(object, 0, at);
     void *place = object + at;
-    exception_record *r = ::new (place) exception_record{ nullptr, object, size, nullptr,
-                                                          exception_record::nothing };
+    exception_record *r =
+        ::new (place) exception_record{ nullptr, object, size, nullptr, exception_record::nothing };
     exception_root(r);
     exceptions.add(r);
     errno = saved;

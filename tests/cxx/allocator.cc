@@ -9,7 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct node {
     node *next = nullptr;
@@ -30,7 +31,8 @@ enum class colour : char { red };
 
 template <> inline constexpr bool oak::may_hold_pointers<pixel> = false;
 
-namespace {
+namespace
+{
 
 static_assert(oak::may_hold_pointers<node *> && oak::may_hold_pointers<node>);
 static_assert(oak::may_hold_pointers<std::uintptr_t> && oak::may_hold_pointers<long>);
@@ -43,9 +45,10 @@ using N = oak::noscan_allocator<node *>;
 using T = std::allocator_traits<A>;
 static_assert(std::is_same<T::rebind_alloc<node>, oak::allocator<node>>::value);
 static_assert(std::is_same<std::allocator_traits<N>::rebind_alloc<node *>, N>::value);
-static_assert(std::is_same<std::allocator_traits<std::allocator_traits<N>::rebind_alloc<node>>::
-                               rebind_alloc<node *>,
-                           N>::value);
+static_assert(
+    std::is_same<
+        std::allocator_traits<std::allocator_traits<N>::rebind_alloc<node>>::rebind_alloc<node *>,
+        N>::value);
 static_assert(T::propagate_on_container_copy_assignment::value &&
               T::propagate_on_container_move_assignment::value &&
               T::propagate_on_container_swap::value && T::is_always_equal::value);
@@ -82,9 +85,8 @@ node *fresh(oak_weak **w)
 
 void scanning()
 {
-    CHECK(keeps([](oak_weak **w) {
-        return std::vector<node *, oak::allocator<node *>>{ fresh(w) };
-    }));
+    CHECK(keeps(
+        [](oak_weak **w) { return std::vector<node *, oak::allocator<node *>>{ fresh(w) }; }));
     CHECK(keeps([](oak_weak **w) {
         return std::vector<std::uintptr_t, oak::allocator<std::uintptr_t>>{
             reinterpret_cast<std::uintptr_t>(fresh(w))

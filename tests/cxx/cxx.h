@@ -9,24 +9,24 @@
 
 inline int failures = 0;
 
-#define CHECK(x)                                                            \
-    do {                                                                    \
-        if (!(x)) {                                                         \
-            std::printf("%s:%d: %s\n", __FILE__, __LINE__, #x);             \
-            failures++;                                                     \
-        }                                                                   \
+#define CHECK(x)                                                \
+    do {                                                        \
+        if (!(x)) {                                             \
+            std::printf("%s:%d: %s\n", __FILE__, __LINE__, #x); \
+            failures++;                                         \
+        }                                                       \
     } while (0)
 
 /* fn throws an exception of type E. */
-#define CHECK_THROWS(E, ...)                                                \
-    do {                                                                    \
-        bool caught_it_ = false;                                            \
-        try {                                                               \
-            __VA_ARGS__;                                                    \
-        } catch (const E &) {                                               \
-            caught_it_ = true;                                              \
-        }                                                                   \
-        CHECK(caught_it_);                                                  \
+#define CHECK_THROWS(E, ...)     \
+    do {                         \
+        bool caught_it_ = false; \
+        try {                    \
+            __VA_ARGS__;         \
+        } catch (const E &) {    \
+            caught_it_ = true;   \
+        }                        \
+        CHECK(caught_it_);       \
     } while (0)
 
 /* f's frames lie far below the caller's. */

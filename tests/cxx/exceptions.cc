@@ -13,7 +13,8 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct node {
     long magic = 4711;
@@ -175,8 +176,7 @@ void pointers()
     if (failures) return;
     elsewhere([&] {
         int good = 0;
-        for (std::exception_ptr &e : *held)
-            try {
+        for (std::exception_ptr &e : *held) try {
                 std::rethrow_exception(e);
             } catch (failure &f) {
                 good += f.object->magic == 4711;
@@ -257,9 +257,7 @@ void others()
 #endif
 }
 #else
-void others()
-{
-}
+void others() {}
 #endif
 
 void threads()
@@ -269,8 +267,7 @@ void threads()
     for (int t = 0; t < 3; t++)
         some.emplace_back([&] {
             std::exception_ptr last;
-            for (int i = 0; i < 500; i++)
-                try {
+            for (int i = 0; i < 500; i++) try {
                     if (last && i % 3) std::rethrow_exception(last);
                     raise<failure>(oak::make<node>());
                 } catch (const failure &f) {

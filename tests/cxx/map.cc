@@ -11,7 +11,8 @@
 #include <ranges>
 #endif
 
-namespace {
+namespace
+{
 
 struct point {
     int x, y;
@@ -52,7 +53,8 @@ template <> struct std::hash<padded> {
     std::size_t operator()(const padded &p) const { return static_cast<std::size_t>(p.l + p.c); }
 };
 
-namespace {
+namespace
+{
 
 using numbers = oak::map<int, long>;
 static_assert(std::is_trivially_copyable<numbers>::value && sizeof(numbers) == sizeof(void *));
@@ -105,18 +107,19 @@ void basics()
     numbers nil = numbers::nil();
     CHECK(nil.empty() && !nil.contains(1) && nil.erase(1) == 0 && nil.begin() == nil.end());
     nil.clear();
-    CHECK_THROWS(std::bad_alloc, (void)[] {
-        std::size_t before = oak_set_heap_max(std::size_t(16) << 20);
-        oak::map<long, large> big;
-        try {
-            for (long i = 0;; i++) big[i].words[0] = i;
-        } catch (...) {
-            for (auto [k, v] : big) CHECK(v.words[0] == k);
-            CHECK(big.size() > 1000);
-            oak_set_heap_max(before);
-            throw;
-        }
-    }());
+    CHECK_THROWS(
+        std::bad_alloc, (void)[] {
+            std::size_t before = oak_set_heap_max(std::size_t(16) << 20);
+            oak::map<long, large> big;
+            try {
+                for (long i = 0;; i++) big[i].words[0] = i;
+            } catch (...) {
+                for (auto [k, v] : big) CHECK(v.words[0] == k);
+                CHECK(big.size() > 1000);
+                oak_set_heap_max(before);
+                throw;
+            }
+        }());
 }
 
 template <class K> void fill_keys(std::vector<K> keys)

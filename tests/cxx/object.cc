@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 std::vector<int> *gone; /* the ids of destroyed objects, in their order */
 
@@ -189,9 +190,7 @@ void weak()
         CHECK(other.expired() && !global_weak.expired());
     });
     collect();
-    elsewhere([&] {
-        CHECK(global_weak.lock() == keep.get() && inside.lock()->number() == 6);
-    });
+    elsewhere([&] { CHECK(global_weak.lock() == keep.get() && inside.lock()->number() == 6); });
     elsewhere([] { keep.reset(); });
     collect();
     CHECK(global_weak.expired() && inside.expired());

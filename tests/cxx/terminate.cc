@@ -8,7 +8,8 @@
 #include <stdexcept>
 #include <unistd.h>
 
-namespace {
+namespace
+{
 
 struct throws {
     ~throws() noexcept(false) { throw std::runtime_error("from a finalizer"); }

@@ -9,20 +9,25 @@
 
 #include <oakum/cxx/base.hpp>
 
-namespace oak {
+namespace oak
+{
 
 /** Memory is scanned if may_hold_pointers<T>. */
-struct scan {};
+struct scan {
+};
 
 /** Arrays of T are not scanned. What a container allocates besides, as its nodes, is. */
-template <class T> struct noscan_of {};
+template <class T> struct noscan_of {
+};
 
 /** Memory is scanned, and is a root until it is freed. */
-struct pinned {};
+struct pinned {
+};
 
 /** An allocator in the sense of the standard. It has no state: all are equal, and a container may
  * pass its memory to any other. Memory is of the zone that the calling thread is in. */
-template <class T, class How = scan> class allocator {
+template <class T, class How = scan> class allocator
+{
     static_assert(!std::is_const<T>::value && !std::is_volatile<T>::value,
                   "containers have no const or volatile elements");
 
@@ -33,7 +38,7 @@ template <class T, class How = scan> class allocator {
         return may_hold_pointers<T> ? detail::how::scan : detail::how::noscan;
     }
 
-public:
+  public:
     using value_type = T;
     using size_type = std::size_t;
     using difference_type = std::ptrdiff_t;

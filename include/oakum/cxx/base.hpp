@@ -14,9 +14,11 @@
 #include <oakum/heap.h>
 #include <type_traits>
 
-namespace oak {
+namespace oak
+{
 
-namespace detail {
+namespace detail
+{
 
 [[noreturn, gnu::cold]] inline __attribute__((always_inline)) void out_of_memory()
 {
@@ -78,8 +80,7 @@ template <class T> void *allocate_array(how h, std::size_t n)
  * wide as a pointer included. Specialize it for a class without pointers:
  *
  *     template <> inline constexpr bool oak::may_hold_pointers<pixel> = false; */
-template <class T>
-inline constexpr bool may_hold_pointers = detail::may_hold_pointers_default<T>();
+template <class T> inline constexpr bool may_hold_pointers = detail::may_hold_pointers_default<T>();
 
 } // namespace oak
 

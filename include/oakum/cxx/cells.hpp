@@ -16,8 +16,10 @@
 #include <string>
 #include <string_view>
 
-namespace oak {
-namespace detail {
+namespace oak
+{
+namespace detail
+{
 
 template <class T>
 inline constexpr bool boxed = !std::is_trivially_copyable<T>::value || alignof(T) > 16;
@@ -26,7 +28,8 @@ template <class T> inline constexpr bool is_string = false;
 template <class A>
 inline constexpr bool is_string<std::basic_string<char, std::char_traits<char>, A>> = true;
 
-template <class T> inline constexpr bool is_number =
+template <class T>
+inline constexpr bool is_number =
     std::is_arithmetic<T>::value || std::is_enum<T>::value || std::is_pointer<T>::value ||
     std::is_same<T, oak_slice>::value || oak_map_number_<T>::value;
 
@@ -99,10 +102,7 @@ template <class K, class Hash, class Equal> struct boxed_key {
     static stored probe(lookup k) noexcept { return std::addressof(k); }
     template <class Q> static stored own(lookup, Q &&k) { return make<K>(std::forward<Q>(k)); }
     static void disown(stored k) noexcept { destroy(k); }
-    static reference get(const void *cell) noexcept
-    {
-        return **static_cast<const stored *>(cell);
-    }
+    static reference get(const void *cell) noexcept { return **static_cast<const stored *>(cell); }
 };
 
 /* Text. The map of strings has its own copy, which is left to the collector. */
@@ -199,7 +199,8 @@ template <class V> struct boxed_value {
 
 /* A set's. */
 struct no_value {
-    struct stored {};
+    struct stored {
+    };
     static constexpr bool owns = false;
     static constexpr bool scanned = false;
     static constexpr std::size_t size = 0;

@@ -18,7 +18,8 @@
 #include <oakum/gc.h>
 #include <utility>
 
-namespace oak {
+namespace oak
+{
 
 /** What becomes of the destructor of an object that oak::make makes. */
 enum class destructor {
@@ -28,7 +29,8 @@ enum class destructor {
     none       /* it never runs */
 };
 
-namespace detail {
+namespace detail
+{
 
 template <class T> void destroy_one(void *p, void *) noexcept
 {
@@ -38,15 +40,15 @@ template <class T> void destroy_one(void *p, void *) noexcept
 template <class T> void destroy_array(void *p, void *count) noexcept
 {
     T *first = static_cast<T *>(p);
-    for (std::uintptr_t n = reinterpret_cast<std::uintptr_t>(count); n > 0; n--)
-        first[n - 1].~T();
+    for (std::uintptr_t n = reinterpret_cast<std::uintptr_t>(count); n > 0; n--) first[n - 1].~T();
 }
 
 /* Memory whose object is being constructed. Unless it is released, it is destroyed and freed. */
-template <class T> class unfinished {
+template <class T> class unfinished
+{
     T *p_;
 
-public:
+  public:
     std::size_t made = 0;
 
     explicit unfinished(void *p) noexcept : p_(static_cast<T *>(p)) {}
@@ -96,7 +98,8 @@ template <class T, destructor D, how H> T *make_many(std::size_t n)
     return u.template release<D>(destroy_array<object>, n);
 }
 
-template <class T> struct array_of {};
+template <class T> struct array_of {
+};
 template <class E> struct array_of<E[]> {
     using element = E;
 };

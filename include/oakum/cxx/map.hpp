@@ -34,8 +34,10 @@
 #include <ranges>
 #endif
 
-namespace oak {
-namespace detail {
+namespace oak
+{
+namespace detail
+{
 
 /* What an iterator gives: a set's key; or key and value. */
 template <class Key, class V> struct entry_of {
@@ -49,10 +51,12 @@ template <class Key> struct entry_of<Key, void> {
     using type = typename Key::reference;
     static type make(const oak_map_iter &it) noexcept { return Key::get(it.key); }
 };
-template <class Key> struct entry_of<Key, const void> : entry_of<Key, void> {};
+template <class Key> struct entry_of<Key, const void> : entry_of<Key, void> {
+};
 
 /* A copy has its own list of keys, since the iterator writes to it. */
-class position {
+class position
+{
     void copy_list()
     {
         if (!it.more) return;
@@ -63,7 +67,7 @@ class position {
         it.more = static_cast<oak_map_unit_ *>(list);
     }
 
-public:
+  public:
     oak_map_iter it;
 
     position() noexcept : it() {}
@@ -79,7 +83,8 @@ public:
 };
 
 /** An iterator of oak::map (Entry of key and value) and oak::set. */
-template <class Key, class V> class map_iterator {
+template <class Key, class V> class map_iterator
+{
     using entry = entry_of<Key, V>;
 
     position at_;
@@ -89,7 +94,7 @@ template <class Key, class V> class map_iterator {
         auto *operator->() noexcept { return std::addressof(e); }
     };
 
-public:
+  public:
     using value_type = std::remove_cv_t<std::remove_reference_t<typename entry::type>>;
     using reference = typename entry::type;
     using pointer = arrow;
@@ -103,10 +108,19 @@ public:
     map_iterator() noexcept = default;
 
     /** The first entry. */
-    explicit map_iterator(const oak_map *m) : at_(m) { ++*this; }
+    explicit map_iterator(const oak_map *m) : at_(m)
+    {
+        ++*this;
+    }
 
-    reference operator*() const noexcept { return entry::make(at_.it); }
-    pointer operator->() const noexcept { return { **this }; }
+    reference operator*() const noexcept
+    {
+        return entry::make(at_.it);
+    }
+    pointer operator->() const noexcept
+    {
+        return { **this };
+    }
 
     map_iterator &operator++()
     {
@@ -131,12 +145,13 @@ public:
 };
 
 /* What maps and sets share. V is void for a set. */
-template <class K, class V, class Hash, class Equal> class table {
+template <class K, class V, class Hash, class Equal> class table
+{
     static_assert(!std::is_const<K>::value && !std::is_reference<K>::value &&
                       !std::is_const<V>::value && !std::is_reference<V>::value,
                   "keys and values are objects");
 
-protected:
+  protected:
     using key_cell = decltype(choose_key<K, Hash, Equal>());
     using cell = value_cell<V>;
     using stored_key = typename key_cell::stored;
@@ -227,9 +242,12 @@ protected:
 
     template <class... A> static constexpr bool is_simple()
     {
-        if constexpr (key_cell::copies || cell::owns) return false;
-        else if constexpr (std::is_void<V>::value) return true;
-        else return std::is_trivially_constructible<V, A...>::value;
+        if constexpr (key_cell::copies || cell::owns)
+            return false;
+        else if constexpr (std::is_void<V>::value)
+            return true;
+        else
+            return std::is_trivially_constructible<V, A...>::value;
     }
 
     /* Constructs the value only if the key is absent, and before the map is written: the arguments
@@ -278,7 +296,7 @@ protected:
         }
     }
 
-public:
+  public:
     using key_type = K;
     using size_type = std::size_t;
     using difference_type = std::ptrdiff_t;
@@ -316,7 +334,8 @@ public:
 /** A map from K to V. Constructors and insertions throw std::bad_alloc; the map is then as it was.
  * Inserting into a nil map is fatal, as is a write concurrent with any other call. */
 template <class K, class V, class Hash = void, class Equal = void>
-class map : public detail::table<K, V, Hash, Equal> {
+class map : public detail::table<K, V, Hash, Equal>
+{
     using base = detail::table<K, V, Hash, Equal>;
     using typename base::cell;
     using typename base::key_cell;
@@ -325,7 +344,7 @@ class map : public detail::table<K, V, Hash, Equal> {
     explicit map(std::nullptr_t, int) noexcept : base(nullptr) {}
     explicit map(std::size_t hint, int) : base(hint) {}
 
-public:
+  public:
     using mapped_type = V;
     using iterator = detail::map_iterator<key_cell, V>;
     using const_iterator = detail::map_iterator<key_cell, const V>;
@@ -405,7 +424,7 @@ public:
         return added;
     }
 
-private:
+  private:
     [[noreturn]] static void absent()
     {
 #ifdef __cpp_exceptions
@@ -418,14 +437,15 @@ private:
 
 /** A set of K. As oak::map without values; an iterator gives the keys. */
 template <class K, class Hash = void, class Equal = void>
-class set : public detail::table<K, void, Hash, Equal> {
+class set : public detail::table<K, void, Hash, Equal>
+{
     using base = detail::table<K, void, Hash, Equal>;
     using typename base::key_cell;
 
     explicit set(std::nullptr_t, int) noexcept : base(nullptr) {}
     explicit set(std::size_t hint, int) : base(hint) {}
 
-public:
+  public:
     using iterator = detail::map_iterator<key_cell, const void>;
     using const_iterator = iterator;
     using value_type = typename iterator::value_type;

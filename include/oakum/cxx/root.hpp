@@ -13,9 +13,11 @@
 #include <oakum/cxx/base.hpp>
 #include <utility>
 
-namespace oak {
+namespace oak
+{
 
-namespace detail {
+namespace detail
+{
 
 /* Pinned. The collector scans it. */
 struct root_cell {
@@ -26,7 +28,8 @@ struct root_cell {
 } // namespace detail
 
 /** A reference to a T in the heap that counts as a root. T may be const, or incomplete. */
-template <class T> class root {
+template <class T> class root
+{
     template <class U> friend class root;
 
     T *p_ = nullptr;
@@ -37,7 +40,7 @@ template <class T> class root {
         if (cell_) cell_->count.fetch_add(1, std::memory_order_relaxed);
     }
 
-public:
+  public:
     using element_type = T;
 
     constexpr root() noexcept = default;

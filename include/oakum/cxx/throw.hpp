@@ -24,8 +24,10 @@
 #include <typeinfo>
 #include <utility>
 
-namespace oak {
-namespace detail {
+namespace oak
+{
+namespace detail
+{
 
 /* An exception's memory as a root. In the heap it is none, where Oakum is the program's malloc. */
 template <class E> void exception_begins(E *e)

@@ -12,13 +12,15 @@
 #include <oakum/cxx/base.hpp>
 #include <oakum/gc.h>
 
-namespace oak {
+namespace oak
+{
 
 /** A weak reference to a T in an object of the heap: to the object, or to a part of it. */
-template <class T> class weak {
+template <class T> class weak
+{
     oak_weak *handle_ = nullptr;
 
-public:
+  public:
     using element_type = T;
 
     /** Refers to nothing. */
@@ -35,8 +37,9 @@ public:
     }
 
     /** From a weak reference to a derived class, or to one less const. Throws std::bad_alloc. */
-    template <class U, std::enable_if_t<!std::is_same<U, T>::value &&
-                                            std::is_convertible<U *, T *>::value, int> = 0>
+    template <class U,
+              std::enable_if_t<!std::is_same<U, T>::value && std::is_convertible<U *, T *>::value,
+                               int> = 0>
     weak(const weak<U> &other) : weak(static_cast<T *>(other.lock()))
     {
     }
@@ -44,10 +47,7 @@ public:
     weak &operator=(T *p) { return *this = weak(p); }
 
     /** The object, or NULL once it is dead. */
-    [[nodiscard]] T *lock() const noexcept
-    {
-        return static_cast<T *>(oak_weak_get(handle_));
-    }
+    [[nodiscard]] T *lock() const noexcept { return static_cast<T *>(oak_weak_get(handle_)); }
 
     /** Whether the object is dead, or there was none. An object that isn't may be so at once. */
     [[nodiscard]] bool expired() const noexcept { return !lock(); }

@@ -7,15 +7,17 @@
 #include <oakum/zone.h>
 #include <system_error>
 
-namespace oak {
+namespace oak
+{
 
 /** Enters a zone, and leaves it at the end of the scope, however that is left. Entries that were
  * made in the scope and not left end with it. A guard ends on the stack that made it: it is neither
  * copied nor moved. */
-class zone_guard {
+class zone_guard
+{
     std::size_t depth_;
 
-public:
+  public:
     /** Enters z; NULL is the default zone. Throws std::bad_alloc; or std::system_error with EBUSY
      * while oak_zone_destroy checks the zone. */
     explicit zone_guard(oak_zone *z) : depth_(oak_zone_depth())
@@ -30,7 +32,10 @@ public:
     }
     zone_guard(const zone_guard &) = delete;
     zone_guard &operator=(const zone_guard &) = delete;
-    ~zone_guard() { oak_zone_unwind(depth_); }
+    ~zone_guard()
+    {
+        oak_zone_unwind(depth_);
+    }
 };
 
 } // namespace oak
