@@ -190,6 +190,22 @@ void pointers()
     CHECK(objects.most_dead());
 }
 
+/* The exception's memory is a root while it exists, and not after that. */
+void released()
+{
+    const void *at = nullptr;
+    try {
+        raise<failure>(oak::make<node>());
+    } catch (const failure &f) {
+        at = &f;
+#ifndef ROOT
+        CHECK(oak_root_remove(const_cast<void *>(at), sizeof f) == 0);
+        CHECK(oak_root_add(const_cast<void *>(at), sizeof f) == 0);
+#endif
+    }
+    CHECK(oak_root_remove(const_cast<void *>(at), sizeof(failure)) == -1);
+}
+
 void futures()
 {
     oak_weak *w = nullptr;
@@ -287,6 +303,6 @@ int main()
 {
     begin();
     run(pointers);
-    if (failures == 0) run(in_flight, rethrown, nested, futures, others, threads);
+    if (failures == 0) run(in_flight, rethrown, nested, released, futures, others, threads);
     return end("exceptions");
 }
