@@ -65,6 +65,14 @@ static void put_option(const char *field, const char *value, const char *def, co
            getenv(name) != NULL ? " (set in the environment)" : "");
 }
 
+/* A list that the environment names badly sets none. */
+static bool has_tags(const oak_config *cfg)
+{
+    static const oak_pointer_tag none[OAK_POINTER_TAGS];
+
+    return memcmp(cfg->pointer_tags, none, sizeof(none)) != 0;
+}
+
 static void put_options(const oak_config *cfg)
 {
     char value[32], def[32];
@@ -76,6 +84,8 @@ static void put_options(const oak_config *cfg)
     put_option(#field, value, def, text);
     OAK_OPTIONS(PUT)
 #undef PUT
+    put_option("pointer_tags", has_tags(cfg) ? getenv("OAKUM_POINTER_TAGS") : "none", "none",
+               "tagged words that are references too: nan-fffc, top-byte, shift-N, compressed-N");
     cmd_say(stdout, "  %-24s %-10s %-10s switches for debugging: see oakum(1)\n", "OAKUM_DEBUG",
             getenv("OAKUM_DEBUG") != NULL ? getenv("OAKUM_DEBUG") : "", "");
 }

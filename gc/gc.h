@@ -13,6 +13,7 @@
 #include "runtime/heap.h"
 #include "runtime/markbits.h"
 #include "runtime/roots.h"
+#include "runtime/tags.h"
 #include "runtime/type.h"
 #include <oakum/heap.h>
 
@@ -48,16 +49,19 @@ OAKI_INLINE void oaki_mark_fetch(const void *obj)
     __builtin_prefetch(oaki_mark_word(oaki_the_heap.mark, oaki_heap_offset(obj)));
 }
 
-/* Does p point to or into an object that is not marked? */
+/* Does p point to or into an object that is not marked, or lead to one as a tagged word? */
 OAKI_INLINE bool oaki_leads_to_unmarked(const void *p)
 {
-    size_t slot =
-        oaki_heap_contains(p) ? oaki_slot_offset(oaki_heap_offset(p)) : SIZE_MAX;
-    return slot != SIZE_MAX && !oaki_mark_get(slot);
+    size_t to[OAKI_WORD_REFS];
+    for (unsigned n = oaki_word_refs((uintptr_t)p, AO_load(&oaki_the_heap.used), to); n > 0; n--) {
+        size_t slot = oaki_slot_offset(to[n - 1]);
+        if (slot != SIZE_MAX && !oaki_mark_get(slot)) return true;
+    }
+    return false;
 }
 
-/* Marks the object that p points to or into, if any, and queues it for scanning. Call
- * oaki_mark_drain at the end. */
+/* Marks the object that p points to or into, if any, and queues it for scanning; as a tagged word,
+ * too. Call oaki_mark_drain at the end. */
 void oaki_mark_pointer(const void *p);
 
 /* Queues the words of the live object at obj, as its kind and type say, without marking it. Call

@@ -18,6 +18,7 @@
 #define UNSCANNED_MIN ((size_t)512)
 
 oaki_mark_rule oaki_displacements;
+oaki_reading oaki_words_read;
 
 static oaki_host *const host = &oaki_gc.host;
 
@@ -138,7 +139,33 @@ bool oaki_host_is_unscanned(size_t slot)
     return false;
 }
 
-/* ---- displacements ---- */
+/* ---- how words are read ---- */
+
+void oaki_reading_update(void)
+{
+    static const oaki_reading by_form[] = { [OAKI_TAG_GENERAL] = OAKI_READ_ANY,
+                                            [OAKI_TAG_MASKED] = OAKI_READ_MASKED,
+                                            [OAKI_TAG_ROTATED] = OAKI_READ_ROTATED,
+                                            [OAKI_TAG_SHIFTED] = OAKI_READ_SHIFTED };
+    bool strict = oaki_displacements.strict;
+    if (oaki_tags.n == 0) oaki_words_read = strict ? OAKI_READ_STRICT : OAKI_READ_PLAIN;
+    else oaki_words_read = strict ? OAKI_READ_ANY : by_form[oaki_tags.form];
+}
+
+int oaki_mark_tags(const oak_pointer_tag *tag, size_t n, const char **wrong)
+{
+    oaki_tag_set set;
+    size_t which;
+    *wrong = oaki_tags_check(tag, n, oaki_the_heap.reserved, &which);
+    if (!*wrong) *wrong = oaki_tags_prepare(&set, tag, n);
+    oaki_thread *t = *wrong ? NULL : oaki_gc_stop_begin();
+    if (!t) return -1;
+    oaki_tags = set;
+    oaki_reading_update();
+    oaki_concurrent_give_up();
+    oaki_gc_stop_end(t);
+    return 0;
+}
 
 int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
 {
@@ -150,6 +177,7 @@ int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
     r->allowed[0] = 1;
     for (size_t d = 0; allowed && d < OAKI_MIN(nbits, (size_t)OAKI_DISPLACEMENTS); d++)
         r->allowed[d / 64] |= (allowed[d / 64] >> (d % 64) & 1) << (d % 64);
+    oaki_reading_update();
     oaki_concurrent_give_up();
     oaki_gc_stop_end(t);
     return 0;

@@ -66,6 +66,18 @@ int oaki_mark_displacements(const uint64_t *allowed, size_t nbits);
 /* Is there such a rule? */
 bool oaki_mark_is_strict(void);
 
+/* ---- tagged words ---- */
+
+/* From now on these tags count (oak_config.pointer_tags), and no others. As with displacements,
+ * call it before there are objects that are referred to by other rules. A mark that is under way is
+ * abandoned. 0; or -1 with ENOMEM, or with what is wrong with the tags in *wrong, which is NULL
+ * otherwise. Not inside oaki_enter. */
+int oaki_mark_tags(const oak_pointer_tag *tag, size_t n, const char **wrong);
+
+/* In a mark function: marks by a word of the object, as the marker does by a word of a conservative
+ * one. */
+void oaki_mark_value(oak_marker *m, uintptr_t word);
+
 /* ---- objects kept by hand ---- */
 
 /* The object that begins at obj, of any kind, lives until oaki_drop or oak_free. 0, also when it

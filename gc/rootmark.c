@@ -18,6 +18,7 @@ OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
         in_flight |= oaki_mcache_is_fast_path(w);
         oaki_mark_ambiguous(m, w);
     }
+    if (oaki_tags.n > 0) oaki_mark_tags_ambiguous(m, r->lo, r->hi);
     /* Only a thread stopped by a signal can be half way through a fast path; elsewhere such a
      * word is stale. */
     if (!in_flight || !r->thread || !r->thread->pc) return;

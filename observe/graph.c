@@ -168,10 +168,11 @@ static bool is_blocked(const oaki_search *s, size_t slot)
 static void look_at_pair(void *ctx, void *handle, void *key, void *value)
 {
     oaki_search *s = ctx;
-    size_t h = oaki_heap_offset(handle), k = oaki_heap_offset(key), v = oaki_heap_offset(value);
-    if (!oaki_mark_get(h) || !oaki_mark_get(k) || v >= AO_load(&oaki_the_heap.used)) return;
+    size_t h = oaki_heap_offset(handle), k = oaki_heap_offset(key), to[OAKI_WORD_REFS];
+    if (!oaki_mark_get(h) || !oaki_mark_get(k)) return;
     if (s->nblocked > 0 && (is_blocked(s, h) || is_blocked(s, k))) return;
-    look(s, v);
+    unsigned n = oaki_word_refs((uintptr_t)value, AO_load(&oaki_the_heap.used), to);
+    for (; n > 0; n--) look(s, to[n - 1]);
 }
 
 OAKI_NO_ASAN static void scan(oaki_search *s, size_t slot)
@@ -183,12 +184,12 @@ OAKI_NO_ASAN static void scan(oaki_search *s, size_t slot)
         oaki_edges_of(slot, false, look_all, s);
         return;
     }
-    uintptr_t base = oaki_the_heap.base;
-    size_t used = AO_load(&oaki_the_heap.used);
-    const uintptr_t *p = (const uintptr_t *)(base + slot),
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
+    const uintptr_t *p = (const uintptr_t *)(oaki_the_heap.base + slot),
                     *end = p + oaki_classes[cls].size / sizeof *p;
     for (; p < end; p++)
-        if (*p - base < used && oaki_mark_counts(*p - base)) look(s, *p - base);
+        for (unsigned n = oaki_word_refs(*p, used, to); n > 0; n--)
+            if (oaki_mark_counts(to[n - 1])) look(s, to[n - 1]);
 }
 
 void oaki_search_run(oaki_search *s)

@@ -64,25 +64,37 @@ static bool is_ours(const walk *w, const oaki_root *r, const char *at)
     return own && r->past_end && at >= r->thread->sp && at < own;
 }
 
+/* past_end: `value` is the word itself, on a stack. Otherwise it may be what its tag refers to. */
+static void visit_word(const walk *w, const oaki_root *r, const char *p, uintptr_t value,
+                       bool past_end)
+{
+    oaki_root_word word = { .kind = public_kind(r, p),
+                            .past_end = past_end,
+                            .thread = r->thread,
+                            .place = p,
+                            .address = p + r->shift,
+                            .value = value,
+                            .object = r->name };
+    word.caller = r->thread == oaki_image_self(w->im) && r->past_end;
+    word.ours = word.caller && is_ours(w, r, p);
+    w->fn(w->ctx, &word);
+}
+
 OAKI_NO_ASAN static void visit_range(const oaki_root *r, void *ctx)
 {
     const walk *w = ctx;
     uintptr_t base = oaki_the_heap.base;
-    size_t used = AO_load(&oaki_the_heap.used);
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
         uintptr_t value = *(const uintptr_t *)p;
-        if (value - base >= used && !(r->past_end && value - 1 - base < used)) continue;
-        if (!r->past_end && !oaki_mark_counts(value - base)) continue;
-        oaki_root_word word = { .kind = public_kind(r, p),
-                                .past_end = r->past_end,
-                                .thread = r->thread,
-                                .place = p,
-                                .address = p + r->shift,
-                                .value = value,
-                                .object = r->name };
-        word.caller = r->thread == oaki_image_self(w->im) && r->past_end;
-        word.ours = word.caller && is_ours(w, r, p);
-        w->fn(w->ctx, &word);
+        bool before = r->past_end && value - 1 - base < used;
+        if (before) visit_word(w, r, p, value, true);
+        unsigned n = oaki_word_refs(value, used, to);
+        for (unsigned i = 0; i < n; i++) {
+            if (before && base + to[i] == value) continue; /* visited */
+            if (r->past_end || oaki_mark_counts(to[i]))
+                visit_word(w, r, p, base + to[i], r->past_end && base + to[i] == value);
+        }
     }
 }
 

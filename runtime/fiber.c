@@ -19,6 +19,7 @@
  * The memory of a stack may be unmapped once its fiber is dropped, and a stray word may keep the
  * object alive longer. So its pages are probed before they are read. */
 #include "fiber.h"
+#include "collector.h"
 
 #include "heap.h"
 #include "os.h"
@@ -47,18 +48,6 @@ const char *oaki_fiber_from(const char *lo, const char *sp)
     return p >= page || oaki_probe(p) ? p : page;
 }
 
-/* As roots on stacks are scanned: an object that ends at a word's address also counts. */
-static OAKI_NO_ASAN void mark_words(oak_marker *m, const char *lo, const char *hi)
-{
-    for (const uintptr_t *w = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *w);
-         (const char *)(w + 1) <= hi; w++) {
-        const char *p = (const char *)*w, *before = (const char *)(*w - 1);
-        if (!oaki_heap_contains(before) && !oaki_heap_contains(p)) continue;
-        oak_mark_ptr(m, p);
-        oak_mark_ptr(m, before);
-    }
-}
-
 static void mark_fiber(oak_marker *m, void *obj, size_t size)
 {
     const oak_fiber *f = obj;
@@ -69,9 +58,9 @@ static void mark_fiber(oak_marker *m, void *obj, size_t size)
     if (AO_load(&f->thread) || !f->sp) return;
     const char *lo = oaki_fiber_from(f->lo, f->sp), *hi = oaki_probe_end(lo, f->hi);
     if (hi <= f->sp) return; /* the stack is gone */
-    mark_words(m, lo, hi);
-    mark_words(m, (const char *)f->regs, (const char *)(f->regs + OAKI_REGS));
-    mark_words(m, (const char *)f->top, (const char *)(f->top + OAKI_FIBER_TOP));
+    oaki_mark_range_ambiguous(m, lo, hi);
+    oaki_mark_range_ambiguous(m, f->regs, f->regs + OAKI_REGS);
+    oaki_mark_range_ambiguous(m, f->top, f->top + OAKI_FIBER_TOP);
 }
 
 bool oaki_fiber_is_type(const oak_type *t)

@@ -6,8 +6,10 @@
 #include "meta.h"
 #include "observer.h"
 #include "os.h"
+#include "print.h"
 #include "room.h"
 #include "roots.h"
+#include "tags.h"
 #include <errno.h>
 #include <oakum/oakum.h>
 
@@ -29,6 +31,14 @@ static void init_locks(oaki_heap *h)
     oaki_zones_init();
 }
 
+/* The tags were checked; only here is it known where the heap is. */
+static bool prepare_tags(const oak_config *cfg)
+{
+    const char *wrong = oaki_tags_prepare(&oaki_tags, cfg->pointer_tags, OAK_POINTER_TAGS);
+    if (wrong) oaki_log("oakum: pointer_tags: %s\n", wrong);
+    return !wrong;
+}
+
 static int start(const oak_config *cfg)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -46,8 +56,15 @@ static int start(const oak_config *cfg)
     oaki_sizeclass_init();
     AO_store(&h->heap_max, h->config.heap_max);
     AO_store(&h->memory_limit, h->config.memory_limit);
-    if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0) ||
-        oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_scavenger_init() != 0 ||
+    if (oaki_meta_init() != 0 || (!h->base && oaki_space_init(h->config.heap_reserve) != 0)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (!prepare_tags(&h->config)) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (oaki_threads_init() != 0 || oaki_roots_init() != 0 || oaki_scavenger_init() != 0 ||
         oaki_ahead_init() != 0 || oaki_room_init() != 0 || oaki_zones_reaper_init() != 0 ||
         oaki_gc_init() != 0) {
         errno = ENOMEM;

@@ -6,6 +6,7 @@
 #include "options.h"
 
 #include "print.h"
+#include "tags.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -20,6 +21,7 @@ enum {
 #define VARIABLE(field, type, def, min, max, help) VARIABLE_##field,
     OAK_OPTIONS(VARIABLE)
 #undef VARIABLE
+    VARIABLE_pointer_tags,
     VARIABLE_debug
 };
 
@@ -123,7 +125,12 @@ const char *oaki_options_check(const oak_config *cfg)
     if (!in_range_##type(cfg->field, min, max)) return #field;
     OAK_OPTIONS(CHECK)
 #undef CHECK
-    return NULL;
+    size_t which;
+    const char *wrong =
+        oaki_tags_check(cfg->pointer_tags, OAK_POINTER_TAGS, cfg->heap_reserve, &which);
+    if (!wrong) return NULL;
+    oaki_log("oakum: pointer_tags[%zu]: %s\n", which, wrong);
+    return "pointer_tags";
 }
 
 /* The value of the variable OAKUM_ plus the field's name in capitals, or NULL. The variable's name
@@ -180,6 +187,23 @@ static void read_tracking(reading *r, unsigned variable, const char *field, oak_
     if (value && is_news(r, variable))
         oaki_log("oakum: %s=%.100s is ignored: it must be one of" OAK_TRACKINGS(NAME_LIST) "\n",
                  name, value);
+}
+
+/* The tags are sound for the heap's reserve, which has been read. */
+static void read_tags(reading *r, oak_config *cfg)
+{
+    char name[64];
+    oak_pointer_tag tag[OAK_POINTER_TAGS] = { { .mask = 0 } };
+    const char *value = variable_of("pointer_tags", name, sizeof name), *wrong;
+    size_t which;
+    if (!value) return;
+    if (!oaki_tags_parse(value, tag))
+        wrong = "it must be a list of nan-XXXX (four hexadecimal digits), top-byte, shift-N and "
+                "compressed-N";
+    else wrong = oaki_tags_check(tag, OAK_POINTER_TAGS, cfg->heap_reserve, &which);
+    if (!wrong) memcpy(cfg->pointer_tags, tag, sizeof tag);
+    else if (is_news(r, VARIABLE_pointer_tags))
+        oaki_log("oakum: %s=%.100s is ignored: %s\n", name, value, wrong);
 }
 
 #define SWITCH_LIST(name, min, max, help) " " #name
@@ -255,6 +279,7 @@ void oaki_options_from_environment(oak_config *cfg)
     read_##type(&r, VARIABLE_##field, #field, &cfg->field, min, max);
     OAK_OPTIONS(READ)
 #undef READ
+    read_tags(&r, cfg);
     if (!may_stop(cfg->stop_signal)) {
         if (is_news(&r, VARIABLE_stop_signal))
             oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing "
@@ -274,5 +299,6 @@ void oak_config_default(oak_config *cfg)
 #define DEFAULT(field, type, def, min, max, help) cfg->field = def;
     OAK_OPTIONS(DEFAULT)
 #undef DEFAULT
+    memset(cfg->pointer_tags, 0, sizeof cfg->pointer_tags);
     oaki_options_from_environment(cfg);
 }

@@ -81,10 +81,11 @@ static inline void look(oaki_walk *w, uintptr_t value)
 
 static OAKI_NO_ASAN void look_between(oaki_walk *w, const char *lo, const char *hi)
 {
-    uintptr_t base = oaki_the_heap.base, used = AO_load(&oaki_the_heap.used);
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
     for (; (const char *)(p + 1) <= hi; p++)
-        if (*p - base < used) look(w, *p);
+        for (unsigned n = oaki_word_refs(*p, used, to); n > 0; n--)
+            look(w, oaki_the_heap.base + to[n - 1]);
 }
 
 static void look_in(oaki_walk *w, size_t slot)

@@ -19,24 +19,39 @@ static bool is_marked(size_t slot)
     return oaki_bit_get(oaki_the_heap.alloc, slot) && oaki_mark_get(slot);
 }
 
-OAKI_NO_ASAN void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+OAKI_NO_ASAN OAKI_INLINE void sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end,
+                                   oaki_reading how)
 {
     OAKI_REQUIRES_WORKER(m);
+    const oaki_reader r = oaki_reader_load(how);
+    const ptrdiff_t most = (ptrdiff_t)oaki_sift_words(how);
     size_t found[OAKI_SIFT];
     for (const uintptr_t *stop; p < end; p = stop) {
-        stop = end - p > OAKI_SIFT ? p + OAKI_SIFT : end;
-        size_t n = oaki_sift(m, p, stop, found);
+        stop = end - p > most ? p + most : end;
+        size_t n = oaki_sift(m, p, stop, found, r);
         for (size_t i = 0; i < n; i++) oaki_mark_push(m, m->base + found[i]);
     }
 }
 
+OAKI_NO_ASAN void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+{
+    sift(m, p, end, OAKI_READ_PLAIN);
+}
+
+OAKI_NO_ASAN void oaki_trace_sift_tagged(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
+{
+    if (oaki_words_read == OAKI_READ_MASKED) sift(m, p, end, OAKI_READ_MASKED);
+    else sift(m, p, end, OAKI_READ_ANY);
+}
+
 /* Of the objects of `size` bytes at 16 times each bit of `starts` from offset `off`, up to hi. */
-static void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi)
+OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi,
+                            bool tagged)
 {
     for (; starts; starts &= starts - 1) {
         uintptr_t p = m->base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
-        oaki_trace_sift(m, (const uintptr_t *)p,
-                       (const uintptr_t *)OAKI_MIN(p + size, m->base + hi));
+        oaki_trace_sift_as(m, (const uintptr_t *)p,
+                           (const uintptr_t *)OAKI_MIN(p + size, m->base + hi), tagged);
     }
 }
 
@@ -53,19 +68,22 @@ static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 
 /* An object may be on pages of several calls. Most pages of a minor cycle have young objects only:
  * a look at the words of their bits is enough. */
-static void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo, size_t hi)
+OAKI_INLINE void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo,
+                             size_t hi, bool tagged)
 {
     const oaki_class *c = &oaki_classes[cls];
     const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
     size_t i = ((lo - first) * c->magic) >> 32, slot = first + i * c->size;
-    if (i < c->nslots && slot < lo && is_marked(slot)) oaki_rescan_part(m, slot, c->size, lo, hi);
+    if (i < c->nslots && slot < lo && is_marked(slot))
+        oaki_rescan_part_as(m, slot, c->size, lo, hi, tagged);
     if (oaki_mark_none(lo >> OAKI_PAGE_SHIFT)) return;
     for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
         uint64_t x = oaki_the_heap.alloc[w] & *starts;
         if (x) x &= oaki_mark_gather(w);
-        if (x && !typed) sift_slots(m, w << 10, x, c->size, hi);
+        if (x && !typed) sift_slots(m, w << 10, x, c->size, hi, tagged);
         for (; x && typed; x &= x - 1)
-            oaki_rescan_part(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi);
+            oaki_rescan_part_as(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi,
+                                tagged);
     }
 }
 
@@ -76,10 +94,9 @@ static bool is_called(size_t slot, unsigned kind)
     return t && t->mark;
 }
 
-void oaki_rescan_pages(size_t from, size_t to, void *ctx)
+OAKI_INLINE void rescan_pages(oak_marker *m, size_t from, size_t to, bool tagged)
 {
     const oaki_heap *h = &oaki_the_heap;
-    oak_marker *m = ctx;
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER(m);
     for (size_t lo = from, hi; lo < to; lo = hi) {
@@ -91,7 +108,7 @@ void oaki_rescan_pages(size_t from, size_t to, void *ctx)
         size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
         if (cls == OAKI_CLASS_LARGE) first = oaki_span_slot(oaki_span_of_offset(first));
         if (cls != OAKI_CLASS_LARGE) {
-            clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi);
+            clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi, tagged);
             continue;
         }
         OAKI_ASSERT(lo >= first);
@@ -101,8 +118,14 @@ void oaki_rescan_pages(size_t from, size_t to, void *ctx)
         lo = OAKI_MAX(lo, first);
         if (lo >= hi) continue;
         if (is_called(first, kind) || !share(m, lo, OAKI_MIN(hi, first + size), kind == OAKI_TYPED))
-            oaki_rescan_part(m, first, size, lo, hi);
+            oaki_rescan_part_as(m, first, size, lo, hi, tagged);
     }
+}
+
+void oaki_rescan_pages(size_t from, size_t to, void *ctx)
+{
+    if (OAKI_UNLIKELY(oaki_tags.n > 0)) rescan_pages(ctx, from, to, true);
+    else rescan_pages(ctx, from, to, false);
 }
 
 /* ---- what was left out ---- */

@@ -126,7 +126,7 @@ bool oaki_quantum_values(oaki_progress *s, const oaki_driver *d)
 
 static void sift_root(const oaki_root *r, void *m)
 {
-    oaki_trace_sift(m, (const uintptr_t *)r->lo, (const uintptr_t *)r->hi);
+    oaki_trace_sift_as(m, (const uintptr_t *)r->lo, (const uintptr_t *)r->hi, oaki_tags.n > 0);
 }
 
 bool oaki_quantum_ranges(oaki_progress *s, const oaki_driver *d)

@@ -53,10 +53,10 @@ OAKI_NO_ASAN static void scan(size_t slot)
 {
     const uintptr_t *p = (const uintptr_t *)(oaki_the_heap.base + slot);
     const uintptr_t *end = p + oaki_object_size(slot) / sizeof *p;
-    for (; p < end; p++) {
-        size_t off = *p - oaki_the_heap.base;
-        if (off < AO_load(&oaki_the_heap.used) && oaki_mark_counts(off)) look(off);
-    }
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
+    for (; p < end; p++)
+        for (unsigned n = oaki_word_refs(*p, used, to); n > 0; n--)
+            if (oaki_mark_counts(to[n - 1])) look(to[n - 1]);
 }
 
 void oaki_edges_mark(const void *p, void (*found)(void *obj))
@@ -89,27 +89,29 @@ OAKI_INLINE void tell(size_t to, size_t at)
     if (++edges->n == OAKI_EDGES) flush_edges();
 }
 
-/* Reports the words of [lo, hi), which is in the object at p. */
-OAKI_NO_ASAN static void tell_words(const char *p, const char *lo, const char *hi)
+/* Reports the references of the word at `at` in the object at p. */
+OAKI_NO_ASAN OAKI_INLINE void tell_word(const char *p, size_t at, size_t used)
 {
-    uintptr_t base = oaki_the_heap.base;
-    size_t used = AO_load(&oaki_the_heap.used);
-    for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t)) {
-        size_t to = *(const uintptr_t *)lo - base;
-        if (to < used && oaki_mark_counts(to)) tell(to, (size_t)(lo - p));
-    }
+    size_t to[OAKI_WORD_REFS];
+    unsigned n = oaki_word_refs(*(const uintptr_t *)(p + at), used, to);
+    for (unsigned i = 0; i < n; i++)
+        if (oaki_mark_counts(to[i])) tell(to[i], at);
 }
 
-OAKI_NO_ASAN static void tell_bitmap(const oak_type *t, const char *p, size_t size)
+/* Reports the words of [from, to) in the object at p. */
+static void tell_words(const char *p, size_t from, size_t to)
+{
+    size_t used = AO_load(&oaki_the_heap.used);
+    for (; from + sizeof(uintptr_t) <= to; from += sizeof(uintptr_t)) tell_word(p, from, used);
+}
+
+static void tell_bitmap(const oak_type *t, const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at + t->elem_size <= size; at += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
-            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1) {
-                size_t word = at + (i + oaki_ctz(set)) * sizeof(uintptr_t);
-                size_t to = *(const uintptr_t *)(p + word) - oaki_the_heap.base;
-                if (to < used && oaki_mark_counts(to)) tell(to, word);
-            }
+            for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
+                tell_word(p, at + (i + oaki_ctz(set)) * sizeof(uintptr_t), used);
 }
 
 /* ---- edges from a mark function ---- */
@@ -179,16 +181,15 @@ static void record(oak_marker *m)
 /* Reports the object's words that hold noted values, then the values that no word holds. */
 OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
 {
-    size_t used = AO_load(&oaki_the_heap.used);
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     size_t step = sizeof(uintptr_t);
-    for (size_t at = 0; edges->used > 0 && at + step <= size; at += step) {
-        size_t to = *(const uintptr_t *)(p + at) - oaki_the_heap.base;
-        if (to >= used) continue;
-        size_t *place = look_up(to);
-        if (*place == 0) continue;
-        *place = ~(to + 1);
-        tell(to, at);
-    }
+    for (size_t at = 0; edges->used > 0 && at + step <= size; at += step)
+        for (unsigned n = oaki_word_refs(*(const uintptr_t *)(p + at), used, to); n > 0; n--) {
+            size_t *place = look_up(to[n - 1]);
+            if (*place == 0) continue;
+            *place = ~(to[n - 1] + 1);
+            tell(to[n - 1], at);
+        }
     for (size_t i = 0; i < edges->cap; i++) {
         size_t key = edges->set[i];
         if (key != 0 && key >> 63 == 0) tell(key - 1, SIZE_MAX);
@@ -266,7 +267,7 @@ void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
     const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
     if (t) size = oaki_guard_asked(oaki_span_of_offset(slot), p);
     if (!t)
-        tell_words(p, p + (kind == OAKI_TYPED ? 0 : head), p + size);
+        tell_words(p, kind == OAKI_TYPED ? 0 : head, size);
     else if (t->mark)
         tell_marked(t, p, size, where);
     else

@@ -42,13 +42,14 @@ static OAKI_NOINLINE void find_own(void)
 /* any: the word counts whichever byte of an object it points to. */
 OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t off = w - h->base;
-    if (off >= AO_load(&h->used) || !(any || oaki_mark_counts(off))) return;
-    if ((const char *)at >= own_lo && (const char *)at < own_hi) return;
-    size_t slot = oaki_slot_offset(off);
-    if (slot != SIZE_MAX && !oaki_mark_get(slot))
-        tell(by, at, "refers to an object that is not marked");
+    size_t to[OAKI_WORD_REFS];
+    unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to);
+    if (n == 0 || ((const char *)at >= own_lo && (const char *)at < own_hi)) return;
+    for (; n > 0; n--) {
+        size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
+        if (slot != SIZE_MAX && !oaki_mark_get(slot))
+            tell(by, at, "refers to an object that is not marked");
+    }
 }
 
 /* Is the object that contains off marked and allocated? A slot that is not allocated may be
@@ -79,13 +80,35 @@ OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)
 
 /* ---- roots ---- */
 
-/* As check_word; the second mark starts from the word, too (precise.c). */
-OAKI_NO_ASAN static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
+/* The second mark starts from the word, too (precise.c). */
+static void reach_word(uintptr_t w, bool any)
 {
-    size_t off = w - oaki_the_heap.base;
+    size_t to[OAKI_WORD_REFS];
+    for (unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to); n > 0; n--)
+        if (any || oaki_mark_counts(to[n - 1])) oaki_precise_reach(to[n - 1]);
+}
+
+static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
+{
     check_word(w, any, by, at);
-    if (off < AO_load(&oaki_the_heap.used) && (any || oaki_mark_counts(off)))
-        oaki_precise_reach(off);
+    reach_word(w, any);
+}
+
+/* May the word have changed in this pause? In a program that is linked with the static library,
+ * Oakum's counters are data of the program, and by a loose tag a small number is a reference. */
+static bool may_be_counter(const oaki_root *r, uintptr_t w)
+{
+    return oaki_tags.loose && r->kind == OAKI_ROOT_DATA &&
+           !oaki_heap_contains((const void *)w);
+}
+
+/* The byte before an address on a stack, whatever a word of that value would mean. */
+static void check_before(uintptr_t address, const void *at)
+{
+    size_t off = address - 1 - oaki_the_heap.base;
+    if (off >= AO_load(&oaki_the_heap.used)) return;
+    check_word(oaki_the_heap.base + off, true, "a root", at);
+    oaki_precise_reach(off);
 }
 
 /* On a stack a pointer to the end of an object counts as well. */
@@ -94,8 +117,10 @@ OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
     (void)ctx;
     const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
     for (; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
-        check_root_word(*(const uintptr_t *)p, r->past_end, "a root", p);
-        if (r->past_end) check_root_word(*(const uintptr_t *)p - 1, true, "a root", p);
+        uintptr_t w = *(const uintptr_t *)p;
+        reach_word(w, r->past_end);
+        if (!may_be_counter(r, w)) check_word(w, r->past_end, "a root", p);
+        if (r->past_end) check_before(w, p);
     }
 }
 

@@ -86,8 +86,9 @@ typedef struct chased {
  * and the words after it, while they lead to unmarked objects on the page that is held. The last
  * word, which leads elsewhere, stays in the queue. */
 OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, unsigned tail,
-                                            bool shared, bool strict)
+                                            bool shared, const oaki_reader r)
 {
+    const bool strict = oaki_reads_strictly(r.how);
     const uintptr_t base = h->base;
     const size_t used = h->used, mask = ~(size - 1);
     size_t off = h->queue[--tail];
@@ -98,15 +99,13 @@ OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, u
         n++;
         const uintptr_t *p = (const uintptr_t *)(base + slot), *end = p + size / sizeof *p;
         /* the common case, without a trip of the next word through memory */
-        if (end - p == 2 && p[0] - base >= used && p[1] - base < used) {
+        if (r.how <= OAKI_READ_STRICT && end - p == 2 && p[0] - base >= used &&
+            p[1] - base < used) {
             off = p[1] - base;
             continue;
         }
         unsigned from = tail;
-        for (; p < end; p++) {
-            h->queue[tail] = *p - base;
-            tail += *p - base < used;
-        }
+        for (; p < end; p++) tail = oaki_hot_append(h->queue, tail, base, used, *p, r);
         if (tail - from != 1) return (chased){ tail, n };
         off = h->queue[--tail];
     }
@@ -117,17 +116,44 @@ OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, u
 OAKI_NO_ASAN static OAKI_NOINLINE chased chase_alone(oaki_hot *h, held *b, size_t size,
                                                      unsigned tail, bool strict)
 {
-    return follow_list(h, b, size, tail, false, strict);
+    return strict ? follow_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_STRICT)) :
+                    follow_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_PLAIN));
 }
 
 OAKI_NO_ASAN static OAKI_NOINLINE chased chase_together(oaki_hot *h, held *b, size_t size,
                                                         unsigned tail, bool strict)
 {
-    return follow_list(h, b, size, tail, true, strict);
+    return strict ? follow_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_STRICT)) :
+                    follow_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_PLAIN));
 }
 
-OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+OAKI_NO_ASAN static OAKI_NOINLINE chased chase_tagged(oaki_hot *h, held *b, size_t size,
+                                                      unsigned tail, bool shared, oaki_reading how)
 {
+    switch (how) {
+    case OAKI_READ_ROTATED:
+        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ROTATED));
+    case OAKI_READ_SHIFTED:
+        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_SHIFTED));
+    case OAKI_READ_MASKED:
+        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_MASKED));
+    default: return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ANY));
+    }
+}
+
+OAKI_NO_ASAN OAKI_INLINE chased chase(oaki_hot *h, held *b, size_t size, unsigned tail, bool shared,
+                                      oaki_reading how)
+{
+    if (oaki_reads_tags(how)) return chase_tagged(h, b, size, tail, shared, how);
+    return shared ? chase_together(h, b, size, tail, how == OAKI_READ_STRICT) :
+                    chase_alone(h, b, size, tail, how == OAKI_READ_STRICT);
+}
+
+OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki_reading how)
+{
+    const oaki_reader r = oaki_reader_load(how);
+    const bool strict = oaki_reads_strictly(how);
+    const unsigned most = how == OAKI_READ_ANY ? OAKI_DEPTH_FEW_ANY : OAKI_DEPTH_FEW;
     const uintptr_t base = h->base;
     const size_t used = h->used;
     const unsigned window = m->soon ? OAKI_DEPTH_SOON : OAKI_DEPTH_WINDOW;
@@ -136,8 +162,8 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
     size_t mask = 0, size = 0, few[2][OAKI_DEPTH_FEW];
     unsigned done = 0, stray = 0, turn = 0, marked = 0;
     for (unsigned n = 0, next;; n = next) {
-        oaki_hot_room(h, m);
-        next = done < window && !m->heavy ? OAKI_MIN(h->tail - h->head, OAKI_DEPTH_FEW) : 0;
+        oaki_hot_room(h, m, how);
+        next = done < window && !m->heavy ? OAKI_MIN(h->tail - h->head, most) : 0;
         if (!(n | next)) break;
         unsigned tail = h->tail - next;
         for (unsigned k = 0; k < next; k++) {
@@ -160,7 +186,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
                         continue;
                     }
                     h->tail = tail;
-                    oaki_hot_trace(h, m, off, shared, strict);
+                    oaki_hot_trace(h, m, off, shared, how);
                     tail = h->tail;
                     continue;
                 }
@@ -178,15 +204,11 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
             const uintptr_t *p = (const uintptr_t *)(base + slot);
             unsigned from = tail;
             for (const uintptr_t *end = p + size / sizeof *p; p < end; p += 2) {
-                size_t x = p[0] - base, y = p[1] - base;
-                queue[tail] = x;
-                tail += x < used;
-                queue[tail] = y;
-                tail += y < used;
+                tail = oaki_hot_append(queue, tail, base, used, p[0], r);
+                tail = oaki_hot_append(queue, tail, base, used, p[1], r);
             }
             if (OAKI_LIKELY(tail - from != 1)) continue;
-            chased c = shared ? chase_together(h, &b, size, tail, strict) :
-                                chase_alone(h, &b, size, tail, strict);
+            chased c = chase(h, &b, size, tail, shared, how);
             tail = c.tail;
             done += c.n;
             marked += c.n;
@@ -200,14 +222,40 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, bool
     m->stray += stray;
 }
 
-OAKI_NO_ASAN void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+/* A loop by each form of a tag, alone and together. */
+#define LOOPS(X) X(masked, MASKED) X(rotated, ROTATED) X(shifted, SHIFTED) X(any, ANY)
+#define DEFINE(name, how)                                                                          \
+    OAKI_NO_ASAN static OAKI_NOINLINE void deep_##name(oaki_hot *h, oak_marker *m, bool shared)    \
+    {                                                                                              \
+        if (shared)                                                                                \
+            deep(h, m, true, OAKI_READ_##how);                                                     \
+        else                                                                                       \
+            deep(h, m, false, OAKI_READ_##how);                                                    \
+    }
+LOOPS(DEFINE)
+#undef DEFINE
+
+static OAKI_NOINLINE void deep_tagged(oaki_hot *h, oak_marker *m, bool shared, oaki_reading how)
 {
-    if (strict && shared)
-        deep(h, m, true, true);
-    else if (strict)
-        deep(h, m, false, true);
+#define CASE(name, form) \
+    case OAKI_READ_##form: deep_##name(h, m, shared); break;
+    switch (how) {
+        LOOPS(CASE)
+    default: break;
+    }
+#undef CASE
+}
+
+OAKI_NO_ASAN void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, oaki_reading how)
+{
+    if (oaki_reads_tags(how))
+        deep_tagged(h, m, shared, how);
+    else if (how == OAKI_READ_STRICT && shared)
+        deep(h, m, true, OAKI_READ_STRICT);
+    else if (how == OAKI_READ_STRICT)
+        deep(h, m, false, OAKI_READ_STRICT);
     else if (shared)
-        deep(h, m, true, false);
+        deep(h, m, true, OAKI_READ_PLAIN);
     else
-        deep(h, m, false, false);
+        deep(h, m, false, OAKI_READ_PLAIN);
 }

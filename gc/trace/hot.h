@@ -17,8 +17,11 @@
 #define OAKI_DEPTH_WORDS 8
 #define OAKI_DEPTH_WINDOW 1024
 #define OAKI_DEPTH_SOON 256
-/* words that may be added to the queue without a check for room */
+/* words that may be added to the queue without a check for room; */
 #define OAKI_HOT_ROOM (OAKI_DEPTH_FEW * OAKI_DEPTH_WORDS)
+/* references, where a word may have several: FEW are fewer words then */
+#define OAKI_HOT_ROOM_ANY (OAKI_DEPTH_FEW_ANY * OAKI_DEPTH_WORDS * OAKI_WORD_REFS)
+#define OAKI_DEPTH_FEW_ANY 8
 
 /* The facts about a span class that a loop needs, in one place. */
 typedef struct oaki_class_info {
@@ -98,38 +101,89 @@ OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
  * (trace.c) */
 void oaki_hot_spill(oaki_hot *h, oak_marker *m);
 
-/* Adds a word if it points into the range. There is no branch on that, as it would be
- * unpredictable. Nothing that is read soon depends on it. Requires room. */
-OAKI_INLINE void oaki_hot_put(oaki_hot *h, uintptr_t word)
+/* How a loop reads words: a constant in each of its copies; and the one tag, as numbers to add, so
+ * that each is one instruction. */
+typedef struct oaki_reader {
+    oaki_reading how;
+    uint64_t keep, add;
+    unsigned rot;
+} oaki_reader;
+
+OAKI_INLINE oaki_reader oaki_reader_load(oaki_reading how)
+{
+    oaki_reader r = { .how = how };
+    if (!oaki_reads_tags(how) || how == OAKI_READ_ANY) return r;
+    r.keep = oaki_tags.tag[0].keep;
+    r.add = -oaki_tags.tag[0].sub;
+    r.rot = oaki_tags.tag[0].rot;
+    return r;
+}
+
+/* As oaki_tag_index, for a tag of the reader's form. */
+OAKI_INLINE size_t oaki_reader_index(const oaki_reader r, uintptr_t word)
+{
+    if (r.how == OAKI_READ_ROTATED) return oaki_rotate_right(word + r.add, r.rot);
+    if (r.how == OAKI_READ_SHIFTED) return (word + r.add) >> r.rot;
+    return (word & r.keep) + r.add;
+}
+
+/* Adds the word's references to a queue of offsets that ends at tail. Returns its new end. There
+ * is no branch on whether there are any, as it would be unpredictable. Nothing that is read soon
+ * depends on it. Requires room. */
+OAKI_INLINE unsigned oaki_hot_append(size_t *queue, unsigned tail, uintptr_t base, size_t used,
+                                     uintptr_t word, const oaki_reader r)
+{
+    size_t off = word - base;
+    if (oaki_reads_tags(r.how) && r.how != OAKI_READ_ANY) {
+        size_t tagged = oaki_reader_index(r, word);
+        off = OAKI_MIN(off, tagged); /* at most one of them is in the range, or both are the same */
+    }
+    queue[tail] = off;
+    tail += off < used;
+    for (unsigned i = 0; r.how == OAKI_READ_ANY && i < oaki_tags.n; i++) {
+        const oaki_tag *t = &oaki_tags.tag[i];
+        size_t x = oaki_tag_index(t, word);
+        queue[tail] = x << t->left;
+        tail += x < used >> t->left;
+    }
+    return tail;
+}
+
+OAKI_INLINE void oaki_hot_put(oaki_hot *h, uintptr_t word, const oaki_reader r)
 {
     size_t off = word - h->base;
-    h->queue[h->tail] = off;
-    h->tail += off < h->used;
+    if (oaki_reads_tags(r.how)) {
+        h->tail = oaki_hot_append(h->queue, h->tail, h->base, h->used, word, r);
+    } else {
+        h->queue[h->tail] = off;
+        h->tail += off < h->used;
+    }
 }
 
 /* Makes room for the words of one more object, or of a few small ones. The queue is one stretch
  * of memory; its words are moved back to the beginning when they reach the end. */
-OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m)
+OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m, oaki_reading how)
 {
+    const unsigned room = how == OAKI_READ_ANY ? OAKI_HOT_ROOM_ANY : OAKI_HOT_ROOM;
     if (OAKI_UNLIKELY(h->tail - h->head > OAKI_QUEUE_HIGH)) oaki_hot_spill(h, m);
-    if (OAKI_LIKELY(h->tail + OAKI_HOT_ROOM < OAKI_QUEUE)) return;
+    if (OAKI_LIKELY(h->tail + room < OAKI_QUEUE)) return;
     memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
     h->tail -= h->head;
     h->head = 0;
-    OAKI_ASSERT(h->tail + OAKI_HOT_ROOM < OAKI_QUEUE);
+    OAKI_ASSERT(h->tail + room < OAKI_QUEUE);
 }
 
 /* ---- one word (trace.c) ---- */
 
 /* Marks the object that the word leads to, and scans the oldest objects of the delay line. The
  * queue has room before and after. */
-void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict);
+void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, oaki_reading how);
 
 /* ---- depth first (depth.c) ---- */
 
 /* Takes the newest words of the queue, a few at a time, prefetched one round ahead. Ends after
  * OAKI_DEPTH_WINDOW or OAKI_DEPTH_SOON words, once all prefetched words are handled. Fast where
  * an object's neighbours in the graph are on its page and unmarked. */
-void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, bool strict);
+void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, oaki_reading how);
 
 #endif

@@ -18,7 +18,7 @@
 /* Scans the words of an element from the ith to before the nth. sift: most lead to marked
  * objects. */
 OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
-                                           size_t i, size_t n, bool sift)
+                                           size_t i, size_t n, bool sift, bool tagged)
 {
     const uintptr_t *word = (const uintptr_t *)element;
     uintptr_t found[64];
@@ -30,20 +30,22 @@ OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, con
         for (; set; set &= set - 1) {
             if (sift) found[nfound++] = word[at + oaki_ctz(set)];
             else oaki_mark_push(m, word[at + oaki_ctz(set)]);
+            if (!sift && tagged) oaki_mark_push_tagged(m, word[at + oaki_ctz(set)]);
         }
-        if (sift) oaki_trace_sift(m, found, found + nfound);
+        if (sift) oaki_trace_sift_as(m, found, found + nfound, tagged);
     }
 }
 
 /* Scans the words of [from, to), a part of an object. */
 OAKI_NO_ASAN OAKI_INLINE void scan_bitmap(oak_marker *m, const oak_type *t, const char *obj,
-                                          size_t size, size_t from, size_t to, bool sift)
+                                          size_t size, size_t from, size_t to, bool sift,
+                                         bool tagged)
 {
     const size_t each = t->elem_size, w = sizeof(uintptr_t);
     to = OAKI_MIN(to, size); /* the object may have shrunk since the part was taken */
     for (size_t at = from - from % each; at < to && size - at >= each; at += each) {
         size_t i = at < from ? (from - at) / w : 0;
-        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w, sift);
+        scan_element(m, t, obj + at, i, OAKI_MIN(to - at, each) / w, sift, tagged);
     }
 }
 
@@ -63,21 +65,21 @@ OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
 
 /* Scans [from, to) of the object at p; all of it if a mark function without parts marks it. Some
  * mark functions need a stopped world. */
-static void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
-                       size_t from, size_t to)
+OAKI_INLINE void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
+                            size_t from, size_t to, bool tagged)
 {
     size_t size = t ? oaki_guard_asked(s, p) : s->size;
     if (!t)
         oaki_trace_range(m, p + from, p + to);
     else if (!t->mark)
-        scan_bitmap(m, t, p, size, from, to, false);
+        scan_bitmap(m, t, p, size, from, to, false, tagged);
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
     else if ((!m->beside || t->anytime) && oaki_deferred_may_call(s, p))
         OAKI_CALL_INSIDE(t->mark(m, (void *)p, size));
 }
 
-void oaki_trace_object(oak_marker *m, char *p)
+OAKI_INLINE void trace_object(oak_marker *m, char *p, bool tagged)
 {
     size_t off = oaki_heap_offset(p);
     const oaki_span *s = oaki_span_of_offset(off);
@@ -95,15 +97,25 @@ void oaki_trace_object(oak_marker *m, char *p)
         oaki_trace_range_later(m, p + head, p + size, t != NULL);
         return;
     }
-    scan_typed(m, s, t, p, head, size);
+    scan_typed(m, s, t, p, head, size, tagged);
     if (size <= LAZY) return;
     m->heavy = true;
     m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
 }
 
+void oaki_trace_object(oak_marker *m, char *p)
+{
+    trace_object(m, p, false);
+}
+
+void oaki_trace_object_tagged(oak_marker *m, char *p)
+{
+    trace_object(m, p, true);
+}
+
 /* A small object may have been freed since, and another one, of another type, may be in its
  * place. That one is marked by itself if it is reachable. */
-void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
+OAKI_INLINE void trace_words(oak_marker *m, const char *lo, const char *hi, bool tagged)
 {
     OAKI_ASSERT(!m->range_typed || (oaki_heap_contains(lo) && oaki_heap_contains(hi - 1)));
     size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : SIZE_MAX;
@@ -114,29 +126,48 @@ void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
         t->part(m, (void *)(uintptr_t)p, oaki_guard_asked(s, p), (size_t)(lo - p),
                 OAKI_MIN((size_t)(hi - p), oaki_guard_asked(s, p)));
     else if (t && !t->mark)
-        scan_bitmap(m, t, p, oaki_guard_asked(s, p), (size_t)(lo - p), (size_t)(hi - p), true);
+        scan_bitmap(m, t, p, oaki_guard_asked(s, p), (size_t)(lo - p), (size_t)(hi - p), true,
+                    tagged);
     else if (!t)
-        oaki_trace_sift(m, (const uintptr_t *)lo, (const uintptr_t *)hi);
+        oaki_trace_sift_as(m, (const uintptr_t *)lo, (const uintptr_t *)hi, tagged);
 }
 
-void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
+{
+    if (OAKI_UNLIKELY(oaki_tags.n > 0)) trace_words(m, lo, hi, true);
+    else trace_words(m, lo, hi, false);
+}
+
+OAKI_INLINE void rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi,
+                             bool tagged)
 {
     OAKI_ASSERT(lo < hi && slot < hi && oaki_slot_offset(slot) == slot);
     const char *p = (const char *)m->base + slot;
     const oaki_span *s = oaki_span_of_offset(slot);
     size_t from = lo > slot ? lo - slot : 0, to = OAKI_MIN(hi - slot, size);
     if (s->kind != OAKI_TYPED) {
-        oaki_trace_sift(m, (const uintptr_t *)(p + from), (const uintptr_t *)(p + to));
+        const uintptr_t *begin = (const uintptr_t *)(p + from), *end = (const uintptr_t *)(p + to);
+        oaki_trace_sift_as(m, begin, end, tagged);
         return;
     }
     const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
     bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_dirty_batch));
     if (whole && (done || (m->looks && !t->anytime))) return; /* left to oaki_mark_left_out */
-    scan_typed(m, s, t, p, from, to);
+    scan_typed(m, s, t, p, from, to, tagged);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;
     m->batch = AO_load(&oaki_dirty_batch);
+}
+
+void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+{
+    rescan_part(m, slot, size, lo, hi, false);
+}
+
+void oaki_rescan_part_tagged(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+{
+    rescan_part(m, slot, size, lo, hi, true);
 }
 
 void oaki_trace_range_later(oak_marker *m, const char *lo, const char *hi, bool typed)
@@ -158,7 +189,8 @@ void oaki_trace_prefetch(size_t slot)
 void oaki_trace_live(void *obj)
 {
     OAKI_REQUIRES_STOPPED();
-    oaki_trace_object(oaki_worker(0), obj);
+    if (oaki_tags.n > 0) oaki_trace_object_tagged(oaki_worker(0), obj);
+    else oaki_trace_object(oaki_worker(0), obj);
 }
 
 OAKI_NO_ASAN bool oaki_trace_but_self(const void *obj)
@@ -171,7 +203,9 @@ OAKI_NO_ASAN bool oaki_trace_but_self(const void *obj)
     oak_marker *m = oaki_worker(0);
     if (s->kind == OAKI_TYPED || s->cls == OAKI_CLASS_LARGE) return false;
     if (s->kind == OAKI_NOSCAN) return true;
+    size_t to[OAKI_WORD_REFS];
     for (; p < end; p++)
-        if (*p - (uintptr_t)obj >= s->size) oaki_mark_push(m, *p);
+        for (unsigned n = oaki_word_refs(*p, m->used, to); n > 0; n--)
+            if (to[n - 1] - off >= s->size) oaki_mark_push(m, m->base + to[n - 1]);
     return true;
 }

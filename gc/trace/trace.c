@@ -47,6 +47,7 @@ OAKI_AT_START void oaki_mark_init(void)
         if (i->words - 1 < OAKI_DEPTH_WORDS && (c->size & (c->size - 1)) == 0)
             i->mask = ~(size_t)(c->size - 1);
     }
+    oaki_reading_update();
 }
 
 /* ---- words ---- */
@@ -106,42 +107,65 @@ void oaki_hot_spill(oaki_hot *h, oak_marker *m)
     }
 }
 
-OAKI_NO_ASAN OAKI_INLINE void put_words(oaki_hot *h, oak_marker *m, const uintptr_t *p,
-                                        const uintptr_t *end)
+OAKI_NO_ASAN OAKI_INLINE void put_words(oak_marker *m, const char *lo, const char *hi,
+                                        oaki_reading how)
 {
+    oaki_hot h = oaki_hot_load(m);
+    const oaki_reader r = oaki_reader_load(how);
+    const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
+    const uintptr_t *end = (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof *p);
     while (p < end) {
         const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
-        oaki_hot_room(h, m);
-        for (; p < stop; p++) oaki_hot_put(h, *p);
+        oaki_hot_room(&h, m, how);
+        for (; p < stop; p++) oaki_hot_put(&h, *p, r);
     }
+    oaki_hot_save(&h, m);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE void put_words_tagged(oak_marker *m, const char *lo,
+                                                        const char *hi)
+{
+    put_words(m, lo, hi, OAKI_READ_ANY); /* the one tag, too: there are few such words */
 }
 
 OAKI_NO_ASAN void oaki_trace_range(oak_marker *m, const char *lo, const char *hi)
 {
-    oaki_hot h = oaki_hot_load(m);
-    put_words(&h, m, (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof(uintptr_t)),
-              (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof(uintptr_t)));
-    oaki_hot_save(&h, m);
+    if (OAKI_UNLIKELY(oaki_tags.n > 0)) put_words_tagged(m, lo, hi);
+    else put_words(m, lo, hi, OAKI_READ_PLAIN);
 }
 
 OAKI_NOINLINE void oaki_mark_push_slowly(oak_marker *m, uintptr_t word)
 {
     oaki_hot h = oaki_hot_load(m);
-    oaki_hot_room(&h, m);
-    oaki_hot_put(&h, word);
+    oaki_hot_room(&h, m, OAKI_READ_PLAIN);
+    oaki_hot_put(&h, word, oaki_reader_load(OAKI_READ_PLAIN));
     oaki_hot_save(&h, m);
 }
 
 /* ---- the loop ---- */
 
-static OAKI_NOINLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot)
+static OAKI_NOINLINE void mark_special_plain(oaki_hot *h, oak_marker *m, size_t slot)
 {
     oaki_hot_save(h, m);
     oaki_trace_object(m, (char *)h->base + slot);
     oaki_hot_reload(h, m);
 }
 
-static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared)
+static OAKI_NOINLINE void mark_special_tagged(oaki_hot *h, oak_marker *m, size_t slot)
+{
+    oaki_hot_save(h, m);
+    oaki_trace_object_tagged(m, (char *)h->base + slot);
+    oaki_hot_reload(h, m);
+}
+
+OAKI_INLINE void mark_special(oaki_hot *h, oak_marker *m, size_t slot, oaki_reading how)
+{
+    if (oaki_reads_tags(how)) mark_special_tagged(h, m, slot);
+    else mark_special_plain(h, m, slot);
+}
+
+static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bool shared,
+                                     oaki_reading how)
 {
     size_t slot = oaki_span_slot(&oaki_the_heap.spans[oaki_page_first(page)]);
     OAKI_ASSERT(h->last - h->first < OAKI_LINE);
@@ -151,7 +175,7 @@ static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bo
     }
     if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += large_bytes(slot);
-    mark_special(h, m, slot);
+    mark_special(h, m, slot, how);
 }
 
 /* Of the queue's next n words, keeps those whose mark bit is clear: they lead to unmarked
@@ -172,8 +196,9 @@ OAKI_INLINE unsigned filter(oaki_hot *h, unsigned n, size_t *found)
 
 /* Marks the object that contains offset off, if there is one and it is unmarked, and puts it
  * into the delay line, prefetched. */
-OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict)
+OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, oaki_reading how)
 {
+    const bool strict = oaki_reads_strictly(how);
     size_t page = off >> OAKI_PAGE_SHIFT;
     oaki_pte e = h->pte[page];
     const oaki_class_info *c = &oaki_class_infos[e & OAKI_PTE_SPANCLASS];
@@ -182,7 +207,7 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
     /* large; otherwise not reached, as only objects have clear bits */
     if (OAKI_UNLIKELY(i >= c->nslots)) {
         if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE && (!strict || oaki_mark_counts_strictly(off)))
-            mark_large(h, m, page, shared);
+            mark_large(h, m, page, shared, how);
         return;
     }
     size_t slot = first + i * c->size, n = c->words;
@@ -203,34 +228,69 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool
 
 _Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
 
+/* The hot state in registers: a store to the queue might change it, for all the compiler knows. */
+OAKI_NO_ASAN OAKI_INLINE unsigned put_tagged(const oaki_hot *h, const uintptr_t *p,
+                                             const uintptr_t *end, const oaki_reader r)
+{
+    size_t *const queue = h->queue;
+    const uintptr_t base = h->base;
+    const size_t used = h->used;
+    unsigned tail = h->tail;
+    for (; p < end; p += 2) {
+        tail = oaki_hot_append(queue, tail, base, used, p[0], r);
+        tail = oaki_hot_append(queue, tail, base, used, p[1], r);
+    }
+    return tail;
+}
+
 /* Scans the oldest objects of the delay line until `keep` are left, or until one took long: a
  * pause must not wait for more. */
-OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep)
+OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep, const oaki_reader r)
 {
     while (h->last - h->first > keep) {
         uint64_t object = h->line[h->first++ % OAKI_LINE];
         if (OAKI_UNLIKELY((object & WORDS_MASK) == 0)) {
-            mark_special(h, m, oaki_line_slot(object));
+            mark_special(h, m, oaki_line_slot(object), r.how);
             if (m->heavy) return;
             continue;
         }
         const uintptr_t *p = (const uintptr_t *)(h->base + oaki_line_slot(object));
-        oaki_hot_room(h, m);
-        for (const uintptr_t *end = p + (object & WORDS_MASK); p < end; p += 2) {
-            oaki_hot_put(h, p[0]);
-            oaki_hot_put(h, p[1]);
+        oaki_hot_room(h, m, r.how);
+        const uintptr_t *end = p + (object & WORDS_MASK);
+        for (; !oaki_reads_tags(r.how) && p < end; p += 2) {
+            oaki_hot_put(h, p[0], r);
+            oaki_hot_put(h, p[1], r);
         }
+        if (p < end) h->tail = put_tagged(h, p, end, r);
     }
 }
 
 _Static_assert(OAKI_HOT_ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + OAKI_HOT_ROOM < OAKI_QUEUE,
                "what is added fits");
+_Static_assert(OAKI_HOT_ROOM_ANY >= INLINE_WORDS * OAKI_WORD_REFS &&
+                   OAKI_QUEUE_HIGH + OAKI_HOT_ROOM_ANY < OAKI_QUEUE,
+               "the references that are added fit");
 
-OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, bool strict)
+OAKI_NO_ASAN OAKI_INLINE void trace_one(oaki_hot *h, oak_marker *m, size_t off, bool shared,
+                                        oaki_reading how)
 {
-    enter(h, m, off, shared, strict);
-    leave(h, m, OAKI_DELAY);
-    oaki_hot_room(h, m);
+    enter(h, m, off, shared, how);
+    leave(h, m, OAKI_DELAY, oaki_reader_load(how));
+    oaki_hot_room(h, m, how);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE void trace_one_tagged(oaki_hot *h, oak_marker *m, size_t off,
+                                                        bool shared)
+{
+    trace_one(h, m, off, shared, OAKI_READ_ANY); /* the one tag, too: this is rare */
+}
+
+OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared,
+                                 oaki_reading how)
+{
+    if (oaki_reads_tags(how)) trace_one_tagged(h, m, off, shared);
+    else if (how == OAKI_READ_STRICT) trace_one(h, m, off, shared, OAKI_READ_STRICT);
+    else trace_one(h, m, off, shared, OAKI_READ_PLAIN);
 }
 
 /* Depth first goes on while at least two of three words were in order. Otherwise it is tried
@@ -272,20 +332,23 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
 /* Sifts a range's next words and enters their objects directly, without the queue. Ends when
  * there is enough for a batch, an object that took long was scanned, or the quantum is over.
  * Words that lead nowhere count towards the quantum, too. */
-OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared, bool strict)
+OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared,
+                                           oaki_reading how)
 {
+    const oaki_reader r = oaki_reader_load(how);
+    const ptrdiff_t block = (ptrdiff_t)oaki_sift_words(how);
     const size_t every = (m->soon ? LOOK_SOON : LOOK_EVERY) * BATCH;
     size_t found[OAKI_SIFT], since = 0;
-    leave(h, m, OAKI_DELAY);
+    leave(h, m, OAKI_DELAY, r);
     for (unsigned n = 1; m->range_lo < m->range_hi && !m->range_typed && !m->heavy; n++) {
         const uintptr_t *p = (const uintptr_t *)m->range_lo;
         const uintptr_t *hi = (const uintptr_t *)m->range_hi;
         if (h->tail - h->head >= BATCH + AHEAD) break;
-        hi = hi - p > BLOCK ? p + BLOCK : hi;
+        hi = hi - p > block ? p + block : hi;
         m->range_lo = (const char *)hi;
-        size_t k = oaki_sift(m, p, hi, found);
-        for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, strict);
-        leave(h, m, OAKI_DELAY);
+        size_t k = oaki_sift(m, p, hi, found, r);
+        for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, how);
+        leave(h, m, OAKI_DELAY, r);
         m->scanned += k;
         since += k;
         if (n % BLOCKS == 0) m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
@@ -299,15 +362,23 @@ _Static_assert(BLOCK <= OAKI_SIFT && BLOCK + OAKI_DELAY < OAKI_LINE, "a block fi
 
 OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
 {
-    follow_range(h, m, false, false);
+    follow_range(h, m, false, OAKI_READ_PLAIN);
 }
 
 OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker *m)
 {
-    if (oaki_displacements.strict)
-        follow_range(h, m, m->shared_bits, true);
+    if (oaki_words_read == OAKI_READ_PLAIN)
+        follow_range(h, m, m->shared_bits, OAKI_READ_PLAIN);
+    else if (oaki_words_read == OAKI_READ_STRICT)
+        follow_range(h, m, m->shared_bits, OAKI_READ_STRICT);
+    else if (oaki_words_read == OAKI_READ_ROTATED)
+        follow_range(h, m, m->shared_bits, OAKI_READ_ROTATED);
+    else if (oaki_words_read == OAKI_READ_SHIFTED)
+        follow_range(h, m, m->shared_bits, OAKI_READ_SHIFTED);
+    else if (oaki_words_read == OAKI_READ_MASKED)
+        follow_range(h, m, m->shared_bits, OAKI_READ_MASKED);
     else
-        follow_range(h, m, m->shared_bits, false);
+        follow_range(h, m, m->shared_bits, OAKI_READ_ANY);
 }
 
 /* Queues the next words of a typed range. */
@@ -331,7 +402,7 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
 {
     if (m->range_typed)
         queue_range(h, m);
-    else if (m->shared_bits || oaki_displacements.strict)
+    else if (m->shared_bits || oaki_words_read != OAKI_READ_PLAIN)
         follow_otherwise(h, m);
     else
         follow_alone(h, m);
@@ -340,9 +411,9 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
 /* The queue has run low: gets words from the stack, from a range, or from the delay line. It may
  * still be empty after an object that took long was scanned. false: no words are left, the
  * quantum is over, or a typed range is next. */
-OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
+OAKI_NO_ASAN OAKI_INLINE bool replenish(oaki_hot *h, oak_marker *m, oaki_reading how)
 {
-    oaki_hot_room(h, m);
+    oaki_hot_room(h, m, how);
     if (h->sp > h->lo) {
         for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--)
             h->queue[h->tail++] = *--h->sp;
@@ -353,7 +424,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
         if (h->tail != h->head || m->heavy) return true;
         if (m->range_lo < m->range_hi) return false;
     }
-    leave(h, m, 0);
+    leave(h, m, 0, oaki_reader_load(how));
     if (h->tail != h->head) return true;
     oaki_hot_save(h, m);
     if (!m->full || !oaki_worklist_steal(m)) return false;
@@ -361,24 +432,39 @@ OAKI_NO_ASAN static OAKI_NOINLINE bool replenish(oaki_hot *h, oak_marker *m)
     return true;
 }
 
-/* strict: words count only where oaki_mark_displacements says so. */
-OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
+OAKI_NO_ASAN static OAKI_NOINLINE bool replenish_plain(oaki_hot *h, oak_marker *m)
 {
+    return replenish(h, m, OAKI_READ_PLAIN);
+}
+
+OAKI_NO_ASAN static OAKI_NOINLINE bool replenish_tagged(oaki_hot *h, oak_marker *m)
+{
+    return replenish(h, m, OAKI_READ_ANY);
+}
+
+OAKI_INLINE bool has_more(oaki_hot *h, oak_marker *m, oaki_reading how)
+{
+    return oaki_reads_tags(how) ? replenish_tagged(h, m) : replenish_plain(h, m);
+}
+
+OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
+{
+    const oaki_reader r = oaki_reader_load(how);
     oaki_hot h = oaki_hot_load(m);
     size_t found[BATCH];
     const unsigned every = m->soon ? LOOK_SOON : LOOK_EVERY;
     for (unsigned look = every, thin = 0;;) {
         unsigned n = h.tail - h.head;
         if (m->in_order) {
-            if (n == 0 && !replenish(&h, m)) break;
-            oaki_trace_depth_first(&h, m, shared, strict);
+            if (n == 0 && !has_more(&h, m, how)) break;
+            oaki_trace_depth_first(&h, m, shared, how);
             judge(m);
             m->heavy = false;
             if (!look_around(&h, m, shared)) break;
             continue;
         }
         if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
-            if (!replenish(&h, m)) break;
+            if (!has_more(&h, m, how)) break;
             n = h.tail - h.head;
             /* few words overlap no misses, as in a list: depth first costs no more, or much less */
             thin = n < OAKI_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
@@ -392,8 +478,8 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
             n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
             m->scanned += n;
             n = filter(&h, n, found);
-            for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, strict);
-            leave(&h, m, OAKI_DELAY);
+            for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, how);
+            leave(&h, m, OAKI_DELAY, r);
         }
         if (OAKI_LIKELY(--look && !m->heavy)) continue;
         look = every;
@@ -404,13 +490,37 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, bool strict)
     oaki_hot_save(&h, m);
 }
 
-/* Not in one function with the usual loops, as it would take registers from them. */
+/* Not in one function with the usual loops, as they would take registers from them. */
 OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 {
     if (m->shared_bits)
-        loop(m, true, true);
+        loop(m, true, OAKI_READ_STRICT);
     else
-        loop(m, false, true);
+        loop(m, false, OAKI_READ_STRICT);
+}
+
+/* A loop by each form of a tag, alone and together. */
+#define LOOPS(X) X(masked, MASKED) X(rotated, ROTATED) X(shifted, SHIFTED) X(any, ANY)
+#define DEFINE(name, how)                                              \
+    OAKI_NO_ASAN static OAKI_NOINLINE void loop_##name(oak_marker *m)  \
+    {                                                                  \
+        if (m->shared_bits)                                            \
+            loop(m, true, OAKI_READ_##how);                            \
+        else                                                           \
+            loop(m, false, OAKI_READ_##how);                           \
+    }
+LOOPS(DEFINE)
+#undef DEFINE
+
+static OAKI_NOINLINE void loop_otherwise(oak_marker *m)
+{
+#define CASE(name, how) \
+    case OAKI_READ_##how: loop_##name(m); break;
+    switch (oaki_words_read) {
+        LOOPS(CASE)
+    default: loop_strictly(m); break;
+    }
+#undef CASE
 }
 
 OAKI_NO_ASAN void oaki_trace_local(oak_marker *m)
@@ -419,12 +529,12 @@ OAKI_NO_ASAN void oaki_trace_local(oak_marker *m)
     OAKI_REQUIRES_WORKER(m);
     OAKI_ASSERT(m->base == oaki_the_heap.base && m->used <= AO_load(&oaki_the_heap.used));
     do {
-        if (OAKI_UNLIKELY(oaki_displacements.strict))
-            loop_strictly(m);
+        if (OAKI_UNLIKELY(oaki_words_read != OAKI_READ_PLAIN))
+            loop_otherwise(m);
         else if (m->shared_bits)
-            loop(m, true, false);
+            loop(m, true, OAKI_READ_PLAIN);
         else
-            loop(m, false, false);
+            loop(m, false, OAKI_READ_PLAIN);
     } while (!oaki_trace_is_over(m) &&
              (m->tail != m->head || m->first != m->last || (m->top && m->top->n) || m->full ||
               m->range_lo < m->range_hi));

@@ -22,6 +22,7 @@
 #include "gc/gc.h"
 #include "gc/host.h"
 #include "runtime/os.h"
+#include "runtime/tags.h"
 
 #define OAKI_QUEUE 1024        /* words */
 #define OAKI_QUEUE_HIGH 256    /* above it, words spill to the stack */
@@ -179,6 +180,13 @@ bool oaki_trace_together(oak_marker *m, uint64_t ns, unsigned helpers);
 /* Rescans the words in [lo, hi) of the marked object at offset `slot`; all of it if a mark
  * function marks it. */
 void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
+void oaki_rescan_part_tagged(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi);
+OAKI_INLINE void oaki_rescan_part_as(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi,
+                                     bool tagged)
+{
+    if (tagged) oaki_rescan_part_tagged(m, slot, size, lo, hi);
+    else oaki_rescan_part(m, slot, size, lo, hi);
+}
 /* Rescans all marked objects on the pages of [from, to), offsets in the range; ctx is the
  * marker. (rescan.c) */
 void oaki_rescan_pages(size_t from, size_t to, void *ctx);
@@ -192,9 +200,17 @@ void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t 
 void oaki_trace_range(oak_marker *m, const char *lo, const char *hi);
 /* As oaki_trace_range, where most words lead to marked objects; whole words. (rescan.c) */
 void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
+void oaki_trace_sift_tagged(oak_marker *m, const uintptr_t *p, const uintptr_t *end);
+OAKI_INLINE void oaki_trace_sift_as(oak_marker *m, const uintptr_t *p, const uintptr_t *end,
+                                    bool tagged)
+{
+    if (tagged) oaki_trace_sift_tagged(m, p, end);
+    else oaki_trace_sift(m, p, end);
+}
 /* object.c: queues the words of the object that begins at p, as its kind and type say. Or makes
  * the object the worker's range; then the caller ensures that it is scanned. */
 void oaki_trace_object(oak_marker *m, char *p);
+void oaki_trace_object_tagged(oak_marker *m, char *p); /* the same, where words may have tags */
 /* deferred_free.c: no mark function is called for an object that the program has freed */
 bool oaki_deferred_may_call(const oaki_span *s, const void *obj);
 /* prefetches the data that tracing the small object at this slot needs */
@@ -212,6 +228,11 @@ void oaki_overflow_rescan(oak_marker *m); /* after an overflow: scans every mark
 /* Marks by a word of a stack or register: the object it leads to. If the word is an object's
  * start, also the object that ends there. */
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word);
+/* Marks by the tags of the words of [lo, hi), those of a stack or registers: what
+ * oaki_mark_ambiguous leaves out. */
+void oaki_mark_tags_ambiguous(oak_marker *m, const void *lo, const void *hi);
+/* Marks by the tags of a word in an object. (push.c) */
+void oaki_mark_push_tagged(oak_marker *m, uintptr_t word);
 
 /* Is the quantum over for this worker? */
 OAKI_INLINE bool oaki_trace_is_over(const oak_marker *m)
@@ -254,6 +275,34 @@ typedef struct oaki_mark_rule {
 } oaki_mark_rule;
 
 extern OAKI_HIDDEN oaki_mark_rule oaki_displacements;
+
+/* ---- how the words of objects, data and ranges are read ----
+ *
+ * The marker's loops are compiled for each way: one that reads plain pointers pays nothing for the
+ * others. Changed with what it is computed from: oaki_displacements and oaki_tags. */
+typedef enum oaki_reading {
+    OAKI_READ_PLAIN,  /* words that lie in the range */
+    OAKI_READ_STRICT, /* those at allowed displacements */
+    OAKI_READ_MASKED, /* also by the one tag, of this form (runtime/tags.h) */
+    OAKI_READ_ROTATED,
+    OAKI_READ_SHIFTED,
+    OAKI_READ_ANY     /* also by tags; at allowed displacements, if those are limited */
+} oaki_reading;
+
+extern OAKI_HIDDEN oaki_reading oaki_words_read;
+
+void oaki_reading_update(void);
+
+OAKI_INLINE bool oaki_reads_tags(oaki_reading how)
+{
+    return how >= OAKI_READ_MASKED;
+}
+
+/* Do words count only at allowed displacements? */
+OAKI_INLINE bool oaki_reads_strictly(oaki_reading how)
+{
+    return how == OAKI_READ_STRICT || (how == OAKI_READ_ANY && oaki_displacements.strict);
+}
 
 bool oaki_mark_counts_strictly(size_t off);
 

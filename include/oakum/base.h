@@ -93,11 +93,68 @@ typedef enum oak_tracking {
 
 typedef oak_tracking oak_option_tracking;
 
+/** The most tags of words that a program may have. One of halves counts as two. */
+#define OAK_POINTER_TAGS 8
+
+/** Flags of oak_pointer_tag. */
+enum {
+    /* the word is two halves of 32 bits, each of which may be a reference; the numbers are a
+     * half's */
+    OAK_TAG_HALVES = 1,
+    /* the pointer counts from oak_heap_info.base; heap_reserve is at most what it can express */
+    OAK_TAG_FROM_HEAP = 2
+};
+
+/** How the program hides a pointer in a word, as in a NaN box. A word with (word & mask) == value
+ * refers to the object that contains the address
+ *
+ *     offset + ((word & ~(mask | ignore)) >> shift)
+ *
+ * A negative shift is one to the left. The bits that are neither in mask nor in ignore, nor shifted
+ * out, are one run of bits: the pointer's. Without OAK_TAG_FROM_HEAP they have to express every
+ * address (47 bits). offset is a multiple of what the lowest of them counts. A tag that is all zero
+ * is none. */
+typedef struct oak_pointer_tag {
+    uint64_t mask, value;
+    uint64_t ignore; /* bits that say nothing of the pointer, and may be any */
+    int64_t offset;
+    int shift; /* -8 to 16 */
+    unsigned flags;
+} oak_pointer_tag;
+
+#ifdef __cplusplus
+#define OAK_TAG(...)    \
+    oak_pointer_tag     \
+    {                   \
+        __VA_ARGS__     \
+    }
+#else
+#define OAK_TAG(...) ((oak_pointer_tag){ __VA_ARGS__ })
+#endif
+
+/** Tags for common words. The upper 16 bits are `top`, as in most NaN boxes: */
+#define OAK_TAG_UPPER_16(top) OAK_TAG((uint64_t)0xffff << 48, (uint64_t)(top) << 48, 0, 0, 0, 0)
+#define OAK_TAG_NAN_FFFC OAK_TAG_UPPER_16(0xfffc)
+#define OAK_TAG_NAN_FFFA OAK_TAG_UPPER_16(0xfffa)
+#define OAK_TAG_NAN_7FFC OAK_TAG_UPPER_16(0x7ffc)
+/** The upper byte may be any. */
+#define OAK_TAG_TOP_BYTE OAK_TAG(0, 0, (uint64_t)0xff << 56, 0, 0, 0)
+/** The pointer is shifted left by n (1 to 16), and the bits below it may be any. */
+#define OAK_TAG_SHIFTED(n) OAK_TAG(0, 0, 0, 0, n, 0)
+/** Each half is an offset from the heap's base, shifted right by n (0 to 8, usually 4). */
+#define OAK_TAG_COMPRESSED(n) OAK_TAG(0, 0, 0, 0, -(n), OAK_TAG_HALVES | OAK_TAG_FROM_HEAP)
+
 /** Options of oak_init. Fill the struct with oak_config_default, then change single fields. */
 typedef struct oak_config {
 #define OAK_OPTION_FIELD(field, type, def, min, max, help) oak_option_##type field;
     OAK_OPTIONS(OAK_OPTION_FIELD)
 #undef OAK_OPTION_FIELD
+    /* By which a word is also a reference, beside a pointer as it is: on stacks, in registers, in
+     * global data and registered ranges, in objects without a type, and where a type's bitmap says.
+     * No two may take the same word. Fixed from the start on. In the environment:
+     * OAKUM_POINTER_TAGS, a list of nan-fffc (or other upper 16 bits), top-byte, shift-N and
+     * compressed-N. */
+    oak_pointer_tag pointer_tags[OAK_POINTER_TAGS];
 } oak_config;
 
 /** Fill *cfg with the defaults, and then with the environment's values (OAKUM_GC_PERCENT=50 and so
@@ -107,8 +164,9 @@ OAK_API void oak_config_default(oak_config *cfg);
 /** Start Oakum. Optional: the first use calls oak_init(NULL). NULL stands for the defaults and the
  * environment. Repeated calls with NULL do nothing. Thread-safe.
  *
- * Returns 0, or -1 with errno. EINVAL: a field is out of its range, and nothing is started. EBUSY:
- * Oakum runs already, and cfg is not NULL. ENOMEM: no address space could be reserved. */
+ * Returns 0, or -1 with errno. EINVAL: a field is out of its range, and nothing is started; a line
+ * on stderr says what is wrong with pointer_tags. EBUSY: Oakum runs already, and cfg is not NULL.
+ * ENOMEM: no address space could be reserved. */
 OAK_API int oak_init(const oak_config *cfg);
 
 /** The version of the library: "0.1.0". */
