@@ -189,6 +189,13 @@ OAK_API void GC_set_pages_executable(int value);
 OAK_API int GC_get_pages_executable(void);
 OAK_API unsigned GC_get_version(void);
 
+/* ---- of releases after 8.2: how a word holds a pointer (tags.c) ---- */
+
+OAK_API void GC_set_pointer_mask(GC_word mask);
+OAK_API GC_word GC_get_pointer_mask(void);
+OAK_API void GC_set_pointer_shift(unsigned shift);
+OAK_API unsigned GC_get_pointer_shift(void);
+
 /* ---- start (start.c) ---- */
 
 OAK_API void GC_init(void);

@@ -36,7 +36,7 @@ static void mark_bitmap(oak_marker *m, const uintptr_t *p, size_t words, GC_word
 {
     uint64_t bits = descr & ~(GC_word)GC_DS_TAGS;
     for (size_t i = 0; bits && i < words; i++, bits <<= 1)
-        if (bits >> 63) oaki_mark_displaced(m, (const void *)p[i]);
+        if (bits >> 63) oaki_mark_value(m, p[i]);
 }
 
 static void mark_by_proc(oak_marker *m, char *obj, size_t size, GC_word descr)

@@ -37,6 +37,7 @@ static void configure(oak_config *cfg)
     if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
     if (lgc.max_heap) cfg->heap_max = lgc.max_heap;
+    lgc_tags_get(&cfg->pointer_tags[0]);
     cfg->gc_threads = (int)OAKI_MIN(OAKI_MAX(lgc.markers, 1u), 64u);
 }
 
@@ -92,6 +93,7 @@ static void start(void)
     oak_config cfg;
     lgc_env_read();
     configure(&cfg);
+    if (lgc_tags_wrong()) lgc_start_fails(lgc_tags_wrong());
     if (oak_init(&cfg) != 0) lgc_start_fails("not enough memory or address space for the heap");
     if (oaki_guard.on) { /* the guard's allocation returns whole slots */
         oaki_guard.on = false;

@@ -91,7 +91,7 @@ void lgc_mark_long(oak_marker *m, char *obj, size_t size, GC_word env)
     const uintptr_t *p = (const uintptr_t *)obj;
     size_t n = OAKI_MIN(b->bits, size / sizeof *p);
     for (size_t i = 0; i < n; i++)
-        if (bit_of(b->bitmap, i)) oaki_mark_displaced(m, (const void *)p[i]);
+        if (bit_of(b->bitmap, i)) oaki_mark_value(m, p[i]);
 }
 
 /* ---- layouts ---- */
