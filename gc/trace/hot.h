@@ -144,7 +144,7 @@ OAKI_INLINE unsigned oaki_hot_append(size_t *queue, unsigned tail, uintptr_t bas
         const oaki_tag *t = &oaki_tags.tag[i];
         size_t x = oaki_tag_index(t, word);
         queue[tail] = x << t->left;
-        tail += x < used >> t->left;
+        tail += x - 1 < (used >> t->left) - 1; /* no object is at 0, as null in half a word */
     }
     return tail;
 }
