@@ -161,6 +161,19 @@ OAKI_INLINE unsigned oaki_map_used(const uint8_t *tags)
     return oak_map_used_((const char *)tags);
 }
 
+/* The number of slots in use. */
+OAKI_INLINE unsigned oaki_map_count(const uint8_t *tags)
+{
+#ifdef __SSE2__
+    const __m128i one = _mm_set_epi32(0x00010101, 0x01010101, 0x01010101, 0x01010101);
+    __m128i t = _mm_load_si128((const __m128i *)(const void *)tags);
+    __m128i sum = _mm_sad_epu8(_mm_min_epu8(t, one), _mm_setzero_si128());
+    return (unsigned)_mm_cvtsi128_si32(sum) + (unsigned)_mm_extract_epi16(sum, 4);
+#else
+    return oaki_popcount(oaki_map_used(tags));
+#endif
+}
+
 OAKI_INLINE size_t oaki_map_homes(const struct oak_map_array_ *a)
 {
     return (size_t)1 << (63 - a->shift);

@@ -16,6 +16,8 @@ OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
         memcpy(to, from, 16);
     else if (size == 8)
         memcpy(to, from, 8);
+    else if (size == 64)
+        memcpy(to, from, 64);
     else
         memcpy(to, from, size);
 }
@@ -40,7 +42,7 @@ void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
 
 /* A home goes to two homes side by side, or to one, which have room for all of its entries whatever
  * the hashes say: the usual case, done without going through take_slot for each entry. The new tags
- * are stored when all entries are there. */
+ * are stored when all entries are there. To one home all entries go, so that needs no hash. */
 OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
                                const char *entries, size_t home, unsigned nhomes)
 {
@@ -49,6 +51,8 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
     unsigned free[2];
     char *place[2];
+    const uint64_t seed = m->seed, mult = m->mult;
+    const unsigned shift = to->shift;
     for (unsigned k = 0; k < nhomes; k++) {
         OAKI_ASSERT(to->dir[(home + k) >> to->gbits]);
         memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
@@ -56,12 +60,16 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         place[k] = oaki_map_entries(to, home + k, size);
     }
     for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-        unsigned from = oaki_ctz(used);
+        unsigned from = oaki_ctz(used), k = 0;
         const char *e = entries + from * size;
-        uint64_t p = oaki_map_entry_position(m, t, e);
-        unsigned k = (unsigned)(p >> to->shift) & (nhomes - 1), slot = oaki_ctz(free[k]);
+        if (nhomes == 2) {
+            uint64_t p = oak_map_position_(
+                oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult));
+            OAKI_ASSERT(oaki_map_home(to, p) - home < nhomes || !oaki_map_hash_is_own(t));
+            k = (unsigned)(p >> shift) & 1;
+        }
+        unsigned slot = oaki_ctz(free[k]);
         OAKI_ASSERT(free[k]);
-        OAKI_ASSERT(oaki_map_home(to, p) == home + k || !oaki_map_hash_is_own(t));
         free[k] &= free[k] - 1;
         copy_entry(place[k] + slot * size, e, size);
         copy[k][slot] = tags[from];
@@ -73,21 +81,31 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     }
 }
 
+/* For integers the hash is part of the loop, and for small entries the copy. */
 static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
                        const char *entries)
 {
     static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
+    static const oak_map_type u32 = { .key = OAK_KEY_U32, .key_size = 4 };
     const oak_map_type *t = m->type;
-    if (t->key == OAK_KEY_U64 && m->entry_size == 16)
-        move_group_as(m, &u64, 16, tags, entries, home, nhomes);
+    const size_t size = m->entry_size;
+    if (nhomes == 1)
+        move_group_as(m, t, size, tags, entries, home, 1);
+    else if (t->key == OAK_KEY_U64 && size == 16)
+        move_group_as(m, &u64, 16, tags, entries, home, 2);
+    else if (t->key == OAK_KEY_U64 || t->key == OAK_KEY_POINTER)
+        move_group_as(m, &u64, size, tags, entries, home, 2);
+    else if (t->key == OAK_KEY_U32 && size == 8)
+        move_group_as(m, &u32, 8, tags, entries, home, 2);
+    else if (t->key == OAK_KEY_U32)
+        move_group_as(m, &u32, size, tags, entries, home, 2);
     else
-        move_group_as(m, t, m->entry_size, tags, entries, home, nhomes);
+        move_group_as(m, t, size, tags, entries, home, 2);
 }
 
 static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
 {
-    return a->dir[g >> a->gbits] &&
-           OAK_MAP_SLOTS_ - oaki_popcount(oaki_map_used(oaki_map_tags(a, g))) >= n;
+    return a->dir[g >> a->gbits] && OAK_MAP_SLOTS_ - oaki_map_count(oaki_map_tags(a, g)) >= n;
 }
 
 /* The frontier comes to home g of the new array. Its tags are sound from here on, even if no entry
@@ -143,15 +161,15 @@ static bool move_entries(oak_map *m, size_t h, size_t first, size_t last)
 {
     const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
     uint8_t *tags = oaki_map_tags(a, h);
-    unsigned used = oaki_map_used(tags), own = oaki_popcount(used);
+    unsigned used = oaki_map_used(tags), own = oaki_map_count(tags);
     size_t n = own + (OAKI_UNLIKELY(tags[OAK_MAP_SLOTS_]) ? behind(a, h) : 0);
     OAKI_ASSERT(first <= last && last - first <= 1 && last < oaki_map_homes(to));
     if (n == 0) return true;
-    if (!has_room(to, first, n) || !has_room(to, last, n))
-        if (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n))
-            return false;
+    bool fits = has_room(to, first, n) && (first == last || has_room(to, last, n));
+    if (!fits && (!oaki_map_make_room(m, 0, first, 1) || !oaki_map_make_room(m, 0, last, n)))
+        return false;
     if (own > 0) {
-        if (OAKI_LIKELY(has_room(to, first, own) && has_room(to, last, own)))
+        if (OAKI_LIKELY(fits || (has_room(to, first, own) && has_room(to, last, own))))
             move_group(m, first, (unsigned)(last - first) + 1, tags,
                        oaki_map_entries(a, h, m->entry_size));
         else
@@ -239,7 +257,7 @@ bool oaki_map_move_back(oak_map *m)
     OAKI_ASSERT(home == oaki_map_home(a, m->last));
     if (h < m->more->released && !oaki_map_restore_tags(m, h)) return false;
     for (size_t g = home;; g++) {
-        n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+        n += oaki_map_count(oaki_map_tags(a, g));
         if (oaki_map_tags(a, g)[OAK_MAP_SLOTS_] == 0) break;
     }
     if (n > 0) {

@@ -112,7 +112,7 @@ static size_t entries_in(const oak_map *m, unsigned i, size_t h, size_t end)
     size_t n = 0, to = end == oaki_map_homes(a) ? oaki_map_array_groups(m, i) : end;
     for (size_t g = h; g < to; g++)
         if (g < end || a->dir[g >> a->gbits])
-            n += oaki_popcount(oaki_map_used(oaki_map_tags(a, g)));
+            n += oaki_map_count(oaki_map_tags(a, g));
     return n;
 }
 
