@@ -16,6 +16,13 @@
 #define NAN_TRIES 100
 #define HINT_DELETES ((size_t)64) /* a hint outlives so many deletes, and a fourth of its groups */
 
+/* Programs have been compiled with these: a change of them is one of the major version. */
+_Static_assert(sizeof(void *) != 8 ||
+                   (offsetof(struct oak_map, array) == 32 && offsetof(struct oak_map, len) == 80 &&
+                    offsetof(struct oak_map, more) == 120 && sizeof(struct oak_map_array_) == 24 &&
+                    offsetof(struct oak_map_more_, deletes) == 0),
+               "what typed maps read stays where it is");
+
 /* ---- making ---- */
 
 /* The fewest groups that n entries fit into, within the heap's limit and the machine's memory. */
@@ -331,18 +338,16 @@ static void release(oak_map *m)
 }
 
 /* Notes whether deletes come in the order of positions, and if so, with adds between them. */
-OAKI_INLINE void note_order(struct oak_map_more_ *more, uint64_t p, size_t len)
+OAKI_INLINE void note_order(struct oak_map_deletes_ *d, uint64_t p, size_t len)
 {
-    bool next = ((p - more->deleted + OAKI_MAP_HALF / 32) & (OAKI_MAP_HALF - 1)) <
-                OAKI_MAP_HALF / 16;
-    bool after = len + 1 == more->left;
-    more->left = len;
-    more->deleted = p;
-    more->run = next ? more->run + (more->run < OAKI_MAP_RUNS) : 0;
-    if (OAKI_LIKELY(more->mixed < OAKI_MAP_RUN))
-        more->mixed = next ? more->mixed + !after : 0;
-    else if (after && more->run == OAKI_MAP_RUNS)
-        more->mixed = 0;
+    bool next = oak_map_is_near_(d, p), after = len + 1 == d->left;
+    d->left = len;
+    d->deleted = p;
+    d->run = next ? d->run + (d->run < OAKI_MAP_RUNS) : 0;
+    if (OAKI_LIKELY(d->mixed < OAKI_MAP_RUN))
+        d->mixed = next ? d->mixed + !after : 0;
+    else if (after && d->run == OAKI_MAP_RUNS)
+        d->mixed = 0;
 }
 
 /* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
@@ -354,7 +359,7 @@ static OAKI_NOINLINE void forget_hint(oak_map *m)
     oaki_map_set_limits(m);
 }
 
-void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
+bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
     begin_write();
@@ -366,7 +371,7 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     *tag = 0;
     if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;
-    if (OAKI_LIKELY(m->more != NULL)) note_order(m->more, p, m->len);
+    if (OAKI_LIKELY(m->more != NULL)) note_order(&m->more->deletes, p, m->len);
     if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) forget_hint(m);
     if (OAKI_UNLIKELY(m->len == 0 && !(m->flags & OAKI_MAP_HINTED)))
         release(m);
@@ -374,6 +379,8 @@ void oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
         oaki_map_step(m, false);
     else if (OAKI_UNLIKELY(m->len < m->shrink_at))
         oaki_map_shrink(m);
+    m->busy = 0;
+    return true;
 }
 
 /* ---- the public calls ---- */
@@ -389,7 +396,7 @@ void *oak_map_put(oak_map *m, const void *key)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
     if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
-    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key);
+    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key, oak_map_add_);
 }
 
 bool oak_map_delete(oak_map *m, const void *key)

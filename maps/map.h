@@ -40,7 +40,7 @@
 
 /* oak_map.flags */
 enum {
-    OAKI_MAP_HINTED = 1, /* made with a hint and not filled yet, so it doesn't shrink */
+    OAKI_MAP_HINTED = OAK_MAP_HINTED_,
     OAKI_MAP_CELLS = 2,  /* keys or values are in objects of their own */
     /* the next limit to be reached, upper or lower, is early: memory is made ready there, and the
      * map doesn't grow or shrink yet */
@@ -69,6 +69,8 @@ typedef struct oaki_map_head {
 
 /* Fields that a map of one group can do without. */
 struct oak_map_more_ {
+    struct oak_map_deletes_ deletes; /* run: at most RUNS; mixed: at most RUN, and then stays until
+                                      * a long run without adds */
     uint64_t growths, shrinks, reseeds;
     uint64_t crowding;    /* groups in the runs that puts met in crowded places, since a new seed */
     size_t groups[2];     /* groups with tags in each array, those behind the last home included */
@@ -81,10 +83,6 @@ struct oak_map_more_ {
     bool reseeded;        /* a new seed was taken or tried */
     bool back;            /* shrinking was given up: the frontier goes back */
     bool halve;           /* shrinking had gone too far: the next one halves only */
-    uint64_t deleted;     /* position of the last deleted entry */
-    size_t left;          /* entries after that delete */
-    uint32_t run;         /* deletes up to it, each near the one before; at most RUNS */
-    uint32_t mixed;       /* those of them after an add; stays at RUN until a long run without */
 };
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)

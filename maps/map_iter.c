@@ -451,11 +451,11 @@ static void init(oak_map_iter *it, const oak_map *m, uint64_t start)
  * it starts at a position that depends on the map's state. */
 static uint64_t start_of(const oak_map *m)
 {
-    const struct oak_map_more_ *more = m ? m->more : NULL;
-    if (!more) return 0;
-    if (more->mixed == OAKI_MAP_RUN && more->run < OAKI_MAP_RUNS)
+    if (!m || !m->more) return 0;
+    const struct oak_map_deletes_ *d = &m->more->deletes;
+    if (d->mixed == OAKI_MAP_RUN && d->run < OAKI_MAP_RUNS)
         return oak_map_position_(oak_map_mix_(m->moves + m->len, m->seed, m->mult));
-    return more->run >= OAKI_MAP_RUN ? home_of(m, more->deleted).lo : 0;
+    return d->run >= OAKI_MAP_RUN ? home_of(m, d->deleted).lo : 0;
 }
 
 void oak_map_iter_init(oak_map_iter *it, const oak_map *m)

@@ -39,6 +39,7 @@
 __thread oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
 __thread oaki_thread *oaki_tls_thread __attribute__((tls_model("initial-exec")));
+__thread unsigned char oak_attached_ __attribute__((tls_model("initial-exec")));
 
 /* Rounds of key destructors that this thread has completed. */
 static __thread unsigned exit_rounds __attribute__((tls_model("initial-exec")));
@@ -133,6 +134,7 @@ static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
         oaki_tls_mcache = t->mcache;
         AO_compiler_barrier();
         oaki_tls_thread = t;
+        oak_attached_ = 1;
     }
     oaki_lock_release(&h->threads_lock);
     oaki_fork_release();
@@ -212,6 +214,7 @@ static void detach(oaki_thread *t)
     OAKI_ASSERT(t->in_runtime == OAKI_IN_RUNTIME && t->blocking_depth == 0);
     oaki_lock_acquire_parked(t, &h->threads_lock);
     oaki_fiber_thread_exit(t);
+    oak_attached_ = 0;
     oaki_tls_mcache = &oaki_mcache_none;
     oaki_tls_thread = NULL;
     AO_compiler_barrier();

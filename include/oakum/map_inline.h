@@ -1,16 +1,14 @@
-/* map_inline.h - the part of the map that is compiled into programs: the lookup, and typed maps.
+/* map_inline.h - the part of the map that is compiled into programs: the lookup, and writes that
+ * need no resize.
  *
- * Included by <oakum/map.h>. Only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH and the functions that they
- * define are for use. Names that end in _ are private, and may change with the library's major
- * version. The library's maps and typed maps share these functions, so there is one lookup. */
+ * Included by <oakum/map.h>. Names that end in _ are private, and may change with the library's
+ * major version. The library's maps and typed maps share these functions, so there is one
+ * lookup. */
 #ifndef OAKUM_MAP_INLINE_H
 #define OAKUM_MAP_INLINE_H
 
 #include <oakum/map.h>
 #include <string.h>
-#ifdef __cplusplus
-#include <type_traits>
-#endif
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
@@ -20,6 +18,7 @@
 OAK_BEGIN_DECLS
 
 #define OAK_MAP_INLINE_ static inline __attribute__((always_inline, unused))
+#define OAK_MAP_OUTLINE_ static __attribute__((noinline, unused))
 #define OAK_MAP_LIKELY_(x) __builtin_expect(!!(x), 1)
 #define OAK_MAP_UNLIKELY_(x) __builtin_expect(!!(x), 0)
 
@@ -28,7 +27,9 @@ OAK_BEGIN_DECLS
 enum {
     OAK_MAP_SLOTS_ = 15,   /* of a group: a tag byte each, and a byte for what went past */
     OAK_MAP_USED_ = 0x7fff,
-    OAK_MAP_INDIRECT_ = 128 /* larger keys and values are in objects of their own */
+    OAK_MAP_INDIRECT_ = 128, /* larger keys and values are in objects of their own */
+    OAK_MAP_HINTED_ = 1, /* a flag: made with a hint and not filled yet, so it doesn't shrink */
+    OAK_MAP_FETCH_BITS_ = 12 /* log2 of groups: smaller arrays are taken for cached */
 };
 
 /* Groups in hash order. Their tags are contiguous; their entries are in segments of 2^gbits groups,
@@ -60,9 +61,27 @@ struct oak_map {
     char *few_dir[2][2];
 };
 
+/* The latest deletes: do they come in the order of positions? The first fields of *more. */
+struct oak_map_deletes_ {
+    uint64_t deleted; /* position of the last deleted entry */
+    size_t left;      /* entries after that delete */
+    uint32_t run;     /* deletes up to it, each near the one before */
+    uint32_t mixed;   /* those of them after an add */
+};
+
+/* Is the calling thread attached? A stop doesn't wait for a thread that isn't, so the library
+ * attaches it before it writes a map. */
+extern OAK_API __thread unsigned char oak_attached_ __attribute__((tls_model("initial-exec")));
+
+OAK_MAP_INLINE_ bool oak_map_is_near_(const struct oak_map_deletes_ *d, uint64_t p)
+{
+    const uint64_t top = UINT64_C(1) << 63;
+    return ((p - d->deleted + top / 32) & (top - 1)) < top / 16;
+}
+
 /* Out of line, in the library. */
 OAK_API void *oak_map_add_(oak_map *m, uint64_t hash, const void *key);
-OAK_API void oak_map_remove_(oak_map *m, uint64_t hash, char *tag);
+OAK_API bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag); /* true */
 OAK_API bool oak_map_iter_more_(oak_map_iter *it);
 OAK_API OAK_NORETURN void oak_map_misuse_(const oak_map *m, int what);
 enum {
@@ -250,6 +269,12 @@ OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 
 /* ---- lookup ---- */
 
+/* Group g's first entry. Its segment is there. */
+OAK_MAP_INLINE_ char *oak_map_group_(const struct oak_map_array_ *a, size_t g, size_t entry_size)
+{
+    return a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * entry_size;
+}
+
 /* Has an entry whose tag equals this one modulo 8 gone past this group, as it found no room? */
 OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
 {
@@ -257,11 +282,12 @@ OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
 }
 
 /* Prefetches the whole group, if it is small. That saves a fifth of a hit's time in a map much
- * larger than the caches. */
-OAK_MAP_INLINE_ void oak_map_fetch_(const char *entries, size_t entry_size)
+ * larger than the caches, and costs time in a small one. */
+OAK_MAP_INLINE_ void oak_map_fetch_(const struct oak_map_array_ *a, const char *entries,
+                                    size_t entry_size)
 {
     size_t size = OAK_MAP_SLOTS_ * entry_size;
-    if (entry_size > 16) return;
+    if (entry_size > 16 || a->shift > 63 - OAK_MAP_FETCH_BITS_) return;
     __builtin_prefetch(entries);
     if (size > 64) __builtin_prefetch(entries + 64);
     if (size > 128) __builtin_prefetch(entries + 128);
@@ -280,47 +306,40 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
     for (;; g++) {
         char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1);
         unsigned hit = oak_map_match_(tags, tag);
-        if (hit)
-            oak_map_fetch_(a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * entry_size, entry_size);
-        for (; hit; hit &= hit - 1) {
-            size_t slot = (size_t)__builtin_ctzll(hit);
-            char *e = a->dir[g >> a->gbits] + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
-            const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
-            bool same = oak_map_equal_(t, stored, key);
-            if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
-                oak_map_misuse_(m, OAK_MAP_EQUAL_);
-            if (OAK_MAP_LIKELY_(same)) {
-                *at = tags + slot;
-                return e;
-            }
+        if (hit) {
+            char *entries = oak_map_group_(a, g, entry_size);
+            oak_map_fetch_(a, entries, entry_size);
+            do {
+                size_t slot = (unsigned)__builtin_ctz(hit);
+                char *e = entries + slot * entry_size;
+                const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
+                bool same = oak_map_equal_(t, stored, key);
+                if (t->key == OAK_KEY_CUSTOM &&
+                    OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
+                    oak_map_misuse_(m, OAK_MAP_EQUAL_);
+                if (OAK_MAP_LIKELY_(same)) {
+                    *at = tags + slot;
+                    return e;
+                }
+            } while ((hit &= hit - 1) != 0);
         }
         if (OAK_MAP_LIKELY_(!oak_map_went_past_(tags, oak_map_tag_(hash)))) return NULL;
     }
 }
 
-/* Returns the key's entry, or NULL. During a resize no branch predictor can tell the array, so it
- * is computed without a branch. At rest there is one array. */
+/* Returns the key's entry, or NULL. At rest there is one array. */
 OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                     uint64_t hash, const void *key, char **at)
 {
-    if (OAK_MAP_UNLIKELY_(m->resizing))
-        return oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size,
-                                hash, key, at);
-    return oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, at);
+    const struct oak_map_array_ *a = &m->array[0];
+    if (OAK_MAP_UNLIKELY_(m->resizing)) a = &m->array[oak_map_position_(hash) > m->last];
+    return oak_map_find_in_(m, a, t, entry_size, hash, key, at);
 }
 
 OAK_MAP_INLINE_ void *oak_map_value_(const oak_map_type *t, char *entry, size_t value_offset)
 {
     char *v = entry + value_offset;
     return t->value_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)v : v;
-}
-
-/* Reads busy and resizing by one load. */
-OAK_MAP_INLINE_ unsigned oak_map_state_(const oak_map *m)
-{
-    uint16_t both;
-    memcpy(&both, &m->busy, sizeof both);
-    return both;
 }
 
 /* The hash under any seed. A custom hash must not write to the map. */
@@ -346,25 +365,114 @@ OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, s
     char *at, *e;
     if (OAK_MAP_UNLIKELY_(!m)) return NULL;
     uint64_t hash = oak_map_hash_of_(m, t, key);
-    if (OAK_MAP_UNLIKELY_(oak_map_state_(m) != 0)) {
-        if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
-        e = oak_map_find_(m, t, entry_size, hash, key, &at);
-    } else {
-        e = oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, &at);
-    }
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_READ_);
+    e = oak_map_find_(m, t, entry_size, hash, key, &at);
     return e ? oak_map_value_(t, e, value_offset) : NULL;
 }
 
-/* The key may lie in the map itself: it is not read after entries move. */
+/* ---- writes ---- */
+
+/* The collector may read the segments of this type. */
+OAK_MAP_INLINE_ bool oak_map_is_scanned_(const oak_map_type *t)
+{
+    return (t->flags & (OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE)) != 0;
+}
+
+/* The types whose entries are made in line: plain cells, and keys that equal themselves. */
+OAK_MAP_INLINE_ bool oak_map_is_simple_(const oak_map_type *t)
+{
+    return t->key != OAK_KEY_DOUBLE && t->key_size <= OAK_MAP_INDIRECT_ &&
+           t->value_size <= OAK_MAP_INDIRECT_;
+}
+
+OAK_MAP_INLINE_ void oak_map_fill_(const oak_map_type *t, char *e, size_t value_offset,
+                                   const void *key)
+{
+    if (t->key_size == 8)
+        memcpy(e, key, 8);
+    else
+        memcpy(e, key, t->key_size);
+    if (t->value_size == 8)
+        memset(e + value_offset, 0, 8);
+    else
+        memset(e + value_offset, 0, t->value_size);
+}
+
+/* What was stored before is seen before what is stored after. */
+OAK_MAP_INLINE_ void oak_map_stored_(void)
+{
+#ifdef __aarch64__
+    __asm__ __volatile__("dmb ishst" : : : "memory");
+#else
+    __asm__ __volatile__("" : : : "memory");
+#endif
+}
+
+/* Adds an absent key to its home, if that has room and no resize is under way or due; the library
+ * does the rest. The entry is stored before its tag, and for scanned types its page is made dirty
+ * after the tag, as a concurrent mark may have read the tags in between. */
+OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, uint64_t hash, const void *key)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t g = (size_t)(oak_map_position_(hash) >> a->shift);
+    char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1), *entries = a->dir[g >> a->gbits], *e;
+    unsigned free = ~oak_map_used_(tags) & a->slots, slot;
+    if (OAK_MAP_UNLIKELY_(!oak_map_is_simple_(t) || m->resizing || m->len >= m->limit || !free ||
+                          !entries || !oak_attached_))
+        return oak_map_add_(m, hash, key);
+    slot = (unsigned)__builtin_ctz(free);
+    e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
+    oak_map_fill_(t, e, value_offset, key);
+    oak_map_stored_();
+    tags[slot] = (char)oak_map_tag_(hash);
+    if (oak_map_is_scanned_(t)) {
+        char first = *e;
+        oak_map_stored_();
+        *e = first;
+    }
+    oak_map_stored_();
+    m->len++;
+    m->moves++;
+    m->busy = 0;
+    return e + value_offset;
+}
+
+/* Removes the entry whose tag is at `at`, and ends the write. Here, if it is in its home, no resize
+ * is under way or due, and the last deletes and this one aren't side by side; else in the library.
+ * A call, so that it takes no registers from a lookup that finds nothing. */
+OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    struct oak_map_deletes_ *d = (struct oak_map_deletes_ *)(void *)m->more;
+    uint64_t p = oak_map_position_(hash);
+    const char *home = a->tags + (size_t)(p >> a->shift) * (OAK_MAP_SLOTS_ + 1);
+    if (OAK_MAP_UNLIKELY_(m->resizing || (m->flags & OAK_MAP_HINTED_) || m->len <= m->shrink_at ||
+                          m->len == 1 || at - home > OAK_MAP_SLOTS_ || !oak_attached_ ||
+                          (d && ((d->run | d->mixed) != 0 || oak_map_is_near_(d, p)))))
+        return oak_map_remove_(m, hash, at);
+    *at = 0;
+    m->len--;
+    if (d) {
+        d->deleted = p;
+        d->left = m->len;
+    }
+    m->busy = 0;
+    return true;
+}
+
+/* `add` does oak_map_add_as_ for the type. The key may lie in the map itself: it is not read after
+ * entries move. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                      size_t value_offset, const void *key)
+                                      size_t value_offset, const void *key,
+                                      void *(*add)(oak_map *, uint64_t, const void *))
 {
     if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
     uint64_t hash = oak_map_hash_of_(m, t, key);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
-    if (!e) return oak_map_add_(m, hash, key);
+    if (!e) return add(m, hash, key);
     if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
         memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
     m->busy = 0;
@@ -379,9 +487,9 @@ OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
     char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
-    if (e) oak_map_remove_(m, hash, at);
+    if (e) return oak_map_remove_here_(m, hash, at);
     m->busy = 0;
-    return e != NULL;
+    return false;
 }
 
 /* ---- iteration ---- */
@@ -390,7 +498,7 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
                                            size_t entry_size, size_t value_offset)
 {
     while (OAK_MAP_LIKELY_(it->left != 0 && it->moves == it->map->moves)) {
-        size_t slot = (size_t)__builtin_ctzll(it->left);
+        size_t slot = (unsigned)__builtin_ctz(it->left);
         it->left &= it->left - 1;
         if (OAK_MAP_UNLIKELY_(it->tags[slot] == 0)) continue;
         char *e = it->entries + slot * entry_size;
@@ -402,164 +510,5 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
 }
 
 OAK_END_DECLS
-
-/* ---- typed maps ---- */
-
-#ifdef __SIZEOF_INT128__
-__extension__ typedef __int128 oak_map_int128_;
-__extension__ typedef unsigned __int128 oak_map_uint128_;
-#endif
-
-/* Is T scanned; what kind of key is it? */
-#ifdef __cplusplus
-extern "C++" {
-template <class T> struct oak_map_number_ {
-    static constexpr bool value = std::is_arithmetic<T>::value || std::is_enum<T>::value;
-};
-#ifdef __SIZEOF_INT128__ /* no arithmetic types where extensions are off */
-template <> struct oak_map_number_<oak_map_int128_> {
-    static constexpr bool value = true;
-};
-template <> struct oak_map_number_<oak_map_uint128_> {
-    static constexpr bool value = true;
-};
-#endif
-template <class T> struct oak_map_traits_ {
-    static constexpr bool scanned = !oak_map_number_<T>::value && sizeof(T) % 8 == 0;
-    static constexpr bool wide = std::is_same<T, long double>::value;
-    static constexpr bool text = std::is_same<T, const char *>::value ||
-                                 std::is_same<T, char *>::value;
-    static constexpr bool real = std::is_same<T, float>::value || std::is_same<T, double>::value;
-    static constexpr oak_key kind = text                               ? OAK_KEY_CSTRING
-                                    : std::is_same<T, oak_slice>::value ? OAK_KEY_SLICE
-                                    : real                             ? OAK_KEY_DOUBLE
-                                    : sizeof(T) == 8                   ? OAK_KEY_U64
-                                    : sizeof(T) == 4                   ? OAK_KEY_U32
-                                                                       : OAK_KEY_BYTES;
-};
-}
-#define OAK_MAP_SCANNED_(T) (oak_map_traits_<T>::scanned)
-#define OAK_MAP_KIND_(T) (oak_map_traits_<T>::kind)
-#define OAK_MAP_WIDE_(T) (oak_map_traits_<T>::wide)
-#else
-/* clang-format off */
-#ifdef __SIZEOF_INT128__
-#define OAK_MAP_INT128_ oak_map_int128_: 0, oak_map_uint128_: 0,
-#else
-#define OAK_MAP_INT128_
-#endif
-#define OAK_MAP_SCANNED_(T) (sizeof(T) % 8 == 0 && _Generic(*(T *)0, OAK_MAP_INT128_ \
-    long: 0, unsigned long: 0, long long: 0, unsigned long long: 0, double: 0, long double: 0, \
-    default: 1))
-#define OAK_MAP_WIDE_(T) _Generic(*(T *)0, long double: 1, default: 0)
-#define OAK_MAP_KIND_(T) _Generic(*(T *)0, \
-    char *: OAK_KEY_CSTRING, const char *: OAK_KEY_CSTRING, oak_slice: OAK_KEY_SLICE, \
-    float: OAK_KEY_DOUBLE, double: OAK_KEY_DOUBLE, \
-    default: sizeof(T) == 8 ? OAK_KEY_U64 : sizeof(T) == 4 ? OAK_KEY_U32 : OAK_KEY_BYTES)
-/* clang-format on */
-#endif
-
-#define OAK_MAP_CELL_SIZE_(T) (sizeof(T) > OAK_MAP_INDIRECT_ ? sizeof(void *) : sizeof(T))
-#define OAK_MAP_CELL_ALIGN_(T) \
-    (sizeof(T) > OAK_MAP_INDIRECT_ || (OAK_MAP_SCANNED_(T) && __alignof__(T) < 8) ? 8 \
-                                                                                   : __alignof__(T))
-#define OAK_MAP_UP_(n, align) (((n) + (align)-1) / (align) * (align))
-#define OAK_MAP_MAX_(a, b) ((a) > (b) ? (a) : (b))
-#define OAK_MAP_OFFSET_(K, V) OAK_MAP_UP_(OAK_MAP_CELL_SIZE_(K), OAK_MAP_CELL_ALIGN_(V))
-#define OAK_MAP_ENTRY_(K, V) \
-    OAK_MAP_UP_(OAK_MAP_OFFSET_(K, V) + OAK_MAP_CELL_SIZE_(V), \
-                OAK_MAP_MAX_(OAK_MAP_CELL_ALIGN_(K), OAK_MAP_CELL_ALIGN_(V)))
-
-/** Defines a typed map, whose functions are compiled in: name *name_new(size_t hint), V
- * *name_get(m, k), V *name_put(m, k), bool name_delete(m, k), void name_clear(m), size_t
- * name_len(m). Iteration: name_iter it; name_iter_init(&it, m); while (name_iter_next(&it)) sets
- * it.key and it.value, which are pointers. Each function does the same as the oak_map_ function of
- * its name; name_map(m) is the map that those take.
- *
- * Integers, enums and pointers are compared by value, char pointers by their text, oak_slice by its
- * bytes. Floating point is compared as by ==, structs by their bytes, padding included. A long
- * double, which has padding, needs OAK_MAP_DEFINE_WITH. Keys and values that are not numbers and
- * whose size is a multiple of 8 are scanned for pointers. */
-#define OAK_MAP_DEFINE(name, K, V) \
-    typedef char name##_with_long_double_keys_needs_OAK_MAP_DEFINE_WITH \
-        [OAK_MAP_WIDE_(K) ? -1 : 1]; \
-    OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
-
-/** The same with custom functions: uint64_t hash(const K *key, uint64_t seed), bool equal(const K
- * *a, const K *b). */
-#define OAK_MAP_DEFINE_WITH(name, K, V, hash_, equal_) \
-    OAK_MAP_INLINE_ uint64_t name##_hash_(const void *key, uint64_t seed, size_t size) \
-    { \
-        (void)size; \
-        return hash_((K const *)key, seed); \
-    } \
-    OAK_MAP_INLINE_ bool name##_equal_(const void *a, const void *b, size_t size) \
-    { \
-        (void)size; \
-        return equal_((K const *)a, (K const *)b); \
-    } \
-    OAK_MAP_DEFINE_(name, K, V, OAK_KEY_CUSTOM, name##_hash_, name##_equal_)
-
-#define OAK_MAP_DEFINE_(name, K, V, kind, hash, equal) \
-    typedef struct name name; \
-    static const oak_map_type name##_type = { \
-        kind, \
-        (OAK_MAP_SCANNED_(K) ? 1u : 0u) | (OAK_MAP_SCANNED_(V) ? 2u : 0u), \
-        sizeof(K), \
-        sizeof(V), \
-        hash, \
-        equal, \
-        OAK_MAP_OFFSET_(K, V), \
-        OAK_MAP_ENTRY_(K, V), \
-        #name, \
-    }; \
-    typedef union name##_iter { \
-        __extension__ struct { /* as in oak_map_iter */ \
-            K const *key; \
-            V *value; \
-        }; \
-        oak_map_iter it; \
-    } name##_iter; \
-    OAK_MAP_INLINE_ oak_map *name##_map(const name *m) \
-    { \
-        return (oak_map *)(uintptr_t)m; \
-    } \
-    OAK_MAP_INLINE_ name *name##_new(size_t hint) \
-    { \
-        return (name *)oak_map_new(&name##_type, hint); \
-    } \
-    OAK_MAP_INLINE_ V *name##_get(const name *m, K key) \
-    { \
-        return (V *)oak_map_get_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
-                                    OAK_MAP_OFFSET_(K, V), &key); \
-    } \
-    OAK_MAP_INLINE_ V *name##_put(name *m, K key) \
-    { \
-        return (V *)oak_map_put_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
-                                    OAK_MAP_OFFSET_(K, V), &key); \
-    } \
-    OAK_MAP_INLINE_ bool name##_delete(name *m, K key) \
-    { \
-        return oak_map_delete_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), &key); \
-    } \
-    OAK_MAP_INLINE_ void name##_clear(name *m) \
-    { \
-        oak_map_clear(name##_map(m)); \
-    } \
-    OAK_MAP_INLINE_ size_t name##_len(const name *m) \
-    { \
-        return m ? name##_map(m)->len : 0; \
-    } \
-    OAK_MAP_INLINE_ void name##_iter_init(name##_iter *it, const name *m) \
-    { \
-        oak_map_iter_init(&it->it, name##_map(m)); \
-    } \
-    OAK_MAP_INLINE_ bool name##_iter_next(name##_iter *it) \
-    { \
-        return oak_map_iter_next_as_(&it->it, &name##_type, OAK_MAP_ENTRY_(K, V), \
-                                     OAK_MAP_OFFSET_(K, V)); \
-    } \
-    typedef char \
-        name##_alignment_is_at_most_16[__alignof__(K) <= 16 && __alignof__(V) <= 16 ? 1 : -1]
 
 #endif
