@@ -12,6 +12,7 @@
 
 #define CROWDED 200 /* groups in a row that entries went past: more than by chance (docs/maps.md) */
 #define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
+#define NEAR_FULL 96 /* the same, where more than seven in eight of the map's entries are there */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
 #define HINT_DELETES ((size_t)64) /* a hint outlives so many deletes, and a fourth of its groups */
@@ -25,8 +26,7 @@ _Static_assert(sizeof(void *) != 8 ||
 
 /* ---- making ---- */
 
-/* The fewest groups that n entries fit into, within the heap's limit and the machine's memory. */
-static unsigned hint_bits(const oaki_map_layout *l, size_t hint)
+unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t hint)
 {
     unsigned bits = oaki_map_bits_for(hint), most = OAKI_MAP_BITS_MAX;
     size_t group = OAK_MAP_SLOTS_ * l->entry_size + OAKI_MAP_GROUP, room = oaki_os_memory();
@@ -36,7 +36,7 @@ static unsigned hint_bits(const oaki_map_layout *l, size_t hint)
     return OAKI_MIN(bits, most);
 }
 
-static unsigned slots_for(size_t n)
+unsigned oaki_map_slots_for(size_t n)
 {
     return n <= 3 ? 0x7 : n <= 7 ? 0x7f : OAK_MAP_USED_;
 }
@@ -59,8 +59,8 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
     m->seed = oaki_hash_random();
     m->mult = oaki_hash_random() | 1;
     m->last = UINT64_MAX;
-    unsigned bits = hint <= OAK_MAP_SLOTS_ ? 0 : hint_bits(l, hint);
-    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : slots_for(hint), true))
+    unsigned bits = hint <= OAK_MAP_SLOTS_ ? 0 : oaki_map_hint_bits(l, hint);
+    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : oaki_map_slots_for(hint), true))
         if (bits-- == 0) return NULL;
     m->bits = (uint8_t)bits;
     if (bits > 0) m->flags |= OAKI_MAP_HINTED;
@@ -321,8 +321,7 @@ OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, s
     }
 }
 
-/* Gives the arrays back. The map has no entries. */
-static void release(oak_map *m)
+void oaki_map_release(oak_map *m)
 {
     OAKI_REQUIRES_WRITE(m);
     OAKI_ASSERT(m->len == 0);
@@ -333,7 +332,7 @@ static void release(oak_map *m)
     m->resizing = 0;
     m->last = UINT64_MAX;
     m->bits = 0;
-    (void)oaki_map_array_init(m, 0, 0, slots_for(0), true); /* can't fail: it is all in m */
+    (void)oaki_map_array_init(m, 0, 0, oaki_map_slots_for(0), true); /* can't fail: all is in m */
     oaki_map_set_limits(m);
 }
 
@@ -350,11 +349,10 @@ OAKI_INLINE void note_order(struct oak_map_deletes_ *d, uint64_t p, size_t len)
         d->mixed = 0;
 }
 
-/* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
-static OAKI_NOINLINE void forget_hint(oak_map *m)
+OAKI_NOINLINE void oaki_map_forget_hint(oak_map *m, size_t deletes)
 {
     OAKI_ASSERT(m->bits > 0 && m->more);
-    if (++m->more->looked < OAKI_MAX((size_t)1 << m->bits >> 2, HINT_DELETES)) return;
+    if ((m->more->looked += deletes) < OAKI_MAX((size_t)1 << m->bits >> 2, HINT_DELETES)) return;
     m->flags &= (uint8_t)~OAKI_MAP_HINTED;
     oaki_map_set_limits(m);
 }
@@ -372,9 +370,9 @@ bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
     m->len--;
     if (OAKI_LIKELY(m->more != NULL)) note_order(&m->more->deletes, p, m->len);
-    if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) forget_hint(m);
+    if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) oaki_map_forget_hint(m, 1);
     if (OAKI_UNLIKELY(m->len == 0 && !(m->flags & OAKI_MAP_HINTED)))
-        release(m);
+        oaki_map_release(m);
     else if (OAKI_UNLIKELY(m->resizing))
         oaki_map_step(m, false);
     else if (OAKI_UNLIKELY(m->len < m->shrink_at))
@@ -417,7 +415,7 @@ void oak_map_clear(oak_map *m)
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS;
-    release(m);
+    oaki_map_release(m);
     m->busy = 0;
 }
 
@@ -431,6 +429,7 @@ void oak_map_misuse_(const oak_map *m, int what)
         [OAK_MAP_NIL_] = "assignment to entry in nil map",
         [OAK_MAP_EQUAL_] = "a write by the map's own equal, or another thread, in a lookup",
         [OAK_MAP_HASH_] = "a write by the map's own hash, or another thread, beside it",
+        [OAK_MAP_KEEP_] = "a write by a retain's own predicate, or another thread, beside it",
     };
     const char *name = m && m->type->name ? m->type->name : NULL;
     if (name) oak_fatal("oakum: %s (%s)", text[what], name);

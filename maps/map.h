@@ -1,11 +1,17 @@
 /* map.h - the default map's private interface: layouts, arrays, and the division into files.
  *
- * map.c         creation, adding and removing an entry, clearing map_layout.c  what entries look
- * like, and how the collector reads a segment map_array.c   arrays: tags, directories, segments,
- * finding a free slot map_far.c     lookups of keys that may have one hash map_resize.c  growing,
- * shrinking, a new seed: when, and how far map_move.c    moving homes from the old array to the new
- * one, and back map_iter.c    iterators map_stats.c   statistics map_types.c   ready types and
- * hashes map_check.c   whether the rules below hold
+ * map.c         creation, adding and removing an entry, clearing
+ * map_layout.c  what entries look like, and how the collector reads a segment
+ * map_array.c   arrays: tags, directories, segments, finding a free slot
+ * map_far.c     lookups of keys that may have one hash
+ * map_resize.c  growing, shrinking, a new seed: when, and how far
+ * map_move.c    moving homes from the old array to the new one, and back
+ * map_iter.c    iterators
+ * map_bulk.c    many lookups, room for many entries, deletes by a predicate
+ * map_copy.c    copies
+ * map_stats.c   statistics
+ * map_types.c   ready types and hashes
+ * map_check.c   whether the rules below hold
  *
  * The frontier is `last`: a resize has evacuated the positions up to it from array[1] to array[0].
  *
@@ -208,11 +214,21 @@ bool oaki_map_restore_tags(oak_map *m, size_t g);
 /* An entry of this tag and of home h has left group g, which lies behind h: clears the bits in
  * between that no other entry needs. */
 void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
+/* The fewest groups, log2, that n entries fit into, within the heap's limit and the machine's
+ * memory. The slots of a single group for n entries. */
+unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t n);
+unsigned oaki_map_slots_for(size_t n);
+/* Gives the arrays back. The map has no entries. */
+void oaki_map_release(oak_map *m);
+/* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
+void oaki_map_forget_hint(oak_map *m, size_t deletes);
 
 /* ---- map_far.c ---- */
 
 /* oak_map_get of a custom key; m is not NULL. */
 void *oaki_map_get_custom(const oak_map *m, const void *key);
+/* The value's slot, or NULL, of a custom key of 8 bytes that has no `equal`. */
+void *oaki_map_find_custom(const oak_map *m, uint64_t hash, const void *key);
 
 /* ---- map_move.c ---- */
 
@@ -236,6 +252,12 @@ void oaki_map_shrink(oak_map *m); /* the same for shrinking */
 /* An entry of this hash is to be put where entries went past `run` groups in a row. If the hash
  * function may be the cause, takes a new seed. true: the map has one. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
+
+/* Moves all entries to an array of 2^bits groups, more than there are, in one step. false: no
+ * memory, nothing has changed. */
+bool oaki_map_enlarge(oak_map *m, unsigned bits);
+/* The one group of a small map gets more slots. false: no memory. */
+bool oaki_map_widen(oak_map *m);
 
 /* ---- map_stats.c ---- */
 

@@ -36,6 +36,17 @@ static char *find_word(const oak_map *m, const struct oak_map_array_ *a, uint64_
     }
 }
 
+void *oaki_map_find_custom(const oak_map *m, uint64_t hash, const void *key)
+{
+    const oak_map_type *t = m->type;
+    OAKI_ASSERT(t->key == OAK_KEY_CUSTOM && !t->equal);
+    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
+    char *at, *e = a->slots == OAK_MAP_USED_
+                       ? find_word(m, a, hash, oak_map_load8_(key))
+                       : oak_map_find_in_(m, a, t, m->entry_size, hash, key, &at);
+    return e ? oak_map_value_(t, e, m->value_offset) : NULL;
+}
+
 void *oaki_map_get_custom(const oak_map *m, const void *key)
 {
     const oak_map_type *t = m->type;
@@ -43,9 +54,5 @@ void *oaki_map_get_custom(const oak_map *m, const void *key)
         return oak_map_get_as_(m, t, m->entry_size, m->value_offset, key);
     uint64_t hash = oak_map_hash_of_(m, t, key);
     if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
-    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
-    char *at, *e = a->slots == OAK_MAP_USED_
-                       ? find_word(m, a, hash, oak_map_load8_(key))
-                       : oak_map_find_in_(m, a, t, m->entry_size, hash, key, &at);
-    return e ? oak_map_value_(t, e, m->value_offset) : NULL;
+    return oaki_map_find_custom(m, hash, key);
 }

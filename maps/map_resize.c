@@ -290,8 +290,7 @@ static void put_off(oak_map *m)
     m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
 }
 
-/* The one group of a small map gets more slots. */
-static bool widen(oak_map *m)
+bool oaki_map_widen(oak_map *m)
 {
     struct oak_map_array_ *a = &m->array[0];
     OAKI_REQUIRES_AT_REST(m);
@@ -327,7 +326,7 @@ void oaki_map_grow(oak_map *m)
         return;
     }
     if (m->bits == 0 && m->array[0].slots != OAK_MAP_USED_) {
-        if (!widen(m)) put_off(m);
+        if (!oaki_map_widen(m)) put_off(m);
         return;
     }
     if (m->bits < OAKI_MAP_BITS_MAX && begin(m, m->bits + 1u))
@@ -400,14 +399,14 @@ static bool copy_all(oak_map *m)
     return true;
 }
 
-/* A new seed, in an array of 2^bits groups. */
-static bool reorder(oak_map *m, unsigned bits)
+/* All entries move to an array of 2^bits groups, under this seed. */
+static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed, uint64_t new_mult)
 {
     uint64_t seed = m->seed, mult = m->mult;
     unsigned before = m->bits;
     if (!swap_arrays(m, bits, true)) return false;
-    m->seed = oaki_hash_random();
-    m->mult = oaki_hash_random() | 1;
+    m->seed = new_seed;
+    m->mult = new_mult;
     bool done = copy_all(m);
     if (done) {
         oaki_map_array_free(m, 1);
@@ -418,6 +417,23 @@ static bool reorder(oak_map *m, unsigned bits)
         m->mult = mult;
     }
     m->moves++;
+    return done;
+}
+
+/* A new seed, in an array of 2^bits groups. */
+static bool reorder(oak_map *m, unsigned bits)
+{
+    return rebuild(m, bits, oaki_hash_random(), oaki_hash_random() | 1);
+}
+
+bool oaki_map_enlarge(oak_map *m, unsigned bits)
+{
+    OAKI_ASSERT(bits > m->bits);
+    oaki_resize_begins(m, false, m->len, (size_t)OAK_MAP_SLOTS_ << m->bits,
+                       (size_t)OAK_MAP_SLOTS_ << bits);
+    bool done = rebuild(m, bits, m->seed, m->mult);
+    oaki_resize_ends(m, false, m->len);
+    if (done) m->more->growths++;
     return done;
 }
 

@@ -28,6 +28,17 @@ enum { TO_BEST, TO_ABSL, TO_GO, COLUMNS };
      .metrics = {{.key = "rest", .what = title ": bytes an entry", .unit = "", .bar = bar_rest}, \
                  {.key = "peak", .what = "  most while growing", .unit = "", .bar = bar_peak}}}
 
+/* Calls on many entries, each with the loop that it replaces. */
+#define PAIR(key_, title, bar) \
+    {.key = key_ "_loop", .what = title ", by a loop", .unit = "ns"}, {.key = key_, .what = "  by one call", .unit = "ns"}, \
+    {.key = key_ "_part", .what = "  the call of the loop", .unit = "", .most = bar}
+#define BULK(name_, size, quick_, title) \
+    {.name = "bulk-lookups-" name_, .program = "bulk", .full = size " 3 lookups", .quick = quick_ " 1 lookups", .peers = PEER_BIT(OAKUM), .once = true, \
+     .metrics = {PAIR("get", title ": get", 0.5), PAIR("miss", "miss", 0.5), PAIR("untyped_get", "untyped get", 0.5)}}, \
+    {.name = "bulk-all-" name_, .program = "bulk", .full = size " 3 all", .quick = quick_ " 1 all", .peers = PEER_BIT(OAKUM), .once = true, \
+     .metrics = {PAIR("retain", title ": retain half", 0.5), PAIR("untyped_retain", "untyped retain", 0.5), \
+                 PAIR("copy", "copy", 0.25), PAIR("reserve", "reserve", 0.5)}}
+
 #define NO_BAR {0}
 
 static bench benches[] = {
@@ -39,6 +50,8 @@ static bench benches[] = {
     TIMES("str-100000", "str", "100000", "1000", "100,000 strings", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
     TIMES("str-1000000", "str", "1000000", "10000", "1 million strings", TO_A(1.0), TO_A(1.0), TO_A(1.0), NO_BAR, NO_BAR, NO_BAR),
     TIMES("str-10000000", "str", "10000000", "100000", "10 million strings", NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR, NO_BAR),
+    BULK("1000000", "1000000", "1000", "1 million integers"),
+    BULK("10000000", "10000000", "10000", "10 million integers"),
     MEMORY("bytes-u64-1000", "u64", "1000", "100", "1,000 integers", NO_BAR, NO_BAR),
     MEMORY("bytes-u64-100000", "u64", "100000", "1000", "100,000 integers", NO_BAR, NO_BAR),
     MEMORY("bytes-u64-1000000", "u64", "1000000", "10000", "1 million integers", NO_BAR, NO_BAR),

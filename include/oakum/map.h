@@ -183,5 +183,6 @@ OAK_END_DECLS
 
 #include <oakum/map_inline.h>
 #include <oakum/map_typed.h>
+#include <oakum/map_bulk.h>
 
 #endif

@@ -90,7 +90,8 @@ enum {
     OAK_MAP_ITERATE_,
     OAK_MAP_NIL_,
     OAK_MAP_EQUAL_,
-    OAK_MAP_HASH_
+    OAK_MAP_HASH_,
+    OAK_MAP_KEEP_
 };
 
 /* ---- hashes ---- */

@@ -77,9 +77,10 @@ template <class T> struct oak_map_traits_ {
 
 /** Defines a typed map, whose functions are compiled in: name *name_new(size_t hint), V
  * *name_get(m, k), V *name_put(m, k), bool name_delete(m, k), void name_clear(m), size_t
- * name_len(m). Iteration: name_iter it; name_iter_init(&it, m); while (name_iter_next(&it)) sets
- * it.key and it.value, which are pointers. Each function does the same as the oak_map_ function of
- * its name; name_map(m) is the map that those take.
+ * name_len(m); size_t name_get_many(m, keys, n, values), int name_reserve(m, n), size_t
+ * name_retain(m, keep, arg), name *name_copy(m). Iteration: name_iter it; name_iter_init(&it, m);
+ * while (name_iter_next(&it)) sets it.key and it.value, which are pointers. Each function does the
+ * same as the oak_map_ function of its name; name_map(m) is the map that those take.
  *
  * Integers, enums and pointers are compared by value, char pointers by their text, oak_slice by its
  * bytes. Floating point is compared as by ==, structs by their bytes, padding included. A long
@@ -169,6 +170,7 @@ template <class T> struct oak_map_traits_ {
         return oak_map_iter_next_as_(&it->it, &name##_type, OAK_MAP_ENTRY_(K, V), \
                                      OAK_MAP_OFFSET_(K, V)); \
     } \
+    OAK_MAP_BULK_(name, K, V) \
     typedef char \
         name##_alignment_is_at_most_16[__alignof__(K) <= 16 && __alignof__(V) <= 16 ? 1 : -1]
 

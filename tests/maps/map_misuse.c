@@ -96,6 +96,34 @@ static void do_settle(void)
     oak_map_settle(map);
 }
 
+static void do_many(void)
+{
+    uint64_t keys[] = { 1, 7, 1, 1000 };
+    void *values[4];
+    oak_map_get_many(map, keys, 4, values);
+}
+
+static void do_reserve(void)
+{
+    oak_map_reserve(map, 10000);
+}
+
+static bool keep_all(const void *key, void *value, void *arg)
+{
+    (void)key, (void)value, (void)arg;
+    return true;
+}
+
+static void do_retain(void)
+{
+    oak_map_retain(map, keep_all, NULL);
+}
+
+static void do_copy(void)
+{
+    oak_map_copy(map);
+}
+
 /* Into the next group: it is looked once a group. */
 static void do_next(void)
 {
@@ -149,6 +177,22 @@ static const meeting meetings[] = {
     { do_get, do_get, true, NULL },
     { do_put, do_get, true, NULL },
     { do_put, do_next, true, NULL },
+    { do_put, do_many, false, READ },
+    { do_put, do_reserve, false, WRITES },
+    { do_put, do_retain, false, WRITES },
+    { do_put, do_copy, false, READ },
+    { do_get, do_reserve, false, WRITTEN },
+    { do_get, do_copy, false, NULL },
+    { do_get, do_retain, false, NULL }, /* which deletes nothing */
+    { do_many, do_add, false, WRITTEN },
+    { do_many, do_clear, false, WRITTEN },
+    { do_many, do_delete, true, FROM_HASH },
+    { do_many, do_get, true, NULL },
+    { do_many, do_many, false, NULL },
+    { do_reserve, do_put, true, WRITES },
+    { do_reserve, do_retain, true, WRITES },
+    { do_reserve, do_get, true, READ },
+    { do_reserve, do_copy, true, READ },
 };
 
 static void meet(void *arg)

@@ -41,6 +41,18 @@ static const char *read_all(size_t round)
         if (w.type == &typed_map_type && typed_map_get((typed_map *)w.m, k) != v)
             return "another answer of the typed map";
     }
+    for (uint64_t k = 0; k < w.n + 100; k += 100) {
+        uint64_t keys[100];
+        void *values[100];
+        for (uint64_t i = 0; i < 100; i++) keys[i] = k + i;
+        oak_map_get_many(w.m, keys, 100, values);
+        for (uint64_t i = 0; i < 100; i++)
+            if (values[i] != oak_map_get(w.m, &keys[i])) return "another answer for many";
+    }
+    if (round == 0) {
+        const oak_map *copy = oak_map_copy(w.m);
+        if (!copy || oak_map_len(copy) != w.n) return "a copy of another length";
+    }
     if (round % 2) oak_map_iter_init(&it, w.m);
     else oak_map_iter_init_random(&it, w.m);
     for (; oak_map_iter_next(&it); given++)

@@ -280,6 +280,128 @@ void model_clear(void)
     REQUIRE(oak_map_len(root.map) == 0, "entries after a clear");
 }
 
+/* ---- many at once ---- */
+
+void model_get_many(size_t n)
+{
+    static char keys[MODEL_MANY * sizeof(model_room)], texts[MODEL_MANY][80];
+    static unsigned number[MODEL_MANY];
+    void *slots[MODEL_MANY + 1];
+    size_t size = model_key_size(w.kind), present = 0;
+    for (size_t i = 0; i < n; i++) {
+        model_room r;
+        number[i] = i > 0 && model_below(4) == 0 ? number[i - 1]
+                                                 : (unsigned)model_below(w.space);
+        model_make_key(w.kind, number[i], model_below(2) == 0, texts[i], &r);
+        memcpy(keys + i * size, &r, size);
+        present += is_present(number[i]);
+    }
+    slots[n] = slots;
+    size_t found = oak_map_get_many(root.map, keys, n, model_below(4) ? slots : NULL);
+    REQUIRE(found == present, "of many %zu are there, and not %zu", found, present);
+    found = oak_map_get_many(root.map, keys, n, slots);
+    REQUIRE(found == present && slots[n] == slots, "of many %zu, not %zu", found, present);
+    for (size_t i = 0; i < n; i++) {
+        unsigned k = number[i];
+        REQUIRE((slots[i] != NULL) == is_present(k), "of many, key %u", k);
+        if (slots[i]) check_value(w.current[k] - 1, slots[i]);
+        if (i > 0 && k == number[i - 1]) REQUIRE(slots[i] == slots[i - 1], "two slots of %u", k);
+    }
+}
+
+/* Which is in the map as it is given. */
+static uint64_t entry_given(const void *key, void *value)
+{
+    uint64_t word, id;
+    if (model_key_is_nan(w.kind, key)) {
+        memcpy(&word, value, sizeof word);
+        if (w.kind->boxed && w.kind->type.value_size == sizeof word)
+            word = **(uint64_t **)value;
+        id = word >> 16;
+        REQUIRE(id < w.next && w.entries[id].live && w.entries[id].nan, "given: an unknown NaN");
+    } else {
+        long k = model_key_number(w.kind, key);
+        REQUIRE(k >= 0 && (size_t)k < w.space, "given: what is no key");
+        REQUIRE(is_present((unsigned)k), "given: key %ld, which isn't in the map", k);
+        id = w.current[k] - 1;
+        const entry *e = &w.entries[id];
+        REQUIRE(text_of(key) == e->hidden, "key %ld isn't the one that was put", k);
+        REQUIRE(k != 0 || w.kind->form != MODEL_REAL || is_negative(key) == e->negative,
+                "a zero of the wrong sign");
+    }
+    check_value(id, value);
+    return id;
+}
+
+static void drop_entry(uint64_t id)
+{
+    w.entries[id].live = false;
+    w.len--;
+    if (!w.entries[id].nan) {
+        w.current[w.entries[id].key] = 0;
+        return;
+    }
+    size_t n = 0;
+    while (w.nans[n] != id) n++;
+    w.nans[n] = w.nans[--w.nnans];
+}
+
+static void write_value(uint64_t id, void *slot)
+{
+    void *b = NULL;
+    if (w.kind->boxed && !(b = model_make_box(value_word(id) + 1))) return;
+    w.entries[id].version++;
+    model_write_value(w.kind, slot, value_word(id), b);
+}
+
+typedef struct passing {
+    size_t part, calls;
+} passing;
+
+static bool keep_some(const void *key, void *value, void *arg)
+{
+    passing *p = arg;
+    uint64_t id = entry_given(key, value);
+    p->calls++;
+    if (model_below(8) == 0) model_get((unsigned)model_below(w.space));
+    if (model_below(8) == 0) write_value(id, value);
+    if (model_below(p->part) > 0) return true;
+    drop_entry(id);
+    return false;
+}
+
+void model_retain(size_t part)
+{
+    passing p = { part, 0 };
+    size_t before = w.len;
+    w.steps++;
+    size_t deleted = oak_map_retain(root.map, keep_some, &p);
+    REQUIRE(p.calls == before, "%zu calls for %zu entries", p.calls, before);
+    REQUIRE(deleted == before - w.len, "%zu deleted, not %zu", deleted, before - w.len);
+    REQUIRE(oak_map_len(root.map) == w.len, "len %zu, not %zu", oak_map_len(root.map), w.len);
+}
+
+bool model_reserve(size_t n)
+{
+    w.steps++;
+    if (oak_map_reserve(root.map, n) != 0) return refused("no room");
+    return true;
+}
+
+bool model_copy(void)
+{
+    w.steps++;
+    oak_map *copy = oak_map_copy(root.map);
+    if (!copy) return refused("no copy");
+    const char *broken = oaki_map_check(copy);
+    REQUIRE(!broken, "a copy: not so: %s", broken);
+    oak_map_clear(root.map);
+    root.map = copy;
+    for (unsigned i = 0; i < MODEL_WALKS; i++) w.walks[i].open = false;
+    REQUIRE(oak_map_len(copy) == w.len, "a copy's len %zu, not %zu", oak_map_len(copy), w.len);
+    return true;
+}
+
 /* ---- iterators ---- */
 
 static bool was_given(const walk *k, uint64_t id)
@@ -313,30 +435,6 @@ bool model_open(unsigned i)
     return w.walks[i].open;
 }
 
-/* Which is in the map as it is given. */
-static uint64_t entry_given(const oak_map_iter *it)
-{
-    uint64_t word, id;
-    if (model_key_is_nan(w.kind, it->key)) {
-        memcpy(&word, it->value, sizeof word);
-        if (w.kind->boxed && w.kind->type.value_size == sizeof word)
-            word = **(uint64_t **)it->value;
-        id = word >> 16;
-        REQUIRE(id < w.next && w.entries[id].live && w.entries[id].nan, "given: an unknown NaN");
-    } else {
-        long k = model_key_number(w.kind, it->key);
-        REQUIRE(k >= 0 && (size_t)k < w.space, "given: what is no key");
-        REQUIRE(is_present((unsigned)k), "given: key %ld, which isn't in the map", k);
-        id = w.current[k] - 1;
-        const entry *e = &w.entries[id];
-        REQUIRE(text_of(it->key) == e->hidden, "key %ld isn't the one that was put", k);
-        REQUIRE(k != 0 || w.kind->form != MODEL_REAL || is_negative(it->key) == e->negative,
-                "a zero of the wrong sign");
-    }
-    check_value(id, it->value);
-    return id;
-}
-
 static void at_end(unsigned i, int error)
 {
     const walk *k = &w.walks[i];
@@ -355,11 +453,8 @@ static void at_end(unsigned i, int error)
 static void act_on(oak_map_iter *it, uint64_t id, model_act act)
 {
     bool is_nan = w.entries[id].nan;
-    void *b = NULL;
     if (act == MODEL_WRITE) {
-        if (w.kind->boxed && !(b = model_make_box(value_word(id) + 1))) return;
-        w.entries[id].version++;
-        model_write_value(w.kind, it->value, value_word(id), b);
+        write_value(id, it->value);
     } else if (act == MODEL_DELETE_IT && is_nan) {
         REQUIRE(!oak_map_delete(root.map, it->key), "deleted a NaN");
     } else if (act == MODEL_DELETE_IT) {
@@ -379,7 +474,7 @@ bool model_step(unsigned i, model_act act)
         w.walks[i].open = false;
         return false;
     }
-    uint64_t id = entry_given(it);
+    uint64_t id = entry_given(it->key, it->value);
     REQUIRE(!was_given(&w.walks[i], id), "iterator %u gave key %u twice", i, w.entries[id].key);
     mark_given(&w.walks[i], id);
     act_on(it, id, act);

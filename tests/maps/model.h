@@ -11,7 +11,7 @@
 #include <oakum/map.h>
 #include <oakum/oakum.h>
 
-enum { MODEL_WALKS = 8, MODEL_KEY_MAX = 200, MODEL_VALUE_MAX = 1000 };
+enum { MODEL_WALKS = 8, MODEL_KEY_MAX = 200, MODEL_VALUE_MAX = 1000, MODEL_MANY = 100 };
 
 /* What a key is made of; the number of a key is always found again in it. */
 typedef enum model_form {
@@ -76,6 +76,13 @@ bool model_put_nan(void);
 void model_get(unsigned k);
 void model_delete(unsigned k); /* which may be absent */
 void model_clear(void);
+/* n lookups at once, of keys at random, some of them more than once; n is at most MODEL_MANY. */
+void model_get_many(size_t n);
+/* One pass, whose predicate refuses one of `part` entries, looks up others and writes values. */
+void model_retain(size_t part);
+bool model_reserve(size_t n);
+/* The map is cleared, and a copy that was made before takes its place; it has no iterators. */
+bool model_copy(void);
 /* The map's own rules hold: at each call while it is small, at every 64th step when it isn't. */
 void model_hold(void);
 /* Everything is as the reference has it. */
@@ -109,6 +116,7 @@ void model_make_key(const model_kind *kind, unsigned k, bool negative, char *tex
                     model_room *out);
 /* Bytes of text that the key of this number has, its NUL included. */
 size_t model_text_size(const model_kind *kind, unsigned k);
+size_t model_key_size(const model_kind *kind);
 /* -1: these are not the bytes of any key. */
 long model_key_number(const model_kind *kind, const void *key);
 bool model_key_is_nan(const model_kind *kind, const void *key);

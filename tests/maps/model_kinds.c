@@ -58,7 +58,7 @@ const model_kind model_kinds[] = {
 };
 const unsigned model_nkinds = sizeof model_kinds / sizeof model_kinds[0];
 
-static size_t key_size(const model_kind *kind)
+size_t model_key_size(const model_kind *kind)
 {
     if (kind->type.key_size > 0) return kind->type.key_size;
     return kind->form == MODEL_SLICE ? sizeof(oak_slice) : kind->type.key == OAK_KEY_U32 ? 4 : 8;
@@ -183,7 +183,7 @@ void model_make_key(const model_kind *kind, unsigned k, bool negative, char *tex
         out->slice = (oak_slice){ size > 0 ? text : NULL, size };
         break;
     default:
-        make_bytes(k, key_size(kind), out->bytes);
+        make_bytes(k, model_key_size(kind), out->bytes);
     }
 }
 
@@ -216,7 +216,7 @@ long model_key_number(const model_kind *kind, const void *key)
     model_room r, made;
     char text[80];
     unsigned k;
-    memcpy(&r, key, key_size(kind));
+    memcpy(&r, key, model_key_size(kind));
     switch (kind->form) {
     case MODEL_REAL: {
         double d = real_of(kind, key) * 2;
@@ -231,9 +231,9 @@ long model_key_number(const model_kind *kind, const void *key)
         model_make_key(kind, k, false, text, &made);
         return same_text(r.slice.data, r.slice.len, made.slice.data, made.slice.len) ? (long)k : -1;
     default:
-        k = number_in(&r, key_size(kind));
+        k = number_in(&r, model_key_size(kind));
         model_make_key(kind, k, false, text, &made);
-        return memcmp(&r, &made, key_size(kind)) == 0 ? (long)k : -1;
+        return memcmp(&r, &made, model_key_size(kind)) == 0 ? (long)k : -1;
     }
 }
 

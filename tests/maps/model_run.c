@@ -93,8 +93,22 @@ static void now_and_then(void)
         model_check();
         return;
     case 8:
+        model_retain(2 + model_below(model_below(2) ? 3 : 50));
+        return;
     case 9:
+        model_retain(1 + model_below(2));
+        return;
     case 10:
+    case 11:
+        model_copy();
+        return;
+    case 12:
+    case 13:
+        model_reserve(model_below(4) ? model_below(run.space * 2) : model_below(run.space / 4 + 1));
+        return;
+    case 14:
+    case 15:
+    case 16:
         if (!run.starves) return;
         oaki_debug_switches.failalloc = oaki_debug_switches.failalloc ? 0 : 1 + (int)model_below(3);
         return;
@@ -111,7 +125,8 @@ static void step(const struct phase *p)
     } else if ((act -= p->put) < p->delete) {
         model_delete(pick());
     } else if (act - p->delete < p->get) {
-        model_get(pick());
+        if (model_below(8) == 0) model_get_many(model_below(MODEL_MANY + 1));
+        else model_get(pick());
     } else {
         walk();
     }

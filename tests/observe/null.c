@@ -197,6 +197,12 @@ static bool is_zero(const void *p, size_t n)
     X(RETURNS(oak_map_iter_init_random(NULL, map))) \
     X(!oak_map_iter_next(NULL)) \
     X(oak_map_settle(NULL) == 0) \
+    X(oak_map_get_many(NULL, NULL, 0, NULL) == 0) \
+    X(oak_map_get_many(map, NULL, 1, NULL) == 0) \
+    X(FAILS(oak_map_reserve(NULL, 1))) \
+    X(oak_map_retain(NULL, NULL, NULL) == 0) \
+    X(oak_map_retain(map, NULL, NULL) == 0) \
+    X(IS_NONE(oak_map_copy(NULL))) \
     X((oak_map_iter_init(&map_iter, NULL), !oak_map_iter_next(&map_iter))) \
     X((oak_map_iter_init_random(&map_iter, NULL), !oak_map_iter_next(&map_iter))) \
     X(ZEROES(oak_map_stats, oak_map_stats_read(NULL, &out))) \
