@@ -10,6 +10,7 @@
 #include "observe/rootwords.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
+#include "runtime/tags.h"
 #include "runtime/track.h"
 
 #define LOOK_EVERY 4096
