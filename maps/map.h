@@ -89,8 +89,6 @@ struct oak_map_more_ {
     bool reseeded;        /* a new seed was taken or tried */
     bool back;            /* shrinking was given up: the frontier goes back */
     bool halve;           /* shrinking had gone too far: the next one halves only */
-    uint64_t low_cycle;   /* collections, when the map was found sparse */
-    uint64_t low_moves;   /* its moves then: those since are adds */
 };
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)

@@ -16,22 +16,18 @@
 #include <string.h>
 
 #define HOMES 2        /* homes that a write moves */
-#define HOMES_FAR 6    /* homes that a write moves, where more than two become one */
 #define EMPTY 16       /* homes without entries that count as one */
 #define LOOK 4         /* new homes whose entries are counted before shrinking makes them */
 #define SAMPLE 256     /* old homes, the first ones, which decide how many become one */
 #define LEVELS 6u      /* log2 of how many old homes become one, at most */
-#define THIN 8         /* entries in two new homes, on average, if each is of more than two */
-#define EVEN 13        /* the same, where deletes leave all homes alike */
+#define THIN 4         /* entries in a new home, on average, if it is of more than two */
 #define WHOLE 8        /* groups: arrays of up to so many are evacuated in one step */
 #define RETRY 64       /* writes until a resize that found no memory is tried again */
 #define PATIENCE 8     /* if the writes are deletes, this part of the entries instead */
 #define FEW 2048       /* entries that may be moved in one step */
 #define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
 #define CHARGE 16      /* groups that are read for each entry before another new seed */
-#define SHRINK_NUM 6   /* entries in two groups, on average, below which a map is sparse */
-#define SPARSEST 16    /* entries in ten groups, below which it shrinks without a collection */
-#define LESS 16        /* the part of its entries after whose deletes a sparse map is looked at */
+#define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define SOON 16 /* the part of the limit, at its end, in which memory is made ready */
 #define SOON_FROM ((size_t)1 << 20) /* bytes of the next array, from which that is done */
 
@@ -219,8 +215,7 @@ void oaki_map_step(oak_map *m, bool adds)
     const struct oak_map_array_ *a = &m->array[1];
     unsigned old = 63u - a->shift;
     bool shrinks = old > m->bits;
-    int homes = shrinks && old - m->bits > 1 ? HOMES_FAR : HOMES;
-    int left = EMPTY * (((size_t)1 << old) <= WHOLE ? WHOLE : homes);
+    int left = EMPTY * (((size_t)1 << old) <= WHOLE ? WHOLE : HOMES);
     while (left > 0 && m->resizing) {
         bool much = shrinks && is_too_much(m, adds);
         if (!adds && much) { /* further deletes reach the dense homes */
@@ -351,46 +346,16 @@ void oaki_map_grow_next(oak_map *m)
 static unsigned levels_of(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0];
-    size_t homes = oaki_map_homes(a), end = OAKI_MIN((size_t)SAMPLE, homes), n;
+    size_t end = OAKI_MIN((size_t)SAMPLE, oaki_map_homes(a)), n;
     unsigned levels = 1;
     OAKI_ASSERT(m->bits > 0); /* one group has nothing to shrink to */
     if (is_dense(m, 0, 0, 1)) return 0;
     n = entries_in(m, 0, 0, end);
     if (n * 4 > end * OAKI_MAP_FILL) return 0;
     if (!m->more || m->more->halve) return 1;
-    bool even = m->more->deletes.run < OAKI_MAP_RUN;
-    size_t most = end * (even ? EVEN : THIN);
-    if (even) n = OAKI_MIN(n, m->len / (homes / end));
-    while (levels < OAKI_MIN(LEVELS, (unsigned)m->bits) && n << (levels + 2) <= most) levels++;
+    while (levels < OAKI_MIN(LEVELS, (unsigned)m->bits) && n << (levels + 1) <= end * THIN)
+        levels++;
     return levels;
-}
-
-/* Old segments make room for the new ones' entries, but not for tags. */
-static void want_less(oak_map *m)
-{
-    m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
-    oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
-}
-
-/* A map that is filled again would pay for two resizes. So a sparse one waits until a collection
- * has been completed and few entries were added since, or until it is much sparser. Deletes in the
- * order of positions leave homes empty, which costs less than waiting. */
-static bool waits(oak_map *m)
-{
-    size_t groups = (size_t)1 << m->bits, least = groups * SPARSEST / 10;
-    uint64_t cycle = AO_load(&oaki_the_heap.cycle);
-    struct oak_map_more_ *more = m->more;
-    OAKI_ASSERT(more && m->bits > 0);
-    if (m->len < least || more->deletes.run >= OAKI_MAP_RUN) return false;
-    bool filled = m->moves - more->low_moves >= groups;
-    if (!filled && more->low_cycle != cycle) return false;
-    if (filled) {
-        more->low_cycle = cycle;
-        more->low_moves = m->moves;
-    }
-    if (m->flags & OAKI_MAP_SOON_LESS) want_less(m);
-    m->shrink_at = OAKI_MAX(least, m->len - m->len / LESS);
-    return true;
 }
 
 void oaki_map_shrink(oak_map *m)
@@ -398,10 +363,10 @@ void oaki_map_shrink(oak_map *m)
     unsigned levels;
     OAKI_REQUIRES_AT_REST(m);
     OAKI_ASSERT(m->len < m->shrink_at && !(m->flags & OAKI_MAP_HINTED));
-    if (waits(m)) return;
-    if (m->flags & OAKI_MAP_SOON_LESS) {
+    if (m->flags & OAKI_MAP_SOON_LESS) { /* old segments make room for the new ones' entries */
+        m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
         m->shrink_at -= m->shrink_at / SOON;
-        want_less(m);
+        oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
     } else if ((levels = levels_of(m)) == 0) {
         m->more->looked++;
         free_if_empty(m, 0);
