@@ -1,14 +1,17 @@
 /* concurrent.pml - a model of mostly-concurrent marking without a write barrier, for spin.
  *
- * A mutator moves references between a few objects and its registers while a collector marks. All
- * that the collector is told of writes is one bit for each page: protecting a page clears it, the
- * next store to the page sets it. It stops the mutator at the beginning of a cycle, and at the end
- * of the mark. Marks are sticky: what a cycle has marked, the next one may keep, and is a minor one
- * then (gc/concurrent/sticky.c). Other threads may stop the world, too, STOPS times in all: to end the mark
- * that is under way, to give it up, or to collect themselves, full or minor (gc/cycle.c).
+ * A mutator moves references between a few objects and its registers while a collector marks. Dirty
+ * tracking is one bit for each page: protecting a page clears it, the next store to the page sets
+ * it. The collector pauses the mutator at both ends of a mark. Mark bits are sticky: the next cycle
+ * may keep them, and is a minor one then (gc/concurrent/sticky.c). Other threads pause it too,
+ * PAUSES times in all: to end the mark that is under way, to abort it, or for a stopped cycle, full
+ * or minor (gc/pauses.c).
  *
- * Whether marks are kept for the next cycle is left open wherever they may be kept, so that minor
- * and full ones, beside the program and in a stop, follow each other in each order.
+ * The phases, and which may follow which, are those of gc/cycle.c; tests/model/check-phases
+ * compares them. A step into a phase asserts the table.
+ *
+ * Whether mark bits are kept for the next cycle is left open wherever they may be kept. So minor
+ * and full cycles, concurrent and stopped, follow each other in each order.
  *
  * Property: nothing that the mutator can reach is freed. It is asserted at the end of each mark
  * (what is reachable is marked) and at each use of an object (it is allocated).
@@ -16,32 +19,35 @@
  * What stands for what:
  * - An object is a number from 1 on, 0 is NULL; it lies on page (object - 1) / PER_PAGE, which is a
  *   span, too. Sets of objects and of pages are bits of a byte.
- * - The registers are all roots: registers, stacks, and data that nobody watches. Several threads
- *   that pass references to each other are one mutator with the registers of all of them, as it
- *   uses these in any order. So the order has no meaning, and they are kept sorted.
- * - With BUFFER, a store is two steps. When it is issued the processor looks whether the page may
+ * - The registers are all roots: registers, stacks, and data without dirty tracking. Several
+ *   threads that pass references to each other are one mutator with the registers of all of them,
+ *   as it uses these in any order. So the order has no meaning, and they are kept sorted.
+ * - A pause is one step for the mutator, with all phases that it goes through.
+ * - PREPARE is one step, as nothing reads M before MARK. RECLAIM has no work here: there are no
+ *   records.
+ * - With BUFFER, a store is two steps. When it is issued the processor checks whether the page may
  *   be written, which is when the bit is set (by a fault, or by the kernel in the page table);
  *   later it reaches memory. In between the mutator goes on, and sees its own store. One store is
- *   under way at most.
+ *   pending at most.
  * - To protect a page is one step, with all that the kernel does until the call returns: other
  *   processors forget the page's old translation, and stores that they had begun by it reach
  *   memory. (A processor that is interrupted for that first finishes the stores it has begun.)
- *   PAGEMAP_SCAN with PM_SCAN_WP_MATCHING reads the bit and protects in that step too; so does a
- *   collector of mprotect faults that protects first and takes the page off its list afterwards.
- * - What a collection in a stop protects are all pages or none, and no page is released: what isn't
- *   protected counts as written, and is looked at all the more.
+ *   PAGEMAP_SCAN with PM_SCAN_WP_MATCHING reads the bit and protects in that step too; so does
+ *   tracking by mprotect, which protects first and takes the page off its list afterwards.
+ * - A stopped cycle protects all pages or none, and no page is released: a page without protection
+ *   counts as dirty, and is rescanned all the more.
  * - The collector reads memory a word at a time, and the mutator may come between any two words.
  *   Each step of the collector makes one access to what the mutator changes.
  * - M is clear for what isn't allocated, where the code has it set during a mark and clears it as
  *   the slot is handed out.
- * - The mutator sweeps a page whole, before anything is made on it; what is made stays young.
+ * - The mutator sweeps a page whole, before anything is allocated on it, which stays young.
  * - Before the first cycle the mutator runs alone: so it meets every heap that can be built.
  *
  * Each BREAK_* breaks one rule; `make check-model` shows that spin then finds an object that is
- * lost. Not modelled: finalizers, weak references and ephemerons (of some the marker notes that
- * they are sure; the others are decided in the stop, which is one step here), oak_free, a second
- * marker, a heap that grows, M while it is prepared (nobody reads it then), the copies of M that a
- * marker works on, and the lock of a fault's handler. */
+ * lost. Not modelled: finalizers, weak references and ephemerons (records that a concurrent mark
+ * finds certain, and those that the final pause decides), oak_free, a second marker, a second
+ * driver, a heap that grows, the copies of M that a marker works on, and the lock of a fault's
+ * handler. */
 
 #ifndef OBJECTS
 #define OBJECTS 3 /* 2 or 3 */
@@ -53,13 +59,13 @@
 #define PER_PAGE 1
 #endif
 #ifndef ROUNDS
-#define ROUNDS 1 /* of pre-cleaning, at most */
+#define ROUNDS 1 /* of PRECLEAN, at most */
 #endif
 #ifndef CYCLES
 #define CYCLES 1 /* of the collector's thread */
 #endif
-#ifndef STOPS
-#define STOPS 0 /* of other threads */
+#ifndef PAUSES
+#define PAUSES 0 /* of other threads */
 #endif
 
 #define PAGES ((OBJECTS + PER_PAGE - 1) / PER_PAGE)
@@ -95,33 +101,55 @@
 byte field[OBJECTS * FIELDS];
 byte regs[2];
 byte allocated;            /* objects */
-byte written;              /* pages: since they were protected */
+byte dirty;                /* pages: written since they were protected */
 #ifdef BUFFER
 byte pending, value;       /* 1 + the slot that a store goes to, and what it stores; 0: none */
 #define READ(slot) (pending == 1 + (slot) -> value : field[slot])
-#define IDLE (pending == 0)
+#define DRAINED (pending == 0)
 #define PENDING_ON(p) (pending != 0 && (pending - 1) / FIELDS / PER_PAGE == (p))
 #else
 #define READ(slot) field[slot]
-#define IDLE true
+#define DRAINED true
 #define PENDING_ON(p) false
 #endif
 
-/* ---- what collector and mutator tell each other ---- */
+/* ---- the collector's state ---- */
 
-mtype = { NONE, BEGUN, MARKING };
-mtype state = NONE;        /* of the mark beside the program: OAKI_BESIDE_* */
+mtype = { IDLE, PROTECT, INIT_PAUSE, PREPARE, MARK, PRECLEAN, FINAL_PAUSE, RECLAIM, SWEEP };
+mtype phase = IDLE;
 byte mark, grey;           /* objects; grey: queued, or marked and to be scanned */
-byte waiting;              /* pages that are to be swept */
-bool keeps;                /* the next cycle may be a minor one */
-bool forgets;              /* pages are being protected for a full one */
-bool inside;               /* the collector is in mid piece: no stop comes */
+byte unswept;              /* pages */
+bool sticky;               /* mark bits are kept: the next cycle may be a minor one */
+bool inside;               /* the collector is in mid quantum: no pause comes */
 bool over;                 /* the last cycle */
-#if STOPS > 0
-byte stops;
+#if PAUSES > 0
+byte pauses;
 #endif
 
 hidden byte obj, fld, steps, live; /* inside of one step */
+
+/* May follow phase `now`: may_follow of gc/cycle.c, line by line. */
+#define MAY_FOLLOW(now) \
+    (now == IDLE -> BIT(PROTECT) | BIT(INIT_PAUSE) : \
+    (now == PROTECT -> BIT(INIT_PAUSE) | BIT(SWEEP) | BIT(IDLE) : \
+    (now == INIT_PAUSE -> BIT(PREPARE) : \
+    (now == PREPARE -> BIT(MARK) | BIT(INIT_PAUSE) | BIT(IDLE) : \
+    (now == MARK -> BIT(PRECLEAN) | BIT(FINAL_PAUSE) | BIT(IDLE) : \
+    (now == PRECLEAN -> BIT(FINAL_PAUSE) | BIT(IDLE) : \
+    (now == FINAL_PAUSE -> BIT(RECLAIM) : \
+    (now == RECLAIM -> BIT(SWEEP) : \
+    (now == SWEEP -> BIT(IDLE) | BIT(PROTECT) | BIT(INIT_PAUSE) : 0)))))))))
+
+#define AT_REST (phase == IDLE || phase == SWEEP)
+#define MARKING (phase == MARK || phase == PRECLEAN) /* concurrently */
+
+/* As oaki_cycle_enter; and nothing waits to be swept when a cycle begins. */
+inline enter(next)
+{
+    assert(MAY_FOLLOW(phase) & BIT(next));
+    assert(next != INIT_PAUSE || unswept == 0);
+    phase = next
+}
 
 inline shade(w)
 {
@@ -133,22 +161,22 @@ inline shade(w)
     fi
 }
 
-/* ---- a stop, in one step: a thread stands between two instructions, and what it has stored is in
- *      memory ---- */
+/* ---- a pause, in one step: a thread is stopped between two instructions, and what it has stored
+ *      is in memory ---- */
 
-/* The roots, what was written since it was protected, and what hangs on these. */
+/* What the final pause marks: the roots, what dirty pages hold, and what these lead to. */
 inline finish()
 {
 #ifndef BREAK_ROOTS
     shade(regs[0]);
     shade(regs[1]);
 #endif
-#ifndef BREAK_LAST_PAGES
+#ifndef BREAK_FINAL_RESCAN
     obj = 1;
     do
     :: obj <= OBJECTS ->
         if
-        :: HAS(written, PAGE(obj)) && HAS(mark, obj) -> ADD(grey, obj)
+        :: HAS(dirty, PAGE(obj)) && HAS(mark, obj) -> ADD(grey, obj)
         :: else
         fi;
         obj++
@@ -175,7 +203,7 @@ inline finish()
 }
 
 /* What the mutator can reach is marked. */
-inline look()
+inline check_live()
 {
     live = (regs[0] != 0 -> BIT(regs[0]) : 0) | (regs[1] != 0 -> BIT(regs[1]) : 0);
     steps = 0;
@@ -197,71 +225,77 @@ inline look()
     assert((live & ~mark) == 0)
 }
 
-inline end_mark(keep)
+inline final_pause(keep)
 {
+    enter(FINAL_PAUSE);
     finish();
-    look();
-    state = NONE;
-    waiting = ALL_PAGES;
-    keeps = keep
+    check_live();
+    enter(RECLAIM);
+    sticky = keep;
+    unswept = ALL_PAGES;
+    enter(SWEEP)
 }
 
-/* The marks that were kept are those of the cycle that has begun, or nobody's. */
-#ifdef BREAK_GIVEN_UP
-#define KEEPS_BEGUN keeps
+/* Of an aborted mark nothing is kept; a mark that has begun has taken what was kept before it. */
+#ifdef BREAK_ABORT
+#define STICKY_BEGUN sticky
 #else
-#define KEEPS_BEGUN false
+#define STICKY_BEGUN false
 #endif
 
-inline give_up()
+inline abort()
 {
-    state = NONE;
     grey = 0;
-    mark = (keeps -> mark : 0)
+    sticky = STICKY_BEGUN;
+    if
+    :: unswept != 0 -> enter(SWEEP) /* which reads M */
+    :: else ->
+        mark = (sticky -> mark : 0);
+        if
+        :: phase == IDLE
+        :: else -> enter(IDLE)
+        fi
+    fi
 }
 
-/* ---- another thread stops the world ---- */
+/* ---- another thread pauses the world ---- */
 
-/* A full cycle that protects pages forgets what was written: nobody keeps marks meanwhile. */
-#ifdef BREAK_FORGETS
-#define MAY_KEEP true
+/* A thread in mid quantum is waited for. */
+#ifdef BREAK_QUANTUM
+#define CAN_PAUSE (unswept == 0 && DRAINED)
 #else
-#define MAY_KEEP !forgets
-#endif
-/* A thread in mid piece is waited for. */
-#ifdef BREAK_PIECE
-#define CAN_STOP (waiting == 0 && IDLE)
-#else
-#define CAN_STOP (waiting == 0 && IDLE && !inside)
+#define CAN_PAUSE (unswept == 0 && DRAINED && !inside)
 #endif
 
-/* A mark that is under way ends. */
+/* A concurrent mark ends. */
 #define END(keep) \
     :: d_step { \
-        stops < STOPS && !over && CAN_STOP && state == MARKING -> \
-        stops++; \
-        end_mark(keep) \
+        pauses < PAUSES && !over && CAN_PAUSE && MARKING -> \
+        pauses++; \
+        final_pause(keep) \
     }
 
-/* Else it collects; a mark that has only begun is begun anew. It may protect pages if it keeps
- * marks. */
+/* A stopped cycle. A concurrent one that is in PREPARE begins anew by it; PROTECT ends with it. It
+ * may protect pages if it keeps mark bits. */
 #define COLLECT(full, keep, protects) \
     :: d_step { \
-        stops < STOPS && !over && CAN_STOP && state != MARKING && (full || keeps) && \
-        (!keep || MAY_KEEP) -> \
-        stops++; \
-        mark = (full -> 0 : mark); \
+        pauses < PAUSES && !over && CAN_PAUSE && !MARKING && (full || sticky) -> \
+        pauses++; \
+        enter(INIT_PAUSE); \
         grey = 0; \
-        end_mark(keep); \
-        written = (protects -> 0 : written) \
+        enter(PREPARE); \
+        mark = (full -> 0 : mark); \
+        enter(MARK); \
+        final_pause(keep); \
+        dirty = (protects -> 0 : dirty) \
     }
 
-/* It uses M for something else: what is queued is forgotten, too. */
-#define GIVE_UP \
+/* It uses M for something else. */
+#define ABORT \
     :: d_step { \
-        stops < STOPS && !over && CAN_STOP && state != NONE -> \
-        stops++; \
-        give_up() \
+        pauses < PAUSES && !over && CAN_PAUSE && (phase != IDLE || sticky) -> \
+        pauses++; \
+        abort() \
     }
 
 /* ---- the mutator ---- */
@@ -269,7 +303,7 @@ inline give_up()
 inline store(o, f, w)
 {
     assert(HAS(allocated, o));
-    ADD(written, PAGE(o));
+    ADD(dirty, PAGE(o));
 #ifdef BUFFER
     pending = 1 + SLOT(o, f);
     value = w
@@ -296,10 +330,10 @@ inline sort()
     fi
 }
 
-/* Between two marks M has a bit for what is old; where nothing is, none is looked at. */
+/* Between two marks M has a bit for each old object; where mark bits aren't kept, M isn't read. */
 inline sweep(p)
 {
-    REMOVE(waiting, p);
+    REMOVE(unswept, p);
     obj = 1;
     do
     :: obj <= OBJECTS ->
@@ -313,34 +347,37 @@ inline sweep(p)
                 fld++
             :: else -> break
             od
-        :: PAGE(obj) == p && !keeps -> REMOVE(mark, obj)
+        :: PAGE(obj) == p && !sticky -> REMOVE(mark, obj)
         :: else
         fi;
         obj++
     :: else -> break
     od;
-    skip
+    if
+    :: unswept == 0 && phase == SWEEP -> enter(IDLE)
+    :: else
+    fi
 }
 
-#ifdef BREAK_BORN_SWEPT
+#ifdef BREAK_UNSWEPT
 #define IS_SWEPT(p) true
 #else
-#define IS_SWEPT(p) !HAS(waiting, p)
+#define IS_SWEPT(p) !HAS(unswept, p)
 #endif
 
 #define LOAD(r, s, f) :: d_step { !over && regs[r] != 0 -> load(regs[r], f, s); sort() }
-#define STORE(r, s, f) :: d_step { !over && regs[r] != 0 && IDLE -> store(regs[r], f, regs[s]) }
-#define CLEAR(r, s, f) :: d_step { !over && regs[r] != 0 && IDLE -> store(regs[r], f, 0) }
+#define STORE(r, s, f) :: d_step { !over && regs[r] != 0 && DRAINED -> store(regs[r], f, regs[s]) }
+#define CLEAR(r, s, f) :: d_step { !over && regs[r] != 0 && DRAINED -> store(regs[r], f, 0) }
 #define DROP(r) :: d_step { !over && regs[r] != 0 -> regs[r] = 0; sort() }
-/* Memory for an object is zero beforehand: to make it is no store. */
-#define MAKE(o) \
+/* Memory for an object is zero beforehand: to allocate it is no store. */
+#define ALLOCATE(o) \
     :: d_step { \
         !over && regs[1] == 0 && !HAS(allocated, o) && IS_SWEPT(PAGE(o)) -> \
         ADD(allocated, o); \
         regs[1] = o; \
         sort() \
     }
-#define SWEEP(p) :: d_step { HAS(waiting, p) -> sweep(p) }
+#define SWEEP_PAGE(p) :: d_step { HAS(unswept, p) -> sweep(p) }
 
 active proctype mutator()
 {
@@ -357,10 +394,10 @@ active proctype mutator()
     EACH_FIELD(CLEAR, 1, 0)
     DROP(0)
     DROP(1)
-    EACH_OBJECT(MAKE)
-    EACH_PAGE(SWEEP)
-#if STOPS > 0
-    GIVE_UP
+    EACH_OBJECT(ALLOCATE)
+    EACH_PAGE(SWEEP_PAGE)
+#if PAUSES > 0
+    ABORT
     END(false)
     END(true)
     COLLECT(true, false, false)
@@ -378,11 +415,11 @@ active proctype mutator()
         value = 0
       }
 #endif
-    :: over && IDLE -> break
+    :: over && DRAINED -> break
     od
 }
 
-/* ---- the collector's thread ---- */
+/* ---- the collector's driver ---- */
 
 /* Returns once no processor writes to the page by what it knew of it before. */
 #ifdef BREAK_SHOOTDOWN
@@ -391,11 +428,19 @@ active proctype mutator()
 #define CAN_PROTECT(p) !PENDING_ON(p)
 #endif
 
-inline protect_all()
+/* Each quantum sees whether PROTECT is over: another thread may have kept mark bits since, and what
+ * was written after that must not be forgotten. */
+#ifdef BREAK_PROTECT_ON
+#define PROTECT_IS_OVER false
+#else
+#define PROTECT_IS_OVER (phase != PROTECT)
+#endif
+
+inline protect_all(is_over)
 {
     do
-    :: d_step { p < PAGES && CAN_PROTECT(p) -> REMOVE(written, p); p++ }
-    :: d_step { p == PAGES -> p = 0 } -> break
+    :: d_step { !is_over && p < PAGES && CAN_PROTECT(p) -> REMOVE(dirty, p); p++ }
+    :: d_step { is_over || p == PAGES -> p = 0 } -> break
     od
 }
 
@@ -410,7 +455,7 @@ inline next_on(p)
     skip
 }
 
-/* Marked objects of a page are scanned again. */
+/* Marked objects of a page are scanned once more. */
 inline rescan(p)
 {
     d_step { next_on(p) };
@@ -429,34 +474,34 @@ inline rescan(p)
     od
 }
 
-/* A round of pre-cleaning takes the written pages, protects them again, and then scans. One in
- * short stops is one of these in which the mutator comes between some pages only. No stop comes
- * between the two; once somebody else has ended the mark, nothing is protected any more. */
-inline clean()
+/* A round protects the dirty pages again, and then rescans them. A paused round is one of these in
+ * which the mutator comes between some pages only. No pause comes between the two; once another
+ * thread has ended the mark, nothing is protected any more. */
+inline round()
 {
     do
-    :: d_step { state == MARKING && p < PAGES && !HAS(written, p) -> p++ }
-#ifdef BREAK_CLEAN_FIRST
-    :: d_step { state == MARKING && p < PAGES && HAS(written, p) -> inside = true };
+    :: d_step { MARKING && p < PAGES && !HAS(dirty, p) -> p++ }
+#ifdef BREAK_RESCAN_FIRST
+    :: d_step { MARKING && p < PAGES && HAS(dirty, p) -> inside = true };
         rescan(p);
-        atomic { CAN_PROTECT(p) -> REMOVE(written, p); inside = false; p++ }
+        atomic { CAN_PROTECT(p) -> REMOVE(dirty, p); inside = false; p++ }
 #else
     :: d_step {
-        state == MARKING && p < PAGES && HAS(written, p) && CAN_PROTECT(p) ->
-        REMOVE(written, p);
+        MARKING && p < PAGES && HAS(dirty, p) && CAN_PROTECT(p) ->
+        REMOVE(dirty, p);
         inside = true
       };
         rescan(p);
         atomic { inside = false; p++ }
 #endif
-    :: d_step { state != MARKING || p == PAGES -> p = 0 } -> break
+    :: d_step { !MARKING || p == PAGES -> p = 0 } -> break
     od
 }
 
-/* Some roots as they are now, for a start, and again between rounds: nothing relies on it. */
+/* Some roots as they are now, for a start, and again between rounds: no rule needs it. */
 #define SOME_ROOTS(some) \
     :: d_step { \
-        state == MARKING -> \
+        MARKING -> \
         if :: (some) & 1 -> shade(regs[0]) :: else fi; \
         if :: (some) & 2 -> shade(regs[1]) :: else fi \
     }
@@ -479,24 +524,29 @@ inline drain()
     od
 }
 
-/* Some roots are queued. */
-#define FIRST_STOP(some) \
+/* Some roots are queued. The cycle is minor if mark bits are kept and no page was protected. */
+#ifdef BREAK_MINOR_PROTECT
+#define FULL false
+#else
+#define FULL (phase == PROTECT)
+#endif
+#define CONCURRENT(some) \
     :: d_step { \
-        waiting == 0 && IDLE -> \
-        minor = minor && keeps; \
-        keeps = KEEPS_BEGUN; \
-        forgets = false; \
-        state = BEGUN; \
+        unswept == 0 && DRAINED && (AT_REST || phase == PROTECT) -> \
+        minor = sticky && !FULL; \
+        enter(INIT_PAUSE); \
+        sticky = STICKY_BEGUN; \
         if :: ((some) & 1) && regs[0] != 0 -> ADD(grey, regs[0]) :: else fi; \
-        if :: ((some) & 2) && regs[1] != 0 -> ADD(grey, regs[1]) :: else fi \
+        if :: ((some) & 2) && regs[1] != 0 -> ADD(grey, regs[1]) :: else fi; \
+        enter(PREPARE) \
     }
 
-#define LAST_STOP(keep) :: d_step { state == MARKING && IDLE -> end_mark(keep) }
+#define FINISH(keep) :: d_step { MARKING && DRAINED -> final_pause(keep) }
 
-#ifdef BREAK_OLD
+#ifdef BREAK_MINOR_PROTECT
 #define PROTECTS true
 #else
-#define PROTECTS forgets
+#define PROTECTS !sticky
 #endif
 
 active proctype collector()
@@ -505,56 +555,71 @@ active proctype collector()
     bool minor;
 
     do
-    :: d_step { cycle < CYCLES -> cycle++; minor = keeps; forgets = !minor };
+    :: d_step {
+        cycle < CYCLES ->
+        cycle++;
+        if
+        :: PROTECTS -> enter(PROTECT)
+        :: else
+        fi
+      };
 #ifndef BREAK_PROTECT_LATE
         if
-        :: PROTECTS -> protect_all()
+        :: phase == PROTECT -> protect_all(PROTECT_IS_OVER)
         :: else
         fi;
 #endif
         if
-        FIRST_STOP(0)
-        FIRST_STOP(1)
-        FIRST_STOP(2)
-        FIRST_STOP(3)
-        :: d_step { true -> minor = false; forgets = false } /* it is not needed any more */
+        CONCURRENT(0)
+        CONCURRENT(1)
+        CONCURRENT(2)
+        CONCURRENT(3)
+        :: d_step { phase == PROTECT -> abort() } /* it is not needed any more */
+        :: AT_REST
         fi;
         if
         :: d_step {
-            state == BEGUN ->
+            phase == PREPARE ->
             mark = (minor -> mark : 0);
             grey = grey & allocated & ~mark;
             mark = mark | grey;
             minor = false;
-            state = MARKING
+            enter(MARK)
           }
-        :: d_step { state == NONE -> minor = false }
+        :: d_step { AT_REST -> minor = false }
         fi;
         drain();
 #ifdef BREAK_PROTECT_LATE
-        protect_all();
+        protect_all(false);
 #endif
         do
-        :: d_step { state == MARKING && rounds < ROUNDS -> rounds++ };
+        :: d_step {
+            MARKING && rounds < ROUNDS ->
+            rounds++;
+            if
+            :: phase == MARK -> enter(PRECLEAN)
+            :: else
+            fi
+          };
             if
             SOME_ROOTS(0)
             SOME_ROOTS(1)
             SOME_ROOTS(2)
             SOME_ROOTS(3)
-            :: state != MARKING
+            :: !MARKING
             fi;
-            clean();
+            round();
             drain()
         :: d_step { true -> rounds = 0 } -> break
         od;
 
         if
-        LAST_STOP(false)
-        LAST_STOP(true)
-        :: d_step { state == MARKING -> give_up() } /* the program wants no collection now */
-        :: state == NONE
+        FINISH(false)
+        FINISH(true)
+        :: d_step { MARKING -> abort() } /* the program allows no pause now */
+        :: AT_REST
         fi
-    :: cycle == CYCLES && waiting == 0 -> break
+    :: cycle == CYCLES && unswept == 0 -> break
     od;
     over = true
 }
