@@ -1,6 +1,6 @@
 /* debugger.c - a debugger that is attached to the program while collections mark beside it: it
  * halts each thread in turn, wherever that is, lets it do single steps, and passes signals on. It
- * reads references, and, where the system tells of what it writes (docs/concurrent.md), moves the
+ * reads references, and, where the system tells of what it writes (docs/tracking.md), moves the
  * only ones there are. */
 #include "gc/concurrent/concurrent.h"
 #include "runtime/dirty.h"
