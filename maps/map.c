@@ -174,13 +174,6 @@ static size_t run_of(const oak_map *m, size_t home, unsigned tag)
     return to - from;
 }
 
-/* In a full map chance alone makes rows of 32 groups, and churn at its size would meet them. */
-static size_t near_of(const oak_map *m)
-{
-    size_t most = ((size_t)OAKI_MAP_FILL << m->bits) / 2;
-    return m->len > most - most / 8 ? NEAR_FULL : NEAR;
-}
-
 /* Finds a slot and returns its tag's address. Where entries crowd, the map may take a new seed
  * first. NULL: no memory. */
 static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
@@ -192,7 +185,7 @@ static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
     if (!tag || past == 0 || m->resizing) return tag;
     size_t run = run_of(m, oaki_map_home(&m->array[0], p), oak_map_tag_(*hash));
     if (run < CROWDED) {
-        if (past >= near_of(m) && m->len >= (size_t)SPARSE << m->bits)
+        if (past >= NEAR && m->len >= (size_t)SPARSE << m->bits)
             oaki_map_grow_next(m); /* dense in places */
         return tag;
     }
