@@ -7,17 +7,8 @@
 #include "gc/concurrent/quantum.h"
 #include "off.h"
 #include "pace.h"
+#include "tuning.h"
 #include "runtime/os.h"
-
-#define ASSIST_NS 200000u             /* of tracing at a time: the mutator has other things to do */
-#define WAIT_NS 250000u               /* that a throttled mutator waits, at most, for each */
-#define WAIT_BYTES ((size_t)16 << 10) /* of these that it is about to allocate, */
-#define BLIND_NS 250000000u           /* but no more where nobody marks meanwhile; */
-#define FIRST_NS 1000000000u          /* in case the mark waits for what the caller holds */
-#define FIRST_NAP_NS 50000u
-#define NAP_NS 100000u    /* of a throttled thread, for each that is, */
-#define NAP_MOST 5000000u /* as to wake up is work for the processors, too */
-#define REFUSALS 3        /* of the program's, after which a cycle is one pause */
 
 static oaki_background *const self = &oaki_gc.background;
 
@@ -47,13 +38,13 @@ static uint64_t marking_ns(void)
 static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 {
     uint64_t now = marking_ns(), marked = marking && now >= marking ? now - marking : 0;
-    return oaki_pace_waits(oaki_os_now_ns() - begun, marked, most, BLIND_NS);
+    return oaki_pace_waits(oaki_os_now_ns() - begun, marked, most, OAKI_TUNE_BLIND_NS);
 }
 
 static bool mark(oaki_thread *t)
 {
     uint64_t begun = oaki_os_now_ns();
-    oaki_driver d = { .thread = t, .assists = true, .end_ns = begun + ASSIST_NS };
+    oaki_driver d = { .thread = t, .assists = true, .end_ns = begun + OAKI_TUNE_ASSIST_NS };
     if (oaki_collector_step(&d) != OAKI_STEP_MORE) return false;
     (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_now_ns() - begun);
     return true;
@@ -64,7 +55,7 @@ static size_t throttle(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     size_t n = AO_fetch_and_add1(&self->waiting) + 1;
-    oaki_os_sleep_ns(OAKI_MIN(n * NAP_NS, NAP_MOST));
+    oaki_os_sleep_ns(OAKI_MIN(n * OAKI_TUNE_NAP_NS, OAKI_TUNE_NAP_MOST_NS));
     n = AO_load(&self->waiting);
     if (n) AO_fetch_and_sub1(&self->waiting); /* not in a child of meanwhile */
     return n;
@@ -83,7 +74,7 @@ static void assist(oaki_thread *t, size_t bytes)
         bool marked = mark(t);
         if (!is_ahead(bytes) || AO_load(&oaki_the_heap.cycle) != cycle) return;
         if (!marking) marking = marking_ns();
-        most = (bytes / WAIT_BYTES + 1) * WAIT_NS;
+        most = (bytes / OAKI_TUNE_WAIT_BYTES + 1) * OAKI_TUNE_WAIT_NS;
         if (marked && !t->stop_pending) continue;
         oaki_leave(t);
         most *= throttle();
@@ -97,7 +88,7 @@ static void assist(oaki_thread *t, size_t bytes)
  * things to do: the calling thread is to collect. */
 static bool is_mine(void)
 {
-    if (AO_load(&self->refusals) < REFUSALS)
+    if (AO_load(&self->refusals) < OAKI_TUNE_REFUSALS)
         return AO_load(&oaki_gc.concurrent.final_refused) || AO_load(&self->reporting);
     AO_store(&self->refusals, 0);
     return true;
@@ -129,14 +120,14 @@ void oaki_concurrent_before(oaki_thread *t)
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_RUNNING();
     if (OAKI_LIKELY(!oaki_debug_switches.twice) || !oaki_concurrent_may(t)) return;
-    while (oaki_os_now_ns() - begun < FIRST_NS) {
+    while (oaki_os_now_ns() - begun < OAKI_TUNE_TWICE_NS) {
         if (!oaki_concurrent_requested()) {
             if (asked) return;
             force();
             asked = true;
         }
         oaki_leave(t);
-        oaki_os_sleep_ns(FIRST_NAP_NS);
+        oaki_os_sleep_ns(OAKI_TUNE_TWICE_NAP_NS);
         (void)oaki_enter();
     }
 }

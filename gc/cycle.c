@@ -14,14 +14,13 @@
 #include "gc/refs/finalizer.h"
 #include "runtime/os.h"
 #include "sweep.h"
+#include "tuning.h"
 #include "gc/trace/trace.h"
 
 oaki_collector oaki_gc = {
     .concurrent.driver = OAKI_LOCK_INIT(OAKI_RANK_MARKER),
-    .sticky = { .skip = OAKI_STICKY_UNPROVEN, .next_skip = OAKI_STICKY_UNPROVEN },
+    .sticky = { .skip = OAKI_TUNE_STICKY_UNPROVEN, .next_skip = OAKI_TUNE_STICKY_UNPROVEN },
 };
-
-#define WAIT_NS 50000u /* for a driver that meets another one's pause or reclaiming */
 
 #define BIT(phase) (1u << OAKI_PHASE_##phase)
 
@@ -117,7 +116,7 @@ void oaki_cycle_abort(void)
 
 oaki_stepped oaki_driver_waits(oaki_driver *d)
 {
-    d->nap_ns = WAIT_NS;
+    d->nap_ns = OAKI_TUNE_DRIVER_WAIT_NS;
     return OAKI_STEP_MORE;
 }
 

@@ -31,6 +31,7 @@
 
 #include "contract.h"
 #include "gc.h"
+#include "tuning.h"
 #include "gc/trace/trace.h"
 #include "runtime/collector.h"
 #include "runtime/dirty.h"
@@ -38,44 +39,6 @@
 #include "runtime/os.h"
 
 #include <oakum/gc.h>
-
-/* Live bytes. A heap below this is marked in one pause, which costs less time in total, */
-#define LARGE ((size_t)64 << 20)
-/* unless that pause would be longer than LONG_NS. The estimate is the last full mark's ns per
- * live byte, times the live share of all bytes then. It holds only from LONG_FROM bytes up; a
- * mark of fewer than TELLING live bytes gives none. */
-#define LONG_NS 40000000u
-#define LONG_FROM ((size_t)8 << 20)
-#define TELLING ((size_t)1 << 20)
-/* A shorter pause is also avoided if it is noticeable and concurrent marking is cheap. It is
- * cheap if mutators would allocate at most 1/LITTLE of the heap in the pause's time. A
- * concurrent mark takes some times as long as the pause, and objects allocated meanwhile count
- * as live. */
-#define NOTICED_NS 1000000u
-#define CHEAP_NS 4000000u
-#define CHEAP_FROM ((size_t)16 << 20)
-#define LITTLE 8
-#define CHANGED 4 /* times the rate seen in a pause: the live objects are of another kind now */
-
-/* The program counts as asleep when ASLEEP times a cycle's duration passes before it has used as
- * much processor time. */
-#define ASLEEP 8
-
-#define CREDIT_NS 1000000000
-
-/* Thrift applies from THRIFT_FROM live bytes. It lets marks take up to 1/SHARE of a processor's
- * time. */
-#define THRIFT_FROM ((size_t)128 << 20)
-#define SHARE 4
-
-/* A mark that ends late lets the heap grow by 1/LATE of the space between live bytes and goal. */
-#define LATE 8
-
-/* A thread waits for a mark BUSY times as long by the clock, where no thread marks meanwhile. */
-#define BUSY 4
-
-/* A driver with a budget starts a cycle when 1/NEAR of the space to the trigger is left. */
-#define NEAR 4
 
 static oaki_pace *const pace = &oaki_gc.pace;
 
@@ -86,8 +49,8 @@ static oaki_pace *const pace = &oaki_gc.pace;
 static double room(double most)
 {
     double pays = OAKI_MIN(pace->pays[0], pace->pays[1]) * (double)pace->base;
-    bool thrifty =
-        oaki_the_heap.config.thrift && pace->full >= THRIFT_FROM && pays > 0 && oaki_dirty_may();
+    bool thrifty = oaki_the_heap.config.thrift && pace->full >= OAKI_TUNE_THRIFT_FROM && pays > 0;
+    thrifty = thrifty && oaki_dirty_may();
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
 }
 
@@ -122,21 +85,26 @@ static bool is_cheap(double next)
     double ns = pace->seen_rate * pace->lived * next;
     if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
     if (pace->alone || pace->rate <= 0) return false;
-    return ns > NOTICED_NS && ns <= CHEAP_NS && pace->rate * ns * LITTLE <= next;
+    if (ns <= OAKI_TUNE_NOTICED_NS || ns > OAKI_TUNE_CHEAP_NS) return false;
+    return pace->rate * ns * OAKI_TUNE_CHEAP_GROWTH <= next;
 }
 
-/* One large object may take a small heap far past its goal: its live size is unknown then. */
+/* One large object may take a small heap far past its goal: its live size is unknown then. The
+ * length of a pause is the last full mark's ns per live byte, times the live share of all bytes
+ * then. */
 OAKI_AT_START bool oaki_pace_is_large(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t live = AO_load(&h->live), goal = oaki_pace_goal();
     bool known = pace->stops && pace->stop_rate > 0;
-    if ((pace->full >= LARGE && !known) || (live > goal && live - goal >= LARGE)) return true;
+    if (pace->full >= OAKI_TUNE_LARGE && !known) return true;
+    if (live > goal && live - goal >= OAKI_TUNE_LARGE) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!h->config.concurrent) return false;
     double tells = pace->stops ? (double)pace->full : next; /* roots take time too */
-    if (tells >= LONG_FROM && pace->stop_rate * pace->lived * next > LONG_NS) return true;
-    return !pace->stops && next >= CHEAP_FROM && is_cheap(next);
+    double ns = pace->stop_rate * pace->lived * next;
+    if (tells >= OAKI_TUNE_LONG_PAUSE_FROM && ns > OAKI_TUNE_LONG_PAUSE_NS) return true;
+    return !pace->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
 }
 
 uint64_t oaki_pace_pause_ns(void)
@@ -156,7 +124,7 @@ static size_t runway(void)
     bool minor = AO_load(&oaki_the_heap.sticky) != 0;
     uint64_t took = pace->took[minor] ? pace->took[minor] : pace->took[!minor];
     if (!oaki_pace_is_large() || !oaki_dirty_may()) return 0;
-    return (size_t)OAKI_MIN(pace->rate * (double)took * 1.25, 9e18);
+    return (size_t)OAKI_MIN(pace->rate * (double)took * OAKI_TUNE_RUNWAY, 9e18);
 }
 
 static OAKI_AT_START void set_goal(void)
@@ -166,7 +134,7 @@ static OAKI_AT_START void set_goal(void)
     pace->goal = OAKI_MIN(by_percent, by_limit);
     size_t step = OAKI_MAX(pace->live / 32, (size_t)64 << 10);
     size_t least = pace->live + step, goal = OAKI_MAX(pace->goal, least);
-    size_t early = OAKI_MIN(runway(), (goal - least) / 2);
+    size_t early = OAKI_MIN(runway(), (goal - least) / OAKI_TUNE_RUNWAY_MOST);
     OAKI_ASSERT(early <= goal - least); /* so that the trigger is above the live bytes */
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
@@ -209,7 +177,7 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     OAKI_ASSERT(end_ns >= pace->cycle_end);
     int64_t ran = (int64_t)(end_cpu - pace->cpu_end) - (int64_t)took_cpu;
     int64_t credit = OAKI_MAX(pace->credit + OAKI_MAX(ran, 0), 0);
-    pace->credit = OAKI_MIN(credit, CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
+    pace->credit = OAKI_MIN(credit, OAKI_TUNE_CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
     pace->cycle_end = end_ns;
     pace->last_cycle = asked ? 0 : took_ns;
     pace->cpu_end = end_cpu;
@@ -220,9 +188,10 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
  * heap that is concurrent because a pause would be noticed would return to pauses each time. */
 static void note_stop(uint64_t ns, bool seen)
 {
-    if (pace->full < TELLING) return;
+    if (pace->full < OAKI_TUNE_TELLING) return;
     pace->stop_rate = (double)ns / (double)pace->full;
-    if (seen || pace->stop_rate > CHANGED * pace->seen_rate) pace->seen_rate = pace->stop_rate;
+    if (seen || pace->stop_rate > OAKI_TUNE_CHANGED * pace->seen_rate)
+        pace->seen_rate = pace->stop_rate;
 }
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
@@ -256,7 +225,8 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     pace->took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace->pays[1] = pace->pays[0];
-        pace->pays[0] = pace->rate * (double)cpu_ns * SHARE / (double)OAKI_MAX(pace->full, TELLING);
+        pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
+                        (double)OAKI_MAX(pace->full, OAKI_TUNE_TELLING);
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
     set_goal();
@@ -288,7 +258,7 @@ size_t oaki_pace_goal(void)
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
     size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace->live, goal);
-    double room = (double)OAKI_MAX((goal - live) / LATE, live / 32);
+    double room = (double)OAKI_MAX((goal - live) / OAKI_TUNE_LATE, live / 32);
     double part = whole > done ? (double)done / (double)whole : 1;
     return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
 }
@@ -296,7 +266,8 @@ bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns)
 {
     uint64_t marking = OAKI_MIN(marking_ns, clock_ns);
-    return marking < most_ns && clock_ns / BUSY < OAKI_MAX(marking, OAKI_MIN(most_ns, blind_ns));
+    uint64_t blind = OAKI_MIN(most_ns, blind_ns);
+    return marking < most_ns && clock_ns / OAKI_TUNE_BUSY < OAKI_MAX(marking, blind);
 }
 
 /* Under a limit: has the program had its half of the processor time? If not, it may continue for
@@ -305,7 +276,7 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
 static bool may_collect(void)
 {
     if (!pace->limited) return true;
-    if (oaki_os_now_ns() - pace->cycle_end >= pace->last_cycle * ASLEEP) return true;
+    if (oaki_os_now_ns() - pace->cycle_end >= pace->last_cycle * OAKI_TUNE_ASLEEP) return true;
     if (pace->credit + (int64_t)(oaki_os_cpu_ns() - pace->cpu_end) >= 0) return true;
     oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace->live / 64, (size_t)64 << 10));
     return false;
@@ -320,7 +291,7 @@ OAKI_AT_START bool oaki_pace_due(void)
 bool oaki_pace_nears(void)
 {
     size_t trigger = AO_load(&oaki_the_heap.trigger), live = OAKI_MIN(pace->live, trigger);
-    return AO_load(&oaki_the_heap.live) >= trigger - (trigger - live) / NEAR;
+    return AO_load(&oaki_the_heap.live) >= trigger - (trigger - live) / OAKI_TUNE_NEAR;
 }
 
 void oaki_gc_dropped(size_t bytes)

@@ -10,6 +10,7 @@
 #include "cycle.h"
 #include "contract.h"
 #include "gc.h"
+#include "tuning.h"
 #include "runtime/collector.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
@@ -18,9 +19,6 @@
 
 #define BATCH 32 /* spans swept in the background between two yields */
 #define POISON 0xdb
-/* In a smaller heap, allocating threads sweep it all before another thread has woken up. And a
- * cycle would wait for a background thread that is descheduled in the middle of a batch. */
-#define BACKGROUND_FROM ((size_t)32 << 20)
 
 static oaki_sweeper *const sweeper = &oaki_gc.sweeper;
 
@@ -306,7 +304,7 @@ void oaki_sweep_begin(size_t live, size_t trigger)
     double bytes = (double)(AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT);
     double room = trigger > live ? (double)(trigger - live) : 1;
     sweeper->live_at_end = live;
-    sweeper->ratio = 1.1 * bytes / room;
+    sweeper->ratio = OAKI_TUNE_SWEEP_AHEAD * bytes / room;
     AO_store(&sweeper->bytes, 0);
     AO_store(&sweeper->ended, 0);
     AO_store(&sweeper->at, 0);
@@ -317,6 +315,6 @@ void oaki_sweep_begin(size_t live, size_t trigger)
 void oaki_sweep_wake(void)
 {
     if (!sweeper->started || !AO_load(&sweeper->waiting)) return;
-    if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < BACKGROUND_FROM) return;
+    if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < OAKI_TUNE_BACKGROUND_FROM) return;
     oaki_waker_wake(&sweeper->waker, 1);
 }

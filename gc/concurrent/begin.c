@@ -6,7 +6,8 @@
  * meanwhile keeps no marks.
  *
  * Lock: the driver's, inside oaki_enter, for PROTECT and PREPARE; gc_lock for the way into the init
- * pause. Bound: a quantum of PROTECT is STEP bytes of the range, one of PREPARE is OAKI_CHUNK. */
+ * pause. Bound: a quantum of PROTECT is OAKI_TUNE_PROTECT_STEP bytes of the range, one of PREPARE
+ * is OAKI_CHUNK. */
 #include "concurrent.h"
 #include "gc/contract.h"
 #include "gc/off.h"
@@ -18,10 +19,7 @@
 #include "runtime/os.h"
 #include "runtime/zone.h"
 #include "gc/sweep.h"
-
-#define STEP ((size_t)64 << 20) /* bytes of the range that are protected at a time, */
-#define BUDGET_STEP ((size_t)4 << 20) /* and by a driver with a budget */
-#define PAGE_WORDS 128 /* as much work as protecting a page, and a fault */
+#include "gc/tuning.h"
 
 static oaki_concurrent *const self = &oaki_gc.concurrent;
 
@@ -59,7 +57,8 @@ static void unlock(const oaki_driver *d)
 /* The next pages of the step; true when it is through. */
 static bool advance(oaki_progress *p, const oaki_driver *d, void (*fn)(size_t from, size_t to))
 {
-    size_t step = d->end_ns ? BUDGET_STEP : STEP, to = OAKI_MIN(p->at + step, p->end);
+    size_t step = d->end_ns ? OAKI_TUNE_PROTECT_BUDGET_STEP : OAKI_TUNE_PROTECT_STEP;
+    size_t to = OAKI_MIN(p->at + step, p->end);
     uint64_t cpu = oaki_os_thread_cpu_ns();
     OAKI_ASSERT(p->at <= p->end);
     if (p->at < to) fn(p->at, to);
@@ -250,7 +249,7 @@ void oaki_concurrent_end(void)
 size_t oaki_concurrent_work(void)
 {
     OAKI_REQUIRES_STOPPED();
-    return oaki_workers_scanned() + oaki_preclean_protected() * PAGE_WORDS;
+    return oaki_workers_scanned() + oaki_preclean_protected() * OAKI_TUNE_PROTECT_WORDS;
 }
 
 /* Rounds have found large ones of that time too, so the two are not added. */

@@ -8,31 +8,16 @@
  * Before that the roots are asked once more: what was allocated since the init pause may hang on
  * them. So are ephemerons, and objects whose mark functions want a stopped world.
  *
- * Owns: oaki_gc.preclean. Lock: as the quanta. Bound: a quantum is MOST_PAGES dirty pages while
- * mutators run, about SLICE_NS in a pause; and what is traced from there. */
+ * Owns: oaki_gc.preclean. Lock: as the quanta. Bound: a quantum is OAKI_TUNE_ROUND_MOST_PAGES
+ * dirty pages while mutators run, about OAKI_TUNE_SLICE_NS in a pause; and what is traced from
+ * there. */
 #include "gc/contract.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "protect.h"
 #include "quantum.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
-
-#define LEAST_STEP ((size_t)2 << 20) /* bytes of the range that are asked about at a time: a huge */
-#define MOST_STEP ((size_t)64 << 20) /* page that is written is one still when it was asked about */
-#define PAGES ((size_t)512)          /* dirty ones, that a quantum is to rescan; */
-#define MOST_PAGES ((size_t)2048)    /* it rescans no more */
-#define PAGE_NS 2500u                /* for one, by a driver with a budget: at most, as measured */
-#define FEW_WORDS ((size_t)1 << 16)  /* to rescan, that are left to the final pause */
-#define ROUNDS 16                    /* at most */
-#define ROOT_PAUSES 3                /* for the roots alone, at most */
-#define LONG_NS 2000000u             /* a mark that takes less does not ask for roots */
-#define SLICE_NS 700000u             /* a pause for a part of a round */
-#define PAUSE_STEP ((size_t)8 << 20) /* bytes that are asked about at a time in one */
-#define PAUSE_PAGES ((size_t)64)     /* dirty ones, that it rescans then */
-#define LEAST_NS 100                 /* for a page of those that are left to all workers */
-#define PART 4                       /* of the time, for mutators between pauses: 1/4 at first */
-#define LEAST_PART 64
-#define REGION ((size_t)256 << 10) /* bytes that lose their protection where one allocates */
 
 static oaki_preclean *const self = &oaki_gc.preclean;
 
@@ -58,17 +43,19 @@ static size_t rescan(oaki_progress *s, size_t step, size_t pages)
 /* With a budget: as many pages as there is time for. */
 static size_t most_pages(const oaki_driver *d)
 {
-    if (!d->end_ns) return MOST_PAGES;
+    if (!d->end_ns) return OAKI_TUNE_ROUND_MOST_PAGES;
     uint64_t now = oaki_os_now_ns(), left = d->end_ns > now ? d->end_ns - now : 0;
-    return OAKI_MIN((size_t)(left / PAGE_NS) + 1, MOST_PAGES);
+    return OAKI_MIN((size_t)(left / OAKI_TUNE_ROUND_PAGE_NS) + 1, OAKI_TUNE_ROUND_MOST_PAGES);
 }
 
 bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
 {
     if (s->at >= s->end) return false;
-    size_t n = rescan(s, d->end_ns ? LEAST_STEP : self->step, most_pages(d));
-    if (n > PAGES) self->step = OAKI_MAX(self->step / 2, LEAST_STEP);
-    else if (n < PAGES / 2) self->step = OAKI_MIN(self->step * 2, MOST_STEP);
+    size_t n = rescan(s, d->end_ns ? OAKI_TUNE_ROUND_LEAST_STEP : self->step, most_pages(d));
+    if (n > OAKI_TUNE_ROUND_PAGES)
+        self->step = OAKI_MAX(self->step / 2, OAKI_TUNE_ROUND_LEAST_STEP);
+    else if (n < OAKI_TUNE_ROUND_PAGES / 2)
+        self->step = OAKI_MIN(self->step * 2, OAKI_TUNE_ROUND_MOST_STEP);
     if (oaki_driver_has_ns(d, 0)) (void)oaki_quantum_trace(s, d);
     return true;
 }
@@ -77,8 +64,8 @@ bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
-    ns = OAKI_MAX(OAKI_MAX(ns / n, self->page_ns / 2), LEAST_NS);
-    self->page_ns = OAKI_MIN(ns, SLICE_NS / PAUSE_PAGES);
+    ns = OAKI_MAX(OAKI_MAX(ns / n, self->page_ns / 2), OAKI_TUNE_SLICE_PAGE_LEAST_NS);
+    self->page_ns = OAKI_MIN(ns, OAKI_TUNE_SLICE_NS / OAKI_TUNE_SLICE_PAGES);
 }
 
 /* Small objects are rescanned as their pages are found, parts of large ones by all workers
@@ -91,8 +78,8 @@ bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
     (void)d;
     OAKI_REQUIRES_STOPPED();
     oaki_workers_concurrent(false);
-    while (s->at < s->end && now - begun + left * self->page_ns < SLICE_NS) {
-        (void)rescan(s, PAUSE_STEP, PAUSE_PAGES);
+    while (s->at < s->end && now - begun + left * self->page_ns < OAKI_TUNE_SLICE_NS) {
+        (void)rescan(s, OAKI_TUNE_SLICE_STEP, OAKI_TUNE_SLICE_PAGES);
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
@@ -125,7 +112,7 @@ static size_t cost(void)
 /* So little that it is left to the final pause. With OAKUM_DEBUG=beside=2 nothing is. */
 static bool is_little(size_t words)
 {
-    return words <= (oaki_debug_switches.beside > 1 ? 0 : FEW_WORDS);
+    return words <= (oaki_debug_switches.beside > 1 ? 0 : OAKI_TUNE_FEW_WORDS);
 }
 
 static bool hardly_shrinks(size_t now, size_t before)
@@ -155,7 +142,7 @@ static oaki_stage clean(void)
     self->before = SIZE_MAX;
     self->round = 0;
     self->part = 1;
-    self->step = LEAST_STEP;
+    self->step = OAKI_TUNE_ROUND_LEAST_STEP;
     if (!self->rounds) self->marked = oaki_workers_bytes();
     return begin_round(OAKI_STAGE_ROUND);
 }
@@ -171,8 +158,8 @@ static oaki_stage clean_in_pauses(void)
 {
     self->before = SIZE_MAX;
     self->round = 0;
-    self->part = PART;
-    self->page_ns = SLICE_NS / PAUSE_PAGES;
+    self->part = OAKI_TUNE_PART;
+    self->page_ns = OAKI_TUNE_SLICE_NS / OAKI_TUNE_SLICE_PAGES;
     return begin_round(OAKI_STAGE_PAUSED_ROUND);
 }
 
@@ -184,11 +171,11 @@ static oaki_stage conclude(void)
 /* The roots once more, if the mark is not a brief one; then values. */
 static oaki_stage ask_roots(void)
 {
-    if (self->roots++ == ROOT_PAUSES) return conclude();
+    if (self->roots++ == OAKI_TUNE_ROOT_PAUSES) return conclude();
     self->roots_scanned = oaki_workers_scanned();
     self->passes = 0;
     self->queued = oaki_ephemerons_queued();
-    bool brief = oaki_os_now_ns() - oaki_gc.concurrent.begun_ns < LONG_NS;
+    bool brief = oaki_os_now_ns() - oaki_gc.concurrent.begun_ns < OAKI_TUNE_BRIEF_MARK_NS;
     return brief ? OAKI_STAGE_VALUES : OAKI_STAGE_ROOTS;
 }
 
@@ -196,14 +183,14 @@ oaki_stage oaki_preclean_after_round(void)
 {
     self->rest = cost();
     if (is_little(self->rest) || hardly_shrinks(self->rest, self->before)) return ask_roots();
-    if (++self->round == ROUNDS) return ask_roots();
+    if (++self->round == OAKI_TUNE_ROUNDS) return ask_roots();
     self->before = self->rest;
     return begin_round(OAKI_STAGE_ROUND);
 }
 
 oaki_stage oaki_preclean_after_roots(void)
 {
-    bool little = oaki_workers_scanned() - self->roots_scanned <= FEW_WORDS;
+    bool little = oaki_workers_scanned() - self->roots_scanned <= OAKI_TUNE_FEW_WORDS;
     return little ? conclude() : clean();
 }
 
@@ -211,9 +198,9 @@ oaki_stage oaki_preclean_after_paused_round(void)
 {
     size_t now = cost();
     if (is_little(now)) return OAKI_STAGE_READY;
-    if (hardly_shrinks(now, self->before) && (self->part *= 2) > LEAST_PART)
+    if (hardly_shrinks(now, self->before) && (self->part *= 2) > OAKI_TUNE_PART_LEAST)
         return OAKI_STAGE_READY;
-    if (++self->round == ROUNDS) return OAKI_STAGE_READY;
+    if (++self->round == OAKI_TUNE_ROUNDS) return OAKI_STAGE_READY;
     self->before = now;
     return begin_round(OAKI_STAGE_PAUSED_ROUND);
 }
@@ -255,9 +242,9 @@ size_t oaki_preclean_protected(void)
 /* Releasing is always safe: what is released counts as written. */
 void oaki_gc_will_write(size_t off, size_t bytes)
 {
-    size_t region = off / REGION, to = OAKI_ALIGN_UP(off + bytes, REGION);
+    size_t region = off / OAKI_TUNE_REGION, to = OAKI_ALIGN_UP(off + bytes, OAKI_TUNE_REGION);
     AO_t *place = &self->released[region % OAKI_REGIONS];
     if (!oaki_is_marking() || AO_load(place) == region + 1) return;
     AO_store(place, region + 1);
-    oaki_dirty_unprotect(region * REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
+    oaki_dirty_unprotect(region * OAKI_TUNE_REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));
 }

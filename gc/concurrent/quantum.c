@@ -10,15 +10,9 @@
 #include "gc/contract.h"
 #include "gc/pace.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
-
-#define WORDS ((size_t)8192) /* traced at a time */
-#define SHARED_NS 500000u    /* with helpers, as it costs something to wake them; a pause ends it
-                              * sooner */
-#define LONG_NS 2000000u     /* mutators have no more between two pauses, */
-#define LEAST_NS 40000u      /* and no less */
-#define TURN_NS 50000u       /* for a thread that waits for a table, which would be taken again */
 
 static oaki_concurrent *const self = &oaki_gc.concurrent;
 
@@ -100,7 +94,7 @@ static void run_running(oaki_driver *d, oaki_stage stage)
     bool waited = plan->lock && oaki_lock_is_awaited(plan->lock);
     if (plan->lock) oaki_lock_release(plan->lock);
     oaki_leave(d->thread);
-    if (waited) d->nap_ns = TURN_NS;
+    if (waited) d->nap_ns = OAKI_TUNE_TURN_NS;
 }
 
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
@@ -113,7 +107,8 @@ static OAKI_NOINLINE void run_paused(oaki_driver *d, oaki_stage stage)
     uint64_t now = oaki_os_now_ns(), worked = now - began;
     if (t) note_pause(now - asked, oaki_world_vain());
     if (t) oaki_gc_stop_end(t);
-    d->nap_ns = OAKI_MAX(OAKI_MIN(worked / part, LONG_NS), LEAST_NS);
+    d->nap_ns = OAKI_MIN(worked / part, OAKI_TUNE_BETWEEN_MOST_NS);
+    d->nap_ns = OAKI_MAX(d->nap_ns, OAKI_TUNE_BETWEEN_LEAST_NS);
 }
 
 void oaki_quantum_run(oaki_driver *d)
@@ -142,7 +137,8 @@ static bool trace(unsigned helpers, uint64_t end_ns)
     m->end_ns = end_ns;
     m->soon = end_ns != 0;
     m->stop = &oaki_thread_self()->stop_pending;
-    bool more = helpers ? oaki_trace_together(m, SHARED_NS, helpers) : oaki_trace_some(m, WORDS);
+    bool more = helpers ? oaki_trace_together(m, OAKI_TUNE_QUANTUM_SHARED_NS, helpers)
+                        : oaki_trace_some(m, OAKI_TUNE_QUANTUM_WORDS);
     m->stop = NULL;
     m->soon = false;
     m->end_ns = 0;

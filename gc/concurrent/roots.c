@@ -7,23 +7,18 @@
  * dies in between stays for one cycle more.
  *
  * Lock: the driver's; of tables finalizer_lock, of registered ranges roots_lock. Bound: a quantum
- * is PAGES of the heap, SOME objects, RECORDS of a table, BYTES of a range or PAUSE_NS of a pause;
- * and what is traced from there. */
+ * is PINNED_PAGES of the heap, PINNED_OBJECTS, RECORDS of a table, ROOT_BYTES of a range or
+ * SLICE_NS of a pause (OAKI_TUNE_..., gc/tuning.h); and what is traced from there. */
 #include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"
 #include "gc/refs/objtable.h"
 #include "gc/refs/tables.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "quantum.h"
 #include "runtime/markbits.h"
 #include "runtime/os.h"
-
-#define PAGES ((size_t)16384) /* looked at for pinned objects in a quantum, */
-#define SOME ((size_t)4096)   /* or so many are queued */
-#define RECORDS ((size_t)512)
-#define BYTES ((size_t)16 << 10) /* of a range */
-#define PAUSE_NS 700000u
 
 /* ---- pinned ---- */
 
@@ -81,13 +76,13 @@ bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
     oaki_heap *h = &oaki_the_heap;
     size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT, n = 0;
     if (page >= end || AO_load(&h->npinned) == 0) return false;
-    end = OAKI_MIN(end, page + PAGES);
-    for (; page < end && n < SOME; page++) {
+    end = OAKI_MIN(end, page + OAKI_TUNE_PINNED_PAGES);
+    for (; page < end && n < OAKI_TUNE_PINNED_OBJECTS; page++) {
         oaki_pte e = AO_int_load(&h->pte[page]);
         if (is_pinned(e)) n += queue_page(page, e);
     }
     s->at = page << OAKI_PAGE_SHIFT;
-    if (n >= SOME) (void)oaki_quantum_trace(s, d);
+    if (n >= OAKI_TUNE_PINNED_OBJECTS) (void)oaki_quantum_trace(s, d);
     return true;
 }
 
@@ -97,7 +92,7 @@ bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 static bool note_certain(oaki_progress *s, bool all)
 {
     size_t *table = &oaki_gc.concurrent.table;
-    s->at = oaki_tables_note_certain(*table, all, (uint32_t)s->at, RECORDS);
+    s->at = oaki_tables_note_certain(*table, all, (uint32_t)s->at, OAKI_TUNE_RECORDS);
     if (s->at != OAKI_RECORD_NONE) return true;
     s->at = 0;
     return ++*table < OAKI_TABLES;
@@ -118,7 +113,7 @@ bool oaki_quantum_certain(oaki_progress *s, const oaki_driver *d)
 bool oaki_quantum_values(oaki_progress *s, const oaki_driver *d)
 {
     (void)d;
-    s->at = oaki_ephemerons_note_certain((uint32_t)s->at, RECORDS);
+    s->at = oaki_ephemerons_note_certain((uint32_t)s->at, OAKI_TUNE_RECORDS);
     return s->at != OAKI_RECORD_NONE;
 }
 
@@ -132,7 +127,7 @@ static void sift_root(const oaki_root *r, void *m)
 bool oaki_quantum_ranges(oaki_progress *s, const oaki_driver *d)
 {
     oaki_root_place *place = &oaki_gc.concurrent.place;
-    bool more = oaki_roots_visit_some(place, BYTES, sift_root, oaki_worker(0));
+    bool more = oaki_roots_visit_some(place, OAKI_TUNE_ROOT_BYTES, sift_root, oaki_worker(0));
     if (more) (void)oaki_quantum_trace(s, d);
     return more;
 }
@@ -146,7 +141,7 @@ bool oaki_quantum_waiting(oaki_progress *s, const oaki_driver *d)
     OAKI_REQUIRES_STOPPED();
     oaki_workers_extend();
     oaki_mark_left_out_until(oaki_worker(0), &page, s->end >> OAKI_PAGE_SHIFT,
-                             oaki_os_now_ns() + PAUSE_NS);
+                             oaki_os_now_ns() + OAKI_TUNE_SLICE_NS);
     s->at = page << OAKI_PAGE_SHIFT;
     return s->at < s->end;
 }

@@ -11,10 +11,8 @@
 #include "gc/refs/finalizer.h"
 #include "gc/refs/tables.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "quantum.h"
-
-#define NAPS_A_ROUND 8 /* pauses refused before dirty pages are rescanned once more */
-#define PASSES 8 /* over the ephemerons, each of which may lead to keys of others */
 
 static oaki_stage after_pinned(void)
 {
@@ -60,7 +58,7 @@ static oaki_stage after_values(void)
 
 static oaki_stage after_values_trace(void)
 {
-    return ++oaki_gc.preclean.passes < PASSES ? pass() : certain();
+    return ++oaki_gc.preclean.passes < OAKI_TUNE_EPHEMERON_PASSES ? pass() : certain();
 }
 
 static oaki_stage after_certain(void)
@@ -130,7 +128,7 @@ static oaki_stepped end(oaki_driver *d)
 static bool rounds_are_due(void)
 {
     oaki_concurrent *c = &oaki_gc.concurrent;
-    return AO_load(&c->final_refused) && ++c->naps % NAPS_A_ROUND == 0;
+    return AO_load(&c->final_refused) && ++c->naps % OAKI_TUNE_NAPS_A_ROUND == 0;
 }
 
 static void start_again(oaki_driver *d)

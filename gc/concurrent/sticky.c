@@ -2,10 +2,10 @@
  *
  * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). What M has at the end of a cycle
  * is old, what is allocated afterwards is young, in the same places: nothing moves. A minor cycle
- * marks from the roots and from old objects on written pages, so it costs what is young and alive,
- * and what was written; garbage among the old waits for a full one, and so do its finalizers and
- * weak references: so there is one after ROW_MAX minor ones, however well they pay. It is one that
- * begins beside the program (concurrent.c), or, of a smaller heap, one in a single stop.
+ * marks from the roots and from old objects on dirty pages. Its cost is that of the young live
+ * objects and the dirty pages. Dead old objects stay until a full cycle, and so do their finalizers
+ * and weak references. So a full one follows after OAKI_TUNE_STICKY_ROW minor ones, however well
+ * they pay. A minor cycle is a concurrent one, or, in a smaller heap, one in a single pause.
  *
  * Owns: what full and minor cycles have cost and brought. Lock: written in a stop. Bound: O(1). */
 #include "sticky.h"
@@ -16,14 +16,10 @@
 #include "gc/host.h"
 #include "gc/pace.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "protect.h"
 #include "runtime/dirty.h"
 #include "runtime/options.h"
-
-#define FROM ((size_t)8 << 20) /* live bytes; less is marked in two milliseconds */
-#define SKIP_MAX 64
-#define FEW 32    /* a part of the live bytes */
-#define ROW_MAX 64 /* minor ones, and then a full one whether they pay or not */
 
 typedef struct oaki_sticky_work work;
 
@@ -41,14 +37,14 @@ static bool is_cheaper(const work *minor, const work *full)
 
 static void after_minor(const work *w)
 {
-    OAKI_ASSERT(self->in_a_row < ROW_MAX || oaki_debug_switches.minor);
+    OAKI_ASSERT(self->in_a_row < OAKI_TUNE_STICKY_ROW || oaki_debug_switches.minor);
     self->in_a_row++;
     if (is_cheaper(w, &self->full)) {
         self->next_skip = 1;
         return;
     }
     self->skip = self->next_skip;
-    self->next_skip = OAKI_MIN(self->skip * 4, SKIP_MAX);
+    self->next_skip = OAKI_MIN(self->skip * 4, OAKI_TUNE_STICKY_SKIP);
 }
 
 /* In a growth what is young lives on: a minor one would say nothing of what comes after it. */
@@ -71,7 +67,7 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
     if (oaki_dirty_denies()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
     if (forced) return self->in_a_row < forced;
-    return self->skip == 0 && self->in_a_row < ROW_MAX && oaki_pace_has_room();
+    return self->skip == 0 && self->in_a_row < OAKI_TUNE_STICKY_ROW && oaki_pace_has_room();
 }
 
 /* ---- in one stop ---- */
@@ -80,7 +76,7 @@ static bool is_wanted(void)
 {
     const oak_config *c = &oaki_the_heap.config;
     if (!c->concurrent || !c->generations || oaki_dirty_denies()) return false;
-    return oaki_pace_live() >= FROM || oaki_debug_switches.minor;
+    return oaki_pace_live() >= OAKI_TUNE_STICKY_FROM || oaki_debug_switches.minor;
 }
 
 /* Where it can only be by faults, nothing is taken for it before a mark beside the program needs
@@ -115,7 +111,7 @@ bool oaki_sticky_keep(bool minor)
     OAKI_REQUIRES_NO_MARK();
     if (!is_wanted() || !oaki_dirty_may() || oaki_concurrent_protecting()) return false;
     if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
-    if (minor && oaki_workers_rescan_words() * sizeof(uintptr_t) < oaki_pace_live() / FEW)
-        return true;
+    size_t few = oaki_pace_live() / OAKI_TUNE_STICKY_FEW;
+    if (minor && oaki_workers_rescan_words() * sizeof(uintptr_t) < few) return true;
     return oaki_protect_dense(0, AO_load(&oaki_the_heap.used));
 }

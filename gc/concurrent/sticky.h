@@ -4,8 +4,6 @@
 
 #include "runtime/base.h"
 
-#define OAKI_STICKY_UNPROVEN 3 /* full cycles before the first minor one is tried */
-
 /* After a cycle that has looked at so many words and found so many bytes dead, of
  * those that were allocated since the one before and of others; live and goal are known. Is the
  * next one to be a minor one? */

@@ -6,13 +6,10 @@
 #include "concurrent.h"
 #include "gc/off.h"
 #include "gc/pace.h"
+#include "gc/tuning.h"
 #include "quantum.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
-
-#define FEW_CPUS 4             /* another thread would take the program's processor */
-#define REFUSED_NAP_NS 500000u /* between two looks whether the program allows a pause now, */
-#define REFUSED_NAPS 100       /* so many */
 
 static oaki_background *const self = &oaki_gc.background;
 
@@ -50,12 +47,12 @@ static bool drive(oaki_thread *t)
             any = true;
             if (!AO_load(&oaki_gc.concurrent.final_refused)) refused = 0;
             between_steps(&d);
-        } else if (++refused > REFUSED_NAPS) {
+        } else if (++refused > OAKI_TUNE_REFUSED_NAPS) {
             give_up(t);
             if (!oaki_concurrent_has_rest()) return any;
             refused = 0;
         } else {
-            oaki_os_sleep_ns(REFUSED_NAP_NS);
+            oaki_os_sleep_ns(OAKI_TUNE_REFUSED_NAP_NS);
         }
     } while (!any || oaki_concurrent_has_rest());
     return true;
@@ -76,7 +73,7 @@ static void report(oaki_thread *t)
 
 static void cycle(oaki_thread *t)
 {
-    if (oaki_os_cpus() <= FEW_CPUS) oaki_ahead_lead(true);
+    if (oaki_os_cpus() <= OAKI_TUNE_FEW_CPUS) oaki_ahead_lead(true);
     bool any = drive(t);
     oaki_ahead_lead(false);
     if (!any) return;

@@ -14,11 +14,10 @@
 
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
+#include "gc/tuning.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
-
-#define TURN_NS 50000u /* for a thread that waits for a table, which would be taken again */
 
 /* Those that keep something alive come first. */
 static const oaki_table_ops *const tables[OAKI_TABLES] = {
@@ -59,7 +58,7 @@ static void reclaim(const oaki_table_ops *t)
         more = t->reclaim(&from);
         bool waited = oaki_lock_is_awaited(&oaki_the_heap.finalizer_lock);
         oaki_lock_release(&oaki_the_heap.finalizer_lock);
-        if (waited && !oaki_world_stopped()) oaki_os_sleep_ns(TURN_NS);
+        if (waited && !oaki_world_stopped()) oaki_os_sleep_ns(OAKI_TUNE_TURN_NS);
     }
 }
 

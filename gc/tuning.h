@@ -1,0 +1,283 @@
+/* tuning.h - the constants of pacing and of the concurrent mark.
+ *
+ * Sizes of data structures are not here. Each constant has its unit, what it trades, and after
+ * "Measured:" the measurement that chose it. Figures are of the machine with two processors of
+ * docs/benchmarks-pause.md. "Not measured" is an estimate, or a bound that was not compared with
+ * others. */
+#ifndef OAKI_TUNING_H
+#define OAKI_TUNING_H
+
+#include <stddef.h>
+
+/* ---- is a mark concurrent? (pace.c) ---- */
+
+/* Bytes live, from which a heap of unknown pauses is marked concurrently. A mark in one pause
+ * costs less processor time in total; a concurrent one has short pauses.
+ * Measured: with 16 MiB, the trees of bench-heap took 2.4 s, and 1.5 s in pauses. */
+#define OAKI_TUNE_LARGE ((size_t)64 << 20)
+
+/* ns: a pause that would be longer is avoided in a smaller heap. Memory against pauses.
+ * Measured: with 10 ms, bench-heap's trees (pauses of 25 to 34 ms) took 176 MB for 133, and 17 %
+ * more processor time. */
+#define OAKI_TUNE_LONG_PAUSE_NS 40000000u
+
+/* Bytes live, below which the estimate of a pause decides nothing: roots take time too.
+ * Not measured. */
+#define OAKI_TUNE_LONG_PAUSE_FROM ((size_t)8 << 20)
+
+/* Bytes live: a mark of fewer gives no time per live byte. A smaller value follows changes sooner,
+ * and takes fixed costs for costs per byte. Not measured. */
+#define OAKI_TUNE_TELLING ((size_t)1 << 20)
+
+/* ns: a pause that is shorter is left alone where concurrent marking is cheap; one that is longer
+ * than the second is not cheap to avoid. Pauses against floating garbage.
+ * Measured: bench-pause's message window had pauses of 1.2 and 1.9 ms for 34 and 65 MB, and has 0.1
+ * to 0.4 ms. Heaps of small linked objects lie above 4 ms: their slow mark keeps what dies. */
+#define OAKI_TUNE_NOTICED_NS 1000000u
+#define OAKI_TUNE_CHEAP_NS 4000000u
+
+/* Bytes: the least goal of such a heap. Not measured alone; see OAKI_TUNE_NOTICED_NS. */
+#define OAKI_TUNE_CHEAP_FROM ((size_t)16 << 20)
+
+/* Part of the heap, 1/n: mutators may allocate that much in the pause's time. A concurrent mark
+ * takes some times as long, and objects allocated meanwhile count as live. Not measured. */
+#define OAKI_TUNE_CHEAP_GROWTH 8
+
+/* Times the cost per byte seen in a pause: a concurrent mark that costs more replaces it. Lower,
+ * and a heap alternates between the modes, as marks cost more or less with the number of workers.
+ * Not measured. */
+#define OAKI_TUNE_CHANGED 4
+
+/* ---- when a cycle begins (pace.c) ---- */
+
+/* Times the bytes allocated during the last mark: so early a concurrent mark begins. Throttled
+ * mutators against floating garbage. Not measured. */
+#define OAKI_TUNE_RUNWAY 1.25
+
+/* Part of the way from live bytes to the goal, 1/n: no mark begins earlier.
+ * Measured: with three quarters, threads that outran the mark had the heap grow without end. */
+#define OAKI_TUNE_RUNWAY_MOST 2
+
+/* Part of the space to the trigger, 1/n: a driver with a budget begins when it is left. Cycles
+ * against pauses that no budget covers. Not measured. */
+#define OAKI_TUNE_NEAR 4
+
+/* Bytes live, from which the goal is lower if marks cost less than 1/THRIFT_SHARE of a processor.
+ * Processor time against memory.
+ * Measured: bench-pause's message window needs a fifth less memory. */
+#define OAKI_TUNE_THRIFT_FROM ((size_t)128 << 20)
+#define OAKI_TUNE_THRIFT_SHARE 4
+
+/* ---- under a memory limit (pace.c) ---- */
+
+/* Times a cycle's duration by the clock, after which a program counts as asleep, and may be
+ * collected although it used less processor time.
+ * Measured, for the half of processor time: beside two other loads the collector had 44 to 46 %
+ * under a limit that can't be met. Not measured: the factor itself. */
+#define OAKI_TUNE_ASLEEP 8
+
+/* ns of processor time: the credit that a program may save. More lets a limit that can't be met
+ * cost more at once.
+ * Measured: without credit, a cycle of 20 ms let the heap go 60 MB past a limit that can be met. */
+#define OAKI_TUNE_CREDIT_NS 1000000000
+
+/* ---- mutators past the goal (pace.c, assist.c) ---- */
+
+/* Part of the space between live bytes and goal, 1/n, by which a late mark lets the heap grow.
+ * Memory against throttled mutators.
+ * Measured: four threads with objects of 1 MB had 9.6 GB beside 259 MB live without a bound; with
+ * it, at most 992 MB for a goal of 891. */
+#define OAKI_TUNE_LATE 8
+
+/* Times as long by the clock a thread waits where no thread marks meanwhile. Memory against a
+ * mutator's longest operation.
+ * Measured: by the clock alone, 64 threads beside a load of ten had 173 to 243 MB for a goal of
+ * 144. Not measured: the factor itself. */
+#define OAKI_TUNE_BUSY 4
+
+/* ns: tracing by an assist at a time. The mutator's longest operation against the mark's progress.
+ * Measured: an assist bounded by words took 2 to 8 ms, and on a large map 3.5 to 17 ms. */
+#define OAKI_TUNE_ASSIST_NS 200000u
+
+/* ns of marking that a throttled mutator waits for at most, for each WAIT_BYTES that it is about
+ * to allocate. Memory against a mutator's longest operation.
+ * Measured: with 1 ms for each 64 KiB, a span of small objects waited for 1 ms; the peak memory of
+ * the graphs of 256 MB and 1 GiB is the same. */
+#define OAKI_TUNE_WAIT_NS 250000u
+#define OAKI_TUNE_WAIT_BYTES ((size_t)16 << 10)
+
+/* ns: the most of it, times OAKI_TUNE_BUSY, where no thread marks meanwhile. It bounds the wait of
+ * a mutator that holds what the mark waits for. Not measured. */
+#define OAKI_TUNE_BLIND_NS 250000000u
+
+/* ns that a throttled thread sleeps at once, for each such thread, and at most. Each wakeup takes
+ * the mark's processor; a long sleep outlasts the mark.
+ * Measured: for a goal of 337 MB, 64 threads had 1,530 MB with one nap each, and 388 MB with this;
+ * 300 threads 2,227 and 400 MB. */
+#define OAKI_TUNE_NAP_NS 100000u
+#define OAKI_TUNE_NAP_MOST_NS 5000000u
+
+/* ns: OAKUM_DEBUG=twice waits for a concurrent cycle for so long, asking so often. It bounds the
+ * wait of a caller that holds what the mark waits for. Not measured. */
+#define OAKI_TUNE_TWICE_NS 1000000000u
+#define OAKI_TUNE_TWICE_NAP_NS 50000u
+
+/* ---- a program that refuses collections (thread.c, assist.c, stages.c) ---- */
+
+/* ns between two tries of a refused pause, and the number of tries before the work is dropped.
+ * Short sections without collections pass; longer ones cost memory.
+ * Measured: 25 ms of allocations without collections in turns with 200 objects with them, 122 MB
+ * live, took 5.6 GB when a refused mark was dropped at once, and 0.2 GB since. */
+#define OAKI_TUNE_REFUSED_NAP_NS 500000u
+#define OAKI_TUNE_REFUSED_NAPS 100
+
+/* Cycles dropped in a row, after which an allocating thread collects in one pause. Not measured. */
+#define OAKI_TUNE_REFUSALS 3
+
+/* Refused final pauses before dirty pages are rescanned once more. Work for rounds against the
+ * length of the final pause. Not measured. */
+#define OAKI_TUNE_NAPS_A_ROUND 8
+
+/* ---- quanta (quantum.c, roots.c, begin.c, cycle.c) ---- */
+
+/* Words traced in a quantum, by worker 0 alone: about 0.1 ms. Pauses and forks wait for the end of
+ * a quantum; each has a fixed cost. Not measured. */
+#define OAKI_TUNE_QUANTUM_WORDS ((size_t)8192)
+
+/* ns of a quantum with helpers. To wake them costs time; a fork waits for the end.
+ * Measured: a quantum bounded by worker 0's words lasted for the rest of the mark. Not measured:
+ * the value. */
+#define OAKI_TUNE_QUANTUM_SHARED_NS 500000u
+
+/* ns between two tries of a thread that holds a table's lock again and again: a waiting thread has
+ * its turn. The mark's progress against that thread's wait.
+ * Measured: without it, oak_root_add waited 98 to 207 ms while a large range was read; 2.5 ms
+ * with it. */
+#define OAKI_TUNE_TURN_NS 50000u
+
+/* ns that a driver waits where another one has the phase in its pause. Not measured. */
+#define OAKI_TUNE_DRIVER_WAIT_NS 50000u
+
+/* Bytes of the range that a quantum protects, and with a budget. Calls of the system against the
+ * length of a quantum. Not measured. */
+#define OAKI_TUNE_PROTECT_STEP ((size_t)64 << 20)
+#define OAKI_TUNE_PROTECT_BUDGET_STEP ((size_t)4 << 20)
+
+/* Pages examined for pinned objects in a quantum, or objects queued. Not measured alone; with
+ * pinned objects marked in quanta the longest pause of 4 million went from 31 to 4.8 ms. */
+#define OAKI_TUNE_PINNED_PAGES ((size_t)16384)
+#define OAKI_TUNE_PINNED_OBJECTS ((size_t)4096)
+
+/* Records of a table in a quantum, whose lock a mutator may wait for. Not measured. */
+#define OAKI_TUNE_RECORDS ((size_t)512)
+
+/* Bytes of a registered range in a quantum: oak_root_remove waits for it. Not measured. */
+#define OAKI_TUNE_ROOT_BYTES ((size_t)16 << 10)
+
+/* Passes over ephemerons while mutators run; values of later keys are left to the final pause.
+ * Not measured. */
+#define OAKI_TUNE_EPHEMERON_PASSES 8
+
+/* ---- preclean (preclean.c, roots.c, quantum.c) ---- */
+
+/* Bytes of the range that a round asks the system about at a time. It starts with the least, twice
+ * as many while few pages are dirty, half as many where more than ROUND_PAGES are. A call costs
+ * time; a question that ends within a dirty huge page splits it. Not measured. */
+#define OAKI_TUNE_ROUND_LEAST_STEP ((size_t)2 << 20)
+#define OAKI_TUNE_ROUND_MOST_STEP ((size_t)64 << 20)
+
+/* Dirty pages that a quantum of a round is to rescan, and at most. Not measured. */
+#define OAKI_TUNE_ROUND_PAGES ((size_t)512)
+#define OAKI_TUNE_ROUND_MOST_PAGES ((size_t)2048)
+
+/* ns for the rescan of a page, as a driver with a budget counts it. Higher, and steps use less
+ * than their budget.
+ * Measured: 1.7 us a page, 3.6 us without the sieve (docs/concurrent.md). */
+#define OAKI_TUNE_ROUND_PAGE_NS 2500u
+
+/* Words to rescan that are left to the final pause. Rounds against the length of that pause.
+ * Not measured. */
+#define OAKI_TUNE_FEW_WORDS ((size_t)1 << 16)
+
+/* Rounds of a kind in a row, and pauses for the roots alone, at most. Not measured. */
+#define OAKI_TUNE_ROUNDS 16
+#define OAKI_TUNE_ROOT_PAUSES 3
+
+/* ns: a mark that takes less does not ask for the roots again in a pause. Not measured. */
+#define OAKI_TUNE_BRIEF_MARK_NS 2000000u
+
+/* ns: the length of a pause between the init pause and the final one. The longest pause against
+ * the sum of pauses.
+ * Measured: on a random graph of 256 MB the final pause is 0.6 to 0.8 ms for 18 without such
+ * pauses; 1.5 to 3 ms for 120 at 1 GiB. */
+#define OAKI_TUNE_SLICE_NS 700000u
+
+/* Bytes that are asked about at a time in such a pause, and dirty pages that it rescans then.
+ * Measured: bounded by bytes alone, a pause had up to nine times as many pages, and took 2 to
+ * 3 ms. Not measured: the values. */
+#define OAKI_TUNE_SLICE_STEP ((size_t)8 << 20)
+#define OAKI_TUNE_SLICE_PAGES ((size_t)64)
+
+/* ns: the least cost of a page of a large object in such a pause, whatever was measured last.
+ * Not measured. */
+#define OAKI_TUNE_SLICE_PAGE_LEAST_NS 100
+
+/* Part of such a pause's length, 1/n, that mutators have before the next one: at first, and at
+ * least. Mutators' progress against rounds that do not converge.
+ * Measured: half of the time made the final pause no shorter than a quarter does. With a 16th as
+ * the least, a graph of 4 GiB had a final pause of 107 ms on a busy machine. */
+#define OAKI_TUNE_PART 4
+#define OAKI_TUNE_PART_LEAST 64
+
+/* ns that mutators have between two such pauses, at most and at least. Not measured. */
+#define OAKI_TUNE_BETWEEN_MOST_NS 2000000u
+#define OAKI_TUNE_BETWEEN_LEAST_NS 40000u
+
+/* Bytes that lose their protection at once where a mutator allocates. A fault a page against pages
+ * that count as dirty. Not measured. */
+#define OAKI_TUNE_REGION ((size_t)256 << 10)
+
+/* Processors up to which the collector's thread touches memory ahead itself, between two steps:
+ * another thread would take the program's processor.
+ * Measured: the worst operation of a graph of 256 MB was 3 to 13 ms, and is 1.0 to 2.5 ms. */
+#define OAKI_TUNE_FEW_CPUS 4
+
+/* ---- sticky mark bits (sticky.c, begin.c) ---- */
+
+/* Full cycles before the first minor one is tried. Not measured. */
+#define OAKI_TUNE_STICKY_UNPROVEN 3
+
+/* Bytes live, from which a cycle in one pause may be minor; fewer are marked in 2 ms. Faults
+ * against the work of a full mark.
+ * Measured: with 32 MiB of old nodes, bench-heap's trees have pauses of 0.8 ms for 8, and take 0.7
+ * of the processor time. */
+#define OAKI_TUNE_STICKY_FROM ((size_t)8 << 20)
+
+/* Full cycles, at most, before a minor one is tried again after some that did not pay.
+ * Not measured. */
+#define OAKI_TUNE_STICKY_SKIP 64
+
+/* Part of the live bytes, 1/n: while less than that was rescanned, pages that became old stay
+ * unprotected. Calls of the system in the pause against pages rescanned again. Not measured. */
+#define OAKI_TUNE_STICKY_FEW 32
+
+/* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work.
+ * Not measured. */
+#define OAKI_TUNE_STICKY_ROW 64
+
+/* Words traced that cost as much as to protect a page, and a fault. Not measured. */
+#define OAKI_TUNE_PROTECT_WORDS 128
+
+/* ---- sweep (sweep.c) ---- */
+
+/* Bytes in use, from which a background thread sweeps. In a smaller heap, mutators sweep it all
+ * before that thread is awake, and a cycle may wait for it where it is descheduled.
+ * Measured: churn of objects of 1 KiB beside other load took 1,258 ns an object with helpers in
+ * small heaps, and 77 ns without. */
+#define OAKI_TUNE_BACKGROUND_FROM ((size_t)32 << 20)
+
+/* Times the bytes that must be swept for a byte allocated: the sweep ends before the next cycle.
+ * Assists against a rest that the next cycle sweeps at once. Not measured. */
+#define OAKI_TUNE_SWEEP_AHEAD 1.1
+
+#endif
