@@ -164,6 +164,7 @@ OAKI_AT_START int oaki_gc_init(void)
     oaki_gc.totals.start_ns = oaki_os_now_ns();
     oaki_fork_register(oaki_collector_reset);
     oaki_mark_init();
+    oaki_settings_init();
     oaki_pace_init();
     oaki_event_init();
     if (oaki_workers_init() || oaki_tables_init()) return -1;

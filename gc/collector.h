@@ -15,6 +15,7 @@
 #include "hooks.h"
 #include "host.h"
 #include "pace.h"
+#include "settings.h"
 #include "runtime/contract.h"
 #include "runtime/phase.h"
 #include "runtime/roots.h"
@@ -179,6 +180,7 @@ typedef struct oaki_collector {
     oaki_preclean preclean;
     oaki_sticky sticky;
     oaki_sweeper sweeper;
+    oaki_settings settings;
     oaki_pace pace;
     oaki_events events;
     oaki_host host;

@@ -126,6 +126,7 @@ void oaki_collector_reset(void)
     oaki_concurrent_reset();
     oaki_background_reset();
     oaki_events_reset();
+    oaki_settings_reset();
     oaki_pace_reset();
     oaki_sweep_reset();
     oaki_deferred_reset();

@@ -60,7 +60,7 @@ static size_t percent_goal(void)
     if (percent == (AO_t)-1) return SIZE_MAX;
     double base = (double)pace->base;
     double goal = base + room((base + (double)pace->roots) * (double)percent / 100);
-    double least = (double)oaki_the_heap.config.min_heap * (double)percent / 100;
+    double least = (double)oaki_gc_min_heap() * (double)percent / 100;
     return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
 }
 
@@ -100,7 +100,7 @@ OAKI_AT_START bool oaki_pace_is_large(void)
     if (pace->full >= OAKI_TUNE_LARGE && !known) return true;
     if (live > goal && live - goal >= OAKI_TUNE_LARGE) return true;
     double next = (double)OAKI_MAX(live, goal);
-    if (!h->config.concurrent) return false;
+    if (!oaki_gc_may_be_concurrent()) return false;
     double tells = pace->stops ? (double)pace->full : next; /* roots take time too */
     double ns = pace->stop_rate * pace->lived * next;
     if (tells >= OAKI_TUNE_LONG_PAUSE_FROM && ns > OAKI_TUNE_LONG_PAUSE_NS) return true;
@@ -299,6 +299,11 @@ void oaki_gc_dropped(size_t bytes)
     pace->live -= OAKI_MIN(bytes, pace->live);
     pace->full -= OAKI_MIN(bytes, pace->full);
     pace->base -= OAKI_MIN(bytes, pace->base);
+    set_goal();
+}
+
+void oaki_pace_refresh(void)
+{
     set_goal();
 }
 

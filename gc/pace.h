@@ -34,6 +34,9 @@ typedef struct oaki_pace {
 void oaki_pace_init(void);
 void oaki_pace_reset(void); /* in the child of a fork */
 
+/* A setting has changed: the goal and the trigger are computed anew. */
+void oaki_pace_refresh(void);
+
 /* After a mark, in the pause: live bytes; those of them whose lifetime isn't known; bytes of
  * stacks and globals that were scanned. Sets live and trigger. */
 void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor);

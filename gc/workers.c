@@ -20,6 +20,7 @@
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/waker.h"
+#include "settings.h"
 
 #define WAKE_AFTER 4096 /* words that worker 0 scans in a drain before it wakes helpers */
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
@@ -560,7 +561,7 @@ void oaki_workers_spawn(unsigned processors)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    unsigned want = (unsigned)oaki_the_heap.config.gc_threads;
+    unsigned want = oaki_gc_markers();
     if (!want) want = OAKI_MIN(processors, 8);
     while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];

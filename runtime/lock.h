@@ -32,6 +32,7 @@ typedef enum oaki_rank {
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of objects allocated while M is prepared */
     OAKI_RANK_ROOM,      /* the list of wants that found no room */
+    OAKI_RANK_SETTINGS,  /* settings of the collector that change at run time */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */
     OAKI_RANK_PAGES,     /* the page heap */
     OAKI_RANK_META,      /* metadata */

@@ -156,7 +156,7 @@ void test_await_idle(void)
 
 void test_no_beside(void)
 {
-    oaki_the_heap.config.concurrent = 0;
+    oaki_gc_set_concurrent(false);
 }
 
 void test_heap_start(oak_config c)

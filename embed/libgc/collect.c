@@ -9,6 +9,7 @@
 #include "libgc.h"
 
 #include "gc/pace.h"
+#include "gc/settings.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/phase.h"
@@ -75,7 +76,7 @@ static bool vetoed(oaki_gc_why why)
  * concurrent one may see deferred frees as objects, or keep dead objects alive. */
 static void read_variables(void)
 {
-    if (GC_find_leak) oaki_the_heap.config.concurrent = 0;
+    if (GC_find_leak) oaki_gc_set_concurrent(false);
     lgc_roots_apply();
     lgc_apply_pace();
 }
@@ -249,7 +250,7 @@ void lgc_apply_pace(void)
     if (now == self.percent && least == self.least) return;
     self.percent = now;
     self.least = least;
-    oaki_the_heap.config.min_heap = least / (unsigned)now * 100; /* room: that percent of it */
+    oaki_gc_set_min_heap(least / (unsigned)now * 100); /* room: that percent of it */
     (void)oak_set_gc_percent(now);
 }
 

@@ -12,6 +12,8 @@
  * Lock: none; listeners of cycles are called one at a time. */
 #include "libgc.h"
 
+#include "gc/settings.h"
+
 #define HELP_FROM 400000 /* ns */
 #define TRIAL 8u         /* an even number */
 #define KEPT 120u
@@ -26,7 +28,7 @@ static struct {
 
 static void use(bool all)
 {
-    oaki_the_heap.config.gc_threads = all ? 0 : 1;
+    oaki_gc_set_markers(all ? 0 : 1);
 }
 
 static bool is_worth_a_trial(uint64_t ns)

@@ -6,6 +6,7 @@
  * inside the runtime; in a pause, none. Bound: O(references) for each collection. */
 #include "libgc.h"
 
+#include "gc/settings.h"
 #include "runtime/meta.h"
 
 typedef struct ref {
@@ -32,7 +33,7 @@ int GC_toggleref_add(void *obj, int is_strong)
     lgc_ready();
     if (lgc_is_blocked()) return GC_toggleref_add_outside(obj, is_strong);
     if (!lgc.toggleref) return GC_SUCCESS;
-    oaki_the_heap.config.concurrent = 0;
+    oaki_gc_set_concurrent(false);
     oaki_thread *t = oaki_enter();
     if (!t) return GC_NO_MEMORY;
     oaki_lock_acquire(&self.lock);

@@ -74,8 +74,8 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
 
 static bool is_wanted(void)
 {
-    const oak_config *c = &oaki_the_heap.config;
-    if (!c->concurrent || !c->generations || oaki_dirty_denies()) return false;
+    if (!oaki_gc_may_be_concurrent() || !oaki_the_heap.config.generations) return false;
+    if (oaki_dirty_denies()) return false;
     return oaki_pace_live() >= OAKI_TUNE_STICKY_FROM || oaki_debug_switches.minor;
 }
 

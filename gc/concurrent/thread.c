@@ -124,8 +124,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
 
 bool oaki_concurrent_may(oaki_thread *t)
 {
-    const oak_config *cfg = &oaki_the_heap.config;
-    if (!cfg->concurrent || oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     if (!oaki_debug_switches.beside && !oaki_pace_is_large()) return false;
     AO_t started = AO_load(&self->started);
     return (started == 1 || (started == 0 && spawn(t))) && oaki_dirty_may();
@@ -135,7 +134,7 @@ bool oaki_concurrent_may_step(uint64_t budget_ns)
 {
     OAKI_REQUIRES_INSIDE();
     if (oaki_concurrent_has_rest()) return true;
-    if (!oaki_the_heap.config.concurrent || oaki_gc_refuses(OAKI_GC_DUE)) return false;
+    if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     bool large = oaki_debug_switches.beside || oaki_pace_is_large();
     if (!large && oaki_pace_pause_ns() <= budget_ns) return false;
     return oaki_dirty_start() && oaki_dirty_here() && oaki_dirty_may();

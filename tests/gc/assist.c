@@ -75,7 +75,7 @@ START_TEST(markers_that_come_and_go_in_the_middle)
     thing **table = new_table();
     for (size_t round = 0; round < OAKI_COUNT(wanted); round++) {
         wait_for_mark();
-        oaki_the_heap.config.gc_threads = wanted[round];
+        oaki_gc_set_markers(wanted[round]);
         oak_collect();
         ck_assert_uint_eq(lost(table), 0);
         oak_collect(); /* no mark was under way when it began, or that has ended by now */

@@ -4,6 +4,7 @@
 #include "gc/event.h"
 #include "gc/gc.h"
 #include "gc/pace.h"
+#include "gc/settings.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
@@ -176,7 +177,7 @@ START_TEST(none_when_generations_or_concurrency_are_off)
 {
     if (!start(3)) return;
     oaki_the_heap.config.generations = _i;
-    oaki_the_heap.config.concurrent = !_i;
+    oaki_gc_set_concurrent(!_i);
     for (int i = 0; i < 10; i++) collect(OAKI_GC_DUE);
     ck_assert_uint_eq(AO_load(&seen.minor), 0);
 }

@@ -1,0 +1,82 @@
+/* settings.c - settings of the collector that change at run time.
+ *
+ * Owns: oaki_gc.settings. Lock: its own, held for a few instructions, with gc_lock held or not; no
+ * other lock is acquired under it. */
+#include "settings.h"
+
+#include "collector.h"
+#include "pace.h"
+#include "runtime/contract.h"
+#include "runtime/heap.h"
+
+static oaki_settings *const self = &oaki_gc.settings;
+
+/* The heap is started first, which sets all of them. A thread that a stop may find is inside while
+ * it holds the lock; returns it then. */
+static oaki_thread *lock(void)
+{
+    (void)oaki_heap_ready();
+    oaki_thread *t = oaki_thread_self();
+    t = t && !t->in_runtime ? oaki_enter() : NULL;
+    oaki_lock_acquire(&self->lock);
+    return t;
+}
+
+static void unlock(oaki_thread *t)
+{
+    oaki_lock_release(&self->lock);
+    if (t) oaki_leave(t);
+}
+
+void oaki_gc_set_concurrent(bool may)
+{
+    oaki_thread *t = lock();
+    AO_store(&self->concurrent, may);
+    unlock(t);
+}
+
+void oaki_gc_set_markers(int n)
+{
+    OAKI_ASSERT(n >= 0);
+    oaki_thread *t = lock();
+    AO_store(&self->markers, (AO_t)n);
+    unlock(t);
+}
+
+void oaki_gc_set_min_heap(size_t bytes)
+{
+    oaki_thread *t = lock();
+    AO_store(&self->min_heap, bytes);
+    oaki_pace_refresh();
+    unlock(t);
+}
+
+OAKI_AT_START bool oaki_gc_may_be_concurrent(void)
+{
+    return AO_load(&self->concurrent) != 0;
+}
+
+unsigned oaki_gc_markers(void)
+{
+    return (unsigned)AO_load(&self->markers);
+}
+
+OAKI_AT_START size_t oaki_gc_min_heap(void)
+{
+    return AO_load(&self->min_heap);
+}
+
+OAKI_AT_START void oaki_settings_init(void)
+{
+    const oak_config *c = &oaki_the_heap.config;
+    OAKI_REQUIRES_STARTING();
+    oaki_lock_init(&self->lock, OAKI_RANK_SETTINGS);
+    AO_store(&self->concurrent, c->concurrent != 0);
+    AO_store(&self->markers, (AO_t)c->gc_threads);
+    AO_store(&self->min_heap, c->min_heap);
+}
+
+void oaki_settings_reset(void)
+{
+    oaki_lock_reset(&self->lock);
+}

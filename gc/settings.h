@@ -1,0 +1,31 @@
+/* settings.h - settings of the collector that a library may change at run time.
+ *
+ * The options (oaki_heap.config) are set once, at start-up. These words begin with their values. */
+#ifndef OAKI_SETTINGS_H
+#define OAKI_SETTINGS_H
+
+#include "runtime/lock.h"
+
+/* Lock: `lock` for a change, so that it and what follows from it are one; any thread may read. */
+typedef struct oaki_settings {
+    oaki_lock lock;
+    AO_t concurrent; /* marks may be concurrent */
+    AO_t markers;    /* workers; 0: as many as there are processors, at most 8 */
+    AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100 */
+} oaki_settings;
+
+/* May marks be concurrent, from the next one on? A mark that is under way goes on. */
+void oaki_gc_set_concurrent(bool may);
+/* The number of workers, from the next cycle on; 0: the number of processors, at most 8. */
+void oaki_gc_set_markers(int n);
+/* The minimum heap; the goal follows at once. */
+void oaki_gc_set_min_heap(size_t bytes);
+
+bool oaki_gc_may_be_concurrent(void);
+unsigned oaki_gc_markers(void);
+size_t oaki_gc_min_heap(void);
+
+void oaki_settings_init(void);
+void oaki_settings_reset(void); /* in the child of a fork */
+
+#endif
