@@ -94,14 +94,14 @@ OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
     (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
 }
 
-int oaki_gc_at_start(void (*fn)(void))
+int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx)
 {
-    return oaki_hook_add(&oaki_gc.start, fn);
+    return oaki_hook_add(&oaki_gc.start, fn, ctx);
 }
 
-int oaki_gc_at_cycle(void (*fn)(void))
+int oaki_gc_at_cycle(void (*fn)(void *ctx), void *ctx)
 {
-    return oaki_hook_add(&oaki_gc.before, fn);
+    return oaki_hook_add(&oaki_gc.before, fn, ctx);
 }
 
 bool oaki_gc_begins(size_t *seen, bool full)
@@ -112,9 +112,9 @@ bool oaki_gc_begins(size_t *seen, bool full)
     return true;
 }
 
-int oaki_gc_after_mark(void (*fn)(void))
+int oaki_gc_after_mark(void (*fn)(void *ctx), void *ctx)
 {
-    return oaki_hook_add(&oaki_gc.after, fn);
+    return oaki_hook_add(&oaki_gc.after, fn, ctx);
 }
 
 void oak_collect(void)

@@ -24,8 +24,9 @@
  * its mark, and starts it anew. Every thread but the collecting one is outside of the runtime,
  * or parked on its way out. So data that changes only inside oaki_enter is consistent.
  * fn may read and write memory, heap objects too, and do nothing else. Adding the same fn twice
- * is adding it once; there is no way to remove it. 0, or -1 with ENOMEM. Not inside oaki_enter. */
-int oaki_gc_at_cycle(void (*fn)(void));
+ * with the same ctx is adding it once; there is no way to remove it. 0, or -1 with ENOMEM. Not
+ * inside oaki_enter. */
+int oaki_gc_at_cycle(void (*fn)(void *ctx), void *ctx);
 
 /* In fn: is this its first call for this collection, and a full collection if `full`? *seen is
  * the caller's, 0 at first. */
@@ -33,7 +34,7 @@ bool oaki_gc_begins(size_t *seen, bool full);
 
 /* As oaki_gc_at_cycle, but after the mark, when M is final. A holder of objects' addresses drops
  * those of unmarked objects there. */
-int oaki_gc_after_mark(void (*fn)(void));
+int oaki_gc_after_mark(void (*fn)(void *ctx), void *ctx);
 
 /* ---- marking (trace.c, workers.c) ---- */
 

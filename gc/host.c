@@ -65,13 +65,14 @@ void oaki_gc_release(void)
 
 /* ---- roots ---- */
 
-int oaki_gc_at_roots(void (*fn)(oak_marker *m))
+int oaki_gc_at_roots(void (*fn)(void *ctx, oak_marker *m), void *ctx)
 {
     if (oaki_gc_hold() != 0) return -1;
     size_t i = 0;
-    while (i < host->nroots && host->roots[i] != fn) i++;
+    while (i < host->nroots && (host->roots[i].fn != fn || host->roots[i].ctx != ctx)) i++;
     OAKI_INVARIANT(i < OAKI_HOST_HOOKS, "more hooks than places");
-    host->roots[i] = fn;
+    host->roots[i].fn = fn;
+    host->roots[i].ctx = ctx;
     host->nroots = OAKI_MAX(host->nroots, i + 1);
     oaki_gc_release();
     return 0;
@@ -80,7 +81,8 @@ int oaki_gc_at_roots(void (*fn)(oak_marker *m))
 void oaki_host_call_roots(oak_marker *m)
 {
     OAKI_REQUIRES_STOPPED();
-    for (size_t i = 0; i < host->nroots; i++) OAKI_CALL_INSIDE(host->roots[i](m));
+    for (size_t i = 0; i < host->nroots; i++)
+        OAKI_CALL_INSIDE(host->roots[i].fn(host->roots[i].ctx, m));
 }
 
 void oaki_host_mark_roots(void)

@@ -18,7 +18,10 @@
 typedef struct oaki_host {
     AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
-    void (*roots[OAKI_HOST_HOOKS])(oak_marker *m);
+    struct {
+        void (*fn)(void *ctx, oak_marker *m);
+        void *ctx;
+    } roots[OAKI_HOST_HOOKS];
     size_t nroots;
     bool any_unscanned; /* in the last mark */
     size_t *unscanned;  /* offsets */
@@ -33,7 +36,7 @@ typedef struct oaki_host {
  * state of its own.
  * Adding the same fn twice is adding it once; there is no way to remove it; 8 at most. 0, or -1
  * with ENOMEM. Not inside oaki_enter. */
-int oaki_gc_at_roots(void (*fn)(oak_marker *m));
+int oaki_gc_at_roots(void (*fn)(void *ctx, oak_marker *m), void *ctx);
 
 /* In such a function or a mark function: marks the object that p points to. p is its start, or
  * an allowed displacement from it (below). oak_mark_ptr takes any pointer into an object. */
@@ -93,7 +96,7 @@ bool oaki_is_held(const void *obj);
 /* From now on fn is called once for each cycle, before its pause. The world runs, gc_lock is
  * held, and the thread is inside oaki_enter; so fn may not call Oakum's public functions.
  * Otherwise as oaki_gc_at_cycle. */
-int oaki_gc_at_start(void (*fn)(void));
+int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx);
 
 /* No collection starts or ends while fn returns true. It is also called in pauses, so it may
  * only read memory. NULL: no such function any more. */

@@ -54,8 +54,9 @@ static oaki_magazine *put_aside(oak_pool *p, oaki_magazine *m, oaki_magazine *as
 
 /* Full collections only: minor ones are frequent, and a pool's objects are mostly old, which a
  * minor one doesn't free. */
-static void turn(void)
+static void turn(void *ctx)
 {
+    (void)ctx;
     static size_t seen;
     if (!oaki_gc_begins(&seen, true)) return;
     oak_pool *p = (oak_pool *)AO_load(&pools.first), *kept = NULL;
@@ -188,7 +189,7 @@ static OAKI_NOINLINE oaki_magazine *refill(oak_pool *p, const oaki_thread *t, oa
 static bool get_ready(void)
 {
     if (AO_load_acquire(&pools.ready)) return true;
-    if (oak_root_add(&pools.first, sizeof pools.first) != 0 || oaki_gc_at_cycle(turn) != 0)
+    if (oak_root_add(&pools.first, sizeof pools.first) != 0 || oaki_gc_at_cycle(turn, NULL) != 0)
         return false;
     AO_store_release(&pools.ready, 1);
     return true;

@@ -263,8 +263,9 @@ static void resized(void *obj, size_t bytes)
 }
 
 /* World stopped. */
-static void after_mark(void)
+static void after_mark(void *ctx)
 {
+    (void)ctx;
     for (size_t i = self.samples.records.len; i > 0; i--) {
         const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i - 1);
         if (!oaki_is_marked(r->link.obj)) remove_sample((uint32_t)i - 1);
@@ -292,7 +293,7 @@ int oaki_sites_init(void)
     }
     oaki_lock_release(&oaki_the_heap.observe_lock);
     oaki_leave(t);
-    return oaki_gc_after_mark(after_mark);
+    return oaki_gc_after_mark(after_mark, NULL);
 }
 
 /* ---- reading ---- */

@@ -81,8 +81,9 @@ static void read_variables(void)
     lgc_apply_pace();
 }
 
-static void start(void)
+static void start(void *ctx)
 {
+    (void)ctx;
     GC_start_callback_proc fn = lgc.start_callback;
     GC_gc_no++;
     read_variables();
@@ -101,8 +102,9 @@ static void tell_threads(GC_EventType event)
             fn(event, (void *)t->pthread);
 }
 
-static void stopped(void)
+static void stopped(void *ctx)
 {
+    (void)ctx;
     static size_t seen;
     if (!oaki_gc_begins(&seen, false)) return;
     tell_threads(GC_EVENT_THREAD_SUSPENDED);
@@ -132,8 +134,9 @@ OAKI_NOINLINE void lgc_tell_growth(void)
     if (GC_get_heap_size() >= AO_load(&self.heap_told) + GROWTH) tell_outside();
 }
 
-static void marked(void)
+static void marked(void *ctx)
 {
+    (void)ctx;
     lgc_toggle_marked();
     lgc_leak_marked();
     tell(GC_EVENT_MARK_END);
@@ -259,8 +262,8 @@ void lgc_collect_init(void)
     oaki_pace_prefer_stops();
     oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
-    if (oaki_gc_at_start(start) != 0 || oaki_gc_at_cycle(stopped) != 0 ||
-        oaki_gc_after_mark(marked) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
+    if (oaki_gc_at_start(start, NULL) != 0 || oaki_gc_at_cycle(stopped, NULL) != 0 ||
+        oaki_gc_after_mark(marked, NULL) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
         lgc_start_fails("not enough memory");
 }
 

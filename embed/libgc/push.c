@@ -6,8 +6,9 @@
 #include "libgc.h"
 #include "runtime/phase.h"
 
-static void push_roots(oak_marker *m)
+static void push_roots(void *ctx, oak_marker *m)
 {
+    (void)ctx;
     GC_push_other_roots_proc fn = GC_push_other_roots;
     lgc_toggle_mark(m);
     lgc_roots_mark(m);
@@ -19,7 +20,7 @@ static void push_roots(oak_marker *m)
 
 void lgc_push_init(void)
 {
-    if (oaki_gc_at_roots(push_roots) != 0)
+    if (oaki_gc_at_roots(push_roots, NULL) != 0)
         lgc_start_fails("not enough memory");
 }
 

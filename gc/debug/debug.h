@@ -18,7 +18,8 @@ typedef struct oaki_broken {
 
 /* edges.c: marking that reports each object */
 typedef struct oaki_reached {
-    void (*found)(void *obj);
+    void (*found)(void *ctx, void *obj);
+    void *ctx;
     size_t n;
     size_t stack[OAKI_REACHED]; /* offsets of objects to scan */
 } oaki_reached;

@@ -46,7 +46,7 @@ static void look(size_t off)
         m->bytes += oaki_classes[cls].size;
         if (scanned) self->stack[self->n++] = slot;
     }
-    self->found(obj);
+    self->found(self->ctx, obj);
 }
 
 OAKI_NO_ASAN static void scan(size_t slot)
@@ -59,13 +59,14 @@ OAKI_NO_ASAN static void scan(size_t slot)
             if (oaki_mark_counts(to[n - 1])) look(to[n - 1]);
 }
 
-void oaki_edges_mark(const void *p, void (*found)(void *obj))
+void oaki_edges_mark(const void *p, void (*found)(void *ctx, void *obj), void *ctx)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_ASSERT(self->n == 0);
     self->found = found;
+    self->ctx = ctx;
     look(oaki_heap_offset(p));
     while (self->n > 0) scan(self->stack[--self->n]);
     oaki_mark_drain();

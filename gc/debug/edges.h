@@ -8,7 +8,7 @@
  * Calls found for every object that this marks; found may only note things. Large and typed
  * objects are left to the marker: found is called for them, but perhaps not for the objects they
  * reach. The marker's worklist is empty before and after. */
-void oaki_edges_mark(const void *p, void (*found)(void *obj));
+void oaki_edges_mark(const void *p, void (*found)(void *ctx, void *obj), void *ctx);
 
 /* ---- edges: the words of an object that the marker would trace ---- */
 

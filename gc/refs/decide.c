@@ -48,14 +48,15 @@ static uint32_t first_behind(uint32_t last)
     return last != OAKI_RECORD_NONE ? at(last)->next : oaki_final.head;
 }
 
-static void expect(uint32_t i)
+static void expect(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (at(i)->link.obj) oaki_mark_fetch(at(i)->link.obj);
 }
 
-static void each_unsure(void (*fn)(uint32_t i))
+static void each_unsure(oaki_objtable_fn *fn)
 {
-    oaki_objtable_each_uncertain(&oaki_final.table, expect, fn);
+    oaki_objtable_each_uncertain(&oaki_final.table, expect, fn, NULL);
 }
 
 static uint32_t first_unsure(void)
@@ -98,8 +99,9 @@ static bool is_due(const record *r)
 }
 
 /* Whatever is queued is marked when it is asked about again. */
-static bool is_sure(uint32_t i)
+static bool is_sure(void *ctx, uint32_t i)
 {
+    (void)ctx;
     record *r = at(i);
     mark_kept(r);
     if (oaki_leads_to_unmarked(r->ctx) || (r->link.obj && unreachable(r))) return false;
@@ -111,7 +113,7 @@ uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&oaki_final.table, from, most, expect, is_sure);
+    return oaki_objtable_note_certain(&oaki_final.table, from, most, expect, is_sure, NULL);
 }
 
 /* Mark the objects of all that was queued behind `last`, and what they reach. */
@@ -159,8 +161,9 @@ static void mark_contents(const record *r)
     oaki_edges_of(slot, false, push_others, &(place){ slot, oaki_object_size(slot) });
 }
 
-static void queue_if_unordered(uint32_t i)
+static void queue_if_unordered(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (at(i)->kind == OAK_FINALIZER_NO_ORDER && is_due(at(i)))
         oaki_final_append(i);
 }
@@ -321,8 +324,9 @@ static void decide_ordered_first(void)
     resurrect(last);
 }
 
-static void queue_if_cleanup(uint32_t i)
+static void queue_if_cleanup(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (at(i)->kind != OAKI_FINAL_CLEANUP || !is_due(at(i))) return;
     oaki_objtable_flag(&oaki_final.table, i, OAKI_RECORD_GONE);
     oaki_final_append(i);

@@ -195,8 +195,9 @@ static uint32_t record_of_handle(const void *obj)
 }
 
 /* obj has just been marked: as a key of pairs, or as a pair. */
-static void found(void *obj)
+static void found(void *ctx, void *obj)
 {
+    (void)ctx;
     if (!oaki_special_possible(obj)) return;
     for (uint32_t i = oaki_objtable_first(&self.table, obj); i != OAKI_RECORD_NONE;
          i = at(i)->link.next) {
@@ -214,12 +215,13 @@ static void resolve_carefully(uint32_t i)
     add_work(i);
     while ((i = self.work) != OAKI_RECORD_NONE) {
         self.work = at(i)->next;
-        oaki_edges_mark(value_of(i), found);
+        oaki_edges_mark(value_of(i), found, NULL);
     }
 }
 
-static void expect(uint32_t i)
+static void expect(void *ctx, uint32_t i)
 {
+    (void)ctx;
     oaki_mark_fetch(at(i)->link.obj);
     oaki_mark_fetch(at(i)->handle);
     __builtin_prefetch(at(i)->handle, 1);
@@ -234,7 +236,7 @@ static size_t pass(size_t n, bool careful)
     self.looks += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = self.pending[k];
-        if (k + AHEAD < n) expect(self.pending[k + AHEAD]);
+        if (k + AHEAD < n) expect(NULL, self.pending[k + AHEAD]);
         if (!at(i)->resolved && resolvable(at(i))) {
             if (careful) {
                 resolve_carefully(i);
@@ -249,8 +251,9 @@ static size_t pass(size_t n, bool careful)
     return left;
 }
 
-static void list(uint32_t i)
+static void list(void *ctx, uint32_t i)
 {
+    (void)ctx;
     OAKI_ASSERT(self.left < self.npending);
     at(i)->resolved = false;
     self.pending[self.left++] = i;
@@ -264,7 +267,7 @@ void oaki_ephemerons_fixpoint(bool again)
     oaki_mark_drain();
     if (!again) {
         self.left = 0;
-        oaki_objtable_each_uncertain(&self.table, expect, list);
+        oaki_objtable_each_uncertain(&self.table, expect, list, NULL);
     }
     for (size_t before = self.left; before > 0; before = self.left) {
         self.left = pass(before, careful);
@@ -273,8 +276,9 @@ void oaki_ephemerons_fixpoint(bool again)
     }
 }
 
-static bool is_sure(uint32_t i)
+static bool is_sure(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (!resolvable(at(i))) return false;
     if (!oaki_leads_to_unmarked(value_of(i))) return true;
     oaki_mark_pointer(value_of(i));
@@ -286,7 +290,7 @@ uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure);
+    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure, NULL);
 }
 
 size_t oaki_ephemerons_queued(void)
@@ -294,8 +298,9 @@ size_t oaki_ephemerons_queued(void)
     return self.queued;
 }
 
-static void clear(uint32_t i)
+static void clear(void *ctx, uint32_t i)
 {
+    (void)ctx;
     const record *r = at(i);
     if (resolvable(r)) return;
     if (!oaki_is_marked(r->handle)) {
@@ -313,7 +318,7 @@ static void table_clear(bool decided)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
-    oaki_objtable_each_uncertain(&self.table, expect, clear);
+    oaki_objtable_each_uncertain(&self.table, expect, clear, NULL);
 }
 
 static bool table_reclaim(uint32_t *from)

@@ -85,14 +85,16 @@ void oaki_held_mark_roots(void)
         oaki_mark_pointer(object_of(i));
 }
 
-static void expect(uint32_t i)
+static void expect(void *ctx, uint32_t i)
 {
+    (void)ctx;
     oaki_mark_fetch(object_of(i));
 }
 
 /* What isn't marked is, by the time that it is asked about again. */
-static bool is_sure(uint32_t i)
+static bool is_sure(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (oaki_is_marked(object_of(i))) return true;
     oaki_mark_pointer(object_of(i));
     return false;
@@ -102,7 +104,7 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&held, from, most, expect, is_sure);
+    return oaki_objtable_note_certain(&held, from, most, expect, is_sure, NULL);
 }
 
 static bool table_reclaim(uint32_t *from)

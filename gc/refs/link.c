@@ -336,38 +336,42 @@ OAKI_INLINE void drop(sort *s, holder *h)
     }
 }
 
-/* Both are there, of a link of the sort that is asked about. What is known of a holder is of this
- * call: it may be another object's place later. */
-static sort *asked;
-static holder asked_holder;
+/* A quantum of records of one sort. The last holder is known within it alone: its place may be
+ * another object's later. */
+typedef struct quantum {
+    const sort *sort;
+    holder holder;
+} quantum;
 
-static void expect_object(uint32_t i)
+static void expect_object(void *ctx, uint32_t i)
 {
-    object_expect(asked, i);
+    const quantum *q = ctx;
+    object_expect(q->sort, i);
 }
 
-static bool both_there(uint32_t i)
+static bool both_there(void *ctx, uint32_t i)
 {
-    return !object_gone(at(asked, i)) && !holder_gone(at(asked, i), &asked_holder);
+    quantum *q = ctx;
+    const record *r = at(q->sort, i);
+    return !object_gone(r) && !holder_gone(r, &q->holder);
 }
 
-static uint32_t ask(sort *s, uint32_t from, unsigned most)
+static uint32_t note_certain(sort *s, uint32_t from, unsigned most)
 {
+    quantum q = { .sort = s };
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    asked = s;
-    asked_holder.size = 0;
-    return oaki_objtable_note_certain(&s->table, from, most, expect_object, both_there);
+    return oaki_objtable_note_certain(&s->table, from, most, expect_object, both_there, &q);
 }
 
 static uint32_t short_note_certain(uint32_t from, unsigned most)
 {
-    return ask(&sorts[0], from, most);
+    return note_certain(&sorts[0], from, most);
 }
 
 static uint32_t long_note_certain(uint32_t from, unsigned most)
 {
-    return ask(&sorts[1], from, most);
+    return note_certain(&sorts[1], from, most);
 }
 
 static bool table_reclaim(uint32_t *from)

@@ -298,8 +298,8 @@ size_t oaki_objtable_visits(void)
     return looks;
 }
 
-void oaki_objtable_each_uncertain(const oaki_objtable *t, void (*expect)(uint32_t i),
-                               void (*fn)(uint32_t i))
+void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,
+                                  oaki_objtable_fn *fn, void *ctx)
 {
     uint32_t ring[2 * AHEAD], found = 0, expected = 0, done = 0, len = (uint32_t)t->records.len;
     uint32_t i = oaki_objtable_next_uncertain(t, 0);
@@ -310,9 +310,9 @@ void oaki_objtable_each_uncertain(const oaki_objtable *t, void (*expect)(uint32_
             i = oaki_objtable_next_uncertain(t, i + 1);
         }
         if (found - expected == AHEAD || (i >= len && expected < found))
-            expect(ring[expected++ % (2 * AHEAD)]);
+            expect(ctx, ring[expected++ % (2 * AHEAD)]);
         if (expected - done == AHEAD || (i >= len && expected == found))
-            fn(ring[done++ % (2 * AHEAD)]);
+            fn(ctx, ring[done++ % (2 * AHEAD)]);
     }
 }
 
@@ -331,14 +331,15 @@ void oaki_objtable_unflag(oaki_objtable *t, uint32_t i)
 }
 
 uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned most,
-                           void (*expect)(uint32_t i), bool (*is_sure)(uint32_t i))
+                                    oaki_objtable_fn *expect,
+                                    bool (*is_certain)(void *ctx, uint32_t i), void *ctx)
 {
     uint32_t i = from;
     for (unsigned n = 0; n < most; n++, i++) {
         i = find_other(t, i, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
         if (i >= t->records.len) return OAKI_RECORD_NONE;
-        if (i + AHEAD < t->records.len) expect(i + AHEAD);
-        if (!is_sure(i)) continue;
+        if (i + AHEAD < t->records.len) expect(ctx, i + AHEAD);
+        if (!is_certain(ctx, i)) continue;
         t->state[i] |= OAKI_RECORD_CERTAIN;
         t->sure = true;
     }

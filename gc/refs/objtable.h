@@ -125,10 +125,13 @@ OAKI_INLINE bool oaki_objtable_is_unflagged(const oaki_objtable *t, uint32_t i)
 /* The first record from `from` on that isn't certain, or records.len. */
 uint32_t oaki_objtable_next_uncertain(const oaki_objtable *t, uint32_t from);
 
+/* Called for record i, with the caller's context. */
+typedef void oaki_objtable_fn(void *ctx, uint32_t i);
+
 /* Calls fn for each record that isn't certain, in order. Calls expect for it some records ahead,
  * to prefetch data that fn reads. fn adds and removes none. */
-void oaki_objtable_each_uncertain(const oaki_objtable *t, void (*expect)(uint32_t i),
-                               void (*fn)(uint32_t i));
+void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,
+                                  oaki_objtable_fn *fn, void *ctx);
 
 /* Records that these two have returned, of all tables, since the start. For tests. */
 size_t oaki_objtable_visits(void);
@@ -145,11 +148,12 @@ void oaki_objtable_flag(oaki_objtable *t, uint32_t i, enum oaki_record_state fla
 /* Record i's flags have been handled. */
 void oaki_objtable_unflag(oaki_objtable *t, uint32_t i);
 
-/* During a concurrent mark: calls is_sure for up to `most` records from `from` on that aren't
+/* During a concurrent mark: calls is_certain for up to `most` records from `from` on that aren't
  * certain; those for which it returns true become certain. expect is as above. Returns the
  * number to go on from, or OAKI_RECORD_NONE. */
 uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned most,
-                           void (*expect)(uint32_t i), bool (*is_sure)(uint32_t i));
+                                    oaki_objtable_fn *expect,
+                                    bool (*is_certain)(void *ctx, uint32_t i), void *ctx);
 
 /* Reclaims some flagged records by fn, which removes or unflags record i. Is there more? At the
  * end no record is certain. *from is 0 at first. */

@@ -132,21 +132,23 @@ static bool is_there(const record *r)
     return !r->link.obj || oaki_is_marked(r->link.obj);
 }
 
-static void expect(uint32_t i)
+static void expect(void *ctx, uint32_t i)
 {
+    (void)ctx;
     const record *r = at(i);
     if (r->link.obj) oaki_mark_fetch(r->link.obj);
     oaki_mark_fetch(r->handle);
 }
 
-static void expect_both(uint32_t i)
+static void expect_both(void *ctx, uint32_t i)
 {
-    expect(i);
+    expect(ctx, i);
     __builtin_prefetch(at(i)->handle, 1);
 }
 
-static bool is_sure(uint32_t i)
+static bool is_sure(void *ctx, uint32_t i)
 {
+    (void)ctx;
     return is_there(at(i)) && oaki_is_marked(at(i)->handle);
 }
 
@@ -154,23 +156,26 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure);
+    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure, NULL);
 }
 
-static void expect_handle(uint32_t i)
+static void expect_handle(void *ctx, uint32_t i)
 {
+    (void)ctx;
     oaki_mark_fetch(at(i)->handle);
 }
 
-static void clear(uint32_t i)
+static void clear(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (is_there(at(i))) return;
     AO_store(&at(i)->handle->target, 0);
     oaki_objtable_flag(&self.table, i, OAKI_RECORD_GONE);
 }
 
-static void lose(uint32_t i)
+static void lose(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (!oaki_is_marked(at(i)->handle)) oaki_objtable_flag(&self.table, i, OAKI_RECORD_LOST);
 }
 
@@ -179,14 +184,14 @@ static void clear_gone(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
-    oaki_objtable_each_uncertain(&self.table, expect_both, clear);
+    oaki_objtable_each_uncertain(&self.table, expect_both, clear, NULL);
 }
 
 static void flag_lost(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    oaki_objtable_each_uncertain(&self.table, expect_handle, lose);
+    oaki_objtable_each_uncertain(&self.table, expect_handle, lose, NULL);
 }
 
 /* Before finalizers are decided the words of handles; afterwards records whose handle died. */

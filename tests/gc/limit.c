@@ -167,8 +167,9 @@ static void look_for_places(size_t end)
     }
 }
 
-static void count_stray(void)
+static void count_stray(void *ctx)
 {
+    (void)ctx;
     const oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, pages = 0;
     memset(stray.stored, 0, sizeof stray.stored);
@@ -390,7 +391,7 @@ static void race_below(size_t nthreads, size_t limit, size_t steps, void (*set_l
     model.slack = SLACK + nthreads * SLACK_EACH;
     model.most = (limit >> OAKI_PAGE_SHIFT) - model.slack - (zone ? 0 : had);
     model.level = model.most * percent / 100;
-    ck_assert_int_eq(oaki_gc_after_mark(count_stray), 0);
+    ck_assert_int_eq(oaki_gc_after_mark(count_stray, NULL), 0);
     for (size_t i = 0; i < nthreads; i++) {
         mutators[i] = (mutator){ .random = test_random() | 1, .number = i, .steps = steps };
         mutators[i].id = test_start(mutate, &mutators[i]);

@@ -120,20 +120,23 @@ END_TEST
 static unsigned known[TAGS]; /* the state that the record with this tag should have */
 static uint32_t seen, expected, last;
 
-static bool is_sure(uint32_t i)
+static bool is_sure(void *ctx, uint32_t i)
 {
+    (void)ctx;
     if (rand() % 2) known[at(i)->tag] |= OAKI_RECORD_CERTAIN;
     return known[at(i)->tag] & OAKI_RECORD_CERTAIN;
 }
 
-static void expect(uint32_t i)
+static void expect(void *ctx, uint32_t i)
 {
+    (void)ctx;
     (void)i;
     expected++;
 }
 
-static void see(uint32_t i)
+static void see(void *ctx, uint32_t i)
 {
+    (void)ctx;
     ck_assert(seen == 0 || i > last);
     ck_assert_uint_gt(expected, seen);
     ck_assert(!(known[at(i)->tag] & OAKI_RECORD_CERTAIN));
@@ -156,7 +159,7 @@ static void check_known(void)
         unsure += !(known[at(i)->tag] & OAKI_RECORD_CERTAIN);
     }
     seen = expected = 0;
-    oaki_objtable_each_uncertain(&table, expect, see);
+    oaki_objtable_each_uncertain(&table, expect, see, NULL);
     ck_assert_uint_eq(seen, unsure);
     ck_assert_uint_eq(expected, unsure);
 }
@@ -211,7 +214,8 @@ START_TEST(it_knows_what_it_is_told_of_its_records)
     for (unsigned step = 1; step <= STEPS; step++) {
         change_one();
         if (step % 64 == 0)
-            (void)oaki_objtable_note_certain(&table, (uint32_t)rand() % TAGS, 50, expect, is_sure);
+            (void)oaki_objtable_note_certain(&table, (uint32_t)rand() % TAGS, 50, expect, is_sure,
+                                             NULL);
         if (step % 512 == 0) check_known();
         if (step % 1024 == 0) (void)oaki_objtable_trim(&table, 1);
         if (step % 4096 == 0) settle();
