@@ -108,7 +108,7 @@ typedef struct oaki_concurrent {
     uint64_t begun_ns;      /* the init pause's end, */
     uint64_t took_ns;       /* and from there to the final pause, of the last mark */
     uint64_t pauses_ns, longest_ns; /* of the pauses between the two, and the longest */
-    uint64_t vain_ns;       /* of one of these that was given up */
+    uint64_t failed_ns;     /* of one of these that was given up */
     size_t refusals;        /* oaki_dirty_refusals when the mark's last rescan began */
     AO_t large;             /* bytes of large objects that have come during it */
 } oaki_concurrent;

@@ -41,12 +41,12 @@ typedef struct oaki_cycle {
      * final one; and of these, of those in between. Else 0. */
     uint64_t first_begin, first, between;
     uint64_t longest_between; /* the longest of those */
-    uint64_t longest_vain;    /* of abandoned pauses, before one of these */
+    uint64_t longest_failed;  /* of abandoned pauses, before one of these */
     unsigned rounds, stopped; /* rounds of rescanning dirty pages; those of them in short pauses */
     /* a minor collection: it looked for recent garbage only (docs/concurrent.md) */
     bool minor;
-    uint64_t beside; /* processor ns of concurrent marking, by any thread */
-    uint64_t wall;   /* the cycle's end, since 1970 */
+    uint64_t concurrent_cpu; /* processor ns of concurrent marking, by any thread */
+    uint64_t wall;           /* the cycle's end, since 1970 */
     uint64_t phase[OAKI_PARTS];
     uint64_t verify;     /* of OAKUM_DEBUG=verify: inside the pause, in no phase */
     uint64_t verify_cpu; /* of all processors, for it; in no other figure */
@@ -85,7 +85,7 @@ OAKI_INLINE uint64_t oaki_cycle_parts(const oaki_cycle *c)
 OAKI_INLINE uint64_t oaki_cycle_longest(const oaki_cycle *c)
 {
     uint64_t first = c->first - c->between;
-    uint64_t before = OAKI_MAX(first, OAKI_MAX(c->longest_between, c->longest_vain));
+    uint64_t before = OAKI_MAX(first, OAKI_MAX(c->longest_between, c->longest_failed));
     return OAKI_MAX(oaki_cycle_pause(c), before);
 }
 

@@ -103,9 +103,9 @@ size_t oaki_weak_cleared(void); /* handles still held whose object is gone */
 /* As oaki_table_ops.note_certain. Values of marked ephemerons with marked keys are queued. */
 uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most);
 size_t oaki_ephemerons_queued(void); /* values, since the start */
-/* Marks values whose ephemeron and key are marked, and drains, until nothing changes. again:
+/* Marks values whose ephemeron and key are marked, and drains, until nothing changes. resumes:
  * there was a call in this pause, and more has been marked since. */
-void oaki_ephemerons_fixpoint(bool again);
+void oaki_ephemerons_fixpoint(bool resumes);
 /* ---- zones (zone.c) ---- */
 
 /* M is final. */

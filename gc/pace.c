@@ -101,9 +101,9 @@ OAKI_AT_START bool oaki_pace_is_large(void)
     if (live > goal && live - goal >= OAKI_TUNE_LARGE) return true;
     double next = (double)OAKI_MAX(live, goal);
     if (!oaki_gc_may_be_concurrent()) return false;
-    double tells = pace->stops ? (double)pace->full : next; /* roots take time too */
+    double measured = pace->stops ? (double)pace->full : next; /* roots take time too */
     double ns = pace->stop_rate * pace->lived * next;
-    if (tells >= OAKI_TUNE_LONG_PAUSE_FROM && ns > OAKI_TUNE_LONG_PAUSE_NS) return true;
+    if (measured >= OAKI_TUNE_LONG_PAUSE_FROM && ns > OAKI_TUNE_LONG_PAUSE_NS) return true;
     return !pace->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
 }
 

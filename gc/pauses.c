@@ -244,7 +244,7 @@ bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)
         return false;
     }
     oaki_record_stopped(t);
-    cpu0 += oaki_world_vain().rest_cpu_ns;
+    cpu0 += oaki_world_failed().rest_cpu_ns;
     c->begin = d.at_ns = oaki_world_asked_ns();
     oaki_record_part(OAKI_PART_STOP, &d.at_ns);
     uint64_t cpu1 = oaki_os_cpu_ns();

@@ -51,7 +51,7 @@ void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from)
 void oaki_record_stopped(oaki_thread *t)
 {
     oaki_cycle *c = &oaki_gc.record;
-    oaki_vain vain = oaki_world_vain();
+    oaki_failed_stops failed = oaki_world_failed();
     OAKI_REQUIRES_STOPPED();
     size_t live = AO_load(&oaki_the_heap.live);
     if (c->first_begin && !oaki_is_marking()) {
@@ -63,7 +63,7 @@ void oaki_record_stopped(oaki_thread *t)
     if (!c->first_begin) c->line.heap_start = live;
     c->line.heap_end = live;
     c->allocated = live - OAKI_MIN(oaki_gc.totals.live, live);
-    c->longest_vain = OAKI_MAX(c->longest_vain, vain.longest_ns);
+    c->longest_failed = OAKI_MAX(c->longest_failed, failed.longest_ns);
 }
 
 void oaki_record_part(oaki_part part, uint64_t *t)
@@ -90,7 +90,7 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
         l->mark = c->begin - c->first_begin - c->first;
-        mark_cpu += c->beside;
+        mark_cpu += c->concurrent_cpu;
     }
     l->stop_cpu = l->stop * l->processors;
     l->mark_cpu = mark_cpu;
@@ -119,7 +119,8 @@ static void pace_concurrent(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
     oaki_pace_concurrent(c->minor, begun - OAKI_MIN(oaki_gc.totals.live, begun), c->first_begin,
-                         ended - OAKI_MIN(begun, ended), c->end - c->verify, c->cpu + c->beside);
+                         ended - OAKI_MIN(begun, ended), c->end - c->verify,
+                         c->cpu + c->concurrent_cpu);
 }
 
 void oaki_record_end(uint64_t mark_cpu)
@@ -128,13 +129,13 @@ void oaki_record_end(uint64_t mark_cpu)
     bool asked = c->why == OAKI_GC_ASKED;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (c->first_begin) oaki_concurrent_record(c);
-    oaki_gc.totals.gc_cpu_ns += c->cpu + c->beside;
-    uint64_t pause = oaki_cycle_pause(c);
+    uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
+    oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
     oaki_pace_processors(c->line.processors);
     if (c->first_begin) pace_concurrent(c);
     else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
-    oaki_pace_cycle(c->end, pause + c->first + c->beside, c->cpu_end, c->cpu + c->beside, asked);
+    oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, asked);
     note_times(c, mark_cpu);
     note_heap(c);
 }

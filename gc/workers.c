@@ -32,12 +32,12 @@
 
 static struct {
     oaki_spin lock;
-    unsigned int hungry;  /* AO_int: workers, asleep or idle, without work */
+    unsigned int idle;    /* AO_int: workers, asleep or idle, without work */
     unsigned int busy;    /* AO_int: workers that have work */
     unsigned int awake;   /* AO_int: helpers that take part in this drain */
     unsigned int open;    /* AO_int: more may join; lock */
     unsigned seats;       /* helpers that may join this drain */
-    bool piece;           /* the drain is a quantum of a concurrent mark */
+    bool quantum;         /* the drain is a quantum of a concurrent mark */
     oaki_waker drains;    /* that woke the helpers */
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *chunks;
@@ -124,7 +124,7 @@ void oaki_workers_discard(void)
 /* Excludes idle workers that a donated segment waits for already: a helper may be late. */
 bool oaki_workers_idle(void)
 {
-    return AO_int_load(&shared.hungry) > AO_int_load(&shared.waiting);
+    return AO_int_load(&shared.idle) > AO_int_load(&shared.waiting);
 }
 
 static void wake_helpers(void)
@@ -134,7 +134,7 @@ static void wake_helpers(void)
     if (shared.called || n == 0) return;
     shared.called = true;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = true;
-    AO_int_store(&shared.hungry, n);
+    AO_int_store(&shared.idle, n);
     AO_int_store(&shared.busy, 1);
     AO_int_store_release(&shared.open, 1);
     /* if some helpers are not in this mark, wakes all: it is not known which ones would wake up */
@@ -153,7 +153,7 @@ static bool join_drain(oak_marker *m)
         AO_store(&m->until, SIZE_MAX);
         AO_int_fetch_and_add_full(&shared.awake, 1);
         AO_int_fetch_and_add_full(&shared.busy, 1);
-        AO_int_fetch_and_add_full(&shared.hungry, -1u);
+        AO_int_fetch_and_add_full(&shared.idle, -1u);
     }
     oaki_spin_unlock(&shared.lock);
     return open;
@@ -165,7 +165,7 @@ static void close_drain(void)
     oaki_spin_lock(&shared.lock);
     AO_int_store(&shared.open, 0);
     oaki_spin_unlock(&shared.lock);
-    for (unsigned i = 1; shared.piece && i < shared.nworkers; i++)
+    for (unsigned i = 1; shared.quantum && i < shared.nworkers; i++)
         AO_store(&shared.workers[i].until, 0);
     for (unsigned n = 0; AO_int_load_acquire(&shared.awake); n++) oaki_spin_wait(n);
 }
@@ -234,8 +234,8 @@ void oaki_workers_rescan_begin(size_t end)
     OAKI_REQUIRES_REST();
     for (unsigned i = 0; i < shared.nworkers; i++) {
         shared.workers[i].whole = SIZE_MAX;
-        shared.workers[i].again = 0;
-        shared.workers[i].looks = true;
+        shared.workers[i].rescanned = 0;
+        shared.workers[i].rescans = true;
     }
     AO_store(&shared.look_at, 0);
     shared.look_bytes = OAKI_MAX(OAKI_MIN(end / LOOKS, LOOK_MOST), LOOK_LEAST);
@@ -246,7 +246,7 @@ void oaki_workers_rescan_begin(size_t end)
 size_t oaki_workers_rescan_words(void)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].again;
+    for (unsigned i = 0; i < shared.nworkers; i++) n += shared.workers[i].rescanned;
     return n;
 }
 
@@ -313,13 +313,13 @@ static bool work_in_sight(void)
 /* The worker has no work left. Returns false when no worker has any, or its quantum is over. */
 static bool wait_for_work(oak_marker *m)
 {
-    AO_int_fetch_and_add_full(&shared.hungry, 1);
+    AO_int_fetch_and_add_full(&shared.idle, 1);
     OAKI_ASSERT(AO_int_load(&shared.busy) > 0);
     AO_int_fetch_and_add_full(&shared.busy, -1u);
     for (unsigned spins = 0; !oaki_trace_is_over(m); spins++) {
         if (work_in_sight()) {
             AO_int_fetch_and_add_full(&shared.busy, 1);
-            AO_int_fetch_and_add_full(&shared.hungry, -1u);
+            AO_int_fetch_and_add_full(&shared.idle, -1u);
             return true;
         }
         if (AO_int_load_acquire(&shared.busy) == 0) break;
@@ -369,7 +369,7 @@ static void help(oak_marker *m)
 {
     uint64_t cpu = oaki_os_thread_cpu_ns();
     work(m);
-    if (shared.piece) hand_over(m);
+    if (shared.quantum) hand_over(m);
     AO_fetch_and_add(&shared.helped, oaki_os_thread_cpu_ns() - cpu);
 }
 
@@ -388,21 +388,21 @@ static void *helper(void *arg)
 }
 
 /* Worker 0 starts alone. Sleeping helpers count as hungry, so that it offers work. */
-static void begin_drain(oak_marker *m, bool piece, unsigned seats)
+static void begin_drain(oak_marker *m, bool quantum, unsigned seats)
 {
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_REST();
     OAKI_ASSERT(seats < shared.nworkers);
-    shared.piece = piece;
+    shared.quantum = quantum;
     shared.seats = seats;
     shared.from = m->scanned;
-    AO_int_store(&shared.hungry, seats);
+    AO_int_store(&shared.idle, seats);
 }
 
 static void end_drain(void)
 {
     shared.called = false;
-    AO_int_store(&shared.hungry, 0);
+    AO_int_store(&shared.idle, 0);
     OAKI_REQUIRES_REST();
 }
 
@@ -507,7 +507,7 @@ void oaki_workers_begin(void)
         m->base = h->base;
         m->used = AO_load(&h->used);
         m->bytes = m->scanned = 0;
-        m->beside = m->looks = false;
+        m->concurrent = m->rescans = false;
         m->whole = SIZE_MAX;
         AO_store(&m->until, SIZE_MAX);
         m->in_order = true;
@@ -516,12 +516,12 @@ void oaki_workers_begin(void)
     }
 }
 
-void oaki_workers_concurrent(bool beside)
+void oaki_workers_concurrent(bool concurrent)
 {
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_REST();
     for (unsigned i = 0; i < shared.nworkers; i++)
-        shared.workers[i].beside = shared.workers[i].shared_bits = beside;
+        shared.workers[i].concurrent = shared.workers[i].shared_bits = concurrent;
 }
 
 unsigned oaki_workers_helping(unsigned spare)
@@ -582,7 +582,7 @@ void oaki_workers_reset(void)
     shared.lock = 0;
     AO_int_store(&shared.open, 0);
     AO_int_store(&shared.awake, 0);
-    AO_int_store(&shared.hungry, 0);
+    AO_int_store(&shared.idle, 0);
     shared.called = false;
     oaki_workers_discard();
     shared.nhelpers = 0;

@@ -113,7 +113,7 @@ static void put_beside(oaki_json *j, const oaki_cycle *c)
     oaki_json_put_u64(j, "first_stop", c->first - c->between);
     oaki_json_put_u64(j, "short_stops", c->between);
     oaki_json_put_u64(j, "mark", c->first_begin ? c->begin - c->first_begin - c->first : 0);
-    oaki_json_put_u64(j, "cpu", c->beside);
+    oaki_json_put_u64(j, "cpu", c->concurrent_cpu);
     oaki_json_object_end(j);
 }
 

@@ -81,7 +81,7 @@ void oaki_cycles_note(const oaki_cycle *c)
     if (!c->minor) self.cycles.live = c->line.heap_live;
     self.cycles.peak = OAKI_MAX(self.cycles.peak, c->line.heap_start);
     cycle_times *t = &self.latest[self.nlatest++ % LATEST];
-    *t = (cycle_times){ .worked = c->cpu + c->beside,
+    *t = (cycle_times){ .worked = c->cpu + c->concurrent_cpu,
                         .end = c->cpu_end,
                         .live = c->line.heap_live,
                         .forced = c->line.forced,

@@ -140,7 +140,7 @@ static void put_beside(writer *w, const oaki_cycle *c)
     span(w, "mark beside", "gc", COLLECTOR, begun, c->begin - begun);
     args(w);
     oaki_json_put_u64(&w->j, "gc", c->line.cycle);
-    oaki_json_put_u64(&w->j, "cpu_ns", c->beside);
+    oaki_json_put_u64(&w->j, "cpu_ns", c->concurrent_cpu);
     oaki_json_put_u64(&w->j, "stops_ns", c->between);
     end_args(w);
 }

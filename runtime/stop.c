@@ -55,7 +55,7 @@ static struct stopper {
     unsigned hasty;       /* stops in a row, see HASTY; threads_lock */
     size_t number;        /* number of the stop, complete or not; gc_lock */
     bool again;           /* the next stop repeats this one, as the loaded objects had changed */
-    oaki_vain vain;       /* gc_lock */
+    oaki_failed_stops failed; /* gc_lock */
     uint64_t mask;        /* the stopping thread's own mask; gc_lock */
     bool masked;
 } stopper;
@@ -309,7 +309,7 @@ static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
     if (last) forgive();
     oaki_world_start(self);
     uint64_t stood = stopper.started_ns - stopper.asked_ns;
-    stopper.vain.longest_ns = OAKI_MAX(stopper.vain.longest_ns, stood);
+    stopper.failed.longest_ns = OAKI_MAX(stopper.failed.longest_ns, stood);
     return all ? EAGAIN : EBUSY;
 }
 
@@ -367,7 +367,7 @@ static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
         slept = OAKI_MIN(oaki_os_now_ns() - before, COUNTS_NS);
         r.rested_ns += slept;
     } while ((are_late(slept, &r) || r.rested_ns < stood_ns) && r.rested_ns < most_ns);
-    stopper.vain.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
+    stopper.failed.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
     return r.rested_ns;
 }
 
@@ -378,8 +378,8 @@ int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns)
 {
     uint64_t left = limit_ns ? limit_ns : UINT64_MAX, patience = PATIENCE_NS;
     int saved = errno, error;
-    if (!stopper.again) stopper.vain = (oaki_vain){ 0 };
-    stopper.vain.rest_cpu_ns = 0;
+    if (!stopper.again) stopper.failed = (oaki_failed_stops){ 0 };
+    stopper.failed.rest_cpu_ns = 0;
     stopper.number++;
     while ((error = stop_within(self, OAKI_MIN(patience, left), patience >= left)) == EBUSY &&
            patience < left) {
@@ -429,10 +429,10 @@ uint64_t oaki_world_asked_ns(void)
     return stopper.asked_ns;
 }
 
-oaki_vain oaki_world_vain(void)
+oaki_failed_stops oaki_world_failed(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    return stopper.vain;
+    return stopper.failed;
 }
 
 bool oaki_world_stopped(void) { return AO_int_load_acquire(&stopper.stopped) != 0; }

@@ -242,11 +242,11 @@ uint64_t oaki_world_asked_ns(void);
 /* The cost of the last stop's failed attempts. longest_ns: the longest pause of one. rest_cpu_ns:
  * the process's CPU time while the world ran and late threads were waited for; that time is the
  * host's own. gc_lock held. */
-typedef struct oaki_vain {
+typedef struct oaki_failed_stops {
     uint64_t longest_ns, rest_cpu_ns;
-} oaki_vain;
+} oaki_failed_stops;
 
-oaki_vain oaki_world_vain(void);
+oaki_failed_stops oaki_world_failed(void);
 
 /* As oaki_world_stop, with a limit of so many nanoseconds for each thread. 0; EAGAIN when the
  * loaded objects have changed, or EBUSY when a thread didn't stop: the world runs. */

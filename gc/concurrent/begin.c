@@ -221,7 +221,7 @@ void oaki_concurrent_begin(void)
     AO_store(&self->done, 0);
     AO_store(&self->final_refused, 0);
     self->worked_before_ns = AO_load(&self->worked_ns);
-    self->pauses_ns = self->longest_ns = self->vain_ns = 0;
+    self->pauses_ns = self->longest_ns = self->failed_ns = 0;
     self->protecting = false;
     self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
     self->begun_ns = oaki_os_now_ns();

@@ -201,9 +201,9 @@ void oaki_rescan_dirty(oak_marker *m, size_t from, size_t to)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_WORKER(m);
-    OAKI_ASSERT(m->looks && !m->beside);
+    OAKI_ASSERT(m->rescans && !m->concurrent);
     size_t before = m->scanned;
     if (is_told()) look_at_all(from, to, m);
     if (!is_told()) oaki_rescan_pages(from, to, m);
-    m->again += m->scanned - before;
+    m->rescanned += m->scanned - before;
 }

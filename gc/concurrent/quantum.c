@@ -37,18 +37,19 @@ void oaki_concurrent_record(oaki_cycle *c)
 {
     c->between = self->pauses_ns;
     c->longest_between = self->longest_ns;
-    c->longest_vain = OAKI_MAX(c->longest_vain, self->vain_ns);
+    c->longest_failed = OAKI_MAX(c->longest_failed, self->failed_ns);
     c->first += c->between;
-    c->beside = AO_load(&self->worked_ns);
-    oaki_count_sub(&self->worked_ns, c->beside); /* releasing pages may add to it meanwhile */
+    c->concurrent_cpu = AO_load(&self->worked_ns);
+    /* not a store: releasing pages may add to it meanwhile */
+    oaki_count_sub(&self->worked_ns, c->concurrent_cpu);
     oaki_preclean_record(c);
 }
 
-static void note_pause(uint64_t ns, oaki_vain vain)
+static void note_pause(uint64_t ns, oaki_failed_stops failed)
 {
     self->pauses_ns += ns;
     self->longest_ns = OAKI_MAX(self->longest_ns, ns);
-    self->vain_ns = OAKI_MAX(self->vain_ns, vain.longest_ns);
+    self->failed_ns = OAKI_MAX(self->failed_ns, failed.longest_ns);
 }
 
 /* ---- one quantum ---- */
@@ -105,7 +106,7 @@ static OAKI_NOINLINE void run_paused(oaki_driver *d, oaki_stage stage)
     uint64_t began = oaki_os_now_ns(), asked = t ? oaki_world_asked_ns() : began;
     if (t && is_current(stage)) work(&oaki_stages[stage], d);
     uint64_t now = oaki_os_now_ns(), worked = now - began;
-    if (t) note_pause(now - asked, oaki_world_vain());
+    if (t) note_pause(now - asked, oaki_world_failed());
     if (t) oaki_gc_stop_end(t);
     d->nap_ns = OAKI_MIN(worked / part, OAKI_TUNE_BETWEEN_MOST_NS);
     d->nap_ns = OAKI_MAX(d->nap_ns, OAKI_TUNE_BETWEEN_LEAST_NS);

@@ -59,7 +59,7 @@ OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t s
 static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
-    if (m->beside || lo + SHARED > hi ||
+    if (m->concurrent || lo + SHARED > hi ||
         !oaki_ranges_add(base + lo, base + hi, typed))
         return false;
     m->left += hi - lo;

@@ -82,7 +82,7 @@ static void flush_edges(void)
     edges->n = 0;
 }
 
-OAKI_INLINE void tell(size_t to, size_t at)
+OAKI_INLINE void report(size_t to, size_t at)
 {
     OAKI_ASSERT(edges->n < OAKI_EDGES);
     edges->batch[edges->n].to = to;
@@ -91,28 +91,28 @@ OAKI_INLINE void tell(size_t to, size_t at)
 }
 
 /* Reports the references of the word at `at` in the object at p. */
-OAKI_NO_ASAN OAKI_INLINE void tell_word(const char *p, size_t at, size_t used)
+OAKI_NO_ASAN OAKI_INLINE void report_word(const char *p, size_t at, size_t used)
 {
     size_t to[OAKI_WORD_REFS];
     unsigned n = oaki_word_refs(*(const uintptr_t *)(p + at), used, to);
     for (unsigned i = 0; i < n; i++)
-        if (oaki_mark_counts(to[i])) tell(to[i], at);
+        if (oaki_mark_counts(to[i])) report(to[i], at);
 }
 
 /* Reports the words of [from, to) in the object at p. */
-static void tell_words(const char *p, size_t from, size_t to)
+static void report_words(const char *p, size_t from, size_t to)
 {
     size_t used = AO_load(&oaki_the_heap.used);
-    for (; from + sizeof(uintptr_t) <= to; from += sizeof(uintptr_t)) tell_word(p, from, used);
+    for (; from + sizeof(uintptr_t) <= to; from += sizeof(uintptr_t)) report_word(p, from, used);
 }
 
-static void tell_bitmap(const oak_type *t, const char *p, size_t size)
+static void report_bitmap(const oak_type *t, const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at + t->elem_size <= size; at += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                tell_word(p, at + (i + oaki_ctz(set)) * sizeof(uintptr_t), used);
+                report_word(p, at + (i + oaki_ctz(set)) * sizeof(uintptr_t), used);
 }
 
 /* ---- edges from a mark function ---- */
@@ -153,7 +153,7 @@ static bool grow(size_t cap)
 static void give_up_places(void)
 {
     for (size_t i = 0; i < edges->cap; i++) {
-        if (edges->set[i] != 0) tell(edges->set[i] - 1, SIZE_MAX);
+        if (edges->set[i] != 0) report(edges->set[i] - 1, SIZE_MAX);
         edges->set[i] = 0;
     }
     edges->set = NULL;
@@ -164,7 +164,7 @@ static void note(size_t to)
     if (!oaki_mark_counts(to)) return;
     if (edges->set && (edges->used + 1) * 2 > edges->cap && !grow(edges->cap * 2)) give_up_places();
     if (!edges->set) {
-        tell(to, SIZE_MAX);
+        report(to, SIZE_MAX);
         return;
     }
     size_t *place = look_up(to);
@@ -180,7 +180,7 @@ static void record(oak_marker *m)
 }
 
 /* Reports the object's words that hold noted values, then the values that no word holds. */
-OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
+OAKI_NO_ASAN static void report_places(const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     size_t step = sizeof(uintptr_t);
@@ -189,11 +189,11 @@ OAKI_NO_ASAN static void tell_places(const char *p, size_t size)
             size_t *place = look_up(to[n - 1]);
             if (*place == 0) continue;
             *place = ~(to[n - 1] + 1);
-            tell(to[n - 1], at);
+            report(to[n - 1], at);
         }
     for (size_t i = 0; i < edges->cap; i++) {
         size_t key = edges->set[i];
-        if (key != 0 && key >> 63 == 0) tell(key - 1, SIZE_MAX);
+        if (key != 0 && key >> 63 == 0) report(key - 1, SIZE_MAX);
         edges->set[i] = 0;
     }
 }
@@ -224,7 +224,7 @@ static void recorder_end(oak_marker *m)
     for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
 }
 
-static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
+static void report_marked(const oak_type *t, char *p, size_t size, bool where)
 {
     oak_marker *m = recorder_begin();
     if (where) edges->set = edges->memory;
@@ -235,7 +235,7 @@ static void tell_marked(const oak_type *t, char *p, size_t size, bool where)
     if (oaki_deferred_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p))
         OAKI_CALL_INSIDE(t->mark(m, p, size));
     recorder_end(m);
-    if (edges->set) tell_places(p, size);
+    if (edges->set) report_places(p, size);
     if (edges->cap > SET_MIN) oaki_edges_trim(); /* clearing costs time in proportion to its size */
 }
 
@@ -268,10 +268,10 @@ void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
     const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
     if (t) size = oaki_guard_asked(oaki_span_of_offset(slot), p);
     if (!t)
-        tell_words(p, kind == OAKI_TYPED ? 0 : head, size);
+        report_words(p, kind == OAKI_TYPED ? 0 : head, size);
     else if (t->mark)
-        tell_marked(t, p, size, where);
+        report_marked(t, p, size, where);
     else
-        tell_bitmap(t, p, size);
+        report_bitmap(t, p, size);
     flush_edges();
 }

@@ -19,7 +19,7 @@
 
 static oaki_broken *const broken = &oaki_gc.debug.broken;
 
-static void tell(const char *by, const void *at, const char *how)
+static void report(const char *by, const void *at, const char *how)
 {
     if (broken->by) return;
     broken->by = by;
@@ -48,7 +48,7 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const
     for (; n > 0; n--) {
         size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
         if (slot != SIZE_MAX && !oaki_mark_get(slot))
-            tell(by, at, "refers to an object that is not marked");
+            report(by, at, "refers to an object that is not marked");
     }
 }
 
@@ -64,12 +64,12 @@ static bool is_alive(size_t off)
 static void check_named(const void *p, const char *by, const void *at)
 {
     if (oaki_heap_contains(p) && !is_alive(oaki_heap_offset(p)))
-        tell(by, at, "refers to an object that is not alive");
+        report(by, at, "refers to an object that is not alive");
 }
 
 static void check_itself(const void *obj, const char *what)
 {
-    if (!is_alive(oaki_heap_offset(obj))) tell(what, obj, "is not alive");
+    if (!is_alive(oaki_heap_offset(obj))) report(what, obj, "is not alive");
 }
 
 OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)

@@ -54,12 +54,12 @@ static void expect(void *ctx, uint32_t i)
     if (at(i)->link.obj) oaki_mark_fetch(at(i)->link.obj);
 }
 
-static void each_unsure(oaki_objtable_fn *fn)
+static void each_uncertain(oaki_objtable_fn *fn)
 {
     oaki_objtable_each_uncertain(&oaki_final.table, expect, fn, NULL);
 }
 
-static uint32_t first_unsure(void)
+static uint32_t first_uncertain(void)
 {
     return oaki_objtable_next_uncertain(&oaki_final.table, 0);
 }
@@ -69,7 +69,7 @@ static bool is_there(uint32_t i)
     return i < oaki_final.table.records.len;
 }
 
-static uint32_t next_unsure(uint32_t i)
+static uint32_t next_uncertain(uint32_t i)
 {
     return oaki_objtable_next_uncertain(&oaki_final.table, i + 1);
 }
@@ -85,7 +85,7 @@ void oaki_finalizers_mark_roots(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
-    for (uint32_t i = first_unsure(); is_there(i); i = next_unsure(i)) mark_kept(at(i));
+    for (uint32_t i = first_uncertain(); is_there(i); i = next_uncertain(i)) mark_kept(at(i));
 }
 
 static bool unreachable(const record *r)
@@ -99,7 +99,7 @@ static bool is_due(const record *r)
 }
 
 /* Whatever is queued is marked when it is asked about again. */
-static bool is_sure(void *ctx, uint32_t i)
+static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;
     record *r = at(i);
@@ -113,7 +113,7 @@ uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&oaki_final.table, from, most, expect, is_sure, NULL);
+    return oaki_objtable_note_certain(&oaki_final.table, from, most, expect, is_certain, NULL);
 }
 
 /* Mark the objects of all that was queued behind `last`, and what they reach. */
@@ -171,7 +171,7 @@ static void queue_if_unordered(void *ctx, uint32_t i)
 static void queue_unordered(void)
 {
     if (oaki_count_get(&oaki_final.waiting[OAK_FINALIZER_NO_ORDER]) == 0) return;
-    each_unsure(queue_if_unordered);
+    each_uncertain(queue_if_unordered);
 }
 
 static void decide_no_order(void)
@@ -186,7 +186,7 @@ static void collect_candidates(uint32_t list[AGES])
 {
     uint32_t *end[AGES];
     for (unsigned a = 0; a < AGES; a++) *(end[a] = &list[a]) = OAKI_RECORD_NONE;
-    for (uint32_t i = first_unsure(); is_there(i); i = next_unsure(i)) {
+    for (uint32_t i = first_uncertain(); is_there(i); i = next_uncertain(i)) {
         record *r = at(i);
         if (!is_ordered(r) || r->state != OAKI_FINAL_WAITING) continue;
         OAKI_ASSERT(r->age < AGES);
@@ -335,7 +335,7 @@ static void queue_if_cleanup(void *ctx, uint32_t i)
 static void decide_cleanups(void)
 {
     if (oaki_count_get(&oaki_final.waiting[OAKI_FINAL_CLEANUP]) == 0) return;
-    each_unsure(queue_if_cleanup);
+    each_uncertain(queue_if_cleanup);
 }
 
 void oaki_finalizers_decide(bool minor)

@@ -34,10 +34,10 @@ bool oaki_gc_defer_free(void *obj)
     bool keep = oaki_is_marking();
     if (!keep && AO_load(&oaki_the_heap.ndeferred) == 0) return false;
     oaki_lock_acquire(&self.lock);
-    bool again = oaki_objtable_first(&self.objects, obj) != OAKI_RECORD_NONE;
-    if (!again && keep) note(obj);
+    bool twice = oaki_objtable_first(&self.objects, obj) != OAKI_RECORD_NONE;
+    if (!twice && keep) note(obj);
     oaki_lock_release(&self.lock);
-    if (again) oak_fatal("oakum: oak_free: %p is not in a live object: was it freed already?", obj);
+    if (twice) oak_fatal("oakum: oak_free: %p is not in a live object: was it freed already?", obj);
     return keep;
 }
 

@@ -53,8 +53,8 @@ static struct {
     size_t npending;   /* its places, not all in use */
     size_t left;       /* on the list, when the last fixpoint was over */
     uint32_t work;     /* resolved in a careful pass, value not marked yet */
-    size_t looks;      /* at records, since the start */
-    size_t queued;     /* values, beside the program, since the start */
+    size_t visits;     /* of records, since the start */
+    size_t queued;     /* values, by concurrent marks, since the start */
 } self;
 
 static record *at(uint32_t i)
@@ -62,7 +62,7 @@ static record *at(uint32_t i)
     return oaki_objtable_at(&self.table, i);
 }
 
-static bool is_settled(uint32_t i)
+static bool is_unflagged(uint32_t i)
 {
     return oaki_objtable_is_unflagged(&self.table, i);
 }
@@ -72,13 +72,13 @@ static void record_remove(uint32_t i)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     oaki_objtable_remove(&self.table, i);
-    if (i < self.table.records.len && is_settled(i)) at(i)->handle->record = i;
+    if (i < self.table.records.len && is_unflagged(i)) at(i)->handle->record = i;
 }
 
 /* Its key goes; it may have done so in the last stop. */
 static void record_clear(uint32_t i)
 {
-    if (is_settled(i)) {
+    if (is_unflagged(i)) {
         AO_store(&at(i)->handle->key, 0);
         AO_store(&at(i)->handle->value, 0);
     }
@@ -191,7 +191,7 @@ static uint32_t record_of_handle(const void *obj)
     if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_RECORD_NONE;
     uint32_t i = ((const oak_ephemeron *)obj)->record;
     bool known = i < self.table.records.len && at(i)->handle == obj;
-    return known && is_settled(i) ? i : OAKI_RECORD_NONE;
+    return known && is_unflagged(i) ? i : OAKI_RECORD_NONE;
 }
 
 /* obj has just been marked: as a key of pairs, or as a pair. */
@@ -201,7 +201,7 @@ static void found(void *ctx, void *obj)
     if (!oaki_special_possible(obj)) return;
     for (uint32_t i = oaki_objtable_first(&self.table, obj); i != OAKI_RECORD_NONE;
          i = at(i)->link.next) {
-        self.looks++;
+        self.visits++;
         if (!at(i)->resolved && oaki_is_marked(at(i)->handle)) add_work(i);
     }
     uint32_t i = record_of_handle(obj);
@@ -233,7 +233,7 @@ static size_t pass(size_t n, bool careful)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_WORKER_ZERO();
     size_t left = 0;
-    self.looks += n;
+    self.visits += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = self.pending[k];
         if (k + AHEAD < n) expect(NULL, self.pending[k + AHEAD]);
@@ -259,13 +259,13 @@ static void list(void *ctx, uint32_t i)
     self.pending[self.left++] = i;
 }
 
-void oaki_ephemerons_fixpoint(bool again)
+void oaki_ephemerons_fixpoint(bool resumes)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     bool careful = false;
     oaki_mark_drain();
-    if (!again) {
+    if (!resumes) {
         self.left = 0;
         oaki_objtable_each_uncertain(&self.table, expect, list, NULL);
     }
@@ -276,7 +276,7 @@ void oaki_ephemerons_fixpoint(bool again)
     }
 }
 
-static bool is_sure(void *ctx, uint32_t i)
+static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;
     if (!resolvable(at(i))) return false;
@@ -290,7 +290,7 @@ uint32_t oaki_ephemerons_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure, NULL);
+    return oaki_objtable_note_certain(&self.table, from, most, expect, is_certain, NULL);
 }
 
 size_t oaki_ephemerons_queued(void)
@@ -345,7 +345,7 @@ static void table_forget_zone(uint32_t zone)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
         const record *r = at(i);
-        if (!is_settled(i)) {
+        if (!is_unflagged(i)) {
             i++;
             continue;
         }
@@ -373,15 +373,15 @@ static const char *table_check(void)
         if (at(i)->handle->record != i) return "ephemeron: a handle knows its record";
     }
     if (self.npending < self.table.records.len) return "ephemeron: each record has a place to wait";
-    return oaki_objtable_check_settled(&self.table);
+    return oaki_objtable_check_at_rest(&self.table);
 }
 
 /* ---- for who follows references (edges.h) ---- */
 
-static void tell(uint32_t i, oaki_pair_fn fn, void *ctx)
+static void report(uint32_t i, oaki_pair_fn fn, void *ctx)
 {
     const record *r = at(i);
-    if (is_settled(i)) fn(ctx, r->handle, r->link.obj, value_of(i));
+    if (is_unflagged(i)) fn(ctx, r->handle, r->link.obj, value_of(i));
 }
 
 size_t oaki_ephemerons_count(void)
@@ -395,20 +395,20 @@ void oaki_ephemerons_of(const void *obj, oaki_pair_fn fn, void *ctx)
     if (!oaki_special_possible(obj)) return;
     for (uint32_t i = oaki_objtable_first(&self.table, obj); i != OAKI_RECORD_NONE;
          i = at(i)->link.next)
-        tell(i, fn, ctx);
+        report(i, fn, ctx);
     uint32_t i = record_of_handle(obj);
-    if (i != OAKI_RECORD_NONE) tell(i, fn, ctx);
+    if (i != OAKI_RECORD_NONE) report(i, fn, ctx);
 }
 
 void oaki_ephemerons_each(oaki_pair_fn fn, void *ctx)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
-    for (uint32_t i = 0; i < self.table.records.len; i++) tell(i, fn, ctx);
+    for (uint32_t i = 0; i < self.table.records.len; i++) report(i, fn, ctx);
 }
 
 size_t oaki_ephemerons_visits(void)
 {
-    return self.looks;
+    return self.visits;
 }
 
 static OAKI_AT_START int table_init(void)

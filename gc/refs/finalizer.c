@@ -332,7 +332,7 @@ static const char *table_check(void)
         if (waiting[k] != oaki_count_get(&oaki_final.waiting[k]))
             return "finalizer: waiting counts the records that wait";
     const char *rule = check_queue();
-    return rule ? rule : oaki_objtable_check_settled(&oaki_final.table);
+    return rule ? rule : oaki_objtable_check_at_rest(&oaki_final.table);
 }
 
 /* ---- for who follows references (edges.h) ---- */

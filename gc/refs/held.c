@@ -92,7 +92,7 @@ static void expect(void *ctx, uint32_t i)
 }
 
 /* What isn't marked is, by the time that it is asked about again. */
-static bool is_sure(void *ctx, uint32_t i)
+static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;
     if (oaki_is_marked(object_of(i))) return true;
@@ -104,13 +104,13 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&held, from, most, expect, is_sure, NULL);
+    return oaki_objtable_note_certain(&held, from, most, expect, is_certain, NULL);
 }
 
 static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_ASSERT(held.unsettled == 0); /* nothing of it ever goes in a stop */
+    OAKI_ASSERT(held.flagged == 0); /* nothing of it ever goes in a stop */
     return oaki_objtable_reclaim(&held, from, NULL);
 }
 
@@ -141,7 +141,7 @@ static void table_forget_zone(uint32_t zone)
 
 static const char *table_check(void)
 {
-    return oaki_objtable_check_settled(&held);
+    return oaki_objtable_check_at_rest(&held);
 }
 
 static void table_trim(void)

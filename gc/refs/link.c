@@ -297,7 +297,7 @@ OAKI_INLINE size_t count_gone(sort *s, holder *h)
     return found;
 }
 
-static bool is_sure(const sort *s, uint32_t i)
+static bool is_certain(const sort *s, uint32_t i)
 {
     return oaki_objtable_state(&s->table, i) & OAKI_RECORD_CERTAIN;
 }
@@ -307,7 +307,7 @@ OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->table.records.len; i++)
-        if (is_sure(s, i) || !is_gone(s, i, h)) oaki_objtable_move(&s->table, i, kept++);
+        if (is_certain(s, i) || !is_gone(s, i, h)) oaki_objtable_move(&s->table, i, kept++);
         else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
     OAKI_INVARIANT(kept + gone == s->table.records.len, "a link came back in a stop");
     s->table.records.len = kept;
@@ -378,7 +378,7 @@ static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     /* what has gone was dropped in the stop */
-    OAKI_ASSERT(sorts[0].table.unsettled == 0 && sorts[1].table.unsettled == 0);
+    OAKI_ASSERT(sorts[0].table.flagged == 0 && sorts[1].table.flagged == 0);
     bool more = oaki_objtable_reclaim(&sorts[0].table, from, NULL);
     return oaki_objtable_reclaim(&sorts[1].table, from, NULL) || more;
 }
@@ -474,7 +474,7 @@ const char *oaki_links_check(void)
     OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (const sort *s = sorts; s < sorts + 2; s++) {
         size_t taken = 0;
-        const char *rule = oaki_objtable_check_settled(&s->table);
+        const char *rule = oaki_objtable_check_at_rest(&s->table);
         if (rule) return rule;
         for (size_t i = 0; i < s->nplaces; i++) {
             if (s->place[i].record == 0) continue;

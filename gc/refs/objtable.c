@@ -15,7 +15,7 @@
 #define MIN_SLOTS 64
 #define MIN_RECORDS 32
 #define AHEAD 16    /* records whose memory is fetched ahead */
-#define SETTLED 256 /* records, while others wait for the lock */
+#define RECLAIMED 256 /* records, while others wait for the lock */
 
 static oaki_record *link_at(const oaki_objtable *t, uint32_t i)
 {
@@ -284,18 +284,18 @@ static uint32_t find_other(const oaki_objtable *t, uint32_t from, unsigned mask,
     return n;
 }
 
-static size_t looks; /* finalizer_lock */
+static size_t visits; /* finalizer_lock */
 
 uint32_t oaki_objtable_next_uncertain(const oaki_objtable *t, uint32_t from)
 {
     uint32_t i = find_other(t, from, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
-    looks += i < t->records.len;
+    visits += i < t->records.len;
     return i;
 }
 
 size_t oaki_objtable_visits(void)
 {
-    return looks;
+    return visits;
 }
 
 void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,
@@ -319,14 +319,14 @@ void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expe
 void oaki_objtable_flag(oaki_objtable *t, uint32_t i, enum oaki_record_state flag)
 {
     OAKI_ASSERT(i < t->records.len && !(t->state[i] & OAKI_RECORD_CERTAIN));
-    if (!(t->state[i] & OAKI_RECORD_FLAGGED)) t->unsettled++;
+    if (!(t->state[i] & OAKI_RECORD_FLAGGED)) t->flagged++;
     t->state[i] |= (uint8_t)flag;
 }
 
 void oaki_objtable_unflag(oaki_objtable *t, uint32_t i)
 {
-    OAKI_ASSERT(!(t->state[i] & OAKI_RECORD_FLAGGED) || t->unsettled > 0);
-    if (t->state[i] & OAKI_RECORD_FLAGGED) t->unsettled--;
+    OAKI_ASSERT(!(t->state[i] & OAKI_RECORD_FLAGGED) || t->flagged > 0);
+    if (t->state[i] & OAKI_RECORD_FLAGGED) t->flagged--;
     t->state[i] &= (uint8_t)~OAKI_RECORD_FLAGGED;
 }
 
@@ -341,7 +341,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
         if (i + AHEAD < t->records.len) expect(ctx, i + AHEAD);
         if (!is_certain(ctx, i)) continue;
         t->state[i] |= OAKI_RECORD_CERTAIN;
-        t->sure = true;
+        t->has_certain = true;
     }
     return i;
 }
@@ -349,15 +349,15 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
 /* One that has been moved to before *from is found when it begins again. */
 bool oaki_objtable_reclaim(oaki_objtable *t, uint32_t *from, void (*fn)(uint32_t i))
 {
-    for (unsigned n = 0; n < SETTLED && t->unsettled > 0; n++) {
+    for (unsigned n = 0; n < RECLAIMED && t->flagged > 0; n++) {
         uint32_t i = find_other(t, *from, OAKI_RECORD_FLAGGED, 0);
         OAKI_INVARIANT(i < t->records.len || *from > 0, "a flagged record of a table is not found");
         *from = i < t->records.len ? i : 0;
         if (i < t->records.len) fn(i);
     }
-    if (t->unsettled > 0) return true;
-    if (t->sure) memset(t->state, 0, t->records.len);
-    t->sure = false;
+    if (t->flagged > 0) return true;
+    if (t->has_certain) memset(t->state, 0, t->records.len);
+    t->has_certain = false;
     return false;
 }
 
@@ -368,44 +368,44 @@ void oaki_objtable_move(oaki_objtable *t, uint32_t from, uint32_t to)
     t->state[to] = t->state[from];
 }
 
-const char *oaki_objtable_check_settled(const oaki_objtable *t)
+const char *oaki_objtable_check_at_rest(const oaki_objtable *t)
 {
-    if (t->unsettled > 0) return "ptrtable: no record is flagged between two cycles";
-    if (find_other(t, 0, OAKI_RECORD_CERTAIN, 0) < t->records.len || t->sure)
-        return "ptrtable: no record is sure between two cycles";
+    if (t->flagged > 0) return "objtable: no record is flagged between two cycles";
+    if (find_other(t, 0, OAKI_RECORD_CERTAIN, 0) < t->records.len || t->has_certain)
+        return "objtable: no record is certain between two cycles";
     return oaki_objtable_check(t);
 }
 
 const char *oaki_objtable_check(const oaki_objtable *t)
 {
-    if (t->records.len > t->records.cap) return "ptrtable: each record has room";
+    if (t->records.len > t->records.cap) return "objtable: each record has room";
     size_t keys = 0, chained = 0, linked = 0, flagged = 0;
     for (uint32_t i = 0; i < t->records.len; i++) {
         const oaki_record *l = link_at(t, i);
         bool chains = l->next != OAKI_RECORD_NONE || l->prev != OAKI_RECORD_NONE;
         linked += l->obj != NULL && !t->plain;
         flagged += (t->state[i] & OAKI_RECORD_FLAGGED) != 0;
-        if (t->plain && chains) return "ptrtable: without an index there are no chains";
+        if (t->plain && chains) return "objtable: without an index there are no chains";
     }
-    if (flagged != t->unsettled) return "ptrtable: unsettled == records with a flag";
-    if (t->nstate < t->records.len) return "ptrtable: each record has room for its state";
+    if (flagged != t->flagged) return "objtable: flagged == records with a flag";
+    if (t->nstate < t->records.len) return "objtable: each record has room for its state";
     for (size_t i = 0; i < t->nslots; i++) {
         if (t->slots[i].record == 0) continue;
         keys++;
         const char *obj = link_at(t, t->slots[i].record - 1)->obj;
-        if (!obj) return "ptrtable: a slot's record has an object";
-        if (slot_of(t, obj) != &t->slots[i]) return "ptrtable: a slot is found by its object";
+        if (!obj) return "objtable: a slot's record has an object";
+        if (slot_of(t, obj) != &t->slots[i]) return "objtable: a slot is found by its object";
         uint32_t prev = OAKI_RECORD_NONE;
         for (uint32_t r = t->slots[i].record - 1; r != OAKI_RECORD_NONE; r = link_at(t, r)->next) {
-            if (r >= t->records.len) return "ptrtable: record numbers < records.len";
-            if (link_at(t, r)->obj != obj) return "ptrtable: a chain is of one object";
-            if (link_at(t, r)->prev != prev) return "ptrtable: prev is the one before";
-            if (chained++ > linked) return "ptrtable: chains end";
+            if (r >= t->records.len) return "objtable: record numbers < records.len";
+            if (link_at(t, r)->obj != obj) return "objtable: a chain is of one object";
+            if (link_at(t, r)->prev != prev) return "objtable: prev is the one before";
+            if (chained++ > linked) return "objtable: chains end";
             prev = r;
         }
     }
-    if (keys != t->nkeys) return "ptrtable: nkeys == slots in use";
-    if (chained != linked) return "ptrtable: records with an object == records in chains";
-    if (t->nkeys * 4 > t->nslots * 3) return "ptrtable: a quarter of the slots is free";
+    if (keys != t->nkeys) return "objtable: nkeys == slots in use";
+    if (chained != linked) return "objtable: records with an object == records in chains";
+    if (t->nkeys * 4 > t->nslots * 3) return "objtable: a quarter of the slots is free";
     return NULL;
 }

@@ -48,8 +48,8 @@ typedef struct oaki_objtable {
     oaki_vec records;
     uint8_t *state;   /* of each record */
     size_t nstate;    /* its room, a multiple of 8 */
-    size_t unsettled; /* flagged records, still to be reclaimed */
-    bool sure;        /* some records may be certain */
+    size_t flagged;   /* flagged records, still to be reclaimed */
+    bool has_certain; /* some records may be certain */
     oaki_objslot *slots;
     size_t nslots; /* a power of two, or 0 */
     size_t nkeys;
@@ -165,7 +165,7 @@ void oaki_objtable_move(oaki_objtable *t, uint32_t from, uint32_t to);
 /* The rule that is broken, or NULL. O(records + slots). */
 const char *oaki_objtable_check(const oaki_objtable *t);
 /* The same when no record is flagged or certain, as between two cycles. */
-const char *oaki_objtable_check_settled(const oaki_objtable *t);
+const char *oaki_objtable_check_at_rest(const oaki_objtable *t);
 
 /* ---- spans with such objects, so that oak_free of any other object needs no lookup ---- */
 

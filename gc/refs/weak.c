@@ -146,7 +146,7 @@ static void expect_both(void *ctx, uint32_t i)
     __builtin_prefetch(at(i)->handle, 1);
 }
 
-static bool is_sure(void *ctx, uint32_t i)
+static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;
     return is_there(at(i)) && oaki_is_marked(at(i)->handle);
@@ -156,7 +156,7 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
-    return oaki_objtable_note_certain(&self.table, from, most, expect, is_sure, NULL);
+    return oaki_objtable_note_certain(&self.table, from, most, expect, is_certain, NULL);
 }
 
 static void expect_handle(void *ctx, uint32_t i)
@@ -233,9 +233,9 @@ static void table_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < self.table.records.len;) {
-        bool settled = oaki_objtable_is_unflagged(&self.table, i);
-        if (settled && oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
-        if (settled && oaki_zone_id_of(at(i)->handle) == zone)
+        bool unflagged = oaki_objtable_is_unflagged(&self.table, i);
+        if (unflagged && oaki_zone_id_of(at(i)->link.obj) == zone) record_clear(i);
+        if (unflagged && oaki_zone_id_of(at(i)->handle) == zone)
             record_remove(i);
         else
             i++;
@@ -280,7 +280,7 @@ static const char *table_check(void)
     if (there != oaki_weak_count()) return "weak: count == records with an object";
     if (self.table.records.len - there != oaki_weak_cleared())
         return "weak: cleared == records without an object";
-    return oaki_objtable_check_settled(&self.table);
+    return oaki_objtable_check_at_rest(&self.table);
 }
 
 static OAKI_AT_START int table_init(void)

@@ -51,7 +51,7 @@ static OAKI_NOINLINE unsigned put_back(const oaki_hot *h, held *b)
     return fresh;
 }
 
-OAKI_INLINE void settle(oaki_hot *h, held *b, bool shared, size_t size, unsigned *marked,
+OAKI_INLINE void count_marked(oaki_hot *h, held *b, bool shared, size_t size, unsigned *marked,
                         unsigned *stray)
 {
     unsigned fresh = shared ? put_back(h, b) : *marked;
@@ -178,7 +178,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
                 stray++;
                 if (oaki_mark_in_large(m, off)) continue;
                 const oaki_class_info *c = &oaki_class_infos[h->pte[page] & OAKI_PTE_SPANCLASS];
-                settle(h, &b, shared, size, &marked, &stray);
+                count_marked(h, &b, shared, size, &marked, &stray);
                 if (!c->mask) {
                     if (*oaki_mark_word(h->plane, off) >> oaki_mark_shift(off) & 1) continue;
                     if (OAKI_UNLIKELY(m->heavy)) { /* at most one of these per call */
@@ -216,7 +216,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
         h->tail = tail;
         OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
     }
-    settle(h, &b, shared, size, &marked, &stray);
+    count_marked(h, &b, shared, size, &marked, &stray);
     m->scanned += done;
     m->looked += done;
     m->stray += stray;

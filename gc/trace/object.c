@@ -75,7 +75,7 @@ OAKI_INLINE void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t
         scan_bitmap(m, t, p, size, from, to, false, tagged);
     else if (t->part)
         t->part(m, (void *)p, size, from, to);
-    else if ((!m->beside || t->anytime) && oaki_deferred_may_call(s, p))
+    else if ((!m->concurrent || t->anytime) && oaki_deferred_may_call(s, p))
         OAKI_CALL_INSIDE(t->mark(m, (void *)p, size));
 }
 
@@ -152,8 +152,8 @@ OAKI_INLINE void rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo,
     }
     const oak_type *t = type_of(s, slot);
     bool whole = t && t->mark && !t->part;
-    bool done = m->whole == slot && (m->looks || m->batch == AO_load(&oaki_dirty_batch));
-    if (whole && (done || (m->looks && !t->anytime))) return; /* left to oaki_mark_left_out */
+    bool done = m->whole == slot && (m->rescans || m->batch == AO_load(&oaki_dirty_batch));
+    if (whole && (done || (m->rescans && !t->anytime))) return; /* left to oaki_mark_left_out */
     scan_typed(m, s, t, p, from, to, tagged);
     m->scanned += (whole ? size : to - from) / sizeof(uintptr_t);
     m->whole = whole ? slot : SIZE_MAX;

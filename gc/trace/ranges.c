@@ -11,7 +11,7 @@
 #include "trace.h"
 
 #define FIRST 1024
-#define PIECE ((size_t)32 << 10) /* bytes of a range that are taken at a time */
+#define RANGE_STEP ((size_t)32 << 10) /* bytes of a range that are taken at a time */
 
 static struct {
     oaki_spin lock;
@@ -56,7 +56,7 @@ bool oaki_ranges_take(oaki_range *out)
     if (any) {
         oaki_range *r = &self.range[self.n - 1];
         *out = *r;
-        if ((size_t)(r->hi - r->lo) > PIECE) out->hi = r->lo + PIECE;
+        if ((size_t)(r->hi - r->lo) > RANGE_STEP) out->hi = r->lo + RANGE_STEP;
         r->lo = out->hi;
         OAKI_ASSERT(out->lo < out->hi && r->lo <= r->hi);
         if (r->lo >= r->hi) self.n--;

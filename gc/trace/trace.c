@@ -169,7 +169,7 @@ static OAKI_NOINLINE void mark_large(oaki_hot *h, oak_marker *m, size_t page, bo
 {
     size_t slot = oaki_span_slot(&oaki_the_heap.spans[oaki_page_first(page)]);
     OAKI_ASSERT(h->last - h->first < OAKI_LINE);
-    if (!m->beside) {
+    if (!m->concurrent) {
         m->large = slot;
         m->large_size = oaki_the_heap.spans[slot >> OAKI_PAGE_SHIFT].size;
     }

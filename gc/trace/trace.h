@@ -56,7 +56,7 @@ struct oak_marker {
     bool in_order;
     unsigned looked, stray, rest, patience;
     bool shared_bits; /* other threads change M too: bits are set atomically */
-    bool beside;      /* mutators run during the mark (quantum.c) */
+    bool concurrent;  /* mutators run during the mark (quantum.c) */
     /* whole: the object of several pages that a mark function has marked last. batch: the batch
      * of dirty pages that this was for. The object's other pages in the batch need no second
      * call. */
@@ -64,10 +64,10 @@ struct oak_marker {
     /* The large object met last, which is marked. There is none while mutators run, and none is
      * kept between calls of oaki_trace_local: it could be freed, and its pages reused. */
     size_t large, large_size;
-    bool looks;   /* the rescans of the final pause have begun */
-    size_t again; /* words on dirty pages rescanned in them */
-    bool heavy;   /* an object was scanned at once that is large for that */
-    size_t left;  /* bytes on dirty pages that were left to all workers, so far */
+    bool rescans;     /* the rescans of the final pause have begun */
+    size_t rescanned; /* words on dirty pages rescanned in them */
+    bool heavy;       /* an object was scanned at once that is large for that */
+    size_t left;      /* bytes on dirty pages that were left to all workers, so far */
     /* value of `scanned` that ends a quantum, or SIZE_MAX. Worker 0 sets a helper's to 0 at the
      * end of a quantum. */
     AO_t until;
@@ -96,7 +96,7 @@ size_t oaki_workers_scanned(void); /* words scanned by all workers, approximatel
 /* Drops all pending work; the mark starts again. */
 void oaki_workers_discard(void);
 /* Do all workers mark concurrently from here on? */
-void oaki_workers_concurrent(bool beside);
+void oaki_workers_concurrent(bool concurrent);
 /* Number of helpers for a quantum of a concurrent mark; spare: more processors that mutators
  * leave. */
 unsigned oaki_workers_helping(unsigned spare);

@@ -507,8 +507,8 @@ static uint64_t worked, longest; /* ns of processors, in cycles */
 static void add_work(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
-    worked += c->cpu + c->beside;
-    longest = OAKI_MAX(longest, c->cpu + c->beside);
+    worked += c->cpu + c->concurrent_cpu;
+    longest = OAKI_MAX(longest, c->cpu + c->concurrent_cpu);
 }
 
 /* What can't be met must not stop the program: at most half of the processor time is the
