@@ -12,20 +12,20 @@
  *   3. Cleanups whose objects are unmarked even now are ready. Their objects are not marked: this
  *      sweep frees them.
  *
- * Cycles: an ordered object that is reachable from itself waits for ever, and so does what it
- * reaches. To count these without a traversal for each, waiting objects are grouped by age, the
- * collections that they have waited for, and the groups' contents marked one after the other, young
- * first. When a group is marked entirely by its own contents, every object in it is reachable from
- * one in it, and following that backwards ends in a cycle: they are all stuck, and so is all that
- * they mark. A group in which one was ready proves nothing; its members are counted once the ready
- * ones have gone. So the count never claims too much, and is exact AGES collections after the last
- * chain has drained.
+ * Cycles: an ordered object that is reachable from itself waits for ever, and so do the objects
+ * that it reaches. They are counted without a traversal for each. Waiting objects are grouped by
+ * age, the number of collections that they have waited for. The contents of the groups are marked
+ * one group after the other, young ones first. If a group is marked entirely by its own contents,
+ * each object in it is reachable from one in it. Followed backwards, these paths end in a cycle. So
+ * all objects of the group are stuck, and so is all that they mark. A group in which one was ready
+ * proves nothing: its members are counted once the ready ones are gone. So the count is never too
+ * high, and exact AGES collections after the last chain has drained.
  *
- * A mark beside the program asks of each record whether all is marked that it is about; the stop
- * looks at the others (objtable.h).
+ * A concurrent mark notes as certain each record whose object and context are marked. The final
+ * pause examines the others (objtable.h).
  *
- * Owns: nothing; records are finalizer.c's. Lock: the world is stopped, or, to ask, finalizer_lock.
- * Bound: a decision is O(records that are not sure) and the marking. */
+ * Owns: nothing; records are finalizer.c's. Lock: the world is stopped; to note what is certain,
+ * finalizer_lock. Bound: a decision is O(records that are not certain) and the marking. */
 #include "finalrecord.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
@@ -98,7 +98,7 @@ static bool is_due(const record *r)
     return r->state == OAKI_FINAL_WAITING && unreachable(r);
 }
 
-/* Whatever is queued is marked when it is asked about again. */
+/* The objects queued here are marked when the record is examined again. */
 static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;

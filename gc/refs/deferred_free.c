@@ -1,14 +1,16 @@
-/* deferred_free.c - objects that were freed by hand while a mark beside the program was under way.
+/* deferred_free.c - objects that were freed by hand during a concurrent mark.
  *
- * The page heap must not have them before it is over, and what a function marks must not be handed
- * out again: they stay allocated, and lose their mark in the last stop, so that the sweep frees
- * them. One for whose note there is no memory stays until the next cycle, and a second oak_free of
- * it is not noticed. Until then their memory counts as live, so that a program that frees and
- * allocates faster than all mark is held up as one that only allocates; and no mark function is
- * called for them, nor for those of a zone that was discarded. What a mark that was given up leaves
- * is freed by the marker's thread, or by a collection that comes first.
+ * The page heap must not have such an object before the mark is over, and its memory must not be
+ * handed out again. So the object stays allocated, and loses its mark in the final pause: the sweep
+ * frees it. Until then its memory counts as live. So a program that frees and allocates faster than
+ * the mark is throttled like one that only allocates. No mark function is called for such objects,
+ * nor for those of a discarded zone.
  *
- * Owns: the table. Lock: its own, which nobody has where the world stands. */
+ * Without memory for its record, an object stays until the next cycle, and a second oak_free of it
+ * is not noticed. After an aborted mark, the objects are freed by the collector's thread, or by the
+ * next collection.
+ *
+ * Owns: the table. Lock: its own, which is free in every pause. */
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
 #include "gc/host.h"

@@ -2,27 +2,27 @@
  * "Ephemerons: a new finalization mechanism", 1997).
  *
  * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive
- *   by itself; the table of them by their key's object; and the list that a fixpoint works through,
- *   which has a place for each record, taken when records are.
+ *   by itself; the table of them by their key's object; and the list that a fixpoint works through.
+ *   The list has a place for each record, reserved with the record.
  *
- * The fixpoint makes passes over the list of the unresolved. A pass marks the values of those whose
- * pair and key are marked, and drains; that goes on while passes resolve a fair part of what they
- * look at, which is all there is to do for most programs, and leaves marking to all workers. When a
- * pass resolves few of many, as when pairs form a long chain, the next one is careful: values are
- * marked by edges.c, which tells of each object that it marks, and through the table whichever
- * pair has been waiting for that one is resolved at once, in constant time. So the whole is linear
- * in what is marked and in the pairs, whatever their order; save for chains through large or typed
- * objects, which edges.c leaves to the marker, and which take a pass for each such link. (Barros
- * and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending by key in the
- * marker itself; here no other collection pays for it.)
+ * The fixpoint makes passes over the list of unresolved pairs. A pass marks the values of pairs
+ * whose handle and key are marked, and drains. Passes go on while they resolve a fair part of the
+ * list. For most programs that is all there is to do, and all workers mark.
+ * A pass may resolve few of many, as when pairs form a long chain. Then the next one is careful:
+ * edges.c marks the values, and reports each object that it marks. A pair that waits for that
+ * object is found through the table, and resolved at once, in constant time. So the whole is linear
+ * in the marked objects and in the pairs, whatever their order. The exception is a chain through
+ * large or typed objects, which edges.c leaves to the marker: each such link takes a pass. (Barros
+ * and Ierusalimschy, "Eliminating cycles in weak tables", 2008, index the pending pairs by key in
+ * the marker itself; here no other collection pays for it.)
  *
- * Beside the program, a mark queues values of pairs that are marked, and a pair whose value is
- * marked, too, is none of the fixpoint's any more (oaki_ephemerons_note_certain). Storing another
- * value makes it one again: the store comes before the look at `marking`, which a stop sets, so
- * either that mark sees the value, or the storing thread sees the mark, and has the value in its
- * hands until it has told it.
+ * A concurrent mark queues values of marked pairs. A pair whose value is marked too is certain: the
+ * fixpoint passes by it (oaki_ephemerons_note_certain). Storing another value makes it uncertain
+ * again. The store comes before the load of the phase, which a pause sets. So either that mark
+ * sees the value, or the storing thread sees the mark. In the second case, the thread holds the
+ * value in its frame until the record is uncertain.
  *
- * Invariants: a handle that has a record knows its number, unless that waits to be settled;
+ * Invariants: a handle that has a record knows its number, unless the record is flagged;
  *   records.cap <= npending.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalizer.h"
@@ -67,7 +67,7 @@ static bool is_unflagged(uint32_t i)
     return oaki_objtable_is_unflagged(&self.table, i);
 }
 
-/* The handle of one that waits to be settled may be gone with its zone, or lost. */
+/* The handle of a flagged record may be gone with its zone, or lost. */
 static void record_remove(uint32_t i)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
@@ -75,7 +75,7 @@ static void record_remove(uint32_t i)
     if (i < self.table.records.len && is_unflagged(i)) at(i)->handle->record = i;
 }
 
-/* Its key goes; it may have done so in the last stop. */
+/* Its key goes, or went in the last pause. */
 static void record_clear(uint32_t i)
 {
     if (is_unflagged(i)) {
@@ -125,13 +125,14 @@ oak_ephemeron *oak_ephemeron_new(void *key, void *value)
     return added ? e : NULL;
 }
 
-/* What is read has to be in a stack that is scanned. */
+/* The words read must be in a stack that is scanned. */
 static bool attached(void)
 {
     return OAKI_LIKELY(oaki_tls_mcache != &oaki_mcache_none) || oaki_thread_attach_self();
 }
 
-/* A stop between the two loads finds the key in this thread's hands, and so keeps the value. */
+/* A pause between the two loads finds the key in this thread's registers or frame, and so keeps
+ * the value. */
 void *oak_ephemeron_get(oak_ephemeron *e, void **value)
 {
     void *key = e && attached() ? (void *)AO_load(&e->key) : NULL;
@@ -158,8 +159,8 @@ void oak_ephemeron_set(oak_ephemeron *e, void *value)
         AO_store(&e->value, (AO_t)value);
         if (oaki_is_marking()) doubt(e);
     }
-    /* in hand until here, so that the store doesn't come after a stop that has cleared both, and no
-     * stop comes in between that doesn't see the value */
+    /* held until here: so the store does not come after a pause that has cleared both, and each
+     * pause in between sees the value */
     OAKI_HOLD(key);
     OAKI_HOLD(value);
 }
@@ -184,8 +185,8 @@ static void add_work(uint32_t i)
     self.work = i;
 }
 
-/* The record of obj when it is a handle itself, or OAKI_RECORD_NONE: only the table says whether it
- * is one. */
+/* The record of obj if it is a handle itself, or OAKI_RECORD_NONE. Only the table tells handles
+ * from other objects. */
 static uint32_t record_of_handle(const void *obj)
 {
     if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_RECORD_NONE;
@@ -227,7 +228,7 @@ static void expect(void *ctx, uint32_t i)
     __builtin_prefetch(at(i)->handle, 1);
 }
 
-/* Resolve what can be among the first n of the list, and take it off. Returns how many are left. */
+/* Resolves pairs among the first n of the list, and removes these. Returns the number left. */
 static size_t pass(size_t n, bool careful)
 {
     OAKI_REQUIRES_STOPPED();

@@ -1,14 +1,14 @@
-/* finalizer.c - finalizers and cleanups: who has one, and what waits to be run.
+/* finalizer.c - finalizers and cleanups: the records of objects that have one, and the queue.
  *
  * Owns: the table of records and the queue of those that are ready; a queued record stays in the
  *   table, linked into the queue by number, so that a collection allocates nothing.
  *
- * What keeps what alive: every record its ctx; a queued finalizer its object too, until it is
- * popped. A waiting one doesn't keep its object.
+ * Every record keeps its ctx alive. A queued finalizer keeps its object alive too, until it is
+ * popped; a waiting one does not.
  *
  * Invariants: a waiting finalizer's record is the first of its object's chain; an object has at
- *   most one. A queued cleanup leaves its chain once the world runs (reclaim.c), as its object's
- *   address may be another's by then; until it has, it is flagged as gone.
+ *   most one. A queued cleanup leaves its chain once the world runs (tables.c), as another object
+ *   may have its object's address by then. Until then it is flagged as gone.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalrecord.h"
 #include "gc/concurrent/concurrent.h"

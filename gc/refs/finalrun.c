@@ -18,10 +18,10 @@
 
 #include <string.h>
 
-#define RUNNERS 16       /* finalizers at the same time whose time is told; more run untold */
-#define AWAIT_NS 100000000u  /* for those that are ready to be run, by who needs their memory, */
-#define AWAIT_NAP_NS 100000u /* looking so often */
-#define LATELY_NS 8000000u   /* what oaki_os_lately_ns may be behind */
+#define RUNNERS 16       /* finalizers at the same time whose start times are noted */
+#define AWAIT_NS 100000000u  /* a thread that needs memory waits so long for ready finalizers, */
+#define AWAIT_NAP_NS 100000u /* and checks so often */
+#define LATELY_NS 8000000u   /* oaki_os_lately_ns may be so much behind */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 

@@ -1,11 +1,11 @@
 /* held.c - objects that are kept alive by hand, whatever their kind: a root for each.
  *
- * Pinned objects (span.h) are scanned conservatively and cost nothing beside; these may be noscan
- * or typed, and cost a record.
+ * Pinned objects (span.h) are scanned conservatively and need no record. Held objects may be noscan
+ * or typed, and have one.
  *
  * Owns: the table of them by their address.
- * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); O(records) in a mark, save those
- *   that one beside the program has been sure of. */
+ * Lock: finalizer_lock, or the world is stopped. Bounds: O(1); in a final pause, O(records that
+ *   are not certain). */
 #include "gc/contract.h"
 #include "gc/gc.h"
 #include "gc/host.h"
@@ -91,7 +91,7 @@ static void expect(void *ctx, uint32_t i)
     oaki_mark_fetch(object_of(i));
 }
 
-/* What isn't marked is, by the time that it is asked about again. */
+/* An unmarked object is queued, and will be marked when its record is examined again. */
 static bool is_certain(void *ctx, uint32_t i)
 {
     (void)ctx;
@@ -110,7 +110,7 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
 static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_ASSERT(held.flagged == 0); /* nothing of it ever goes in a stop */
+    OAKI_ASSERT(held.flagged == 0); /* no pause flags any */
     return oaki_objtable_reclaim(&held, from, NULL);
 }
 

@@ -1,18 +1,18 @@
-/* link.c - links: words of the program's that are cleared when their object goes.
+/* link.c - links: words of the program's that are cleared when their object is dead.
  *
  * Owns: for each sort a table of links by object (objtable.h), and an index of its records by the
- *   address of the link. Only oak_free asks for an object's links: by object the table is indexed
- *   from the first time on that it does so near one.
+ *   address of the link. Only oak_free looks up an object's links. The table gets its index by
+ *   object when oak_free first looks up one near a link.
  *
- * Invariants: every record has exactly one place in the index; the index is probed linearly, holds
- *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object and of the object
- *   that the link lies in are noted as linked, so that oak_free asks here. A record's object is
- *   the start of a live object, or outside the heap; its holder, if the link lies in the heap, was
- *   alive when the last collection ended or was made since.
+ * Invariants: every record has exactly one place in the index. The index is probed linearly, has
+ *   no tombstones, and at most 3/4 of it are taken. The spans of a link's object, and of the object
+ *   that the link lies in, are noted as linked, so that oak_free looks here. A record's object is
+ *   the start of a live object, or outside the heap. Its holder, if the link lies in the heap, was
+ *   alive at the end of the last collection, or was allocated since.
  * Lock: finalizer_lock, or the world is stopped.
- * Bound: O(1) expected for each link; O(links) once, at that first time; a collection looks at
- *   each link, in its stop at those that a mark beside the program isn't sure of, and takes time
- *   for those that go. */
+ * Bound: O(1) expected for each link; O(links) once, for the index by object. A collection examines
+ *   each link: in its final pause, only links that a concurrent mark has not found certain. Dead
+ *   links take time of their own. */
 #include "link.h"
 
 #include "gc/contract.h"
@@ -23,7 +23,7 @@
 #include <string.h>
 
 #define MIN_PLACES 64
-#define MANY 8   /* as large a part goes: the others are moved and indexed anew */
+#define MANY 8   /* if a larger part is dead, the others are moved and indexed anew */
 #define AHEAD 16 /* records whose object's mark, or whose place, is fetched ahead */
 
 typedef struct record {
@@ -263,7 +263,7 @@ OAKI_INLINE void object_expect(const sort *s, uint32_t i)
     if (in_heap(at(s, i)->object.obj)) oaki_mark_fetch(at(s, i)->object.obj);
 }
 
-/* The object that the last link lay in: many lie in the same one, as a table's do. */
+/* The object that the last link lay in: links of a table lie in the same one. */
 typedef struct holder {
     size_t slot, size;
     bool gone;
@@ -302,7 +302,7 @@ static bool is_certain(const sort *s, uint32_t i)
     return oaki_objtable_state(&s->table, i) & OAKI_RECORD_CERTAIN;
 }
 
-/* Those that stay, side by side. */
+/* The records that stay move together. */
 OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
 {
     uint32_t kept = 0;
@@ -377,7 +377,7 @@ static uint32_t long_note_certain(uint32_t from, unsigned most)
 static bool table_reclaim(uint32_t *from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    /* what has gone was dropped in the stop */
+    /* dead links were dropped in the pause */
     OAKI_ASSERT(sorts[0].table.flagged == 0 && sorts[1].table.flagged == 0);
     bool more = oaki_objtable_reclaim(&sorts[0].table, from, NULL);
     return oaki_objtable_reclaim(&sorts[1].table, from, NULL) || more;

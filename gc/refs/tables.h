@@ -11,14 +11,14 @@
 typedef struct oaki_table_ops {
     const char *name;
     bool keeps; /* its records keep something alive, which note_certain queues */
-    /* In a concurrent mark, for worker 0, finalizer_lock held: of up to `most` records from number
-     * `from` on, those are certain about which all is marked: the final pause passes by them.
-     * Where to go on, or OAKI_RECORD_NONE. */
+    /* In a concurrent mark, for worker 0, finalizer_lock held: examines up to `most` records from
+     * number `from` on. Records whose objects are all marked become certain: the final pause
+     * passes by them. Returns the number to go on from, or OAKI_RECORD_NONE. */
     uint32_t (*note_certain)(uint32_t from, unsigned most);
-    /* World stopped: what refers to unmarked objects is cleared for the program, and flagged;
-     * before finalizers are decided, and after. */
+    /* World stopped, once before finalizers are decided and once after: references to unmarked
+     * objects are cleared for the program, and their records flagged. */
     void (*clear)(bool decided);
-    /* Some flagged records leave the table; *from is 0 at first. Is there more? finalizer_lock. */
+    /* Reclaims some flagged records; *from is 0 at first. Is there more? finalizer_lock. */
     bool (*reclaim)(uint32_t *from);
     void (*forget)(void *obj);           /* the object is freed by hand; inside oaki_enter */
     void (*forget_zone)(uint32_t zone);  /* all of a zone's are; finalizer_lock */
@@ -32,7 +32,7 @@ enum { OAKI_TABLES = 6 };
 extern const oaki_table_ops oaki_held_table, oaki_finalizers_table, oaki_weak_table,
     oaki_short_links_table, oaki_long_links_table, oaki_ephemerons_table;
 
-/* For all of them; the same locks. */
+/* For all tables; the same locks. */
 int oaki_tables_init(void);
 /* all: or only if the table keeps something alive. */
 uint32_t oaki_tables_note_certain(size_t table, bool all, uint32_t from, unsigned most);

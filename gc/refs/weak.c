@@ -1,15 +1,16 @@
-/* weak.c - weak references: clear when their object can't be reached.
+/* weak.c - weak references: cleared when their object can't be reached.
  *
- * Owns: struct oak_weak, a small noscan object, so that what it holds keeps nothing alive; and the
- *   table of them by the object that they refer to.
+ * Owns: struct oak_weak, a small noscan object, so that its word keeps nothing alive; and the table
+ *   of handles by the object that they refer to.
  *
- * A reference is cleared in the stop that finds its object unreachable, before finalizers are
- * decided; so one that was read is in a register or a stack of an attached thread, which that stop
- * scanned, and oak_weak_get needs no lock. A finalizer that makes its object reachable again
- * doesn't bring weak references to it back. The start of an object has one handle, which
- * oak_weak_new gives to all who ask; each reference into an object has a handle of its own.
- * The stop flags the record of what it clears, and that of a handle that is dead; they leave the
- * table once the world runs (reclaim.c), when the object's place, and the handle's, may be others'.
+ * A reference is cleared in the final pause that finds its object unreachable, before finalizers
+ * are decided. A reference that was read before is in a register or a stack of an attached thread,
+ * which that pause scans. So oak_weak_get needs no lock. A finalizer that makes its object
+ * reachable again does not restore weak references to it.
+ * The start of an object has one handle, which oak_weak_new returns to each caller. Each reference
+ * into an object has a handle of its own.
+ * The pause flags records whose object or handle is dead. They are reclaimed with the world running
+ * (tables.c), when another object may have their object's place, or their handle's.
  *
  * Invariants: a handle that has a record knows its number; the record of a reference to the start
  *   of an object is the first of its chain. A record's handle was allocated or marked since the
@@ -25,7 +26,7 @@ struct oak_weak {
     uint32_t record; /* its number; meaningless once it is cleared */
 };
 
-/* One whose object has gone is in no chain; it stays to count the handles that are still held. */
+/* A record whose object is dead is in no chain. It stays to count handles that are still held. */
 typedef struct record {
     oaki_record link;
     oak_weak *handle;
@@ -119,7 +120,7 @@ oak_weak *oak_weak_new(void *p)
 void *oak_weak_get(oak_weak *w)
 {
     if (OAKI_UNLIKELY(!w)) return NULL;
-    /* what is read has to be in a stack that is scanned */
+    /* the word read must be in a stack that is scanned */
     if (OAKI_UNLIKELY(oaki_tls_mcache == &oaki_mcache_none) && !oaki_thread_attach_self())
         return NULL;
     return (void *)AO_load(&w->target);
