@@ -24,9 +24,9 @@ static bool is_answered(const oaki_want *w)
     return w->answer != OAKI_WANT_WAITS;
 }
 
-/* With the pacing as the only reason, cycle `number` will do, whoever did it; else all that is dead
- * now is to go, so the end of a mark that began earlier is not enough. A want's answer tells, which
- * may have come with another thread's cycle. gc_lock held. */
+/* If pacing is the only reason, any thread's cycle `number` is enough. Otherwise all objects that
+ * are dead now must go, so the end of a mark that began earlier is not enough. A want is done when
+ * it has its answer, perhaps by another thread's cycle. gc_lock held. */
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
 {
     if (w) return is_answered(w) || (oaki_pause_to_end(t, why) && is_answered(w));
@@ -36,8 +36,8 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
 }
 
 /* The collector's thread reports the end itself, outside of its steps.
- * Inlined in functions that are not, whose frames hold their callers' registers until the end: the
- * context is saved there, and each frame less has fewer words in it that nobody wrote. */
+ * Inlined in functions that are not inlined. Their frames hold their callers' registers until the
+ * end, and the context is saved there. One frame less has fewer stale words in it. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
 {
     bool off = false;
@@ -51,7 +51,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
         oaki_lock_release(&oaki_the_heap.gc_lock);
     }
     oaki_sweep_wake();
-    if (w && !is_answered(w)) oaki_room_withdraw(w); /* what is called now may never return */
+    if (w && !is_answered(w)) oaki_room_withdraw(w); /* the functions called now may never return */
     oaki_leave(t);
     if (!t->bare) oaki_event_over(t);
     if (oaki_enter() != t)
@@ -61,7 +61,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
 
 OAKI_NOINLINE bool oaki_gc_collect(oaki_thread *t, oaki_gc_why why)
 {
-    OAKI_NO_CANCEL_UNLESS_LEFT; /* what it calls of the program's may have cancellation points */
+    OAKI_NO_CANCEL_UNLESS_LEFT; /* functions of the program may have cancellation points */
     return !oaki_gc_refuses(why) && collect(t, why, AO_load(&oaki_the_heap.cycle), NULL);
 }
 
@@ -119,7 +119,7 @@ int oaki_gc_after_mark(void (*fn)(void *ctx), void *ctx)
 
 void oak_collect(void)
 {
-    oaki_scrub(); /* or the frames below would hold what calls before this one have left there */
+    oaki_scrub(); /* or the frames below would hold words that earlier calls have left there */
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&oaki_gc.totals.forced, 1);

@@ -1,10 +1,11 @@
 /* cycle.c - the phase machine: which phase follows which, and what the next step of a cycle is.
  *
  * Owns: oaki_heap.phase and struct oaki_collector. A phase is entered by oaki_cycle_enter alone,
- * with the world stopped, under gc_lock, or under the driver's lock inside oaki_enter; SWEEP ends
- * by whichever thread sweeps the last span.
- * Invariants: a mark begins and ends in a pause. Whoever ends a cycle has gc_lock until RECLAIM is
- *   over, so no other holder of it sees a flagged record. Giving up is a transition to IDLE. */
+ * with the world stopped, under gc_lock, or under the driver's lock inside oaki_enter. The thread
+ * that sweeps the last span ends SWEEP.
+ * Invariants: a mark begins and ends in a pause. The thread that ends a cycle has gc_lock until
+ *   RECLAIM is over, so no other holder of it sees a flagged record. Giving up is a transition to
+ *   IDLE. */
 #include "cycle.h"
 
 #include "gc/concurrent/concurrent.h"
@@ -24,8 +25,8 @@ oaki_collector oaki_gc = {
 
 #define BIT(phase) (1u << OAKI_PHASE_##phase)
 
-/* A stopped cycle may begin in any phase in which mutators run, and end a concurrent mark; a
- * concurrent one that was only being prepared begins anew. */
+/* A stopped cycle may begin in any phase in which mutators run. It ends a concurrent mark; one that
+ * was only being prepared begins anew. */
 static const unsigned may_follow[OAKI_PHASES] = {
     [OAKI_PHASE_IDLE] = BIT(PROTECT) | BIT(INIT_PAUSE),
     [OAKI_PHASE_PROTECT] = BIT(INIT_PAUSE) | BIT(SWEEP) | BIT(IDLE),

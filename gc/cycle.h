@@ -1,4 +1,4 @@
-/* cycle.h - the steps of a cycle, and who takes them.
+/* cycle.h - the steps of a cycle, and the drivers that take them.
  *
  * A driver is a thread that takes steps: the collector's own, a mutator that collects (its steps
  * are whole phases, in one pause), one that assists (it only traces), or one with a budget. */

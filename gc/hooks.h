@@ -1,4 +1,4 @@
-/* hooks.h - Oakum's own functions that a cycle calls. cycle.c has a list for each place.
+/* hooks.h - Oakum's own functions that a cycle calls. oaki_collector has a list for each place.
  *
  * Lock: gc_lock guards the lists. */
 #ifndef OAKI_GC_HOOKS_H

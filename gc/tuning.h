@@ -12,8 +12,7 @@
 /* ---- is a mark concurrent? (pace.c) ---- */
 
 /* Bytes live, from which a heap of unknown pauses is marked concurrently. A mark in one pause
- * costs less processor time in total; a concurrent one has short pauses.
- * Measured: with 16 MiB, the trees of bench-heap took 2.4 s, and 1.5 s in pauses. */
+ * costs less processor time in total; a concurrent one has short pauses. Not measured. */
 #define OAKI_TUNE_LARGE ((size_t)64 << 20)
 
 /* ns: a pause that would be longer is avoided in a smaller heap. Memory against pauses.

@@ -1,9 +1,8 @@
 /* protect.c - which pages are protected (protect.h).
  *
- * Bound: a look at the page table's entries, and for oaki_unprotect_sparse at the bits of the
- * pages; the world runs, so what they see may be out of date. That costs faults, or a look at a
- * page for nothing: a page is asked about again in each round and in the last stop, whatever was on
- * it before. */
+ * Bound: linear in the page table's entries, and for oaki_unprotect_sparse in the bits of the
+ * pages. The world runs, so entries may be out of date. That costs faults, or a rescan of a page
+ * for nothing: each round, and the final pause, ask about a page whatever was on it before. */
 #include "protect.h"
 
 #include "concurrent.h"
@@ -146,7 +145,7 @@ void oaki_unprotect_sparse(size_t from, size_t to)
     (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
 }
 
-/* ---- in the last stop ---- */
+/* ---- in the final pause ---- */
 
 static bool is_told(void)
 {
@@ -170,7 +169,7 @@ static bool look(size_t from, size_t to, void *m)
     return oaki_dirty_take(from, to, false, oaki_rescan_pages, m) != SIZE_MAX;
 }
 
-/* is_scanned for all of a block, without a branch on any, so that several are looked at at once. */
+/* is_scanned for all pages of a block, without a branch on each, so that several are examined at once. */
 static bool are_scanned(const oaki_pte *e)
 {
     unsigned other = 0;
@@ -179,7 +178,7 @@ static bool are_scanned(const oaki_pte *e)
     return other == 0;
 }
 
-/* Most of a large heap is pages that are scanned: as few questions as there can be. */
+/* Most pages of a large heap are scanned: blocks of them are asked about together. */
 static void look_at_all(size_t from, size_t to, oak_marker *m)
 {
     size_t at = from;
@@ -195,8 +194,8 @@ static void look_at_all(size_t from, size_t to, oak_marker *m)
     if (at < to) (void)look(at, to, m);
 }
 
-/* Where one part is refused, the range may have been made whole again before another is asked
- * about, and what was written there before isn't told then. */
+/* If the system refuses one part, tracking may have been restored before another is asked
+ * about. Earlier writes there are not reported then, so all pages are rescanned. */
 void oaki_rescan_dirty(oak_marker *m, size_t from, size_t to)
 {
     OAKI_REQUIRES_STOPPED();

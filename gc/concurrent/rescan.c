@@ -1,10 +1,9 @@
-/* rescan.c - looking again at what was written while a mark was under way: the words that marked
- * objects have on written pages.
+/* rescan.c - rescanning pages that became dirty during a mark: the words of marked objects on them.
  *
- * What is not marked need not be looked at: if it is marked later, all of it is. So a page costs a
- * look at the bits of its slots, and the words of those that are marked.
- * Lock: worker 0 is the caller's. Bound: linear in the pages, and in the objects on them that are
- * marked by functions that know no parts: each of those once a batch (dirty.h). */
+ * Unmarked objects are not rescanned: if one is marked later, all of it is traced. So a page costs
+ * the mark bits of its slots, and the words of marked objects.
+ * Lock: worker 0 is the caller's. Bound: linear in the pages, and in marked objects on them whose
+ * mark functions know no parts: each of those once a batch (dirty.h). */
 #include "gc/contract.h"
 #include "gc/trace/sift.h"
 #include "runtime/contain.h"
@@ -12,7 +11,7 @@
 #include "runtime/os.h"
 
 #define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
-#define LOOK_PAGES 1024          /* between two looks at the clock */
+#define LOOK_PAGES 1024          /* between two readings of the clock */
 
 static bool is_marked(size_t slot)
 {
@@ -55,7 +54,7 @@ OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t s
     }
 }
 
-/* In a stop, a piece of a large object is for all workers. */
+/* In a pause, a part of a large object is left to all workers. */
 static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
@@ -66,8 +65,8 @@ static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
     return true;
 }
 
-/* An object may be on pages of several calls. Most pages of a minor cycle have young objects only:
- * a look at the words of their bits is enough. */
+/* An object may be on pages of several calls. Most pages of a minor cycle have only young objects:
+ * the words of their mark bits decide alone. */
 OAKI_INLINE void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo,
                              size_t hi, bool tagged)
 {
@@ -135,7 +134,7 @@ static bool has_left_out(const oaki_span *s)
     return s->kind == OAKI_TYPED && (s->cls == OAKI_CLASS_LARGE || s->waits);
 }
 
-/* In mid mark, what a thread has taken and not handed out yet is of no type. */
+/* Memory that a thread has taken during the mark, and not handed out yet, has no type. */
 static bool mark_left_out(oaki_span *s, void *ctx)
 {
     oak_marker *m = ctx;

@@ -1,13 +1,13 @@
-/* sticky.c - sticky mark bits: minor collections, which keep what the last one has marked.
+/* sticky.c - sticky mark bits: minor cycles, which keep what the last cycle has marked.
  *
- * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). What M has at the end of a cycle
- * is old, what is allocated afterwards is young, in the same places: nothing moves. A minor cycle
- * marks from the roots and from old objects on dirty pages. Its cost is that of the young live
- * objects and the dirty pages. Dead old objects stay until a full cycle, and so do their finalizers
+ * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). Objects marked at the end of a
+ * cycle are old, objects allocated afterwards are young, in the same places: nothing moves. A minor
+ * cycle marks from the roots and from old objects on dirty pages. Its cost is that of the young
+ * live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their finalizers
  * and weak references. So a full one follows after OAKI_TUNE_STICKY_ROW minor ones, however well
  * they pay. A minor cycle is a concurrent one, or, in a smaller heap, one in a single pause.
  *
- * Owns: what full and minor cycles have cost and brought. Lock: written in a stop. Bound: O(1). */
+ * Owns: what full and minor cycles have cost and brought. Lock: written in a pause. Bound: O(1). */
 #include "sticky.h"
 
 #include "concurrent.h"
@@ -27,8 +27,8 @@ static oaki_sticky *const self = &oaki_gc.sticky;
 
 /* ---- does it pay? ---- */
 
-/* A word looked at brought at least as much as in a full cycle, and a third more: for its garbage
- * among the old ones comes on top. */
+/* Each word traced freed at least a third more than in a full cycle: dead old objects, which a
+ * minor cycle leaves, are a cost too. */
 static bool is_cheaper(const work *minor, const work *full)
 {
     return (double)minor->words * (double)full->freed * 4 <=
@@ -47,7 +47,7 @@ static void after_minor(const work *w)
     self->next_skip = OAKI_MIN(self->skip * 4, OAKI_TUNE_STICKY_SKIP);
 }
 
-/* In a growth what is young lives on: a minor one would say nothing of what comes after it. */
+/* In a growth, young objects live on: a minor cycle would not show whether later ones pay. */
 static void after_full(const work *w, bool grows)
 {
     self->full = *w;
@@ -63,14 +63,14 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
     else after_full(&w, freed <= allocated / 2);
-    /* Pages that stay read only between cycles would be in the way of system calls all the time. */
+    /* Pages that stay protected between cycles would interfere with system calls all the time. */
     if (oaki_dirty_denies()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
     if (forced) return self->in_a_row < forced;
     return self->skip == 0 && self->in_a_row < OAKI_TUNE_STICKY_ROW && oaki_pace_has_room();
 }
 
-/* ---- in one stop ---- */
+/* ---- in one pause ---- */
 
 static bool is_wanted(void)
 {
@@ -79,8 +79,7 @@ static bool is_wanted(void)
     return oaki_pace_live() >= OAKI_TUNE_STICKY_FROM || oaki_debug_switches.minor;
 }
 
-/* Where it can only be by faults, nothing is taken for it before a mark beside the program needs
- * it. */
+/* Tracking by faults alone is set up only when a concurrent mark needs it. */
 void oaki_sticky_prepare(void)
 {
     OAKI_REQUIRES_INSIDE();
@@ -103,8 +102,8 @@ void oaki_sticky_rescan(void)
     oaki_rescan_begin(oaki_dirty_refusals());
 }
 
-/* What has become old since the last full one stays unprotected, and is looked at again each time,
- * until that is a part of the heap that counts. */
+/* Pages that became old since the last full cycle stay unprotected, and are rescanned each time,
+ * until they are a large enough part of the heap. */
 bool oaki_sticky_keep(bool minor)
 {
     OAKI_REQUIRES_STOPPED();

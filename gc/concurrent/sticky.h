@@ -4,24 +4,23 @@
 
 #include "runtime/base.h"
 
-/* After a cycle that has looked at so many words and found so many bytes dead, of
- * those that were allocated since the one before and of others; live and goal are known. Is the
- * next one to be a minor one? */
+/* After a cycle that traced `words` and freed `freed` bytes; `allocated`: bytes since the cycle
+ * before. Live bytes and goal are known. Is the next cycle to be a minor one? */
 bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated);
 
-/* ---- in one stop, where the heap is too small to be marked beside the program ---- */
+/* ---- in one pause, where the heap is too small to be marked concurrently ---- */
 
-/* Before the stop: opens what it takes to be told of writes. */
+/* Before the pause: starts dirty tracking, if it is wanted. */
 void oaki_sticky_prepare(void);
 
-/* No mark has come to marking: can the collection that begins now be a minor one? */
+/* No concurrent mark is under way: can the cycle that begins now be a minor one? */
 bool oaki_sticky_begins(void);
 
-/* In one that is: queue what old objects on written pages refer to. */
+/* In a minor one: queues the objects that old objects on dirty pages refer to. */
 void oaki_sticky_rescan(void);
 
-/* After the mark of one that was due and was minor or was not, when M is final: old
- * pages are protected, so that the next one can be minor. false: it can't. */
+/* After the mark of a cycle that was due, when M is final: protects old pages, so that the next
+ * cycle can be minor. false: it can't. */
 bool oaki_sticky_keep(bool minor);
 
 #endif

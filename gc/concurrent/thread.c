@@ -34,7 +34,7 @@ static void give_up(oaki_thread *t)
     oaki_leave(t);
 }
 
-/* One cycle, to its end: a request that comes meanwhile is answered by it. Was there one? */
+/* Drives one cycle to its end, which answers requests that come meanwhile too. Was there one? */
 static bool drive(oaki_thread *t)
 {
     oaki_driver d = { .thread = t, .why = OAKI_GC_DUE };
@@ -58,7 +58,7 @@ static bool drive(oaki_thread *t)
     return true;
 }
 
-/* What is called may take its time, or wait for mutators, which collect themselves meanwhile. */
+/* The functions called may take long, or wait for mutators, which collect themselves meanwhile. */
 static void report(oaki_thread *t)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -103,9 +103,9 @@ static void *collector(void *arg)
 
 /* ---- starting it ---- */
 
-/* A thread is started outside of oaki_enter, as that takes locks of the host. Where there is none
- * to be had now, or no way to tell it of dirty pages, mutators collect in pauses, and the next
- * collection tries again. */
+/* A thread is started outside of oaki_enter, as that takes locks of the host. Without a thread, or
+ * without dirty tracking for it, mutators collect in pauses, and the next collection tries
+ * again. */
 static OAKI_COLD bool spawn(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();
@@ -152,7 +152,8 @@ void oaki_background_wake(void)
     oaki_waker_wake(&self->waker, 1);
 }
 
-/* Where the thread has forked itself, by what it has called, it is the one that the child has. */
+/* If a function that the collector's thread called has forked, that thread is the child's only
+ * one. */
 void oaki_background_reset(void)
 {
     const oaki_thread *t = oaki_thread_self();
