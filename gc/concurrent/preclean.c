@@ -60,7 +60,7 @@ bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
     return true;
 }
 
-/* n pages were left to all workers, who took so long. */
+/* n pages were left to all workers, which took `ns`. */
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
@@ -102,8 +102,8 @@ bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
 
 /* ---- rounds ---- */
 
-/* What a round's rescan has cost, in words; most pages that are being allocated from cost a look at
- * their bits. */
+/* The cost of a round's rescan, in words. Most pages that are being allocated from cost the words
+ * of their mark bits. */
 static size_t cost(void)
 {
     return oaki_workers_scanned() - self->scanned + self->dirty * 8;
@@ -120,7 +120,7 @@ static bool hardly_shrinks(size_t now, size_t before)
     return now > before / 4 * 3;
 }
 
-/* What is being allocated from may be protected by now. */
+/* Regions that are being allocated from may be protected by now. */
 static void forget_regions(void)
 {
     for (size_t i = 0; i < OAKI_REGIONS; i++) AO_store(&self->released[i], 0);
@@ -239,7 +239,7 @@ size_t oaki_preclean_protected(void)
 
 /* ---- allocated meanwhile ---- */
 
-/* Releasing is always safe: what is released counts as written. */
+/* To release protection is always safe: an unprotected page counts as dirty. */
 void oaki_gc_will_write(size_t off, size_t bytes)
 {
     size_t region = off / OAKI_TUNE_REGION, to = OAKI_ALIGN_UP(off + bytes, OAKI_TUNE_REGION);

@@ -14,7 +14,7 @@
 #define GAP ((size_t)8)           /* pages between two runs that are treated as one */
 #define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
 #define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
-#define BLOCK ((size_t)512 << 10) /* bytes whose entries are looked at at once */
+#define BLOCK ((size_t)512 << 10) /* bytes whose entries are examined at once */
 #define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
 /* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. It may end that
@@ -169,7 +169,8 @@ static bool look(size_t from, size_t to, void *m)
     return oaki_dirty_take(from, to, false, oaki_rescan_pages, m) != SIZE_MAX;
 }
 
-/* is_scanned for all pages of a block, without a branch on each, so that several are examined at once. */
+/* is_scanned for all pages of a block, without a branch on each, so that several are examined at
+ * once. */
 static bool are_scanned(const oaki_pte *e)
 {
     unsigned other = 0;

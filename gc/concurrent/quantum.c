@@ -1,7 +1,7 @@
 /* quantum.c - running one quantum of the concurrent mark, and counting what it costs.
  *
  * Any driver may run the next one, and any thread may end the mark with a pause of its own: so the
- * phase, the cycle's number and the stage are looked at anew under the driver's lock.
+ * phase, the cycle's number and the stage are read anew under the driver's lock.
  *
  * Owns: the progress of oaki_gc.concurrent. Lock: `driver`, for worker 0 too, while mutators run;
  * in a pause, gc_lock. */

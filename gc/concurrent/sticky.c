@@ -1,11 +1,13 @@
 /* sticky.c - sticky mark bits: minor cycles, which keep what the last cycle has marked.
  *
  * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). Objects marked at the end of a
- * cycle are old, objects allocated afterwards are young, in the same places: nothing moves. A minor
- * cycle marks from the roots and from old objects on dirty pages. Its cost is that of the young
- * live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their finalizers
- * and weak references. So a full one follows after OAKI_TUNE_STICKY_ROW minor ones, however well
- * they pay. A minor cycle is a concurrent one, or, in a smaller heap, one in a single pause.
+ * cycle are old, objects allocated afterwards are young, in the same places: nothing moves.
+ *
+ * A minor cycle marks from the roots and from old objects on dirty pages. Its cost is that of the
+ * young live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their
+ * finalizers and weak references. So a full one follows after OAKI_TUNE_STICKY_ROW minor ones,
+ * however well they pay. A minor cycle is a concurrent one, or, in a smaller heap, one in a single
+ * pause.
  *
  * Owns: what full and minor cycles have cost and brought. Lock: written in a pause. Bound: O(1). */
 #include "sticky.h"

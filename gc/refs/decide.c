@@ -267,7 +267,7 @@ static tally mark_groups(uint32_t list[AGES])
     return stuck;
 }
 
-/* What they reach is marked, they themselves are not. */
+/* The objects that they reach are marked, they themselves are not. */
 static void queue_ordered(void)
 {
     uint32_t list[AGES];

@@ -377,7 +377,7 @@ static const char *table_check(void)
     return oaki_objtable_check_at_rest(&self.table);
 }
 
-/* ---- for who follows references (edges.h) ---- */
+/* ---- references other than words (edges.h) ---- */
 
 static void report(uint32_t i, oaki_pair_fn fn, void *ctx)
 {

@@ -335,7 +335,7 @@ static const char *table_check(void)
     return rule ? rule : oaki_objtable_check_at_rest(&oaki_final.table);
 }
 
-/* ---- for who follows references (edges.h) ---- */
+/* ---- references other than words (edges.h) ---- */
 
 void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r), void *ctx)
 {

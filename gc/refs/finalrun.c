@@ -1,4 +1,4 @@
-/* finalrun.c - running what is ready: the finalizer thread, oak_finalizers_run, and the notifier.
+/* finalrun.c - running ready finalizers: their thread, oak_finalizers_run, and the notifier.
  *
  * Owns: the finalizer thread, which is started by the first registration and in a forked child by
  *   the first need, and sleeps in a blocking region; and the start times of what runs.

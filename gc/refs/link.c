@@ -499,7 +499,7 @@ static OAKI_AT_START int table_init(void)
     return 0;
 }
 
-/* What concerns both sorts is the first one's. */
+/* Operations on both sorts are the first one's. */
 const oaki_table_ops oaki_short_links_table = {
     .name = "short links",
     .note_certain = short_note_certain,
