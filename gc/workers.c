@@ -387,7 +387,7 @@ static void *helper(void *arg)
     return NULL;
 }
 
-/* Worker 0 starts alone. Sleeping helpers count as hungry, so that it offers work. */
+/* Worker 0 starts alone. Sleeping helpers count as idle, so that it offers work. */
 static void begin_drain(oak_marker *m, bool quantum, unsigned seats)
 {
     OAKI_REQUIRES_WORKER_ZERO();
