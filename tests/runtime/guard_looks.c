@@ -72,8 +72,9 @@ END_TEST
  * end. */
 static AO_t to_spoil;
 
-static void spoil_after_mark(void)
+static void spoil_after_mark(void *ctx)
 {
+    (void)ctx;
     char *p = (char *)~AO_load(&to_spoil);
     if (p != (char *)~(AO_t)0) p[100] = 1;
     AO_store(&to_spoil, 0);
@@ -90,7 +91,7 @@ static OAKI_NOINLINE void forget_one(void)
 
 START_TEST(what_a_sweep_frees_is_looked_at)
 {
-    ck_assert_int_eq(oaki_gc_after_mark(spoil_after_mark), 0);
+    ck_assert_int_eq(oaki_gc_after_mark(spoil_after_mark, NULL), 0);
     forget_one();
     oak_collect();
     oaki_thread *t = oaki_gc_stop_begin();
