@@ -16,6 +16,7 @@
 #define RESERVE_LEAST ((size_t)512 << 10) /* where mappings must be locked */
 #define RESERVE_MAX ((size_t)1 << 44) /* as in the table of options */
 #define TABLE_STEP ((size_t)64 << 20) /* heap bytes served by one step of the tables */
+#define ROOM_FROM ((size_t)16 << 20)  /* bytes of the range, for sixteen of metadata's regions */
 #define PART 16 /* the range's step is this part of committed, from a chunk to TABLE_STEP */
 
 /* Each table's size is a power-of-two share of the range's, so that TABLE_STEP is whole pages in
@@ -192,7 +193,8 @@ void oaki_space_touch(size_t off, size_t bytes)
 }
 
 /* Below a limit of the system's the heap leaves room for metadata, as an allocation may need some:
- * what the range has taken of the limit, no collection gives back. */
+ * what the range has taken of the limit, no collection gives back. A heap below ROOM_FROM needs the
+ * limit's rest for objects. */
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -203,7 +205,8 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
         return -1;
     }
     size_t bytes = OAKI_MIN(OAKI_ALIGN_UP(min_bytes, OAKI_CHUNK), left);
-    if ((oaki_os_limited() && !oaki_meta_keep_room()) || !commit_step(used + bytes)) {
+    bool keeps = used + bytes > ROOM_FROM && oaki_os_limited();
+    if ((keeps && !oaki_meta_keep_room()) || !commit_step(used + bytes)) {
         errno = ENOMEM;
         return -1;
     }

@@ -182,7 +182,5 @@ OAK_API void oak_map_set_seed(oak_map *m, uint64_t seed);
 OAK_END_DECLS
 
 #include <oakum/map_inline.h>
-#include <oakum/map_typed.h>
-#include <oakum/map_bulk.h>
 
 #endif

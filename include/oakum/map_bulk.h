@@ -17,7 +17,7 @@ OAK_BEGIN_DECLS
  * `values` has room for n slots, and may be NULL: then the keys are only counted. Where m or `keys`
  * is NULL, nothing is present. Any number of threads may do it at the same time; it never writes to
  * the map, allocates nothing and so never collects, unless the type's own functions do. If a hash
- * leaves by longjmp, the slots of earlier batches of 32 are set. */
+ * leaves by longjmp, the slots of earlier batches of 16 are set. */
 OAK_API size_t oak_map_get_many(const oak_map *m, const void *keys, size_t n, void **values);
 
 /** Makes room for `n` entries in all: until there are more, no put resizes the map. Moves all
@@ -55,7 +55,7 @@ OAK_API oak_map *oak_map_copy(const oak_map *m);
 /* ---- lookups ---- */
 
 enum {
-    OAK_MAP_BATCH_ = 32,
+    OAK_MAP_BATCH_ = 16,
     OAK_MAP_NEAR_BITS_ = 10 /* log2 of groups: below, a map lies in the caches */
 };
 

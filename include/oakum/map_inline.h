@@ -512,4 +512,7 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
 
 OAK_END_DECLS
 
+#include <oakum/map_typed.h>
+#include <oakum/map_bulk.h>
+
 #endif

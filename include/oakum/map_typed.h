@@ -5,7 +5,7 @@
 #ifndef OAKUM_MAP_TYPED_H
 #define OAKUM_MAP_TYPED_H
 
-#include <oakum/map_inline.h>
+#include <oakum/map.h>
 #ifdef __cplusplus
 #include <type_traits>
 #endif

@@ -11,7 +11,9 @@
 #include <oakum/gclog.h>
 #include <oakum/heap.h>
 #include <oakum/map.h>
+#include <oakum/map_bulk.h>
 #include <oakum/map_inline.h>
+#include <oakum/map_typed.h>
 #include <oakum/pool.h>
 #include <oakum/profile.h>
 #include <oakum/serve.h>

@@ -158,7 +158,8 @@ START_TEST(what_is_reserved_fits)
     uint64_t before = growths(), arrays = map->moves;
     for (uint64_t k = n; k < room; k++) *(uint64_t *)oak_map_put(map, &k) = k * 3;
     ck_assert_uint_eq(growths(), before);
-    if (room > n) ck_assert_uint_eq(map->moves, arrays + room - n); /* adds, and nothing else */
+    /* adds, and the last segment's tail once, where entries of the last homes lie */
+    if (room > n) ck_assert_uint_le(map->moves, arrays + room - n + 1);
     ck_assert_int_eq(oak_map_reserve(map, 1), 0);
     expect(map, room, 1);
 }

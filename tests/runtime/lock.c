@@ -7,6 +7,7 @@
 #include <check.h>
 #include <oakum/gc.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -209,11 +209,17 @@ template <class K, class V, class Hash, class Equal> class table
         return oak_map_get_as_(m_, &type, entry_size, value_offset, std::addressof(k));
     }
 
+    static void *add_absent(oak_map *m, std::uint64_t hash, const void *key)
+    {
+        return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key);
+    }
+
     /* The slot of a key that isn't there; or of one that is, and *added is false. */
     void *put(const stored_key &key, bool *added)
     {
         const std::size_t before = size();
-        void *s = oak_map_put_as_(m_, &type, entry_size, value_offset, std::addressof(key));
+        void *s = oak_map_put_as_(m_, &type, entry_size, value_offset, std::addressof(key),
+                                  add_absent);
         if (!s) out_of_memory();
         *added = size() != before;
         return s;
