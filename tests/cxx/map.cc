@@ -109,14 +109,16 @@ void basics()
     nil.clear();
     CHECK_THROWS(
         std::bad_alloc, (void)[] {
-            std::size_t before = oak_set_heap_max(std::size_t(16) << 20);
+            struct limit { /* gone however the block is left: a loop may lack memory, too */
+                std::size_t before = oak_set_heap_max(std::size_t(16) << 20);
+                ~limit() { oak_set_heap_max(before); }
+            } until_the_end;
             oak::map<long, large> big;
             try {
                 for (long i = 0;; i++) big[i].words[0] = i;
             } catch (...) {
                 for (auto [k, v] : big) CHECK(v.words[0] == k);
                 CHECK(big.size() > 1000);
-                oak_set_heap_max(before);
                 throw;
             }
         }());
