@@ -4,6 +4,7 @@
  * A mutator waits for gc_lock in a blocking region, as its holder may be stopping the world. */
 #include "gc/concurrent/concurrent.h"
 #include "gc/concurrent/sticky.h"
+#include "contract.h"
 #include "cycle.h"
 #include "host.h"
 #include "off.h"
@@ -29,6 +30,7 @@ static bool is_answered(const oaki_want *w)
  * it has its answer, perhaps by another thread's cycle. gc_lock held. */
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (w) return is_answered(w) || (oaki_pause_to_end(t, why) && is_answered(w));
     if (why == OAKI_GC_DUE && AO_load(&oaki_the_heap.cycle) != number) return true;
     /* known in the pause: a concurrent mark may begin until then */
@@ -41,6 +43,8 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
 {
     bool off = false;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_RUNNING();
     for (bool done = false; !done;) {
         oaki_roots_refresh(t);
         oaki_sticky_prepare();
@@ -80,6 +84,7 @@ OAKI_NOINLINE bool oaki_cycle_final_pause(oaki_thread *t, size_t number)
 
 OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_sweep_pay();
     if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_concurrent_request(t, bytes))
         (void)oaki_gc_collect(t, OAKI_GC_DUE);

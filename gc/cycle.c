@@ -47,6 +47,7 @@ OAKI_UNUSED static bool is_pause(oaki_phase phase)
 void oaki_cycle_enter(oaki_phase next)
 {
     AO_t now;
+    OAKI_REQUIRES_COLLECTOR();
     OAKI_ASSERT(!is_pause(next) || oaki_world_stopped());
     OAKI_ASSERT(next != OAKI_PHASE_INIT_PAUSE || !AO_load(&oaki_gc.sweeper.waiting));
     do {
@@ -100,6 +101,7 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
 
 void oaki_cycle_abort(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
     AO_store(&oaki_the_heap.sticky, 0);
     AO_store(&oaki_gc.concurrent.final_refused, 0);
     oaki_gc.start_reported = false;

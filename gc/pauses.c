@@ -24,6 +24,7 @@
 
 static void flush_caches(void)
 {
+    OAKI_REQUIRES_STOPPED();
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
 }
 
@@ -31,6 +32,9 @@ static void flush_caches(void)
 oaki_stepped oaki_step_init_pause(oaki_driver *d)
 {
     if (!d->paused) return oaki_driver_waits(d);
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_PHASE(INIT_PAUSE);
     oaki_tables_reclaim(); /* what an aborted mark has left */
     oaki_hooks_call(&oaki_gc.before);
     oaki_workers_begin();
@@ -47,6 +51,7 @@ void oaki_prepare_in_pause(oaki_driver *d)
 {
     oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_PHASE(PREPARE);
     size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
     for (size_t c = 0; c < chunks; c++)
         if (h->chunk_inuse[c])
@@ -58,6 +63,8 @@ void oaki_prepare_in_pause(oaki_driver *d)
 /* Pinned and old objects are queued before, where there are any to be. */
 static void mark_from_roots(oaki_driver *d)
 {
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_REST();
     oaki_roots_mark(true);
     oaki_record_part(OAKI_PART_ROOTS, &d->at_ns);
     oaki_mark_drain();
@@ -67,6 +74,7 @@ static void mark_from_roots(oaki_driver *d)
 void oaki_mark_in_pause(oaki_driver *d)
 {
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_PHASE(MARK);
     if (oaki_gc.kind == OAKI_MINOR) oaki_sticky_rescan();
     else oaki_pinned_mark();
     mark_from_roots(d);
@@ -137,6 +145,10 @@ oaki_stepped oaki_step_final_pause(oaki_driver *d)
 {
     bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
     if (!d->paused) return oaki_driver_waits(d);
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_PHASE(FINAL_PAUSE);
+    OAKI_REQUIRES_REST();
     if (concurrent) {
         oaki_concurrent_final_pause();
         mark_from_roots(d);
@@ -156,6 +168,8 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
 {
     if (!d->paused) return oaki_driver_waits(d);
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_RUNNING();
+    OAKI_REQUIRES_PHASE(RECLAIM);
     oaki_tables_reclaim();
     oaki_mark_trim();
     oaki_cycle_enter(OAKI_PHASE_SWEEP);
@@ -169,6 +183,8 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
  * began. No worker comes in mid mark, as it would know nothing of it. */
 static uint64_t prepare_pause(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_REQUIRES_RUNNING();
     if (!oaki_gc.start_reported) oaki_hooks_call(&oaki_gc.start);
     oaki_gc.start_reported = true;
     bool none = !oaki_is_marking();
@@ -186,7 +202,7 @@ bool oaki_init_pause(oaki_thread *t)
 {
     oaki_driver d = { .thread = t, .paused = true, .why = OAKI_GC_DUE };
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(!oaki_is_marking());
+    OAKI_REQUIRES_NO_MARK();
     oaki_record_begin(t, OAKI_GC_DUE, prepare_pause());
     if (!oaki_world_stop(t)) {
         oaki_helpers_release();
@@ -218,6 +234,7 @@ static bool stop_to_end(oaki_thread *t)
 /* A concurrent mark that is under way ends here; one that has only begun is begun anew. */
 static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 {
+    OAKI_REQUIRES_STOPPED();
     oaki_gc.ended_concurrent = oaki_is_marking_concurrently();
     flush_caches();
     if (oaki_gc.ended_concurrent) {

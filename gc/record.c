@@ -2,6 +2,7 @@
  *
  * Owns: oaki_gc.record and oaki_gc.totals. Lock: gc_lock. */
 #include "gc/concurrent/concurrent.h"
+#include "contract.h"
 #include "cycle.h"
 #include "off.h"
 #include "pace.h"
@@ -20,6 +21,7 @@ static double cpu_fraction(unsigned processors)
 static void count_pause(uint64_t ns)
 {
     oaki_totals *a = &oaki_gc.totals;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     unsigned i = (unsigned)(AO_load(&oaki_the_heap.cycle) + 255) % 256;
     a->last_gc_ns = oaki_os_wall_ns();
     a->pause_ns_total += ns;
@@ -32,6 +34,7 @@ static void count_pause(uint64_t ns)
 static void begin_new(oaki_thread *t, uint64_t sweep_rest)
 {
     oaki_cycle *c = &oaki_gc.record;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_os_cpus() };
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
@@ -80,6 +83,8 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
     oaki_gctrace *l = &c->line;
     const uint64_t *p = c->phase;
+    OAKI_ASSERT(oaki_cycle_parts(c) == oaki_cycle_pause(c));
+    OAKI_ASSERT(!c->first_begin || c->begin >= c->first_begin + c->first - c->between);
     l->cycle = AO_load(&oaki_the_heap.cycle);
     l->since_start = (c->first_begin ? c->first_begin : c->begin) - oaki_gc.totals.start_ns;
     l->stop = p[OAKI_PART_STOP];
@@ -101,6 +106,7 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 static void note_heap(oaki_cycle *c)
 {
     oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     c->wall = oaki_gc.totals.last_gc_ns;
     c->line.stacks = oaki_gc.roots.stack_bytes;
     c->line.globals = oaki_gc.roots.data_bytes;
@@ -145,6 +151,7 @@ void oaki_record_end(uint64_t mark_cpu)
 void oaki_gc_stats(oak_memstats *out)
 {
     const oaki_totals *a = &oaki_gc.totals;
+    OAKI_REQUIRES_STOPPED();
     out->num_gc = (uint32_t)AO_load(&oaki_the_heap.cycle);
     out->num_forced_gc = (uint32_t)AO_load(&a->forced);
     out->pause_total_ns = a->pause_ns_total;

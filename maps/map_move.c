@@ -62,10 +62,11 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
         unsigned from = oaki_ctz(used), k = 0;
         const char *e = entries + from * size;
+        OAKI_ASSERT(oaki_map_home(to, oaki_map_entry_position(m, t, e)) - home < nhomes ||
+                    !oaki_map_hash_is_own(t));
         if (nhomes == 2) {
             uint64_t p = oak_map_position_(
                 oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult));
-            OAKI_ASSERT(oaki_map_home(to, p) - home < nhomes || !oaki_map_hash_is_own(t));
             k = (unsigned)(p >> shift) & 1;
         }
         unsigned slot = oaki_ctz(free[k]);

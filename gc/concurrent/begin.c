@@ -60,6 +60,8 @@ static bool advance(oaki_progress *p, const oaki_driver *d, void (*fn)(size_t fr
     size_t step = d->end_ns ? OAKI_TUNE_PROTECT_BUDGET_STEP : OAKI_TUNE_PROTECT_STEP;
     size_t to = OAKI_MIN(p->at + step, p->end);
     uint64_t cpu = oaki_os_thread_cpu_ns();
+    OAKI_REQUIRES_LOCK(&self->driver);
+    OAKI_REQUIRES_NO_MARK();
     OAKI_ASSERT(p->at <= p->end);
     if (p->at < to) fn(p->at, to);
     p->at = to;
@@ -174,6 +176,8 @@ static bool prepare_chunk(void)
     oaki_heap *h = &oaki_the_heap;
     oaki_progress *p = &self->progress;
     size_t words = OAKI_CHUNK / OAKI_GRANULE / 64, c = p->at / OAKI_CHUNK;
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_PHASE(PREPARE);
     OAKI_ASSERT(p->at % OAKI_CHUNK == 0);
     if (p->at >= oaki_worker(0)->used) return true;
     if (h->chunk_inuse[c])
@@ -232,6 +236,7 @@ void oaki_concurrent_final_pause(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_FINAL_PAUSE && oaki_gc.mode == OAKI_CONCURRENT);
+    OAKI_REQUIRES_REST();
     self->took_ns = oaki_os_now_ns() - self->begun_ns;
     oaki_workers_concurrent(false);
     AO_store(&self->expected[oaki_gc.kind], oaki_workers_scanned());
@@ -242,6 +247,7 @@ void oaki_concurrent_final_pause(void)
 void oaki_concurrent_end(void)
 {
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     oaki_deferred_wipe();
     AO_store(&self->done, 0);
 }
@@ -249,6 +255,7 @@ void oaki_concurrent_end(void)
 size_t oaki_concurrent_work(void)
 {
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_REST();
     return oaki_workers_scanned() + oaki_preclean_protected() * OAKI_TUNE_PROTECT_WORDS;
 }
 
@@ -256,6 +263,7 @@ size_t oaki_concurrent_work(void)
 size_t oaki_concurrent_floating(void)
 {
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_NO_MARK();
     size_t late = oaki_pace_floating(oaki_preclean_found(), self->took_ns, oaki_quanta_worked());
     return OAKI_MAX(AO_load(&self->large), late);
 }

@@ -25,6 +25,8 @@ static oaki_preclean *const self = &oaki_gc.preclean;
 
 static void rescan_run(size_t from, size_t to, void *ctx)
 {
+    OAKI_REQUIRES_PHASE(PRECLEAN);
+    OAKI_ASSERT(from < to);
     oaki_workers_extend(); /* after these pages were protected */
     oaki_rescan_pages(from, to, ctx);
 }
@@ -50,6 +52,8 @@ static size_t most_pages(const oaki_driver *d)
 
 bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
 {
+    OAKI_REQUIRES_RUNNING();
+    OAKI_REQUIRES_PHASE(PRECLEAN);
     if (s->at >= s->end) return false;
     size_t n = rescan(s, d->end_ns ? OAKI_TUNE_ROUND_LEAST_STEP : self->step, most_pages(d));
     if (n > OAKI_TUNE_ROUND_PAGES)
@@ -77,12 +81,14 @@ bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
     size_t before = m->left, left = 0;
     (void)d;
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_PHASE(PRECLEAN);
     oaki_workers_concurrent(false);
     while (s->at < s->end && now - begun + left * self->page_ns < OAKI_TUNE_SLICE_NS) {
         (void)rescan(s, OAKI_TUNE_SLICE_STEP, OAKI_TUNE_SLICE_PAGES);
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
+    OAKI_ASSERT(m->left >= before);
     oaki_mark_drain();
     oaki_workers_concurrent(true);
     learn(left, oaki_os_now_ns() - now);
@@ -95,6 +101,7 @@ bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
     (void)s;
     (void)d;
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_PHASE(PRECLEAN);
     oaki_workers_extend();
     oaki_roots_queue();
     return false;
@@ -207,6 +214,7 @@ oaki_stage oaki_preclean_after_paused_round(void)
 
 void oaki_preclean_begin(bool minor)
 {
+    OAKI_REQUIRES_STOPPED();
     self->refusals = oaki_dirty_refusals();
     self->rounds = self->paused = 0;
     self->part = 1;
@@ -217,6 +225,7 @@ void oaki_preclean_begin(bool minor)
 
 void oaki_preclean_record(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     c->rounds = self->rounds;
     c->stopped = self->paused;
 }
@@ -244,6 +253,8 @@ void oaki_gc_will_write(size_t off, size_t bytes)
 {
     size_t region = off / OAKI_TUNE_REGION, to = OAKI_ALIGN_UP(off + bytes, OAKI_TUNE_REGION);
     AO_t *place = &self->released[region % OAKI_REGIONS];
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(off + bytes <= AO_load(&oaki_the_heap.used));
     if (!oaki_is_marking() || AO_load(place) == region + 1) return;
     AO_store(place, region + 1);
     oaki_dirty_unprotect(region * OAKI_TUNE_REGION, OAKI_MIN(to, AO_load(&oaki_the_heap.used)));

@@ -25,6 +25,7 @@ void oaki_quanta_cost(uint64_t cpu_ns)
 
 uint64_t oaki_quanta_worked(void)
 {
+    OAKI_ASSERT(AO_load(&self->worked_ns) >= self->worked_before_ns);
     return AO_load(&self->worked_ns) - self->worked_before_ns;
 }
 
@@ -35,6 +36,7 @@ size_t oaki_quanta_done(void)
 
 void oaki_concurrent_record(oaki_cycle *c)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     c->between = self->pauses_ns;
     c->longest_between = self->longest_ns;
     c->longest_failed = OAKI_MAX(c->longest_failed, self->failed_ns);
@@ -77,6 +79,8 @@ static bool is_current(oaki_stage stage)
 static void work(const oaki_stage_plan *plan, const oaki_driver *d)
 {
     OAKI_NO_CANCEL;
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_REST();
     uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
     bool more = plan->quantum(&self->progress, d);
     helped = oaki_workers_helped() - helped; /* all are at rest between two quanta */
@@ -87,6 +91,8 @@ static void work(const oaki_stage_plan *plan, const oaki_driver *d)
 static void run_running(oaki_driver *d, oaki_stage stage)
 {
     const oaki_stage_plan *plan = &oaki_stages[stage];
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     (void)oaki_enter();
     if (plan->lock) oaki_lock_acquire(plan->lock);
     oaki_lock_acquire(&self->driver);
@@ -102,6 +108,8 @@ static void run_running(oaki_driver *d, oaki_stage stage)
 static OAKI_NOINLINE void run_paused(oaki_driver *d, oaki_stage stage)
 {
     unsigned part = oaki_gc.preclean.part;
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
     oaki_thread *t = oaki_gc_stop_begin();
     uint64_t began = oaki_os_now_ns(), asked = t ? oaki_world_asked_ns() : began;
     if (t && is_current(stage)) work(&oaki_stages[stage], d);
@@ -125,6 +133,8 @@ void oaki_quantum_run(oaki_driver *d)
 void oaki_workers_extend(void)
 {
     size_t used = AO_load(&oaki_the_heap.used);
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_ASSERT(used >= oaki_worker(0)->used); /* the range doesn't shrink in a mark */
     for (unsigned i = 0; i < oaki_workers_count(); i++) oaki_worker(i)->used = used;
 }
 
@@ -134,6 +144,8 @@ void oaki_workers_extend(void)
 static bool trace(unsigned helpers, uint64_t end_ns)
 {
     oak_marker *m = oaki_worker(0);
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
+    OAKI_REQUIRES_RUNNING();
     oaki_workers_extend();
     m->end_ns = end_ns;
     m->soon = end_ns != 0;

@@ -60,6 +60,8 @@ void oaki_pinned_mark(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, left = AO_load(&h->npinned);
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
     for (size_t page = 0; page < end && left > 0; page++) {
         if (!is_pinned(h->pte[page])) continue;
         size_t n = h->spans[page].npages;
@@ -68,6 +70,7 @@ void oaki_pinned_mark(void)
         page += n - 1;
         left--;
     }
+    OAKI_ASSERT(left == 0); /* npinned counts them */
 }
 
 /* Page by page, as spans come and go meanwhile. */
@@ -75,6 +78,7 @@ bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t page = s->at >> OAKI_PAGE_SHIFT, end = s->end >> OAKI_PAGE_SHIFT, n = 0;
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     if (page >= end || AO_load(&h->npinned) == 0) return false;
     end = OAKI_MIN(end, page + OAKI_TUNE_PINNED_PAGES);
     for (; page < end && n < OAKI_TUNE_PINNED_OBJECTS; page++) {
@@ -92,6 +96,8 @@ bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 static bool note_certain(oaki_progress *s, bool all)
 {
     size_t *table = &oaki_gc.concurrent.table;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     s->at = oaki_tables_note_certain(*table, all, (uint32_t)s->at, OAKI_TUNE_RECORDS);
     if (s->at != OAKI_RECORD_NONE) return true;
     s->at = 0;
@@ -127,6 +133,8 @@ static void sift_root(const oaki_root *r, void *m)
 bool oaki_quantum_ranges(oaki_progress *s, const oaki_driver *d)
 {
     oaki_root_place *place = &oaki_gc.concurrent.place;
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.roots_lock);
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     bool more = oaki_roots_visit_some(place, OAKI_TUNE_ROOT_BYTES, sift_root, oaki_worker(0));
     if (more) (void)oaki_quantum_trace(s, d);
     return more;
@@ -139,6 +147,8 @@ bool oaki_quantum_waiting(oaki_progress *s, const oaki_driver *d)
     size_t page = s->at >> OAKI_PAGE_SHIFT;
     (void)d;
     OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_PHASE(PRECLEAN);
+    OAKI_ASSERT(s->at <= s->end);
     oaki_workers_extend();
     oaki_mark_left_out_until(oaki_worker(0), &page, s->end >> OAKI_PAGE_SHIFT,
                              oaki_os_now_ns() + OAKI_TUNE_SLICE_NS);

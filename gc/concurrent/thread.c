@@ -19,6 +19,7 @@ static oaki_background *const self = &oaki_gc.background;
  * allocating thread may wait for nothing, and only the mark's end helps. */
 static void between_steps(const oaki_driver *d)
 {
+    OAKI_REQUIRES_OUTSIDE();
     oaki_ahead_led_step(AO_load(&oaki_the_heap.live) >= oaki_pace_goal());
     if (d->nap_ns) oaki_os_sleep_exactly_ns(d->nap_ns);
 }

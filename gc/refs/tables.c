@@ -75,6 +75,7 @@ void oaki_tables_reclaim(void)
 
 void oaki_gc_object_freed(void *obj)
 {
+    OAKI_REQUIRES_INSIDE();
     for (size_t i = 0; i < OAKI_TABLES; i++)
         if (tables[i]->forget) tables[i]->forget(obj);
 }
