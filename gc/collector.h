@@ -97,7 +97,7 @@ typedef struct oaki_concurrent {
     oaki_root_place place;  /* in the registered ranges */
     AO_t number;            /* oaki_heap.cycle of the mark under way */
     bool protecting;        /* pages are protected for a cycle whose init pause is still to come */
-    bool unprotect;         /* protection that the last cycle left is to be released, from */
+    AO_t unprotect;         /* 1: protection that the last cycle left is to be released, from */
     oaki_progress released; /* here on */
     AO_t final_refused;     /* READY, and the program wants no pause now */
     unsigned naps;          /* since then */

@@ -23,7 +23,7 @@ oaki_collector oaki_gc = {
     .sticky = { .skip = OAKI_TUNE_STICKY_UNPROVEN, .next_skip = OAKI_TUNE_STICKY_UNPROVEN },
 };
 
-#define BIT(phase) (1u << OAKI_PHASE_##phase)
+#define BIT(phase) OAKI_PHASE_BIT(phase)
 
 /* A stopped cycle may begin in any phase in which mutators run. It ends a concurrent mark; one that
  * was only being prepared begins anew. */
@@ -64,8 +64,7 @@ oaki_phase oaki_cycle_at_rest(void)
 
 bool oaki_cycle_is_at_rest(void)
 {
-    oaki_phase phase = oaki_phase_now();
-    return phase == OAKI_PHASE_IDLE || phase == OAKI_PHASE_SWEEP;
+    return oaki_phase_is_one(OAKI_PHASE_SET(IDLE, SWEEP));
 }
 
 /* A compare-and-swap, as a cycle may begin while the last span is swept. */
@@ -115,12 +114,6 @@ void oaki_cycle_abort(void)
         AO_store(&oaki_gc.concurrent.done, 0);
         oaki_cycle_enter(OAKI_PHASE_IDLE);
     }
-}
-
-oaki_stepped oaki_driver_waits(oaki_driver *d)
-{
-    d->nap_ns = OAKI_TUNE_DRIVER_WAIT_NS;
-    return OAKI_STEP_MORE;
 }
 
 void oaki_collector_reset(void)

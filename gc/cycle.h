@@ -60,9 +60,6 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d);     /* pauses.c */
 void oaki_prepare_in_pause(oaki_driver *d);
 void oaki_mark_in_pause(oaki_driver *d);
 
-/* Another thread has the phase to itself, in its pause or under gc_lock. */
-oaki_stepped oaki_driver_waits(oaki_driver *d);
-
 /* ---- pauses.c; gc_lock held, the caller's context saved ---- */
 
 /* The init pause of a concurrent cycle. false: the world could not be stopped yet. */

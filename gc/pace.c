@@ -127,7 +127,7 @@ static size_t runway(void)
     return (size_t)OAKI_MIN(pace->rate * (double)took * OAKI_TUNE_RUNWAY, 9e18);
 }
 
-static OAKI_AT_START void set_goal(void)
+OAKI_AT_START void oaki_pace_refresh(void)
 {
     size_t by_percent = percent_goal(), by_limit = limit_goal();
     pace->limited = by_limit < by_percent;
@@ -149,7 +149,7 @@ OAKI_AT_START void oaki_pace_init(void)
 {
     AO_store(&pace->percent, (AO_t)oaki_the_heap.config.gc_percent);
     pace->cycle_end = oaki_os_now_ns();
-    set_goal();
+    oaki_pace_refresh();
 }
 
 void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
@@ -166,7 +166,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     }
     pace->roots = roots;
     AO_store(&oaki_the_heap.live, live);
-    set_goal();
+    oaki_pace_refresh();
 }
 
 /* The debt is that of the last cycle alone: earlier ones were released by the clock. */
@@ -229,7 +229,7 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
                         (double)OAKI_MAX(pace->full, OAKI_TUNE_TELLING);
         note_stop(cpu_ns / oaki_workers_count(), false);
     }
-    set_goal();
+    oaki_pace_refresh();
 }
 
 /* A mark has a fair share with half a processor: the floating part is the share it lacked. */
@@ -299,12 +299,7 @@ void oaki_gc_dropped(size_t bytes)
     pace->live -= OAKI_MIN(bytes, pace->live);
     pace->full -= OAKI_MIN(bytes, pace->full);
     pace->base -= OAKI_MIN(bytes, pace->base);
-    set_goal();
-}
-
-void oaki_pace_refresh(void)
-{
-    set_goal();
+    oaki_pace_refresh();
 }
 
 /* Credit earned before the limit was set says nothing about a limit that can't be met. */
@@ -313,7 +308,7 @@ void oaki_gc_settings_changed(void)
     uint64_t now = oaki_os_cpu_ns();
     pace->credit = OAKI_MIN(pace->credit + (int64_t)(now - pace->cpu_end), 0);
     pace->cpu_end = now;
-    set_goal();
+    oaki_pace_refresh();
 }
 
 int oak_set_gc_percent(int percent)
@@ -322,6 +317,6 @@ int oak_set_gc_percent(int percent)
     int old = (int)(intptr_t)AO_load(&pace->percent);
     if (percent < -1) return old;
     AO_store(&pace->percent, (AO_t)(intptr_t)percent);
-    set_goal();
+    oaki_pace_refresh();
     return old;
 }

@@ -18,6 +18,7 @@
 #include "runtime/track.h"
 #include "sweep.h"
 #include "gc/trace/trace.h"
+#include "tuning.h"
 #include <string.h>
 
 /* ---- steps in a pause ---- */
@@ -28,10 +29,17 @@ static void flush_caches(void)
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
 }
 
+/* Another thread has the phase to itself, in its pause or under gc_lock. */
+static oaki_stepped wait_for_other(oaki_driver *d)
+{
+    d->nap_ns = OAKI_TUNE_DRIVER_WAIT_NS;
+    return OAKI_STEP_MORE;
+}
+
 /* Of a concurrent cycle the roots are queued and the world runs after this one. */
 oaki_stepped oaki_step_init_pause(oaki_driver *d)
 {
-    if (!d->paused) return oaki_driver_waits(d);
+    if (!d->paused) return wait_for_other(d);
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(INIT_PAUSE);
@@ -144,7 +152,7 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
 oaki_stepped oaki_step_final_pause(oaki_driver *d)
 {
     bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
-    if (!d->paused) return oaki_driver_waits(d);
+    if (!d->paused) return wait_for_other(d);
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(FINAL_PAUSE);
@@ -166,7 +174,7 @@ oaki_stepped oaki_step_final_pause(oaki_driver *d)
 /* Of the holder of gc_lock alone; another driver waits for it. */
 oaki_stepped oaki_step_reclaim(oaki_driver *d)
 {
-    if (!d->paused) return oaki_driver_waits(d);
+    if (!d->paused) return wait_for_other(d);
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
     OAKI_REQUIRES_PHASE(RECLAIM);

@@ -15,9 +15,10 @@
 #include "runtime/phase.h"
 #include <oakum/gc.h>
 
+#define LITTLE_US 1000 /* of GC_collect_a_little */
+
 /* Memory is traded for time: while collections take more than 15 % of the time, the heap gets more
  * room; below 8 %, less. The room is in percent of libgc's rule, but at least some bytes. */
-#define LITTLE_US 1000 /* of GC_collect_a_little */
 #define DEAR 150 /* permille */
 #define CHEAP 80
 #define SHARE_LEAST 90

@@ -12,14 +12,14 @@
 #include "gc/contract.h"
 #include "gc/off.h"
 #include "gc/pace.h"
+#include "gc/sweep.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "protect.h"
 #include "quantum.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/zone.h"
-#include "gc/sweep.h"
-#include "gc/tuning.h"
 
 static oaki_concurrent *const self = &oaki_gc.concurrent;
 
@@ -80,10 +80,13 @@ static oaki_stepped release_pages(oaki_driver *d)
 {
     bool over = true;
     lock();
-    if (oaki_cycle_is_at_rest() && self->unprotect) {
+    if (oaki_cycle_is_at_rest() && AO_load(&self->unprotect)) {
         if (!self->released.end) self->released.end = AO_load(&oaki_the_heap.used);
         over = advance(&self->released, d, unprotect);
-        if (over) self->unprotect = self->protecting = false;
+        if (over) {
+            self->protecting = false;
+            AO_store(&self->unprotect, 0);
+        }
     }
     unlock(d);
     return over ? OAKI_STEP_OVER : OAKI_STEP_MORE;
@@ -138,7 +141,7 @@ static bool clear_up(const oaki_driver *d)
 oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (self->unprotect) return release_pages(d);
+    if (AO_load(&self->unprotect)) return release_pages(d);
     if (d->end_ns && clear_up(d)) return OAKI_STEP_MORE;
     answer a = due(d);
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
@@ -146,8 +149,8 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     lock();
     bool mine = oaki_cycle_is_at_rest(), minor = AO_load(&oaki_the_heap.sticky) != 0;
     if (mine) {
-        self->unprotect = true;
         self->released = (oaki_progress){ 0, 0 };
+        AO_store(&self->unprotect, 1);
     }
     if (mine && !minor) {
         self->protecting = true;
@@ -295,5 +298,5 @@ bool oaki_concurrent_is_minor(void)
 
 bool oaki_concurrent_has_rest(void)
 {
-    return !oaki_cycle_is_at_rest() || self->unprotect;
+    return !oaki_cycle_is_at_rest() || AO_load(&self->unprotect) != 0;
 }

@@ -201,6 +201,7 @@ bool oaki_worker_zero_is_mine(void)
 void oaki_concurrent_reset(void)
 {
     oaki_lock_reset(&self->driver);
-    self->protecting = self->unprotect = false;
+    self->protecting = false;
+    AO_store(&self->unprotect, 0);
     AO_store(&self->final_refused, 0);
 }
