@@ -172,7 +172,7 @@ OAKI_AT_START int oaki_gc_init(void)
     oaki_settings_init();
     oaki_pace_init();
     oaki_event_init();
-    if (oaki_workers_init() || oaki_tables_init()) return -1;
-    if (oaki_deferred_init() || oaki_dirty_init()) return -1;
+    oaki_tables_init();
+    if (oaki_workers_init() || oaki_deferred_init() || oaki_dirty_init()) return -1;
     return oaki_roots_exclude(&oaki_gc, sizeof oaki_gc);
 }

@@ -322,12 +322,6 @@ static void table_clear(bool decided)
     oaki_objtable_each_uncertain(&self.table, expect, clear, NULL);
 }
 
-static bool table_reclaim(uint32_t *from)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    return oaki_objtable_reclaim(&self.table, from, record_remove);
-}
-
 /* ---- the rest ---- */
 
 static void table_forget(void *obj)
@@ -360,10 +354,10 @@ static void table_forget_zone(uint32_t zone)
     }
 }
 
-static void table_trim(void)
+static void table_trim(size_t need)
 {
+    (void)need;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    (void)oaki_objtable_trim(&self.table, OAKI_OBJTABLE_FORGET);
     if (self.npending > self.table.records.cap) (void)set_places(self.table.records.cap);
 }
 
@@ -374,7 +368,7 @@ static const char *table_check(void)
         if (at(i)->handle->record != i) return "ephemeron: a handle knows its record";
     }
     if (self.npending < self.table.records.len) return "ephemeron: each record has a place to wait";
-    return oaki_objtable_check_at_rest(&self.table);
+    return NULL;
 }
 
 /* ---- references other than words (edges.h) ---- */
@@ -412,19 +406,14 @@ size_t oaki_ephemerons_visits(void)
     return self.visits;
 }
 
-static OAKI_AT_START int table_init(void)
-{
-    oaki_objtable_init(&self.table, sizeof(record));
-    return 0;
-}
-
 const oaki_table_ops oaki_ephemerons_table = {
     .name = "ephemerons",
+    .table = &self.table,
+    .record = sizeof(record),
     .clear = table_clear,
-    .reclaim = table_reclaim,
+    .reclaim = record_remove,
     .forget = table_forget,
     .forget_zone = table_forget_zone,
     .trim = table_trim,
     .check = table_check,
-    .init = table_init,
 };

@@ -250,12 +250,6 @@ int oaki_finalizers_order(oaki_finalizer_order order)
     return 0;
 }
 
-static bool table_reclaim(uint32_t *from)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    return oaki_objtable_reclaim(&oaki_final.table, from, leave_chain);
-}
-
 /* ---- for finalrun.c ---- */
 
 bool oaki_finalizers_pop(oaki_ready *out)
@@ -282,12 +276,6 @@ size_t oaki_finalizers_ready(void)
 bool oaki_finalizers_fresh(void)
 {
     return AO_compare_and_swap_full(&oaki_final.fresh, 1, 0);
-}
-
-static void table_trim(void)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    (void)oaki_objtable_trim(&oaki_final.table, OAKI_OBJTABLE_FORGET);
 }
 
 void oaki_finalizers_stats(struct oak_memstats *out)
@@ -331,8 +319,7 @@ static const char *table_check(void)
     for (unsigned k = 0; k < OAKI_FINAL_KINDS; k++)
         if (waiting[k] != oaki_count_get(&oaki_final.waiting[k]))
             return "finalizer: waiting counts the records that wait";
-    const char *rule = check_queue();
-    return rule ? rule : oaki_objtable_check_at_rest(&oaki_final.table);
+    return check_queue();
 }
 
 /* ---- references other than words (edges.h) ---- */
@@ -353,21 +340,20 @@ void oaki_finalizers_each(void (*fn)(void *ctx, const oaki_finalizer_record *r),
     }
 }
 
-static OAKI_AT_START int table_init(void)
+static OAKI_AT_START void table_init(void)
 {
-    oaki_objtable_init(&oaki_final.table, sizeof(record));
     oaki_final.head = oaki_final.tail = OAKI_RECORD_NONE;
-    return 0;
 }
 
 const oaki_table_ops oaki_finalizers_table = {
     .name = "finalizers",
+    .table = &oaki_final.table,
+    .record = sizeof(record),
     .keeps = true,
     .note_certain = oaki_finalizers_note_certain,
-    .reclaim = table_reclaim,
+    .reclaim = leave_chain,
     .forget = table_forget,
     .forget_zone = table_forget_zone,
-    .trim = table_trim,
     .check = table_check,
     .init = table_init,
 };

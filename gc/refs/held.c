@@ -107,13 +107,6 @@ static uint32_t table_note_certain(uint32_t from, unsigned most)
     return oaki_objtable_note_certain(&held, from, most, expect, is_certain, NULL);
 }
 
-static bool table_reclaim(uint32_t *from)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_ASSERT(held.flagged == 0); /* no pause flags any */
-    return oaki_objtable_reclaim(&held, from, NULL);
-}
-
 void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
@@ -139,31 +132,12 @@ static void table_forget_zone(uint32_t zone)
             i++;
 }
 
-static const char *table_check(void)
-{
-    return oaki_objtable_check_at_rest(&held);
-}
-
-static void table_trim(void)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    (void)oaki_objtable_trim(&held, OAKI_OBJTABLE_FORGET);
-}
-
-static OAKI_AT_START int table_init(void)
-{
-    oaki_objtable_init(&held, sizeof(oaki_record));
-    return 0;
-}
-
 const oaki_table_ops oaki_held_table = {
     .name = "held objects",
+    .table = &held,
+    .record = sizeof(oaki_record),
     .keeps = true,
     .note_certain = table_note_certain,
-    .reclaim = table_reclaim,
     .forget = table_forget,
     .forget_zone = table_forget_zone,
-    .trim = table_trim,
-    .check = table_check,
-    .init = table_init,
 };

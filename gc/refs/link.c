@@ -374,15 +374,6 @@ static uint32_t long_note_certain(uint32_t from, unsigned most)
     return note_certain(&sorts[1], from, most);
 }
 
-static bool table_reclaim(uint32_t *from)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    /* dead links were dropped in the pause */
-    OAKI_ASSERT(sorts[0].table.flagged == 0 && sorts[1].table.flagged == 0);
-    bool more = oaki_objtable_reclaim(&sorts[0].table, from, NULL);
-    return oaki_objtable_reclaim(&sorts[1].table, from, NULL) || more;
-}
-
 static void clear_unreachable(sort *s)
 {
     drop(s, NULL);
@@ -451,14 +442,22 @@ static void table_forget_zone(uint32_t zone)
                 i++;
 }
 
-static void table_trim(void)
+static void trim(sort *s, size_t need)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    for (sort *s = sorts; s < sorts + 2; s++) {
-        size_t n = s->nplaces, need = oaki_objtable_trim(&s->table, OAKI_OBJTABLE_FORGET);
-        while (n > MIN_PLACES && need < n / 8) n /= 2;
-        if (n < s->nplaces) (void)resize(s, n); /* without memory it stays as it was */
-    }
+    size_t n = s->nplaces;
+    while (n > MIN_PLACES && need < n / 8) n /= 2;
+    if (n < s->nplaces) (void)resize(s, n); /* without memory it stays as it was */
+}
+
+static void short_trim(size_t need)
+{
+    trim(&sorts[0], need);
+}
+
+static void long_trim(size_t need)
+{
+    trim(&sorts[1], need);
 }
 
 void oaki_links_each(oaki_link_fn fn, void *ctx)
@@ -469,13 +468,11 @@ void oaki_links_each(oaki_link_fn fn, void *ctx)
             fn(ctx, at(s, i)->link, at(s, i)->object.obj, s == &sorts[1]);
 }
 
-const char *oaki_links_check(void)
+static const char *table_check(void)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.finalizer_lock);
     for (const sort *s = sorts; s < sorts + 2; s++) {
         size_t taken = 0;
-        const char *rule = oaki_objtable_check_at_rest(&s->table);
-        if (rule) return rule;
         for (size_t i = 0; i < s->nplaces; i++) {
             if (s->place[i].record == 0) continue;
             taken++;
@@ -489,30 +486,36 @@ const char *oaki_links_check(void)
     return NULL;
 }
 
-static OAKI_AT_START int table_init(void)
+/* Most links are found by their place, so the index is made when it is needed. */
+static OAKI_AT_START void short_init(void)
 {
-    for (sort *s = sorts; s < sorts + 2; s++) {
-        *s = (sort){ .place = NULL };
-        oaki_objtable_init(&s->table, sizeof(record));
-        oaki_objtable_unindex(&s->table);
-    }
-    return 0;
+    oaki_objtable_unindex(&sorts[0].table);
 }
 
-/* Operations on both sorts are the first one's. */
+static OAKI_AT_START void long_init(void)
+{
+    oaki_objtable_unindex(&sorts[1].table);
+}
+
+/* What is done for both sorts at once is the first one's. */
 const oaki_table_ops oaki_short_links_table = {
     .name = "short links",
+    .table = &sorts[0].table,
+    .record = sizeof(record),
     .note_certain = short_note_certain,
     .clear = table_clear,
-    .reclaim = table_reclaim,
     .forget = table_forget,
     .forget_zone = table_forget_zone,
-    .trim = table_trim,
-    .check = oaki_links_check,
-    .init = table_init,
+    .trim = short_trim,
+    .check = table_check,
+    .init = short_init,
 };
 
 const oaki_table_ops oaki_long_links_table = {
     .name = "long links",
+    .table = &sorts[1].table,
+    .record = sizeof(record),
     .note_certain = long_note_certain,
+    .trim = long_trim,
+    .init = long_init,
 };

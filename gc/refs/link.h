@@ -41,6 +41,5 @@ size_t oaki_link_count(bool is_long);
 
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);
 void oaki_links_each(oaki_link_fn fn, void *ctx);
-const char *oaki_links_check(void); /* between two cycles: the rule that is broken, or NULL */
 
 #endif

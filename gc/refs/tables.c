@@ -55,7 +55,8 @@ static void reclaim(const oaki_table_ops *t)
     uint32_t from = 0;
     for (bool more = true; more;) {
         oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-        more = t->reclaim(&from);
+        OAKI_ASSERT(t->reclaim || t->table->flagged == 0);
+        more = oaki_objtable_reclaim(t->table, &from, t->reclaim);
         bool waited = oaki_lock_is_awaited(&oaki_the_heap.finalizer_lock);
         oaki_lock_release(&oaki_the_heap.finalizer_lock);
         if (waited && !oaki_world_stopped()) oaki_os_sleep_ns(OAKI_TUNE_TURN_NS);
@@ -67,8 +68,7 @@ void oaki_tables_reclaim(void)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_INSIDE();
     wait_for_tests();
-    for (size_t i = 0; i < OAKI_TABLES; i++)
-        if (tables[i]->reclaim) reclaim(tables[i]);
+    for (size_t i = 0; i < OAKI_TABLES; i++) reclaim(tables[i]);
 }
 
 /* ---- freed by hand ---- */
@@ -92,8 +92,10 @@ void oaki_tables_forget_zone(uint32_t zone)
 void oaki_tables_trim(void)
 {
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    for (size_t i = 0; i < OAKI_TABLES; i++)
-        if (tables[i]->trim) tables[i]->trim();
+    for (size_t i = 0; i < OAKI_TABLES; i++) {
+        size_t need = oaki_objtable_trim(tables[i]->table, OAKI_OBJTABLE_FORGET);
+        if (tables[i]->trim) tables[i]->trim(need);
+    }
     oaki_deferred_trim();
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
@@ -102,15 +104,18 @@ const char *oaki_tables_check(void)
 {
     const char *rule = NULL;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    for (size_t i = 0; i < OAKI_TABLES && !rule; i++)
-        if (tables[i]->check) rule = tables[i]->check();
+    for (size_t i = 0; i < OAKI_TABLES && !rule; i++) {
+        rule = tables[i]->check ? tables[i]->check() : NULL;
+        if (!rule) rule = oaki_objtable_check_at_rest(tables[i]->table);
+    }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     return rule ? rule : oaki_deferred_check();
 }
 
-OAKI_AT_START int oaki_tables_init(void)
+OAKI_AT_START void oaki_tables_init(void)
 {
-    for (size_t i = 0; i < OAKI_TABLES; i++)
-        if (tables[i]->init && tables[i]->init() != 0) return -1;
-    return 0;
+    for (size_t i = 0; i < OAKI_TABLES; i++) {
+        oaki_objtable_init(tables[i]->table, tables[i]->record);
+        if (tables[i]->init) tables[i]->init();
+    }
 }

@@ -10,7 +10,9 @@
 /* A member that a table has no use for is NULL. */
 typedef struct oaki_table_ops {
     const char *name;
-    bool keeps; /* its records keep something alive, which note_certain queues */
+    oaki_objtable *table;
+    size_t record; /* bytes of one */
+    bool keeps;    /* its records keep something alive, which note_certain queues */
     /* In a concurrent mark, for worker 0, finalizer_lock held: examines up to `most` records from
      * number `from` on. Records whose objects are all marked become certain: the final pause
      * passes by them. Returns the number to go on from, or OAKI_RECORD_NONE. */
@@ -18,13 +20,16 @@ typedef struct oaki_table_ops {
     /* World stopped, once before finalizers are decided and once after: references to unmarked
      * objects are cleared for the program, and their records flagged. */
     void (*clear)(bool decided);
-    /* Reclaims some flagged records; *from is 0 at first. Is there more? finalizer_lock. */
-    bool (*reclaim)(uint32_t *from);
+    /* The flagged record i leaves the table, or loses its flag; finalizer_lock. NULL: no pause
+     * flags any. */
+    void (*reclaim)(uint32_t i);
     void (*forget)(void *obj);           /* the object is freed by hand; inside oaki_enter */
     void (*forget_zone)(uint32_t zone);  /* all of a zone's are; finalizer_lock */
-    void (*trim)(void);                  /* memory goes back; finalizer_lock */
-    const char *(*check)(void);          /* the rule that is broken, or NULL; finalizer_lock */
-    int (*init)(void);                   /* 0 or -1 */
+    /* The table has been trimmed to room for `need` records: memory beside it follows;
+     * finalizer_lock. */
+    void (*trim)(size_t need);
+    const char *(*check)(void);          /* of rules beside the table's: the broken one, or NULL */
+    void (*init)(void);                  /* after the table's */
 } oaki_table_ops;
 
 enum { OAKI_TABLES = 6 };
@@ -33,7 +38,7 @@ extern const oaki_table_ops oaki_held_table, oaki_finalizers_table, oaki_weak_ta
     oaki_short_links_table, oaki_long_links_table, oaki_ephemerons_table;
 
 /* For all tables; the same locks. */
-int oaki_tables_init(void);
+void oaki_tables_init(void);
 /* all: or only if the table keeps something alive. */
 uint32_t oaki_tables_note_certain(size_t table, bool all, uint32_t from, unsigned most);
 void oaki_tables_clear(bool decided);

@@ -202,12 +202,6 @@ static void table_clear(bool decided)
     else clear_gone();
 }
 
-static bool table_reclaim(uint32_t *from)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    return oaki_objtable_reclaim(&self.table, from, record_clear);
-}
-
 /* ---- the rest ---- */
 
 /* The record of obj when it is a handle itself, or OAKI_RECORD_NONE: only the table says whether it
@@ -265,12 +259,6 @@ size_t oaki_weak_cleared(void)
     return oaki_count_get(&self.cleared);
 }
 
-static void table_trim(void)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    (void)oaki_objtable_trim(&self.table, OAKI_OBJTABLE_FORGET);
-}
-
 static const char *table_check(void)
 {
     size_t there = 0;
@@ -281,23 +269,17 @@ static const char *table_check(void)
     if (there != oaki_weak_count()) return "weak: count == records with an object";
     if (self.table.records.len - there != oaki_weak_cleared())
         return "weak: cleared == records without an object";
-    return oaki_objtable_check_at_rest(&self.table);
-}
-
-static OAKI_AT_START int table_init(void)
-{
-    oaki_objtable_init(&self.table, sizeof(record));
-    return 0;
+    return NULL;
 }
 
 const oaki_table_ops oaki_weak_table = {
     .name = "weak references",
+    .table = &self.table,
+    .record = sizeof(record),
     .note_certain = table_note_certain,
     .clear = table_clear,
-    .reclaim = table_reclaim,
+    .reclaim = record_clear,
     .forget = table_forget,
     .forget_zone = table_forget_zone,
-    .trim = table_trim,
     .check = table_check,
-    .init = table_init,
 };

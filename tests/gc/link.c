@@ -2,6 +2,7 @@
  * time, and go with their holder; the tables agree with a model; threads that read beside
  * collections. */
 #include "gc/refs/link.h"
+#include "gc/refs/tables.h"
 
 #include "gc/host.h"
 #include "runtime/collector.h"
@@ -41,7 +42,7 @@ static void *disguise(const void *p)
 static size_t links(bool is_long)
 {
     oaki_thread *t = oaki_gc_stop_begin();
-    const char *rule = oaki_links_check();
+    const char *rule = oaki_tables_check();
     oaki_gc_stop_end(t);
     ck_assert_msg(!rule, "%s", rule);
     return oaki_link_count(is_long);
