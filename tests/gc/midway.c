@@ -120,12 +120,15 @@ END_TEST
 
 /* ---- no more memory ---- */
 
+#define NEAR_END 200 /* objects before which a mark is awaited: rounds have equally many */
+
 START_TEST(out_of_memory)
 {
     oak_config c = test_config_beside(test_tracking);
     c.heap_max = 24 * MB;
     c.gc_percent = 100;
     int middle = 0;
+    size_t last = SIZE_MAX; /* objects that the round before had memory for */
     if (!start(c)) return;
     for (int round = 0; round < 20; round++) {
         size_t n = 0;
@@ -134,11 +137,13 @@ START_TEST(out_of_memory)
             t->next = table[n % SLOTS];
             table[n % SLOTS] = t;
             if (n % 1000 == 0) (void)test_ask_beside();
+            if (n + NEAR_END > last) test_await_mark();
             marking = oaki_is_marking_concurrently();
         }
         ck_assert_int_eq(errno, ENOMEM);
         middle += marking; /* when it was asked for what there is no memory for */
         ck_assert_uint_gt(n, 8 * MB / sizeof(thing));
+        last = n;
         check_table();
         for (size_t i = 0; i < SLOTS; i++) table[i] = NULL;
         (void)test_ask_beside();
