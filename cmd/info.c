@@ -54,6 +54,7 @@ static void environment_name(char *out, size_t n, const char *field)
 
     for (; *field != '\0' && at + 1 < n; field++) out[at++] = (char)toupper((unsigned char)*field);
     out[at] = '\0';
+    if (at > 3 && strcmp(out + at - 3, "_US") == 0) out[at - 3] = '\0'; /* the unit */
 }
 
 static void put_option(const char *field, const char *value, const char *def, const char *text)
@@ -120,6 +121,42 @@ static void put_marking(const oak_config *cfg)
     putchar('\n');
 }
 
+static void put_cost(const char *text, size_t small, size_t huge)
+{
+    printf("  %-36s", text);
+    if (small != 0)
+        printf(" %8zu ns", small);
+    else
+        printf(" %11s", "unknown");
+    if (huge != 0) printf("   huge %8zu ns", huge);
+    putchar('\n');
+}
+
+/* What this machine costs, and what is decided by it. */
+static void put_host(void)
+{
+    oak_host h;
+
+    oak_host_read(&h);
+    printf("\nhost           %u processor%s, ", h.processors, h.processors == 1 ? "" : "s");
+    if (h.memory_limit != 0)
+        printf("a memory limit of %zu bytes\n", h.memory_limit);
+    else
+        puts("no memory limit");
+    put_cost("first write to a protected page", h.write, h.write_huge);
+    put_cost("protecting a page", h.protect, h.protect_huge);
+    put_cost("asking whether a page was written", h.ask, h.ask_huge);
+    put_cost("first use of a fresh page", h.fresh, h.fresh_huge);
+    put_cost("waking a thread", h.wake, 0);
+    printf("decided        pauses of up to %u us; ", h.pause_goal_us);
+    if (h.pause_goal_us == 0)
+        puts("each cycle is one pause");
+    else if (h.write > OAK_DEAR_WRITE_NS && h.pause_goal_us >= OAK_PAUSE_GOAL_US)
+        printf("longer ones too, as first writes cost more than %d ns\n", OAK_DEAR_WRITE_NS);
+    else
+        puts("marking is concurrent where one would be longer");
+}
+
 static int info(void)
 {
     oak_config cfg;
@@ -138,6 +175,7 @@ static int info(void)
            (void *)((char *)heap.base + heap.reserved), size);
     printf("metadata       %s\n", heap.metadata);
     put_marking(&cfg);
+    put_host();
     put_options(&cfg);
     return CMD_OK;
 }

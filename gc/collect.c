@@ -170,6 +170,7 @@ OAKI_AT_START int oaki_gc_init(void)
     oaki_fork_register(oaki_collector_reset);
     oaki_mark_init();
     oaki_settings_init();
+    oaki_plan_init();
     oaki_pace_init();
     oaki_event_init();
     oaki_tables_init();

@@ -15,6 +15,7 @@
 #include "hooks.h"
 #include "host.h"
 #include "pace.h"
+#include "plan.h"
 #include "settings.h"
 #include "runtime/contract.h"
 #include "runtime/phase.h"
@@ -182,6 +183,7 @@ typedef struct oaki_collector {
     oaki_sweeper sweeper;
     oaki_settings settings;
     oaki_pace pace;
+    oaki_plan plan;
     oaki_events events;
     oaki_host host;
     oaki_closing closing;

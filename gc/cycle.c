@@ -123,6 +123,7 @@ void oaki_collector_reset(void)
     oaki_background_reset();
     oaki_events_reset();
     oaki_settings_reset();
+    oaki_plan_reset();
     oaki_pace_reset();
     oaki_sweep_reset();
     oaki_deferred_reset();

@@ -110,6 +110,7 @@ void oaki_event_over(oaki_thread *t)
     oaki_finalizers_dispatch();
     oaki_scavenger_spawn();
     oaki_ahead_spawn();
+    oaki_plan_attend();
     t->bare = bare;
 }
 

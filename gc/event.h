@@ -57,6 +57,8 @@ typedef struct oaki_cycle {
     unsigned threads;    /* attached; all but the one that collected were stopped */
     unsigned markers;    /* workers that could take part */
     size_t allocated;    /* since the previous cycle, less bytes freed by hand */
+    size_t words;        /* traced */
+    unsigned plan;       /* oaki_plan_reason: how the next cycle that is due would be */
     size_t freed;        /* found dead by this cycle */
     size_t trigger;      /* live bytes that make the next cycle due */
     size_t heap_inuse, heap_idle, heap_released;

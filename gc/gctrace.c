@@ -4,10 +4,12 @@
  *     globals, # P (forced)
  *
  * The format is that of Go 1.19 (documented with its runtime package), so that tools that read
- * one read the other. Owns nothing; any thread. */
+ * one read the other. Lines of other forms, which begin with "oakum: ", say what the host costs and
+ * what is decided by it (planlog.c). Owns nothing; any thread. */
 #include "gctrace.h"
 
 #include "event.h"
+#include "plan.h"
 #include "runtime/print.h"
 
 #define MB(bytes) ((unsigned long long)((bytes) >> 20))
@@ -68,6 +70,7 @@ static void print(const oaki_cycle *c, void *ctx)
 {
     (void)ctx;
     oaki_gctrace_cycle(&c->line);
+    oaki_plan_log(c->line.cycle, c->plan);
 }
 
 int oaki_gctrace_start(void)

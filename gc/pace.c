@@ -31,6 +31,7 @@
 
 #include "contract.h"
 #include "gc.h"
+#include "plan.h"
 #include "tuning.h"
 #include "gc/trace/trace.h"
 #include "runtime/collector.h"
@@ -68,7 +69,7 @@ static size_t percent_goal(void)
 static size_t limit_goal(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t limit = AO_load(&h->memory_limit);
+    size_t limit = oaki_plan_memory_limit();
     if (!limit) return SIZE_MAX;
     size_t used = AO_load(&h->used), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     size_t other =
@@ -78,52 +79,12 @@ static size_t limit_goal(void)
     return limit > other ? limit - other : 0;
 }
 
-/* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
- * interferes with system calls. */
-static bool is_cheap(double next)
-{
-    double ns = pace->seen_rate * pace->lived * next;
-    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
-    if (pace->alone || pace->rate <= 0) return false;
-    if (ns <= OAKI_TUNE_NOTICED_NS || ns > OAKI_TUNE_CHEAP_NS) return false;
-    return pace->rate * ns * OAKI_TUNE_CHEAP_GROWTH <= next;
-}
-
-/* One large object may take a small heap far past its goal: its live size is unknown then. The
- * length of a pause is the last full mark's ns per live byte, times the live share of all bytes
- * then. */
-OAKI_AT_START bool oaki_pace_is_large(void)
-{
-    const oaki_heap *h = &oaki_the_heap;
-    size_t live = AO_load(&h->live), goal = oaki_pace_goal();
-    bool known = pace->stops && pace->stop_rate > 0;
-    if (pace->full >= OAKI_TUNE_LARGE && !known) return true;
-    if (live > goal && live - goal >= OAKI_TUNE_LARGE) return true;
-    double next = (double)OAKI_MAX(live, goal);
-    if (!oaki_gc_may_be_concurrent()) return false;
-    double measured = pace->stops ? (double)pace->full : next; /* roots take time too */
-    double ns = pace->stop_rate * pace->lived * next;
-    if (measured >= OAKI_TUNE_LONG_PAUSE_FROM && ns > OAKI_TUNE_LONG_PAUSE_NS) return true;
-    return !pace->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
-}
-
-uint64_t oaki_pace_pause_ns(void)
-{
-    size_t next = OAKI_MAX(AO_load(&oaki_the_heap.live), oaki_pace_goal());
-    return (uint64_t)(pace->stop_rate * pace->lived * (double)next);
-}
-
-void oaki_pace_prefer_stops(void)
-{
-    pace->stops = true;
-}
-
 /* Bytes that mutators allocate during a concurrent mark, and a quarter more. */
 static size_t runway(void)
 {
     bool minor = AO_load(&oaki_the_heap.sticky) != 0;
     uint64_t took = pace->took[minor] ? pace->took[minor] : pace->took[!minor];
-    if (!oaki_pace_is_large() || !oaki_dirty_may()) return 0;
+    if (!oaki_plan_is_concurrent() || !oaki_dirty_may()) return 0;
     return (size_t)OAKI_MIN(pace->rate * (double)took * OAKI_TUNE_RUNWAY, 9e18);
 }
 
@@ -183,17 +144,6 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     pace->cpu_end = end_cpu;
 }
 
-/* A concurrent mark is a weak measure of a pause: its time is divided by the number of workers,
- * and includes faults. So it changes seen_rate only if it is several times as high. Otherwise a
- * heap that is concurrent because a pause would be noticed would return to pauses each time. */
-static void note_stop(uint64_t ns, bool seen)
-{
-    if (pace->full < OAKI_TUNE_TELLING) return;
-    pace->stop_rate = (double)ns / (double)pace->full;
-    if (seen || pace->stop_rate > OAKI_TUNE_CHANGED * pace->seen_rate)
-        pace->seen_rate = pace->stop_rate;
-}
-
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
     OAKI_ASSERT(begin_ns >= pace->cycle_end);
@@ -205,14 +155,7 @@ void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns,
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (!asked) pace->rate = rate_before(before, begin_ns);
-    if (!minor) note_stop(ns, true);
-}
-
-void oaki_pace_processors(unsigned n)
-{
-    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(n > 0);
-    pace->alone = n == 1;
+    if (!minor) oaki_plan_note_pause(ns, pace->full, true);
 }
 
 void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
@@ -227,7 +170,7 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
         pace->pays[1] = pace->pays[0];
         pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
                         (double)OAKI_MAX(pace->full, OAKI_TUNE_TELLING);
-        note_stop(cpu_ns / oaki_workers_count(), false);
+        oaki_plan_note_pause(cpu_ns / oaki_workers_count(), pace->full, false);
     }
     oaki_pace_refresh();
 }

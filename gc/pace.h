@@ -14,8 +14,6 @@ typedef struct oaki_pace {
     /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
      * known */
     double rate;
-    double stop_rate; /* estimated ns of a stop-the-world mark per live byte, */
-    double seen_rate; /* as measured in the last one, unless a mark cost much more since, and */
     double lived;     /* the live share of all bytes, of the last full mark */
     uint64_t took[2]; /* ns of the last concurrent mark: full, minor */
     /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
@@ -26,8 +24,6 @@ typedef struct oaki_pace {
     uint64_t cpu_end;    /* the last cycle's end in processor time of the process */
     /* processor time that the program had beyond the collector's until then */
     int64_t credit;
-    bool alone;   /* there was one processor in the last cycle */
-    bool stops;   /* oaki_pace_prefer_stops */
     bool limited; /* the limit, not the percentage, set the goal */
 } oaki_pace;
 
@@ -51,9 +47,6 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
  * begin. That tells nothing after a collection that was asked for. Call before oaki_pace_cycle. */
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns);
 
-/* The processors that the process had when the cycle began; their number may change at any time. */
-void oaki_pace_processors(unsigned n);
-
 /* After a concurrent mark: bytes allocated between the last cycle and its begin, bytes allocated
  * during it, and its processor time. The next mark starts earlier by what mutators would
  * allocate unhindered in that time. Call after sticky is set and before oaki_pace_cycle. */
@@ -71,17 +64,6 @@ bool oaki_pace_has_room(void);
 
 /* Bytes that the last mark found alive. */
 size_t oaki_pace_live(void);
-
-/* Is the heap so large, or would a stop-the-world mark take so long, that it is marked
- * concurrently? */
-bool oaki_pace_is_large(void);
-
-/* How long a stop-the-world mark would take, ns; 0: not known, or little. */
-uint64_t oaki_pace_pause_ns(void);
-
-/* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
- * stop-the-world mark costs less processor time. At start-up. */
-void oaki_pace_prefer_stops(void);
 
 /* Is a collection due? */
 bool oaki_pace_due(void);

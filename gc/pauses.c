@@ -132,6 +132,7 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
     oaki_cycle *c = &oaki_gc.record;
     size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t work = concurrent ? oaki_concurrent_work() : oaki_workers_scanned();
+    c->words = oaki_workers_scanned();
     oaki_concurrent_end();
     oaki_mark_release();
     oaki_cycle_enter(OAKI_PHASE_RECLAIM);
@@ -196,7 +197,7 @@ static uint64_t prepare_pause(void)
     if (!oaki_gc.start_reported) oaki_hooks_call(&oaki_gc.start);
     oaki_gc.start_reported = true;
     bool none = !oaki_is_marking();
-    if (none) oaki_workers_spawn(oaki_os_cpus());
+    if (none) oaki_workers_spawn(oaki_plan_cpus());
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();

@@ -5,7 +5,9 @@
 #include "contract.h"
 #include "cycle.h"
 #include "off.h"
+#include "gc/concurrent/quantum.h"
 #include "pace.h"
+#include "runtime/cost.h"
 #include "runtime/os.h"
 #include "sweep.h"
 #include "gc/trace/trace.h"
@@ -35,7 +37,7 @@ static void begin_new(oaki_thread *t, uint64_t sweep_rest)
 {
     oaki_cycle *c = &oaki_gc.record;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_os_cpus() };
+    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_plan_cpus() };
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
     c->tid = t->tid;
@@ -129,6 +131,17 @@ static void pace_concurrent(const oaki_cycle *c)
                          c->cpu + c->concurrent_cpu);
 }
 
+/* What the marks of its mode cost on this host. */
+static void note_plan(oaki_cycle *c, uint64_t cpu)
+{
+    bool concurrent = c->first_begin != 0;
+    if (concurrent) oaki_plan_note_dirty(oaki_preclean_protected());
+    if (!c->minor) oaki_plan_note_mark(concurrent, c->words, c->line.heap_live, cpu);
+    if (AO_load(&oaki_the_heap.nthreads) > 1)
+        oaki_cost_note(OAKI_COST_stop,
+                       c->phase[OAKI_PART_STOP] / (AO_load(&oaki_the_heap.nthreads) - 1));
+}
+
 void oaki_record_end(uint64_t mark_cpu)
 {
     oaki_cycle *c = &oaki_gc.record;
@@ -138,12 +151,14 @@ void oaki_record_end(uint64_t mark_cpu)
     uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
     oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
-    oaki_pace_processors(c->line.processors);
+    oaki_plan_processors(c->line.processors);
+    note_plan(c, cpu);
     if (c->first_begin) pace_concurrent(c);
     else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
     oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, asked);
     note_times(c, mark_cpu);
     note_heap(c);
+    c->plan = oaki_plan_reason_now();
 }
 
 /* ---- for statistics ---- */
@@ -160,7 +175,7 @@ void oaki_gc_stats(oak_memstats *out)
     memcpy(out->pause_end, a->pause_end, sizeof a->pause_end);
     out->enable_gc = !oaki_gc_is_disabled();
     out->gc_sys += oaki_mark_stack_bytes();
-    out->gc_cpu_fraction = cpu_fraction(oaki_os_cpus());
+    out->gc_cpu_fraction = cpu_fraction(oaki_plan_cpus());
     out->weak_refs = oaki_weak_count();
     out->weak_refs_cleared = oaki_weak_cleared();
     oaki_finalizers_stats(out);

@@ -7,18 +7,24 @@
 #ifndef OAKI_TUNING_H
 #define OAKI_TUNING_H
 
+#include <oakum/gc.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* ---- is a mark concurrent? (pace.c) ---- */
+/* ---- is a mark concurrent? (plan.c) ---- */
 
 /* Bytes live, from which a heap of unknown pauses is marked concurrently. A mark in one pause
  * costs less processor time in total; a concurrent one has short pauses. Not measured. */
 #define OAKI_TUNE_LARGE ((size_t)64 << 20)
 
-/* ns: a pause that would be longer is avoided in a smaller heap. Memory against pauses.
+/* ns: the default of oak_config.pause_goal_us. A smaller goal is kept where tracking is dear, too.
+ * Not measured: it is what the users of other collectors expect. */
+#define OAKI_TUNE_PAUSE_GOAL_NS (OAK_PAUSE_GOAL_US * UINT64_C(1000))
+
+/* ns: the least goal of a library that prefers stops. Memory and processor time against pauses.
  * Measured: with 10 ms, bench-heap's trees (pauses of 25 to 34 ms) took 176 MB for 133, and 17 %
  * more processor time. */
-#define OAKI_TUNE_LONG_PAUSE_NS 40000000u
+#define OAKI_TUNE_STOPS_PAUSE_NS 40000000u
 
 /* Bytes live, below which the estimate of a pause decides nothing: roots take time too.
  * Not measured. */
@@ -46,6 +52,64 @@
  * and a heap alternates between the modes, as marks cost more or less with the number of workers.
  * Not measured. */
 #define OAKI_TUNE_CHANGED 4
+
+/* ---- what the host's costs decide (plan.c) ---- */
+
+/* ns: where the first write to a protected page costs more, pages are tracked only for a pause goal
+ * below the default, or where it is affordable. Total time against pauses.
+ * Measured elsewhere: 0.7 us on most hosts, 4 to 14 us under a hypervisor that shadows page
+ * tables. Not measured: values between. */
+#define OAKI_TUNE_DEAR_WRITE_NS OAK_DEAR_WRITE_NS
+
+/* Share of the time between two cycles that dear writes may take. Not measured: the objective. */
+#define OAKI_TUNE_DEAR_SHARE 0.15
+
+/* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it.
+ * Not measured. */
+#define OAKI_TUNE_HOST_FROM OAKI_TUNE_STICKY_FROM
+
+/* ns between two readings of the limits of control groups. Not measured. */
+#define OAKI_TUNE_LIMITS_NS UINT64_C(10000000000)
+
+/* Part of a control group's memory limit, 1/n, that is left for other memory of the process.
+ * Not measured. */
+#define OAKI_TUNE_GROUP_LIMIT_LESS 8
+
+/* Words traced, below which a mark tells nothing of the cost of a word. Not measured. */
+#define OAKI_TUNE_TELLING_WORDS ((size_t)1 << 20)
+
+/* A mark is slow that costs so many times what a word has cost at least; and so many ns, where that
+ * is known, or so many where it isn't. Lists cost 50 ns a word here, random graphs 20.
+ * Measured elsewhere: 220 to 570 ns a word on tracked huge pages that were split. */
+#define OAKI_TUNE_SLOW 4
+#define OAKI_TUNE_SLOW_WORD_NS 60.0
+#define OAKI_TUNE_SLOW_WORD_MOST_NS 150.0
+
+/* Times: the least cost of a word is forgotten by so much in a cycle, as heaps change.
+ * Not measured. */
+#define OAKI_TUNE_FORGET 1.05
+
+/* Full cycles without tracking after a slow mark: the first time, and at most. Slow marks against
+ * a host that recovers. Not measured. */
+#define OAKI_TUNE_REST 4u
+#define OAKI_TUNE_REST_MOST 4096u
+
+/* ns of joining pages after a slow mark, and bytes at a time. The host thread's processor time
+ * against the speed that comes back. Not measured. */
+#define OAKI_TUNE_REPAIR_NS UINT64_C(4000000000)
+#define OAKI_TUNE_REPAIR_STEP ((size_t)2 << 20)
+
+/* Words traced that cost as much as to protect a page, and a fault: where costs are not known, and
+ * the bounds where they are. Not measured. */
+#define OAKI_TUNE_PAGE_WORDS ((size_t)128)
+#define OAKI_TUNE_PAGE_WORDS_LEAST ((size_t)16)
+#define OAKI_TUNE_PAGE_WORDS_MOST ((size_t)4096)
+
+/* Words that worker 0 traces before it wakes helpers, at least and at most; and in between, how
+ * many wake-ups they are to outweigh. Not measured. */
+#define OAKI_TUNE_WAKE_WORDS ((size_t)4096)
+#define OAKI_TUNE_WAKE_WORDS_MOST ((size_t)65536)
+#define OAKI_TUNE_WAKES 4
 
 /* ---- when a cycle begins (pace.c) ---- */
 
@@ -263,9 +327,6 @@
 /* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work.
  * Not measured. */
 #define OAKI_TUNE_STICKY_ROW 64
-
-/* Words traced that cost as much as to protect a page, and a fault. Not measured. */
-#define OAKI_TUNE_PROTECT_WORDS 128
 
 /* ---- sweep (sweep.c) ---- */
 

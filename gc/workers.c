@@ -15,6 +15,7 @@
  * The drain then traces all marked objects again, until a pass has marked none that way. */
 #include "contract.h"
 #include "gc/concurrent/protect.h"
+#include "gc/plan.h"
 #include "gc/trace/spin.h"
 #include "gc/trace/trace.h"
 #include "runtime/dirty.h"
@@ -22,7 +23,6 @@
 #include "runtime/waker.h"
 #include "settings.h"
 
-#define WAKE_AFTER 4096 /* words that worker 0 scans in a drain before it wakes helpers */
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
 #define LOOK_LEAST ((size_t)2 << 20)
 /* a large one is too much for one worker, which scans all its objects but the large ones */
@@ -45,6 +45,7 @@ static struct {
     size_t look_bytes;
     size_t look_end;         /* there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
+    size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */
     size_t from;             /* m->scanned at the drain's begin; its own */
     AO_t helped;             /* ns of processors that helpers have used so far */
@@ -174,7 +175,7 @@ static void close_drain(void)
 static bool anybody_there(oak_marker *m)
 {
     if (m->id != 0 || shared.called) return true;
-    if (m->scanned - shared.from < WAKE_AFTER) return false;
+    if (m->scanned - shared.from < shared.wake_after) return false;
     wake_helpers();
     return true;
 }
@@ -501,6 +502,7 @@ void oaki_workers_begin(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
     OAKI_ASSERT(nothing_waits());
+    shared.wake_after = oaki_plan_wake_words();
     oaki_heap *h = &oaki_the_heap;
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];

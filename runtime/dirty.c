@@ -66,7 +66,7 @@ static void choose(void)
 
 bool oaki_dirty_start(void)
 {
-    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_UNSTOPPABLE();
     int saved = errno;
     oaki_lock_acquire(&self.lock);
     if (!self.tried) choose();
@@ -226,6 +226,24 @@ void oaki_dirty_unprotect(size_t from, size_t to)
     int saved = errno;
     if (w) w->release(from, to);
     errno = saved;
+}
+
+bool oaki_dirty_enroll(void *p, size_t size)
+{
+    const oaki_writer *w = writer();
+    int saved = errno;
+    bool can = w && w->enroll && w->enroll(p, size);
+    errno = saved;
+    return can;
+}
+
+bool oaki_dirty_try(void *p, size_t size, bool protect)
+{
+    const oaki_writer *w = writer();
+    int saved = errno;
+    bool can = w && w->try && w->try(p, size, protect);
+    errno = saved;
+    return can;
 }
 
 static void after_fork(void)

@@ -69,6 +69,12 @@ size_t oaki_dirty_refusals(void);
 /* Writes to [from, to) cost nothing from here on. */
 void oaki_dirty_unprotect(size_t from, size_t to);
 
+/* For measurements, on memory outside of the heap that the caller unmaps afterwards. enroll: can
+ * its pages be tracked as the heap's are? try: examines [p, p + size), protects it or not, and
+ * reports nothing; false when the system refuses. */
+bool oaki_dirty_enroll(void *p, size_t size);
+bool oaki_dirty_try(void *p, size_t size, bool protect);
+
 /* Called by the page heap: [from, to) is about to become a span. */
 void oaki_dirty_taken(size_t from, size_t to);
 

@@ -183,13 +183,18 @@ static const char *begin(bool *gone)
 
 /* ---- start ---- */
 
-static bool register_range(const files *f)
+static bool register_memory(const files *f, uintptr_t at, size_t size)
 {
     struct uffdio_register r = {
-        .range = { .start = oaki_the_heap.base, .len = oaki_the_heap.reserved },
+        .range = { .start = at, .len = size },
         .mode = UFFDIO_REGISTER_MODE_WP,
     };
     return control(number(&f->uffd), UFFDIO_REGISTER, &r) == 0;
+}
+
+static bool register_range(const files *f)
+{
+    return register_memory(f, oaki_the_heap.base, oaki_the_heap.reserved);
 }
 
 /* Scans one page, as a kernel may support asynchronous protection but not the scan. */
@@ -295,6 +300,32 @@ static void child(void)
     AO_store(&rooms_taken, 0);
 }
 
+/* ---- memory outside of the heap ---- */
+
+static bool enroll(void *p, size_t size)
+{
+    return is_ours(&self.uffd) && register_memory(&self, (uintptr_t)p, size);
+}
+
+/* As scan_into, whose reports are ignored. */
+static bool try_scan(void *p, size_t size, bool protect)
+{
+    oaki_page_run run;
+    oaki_page_scan scan = {
+        .size = sizeof scan,
+        .flags = OAKI_SCAN_NEED_TRACKED | (protect ? OAKI_SCAN_PROTECT : 0),
+        .start = (uintptr_t)p,
+        .end = (uintptr_t)p + size,
+        .runs = (uintptr_t)&run,
+        .runs_n = 1,
+        .required = OAKI_PAGE_WRITTEN,
+        .returned = OAKI_PAGE_WRITTEN,
+    };
+    return is_ours(&self.pagemap) &&
+           control(number(&self.pagemap), OAKI_PAGEMAP_SCAN, &scan) >= 0 &&
+           scan.stopped_at == scan.end;
+}
+
 int oaki_uffd_init(void)
 {
     return oaki_roots_exclude(rooms, sizeof rooms);
@@ -309,4 +340,6 @@ const oaki_writer oaki_writer_uffd = {
     .has = has_both,
     .mend = mend,
     .child = child,
+    .enroll = enroll,
+    .try = try_scan,
 };

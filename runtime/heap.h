@@ -58,6 +58,7 @@ typedef struct oaki_heap {
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
+    AO_t small_pages;         /* 1: memory that comes asks for no huge pages (gc/plan.c) */
     size_t purges;            /* how often memory was given back */
 
     /* threads: threads_lock */

@@ -5,6 +5,7 @@
  * however often the environment is read. */
 #include "options.h"
 
+#include "cost.h"
 #include "print.h"
 #include "tags.h"
 
@@ -22,6 +23,7 @@ enum {
     OAK_OPTIONS(VARIABLE)
 #undef VARIABLE
     VARIABLE_pointer_tags,
+    VARIABLE_host,
     VARIABLE_debug
 };
 
@@ -133,13 +135,14 @@ const char *oaki_options_check(const oak_config *cfg)
     return "pointer_tags";
 }
 
-/* The value of the variable OAKUM_ plus the field's name in capitals, or NULL. The variable's name
- * goes to `name`. */
+/* The value of the variable OAKUM_ plus the field's name in capitals, without its unit, or NULL.
+ * The variable's name goes to `name`. */
 static const char *variable_of(const char *field, char *name, size_t n)
 {
     size_t len = oaki_format(name, n, "OAKUM_%s", field);
     for (size_t i = 0; i < len; i++)
         if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
+    if (len > 3 && strcmp(name + len - 3, "_US") == 0) name[len - 3] = '\0';
     return secure_getenv(name);
 }
 
@@ -204,6 +207,40 @@ static void read_tags(reading *r, oak_config *cfg)
     if (!wrong) memcpy(cfg->pointer_tags, tag, sizeof tag);
     else if (is_news(r, VARIABLE_pointer_tags))
         oaki_log("oakum: %s=%.100s is ignored: %s\n", name, value, wrong);
+}
+
+/* One "name_ns=N" of OAKUM_HOST. */
+static bool read_cost(const char *item)
+{
+    int ns;
+    const char *value = strchr(item, '=');
+    size_t n = value ? (size_t)(value - item) : 0;
+    if (!value || oaki_parse_int(value + 1, 0, INT_MAX, &ns) != 0) return false;
+#define COST(name, help)                                                             \
+    if (n == sizeof #name "_ns" - 1 && strncmp(item, #name "_ns", n) == 0) {         \
+        oaki_cost_force(OAKI_COST_##name, (size_t)ns);                               \
+        return true;                                                                 \
+    }
+    OAKI_COSTS(COST)
+#undef COST
+    return false;
+}
+
+#define COST_LIST(name, help) " " #name "_ns"
+
+static void read_host(reading *r)
+{
+    char item[64];
+    const char *s = secure_getenv("OAKUM_HOST");
+    while (s && *s) {
+        size_t len = strcspn(s, ",");
+        oaki_format(item, sizeof item, "%.*s", (int)OAKI_MIN(len, sizeof item), s);
+        if (len > 0 && !read_cost(item) && is_news(r, VARIABLE_host))
+            oaki_log("oakum: OAKUM_HOST: %s is ignored: it must be a cost in nanoseconds, NAME=N, "
+                     "of" OAKI_COSTS(COST_LIST) "\n",
+                     item);
+        s += len + (s[len] == ',');
+    }
 }
 
 #define SWITCH_LIST(name, min, max, help) " " #name
@@ -280,6 +317,7 @@ void oaki_options_from_environment(oak_config *cfg)
     OAK_OPTIONS(READ)
 #undef READ
     read_tags(&r, cfg);
+    read_host(&r);
     if (!may_stop(cfg->stop_signal)) {
         if (is_news(&r, VARIABLE_stop_signal))
             oaki_log("oakum: OAKUM_STOP_SIGNAL=%d is ignored: it must be a signal that nothing "

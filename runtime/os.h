@@ -25,6 +25,8 @@ void *oaki_os_map(size_t size);                   /* a mapping of its own, commi
 void *oaki_os_map_scratch(size_t size);
 void *oaki_os_remap(void *p, size_t size, size_t to); /* may move; on NULL, p is unchanged */
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
+/* Joins small pages to huge ones, now; memory that is not there comes with them. Linux 6.1. */
+bool oaki_os_join(void *p, size_t size);
 size_t oaki_os_page_size(void);
 size_t oaki_os_memory(void);                      /* bytes in the machine */
 size_t oaki_os_mappings_most(void);               /* vm.max_map_count */

@@ -152,6 +152,19 @@ void oaki_os_huge(void *p, size_t size, bool on)
     errno = saved;
 }
 
+/* Missing in the headers of older systems. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+bool oaki_os_join(void *p, size_t size)
+{
+    int saved = errno;
+    bool joined = madvise(p, size, MADV_COLLAPSE) == 0;
+    errno = saved;
+    return joined;
+}
+
 size_t oaki_os_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);

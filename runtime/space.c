@@ -160,7 +160,8 @@ static bool commit(size_t to)
     size_t from = h->committed;
     char *p = (char *)(h->base + from);
     if (!commit_tables(from, to) || oaki_os_commit(p, to - from) != 0) return false;
-    if (h->config.huge_pages && to > OAKI_HUGE_FROM) oaki_os_huge(p, to - from, true);
+    if (h->config.huge_pages && to > OAKI_HUGE_FROM && !AO_load(&h->small_pages))
+        oaki_os_huge(p, to - from, true);
     h->committed = to;
     return true;
 }

@@ -29,6 +29,9 @@ typedef struct oaki_writer {
     bool (*mend)(bool counts);
     void (*release)(size_t from, size_t to);
     void (*child)(void); /* after a fork: the range is as if never opened */
+    /* As oaki_dirty_enroll and oaki_dirty_try. NULL: not outside of the heap. */
+    bool (*enroll)(void *p, size_t size);
+    bool (*try)(void *p, size_t size, bool protect);
 } oaki_writer;
 
 extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;

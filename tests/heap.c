@@ -5,6 +5,7 @@
 #include "gc/concurrent/concurrent.h"
 #include "large.h"
 #include "runtime/collector.h"
+#include "runtime/cost.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
@@ -165,9 +166,17 @@ void test_heap_start(oak_config c)
     test_no_stress();
 }
 
+void test_host_is_known(void)
+{
+    oaki_cost_force(OAKI_COST_wake, 2000); /* or libc would keep a stack for the next thread */
+    oaki_cost_probe();
+    AO_store(&oaki_gc.plan.limits_ns, (AO_t)oaki_os_now_ns());
+}
+
 bool test_heap_tracked(oak_config c, size_t minors)
 {
     test_heap_start(c);
+    test_host_is_known();
     oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
     oaki_debug_switches.minor = minors;
     oaki_debug_switches.markers = c.gc_threads;

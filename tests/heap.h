@@ -31,6 +31,9 @@ void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */
 void test_no_stress(void); /* for exact figures, and objects held where no collector looks */
 void test_heap_start(oak_config c); /* both: without stress */
 void test_once(void); /* none before one that is asked for, though OAKUM_DEBUG=twice=1 */
+/* The host is measured, and no thread comes for that: one that begins blocks all signals. */
+void test_host_is_known(void);
+
 /* Poison and the verifier, so many minor collections between two full ones, pages are tracked, and
  * all markers mark beside the program, too. false: this system can't, which has been said. */
 bool test_heap_tracked(oak_config c, size_t minors);

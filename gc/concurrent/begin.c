@@ -259,7 +259,7 @@ size_t oaki_concurrent_work(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
-    return oaki_workers_scanned() + oaki_preclean_protected() * OAKI_TUNE_PROTECT_WORDS;
+    return oaki_workers_scanned() + oaki_preclean_protected() * oaki_plan_page_words();
 }
 
 /* Rounds have found large ones of that time too, so the two are not added. */

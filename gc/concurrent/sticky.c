@@ -66,7 +66,7 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
     if (minor) after_minor(&w);
     else after_full(&w, freed <= allocated / 2);
     /* Pages that stay protected between cycles would interfere with system calls all the time. */
-    if (oaki_dirty_denies()) return false;
+    if (oaki_dirty_denies() || !oaki_plan_may_track()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;
     if (forced) return self->in_a_row < forced;
     return self->skip == 0 && self->in_a_row < OAKI_TUNE_STICKY_ROW && oaki_pace_has_room();
@@ -111,7 +111,7 @@ bool oaki_sticky_keep(bool minor)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_NO_MARK();
     if (!is_wanted() || !oaki_dirty_may() || oaki_concurrent_protecting()) return false;
-    if (oaki_pace_is_large() && !oaki_debug_switches.minor) return false;
+    if (oaki_plan_is_concurrent() && !oaki_debug_switches.minor) return false;
     size_t few = oaki_pace_live() / OAKI_TUNE_STICKY_FEW;
     if (minor && oaki_workers_rescan_words() * sizeof(uintptr_t) < few) return true;
     return oaki_protect_dense(0, AO_load(&oaki_the_heap.used));

@@ -8,6 +8,7 @@
 #include "gc/pace.h"
 #include "gc/tuning.h"
 #include "quantum.h"
+#include "runtime/cost.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
@@ -72,9 +73,19 @@ static void report(oaki_thread *t)
     oaki_leave(t);
 }
 
+/* Before pages are first protected the host is measured. It may turn out to be one on which the
+ * cycle is better stopped. */
+static bool is_wanted(void)
+{
+    if (oaki_debug_switches.beside || AO_load(&self->forced)) return true;
+    oaki_cost_probe();
+    return oaki_plan_is_concurrent();
+}
+
 static void cycle(oaki_thread *t)
 {
-    if (oaki_os_cpus() <= OAKI_TUNE_FEW_CPUS) oaki_ahead_lead(true);
+    if (!is_wanted()) return;
+    if (oaki_plan_cpus() <= OAKI_TUNE_FEW_CPUS) oaki_ahead_lead(true);
     bool any = drive(t);
     oaki_ahead_lead(false);
     if (!any) return;
@@ -126,7 +137,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
 bool oaki_concurrent_may(oaki_thread *t)
 {
     if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
-    if (!oaki_debug_switches.beside && !oaki_pace_is_large()) return false;
+    if (!oaki_debug_switches.beside && !oaki_plan_is_concurrent()) return false;
     AO_t started = AO_load(&self->started);
     return (started == 1 || (started == 0 && spawn(t))) && oaki_dirty_may();
 }
@@ -136,8 +147,8 @@ bool oaki_concurrent_may_step(uint64_t budget_ns)
     OAKI_REQUIRES_INSIDE();
     if (oaki_concurrent_has_rest()) return true;
     if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
-    bool large = oaki_debug_switches.beside || oaki_pace_is_large();
-    if (!large && oaki_pace_pause_ns() <= budget_ns) return false;
+    bool large = oaki_debug_switches.beside || oaki_plan_is_concurrent();
+    if (!large && oaki_plan_pause_ns() <= budget_ns) return false;
     return oaki_dirty_start() && oaki_dirty_here() && oaki_dirty_may();
 }
 

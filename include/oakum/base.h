@@ -51,8 +51,8 @@ OAK_BEGIN_DECLS
 
 /* The table of all options: field, type (size, int or tracking), default, min, max, help. The
  * struct below, `oakum info` and the manual are made from it. The environment variable of an option
- * is OAKUM_ and the field's name in capitals. A size is in bytes; in the environment it may end in
- * K, M, G or T (powers of 1024). */
+ * is OAKUM_ and the field's name in capitals, without its unit (_us). A size is in bytes; in the
+ * environment it may end in K, M, G or T (powers of 1024). */
 /* clang-format off */
 #define OAK_OPTIONS(X)                                                                                    \
     X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \
@@ -63,6 +63,7 @@ OAK_BEGIN_DECLS
     X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark concurrently with the program, if the system reports dirty pages; 0: in a pause") \
+    X(pause_goal_us,    int,  10000, 0, 1000000000, "microseconds that a pause may take: where one would take longer, marking is concurrent; below 10000, even where that is dear; 0: throughput only, each cycle is one pause") \
     X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to find dirty pages, which the program writes during a mark: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
     X(generations,      int,  1,   0, 1,        "between two full collections, run minor ones, which trace only new objects and dirty pages; needs concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \

@@ -32,6 +32,35 @@ OAK_API bool oak_collect_step(unsigned budget_us);
  * changes nothing. Returns the previous value. */
 OAK_API int oak_set_gc_percent(int percent);
 
+/** The default of pause_goal_us, and the cost of a first write to a protected page, in ns, above
+ * which the default gives way to total time (docs/collector.md). */
+#define OAK_PAUSE_GOAL_US 10000
+#define OAK_DEAR_WRITE_NS 3000
+
+/** What this host costs, and what is decided by it. Times are in nanoseconds, 0 where they are not
+ * known. Pages are those of the system, huge ones of 2 MiB. */
+typedef struct oak_host {
+    size_t write, write_huge;     /* the first write to a protected page */
+    size_t protect, protect_huge; /* protecting one */
+    size_t ask, ask_huge;         /* asking whether one was written */
+    size_t fresh, fresh_huge;     /* the first use of one */
+    size_t stop, wake;            /* stopping a thread, waking one */
+    double stopped_bytes, concurrent_bytes; /* marked for a ms of a processor, by the last marks */
+    unsigned processors;          /* that the process may use, control groups' limits included */
+    unsigned workers;             /* that mark together */
+    size_t memory_limit;          /* the option, or by a control group's limit; 0: none */
+    unsigned pause_goal_us;
+    unsigned resting;             /* full cycles until pages are tracked again, after slow marks */
+    bool concurrent;              /* a cycle that were due now would be concurrent */
+    const char *why;              /* a short text */
+} oak_host;
+
+/** Read it into *out. The costs are measured first, if they never were: about 3 ms and 4 MiB. They
+ * are measured by themselves once the heap has 8 MiB of live objects, on a thread of Oakum's. The
+ * variable OAKUM_HOST sets what would be measured, as write_ns=12000,fresh_ns=900. out may be
+ * NULL. Any thread. */
+OAK_API void oak_host_read(oak_host *out);
+
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no
  * collection decides which objects are dead, whichever thread began it; oak_collect does nothing.
  * Concurrent marking may go on. Lock-free. A thread that isn't attached doesn't wait for a

@@ -273,7 +273,7 @@ START_TEST(where_stops_are_preferred_a_short_one_is_had)
     test_heap_start(c);
     if (!test_written_start()) return;
     oaki_debug_switches.beside = oaki_debug_switches.twice = 0;
-    if (_i) oaki_pace_prefer_stops();
+    if (_i) oaki_plan_prefer_stops();
     void **large = oak_alloc(LIVE / PIECE * 2 * sizeof *large);
     for (size_t i = 0; i < LIVE / PIECE * 2; i++) large[i] = oak_alloc_noscan(PIECE);
     oak_collect();

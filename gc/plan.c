@@ -1,0 +1,372 @@
+/* plan.c - decides by cost how the next cycle is made: concurrent or in one pause, with tracked
+ * pages or without, by how many workers.
+ *
+ * The objective: the least total cost within the pause goal (oak_config.pause_goal_us). Where the
+ * two can't both hold:
+ * - On a host whose first writes to protected pages cost little, the goal holds: cost gives way.
+ * - Where they cost more than OAKI_TUNE_DEAR_WRITE_NS, the default goal gives way: cycles are
+ *   stopped, with huge pages and without tracking. A goal below the default holds even there; then
+ *   the heap has small pages, as huge ones that tracking has split make such hosts slow.
+ * - With a goal of 0 each cycle is stopped.
+ * A heap of unknown pauses is concurrent from OAKI_TUNE_LARGE on. Where marks are known to be
+ * cheap, shorter pauses are avoided, too.
+ *
+ * The host is measured before pages are first protected (runtime/cost.h). Some states of a host
+ * show in no probe: huge pages that tracking has split, a neighbour. So each full mark's cost per
+ * word is compared with other marks' costs. A mark that is several times as dear ends tracking for
+ * some cycles. Protection is released, and pages are joined to huge ones again. Each time it
+ * is twice as many cycles; before tracking begins anew, the host is measured again.
+ *
+ * Owns: oaki_gc.plan, the host thread. Lock: gc_lock; AO_t fields by any thread. A torn read of a
+ * rate changes one decision only. */
+#include "plan.h"
+
+#include "collector.h"
+#include "contract.h"
+#include "pace.h"
+#include "tuning.h"
+#include "gc/trace/trace.h"
+#include "runtime/cgroup.h"
+#include "runtime/cost.h"
+#include "runtime/dirty.h"
+#include "runtime/os.h"
+
+static oaki_plan *const plan = &oaki_gc.plan;
+
+/* ---- the pause ---- */
+
+uint64_t oaki_plan_pause_goal_ns(void)
+{
+    return (uint64_t)oaki_the_heap.config.pause_goal_us * 1000;
+}
+
+/* For the live share of the bytes at the goal. */
+OAKI_AT_START static size_t next_bytes(void)
+{
+    return OAKI_MAX(AO_load(&oaki_the_heap.live), oaki_pace_goal());
+}
+
+uint64_t oaki_plan_pause_ns(void)
+{
+    return (uint64_t)(plan->stop_rate * oaki_gc.pace.lived * (double)next_bytes());
+}
+
+void oaki_plan_prefer_stops(void)
+{
+    plan->stops = true;
+}
+
+/* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
+ * interferes with system calls. */
+static bool is_cheap(double next)
+{
+    double rate = oaki_gc.pace.rate, ns = plan->seen_rate * oaki_gc.pace.lived * next;
+    if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
+    if (plan->alone || rate <= 0) return false;
+    if (ns <= OAKI_TUNE_NOTICED_NS || ns > OAKI_TUNE_CHEAP_NS) return false;
+    return rate * ns * OAKI_TUNE_CHEAP_GROWTH <= next;
+}
+
+/* One large object may take a small heap far past its goal: its live size is unknown then. The
+ * length of a pause is the last full mark's ns per live byte, times the live share of all bytes
+ * then. */
+OAKI_AT_START static oaki_plan_reason by_pause(void)
+{
+    size_t full = oaki_gc.pace.full, live = AO_load(&oaki_the_heap.live), goal = oaki_pace_goal();
+    bool known = plan->stops && plan->stop_rate > 0;
+    if (full >= OAKI_TUNE_LARGE && !known) return OAKI_PLAN_LARGE;
+    if (live > goal && live - goal >= OAKI_TUNE_LARGE) return OAKI_PLAN_LARGE;
+    double next = (double)OAKI_MAX(live, goal);
+    double measured = plan->stops ? (double)full : next; /* roots take time too */
+    uint64_t most = oaki_plan_pause_goal_ns();
+    if (plan->stops) most = OAKI_MAX(most, (uint64_t)OAKI_TUNE_STOPS_PAUSE_NS);
+    double ns = plan->stop_rate * oaki_gc.pace.lived * next;
+    if (measured >= OAKI_TUNE_LONG_PAUSE_FROM && ns > (double)most) return OAKI_PLAN_LONG;
+    bool cheap = !plan->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
+    return cheap ? OAKI_PLAN_CHEAP : OAKI_PLAN_SHORT;
+}
+
+/* ---- tracking ---- */
+
+static bool is_dear(void)
+{
+    return oaki_cost_of(OAKI_COST_write) > OAKI_TUNE_DEAR_WRITE_NS;
+}
+
+/* The program has said that pauses matter more than it would by default. */
+static bool keeps_goal(void)
+{
+    return oaki_plan_pause_goal_ns() < OAKI_TUNE_PAUSE_GOAL_NS;
+}
+
+/* First writes of a cycle like the last concurrent one, as a share of the time between two cycles.
+ * Before there was one, a quarter of all pages count as written. */
+static bool is_affordable(void)
+{
+    size_t page = oaki_os_page_size();
+    double all = (double)(AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT) / (double)page;
+    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) : all / 4;
+    double each = (double)(oaki_cost_of(OAKI_COST_protect) + oaki_cost_of(OAKI_COST_ask));
+    double ns = all * each + dirty * (double)oaki_cost_of(OAKI_COST_write);
+    size_t goal = oaki_pace_goal(), room = goal - OAKI_MIN(oaki_pace_live(), goal);
+    double between = oaki_gc.pace.rate > 0 ? (double)room / oaki_gc.pace.rate : 0;
+    return ns <= between * OAKI_TUNE_DEAR_SHARE;
+}
+
+/* A heap of small pages may be tracked where tracking is dear but pays. */
+static bool may_be_dear(void)
+{
+    if (!is_dear() || keeps_goal()) return true;
+    return !oaki_the_heap.config.huge_pages && is_affordable();
+}
+
+bool oaki_plan_may_track(void)
+{
+    if (oaki_debug_switches.beside || oaki_debug_switches.minor) return true;
+    return oaki_cost_known() && AO_load(&plan->rest) == 0 && (!is_dear() || keeps_goal());
+}
+
+OAKI_AT_START oaki_plan_reason oaki_plan_reason_now(void)
+{
+    if (!oaki_gc_may_be_concurrent()) return OAKI_PLAN_OFF;
+    if (oaki_plan_pause_goal_ns() == 0) return OAKI_PLAN_THROUGHPUT;
+    oaki_plan_reason r = by_pause();
+    if (r == OAKI_PLAN_SHORT) return r;
+    if (AO_load(&plan->rest) > 0) return OAKI_PLAN_HURT;
+    return may_be_dear() ? r : OAKI_PLAN_DEAR;
+}
+
+OAKI_AT_START bool oaki_plan_by(oaki_plan_reason r)
+{
+    static const bool concurrent[] = {
+#define CONCURRENT(name, is, text) is,
+        OAKI_PLANS(CONCURRENT)
+#undef CONCURRENT
+    };
+    OAKI_ASSERT(r < OAKI_PLAN_ALL);
+    return concurrent[r];
+}
+
+OAKI_AT_START bool oaki_plan_is_concurrent(void)
+{
+    return oaki_plan_by(oaki_plan_reason_now());
+}
+
+const char *oaki_plan_text(oaki_plan_reason r)
+{
+    static const char *const texts[] = {
+#define TEXT(name, is, text) text,
+        OAKI_PLANS(TEXT)
+#undef TEXT
+    };
+    OAKI_ASSERT(r < OAKI_PLAN_ALL);
+    return texts[r];
+}
+
+/* ---- prices in words ---- */
+
+static size_t words_for(size_t ns, size_t least, size_t most)
+{
+    double word = plan->rate[OAKI_STOPPED].last;
+    if (word <= 0) word = plan->rate[OAKI_CONCURRENT].last;
+    if (word <= 0 || ns == 0) return 0;
+    return (size_t)OAKI_MIN(OAKI_MAX((double)ns / word, (double)least), (double)most);
+}
+
+size_t oaki_plan_page_words(void)
+{
+    size_t ns = oaki_cost_of(OAKI_COST_write) + oaki_cost_of(OAKI_COST_protect);
+    size_t words = words_for(ns, OAKI_TUNE_PAGE_WORDS_LEAST, OAKI_TUNE_PAGE_WORDS_MOST);
+    return words ? words : OAKI_TUNE_PAGE_WORDS;
+}
+
+size_t oaki_plan_wake_words(void)
+{
+    size_t ns = oaki_cost_of(OAKI_COST_wake) * OAKI_TUNE_WAKES;
+    return OAKI_MAX(words_for(ns, 1, OAKI_TUNE_WAKE_WORDS_MOST), OAKI_TUNE_WAKE_WORDS);
+}
+
+/* ---- limits of control groups ---- */
+
+unsigned oaki_plan_cpus(void)
+{
+    unsigned mask = oaki_os_cpus(), most = (unsigned)AO_load(&plan->cpus);
+    return most ? OAKI_MIN(mask, most) : mask;
+}
+
+/* A process has other memory than Oakum's. */
+OAKI_AT_START size_t oaki_plan_memory_limit(void)
+{
+    size_t limit = AO_load(&oaki_the_heap.memory_limit), group = AO_load(&plan->memory);
+    if (limit || group == SIZE_MAX) return limit;
+    return group - group / OAKI_TUNE_GROUP_LIMIT_LESS;
+}
+
+/* Does the memory limit change? */
+static bool read_limits(void)
+{
+    oaki_cgroup g;
+    oaki_cgroup_read("/proc/self/cgroup", "/sys/fs/cgroup", &g);
+    bool changes = AO_load(&plan->memory) != g.memory;
+    AO_store(&plan->cpus, g.cpus);
+    AO_store(&plan->memory, g.memory);
+    AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
+    return changes;
+}
+
+/* ---- what cycles teach ---- */
+
+void oaki_plan_processors(unsigned n)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(n > 0);
+    plan->alone = n == 1;
+}
+
+/* A concurrent mark is a weak measure of a pause: its time is divided by the number of workers,
+ * and includes faults. So it changes seen_rate only if it is several times as high. Otherwise a
+ * heap that is concurrent because a pause would be noticed would return to pauses each time. */
+void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (full < OAKI_TUNE_TELLING) return;
+    plan->stop_rate = (double)ns / (double)full;
+    if (seen || plan->stop_rate > OAKI_TUNE_CHANGED * plan->seen_rate)
+        plan->seen_rate = plan->stop_rate;
+}
+
+void oaki_plan_note_dirty(size_t pages)
+{
+    AO_store(&plan->dirty, pages);
+}
+
+/* The least that is known of either mode, as a heap's pages are slow for both. */
+static double expected(void)
+{
+    double a = plan->rate[OAKI_STOPPED].best, b = plan->rate[OAKI_CONCURRENT].best;
+    return a > 0 && b > 0 ? OAKI_MIN(a, b) : OAKI_MAX(a, b);
+}
+
+/* Pages that were never tracked can't be slow by that. */
+static bool is_slow(double word_ns)
+{
+    double known = expected();
+    if (!oaki_dirty_may() || word_ns <= OAKI_TUNE_SLOW_WORD_NS) return false;
+    return known <= 0 ? word_ns > OAKI_TUNE_SLOW_WORD_MOST_NS : word_ns > known * OAKI_TUNE_SLOW;
+}
+
+/* Tracking rests, and the heap's state is mended. A mark that is as slow afterwards shows that the
+ * heap itself is: its rate is then what is expected. */
+static void rest(void)
+{
+    AO_store(&plan->rest, plan->next_rest);
+    plan->next_rest = OAKI_MIN(plan->next_rest * 2, OAKI_TUNE_REST_MOST);
+    plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
+    AO_store(&oaki_the_heap.sticky, 0);
+    AO_or(&plan->wants, OAKI_PLAN_REPAIR);
+}
+
+static void one_less(void)
+{
+    AO_t left = AO_load(&plan->rest);
+    if (left == 0) return;
+    AO_store(&plan->rest, left - 1);
+    if (left > 1) return;
+    AO_or(&plan->wants, OAKI_PLAN_PROBE);
+    oaki_cost_forget();
+}
+
+void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_plan_rate *r = &plan->rate[concurrent];
+    if (words < OAKI_TUNE_TELLING_WORDS || cpu_ns == 0) return;
+    r->last = (double)cpu_ns / (double)words;
+    plan->bytes_ms[concurrent] = (double)bytes * 1e6 / (double)cpu_ns;
+    if (AO_load(&plan->rest) > 0) {
+        r->best = r->last;
+        one_less();
+        return;
+    }
+    if (is_slow(r->last)) {
+        rest();
+        return;
+    }
+    r->best = r->best > 0 ? OAKI_MIN(r->best * OAKI_TUNE_FORGET, r->last) : r->last;
+}
+
+/* ---- the host thread ---- */
+
+/* Is most of it in use? The system would fill what is not there. */
+static bool is_full(size_t off)
+{
+    const oaki_pte *e = oaki_the_heap.pte + (off >> OAKI_PAGE_SHIFT);
+    size_t pages = OAKI_TUNE_REPAIR_STEP / OAKI_PAGE, used = 0;
+    for (size_t i = 0; i < pages; i++) used += (AO_int_load(&e[i]) & OAKI_PTE_CLASS) != 0;
+    return used >= pages - pages / 8;
+}
+
+/* Bounded in time: what is left is joined by the system in its own time, or after the next slow
+ * mark. */
+static void repair(void)
+{
+    uint64_t end = oaki_os_now_ns() + OAKI_TUNE_REPAIR_NS;
+    size_t used = OAKI_ALIGN_DOWN(AO_load(&oaki_the_heap.used), OAKI_TUNE_REPAIR_STEP);
+    size_t at = 0, done = 0;
+    for (; at < used && oaki_os_now_ns() < end; at += OAKI_TUNE_REPAIR_STEP) {
+        oaki_dirty_unprotect(at, at + OAKI_TUNE_REPAIR_STEP);
+        if (!oaki_the_heap.config.huge_pages || !is_full(at)) continue;
+        if (oaki_os_join((void *)(oaki_the_heap.base + at), OAKI_TUNE_REPAIR_STEP))
+            done += OAKI_TUNE_REPAIR_STEP;
+    }
+    AO_store(&plan->repaired, done);
+}
+
+static void *host(void *arg)
+{
+    AO_t wants;
+    do {
+        wants = AO_load(&plan->wants);
+    } while (!AO_compare_and_swap_full(&plan->wants, wants, 0));
+    if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
+    bool dear = is_dear();
+    oaki_cost_probe();
+    bool changes = read_limits() || is_dear() != dear;
+    if (keeps_goal() && is_dear()) AO_store(&oaki_the_heap.small_pages, 1);
+    if (wants & OAKI_PLAN_REPAIR) repair();
+    if (changes) oaki_pace_refresh();
+    AO_store_release(&plan->host, 0);
+    return arg;
+}
+
+static bool is_needed(void)
+{
+    if (AO_load(&plan->wants) != 0) return true;
+    size_t live = AO_load(&oaki_the_heap.live);
+    if (live < OAKI_TUNE_HOST_FROM) return false;
+    return !oaki_cost_known() ||
+           oaki_os_now_ns() - AO_load(&plan->limits_ns) >= OAKI_TUNE_LIMITS_NS;
+}
+
+/* Without a thread the next cycle tries again. */
+void oaki_plan_attend(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    if (OAKI_LIKELY(!is_needed()) || !AO_compare_and_swap_full(&plan->host, 0, 1)) return;
+    if (oaki_thread_spawn("oakum/host", host, NULL, false) != 0) AO_store(&plan->host, 0);
+}
+
+OAKI_AT_START void oaki_plan_init(void)
+{
+    OAKI_REQUIRES_STARTING();
+    plan->next_rest = OAKI_TUNE_REST;
+    AO_store(&plan->memory, SIZE_MAX);
+}
+
+void oaki_plan_reset(void)
+{
+    OAKI_REQUIRES_FORKED();
+    oaki_cost_reset();
+    oaki_cgroup_reset();
+    AO_store(&plan->host, 0);
+}

@@ -1,0 +1,106 @@
+/* plan.h - decides by cost how the next cycle is made (plan.c has the objective). */
+#ifndef OAKI_PLAN_H
+#define OAKI_PLAN_H
+
+#include "runtime/base.h"
+
+/* Why the next cycle that is due is concurrent, or one pause. */
+#define OAKI_PLANS(X)                                                                       \
+    X(SHORT, false, "a pause is short enough")                                              \
+    X(OFF, false, "concurrent marking is off")                                              \
+    X(THROUGHPUT, false, "the pause goal is 0")                                             \
+    X(DEAR, false, "first writes to protected pages are dear")                              \
+    X(HURT, false, "marks were slow on tracked pages")                                      \
+    X(LARGE, true, "the heap is large")                                                     \
+    X(LONG, true, "a pause would exceed the goal")                                          \
+    X(CHEAP, true, "a concurrent mark is cheap")
+
+typedef enum oaki_plan_reason {
+#define OAKI_PLAN_NAME(name, concurrent, text) OAKI_PLAN_##name,
+    OAKI_PLANS(OAKI_PLAN_NAME)
+#undef OAKI_PLAN_NAME
+    OAKI_PLAN_ALL
+} oaki_plan_reason;
+
+/* What full marks of a mode have cost. */
+typedef struct oaki_plan_rate {
+    double last; /* ns of processors for a word traced; 0: not known */
+    double best; /* the least; forgotten little by little, as heaps change */
+} oaki_plan_rate;
+
+/* Lock: gc_lock for a change; AO_t fields by any thread. */
+typedef struct oaki_plan {
+    double stop_rate;       /* estimated ns of a stop-the-world mark per live byte, */
+    double seen_rate;       /* as measured in the last one, unless a mark cost much more since */
+    oaki_plan_rate rate[2]; /* by oaki_cycle_mode */
+    double bytes_ms[2];     /* bytes marked for a ms of a processor, by the last mark of a mode */
+    bool stops;             /* oaki_plan_prefer_stops */
+    bool alone;             /* there was one processor in the last cycle */
+    unsigned next_rest;     /* cycles without tracking after the next slow mark */
+    AO_t rest;              /* of these that are still to come */
+    AO_t dirty;             /* pages that the last concurrent mark found dirty */
+    AO_t wants;             /* OAKI_PLAN_PROBE and _REPAIR: for the host thread */
+    AO_t repaired;          /* bytes that were put into huge pages again */
+    AO_t host;              /* 1: the host thread runs */
+    AO_t cpus, memory;      /* limits of control groups; 0, SIZE_MAX: none */
+    AO_t limits_ns;         /* when they were read */
+    bool said_costs;        /* planlog.c: gctrace has told them, */
+    unsigned said_plan;     /* and this reason + 1 last */
+} oaki_plan;
+
+enum { OAKI_PLAN_PROBE = 1, OAKI_PLAN_REPAIR = 2 };
+
+void oaki_plan_init(void);
+void oaki_plan_reset(void); /* in the child of a fork */
+
+/* ---- decisions; any thread ---- */
+
+/* Is a cycle that is due concurrent, and why? */
+oaki_plan_reason oaki_plan_reason_now(void);
+bool oaki_plan_by(oaki_plan_reason r);
+bool oaki_plan_is_concurrent(void);
+const char *oaki_plan_text(oaki_plan_reason r);
+
+/* May pages be protected at all, for concurrent and minor cycles? Not before the host is known,
+ * where debug switches don't force it. */
+bool oaki_plan_may_track(void);
+
+/* How long a stop-the-world mark would take, ns; 0: not known, or little. */
+uint64_t oaki_plan_pause_ns(void);
+/* The pause goal, ns; 0: throughput only. */
+uint64_t oaki_plan_pause_goal_ns(void);
+
+/* Words whose tracing costs as much as to protect a page, and its first write. */
+size_t oaki_plan_page_words(void);
+/* Words that worker 0 traces before it wakes helpers. */
+size_t oaki_plan_wake_words(void);
+
+/* Processors that the process may use: its mask, and limits of control groups. */
+unsigned oaki_plan_cpus(void);
+/* The memory limit of the option, or of a control group less a part; 0: none. */
+size_t oaki_plan_memory_limit(void);
+
+/* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
+ * stop-the-world mark costs less processor time. At start-up. */
+void oaki_plan_prefer_stops(void);
+
+/* ---- what cycles teach; gc_lock ---- */
+
+/* The processors that the process had when the cycle began; their number may change at any time. */
+void oaki_plan_processors(unsigned n);
+/* A stop-the-world mark would take `ns`, as one has shown (seen), or as a concurrent one lets
+ * expect. `full`: live bytes. */
+void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
+/* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
+void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
+/* A concurrent cycle has found so many dirty pages. */
+void oaki_plan_note_dirty(size_t pages);
+
+/* planlog.c: a line for gctrace, where the plan after this cycle is another than the last one. */
+void oaki_plan_log(unsigned long long cycle, unsigned plan);
+
+/* After a cycle, outside of oaki_enter: measures the host, mends what tracking has slowed down, or
+ * reads limits, on a thread of its own, if there is need. */
+void oaki_plan_attend(void);
+
+#endif

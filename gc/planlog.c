@@ -1,0 +1,77 @@
+/* planlog.c - what the host costs and what is decided by it, for the program and for gctrace.
+ *
+ * Owns: what was said, in oaki_gc.plan. Lock: the turn of the listeners (event.h). */
+#include "plan.h"
+
+#include "collector.h"
+#include "event.h"
+#include "runtime/cost.h"
+#include "runtime/dirty.h"
+#include "runtime/print.h"
+#include "gc/trace/trace.h"
+#include <oakum/gc.h>
+
+static void read_costs(oak_host *out)
+{
+#define READ(name, help) out->name = oaki_cost_of(OAKI_COST_##name);
+    OAKI_COSTS(READ)
+#undef READ
+}
+
+/* Before the first cycle it is not known how long a pause takes: that is the reason then. */
+void oak_host_read(oak_host *out)
+{
+    if (!oaki_heap_ready()) {
+        if (out) *out = (oak_host){ .why = "Oakum has not started" };
+        return;
+    }
+    oaki_thread *t = oaki_enter();
+    if (t) {
+        (void)oaki_dirty_start();
+        oaki_leave(t);
+    }
+    oaki_cost_probe();
+    if (!out) return;
+    oaki_plan_reason why = oaki_plan_reason_now();
+    *out = (oak_host){
+        .stopped_bytes = oaki_gc.plan.bytes_ms[OAKI_STOPPED],
+        .concurrent_bytes = oaki_gc.plan.bytes_ms[OAKI_CONCURRENT],
+        .processors = oaki_plan_cpus(),
+        .workers = oaki_workers_count(),
+        .memory_limit = oaki_plan_memory_limit(),
+        .pause_goal_us = (unsigned)(oaki_plan_pause_goal_ns() / 1000),
+        .resting = (unsigned)AO_load(&oaki_gc.plan.rest),
+        .concurrent = oaki_plan_by(why),
+        .why = oaki_plan_text(why),
+    };
+    read_costs(out);
+}
+
+/* ---- gctrace ---- */
+
+static void say_costs(void)
+{
+    char line[400];
+    size_t n = oaki_format(line, sizeof line, "oakum: host: ns");
+#define SAY(name, help)                                                  \
+    n += oaki_format(line + n, sizeof line - n, " " #name " %zu",        \
+                     oaki_cost_of(OAKI_COST_##name));
+    OAKI_COSTS(SAY)
+#undef SAY
+    oaki_log("%s\n", line);
+    oaki_gc.plan.said_costs = true;
+}
+
+/* When it has changed: as a rule a few times in the life of a process. */
+void oaki_plan_log(unsigned long long cycle, unsigned plan)
+{
+    if (!oaki_gc.plan.said_costs && oaki_cost_known()) say_costs();
+    if (oaki_gc.plan.said_plan == plan + 1) return;
+    oaki_gc.plan.said_plan = plan + 1;
+    oaki_log("oakum: plan: after gc %llu the next is %s: %s; %u of %u processors mark; "
+             "%llu kB/ms marked in pauses, %llu concurrently\n",
+             cycle, oaki_plan_by((oaki_plan_reason)plan) ? "concurrent" : "one pause",
+             oaki_plan_text((oaki_plan_reason)plan), oaki_workers_count(), oaki_plan_cpus(),
+             (unsigned long long)(oaki_gc.plan.bytes_ms[OAKI_STOPPED] / 1000),
+             (unsigned long long)(oaki_gc.plan.bytes_ms[OAKI_CONCURRENT] / 1000));
+}

@@ -1,0 +1,164 @@
+/* cgroup.c - reads the limits of control groups (cgroup.h).
+ *
+ * /proc/self/cgroup has a line for each hierarchy: number, controllers, path of the process's
+ * group, with colons between. Version 2 has number 0 and no controllers (Linux,
+ * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/cgroups.rst). In a container the path may
+ * be of another view than the mounted folders: a group that isn't found there is left out, the
+ * groups above it are read.
+ * Bound: 4 KiB of the list; groups nested as deep as a path of PATH_MOST bytes has room for.
+ * Owns: `self`, as its texts are too long for the stack of a mutator. Lock: self.lock. */
+#include "cgroup.h"
+
+#include "contract.h"
+#include "lock.h"
+#include "os.h"
+#include "print.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LIST_MOST 4096
+#define PATH_MOST 400
+#define NO_LIMIT_V1 (SIZE_MAX / 4) /* version 1 rounds the largest number down to pages */
+
+static struct {
+    oaki_lock lock;
+    char list[LIST_MOST];
+    char group[PATH_MOST]; /* a group's folder */
+    size_t root;           /* length of the hierarchy's own */
+    char file[PATH_MOST + 32];
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_SETTINGS) };
+
+/* The file's first bytes as a string; false when it can't be read. */
+static bool read_file(const char *path, char *out, size_t n)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t have = 0;
+    for (long got = 1; got > 0 && have < n - 1; have += got > 0 ? (size_t)got : 0)
+        got = syscall(SYS_read, fd, out + have, n - 1 - have);
+    syscall(SYS_close, fd);
+    out[have] = '\0';
+    return true;
+}
+
+/* Digits at *s, which moves on to the next word; SIZE_MAX for "max" and the like. */
+static size_t number(const char **s)
+{
+    size_t v = 0;
+    const char *p = *s;
+    bool digits = *p >= '0' && *p <= '9';
+    for (; *p >= '0' && *p <= '9'; p++)
+        v = v < SIZE_MAX / 20 ? v * 10 + (size_t)(*p - '0') : SIZE_MAX / 2;
+    while (*p && *p != ' ' && *p != '\n') p++;
+    while (*p == ' ') p++;
+    *s = p;
+    return digits ? v : SIZE_MAX;
+}
+
+static bool read_numbers(const char *name, size_t *v, size_t n)
+{
+    char text[64];
+    OAKI_REQUIRES_LOCK(&self.lock);
+    oaki_format(self.file, sizeof self.file, "%s/%s", self.group, name);
+    if (!read_file(self.file, text, sizeof text)) return false;
+    const char *s = text;
+    for (size_t i = 0; i < n; i++) v[i] = number(&s);
+    return true;
+}
+
+static void limit_memory(oaki_cgroup *out, size_t bytes)
+{
+    if (bytes < NO_LIMIT_V1) out->memory = OAKI_MIN(out->memory, bytes);
+}
+
+static void limit_time(oaki_cgroup *out, size_t quota, size_t period)
+{
+    if (quota >= SIZE_MAX / 2 || period == 0 || period >= SIZE_MAX / 2) return;
+    size_t cpus = OAKI_MAX((quota + period - 1) / period, (size_t)1);
+    if (cpus < 4096 && (out->cpus == 0 || cpus < out->cpus)) out->cpus = (unsigned)cpus;
+}
+
+static void read_group(oaki_cgroup *out)
+{
+    size_t v[2], period;
+    if (read_numbers("memory.max", v, 1)) limit_memory(out, v[0]);
+    if (read_numbers("memory.limit_in_bytes", v, 1)) limit_memory(out, v[0]);
+    if (read_numbers("cpu.max", v, 2)) limit_time(out, v[0], v[1]);
+    if (read_numbers("cpu.cfs_quota_us", v, 1) &&
+        read_numbers("cpu.cfs_period_us", &period, 1))
+        limit_time(out, v[0], period);
+}
+
+/* The group and those above it. A path that leads out of the hierarchy, as one of a process that
+ * was moved out of its namespace, has no groups here but the root. */
+static void read_groups(const char *group, size_t length, oaki_cgroup *out)
+{
+    OAKI_REQUIRES_LOCK(&self.lock);
+    bool inside = length > 0 && group[0] == '/' && !memmem(group, length, "/..", 3);
+    if (inside && self.root + length < sizeof self.group) {
+        memcpy(self.group + self.root, group, length);
+        self.group[self.root + length] = '\0';
+    }
+    for (;;) {
+        read_group(out);
+        char *last = strrchr(self.group + self.root, '/');
+        if (!last) return;
+        *last = '\0';
+    }
+}
+
+static bool names(const char *list, size_t length, const char *controller)
+{
+    size_t n = strlen(controller);
+    for (const char *at = list, *end = list + length; at < end;) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        size_t word = (size_t)((comma ? comma : end) - at);
+        if (word == n && memcmp(at, controller, n) == 0) return true;
+        at += word + 1;
+    }
+    return false;
+}
+
+/* Version 1 mounts a hierarchy by its controllers' names, each of which is a link to it. */
+static void read_line(const char *line, size_t length, const char *mount, oaki_cgroup *out)
+{
+    const char *end = line + length, *list = memchr(line, ':', length);
+    const char *group = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
+    if (!group) return;
+    size_t controllers = (size_t)(group - list - 1);
+    static const char *const wanted[] = { "memory", "cpu" };
+    for (size_t i = 0; i < OAKI_COUNT(wanted); i++) {
+        bool second = controllers == 0;
+        if (!second && !names(list + 1, controllers, wanted[i])) continue;
+        if (second) self.root = oaki_format(self.group, sizeof self.group, "%s", mount);
+        else self.root = oaki_format(self.group, sizeof self.group, "%s/%s", mount, wanted[i]);
+        read_groups(group + 1, (size_t)(end - group - 1), out);
+        if (second) return;
+    }
+}
+
+void oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out)
+{
+    int saved = errno;
+    OAKI_ASSERT(strlen(mount) <= OAKI_CGROUP_PATH);
+    *out = (oaki_cgroup){ .memory = SIZE_MAX };
+    oaki_lock_acquire(&self.lock);
+    if (read_file(proc, self.list, sizeof self.list))
+        for (const char *at = self.list; *at;) {
+            size_t length = strcspn(at, "\n");
+            read_line(at, length, mount, out);
+            at += length + (at[length] == '\n');
+        }
+    oaki_lock_release(&self.lock);
+    errno = saved;
+}
+
+void oaki_cgroup_reset(void)
+{
+    OAKI_REQUIRES_FORKED();
+    oaki_lock_reset(&self.lock);
+}

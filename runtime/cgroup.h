@@ -1,0 +1,22 @@
+/* cgroup.h - the limits that control groups set on the process: memory and processor time.
+ *
+ * Version 2 and version 1, those of the group and of all groups above it. Any thread. */
+#ifndef OAKI_CGROUP_H
+#define OAKI_CGROUP_H
+
+#include "base.h"
+
+typedef struct oaki_cgroup {
+    size_t memory; /* bytes; SIZE_MAX: no limit */
+    unsigned cpus; /* processors that the allowed time amounts to, rounded up; 0: no limit */
+} oaki_cgroup;
+
+/* Reads the limits by raw system calls: no cancellation point, no memory. What can't be read is no
+ * limit. `proc` is a file like /proc/self/cgroup, `mount` a folder like /sys/fs/cgroup; at most
+ * OAKI_CGROUP_PATH bytes. */
+#define OAKI_CGROUP_PATH 128
+void oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out);
+
+void oaki_cgroup_reset(void); /* in the child of a fork */
+
+#endif

@@ -1,0 +1,84 @@
+/* cost.c - the costs that were measured, and when they are measured (cost.h).
+ *
+ * Owns: oaki_cost_ns, `self`. Lock: self.state, of the probe alone: a probe that is under way is
+ * waited for. */
+#include "cost.h"
+
+#include "contract.h"
+#include "costprobe.h"
+#include "os.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum { NOT_YET, RUNS, ENDED };
+
+AO_t oaki_cost_ns[OAKI_COST_ALL];
+
+static struct {
+    unsigned int state; /* AO_int, futex */
+    AO_t forced;        /* costs, as bits */
+} self;
+
+#define STOPS 8 /* a stop changes what is known by one part in so many */
+
+bool oaki_cost_is_forced(oaki_cost c)
+{
+    OAKI_ASSERT(c < OAKI_COST_ALL);
+    return AO_load(&self.forced) >> c & 1;
+}
+
+void oaki_cost_force(oaki_cost c, size_t ns)
+{
+    OAKI_ASSERT(c < OAKI_COST_ALL);
+    AO_or(&self.forced, (AO_t)1 << c);
+    AO_store(&oaki_cost_ns[c], ns);
+}
+
+void oaki_cost_note(oaki_cost c, uint64_t ns)
+{
+    if (oaki_cost_is_forced(c) || ns == 0) return;
+    size_t known = oaki_cost_of(c);
+    bool mean = c == OAKI_COST_stop && known > 0;
+    AO_store(&oaki_cost_ns[c], mean ? known - known / STOPS + (size_t)ns / STOPS : (size_t)ns);
+}
+
+bool oaki_cost_known(void)
+{
+    return AO_int_load_acquire(&self.state) == ENDED;
+}
+
+void oaki_cost_forget(void)
+{
+    (void)AO_int_compare_and_swap_full(&self.state, ENDED, NOT_YET);
+}
+
+/* All that the probe measures may be forced: then it measures nothing. */
+static bool any_to_measure(void)
+{
+    for (oaki_cost c = 0; c < OAKI_COST_ALL; c++)
+        if (c != OAKI_COST_stop && !oaki_cost_is_forced(c)) return true;
+    return false;
+}
+
+void oaki_cost_probe(void)
+{
+    int saved = errno;
+    OAKI_REQUIRES_OUTSIDE();
+    OAKI_REQUIRES_NO_LOCK();
+    if (AO_int_compare_and_swap_full(&self.state, NOT_YET, RUNS)) {
+        if (any_to_measure()) oaki_cost_measure();
+        AO_int_store_release(&self.state, ENDED);
+        oaki_futex_wake(&self.state, INT_MAX);
+    }
+    while (AO_int_load_acquire(&self.state) == RUNS) oaki_futex_wait(&self.state, RUNS, 0);
+    errno = saved;
+}
+
+/* What was known still holds; a probe that another thread had under way is lost. */
+void oaki_cost_reset(void)
+{
+    OAKI_REQUIRES_FORKED();
+    if (AO_int_load(&self.state) == RUNS) AO_int_store(&self.state, NOT_YET);
+}

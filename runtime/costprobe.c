@@ -1,0 +1,174 @@
+/* costprobe.c - measures what pages and threads cost on this host, on memory of its own.
+ *
+ * Each figure is the least of a few batches: what interrupts a batch only makes it longer. The
+ * probe ends early when its time is over, and what it has not measured stays unknown. Pages are
+ * measured by the way that is in use for the heap, as far as it works outside of the heap.
+ *
+ * Bound: MEMORY bytes, and MOST_NS but for the last operation, which the system may hold up.
+ * Owns nothing. Lock: none; one probe at a time (cost.c). */
+#include "costprobe.h"
+
+#include "dirty.h"
+#include "heap.h"
+#include "os.h"
+#include "thread.h"
+#include "waker.h"
+
+#define MEMORY ((size_t)4 << 20)
+#define HUGE ((size_t)2 << 20)
+#define PAGES ((size_t)64)  /* small pages that are measured */
+#define BATCH ((size_t)16)
+#define ROUNDS 3
+#define MOST_NS UINT64_C(3000000)
+#define SMALL_NS UINT64_C(1200000) /* when small pages have had their time */
+#define HUGE_NS UINT64_C(1000000)   /* a huge page is not touched later than that, */
+#define HUGE_TRACK_NS UINT64_C(2600000) /* nor protected later than that */
+#define WAKES 8
+
+typedef struct probe {
+    uint64_t end_ns, begun_ns;
+    char *small, *huge; /* `huge` is a whole huge page, if the system gives one */
+    size_t page;
+    uint64_t least[OAKI_COST_ALL];
+} probe;
+
+static bool has_time(const probe *p, uint64_t ns)
+{
+    return oaki_os_now_ns() - p->begun_ns < ns;
+}
+
+/* n operations took what has passed since *at, which becomes now. */
+static void note(probe *p, oaki_cost c, uint64_t *at, size_t n)
+{
+    uint64_t now = oaki_os_now_ns(), each = (now - *at) / n;
+    each = OAKI_MAX(each, (uint64_t)1);
+    if (p->least[c] == 0 || each < p->least[c]) p->least[c] = each;
+    *at = now;
+}
+
+static void write_pages(char *at, size_t n, size_t page)
+{
+    for (size_t i = 0; i < n; i++) AO_int_store((unsigned int *)(void *)(at + i * page), 1);
+}
+
+/* ---- small pages ---- */
+
+static void touch_small(probe *p)
+{
+    uint64_t at = oaki_os_now_ns();
+    for (size_t i = 0; i < PAGES; i += BATCH) {
+        write_pages(p->small + i * p->page, BATCH, p->page);
+        note(p, OAKI_COST_fresh, &at, BATCH);
+    }
+}
+
+static void track_small(probe *p)
+{
+    for (int round = 0; round < ROUNDS && has_time(p, SMALL_NS); round++) {
+        uint64_t at = oaki_os_now_ns();
+        if (!oaki_dirty_try(p->small, PAGES * p->page, true)) return;
+        note(p, OAKI_COST_protect, &at, PAGES);
+        if (!oaki_dirty_try(p->small, PAGES * p->page, false)) return;
+        note(p, OAKI_COST_ask, &at, PAGES);
+        for (size_t i = 0; i < PAGES && has_time(p, SMALL_NS); i += BATCH) {
+            at = oaki_os_now_ns();
+            write_pages(p->small + i * p->page, BATCH, p->page);
+            note(p, OAKI_COST_write, &at, BATCH);
+        }
+    }
+}
+
+/* ---- a huge page ---- */
+
+/* The system may give small pages in its place; those that follow then cost a fault each. */
+static void touch_huge(probe *p)
+{
+    uint64_t at = oaki_os_now_ns();
+    write_pages(p->huge, 1, p->page);
+    note(p, OAKI_COST_fresh_huge, &at, 1);
+}
+
+static void track_huge(probe *p)
+{
+    uint64_t at = oaki_os_now_ns();
+    if (!oaki_dirty_try(p->huge, HUGE, true)) return;
+    note(p, OAKI_COST_protect_huge, &at, 1);
+    if (!oaki_dirty_try(p->huge, HUGE, false)) return;
+    note(p, OAKI_COST_ask_huge, &at, 1);
+    write_pages(p->huge + p->page, 1, p->page);
+    note(p, OAKI_COST_write_huge, &at, 1);
+}
+
+/* ---- a thread ---- */
+
+typedef struct partner {
+    oaki_waker there, back;
+    unsigned int over; /* AO_int, futex: the thread is past its last use of this */
+} partner;
+
+static void *answer(void *arg)
+{
+    partner *x = arg;
+    unsigned seen = 0;
+    for (int i = 0; i < WAKES; i++) {
+        oaki_waker_wait(&x->there, &seen);
+        oaki_waker_wake(&x->back, 1);
+    }
+    AO_int_store_release(&x->over, 1);
+    oaki_futex_wake(&x->over, 1);
+    return NULL;
+}
+
+/* Two wake-ups a round; the first round waits for the thread's start. */
+static void wake_thread(probe *p)
+{
+    static partner x; /* the last waking call may come when this function has returned */
+    unsigned seen = oaki_waker_calls(&x.back);
+    AO_int_store(&x.there.calls, 0);
+    AO_int_store(&x.over, 0);
+    if (oaki_thread_spawn("oakum/probe", answer, &x, false) != 0) return;
+    for (int i = 0; i < WAKES; i++) {
+        uint64_t at = oaki_os_now_ns();
+        oaki_waker_wake(&x.there, 1);
+        oaki_waker_wait(&x.back, &seen);
+        if (i > 0) note(p, OAKI_COST_wake, &at, 2);
+    }
+    while (!AO_int_load_acquire(&x.over)) oaki_futex_wait(&x.over, 0, 0);
+}
+
+/* ---- all of it ---- */
+
+/* `huge` lies at the only whole huge page that is certain to be there; the small pages lie in what
+ * is left. */
+static void lay_out(probe *p, char *memory)
+{
+    char *end = memory + MEMORY;
+    p->huge = (char *)OAKI_ALIGN_UP((uintptr_t)memory, HUGE);
+    p->small = p->huge - memory >= (ptrdiff_t)(PAGES * p->page) ? memory : p->huge + HUGE;
+    if (p->small + PAGES * p->page > end) p->small = NULL;
+    oaki_os_huge(memory, MEMORY, false);
+    if (oaki_the_heap.config.huge_pages) oaki_os_huge(p->huge, HUGE, true);
+}
+
+static void measure_pages(probe *p, char *memory)
+{
+    lay_out(p, memory);
+    bool tracks = oaki_dirty_may() && oaki_dirty_enroll(memory, MEMORY);
+    if (p->small) touch_small(p);
+    if (p->small && tracks) track_small(p);
+    if (!oaki_the_heap.config.huge_pages || !has_time(p, HUGE_NS)) return;
+    touch_huge(p);
+    if (tracks && has_time(p, HUGE_TRACK_NS)) track_huge(p);
+}
+
+void oaki_cost_measure(void)
+{
+    probe p = { .begun_ns = oaki_os_now_ns(), .page = oaki_os_page_size() };
+    char *memory = oaki_os_map(MEMORY);
+    if (memory) {
+        measure_pages(&p, memory);
+        oaki_os_release(memory, MEMORY);
+    }
+    if (!oaki_cost_is_forced(OAKI_COST_wake) && has_time(&p, MOST_NS)) wake_thread(&p);
+    for (oaki_cost c = 0; c < OAKI_COST_ALL; c++) oaki_cost_note(c, p.least[c]);
+}

@@ -1,0 +1,197 @@
+/* cost.c - tests of runtime/cost.c and costprobe.c: what is measured, forced, noted, and measured
+ * again; and the variable OAKUM_HOST. */
+#include "runtime/cost.h"
+
+#include "runtime/options.h"
+#include "runtime/os.h"
+#include "tests/capture.h"
+#include "tests/heap.h"
+
+#include <check.h>
+#include <oakum/heap.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+Suite *suite_runtime_cost(void);
+
+static void setup(void)
+{
+    test_heap_start(test_config());
+}
+
+START_TEST(a_probe_measures_each_cost)
+{
+    setup();
+    bool tracks = test_written_start();
+    ck_assert(!oaki_cost_known());
+    oaki_cost_probe();
+    ck_assert(oaki_cost_known());
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_wake), 0);
+    if (!tracks || oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_write), 0);
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_protect), 0);
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_ask), 0);
+}
+END_TEST
+
+static size_t mapped_kb(void)
+{
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert(f && fscanf(f, "%zu", &pages) == 1);
+    fclose(f);
+    return pages * (oaki_os_page_size() / 1024);
+}
+
+/* Its own memory is given back; libc keeps stacks of its threads. */
+START_TEST(a_probe_leaves_no_memory)
+{
+    setup();
+    (void)test_written_start();
+    oaki_cost_probe();
+    size_t before = mapped_kb();
+    for (int i = 0; i < 20; i++) {
+        oaki_cost_forget();
+        oaki_cost_probe();
+    }
+    ck_assert_uint_le(mapped_kb(), before + (20 << 10));
+}
+END_TEST
+
+START_TEST(what_is_forced_stays)
+{
+    setup();
+    oaki_cost_force(OAKI_COST_fresh, 5);
+    oaki_cost_force(OAKI_COST_write, 0);
+    oaki_cost_probe();
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_fresh), 5);
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_write), 0);
+    oaki_cost_note(OAKI_COST_fresh, 77);
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_fresh), 5);
+}
+END_TEST
+
+/* A stop that was held up changes little; many change what is known. */
+START_TEST(stops_are_averaged)
+{
+    setup();
+    oaki_cost_note(OAKI_COST_stop, 8000);
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_stop), 8000);
+    oaki_cost_note(OAKI_COST_stop, 80000);
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_stop), 17000);
+    for (int i = 0; i < 100; i++) oaki_cost_note(OAKI_COST_stop, 800);
+    ck_assert_uint_le(oaki_cost_of(OAKI_COST_stop), 820);
+}
+END_TEST
+
+static void *probe(void *arg)
+{
+    oaki_cost_probe();
+    ck_assert(oaki_cost_known());
+    return arg;
+}
+
+START_TEST(several_threads_probe_once)
+{
+    setup();
+    for (int round = 0; round < 20; round++) {
+        pthread_t t[4];
+        for (int i = 0; i < 4; i++) ck_assert_int_eq(pthread_create(&t[i], NULL, probe, NULL), 0);
+        for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
+        oaki_cost_forget();
+    }
+}
+END_TEST
+
+static void probe_without_memory(void *arg)
+{
+    (void)arg;
+    setup();
+    (void)test_written_start();
+    struct rlimit none = { 0, RLIM_INFINITY };
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &none), 0);
+    oaki_cost_probe();
+    ck_assert(oaki_cost_known());
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_fresh), 0);
+}
+
+/* Refused, it ends with nothing known. */
+START_TEST(without_memory_nothing_is_known)
+{
+    if (!test_slow()) test_child(probe_without_memory, NULL);
+}
+END_TEST
+
+static void in_child(void *arg)
+{
+    (void)arg;
+    ck_assert(oaki_cost_known()); /* what was known holds */
+    oaki_cost_forget();
+    oaki_cost_probe();
+    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
+}
+
+START_TEST(a_child_knows_and_can_measure)
+{
+    setup();
+    oaki_cost_probe();
+    test_child(in_child, NULL);
+}
+END_TEST
+
+static void read_environment(void)
+{
+    oak_config c;
+    oak_config_default(&c);
+}
+
+START_TEST(the_variable_sets_costs)
+{
+    setenv("OAKUM_HOST", "write_ns=12000,,fresh_huge_ns=7,wake_ns=0", 1);
+    read_environment();
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_write), 12000);
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_fresh_huge), 7);
+    ck_assert(oaki_cost_is_forced(OAKI_COST_wake));
+    ck_assert(!oaki_cost_is_forced(OAKI_COST_write_huge));
+}
+END_TEST
+
+static void read_bad(void *value)
+{
+    setenv("OAKUM_HOST", value, 1);
+    AO_store(&oaki_options_complained, 0);
+    read_environment();
+}
+
+START_TEST(a_bad_value_is_told)
+{
+    static const char *const bad[] = { "write=5", "write_ns", "write_ns=", "write_ns=-1",
+                                       "write_ns=9x", "_ns=5", "write_ns=99999999999" };
+    char said[1024];
+    test_capture(read_bad, (void *)bad[_i], said, sizeof said);
+    ck_assert_msg(strncmp(said, "oakum: OAKUM_HOST: ", 19) == 0, "%s", said);
+    ck_assert_ptr_nonnull(strstr(said, " write_ns write_huge_ns "));
+    ck_assert(!oaki_cost_is_forced(OAKI_COST_write));
+}
+END_TEST
+
+Suite *suite_runtime_cost(void)
+{
+    Suite *s = suite_create("runtime/cost");
+    TCase *c = tcase_create("cost");
+    tcase_add_test(c, a_probe_measures_each_cost);
+    tcase_add_test(c, a_probe_leaves_no_memory);
+    tcase_add_test(c, what_is_forced_stays);
+    tcase_add_test(c, stops_are_averaged);
+    tcase_add_test(c, several_threads_probe_once);
+    tcase_add_test(c, without_memory_nothing_is_known);
+    tcase_add_test(c, a_child_knows_and_can_measure);
+    tcase_add_test(c, the_variable_sets_costs);
+    tcase_add_loop_test(c, a_bad_value_is_told, 0, 7);
+    suite_add_tcase(s, c);
+    return s;
+}
