@@ -1,14 +1,13 @@
 /* guard.c - tests of runtime/guard.c with a collector: what dies is looked at, what was freed waits
  * across collections, records go with their objects, and right programs are told nothing.
  * tests/malloc/misuse has the misuses one by one. */
-#include "runtime/collector.h"
-#include "runtime/guard.h"
 #include "gc/refs/finalizer.h"
+#include "guard_support.h"
 #include "observe/guard.h"
+#include "runtime/collector.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/probe.h"
-#include "tests/heap.h"
 
 #include <check.h>
 #include <oakum/zone.h>
@@ -19,37 +18,6 @@
 #include <sys/prctl.h>
 
 Suite *suite_runtime_guard(void);
-
-static oaki_guard_finding last;
-static size_t told;
-
-static void note(const oaki_guard_finding *f)
-{
-    last = *f;
-    told++;
-}
-
-static uint32_t no_site(void)
-{
-    return UINT32_MAX;
-}
-
-static void start(void)
-{
-    test_heap_start(test_config());
-    oaki_debug_switches.guard = OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE;
-    oaki_guard_start(no_site, note);
-    told = 0;
-}
-
-static void start_pages(void)
-{
-    test_heap_start(test_config());
-    oaki_debug_switches.guard =
-        OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE | OAKI_DEBUG_GUARD_PAGE;
-    oaki_guard_start(no_site, note);
-    told = 0;
-}
 
 /* An object that nothing refers to any more, written outside of in the caller's way. */
 static OAKI_NOINLINE void spoil(size_t size, ptrdiff_t at, bool noscan)

@@ -1,10 +1,9 @@
 /* guard_looks.c - tests of runtime/guard.c: each place where an object is looked at finds what is
  * wrong, by itself; and of runtime/guardspan.c: pages behind objects are as many as may be. */
 #include "gc/gc.h"
+#include "guard_support.h"
 #include "runtime/collector.h"
-#include "runtime/guard.h"
 #include "tests/gc/limit_system.h"
-#include "tests/heap.h"
 
 #include <check.h>
 #include <oakum/zone.h>
@@ -12,37 +11,6 @@
 #include <string.h>
 
 Suite *suite_runtime_guard_looks(void);
-
-static oaki_guard_finding last;
-static size_t told;
-
-static void note(const oaki_guard_finding *f)
-{
-    last = *f;
-    told++;
-}
-
-static uint32_t no_site(void)
-{
-    return UINT32_MAX;
-}
-
-static void start(void)
-{
-    test_heap_start(test_config());
-    oaki_debug_switches.guard = OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE;
-    oaki_guard_start(no_site, note);
-    told = 0;
-}
-
-static void start_pages(void)
-{
-    test_heap_start(test_config());
-    oaki_debug_switches.guard =
-        OAKI_DEBUG_GUARD | OAKI_DEBUG_GUARD_CONTINUE | OAKI_DEBUG_GUARD_PAGE;
-    oaki_guard_start(no_site, note);
-    told = 0;
-}
 
 /* Whatever waits leaves the queue, pushed by large objects and then by small ones. */
 static void drain_queue(void)
