@@ -57,13 +57,9 @@ oaki_stepped oaki_step_init_pause(oaki_driver *d)
 /* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
 void oaki_prepare_in_pause(oaki_driver *d)
 {
-    oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_PHASE(PREPARE);
-    size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
-    for (size_t c = 0; c < chunks; c++)
-        if (h->chunk_inuse[c])
-            oaki_mark_prepare(c * words, words, oaki_gc.kind == OAKI_MINOR);
+    oaki_mark_prepare_all(oaki_gc.kind == OAKI_MINOR);
     oaki_record_part(OAKI_PART_PREPARE, &d->at_ns);
     oaki_cycle_enter(OAKI_PHASE_MARK);
 }

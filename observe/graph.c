@@ -19,14 +19,6 @@
 
 /* ---- M ---- */
 
-static void prepare_bits(void)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t chunks = oaki_chunks(AO_load(&h->used)), words = OAKI_CHUNK / OAKI_GRANULE / 64;
-    for (size_t c = 0; c < chunks; c++)
-        if (h->chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
-}
-
 /* Marks the slots of threads' runs. They are no objects, so a word that points there finds
  * nothing. */
 static void hide_runs(const oaki_image *im)
@@ -98,7 +90,7 @@ void oaki_search_reset(oaki_search *s)
     s->n = s->next = s->bytes = 0;
     s->head = s->tail = 0;
     s->found = false;
-    prepare_bits();
+    oaki_mark_prepare_all(false);
     hide_runs(s->im);
     for (size_t i = 0; i < s->nblocked; i++) set_mark(s->blocked[i]);
 }
@@ -278,10 +270,9 @@ void oaki_sort_sizes(size_t *a, size_t n)
 static void gather_bits(oaki_ranks *r)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t chunk_words = OAKI_CHUNK / OAKI_GRANULE / 64;
     for (size_t w = 0; w < r->words; w++) {
-        if (w % chunk_words == 0 && !h->chunk_inuse[w / chunk_words]) {
-            w += chunk_words - 1;
+        if (w % OAKI_CHUNK_WORDS == 0 && !h->chunk_inuse[w / OAKI_CHUNK_WORDS]) {
+            w += OAKI_CHUNK_WORDS - 1;
             continue;
         }
         uint64_t a = h->alloc[w];

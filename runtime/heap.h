@@ -20,6 +20,7 @@
 /* unit by which the range grows and bookkeeping is cleared */
 #define OAKI_CHUNK ((size_t)4 << 20)
 #define OAKI_CHUNK_PAGES (OAKI_CHUNK / OAKI_PAGE)
+#define OAKI_CHUNK_WORDS (OAKI_CHUNK / OAKI_GRANULE / 64) /* of A */
 
 /* Chunks that hold the first `bytes` of the range: the last may be partial (space.c). */
 OAKI_INLINE size_t oaki_chunks(size_t bytes)

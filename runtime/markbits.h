@@ -117,11 +117,14 @@ OAKI_INLINE bool oaki_mark_none(size_t page)
     return any == 0;
 }
 
-/* M = ~A for n words of A from w on; both are multiples of four. With `young`, marked objects stay
+/* M = ~A for n words of A from w on; both are multiples of four. With `minor`, marked objects stay
  * marked: M = M | ~A. (span.c) */
-void oaki_mark_prepare(size_t w, size_t n, bool young);
-/* The same while mutators run; they allocate by oaki_bits_allocate meanwhile. */
-void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young);
+void oaki_mark_prepare(size_t w, size_t n, bool minor);
+/* The same for every chunk in use. World stopped. */
+void oaki_mark_prepare_all(bool minor);
+/* The same for one chunk, if it is in use, while mutators run. They allocate by oaki_bits_allocate
+ * meanwhile. */
+void oaki_mark_prepare_chunk(size_t chunk, bool minor);
 /* M = A, between two marks: swept objects are old, and objects handed out later are young. */
 void oaki_mark_retain(size_t w, size_t n);
 /* M = 0 for whole pages: later objects in them are young. */

@@ -4,6 +4,7 @@
  * they free by hand. So words at the edges of a range are changed atomically, those inside it
  * plainly.
  * Bound: O(bytes / 1024). */
+#include "contract.h"
 #include "guard.h"
 #include "heap.h"
 #include "markbits.h"
@@ -81,7 +82,7 @@ void oaki_bits_clear(uint64_t *map, size_t off, size_t bytes)
     if (tail) AO_and((AO_t *)&map[end / 64], ~tail);
 }
 
-typedef enum change { PREPARE, PREPARE_YOUNG, RETAIN } change;
+typedef enum change { PREPARE, PREPARE_MINOR, RETAIN } change;
 
 OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
 {
@@ -134,9 +135,9 @@ OAKI_INLINE void change_marks(size_t w, size_t n, change how)
     }
 }
 
-void oaki_mark_prepare(size_t w, size_t n, bool young)
+void oaki_mark_prepare(size_t w, size_t n, bool minor)
 {
-    if (young) change_marks(w, n, PREPARE_YOUNG);
+    if (minor) change_marks(w, n, PREPARE_MINOR);
     else change_marks(w, n, PREPARE);
 }
 
@@ -145,14 +146,24 @@ void oaki_mark_retain(size_t w, size_t n)
     change_marks(w, n, RETAIN);
 }
 
-#define PREPARE_WORDS 64 /* words of A per hold of the lock */
-
-void oaki_mark_prepare_concurrent(size_t w, size_t n, bool young)
+void oaki_mark_prepare_all(bool minor)
 {
-    for (size_t i = 0; i < n; i += PREPARE_WORDS) {
-        size_t some = OAKI_MIN(n - i, PREPARE_WORDS);
+    const oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_STOPPED();
+    for (size_t c = 0; c < oaki_chunks(AO_load(&h->used)); c++)
+        if (h->chunk_inuse[c]) oaki_mark_prepare(c * OAKI_CHUNK_WORDS, OAKI_CHUNK_WORDS, minor);
+}
+
+#define PREPARE_WORDS ((size_t)64) /* words of A per hold of the lock */
+
+void oaki_mark_prepare_chunk(size_t chunk, bool minor)
+{
+    OAKI_REQUIRES_INSIDE();
+    OAKI_ASSERT(chunk < oaki_chunks(AO_load(&oaki_the_heap.used)));
+    if (!oaki_the_heap.chunk_inuse[chunk]) return;
+    for (size_t i = 0; i < OAKI_CHUNK_WORDS; i += PREPARE_WORDS) {
         oaki_lock_acquire(&oaki_the_heap.bits_lock);
-        oaki_mark_prepare(w + i, some, young);
+        oaki_mark_prepare(chunk * OAKI_CHUNK_WORDS + i, PREPARE_WORDS, minor);
         oaki_lock_release(&oaki_the_heap.bits_lock);
     }
 }

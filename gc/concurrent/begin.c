@@ -176,15 +176,12 @@ oaki_stepped oaki_step_protect(oaki_driver *d)
  * allocated. true when it is through. */
 static bool prepare_chunk(void)
 {
-    oaki_heap *h = &oaki_the_heap;
     oaki_progress *p = &self->progress;
-    size_t words = OAKI_CHUNK / OAKI_GRANULE / 64, c = p->at / OAKI_CHUNK;
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_PHASE(PREPARE);
     OAKI_ASSERT(p->at % OAKI_CHUNK == 0);
     if (p->at >= oaki_worker(0)->used) return true;
-    if (h->chunk_inuse[c])
-        oaki_mark_prepare_concurrent(c * words, words, oaki_gc.kind == OAKI_MINOR);
+    oaki_mark_prepare_chunk(p->at / OAKI_CHUNK, oaki_gc.kind == OAKI_MINOR);
     p->at += OAKI_CHUNK;
     return false;
 }

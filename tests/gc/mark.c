@@ -420,9 +420,7 @@ END_TEST
 /* World stopped: nothing is marked, and nothing queued. */
 static oak_marker *begin_marking(void)
 {
-    for (size_t c = 0, words = OAKI_CHUNK / OAKI_GRANULE / 64;
-         c < AO_load(&oaki_the_heap.used) / OAKI_CHUNK; c++)
-        if (oaki_the_heap.chunk_inuse[c]) oaki_mark_prepare(c * words, words, false);
+    oaki_mark_prepare_all(false);
     oaki_workers_begin();
     return oaki_worker(0);
 }
