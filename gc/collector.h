@@ -193,6 +193,7 @@ typedef struct oaki_collector {
 
 extern OAKI_HIDDEN oaki_collector oaki_gc;
 
+/* A minor cycle is under way: it keeps the marks of the last one. Any thread. */
 OAKI_INLINE bool oaki_cycle_is_minor(void)
 {
     return oaki_gc.kind == OAKI_MINOR && oaki_is_marking();

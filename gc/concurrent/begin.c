@@ -288,11 +288,6 @@ bool oaki_concurrent_protecting(void)
     return self->protecting;
 }
 
-bool oaki_concurrent_is_minor(void)
-{
-    return oaki_gc.mode == OAKI_CONCURRENT && oaki_cycle_is_minor();
-}
-
 bool oaki_concurrent_has_rest(void)
 {
     return !oaki_cycle_is_at_rest() || AO_load(&self->unprotect) != 0;

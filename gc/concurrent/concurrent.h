@@ -36,8 +36,6 @@ void oaki_background_wake(void);
 
 /* The pages' protection is being taken, and what was written before is forgotten. */
 bool oaki_concurrent_protecting(void);
-/* A concurrent cycle is minor: what is marked at its beginning is what the last one marked. */
-bool oaki_concurrent_is_minor(void);
 /* Is there work for a driver between two cycles? */
 bool oaki_concurrent_has_rest(void);
 

@@ -105,7 +105,7 @@ static bool is_certain(void *ctx, uint32_t i)
     record *r = at(i);
     mark_kept(r);
     if (oaki_leads_to_unmarked(r->ctx) || (r->link.obj && unreachable(r))) return false;
-    if (!oaki_concurrent_is_minor()) r->age = 0;
+    if (!oaki_cycle_is_minor()) r->age = 0;
     return true;
 }
 

@@ -84,7 +84,7 @@ static void cycle(bool minor)
 
 static void wait_for_minor_mark(void)
 {
-    while (!oaki_concurrent_is_minor()) ask();
+    while (!oaki_cycle_is_minor()) ask();
 }
 
 static size_t objects(void)
