@@ -169,7 +169,8 @@ typedef struct oaki_collector {
     oaki_cycle_kind kind;       /* of the cycle under way, or the last one */
     oaki_cycle_mode mode;
     bool ended_concurrent;      /* the last final pause ended a mark that had begun before it */
-    bool start_reported;        /* in a cycle whose pause may have to be tried again */
+    AO_t start_reported;        /* start hooks have run for this cycle, before a pause that failed;
+                                 * set under gc_lock */
     uint64_t entered_ns[OAKI_PHASES];
     oaki_cycle record;          /* what the cycle under way knows of itself */
     oaki_hooks start;           /* before the first pause, */

@@ -103,7 +103,7 @@ void oaki_cycle_abort(void)
     OAKI_REQUIRES_COLLECTOR();
     AO_store(&oaki_the_heap.sticky, 0);
     AO_store(&oaki_gc.concurrent.final_refused, 0);
-    oaki_gc.start_reported = false;
+    AO_store(&oaki_gc.start_reported, 0);
     oaki_phase now = oaki_phase_now();
     if (now == OAKI_PHASE_PROTECT) {
         oaki_gc.concurrent.protecting = false;

@@ -190,8 +190,8 @@ static uint64_t prepare_pause(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    if (!oaki_gc.start_reported) oaki_hooks_call(&oaki_gc.start);
-    oaki_gc.start_reported = true;
+    if (!AO_load(&oaki_gc.start_reported)) oaki_hooks_call(&oaki_gc.start);
+    AO_store(&oaki_gc.start_reported, 1);
     bool none = !oaki_is_marking();
     if (none) oaki_workers_spawn(oaki_plan_cpus());
     oaki_sweep_spawn();
@@ -231,7 +231,7 @@ static bool stop_to_end(oaki_thread *t)
 {
     if (!oaki_world_stop(t)) return false;
     if (!oaki_gc_is_off()) return true;
-    oaki_gc.start_reported = false;
+    AO_store(&oaki_gc.start_reported, 0);
     oaki_world_start(t);
     return false;
 }
@@ -282,7 +282,7 @@ bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)
     c->cpu_end = oaki_os_cpu_ns();
     c->cpu = c->cpu_end - cpu0 - c->verify_cpu;
     oaki_record_end(cpu2 - cpu1 - c->verify_cpu);
-    oaki_gc.start_reported = false;
+    AO_store(&oaki_gc.start_reported, 0);
     oaki_event_note(c);
     return true;
 }
