@@ -2,13 +2,13 @@
  * past the goal, and is throttled where it outpaces the mark.
  *
  * Called inside oaki_enter, with no lock held. */
-#include "gc/concurrent/concurrent.h"
 #include "contract.h"
+#include "gc/concurrent/concurrent.h"
 #include "gc/concurrent/quantum.h"
 #include "off.h"
 #include "pace.h"
-#include "tuning.h"
 #include "runtime/os.h"
+#include "tuning.h"
 
 static oaki_background *const self = &oaki_gc.background;
 

@@ -2,22 +2,22 @@
  * about to allocate, and an embedder with a budget; and functions that a cycle calls.
  *
  * A mutator waits for gc_lock in a blocking region, as its holder may be stopping the world. */
-#include "gc/concurrent/concurrent.h"
-#include "gc/concurrent/sticky.h"
 #include "contract.h"
 #include "cycle.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/sticky.h"
+#include "gc/refs/link.h"
+#include "gc/refs/tables.h"
+#include "gc/trace/trace.h"
 #include "host.h"
 #include "off.h"
 #include "pace.h"
-#include "gc/refs/link.h"
-#include "gc/refs/tables.h"
 #include "runtime/contain.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/room.h"
 #include "runtime/scrub.h"
 #include "sweep.h"
-#include "gc/trace/trace.h"
 #include <oakum/gc.h>
 
 static bool is_answered(const oaki_want *w)

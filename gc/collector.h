@@ -10,17 +10,17 @@
 #ifndef OAKI_COLLECTOR_STATE_H
 #define OAKI_COLLECTOR_STATE_H
 
-#include "gc/debug/debug.h"
 #include "event.h"
+#include "gc/debug/debug.h"
 #include "hooks.h"
 #include "host.h"
 #include "pace.h"
 #include "plan.h"
-#include "settings.h"
 #include "runtime/contract.h"
 #include "runtime/phase.h"
 #include "runtime/roots.h"
 #include "runtime/waker.h"
+#include "settings.h"
 
 /* Which objects the cycle may free: all, or those that came since the last one (sticky.c). */
 typedef enum oaki_cycle_kind { OAKI_FULL, OAKI_MINOR } oaki_cycle_kind;

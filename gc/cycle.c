@@ -8,15 +8,15 @@
  *   IDLE. */
 #include "cycle.h"
 
+#include "contract.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/concurrent/sticky.h"
-#include "contract.h"
-#include "pace.h"
 #include "gc/refs/finalizer.h"
+#include "gc/trace/trace.h"
+#include "pace.h"
 #include "runtime/os.h"
 #include "sweep.h"
 #include "tuning.h"
-#include "gc/trace/trace.h"
 
 oaki_collector oaki_gc = {
     .concurrent.driver = OAKI_LOCK_INIT(OAKI_RANK_MARKER),

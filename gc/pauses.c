@@ -2,22 +2,22 @@
  * single one of a stopped cycle, which takes the same steps from INIT_PAUSE to FINAL_PAUSE at once.
  *
  * Lock: gc_lock, from before the world stops until RECLAIM is over. */
-#include "gc/concurrent/concurrent.h"
-#include "gc/concurrent/sticky.h"
 #include "contract.h"
 #include "cycle.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/concurrent/sticky.h"
 #include "gc/debug/verify.h"
+#include "gc/refs/tables.h"
+#include "gc/trace/trace.h"
 #include "host.h"
 #include "off.h"
 #include "pace.h"
-#include "gc/refs/tables.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/room.h"
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
 #include "sweep.h"
-#include "gc/trace/trace.h"
 #include "tuning.h"
 #include <string.h>
 

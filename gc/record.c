@@ -1,16 +1,16 @@
 /* record.c - what a cycle measures of itself, for gctrace, listeners, pacing and statistics.
  *
  * Owns: oaki_gc.record and oaki_gc.totals. Lock: gc_lock. */
-#include "gc/concurrent/concurrent.h"
 #include "contract.h"
 #include "cycle.h"
+#include "gc/concurrent/concurrent.h"
+#include "gc/trace/trace.h"
 #include "off.h"
 #include "gc/concurrent/quantum.h"
 #include "pace.h"
 #include "runtime/cost.h"
 #include "runtime/os.h"
 #include "sweep.h"
-#include "gc/trace/trace.h"
 #include <oakum/gc.h>
 #include <string.h>
 

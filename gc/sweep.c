@@ -7,14 +7,14 @@
  * (thread.h), and sweeps a batch between begin and end. */
 #include "sweep.h"
 
-#include "cycle.h"
 #include "contract.h"
+#include "cycle.h"
 #include "gc.h"
-#include "tuning.h"
 #include "runtime/collector.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
+#include "tuning.h"
 #include <string.h>
 
 #define BATCH 32 /* spans swept in the background between two yields */

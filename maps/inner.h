@@ -11,8 +11,8 @@
 #define OAKI_INNER_H
 
 #include "contract.h"
-#include "runtime/base.h"
 #include "maplock.h"
+#include "runtime/base.h"
 #include "runtime/contain.h"
 #include "runtime/mcache.h"
 #include "runtime/thread.h"

@@ -2,8 +2,8 @@
  *
  * Lookups are in <oakum/map_inline.h>, as typed maps use them too. */
 #include "map.h"
-#include "resizehook.h"
 #include "hash.h"
+#include "resizehook.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
 #include <errno.h>

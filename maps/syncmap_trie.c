@@ -10,8 +10,8 @@
  * Owns: nodes and lists. Lock: none; see syncmap.h. Invariant: nodes and lists are complete before
  * a release store publishes them. No memory is reused while a thread refers to it, so an unchanged
  * word means an unchanged slot. Bound: 16 levels, 16 slots of each node that is searched. */
-#include "syncmap.h"
 #include "runtime/zone.h"
+#include "syncmap.h"
 #include <oakum/heap.h>
 
 const char oaki_sync_dead;

@@ -15,9 +15,9 @@
 #include "heap.h"
 #include "markbits.h"
 #include "os.h"
-#include "waker.h"
 #include "phase.h"
 #include "track.h"
+#include "waker.h"
 #include <errno.h>
 #include <oakum/heap.h>
 #include <string.h>

@@ -8,14 +8,12 @@
  *   collector scans.
  * Lock: none; what is shared is atomic. */
 #include "finalizer.h"
-#include "tables.h"
 #include "gc/host.h"
-
 #include "runtime/contain.h"
 #include "runtime/os.h"
-#include "runtime/waker.h"
 #include "runtime/scrub.h"
-
+#include "runtime/waker.h"
+#include "tables.h"
 #include <string.h>
 
 #define RUNNERS 16       /* finalizers at the same time whose start times are noted */
