@@ -1,5 +1,7 @@
-/* assist.c - what an allocating mutator does for a concurrent cycle: it asks for one, marks for it
- * past the goal, and is throttled where it outpaces the mark.
+/* assist.c - the share of allocating mutators in a concurrent cycle.
+ *
+ * A mutator requests the cycle when it is due. Past the heap goal it marks, and is throttled while
+ * it outpaces the mark.
  *
  * Called inside oaki_enter, with no lock held. */
 #include "contract.h"
@@ -26,15 +28,15 @@ static bool is_ahead(size_t bytes)
     return oaki_pace_outran(bytes, oaki_quanta_done(), whole);
 }
 
-/* What the collector's thread and all assists have had of processors, about. 0: not known. */
+/* Approximate processor time of the collector's thread and all assists. 0: unknown. */
 static uint64_t marking_ns(void)
 {
     int clock = (int)AO_load(&self->clock);
     return clock ? oaki_os_clock_ns(clock) + AO_load(&self->assisted_ns) : 0;
 }
 
-/* marking: what marking_ns was when the wait began. A thread that is only being started has had
- * nothing. */
+/* Is the wait to go on? marking: marking_ns when the wait began. While the collector's thread is
+ * being started, it has had no processor time. */
 static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 {
     uint64_t now = marking_ns(), marked = marking && now >= marking ? now - marking : 0;
@@ -50,27 +52,28 @@ static bool mark(oaki_thread *t)
     return true;
 }
 
-/* A mutator that outpaces the mark sleeps a moment. Returns how many do. */
+/* A mutator that outpaces the mark sleeps a moment. Returns the number of such sleepers. */
 static size_t throttle(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     size_t n = AO_fetch_and_add1(&self->waiting) + 1;
     oaki_os_sleep_ns(OAKI_MIN(n * OAKI_TUNE_NAP_NS, OAKI_TUNE_NAP_MOST_NS));
     n = AO_load(&self->waiting);
-    if (n) AO_fetch_and_sub1(&self->waiting); /* not in a child of meanwhile */
+    if (n) AO_fetch_and_sub1(&self->waiting); /* 0 in the child of a fork meanwhile */
     return n;
 }
 
-/* The heap has reached its goal before the mark is over: the mutator marks, and while it outpaces
- * the mark it waits until the mark is as far, or over. Not for ever: the mark may wait for what the
- * mutator holds. All waiting threads together get the allocation rate of one: they are many for few
- * processors, and each that runs takes the mark's. */
+/* The heap has reached its goal before the mark is over. The mutator marks. While it outpaces the
+ * mark, it also waits until the mark has caught up or is over. The wait is bounded, as the mark may
+ * wait for a lock of the program that this mutator holds. All waiting threads together get the
+ * allocation rate of one. They may be more than the processors, and each that runs takes time from
+ * the mark. */
 static void assist(oaki_thread *t, size_t bytes)
 {
     uint64_t begun = oaki_os_now_ns(), marking = 0, most;
     AO_t cycle = AO_load(&oaki_the_heap.cycle);
     do {
-        oaki_background_wake(); /* the thread may have been at the end of the last cycle */
+        oaki_background_wake(); /* its last cycle may just have ended */
         bool marked = mark(t);
         if (!is_ahead(bytes) || AO_load(&oaki_the_heap.cycle) != cycle) return;
         if (!marking) marking = marking_ns();
@@ -84,8 +87,8 @@ static void assist(oaki_thread *t, size_t bytes)
 
 /* ---- asking for a cycle ---- */
 
-/* The program allows a pause now, and in a moment perhaps not, or the collector's thread has other
- * things to do: the calling thread is to collect. */
+/* The calling thread is to collect. Either the program has refused pauses lately, but allows one
+ * now; or the collector's thread is busy with functions of the program. */
 static bool is_mine(void)
 {
     if (AO_load(&self->refusals) < OAKI_TUNE_REFUSALS)

@@ -1,5 +1,7 @@
-/* collect.c - the ways into a collection: for a mutator that needs or asks for one, one that is
- * about to allocate, and an embedder with a budget; and functions that a cycle calls.
+/* collect.c - the ways into a collection, and the hooks that a cycle calls.
+ *
+ * There are three: a mutator needs or asks for a collection, a mutator is about to allocate, an
+ * embedder has a budget.
  *
  * A mutator waits for gc_lock in a blocking region, as its holder may be stopping the world. */
 #include "contract.h"
@@ -25,21 +27,23 @@ static bool is_answered(const oaki_want *w)
     return w->answer != OAKI_WANT_WAITS;
 }
 
-/* If pacing is the only reason, any thread's cycle `number` is enough. Otherwise all objects that
- * are dead now must go, so the end of a mark that began earlier is not enough. A want is done when
- * it has its answer, perhaps by another thread's cycle. gc_lock held. */
+/* Collects once, or finds that there is no need to. Returns true when the caller's reason is met.
+ *
+ * If pacing is the only reason, the end of cycle `number` meets it, on whichever thread. Otherwise
+ * all objects that are dead now must go: a mark that began earlier does not meet that. A want is
+ * met by its answer, perhaps from another thread's cycle. */
 static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki_want *w)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (w) return is_answered(w) || (oaki_pause_to_end(t, why) && is_answered(w));
     if (why == OAKI_GC_DUE && AO_load(&oaki_the_heap.cycle) != number) return true;
-    /* known in the pause: a concurrent mark may begin until then */
+    /* known only in the pause, as a concurrent mark may begin until then */
     return oaki_pause_to_end(t, why) && (why == OAKI_GC_DUE || !oaki_gc.ended_concurrent);
 }
 
-/* The collector's thread reports the end itself, outside of its steps.
- * Inlined in functions that are not inlined. Their frames hold their callers' registers until the
- * end, and the context is saved there. One frame less has fewer stale words in it. */
+/* Listeners hear of the end here, except from the collector's thread, which calls them between its
+ * steps. Inlined in functions that are not inlined: the context is saved in their frames, which
+ * hold the callers' registers until the end. One frame less has fewer stale words in it. */
 OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_want *w)
 {
     bool off = false;
@@ -124,7 +128,7 @@ int oaki_gc_after_mark(void (*fn)(void *ctx), void *ctx)
 
 void oak_collect(void)
 {
-    oaki_scrub(); /* or the frames below would hold words that earlier calls have left there */
+    oaki_scrub(); /* the frames below would hold words that earlier calls have left there */
     oaki_thread *t = oaki_enter();
     if (!t) return;
     AO_fetch_and_add(&oaki_gc.totals.forced, 1);
@@ -135,14 +139,14 @@ void oak_collect(void)
 
 /* ---- in steps ---- */
 
-/* Without concurrent marking a cycle that is due is one pause; its sweep goes in steps. */
+/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. */
 static void pause_if_due(oaki_thread *t, uint64_t end_ns)
 {
     if (oaki_pace_due()) (void)oaki_gc_collect(t, OAKI_GC_DUE);
     else (void)oaki_sweep_until(end_ns);
 }
 
-/* At most one pause a call: mutators have the time between two. */
+/* At most one pause a call, so that mutators run between two pauses. */
 static void take_steps(oaki_driver *d)
 {
     oaki_stepped stepped;

@@ -1,11 +1,11 @@
 /* cycle.c - the phase machine: which phase follows which, and what the next step of a cycle is.
  *
- * Owns: oaki_heap.phase and struct oaki_collector. A phase is entered by oaki_cycle_enter alone,
- * with the world stopped, under gc_lock, or under the driver's lock inside oaki_enter. The thread
- * that sweeps the last span ends SWEEP.
- * Invariants: a mark begins and ends in a pause. The thread that ends a cycle has gc_lock until
- *   RECLAIM is over, so no other holder of it sees a flagged record. Giving up is a transition to
- *   IDLE. */
+ * Owns: oaki_heap.phase and struct oaki_collector.
+ * Lock: oaki_cycle_enter alone enters a phase: with the world stopped, under gc_lock, or under the
+ *   driver's lock inside oaki_enter. SWEEP is ended by the thread that sweeps the last span.
+ * Invariants: a mark begins and ends in a pause. The thread that ends a cycle holds gc_lock until
+ *   RECLAIM is over, so no other holder of gc_lock sees a flagged record. Giving up is a transition
+ *   to IDLE. */
 #include "cycle.h"
 
 #include "contract.h"
@@ -25,8 +25,8 @@ oaki_collector oaki_gc = {
 
 #define BIT(phase) OAKI_PHASE_BIT(phase)
 
-/* A stopped cycle may begin in any phase in which mutators run. It ends a concurrent mark; one that
- * was only being prepared begins anew. */
+/* A stopped cycle may come in any phase in which mutators run. It ends a concurrent mark. In
+ * PROTECT or PREPARE there is no mark yet, so the cycle begins anew. */
 static const unsigned may_follow[OAKI_PHASES] = {
     [OAKI_PHASE_IDLE] = BIT(PROTECT) | BIT(INIT_PAUSE),
     [OAKI_PHASE_PROTECT] = BIT(INIT_PAUSE) | BIT(SWEEP) | BIT(IDLE),
@@ -67,7 +67,7 @@ bool oaki_cycle_is_at_rest(void)
     return oaki_phase_is_one(OAKI_PHASE_SET(IDLE, SWEEP));
 }
 
-/* A compare-and-swap, as a cycle may begin while the last span is swept. */
+/* A compare-and-swap, because a cycle may begin while the last span is swept. */
 void oaki_cycle_swept(void)
 {
     AO_nop_full();

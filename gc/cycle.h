@@ -1,7 +1,10 @@
 /* cycle.h - the steps of a cycle, and the drivers that take them.
  *
- * A driver is a thread that takes steps: the collector's own, a mutator that collects (its steps
- * are whole phases, in one pause), one that assists (it only traces), or one with a budget. */
+ * A driver is a thread that takes steps. There are four kinds:
+ *   - the collector's own thread;
+ *   - a mutator that collects: its steps are whole phases, in one pause;
+ *   - a mutator that assists: it only traces;
+ *   - an embedder's thread with a budget (oak_collect_step). */
 #ifndef OAKI_CYCLE_H
 #define OAKI_CYCLE_H
 
@@ -9,7 +12,7 @@
 #include "gc.h"
 #include "runtime/collector.h"
 
-/* What a step has come to. */
+/* The result of a step. */
 typedef enum oaki_stepped {
     OAKI_STEP_MORE,   /* the cycle goes on */
     OAKI_STEP_OVER,   /* no cycle is under way, and none is due; for an assist: nothing to trace */
@@ -19,31 +22,31 @@ typedef enum oaki_stepped {
 typedef struct oaki_driver {
     oaki_thread *thread;
     bool paused;          /* it has stopped the world, and takes whole phases */
-    bool assists;         /* an allocating mutator: it traces if no other driver is at it */
+    bool assists;         /* an allocating mutator: it traces, if no other driver does */
     uint64_t end_ns;      /* a budget's end, on the monotonic clock; 0: a quantum at a time */
-    uint64_t nap_ns;      /* out: mutators, or waiting threads, are to have this time first */
-    uint64_t at_ns;       /* of a paused one: the end of the part before */
+    uint64_t nap_ns;      /* out: time that mutators or waiting threads get before the next step */
+    uint64_t at_ns;       /* of a paused driver: when the last part ended (record.c) */
     oaki_gc_why why;
 } oaki_driver;
 
-/* The next step of the cycle under way; if there is none and one is due, the first. The only switch
- * over the phase. Outside of oaki_enter, unless the driver is paused or assists. */
+/* Takes the next step of the cycle under way. If there is none and one is due, takes the first.
+ * The only switch over the phase. Outside of oaki_enter, unless the driver is paused or assists. */
 oaki_stepped oaki_collector_step(oaki_driver *d);
 
 /* The only place that writes the phase. Fatal where `next` may not follow. */
 void oaki_cycle_enter(oaki_phase next);
-/* SWEEP becomes IDLE, when nothing waits to be swept. Any thread. */
+/* SWEEP becomes IDLE if no span is unswept. Any thread. */
 void oaki_cycle_swept(void);
-/* The phase at rest: SWEEP while spans wait, else IDLE. */
+/* The phase between two cycles: SWEEP while spans are unswept, else IDLE. */
 oaki_phase oaki_cycle_at_rest(void);
 /* IDLE or SWEEP: no cycle is under way. */
 bool oaki_cycle_is_at_rest(void);
 
-/* The mark under way, if any, has not happened; the next cycle is a full one. gc_lock held, or in
- * the child of a fork. */
+/* Gives the cycle under way up: its marks are dropped, and the next cycle is a full one. Nothing if
+ * there is none. Under the driver's lock, under gc_lock in a pause, or in the child of a fork. */
 void oaki_cycle_abort(void);
 
-/* In the child of a fork: no cycle is under way, and no thread but the caller is left. */
+/* In the child of a fork, where the caller is the only thread: no cycle is under way. */
 void oaki_collector_reset(void);
 
 /* ---- steps, each in the file of its phase ---- */
@@ -65,23 +68,23 @@ void oaki_mark_in_pause(oaki_driver *d);
 /* The init pause of a concurrent cycle. false: the world could not be stopped yet. */
 bool oaki_init_pause(oaki_thread *t);
 
-/* All of a cycle that is left, in one pause: the final pause of a concurrent one, or a stopped one.
- * false: the world could not be stopped yet, or the program wants no collection. */
+/* Ends a cycle in one pause: the final pause of the concurrent one under way, or a whole stopped
+ * one. false: the world could not be stopped yet, or the program wants no collection. */
 bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why);
 
-/* ---- record.c: what a cycle measures; gc_lock held ---- */
+/* ---- record.c: measurements of a cycle; gc_lock held ---- */
 
-/* swept_from: when the sweep of what was left began. */
+/* swept_from: when the sweep of the last unswept spans began. */
 void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from);
 void oaki_record_stopped(oaki_thread *t);
-/* The part that began at *t ends now, and the next one begins. */
+/* The part that began at *t ends now, and the next part begins: *t becomes now. */
 void oaki_record_part(oaki_part part, uint64_t *t);
-/* After the final pause; mark_cpu: of all processors, for the mark in it. */
+/* After the final pause. mark_cpu: time of all processors for the mark in that pause. */
 void oaki_record_end(uint64_t mark_cpu);
 
 /* ---- collect.c ---- */
 
-/* As oaki_gc_collect, unless cycle `number` is over already: the concurrent mark's end. */
+/* Ends the concurrent mark of cycle `number`, as oaki_gc_collect does; nothing if it is over. */
 bool oaki_cycle_final_pause(oaki_thread *t, size_t number);
 
 #endif

@@ -1,5 +1,7 @@
-/* pauses.c - the pauses of a cycle: the init pause and the final one of a concurrent cycle, and the
- * single one of a stopped cycle, which takes the same steps from INIT_PAUSE to FINAL_PAUSE at once.
+/* pauses.c - the pauses of a cycle.
+ *
+ * A concurrent cycle has an init pause and a final pause. A stopped cycle has a single pause, in
+ * which it takes all steps from INIT_PAUSE to FINAL_PAUSE.
  *
  * Lock: gc_lock, from before the world stops until RECLAIM is over. */
 #include "contract.h"
@@ -29,21 +31,21 @@ static void flush_caches(void)
     for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
 }
 
-/* Another thread has the phase to itself, in its pause or under gc_lock. */
+/* Another thread runs this phase, in its pause or under gc_lock. */
 static oaki_stepped wait_for_other(oaki_driver *d)
 {
     d->nap_ns = OAKI_TUNE_DRIVER_WAIT_NS;
     return OAKI_STEP_MORE;
 }
 
-/* Of a concurrent cycle the roots are queued and the world runs after this one. */
+/* In a concurrent cycle this step queues the roots, and the world runs after it. */
 oaki_stepped oaki_step_init_pause(oaki_driver *d)
 {
     if (!d->paused) return wait_for_other(d);
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(INIT_PAUSE);
-    oaki_tables_reclaim(); /* what an aborted mark has left */
+    oaki_tables_reclaim(); /* flags of an aborted mark */
     oaki_hooks_call(&oaki_gc.before);
     oaki_workers_begin();
     if (oaki_gc.mode == OAKI_CONCURRENT) {
@@ -54,7 +56,7 @@ oaki_stepped oaki_step_init_pause(oaki_driver *d)
     return OAKI_STEP_MORE;
 }
 
-/* M = ~A wherever there are spans; of a minor cycle, M | ~A. */
+/* M = ~A in all chunks with spans; in a minor cycle, M = M | ~A. */
 void oaki_prepare_in_pause(oaki_driver *d)
 {
     OAKI_REQUIRES_STOPPED();
@@ -64,7 +66,7 @@ void oaki_prepare_in_pause(oaki_driver *d)
     oaki_cycle_enter(OAKI_PHASE_MARK);
 }
 
-/* Pinned and old objects are queued before, where there are any to be. */
+/* Pinned objects, or the old ones of a minor cycle, have been queued before. */
 static void mark_from_roots(oaki_driver *d)
 {
     OAKI_REQUIRES_MARK();
@@ -94,7 +96,7 @@ static void decide_refs(void)
     oaki_tables_clear(true);
 }
 
-/* The time that it takes is no part of the cycle's: pacing is to be the same. */
+/* Its time does not count as the cycle's, so that pacing is as without verify=1. */
 static void verify(bool whole, uint64_t *t)
 {
     oaki_cycle *c = &oaki_gc.record;
@@ -107,7 +109,7 @@ static void verify(bool whole, uint64_t *t)
     *t = now;
 }
 
-/* Of a minor one's old objects it is not known which were freed by hand. */
+/* In a minor cycle it is unknown how many old objects were freed by hand. */
 static size_t live_bytes(bool minor)
 {
     size_t live = oaki_workers_bytes();
@@ -121,7 +123,7 @@ static oaki_found found(bool part)
     return oaki_gc.roots.in_flight ? OAKI_FOUND_MOST : OAKI_FOUND_ALL;
 }
 
-/* M is final: what is live is known, and every span waits to be swept. */
+/* M is final: the live bytes are known, and every span becomes unswept. */
 static void end_mark(oaki_driver *d, bool concurrent, bool minor)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -144,8 +146,8 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
     oaki_record_part(OAKI_PART_PACE, &d->at_ns);
 }
 
-/* Pinned objects were queued already where the mark is concurrent. Roots come second there: from
- * oaki_concurrent_final_pause on words count up to where the heap ends now. */
+/* After a concurrent mark, oaki_concurrent_final_pause comes before the roots. It queues pinned
+ * objects, and from then on words count up to the heap's end as it is now. */
 oaki_stepped oaki_step_final_pause(oaki_driver *d)
 {
     bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
@@ -168,7 +170,7 @@ oaki_stepped oaki_step_final_pause(oaki_driver *d)
     return OAKI_STEP_MORE;
 }
 
-/* Of the holder of gc_lock alone; another driver waits for it. */
+/* Only the holder of gc_lock takes this step; another driver waits for it. */
 oaki_stepped oaki_step_reclaim(oaki_driver *d)
 {
     if (!d->paused) return wait_for_other(d);
@@ -184,8 +186,8 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
 
 /* ---- pauses ---- */
 
-/* Helpers are held from here on, and nothing waits to be swept. When the sweep of what was left
- * began. No worker comes in mid mark, as it would know nothing of it. */
+/* From here on helper threads are held, and no span is unswept. Returns when the sweep of the last
+ * ones began. No worker is started during a mark, as it would not take part in it. */
 static uint64_t prepare_pause(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
@@ -226,7 +228,8 @@ bool oaki_init_pause(oaki_thread *t)
     return true;
 }
 
-/* Not as long as the program wants none: then this is no start. */
+/* Stops the world, unless the program has disabled collections meanwhile. Then the next try calls
+ * the start hooks again. */
 static bool stop_to_end(oaki_thread *t)
 {
     if (!oaki_world_stop(t)) return false;
@@ -236,7 +239,8 @@ static bool stop_to_end(oaki_thread *t)
     return false;
 }
 
-/* A concurrent mark that is under way ends here; one that has only begun is begun anew. */
+/* A concurrent mark that is under way ends in this pause. A cycle in PROTECT or PREPARE begins
+ * anew. */
 static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 {
     OAKI_REQUIRES_STOPPED();

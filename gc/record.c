@@ -1,4 +1,4 @@
-/* record.c - what a cycle measures of itself, for gctrace, listeners, pacing and statistics.
+/* record.c - the measurements of a cycle, for gctrace, listeners, pacing and statistics.
  *
  * Owns: oaki_gc.record and oaki_gc.totals. Lock: gc_lock. */
 #include "contract.h"
@@ -80,7 +80,7 @@ void oaki_record_part(oaki_part part, uint64_t *t)
 
 /* ---- after it ---- */
 
-/* As Go counts: a pause costs every processor; of the mark, what was worked. */
+/* As Go counts: a pause costs the time of every processor, the mark its own processor time. */
 static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
     oaki_gctrace *l = &c->line;
@@ -93,7 +93,7 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
     l->mark = p[OAKI_PART_PREPARE] + p[OAKI_PART_ROOTS] + p[OAKI_PART_DRAIN] +
               p[OAKI_PART_FINISH] + p[OAKI_PART_PACE];
     l->mark_end = p[OAKI_PART_START];
-    if (c->first_begin) { /* as Go: a pause, the concurrent mark, a pause */
+    if (c->first_begin) { /* as in Go: a pause, the concurrent mark, a pause */
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
         l->mark = c->begin - c->first_begin - c->first;
@@ -122,7 +122,7 @@ static void note_heap(oaki_cycle *c)
     c->markers = oaki_workers_count();
 }
 
-/* What the program allocated before the mark, and during it. */
+/* Gives pacing the bytes that were allocated before the mark and during it. */
 static void pace_concurrent(const oaki_cycle *c)
 {
     size_t begun = c->line.heap_start, ended = c->line.heap_end;
