@@ -1,4 +1,4 @@
-/* concurrent.h - what the rest of gc/ asks of concurrent marking (docs/concurrent.md). */
+/* concurrent.h - concurrent marking, as the rest of gc/ uses it (docs/concurrent.md). */
 #ifndef OAKI_CONCURRENT_H
 #define OAKI_CONCURRENT_H
 
@@ -7,36 +7,39 @@
 
 /* ---- assist.c, thread.c: for mutators, inside oaki_enter, no lock held ---- */
 
-/* A collection is due: can it be concurrent? Then it is under way when this returns, or will be
- * soon, and the caller, which is about to allocate so many bytes, has assisted or was throttled if
- * mutators outpace the mark. false: collect in a pause now. */
+/* A collection is due: can it be concurrent? Then it is requested, and it is under way or will be
+ * soon. The caller is about to allocate so many bytes. Past the goal it has assisted, and was
+ * throttled if mutators outpace the mark. false: collect in a pause now. */
 bool oaki_concurrent_request(oaki_thread *t, size_t bytes);
 
-/* With OAKUM_DEBUG=beside: begin one, whatever the pacing says. false: not concurrently. */
+/* With OAKUM_DEBUG=beside: requests a concurrent cycle even if none is due. false: there can be
+ * none now. */
 bool oaki_concurrent_force(oaki_thread *t);
 
-/* One was requested, and isn't over with all that comes after it. Any thread. */
+/* A cycle was requested, and the collector's thread is not through with it and its reports. Any
+ * thread. */
 bool oaki_concurrent_requested(void);
 
-/* With OAKUM_DEBUG=twice: return when one is over that began after this was called, or a second
- * later. */
+/* With OAKUM_DEBUG=twice: returns when a concurrent cycle that began after this call is over, or
+ * after OAKI_TUNE_TWICE_NS. */
 void oaki_concurrent_before(oaki_thread *t);
 
 /* Could a cycle that is due be concurrent, driven by the collector's thread or by this one? */
 bool oaki_concurrent_may(oaki_thread *t);
 
-/* The same for a driver that has budget_ns and needs no thread: is a cycle under way, or would its
- * pause be longer? */
+/* The same for a driver with budget_ns, which needs no other thread. Also true while a cycle is
+ * under way. false for a small heap whose single pause fits the budget. */
 bool oaki_concurrent_may_step(uint64_t budget_ns);
 
-/* Begin one: wake the collector's thread. */
+/* Requests a cycle: wakes the collector's thread. */
 void oaki_background_wake(void);
 
 /* ---- begin.c, stages.c ---- */
 
-/* The pages' protection is being taken, and what was written before is forgotten. */
+/* Pages are being protected for a cycle whose init pause is still to come. Which pages were dirty
+ * before is no longer known. */
 bool oaki_concurrent_protecting(void);
-/* Is there work for a driver between two cycles? */
+/* Is there a step to take, in a cycle or after one? */
 bool oaki_concurrent_has_rest(void);
 
 /* ---- for pauses.c, world stopped ---- */
@@ -44,20 +47,21 @@ bool oaki_concurrent_has_rest(void);
 /* The init pause: is the cycle to be a minor one? */
 bool oaki_concurrent_begins_minor(void);
 void oaki_concurrent_begin(void);
-/* The final pause: rescan what is dirty, and what the mark left out. */
+/* The final pause: queues the rescan of dirty pages, and objects that the mark left out. */
 void oaki_concurrent_final_pause(void);
 /* Any final pause, concurrent or not: M is final. */
 void oaki_concurrent_end(void);
 
-/* What the mark has cost, in words traced. */
+/* The cost of the mark, in words traced. */
 size_t oaki_concurrent_work(void);
-/* Bytes that count as live, of which it isn't known how long they will: large objects that have
- * come since it began, or what its rounds have found late. */
+/* Bytes that count as live, but may die soon: large objects allocated during the mark, or objects
+ * that its rounds found late. The larger of the two. */
 size_t oaki_concurrent_floating(void);
-/* What it has cost: pauses between the first and the last, processor time, rounds. */
+/* Adds the mark's cost to the record: pauses between the first and the last, processor time,
+ * rounds. */
 void oaki_concurrent_record(oaki_cycle *c);
 
-/* M is about to be used for something else: as oaki_cycle_abort. World stopped. */
+/* Another search is about to use M: oaki_cycle_abort. World stopped. */
 void oaki_concurrent_give_up(void);
 
 /* In the child of a fork. */
@@ -66,13 +70,14 @@ void oaki_background_reset(void);
 
 /* ---- deferred_free.c, world stopped, or nothing under way ---- */
 
-/* Bytes that are marked of what was freed by hand. After oaki_concurrent_final_pause. */
+/* Marked bytes of objects that were freed by hand during the mark. Call after
+ * oaki_concurrent_final_pause. */
 size_t oaki_deferred_marked(void);
-/* They lose their marks, and are forgotten. */
+/* These objects lose their marks, and leave the list: the sweep frees them. */
 void oaki_deferred_wipe(void);
-/* They are freed: nothing is under way. Outside of oaki_enter. */
+/* No mark is under way: frees them. Outside of oaki_enter. */
 void oaki_deferred_release(void);
-/* Those of a zone that is about to go are. Inside oaki_enter. */
+/* Drops those of a zone that is about to go. Inside oaki_enter. */
 void oaki_deferred_forget_zone(uint32_t zone);
 void oaki_deferred_trim(void);
 const char *oaki_deferred_check(void); /* the rule that is broken, or NULL */
